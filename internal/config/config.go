@@ -1,0 +1,61 @@
+// Package config is stoker's configuration: the YAML schema, made of each
+// package's own Config, and how its layers are found, merged, checked and shown.
+// It starts nothing and applies nothing.
+package config
+
+import (
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/tomcat"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Kinds of service.
+const (
+	KindProcess = "process"
+	KindJava    = "java"
+	KindTomcat  = "tomcat"
+)
+
+// Config is the whole configuration after all layers are merged.
+type Config struct {
+	// Main names the main service, whose end decides the container's exit
+	// code; empty: the only service, or the one of kind tomcat.
+	Main     string             `yaml:"main"`
+	Services map[string]Service `yaml:"services"`
+	JVM      jvm.Config         `yaml:"jvm"`
+	API      api.Config         `yaml:"api"`
+	Stop     Stop               `yaml:"stop"`
+	Log      Log                `yaml:"log"`
+	Labels   map[string]string  `yaml:"labels"`
+}
+
+// Service is one service: how it is kept running, and what it is.
+type Service struct {
+	Kind              string `yaml:"kind"` // process (default), java, tomcat
+	supervisor.Config `yaml:",inline"`
+	Tomcat            tomcat.Config `yaml:"tomcat"`
+	Java              Java          `yaml:"java"`
+}
+
+// Java is the java section of a service of kind java: exactly one of Jar and
+// Main is set.
+type Java struct {
+	Home      string   `yaml:"home"`      // JAVA_HOME or a java binary; empty: found
+	Jar       string   `yaml:"jar"`       // -jar
+	Main      string   `yaml:"main"`      // main class, or module/class with ModulePath
+	Classpath []string `yaml:"classpath"` // -cp, joined with ':'
+	Args      []string `yaml:"args"`      // the program's own arguments
+}
+
+// Stop is the budget of the whole shutdown.
+type Stop struct {
+	Timeout time.Duration `yaml:"timeout"` // default 8s
+}
+
+// Log is stoker's own log.
+type Log struct {
+	Level string `yaml:"level"` // debug, info (default), warn, error
+}

@@ -1,0 +1,93 @@
+package pid1
+
+import "syscall"
+
+// events are the exits and signals that the supervisor has not acknowledged.
+// A supervisor acknowledges after the state that follows from an event is in
+// the bag; what is not acknowledged is told again to the next one.
+type events struct {
+	list    []event
+	sent    int    // list[:sent] was told to the present supervisor
+	seq     uint64 // last number given
+	orphans uint64 // children that ended and that nobody had asked to follow
+}
+
+// event is an exit or a signal (sig > 0).
+type event struct {
+	seq       uint64
+	exit      Exit
+	sig       int
+	count     int
+	stopLevel int
+}
+
+const (
+	maxExits = 100    // in one message, which keeps it below 30 KiB
+	maxHeld  = 100000 // exits kept for an intent whose supervisor does not come back
+)
+
+func (e *events) addExit(x Exit) {
+	e.seq++
+	x.Seq = e.seq
+	e.list = append(e.list, event{seq: e.seq, exit: x})
+}
+
+// addSignal merges a signal into an equal one that was not told yet, so that a
+// flood of signals needs no memory.
+func (e *events) addSignal(sig, stop int) {
+	for k := e.sent; k < len(e.list); k++ {
+		if ev := &e.list[k]; ev.sig == sig {
+			ev.count++
+			ev.stopLevel = stop
+			return
+		}
+	}
+	e.seq++
+	e.list = append(e.list, event{seq: e.seq, sig: sig, count: 1, stopLevel: stop})
+}
+
+// ack forgets everything up to seq.
+func (e *events) ack(seq uint64) {
+	n := 0
+	for n < e.sent && e.list[n].seq <= seq {
+		n++
+	}
+	e.list = e.list[n:]
+	e.sent -= n
+	if len(e.list) == 0 {
+		e.list = nil
+	}
+}
+
+// rewind lets everything be told again, to a new supervisor.
+func (e *events) rewind() { e.sent = 0 }
+
+// stopAcked says whether no stop request waits for an acknowledgement.
+func (e *events) stopAcked() bool {
+	for k := range e.list {
+		if stopSignal(e.list[k].sig) {
+			return false
+		}
+	}
+	return true
+}
+
+// stopSignal says whether a signal asks the container to stop.
+func stopSignal(sig int) bool { return sig == int(syscall.SIGTERM) || sig == int(syscall.SIGINT) }
+
+// next gives the next message to tell, nil when all is told.
+func (e *events) next() *Msg {
+	if e.sent == len(e.list) {
+		return nil
+	}
+	if ev := e.list[e.sent]; ev.sig > 0 {
+		e.sent++
+		return &Msg{Type: Signal, Seq: ev.seq, Signal: ev.sig, Count: ev.count, Stop: ev.stopLevel}
+	}
+	m := &Msg{Type: Exited, Orphans: e.orphans}
+	for e.sent < len(e.list) && e.list[e.sent].sig == 0 && len(m.Exits) < maxExits {
+		m.Exits = append(m.Exits, e.list[e.sent].exit)
+		e.sent++
+	}
+	return m
+}

@@ -1,0 +1,337 @@
+package pid1
+
+import (
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes of the init itself; every other code is the supervisor's word.
+const (
+	// CodeBroken ends a container whose supervisor never worked, or that was
+	// stopped by the init alone because no supervisor did.
+	CodeBroken = 70
+)
+
+// SocketFD is the descriptor on which a supervisor finds its wire.
+const SocketFD = 3
+
+// Catch asks for every signal that a process can get. It must be the first
+// statement of main: until then Go's runtime ends the process on most of
+// them, with no clean-up, even as PID 1. SIGCHLD stays out because its
+// delivery alone costs about 20 us for each child that ends, and SIGURG
+// because the runtime sends it to itself.
+func Catch() <-chan os.Signal {
+	c := make(chan os.Signal, 128)
+	for n := syscall.Signal(1); n <= 64; n++ {
+		switch n {
+		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, 32, 33, 34:
+		default:
+			signal.Notify(c, n)
+		}
+	}
+	return c
+}
+
+// Options are what the init is told.
+type Options struct {
+	Args []string  // argv of the supervisor; Args[0] is its name in ps
+	Env  []string  // its environment
+	Log  io.Writer // where the init's own few lines go
+	Exe  string    // the supervisor's executable; empty: /proc/self/exe
+}
+
+// initState is the init. One goroutine owns all of it.
+type initState struct {
+	opts    Options
+	pid1    bool
+	sigs    <-chan os.Signal
+	waiter  *waiter
+	bag     *bag
+	events  events
+	keeper  keeper
+	out     []packet // the replay to a new supervisor, not yet sent
+	blocked bool     // the supervisor's queue is full
+	stop    int      // stop requests so far
+	plan    *planRun
+	sweep   *sweep
+	log     *logger
+	tty     *terminal
+	burst   burst
+}
+
+// Run is the init role. sigs comes from Catch. It returns the exit code of the
+// container when nothing is left to wait for.
+func Run(sigs <-chan os.Signal, opts Options) int {
+	i := &initState{
+		opts: opts, pid1: os.Getpid() == 1, sigs: sigs,
+		waiter: newWaiter(), bag: newBag(), log: newLogger(opts.Log), tty: saveTerminal(),
+	}
+	closeOnExecFrom(3)
+	if !i.pid1 {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			i.log.printf("cannot become a subreaper: %v; orphans of the services will not be waited for", err)
+		}
+	}
+	code := i.loop()
+	i.tty.restore()
+	i.log.close()
+	return code
+}
+
+// loop is the life of the init: every state change happens here.
+func (i *initState) loop() int {
+	timer := time.NewTimer(0)
+	for {
+		i.work(time.Now())
+		if i.sweep != nil && i.sweep.done {
+			return i.sweep.code
+		}
+		timer.Reset(time.Until(i.due()))
+		select {
+		case s := <-i.sigs:
+			i.signal(s.(syscall.Signal))
+		case <-i.waiter.ready:
+			i.reap()
+		case <-i.keeper.readable():
+			i.receive()
+			i.keeper.conn.resume()
+		case <-timer.C:
+			if i.burst.pause && !time.Now().Before(i.burst.until) {
+				i.burst.pause = false
+				i.waiter.resume()
+			}
+		}
+	}
+}
+
+// work does what has fallen due.
+func (i *initState) work(now time.Time) {
+	switch {
+	case i.sweep != nil:
+		i.sweep.step(now, i)
+	case i.plan != nil:
+		if i.plan.step(now) {
+			i.beginEnd(CodeBroken, time.Second)
+		}
+	default:
+		i.keep(now)
+	}
+	i.flush()
+}
+
+// due is when work must be done next, if nothing else happens.
+func (i *initState) due() time.Time {
+	now := time.Now()
+	next := now.Add(time.Hour)
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	if i.blocked {
+		earlier(now.Add(5 * time.Millisecond))
+	}
+	if i.burst.pause {
+		earlier(i.burst.until)
+	}
+	switch {
+	case i.sweep != nil || i.plan != nil:
+		earlier(now.Add(10 * time.Millisecond))
+	default:
+		earlier(i.keeper.due(i.stop > 0))
+		if !i.keeper.healthy && i.bag.canDrain() {
+			earlier(i.keeper.downSince.Add(drainAfter))
+		}
+	}
+	return next
+}
+
+// signal takes a signal that reached the container.
+func (i *initState) signal(sig syscall.Signal) {
+	if sig == syscall.SIGPIPE {
+		return // a write of ours to a reader that went away; the write reports it
+	}
+	if stopSignal(int(sig)) {
+		i.stop++
+		i.keeper.stopRequested(time.Now())
+		if i.sweep != nil && i.stop > 1 {
+			i.sweep.hurry()
+		}
+	}
+	i.events.addSignal(int(sig), i.stop)
+}
+
+// reap waits for every child that has ended. The socket is read after a child
+// is seen and before it is judged: whatever the supervisor said before the
+// child was born is then known.
+func (i *initState) reap() {
+	n, supervisor := 0, syscall.WaitStatus(0)
+	died := false
+	for ; n < 1000; n++ {
+		pid, ok := peekChild()
+		if !ok {
+			break
+		}
+		i.receive()
+		var birth *Birth
+		if i.bag.open > 0 {
+			if b, err := ReadBirth(pid); err == nil {
+				birth = &b
+			}
+		}
+		var status syscall.WaitStatus
+		var use syscall.Rusage
+		if got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, &use); err != nil || got != pid {
+			continue // EINTR: seen again by the next look
+		}
+		if pid == i.keeper.pid {
+			died, supervisor = true, status
+			continue
+		}
+		if !i.bag.follows(pid) && (i.bag.open == 0 || len(i.events.list) > maxHeld) {
+			i.events.orphans++
+			continue
+		}
+		i.events.addExit(Exit{Pid: pid, Status: uint32(status), At: BootNow(), Birth: birth,
+			CPU: use.Utime.Nano() + use.Stime.Nano(), RSS: use.Maxrss << 10})
+	}
+	if died {
+		i.receive()
+		i.supervisorDied(supervisor)
+	}
+	if i.burst.count(time.Now(), n) {
+		return // the waiter stays quiet for a moment: many exits, one wake-up
+	}
+	i.waiter.resume()
+}
+
+// receive reads everything that the supervisor has sent.
+func (i *initState) receive() {
+	for i.keeper.conn != nil {
+		m, raw, err := i.keeper.conn.recvPacket(i.keeper.conn.fd)
+		if err == unix.EAGAIN {
+			return
+		}
+		if err != nil {
+			i.keeper.conn.shut()
+			i.keeper.conn = nil
+			return
+		}
+		i.keeper.heard(time.Now())
+		i.handle(m, raw)
+	}
+}
+
+// handle obeys one message of the supervisor.
+func (i *initState) handle(m *Msg, raw []byte) {
+	switch m.Type {
+	case Hello:
+		i.replay()
+	case Put:
+		i.bag.put(m, raw)
+	case Del:
+		i.bag.del(m.Name)
+	case Ack:
+		i.events.ack(m.Seq)
+		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
+	case Ping:
+		i.keeper.healthy = true
+		i.bag.stopDraining()
+		i.tellLost()
+	case Final:
+		if i.sweep == nil {
+			i.beginEnd(m.Code, time.Duration(m.Grace))
+		}
+	default: // of a newer supervisor
+		for _, fd := range m.Fds {
+			unix.Close(fd)
+		}
+	}
+}
+
+// replay answers a new supervisor: the bag, what is not acknowledged, the level
+// of the stop request.
+func (i *initState) replay() {
+	i.bag.stopDraining()
+	welcome := &Msg{Type: Welcome, Version: Version, Pid: os.Getpid(), Stop: i.stop,
+		Starts: i.keeper.starts, Orphans: i.events.orphans}
+	i.out = append(i.out[:0], message(welcome))
+	for _, name := range i.bag.order {
+		it := i.bag.items[name]
+		it.told = lost{}
+		i.out = append(i.out, packet{it.raw, it.fds})
+	}
+	i.tellLost()
+	i.events.rewind()
+	for {
+		m := i.events.next()
+		if m == nil {
+			break
+		}
+		i.out = append(i.out, message(m))
+	}
+	i.out = append(i.out, message(&Msg{Type: Ready, Stop: i.stop}))
+	i.keeper.hello = true
+}
+
+// tellLost says what was discarded from log pipes, in totals for each item.
+func (i *initState) tellLost() {
+	for _, name := range i.bag.order {
+		if it := i.bag.items[name]; it.lost != it.told {
+			it.told = it.lost
+			i.out = append(i.out, message(&Msg{Type: Lost, Name: name, Bytes: it.lost.bytes, Lines: it.lost.lines}))
+		}
+	}
+}
+
+// flush sends what waits, as far as the supervisor's queue takes it.
+func (i *initState) flush() {
+	i.blocked = false
+	if i.keeper.conn == nil || !i.keeper.hello {
+		return
+	}
+	for {
+		if len(i.out) == 0 {
+			m := i.events.next()
+			if m == nil {
+				return
+			}
+			i.out = append(i.out, message(m))
+		}
+		switch err := sendPacket(i.keeper.conn.fd, i.out[0].data, i.out[0].fds); err {
+		case nil:
+			i.out = i.out[1:]
+		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
+			i.blocked = true
+			return
+		default:
+			return // the peer is dying; its exit will be seen
+		}
+	}
+}
+
+// beginEnd starts the end of the container: whatever is left is ended, then code.
+func (i *initState) beginEnd(code int, grace time.Duration) {
+	i.sweep = &sweep{code: code, grace: min(max(grace, 0), 30*time.Second)}
+	i.bag.stopDraining()
+}
+
+// packet is an encoded message.
+type packet struct {
+	data []byte
+	fds  []int
+}
+
+// message encodes one of the init's own messages, which are always small.
+func message(m *Msg) packet {
+	data, err := encode(m)
+	if err != nil {
+		panic("stoker: an init's message cannot be encoded: " + err.Error())
+	}
+	return packet{data: data}
+}

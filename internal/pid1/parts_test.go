@@ -1,0 +1,204 @@
+package pid1
+
+import (
+	"os"
+	"reflect"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestParseStat(t *testing.T) {
+	tail := " S 7 100 200 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2"
+	for _, name := range []string{"java", "a b", "x) R 1 (", ""} {
+		got, ok := parseStat([]byte("42 (" + name + ")" + tail))
+		want := Birth{Comm: name, State: 'S', Parent: 7, Pgrp: 100, Session: 200, Start: 98765}
+		if !ok || got != want {
+			t.Errorf("%q: got %+v %v", name, got, ok)
+		}
+	}
+	for _, bad := range []string{"", "42", "42 (x", "42 (x) S", "42 (x) S a b c", ")("} {
+		if _, ok := parseStat([]byte(bad)); ok {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+	if b, err := ReadBirth(os.Getpid()); err != nil || b.Parent != os.Getppid() {
+		t.Errorf("own stat: %+v %v", b, err)
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("42 (sh) S 7 100 200 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2"))
+	f.Fuzz(func(t *testing.T, data []byte) { parseStat(data) })
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte("{\"t\":\"PUT\",\"name\":\"x\",\"pid\":1}\nblob"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := decode(data)
+		if err != nil {
+			return
+		}
+		if len(m.Body) > MaxBlob {
+			return
+		}
+		if _, err := encode(m); err != nil {
+			t.Fatalf("decoded but cannot be encoded: %v", err)
+		}
+	})
+}
+
+func TestParsePlan(t *testing.T) {
+	body := PlanLine(10, 5, syscall.SIGTERM, 2*time.Second) + "garbage\n1 2 15 4\n9 9 99 9\n-5 1 15 1\n" + PlanLine(11, 6, syscall.SIGINT, 0)
+	got := parsePlan([]byte(body))
+	want := []planStep{{10, 5, syscall.SIGTERM, 2 * time.Second}, {11, 6, syscall.SIGINT, 0}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Every field crosses the wire.
+func TestMessageRoundTrip(t *testing.T) {
+	in := &Msg{}
+	fill(reflect.ValueOf(in).Elem())
+	in.Fds = nil // descriptors travel beside the packet
+	packet, err := encode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := decode(packet)
+	if err != nil || !reflect.DeepEqual(in, out) {
+		t.Errorf("sent %+v\ngot  %+v (%v)", in, out, err)
+	}
+	if _, err := encode(&Msg{Name: "big", Body: make([]byte, MaxBlob+1)}); err == nil {
+		t.Error("a blob larger than the bag's limit was accepted")
+	}
+}
+
+// fill sets every field to something that is not zero.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fill(v.Index(i))
+		}
+	case reflect.String:
+		v.SetString("text")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
+		v.SetUint(8)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	var e events
+	e.addExit(Exit{Pid: 1})
+	e.addSignal(15, 1)
+	e.addSignal(15, 2)
+	e.addSignal(1, 2)
+	e.addExit(Exit{Pid: 2})
+	told := func() (seqs []uint64) {
+		for m := e.next(); m != nil; m = e.next() {
+			if m.Type == Exited {
+				for _, x := range m.Exits {
+					seqs = append(seqs, x.Seq)
+				}
+				continue
+			}
+			seqs = append(seqs, m.Seq)
+			if m.Signal == 15 && (m.Count != 2 || m.Stop != 2) {
+				t.Errorf("TERM twice was told as %+v", m)
+			}
+		}
+		return seqs
+	}
+	if got := told(); !reflect.DeepEqual(got, []uint64{1, 2, 3, 4}) {
+		t.Errorf("told %v", got)
+	}
+	e.ack(1)
+	if e.stopAcked() {
+		t.Error("the stop request counts as acknowledged")
+	}
+	e.rewind()
+	if got := told(); !reflect.DeepEqual(got, []uint64{2, 3, 4}) {
+		t.Errorf("told again %v", got)
+	}
+	e.ack(4)
+	if !e.stopAcked() || e.next() != nil || len(e.list) != 0 {
+		t.Errorf("after the last acknowledgement: %+v", e)
+	}
+	e.addExit(Exit{})
+	if e.ack(99); len(e.list) != 1 {
+		t.Error("an exit that was not told was acknowledged")
+	}
+}
+
+// A gap in the watchdog's own ticks starts its count again.
+func TestWatchdog(t *testing.T) {
+	t0 := time.Now()
+	at := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
+	tests := []struct {
+		name  string
+		ticks []float64
+		hung  bool
+	}{
+		{"silence", []float64{75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85}, true},
+		{"not yet", []float64{75, 76, 77, 78, 79, 80, 81, 82, 83, 84}, false},
+		{"paused for a minute", []float64{75, 76, 77, 78, 79, 139, 140, 141, 142, 143, 144, 145, 146, 147, 148}, false},
+		{"paused, then still silent", []float64{75, 76, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147}, true},
+	}
+	for _, tt := range tests {
+		k := keeper{pid: 1, hello: true, heardAt: t0}
+		hung := false
+		for _, s := range tt.ticks {
+			_, h := k.watch(at(s), false)
+			hung = hung || h
+		}
+		if hung != tt.hung {
+			t.Errorf("%s: hung %v, want %v", tt.name, hung, tt.hung)
+		}
+	}
+}
+
+func TestBurst(t *testing.T) {
+	var b burst
+	t0 := time.Now()
+	for k := range 200 { // a job every millisecond is no storm
+		if b.count(t0.Add(time.Duration(k)*time.Millisecond), 1) {
+			t.Fatalf("paused at exit %d of a steady stream", k)
+		}
+	}
+	if !b.count(t0.Add(time.Second), 200) {
+		t.Error("200 exits at once are no burst")
+	}
+}
+
+func TestBagCounts(t *testing.T) {
+	b := newBag()
+	b.put(&Msg{Name: "a", Open: true}, []byte("1"))
+	b.put(&Msg{Name: "a", Pid: 7}, []byte("2"))
+	b.put(&Msg{Name: "b", Pid: 7}, []byte("3"))
+	if b.open != 0 || !b.follows(7) {
+		t.Errorf("after the pid is known: open %d follows %v", b.open, b.follows(7))
+	}
+	b.del("a")
+	if !b.follows(7) {
+		t.Error("the other item still follows the child")
+	}
+	b.del("b")
+	b.del("none")
+	if b.follows(7) || len(b.items) != 0 || len(b.order) != 0 {
+		t.Errorf("after all is deleted: %+v", b)
+	}
+}

@@ -1,0 +1,90 @@
+package pid1
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// ReadBirth reads /proc/PID/stat. It works on zombies too.
+func ReadBirth(pid int) (Birth, error) {
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Birth{}, err
+	}
+	b, ok := parseStat(data)
+	if !ok {
+		return Birth{}, fmt.Errorf("cannot read %s: unknown format %.80q", path, data)
+	}
+	return b, nil
+}
+
+// parseStat reads the line of proc(5) /proc/pid/stat. The name stands in
+// parentheses and may itself hold parentheses and blanks: the last ")" ends it.
+func parseStat(data []byte) (Birth, bool) {
+	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
+	if open < 0 || end < open {
+		return Birth{}, false
+	}
+	f := bytes.Fields(data[end+1:])
+	if len(f) < 20 || len(f[0]) != 1 {
+		return Birth{}, false
+	}
+	b := Birth{Comm: string(data[open+1 : end]), State: f[0][0]}
+	ints := []struct {
+		to *int
+		at int
+	}{{&b.Parent, 1}, {&b.Pgrp, 2}, {&b.Session, 3}}
+	for _, i := range ints {
+		n, err := strconv.Atoi(string(f[i.at]))
+		if err != nil {
+			return Birth{}, false
+		}
+		*i.to = n
+	}
+	start, err := strconv.ParseUint(string(f[19]), 10, 64)
+	b.Start = start
+	return b, err == nil
+}
+
+// pids lists the numeric folders of /proc.
+func pids() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	out := make([]int, 0, len(names))
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// Children lists the children of parent, zombies included, by a scan of /proc.
+func Children(parent int) map[int]Birth {
+	out := map[int]Birth{}
+	for _, pid := range pids() {
+		if b, err := ReadBirth(pid); err == nil && b.Parent == parent {
+			out[pid] = b
+		}
+	}
+	return out
+}
+
+// Group lists the living members of a process group, zombies left out, by a
+// scan of /proc.
+func Group(pgrp int) map[int]Birth {
+	out := map[int]Birth{}
+	for _, pid := range pids() {
+		if b, err := ReadBirth(pid); err == nil && b.Pgrp == pgrp && b.State != 'Z' && b.State != 'X' {
+			out[pid] = b
+		}
+	}
+	return out
+}

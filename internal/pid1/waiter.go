@@ -1,0 +1,101 @@
+package pid1
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// waiter tells the loop that a child has ended, without reaping it: the loop
+// alone does that, so that what it knows and what is gone never differ. (A
+// blocking wait4 here would take the child away before the loop had read what
+// the supervisor said of it.)
+type waiter struct {
+	ready chan struct{}
+	again chan struct{}
+}
+
+// newWaiter starts the waiting goroutine. It ends with the process.
+func newWaiter() *waiter {
+	w := &waiter{ready: make(chan struct{}), again: make(chan struct{}, 1)}
+	go func() {
+		for {
+			err := waitid(unix.WEXITED|unix.WNOWAIT, new(unix.Siginfo))
+			if err == unix.EINTR {
+				continue
+			}
+			if err == nil {
+				w.ready <- struct{}{}
+			}
+			<-w.again // ECHILD: until a child is started
+		}
+	}()
+	return w
+}
+
+// resume makes the waiter look again: children were reaped, or one was started.
+func (w *waiter) resume() {
+	select {
+	case w.again <- struct{}{}:
+	default:
+	}
+}
+
+// waitid is waitid(2) on any child. __WALL is not needed: CLONE_PARENT children
+// are born with the exit signal of the supervisor, which is SIGCHLD.
+func waitid(options int, info *unix.Siginfo) error {
+	return unix.Waitid(unix.P_ALL, 0, info, options, nil)
+}
+
+// peekChild gives the pid of a child that has ended and is not yet reaped.
+func peekChild() (pid int, ok bool) {
+	var info unix.Siginfo
+	for {
+		err := waitid(unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, &info)
+		if err == unix.EINTR {
+			continue
+		}
+		pid = siginfoPid(&info)
+		return pid, err == nil && pid > 0
+	}
+}
+
+// siginfoPid reads si_pid, the first field of the union behind the three ints
+// of siginfo_t, which is aligned to the size of a pointer.
+func siginfoPid(info *unix.Siginfo) int {
+	offset := 3 * unsafe.Sizeof(int32(0))
+	if unsafe.Sizeof(uintptr(0)) == 8 {
+		offset = 16
+	}
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(info), offset)))
+}
+
+// Many exits at once are taken in steps of burstPause, so that a storm of
+// orphans costs a few wake-ups and not thousands. Few exits are never delayed:
+// a service that died must be started again within two milliseconds.
+const (
+	burstPause = 5 * time.Millisecond
+	burstSize  = 16
+)
+
+// burst counts exits within a window.
+type burst struct {
+	since time.Time
+	n     int
+	pause bool
+	until time.Time
+}
+
+// count adds n exits and says whether the waiter must pause.
+func (b *burst) count(now time.Time, n int) bool {
+	if now.Sub(b.since) > burstPause {
+		b.since, b.n = now, 0
+	}
+	b.n += n
+	if b.n < burstSize {
+		return false
+	}
+	b.pause, b.until = true, now.Add(burstPause)
+	return true
+}
