@@ -12,13 +12,14 @@ type events struct {
 	orphans uint64 // children that ended and that nobody had asked to follow
 }
 
-// event is an exit or a signal (sig > 0).
+// event is an exit, a signal (sig > 0) or the answer to a Sync.
 type event struct {
 	seq       uint64
 	exit      Exit
 	sig       int
 	count     int
 	stopLevel int
+	sync      bool
 }
 
 const (
@@ -44,6 +45,12 @@ func (e *events) addSignal(sig, stop int) {
 	}
 	e.seq++
 	e.list = append(e.list, event{seq: e.seq, sig: sig, count: 1, stopLevel: stop})
+}
+
+// addSync answers a Sync behind everything that happened before it.
+func (e *events) addSync() {
+	e.seq++
+	e.list = append(e.list, event{seq: e.seq, sync: true})
 }
 
 // ack forgets everything up to seq.
@@ -80,12 +87,16 @@ func (e *events) next() *Msg {
 	if e.sent == len(e.list) {
 		return nil
 	}
-	if ev := e.list[e.sent]; ev.sig > 0 {
+	switch ev := e.list[e.sent]; {
+	case ev.sync:
+		e.sent++
+		return &Msg{Type: Synced, Seq: ev.seq}
+	case ev.sig > 0:
 		e.sent++
 		return &Msg{Type: Signal, Seq: ev.seq, Signal: ev.sig, Count: ev.count, Stop: ev.stopLevel}
 	}
 	m := &Msg{Type: Exited, Orphans: e.orphans}
-	for e.sent < len(e.list) && e.list[e.sent].sig == 0 && len(m.Exits) < maxExits {
+	for e.sent < len(e.list) && e.list[e.sent].exit.Pid > 0 && len(m.Exits) < maxExits {
 		m.Exits = append(m.Exits, e.list[e.sent].exit)
 		e.sent++
 	}

@@ -62,6 +62,7 @@ type initState struct {
 	log     *logger
 	tty     *terminal
 	burst   burst
+	sync    bool // a Sync waits for its answer
 }
 
 // Run is the init role. sigs comes from Catch. It returns the exit code of the
@@ -120,6 +121,11 @@ func (i *initState) work(now time.Time) {
 		}
 	default:
 		i.keep(now)
+	}
+	if i.sync {
+		i.sync = false
+		i.reap()
+		i.events.addSync()
 	}
 	i.flush()
 }
@@ -236,6 +242,8 @@ func (i *initState) handle(m *Msg, raw []byte) {
 		i.bag.put(m, raw)
 	case Del:
 		i.bag.del(m.Name)
+	case Sync:
+		i.sync = true
 	case Ack:
 		i.events.ack(m.Seq)
 		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()

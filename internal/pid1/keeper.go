@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -189,13 +190,24 @@ func (i *initState) failed(now time.Time) {
 	}
 }
 
-// exe is the executable of the supervisor. /proc/self/exe is this very binary,
-// also after the file was replaced or removed.
+// exe is the executable of the supervisor: this very binary, by its path (which
+// also names the process in ps) while that is still the same file, and by the
+// kernel's link after it was replaced or removed.
 func (o Options) exe() string {
+	const self = "/proc/self/exe"
 	if o.Exe != "" {
 		return o.Exe
 	}
-	return "/proc/self/exe"
+	path, err := os.Readlink(self)
+	if err != nil {
+		return self
+	}
+	here, err1 := os.Stat(self)
+	there, err2 := os.Stat(path)
+	if err1 != nil || err2 != nil || !os.SameFile(here, there) {
+		return self
+	}
+	return path
 }
 
 // spawn starts a supervisor in a process group of its own, so that a key press

@@ -138,7 +138,7 @@ func TestEvents(t *testing.T) {
 	if !e.stopAcked() || e.next() != nil || len(e.list) != 0 {
 		t.Errorf("after the last acknowledgement: %+v", e)
 	}
-	e.addExit(Exit{})
+	e.addExit(Exit{Pid: 3})
 	if e.ack(99); len(e.list) != 1 {
 		t.Error("an exit that was not told was acknowledged")
 	}

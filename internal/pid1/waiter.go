@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -98,4 +99,19 @@ func (b *burst) count(now time.Time, n int) bool {
 	}
 	b.pause, b.until = true, now.Add(burstPause)
 	return true
+}
+
+// WaitChild waits for one child of the caller. It is for a supervisor on a
+// kernel that ignores CLONE_PARENT: there its children are not the init's.
+func WaitChild(pid int) (Exit, error) {
+	var status syscall.WaitStatus
+	var use syscall.Rusage
+	for {
+		_, err := syscall.Wait4(pid, &status, 0, &use)
+		if err == syscall.EINTR {
+			continue
+		}
+		return Exit{Pid: pid, Status: uint32(status), At: BootNow(),
+			CPU: use.Utime.Nano() + use.Stime.Nano(), RSS: use.Maxrss << 10}, err
+	}
 }

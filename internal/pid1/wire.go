@@ -27,12 +27,14 @@ const (
 	Del     = "DEL"     // supervisor: forget an item
 	Ack     = "ACK"     // supervisor: everything up to Seq is in the bag
 	Ping    = "PING"    // supervisor: alive; the first one also says "adopted"
+	Sync    = "SYNC"    // supervisor: answer with Synced once every zombie is told
 	Final   = "FINAL"   // supervisor: end the container with Code
 	Welcome = "WELCOME" // init: answer to Hello
 	Lost    = "LOST"    // init: output discarded while no supervisor read it
 	Exited  = "EXITED"  // init: children that ended
 	Signal  = "SIGNAL"  // init: a signal that reached the container
 	Ready   = "READY"   // init: the replay is complete
+	Synced  = "SYNCED"  // init: answer to Sync
 	Check   = "CHECK"   // init: answer with a Ping, or be killed
 )
 

@@ -1,0 +1,271 @@
+package proc
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// adopt takes over the processes of an earlier supervisor: those whose pid is
+// in the bag, those whose exit waits to be told, and those of an open intent,
+// of which only the intention is known.
+func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
+	m.unknown = []pid1.Exit{}
+	var all, open []*Process
+	for _, it := range items {
+		p, ok := m.adoptRecord(it)
+		switch {
+		case !ok:
+		case p.rec.Done:
+			p.pipes.whenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
+		case p.rec.Pid == 0:
+			open = append(open, p)
+		default:
+			all = append(all, p)
+		}
+	}
+	for _, msg := range events {
+		m.handle(msg)
+	}
+	slices.SortFunc(open, func(a, b *Process) int { return int(min(max(a.rec.Time-b.rec.Time, -1), 1)) })
+	for _, p := range open {
+		born, err := m.settle(p)
+		if err != nil {
+			return nil, err
+		}
+		if born {
+			all = append(all, p)
+		}
+	}
+	for _, x := range m.unknown {
+		m.ack(x.Seq)
+	}
+	m.unknown = nil
+	return all, nil
+}
+
+// adoptRecord makes the process of a bag item and takes up its pipes.
+func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
+	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
+	if err := json.Unmarshal(it.Body, p.rec); err != nil {
+		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
+		return nil, false
+	}
+	if l := m.logs[p.rec.Log]; l != nil && len(it.Fds) == 2 {
+		pp, err := openPipes(l, [2]int{it.Fds[0], it.Fds[1]})
+		if err == nil {
+			p.pipes = pp
+			pp.run()
+		}
+	}
+	m.procs[p.rec.ID] = p
+	switch {
+	case p.rec.Done && p.pipes == nil:
+		m.remove(p)
+		return nil, false
+	case p.rec.Done || p.rec.Pid == 0:
+	case p.rec.Exit != nil: // told and acknowledged; its group may live
+		p.rec.Exit.Seq = 0
+		close(p.exited)
+	default:
+		if p.same() {
+			p.pidfd = m.have.open(p.rec.Pid)
+			if p.pidfd >= 0 && !p.same() { // it went between the look and the open
+				unix.Close(p.pidfd)
+				p.pidfd = -1
+			}
+		}
+		m.pids[p.rec.Pid] = append(m.pids[p.rec.Pid], p)
+	}
+	return p, true
+}
+
+// settleTime is how long a child may take between clone and exec before it is
+// given up. It shares its memory with nobody any more and depends on nothing
+// but the file system that its program is on.
+const settleTime = 10 * time.Second
+
+// settle finds out what became of an intent. Our predecessor is dead as a whole,
+// so no child of it can be born any more; one that was born is a child of the
+// init, not older than the intent, and nobody else's.
+func (m *Manager) settle(p *Process) (born bool, err error) {
+	deadline := time.Now().Add(settleTime)
+	for {
+		pid, b, stage := m.findLiving(p)
+		switch stage {
+		case grown:
+			p.rec.Pid, p.rec.Start = pid, b.Start
+			p.pidfd = m.have.open(pid)
+			m.pids[pid] = append(m.pids[pid], p)
+			return true, m.putRecord(p.rec, false, nil)
+		case embryo: // between clone and exec: look again
+			if time.Now().After(deadline) {
+				m.warn(fmt.Sprintf("pid %d did not become %s within %v; killing it", pid, p.rec.Path, settleTime))
+				unix.Kill(pid, unix.SIGKILL)
+				deadline = time.Now().Add(settleTime)
+			}
+			unix.Poll(nil, 1)
+			continue
+		}
+		// Nobody lives: it is dead or was never born. After the init's answer every
+		// death before this look is known to us.
+		if err := m.sync(); err != nil {
+			return false, err
+		}
+		if k, ok := m.findDead(p); ok {
+			x := m.unknown[k]
+			if x.Birth.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
+				m.unborn(x.Pid)
+				m.remove(p)
+				return false, nil
+			}
+			m.unknown = slices.Delete(m.unknown, k, k+1)
+			p.rec.Pid, p.rec.Start = x.Pid, x.Birth.Start
+			p.ended(x)
+			return true, m.putRecord(p.rec, false, nil)
+		}
+		if p.pipes != nil {
+			p.pipes.close()
+		}
+		m.remove(p)
+		return false, nil
+	}
+}
+
+// sync waits until the init has told every exit up to now.
+func (m *Manager) sync() error {
+	m.synced = false
+	m.send(&pid1.Msg{Type: pid1.Sync})
+	for !m.synced {
+		select {
+		case msg := <-m.msgs:
+			m.handle(msg)
+		case <-m.gone:
+			return errors.New("cannot adopt the running processes: the init is gone")
+		}
+	}
+	return nil
+}
+
+// execFailed is the exit code of a Go child whose execve failed.
+const execFailed = 253
+
+// ownComm is the name that a child of ours bears until it executes its program.
+func ownComm() string {
+	b, err := pid1.ReadBirth(os.Getpid())
+	if err != nil {
+		return "stoker"
+	}
+	return b.Comm
+}
+
+// Stages of a child.
+const (
+	nobody = iota
+	embryo // cloned, not yet the program
+	grown
+)
+
+// findLiving looks for the child of an intent among the init's children.
+func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
+	best, bestBirth, stage, bestScore := 0, pid1.Birth{}, nobody, 0
+	for pid, b := range pid1.Children(m.initPid) {
+		if pid == os.Getpid() || b.State == 'Z' || b.Start < ticks(p.rec.Time) || m.known(pid, b) {
+			continue
+		}
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if bytes.Equal(cmdline, ownCmdline()) || shimLine(cmdline, p.rec.ID) {
+			return pid, b, embryo
+		}
+		if b.Pgrp != pid || (b.Session == pid) == p.rec.Group {
+			continue
+		}
+		score := 1 // a leader of its own, born in time: only the command line is unlike
+		switch args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00"); {
+		case hashArgs(args) == p.rec.Exact:
+			score = 4
+		case tailMatches(args, p.rec.Tail):
+			score = 3
+		case p.rec.UID < 0 || ownedBy(pid, p.rec.UID):
+			score = 2
+		}
+		if score > bestScore {
+			best, bestBirth, stage, bestScore = pid, b, grown, score
+		}
+	}
+	return best, bestBirth, stage
+}
+
+// findDead looks for it among the exits that nobody claimed.
+func (m *Manager) findDead(p *Process) (int, bool) {
+	comm := filepath.Base(p.rec.Path)
+	comm = comm[:min(len(comm), 15)]
+	best, score := 0, 0
+	for k, x := range m.unknown {
+		b := x.Birth
+		if b == nil || x.At < p.rec.Time || b.Start < ticks(p.rec.Time) || b.Parent != m.initPid {
+			continue
+		}
+		s := 1
+		switch {
+		case b.Comm == comm && b.Pgrp == x.Pid:
+			s = 3
+		case b.Pgrp == x.Pid:
+			s = 2
+		case b.Comm != ownComm():
+			s = 0 // an orphan; ours is a leader, or still bears our own name
+		}
+		if s > score {
+			best, score = k, s
+		}
+	}
+	return best, score > 0
+}
+
+// known says whether a living child is one that we already have.
+func (m *Manager) known(pid int, b pid1.Birth) bool {
+	for _, p := range m.procs {
+		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {
+			return true
+		}
+	}
+	return false
+}
+
+// ownCmdline is what a child of ours shows until it executes its program.
+func ownCmdline() []byte {
+	return append([]byte(strings.Join(os.Args, "\x00")), 0)
+}
+
+// shimLine says whether a command line is that of the exec shim for id.
+func shimLine(cmdline []byte, id string) bool {
+	return string(cmdline) == "stoker\x00"+ShimCommand+"\x00"+id+"\x00"
+}
+
+// tailMatches says whether a command line ends in the hashed one: the kernel
+// puts a script's interpreter, and at most one argument, before it.
+func tailMatches(args []string, hash string) bool {
+	for k := 1; k <= 2 && k < len(args); k++ {
+		if hashArgs(args[k:]) == hash {
+			return true
+		}
+	}
+	return false
+}
+
+// ownedBy says whether a process belongs to uid.
+func ownedBy(pid, uid int) bool {
+	var st unix.Stat_t
+	err := unix.Stat(fmt.Sprintf("/proc/%d", pid), &st)
+	return err == nil && uid <= math.MaxUint32 && st.Uid == uint32(uid)
+}

@@ -1,0 +1,112 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// Features are kernel features that may be missing; a field that is set means
+// "do without".
+type Features struct {
+	CloneParent bool // gVisor takes the flag and ignores it
+	Pidfd       bool // Linux < 5.3, or a seccomp profile older than it
+	GroupSignal bool // Linux < 6.9
+	Splice      bool // gVisor, or an output that does not support it
+}
+
+// featureSet is what is known to be missing here.
+type featureSet struct {
+	denied        Features
+	parentChecked bool        // of the loop
+	ownChildren   bool        // of the loop: we wait for our children ourselves
+	noPidfd       atomic.Bool // learned from a refusal
+	noGroup       atomic.Bool
+}
+
+// refusedPidfd says whether err means that pidfds do not work here.
+func (f *featureSet) refusedPidfd(err error) bool {
+	if f.denied.Pidfd || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) && !f.permitted() {
+		f.noPidfd.Store(true)
+		return true
+	}
+	return false
+}
+
+// permitted tells a seccomp refusal from a real EPERM: a signal 0 to ourselves
+// is always allowed by the kernel.
+func (f *featureSet) permitted() bool {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.PidfdSendSignal(fd, 0, nil, 0) == nil
+}
+
+func (f *featureSet) groupSignal() bool {
+	return !f.denied.GroupSignal && !f.denied.Pidfd && !f.noGroup.Load()
+}
+
+// refusedGroup says whether err means that groups cannot be signalled by pidfd.
+func (f *featureSet) refusedGroup(err error) bool {
+	if errors.Is(err, unix.EINVAL) || f.refusedPidfd(err) {
+		f.noGroup.Store(true)
+		return true
+	}
+	return false
+}
+
+// open gives a pidfd of a process that is known to live; -1: none to be had.
+func (f *featureSet) open(pid int) int {
+	if f.denied.Pidfd || f.noPidfd.Load() {
+		return -1
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+// checkParent compares the first child's parent with the init. Where
+// CLONE_PARENT is ignored we must wait for our own children, and nothing
+// survives us.
+func (m *Manager) checkParent(p *Process) {
+	if m.have.parentChecked {
+		return
+	}
+	b, err := pid1.ReadBirth(p.rec.Pid)
+	if err != nil || b.Parent != os.Getpid() && b.Parent != m.initPid {
+		return // gone already: the next child tells
+	}
+	m.have.parentChecked = true
+	if b.Parent == os.Getpid() {
+		m.have.ownChildren = true
+		m.warn("this kernel ignores CLONE_PARENT: services are children of the supervisor, and its death would lose them")
+	}
+}
+
+// waitOwn waits for a child that is our own. It ends with the child.
+func (m *Manager) waitOwn(pid int) {
+	x, err := pid1.WaitChild(pid)
+	if err == nil {
+		m.do(func() { m.exited(x) })
+	}
+}
+
+func (m *Manager) warn(msg string) {
+	if m.opts.Warn != nil {
+		m.opts.Warn(msg)
+	}
+}
+
+// Survives says whether processes outlive this supervisor.
+func (m *Manager) Survives() bool {
+	ok := false
+	m.do(func() { ok = !m.have.ownChildren })
+	return ok
+}

@@ -1,0 +1,365 @@
+package proc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+)
+
+// Signal is a signal that reached the container. Ack must be called once the
+// state that follows from it is in the bag; until then a new supervisor gets
+// it again.
+type Signal struct {
+	Signal syscall.Signal
+	Count  int // how often, merged
+	Stop   int // stop requests (TERM, INT) so far
+	Ack    func()
+}
+
+// Options adjust a Manager. The zero value is right outside of tests.
+type Options struct {
+	// Deny switches kernel features off, to force the fallbacks.
+	Deny Features
+	// Warn gets what the operator should know: a fallback in use.
+	Warn func(msg string)
+	// Outlets are the container's stdout and stderr; nil: descriptors 1 and 2.
+	Outlets *[2]*Outlet
+	// at is called between the steps of a start, for tests that die there.
+	at func(step string)
+}
+
+// Manager starts processes and receives their exits. One goroutine does both,
+// so an exit never comes before the pid that it belongs to is known.
+type Manager struct {
+	conn    *pid1.Conn
+	initPid int
+	opts    Options
+	have    featureSet
+
+	requests chan func()
+	signals  chan Signal
+	msgs     chan *pid1.Msg
+	gone     chan struct{} // closed when the init is gone
+
+	// Of the loop alone:
+	pids     map[int][]*Process  // not exited, in the order of their start
+	procs    map[string]*Process // by id, until their item is deleted
+	pending  []uint64            // event numbers not acknowledged, ascending
+	acked    map[uint64]bool     // of pending, done out of order
+	stopping bool
+	unknown  []pid1.Exit // while adopting: exits of nobody we know
+	synced   bool        // while adopting: the init has answered
+
+	mu    sync.Mutex // guards logs
+	logs  map[string]*Log
+	outs  *[2]*Outlet
+	stats atomicStats
+}
+
+// lostOutput is what the init discarded in our absence.
+type lostOutput struct{ bytes, lines uint64 }
+
+// Recovered is what the bag held when the supervisor started.
+type Recovered struct {
+	Starts    int               // which supervisor of this container this is, from 1
+	Stop      int               // stop requests so far
+	Blobs     map[string][]byte // items of the supervisor's own
+	Files     map[string][]int  // their descriptors
+	Processes []*Process        // adopted, running or ended
+}
+
+// Connect says hello to the init on its socket, adopts what an earlier
+// supervisor left, and settles every open intent. Nothing can be started
+// before it returns.
+func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
+	conn, err := pid1.NewConn(fd)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
+		msgs: make(chan *pid1.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
+		acked: map[uint64]bool{}, logs: map[string]*Log{}, procs: map[string]*Process{}, outs: opts.Outlets}
+	if m.outs == nil {
+		m.outs = &[2]*Outlet{NewOutlet(1), NewOutlet(2)}
+	}
+	m.have.denied = opts.Deny
+	if err := conn.Send(&pid1.Msg{Type: pid1.Hello, Version: pid1.Version, Pid: os.Getpid()}); err != nil {
+		return nil, nil, err
+	}
+	go m.receive() // ends when the init is gone
+	rec, err := m.recover()
+	if err != nil {
+		return nil, nil, err
+	}
+	go m.loop() // ends when the init is gone
+	return m, rec, nil
+}
+
+// receive hands the init's messages to the loop.
+func (m *Manager) receive() {
+	for {
+		msg, err := m.conn.Recv()
+		if err != nil {
+			close(m.gone)
+			return
+		}
+		select {
+		case m.msgs <- msg:
+		case <-m.gone:
+			return
+		}
+	}
+}
+
+// Pings keep the init's watchdog quiet; see keeper in internal/pid1.
+const (
+	pingIdle     = 30 * time.Second
+	pingStopping = 250 * time.Millisecond
+)
+
+// loop owns the processes until the init is gone.
+func (m *Manager) loop() {
+	ping := time.NewTimer(pingIdle)
+	for {
+		select {
+		case msg := <-m.msgs:
+			m.handle(msg)
+		case f := <-m.requests:
+			f()
+		case <-ping.C:
+			m.send(&pid1.Msg{Type: pid1.Ping})
+		case <-m.gone:
+			m.initGone()
+			return
+		}
+		every := pingIdle
+		if m.stopping {
+			every = pingStopping
+		}
+		ping.Reset(every)
+	}
+}
+
+// do runs f in the loop and waits for it. False: the init is gone.
+func (m *Manager) do(f func()) bool {
+	done := make(chan struct{})
+	select {
+	case m.requests <- func() { f(); close(done) }:
+		<-done
+		return true
+	case <-m.gone:
+		return false
+	}
+}
+
+// send tells the init. An error means that the init is gone, which the loop
+// learns by itself.
+func (m *Manager) send(msg *pid1.Msg) { m.conn.Send(msg) }
+
+func (m *Manager) handle(msg *pid1.Msg) {
+	switch msg.Type {
+	case pid1.Check:
+		m.send(&pid1.Msg{Type: pid1.Ping})
+	case pid1.Exited:
+		m.stats.orphans.Store(msg.Orphans)
+		for _, x := range msg.Exits {
+			m.exited(x)
+		}
+	case pid1.Signal:
+		m.pending = append(m.pending, msg.Seq)
+		if msg.Stop > 0 {
+			m.stopping = true
+		}
+		seq := msg.Seq
+		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stop,
+			Ack: func() { m.do(func() { m.ack(seq) }) }}
+		select {
+		case m.signals <- s:
+		default: // nobody takes them: better lost than a loop that stands still
+			m.ack(seq)
+		}
+	case pid1.Synced:
+		m.synced = true
+		m.pending = append(m.pending, msg.Seq)
+		m.ack(msg.Seq)
+	case pid1.Lost:
+		if p := m.procs[strings.TrimPrefix(msg.Name, procPrefix)]; p != nil {
+			p.outputLost(msg.Bytes, msg.Lines)
+		}
+	}
+}
+
+// exited gives an exit to the process that it belongs to. A pid is given out
+// again only after its exit was reaped, so exits of one pid come in the order
+// of the starts; an exit that was reaped before a start began is not its own.
+func (m *Manager) exited(x pid1.Exit) {
+	m.pending = append(m.pending, x.Seq)
+	list := m.pids[x.Pid]
+	if len(list) == 0 || x.At < list[0].rec.Time {
+		if m.unknown != nil {
+			m.unknown = append(m.unknown, x)
+			return // decided when the open intents are
+		}
+		m.ack(x.Seq)
+		return
+	}
+	p := list[0]
+	if m.pids[x.Pid] = list[1:]; len(list) == 1 {
+		delete(m.pids, x.Pid)
+	}
+	p.ended(x)
+}
+
+// ack says that everything that follows from an event is in the bag. The wire
+// knows only "up to", so an event done early waits for those before it.
+func (m *Manager) ack(seq uint64) {
+	if seq == 0 {
+		return
+	}
+	m.acked[seq] = true
+	upTo := uint64(0)
+	for len(m.pending) > 0 && m.acked[m.pending[0]] {
+		upTo = m.pending[0]
+		delete(m.acked, upTo)
+		m.pending = m.pending[1:]
+	}
+	if upTo > 0 {
+		m.send(&pid1.Msg{Type: pid1.Ack, Seq: upTo})
+	}
+}
+
+// initGone ends every process: without the init nobody waits for them or keeps
+// their state. It happens only outside of a PID namespace of our own, where the
+// kernel does not do it.
+func (m *Manager) initGone() {
+	for _, list := range m.pids {
+		for _, p := range list {
+			p.SignalGroup(syscall.SIGTERM)
+		}
+	}
+	for _, list := range m.pids {
+		for _, p := range list {
+			p.ended(pid1.Exit{Pid: p.rec.Pid, Status: uint32(syscall.SIGKILL), At: pid1.BootNow()})
+		}
+	}
+}
+
+// Signals gives the signals that reach the container.
+func (m *Manager) Signals() <-chan Signal { return m.signals }
+
+// Gone is closed when the init is gone.
+func (m *Manager) Gone() <-chan struct{} { return m.gone }
+
+// InitPid is the pid of the init: 1 in a container.
+func (m *Manager) InitPid() int { return m.initPid }
+
+// Put keeps a blob (64 KiB at most) and descriptors for the next supervisor.
+func (m *Manager) Put(name string, body []byte, fds ...int) error {
+	return m.conn.Send(&pid1.Msg{Type: pid1.Put, Name: name, Body: body, Fds: fds})
+}
+
+// Del forgets an item.
+func (m *Manager) Del(name string) { m.send(&pid1.Msg{Type: pid1.Del, Name: name}) }
+
+// Adopted tells the init that this supervisor works: a death from now on is
+// followed by a start at once.
+func (m *Manager) Adopted() { m.send(&pid1.Msg{Type: pid1.Ping}) }
+
+// Stopping makes the pings frequent; the init allows a second of silence.
+func (m *Manager) Stopping() {
+	m.do(func() {
+		m.stopping = true
+		m.send(&pid1.Msg{Type: pid1.Ping})
+	})
+}
+
+// Final ends the container with code. What is left gets TERM and, after
+// grace, KILL.
+func (m *Manager) Final(code int, grace time.Duration) {
+	m.send(&pid1.Msg{Type: pid1.Final, Code: code, Grace: int64(grace)})
+}
+
+// Orphans is how many processes of nobody the init has waited for.
+func (m *Manager) Orphans() uint64 { return m.stats.orphans.Load() }
+
+// recover reads the replay up to Ready, then settles what was open.
+func (m *Manager) recover() (*Recovered, error) {
+	rec := &Recovered{Blobs: map[string][]byte{}, Files: map[string][]int{}}
+	var records []*pid1.Msg
+	var events []*pid1.Msg
+	deadline := time.After(10 * time.Second)
+	for ready := false; !ready; {
+		select {
+		case msg := <-m.msgs:
+			switch msg.Type {
+			case pid1.Welcome:
+				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stop, msg.Starts
+				m.stats.orphans.Store(msg.Orphans)
+				m.stopping = msg.Stop > 0
+			case pid1.Put:
+				if isProc(msg.Name) {
+					records = append(records, msg)
+				} else {
+					rec.Blobs[msg.Name], rec.Files[msg.Name] = msg.Body, msg.Fds
+				}
+			case pid1.Ready:
+				rec.Stop, ready = msg.Stop, true
+			default:
+				events = append(events, msg)
+			}
+		case <-m.gone:
+			return nil, errors.New("cannot start the supervisor: the init is gone")
+		case <-deadline:
+			return nil, errors.New("cannot start the supervisor: the init does not answer within 10s")
+		}
+	}
+	m.adoptLogs(rec)
+	procs, err := m.adopt(records, events)
+	rec.Processes = procs
+	return rec, err
+}
+
+// putRecord keeps what is known of a process.
+func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("cannot keep the record of %q: %w", r.ID, err)
+	}
+	msg := &pid1.Msg{Type: pid1.Put, Name: procPrefix + r.ID, Pid: r.Pid, Open: open, Body: body, Fds: pipes}
+	if r.Exit != nil {
+		msg.Pid = 0 // it has ended: the pid may be somebody else's
+	}
+	for k := range pipes {
+		msg.Pipes = append(msg.Pipes, k)
+	}
+	msg.Drain = len(pipes) > 0
+	return m.conn.Send(msg)
+}
+
+// remove forgets a process for good.
+func (m *Manager) remove(p *Process) {
+	delete(m.procs, p.rec.ID)
+	m.Del(procPrefix + p.rec.ID)
+}
+
+// Start starts a process. The error of a program that is missing or cannot be
+// executed is a *StartError.
+func (m *Manager) Start(ctx context.Context, spec Spec) (*Process, error) {
+	var p *Process
+	var err error
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if !m.do(func() { p, err = m.start(spec) }) {
+		return nil, errors.New("cannot start anything: the init is gone")
+	}
+	return p, err
+}

@@ -1,0 +1,173 @@
+package proc
+
+import (
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Streams of a log.
+const (
+	Stdout = 1
+	Stderr = 2
+)
+
+// pipes are the read ends of one process's stdout and stderr. The write ends
+// may be held by descendants long after it.
+type pipes struct {
+	log  *Log
+	ends [2]*os.File
+	raw  [2]syscall.RawConn
+	lost lostOutput // guarded by log.mu
+
+	mu    sync.Mutex
+	open  int    // ends that have not ended
+	after func() // called when none is left
+}
+
+// pipeSize lets a service write for a while when nobody reads: 100 ms at 10
+// MB/s. The kernel grants it to root, and to others up to their quota.
+const pipeSize = 1 << 20
+
+// newPipes makes both, and gives the child's ends.
+func newPipes(l *Log) (p *pipes, out, errw *os.File, err error) {
+	var fds [2]int
+	var w [2]*os.File
+	var r [2]int
+	for k := range w {
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			if k == 1 {
+				unix.Close(r[0])
+				w[0].Close()
+			}
+			return nil, nil, nil, err
+		}
+		unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
+		r[k], w[k] = fds[0], os.NewFile(uintptr(fds[1]), "output")
+	}
+	p, err = openPipes(l, r)
+	return p, w[0], w[1], err
+}
+
+// openPipes takes over read ends, new ones or from the bag.
+func openPipes(l *Log, fds [2]int) (*pipes, error) {
+	p := &pipes{log: l, open: 2}
+	for k, fd := range fds {
+		unix.SetNonblock(fd, true)
+		p.ends[k] = os.NewFile(uintptr(fd), "output of "+l.name)
+		raw, err := p.ends[k].SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		p.raw[k] = raw
+	}
+	return p, nil
+}
+
+// fds are for the bag. They stay ours.
+func (p *pipes) fds() []int {
+	out := make([]int, 2)
+	for k := range p.ends {
+		p.raw[k].Control(func(fd uintptr) { out[k] = int(fd) })
+	}
+	return out
+}
+
+// run captures until every writer is gone. Its goroutines end then, or with close.
+func (p *pipes) run() {
+	p.log.mu.Lock()
+	p.log.pipes[p] = true
+	p.log.mu.Unlock()
+	for k := range p.ends {
+		go func() {
+			for {
+				n, err := 0, error(nil)
+				waitErr := p.raw[k].Read(func(fd uintptr) bool {
+					n, err = p.log.capture(int(fd), k+1)
+					return err != unix.EAGAIN
+				})
+				if err == unix.EINTR {
+					continue
+				}
+				if waitErr != nil || n <= 0 {
+					break
+				}
+			}
+			p.ended()
+		}()
+	}
+}
+
+// ended notes that one end has no writer left.
+func (p *pipes) ended() {
+	p.mu.Lock()
+	p.open--
+	var after func()
+	if p.open == 0 {
+		after = p.after
+		p.settle()
+	}
+	p.mu.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+// settle closes the ends and moves what was lost into the log's own count.
+func (p *pipes) settle() {
+	for _, f := range p.ends {
+		f.Close()
+	}
+	l := p.log
+	l.mu.Lock()
+	l.ix.lostBytes += p.lost.bytes
+	l.ix.lostLines += p.lost.lines
+	p.lost = lostOutput{}
+	delete(l.pipes, p)
+	l.mu.Unlock()
+}
+
+// atEnd says whether every writer is gone.
+func (p *pipes) atEnd() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open == 0
+}
+
+// whenEnded calls f once every writer is gone.
+func (p *pipes) whenEnded(f func()) {
+	p.mu.Lock()
+	if p.open > 0 {
+		p.after, f = f, nil
+	}
+	p.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// flush takes what is in the pipes now: what a process wrote before it ended is
+// in the log before its exit is told. A descendant that goes on writing cannot
+// hold this up for more than a pipe's worth.
+func (p *pipes) flush() {
+	for k := range p.ends {
+		p.raw[k].Control(func(fd uintptr) {
+			for total := 0; total < 2*pipeSize; {
+				n, err := p.log.capture(int(fd), k+1)
+				if n <= 0 || err != nil {
+					return
+				}
+				total += n
+			}
+		})
+	}
+}
+
+// close gives the pipes up.
+func (p *pipes) close() {
+	for _, f := range p.ends {
+		f.Close()
+	}
+}

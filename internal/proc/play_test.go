@@ -1,0 +1,168 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// The test binary plays the init, the supervisor (a script by name) and the exec
+// shim as well as the test.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == ShimCommand:
+		os.Exit(RunShim())
+	case os.Args[0] == "test-init":
+		sigs := pid1.Catch()
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: append([]string{"test-supervisor"}, os.Args[1:]...), Env: os.Environ(), Log: os.Stderr}))
+	case os.Args[0] == "test-supervisor":
+		perform(os.Args[1], os.Args[2])
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// stage is what a script works with: the part of the supervisor.
+type stage struct {
+	m   *Manager
+	rec *Recovered
+	dir string
+}
+
+// perform runs a script as the supervisor.
+func perform(name, dir string) {
+	pid1.Catch()
+	opts := Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, "warning:", s) }}
+	sc := scripts[name]
+	if sc.opts != nil {
+		sc.opts(&opts, dir)
+	}
+	m, rec, err := Connect(pid1.SocketFD, opts)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(99)
+	}
+	s := &stage{m, rec, dir}
+	code := sc.play(s)
+	m.Flush(2 * time.Second)
+	m.Final(code, 100*time.Millisecond)
+	<-m.Gone()
+	os.Exit(0)
+}
+
+type play struct {
+	opts func(*Options, string)
+	play func(*stage) int
+}
+
+// say notes a fact for the test.
+func (s *stage) say(format string, args ...any) {
+	f, _ := os.OpenFile(s.dir+"/said", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	fmt.Fprintf(f, format+"\n", args...)
+	f.Close()
+}
+
+// die is a kill -9 of the supervisor at this very place.
+func die() {
+	unix.Kill(os.Getpid(), unix.SIGKILL)
+	select {}
+}
+
+// sh starts a shell command whose output is captured in log "out".
+func (s *stage) sh(id, script string) *Process {
+	l, err := s.m.Log("out", 0)
+	if err != nil {
+		s.say("log: %v", err)
+	}
+	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Log: l})
+	if err != nil {
+		s.say("start %s: %v", id, err)
+		os.Exit(1)
+	}
+	return p
+}
+
+// status waits for the end of p.
+func status(p *Process) int {
+	<-p.Exited()
+	x, _ := p.Exit()
+	p.Done()
+	return x.Status()
+}
+
+// process finds an adopted process.
+func (s *stage) process(id string) *Process {
+	for _, p := range s.rec.Processes {
+		if p.ID() == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// first says whether this is the first supervisor of the container.
+func (s *stage) first() bool { return s.rec.Starts == 1 }
+
+// result is what a container left behind.
+type result struct {
+	code           int
+	said           string
+	stdout, stderr string
+	dir            string
+}
+
+// runPlay runs a script under an init that is PID 1 when we are root.
+func runPlay(t *testing.T, name string) result {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	// What we are started with must not reach a child: ignored and blocked signals.
+	cmd := exec.Command("env", "--ignore-signal=HUP,INT,PIPE,USR1,TSTP,TTOU", "--block-signal=TERM,USR2,WINCH", "bash", "-c", `exec -a test-init "$0" "$@"`, exe, name, dir)
+	if os.Getuid() == 0 {
+		cmd = exec.Command("unshare", append([]string{"-pf", "--mount-proc", "--kill-child"}, cmd.Args...)...)
+	}
+	var out, errs strings.Builder
+	cmd.Stderr = &errs
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if name == "stalled" {
+		waitFile(dir + "/read")
+	}
+	io.Copy(&out, stdout)
+	cmd.Wait()
+	said, _ := os.ReadFile(filepath.Join(dir, "said"))
+	r := result{cmd.ProcessState.ExitCode(), string(said), out.String(), errs.String(), dir}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("code %d\nsaid:\n%s\nstderr:\n%s", r.code, r.said, r.stderr)
+		}
+	})
+	return r
+}
+
+// want checks what the script said, line by line.
+func (r result) want(t *testing.T, lines ...string) {
+	t.Helper()
+	if want := strings.Join(lines, "\n") + "\n"; r.said != want {
+		t.Errorf("said %q, want %q", r.said, want)
+	}
+}

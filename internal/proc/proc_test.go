@@ -1,0 +1,416 @@
+package proc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// scripts are the supervisors of the tests, by name.
+var scripts = map[string]play{
+	"codes": {play: func(s *stage) int {
+		for _, c := range []int{0, 1, 7, 255} {
+			s.say("%d", status(s.sh(fmt.Sprint("c", c), fmt.Sprint("exit ", c))))
+		}
+		s.say("%d", status(s.sh("sig", "kill -9 $$")))
+		return 0
+	}},
+	"output": {play: func(s *stage) int {
+		status(s.sh("a", "echo out; echo err >&2; printf 'no end'"))
+		l, _ := s.m.Log("out", 0)
+		l.Lines(context.Background(), 0, false, func(l Line) error { s.say("%d %s %v", l.Stream, l.Text, l.Open); return nil })
+		return 0
+	}},
+	"errors": {play: func(s *stage) int {
+		os.WriteFile(s.dir+"/noexec", []byte("#!/bin/sh\n"), 0o644)
+		os.WriteFile(s.dir+"/badinterp", []byte("#!/no/such/sh\n"), 0o755)
+		os.WriteFile(s.dir+"/garbage", []byte("\x00\x01"), 0o755)
+		umask := 0o27
+		for _, spec := range []Spec{
+			{Argv: []string{"/no/such"}}, {Argv: []string{"nosuch"}, Env: []string{"PATH=/usr/bin:/bin"}},
+			{Argv: []string{s.dir + "/noexec"}}, {Argv: []string{s.dir}}, {Argv: []string{s.dir + "/badinterp"}},
+			{Argv: []string{s.dir + "/garbage"}}, {Argv: []string{"/bin/true"}, Dir: "/no/dir"},
+			{Argv: nil}, {Argv: []string{s.dir + "/garbage"}, Umask: &umask},
+		} {
+			spec.ID = "x"
+			_, err := s.m.Start(context.Background(), spec)
+			var se *StartError
+			if !errors.As(err, &se) {
+				s.say("no StartError: %v", err)
+				continue
+			}
+			s.say("%d %s", se.Code(), strings.ReplaceAll(err.Error(), s.dir, "DIR"))
+		}
+		s.say("%d", status(s.sh("after", "exit 4")))
+		return 0
+	}},
+	// What a child finds: descriptors, signals, session, group.
+	"clean": {play: func(s *stage) int {
+		s.say("%d", status(s.sh("clean", `cat /proc/self/status | grep -E 'Sig(Blk|Ign)' >`+s.dir+`/sig; ls /proc/self/fd >`+s.dir+`/fd; cut -d' ' -f5,6 /proc/$$/stat >`+s.dir+`/ids; echo $$ >`+s.dir+`/pid`)))
+		return 0
+	}},
+	"shim": {play: func(s *stage) int {
+		umask := 0o27
+		p, err := s.m.Start(context.Background(), Spec{ID: "shim", Argv: []string{"/bin/sh", "-c", "umask >" + s.dir + "/umask; ls /proc/self/fd >" + s.dir + "/fd; grep SigIgn /proc/self/status >" + s.dir + "/sig; exit 6"}, Env: os.Environ(), Umask: &umask})
+		if err != nil {
+			s.say("%v", err)
+			return 1
+		}
+		s.say("%d", status(p))
+		return 0
+	}},
+	"group":                 {play: playGroup},
+	"group-no-pidfd-groups": {opts: func(o *Options, _ string) { o.Deny.GroupSignal = true }, play: playGroup},
+	"group-no-pidfd":        {opts: func(o *Options, _ string) { o.Deny.Pidfd = true }, play: playGroup},
+	"own-children": {opts: func(o *Options, _ string) { o.Deny.CloneParent = true }, play: func(s *stage) int {
+		p := s.sh("a", "read x; exit 5")
+		s.say("%v", s.m.Survives())
+		s.say("%d", status(p))
+		s.say("%d", status(s.sh("b", "exit 6")))
+		return 0
+	}},
+	"no-splice": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: func(s *stage) int {
+		s.say("%d", status(s.sh("a", "echo copied; exit 3")))
+		return 0
+	}},
+	// Killed while a process runs and writes.
+	"adopt": {play: func(s *stage) int {
+		if s.first() {
+			s.sh("a", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; while [ ! -e "+s.dir+"/go ]; do sleep 0.02; done; echo last; exit 9")
+			s.m.Adopted()
+			die()
+		}
+		p := s.process("a")
+		os.WriteFile(s.dir+"/go", nil, 0o644)
+		s.say("%d", status(p))
+		l, _ := s.m.Log("out", 0)
+		s.say("lines %d", l.Stats().Lines)
+		return 0
+	}},
+	// Killed between the steps of a start; the process must be started exactly
+	// once and its exit must be told.
+	"at-intent":      {opts: dieAt("intent"), play: playDieAt},
+	"at-cloned":      {opts: dieAt("cloned"), play: playDieAt},
+	"at-recorded":    {opts: dieAt("recorded"), play: playDieAt},
+	"at-cloned-long": {opts: dieAt("cloned"), play: playDieAt},
+	"ended-unseen":   {opts: dieAt("cloned"), play: playDieAt},
+	"kills":          {play: playKills},
+	"stalled": {play: func(s *stage) int {
+		p := s.sh("a", "i=0; while [ $i -lt 60000 ]; do echo 'a line that is about fifty bytes long, to fill memory' $i; i=$((i+1)); done; exit 0")
+		s.say("%d", status(p)) // it ends although nobody reads our stdout
+		l, _ := s.m.Log("out", 0)
+		s.say("written %d", l.Stats().Lines)
+		var st unix.Stat_t
+		unix.Fstat(l.data, &st)
+		s.say("bounded %v", st.Blocks*512 < 1<<20)
+		os.WriteFile(s.dir+"/read", nil, 0o644)
+		s.m.Flush(5 * time.Second)
+		after := l.Stats()
+		s.say("dropped %v", after.DroppedLines > 0)
+		os.WriteFile(s.dir+"/dropped", fmt.Append(nil, after.DroppedLines), 0o644)
+		return 0
+	}},
+	"setsid-holder": {play: func(s *stage) int {
+		p := s.sh("a", "setsid sh -c 'sleep 30' & echo before; exit 2")
+		s.say("%d", status(p))
+		l, _ := s.m.Log("out", 0)
+		l.Lines(context.Background(), 0, false, func(l Line) error { s.say("%s", l.Text); return nil })
+		return 0
+	}},
+}
+
+// playGroup ends a group whose leader is gone already.
+func playGroup(s *stage) int {
+	p := s.sh("a", "sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.02; done' & exit 0")
+	<-p.Exited()
+	l, _ := s.m.Log("out", 0)
+	ctx, cancel := context.WithCancel(context.Background())
+	l.Lines(ctx, 0, true, func(Line) error { cancel(); return nil })
+	s.say("signal to the leader: %v", p.Signal(syscall.SIGTERM))
+	s.say("members %v", len(p.Members()) > 0)
+	s.say("term %v", p.SignalGroup(syscall.SIGTERM))
+	s.say("members %v", len(p.Members()) > 0)
+	s.say("kill %v", p.SignalGroup(syscall.SIGKILL))
+	for len(p.Members()) > 0 {
+		unix.Poll(nil, 2)
+	}
+	for p.SignalGroup(0) == nil { // until the init has reaped the zombie
+		unix.Poll(nil, 2)
+	}
+	s.say("again %v", p.SignalGroup(syscall.SIGKILL))
+	p.Done()
+	return 0
+}
+
+func dieAt(step string) func(*Options, string) {
+	return func(o *Options, dir string) {
+		o.at = func(at string) {
+			if _, err := os.Stat(dir + "/died"); at == step && err != nil {
+				os.WriteFile(dir+"/died", nil, 0o644)
+				if strings.HasSuffix(os.Args[1], "unseen") {
+					waitFile(dir + "/once") // let it end before we do
+				}
+				die()
+			}
+		}
+	}
+}
+
+func waitFile(path string) {
+	for range 4000 {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		unix.Poll(nil, 5)
+	}
+}
+
+func playDieAt(s *stage) int {
+	p := s.process("a")
+	if p == nil {
+		s.say("started by life %d", s.rec.Starts)
+		wait := ""
+		if strings.HasSuffix(os.Args[1], "long") {
+			wait = "while [ ! -e " + s.dir + "/go ]; do sleep 0.02; done; "
+		}
+		p = s.sh("a", "echo once >>"+s.dir+"/once; "+wait+"exit 11")
+	}
+	os.WriteFile(s.dir+"/go", nil, 0o644)
+	s.say("%d", status(p))
+	once, _ := os.ReadFile(s.dir + "/once")
+	s.say("%s", strings.TrimSpace(string(once)))
+	return 0
+}
+
+// playKills is killed at random moments of its work: a process that counts and
+// writes for as long as it runs, and short ones whose codes must all be right.
+func playKills(s *stage) int {
+	if s.first() {
+		s.sh("long", "i=0; while [ ! -e "+s.dir+"/enough ]; do echo n $i; i=$((i+1)); done; echo end $i")
+	}
+	s.m.Adopted()
+	if s.rec.Starts <= 60 {
+		go func() { // ends with us
+			time.Sleep(time.Duration(s.rec.Starts%20) * 1500 * time.Microsecond)
+			die()
+		}()
+	}
+	check := func(p *Process) {
+		n := 0
+		fmt.Sscanf(p.ID(), "short.%d", &n)
+		if got := status(p); got != n%250 {
+			s.say("%s ended with %d", p.ID(), got)
+		}
+	}
+	for _, p := range s.rec.Processes {
+		if strings.HasPrefix(p.ID(), "short") {
+			check(p)
+		}
+	}
+	for n := s.rec.Starts * 1000; s.rec.Starts <= 60; n++ {
+		check(s.sh(fmt.Sprintf("short.%d", n), fmt.Sprintf("echo %d >>%s/ran; exit %d", n, s.dir, n%250)))
+	}
+	os.WriteFile(s.dir+"/enough", nil, 0o644)
+	s.say("long %d", status(s.process("long")))
+	l, _ := s.m.Log("out", 0)
+	st := l.Stats()
+	s.say("lost %d", st.LostLines)
+	return 0
+}
+
+func TestExitCodes(t *testing.T) { runPlay(t, "codes").want(t, "0", "1", "7", "255", "137") }
+
+func TestOutput(t *testing.T) {
+	r := runPlay(t, "output")
+	r.want(t, "1 out false", "2 err false", "1 no end true")
+	if r.stdout != "out\nno end" || r.stderr != "err\n" {
+		t.Errorf("passed on %q and %q", r.stdout, r.stderr)
+	}
+}
+
+func TestStartErrors(t *testing.T) {
+	runPlay(t, "errors").want(t,
+		"127 cannot execute /no/such: no such file or directory",
+		`127 cannot find "nosuch" in PATH (/usr/bin:/bin): no such file or directory`,
+		"126 cannot execute DIR/noexec: permission denied",
+		"126 cannot execute DIR: is a directory",
+		"127 cannot execute DIR/badinterp: no such file or directory",
+		"126 cannot execute DIR/garbage: exec format error (not a program of this machine, or a script without #!)",
+		"127 cannot change to the working directory /no/dir: no such file or directory",
+		"126 cannot execute an empty command: invalid argument",
+		"126 cannot execute DIR/garbage: exec format error (not a program of this machine, or a script without #!)",
+		"4")
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestChildIsClean(t *testing.T) {
+	r := runPlay(t, "clean")
+	r.want(t, "0")
+	if got := read(t, r.dir+"/sig"); regexp.MustCompile(`[1-9a-f]`).MatchString(regexp.MustCompile(`Sig(Blk|Ign):`).ReplaceAllString(got, "")) {
+		t.Errorf("signals are blocked or ignored:\n%s", got)
+	}
+	if got := strings.Fields(read(t, r.dir+"/fd")); len(got) > 4 { // 0 1 2 and the one that lists them
+		t.Errorf("descriptors %v", got)
+	}
+	pid := strings.TrimSpace(read(t, r.dir+"/pid"))
+	if got := strings.Fields(read(t, r.dir+"/ids")); got[0] != pid || got[1] != pid {
+		t.Errorf("group and session %v, want %s", got, pid)
+	}
+}
+
+func TestShim(t *testing.T) {
+	r := runPlay(t, "shim")
+	r.want(t, "6")
+	if got := strings.TrimSpace(read(t, r.dir+"/umask")); got != "0027" {
+		t.Errorf("umask %s", got)
+	}
+	if got := strings.Fields(read(t, r.dir+"/fd")); len(got) > 4 {
+		t.Errorf("descriptors %v", got)
+	}
+	if got := read(t, r.dir+"/sig"); !strings.Contains(got, "0000000000000000") {
+		t.Errorf("ignored signals: %s", got)
+	}
+}
+
+func TestGroupOutlivesLeader(t *testing.T) {
+	for _, name := range []string{"group", "group-no-pidfd-groups", "group-no-pidfd"} {
+		t.Run(name, func(t *testing.T) {
+			runPlay(t, name).want(t, "signal to the leader: os: process already finished", "members true",
+				"term <nil>", "members true", "kill <nil>", "again os: process already finished")
+		})
+	}
+}
+
+func TestKernelThatIgnoresCloneParent(t *testing.T) {
+	r := runPlay(t, "own-children")
+	r.want(t, "false", "5", "6")
+	if !strings.Contains(r.stderr, "ignores CLONE_PARENT") {
+		t.Error("the operator is not told")
+	}
+}
+
+func TestWithoutSplice(t *testing.T) {
+	r := runPlay(t, "no-splice")
+	if r.want(t, "3"); r.stdout != "copied\n" {
+		t.Errorf("passed on %q", r.stdout)
+	}
+}
+
+func TestAdoptRunning(t *testing.T) {
+	r := runPlay(t, "adopt")
+	r.want(t, "9", "lines 3001")
+	var want strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&want, "line %d\n", i)
+	}
+	if want.WriteString("last\n"); r.stdout != want.String() {
+		t.Errorf("passed on %d bytes, want %d", len(r.stdout), want.Len())
+	}
+}
+
+func TestDeathWithinStart(t *testing.T) {
+	for name, who := range map[string][]string{
+		"at-intent":      {"started by life 1", "started by life 2"}, // never born: started again
+		"at-cloned":      {"started by life 1"},
+		"at-cloned-long": {"started by life 1"},
+		"at-recorded":    {"started by life 1"},
+		"ended-unseen":   {"started by life 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runPlay(t, name).want(t, append(who, "11", "once")...)
+		})
+	}
+}
+
+// Every short process runs exactly once or not at all, with the right code, and
+// no line of the long one is lost or told twice.
+func TestSixtyKills(t *testing.T) {
+	r := runPlay(t, "kills")
+	r.want(t, "long 0", "lost 0")
+	seen := map[string]bool{}
+	for _, n := range strings.Fields(read(t, r.dir+"/ran")) {
+		if seen[n] {
+			t.Errorf("process %s was started twice", n)
+		}
+		seen[n] = true
+	}
+	if len(seen) < 60 {
+		t.Errorf("only %d processes ran between the kills", len(seen))
+	}
+	next := 0
+	for _, line := range strings.Split(strings.TrimSpace(r.stdout), "\n") {
+		if line == fmt.Sprintf("end %d", next) {
+			return
+		}
+		if line != fmt.Sprintf("n %d", next) {
+			t.Fatalf("line %q, want n %d", line, next)
+		}
+		next++
+	}
+	t.Errorf("the output ends at %d without its last line", next)
+}
+
+// Nobody reads our stdout until the process has ended: it must not be held up,
+// memory must stay bounded, and what was dropped must be told in the stream.
+func TestStalledReader(t *testing.T) {
+	r := runPlay(t, "stalled")
+	r.want(t, "0", "written 60000", "bounded true", "dropped true")
+	kept := strings.Count(r.stdout, "\n")
+	var dropped int
+	fmt.Sscan(read(t, r.dir+"/dropped"), &dropped)
+	if kept+dropped != 60000 {
+		t.Errorf("%d lines read and %d counted as dropped, want 60000 together", kept, dropped)
+	}
+	if !strings.Contains(r.stderr, fmt.Sprintf("%d lines", dropped)) {
+		t.Errorf("the dropped lines are not told: %q", r.stderr)
+	}
+}
+
+func TestOutputIsThereWhenExitIs(t *testing.T) { runPlay(t, "setsid-holder").want(t, "2", "before") }
+
+func BenchmarkIndexFind(b *testing.B) {
+	ix, err := newIndex()
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	for k := range int64(segments) {
+		ix.begin(k*100, int(k%2)+1, now)
+	}
+	for b.Loop() {
+		ix.find(12345, segments*100)
+	}
+}
+
+func TestSplitter(t *testing.T) {
+	var got []string
+	s := splitter{f: func(l Line) error { got = append(got, fmt.Sprintf("%d%s%v", l.Stream, l.Text, l.Open)); return nil }}
+	s.add([]byte("a\nb"), segment{stream: 1}, 0)
+	s.add([]byte("x\n"), segment{stream: 2}, 3)
+	s.add([]byte("c\n"), segment{stream: 1}, 5)
+	s.add(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, 7)
+	s.finish()
+	long := strings.Repeat("y", MaxLine)
+	want := []string{"1afalse", "2xfalse", "1bcfalse", "1" + long + "true", "1yfalse"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %.200v", got)
+	}
+}

@@ -1,0 +1,209 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// Process is a child of the init that we started or adopted.
+type Process struct {
+	m      *Manager
+	rec    *record
+	exited chan struct{}
+	pipes  *pipes // captured output; nil: none
+
+	mu    sync.Mutex // guards pidfd and group
+	pidfd int        // -1: none
+	over  bool       // Done was called
+}
+
+// Exit says how a process ended.
+type Exit struct {
+	Code   int            // 0 to 255; -1 when a signal ended it
+	Signal syscall.Signal // 0: it exited
+	Core   bool
+	At     int64         // when it was reaped; CLOCK_BOOTTIME, ns
+	CPU    time.Duration // user and system time
+	RSS    int64         // largest resident set, bytes
+}
+
+// Status is the code by which shells report it: the exit code, or 128+signal.
+func (e Exit) Status() int {
+	if e.Signal != 0 {
+		return 128 + int(e.Signal)
+	}
+	return e.Code
+}
+
+// ID is the name from its Spec.
+func (p *Process) ID() string { return p.rec.ID }
+
+// Pid is its process id, which is also its group's.
+func (p *Process) Pid() int { return p.rec.Pid }
+
+// StartTicks is when it started, in clock ticks since boot; 0: unknown, it had
+// ended before we could look.
+func (p *Process) StartTicks() uint64 { return p.rec.Start }
+
+// Born is when it was started; CLOCK_BOOTTIME, ns.
+func (p *Process) Born() int64 { return p.rec.Time }
+
+// Exited is closed when the process has ended and what it had written by then
+// is in its log.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Exit is how it ended; false while it runs.
+func (p *Process) Exit() (Exit, bool) {
+	select {
+	case <-p.exited:
+	default:
+		return Exit{}, false
+	}
+	x := p.rec.Exit
+	ws := x.WaitStatus()
+	e := Exit{Code: ws.ExitStatus(), At: x.At, CPU: time.Duration(x.CPU), RSS: x.RSS}
+	if ws.Signaled() {
+		e.Signal, e.Core = ws.Signal(), ws.CoreDump()
+	}
+	return e, true
+}
+
+// ended runs in the loop.
+func (p *Process) ended(x pid1.Exit) {
+	p.rec.Exit = &x
+	if p.pipes != nil {
+		p.pipes.flush()
+	}
+	close(p.exited)
+}
+
+// Ack says that the exit has been dealt with and its consequences are in the
+// bag, while the rest of its group is still of interest.
+func (p *Process) Ack() {
+	p.m.do(func() {
+		p.m.putRecord(p.rec, false, nil)
+		p.m.ack(p.rec.Exit.Seq)
+	})
+}
+
+// Done says that the exit has been dealt with and the process is of no interest
+// any more. Output of its descendants is captured for as long as they hold the
+// pipe.
+func (p *Process) Done() {
+	p.mu.Lock()
+	p.over = true
+	if p.pidfd >= 0 {
+		unix.Close(p.pidfd)
+		p.pidfd = -1
+	}
+	p.mu.Unlock()
+	p.m.do(func() {
+		if p.pipes != nil && !p.pipes.atEnd() {
+			p.rec.Done = true
+			p.m.putRecord(p.rec, false, nil)
+			p.pipes.whenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+		} else {
+			p.m.remove(p)
+		}
+		p.m.ack(p.rec.Exit.Seq)
+	})
+}
+
+// ErrGone says that there is nobody left to signal.
+var ErrGone = os.ErrProcessDone
+
+// Signal sends sig to the process alone.
+func (p *Process) Signal(sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.Exit(); ok {
+		return ErrGone
+	}
+	if p.pidfd >= 0 {
+		err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
+		if !p.m.have.refusedPidfd(err) {
+			return gone(err)
+		}
+	}
+	// No pidfd: the pid is ours as long as its start time is. Between this look
+	// and the signal the init would have to reap it and the kernel to come
+	// around to the same number.
+	if !p.same() {
+		return ErrGone
+	}
+	return gone(unix.Kill(p.rec.Pid, sig))
+}
+
+// same says whether the pid still belongs to this process.
+func (p *Process) same() bool {
+	b, err := pid1.ReadBirth(p.rec.Pid)
+	return err == nil && (p.rec.Start == 0 || b.Start == p.rec.Start)
+}
+
+// groupFlag is PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9.
+const groupFlag = 1 << 2
+
+// SignalGroup sends sig to every member of the process's group. It works after
+// the leader has ended: through the pidfd where the kernel can, else by the
+// number of the group, which the kernel does not give out again while a member
+// lives.
+func (p *Process) SignalGroup(sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return ErrGone
+	}
+	if p.pidfd >= 0 && p.m.have.groupSignal() {
+		err := unix.PidfdSendSignal(p.pidfd, sig, nil, groupFlag)
+		if !p.m.have.refusedGroup(err) {
+			return gone(err)
+		}
+	}
+	if !p.groupOurs() {
+		return ErrGone
+	}
+	return gone(unix.Kill(-p.rec.Pid, sig))
+}
+
+// groupOurs says whether the group of this number is still the one we made:
+// its leader is our process, or it has no leader and a member that lives.
+func (p *Process) groupOurs() bool {
+	if b, err := pid1.ReadBirth(p.rec.Pid); err == nil {
+		return p.rec.Start == 0 || b.Start == p.rec.Start
+	}
+	for _, b := range pid1.Group(p.rec.Pid) {
+		if p.rec.Group || b.Session == p.rec.Pid {
+			return true
+		}
+	}
+	return false
+}
+
+// Members lists the living processes of the group, zombies left out: nobody
+// can end those, and they hold nothing.
+func (p *Process) Members() map[int]pid1.Birth {
+	if !p.groupOursLocked() {
+		return nil
+	}
+	return pid1.Group(p.rec.Pid)
+}
+
+func (p *Process) groupOursLocked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.over && unix.Kill(-p.rec.Pid, 0) != unix.ESRCH && p.groupOurs()
+}
+
+// gone maps ESRCH.
+func gone(err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return ErrGone
+	}
+	return err
+}

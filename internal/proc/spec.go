@@ -1,0 +1,184 @@
+package proc
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+)
+
+// Spec says what to start and how.
+type Spec struct {
+	ID   string   // names the process for good, e.g. "tomcat.5"; never used twice
+	Argv []string // Argv[0] is looked up in the PATH of Env when it has no slash
+	Env  []string // the whole environment
+	Dir  string   // working directory; empty: ours
+	User *User    // nil: ours
+	// Umask of the process; nil: ours. Needs the exec shim.
+	Umask *int
+	// Foreground gives the process our terminal: it stays in our session, and
+	// its group becomes the foreground group. Needs the exec shim. Otherwise it
+	// leads a session of its own.
+	Foreground bool
+	// Stdin is 0 to inherit ours; nil: /dev/null.
+	Stdin *os.File
+	// Log captures stdout and stderr; nil: Stdout and Stderr, which nil means
+	// /dev/null.
+	Log            *Log
+	Stdout, Stderr *os.File
+}
+
+// User is whom a process runs as.
+type User struct {
+	Name   string // as configured, for messages
+	UID    uint32
+	GID    uint32
+	Groups []uint32
+	Home   string // empty when there is no passwd entry
+}
+
+// StartError says why a program could not be started.
+type StartError struct {
+	Path string // what was to be executed
+	Step string // "find", "execute", "change to directory", ...
+	Err  error
+}
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("cannot %s %s: %s", e.Step, e.Path, reason(e.Err))
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Code is the exit code by which shells and container engines report it: 127
+// for a program that does not exist, 126 for one that cannot be executed.
+func (e *StartError) Code() int {
+	if errors.Is(e.Err, fs.ErrNotExist) {
+		return 127
+	}
+	return 126
+}
+
+// reason words the errors of execve(2) that puzzle people.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return err.Error() + " (not a program of this machine, or a script without #!)"
+	case errors.Is(err, syscall.EAGAIN):
+		return err.Error() + " (no process can be created: look at pids.max and RLIMIT_NPROC)"
+	}
+	return err.Error()
+}
+
+// lookPath finds the program as execvp(3) would, in the process's own PATH.
+func (s *Spec) lookPath() (string, error) {
+	if len(s.Argv) == 0 || s.Argv[0] == "" {
+		return "", &StartError{Path: "an empty command", Step: "execute", Err: syscall.EINVAL}
+	}
+	name := s.Argv[0]
+	if strings.Contains(name, "/") {
+		return name, s.executable(name)
+	}
+	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, kv := range s.Env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			path = v
+		}
+	}
+	var found error = syscall.ENOENT
+	for _, dir := range filepath.SplitList(path) {
+		if dir == "" {
+			dir = "."
+		}
+		full := dir + "/" + name
+		err := s.executable(full)
+		if err == nil {
+			return full, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			found = err.(*StartError).Err
+		}
+	}
+	return "", &StartError{Path: fmt.Sprintf("%q in PATH (%s)", name, path), Step: "find", Err: found}
+}
+
+// executable tells a missing or plainly unusable file apart before a process is
+// made for it. What it lets through execve still judges.
+func (s *Spec) executable(path string) error {
+	at := path
+	if !filepath.IsAbs(path) && s.Dir != "" {
+		at = filepath.Join(s.Dir, path)
+	}
+	info, err := os.Stat(at)
+	switch {
+	case err != nil:
+		return &StartError{Path: path, Step: "execute", Err: errors.Unwrap(err)}
+	case info.IsDir():
+		return &StartError{Path: path, Step: "execute", Err: syscall.EISDIR}
+	case info.Mode()&0o111 == 0:
+		return &StartError{Path: path, Step: "execute", Err: syscall.EACCES}
+	}
+	return nil
+}
+
+// procPrefix marks the bag items that are processes.
+const procPrefix = "proc/"
+
+func isProc(name string) bool { return strings.HasPrefix(name, procPrefix) }
+
+// record is what the bag knows of a process: enough for a supervisor that has
+// never seen it. Without Pid it is an intent.
+type record struct {
+	ID    string     `json:"id"`
+	Path  string     `json:"path"`
+	Exact string     `json:"exact"` // hash of the command line
+	Tail  string     `json:"tail"`  // hash of path and arguments, behind a script's interpreter
+	UID   int        `json:"uid"`   // -1: ours
+	Shim  bool       `json:"shim,omitempty"`
+	Log   string     `json:"log,omitempty"`
+	Time  int64      `json:"time"` // before the clone; CLOCK_BOOTTIME, ns
+	Pid   int        `json:"pid,omitempty"`
+	Start uint64     `json:"start,omitempty"` // clock ticks since boot
+	Group bool       `json:"group,omitempty"` // leads a group only, not a session
+	Exit  *pid1.Exit `json:"exit,omitempty"`
+	Done  bool       `json:"done,omitempty"` // only its output is still of interest
+}
+
+// newRecord is the intent to start s.
+func newRecord(s *Spec, path string) *record {
+	r := &record{ID: s.ID, Path: path, UID: -1, Shim: s.shimmed(), Group: s.Foreground, Time: pid1.BootNow()}
+	r.Exact = hashArgs(s.Argv)
+	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
+	if s.User != nil {
+		r.UID = int(s.User.UID)
+	}
+	if s.Log != nil {
+		r.Log = s.Log.name
+	}
+	return r
+}
+
+// hashArgs identifies an argument list; a whole one may be larger than the bag's
+// limit.
+func hashArgs(argv []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(argv, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// ticksPerSecond is USER_HZ, which is 100 on every architecture that Go and
+// Java share.
+const ticksPerSecond = 100
+
+// ticks converts CLOCK_BOOTTIME ns to the unit of a process's start time.
+func ticks(ns int64) uint64 { return uint64(ns) / (1e9 / ticksPerSecond) }
+
+// atomicStats are counters that others read.
+type atomicStats struct{ orphans atomic.Uint64 }

@@ -1,0 +1,192 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// start runs in the loop: intent, clone, pid.
+func (m *Manager) start(spec Spec) (*Process, error) {
+	path, err := spec.lookPath()
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
+	files, err := p.stdio(&spec)
+	defer files.close()
+	if err != nil {
+		return nil, err
+	}
+	// From here on a supervisor that comes after us knows that there may be a
+	// child, and has the pipes that it writes to.
+	if err := m.putRecord(p.rec, true, files.readEnds()); err != nil {
+		files.abandon()
+		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
+	}
+	m.step("intent")
+	pid, pidfd, err := m.clone(&spec, path, files)
+	m.step("cloned")
+	if err != nil {
+		m.Del(procPrefix + spec.ID)
+		files.abandon()
+		return nil, err
+	}
+	p.rec.Pid, p.pidfd = pid, pidfd
+	if b, err := pid1.ReadBirth(pid); err == nil {
+		p.rec.Start = b.Start
+	}
+	m.putRecord(p.rec, false, nil)
+	m.step("recorded")
+	m.pids[pid] = append(m.pids[pid], p)
+	m.procs[spec.ID] = p
+	if p.pipes != nil {
+		p.pipes.run()
+	}
+	m.checkParent(p)
+	if m.have.ownChildren {
+		go m.waitOwn(pid) // ends with the child
+	}
+	return p, nil
+}
+
+func (m *Manager) step(name string) {
+	if m.opts.at != nil {
+		m.opts.at(name)
+	}
+}
+
+// stdio are the descriptors of a child and what of them is ours to close.
+type stdio struct {
+	child [3]uintptr
+	close func()
+	pipes *pipes
+	spec  *Spec
+}
+
+// readEnds are the descriptors that the bag keeps.
+func (s *stdio) readEnds() []int {
+	if s.pipes == nil {
+		return nil
+	}
+	return s.pipes.fds()
+}
+
+// abandon gives up the pipes of a child that was never born.
+func (s *stdio) abandon() {
+	if s.pipes != nil {
+		s.pipes.close()
+	}
+}
+
+// stdio opens what the child gets as descriptors 0 to 2.
+func (p *Process) stdio(spec *Spec) (*stdio, error) {
+	s := &stdio{spec: spec, close: func() {}}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return s, fmt.Errorf("cannot start %q: cannot open %s: %w", spec.ID, os.DevNull, err)
+	}
+	ends := []*os.File{null}
+	s.close = func() {
+		for _, f := range ends {
+			f.Close()
+		}
+	}
+	pick := func(f *os.File) uintptr {
+		if f == nil {
+			return null.Fd()
+		}
+		return f.Fd()
+	}
+	s.child = [3]uintptr{pick(spec.Stdin), pick(spec.Stdout), pick(spec.Stderr)}
+	if spec.Log == nil {
+		return s, nil
+	}
+	pp, out, errw, err := newPipes(spec.Log)
+	if err != nil {
+		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
+	}
+	ends = append(ends, out, errw)
+	s.child[1], s.child[2] = out.Fd(), errw.Fd()
+	s.pipes, p.pipes = pp, pp
+	return s, nil
+}
+
+// clone makes the child. Its signal mask is clean because the init started us
+// with an empty one, and ignored signals are none because the init catches all.
+func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, err error) {
+	pidfd = -1
+	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground}
+	if !m.have.denied.Pidfd {
+		sys.PidFD = &pidfd
+	}
+	if !m.have.denied.CloneParent && !m.have.ownChildren {
+		sys.Cloneflags = syscall.CLONE_PARENT
+	}
+	if u := spec.User; u != nil {
+		sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups, NoSetGroups: os.Getuid() != 0}
+		if int(u.UID) == os.Getuid() && int(u.GID) == os.Getgid() && os.Getuid() != 0 {
+			sys.Credential = nil // what we are already; setting it needs a capability
+		}
+	}
+	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
+	exe, argv := path, spec.Argv
+	var sh *shim
+	if spec.shimmed() {
+		if sh, err = newShim(spec, path); err != nil {
+			return 0, -1, err
+		}
+		defer sh.close()
+		exe, argv = "/proc/self/exe", []string{"stoker", ShimCommand, spec.ID}
+		attr.Files = append(files.child[:], sh.childFds()...)
+	}
+	pid, err = syscall.ForkExec(exe, argv, attr)
+	if err != nil {
+		if pidfd >= 0 {
+			unix.Close(pidfd)
+		}
+		return 0, -1, startError(spec, path, err)
+	}
+	if sh != nil {
+		// The child is born and has an exit to come: a failure behind this point
+		// is told by the pipe and by that exit.
+		if err := sh.result(path); err != nil {
+			m.unborn(pid)
+			if pidfd >= 0 {
+				unix.Close(pidfd)
+			}
+			return 0, -1, err
+		}
+	}
+	return pid, pidfd, nil
+}
+
+// unborn lets the exit of a child that never became what was asked for pass
+// unseen: it is nobody's.
+func (m *Manager) unborn(pid int) {
+	if m.have.ownChildren {
+		go pid1.WaitChild(pid) // ends with the child, which is about to
+	}
+}
+
+// startError says which of the many steps between clone and exec may have
+// failed; the kernel gives only the number.
+func startError(spec *Spec, path string, err error) error {
+	e := &StartError{Path: path, Step: "execute", Err: err}
+	if spec.Dir != "" {
+		if info, statErr := os.Stat(spec.Dir); statErr != nil || !info.IsDir() {
+			if statErr == nil {
+				statErr = syscall.ENOTDIR
+			}
+			return &StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
+		}
+	}
+	if spec.User != nil && errors.Is(err, syscall.EPERM) {
+		e.Step = fmt.Sprintf("become user %s for", spec.User.Name)
+	}
+	return e
+}

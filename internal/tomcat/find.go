@@ -1,0 +1,249 @@
+package tomcat
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ErrNotFound is returned by Find when no Tomcat is where it was looked for.
+var ErrNotFound = errors.New("no Tomcat found")
+
+// Install is a Tomcat on disk: a home (the program) and a base (one instance).
+type Install struct {
+	Home, Base string
+	// HomeFrom and BaseFrom say in words how each was found.
+	HomeFrom, BaseFrom string
+	// Version is empty if lib/catalina.jar does not tell.
+	Version Version
+
+	script script
+}
+
+// Version is a Tomcat's "server.number" and the text it shows of itself.
+type Version struct {
+	Major, Minor, Patch int
+	Info                string // "Apache Tomcat/10.1.60 (Debian)"
+}
+
+// Known is false for a Tomcat whose version could not be read.
+func (v Version) Known() bool { return v.Major > 0 }
+
+// String is "10.1.60", or "unknown".
+func (v Version) String() string {
+	if !v.Known() {
+		return "unknown"
+	}
+	return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch)
+}
+
+// String says what was found, where and how, for one log line.
+func (in Install) String() string {
+	return fmt.Sprintf("Tomcat %s, home %s (%s), base %s (%s)", in.Version, in.Home, in.HomeFrom, in.Base, in.BaseFrom)
+}
+
+// Find locates Tomcat: configuration, then CATALINA_HOME and CATALINA_BASE of
+// env, then the places where images and distributions put it. What is told
+// explicitly is never replaced by something found. The error names each place.
+func Find(cfg Config, env map[string]string) (Install, error) {
+	return find(cfg, env, "/")
+}
+
+func find(cfg Config, env map[string]string, root string) (Install, error) {
+	home, from, err := findHome(cfg, env, root)
+	if err != nil {
+		return Install{}, err
+	}
+	base, baseFrom := "", ""
+	switch {
+	case cfg.Base != "":
+		base, baseFrom = cfg.Base, "tomcat.base in the configuration"
+	case env["CATALINA_BASE"] != "":
+		base, baseFrom = env["CATALINA_BASE"], "CATALINA_BASE"
+	case hasServerXML(home):
+		base, baseFrom = home, "same as home"
+	default:
+		// Debian keeps conf/ of the packaged instance beside, not in, home.
+		debian := filepath.Join(root, "var/lib", filepath.Base(home))
+		if !hasServerXML(debian) {
+			return Install{}, fmt.Errorf("cannot use Tomcat at %s (%s): no conf/server.xml in it (nor in %s), and no base is set\n"+
+				"hint: set tomcat.base or CATALINA_BASE to a directory with conf/server.xml", home, from, debian)
+		}
+		base, baseFrom = debian, "the packaged instance of this home"
+	}
+	in, err := Open(home, base)
+	if err != nil {
+		return Install{}, err
+	}
+	in.HomeFrom, in.BaseFrom = from, baseFrom
+	return in, nil
+}
+
+// Open reads what there is to know about a Tomcat whose places are known. It
+// fails if home is no Tomcat or base has no conf/server.xml, and, as
+// catalina.sh does, if a path has a colon in it, because the class path cannot
+// express that.
+func Open(home, base string) (Install, error) {
+	home, errHome := filepath.Abs(home)
+	base, errBase := filepath.Abs(base)
+	if err := errors.Join(errHome, errBase); err != nil {
+		return Install{}, fmt.Errorf("cannot resolve the paths of Tomcat: %w", err)
+	}
+	in := Install{Home: home, Base: base, HomeFrom: "given", BaseFrom: "given"}
+	for name, dir := range map[string]string{"CATALINA_HOME": home, "CATALINA_BASE": base} {
+		if strings.Contains(dir, ":") {
+			return Install{}, fmt.Errorf("cannot use %s %q: a colon separates entries of the class path", name, dir)
+		}
+	}
+	if !isHome(home) {
+		return Install{}, fmt.Errorf("cannot use CATALINA_HOME %s: neither bin/bootstrap.jar nor lib/catalina.jar is in it", home)
+	}
+	if !hasServerXML(base) {
+		return Install{}, fmt.Errorf("cannot use CATALINA_BASE %s: no conf/server.xml in it", base)
+	}
+	in.Version = readVersion(filepath.Join(home, "lib/catalina.jar"))
+	in.script = readScript(filepath.Join(home, "bin/catalina.sh"), in.Version)
+	return in, nil
+}
+
+func findHome(cfg Config, env map[string]string, root string) (home, from string, err error) {
+	told := []struct{ dir, from string }{
+		{cfg.Home, "tomcat.home in the configuration"},
+		{env["CATALINA_HOME"], "CATALINA_HOME"},
+	}
+	for _, t := range told {
+		if t.dir == "" {
+			continue
+		}
+		if !isHome(t.dir) {
+			return "", "", fmt.Errorf("%w: %s is %s, but neither bin/bootstrap.jar nor lib/catalina.jar is in it", ErrNotFound, t.from, t.dir)
+		}
+		return t.dir, t.from, nil
+	}
+	places := wellKnown(root)
+	for _, dir := range places {
+		if isHome(dir) {
+			return dir, "found there", nil
+		}
+	}
+	return "", "", fmt.Errorf("%w: tomcat.home and CATALINA_HOME are not set, and none of these has bin/bootstrap.jar or lib/catalina.jar: %s\n"+
+		"hint: set tomcat.home", ErrNotFound, strings.Join(places, ", "))
+}
+
+// wellKnown lists candidates, the official image's place first, the newest
+// version first among equals.
+func wellKnown(root string) []string {
+	fixed := []string{"usr/local/tomcat", "usr/share/tomcat11", "usr/share/tomcat10", "usr/share/tomcat9", "usr/share/tomcat8",
+		"usr/share/tomcat", "opt/tomcat", "opt/bitnami/tomcat"}
+	var out []string
+	for _, f := range fixed {
+		out = append(out, filepath.Join(root, f))
+	}
+	for _, pattern := range []string{"opt/tomcat*", "opt/apache-tomcat*", "usr/local/apache-tomcat*", "usr/local/tomcat*"} {
+		found, _ := filepath.Glob(filepath.Join(root, pattern)) // only a bad pattern fails
+		slices.SortFunc(found, func(a, b string) int { return compareNumbers(b, a) })
+		for _, f := range found {
+			if !slices.Contains(out, f) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+// compareNumbers orders names so that tomcat-10 comes after tomcat-9.
+func compareNumbers(a, b string) int {
+	split := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	}
+	byNumber := slices.CompareFunc(split(a), split(b), func(x, y string) int {
+		x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+		if len(x) != len(y) {
+			return len(x) - len(y)
+		}
+		return strings.Compare(x, y)
+	})
+	if byNumber != 0 {
+		return byNumber
+	}
+	return strings.Compare(a, b)
+}
+
+func isHome(dir string) bool {
+	return isFile(filepath.Join(dir, "bin/bootstrap.jar")) || isFile(filepath.Join(dir, "lib/catalina.jar"))
+}
+
+func hasServerXML(dir string) bool { return isFile(filepath.Join(dir, "conf/server.xml")) }
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// readable is the shell's [ -r ]: the file can be opened for reading.
+func readable(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return true
+}
+
+// readVersion takes the version from the jar; a jar that does not tell leaves
+// it unknown, which costs only the choice of options by version.
+func readVersion(jar string) Version {
+	data, err := readFromJar(jar, "org/apache/catalina/util/ServerInfo.properties")
+	if err != nil {
+		return Version{}
+	}
+	props := Properties(data)
+	v := Version{Info: props["server.info"]}
+	for i, part := range strings.SplitN(props["server.number"], ".", 4) {
+		n, err := strconv.Atoi(part)
+		if err != nil || i > 2 {
+			break
+		}
+		*[]*int{&v.Major, &v.Minor, &v.Patch}[i] = n
+	}
+	return v
+}
+
+// maxEntry bounds what is read of one file in a jar; Tomcat's largest
+// LocalStrings file has about 50 KiB.
+const maxEntry = 1 << 20
+
+func readFromJar(jar, name string) ([]byte, error) {
+	r, err := zip.OpenReader(jar)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for _, f := range r.File {
+		if f.Name == name {
+			return readEntry(f)
+		}
+	}
+	return nil, fs.ErrNotExist
+}
+
+func readEntry(f *zip.File) ([]byte, error) {
+	rc, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	return io.ReadAll(io.LimitReader(rc, maxEntry))
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}

@@ -1,0 +1,307 @@
+package tomcat
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind is what a line of output means.
+type Kind string
+
+// The kinds of Finding.
+const (
+	Started         Kind = "started"          // Tomcat is up; its applications may have failed all the same
+	ContextFailed   Kind = "context-failed"   // an application is not deployed
+	DeployFailed    Kind = "deploy-failed"    // a war, directory or descriptor could not be deployed
+	ServletFailed   Kind = "servlet-failed"   // load-on-startup failed; the application runs
+	ConnectorFailed Kind = "connector-failed" // a port cannot be used
+	ServerFailed    Kind = "server-failed"    // another component of Tomcat
+	ConfigError     Kind = "config-error"     // an XML file cannot be read
+	JVMOption       Kind = "jvm-option"       // the JVM refuses an option
+	JVMFailed       Kind = "jvm-failed"       // the JVM cannot start
+
+	contextCause  Kind = "context-cause"  // says why the next ContextFailed
+	parsePosition Kind = "parse-position" // line and column; the file follows
+)
+
+// Finding is one thing that Tomcat or its JVM said about a start. Fields that do
+// not belong to the kind, or were not said, are empty or 0.
+type Finding struct {
+	Kind    Kind
+	Message string // the line without time, level and logger
+
+	Context   string // "/app"; "/" is ROOT
+	Component string // "Connector[...]"
+	Address   string // empty: every address
+	Port      int
+	Option    string // as the JVM quotes it
+	File      string
+	Line      int
+	Column    int
+
+	Cause string // first exception, "class: message"
+	Root  string // last "Caused by" if there is one
+	Where string // first frame outside Java and Tomcat, "Boom.java:3"
+	Log   string // "file:line" if the cause was found in a log file
+
+	Time time.Time     // of the line; zero if it has none
+	Took time.Duration // Started
+}
+
+// String is one line for an operator.
+func (f Finding) String() string {
+	var what string
+	switch f.Kind {
+	case Started:
+		return fmt.Sprintf("Tomcat started in %s", f.Took)
+	case ContextFailed:
+		what = fmt.Sprintf("application %s failed to start", f.Context)
+	case DeployFailed:
+		what = "cannot deploy " + f.File
+	case ServletFailed:
+		what = fmt.Sprintf("a servlet of application %s failed to load", f.Context)
+	case ConnectorFailed:
+		what = f.portText()
+	case ServerFailed:
+		what = "Tomcat cannot start"
+		if f.Component != "" {
+			what += " " + f.Component
+		}
+	case ConfigError:
+		return strings.TrimPrefix(f.position()+": ", ": ") + first(f.Root, f.Cause, f.Message)
+	case JVMOption:
+		return fmt.Sprintf("JVM option %s refused: %s", f.Option, f.Message)
+	case JVMFailed:
+		return "the JVM cannot start: " + f.Message
+	}
+	return what + f.why()
+}
+
+func (f Finding) portText() string {
+	if f.Port == 0 {
+		return "cannot use " + f.Component
+	}
+	text := fmt.Sprintf("cannot use port %d", f.Port)
+	if f.Address != "" {
+		text += " on " + f.Address
+	}
+	return text
+}
+
+func (f Finding) why() string {
+	var b strings.Builder
+	if f.Cause != "" {
+		b.WriteString(": " + f.Cause)
+	}
+	if f.Root != "" {
+		b.WriteString("; caused by " + f.Root)
+	}
+	var at []string
+	for _, s := range []string{f.position(), f.Where, f.Log} {
+		if s != "" && !(f.Kind == DeployFailed && s == f.File) {
+			at = append(at, s)
+		}
+	}
+	if len(at) > 0 {
+		b.WriteString(" (" + strings.Join(at, ", ") + ")")
+	}
+	return b.String()
+}
+
+func (f Finding) position() string {
+	switch {
+	case f.File == "" && f.Line > 0:
+		return fmt.Sprintf("line %d, column %d", f.Line, f.Column)
+	case f.Line == 0:
+		return f.File
+	}
+	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
+}
+
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// Worst is the finding to show when there is room for one: what stopped the JVM
+// before what stopped Tomcat before what stopped an application. ok is false if
+// nothing failed.
+func Worst(findings []Finding) (Finding, bool) {
+	for _, kind := range []Kind{JVMOption, JVMFailed, ConfigError, ConnectorFailed, ContextFailed, DeployFailed, ServerFailed, ServletFailed} {
+		for _, f := range findings {
+			if f.Kind == kind {
+				return f, true
+			}
+		}
+	}
+	return Finding{}, false
+}
+
+// Match recognises one line by itself: no cause, which stands on other lines.
+func (p *Patterns) Match(line string) (Finding, bool) {
+	c, args, ok := p.find(line)
+	if !ok {
+		return Finding{}, false
+	}
+	f := Finding{Kind: c.kind}
+	f.Time, _ = lineTime(line)
+	f.Message = message(line, c.template)
+	switch {
+	case c.kind == Started:
+		f.Took = milliseconds(args[0])
+	case c.kind == ContextFailed, c.kind == ServletFailed:
+		f.Context = contextPath(args[0])
+	case c.key == "standardServer.awaitSocket.fail":
+		f.Component, f.Address = "shutdown port", args[0]
+		f.Port, _ = strconv.Atoi(digits(args[1]))
+	case c.kind == ServerFailed:
+		f.component(args[0])
+	case c.kind == DeployFailed, c.key == "catalina.configFail":
+		f.File = args[0]
+	case c.kind == parsePosition:
+		f.Line, _ = strconv.Atoi(digits(args[0]))
+		f.Column, _ = strconv.Atoi(digits(args[1]))
+	}
+	return f, true
+}
+
+// component tells a connector and a web application from other components.
+func (f *Finding) component(name string) {
+	f.Component = name
+	switch {
+	case strings.HasPrefix(name, "Connector["):
+		f.Kind = ConnectorFailed
+		f.Address, f.Port = connectorPort(name)
+	case strings.Contains(name, "StandardContext["):
+		f.Kind = ContextFailed
+		f.Context, _ = contextIn(name)
+	}
+}
+
+// contextIn finds "StandardContext[/app]" in a component's name or a message.
+func contextIn(text string) (string, bool) {
+	_, rest, ok := strings.Cut(text, "StandardContext[")
+	if !ok {
+		return "", false
+	}
+	name, _, ok := strings.Cut(rest, "]")
+	return contextPath(name), ok
+}
+
+// contextPath makes "/" of the empty name of ROOT.
+func contextPath(name string) string {
+	if name == "" {
+		return "/"
+	}
+	return name
+}
+
+// connectorPort reads Connector["http-nio-127.0.0.1-8080"] and the older
+// Connector[HTTP/1.1-8080]. port is 0 if there is none (a connector without
+// one, or a negative number).
+func connectorPort(name string) (address string, port int) {
+	name = strings.Trim(strings.TrimPrefix(name, "Connector["), `]"`)
+	i := strings.LastIndexByte(name, '-')
+	if i < 0 || strings.HasSuffix(name[:i], "-") {
+		return "", 0
+	}
+	port, err := strconv.Atoi(name[i+1:])
+	if err != nil {
+		return "", 0
+	}
+	// scheme-(implementation-)kind-ADDRESS: an address begins behind nio, nio2, apr or bio.
+	for _, kind := range []string{"-nio-", "-nio2-", "-apr-", "-bio-"} {
+		if _, a, ok := strings.Cut(name[:i], kind); ok {
+			return a, port
+		}
+	}
+	return "", port
+}
+
+func digits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, s)
+}
+
+// milliseconds reads "1,234", "1.234" or "1 234": Tomcat writes it by locale.
+func milliseconds(s string) time.Duration {
+	n, err := strconv.ParseInt(digits(s), 10, 40)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+// lineTime is the time in Tomcat's own layouts, in the local zone.
+func lineTime(line string) (time.Time, bool) {
+	const layout = "02-Jan-2006 15:04:05.000"
+	if len(line) < len(layout) {
+		return time.Time{}, false
+	}
+	t, err := time.ParseInLocation(layout, line[:len(layout)], time.Local)
+	return t, err == nil
+}
+
+// message cuts the line where the template's text begins.
+func message(line string, t template) string {
+	if i := strings.LastIndex(line, t.literals[0]); i >= 0 {
+		return strings.TrimSpace(line[i:])
+	}
+	return strings.TrimSpace(line)
+}
+
+// parseSAX reads Xerces' "SAXParseException; systemId: file:/x; lineNumber: 3;
+// columnNumber: 4; what", which is the same in every language up to "what".
+func parseSAX(line string) (f Finding, ok bool) {
+	_, rest, ok := strings.Cut(line, "SAXParseException; ")
+	if !ok {
+		return f, false
+	}
+	f.Kind = ConfigError
+	for {
+		field, after, more := strings.Cut(rest, "; ")
+		name, value, _ := strings.Cut(field, ": ")
+		switch name {
+		case "publicId":
+		case "systemId":
+			f.File = filePath(value)
+		case "lineNumber":
+			f.Line, _ = strconv.Atoi(value)
+		case "columnNumber":
+			f.Column, _ = strconv.Atoi(value)
+		default:
+			f.Message = strings.TrimSpace(rest)
+			return f, f.Line > 0 || f.File != ""
+		}
+		if !more {
+			return f, f.Line > 0 || f.File != ""
+		}
+		rest = after
+	}
+}
+
+// filePath makes a path of a file: URL.
+func filePath(u string) string {
+	p, ok := strings.CutPrefix(u, "file:")
+	if !ok {
+		return u
+	}
+	if strings.HasPrefix(p, "//") {
+		p = strings.TrimPrefix(p, "//")
+	}
+	if unescaped, err := url.PathUnescape(p); err == nil {
+		p = unescaped
+	}
+	return p
+}

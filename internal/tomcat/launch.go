@@ -1,0 +1,338 @@
+package tomcat
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// mainClass is what catalina.sh runs, with the argument "start".
+const mainClass = "org.apache.catalina.startup.Bootstrap"
+
+// Options are what the caller decides about one start.
+type Options struct {
+	// Java is the path of the java program; JavaMajor its version (8, 17), 0 if
+	// unknown.
+	Java      string
+	JavaMajor int
+	// Env is the environment of the process, before the script's own changes.
+	Env map[string]string
+	// Vars are shell variables that setenv.sh set without exporting them: the
+	// script sees them, the JVM does not.
+	Vars map[string]string
+	// JavaOpts and CatalinaOpts are JVM options, one argument each, put where the
+	// script puts JAVA_OPTS (before its own options) and CATALINA_OPTS (after
+	// them). UserOptions gives the values of these variables; a caller who has
+	// merged them with others puts the outcome into CatalinaOpts, so that it wins.
+	JavaOpts, CatalinaOpts []string
+	// JPDA does what "catalina.sh jpda run" does.
+	JPDA bool
+	// Security does what "catalina.sh run -security" does (not in Tomcat 11).
+	Security bool
+	// OpensAsOptions puts --add-opens into the argv even for the versions of
+	// Tomcat whose script exports JDK_JAVA_OPTIONS for them, and leaves that
+	// variable alone. For callers who fold JDK_JAVA_OPTIONS into their options.
+	OpensAsOptions bool
+}
+
+// Launch is the process to start.
+type Launch struct {
+	Path  string
+	Argv  []string // Argv[0] is Path
+	Env   []string // NAME=VALUE, sorted
+	Umask uint32
+	// Words are Argv[1:] with where each came from, for an explanation.
+	Words []Word
+	Notes []string
+}
+
+// Word is one argument and its origin.
+type Word struct{ Text, From string }
+
+// Source is a variable with options in it, already cut into arguments.
+type Source struct {
+	Var   string
+	Words []string
+}
+
+// UserOptions cuts JAVA_OPTS and CATALINA_OPTS into arguments (SplitWords), in
+// the order of the script. Variables that are unset or blank are left out.
+func (in Install) UserOptions(env, vars map[string]string) ([]Source, error) {
+	sh := in.shell(Options{Env: env, Vars: vars})
+	var out []Source
+	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
+		words, err := sh.split(name)
+		if err != nil {
+			return nil, err
+		}
+		if len(words) > 0 {
+			out = append(out, Source{Var: name, Words: words})
+		}
+	}
+	return out, nil
+}
+
+// shell is the state that catalina.sh would have: all its variables, and which
+// of them are exported.
+type shell struct {
+	vars     map[string]string
+	exported map[string]bool
+}
+
+func (in Install) shell(o Options) *shell {
+	sh := &shell{vars: maps.Clone(o.Env), exported: map[string]bool{}}
+	if sh.vars == nil {
+		sh.vars = map[string]string{}
+	}
+	for name := range o.Env {
+		sh.exported[name] = true
+	}
+	maps.Copy(sh.vars, o.Vars)
+	sh.vars["CATALINA_HOME"] = in.Home
+	sh.vars["CATALINA_BASE"] = in.Base
+	sh.setDefault("CATALINA_TMPDIR", in.Base+"/temp")
+	return sh
+}
+
+func (sh *shell) get(name string) string { return sh.vars[name] }
+
+func (sh *shell) setDefault(name, value string) {
+	if sh.vars[name] == "" {
+		sh.vars[name] = value
+	}
+}
+
+func (sh *shell) split(name string) ([]string, error) {
+	words, err := SplitWords(sh.vars[name], sh.get)
+	if err != nil {
+		return nil, fmt.Errorf("cannot take options from %s: %w", name, err)
+	}
+	return words, nil
+}
+
+// environ is what an exec from this shell would pass on.
+func (sh *shell) environ() []string {
+	var out []string
+	for name := range sh.exported {
+		out = append(out, name+"="+sh.vars[name])
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Launch builds what "catalina.sh run" would have executed, as data. CATALINA_OUT,
+// CATALINA_OUT_CMD, CATALINA_PID and USE_NOHUP have no effect on run, nor here;
+// the script does not change directory.
+//
+// A CLASSPATH in Options.Env is dropped, as the script drops it; one that
+// setenv.sh set counts and is in Imported.Vars.
+func (in Install) Launch(o Options) (Launch, error) {
+	sh := in.shell(o)
+	b := &builder{in: in, o: o, sh: sh}
+	for _, step := range []func() error{b.logging, b.javaOpts, b.catalinaOpts, b.classpath, b.rest} {
+		if err := step(); err != nil {
+			return Launch{}, err
+		}
+	}
+	l := Launch{Path: o.Java, Argv: []string{o.Java}, Env: sh.environ(), Umask: b.umask, Words: b.words, Notes: b.notes}
+	for _, w := range b.words {
+		l.Argv = append(l.Argv, w.Text)
+	}
+	return l, nil
+}
+
+type builder struct {
+	in    Install
+	o     Options
+	sh    *shell
+	words []Word
+	notes []string
+	umask uint32
+}
+
+func (b *builder) add(from string, words ...string) {
+	for _, w := range words {
+		b.words = append(b.words, Word{Text: w, From: from})
+	}
+}
+
+// addVar adds the words of a variable as the script's eval would see them.
+func (b *builder) addVar(name string) error {
+	words, err := b.sh.split(name)
+	if err == nil {
+		b.add(name, words...)
+	}
+	return err
+}
+
+// logging: the configuration is one word, in double quotes inside the eval; the
+// manager is as many words as it has.
+func (b *builder) logging() error {
+	name := "CATALINA_LOGGING_CONFIG"
+	old := b.sh.get("LOGGING_CONFIG")
+	switch {
+	case b.in.script.loggingOldOnly:
+		name = "LOGGING_CONFIG"
+	case b.in.script.loggingOld && b.sh.get(name) == "" && strings.HasPrefix(old, "-D"):
+		b.sh.vars[name] = old
+	}
+	file := b.in.Base + "/conf/logging.properties"
+	switch value := b.sh.get(name); {
+	case value != "":
+		words, err := SplitWords(`"`+value+`"`, b.sh.get)
+		if err != nil {
+			return fmt.Errorf("cannot use %s: %w", name, err)
+		}
+		b.add(name, words...)
+	case readable(file):
+		b.sh.vars[name] = "-Djava.util.logging.config.file=" + file
+		b.add("conf/logging.properties", b.sh.vars[name])
+	default:
+		// An empty argument would be taken for the main class.
+		b.sh.vars[name] = "-Dnop"
+		b.add("no conf/logging.properties", "-Dnop")
+	}
+	b.sh.setDefault("LOGGING_MANAGER", "-Djava.util.logging.manager=org.apache.juli.ClassLoaderLogManager")
+	return b.addVar("LOGGING_MANAGER")
+}
+
+// javaOpts adds JAVA_OPTS and what the script appends to it, in its order. The
+// variable itself grows too: where it is exported the JVM inherits it so.
+func (b *builder) javaOpts() error {
+	b.add("JAVA_OPTS", b.o.JavaOpts...)
+	b.sh.setDefault("JSSE_OPTS", "-Djdk.tls.ephemeralDHKeySize=2048")
+	if err := b.addVar("JSSE_OPTS"); err != nil {
+		return err
+	}
+	b.appendJavaOpts(b.sh.get("JSSE_OPTS"))
+	own := []string{"-Djava.protocol.handler.pkgs=org.apache.catalina.webresources"}
+	if b.in.script.canonCaches {
+		own = append(own, "-Dsun.io.useCanonCaches=false")
+	}
+	b.sh.setDefault("UMASK", "0027")
+	mask, err := strconv.ParseUint(b.sh.get("UMASK"), 8, 12)
+	if err != nil || mask > 0o777 {
+		return fmt.Errorf("cannot use UMASK %q: only an octal number from 0 to 0777 is understood", b.sh.get("UMASK"))
+	}
+	b.umask = uint32(mask)
+	own = append(own, fmt.Sprintf("-Dorg.apache.catalina.security.SecurityListener.UMASK=%04o", mask))
+	if !b.in.script.opensInEnv {
+		for _, open := range b.in.script.opens {
+			own = append(own, "--add-opens="+open)
+		}
+	}
+	for _, word := range own {
+		b.add("catalina.sh", word)
+		b.appendJavaOpts(word)
+	}
+	b.jdkOptions()
+	return nil
+}
+
+func (b *builder) appendJavaOpts(text string) { b.sh.vars["JAVA_OPTS"] += " " + text }
+
+func (b *builder) jdkOptions() {
+	if !b.in.script.opensInEnv {
+		return
+	}
+	for _, open := range b.in.script.opens {
+		switch {
+		case !b.o.OpensAsOptions:
+			b.sh.vars["JDK_JAVA_OPTIONS"] += " --add-opens=" + open
+			b.sh.exported["JDK_JAVA_OPTIONS"] = true
+		case b.o.JavaMajor == 0 || b.o.JavaMajor >= 9: // Java 8 does not know the option
+			b.add("catalina.sh", "--add-opens="+open)
+		}
+	}
+}
+
+func (b *builder) catalinaOpts() error {
+	if b.o.JPDA {
+		b.sh.setDefault("JPDA_TRANSPORT", "dt_socket")
+		b.sh.setDefault("JPDA_ADDRESS", b.in.script.jpdaAddress)
+		b.sh.setDefault("JPDA_SUSPEND", "n")
+		b.sh.setDefault("JPDA_OPTS", fmt.Sprintf("-agentlib:jdwp=transport=%s,address=%s,server=y,suspend=%s",
+			b.sh.get("JPDA_TRANSPORT"), b.sh.get("JPDA_ADDRESS"), b.sh.get("JPDA_SUSPEND")))
+		if err := b.addVar("JPDA_OPTS"); err != nil {
+			return err
+		}
+		b.sh.vars["CATALINA_OPTS"] = b.sh.get("JPDA_OPTS") + " " + b.sh.get("CATALINA_OPTS")
+	}
+	b.add("CATALINA_OPTS", b.o.CatalinaOpts...)
+	return b.endorsed()
+}
+
+func (b *builder) endorsed() error {
+	if !b.in.script.endorsed {
+		return nil
+	}
+	dirs := b.sh.get("JAVA_ENDORSED_DIRS")
+	prop := "ignore.endorsed.dirs"
+	if dirs != "" || isDir(filepath.Join(b.in.Home, "endorsed")) {
+		prop = "java.endorsed.dirs"
+		if b.o.JavaMajor >= 9 {
+			// Any JVM since 9 refuses to start with this property.
+			b.notes = append(b.notes, fmt.Sprintf("JAVA_ENDORSED_DIRS left out: Java %d has no endorsed directories", b.o.JavaMajor))
+			return nil
+		}
+	}
+	b.add("catalina.sh", "-D"+prop+"="+dirs)
+	return nil
+}
+
+func (b *builder) classpath() error {
+	path := ""
+	if own, ok := b.o.Vars["CLASSPATH"]; ok && own != "" {
+		path = own + ":"
+	}
+	juli := b.in.Base + "/bin/tomcat-juli.jar"
+	if !readable(juli) {
+		juli = b.in.Home + "/bin/tomcat-juli.jar"
+	}
+	path += b.in.Home + "/bin/bootstrap.jar:" + juli
+	b.sh.vars["CLASSPATH"] = path
+	b.add("catalina.sh", "-classpath", path)
+	return nil
+}
+
+func (b *builder) rest() error {
+	if b.o.Security {
+		if !b.in.script.security {
+			return fmt.Errorf("cannot start Tomcat %s with -security: it no longer has a security manager", b.in.Version)
+		}
+		b.add("-security", "-Djava.security.manager", "-Djava.security.policy=="+b.in.Base+"/"+b.in.script.policy)
+	}
+	b.add("catalina.sh", "-Dcatalina.base="+b.in.Base, "-Dcatalina.home="+b.in.Home,
+		"-Djava.io.tmpdir="+b.sh.get("CATALINA_TMPDIR"), mainClass, "start")
+	b.sh.setDefault("CATALINA_OUT", b.in.Base+"/logs/catalina.out")
+	b.sh.setDefault("USE_NOHUP", "false")
+	b.sh.setDefault("_RUNJAVA", b.o.Java)
+	if b.sh.get("JRE_HOME") == "" {
+		b.sh.vars["JRE_HOME"] = b.sh.get("JAVA_HOME")
+	}
+	return nil
+}
+
+// JavaHint is the java that catalina.sh would take from the environment:
+// _RUNJAVA, JRE_HOME, JAVA_HOME, in this order. ok is false if it would search
+// the PATH.
+func JavaHint(env, vars map[string]string) (path, from string, ok bool) {
+	get := func(name string) string {
+		if v, ok := vars[name]; ok {
+			return v
+		}
+		return env[name]
+	}
+	if p := get("_RUNJAVA"); p != "" {
+		return p, "_RUNJAVA", true
+	}
+	for _, name := range []string{"JRE_HOME", "JAVA_HOME"} {
+		if dir := get(name); dir != "" {
+			return dir + "/bin/java", name, true
+		}
+	}
+	return "", "", false
+}

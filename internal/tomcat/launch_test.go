@@ -1,0 +1,278 @@
+package tomcat
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// launchCase is one way to start; the files are relative to home or base.
+type launchCase struct {
+	name     string
+	env      map[string]string
+	home     map[string]string
+	base     map[string]string
+	ownBase  bool // CATALINA_BASE apart from CATALINA_HOME
+	args     []string
+	script   func(string) string // edits catalina.sh
+	jpda     bool
+	security bool
+}
+
+func launchCases() []launchCase {
+	return []launchCase{
+		{name: "plain"},
+		{name: "base apart", ownBase: true},
+		{name: "logging.properties", ownBase: true, base: map[string]string{"conf/logging.properties": "x=y\n"}},
+		{name: "juli in base", ownBase: true, base: map[string]string{"bin/tomcat-juli.jar": "x"}},
+		{name: "umask", env: map[string]string{"UMASK": "022"}},
+		{name: "umask one digit", env: map[string]string{"UMASK": "7"}},
+		{name: "logging config", env: map[string]string{"CATALINA_LOGGING_CONFIG": "-Djava.util.logging.config.file=$CATALINA_BASE/a b.properties"}},
+		{name: "old logging config", env: map[string]string{"LOGGING_CONFIG": "-Dold=1"}},
+		{name: "logging manager", env: map[string]string{"LOGGING_MANAGER": "-Da=1 -Db=2"}},
+		{name: "catalina opts", env: map[string]string{"CATALINA_OPTS": "-Xmx64m   -Da=b"}},
+		{name: "java opts with quotes", env: map[string]string{"JAVA_OPTS": `-Da="x y" -Db='$HOME "q"' -Dc=\$d -De=$CATALINA_TMPDIR -Df="${UNSET}" -Dg=é`}},
+		{name: "java opts unquoted variable", env: map[string]string{"JAVA_OPTS": `-Dx=$TWO $NOTHING "$TWO"`, "TWO": "a -Db=c"}},
+		{name: "both opts", env: map[string]string{"JAVA_OPTS": "-Da=1", "CATALINA_OPTS": "-Da=2"}},
+		{name: "classpath dropped", env: map[string]string{"CLASSPATH": "/x.jar"}},
+		{name: "tmpdir", env: map[string]string{"CATALINA_TMPDIR": "/tmp/with blank"}},
+		{name: "jsse", env: map[string]string{"JSSE_OPTS": "-Djdk.tls.ephemeralDHKeySize=4096 -Dmore=1"}},
+		{name: "jpda", args: []string{"jpda"}, jpda: true},
+		{name: "jpda variables", args: []string{"jpda"}, jpda: true, env: map[string]string{"JPDA_ADDRESS": "*:9009", "JPDA_SUSPEND": "y", "CATALINA_OPTS": "-Dx=1"}},
+		{name: "jpda opts", args: []string{"jpda"}, jpda: true, env: map[string]string{"JPDA_OPTS": "-agentlib:jdwp=transport=dt_socket,address=1 -Dj=1"}},
+		{name: "security", security: true, ownBase: true},
+		{name: "pid and out have no effect", env: map[string]string{"CATALINA_PID": "/nonexistent/pid", "CATALINA_OUT": "/nonexistent/out", "USE_NOHUP": "true"}},
+		{name: "endorsed is not known any more", env: map[string]string{"JAVA_ENDORSED_DIRS": "/e"}},
+		{name: "exported but empty", env: map[string]string{"JSSE_OPTS": "", "LOGGING_MANAGER": "", "JRE_HOME": "", "CATALINA_OUT": ""}},
+		{name: "setenv in home", home: map[string]string{"bin/setenv.sh": "JAVA_OPTS=\"$JAVA_OPTS -Dfrom=setenv\"\nCATALINA_OPTS='-Dq=\"a b\"'\nexport EXTRA=1\nunset GONE\n"}, env: map[string]string{"GONE": "1"}},
+		{name: "setenv of base wins", ownBase: true, home: map[string]string{"bin/setenv.sh": "CATALINA_OPTS=-Dhome=1"}, base: map[string]string{"bin/setenv.sh": "CATALINA_OPTS=-Dbase=1"}},
+		{name: "setenv classpath", home: map[string]string{"bin/setenv.sh": "CLASSPATH=$CATALINA_HOME/lib/own.jar:/x"}},
+		{name: "setenv exports everything", home: map[string]string{"bin/setenv.sh": "export JAVA_OPTS=-Da=1 UMASK=077 CATALINA_TMPDIR=/t CLASSPATH=/c\n"}},
+		{name: "like 9.0", script: likeNine},
+		{name: "like 9.0 with variables", script: likeNine, env: map[string]string{"JDK_JAVA_OPTIONS": "-Dx=1", "LOGGING_CONFIG": "-Dold=1"}},
+	}
+}
+
+// likeNine makes of the 10.1 script what the published one of 9.0 has
+// differently, in the places that reach the JVM. It stands in for a Tomcat 9
+// that is not at hand.
+func likeNine(s string) string {
+	s = strings.ReplaceAll(s, `JAVA_OPTS="$JAVA_OPTS --add-opens`, `JDK_JAVA_OPTIONS="$JDK_JAVA_OPTIONS --add-opens`)
+	s = strings.Replace(s, "# ----- Execute The Requested Command", "export JDK_JAVA_OPTIONS\n# -----", 1)
+	s = strings.Replace(s, "# Set juli LogManager config file", `if [ -z "$CATALINA_LOGGING_CONFIG" ]; then
+  case $LOGGING_CONFIG in
+    -D*) CATALINA_LOGGING_CONFIG="$LOGGING_CONFIG"
+  esac
+fi
+ENDORSED_PROP=ignore.endorsed.dirs
+# `, 1)
+	return strings.ReplaceAll(s, `      -classpath "\"$CLASSPATH\"" \`, `      -D$ENDORSED_PROP="\"$JAVA_ENDORSED_DIRS\"" \
+      -classpath "\"$CLASSPATH\"" \`)
+}
+
+// TestLaunchEqualsScript runs the real catalina.sh with a java that writes down
+// what it is given, and compares.
+func TestLaunchEqualsScript(t *testing.T) {
+	realHome(t)
+	for _, c := range launchCases() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			env, in, java := c.prepare(t)
+			want := c.runScript(t, env, in.Home)
+			got := c.build(t, env, in, java)
+			if !slices.Equal(got.Argv, want.Argv) {
+				t.Errorf("argv\n got %q\nwant %q", got.Argv, want.Argv)
+			}
+			if g, w := cleanEnv(got.Env), cleanEnv(want.Env); !slices.Equal(g, w) {
+				t.Errorf("environment\n got %q\nwant %q", g, w)
+			}
+			if int(got.Umask) != want.Umask {
+				t.Errorf("umask %04o, want %04o", got.Umask, want.Umask)
+			}
+		})
+	}
+}
+
+func (c launchCase) prepare(t *testing.T) (env map[string]string, in Install, java string) {
+	t.Helper()
+	home := homeCopy(t)
+	base := home
+	server := newBase(t)
+	if c.ownBase {
+		base = server
+	} else if err := os.Rename(server+"/conf", home+"/conf"); err != nil {
+		t.Fatal(err)
+	}
+	for dir, files := range map[string]map[string]string{home: c.home, base: c.base} {
+		for name, text := range files {
+			put(t, filepath.Join(dir, name), text, 0o644)
+		}
+	}
+	if c.script != nil {
+		path := home + "/bin/catalina.sh"
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, path, c.script(string(data)), 0o755)
+	}
+	jdk := t.TempDir()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	java = jdk + "/bin/java"
+	if err := os.MkdirAll(jdk+"/bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(exe, java); err != nil {
+		t.Fatal(err)
+	}
+	env = map[string]string{"PATH": os.Getenv("PATH"), "JAVA_HOME": jdk, "TEST_DUMP": filepath.Join(t.TempDir(), "dump"), "MULTI": "a\nb=c"}
+	if c.ownBase {
+		env["CATALINA_BASE"], env["CATALINA_HOME"] = base, home
+	}
+	for name, value := range c.env {
+		env[name] = value
+	}
+	in, err = Find(Config{Home: home}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env, in, java
+}
+
+func (c launchCase) runScript(t *testing.T, env map[string]string, home string) dump {
+	t.Helper()
+	args := append(append([]string(nil), c.args...), "run")
+	if c.security {
+		args = append(args, "-security")
+	}
+	cmd := exec.Command(home+"/bin/catalina.sh", args...)
+	cmd.Env = environOf(env)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("catalina.sh: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(env["TEST_DUMP"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d dump
+	if err := json.Unmarshal(data, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (c launchCase) build(t *testing.T, env map[string]string, in Install, java string) Launch {
+	t.Helper()
+	imp, err := in.ImportSetenv(context.Background(), "", env, "", execRunner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Java: java, JavaMajor: 17, Env: imp.Env, Vars: imp.Vars, JPDA: c.jpda, Security: c.security}
+	sources, err := imp.Install.UserOptions(imp.Env, imp.Vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources {
+		if s.Var == "JAVA_OPTS" {
+			o.JavaOpts = s.Words
+		} else {
+			o.CatalinaOpts = s.Words
+		}
+	}
+	l, err := imp.Install.Launch(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// cleanEnv drops what the shell keeps for itself.
+func cleanEnv(env []string) []string {
+	var out []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if !slices.Contains([]string{"PWD", "OLDPWD", "SHLVL", "_"}, name) {
+			out = append(out, e)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func fakeInstall(t *testing.T, v Version) Install {
+	t.Helper()
+	base := newBase(t)
+	put(t, base+"/bin/bootstrap.jar", "", 0o644)
+	in, err := Open(base, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Version, in.script = v, scriptByVersion(v)
+	return in
+}
+
+func TestLaunchByVersion(t *testing.T) {
+	count := func(list []string, prefix string) (n int) {
+		for _, s := range list {
+			n += strings.Count(s, prefix)
+		}
+		return n
+	}
+	for _, c := range []struct {
+		name       string
+		v          Version
+		java       int
+		inArgv     bool
+		argv, env  int // --add-opens found there
+		endorsed   string
+		javaEndors string
+	}{
+		{name: "11", v: Version{Major: 11}, java: 21, argv: 6},
+		{name: "10.1", v: Version{Major: 10, Minor: 1}, java: 17, argv: 6},
+		{name: "9 as the script", v: Version{Major: 9}, java: 17, env: 7, endorsed: "-Dignore.endorsed.dirs="},
+		{name: "9 folded", v: Version{Major: 9}, java: 17, inArgv: true, argv: 7, endorsed: "-Dignore.endorsed.dirs="},
+		{name: "8.5 on Java 8 folded", v: Version{Major: 8, Minor: 5}, java: 8, inArgv: true, javaEndors: "/e", endorsed: "-Djava.endorsed.dirs=/e"},
+		{name: "8.5 on Java 11, endorsed left out", v: Version{Major: 8, Minor: 5}, java: 11, inArgv: true, argv: 7, javaEndors: "/e"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := fakeInstall(t, c.v)
+			l, err := in.Launch(Options{Java: "/j", JavaMajor: c.java, OpensAsOptions: c.inArgv, Env: map[string]string{"JAVA_ENDORSED_DIRS": c.javaEndors}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, e := count(l.Argv, "--add-opens="), count(l.Env, "--add-opens="); a != c.argv || e != c.env {
+				t.Errorf("--add-opens: %d in argv, %d in env; want %d, %d", a, e, c.argv, c.env)
+			}
+			if c.endorsed != "" && !slices.Contains(l.Argv, c.endorsed) || c.endorsed == "" && count(l.Argv, "endorsed.dirs") > 0 {
+				t.Errorf("endorsed: want %q in %q", c.endorsed, l.Argv)
+			}
+		})
+	}
+	if _, err := fakeInstall(t, Version{Major: 11}).Launch(Options{Security: true}); err == nil {
+		t.Error("-security accepted for Tomcat 11")
+	}
+	if _, err := fakeInstall(t, Version{}).Launch(Options{Env: map[string]string{"UMASK": "u=rwx"}}); err == nil {
+		t.Error("symbolic UMASK accepted")
+	}
+}
+
+func TestUmaskIsNotOurs(t *testing.T) {
+	before := syscall.Umask(0o022)
+	syscall.Umask(before)
+	if _, err := fakeInstall(t, Version{}).Launch(Options{}); err != nil {
+		t.Fatal(err)
+	}
+	after := syscall.Umask(before)
+	if before != after {
+		t.Errorf("umask of this process went from %o to %o", before, after)
+	}
+}

@@ -1,0 +1,162 @@
+package tomcat
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// messageKeys says which messages matter: package of the LocalStrings file, key,
+// and what a line with it means. The keys are the same in Tomcat 8.5 to 11,
+// except where noted.
+func messageKeys() map[string]map[string]Kind {
+	return map[string]map[string]Kind{
+		"org/apache/catalina/core": {
+			"standardContext.startFailed":                 ContextFailed,
+			"standardContext.listenerStart":               contextCause,
+			"standardContext.filterStart":                 contextCause,
+			"standardContext.applicationListener":         contextCause,
+			"standardContext.resourcesStart":              contextCause,
+			"standardContext.loadOnStartup.loadException": ServletFailed,
+			"standardServer.awaitSocket.fail":             ConnectorFailed, // the shutdown port
+		},
+		"org/apache/catalina/util": {
+			"lifecycleBase.initFail":  ServerFailed,
+			"lifecycleBase.startFail": ServerFailed,
+		},
+		"org/apache/catalina/startup": {
+			"catalina.startup":                  Started,
+			"catalina.serverStartFail":          ServerFailed,
+			"catalina.configFail":               ConfigError,
+			"hostConfig.deployDir.error":        DeployFailed,
+			"hostConfig.deployWar.error":        DeployFailed,
+			"hostConfig.deployDescriptor.error": DeployFailed,
+		},
+		"org/apache/tomcat/util/digester": {
+			"digester.parseErrorFatal": parsePosition, // digester.parseError is not fatal
+		},
+	}
+}
+
+// Patterns recognises Tomcat's own lines in every language that it knows. It
+// does not change after it was made and may be shared.
+type Patterns struct {
+	// byLast has the templates by the last byte of their text, so that a line
+	// is compared with few of them.
+	byLast map[byte][]compiled
+	// open are templates that end in an argument.
+	open []compiled
+}
+
+type compiled struct {
+	template
+	kind Kind
+}
+
+// BuiltinPatterns knows the messages of Tomcat 10.1 in the languages it ships.
+func BuiltinPatterns() *Patterns {
+	p := &Patterns{byLast: map[byte][]compiled{}}
+	kinds := map[string]Kind{}
+	for _, keys := range messageKeys() {
+		maps.Copy(kinds, keys)
+	}
+	for _, m := range builtinMessages() {
+		p.add(m.key, m.lang, m.text, kinds[m.key])
+	}
+	return p
+}
+
+// LoadPatterns is BuiltinPatterns and the messages of the Tomcat at hand, taken
+// from the jars in home/lib. The patterns are usable even with an error, which
+// then names the jars that could not be read.
+func LoadPatterns(home string) (*Patterns, error) {
+	p := BuiltinPatterns()
+	jars, _ := filepath.Glob(filepath.Join(home, "lib/*.jar")) // only a bad pattern fails
+	var errs []error
+	for _, jar := range jars {
+		name := filepath.Base(jar)
+		if name != "catalina.jar" && !strings.HasPrefix(name, "tomcat-") {
+			continue
+		}
+		if err := p.addJar(jar); err != nil {
+			errs = append(errs, fmt.Errorf("cannot read Tomcat's messages from %s: %w", jar, err))
+		}
+	}
+	return p, errors.Join(errs...)
+}
+
+func (p *Patterns) addJar(jar string) error {
+	r, err := zip.OpenReader(jar)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	keys := messageKeys()
+	for _, f := range r.File {
+		dir, file := path.Split(f.Name)
+		wanted := keys[strings.TrimSuffix(dir, "/")]
+		lang, isStrings := strings.CutPrefix(strings.TrimSuffix(file, ".properties"), "LocalStrings")
+		if wanted == nil || !isStrings {
+			continue
+		}
+		data, err := readEntry(f)
+		if err != nil {
+			return err
+		}
+		props := Properties(data)
+		for _, key := range slices.Sorted(maps.Keys(props)) {
+			if kind, ok := wanted[key]; ok {
+				p.add(key, strings.TrimPrefix(lang, "_"), props[key], kind)
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Patterns) add(key, lang, text string, kind Kind) {
+	t, ok := newTemplate(key, lang, strings.TrimSpace(text))
+	if !ok {
+		return
+	}
+	p.insert(compiled{t, kind})
+	if l, changed := t.lossy(); changed {
+		p.insert(compiled{l, kind})
+	}
+}
+
+func (p *Patterns) insert(c compiled) {
+	last := c.literals[len(c.literals)-1]
+	if last == "" {
+		p.open = append(p.open, c)
+		return
+	}
+	list := p.byLast[last[len(last)-1]]
+	same := func(o compiled) bool { return o.key == c.key && slices.Equal(o.literals, c.literals) }
+	if !slices.ContainsFunc(list, same) {
+		p.byLast[last[len(last)-1]] = append(list, c)
+	}
+}
+
+// find returns the message that line ends with.
+func (p *Patterns) find(line string) (c compiled, args [10]string, ok bool) {
+	line = strings.TrimRight(line, " \t\r\n")
+	for _, ending := range []string{"", `"}`, `"`} {
+		text, has := strings.CutSuffix(line, ending)
+		if !has || text == "" {
+			continue
+		}
+		for _, list := range [][]compiled{p.byLast[text[len(text)-1]], p.open} {
+			for _, c := range list {
+				if args, ok := c.match(text); ok {
+					return c, args, true
+				}
+			}
+		}
+	}
+	return compiled{}, args, false
+}

@@ -1,0 +1,108 @@
+package tomcat
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"strings"
+)
+
+// script is what differs between the catalina.sh of one Tomcat and another, as
+// far as it reaches the JVM. It is read from the script in CATALINA_HOME, never
+// run; the tables below are for homes that have no script.
+type script struct {
+	opens          []string // "java.base/java.lang=ALL-UNNAMED"
+	opensInEnv     bool     // by JDK_JAVA_OPTIONS (8.5, 9.0, early 10.1) instead of JAVA_OPTS
+	canonCaches    bool     // -Dsun.io.useCanonCaches=false (CVE-2024-56337)
+	loggingOld     bool     // LOGGING_CONFIG is honoured if it begins with -D
+	loggingOldOnly bool     // only LOGGING_CONFIG exists, whatever it begins with
+	endorsed       bool     // -D$ENDORSED_PROP=$JAVA_ENDORSED_DIRS (8.5, 9.0, 10.0)
+	security       bool     // run -security is known (not in 11)
+	policy         string   // policy file relative to the base
+	jpdaAddress    string
+	from           string
+}
+
+func readScript(path string, v Version) script {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return scriptByVersion(v)
+	}
+	s := parseScript(data)
+	if len(s.opens) == 0 && !bytes.Contains(data, []byte("startup.Bootstrap")) {
+		// A wrapper of somebody's own making tells nothing.
+		return scriptByVersion(v)
+	}
+	s.from = path
+	return s
+}
+
+// parseScript looks for the few assignments that matter, each on one line in
+// every catalina.sh since 8.5.
+func parseScript(data []byte) script {
+	s := script{policy: "conf/catalina.policy", jpdaAddress: "localhost:8000"}
+	newLogging := false
+	sc := bufio.NewScanner(bytes.NewReader(data))
+	for sc.Scan() {
+		line := strings.TrimSpace(sc.Text())
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		switch {
+		case strings.Contains(line, "_OPTS --add-opens=") || strings.Contains(line, "_OPTIONS --add-opens="):
+			_, open, _ := strings.Cut(line, "--add-opens=")
+			s.opens = append(s.opens, strings.TrimRight(open, `"'`))
+			s.opensInEnv = strings.HasPrefix(line, "JDK_JAVA_OPTIONS=")
+		case strings.Contains(line, "-Dsun.io.useCanonCaches=false"):
+			s.canonCaches = true
+		case strings.HasPrefix(line, "ENDORSED_PROP="):
+			s.endorsed = true
+		case strings.Contains(line, `CATALINA_LOGGING_CONFIG="$LOGGING_CONFIG"`):
+			s.loggingOld = true
+		case strings.Contains(line, "CATALINA_LOGGING_CONFIG"):
+			newLogging = true
+		case strings.Contains(line, `= "-security"`):
+			s.security = true
+		case strings.Contains(line, "java.security.policy=="):
+			if _, rest, ok := strings.Cut(line, "$CATALINA_BASE"); ok {
+				rest = strings.TrimLeft(rest, `\"/`)
+				if end := strings.IndexAny(rest, `\" `); end > 0 {
+					s.policy = rest[:end]
+				}
+			}
+		case strings.HasPrefix(line, "JPDA_ADDRESS="):
+			s.jpdaAddress = strings.Trim(strings.TrimPrefix(line, "JPDA_ADDRESS="), `"`)
+		}
+	}
+	s.loggingOldOnly = !newLogging && !s.loggingOld
+	return s
+}
+
+// scriptByVersion is the shape for a home without a script. 10.1.60 was
+// measured; the others follow the published catalina.sh of those branches and
+// have not been run: an --add-opens too many does no harm, so each list is the
+// longest that its branch has had.
+func scriptByVersion(v Version) script {
+	s := script{
+		opens: []string{
+			"java.base/java.lang=ALL-UNNAMED",
+			"java.base/java.lang.reflect=ALL-UNNAMED",
+			"java.base/java.io=ALL-UNNAMED",
+			"java.base/java.util=ALL-UNNAMED",
+			"java.base/java.util.concurrent=ALL-UNNAMED",
+			"java.rmi/sun.rmi.transport=ALL-UNNAMED",
+		},
+		canonCaches: true,
+		security:    v.Major < 11,
+		policy:      "conf/catalina.policy",
+		jpdaAddress: "localhost:8000",
+		from:        "the table for Tomcat " + v.String(),
+	}
+	if v.Known() && (v.Major < 10 || v.Major == 10 && v.Minor < 1) {
+		s.opens = append([]string{s.opens[0], "java.base/java.lang.invoke=ALL-UNNAMED"}, s.opens[1:]...)
+		s.opensInEnv = true
+		s.loggingOld = true
+		s.endorsed = true
+	}
+	return s
+}

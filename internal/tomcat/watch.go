@@ -1,0 +1,215 @@
+package tomcat
+
+import (
+	"strings"
+)
+
+// maxFindings bounds a Watch: a Tomcat that redeploys for months must not grow it.
+const maxFindings = 64
+
+// Watch follows the output of one start of Tomcat, line by line, and puts
+// together what belongs together: a failure and the exception printed after it,
+// a position and its file. Make a new one for each start. It is not safe for
+// use by several goroutines.
+type Watch struct {
+	p        *Patterns
+	findings []Finding
+	// current is the finding that following exception lines belong to; -1: none.
+	current int
+	// why collects what was said about the next context to fail.
+	why Finding
+	// inWhy: following exception lines belong to why.
+	inWhy   bool
+	started bool
+	vmInit  bool   // the next line says why the JVM's initialization failed
+	before  string // the previous line, where the JVM explains an option
+}
+
+// NewWatch begins to follow a start.
+func NewWatch(p *Patterns) *Watch { return &Watch{p: p, current: -1} }
+
+// Diagnose reads the output of one start.
+func Diagnose(p *Patterns, lines []string) []Finding {
+	w := NewWatch(p)
+	for _, l := range lines {
+		w.Line(l)
+	}
+	return w.Findings()
+}
+
+// Findings are copies of all findings so far, in order, each with the cause as
+// far as it is known.
+func (w *Watch) Findings() []Finding { return append([]Finding(nil), w.findings...) }
+
+// Line takes the next line of stdout or stderr. ok is true if the line itself
+// is a finding; its cause may follow, see Findings.
+func (w *Watch) Line(line string) (f Finding, ok bool) {
+	defer func() { w.before = line }()
+	line = strings.TrimRight(line, "\r\n")
+	if w.detail(line) {
+		return Finding{}, false
+	}
+	if f, ok := parseSAX(line); ok {
+		return w.position(f)
+	}
+	if e, ok := parseException(line); ok && (w.current >= 0 || w.inWhy) {
+		w.exception(e)
+		return Finding{}, false
+	}
+	w.current, w.inWhy = -1, false
+	if f, ok := w.jvm(line); ok {
+		return w.add(f), true
+	}
+	f, ok = w.p.Match(line)
+	if !ok {
+		return Finding{}, false
+	}
+	switch f.Kind {
+	case contextCause:
+		w.why = Finding{Message: f.Message}
+		w.inWhy = true
+		return Finding{}, false
+	case parsePosition:
+		f.Kind = ConfigError
+	case ContextFailed:
+		return w.context(f), true
+	case Started:
+		w.started = true
+	case ConfigError:
+		for i, old := range w.findings {
+			if old.Kind == ConfigError && old.File == f.File {
+				w.current = i
+				return Finding{}, false
+			}
+		}
+	}
+	return w.add(f), true
+}
+
+// detail takes the frames of a stack trace, by far the most frequent lines.
+func (w *Watch) detail(line string) bool {
+	t := strings.TrimLeft(line, "\t ")
+	if !strings.HasPrefix(t, "at ") && !strings.HasPrefix(t, "... ") || t == line && t[0] != 'a' {
+		return false
+	}
+	if where, ok := frame(t); ok {
+		if target := w.target(); target != nil && target.Where == "" && target.Cause != "" {
+			target.Where = where
+		}
+	}
+	return true
+}
+
+// frame gives "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class
+// belongs to Java or Tomcat.
+func frame(t string) (string, bool) {
+	t = strings.TrimPrefix(t, "at ")
+	open := strings.IndexByte(t, '(')
+	if open < 0 || !strings.HasSuffix(t, ")") || !strings.Contains(t[open:], ":") {
+		return "", false
+	}
+	class := t[:open]
+	if i := strings.LastIndexByte(class, '/'); i >= 0 { // module or loader
+		class = class[i+1:]
+	}
+	for _, prefix := range []string{"java.", "javax.", "jdk.", "sun.", "com.sun.", "jakarta.", "org.apache.catalina.", "org.apache.tomcat.", "org.apache.coyote.", "org.apache.jasper."} {
+		if strings.HasPrefix(class, prefix) {
+			return "", false
+		}
+	}
+	return t[open+1 : len(t)-1], true
+}
+
+func (w *Watch) target() *Finding {
+	switch {
+	case w.inWhy:
+		return &w.why
+	case w.current >= 0:
+		return &w.findings[w.current]
+	}
+	return nil
+}
+
+type exception struct {
+	text   string // "class: message"
+	caused bool
+}
+
+// parseException recognises "a.b.CException: message" with or without
+// "Caused by: " in front.
+func parseException(line string) (exception, bool) {
+	t := strings.TrimSpace(line)
+	t, caused := strings.CutPrefix(t, "Caused by: ")
+	class, _, _ := strings.Cut(t, ":")
+	dot := strings.LastIndexByte(class, '.')
+	if dot <= 0 || dot+1 == len(class) || class[dot+1] < 'A' || class[dot+1] > 'Z' {
+		return exception{}, false
+	}
+	for i := range len(class) {
+		if c := class[i]; c != '.' && c != '$' && !isName(c, 1) {
+			return exception{}, false
+		}
+	}
+	return exception{text: t, caused: caused}, true
+}
+
+func (w *Watch) exception(e exception) {
+	f := w.target()
+	switch {
+	case e.caused:
+		f.Root = e.text
+	case f.Cause == "":
+		f.Cause = e.text
+	}
+	if f.Context == "" {
+		f.Context, _ = contextIn(e.text)
+	}
+}
+
+// position merges a SAX message into the position printed before it. The same
+// error is printed twice; the second counts for nothing.
+func (w *Watch) position(f Finding) (Finding, bool) {
+	for i, old := range w.findings {
+		if old.Kind != ConfigError || old.Line != f.Line || old.Column != f.Column {
+			continue
+		}
+		if old.File == "" || old.File == f.File {
+			w.findings[i].File, w.findings[i].Message = f.File, f.Message
+			w.current = -1
+			return Finding{}, false
+		}
+	}
+	return w.add(f), true
+}
+
+// context records a failed application with what was said about it before.
+func (w *Watch) context(f Finding) Finding {
+	for i, old := range w.findings {
+		if old.Kind == ContextFailed && old.Context == f.Context {
+			w.current = i
+			return old
+		}
+	}
+	f.Cause, f.Root, f.Where = w.why.Cause, w.why.Root, w.why.Where
+	if f.Cause == "" {
+		f.Cause = w.why.Message
+	}
+	w.why = Finding{}
+	// An XML error of the application just before is its cause, not one more.
+	if n := len(w.findings); n > 0 && w.findings[n-1].Kind == ConfigError && !strings.HasSuffix(w.findings[n-1].File, "/conf/server.xml") {
+		x := w.findings[n-1]
+		f.File, f.Line, f.Column = x.File, x.Line, x.Column
+		f.Cause = first(f.Cause, x.Message)
+		w.findings = w.findings[:n-1]
+	}
+	return w.add(f)
+}
+
+func (w *Watch) add(f Finding) Finding {
+	if len(w.findings) >= maxFindings {
+		w.findings = append(w.findings[:0], w.findings[1:]...)
+	}
+	w.findings = append(w.findings, f)
+	w.current = len(w.findings) - 1
+	return f
+}
