@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -265,21 +266,24 @@ func (l *Log) trim() {
 		// These are being passed on to somebody slow: give back what is before and
 		// behind them.
 		l.punch(l.ix.punched, a)
-		l.ix.punched = max(l.ix.punched, a)
 		if from := max(b, l.behind); cut > from+chunkSize {
 			l.punch(from, cut)
-			l.behind = cut
+			l.behind = pageDown(cut)
 		}
 		return
 	}
 	if cut > l.ix.punched+chunkSize {
 		l.punch(l.ix.punched, cut)
-		l.ix.punched, l.behind = cut, cut
+		l.ix.punched, l.behind = pageDown(cut), pageDown(cut)
 	}
 }
 
-// punch gives the memory of [from, to) back.
+// punch gives the memory of [from, to) back, whole pages only: sendfile puts the
+// pages themselves into the reader's pipe, where a page that is gone from the
+// file is still whole, but a hole over a part of it would show as zeros.
 func (l *Log) punch(from, to int64) {
+	page := int64(os.Getpagesize())
+	from, to = pageDown(from+page-1), pageDown(to)
 	if to > from {
 		unix.Fallocate(l.data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
 	}
@@ -296,4 +300,10 @@ func (l *Log) subscribe() (wake chan struct{}, cancel func()) {
 		delete(l.wakes, wake)
 		l.mu.Unlock()
 	}
+}
+
+// pageDown rounds down to the beginning of a page.
+func pageDown(off int64) int64 {
+	page := int64(os.Getpagesize())
+	return off / page * page
 }

@@ -374,6 +374,9 @@ func TestStalledReader(t *testing.T) {
 	r := runPlay(t, "stalled")
 	r.want(t, "0", "written 60000", "bounded true", "dropped true")
 	kept := strings.Count(r.stdout, "\n")
+	if k := strings.IndexByte(r.stdout, 0); k >= 0 {
+		t.Errorf("zero bytes at %d of %d, %d of them", k, len(r.stdout), strings.Count(r.stdout, "\x00"))
+	}
 	var dropped int
 	fmt.Sscan(read(t, r.dir+"/dropped"), &dropped)
 	if kept+dropped != 60000 {

@@ -2,7 +2,9 @@ package proc
 
 import (
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -187,11 +189,18 @@ func (p *Process) groupOurs() bool {
 
 // Members lists the living processes of the group, zombies left out: nobody
 // can end those, and they hold nothing.
-func (p *Process) Members() map[int]pid1.Birth {
+func (p *Process) Members() []int {
 	if !p.groupOursLocked() {
 		return nil
 	}
-	return pid1.Group(p.rec.Pid)
+	return slices.Sorted(maps.Keys(pid1.Group(p.rec.Pid)))
+}
+
+// FlushOutput takes what the process has written by now into its log.
+func (p *Process) FlushOutput() {
+	if p.pipes != nil {
+		p.pipes.flush()
+	}
 }
 
 func (p *Process) groupOursLocked() bool {

@@ -34,7 +34,12 @@ type Spec struct {
 	// /dev/null.
 	Log            *Log
 	Stdout, Stderr *os.File
+	// WhileStopping lets it start after a stop of the container was asked for.
+	WhileStopping bool
 }
+
+// ErrStopping refuses a start because the container stops.
+var ErrStopping = errors.New("the container stops")
 
 // User is whom a process runs as.
 type User struct {

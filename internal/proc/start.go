@@ -12,6 +12,9 @@ import (
 
 // start runs in the loop: intent, clone, pid.
 func (m *Manager) start(spec Spec) (*Process, error) {
+	if m.stopping && !spec.WhileStopping {
+		return nil, ErrStopping
+	}
 	path, err := spec.lookPath()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,327 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Bounds on what one file may unfold to through aliases and merge keys.
+const (
+	maxNodes      = 100_000
+	maxMergeDepth = 16
+)
+
+// decoder checks one YAML document against the schema and makes a tree of what
+// is right in it. What is wrong goes to the report.
+type decoder struct {
+	report *report
+	name   string // the file, or another source
+	lines  bool   // whether the source has lines worth telling
+	nodes  int
+	full   bool // maxNodes was passed and reported
+}
+
+// entry is one key of a mapping with its value.
+type entry struct {
+	key       string
+	at, value *yaml.Node
+}
+
+func (d *decoder) origin(n *yaml.Node) Origin {
+	if !d.lines {
+		return Origin{File: d.name}
+	}
+	return Origin{d.name, n.Line, n.Column}
+}
+
+func (d *decoder) problem(n *yaml.Node, path string, f fault) {
+	o := d.origin(n)
+	d.report.add(Problem{o.File, o.Line, o.Column, path, f.message, f.hint})
+}
+
+// node decodes n as a value of type t; nil when nothing of it can be used.
+func (d *decoder) node(n *yaml.Node, t reflect.Type, path string) *tree {
+	if !d.count(n, path) {
+		return nil
+	}
+	// An alias stands for a node, never for another alias.
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch t = plain(t); t.Kind() {
+	case reflect.Struct:
+		return d.section(n, t, path)
+	case reflect.Map:
+		return d.table(n, t, path)
+	case reflect.Slice:
+		return d.sequence(n, t, path)
+	}
+	return d.scalar(n, t, path)
+}
+
+// count is false once the document has unfolded to more than maxNodes.
+func (d *decoder) count(n *yaml.Node, path string) bool {
+	d.nodes++
+	if d.nodes > maxNodes && !d.full {
+		d.full = true
+		d.problem(n, path, fault{fmt.Sprintf("the file unfolds to more than %d values", maxNodes), "use fewer aliases"})
+	}
+	return !d.full
+}
+
+func (d *decoder) section(n *yaml.Node, t reflect.Type, path string) *tree {
+	entries, ok := d.mapping(n, t, path)
+	if !ok {
+		return nil
+	}
+	out := section(d.origin(n))
+	for _, e := range entries {
+		f, known := fieldNamed(t, e.key)
+		if !known {
+			d.unknown(e, t, path)
+			continue
+		}
+		d.put(out, e, f.typ, join(path, e.key))
+	}
+	return out
+}
+
+func (d *decoder) table(n *yaml.Node, t reflect.Type, path string) *tree {
+	entries, ok := d.mapping(n, t, path)
+	if !ok {
+		return nil
+	}
+	out := section(d.origin(n))
+	for _, e := range entries {
+		d.put(out, e, t.Elem(), join(path, e.key))
+	}
+	return out
+}
+
+// put decodes an entry into its section. Sections and lists originate from
+// their key's line: their value may begin lines below it.
+func (d *decoder) put(out *tree, e entry, t reflect.Type, path string) {
+	kid := d.node(e.value, t, path)
+	if kid == nil {
+		return
+	}
+	if !kid.value.IsValid() {
+		kid.origin = d.origin(e.at)
+	}
+	out.kids[e.key] = kid
+}
+
+// unknown reports a key that the schema lacks, and keeps the checks that follow
+// from missing the key that was meant.
+func (d *decoder) unknown(e entry, t reflect.Type, path string) {
+	keys := keysOf(t)
+	d.problem(e.at, join(path, bounded(e.key)), fault{"unknown key", didYouMean(e.key, keys)})
+	if meant, ok := suggest(e.key, keys); ok {
+		d.report.meant[join(path, meant)] = true
+	}
+}
+
+// bounded keeps an absurdly long key from filling the report.
+func bounded(key string) string {
+	if len(key) <= 64 {
+		return key
+	}
+	return strings.ToValidUTF8(key[:64], "") + "..."
+}
+
+// mapping returns the entries of a section; none for a section whose lines are
+// all commented out, which YAML reads as null.
+func (d *decoder) mapping(n *yaml.Node, t reflect.Type, path string) ([]entry, bool) {
+	if isNull(n) {
+		return nil, true
+	}
+	if n.Kind != yaml.MappingNode {
+		d.problem(n, path, fault{message: "is " + described(n) + ", not a section of keys"})
+		return nil, false
+	}
+	if tag := n.ShortTag(); tag != "!!map" {
+		d.problem(n, path, fault{message: "has the tag " + quote("", tag) + ", which is not supported"})
+		return nil, false
+	}
+	return d.entries(n, path, 0), true
+}
+
+// entries returns the keys of a mapping, its own before those merged in by
+// "<<", which they override. depth bounds merges of merges.
+func (d *decoder) entries(n *yaml.Node, path string, depth int) []entry {
+	var own, merged []entry
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		at, value := n.Content[i], n.Content[i+1]
+		if !d.count(at, path) {
+			return nil
+		}
+		if at.Kind == yaml.ScalarNode && at.ShortTag() == "!!merge" {
+			merged = append(merged, d.merged(value, path, depth+1)...)
+			continue
+		}
+		key, ok := d.key(at, path)
+		if !ok {
+			continue
+		}
+		if line, dup := first[key]; dup {
+			// Where the mapping itself stands is the place to say so, not where it is merged.
+			if depth == 0 {
+				d.problem(at, join(path, bounded(key)), fault{fmt.Sprintf("is set twice, first on line %d", line), "remove one of the two"})
+			}
+			continue
+		}
+		first[key] = at.Line
+		own = append(own, entry{key, at, value})
+	}
+	for _, e := range merged {
+		if _, has := first[e.key]; !has {
+			first[e.key] = e.at.Line
+			own = append(own, e)
+		}
+	}
+	return own
+}
+
+// merged returns the entries that "<<: value" brings.
+func (d *decoder) merged(n *yaml.Node, path string, depth int) []entry {
+	if !d.count(n, path) {
+		return nil
+	}
+	if depth > maxMergeDepth {
+		d.problem(n, path, fault{message: fmt.Sprintf("merge keys are nested more than %d deep", maxMergeDepth)})
+		return nil
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return d.entries(n, path, depth)
+	case yaml.SequenceNode:
+		var out []entry
+		for _, item := range n.Content {
+			out = append(out, d.merged(item, path, depth+1)...)
+		}
+		return out
+	}
+	d.problem(n, path, fault{"<< merges " + described(n) + ", not a section", "write <<: *anchor"})
+	return nil
+}
+
+func (d *decoder) key(n *yaml.Node, path string) (string, bool) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	f := fault{}
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		f.message = "a key is " + described(n) + ", not text"
+	case isNull(n) || n.Value == "":
+		f.message = "a key is empty"
+	case strings.ContainsRune(n.Value, 0) || !utf8.ValidString(n.Value):
+		f.message = "the key " + quote("", n.Value) + " is not text"
+	default:
+		return n.Value, true
+	}
+	d.problem(n, path, f)
+	return "", false
+}
+
+func (d *decoder) sequence(n *yaml.Node, t reflect.Type, path string) *tree {
+	if isNull(n) {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		f := fault{message: "is " + described(n) + ", not a list"}
+		if n.Kind == yaml.ScalarNode && t.Elem().Kind() == reflect.String && !secretPath(path) {
+			f.hint = "write [" + asList(n.Value) + "]"
+		}
+		d.problem(n, path, f)
+		return nil
+	}
+	if tag := n.ShortTag(); tag != "!!seq" {
+		d.problem(n, path, fault{message: "has the tag " + quote("", tag) + ", which is not supported"})
+		return nil
+	}
+	out := &tree{origin: d.origin(n), list: true}
+	for i, item := range n.Content {
+		kid := d.node(item, t.Elem(), index(path, i))
+		if kid == nil {
+			// It keeps its place, so that problems of later items name the right one.
+			kid = &tree{value: reflect.Zero(t.Elem())}
+		}
+		out.items = append(out.items, kid)
+	}
+	return out
+}
+
+// asList shows how a command line would be written as a list. Quotes are not
+// looked at: it is a hint.
+func asList(line string) string {
+	words := strings.Fields(line)
+	if len(words) == 0 || len(line) > 60 {
+		return `"program", "argument"`
+	}
+	for i, word := range words {
+		words[i] = quote("", maskText(word))
+	}
+	return strings.Join(words, ", ")
+}
+
+func (d *decoder) scalar(n *yaml.Node, t reflect.Type, path string) *tree {
+	tag, quoted := "", false
+	if n.Kind == yaml.ScalarNode {
+		tag = n.ShortTag()
+		quoted = n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
+	}
+	f := fault{}
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		f.message = "is " + described(n) + ", not " + wanted(t)
+	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):
+		f.message = "has the tag " + quote("", tag) + ", which is not supported"
+	case isNull(n):
+		f = fault{"has no value", "remove the key to keep the default"}
+		if t.Kind() == reflect.String {
+			f.hint = `write "" for empty text, or remove the key`
+		}
+	case quoted && t.Kind() != reflect.String && !isDuration(t):
+		f = fault{quote(path, n.Value) + " is text, not " + wanted(t), "remove the quotes"}
+	default:
+		v, bad, ok := parseScalar(t, path, n.Value)
+		if ok {
+			return &tree{origin: d.origin(n), value: v}
+		}
+		f = bad
+	}
+	d.problem(n, path, f)
+	return nil
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// described says what kind of thing was written.
+func described(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a section of keys"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.ScalarNode:
+		switch n.ShortTag() {
+		case "!!null":
+			return "empty"
+		case "!!int", "!!float":
+			return "a number"
+		case "!!bool":
+			return "true or false"
+		}
+	}
+	return "text"
+}

@@ -1,0 +1,157 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// target is a value of the schema that a variable or a setting names.
+type target struct {
+	keys []string
+	typ  reflect.Type
+}
+
+func (t target) path() string {
+	path := ""
+	for _, key := range t.keys {
+		path = join(path, key)
+	}
+	return path
+}
+
+// set applies "path=value" settings. Each one's origin is prefix, followed by
+// its path unless prefix is complete in itself.
+func (l *loader) set(prefix string, settings []string) {
+	for _, s := range settings {
+		name, value, ok := strings.Cut(s, "=")
+		source := prefix
+		if strings.HasSuffix(prefix, " ") {
+			source += bounded(printable(name))
+		}
+		if !ok {
+			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in stop.timeout=20s"})
+			continue
+		}
+		to, f, ok := resolve(target{typ: reflect.TypeFor[Config]()}, l.root, name)
+		if !ok {
+			l.report.add(Problem{File: source, Path: to.path(), Message: f.message, Hint: f.hint})
+			continue
+		}
+		if strings.HasSuffix(prefix, " ") {
+			source = prefix + to.path()
+		}
+		l.assign(source, to, value)
+	}
+}
+
+// printable keeps a name that goes into an origin on one line.
+func printable(s string) string {
+	quoted := strconv.QuoteToGraphic(s)
+	return quoted[1 : len(quoted)-1]
+}
+
+// assign lays one value, given as text, over what is there. Text is taken as
+// it is for everything but lists, which are written as in YAML: ["a", "b"].
+func (l *loader) assign(source string, to target, text string) {
+	path := to.path()
+	d := decoder{report: l.report, name: source}
+	var leaf *tree
+	switch t := plain(to.typ); {
+	case !utf8.ValidString(text):
+		l.report.add(Problem{File: source, Path: path, Message: quote(path, text) + " is not UTF-8"})
+	case t.Kind() == reflect.Slice:
+		n, p, ok := parse([]byte(text))
+		if !ok || n == nil {
+			p = Problem{File: source, Path: path, Message: quote(path, maskText(text)) + " is not a list", Hint: `write ["a", "b"]`}
+			l.report.add(p)
+			break
+		}
+		leaf = d.node(n, t, path)
+	default:
+		v, f, ok := parseScalar(t, path, text)
+		if !ok {
+			l.report.add(Problem{File: source, Path: path, Message: f.message, Hint: f.hint})
+			break
+		}
+		leaf = &tree{origin: Origin{File: source}, value: v}
+	}
+	if leaf == nil {
+		return
+	}
+	for _, key := range slices.Backward(to.keys) {
+		around := section(Origin{File: source})
+		around.kids[key] = leaf
+		leaf = around
+	}
+	l.root = l.root.merge(leaf)
+}
+
+// resolve finds what a dotted path names, starting at from, of which have is
+// what is set so far. A service's name may have dots of its own: the longest
+// one that exists wins, and quotes ("my.app") settle it.
+func resolve(from target, have *tree, rest string) (target, fault, bool) {
+	t := plain(from.typ)
+	switch {
+	case rest == "" && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map):
+		return from, fault{message: "names a section, not a value"}, false
+	case rest == "":
+		return from, fault{}, true
+	case t.Kind() == reflect.Struct:
+		key, rest, _ := strings.Cut(rest, ".")
+		f, ok := fieldNamed(t, key)
+		if !ok {
+			from.keys = append(from.keys, bounded(key))
+			return from, fault{"unknown key", didYouMean(key, keysOf(t))}, false
+		}
+		return resolve(target{append(from.keys, key), f.typ}, have.kid(key), rest)
+	case t.Kind() == reflect.Map:
+		key, rest, ok := mapKey(t, have, rest)
+		if !ok {
+			return from, fault{message: "has an empty or badly quoted key"}, false
+		}
+		return resolve(target{append(from.keys, key), t.Elem()}, have.kid(key), rest)
+	}
+	return from, fault{message: fmt.Sprintf("is a value: it has no key %s", quote("", rest))}, false
+}
+
+// mapKey splits the key of a map off a dotted path.
+func mapKey(t reflect.Type, have *tree, rest string) (key, after string, ok bool) {
+	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+		key, err = strconv.Unquote(quoted)
+		after, dotted := strings.CutPrefix(rest[len(quoted):], ".")
+		return key, after, err == nil && key != "" && (dotted || after == "")
+	}
+	if t.Elem().Kind() != reflect.Struct {
+		return rest, "", true
+	}
+	for _, known := range have.keys() {
+		if tail, ok := strings.CutPrefix(rest, known); ok && len(known) > len(key) && (tail == "" || tail[0] == '.') {
+			key, after = known, strings.TrimPrefix(tail, ".")
+		}
+	}
+	if key == "" {
+		key, after, _ = strings.Cut(rest, ".")
+	}
+	return key, after, key != ""
+}
+
+// kid returns what is set below a key; nil is a tree in which nothing is set.
+func (t *tree) kid(key string) *tree {
+	if t == nil {
+		return nil
+	}
+	return t.kids[key]
+}
+
+// keys returns the keys that are set, sorted.
+func (t *tree) keys() []string {
+	if t == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(t.kids))
+}

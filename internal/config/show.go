@@ -1,0 +1,182 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Show prints the effective configuration as YAML, in the order of the schema.
+// With origin every value has a comment that says where it came from:
+// "file:line", "env NAME", "flag --set PATH", or "default". What has neither a
+// value nor a default is left out; what looks like a secret is shown as ***.
+func (l *Loaded) Show(w io.Writer, origin bool) error {
+	p := printer{l.Origins, origin}
+	n, _ := p.node(reflect.ValueOf(l.Config), "")
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+	if err := enc.Encode(n); err != nil {
+		return fmt.Errorf("cannot print the configuration: %w", err)
+	}
+	return enc.Close()
+}
+
+// printer turns a configuration into YAML nodes.
+type printer struct {
+	origins  Origins
+	comments bool
+}
+
+// node returns the value at path; ok is false for one that is absent.
+func (p printer) node(v reflect.Value, path string) (n *yaml.Node, ok bool) {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return nil, false
+		}
+		return p.value(v.Elem(), path), true
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return p.section(v, path)
+	case reflect.Map:
+		return p.table(v, path)
+	}
+	if _, set := p.origins[path]; v.IsZero() && !set {
+		return nil, false
+	}
+	return p.value(v, path), true
+}
+
+func (p printer) section(v reflect.Value, path string) (*yaml.Node, bool) {
+	out := &yaml.Node{Kind: yaml.MappingNode}
+	for _, f := range fieldsOf(v.Type()) {
+		if kid, ok := p.node(v.FieldByIndex(f.index), join(path, f.name)); ok {
+			out.Content = append(out.Content, text(f.name), kid)
+		}
+	}
+	return out, len(out.Content) > 0
+}
+
+func (p printer) table(v reflect.Value, path string) (*yaml.Node, bool) {
+	out := &yaml.Node{Kind: yaml.MappingNode}
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	for _, key := range keys {
+		at := join(path, key.String())
+		kid, ok := p.node(v.MapIndex(key), at)
+		if !ok {
+			// A map's empty text is there, unlike a section's.
+			kid = p.value(v.MapIndex(key), at)
+		}
+		out.Content = append(out.Content, text(key.String()), kid)
+	}
+	return out, len(out.Content) > 0
+}
+
+// value prints a leaf or a list that is there, whatever it holds.
+func (p printer) value(v reflect.Value, path string) *yaml.Node {
+	var n *yaml.Node
+	switch v.Kind() {
+	case reflect.Slice:
+		return p.list(v, path)
+	case reflect.Struct:
+		return &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+	case reflect.String:
+		n = text(shown(path, v.String()))
+	default:
+		n = &yaml.Node{Kind: yaml.ScalarNode, Value: literal(v)}
+	}
+	n.LineComment = p.comment(path)
+	return n
+}
+
+func (p printer) list(v reflect.Value, path string) *yaml.Node {
+	out := &yaml.Node{Kind: yaml.SequenceNode}
+	if v.Len() == 0 {
+		out.Style, out.LineComment = yaml.FlowStyle, p.comment(path)
+		return out
+	}
+	args, isText := v.Interface().([]string)
+	args = maskArgs(args)
+	for i := range v.Len() {
+		at := index(path, i)
+		if isText {
+			n := text(args[i])
+			n.LineComment = p.comment(at)
+			out.Content = append(out.Content, n)
+			continue
+		}
+		out.Content = append(out.Content, p.value(v.Index(i), at))
+	}
+	return out
+}
+
+// comment is the origin of the value at path; a default's list has none for
+// its items either.
+func (p printer) comment(path string) string {
+	if !p.comments {
+		return ""
+	}
+	if o, ok := p.origins[path]; ok {
+		return "# " + o.String()
+	}
+	return "# default"
+}
+
+// shown is a text with its secrets hidden.
+func shown(path, s string) string {
+	if s != "" && strings.Contains(path, ".") && isMapKey(path) && secretPath(path) {
+		return hidden
+	}
+	return maskText(s)
+}
+
+// isMapKey reports whether path is a user's own key, not one of the schema: the
+// schema's own keys, such as token_file, name places and not secrets.
+func isMapKey(path string) bool {
+	return slices.ContainsFunc(ancestors(path), func(a string) bool {
+		last := lastKey(a)
+		return last == "env" || last == "labels"
+	})
+}
+
+// text is a node that reads back as the same text. Anything with a line break
+// is quoted, since a comment has no place behind a block.
+func text(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	if strings.ContainsAny(s, "\n\r\t") {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+// literal prints what is not text.
+func literal(v reflect.Value) string {
+	switch {
+	case isDuration(v.Type()):
+		return shortDuration(time.Duration(v.Int()))
+	case v.Kind() == reflect.Bool:
+		return strconv.FormatBool(v.Bool())
+	case v.Kind() == reflect.Float64:
+		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
+	}
+	return strconv.FormatInt(v.Int(), 10)
+}
+
+// shortDuration is d.String without the zeros at its end: 2m, not 2m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
