@@ -195,7 +195,7 @@ func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 
 func (v *validator) serviceStop(path string, s supervisor.Stop) {
 	if s.Signal != "" {
-		if _, err := ParseSignal(s.Signal); err != nil {
+		if _, err := supervisor.ParseSignal(s.Signal); err != nil {
 			v.bad(join(path, "signal"), didYouMean(s.Signal, signalNames()), "%s", err)
 		}
 	}

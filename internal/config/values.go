@@ -4,25 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
-
-// ParseSignal reads a signal: TERM, SIGTERM (in any case) or its number, 1 to 64.
-func ParseSignal(name string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(name); err == nil {
-		if n < 1 || n > 64 {
-			return 0, fmt.Errorf("cannot read signal %s: numbers go from 1 to 64", quote("", name))
-		}
-		return syscall.Signal(n), nil
-	}
-	word := strings.ToUpper(name)
-	if sig := unix.SignalNum("SIG" + strings.TrimPrefix(word, "SIG")); sig != 0 {
-		return sig, nil
-	}
-	return 0, fmt.Errorf("cannot read signal %s: there is no such signal", quote("", name))
-}
 
 // signalNames are the signals that people stop services with, for hints.
 func signalNames() []string {

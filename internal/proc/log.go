@@ -44,6 +44,7 @@ type Log struct {
 	notes  []string // markers to pass on before the next bytes
 	passed chan struct{}
 	quit   bool
+	closed bool
 }
 
 // logMeta is the bag's blob beside a log's descriptors.
@@ -197,6 +198,9 @@ func (l *Log) Stats() Stats {
 func (l *Log) capture(fd int, stream int) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return 0, nil
+	}
 	fresh := l.ix.begin(l.end, stream, time.Now())
 	n, err := l.move(fd)
 	if n <= 0 {
@@ -306,4 +310,40 @@ func (l *Log) subscribe() (wake chan struct{}, cancel func()) {
 func pageDown(off int64) int64 {
 	page := int64(os.Getpagesize())
 	return off / page * page
+}
+
+// NewScratchLog makes a log that is kept by nobody and passed on nowhere, for a
+// command whose output is wanted at its end.
+func NewScratchLog(name string) (*Log, error) { return newLog(name, DefaultKeep) }
+
+// Text is everything that is kept, both streams in the order of arrival.
+func (l *Log) Text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	start := l.ix.start()
+	buf := make([]byte, l.end-start)
+	n, err := unix.Pread(l.data, buf, start)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}
+
+// Close gives a scratch log's memory back, once the last descendant of its
+// command that holds a pipe has written again or is gone.
+func (l *Log) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if len(l.pipes) == 0 {
+		l.release()
+	}
+}
+
+// release unmaps and closes everything.
+func (l *Log) release() {
+	unix.Close(l.data)
+	unix.Close(l.sent)
+	unix.Munmap(l.ix.mem)
+	unix.Close(l.ix.fd)
 }

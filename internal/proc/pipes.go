@@ -126,6 +126,9 @@ func (p *pipes) settle() {
 	l.ix.lostLines += p.lost.lines
 	p.lost = lostOutput{}
 	delete(l.pipes, p)
+	if l.closed && len(l.pipes) == 0 {
+		l.release()
+	}
 	l.mu.Unlock()
 }
 

@@ -1,0 +1,207 @@
+package cgroup
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// maxCPU bounds CPU numbers in lists; NR_CPUS of Linux is at most 8192.
+const maxCPU = 1 << 16
+
+// readQuota takes the smallest quota of the chain.
+func (r *reader) readQuota(c chain) {
+	for _, dir := range c.dirs {
+		quota, file, ok := r.quotaV1(dir)
+		if c.version == 2 {
+			quota, file, ok = r.quotaV2(dir)
+		}
+		if ok && (r.limits.CPUQuota == nil || quota < *r.limits.CPUQuota) {
+			r.limits.CPUQuota, r.limits.Sources.CPUQuota = &quota, file
+		}
+	}
+}
+
+// quotaV2 reads "max 100000" or "150000 100000" from cpu.max.
+func (r *reader) quotaV2(dir string) (cores float64, file string, ok bool) {
+	file = path.Join(dir, "cpu.max")
+	text, ok := r.readOr(CPUUnreadable, file)
+	if !ok {
+		return 0, "", false
+	}
+	f := strings.Fields(text)
+	if len(f) == 2 && f[0] == "max" {
+		return 0, "", false
+	}
+	if len(f) == 2 {
+		if cores, err := ratio(f[0], f[1]); err == nil {
+			return cores, file, true
+		}
+	}
+	r.warn(CPUMalformed, "%s holds %s, not a quota and a period", file, shorten(text))
+	return 0, "", false
+}
+
+// quotaV1 reads cpu.cfs_quota_us (-1: none) and cpu.cfs_period_us.
+func (r *reader) quotaV1(dir string) (cores float64, file string, ok bool) {
+	file = path.Join(dir, "cpu.cfs_quota_us")
+	quota, ok := r.readOr(CPUUnreadable, file)
+	if !ok || quota == "-1" {
+		return 0, "", false
+	}
+	period, err := r.read(path.Join(dir, "cpu.cfs_period_us"))
+	if err != nil {
+		r.warn(CPUUnreadable, "cannot read the period of %s: %v", file, cause(err))
+		return 0, "", false
+	}
+	cores, err = ratio(quota, period)
+	if err != nil {
+		r.warn(CPUMalformed, "%s holds %s with a period of %s", file, shorten(quota), shorten(period))
+		return 0, "", false
+	}
+	return cores, file, true
+}
+
+func ratio(quota, period string) (float64, error) {
+	q, err := strconv.ParseInt(quota, 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	p, err := strconv.ParseInt(period, 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	if q <= 0 || p <= 0 {
+		return 0, fmt.Errorf("quota %d and period %d must be above 0", q, p)
+	}
+	return float64(q) / float64(p), nil
+}
+
+// cpusetOf returns the smallest set of the chain and its file. The effective
+// list is preferred: the other one may be empty (inherited) or name CPUs that
+// are offline.
+func (r *reader) cpusetOf(c chain) (set map[int]bool, source string) {
+	names := []string{"cpuset.effective_cpus", "cpuset.cpus"}
+	if c.version == 2 {
+		names = []string{"cpuset.cpus.effective", "cpuset.cpus"}
+	}
+	for _, dir := range c.dirs {
+		for _, name := range names {
+			file := path.Join(dir, name)
+			s, ok := r.cpuList(file)
+			if !ok {
+				continue
+			}
+			if both := intersect(set, s); set == nil || (len(both) > 0 && len(both) < len(set)) {
+				set, source = both, file
+			}
+			break
+		}
+	}
+	return set, source
+}
+
+// affinity returns the CPUs of Cpus_allowed_list in proc/self/status.
+func (r *reader) affinity() (map[int]bool, string) {
+	file := "/" + r.proc + "/status"
+	text, ok := r.readOr(CPUUnreadable, file)
+	if !ok {
+		return nil, ""
+	}
+	for line := range strings.Lines(text) {
+		if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
+			set, err := parseCPUList(strings.TrimSpace(list))
+			if err != nil || len(set) == 0 {
+				r.warn(CPUMalformed, "Cpus_allowed_list of %s holds %s", file, shorten(list))
+				return nil, ""
+			}
+			return set, file
+		}
+	}
+	return nil, ""
+}
+
+// online returns the machine's CPUs, and only their number where proc/cpuinfo
+// is all there is.
+func (r *reader) online() (set map[int]bool, n int, source string) {
+	const file = "/sys/devices/system/cpu/online"
+	if set, ok := r.cpuList(file); ok {
+		return set, len(set), file
+	}
+	text, ok := r.readOr(CPUUnreadable, "/proc/cpuinfo")
+	if !ok {
+		return nil, 0, ""
+	}
+	for line := range strings.Lines(text) {
+		key, _, _ := strings.Cut(line, ":")
+		if strings.TrimSpace(key) == "processor" {
+			n++
+		}
+	}
+	return nil, n, "/proc/cpuinfo"
+}
+
+// cpuList reads a file that holds a list of CPUs; an empty one is not a list.
+func (r *reader) cpuList(file string) (map[int]bool, bool) {
+	text, ok := r.readOr(CPUUnreadable, file)
+	if !ok || text == "" {
+		return nil, false
+	}
+	set, err := parseCPUList(text)
+	if err != nil || len(set) == 0 {
+		r.warn(CPUMalformed, "%s holds %s, not a list of CPUs", file, shorten(text))
+		return nil, false
+	}
+	return set, true
+}
+
+// parseCPUList reads the kernel's "0-3,8" form.
+func parseCPUList(text string) (map[int]bool, error) {
+	set := map[int]bool{}
+	for part := range strings.SplitSeq(text, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		a, err := strconv.Atoi(first)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read CPU list %q", text)
+		}
+		b := a
+		if isRange {
+			if b, err = strconv.Atoi(last); err != nil {
+				return nil, fmt.Errorf("cannot read CPU list %q", text)
+			}
+		}
+		if a < 0 || b < a || b >= maxCPU {
+			return nil, fmt.Errorf("cannot read CPU list %q", text)
+		}
+		for ; a <= b; a++ {
+			set[a] = true
+		}
+	}
+	return set, nil
+}
+
+// intersect returns what both hold; a nil set is no restriction.
+func intersect(a, b map[int]bool) map[int]bool {
+	if a == nil {
+		return b
+	}
+	if b == nil {
+		return a
+	}
+	both := map[int]bool{}
+	for k := range a {
+		if b[k] {
+			both[k] = true
+		}
+	}
+	return both
+}
+
+// shorten quotes what a file held, for a warning of one line.
+func shorten(text string) string {
+	if len(text) > 40 {
+		text = text[:40] + "..."
+	}
+	return strconv.Quote(text)
+}

@@ -1,0 +1,248 @@
+package cgroup
+
+import (
+	"path"
+	"sort"
+	"strings"
+
+	"github.com/containerd/cgroups/v3"
+)
+
+// hierarchies is where the controllers are mounted and which cgroup is ours.
+type hierarchies struct {
+	mounts    []mount           // cgroup and cgroup2 only
+	legacy    map[string]string // v1 controller -> own cgroup
+	unified   string            // own cgroup of v2
+	lxcfsCPUs bool              // sys/devices/system/cpu is lxcfs's
+}
+
+// chain is the folders of one controller: own cgroup first, then every visible
+// ancestor. version is 1 or 2, and 0 for a controller that is nowhere.
+type chain struct {
+	version int
+	dirs    []string
+}
+
+// findHierarchies reads proc/self/mountinfo and proc/self/cgroup.
+func (r *reader) findHierarchies() hierarchies {
+	h := hierarchies{legacy: map[string]string{}}
+	text, err := r.read(r.proc + "/mountinfo")
+	mounts, bad := parseMountinfo(text)
+	switch {
+	case err != nil:
+		r.warn(CgroupNotVisible, "cannot read /%s/mountinfo: %v; the usual mount points are tried", r.proc, cause(err))
+	case bad > 0:
+		r.warn(CgroupNotVisible, "cannot read %d lines of /%s/mountinfo", bad, r.proc)
+	}
+	for _, m := range mounts {
+		switch {
+		case m.fstype == "cgroup" || m.fstype == "cgroup2":
+			h.mounts = append(h.mounts, m)
+		case m.fstype == "fuse.lxcfs" && strings.HasPrefix(m.point, "/sys/devices/system/cpu"):
+			h.lxcfsCPUs = true
+		}
+	}
+	if len(h.mounts) == 0 && (err != nil || len(mounts) == 0 || bad > 0) {
+		h.mounts = r.usualMounts()
+	}
+	text, err = r.read(r.proc + "/cgroup")
+	if err != nil || text == "" {
+		if len(h.mounts) > 0 {
+			r.warn(CgroupNotVisible, "cannot read the own cgroup from /%s/cgroup: %s; mount points are read", r.proc, orEmpty(err))
+		}
+		return h
+	}
+	legacy, unified, bad := parseCgroupFile(text)
+	if bad > 0 {
+		r.warn(CgroupNotVisible, "cannot read %d lines of /%s/cgroup", bad, r.proc)
+	}
+	h.legacy, h.unified = legacy, unified
+	return h
+}
+
+func orEmpty(err error) string {
+	if err == nil {
+		return "the file is empty"
+	}
+	return cause(err).Error()
+}
+
+// parseCgroupFile returns the own cgroup of every v1 controller and of v2.
+// containerd/cgroups parses it (its reader, because its other function opens a
+// path of the machine itself); it gives up at the first bad line, so it gets
+// one line at a time and the good ones count.
+func parseCgroupFile(text string) (legacy map[string]string, unified string, bad int) {
+	legacy = map[string]string{}
+	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		l, u, err := cgroups.ParseCgroupFromReaderUnified(strings.NewReader(strings.TrimRight(line, "\r\n")))
+		if err != nil || (u != "" && !strings.HasPrefix(u, "/")) {
+			bad++
+			continue
+		}
+		for k, v := range l {
+			if !strings.HasPrefix(v, "/") {
+				bad++
+				continue
+			}
+			legacy[k] = v
+		}
+		if u != "" {
+			unified = u
+		}
+	}
+	return legacy, unified, bad
+}
+
+// usualMounts is the next best source when mountinfo says nothing.
+func (r *reader) usualMounts() []mount {
+	const base = "/sys/fs/cgroup"
+	if r.exists(base + "/cgroup.controllers") {
+		return []mount{{root: "/", point: base, fstype: "cgroup2"}}
+	}
+	var mounts []mount
+	for _, dir := range []string{"cpu,cpuacct", "cpu", "cpuset", "memory"} {
+		if r.isDir(base + "/" + dir) {
+			mounts = append(mounts, mount{root: "/", point: base + "/" + dir, fstype: "cgroup", options: strings.Split(dir, ",")})
+		}
+	}
+	if r.exists(base+"/memory.max") || r.exists(base+"/cpu.max") {
+		mounts = append(mounts, mount{root: "/", point: base, fstype: "cgroup2"})
+	}
+	return mounts
+}
+
+// version is that of the hierarchy with the cpu controller, else of memory.
+func (h hierarchies) version(cpu, memory chain) int {
+	for _, c := range []chain{cpu, memory} {
+		if c.version != 0 {
+			return c.version
+		}
+	}
+	legacy := false
+	for _, m := range h.mounts {
+		legacy = legacy || m.fstype == "cgroup"
+	}
+	if len(h.mounts) > 0 && !legacy {
+		return 2
+	}
+	return 0
+}
+
+// of returns the folders of a controller. A controller is in one hierarchy
+// only; one that v1 has mounted is not in v2.
+func (h hierarchies) of(r *reader, controller string) chain {
+	var mounts []mount
+	for _, m := range h.mounts {
+		if m.has(controller) {
+			mounts = append(mounts, m)
+		}
+	}
+	if len(mounts) > 0 {
+		own, known := h.legacy[controller]
+		return chain{version: 1, dirs: r.resolve(mounts, own, known)}
+	}
+	for _, m := range h.mounts {
+		if m.fstype == "cgroup2" {
+			mounts = append(mounts, m)
+		}
+	}
+	if len(mounts) == 0 {
+		return chain{}
+	}
+	dirs := r.resolve(mounts, h.unified, h.unified != "")
+	if !r.carries(dirs, controller) {
+		return chain{}
+	}
+	return chain{version: 2, dirs: dirs}
+}
+
+// carries says whether a v2 hierarchy has the controller anywhere on the way:
+// in hybrid systems it is mounted with none.
+func (r *reader) carries(dirs []string, controller string) bool {
+	probe := map[string]string{"cpu": "cpu.max", "memory": "memory.max", "cpuset": "cpuset.cpus.effective"}[controller]
+	for _, d := range dirs {
+		text, err := r.read(d + "/cgroup.controllers")
+		if err == nil && containsWord(text, controller) {
+			return true
+		}
+		if r.exists(d + "/" + probe) {
+			return true
+		}
+	}
+	return false
+}
+
+func containsWord(text, word string) bool {
+	for _, f := range strings.Fields(text) {
+		if f == word {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve turns the own cgroup into folders, leaf first. Every mount that shows
+// a part of our own chain counts; if none does, the mount point itself is the
+// best guess: in a container it is our cgroup.
+func (r *reader) resolve(mounts []mount, own string, known bool) []string {
+	var dirs []string
+	seen := map[string]bool{}
+	if known {
+		for _, m := range mounts {
+			for _, d := range r.chainIn(m, own) {
+				if !seen[d] {
+					seen[d] = true
+					dirs = append(dirs, d)
+				}
+			}
+		}
+	}
+	if len(dirs) > 0 {
+		return dirs
+	}
+	sort.SliceStable(mounts, func(i, j int) bool { return usual(mounts[i]) && !usual(mounts[j]) })
+	point := mounts[0].point
+	switch {
+	case !known:
+	case strings.HasPrefix(own, "/..") || strings.HasPrefix(mounts[0].root, "/.."):
+		r.warn(PathOutsideNamespace, "own cgroup %s is outside the cgroup namespace; %s is read", own, point)
+	default:
+		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, point, point)
+	}
+	return []string{point}
+}
+
+func usual(m mount) bool { return strings.HasPrefix(m.point, "/sys/fs/cgroup") }
+
+// chainIn returns own and its ancestors below one mount, nil if the mount shows
+// another part of the hierarchy.
+func (r *reader) chainIn(m mount, own string) []string {
+	if strings.HasPrefix(own, "/..") || strings.HasPrefix(m.root, "/..") {
+		return nil
+	}
+	root := strings.TrimSuffix(m.root, "/")
+	rel := strings.TrimPrefix(own, root)
+	if !strings.HasPrefix(own, root) || (rel != "" && rel[0] != '/') {
+		return nil
+	}
+	rel = path.Clean("/" + rel)
+	if rel != "/" && !r.isDir(m.point+rel) {
+		// A path of the host: what is left of it here is an ancestor, or, when
+		// nothing is, the mount point that a container sees as its own cgroup.
+		for rel != "/" && !r.isDir(m.point+rel) {
+			rel = path.Dir(rel)
+		}
+		if rel == "/" {
+			return nil
+		}
+		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, m.point, m.point+rel)
+	}
+	var dirs []string
+	for ; rel != "/"; rel = path.Dir(rel) {
+		dirs = append(dirs, path.Join(m.point, rel))
+	}
+	return append(dirs, m.point)
+}

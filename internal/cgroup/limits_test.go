@@ -1,0 +1,252 @@
+package cgroup
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"syscall"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected JSON in testdata")
+
+// tree writes the files of an archive below a new folder. A layout makes a
+// file unreadable, for root too, by giving its name to a folder.
+func tree(t *testing.T, files []archiveFile) string {
+	t.Helper()
+	root := t.TempDir()
+	for _, f := range files {
+		if f.name == "want.json" {
+			continue
+		}
+		path := filepath.Join(root, f.name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, f.data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestLayouts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) < 15 {
+		t.Fatalf("testdata holds %d layouts, err %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ar := parseArchive(text)
+			got, err := json.MarshalIndent(Read(tree(t, ar.files)), "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, '\n')
+			last := len(ar.files) - 1
+			if ar.files[last].name != "want.json" {
+				t.Fatal("want.json must be the last file")
+			}
+			if *update {
+				ar.files[last].data = got
+				if err := os.WriteFile(file, ar.format(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if !bytes.Equal(got, ar.files[last].data) {
+				t.Errorf("%s\ngot:\n%s\nwant:\n%s", ar.comment, got, ar.files[last].data)
+			}
+		})
+	}
+}
+
+func TestNothingOutsideRootIsRead(t *testing.T) {
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "memory.max"), []byte("1048576\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root := tree(t, []archiveFile{
+		{name: "proc/1/mountinfo", data: []byte("30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n31 29 0:27 / /../../../../../.." + outside + " rw - cgroup2 cgroup rw\n")},
+		{name: "proc/1/cgroup", data: []byte("0::/../../../" + outside + "\n")},
+		{name: "proc/meminfo", data: []byte("MemTotal: 4194304 kB\n")},
+		{name: "sys/fs/cgroup/cgroup.controllers", data: []byte("cpu memory\n")},
+	})
+	for link, target := range map[string]string{
+		"sys/fs/cgroup/memory.max": filepath.Join(outside, "memory.max"),
+		"sys/fs/cgroup/cpu.max":    "/proc/self/status",
+		"proc/self":                "/proc/self",
+	} {
+		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := Read(root)
+	if l.MemoryLimit != nil || l.EffectiveMemory == nil || *l.EffectiveMemory != 4<<30 {
+		t.Errorf("limits follow a link out of the root: %+v", l)
+	}
+}
+
+func TestLive(t *testing.T) {
+	l := Read("/")
+	if l.EffectiveCPUs < 1 || l.EffectiveMemory == nil || *l.EffectiveMemory <= 0 {
+		t.Errorf("live limits make no sense: %+v", l)
+	}
+	if l.Sources.EffectiveCPUs == "" || l.Sources.EffectiveMemory == "" {
+		t.Errorf("a number has no source: %+v", l.Sources)
+	}
+}
+
+func TestFIFODoesNotHang(t *testing.T) {
+	root := tree(t, []archiveFile{
+		{name: "proc/self/mountinfo", data: []byte("30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n")},
+		{name: "proc/self/cgroup", data: []byte("0::/\n")},
+		{name: "sys/fs/cgroup/cgroup.controllers", data: []byte("cpu\n")},
+	})
+	if err := syscall.Mkfifo(filepath.Join(root, "sys/fs/cgroup/cpu.max"), 0o600); err != nil {
+		t.Skipf("cannot make a FIFO here: %v", err)
+	}
+	l := Read(root)
+	if l.CPUQuota != nil || len(l.Warnings) == 0 || l.Warnings[0].Code != CPUUnreadable {
+		t.Errorf("limits: %+v", l)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	for b.Loop() {
+		Read("/")
+	}
+}
+
+func TestMissingRoot(t *testing.T) {
+	l := Read(filepath.Join(t.TempDir(), "absent"))
+	if l.EffectiveCPUs != 1 || l.EffectiveMemory != nil || len(l.Warnings) != 1 {
+		t.Errorf("limits of a missing root: %+v", l)
+	}
+}
+
+// The keys are an interface of the command line.
+func TestJSONKeys(t *testing.T) {
+	b, err := json.Marshal(Read(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"cgroup_version", "cpu_quota_cores", "cpuset_count", "effective_cpus",
+		"effective_memory_bytes", "memory_limit_bytes", "sources", "warnings"}
+	for _, k := range want {
+		if _, ok := m[k]; !ok {
+			t.Errorf("key %s is missing", k)
+		}
+	}
+	if len(m) != len(want) {
+		t.Errorf("keys: %v", m)
+	}
+}
+
+func TestParseLimit(t *testing.T) {
+	for _, tc := range []struct {
+		text string
+		n    int64
+		ok   bool
+		bad  bool
+	}{
+		{text: "1073741824", n: 1 << 30, ok: true},
+		{text: "max"},
+		{text: "-1"},
+		{text: "9223372036854771712"},
+		{text: "9223372036854759424"},
+		{text: "9223372036854710272"},
+		{text: "9223372036854775807"},
+		{text: "18446744073709551615"},
+		{text: "", bad: true},
+		{text: "0", bad: true},
+		{text: "12x", bad: true},
+		{text: "-2", bad: true},
+		{text: "99999999999999999999999", bad: true},
+	} {
+		n, ok, err := parseLimit(tc.text)
+		if n != tc.n || ok != tc.ok || (err != nil) != tc.bad {
+			t.Errorf("parseLimit(%q) = %d, %v, %v", tc.text, n, ok, err)
+		}
+	}
+}
+
+func TestParseMountinfo(t *testing.T) {
+	mounts, bad := parseMountinfo("30 29 0:26 / /a\\040b rw,nosuid shared:4 master:1 - cgroup cg\\040roup rw,cpu,cpuacct\n" +
+		"31 29 0:27 net:[4026531840] /run/ns rw - nsfs nsfs rw\n" +
+		"32 29 0:26 /x /a\\040b rw - cgroup2 none rw\n" +
+		"garbage\n")
+	want := []mount{{root: "/x", point: "/a b", fstype: "cgroup2", options: []string{"rw"}}}
+	if bad != 1 || len(mounts) == 0 || !reflect.DeepEqual(mounts[0], want[0]) {
+		t.Errorf("got %+v, %d bad", mounts, bad)
+	}
+}
+
+func FuzzParseMountinfo(f *testing.F) {
+	f.Add("30 29 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup rw\n")
+	f.Add("36 32 0:31 /docker/x\\134 /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu,cpuacct")
+	f.Fuzz(func(t *testing.T, text string) {
+		mounts, _ := parseMountinfo(text)
+		points := map[string]bool{}
+		for _, m := range mounts {
+			if points[m.point] {
+				t.Errorf("two mounts on %q", m.point)
+			}
+			points[m.point] = true
+		}
+	})
+}
+
+func FuzzParseCgroupFile(f *testing.F) {
+	f.Add("4:cpu,cpuacct:/docker/x\n0::/\n")
+	f.Add("0::/../../x:y\nrubbish\n1:name=systemd:/")
+	f.Fuzz(func(t *testing.T, text string) {
+		legacy, unified, _ := parseCgroupFile(text)
+		if unified != "" && unified[0] != '/' {
+			t.Errorf("unified path %q", unified)
+		}
+		for k, v := range legacy {
+			if k == "" || v == "" || v[0] != '/' {
+				t.Errorf("controller %q at %q", k, v)
+			}
+		}
+	})
+}
+
+func FuzzParseCPUList(f *testing.F) {
+	f.Add("0-3,8")
+	f.Fuzz(func(t *testing.T, text string) {
+		set, err := parseCPUList(text)
+		if err == nil && (len(set) == 0 || len(set) > maxCPU) {
+			t.Errorf("%d CPUs in %q", len(set), text)
+		}
+	})
+}
+
+// FuzzRead gives the two files that steer every path to the whole reader.
+func FuzzRead(f *testing.F) {
+	f.Add("30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", "0::/a/b\n", "150000 100000", "1073741824")
+	f.Add("30 29 0:26 /../x /c rw - cgroup cgroup rw,cpu,memory\n", "3:cpu,memory:/../y\n", "max", "")
+	f.Fuzz(func(t *testing.T, mountinfo, own, cpu, memory string) {
+		root := tree(t, []archiveFile{
+			{name: "proc/self/mountinfo", data: []byte(mountinfo)},
+			{name: "proc/self/cgroup", data: []byte(own)},
+			{name: "sys/fs/cgroup/cgroup.controllers", data: []byte("cpu memory")},
+			{name: "sys/fs/cgroup/cpu.max", data: []byte(cpu)},
+			{name: "sys/fs/cgroup/memory.max", data: []byte(memory)},
+		})
+		l := Read(root)
+		if l.EffectiveCPUs < 1 || (l.EffectiveMemory != nil && *l.EffectiveMemory <= 0) {
+			t.Errorf("limits make no sense: %+v", l)
+		}
+	})
+}

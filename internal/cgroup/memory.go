@@ -1,0 +1,144 @@
+package cgroup
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// noLimit is where a v1 number stops being a limit. The kernel writes "none" as
+// the largest multiple of its page size: 9223372036854771712 for 4 KiB pages,
+// ...759424 for 16 KiB, ...710272 for 64 KiB.
+const noLimit = 1 << 62
+
+// readMemory takes the smallest limit of the chain and compares it with the
+// machine's memory.
+func (r *reader) readMemory(c chain) {
+	var limit *int64
+	source := ""
+	take := func(n int64, file string) {
+		if limit == nil || n < *limit {
+			limit, source = &n, file
+		}
+	}
+	for i, dir := range c.dirs {
+		name := "memory.limit_in_bytes"
+		if c.version == 2 {
+			name = "memory.max"
+		}
+		file := path.Join(dir, name)
+		if n, ok := r.bytesOf(file); ok {
+			take(n, file)
+		}
+		// The kernel has walked the ancestors here, also those that we cannot
+		// see; it is the leaf's file that knows most.
+		if c.version == 1 && i == 0 {
+			if n, file, ok := r.hierarchicalLimit(dir); ok {
+				take(n, file)
+			}
+		}
+	}
+	l := &r.limits
+	total, haveTotal := r.memTotal()
+	if limit != nil && (!haveTotal || *limit < total) {
+		l.MemoryLimit, l.Sources.MemoryLimit = limit, source
+		l.EffectiveMemory, l.Sources.EffectiveMemory = limit, source
+	} else if haveTotal {
+		l.EffectiveMemory, l.Sources.EffectiveMemory = &total, "/proc/meminfo"
+	} else {
+		r.warn(MemoryUnreadable, "cannot find any memory limit nor the machine's memory")
+	}
+	if c.version == 2 {
+		r.checkHigh(c.dirs)
+	}
+}
+
+// checkHigh names a memory.high below the limit: the kernel throttles there,
+// long before the limit is met.
+func (r *reader) checkHigh(dirs []string) {
+	for _, dir := range dirs {
+		file := path.Join(dir, "memory.high")
+		n, ok := r.bytesOf(file)
+		if ok && (r.limits.EffectiveMemory == nil || n < *r.limits.EffectiveMemory) {
+			r.warn(MemoryHighBelowMax, "%s is %d bytes: the kernel throttles above it although the limit is higher", file, n)
+		}
+	}
+}
+
+// bytesOf reads a limit file; ok is false where there is no limit, and after a
+// warning where it cannot be read.
+func (r *reader) bytesOf(file string) (int64, bool) {
+	text, ok := r.readOr(MemoryUnreadable, file)
+	if !ok {
+		return 0, false
+	}
+	n, ok, err := parseLimit(text)
+	if err != nil {
+		r.warn(MemoryMalformed, "%s holds %s, not a number of bytes", file, shorten(text))
+	}
+	return n, ok
+}
+
+// parseLimit reads a number of bytes; ok is false for every spelling of "none".
+func parseLimit(text string) (n int64, ok bool, err error) {
+	if text == "max" || text == "-1" {
+		return 0, false, nil
+	}
+	u, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, false, fmt.Errorf("cannot read limit %q: %w", text, err)
+	}
+	if u >= noLimit {
+		return 0, false, nil
+	}
+	if u == 0 {
+		return 0, false, fmt.Errorf("cannot use a limit of 0 bytes")
+	}
+	return int64(u), true, nil
+}
+
+// hierarchicalLimit reads hierarchical_memory_limit of v1's memory.stat.
+func (r *reader) hierarchicalLimit(dir string) (n int64, file string, ok bool) {
+	file = path.Join(dir, "memory.stat")
+	text, ok := r.readOr(MemoryUnreadable, file)
+	if !ok {
+		return 0, "", false
+	}
+	for line := range strings.Lines(text) {
+		value, found := strings.CutPrefix(line, "hierarchical_memory_limit ")
+		if !found {
+			continue
+		}
+		n, ok, err := parseLimit(strings.TrimSpace(value))
+		if err != nil {
+			r.warn(MemoryMalformed, "hierarchical_memory_limit of %s is %s", file, shorten(strings.TrimSpace(value)))
+		}
+		return n, file, ok
+	}
+	return 0, "", false
+}
+
+// memTotal reads the machine's memory in bytes.
+func (r *reader) memTotal() (int64, bool) {
+	const file = "/proc/meminfo"
+	text, ok := r.readOr(MemoryUnreadable, file)
+	if !ok {
+		return 0, false
+	}
+	for line := range strings.Lines(text) {
+		value, found := strings.CutPrefix(line, "MemTotal:")
+		if !found {
+			continue
+		}
+		f := strings.Fields(value)
+		if len(f) == 2 && f[1] == "kB" {
+			if kb, err := strconv.ParseInt(f[0], 10, 64); err == nil && kb > 0 && kb < noLimit>>10 {
+				return kb << 10, true
+			}
+		}
+		r.warn(MemoryMalformed, "MemTotal of %s is %s", file, shorten(strings.TrimSpace(value)))
+		return 0, false
+	}
+	return 0, false
+}

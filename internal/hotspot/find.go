@@ -1,0 +1,161 @@
+package hotspot
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Find returns the JVM to use and why this one: "configured", "JRE_HOME",
+// "JAVA_HOME", "PATH" or the folder pattern that it was found under. root is
+// put before the well-known folders only; "" or "/" is the live system.
+//
+// The order is that of catalina.sh: a configured home or binary, JRE_HOME,
+// JAVA_HOME, java in PATH; then well-known folders, the newest version first.
+// An explicit setting that is wrong is an error and not passed over, as in
+// catalina.sh: another java than the one asked for would be a surprise.
+func Find(root, configured string, env func(string) string) (jvm JVM, found string, err error) {
+	for _, explicit := range []struct{ name, value string }{
+		{"configured", configured}, {"JRE_HOME", env("JRE_HOME")}, {"JAVA_HOME", env("JAVA_HOME")},
+	} {
+		if explicit.value == "" {
+			continue
+		}
+		j, err := fromExplicit(explicit.value)
+		if err != nil {
+			return JVM{}, "", fmt.Errorf("cannot use %s %q: %w; set it to the folder that holds bin/java", explicit.name, explicit.value, err)
+		}
+		return j, explicit.name, nil
+	}
+	path := env("PATH")
+	for _, dir := range filepath.SplitList(path) {
+		// An empty or relative entry means the working folder, which is no place
+		// to take a JVM from.
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if java := filepath.Join(dir, "java"); executable(java) == nil {
+			return fromBinary(java), "PATH", nil
+		}
+	}
+	patterns := wellKnown()
+	for _, p := range patterns {
+		if j, ok := newest(filepath.Join(root, p)); ok {
+			return j, p, nil
+		}
+	}
+	return JVM{}, "", fmt.Errorf("cannot find a JVM: JRE_HOME and JAVA_HOME are not set, no java in PATH (%s), and none in %s; "+
+		"install a JRE in the image or set JAVA_HOME", path, strings.Join(patterns, ", "))
+}
+
+// wellKnown are the places where Debian, Red Hat, Temurin, OpenJDK, Bitnami and
+// Oracle put a JVM.
+func wellKnown() []string {
+	return []string{
+		"/opt/java/openjdk", "/usr/local/openjdk-*", "/usr/lib/jvm/*", "/usr/lib64/jvm/*", "/opt/java/*",
+		"/opt/bitnami/java", "/usr/java/*", "/usr/local/jdk*", "/usr/local/jre*", "/opt/jdk*", "/opt/jre*", "/opt/graalvm*",
+	}
+}
+
+// newest returns the JVM of the highest version below a pattern.
+func newest(pattern string) (JVM, bool) {
+	homes, err := filepath.Glob(pattern)
+	if err != nil {
+		return JVM{}, false // no pattern of ours is malformed
+	}
+	var all []JVM
+	for _, home := range homes {
+		for _, java := range []string{filepath.Join(home, "bin/java"), filepath.Join(home, "jre/bin/java")} {
+			if executable(java) == nil {
+				all = append(all, fromBinary(java))
+				break
+			}
+		}
+	}
+	if len(all) == 0 {
+		return JVM{}, false
+	}
+	return slices.MaxFunc(all, func(a, b JVM) int {
+		return cmp.Or(cmp.Compare(a.Major, b.Major), compareVersions(a.Version, b.Version), cmp.Compare(b.Home, a.Home))
+	}), true
+}
+
+// compareVersions compares the numbers of two versions of the same major.
+func compareVersions(a, b string) int { return slices.Compare(numbers(a), numbers(b)) }
+
+func numbers(version string) []int {
+	var all []int
+	for _, f := range strings.FieldsFunc(version, func(r rune) bool { return r < '0' || r > '9' }) {
+		if n, err := strconv.Atoi(f); err == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// fromExplicit takes a home folder or a java binary.
+func fromExplicit(value string) (JVM, error) {
+	value, err := filepath.Abs(value)
+	if err != nil {
+		return JVM{}, err
+	}
+	info, err := os.Stat(value)
+	if err != nil {
+		return JVM{}, cause(err)
+	}
+	if !info.IsDir() {
+		if err := executable(value); err != nil {
+			return JVM{}, err
+		}
+		j := fromBinary(value)
+		j.Java = value
+		return j, nil
+	}
+	java := filepath.Join(value, "bin/java")
+	first := executable(java)
+	if first == nil {
+		return inspect(value, java), nil
+	}
+	if java = filepath.Join(value, "jre/bin/java"); executable(java) == nil {
+		return inspect(filepath.Join(value, "jre"), java), nil
+	}
+	return JVM{}, fmt.Errorf("cannot run %s: %w", filepath.Join(value, "bin/java"), first)
+}
+
+// fromBinary resolves links, /usr/bin/java to /usr/lib/jvm/.../bin/java, to find
+// the home.
+func fromBinary(java string) JVM {
+	real, err := filepath.EvalSymlinks(java)
+	if err != nil {
+		real = java
+	}
+	return inspect(filepath.Dir(filepath.Dir(real)), real)
+}
+
+// executable says why a path cannot be started as a program.
+func executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return cause(err)
+	case !info.Mode().IsRegular():
+		return errors.New("not a regular file")
+	case info.Mode().Perm()&0o111 == 0:
+		return errors.New("not executable")
+	}
+	return nil
+}
+
+// cause strips the path, which the message names already.
+func cause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}

@@ -1,0 +1,108 @@
+// Package hotspot looks at a JVM from outside: where it is installed and what
+// it is, without running it.
+package hotspot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// JVM is an installed Java runtime.
+type JVM struct {
+	Home    string // JAVA_HOME
+	Java    string // the binary to start
+	Version string // as the release file writes it, such as 17.0.15 or 1.8.0_412
+	Major   int    // 8, 17, ...; 0: unknown, see Note
+	Vendor  string
+	Arch    string // such as x86_64
+	Note    string // why something is unknown; usually empty
+}
+
+// maxRelease bounds what is read of a release file; real ones have 2 KiB.
+const maxRelease = 64 << 10
+
+// inspect fills in what the release file of a home says. A missing file is not
+// an error: many stripped images have none.
+func inspect(home, java string) JVM {
+	j := JVM{Home: home, Java: java}
+	places := []string{home}
+	if filepath.Base(home) == "jre" {
+		places = append(places, filepath.Dir(home)) // a JRE in a JDK 8
+	}
+	for _, dir := range places {
+		file := filepath.Join(dir, "release")
+		values, err := readRelease(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			j.Note = err.Error()
+			return j
+		}
+		j.Version, j.Vendor, j.Arch = values["JAVA_VERSION"], values["IMPLEMENTOR"], values["OS_ARCH"]
+		if j.Major = ParseMajor(j.Version); j.Major == 0 {
+			j.Note = fmt.Sprintf("%s names no JAVA_VERSION that makes sense", file)
+		}
+		return j
+	}
+	j.Note = fmt.Sprintf("version unknown: there is no %s", filepath.Join(home, "release"))
+	return j
+}
+
+func readRelease(file string) (map[string]string, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("cannot read %s: not a regular file", file)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read release file: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxRelease))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read release file: %w", err)
+	}
+	return parseRelease(string(text)), nil
+}
+
+// parseRelease reads KEY="value" lines; whatever else there is, is skipped.
+func parseRelease(text string) map[string]string {
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		key, value, found := strings.Cut(strings.TrimSpace(line), "=")
+		if !found || key == "" {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+			value = value[1 : n-1]
+		}
+		values[strings.TrimSpace(key)] = value
+	}
+	return values
+}
+
+// ParseMajor returns the feature release of a version: 17 for 17.0.15, 25 for
+// 25-ea, 8 for 1.8.0_412; 0 for what is no version.
+func ParseMajor(version string) int {
+	version = strings.TrimPrefix(version, "1.")
+	end := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(version)
+	}
+	n, err := strconv.Atoi(version[:end])
+	if err != nil || n > 9999 {
+		return 0
+	}
+	return n
+}

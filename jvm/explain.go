@@ -1,0 +1,101 @@
+package jvm
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// Explain writes, for people: every option with its layer, source, reason and
+// what it beat; then the budget against the limit; then the limits; then
+// warnings and errors.
+func Explain(w io.Writer, r Result, l Limits) error {
+	var b strings.Builder
+	explainOptions(&b, r.Options)
+	explainBudget(&b, r)
+	explainLimits(&b, l)
+	for _, p := range r.Warnings {
+		fmt.Fprintf(&b, "warning  %s: %s\n", p.Code, p.Message)
+	}
+	for _, p := range r.Errors {
+		fmt.Fprintf(&b, "error    %s: %s\n", p.Code, p.Message)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("cannot write explanation: %w", err)
+	}
+	return nil
+}
+
+// table aligns the rows that fill writes into b, without trailing blanks.
+func table(b *strings.Builder, fill func(io.Writer)) {
+	var t strings.Builder
+	tw := tabwriter.NewWriter(&t, 0, 0, 2, ' ', 0)
+	fill(tw)
+	_ = tw.Flush() // a strings.Builder does not fail
+	for line := range strings.Lines(t.String()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	b.WriteString("\n")
+}
+
+func explainOptions(b *strings.Builder, options []Option) {
+	table(b, func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, "OPTION\tLAYER\tSOURCE\tWHY\tBEAT")
+		for _, o := range options {
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(o.String()), o.Layer, printable(o.Source), printable(o.Why), beaten(o.Replaced))
+		}
+	})
+}
+
+// beaten lists options with the layer that gave them.
+func beaten(options []Option) string {
+	parts := make([]string, len(options))
+	for i, o := range options {
+		parts[i] = fmt.Sprintf("%s (%s)", printable(o.String()), printable(o.origin()))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func explainBudget(b *strings.Builder, r Result) {
+	if len(r.Budget) == 0 {
+		return
+	}
+	table(b, func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, "REGION\tSIZE\tWHY")
+		for _, g := range r.Budget {
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", g.Region, mibText(g.Bytes), g.Why)
+		}
+		verdict := "fits"
+		if over := r.Budget.Sum() - r.Limit; over > 0 {
+			verdict = mibText(over) + " too much"
+		}
+		_, _ = fmt.Fprintf(w, "sum\t%s\tof %s: %s\n", mibText(r.Budget.Sum()), mibText(r.Limit), verdict)
+	})
+}
+
+func explainLimits(b *strings.Builder, l Limits) {
+	table(b, func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, "LIMIT\tVALUE\tSOURCE")
+		_, _ = fmt.Fprintf(w, "CPUs\t%d\t%s\n", max(l.CPUs, 1), l.CPUSource)
+		if l.CPUQuota != nil {
+			_, _ = fmt.Fprintf(w, "CPU quota\t%.4g cores\t\n", *l.CPUQuota)
+		}
+		if l.Memory > 0 {
+			_, _ = fmt.Fprintf(w, "memory\t%s\t%s\n", mibText(l.Memory), l.MemorySource)
+		} else {
+			_, _ = fmt.Fprintln(w, "memory\tunknown\t")
+		}
+	})
+}
+
+// printable keeps a table a table: control characters of foreign text, which
+// could also steer a terminal, become "?".
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,110 @@
+package jvm
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Layer says who gave an option. A later layer beats an earlier one.
+type Layer string
+
+// The layers in rising precedence.
+const (
+	Default  Layer = "default"
+	User     Layer = "user"
+	Enforced Layer = "enforced"
+)
+
+// Option is one JVM option and where it came from.
+type Option struct {
+	// Args are the command line arguments: usually one, two for the forms that
+	// take their value separately, such as "--add-opens X".
+	Args []string
+	// Layer is set by Merge.
+	Layer Layer
+	// Source is file:line, a variable, or the rule that made the option.
+	Source string
+	// Why is the reason, for the operator; may be empty.
+	Why string
+	// Generated marks the options of Sizing: any other source beats them, also
+	// one of the default layer, and they follow what they depend on.
+	Generated bool
+	// Replaced are the options that this one has beaten.
+	Replaced []Option
+}
+
+// String returns the option as it would be typed.
+func (o Option) String() string { return strings.Join(o.Args, " ") }
+
+// MarshalJSON writes {"option","layer","source","why","replaced"}.
+func (o Option) MarshalJSON() ([]byte, error) {
+	replaced := o.Replaced
+	if replaced == nil {
+		replaced = []Option{}
+	}
+	return json.Marshal(struct {
+		Option   string   `json:"option"`
+		Layer    Layer    `json:"layer"`
+		Source   string   `json:"source"`
+		Why      string   `json:"why"`
+		Replaced []Option `json:"replaced"`
+	}{o.String(), o.Layer, o.Source, o.Why, replaced})
+}
+
+// rank orders layers; generated options are below everything.
+func (o Option) rank() int {
+	switch {
+	case o.Layer == Enforced:
+		return 3
+	case o.Layer == User:
+		return 2
+	case o.Generated:
+		return 0
+	default:
+		return 1
+	}
+}
+
+// origin names an option's layer and source in messages.
+func (o Option) origin() string {
+	if o.Source == "" {
+		return string(o.Layer) + " layer"
+	}
+	return fmt.Sprintf("%s layer, %s", o.Layer, o.Source)
+}
+
+// twoToken are the launcher's options whose value may be an argument of its own.
+func twoToken(name string) bool {
+	switch name {
+	case "-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path",
+		"--add-modules", "--limit-modules", "--add-opens", "--add-exports", "--add-reads",
+		"--patch-module", "--enable-native-access":
+		return true
+	}
+	return false
+}
+
+// ParseArgs turns arguments into options, each with the same source; a
+// two-argument form becomes one option. Whether they are JVM options at all is
+// for Merge to say, which names layer and source.
+func ParseArgs(source string, args []string) []Option {
+	options := make([]Option, 0, len(args))
+	for _, a := range args {
+		options = appendArg(options, a, source)
+	}
+	return options
+}
+
+// appendArg adds an argument, as the value of the option before where that
+// waits for one.
+func appendArg(options []Option, arg, source string) []Option {
+	if n := len(options); n > 0 && incomplete(options[n-1]) && !strings.HasPrefix(arg, "-") {
+		options[n-1].Args = append(options[n-1].Args, arg)
+		return options
+	}
+	return append(options, Option{Args: []string{arg}, Source: source})
+}
+
+// incomplete says whether an option still lacks the value it needs.
+func incomplete(o Option) bool { return len(o.Args) == 1 && twoToken(o.Args[0]) }

@@ -1,0 +1,146 @@
+package jvm
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestHeapRule(t *testing.T) {
+	for _, tc := range []struct {
+		limit, heap int64 // MiB
+	}{
+		{384, 128}, {400, 144}, {512, 256}, {1024, 512}, {1599, 799}, {1600, 800}, {2048, 1248}, {3072, 2272},
+		{4096, 3276}, {6144, 4915}, {8192, 6553}, {10240, 8192}, {12288, 10240}, {16384, 14336}, {32768, 30720},
+	} {
+		s, err := Size(Limits{CPUs: 2, Memory: tc.limit * mib}, Flavor{}, Target{JavaMajor: 17}, Fixed{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Heap != tc.heap*mib {
+			t.Errorf("%d MiB: heap %s, want %d MiB", tc.limit, mibText(s.Heap), tc.heap)
+		}
+		if s.Budget.Sum() > s.Limit {
+			t.Errorf("%d MiB: the regions add up to %s\n%+v", tc.limit, mibText(s.Budget.Sum()), s.Budget)
+		}
+	}
+}
+
+// The heap never shrinks when the container grows, and the sum always fits
+// while the defaults hold.
+func TestSizingIsMonotone(t *testing.T) {
+	for _, cpus := range []int{1, 2, 4, 64} {
+		for _, major := range []int{8, 17, 25} {
+			last := int64(0)
+			for m := int64(384); m < 70000; m += 7 {
+				s, err := Size(Limits{CPUs: cpus, Memory: m*mib + 12345}, Flavor{}, Target{JavaMajor: major}, Fixed{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s.Heap < last {
+					t.Fatalf("%d CPUs, Java %d, %d MiB: heap falls from %d to %d", cpus, major, m, last, s.Heap)
+				}
+				last = s.Heap
+				// Dozens of GC threads do not fit beside the rule's heap.
+				if cpus <= 4 && s.Budget.Sum() > s.Limit {
+					t.Fatalf("%d CPUs, Java %d, %d MiB: sum %s", cpus, major, m, mibText(s.Budget.Sum()))
+				}
+			}
+		}
+	}
+}
+
+func TestLargeHeapLeavesRoomForTheCollector(t *testing.T) {
+	s, err := Size(Limits{CPUs: 2, Memory: 64 << 30}, Flavor{}, Target{JavaMajor: 17}, Fixed{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Heap >= 63488*mib || s.Budget.Sum() > s.Limit {
+		t.Errorf("heap %s, sum %s", mibText(s.Heap), mibText(s.Budget.Sum()))
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	_, err := Size(Limits{CPUs: 1, Memory: 300 * mib, MemorySource: "/memory.max"}, Flavor{}, Target{}, Fixed{})
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Smallest != 384*mib || len(refused.Budget) == 0 {
+		t.Fatalf("err %v", err)
+	}
+	for _, want := range []string{"300 MiB", "/memory.max", "384 MiB", "metaspace", "code cache"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %q", want, err)
+		}
+	}
+	_, err = Size(Limits{CPUs: 1, Memory: 300 * mib}, Flavor{}, Target{MaxThreads: 1000}, Fixed{})
+	if !errors.As(err, &refused) || refused.Smallest <= 384*mib {
+		t.Errorf("1000 threads: %v", err)
+	} else if s, err := Size(Limits{CPUs: 1, Memory: refused.Smallest}, Flavor{}, Target{MaxThreads: 1000}, Fixed{}); err != nil || len(s.Warnings) > 0 {
+		t.Errorf("what is called workable is not: %v, %v", err, s.Warnings)
+	}
+	heap := int64(100 * mib)
+	s, err := Size(Limits{CPUs: 1, Memory: 300 * mib}, Flavor{}, Target{}, Fixed{Heap: &heap})
+	if err != nil || len(s.Warnings) != 1 || s.Warnings[0].Code != BudgetExceeded {
+		t.Errorf("a fixed heap is still refused: %v, %v", err, s.Warnings)
+	}
+}
+
+func TestFlavor(t *testing.T) {
+	s, err := Size(Limits{CPUs: 8, Memory: 8 << 30}, Flavor{CPUs: 1.5, Memory: "4GiB"}, Target{}, Fixed{})
+	if err != nil || s.CPUs != 2 || s.Limit != 4<<30 || len(s.Warnings) != 2 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	s, err = Size(Limits{CPUs: 1, Memory: 2 << 30}, Flavor{CPUs: 4, Memory: "4GiB"}, Target{}, Fixed{})
+	if err != nil || s.CPUs != 1 || s.Limit != 2<<30 || len(s.Warnings) != 2 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err = Size(Limits{}, Flavor{Memory: "much"}, Target{}, Fixed{}); err == nil {
+		t.Error("a flavor of much memory is accepted")
+	}
+}
+
+func TestCollectorAndOldJava(t *testing.T) {
+	quota := 1.01
+	for _, tc := range []struct {
+		name     string
+		limits   Limits
+		target   Target
+		has, not string
+	}{
+		{"1 CPU", Limits{CPUs: 1, Memory: 8 << 30}, Target{JavaMajor: 17}, "-XX:+UseSerialGC", "-XX:+UseG1GC"},
+		{"ceil flips", Limits{CPUs: 2, CPUQuota: &quota, Memory: 8 << 30}, Target{JavaMajor: 17}, "-XX:+UseG1GC", "-XX:+UseSerialGC"},
+		{"below 1792", Limits{CPUs: 2, Memory: 1791 * mib}, Target{JavaMajor: 17}, "-XX:+UseSerialGC", "-XX:+UseG1GC"},
+		{"at 1792", Limits{CPUs: 2, Memory: 1792 * mib}, Target{JavaMajor: 17}, "-XX:+UseG1GC", "-XX:+UseSerialGC"},
+		{"old 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_66"}, "-XX:ParallelGCThreads=2", "-XX:ActiveProcessorCount=2"},
+		{"old 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_66"}, "-XX:+UseParallelGC", "-XX:+ExitOnOutOfMemoryError"},
+		{"new 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_412"}, "-XX:ActiveProcessorCount=2", "-XX:ParallelGCThreads=2"},
+		{"no memory", Limits{CPUs: 2}, Target{}, "-XX:ActiveProcessorCount=2", "-Xmx0m"},
+	} {
+		s, err := Size(tc.limits, Flavor{}, tc.target, Fixed{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		argv := Result{Options: s.Options()}.Argv()
+		if !slices.Contains(argv, tc.has) || slices.Contains(argv, tc.not) {
+			t.Errorf("%s: %v", tc.name, argv)
+		}
+		for _, o := range s.Options() {
+			if o.Why == "" || o.Source == "" {
+				t.Errorf("%s has no reason", o)
+			}
+		}
+	}
+}
+
+func TestParseMemory(t *testing.T) {
+	for text, want := range map[string]int64{"4GiB": 4 << 30, "512m": 512 * mib, "1073741824": 1 << 30, "2 ": 2, "1GB": 1 << 30, "64MiB": 64 * mib} {
+		if n, err := ParseMemory(text); err != nil || n != want {
+			t.Errorf("ParseMemory(%q) = %d, %v", text, n, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "1.5G", "x", "9999999999999G", "B"} {
+		if n, err := ParseMemory(text); err == nil {
+			t.Errorf("ParseMemory(%q) = %d", text, n)
+		}
+	}
+}

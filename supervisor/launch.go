@@ -1,0 +1,67 @@
+package supervisor
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Process is a started process; *proc.Process is one.
+type Process interface {
+	ID() string
+	Pid() int
+	StartTicks() uint64
+	Exited() <-chan struct{}
+	Exit() (proc.Exit, bool)
+	Signal(syscall.Signal) error
+	SignalGroup(syscall.Signal) error
+	Catches(syscall.Signal) bool
+	Members() []int
+	FlushOutput()
+	Ack()
+	Done()
+}
+
+// Launcher says what a service is: how it is started and when it is ready. It
+// is asked anew at every start, so that a repair of a file takes effect.
+type Launcher interface {
+	// Prepare finds out what to start. Its error is shown to the operator as the
+	// reason why the service does not start.
+	Prepare(ctx context.Context) (*Launch, error)
+	// Attach gives what is needed to go on with a process that an earlier
+	// supervisor started: everything of a Launch but the Spec.
+	Attach(ctx context.Context) (*Launch, error)
+}
+
+// Launch is one start of a service.
+type Launch struct {
+	Spec  proc.Spec // ID and Log are filled in by the service
+	Notes []string  // what was found, for the operator
+	// Ready proves that the service is; nil: it is as soon as it runs.
+	Ready Probe
+	// Watch gets each line of output until the service is ready; nil: none.
+	Watch func(line []byte) Observation
+	// Explain says why a start or a run has failed, after the last line of the
+	// output was watched; empty: it does not know. nil: nobody does.
+	Explain func(ctx context.Context) string
+	// DumpSignal asks for a thread dump; 0: it cannot make one.
+	DumpSignal syscall.Signal
+}
+
+// Observation is what a line of output says.
+type Observation struct {
+	Failed string // why the service will never be ready by itself; empty: nothing
+	Match  bool   // the line that readiness waits for
+}
+
+// Probe looks once whether a process is ready. Its error says why not.
+type Probe interface {
+	Check(ctx context.Context, p Process) error
+}
+
+// ProbeFunc is a function as a Probe.
+type ProbeFunc func(ctx context.Context, p Process) error
+
+// Check calls f.
+func (f ProbeFunc) Check(ctx context.Context, p Process) error { return f(ctx, p) }

@@ -1,0 +1,46 @@
+package supervisor
+
+import (
+	"slices"
+	"time"
+)
+
+// wait is how long to wait before restart number n (from 1) in a row. random is
+// in [0, 1).
+func (b Backoff) wait(n int, random float64) time.Duration {
+	d := float64(*b.First)
+	for range n - 1 {
+		if d *= b.Factor; d >= float64(b.Max) {
+			break
+		}
+	}
+	d = min(d, float64(b.Max))
+	return time.Duration(d + d**b.Jitter*random)
+}
+
+// history counts starts within a time. Times are CLOCK_BOOTTIME, ns.
+type history []int64
+
+// add notes a start and forgets those that are too old.
+func (h *history) add(now int64, within time.Duration) {
+	*h = slices.DeleteFunc(*h, func(t int64) bool { return now-t >= int64(within) })
+	*h = append(*h, now)
+}
+
+// spread is d +-20 %, so that ten thousand containers that failed together do
+// not come back together.
+func spread(d time.Duration, random float64) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*random))
+}
+
+// wanted says whether policy p starts a service again that ended by itself.
+func (r Restart) wanted(success bool) bool {
+	switch r.Policy {
+	case Never:
+		return false
+	case OnFailure:
+		return !success
+	default:
+		return true
+	}
+}

@@ -1,0 +1,274 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Starter is what a service needs of the world; *proc.Manager with the
+// Supervisor around it is one.
+type Starter interface {
+	// Start starts a process whose Spec has its ID and Log.
+	Start(ctx context.Context, spec proc.Spec) (Process, error)
+	// Log is the service's captured output; nil: none is captured.
+	Log(name string) *proc.Log
+	// Keep puts the service's state into the bag.
+	Keep(name string, state []byte)
+	// Changed says that the processes of the services changed.
+	Changed()
+	// Rested says that a service ended for good, or failed too often.
+	Rested()
+	// Now is CLOCK_BOOTTIME in ns.
+	Now() int64
+}
+
+// request is a command to a service and where its answer goes.
+type request struct {
+	event Event
+	by    string         // who asks, for the operator
+	limit time.Duration  // stop: at most this long; 0: as configured
+	sig   syscall.Signal // stop: instead of the configured signal; 0: none
+	reply chan error
+}
+
+// happening is an event with what belongs to it. gen tells the start that it is
+// of: what comes from an earlier one is dropped.
+type happening struct {
+	event  Event
+	gen    uint64
+	launch *Launch
+	err    error
+	text   string
+}
+
+// Service keeps one service running. One goroutine owns its state; others send
+// requests or read a Snapshot.
+type Service struct {
+	name     string
+	cfg      Config
+	launcher Launcher
+	world    Starter
+	log      hclog.Logger
+	random   func() float64
+
+	requests   chan request
+	happened   chan happening
+	snap       atomic.Pointer[Snapshot]
+	plan       atomic.Pointer[planEntry]
+	process    atomic.Pointer[Process] // nil: none
+	dumpSignal atomic.Int32            // of the present process; 0: it makes no thread dumps
+
+	// Of the goroutine alone:
+	kept     kept // what survives us
+	deadline time.Time
+	proc     Process
+	launch   *Launch
+	cancel   context.CancelFunc // ends what the present start has under way
+	seen     atomic.Int64       // how far Watch has read the log
+	probeErr string
+	poll     time.Duration // between looks at a group that is ending
+	waiters  []chan error  // who waits for STOPPED
+	dumped   bool          // a thread dump was asked for in this stop
+}
+
+// kept is the state of a service that a new supervisor gets back. Times are
+// CLOCK_BOOTTIME, ns.
+type kept struct {
+	State    State          `json:"state"`
+	Gen      uint64         `json:"gen"`       // number of the latest start
+	Restarts int            `json:"restarts"`  // by policy, since it was last asked for
+	InARow   int            `json:"in_a_row"`  // of them, without a stable time between
+	Starts   history        `json:"starts"`    // by policy, for the limit
+	Slow     bool           `json:"slow"`      // past the limit, and not stable since
+	Since    int64          `json:"since"`     // in this state
+	UpSince  int64          `json:"up_since"`  // of the process
+	Deadline int64          `json:"deadline"`  // 0: none
+	Then     State          `json:"then"`      // STOPPING: what follows
+	Killed   bool           `json:"killed"`    // STOPPING: KILL was sent
+	StopSig  syscall.Signal `json:"stop_sig"`  // instead of the configured signal; 0: none
+	Asked    string         `json:"asked"`     // who asked for the stop; empty: nobody
+	Exit     *ExitInf       `json:"exit"`      // of the latest process
+	Reason   string         `json:"reason"`    // why it is not up
+	Notes    []string       `json:"notes"`     // what the last start found
+	LogStart int64          `json:"log_start"` // where the latest process's output begins
+}
+
+// ExitInf says how a process ended and why.
+type ExitInf struct {
+	Code    int            `json:"code"`             // -1 when a signal ended it
+	Signal  syscall.Signal `json:"signal,omitempty"` // 0: it exited
+	Core    bool           `json:"core,omitempty"`
+	Asked   string         `json:"stop_requested,omitempty"` // by whom
+	At      time.Time      `json:"at"`
+	Success bool           `json:"success"`
+}
+
+// newService makes a service that rests in STOPPED.
+func newService(name string, cfg Config, l Launcher, world Starter, log hclog.Logger) *Service {
+	s := &Service{name: name, cfg: cfg, launcher: l, world: world, log: log.With("name", name), random: rand.Float64,
+		requests: make(chan request), happened: make(chan happening, 16), cancel: func() {}}
+	s.kept.State, s.kept.Since = Stopped, world.Now()
+	s.publish()
+	return s
+}
+
+// run owns the service until ctx is done.
+func (s *Service) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wait := time.Hour
+		if !s.deadline.IsZero() {
+			wait = time.Until(s.deadline)
+		}
+		timer.Reset(max(wait, 0))
+		var exited <-chan struct{}
+		if s.proc != nil && s.kept.UpSince != 0 {
+			exited = s.proc.Exited()
+		}
+		select {
+		case r := <-s.requests:
+			s.request(r)
+		case h := <-s.happened:
+			late := h.err == errExplained && s.kept.State != Running // of the start before
+			if h.gen == s.kept.Gen || late {
+				s.handle(h)
+			}
+		case <-exited:
+			s.exited()
+		case <-timer.C:
+			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
+				s.handle(happening{event: EvDeadline})
+			}
+		case <-ctx.Done():
+			s.cancel()
+			return
+		}
+	}
+}
+
+// request obeys a command. A stop is answered when the service is STOPPED.
+func (s *Service) request(r request) {
+	switch r.event {
+	case EvStop:
+		s.kept.Asked = r.by
+		if r.sig != 0 {
+			s.kept.StopSig = r.sig
+		}
+		s.stop(Stopped, r.limit)
+		if s.kept.State == Stopped {
+			r.reply <- nil
+		} else {
+			s.waiters = append(s.waiters, r.reply)
+		}
+		return
+	case EvStart:
+		s.start(r.by)
+	case EvRestart:
+		s.kept.Asked = r.by
+		if s.kept.State == Starting || s.kept.State == Running || s.kept.State == Stopping {
+			s.stop(Starting, r.limit)
+		} else {
+			s.start(r.by)
+		}
+	}
+	r.reply <- nil
+}
+
+// start obeys a wish to be up.
+func (s *Service) start(by string) {
+	switch s.kept.State {
+	case Starting, Running:
+	case Stopping:
+		s.kept.Then = Starting
+		s.keep()
+	case Stopped, Delayed, Exited, Fatal:
+		s.log.Info("service starts", "asked_by", by)
+		s.forgive()
+		s.kept.Restarts = 0
+		s.enterStarting()
+	}
+}
+
+// handle is the state machine for everything that is no request and no exit.
+func (s *Service) handle(h happening) {
+	switch s.kept.State {
+	case Starting:
+		s.inStarting(h)
+	case Running:
+		if h.event == EvDeadline { // stable: its past is forgotten
+			s.forgive()
+			s.setDeadline(-1)
+			s.keep()
+		}
+	case Stopping:
+		if h.event == EvDeadline {
+			s.stopDeadline()
+		}
+	case Delayed, Fatal:
+		if h.event == EvDeadline {
+			s.restart()
+		}
+	case Stopped, Exited:
+	}
+	if h.event == EvFailed && h.err == errExplained {
+		s.explained(h.text)
+	}
+}
+
+// forgive forgets the failures that count against the service.
+func (s *Service) forgive() { s.kept.InARow, s.kept.Starts, s.kept.Slow = 0, nil, false }
+
+// errExplained marks the late word of Launch.Explain.
+var errExplained = errors.New("explained")
+
+// enter is the only way into a state: the deadline belongs to it, so a timer of
+// one state can never fire in another.
+func (s *Service) enter(st State, limit time.Duration) {
+	if st != s.kept.State {
+		s.log.Debug("state", "from", s.kept.State, "to", st)
+	}
+	s.kept.State, s.kept.Since = st, s.world.Now()
+	s.setDeadline(limit)
+	if st == Exited || st == Fatal {
+		defer s.world.Rested()
+	}
+	if st == Stopped {
+		for _, w := range s.waiters {
+			w <- nil
+		}
+		s.waiters = nil
+	}
+	s.keep()
+}
+
+// setDeadline replaces the state's deadline; a negative limit: none.
+func (s *Service) setDeadline(limit time.Duration) {
+	s.deadline, s.kept.Deadline = time.Time{}, 0
+	if limit >= 0 {
+		s.deadline, s.kept.Deadline = time.Now().Add(limit), s.world.Now()+int64(limit)
+	}
+}
+
+// ask sends a request to the service's goroutine.
+func (s *Service) ask(ctx context.Context, r request) error {
+	r.reply = make(chan error, 1)
+	select {
+	case s.requests <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-r.reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,163 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// stopState is what a supervisor must know that comes in the middle of a stop.
+type stopState struct {
+	Until int64  `json:"until"` // the end of the budget; CLOCK_BOOTTIME, ns
+	For   string `json:"for"`   // the essential service whose end caused it
+}
+
+// reserve is kept of the budget for the output that is still to be passed on and
+// for the init's end.
+const reserve = 700 * time.Millisecond
+
+// noteStop puts the beginning of the stop into the bag, or takes it from there.
+func (s *Supervisor) noteStop(rec *proc.Recovered) stopState {
+	st := stopState{Until: pid1.BootNow() + int64(s.opts.StopTimeout)}
+	if blob, ok := rec.Blobs[stopItem]; ok && json.Unmarshal(blob, &st) == nil {
+		s.stopping.Store(st.Until)
+		return st
+	}
+	s.keepStop(rec, st)
+	return st
+}
+
+func (s *Supervisor) keepStop(rec *proc.Recovered, st stopState) {
+	s.stopping.Store(st.Until)
+	blob, err := json.Marshal(st)
+	if err == nil {
+		rec.Blobs[stopItem] = blob
+		err = s.m.Put(stopItem, blob)
+	}
+	if err != nil {
+		s.log.Error("cannot keep the state of the stop", "error", err)
+	}
+}
+
+// StopDeadline is when the budget of a stop ends; false: no stop is under way.
+func (s *Supervisor) StopDeadline() (time.Time, bool) {
+	until := s.stopping.Load()
+	return time.Now().Add(time.Duration(until - pid1.BootNow())), until != 0
+}
+
+// shutdownFor ends the container because an essential service is over.
+func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name string) int {
+	s.keepStop(rec, stopState{Until: pid1.BootNow() + int64(s.opts.StopTimeout), For: name})
+	return s.shutdown(ctx, rec, 0, 0)
+}
+
+// shutdown stops everything under one budget and gives the exit code. level is
+// how often a stop was asked for: from the second time on it hurries.
+func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level int, sig syscall.Signal) int {
+	s.m.Stopping()
+	st := s.noteStop(rec)
+	left := func() time.Duration { return time.Duration(st.Until - pid1.BootNow()) }
+	s.log.Info("the container stops", "budget", left().Round(10*time.Millisecond))
+	done := make(chan struct{})
+	go s.stopAll(ctx, max(left()-reserve, 10*time.Millisecond), sig, done) // ends when all is stopped, or with ctx
+	if level > 1 {
+		s.hurry(ctx)
+	}
+	over := time.After(max(left()-reserve/2, 500*time.Millisecond))
+	for waiting := true; waiting; {
+		select {
+		case <-done:
+			waiting = false
+		case sig := <-s.m.Signals():
+			if sig.Stop > 1 && (sig.Signal == syscall.SIGTERM || sig.Signal == syscall.SIGINT) {
+				s.hurry(ctx)
+			}
+			sig.Ack()
+		case <-over:
+			s.log.Error("the budget is used up; what is left is killed", "services", s.alive())
+			waiting = false
+		case <-s.m.Gone():
+			return pid1.CodeBroken
+		}
+	}
+	code := s.code(st)
+	s.log.Info("the container ends", "code", code)
+	return code
+}
+
+// Grace is what the init may give to processes that no service owns.
+func (s *Supervisor) Grace() time.Duration {
+	end, _ := s.StopDeadline()
+	return min(max(time.Until(end), 0), reserve/2)
+}
+
+// stopAll stops every service, the last of the configuration first where they
+// must not go together.
+func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig syscall.Signal, done chan<- struct{}) {
+	replies := make(chan error, len(s.order))
+	for k := len(s.order) - 1; k >= 0; k-- {
+		r := request{event: EvStop, by: "the end of the container", limit: limit}
+		if s.opts.Command {
+			r.sig = sig // what the user sent is what the command gets
+		}
+		svc := s.services[s.order[k]]
+		if svc.snap.Load().Settled {
+			replies <- nil // EXITED and FATAL stay what they are
+			continue
+		}
+		go func() { replies <- svc.ask(ctx, r) }() // ends with the stop, or with ctx
+	}
+	for range s.order {
+		<-replies
+	}
+	close(done)
+}
+
+// hurry makes every stop that is under way a kill.
+func (s *Supervisor) hurry(ctx context.Context) {
+	s.log.Warn("asked to stop again: killing what is left")
+	for _, name := range s.order {
+		svc := s.services[name]
+		if svc.snap.Load().State == Stopping {
+			go svc.ask(ctx, request{event: EvStop, by: "a second request", limit: time.Millisecond}) // ends with the stop, or with ctx
+		}
+	}
+}
+
+// alive names the services that have a process.
+func (s *Supervisor) alive() []string {
+	var out []string
+	for _, name := range s.order {
+		if s.services[name].plan.Load() != nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// code is the container's exit code: an essential service's own, the command's
+// own, and else 0 when the main service ended as it should.
+func (s *Supervisor) code(st stopState) int {
+	name := st.For
+	if name == "" {
+		name = s.opts.Main
+	}
+	svc := s.services[name]
+	if svc == nil {
+		return 0
+	}
+	x := svc.snap.Load().Exit
+	switch {
+	case x == nil && svc.plan.Load() != nil:
+		return 128 + int(syscall.SIGKILL) // it is being killed with the container
+	case x == nil:
+		return 0
+	case st.For == "" && x.Success && !s.opts.Command:
+		return 0
+	}
+	return x.Status()
+}

@@ -1,0 +1,44 @@
+package supervisor
+
+// State is where a service is in its life; the names are Supervisord's.
+type State string
+
+// States. Running means that readiness was proven, not that a process exists.
+const (
+	Stopped  State = "STOPPED"
+	Starting State = "STARTING"
+	Running  State = "RUNNING"
+	Delayed  State = "BACKOFF"
+	Stopping State = "STOPPING"
+	Exited   State = "EXITED"
+	Fatal    State = "FATAL"
+)
+
+// States lists them all.
+func States() []State {
+	return []State{Stopped, Starting, Running, Delayed, Stopping, Exited, Fatal}
+}
+
+// Event is what can happen to a service.
+type Event string
+
+// Events. A failed start is an event like any other: no state is left without
+// a way out.
+const (
+	EvStart     Event = "start"     // somebody wants it up
+	EvStop      Event = "stop"      // somebody wants it down
+	EvRestart   Event = "restart"   // somebody wants it anew
+	EvSpawned   Event = "spawned"   // its process exists
+	EvNotBorn   Event = "not born"  // it could not be started
+	EvReady     Event = "ready"     // readiness is proven
+	EvUnready   Event = "not ready" // a look at readiness failed
+	EvFailed    Event = "failed"    // it said itself that it will never be ready
+	EvExited    Event = "exited"    // its process has ended
+	EvGroupGone Event = "group gone"
+	EvDeadline  Event = "deadline" // the state's own time is over
+)
+
+// Events lists them all.
+func Events() []Event {
+	return []Event{EvStart, EvStop, EvRestart, EvSpawned, EvNotBorn, EvReady, EvUnready, EvFailed, EvExited, EvGroupGone, EvDeadline}
+}

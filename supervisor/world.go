@@ -1,0 +1,99 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// world is the Supervisor as its services see it.
+type world struct{ s *Supervisor }
+
+func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
+	p, err := w.s.m.Start(ctx, spec)
+	if err != nil {
+		return nil, err // not a *proc.Process that is nil within an interface
+	}
+	return p, nil
+}
+
+func (w world) Log(name string) *proc.Log {
+	if l, ok := w.s.logs.Load(name); ok {
+		return l.(*proc.Log)
+	}
+	l, err := w.s.m.Log(name, 0)
+	if err != nil {
+		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
+		return nil
+	}
+	w.s.logs.Store(name, l)
+	return l
+}
+
+func (w world) Keep(name string, state []byte) {
+	if err := w.s.m.Put(servicePrefix+name, state); err != nil {
+		w.s.log.Error("cannot keep the state of a service", "name", name, "error", err)
+	}
+}
+
+func (w world) Changed() { w.s.Changed() }
+
+func (w world) Rested() {
+	select {
+	case w.s.rested <- struct{}{}:
+	default:
+	}
+}
+
+func (w world) Now() int64 { return pid1.BootNow() }
+
+// planEntry is a service's line of the stop plan.
+type planEntry struct {
+	pgid   int
+	start  uint64
+	signal syscall.Signal
+	wait   time.Duration
+}
+
+// Changed renews the stop plan: what the init does when no supervisor works. It
+// ends one group after the other, so the budget is shared among them.
+func (s *Supervisor) Changed() {
+	s.planMu.Lock()
+	defer s.planMu.Unlock()
+	var entries []*planEntry
+	for k := len(s.order) - 1; k >= 0; k-- {
+		if e := s.services[s.order[k]].plan.Load(); e != nil {
+			entries = append(entries, e)
+		}
+	}
+	var plan strings.Builder
+	for _, e := range entries {
+		share := s.opts.StopTimeout * 3 / 4 / time.Duration(len(entries))
+		plan.WriteString(pid1.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))
+	}
+	if plan.String() == s.plan {
+		return
+	}
+	s.plan = plan.String()
+	if err := s.m.Put(pid1.StopPlan, []byte(s.plan)); err != nil {
+		s.log.Error("cannot keep the stop plan", "error", err)
+	}
+}
+
+// keptID is the id of the process that belongs to a kept state.
+func keptID(name string, state []byte) string {
+	var k kept
+	if json.Unmarshal(state, &k) != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s.%d", name, k.Gen)
+}
+
+// autostart says whether the service is started with the container.
+func (c *Config) autostart() bool { return c.Autostart == nil || *c.Autostart }
