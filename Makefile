@@ -1,0 +1,39 @@
+# What can be done here; `make help` lists it. The work itself is in scripts/.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Leaves the parts of the command line library out that nobody calls.
+TAGS := urfave_cli_no_docs,urfave_cli_no_suggest
+
+.PHONY: help demo build test test-container lint fmt bench image clean
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## see a real Tomcat live, die and leave under stoker
+	@scripts/demo.sh
+
+build: ## make bin/stoker, one static binary
+	@go=$$(scripts/go.sh) && CGO_ENABLED=0 $$go build -trimpath -buildvcs=false -tags $(TAGS) \
+		-ldflags "-s -w -X main.version=$(VERSION)" -o bin/stoker ./cmd/stoker
+
+test: ## run the tests of all packages with the race detector
+	@scripts/test.sh unit
+
+test-container: build ## run the tests that need Docker, the images and a real Tomcat
+	@scripts/test.sh container
+
+lint: ## check formatting, Go code and scripts
+	@scripts/lint.sh
+
+fmt: ## format the Go code
+	@go=$$(scripts/go.sh) && find . -name '*.go' -not -path './.git/*' -exec "$$(dirname $$go)/gofmt" -w {} +
+
+bench: build ## measure stoker beside tini, dumb-init, s6, runit and Supervisor (as root)
+	@scripts/bench.sh
+
+image: build ## build the Docker image stoker-demo, without any registry
+	@scripts/image.sh
+
+clean: ## remove what was built here, the images and the cached root file system
+	@scripts/clean.sh

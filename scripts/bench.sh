@@ -1,0 +1,17 @@
+#!/bin/sh
+# bench.sh [FLAG...] measures bin/stoker beside the inits and supervisors that
+# Debian packages, all in one run; the flags are those of the program bench.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/machine.sh
+
+is_root || die "measuring needs root: every program is run as PID 1 of a new PID namespace"
+need gcc libc6-dev tini dumb-init s6-svscan=s6 runsvdir=runit supervisord=supervisor
+go=$(scripts/go.sh)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+gcc -O2 -Wall -static -o "$work/probe" bench/probe/probe.c
+"$go" build -o "$work/bench" ./bench
+# Not by exec: the trap must clean up.
+"$work/bench" -probe "$work/probe" -stoker bin/stoker "$@"

@@ -1,0 +1,14 @@
+#!/bin/sh
+# clean.sh removes bin/, the images made by image.sh and its cached root file
+# system. Packages that were installed stay.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/machine.sh
+
+rm -rf bin
+rm -rf "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker"
+if has docker && docker_answers; then
+	images=$(docker images -q --filter 'label=stoker.recipe')
+	# shellcheck disable=SC2086 # a list of ids
+	[ -z "$images" ] || docker rmi -f $images >/dev/null
+fi

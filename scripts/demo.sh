@@ -1,0 +1,208 @@
+#!/bin/sh
+# demo.sh shows one life of a Tomcat under stoker: in a Docker container with
+# 1.5 CPUs and 1 GiB, or, where there is no Docker, in a PID namespace of its
+# own. Everything it starts is gone when it ends, also on ^C.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/machine.sh
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+	step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+else
+	step() { printf '\n== %s\n' "$*"; }
+fi
+shown() { printf '$ %s\n' "$*"; }
+milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+seconds_since() { ms=$(($(milliseconds) - $1)) && printf '%d.%02d s' $((ms / 1000)) $((ms % 1000 / 10)); }
+
+work=$(mktemp -d)
+container=
+outer=
+load=
+cleanup() {
+	trap - EXIT INT TERM
+	[ -z "$load" ] || kill "$load" 2>/dev/null || true
+	[ -z "$container" ] || docker rm -f "$container" >/dev/null 2>&1 || true
+	[ -z "$outer" ] || kill -KILL "$outer" 2>/dev/null || true
+	docker_stop
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# A box is where stoker is PID 1. Either kind has box_start, box_run (a command
+# inside), box_stop and an address of the application in $url.
+
+docker_box() {
+	box_start() {
+		scripts/image.sh
+		shown docker run --cpus 1.5 --memory 1g stoker-demo
+		container=$(docker run -d --cpus 1.5 --memory 1g -p 127.0.0.1::8080 stoker-demo)
+		url="http://$(docker port "$container" 8080/tcp | head -n 1)/app"
+	}
+	box_run() { docker exec "$container" "$@"; }
+	box_alive() { [ "$(docker inspect -f '{{.State.Running}}' "$container")" = true ]; }
+	box_log() { docker logs "$container" 2>&1; }
+	box_stop() {
+		shown docker stop
+		docker stop "$container" >/dev/null
+		code=$(docker inspect -f '{{.State.ExitCode}}' "$container")
+	}
+}
+
+namespace_box() {
+	need curl unshare=util-linux "java=$(jre_package)" "tomcat$(tomcat_version)-common" \
+		"libtomcat$(tomcat_version)-java" "tomcat$(tomcat_version)-user"
+	box_start() {
+		home=/usr/share/tomcat$(tomcat_version)
+		scripts/base.sh "$home" "$work/base"
+		cp -r testdata/webapp "$work/base/webapps/app"
+		cp testdata/images/demo/jvm.options "$work/base/conf/jvm.options"
+		# The demo's own configuration, with paths and a port of this machine.
+		port=18080
+		sed -i "s/port=\"8080\"/port=\"$port\"/" "$work/base/conf/server.xml"
+		sed -e "s|base: /srv/app|home: $home, base: $work/base|" -e "s|/srv/app|$work/base|" \
+			-e "s/:8080/:$port/" -e '/user: app/d' testdata/images/demo/stoker.yaml >"$work/stoker.yaml"
+		echo "api: {socket: $work/api.sock}" >>"$work/stoker.yaml"
+		export STOKER_SOCKET="$work/api.sock"
+		url=http://127.0.0.1:$port/app
+		cp bin/stoker "$work/stoker"
+		shown unshare -pf --mount-proc stoker run --config stoker.yaml
+		unshare -pf --mount-proc --kill-child "$work/stoker" run --config "$work/stoker.yaml" >"$work/log" 2>&1 &
+		outer=$!
+		waited=0
+		until first=$(cat "/proc/$outer/task/$outer/children" 2>/dev/null) && [ -n "$first" ]; do
+			[ "$waited" -lt 50 ] || die "cannot start stoker in a PID namespace: $(cat "$work/log")"
+			waited=$((waited + 1))
+			sleep 0.1
+		done
+		first=${first%% *}
+	}
+	box_run() { nsenter -t "$first" -p -m env PATH="$work:$PATH" "$@"; }
+	box_alive() { kill -0 "$first" 2>/dev/null; }
+	box_log() { cat "$work/log"; }
+	box_stop() {
+		shown kill -TERM "'PID 1'"
+		kill -TERM "$first"
+		code=0
+		wait "$outer" || code=$?
+		outer=
+	}
+}
+
+# await WHAT COMMAND... tries the command until it succeeds, with one line that
+# shows how long that takes.
+await() {
+	what=$1
+	shift
+	from=$(milliseconds)
+	until "$@"; do
+		if ! box_alive || [ $(($(milliseconds) - from)) -gt 180000 ]; then
+			echo
+			box_log | tail -n 20 >&2
+			box_run stoker status >&2 2>/dev/null || true
+			die "$what did not come in $(seconds_since "$from"); above are the container's last lines"
+		fi
+		[ ! -t 1 ] || printf '\rwaiting for %s ... %s' "$what" "$(seconds_since "$from")"
+		sleep 0.2
+	done
+	[ ! -t 1 ] || printf '\r'
+	printf 'waited for %s: %s   \n' "$what" "$(seconds_since "$from")"
+}
+
+ready() { box_run stoker status 2>/dev/null | grep -q 'tomcat.*RUNNING'; }
+answers() { curl -fsS -o /dev/null --max-time 5 "$url/health" 2>/dev/null; }
+tomcat_pid() { curl -fsS --max-time 20 "$url/" | sed -n 's/^pid: //p'; }
+new_tomcat() { ready && pid=$(tomcat_pid 2>/dev/null) && [ -n "$pid" ] && [ "$pid" != "$1" ]; }
+
+# processes prints pid and command line of everything in the box. It needs
+# nothing but a shell, and leaves itself out.
+processes() {
+	# shellcheck disable=SC2016 # expanded inside
+	box_run sh -c 'for p in /proc/[0-9]*; do
+		line=$(tr "\0" " " <"$p/cmdline" 2>/dev/null) || continue
+		case $line in ""|sh\ -c*|tr*) ;; *) echo "${p#/proc/} $line" ;; esac
+	done' | sort -n | cut -c 1-100
+}
+supervisor_pid() { processes | sed -n 's/^\([0-9]*\) [^ ]*stoker supervise.*/\1/p' | head -n 1; }
+another_supervisor() { now=$(supervisor_pid) && [ -n "$now" ] && [ "$now" != "$1" ]; }
+
+# keep_asking counts in two files until it is killed.
+keep_asking() {
+	: >"$work/answered"
+	: >"$work/failed"
+	while :; do
+		if answers; then echo >>"$work/answered"; else echo >>"$work/failed"; fi
+	done
+}
+
+if { has docker && docker_answers; } || is_root; then
+	need docker=docker.io mmdebstrap curl
+fi
+if has docker && docker_start; then
+	box="a container with 1.5 CPUs and 1 GiB"
+	docker_box
+elif is_root; then
+	say "no Docker daemon answers: showing the same without it"
+	box="a PID namespace, with this machine's own limits"
+	namespace_box
+else
+	die "the demo needs a Docker daemon that answers $(id -un), or root: as root run 'apt-get install docker.io mmdebstrap curl', add $(id -un) to the group docker, or run make demo as root"
+fi
+
+step "Tomcat starts under stoker, in $box"
+box_start
+await "readiness (Tomcat's own socket, HTTP 200, no failed application)" ready
+
+step "What runs: stoker's init as PID 1, its supervisor, and Tomcat beside it, not below it"
+processes
+shown stoker status
+box_run stoker status
+
+step "What there really is for it: read from the cgroup, not from the host"
+shown stoker limits
+box_run stoker limits
+
+step "What the JVM was given, and why"
+shown stoker jvm explain
+box_run stoker jvm explain
+
+step "What the application sees of it"
+shown "curl $url/"
+curl -fsS --max-time 20 "$url/" | grep -E '^(processors|max-memory-mib|java-version|pid|user|argument: -(Xm|XX|Dstoker))'
+
+step "The JVM is killed with SIGKILL: it comes back, and PID 1 has not moved"
+before=$(tomcat_pid)
+shown "kill -9 $before"
+box_run sh -c "kill -9 $before"
+await "a new Tomcat" new_tomcat "$before"
+pid=$(tomcat_pid)
+echo "pid $before is gone, Tomcat is pid $pid now"
+box_run stoker status
+
+step "The supervisor is killed with SIGKILL while requests arrive: Tomcat does not notice"
+keep_asking &
+load=$!
+sleep 1
+old=$(supervisor_pid)
+shown "kill -9 $old"
+box_run sh -c "kill -9 $old"
+await "another supervisor" another_supervisor "$old"
+await "its answer" ready
+sleep 1
+kill "$load" 2>/dev/null
+wait "$load" 2>/dev/null || true
+load=
+after=$(tomcat_pid)
+failed=$(wc -l <"$work/failed")
+echo "supervisor: pid $old before, pid $now now; Tomcat: pid $pid before, pid $after now"
+echo "requests meanwhile: $(wc -l <"$work/answered") answered, $failed failed"
+[ "$pid" = "$after" ] || die "Tomcat's pid has changed although only the supervisor was killed"
+[ "$failed" -eq 0 ] || die "$failed requests failed although only the supervisor was killed"
+
+step "PID 1 is asked to stop: Tomcat ends first, then everything else"
+from=$(milliseconds)
+box_stop
+echo "stopped after $(seconds_since "$from"), exit code $code"
+[ "$code" -eq 0 ] || die "the exit code should be 0"

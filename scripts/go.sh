@@ -1,0 +1,46 @@
+#!/bin/sh
+# Prints the path of a Go toolchain that is new enough for go.mod. An older one
+# is used to fetch the right one as a module, which is what Go itself does from
+# 1.21 on; so the distribution's Go, whatever its age, is enough to begin with.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/machine.sh
+
+want=$(sed -n 's/^go //p' go.mod)
+bootstrap="golang.org/toolchain@v0.0.1-go$want.$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')"
+
+# new_enough GO: its version is at least the wanted one. Asked outside the
+# module and without switching, or it would answer for another toolchain.
+new_enough() {
+	have=$(cd / && GOTOOLCHAIN=local "$1" version 2>/dev/null | sed -n 's/^go version go\([0-9.]*\).*/\1/p')
+	[ -n "$have" ] && [ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ]
+}
+
+old=
+for go in go /usr/local/go/bin/go /usr/lib/go/bin/go /usr/lib/go-1.*/bin/go; do
+	has "$go" || continue
+	go=$(command -v "$go")
+	if new_enough "$go"; then
+		echo "$go"
+		exit
+	fi
+	old=$go
+done
+
+if [ -z "$old" ]; then
+	{ is_root && has apt-get; } || die "cannot find Go $want or newer: unpack it from https://go.dev/dl to /usr/local/go, or install any Go from 1.16 on (apt-get install golang-go), which then fetches the right one"
+	need golang-go ca-certificates
+	old=$(command -v go)
+fi
+
+cache=$(cd / && GOTOOLCHAIN=local "$old" env GOMODCACHE)
+go="$cache/$bootstrap/bin/go"
+if [ ! -x "$go" ]; then
+	say "fetching Go $want with $old"
+	(cd / && GO111MODULE=on GOFLAGS=-mod=mod GOTOOLCHAIN=local "$old" mod download "$bootstrap") >&2 ||
+		die "cannot fetch Go $want with $old: unpack it from https://go.dev/dl to /usr/local/go instead"
+	# A module's files are read-only and none is a program.
+	chmod -R u+w "$cache/$bootstrap/bin" "$cache/$bootstrap/pkg"
+	find "$cache/$bootstrap/bin" "$cache/$bootstrap/pkg/tool" -type f -exec chmod 755 {} +
+fi
+echo "$go"

@@ -1,0 +1,95 @@
+#!/bin/sh
+# image.sh [IMAGE...] builds the demo's Docker image, stoker-demo, and with
+# names of folders in testdata/images the images stoker-NAME made from it
+# ("broken": all of them). No registry is asked: the base image is a root file
+# system made here with mmdebstrap out of this machine's own apt sources.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/machine.sh
+
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker
+[ -x bin/stoker ] || die "bin/stoker is missing: run make build first"
+
+need docker=docker.io mmdebstrap
+trap docker_stop EXIT
+trap 'exit 130' INT TERM
+docker_start || die "no Docker daemon answers, and none can be started by $(id -un)"
+
+tomcat=$(tomcat_version)
+jre=$(jre_package)
+include="$jre,tomcat$tomcat-common,libtomcat$tomcat-java,tomcat$tomcat-user"
+# shellcheck source=/dev/null
+. /etc/os-release
+recipe=$(printf '%s %s %s' "$VERSION_CODENAME" "$include" "$(cat scripts/base.sh scripts/rootfs.sh)" | sha256sum | cut -c1-16)
+rootfs=$cache/rootfs-$recipe.tar
+
+# The sources of the distribution itself, without whatever else the machine uses.
+sources() {
+	for origin in Debian Ubuntu; do
+		apt-get indextargets --format "deb \$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
+			'Created-By: Packages' "Origin: $origin" "Architecture: $(dpkg --print-architecture)"
+	done
+}
+
+# The machine's own way to its sources: proxies, dates, certificates.
+acquire_options() {
+	apt-config dump | grep -iE '^Acquire::(https?::|Check-|Retries|ForceIPv)'
+}
+
+make_rootfs() {
+	say "making the root file system (once, about a minute) ..."
+	mkdir -p "$cache"
+	work=$(mktemp -d)
+	acquire_options >"$work/acquire" || true
+	sources >"$work/sources"
+	[ -s "$work/sources" ] || { apt_update && sources >"$work/sources"; }
+	# The folder for man pages must be there although the pages are left out:
+	# the JRE registers them with update-alternatives.
+	mmdebstrap --variant=minbase --include="$include" --aptopt="$work/acquire" \
+		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--setup-hook="mkdir -p \"\$1/usr/share/man/man1\"" \
+		--customize-hook="sh '$PWD/scripts/rootfs.sh' \"\$1\"" \
+		"$VERSION_CODENAME" "$work/rootfs.tar" - <"$work/sources" >"$work/log" 2>&1 || {
+		tail -n 20 "$work/log" >&2
+		die "cannot make the root file system (the whole output is in $work/log)"
+	}
+	rm -f "$cache"/rootfs-*.tar
+	mv "$work/rootfs.tar" "$rootfs"
+	rm -rf "$work"
+}
+
+# build NAME: what a Dockerfile needs is sent as a tar file, so that neither
+# .dockerignore nor the rest of the repository is part of it.
+build() {
+	tar -c bin/stoker testdata/webapp testdata/images |
+		docker build -q -t "stoker-$1" -f "testdata/images/$1/Dockerfile" - 2>"$cache/build.log" >/dev/null || {
+		cat "$cache/build.log" >&2
+		die "cannot build the image stoker-$1"
+	}
+	say "stoker-$1 is built"
+}
+
+if [ "$(docker image inspect -f '{{index .Config.Labels "stoker.recipe"}}' stoker-base 2>/dev/null)" != "$recipe" ]; then
+	[ -s "$rootfs" ] || make_rootfs
+	docker import --change "LABEL stoker.recipe=$recipe" \
+		--change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+		--change "ENV CATALINA_HOME=/usr/share/tomcat$tomcat" \
+		--change 'ENV CATALINA_BASE=/srv/app' \
+		"$rootfs" stoker-base >/dev/null
+fi
+mkdir -p "$cache"
+build demo
+if [ "${1:-}" = broken ]; then
+	set --
+	for dockerfile in testdata/images/*/Dockerfile; do
+		name=${dockerfile%/Dockerfile}
+		name=${name##*/}
+		[ "$name" = demo ] || set -- "$@" "$name"
+	done
+fi
+for name in "$@"; do
+	[ "$name" = demo ] || build "$name"
+done
+# What the new images have replaced.
+docker image prune -f --filter label=stoker.recipe >/dev/null

@@ -1,0 +1,32 @@
+#!/bin/sh
+# test.sh unit|container runs the Go tests. "container" runs those with the
+# build tag of that name, which need Docker and the images; both install what
+# they need when they are run as root and name it when they are not.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/machine.sh
+
+go=$(scripts/go.sh)
+case ${1:-unit} in
+unit)
+	tomcat=$(tomcat_version)
+	# The race detector needs cgo, and so a C compiler.
+	need gcc libc6-dev ps=procps setsid=util-linux \
+		"java=$(jre_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
+	CGO_ENABLED=1 exec "$go" test -race ./...
+	;;
+container)
+	need docker=docker.io curl ps=procps
+	trap docker_stop EXIT
+	trap 'exit 130' INT TERM
+	docker_start || {
+		[ -z "${STOKER_CI:-}" ] || die "no Docker daemon answers, and none can be started"
+		say "skipped: no Docker daemon answers, and none can be started"
+		exit 0
+	}
+	scripts/image.sh broken
+	[ -d tests ] || die "cannot find the container tests: there is no folder tests"
+	"$go" test -count=1 -timeout 15m -tags container ./tests/...
+	;;
+*) die "usage: test.sh unit|container" ;;
+esac
