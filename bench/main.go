@@ -1,0 +1,46 @@
+// Command bench measures stoker beside the inits and supervisors that Debian
+// packages: each as PID 1 of a new PID namespace, with the same tiny service,
+// interleaved in one run. It prints a table in Markdown, medians with their
+// ratio to stoker's. It measures nothing inside a process: what one start
+// through internal/proc costs is told by that package's own benchmarks.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	probe := flag.String("probe", "", "the compiled probe/probe.c")
+	stoker := flag.String("stoker", "bin/stoker", "the stoker to measure; left out if it is not there")
+	rounds := flag.Int("rounds", 15, "launches and restarts of each")
+	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
+	flag.Parse()
+	if *probe == "" {
+		return errors.New("cannot measure without a probe: run make bench")
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("cannot make PID namespaces without root: run make bench as root")
+	}
+	work, err := os.MkdirTemp("", "stoker-bench-")
+	if err != nil {
+		return fmt.Errorf("cannot make a folder for the configurations: %w", err)
+	}
+	defer os.RemoveAll(work)
+
+	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker)}
+	rows, err := b.measure()
+	if err != nil {
+		return err
+	}
+	return report{peers: b.peers, rows: rows, rounds: *rounds, idle: *idle}.print(os.Stdout)
+}
