@@ -44,6 +44,7 @@ var ErrStopping = errors.New("the container stops")
 // User is whom a process runs as.
 type User struct {
 	Name   string // as configured, for messages
+	Login  string // the name of the passwd entry; empty: there is none
 	UID    uint32
 	GID    uint32
 	Groups []uint32

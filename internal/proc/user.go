@@ -53,7 +53,7 @@ func (u *User) fill(entry *user.User) error {
 	if err != nil {
 		return fmt.Errorf("cannot use user %q: gid %q is no number", entry.Username, entry.Gid)
 	}
-	u.UID, u.GID, u.Home = uint32(uid), uint32(gid), entry.HomeDir
+	u.UID, u.GID, u.Home, u.Login = uint32(uid), uint32(gid), entry.HomeDir, entry.Username
 	ids, err := entry.GroupIds()
 	if err != nil {
 		return nil // no /etc/group: only the primary one

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// runApp parses a command line and runs the command.
+func runApp(ctx context.Context, args []string) error {
+	return newApp(func(runOptions) error {
+		return fmt.Errorf("cannot run from here") // main has handled run already
+	}).RunContext(ctx, args)
+}
+
+// parseRun parses the arguments of run. help says that they only asked for it,
+// and it was given.
+func parseRun(args []string) (opts runOptions, help bool, err error) {
+	help = true
+	app := newApp(func(o runOptions) error {
+		opts, help = o, false
+		return nil
+	})
+	return opts, help, app.Run(append([]string{"stoker", "run"}, args...))
+}
+
+// newApp is the whole command line. It is the only place that knows the library.
+func newApp(run func(runOptions) error) *cli.App {
+	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table or json"}
+	file := &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE` (default /etc/stoker/stoker.yaml, if it is there)"}
+	set := &cli.StringSliceFlag{Name: "set", Usage: "override one value: `PATH=VALUE`"}
+	app := &cli.App{
+		Name:                   "stoker",
+		Usage:                  "the first process of a Java container",
+		Version:                version,
+		HideVersion:            true,
+		UseShortOptionHandling: true,
+		OnUsageError:           usageError,
+		ExitErrHandler:         func(*cli.Context, error) {},
+		CommandNotFound: func(c *cli.Context, name string) {
+			complain(os.Stderr, &hintError{fmt.Errorf("there is no command %q", name), "stoker help lists them", 0})
+			os.Exit(codeUsage)
+		},
+	}
+	app.Commands = []*cli.Command{
+		{Name: "run", Usage: "be the container's init: run the configured services, or CMD", ArgsUsage: "[--] [CMD [ARGS...]]",
+			Description: runHelp, Flags: []cli.Flag{file, set,
+				&cli.BoolFlag{Name: "with-services", Usage: "with CMD: start the configured services too"}},
+			Action: func(c *cli.Context) error {
+				return run(runOptions{file: c.String("config"), set: c.StringSlice("set"),
+					withServices: c.Bool("with-services"), command: c.Args().Slice()})
+			}},
+		{Name: "status", Usage: "show the services: state, process, what is wrong", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{output},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 1, func(a []string) error { return status(c.Context, app.Writer, optional(a), c.String("output")) })
+			}},
+		serviceVerb("start", "start a service, also one that failed or was stopped"),
+		serviceVerb("stop", "stop a service; returns when every process of it is gone"),
+		serviceVerb("restart", "stop and start a service"),
+		{Name: "logs", Usage: "show the output of a service", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
+			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N` lines"},
+			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"}},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 1, func(a []string) error {
+					return logs(c.Context, optional(a), logOptions{follow: c.Bool("follow"), lines: c.Int("lines"), times: c.Bool("timestamps")})
+				})
+			}},
+		{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so", Flags: []cli.Flag{output,
+			&cli.StringFlag{Name: "root", Value: "/", Usage: "read the tree under `DIR` instead"}},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 0, func([]string) error { return limits(app.Writer, c.String("root"), c.String("output")) })
+			}},
+		{Name: "jvm", Usage: "explain the JVM's options", Subcommands: []*cli.Command{
+			{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits", ArgsUsage: "[SERVICE]",
+				Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
+					return upTo(c, 1, func(a []string) error { return jvmExplain(c.Context, app.Writer, optional(a), c.String("output")) })
+				}}}},
+		{Name: "config", Usage: "check or show the configuration", Subcommands: []*cli.Command{
+			{Name: "check", Usage: "check every file; all problems at once, with file and line", Flags: []cli.Flag{file, set},
+				Action: func(c *cli.Context) error {
+					return upTo(c, 0, func([]string) error { return configCheck(app.Writer, c.String("config"), c.StringSlice("set")) })
+				}},
+			{Name: "show", Usage: "print the configuration that counts", Flags: []cli.Flag{file, set,
+				&cli.BoolFlag{Name: "origin", Usage: "with the file and line of each value"}},
+				Action: func(c *cli.Context) error {
+					return upTo(c, 0, func([]string) error {
+						return configShow(app.Writer, c.String("config"), c.StringSlice("set"), c.Bool("origin"))
+					})
+				}}}},
+		{Name: "version", Usage: "print the version", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
+			return upTo(c, 0, func([]string) error { return printVersion(app.Writer, c.String("output")) })
+		}},
+	}
+	for _, cmd := range app.Commands {
+		cmd.OnUsageError = usageError
+		for _, sub := range cmd.Subcommands {
+			sub.OnUsageError = usageError
+		}
+	}
+	return app
+}
+
+// serviceVerb is start, stop or restart.
+func serviceVerb(verb, usage string) *cli.Command {
+	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE...", Action: func(c *cli.Context) error {
+		if c.NArg() == 0 {
+			return &hintError{fmt.Errorf("cannot %s: no service is named", verb), "stoker status lists them", codeUsage}
+		}
+		return serviceCommand(c.Context, c.App.Writer, verb, c.Args().Slice())
+	}}
+}
+
+// usageError keeps the library from printing the whole help for a typing error.
+func usageError(c *cli.Context, err error, _ bool) error {
+	name := strings.TrimSpace("stoker " + strings.TrimPrefix(c.Command.FullName(), "stoker"))
+	return &hintError{err, name + " --help tells the flags", codeUsage}
+}
+
+// upTo refuses more than n arguments.
+func upTo(c *cli.Context, n int, f func([]string) error) error {
+	if c.NArg() > n {
+		return &hintError{fmt.Errorf("cannot use argument %q: %s takes at most %d", c.Args().Get(n), c.Command.FullName(), n),
+			"flags stand before arguments", codeUsage}
+	}
+	if f := c.String("output"); f != "" && f != "table" && f != "json" {
+		return &hintError{fmt.Errorf("cannot print as %q", f), "-o is table or json", codeUsage}
+	}
+	return f(c.Args().Slice())
+}
+
+// optional is the first argument, if there is one.
+func optional(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// runHelp explains run.
+const runHelp = `Without CMD the services of the configuration are started; without a
+configuration, the Tomcat that is found in the image. With CMD stoker is an init
+for that command alone: it passes signals on, waits for orphans, and ends with
+the command's exit code (128+n for signal n, 127 not found, 126 not executable).
+"run CMD" and "run -- CMD" mean the same, and so do "run" and "run --".`

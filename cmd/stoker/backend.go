@@ -1,0 +1,25 @@
+package main
+
+import (
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// backend is what the API asks: the supervisor, and what only the wiring knows.
+type backend struct {
+	*supervisor.Supervisor
+	plan *setup
+}
+
+// JVM explains the options of a service's latest start.
+func (b *backend) JVM(name string) (data any, text string, ok bool) {
+	v, ok := b.plan.jvms.Load(name)
+	if !ok {
+		return nil, "", false
+	}
+	facts := v.(*jvmFacts)
+	return facts, facts.text(), true
+}
+
+// Limits are what the cgroups say now.
+func (b *backend) Limits() any { return cgroup.Read("/") }

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
+)
+
+// connect finds the supervisor of this container.
+func connect() (*api.Client, error) {
+	configured := ""
+	if loaded, err := config.Load(config.Options{Environ: os.Environ()}); err == nil {
+		configured = loaded.Config.API.Socket
+	}
+	path, err := api.Find(configured, os.Getenv)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach stoker: %w", err)
+	}
+	return api.NewClient(path), nil
+}
+
+// printJSON is the output for programs.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// serviceCommand starts, stops or restarts services, one after the other.
+func serviceCommand(ctx context.Context, w io.Writer, verb string, names []string) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		snap, err := c.Command(ctx, name, verb)
+		if err != nil {
+			return fmt.Errorf("cannot %s %s: %w", verb, name, err)
+		}
+		fmt.Fprintf(w, "%s is %s\n", name, snap.State)
+	}
+	return nil
+}
+
+// logOptions are the flags of logs.
+type logOptions struct {
+	follow, times bool
+	lines         int
+}
+
+// logs prints a service's output, each stream to the stream that it came from.
+// While it follows it outlives the supervisor: it goes on behind the last line.
+func logs(ctx context.Context, name string, o logOptions) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		if name, err = mainService(ctx, c); err != nil {
+			return err
+		}
+	}
+	last := int64(0)
+	show := func(l api.LogLine) error {
+		last = l.Offset
+		out := os.Stdout
+		if l.Stream == "stderr" {
+			out = os.Stderr
+		}
+		text := l.Text + string(l.Bytes)
+		if o.times {
+			text = l.Time.Format(time.RFC3339Nano) + " " + text
+		}
+		_, err := fmt.Fprintln(out, text)
+		return err
+	}
+	var gone time.Time
+	for {
+		before := last
+		err := c.Logs(ctx, name, o.lines, o.follow, last, show)
+		var refused *api.RefusedError
+		if !o.follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) {
+			if err != nil {
+				err = fmt.Errorf("cannot show the output of %s: %w", name, err)
+			}
+			return err
+		}
+		if last != before || gone.IsZero() {
+			gone = time.Now()
+		}
+		if time.Since(gone) > 10*time.Second {
+			return fmt.Errorf("cannot follow the output of %s any more: %w", name, api.ErrNoSocket)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// mainService is the main service, or the only one.
+func mainService(ctx context.Context, c *api.Client) (string, error) {
+	st, err := c.Status(ctx)
+	if err != nil {
+		return "", fmt.Errorf("cannot ask which services there are: %w", err)
+	}
+	for _, s := range st.Services {
+		if s.Main || len(st.Services) == 1 {
+			return s.Name, nil
+		}
+	}
+	return "", &hintError{errors.New("cannot choose a service: there is no main one"), "name one; stoker status lists them", codeUsage}
+}
+
+// jvmExplain prints what was rendered for a service's latest start.
+func jvmExplain(ctx context.Context, w io.Writer, name, format string) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	if format == "table" {
+		format = "text"
+	}
+	text, err := c.JVM(ctx, name, format)
+	if err != nil {
+		return fmt.Errorf("cannot explain the JVM's options: %w", err)
+	}
+	_, err = io.WriteString(w, text)
+	return err
+}
+
+// printVersion prints the version.
+func printVersion(w io.Writer, format string) error {
+	if format == "json" {
+		return printJSON(w, map[string]string{"version": version})
+	}
+	_, err := fmt.Fprintln(w, "stoker", version)
+	return err
+}

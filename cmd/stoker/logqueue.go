@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"time"
+)
+
+// logQueue lets the supervisor log to a stderr that may stall: lines wait in a
+// bounded queue, and where it is full the oldest is lost and its place says so.
+type logQueue struct{ entries chan logEntry }
+
+// logEntry is a line, or the question whether everything before it is written.
+type logEntry struct {
+	line []byte
+	done chan<- struct{}
+}
+
+// newLogQueue starts the writer, which ends with the process.
+func newLogQueue(w io.Writer) *logQueue {
+	q := &logQueue{entries: make(chan logEntry, 512)}
+	go func() {
+		for e := range q.entries {
+			if e.done != nil {
+				close(e.done)
+				continue
+			}
+			w.Write(e.line) // a reader that is gone has nobody to tell
+		}
+	}()
+	return q
+}
+
+// Write queues one line; hclog calls it once for each.
+func (q *logQueue) Write(p []byte) (int, error) {
+	select {
+	case q.entries <- logEntry{line: bytes.Clone(p)}:
+		return len(p), nil
+	default:
+	}
+	select { // full: the oldest goes
+	case <-q.entries:
+	default:
+	}
+	lost := append([]byte("(lines of stoker's own log were dropped before this one: stderr is not read) "), p...)
+	select {
+	case q.entries <- logEntry{line: lost}:
+	default:
+	}
+	return len(p), nil
+}
+
+// flush waits until what is queued is written, within a time.
+func (q *logQueue) flush(within time.Duration) {
+	deadline := time.After(within)
+	done := make(chan struct{})
+	select {
+	case q.entries <- logEntry{done: done}:
+	case <-deadline:
+		return
+	}
+	select {
+	case <-done:
+	case <-deadline:
+	}
+}

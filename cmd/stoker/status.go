@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// status prints the services.
+func status(ctx context.Context, w io.Writer, name, format string) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	st, err := c.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot ask for the status: %w", err)
+	}
+	if name != "" {
+		var only []supervisor.Snapshot
+		var all []string
+		for _, s := range st.Services {
+			all = append(all, s.Name)
+			if s.Name == name {
+				only = append(only, s)
+			}
+		}
+		if len(only) == 0 {
+			return &hintError{fmt.Errorf("cannot show %q: there is no such service", name), "there are: " + strings.Join(all, ", "), codeNoThing}
+		}
+		st.Services = only
+	}
+	if format == "json" {
+		return printJSON(w, st)
+	}
+	return printStatus(w, st, time.Now(), colourful(w))
+}
+
+// colourful says whether w is a terminal whose user did not refuse colour
+// (no-color.org).
+func colourful(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// printStatus is the table for people: a line for each service, and below it
+// what an operator must know.
+func printStatus(w io.Writer, st api.Status, now time.Time, colour bool) error {
+	if st.Stopping != nil {
+		fmt.Fprintf(w, "The container stops; %s of its budget are left.\n\n", span(st.Stopping.Sub(now)))
+	}
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "NAME\tSTATE\tPID\tUP\tRESTARTS")
+	for _, s := range st.Services {
+		pid, up := "-", "-"
+		if s.Pid != 0 {
+			pid = fmt.Sprint(s.Pid)
+		}
+		if s.UpSince != nil {
+			up = span(now.Sub(*s.UpSince))
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\n", s.Name, s.State, pid, up, s.Restarts)
+	}
+	tw.Flush()
+	lines := strings.SplitAfter(b.String(), "\n")
+	if _, err := io.WriteString(w, lines[0]); err != nil {
+		return err
+	}
+	for k, s := range st.Services {
+		line := lines[k+1]
+		if colour {
+			line = strings.Replace(line, string(s.State), colourOf(s.State)+string(s.State)+"\x1b[0m", 1)
+		}
+		io.WriteString(w, line)
+		for _, d := range details(s, now) {
+			if _, err := fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(printable(d), "\n", "\n    ")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func colourOf(s supervisor.State) string {
+	switch s {
+	case supervisor.Running:
+		return "\x1b[32m"
+	case supervisor.Fatal, supervisor.Delayed:
+		return "\x1b[31m"
+	default:
+		return "\x1b[33m"
+	}
+}
+
+// details says what the line of a service cannot.
+func details(s supervisor.Snapshot, now time.Time) []string {
+	var out []string
+	switch s.State {
+	case supervisor.Starting:
+		if s.Waiting != "" {
+			out = append(out, "waiting: "+s.Waiting)
+		}
+		if s.Deadline != nil {
+			out = append(out, "given up in "+span(s.Deadline.Sub(now)))
+		}
+	case supervisor.Stopping:
+		if s.Deadline != nil {
+			out = append(out, "killed in "+span(s.Deadline.Sub(now)))
+		}
+		if len(s.Left) > 0 {
+			out = append(out, fmt.Sprintf("its process is gone; of its group live on: %v", s.Left))
+		}
+	}
+	if s.Reason != "" && s.State != supervisor.Running {
+		out = append(out, "reason: "+s.Reason)
+	}
+	if s.Exit != nil && s.State != supervisor.Running && s.Pid == 0 {
+		how := "last end: " + s.Exit.String() + ", " + span(now.Sub(s.Exit.At)) + " ago"
+		if s.Exit.Asked != "" {
+			how += ", stop asked for by " + s.Exit.Asked
+		}
+		out = append(out, how)
+	}
+	if s.Next != nil {
+		out = append(out, "next start in "+span(s.Next.Sub(now))+" (stoker start "+s.Name+" does not wait)")
+	}
+	out = append(out, s.Notes...)
+	if o := s.Output; o != nil && o.DroppedLines+o.LostLines > 0 {
+		out = append(out, fmt.Sprintf("output: %d lines dropped because nobody read them fast enough, %d lost while no supervisor worked",
+			o.DroppedLines, o.LostLines))
+	}
+	return out
+}
+
+// printable keeps a service's words from steering the operator's terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// span is a duration for people.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < 24*time.Hour:
+		return strings.Replace(d.Round(time.Second).String(), "m0s", "m", 1)
+	default:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// runOptions are the arguments of run.
+type runOptions struct {
+	file         string
+	set          []string
+	withServices bool
+	command      []string
+}
+
+// Bag items of this file.
+const (
+	configItem = "config"
+	apiItem    = "api"
+)
+
+// flushTime is what the output that is still to be passed on gets at the end.
+const flushTime = 300 * time.Millisecond
+
+// supervise is the supervisor's main. sigs takes the signals that somebody sends
+// to it directly; those of the container come from the init.
+func supervise(sigs <-chan os.Signal, args []string) int {
+	// Garbage is cheaper than pages: the heap is a few hundred KiB.
+	debug.SetGCPercent(50)
+	outlets := &[2]*proc.Outlet{proc.NewOutlet(1), proc.NewOutlet(2)}
+	queue := newLogQueue(outlets[1])
+	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
+	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Outlets: outlets,
+		Warn: func(msg string) { log.Warn(msg) }})
+	if err != nil {
+		complain(os.Stderr, &hintError{err, "this is a command of stoker's own; use stoker run", 0})
+		return codeUsage
+	}
+	go func() { // ends with the process
+		for s := range sigs {
+			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.InitPid())
+		}
+	}()
+	code := runSupervisor(m, rec, log, args)
+	m.Flush(flushTime)
+	queue.flush(flushTime)
+	m.Final(code.code, code.grace)
+	return 0 // the init has the word, also after our end
+}
+
+// ending is how the container ends.
+type ending struct {
+	code  int
+	grace time.Duration
+}
+
+// runSupervisor runs the services until the container ends.
+func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, args []string) ending {
+	opts, help, err := parseRun(args)
+	if help && err == nil {
+		return ending{}
+	}
+	var plan *setup
+	if err == nil {
+		plan, err = prepare(m, rec, log, opts)
+	}
+	if err != nil {
+		complain(os.Stderr, err)
+		return ending{code: exitCode(err)}
+	}
+	log.SetLevel(plan.logLevel(opts))
+	sup := supervisor.New(m, rec, plan.definitions, supervisor.Options{Main: plan.config.Main,
+		StopTimeout: plan.config.Stop.Timeout, Command: len(opts.command) > 0, Log: log})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	serveAPI(ctx, m, rec, plan, &backend{Supervisor: sup, plan: plan}, log)
+	code := sup.Run(ctx, rec)
+	return ending{code: code, grace: sup.Grace()}
+}
+
+// loadConfig gives the configuration: the one that an earlier supervisor of this
+// container began with, or else that of the files.
+func loadConfig(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, opts runOptions) (*config.Loaded, error) {
+	if fds := rec.Files[configItem]; len(fds) == 1 {
+		loaded, err := readConfig(fds[0])
+		if err == nil {
+			return loaded, nil
+		}
+		log.Error("cannot read the kept configuration; reading the files again", "error", err)
+	}
+	loaded, err := config.Load(config.Options{File: opts.file, Set: opts.set, Environ: os.Environ()})
+	if loaded != nil {
+		for _, w := range loaded.Warnings {
+			log.Warn("configuration", "warning", w.String())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot accept the configuration:\n%w", err)
+	}
+	if len(loaded.Config.Services) == 0 && len(opts.command) == 0 {
+		if loaded, err = assumeTomcat(log, opts); err != nil {
+			return nil, err
+		}
+	}
+	return loaded, keepConfig(m, loaded)
+}
+
+// nothingToRun says so, and why Tomcat does not count.
+func nothingToRun(noTomcat error) error {
+	return &hintError{fmt.Errorf("cannot run: no command is given, no service is configured, and there is no Tomcat to run: %w", noTomcat),
+		"stoker run -- CMD ARGS, or write /etc/stoker/stoker.yaml", codeUsage}
+}
+
+// logLevel is the configured level. An init for one command keeps quiet unless
+// it is asked to speak: its stderr is the command's.
+func (s *setup) logLevel(opts runOptions) hclog.Level {
+	if _, set := s.origins["log.level"]; !set && len(opts.command) > 0 {
+		return hclog.Warn
+	}
+	return hclog.LevelFromString(s.config.Log.Level)
+}
+
+// serveAPI opens the API; without it the application still runs.
+func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, plan *setup, b api.Backend, log hclog.Logger) {
+	l, path, err := apiListener(m, rec, plan.config.API.Socket)
+	if err != nil {
+		log.Warn("the API is off: status, stop and logs will not work", "error", err)
+		return
+	}
+	log.Debug("api", "socket", path)
+	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"), Viewers: plan.viewers()})
+	go func() { // ends with ctx
+		if err := server.Serve(ctx, l); err != nil {
+			log.Error("the API has stopped", "error", err)
+		}
+	}()
+}
+
+// apiListener takes the listening socket out of the bag, so that a client which
+// connects while no supervisor works waits instead of being refused, or opens one.
+func apiListener(m *proc.Manager, rec *proc.Recovered, configured string) (net.Listener, string, error) {
+	if fds := rec.Files[apiItem]; len(fds) == 1 {
+		f := os.NewFile(uintptr(fds[0]), "api")
+		l, err := net.FileListener(f)
+		f.Close()
+		if err == nil {
+			return l, string(rec.Blobs[apiItem]), nil
+		}
+	}
+	l, path, err := api.Listen(configured, os.Getenv)
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := l.(*net.UnixListener).File()
+	if err != nil {
+		return l, path, nil // it works; only its survival is off
+	}
+	defer f.Close()
+	return l, path, m.Put(apiItem, []byte(path), int(f.Fd()))
+}
+
+// commandName is the service's name of `run -- CMD`.
+func commandName(argv []string) string {
+	name := ""
+	for _, r := range filepath.Base(argv[0]) {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || name != "" && (r == '-' || r == '_' || r == '.') {
+			name += string(r)
+		}
+	}
+	if name == "" {
+		return "command"
+	}
+	return name[:min(len(name), 64)]
+}

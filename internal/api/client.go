@@ -1,0 +1,144 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Client talks to a Server on a unix socket.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient makes a client for the socket at path.
+func NewClient(path string) *Client {
+	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}}
+}
+
+// RefusedError is an answer that is not a success.
+type RefusedError struct {
+	Status  int
+	Code    string
+	Message string
+	Hint    string
+}
+
+func (e *RefusedError) Error() string { return e.Message }
+
+// do sends a request; the caller closes the body.
+func (c *Client) do(ctx context.Context, method, path string, header http.Header) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	var e Error
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
+		return nil, &RefusedError{Status: resp.StatusCode, Message: resp.Status}
+	}
+	return nil, &RefusedError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	body, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return json.NewDecoder(body).Decode(into)
+}
+
+// Status is what runs.
+func (c *Client) Status(ctx context.Context) (st Status, err error) {
+	err = c.get(ctx, "/v1/services", &st)
+	return st, err
+}
+
+// Command is "start", "stop" or "restart".
+func (c *Client) Command(ctx context.Context, name, verb string) (snap supervisor.Snapshot, err error) {
+	body, err := c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+verb, nil)
+	if err != nil {
+		return snap, err
+	}
+	defer body.Close()
+	return snap, json.NewDecoder(body).Decode(&snap)
+}
+
+// JVM is the explanation of a service's JVM options; empty: the main service's.
+func (c *Client) JVM(ctx context.Context, service, format string) (string, error) {
+	body, err := c.do(ctx, http.MethodGet, "/v1/jvm?"+url.Values{"service": {service}, "format": {format}}.Encode(), nil)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	return string(data), err
+}
+
+// Logs calls f for the last n lines of a service's output and, with follow, for
+// each further one until ctx is done. after continues behind a line's Offset; 0:
+// from n lines before the end.
+func (c *Client) Logs(ctx context.Context, service string, n int, follow bool, after int64, f func(LogLine) error) error {
+	q := url.Values{"n": {strconv.Itoa(n)}}
+	header := http.Header{}
+	if follow {
+		q.Set("follow", "")
+	}
+	if after > 0 {
+		header.Set("Last-Event-Id", strconv.FormatInt(after, 10))
+	}
+	body, err := c.do(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(service)+"/logs?"+q.Encode(), header)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	lines := bufio.NewReaderSize(body, 64<<10)
+	for {
+		raw, err := lines.ReadString('\n')
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if follow {
+			data, ok := strings.CutPrefix(raw, "data: ")
+			if !ok {
+				continue
+			}
+			raw = data
+		}
+		var l LogLine
+		if err := json.Unmarshal([]byte(raw), &l); err != nil {
+			return fmt.Errorf("cannot read the answer of %s: %w", c.socket, err)
+		}
+		if err := f(l); err != nil {
+			return err
+		}
+	}
+}

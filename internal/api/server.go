@@ -1,0 +1,156 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Backend is what the API asks; cmd wires it.
+type Backend interface {
+	Services() []supervisor.Snapshot
+	Service(name string) (supervisor.Snapshot, bool)
+	Command(ctx context.Context, name string, event supervisor.Event, by string) error
+	Ready() (bool, []string)
+	Log(name string) *proc.Log
+	StopDeadline() (time.Time, bool)
+	// JVM explains the options of a service's JVM as they were rendered for its
+	// latest start; text is for people. False: it has no JVM, or was not started.
+	JVM(name string) (data any, text string, ok bool)
+	// Limits are what the cgroups say now.
+	Limits() any
+}
+
+// Options configure a Server.
+type Options struct {
+	Backend Backend
+	Version string
+	Log     hclog.Logger
+	Viewers []int // uids that may look: the users of the services
+}
+
+// Server is the HTTP API.
+type Server struct {
+	opts Options
+	http http.Server
+}
+
+// New makes a server; Serve runs it.
+func New(opts Options) *Server {
+	s := &Server{opts: opts}
+	mux := http.NewServeMux()
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.pattern, s.guard(r))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "")
+	})
+	s.http = http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes: 16 << 10, ErrorLog: opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
+	return s
+}
+
+// Serve answers on l until ctx is done.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { s.http.Close() })
+	defer stop()
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// role is who may use a route.
+type role int
+
+const (
+	anybody role = iota
+	view
+	admin
+)
+
+func (r role) String() string { return [...]string{"anybody", "view", "admin"}[r] }
+
+// route is one line of the API.
+type route struct {
+	pattern string
+	role    role
+	handle  func(http.ResponseWriter, *http.Request)
+}
+
+// routes is the whole API.
+func (s *Server) routes() []route {
+	return []route{
+		{"GET /v1/health", anybody, s.health},
+		{"GET /v1/ready", anybody, s.ready},
+		{"GET /v1/services", view, s.services},
+		{"GET /v1/services/{name}", view, s.service},
+		{"POST /v1/services/{name}/start", admin, s.command(supervisor.EvStart)},
+		{"POST /v1/services/{name}/stop", admin, s.command(supervisor.EvStop)},
+		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
+		{"GET /v1/services/{name}/logs", view, s.logs},
+		{"GET /v1/limits", view, s.limits},
+		{"GET /v1/jvm", view, s.jvm},
+	}
+}
+
+// guard lets only those through who have the route's role. On the unix socket
+// the kernel says who asks.
+func (s *Server) guard(r route) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if r.role != anybody {
+			p, ok := peerOf(req.Context())
+			if have := s.roleOf(p.uid); !ok || have < r.role {
+				s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path)
+				fail(w, http.StatusForbidden, "forbidden", fmt.Sprintf("uid %d may not do this: it needs the role %s", p.uid, r.role),
+					"ask as root, or as the user that stoker runs as")
+				return
+			}
+		}
+		r.handle(w, req)
+	}
+}
+
+func (s *Server) roleOf(uid int) role {
+	switch {
+	case uid == 0 || uid == os.Getuid():
+		return admin
+	case slices.Contains(s.opts.Viewers, uid):
+		return view
+	default:
+		return anybody
+	}
+}
+
+// Error is the body of every answer that is not a success.
+type Error struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	} `json:"error"`
+}
+
+func fail(w http.ResponseWriter, status int, code, message, hint string) {
+	var e Error
+	e.Error.Code, e.Error.Message, e.Error.Hint = code, message, hint
+	answer(w, status, e)
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.Encode(body) // a client that went away has nobody to tell
+}

@@ -1,0 +1,185 @@
+package proc
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// listener is a listening TCP socket.
+type listener struct {
+	inode string
+	uid   int
+}
+
+// OwnsListener says whether a TCP socket that listens on port belongs to the
+// process or to its group. certain is false where the kernel does not let us
+// see whose it is and only the user of the socket is known to match. The error
+// says that nothing listens, or who does.
+func (p *Process) OwnsListener(port int) (certain bool, err error) {
+	all, err := listeners(p.Pid(), port)
+	if err != nil {
+		return false, err
+	}
+	if len(all) == 0 {
+		return false, fmt.Errorf("nothing listens on port %d yet", port)
+	}
+	blind := false
+	for _, pid := range p.withMembers() {
+		owned, err := ownsSocket(pid, all)
+		if owned {
+			return true, nil
+		}
+		blind = blind || errors.Is(err, fs.ErrPermission)
+	}
+	if blind {
+		var st unix.Stat_t
+		if unix.Stat(fmt.Sprintf("/proc/%d", p.Pid()), &st) == nil &&
+			slices.ContainsFunc(all, func(l listener) bool { return l.uid == int(st.Uid) }) {
+			return false, nil
+		}
+	}
+	return false, fmt.Errorf("port %d is held by another process%s", port, holder(all))
+}
+
+// withMembers is the process and its group.
+func (p *Process) withMembers() []int {
+	pids := []int{p.Pid()}
+	for _, pid := range p.Members() {
+		if pid != p.Pid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// listeners reads the listening sockets on a port from the tables of the
+// process's own network namespace (proc(5), /proc/net/tcp: field 2 is the local
+// address in hexadecimal, 4 the state, 8 the uid, 10 the inode).
+func listeners(pid, port int) ([]listener, error) {
+	const listening = "0A"
+	suffix := fmt.Sprintf(":%04X", port)
+	var out []listener
+	var lastErr error
+	for _, table := range []string{"tcp", "tcp6"} {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		if err != nil {
+			lastErr = err
+			continue
+		}
+		for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
+			f := strings.Fields(s.Text())
+			if len(f) < 10 || f[3] != listening || !strings.HasSuffix(f[1], suffix) {
+				continue
+			}
+			if uid, err := strconv.Atoi(f[7]); err == nil {
+				out = append(out, listener{"socket:[" + f[9] + "]", uid})
+			}
+		}
+	}
+	if len(out) == 0 && lastErr != nil && !errors.Is(lastErr, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot see who listens on port %d: %w", port, lastErr)
+	}
+	return out, nil
+}
+
+// ownsSocket looks for one of the sockets among a process's descriptors. Root in
+// a default container lacks CAP_SYS_PTRACE and may not look at another user's:
+// then it looks with that user's file-system identity, on a thread of its own.
+func ownsSocket(pid int, all []listener) (bool, error) {
+	owned, err := hasSocket(pid, all)
+	if !errors.Is(err, fs.ErrPermission) {
+		return owned, err
+	}
+	b, idErr := identity(pid)
+	if idErr != nil {
+		return false, err
+	}
+	done := make(chan struct{})
+	go func() { // ends after the look
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		unix.Setfsgid(b.gid)
+		unix.Setfsuid(b.uid)
+		owned, err = hasSocket(pid, all)
+	}()
+	<-done
+	return owned, err
+}
+
+func hasSocket(pid int, all []listener) (bool, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	fds, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, fd := range fds {
+		link, err := os.Readlink(dir + "/" + fd.Name())
+		if errors.Is(err, fs.ErrPermission) {
+			return false, err
+		}
+		if slices.ContainsFunc(all, func(l listener) bool { return l.inode == link }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ids are the effective user and group of a process.
+type ids struct{ uid, gid int }
+
+func identity(pid int) (ids, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return ids{}, err
+	}
+	var out ids
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		switch f[0] {
+		case "Uid:":
+			out.uid, err = strconv.Atoi(f[2])
+		case "Gid:":
+			out.gid, err = strconv.Atoi(f[2])
+		}
+		if err != nil {
+			return ids{}, err
+		}
+	}
+	return out, nil
+}
+
+// holder names who holds one of the sockets, where that can be seen.
+func holder(all []listener) string {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if owned, _ := ownsSocket(pid, all); owned {
+			name := "?"
+			if b, err := pid1.ReadBirth(pid); err == nil {
+				name = b.Comm
+			}
+			return fmt.Sprintf(": pid %d (%s)", pid, name)
+		}
+	}
+	return ""
+}
