@@ -34,6 +34,9 @@ const (
 // flushTime is what the output that is still to be passed on gets at the end.
 const flushTime = 300 * time.Millisecond
 
+// settleTime is after the start, when most of what it needed is not needed again.
+const settleTime = 2 * time.Second
+
 // supervise is the supervisor's main. sigs takes the signals that somebody sends
 // to it directly; those of the container come from the init.
 func supervise(sigs <-chan os.Signal, args []string) int {
@@ -86,6 +89,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, args 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	serveAPI(ctx, m, rec, plan, &backend{Supervisor: sup, plan: plan}, log)
+	time.AfterFunc(settleTime, pid1.ReturnStartup)
 	code := sup.Run(ctx, rec)
 	return ending{code: code, grace: sup.Grace()}
 }
@@ -163,12 +167,11 @@ func apiListener(m *proc.Manager, rec *proc.Recovered, configured string) (net.L
 	if err != nil {
 		return nil, "", err
 	}
-	f, err := l.(*net.UnixListener).File()
-	if err != nil {
-		return l, path, nil // it works; only its survival is off
+	raw, err := l.(*net.UnixListener).SyscallConn()
+	if err == nil { // not by File: its Fd would make the socket a blocking one
+		err = raw.Control(func(fd uintptr) { m.Put(apiItem, []byte(path), int(fd)) })
 	}
-	defer f.Close()
-	return l, path, m.Put(apiItem, []byte(path), int(f.Fd()))
+	return l, path, err
 }
 
 // commandName is the service's name of `run -- CMD`.

@@ -248,6 +248,9 @@ func (i *initState) handle(m *Msg, raw []byte) {
 		i.events.ack(m.Seq)
 		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
 	case Ping:
+		if !i.keeper.healthy && i.keeper.starts == 1 {
+			ReturnStartup()
+		}
 		i.keeper.healthy = true
 		i.bag.stopDraining()
 		i.tellLost()
