@@ -1,8 +1,8 @@
 // Command bench measures stoker beside the inits and supervisors that Debian
 // packages: each as PID 1 of a new PID namespace, with the same tiny service,
 // interleaved in one run. It prints a table in Markdown, medians with their
-// ratio to stoker's. It measures nothing inside a process: what one start
-// through internal/proc costs is told by that package's own benchmarks.
+// ratio to stoker's, and a second one for what one start through internal/proc
+// costs beside the kernel's own.
 package main
 
 import (
@@ -13,6 +13,9 @@ import (
 )
 
 func main() {
+	if playSpawn() {
+		return
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -42,5 +45,13 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return report{peers: b.peers, rows: rows, rounds: *rounds, idle: *idle}.print(os.Stdout)
+	spawns, err := b.spawns()
+	if err != nil {
+		return err
+	}
+	if err := (report{peers: b.peers, rows: rows, rounds: *rounds, idle: *idle}).print(os.Stdout); err != nil {
+		return err
+	}
+	_, err = fmt.Print(spawnTable(spawns[0]))
+	return err
 }

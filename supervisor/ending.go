@@ -5,34 +5,26 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // stop brings the process down; then says what follows: STOPPED, STARTING (a
-// restart) or BACKOFF. limit cuts the time before KILL.
+// restart) or BACKOFF. limit cuts the time until KILL; 0: as configured.
 func (s *Service) stop(then State, limit time.Duration) {
-	wait := s.cfg.Stop.Timeout
-	if limit > 0 {
-		wait = min(wait, limit)
-	}
 	switch s.kept.State {
 	case Starting, Running:
-		s.cancel()
-		s.kept.Then = then
+		s.quit()
 		if s.proc == nil { // nothing was started yet
-			s.kept.Gen++ // what is under way is of no interest any more
+			s.kept.Then = then
 			s.followStop()
 			return
 		}
-		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", s.stopSignal(), "asked_by", s.kept.Asked)
-		s.enterStopping(then, wait)
-	case Stopping:
-		// The latest wish counts, and a shorter limit.
-		if then != Delayed {
-			s.kept.Then = then
-		}
-		if limit > 0 && time.Until(s.deadline) > limit && !s.kept.Killed {
-			s.setDeadline(limit)
-		}
+		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", SignalName(s.stopSignal()), "asked_by", s.kept.Asked)
+		s.enterStopping(then, limit)
+	case Stopping: // the latest wish counts, and a shorter limit
+		s.kept.Then = then
+		s.hasten(limit)
 		s.keep()
 	case Delayed, Exited, Fatal:
 		s.enter(Stopped, -1)
@@ -53,28 +45,67 @@ func (s *Service) stopSignal() syscall.Signal {
 }
 
 // enterStopping signals the group and waits for its end.
-func (s *Service) enterStopping(then State, wait time.Duration) {
-	s.kept.Then, s.kept.Killed, s.dumped, s.poll = then, false, false, firstPoll
-	s.enter(Stopping, wait)
+func (s *Service) enterStopping(then State, limit time.Duration) {
+	s.kept.Then, s.kept.Signaled, s.kept.Dumped, s.kept.Killed = then, false, false, false
+	s.kept.KillBy, s.poll = 0, firstPoll
+	if limit > 0 {
+		s.kept.KillBy = s.world.Now() + int64(limit)
+	}
+	s.enter(Stopping, s.patience(limit))
+	s.signalStop()
+}
+
+// signalStop asks the group to end, once: many programs take a second request
+// for impatience.
+func (s *Service) signalStop() {
 	s.proc.SignalGroup(s.stopSignal())
 	s.proc.SignalGroup(syscall.SIGCONT) // a stopped process cannot obey
-	if _, ended := s.proc.Exit(); ended {
-		s.awaitGroup()
-	}
+	s.kept.Signaled = true
+	s.keep()
 }
 
 // Times of the escalation.
 const (
 	firstPoll = 2 * time.Millisecond // between looks at a group whose leader is gone
 	lastPoll  = 100 * time.Millisecond
-	dumpTime  = time.Second // for a thread dump before KILL
+	dumpTime  = time.Second            // for a thread dump before KILL
+	dumpLeast = 100 * time.Millisecond // with less a thread dump is not worth the wait
 )
+
+// patience is how long the stop signal may take to work. A limit includes the
+// time for the thread dump.
+func (s *Service) patience(limit time.Duration) time.Duration {
+	if limit <= 0 {
+		return s.cfg.Stop.Timeout
+	}
+	if s.dumps() && !s.kept.Dumped {
+		limit = max(limit-dumpTime, limit/2)
+	}
+	return min(s.cfg.Stop.Timeout, limit)
+}
+
+// hasten cuts the time of a stop that is under way.
+func (s *Service) hasten(limit time.Duration) {
+	by := s.world.Now() + int64(limit)
+	if limit <= 0 || s.kept.Killed || s.kept.KillBy != 0 && s.kept.KillBy <= by {
+		return
+	}
+	s.kept.KillBy = by
+	if wait := s.patience(limit); wait < s.stopLeft() {
+		s.setDeadline(wait)
+		if s.leaderGone() {
+			s.awaitGroup()
+		}
+	}
+}
+
+// leaderGone says whether the end of the process itself has been dealt with.
+func (s *Service) leaderGone() bool { return s.kept.UpSince == 0 }
 
 // stopDeadline escalates: thread dump, KILL, and then again and again. While the
 // leader is gone the deadline is also the next look at the group.
 func (s *Service) stopDeadline() {
-	_, ended := s.proc.Exit()
-	if ended && len(s.proc.Members()) == 0 {
+	if s.leaderGone() && len(s.proc.Members()) == 0 {
 		s.groupGone()
 		return
 	}
@@ -82,20 +113,19 @@ func (s *Service) stopDeadline() {
 		s.nextPoll(left)
 		return
 	}
-	switch {
-	case !ended && !s.dumped && !s.kept.Killed && s.dump():
-		s.dumped = true
-		s.setDeadline(dumpTime)
+	if wait, ok := s.dump(); ok {
+		s.kept.Dumped = true
+		s.setDeadline(wait)
 		s.keep()
-	default:
-		if !s.kept.Killed {
-			s.log.Warn("service does not stop, killing it", "pid", s.proc.Pid(), "members", s.proc.Members())
-		}
+		return
+	}
+	if !s.kept.Killed {
+		s.log.Warn("service does not stop, killing it", "pid", s.proc.Pid(), "members", s.proc.Members())
 		s.kept.Killed = true
-		s.proc.SignalGroup(syscall.SIGKILL)
-		s.nextPoll(time.Hour)
 		s.keep()
 	}
+	s.proc.SignalGroup(syscall.SIGKILL)
+	s.nextPoll(lastPoll)
 }
 
 // stopLeft is how much of the configured time is left.
@@ -110,24 +140,35 @@ func (s *Service) nextPoll(left time.Duration) {
 	s.poll = min(2*s.poll, lastPoll)
 }
 
-// dump asks for a thread dump, and says whether one will come.
-func (s *Service) dump() bool {
-	if s.cfg.Stop.ThreadDump == nil || !*s.cfg.Stop.ThreadDump || s.launch == nil || s.launch.DumpSignal == 0 ||
-		!s.proc.Catches(s.launch.DumpSignal) {
-		return false
+// dumps says whether the service can make a thread dump and shall.
+func (s *Service) dumps() bool {
+	return s.cfg.Stop.ThreadDump != nil && *s.cfg.Stop.ThreadDump && s.launch != nil && s.launch.DumpSignal != 0
+}
+
+// dump asks for a thread dump, and says how long it may take; false: none will
+// come.
+func (s *Service) dump() (time.Duration, bool) {
+	wait := dumpTime
+	if s.kept.KillBy != 0 {
+		wait = min(wait, time.Duration(s.kept.KillBy-s.world.Now()))
+	}
+	if s.leaderGone() || s.kept.Dumped || s.kept.Killed || wait < dumpLeast || !s.dumps() || !s.proc.Catches(s.launch.DumpSignal) {
+		return 0, false
 	}
 	s.log.Warn("service does not stop, asking for a thread dump", "pid", s.proc.Pid())
-	return s.proc.Signal(s.launch.DumpSignal) == nil
+	return wait, s.proc.Signal(s.launch.DumpSignal) == nil
 }
 
 // exited handles the end of the process.
-func (s *Service) exited() {
-	x, _ := s.proc.Exit()
-	info := &ExitInf{Code: x.Code, Signal: x.Signal, Core: x.Core, At: time.Now(), Asked: s.kept.Asked}
+func (s *Service) exited(x proc.Exit) {
+	info := &ExitInf{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.kept.Asked}
 	info.Success = slices.Contains(s.cfg.SuccessCodes, x.Status()) ||
-		s.kept.Asked != "" && x.Signal == s.stopSignal()
+		s.kept.Asked != "" && x.Status() == 128+int(s.stopSignal()) // by it, or by itself in the manner of shells and JVMs
 	s.kept.Exit = info
-	ran := time.Duration(x.At - s.kept.UpSince).Round(time.Millisecond)
+	if s.kept.State == Running && s.kept.Deadline != 0 && x.At >= s.kept.Deadline {
+		s.forgive() // it had been stable; the timer only comes later than we do
+	}
+	ran := max(time.Duration(x.At-s.kept.UpSince), 0).Round(time.Millisecond)
 	s.kept.UpSince = 0
 	s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 	switch s.kept.State {
@@ -138,17 +179,19 @@ func (s *Service) exited() {
 	default:
 		p := s.proc
 		if !info.Success || s.kept.State == Starting {
-			s.kept.Reason = info.String()
+			why := info.String()
 			if s.kept.State == Starting {
-				s.kept.Reason += " before it was ready"
+				why += " before it was ready"
 			}
+			s.blame(why)
 			s.explain()
 		}
-		s.cancel()
+		s.quit()
 		// What the leader leaves behind would be in the way of the next start.
 		if len(p.Members()) > 0 {
-			s.enterStopping(Delayed, s.cfg.Stop.Timeout)
+			s.enterStopping(Delayed, 0)
 			p.Ack()
+			s.awaitGroup()
 			return
 		}
 		s.proc = nil
@@ -187,7 +230,7 @@ func (s *Service) followStop() {
 		s.settle(s.kept.Exit != nil && s.kept.Exit.Success && s.kept.Reason == "")
 	default:
 		if s.kept.Asked != "" && s.kept.Exit != nil && s.kept.Exit.Success {
-			s.kept.Reason = ""
+			s.blame("")
 		}
 		s.enter(Stopped, -1)
 	}

@@ -21,8 +21,14 @@ func (b Backoff) wait(n int, random float64) time.Duration {
 // history counts starts within a time. Times are CLOCK_BOOTTIME, ns.
 type history []int64
 
+// maxHistory bounds what the bag must hold; a limit above it is none.
+const maxHistory = 1000
+
 // add notes a start and forgets those that are too old.
 func (h *history) add(now int64, within time.Duration) {
+	if len(*h) == maxHistory {
+		*h = slices.Delete(*h, 0, 1)
+	}
 	*h = slices.DeleteFunc(*h, func(t int64) bool { return now-t >= int64(within) })
 	*h = append(*h, now)
 }

@@ -131,7 +131,7 @@ func RunCommand(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int,
 	if err != nil {
 		return 0, "", err
 	}
-	defer log.Close()
+	defer log.Close() // may come while a descendant still writes
 	spec.Log = log
 	p, err := m.Start(ctx, spec)
 	if err != nil {
@@ -147,9 +147,14 @@ func RunCommand(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int,
 		}
 		err = ctx.Err()
 	}
-	defer p.Done()
 	x, ended := p.Exit()
-	if !ended {
+	if ended {
+		p.Done()
+	} else {
+		go func() { // ends with the process
+			<-p.Exited()
+			p.Done()
+		}()
 		return 0, "", fmt.Errorf("cannot end %s (pid %d): it does not die", spec.Argv[0], p.Pid())
 	}
 	return x.Status(), log.Text(), err

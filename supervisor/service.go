@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"syscall"
@@ -46,6 +46,7 @@ type happening struct {
 	launch *Launch
 	err    error
 	text   string
+	late   bool // the word of Launch.Explain, which may come in any later state
 }
 
 // Service keeps one service running. One goroutine owns its state; others send
@@ -60,6 +61,9 @@ type Service struct {
 
 	requests   chan request
 	happened   chan happening
+	life       context.Context // of everything that is done for the service; over when run is
+	end        context.CancelFunc
+	output     func() output // what the service writes; nil: it is not captured
 	snap       atomic.Pointer[Snapshot]
 	plan       atomic.Pointer[planEntry]
 	process    atomic.Pointer[Process] // nil: none
@@ -70,12 +74,13 @@ type Service struct {
 	deadline time.Time
 	proc     Process
 	launch   *Launch
-	cancel   context.CancelFunc // ends what the present start has under way
-	seen     atomic.Int64       // how far Watch has read the log
+	cancel   context.CancelFunc // ends Prepare and the probe of the present start
+	watcher  *watcher           // of the present start; nil: its output is not watched
+	blamed   uint64             // the start that kept.Reason speaks of; 0: none
 	probeErr string
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
-	dumped   bool          // a thread dump was asked for in this stop
+	fresh    bool          // nothing was resumed
 }
 
 // kept is the state of a service that a new supervisor gets back. Times are
@@ -91,10 +96,14 @@ type kept struct {
 	UpSince  int64          `json:"up_since"`  // of the process
 	Deadline int64          `json:"deadline"`  // 0: none
 	Then     State          `json:"then"`      // STOPPING: what follows
+	Signaled bool           `json:"signaled"`  // STOPPING: the stop signal was sent
 	Killed   bool           `json:"killed"`    // STOPPING: KILL was sent
+	Dumped   bool           `json:"dumped"`    // STOPPING: a thread dump was asked for
+	KillBy   int64          `json:"kill_by"`   // STOPPING: the end of the limit that came with the request; 0: none
 	StopSig  syscall.Signal `json:"stop_sig"`  // instead of the configured signal; 0: none
 	Asked    string         `json:"asked"`     // who asked for the stop; empty: nobody
 	Exit     *ExitInf       `json:"exit"`      // of the latest process
+	Previous *ExitInf       `json:"previous"`  // how the process before the latest ended
 	Reason   string         `json:"reason"`    // why it is not up
 	Notes    []string       `json:"notes"`     // what the last start found
 	LogStart int64          `json:"log_start"` // where the latest process's output begins
@@ -113,7 +122,14 @@ type ExitInf struct {
 // newService makes a service that rests in STOPPED.
 func newService(name string, cfg Config, l Launcher, world Starter, log hclog.Logger) *Service {
 	s := &Service{name: name, cfg: cfg, launcher: l, world: world, log: log.With("name", name), random: rand.Float64,
-		requests: make(chan request), happened: make(chan happening, 16), cancel: func() {}}
+		requests: make(chan request), happened: make(chan happening, 16), cancel: func() {}, fresh: true}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.output = func() output {
+		if l := world.Log(name); l != nil {
+			return l
+		}
+		return nil // not a *proc.Log that is nil within an interface
+	}
 	s.kept.State, s.kept.Since = Stopped, world.Now()
 	s.publish()
 	return s
@@ -121,6 +137,7 @@ func newService(name string, cfg Config, l Launcher, world Starter, log hclog.Lo
 
 // run owns the service until ctx is done.
 func (s *Service) run(ctx context.Context) {
+	defer s.end()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -135,22 +152,37 @@ func (s *Service) run(ctx context.Context) {
 		}
 		select {
 		case r := <-s.requests:
+			s.takeExit()
 			s.request(r)
 		case h := <-s.happened:
-			late := h.err == errExplained && s.kept.State != Running // of the start before
-			if h.gen == s.kept.Gen || late {
+			s.takeExit()
+			switch {
+			case h.late:
+				s.explained(h)
+			case h.gen == s.kept.Gen:
 				s.handle(h)
 			}
 		case <-exited:
-			s.exited()
+			s.takeExit()
 		case <-timer.C:
+			s.takeExit()
 			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
 				s.handle(happening{event: EvDeadline})
 			}
 		case <-ctx.Done():
-			s.cancel()
 			return
 		}
+	}
+}
+
+// takeExit deals with the end of the process before anything that was seen after
+// it: a dead process does not become ready, and a stop does not hide how it died.
+func (s *Service) takeExit() {
+	if s.proc == nil || s.kept.UpSince == 0 {
+		return
+	}
+	if x, ended := s.proc.Exit(); ended {
+		s.exited(x)
 	}
 }
 
@@ -159,7 +191,7 @@ func (s *Service) request(r request) {
 	switch r.event {
 	case EvStop:
 		s.kept.Asked = r.by
-		if r.sig != 0 {
+		if r.sig != 0 && s.kept.State != Stopping { // there another one was sent already
 			s.kept.StopSig = r.sig
 		}
 		s.stop(Stopped, r.limit)
@@ -218,16 +250,10 @@ func (s *Service) handle(h happening) {
 		}
 	case Stopped, Exited:
 	}
-	if h.event == EvFailed && h.err == errExplained {
-		s.explained(h.text)
-	}
 }
 
 // forgive forgets the failures that count against the service.
 func (s *Service) forgive() { s.kept.InARow, s.kept.Starts, s.kept.Slow = 0, nil, false }
-
-// errExplained marks the late word of Launch.Explain.
-var errExplained = errors.New("explained")
 
 // enter is the only way into a state: the deadline belongs to it, so a timer of
 // one state can never fire in another.
@@ -240,13 +266,22 @@ func (s *Service) enter(st State, limit time.Duration) {
 	if st == Exited || st == Fatal {
 		defer s.world.Rested()
 	}
-	if st == Stopped {
-		for _, w := range s.waiters {
-			w <- nil
-		}
-		s.waiters = nil
-	}
 	s.keep()
+	if st != Stopping {
+		s.answer()
+	}
+}
+
+// answer tells those who wait for a stop how it ended.
+func (s *Service) answer() {
+	var err error
+	if s.kept.State != Stopped {
+		err = fmt.Errorf("cannot leave %q stopped: it was asked to start again meanwhile", s.name)
+	}
+	for _, w := range s.waiters {
+		w <- err
+	}
+	s.waiters = nil
 }
 
 // setDeadline replaces the state's deadline; a negative limit: none.
@@ -262,12 +297,16 @@ func (s *Service) ask(ctx context.Context, r request) error {
 	r.reply = make(chan error, 1)
 	select {
 	case s.requests <- r:
+	case <-s.life.Done():
+		return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
 	case err := <-r.reply:
 		return err
+	case <-s.life.Done():
+		return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

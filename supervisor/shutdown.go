@@ -122,7 +122,7 @@ func (s *Supervisor) hurry(ctx context.Context) {
 	s.log.Warn("asked to stop again: killing what is left")
 	for _, name := range s.order {
 		svc := s.services[name]
-		if svc.snap.Load().State == Stopping {
+		if !svc.snap.Load().Settled { // it may not have heard of the stop yet
 			go svc.ask(ctx, request{event: EvStop, by: "a second request", limit: time.Millisecond}) // ends with the stop, or with ctx
 		}
 	}
@@ -150,10 +150,16 @@ func (s *Supervisor) code(st stopState) int {
 	if svc == nil {
 		return 0
 	}
-	x := svc.snap.Load().Exit
+	snap := svc.snap.Load()
+	x := snap.Exit
+	if x == nil {
+		x = snap.Previous // stopped in the middle of a start
+	}
 	switch {
-	case x == nil && svc.plan.Load() != nil:
+	case snap.Exit == nil && svc.plan.Load() != nil:
 		return 128 + int(syscall.SIGKILL) // it is being killed with the container
+	case x == nil && s.opts.Command:
+		return 128 + int(syscall.SIGTERM) // asked to stop before it was started
 	case x == nil:
 		return 0
 	case st.For == "" && x.Success && !s.opts.Command:

@@ -19,14 +19,15 @@ type Snapshot struct {
 	Pid       int         `json:"pid,omitempty"` // 0: no process
 	Since     time.Time   `json:"since"`         // in this state
 	UpSince   *time.Time  `json:"up_since,omitempty"`
-	Restarts  int         `json:"restarts"`              // by policy, since it was last asked for
-	Reason    string      `json:"reason,omitempty"`      // why it is not up, or failed last
-	Waiting   string      `json:"waiting_for,omitempty"` // STARTING: what the last look at readiness found
-	Exit      *ExitInf    `json:"exit,omitempty"`        // how the latest process ended
-	Next      *time.Time  `json:"next_start,omitempty"`  // BACKOFF, FATAL: when it is tried again
-	Deadline  *time.Time  `json:"deadline,omitempty"`    // STARTING, STOPPING: when patience ends
-	Left      []int       `json:"left,omitempty"`        // STOPPING: members of its group that live on without their leader
-	Notes     []string    `json:"notes,omitempty"`       // what the start found
+	Restarts  int         `json:"restarts"`                // by policy, since it was last asked for
+	Reason    string      `json:"reason,omitempty"`        // why it is not up, or failed last
+	Waiting   string      `json:"waiting_for,omitempty"`   // STARTING: what the last look at readiness found
+	Exit      *ExitInf    `json:"exit,omitempty"`          // how the latest process ended
+	Previous  *ExitInf    `json:"previous_exit,omitempty"` // how the one before ended
+	Next      *time.Time  `json:"next_start,omitempty"`    // BACKOFF, FATAL: when it is tried again
+	Deadline  *time.Time  `json:"deadline,omitempty"`      // STARTING, STOPPING: when patience ends
+	Left      []int       `json:"left,omitempty"`          // STOPPING: members of its group that live on without their leader
+	Notes     []string    `json:"notes,omitempty"`         // what the start found
 	Output    *proc.Stats `json:"output,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
 	Settled bool `json:"-"`
@@ -47,7 +48,7 @@ func (s *Service) Snapshot() Snapshot {
 func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
-		Exit: k.Exit, Notes: k.Notes, Essential: s.cfg.Essential, gen: k.Gen}
+		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential, gen: k.Gen}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)
 		snap.UpSince = &t
@@ -111,17 +112,26 @@ func (s *Service) resume(state []byte, p Process) error {
 		s.kept = kept{State: Stopped, Since: s.world.Now()}
 		return err
 	}
-	left := time.Duration(-1)
+	s.fresh = false
 	if s.kept.Deadline != 0 {
-		left = max(time.Duration(s.kept.Deadline-s.world.Now()), 0)
-		s.deadline = time.Now().Add(left)
+		s.deadline = time.Now().Add(max(time.Duration(s.kept.Deadline-s.world.Now()), 0))
 	}
 	s.poll = firstPoll
-	if p != nil && s.kept.State != Starting && s.kept.State != Running && s.kept.State != Stopping {
-		p.Done() // its end had been dealt with; only the word of that was missing
-		p = nil
+	switch s.kept.State {
+	case Starting, Running, Stopping:
+		s.proc = p
+	default:
+		if p != nil { // its end had been dealt with; only the word of that was missing
+			go endStray(p) // ends with the process
+		}
 	}
-	s.proc = p
+	if s.proc != nil && s.kept.UpSince == 0 {
+		// Either the pid came into the bag and our state did not, or its end is dealt
+		// with and only its group is still of interest.
+		if _, ended := p.Exit(); !ended || s.kept.State != Stopping {
+			s.kept.UpSince = s.world.Now()
+		}
+	}
 	s.publish()
 	return nil
 }
@@ -148,15 +158,15 @@ func (s *Service) pickUp() {
 			left := time.Until(s.deadline)
 			s.enterStarting()
 			s.setDeadline(max(left, 0))
+			s.keep()
 			return
-		}
-		if s.kept.UpSince == 0 {
-			s.kept.UpSince = s.world.Now()
 		}
 		s.attach()
 		s.attend()
 	case Running:
 		if s.proc == nil { // its end is dealt with, but not in the bag: as if it ended now
+			s.kept.UpSince, s.kept.Exit = 0, nil
+			s.blame("ended while no supervisor worked; nobody knows how")
 			s.settle(false)
 			return
 		}
@@ -167,12 +177,15 @@ func (s *Service) pickUp() {
 			return
 		}
 		s.attach()
-		if _, ended := s.proc.Exit(); ended && s.kept.UpSince == 0 {
-			s.awaitGroup()
-		} else if !s.kept.Killed { // the signal may not have been sent: once more does no harm
-			s.proc.SignalGroup(s.stopSignal())
+		if !s.kept.Signaled {
+			s.signalStop()
 		}
-	case Stopped, Delayed, Exited, Fatal:
+		if s.leaderGone() {
+			s.awaitGroup()
+		}
+	case Exited, Fatal:
+		s.world.Rested() // nobody may have heard it
+	case Stopped, Delayed:
 	}
 	s.publish()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
@@ -12,11 +13,13 @@ import (
 // enterStarting begins a start: number, state in the bag, then the work.
 func (s *Service) enterStarting() {
 	s.kept.Gen++
-	s.kept.Asked, s.kept.Exit, s.kept.UpSince, s.kept.Killed = "", nil, 0, false
-	s.kept.StopSig = 0
-	s.proc, s.launch, s.probeErr = nil, nil, ""
-	s.enter(Starting, s.cfg.Ready.Within)
+	if s.kept.Exit != nil {
+		s.kept.Previous = s.kept.Exit
+	}
+	s.kept.Asked, s.kept.Exit, s.kept.UpSince, s.kept.StopSig = "", nil, 0, 0
 	ctx := s.begin()
+	s.proc, s.launch, s.watcher, s.probeErr = nil, nil, nil, ""
+	s.enter(Starting, s.cfg.Ready.Within)
 	gen := s.kept.Gen
 	go func() { // ends when Prepare does, which obeys ctx
 		launch, err := s.launcher.Prepare(ctx)
@@ -26,10 +29,18 @@ func (s *Service) enterStarting() {
 
 // begin makes the context of what one start has under way.
 func (s *Service) begin() context.Context {
-	s.cancel()
-	ctx, cancel := context.WithCancel(context.Background())
+	s.quit()
+	ctx, cancel := context.WithCancel(s.life)
 	s.cancel = cancel
 	return ctx
+}
+
+// quit ends what the present start has under way.
+func (s *Service) quit() {
+	s.cancel()
+	if s.watcher != nil {
+		s.watcher.stop()
+	}
 }
 
 // report hands an event to the service, unless it is of no interest any more.
@@ -44,6 +55,9 @@ func (s *Service) report(ctx context.Context, h happening) {
 func (s *Service) inStarting(h happening) {
 	switch h.event {
 	case EvSpawned:
+		if s.proc != nil {
+			return // nothing is ever started twice
+		}
 		if h.err != nil {
 			s.notBorn(h.err)
 			return
@@ -55,9 +69,7 @@ func (s *Service) inStarting(h happening) {
 		s.probeErr = h.err.Error()
 		s.publish()
 	case EvFailed:
-		if h.err != errExplained {
-			s.fail(h.text)
-		}
+		s.fail(h.text)
 	case EvDeadline:
 		if s.proc == nil {
 			s.notBorn(fmt.Errorf("cannot find out within %v what to start", s.cfg.Ready.Within))
@@ -76,10 +88,12 @@ func (s *Service) spawn(l *Launch) {
 	s.launch, s.kept.Notes = l, l.Notes
 	l.Spec.ID = fmt.Sprintf("%s.%d", s.name, s.kept.Gen)
 	if l.Spec.Stdout == nil {
-		l.Spec.Log = s.world.Log(s.name)
+		if l.Spec.Log = s.world.Log(s.name); l.Spec.Log == nil {
+			l.Spec.Stdout, l.Spec.Stderr = os.Stdout, os.Stderr
+		}
 	}
-	if l.Spec.Log != nil {
-		s.kept.LogStart = l.Spec.Log.End()
+	if out := s.output(); out != nil {
+		s.kept.LogStart = out.End()
 	}
 	s.keep() // where its output begins must be known before there is any
 	p, err := s.world.Start(context.Background(), l.Spec)
@@ -98,35 +112,12 @@ func (s *Service) spawn(l *Launch) {
 func (s *Service) attend() {
 	ctx := s.begin()
 	gen, p, l := s.kept.Gen, s.proc, s.launch
-	s.seen.Store(s.kept.LogStart)
-	matched := make(chan struct{})
-	if l.Watch != nil && s.world.Log(s.name) != nil {
-		go s.watch(ctx, gen, l, matched) // ends with ctx
-	} else {
-		s.seen.Store(1 << 62)
-	}
 	if l.Ready == nil && s.cfg.Ready.Log == "" {
 		s.ready()
 		return
 	}
-	go s.probe(ctx, gen, p, l, matched) // ends with ctx or when ready
-}
-
-// watch reads the output line by line.
-func (s *Service) watch(ctx context.Context, gen uint64, l *Launch, matched chan struct{}) {
-	open := true
-	s.world.Log(s.name).Lines(ctx, s.kept.LogStart, true, func(line proc.Line) error {
-		o := l.Watch(line.Text)
-		if o.Failed != "" {
-			s.report(ctx, happening{event: EvFailed, gen: gen, text: o.Failed})
-		}
-		if o.Match && open {
-			open = false
-			close(matched)
-		}
-		s.seen.Store(max(line.Offset, s.seen.Load()))
-		return nil
-	})
+	s.watcher = s.watch(l)
+	go s.probe(ctx, gen, p, l, s.watcher) // ends with ctx or when ready
 }
 
 // Times between two looks at readiness: quick at first, so that a fast service
@@ -134,13 +125,9 @@ func (s *Service) watch(ctx context.Context, gen uint64, l *Launch, matched chan
 const firstLook = 20 * time.Millisecond
 
 // probe looks until the service is ready.
-func (s *Service) probe(ctx context.Context, gen uint64, p Process, l *Launch, matched <-chan struct{}) {
-	if s.cfg.Ready.Log != "" {
-		select {
-		case <-matched:
-		case <-ctx.Done():
-			return
-		}
+func (s *Service) probe(ctx context.Context, gen uint64, p Process, l *Launch, w *watcher) {
+	if s.cfg.Ready.Log != "" && !s.awaitLine(ctx, gen, w) {
+		return
 	}
 	for pause := firstLook; l.Ready != nil; pause = min(2*pause, s.cfg.Ready.Every) {
 		err := s.look(ctx, l, p)
@@ -154,7 +141,10 @@ func (s *Service) probe(ctx context.Context, gen uint64, p Process, l *Launch, m
 			return
 		}
 	}
-	s.catchUp(ctx, p)
+	if w != nil { // one that says "failed" and answers must not count as ready
+		p.FlushOutput()
+		w.reach(ctx, s.output().End())
+	}
 	s.report(ctx, happening{event: EvReady, gen: gen})
 }
 
@@ -171,44 +161,24 @@ func (s *Service) look(ctx context.Context, l *Launch, p Process) error {
 	return err
 }
 
-// catchUp waits until everything that was written before now has been watched:
-// a service that says "failed" and answers must not count as ready.
-func (s *Service) catchUp(ctx context.Context, p Process) {
-	log := s.world.Log(s.name)
-	if log == nil {
-		return
-	}
-	p.FlushOutput()
-	end := log.End()
-	limit := time.After(2 * time.Second) // an unfinished line at the end is not watched
-	for s.seen.Load() < end {
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-limit:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // ready enters RUNNING.
 func (s *Service) ready() {
 	took := time.Duration(s.world.Now() - s.kept.UpSince).Round(time.Millisecond)
-	s.cancel()
-	s.kept.Reason, s.probeErr = "", ""
+	s.quit()
+	s.blame("")
+	s.probeErr = ""
 	s.enter(Running, s.cfg.Restart.Backoff.Reset)
 	s.log.Info("service is ready", "pid", s.proc.Pid(), "took", took)
 }
 
 // notBorn handles a start that made no process.
 func (s *Service) notBorn(err error) {
-	s.cancel()
+	s.quit()
 	if errors.Is(err, proc.ErrStopping) {
 		s.enter(Stopped, -1)
 		return
 	}
-	s.kept.Reason = err.Error()
+	s.blame(err.Error())
 	code := 1
 	var se *proc.StartError
 	if errors.As(err, &se) {
@@ -221,47 +191,8 @@ func (s *Service) notBorn(err error) {
 
 // fail gives up a start whose process lives.
 func (s *Service) fail(why string) {
-	s.kept.Reason = why
+	s.blame(why)
 	s.log.Error("service failed to start", "reason", why)
 	s.explain()
 	s.stop(Delayed, 0)
-}
-
-// explain asks for the cause of a failure, which may need a moment, and adds it
-// when it is known.
-func (s *Service) explain() {
-	if s.launch == nil || s.launch.Explain == nil {
-		return
-	}
-	gen, l := s.kept.Gen, s.launch
-	end := int64(0)
-	if log := s.world.Log(s.name); log != nil {
-		end = log.End()
-	}
-	watched := s.cancel // the watching goes on until it has seen the end
-	s.cancel = func() {}
-	go func() { // ends within explainTime
-		defer watched()
-		ctx, cancel := context.WithTimeout(context.Background(), explainTime)
-		defer cancel()
-		for s.seen.Load() < end && ctx.Err() == nil {
-			<-time.After(2 * time.Millisecond)
-		}
-		if text := l.Explain(ctx); text != "" {
-			s.happened <- happening{event: EvFailed, gen: gen, err: errExplained, text: text}
-		}
-	}()
-}
-
-// explainTime is how long the search for a cause may take.
-const explainTime = 3 * time.Second
-
-// explained puts the cause where the operator sees it.
-func (s *Service) explained(text string) {
-	if s.kept.Reason == text {
-		return
-	}
-	s.kept.Reason = text
-	s.log.Error("cause of the failure", "reason", text)
-	s.keep()
 }

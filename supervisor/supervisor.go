@@ -82,14 +82,14 @@ func New(m *proc.Manager, rec *proc.Recovered, defs []Definition, opts Options) 
 		}
 	}
 	for _, p := range latest {
-		go s.endStray(p) // ends with the process
+		go endStray(p) // ends with the process
 	}
 	return s
 }
 
 // endStray ends a process that no service claims: a probe's or an import's of an
 // earlier supervisor, or a service that is not configured any more.
-func (s *Supervisor) endStray(p *proc.Process) {
+func endStray(p Process) {
 	p.SignalGroup(syscall.SIGKILL)
 	<-p.Exited()
 	p.Done()
@@ -101,13 +101,16 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	resumed := rec.Starts > 1
+	_, begun := rec.Blobs[stopItem] // the container ends because an essential service is over
+	if begun = begun || rec.Stop > 0; begun {
+		s.m.Stopping() // before a service can start anything
+	}
 	for _, name := range s.order {
 		svc := s.services[name]
-		_, known := rec.Blobs[servicePrefix+name]
 		go func() { // ends with ctx
-			if known {
+			if !svc.fresh {
 				svc.pickUp()
-			} else if rec.Stop == 0 && svc.cfg.autostart() {
+			} else if !begun && svc.cfg.autostart() {
 				svc.start("the configuration")
 			}
 			svc.run(ctx)
@@ -118,7 +121,7 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 		s.log.Warn("took over from a supervisor that died", "number", rec.Starts, "processes", len(rec.Processes))
 	}
 	s.m.Adopted()
-	if rec.Stop > 0 {
+	if begun {
 		return s.shutdown(ctx, rec, rec.Stop, 0)
 	}
 	for {

@@ -30,6 +30,7 @@ func (w world) Log(name string) *proc.Log {
 	l, err := w.s.m.Log(name, 0)
 	if err != nil {
 		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
+		w.s.logs.Store(name, (*proc.Log)(nil)) // said once, not at every look
 		return nil
 	}
 	w.s.logs.Store(name, l)

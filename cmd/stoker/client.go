@@ -84,7 +84,6 @@ func logs(ctx context.Context, name string, o logOptions) error {
 	}
 	var gone time.Time
 	for {
-		before := last
 		err := c.Logs(ctx, name, o.lines, o.follow, last, show)
 		var refused *api.RefusedError
 		if !o.follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) {
@@ -93,8 +92,8 @@ func logs(ctx context.Context, name string, o logOptions) error {
 			}
 			return err
 		}
-		if last != before || gone.IsZero() {
-			gone = time.Now()
+		if !errors.Is(err, api.ErrNoSocket) || gone.IsZero() {
+			gone = time.Now() // it was there until this moment
 		}
 		if time.Since(gone) > 10*time.Second {
 			return fmt.Errorf("cannot follow the output of %s any more: %w", name, api.ErrNoSocket)

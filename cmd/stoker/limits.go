@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -14,7 +15,8 @@ func limits(w io.Writer, root, format string) error {
 	if format == "json" {
 		return printJSON(w, l)
 	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table strings.Builder
+	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	row := func(what, value, source string) { fmt.Fprintf(tw, "%s\t%s\t%s\n", what, value, source) }
 	row("LIMIT", "VALUE", "SAID BY")
 	version := "none"
@@ -34,8 +36,11 @@ func limits(w io.Writer, root, format string) error {
 	row("CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs)
 	row("memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit)
 	row("memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory)
-	if err := tw.Flush(); err != nil {
-		return err
+	tw.Flush() // a strings.Builder does not fail
+	for line := range strings.Lines(table.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
 	}
 	for _, warning := range l.Warnings {
 		fmt.Fprintf(w, "warning: %s: %s\n", warning.Code, warning.Message)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/supervisor"
@@ -134,6 +135,9 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 		}
 		out = append(out, how)
 	}
+	if s.Previous != nil && s.Pid != 0 {
+		out = append(out, "previous end: "+s.Previous.String()+", "+span(now.Sub(s.Previous.At))+" ago")
+	}
 	if s.Next != nil {
 		out = append(out, "next start in "+span(s.Next.Sub(now))+" (stoker start "+s.Name+" does not wait)")
 	}
@@ -145,10 +149,11 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 	return out
 }
 
-// printable keeps a service's words from steering the operator's terminal.
+// printable keeps a service's words from steering the operator's terminal, be it
+// by control characters or by those that turn the direction of writing.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if r != '\n' && r != '\t' && !unicode.IsGraphic(r) {
 			return '?'
 		}
 		return r

@@ -39,7 +39,7 @@ const settleTime = 2 * time.Second
 
 // supervise is the supervisor's main. sigs takes the signals that somebody sends
 // to it directly; those of the container come from the init.
-func supervise(sigs <-chan os.Signal, args []string) int {
+func supervise(sigs chan os.Signal, args []string) int {
 	// Garbage is cheaper than pages: the heap is a few hundred KiB.
 	debug.SetGCPercent(50)
 	outlets := &[2]*proc.Outlet{proc.NewOutlet(1), proc.NewOutlet(2)}
@@ -56,7 +56,7 @@ func supervise(sigs <-chan os.Signal, args []string) int {
 			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.InitPid())
 		}
 	}()
-	code := runSupervisor(m, rec, log, args)
+	code := runSupervisor(m, rec, log, sigs, args)
 	m.Flush(flushTime)
 	queue.flush(flushTime)
 	m.Final(code.code, code.grace)
@@ -70,7 +70,7 @@ type ending struct {
 }
 
 // runSupervisor runs the services until the container ends.
-func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, args []string) ending {
+func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs chan os.Signal, args []string) ending {
 	opts, help, err := parseRun(args)
 	if help && err == nil {
 		return ending{}
@@ -89,7 +89,10 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, args 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	serveAPI(ctx, m, rec, plan, &backend{Supervisor: sup, plan: plan}, log)
-	time.AfterFunc(settleTime, pid1.ReturnStartup)
+	time.AfterFunc(settleTime, func() {
+		pid1.CatchRest(sigs)
+		pid1.ReturnStartup()
+	})
 	code := sup.Run(ctx, rec)
 	return ending{code: code, grace: sup.Grace()}
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -20,22 +21,31 @@ const (
 // SocketFD is the descriptor on which a supervisor finds its wire.
 const SocketFD = 3
 
-// Catch asks for every signal that a process can get. It must be the first
-// statement of main: until then Go's runtime ends the process on most of
-// them, with no clean-up, even as PID 1. SIGCHLD stays out because its
-// delivery alone costs about 20 us for each child that ends, and SIGURG
-// because the runtime sends it to itself.
-func Catch() <-chan os.Signal {
+// Catch asks for the signals that would end or stop a Go program, or that a
+// parent may have left ignored: until then Go's runtime ends the process on
+// them, with no clean-up, even as PID 1, so it must be the first statement of
+// main. Each costs a hand-over between two threads, some 40 us; CatchRest asks
+// for the others when there is time.
+func Catch() chan os.Signal {
 	c := make(chan os.Signal, 128)
-	for n := syscall.Signal(1); n <= 64; n++ {
-		switch n {
-		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, 32, 33, 34:
-		default:
-			signal.Notify(c, n)
-		}
-	}
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE,
+		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCONT)
 	return c
 }
+
+// CatchRest asks for the other signals that a process can get. SIGCHLD stays out
+// because its delivery alone costs about 20 us for each child that ends, and
+// SIGURG because the runtime sends it to itself; the runtime ignores those from
+// 32 on if nobody asks for them.
+func CatchRest(c chan<- os.Signal) {
+	signal.Notify(c, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGABRT,
+		syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT,
+		syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGVTALRM, syscall.SIGPROF, syscall.SIGIO, syscall.SIGPWR, syscall.SIGSYS)
+}
+
+// returnDelay is after the first supervisor's first Ping: its services then have
+// had the processors to themselves.
+const returnDelay = 2 * time.Second
 
 // Options are what the init is told.
 type Options struct {
@@ -49,7 +59,7 @@ type Options struct {
 type initState struct {
 	opts    Options
 	pid1    bool
-	sigs    <-chan os.Signal
+	sigs    chan os.Signal
 	waiter  *waiter
 	bag     *bag
 	events  events
@@ -67,11 +77,12 @@ type initState struct {
 
 // Run is the init role. sigs comes from Catch. It returns the exit code of the
 // container when nothing is left to wait for.
-func Run(sigs <-chan os.Signal, opts Options) int {
+func Run(sigs chan os.Signal, opts Options) int {
 	i := &initState{
 		opts: opts, pid1: os.Getpid() == 1, sigs: sigs,
 		waiter: newWaiter(), bag: newBag(), log: newLogger(opts.Log), tty: saveTerminal(),
 	}
+	runtime.GOMAXPROCS(1) // nothing here can run in parallel: spare the hand-overs
 	closeOnExecFrom(3)
 	if !i.pid1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -249,7 +260,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
 	case Ping:
 		if !i.keeper.healthy && i.keeper.starts == 1 {
-			ReturnStartup()
+			time.AfterFunc(returnDelay, ReturnStartup)
 		}
 		i.keeper.healthy = true
 		i.bag.stopDraining()

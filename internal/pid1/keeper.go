@@ -140,8 +140,9 @@ func (i *initState) startSupervisor(now time.Time) {
 		i.failed(now)
 		return
 	}
-	if k.downSince.IsZero() {
+	if k.downSince.IsZero() { // the first one: while it starts there is time
 		k.downSince = now
+		CatchRest(i.sigs)
 	}
 	*k = keeper{pid: pid, conn: conn, starts: k.starts + 1, failures: k.failures, startedAt: now,
 		downSince: k.downSince, heardAt: now, stopFail: k.stopFail, awaitAck: i.stop > 0 && !i.events.stopAcked()}

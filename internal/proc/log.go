@@ -42,6 +42,7 @@ type Log struct {
 	pinned [2]int64 // bytes that are being passed on right now
 	behind int64    // bytes behind the pinned ones that were given back end here
 	notes  []string // markers to pass on before the next bytes
+	gap    bool     // the next bytes do not follow the last ones
 	passed chan struct{}
 	quit   bool
 	closed bool
@@ -265,7 +266,9 @@ func (l *Log) count(n int) error {
 
 // trim forgets whole segments beyond what is kept and gives their memory back.
 func (l *Log) trim() {
-	cut := l.ix.expire(l.end - l.keep)
+	// What a pipe holds comes at once when a supervisor takes over, faster than
+	// anybody reads: that much more is kept as long as it is not passed on.
+	cut := l.ix.expire(min(l.end-l.keep, max(l.ix.passed, l.end-l.keep-2*pipeSize)))
 	if a, b := l.pinned[0], l.pinned[1]; b > a && a < cut {
 		// These are being passed on to somebody slow: give back what is before and
 		// behind them.

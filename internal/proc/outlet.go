@@ -38,6 +38,15 @@ func (o *Outlet) turn(owner any) {
 	o.owner, o.midLine = owner, false
 }
 
+// endLine ends the line that owner has begun, if it has.
+func (o *Outlet) endLine(owner any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.owner == owner {
+		o.turn(nil)
+	}
+}
+
 // writeAll is write(2) until all is out, also where the descriptor, which we
 // share with others, does not block.
 func (o *Outlet) writeAll(p []byte) (int, error) {

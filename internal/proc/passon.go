@@ -31,8 +31,8 @@ func (l *Log) passOn() {
 	var held <-chan time.Time // runs out when the beginning of a line has waited enough
 	due := false
 	for {
-		l.passNotes()
 		p := l.portion(!due)
+		l.passNotes()
 		if p.n > 0 {
 			held, due = nil, false
 			l.passPortion(p)
@@ -87,12 +87,34 @@ func (l *Log) skipLost() {
 	if l.ix.passed >= start {
 		return
 	}
-	gone, lines := uint64(start-l.ix.passed), l.ix.startLines()-l.ix.passedLines
+	rest, restLines := l.restOfLine(start)
+	start += rest
+	gone, lines := uint64(start-l.ix.passed), l.ix.startLines()+restLines-l.ix.passedLines
 	l.ix.droppedBytes += gone
 	l.ix.droppedLines += lines
-	l.ix.passed, l.ix.passedLines = start, l.ix.startLines()
+	l.ix.passed, l.ix.passedLines = start, l.ix.startLines()+restLines
 	unix.Seek(l.sent, start, io.SeekStart)
+	l.gap = true
 	l.notes = append(l.notes, fmt.Sprintf("%d lines (%d bytes) of the output of %s were dropped here: it is not read fast enough", lines, gone, l.name))
+}
+
+// restOfLine is what must be skipped at off so that nothing begins in the middle
+// of a line whose beginning is gone. Where the byte before is gone too, one line
+// too many is skipped, and counted.
+func (l *Log) restOfLine(off int64) (n int64, lines uint64) {
+	seg, until, ok := l.ix.find(off, l.end)
+	if !ok || seg.off > off {
+		return 0, 0
+	}
+	b := l.buffer()[:min(until-off, chunkSize-1)+1]
+	got, err := unix.Pread(l.data, b, off-1)
+	if err != nil || got < 1 || b[0] == '\n' {
+		return 0, 0
+	}
+	if end := bytes.IndexByte(b[1:got], '\n'); end >= 0 {
+		return int64(end) + 1, 1
+	}
+	return 0, 0 // longer than a segment: its pieces are no lines anyway
 }
 
 // passPortion passes p on, or counts it as dropped where nobody reads.
@@ -115,9 +137,13 @@ func (l *Log) passPortion(p portion) {
 // passNotes writes the markers that wait.
 func (l *Log) passNotes() {
 	l.mu.Lock()
-	notes := l.notes
-	l.notes = nil
+	notes, gap := l.notes, l.gap
+	l.notes, l.gap = nil, false
 	l.mu.Unlock()
+	if gap { // what follows must not be taken for the rest of the line before
+		l.outs[0].endLine(l)
+		l.outs[1].endLine(l)
+	}
 	for _, n := range notes {
 		l.outs[1].Write([]byte("stoker: " + n + "\n"))
 	}

@@ -118,7 +118,7 @@ var scripts = map[string]play{
 		s.say("written %d", l.Stats().Lines)
 		var st unix.Stat_t
 		unix.Fstat(l.data, &st)
-		s.say("bounded %v", st.Blocks*512 < 1<<20)
+		s.say("bounded %v", st.Blocks*512 < DefaultKeep+2*pipeSize+1<<19)
 		os.WriteFile(s.dir+"/read", nil, 0o644)
 		s.m.Flush(5 * time.Second)
 		after := l.Stats()

@@ -99,7 +99,7 @@ func (p *Process) Ack() {
 
 // Done says that the exit has been dealt with and the process is of no interest
 // any more. Output of its descendants is captured for as long as they hold the
-// pipe.
+// pipe. A process that lives is left to itself: its end will be nobody's.
 func (p *Process) Done() {
 	p.mu.Lock()
 	p.over = true
@@ -116,7 +116,9 @@ func (p *Process) Done() {
 		} else {
 			p.m.remove(p)
 		}
-		p.m.ack(p.rec.Exit.Seq)
+		if p.rec.Exit != nil {
+			p.m.ack(p.rec.Exit.Seq)
+		}
 	})
 }
 

@@ -5,8 +5,8 @@ package tomcat
 type builtinMessage struct{ key, lang, text string }
 
 // builtinMessages are the few messages that must be known even if no jar can be
-// read; a language without a key falls back to English, as in Tomcat. A test
-// compares them with the Tomcat on the machine.
+// read; a language without a key falls back to English, as in Tomcat. Those of
+// the Tomcat at hand are read from its jars and added to them.
 func builtinMessages() []builtinMessage {
 	return []builtinMessage{
 		{"standardContext.startFailed", "", "Context [{0}] startup failed due to previous errors"},

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+var update = flag.Bool("update", false, "write the golden files and scripts anew")
+
+// TestMain builds the program itself: the init starts /proc/self/exe again as
+// the supervisor, and a test binary would not do for that.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	bin, err := os.MkdirTemp("", "stoker-bin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := 1
+	if err := build(filepath.Join(bin, "stoker")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		os.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+		code = m.Run()
+	}
+	os.RemoveAll(bin)
+	os.Exit(code)
+}
+
+// build builds the program as make does, or with STOKER_TEST_RACE=1 with the
+// race detector.
+func build(path string) error {
+	args := []string{"build", "-buildvcs=false", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest",
+		"-ldflags", "-X main.version=v0.0.0-test", "-o", path}
+	cgo := "CGO_ENABLED=0"
+	if os.Getenv("STOKER_TEST_RACE") == "1" {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(args, ".")...)
+	cmd.Env = append(os.Environ(), cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build stoker: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", os.Getenv("PATH"))
+			e.Setenv("STOKER_SOCKET", e.Getenv("WORK")+"/api.sock")
+			e.Setenv("JAVA_HOME", os.Getenv("JAVA_HOME"))
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "root":
+				return os.Getuid() == 0, nil
+			case "java":
+				return wanted(t, "java")
+			case "javac":
+				return wanted(t, "javac")
+			}
+			return false, fmt.Errorf("there is no condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await":          await,
+			"kill-init":      killInit,
+			"killsupervisor": killSupervisor,
+			"exits":          exits,
+			"killservice":    killService,
+			"samepid":        samePid,
+		},
+	})
+}
+
+// wanted says whether a program is there. Where everything is to be tested its
+// absence is a failure.
+func wanted(t *testing.T, program string) (bool, error) {
+	_, err := exec.LookPath(program)
+	if err != nil && os.Getenv("STOKER_CI") == "1" {
+		return false, err
+	}
+	if err != nil {
+		t.Logf("%s is not here: what needs it is skipped", program)
+	}
+	return err == nil, nil
+}
+
+// exits CODE COMMAND... wants that exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code command args")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// awaitTime bounds await.
+const awaitTime = 30 * time.Second
+
+// await PATTERN COMMAND... runs the command until its output matches.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: await pattern command args")
+	}
+	re, err := regexp.Compile(args[0])
+	ts.Check(err)
+	limit := time.After(awaitTime)
+	for {
+		err := ts.Exec(args[1], args[2:]...)
+		if re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-limit:
+			ts.Fatalf("nothing matched %q within %v; the last error was %v", args[0], awaitTime, err)
+		}
+	}
+}
+
+// initPid finds the stoker that runs in the background.
+func initPid(ts *testscript.TestScript) int {
+	for _, cmd := range ts.BackgroundCmds() {
+		if filepath.Base(cmd.Path) == "stoker" && len(cmd.Args) > 1 && cmd.Args[1] == "run" {
+			return cmd.Process.Pid
+		}
+	}
+	ts.Fatalf("no stoker runs in the background")
+	return 0
+}
+
+// kill-init SIGNAL
+func killInit(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "PIPE": syscall.SIGPIPE}
+	ts.Check(syscall.Kill(initPid(ts), signals[args[0]]))
+}
+
+// killsupervisor kills the supervisor with SIGKILL.
+func killSupervisor(ts *testscript.TestScript, _ bool, _ []string) {
+	init := initPid(ts)
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", init))
+	ts.Check(err)
+	for _, task := range tasks {
+		data, err := os.ReadFile(task)
+		if err != nil {
+			continue
+		}
+		for _, child := range strings.Fields(string(data)) {
+			line, err := os.ReadFile("/proc/" + child + "/cmdline")
+			if argv := strings.Split(string(line), "\x00"); err == nil && len(argv) > 1 && argv[1] == superviseCommand {
+				var pid int
+				fmt.Sscan(child, &pid)
+				ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+				return
+			}
+		}
+	}
+	ts.Fatalf("init %d has no supervisor", init)
+}
+
+// pidOf reads the pid of a service out of status -o json.
+func pidOf(ts *testscript.TestScript, text, name string) int {
+	var st api.Status
+	ts.Check(json.Unmarshal([]byte(text), &st))
+	for _, s := range st.Services {
+		if s.Name == name && s.Pid != 0 {
+			return s.Pid
+		}
+	}
+	ts.Fatalf("%s has no process:\n%s", name, text)
+	return 0
+}
+
+// killservice SERVICE kills its process with SIGKILL.
+func killService(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("stoker", "status", "-o", "json"))
+	ts.Check(syscall.Kill(pidOf(ts, ts.ReadFile("stdout"), args[0]), syscall.SIGKILL))
+}
+
+// samepid FILE SERVICE wants that the service has the process that FILE tells of.
+func samePid(ts *testscript.TestScript, _ bool, args []string) {
+	before := pidOf(ts, ts.ReadFile(args[0]), args[1])
+	ts.Check(ts.Exec("stoker", "status", "-o", "json"))
+	if now := pidOf(ts, ts.ReadFile("stdout"), args[1]); now != before {
+		ts.Fatalf("%s has pid %d now, and had %d", args[1], now, before)
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	_, missing := config.Load(config.Options{File: "/nowhere/stoker.yaml"})
+	for _, tc := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"any", errors.New("x"), codeFailed},
+		{"hint with a code", fmt.Errorf("outer: %w", &hintError{errors.New("x"), "y", codeUsage}), codeUsage},
+		{"hint without one", &hintError{errors.New("x"), "y", 0}, codeFailed},
+		{"hint around what has one", &hintError{api.ErrNoSocket, "y", 0}, codeNoSocket},
+		{"configuration", fmt.Errorf("outer: %w", missing), codeConfig},
+		{"forbidden", &api.RefusedError{Status: 403}, codeRefused},
+		{"no such service", fmt.Errorf("outer: %w", &api.RefusedError{Status: 404}), codeNoThing},
+		{"stopping", &api.RefusedError{Status: 503}, codeFailed},
+		{"nobody answers", fmt.Errorf("outer: %w", api.ErrNoSocket), codeNoSocket},
+		{"program missing", &proc.StartError{Path: "/x", Err: syscall.ENOENT}, 127},
+		{"program not executable", &proc.StartError{Path: "/x", Err: syscall.EACCES}, 126},
+	} {
+		if got := exitCode(tc.err); got != tc.want {
+			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestWantsHelp(t *testing.T) {
+	for line, want := range map[string]bool{"": false, "--help": true, "-h": true, "--set a=b --help": false, "-- ls --help": false,
+		"ls --help": false, "--with-services -h": true, "--": false} {
+		if got := wantsHelp(strings.Fields(line)); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// golden compares with a file of testdata, or writes it with -update.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s has\n%s\nand this came:\n%s", path, want, got)
+	}
+}
+
+// now is the moment at which the tests look.
+func now() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+// at gives a time around now.
+func at(d time.Duration) *time.Time {
+	t := now().Add(d)
+	return &t
+}
+
+// snapshots are a service in each state, and in the worst of them.
+func snapshots() map[string]api.Status {
+	one := func(s supervisor.Snapshot) api.Status {
+		s.Name = "tomcat"
+		return api.Status{Version: "v1", Services: []supervisor.Snapshot{s}}
+	}
+	until := now().Add(5300 * time.Millisecond)
+	return map[string]api.Status{
+		"stopped": one(supervisor.Snapshot{State: supervisor.Stopped,
+			Exit: &supervisor.ExitInf{Code: 143, At: *at(-3 * time.Minute), Asked: "uid 0 by the API", Success: true}}),
+		"starting": one(supervisor.Snapshot{State: supervisor.Starting, Pid: 42, UpSince: at(-1200 * time.Millisecond), Deadline: at(118 * time.Second),
+			Waiting: "GET http://127.0.0.1:8080/app/health: connection refused (nothing listens there)", Notes: []string{"JVM 17.0.21 in /opt/java/openjdk (JAVA_HOME)"}}),
+		"running": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-26 * time.Hour), Restarts: 2,
+			Reason: "not shown while it runs", Exit: &supervisor.ExitInf{Code: 1, At: *at(-27 * time.Hour)}}),
+		"backoff": one(supervisor.Snapshot{State: supervisor.Delayed, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
+			Exit: &supervisor.ExitInf{Code: 1, At: *at(-100 * time.Millisecond)}}),
+		"stopping": one(supervisor.Snapshot{State: supervisor.Stopping, Pid: 42, UpSince: at(-time.Hour), Deadline: at(4 * time.Second)}),
+		"stopping-left": one(supervisor.Snapshot{State: supervisor.Stopping, Left: []int{77, 78}, Deadline: at(-time.Second),
+			Exit: &supervisor.ExitInf{Code: -1, Signal: 9, At: *at(-2 * time.Second)}}),
+		"exited": one(supervisor.Snapshot{State: supervisor.Exited, Exit: &supervisor.ExitInf{Code: -1, Signal: 11, Core: true, At: *at(-90 * time.Second)},
+			Reason: "killed by signal 11 (SEGV), core dumped"}),
+		"fatal": one(supervisor.Snapshot{State: supervisor.Fatal, Restarts: 5, Next: at(287 * time.Second),
+			Reason: "cannot use the JVM options: cannot use \"-Xmx\" (user jvm.options:2): its value is missing\ncannot use \"-version\""}),
+		"chinese": one(supervisor.Snapshot{State: supervisor.Fatal, Reason: "上下文 [/app] 启动失败: 子容器启动失败 (web.xml:12)"}),
+		"control": one(supervisor.Snapshot{State: supervisor.Fatal, Reason: "\x1b[2J\x1b[1;1Hall is well\a\r\u009b31m\x7f, tab\tkept, \u202eno turning\u2066, 全角　空格"}),
+		"output": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Second),
+			Output: &proc.Stats{Lines: 1e6, DroppedLines: 12, LostLines: 3}}),
+		"end": {Version: "v1", Stopping: &until, Services: []supervisor.Snapshot{
+			{Name: "a", State: supervisor.Stopping, Pid: 7, UpSince: at(-time.Minute), Deadline: at(3 * time.Second)},
+			{Name: "a-longer-name", State: supervisor.Stopped}}},
+	}
+}
+
+func TestStatusOfEachState(t *testing.T) {
+	seen := map[supervisor.State]bool{}
+	for name, st := range snapshots() {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := printStatus(&b, st, now(), false); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, filepath.Join("status", name+".golden"), b.Bytes())
+			for _, r := range b.String() {
+				if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+					t.Errorf("the control character %q reaches the terminal", r)
+				}
+			}
+		})
+		for _, s := range st.Services {
+			seen[s.State] = true
+		}
+	}
+	for _, st := range supervisor.States() {
+		if !seen[st] {
+			t.Errorf("no test shows %s", st)
+		}
+	}
+}
+
+func TestColourOnlyForTheState(t *testing.T) {
+	st := snapshots()["running"]
+	st.Services[0].Name = "RUNNING" // cannot be configured, and would be coloured in its place
+	var plain, colour bytes.Buffer
+	printStatus(&plain, st, now(), false)
+	printStatus(&colour, st, now(), true)
+	strip := strings.NewReplacer("\x1b[32m", "", "\x1b[0m", "")
+	if got := strip.Replace(colour.String()); got != plain.String() {
+		t.Errorf("without its colour it is %q, want %q", got, plain.String())
+	}
+	if n := strings.Count(colour.String(), "\x1b["); n != 2 {
+		t.Errorf("%d colour changes, want 2:\n%q", n, colour.String())
+	}
+	if colourful(&plain) {
+		t.Error("a buffer counts as a terminal")
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second:                    "0s",
+		0:                               "0s",
+		40 * time.Millisecond:           "0s",
+		1250 * time.Millisecond:         "1.3s",
+		9940 * time.Millisecond:         "9.9s",
+		9960 * time.Millisecond:         "10s",
+		10400 * time.Millisecond:        "10s",
+		time.Minute:                     "1m",
+		61 * time.Second:                "1m1s",
+		time.Hour:                       "1h0m",
+		90 * time.Minute:                "1h30m",
+		24*time.Hour - time.Second:      "23h59m59s",
+		24 * time.Hour:                  "1d0h",
+		49*time.Hour + 59*time.Minute:   "2d1h",
+		1000*24*time.Hour + 3*time.Hour: "1000d3h",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+func TestRoutes(t *testing.T) {
+	b := newFake()
+	b.jvmText["app"] = "the explanation"
+	b.waits = []string{"app is STARTING"}
+	path := serve(t, b)
+	by := fmt.Sprintf("uid %d by the API", os.Getuid())
+	for _, tc := range []struct {
+		method, target string
+		status         int
+		want           string // part of the body
+	}{
+		{"GET", "/v1/health", 200, `{"status":"ok"}`},
+		{"GET", "/v1/ready", 503, `{"ready":false,"waiting_for":["app is STARTING"]}`},
+		{"GET", "/v1/services", 200, `{"version":"v1","ready":false,"services":[{"name":"app","kind":"java","state":"RUNNING","main":true,"pid":42,`},
+		{"GET", "/v1/services/side%20car", 200, `{"name":"side car",`},
+		{"GET", "/v1/services/none", 404, `{"error":{"code":"no-such-service","message":"there is no service \"none\"","hint":"there are: app, side car"}}`},
+		{"POST", "/v1/services/app/restart", 200, `{"name":"app",`},
+		{"POST", "/v1/services/none/stop", 404, `"code":"no-such-service"`},
+		{"POST", "/v1/services/app/explode", 404, `{"error":{"code":"not-found","message":"there is no POST /v1/services/app/explode"}}`},
+		{"GET", "/v1/services/app/stop", 404, `"code":"not-found"`},
+		{"DELETE", "/v1/services/app", 404, `"code":"not-found"`},
+		{"GET", "/v1/services/app/logs", 404, `"code":"no-output"`},
+		{"GET", "/v1/services/none/logs", 404, `"code":"no-such-service"`},
+		{"GET", "/v1/limits", 200, `{"effective_cpus":2}`},
+		{"GET", "/v1/jvm", 200, `{"explained":"app"}`},
+		{"GET", "/v1/jvm?format=text", 200, `the explanation`},
+		{"GET", "/v1/jvm?service=side+car", 404, `{"error":{"code":"no-jvm","message":"no JVM options were rendered for side car","hint":`},
+		{"GET", "/", 404, `"code":"not-found"`},
+		{"GET", "/v2/services", 404, `"code":"not-found"`},
+	} {
+		got := ask(t, path, -1, tc.method, tc.target)
+		if got.status != tc.status || !strings.Contains(got.body, tc.want) {
+			t.Errorf("%s %s: %d %s, want %d %s", tc.method, tc.target, got.status, got.body, tc.status, tc.want)
+		}
+		if text := strings.Contains(tc.target, "format=text"); !text && (got.kind != "application/json" || !json.Valid([]byte(got.body))) {
+			t.Errorf("%s %s: %s is no JSON: %s", tc.method, tc.target, got.kind, got.body)
+		}
+	}
+	if want := []string{"restart app, " + by}; fmt.Sprint(b.asked) != fmt.Sprint(want) {
+		t.Errorf("asked for %q, want %q", b.asked, want)
+	}
+}
+
+func TestStatusWhileStopping(t *testing.T) {
+	b := newFake()
+	b.until = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b.refuse = fmt.Errorf("cannot start %q: %w", "app", proc.ErrStopping)
+	path := serve(t, b)
+	if got := ask(t, path, -1, "GET", "/v1/services"); !strings.Contains(got.body, `"stopping_until":"2026-01-02T03:04:05Z"`) {
+		t.Errorf("%s", got.body)
+	}
+	if got := ask(t, path, -1, "POST", "/v1/services/app/start"); got.status != 503 || !strings.Contains(got.body, `"code":"stopping"`) {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	b.refuse = errors.New("cannot start \"app\": no idea")
+	if got := ask(t, path, -1, "POST", "/v1/services/app/start"); got.status != 500 || !strings.Contains(got.body, `no idea`) {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can ask in another's name")
+	}
+	const viewer, stranger = 4711, 4712
+	b := newFake()
+	b.jvmText["app"] = "text"
+	server := New(Options{Backend: b, Log: nullLog()})
+	path := serve(t, b, viewer)
+	for _, r := range server.routes() {
+		method, target, _ := strings.Cut(r.pattern, " ")
+		target = strings.Replace(target, "{name}", "app", 1)
+		for uid, have := range map[int]role{0: admin, viewer: view, stranger: anybody} {
+			got := ask(t, path, uid, method, target)
+			refused := got.status == 403
+			if want := have < r.role; refused != want {
+				t.Errorf("uid %d (%s), %s: %d %s; refused should be %v", uid, have, r.pattern, got.status, got.body, want)
+			}
+			if refused {
+				want := fmt.Sprintf(`{"error":{"code":"forbidden","message":"uid %d may not do this: it needs the role %s","hint":"ask as root, or as the user that stoker runs as"}}`, uid, r.role)
+				if got.body != want {
+					t.Errorf("%s, want %s", got.body, want)
+				}
+			}
+		}
+	}
+	for _, asked := range b.asked {
+		if !strings.HasSuffix(asked, ", uid 0 by the API") {
+			t.Errorf("%q was let through", asked)
+		}
+	}
+}
+
+// TestNobodyWithoutAPeer: a connection whose peer is not known has no role.
+func TestNobodyWithoutAPeer(t *testing.T) {
+	if _, ok := peerOf(context.Background()); ok {
+		t.Error("a request without a connection has a peer")
+	}
+	if got := (&Server{}).roleOf(-1); got != anybody {
+		t.Errorf("nobody has the role %s", got)
+	}
+}
+
+func TestClientSaysWhatWasRefused(t *testing.T) {
+	c := NewClient(serve(t, newFake()))
+	_, err := c.Command(context.Background(), "none", "stop")
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Status != 404 || refused.Code != "no-such-service" || refused.Hint != "there are: app, side car" {
+		t.Errorf("%#v", err)
+	}
+	if snap, err := c.Command(context.Background(), "side car", "stop"); err != nil || snap.Name != "side car" {
+		t.Errorf("%+v, %v", snap, err)
+	}
+	st, err := c.Status(context.Background())
+	if err != nil || st.Version != "v1" || len(st.Services) != 2 || !st.Ready {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if _, err := NewClient(t.TempDir() + "/none").Status(context.Background()); !errors.Is(err, ErrNoSocket) {
+		t.Errorf("nobody answers: %v", err)
+	}
+}

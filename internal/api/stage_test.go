@@ -1,0 +1,266 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// The test binary also plays an init and its supervisor: the output of a service
+// can be had from a real process only.
+func TestMain(m *testing.M) {
+	switch os.Args[0] {
+	case "test-init":
+		sigs := pid1.Catch()
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: []string{"test-supervisor", os.Args[1]}, Env: os.Environ(), Log: os.Stderr}))
+	case "test-supervisor":
+		os.Exit(play(os.Args[1]))
+	}
+	os.Exit(m.Run())
+}
+
+// play serves the API of one service "talk", whose shell writes what it is told
+// by files in dir, until the container ends.
+func play(dir string) int {
+	m, _, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(string) {}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	log, err := m.Log("talk", 0)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	script := `cd "$0"; mkfifo more; exec 3<>more; echo one; echo two; printf 'three \377\n'; while read -r line <&3; do echo "$line"; done`
+	if _, err := m.Start(context.Background(), proc.Spec{ID: "talk.1", Argv: []string{"/bin/sh", "-c", script, dir}, Env: os.Environ(), Log: log}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	m.Adopted()
+	l, _, err := Listen(filepath.Join(dir, "api.sock"), os.Getenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	b := newFake()
+	b.logs["talk"] = log
+	b.snaps = append(b.snaps, supervisor.Snapshot{Name: "talk", State: supervisor.Running})
+	go New(Options{Backend: b, Version: "test", Log: hclog.NewNullLogger()}).Serve(context.Background(), l) // ends with the process
+	for sig := range m.Signals() {
+		sig.Ack()
+		if sig.Stop > 0 {
+			break
+		}
+	}
+	m.Final(0, 0)
+	return 0
+}
+
+// stage starts the play and gives a client for it; more writes a line to the
+// service's output.
+func stage(t *testing.T) (c *Client, more func(string)) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(exe)
+	cmd.Args = []string{"test-init", dir}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(unix.SIGTERM)
+		cmd.Wait()
+	})
+	c = NewClient(filepath.Join(dir, "api.sock"))
+	await(t, func() bool {
+		lines, err := read(c, "talk", 10)
+		return err == nil && len(lines) == 3
+	})
+	return c, func(line string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "more"), []byte(line+"\n"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// read gives the last lines of a log.
+func read(c *Client, service string, n int) (lines []LogLine, err error) {
+	err = c.Logs(context.Background(), service, n, false, 0, func(l LogLine) error {
+		lines = append(lines, l)
+		return nil
+	})
+	return lines, err
+}
+
+// await waits until something holds.
+func await(t *testing.T, holds func() bool) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for !holds() {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-limit:
+			t.Fatal("what was waited for did not come within 20 s")
+		}
+	}
+}
+
+// fake is a backend without a supervisor.
+type fake struct {
+	snaps   []supervisor.Snapshot
+	asked   []string // commands as they came
+	refuse  error    // what commands end with
+	waits   []string // services that are not ready
+	until   time.Time
+	logs    map[string]*proc.Log
+	jvmText map[string]string
+}
+
+func newFake() *fake {
+	return &fake{logs: map[string]*proc.Log{}, jvmText: map[string]string{}, snaps: []supervisor.Snapshot{
+		{Name: "app", Kind: "java", State: supervisor.Running, Main: true, Pid: 42},
+		{Name: "side car", Kind: "process", State: supervisor.Stopped}}}
+}
+
+func (f *fake) Services() []supervisor.Snapshot { return f.snaps }
+
+func (f *fake) Service(name string) (supervisor.Snapshot, bool) {
+	for _, s := range f.snaps {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return supervisor.Snapshot{}, false
+}
+
+func (f *fake) Command(_ context.Context, name string, event supervisor.Event, by string) error {
+	f.asked = append(f.asked, fmt.Sprintf("%s %s, %s", event, name, by))
+	return f.refuse
+}
+
+func (f *fake) Ready() (bool, []string)         { return len(f.waits) == 0, f.waits }
+func (f *fake) Log(name string) *proc.Log       { return f.logs[name] }
+func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
+func (f *fake) Limits() any                     { return map[string]int{"effective_cpus": 2} }
+
+func (f *fake) JVM(name string) (any, string, bool) {
+	text, ok := f.jvmText[name]
+	return map[string]string{"explained": name}, text, ok
+}
+
+// serve serves a backend on a socket that everybody can reach.
+func serve(t *testing.T, b Backend, viewers ...int) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "api.sock")
+	l, _, err := Listen(path, os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- New(Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: viewers}).Serve(ctx, l)
+	}() // ends with ctx
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return path
+}
+
+// as connects with another uid: the kernel takes the peer's from the thread that
+// calls connect(2). The thread is not used again.
+func as(uid int, path string) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	out := make(chan result)
+	go func() { // ends with the connection, and its thread with it
+		runtime.LockOSThread()
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			out <- result{nil, err}
+			return
+		}
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); errno != 0 {
+			out <- result{nil, errno}
+			return
+		}
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		f := os.NewFile(uintptr(fd), "socket")
+		defer f.Close()
+		if err != nil {
+			out <- result{nil, err}
+			return
+		}
+		conn, err := net.FileConn(f)
+		out <- result{conn, err}
+	}()
+	r := <-out
+	return r.conn, r.err
+}
+
+// answerOf is what came for one request.
+type answerOf struct {
+	status int
+	kind   string
+	body   string
+}
+
+// ask sends one request as a user; -1: as ourselves.
+func ask(t *testing.T, path string, uid int, method, target string) answerOf {
+	t.Helper()
+	var conn net.Conn
+	var err error
+	if uid < 0 {
+		conn, err = net.Dial("unix", path)
+	} else {
+		conn, err = as(uid, path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: stoker\r\nConnection: close\r\n\r\n", method, target)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, target, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answerOf{resp.StatusCode, resp.Header.Get("Content-Type"), strings.TrimSpace(string(body))}
+}

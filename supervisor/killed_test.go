@@ -1,0 +1,151 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// outcome is what must not depend on a crash.
+type outcome struct {
+	State    State
+	Restarts int
+	InARow   int
+	Starts   int
+	Exit     string
+	Asked    string
+	Success  bool
+	Alive    int
+	Rested   bool
+}
+
+func (st *stage) outcome() outcome {
+	snap := st.snap()
+	o := outcome{State: snap.State, Restarts: snap.Restarts, InARow: st.s.kept.InARow, Starts: len(st.s.kept.Starts), Rested: st.w.rested.Load() > 0}
+	if snap.Exit != nil {
+		o.Exit, o.Asked, o.Success = snap.Exit.String(), snap.Exit.Asked, snap.Exit.Success
+	}
+	for _, p := range st.w.procs {
+		o.Alive += len(p.Members())
+	}
+	return o
+}
+
+// A supervisor that is killed at any step of a story leaves a service that ends
+// up as if nothing had happened: fakeWorld.Start sees to it that there is never
+// a second process, fakeProcess that each end is taken once.
+func TestKilledAtEveryStep(t *testing.T) {
+	stories := map[string]func(st *stage){
+		"exits, back-off, stop": func(st *stage) {
+			st.w.startup = func(n int, p *fakeProcess) error {
+				if n == 3 {
+					p.ignores = true
+				}
+				return nil
+			}
+			st.begin()
+			for range 2 {
+				st.lives(time.Second)
+				p := st.w.last()
+				p.leave(map[int]bool{900: true})
+				p.exits(3)
+				st.lives(10 * time.Second)
+			}
+			st.insist(EvStop)
+			st.lives(10 * time.Second)
+		},
+		"restart, then over": func(st *stage) {
+			st.cfg.Restart.Policy = OnFailure
+			st.begin()
+			st.lives(time.Second)
+			st.insist(EvRestart)
+			st.lives(time.Second)
+			st.w.last().exits(0)
+			st.lives(10 * time.Second)
+		},
+		"never ready": func(st *stage) {
+			st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
+			st.begin()
+			st.lives(2*time.Minute + 5*time.Second)
+			st.insist(EvStop)
+			st.lives(10 * time.Second)
+		},
+		"gives up": func(st *stage) {
+			st.cfg.Restart.Limit.Starts, st.cfg.Restart.Limit.RetryEvery = 1, new(time.Duration)
+			st.w.startup = dieAtOnce
+			st.begin()
+			st.lives(10 * time.Second)
+		},
+	}
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			var want outcome
+			for dieAt, steps := 0, 1; dieAt <= steps; dieAt++ {
+				play(t, func(st *stage) {
+					st.w.dieAt = dieAt
+					story(st)
+					got := st.outcome()
+					if dieAt == 0 {
+						want, steps = got, st.w.steps
+						t.Logf("%d steps, %+v", steps, want)
+					} else if got != want {
+						t.Errorf("killed at step %d: %+v\nwant %+v", dieAt, got, want)
+					}
+				})
+			}
+		})
+	}
+}
+
+// begin opens and starts as Supervisor.Run does for a service with autostart.
+func (st *stage) begin() {
+	ctx, cancel := context.WithCancel(context.Background())
+	st.s, st.cancel = st.make(), cancel
+	s := st.s
+	go func() { // ends with ctx
+		defer s.end() // killed in its first step
+		s.start("the configuration")
+		s.run(ctx)
+	}()
+	synctest.Wait()
+	st.lives(0)
+}
+
+// lives lets time pass, with a new supervisor as soon as the present one is dead.
+func (st *stage) lives(d time.Duration) {
+	for end := time.Now().Add(d); ; {
+		select {
+		case <-st.s.life.Done():
+			synctest.Wait()
+			if st.w.bag == nil {
+				st.begin()
+				continue
+			}
+			st.takeOver()
+			continue
+		case <-time.After(time.Until(end)):
+		}
+		synctest.Wait()
+		if st.s.life.Err() == nil {
+			return
+		}
+	}
+}
+
+// insist asks until somebody has obeyed.
+func (st *stage) insist(ev Event) {
+	for {
+		got := st.send(request{event: ev, by: "test"})
+		st.lives(0)
+		select {
+		case err := <-got:
+			if err == nil {
+				return
+			}
+		default:
+			return // obeyed, and under way
+		}
+	}
+}

@@ -1,0 +1,306 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fill sets every field to something that is not its zero value.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Unix(1700000000, 5).UTC()))
+			return
+		}
+		for k := range v.NumField() {
+			fill(v.Field(k))
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(v.Index(0))
+		fill(v.Index(1))
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Uint64:
+		v.SetUint(8)
+	default:
+		panic("not known: " + v.Kind().String())
+	}
+}
+
+func TestKeptRoundTrip(t *testing.T) {
+	var want, got kept
+	fill(reflect.ValueOf(&want).Elem())
+	blob, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(blob, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestUnreadableState(t *testing.T) {
+	play(t, func(st *stage) {
+		s := st.make()
+		if err := s.resume([]byte(`{"state": "RUNNING", "gen": "x"}`), nil); err == nil {
+			t.Error("no error")
+		}
+		if !s.fresh || s.kept.State != Stopped || s.kept.Gen != 0 {
+			t.Errorf("%+v", s.kept)
+		}
+	})
+}
+
+// A crash in every state that rests, and time passes before the next supervisor.
+func TestResume(t *testing.T) {
+	notYet := readyWhen(func() error { return errors.New("not yet") })
+	cases := map[string]struct {
+		before func(st *stage) // up to the crash
+		after  func(st *stage) // what happens while nobody looks
+		check  func(st *stage)
+	}{
+		"stopped stays": {
+			func(st *stage) { st.up(); st.ask(EvStop) }, nil,
+			func(st *stage) { st.want(Stopped); st.sleep(time.Hour); st.want(Stopped) }},
+		"running goes on": {
+			func(st *stage) { st.up() }, nil,
+			func(st *stage) {
+				st.want(Running)
+				if snap := st.snap(); snap.Pid != 101 || snap.Restarts != 0 {
+					st.t.Errorf("%+v", snap)
+				}
+			}},
+		"stable time counts through": {
+			func(st *stage) { st.up(); st.s.kept.InARow = 3; st.sleep(30 * time.Second) }, nil,
+			func(st *stage) {
+				st.until(time.Minute)
+				st.w.last().exits(1)
+				st.want(Delayed)
+				st.wantNext(500 * time.Millisecond)
+			}},
+		"exit told to the next": {
+			func(st *stage) { st.up() },
+			func(st *stage) { st.w.last().exits(3) },
+			func(st *stage) {
+				st.want(Delayed)
+				st.wantNext(500 * time.Millisecond)
+				if snap := st.snap(); snap.Exit.Code != 3 || snap.Reason != "exit code 3" {
+					st.t.Errorf("%+v", snap)
+				}
+			}},
+		"exit after a stable time, seen late": {
+			func(st *stage) { st.up(); st.w.last().exits(1); st.sleep(time.Second); st.want(Running) },
+			func(st *stage) { st.sleep(2 * time.Minute); st.w.last().exits(1) },
+			func(st *stage) { st.want(Delayed); st.wantNext(500 * time.Millisecond) }},
+		"back-off goes on": {
+			func(st *stage) { st.up(); st.w.last().exits(1); st.sleep(200 * time.Millisecond) }, nil,
+			func(st *stage) {
+				st.want(Delayed)
+				st.wantNext(300 * time.Millisecond)
+				st.sleep(300 * time.Millisecond)
+				st.want(Running)
+				if got := st.w.last().ID(); got != "app.2" || st.snap().Restarts != 1 {
+					st.t.Errorf("%s, %+v", got, st.snap())
+				}
+			}},
+		"back-off is over": {
+			func(st *stage) { st.up(); st.w.last().exits(1); st.want(Delayed) },
+			func(st *stage) { st.sleep(time.Minute) },
+			func(st *stage) { st.want(Running) }},
+		"start timeout counts through": {
+			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) }, nil,
+			func(st *stage) { st.want(Starting); st.until(2 * time.Minute); st.want(Delayed) }},
+		"start timeout is over": {
+			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
+			func(st *stage) { st.sleep(time.Hour) },
+			func(st *stage) { st.want(Delayed) }},
+		"found ready": {
+			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) },
+			func(st *stage) { st.l.becomes(readyWhen(func() error { return nil })) },
+			func(st *stage) { st.want(Running) }},
+		"ended before it was ready": {
+			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
+			func(st *stage) { st.w.last().exits(0) },
+			func(st *stage) { st.want(Delayed); st.wantReason("exit code 0 before it was ready") }},
+		"stop goes on": {
+			func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(4 * time.Second) },
+			func(st *stage) { st.sleep(time.Second) },
+			func(st *stage) {
+				st.want(Stopping)
+				st.until(6 * time.Second)
+				st.want(Stopped)
+				st.w.last().wantSignals(st.t, "TERM 0s", "KILL 6s")
+			}},
+		"stop is over time": {
+			func(st *stage) { st.up().ignores = true; st.ask(EvStop) },
+			func(st *stage) { st.sleep(time.Minute) },
+			func(st *stage) { st.want(Stopped); st.w.last().wantSignals(st.t, "TERM 0s", "KILL 1m0s") }},
+		"one thread dump is enough": {
+			func(st *stage) {
+				dump := true
+				st.cfg.Stop.ThreadDump, st.l.prepare = &dump, dumping
+				p := st.up()
+				p.ignores, p.catches[syscall.SIGQUIT] = true, true
+				st.ask(EvStop)
+				st.sleep(6500 * time.Millisecond)
+			}, nil,
+			func(st *stage) {
+				st.until(7 * time.Second)
+				st.want(Stopped)
+				st.w.last().wantSignals(st.t, "TERM 0s", "QUIT alone 6s", "KILL 7s")
+			}},
+		"stopped meanwhile": {
+			func(st *stage) { st.up().ignores = true; st.ask(EvStop) },
+			func(st *stage) { st.w.last().exits(0) },
+			func(st *stage) {
+				st.want(Stopped)
+				if x := st.snap().Exit; x == nil || x.Asked != "test" || !x.Success {
+					st.t.Errorf("%+v", x)
+				}
+			}},
+		"group of a leader whose exit is acknowledged": {
+			func(st *stage) { st.up().leave(map[int]bool{900: true}); st.ask(EvStop); st.sleep(time.Second) }, nil,
+			func(st *stage) {
+				st.want(Stopping)
+				st.until(6*time.Second + lastPoll)
+				st.want(Stopped)
+				if x := st.snap().Exit; x == nil || !x.Success {
+					st.t.Errorf("%+v", x)
+				}
+			}},
+		"group ended meanwhile": {
+			func(st *stage) { st.up().leave(map[int]bool{900: true}); st.ask(EvStop); st.sleep(time.Second) },
+			func(st *stage) { st.w.last().leave(nil) },
+			func(st *stage) { st.want(Stopped) }},
+		"restart goes on": {
+			func(st *stage) { st.up().ignores = true; st.ask(EvRestart) },
+			func(st *stage) { st.w.last().exits(0) },
+			func(st *stage) {
+				st.want(Running)
+				if st.w.count() != 2 || st.snap().Restarts != 0 {
+					st.t.Errorf("%d processes, %+v", st.w.count(), st.snap())
+				}
+			}},
+		"slow retry goes on": {
+			func(st *stage) {
+				st.cfg.Restart.Limit.Starts = 0
+				st.up().exits(1)
+				st.want(Fatal)
+				st.sleep(time.Minute)
+			}, nil,
+			func(st *stage) {
+				st.want(Fatal)
+				st.wantNext(4 * time.Minute)
+				st.sleep(4 * time.Minute)
+				st.want(Running)
+			}},
+		"exited is heard again": {
+			func(st *stage) { st.cfg.Restart.Policy = Never; st.up().exits(1); st.want(Exited) }, nil,
+			func(st *stage) {
+				st.want(Exited)
+				if st.w.rested.Load() != 2 {
+					st.t.Errorf("rested %d times, want 2", st.w.rested.Load())
+				}
+			}},
+		"a start that came to nothing is made again": {
+			func(st *stage) {
+				st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
+					if n == 1 {
+						<-ctx.Done()
+					}
+					return &Launch{}, ctx.Err()
+				}
+				st.open()
+				st.ask(EvStart)
+				st.sleep(time.Minute)
+			}, nil,
+			func(st *stage) { st.want(Running) }},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(st *stage) {
+				c.before(st)
+				synctest.Wait()
+				st.cancel()
+				<-st.s.life.Done()
+				synctest.Wait()
+				if c.after != nil {
+					c.after(st)
+				}
+				st.takeOver()
+				c.check(st)
+			})
+		})
+	}
+}
+
+// Each crash in a start that hangs must not give it its whole time again.
+func TestStartTimeoutThroughManyCrashes(t *testing.T) {
+	play(t, func(st *stage) {
+		st.cfg.Ready.Within = 10 * time.Second
+		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) { <-ctx.Done(); return nil, ctx.Err() }
+		st.open()
+		st.ask(EvStart)
+		for range 4 {
+			st.sleep(2 * time.Second)
+			st.crash()
+			st.want(Starting)
+		}
+		st.sleep(2 * time.Second)
+		st.want(Delayed)
+	})
+}
+
+func (st *stage) wantNext(want time.Duration) {
+	st.t.Helper()
+	if next := st.snap().Next; next == nil || time.Until(*next) != want {
+		st.t.Errorf("next start %v, want in %v", next, want)
+	}
+}
+
+func TestStrayIsEnded(t *testing.T) {
+	play(t, func(st *stage) {
+		p := st.up()
+		st.cancel()
+		<-st.s.life.Done()
+		var k kept
+		if err := json.Unmarshal(st.w.bag, &k); err != nil {
+			t.Fatal(err)
+		}
+		k.Gen++ // the bag knows of a later start only
+		k.State = Stopped
+		st.w.bag, _ = json.Marshal(k)
+		st.takeOver()
+		if p.wantSignals(t, "KILL 0s"); !p.isDone() {
+			t.Error("not done")
+		}
+	})
+	play(t, func(st *stage) { // one of a start that the state calls over
+		p := st.up()
+		st.cancel()
+		<-st.s.life.Done()
+		st.w.bag, _ = json.Marshal(kept{State: Delayed, Gen: 1, Deadline: st.w.Now() + 1})
+		st.takeOver()
+		if p.wantSignals(t, "KILL 0s"); !p.isDone() || st.w.count() != 1 {
+			t.Errorf("done %v, %d processes", p.isDone(), st.w.count())
+		}
+	})
+}

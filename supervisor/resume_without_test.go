@@ -1,0 +1,121 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What the bag may say of a service whose process it does not know.
+func TestResumeWithoutAProcess(t *testing.T) {
+	cases := map[string]struct {
+		kept kept
+		want State
+	}{
+		"STOPPED":                   {kept{State: Stopped}, Stopped},
+		"STARTING: made again":      {kept{State: Starting, Gen: 3, Deadline: int64(2 * time.Hour)}, Running},
+		"RUNNING: as if it ended":   {kept{State: Running, Gen: 3, UpSince: 5}, Delayed},
+		"STOPPING, then STOPPED":    {kept{State: Stopping, Gen: 3, Then: Stopped}, Stopped},
+		"STOPPING, then STARTING":   {kept{State: Stopping, Gen: 3, Then: Starting}, Running},
+		"STOPPING, then BACKOFF":    {kept{State: Stopping, Gen: 3, Then: Delayed}, Delayed},
+		"BACKOFF, over":             {kept{State: Delayed, Gen: 3, Deadline: 1}, Running},
+		"EXITED":                    {kept{State: Exited, Gen: 3}, Exited},
+		"FATAL for good":            {kept{State: Fatal, Gen: 3}, Fatal},
+		"FATAL, slow retry is over": {kept{State: Fatal, Gen: 3, Deadline: 1, Slow: true}, Running},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(st *stage) {
+				st.w.bag, _ = json.Marshal(c.kept)
+				st.takeOver()
+				st.want(c.want)
+				if snap := st.snap(); c.want != Running && (snap.Pid != 0 || snap.UpSince != nil) {
+					t.Errorf("%+v", snap)
+				}
+				if st.w.count() > 0 && st.w.last().ID() != "app.4" {
+					t.Errorf("%s is started: an id was used twice", st.w.last().ID())
+				}
+			})
+		})
+	}
+}
+
+// The start whose deadline is far away is made again, and only what is left of
+// its time is granted.
+func TestResumeAStartWithoutAProcess(t *testing.T) {
+	play(t, func(st *stage) {
+		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
+		st.w.bag, _ = json.Marshal(kept{State: Starting, Gen: 3, Deadline: st.w.Now() + int64(10*time.Second)})
+		st.takeOver()
+		st.want(Starting)
+		st.sleep(10 * time.Second)
+		st.want(Delayed)
+	})
+}
+
+// Not even a launcher that knows nothing keeps a running service from being
+// watched and stopped.
+func TestResumeWithoutALaunch(t *testing.T) {
+	for _, state := range []State{Running, Stopping} {
+		play(t, func(st *stage) {
+			st.l.attach = func() (*Launch, error) { return nil, errors.New("cannot find Tomcat") }
+			p := st.up()
+			p.ignores = true
+			if state == Stopping {
+				st.ask(EvStop)
+			}
+			st.crash()
+			st.want(state)
+			st.ask(EvStop)
+			st.sleep(6 * time.Second)
+			st.want(Stopped)
+			p.wantSignals(t, "TERM 0s", "KILL 6s")
+		})
+	}
+}
+
+// The kill comes between the word that the service stops and the stop signal.
+func TestResumeAStopThatWasNotSignaled(t *testing.T) {
+	play(t, func(st *stage) {
+		p := st.up()
+		p.leave(map[int]bool{900: false})
+		st.cancel()
+		<-st.s.life.Done()
+		k := st.s.kept
+		k.State, k.Then, k.Deadline, k.Asked = Stopping, Stopped, st.w.Now()+int64(6*time.Second), "test"
+		st.w.bag, _ = json.Marshal(k)
+		st.takeOver()
+		st.want(Stopped)
+		p.wantSignals(t, "TERM 0s")
+		if x := st.snap().Exit; !x.Success {
+			t.Errorf("exit %+v", x)
+		}
+	})
+}
+
+// A pid that came into the bag when our state did not.
+func TestResumeAStartWhoseProcessWasJustMade(t *testing.T) {
+	for _, dead := range []bool{false, true} {
+		play(t, func(st *stage) {
+			p := st.up()
+			st.cancel()
+			<-st.s.life.Done()
+			st.w.bag, _ = json.Marshal(kept{State: Starting, Gen: 1, Deadline: st.w.Now() + int64(time.Minute)})
+			if dead {
+				p.exits(3)
+			}
+			synctest.Wait()
+			st.takeOver()
+			if !dead {
+				st.want(Running)
+				return
+			}
+			st.want(Delayed)
+			if x := st.snap().Exit; x.Code != 3 || !p.isDone() {
+				t.Errorf("exit %+v, done %v", x, p.isDone())
+			}
+		})
+	}
+}

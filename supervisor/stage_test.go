@@ -1,0 +1,148 @@
+package supervisor
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// defaults is a configuration with every default, as internal/config makes it,
+// and no jitter.
+func defaults() Config {
+	first, jitter, slow, dump := 500*time.Millisecond, 0.0, 5*time.Minute, false
+	return Config{
+		SuccessCodes: []int{0},
+		Ready:        Ready{Within: 2 * time.Minute, Every: time.Second},
+		Restart: Restart{Policy: Always,
+			Backoff: Backoff{First: &first, Factor: 2, Max: 30 * time.Second, Jitter: &jitter, Reset: time.Minute},
+			Limit:   Limit{Starts: 5, Within: 10 * time.Minute, RetryEvery: &slow}},
+		Stop: Stop{Signal: "TERM", Timeout: 6 * time.Second, ThreadDump: &dump},
+	}
+}
+
+// stage is a service that plays in a bubble.
+type stage struct {
+	t      *testing.T
+	cfg    Config
+	w      *fakeWorld
+	l      *fakeLauncher
+	out    *fakeOutput // nil: not captured
+	s      *Service
+	cancel context.CancelFunc
+}
+
+// play runs f with a service that rests in STOPPED. At the end the bubble checks
+// that no goroutine is left.
+func play(t *testing.T, f func(st *stage)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		st := &stage{t: t, cfg: defaults(), w: &fakeWorld{t: t, epoch: time.Now()}, l: &fakeLauncher{}}
+		defer func() {
+			if st.cancel != nil {
+				st.cancel()
+				<-st.s.life.Done()
+			}
+		}()
+		f(st)
+	})
+}
+
+func (st *stage) make() *Service {
+	s := newService("app", st.cfg, st.l, st.w, hclog.NewNullLogger())
+	s.random = func() float64 { return 0.5 }
+	s.output = func() output {
+		if st.out == nil {
+			return nil
+		}
+		return st.out
+	}
+	return s
+}
+
+// open lets the service's goroutine begin.
+func (st *stage) open() {
+	ctx, cancel := context.WithCancel(context.Background())
+	st.s, st.cancel = st.make(), cancel
+	go st.s.run(ctx) // ends with ctx
+	synctest.Wait()
+}
+
+// crash kills the supervisor, if that has not happened yet, and lets a new one
+// take over as Supervisor.New and Run do.
+func (st *stage) crash() {
+	st.cancel()
+	<-st.s.life.Done()
+	synctest.Wait()
+	st.takeOver()
+}
+
+func (st *stage) takeOver() {
+	st.w.mu.Lock()
+	state, procs := st.w.bag, slices.Clone(st.w.procs)
+	st.w.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	st.s, st.cancel = st.make(), cancel
+	var mine Process
+	for _, p := range procs {
+		switch {
+		case p.isDone():
+		case p.id == keptID("app", state):
+			mine = p
+		default:
+			go endStray(p) // ends with the process
+		}
+	}
+	if err := st.s.resume(state, mine); err != nil {
+		st.t.Fatal(err)
+	}
+	s := st.s
+	go func() { // ends with ctx
+		s.pickUp()
+		s.run(ctx)
+	}()
+	synctest.Wait()
+}
+
+func (st *stage) ask(event Event) { st.t.Helper(); st.send(request{event: event, by: "test"}) }
+
+// send asks and does not wait for the answer.
+func (st *stage) send(r request) <-chan error {
+	st.t.Helper()
+	got := make(chan error, 1)
+	s := st.s
+	go func() { got <- s.ask(context.Background(), r) }() // ends with the answer
+	synctest.Wait()
+	return got
+}
+
+func (st *stage) sleep(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
+// until goes on to the moment d after the beginning.
+func (st *stage) until(d time.Duration) { st.sleep(d - st.w.at()) }
+
+func (st *stage) snap() Snapshot { synctest.Wait(); return st.s.Snapshot() }
+
+func (st *stage) want(state State) {
+	st.t.Helper()
+	if snap := st.snap(); snap.State != state {
+		st.t.Fatalf("at %v: state %s (%s), want %s", st.w.at(), snap.State, snap.Reason, state)
+	}
+}
+
+func (st *stage) wantReason(reason string) {
+	st.t.Helper()
+	if snap := st.snap(); snap.Reason != reason {
+		st.t.Errorf("reason %q, want %q", snap.Reason, reason)
+	}
+}
+
+// readyWhen is a Launch whose probe asks f.
+func readyWhen(f func() error) func(context.Context, int) (*Launch, error) {
+	return func(context.Context, int) (*Launch, error) {
+		return &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return f() })}, nil
+	}
+}

@@ -1,0 +1,154 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// output is what a service reads of what it wrote; *proc.Log is one.
+type output interface {
+	End() int64
+	Lines(ctx context.Context, offset int64, follow bool, f func(proc.Line) error) error
+}
+
+// watcher reads the output of one start line by line.
+type watcher struct {
+	seen    atomic.Int64       // how far; an offset in the log
+	matched chan struct{}      // closed at the line that readiness waits for
+	stop    context.CancelFunc // asks it to end
+	ended   chan struct{}      // closed when it has: Watch is not called any more
+}
+
+// watch begins to read the output of the present start; nil: there is nothing to
+// read, or nobody who wants it.
+func (s *Service) watch(l *Launch) *watcher {
+	out := s.output()
+	if l.Watch == nil || out == nil {
+		return nil
+	}
+	ctx, stop := context.WithCancel(s.life)
+	w := &watcher{matched: make(chan struct{}), stop: stop, ended: make(chan struct{})}
+	gen, from, open := s.kept.Gen, s.kept.LogStart, true
+	w.seen.Store(from)
+	go func() { // ends with ctx
+		defer close(w.ended)
+		out.Lines(ctx, from, true, func(line proc.Line) error {
+			o := l.Watch(line.Text)
+			if o.Failed != "" {
+				s.report(ctx, happening{event: EvFailed, gen: gen, text: o.Failed})
+			}
+			if o.Match && open {
+				open = false
+				close(w.matched)
+			}
+			w.seen.Store(max(line.Offset, w.seen.Load()))
+			return nil
+		})
+	}()
+	return w
+}
+
+// reachTime bounds the wait for the watching of what was written: an unfinished
+// line at the end is not watched.
+const reachTime = time.Second
+
+// reach waits until the output up to end has been watched.
+func (w *watcher) reach(ctx context.Context, end int64) {
+	limit := time.After(reachTime)
+	for w.seen.Load() < end {
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-w.ended:
+			return
+		case <-limit:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitLine waits for the line that readiness waits for. False: ctx is done.
+func (s *Service) awaitLine(ctx context.Context, gen uint64, w *watcher) bool {
+	var matched <-chan struct{}
+	err := fmt.Errorf("no line of the output matches %q yet", s.cfg.Ready.Log)
+	if w == nil {
+		err = fmt.Errorf("no line can match %q: the output is not captured", s.cfg.Ready.Log)
+	} else {
+		matched = w.matched
+	}
+	s.report(ctx, happening{event: EvUnready, gen: gen, err: err})
+	select {
+	case <-matched:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// blame puts down why the present start or run failed; empty: it did not.
+func (s *Service) blame(why string) {
+	s.kept.Reason, s.blamed = clip(why), 0
+	if why != "" {
+		s.blamed = s.kept.Gen
+	}
+}
+
+// maxReason bounds a reason, which may be a line of the output: the whole state
+// must fit into one bag item.
+const maxReason = 4 << 10
+
+func clip(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + "..."
+}
+
+// explainTime is how long the search for a cause may take.
+const explainTime = 3 * time.Second
+
+// explain asks for the cause of a failure, which may need a moment, and adds it
+// when it is known.
+func (s *Service) explain() {
+	if s.launch == nil || s.launch.Explain == nil {
+		return
+	}
+	gen, l, w := s.kept.Gen, s.launch, s.watcher
+	s.watcher = nil // the watching goes on until it has seen the end
+	end := int64(0)
+	if w != nil {
+		end = s.output().End()
+	}
+	go func() { // ends with Explain, which obeys its ctx, or with the service
+		ctx, cancel := context.WithTimeout(s.life, explainTime)
+		defer cancel()
+		if w != nil {
+			w.reach(ctx, end)
+			w.stop()
+			<-w.ended // Watch and Explain are never called at the same time
+		}
+		text := l.Explain(ctx)
+		if text == "" {
+			return
+		}
+		s.report(s.life, happening{event: EvFailed, gen: gen, text: text, late: true})
+	}()
+}
+
+// explained puts the cause where the operator sees it, unless the reason that he
+// sees is not that start's any more.
+func (s *Service) explained(h happening) {
+	text := clip(h.text)
+	if h.gen != s.blamed || s.kept.Reason == text {
+		return
+	}
+	s.kept.Reason = text
+	s.log.Error("cause of the failure", "reason", text)
+	s.keep()
+}
