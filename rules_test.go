@@ -1,0 +1,405 @@
+// Package stoker_test holds what no single package can: the rules that the code
+// as a whole keeps.
+package stoker_test
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// modulePath begins the import path of everything that is ours.
+const modulePath = "github.com/stoker-init/stoker"
+
+// edges are the imports that are allowed among our packages; an edge goes down
+// only. cmd/stoker wires everything and is not listed.
+func edges() map[string][]string {
+	return map[string][]string{
+		"bench":            {"internal/proc", "internal/pid1"}, // it measures them
+		"internal/api":     {"supervisor", "internal/proc"},
+		"internal/cgroup":  {},
+		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat"}, // for the parts of the schema
+		"internal/hotspot": {},
+		"internal/pid1":    {},
+		"internal/proc":    {"internal/pid1"},
+		"internal/tomcat":  {},
+		"jvm":              {},
+		"supervisor":       {"internal/proc", "internal/pid1"},
+	}
+}
+
+// homes are the only importers of the modules that are not ours. hclog and x/sys
+// are everywhere and not listed.
+func homes() map[string]string {
+	return map[string]string{
+		"github.com/urfave/cli/v2":         "cmd/stoker/app.go",
+		"github.com/containerd/cgroups/v3": "internal/cgroup",
+		"go.yaml.in/yaml/v3":               "internal/config",
+	}
+}
+
+// variables are the package variables that may be there, with the reason.
+func variables() map[string]string {
+	return map[string]string{
+		"cmd/stoker.version": "the linker sets it",
+	}
+}
+
+// source is one parsed Go file.
+type source struct {
+	path string // from the repository's root, with slashes
+	dir  string // of path; "." is the root
+	test bool
+	file *ast.File
+	fset *token.FileSet
+}
+
+// at is a position for a message.
+func (s source) at(n ast.Node) string {
+	return fmt.Sprintf("%s:%d", s.path, s.fset.Position(n.Pos()).Line)
+}
+
+// imports are the file's import paths.
+func (s source) imports() []string {
+	var out []string
+	for _, spec := range s.file.Imports {
+		path, err := strconv.Unquote(spec.Path.Value)
+		if err == nil {
+			out = append(out, path)
+		}
+	}
+	return out
+}
+
+// sources parses every Go file of the repository, whatever its build tags.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var out []source
+	for _, path := range files(t) {
+		if !strings.HasSuffix(path, ".go") {
+			continue
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, source{path, filepath.ToSlash(filepath.Dir(path)), strings.HasSuffix(path, "_test.go"), file, fset})
+	}
+	return out
+}
+
+// files lists what belongs to the repository: what git knows or would add, or
+// without git everything but what is built.
+func files(t *testing.T) []string {
+	t.Helper()
+	if out, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output(); err == nil {
+		all := strings.Split(strings.TrimRight(string(out), "\x00"), "\x00")
+		return slices.DeleteFunc(all, func(path string) bool {
+			info, err := os.Lstat(path)
+			return err != nil || !info.Mode().IsRegular()
+		})
+	}
+	var out []string
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (path == ".git" || path == "bin"):
+			return fs.SkipDir
+		case d.Type().IsRegular():
+			out = append(out, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// ours are the files of the product itself.
+func ours(all []source) []source {
+	return slices.DeleteFunc(slices.Clone(all), func(s source) bool { return s.test })
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	for _, s := range ours(sources(t)) {
+		allowed, known := edges()[s.dir]
+		if s.dir == "cmd/stoker" {
+			continue
+		}
+		if !known {
+			t.Errorf("%s: the package %s is not in the graph of this test: say what it may import", s.path, s.dir)
+		}
+		for _, path := range s.imports() {
+			if dir, ok := strings.CutPrefix(path, modulePath+"/"); ok && !slices.Contains(allowed, dir) {
+				t.Errorf("%s imports %s; allowed for %s: %v", s.path, dir, s.dir, allowed)
+			}
+		}
+	}
+}
+
+// external says whether an import is neither ours nor of the standard library.
+func external(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return strings.Contains(first, ".") && path != modulePath && !strings.HasPrefix(path, modulePath+"/")
+}
+
+func TestModulesStayAtHome(t *testing.T) {
+	for _, s := range ours(sources(t)) {
+		for _, path := range s.imports() {
+			if !external(path) {
+				continue
+			}
+			switch s.dir {
+			case "jvm":
+				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
+			case "internal/pid1":
+				if !strings.HasPrefix(path, "golang.org/x/sys/") {
+					t.Errorf("%s imports %s: package pid1 has the standard library and x/sys only", s.path, path)
+				}
+			}
+			if strings.HasPrefix(path, "golang.org/x/sys/") || path == "github.com/hashicorp/go-hclog" {
+				continue
+			}
+			home := ""
+			for module, where := range homes() {
+				if path == module || strings.HasPrefix(path, module+"/") {
+					home = where
+				}
+			}
+			if home == "" || home != s.dir && home != s.path {
+				t.Errorf("%s imports %s, whose only importer is %q", s.path, path, home)
+			}
+		}
+	}
+}
+
+func TestEveryDependencyIsExplained(t *testing.T) {
+	explained, err := os.ReadFile("docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources(t) {
+		for _, path := range s.imports() {
+			if !external(path) {
+				continue
+			}
+			parts := strings.Split(path, "/")
+			module := strings.Join(parts[:min(3, len(parts))], "/")
+			if !bytes.Contains(explained, []byte(module)) {
+				t.Errorf("%s imports %s: docs/dependencies.md has no line for it", s.path, path)
+			}
+		}
+	}
+}
+
+// calls finds the uses of names, given as "package.Name", in a file. A package
+// goes by the last part of its path.
+func (s source) calls(names ...string) []ast.Node {
+	var out []ast.Node
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := sel.X.(*ast.Ident); ok && slices.Contains(names, pkg.Name+"."+sel.Sel.Name) {
+				out = append(out, n)
+			}
+		}
+		return true
+	})
+	return out
+}
+
+func TestOnlyProcStartsProcesses(t *testing.T) {
+	for _, s := range ours(sources(t)) {
+		if s.dir == "bench" || s.dir == "internal/proc" {
+			continue
+		}
+		if slices.Contains(s.imports(), "os/exec") {
+			t.Errorf("%s imports os/exec", s.path)
+		}
+		if s.path == "internal/pid1/keeper.go" {
+			continue // the supervisor's own start
+		}
+		for _, n := range s.calls("os.StartProcess", "syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "unix.Exec",
+			"syscall.SYS_CLONE", "unix.SYS_CLONE", "unix.SYS_CLONE3", "syscall.SYS_FORK", "unix.SYS_FORK", "syscall.SYS_EXECVE", "unix.SYS_EXECVE") {
+			t.Errorf("%s starts a process", s.at(n))
+		}
+	}
+}
+
+func TestOnlyPid1Waits(t *testing.T) {
+	for _, s := range ours(sources(t)) {
+		if s.dir == "bench" || s.dir == "internal/pid1" {
+			continue
+		}
+		for _, n := range s.calls("syscall.Wait4", "unix.Wait4", "unix.Waitid", "os.FindProcess",
+			"syscall.SYS_WAIT4", "unix.SYS_WAIT4", "unix.SYS_WAITID") {
+			t.Errorf("%s waits for a process, or could", s.at(n))
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	docs, names := map[string]string{}, map[string]string{}
+	for _, s := range ours(sources(t)) {
+		names[s.dir] = s.file.Name.Name
+		docs[s.dir] += s.file.Doc.Text()
+	}
+	for dir, name := range names {
+		begin := "Package " + name + " "
+		if name == "main" {
+			begin = "Command " + filepath.Base(dir) + " "
+		}
+		if !strings.HasPrefix(docs[dir], begin) {
+			t.Errorf("%s has no doc comment that begins with %q, or more than one", dir, begin)
+		}
+		if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "types", "misc"}, name) {
+			t.Errorf("%s: package %s is named for nothing that it does", dir, name)
+		}
+	}
+}
+
+func TestNoHiddenState(t *testing.T) {
+	for _, s := range ours(sources(t)) {
+		for _, decl := range s.file.Decls {
+			switch d := decl.(type) {
+			case *ast.FuncDecl:
+				if d.Name.Name == "init" && d.Recv == nil {
+					t.Errorf("%s: an init function", s.at(d))
+				}
+			case *ast.GenDecl:
+				if d.Tok == token.VAR {
+					s.checkVariables(t, d)
+				}
+			}
+		}
+	}
+}
+
+// checkVariables lets errors, embedded files, checks of an interface and what is
+// listed pass.
+func (s source) checkVariables(t *testing.T, d *ast.GenDecl) {
+	for _, spec := range d.Specs {
+		v := spec.(*ast.ValueSpec)
+		embedded := strings.Contains(d.Doc.Text()+v.Doc.Text(), "go:embed") || hasDirective(d.Doc) || hasDirective(v.Doc)
+		for _, name := range v.Names {
+			isError := strings.HasPrefix(strings.ToLower(name.Name), "err")
+			if _, listed := variables()[s.dir+"."+name.Name]; !embedded && !isError && !listed && name.Name != "_" {
+				t.Errorf("%s: package variable %s", s.at(v), name.Name)
+			}
+		}
+	}
+}
+
+// hasDirective says whether a comment holds go:embed, which Text leaves out.
+func hasDirective(c *ast.CommentGroup) bool {
+	return c != nil && slices.ContainsFunc(c.List, func(line *ast.Comment) bool { return strings.HasPrefix(line.Text, "//go:embed ") })
+}
+
+// Sizes above which a file or a function should have been two, in lines.
+const (
+	maxFile     = 450
+	maxFunction = 70
+)
+
+func TestSizes(t *testing.T) {
+	for _, s := range ours(sources(t)) {
+		if n := s.fset.Position(s.file.FileEnd).Line; n > maxFile {
+			t.Errorf("%s has %d lines, more than %d", s.path, n, maxFile)
+		}
+		for _, decl := range s.file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			n := s.fset.Position(f.End()).Line - s.fset.Position(f.Pos()).Line + 1
+			if _, tabular := longFunctions()[s.dir+"."+f.Name.Name]; n > maxFunction && !tabular {
+				t.Errorf("%s: %s has %d lines, more than %d", s.at(f), f.Name.Name, n, maxFunction)
+			}
+		}
+	}
+}
+
+// longFunctions may be longer, with the reason.
+func longFunctions() map[string]string {
+	return map[string]string{
+		"cmd/stoker.newApp": "one table: the whole command line",
+	}
+}
+
+func TestNoSleep(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.dir == "bench" || s.test && bubbles(s) {
+			continue // a measurement's pauses; a synctest bubble's own time
+		}
+		if s.path == "internal/proc/proc_test.go" {
+			continue // a supervisor that is played, and dies at another moment each time
+		}
+		for _, n := range s.calls("time.Sleep") {
+			t.Errorf("%s sleeps", s.at(n))
+		}
+	}
+}
+
+// bubbles says whether a package's tests run in synctest bubbles. A helper for
+// them may be in another file than the bubble.
+func bubbles(s source) bool {
+	matches, err := filepath.Glob(s.dir + "/*_test.go")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(matches, func(path string) bool {
+		data, err := os.ReadFile(path)
+		return err == nil && bytes.Contains(data, []byte(`"testing/synctest"`))
+	})
+}
+
+// TestNothingOfThisMachine looks for what works on one machine only: addresses
+// of registries and proxies, and the checkout's own path.
+func TestNothingOfThisMachine(t *testing.T) {
+	hosts := regexp.MustCompile(`\b(registry-1\.|index\.docker|quay|gcr|ghcr|mcr|k8s\.gcr)\.io\b|\bregistry\.[a-z0-9.-]+\.(com|org|io|cn|net)\b|` +
+		`\bproxy\.golang\.org\b|\bgoproxy\.|\bpypi\.org\b|\b(nexus|artifactory|artifacts|mirrors?)\.[a-z0-9-]+\.[a-z]`)
+	root, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := []string{root + "/"}
+	if up := filepath.Dir(root); strings.Count(root, "/") == 2 && !slices.Contains([]string{"/home", "/root", "/tmp", "/opt", "/srv", "/usr", "/var", "/go"}, up) {
+		machine = append(machine, up+"/")
+	}
+	if strings.Count(root, "/") < 2 {
+		machine = nil // such as /src, which others have too
+	}
+	for _, path := range files(t) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path == "rules_test.go" || !utf8.Valid(data) {
+			continue
+		}
+		for n, line := range strings.Split(string(data), "\n") {
+			if m := hosts.FindString(line); m != "" {
+				t.Errorf("%s:%d: names %s", path, n+1, m)
+			}
+			for _, place := range machine {
+				if k := strings.Index(line, place); k >= 0 && (k == 0 || strings.ContainsRune(" \"'`=:([", rune(line[k-1]))) {
+					t.Errorf("%s:%d: has a path of this machine, %s", path, n+1, place)
+				}
+			}
+		}
+	}
+}
