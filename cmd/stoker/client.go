@@ -84,7 +84,8 @@ func logs(ctx context.Context, name string, o logOptions) error {
 	}
 	var gone time.Time
 	for {
-		err := c.Logs(ctx, name, o.lines, o.follow, last, show)
+		err := c.Logs(ctx, api.LogQuery{Service: name, Lines: o.lines, Follow: o.follow, After: last,
+			Started: func(offset int64) { last = offset }}, show)
 		var refused *api.RefusedError
 		if !o.follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) {
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -126,8 +127,12 @@ func loadConfig(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, opts run
 
 // nothingToRun says so, and why Tomcat does not count.
 func nothingToRun(noTomcat error) error {
-	return &hintError{fmt.Errorf("cannot run: no command is given, no service is configured, and there is no Tomcat to run: %w", noTomcat),
-		"stoker run -- CMD ARGS, or write /etc/stoker/stoker.yaml", codeUsage}
+	why, hint, _ := strings.Cut(noTomcat.Error(), "\nhint: ")
+	if hint != "" {
+		hint = ", or " + hint
+	}
+	return &hintError{fmt.Errorf("cannot run: no command is given, no service is configured, and there is no Tomcat to run: %s", why),
+		"stoker run -- CMD ARGS, or write /etc/stoker/stoker.yaml" + hint, codeUsage}
 }
 
 // logLevel is the configured level. An init for one command keeps quiet unless

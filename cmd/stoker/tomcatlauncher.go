@@ -37,6 +37,7 @@ type tomcatSetup struct {
 	vars    map[string]string
 	dir     string
 	server  tomcat.ServerXML
+	options []jvm.Option // of the JVM; nil: it was started before our time
 	notes   []string
 }
 
@@ -152,7 +153,7 @@ func (l *tomcatLauncher) render(s *tomcatSetup, java hotspot.JVM, found string) 
 	if err != nil {
 		return nil, err
 	}
-	s.notes = append(s.notes, ls.notes...)
+	s.notes, s.options = append(s.notes, ls.notes...), facts.Result.Options
 	s.readServer(facts.Result.Argv())
 	return facts, nil
 }
@@ -207,7 +208,7 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 		}
 		return supervisor.HTTPProbe(target, answers()).Check(ctx, p)
 	})
-	w := &tomcatWatch{watch: tomcat.NewWatch(l.patternsOf(s.install.Home)), base: s.install.Base, wanted: l.service.Tomcat.Contexts,
+	w := &tomcatWatch{watch: tomcat.NewWatch(l.patternsOf(s.install.Home)), base: s.install.Base, wanted: l.service.Tomcat.Contexts, options: s.options,
 		patterns: l.patternsOf(s.install.Home), since: time.Now(), next: out.Watch}
 	out.Watch, out.Explain = w.line, w.explain
 	return out, nil

@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/tomcat"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -15,7 +17,8 @@ import (
 type tomcatWatch struct {
 	patterns *tomcat.Patterns
 	base     string
-	wanted   []string // context paths; empty: all
+	wanted   []string     // context paths; empty: all
+	options  []jvm.Option // that the JVM was given
 	since    time.Time
 	next     func([]byte) supervisor.Observation // the line that readiness waits for; nil: none
 
@@ -53,6 +56,21 @@ func (w *tomcatWatch) wants(context string) bool {
 	})
 }
 
+// given is a refused option as it was written, and where. The JVM quotes an -XX
+// option without its sign.
+func (w *tomcatWatch) given(refused string) string {
+	for _, o := range w.options {
+		text := o.String()
+		if name, ok := strings.CutPrefix(text, "-XX:"); ok {
+			text = "-XX:" + strings.TrimLeft(name, "+-")
+		}
+		if text == refused && o.Source != "" {
+			return o.String() + " (" + o.Source + ")"
+		}
+	}
+	return refused
+}
+
 // explain gives the operator's line: what failed, why, in which file and line.
 // Tomcat writes the cause of a failed application to a log file of its own, a
 // moment later.
@@ -62,6 +80,14 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 	w.mu.Unlock()
 	if !ok {
 		return ""
+	}
+	switch worst.Kind {
+	case tomcat.JVMOption:
+		worst.Option = w.given(worst.Option)
+	case tomcat.ConnectorFailed:
+		if who := proc.PortHolder(worst.Port); worst.Port > 0 && who != "" {
+			return worst.String() + "; the port is held by another process" + who
+		}
 	}
 	if worst.Kind != tomcat.ContextFailed && worst.Kind != tomcat.DeployFailed {
 		return worst.String()

@@ -100,19 +100,28 @@ func (c *Client) JVM(ctx context.Context, service, format string) (string, error
 	return string(data), err
 }
 
-// Logs calls f for the last n lines of a service's output and, with follow, for
-// each further one until ctx is done. after continues behind a line's Offset; 0:
-// from n lines before the end.
-func (c *Client) Logs(ctx context.Context, service string, n int, follow bool, after int64, f func(LogLine) error) error {
-	q := url.Values{"n": {strconv.Itoa(n)}}
+// LogQuery says which output is wanted.
+type LogQuery struct {
+	Service string
+	Lines   int   // begin that many lines before the end
+	Follow  bool  // go on until the context is done
+	After   int64 // begin behind this LogLine.Offset instead; 0: not
+	// Started is told the offset where a followed log begins; nil: nobody asks.
+	Started func(offset int64)
+}
+
+// Logs calls f for each line of a service's output. io.EOF of the server, as at
+// the end of a log that is not followed, is no error.
+func (c *Client) Logs(ctx context.Context, want LogQuery, f func(LogLine) error) error {
+	q := url.Values{"n": {strconv.Itoa(want.Lines)}}
 	header := http.Header{}
-	if follow {
+	if want.Follow {
 		q.Set("follow", "")
 	}
-	if after > 0 {
-		header.Set("Last-Event-Id", strconv.FormatInt(after, 10))
+	if want.After > 0 {
+		header.Set("Last-Event-Id", strconv.FormatInt(want.After, 10))
 	}
-	body, err := c.do(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(service)+"/logs?"+q.Encode(), header)
+	body, err := c.do(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(want.Service)+"/logs?"+q.Encode(), header)
 	if err != nil {
 		return err
 	}
@@ -126,8 +135,14 @@ func (c *Client) Logs(ctx context.Context, service string, n int, follow bool, a
 		if err != nil {
 			return err
 		}
-		if follow {
+		if want.Follow {
 			data, ok := strings.CutPrefix(raw, "data: ")
+			if id, isID := strings.CutPrefix(raw, "id: "); isID && want.Started != nil {
+				if offset, err := strconv.ParseInt(strings.TrimSpace(id), 10, 64); err == nil {
+					want.Started(offset)
+					want.Started = nil
+				}
+			}
 			if !ok {
 				continue
 			}

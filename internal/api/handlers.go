@@ -133,6 +133,9 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", kind)
 	flush := http.NewResponseController(w)
+	if follow { // where to go on, also for a client that has not seen a line yet
+		fmt.Fprintf(w, "id: %d\n\n", from)
+	}
 	flush.Flush()
 	log.Lines(r.Context(), from, follow, func(l proc.Line) error { // ends with the client
 		data, err := json.Marshal(logLine(l))

@@ -64,6 +64,9 @@ func TestLogsAsEvents(t *testing.T) {
 			text += line
 		}
 	}
+	if got := event(); got != "id: 8\n" { // where it begins, for a client that sees no line
+		t.Errorf("the beginning is %q", got)
+	}
 	if got := event(); !strings.HasPrefix(got, "id: 16\ndata: {") || strings.Count(got, "\n") != 2 {
 		t.Errorf("the first event is %q", got)
 	}
@@ -77,7 +80,7 @@ func TestLogsAsEvents(t *testing.T) {
 
 	var texts []string
 	enough := errors.New("enough")
-	err = c.Logs(ctx, "talk", 1, true, 21, func(l LogLine) error {
+	err = c.Logs(ctx, LogQuery{Service: "talk", Lines: 1, Follow: true, After: 21}, func(l LogLine) error {
 		if texts = append(texts, l.Text); len(texts) == 2 {
 			return enough
 		}
@@ -87,7 +90,7 @@ func TestLogsAsEvents(t *testing.T) {
 		t.Errorf("resumed behind 21: %q, %v", texts, err)
 	}
 	texts = nil
-	err = c.Logs(ctx, "talk", 100, true, 8, func(l LogLine) error {
+	err = c.Logs(ctx, LogQuery{Service: "talk", Lines: 100, Follow: true, After: 8}, func(l LogLine) error {
 		if texts = append(texts, l.Text+string(l.Bytes)); len(texts) == 4 {
 			return enough
 		}

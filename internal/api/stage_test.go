@@ -107,7 +107,7 @@ func stage(t *testing.T) (c *Client, more func(string)) {
 
 // read gives the last lines of a log.
 func read(c *Client, service string, n int) (lines []LogLine, err error) {
-	err = c.Logs(context.Background(), service, n, false, 0, func(l LogLine) error {
+	err = c.Logs(context.Background(), LogQuery{Service: service, Lines: n, Follow: false, After: 0}, func(l LogLine) error {
 		lines = append(lines, l)
 		return nil
 	})

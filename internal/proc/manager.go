@@ -181,11 +181,7 @@ func (m *Manager) handle(msg *pid1.Msg) {
 		seq := msg.Seq
 		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stop,
 			Ack: func() { m.do(func() { m.ack(seq) }) }}
-		select {
-		case m.signals <- s:
-		default: // nobody takes them: better lost than a loop that stands still
-			m.ack(seq)
-		}
+		m.tell(s, seq)
 	case pid1.Synced:
 		m.synced = true
 		m.pending = append(m.pending, msg.Seq)
@@ -193,6 +189,27 @@ func (m *Manager) handle(msg *pid1.Msg) {
 	case pid1.Lost:
 		if p := m.procs[strings.TrimPrefix(msg.Name, procPrefix)]; p != nil {
 			p.outputLost(msg.Bytes, msg.Lines)
+		}
+	}
+}
+
+// tell hands a signal on. Where nobody takes them the loop must not stand still:
+// the oldest is lost then, and never the latest stop, which holds those before it.
+func (m *Manager) tell(s Signal, seq uint64) {
+	for {
+		select {
+		case m.signals <- s:
+			return
+		default:
+		}
+		if s.Stop == 0 {
+			m.ack(seq)
+			return
+		}
+		select {
+		case old := <-m.signals:
+			go old.Ack() // ends with the request to this loop
+		default:
 		}
 	}
 }

@@ -250,7 +250,7 @@ func TestStartErrors(t *testing.T) {
 		`127 cannot find "nosuch" in PATH (/usr/bin:/bin): no such file or directory`,
 		"126 cannot execute DIR/noexec: permission denied",
 		"126 cannot execute DIR: is a directory",
-		"127 cannot execute DIR/badinterp: no such file or directory",
+		"127 cannot find the interpreter (the #! line, or the ELF loader) of DIR/badinterp: no such file or directory",
 		"126 cannot execute DIR/garbage: exec format error (not a program of this machine, or a script without #!)",
 		"127 cannot change to the working directory /no/dir: no such file or directory",
 		"126 cannot execute an empty command: invalid argument",
@@ -386,7 +386,8 @@ func TestStalledReader(t *testing.T) {
 	}
 	var dropped int
 	fmt.Sscan(read(t, r.dir+"/dropped"), &dropped)
-	if kept+dropped != 60000 {
+	// The beginning of the first line that was dropped may have been passed on.
+	if both := kept + dropped; both != 60000 && both != 60001 {
 		t.Errorf("%d lines read and %d counted as dropped, want 60000 together", kept, dropped)
 	}
 	if !strings.Contains(r.stderr, fmt.Sprintf("%d lines", dropped)) {

@@ -52,6 +52,16 @@ func (p *Process) OwnsListener(port int) (certain bool, err error) {
 	return false, fmt.Errorf("port %d is held by another process%s", port, holder(all))
 }
 
+// PortHolder names the process that listens on a TCP port here, as ": pid 20
+// (nginx)"; empty: nobody does, or it cannot be seen who.
+func PortHolder(port int) string {
+	all, err := listeners(os.Getpid(), port)
+	if err != nil || len(all) == 0 {
+		return ""
+	}
+	return holder(all)
+}
+
 // withMembers is the process and its group.
 func (p *Process) withMembers() []int {
 	pids := []int{p.Pid()}

@@ -188,6 +188,9 @@ func startError(spec *Spec, path string, err error) error {
 			return &StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
 		}
 	}
+	if errors.Is(err, syscall.ENOENT) {
+		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
+	}
 	if spec.User != nil && errors.Is(err, syscall.EPERM) {
 		e.Step = fmt.Sprintf("become user %s for", spec.User.Name)
 	}
