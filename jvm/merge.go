@@ -176,16 +176,16 @@ func (m *merger) settleHeap() {
 		return
 	}
 	limit := m.kept[top]
-	max, err1 := sizeOf(identify(limit).value)
+	most, err1 := sizeOf(identify(limit).value)
 	n, err2 := sizeOf(identify(init).value)
 	switch {
-	case err1 != nil || err2 != nil || n == max:
+	case err1 != nil || err2 != nil || n == most:
 	case init.Generated && !limit.Generated:
-		m.follow(start, "-Xms", max, limit)
-	case n < max:
+		m.follow(start, "-Xms", most, limit)
+	case n < most:
 	case init.rank() < limit.rank():
 		m.warn(Adjusted, "%s (%s) is above %s (%s) and follows it", init, init.origin(), limit, limit.origin())
-		m.follow(start, "-Xms", max, limit)
+		m.follow(start, "-Xms", most, limit)
 	case init.rank() > limit.rank():
 		m.warn(Adjusted, "%s (%s) is below %s (%s) and follows it", limit, limit.origin(), init, init.origin())
 		m.follow(top, "-Xmx", n, init)

@@ -71,7 +71,7 @@ func HTTPProbe(url string, status []int) Probe {
 		if err != nil {
 			return fmt.Errorf("GET %s: %s", url, netCause(err))
 		}
-		io.CopyN(io.Discard, resp.Body, 64<<10)
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 		resp.Body.Close()
 		ok := resp.StatusCode >= 200 && resp.StatusCode < 400
 		if len(status) > 0 {

@@ -112,7 +112,7 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 		go func() { replies <- svc.ask(ctx, r) }() // ends with the stop, or with ctx
 	}
 	for range s.order {
-		<-replies
+		_ = <-replies // its service is what it is; the code tells
 	}
 	close(done)
 }
@@ -123,7 +123,8 @@ func (s *Supervisor) hurry(ctx context.Context) {
 	for _, name := range s.order {
 		svc := s.services[name]
 		if !svc.snap.Load().Settled { // it may not have heard of the stop yet
-			go svc.ask(ctx, request{event: EvStop, by: "a second request", limit: time.Millisecond}) // ends with the stop, or with ctx
+			r := request{event: EvStop, by: "a second request", limit: time.Millisecond}
+			go func() { _ = svc.ask(ctx, r) }() // ends with the stop, or with ctx
 		}
 	}
 }

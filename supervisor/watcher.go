@@ -37,7 +37,7 @@ func (s *Service) watch(l *Launch) *watcher {
 	w.seen.Store(from)
 	go func() { // ends with ctx
 		defer close(w.ended)
-		out.Lines(ctx, from, true, func(line proc.Line) error {
+		_ = out.Lines(ctx, from, true, func(line proc.Line) error {
 			o := l.Watch(line.Text)
 			if o.Failed != "" {
 				s.report(ctx, happening{event: EvFailed, gen: gen, text: o.Failed})

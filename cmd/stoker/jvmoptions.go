@@ -27,7 +27,9 @@ type jvmFacts struct {
 func (f *jvmFacts) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
-	jvm.Explain(&b, f.Result, f.limits)
+	if err := jvm.Explain(&b, f.Result, f.limits); err != nil {
+		fmt.Fprintln(&b, err)
+	}
 	return b.String()
 }
 

@@ -25,7 +25,7 @@ func newLogQueue(w io.Writer) *logQueue {
 				close(e.done)
 				continue
 			}
-			w.Write(e.line) // a reader that is gone has nobody to tell
+			_, _ = w.Write(e.line) // a reader that is gone has nobody to tell
 		}
 	}()
 	return q

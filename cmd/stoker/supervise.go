@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -176,10 +177,12 @@ func apiListener(m *proc.Manager, rec *proc.Recovered, configured string) (net.L
 		return nil, "", err
 	}
 	raw, err := l.(*net.UnixListener).SyscallConn()
-	if err == nil { // not by File: its Fd would make the socket a blocking one
-		err = raw.Control(func(fd uintptr) { m.Put(apiItem, []byte(path), int(fd)) })
+	if err != nil {
+		return l, path, err
 	}
-	return l, path, err
+	var putErr error // not by File: its Fd would make the socket a blocking one
+	err = raw.Control(func(fd uintptr) { putErr = m.Put(apiItem, []byte(path), int(fd)) })
+	return l, path, errors.Join(err, putErr)
 }
 
 // commandName is the service's name of `run -- CMD`.

@@ -137,7 +137,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "id: %d\n\n", from)
 	}
 	flush.Flush()
-	log.Lines(r.Context(), from, follow, func(l proc.Line) error { // ends with the client
+	_ = log.Lines(r.Context(), from, follow, func(l proc.Line) error { // ends with the client
 		data, err := json.Marshal(logLine(l))
 		if err != nil {
 			return err

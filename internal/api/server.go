@@ -62,7 +62,7 @@ func New(opts Options) *Server {
 
 // Serve answers on l until ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { s.http.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -65,10 +65,9 @@ func (l *loader) assign(source string, to target, text string) {
 	case !utf8.ValidString(text):
 		l.report.add(Problem{File: source, Path: path, Message: quote(path, text) + " is not UTF-8"})
 	case t.Kind() == reflect.Slice:
-		n, p, ok := parse([]byte(text))
+		n, _, ok := parse([]byte(text))
 		if !ok || n == nil {
-			p = Problem{File: source, Path: path, Message: quote(path, maskText(text)) + " is not a list", Hint: `write ["a", "b"]`}
-			l.report.add(p)
+			l.report.add(Problem{File: source, Path: path, Message: quote(path, maskText(text)) + " is not a list", Hint: `write ["a", "b"]`})
 			break
 		}
 		leaf = d.node(n, t, path)

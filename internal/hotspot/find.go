@@ -130,11 +130,11 @@ func fromExplicit(value string) (JVM, error) {
 // fromBinary resolves links, /usr/bin/java to /usr/lib/jvm/.../bin/java, to find
 // the home.
 func fromBinary(java string) JVM {
-	real, err := filepath.EvalSymlinks(java)
+	target, err := filepath.EvalSymlinks(java)
 	if err != nil {
-		real = java
+		target = java
 	}
-	return inspect(filepath.Dir(filepath.Dir(real)), real)
+	return inspect(filepath.Dir(filepath.Dir(target)), target)
 }
 
 // executable says why a path cannot be started as a program.

@@ -63,7 +63,7 @@ func (l *link) resume() {
 // shut closes the wire.
 func (l *link) shut() {
 	close(l.done)
-	l.Close()
+	l.file.Close()
 }
 
 // readable is the channel of the present link, nil while there is none.

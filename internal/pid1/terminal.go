@@ -27,8 +27,8 @@ func (t *terminal) restore() {
 	if t.state == nil {
 		return
 	}
-	TakeForeground(0, unix.Getpgrp())
-	blockTTOU(func() { unix.IoctlSetTermios(0, unix.TCSETS, t.state) })
+	_ = TakeForeground(0, unix.Getpgrp()) // no longer our terminal: then it is nobody's loss
+	blockTTOU(func() { _ = unix.IoctlSetTermios(0, unix.TCSETS, t.state) })
 }
 
 // TakeForeground makes pgrp the foreground group of the terminal fd.

@@ -72,8 +72,11 @@ func newIndex() (*index, error) {
 // mapIndex takes over an index from the bag.
 func mapIndex(fd int) (*index, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Size != int64(indexSize) {
-		return nil, fmt.Errorf("its index has %d bytes, want %d (%v)", st.Size, indexSize, err)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	if st.Size != int64(indexSize) {
+		return nil, fmt.Errorf("its index has %d bytes, want %d", st.Size, indexSize)
 	}
 	ix, err := mmapIndex(fd)
 	if err == nil && ix.magic != indexMagic {

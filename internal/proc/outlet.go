@@ -33,7 +33,7 @@ func (o *Outlet) Write(p []byte) (int, error) {
 // turn ends the line of somebody else.
 func (o *Outlet) turn(owner any) {
 	if o.midLine && o.owner != owner {
-		o.writeAll([]byte{'\n'})
+		_, _ = o.writeAll([]byte{'\n'})
 	}
 	o.owner, o.midLine = owner, false
 }

@@ -83,7 +83,9 @@ func (s *shim) close() {
 func (s *shim) result(path string) error {
 	s.childErrs.Close()
 	s.childErrs = nil
-	s.errs.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if err := s.errs.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return fmt.Errorf("cannot start %s: cannot wait for the exec shim: %w", path, err)
+	}
 	data, err := io.ReadAll(s.errs)
 	if err != nil && len(data) == 0 {
 		return fmt.Errorf("cannot start %s: the exec shim does not answer: %w", path, err)
@@ -108,7 +110,7 @@ func RunShim() int {
 			errno = syscall.EINVAL
 		}
 		data, _ := json.Marshal(shimFailure{step, errno})
-		os.NewFile(shimErr, "errors").Write(data)
+		_, _ = os.NewFile(shimErr, "errors").Write(data) // our exit code says it too
 		return 126
 	}
 	data, err := io.ReadAll(os.NewFile(shimIn, "orders"))

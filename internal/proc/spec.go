@@ -109,8 +109,9 @@ func (s *Spec) lookPath() (string, error) {
 		if err == nil {
 			return full, nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-			found = err.(*StartError).Err
+		var unusable *StartError
+		if errors.As(err, &unusable) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			found = unusable.Err
 		}
 	}
 	return "", &StartError{Path: fmt.Sprintf("%q in PATH (%s)", name, path), Step: "find", Err: found}

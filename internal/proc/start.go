@@ -172,7 +172,7 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 // unseen: it is nobody's.
 func (m *Manager) unborn(pid int) {
 	if m.have.ownChildren {
-		go pid1.WaitChild(pid) // ends with the child, which is about to
+		go func() { _, _ = pid1.WaitChild(pid) }() // ends with the child, which is about to
 	}
 }
 

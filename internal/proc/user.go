@@ -54,10 +54,7 @@ func (u *User) fill(entry *user.User) error {
 		return fmt.Errorf("cannot use user %q: gid %q is no number", entry.Username, entry.Gid)
 	}
 	u.UID, u.GID, u.Home, u.Login = uint32(uid), uint32(gid), entry.HomeDir, entry.Username
-	ids, err := entry.GroupIds()
-	if err != nil {
-		return nil // no /etc/group: only the primary one
-	}
+	ids, _ := entry.GroupIds() // no /etc/group: only the primary one
 	for _, id := range ids {
 		if n, err := strconv.ParseUint(id, 10, 32); err == nil {
 			u.Groups = append(u.Groups, uint32(n))

@@ -225,7 +225,7 @@ func readFromJar(jar, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	for _, f := range r.File {
 		if f.Name == name {
 			return readEntry(f)

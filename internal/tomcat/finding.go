@@ -101,7 +101,7 @@ func (f Finding) why() string {
 	}
 	var at []string
 	for _, s := range []string{f.position(), f.Where, f.Log} {
-		if s != "" && !(f.Kind == DeployFailed && s == f.File) {
+		if s != "" && (f.Kind != DeployFailed || s != f.File) {
 			at = append(at, s)
 		}
 	}
@@ -297,9 +297,7 @@ func filePath(u string) string {
 	if !ok {
 		return u
 	}
-	if strings.HasPrefix(p, "//") {
-		p = strings.TrimPrefix(p, "//")
-	}
+	p = strings.TrimPrefix(p, "//")
 	if unescaped, err := url.PathUnescape(p); err == nil {
 		p = unescaped
 	}

@@ -65,13 +65,13 @@ func realHome(t *testing.T) string {
 // every language that the distribution packages apart.
 func homeCopy(t *testing.T) string {
 	t.Helper()
-	real, home := realHome(t), t.TempDir()
+	installed, home := realHome(t), t.TempDir()
 	for _, sub := range []string{"bin", "lib"} {
 		if err := os.Mkdir(filepath.Join(home, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	scripts, _ := filepath.Glob(real + "/bin/*")
+	scripts, _ := filepath.Glob(installed + "/bin/*")
 	for _, s := range scripts {
 		if filepath.Base(s) != "setenv.sh" {
 			data, err := os.ReadFile(s)
@@ -81,7 +81,7 @@ func homeCopy(t *testing.T) string {
 			put(t, filepath.Join(home, "bin", filepath.Base(s)), string(data), 0o755)
 		}
 	}
-	jars, _ := filepath.Glob(real + "/lib/*.jar")
+	jars, _ := filepath.Glob(installed + "/lib/*.jar")
 	extra, _ := filepath.Glob("/usr/share/java/tomcat10-i18n-??.jar")
 	more, _ := filepath.Glob("/usr/share/java/tomcat10-i18n-??-??.jar")
 	for _, j := range append(append(jars, extra...), more...) {

@@ -95,7 +95,7 @@ func (p *Patterns) addJar(jar string) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	keys := messageKeys()
 	for _, f := range r.File {
 		dir, file := path.Split(f.Name)
