@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"syscall"
 	"time"
 
@@ -98,7 +99,7 @@ func (s *Supervisor) Grace() time.Duration {
 // stopAll stops every service, the last of the configuration first where they
 // must not go together.
 func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig syscall.Signal, done chan<- struct{}) {
-	replies := make(chan error, len(s.order))
+	var stops sync.WaitGroup
 	for k := len(s.order) - 1; k >= 0; k-- {
 		r := request{event: EvStop, by: "the end of the container", limit: limit}
 		if s.opts.Command {
@@ -106,14 +107,11 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 		}
 		svc := s.services[s.order[k]]
 		if svc.snap.Load().Settled {
-			replies <- nil // EXITED and FATAL stay what they are
-			continue
+			continue // EXITED and FATAL stay what they are
 		}
-		go func() { replies <- svc.ask(ctx, r) }() // ends with the stop, or with ctx
+		stops.Go(func() { _ = svc.ask(ctx, r) }) // ends with the stop, or with ctx; the code tells how
 	}
-	for range s.order {
-		_ = <-replies // its service is what it is; the code tells
-	}
+	stops.Wait()
 	close(done)
 }
 
