@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -27,6 +28,7 @@ func run() error {
 	stoker := flag.String("stoker", "bin/stoker", "the stoker to measure; left out if it is not there")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
+	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,spawn")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")
@@ -41,17 +43,24 @@ func run() error {
 	defer os.RemoveAll(work)
 
 	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker)}
+	if *only != "" {
+		b.only = strings.Split(*only, ",")
+	}
 	rows, err := b.measure()
 	if err != nil {
 		return err
 	}
-	spawns, err := b.spawns()
-	if err != nil {
-		return err
+	spawns := []row{{}}
+	if b.wants("spawn") {
+		if spawns, err = b.spawns(); err != nil {
+			return err
+		}
 	}
 	if err := (report{peers: b.peers, rows: rows, rounds: *rounds, idle: *idle}).print(os.Stdout); err != nil {
 		return err
 	}
-	_, err = fmt.Print(spawnTable(spawns[0]))
+	if b.wants("spawn") {
+		_, err = fmt.Print(spawnTable(spawns[0]))
+	}
 	return err
 }

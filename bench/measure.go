@@ -16,6 +16,7 @@ type bench struct {
 	rounds int
 	idle   time.Duration
 	peers  []peer
+	only   []string // parts to measure; empty: all
 }
 
 // row is one measurement of every peer that can do it.
@@ -49,16 +50,27 @@ func (b *bench) supervisors() []peer {
 // measure takes the peers in turn in every round, so that whatever else the
 // machine does meets all of them alike.
 func (b *bench) measure() ([]row, error) {
-	parts := []func() ([]row, error){b.launches, b.restarts, b.idles, b.orphans}
+	parts := []struct {
+		name string
+		run  func() ([]row, error)
+	}{{"launch", b.launches}, {"restart", b.restarts}, {"idle", b.idles}, {"orphans", b.orphans}}
 	var rows []row
 	for _, part := range parts {
-		r, err := part()
+		if !b.wants(part.name) {
+			continue
+		}
+		r, err := part.run()
 		if err != nil {
 			return nil, err
 		}
 		rows = append(rows, r...)
 	}
 	return rows, nil
+}
+
+// wants says whether a part was asked for.
+func (b *bench) wants(part string) bool {
+	return len(b.only) == 0 || slices.Contains(b.only, part)
 }
 
 func (b *bench) launches() ([]row, error) {

@@ -83,6 +83,7 @@ func Run(sigs chan os.Signal, opts Options) int {
 		waiter: newWaiter(), bag: newBag(), log: newLogger(opts.Log), tty: saveTerminal(),
 	}
 	runtime.GOMAXPROCS(1) // nothing here can run in parallel: spare the hand-overs
+	defaultSIGCHLD()
 	closeOnExecFrom(3)
 	if !i.pid1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
