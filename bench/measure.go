@@ -133,13 +133,13 @@ func (b *bench) idles() ([]row, error) {
 	dirty := newRow("idle memory with one service, private dirty", "MiB", "<= 5 MiB")
 	rate := newRow("idle context switches", "/s", "<= 0.2/s")
 	hundred := newRow("idle memory with 100 services, PSS", "MiB", "<= 14 MiB")
-	fmt.Fprintf(os.Stderr, "idle: %v with one service, then a moment with 100\n", b.idle)
+	fmt.Fprintf(os.Stderr, "idle: %v with one service, then 5 s with 100\n", b.idle)
 	wrapped := slices.DeleteFunc(slices.Clone(b.peers), func(p peer) bool { return p.args == nil })
 	one, err := b.idleUsages(wrapped, 1, b.idle)
 	if err != nil {
 		return nil, err
 	}
-	many, err := b.idleUsages(b.supervisors(), 100, 0)
+	many, err := b.idleUsages(b.supervisors(), 100, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,9 @@ unit)
 	CGO_ENABLED=1 exec "$go" test -race ./...
 	;;
 container)
-	need docker=docker.io curl ps=procps
+	tomcat=$(tomcat_version)
+	need docker=docker.io perl bash unshare=util-linux \
+		"java=$(jre_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	trap docker_stop EXIT
 	trap 'exit 130' INT TERM
 	docker_start || {

@@ -20,7 +20,7 @@ func (s *Service) stop(then State, limit time.Duration) {
 			s.followStop()
 			return
 		}
-		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", SignalName(s.stopSignal()), "asked_by", s.kept.Asked)
+		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", SignalName(s.stopSignal()), "why", s.whyStopped())
 		s.enterStopping(then, limit)
 	case Stopping: // the latest wish counts, and a shorter limit
 		s.kept.Then = then
@@ -300,4 +300,12 @@ func (s *Service) threadDump() {
 	}
 	s.log.Info("thread dump asked for", "pid", (*p).Pid())
 	(*p).Signal(syscall.Signal(s.dumpSignal.Load()))
+}
+
+// whyStopped is who asked for the stop, or what went wrong.
+func (s *Service) whyStopped() string {
+	if s.kept.Asked == "" {
+		return "it failed"
+	}
+	return "asked for by " + s.kept.Asked
 }

@@ -173,6 +173,9 @@ func (i *initState) supervisorDied(status syscall.WaitStatus) {
 		return
 	}
 	i.failed(now)
+	if killed && k.failures == 1 {
+		k.nextStart = now // by somebody's hand while it started: no fault of its own
+	}
 }
 
 // failed notes a supervisor that did not work: wait before the next one, and

@@ -36,7 +36,8 @@ type Log struct {
 	sent   int        // the same file; its position is what was passed on
 	ix     *index
 	end    int64
-	buf    []byte
+	buf    []byte // borrowed from pool
+	pool   *sync.Pool
 	wakes  map[chan struct{}]bool
 	pipes  map[*pipes]bool
 	pinned [2]int64 // bytes that are being passed on right now
@@ -83,7 +84,7 @@ func (m *Manager) Log(name string, keep int64) (*Log, error) {
 
 // addLog starts passing on.
 func (m *Manager) addLog(l *Log) {
-	l.outs, l.have = m.outs, m.opts.Deny
+	l.outs, l.have, l.pool = m.outs, m.opts.Deny, &m.buffers
 	m.logs[l.name] = l
 	go l.passOn() // ends with Flush, or with the process
 }
@@ -198,7 +199,7 @@ func (l *Log) Stats() Stats {
 // blocks; unix.EAGAIN says that the pipe is empty, 0 bytes that it has ended.
 func (l *Log) capture(fd int, stream int) (int, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if l.closed {
 		return 0, nil
 	}
@@ -245,12 +246,25 @@ func (l *Log) move(fd int) (int, error) {
 	return unix.Write(l.data, l.buf[:n])
 }
 
-// buffer is the log's own, made when first needed.
+// buffer is borrowed for as long as the lock is held: a hundred logs that say a
+// line now and then must not keep a hundred buffers.
 func (l *Log) buffer() []byte {
+	if l.buf == nil && l.pool != nil {
+		l.buf, _ = l.pool.Get().([]byte)
+	}
 	if l.buf == nil {
 		l.buf = make([]byte, chunkSize)
 	}
 	return l.buf
+}
+
+// unlock gives the buffer back with the lock.
+func (l *Log) unlock() {
+	if l.buf != nil && l.pool != nil {
+		l.pool.Put(l.buf) //nolint:staticcheck // a slice header a chunk is cheaper than what it saves
+		l.buf = nil
+	}
+	l.mu.Unlock()
 }
 
 // count adds the newlines of the next n bytes.

@@ -62,6 +62,8 @@ type Manager struct {
 	logs  map[string]*Log
 	outs  *[2]*Outlet
 	stats atomicStats
+
+	buffers sync.Pool // of []byte of chunkSize, for the logs
 }
 
 // lostOutput is what the init discarded in our absence.

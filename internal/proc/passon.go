@@ -58,7 +58,7 @@ func (l *Log) passOn() {
 // portion looks at what comes next. whole asks for whole lines only.
 func (l *Log) portion(whole bool) portion {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	l.skipLost()
 	seg, until, ok := l.ix.find(l.ix.passed, l.end)
 	if !ok {

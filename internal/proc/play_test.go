@@ -51,6 +51,9 @@ func perform(name, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
+	if name != "kills" && name != "adopt" { // those say so themselves, at their moment
+		m.Adopted()
+	}
 	s := &stage{m, rec, dir}
 	code := sc.play(s)
 	m.Flush(2 * time.Second)

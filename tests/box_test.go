@@ -1,0 +1,241 @@
+//go:build container
+
+package tests
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// box is stoker as PID 1 of a PID namespace of its own, without Docker: quick to
+// start, and its processes can be seen and signalled from here.
+type box struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	dir    string // for the test's own files
+	socket string
+	init   int      // the pid of PID 1, seen from here
+	out    *os.File // the read ends of its stdout and stderr
+	err    *os.File
+	stdout capture
+	stderr capture
+	over   chan struct{}
+	code   int // once over is closed
+
+	removed sync.Once
+	before  bool // the test had failed before: not because of this box
+}
+
+// boxOptions say what differs from `stoker run`.
+type boxOptions struct {
+	dir    string   // for the test's own files; empty: a new one
+	config string   // what stoker.yaml holds; empty: there is none
+	args   []string // of run
+	env    []string // besides ours
+	stdin  *os.File
+	raw    bool // the test reads stdout itself
+}
+
+// newBox starts one. It is ended with the test.
+func newBox(t testing.TB, o boxOptions) *box {
+	t.Helper()
+	needsNamespaces(t)
+	b := &box{t: t, dir: o.dir, over: make(chan struct{}), before: t.Failed()}
+	if b.dir == "" {
+		b.dir = t.TempDir()
+	}
+	b.socket = filepath.Join(b.dir, "api.sock")
+	args := []string{"-pf", "--mount-proc", "--kill-child", stoker(t), "run", "--set", "api.socket=" + b.socket}
+	if o.config != "" {
+		file := filepath.Join(b.dir, "stoker.yaml")
+		if err := os.WriteFile(file, []byte(o.config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", file)
+	}
+	b.cmd = exec.Command("unshare", append(args, o.args...)...)
+	b.cmd.Env = append(os.Environ(), append(o.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")...)
+	b.cmd.Stdin = o.stdin
+	b.start(o.raw)
+	t.Cleanup(b.remove)
+	b.findInit()
+	return b
+}
+
+// start starts it with pipes of ours: those of os/exec would be read by it.
+func (b *box) start(raw bool) {
+	b.t.Helper()
+	var r, w [2]*os.File
+	for k := range r {
+		var err error
+		if r[k], w[k], err = os.Pipe(); err != nil {
+			b.t.Fatal(err)
+		}
+		defer w[k].Close()
+	}
+	b.out, b.err, b.cmd.Stdout, b.cmd.Stderr = r[0], r[1], w[0], w[1]
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { b.stderr.read(b.err) }) // ends with the box
+	if !raw {
+		reading.Go(func() { b.stdout.read(b.out) }) // ends with the box
+	}
+	go func() { // ends with the box
+		err := b.cmd.Wait()
+		reading.Wait()
+		b.code = exitCode(err)
+		close(b.over)
+	}()
+}
+
+// findInit waits until PID 1 is stoker and not the one that becomes it.
+func (b *box) findInit() {
+	b.t.Helper()
+	eventually(10*time.Second, 500*time.Microsecond, func() bool {
+		for _, p := range childrenOf(b.cmd.Process.Pid) {
+			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.pid)); err == nil && filepath.Base(exe) == "stoker" {
+				b.init = p.pid
+			}
+		}
+		return b.init != 0 || b.ended()
+	})
+}
+
+// remove ends what is left of it; a second time it does nothing.
+func (b *box) remove() { b.removed.Do(b.end) }
+
+func (b *box) end() {
+	b.cmd.Process.Kill() // --kill-child: PID 1 follows, and the namespace with it
+	b.out.Close()
+	b.err.Close()
+	select {
+	case <-b.over:
+	case <-time.After(10 * time.Second):
+	}
+	if b.t.Failed() && !b.before {
+		b.t.Logf("stoker's stderr ended with:\n%s", lastOf(b.stderr.String(), 4000))
+	}
+}
+
+func (b *box) ended() bool {
+	select {
+	case <-b.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait gives the exit code.
+func (b *box) wait(within time.Duration) int {
+	b.t.Helper()
+	select {
+	case <-b.over:
+		return b.code
+	case <-time.After(within):
+		b.t.Fatalf("PID 1 did not end within %v", within)
+		return -1
+	}
+}
+
+// signal sends sig to PID 1.
+func (b *box) signal(sig syscall.Signal) {
+	b.t.Helper()
+	if err := syscall.Kill(b.init, sig); err != nil {
+		b.t.Fatalf("cannot send %v to PID 1 (pid %d): %v", sig, b.init, err)
+	}
+}
+
+// supervisor is the pid of the present one; 0: there is none. A child that it
+// is just starting looks the same, and is younger.
+func (b *box) supervisor() int {
+	pid, start := 0, time.Duration(0)
+	for _, p := range childrenOf(b.init) {
+		if p.state != 'Z' && len(p.args) > 1 && p.args[1] == "supervise" && (pid == 0 || p.start < start || p.start == start && p.pid < pid) {
+			pid, start = p.pid, p.start
+		}
+	}
+	return pid
+}
+
+// run runs a command of stoker's against the box.
+func (b *box) run(args ...string) (string, error) {
+	cmd := exec.Command(stoker(b.t), args...)
+	cmd.Env = append(os.Environ(), "STOKER_SOCKET="+b.socket)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+// status is what `stoker status` says; false: nobody answers.
+func (b *box) status() (status, bool) {
+	out, err := b.run("status", "-o", "json")
+	if err != nil {
+		return status{}, false
+	}
+	st, err := parseStatus([]byte(out))
+	return st, err == nil
+}
+
+func (b *box) state(name string) string {
+	st, _ := b.status()
+	svc, _ := st.service(name)
+	return svc.State
+}
+
+func (b *box) awaitState(name, state string, within time.Duration) {
+	b.t.Helper()
+	if !eventually(within, 20*time.Millisecond, func() bool { return b.state(name) == state }) {
+		out, _ := b.run("status")
+		b.t.Fatalf("%s is not %s within %v:\n%s", name, state, within, out)
+	}
+}
+
+// file reads one of the test's own files; empty: it is not there.
+func (b *box) file(name string) string {
+	data, err := os.ReadFile(filepath.Join(b.dir, name))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		b.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// lines are those of one of the test's own files.
+func (b *box) lines(name string) []string {
+	return strings.FieldsFunc(b.file(name), func(r rune) bool { return r == '\n' })
+}
+
+// exitCode is the code of a command that has ended, 128+n for signal n.
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			return 128 + int(ws.Signal())
+		}
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// lastOf is the end of a text.
+func lastOf(text string, n int) string {
+	if len(text) > n {
+		return "..." + text[len(text)-n:]
+	}
+	return text
+}

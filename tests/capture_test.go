@@ -1,0 +1,33 @@
+//go:build container
+
+package tests
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+)
+
+// capture keeps what was written to it.
+type capture struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (c *capture) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.buf.Write(p)
+}
+
+func (c *capture) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.buf.String()
+}
+
+func (c *capture) count(text string) int { return strings.Count(c.String(), text) }
+
+// read takes everything from r until it ends.
+func (c *capture) read(r io.Reader) { io.Copy(c, r) }

@@ -1,0 +1,66 @@
+//go:build container
+
+package tests
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load is clients that ask one after the other until stopped.
+type load struct {
+	answered, failed atomic.Int64
+	first            atomic.Pointer[string] // what the first failure was
+	end              chan struct{}
+	clients          sync.WaitGroup
+}
+
+func newLoad(url string, clients int) *load {
+	l := &load{end: make(chan struct{})}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	for range clients {
+		l.clients.Go(func() { // ends with stop
+			for {
+				select {
+				case <-l.end:
+					return
+				default:
+					l.ask(client, url)
+				}
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) ask(client *http.Client, url string) {
+	resp, err := client.Get(url)
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("answered %s", resp.Status)
+		}
+	}
+	if err == nil {
+		l.answered.Add(1)
+		return
+	}
+	l.failed.Add(1)
+	text := err.Error()
+	l.first.CompareAndSwap(nil, &text)
+}
+
+// stop ends the clients and gives what they saw.
+func (l *load) stop() (answered, failed int64, first string) {
+	close(l.end)
+	l.clients.Wait()
+	if p := l.first.Load(); p != nil {
+		first = *p
+	}
+	return l.answered.Load(), l.failed.Load(), first
+}

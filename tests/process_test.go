@@ -1,0 +1,80 @@
+//go:build container
+
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is one line of /proc, seen from outside.
+type process struct {
+	pid, parent int
+	state       byte
+	start       time.Duration // since boot; the kernel counts in 10 ms
+	args        []string
+}
+
+const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that we build for
+
+// look reads one process; false: it is gone.
+func look(pid int) (process, bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return process{}, false
+	}
+	p, ok := parseStat(string(data))
+	if !ok {
+		return p, false
+	}
+	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	p.args = strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
+	return p, true
+}
+
+// parseStat reads a line of proc(5)'s stat; the name in brackets may hold anything.
+func parseStat(line string) (process, bool) {
+	pid, _, _ := strings.Cut(line, " ")
+	f := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
+	if len(f) < 20 {
+		return process{}, false
+	}
+	p := process{state: f[0][0]}
+	p.pid, _ = strconv.Atoi(pid)
+	p.parent, _ = strconv.Atoi(f[1])
+	ticks, err := strconv.ParseInt(f[19], 10, 64)
+	p.start = time.Duration(ticks) * tick
+	return p, err == nil
+}
+
+// childrenOf lists the children of a process, whichever thread of it made them.
+func childrenOf(pid int) []process {
+	var out []process
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		data, _ := os.ReadFile(list)
+		for _, f := range bytes.Fields(data) {
+			child, _ := strconv.Atoi(string(f))
+			if p, ok := look(child); ok {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// sinceBoot is now in the clock of process.start.
+func sinceBoot() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic(err)
+	}
+	return time.Duration(ts.Nano())
+}
