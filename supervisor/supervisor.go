@@ -44,8 +44,9 @@ type Supervisor struct {
 	logs     sync.Map // name -> *proc.Log
 
 	stopping atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
-	planMu   sync.Mutex   // guards plan
-	plan     string       // as last put
+	planDue  atomic.Bool
+	planMu   sync.Mutex // guards plan
+	plan     string     // as last put
 }
 
 // Names of bag items.

@@ -62,11 +62,23 @@ type planEntry struct {
 	wait   time.Duration
 }
 
-// Changed renews the stop plan: what the init does when no supervisor works. It
-// ends one group after the other, so the budget is shared among them.
+// planDelay is how long changes are gathered before the stop plan is renewed: a
+// hundred services that start together need one, not a hundred.
+const planDelay = 2 * time.Millisecond
+
+// Changed has the stop plan renewed in a moment.
 func (s *Supervisor) Changed() {
+	if s.planDue.CompareAndSwap(false, true) {
+		time.AfterFunc(planDelay, s.putPlan)
+	}
+}
+
+// putPlan renews the stop plan: what the init does when no supervisor works. It
+// ends one group after the other, so the budget is shared among them.
+func (s *Supervisor) putPlan() {
 	s.planMu.Lock()
 	defer s.planMu.Unlock()
+	s.planDue.Store(false)
 	var entries []*planEntry
 	for k := len(s.order) - 1; k >= 0; k-- {
 		if e := s.services[s.order[k]].plan.Load(); e != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -28,6 +29,32 @@ func environList(env map[string]string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// The supervisor is started with one processor for Go: hand-overs between threads
+// cost it more than a second one gives, and the processors are the application's.
+// As a variable this counts from the first instruction on, and spares the runtime
+// its own reading of the cgroups. The mark says that it is ours, to be kept from
+// the services.
+const (
+	goProcessors = "GOMAXPROCS"
+	goOursMark   = "STOKER_SET_GOMAXPROCS"
+)
+
+// oneProcessor adds them, unless the user has set the variable.
+func oneProcessor(environ []string) []string {
+	if _, set := os.LookupEnv(goProcessors); set {
+		return environ
+	}
+	return append(environ, goProcessors+"=1", goOursMark+"=1")
+}
+
+// dropOneProcessor takes them out of our own environment again.
+func dropOneProcessor() {
+	if os.Getenv(goOursMark) != "" {
+		os.Unsetenv(goProcessors)
+		os.Unsetenv(goOursMark)
+	}
 }
 
 // uniqueID names a process that is no service. The time of its start keeps it

@@ -34,10 +34,9 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: os.Environ(), Log: os.Stderr}))
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr}))
 	case superviseCommand:
-		sigs := pid1.Catch()
-		os.Exit(supervise(sigs, os.Args[2:]))
+		os.Exit(supervise(os.Args[2:]))
 	case proc.ShimCommand:
 		os.Exit(proc.RunShim())
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -39,9 +41,16 @@ const flushTime = 300 * time.Millisecond
 // settleTime is after the start, when most of what it needed is not needed again.
 const settleTime = 2 * time.Second
 
-// supervise is the supervisor's main. sigs takes the signals that somebody sends
-// to it directly; those of the container come from the init.
-func supervise(sigs chan os.Signal, args []string) int {
+// apiDelay is how much later than the services the API starts.
+const apiDelay = 5 * time.Millisecond
+
+// supervise is the supervisor's main. Signals that somebody sends to it directly
+// are ignored, once there is time to ask for them; those of the container come
+// from the init, which has also seen to it that none is ignored or blocked here.
+func supervise(args []string) int {
+	sigs := make(chan os.Signal, 16)
+	signal.Notify(sigs, syscall.SIGPIPE) // a reader of stdout that goes away must not end us
+	dropOneProcessor()
 	// Garbage is cheaper than pages: the heap is a few hundred KiB.
 	debug.SetGCPercent(50)
 	outlets := &[2]*proc.Outlet{proc.NewOutlet(1), proc.NewOutlet(2)}
@@ -90,8 +99,14 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 		StopTimeout: plan.config.Stop.Timeout, Command: len(opts.command) > 0, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	serveAPI(ctx, m, rec, plan, &backend{Supervisor: sup, plan: plan}, log)
+	serve := func() { serveAPI(ctx, m, rec, plan, &backend{Supervisor: sup, plan: plan}, log) }
+	if rec.Starts > 1 {
+		serve() // somebody may be waiting for it
+	} else {
+		time.AfterFunc(apiDelay, serve) // the services first
+	}
 	time.AfterFunc(settleTime, func() {
+		pid1.CatchInto(sigs)
 		pid1.CatchRest(sigs)
 		pid1.ReturnStartup()
 	})

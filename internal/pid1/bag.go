@@ -30,7 +30,7 @@ type bag struct {
 	order []string
 	open  int         // intents whose child may exist without a known pid
 	pids  map[int]int // how many items follow a child
-	plan  []planStep
+	plan  []byte      // read only when it is needed
 	drain *drainer
 }
 
@@ -43,7 +43,7 @@ func (b *bag) follows(pid int) bool { return b.pids[pid] > 0 }
 // when the new message has none.
 func (b *bag) put(m *Msg, raw []byte) {
 	if m.Name == StopPlan {
-		b.plan = parsePlan(m.Body)
+		b.plan = m.Body
 	}
 	old := b.items[m.Name]
 	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, open: m.Open}

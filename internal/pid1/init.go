@@ -21,16 +21,19 @@ const (
 // SocketFD is the descriptor on which a supervisor finds its wire.
 const SocketFD = 3
 
-// Catch asks for the signals that would end or stop a Go program, or that a
-// parent may have left ignored: until then Go's runtime ends the process on
-// them, with no clean-up, even as PID 1, so it must be the first statement of
-// main. Each costs a hand-over between two threads, some 40 us; CatchRest asks
-// for the others when there is time.
+// Catch asks for the signals that are sent to a container's first process: until
+// then Go's runtime ends it on them, with no clean-up, even as PID 1, so it must
+// be the first statement of main. Each costs a hand-over between two threads,
+// some 40 us; CatchRest asks for the others when there is time.
 func Catch() chan os.Signal {
 	c := make(chan os.Signal, 128)
-	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE,
-		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCONT)
+	CatchInto(c)
 	return c
+}
+
+// CatchInto is Catch with a channel of the caller's.
+func CatchInto(c chan<- os.Signal) {
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 }
 
 // CatchRest asks for the other signals that a process can get. SIGCHLD stays out
@@ -39,6 +42,7 @@ func Catch() chan os.Signal {
 // 32 on if nobody asks for them.
 func CatchRest(c chan<- os.Signal) {
 	signal.Notify(c, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGABRT,
+		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCONT,
 		syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT,
 		syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGVTALRM, syscall.SIGPROF, syscall.SIGIO, syscall.SIGPWR, syscall.SIGSYS)
 }
@@ -83,7 +87,7 @@ func Run(sigs chan os.Signal, opts Options) int {
 		waiter: newWaiter(), bag: newBag(), log: newLogger(opts.Log), tty: saveTerminal(),
 	}
 	runtime.GOMAXPROCS(1) // nothing here can run in parallel: spare the hand-overs
-	defaultSIGCHLD()
+	defaultSignals()
 	closeOnExecFrom(3)
 	if !i.pid1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

@@ -113,7 +113,7 @@ func (i *initState) keep(now time.Time) {
 	if k.pid == 0 {
 		if i.stop > 0 && k.stopFail >= 2 {
 			i.log.printf("no supervisor works; stopping the services by the stop plan")
-			i.plan = newPlanRun(i.bag.plan, now, i.log)
+			i.plan = newPlanRun(parsePlan(i.bag.plan), now, i.log)
 		} else if !now.Before(k.nextStart) {
 			i.startSupervisor(now)
 		}

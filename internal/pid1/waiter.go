@@ -116,10 +116,14 @@ func WaitChild(pid int) (Exit, error) {
 	}
 }
 
-// defaultSIGCHLD takes the runtime's handler off SIGCHLD, which nobody here asks
-// for. With the default disposition the kernel does not deliver the signal at
-// all: a storm of orphans costs no handler calls and interrupts no system call.
-func defaultSIGCHLD() {
-	var action [4]uint64 // struct kernel_sigaction: SIG_DFL, no flags, no mask
-	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+// defaultSignals gives the signals for which the runtime has no handler of its
+// own yet the default disposition: a parent may have left them ignored, and that
+// would reach every service. SIGCHLD is one of them for good, although the
+// runtime has a handler: by default the kernel does not deliver it at all, so a
+// storm of orphans costs no handler calls and interrupts no system call.
+func defaultSignals() {
+	for _, sig := range []unix.Signal{unix.SIGCHLD, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGCONT} {
+		var action [4]uint64 // struct kernel_sigaction: SIG_DFL, no flags, no mask
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+	}
 }
