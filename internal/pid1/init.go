@@ -333,9 +333,12 @@ func (i *initState) flush() {
 		switch err := sendPacket(i.keeper.conn.fd, i.out[0].data, i.out[0].fds); err {
 		case nil:
 			i.out = i.out[1:]
-		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
+		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS: // the last: descriptors in flight
 			i.blocked = true
 			return
+		case unix.EBADF, unix.EINVAL, unix.EMSGSIZE: // this one can never be sent
+			i.log.printf("cannot give a bag item back: %v; the supervisor goes on without it", err)
+			i.out = i.out[1:]
 		default:
 			return // the peer is dying; its exit will be seen
 		}

@@ -1,11 +1,14 @@
 package pid1
 
 import (
+	"io"
 	"os"
 	"reflect"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParseStat(t *testing.T) {
@@ -200,5 +203,30 @@ func TestBagCounts(t *testing.T) {
 	b.del("none")
 	if b.follows(7) || len(b.items) != 0 || len(b.order) != 0 {
 		t.Errorf("after all is deleted: %+v", b)
+	}
+}
+
+// A packet that can never be sent must not hold up those behind it.
+func TestFlushPassesOverBadPacket(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLink(pair[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.shut()
+	peer, err := NewConn(pair[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	i := &initState{bag: newBag(), log: newLogger(io.Discard)}
+	i.keeper.conn, i.keeper.hello = l, true
+	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, message(&Msg{Type: Ready})}
+	i.flush()
+	if m, err := peer.Recv(); err != nil || m.Type != Ready || i.blocked {
+		t.Errorf("got %+v %v, blocked %v", m, err, i.blocked)
 	}
 }
