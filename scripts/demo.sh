@@ -148,7 +148,10 @@ elif is_root; then
 	box="a PID namespace, with this machine's own limits"
 	namespace_box
 else
-	die "the demo needs a Docker daemon that answers $(id -un), or root: as root run 'apt-get install docker.io mmdebstrap curl', add $(id -un) to the group docker, or run make demo as root"
+	if has docker; then
+		die "the Docker daemon does not answer $(id -un): add $(id -un) to the group docker and log in again, or run make demo as root"
+	fi
+	die "the demo needs Docker, or root: as root run 'apt-get install docker.io mmdebstrap curl' and add $(id -un) to the group docker, or run make demo as root"
 fi
 
 step "Tomcat starts under stoker, in $box"

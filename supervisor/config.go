@@ -87,7 +87,7 @@ type Limit struct {
 // Stop says how a service is ended.
 type Stop struct {
 	Signal  string        `yaml:"signal"`  // default TERM
-	Timeout time.Duration `yaml:"timeout"` // before KILL; default 6s
+	Timeout time.Duration `yaml:"timeout"` // before KILL; default the container's less 2s: 6s
 	// ThreadDump sends QUIT to a JVM that catches it before it is killed
 	// (default: true for java and tomcat).
 	ThreadDump *bool `yaml:"thread_dump"`

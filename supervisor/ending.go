@@ -275,6 +275,8 @@ func (s *Service) restart() {
 // String puts an exit into words.
 func (e *ExitInf) String() string {
 	switch {
+	case e.NotStarted:
+		return "not started"
 	case e.Signal != 0 && e.Core:
 		return fmt.Sprintf("killed by signal %d (%s), core dumped", int(e.Signal), SignalName(e.Signal))
 	case e.Signal != 0:

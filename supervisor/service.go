@@ -111,12 +111,14 @@ type kept struct {
 
 // ExitInf says how a process ended and why.
 type ExitInf struct {
-	Code    int            `json:"code"`             // -1 when a signal ended it
-	Signal  syscall.Signal `json:"signal,omitempty"` // 0: it exited
-	Core    bool           `json:"core,omitempty"`
-	Asked   string         `json:"stop_requested,omitempty"` // by whom
-	At      time.Time      `json:"at"`
-	Success bool           `json:"success"`
+	Code int `json:"code"` // -1 when a signal ended it
+	// NotStarted says that there was no process: Code is what a shell would give.
+	NotStarted bool           `json:"not_started,omitempty"`
+	Signal     syscall.Signal `json:"signal,omitempty"` // 0: it exited
+	Core       bool           `json:"core,omitempty"`
+	Asked      string         `json:"stop_requested,omitempty"` // by whom
+	At         time.Time      `json:"at"`
+	Success    bool           `json:"success"`
 }
 
 // newService makes a service that rests in STOPPED.

@@ -184,7 +184,7 @@ func (s *Service) notBorn(err error) {
 	if errors.As(err, &se) {
 		code = se.Code()
 	}
-	s.kept.Exit = &ExitInf{Code: code, At: time.Now()}
+	s.kept.Exit = &ExitInf{Code: code, NotStarted: true, At: time.Now()}
 	s.log.Error("service cannot be started", "error", err)
 	s.settle(false)
 }

@@ -45,7 +45,7 @@ type Service struct {
 type Java struct {
 	Home      string   `yaml:"home"`      // JAVA_HOME or a java binary; empty: found
 	Jar       string   `yaml:"jar"`       // -jar
-	Main      string   `yaml:"main"`      // main class, or module/class with ModulePath
+	Main      string   `yaml:"main"`      // main class
 	Classpath []string `yaml:"classpath"` // -cp, joined with ':'
 	Args      []string `yaml:"args"`      // the program's own arguments
 }

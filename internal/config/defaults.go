@@ -25,26 +25,26 @@ const (
 //	restart.policy             always
 //	restart.backoff            first 500ms, factor 2, max 30s, jitter 0.1, reset 60s
 //	restart.limit              starts 5, within 10m, retry_every 5m
-//	stop                       signal TERM, timeout 6s, thread_dump for java and tomcat
+//	stop                       signal TERM, timeout the container's less 2s, thread_dump for java and tomcat
 //	tomcat.setenv              import (kind tomcat)
 //	stop.timeout, log.level    8s, info
 //
 // What is found on the machine when it is absent (user, paths of Tomcat and the
 // JVM, the API's socket, the flavor) stays absent here.
 func WithDefaults(cfg Config) Config {
+	orElse(&cfg.Stop.Timeout, DefaultStopTimeout)
 	cfg.Services = maps.Clone(cfg.Services)
 	for name, s := range cfg.Services {
-		cfg.Services[name] = serviceDefaults(s)
+		cfg.Services[name] = serviceDefaults(s, cfg.Stop.Timeout)
 	}
 	if cfg.Main == "" {
 		cfg.Main = mainService(cfg.Services)
 	}
-	orElse(&cfg.Stop.Timeout, DefaultStopTimeout)
 	orElse(&cfg.Log.Level, DefaultLogLevel)
 	return cfg
 }
 
-func serviceDefaults(s Service) Service {
+func serviceDefaults(s Service, budget time.Duration) Service {
 	orElse(&s.Kind, KindProcess)
 	jvm := s.Kind == KindJava || s.Kind == KindTomcat
 	if s.SuccessCodes == nil {
@@ -67,7 +67,8 @@ func serviceDefaults(s Service) Service {
 	orElse(&s.Restart.Limit.Within, 10*time.Minute)
 	pointerOrElse(&s.Restart.Limit.RetryEvery, 5*time.Minute)
 	orElse(&s.Stop.Signal, "TERM")
-	orElse(&s.Stop.Timeout, 6*time.Second)
+	// With the container's 8s that is 6s; a longer grace serves the service.
+	orElse(&s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
 	pointerOrElse(&s.Stop.ThreadDump, jvm)
 	if s.Kind == KindTomcat {
 		orElse(&s.Tomcat.Setenv, tomcat.SetenvImport)
