@@ -34,6 +34,9 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
+// retryTime is how long a command waits for another supervisor.
+const retryTime = 3 * time.Second
+
 // serviceCommand starts, stops or restarts services, one after the other.
 func serviceCommand(ctx context.Context, w io.Writer, verb string, names []string) error {
 	c, err := connect()
@@ -42,6 +45,12 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 	}
 	for _, name := range names {
 		snap, err := c.Command(ctx, name, verb)
+		// A supervisor that dies meanwhile is followed by one that goes on with it;
+		// asking again for the same changes nothing, but for a restart.
+		for until := time.Now().Add(retryTime); verb != "restart" && errors.Is(err, api.ErrNoSocket) && time.Now().Before(until); {
+			<-time.After(50 * time.Millisecond)
+			snap, err = c.Command(ctx, name, verb)
+		}
 		if err != nil {
 			return fmt.Errorf("cannot %s %s: %w", verb, name, err)
 		}

@@ -41,6 +41,13 @@ const flushTime = 300 * time.Millisecond
 // settleTime is after the start, when most of what it needed is not needed again.
 const settleTime = 2 * time.Second
 
+// The threads that the supervisor may need at once are made while there are pids
+// for them; see pid1.SpareThreads.
+const (
+	spareThreads = 8
+	spareDelay   = 100 * time.Millisecond
+)
+
 // apiDelay is how much later than the services the API starts.
 const apiDelay = 5 * time.Millisecond
 
@@ -105,6 +112,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 	} else {
 		time.AfterFunc(apiDelay, serve) // the services first
 	}
+	time.AfterFunc(spareDelay, func() { pid1.SpareThreads(spareThreads) })
 	time.AfterFunc(settleTime, func() {
 		pid1.CatchInto(sigs)
 		pid1.CatchRest(sigs)

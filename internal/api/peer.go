@@ -15,6 +15,9 @@ type peerKey struct{}
 
 // withPeer asks the kernel who connected (SO_PEERCRED, unix(7)).
 func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if fair, ok := c.(*fairConn); ok {
+		c = fair.Conn
+	}
 	unixConn, ok := c.(*net.UnixConn)
 	if !ok {
 		return ctx

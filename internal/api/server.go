@@ -56,7 +56,7 @@ func New(opts Options) *Server {
 		fail(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "")
 	})
 	s.http = http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second,
-		MaxHeaderBytes: 16 << 10, ErrorLog: opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
+		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
 	return s
 }
 
@@ -64,7 +64,7 @@ func New(opts Options) *Server {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(&fairListener{Listener: l, open: map[int]int{}}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

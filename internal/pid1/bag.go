@@ -135,13 +135,19 @@ func (b *bag) startDraining() {
 	polls, owners := []unix.PollFd{{Fd: int32(p[0]), Events: unix.POLLIN}}, []*item{nil}
 	for _, it := range b.items {
 		for _, fd := range it.pipes {
-			polls, owners = append(polls, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}), append(owners, it)
+			// A copy: the item's own may be closed, and its number given out again.
+			if own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+				polls, owners = append(polls, unix.PollFd{Fd: int32(own), Events: unix.POLLIN}), append(owners, it)
+			}
 		}
 	}
+	copies := slices.Clone(polls)
 	b.drain = &drainer{wake: p[1], done: make(chan map[*item]lost, 1)}
 	go func(done chan<- map[*item]lost) {
 		done <- discard(polls, owners)
-		unix.Close(p[0])
+		for _, c := range copies { // and p[0], the first
+			unix.Close(int(c.Fd))
+		}
 	}(b.drain.done)
 }
 

@@ -51,6 +51,13 @@ func CatchRest(c chan<- os.Signal) {
 // had the processors to themselves.
 const returnDelay = 2 * time.Second
 
+// The threads that the init may ever need at once, and when they are made: the
+// drainer, a log line, a supervisor's start, the collector, and some more.
+const (
+	spareThreads = 8
+	spareDelay   = 30 * time.Millisecond
+)
+
 // Options are what the init is told.
 type Options struct {
 	Args []string  // argv of the supervisor; Args[0] is its name in ps
@@ -265,6 +272,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
 	case Ping:
 		if !i.keeper.healthy && i.keeper.starts == 1 {
+			time.AfterFunc(spareDelay, func() { SpareThreads(spareThreads) })
 			time.AfterFunc(returnDelay, ReturnStartup)
 		}
 		i.keeper.healthy = true
@@ -285,6 +293,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 // of the stop request.
 func (i *initState) replay() {
 	i.bag.stopDraining()
+	i.keeper.downSince = time.Now() // it has a second to adopt before we read its pipes
 	welcome := &Msg{Type: Welcome, Version: Version, Pid: os.Getpid(), Stop: i.stop,
 		Starts: i.keeper.starts, Orphans: i.events.orphans}
 	i.out = append(i.out[:0], message(welcome))

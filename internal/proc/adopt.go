@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -190,14 +189,14 @@ func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
 		if b.Pgrp != pid || (b.Session == pid) == p.rec.Group {
 			continue
 		}
-		score := 1 // a leader of its own, born in time: only the command line is unlike
+		score := 0
 		switch args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00"); {
 		case hashArgs(args) == p.rec.Exact:
 			score = 4
 		case tailMatches(args, p.rec.Tail):
 			score = 3
-		case p.rec.UID < 0 || ownedBy(pid, p.rec.UID):
-			score = 2
+		case p.pipes != nil && p.pipes.writtenBy(pid):
+			score = 2 // it has become another program since, and still writes to our pipe
 		}
 		if score > bestScore {
 			best, bestBirth, stage, bestScore = pid, b, grown, score
@@ -219,8 +218,6 @@ func (m *Manager) findDead(p *Process) (int, bool) {
 		s := 1
 		switch {
 		case b.Comm == comm && b.Pgrp == x.Pid:
-			s = 3
-		case b.Pgrp == x.Pid:
 			s = 2
 		case b.Comm != ownComm():
 			s = 0 // an orphan; ours is a leader, or still bears our own name
@@ -261,11 +258,4 @@ func tailMatches(args []string, hash string) bool {
 		}
 	}
 	return false
-}
-
-// ownedBy says whether a process belongs to uid.
-func ownedBy(pid, uid int) bool {
-	var st unix.Stat_t
-	err := unix.Stat(fmt.Sprintf("/proc/%d", pid), &st)
-	return err == nil && uid <= math.MaxUint32 && st.Uid == uint32(uid)
 }

@@ -177,7 +177,7 @@ type Stats struct {
 	Lines        uint64 `json:"lines"`         // of them, complete ones
 	DroppedBytes uint64 `json:"dropped_bytes"` // not passed on: the reader is too slow, or gone
 	DroppedLines uint64 `json:"dropped_lines"`
-	LostBytes    uint64 `json:"lost_bytes"` // discarded by the init while no supervisor worked
+	LostBytes    uint64 `json:"lost_bytes"` // discarded: no supervisor worked, or it could not be kept
 	LostLines    uint64 `json:"lost_lines"`
 }
 
@@ -189,8 +189,8 @@ func (l *Log) Stats() Stats {
 	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes, DroppedLines: h.droppedLines,
 		LostBytes: h.lostBytes, LostLines: h.lostLines}
 	for p := range l.pipes {
-		s.LostBytes += p.lost.bytes
-		s.LostLines += p.lost.lines
+		s.LostBytes += p.lost.bytes + p.cast.bytes
+		s.LostLines += p.lost.lines + p.cast.lines
 	}
 	return s
 }

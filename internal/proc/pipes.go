@@ -1,6 +1,9 @@
 package proc
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -20,7 +23,8 @@ type pipes struct {
 	log  *Log
 	ends [2]*os.File
 	raw  [2]syscall.RawConn
-	lost lostOutput // guarded by log.mu
+	lost lostOutput // by the init, in total; guarded by log.mu
+	cast lostOutput // by us, because it could not be kept; guarded by log.mu
 
 	mu    sync.Mutex
 	open  int    // ends that have not ended
@@ -91,13 +95,48 @@ func (p *pipes) run() {
 				if err == unix.EINTR {
 					continue
 				}
-				if waitErr != nil || n <= 0 {
+				if waitErr == nil && err != nil {
+					err = p.discard(k, err)
+				}
+				if waitErr != nil || n == 0 && err == nil || err != nil {
 					break
 				}
 			}
 			p.ended()
 		}()
 	}
+}
+
+// discard empties an end that cannot be captured (a limit on the size of files,
+// no memory for it), and counts: the service must not stall for our trouble. nil
+// says that there may be more.
+func (p *pipes) discard(k int, cause error) error {
+	l := p.log
+	l.mu.Lock()
+	defer l.unlock()
+	var n int
+	var err error
+	if ctlErr := p.raw[k].Control(func(fd uintptr) { n, err = unix.Read(int(fd), l.buffer()) }); ctlErr != nil {
+		return ctlErr
+	}
+	if err == unix.EAGAIN {
+		return nil
+	}
+	if err != nil || n == 0 {
+		return io.EOF
+	}
+	if p.cast.bytes == 0 {
+		l.notes = append(l.notes, fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))
+	}
+	p.cast.bytes += uint64(n)
+	p.cast.lines += uint64(bytes.Count(l.buf[:n], []byte{'\n'}))
+	for wake := range l.wakes {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
 }
 
 // ended notes that one end has no writer left.
@@ -122,9 +161,9 @@ func (p *pipes) settle() {
 	}
 	l := p.log
 	l.mu.Lock()
-	l.ix.lostBytes += p.lost.bytes
-	l.ix.lostLines += p.lost.lines
-	p.lost = lostOutput{}
+	l.ix.lostBytes += p.lost.bytes + p.cast.bytes
+	l.ix.lostLines += p.lost.lines + p.cast.lines
+	p.lost, p.cast = lostOutput{}, lostOutput{}
 	delete(l.pipes, p)
 	if l.closed && len(l.pipes) == 0 {
 		l.release()
@@ -173,4 +212,17 @@ func (p *pipes) close() {
 	for _, f := range p.ends {
 		f.Close()
 	}
+}
+
+// writtenBy says whether a process has one of the pipes as its stdout or stderr.
+func (p *pipes) writtenBy(pid int) bool {
+	var want []listener
+	for _, fd := range p.fds() {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil {
+			want = append(want, listener{inode: fmt.Sprintf("pipe:[%d]", st.Ino)})
+		}
+	}
+	found, err := ownsSocket(pid, want)
+	return err == nil && found
 }

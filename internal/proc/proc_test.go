@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
@@ -126,6 +127,31 @@ var scripts = map[string]play{
 		os.WriteFile(s.dir+"/dropped", fmt.Append(nil, after.DroppedLines), 0o644)
 		return 0
 	}},
+	// Output that cannot be kept must not stall who writes it.
+	"file-limit": {opts: func(*Options, string) {
+		unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 100 << 10, Max: unix.RLIM_INFINITY})
+		signal.Ignore(unix.SIGXFSZ)
+	}, play: func(s *stage) int {
+		s.say("%d", status(s.sh("a", "i=0; while [ $i -lt 30000 ]; do echo 'a line of some fifty bytes, far more than a pipe holds' $i; i=$((i+1)); done; exit 6")))
+		l, _ := s.m.Log("out", 0)
+		st := l.Stats()
+		s.say("counted %v", st.Lines+st.LostLines)
+		return 0
+	}},
+	// Killed before the clone, while a stranger becomes a child of the init: it
+	// must not be taken for the process that was meant.
+	"stranger": {opts: func(o *Options, dir string) {
+		o.at = func(at string) {
+			if _, err := os.Stat(dir + "/died"); at != "intent" || err == nil {
+				return
+			}
+			os.WriteFile(dir+"/died", nil, 0o644)
+			syscall.ForkExec("/bin/sh", []string{"sh", "-c", "setsid sh -c 'echo $$ >" + dir + "/stranger; exec sleep 77' & while [ ! -s " + dir + "/stranger ]; do sleep 0.01; done"},
+				&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{2, 2, 2}, Sys: &syscall.SysProcAttr{Setsid: true}})
+			waitFile(dir + "/stranger")
+			die()
+		}
+	}, play: playDieAt},
 	"setsid-holder": {play: func(s *stage) int {
 		p := s.sh("a", "setsid sh -c 'sleep 30' & echo before; exit 2")
 		s.say("%d", status(p))
@@ -393,6 +419,18 @@ func TestStalledReader(t *testing.T) {
 	if !strings.Contains(r.stderr, fmt.Sprintf("%d lines", dropped)) {
 		t.Errorf("the dropped lines are not told: %q", r.stderr)
 	}
+}
+
+func TestUnkeptOutputStallsNobody(t *testing.T) {
+	r := runPlay(t, "file-limit")
+	r.want(t, "6", "counted 30000")
+	if !strings.Contains(r.stderr, "cannot be kept") {
+		t.Error("the operator is not told")
+	}
+}
+
+func TestStrangerIsNotAdopted(t *testing.T) {
+	runPlay(t, "stranger").want(t, "started by life 1", "started by life 2", "11", "once")
 }
 
 func TestOutputIsThereWhenExitIs(t *testing.T) { runPlay(t, "setsid-holder").want(t, "2", "before") }
