@@ -43,7 +43,7 @@ func TestPidsLimit(t *testing.T) {
 		t.Fatal("there is no supervisor to kill")
 	}
 	syscall.Kill(init, syscall.SIGUSR1)
-	await(t, 20*time.Second, "PID 1 to fail at a start", func() bool { return 
+	await(t, 20*time.Second, "PID 1 to fail at a start", func() bool {
 		out, _ := exec.Command("docker", "logs", c.id).CombinedOutput()
 		return strings.Contains(string(out), "cannot start the supervisor") || !c.alive()
 	})
