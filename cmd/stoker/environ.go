@@ -52,8 +52,8 @@ func oneProcessor(environ []string) []string {
 // dropOneProcessor takes them out of our own environment again.
 func dropOneProcessor() {
 	if os.Getenv(goOursMark) != "" {
-		os.Unsetenv(goProcessors)
-		os.Unsetenv(goOursMark)
+		_ = os.Unsetenv(goProcessors) // a name without "=" cannot be refused
+		_ = os.Unsetenv(goOursMark)
 	}
 }
 

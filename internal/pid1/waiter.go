@@ -125,6 +125,6 @@ func defaultSignals() {
 	// 32 to 34 belong to glibc, whose posix_spawn (make uses it) leaves some ignored.
 	for _, sig := range []unix.Signal{unix.SIGCHLD, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGCONT, 32, 33, 34} {
 		var action [4]uint64 // struct kernel_sigaction: SIG_DFL, no flags, no mask
-		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 	}
 }

@@ -147,7 +147,7 @@ var scripts = map[string]play{
 			}
 			os.WriteFile(dir+"/died", nil, 0o644)
 			syscall.ForkExec("/bin/sh", []string{"sh", "-c", "setsid sh -c 'echo $$ >" + dir + "/stranger; exec sleep 77' & while [ ! -s " + dir + "/stranger ]; do sleep 0.01; done"},
-				&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{2, 2, 2}, Sys: &syscall.SysProcAttr{Setsid: true}})
+				&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{2, 2, 2}})
 			waitFile(dir + "/stranger")
 			die()
 		}
