@@ -143,7 +143,7 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 	}
 	out = append(out, s.Notes...)
 	if o := s.Output; o != nil && o.DroppedLines+o.LostLines > 0 {
-		out = append(out, fmt.Sprintf("output: %d lines dropped because nobody read them fast enough, %d lost while no supervisor worked",
+		out = append(out, fmt.Sprintf("output: %d lines dropped because nobody read them fast enough, %d discarded because no supervisor worked or they could not be kept",
 			o.DroppedLines, o.LostLines))
 	}
 	return out

@@ -59,7 +59,6 @@ type Msg struct {
 	Lines   uint64 `json:"lines,omitempty"`   // Lost
 	Orphans uint64 `json:"orphans,omitempty"` // Exited, Welcome: ended so far, nobody's
 	Exits   []Exit `json:"exits,omitempty"`   // Exited
-	Stopped bool   `json:"stopped,omitempty"` // Welcome: the init runs the stop plan itself
 
 	Body []byte `json:"-"` // Put: the blob
 	Fds  []int  `json:"-"` // Put: descriptors, close-on-exec

@@ -148,8 +148,6 @@ type record struct {
 	Path  string     `json:"path"`
 	Exact string     `json:"exact"` // hash of the command line
 	Tail  string     `json:"tail"`  // hash of path and arguments, behind a script's interpreter
-	UID   int        `json:"uid"`   // -1: ours
-	Shim  bool       `json:"shim,omitempty"`
 	Log   string     `json:"log,omitempty"`
 	Time  int64      `json:"time"` // before the clone; CLOCK_BOOTTIME, ns
 	Pid   int        `json:"pid,omitempty"`
@@ -161,12 +159,9 @@ type record struct {
 
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
-	r := &record{ID: s.ID, Path: path, UID: -1, Shim: s.shimmed(), Group: s.Foreground, Time: pid1.BootNow()}
+	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Time: pid1.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
-	if s.User != nil {
-		r.UID = int(s.User.UID)
-	}
 	if s.Log != nil {
 		r.Log = s.Log.name
 	}
