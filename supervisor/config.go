@@ -7,40 +7,66 @@ import "time"
 type Config struct {
 	// Command is the argument list of a service of kind process. It is never
 	// given to a shell. Empty for the kinds that build their own.
-	Command []string `yaml:"command"`
-	// User is "name", "uid", "name:group" or "uid:gid"; empty: stoker's own.
-	User string `yaml:"user"`
-	// Dir is the working directory; empty: stoker's own.
-	Dir string `yaml:"dir"`
-	// Env is added to stoker's own environment and wins over it.
-	Env map[string]string `yaml:"env"`
-	// Umask is octal ("0027"); empty: stoker's own.
-	Umask string `yaml:"umask"`
-	// Autostart false leaves the service STOPPED until it is asked for.
+	Command      []string `yaml:"command"`
+	Surroundings `yaml:",inline"`
+	// Autostart false leaves the service STOPPED until it is asked for, or until
+	// a service starts that requires it.
 	Autostart *bool `yaml:"autostart"`
+	// Oneshot is a service that does its work and ends: what is to start behind
+	// it waits until it has ended with a success code.
+	Oneshot bool `yaml:"oneshot"`
+	// Requires are services that must be RUNNING (a oneshot: have succeeded)
+	// before this one starts. They are started with it, and it is stopped before
+	// they are.
+	Requires []string `yaml:"requires"`
+	// After are services that, if they are starting too, must be RUNNING or have
+	// ended before this one starts, and that stop after it.
+	After []string `yaml:"after"`
 	// Essential ends the container with the service's code when it ends for good.
 	Essential bool `yaml:"essential"`
 	// SuccessCodes are the exit codes that count as success (default 0; java
 	// and tomcat also 143, which is what a JVM makes of SIGTERM).
 	SuccessCodes []int `yaml:"success_codes"`
+	// SuccessSignals are signals whose deadly effect counts as success (default
+	// none; the stop signal counts whenever somebody asked for the stop).
+	SuccessSignals []string `yaml:"success_signals"`
 
 	Ready   Ready   `yaml:"ready"`
+	Live    Live    `yaml:"live"`
 	Restart Restart `yaml:"restart"`
 	Stop    Stop    `yaml:"stop"`
+	Output  Output  `yaml:"output"`
 }
 
-// Ready says when a started service is RUNNING. With several kinds of proof
-// set, all must hold. With none set a service of kind process is ready as soon
-// as it runs.
-type Ready struct {
-	// HTTP is an http:// URL that must answer with one of Status.
+// Look is what a probe looks at. With several kinds set, all must hold.
+type Look struct {
+	// HTTP is an http:// or https:// URL that must answer with one of Status.
 	HTTP string `yaml:"http"`
+	// Method of the request (default GET).
+	Method string `yaml:"method"`
+	// Headers of the request; "Host" sets the host.
+	Headers map[string]string `yaml:"headers"`
+	// Socket is the path of a unix socket to which the request goes instead of
+	// the URL's host.
+	Socket string `yaml:"socket"`
 	// Status are the accepted codes; empty: 200 to 399.
 	Status []int `yaml:"status"`
+	// Body is a regular expression that the first 64 KiB of the answer must match.
+	Body string `yaml:"body"`
 	// TCP is a "host:port" that must accept a connection.
 	TCP string `yaml:"tcp"`
 	// Exec is a command that must exit with 0.
 	Exec []string `yaml:"exec"`
+	// File must exist, and must have been written after the process was started.
+	File string `yaml:"file"`
+	// Timeout of one look (default 5s).
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Ready says when a started service is RUNNING. With none of its proofs set a
+// service of kind process is ready as soon as it runs.
+type Ready struct {
+	Look `yaml:",inline"`
 	// Log is a regular expression that one line of the output must match.
 	Log string `yaml:"log"`
 	// Within is the start timeout (default 120s).
@@ -48,6 +74,27 @@ type Ready struct {
 	// Every is the longest time between two looks (default 1s); the first
 	// looks follow each other faster.
 	Every time.Duration `yaml:"every"`
+}
+
+// What follows when a RUNNING service is not alive any more.
+const (
+	LiveReport        = "report"         // the status says so, and the container is not ready
+	LiveRestart       = "restart"        // it is stopped, with a thread dump of a JVM, and started after the back-off
+	LiveStopContainer = "stop-container" // the container ends with a code that is not 0
+)
+
+// Live says how it is found out that a RUNNING service hangs. With no kind of
+// look set nobody looks.
+type Live struct {
+	Look `yaml:",inline"`
+	// Every is the time between two looks (default 10s).
+	Every time.Duration `yaml:"every"`
+	// Failures in a row after which Then follows (default 3).
+	Failures int `yaml:"failures"`
+	// Successes in a row after which a service that was reported counts as
+	// healthy again (default 1).
+	Successes int    `yaml:"successes"`
+	Then      string `yaml:"then"` // report, restart (default), stop-container
 }
 
 // Restart policies.
@@ -59,7 +106,7 @@ const (
 
 // Restart says what follows the end of a service that nobody asked to stop.
 type Restart struct {
-	Policy  string  `yaml:"policy"` // always (default), on-failure, never
+	Policy  string  `yaml:"policy"` // always (default; a oneshot: on-failure), on-failure, never
 	Backoff Backoff `yaml:"backoff"`
 	Limit   Limit   `yaml:"limit"`
 }
@@ -86,9 +133,47 @@ type Limit struct {
 
 // Stop says how a service is ended.
 type Stop struct {
-	Signal  string        `yaml:"signal"`  // default TERM
+	Signal string `yaml:"signal"` // default TERM
+	// Command is run instead of the signal. Where it fails, the signal is sent.
+	// It gets the process's id as STOKER_PID.
+	Command []string `yaml:"command"`
+	// Drain is the time between the wish to stop, from which on the container is
+	// not ready, and the signal or command (default 0). It is not part of Timeout.
+	Drain   time.Duration `yaml:"drain"`
 	Timeout time.Duration `yaml:"timeout"` // before KILL; default the container's less 2s: 6s
 	// ThreadDump sends QUIT to a JVM that catches it before it is killed
 	// (default: true for java and tomcat).
 	ThreadDump *bool `yaml:"thread_dump"`
+}
+
+// How a service's output is passed on to the container's.
+const (
+	OutputRaw    = "raw"    // byte for byte
+	OutputPrefix = "prefix" // each line behind the service's name
+	OutputJSON   = "json"   // each line as a JSON object
+	OutputNone   = "none"   // not at all
+)
+
+// What follows when the container's output is not read fast enough.
+const (
+	OverflowDrop  = "drop"  // the oldest lines are dropped, counted and marked
+	OverflowBlock = "block" // the service waits
+)
+
+// Output says what becomes of what a service writes.
+type Output struct {
+	Keep     string     `yaml:"keep"`     // how much is kept for `stoker logs`, in memory; default 256KiB
+	Format   string     `yaml:"format"`   // raw (default), prefix, json, none
+	Overflow string     `yaml:"overflow"` // drop (default), block
+	File     OutputFile `yaml:"file"`
+}
+
+// OutputFile writes a service's output to files too. The file at Path is
+// renamed to Path.1, Path.1 to Path.2 and so on when it is full.
+type OutputFile struct {
+	Path  string        `yaml:"path"`  // empty: to none
+	Size  string        `yaml:"size"`  // at which it is full; default 10MiB
+	Every time.Duration `yaml:"every"` // after which it is full, whatever its size; default never
+	Files int           `yaml:"files"` // how many full ones are kept; default 5
+	Total string        `yaml:"total"` // of all of them together; default no more than Size and Files allow
 }

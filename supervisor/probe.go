@@ -17,9 +17,9 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Probes gives the probe of a Ready configuration; nil: nothing is to be looked
+// Probes gives the probe of what is configured; nil: nothing is to be looked
 // at. With several kinds all must hold. start starts the exec probe's command.
-func (r Ready) Probes(start func(ctx context.Context, argv []string) (code int, output string, err error)) Probe {
+func (r Look) Probes(start func(ctx context.Context, argv []string) (code int, output string, err error)) Probe {
 	var all []Probe
 	if r.TCP != "" {
 		all = append(all, tcpProbe(r.TCP))

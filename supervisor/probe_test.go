@@ -107,9 +107,9 @@ func TestTCPProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	wantError(t, check(Ready{TCP: l.Addr().String()}.Probes(nil)), "")
-	wantError(t, check(Ready{TCP: closedPort(t)}.Probes(nil)), "connection refused")
-	wantError(t, check(Ready{TCP: "127.0.0.1"}.Probes(nil)), "missing port")
+	wantError(t, check(Look{TCP: l.Addr().String()}.Probes(nil)), "")
+	wantError(t, check(Look{TCP: closedPort(t)}.Probes(nil)), "connection refused")
+	wantError(t, check(Look{TCP: "127.0.0.1"}.Probes(nil)), "missing port")
 }
 
 func TestExecProbe(t *testing.T) {
@@ -126,7 +126,7 @@ func TestExecProbe(t *testing.T) {
 		{1, strings.Repeat("x", 10000), nil, "exit code 1 " + strings.Repeat("x", 200)},
 	}
 	for _, c := range cases {
-		probe := Ready{Exec: []string{"/check", "-a"}}.Probes(func(_ context.Context, argv []string) (int, string, error) {
+		probe := Look{Exec: []string{"/check", "-a"}}.Probes(func(_ context.Context, argv []string) (int, string, error) {
 			if strings.Join(argv, " ") != "/check -a" {
 				t.Errorf("argv %q", argv)
 			}
@@ -150,7 +150,7 @@ func TestProbesTogether(t *testing.T) {
 	code := 1
 	start := func(context.Context, []string) (int, string, error) { return code, "", nil }
 	address := strings.TrimPrefix(server.URL, "http://")
-	r := Ready{TCP: address, HTTP: server.URL, Status: []int{404}, Exec: []string{"/check"}}
+	r := Look{TCP: address, HTTP: server.URL, Status: []int{404}, Exec: []string{"/check"}}
 	wantError(t, check(r.Probes(start)), "/check: exit code 1")
 	code = 0
 	wantError(t, check(r.Probes(start)), "")

@@ -119,7 +119,7 @@ func TestTomcatTarget(t *testing.T) {
 		if err != nil {
 			server = tomcat.ServerXML{}
 		}
-		l := &tomcatLauncher{processLauncher: &processLauncher{service: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{HTTP: tc.ready}}}}}
+		l := &tomcatLauncher{processLauncher: &processLauncher{service: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Look: supervisor.Look{HTTP: tc.ready}}}}}}
 		url, port := l.target(&tomcatSetup{server: server})
 		if url != tc.url || port != tc.port {
 			t.Errorf("%s: %q %d, want %q %d", tc.name, url, port, tc.url, tc.port)
