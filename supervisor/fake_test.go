@@ -31,6 +31,10 @@ type fakeWorld struct {
 	procs   []*fakeProcess
 	tries   []time.Duration // when a start was tried
 	bag     []byte
+	notes   []Case
+	before  string // what must be up first
+	after   string // what must be gone first
+	leftBy  atomic.Int32
 	changed atomic.Int32
 	rested  atomic.Int32
 }
@@ -42,7 +46,31 @@ func (w *fakeWorld) Now() int64                { return int64(time.Hour + w.at()
 func (w *fakeWorld) Log(name string) *proc.Log { return nil }
 
 func (w *fakeWorld) Changed() { w.changed.Add(1) }
-func (w *fakeWorld) Rested()  { w.rested.Add(1) }
+func (w *fakeWorld) Moved()   {}
+func (w *fakeWorld) Note(c Case) {
+	w.mu.Lock()
+	w.notes = append(w.notes, c)
+	w.mu.Unlock()
+}
+func (w *fakeWorld) Left(string) { w.leftBy.Add(1) }
+func (w *fakeWorld) MayStart(string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.before
+}
+func (w *fakeWorld) MayStop(string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.after
+}
+
+// holds sets what the service must wait for to start and to stop.
+func (w *fakeWorld) holds(start, stop string) {
+	w.mu.Lock()
+	w.before, w.after = start, stop
+	w.mu.Unlock()
+}
+func (w *fakeWorld) Rested() { w.rested.Add(1) }
 
 func (w *fakeWorld) Keep(name string, state []byte) {
 	w.step()

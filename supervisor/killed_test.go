@@ -106,7 +106,7 @@ func (st *stage) begin() {
 	s := st.s
 	go func() { // ends with ctx
 		defer s.end() // killed in its first step
-		s.start("the configuration")
+		s.start(happening{req: &request{by: "the configuration"}})
 		s.run(ctx)
 	}()
 	synctest.Wait()

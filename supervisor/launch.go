@@ -40,6 +40,14 @@ type Launch struct {
 	Notes []string  // what was found, for the operator
 	// Ready proves that the service is; nil: it is as soon as it runs.
 	Ready Probe
+	// Live proves that a RUNNING service does not hang; nil: nobody looks.
+	Live Probe
+	// StopCommand asks the process to end in the place of the signal; nil: the
+	// signal does.
+	StopCommand func(ctx context.Context, p Process) error
+	// OOMKills is how many processes the kernel has killed in the cgroup of the
+	// process for want of memory; false: unknown. nil: the same.
+	OOMKills func() (uint64, bool)
 	// Watch gets each line of output until the service is ready; nil: none.
 	Watch func(line []byte) Observation
 	// Explain says why a start or a run has failed, after the last line of the

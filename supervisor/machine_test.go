@@ -3,6 +3,9 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"os"
+	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,7 +17,7 @@ import (
 // bring brings a service into a state by what happens in real life. Readiness is
 // proven only by an event.
 func (st *stage) bring(state State) {
-	st.cfg.Restart.Policy = Always
+	st.cfg.Restart.Policy, st.made = Always, "this"
 	st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 		if state == Fatal || state == Exited || state == Delayed {
 			return nil, errors.New("no such file")
@@ -53,6 +56,16 @@ func (st *stage) cause(ev Event) {
 	switch ev {
 	case EvStart, EvStop, EvRestart:
 		st.ask(ev)
+	case EvChanged:
+		st.send(request{event: EvChanged, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, Made: "other"}})
+	case EvReleased, EvAsked, EvWell:
+		st.tell(happening{event: ev})
+	case EvAttached:
+		st.tell(happening{event: ev, launch: &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })}})
+	case EvSick:
+		for range 3 {
+			st.tell(happening{event: ev, err: errors.New("no answer")})
+		}
 	case EvSpawned:
 		st.tell(happening{event: EvSpawned, launch: &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })}})
 	case EvNotBorn:
@@ -84,35 +97,37 @@ func (st *stage) cause(ev Event) {
 	}
 }
 
-// machine is what follows when an event meets a state; none: it cannot happen,
-// because there is no process.
+// none: the event cannot happen in the state, because there is no process.
 const none State = ""
 
-var machine = map[State]map[Event]State{
-	Stopped: {EvStart: Starting, EvStop: Stopped, EvRestart: Starting, EvSpawned: Stopped, EvNotBorn: Stopped, EvReady: Stopped,
-		EvUnready: Stopped, EvFailed: Stopped, EvExited: none, EvGroupGone: none, EvDeadline: Stopped},
-	Starting: {EvStart: Starting, EvStop: Stopped, EvRestart: Starting, EvSpawned: Starting, EvNotBorn: Starting, EvReady: Running,
-		EvUnready: Starting, EvFailed: Delayed, EvExited: Delayed, EvGroupGone: Delayed, EvDeadline: Delayed},
-	Running: {EvStart: Running, EvStop: Stopped, EvRestart: Starting, EvSpawned: Running, EvNotBorn: Running, EvReady: Running,
-		EvUnready: Running, EvFailed: Running, EvExited: Delayed, EvGroupGone: Delayed, EvDeadline: Running},
-	// A start that cannot be made leads back to BACKOFF, here and in FATAL.
-	Delayed: {EvStart: Delayed, EvStop: Stopped, EvRestart: Delayed, EvSpawned: Delayed, EvNotBorn: Delayed, EvReady: Delayed,
-		EvUnready: Delayed, EvFailed: Delayed, EvExited: none, EvGroupGone: none, EvDeadline: Delayed},
-	Stopping: {EvStart: Stopping, EvStop: Stopping, EvRestart: Stopping, EvSpawned: Stopping, EvNotBorn: Stopping, EvReady: Stopping,
-		EvUnready: Stopping, EvFailed: Stopping, EvExited: Stopped, EvGroupGone: Stopped, EvDeadline: Stopped},
-	Exited: {EvStart: Exited, EvStop: Stopped, EvRestart: Exited, EvSpawned: Exited, EvNotBorn: Exited, EvReady: Exited,
-		EvUnready: Exited, EvFailed: Exited, EvExited: none, EvGroupGone: none, EvDeadline: Exited},
-	Fatal: {EvStart: Fatal, EvStop: Stopped, EvRestart: Fatal, EvSpawned: Fatal, EvNotBorn: Fatal, EvReady: Fatal,
-		EvUnready: Fatal, EvFailed: Fatal, EvExited: none, EvGroupGone: none, EvDeadline: Fatal},
+// follows is what follows when an event meets a state; an event that is not
+// listed changes nothing.
+func follows(state State, ev Event) State {
+	noProcess := state == Stopped || state == Delayed || state == Exited || state == Fatal
+	if noProcess && (ev == EvExited || ev == EvGroupGone) {
+		return none
+	}
+	changes := map[State]map[Event]State{
+		Stopped: {EvStart: Starting, EvRestart: Starting},
+		Starting: {EvStop: Stopped, EvReady: Running, EvFailed: Delayed, EvExited: Delayed, EvGroupGone: Delayed,
+			EvDeadline: Delayed},
+		Running: {EvStop: Stopped, EvRestart: Starting, EvExited: Delayed, EvGroupGone: Delayed, EvSick: Delayed, EvChanged: Starting},
+		// A start that cannot be made leads back to BACKOFF, here and in FATAL.
+		Delayed:  {EvStop: Stopped},
+		Stopping: {EvExited: Stopped, EvGroupGone: Stopped, EvDeadline: Stopped},
+		Exited:   {EvStop: Stopped},
+		Fatal:    {EvStop: Stopped},
+	}
+	if to, ok := changes[state][ev]; ok {
+		return to
+	}
+	return state
 }
 
 func TestEveryEventInEveryState(t *testing.T) {
 	for _, state := range States() {
 		for _, ev := range Events() {
-			want, listed := machine[state][ev]
-			if !listed {
-				t.Errorf("%s, %s: not listed", state, ev)
-			}
+			want := follows(state, ev)
 			if want == none {
 				continue
 			}
@@ -122,7 +137,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 					before := st.snap().gen
 					st.cause(ev)
 					st.want(want)
-					repeated := ev == EvStart || ev == EvRestart || ev == EvDeadline
+					repeated := ev == EvStart || ev == EvRestart || ev == EvDeadline || ev == EvChanged && state != Stopped && state != Exited
 					switch tried := st.snap().gen != before; {
 					case tried && !repeated:
 						t.Errorf("a start follows")
@@ -146,6 +161,32 @@ func TestEveryEventInEveryState(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// An event that the table calls meaningless must not change anything that is kept.
+func TestTableIsTheMachine(t *testing.T) {
+	for _, state := range States() {
+		for _, ev := range Events() {
+			if r := ruleOf(state, ev); r.leads == "" {
+				before := kept{State: state, Gen: 3}
+				s := &Service{kept: before}
+				r.do(s, happening{event: ev})
+				if !reflect.DeepEqual(s.kept, before) {
+					t.Errorf("%s, %s: said to do nothing, and does", state, ev)
+				}
+			}
+		}
+	}
+}
+
+func TestTableIsInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../docs/supervision.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), Table()) {
+		t.Errorf("docs/supervision.md does not have this table:\n%s", Table())
 	}
 }
 

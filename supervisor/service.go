@@ -23,8 +23,18 @@ type Starter interface {
 	Keep(name string, state []byte)
 	// Changed says that the processes of the services changed.
 	Changed()
+	// Moved says that the service is in another state, or waits for others.
+	Moved()
 	// Rested says that a service ended for good, or failed too often.
 	Rested()
+	// MayStart says what a service must wait for before it starts; empty: nothing.
+	MayStart(name string) (why string)
+	// MayStop says what must be gone before a service is asked to end.
+	MayStop(name string) (why string)
+	// Note keeps the evidence of a failure.
+	Note(c Case)
+	// Left says that a service that is not configured any more is STOPPED.
+	Left(name string)
 	// Now is CLOCK_BOOTTIME in ns.
 	Now() int64
 }
@@ -35,6 +45,8 @@ type request struct {
 	by    string         // who asks, for the operator
 	limit time.Duration  // stop: at most this long; 0: as configured
 	sig   syscall.Signal // stop: instead of the configured signal; 0: none
+	def   *Definition    // changed: what it is now
+	leave bool           // stop: it is not configured any more
 	reply chan error
 }
 
@@ -46,7 +58,9 @@ type happening struct {
 	launch *Launch
 	err    error
 	text   string
-	late   bool // the word of Launch.Explain, which may come in any later state
+	exit   proc.Exit // exited
+	req    *request  // start, stop, restart, changed
+	late   bool      // the word of Launch.Explain, which may come in any later state
 }
 
 // Service keeps one service running. One goroutine owns its state; others send
@@ -54,6 +68,7 @@ type happening struct {
 type Service struct {
 	name     string
 	cfg      Config
+	made     string // fingerprint of what a process is started with
 	launcher Launcher
 	world    Starter
 	log      hclog.Logger
@@ -63,6 +78,7 @@ type Service struct {
 	happened   chan happening
 	life       context.Context // of everything that is done for the service; over when run is
 	end        context.CancelFunc
+	over       chan struct{} // closed when run has ended
 	output     func() output // what the service writes; nil: it is not captured
 	snap       atomic.Pointer[Snapshot]
 	plan       atomic.Pointer[planEntry]
@@ -75,38 +91,13 @@ type Service struct {
 	proc     Process
 	launch   *Launch
 	cancel   context.CancelFunc // ends Prepare and the probe of the present start
+	unlook   context.CancelFunc // ends the looks at liveness
 	watcher  *watcher           // of the present start; nil: its output is not watched
 	blamed   uint64             // the start that kept.Reason speaks of; 0: none
 	probeErr string
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
 	fresh    bool          // nothing was resumed
-}
-
-// kept is the state of a service that a new supervisor gets back. Times are
-// CLOCK_BOOTTIME, ns.
-type kept struct {
-	State    State          `json:"state"`
-	Gen      uint64         `json:"gen"`       // number of the latest start
-	Restarts int            `json:"restarts"`  // by policy, since it was last asked for
-	InARow   int            `json:"in_a_row"`  // of them, without a stable time between
-	Starts   history        `json:"starts"`    // by policy, for the limit
-	Slow     bool           `json:"slow"`      // past the limit, and not stable since
-	Since    int64          `json:"since"`     // in this state
-	UpSince  int64          `json:"up_since"`  // of the process
-	Deadline int64          `json:"deadline"`  // 0: none
-	Then     State          `json:"then"`      // STOPPING: what follows
-	Signaled bool           `json:"signaled"`  // STOPPING: the stop signal was sent
-	Killed   bool           `json:"killed"`    // STOPPING: KILL was sent
-	Dumped   bool           `json:"dumped"`    // STOPPING: a thread dump was asked for
-	KillBy   int64          `json:"kill_by"`   // STOPPING: the end of the limit that came with the request; 0: none
-	StopSig  syscall.Signal `json:"stop_sig"`  // instead of the configured signal; 0: none
-	Asked    string         `json:"asked"`     // who asked for the stop; empty: nobody
-	Exit     *ExitInf       `json:"exit"`      // of the latest process
-	Previous *ExitInf       `json:"previous"`  // how the process before the latest ended
-	Reason   string         `json:"reason"`    // why it is not up
-	Notes    []string       `json:"notes"`     // what the last start found
-	LogStart int64          `json:"log_start"` // where the latest process's output begins
 }
 
 // ExitInf says how a process ended and why.
@@ -122,12 +113,12 @@ type ExitInf struct {
 }
 
 // newService makes a service that rests in STOPPED.
-func newService(name string, cfg Config, l Launcher, world Starter, log hclog.Logger) *Service {
-	s := &Service{name: name, cfg: cfg, launcher: l, world: world, log: log.With("name", name), random: rand.Float64,
-		requests: make(chan request), happened: make(chan happening, 16), cancel: func() {}, fresh: true}
+func newService(d Definition, world Starter, log hclog.Logger) *Service {
+	s := &Service{name: d.Name, cfg: d.Config, made: d.Made, launcher: d.Launcher, world: world, log: log.With("name", d.Name),
+		random: rand.Float64, requests: make(chan request), happened: make(chan happening, 16), cancel: func() {}, unlook: func() {}, over: make(chan struct{}), fresh: true}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.output = func() output {
-		if l := world.Log(name); l != nil {
+		if l := world.Log(s.name); l != nil {
 			return l
 		}
 		return nil // not a *proc.Log that is nil within an interface
@@ -137,8 +128,9 @@ func newService(name string, cfg Config, l Launcher, world Starter, log hclog.Lo
 	return s
 }
 
-// run owns the service until ctx is done.
+// run owns the service until ctx is done, or its end is asked for.
 func (s *Service) run(ctx context.Context) {
+	defer close(s.over)
 	defer s.end()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -162,16 +154,18 @@ func (s *Service) run(ctx context.Context) {
 			case h.late:
 				s.explained(h)
 			case h.gen == s.kept.Gen:
-				s.handle(h)
+				s.dispatch(h)
 			}
 		case <-exited:
 			s.takeExit()
 		case <-timer.C:
 			s.takeExit()
 			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
-				s.handle(happening{event: EvDeadline})
+				s.dispatch(happening{event: EvDeadline})
 			}
 		case <-ctx.Done():
+			return
+		case <-s.life.Done():
 			return
 		}
 	}
@@ -184,74 +178,42 @@ func (s *Service) takeExit() {
 		return
 	}
 	if x, ended := s.proc.Exit(); ended {
-		s.exited(x)
+		s.dispatch(happening{event: EvExited, exit: x})
 	}
+}
+
+// dispatch lets the state machine decide.
+func (s *Service) dispatch(h happening) {
+	if h.event == EvSpawned && h.err != nil {
+		h.event = EvNotBorn
+	}
+	ruleOf(s.kept.State, h.event).do(s, h)
 }
 
 // request obeys a command. A stop is answered when the service is STOPPED.
 func (s *Service) request(r request) {
 	switch r.event {
+	case EvChanged:
+		s.cfg, s.launcher, s.made = r.def.Config, r.def.Launcher, r.def.Made
 	case EvStop:
-		s.kept.Asked = r.by
-		if r.sig != 0 && s.kept.State != Stopping { // there another one was sent already
-			s.kept.StopSig = r.sig
-		}
-		s.stop(Stopped, r.limit)
-		if s.kept.State == Stopped {
-			r.reply <- nil
-		} else {
-			s.waiters = append(s.waiters, r.reply)
-		}
-		return
-	case EvStart:
-		s.start(r.by)
-	case EvRestart:
-		s.kept.Asked = r.by
-		if s.kept.State == Starting || s.kept.State == Running || s.kept.State == Stopping {
-			s.stop(Starting, r.limit)
-		} else {
-			s.start(r.by)
+		if r.leave {
+			s.kept.Leaving, s.kept.LeavingStop = true, &s.cfg.Stop
 		}
 	}
-	r.reply <- nil
+	s.dispatch(happening{event: r.event, req: &r})
+	if r.event != EvStop || s.kept.State == Stopped {
+		r.reply <- nil
+		return
+	}
+	s.waiters = append(s.waiters, r.reply)
 }
 
 // start obeys a wish to be up.
-func (s *Service) start(by string) {
-	switch s.kept.State {
-	case Starting, Running:
-	case Stopping:
-		s.kept.Then = Starting
-		s.keep()
-	case Stopped, Delayed, Exited, Fatal:
-		s.log.Info("service starts", "asked_by", by)
-		s.forgive()
-		s.kept.Restarts = 0
-		s.enterStarting()
-	}
-}
-
-// handle is the state machine for everything that is no request and no exit.
-func (s *Service) handle(h happening) {
-	switch s.kept.State {
-	case Starting:
-		s.inStarting(h)
-	case Running:
-		if h.event == EvDeadline { // stable: its past is forgotten
-			s.forgive()
-			s.setDeadline(-1)
-			s.keep()
-		}
-	case Stopping:
-		if h.event == EvDeadline {
-			s.stopDeadline()
-		}
-	case Delayed, Fatal:
-		if h.event == EvDeadline {
-			s.restart()
-		}
-	case Stopped, Exited:
-	}
+func (s *Service) start(h happening) {
+	s.log.Info("service starts", "asked_by", h.req.by)
+	s.forgive()
+	s.kept.Restarts, s.kept.Leaving = 0, false
+	s.enterStarting()
 }
 
 // forgive forgets the failures that count against the service.
@@ -271,6 +233,9 @@ func (s *Service) enter(st State, limit time.Duration) {
 	s.keep()
 	if st != Stopping {
 		s.answer()
+	}
+	if st == Stopped && s.kept.Leaving {
+		s.world.Left(s.name)
 	}
 }
 

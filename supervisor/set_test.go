@@ -90,7 +90,7 @@ func (l *cannotStart) Prepare(context.Context) (*Launch, error) {
 func (l *cannotStart) Attach(context.Context) (*Launch, error) { return nil, errors.New("no process") }
 
 func options() Options {
-	return Options{Main: "app", StopTimeout: 8 * time.Second, Log: hclog.NewNullLogger()}
+	return Options{Log: hclog.NewNullLogger()}
 }
 
 func TestRunUntilTheEnd(t *testing.T) {
@@ -119,12 +119,13 @@ func TestRunUntilTheEnd(t *testing.T) {
 			init, m, rec := connect(t, c.blobs, c.stop)
 			cfg, l := defaults(), &cannotStart{}
 			cfg.Essential = c.essential
-			s := New(m, rec, []Definition{{Name: "app", Kind: "process", Config: cfg, Launcher: l}}, options())
+			s := New(m, rec, Set{Main: "app", StopTimeout: 8 * time.Second, Definitions: []Definition{
+				{Name: "app", Kind: "process", Config: cfg, Launcher: l}}}, options())
 			code := make(chan int, 1)
 			go func() { code <- s.Run(t.Context(), rec) }() // ends with the stop
 			if c.signal != nil {
 				limit := time.Now().Add(10 * time.Second)
-				for c.asked && s.services["app"].snap.Load().State != Delayed && time.Now().Before(limit) {
+				for c.asked && s.set.Load().services["app"].snap.Load().State != Delayed && time.Now().Before(limit) {
 					runtime.Gosched()
 				}
 				if err := init.conn.Send(c.signal); err != nil {
@@ -149,20 +150,22 @@ func TestRunUntilTheEnd(t *testing.T) {
 
 func TestInitGone(t *testing.T) {
 	init, m, rec := connect(t, nil, 0)
-	s := New(m, rec, nil, options())
+	s := New(m, rec, Set{}, options())
 	init.conn.Close()
 	if code := s.Run(t.Context(), rec); code != pid1.CodeBroken {
 		t.Errorf("code %d", code)
 	}
 }
 
-// set is a Supervisor without an init over services of a bubble.
-func set(services ...*Service) *Supervisor {
-	s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), services: map[string]*Service{}, kinds: map[string]string{}}
+// setOf is a Supervisor without an init over services of a bubble.
+func setOf(services ...*Service) *Supervisor {
+	s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), moved: make(chan struct{}, 1)}
+	byName, want := map[string]*Service{}, Set{Main: "app", StopTimeout: 8 * time.Second}
 	for _, svc := range services {
-		s.services[svc.name] = svc
-		s.order = append(s.order, svc.name)
+		byName[svc.name] = svc
+		want.Definitions = append(want.Definitions, Definition{Name: svc.name, Config: svc.cfg})
 	}
+	s.set.Store(newSet(want, byName))
 	return s
 }
 
@@ -171,7 +174,7 @@ func TestSecondRequestKillsAtOnce(t *testing.T) {
 		play(t, func(st *stage) {
 			p := st.up()
 			p.ignores = true
-			s, done := set(st.s), make(chan struct{})
+			s, done := setOf(st.s), make(chan struct{})
 			if before {
 				s.hurry(st.t.Context())
 			}
@@ -190,7 +193,7 @@ func TestStopAllSendsTheUsersSignalToACommand(t *testing.T) {
 	for _, command := range []bool{false, true} {
 		play(t, func(st *stage) {
 			p := st.up()
-			s, done := set(st.s), make(chan struct{})
+			s, done := setOf(st.s), make(chan struct{})
 			s.opts.Command = command
 			s.stopAll(st.t.Context(), 7*time.Second, syscall.SIGINT, done)
 			<-done
@@ -204,7 +207,7 @@ func TestStopAllLeavesWhatIsOver(t *testing.T) {
 		st.cfg.Restart.Policy = Never
 		st.up().exits(3)
 		st.want(Exited)
-		s, done := set(st.s), make(chan struct{})
+		s, done := setOf(st.s), make(chan struct{})
 		s.stopAll(st.t.Context(), 7*time.Second, 0, done)
 		<-done
 		st.want(Exited)
@@ -216,7 +219,7 @@ func TestForward(t *testing.T) {
 		st.l.prepare = dumping
 		p := st.up()
 		p.catches[syscall.SIGUSR1] = true
-		s := set(st.s)
+		s := setOf(st.s)
 		s.signal(syscall.SIGUSR1) // not for a service of a file
 		s.signal(syscall.SIGQUIT) // not caught
 		p.wantSignals(t)
@@ -262,7 +265,7 @@ func TestCode(t *testing.T) {
 		"no such service":         {end: "gone"},
 	}
 	for name, c := range cases {
-		s := set(showing("app", Snapshot{Exit: c.exit}, c.process))
+		s := setOf(showing("app", Snapshot{Exit: c.exit}, c.process))
 		s.opts.Command = c.command
 		if got := s.code(stopState{For: c.end}); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
@@ -281,13 +284,13 @@ func TestReady(t *testing.T) {
 		"b is EXITED":   {State: Exited, Exit: &ExitInf{Code: 1}},
 	}
 	for want, snap := range cases {
-		s := set(showing("a", Snapshot{State: Stopped}, false), showing("b", snap, false), showing("c", Snapshot{State: Exited, Exit: ok}, false))
+		s := setOf(showing("a", Snapshot{State: Stopped}, false), showing("b", snap, false), showing("c", Snapshot{State: Exited, Exit: ok}, false))
 		ready, not := s.Ready()
 		if ready != (want == "") || !ready && !reflect.DeepEqual(not, []string{want}) {
 			t.Errorf("%+v: %v, %q", snap, ready, not)
 		}
 	}
-	s := set()
+	s := setOf()
 	s.stopping.Store(1)
 	if ready, _ := s.Ready(); ready {
 		t.Error("ready while the container stops")
@@ -296,7 +299,7 @@ func TestReady(t *testing.T) {
 
 func TestEssentialOver(t *testing.T) {
 	for _, state := range States() {
-		s := set(showing("a", Snapshot{State: state}, false), showing("b", Snapshot{State: state, Essential: true}, false))
+		s := setOf(showing("a", Snapshot{State: state}, false), showing("b", Snapshot{State: state, Essential: true}, false))
 		name, over := s.essentialOver()
 		if want := state == Exited || state == Fatal; over != want || over && name != "b" {
 			t.Errorf("%s: %q, %v", state, name, over)

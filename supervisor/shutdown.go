@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -23,7 +24,7 @@ const reserve = 700 * time.Millisecond
 
 // noteStop puts the beginning of the stop into the bag, or takes it from there.
 func (s *Supervisor) noteStop(rec *proc.Recovered) stopState {
-	st := stopState{Until: pid1.BootNow() + int64(s.opts.StopTimeout)}
+	st := stopState{Until: pid1.BootNow() + int64(s.set.Load().stopTimeout)}
 	if blob, ok := rec.Blobs[stopItem]; ok && json.Unmarshal(blob, &st) == nil {
 		s.stopping.Store(st.Until)
 		return st
@@ -52,7 +53,7 @@ func (s *Supervisor) StopDeadline() (time.Time, bool) {
 
 // shutdownFor ends the container because an essential service is over.
 func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name string) int {
-	s.keepStop(rec, stopState{Until: pid1.BootNow() + int64(s.opts.StopTimeout), For: name})
+	s.keepStop(rec, stopState{Until: pid1.BootNow() + int64(s.set.Load().stopTimeout), For: name})
 	return s.shutdown(ctx, rec, 0, 0)
 }
 
@@ -96,16 +97,23 @@ func (s *Supervisor) Grace() time.Duration {
 	return min(max(time.Until(end), 0), reserve/2)
 }
 
-// stopAll stops every service, the last of the configuration first where they
-// must not go together.
+// leastShare is what those that stop later can count on, whatever those before
+// them take.
+const leastShare = time.Second
+
+// stopAll stops every service: those that need others first, and all at once
+// where nothing forbids it.
 func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig syscall.Signal, done chan<- struct{}) {
 	var stops sync.WaitGroup
-	for k := len(s.order) - 1; k >= 0; k-- {
-		r := request{event: EvStop, by: "the end of the container", limit: limit}
+	set := s.set.Load()
+	ranks := set.ranks()
+	share := min(leastShare, limit/time.Duration(ranks+1))
+	for _, name := range slices.Backward(set.order) {
+		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[name])*share}
 		if s.opts.Command {
 			r.sig = sig // what the user sent is what the command gets
 		}
-		svc := s.services[s.order[k]]
+		svc := set.services[name]
 		if svc.snap.Load().Settled {
 			continue // EXITED and FATAL stay what they are
 		}
@@ -118,8 +126,7 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 // hurry makes every stop that is under way a kill.
 func (s *Supervisor) hurry(ctx context.Context) {
 	s.log.Warn("asked to stop again: killing what is left")
-	for _, name := range s.order {
-		svc := s.services[name]
+	for _, svc := range s.set.Load().services {
 		if !svc.snap.Load().Settled { // it may not have heard of the stop yet
 			r := request{event: EvStop, by: "a second request", limit: time.Millisecond}
 			go func() { _ = svc.ask(ctx, r) }() // ends with the stop, or with ctx
@@ -130,8 +137,9 @@ func (s *Supervisor) hurry(ctx context.Context) {
 // alive names the services that have a process.
 func (s *Supervisor) alive() []string {
 	var out []string
-	for _, name := range s.order {
-		if s.services[name].plan.Load() != nil {
+	set := s.set.Load()
+	for _, name := range set.order {
+		if set.services[name].plan.Load() != nil {
 			out = append(out, name)
 		}
 	}
@@ -142,10 +150,11 @@ func (s *Supervisor) alive() []string {
 // own, and else 0 when the main service ended as it should.
 func (s *Supervisor) code(st stopState) int {
 	name := st.For
+	set := s.set.Load()
 	if name == "" {
-		name = s.opts.Main
+		name = set.main
 	}
-	svc := s.services[name]
+	svc := set.services[name]
 	if svc == nil {
 		return 0
 	}
@@ -161,6 +170,8 @@ func (s *Supervisor) code(st stopState) int {
 		return 128 + int(syscall.SIGTERM) // asked to stop before it was started
 	case x == nil:
 		return 0
+	case snap.ends && x.Status() == 0:
+		return 1 // it ended well when it was asked to, and was ill
 	case st.For == "" && x.Success && !s.opts.Command:
 		return 0
 	}

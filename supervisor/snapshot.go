@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"encoding/json"
 	"time"
 
@@ -19,19 +18,31 @@ type Snapshot struct {
 	Pid       int         `json:"pid,omitempty"` // 0: no process
 	Since     time.Time   `json:"since"`         // in this state
 	UpSince   *time.Time  `json:"up_since,omitempty"`
-	Restarts  int         `json:"restarts"`                // by policy, since it was last asked for
-	Reason    string      `json:"reason,omitempty"`        // why it is not up, or failed last
-	Waiting   string      `json:"waiting_for,omitempty"`   // STARTING: what the last look at readiness found
+	Restarts  int         `json:"restarts"`               // by policy, since it was last asked for
+	Reason    string      `json:"reason,omitempty"`       // why it is not up, or failed last
+	Waiting   string      `json:"waiting_for,omitempty"`  // STARTING, STOPPING: who comes first, or what the last look at readiness found
+	Phase     string      `json:"phase,omitempty"`        // STOPPING: how far it is
+	Unhealthy string      `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
+	Looks     int         `json:"failed_looks,omitempty"` // at liveness, in a row
+	Reported  bool        `json:"reported,omitempty"`     // it does not count as healthy any more
+	Leaving   bool        `json:"leaving,omitempty"`      // not configured any more
+	Requires  []string    `json:"requires,omitempty"`
+	After     []string    `json:"after,omitempty"`
+	Oneshot   bool        `json:"oneshot,omitempty"`
 	Exit      *ExitInf    `json:"exit,omitempty"`          // how the latest process ended
 	Previous  *ExitInf    `json:"previous_exit,omitempty"` // how the one before ended
 	Next      *time.Time  `json:"next_start,omitempty"`    // BACKOFF, FATAL: when it is tried again
 	Deadline  *time.Time  `json:"deadline,omitempty"`      // STARTING, STOPPING: when patience ends
-	Left      []int       `json:"left,omitempty"`          // STOPPING: members of its group that live on without their leader
+	Left      []int       `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader
 	Notes     []string    `json:"notes,omitempty"`         // what the start found
 	Output    *proc.Stats `json:"output,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
 	Settled bool `json:"-"`
 	gen     uint64
+	held    bool  // it waits for others
+	then    State // STOPPING: what follows
+	asked   string
+	ends    bool // the container ends because of it
 }
 
 // Snapshot gives the latest one.
@@ -48,7 +59,9 @@ func (s *Service) Snapshot() Snapshot {
 func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
-		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential, gen: k.Gen}
+		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
+		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, gen: k.Gen, held: k.Held,
+		then: k.Then, asked: k.Asked, ends: k.Ends}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)
 		snap.UpSince = &t
@@ -68,7 +81,15 @@ func (s *Service) publish() {
 	switch k.State {
 	case Starting:
 		snap.Waiting = s.probeErr
+	case Running:
+		if k.Sick > 0 || k.Reported {
+			snap.Unhealthy, snap.Looks, snap.Reported = k.LiveErr, k.Sick, k.Reported
+		}
 	case Stopping:
+		snap.Phase = k.phase()
+		if k.Held {
+			snap.Waiting = s.probeErr
+		}
 		if s.proc != nil && k.UpSince == 0 {
 			snap.Left = s.proc.Members()
 		}
@@ -77,7 +98,10 @@ func (s *Service) publish() {
 	case Fatal:
 		snap.Settled = k.Deadline == 0
 	}
-	s.snap.Store(snap)
+	old := s.snap.Swap(snap)
+	if old == nil || old.State != snap.State || old.held != snap.held || (old.Pid == 0) != (snap.Pid == 0) {
+		defer s.world.Moved() // after the plan is there too
+	}
 	if s.proc == nil {
 		s.plan.Store(nil)
 		s.process.Store(nil)
@@ -96,11 +120,21 @@ func (s *Service) wall(boot int64) time.Time {
 	return time.Now().Add(time.Duration(boot - s.world.Now()))
 }
 
-// keep puts the state into the bag and makes it readable.
-func (s *Service) keep() {
-	s.publish()
-	if state, err := json.Marshal(s.kept); err == nil {
-		s.world.Keep(s.name, state)
+// phase is how far a stop has come.
+func (k *kept) phase() string {
+	switch {
+	case k.Held:
+		return "waits"
+	case k.Killed:
+		return "killed"
+	case k.Draining:
+		return "drains"
+	case k.Asking:
+		return "stop command"
+	case k.Dumped:
+		return "thread dump"
+	default:
+		return "asked to end"
 	}
 }
 
@@ -136,56 +170,69 @@ func (s *Service) resume(state []byte, p Process) error {
 	return nil
 }
 
-// attach asks the launcher for what belongs to a process that runs already.
-func (s *Service) attach() {
-	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
-	defer cancel()
-	l, err := s.launcher.Attach(ctx)
-	if err != nil {
-		s.log.Warn("cannot find out everything about a running service", "error", err)
-	}
-	if l == nil {
-		l = &Launch{}
-	}
-	s.launch = l
-}
-
 // pickUp goes on from the resumed state, in the service's own goroutine.
 func (s *Service) pickUp() {
 	switch s.kept.State {
 	case Starting:
-		if s.proc == nil { // the start came to nothing: the same one again
-			left := time.Until(s.deadline)
-			s.enterStarting()
-			s.setDeadline(max(left, 0))
-			s.keep()
-			return
-		}
-		s.attach()
-		s.attend()
+		s.pickUpStart()
 	case Running:
 		if s.proc == nil { // its end is dealt with, but not in the bag: as if it ended now
 			s.kept.UpSince, s.kept.Exit = 0, nil
 			s.blame("ended while no supervisor worked; nobody knows how")
+			s.note(CaseUnseen, 0)
 			s.settle(false)
 			return
 		}
 		s.attach()
+		if s.kept.Ends {
+			s.world.Rested()
+		}
 	case Stopping:
-		if s.proc == nil {
-			s.followStop()
-			return
-		}
-		s.attach()
-		if !s.kept.Signaled {
-			s.signalStop()
-		}
-		if s.leaderGone() {
-			s.awaitGroup()
-		}
+		s.pickUpStop()
 	case Exited, Fatal:
 		s.world.Rested() // nobody may have heard it
-	case Stopped, Delayed:
+	case Stopped:
+		if s.kept.Leaving {
+			s.world.Left(s.name)
+		}
+	case Delayed:
 	}
 	s.publish()
+}
+
+func (s *Service) pickUpStart() {
+	switch {
+	case s.proc != nil:
+		s.attach()
+	case s.kept.Held:
+		s.releasedStart(happening{})
+	default: // the start came to nothing: the same one again
+		left := time.Until(s.deadline)
+		s.enterStarting()
+		if !s.kept.Held {
+			s.setDeadline(max(left, 0))
+			s.keep()
+		}
+	}
+}
+
+func (s *Service) pickUpStop() {
+	if s.proc == nil {
+		s.followStop()
+		return
+	}
+	s.attach()
+	k := &s.kept
+	switch {
+	case k.Held:
+		s.releasedStop(happening{})
+	case k.Draining, k.Signaled, k.Killed, k.Dumped:
+	case len(s.cfg.Stop.Command) == 0: // else EvAttached brings the command
+		s.askEnd()
+	case k.Deadline == 0:
+		s.setDeadline(s.patience())
+	}
+	if s.leaderGone() {
+		s.awaitGroup()
+	}
 }

@@ -20,6 +20,7 @@ func defaults() Config {
 		Restart: Restart{Policy: Always,
 			Backoff: Backoff{First: &first, Factor: 2, Max: 30 * time.Second, Jitter: &jitter, Reset: time.Minute},
 			Limit:   Limit{Starts: 5, Within: 10 * time.Minute, RetryEvery: &slow}},
+		Live: Live{Every: 10 * time.Second, Failures: 3, Successes: 1, Then: LiveRestart},
 		Stop: Stop{Signal: "TERM", Timeout: 6 * time.Second, ThreadDump: &dump},
 	}
 }
@@ -31,6 +32,7 @@ type stage struct {
 	w      *fakeWorld
 	l      *fakeLauncher
 	out    *fakeOutput // nil: not captured
+	made   string
 	s      *Service
 	cancel context.CancelFunc
 }
@@ -52,7 +54,7 @@ func play(t *testing.T, f func(st *stage)) {
 }
 
 func (st *stage) make() *Service {
-	s := newService("app", st.cfg, st.l, st.w, hclog.NewNullLogger())
+	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, st.w, hclog.NewNullLogger())
 	s.random = func() float64 { return 0.5 }
 	s.output = func() output {
 		if st.out == nil {

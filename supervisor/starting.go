@@ -10,19 +10,48 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// enterStarting begins a start: number, state in the bag, then the work.
+// enterStarting begins a start: number, state in the bag, then the work. What the
+// service requires comes first.
 func (s *Service) enterStarting() {
-	s.kept.Gen++
-	if s.kept.Exit != nil {
-		s.kept.Previous = s.kept.Exit
+	k := &s.kept
+	k.Gen++
+	if k.Exit != nil {
+		k.Previous = k.Exit
 	}
-	s.kept.Asked, s.kept.Exit, s.kept.UpSince, s.kept.StopSig = "", nil, 0, 0
-	ctx := s.begin()
-	s.proc, s.launch, s.watcher, s.probeErr = nil, nil, nil, ""
+	k.Asked, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
+	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made = 0, 0, "", false, 0, ""
+	s.quit()
+	s.proc, s.launch, s.watcher = nil, nil, nil
+	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
+		k.Held = true
+		s.enter(Starting, -1)
+		return
+	}
+	k.Held = false
 	s.enter(Starting, s.cfg.Ready.Within)
-	gen := s.kept.Gen
+	s.prepare()
+}
+
+// releasedStart goes on with a start that waited for others.
+func (s *Service) releasedStart(h happening) {
+	if !s.kept.Held {
+		return
+	}
+	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
+		s.publish() // it is another one now that is missing
+		return
+	}
+	s.kept.Held = false
+	s.setDeadline(s.cfg.Ready.Within)
+	s.keep()
+	s.prepare()
+}
+
+// prepare has the launcher find out what to start.
+func (s *Service) prepare() {
+	ctx, gen, launcher := s.begin(), s.kept.Gen, s.launcher
 	go func() { // ends when Prepare does, which obeys ctx
-		launch, err := s.launcher.Prepare(ctx)
+		launch, err := launcher.Prepare(ctx)
 		s.report(ctx, happening{event: EvSpawned, gen: gen, launch: launch, err: err})
 	}()
 }
@@ -38,6 +67,7 @@ func (s *Service) begin() context.Context {
 // quit ends what the present start has under way.
 func (s *Service) quit() {
 	s.cancel()
+	s.unlook()
 	if s.watcher != nil {
 		s.watcher.stop()
 	}
@@ -51,36 +81,48 @@ func (s *Service) report(ctx context.Context, h happening) {
 	}
 }
 
-// inStarting handles the events of STARTING.
-func (s *Service) inStarting(h happening) {
-	switch h.event {
-	case EvSpawned:
-		if s.proc != nil {
-			return // nothing is ever started twice
-		}
-		if h.err != nil {
-			s.notBorn(h.err)
-			return
-		}
+// spawned starts what was prepared, unless that was done: nothing is ever started
+// twice.
+func (s *Service) spawned(h happening) {
+	if s.proc == nil && !s.kept.Held {
 		s.spawn(h.launch)
-	case EvReady:
-		s.ready()
-	case EvUnready:
-		s.probeErr = h.err.Error()
-		s.publish()
-	case EvFailed:
-		s.fail(h.text)
-	case EvDeadline:
-		if s.proc == nil {
-			s.notBorn(fmt.Errorf("cannot find out within %v what to start", s.cfg.Ready.Within))
-			return
-		}
-		why := fmt.Sprintf("not ready within %v", s.cfg.Ready.Within)
-		if s.probeErr != "" {
-			why += ": " + s.probeErr
-		}
-		s.fail(why)
 	}
+}
+
+// unborn is a start that could not be prepared.
+func (s *Service) unborn(h happening) {
+	if s.proc == nil {
+		s.notBorn(h.err)
+	}
+}
+
+func (s *Service) proven(happening) {
+	if s.proc != nil {
+		s.ready()
+	}
+}
+
+func (s *Service) unready(h happening) {
+	s.probeErr = h.err.Error()
+	s.publish()
+}
+
+func (s *Service) saidFailed(h happening) {
+	if s.proc != nil {
+		s.fail(CaseFailedStart, h.text)
+	}
+}
+
+func (s *Service) startTimeout(happening) {
+	if s.proc == nil {
+		s.notBorn(fmt.Errorf("cannot find out within %v what to start", s.cfg.Ready.Within))
+		return
+	}
+	why := fmt.Sprintf("not ready within %v", s.cfg.Ready.Within)
+	if s.probeErr != "" {
+		why += ": " + s.probeErr
+	}
+	s.fail(CaseStartTimeout, why)
 }
 
 // spawn starts the process that was prepared.
@@ -95,6 +137,8 @@ func (s *Service) spawn(l *Launch) {
 	if out := s.output(); out != nil {
 		s.kept.LogStart = out.End()
 	}
+	s.kept.Made = s.made
+	s.kept.OOMKills = oomKills(l)
 	s.keep() // where its output begins must be known before there is any
 	p, err := s.world.Start(context.Background(), l.Spec)
 	if err != nil {
@@ -130,7 +174,7 @@ func (s *Service) probe(ctx context.Context, gen uint64, p Process, l *Launch, w
 		return
 	}
 	for pause := firstLook; l.Ready != nil; pause = min(2*pause, s.cfg.Ready.Every) {
-		err := s.look(ctx, l, p)
+		err := look(ctx, l.Ready, p, s.cfg.Ready.Timeout)
 		if err == nil {
 			break
 		}
@@ -148,15 +192,19 @@ func (s *Service) probe(ctx context.Context, gen uint64, p Process, l *Launch, w
 	s.report(ctx, happening{event: EvReady, gen: gen})
 }
 
-// lookTime bounds one look.
+// lookTime bounds one look where no timeout is configured.
 const lookTime = 5 * time.Second
 
-func (s *Service) look(ctx context.Context, l *Launch, p Process) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
+// look lets a probe look once.
+func look(ctx context.Context, probe Probe, p Process, limit time.Duration) error {
+	if limit <= 0 {
+		limit = lookTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := l.Ready.Check(ctx, p)
+	err := probe.Check(ctx, p)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v", lookTime)
+		return fmt.Errorf("no answer within %v", limit)
 	}
 	return err
 }
@@ -169,6 +217,7 @@ func (s *Service) ready() {
 	s.probeErr = ""
 	s.enter(Running, s.cfg.Restart.Backoff.Reset)
 	s.log.Info("service is ready", "pid", s.proc.Pid(), "took", took)
+	s.lookAlive()
 }
 
 // notBorn handles a start that made no process.
@@ -186,13 +235,15 @@ func (s *Service) notBorn(err error) {
 	}
 	s.kept.Exit = &ExitInf{Code: code, NotStarted: true, At: time.Now()}
 	s.log.Error("service cannot be started", "error", err)
+	s.note(CaseNotStarted, 0)
 	s.settle(false)
 }
 
 // fail gives up a start whose process lives.
-func (s *Service) fail(why string) {
+func (s *Service) fail(what, why string) {
 	s.blame(why)
 	s.log.Error("service failed to start", "reason", why)
+	s.note(what, 0)
 	s.explain()
 	s.stop(Delayed, 0)
 }

@@ -25,20 +25,27 @@ type Event string
 // Events. A failed start is an event like any other: no state is left without
 // a way out.
 const (
-	EvStart     Event = "start"     // somebody wants it up
-	EvStop      Event = "stop"      // somebody wants it down
-	EvRestart   Event = "restart"   // somebody wants it anew
-	EvSpawned   Event = "spawned"   // its process exists
-	EvNotBorn   Event = "not born"  // it could not be started
-	EvReady     Event = "ready"     // readiness is proven
-	EvUnready   Event = "not ready" // a look at readiness failed
-	EvFailed    Event = "failed"    // it said itself that it will never be ready
-	EvExited    Event = "exited"    // its process has ended
-	EvGroupGone Event = "group gone"
-	EvDeadline  Event = "deadline" // the state's own time is over
+	EvStart     Event = "start"      // somebody wants it up
+	EvStop      Event = "stop"       // somebody wants it down
+	EvRestart   Event = "restart"    // somebody wants it anew
+	EvChanged   Event = "changed"    // its configuration is another one
+	EvReleased  Event = "released"   // what it waited for is there, or gone
+	EvSpawned   Event = "spawned"    // what to start is known
+	EvNotBorn   Event = "not born"   // it could not be started
+	EvAttached  Event = "attached"   // what belongs to a process that runs already is known
+	EvReady     Event = "ready"      // readiness is proven
+	EvUnready   Event = "not ready"  // a look at readiness failed
+	EvFailed    Event = "failed"     // it said itself that it will never be ready
+	EvSick      Event = "sick"       // a look at liveness failed
+	EvWell      Event = "well"       // a look at liveness went well after one that failed
+	EvAsked     Event = "asked"      // the stop command has ended
+	EvExited    Event = "exited"     // its process has ended
+	EvGroupGone Event = "group gone" // and every other process of it too
+	EvDeadline  Event = "deadline"   // the state's own time is over
 )
 
 // Events lists them all.
 func Events() []Event {
-	return []Event{EvStart, EvStop, EvRestart, EvSpawned, EvNotBorn, EvReady, EvUnready, EvFailed, EvExited, EvGroupGone, EvDeadline}
+	return []Event{EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvSpawned, EvNotBorn, EvAttached, EvReady, EvUnready,
+		EvFailed, EvSick, EvWell, EvAsked, EvExited, EvGroupGone, EvDeadline}
 }

@@ -3,11 +3,10 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -20,28 +19,36 @@ type Definition struct {
 	Kind     string
 	Config   Config // with its defaults filled in
 	Launcher Launcher
+	// Made identifies what a process of the service is started with: where it
+	// changes, a running process is started anew.
+	Made string
 }
 
 // Options are how the set as a whole behaves.
 type Options struct {
-	Main        string        // whose exit code the container gets; empty: none
-	StopTimeout time.Duration // the budget of the whole shutdown
 	// Command says that the main service is the command of `run -- CMD`: signals
 	// are passed on to it, and its code is always the container's.
 	Command bool
 	Log     hclog.Logger
+	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
+	// nothing to read again.
+	Reload func()
+	// Note keeps the evidence of a failure, without blocking; nil: nobody does.
+	Note func(Case)
 }
 
 // Supervisor owns the services, their order and their end.
 type Supervisor struct {
-	m        *proc.Manager
-	opts     Options
-	log      hclog.Logger
-	services map[string]*Service
-	order    []string
-	kinds    map[string]string
-	rested   chan struct{}
-	logs     sync.Map // name -> *proc.Log
+	m       *proc.Manager
+	opts    Options
+	log     hclog.Logger
+	ctx     context.Context // of Run
+	set     atomic.Pointer[set]
+	applyMu sync.Mutex // one change of the set at a time
+	rested  chan struct{}
+	moved   chan struct{}
+	pending sync.Map // name -> true: reconcile has asked it for something
+	logs    sync.Map // name -> *proc.Log
 
 	stopping atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
 	planDue  atomic.Bool
@@ -55,19 +62,19 @@ const (
 	stopItem      = "stopping"
 )
 
-// New makes the set. What rec holds of services that are still defined is
-// resumed; Run goes on with it.
-func New(m *proc.Manager, rec *proc.Recovered, defs []Definition, opts Options) *Supervisor {
-	s := &Supervisor{m: m, opts: opts, log: opts.Log, services: map[string]*Service{}, kinds: map[string]string{},
-		rested: make(chan struct{}, 1)}
+// New makes the set. What rec holds of services is resumed, also of those that
+// are not defined any more, which are stopped; Run goes on with it.
+func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervisor {
+	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+	s.set.Store(newSet(Set{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
 	latest := map[string]*proc.Process{}
 	for _, p := range rec.Processes {
 		latest[p.ID()] = p
 	}
-	for _, d := range defs {
-		svc := newService(d.Name, d.Config, d.Launcher, world{s}, opts.Log)
-		s.services[d.Name], s.kinds[d.Name] = svc, d.Kind
-		s.order = append(s.order, d.Name)
+	services := map[string]*Service{}
+	for _, d := range slices.Concat(want.Definitions, leftOver(want, rec)) {
+		svc := newService(d, world{s}, opts.Log)
+		services[d.Name] = svc
 		state, ok := rec.Blobs[servicePrefix+d.Name]
 		if !ok {
 			continue
@@ -82,6 +89,7 @@ func New(m *proc.Manager, rec *proc.Recovered, defs []Definition, opts Options) 
 			s.log.Error("cannot read the kept state of a service; it begins anew", "name", d.Name, "error", err)
 		}
 	}
+	s.set.Store(newSet(want, services))
 	for _, p := range latest {
 		go endStray(p) // ends with the process
 	}
@@ -106,17 +114,26 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	if begun = begun || rec.Stop > 0; begun {
 		s.m.Stopping() // before a service can start anything
 	}
-	for _, name := range s.order {
-		svc := s.services[name]
-		go func() { // ends with ctx
+	s.ctx = ctx
+	set := s.set.Load()
+	for _, name := range set.order {
+		svc := set.services[name]
+		if svc.fresh && !begun && svc.cfg.autostart() {
+			svc.start(happening{req: &request{by: "the configuration"}})
+		}
+	}
+	for _, name := range set.order {
+		svc := set.services[name]
+		go func() { // ends with ctx, or when the service is not configured any more
 			if !svc.fresh {
 				svc.pickUp()
-			} else if !begun && svc.cfg.autostart() {
-				svc.start("the configuration")
+				svc.catchUp()
 			}
 			svc.run(ctx)
 		}()
 	}
+	go s.reconcile(ctx) // ends with ctx
+	s.Moved()
 	s.Changed()
 	if resumed {
 		s.log.Warn("took over from a supervisor that died", "number", rec.Starts, "processes", len(rec.Processes))
@@ -137,7 +154,7 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 			sig.Ack()
 		case <-s.rested:
 			if name, over := s.essentialOver(); over {
-				s.log.Info("essential service is over, the container ends", "name", name)
+				s.log.Info("the container ends with a service", "name", name)
 				return s.shutdownFor(ctx, rec, name)
 			}
 		case <-s.m.Gone():
@@ -154,11 +171,13 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 	}
 	switch sig {
 	case syscall.SIGQUIT:
-		for _, name := range s.order {
-			s.services[name].threadDump()
+		for _, svc := range s.set.Load().services {
+			svc.threadDump()
 		}
 	case syscall.SIGHUP:
-		s.log.Warn("SIGHUP: this version cannot reload its configuration; restart the container to apply a change")
+		if s.opts.Reload != nil {
+			go s.opts.Reload() // ends with the reload
+		}
 	default:
 		s.log.Debug("signal ignored", "signal", SignalName(sig))
 	}
@@ -167,7 +186,11 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 // forward passes a signal on to the command, if it catches it: the others would
 // end it, and a signal to a container's PID 1 that nobody handles ends nothing.
 func (s *Supervisor) forward(sig syscall.Signal) {
-	svc := s.services[s.opts.Main]
+	set := s.set.Load()
+	svc := set.services[set.main]
+	if svc == nil {
+		return
+	}
 	p := svc.process.Load()
 	switch sig {
 	case syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGALRM:
@@ -182,11 +205,12 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	(*p).Signal(sig)
 }
 
-// essentialOver finds an essential service that ended for good.
+// essentialOver finds a service whose end, or whose illness, ends the container.
 func (s *Supervisor) essentialOver() (string, bool) {
-	for _, name := range s.order {
-		snap := s.services[name].snap.Load()
-		if snap.Essential && (snap.State == Exited || snap.State == Fatal) {
+	set := s.set.Load()
+	for _, name := range set.order {
+		snap := set.services[name].snap.Load()
+		if snap.ends || snap.Essential && (snap.State == Exited || snap.State == Fatal) {
 			return name, true
 		}
 	}
@@ -195,8 +219,9 @@ func (s *Supervisor) essentialOver() (string, bool) {
 
 // Services gives a snapshot of each service, in the order of the configuration.
 func (s *Supervisor) Services() []Snapshot {
-	out := make([]Snapshot, 0, len(s.order))
-	for _, name := range s.order {
+	set := s.set.Load()
+	out := make([]Snapshot, 0, len(set.names))
+	for _, name := range set.names {
 		snap, _ := s.Service(name)
 		out = append(out, snap)
 	}
@@ -205,37 +230,29 @@ func (s *Supervisor) Services() []Snapshot {
 
 // Service gives the snapshot of one service.
 func (s *Supervisor) Service(name string) (Snapshot, bool) {
-	svc := s.services[name]
+	set := s.set.Load()
+	svc := set.services[name]
 	if svc == nil {
 		return Snapshot{}, false
 	}
 	snap := svc.Snapshot()
-	snap.Kind, snap.Main = s.kinds[name], name == s.opts.Main
+	snap.Kind, snap.Main = set.kinds[name], name == set.main
 	return snap, true
-}
-
-// Command starts, stops or restarts a service. A stop returns when every process
-// of the service is gone. by names who asks, for the log and the status.
-func (s *Supervisor) Command(ctx context.Context, name string, event Event, by string) error {
-	svc := s.services[name]
-	if svc == nil {
-		return fmt.Errorf("cannot %s %q: there is no such service (there are: %s)", event, name, strings.Join(s.order, ", "))
-	}
-	if s.Stopping() && event != EvStop {
-		return fmt.Errorf("cannot %s %q: %w", event, name, proc.ErrStopping)
-	}
-	return svc.ask(ctx, request{event: event, by: by})
 }
 
 // Stopping says whether the container stops.
 func (s *Supervisor) Stopping() bool { return s.stopping.Load() != 0 }
 
-// Ready says whether every service that is wanted is RUNNING, and which is not.
+// Ready says whether every service that is wanted is RUNNING and healthy, and
+// which is not.
 func (s *Supervisor) Ready() (bool, []string) {
 	var not []string
-	for _, name := range s.order {
-		snap := s.services[name].snap.Load()
+	set := s.set.Load()
+	for _, name := range set.names {
+		snap := set.services[name].snap.Load()
 		switch {
+		case snap.Reported:
+			not = append(not, fmt.Sprintf("%s is not alive", name))
 		case snap.State == Running, snap.State == Stopped:
 		case snap.State == Exited && snap.Exit != nil && snap.Exit.Success:
 		default:
@@ -247,7 +264,7 @@ func (s *Supervisor) Ready() (bool, []string) {
 
 // Log gives the captured output of a service.
 func (s *Supervisor) Log(name string) *proc.Log {
-	if s.services[name] == nil {
+	if s.set.Load().services[name] == nil {
 		return nil
 	}
 	return world{s}.Log(name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,6 +46,22 @@ func (w world) Keep(name string, state []byte) {
 
 func (w world) Changed() { w.s.Changed() }
 
+func (w world) Moved() { w.s.Moved() }
+
+func (w world) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
+
+func (w world) MayStop(name string) string { return w.s.mayStop(w.s.set.Load(), name) }
+
+func (w world) Note(c Case) {
+	if w.s.opts.Note != nil {
+		w.s.opts.Note(c)
+	}
+}
+
+func (w world) Left(name string) {
+	go w.s.left(name) // ends with the service
+}
+
 func (w world) Rested() {
 	select {
 	case w.s.rested <- struct{}{}:
@@ -80,14 +97,15 @@ func (s *Supervisor) putPlan() {
 	defer s.planMu.Unlock()
 	s.planDue.Store(false)
 	var entries []*planEntry
-	for k := len(s.order) - 1; k >= 0; k-- {
-		if e := s.services[s.order[k]].plan.Load(); e != nil {
+	set := s.set.Load()
+	for _, name := range slices.Backward(set.order) {
+		if e := set.services[name].plan.Load(); e != nil {
 			entries = append(entries, e)
 		}
 	}
 	var plan strings.Builder
 	for _, e := range entries {
-		share := s.opts.StopTimeout * 3 / 4 / time.Duration(len(entries))
+		share := set.stopTimeout * 3 / 4 / time.Duration(len(entries))
 		plan.WriteString(pid1.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))
 	}
 	if plan.String() == s.plan {

@@ -49,6 +49,11 @@ func prepare(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, opts runOpt
 	return s, nil
 }
 
+// set is what the supervisor runs.
+func (s *setup) set() supervisor.Set {
+	return supervisor.Set{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout}
+}
+
 // addCommand makes the service of `run -- CMD`.
 func (s *setup) addCommand(m *proc.Manager, opts runOptions) {
 	name := commandName(opts.command)

@@ -102,8 +102,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 		return ending{code: exitCode(err)}
 	}
 	log.SetLevel(plan.logLevel(opts))
-	sup := supervisor.New(m, rec, plan.definitions, supervisor.Options{Main: plan.config.Main,
-		StopTimeout: plan.config.Stop.Timeout, Command: len(opts.command) > 0, Log: log})
+	sup := supervisor.New(m, rec, plan.set(), supervisor.Options{Command: len(opts.command) > 0, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	serve := func() { serveAPI(ctx, m, rec, plan, &backend{Supervisor: sup, plan: plan}, log) }

@@ -1,0 +1,108 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// noLauncher belongs to a service that is not configured any more: it only ends.
+type noLauncher struct{}
+
+func (noLauncher) Prepare(context.Context) (*Launch, error) {
+	return nil, errors.New("it is not configured any more")
+}
+
+func (noLauncher) Attach(context.Context) (*Launch, error) { return &Launch{}, nil }
+
+// Apply makes the set another one: services that are not in it any more are
+// stopped, new ones are started, and those that changed names are told so. The
+// others are not touched. It returns when all have been asked, not when they are
+// done. A supervisor that takes over in the middle of it, with the new
+// configuration, comes to the same end by itself.
+func (s *Supervisor) Apply(want Set, changed []string, by string) error {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	if s.Stopping() {
+		return fmt.Errorf("cannot apply the configuration: %w", proc.ErrStopping)
+	}
+	old := s.set.Load()
+	services := maps.Clone(old.services)
+	fresh := map[string]bool{}
+	for _, d := range want.Definitions {
+		if services[d.Name] == nil {
+			services[d.Name] = newService(d, world{s}, s.opts.Log)
+			fresh[d.Name] = true
+		}
+	}
+	next := newSet(want, services)
+	s.set.Store(next)
+	for name := range fresh {
+		go services[name].run(s.ctx) // ends with the supervisor, or when it is not configured any more
+	}
+	for _, name := range old.names {
+		if _, stays := next.kinds[name]; !stays {
+			r := request{event: EvStop, by: by, leave: true}
+			go func() { _ = services[name].ask(s.ctx, r) }() // ends with the stop, or with the supervisor
+		}
+	}
+	for _, name := range next.order {
+		k := slices.IndexFunc(want.Definitions, func(d Definition) bool { return d.Name == name })
+		if k < 0 {
+			continue
+		}
+		d := want.Definitions[k]
+		back := services[name].snap.Load().Leaving
+		if !fresh[name] && (back || slices.Contains(changed, name)) {
+			if err := services[name].ask(s.ctx, request{event: EvChanged, def: &d, by: by}); err != nil {
+				return err
+			}
+		}
+		if (fresh[name] || back) && d.Config.autostart() {
+			if err := services[name].ask(s.ctx, request{event: EvStart, by: by}); err != nil {
+				return err
+			}
+		}
+	}
+	s.Changed()
+	s.Moved()
+	return nil
+}
+
+// left takes a service out of the set that has stopped and is not configured any
+// more.
+func (s *Supervisor) left(name string) {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	old := s.set.Load()
+	svc := old.services[name]
+	if svc == nil || !svc.snap.Load().Leaving || svc.snap.Load().State != Stopped {
+		return // it is configured again
+	}
+	svc.end()
+	<-svc.over
+	next := *old
+	next.services = maps.Clone(old.services)
+	delete(next.services, name)
+	next.names = slices.DeleteFunc(slices.Clone(old.names), func(n string) bool { return n == name })
+	next.graph = next.without(name)
+	s.set.Store(&next)
+	s.m.Del(servicePrefix + name)
+	s.log.Info("service is gone: it is not configured any more", "name", name)
+}
+
+// catchUp begins what a reload had in mind when the supervisor before us died:
+// the configuration in the bag is the new one already.
+func (s *Service) catchUp() {
+	if _, gone := s.launcher.(noLauncher); gone {
+		s.request(request{event: EvStop, by: "the configuration", leave: true, reply: make(chan error, 1)})
+		return
+	}
+	if s.kept.Made != "" && s.kept.Made != s.made {
+		s.dispatch(happening{event: EvChanged, req: &request{event: EvChanged, by: "the configuration"}})
+	}
+}

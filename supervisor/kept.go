@@ -1,0 +1,64 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"syscall"
+)
+
+// kept is the state of a service that a new supervisor gets back. Times are
+// CLOCK_BOOTTIME, ns. A supervisor of another version may read it: fields are
+// added, and keep their meaning.
+type kept struct {
+	State    State          `json:"state"`
+	Gen      uint64         `json:"gen"`       // number of the latest start
+	Restarts int            `json:"restarts"`  // by policy, since it was last asked for
+	InARow   int            `json:"in_a_row"`  // of them, without a stable time between
+	Starts   history        `json:"starts"`    // by policy, for the limit
+	Slow     bool           `json:"slow"`      // past the limit, and not stable since
+	Since    int64          `json:"since"`     // in this state
+	UpSince  int64          `json:"up_since"`  // of the process
+	Deadline int64          `json:"deadline"`  // 0: none
+	Then     State          `json:"then"`      // STOPPING: what follows
+	Held     bool           `json:"held"`      // STARTING, STOPPING: others come first
+	Draining bool           `json:"draining"`  // STOPPING: the time before the signal
+	Asking   bool           `json:"asking"`    // STOPPING: the stop command runs
+	Signaled bool           `json:"signaled"`  // STOPPING: the stop signal was sent, or the command has ended
+	Killed   bool           `json:"killed"`    // STOPPING: KILL was sent
+	Dumped   bool           `json:"dumped"`    // STOPPING: a thread dump was asked for
+	DumpAt   int64          `json:"dump_at"`   // where in the output the thread dump begins; 0: nowhere
+	KillBy   int64          `json:"kill_by"`   // STOPPING: the end of the limit that came with the request; 0: none
+	StopSig  syscall.Signal `json:"stop_sig"`  // instead of the configured signal; 0: none
+	Asked    string         `json:"asked"`     // who asked for the stop; empty: nobody
+	Exit     *ExitInf       `json:"exit"`      // of the latest process
+	Previous *ExitInf       `json:"previous"`  // how the process before the latest ended
+	Reason   string         `json:"reason"`    // why it is not up
+	Notes    []string       `json:"notes"`     // what the last start found
+	LogStart int64          `json:"log_start"` // where the latest process's output begins
+	Made     string         `json:"made"`      // fingerprint of what the latest process was started with
+	Sick     int            `json:"sick"`      // RUNNING: looks at liveness that failed in a row
+	Well     int            `json:"well"`      // RUNNING: looks that went well since it was reported
+	LiveErr  string         `json:"live_err"`  // of the latest look at liveness that failed
+	Reported bool           `json:"reported"`  // RUNNING: it does not count as healthy
+	Ends     bool           `json:"ends"`      // the container ends because of it
+	Leaving  bool           `json:"leaving"`   // not configured any more: it goes when it is STOPPED
+	OOMKills uint64         `json:"oom_kills"` // of its cgroup when the latest process was started
+	// LeavingStop is how it is to be stopped when its configuration is gone.
+	LeavingStop *Stop `json:"leaving_stop,omitempty"`
+}
+
+// maxKept bounds the state below what a bag item may hold.
+const maxKept = 60 << 10
+
+// keep puts the state into the bag and makes it readable.
+func (s *Service) keep() {
+	s.publish()
+	state, err := json.Marshal(s.kept)
+	if err == nil && len(state) > maxKept { // the notes are the one part without a bound
+		k := s.kept
+		k.Notes = nil
+		state, err = json.Marshal(k)
+	}
+	if err == nil {
+		s.world.Keep(s.name, state)
+	}
+}

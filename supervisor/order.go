@@ -1,0 +1,109 @@
+package supervisor
+
+import "slices"
+
+// graph is who comes before whom, by name.
+type graph struct {
+	order      []string            // every service behind those that it needs
+	requires   map[string][]string // directly
+	after      map[string][]string
+	requiredBy map[string][]string
+	before     map[string][]string // who is to start after it, or requires it
+	rank       map[string]int      // in a stop: 0 goes first
+}
+
+// newGraph orders the services: each behind what it requires and is to start
+// after, and otherwise as they come. A cycle, which the configuration's check
+// refuses, is cut somewhere.
+func newGraph(defs []Definition) *graph {
+	g := &graph{requires: map[string][]string{}, after: map[string][]string{}, requiredBy: map[string][]string{},
+		before: map[string][]string{}, rank: map[string]int{}}
+	known := map[string]bool{}
+	for _, d := range defs {
+		known[d.Name] = true
+	}
+	for _, d := range defs {
+		for _, r := range d.Config.Requires {
+			if known[r] {
+				g.requires[d.Name] = append(g.requires[d.Name], r)
+				g.requiredBy[r] = append(g.requiredBy[r], d.Name)
+				g.before[r] = append(g.before[r], d.Name)
+			}
+		}
+		for _, a := range d.Config.After {
+			if known[a] && !slices.Contains(g.requires[d.Name], a) {
+				g.after[d.Name] = append(g.after[d.Name], a)
+				g.before[a] = append(g.before[a], d.Name)
+			}
+		}
+	}
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, n := range g.requires[name] {
+			visit(n)
+		}
+		for _, n := range g.after[name] {
+			visit(n)
+		}
+		g.order = append(g.order, name)
+	}
+	for _, d := range defs {
+		visit(d.Name)
+	}
+	for _, name := range slices.Backward(g.order) {
+		for _, b := range g.before[name] {
+			g.rank[name] = max(g.rank[name], g.rank[b]+1)
+		}
+	}
+	return g
+}
+
+// empty says whether nobody waits for anybody.
+func (g *graph) empty() bool { return len(g.before) == 0 }
+
+// ranks is the highest rank.
+func (g *graph) ranks() int {
+	most := 0
+	for _, r := range g.rank {
+		most = max(most, r)
+	}
+	return most
+}
+
+// closure follows edges from name, itself left out, in the order of the graph.
+func (g *graph) closure(edges map[string][]string, name string) []string {
+	found := map[string]bool{}
+	var visit func(string)
+	visit = func(n string) {
+		for _, m := range edges[n] {
+			if !found[m] {
+				found[m] = true
+				visit(m)
+			}
+		}
+	}
+	visit(name)
+	var out []string
+	for _, n := range g.order {
+		if found[n] && n != name {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// without is the graph with one name less.
+func (g *graph) without(name string) *graph {
+	var defs []Definition
+	for _, n := range g.order {
+		if n != name {
+			defs = append(defs, Definition{Name: n, Config: Config{Requires: g.requires[n], After: g.after[n]}})
+		}
+	}
+	return newGraph(defs)
+}

@@ -1,0 +1,173 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Moved has those looked at that wait for others.
+func (s *Supervisor) Moved() {
+	select {
+	case s.moved <- struct{}{}:
+	default:
+	}
+}
+
+// reconcile lets services go on that waited for others, and asks others for what
+// they wait for. It looks at the present states only, so it does not matter which
+// supervisor began what.
+func (s *Supervisor) reconcile(ctx context.Context) {
+	for {
+		select {
+		case <-s.moved:
+		case <-ctx.Done():
+			return
+		}
+		set := s.set.Load()
+		if set.empty() {
+			continue
+		}
+		for _, name := range set.order {
+			switch snap := set.services[name].snap.Load(); {
+			case !snap.held:
+			case snap.State == Starting:
+				s.letStart(ctx, set, name, snap)
+			case snap.State == Stopping:
+				s.letStop(ctx, set, name, snap)
+			}
+		}
+	}
+}
+
+// letStart starts what a service requires, and lets it go on when that is up.
+func (s *Supervisor) letStart(ctx context.Context, set *set, name string, snap *Snapshot) {
+	for _, r := range set.requires[name] {
+		if set.services[r].snap.Load().State == Stopped {
+			s.demand(ctx, set.services[r], request{event: EvStart, by: name + ", which requires it"})
+		}
+	}
+	if why := s.mayStart(set, name); why != snap.Waiting {
+		set.services[name].report(ctx, happening{event: EvReleased, gen: snap.gen})
+	}
+}
+
+// letStop has those stop first that require a service.
+func (s *Supervisor) letStop(ctx context.Context, set *set, name string, snap *Snapshot) {
+	event := EvStop
+	if snap.then == Starting {
+		event = EvRestart
+	}
+	for _, d := range set.requiredBy[name] {
+		switch set.services[d].snap.Load().State {
+		case Starting, Running, Delayed:
+			s.demand(ctx, set.services[d], request{event: event, by: snap.asked + ", by way of " + name + ", which it requires"})
+		}
+	}
+	if why := s.mayStop(set, name); why != snap.Waiting {
+		set.services[name].report(ctx, happening{event: EvReleased, gen: snap.gen})
+	}
+}
+
+// demand asks a service for something once, without waiting for it.
+func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
+	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
+		return
+	}
+	go func() { // ends with the request, or with ctx
+		_ = svc.ask(ctx, r) // the state tells how it went
+		s.pending.Delete(svc.name)
+		s.Moved()
+	}()
+}
+
+// mayStart says what a service waits for before it starts: those that it requires
+// must be up, and those that it only follows must not be on their way.
+func (s *Supervisor) mayStart(set *set, name string) string {
+	var why []string
+	for _, r := range set.requires[name] {
+		snap := set.services[r].snap.Load()
+		if snap.State == Running && !snap.Oneshot || snap.Oneshot && snap.State == Exited && snap.Exit != nil && snap.Exit.Success {
+			continue
+		}
+		why = append(why, fmt.Sprintf("%s, which it requires, is %s", r, snap.State))
+	}
+	for _, a := range set.after[name] {
+		snap := set.services[a].snap.Load()
+		if snap.State == Starting || snap.State == Delayed || snap.Oneshot && snap.State == Running ||
+			snap.State == Stopping && snap.then != Stopped {
+			why = append(why, fmt.Sprintf("%s, which it comes after, is %s", a, snap.State))
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// mayStop says what must be gone before a service is asked to end.
+func (s *Supervisor) mayStop(set *set, name string) string {
+	var why []string
+	for _, d := range set.before[name] {
+		svc := set.services[d]
+		if svc.plan.Load() == nil {
+			continue // it has no process
+		}
+		requires := false
+		for _, r := range set.requires[d] {
+			requires = requires || r == name
+		}
+		if requires || s.Stopping() || svc.snap.Load().State == Stopping {
+			why = append(why, fmt.Sprintf("%s must stop first and is %s", d, svc.snap.Load().State))
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// Command starts, stops or restarts a service. What it requires is started with
+// it, and what requires it is stopped, or restarted, with it. A stop returns when
+// every process of the service is gone. by names who asks, for the log and the
+// status.
+func (s *Supervisor) Command(ctx context.Context, name string, event Event, by string) error {
+	set := s.set.Load()
+	svc := set.services[name]
+	if svc == nil {
+		return fmt.Errorf("cannot %s %q: there is no such service (there are: %s)", event, name, strings.Join(set.names, ", "))
+	}
+	if s.Stopping() && event != EvStop {
+		return fmt.Errorf("cannot %s %q: %w", event, name, proc.ErrStopping)
+	}
+	if event == EvStop {
+		return s.stopWith(ctx, set, name, by)
+	}
+	for _, r := range set.closure(set.requires, name) {
+		switch snap := set.services[r].snap.Load(); {
+		case snap.State == Stopped, snap.State == Fatal, snap.State == Exited && (snap.Exit == nil || !snap.Exit.Success):
+			if err := set.services[r].ask(ctx, request{event: EvStart, by: by + ", for " + name}); err != nil {
+				return err
+			}
+		}
+	}
+	return svc.ask(ctx, request{event: event, by: by})
+}
+
+// stopWith stops a service and those that require it, the latter first.
+func (s *Supervisor) stopWith(ctx context.Context, set *set, name, by string) error {
+	var errs []chan error
+	ask := func(svc *Service, by string) {
+		got := make(chan error, 1)
+		errs = append(errs, got)
+		go func() { got <- svc.ask(ctx, request{event: EvStop, by: by}) }() // ends with the stop, or with ctx
+	}
+	for _, d := range set.closure(set.requiredBy, name) {
+		if snap := set.services[d].snap.Load(); !snap.Settled {
+			ask(set.services[d], by+", with "+name+", which it requires")
+		}
+	}
+	ask(set.services[name], by)
+	var err error
+	for _, got := range errs {
+		err = errors.Join(err, <-got)
+	}
+	return err
+}

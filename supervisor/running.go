@@ -1,0 +1,169 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// stable forgets the past of a service that has run for long enough.
+func (s *Service) stable(happening) {
+	s.forgive()
+	s.setDeadline(-1)
+	s.keep()
+}
+
+// lookAlive begins to look at liveness, if anybody wants that.
+func (s *Service) lookAlive() {
+	s.unlook()
+	if s.launch == nil || s.launch.Live == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.life)
+	s.unlook = cancel
+	gen, p, live, probe, sick := s.kept.Gen, s.proc, s.cfg.Live, s.launch.Live, s.kept.Sick > 0 || s.kept.Reported
+	go func() { // ends with ctx
+		for {
+			select {
+			case <-time.After(live.Every):
+			case <-ctx.Done():
+				return
+			}
+			h := happening{event: EvWell, gen: gen}
+			if err := look(ctx, probe, p, live.Timeout); err != nil {
+				h.event, h.err, sick = EvSick, err, true
+			}
+			if sick && ctx.Err() == nil {
+				s.report(ctx, h)
+			}
+		}
+	}()
+}
+
+// sick counts a look at liveness that failed.
+func (s *Service) sick(h happening) {
+	s.kept.Sick++
+	s.kept.Well, s.kept.LiveErr = 0, clip(h.err.Error())
+	if s.kept.Sick < s.cfg.Live.Failures || s.kept.Reported {
+		s.keep()
+		return
+	}
+	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.kept.Sick, s.kept.LiveErr)
+	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", s.cfg.Live.Then)
+	switch s.cfg.Live.Then {
+	case LiveReport:
+		s.kept.Reported = true
+		s.keep()
+		s.note(CaseUnhealthy, 0)
+	case LiveStopContainer:
+		s.blame(why)
+		s.kept.Ends = true
+		s.keep()
+		s.note(CaseUnhealthy, 0)
+		s.world.Rested()
+	default:
+		s.blame(why)
+		s.note(CaseUnhealthy, 0)
+		s.stop(Delayed, 0)
+	}
+}
+
+// well counts a look at liveness that went well after one that did not.
+func (s *Service) well(happening) {
+	if s.kept.Sick == 0 && !s.kept.Reported {
+		return
+	}
+	s.kept.Sick = 0
+	if s.kept.Well++; s.kept.Reported && s.kept.Well < s.cfg.Live.Successes {
+		s.keep()
+		return
+	}
+	if s.kept.Reported {
+		s.log.Info("service is alive again")
+	}
+	s.kept.Reported, s.kept.Well = false, 0
+	s.keep()
+}
+
+// stayStopped is a stop of what is stopped; one that leaves goes.
+func (s *Service) stayStopped(h happening) {
+	s.kept.Asked = h.req.by
+	s.enter(Stopped, -1)
+}
+
+// rest gives up what was to come.
+func (s *Service) rest(h happening) {
+	s.kept.Asked = h.req.by
+	s.enter(Stopped, -1)
+}
+
+// changed is another configuration that has nothing to act on.
+func (s *Service) changed(happening) { s.keep() }
+
+// changedFailed tries again at once where the new configuration may be the repair.
+func (s *Service) changedFailed(h happening) {
+	if s.kept.Made == s.made {
+		s.keep()
+		return
+	}
+	s.start(h)
+}
+
+// changedUp takes over what can be while the process runs, and else starts it
+// anew.
+func (s *Service) changedUp(h happening) {
+	fresh := s.kept.Made == "" // it is not known with what it was started, or it is not
+	switch {
+	case s.kept.State == Starting && s.proc == nil && !s.kept.Held:
+		s.enterStarting() // what is being prepared may be the old one
+	case s.proc == nil:
+		s.keep()
+	case !fresh && s.kept.Made != s.made:
+		s.log.Info("service is started anew: its configuration has changed")
+		s.kept.Asked = h.req.by
+		s.stop(Starting, 0)
+	default:
+		s.keep()
+		s.attach()
+	}
+}
+
+// attach asks the launcher for what belongs to a process that runs already; the
+// answer is EvAttached.
+func (s *Service) attach() {
+	gen, launcher := s.kept.Gen, s.launcher
+	go func() { // ends when Attach does, which obeys its ctx
+		ctx, cancel := context.WithTimeout(s.life, lookTime)
+		defer cancel()
+		l, err := launcher.Attach(ctx)
+		if l == nil && err == nil {
+			err = errors.New("nothing is known of it")
+		}
+		s.report(s.life, happening{event: EvAttached, gen: gen, launch: l, err: err})
+	}()
+}
+
+// attached goes on with what is known of a process that runs already.
+func (s *Service) attached(h happening) {
+	if s.proc == nil {
+		return
+	}
+	if h.err != nil {
+		s.log.Warn("cannot find out everything about a running service", "error", h.err)
+	}
+	if h.launch != nil {
+		s.launch = h.launch
+	}
+	s.publish()
+	switch s.kept.State {
+	case Starting:
+		s.attend()
+	case Running:
+		s.lookAlive()
+	case Stopping:
+		if k := &s.kept; k.Asking || !k.Held && !k.Draining && !k.Signaled && !k.Dumped {
+			s.askEnd()
+		}
+	}
+}

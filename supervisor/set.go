@@ -1,0 +1,68 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Set is what is to run.
+type Set struct {
+	Definitions []Definition
+	Main        string        // whose exit code the container gets; empty: none
+	StopTimeout time.Duration // the budget of the whole shutdown
+}
+
+// set is a Set at work: a value, replaced as a whole by a reload.
+type set struct {
+	*graph
+	services    map[string]*Service
+	names       []string // in the order of the configuration
+	kinds       map[string]string
+	main        string
+	stopTimeout time.Duration
+}
+
+// newSet puts a set together. Services that are not defined any more are in it
+// until they are gone.
+func newSet(want Set, services map[string]*Service) *set {
+	s := &set{services: services, kinds: map[string]string{}, main: want.Main, stopTimeout: want.StopTimeout}
+	defs := want.Definitions
+	for _, d := range defs {
+		s.names = append(s.names, d.Name)
+		s.kinds[d.Name] = d.Kind
+	}
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		if _, defined := s.kinds[name]; !defined {
+			s.names = append(s.names, name)
+			snap := services[name].snap.Load()
+			defs = append(slices.Clip(defs), Definition{Name: name, Config: Config{Requires: snap.Requires, After: snap.After}})
+		}
+	}
+	s.graph = newGraph(defs)
+	return s
+}
+
+// leftOver defines the services of which the bag still knows and the
+// configuration does not: a reload was cut short.
+func leftOver(want Set, rec *proc.Recovered) []Definition {
+	var out []Definition
+	for _, item := range slices.Sorted(maps.Keys(rec.Blobs)) {
+		name, ok := strings.CutPrefix(item, servicePrefix)
+		if !ok || slices.ContainsFunc(want.Definitions, func(d Definition) bool { return d.Name == name }) {
+			continue
+		}
+		d := Definition{Name: name, Launcher: noLauncher{}, Config: Config{SuccessCodes: []int{0, 143}, Restart: Restart{Policy: Never},
+			Stop: Stop{Signal: "TERM", Timeout: max(want.StopTimeout-2*time.Second, want.StopTimeout/2)}}}
+		var k kept
+		if json.Unmarshal(rec.Blobs[item], &k) == nil && k.LeavingStop != nil {
+			d.Config.Stop = *k.LeavingStop
+		}
+		out = append(out, d)
+	}
+	return out
+}
