@@ -60,6 +60,11 @@ func newApp(run func(runOptions) error) *cli.App {
 		serviceVerb("start", "start a service, also one that failed or was stopped"),
 		serviceVerb("stop", "stop a service; returns when every process of it is gone"),
 		serviceVerb("restart", "stop and start a service"),
+		{Name: "reload", Usage: "read the configuration again and apply what has changed", Flags: []cli.Flag{output,
+			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 0, func([]string) error { return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output")) })
+			}},
 		{Name: "logs", Usage: "show the output of a service", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N` lines"},

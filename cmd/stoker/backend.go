@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -8,12 +9,12 @@ import (
 // backend is what the API asks: the supervisor, and what only the wiring knows.
 type backend struct {
 	*supervisor.Supervisor
-	plan *setup
+	reloader *reloader
 }
 
 // JVM explains the options of a service's latest start.
 func (b *backend) JVM(name string) (data any, text string, ok bool) {
-	v, ok := b.plan.jvms.Load(name)
+	v, ok := b.reloader.plan().jvms.Load(name)
 	if !ok {
 		return nil, "", false
 	}
@@ -23,3 +24,11 @@ func (b *backend) JVM(name string) (data any, text string, ok bool) {
 
 // Limits are what the cgroups say now.
 func (b *backend) Limits() any { return cgroup.Read("/") }
+
+// Reload reads the configuration again.
+func (b *backend) Reload(by string, dryRun bool) (api.Reloaded, error) {
+	return b.reloader.reload(by, dryRun)
+}
+
+// ConfigProblem is what is wrong with the configuration's files now.
+func (b *backend) ConfigProblem() string { return b.reloader.problemText() }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -20,27 +21,19 @@ type setup struct {
 	config      config.Config
 	origins     config.Origins
 	definitions []supervisor.Definition
-	jvms        sync.Map // service name -> *jvmFacts, of its latest start
+	jvms        *sync.Map // service name -> *jvmFacts, of its latest start; shared with the setups before
 	users       []*proc.User
 }
 
-// prepare makes the services.
-func prepare(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, opts runOptions) (*setup, error) {
-	loaded, err := loadConfig(m, rec, log, opts)
-	if err != nil {
-		return nil, err
-	}
-	s := &setup{config: loaded.Config, origins: loaded.Origins}
+// prepare makes the services of a configuration. jvms is what is known of those
+// that run.
+func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, jvms *sync.Map) (*setup, error) {
+	s := &setup{config: loaded.Config, origins: loaded.Origins, jvms: jvms}
 	if len(opts.command) > 0 {
 		s.addCommand(m, opts)
 	}
 	if len(opts.command) == 0 || opts.withServices {
-		names := make([]string, 0, len(s.config.Services))
-		for name := range s.config.Services {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(s.config.Services)) {
 			if err := s.addService(m, log, name, s.config.Services[name]); err != nil {
 				return nil, err
 			}
@@ -87,7 +80,8 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 		}
 		base.umask = &mask
 	}
-	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Config: cfg.Config, Launcher: base}
+	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Config: cfg.Config, Launcher: base,
+		Made: config.Fingerprint(s.config, name)}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	switch cfg.Kind {
 	case config.KindJava:
@@ -155,7 +149,7 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe)}
+	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe), StopCommand: l.stopCommand()}
 	if pattern := l.service.Ready.Log; pattern != "" {
 		watch, err := supervisor.LogWatch(pattern)
 		if err != nil {

@@ -62,6 +62,9 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool) error {
 	if st.Stopping != nil {
 		fmt.Fprintf(w, "The container stops; %s of its budget are left.\n\n", span(st.Stopping.Sub(now)))
 	}
+	if st.Config != "" {
+		fmt.Fprintf(w, "The configuration's files are refused; what was in force before still is:\n  %s\n\n", strings.ReplaceAll(printable(st.Config), "\n", "\n  "))
+	}
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "NAME\tSTATE\tPID\tUP\tRESTARTS")
@@ -118,12 +121,24 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			out = append(out, "given up in "+span(s.Deadline.Sub(now)))
 		}
 	case supervisor.Stopping:
+		phase := "stops: " + s.Phase
+		if s.Waiting != "" {
+			phase += ", because " + s.Waiting
+		}
 		if s.Deadline != nil {
-			out = append(out, "killed in "+span(s.Deadline.Sub(now)))
+			phase += "; the next step in " + span(s.Deadline.Sub(now))
 		}
+		out = append(out, phase)
 		if len(s.Left) > 0 {
-			out = append(out, fmt.Sprintf("its process is gone; of its group live on: %v", s.Left))
+			out = append(out, fmt.Sprintf("its process is gone; of those that belong to it live on: %v", s.Left))
 		}
+	case supervisor.Running:
+		if s.Unhealthy != "" {
+			out = append(out, fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.Looks, s.Unhealthy))
+		}
+	}
+	if s.Leaving {
+		out = append(out, "not configured any more")
 	}
 	if s.Reason != "" && s.State != supervisor.Running {
 		out = append(out, "reason: "+s.Reason)

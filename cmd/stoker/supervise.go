@@ -15,7 +15,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -93,19 +92,20 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 	if help && err == nil {
 		return ending{}
 	}
-	var plan *setup
+	r := &reloader{m: m, log: log, opts: opts}
 	if err == nil {
-		plan, err = prepare(m, rec, log, opts)
+		err = r.begin(rec)
 	}
 	if err != nil {
 		complain(os.Stderr, err)
 		return ending{code: exitCode(err)}
 	}
-	log.SetLevel(plan.logLevel(opts))
-	sup := supervisor.New(m, rec, plan.set(), supervisor.Options{Command: len(opts.command) > 0, Log: log})
+	r.level()
+	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
+		Reload: func() { r.reloadFor("SIGHUP") }})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	serve := func() { serveAPI(ctx, m, rec, plan, &backend{Supervisor: sup, plan: plan}, log) }
+	serve := func() { serveAPI(ctx, m, rec, r, log) }
 	if rec.Starts > 1 {
 		serve() // somebody may be waiting for it
 	} else {
@@ -115,37 +115,11 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 	time.AfterFunc(settleTime, func() {
 		pid1.CatchInto(sigs)
 		pid1.CatchRest(sigs)
+		r.watch(ctx)
 		pid1.ReturnStartup()
 	})
-	code := sup.Run(ctx, rec)
-	return ending{code: code, grace: sup.Grace()}
-}
-
-// loadConfig gives the configuration: the one that an earlier supervisor of this
-// container began with, or else that of the files.
-func loadConfig(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, opts runOptions) (*config.Loaded, error) {
-	if fds := rec.Files[configItem]; len(fds) == 1 {
-		loaded, err := readConfig(fds[0])
-		if err == nil {
-			return loaded, nil
-		}
-		log.Error("cannot read the kept configuration; reading the files again", "error", err)
-	}
-	loaded, err := config.Load(config.Options{File: opts.file, Set: opts.set, Environ: os.Environ()})
-	if loaded != nil {
-		for _, w := range loaded.Warnings {
-			log.Warn("configuration", "warning", w.String())
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot accept the configuration:\n%w", err)
-	}
-	if len(loaded.Config.Services) == 0 && len(opts.command) == 0 {
-		if loaded, err = assumeTomcat(log, opts); err != nil {
-			return nil, err
-		}
-	}
-	return loaded, keepConfig(m, loaded)
+	code := r.sup.Run(ctx, rec)
+	return ending{code: code, grace: r.sup.Grace()}
 }
 
 // nothingToRun says so, and why Tomcat does not count.
@@ -158,24 +132,16 @@ func nothingToRun(noTomcat error) error {
 		"stoker run -- CMD ARGS, or write /etc/stoker/stoker.yaml" + hint, codeUsage}
 }
 
-// logLevel is the configured level. An init for one command keeps quiet unless
-// it is asked to speak: its stderr is the command's.
-func (s *setup) logLevel(opts runOptions) hclog.Level {
-	if _, set := s.origins["log.level"]; !set && len(opts.command) > 0 {
-		return hclog.Warn
-	}
-	return hclog.LevelFromString(s.config.Log.Level)
-}
-
 // serveAPI opens the API; without it the application still runs.
-func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, plan *setup, b api.Backend, log hclog.Logger) {
-	l, path, err := apiListener(m, rec, plan.config.API.Socket)
+func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, r *reloader, log hclog.Logger) {
+	l, path, err := apiListener(m, rec, r.plan().config.API.Socket)
 	if err != nil {
 		log.Warn("the API is off: status, stop and logs will not work", "error", err)
 		return
 	}
 	log.Debug("api", "socket", path)
-	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"), Viewers: plan.viewers()})
+	server := api.New(api.Options{Backend: &backend{Supervisor: r.sup, reloader: r}, Version: version, Log: log.Named("api"),
+		Viewers: func() []int { return r.plan().viewers() }})
 	go func() { // ends with ctx
 		if err := server.Serve(ctx, l); err != nil {
 			log.Error("the API has stopped", "error", err)

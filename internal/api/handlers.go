@@ -20,6 +20,8 @@ type Status struct {
 	Ready    bool                  `json:"ready"`
 	Stopping *time.Time            `json:"stopping_until,omitempty"` // the end of the stop's budget
 	Services []supervisor.Snapshot `json:"services"`
+	// Config is why the configuration's files are not in force; empty: they are.
+	Config string `json:"configuration_refused,omitempty"`
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
@@ -36,7 +38,8 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
-	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services()}
+	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(),
+		Config: s.opts.Backend.ConfigProblem()}
 	st.Ready, _ = s.opts.Backend.Ready()
 	if until, ok := s.opts.Backend.StopDeadline(); ok {
 		st.Stopping = &until

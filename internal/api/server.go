@@ -29,6 +29,12 @@ type Backend interface {
 	JVM(name string) (data any, text string, ok bool)
 	// Limits are what the cgroups say now.
 	Limits() any
+	// Reload reads the configuration again and applies what has changed; dryRun
+	// only says what it would do.
+	Reload(by string, dryRun bool) (Reloaded, error)
+	// ConfigProblem is why the configuration's files are not in force; empty:
+	// they are.
+	ConfigProblem() string
 }
 
 // Options configure a Server.
@@ -36,7 +42,7 @@ type Options struct {
 	Backend Backend
 	Version string
 	Log     hclog.Logger
-	Viewers []int // uids that may look: the users of the services
+	Viewers func() []int // uids that may look: the users of the services; nil: none
 }
 
 // Server is the HTTP API.
@@ -99,6 +105,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/services/{name}/stop", admin, s.command(supervisor.EvStop)},
 		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
 		{"GET /v1/services/{name}/logs", view, s.logs},
+		{"POST /v1/reload", admin, s.reload},
 		{"GET /v1/limits", view, s.limits},
 		{"GET /v1/jvm", view, s.jvm},
 	}
@@ -125,7 +132,7 @@ func (s *Server) roleOf(uid int) role {
 	switch {
 	case uid == 0 || uid == os.Getuid():
 		return admin
-	case slices.Contains(s.opts.Viewers, uid):
+	case s.opts.Viewers != nil && slices.Contains(s.opts.Viewers(), uid):
 		return view
 	default:
 		return anybody

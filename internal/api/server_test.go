@@ -40,6 +40,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/jvm", 200, `{"explained":"app"}`},
 		{"GET", "/v1/jvm?format=text", 200, `the explanation`},
 		{"GET", "/v1/jvm?service=side+car", 404, `{"error":{"code":"no-jvm","message":"no JVM options were rendered for side car","hint":`},
+		{"POST", "/v1/reload?dry_run", 200, `{"dry_run":true,"changes":["restart web"],"files":null}`},
+		{"POST", "/v1/reload", 200, `{"changes":["restart web"],"files":null}`},
 		{"GET", "/", 404, `"code":"not-found"`},
 		{"GET", "/v2/services", 404, `"code":"not-found"`},
 	} {
@@ -53,6 +55,9 @@ func TestRoutes(t *testing.T) {
 	}
 	if want := []string{"restart app, " + by}; fmt.Sprint(b.asked) != fmt.Sprint(want) {
 		t.Errorf("asked for %q, want %q", b.asked, want)
+	}
+	if want := []string{by + " true", by + " false"}; fmt.Sprint(b.reloads) != fmt.Sprint(want) {
+		t.Errorf("reloads %q, want %q", b.reloads, want)
 	}
 }
 

@@ -136,6 +136,8 @@ type fake struct {
 	until   time.Time
 	logs    map[string]*proc.Log
 	jvmText map[string]string
+	problem string   // of the configuration's files
+	reloads []string // as they were asked for
 }
 
 func newFake() *fake {
@@ -163,6 +165,11 @@ func (f *fake) Command(_ context.Context, name string, event supervisor.Event, b
 func (f *fake) Ready() (bool, []string)         { return len(f.waits) == 0, f.waits }
 func (f *fake) Log(name string) *proc.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
+func (f *fake) ConfigProblem() string           { return f.problem }
+func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
+	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
+	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
+}
 func (f *fake) Limits() any                     { return map[string]int{"effective_cpus": 2} }
 
 func (f *fake) JVM(name string) (any, string, bool) {
@@ -187,7 +194,7 @@ func serve(t *testing.T, b Backend, viewers ...int) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- New(Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: viewers}).Serve(ctx, l)
+		ended <- New(Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers }}).Serve(ctx, l)
 	}() // ends with ctx
 	t.Cleanup(func() {
 		cancel()

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// reloader owns the configuration that is in force.
+type reloader struct {
+	m    *proc.Manager
+	log  hclog.Logger
+	opts runOptions
+	sup  *supervisor.Supervisor
+
+	mu      sync.Mutex // one reload at a time; guards loaded
+	loaded  *config.Loaded
+	current atomic.Pointer[setup]
+	problem atomic.Pointer[string] // why the files are not in force; nil: they are
+}
+
+// plan is what is in force.
+func (r *reloader) plan() *setup { return r.current.Load() }
+
+// begin takes the configuration that an earlier supervisor of this container had
+// in force, or that of the files.
+func (r *reloader) begin(rec *proc.Recovered) error {
+	var err error
+	if fds := rec.Files[configItem]; len(fds) == 1 {
+		if r.loaded, err = readConfig(fds[0]); err != nil {
+			r.log.Error("cannot read the kept configuration; reading the files again", "error", err)
+			r.loaded = nil
+		}
+	}
+	if r.loaded == nil {
+		if r.loaded, err = r.read(); err != nil {
+			return err
+		}
+		r.warn()
+		if err = keepConfig(r.m, r.loaded); err != nil {
+			return err
+		}
+	}
+	plan, err := prepare(r.m, r.log, r.opts, r.loaded, new(sync.Map))
+	if err != nil {
+		return err
+	}
+	r.current.Store(plan)
+	return nil
+}
+
+// read reads and checks the files.
+func (r *reloader) read() (*config.Loaded, error) {
+	loaded, err := config.Load(r.sources())
+	if err != nil {
+		return nil, fmt.Errorf("cannot accept the configuration:\n%w", err)
+	}
+	if len(loaded.Config.Services) == 0 && len(r.opts.command) == 0 {
+		return assumeTomcat(r.log, r.opts)
+	}
+	return loaded, nil
+}
+
+// warn says what is strange about the configuration that is in force.
+func (r *reloader) warn() {
+	for _, w := range r.loaded.Warnings {
+		r.log.Warn("configuration", "warning", w.String())
+	}
+}
+
+func (r *reloader) sources() config.Options {
+	return config.Options{File: r.opts.file, Set: r.opts.set, Environ: os.Environ()}
+}
+
+// reload reads the files again and applies what has changed. What is wrong with
+// them is an error, kept until they are repaired, and changes nothing.
+func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
+	loaded, plan, err := r.next()
+	if err != nil {
+		if !dryRun {
+			text := err.Error()
+			r.problem.Store(&text)
+		}
+		return done, err
+	}
+	done.Files = loaded.Files
+	changes := config.Diff(r.loaded.Config, loaded.Config)
+	var names []string
+	for _, c := range changes {
+		done.Changes = append(done.Changes, c.String())
+		if c.Service != "" {
+			names = append(names, c.Service)
+		}
+	}
+	if dryRun {
+		return done, nil
+	}
+	r.problem.Store(nil)
+	if len(changes) == 0 {
+		return done, nil
+	}
+	r.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
+	// In the bag first: who takes over from here on comes to the same end.
+	if err := keepConfig(r.m, loaded); err != nil {
+		return done, fmt.Errorf("cannot apply the configuration: %w", err)
+	}
+	if err := r.sup.Apply(plan.set(), names, by); err != nil {
+		return done, errors.Join(err, keepConfig(r.m, r.loaded))
+	}
+	r.loaded = loaded
+	r.current.Store(plan)
+	r.level()
+	r.warn()
+	return done, nil
+}
+
+// next is the configuration of the files and what it makes.
+func (r *reloader) next() (*config.Loaded, *setup, error) {
+	loaded, err := r.read()
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan().jvms)
+	return loaded, plan, err
+}
+
+// reloadFor is a reload whose result goes to the log.
+func (r *reloader) reloadFor(by string) {
+	done, err := r.reload(by, false)
+	switch {
+	case err != nil:
+		r.log.Error("the configuration is refused; the one before stays in force", "asked_by", by, "error", err)
+	case len(done.Changes) == 0:
+		r.log.Info("the configuration has not changed", "asked_by", by)
+	}
+}
+
+// problemText is why the files are not in force; empty: they are.
+func (r *reloader) problemText() string {
+	if p := r.problem.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// watch reads the configuration again whenever its files change, and once now:
+// they may have changed while nobody watched.
+func (r *reloader) watch(ctx context.Context) {
+	if w := r.plan().config.Reload.Watch; w != nil && !*w || len(r.opts.command) > 0 && !r.opts.withServices {
+		return
+	}
+	changed := func() { r.reloadFor("a change of the files") }
+	if err := config.Watch(ctx, r.sources(), changed); err != nil {
+		r.log.Warn("the configuration's files are not watched; stoker reload reads them again", "error", err)
+	}
+	if done, err := r.reload("a change of the files", true); err != nil || len(done.Changes) > 0 {
+		r.reloadFor("a change of the files")
+	}
+}
+
+// level sets the configured level of our log. An init for one command keeps quiet
+// unless it is asked to speak: its stderr is the command's.
+func (r *reloader) level() {
+	plan := r.plan()
+	level := hclog.LevelFromString(plan.config.Log.Level)
+	if _, set := plan.origins["log.level"]; !set && len(r.opts.command) > 0 {
+		level = hclog.Warn
+	}
+	r.log.SetLevel(level)
+}
+
+// reload is the command.
+func reload(ctx context.Context, w io.Writer, dryRun bool, format string) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	done, err := c.Reload(ctx, dryRun)
+	if err != nil {
+		return fmt.Errorf("cannot reload: %w", err)
+	}
+	if format == "json" {
+		return printJSON(w, done)
+	}
+	lines := slices.Clone(done.Changes)
+	if len(lines) == 0 {
+		lines = []string{"nothing has changed"}
+	}
+	for _, line := range lines {
+		if dryRun && len(done.Changes) > 0 {
+			line = "would " + line
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

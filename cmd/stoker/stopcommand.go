@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// stopCommand runs the configured stop command as the service's user; nil: none is
+// configured. It may start while the container stops: it is a part of that.
+func (l *processLauncher) stopCommand() func(context.Context, supervisor.Process) error {
+	if len(l.service.Stop.Command) == 0 {
+		return nil
+	}
+	return func(ctx context.Context, p supervisor.Process) error {
+		env := l.environ()
+		env["STOKER_PID"] = strconv.Itoa(p.Pid())
+		spec := l.spec(env)
+		spec.ID, spec.Argv, spec.WhileStopping = uniqueID("stop"), l.service.Stop.Command, true
+		code, output, err := supervisor.RunCommand(ctx, l.m, spec)
+		if err == nil && code != 0 {
+			err = fmt.Errorf("exit code %d: %.200s", code, output)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot stop by %s: %w", l.service.Stop.Command[0], err)
+		}
+		return nil
+	}
+}
