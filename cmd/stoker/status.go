@@ -121,7 +121,7 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			out = append(out, "given up in "+span(s.Deadline.Sub(now)))
 		}
 	case supervisor.Stopping:
-		phase := "stops: " + s.Phase
+		phase := "stop: " + s.Phase
 		if s.Waiting != "" {
 			phase += ", because " + s.Waiting
 		}

@@ -56,8 +56,8 @@ func snapshots() map[string]api.Status {
 			Reason: "not shown while it runs", Exit: &supervisor.ExitInf{Code: 1, At: *at(-27 * time.Hour)}}),
 		"backoff": one(supervisor.Snapshot{State: supervisor.Delayed, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
 			Exit: &supervisor.ExitInf{Code: 1, At: *at(-100 * time.Millisecond)}}),
-		"stopping": one(supervisor.Snapshot{State: supervisor.Stopping, Pid: 42, UpSince: at(-time.Hour), Deadline: at(4 * time.Second)}),
-		"stopping-left": one(supervisor.Snapshot{State: supervisor.Stopping, Left: []int{77, 78}, Deadline: at(-time.Second),
+		"stopping": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Pid: 42, UpSince: at(-time.Hour), Deadline: at(4 * time.Second)}),
+		"stopping-left": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Left: []int{77, 78}, Deadline: at(-time.Second),
 			Exit: &supervisor.ExitInf{Code: -1, Signal: 9, At: *at(-2 * time.Second)}}),
 		"exited": one(supervisor.Snapshot{State: supervisor.Exited, Exit: &supervisor.ExitInf{Code: -1, Signal: 11, Core: true, At: *at(-90 * time.Second)},
 			Reason: "killed by signal 11 (SEGV), core dumped"}),
@@ -68,7 +68,7 @@ func snapshots() map[string]api.Status {
 		"output": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Second),
 			Output: &proc.Stats{Lines: 1e6, DroppedLines: 12, LostLines: 3}}),
 		"end": {Version: "v1", Stopping: &until, Services: []supervisor.Snapshot{
-			{Name: "a", State: supervisor.Stopping, Pid: 7, UpSince: at(-time.Minute), Deadline: at(3 * time.Second)},
+			{Name: "a", State: supervisor.Stopping, Phase: "asked to end", Pid: 7, UpSince: at(-time.Minute), Deadline: at(3 * time.Second)},
 			{Name: "a-longer-name", State: supervisor.Stopped}}},
 	}
 }
