@@ -75,7 +75,7 @@ func measureSpawns(out string) error {
 		return err
 	}
 	m.Adopted()
-	log, err := m.Log("true", 0)
+	log, err := m.Log("true", proc.LogOptions{})
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func play(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	log, err := m.Log("talk", 0)
+	log, err := m.Log("talk", proc.LogOptions{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

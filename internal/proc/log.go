@@ -2,19 +2,14 @@ package proc
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// DefaultKeep is how much of a service's output is kept, in bytes.
-const DefaultKeep = 256 << 10
 
 // chunkSize is the most that is moved at once, and the largest segment.
 const chunkSize = 64 << 10
@@ -27,11 +22,17 @@ const chunkSize = 64 << 10
 // what is no longer kept is punched out, so an offset names a byte for good.
 type Log struct {
 	name string
-	keep int64
 	outs *[2]*Outlet
 	have Features
+	put  func(name string, body []byte, fds ...int) error // into the bag
+	del  func(name string)                                // out of it
+	warn func(string)
+	poke chan struct{} // wakes passOn
+
+	changes sync.Mutex // one Configure at a time; never held by the output's flow
 
 	mu     sync.Mutex // guards what follows
+	opts   LogOptions // with defaults; written with changes held too
 	data   int        // memfd; its position is the end
 	sent   int        // the same file; its position is what was passed on
 	ix     *index
@@ -43,85 +44,27 @@ type Log struct {
 	pinned [2]int64 // bytes that are being passed on right now
 	behind int64    // bytes behind the pinned ones that were given back end here
 	notes  []string // markers to pass on before the next bytes
+	reason string   // why the latest lines were dropped; empty: unknown, or not read fast enough
 	gap    bool     // the next bytes do not follow the last ones
 	passed chan struct{}
 	quit   bool
 	closed bool
-}
+	room   chan struct{} // closed when a capture that waits may go on; nil: none waits
 
-// logMeta is the bag's blob beside a log's descriptors.
-type logMeta struct {
-	Keep int64 `json:"keep"`
-}
-
-const logPrefix = "log/"
-
-// Log gives the log of a service and makes it when there is none. keep is how
-// many bytes are kept; 0: DefaultKeep.
-func (m *Manager) Log(name string, keep int64) (*Log, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if l := m.logs[name]; l != nil {
-		return l, nil
-	}
-	if keep <= 0 {
-		keep = DefaultKeep
-	}
-	l, err := newLog(name, keep)
-	if err != nil {
-		return nil, fmt.Errorf("cannot keep the output of %q: %w", name, err)
-	}
-	meta, err := json.Marshal(logMeta{keep})
-	if err == nil {
-		err = m.Put(logPrefix+name, meta, l.data, l.sent, l.ix.fd)
-	}
-	if err != nil {
-		return nil, err
-	}
-	m.addLog(l)
-	return l, nil
-}
-
-// addLog starts passing on.
-func (m *Manager) addLog(l *Log) {
-	l.outs, l.have, l.pool = m.outs, m.opts.Deny, &m.buffers
-	m.logs[l.name] = l
-	go l.passOn() // ends with Flush, or with the process
-}
-
-// adoptLogs takes over the logs of an earlier supervisor.
-func (m *Manager) adoptLogs(rec *Recovered) {
-	for name, blob := range rec.Blobs {
-		if !strings.HasPrefix(name, logPrefix) {
-			continue
-		}
-		fds := rec.Files[name]
-		delete(rec.Blobs, name)
-		delete(rec.Files, name)
-		var meta logMeta
-		if json.Unmarshal(blob, &meta) != nil || len(fds) != 3 {
-			continue
-		}
-		l, err := openLog(strings.TrimPrefix(name, logPrefix), meta.Keep, fds[0], fds[1], fds[2])
-		if err != nil {
-			m.warn(fmt.Sprintf("cannot take over the output kept for %s: %v", name, err))
-			continue
-		}
-		m.addLog(l)
-	}
+	rendering *rendering // of the formats that need it
+	file      *logFile   // nil: no file
 }
 
 // newLog makes an empty log.
-func newLog(name string, keep int64) (*Log, error) {
+func newLog(name string, o LogOptions) (*Log, error) {
 	data, err := unix.MemfdCreate("log-"+name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
-	// A second description of the same file, with a position of its own.
-	sent, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", data), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	sent, err := openAgain(data)
 	if err != nil {
 		unix.Close(data)
-		return nil, fmt.Errorf("cannot open the memfd a second time (is /proc mounted?): %w", err)
+		return nil, err
 	}
 	ix, err := newIndex()
 	if err != nil {
@@ -129,19 +72,22 @@ func newLog(name string, keep int64) (*Log, error) {
 		unix.Close(sent)
 		return nil, err
 	}
-	return &Log{name: name, keep: keep, data: data, sent: sent, ix: ix, wakes: map[chan struct{}]bool{},
-		pipes: map[*pipes]bool{}, passed: make(chan struct{})}, nil
+	return makeLog(name, o, data, sent, ix), nil
+}
+
+func makeLog(name string, o LogOptions, data, sent int, ix *index) *Log {
+	return &Log{name: name, opts: o.withDefaults(), data: data, sent: sent, ix: ix, wakes: map[chan struct{}]bool{},
+		pipes: map[*pipes]bool{}, passed: make(chan struct{}), poke: make(chan struct{}, 1)}
 }
 
 // openLog takes over one from the bag and counts what its last owner had moved
 // and not yet counted.
-func openLog(name string, keep int64, data, sent, ixfd int) (*Log, error) {
+func openLog(name string, o LogOptions, data, sent, ixfd int) (*Log, error) {
 	ix, err := mapIndex(ixfd)
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{name: name, keep: keep, data: data, sent: sent, ix: ix, wakes: map[chan struct{}]bool{},
-		pipes: map[*pipes]bool{}, passed: make(chan struct{})}
+	l := makeLog(name, o, data, sent, ix)
 	if l.end, err = unix.Seek(data, 0, io.SeekCurrent); err != nil {
 		return nil, err
 	}
@@ -151,14 +97,29 @@ func openLog(name string, keep int64, data, sent, ixfd int) (*Log, error) {
 			break
 		}
 	}
-	// The same for what had been passed on: the position is the truth.
-	if pos, err := unix.Seek(sent, 0, io.SeekCurrent); err == nil && pos > l.ix.passed {
-		buf := make([]byte, min(pos-l.ix.passed, 4*chunkSize))
-		n, _ := unix.Pread(data, buf, l.ix.passed)
-		l.ix.passedLines += uint64(bytes.Count(buf[:max(n, 0)], []byte{'\n'}))
-		l.ix.passed = pos
+	// The same for what had been passed on: the position is the truth. It is behind
+	// only where bytes were dropped and the next ones not yet sent.
+	pos, err := unix.Seek(sent, 0, io.SeekCurrent)
+	if err == nil && pos < l.ix.passed {
+		_, err = unix.Seek(sent, l.ix.passed, io.SeekStart)
+	} else if err == nil {
+		l.passedUpTo(pos)
 	}
-	return l, nil
+	return l, err
+}
+
+// passedUpTo notes that everything before pos was passed on.
+func (l *Log) passedUpTo(pos int64) {
+	buf := l.buffer()
+	for l.ix.passed < pos {
+		n, _ := unix.Pread(l.data, buf[:min(pos-l.ix.passed, int64(len(buf)))], l.ix.passed)
+		if n <= 0 {
+			break
+		}
+		l.ix.passedLines += uint64(bytes.Count(buf[:n], []byte{'\n'}))
+		l.ix.passed += int64(n)
+	}
+	l.ix.passed = pos
 }
 
 // Name is the service's name.
@@ -179,6 +140,18 @@ type Stats struct {
 	DroppedLines uint64 `json:"dropped_lines"`
 	LostBytes    uint64 `json:"lost_bytes"` // discarded: no supervisor worked, or it could not be kept
 	LostLines    uint64 `json:"lost_lines"`
+	// Blocked says that the service waits for the reader of its output.
+	Blocked bool       `json:"blocked,omitempty"`
+	File    *FileStats `json:"file,omitempty"` // nil: written to none
+}
+
+// FileStats are the counters of a log's files, since it has any.
+type FileStats struct {
+	Path         string `json:"path"`
+	Bytes        uint64 `json:"bytes"`         // written
+	DroppedBytes uint64 `json:"dropped_bytes"` // could not be written in time
+	DroppedLines uint64 `json:"dropped_lines"`
+	Error        string `json:"error,omitempty"` // why nothing can be written now
 }
 
 // Stats gives the counters.
@@ -187,21 +160,31 @@ func (l *Log) Stats() Stats {
 	defer l.mu.Unlock()
 	h := l.ix.header
 	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes, DroppedLines: h.droppedLines,
-		LostBytes: h.lostBytes, LostLines: h.lostLines}
+		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil}
 	for p := range l.pipes {
 		s.LostBytes += p.lost.bytes + p.cast.bytes
 		s.LostLines += p.lost.lines + p.cast.lines
 	}
+	if l.file != nil {
+		s.File = l.file.stats()
+	}
 	return s
 }
 
+// errFull says that the service has to wait for the reader of its output.
+var errFull = errors.New("what was not passed on exceeds what is kept")
+
 // capture moves what is in a pipe into the log: at most one chunk. It never
-// blocks; unix.EAGAIN says that the pipe is empty, 0 bytes that it has ended.
-func (l *Log) capture(fd int, stream int) (int, error) {
+// blocks; unix.EAGAIN says that the pipe is empty, 0 bytes that it has ended,
+// errFull that it must wait unless it is forced.
+func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 	l.mu.Lock()
 	defer l.unlock()
 	if l.closed {
 		return 0, nil
+	}
+	if !force && l.full() {
+		return 0, errFull
 	}
 	fresh := l.ix.begin(l.end, stream, time.Now())
 	n, err := l.move(fd)
@@ -215,14 +198,49 @@ func (l *Log) capture(fd int, stream int) (int, error) {
 	if err := l.count(n); err != nil {
 		return n, err
 	}
+	l.skipUnwanted()
 	l.trim()
-	for wake := range l.wakes {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
+	l.wakeAll()
 	return n, nil
+}
+
+// full says whether the service has to wait for the reader of its output.
+func (l *Log) full() bool {
+	return l.opts.Block && !l.quit && l.opts.Format != FormatNone && l.end-l.ix.passed >= l.opts.Keep
+}
+
+// skipUnwanted keeps pace where nothing is passed on.
+func (l *Log) skipUnwanted() {
+	if l.opts.Format == FormatNone && l.ix.passed < l.end {
+		l.ix.passed, l.ix.passedLines = l.end, l.ix.lines
+		unix.Seek(l.sent, l.end, io.SeekStart) // for a supervisor that does not know the format
+	}
+}
+
+// makeRoom lets captures that wait go on, if they may.
+func (l *Log) makeRoom() {
+	if l.room != nil && !l.full() {
+		close(l.room)
+		l.room = nil
+	}
+}
+
+// wakeAll wakes everybody who waits for more.
+func (l *Log) wakeAll() {
+	for wake := range l.wakes {
+		poke(wake)
+	}
+	l.wakeSinks()
+}
+
+// wakeSinks wakes who passes on and who writes to files.
+func (l *Log) wakeSinks() {
+	if l.opts.Format != FormatNone || l.quit || len(l.notes) > 0 {
+		poke(l.poke)
+	}
+	if l.file != nil {
+		poke(l.file.poke)
+	}
 }
 
 // move is splice, or read and write where splice is not to be had: there a kill
@@ -258,6 +276,23 @@ func (l *Log) buffer() []byte {
 	return l.buf
 }
 
+// borrow is buffer for somebody without the lock; giveBack follows.
+func (l *Log) borrow() []byte {
+	if l.pool != nil {
+		if b, ok := l.pool.Get().([]byte); ok {
+			return b
+		}
+	}
+	return make([]byte, chunkSize)
+}
+
+// giveBack returns what borrow gave, which may have grown by now.
+func (l *Log) giveBack(b []byte) {
+	if l.pool != nil && cap(b) >= chunkSize && cap(b) <= 2*chunkSize {
+		l.pool.Put(b[:chunkSize]) //nolint:staticcheck // as in unlock
+	}
+}
+
 // unlock gives the buffer back with the lock.
 func (l *Log) unlock() {
 	if l.buf != nil && l.pool != nil {
@@ -282,7 +317,12 @@ func (l *Log) count(n int) error {
 func (l *Log) trim() {
 	// What a pipe holds comes at once when a supervisor takes over, faster than
 	// anybody reads: that much more is kept as long as it is not passed on.
-	cut := l.ix.expire(min(l.end-l.keep, max(l.ix.passed, l.end-l.keep-2*pipeSize)))
+	needed := l.ix.passed
+	if l.file != nil {
+		needed = min(needed, l.file.reached)
+	}
+	keep := l.opts.Keep
+	cut := l.ix.expire(min(l.end-keep, max(needed, l.end-keep-2*pipeSize)))
 	if a, b := l.pinned[0], l.pinned[1]; b > a && a < cut {
 		// These are being passed on to somebody slow: give back what is before and
 		// behind them.
@@ -303,8 +343,7 @@ func (l *Log) trim() {
 // pages themselves into the reader's pipe, where a page that is gone from the
 // file is still whole, but a hole over a part of it would show as zeros.
 func (l *Log) punch(from, to int64) {
-	page := int64(os.Getpagesize())
-	from, to = pageDown(from+page-1), pageDown(to)
+	from, to = pageDown(from+pageSize()-1), pageDown(to)
 	if to > from {
 		unix.Fallocate(l.data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
 	}
@@ -324,14 +363,13 @@ func (l *Log) subscribe() (wake chan struct{}, cancel func()) {
 }
 
 // pageDown rounds down to the beginning of a page.
-func pageDown(off int64) int64 {
-	page := int64(os.Getpagesize())
-	return off / page * page
-}
+func pageDown(off int64) int64 { return off / pageSize() * pageSize() }
+
+func pageSize() int64 { return int64(os.Getpagesize()) }
 
 // NewScratchLog makes a log that is kept by nobody and passed on nowhere, for a
 // command whose output is wanted at its end.
-func NewScratchLog(name string) (*Log, error) { return newLog(name, DefaultKeep) }
+func NewScratchLog(name string) (*Log, error) { return newLog(name, LogOptions{}) }
 
 // Text is everything that is kept, both streams in the order of arrival.
 func (l *Log) Text() string {

@@ -36,7 +36,12 @@ type header struct {
 	droppedLines uint64
 	lostBytes    uint64
 	lostLines    uint64
-	_            [4]uint64
+
+	// What is behind here an older supervisor leaves alone.
+	marked      uint64 // 1: the next two count
+	markedBytes uint64 // of droppedBytes, those that a mark has told of
+	markedLines uint64
+	_           [1]uint64
 }
 
 // segment is a run of bytes of one stream, from off to the next segment's. It
@@ -64,7 +69,7 @@ func newIndex() (*index, error) {
 	}
 	ix, err := mmapIndex(fd)
 	if err == nil {
-		ix.magic = indexMagic
+		ix.magic, ix.marked = indexMagic, 1
 	}
 	return ix, err
 }
@@ -81,6 +86,9 @@ func mapIndex(fd int) (*index, error) {
 	ix, err := mmapIndex(fd)
 	if err == nil && ix.magic != indexMagic {
 		return nil, fmt.Errorf("its index is of another kind (%#x)", ix.magic)
+	}
+	if err == nil && ix.marked == 0 { // it told of everything as far as we can know
+		ix.markedBytes, ix.markedLines, ix.marked = ix.droppedBytes, ix.droppedLines, 1
 	}
 	return ix, err
 }
@@ -142,6 +150,15 @@ func (ix *index) startLines() uint64 {
 		return ix.lines
 	}
 	return ix.at(ix.first).lines
+}
+
+// linesBefore is how many newlines are before off, which is where a segment
+// begins or what is counted ends.
+func (ix *index) linesBefore(off int64) uint64 {
+	if seg, _, ok := ix.find(off, ix.counted); ok {
+		return seg.lines
+	}
+	return ix.lines
 }
 
 // find gives the segment that holds off, and where it ends.

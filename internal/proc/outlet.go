@@ -3,39 +3,114 @@ package proc
 import (
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stoker-init/stoker/internal/pid1"
 )
 
 // Outlet is the container's stdout or stderr, which the services and our own
 // log share line by line. A reader that stalls blocks its users and nobody
 // else; none of them holds a lock of its own meanwhile.
 type Outlet struct {
-	fd      int
+	fd    int
+	gone  atomic.Int64 // nothing can be written, and it is not tried again before; CLOCK_BOOTTIME, ns
+	hurry atomic.Bool  // nobody waits for the end of somebody else's line any more
+
 	mu      sync.Mutex
-	owner   any  // whose bytes were last
-	midLine bool // and they did not end a line
-	noSend  bool // sendfile does not work on it
+	owner   any           // whose bytes were last
+	midLine bool          // and they did not end a line
+	since   time.Time     // when they came
+	ended   chan struct{} // closed when that line ends; nil: nobody waits for it
+	noSend  bool          // sendfile does not work on it
 }
 
 // NewOutlet makes the outlet of a descriptor, which stays the caller's.
 func NewOutlet(fd int) *Outlet { return &Outlet{fd: fd} }
 
-// Write writes whole lines of our own, for a logger behind a queue.
+// goneFor is how long an outlet that cannot be written (its reader is gone, its
+// disk is full) is left alone: what comes meanwhile is counted and costs no
+// system call.
+const goneFor = time.Second
+
+// lineTime is the longest that others wait for the end of a line of which more
+// keeps coming.
+const lineTime = time.Second
+
+// absent says whether it is not even tried to write.
+func (o *Outlet) absent() bool {
+	until := o.gone.Load()
+	return until != 0 && pid1.BootNow() < until
+}
+
+// failing says whether the last write failed.
+func (o *Outlet) failing() bool { return o.gone.Load() != 0 }
+
+// Write writes whole lines of our own, for a logger behind a queue. While nobody
+// can be written to it gives os.ErrClosed at once.
 func (o *Outlet) Write(p []byte) (int, error) {
-	o.mu.Lock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if o.absent() {
+		return 0, os.ErrClosed
+	}
+	o.lock(nil)
 	defer o.mu.Unlock()
 	o.turn(nil)
-	o.midLine = len(p) > 0 && p[len(p)-1] != '\n'
-	return o.writeAll(p)
+	n, err := o.writeAll(p)
+	if n > 0 {
+		o.wrote(p[n-1] == '\n')
+	}
+	return n, err
+}
+
+// lock takes the outlet. Where somebody else is within a line, its end is waited
+// for, as long as more of it comes.
+func (o *Outlet) lock(owner any) {
+	o.mu.Lock()
+	for limit := (time.Time{}); o.midLine && o.owner != owner && !o.hurry.Load(); {
+		if limit.IsZero() {
+			limit = time.Now().Add(lineTime)
+		}
+		wait := min(time.Until(o.since.Add(holdPartial)), time.Until(limit))
+		if wait <= 0 {
+			return
+		}
+		if o.ended == nil {
+			o.ended = make(chan struct{})
+		}
+		ended, timer := o.ended, time.NewTimer(wait)
+		o.mu.Unlock()
+		select {
+		case <-ended:
+		case <-timer.C:
+		}
+		timer.Stop()
+		o.mu.Lock()
+	}
 }
 
 // turn ends the line of somebody else.
 func (o *Outlet) turn(owner any) {
 	if o.midLine && o.owner != owner {
 		_, _ = o.writeAll([]byte{'\n'})
+		o.wrote(true)
 	}
-	o.owner, o.midLine = owner, false
+	o.owner = owner
+}
+
+// wrote notes whether the owner's bytes ended a line.
+func (o *Outlet) wrote(ends bool) {
+	o.midLine = !ends
+	if !ends {
+		o.since = time.Now()
+	} else if o.ended != nil {
+		close(o.ended)
+		o.ended = nil
+	}
 }
 
 // endLine ends the line that owner has begun, if it has.
@@ -44,6 +119,15 @@ func (o *Outlet) endLine(owner any) {
 	defer o.mu.Unlock()
 	if o.owner == owner {
 		o.turn(nil)
+	}
+}
+
+// claim says that an earlier supervisor was in the middle of a line of owner.
+func (o *Outlet) claim(owner any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.midLine {
+		o.owner, o.midLine, o.since = owner, true, time.Now()
 	}
 }
 
@@ -69,6 +153,9 @@ func (o *Outlet) writeAll(p []byte) (int, error) {
 func (o *Outlet) retry(err error) (again, fatal bool) {
 	switch err {
 	case nil:
+		if o.failing() {
+			o.gone.Store(0)
+		}
 		return false, false
 	case unix.EINTR:
 		return true, false
@@ -76,19 +163,41 @@ func (o *Outlet) retry(err error) (again, fatal bool) {
 		unix.Poll([]unix.PollFd{{Fd: int32(o.fd), Events: unix.POLLOUT}}, -1)
 		return true, false
 	}
+	o.gone.Store(pid1.BootNow() + int64(goneFor))
 	return false, true
 }
 
-// pass sends n bytes from the position of src, which it advances. ends says
-// whether they end a line.
-func (o *Outlet) pass(owner any, src, n int, ends bool) (int, error) {
-	o.mu.Lock()
+// passing is what pass is to send.
+type passing struct {
+	owner  any
+	src    int    // its position advances
+	n      int    // bytes from there
+	ends   bool   // they end a line
+	resume []byte // comes first where somebody else's line came between, and the first byte begins none
+}
+
+// pass sends bytes.
+func (o *Outlet) pass(p passing) (int, error) {
+	o.lock(p.owner)
 	defer o.mu.Unlock()
-	o.turn(owner)
-	o.midLine = !ends
+	between := o.owner != p.owner
+	o.turn(p.owner)
+	if between && len(p.resume) > 0 {
+		if _, err := o.writeAll(p.resume); err != nil {
+			return 0, err
+		}
+	}
+	n, err := o.send(p)
+	if n > 0 {
+		o.wrote(p.ends && n == p.n)
+	}
+	return n, err
+}
+
+func (o *Outlet) send(p passing) (int, error) {
 	done := 0
-	for done < n && !o.noSend {
-		got, err := unix.Sendfile(o.fd, src, nil, n-done)
+	for done < p.n && !o.noSend {
+		got, err := unix.Sendfile(o.fd, p.src, nil, p.n-done)
 		if got > 0 {
 			done += got
 			continue
@@ -101,25 +210,33 @@ func (o *Outlet) pass(owner any, src, n int, ends bool) (int, error) {
 			break
 		}
 	}
-	if done == n {
-		return n, nil
+	if done == p.n {
+		if o.failing() {
+			o.gone.Store(0)
+		}
+		return p.n, nil
 	}
-	return o.copy(src, n, done)
+	return o.copy(p.src, p.n, done)
 }
 
-// copy is pass where sendfile does not work. A kill between the write and the
+// copy is send where sendfile does not work. A kill between the write and the
 // seek repeats up to one chunk.
 func (o *Outlet) copy(src, n, done int) (int, error) {
-	buf := make([]byte, n-done)
-	pos, err := unix.Seek(src, 0, 1)
-	if err != nil {
-		return done, err
+	buf := make([]byte, min(n-done, chunkSize))
+	for done < n {
+		pos, err := unix.Seek(src, 0, 1)
+		if err != nil {
+			return done, err
+		}
+		got, err := unix.Pread(src, buf[:min(n-done, len(buf))], pos)
+		if got <= 0 {
+			return done, err
+		}
+		wrote, err := o.writeAll(buf[:got])
+		unix.Seek(src, pos+int64(wrote), 0)
+		if done += wrote; err != nil {
+			return done, err
+		}
 	}
-	got, err := unix.Pread(src, buf, pos)
-	if got <= 0 {
-		return done, err
-	}
-	wrote, err := o.writeAll(buf[:got])
-	unix.Seek(src, pos+int64(wrote), 0)
-	return done + wrote, err
+	return done, nil
 }

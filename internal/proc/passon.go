@@ -26,33 +26,79 @@ type portion struct {
 // one that a reader who stalls can block. It ends with Flush.
 func (l *Log) passOn() {
 	defer close(l.passed)
-	wake, cancel := l.subscribe()
-	defer cancel()
-	var held <-chan time.Time // runs out when the beginning of a line has waited enough
-	due := false
+	var held time.Time // since when the beginning of a line waits, in raw
+	var now Format
+	var r *rendering
 	for {
-		p := l.portion(!due)
-		l.passNotes()
-		if p.n > 0 {
-			held, due = nil, false
-			l.passPortion(p)
-			continue
+		f, next, quit := l.wanted()
+		if f != now {
+			l.endFormat(now, r)
+			now, held = f, time.Time{}
+		}
+		r = next
+		did, wait := false, time.Duration(0)
+		switch {
+		case f == FormatNone:
+			l.passNotes()
+		case f.rendered():
+			did, wait = l.passRendered(r, f, quit)
+		default:
+			did, wait = l.passRaw(&held, quit)
 		}
 		switch {
-		case l.quitting() && p.hold:
-			due = true
+		case did:
 			continue
-		case l.quitting():
+		case quit:
 			return
-		case p.hold && held == nil:
-			held = time.After(holdPartial)
+		}
+		var due <-chan time.Time
+		if wait > 0 {
+			due = time.After(wait)
 		}
 		select {
-		case <-wake:
-		case <-held:
-			held, due = nil, true
+		case <-l.poke:
+		case <-due:
 		}
 	}
+}
+
+// wanted is how the output is to be passed on now.
+func (l *Log) wanted() (f Format, r *rendering, quit bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.opts.Format, l.rendering, l.quit
+}
+
+// endFormat ends what was begun in a format that counts no more.
+func (l *Log) endFormat(f Format, r *rendering) {
+	if f == "" {
+		return // the first one: a line that an earlier supervisor has begun goes on
+	}
+	if f.rendered() {
+		l.endRendered(r, f)
+	}
+	l.outs[0].endLine(l)
+	l.outs[1].endLine(l)
+}
+
+// passRaw passes the next portion on. wait is how long the beginning of a line is
+// held yet; 0: there is none.
+func (l *Log) passRaw(held *time.Time, quit bool) (did bool, wait time.Duration) {
+	due := quit || !held.IsZero() && time.Since(*held) >= holdPartial
+	p := l.portion(!due)
+	l.passNotes()
+	if p.n > 0 {
+		*held = time.Time{}
+		l.passPortion(p)
+		return true, 0
+	}
+	if !p.hold {
+		return false, 0
+	}
+	if held.IsZero() {
+		*held = time.Now()
+	}
+	return false, max(time.Until(held.Add(holdPartial)), time.Microsecond)
 }
 
 // portion looks at what comes next. whole asks for whole lines only.
@@ -60,8 +106,9 @@ func (l *Log) portion(whole bool) portion {
 	l.mu.Lock()
 	defer l.unlock()
 	l.skipLost()
+	l.skipAbsent()
 	seg, until, ok := l.ix.find(l.ix.passed, l.end)
-	if !ok {
+	if !ok || l.opts.Format != FormatRaw {
 		return portion{}
 	}
 	n := int(min(until-l.ix.passed, chunkSize))
@@ -81,21 +128,42 @@ func (l *Log) portion(whole bool) portion {
 	return portion{n: cut, stream: int(seg.stream), lines: uint64(bytes.Count(b[:cut], []byte{'\n'})), ends: b[cut-1] == '\n'}
 }
 
-// skipLost jumps over what is no longer kept, counts it and marks the place.
+// skipLost jumps over what is no longer kept, and counts it.
 func (l *Log) skipLost() {
 	start := l.ix.start()
 	if l.ix.passed >= start {
 		return
 	}
 	rest, restLines := l.restOfLine(start)
-	start += rest
-	gone, lines := uint64(start-l.ix.passed), l.ix.startLines()+restLines-l.ix.passedLines
-	l.ix.droppedBytes += gone
-	l.ix.droppedLines += lines
-	l.ix.passed, l.ix.passedLines = start, l.ix.startLines()+restLines
-	unix.Seek(l.sent, start, io.SeekStart)
+	l.drop(start+rest, l.ix.startLines()+restLines)
 	l.gap = true
-	l.notes = append(l.notes, fmt.Sprintf("%d lines (%d bytes) of the output of %s were dropped here: it is not read fast enough", lines, gone, l.name))
+}
+
+// drop gives up what is before an offset, which has lines newlines before it.
+func (l *Log) drop(upTo int64, lines uint64) {
+	l.ix.droppedBytes += uint64(upTo - l.ix.passed)
+	l.ix.droppedLines += lines - l.ix.passedLines
+	l.ix.passed, l.ix.passedLines = upTo, lines
+	unix.Seek(l.sent, upTo, io.SeekStart)
+}
+
+// skipAbsent jumps over what is for an outlet that nobody reads, and counts it,
+// without a look at the bytes.
+func (l *Log) skipAbsent() (skipped bool) {
+	absent := [2]bool{l.outs[0].absent(), l.outs[1].absent()}
+	for absent[0] || absent[1] {
+		seg, until, ok := l.ix.find(l.ix.passed, l.end)
+		if !ok || !absent[seg.stream-1] {
+			break
+		}
+		l.drop(until, l.ix.linesBefore(until))
+		skipped = true
+	}
+	if skipped {
+		l.makeRoom()
+		l.trim()
+	}
+	return skipped
 }
 
 // restOfLine is what must be skipped at off so that nothing begins in the middle
@@ -119,46 +187,102 @@ func (l *Log) restOfLine(off int64) (n int64, lines uint64) {
 
 // passPortion passes p on, or counts it as dropped where nobody reads.
 func (l *Log) passPortion(p portion) {
-	n, err := l.outs[p.stream-1].pass(l, l.sent, p.n, p.ends)
+	n, err := l.outs[p.stream-1].pass(passing{owner: l, src: l.sent, n: p.n, ends: p.ends})
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if n < p.n && err != nil {
 		l.ix.droppedBytes += uint64(p.n - n)
 		l.ix.droppedLines += p.lines
+		l.reason = lostReader(err)
 		unix.Seek(l.sent, l.ix.passed+int64(p.n), io.SeekStart)
 		n = p.n
 	}
 	l.ix.passed += int64(n)
 	l.ix.passedLines += p.lines
 	l.pinned = [2]int64{}
+	l.makeRoom()
 	l.trim()
 }
 
-// passNotes writes the markers that wait.
+// lostReader is the reason in a mark.
+func lostReader(err error) string {
+	if err == unix.EPIPE {
+		return "nobody read it"
+	}
+	return "it could not be written: " + err.Error()
+}
+
+// claimOutlet finds out whether an earlier supervisor was in the middle of a
+// line: its rest comes before anything else.
+func (l *Log) claimOutlet() {
+	if r := l.rendering; l.opts.Format.rendered() && r != nil && r.live {
+		b := r.last()
+		if r.unsent() > 0 {
+			l.outs[b.stream-1].claim(l)
+		}
+		for k, begun := range b.next.begun {
+			if begun == 1 && l.opts.Format == FormatPrefix {
+				l.outs[k].claim(l)
+			}
+		}
+		return
+	}
+	var last [1]byte
+	seg, _, ok := l.ix.find(l.ix.passed-1, l.end)
+	if !ok || l.opts.Format != FormatRaw {
+		return
+	}
+	if n, err := unix.Pread(l.data, last[:], l.ix.passed-1); n == 1 && err == nil && last[0] != '\n' {
+		l.outs[seg.stream-1].claim(l)
+	}
+}
+
+// passNotes writes the markers that wait, and how much was dropped since the last
+// such marker, once whoever did not read reads again. What was said is noted in
+// shared memory behind it: a kill between the two says it twice rather than never.
 func (l *Log) passNotes() {
 	l.mu.Lock()
-	notes, gap := l.notes, l.gap
-	l.notes, l.gap = nil, false
+	h, f := l.ix.header, l.opts.Format
+	bytes, lines := h.droppedBytes, h.droppedLines
+	fresh := (bytes > h.markedBytes || lines > h.markedLines) && !l.outs[0].failing() && !l.outs[1].failing()
+	if !fresh && !l.gap && len(l.notes) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	gap := l.gap
+	l.gap = false
+	var notes []string
+	if !l.outs[1].absent() {
+		notes, l.notes = l.notes, nil
+	}
+	if fresh {
+		notes = append(notes, dropMark(lines-h.markedLines, bytes-h.markedBytes, l.name, l.reason))
+		l.reason = ""
+	}
 	l.mu.Unlock()
 	if gap { // what follows must not be taken for the rest of the line before
 		l.outs[0].endLine(l)
 		l.outs[1].endLine(l)
 	}
+	var text []byte
 	for _, n := range notes {
-		l.outs[1].Write([]byte("stoker: " + n + "\n"))
+		text = appendMark(text, f, l.name, n, time.Now())
 	}
-}
-
-func (l *Log) quitting() bool {
+	if _, err := l.outs[1].Write(text); err != nil || !fresh {
+		return
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.quit
+	l.ix.markedBytes, l.ix.markedLines = bytes, lines
+	l.mu.Unlock()
 }
 
 // Flush passes on what there is, as far as the reader takes it within the
 // deadline, and then no more. It is for the end of the container.
 func (m *Manager) Flush(within time.Duration) {
 	deadline := time.After(within)
+	for _, o := range m.outs {
+		o.hurry.Store(true)
+	}
 	m.mu.Lock()
 	var all []*Log
 	for _, l := range m.logs {
@@ -168,19 +292,23 @@ func (m *Manager) Flush(within time.Duration) {
 	for _, l := range all {
 		l.mu.Lock()
 		l.quit = true
-		for wake := range l.wakes {
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		}
+		l.makeRoom()
+		l.wakeAll()
 		l.mu.Unlock()
 	}
 	for _, l := range all {
-		select {
-		case <-l.passed:
-		case <-deadline:
-			return
+		l.mu.Lock()
+		ends := []<-chan struct{}{l.passed}
+		if l.file != nil {
+			ends = append(ends, l.file.done)
+		}
+		l.mu.Unlock()
+		for _, end := range ends {
+			select {
+			case <-end:
+			case <-deadline:
+				return
+			}
 		}
 	}
 }
@@ -197,4 +325,5 @@ func (p *Process) outputLost(bytes, lines uint64) {
 		l.notes = append(l.notes, fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked", more, l.name))
 	}
 	p.pipes.lost = lostOutput{bytes, lines}
+	l.wakeSinks()
 }

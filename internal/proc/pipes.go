@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +24,9 @@ type pipes struct {
 	log  *Log
 	ends [2]*os.File
 	raw  [2]syscall.RawConn
-	lost lostOutput // by the init, in total; guarded by log.mu
-	cast lostOutput // by us, because it could not be kept; guarded by log.mu
+	lost lostOutput  // by the init, in total; guarded by log.mu
+	cast lostOutput  // by us, because it could not be kept; guarded by log.mu
+	free atomic.Bool // it never waits for the reader of the output
 
 	mu    sync.Mutex
 	open  int    // ends that have not ended
@@ -89,10 +91,14 @@ func (p *pipes) run() {
 			for {
 				n, err := 0, error(nil)
 				waitErr := p.raw[k].Read(func(fd uintptr) bool {
-					n, err = p.log.capture(int(fd), k+1)
+					n, err = p.log.capture(int(fd), k+1, p.free.Load())
 					return err != unix.EAGAIN
 				})
 				if err == unix.EINTR {
+					continue
+				}
+				if err == errFull && waitErr == nil {
+					p.awaitRoom()
 					continue
 				}
 				if waitErr == nil && err != nil {
@@ -130,13 +136,46 @@ func (p *pipes) discard(k int, cause error) error {
 	}
 	p.cast.bytes += uint64(n)
 	p.cast.lines += uint64(bytes.Count(l.buf[:n], []byte{'\n'}))
-	for wake := range l.wakes {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
+	l.wakeAll()
 	return nil
+}
+
+// awaitRoom lets the pipe fill, and so the service wait, until the reader of the
+// output has read, is gone, or nobody is to wait for it any more.
+func (p *pipes) awaitRoom() {
+	l := p.log
+	l.mu.Lock()
+	if p.free.Load() || l.closed || !l.full() {
+		l.mu.Unlock()
+		return
+	}
+	if l.room == nil {
+		l.room = make(chan struct{})
+	}
+	room := l.room
+	l.mu.Unlock()
+	<-room // closed by makeRoom and by setFree
+}
+
+// setFree ends all waiting for the reader of the output: from now on its lines
+// are dropped rather than that their writer is held up.
+func (p *pipes) setFree() {
+	l := p.log
+	p.free.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.room != nil { // who still has to wait makes another
+		close(l.room)
+		l.room = nil
+	}
+}
+
+// FreeOutput is for a process that is to be stopped: with LogOptions.Block it
+// does not wait any more for whoever reads its output.
+func (p *Process) FreeOutput() {
+	if p.pipes != nil {
+		p.pipes.setFree()
+	}
 }
 
 // ended notes that one end has no writer left.
@@ -197,7 +236,7 @@ func (p *pipes) flush() {
 	for k := range p.ends {
 		p.raw[k].Control(func(fd uintptr) {
 			for total := 0; total < 2*pipeSize; {
-				n, err := p.log.capture(int(fd), k+1)
+				n, err := p.log.capture(int(fd), k+1, true)
 				if n <= 0 || err != nil {
 					return
 				}
@@ -209,6 +248,7 @@ func (p *pipes) flush() {
 
 // close gives the pipes up.
 func (p *pipes) close() {
+	p.setFree()
 	for _, f := range p.ends {
 		f.Close()
 	}

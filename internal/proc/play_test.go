@@ -82,7 +82,7 @@ func die() {
 
 // sh starts a shell command whose output is captured in log "out".
 func (s *stage) sh(id, script string) *Process {
-	l, err := s.m.Log("out", 0)
+	l, err := s.m.Log("out", LogOptions{})
 	if err != nil {
 		s.say("log: %v", err)
 	}

@@ -28,7 +28,7 @@ var scripts = map[string]play{
 	}},
 	"output": {play: func(s *stage) int {
 		status(s.sh("a", "echo out; echo err >&2; printf 'no end'"))
-		l, _ := s.m.Log("out", 0)
+		l, _ := s.m.Log("out", LogOptions{})
 		var lines []string // what comes by two pipes within a moment has no order
 		l.Lines(context.Background(), 0, false, func(l Line) error {
 			lines = append(lines, fmt.Sprintf("%d %s %v", l.Stream, l.Text, l.Open))
@@ -100,7 +100,7 @@ var scripts = map[string]play{
 		p := s.process("a")
 		os.WriteFile(s.dir+"/go", nil, 0o644)
 		s.say("%d", status(p))
-		l, _ := s.m.Log("out", 0)
+		l, _ := s.m.Log("out", LogOptions{})
 		s.say("lines %d", l.Stats().Lines)
 		return 0
 	}},
@@ -115,7 +115,7 @@ var scripts = map[string]play{
 	"stalled": {play: func(s *stage) int {
 		p := s.sh("a", "i=0; while [ $i -lt 60000 ]; do echo 'a line that is about fifty bytes long, to fill memory' $i; i=$((i+1)); done; exit 0")
 		s.say("%d", status(p)) // it ends although nobody reads our stdout
-		l, _ := s.m.Log("out", 0)
+		l, _ := s.m.Log("out", LogOptions{})
 		s.say("written %d", l.Stats().Lines)
 		var st unix.Stat_t
 		unix.Fstat(l.data, &st)
@@ -133,7 +133,7 @@ var scripts = map[string]play{
 		signal.Ignore(unix.SIGXFSZ)
 	}, play: func(s *stage) int {
 		s.say("%d", status(s.sh("a", "i=0; while [ $i -lt 30000 ]; do echo 'a line of some fifty bytes, far more than a pipe holds' $i; i=$((i+1)); done; exit 6")))
-		l, _ := s.m.Log("out", 0)
+		l, _ := s.m.Log("out", LogOptions{})
 		st := l.Stats()
 		s.say("counted %v", st.Lines+st.LostLines)
 		return 0
@@ -155,7 +155,7 @@ var scripts = map[string]play{
 	"setsid-holder": {play: func(s *stage) int {
 		p := s.sh("a", "setsid sh -c 'sleep 30' & echo before; exit 2")
 		s.say("%d", status(p))
-		l, _ := s.m.Log("out", 0)
+		l, _ := s.m.Log("out", LogOptions{})
 		l.Lines(context.Background(), 0, false, func(l Line) error { s.say("%s", l.Text); return nil })
 		return 0
 	}},
@@ -165,7 +165,7 @@ var scripts = map[string]play{
 func playGroup(s *stage) int {
 	p := s.sh("a", "sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.02; done' & exit 0")
 	<-p.Exited()
-	l, _ := s.m.Log("out", 0)
+	l, _ := s.m.Log("out", LogOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.Lines(ctx, 0, true, func(Line) error { cancel(); return nil })
 	s.say("signal to the leader: %v", p.Signal(syscall.SIGTERM))
@@ -254,7 +254,7 @@ func playKills(s *stage) int {
 	}
 	os.WriteFile(s.dir+"/enough", nil, 0o644)
 	s.say("long %d", status(s.process("long")))
-	l, _ := s.m.Log("out", 0)
+	l, _ := s.m.Log("out", LogOptions{})
 	st := l.Stats()
 	s.say("lost %d", st.LostLines)
 	return 0

@@ -84,6 +84,7 @@ func (p *Process) ended(x pid1.Exit) {
 	p.rec.Exit = &x
 	if p.pipes != nil {
 		p.pipes.flush()
+		p.pipes.setFree() // what it left behind must not hold up what follows
 	}
 	close(p.exited)
 }
@@ -161,6 +162,9 @@ const groupFlag = 1 << 2
 // number of the group, which the kernel does not give out again while a member
 // lives.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
+	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL {
+		p.FreeOutput()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {

@@ -1,0 +1,294 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Format is how a service's output is passed on to the container's.
+type Format string
+
+// Formats; see docs/output.md.
+const (
+	FormatRaw    Format = "raw"    // byte for byte
+	FormatPrefix Format = "prefix" // each line behind the service's name
+	FormatJSON   Format = "json"   // each line as a JSON object
+	FormatNone   Format = "none"   // not at all
+)
+
+// rendered says whether other bytes are passed on than the service wrote.
+func (f Format) rendered() bool { return f == FormatPrefix || f == FormatJSON }
+
+// Defaults of LogOptions and FileOptions.
+const (
+	DefaultKeep  = 256 << 10
+	DefaultSize  = 10 << 20
+	DefaultFiles = 5
+)
+
+// MaxKeep is the most that can be kept of a log, in bytes: more than its index
+// has segments for is forgotten all the same.
+const MaxKeep = 128 << 20
+
+// LogOptions say what becomes of a service's output. The zero value is right.
+type LogOptions struct {
+	Keep   int64  `json:"keep"`             // bytes kept in memory; 0: DefaultKeep
+	Format Format `json:"format,omitempty"` // empty: FormatRaw
+	// Block makes the service wait when what was not passed on exceeds Keep, instead
+	// of dropping the oldest lines.
+	Block bool         `json:"block,omitempty"`
+	File  *FileOptions `json:"file,omitempty"` // nil: written to none
+}
+
+// FileOptions write the output to files too.
+type FileOptions struct {
+	Path  string        `json:"path"`            // full ones are renamed to Path.1, Path.2, ...
+	Size  int64         `json:"size,omitempty"`  // bytes at which it is full; 0: DefaultSize
+	Every time.Duration `json:"every,omitempty"` // after which it is full; 0: whatever its age
+	Files int           `json:"files,omitempty"` // how many full ones are kept; 0: DefaultFiles
+	Total int64         `json:"total,omitempty"` // bytes of all together; 0: what Size and Files allow
+}
+
+// withDefaults fills in what is absent.
+func (o LogOptions) withDefaults() LogOptions {
+	if o.Keep <= 0 {
+		o.Keep = DefaultKeep
+	}
+	if o.Format == "" {
+		o.Format = FormatRaw
+	}
+	if o.File != nil {
+		f := *o.File
+		if f.Size <= 0 {
+			f.Size = DefaultSize
+		}
+		if f.Files <= 0 {
+			f.Files = DefaultFiles
+		}
+		if f.Total > 0 {
+			f.Size = min(f.Size, (f.Total+1)/2) // so that a full one and the next have room
+		}
+		o.File = &f
+	}
+	return o
+}
+
+func (o LogOptions) check() error {
+	switch {
+	case o.Format != FormatRaw && o.Format != FormatPrefix && o.Format != FormatJSON && o.Format != FormatNone:
+		return fmt.Errorf("there is no format %q", o.Format)
+	case o.File != nil && o.File.Path == "":
+		return errors.New("its file has no path")
+	}
+	return nil
+}
+
+func (o LogOptions) equal(p LogOptions) bool {
+	sameFile := o.File == p.File || o.File != nil && p.File != nil && *o.File == *p.File
+	return sameFile && o.Keep == p.Keep && o.Format == p.Format && o.Block == p.Block
+}
+
+// Bag items of a log. An older supervisor knows the first one alone, and of its
+// blob (LogOptions) only the field keep.
+const (
+	logPrefix     = "log/"
+	outputPrefix  = "log-out/"  // descriptors of a rendering
+	logFilePrefix = "log-file/" // descriptor of a logFile
+)
+
+// Log gives the log of a service and makes it when there is none. One that is
+// there is configured anew where the options differ.
+func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.logs[name]; l != nil {
+		return l, l.Configure(o)
+	}
+	l, err := newLog(name, LogOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot keep the output of %q: %w", name, err)
+	}
+	m.own(l)
+	meta, err := json.Marshal(l.opts)
+	if err == nil {
+		err = m.Put(logPrefix+name, meta, l.data, l.sent, l.ix.fd)
+	}
+	if err == nil {
+		err = l.Configure(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.logs[name] = l
+	go l.passOn() // ends with Flush, or with the process
+	return l, nil
+}
+
+// own makes the log one of ours.
+func (m *Manager) own(l *Log) {
+	l.outs, l.have, l.pool, l.put, l.del, l.warn = m.outs, m.opts.Deny, &m.buffers, m.Put, m.Del, m.warn
+}
+
+// Configure changes what becomes of the output while it flows. What it says is in
+// the bag when it returns; what was passed on or written by then stays as it is.
+func (l *Log) Configure(o LogOptions) error {
+	l.changes.Lock() // one change at a time; the output flows on meanwhile
+	defer l.changes.Unlock()
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
+	}
+	if o.equal(l.opts) {
+		return nil
+	}
+	r, f, err := l.sinks(o)
+	if err != nil {
+		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
+	}
+	meta, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
+	}
+	if err := l.put(logPrefix+l.name, meta); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fresh := f != nil && l.file == nil
+	if l.file != nil && f == nil {
+		l.file.retired = true // its goroutine writes what there is, and ends
+		l.del(logFilePrefix + l.name)
+	}
+	old := l.file
+	l.opts, l.rendering, l.file = o, r, f
+	if fresh {
+		f.start(l.end)
+	}
+	l.skipUnwanted()
+	l.trim()
+	l.makeRoom()
+	l.wakeSinks()
+	if old != nil && f == nil {
+		poke(old.poke)
+	}
+	return nil
+}
+
+// sinks makes what o needs beside the log itself and puts it into the bag.
+func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
+	r = l.rendering
+	if o.Format.rendered() && r == nil {
+		if r, err = newRendering(l); err == nil {
+			err = l.put(outputPrefix+l.name, nil, r.notebook.fd, r.sent)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.File == nil {
+		return r, nil, nil
+	}
+	if f = l.file; f == nil {
+		if f, err = newLogFile(l); err == nil {
+			err = l.put(logFilePrefix+l.name, nil, f.notebook.fd)
+		}
+	}
+	return r, f, err
+}
+
+// adoptLogs takes over the logs of an earlier supervisor.
+func (m *Manager) adoptLogs(rec *Recovered) {
+	var all []*Log
+	for name, blob := range rec.Blobs {
+		if short, ok := strings.CutPrefix(name, logPrefix); ok {
+			if l := m.adoptLog(rec, name, short, blob); l != nil {
+				all = append(all, l)
+			}
+		}
+	}
+	for name := range rec.Blobs {
+		for _, prefix := range []string{logPrefix, outputPrefix, logFilePrefix} {
+			if short, ok := strings.CutPrefix(name, prefix); ok {
+				delete(rec.Blobs, name)
+				delete(rec.Files, name)
+				if prefix != logPrefix && m.logs[short] == nil {
+					m.Del(name)
+				}
+			}
+		}
+	}
+	for _, l := range all { // each knows by now whose line is unfinished on an outlet
+		go l.passOn() // ends with Flush, or with the process
+		if l.file != nil {
+			go l.file.run() // ends with Flush, or when it is retired
+		}
+	}
+}
+
+// adoptLog takes over one; nil: it cannot be, and the operator was told.
+func (m *Manager) adoptLog(rec *Recovered, item, name string, blob []byte) *Log {
+	fds := rec.Files[item]
+	var o LogOptions
+	if json.Unmarshal(blob, &o) != nil || len(fds) != 3 {
+		return nil
+	}
+	o = o.withDefaults()
+	if o.check() != nil { // of a newer supervisor
+		o.Format = FormatRaw
+	}
+	l, err := openLog(name, o, fds[0], fds[1], fds[2])
+	if err != nil {
+		m.warn(fmt.Sprintf("cannot take over the output kept for %s: %v", item, err))
+		return nil
+	}
+	m.own(l)
+	if fds := rec.Files[outputPrefix+name]; len(fds) == 2 {
+		l.rendering, err = openRendering(l, fds[0], fds[1])
+	}
+	if fds := rec.Files[logFilePrefix+name]; err == nil && len(fds) == 1 && o.File != nil {
+		l.file, err = openLogFile(l, fds[0])
+	}
+	if err == nil {
+		l.rendering, l.file, err = l.adoptSinks(o)
+	}
+	if err != nil { // the output itself is not lost for it
+		m.warn(fmt.Sprintf("cannot take over how the output of %s is passed on; it is now as the service writes it: %v", name, err))
+		l.opts.Format, l.opts.File, l.file = FormatRaw, nil, nil
+	}
+	l.skipUnwanted()
+	l.claimOutlet()
+	m.logs[name] = l
+	return l
+}
+
+// adoptSinks makes what the options ask for and the bag did not have.
+func (l *Log) adoptSinks(o LogOptions) (*rendering, *logFile, error) {
+	had := l.file
+	r, f, err := l.sinks(o)
+	if f != nil && had == nil && err == nil {
+		f.begin(l.end)
+	}
+	return r, f, err
+}
+
+// openAgain opens a memfd a second time, which gives a position of its own.
+func openAgain(fd int) (int, error) {
+	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open the memfd a second time (is /proc mounted?): %w", err)
+	}
+	return again, nil
+}
+
+// poke wakes the one goroutine that reads c.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
