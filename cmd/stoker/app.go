@@ -68,10 +68,15 @@ func newApp(run func(runOptions) error) *cli.App {
 		{Name: "logs", Usage: "show the output of a service", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N` lines"},
+			&cli.StringFlag{Name: "since", Usage: "begin with what came at `TIME`, or that long ago: 2026-01-31T12:00:00Z, 10m"},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"}},
 			Action: func(c *cli.Context) error {
 				return upTo(c, 1, func(a []string) error {
-					return logs(c.Context, optional(a), logOptions{follow: c.Bool("follow"), lines: c.Int("lines"), times: c.Bool("timestamps")})
+					o := logFlags{follow: c.Bool("follow"), lines: max(c.Int("lines"), 0), times: c.Bool("timestamps"), since: c.String("since")}
+					if o.since != "" && !c.IsSet("lines") {
+						o.lines = -1
+					}
+					return logs(c.Context, optional(a), o)
 				})
 			}},
 		{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so", Flags: []cli.Flag{output,

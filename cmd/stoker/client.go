@@ -59,63 +59,6 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 	return nil
 }
 
-// logOptions are the flags of logs.
-type logOptions struct {
-	follow, times bool
-	lines         int
-}
-
-// logs prints a service's output, each stream to the stream that it came from.
-// While it follows it outlives the supervisor: it goes on behind the last line.
-func logs(ctx context.Context, name string, o logOptions) error {
-	c, err := connect()
-	if err != nil {
-		return err
-	}
-	if name == "" {
-		if name, err = mainService(ctx, c); err != nil {
-			return err
-		}
-	}
-	last := int64(0)
-	show := func(l api.LogLine) error {
-		last = l.Offset
-		out := os.Stdout
-		if l.Stream == "stderr" {
-			out = os.Stderr
-		}
-		text := l.Text + string(l.Bytes)
-		if o.times {
-			text = l.Time.Format(time.RFC3339Nano) + " " + text
-		}
-		_, err := fmt.Fprintln(out, text)
-		return err
-	}
-	var gone time.Time
-	for {
-		err := c.Logs(ctx, api.LogQuery{Service: name, Lines: o.lines, Follow: o.follow, After: last,
-			Started: func(offset int64) { last = offset }}, show)
-		var refused *api.RefusedError
-		if !o.follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) {
-			if err != nil {
-				err = fmt.Errorf("cannot show the output of %s: %w", name, err)
-			}
-			return err
-		}
-		if !errors.Is(err, api.ErrNoSocket) || gone.IsZero() {
-			gone = time.Now() // it was there until this moment
-		}
-		if time.Since(gone) > 10*time.Second {
-			return fmt.Errorf("cannot follow the output of %s any more: %w", name, api.ErrNoSocket)
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // mainService is the main service, or the only one.
 func mainService(ctx context.Context, c *api.Client) (string, error) {
 	st, err := c.Status(ctx)

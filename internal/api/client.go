@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -98,62 +95,4 @@ func (c *Client) JVM(ctx context.Context, service, format string) (string, error
 	defer body.Close()
 	data, err := io.ReadAll(body)
 	return string(data), err
-}
-
-// LogQuery says which output is wanted.
-type LogQuery struct {
-	Service string
-	Lines   int   // begin that many lines before the end
-	Follow  bool  // go on until the context is done
-	After   int64 // begin behind this LogLine.Offset instead; 0: not
-	// Started is told the offset where a followed log begins; nil: nobody asks.
-	Started func(offset int64)
-}
-
-// Logs calls f for each line of a service's output. io.EOF of the server, as at
-// the end of a log that is not followed, is no error.
-func (c *Client) Logs(ctx context.Context, want LogQuery, f func(LogLine) error) error {
-	q := url.Values{"n": {strconv.Itoa(want.Lines)}}
-	header := http.Header{}
-	if want.Follow {
-		q.Set("follow", "")
-	}
-	if want.After > 0 {
-		header.Set("Last-Event-Id", strconv.FormatInt(want.After, 10))
-	}
-	body, err := c.do(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(want.Service)+"/logs?"+q.Encode(), header)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	lines := bufio.NewReaderSize(body, 64<<10)
-	for {
-		raw, err := lines.ReadString('\n')
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if want.Follow {
-			data, ok := strings.CutPrefix(raw, "data: ")
-			if id, isID := strings.CutPrefix(raw, "id: "); isID && want.Started != nil {
-				if offset, err := strconv.ParseInt(strings.TrimSpace(id), 10, 64); err == nil {
-					want.Started(offset)
-					want.Started = nil
-				}
-			}
-			if !ok {
-				continue
-			}
-			raw = data
-		}
-		var l LogLine
-		if err := json.Unmarshal([]byte(raw), &l); err != nil {
-			return fmt.Errorf("cannot read the answer of %s: %w", c.socket, err)
-		}
-		if err := f(l); err != nil {
-			return err
-		}
-	}
 }

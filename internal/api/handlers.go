@@ -1,14 +1,11 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -88,85 +85,6 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 		snap, _ := s.opts.Backend.Service(name)
 		answer(w, http.StatusOK, snap)
 	}
-}
-
-// LogLine is one line of output on the wire. Text that is not UTF-8 comes as
-// Bytes.
-type LogLine struct {
-	Stream string    `json:"stream"` // stdout, stderr
-	Time   time.Time `json:"time"`
-	Text   string    `json:"text,omitempty"`
-	Bytes  []byte    `json:"bytes,omitempty"`
-	Open   bool      `json:"open,omitempty"` // it has no newline
-	Offset int64     `json:"offset"`         // behind it; where to go on
-}
-
-// logs gives the last lines as one JSON object a line, or with ?follow as
-// server-sent events whose ids are offsets.
-func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
-	if _, ok := s.find(w, r); !ok {
-		return
-	}
-	log := s.opts.Backend.Log(r.PathValue("name"))
-	if log == nil {
-		fail(w, http.StatusNotFound, "no-output", fmt.Sprintf("the output of %q is not captured", r.PathValue("name")),
-			"it goes to the container's terminal")
-		return
-	}
-	q := r.URL.Query()
-	n := 100
-	if v := q.Get("n"); v != "" {
-		var err error
-		if n, err = strconv.Atoi(v); err != nil || n < 0 {
-			fail(w, http.StatusBadRequest, "bad-request", fmt.Sprintf("n is %q, want a number from 0", v), "")
-			return
-		}
-	}
-	from := log.End()
-	if n > 0 {
-		from = log.TailOffset(n)
-	}
-	if id, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
-		from = id
-	}
-	follow := q.Has("follow")
-	kind := "application/x-ndjson"
-	if follow {
-		kind = "text/event-stream"
-	}
-	w.Header().Set("Content-Type", kind)
-	flush := http.NewResponseController(w)
-	if follow { // where to go on, also for a client that has not seen a line yet
-		fmt.Fprintf(w, "id: %d\n\n", from)
-	}
-	flush.Flush()
-	_ = log.Lines(r.Context(), from, follow, func(l proc.Line) error { // ends with the client
-		data, err := json.Marshal(logLine(l))
-		if err != nil {
-			return err
-		}
-		if !follow {
-			_, err = fmt.Fprintf(w, "%s\n", data)
-			return err
-		}
-		if _, err = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", l.Offset, data); err != nil {
-			return err
-		}
-		return flush.Flush()
-	})
-}
-
-func logLine(l proc.Line) LogLine {
-	out := LogLine{Stream: "stdout", Time: l.Time, Open: l.Open, Offset: l.Offset}
-	if l.Stream == proc.Stderr {
-		out.Stream = "stderr"
-	}
-	if utf8.Valid(l.Text) {
-		out.Text = string(l.Text)
-	} else {
-		out.Bytes = l.Text
-	}
-	return out
 }
 
 func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {

@@ -120,23 +120,96 @@ func (s *splitter) finish() error {
 
 // TailOffset is where the last n lines begin.
 func (l *Log) TailOffset(n int) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	pos, buf := l.end, make([]byte, 16<<10)
-	for lines := 0; pos > l.ix.start(); {
-		size := min(int64(len(buf)), pos-l.ix.start())
-		got, err := unix.Pread(l.data, buf[:size], pos-size)
-		if err != nil || int64(got) != size {
-			break
+	end := l.End()
+	buf := make([]byte, 16<<10)
+	for pos, lines := end, 0; ; {
+		size, start := l.readBefore(buf, pos)
+		if size <= 0 {
+			return min(start, end)
 		}
-		for k := got - 1; k >= 0; k-- {
-			if buf[k] == '\n' && pos-size+int64(k)+1 != l.end {
+		for k := size - 1; k >= 0; k-- {
+			if buf[k] == '\n' && pos-int64(size-k)+1 != end {
 				if lines++; lines == n {
-					return pos - size + int64(k) + 1
+					return pos - int64(size-k) + 1
 				}
 			}
 		}
-		pos -= size
+		pos -= int64(size)
 	}
-	return l.ix.start()
+}
+
+// readBefore fills buf with what ends at pos, as far as it is kept, and gives
+// the first offset that is.
+func (l *Log) readBefore(buf []byte, pos int64) (n int, start int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	start = l.ix.start()
+	size := min(int64(len(buf)), pos-start)
+	if size <= 0 {
+		return 0, start
+	}
+	n, err := unix.Pread(l.data, buf[:size], pos-size)
+	if err != nil || int64(n) != size {
+		return 0, start
+	}
+	return n, start
+}
+
+// SinceOffset is where to begin to read what came at t or later. Lines of an
+// earlier Time may come first: they are whole where they are shorter than MaxLine.
+func (l *Log) SinceOffset(t time.Time) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.ix.first
+	for n < l.ix.next && l.ix.at(n).time < t.UnixNano() {
+		n++
+	}
+	if n == l.ix.next {
+		return l.end
+	}
+	for off := l.ix.at(n).off; n > l.ix.first && off-l.ix.at(n-1).off <= MaxLine; {
+		n--
+	}
+	return l.ix.at(n).off
+}
+
+// ResumeOffset is where to begin to read for somebody who has had every line up
+// to the one whose Offset is given: with the other stream's line, where that one
+// was unfinished then. Lines that end up to offset come first once more.
+func (l *Log) ResumeOffset(offset int64) int64 {
+	l.mu.Lock()
+	defer l.unlock()
+	buf := l.buffer()
+	seg, _, ok := l.ix.find(offset-1, l.end)
+	if n, err := unix.Pread(l.data, buf[:1], offset-1); !ok || n != 1 || err != nil || buf[0] != '\n' {
+		return offset
+	}
+	begin, looked := offset, int64(0)
+	for n := l.ix.next; n > l.ix.first && looked < MaxLine; n-- {
+		at := l.ix.at(n - 1)
+		until := offset
+		if n < l.ix.next {
+			until = min(offset, l.ix.at(n).off)
+		}
+		size := until - at.off
+		if size <= 0 || at.stream == seg.stream {
+			continue
+		}
+		size = min(size, int64(len(buf)))
+		got, err := unix.Pread(l.data, buf[:size], until-size)
+		if err != nil || int64(got) != size {
+			return offset
+		}
+		if k := bytes.LastIndexByte(buf[:got], '\n'); k >= 0 {
+			if from := until - size + int64(k) + 1; from < until {
+				begin = from
+			}
+			return begin
+		}
+		begin, looked = until-size, looked+size
+	}
+	if looked >= MaxLine { // its pieces cannot be told from here
+		return offset
+	}
+	return begin
 }

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// logFlags are the flags of logs.
+type logFlags struct {
+	follow, times bool
+	lines         int // negative: however many
+	since         string
+}
+
+// logs prints a service's output, each stream to the stream that it came from,
+// byte for byte. While it follows it outlives the supervisor: it goes on behind
+// the last line.
+func logs(ctx context.Context, name string, o logFlags) error {
+	q := api.LogQuery{Lines: o.lines, Follow: o.follow}
+	if o.since != "" {
+		var err error
+		if q.Since, err = api.ParseSince(o.since, time.Now()); err != nil {
+			return &hintError{fmt.Errorf("cannot show the output: %w", err), "", codeUsage}
+		}
+	}
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	if q.Service = name; name == "" {
+		if q.Service, err = mainService(ctx, c); err != nil {
+			return err
+		}
+	}
+	out := newLogPrinter(os.Stdout, os.Stderr, o.times)
+	var gone time.Time
+	for {
+		q.Started = func(offset int64) { q.After = offset }
+		err := c.Logs(ctx, q, func(l api.LogLine) error {
+			q.After = l.Offset
+			return out.print(l)
+		})
+		var refused *api.RefusedError
+		if !o.follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
+			if err != nil {
+				err = fmt.Errorf("cannot show the output of %s: %w", q.Service, err)
+			}
+			return err
+		}
+		if !errors.Is(err, api.ErrNoSocket) || gone.IsZero() {
+			gone = time.Now() // it was there until this moment
+		}
+		if time.Since(gone) > 10*time.Second {
+			return fmt.Errorf("cannot follow the output of %s any more: %w", q.Service, api.ErrNoSocket)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// errPrint says that our own output cannot be written.
+var errPrint = errors.New("cannot print it")
+
+// logPrinter prints lines, and puts the pieces of a long one together.
+type logPrinter struct {
+	out   [2]io.Writer
+	open  [2]bool // the latest piece of the stream had no newline
+	one   bool    // both go to the same file, where their lines must not be mixed
+	times bool
+}
+
+func newLogPrinter(stdout, stderr *os.File, times bool) *logPrinter {
+	p := &logPrinter{out: [2]io.Writer{stdout, stderr}, times: times}
+	a, errA := stdout.Stat()
+	b, errB := stderr.Stat()
+	p.one = errA == nil && errB == nil && os.SameFile(a, b)
+	return p
+}
+
+func (p *logPrinter) print(l api.LogLine) error {
+	k := 0
+	if l.Stream == "stderr" {
+		k = 1
+	}
+	var text strings.Builder
+	if p.one && p.open[1-k] {
+		text.WriteByte('\n')
+		p.open[1-k] = false
+	}
+	if p.times && !p.open[k] {
+		text.WriteString(l.Time.Format(time.RFC3339Nano) + " ")
+	}
+	text.WriteString(l.Text)
+	text.Write(l.Bytes)
+	if !l.Open {
+		text.WriteByte('\n')
+	}
+	p.open[k] = l.Open
+	if _, err := io.WriteString(p.out[k], text.String()); err != nil {
+		return fmt.Errorf("%w: %w", errPrint, err)
+	}
+	return nil
+}
+
+// logOptions are the options of a service's log by its configuration.
+func logOptions(o supervisor.Output) (proc.LogOptions, error) {
+	out := proc.LogOptions{Format: proc.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
+	switch o.Format {
+	case "", supervisor.OutputRaw, supervisor.OutputPrefix, supervisor.OutputJSON, supervisor.OutputNone:
+	default:
+		return out, fmt.Errorf("output.format is %q, want raw, prefix, json or none", o.Format)
+	}
+	switch o.Overflow {
+	case "", supervisor.OverflowDrop, supervisor.OverflowBlock:
+	default:
+		return out, fmt.Errorf("output.overflow is %q, want drop or block", o.Overflow)
+	}
+	var err error
+	if out.Keep, err = size("output.keep", o.Keep); err != nil {
+		return out, err
+	}
+	if out.Keep > proc.MaxKeep {
+		return out, fmt.Errorf("output.keep is %q, want at most %dMiB", o.Keep, proc.MaxKeep>>20)
+	}
+	if o.File == (supervisor.OutputFile{}) {
+		return out, nil
+	}
+	out.File, err = fileOptions(o.File)
+	return out, err
+}
+
+// fileOptions are those of its files.
+func fileOptions(o supervisor.OutputFile) (*proc.FileOptions, error) {
+	f := &proc.FileOptions{Path: o.Path, Every: o.Every, Files: o.Files}
+	switch {
+	case o.Path == "":
+		return nil, errors.New("output.file has no path")
+	case !filepath.IsAbs(o.Path):
+		return nil, fmt.Errorf("output.file.path is %q, want an absolute path", o.Path)
+	case o.Files < 0:
+		return nil, fmt.Errorf("output.file.files is %d, want a number from 1", o.Files)
+	case o.Every < 0 || o.Every > 0 && o.Every < time.Second:
+		return nil, fmt.Errorf("output.file.every is %v, want 1s or more", o.Every)
+	}
+	var err error
+	if f.Size, err = size("output.file.size", o.Size); err != nil {
+		return nil, err
+	}
+	f.Total, err = size("output.file.total", o.Total)
+	return f, err
+}
+
+// size reads a size; 0: it is absent.
+func size(key, s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := jvm.ParseMemory(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s is %q, want a size such as 256KiB or 10MiB", key, s)
+	}
+	return n, nil
+}

@@ -1,0 +1,139 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// LogLine is one line of output on the wire, or a piece of one that is longer
+// than 64 KiB. Text that is not UTF-8 comes as Bytes.
+type LogLine struct {
+	Stream string    `json:"stream"` // stdout, stderr
+	Time   time.Time `json:"time"`
+	Text   string    `json:"text,omitempty"`
+	Bytes  []byte    `json:"bytes,omitempty"`
+	Open   bool      `json:"open,omitempty"` // it has no newline: what comes next of its stream goes on with it
+	Offset int64     `json:"offset"`         // behind it; where to go on
+}
+
+// logQuery is what a request for output asks for.
+type logQuery struct {
+	from   int64     // where to begin
+	behind int64     // lines that end up to here are known already
+	since  time.Time // lines that are older are not wanted
+	follow bool
+}
+
+// defaultLines is how many lines are given where nothing says how many.
+const defaultLines = 100
+
+// readLogQuery reads n, since, follow and Last-Event-ID. The error is for the
+// client.
+func readLogQuery(r *http.Request, log *proc.Log) (logQuery, error) {
+	values := r.URL.Query()
+	q := logQuery{follow: values.Has("follow")}
+	n, limited := defaultLines, true
+	if v := values.Get("since"); v != "" {
+		var err error
+		if q.since, err = ParseSince(v, time.Now()); err != nil {
+			return q, err
+		}
+		limited = false
+	}
+	if v := values.Get("n"); v != "" {
+		var err error
+		if n, err = strconv.Atoi(v); err != nil || n < 0 {
+			return q, fmt.Errorf("n is %q, want a number from 0", v)
+		}
+		limited = true
+	}
+	if !q.since.IsZero() {
+		q.from = log.SinceOffset(q.since)
+	}
+	switch {
+	case limited && n == 0:
+		q.from = log.End()
+	case limited:
+		q.from = max(q.from, log.TailOffset(n))
+	}
+	if id, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
+		q.from, q.behind, q.since = log.ResumeOffset(id), id, time.Time{}
+	}
+	return q, nil
+}
+
+// ParseSince reads the beginning of a time: RFC 3339, or a duration before now.
+func ParseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	return time.Time{}, fmt.Errorf("since is %q, want a time such as 2026-01-31T12:00:00Z or a duration such as 10m", s)
+}
+
+// logs gives the last lines as one JSON object a line, or with ?follow as
+// server-sent events whose ids are offsets.
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.find(w, r); !ok {
+		return
+	}
+	log := s.opts.Backend.Log(r.PathValue("name"))
+	if log == nil {
+		fail(w, http.StatusNotFound, "no-output", fmt.Sprintf("the output of %q is not captured", r.PathValue("name")),
+			"it goes to the container's terminal")
+		return
+	}
+	q, err := readLogQuery(r, log)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		return
+	}
+	kind := "application/x-ndjson"
+	if q.follow {
+		kind = "text/event-stream"
+	}
+	w.Header().Set("Content-Type", kind)
+	flush := http.NewResponseController(w)
+	if q.follow { // where to go on, also for a client that has not seen a line yet
+		fmt.Fprintf(w, "id: %d\n\n", max(q.from, q.behind))
+	}
+	flush.Flush()
+	_ = log.Lines(r.Context(), q.from, q.follow, func(l proc.Line) error { // ends with the client
+		if l.Offset <= q.behind || l.Time.Before(q.since) {
+			return nil
+		}
+		data, err := json.Marshal(logLine(l))
+		if err != nil {
+			return err
+		}
+		if !q.follow {
+			_, err = fmt.Fprintf(w, "%s\n", data)
+			return err
+		}
+		if _, err = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", l.Offset, data); err != nil {
+			return err
+		}
+		return flush.Flush()
+	})
+}
+
+func logLine(l proc.Line) LogLine {
+	out := LogLine{Stream: "stdout", Time: l.Time, Open: l.Open, Offset: l.Offset}
+	if l.Stream == proc.Stderr {
+		out.Stream = "stderr"
+	}
+	if utf8.Valid(l.Text) {
+		out.Text = string(l.Text)
+	} else {
+		out.Bytes = l.Text
+	}
+	return out
+}
