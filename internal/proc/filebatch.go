@@ -75,7 +75,7 @@ func (f *logFile) render(last bool) (b fileBatch, out []byte, full bool) {
 		return true
 	}
 	for !full && len(out) < chunkSize {
-		n, seg, at := l.read(in, f.j.pos)
+		n, seg, at := f.read(in)
 		if n > 0 && at != f.j.pos {
 			break // dropped in this moment: for the next batch to tell
 		}
@@ -91,6 +91,14 @@ func (f *logFile) render(last bool) (b fileBatch, out []byte, full bool) {
 	}
 	b.next = f.j.cursor
 	return b, out, full
+}
+
+// read reads what comes next.
+func (f *logFile) read(in []byte) (n int, seg segment, at int64) {
+	n, seg, at = f.l.read(in, f.j.pos)
+	f.l.mu.Lock()
+	defer f.l.mu.Unlock()
+	return int(max(min(int64(n), f.end()-at), 0)), seg, at
 }
 
 // giveDue gives the beginnings of lines that have waited long enough for their end.

@@ -29,6 +29,8 @@ type Log struct {
 	warn func(string)
 	poke chan struct{} // wakes passOn
 
+	within [2]bool // of passOn: what it passed on last of a stream ended no line
+
 	changes sync.Mutex // one Configure at a time; never held by the output's flow
 
 	mu     sync.Mutex // guards what follows

@@ -25,6 +25,7 @@ type logFile struct {
 	reached int64  // before it nothing is needed any more
 	lines   uint64 // newlines before reached
 	retired bool   // no file is wanted any more
+	until   int64  // retired: nothing from here on is written
 	err     string // why it cannot be written now
 
 	// Of the goroutine alone:
@@ -193,11 +194,10 @@ func (f *logFile) gather(d time.Duration) {
 func (f *logFile) wanted() (o FileOptions, last bool) {
 	f.l.mu.Lock()
 	defer f.l.mu.Unlock()
-	if f.l.opts.File != nil && !f.retired {
+	if !f.retired {
 		o = *f.l.opts.File
 	} else {
 		o = f.file.FileOptions
-		f.retired = true
 	}
 	return o, f.l.quit || f.retired
 }
@@ -262,7 +262,7 @@ func (f *logFile) pending(last bool) (idle bool, due time.Duration) {
 		return false, 0
 	}
 	f.l.mu.Lock()
-	more := f.j.pos < f.l.end
+	more := f.j.pos < f.end()
 	f.l.mu.Unlock()
 	if more {
 		return false, 0
@@ -281,6 +281,14 @@ func (f *logFile) pending(last bool) (idle bool, due time.Duration) {
 		}
 	}
 	return true, due
+}
+
+// end is the offset behind the last byte that is to be written. It has l.mu.
+func (f *logFile) end() int64 {
+	if f.retired {
+		return f.until
+	}
+	return f.l.end
 }
 
 // write writes what is laid down, from where the last try ended.

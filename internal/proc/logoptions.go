@@ -161,7 +161,7 @@ func (l *Log) Configure(o LogOptions) error {
 	defer l.mu.Unlock()
 	fresh := f != nil && l.file == nil
 	if l.file != nil && f == nil {
-		l.file.retired = true // its goroutine writes what there is, and ends
+		l.file.retired, l.file.until = true, l.end // its goroutine writes what there is, and ends
 		l.del(logFilePrefix + l.name)
 	}
 	old := l.file

@@ -22,6 +22,8 @@ type Outlet struct {
 	mu      sync.Mutex
 	owner   any           // whose bytes were last
 	midLine bool          // and they did not end a line
+	more    bool          // of which more is about to come
+	torn    bool          // and which somebody else's has been put into already
 	since   time.Time     // when they came
 	ended   chan struct{} // closed when that line ends; nil: nobody waits for it
 	noSend  bool          // sendfile does not work on it
@@ -35,9 +37,12 @@ func NewOutlet(fd int) *Outlet { return &Outlet{fd: fd} }
 // system call.
 const goneFor = time.Second
 
-// lineTime is the longest that others wait for the end of a line of which more
-// keeps coming.
-const lineTime = time.Second
+// Others wait for the end of a long line for as long as more of it comes, with no
+// longer pause than lineQuiet, and at most lineTime.
+const (
+	lineQuiet = 250 * time.Millisecond
+	lineTime  = time.Second
+)
 
 // absent says whether it is not even tried to write.
 func (o *Outlet) absent() bool {
@@ -67,15 +72,15 @@ func (o *Outlet) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// lock takes the outlet. Where somebody else is within a line, its end is waited
-// for, as long as more of it comes.
+// lock takes the outlet. Where somebody else is within a long line, its end is
+// waited for; not for a prompt's, and not where the line is torn anyway.
 func (o *Outlet) lock(owner any) {
 	o.mu.Lock()
-	for limit := (time.Time{}); o.midLine && o.owner != owner && !o.hurry.Load(); {
+	for limit := (time.Time{}); o.midLine && o.more && !o.torn && o.owner != owner && !o.hurry.Load(); {
 		if limit.IsZero() {
 			limit = time.Now().Add(lineTime)
 		}
-		wait := min(time.Until(o.since.Add(holdPartial)), time.Until(limit))
+		wait := min(time.Until(o.since.Add(lineQuiet)), time.Until(limit))
 		if wait <= 0 {
 			return
 		}
@@ -127,7 +132,7 @@ func (o *Outlet) claim(owner any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.midLine {
-		o.owner, o.midLine, o.since = owner, true, time.Now()
+		o.owner, o.midLine, o.more, o.torn, o.since = owner, true, true, false, time.Now()
 	}
 }
 
@@ -172,8 +177,10 @@ type passing struct {
 	owner  any
 	src    int    // its position advances
 	n      int    // bytes from there
+	begins bool   // they begin a line
 	ends   bool   // they end a line
-	resume []byte // comes first where somebody else's line came between, and the first byte begins none
+	more   bool   // what they do not end goes on at once
+	resume []byte // comes first where they go on with a line that was torn
 }
 
 // pass sends bytes.
@@ -182,7 +189,13 @@ func (o *Outlet) pass(p passing) (int, error) {
 	defer o.mu.Unlock()
 	between := o.owner != p.owner
 	o.turn(p.owner)
-	if between && len(p.resume) > 0 {
+	if p.begins {
+		o.torn = false
+	} else if between {
+		o.torn = true
+	}
+	o.more = p.more
+	if between && !p.begins && len(p.resume) > 0 {
 		if _, err := o.writeAll(p.resume); err != nil {
 			return 0, err
 		}

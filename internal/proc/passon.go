@@ -19,6 +19,7 @@ type portion struct {
 	stream int
 	lines  uint64
 	ends   bool // it ends a line
+	more   bool // more of the line is there already, or about to be
 	hold   bool // there is the beginning of a line, not yet due
 }
 
@@ -118,14 +119,15 @@ func (l *Log) portion(whole bool) portion {
 	}
 	b := l.buf[:got]
 	cut := bytes.LastIndexByte(b, '\n') + 1
+	more := until < l.end || got == chunkSize
 	if cut == 0 {
-		if last := until == l.end; whole && last && got < chunkSize {
+		if whole && !more {
 			return portion{hold: true}
 		}
 		cut = got
 	}
 	l.pinned = [2]int64{l.ix.passed, l.ix.passed + int64(cut)}
-	return portion{n: cut, stream: int(seg.stream), lines: uint64(bytes.Count(b[:cut], []byte{'\n'})), ends: b[cut-1] == '\n'}
+	return portion{n: cut, stream: int(seg.stream), lines: uint64(bytes.Count(b[:cut], []byte{'\n'})), ends: b[cut-1] == '\n', more: more}
 }
 
 // skipLost jumps over what is no longer kept, and counts it.
@@ -187,7 +189,8 @@ func (l *Log) restOfLine(off int64) (n int64, lines uint64) {
 
 // passPortion passes p on, or counts it as dropped where nobody reads.
 func (l *Log) passPortion(p portion) {
-	n, err := l.outs[p.stream-1].pass(passing{owner: l, src: l.sent, n: p.n, ends: p.ends})
+	n, err := l.outs[p.stream-1].pass(passing{owner: l, src: l.sent, n: p.n, begins: !l.within[p.stream-1], ends: p.ends, more: p.more})
+	l.within[p.stream-1] = !p.ends
 	l.mu.Lock()
 	defer l.unlock()
 	if n < p.n && err != nil {

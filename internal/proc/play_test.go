@@ -42,7 +42,10 @@ type stage struct {
 func perform(name, dir string) {
 	pid1.Catch()
 	opts := Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, "warning:", s) }}
-	sc := scripts[name]
+	sc, ok := scripts[name]
+	if !ok {
+		sc = outputScripts()[name]
+	}
 	if sc.opts != nil {
 		sc.opts(&opts, dir)
 	}
@@ -51,7 +54,7 @@ func perform(name, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
-	if name != "kills" && name != "adopt" { // those say so themselves, at their moment
+	if ok && name != "kills" && name != "adopt" { // those say so themselves, at their moment
 		m.Adopted()
 	}
 	s := &stage{m, rec, dir}
@@ -123,19 +126,27 @@ type result struct {
 	dir            string
 }
 
-// runPlay runs a script under an init that is PID 1 when we are root.
-func runPlay(t *testing.T, name string) result {
+// playCommand makes the command of a script under an init that is PID 1 when we
+// are root.
+func playCommand(t *testing.T, name, dir string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	// What we are started with must not reach a child: ignored and blocked signals.
 	cmd := exec.Command("env", "--ignore-signal=HUP,INT,PIPE,USR1,TSTP,TTOU", "--block-signal=TERM,USR2,WINCH", "bash", "-c", `exec -a test-init "$0" "$@"`, exe, name, dir)
 	if os.Getuid() == 0 {
 		cmd = exec.Command("unshare", append([]string{"-pf", "--mount-proc", "--kill-child"}, cmd.Args...)...)
 	}
+	return cmd
+}
+
+// runPlay runs a script.
+func runPlay(t *testing.T, name string) result {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := playCommand(t, name, dir)
 	var out, errs strings.Builder
 	cmd.Stderr = &errs
 	stdout, err := cmd.StdoutPipe()

@@ -249,8 +249,9 @@ func (f Format) hold() time.Duration {
 // reads. resumed says that its first byte may not be the first of a line.
 func (l *Log) sendBatch(r *rendering, f Format, resumed bool) {
 	b, n := *r.last(), r.unsent()
-	p := passing{owner: l, src: r.sent, n: n, ends: f == FormatJSON || b.next.begun[b.stream-1] == 0}
-	if resumed && f == FormatPrefix {
+	p := passing{owner: l, src: r.sent, n: n, begins: true, ends: true}
+	if f == FormatPrefix {
+		p.begins, p.ends, p.more = !resumed, b.next.begun[b.stream-1] == 0, n > MaxLine/2
 		p.resume = appendPrefix(nil, l.name)
 	}
 	sent, err := l.outs[b.stream-1].pass(p)
