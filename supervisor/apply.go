@@ -56,6 +56,7 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 			continue
 		}
 		d := want.Definitions[k]
+		s.configureLog(name, d.Log)
 		back := services[name].snap.Load().Leaving
 		if !fresh[name] && (back || slices.Contains(changed, name)) {
 			if err := services[name].ask(s.ctx, request{event: EvChanged, def: &d, by: by}); err != nil {
@@ -71,6 +72,17 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 	s.Changed()
 	s.Moved()
 	return nil
+}
+
+// configureLog changes what becomes of a service's output, from now on.
+func (s *Supervisor) configureLog(name string, o proc.LogOptions) {
+	v, ok := s.logs.Load(name)
+	if !ok || v.(*proc.Log) == nil {
+		return
+	}
+	if err := v.(*proc.Log).Configure(o); err != nil {
+		s.log.Error("the output of a service goes on as before", "name", name, "error", err)
+	}
 }
 
 // left takes a service out of the set that has stopped and is not configured any

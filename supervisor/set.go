@@ -23,6 +23,7 @@ type set struct {
 	services    map[string]*Service
 	names       []string // in the order of the configuration
 	kinds       map[string]string
+	logs        map[string]proc.LogOptions
 	main        string
 	stopTimeout time.Duration
 }
@@ -30,11 +31,11 @@ type set struct {
 // newSet puts a set together. Services that are not defined any more are in it
 // until they are gone.
 func newSet(want Set, services map[string]*Service) *set {
-	s := &set{services: services, kinds: map[string]string{}, main: want.Main, stopTimeout: want.StopTimeout}
+	s := &set{services: services, kinds: map[string]string{}, logs: map[string]proc.LogOptions{}, main: want.Main, stopTimeout: want.StopTimeout}
 	defs := want.Definitions
 	for _, d := range defs {
 		s.names = append(s.names, d.Name)
-		s.kinds[d.Name] = d.Kind
+		s.kinds[d.Name], s.logs[d.Name] = d.Kind, d.Log
 	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		if _, defined := s.kinds[name]; !defined {

@@ -19,6 +19,7 @@ type Definition struct {
 	Kind     string
 	Config   Config // with its defaults filled in
 	Launcher Launcher
+	Log      proc.LogOptions // of its output
 	// Made identifies what a process of the service is started with: where it
 	// changes, a running process is started anew.
 	Made string

@@ -28,7 +28,7 @@ func (w world) Log(name string) *proc.Log {
 	if l, ok := w.s.logs.Load(name); ok {
 		return l.(*proc.Log)
 	}
-	l, err := w.s.m.Log(name, proc.LogOptions{})
+	l, err := w.s.m.Log(name, w.s.set.Load().logs[name])
 	if err != nil {
 		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
 		w.s.logs.Store(name, (*proc.Log)(nil)) // said once, not at every look

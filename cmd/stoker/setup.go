@@ -80,7 +80,11 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 		}
 		base.umask = &mask
 	}
-	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Config: cfg.Config, Launcher: base,
+	logs, err := logOptions(cfg.Output)
+	if err != nil {
+		return fmt.Errorf("cannot run service %q: %w", name, err)
+	}
+	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		Made: config.Fingerprint(s.config, name)}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	switch cfg.Kind {
