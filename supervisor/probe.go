@@ -2,38 +2,51 @@ package supervisor
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
+	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
+// lookLimit bounds one look where nothing is configured.
+const lookLimit = 5 * time.Second
+
 // Probes gives the probe of what is configured; nil: nothing is to be looked
-// at. With several kinds all must hold. start starts the exec probe's command.
-func (r Look) Probes(start func(ctx context.Context, argv []string) (code int, output string, err error)) Probe {
+// at. With several kinds all must hold, one after the other within Timeout.
+// start runs the exec probe's command to its end, and kills it when ctx is done.
+func (l Look) Probes(start func(ctx context.Context, argv []string) (code int, output string, err error)) Probe {
 	var all []Probe
-	if r.TCP != "" {
-		all = append(all, tcpProbe(r.TCP))
+	if l.TCP != "" {
+		all = append(all, tcpProbe(l.TCP))
 	}
-	if r.HTTP != "" {
-		all = append(all, HTTPProbe(r.HTTP, r.Status))
+	if l.HTTP != "" {
+		all = append(all, newHTTPProbe(l))
 	}
-	if len(r.Exec) > 0 {
-		all = append(all, execProbe(r.Exec, start))
+	if l.File != "" {
+		all = append(all, newFileProbe(l.File))
+	}
+	if len(l.Exec) > 0 {
+		all = append(all, execProbe(l.Exec, start))
 	}
 	if len(all) == 0 {
 		return nil
 	}
+	limit := l.Timeout
+	if limit <= 0 {
+		limit = lookLimit
+	}
 	return ProbeFunc(func(ctx context.Context, p Process) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		for _, probe := range all {
 			if err := probe.Check(ctx, p); err != nil {
 				return err
@@ -53,65 +66,148 @@ func tcpProbe(address string) Probe {
 	})
 }
 
-// HTTPProbe asks url, and wants one of status (empty: 200 to 399). It follows no
-// redirection, takes no proxy from the environment and does not check
-// certificates: it asks the service, not somebody it must trust.
-func HTTPProbe(url string, status []int) Probe {
-	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, Proxy: nil, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return ProbeFunc(func(ctx context.Context, _ Process) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		req.Header.Set("User-Agent", "stoker")
-		resp, err := client.Do(req)
-		if err != nil {
-			return fmt.Errorf("GET %s: %s", url, netCause(err))
-		}
-		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-		resp.Body.Close()
-		ok := resp.StatusCode >= 200 && resp.StatusCode < 400
-		if len(status) > 0 {
-			ok = slices.Contains(status, resp.StatusCode)
-		}
-		if !ok {
-			return fmt.Errorf("GET %s: answered %s", url, resp.Status)
-		}
-		return nil
-	})
-}
-
 // netCause strips what the caller says anyway.
 func netCause(err error) string {
+	var timeout net.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused (nothing listens there)"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed"
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
-		return op.Err.Error()
+		err = op.Err
 	}
-	return err.Error()
+	return excerpt(err.Error())
 }
 
 func execProbe(argv []string, start func(context.Context, []string) (int, string, error)) Probe {
 	return ProbeFunc(func(ctx context.Context, _ Process) error {
 		code, output, err := start(ctx, argv)
+		last := strings.TrimSpace(output)
+		last = excerpt(last[strings.LastIndexByte(last, '\n')+1:])
+		if last != "" {
+			last = ": " + last
+		}
 		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("exec %s: did not end in time and was killed%s", argv[0], last)
 		case err != nil:
-			return err
+			return fmt.Errorf("exec %s: %w", argv[0], err)
 		case code != 0:
-			last := strings.TrimSpace(output)
-			last = last[strings.LastIndexByte(last, '\n')+1:]
-			return fmt.Errorf("%s: exit code %d %.200s", argv[0], code, last)
+			return fmt.Errorf("exec %s: exit code %d%s", argv[0], code, last)
 		}
 		return nil
 	})
+}
+
+// fileProbe looks whether a file was written since the process started. The file
+// is never opened: it may be a FIFO.
+type fileProbe struct {
+	path string
+	// busy holds a token while a look is under way: one at a file system that does
+	// not answer cannot be ended, and must not be joined by others.
+	busy chan struct{}
+}
+
+func newFileProbe(path string) *fileProbe {
+	return &fileProbe{path: path, busy: make(chan struct{}, 1)}
+}
+
+// Check looks once.
+func (f *fileProbe) Check(ctx context.Context, p Process) error {
+	select {
+	case f.busy <- struct{}{}:
+	default:
+		return fmt.Errorf("file %s: its file system has not answered since an earlier look", f.path)
+	}
+	type found struct {
+		at  time.Time
+		err error
+	}
+	answer := make(chan found, 1)
+	go func() { // ends with stat(2), which only a dead file system delays
+		defer func() { <-f.busy }()
+		info, err := os.Stat(f.path)
+		if err != nil {
+			answer <- found{err: err}
+			return
+		}
+		answer <- found{at: info.ModTime()}
+	}()
+	select {
+	case got := <-answer:
+		return f.judge(got.at, got.err, p)
+	case <-ctx.Done():
+		return fmt.Errorf("file %s: its file system does not answer", f.path)
+	}
+}
+
+// judge compares the file's time with the process's start.
+func (f *fileProbe) judge(at time.Time, err error, p Process) error {
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return fmt.Errorf("file %s: %w", f.path, err)
+	}
+	if p == nil || p.StartTicks() == 0 {
+		return fmt.Errorf("file %s: cannot tell whether it is newer than the process, whose start is not known", f.path)
+	}
+	started := startTime(p.StartTicks(), time.Now(), pid1.BootNow())
+	if writtenSince(at, started) {
+		return nil
+	}
+	return fmt.Errorf("file %s: it is older than the process: written %s, %v before the start", f.path,
+		at.Format(time.RFC3339), started.Sub(at).Round(time.Millisecond))
+}
+
+// tick is the unit of a process's start time, which the kernel rounds down.
+const tick = 10 * time.Millisecond
+
+// startTime converts clock ticks since boot to the time of day. now and bootNow
+// (CLOCK_BOOTTIME, ns) are the same moment.
+func startTime(ticks uint64, now time.Time, bootNow int64) time.Time {
+	return now.Add(time.Duration(int64(ticks)*int64(tick) - bootNow))
+}
+
+// writtenSince says whether a file's time is not before a start. The kernel
+// stamps files by a clock that is up to a tick behind, and some file systems
+// keep whole seconds only.
+func writtenSince(file, start time.Time) bool {
+	if file.Nanosecond() == 0 {
+		start = start.Truncate(time.Second)
+	}
+	return !file.Before(start.Add(-tick))
+}
+
+// maxExcerpt bounds what an error quotes, in bytes.
+const maxExcerpt = 200
+
+// excerpt is the beginning of text that somebody else wrote, in one line and
+// unable to steer a terminal.
+func excerpt(text string) string {
+	short := text
+	if len(short) > maxExcerpt {
+		short = short[:maxExcerpt]
+	}
+	short = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case !unicode.IsGraphic(r):
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(short, "?"))
+	if len(text) > maxExcerpt {
+		short += "..."
+	}
+	return short
 }
 
 // LogWatch gives a Watch for the line that readiness waits for.
@@ -123,10 +219,22 @@ func LogWatch(pattern string) (func(line []byte) Observation, error) {
 	return func(line []byte) Observation { return Observation{Match: re.Match(line)} }, nil
 }
 
-// RunCommand runs argv to its end in our own name, for probes: killed with its
-// group when ctx is done. It gives the exit code by shell convention and the
-// output.
+// RunProbe is RunCommand for a look, which is repeated: what the command leaves
+// behind in its group is killed, so that it does not pile up.
+func RunProbe(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int, output string, err error) {
+	return run(ctx, m, spec, true)
+}
+
+// RunCommand runs argv to its end in our own name: killed with its group when
+// ctx is done. It gives the exit code by shell convention and the output.
 func RunCommand(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int, output string, err error) {
+	return run(ctx, m, spec, false)
+}
+
+// dieTime is how long a killed command may take to be gone.
+const dieTime = time.Second
+
+func run(ctx context.Context, m *proc.Manager, spec proc.Spec, sweep bool) (code int, output string, err error) {
 	log, err := proc.NewScratchLog(spec.ID)
 	if err != nil {
 		return 0, "", err
@@ -140,22 +248,24 @@ func RunCommand(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int,
 	select {
 	case <-p.Exited():
 	case <-ctx.Done():
+		err = ctx.Err()
 		p.SignalGroup(syscall.SIGKILL)
 		select {
 		case <-p.Exited():
-		case <-time.After(time.Second):
+		case <-time.After(dieTime):
 		}
-		err = ctx.Err()
 	}
 	x, ended := p.Exit()
-	if ended {
-		p.Done()
-	} else {
+	if !ended {
 		go func() { // ends with the process
 			<-p.Exited()
 			p.Done()
 		}()
 		return 0, "", fmt.Errorf("cannot end %s (pid %d): it does not die", spec.Argv[0], p.Pid())
 	}
+	if sweep {
+		p.SignalGroup(syscall.SIGKILL)
+	}
+	p.Done()
 	return x.Status(), log.Text(), err
 }

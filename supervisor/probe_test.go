@@ -80,7 +80,8 @@ func TestHTTPProbe(t *testing.T) {
 		{secure.URL + "/", nil, ""},
 		{"http://" + closedPort(t) + "/", nil, "connection refused (nothing listens there)"},
 		{"http://host.invalid/", nil, "GET http://host.invalid/: "},
-		{"http://%zz/", nil, "invalid URL escape"},
+		{"http://%zz/", nil, "GET http://%zz/: invalid URL escape"},
+		{strings.Replace(plain.URL, "://", "://me:secret@", 1) + "/404", nil, "GET http://me:xxxxx@127.0.0.1"},
 	}
 	for _, c := range cases {
 		wantError(t, check(HTTPProbe(c.url, c.status)), c.want)
@@ -120,10 +121,12 @@ func TestExecProbe(t *testing.T) {
 		want   string
 	}{
 		{0, "fine", nil, ""},
-		{1, "first\nlast line\n", nil, "/check: exit code 1 last line"},
-		{137, "", nil, "/check: exit code 137"},
-		{0, "", errors.New("cannot execute /check"), "cannot execute /check"},
-		{1, strings.Repeat("x", 10000), nil, "exit code 1 " + strings.Repeat("x", 200)},
+		{1, "first\nlast line\n", nil, "exec /check: exit code 1: last line"},
+		{1, "\x1b[31mred\x07\tcell\n\n", nil, "exec /check: exit code 1: ?[31mred? cell"},
+		{137, "", nil, "exec /check: exit code 137"},
+		{0, "", errors.New("cannot execute it"), "exec /check: cannot execute it"},
+		{137, "asking...\n", context.DeadlineExceeded, "exec /check: did not end in time and was killed: asking..."},
+		{1, strings.Repeat("x", 10000), nil, "exit code 1: " + strings.Repeat("x", 200) + "..."},
 	}
 	for _, c := range cases {
 		probe := Look{Exec: []string{"/check", "-a"}}.Probes(func(_ context.Context, argv []string) (int, string, error) {
@@ -151,7 +154,7 @@ func TestProbesTogether(t *testing.T) {
 	start := func(context.Context, []string) (int, string, error) { return code, "", nil }
 	address := strings.TrimPrefix(server.URL, "http://")
 	r := Look{TCP: address, HTTP: server.URL, Status: []int{404}, Exec: []string{"/check"}}
-	wantError(t, check(r.Probes(start)), "/check: exit code 1")
+	wantError(t, check(r.Probes(start)), "exec /check: exit code 1")
 	code = 0
 	wantError(t, check(r.Probes(start)), "")
 	r.Status = nil

@@ -173,7 +173,7 @@ func (l *processLauncher) spec(env map[string]string) proc.Spec {
 func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, string, error) {
 	spec := l.spec(l.environ())
 	spec.ID, spec.Argv = uniqueID("probe"), argv
-	return supervisor.RunCommand(ctx, l.m, spec)
+	return supervisor.RunProbe(ctx, l.m, spec)
 }
 
 // environ is ours, with what the service's user and configuration say. A login

@@ -1,0 +1,200 @@
+package supervisor
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxBody is how much of an answer's body is looked at, and maxAnswer how much
+// of the whole of it, in bytes.
+const (
+	maxBody   = 64 << 10
+	maxAnswer = 2*maxBody + 64<<10 // a body in chunks, and the header
+)
+
+// politeTime is how long the rest of an answer that does not matter is read: a
+// server whose answer is cut off may write that to its log, at each look.
+const politeTime = 100 * time.Millisecond
+
+// httpProbe asks a server. It follows no redirection, takes no proxy from the
+// environment and does not check certificates: it asks the service, not somebody
+// it must trust. Each look has one connection and no goroutine: the dials of an
+// http.Transport go on after the request has been given up.
+type httpProbe struct {
+	look   Look
+	body   *regexp.Regexp // nil: any
+	broken error          // the look can never succeed
+	name   string         // what is asked, for errors: without a password
+}
+
+// HTTPProbe asks url by GET, and wants one of status (empty: 200 to 399). ctx
+// bounds a look.
+func HTTPProbe(url string, status []int) Probe {
+	return newHTTPProbe(Look{HTTP: url, Status: status})
+}
+
+func newHTTPProbe(l Look) *httpProbe {
+	l.Method = cmp.Or(l.Method, http.MethodGet)
+	p := &httpProbe{look: l, name: l.Method + " " + l.HTTP}
+	if u, err := url.Parse(l.HTTP); err == nil {
+		p.name = l.Method + " " + u.Redacted()
+	}
+	if l.Socket != "" {
+		p.name += " at " + l.Socket
+	}
+	if l.Body != "" {
+		p.body, p.broken = regexp.Compile(l.Body)
+	}
+	return p
+}
+
+// Check asks once.
+func (p *httpProbe) Check(ctx context.Context, _ Process) error {
+	req, err := p.request(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	conn, err := p.connect(ctx, req.URL)
+	if err != nil {
+		return fmt.Errorf("%s: %s", p.name, httpCause(err))
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	resp, err := exchange(conn, req)
+	if err != nil {
+		return fmt.Errorf("%s: %s", p.name, httpCause(err))
+	}
+	defer resp.Body.Close()
+	return p.judge(conn, resp)
+}
+
+// connect dials, with TLS for https.
+func (p *httpProbe) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
+	network, address := "unix", p.look.Socket
+	if address == "" {
+		network, address = "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]))
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil || u.Scheme != "https" {
+		return conn, err
+	}
+	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: u.Hostname()})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// exchange sends the request and reads the answer up to its body.
+func exchange(conn net.Conn, req *http.Request) (*http.Response, error) {
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	limited := &io.LimitedReader{R: conn, N: maxAnswer}
+	in := bufio.NewReader(limited)
+	for {
+		resp, err := http.ReadResponse(in, req)
+		switch {
+		case err != nil && limited.N <= 0:
+			return nil, errors.New("the answer's header does not end")
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, errors.New("the connection was closed without an answer")
+		case err != nil:
+			return nil, err
+		case resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
+			return resp, nil
+		} // else the real answer is still to come
+	}
+}
+
+// judge says what is wrong with an answer.
+func (p *httpProbe) judge(conn net.Conn, resp *http.Response) error {
+	answered := fmt.Sprintf("%s: answered %s", p.name, excerpt(resp.Status))
+	wrong := !p.accepts(resp.StatusCode)
+	if wrong || p.body == nil { // the status has decided; the rest is worth a moment
+		_ = conn.SetReadDeadline(time.Now().Add(politeTime))
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	switch {
+	case wrong && p.body == nil:
+		return errors.New(answered + explanation(resp, body))
+	case p.body == nil:
+		return nil
+	case err != nil && !wrong:
+		return fmt.Errorf("%s, but its body does not end: %s after %d bytes", answered, httpCause(err), len(body))
+	case !p.body.Match(body):
+		return fmt.Errorf("%s, body does not match %q: \"%s\"", answered, p.look.Body, excerpt(string(body)))
+	case wrong:
+		return errors.New(answered)
+	}
+	return nil
+}
+
+// request makes the request of one look.
+func (p *httpProbe) request(ctx context.Context) (*http.Request, error) {
+	if p.broken != nil {
+		return nil, p.broken
+	}
+	req, err := http.NewRequestWithContext(ctx, p.look.Method, p.look.HTTP, nil)
+	switch {
+	case err != nil:
+		return nil, urlCause(err)
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+		return nil, errors.New("not an http or https URL")
+	}
+	req.Close = true
+	req.Header.Set("User-Agent", "stoker")
+	if user := req.URL.User; user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
+	for name, value := range p.look.Headers {
+		if strings.EqualFold(name, "Host") {
+			req.Host = value
+		} else {
+			req.Header.Set(name, value)
+		}
+	}
+	return req, nil
+}
+
+func (p *httpProbe) accepts(status int) bool {
+	if len(p.look.Status) > 0 {
+		return slices.Contains(p.look.Status, status)
+	}
+	return status >= 200 && status < 400
+}
+
+// explanation is what a refusing answer says for programs: health checks name
+// the part that is down. A page of HTML says nothing in one line.
+func explanation(resp *http.Response, body []byte) string {
+	kind := resp.Header.Get("Content-Type")
+	if len(body) == 0 || strings.HasPrefix(kind, "text/html") {
+		return ""
+	}
+	return `: "` + excerpt(string(body)) + `"`
+}
+
+// urlCause strips the URL, which the caller names already, with its password.
+func urlCause(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}
+
+func httpCause(err error) string { return netCause(urlCause(err)) }

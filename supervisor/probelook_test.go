@@ -1,0 +1,314 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// actuator answers as health checks of applications do.
+func actuator(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/down":
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(503)
+		fmt.Fprint(w, `{"status":"DOWN","db":"no`, "\n\x1b[2J", `connection"}`)
+	case "/up":
+		fmt.Fprint(w, `{"status":"UP"}`)
+	case "/long":
+		fmt.Fprint(w, strings.Repeat("é", 5000))
+	case "/late": // the word comes behind what is looked at
+		fmt.Fprint(w, strings.Repeat(" ", maxBody)+"UP")
+	case "/html":
+		w.Header().Set("Content-Type", "text/html;charset=utf-8")
+		w.WriteHeader(500)
+		fmt.Fprint(w, "<!doctype html><html>")
+	case "/echo":
+		fmt.Fprintf(w, "%s %s %s %s", r.Method, r.Host, r.Header.Get("X-Probe"), r.UserAgent())
+	case "/zip":
+		fmt.Fprintf(w, "%q", r.Header.Get("Accept-Encoding"))
+	}
+}
+
+func TestHTTPLook(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(actuator))
+	defer server.Close()
+	url := server.URL
+	cases := []struct {
+		look Look
+		want string
+	}{
+		{Look{HTTP: url + "/up", Body: `"UP"`}, ""},
+		{Look{HTTP: url + "/down"}, "GET " + url + `/down: answered 503 Service Unavailable: "{"status":"DOWN","db":"no ?[2Jconnection"}"`},
+		{Look{HTTP: url + "/down", Body: `"UP"`}, `answered 503 Service Unavailable, body does not match "\"UP\"": "{"status":"DOWN"`},
+		{Look{HTTP: url + "/down", Body: `"UP"`, Status: []int{503}}, `answered 503 Service Unavailable, body does not match`},
+		{Look{HTTP: url + "/down", Body: `DOWN`, Status: []int{503}}, ""},
+		{Look{HTTP: url + "/down", Body: `DOWN`}, "answered 503 Service Unavailable"},
+		{Look{HTTP: url + "/up", Body: `^UP$`}, `GET ` + url + `/up: answered 200 OK, body does not match "^UP$": "{"status":"UP"}"`},
+		{Look{HTTP: url + "/late", Body: `UP`}, "body does not match"},
+		{Look{HTTP: url + "/html"}, "answered 500 Internal Server Error"},
+		{Look{HTTP: url + "/up", Body: `(`}, "missing closing )"},
+		{Look{HTTP: url + "/echo", Method: "POST", Headers: map[string]string{"host": "app.example", "X-Probe": "1"}, Body: "^POST app.example 1 stoker$"}, ""},
+		{Look{HTTP: url + "/echo", Headers: map[string]string{"User-Agent": "curl"}, Body: "curl$"}, ""},
+		{Look{HTTP: url + "/echo", Method: "BAD METHOD"}, "invalid method"},
+		{Look{HTTP: url + "/zip", Body: `^""$`}, ""},
+	}
+	for _, c := range cases {
+		wantError(t, check(c.look.Probes(nil)), c.want)
+	}
+	err := check(Look{HTTP: url + "/html"}.Probes(nil))
+	if err == nil || strings.Contains(err.Error(), "html>") {
+		t.Errorf("%v quotes a page", err)
+	}
+	err = check(Look{HTTP: url + "/long", Body: "UP"}.Probes(nil))
+	if err == nil || len(err.Error()) > 400 || !strings.HasSuffix(err.Error(), `..."`) {
+		t.Errorf("an error of %d bytes: %v", len(err.Error()), err)
+	}
+}
+
+func TestHTTPLookAtSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(actuator)}}
+	server.Start()
+	defer server.Close()
+	wantError(t, check(Look{HTTP: "http://app.example/echo", Socket: path, Body: "GET app.example"}.Probes(nil)), "")
+	wantError(t, check(Look{HTTP: "http://app.example/down", Socket: path}.Probes(nil)), "GET http://app.example/down at "+path+": answered 503")
+	wantError(t, check(Look{HTTP: "http://app.example/", Socket: path + "x"}.Probes(nil)), "no such file or directory")
+}
+
+// startedAt is a process of which only the start is known.
+type startedAt struct {
+	Process
+	ticks uint64
+}
+
+func (p startedAt) StartTicks() uint64 { return p.ticks }
+
+func TestFileLook(t *testing.T) {
+	dir := t.TempDir()
+	file, fifo := filepath.Join(dir, "ready"), filepath.Join(dir, "fifo")
+	probe := func(path string, ticks uint64) error {
+		return Look{File: path, Timeout: time.Second}.Probes(nil).Check(context.Background(), startedAt{ticks: ticks})
+	}
+	now := uint64(pid1.BootNow()) / uint64(tick) // of a process that starts at this moment
+	wantError(t, probe(file, now), "file "+file+": no such file or directory")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, probe(file, now), "")
+	wantError(t, probe(file, now+200), "it is older than the process")
+	wantError(t, probe(file, 0), "whose start is not known")
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(file, old, old); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, probe(file, now), "written "+old.Format(time.RFC3339)+", ")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, probe(fifo, now), "")
+}
+
+// A file that our own process writes first thing is never too old, whatever the
+// kernel's clocks do.
+func TestFileOfRealProcess(t *testing.T) {
+	b, err := pid1.ReadBirth(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := startTime(b.Start, time.Now(), pid1.BootNow())
+	if ago := time.Since(started); ago < 0 || ago > time.Hour {
+		t.Errorf("this process started %v ago", ago)
+	}
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", os.Getpid()))
+	if err == nil && started.Sub(info.ModTime()) > time.Minute {
+		t.Errorf("it started at %v, and /proc knows of it since %v", started, info.ModTime())
+	}
+}
+
+func TestWrittenSince(t *testing.T) {
+	start := time.Date(2026, 3, 1, 12, 0, 0, 500e6, time.UTC)
+	for _, c := range []struct {
+		after time.Duration
+		want  bool
+	}{
+		{0, true}, {time.Hour, true}, {-tick, true}, {-tick - 1, false}, {-time.Hour, false},
+		{-500 * time.Millisecond, true}, // the file system keeps whole seconds
+		{-1500 * time.Millisecond, false},
+	} {
+		if got := writtenSince(start.Add(c.after), start); got != c.want {
+			t.Errorf("written %v after the start: %v, want %v", c.after, got, c.want)
+		}
+	}
+}
+
+// A file system that does not answer holds one goroutine, not one a look.
+func TestFileLookDoesNotPileUp(t *testing.T) {
+	f := newFileProbe("/")
+	f.busy <- struct{}{} // an earlier look hangs
+	wantError(t, f.Check(context.Background(), startedAt{ticks: 1}), "has not answered since an earlier look")
+	<-f.busy
+	wantError(t, f.Check(context.Background(), startedAt{ticks: 1}), "")
+}
+
+// full is an address that accepts nothing: its queue is full.
+func full(t *testing.T) string {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port)
+	for range 4 {
+		conn, err := net.DialTimeout("tcp", address, 50*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	t.Skip("this kernel accepts more than it was told to")
+	return ""
+}
+
+// rude listens and treats each connection as f says, until the client is gone.
+func rude(t *testing.T, f func(net.Conn)) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() { // ends with the listener
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // ends with the client
+				defer conn.Close()
+				_, _ = conn.Read(make([]byte, 1)) // it has asked
+				f(conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// flood writes text until the client is gone.
+func flood(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		for {
+			if _, err := io.WriteString(conn, text); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// wait is for the client to go.
+func wait(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// openFiles is how many descriptors this process has.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(entries)
+}
+
+// TestLooksLeaveNothing looks a thousand times at the worst servers there are.
+func TestLooksLeaveNothing(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const head = "HTTP/1.1 200 OK\r\n\r\n"
+	silent := rude(t, wait)
+	looks := []Look{
+		{TCP: full(t)},
+		{HTTP: "http://" + silent + "/"},
+		{HTTP: "https://" + silent + "/"},
+		{HTTP: "http://" + full(t) + "/"},
+		{HTTP: "http://" + rude(t, flood("HTTP/1.1 100 Continue\r\n\r\n")) + "/"},
+		{HTTP: "http://" + rude(t, flood("HTTP/1.1 200 OK\r\n"+strings.Repeat("X: y\r\n", 1000))) + "/"},
+		{HTTP: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head); flood(strings.Repeat("x", 1<<20))(c) }) + "/", Body: "never"},
+		{HTTP: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head+"begun"); wait(c) }) + "/", Body: "begun"},
+		{HTTP: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 500 no\r\n\r\nbegun"); wait(c) }) + "/", Body: "begun"},
+		{File: fifo},
+	}
+	var probes []Probe
+	for _, l := range looks {
+		l.Timeout = 3 * time.Millisecond
+		probes = append(probes, l.Probes(nil))
+	}
+	for _, p := range probes { // what is made once is made now
+		_ = p.Check(context.Background(), startedAt{ticks: 1e9})
+	}
+	goroutines, files := runtime.NumGoroutine(), openFiles()
+	for k := range 1000 {
+		if err := probes[k%len(probes)].Check(context.Background(), startedAt{ticks: 1e9}); err == nil {
+			t.Errorf("a look at %+v succeeded", looks[k%len(probes)])
+		}
+	}
+	for limit := time.Now().Add(10 * time.Second); ; {
+		g, f := runtime.NumGoroutine(), openFiles()
+		if g <= goroutines && f <= files {
+			break
+		}
+		if time.Now().After(limit) {
+			stacks := make([]byte, 64<<10)
+			t.Fatalf("%d goroutines and %d files before, %d and %d after:\n%s", goroutines, files, g, f, stacks[:runtime.Stack(stacks, true)])
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// What decides is the status; an answer without end does not hold a look up.
+func TestEndlessAnswerIsAnAnswer(t *testing.T) {
+	address := rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nbegun"); wait(c) })
+	from := time.Now()
+	err := Look{HTTP: "http://" + address + "/", Timeout: 10 * time.Second}.Probes(nil).Check(context.Background(), nil)
+	if took := time.Since(from); err != nil || took > 5*time.Second {
+		t.Errorf("%v after %v", err, took)
+	}
+	err = Look{HTTP: "http://" + address + "/", Body: "gun", Timeout: 50 * time.Millisecond}.Probes(nil).Check(context.Background(), nil)
+	wantError(t, err, "answered 200 OK, but its body does not end: no answer in time after 5 bytes")
+}
+
+func TestExcerpt(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain": "plain", "a\nb\tc\r": "a b c ", "\x1b[2J\u202e\xff": "?[2J??", "é": "é",
+		strings.Repeat("x", 201): strings.Repeat("x", 200) + "...",
+	} {
+		if got := excerpt(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
