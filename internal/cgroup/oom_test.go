@@ -1,0 +1,106 @@
+package cgroup
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestOOMKills(t *testing.T) {
+	const (
+		v2mount = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+		v1mount = "31 23 0:27 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+		events  = "low 0\nhigh 12\nmax 345\noom 6\noom_kill 5\noom_group_kill 1\n"
+	)
+	v2 := map[string]string{"proc/self/mountinfo": v2mount, "proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cgroup.controllers": "memory",
+		"sys/fs/cgroup/app/memory.events": events, "sys/fs/cgroup/app/svc/memory.events": "oom_kill 2\n",
+		"sys/fs/cgroup/app/hidden/memory.events.local": "oom_kill 1\n", "sys/fs/cgroup/app/odd/memory.events": "oom_kill many\n"}
+	v1 := map[string]string{"proc/self/mountinfo": v1mount, "proc/self/cgroup": "4:memory:/docker/abc\n",
+		"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "sys/fs/cgroup/memory/svc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"}
+	old := map[string]string{"proc/self/mountinfo": v1mount, "proc/self/cgroup": "4:memory:/docker/abc\n",
+		"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
+	for _, c := range []struct {
+		name   string
+		files  map[string]string
+		dirs   []string
+		count  uint64
+		source string
+		ok     bool
+	}{
+		{"v2, own", v2, nil, 5, "/sys/fs/cgroup/app/memory.events", true},
+		{"v2, a service's", v2, []string{"/sys/fs/cgroup/app/svc"}, 2, "/sys/fs/cgroup/app/svc/memory.events", true},
+		{"v2, local only", v2, []string{"sys/fs/cgroup/app/hidden"}, 1, "/sys/fs/cgroup/app/hidden/memory.events.local", true},
+		{"v2, garbage", v2, []string{"/sys/fs/cgroup/app/odd"}, 0, "", false},
+		{"v1, own", v1, nil, 3, "/sys/fs/cgroup/memory/memory.oom_control", true},
+		{"v1, both", v1, []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/svc"}, 4,
+			"/sys/fs/cgroup/memory/memory.oom_control, /sys/fs/cgroup/memory/svc/memory.oom_control", true},
+		{"one is gone", v1, []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/gone"}, 0, "", false},
+		{"v1 before 4.13", old, nil, 0, "", false},
+		{"no cgroup", map[string]string{"proc/self/mountinfo": "", "proc/self/cgroup": "0::/\n"}, nil, 0, "", false},
+		{"nothing", map[string]string{"etc/x": ""}, nil, 0, "", false},
+		{"outside", v1, []string{"../../sys/fs/cgroup/memory"}, 3, "/sys/fs/cgroup/memory/memory.oom_control", true},
+	} {
+		var files []archiveFile
+		for name, text := range c.files {
+			files = append(files, archiveFile{name: name, data: []byte(text)})
+		}
+		count, source, ok := OOMKills(tree(t, files), c.dirs...)
+		if count != c.count || source != c.source || ok != c.ok {
+			t.Errorf("%s: %d %q %v, want %d %q %v", c.name, count, source, ok, c.count, c.source, c.ok)
+		}
+	}
+	if _, _, ok := OOMKills("/no/such/folder"); ok {
+		t.Error("a root that is not there has a counter")
+	}
+}
+
+// TestOOMKillsForReal has the kernel kill a process in a cgroup made for it.
+func TestOOMKillsForReal(t *testing.T) {
+	dir, limit := oomFolder(t)
+	if err := os.WriteFile(dir+"/"+limit, []byte("16777216"), 0); err != nil {
+		t.Skipf("this cgroup takes no limit: %v", err)
+	}
+	before, source, ok := OOMKills("/", dir)
+	if !ok {
+		t.Skip("this kernel does not count")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := exec.CommandContext(ctx, "sh", "-c", `echo $$ >"$0"/cgroup.procs; exec dd if=/dev/zero of=/dev/null bs=64M count=1`, dir).Run()
+	exit, isExit := err.(*exec.ExitError)
+	if !isExit || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Skipf("a process of 64 MiB below a limit of 16 MiB: %v", err) // there is swap
+	}
+	after, same, ok := OOMKills("/", dir)
+	if after != before+1 || !ok || same != source || !strings.HasPrefix(source, dir) {
+		t.Errorf("%d in %s, then %d in %s", before, source, after, same)
+	}
+}
+
+// oomFolder makes a cgroup with the memory controller below our own.
+func oomFolder(t *testing.T) (dir, limit string) {
+	_, source, ok := OOMKills("/")
+	if !ok {
+		t.Skip("the own cgroup has no counter")
+	}
+	parent, limit := strings.TrimSuffix(source, "/memory.oom_control"), "memory.limit_in_bytes"
+	if parent == source {
+		parent, limit = strings.TrimSuffix(source, "/memory.events"), "memory.max"
+	}
+	dir, err := os.MkdirTemp(parent, "oom-test-")
+	if err != nil {
+		t.Skipf("no cgroup can be made: %v", err)
+	}
+	t.Cleanup(func() { _ = os.Remove(dir) })
+	return dir, limit
+}
+
+func BenchmarkOOMKills(b *testing.B) {
+	for b.Loop() {
+		OOMKills("/")
+	}
+}
