@@ -1,0 +1,147 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// End is the end of a process, for those who know where it leaves traces.
+type End struct {
+	Service string
+	Pid     int      // as we see it
+	Exit    *ExitInf // nil: nobody has seen it, or it still lives
+	Started time.Time
+	Dir     string   // its working directory; empty: not known
+	Argv    []string // its command line; nil: not known
+	Output  []byte   // the end of what it wrote, at least MaxIncidentOutput of it
+}
+
+// Findings are what was found out about an end.
+type Findings struct {
+	Cause   Cause  // more precise than what the exit says; empty: it says all
+	Reason  string // in words; may be there without Cause
+	Notes   []string
+	Files   []EvidenceFile
+	Options []string        // in force, secrets masked
+	Limits  json.RawMessage // in force; nil: not known
+	// ThreadDump is the last one in the output; nil: there is none.
+	ThreadDump []byte
+}
+
+// Evidence looks for traces of an end. It obeys ctx, and what it has found by
+// then counts.
+type Evidence func(ctx context.Context, end End) Findings
+
+// ProcessEvidence is the Evidence that every process leaves: its command line and
+// its core.
+func ProcessEvidence(_ context.Context, end End) Findings {
+	f := Findings{Options: MaskArgs(end.Argv)}
+	if end.Exit == nil || !end.Exit.Core {
+		return f
+	}
+	file, note := coreFile("/", end)
+	if file.Path != "" {
+		f.Files = append(f.Files, file)
+	}
+	if note != "" {
+		f.Notes = append(f.Notes, note)
+	}
+	return f
+}
+
+// ReadCommand gives the command line and the working directory of a living
+// process that an earlier supervisor started; what cannot be read is empty: the
+// directory of another user's process needs CAP_SYS_PTRACE.
+func ReadCommand(pid int) (argv []string, dir string) {
+	base := "/proc/" + strconv.Itoa(pid)
+	if data, err := os.ReadFile(base + "/cmdline"); err == nil && len(data) > 0 {
+		argv = strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+	}
+	dir, _ = os.Readlink(base + "/cwd") // empty then
+	return argv, dir
+}
+
+// coreFile finds the core that the kernel wrote, by core_pattern; see core(5).
+func coreFile(root string, end End) (file EvidenceFile, note string) {
+	read := func(name string) string {
+		data, _ := os.ReadFile(filepath.Join(root, "proc/sys/kernel", name)) // empty: not known
+		return strings.TrimSpace(string(data))
+	}
+	pattern := read("core_pattern")
+	switch {
+	case pattern == "":
+		return file, "a core was dumped; where cannot be found out"
+	case pattern[0] == '|':
+		return file, "the core was given to a program of the host: " + pattern[1:]
+	}
+	glob := coreGlob(pattern, end.Pid)
+	if !strings.Contains(pattern, "%p") && read("core_uses_pid") != "0" {
+		glob = glob + "*" // ".PID"
+	}
+	if !filepath.IsAbs(glob) {
+		if end.Dir == "" {
+			return file, "a core was dumped in the working directory of the process, as " + pattern
+		}
+		glob = filepath.Join(escapeGlob(end.Dir), glob)
+	}
+	found, err := filepath.Glob(filepath.Join(escapeGlob(root), glob))
+	if err != nil {
+		return file, "a core was dumped, as " + pattern
+	}
+	slices.Sort(found)
+	for _, path := range found {
+		if f, ok := statEvidence(FileCore, path, end.Started); ok && f.ModTime.After(file.ModTime) {
+			file = f
+		}
+	}
+	if file.Path == "" {
+		note = "a core was dumped, as " + pattern + "; it is not there (full disk, or another mount namespace?)"
+	}
+	return file, note
+}
+
+// coreGlob turns a core_pattern into one for filepath.Glob.
+func coreGlob(pattern string, pid int) string {
+	var out strings.Builder
+	for k := 0; k < len(pattern); k++ {
+		switch c := pattern[k]; {
+		case c == '%' && k+1 < len(pattern):
+			k++
+			switch pattern[k] {
+			case '%':
+				out.WriteByte('%')
+			case 'p':
+				out.WriteString(strconv.Itoa(pid))
+			default:
+				out.WriteByte('*')
+			}
+		default:
+			out.WriteString(escapeGlob(pattern[k : k+1]))
+		}
+	}
+	return out.String()
+}
+
+// escapeGlob makes text match itself only.
+func escapeGlob(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(text)
+}
+
+// statEvidence describes a regular file that was written since a time. Files
+// that are older belong to earlier starts, whose pid may have been the same.
+func statEvidence(kind, path string, since time.Time) (EvidenceFile, bool) {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return EvidenceFile{}, false
+	}
+	f := EvidenceFile{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
+	return f, writtenSince(f.ModTime, since)
+}

@@ -1,0 +1,473 @@
+package supervisor
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+	"golang.org/x/sys/unix"
+)
+
+// memoryBag is a bag without an init. It duplicates descriptors, as the kernel
+// does when they are sent.
+type memoryBag struct {
+	t      *testing.T
+	mu     sync.Mutex
+	refuse error
+	blobs  map[string][]byte
+	files  map[string][]int
+	most   int // items at once
+}
+
+func newMemoryBag(t *testing.T) *memoryBag {
+	b := &memoryBag{t: t, blobs: map[string][]byte{}, files: map[string][]int{}}
+	t.Cleanup(func() {
+		for name := range b.blobs {
+			b.Del(name)
+		}
+	})
+	return b
+}
+
+func (b *memoryBag) Put(name string, body []byte, fds ...int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refuse != nil {
+		return b.refuse
+	}
+	b.forget(name)
+	for _, fd := range fds {
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			b.t.Error(err)
+		}
+		b.files[name] = append(b.files[name], own)
+	}
+	b.blobs[name] = body
+	b.most = max(b.most, len(b.blobs))
+	return nil
+}
+
+func (b *memoryBag) Del(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.forget(name)
+}
+
+func (b *memoryBag) forget(name string) {
+	for _, fd := range b.files[name] {
+		unix.Close(fd)
+	}
+	delete(b.files, name)
+	delete(b.blobs, name)
+}
+
+// replay is what a new supervisor gets: copies.
+func (b *memoryBag) replay() (map[string][]byte, map[string][]int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	blobs, files := map[string][]byte{}, map[string][]int{}
+	for name, body := range b.blobs {
+		blobs[name] = body
+		for _, fd := range b.files[name] {
+			own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				b.t.Error(err)
+			}
+			files[name] = append(files[name], own)
+		}
+	}
+	return blobs, files
+}
+
+// warnings collects what an operator would be told.
+type warnings struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (w *warnings) add(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, text)
+}
+
+func (b *memoryBag) resume(w *warnings) *Incidents {
+	blobs, files := b.replay()
+	blobs["service/app"], files["service/app"] = []byte("{}"), nil
+	s := ResumeIncidents(b, blobs, files, w.add)
+	b.t.Cleanup(func() { // not by the garbage collector, which another test would see
+		for _, k := range s.kept {
+			k.file.Close()
+		}
+	})
+	if len(blobs) != 1 || len(files) != 1 {
+		b.t.Errorf("left: %v %v", blobs, files)
+	}
+	return s
+}
+
+func numbers(list []Summary) (out []uint64) {
+	for _, s := range list {
+		out = append(out, s.Number)
+	}
+	return out
+}
+
+// fullIncident is one with everything.
+func fullIncident() Incident {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	return Incident{Service: "tomcat", Kind: "tomcat", At: at, Cause: CauseJVMCrash, Reason: "SIGSEGV <in> libc",
+		Exit: &ExitInf{Code: -1, Signal: 6, Core: true, At: at}, StopRequestedBy: "uid 0", Start: 7, Pid: 42, Ran: 3 * time.Second,
+		Notes: []string{"a note"}, Output: []byte("out \x1b[1m\xff\x00"), ThreadDump: []byte("Full thread dump"),
+		Files:   []EvidenceFile{{Kind: FileHsErr, Path: "/x", Size: 5, ModTime: at, Excerpt: []byte("# é")}, {Kind: FileCore, Path: "/core", ModTime: at}},
+		Options: []string{"java", "-Xmx1g"}, Limits: json.RawMessage(`{"cpus":2}`)}
+}
+
+func TestIncidentsSurvive(t *testing.T) {
+	bag, warned := newMemoryBag(t), &warnings{}
+	files := openFiles()
+	s := bag.resume(warned)
+	want := fullIncident()
+	if n := s.Add(want); n != 1 {
+		t.Errorf("the first has number %d", n)
+	}
+	if !s.Amend(1, func(i *Incident) { i.Cause, i.Number = CauseOOMKill, 99 }) {
+		t.Error("it cannot be amended")
+	}
+	s.Add(Incident{Service: "other"})
+	want.Number, want.Cause = 1, CauseOOMKill
+	for _, s := range []*Incidents{s, bag.resume(warned), bag.resume(warned)} {
+		got, ok := s.Get(1)
+		if !ok || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		if list := s.List(); len(list) != 2 || list[1] != want.Summary() || list[0].Service != "other" {
+			t.Errorf("%+v", list)
+		}
+	}
+	last := bag.resume(warned)
+	if n := last.Add(Incident{}); n != 3 {
+		t.Errorf("the next has number %d", n)
+	}
+	if _, ok := last.Get(4); ok || last.Amend(4, func(*Incident) { t.Error("called") }) {
+		t.Error("there is a number 4")
+	}
+	if len(warned.all) > 0 {
+		t.Errorf("%q", warned.all)
+	}
+	if got := openFiles() - files; got != 2+2+2+3+3 { // of s, three times resumed, and the bag
+		t.Errorf("%d descriptors more", got)
+	}
+}
+
+// A crash loop does not take the place of the only incident of another service.
+func TestIncidentsKeepTen(t *testing.T) {
+	bag, warned := newMemoryBag(t), &warnings{}
+	s := bag.resume(warned)
+	s.Add(Incident{Service: "db"})
+	for range 30 {
+		s.Add(Incident{Service: "app"})
+	}
+	s.Add(Incident{Service: "web"})
+	want := []uint64{32, 31, 30, 29, 28, 27, 26, 25, 24, 1}
+	for _, s := range []*Incidents{s, bag.resume(warned)} {
+		if got := numbers(s.List()); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	if len(bag.blobs) != maxIncidents || bag.most != maxIncidents+1 {
+		t.Errorf("the bag has %d, had %d", len(bag.blobs), bag.most)
+	}
+	for k := range 20 { // each its own: then the oldest goes
+		s.Add(Incident{Service: fmt.Sprint("s", k)})
+	}
+	if got := numbers(s.List()); got[0] != 52 || got[9] != 43 {
+		t.Errorf("%v", got)
+	}
+}
+
+// A supervisor that was killed between Put and Del leaves one too many.
+func TestIncidentsOneTooMany(t *testing.T) {
+	bag, warned := newMemoryBag(t), &warnings{}
+	s := bag.resume(warned)
+	for range maxIncidents {
+		s.Add(Incident{Service: "app"})
+	}
+	i := Incident{Number: 11, Service: "app"}
+	f, err := writeIncident("incident/11", &i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := bag.Put("incident/11", nil, int(f.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	if got := numbers(bag.resume(warned).List()); len(got) != maxIncidents || got[0] != 11 || got[9] != 2 || len(bag.blobs) != maxIncidents {
+		t.Errorf("%v, %d in the bag", got, len(bag.blobs))
+	}
+}
+
+func TestIncidentsCorrupt(t *testing.T) {
+	bag, warned := newMemoryBag(t), &warnings{}
+	s := bag.resume(warned)
+	s.Add(Incident{Service: "app"})
+	memfd := func(data []byte) int {
+		fd, err := unix.MemfdCreate("x", unix.MFD_CLOEXEC)
+		if err == nil {
+			_, err = unix.Write(fd, data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fd
+	}
+	var good bytes.Buffer
+	f, err := writeIncident("x", &Incident{Number: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := good.ReadFrom(f); err != nil {
+		t.Fatal(err)
+	}
+	bomb := gz(t, bytes.Repeat([]byte(" "), 8<<20))
+	for k, c := range []struct {
+		name string
+		fds  []int
+	}{
+		{"incident/20", nil}, {"incident/21", []int{memfd(nil)}}, {"incident/22", []int{memfd([]byte("{}"))}},
+		{"incident/23", []int{memfd(good.Bytes()[:20])}}, {"incident/24", []int{memfd(good.Bytes())}}, // number 5
+		{"incident/25", []int{memfd(good.Bytes()), memfd(nil)}}, {"incident/x", []int{memfd(nil)}}, {"incident/-1", nil},
+		{"incident/26", []int{memfd(bomb)}}, {"incident/99999999999999999999", nil},
+	} {
+		if err := bag.Put(c.name, nil, c.fds...); err != nil {
+			t.Fatal(k, err)
+		}
+		for _, fd := range c.fds {
+			unix.Close(fd)
+		}
+	}
+	files := openFiles()
+	s = bag.resume(warned)
+	if got := numbers(s.List()); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("%v", got)
+	}
+	if len(warned.all) != 10 || len(bag.blobs) != 1 {
+		t.Errorf("%d warnings, %d in the bag: %q", len(warned.all), len(bag.blobs), warned.all)
+	}
+	if n := s.Add(Incident{}); n != 27 {
+		t.Errorf("the next has number %d: one was used before", n)
+	}
+	if got := openFiles(); got != files-8+1+2 { // those of the bag are closed; ours of 1 and 27, the bag's of 27
+		t.Errorf("%d descriptors, there were %d", got, files)
+	}
+}
+
+func gz(t *testing.T, data []byte) []byte {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// Where nothing can be kept for the next supervisor, this one still knows.
+func TestIncidentsWithoutBag(t *testing.T) {
+	bag, warned := newMemoryBag(t), &warnings{}
+	s := bag.resume(warned)
+	bag.refuse = errors.New("the init is gone")
+	n := s.Add(Incident{Service: "app"})
+	if got, ok := s.Get(n); !ok || got.Service != "app" || len(warned.all) != 1 || !strings.Contains(warned.all[0], "the init is gone") {
+		t.Errorf("%+v %v %q", got, ok, warned.all)
+	}
+}
+
+// Without a descriptor to be had an incident is lost, and said.
+func TestIncidentsWithoutDescriptors(t *testing.T) {
+	bag, warned := newMemoryBag(t), &warnings{}
+	s := bag.resume(warned)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	n := s.Add(Incident{Service: "app", Cause: CauseSignal, Reason: "killed"})
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if n != 1 || len(s.List()) != 0 || len(warned.all) != 1 || !strings.Contains(warned.all[0], "app (signal: killed): too many open files") {
+		t.Errorf("%d %v %q", n, s.List(), warned.all)
+	}
+}
+
+// TestIncidentsAreBounded gives what cannot be packed.
+func TestIncidentsAreBounded(t *testing.T) {
+	noise := make([]byte, 4<<20)
+	random := rand.NewChaCha8([32]byte{})
+	_, _ = random.Read(noise)
+	bag, warned := newMemoryBag(t), &warnings{}
+	s := bag.resume(warned)
+	in := Incident{Reason: string(noise), Output: noise, ThreadDump: noise, Limits: json.RawMessage(`{`)}
+	for range 100 {
+		in.Files = append(in.Files, EvidenceFile{Excerpt: noise, Path: string(noise[:8<<10])})
+		in.Options = append(in.Options, string(noise[:8<<10]))
+		in.Notes = append(in.Notes, string(noise[:8<<10]))
+	}
+	n := s.Add(in)
+	if len(in.Files[0].Excerpt) != len(noise) {
+		t.Error("the caller's own was cut")
+	}
+	got, ok := s.Get(n)
+	if !ok || len(got.Output) != MaxIncidentOutput || !bytes.Equal(got.Output, noise[len(noise)-MaxIncidentOutput:]) ||
+		len(got.ThreadDump) != MaxThreadDump || len(got.Files) != maxIncidentFiles || len(got.Files[0].Excerpt) != MaxExcerpt ||
+		len(got.Files[1].Excerpt) != 0 || got.Limits != nil || len(got.Options) > 10 || got.Options[len(got.Options)-1] != "..." {
+		t.Errorf("kept: %v %d %d %d %d", ok, len(got.Output), len(got.ThreadDump), len(got.Files), len(got.Options))
+	}
+	s.mu.Lock()
+	info, err := s.kept[n].file.Stat()
+	s.mu.Unlock()
+	if err != nil || info.Size() > 2<<20 {
+		t.Errorf("%d bytes are kept, %v", info.Size(), err)
+	}
+	if len(warned.all) > 0 {
+		t.Errorf("%q", warned.all)
+	}
+}
+
+// TestIncidentsTogether: under -race, and no reader waits for a writer.
+func TestIncidentsTogether(t *testing.T) {
+	bag, warned := newMemoryBag(t), &warnings{}
+	s := bag.resume(warned)
+	files := openFiles()
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() { // ends by itself
+			for k := range 50 {
+				n := s.Add(Incident{Service: fmt.Sprint("s", w), Output: bytes.Repeat([]byte("x"), 1000)})
+				s.Amend(n, func(i *Incident) { i.Cause, i.Start = CauseExit, uint64(k) })
+			}
+		})
+		wg.Go(func() { // ends by itself
+			for range 100 {
+				for _, l := range s.List() {
+					if i, ok := s.Get(l.Number); ok && (i.Number != l.Number || len(i.Output) != 1000) {
+						t.Errorf("%d is %+v", l.Number, i.Summary())
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := numbers(s.List()); len(got) != maxIncidents || got[0] != 200 {
+		t.Errorf("%v", got)
+	}
+	if got := openFiles() - files; got != 2*maxIncidents {
+		t.Errorf("%d descriptors more, want %d", got, 2*maxIncidents)
+	}
+	stuck := &stuckBag{enter: make(chan struct{}), leave: make(chan struct{})}
+	s = ResumeIncidents(stuck, map[string][]byte{}, map[string][]int{}, warned.add)
+	added := make(chan uint64, 1)
+	go func() { added <- s.Add(Incident{}) }() // ends when the bag lets go
+	<-stuck.enter
+	s.List()
+	s.Get(1)
+	close(stuck.leave)
+	<-added
+}
+
+// stuckBag is an init that does not read.
+type stuckBag struct{ enter, leave chan struct{} }
+
+func (b *stuckBag) Put(string, []byte, ...int) error {
+	b.enter <- struct{}{}
+	<-b.leave
+	return nil
+}
+func (b *stuckBag) Del(string) {}
+
+// TestIncidentsOutliveTheSupervisor: a real init, and kill -9 behind each Add.
+func TestIncidentsOutliveTheSupervisor(t *testing.T) {
+	said, _ := onStage(t, func(m *proc.Manager, rec *proc.Recovered, dir string) string {
+		s := ResumeIncidents(m, rec.Blobs, rec.Files, func(w string) { fmt.Fprintln(os.Stderr, w) })
+		if rec.Starts <= 15 {
+			i := fullIncident()
+			i.Start = uint64(rec.Starts)
+			n := s.Add(i)
+			if rec.Starts%2 == 0 {
+				s.Amend(n, func(i *Incident) { i.Reason = "amended" })
+			}
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			select {}
+		}
+		var out strings.Builder
+		for _, l := range s.List() {
+			i, ok := s.Get(l.Number)
+			fmt.Fprintf(&out, "%d %d %v %s %d\n", l.Number, i.Start, ok, i.Reason, len(i.Output))
+		}
+		return out.String()
+	})
+	var want strings.Builder
+	for n := 15; n > 5; n-- {
+		reason := "SIGSEGV <in> libc"
+		if n%2 == 0 {
+			reason = "amended"
+		}
+		fmt.Fprintf(&want, "%d %d true %s 10\n", n, n, reason)
+	}
+	if said != want.String() {
+		t.Errorf("said\n%s\nwant\n%s", said, want.String())
+	}
+}
+
+func TestTextInJSON(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"", `""`}, {"a<b>&\n\x1b é", `"a<b>&\n\u001b é"`}, {"\xff\x00", `{"base64":"/wA="}`},
+	} {
+		got, err := json.Marshal(struct{ T Text }{Text(c.in)})
+		var back struct{ T Text }
+		if err2 := json.Unmarshal(got, &back); err != nil || err2 != nil || string(back.T) != c.in {
+			t.Errorf("%q: %s %v %v, back %q", c.in, got, err, err2, back.T)
+		}
+		if raw, err := Text(c.in).MarshalJSON(); err != nil || strings.TrimSpace(string(raw)) != c.want {
+			t.Errorf("%q: %s, want %s", c.in, raw, c.want)
+		}
+	}
+	if json.Unmarshal([]byte(`{"T":5}`), &struct{ T Text }{}) == nil {
+		t.Error("a number is a text")
+	}
+}
+
+func BenchmarkIncidentsAdd(b *testing.B) {
+	line := []byte("01-Mar-2026 12:00:00.000 INFO [main] org.apache.catalina.startup.Catalina.start Server startup in [1234] milliseconds\n")
+	s := ResumeIncidents(&nullBag{}, map[string][]byte{}, map[string][]int{}, func(w string) { b.Error(w) })
+	i := Incident{Service: "app", Output: bytes.Repeat(line, MaxIncidentOutput/len(line))}
+	for b.Loop() {
+		s.Add(i)
+	}
+}
+
+type nullBag struct{}
+
+func (*nullBag) Put(string, []byte, ...int) error { return nil }
+func (*nullBag) Del(string)                       {}
