@@ -1,0 +1,177 @@
+package hotspot
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What OpenJDK 17 writes.
+const (
+	saysExit  = "java.lang.OutOfMemoryError: Java heap space\nDumping heap to /dumps/java_pid1.hprof ...\nHeap dump file created [17870514 bytes in 0.014 secs]\nTerminating due to java.lang.OutOfMemoryError: Java heap space\n"
+	saysMain  = "Exception in thread \"main\" java.lang.OutOfMemoryError: Java heap space\n\tat Oom.main(Oom.java:6)\n"
+	saysPool  = "Exception in thread \"pool-1\" java.lang.OutOfMemoryError: GC overhead limit exceeded\n\tat x\n"
+	saysMute  = "\nException: java.lang.OutOfMemoryError thrown from the UncaughtExceptionHandler in thread \"main\"\n"
+	saysAbort = "Aborting due to java.lang.OutOfMemoryError: Metaspace\n#\n# A fatal error has been detected by the Java Runtime Environment:\n#\n" +
+		"#  Internal Error (debug.cpp:362), pid=14122, tid=14123\n#  fatal error: OutOfMemory encountered: Metaspace\n#\n# JRE version: OpenJDK\n"
+	saysCrash = "up\n#\n# A fatal error has been detected by the Java Runtime Environment:\n#\n#  SIGSEGV (0xb) at pc=0x00007f009e92ef14 (sent by kill), pid=14689, tid=14689\n#\n" +
+		"# JRE version: OpenJDK Runtime Environment (17.0.15+6) (build 17.0.15+6-Debian-1deb12u1)\n# Problematic frame:\n# C  [libc.so.6+0x85f14]\n#\n# No core dump will be written.\n#\n" +
+		"# An error report file with more information is saved as:\n# DIR/hs_err_pid14689.log\n#\n"
+	saysNative = "OpenJDK 64-Bit Server VM warning: INFO: os::commit_memory(0x00007f41a4000000, 536870912000, 0) failed; error='Not enough space' (errno=12)\n#\n" +
+		"# There is insufficient memory for the Java Runtime Environment to continue.\n# Native memory allocation (mmap) failed to map 536870912000 bytes. Error detail: committing reserved memory.\n" +
+		"# An error report file with more information is saved as:\n# DIR/hs_err_pid7.log\n"
+	saysInit    = "Error occurred during initialization of VM\n"
+	saysCommand = "#\n# java.lang.OutOfMemoryError: Java heap space\n# -XX:OnOutOfMemoryError=\"kill -9 %p\"\n#   Executing /bin/sh -c \"kill -9 12\"...\n"
+)
+
+func TestExamineWords(t *testing.T) {
+	const exits = "-XX:+ExitOnOutOfMemoryError"
+	for _, c := range []struct {
+		name, output string
+		argv         []string
+		code         int
+		signal       syscall.Signal
+		kind, want   string // what the reason is, behind "|" a part of a note
+	}{
+		{"option exits", saysExit, nil, 3, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
+		{"uncaught", saysMain, nil, 1, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space (in the main thread)"},
+		{"uncaught, and mute", saysMute, nil, 1, 0, OutOfMemory, "java.lang.OutOfMemoryError: no detail (in the main thread)"},
+		{"survived", saysPool, nil, 1, 0, "", "|the output has java.lang.OutOfMemoryError: GC overhead limit exceeded"},
+		{"survived, then stopped", saysMain, nil, 143, 0, "", "|the output has java.lang.OutOfMemoryError: Java heap space"},
+		{"uncaught, then killed", saysMain, nil, -1, syscall.SIGKILL, "", "|the output has"},
+		{"aborts", saysAbort, nil, -1, syscall.SIGABRT, OutOfMemory, "java.lang.OutOfMemoryError: Metaspace"},
+		{"crash", saysCrash, nil, -1, syscall.SIGABRT, Crashed, "fatal error in the JVM: SIGSEGV (0xb) at pc=0x00007f009e92ef14 (sent by kill), in C [libc.so.6+0x85f14]|hs_err) was not found"},
+		{"crash without a core", saysCrash, nil, 1, 0, Crashed, "fatal error in the JVM: SIGSEGV"},
+		{"said, but another end", saysCrash, nil, 0, 0, "", ""},
+		{"native memory", saysNative, nil, 1, 0, OutOfMemory, "not enough memory for the JVM: Native memory allocation (mmap) failed to map 536870912000 bytes. Error detail: committing reserved memory."},
+		{"heap too large", saysInit + "Could not reserve enough space for 104857598951424KB object heap\n", nil, 1, 0, OutOfMemory, "the JVM could not start: Could not reserve enough space for 104857598951424KB object heap"},
+		{"threads at start", saysInit + "java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory or process/resource limits reached\n", nil, 1, 0, OutOfMemory,
+			"the JVM could not start: java.lang.OutOfMemoryError: unable to create native thread"},
+		{"bad heap", saysInit + "Initial heap size set to a larger value than the maximum heap size\n", nil, 1, 0, "", "the JVM could not start: Initial heap size set"},
+		{"a command kills", saysCommand, nil, -1, syscall.SIGKILL, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
+		{"a command stops", saysCommand, nil, 143, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
+		{"output elsewhere", "", []string{"java", exits, "Main"}, 3, 0, OutOfMemory, "exit code 3, by which -XX:+ExitOnOutOfMemoryError ends the JVM"},
+		{"cut off", "", []string{"java", exits, "-XX:-ExitOnOutOfMemoryError", "Main"}, 3, 0, "", ""},
+		{"nothing", "", nil, 1, 0, "", ""},
+		{"exit of the application", "bye\n", []string{"java", "Main"}, 3, 0, "", ""},
+		{"CRLF", strings.ReplaceAll(saysExit, "\n", "\r\n"), nil, 3, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
+		{"failed dump", "java.lang.OutOfMemoryError: Java heap space\nDumping heap to /no/such ...\nUnable to create /no/such: No such file or directory\nTerminating due to java.lang.OutOfMemoryError: Java heap space\n",
+			nil, 3, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space|no heap dump: Unable to create /no/such: No such file or directory"},
+	} {
+		a := Examine(Death{Argv: c.argv, Dir: t.TempDir(), Pid: 1 << 30, Started: time.Now(), Output: []byte(c.output), Code: c.code, Signal: c.signal})
+		reason, note, _ := strings.Cut(c.want, "|")
+		if a.Kind != c.kind || !strings.HasPrefix(a.Reason, reason) || !strings.Contains(strings.Join(a.Notes, "\n"), note) {
+			t.Errorf("%s: %+v, want %q: %s", c.name, a, c.kind, c.want)
+		}
+		if reason == "" && a.Reason != "" {
+			t.Errorf("%s: reason %q", c.name, a.Reason)
+		}
+	}
+}
+
+// examineFiles makes files in a folder and looks for them.
+func examineFiles(t *testing.T, files map[string]string, d Death) (Autopsy, string) {
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Dir, d.Code = dir, 1
+	for k := range d.Argv {
+		d.Argv[k] = strings.ReplaceAll(d.Argv[k], "DIR", dir)
+	}
+	d.Output = []byte(strings.ReplaceAll(string(d.Output), "DIR", dir))
+	return Examine(d), dir
+}
+
+func TestExamineFiles(t *testing.T) {
+	const pid = 1<<30 + 5 // of nobody
+	const report, dump = "#\n# A fatal error has been detected by the Java Runtime Environment:\n#\n#  SIGBUS (0x7) at pc=0x1, pid=5, tid=6\n#\n# Problematic frame:\n# V  [libjvm.so]\n#\nrest\n", "JAVA PROFILE 1.0.2"
+	started := time.Now()
+	for _, c := range []struct {
+		name   string
+		files  map[string]string
+		argv   []string
+		output string
+		want   string // kinds and paths
+	}{
+		{"default", map[string]string{"hs_err_pid1073741829.log": report}, nil, "", "hs_err DIR/hs_err_pid1073741829.log"},
+		{"by option", map[string]string{"err/e_1073741829%.log": report}, []string{"-XX:ErrorFile=old", "-XX:ErrorFile=DIR/err/e_%p%%.log"}, "", "hs_err DIR/err/e_1073741829%.log"},
+		{"by option, relative", map[string]string{"e.log": report}, []string{"-XX:ErrorFile=e.log"}, "", "hs_err DIR/e.log"},
+		{"behind a wrapper", map[string]string{"hs_err_pid14689.log": report}, nil, saysCrash, "hs_err DIR/hs_err_pid14689.log"},
+		{"not a report", map[string]string{"hs_err_pid1073741829.log": "root:x:0:0\n", "e": "# no\n"}, []string{"-XX:ErrorFile=e"}, "", ""},
+		{"dump as said", map[string]string{"d/java_pid1.hprof": dump}, nil, "Dumping heap to d/java_pid1.hprof ...\nHeap dump file created [1 bytes in 0 secs]\n", "heap_dump DIR/d/java_pid1.hprof"},
+		{"dump, default", map[string]string{"java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError"}, "", "heap_dump DIR/java_pid1073741829.hprof"},
+		{"dump to a folder", map[string]string{"d/java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=DIR/d"}, "", "heap_dump DIR/d/java_pid1073741829.hprof"},
+		{"dump to a file", map[string]string{"d/1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=d/%p.hprof"}, "", "heap_dump DIR/d/1073741829.hprof"},
+		{"no dump is made", map[string]string{"java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:-HeapDumpOnOutOfMemoryError"}, "", ""},
+	} {
+		a, dir := examineFiles(t, c.files, Death{Argv: c.argv, Pid: pid, Started: started, Output: []byte(c.output)})
+		var got []string
+		for _, f := range a.Files {
+			got = append(got, f.Kind+" "+strings.Replace(f.Path, dir, "DIR", 1))
+			if f.Size == 0 || f.Kind == ErrorReport && string(f.Excerpt) != report || f.Kind == HeapDump && f.Excerpt != nil {
+				t.Errorf("%s: %+v", c.name, f)
+			}
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		if strings.HasPrefix(c.want, "hs_err") && (a.Kind != Crashed || !strings.HasPrefix(a.Reason, "fatal error in the JVM: SIG")) {
+			t.Errorf("%s: %s %q", c.name, a.Kind, a.Reason)
+		}
+		late, _ := examineFiles(t, c.files, Death{Argv: c.argv, Pid: pid, Started: started.Add(time.Hour), Output: []byte(c.output)})
+		if len(late.Files) > 0 {
+			t.Errorf("%s: files of an earlier start: %+v", c.name, late.Files)
+		}
+	}
+}
+
+// What a service says of a file must not have us read another one, or wait.
+func TestExamineTrustsNobody(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("# Java Runtime Environment\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(secret, dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(dir+"/fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/large", []byte("# Java Runtime Environment\n"+strings.Repeat("x", 1<<20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"link": 0, "fifo": 0, "none": 0, "": 0, "large": 1} {
+		said := "# An error report file with more information is saved as:\n# " + dir + "/" + name + "\n"
+		a := Examine(Death{Pid: 1 << 30, Started: time.Now().Add(-time.Minute), Output: []byte(said), Code: 1})
+		if len(a.Files) != want || want > 0 && len(a.Files[0].Excerpt) != maxReport {
+			t.Errorf("%q: %d files", name, len(a.Files))
+		}
+	}
+}
+
+func FuzzExamine(f *testing.F) {
+	for _, s := range []string{saysExit, saysMain, saysMute, saysAbort, saysCrash, saysNative, saysInit, saysCommand} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, output []byte) {
+		w := readWords(output)
+		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.initError, w.dumpError} {
+			if len(s) > 2*maxWords+8 {
+				t.Errorf("%d bytes: %.100q", len(s), s)
+			}
+		}
+	})
+}

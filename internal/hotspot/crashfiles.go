@@ -1,0 +1,152 @@
+package hotspot
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxReport is how much is taken of an hs_err file, in bytes.
+const maxReport = 64 << 10
+
+// addReports looks for hs_err files: where the JVM says that it is, where an
+// option sends it, and at the two places where it goes otherwise.
+func (a *Autopsy) addReports(d Death, o crashOptions, w words) {
+	paths := []string{d.in(w.report)}
+	if o.errorFile != "" {
+		for _, pid := range d.pids(w) {
+			paths = append(paths, d.in(expand(o.errorFile, pid)))
+		}
+	}
+	for _, pid := range d.pids(w) {
+		name := "hs_err_pid" + strconv.Itoa(pid) + ".log"
+		paths = append(paths, d.in(name), "/tmp/"+name)
+	}
+	for k, path := range paths {
+		if path == "" || slices.Contains(paths[:k], path) {
+			continue
+		}
+		if t, err := readReport(path, d.Started); err == nil {
+			a.Files = append(a.Files, t)
+		}
+	}
+}
+
+// addHeapDump looks for the heap dump.
+func (a *Autopsy) addHeapDump(d Death, o crashOptions, w words) {
+	if w.dumpError != "" {
+		a.Notes = append(a.Notes, "no heap dump: "+w.dumpError)
+	}
+	if !o.dumps && w.dump == "" {
+		return
+	}
+	paths := []string{d.in(w.dump)}
+	for _, pid := range d.pids(w) {
+		name := "java_pid" + strconv.Itoa(pid) + ".hprof"
+		if o.dumpPath == "" {
+			paths = append(paths, d.in(name))
+			continue
+		}
+		given := d.in(expand(o.dumpPath, pid))
+		paths = append(paths, given)
+		if given != "" {
+			paths = append(paths, filepath.Join(given, name)) // if it is a folder
+		}
+	}
+	for _, path := range paths {
+		t, err := describe(HeapDump, path, d.Started)
+		if err != nil {
+			continue
+		}
+		a.Files = append(a.Files, t)
+		if w.dump != "" && !w.dumped {
+			a.Notes = append(a.Notes, "the heap dump "+path+" may not be complete")
+		}
+		return
+	}
+}
+
+// in is a path as the JVM sees it; empty where that is not known.
+func (d Death) in(path string) string {
+	switch {
+	case path == "" || filepath.IsAbs(path):
+		return path
+	case d.Dir == "":
+		return ""
+	}
+	return filepath.Join(d.Dir, path)
+}
+
+// pids are the process ids that file names may have: behind a wrapper the JVM is
+// another process than the one that we know.
+func (d Death) pids(w words) []int {
+	out := []int{d.Pid}
+	if w.pid > 0 && w.pid != d.Pid {
+		out = append(out, w.pid)
+	}
+	return out
+}
+
+// expand replaces %p and %% as the JVM does.
+func expand(pattern string, pid int) string {
+	return strings.NewReplacer("%%", "%", "%p", strconv.Itoa(pid)).Replace(pattern)
+}
+
+// describe says what is at path: a regular file that was written since the JVM
+// started.
+func describe(kind, path string, since time.Time) (Trace, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return Trace{}, err
+	}
+	return trace(kind, path, &st, since)
+}
+
+func trace(kind, path string, st *unix.Stat_t, since time.Time) (Trace, error) {
+	t := Trace{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
+	if t.ModTime.Nanosecond() == 0 {
+		since = since.Truncate(time.Second) // the file system keeps no more
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return t, errors.New("not a regular file")
+	case t.ModTime.Before(since.Add(-10 * time.Millisecond)): // the kernel's clock for files has ticks
+		return t, errors.New("of an earlier start")
+	}
+	return t, nil
+}
+
+// readReport reads the beginning of an hs_err file. The name came from the
+// service's own words: it is not followed if it is a link, not waited for if it
+// is a FIFO, and not shown if it is anything else.
+func readReport(path string, since time.Time) (Trace, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		return Trace{}, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return Trace{}, err
+	}
+	t, err := trace(ErrorReport, path, &st, since)
+	if err != nil {
+		return t, err
+	}
+	if t.Excerpt, err = io.ReadAll(io.LimitReader(f, maxReport)); err != nil {
+		return t, err
+	}
+	if !bytes.HasPrefix(t.Excerpt, []byte("#")) || !bytes.Contains(t.Excerpt, []byte("Java Runtime Environment")) {
+		return t, errors.New("not an error report")
+	}
+	return t, nil
+}
