@@ -1,55 +1,184 @@
 package supervisor
 
-import "time"
-
-// What a Case is about.
-const (
-	CaseNotStarted   = "not-started"
-	CaseStartTimeout = "start-timeout"
-	CaseFailedStart  = "failed-start"
-	CaseEnded        = "ended"
-	CaseUnhealthy    = "unhealthy"
-	CaseKilled       = "killed-by-stop"
-	CaseUnseen       = "unseen"
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
 )
 
-// Case is a failure of a service, as far as the service itself knows it.
+// Case is a failure of a service, as far as the service itself knows it. It is in
+// the service's kept state, so that a supervisor that takes over before the
+// incident was kept can make it.
 type Case struct {
-	Service   string
-	What      string
-	Reason    string
-	At        time.Time
-	Start     uint64 // number of the start
-	Pid       int    // 0: there was no process
-	Ran       time.Duration
-	Exit      *ExitInf // nil: it lives, or nobody knows how it ended
-	Asked     string   // who asked for the stop; empty: nobody
-	Killed    bool     // by us
-	LogFrom   int64    // where its output begins
-	LogTo     int64
-	DumpAt    int64  // where a thread dump begins; 0: there is none
-	OOMBefore uint64 // kills in its cgroup before it was started
-	Launch    *Launch
+	Service string        `json:"service"`
+	GaveUp  Cause         `json:"gave_up"` // why we brought it down; empty: it ended by itself
+	Reason  string        `json:"reason"`
+	State   State         `json:"state"`
+	At      time.Time     `json:"at"`
+	Start   uint64        `json:"start"` // number of the start
+	Pid     int           `json:"pid"`   // 0: there was no process
+	Ran     time.Duration `json:"ran"`
+	Exit    *ExitInf      `json:"exit"`    // nil: it lives, or nobody knows how it ended
+	Asked   string        `json:"asked"`   // who asked for the stop; empty: nobody
+	Killed  bool          `json:"killed"`  // by us
+	Signal  bool          `json:"signal"`  // it had got the stop signal
+	From    int64         `json:"from"`    // where its output begins
+	To      int64         `json:"to"`      // and where it ended then
+	DumpAt  int64         `json:"dump_at"` // where a thread dump begins; 0: there is none
+	Before  OOMCount      `json:"before"`  // of its cgroup when it was started
+	Argv    []string      `json:"-"`
+	Dir     string        `json:"-"`
+
+	evidence Evidence
 }
 
-// note keeps the evidence of a failure of the present start.
-func (s *Service) note(what string, ran time.Duration) {
-	c := Case{Service: s.name, What: what, Reason: s.kept.Reason, At: time.Now(), Start: s.kept.Gen, Ran: ran, Exit: s.kept.Exit,
-		Asked: s.kept.Asked, Killed: s.kept.Killed, LogFrom: s.kept.LogStart, DumpAt: s.kept.DumpAt, OOMBefore: s.kept.OOMKills, Launch: s.launch}
+// note keeps the evidence of a failure of the present start. gaveUp is why we
+// bring it down; empty: it has ended.
+func (s *Service) note(gaveUp Cause, ran time.Duration) {
+	c := &Case{Service: s.name, GaveUp: gaveUp, Reason: s.kept.Reason, State: s.kept.State, At: time.Now(), Start: s.kept.Gen, Ran: ran,
+		Exit: s.kept.Exit, Asked: s.kept.Asked, Killed: s.kept.Killed, Signal: s.kept.Signaled, From: s.kept.LogStart, DumpAt: s.kept.DumpAt,
+		Before: s.kept.OOM}
 	if s.proc != nil {
 		c.Pid = s.proc.Pid()
 		if out := s.output(); out != nil {
-			c.LogTo = out.End()
+			c.To = out.End()
 		}
 	}
+	if s.launch != nil {
+		c.Argv, c.Dir, c.evidence = s.launch.Spec.Argv, s.launch.Spec.Dir, s.launch.Evidence
+	}
+	s.kept.Case = c
 	s.world.Note(c)
 }
 
-// oomKills reads the counter of the cgroup in which the process will be.
-func oomKills(l *Launch) uint64 {
-	if l.OOMKills == nil {
-		return 0
+// recorder makes incidents of cases, one at a time, while the services go on.
+type recorder struct {
+	s     *Supervisor
+	queue chan func()
+	begin sync.Once
+}
+
+// maxCases is how many wait to be recorded.
+const maxCases = 64
+
+// do has f done after what was asked for before; false: too much waits.
+func (r *recorder) do(f func()) bool {
+	r.begin.Do(func() {
+		go func() { // ends with the process: it has the last word on an end
+			for f := range r.queue {
+				f()
+			}
+		}()
+	})
+	select {
+	case r.queue <- f:
+		return true
+	default:
+		return false
 	}
-	n, _ := l.OOMKills()
-	return n
+}
+
+// evidenceTime bounds the search for what an end has left.
+const evidenceTime = 5 * time.Second
+
+// record makes the incident of a case: at once what is known, then what is found.
+func (r *recorder) record(c *Case) {
+	d := Death{State: c.State, Exit: c.Exit, GaveUp: c.GaveUp, Why: c.Reason, Asked: c.Asked != "", Killed: c.Killed,
+		Signaled: c.Signal, Before: c.Before, After: r.s.oom(c.Service)}
+	tail := c.To
+	if c.Exit == nil && c.GaveUp != "" {
+		tail = 0 // it lives: what it says until the look counts too
+	}
+	out := r.s.outputOf(c.Service, c.From, tail, MaxIncidentOutput)
+	v := Classify(d)
+	if !v.Incident {
+		return
+	}
+	i := Incident{Service: c.Service, Kind: r.s.set.Load().kinds[c.Service], At: c.At, Cause: v.Cause, Reason: v.Reason, Exit: c.Exit,
+		StopRequestedBy: c.Asked, Start: c.Start, Pid: c.Pid, Ran: c.Ran, Notes: v.Notes, Output: out, Options: MaskArgs(c.Argv)}
+	if c.DumpAt > 0 {
+		i.ThreadDump = r.s.outputOf(c.Service, c.DumpAt, 0, MaxThreadDump)
+	}
+	number := r.s.incidents.Add(i)
+	find := c.evidence
+	if find == nil {
+		find = ProcessEvidence
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime)
+	defer cancel()
+	d.Found = find(ctx, End{Service: c.Service, Pid: c.Pid, Exit: c.Exit, Started: c.At.Add(-c.Ran), Dir: c.Dir, Argv: c.Argv, Output: out})
+	v = Classify(d)
+	r.s.incidents.Amend(number, func(i *Incident) { i.add(v, d.Found) })
+}
+
+// add puts in what was found.
+func (i *Incident) add(v Verdict, f Findings) {
+	i.Cause, i.Reason, i.Notes, i.Files = v.Cause, v.Reason, v.Notes, f.Files
+	if f.Options != nil {
+		i.Options = f.Options
+	}
+	if f.Limits != nil {
+		i.Limits = f.Limits
+	}
+	if len(i.ThreadDump) == 0 {
+		i.ThreadDump = f.ThreadDump
+	}
+}
+
+// noteCase has an incident made of a case.
+func (s *Supervisor) noteCase(c *Case) {
+	if !s.recorder.do(func() { s.recorder.record(c) }) {
+		s.log.Error("no incident is kept of a failure: too many wait", "name", c.Service, "reason", c.Reason)
+	}
+}
+
+// explained puts the cause that was found later into the incident.
+func (s *Supervisor) explained(service string, start uint64, text string) {
+	s.recorder.do(func() {
+		for _, i := range s.incidents.List() {
+			if i.Service == service && i.Start == start {
+				s.incidents.Amend(i.Number, func(i *Incident) { i.Reason = text })
+				return
+			}
+		}
+	})
+}
+
+// pendingCases makes the incidents that an earlier supervisor had no time for.
+func (s *Supervisor) pendingCases() {
+	known := s.incidents.List()
+	for _, svc := range s.set.Load().services {
+		c := svc.kept.Case
+		if c != nil && !slices.ContainsFunc(known, func(i Summary) bool { return i.Service == c.Service && i.Start == c.Start }) {
+			s.noteCase(c)
+		}
+	}
+}
+
+// Incidents lists the incidents that are kept, the newest first.
+func (s *Supervisor) Incidents() []Summary { return s.incidents.List() }
+
+// Incident gives one of them with its evidence.
+func (s *Supervisor) Incident(number uint64) (Incident, bool) { return s.incidents.Get(number) }
+
+// oom reads the counter of OOM kills that a service is under.
+func (s *Supervisor) oom(service string) OOMCount {
+	if s.opts.OOM == nil {
+		return OOMCount{}
+	}
+	return s.opts.OOM(service)
+}
+
+// outputOf gives the last bytes that a service wrote from one offset to another;
+// to 0: the end.
+func (s *Supervisor) outputOf(service string, from, to int64, most int) []byte {
+	log := world{s}.Log(service)
+	if log == nil {
+		return nil
+	}
+	if to <= 0 {
+		to = log.End()
+	}
+	return log.Bytes(max(from, to-int64(most)), to)
 }

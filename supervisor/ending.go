@@ -20,7 +20,7 @@ func (s *Service) exited(h happening) {
 	s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 	if s.kept.State == Stopping {
 		if s.kept.Killed && !info.Success {
-			s.note(CaseKilled, ran)
+			s.note("", ran)
 		}
 		s.keep()
 		s.proc.Ack()
@@ -35,7 +35,7 @@ func (s *Service) exited(h happening) {
 			why += " before it was ready"
 		}
 		s.blame(why)
-		s.note(CaseEnded, ran)
+		s.note("", ran)
 		s.explain()
 	} else {
 		s.blame("")

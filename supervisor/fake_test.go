@@ -31,7 +31,7 @@ type fakeWorld struct {
 	procs   []*fakeProcess
 	tries   []time.Duration // when a start was tried
 	bag     []byte
-	notes   []Case
+	notes   []*Case
 	before  string // what must be up first
 	after   string // what must be gone first
 	leftBy  atomic.Int32
@@ -47,12 +47,14 @@ func (w *fakeWorld) Log(name string) *proc.Log { return nil }
 
 func (w *fakeWorld) Changed() { w.changed.Add(1) }
 func (w *fakeWorld) Moved()   {}
-func (w *fakeWorld) Note(c Case) {
+func (w *fakeWorld) Note(c *Case) {
 	w.mu.Lock()
 	w.notes = append(w.notes, c)
 	w.mu.Unlock()
 }
-func (w *fakeWorld) Left(string) { w.leftBy.Add(1) }
+func (w *fakeWorld) Explained(string, uint64, string) {}
+func (w *fakeWorld) OOM(string) OOMCount              { return OOMCount{} }
+func (w *fakeWorld) Left(string)                      { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

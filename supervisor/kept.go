@@ -41,19 +41,20 @@ type kept struct {
 	Reported bool           `json:"reported"`  // RUNNING: it does not count as healthy
 	Ends     bool           `json:"ends"`      // the container ends because of it
 	Leaving  bool           `json:"leaving"`   // not configured any more: it goes when it is STOPPED
-	OOMKills uint64         `json:"oom_kills"` // of its cgroup when the latest process was started
+	OOM      OOMCount       `json:"oom"`       // of its cgroup when the latest process was started
+	Case     *Case          `json:"case"`      // the latest failure; its incident may not be kept yet
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }
 
-// maxKept bounds the state below what a bag item may hold.
-const maxKept = 60 << 10
+// maxState bounds the state below what a bag item may hold.
+const maxState = 60 << 10
 
 // keep puts the state into the bag and makes it readable.
 func (s *Service) keep() {
 	s.publish()
 	state, err := json.Marshal(s.kept)
-	if err == nil && len(state) > maxKept { // the notes are the one part without a bound
+	if err == nil && len(state) > maxState { // the notes are the one part without a bound
 		k := s.kept
 		k.Notes = nil
 		state, err = json.Marshal(k)

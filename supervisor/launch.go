@@ -45,14 +45,13 @@ type Launch struct {
 	// StopCommand asks the process to end in the place of the signal; nil: the
 	// signal does.
 	StopCommand func(ctx context.Context, p Process) error
-	// OOMKills is how many processes the kernel has killed in the cgroup of the
-	// process for want of memory; false: unknown. nil: the same.
-	OOMKills func() (uint64, bool)
 	// Watch gets each line of output until the service is ready; nil: none.
 	Watch func(line []byte) Observation
 	// Explain says why a start or a run has failed, after the last line of the
 	// output was watched; empty: it does not know. nil: nobody does.
 	Explain func(ctx context.Context) string
+	// Evidence looks for what an ended process has left; nil: ProcessEvidence.
+	Evidence Evidence
 	// DumpSignal asks for a thread dump; 0: it cannot make one.
 	DumpSignal syscall.Signal
 }

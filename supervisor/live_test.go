@@ -51,7 +51,7 @@ func TestLivenessRestarts(t *testing.T) {
 		st.sleep(2 * time.Second)
 		p.wantSignals(t, "QUIT alone 1m20s", "TERM 1m21s")
 		st.want(Running)
-		if len(st.w.notes) != 1 || st.w.notes[0].What != CaseUnhealthy || st.snap().Restarts != 1 {
+		if len(st.w.notes) != 1 || st.w.notes[0].GaveUp != CauseUnhealthy || st.snap().Restarts != 1 {
 			t.Errorf("%d notes, %d restarts", len(st.w.notes), st.snap().Restarts)
 		}
 	})

@@ -55,16 +55,16 @@ func (s *Service) sick(h happening) {
 	case LiveReport:
 		s.kept.Reported = true
 		s.keep()
-		s.note(CaseUnhealthy, 0)
+		s.note(CauseUnhealthy, 0)
 	case LiveStopContainer:
 		s.blame(why)
 		s.kept.Ends = true
 		s.keep()
-		s.note(CaseUnhealthy, 0)
+		s.note(CauseUnhealthy, 0)
 		s.world.Rested()
 	default:
 		s.blame(why)
-		s.note(CaseUnhealthy, 0)
+		s.note(CauseUnhealthy, 0)
 		s.stop(Delayed, 0)
 	}
 }
@@ -154,6 +154,9 @@ func (s *Service) attached(h happening) {
 	}
 	if h.launch != nil {
 		s.launch = h.launch
+		if s.launch.Spec.Argv == nil {
+			s.launch.Spec.Argv, s.launch.Spec.Dir = ReadCommand(s.proc.Pid())
+		}
 	}
 	s.publish()
 	switch s.kept.State {

@@ -32,7 +32,11 @@ type Starter interface {
 	// MayStop says what must be gone before a service is asked to end.
 	MayStop(name string) (why string)
 	// Note keeps the evidence of a failure.
-	Note(c Case)
+	Note(c *Case)
+	// Explained adds the cause of a failure that was found later.
+	Explained(name string, start uint64, text string)
+	// OOM reads the counter of OOM kills of the service's cgroup.
+	OOM(name string) OOMCount
 	// Left says that a service that is not configured any more is STOPPED.
 	Left(name string)
 	// Now is CLOCK_BOOTTIME in ns.

@@ -179,7 +179,7 @@ func (s *Service) pickUp() {
 		if s.proc == nil { // its end is dealt with, but not in the bag: as if it ended now
 			s.kept.UpSince, s.kept.Exit = 0, nil
 			s.blame("ended while no supervisor worked; nobody knows how")
-			s.note(CaseUnseen, 0)
+			s.note("", 0)
 			s.settle(false)
 			return
 		}

@@ -109,7 +109,7 @@ func (s *Service) unready(h happening) {
 
 func (s *Service) saidFailed(h happening) {
 	if s.proc != nil {
-		s.fail(CaseFailedStart, h.text)
+		s.fail(CauseFailedStart, h.text)
 	}
 }
 
@@ -122,7 +122,7 @@ func (s *Service) startTimeout(happening) {
 	if s.probeErr != "" {
 		why += ": " + s.probeErr
 	}
-	s.fail(CaseStartTimeout, why)
+	s.fail(CauseStartTimeout, why)
 }
 
 // spawn starts the process that was prepared.
@@ -138,7 +138,7 @@ func (s *Service) spawn(l *Launch) {
 		s.kept.LogStart = out.End()
 	}
 	s.kept.Made = s.made
-	s.kept.OOMKills = oomKills(l)
+	s.kept.OOM = s.world.OOM(s.name)
 	s.keep() // where its output begins must be known before there is any
 	p, err := s.world.Start(context.Background(), l.Spec)
 	if err != nil {
@@ -235,12 +235,12 @@ func (s *Service) notBorn(err error) {
 	}
 	s.kept.Exit = &ExitInf{Code: code, NotStarted: true, At: time.Now()}
 	s.log.Error("service cannot be started", "error", err)
-	s.note(CaseNotStarted, 0)
+	s.note(CauseNotStarted, 0)
 	s.settle(false)
 }
 
 // fail gives up a start whose process lives.
-func (s *Service) fail(what, why string) {
+func (s *Service) fail(what Cause, why string) {
 	s.blame(why)
 	s.log.Error("service failed to start", "reason", why)
 	s.note(what, 0)

@@ -34,8 +34,8 @@ type Options struct {
 	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
 	// nothing to read again.
 	Reload func()
-	// Note keeps the evidence of a failure, without blocking; nil: nobody does.
-	Note func(Case)
+	// OOM reads the counter of OOM kills that a service is under; nil: nobody can.
+	OOM func(service string) OOMCount
 }
 
 // Supervisor owns the services, their order and their end.
@@ -50,6 +50,9 @@ type Supervisor struct {
 	moved   chan struct{}
 	pending sync.Map // name -> true: reconcile has asked it for something
 	logs    sync.Map // name -> *proc.Log
+
+	incidents *Incidents
+	recorder  recorder
 
 	stopping atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
 	planDue  atomic.Bool
@@ -66,7 +69,9 @@ const (
 // New makes the set. What rec holds of services is resumed, also of those that
 // are not defined any more, which are stopped; Run goes on with it.
 func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervisor {
-	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		incidents: ResumeIncidents(m, rec.Blobs, rec.Files, func(text string) { opts.Log.Warn(text) })}
+	s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
 	s.set.Store(newSet(Set{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
 	latest := map[string]*proc.Process{}
 	for _, p := range rec.Processes {
@@ -91,6 +96,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 		}
 	}
 	s.set.Store(newSet(want, services))
+	s.pendingCases()
 	for _, p := range latest {
 		go endStray(p) // ends with the process
 	}

@@ -150,5 +150,6 @@ func (s *Service) explained(h happening) {
 	}
 	s.kept.Reason = text
 	s.log.Error("cause of the failure", "reason", text)
+	s.world.Explained(s.name, h.gen, text)
 	s.keep()
 }

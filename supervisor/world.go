@@ -52,11 +52,11 @@ func (w world) MayStart(name string) string { return w.s.mayStart(w.s.set.Load()
 
 func (w world) MayStop(name string) string { return w.s.mayStop(w.s.set.Load(), name) }
 
-func (w world) Note(c Case) {
-	if w.s.opts.Note != nil {
-		w.s.opts.Note(c)
-	}
-}
+func (w world) Note(c *Case) { w.s.noteCase(c) }
+
+func (w world) Explained(name string, start uint64, text string) { w.s.explained(name, start, text) }
+
+func (w world) OOM(name string) OOMCount { return w.s.oom(name) }
 
 func (w world) Left(name string) {
 	go w.s.left(name) // ends with the service

@@ -79,6 +79,17 @@ func newApp(run func(runOptions) error) *cli.App {
 					return logs(c.Context, optional(a), o)
 				})
 			}},
+		{Name: "incidents", Usage: "show why services failed or died: the last ten failures", Flags: []cli.Flag{output},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 0, func([]string) error { return incidents(c.Context, app.Writer, c.String("output")) })
+			},
+			Subcommands: []*cli.Command{
+				{Name: "show", Usage: "show everything that is known of one", ArgsUsage: "NUMBER", Flags: []cli.Flag{output},
+					Action: func(c *cli.Context) error {
+						return upTo(c, 1, func(a []string) error {
+							return incidentShow(c.Context, app.Writer, optional(a), c.String("output"))
+						})
+					}}}},
 		{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so", Flags: []cli.Flag{output,
 			&cli.StringFlag{Name: "root", Value: "/", Usage: "read the tree under `DIR` instead"}},
 			Action: func(c *cli.Context) error {

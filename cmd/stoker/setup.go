@@ -129,6 +129,7 @@ type processLauncher struct {
 	user    *proc.User
 	umask   *int
 	inherit bool // the command of run: it gets our stdin, and our terminal
+	traces  evidence
 }
 
 // Prepare gives the configured command.
@@ -153,7 +154,8 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe), StopCommand: l.stopCommand()}
+	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
+		StopCommand: l.stopCommand(), Evidence: l.traces.find}
 	if pattern := l.service.Ready.Log; pattern != "" {
 		watch, err := supervisor.LogWatch(pattern)
 		if err != nil {

@@ -102,7 +102,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 	}
 	r.level()
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
-		Reload: func() { r.reloadFor("SIGHUP") }})
+		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	serve := func() { serveAPI(ctx, m, rec, r, log) }

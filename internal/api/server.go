@@ -35,6 +35,10 @@ type Backend interface {
 	// ConfigProblem is why the configuration's files are not in force; empty:
 	// they are.
 	ConfigProblem() string
+	// Incidents are those that are kept, the newest first.
+	Incidents() []supervisor.Summary
+	// Incident is one of them with its evidence.
+	Incident(number uint64) (supervisor.Incident, bool)
 }
 
 // Options configure a Server.
@@ -106,6 +110,8 @@ func (s *Server) routes() []route {
 		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
 		{"GET /v1/services/{name}/logs", view, s.logs},
 		{"POST /v1/reload", admin, s.reload},
+		{"GET /v1/incidents", view, s.incidents},
+		{"GET /v1/incidents/{number}", admin, s.incident},
 		{"GET /v1/limits", view, s.limits},
 		{"GET /v1/jvm", view, s.jvm},
 	}

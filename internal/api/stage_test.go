@@ -138,6 +138,24 @@ type fake struct {
 	jvmText map[string]string
 	problem string   // of the configuration's files
 	reloads []string // as they were asked for
+	broken  []supervisor.Incident
+}
+
+func (f *fake) Incidents() []supervisor.Summary {
+	out := []supervisor.Summary{}
+	for _, i := range f.broken {
+		out = append(out, i.Summary())
+	}
+	return out
+}
+
+func (f *fake) Incident(number uint64) (supervisor.Incident, bool) {
+	for _, i := range f.broken {
+		if i.Number == number {
+			return i, true
+		}
+	}
+	return supervisor.Incident{}, false
 }
 
 func newFake() *fake {

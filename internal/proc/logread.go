@@ -213,3 +213,20 @@ func (l *Log) ResumeOffset(offset int64) int64 {
 	}
 	return begin
 }
+
+// Bytes gives what is kept of the bytes from one offset to another, both streams
+// in the order of arrival.
+func (l *Log) Bytes(from, to int64) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	from, to = max(from, l.ix.start()), min(to, l.end)
+	if from >= to {
+		return nil
+	}
+	buf := make([]byte, to-from)
+	n, err := unix.Pread(l.data, buf, from)
+	if err != nil {
+		return nil
+	}
+	return buf[:n]
+}

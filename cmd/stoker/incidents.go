@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// incidents prints the list.
+func incidents(ctx context.Context, w io.Writer, format string) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	list, err := c.Incidents(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot ask for the incidents: %w", err)
+	}
+	if format == "json" {
+		return printJSON(w, list)
+	}
+	return printIncidents(w, list.Incidents)
+}
+
+// incidentShow prints one with everything.
+func incidentShow(ctx context.Context, w io.Writer, text, format string) error {
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return &hintError{fmt.Errorf("cannot show incident %q: that is no number", text), "stoker incidents lists them", codeUsage}
+	}
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	i, err := c.Incident(ctx, number)
+	if err != nil {
+		return fmt.Errorf("cannot show incident %d: %w", number, err)
+	}
+	if format == "json" {
+		return printJSON(w, i)
+	}
+	return printIncident(w, i, time.Now())
+}
+
+// maxReasonShown bounds a reason in the table, in characters.
+const maxReasonShown = 100
+
+// printIncidents is the table for people.
+func printIncidents(w io.Writer, list []supervisor.Summary) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "No service has failed or died.")
+		return err
+	}
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "NUMBER\tTIME\tSERVICE\tCAUSE\tREASON")
+	for _, i := range list {
+		reason := []rune(strings.Join(strings.Fields(printable(i.Reason)), " "))
+		if len(reason) > maxReasonShown {
+			reason = append(reason[:maxReasonShown], []rune("...")...)
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", i.Number, i.At.UTC().Format(time.RFC3339), printable(i.Service), printable(string(i.Cause)), string(reason))
+	}
+	tw.Flush() // a strings.Builder does not fail
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// printIncident is everything for people: what happened, what to do, what was in
+// force, and then the long texts, the output last.
+func printIncident(w io.Writer, i supervisor.Incident, now time.Time) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-10s %s\n", name, indented(fmt.Sprintf(format, args...)))
+	}
+	line("incident", "%d", i.Number)
+	line("service", "%s", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
+	line("time", "%s (%s ago)", i.At.UTC().Format(time.RFC3339), span(now.Sub(i.At)))
+	line("cause", "%s", i.Cause)
+	line("reason", "%s", i.Reason)
+	if next := advice(i.Cause); next != "" {
+		line("next", "%s", strings.ReplaceAll(next, "SERVICE", i.Service))
+	}
+	line("start", "%s", startOf(i))
+	if i.Exit != nil {
+		line("end", "%s", i.Exit)
+	}
+	if i.StopRequestedBy != "" {
+		line("stop", "asked for by %s", i.StopRequestedBy)
+	}
+	for _, n := range i.Notes {
+		line("note", "%s", n)
+	}
+	for _, f := range i.Files {
+		line("file", "%s %s, %d bytes, %s", f.Kind, f.Path, f.Size, f.ModTime.UTC().Format(time.RFC3339))
+	}
+	if len(i.Limits) > 0 {
+		line("limits", "%s", compact(i.Limits))
+	}
+	for k, o := range i.Options {
+		name := ""
+		if k == 0 {
+			name = "command"
+		}
+		line(name, "%s", o)
+	}
+	for _, f := range i.Files {
+		section(&b, "beginning of "+f.Path, f.Excerpt)
+	}
+	section(&b, "thread dump", i.ThreadDump)
+	section(&b, "end of the output", i.Output)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// indented puts a text of several lines behind its name.
+func indented(text string) string {
+	return strings.ReplaceAll(printable(text), "\n", "\n"+strings.Repeat(" ", 11))
+}
+
+func parenthesised(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// startOf says which start it was.
+func startOf(i supervisor.Incident) string {
+	text := fmt.Sprintf("number %d", i.Start)
+	if i.Pid == 0 {
+		return text + ", no process"
+	}
+	text = fmt.Sprintf("%s, pid %d", text, i.Pid)
+	if i.Ran > 0 { // else nobody knows
+		text += ", ran " + span(i.Ran)
+	}
+	return text
+}
+
+func compact(data json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Compact(&b, data) != nil {
+		return string(data)
+	}
+	return b.String()
+}
+
+// section is a long text, as it was written but for what would steer a terminal.
+func section(b *strings.Builder, title string, text supervisor.Text) {
+	if len(text) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n---- %s ----\n%s\n", printable(title), strings.TrimRight(printable(string(text)), "\n"))
+}
+
+// advice is what to do next, with SERVICE for the name; docs/incidents.md has more.
+func advice(c supervisor.Cause) string {
+	switch c {
+	case supervisor.CauseNotStarted:
+		return "the reason names what is missing; after the repair: stoker start SERVICE"
+	case supervisor.CauseExit:
+		return "the end of the output says why, below"
+	case supervisor.CauseSignal:
+		return "find out who sent it: the container engine, the host, another process"
+	case supervisor.CauseCore:
+		return "the core, if there is one, can be read with gdb"
+	case supervisor.CauseOOMKill:
+		return "raise the container's memory, or lower what is used: stoker jvm explain shows the budget"
+	case supervisor.CauseJVMMemory:
+		return "look at the heap dump, or make one: -XX:+HeapDumpOnOutOfMemoryError; stoker jvm explain shows the sizes"
+	case supervisor.CauseJVMCrash:
+		return "the problematic frame says whose code it was: a native library, or the JVM itself"
+	case supervisor.CauseStartTimeout:
+		return "the reason is what the last look found; ready.within sets the time"
+	case supervisor.CauseFailedStart:
+		return "the reason names what failed to deploy; after the repair: stoker start SERVICE"
+	case supervisor.CauseUnhealthy:
+		return "the thread dump shows what the threads wait for"
+	case supervisor.CauseStopTimeout:
+		return "the thread dump shows what did not end; stop.timeout sets the time"
+	case supervisor.CauseUnseen:
+		return "look at the log of stoker and of the host at that time"
+	}
+	return ""
+}

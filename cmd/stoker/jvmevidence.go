@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// evidence looks for what the processes of one service leave behind. The zero
+// value is ready.
+type evidence struct {
+	// looking is held while files are looked at: a look at a file system that does
+	// not answer cannot be ended, and must not be joined by others.
+	looking sync.Mutex
+}
+
+// find is the supervisor.Evidence of every kind of service: a process may be a
+// JVM, or a script that runs one, and what is not has none of its traces.
+func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Findings {
+	f := e.look(ctx, end, func() supervisor.Findings {
+		return addAutopsy(supervisor.ProcessEvidence(ctx, end), hotspot.Examine(deathOf(end)))
+	})
+	if dump, ok := hotspot.ThreadDump(end.Output); ok {
+		f.ThreadDump = dump
+	}
+	return f
+}
+
+// look runs f, for as long as ctx allows.
+func (e *evidence) look(ctx context.Context, end supervisor.End, f func() supervisor.Findings) supervisor.Findings {
+	without := func(note string) supervisor.Findings {
+		return supervisor.Findings{Options: supervisor.MaskArgs(end.Argv), Notes: []string{note}}
+	}
+	if !e.looking.TryLock() {
+		return without("files were not looked for: the file system has not answered since an earlier look")
+	}
+	found := make(chan supervisor.Findings, 1)
+	go func() { // ends with the looks at files, which only a dead file system delays
+		defer e.looking.Unlock()
+		out := f()
+		out.Limits = limitsInForce()
+		found <- out
+	}()
+	select {
+	case out := <-found:
+		return out
+	case <-ctx.Done():
+		return without("files were not found in time: the file system does not answer")
+	}
+}
+
+// limitsInForce are those of the container, as stoker limits prints them.
+func limitsInForce() json.RawMessage {
+	data, err := json.Marshal(cgroup.Read("/"))
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// oomCount reads the counter of the container's cgroup.
+func oomCount(string) supervisor.OOMCount {
+	count, source, ok := cgroup.OOMKills("/")
+	if !ok {
+		return supervisor.OOMCount{}
+	}
+	return supervisor.OOMCount{Count: count, Source: source}
+}
+
+// deathOf puts an end into the words of package hotspot.
+func deathOf(end supervisor.End) hotspot.Death {
+	d := hotspot.Death{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
+	if end.Exit != nil {
+		d.Code, d.Signal = end.Exit.Code, end.Exit.Signal
+	}
+	return d
+}
+
+// addAutopsy adds what was found out about a JVM.
+func addAutopsy(f supervisor.Findings, a hotspot.Autopsy) supervisor.Findings {
+	switch a.Kind {
+	case hotspot.OutOfMemory:
+		f.Cause = supervisor.CauseJVMMemory
+	case hotspot.Crashed:
+		f.Cause = supervisor.CauseJVMCrash
+	}
+	f.Reason = a.Reason
+	f.Notes = append(f.Notes, a.Notes...)
+	kinds := map[string]string{hotspot.ErrorReport: supervisor.FileHsErr, hotspot.HeapDump: supervisor.FileHeapDump}
+	for _, t := range a.Files {
+		f.Files = append(f.Files, supervisor.EvidenceFile{Kind: kinds[t.Kind], Path: t.Path, Size: t.Size, ModTime: t.ModTime,
+			Excerpt: []byte(maskLines(string(t.Excerpt)))})
+	}
+	return f
+}
+
+// maskLines hides the secrets of an hs_err file: it has the command line and a
+// part of the environment.
+func maskLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for k, line := range lines {
+		lines[k] = supervisor.MaskLine(line)
+	}
+	return strings.Join(lines, "\n")
+}
