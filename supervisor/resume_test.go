@@ -23,7 +23,9 @@ func fill(v reflect.Value) {
 			return
 		}
 		for k := range v.NumField() {
-			fill(v.Field(k))
+			if f := v.Type().Field(k); f.IsExported() && f.Tag.Get("json") != "-" {
+				fill(v.Field(k))
+			}
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
