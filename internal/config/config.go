@@ -22,13 +22,15 @@ const (
 // Config is the whole configuration after all layers are merged.
 type Config struct {
 	// Main names the main service, whose end decides the container's exit
-	// code; empty: the only service, or the one of kind tomcat.
+	// code; empty: the only service that is no oneshot, or the only one of kind
+	// tomcat.
 	Main     string             `yaml:"main"`
 	Services map[string]Service `yaml:"services"`
 	JVM      jvm.Config         `yaml:"jvm"`
 	API      api.Config         `yaml:"api"`
 	Stop     Stop               `yaml:"stop"`
 	Log      Log                `yaml:"log"`
+	Reload   Reload             `yaml:"reload"`
 	Labels   map[string]string  `yaml:"labels"`
 }
 
@@ -58,4 +60,11 @@ type Stop struct {
 // Log is stoker's own log.
 type Log struct {
 	Level string `yaml:"level"` // debug, info (default), warn, error
+}
+
+// Reload says when a changed configuration is taken over. The signal HUP always
+// does it.
+type Reload struct {
+	// Watch takes it over when its files have changed, too; default true.
+	Watch *bool `yaml:"watch"`
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"net/http"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/tomcat"
@@ -17,20 +18,28 @@ const (
 // WithDefaults returns cfg with every absent value that has a default set to
 // it; pointers are set. cfg itself is left as it is.
 //
-//	main                       the only service, else the only one of kind tomcat
+//	main                       the only service that is no oneshot, else the only one of kind tomcat
 //	kind                       process
 //	autostart                  true
 //	success_codes              [0]; java and tomcat [0, 143]
 //	ready.within, every        120s, 1s
-//	restart.policy             always
+//	ready.timeout, method      5s, GET (with ready.http)
+//	live.every, timeout        10s, 5s; method GET (with live.http)
+//	live.failures, successes   3, 1
+//	live.then                  restart
+//	restart.policy             always; a oneshot: on-failure
 //	restart.backoff            first 500ms, factor 2, max 30s, jitter 0.1, reset 60s
 //	restart.limit              starts 5, within 10m, retry_every 5m
 //	stop                       signal TERM, timeout the container's less 2s, thread_dump for java and tomcat
+//	output                     keep 256KiB, format raw, overflow drop
+//	output.file                size 10MiB, files 5 (with output.file.path)
 //	tomcat.setenv              import (kind tomcat)
 //	stop.timeout, log.level    8s, info
+//	reload.watch               true
 //
 // What is found on the machine when it is absent (user, paths of Tomcat and the
-// JVM, the API's socket, the flavor) stays absent here.
+// JVM, the API's socket, the flavor) stays absent here, and so does live of a
+// oneshot, which has none.
 func WithDefaults(cfg Config) Config {
 	orElse(&cfg.Stop.Timeout, DefaultStopTimeout)
 	cfg.Services = maps.Clone(cfg.Services)
@@ -41,6 +50,7 @@ func WithDefaults(cfg Config) Config {
 		cfg.Main = mainService(cfg.Services)
 	}
 	orElse(&cfg.Log.Level, DefaultLogLevel)
+	pointerOrElse(&cfg.Reload.Watch, true)
 	return cfg
 }
 
@@ -56,41 +66,81 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	pointerOrElse(&s.Autostart, true)
 	orElse(&s.Ready.Within, 120*time.Second)
 	orElse(&s.Ready.Every, time.Second)
-	orElse(&s.Restart.Policy, supervisor.Always)
-	b := &s.Restart.Backoff
-	pointerOrElse(&b.First, 500*time.Millisecond)
-	orElse(&b.Factor, 2)
-	orElse(&b.Max, 30*time.Second)
-	pointerOrElse(&b.Jitter, 0.1)
-	orElse(&b.Reset, time.Minute)
-	orElse(&s.Restart.Limit.Starts, 5)
-	orElse(&s.Restart.Limit.Within, 10*time.Minute)
-	pointerOrElse(&s.Restart.Limit.RetryEvery, 5*time.Minute)
+	lookDefaults(&s.Ready.Look)
+	if !s.Oneshot {
+		liveDefaults(&s.Live)
+	}
+	restartDefaults(&s.Restart, s.Oneshot)
 	orElse(&s.Stop.Signal, "TERM")
 	// With the container's 8s that is 6s; a longer grace serves the service.
 	orElse(&s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
 	pointerOrElse(&s.Stop.ThreadDump, jvm)
+	outputDefaults(&s.Output)
 	if s.Kind == KindTomcat {
 		orElse(&s.Tomcat.Setenv, tomcat.SetenvImport)
 	}
 	return s
 }
 
-// mainService returns the only service, or the only one of kind tomcat; empty
-// when neither exists.
+func lookDefaults(l *supervisor.Look) {
+	orElse(&l.Timeout, 5*time.Second)
+	if l.HTTP != "" {
+		orElse(&l.Method, http.MethodGet)
+	}
+}
+
+func liveDefaults(l *supervisor.Live) {
+	lookDefaults(&l.Look)
+	orElse(&l.Every, 10*time.Second)
+	orElse(&l.Failures, 3)
+	orElse(&l.Successes, 1)
+	orElse(&l.Then, supervisor.LiveRestart)
+}
+
+func restartDefaults(r *supervisor.Restart, oneshot bool) {
+	policy := supervisor.Always
+	if oneshot {
+		policy = supervisor.OnFailure // what has succeeded is done
+	}
+	orElse(&r.Policy, policy)
+	b := &r.Backoff
+	pointerOrElse(&b.First, 500*time.Millisecond)
+	orElse(&b.Factor, 2)
+	orElse(&b.Max, 30*time.Second)
+	pointerOrElse(&b.Jitter, 0.1)
+	orElse(&b.Reset, time.Minute)
+	orElse(&r.Limit.Starts, 5)
+	orElse(&r.Limit.Within, 10*time.Minute)
+	pointerOrElse(&r.Limit.RetryEvery, 5*time.Minute)
+}
+
+func outputDefaults(o *supervisor.Output) {
+	orElse(&o.Keep, "256KiB")
+	orElse(&o.Format, supervisor.OutputRaw)
+	orElse(&o.Overflow, supervisor.OverflowDrop)
+	if o.File.Path != "" {
+		orElse(&o.File.Size, "10MiB")
+		orElse(&o.File.Files, 5)
+	}
+}
+
+// mainService returns the only service that is meant to go on running, or the
+// only one of kind tomcat; empty when neither exists.
 func mainService(services map[string]Service) string {
-	var all, tomcats []string
+	var all, lasting, tomcats []string
 	for name, s := range services {
 		all = append(all, name)
+		if !s.Oneshot {
+			lasting = append(lasting, name)
+		}
 		if s.Kind == KindTomcat {
 			tomcats = append(tomcats, name)
 		}
 	}
-	switch {
-	case len(all) == 1:
-		return all[0]
-	case len(tomcats) == 1:
-		return tomcats[0]
+	for _, only := range [][]string{all, lasting, tomcats} {
+		if len(only) == 1 {
+			return only[0]
+		}
 	}
 	return ""
 }

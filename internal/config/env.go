@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,8 +20,10 @@ const envPrefix = "STOKER_"
 //	STOKER_SERVICES_MY_APP_ENV_TZ=UTC services.my-app.env.TZ
 //	STOKER_LABELS_APPID=1             labels.appid
 //
-// A key of labels or env that no file has is made: of labels in lower case, of
-// env as it is written. A list is written as in YAML. An empty variable counts
+// A key of a map that no file has is made: of env and secrets as it is written,
+// of headers with "-" for "_", of the others in lower case. A key of the schema
+// comes before one that would be made: SERVICES_WEB_ENV_FILES is env_files. A
+// list is written as in YAML. An empty variable counts
 // as not set. A variable that names nothing is a warning and not an error,
 // since orchestrators make STOKER_* variables of their own for a service that
 // is called stoker.
@@ -48,7 +51,7 @@ func (l *loader) environment(environ []string) {
 	// variables cannot matter.
 	targets := map[string][]target{}
 	for _, name := range names {
-		targets[name] = candidates(target{typ: reflect.TypeFor[Config]()}, l.root, strings.TrimPrefix(name, envPrefix))
+		targets[name] = known(candidates(target{typ: reflect.TypeFor[Config]()}, l.root, strings.TrimPrefix(name, envPrefix)))
 	}
 	for _, name := range names {
 		l.variable(name, values[name], targets[name])
@@ -106,7 +109,7 @@ func candidates(from target, have *tree, rest string) []target {
 		if tail != "" && tail[0] != '_' {
 			return
 		}
-		next := target{append(slices.Clone(from.keys), key), typ}
+		next := target{keys: append(slices.Clone(from.keys), key), typ: typ}
 		out = append(out, candidates(next, have.kid(key), strings.TrimPrefix(tail, "_"))...)
 	}
 	switch {
@@ -131,16 +134,29 @@ func stringKeys(from target, elem reflect.Type, have *tree, rest string) []targe
 	var out []target
 	for _, key := range have.keys() {
 		if envName(key) == strings.ToUpper(rest) {
-			out = append(out, target{append(slices.Clone(from.keys), key), elem})
+			out = append(out, target{keys: append(slices.Clone(from.keys), key), typ: elem})
 		}
 	}
 	if out != nil {
 		return out
 	}
-	if from.keys[len(from.keys)-1] != "env" {
+	switch from.keys[len(from.keys)-1] {
+	case "env", "secrets":
+	case "headers":
+		rest = http.CanonicalHeaderKey(strings.ReplaceAll(rest, "_", "-"))
+	default:
 		rest = strings.ToLower(rest)
 	}
-	return []target{{append(slices.Clone(from.keys), rest), elem}}
+	return []target{{keys: append(slices.Clone(from.keys), rest), typ: elem, made: true}}
+}
+
+// known leaves out the keys that would be made where another target exists.
+func known(all []target) []target {
+	there := slices.DeleteFunc(slices.Clone(all), func(t target) bool { return t.made })
+	if len(there) > 0 {
+		return there
+	}
+	return all
 }
 
 // envName is a key as it stands in a variable's name.

@@ -7,11 +7,11 @@ import (
 
 const hidden = "***"
 
-// looksSecret reports whether a variable or option of that name is likely to
-// hold a secret. It errs on the side of hiding.
+// looksSecret reports whether a variable, header or option of that name is
+// likely to hold a secret. It errs on the side of hiding.
 func looksSecret(name string) bool {
 	name = strings.ToUpper(name)
-	for _, word := range []string{"PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"} {
+	for _, word := range []string{"PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTHORIZATION", "COOKIE"} {
 		if strings.Contains(name, word) {
 			return true
 		}

@@ -14,6 +14,7 @@ import (
 type target struct {
 	keys []string
 	typ  reflect.Type
+	made bool // the last key is a map's, and no layer has it yet
 }
 
 func (t target) path() string {
@@ -107,13 +108,13 @@ func resolve(from target, have *tree, rest string) (target, fault, bool) {
 			from.keys = append(from.keys, bounded(key))
 			return from, fault{"unknown key", didYouMean(key, keysOf(t))}, false
 		}
-		return resolve(target{append(from.keys, key), f.typ}, have.kid(key), rest)
+		return resolve(target{keys: append(from.keys, key), typ: f.typ}, have.kid(key), rest)
 	case t.Kind() == reflect.Map:
 		key, rest, ok := mapKey(t, have, rest)
 		if !ok {
 			return from, fault{message: "has an empty or badly quoted key"}, false
 		}
-		return resolve(target{append(from.keys, key), t.Elem()}, have.kid(key), rest)
+		return resolve(target{keys: append(from.keys, key), typ: t.Elem()}, have.kid(key), rest)
 	}
 	return from, fault{message: fmt.Sprintf("is a value: it has no key %s", quote("", rest))}, false
 }

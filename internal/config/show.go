@@ -142,7 +142,7 @@ func shown(path, s string) string {
 func isMapKey(path string) bool {
 	return slices.ContainsFunc(ancestors(path), func(a string) bool {
 		last := lastKey(a)
-		return last == "env" || last == "labels"
+		return last == "env" || last == "labels" || last == "headers"
 	})
 }
 

@@ -159,11 +159,19 @@ func (v *validator) api() {
 func (v *validator) stop() {
 	v.positive("stop.timeout", v.raw.Stop.Timeout)
 	budget := v.cfg.Stop.Timeout
+	if budget <= 0 {
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {
-		path := join(join("services", name), "stop.timeout")
-		if own := v.cfg.Services[name].Stop.Timeout; own > budget && budget > 0 {
-			v.warn(path, "raise stop.timeout of the whole, and the container's grace above that",
-				"%s is more than the whole shutdown has, stop.timeout %s", own, budget)
+		own := v.cfg.Services[name].Stop
+		path := join(join("services", name), "stop")
+		switch {
+		case own.Drain > 0 && own.Drain+own.Timeout > budget:
+			v.warn(join(path, "drain"), "raise stop.timeout of the whole, and the container's grace above that",
+				"%s of drain and %s of timeout are more than the whole shutdown has, stop.timeout %s", own.Drain, own.Timeout, budget)
+		case own.Timeout > budget:
+			v.warn(join(path, "timeout"), "raise stop.timeout of the whole, and the container's grace above that",
+				"%s is more than the whole shutdown has, stop.timeout %s", own.Timeout, budget)
 		}
 	}
 }

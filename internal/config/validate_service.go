@@ -2,13 +2,10 @@ package config
 
 import (
 	"maps"
-	"net"
-	"net/url"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
@@ -24,10 +21,17 @@ func (v *validator) services() {
 		raw, cfg := v.raw.Services[name], v.cfg.Services[name]
 		v.kind(path, raw, cfg)
 		v.surroundings(path, raw)
-		v.ready(join(path, "ready"), raw.Ready)
+		v.limits(path, raw)
+		v.successes(path, raw)
+		v.ready(join(path, "ready"), raw)
+		v.live(join(path, "live"), raw, cfg)
 		v.restart(join(path, "restart"), raw.Restart, cfg.Restart)
+		v.oneshot(path, raw)
 		v.serviceStop(join(path, "stop"), raw.Stop)
+		v.output(join(path, "output"), raw.Output, cfg.Output)
 	}
+	v.order()
+	v.outputFiles()
 }
 
 func (v *validator) serviceName(path, name string) {
@@ -53,8 +57,8 @@ func (v *validator) kind(path string, raw, cfg Service) {
 		v.lacking(command, "remove it, or write kind: process", "a service of kind %s builds its own command", cfg.Kind)
 	case cfg.Kind == KindProcess && len(raw.Command) == 0:
 		v.lacking(command, `write ["program", "argument"], or a kind: java or tomcat`, "a service of kind process needs a command")
-	case cfg.Kind == KindProcess && raw.Command[0] == "":
-		v.bad(index(command, 0), "", "the program's name is empty")
+	case cfg.Kind == KindProcess:
+		v.program(command, raw.Command)
 	}
 	if cfg.Kind == KindJava {
 		v.java(join(path, "java"), raw.Java)
@@ -92,84 +96,6 @@ func (v *validator) tomcat(path string, t tomcat.Config) {
 	}
 }
 
-// surroundings checks what a process is started with.
-func (v *validator) surroundings(path string, s Service) {
-	v.absolute(join(path, "dir"), s.Dir)
-	if s.User != "" && !validUser(s.User) {
-		v.bad(join(path, "user"), "write name, uid, name:group or uid:gid", "%s is not a user", quote("", s.User))
-	}
-	if s.Umask != "" {
-		if _, err := ParseUmask(s.Umask); err != nil {
-			v.bad(join(path, "umask"), `write "0027"`, "%s", err)
-		}
-	}
-	for name := range s.Env {
-		v.envName(join(join(path, "env"), name), name)
-	}
-	for i, code := range s.SuccessCodes {
-		if code < 0 || code > 255 {
-			v.bad(index(join(path, "success_codes"), i), "", "%d is not an exit code: they go from 0 to 255", code)
-		}
-	}
-}
-
-// validUser checks the form only: who exists is known when the service starts.
-func validUser(user string) bool {
-	name, group, both := strings.Cut(user, ":")
-	return validID(name) && (!both || validID(group))
-}
-
-func validID(id string) bool {
-	if id == "" || strings.HasPrefix(id, "-") || strings.ContainsAny(id, ": \t\n\r/\x00") {
-		return false
-	}
-	if strings.Trim(id, "0123456789") != "" {
-		return true
-	}
-	// The highest number means "no user" to the kernel.
-	n, err := strconv.ParseUint(id, 10, 32)
-	return err == nil && n != 1<<32-1
-}
-
-func (v *validator) ready(path string, r supervisor.Ready) {
-	if r.HTTP != "" {
-		v.httpURL(join(path, "http"), r.HTTP)
-	}
-	for i, code := range r.Status {
-		if code < 100 || code > 599 {
-			v.bad(index(join(path, "status"), i), "", "%d is not an HTTP status: they go from 100 to 599", code)
-		}
-	}
-	if tcp := join(path, "tcp"); r.TCP != "" {
-		host, port, err := net.SplitHostPort(r.TCP)
-		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
-			v.bad(tcp, "write 127.0.0.1:8080", "%s is not host:port", quote(tcp, r.TCP))
-		}
-	}
-	if len(r.Exec) > 0 && r.Exec[0] == "" {
-		v.bad(index(join(path, "exec"), 0), "", "the program's name is empty")
-	}
-	if log := join(path, "log"); r.Log != "" {
-		if _, err := regexp.Compile(r.Log); err != nil {
-			v.bad(log, "", "%s is not a regular expression: %s", quote(log, r.Log), strings.TrimPrefix(printable(err.Error()), "error parsing regexp: "))
-		}
-	}
-	v.positive(join(path, "within"), r.Within)
-	v.positive(join(path, "every"), r.Every)
-}
-
-func (v *validator) httpURL(path, text string) {
-	u, err := url.Parse(text)
-	ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
-	if ok && u.Port() != "" {
-		n, err := strconv.ParseUint(u.Port(), 10, 16)
-		ok = err == nil && n > 0
-	}
-	if !ok {
-		v.bad(path, "write http://127.0.0.1:8080/health", "%s is not an http or https URL with a host", quote(path, maskText(text)))
-	}
-}
-
 func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 	v.oneOf(join(path, "policy"), raw.Policy, supervisor.Always, supervisor.OnFailure, supervisor.Never)
 	backoff, limit := join(path, "backoff"), join(path, "limit")
@@ -195,9 +121,45 @@ func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 
 func (v *validator) serviceStop(path string, s supervisor.Stop) {
 	if s.Signal != "" {
-		if _, err := supervisor.ParseSignal(s.Signal); err != nil {
-			v.bad(join(path, "signal"), didYouMean(s.Signal, signalNames()), "%s", err)
+		v.signal(join(path, "signal"), s.Signal)
+	}
+	v.program(join(path, "command"), s.Command)
+	v.notNegative(join(path, "drain"), &s.Drain)
+	v.positive(join(path, "timeout"), s.Timeout)
+}
+
+func (v *validator) signal(path, name string) (syscall.Signal, bool) {
+	sig, err := supervisor.ParseSignal(name)
+	if err != nil {
+		v.bad(path, didYouMean(name, signalNames()), "%s", err)
+	}
+	return sig, err == nil
+}
+
+// successes checks which ends count as success.
+func (v *validator) successes(path string, s Service) {
+	for i, code := range s.SuccessCodes {
+		if code < 0 || code > 255 {
+			v.bad(index(join(path, "success_codes"), i), "", "%d is not an exit code: they go from 0 to 255", code)
 		}
 	}
-	v.positive(join(path, "timeout"), s.Timeout)
+	for i, name := range s.SuccessSignals {
+		at := index(join(path, "success_signals"), i)
+		if sig, ok := v.signal(at, name); ok && sig == syscall.SIGKILL {
+			v.warn(at, "", "the kernel sends KILL to a process that needs too much memory: that counts as success then")
+		}
+	}
+}
+
+// oneshot refuses what does not go with a service that ends.
+func (v *validator) oneshot(path string, s Service) {
+	if !s.Oneshot {
+		return
+	}
+	if s.Kind == KindTomcat {
+		v.bad(join(path, "oneshot"), "remove it", "a Tomcat does not do its work and end")
+	}
+	if s.Restart.Policy == supervisor.Always {
+		v.bad(join(join(path, "restart"), "policy"), "write on-failure or never", "a oneshot that is always started again is never done")
+	}
 }

@@ -1,0 +1,252 @@
+package config
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// warned loads a file that is right and returns what it is warned about.
+func warned(t *testing.T, yaml string) string {
+	t.Helper()
+	l, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": yaml})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, w := range l.Warnings {
+		out = append(out, w.Path+": "+w.Message)
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestWarnings(t *testing.T) {
+	for _, tc := range []struct {
+		name, services string
+		want           string // "" for none
+	}{
+		{"nothing special", "{a: {command: [x], live: {tcp: 'h:1'}}}", ""},
+		{"look longer than every", "{a: {command: [x], live: {tcp: 'h:1', every: 2s}}}", "services.a.live.timeout: 5s is more than every, 2s"},
+		{"look as long as every", "{a: {command: [x], live: {tcp: 'h:1', every: 5s}}}", ""},
+		{"live without a look", "{a: {command: [x], live: {every: 2s}}}", "services.a.live: nobody looks"},
+		{"live with its defaults", "{a: {command: [x], live: {every: 10s, timeout: 5s, then: restart}}}", ""},
+		{"live commented out", "{a: {command: [x], live: }}", ""},
+		{"drain", "{a: {command: [x], stop: {drain: 3s}}}", "services.a.stop.drain: 3s of drain and 6s of timeout are more than"},
+		{"drain that fits", "{a: {command: [x], stop: {drain: 3s, timeout: 5s}}}", ""},
+		{"long stop", "{a: {command: [x], stop: {timeout: 9s}}}", "services.a.stop.timeout: 9s is more than"},
+		{"requires what ends for good", "{a: {command: [x], requires: [b]}, b: {command: [x], restart: {policy: never}}}\nmain: a", "services.a.requires[0]: b is not started again"},
+		{"requires a oneshot that is tried once", "{a: {command: [x], requires: [b]}, b: {command: [x], oneshot: true, restart: {policy: never}}}", ""},
+		{"after what ends for good", "{a: {command: [x], after: [b]}, b: {command: [x], restart: {policy: never}}}\nmain: a", ""},
+		{"readiness of a oneshot", "{a: {command: [x], oneshot: true, ready: {tcp: 'h:1'}}}", "services.a.ready: nothing is looked at"},
+		{"KILL is success", "{a: {command: [x], success_signals: [SIGKILL, INT]}}", "services.a.success_signals[0]: the kernel sends KILL"},
+		{"the main service is no oneshot", "{a: {command: [x], oneshot: true}, b: {command: [x]}}", ""},
+		{"no main service", "{a: {command: [x]}, b: {command: [x]}}", "main: none of the 2 services"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := warned(t, "services: "+tc.services+"\n")
+			if tc.want == "" && got != "" || !strings.HasPrefix(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestSupervisionIsTakenOver sets every new field, partly by variables and flags,
+// and reads back what Show prints.
+func TestSupervisionIsTakenOver(t *testing.T) {
+	file := write(t, map[string]string{"stoker.yaml": `
+reload: {watch: false}
+services:
+  db: {command: [x], oneshot: true}
+  web:
+    command: [x]
+    requires: [db]
+    after: [db]
+    success_signals: [USR1]
+    groups: []
+    env_files: [/a, -/b]
+    secrets: {A: /run/a}
+    rlimits: {nofile: "1024:4096"}
+    nice: 0
+    ionice: best-effort:7
+    oom_score_adj: -500
+    drop_capabilities: [ALL]
+    no_new_privileges: true
+    cgroup: {own: true, cpus: 1.5, memory: 512MiB}
+    ready: {http: "http://localhost/", socket: /run/app.sock, file: /run/ready}
+    live: {http: "https://h/", method: HEAD, headers: {Authorization: Bearer hunter2, Cookie: hunter2, X-Api-Key: hunter2, Accept: seen}}
+    stop: {command: [/bin/stop, --now], drain: 1s, timeout: 2s}
+    output: {keep: 1MiB, format: json, overflow: block, file: {path: /var/log/web.log, every: 24h, total: 1GiB}}
+`})
+	l, err := Load(Options{File: file, Environ: []string{
+		"STOKER_SERVICES_WEB_ENV_FILES=[/c]", "STOKER_SERVICES_WEB_RLIMITS_CORE=unlimited", "STOKER_SERVICES_WEB_SECRETS_Db_Pass=/run/b",
+		"STOKER_SERVICES_WEB_LIVE_HEADERS_X_REQUEST_ID=7", "STOKER_SERVICES_WEB_NICE=-5", "STOKER_SERVICES_WEB_OUTPUT_FILE_FILES=3",
+		"STOKER_RELOAD_WATCH=true",
+	}, Set: []string{"services.web.live.headers.X-Other=a.b", "services.web.oom_score_adj=0", "services.web.live.timeout=1s", "services.web.cgroup.cpus=2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(l.Warnings) > 0 {
+		t.Errorf("warned: %v", l.Warnings)
+	}
+	web, db := l.Config.Services["web"], l.Config.Services["db"]
+	for i, c := range []struct{ got, want any }{
+		{web.EnvFiles, []string{"/c"}}, {len(web.Env), 0}, {web.Groups, []string{}}, {db.Groups, []string(nil)}, {*web.Nice, -5}, {*web.OOMScoreAdj, 0},
+		{web.Rlimits, map[string]string{"nofile": "1024:4096", "core": "unlimited"}}, {web.Secrets, map[string]string{"A": "/run/a", "Db_Pass": "/run/b"}},
+		{web.Live.Headers["X-Request-Id"], "7"}, {web.Live.Headers["X-Other"], "a.b"}, {web.Live.Timeout, time.Second}, {web.Live.Every, 10 * time.Second},
+		{web.Live.Then, supervisor.LiveRestart}, {web.Live.Failures, 3}, {web.Live.Successes, 1}, {web.Ready.Method, "GET"}, {db.Ready.Method, ""},
+		{web.Restart.Policy, supervisor.Always}, {db.Restart.Policy, supervisor.OnFailure}, {db.Live, supervisor.Live{}}, {db.Output.Keep, "256KiB"},
+		{web.Output.File, supervisor.OutputFile{Path: "/var/log/web.log", Size: "10MiB", Every: 24 * time.Hour, Files: 3, Total: "1GiB"}},
+		{db.Output.File, supervisor.OutputFile{}}, {web.Cgroup.CPUs, 2.0}, {*l.Config.Reload.Watch, true}, {l.Config.Main, "web"},
+	} {
+		if !reflect.DeepEqual(c.got, c.want) {
+			t.Errorf("check %d: got %#v, want %#v", i, c.got, c.want)
+		}
+	}
+	var b bytes.Buffer
+	if err := l.Show(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "hunter2") || !strings.Contains(b.String(), "seen") || !strings.Contains(b.String(), "/run/a") {
+		t.Errorf("shown:\n%s", b.String())
+	}
+	again, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": b.String()})})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b.String())
+	}
+	want := l.Config.Services["web"]
+	for _, header := range []string{"Authorization", "Cookie", "X-Api-Key"} {
+		want.Live.Headers[header] = hidden
+	}
+	if !reflect.DeepEqual(again.Config.Services["web"], want) {
+		t.Errorf("got\n%+v, want\n%+v", again.Config.Services["web"], want)
+	}
+}
+
+func TestAVariableOfAKeyThatIsThereTwice(t *testing.T) {
+	file := write(t, map[string]string{"stoker.yaml": "services: {web: {command: [x], env: {FILES: x}}}\n"})
+	_, err := Load(Options{File: file, Environ: []string{"STOKER_SERVICES_WEB_ENV_FILES=[/c]"}})
+	if err == nil || !strings.Contains(err.Error(), "services.web.env.FILES, services.web.env_files") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSecretsAreNotRepeated(t *testing.T) {
+	for _, yaml := range []string{"secrets: {A: hunter2}", "live: {http: 'http://h/', headers: {Authorization: \"hunter2\\n\"}}", "secrets: {TOKEN: [hunter2]}"} {
+		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {web: {command: [x], " + yaml + "}}\n"})})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: got %v", yaml, err)
+		}
+	}
+}
+
+func TestLimitForms(t *testing.T) {
+	for value, ok := range map[string]bool{"0": true, "1024": true, "1024:4096": true, "1024:1024": true, "unlimited": true, "10:unlimited": true,
+		"unlimited:unlimited": true, "18446744073709551614": true, "18446744073709551615": false, "99999999999999999999": false,
+		"": false, ":": false, "1:": false, ":1": false, "+1": false, "1 ": false, "0x10": false, "2:1": false, "unlimited:1": false, "1:2:3": false} {
+		if message, hint := rlimitFault(value); (message == "") != ok || (hint == "") != ok {
+			t.Errorf("rlimit %q: %q (%q), want ok %v", value, message, hint, ok)
+		}
+	}
+	for value, ok := range map[string]bool{"idle": true, "best-effort": true, "best-effort:0": true, "best-effort:7": true, "realtime:3": true,
+		"realtime": false, "idle:0": false, "best-effort:8": false, "best-effort:": false, "best-effort:10": false, "": false, "Idle": false} {
+		if validIONice(value) != ok {
+			t.Errorf("ionice %q: want %v", value, ok)
+		}
+	}
+	for value, ok := range map[string]bool{"NET_RAW": true, "CAP_NET_RAW": true, "net_raw": true, "cap_bpf": true, "ALL": true, "all": true,
+		"": false, "CAP_": false, "NET": false, "NET_RAW ": false, "CAP_CAP_BPF": false} {
+		if validCapability(value) != ok {
+			t.Errorf("capability %q: want %v", value, ok)
+		}
+	}
+}
+
+func FuzzLimits(f *testing.F) {
+	for _, seed := range []string{"1024:4096", "unlimited", "best-effort:7", "CAP_NET_RAW", ":", "18446744073709551615"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if message, hint := rlimitFault(s); (message == "") != (hint == "") || strings.ContainsAny(message, "\n\x00") {
+			t.Errorf("rlimit %q: %q, %q", s, message, hint)
+		}
+		if validIONice(s) && len(s) > len("best-effort:0") {
+			t.Errorf("ionice %q is taken", s)
+		}
+		if validCapability(s) != validCapability("cap_"+strings.ToLower(s)) && !strings.HasPrefix(strings.ToUpper(s), "CAP_") {
+			t.Errorf("capability %q: the prefix counts", s)
+		}
+		if validToken(s) && strings.ContainsAny(s, " \r\n:") {
+			t.Errorf("token %q is taken", s)
+		}
+	})
+}
+
+// FuzzOrder makes services that wait for each other as the bytes say: a bit each
+// for a line from one to another. What is refused as a cycle is one, and without
+// a refusal there is a first service.
+func FuzzOrder(f *testing.F) {
+	f.Add([]byte{0x01, 0x12, 0x20})
+	f.Add([]byte{0x01, 0x02, 0x13, 0x23})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		names := []string{"a", "b", "c", "d", "e", "f"}
+		edges := map[string][]edge{}
+		left := map[string]map[string]bool{}
+		for i, b := range data[:min(len(data), 40)] {
+			from, to := names[int(b>>4)%6], names[int(b&15)%6]
+			if from != to {
+				edges[from] = append(edges[from], edge{from, to, index("x", i), "requires"})
+				if left[from] == nil {
+					left[from] = map[string]bool{}
+				}
+				left[from][to] = true
+			}
+		}
+		for _, cycle := range cycles(names, edges) {
+			for i, e := range cycle {
+				if next := cycle[(i+1)%len(cycle)]; e.to != next.from {
+					t.Fatalf("not a cycle: %v", cycle)
+				}
+			}
+		}
+		// Services that wait for nobody are taken away until none is left.
+		free := func() string {
+			for name := range left {
+				if len(left[name]) == 0 {
+					return name
+				}
+			}
+			return ""
+		}
+		for _, name := range names {
+			if left[name] == nil {
+				left[name] = map[string]bool{}
+			}
+		}
+		for name := free(); name != ""; name = free() {
+			delete(left, name)
+			for _, waits := range left {
+				delete(waits, name)
+			}
+		}
+		if acyclic := len(left) == 0; acyclic != (len(cycles(names, edges)) == 0) {
+			t.Fatalf("acyclic is %v, and the cycles are %v", acyclic, cycles(names, edges))
+		}
+	})
+}
+
+func TestOutputFilesOfManyServices(t *testing.T) {
+	_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "main: a\nservices:\n" +
+		"  a: {command: [x], output: {file: {path: /l/x, files: 3}}}\n" +
+		"  b: {command: [x], output: {file: {path: /l/x.3}}}\n" +
+		"  c: {command: [x], output: {file: {path: /l/x.4}}}\n" +
+		"  d: {command: [x], output: {file: {path: /l/../l/x.4}}}\n"})})
+	if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(), "services.b.output.file.path: a full file of service a gets this name") ||
+		!strings.Contains(err.Error(), "services.d.output.file.path: service c writes this file too") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,112 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// edge is one line of the order of services: from needs, or starts after, to.
+type edge struct {
+	from, to string
+	path     string // of the name in the list
+	verb     string // "requires", "is after"
+}
+
+// order checks requires and after: that they name services, and that there is a
+// first one.
+func (v *validator) order() {
+	names := slices.Sorted(maps.Keys(v.cfg.Services))
+	edges := map[string][]edge{}
+	for _, name := range names {
+		s, at := v.raw.Services[name], join("services", name)
+		all := append(edgesOf(name, join(at, "requires"), "requires", s.Requires), edgesOf(name, join(at, "after"), "is after", s.After)...)
+		for _, e := range all {
+			if v.edge(e, names) {
+				edges[name] = append(edges[name], e)
+			}
+		}
+	}
+	for _, cycle := range cycles(names, edges) {
+		steps := make([]string, len(cycle))
+		for i, e := range cycle {
+			steps[i] = fmt.Sprintf("%s %s %s%s", e.from, e.verb, e.to, v.where(e.path))
+		}
+		v.bad(cycle[0].path, "take one of these away", "the services wait for each other: %s", strings.Join(steps, ", "))
+	}
+}
+
+func edgesOf(from, path, verb string, names []string) []edge {
+	out := make([]edge, len(names))
+	for i, to := range names {
+		out[i] = edge{from, to, index(path, i), verb}
+	}
+	return out
+}
+
+// edge is true for one between two services that exist.
+func (v *validator) edge(e edge, names []string) bool {
+	to, exists := v.cfg.Services[e.to]
+	switch {
+	case e.to == e.from:
+		v.bad(e.path, "remove it", "the service %s itself", e.verb)
+		return false
+	case !exists:
+		// What is there of a service that was refused as a whole counts as one.
+		if !v.report.isSpoiled(join("services", e.to)) {
+			v.lacking(e.path, didYouMean(e.to, names), "there is no service %s", quote("", e.to))
+		}
+		return false
+	}
+	if e.verb == "requires" && !to.Oneshot && to.Restart.Policy == supervisor.Never {
+		v.warn(e.path, "write oneshot: true for "+e.to+" if it is to end, else another restart.policy",
+			"%s is not started again when it has ended (restart.policy never%s), and %s cannot start from then on",
+			e.to, v.where(join("services", e.to)+".restart.policy"), e.from)
+	}
+	return true
+}
+
+// cycles finds a shortest cycle through each service that is in one. Each is
+// told once.
+func cycles(names []string, edges map[string][]edge) [][]edge {
+	var out [][]edge
+	told := map[string]bool{}
+	for _, name := range names {
+		cycle := shortestCycle(name, edges)
+		steps := make([]string, len(cycle))
+		for i, e := range cycle {
+			steps[i] = e.path
+		}
+		slices.Sort(steps)
+		if key := strings.Join(steps, " "); key != "" && !told[key] {
+			told[key] = true
+			out = append(out, cycle)
+		}
+	}
+	return out
+}
+
+// shortestCycle goes breadth first from a service back to it.
+func shortestCycle(start string, edges map[string][]edge) []edge {
+	by := map[string]edge{} // how a service was reached
+	for queue := []string{start}; len(queue) > 0; queue = queue[1:] {
+		for _, e := range edges[queue[0]] {
+			if e.to == start {
+				cycle := []edge{e}
+				for at := e.from; at != start; at = by[at].from {
+					cycle = append(cycle, by[at])
+				}
+				slices.Reverse(cycle)
+				return cycle
+			}
+			if _, reached := by[e.to]; !reached {
+				by[e.to] = e
+				queue = append(queue, e.to)
+			}
+		}
+	}
+	return nil
+}

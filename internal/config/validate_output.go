@@ -1,0 +1,95 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// maxKeep bounds what is kept of one service's output, in bytes: it is memory
+// of the container.
+const maxKeep = 128 << 20
+
+func (v *validator) output(at string, raw, cfg supervisor.Output) {
+	if n, ok := v.size(join(at, "keep"), raw.Keep); ok && n > maxKeep {
+		v.bad(join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", quote("", raw.Keep), maxKeep>>20)
+	}
+	v.oneOf(join(at, "format"), raw.Format, supervisor.OutputRaw, supervisor.OutputPrefix, supervisor.OutputJSON, supervisor.OutputNone)
+	v.oneOf(join(at, "overflow"), raw.Overflow, supervisor.OverflowDrop, supervisor.OverflowBlock)
+
+	file := join(at, "file")
+	name := join(file, "path")
+	v.absolute(name, raw.File.Path)
+	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
+		v.bad(name, "add the file's name", "%s is a folder", quote(name, p))
+	}
+	full, sized := v.size(join(file, "size"), raw.File.Size)
+	if !sized && raw.File.Size == "" {
+		full, _ = jvm.ParseMemory(cfg.File.Size) // the default's
+	}
+	if total, ok := v.size(join(file, "total"), raw.File.Total); ok && total < full {
+		v.bad(join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total, cfg.File.Size)
+	}
+	v.notBelow(join(file, "every"), raw.File.Every, time.Second)
+	v.aboveZero(join(file, "files"), raw.File.Files)
+	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.report.isSpoiled(name) {
+		v.lacking(name, "set output.file.path", "no file is written without it")
+	}
+}
+
+// size reads a size in bytes; ok is false for none and for a bad one.
+func (v *validator) size(at, text string) (n int64, ok bool) {
+	if text == "" {
+		if v.isSet(at) {
+			v.bad(at, "remove the key to keep the default", "is empty")
+		}
+		return 0, false
+	}
+	n, err := jvm.ParseMemory(text)
+	if err != nil {
+		v.bad(at, "", "%s is not a size: use a number with KiB, MiB or GiB, such as 10MiB", quote("", text))
+	}
+	return n, err == nil
+}
+
+// outputFiles refuses two services that write one file, also by the names that
+// full files get.
+func (v *validator) outputFiles() {
+	writers := map[string]string{} // cleaned path -> service
+	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {
+		f := v.cfg.Services[name].Output.File
+		if !strings.HasPrefix(f.Path, "/") {
+			continue
+		}
+		at, clean := outputPath(name), path.Clean(f.Path)
+		if other, taken := writers[clean]; taken {
+			v.bad(at, "give each service a file of its own", "service %s writes this file too%s", other, v.where(outputPath(other)))
+			continue
+		}
+		writers[clean] = name
+	}
+	for _, clean := range slices.Sorted(maps.Keys(writers)) {
+		name := writers[clean]
+		for n := 1; n <= min(v.cfg.Services[name].Output.File.Files, 1000); n++ {
+			if other, taken := writers[fmt.Sprintf("%s.%d", clean, n)]; taken {
+				v.bad(outputPath(other), "choose another name", "a full file of service %s gets this name%s", name, v.where(outputPath(name)))
+			}
+		}
+	}
+}
+
+func outputPath(service string) string { return join("services", service) + ".output.file.path" }
+
+// where is the place of a path in brackets; empty where it is not known.
+func (v *validator) where(path string) string {
+	if o, ok := v.origins[path]; ok {
+		return " (" + o.String() + ")"
+	}
+	return ""
+}

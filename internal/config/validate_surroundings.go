@@ -1,0 +1,69 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// surroundings checks what a process is started with.
+func (v *validator) surroundings(path string, s Service) {
+	v.absolute(join(path, "dir"), s.Dir)
+	if s.User != "" && !validUser(s.User) {
+		v.bad(join(path, "user"), "write name, uid, name:group or uid:gid", "%s is not a user", quote("", s.User))
+	}
+	if s.Umask != "" {
+		if _, err := ParseUmask(s.Umask); err != nil {
+			v.bad(join(path, "umask"), `write "0027"`, "%s", err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		v.envName(join(join(path, "env"), name), name)
+	}
+	for i, group := range s.Groups {
+		if at := index(join(path, "groups"), i); !validID(group) {
+			v.bad(at, "write a name or a number", "%s is not a group", quote("", group))
+		}
+	}
+	for i, file := range s.EnvFiles {
+		at := index(join(path, "env_files"), i)
+		if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
+			v.bad(at, `write "/path", or "-/path" for one that may be missing`, "%s is not an absolute path", quote("", file))
+		}
+	}
+	v.secrets(path, s)
+}
+
+// secrets are files. What is no path may be the secret itself, written there by
+// mistake: it is not repeated.
+func (v *validator) secrets(path string, s Service) {
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		at, env := join(join(path, "secrets"), name), join(join(path, "env"), name)
+		v.envName(at, name)
+		if !strings.HasPrefix(s.Secrets[name], "/") {
+			v.bad(at, "write the path of a file that holds it", "the value is not an absolute path")
+		}
+		if _, both := s.Env[name]; both {
+			v.bad(at, "remove one of the two", "is set in env too%s", v.where(env))
+		}
+	}
+}
+
+// validUser checks the form only: who exists is known when the service starts.
+func validUser(user string) bool {
+	name, group, both := strings.Cut(user, ":")
+	return validID(name) && (!both || validID(group))
+}
+
+func validID(id string) bool {
+	if id == "" || strings.HasPrefix(id, "-") || strings.ContainsAny(id, ": \t\n\r/\x00") {
+		return false
+	}
+	if strings.Trim(id, "0123456789") != "" {
+		return true
+	}
+	// The highest number means "no user" to the kernel.
+	n, err := strconv.ParseUint(id, 10, 32)
+	return err == nil && n != 1<<32-1
+}
