@@ -44,7 +44,12 @@ func perform(name, dir string) {
 	opts := Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, "warning:", s) }}
 	sc, ok := scripts[name]
 	if !ok {
-		sc = outputScripts()[name]
+		sc, ok = outputScripts()[name]
+	}
+	for _, more := range []map[string]play{surroundingScripts} {
+		if !ok {
+			sc, ok = more[name]
+		}
 	}
 	if sc.opts != nil {
 		sc.opts(&opts, dir)
@@ -127,8 +132,9 @@ type result struct {
 }
 
 // playCommand makes the command of a script under an init that is PID 1 when we
-// are root.
-func playCommand(t *testing.T, name, dir string) *exec.Cmd {
+// are root. "-u", UID makes the init another user, "-n", SOFT:HARD limits its
+// open files.
+func playCommand(t *testing.T, name, dir string, how ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -136,17 +142,28 @@ func playCommand(t *testing.T, name, dir string) *exec.Cmd {
 	}
 	// What we are started with must not reach a child: ignored and blocked signals.
 	cmd := exec.Command("env", "--ignore-signal=HUP,INT,PIPE,USR1,TSTP,TTOU", "--block-signal=TERM,USR2,WINCH", "bash", "-c", `exec -a test-init "$0" "$@"`, exe, name, dir)
+	for k := 0; k < len(how); k += 2 {
+		switch how[k] {
+		case "-u":
+			os.Chmod(dir, 0o777)
+			os.Chmod(filepath.Dir(dir), 0o755)
+			exe := copyOf(t, exe)
+			cmd = exec.Command("bash", "-c", `exec prlimit --nofile=1024 setpriv --reuid `+how[k+1]+` --regid 1000 --clear-groups bash -c 'exec -a test-init "$0" "$@"' "$@"`, "-", exe, name, dir)
+		case "-n":
+			cmd = exec.Command("prlimit", append([]string{"--nofile=" + how[k+1]}, cmd.Args...)...)
+		}
+	}
 	if os.Getuid() == 0 {
 		cmd = exec.Command("unshare", append([]string{"-pf", "--mount-proc", "--kill-child"}, cmd.Args...)...)
 	}
 	return cmd
 }
 
-// runPlay runs a script.
-func runPlay(t *testing.T, name string) result {
+// runPlay runs a script; how is playCommand's.
+func runPlay(t *testing.T, name string, how ...string) result {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := playCommand(t, name, dir)
+	cmd := playCommand(t, name, dir, how...)
 	var out, errs strings.Builder
 	cmd.Stderr = &errs
 	stdout, err := cmd.StdoutPipe()
@@ -171,6 +188,25 @@ func runPlay(t *testing.T, name string) result {
 		}
 	})
 	return r
+}
+
+// copyOf puts the test binary where every user can execute it.
+func copyOf(t *testing.T, exe string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "proc-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	os.Chmod(dir, 0o755)
+	data, err := os.ReadFile(exe)
+	if err == nil {
+		err = os.WriteFile(dir+"/play", data, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir + "/play"
 }
 
 // want checks what the script said, line by line.

@@ -22,12 +22,28 @@ type Spec struct {
 	Env  []string // the whole environment
 	Dir  string   // working directory; empty: ours
 	User *User    // nil: ours
-	// Umask of the process; nil: ours. Needs the exec shim.
-	Umask *int
+	// What follows, up to Foreground, needs the exec shim: a millisecond more.
+
+	Umask *int // nil: ours
+	// Rlimits are set in this order; those that are not named stay ours.
+	Rlimits     []Rlimit
+	Nice        *int         // -20 to 19; nil: ours
+	IOPriority  *int         // of ParseIONice; nil: ours
+	OOMScoreAdj *int         // -1000 to 1000; nil: ours
+	Drop        Capabilities // taken from the process and all that comes of it
+	// NoNewPrivileges keeps set-user-ID programs and file capabilities from
+	// giving any.
+	NoNewPrivileges bool
+	// Cgroups are directories of cgroup file systems that the process joins
+	// before it is the program. Where it cannot, it runs where we do, and
+	// Options.Warn says so. They are removed when the process is Done and nobody
+	// is in them.
+	Cgroups []string
 	// Foreground gives the process our terminal: it stays in our session, and
 	// its group becomes the foreground group. Needs the exec shim. Otherwise it
 	// leads a session of its own.
 	Foreground bool
+
 	// Stdin is 0 to inherit ours; nil: /dev/null.
 	Stdin *os.File
 	// Log captures stdout and stderr; nil: Stdout and Stderr, which nil means
@@ -49,17 +65,25 @@ type User struct {
 	GID    uint32
 	Groups []uint32
 	Home   string // empty when there is no passwd entry
+	// Grouped says that Groups were asked for. Those of the user's entry are left
+	// out where we are not root and could not set them.
+	Grouped bool
 }
 
 // StartError says why a program could not be started.
 type StartError struct {
 	Path string // what was to be executed
-	Step string // "find", "execute", "change to directory", ...
+	Step string // "find", "execute", "set the limit nofile of", ...
+	Why  string // what Err does not say, "needs CAP_SYS_NICE"; empty: nothing
 	Err  error
 }
 
 func (e *StartError) Error() string {
-	return fmt.Sprintf("cannot %s %s: %s", e.Step, e.Path, reason(e.Err))
+	why := ""
+	if e.Why != "" {
+		why = " (" + e.Why + ")"
+	}
+	return fmt.Sprintf("cannot %s %s: %s%s", e.Step, e.Path, reason(e.Err), why)
 }
 
 func (e *StartError) Unwrap() error { return e.Err }
@@ -153,13 +177,14 @@ type record struct {
 	Pid   int        `json:"pid,omitempty"`
 	Start uint64     `json:"start,omitempty"` // clock ticks since boot
 	Group bool       `json:"group,omitempty"` // leads a group only, not a session
+	Dirs  []string   `json:"dirs,omitempty"`  // its own cgroup
 	Exit  *pid1.Exit `json:"exit,omitempty"`
 	Done  bool       `json:"done,omitempty"` // only its output is still of interest
 }
 
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
-	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Time: pid1.BootNow()}
+	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Dirs: s.Cgroups, Time: pid1.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	if s.Log != nil {

@@ -130,21 +130,18 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 	if !m.have.denied.CloneParent && !m.have.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
-	if u := spec.User; u != nil {
-		sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups, NoSetGroups: os.Getuid() != 0}
-		if int(u.UID) == os.Getuid() && int(u.GID) == os.Getgid() && os.Getuid() != 0 {
-			sys.Credential = nil // what we are already; setting it needs a capability
-		}
-	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
 	exe, argv := path, spec.Argv
 	var sh *shim
-	if spec.shimmed() {
+	if !spec.shimmed() {
+		sys.Credential = spec.credential()
+	} else { // it is born with our rights, and in our directory
 		if sh, err = newShim(spec, path); err != nil {
 			return 0, -1, err
 		}
 		defer sh.close()
 		exe, argv = "/proc/self/exe", []string{"stoker", ShimCommand, spec.ID}
+		attr.Dir = ""
 		attr.Files = append(files.child[:], sh.childFds()...)
 	}
 	pid, err = syscall.ForkExec(exe, argv, attr)
@@ -157,7 +154,11 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 	if sh != nil {
 		// The child is born and has an exit to come: a failure behind this point
 		// is told by the pipe and by that exit.
-		if err := sh.result(path); err != nil {
+		notes, err := sh.result(path)
+		for _, note := range notes {
+			m.warn(fmt.Sprintf("%s: %s", spec.ID, note))
+		}
+		if err != nil {
 			m.unborn(pid)
 			if pidfd >= 0 {
 				unix.Close(pidfd)
@@ -166,6 +167,16 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 		}
 	}
 	return pid, pidfd, nil
+}
+
+// credential is whom a child becomes; nil: it stays what we are. What we are
+// already is not set again: that needs a capability too.
+func (s *Spec) credential() *syscall.Credential {
+	u := s.User
+	if u == nil || os.Getuid() != 0 && !u.Grouped && int(u.UID) == os.Getuid() && int(u.GID) == os.Getgid() {
+		return nil
+	}
+	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups, NoSetGroups: os.Getuid() != 0 && !u.Grouped}
 }
 
 // unborn lets the exit of a child that never became what was asked for pass
@@ -193,6 +204,7 @@ func startError(spec *Spec, path string, err error) error {
 	}
 	if spec.User != nil && errors.Is(err, syscall.EPERM) {
 		e.Step = fmt.Sprintf("become user %s for", spec.User.Name)
+		e.Why = "needs CAP_SETUID and CAP_SETGID"
 	}
 	return e
 }

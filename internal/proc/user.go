@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"strconv"
 	"strings"
@@ -63,6 +64,42 @@ func (u *User) fill(entry *user.User) error {
 	return nil
 }
 
+// SetGroups replaces the supplementary groups by those of a list of names and
+// numbers; an empty one leaves none.
+func (u *User) SetGroups(groups []string) error {
+	u.Groups, u.Grouped = []uint32{}, true
+	for _, group := range groups {
+		gid, err := lookupGroup(group)
+		if err != nil {
+			return err
+		}
+		u.Groups = append(u.Groups, gid)
+	}
+	return nil
+}
+
+// CurrentUser is whom we run as, without a home, for a process that differs from
+// us in its groups only.
+func CurrentUser() *User {
+	uid, gid := os.Getuid(), os.Getgid()
+	return &User{Name: fmt.Sprintf("%d:%d", uid, gid), UID: uint32(uid), GID: uint32(gid)}
+}
+
+// CheckGroup says what is wrong with the form of a group's name or number. Who
+// exists is known when the process starts.
+func CheckGroup(group string) error {
+	if group == "" || strings.HasPrefix(group, "-") || strings.ContainsAny(group, ": \t\n\r/\x00") {
+		return fmt.Errorf("%.40q is not a group: write its name or number", group)
+	}
+	if strings.Trim(group, "0123456789") != "" {
+		return nil
+	}
+	if n, err := strconv.ParseUint(group, 10, 32); err != nil || n == 1<<32-1 { // -1 means none to the kernel
+		return fmt.Errorf("%.40q is not a group: numbers go from 0 to 4294967294", group)
+	}
+	return nil
+}
+
 func lookupGroup(group string) (uint32, error) {
 	if g, err := user.LookupGroup(group); err == nil {
 		if n, err := strconv.ParseUint(g.Gid, 10, 32); err == nil {
@@ -70,7 +107,7 @@ func lookupGroup(group string) (uint32, error) {
 		}
 	}
 	n, err := strconv.ParseUint(group, 10, 32)
-	if err != nil {
+	if err != nil || n == 1<<32-1 {
 		return 0, fmt.Errorf("cannot find group %q in /etc/group", group)
 	}
 	return uint32(n), nil

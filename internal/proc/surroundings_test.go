@@ -1,0 +1,289 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func num(n int) *int { return &n }
+
+func mustLimits(set map[string]string) []Rlimit {
+	l, err := ParseRlimits(set)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+// what prints everything that the shim may have set, as the program sees it.
+const what = `grep -E '^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|SigBlk|SigIgn|Threads):' /proc/self/status
+grep -E '^Max (open files|core file size|processes)' /proc/self/limits | sed 's/  */ /g'
+echo oom $(cat /proc/self/oom_score_adj)
+echo nice $(nice)
+echo ionice $(ionice)
+echo umask $(umask)
+echo dir $(pwd)
+echo fds $(ls /proc/self/fd | wc -w)
+exit 6`
+
+// show starts spec and says what it printed.
+func show(s *stage, spec Spec) {
+	l, _ := s.m.Log("out", LogOptions{})
+	from := l.End()
+	spec.Log, spec.Env = l, append(os.Environ(), "HOME=/")
+	if spec.Argv == nil {
+		spec.Argv = []string{"/bin/sh", "-c", what}
+	}
+	p, err := s.m.Start(context.Background(), spec)
+	if err != nil {
+		s.say("%s", strings.ReplaceAll(err.Error(), s.dir, "DIR"))
+		return
+	}
+	s.say("status %d", status(p))
+	l.Lines(context.Background(), from, false, func(l Line) error { s.say("%s", strings.ReplaceAll(string(l.Text), "\t", " ")); return nil })
+}
+
+// surroundingScripts are more supervisors of the tests.
+var surroundingScripts = map[string]play{
+	"surroundings": {play: func(s *stage) int {
+		os.Mkdir(s.dir+"/closed", 0o700)
+		os.Chown(s.dir+"/closed", 65534, 65534)
+		for d := s.dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
+			os.Chmod(d, 0o755)
+		}
+		drop, _ := ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
+		u := &User{Name: "nobody", UID: 65534, GID: 65534, Groups: []uint32{7, 65534}}
+		io, _ := ParseIONice("best-effort:7")
+		show(s, Spec{ID: "all", User: u, Dir: s.dir + "/closed", Rlimits: mustLimits(map[string]string{"nofile": "900:1000", "core": "0", "as": "unlimited", "nproc": "500"}),
+			Nice: num(5), IOPriority: &io, OOMScoreAdj: num(300), Drop: drop, NoNewPrivileges: true, Umask: num(0o77)})
+		return 0
+	}},
+	"root": {play: func(s *stage) int {
+		drop, _ := ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
+		show(s, Spec{ID: "some", Drop: drop, Nice: num(-5)})
+		show(s, Spec{ID: "none", Drop: AllCapabilities})
+		return 0
+	}},
+	// The soft limit that the Go runtime raised must not reach a program.
+	"nofile": {opts: nil, play: func(s *stage) int {
+		argv := []string{"/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"}
+		show(s, Spec{ID: "fast", Argv: argv})
+		show(s, Spec{ID: "shim", Argv: argv, Umask: num(0o22)})
+		show(s, Spec{ID: "set", Argv: argv, Rlimits: mustLimits(map[string]string{"nofile": "77:99"})})
+		return 0
+	}},
+	"tight": {play: func(s *stage) int {
+		show(s, Spec{ID: "tight", Argv: []string{"/bin/sh", "-c", "exit 3"}, Rlimits: mustLimits(map[string]string{
+			"as": "20000000", "data": "4000000", "nproc": "1", "fsize": "0", "stack": "1000000", "memlock": "0", "sigpending": "0"})})
+		show(s, Spec{ID: "absurd", Argv: []string{"/bin/true"}, Rlimits: mustLimits(map[string]string{"as": "1"})})
+		show(s, Spec{ID: "files", Argv: []string{"/bin/sh", "-c", "exit 4"}, Rlimits: mustLimits(map[string]string{"nofile": "4"})})
+		return 0
+	}},
+	"refused": {play: func(s *stage) int {
+		yes := []string{"/bin/true"}
+		show(s, Spec{ID: "1", Argv: yes, Nice: num(-1)})
+		show(s, Spec{ID: "2", Argv: yes, OOMScoreAdj: num(-1)})
+		show(s, Spec{ID: "3", Argv: yes, Rlimits: mustLimits(map[string]string{"nofile": "100000000"})})
+		rt, _ := ParseIONice("realtime:0")
+		show(s, Spec{ID: "4", Argv: yes, IOPriority: &rt})
+		show(s, Spec{ID: "5", Argv: yes, Drop: AllCapabilities})
+		show(s, Spec{ID: "6", Argv: yes, Drop: AllCapabilities, NoNewPrivileges: true})
+		show(s, Spec{ID: "7", Argv: yes, Umask: num(0), User: &User{Name: "nobody", UID: 65534, GID: 65534}})
+		show(s, Spec{ID: "8", Argv: yes, Umask: num(0), User: &User{Name: "1:2", UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Groups: []uint32{5}, Grouped: true}})
+		show(s, Spec{ID: "9", Argv: yes, Umask: num(0), Dir: s.dir + "/none"})
+		return 0
+	}},
+	"no-cgroup": {play: func(s *stage) int {
+		show(s, Spec{ID: "a", Argv: []string{"/bin/true"}, Cgroups: []string{s.dir + "/none"}})
+		return 0
+	}},
+}
+
+func TestSurroundings(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	r := runPlay(t, "surroundings")
+	for _, want := range []string{"status 6", "Uid: 65534 65534 65534 65534", "Gid: 65534 65534 65534 65534", "Groups: 7 65534",
+		"CapInh: 0000000000000000", "CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapAmb: 0000000000000000",
+		"NoNewPrivs: 1", "SigBlk: 0000000000000000", "SigIgn: 0000000000000000", "Threads: 1", "Max open files 900 1000 files", "Max core file size 0 0 bytes", "Max processes 500 500 processes",
+		"oom 300", "nice 5", "ionice best-effort: prio 7", "umask 0077", "dir " + r.dir + "/closed", "fds 4"} {
+		if !strings.Contains(r.said, want+"\n") && !strings.Contains(r.said, want+" \n") {
+			t.Errorf("no %q in:\n%s", want, r.said)
+		}
+	}
+	checkBounding(t, r.said, 1<<unix.CAP_NET_RAW|1<<unix.CAP_CHOWN)
+}
+
+// checkBounding wants gone, and nothing else of ours, out of every set.
+func checkBounding(t *testing.T, said string, gone uint64) {
+	t.Helper()
+	for line := range strings.Lines(said) {
+		var set uint64
+		if _, err := fmt.Sscanf(line, "CapBnd: %x", &set); err != nil {
+			continue
+		}
+		if set&gone != 0 || set == 0 {
+			t.Errorf("the bounding set is %x, and %x should be gone", set, gone)
+		}
+		return
+	}
+	t.Error("no bounding set")
+}
+
+func TestRootWithoutSomeCapabilities(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	r := runPlay(t, "root")
+	some, none, _ := strings.Cut(r.said[len("status 6\n"):], "status 6\n")
+	checkBounding(t, some, 1<<unix.CAP_NET_RAW|1<<unix.CAP_CHOWN)
+	var held, bounding uint64
+	for line := range strings.Lines(some) {
+		fmt.Sscanf(line, "CapEff: %x", &held)
+		fmt.Sscanf(line, "CapBnd: %x", &bounding)
+	}
+	if held != bounding || held == 0 || !strings.Contains(some, "nice -5") {
+		t.Errorf("root holds %x of %x:\n%s", held, bounding, some)
+	}
+	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
+		if !strings.Contains(none, set+": 0000000000000000") {
+			t.Errorf("%s is not empty:\n%s", set, none)
+		}
+	}
+}
+
+func TestOpenFilesLimitIsTheOriginal(t *testing.T) {
+	// The child of the test binary gets what the test binary was started with.
+	r := runPlay(t, "nofile", "-n", "600:800")
+	r.want(t, "status 0", "600", "800", "status 0", "600", "800", "status 0", "77", "99")
+}
+
+func TestTightLimits(t *testing.T) {
+	r := runPlay(t, "tight")
+	lines := strings.Split(strings.TrimSpace(r.said), "\n")
+	if lines[0] != "status 3" || lines[len(lines)-1] != "status 4" {
+		t.Errorf("said %q", lines)
+	}
+}
+
+func TestRefusalsNameStepThingAndReason(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to become a user without rights")
+	}
+	r := runPlay(t, "refused", "-u", "1000")
+	r.want(t,
+		"cannot set the nice value -1 of /bin/true: permission denied (needs CAP_SYS_NICE)",
+		"cannot set the OOM score adjustment -1 of /bin/true: permission denied (needs CAP_SYS_RESOURCE)",
+		"cannot set the limit nofile of /bin/true: operation not permitted (the hard limit here is 1024, and more needs CAP_SYS_RESOURCE)",
+		"cannot set the I/O priority of /bin/true: operation not permitted (needs CAP_SYS_NICE)",
+		"cannot drop the capability CHOWN of /bin/true: operation not permitted (needs CAP_SETPCAP; with no_new_privileges nothing can give it)",
+		"status 0",
+		"cannot become group 65534 for /bin/true: operation not permitted (needs CAP_SETGID)",
+		"cannot set the groups of user 1:2 for /bin/true: operation not permitted (needs CAP_SETGID)",
+		"cannot change to the working directory DIR/none: no such file or directory")
+}
+
+func TestWithoutTheCgroup(t *testing.T) {
+	r := runPlay(t, "no-cgroup")
+	r.want(t, "status 0")
+	if !strings.Contains(r.stderr, "a: no cgroup of its own: cannot enter "+r.dir+"/none: no such file or directory") {
+		t.Error("the operator is not told")
+	}
+}
+
+func TestParseRlimit(t *testing.T) {
+	const none = unix.RLIM_INFINITY
+	for _, tc := range []struct {
+		name, value string
+		soft, hard  uint64
+		err         string
+	}{
+		{"nofile", "1024", 1024, 1024, ""},
+		{"nofile", "1024:4096", 1024, 4096, ""},
+		{"RLIMIT_CORE", "0:unlimited", 0, none, ""},
+		{"MemLock", "unlimited", none, none, ""},
+		{"stack", "infinity:infinity", none, none, ""},
+		{"files", "1", 0, 0, `there is no limit "files"; the limits are as, core, cpu, data`},
+		{"nofile", "2:1", 0, 0, "the soft limit of nofile, 2, is above the hard one, 1"},
+		{"nofile", "unlimited:5", 0, 0, "is above the hard one"},
+		{"as", "4GiB", 0, 0, `"4GiB" is not a limit of as: write a number, SOFT:HARD or "unlimited"; it counts bytes`},
+		{"as", "", 0, 0, "is not a limit"}, {"as", "-1", 0, 0, "is not a limit"}, {"as", "+1", 0, 0, "is not a limit"},
+		{"as", "1:2:3", 0, 0, "is not a limit"}, {"as", "18446744073709551615", 0, 0, "is not a limit"},
+	} {
+		got, err := ParseRlimit(tc.name, tc.value)
+		switch {
+		case tc.err == "" && (err != nil || got.Soft != tc.soft || got.Hard != tc.hard):
+			t.Errorf("%s %s: %+v, %v", tc.name, tc.value, got, err)
+		case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
+			t.Errorf("%s %s: error %v, want %s", tc.name, tc.value, err, tc.err)
+		}
+	}
+}
+
+func TestParseIONice(t *testing.T) {
+	for text, want := range map[string]int{"idle": 3 << 13, "best-effort": 2<<13 | 4, "best-effort:0": 2 << 13,
+		"best-effort:7": 2<<13 | 7, "realtime:3": 1<<13 | 3, "realtime": 1<<13 | 4} {
+		if got, err := ParseIONice(text); err != nil || got != want {
+			t.Errorf("%s: %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "idle:1", "best-effort:8", "best-effort:", "best-effort:-1", "rt", "best-effort:07", "Idle"} {
+		if got, err := ParseIONice(text); err == nil {
+			t.Errorf("%q is %d", text, got)
+		}
+	}
+}
+
+func TestParseCapability(t *testing.T) {
+	for name, want := range map[string]Capabilities{"NET_RAW": 1 << 13, "cap_net_raw": 1 << 13, "CAP_CHOWN": 1,
+		"checkpoint_restore": 1 << 40, "ALL": AllCapabilities, "all": AllCapabilities} {
+		if got, err := ParseCapability(name); err != nil || got != want {
+			t.Errorf("%s: %x, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"", "CAP_", "NET RAW", "13", "CAP_CAP_CHOWN"} {
+		if got, err := ParseCapability(name); err == nil {
+			t.Errorf("%q is %x", name, got)
+		}
+	}
+	if got := (1<<13 | Capabilities(1)).String(); got != "CHOWN NET_RAW" {
+		t.Errorf("named %q", got)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	u := CurrentUser()
+	if err := u.SetGroups([]string{"root", "4242"}); err != nil || fmt.Sprint(u.Groups) != "[0 4242]" || !u.Grouped {
+		t.Errorf("groups %v, %v", u.Groups, err)
+	}
+	if err := u.SetGroups([]string{}); err != nil || u.Groups == nil || len(u.Groups) > 0 {
+		t.Errorf("groups %v, %v", u.Groups, err)
+	}
+	if err := u.SetGroups([]string{"no-such-group"}); err == nil || err.Error() != `cannot find group "no-such-group" in /etc/group` {
+		t.Errorf("error %v", err)
+	}
+	for group, ok := range map[string]bool{"adm": true, "0": true, "4294967294": true, "4294967295": false, "": false, "a:b": false, "-x": false, "a b": false} {
+		if err := CheckGroup(group); (err == nil) != ok {
+			t.Errorf("group %q: %v", group, err)
+		}
+	}
+}
+
+func TestStartErrorSaysWhy(t *testing.T) {
+	err := &StartError{Path: "/x", Step: "set the nice value -1 of", Why: "needs CAP_SYS_NICE", Err: syscall.EACCES}
+	if got := err.Error(); got != "cannot set the nice value -1 of /x: permission denied (needs CAP_SYS_NICE)" {
+		t.Error(got)
+	}
+	if !errors.Is(err, syscall.EACCES) || err.Code() != 126 {
+		t.Errorf("code %d", err.Code())
+	}
+}
