@@ -86,6 +86,9 @@ func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
 		}
 		m.pids[p.rec.Pid] = append(m.pids[p.rec.Pid], p)
 	}
+	if p.rec.Pid != 0 && !p.rec.Done {
+		m.kin.add(p)
+	}
 	return p, true
 }
 
@@ -103,10 +106,7 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 		pid, b, stage := m.findLiving(p)
 		switch stage {
 		case grown:
-			p.rec.Pid, p.rec.Start = pid, b.Start
-			p.pidfd = m.have.open(pid)
-			m.pids[pid] = append(m.pids[pid], p)
-			return true, m.putRecord(p.rec, false, nil)
+			return true, m.settleAs(p, pid, b)
 		case embryo: // between clone and exec: look again
 			if time.Now().After(deadline) {
 				m.warn(fmt.Sprintf("pid %d did not become %s within %v; killing it", pid, p.rec.Path, settleTime))
@@ -116,29 +116,43 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 			unix.Poll(nil, 1)
 			continue
 		}
-		// Nobody lives: it is dead or was never born. After the init's answer every
-		// death before this look is known to us.
+		// Nobody lives for certain. After the init's answer every death before this
+		// look is known to us.
 		if err := m.sync(); err != nil {
 			return false, err
 		}
-		if k, ok := m.findDead(p); ok {
-			x := m.unknown[k]
-			if x.Birth.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
-				m.unborn(x.Pid)
-				m.remove(p)
-				return false, nil
+		k, score := m.findDead(p)
+		if stage == renamed && (score < leader || m.unknown[k].Birth.Start > b.Start) {
+			return true, m.settleAs(p, pid, b)
+		}
+		if score == nobody {
+			if p.pipes != nil {
+				p.pipes.close()
 			}
-			m.unknown = slices.Delete(m.unknown, k, k+1)
-			p.rec.Pid, p.rec.Start = x.Pid, x.Birth.Start
-			p.ended(x)
-			return true, m.putRecord(p.rec, false, nil)
+			m.remove(p)
+			return false, nil
 		}
-		if p.pipes != nil {
-			p.pipes.close()
+		x := m.unknown[k]
+		if x.Birth.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
+			m.unborn(x.Pid)
+			m.remove(p)
+			return false, nil
 		}
-		m.remove(p)
-		return false, nil
+		m.unknown = slices.Delete(m.unknown, k, k+1)
+		p.rec.Pid, p.rec.Start = x.Pid, x.Birth.Start
+		m.kin.add(p)
+		p.ended(x)
+		return true, m.putRecord(p.rec, false, nil)
 	}
+}
+
+// settleAs makes a living child the process that was meant.
+func (m *Manager) settleAs(p *Process, pid int, b pid1.Birth) error {
+	p.rec.Pid, p.rec.Start = pid, b.Start
+	p.pidfd = m.have.open(pid)
+	m.pids[pid] = append(m.pids[pid], p)
+	m.kin.add(p)
+	return m.putRecord(p.rec, false, nil)
 }
 
 // sync waits until the init has told every exit up to now.
@@ -170,14 +184,21 @@ func ownComm() string {
 
 // Stages of a child.
 const (
-	nobody = iota
-	embryo // cloned, not yet the program
+	nobody  = iota
+	embryo  // cloned, not yet the program
+	renamed // known by its cookie or pipe only: a child of it may bear them too
 	grown
 )
 
-// findLiving looks for the child of an intent among the init's children.
+// leader is the score of a dead child that led a group under the program's name.
+const leader = 2
+
+// findLiving looks for the child of an intent among the init's children. Of those
+// that look alike the oldest is meant: what it has made is younger.
 func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
-	best, bestBirth, stage, bestScore := 0, pid1.Birth{}, nobody, 0
+	const byPipe, byTail, byArgs, byCookie = 1, 2, 3, 4
+	own := m.cookie(p.rec.ID)
+	best, bestBirth, bestScore := 0, pid1.Birth{}, 0
 	for pid, b := range pid1.Children(m.initPid) {
 		if pid == os.Getpid() || b.State == 'Z' || b.Start < ticks(p.rec.Time) || m.known(pid, b) {
 			continue
@@ -186,30 +207,40 @@ func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
 		if bytes.Equal(cmdline, ownCmdline()) || shimLine(cmdline, p.rec.ID) {
 			return pid, b, embryo
 		}
-		if b.Pgrp != pid || (b.Session == pid) == p.rec.Group {
+		cookie, _ := cookieOf(pid) // one that cannot be read is none
+		if b.Pgrp != pid || (b.Session == pid) == p.rec.Group || cookie != own && strings.HasSuffix(cookie, own[len(p.rec.ID):]) {
 			continue
 		}
 		score := 0
 		switch args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00"); {
 		case hashArgs(args) == p.rec.Exact:
-			score = 4
+			score = byArgs
 		case tailMatches(args, p.rec.Tail):
-			score = 3
-		case p.pipes != nil && p.pipes.writtenBy(pid):
-			score = 2 // it has become another program since, and still writes to our pipe
+			score = byTail
+		case cookie != own && p.pipes != nil && p.pipes.writtenBy(pid):
+			score = byPipe // it has become another program since, and wiped out its environment
 		}
-		if score > bestScore {
-			best, bestBirth, stage, bestScore = pid, b, grown, score
+		if cookie == own {
+			score += byCookie
+		}
+		if score > bestScore || score == bestScore && score > 0 && b.Start < bestBirth.Start {
+			best, bestBirth, bestScore = pid, b, score
 		}
 	}
-	return best, bestBirth, stage
+	switch bestScore {
+	case 0:
+		return 0, bestBirth, nobody
+	case byPipe, byCookie:
+		return best, bestBirth, renamed
+	}
+	return best, bestBirth, grown
 }
 
-// findDead looks for it among the exits that nobody claimed.
-func (m *Manager) findDead(p *Process) (int, bool) {
+// findDead looks for it among the exits that nobody claimed. The score is 0 for
+// none, and leader for the best.
+func (m *Manager) findDead(p *Process) (best, score int) {
 	comm := filepath.Base(p.rec.Path)
 	comm = comm[:min(len(comm), 15)]
-	best, score := 0, 0
 	for k, x := range m.unknown {
 		b := x.Birth
 		if b == nil || x.At < p.rec.Time || b.Start < ticks(p.rec.Time) || b.Parent != m.initPid {
@@ -218,7 +249,7 @@ func (m *Manager) findDead(p *Process) (int, bool) {
 		s := 1
 		switch {
 		case b.Comm == comm && b.Pgrp == x.Pid:
-			s = 2
+			s = leader
 		case b.Comm != ownComm():
 			s = 0 // an orphan; ours is a leader, or still bears our own name
 		}
@@ -226,7 +257,7 @@ func (m *Manager) findDead(p *Process) (int, bool) {
 			best, score = k, s
 		}
 	}
-	return best, score > 0
+	return best, score
 }
 
 // known says whether a living child is one that we already have.

@@ -63,6 +63,9 @@ type Manager struct {
 	outs  *[2]*Outlet
 	stats atomicStats
 
+	kin    tracked
+	tables tables
+
 	buffers sync.Pool // of []byte of chunkSize, for the logs
 }
 

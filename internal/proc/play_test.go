@@ -46,7 +46,7 @@ func perform(name, dir string) {
 	if !ok {
 		sc, ok = outputScripts()[name]
 	}
-	for _, more := range []map[string]play{surroundingScripts} {
+	for _, more := range []map[string]play{surroundingScripts, kinScripts} {
 		if !ok {
 			sc, ok = more[name]
 		}
@@ -132,9 +132,11 @@ type result struct {
 }
 
 // playCommand makes the command of a script under an init that is PID 1 when we
-// are root. "-u", UID makes the init another user, "-n", SOFT:HARD limits its
-// open files.
-func playCommand(t *testing.T, name, dir string, how ...string) *exec.Cmd {
+// are root. "-u", UID makes the init another user; "-n", SOFT:HARD limits its
+// open files; "-c", -NAME takes a capability from it; "-s", NAME puts a
+// set-user-ID copy of a program into the directory; "-w" a script there that
+// waits for a file.
+func playCommand(t testing.TB, name, dir string, how ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -149,6 +151,12 @@ func playCommand(t *testing.T, name, dir string, how ...string) *exec.Cmd {
 			os.Chmod(filepath.Dir(dir), 0o755)
 			exe := copyOf(t, exe)
 			cmd = exec.Command("bash", "-c", `exec prlimit --nofile=1024 setpriv --reuid `+how[k+1]+` --regid 1000 --clear-groups bash -c 'exec -a test-init "$0" "$@"' "$@"`, "-", exe, name, dir)
+		case "-c":
+			cmd = exec.Command("setpriv", append([]string{"--bounding-set", how[k+1]}, cmd.Args...)...)
+		case "-s":
+			installSetuid(t, dir, how[k+1])
+		case "-w":
+			os.WriteFile(dir+"/wait", []byte("while [ ! -s $1 ]; do sleep 0.01; done\n"), 0o644)
 		case "-n":
 			cmd = exec.Command("prlimit", append([]string{"--nofile=" + how[k+1]}, cmd.Args...)...)
 		}
@@ -160,7 +168,7 @@ func playCommand(t *testing.T, name, dir string, how ...string) *exec.Cmd {
 }
 
 // runPlay runs a script; how is playCommand's.
-func runPlay(t *testing.T, name string, how ...string) result {
+func runPlay(t testing.TB, name string, how ...string) result {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := playCommand(t, name, dir, how...)
@@ -190,8 +198,27 @@ func runPlay(t *testing.T, name string, how ...string) result {
 	return r
 }
 
+// installSetuid copies a program of the machine into dir, with root's rights.
+func installSetuid(t testing.TB, dir, name string) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skip(err)
+	}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(dir+"/"+name, data, 0o755)
+	}
+	if err == nil {
+		err = os.Chmod(dir+"/"+name, 0o755|os.ModeSetuid)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // copyOf puts the test binary where every user can execute it.
-func copyOf(t *testing.T, exe string) string {
+func copyOf(t testing.TB, exe string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "proc-test")
 	if err != nil {
@@ -210,7 +237,7 @@ func copyOf(t *testing.T, exe string) string {
 }
 
 // want checks what the script said, line by line.
-func (r result) want(t *testing.T, lines ...string) {
+func (r result) want(t testing.TB, lines ...string) {
 	t.Helper()
 	if want := strings.Join(lines, "\n") + "\n"; r.said != want {
 		t.Errorf("said %q, want %q", r.said, want)

@@ -3,9 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,6 +107,8 @@ func (p *Process) Done() {
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
+	p.m.kin.drop(p)
+	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
 		if p.pipes != nil && !p.pipes.atEnd() {
 			p.rec.Done = true
@@ -157,14 +157,38 @@ func (p *Process) same() bool {
 // groupFlag is PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9.
 const groupFlag = 1 << 2
 
-// SignalGroup sends sig to every member of the process's group. It works after
-// the leader has ended: through the pidfd where the kernel can, else by the
-// number of the group, which the kernel does not give out again while a member
-// lives.
+// SignalGroup sends sig to every one of the Members. ErrGone says that there is
+// none; another error, that none of them could be signalled.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
+	if p.isOver() {
+		return ErrGone
+	}
 	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL {
 		p.FreeOutput()
 	}
+	if sig == syscall.SIGKILL {
+		p.killCgroups()
+	}
+	err := p.signalGroup(sig)
+	strays := ErrGone
+	switch sig {
+	case syscall.SIGKILL:
+		strays = p.killStrays()
+	case 0:
+	default:
+		strays = p.signalStrays(sig)
+	}
+	if strays == nil || errors.Is(err, ErrGone) {
+		return strays
+	}
+	return err
+}
+
+// signalGroup sends sig to the members of the process's group. It works after
+// the leader has ended: through the pidfd where the kernel can, else by the
+// number of the group, which the kernel does not give out again while a member
+// lives.
+func (p *Process) signalGroup(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {
@@ -196,26 +220,11 @@ func (p *Process) groupOurs() bool {
 	return false
 }
 
-// Members lists the living processes of the group, zombies left out: nobody
-// can end those, and they hold nothing.
-func (p *Process) Members() []int {
-	if !p.groupOursLocked() {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(pid1.Group(p.rec.Pid)))
-}
-
 // FlushOutput takes what the process has written by now into its log.
 func (p *Process) FlushOutput() {
 	if p.pipes != nil {
 		p.pipes.flush()
 	}
-}
-
-func (p *Process) groupOursLocked() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.over && unix.Kill(-p.rec.Pid, 0) != unix.ESRCH && p.groupOurs()
 }
 
 // gone maps ESRCH.

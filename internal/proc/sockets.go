@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,23 +106,11 @@ func listeners(pid, port int) ([]listener, error) {
 // a default container lacks CAP_SYS_PTRACE and may not look at another user's:
 // then it looks with that user's file-system identity, on a thread of its own.
 func ownsSocket(pid int, all []listener) (bool, error) {
-	owned, err := hasSocket(pid, all)
-	if !errors.Is(err, fs.ErrPermission) {
-		return owned, err
-	}
-	b, idErr := identity(pid)
-	if idErr != nil {
-		return false, err
-	}
-	done := make(chan struct{})
-	go func() { // ends after the look
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		unix.Setfsgid(b.gid)
-		unix.Setfsuid(b.uid)
+	owned := false
+	err := asUser(pid, func() (err error) {
 		owned, err = hasSocket(pid, all)
-	}()
-	<-done
+		return err
+	})
 	return owned, err
 }
 

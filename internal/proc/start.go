@@ -11,7 +11,12 @@ import (
 )
 
 // start runs in the loop: intent, clone, pid.
-func (m *Manager) start(spec Spec) (*Process, error) {
+func (m *Manager) start(spec Spec) (started *Process, err error) {
+	defer func() {
+		if err != nil {
+			removeCgroups(spec.Cgroups) // they were made for it
+		}
+	}()
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
 	}
@@ -32,6 +37,7 @@ func (m *Manager) start(spec Spec) (*Process, error) {
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	m.step("intent")
+	spec.Env = m.environ(&spec)
 	pid, pidfd, err := m.clone(&spec, path, files)
 	m.step("cloned")
 	if err != nil {
@@ -47,6 +53,7 @@ func (m *Manager) start(spec Spec) (*Process, error) {
 	m.step("recorded")
 	m.pids[pid] = append(m.pids[pid], p)
 	m.procs[spec.ID] = p
+	m.kin.add(p)
 	if p.pipes != nil {
 		p.pipes.run()
 	}

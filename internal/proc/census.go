@@ -1,0 +1,167 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// census says of each process of a table whether it is p's.
+type census struct {
+	p      *Process
+	table  *table
+	since  uint64
+	cgroup map[int]bool
+	pipes  []string // those of p
+	seen   map[int]bool
+	unsure bool // somebody ended before it was known whose he was
+}
+
+func (p *Process) census(t *table) *census {
+	c := &census{p: p, table: t, since: p.since(), cgroup: map[int]bool{}, seen: map[int]bool{}}
+	for _, pid := range p.inCgroups() {
+		c.cgroup[pid] = true
+	}
+	if p.pipes != nil {
+		c.pipes = p.pipes.inodes()
+	}
+	return c
+}
+
+// ours says whether a process is p's: what is nearest decides, so that a job or
+// console that was started from within a service is not the service's.
+func (c *census) ours(pid int) bool {
+	if known, ok := c.seen[pid]; ok {
+		return known
+	}
+	c.seen[pid] = false // until it is decided: a table that changed while it was read may have loops
+	known := c.decide(pid)
+	c.seen[pid] = known
+	return known
+}
+
+func (c *census) decide(pid int) bool {
+	m, p := c.p.m, c.p
+	b, there := c.table.born[pid]
+	if !there || pid == m.initPid || pid == os.Getpid() {
+		return false
+	}
+	if owner := m.kin.at(pid, b); owner != nil {
+		return owner == p
+	}
+	switch {
+	case b.Start < c.since:
+		return false
+	case c.cgroup[pid]:
+		return true
+	}
+	for _, number := range [2]int{b.Pgrp, b.Session} {
+		if owner := m.kin.number(number); owner != nil && number != 0 {
+			return owner == p && p.groupIs(c.table, number)
+		}
+	}
+	switch b.Parent {
+	case m.initPid:
+		return c.known(pid)
+	case os.Getpid(): // one that is being born
+		return false
+	}
+	return c.ours(b.Parent)
+}
+
+// groupIs says whether the group or session of our number is still ours: nobody
+// else leads it.
+func (p *Process) groupIs(t *table, number int) bool {
+	leader, there := t.born[number]
+	return !there || p.rec.Start == 0 || leader.Start == p.rec.Start
+}
+
+// known says whether a process that the init has as its child since its parent
+// died comes from p: by its cookie, and where that was wiped out by the pipe
+// that it writes to.
+func (c *census) known(pid int) bool {
+	if c.cgroup[pid] {
+		return true
+	}
+	m := c.p.m
+	own := m.cookie(c.p.rec.ID)
+	cookie, err := cookieOf(pid)
+	if cookie == own {
+		return true
+	}
+	if cookie == "" && err == nil { // or between two programs: then it shows none
+		if cookie, err = cookieOf(pid); cookie == own {
+			return true
+		}
+	}
+	if cookie == "" && !errors.Is(err, fs.ErrPermission) {
+		if b, err := pid1.ReadBirth(pid); err != nil || !alive(b) {
+			c.unsure = true
+			return false
+		}
+	}
+	if err == nil && strings.HasSuffix(cookie, strings.TrimPrefix(own, c.p.rec.ID)) {
+		return false // another's
+	}
+	writes, pipeErr := writesTo(pid, c.pipes)
+	if errors.Is(err, fs.ErrPermission) && !writes && (errors.Is(pipeErr, fs.ErrPermission) || len(c.pipes) == 0) {
+		m.kin.cannot.Do(func() {
+			m.warn(fmt.Sprintf("cannot see which service pid %d belongs to, and perhaps others: %v; the end of its service will not end it", pid, cause(err)))
+		})
+	}
+	return writes
+}
+
+// inodes are the names of both pipes; none when they have ended.
+func (p *pipes) inodes() []string {
+	if p.atEnd() {
+		return nil
+	}
+	var out []string
+	for k := range p.ends {
+		_ = p.raw[k].Control(func(fd uintptr) { // an error: closed meanwhile
+			var st unix.Stat_t
+			if unix.Fstat(int(fd), &st) == nil {
+				out = append(out, fmt.Sprintf("pipe:[%d]", st.Ino))
+			}
+		})
+	}
+	return out
+}
+
+// writesTo says whether a process holds the write end of one of the pipes. A child
+// of ours that has not executed its program yet holds read ends.
+func writesTo(pid int, pipes []string) (writes bool, err error) {
+	if len(pipes) == 0 {
+		return false, nil
+	}
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+	err = asUser(pid, func() error {
+		fds, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, fd := range fds {
+			link, err := os.Readlink(dir + "/" + fd.Name())
+			if errors.Is(err, fs.ErrPermission) {
+				return err
+			}
+			if !slices.Contains(pipes, link) {
+				continue
+			}
+			const ownerMayWrite = 0o200 // so the kernel shows how it was opened
+			if info, err := os.Lstat(dir + "/" + fd.Name()); err == nil && info.Mode()&ownerMayWrite != 0 {
+				writes = true
+			}
+		}
+		return nil
+	})
+	return writes, err
+}

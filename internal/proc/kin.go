@@ -1,0 +1,267 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// CookieVar is the variable by which a process, and all that come of it, are
+// known again wherever they went: ID@PID.START, the Spec's ID and the init that
+// it is under. The second part keeps the processes of another stoker apart,
+// which may have the same names and run within one of our services.
+const CookieVar = "STOKER_PROCESS"
+
+// tracked are the processes that are somebody's: each is the first of its own
+// kin, whoever made it.
+type tracked struct {
+	mu     sync.Mutex
+	byPid  map[int]*Process
+	under  string // the second part of our cookies
+	cannot sync.Once
+}
+
+func (t *tracked) add(p *Process) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byPid == nil {
+		t.byPid = map[int]*Process{}
+	}
+	t.byPid[p.rec.Pid] = p
+}
+
+func (t *tracked) drop(p *Process) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byPid[p.rec.Pid] == p {
+		delete(t.byPid, p.rec.Pid)
+	}
+}
+
+// at is the tracked process of a number; b is who has the number now.
+func (t *tracked) at(pid int, b pid1.Birth) *Process {
+	p := t.number(pid)
+	if p == nil || p.rec.Start != 0 && p.rec.Start != b.Start {
+		return nil
+	}
+	return p
+}
+
+// number is the tracked process that has, or had, a number.
+func (t *tracked) number(pid int) *Process {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byPid[pid]
+}
+
+// runs says whether a number is that of a tracked process that has not ended.
+func (t *tracked) runs(pid int) bool {
+	p := t.number(pid)
+	if p == nil {
+		return false
+	}
+	_, ended := p.Exit()
+	return !ended
+}
+
+// cookie is the value for a process.
+func (m *Manager) cookie(id string) string {
+	m.kin.mu.Lock()
+	defer m.kin.mu.Unlock()
+	if m.kin.under == "" {
+		b, _ := pid1.ReadBirth(m.initPid) // without /proc there is nothing to be found anyway
+		m.kin.under = fmt.Sprintf("@%d.%d", m.initPid, b.Start)
+	}
+	return id + m.kin.under
+}
+
+// environ is the environment of s, with its cookie and no other.
+func (m *Manager) environ(s *Spec) []string {
+	out := make([]string, 0, len(s.Env)+1)
+	for _, kv := range s.Env {
+		if !strings.HasPrefix(kv, CookieVar+"=") {
+			out = append(out, kv)
+		}
+	}
+	return append(out, CookieVar+"="+m.cookie(s.ID))
+}
+
+// Members lists the living processes of the service that p began, in order:
+// those of its group and session, every descendant, and those that have left
+// all of these and are known by the cookie, by the log pipe that they write to
+// or by the cgroup of its own. Zombies are left out: nobody can end those, and
+// they hold nothing. One that we may not signal is among them.
+func (p *Process) Members() []int {
+	return slices.Sorted(maps.Keys(p.members(0)))
+}
+
+// looks bounds how often we look anew at a scene that moves while we do: a
+// process that ends in the middle may have handed on to one that we missed.
+const looks = 5
+
+// members are the Members, as a table shows them that was made after a time, less
+// those that have ended since.
+func (p *Process) members(after int64) map[int]pid1.Birth {
+	for range looks {
+		if p.isOver() {
+			return nil
+		}
+		if !p.groupLives() {
+			if roots, unsure := p.orphans(); len(roots) == 0 && !unsure {
+				return nil
+			}
+		}
+		c := p.census(p.m.tables.since(max(after, p.rec.Time)))
+		out := map[int]pid1.Birth{}
+		for pid, b := range c.table.born {
+			if !c.ours(pid) {
+				continue
+			}
+			if now, err := pid1.ReadBirth(pid); err == nil && now.Start == b.Start && alive(now) {
+				out[pid] = now
+			} else {
+				c.unsure = true
+			}
+		}
+		if len(out) > 0 || !c.unsure && !c.table.moved {
+			return out
+		}
+		after = pid1.BootNow()
+	}
+	return nil
+}
+
+func (p *Process) isOver() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over
+}
+
+// groupLives says whether the leader runs or its group has a member, also one
+// that is only a zombie.
+func (p *Process) groupLives() bool {
+	if _, ended := p.Exit(); !ended {
+		return true
+	}
+	return !errors.Is(unix.Kill(-p.rec.Pid, 0), unix.ESRCH)
+}
+
+// orphans are the children of the init that nobody owns and that come from p.
+// When the leader and the group are gone, whoever is left is one of them or comes
+// of one, and mostly there is none: this is asked at each end of each service.
+// unsure says that the list changed meanwhile.
+func (p *Process) orphans() (roots map[int]pid1.Birth, unsure bool) {
+	children, ok := orphansOf(p.m.initPid)
+	if !ok {
+		children = allPids()
+	} else if again, _ := orphansOf(p.m.initPid); !slices.Equal(children, again) {
+		unsure = true // and the kernel may have left some out
+	}
+	roots = map[int]pid1.Birth{}
+	c := p.census(nil)
+	for pid := range c.cgroup {
+		children = append(children, pid)
+	}
+	for _, pid := range children {
+		if pid == p.m.initPid || pid == os.Getpid() || p.m.kin.runs(pid) {
+			continue
+		}
+		b, err := pid1.ReadBirth(pid)
+		switch {
+		case err != nil || !alive(b):
+			unsure = true
+		case b.Start < c.since || p.m.kin.at(pid, b) != nil:
+		case c.cgroup[pid] || b.Parent == p.m.initPid && c.known(pid):
+			roots[pid] = b
+		}
+	}
+	return roots, unsure || c.unsure
+}
+
+// since is before, or in, the tick in which p started.
+func (p *Process) since() uint64 {
+	if p.rec.Start != 0 {
+		return p.rec.Start
+	}
+	return ticks(p.rec.Time)
+}
+
+// signalStrays sends sig to the members of the service outside of the group.
+func (p *Process) signalStrays(sig syscall.Signal) error {
+	result := ErrGone
+	for pid, b := range p.strays(0) {
+		if err := p.m.have.signal(pid, b.Start, sig); err == nil || errors.Is(result, ErrGone) {
+			result = err
+		}
+	}
+	return result
+}
+
+// strays are the members that a signal to the group does not reach.
+func (p *Process) strays(after int64) map[int]pid1.Birth {
+	out := p.members(after)
+	maps.DeleteFunc(out, func(_ int, b pid1.Birth) bool { return b.Pgrp == p.rec.Pid })
+	return out
+}
+
+// sweepRounds bounds a sweep: one who forks faster than we look is caught by the
+// next KILL.
+const sweepRounds = 64
+
+// killStrays kills the members outside of the group, and those that they make
+// meanwhile, until a look finds none that was not killed. What hangs below one
+// that dies becomes the init's child and is seen in the next round.
+func (p *Process) killStrays() error {
+	result := ErrGone
+	killed := map[int]uint64{}
+	kill := func(who map[int]pid1.Birth) (fresh bool) {
+		for pid, b := range who {
+			if start, done := killed[pid]; done && start == b.Start {
+				continue
+			}
+			killed[pid], fresh = b.Start, true
+			if err := p.m.have.signal(pid, b.Start, unix.SIGKILL); err == nil || errors.Is(result, ErrGone) {
+				result = err
+			}
+		}
+		return fresh
+	}
+	for range sweepRounds {
+		if roots, unsure := p.orphans(); !kill(roots) && !unsure {
+			break
+		}
+	}
+	for range sweepRounds {
+		if !kill(p.strays(pid1.BootNow())) {
+			break
+		}
+	}
+	return result
+}
+
+// signal sends sig to the process that has a number and a start time. The pidfd
+// comes first: while we hold it, the look is at whom it stands for.
+func (f *featureSet) signal(pid int, start uint64, sig syscall.Signal) error {
+	fd := f.open(pid)
+	if fd >= 0 {
+		defer unix.Close(fd)
+	}
+	if b, err := pid1.ReadBirth(pid); err != nil || b.Start != start {
+		return ErrGone
+	}
+	if fd >= 0 {
+		err := unix.PidfdSendSignal(fd, sig, nil, 0)
+		if err == nil || !f.refusedPidfd(err) {
+			return gone(err)
+		}
+	}
+	return gone(unix.Kill(pid, sig))
+}

@@ -1,0 +1,132 @@
+package proc
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
+)
+
+// tableAge is how old a table may be. A hundred services that stop together
+// need one, not a hundred. An old one shows too much and never too little: a
+// process that came since is the child of one that it shows.
+const tableAge = 10 * time.Millisecond
+
+// table is every process that can be seen, at one moment.
+type table struct {
+	at    int64 // before it was made; CLOCK_BOOTTIME, ns
+	born  map[int]pid1.Birth
+	moved bool // somebody ended while it was made, and may have left a child behind
+}
+
+// tables makes them, one at a time.
+type tables struct {
+	mu   sync.Mutex
+	last *table
+}
+
+// since gives a table that is not older than tableAge, nor than a time.
+func (t *tables) since(ns int64) *table {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := pid1.BootNow()
+	if t.last == nil || t.last.at < ns || now-t.last.at > int64(tableAge) {
+		t.last = &table{at: now, born: map[int]pid1.Birth{}}
+		for _, pid := range allPids() {
+			if b, err := pid1.ReadBirth(pid); err == nil {
+				t.last.born[pid] = b
+			} else {
+				t.last.moved = true
+			}
+		}
+	}
+	return t.last
+}
+
+// allPids lists the numeric folders of /proc.
+func allPids() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	all, _ := dir.Readdirnames(-1) // as far as it got
+	return numbers(all)
+}
+
+func numbers(words []string) []int {
+	out := make([]int, 0, len(words))
+	for _, w := range words {
+		if n, err := strconv.Atoi(w); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// orphansOf lists the children of a process that it did not make, and some that
+// it did, zombies included. The kernel keeps them by the thread that is the
+// parent, and hands orphans to the first (proc(5), needs CONFIG_PROC_CHILDREN);
+// where it does not, ok is false.
+func orphansOf(pid int) (children []int, ok bool) {
+	number := strconv.Itoa(pid)
+	data, err := os.ReadFile("/proc/" + number + "/task/" + number + "/children")
+	return numbers(strings.Fields(string(data))), err == nil
+}
+
+// alive says whether a process can still do something.
+func alive(b pid1.Birth) bool { return b.State != 'Z' && b.State != 'X' }
+
+// asUser calls look, and where that is not permitted calls it again with the
+// file-system identity of a process's user: root in a default container lacks
+// CAP_SYS_PTRACE and may not look into another user's process.
+func asUser(pid int, look func() error) error {
+	err := look()
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	id, idErr := identity(pid)
+	if idErr != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { // ends after the look
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		unix.Setfsgid(id.gid)
+		unix.Setfsuid(id.uid)
+		err = look()
+	}()
+	<-done
+	return err
+}
+
+// maxEnviron bounds what is read of an environment; execve takes 2 MiB by default.
+const maxEnviron = 4 << 20
+
+// cookieOf reads the cookie in a process's environment; empty: it has none.
+func cookieOf(pid int) (cookie string, err error) {
+	err = asUser(pid, func() error {
+		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+		for _, kv := range strings.Split(string(data), "\x00") {
+			if value, ok := strings.CutPrefix(kv, CookieVar+"="); ok {
+				cookie = value
+			}
+		}
+		return err
+	})
+	return cookie, err
+}
