@@ -1,7 +1,8 @@
 // Package cgroup finds out what CPU and memory the kernel really grants to a
 // process tree: cgroup v1, v2 and hybrid, the smallest value over the own
 // cgroup and every ancestor that can be seen, together with cpuset, affinity
-// and the machine's own size. It changes nothing and measures no usage.
+// and the machine's own size. It measures no usage. Below the own cgroup it can
+// make one for a service (Tree), and changes nothing else.
 //
 // Everything is read below a root folder, so that a container can be examined
 // from its host and a layout can be tested from a handful of files.

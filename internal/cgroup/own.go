@@ -1,0 +1,337 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Names below the container's own cgroup.
+const (
+	// InitLeaf is where everything goes on cgroup v2 that was in the container's
+	// own cgroup: one that has processes can have no children with limits.
+	InitLeaf = "stoker.init"
+	// OwnPrefix begins the name of a service's cgroup. The service's name and a
+	// digit follow, which is another one while the former cgroup is being left.
+	OwnPrefix = "stoker.service."
+)
+
+// Wish is what a service's cgroup is to be like.
+type Wish struct {
+	CPUs   float64 // cores; 0: no limit of its own
+	Memory int64   // bytes; 0: no limit of its own
+}
+
+// Own is a cgroup of one service: a directory, or on v1 one for each controller.
+type Own struct {
+	tree *Tree
+	dirs []string
+	// Memory and CPUs are the limits that were written into it, its own or the
+	// container's where that one is lower or it has none. nil: there is none. A JVM
+	// reads its own cgroup and not the one above.
+	Memory *int64
+	CPUs   *float64
+}
+
+// Tree makes cgroups below the container's own. Safe for concurrent use.
+type Tree struct {
+	mu    sync.Mutex
+	files files
+	root  string
+}
+
+// NewTree makes a Tree on the file systems below root; "/" is the live system.
+// It looks at nothing yet.
+func NewTree(root string) *Tree { return &Tree{files: disk{root}, root: root} }
+
+// place is where cgroups can be made: the container's own cgroup, of one
+// controller on v1.
+type place struct {
+	version    int
+	controller string // v1 only
+	dir        string
+}
+
+// Make makes the cgroup of a service, with limits, and removes those that the
+// service has left. On v2 it first makes room: what is in the container's own
+// cgroup moves to InitLeaf, and controllers are enabled. The error says which
+// file refused what; nothing is left changed then.
+func (t *Tree) Make(name string, w Wish) (*Own, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	places, err := t.places(w)
+	if err != nil {
+		return nil, err
+	}
+	limits := Read(t.root)
+	o := &Own{tree: t, Memory: limits.MemoryLimit, CPUs: limits.CPUQuota}
+	if w.Memory > 0 && (o.Memory == nil || w.Memory < *o.Memory) {
+		o.Memory = &w.Memory
+	}
+	if w.CPUs > 0 && (o.CPUs == nil || w.CPUs < *o.CPUs) {
+		o.CPUs = &w.CPUs
+	}
+	if places[0].version == 2 {
+		if err := t.makeRoom(places[0].dir, w, limits); err != nil {
+			return nil, err
+		}
+	}
+	former, free, err := t.formerly(places, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range places {
+		dir := path.Join(p.dir, free)
+		if err := t.files.mkdir(dir); err != nil {
+			o.Remove()
+			return nil, fmt.Errorf("cannot make %s: %w", dir, cause(err))
+		}
+		o.dirs = append(o.dirs, dir)
+		if err := t.limit(p, dir, o.Memory, o.CPUs); err != nil {
+			o.Remove()
+			return nil, err
+		}
+	}
+	for _, dir := range former {
+		_ = t.files.rmdir(dir) // refused while somebody is in there
+	}
+	return o, nil
+}
+
+// Dirs are the directories that a process joins; see proc.Spec.
+func (o *Own) Dirs() []string {
+	out := make([]string, 0, len(o.dirs))
+	for _, dir := range o.dirs {
+		out = append(out, path.Join(o.tree.root, dir))
+	}
+	return out
+}
+
+// Remove removes it, unless somebody is in there.
+func (o *Own) Remove() {
+	for _, dir := range slices.Backward(o.dirs) {
+		_ = o.tree.files.rmdir(dir)
+	}
+}
+
+// OpenOwn is the cgroup of a process that runs in it, by its directories.
+func OpenOwn(dirs []string) *Own {
+	return &Own{tree: NewTree("/"), dirs: dirs}
+}
+
+// OOMKills is how many of its processes the kernel has killed for want of memory,
+// its own or the container's; false: it cannot be seen.
+func (o *Own) OOMKills() (uint64, bool) {
+	for _, dir := range o.dirs {
+		for _, file := range []string{"memory.events", "memory.oom_control"} {
+			text, err := o.tree.files.read(path.Join(dir, file))
+			if err != nil {
+				continue
+			}
+			for line := range strings.Lines(text) {
+				if n, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+					kills, err := strconv.ParseUint(n, 10, 64)
+					return kills, err == nil
+				}
+			}
+		}
+	}
+	return 0, false
+}
+
+// places finds the container's own cgroup.
+func (t *Tree) places(w Wish) ([]place, error) {
+	dir, err := os.OpenRoot(t.root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot see the cgroups: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	r := &reader{root: dir}
+	r.findProc()
+	h := r.findHierarchies()
+	var out []place
+	legacy := false
+	for _, controller := range []string{"memory", "cpu"} {
+		mounts := h.mountsOf(controller)
+		legacy = legacy || len(mounts) > 0
+		if len(mounts) == 0 {
+			continue
+		}
+		own, known := h.legacy[controller]
+		out = append(out, place{1, controller, r.resolve(mounts, own, known)[0]})
+	}
+	if unified := h.mountsOf(""); !legacy && len(unified) > 0 {
+		base := r.resolve(unified, h.unified, h.unified != "")[0]
+		if path.Base(base) == InitLeaf {
+			base = path.Dir(base)
+		}
+		out = append(out, place{version: 2, dir: base})
+	}
+	if len(out) == 0 {
+		return nil, errors.New("no cgroup file system is mounted")
+	}
+	for _, warning := range r.limits.Warnings { // to read the next best is fine, to write there is not
+		return nil, errors.New(warning.Message)
+	}
+	return out, t.check(out, w)
+}
+
+// mountsOf are the mounts of a v1 controller; "": of v2.
+func (h hierarchies) mountsOf(controller string) []mount {
+	var out []mount
+	for _, m := range h.mounts {
+		if controller != "" && m.has(controller) || controller == "" && m.fstype == "cgroup2" {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// check makes sure that we are where we think, and that what is wished for can
+// be had there.
+func (t *Tree) check(places []place, w Wish) error {
+	have := map[string]bool{}
+	for _, p := range places {
+		have[p.controller] = true
+		if !t.holdsUs(p.dir) && !t.holdsUs(path.Join(p.dir, InitLeaf)) {
+			return fmt.Errorf("%s is not our own cgroup: %s/cgroup.procs does not name us", p.dir, p.dir)
+		}
+		if p.controller != "memory" {
+			continue
+		}
+		if text, err := t.files.read(path.Join(p.dir, "memory.use_hierarchy")); err == nil && text == "0" {
+			return fmt.Errorf("%s/memory.use_hierarchy is 0: the container's limit would not hold in it", p.dir)
+		}
+	}
+	switch {
+	case places[0].version == 2:
+	case w.Memory > 0 && !have["memory"]:
+		return errors.New("the controller memory is not mounted")
+	case w.CPUs > 0 && !have["cpu"]:
+		return errors.New("the controller cpu is not mounted")
+	}
+	return nil
+}
+
+func (t *Tree) holdsUs(dir string) bool {
+	text, err := t.files.read(path.Join(dir, "cgroup.procs"))
+	return err == nil && slices.Contains(strings.Fields(text), strconv.Itoa(os.Getpid()))
+}
+
+// formerly finds what a service has already, and a name that none of it bears:
+// the end of the former process may be about to remove that.
+func (t *Tree) formerly(places []place, name string) (former []string, free string, err error) {
+	taken := map[string]bool{}
+	for _, p := range places {
+		children, err := t.files.list(p.dir)
+		if err != nil {
+			return nil, "", fmt.Errorf("cannot list %s: %w", p.dir, cause(err))
+		}
+		for _, child := range children {
+			if digit, ok := strings.CutPrefix(child, OwnPrefix+name+"."); ok && len(digit) == 1 {
+				taken[child] = true
+				former = append(former, path.Join(p.dir, child))
+			}
+		}
+	}
+	for digit := range 10 {
+		free = OwnPrefix + name + "." + strconv.Itoa(digit)
+		if !taken[free] {
+			return former, free, nil
+		}
+	}
+	return nil, "", fmt.Errorf("%s has ten cgroups in use already", name)
+}
+
+// period is that of the CPU quotas that we write, in microseconds.
+const period = 100_000
+
+// limit writes limits into a new cgroup.
+func (t *Tree) limit(p place, dir string, memory *int64, cpus *float64) error {
+	var quota int64
+	if cpus != nil {
+		quota = max(int64(*cpus*period+1e-6), 1000) // the kernel takes no less than 1 ms
+	}
+	switch {
+	case p.version == 2:
+		return t.limitV2(dir, memory, quota)
+	case p.controller == "memory" && memory != nil:
+		return t.write(dir, "memory.limit_in_bytes", strconv.FormatInt(*memory, 10))
+	case p.controller == "cpu" && cpus != nil:
+		if err := t.write(dir, "cpu.cfs_period_us", strconv.Itoa(period)); err != nil {
+			return err
+		}
+		return t.write(dir, "cpu.cfs_quota_us", strconv.FormatInt(quota, 10))
+	}
+	return nil
+}
+
+func (t *Tree) limitV2(dir string, memory *int64, quota int64) error {
+	if memory != nil {
+		if err := t.write(dir, "memory.max", strconv.FormatInt(*memory, 10)); err != nil {
+			return err
+		}
+	}
+	if quota > 0 {
+		return t.write(dir, "cpu.max", fmt.Sprintf("%d %d", quota, period))
+	}
+	return nil
+}
+
+func (t *Tree) write(dir, file, text string) error {
+	if err := t.files.write(path.Join(dir, file), text); err != nil {
+		return fmt.Errorf("cannot write %q to %s/%s: %w", text, dir, file, cause(err))
+	}
+	return nil
+}
+
+// files are the operations on the file systems.
+type files interface {
+	read(file string) (string, error) // without surrounding blanks
+	write(file, text string) error    // one write(2): the kernel takes each for itself
+	mkdir(dir string) error
+	rmdir(dir string) error
+	list(dir string) ([]string, error) // the names of the folders
+}
+
+// disk is the real thing, below a root.
+type disk struct{ root string }
+
+func (d disk) read(file string) (string, error) {
+	data, err := os.ReadFile(path.Join(d.root, file))
+	return strings.TrimSpace(string(data)), err
+}
+
+func (d disk) write(file, text string) error {
+	f, err := os.OpenFile(path.Join(d.root, file), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+func (d disk) mkdir(dir string) error { return os.Mkdir(path.Join(d.root, dir), 0o755) }
+
+func (d disk) rmdir(dir string) error { return syscall.Rmdir(path.Join(d.root, dir)) }
+
+func (d disk) list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(path.Join(d.root, dir))
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() {
+			out = append(out, e.Name())
+		}
+	}
+	return out, err
+}
+
+// exists says whether err means that something is there already.
+func exists(err error) bool { return errors.Is(err, fs.ErrExist) }

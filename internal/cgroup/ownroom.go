@@ -1,0 +1,103 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// moveRounds bounds the rounds of emptying a cgroup: what forks meanwhile is met
+// in the next.
+const moveRounds = 100
+
+// makeRoom enables controllers for the children of a v2 cgroup. The kernel
+// refuses that while processes are in it (unless it is the root of all), so they
+// move to a leaf, which gets the container's limits too: a JVM that has no cgroup
+// of its own lives there.
+func (t *Tree) makeRoom(base string, w Wish, limits Limits) error {
+	need, err := t.missing(base, w)
+	if err != nil || len(need) == 0 {
+		return err
+	}
+	order := "+" + strings.Join(need, " +")
+	err = t.write(base, "cgroup.subtree_control", order)
+	if err == nil || !errors.Is(err, syscall.EBUSY) {
+		return err
+	}
+	leaf := path.Join(base, InitLeaf)
+	mkErr := t.files.mkdir(leaf)
+	if mkErr != nil && !exists(mkErr) {
+		return fmt.Errorf("cannot make %s: %w", leaf, cause(mkErr))
+	}
+	if err = t.moveAll(base, leaf); err == nil {
+		if err = t.write(base, "cgroup.subtree_control", order); err == nil {
+			err = t.limitLeaf(leaf, limits)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	_ = t.write(base, "cgroup.subtree_control", "-"+strings.Join(need, " -")) // fails where it never was
+	if undo := t.moveAll(leaf, base); undo != nil {
+		return fmt.Errorf("%w; what has moved stays in %s: %w", err, leaf, undo)
+	}
+	_ = t.files.rmdir(leaf)
+	return err
+}
+
+// missing are the controllers that exist here and are not enabled for children.
+func (t *Tree) missing(base string, w Wish) ([]string, error) {
+	there, err := t.files.read(path.Join(base, "cgroup.controllers"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s/cgroup.controllers: %w", base, cause(err))
+	}
+	enabled, err := t.files.read(path.Join(base, "cgroup.subtree_control"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s/cgroup.subtree_control: %w", base, cause(err))
+	}
+	var need []string
+	for _, c := range []struct {
+		name   string
+		wished bool
+	}{{"cpu", w.CPUs > 0}, {"memory", w.Memory > 0}} {
+		switch {
+		case !containsWord(there, c.name) && c.wished:
+			return nil, fmt.Errorf("the controller %s is not in %s/cgroup.controllers", c.name, base)
+		case containsWord(there, c.name) && !containsWord(enabled, c.name):
+			need = append(need, c.name)
+		}
+	}
+	return need, nil
+}
+
+// moveAll moves every process from one cgroup to another.
+func (t *Tree) moveAll(from, to string) error {
+	for range moveRounds {
+		text, err := t.files.read(path.Join(from, "cgroup.procs"))
+		if err != nil {
+			return fmt.Errorf("cannot read %s/cgroup.procs: %w", from, cause(err))
+		}
+		pids := strings.Fields(text)
+		if len(pids) == 0 {
+			return nil
+		}
+		if slices.Contains(pids, "0") {
+			return fmt.Errorf("a process of another PID namespace is in %s", from)
+		}
+		for _, pid := range pids {
+			err := t.write(to, "cgroup.procs", pid)
+			if err != nil && !errors.Is(err, syscall.ESRCH) { // it has ended
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("cannot empty %s: its processes fork too fast", from)
+}
+
+// limitLeaf copies the container's limits.
+func (t *Tree) limitLeaf(leaf string, limits Limits) error {
+	return t.limit(place{version: 2}, leaf, limits.MemoryLimit, limits.CPUQuota)
+}
