@@ -157,16 +157,16 @@ func (b *box) signal(sig syscall.Signal) {
 	}
 }
 
-// supervisor is the pid of the present one; 0: there is none. A child that it
-// is just starting looks the same, and is younger.
+// supervisor is the pid of the present one; 0: there is none. A child that is just
+// being started has the same command line, and neither leads a group in the init's
+// session nor, before it leads its own, a group at all.
 func (b *box) supervisor() int {
-	pid, start := 0, time.Duration(0)
 	for _, p := range childrenOf(b.init) {
-		if p.state != 'Z' && len(p.args) > 1 && p.args[1] == "supervise" && (pid == 0 || p.start < start || p.start == start && p.pid < pid) {
-			pid, start = p.pid, p.start
+		if p.state != 'Z' && len(p.args) > 1 && p.args[1] == "supervise" && p.group == p.pid && p.session != p.pid {
+			return p.pid
 		}
 	}
-	return pid
+	return 0
 }
 
 // run runs a command of stoker's against the box.

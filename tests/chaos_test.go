@@ -35,12 +35,12 @@ func chaosKills(t *testing.T) int {
 func chaosConfig(dir, version string, extra bool) string {
 	service := func(name, more string) string {
 		return fmt.Sprintf(`  %s:
-    command: [bash, -c, "trap 'echo end %s >> %s/log; exit 0' TERM; echo start %s $$ %s >> %s/log; while :; do sleep 60 & wait $!; done"]
+    command: [bash, -c, "trap 'echo end %s >> %s/log; exit 0' TERM; echo start %s $$ %s >> %s/log; echo up; while :; do sleep 60 & wait $!; done"]
 %s`, name, name, dir, name, version, dir, more)
 	}
 	out := "main: app\nservices:\n" +
-		service("db", "    stop: {timeout: 2s}\n") +
-		service("app", "    requires: [db, prepare]\n    stop: {timeout: 2s}\n    ready: {exec: [\"true\"]}\n") +
+		service("db", "    stop: {timeout: 2s}\n    ready: {log: \"^up$\"}\n") +
+		service("app", "    requires: [db, prepare]\n    stop: {timeout: 2s}\n    ready: {log: \"^up$\", exec: [\"true\"]}\n") +
 		`  flaky:
     command: [bash, -c, "echo run flaky >> ` + dir + `/log; exit 1"]
     restart: {backoff: {first: 50ms, factor: 1, jitter: 0}, limit: {starts: 3, retry_every: 0s}}
@@ -151,6 +151,10 @@ func chaosRound(t *testing.T, round int, done *atomic.Int64) {
 		t.Errorf("round %d: prepare ran %d times", round, runs)
 	}
 	b.alone(round)
+	if t.Failed() {
+		out, _ := b.run("incidents")
+		t.Logf("round %d:\n%s\n%s", round, out, b.stderr.String())
+	}
 	b.signal(syscall.SIGTERM)
 	code := b.wait(15 * time.Second)
 	close(stop)
@@ -189,7 +193,8 @@ func (b *box) awaitStates(want map[string]string) {
 		}
 		return ok && fmt.Sprint(got) == fmt.Sprint(want)
 	}) {
-		b.t.Fatalf("the services are %v, want %v", got, want)
+		out, _ := b.run("status")
+		b.t.Fatalf("the services are %v, want %v:\n%s", got, want, out)
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 // process is one line of /proc, seen from outside.
 type process struct {
 	pid, parent int
+	group       int // process group
+	session     int
 	state       byte
 	start       time.Duration // since boot; the kernel counts in 10 ms
 	args        []string
@@ -49,6 +51,8 @@ func parseStat(line string) (process, bool) {
 	p := process{state: f[0][0]}
 	p.pid, _ = strconv.Atoi(pid)
 	p.parent, _ = strconv.Atoi(f[1])
+	p.group, _ = strconv.Atoi(f[2])
+	p.session, _ = strconv.Atoi(f[3])
 	ticks, err := strconv.ParseInt(f[19], 10, 64)
 	p.start = time.Duration(ticks) * tick
 	return p, err == nil

@@ -188,7 +188,7 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
 	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
-func (f *fake) Limits() any                     { return map[string]int{"effective_cpus": 2} }
+func (f *fake) Limits() any { return map[string]int{"effective_cpus": 2} }
 
 func (f *fake) JVM(name string) (any, string, bool) {
 	text, ok := f.jvmText[name]
