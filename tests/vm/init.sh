@@ -1,0 +1,22 @@
+#!/bin/sh
+# The virtual machine's first process: what a host is to a container. It is the
+# test's script, too, and ends the machine with that; the script may become
+# stoker by exec.
+/bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /usr/bin /usr/sbin /sbin
+/bin/busybox --install -s
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo '+cpu +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control
+ip link set lo up
+stty -F /dev/ttyS0 -opost
+exec 2>&1
+trap 'echo "==code $?"; reboot -f' EXIT
+set -u
+# shellcheck source=tests/vm/lib.sh
+. /lib.sh
+# shellcheck source=/dev/null
+. /test.sh

@@ -1,0 +1,179 @@
+//go:build container
+
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// machine is a virtual machine with the distribution's kernel, cgroup v2 and
+// nothing else: no other machine has to have these. It is emulated, so what it
+// says about speed means little. A test's script runs in it with the functions
+// of vm/lib.sh; what the script tells by `tell NAME VALUE` comes back.
+type machine struct {
+	t       testing.TB
+	console string
+	told    map[string][]string
+}
+
+// machineLimit is for one boot and its script.
+const machineLimit = 90 * time.Second
+
+// boot runs a script as root of a new machine until it ends.
+func boot(t *testing.T, script string) *machine {
+	t.Helper()
+	kernel, busybox := needsMachine(t)
+	dir := t.TempDir()
+	initrd := filepath.Join(dir, "initrd")
+	enter := filepath.Join(dir, "enter")
+	if out, err := exec.Command("gcc", "-O2", "-Wall", "-static", "-o", enter, "vm/enter.c").CombinedOutput(); err != nil {
+		t.Fatalf("cannot compile vm/enter.c: %v: %s", err, out)
+	}
+	a := new(archive)
+	for _, name := range []string{"bin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "usr", "usr/bin", "usr/sbin", "sbin"} {
+		a.add(t, name, 0o040755, nil)
+	}
+	for name, from := range map[string]string{"init": "vm/init.sh", "lib.sh": "vm/lib.sh", "bin/busybox": busybox, "bin/sh": busybox,
+		"bin/stoker": stoker(t), "bin/enter": enter} {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.add(t, name, 0o100755, data)
+	}
+	a.add(t, "etc/passwd", 0o100644, []byte("root:x:0:0:root:/root:/bin/sh\n"))
+	a.add(t, "etc/group", 0o100644, []byte("root:x:0:\n"))
+	a.add(t, "test.sh", 0o100644, []byte(script))
+	a.add(t, "TRAILER!!!", 0, nil)
+	write(t, initrd, a.String(), 0o600)
+	m := &machine{t: t, told: map[string][]string{}}
+	m.run(kernel, initrd)
+	return m
+}
+
+// needsMachine needs what scripts/vm.sh provides.
+func needsMachine(t testing.TB) (kernel, busybox string) {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		lacking(t, err.Error())
+	}
+	kernel = filepath.Join(cache, "stoker", "vmlinuz")
+	if _, err := os.Stat(kernel); err != nil || runtime.GOARCH != "amd64" {
+		lacking(t, "there is no kernel for a virtual machine: scripts/vm.sh provides one")
+	}
+	for _, name := range []string{"qemu-system-x86_64", "busybox", "gcc"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			lacking(t, name+" is missing: scripts/vm.sh installs it")
+		}
+		if name == "busybox" {
+			busybox = path
+		}
+	}
+	return kernel, busybox
+}
+
+func (m *machine) run(kernel, initrd string) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), machineLimit)
+	defer cancel()
+	from := time.Now()
+	// A panic ends the machine too. KVM would be quicker, and where it is only
+	// pretended to be there the machine would hang.
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-m", "512", "-smp", "2", "-nodefaults", "-no-user-config",
+		"-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", initrd,
+		"-append", "console=ttyS0 quiet loglevel=1 panic=-1 random.trust_cpu=1 mitigations=off")
+	out, err := cmd.CombinedOutput()
+	m.console = string(out)
+	m.t.Cleanup(func() {
+		if m.t.Failed() {
+			m.t.Logf("the machine's console ended with:\n%s", lastOf(m.console, 6000))
+		}
+	})
+	if err != nil {
+		m.t.Fatalf("the virtual machine did not end by itself within %v: %v", time.Since(from), err)
+	}
+	for _, line := range strings.Split(strings.ReplaceAll(m.console, "\r", ""), "\n") {
+		if rest, ok := strings.CutPrefix(line, "=="); ok {
+			name, value, _ := strings.Cut(rest, " ")
+			m.told[name] = append(m.told[name], strings.TrimSpace(value))
+		}
+	}
+	m.t.Logf("the machine ran for %v", time.Since(from).Round(100*time.Millisecond))
+	if code := m.told["code"]; len(code) != 1 || code[0] != "0" {
+		m.t.Fatalf("the script in the virtual machine ended with %q", code)
+	}
+}
+
+// want holds what was told under a name against a regular expression that must
+// match all of it.
+func (m *machine) want(name, pattern string) {
+	m.t.Helper()
+	got := strings.Join(m.told[name], "\n")
+	if !regexp.MustCompile(`^(?s:` + pattern + `)$`).MatchString(got) {
+		m.t.Errorf("%s is %q, want %s", name, got, pattern)
+	}
+}
+
+// seconds are what was told under a name in hundredths of a second.
+func (m *machine) seconds(name string) []float64 {
+	m.t.Helper()
+	var out []float64
+	for _, line := range m.told[name] {
+		for _, f := range strings.Fields(line) {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				m.t.Fatalf("%s is told to be %q", name, line)
+			}
+			out = append(out, float64(n)/100)
+		}
+	}
+	return out
+}
+
+// below holds a duration that was told against the most that it may be.
+func (m *machine) below(name string, most float64) {
+	m.t.Helper()
+	if s := m.seconds(name); len(s) != 1 || s[0] > most {
+		m.t.Errorf("%s took %v s, want one of at most %v", name, s, most)
+	}
+}
+
+// archive is an initramfs: cpio's "newc" format, see the kernel's
+// Documentation/driver-api/early-userspace/buffer-format.rst.
+type archive struct {
+	bytes.Buffer
+	files int
+}
+
+func (a *archive) add(t testing.TB, name string, mode int, data []byte) {
+	t.Helper()
+	a.files++
+	fields := []int{a.files, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0}
+	a.WriteString("070701")
+	for _, f := range fields {
+		fmt.Fprintf(a, "%08X", f)
+	}
+	a.WriteString(name + "\x00")
+	a.pad()
+	a.Write(data)
+	a.pad()
+}
+
+func (a *archive) pad() {
+	for a.Len()%4 != 0 {
+		a.WriteByte(0)
+	}
+}
