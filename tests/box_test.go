@@ -43,6 +43,7 @@ type boxOptions struct {
 	env    []string // besides ours
 	stdin  *os.File
 	raw    bool // the test reads stdout itself
+	joined bool // stderr is the same pipe as stdout
 }
 
 // newBox starts one. It is ended with the test.
@@ -65,14 +66,14 @@ func newBox(t testing.TB, o boxOptions) *box {
 	b.cmd = exec.Command("unshare", append(args, o.args...)...)
 	b.cmd.Env = append(os.Environ(), append(o.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")...)
 	b.cmd.Stdin = o.stdin
-	b.start(o.raw)
+	b.start(o)
 	t.Cleanup(b.remove)
 	b.findInit()
 	return b
 }
 
 // start starts it with pipes of ours: those of os/exec would be read by it.
-func (b *box) start(raw bool) {
+func (b *box) start(o boxOptions) {
 	b.t.Helper()
 	var r, w [2]*os.File
 	for k := range r {
@@ -83,12 +84,15 @@ func (b *box) start(raw bool) {
 		defer w[k].Close()
 	}
 	b.out, b.err, b.cmd.Stdout, b.cmd.Stderr = r[0], r[1], w[0], w[1]
+	if o.joined {
+		b.cmd.Stderr = w[0]
+	}
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() { b.stderr.read(b.err) }) // ends with the box
-	if !raw {
+	if !o.raw {
 		reading.Go(func() { b.stdout.read(b.out) }) // ends with the box
 	}
 	go func() { // ends with the box

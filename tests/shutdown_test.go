@@ -16,22 +16,6 @@ import (
 // in ticks since boot. It starts nothing for that.
 const recordStart = `read -r line </proc/self/stat && echo "$line" >>starts`
 
-// shutdownConfig has a service that is always about to be started again and one
-// that ignores TERM and is the main one, so that its death decides the code.
-const shutdownConfig = `
-main: stubborn
-stop: {timeout: 2s}
-services:
-  restless:
-    command: [sh, -c, '` + recordStart + `']
-    restart: {backoff: {first: 3ms, factor: 1, max: 3ms, jitter: 0}, limit: {starts: 100000}}
-  stubborn:
-    command: [sh, -c, 'trap "" TERM; ` + recordStart + `; echo yes >trapped; while :; do sleep 1; done']
-    stop: {timeout: 100ms}
-`
-
-const shutdownBudget = 2 * time.Second
-
 // delays are the moments after the start at which TERM comes, first close
 // together: there everything is still being set up.
 func delays(factor int) []time.Duration {
@@ -45,53 +29,6 @@ func delays(factor int) []time.Duration {
 		}
 	}
 	return out
-}
-
-// TERM at any moment ends the container within its budget, with the right code,
-// and nothing is started once the end has begun.
-func TestTermAtAnyMoment(t *testing.T) {
-	longest, codes := time.Duration(0), map[int]int{}
-	for _, delay := range delays(number(t, "STOKER_TRIES", 1)) {
-		took, code := termAfter(t, delay)
-		longest = max(longest, took)
-		codes[code]++
-	}
-	t.Logf("longest end %v of %v; codes %v", longest.Round(time.Millisecond), shutdownBudget, codes)
-}
-
-func termAfter(t *testing.T, delay time.Duration) (time.Duration, int) {
-	dir := t.TempDir()
-	b := newBox(t, boxOptions{dir: dir, config: strings.ReplaceAll(strings.ReplaceAll(shutdownConfig, ">>starts", ">>"+dir+"/starts"), ">trapped", ">"+dir+"/trapped")})
-	defer b.remove()
-	pass(delay)
-	from := time.Now()
-	b.signal(syscall.SIGTERM)
-	code := b.wait(20 * time.Second)
-	took := time.Since(from)
-	if took > shutdownBudget+200*time.Millisecond {
-		t.Errorf("TERM after %v: the end took %v", delay, took)
-	}
-	want := 0
-	if b.file("trapped") != "" {
-		want = 128 + int(syscall.SIGKILL)
-	}
-	if code != want {
-		t.Errorf("TERM after %v: the code is %d, not %d\n%s", delay, code, want, b.stderr.String())
-	}
-	began, ok := b.stopBegan()
-	if !ok {
-		t.Errorf("TERM after %v: the log does not say that the container stops:\n%s", delay, b.stderr.String())
-	}
-	for _, line := range b.lines("starts") {
-		p, ok := parseStat(line)
-		if !ok {
-			continue // killed while it wrote
-		}
-		if p.start > began+time.Millisecond { // the log counts in milliseconds; ticks are cut off
-			t.Errorf("TERM after %v: a service was started %v after the end had begun", delay, p.start-began)
-		}
-	}
-	return took, code
 }
 
 // stopBegan is when the log says that the container stops, in the clock of
