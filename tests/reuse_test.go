@@ -1,0 +1,129 @@
+//go:build container
+
+package tests
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// strangerScript makes a process with a pid of our choice: the kernel gives out
+// the first free one behind ns_last_pid. It leads a group of its own and notes
+// every signal that it gets.
+const strangerScript = `
+my $want = shift;
+for (1 .. 500) {
+    open(my $last, '>', '/proc/sys/kernel/ns_last_pid') or die "cannot choose a pid: $!";
+    syswrite($last, $want - 1);
+    close $last;
+    my $pid = fork() // die $!;
+    if (!$pid) {
+        exit 0 if $$ != $want;
+        setpgrp(0, 0);
+        for my $name (qw(TERM INT HUP QUIT CONT USR1 USR2 ALRM)) {
+            $SIG{$name} = sub { open(my $f, '>>', "DIR/signals") or die $!; print $f "$name\n" };
+        }
+        open(STDIN, '<', '/dev/null'); open(STDOUT, '>', '/dev/null'); open(STDERR, '>', '/dev/null');
+        $0 = "stranger 98499";
+        select(undef, undef, undef, 1) while 1;
+    }
+    exit 0 if $pid == $want;
+    waitpid($pid, 0);
+}
+die "the pid $want was not to be had";
+`
+
+// newStranger gives a dead process's pid, as the box sees it, to somebody else.
+// It is the same to us whether PID 1 has become its parent.
+func (b *box) newStranger(pid int) process {
+	b.t.Helper()
+	if out, err := b.within(script(b.t, b.dir, "stranger.pl", strangerScript), fmt.Sprint(pid)); err != nil {
+		b.t.Fatalf("cannot make a stranger with the pid %d: %v: %s", pid, err, out)
+	}
+	p := b.awaitInside("stranger 98499", 1)[0]
+	if got := seenInside(b.t, p.pid); got != pid {
+		b.t.Fatalf("the stranger's pid is %d, not %d", got, pid)
+	}
+	return p
+}
+
+// wantUnharmed says that a stranger lives and got no signal.
+func (b *box) wantUnharmed(p process, after string) {
+	b.t.Helper()
+	unharmed := func() bool {
+		now, ok := look(p.pid)
+		return ok && now.start == p.start && now.state != 'Z' && b.file("signals") == ""
+	}
+	if !holds(300*time.Millisecond, unharmed) {
+		now, ok := look(p.pid)
+		b.t.Fatalf("after %s the stranger with the pid of the service's dead process (alive: %v, state %q) has got the signals %q",
+			after, ok && now.start == p.start, now.state, strings.Fields(b.file("signals")))
+	}
+}
+
+// The pid of a dead process is given to a stranger: no stop, start or restart of
+// the service and no other supervisor sends it a signal.
+func TestPidOfTheDeadIsAnothers(t *testing.T) {
+	for _, state := range []string{"BACKOFF", "STOPPED", "EXITED", "FATAL"} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath("nsenter"); err != nil {
+				lacking(t, "nsenter(1) is missing: it is in util-linux")
+			}
+			config := map[string]string{"BACKOFF": "{backoff: {first: 1h, max: 1h}}", "STOPPED": "{policy: always}",
+				"EXITED": "{policy: never}", "FATAL": "{backoff: {first: 1ms}, limit: {starts: 1, retry_every: 1h}}"}[state]
+			b := newBox(t, boxOptions{config: "services:\n  service: {command: [sleep, \"98431\"], restart: " + config + "}\n"})
+			b.awaitState("service", "RUNNING", 10*time.Second)
+			leader := b.awaitInside("sleep 98431", 1)[0]
+			switch state {
+			case "STOPPED":
+				b.timed("stop", "service")
+			case "FATAL": // the second end is one too many
+				syscall.Kill(leader.pid, syscall.SIGKILL)
+				await(t, 5*time.Second, "the second start", func() bool {
+					now := b.inside("sleep 98431")
+					if len(now) != 1 || now[0].pid == leader.pid {
+						return false
+					}
+					leader = now[0]
+					return true
+				})
+			}
+			pid := 0
+			if state != "STOPPED" {
+				pid = seenInside(t, leader.pid)
+				syscall.Kill(leader.pid, syscall.SIGKILL)
+			} else { // it is gone, and its pid is in the log
+				pid = b.loggedPid("service")
+			}
+			b.awaitState("service", state, 5*time.Second)
+			p := b.newStranger(pid)
+			b.killSupervisor()
+			b.wantUnharmed(p, "kill -9 of the supervisor")
+			b.awaitState("service", state, 5*time.Second)
+			b.timed("stop", "service")
+			b.wantUnharmed(p, "the stop")
+			b.timed("start", "service")
+			b.awaitState("service", "RUNNING", 5*time.Second)
+			b.timed("restart", "service")
+			b.awaitState("service", "RUNNING", 5*time.Second)
+			b.timed("stop", "service")
+			b.wantUnharmed(p, "start, restart and stop")
+		})
+	}
+}
+
+// loggedPid is the pid that the log names for the latest end of a service.
+func (b *box) loggedPid(name string) int {
+	b.t.Helper()
+	_, rest, ok := strings.Cut(b.stderr.String(), "service ended: name="+name+" pid=")
+	pid := 0
+	if _, err := fmt.Sscan(rest, &pid); !ok || err != nil {
+		b.t.Fatalf("the log does not tell the end of %s", name)
+	}
+	return pid
+}
