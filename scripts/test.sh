@@ -30,7 +30,8 @@ container)
 	# A virtual machine with cgroup v2; its tests say so themselves where it is missing.
 	scripts/vm.sh >/dev/null || [ -z "${STOKER_CI:-}" ] || exit 1
 	[ -d tests ] || die "cannot find the container tests: there is no folder tests"
-	"$go" test -count=1 -timeout 15m -tags container ./tests/...
+	# Most of what runs in parallel waits for something.
+	"$go" test -count=1 -timeout 15m -parallel 6 -tags container ./tests/...
 	;;
 *) die "usage: test.sh unit|container" ;;
 esac
