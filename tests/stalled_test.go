@@ -43,7 +43,6 @@ services:
 // answers, and stops end in time. When the reader comes back, what it has missed
 // is counted and marked, and what it reads is in order.
 func TestReaderStalls(t *testing.T) {
-	t.Parallel()
 	b, said := newChatty(t)
 	await(t, 20*time.Second, "30000 lines without a reader", func() bool { return said() > 30_000 })
 	for range 10 {

@@ -162,7 +162,8 @@ func newTracer(t *testing.T, pid int, goesOn bool) {
 	t.Cleanup(func() { close(end); <-over })
 }
 
-// A stop takes effect at once, whatever the service waits for.
+// A stop takes effect at once, whatever the service waits for. These are not
+// parallel to the other tests: their limits are short.
 func TestStopOfWhatWaits(t *testing.T) {
 	cases := map[string]struct{ config, state string }{
 		"readiness":        {`command: [sleep, "98431"], ready: {tcp: "127.0.0.1:1"}`, "STARTING"},
@@ -180,13 +181,15 @@ func TestStopOfWhatWaits(t *testing.T) {
 			if c.state == "STARTING" {
 				b.awaitInside("sleep 98431", 1)
 			}
-			b.stopsAtOnce("service", "sleep")
+			b.stopsAtOnce("service", "sleep 98431")
 		})
 	}
 }
 
-// stopsAtOnce stops a service, of whose processes nothing may be left or come.
-func (b *box) stopsAtOnce(name, command string) {
+// stopsAtOnce stops a service. Of its own process, whose command line begins with
+// own, nothing may be left when the stop has returned; what was run for it may
+// take a moment to die. Nothing may come afterwards.
+func (b *box) stopsAtOnce(name, own string) {
 	b.t.Helper()
 	api := newAPIClient(b.socket)
 	from := time.Now()
@@ -194,8 +197,12 @@ func (b *box) stopsAtOnce(name, command string) {
 	if took := time.Since(from); err != nil || took > atOnce {
 		b.t.Errorf("the stop took %v of %v: %v", took, atOnce, err)
 	}
-	if !holds(300*time.Millisecond, func() bool { return len(b.inside(command)) == 0 }) {
-		b.t.Errorf("after the stop there is still %+v", b.inside(command))
+	if left := b.inside(own); own != "" && len(left) > 0 {
+		b.t.Errorf("the stop has returned, and there is %+v", left)
+	}
+	gone := func() bool { return len(childrenOf(b.init)) <= 1 }
+	if !eventually(time.Second, 10*time.Millisecond, gone) || !holds(300*time.Millisecond, gone) {
+		b.t.Errorf("after the stop there is more than the supervisor: %+v", childrenOf(b.init))
 	}
 	if st := b.state(name); st != "STOPPED" {
 		b.t.Errorf("after the stop it is %s", st)
@@ -205,24 +212,22 @@ func (b *box) stopsAtOnce(name, command string) {
 // The same while it is still found out what to start: setenv.sh of a Tomcat
 // takes its time.
 func TestStopOfWhatIsPrepared(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	tc := newTomcatBase(t, dir)
 	write(t, filepath.Join(tc.base, "bin", "setenv.sh"), "sleep 98431\n", 0o644)
 	b := newBox(t, boxOptions{dir: dir, config: "services: " + tc.config()})
 	b.awaitInside("sleep 98431", 1)
-	b.stopsAtOnce("tomcat", "sleep")
+	b.stopsAtOnce("tomcat", "")
 }
 
 // The same at any moment of a start.
 func TestStopRightAfterStart(t *testing.T) {
-	t.Parallel()
 	b := newBox(t, boxOptions{config: `
 services:
   service: {command: [sleep, "98431"], autostart: false, ready: {exec: ["true"]}}
 `})
 	b.awaitState("service", "STOPPED", 10*time.Second)
-	api := newAPIClient(b.socket)
+	api, late := newAPIClient(b.socket), 0
 	for k := range 40 {
 		if err := api.command("service", "start"); err != nil {
 			t.Fatal(err)
@@ -231,8 +236,12 @@ services:
 		spin(delay)
 		from := time.Now()
 		err := api.command("service", "stop")
-		if took := time.Since(from); err != nil || took > atOnce {
-			t.Errorf("%v after the start the stop took %v: %v", delay, took, err)
+		took := time.Since(from)
+		if took > atOnce {
+			late++
+		}
+		if err != nil || late > 2 { // a machine may be busy for a moment
+			t.Fatalf("%v after the start the stop took %v, the %d. of more than %v: %v", delay, took, late, atOnce, err)
 		}
 		if left := b.inside("sleep"); len(left) > 0 {
 			t.Errorf("%v after the start the stop has returned, and there is %+v", delay, left)
