@@ -2,8 +2,9 @@
 
 // Package tests holds stoker to its promises from outside: the built program is
 // PID 1 of a container or of a PID namespace, and only what a user could see of
-// it is looked at. It needs root, Docker, the images of scripts/image.sh and a
-// real Tomcat; scripts/test.sh container provides them. It tests no function.
+// it is looked at. It needs root, Docker, the images of scripts/image.sh, a real
+// Tomcat, and for a kernel with cgroup v2 what scripts/vm.sh provides;
+// scripts/test.sh container sees to all of it. It tests no function.
 package tests
 
 import (
