@@ -69,6 +69,7 @@ func (b *box) wantNoGrowth(before [2]footprint, cycles int) {
 // Starts and stops leave nothing behind, in neither process: no descriptor, no
 // thread, no memory. STOKER_CYCLES says how often.
 func TestCycles(t *testing.T) {
+	t.Parallel()
 	cycles := number(t, "STOKER_CYCLES", 1000)
 	cases := map[string]struct {
 		config, state string

@@ -53,6 +53,7 @@ func (e escapee) limit() time.Duration {
 
 // A child in a session of its own holds up no stop, and is dead after it.
 func TestStopEndsEscapees(t *testing.T) {
+	t.Parallel()
 	for _, e := range escapees() {
 		for _, kill := range []bool{false, true} {
 			name := e.name
@@ -81,6 +82,7 @@ func TestStopEndsEscapees(t *testing.T) {
 // Nor does it hold up the next start after the service ended by itself, and it
 // is dead before that.
 func TestRestartEndsEscapees(t *testing.T) {
+	t.Parallel()
 	for _, e := range escapees() {
 		if e.traceless {
 			continue // its parent was the service, which has gone
@@ -140,6 +142,7 @@ waitpid($pid, 0);
 
 // The port that a child of the old service listens on is free for the new one.
 func TestPortOfAnOldChild(t *testing.T) {
+	t.Parallel()
 	for name, deaf := range map[string]string{"obeys TERM": "", "ignores TERM": "1"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,7 @@ import (
 // most, and past the start limit the slow retry, also when the supervisor is
 // killed meanwhile.
 func TestBackoffSeries(t *testing.T) {
+	t.Parallel()
 	for name, kill := range map[string]bool{"alone": false, "supervisor killed": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -68,6 +68,7 @@ func (b *box) wantUnharmed(p process, after string) {
 // The pid of a dead process is given to a stranger: no stop, start or restart of
 // the service and no other supervisor sends it a signal.
 func TestPidOfTheDeadIsAnothers(t *testing.T) {
+	t.Parallel()
 	for _, state := range []string{"BACKOFF", "STOPPED", "EXITED", "FATAL"} {
 		t.Run(state, func(t *testing.T) {
 			t.Parallel()
@@ -79,10 +80,7 @@ func TestPidOfTheDeadIsAnothers(t *testing.T) {
 			b := newBox(t, boxOptions{config: "services:\n  service: {command: [sleep, \"98431\"], restart: " + config + "}\n"})
 			b.awaitState("service", "RUNNING", 10*time.Second)
 			leader := b.awaitInside("sleep 98431", 1)[0]
-			switch state {
-			case "STOPPED":
-				b.timed("stop", "service")
-			case "FATAL": // the second end is one too many
+			if state == "FATAL" { // the second end is one too many
 				syscall.Kill(leader.pid, syscall.SIGKILL)
 				await(t, 5*time.Second, "the second start", func() bool {
 					now := b.inside("sleep 98431")
@@ -93,12 +91,11 @@ func TestPidOfTheDeadIsAnothers(t *testing.T) {
 					return true
 				})
 			}
-			pid := 0
-			if state != "STOPPED" {
-				pid = seenInside(t, leader.pid)
+			pid := seenInside(t, leader.pid)
+			if state == "STOPPED" {
+				b.timed("stop", "service")
+			} else {
 				syscall.Kill(leader.pid, syscall.SIGKILL)
-			} else { // it is gone, and its pid is in the log
-				pid = b.loggedPid("service")
 			}
 			b.awaitState("service", state, 5*time.Second)
 			p := b.newStranger(pid)
@@ -115,15 +112,4 @@ func TestPidOfTheDeadIsAnothers(t *testing.T) {
 			b.wantUnharmed(p, "start, restart and stop")
 		})
 	}
-}
-
-// loggedPid is the pid that the log names for the latest end of a service.
-func (b *box) loggedPid(name string) int {
-	b.t.Helper()
-	_, rest, ok := strings.Cut(b.stderr.String(), "service ended: name="+name+" pid=")
-	pid := 0
-	if _, err := fmt.Sscan(rest, &pid); !ok || err != nil {
-		b.t.Fatalf("the log does not tell the end of %s", name)
-	}
-	return pid
 }
