@@ -112,8 +112,15 @@ func newApp(run func(runOptions) error) *cli.App {
 						return configShow(app.Writer, c.String("config"), c.StringSlice("set"), c.Bool("origin"))
 					})
 				}}}},
-		{Name: "version", Usage: "print the version", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
-			return upTo(c, 0, func([]string) error { return printVersion(app.Writer, c.String("output")) })
+		{Name: "upgrade", Usage: "swap the supervisor's binary under the running services", ArgsUsage: "[PATH]", Description: upgradeHelp,
+			Flags: []cli.Flag{output, &cli.BoolFlag{Name: "check", Usage: "only look whether the binary would do"}},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 1, func(a []string) error {
+					return upgrade(c.Context, app.Writer, optional(a), c.Bool("check"), c.String("output"))
+				})
+			}},
+		{Name: "version", Usage: "print the version, and what runs here", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
+			return upTo(c, 0, func([]string) error { return showVersion(c.Context, app.Writer, c.String("output")) })
 		}},
 	}
 	for _, cmd := range app.Commands {
@@ -167,3 +174,8 @@ configuration, the Tomcat that is found in the image. With CMD stoker is an init
 for that command alone: it passes signals on, waits for orphans, and ends with
 the command's exit code (128+n for signal n, 127 not found, 126 not executable).
 "run CMD" and "run -- CMD" mean the same, and so do "run" and "run --".`
+
+// upgradeHelp explains upgrade.
+const upgradeHelp = `PATH is a new stoker, by default the file that the running one was started from,
+which somebody has replaced. The services are not touched. The init stays what
+it is; it returns to the binary before if the new one does not work.`

@@ -9,6 +9,7 @@ import (
 // backend is what the API asks: the supervisor, and what only the wiring knows.
 type backend struct {
 	*supervisor.Supervisor
+	*upgrades
 	reloader *reloader
 }
 

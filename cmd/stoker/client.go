@@ -89,12 +89,3 @@ func jvmExplain(ctx context.Context, w io.Writer, name, format string) error {
 	_, err = io.WriteString(w, text)
 	return err
 }
-
-// printVersion prints the version.
-func printVersion(w io.Writer, format string) error {
-	if format == "json" {
-		return printJSON(w, map[string]string{"version": version})
-	}
-	_, err := fmt.Fprintln(w, "stoker", version)
-	return err
-}

@@ -34,7 +34,7 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr}))
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr, Version: version}))
 	case superviseCommand:
 		os.Exit(supervise(os.Args[2:]))
 	case proc.ShimCommand:

@@ -105,7 +105,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	serve := func() { serveAPI(ctx, m, rec, r, log) }
+	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, log), reloader: r}
+	serve := func() { serveAPI(ctx, m, rec, b, log) }
 	if rec.Starts > 1 {
 		serve() // somebody may be waiting for it
 	} else {
@@ -133,15 +134,15 @@ func nothingToRun(noTomcat error) error {
 }
 
 // serveAPI opens the API; without it the application still runs.
-func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, r *reloader, log hclog.Logger) {
-	l, path, err := apiListener(m, rec, r.plan().config.API.Socket)
+func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, b *backend, log hclog.Logger) {
+	l, path, err := apiListener(m, rec, b.reloader.plan().config.API.Socket)
 	if err != nil {
 		log.Warn("the API is off: status, stop and logs will not work", "error", err)
 		return
 	}
 	log.Debug("api", "socket", path)
-	server := api.New(api.Options{Backend: &backend{Supervisor: r.sup, reloader: r}, Version: version, Log: log.Named("api"),
-		Viewers: func() []int { return r.plan().viewers() }})
+	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"),
+		Viewers: func() []int { return b.reloader.plan().viewers() }})
 	go func() { // ends with ctx
 		if err := server.Serve(ctx, l); err != nil {
 			log.Error("the API has stopped", "error", err)

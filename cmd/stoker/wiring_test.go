@@ -208,10 +208,10 @@ func TestEnviron(t *testing.T) {
 
 func TestPrintVersion(t *testing.T) {
 	var b strings.Builder
-	if err := printVersion(&b, "table"); err != nil || b.String() != "stoker dev\n" {
+	if err := printVersion(&b, "table", nil); err != nil || b.String() != "stoker dev\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
-	if err := printVersion(failing{}, "table"); err == nil {
+	if err := printVersion(failing{}, "table", nil); err == nil {
 		t.Error("an output that cannot be written is no error")
 	}
 }

@@ -39,6 +39,7 @@ type Backend interface {
 	Incidents() []supervisor.Summary
 	// Incident is one of them with its evidence.
 	Incident(number uint64) (supervisor.Incident, bool)
+	Upgrader
 }
 
 // Options configure a Server.
@@ -114,6 +115,8 @@ func (s *Server) routes() []route {
 		{"GET /v1/incidents/{number}", admin, s.incident},
 		{"GET /v1/limits", view, s.limits},
 		{"GET /v1/jvm", view, s.jvm},
+		{"GET /v1/upgrade", view, s.versions},
+		{"POST /v1/upgrade", admin, s.upgrade},
 	}
 }
 

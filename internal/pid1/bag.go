@@ -2,8 +2,9 @@ package pid1
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,14 +12,24 @@ import (
 // StopPlan is the name of the one bag item that the init understands.
 const StopPlan = "stop-plan"
 
+// What the bag holds at most: some twenty times what a thousand services need. A
+// supervisor that puts for ever must not end PID 1 by its memory. Descriptors are
+// limited by what the process may have, less those that the init needs itself.
+const (
+	maxItems = 20000
+	maxBytes = 32 << 20
+	ownFds   = 128
+)
+
 // item is one thing that the supervisor asked to be kept.
 type item struct {
-	raw        []byte // the Put packet as it came, with fields we may not know
-	fds        []int
-	pid        int
-	open       bool
-	pipes      []int // of fds, those to be emptied while nobody reads them
-	lost, told lost
+	raw   []byte // the Put packet as it came, with fields we may not know
+	fds   []int
+	pid   int
+	open  bool
+	pipes []int // of fds, those to be emptied while nobody reads them
+	lost  *lost // stays the same when the item is put again
+	told  lost  // of it, to the present supervisor
 }
 
 // lost counts output that was discarded.
@@ -26,12 +37,17 @@ type lost struct{ bytes, lines uint64 }
 
 // bag is what a new supervisor gets back, in the order in which it was put.
 type bag struct {
-	items map[string]*item
-	order []string
-	open  int         // intents whose child may exist without a known pid
-	pids  map[int]int // how many items follow a child
-	plan  []byte      // read only when it is needed
-	drain *drainer
+	items  map[string]*item
+	order  []string
+	bytes  int         // of all items
+	fds    int         // of all items
+	pipes  int         // of all items
+	maxFds int         // 0: not known yet
+	open   int         // intents whose child may exist without a known pid
+	pids   map[int]int // how many items follow a child
+	plan   []byte      // read only when it is needed
+	drain  *drainer
+	unread *unread // nil: not made yet
 }
 
 func newBag() *bag { return &bag{items: map[string]*item{}, pids: map[int]int{}} }
@@ -40,37 +56,73 @@ func newBag() *bag { return &bag{items: map[string]*item{}, pids: map[int]int{}}
 func (b *bag) follows(pid int) bool { return b.pids[pid] > 0 }
 
 // put keeps m. An item that is put again keeps its place, and its descriptors
-// when the new message has none.
-func (b *bag) put(m *Msg, raw []byte) {
+// when the new message has none. An error says that there is no room for it; the
+// older one of that name stays.
+func (b *bag) put(m *Msg, raw []byte) error {
+	old := b.items[m.Name]
+	if err := b.room(m, raw, old); err != nil {
+		closeAll(m.Fds)
+		return err
+	}
+	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, open: m.Open, lost: new(lost)}
 	if m.Name == StopPlan {
 		b.plan = m.Body
 	}
-	old := b.items[m.Name]
-	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, open: m.Open}
 	if m.Drain {
 		for _, k := range m.Pipes {
-			if k >= 0 && k < len(m.Fds) {
+			if k >= 0 && k < len(m.Fds) && len(it.pipes) < len(m.Fds) {
 				it.pipes = append(it.pipes, m.Fds[k])
+				b.unread.add(m.Fds[k])
 			}
 		}
 	}
 	if old == nil {
 		b.order = append(b.order, m.Name)
 	} else {
-		if len(it.fds) == 0 {
+		it.lost, it.told = old.lost, old.told
+		inherits := len(it.fds) == 0
+		if inherits {
 			it.fds, it.pipes = old.fds, old.pipes
-			old.fds = nil
 		}
-		it.lost = old.lost
-		b.drop(old)
+		b.drop(old, !inherits)
 	}
 	b.items[m.Name] = it
+	b.bytes, b.fds, b.pipes = b.bytes+len(it.raw), b.fds+len(it.fds), b.pipes+len(it.pipes)
 	if it.open {
 		b.open++
 	}
 	if it.pid > 0 {
 		b.pids[it.pid]++
 	}
+	return nil
+}
+
+// room says what the bag has no room for.
+func (b *bag) room(m *Msg, raw []byte, old *item) error {
+	if b.maxFds == 0 {
+		b.maxFds = maxItems
+		var limit unix.Rlimit
+		if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Cur < maxItems+ownFds {
+			b.maxFds = max(int(limit.Cur)-ownFds, 1)
+		}
+	}
+	had, hadFds := 0, 0
+	if old != nil {
+		had, hadFds = len(old.raw), len(old.fds)
+	}
+	switch {
+	case m.Cut:
+		return errors.New("its descriptors cannot be received: this process has too many")
+	case m.Name == StopPlan && len(m.Fds) == 0:
+		return nil // the last resort, and there is one
+	case old == nil && len(b.items) >= maxItems:
+		return fmt.Errorf("%d items are kept, which is the most", len(b.items))
+	case len(raw) > had && b.bytes-had+len(raw) > maxBytes:
+		return fmt.Errorf("%d bytes are kept, and %d are the most", b.bytes, maxBytes)
+	case len(m.Fds) > hadFds && b.fds-hadFds+len(m.Fds) > b.maxFds:
+		return fmt.Errorf("%d descriptors are kept, and %d are the most", b.fds, b.maxFds)
+	}
+	return nil
 }
 
 // del forgets an item.
@@ -79,16 +131,18 @@ func (b *bag) del(name string) {
 	if it == nil {
 		return
 	}
-	b.drop(it)
+	b.drop(it, true)
 	delete(b.items, name)
-	b.order = slices.DeleteFunc(b.order, func(n string) bool { return n == name })
+	b.order = slices.Delete(b.order, slices.Index(b.order, name), slices.Index(b.order, name)+1)
 	if name == StopPlan {
 		b.plan = nil
 	}
 }
 
-// drop takes an item out of the counts and closes its descriptors.
-func (b *bag) drop(it *item) {
+// drop takes an item out of the counts, and closes its descriptors unless
+// another one has them by now.
+func (b *bag) drop(it *item, shut bool) {
+	b.bytes, b.fds, b.pipes = b.bytes-len(it.raw), b.fds-len(it.fds), b.pipes-len(it.pipes)
 	if it.open {
 		b.open--
 	}
@@ -97,97 +151,17 @@ func (b *bag) drop(it *item) {
 			delete(b.pids, it.pid)
 		}
 	}
-	for _, fd := range it.fds {
-		unix.Close(fd)
-	}
-}
-
-// drainAfter is how long a log pipe may stay unread: longer than a supervisor
-// needs to come back, shorter than anybody's patience with a stalled service.
-const drainAfter = time.Second
-
-// drainer empties log pipes while no supervisor does. Its goroutine ends when
-// wake is closed.
-type drainer struct {
-	wake int // write end of a pipe; closing it ends the goroutine
-	done chan map[*item]lost
-}
-
-// canDrain says whether there is a pipe to empty and nobody at it yet.
-func (b *bag) canDrain() bool {
-	if b.drain != nil {
-		return false
-	}
-	for _, it := range b.items {
-		if len(it.pipes) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// startDraining begins to discard, and to count, what services write.
-func (b *bag) startDraining() {
-	p := make([]int, 2)
-	if unix.Pipe2(p, unix.O_CLOEXEC) != nil {
-		return // tried again with the next tick
-	}
-	polls, owners := []unix.PollFd{{Fd: int32(p[0]), Events: unix.POLLIN}}, []*item{nil}
-	for _, it := range b.items {
-		for _, fd := range it.pipes {
-			// A copy: the item's own may be closed, and its number given out again.
-			if own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
-				polls, owners = append(polls, unix.PollFd{Fd: int32(own), Events: unix.POLLIN}), append(owners, it)
-			}
-		}
-	}
-	copies := slices.Clone(polls)
-	b.drain = &drainer{wake: p[1], done: make(chan map[*item]lost, 1)}
-	go func(done chan<- map[*item]lost) {
-		done <- discard(polls, owners)
-		for _, c := range copies { // and p[0], the first
-			unix.Close(int(c.Fd))
-		}
-	}(b.drain.done)
-}
-
-// stopDraining ends it and adds up what was discarded.
-func (b *bag) stopDraining() {
-	if b.drain == nil {
+	if !shut {
 		return
 	}
-	unix.Close(b.drain.wake)
-	for it, n := range <-b.drain.done {
-		it.lost.bytes += n.bytes
-		it.lost.lines += n.lines
+	for _, fd := range it.pipes {
+		b.unread.remove(fd)
 	}
-	b.drain = nil
+	closeAll(it.fds)
 }
 
-// discard reads from polls[1:] until polls[0] hangs up.
-func discard(polls []unix.PollFd, owners []*item) map[*item]lost {
-	total := map[*item]lost{}
-	buf := make([]byte, 64<<10)
-	for {
-		if _, err := unix.Poll(polls, -1); err != nil && err != unix.EINTR {
-			return total
-		}
-		if polls[0].Revents != 0 {
-			return total
-		}
-		for k := 1; k < len(polls); k++ {
-			if polls[k].Revents == 0 {
-				continue
-			}
-			n, err := unix.Read(int(polls[k].Fd), buf)
-			if n > 0 {
-				t := total[owners[k]]
-				t.bytes += uint64(n)
-				t.lines += uint64(bytes.Count(buf[:n], []byte{'\n'}))
-				total[owners[k]] = t
-			} else if err != unix.EAGAIN && err != unix.EINTR {
-				polls[k].Fd = -1 // every writer is gone: poll would return at once for ever
-			}
-		}
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
 	}
 }

@@ -24,7 +24,7 @@ type event struct {
 
 const (
 	maxExits = 100    // in one message, which keeps it below 30 KiB
-	maxHeld  = 100000 // exits kept for an intent whose supervisor does not come back
+	maxHeld  = 100000 // events kept for supervisors that acknowledge nothing
 )
 
 func (e *events) addExit(x Exit) {
@@ -34,7 +34,8 @@ func (e *events) addExit(x Exit) {
 }
 
 // addSignal merges a signal into an equal one that was not told yet, so that a
-// flood of signals needs no memory.
+// flood of signals needs no memory. For a stop the level counts, which Ready
+// tells too.
 func (e *events) addSignal(sig, stop int) {
 	for k := e.sent; k < len(e.list); k++ {
 		if ev := &e.list[k]; ev.sig == sig {
@@ -43,12 +44,18 @@ func (e *events) addSignal(sig, stop int) {
 			return
 		}
 	}
+	if len(e.list) > maxHeld {
+		return
+	}
 	e.seq++
 	e.list = append(e.list, event{seq: e.seq, sig: sig, count: 1, stopLevel: stop})
 }
 
 // addSync answers a Sync behind everything that happened before it.
 func (e *events) addSync() {
+	if n := len(e.list); n > maxHeld || n > e.sent && e.list[n-1].sync {
+		return
+	}
 	e.seq++
 	e.list = append(e.list, event{seq: e.seq, sync: true})
 }

@@ -63,7 +63,8 @@ type Options struct {
 	Args []string  // argv of the supervisor; Args[0] is its name in ps
 	Env  []string  // its environment
 	Log  io.Writer // where the init's own few lines go
-	Exe  string    // the supervisor's executable; empty: /proc/self/exe
+	// Version is what this binary calls itself.
+	Version string
 }
 
 // initState is the init. One goroutine owns all of it.
@@ -75,6 +76,7 @@ type initState struct {
 	bag     *bag
 	events  events
 	keeper  keeper
+	bins    binaries
 	out     []packet // the replay to a new supervisor, not yet sent
 	blocked bool     // the supervisor's queue is full
 	stop    int      // stop requests so far
@@ -93,6 +95,7 @@ func Run(sigs chan os.Signal, opts Options) int {
 		opts: opts, pid1: os.Getpid() == 1, sigs: sigs,
 		waiter: newWaiter(), bag: newBag(), log: newLogger(opts.Log), tty: saveTerminal(),
 	}
+	i.bins.now, i.bins.before = i.own(), i.own()
 	runtime.GOMAXPROCS(1) // nothing here can run in parallel: spare the hand-overs
 	defaultSignals()
 	closeOnExecFrom(3)
@@ -124,6 +127,8 @@ func (i *initState) loop() int {
 		case <-i.keeper.readable():
 			i.receive()
 			i.keeper.conn.resume()
+		case <-i.bag.unread.readable():
+			i.written()
 		case <-timer.C:
 			if i.burst.pause && !time.Now().Before(i.burst.until) {
 				i.burst.pause = false
@@ -172,9 +177,17 @@ func (i *initState) due() time.Time {
 	case i.sweep != nil || i.plan != nil:
 		earlier(now.Add(10 * time.Millisecond))
 	default:
-		earlier(i.keeper.due(i.stop > 0))
-		if !i.keeper.healthy && i.bag.canDrain() {
-			earlier(i.keeper.downSince.Add(drainAfter))
+		k := &i.keeper
+		earlier(k.due(i.stop > 0))
+		earlier(i.lookDue())
+		if !k.healthy && i.bag.canDrain() {
+			earlier(k.drainAt())
+		}
+		if !k.haltedAt.IsZero() {
+			earlier(k.haltedAt.Add(haltTime))
+		}
+		if i.bins.trial && k.trial && k.healthy {
+			earlier(i.bins.good.at.Add(trialStep))
 		}
 	}
 	return next
@@ -202,9 +215,16 @@ func (i *initState) reap() {
 	n, supervisor := 0, syscall.WaitStatus(0)
 	died := false
 	for ; n < 1000; n++ {
-		pid, ok := peekChild()
+		pid, stopped, ok := peekChild()
 		if !ok {
 			break
+		}
+		if stopped {
+			noteStop(pid)
+			if k := &i.keeper; pid == k.pid && k.haltedAt.IsZero() {
+				k.haltedAt = time.Now()
+			}
+			continue
 		}
 		i.receive()
 		var birth *Birth
@@ -222,7 +242,7 @@ func (i *initState) reap() {
 			died, supervisor = true, status
 			continue
 		}
-		if !i.bag.follows(pid) && (i.bag.open == 0 || len(i.events.list) > maxHeld) {
+		if !i.bag.follows(pid) && i.bag.open == 0 || len(i.events.list) > maxHeld {
 			i.events.orphans++
 			continue
 		}
@@ -239,140 +259,8 @@ func (i *initState) reap() {
 	i.waiter.resume()
 }
 
-// receive reads everything that the supervisor has sent.
-func (i *initState) receive() {
-	for i.keeper.conn != nil {
-		m, raw, err := i.keeper.conn.recvPacket(i.keeper.conn.fd)
-		if err == unix.EAGAIN {
-			return
-		}
-		if err != nil {
-			i.keeper.conn.shut()
-			i.keeper.conn = nil
-			return
-		}
-		i.keeper.heard(time.Now())
-		i.handle(m, raw)
-	}
-}
-
-// handle obeys one message of the supervisor.
-func (i *initState) handle(m *Msg, raw []byte) {
-	switch m.Type {
-	case Hello:
-		i.replay()
-	case Put:
-		i.bag.put(m, raw)
-	case Del:
-		i.bag.del(m.Name)
-	case Sync:
-		i.sync = true
-	case Ack:
-		i.events.ack(m.Seq)
-		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
-	case Ping:
-		if !i.keeper.healthy && i.keeper.starts == 1 {
-			time.AfterFunc(spareDelay, func() { SpareThreads(spareThreads) })
-			time.AfterFunc(returnDelay, ReturnStartup)
-		}
-		i.keeper.healthy = true
-		i.bag.stopDraining()
-		i.tellLost()
-	case Final:
-		if i.sweep == nil {
-			i.beginEnd(m.Code, time.Duration(m.Grace))
-		}
-	default: // of a newer supervisor
-		for _, fd := range m.Fds {
-			unix.Close(fd)
-		}
-	}
-}
-
-// replay answers a new supervisor: the bag, what is not acknowledged, the level
-// of the stop request.
-func (i *initState) replay() {
-	i.bag.stopDraining()
-	i.keeper.downSince = time.Now() // it has a second to adopt before we read its pipes
-	welcome := &Msg{Type: Welcome, Version: Version, Pid: os.Getpid(), Stop: i.stop,
-		Starts: i.keeper.starts, Orphans: i.events.orphans}
-	i.out = append(i.out[:0], message(welcome))
-	for _, name := range i.bag.order {
-		it := i.bag.items[name]
-		it.told = lost{}
-		i.out = append(i.out, packet{it.raw, it.fds})
-	}
-	i.tellLost()
-	i.events.rewind()
-	for {
-		m := i.events.next()
-		if m == nil {
-			break
-		}
-		i.out = append(i.out, message(m))
-	}
-	i.out = append(i.out, message(&Msg{Type: Ready, Stop: i.stop}))
-	i.keeper.hello = true
-}
-
-// tellLost says what was discarded from log pipes, in totals for each item.
-func (i *initState) tellLost() {
-	for _, name := range i.bag.order {
-		if it := i.bag.items[name]; it.lost != it.told {
-			it.told = it.lost
-			i.out = append(i.out, message(&Msg{Type: Lost, Name: name, Bytes: it.lost.bytes, Lines: it.lost.lines}))
-		}
-	}
-}
-
-// flush sends what waits, as far as the supervisor's queue takes it.
-func (i *initState) flush() {
-	i.blocked = false
-	if i.keeper.conn == nil || !i.keeper.hello {
-		return
-	}
-	for {
-		if len(i.out) == 0 {
-			m := i.events.next()
-			if m == nil {
-				return
-			}
-			i.out = append(i.out, message(m))
-		}
-		switch err := sendPacket(i.keeper.conn.fd, i.out[0].data, i.out[0].fds); err {
-		case nil:
-			i.out = i.out[1:]
-		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS: // the last: descriptors in flight
-			i.blocked = true
-			return
-		case unix.EBADF, unix.EINVAL, unix.EMSGSIZE: // this one can never be sent
-			i.log.printf("cannot give a bag item back: %v; the supervisor goes on without it", err)
-			i.out = i.out[1:]
-		default:
-			return // the peer is dying; its exit will be seen
-		}
-	}
-}
-
 // beginEnd starts the end of the container: whatever is left is ended, then code.
 func (i *initState) beginEnd(code int, grace time.Duration) {
 	i.sweep = &sweep{code: code, grace: min(max(grace, 0), 30*time.Second)}
 	i.bag.stopDraining()
-}
-
-// packet is an encoded message.
-type packet struct {
-	data []byte
-	fds  []int
-}
-
-// message encodes one of the init's own messages, which are small and have
-// nothing in them that JSON refuses. If it did, a message of no type, which is
-// ignored, is better than an end of PID 1.
-func message(m *Msg) packet {
-	data, err := encode(m)
-	if err != nil {
-		data = []byte("{}\n")
-	}
-	return packet{data: data}
 }

@@ -1,7 +1,7 @@
 package pid1
 
 import (
-	"os"
+	"fmt"
 	"runtime"
 	"syscall"
 	"time"
@@ -9,25 +9,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeper keeps a supervisor alive: what the init knows of the present one.
+// keeper keeps a supervisor alive: what the init knows of those it had, and of
+// the present one.
 type keeper struct {
-	pid       int
+	life
+	starts    int
+	failures  int // deaths in a row that speak against starting again at once
+	nextStart time.Time
+	downSince time.Time // since when nobody reads the log pipes
+	stopFail  int       // supervisors that failed after a stop request
+	halts     int       // stopped by a signal and continued, since it was last said
+	haltSaid  time.Time
+}
+
+// life is what is known of the present supervisor.
+type life struct {
+	pid       int // 0: there is none
 	conn      *link
 	hello     bool // it has asked for the bag
 	healthy   bool // it has adopted everything and pinged
-	starts    int
-	failures  int // deaths in a row that speak against starting again at once
+	trial     bool // of a binary that is new
 	startedAt time.Time
-	nextStart time.Time
-	downSince time.Time // since when no supervisor is healthy
+	helloAt   time.Time
+	healthyAt time.Time
+	heardAt   time.Time
+	owed      time.Time // since when it has something to do and was not heard; zero: it has not
+	lookAt    time.Time // when to begin to look whether services write
+	haltedAt  time.Time // a signal stopped it; zero: it runs
+	leaveBy   time.Time // when it must be gone: the next one is of another binary; zero: it may stay
+	checking  bool
+	ticks     ticks // while checking
+	hung      bool  // it was killed by the watchdog
+	awaitAck  bool  // a stop request is not acknowledged
+	refused   bool  // the bag had no room for something of its
+}
 
-	heardAt  time.Time
-	tickAt   time.Time
-	ticks    int
-	checking bool
-	hung     bool // it was killed by the watchdog
-	awaitAck bool // a stop request is not acknowledged
-	stopFail int  // supervisors that failed after a stop request
+// ticks count steps of the init's own running time: one that comes late, because
+// the container was paused or the machine suspended, starts the count again.
+type ticks struct {
+	at time.Time
+	n  int
+}
+
+// tick counts a step that is due; gap says that the count began again.
+func (t *ticks) tick(now time.Time, step time.Duration) (due, gap bool) {
+	since := now.Sub(t.at)
+	if since < step {
+		return false, false
+	}
+	t.at = now
+	if gap = since > 3*step; gap {
+		t.n = -1
+	}
+	t.n++
+	return true, gap
 }
 
 // patience is how the watchdog treats a silent supervisor: after quiet it is
@@ -37,24 +72,33 @@ type patience struct {
 	limit       int
 }
 
-// A supervisor pings every 30 s, and every 250 ms while the container stops.
-// Steps are counted only when they follow each other closely: a paused
-// container or a suspended machine starts the count again.
+// A supervisor pings every 30 s, and every 250 ms while the container stops. One
+// that adopts may have to wait 10 s for a child between clone and exec.
 func (k *keeper) patience(stopping bool) patience {
 	switch {
 	case stopping:
 		return patience{500 * time.Millisecond, 100 * time.Millisecond, 5}
-	case !k.hello:
+	case !k.hello || k.trial && !k.healthy:
 		return patience{time.Second, time.Second, 9}
+	case !k.healthy:
+		return patience{20 * time.Second, time.Second, 10}
 	default:
-		return patience{75 * time.Second, time.Second, 10}
+		return patience{40 * time.Second, time.Second, 10}
 	}
 }
 
-// heard notes a sign of life.
+// heard notes a sign of life. Where a certain one is awaited others do not count.
 func (k *keeper) heard(now time.Time) {
-	if !k.awaitAck {
-		k.heardAt, k.checking, k.ticks = now, false, 0
+	if k.awaitAck || k.trial && !k.healthy {
+		return
+	}
+	k.heardAt, k.owed, k.checking, k.ticks = now, time.Time{}, false, ticks{}
+}
+
+// owe notes that the supervisor has something to do.
+func (k *keeper) owe(now time.Time) {
+	if k.healthy && k.owed.IsZero() {
+		k.owed = now
 	}
 }
 
@@ -67,16 +111,27 @@ func (k *keeper) stopRequested(now time.Time) {
 	}
 }
 
+// quietUntil is when a silent supervisor is asked.
+func (k *keeper) quietUntil(p patience) time.Time {
+	t := k.heardAt.Add(p.quiet)
+	if early := k.owed.Add(owedTime); !k.owed.IsZero() && early.Before(t) {
+		return early
+	}
+	return t
+}
+
 // due is when keep must look again.
 func (k *keeper) due(stopping bool) time.Time {
 	p := k.patience(stopping)
 	switch {
 	case k.pid == 0:
 		return k.nextStart
+	case !k.leaveBy.IsZero():
+		return k.leaveBy
 	case k.checking:
-		return k.tickAt.Add(p.step)
+		return k.ticks.at.Add(p.step)
 	default:
-		return k.heardAt.Add(p.quiet)
+		return k.quietUntil(p)
 	}
 }
 
@@ -84,31 +139,31 @@ func (k *keeper) due(stopping bool) time.Time {
 func (k *keeper) watch(now time.Time, stopping bool) (ask, hung bool) {
 	p := k.patience(stopping)
 	if !k.checking {
-		if now.Sub(k.heardAt) < p.quiet {
+		if now.Before(k.quietUntil(p)) {
 			return false, false
 		}
-		k.checking, k.ticks, k.tickAt = true, 0, now
+		k.checking, k.ticks = true, ticks{at: now}
 		return true, false
 	}
-	gap := now.Sub(k.tickAt)
-	if gap < p.step {
-		return false, false
+	due, gap := k.ticks.tick(now, p.step)
+	return due && gap, due && k.ticks.n >= p.limit
+}
+
+// drainAt is when log pipes count as read by nobody.
+func (k *keeper) drainAt() time.Time {
+	t := k.downSince.Add(drainAfter)
+	if grace := k.helloAt.Add(adoptTime); k.hello && grace.After(t) {
+		return grace
 	}
-	k.tickAt = now
-	if gap > 3*p.step {
-		k.ticks = 0
-		return true, false
-	}
-	k.ticks++
-	return false, k.ticks >= p.limit
+	return t
 }
 
 // keep starts the supervisor, watches it and, where none can work, stops the
 // services in its place.
 func (i *initState) keep(now time.Time) {
 	k := &i.keeper
-	if !k.healthy && i.bag.canDrain() && now.Sub(k.downSince) >= drainAfter {
-		i.bag.startDraining()
+	if !k.healthy && i.bag.canDrain() && !now.Before(k.drainAt()) && !i.bag.startDraining() {
+		k.downSince = now // tried again
 	}
 	if k.pid == 0 {
 		if i.stop > 0 && k.stopFail >= 2 {
@@ -119,33 +174,72 @@ func (i *initState) keep(now time.Time) {
 		}
 		return
 	}
+	i.unhalt(now)
+	i.judge(now)
+	i.look(now)
+	if !k.leaveBy.IsZero() {
+		if !now.Before(k.leaveBy) {
+			k.leaveBy = now.Add(time.Second)
+			unix.Kill(k.pid, unix.SIGKILL)
+		}
+		return
+	}
 	ask, hung := k.watch(now, i.stop > 0)
 	if ask && k.hello {
 		i.out = append(i.out, message(&Msg{Type: Check}))
 	}
-	if hung && !k.hung {
+	switch {
+	case !hung || k.hung:
+	case k.trial && !k.healthy:
+		i.fallBack("did not say in time that it works")
+	default:
 		k.hung = true
 		i.log.printf("supervisor (pid %d) does not answer; killing it, the services go on", k.pid)
 		unix.Kill(k.pid, unix.SIGKILL) // ours and not reaped: the pid is still its own
 	}
 }
 
+// How long a stopped supervisor stays so, and how often that is said.
+const (
+	haltTime  = time.Second
+	haltQuiet = time.Minute
+)
+
+// unhalt continues a supervisor that a signal has stopped: nobody reads the
+// services' output meanwhile. One that is traced is left to its tracer.
+func (i *initState) unhalt(now time.Time) {
+	k := &i.keeper
+	if k.haltedAt.IsZero() || i.stop == 0 && now.Before(k.haltedAt.Add(haltTime)) {
+		return
+	}
+	k.haltedAt = time.Time{}
+	if b, err := ReadBirth(k.pid); err != nil || b.State != 'T' {
+		return // somebody was quicker
+	}
+	unix.Kill(k.pid, unix.SIGCONT)
+	if k.halts++; now.Sub(k.haltSaid) >= haltQuiet {
+		i.log.printf("supervisor (pid %d) was stopped by a signal; it is continued (%d times by now)", k.pid, k.halts)
+		k.haltSaid = now
+	}
+}
+
 // startSupervisor starts one with a wire of its own.
 func (i *initState) startSupervisor(now time.Time) {
 	k := &i.keeper
-	pid, conn, err := spawn(i.opts)
+	pid, conn, err := spawn(i.bins.now.exe(), i.opts)
 	i.waiter.resume()
 	if err != nil {
-		i.log.printf("cannot start the supervisor %s: %v", i.opts.exe(), err)
+		i.log.printf("cannot start the supervisor from %s: %v", i.bins.now.exe(), err)
 		i.failed(now)
+		i.trialDeath(fmt.Sprintf("no start: %v", err))
 		return
 	}
 	if k.downSince.IsZero() { // the first one: while it starts there is time
 		k.downSince = now
 		CatchRest(i.sigs)
 	}
-	*k = keeper{pid: pid, conn: conn, starts: k.starts + 1, failures: k.failures, startedAt: now,
-		downSince: k.downSince, heardAt: now, stopFail: k.stopFail, awaitAck: i.stop > 0 && !i.events.stopAcked()}
+	k.starts++
+	k.life = life{pid: pid, conn: conn, startedAt: now, heardAt: now, trial: i.bins.trial, awaitAck: i.stop > 0 && !i.events.stopAcked()}
 	i.out = nil
 }
 
@@ -154,28 +248,31 @@ func (i *initState) supervisorDied(status syscall.WaitStatus) {
 	k, now := &i.keeper, time.Now()
 	if k.conn != nil {
 		k.conn.shut()
-		k.conn = nil
 	}
-	pid := k.pid
-	k.pid, k.hello, i.out = 0, false, nil
+	was := k.life
+	k.life, i.out = life{}, nil
 	if i.sweep != nil {
 		return
 	}
-	killed := status.Signaled() && status.Signal() == syscall.SIGKILL && !k.hung
-	was := k.healthy
-	if was {
+	// One that worked for a moment only may not have come to read the pipes.
+	if was.healthy && (now.Sub(was.healthyAt) >= drainAfter || !i.bag.behind()) {
 		k.downSince = now
 	}
-	k.healthy = false
-	i.log.printf("supervisor (pid %d) ended: %s; the services go on, starting it again", pid, describe(status))
-	if was && (killed || now.Sub(k.startedAt) > 5*time.Second) {
+	if !was.leaveBy.IsZero() {
 		k.failures, k.nextStart = 0, now
 		return
 	}
-	i.failed(now)
-	if killed && k.failures == 1 {
-		k.nextStart = now // by somebody's hand while it started: no fault of its own
+	killed := status.Signaled() && status.Signal() == syscall.SIGKILL && !was.hung
+	i.log.printf("supervisor (pid %d) ended: %s; the services go on, starting it again", was.pid, describe(status))
+	if was.healthy && (killed || now.Sub(was.startedAt) > 5*time.Second) {
+		k.failures, k.nextStart = 0, now
+	} else {
+		i.failed(now)
+		if killed && k.failures == 1 {
+			k.nextStart = now // by somebody's hand while it started: no fault of its own
+		}
 	}
+	i.trialDeath(describe(status))
 }
 
 // failed notes a supervisor that did not work: wait before the next one, and
@@ -188,37 +285,17 @@ func (i *initState) failed(now time.Time) {
 		k.stopFail++
 		k.nextStart = now
 	}
-	if k.failures >= 8 && len(i.bag.items) == 0 {
+	if k.failures >= loopDeaths && len(i.bag.items) == 0 {
 		i.log.printf("the supervisor failed %d times and nothing runs yet; ending the container", k.failures)
 		i.beginEnd(CodeBroken, 0)
 	}
 }
 
-// exe is the executable of the supervisor: this very binary, by its path (which
-// also names the process in ps) while that is still the same file, and by the
-// kernel's link after it was replaced or removed.
-func (o Options) exe() string {
-	const self = "/proc/self/exe"
-	if o.Exe != "" {
-		return o.Exe
-	}
-	path, err := os.Readlink(self)
-	if err != nil {
-		return self
-	}
-	here, err1 := os.Stat(self)
-	there, err2 := os.Stat(path)
-	if err1 != nil || err2 != nil || !os.SameFile(here, there) {
-		return self
-	}
-	return path
-}
-
-// spawn starts a supervisor in a process group of its own, so that a key press
-// at the terminal is not also a signal to it, and with an empty signal mask:
-// what our parent blocked is inherited by a Go child (the thread's mask is
+// spawn starts a supervisor from exe, in a process group of its own, so that a
+// key press at the terminal is not also a signal to it, and with an empty signal
+// mask: what our parent blocked is inherited by a Go child (the thread's mask is
 // restored before exec), and by every service after it.
-func spawn(o Options) (int, *link, error) {
+func spawn(exe string, o Options) (int, *link, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, nil, err
@@ -226,7 +303,7 @@ func spawn(o Options) (int, *link, error) {
 	runtime.LockOSThread()
 	var old, none unix.Sigset_t
 	unix.PthreadSigmask(unix.SIG_SETMASK, &none, &old)
-	pid, err := syscall.ForkExec(o.exe(), o.Args, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(exe, o.Args, &syscall.ProcAttr{
 		Env: o.Env, Files: []uintptr{0, 1, 2, uintptr(pair[1])},
 		Sys: &syscall.SysProcAttr{Setpgid: true},
 	})

@@ -1,45 +1,41 @@
 package pid1
 
 import (
+	"syscall"
+
 	"golang.org/x/sys/unix"
 )
 
-// link is the init's end of the wire. Like waiter, it only says that there is
-// something to read; the loop reads.
-type link struct {
-	*Conn
-	fd    int
+// poller says that a descriptor has something to read, and no more until it is
+// resumed: the loop reads.
+type poller struct {
 	ready chan struct{}
 	again chan struct{}
 	done  chan struct{}
 }
 
-// newLink takes over fd. Its goroutine ends when the link is shut.
-func newLink(fd int) (*link, error) {
-	conn, err := NewConn(fd)
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	l := &link{Conn: conn, fd: fd, ready: make(chan struct{}), again: make(chan struct{}, 1), done: make(chan struct{})}
+// newPoller watches a descriptor that is known to Go's poller. Its goroutine
+// ends with close(done).
+func newPoller(raw syscall.RawConn) *poller {
+	p := &poller{ready: make(chan struct{}), again: make(chan struct{}, 1), done: make(chan struct{})}
 	go func() {
 		for {
-			if l.raw.Read(readable) != nil {
+			if raw.Read(readable) != nil {
 				return
 			}
 			select {
-			case l.ready <- struct{}{}:
-			case <-l.done:
+			case p.ready <- struct{}{}:
+			case <-p.done:
 				return
 			}
 			select {
-			case <-l.again:
-			case <-l.done:
+			case <-p.again:
+			case <-p.done:
 				return
 			}
 		}
 	}()
-	return l, nil
+	return p
 }
 
 // readable says whether a read would not block.
@@ -49,14 +45,35 @@ func readable(fd uintptr) bool {
 	return n > 0 || (err != nil && err != unix.EINTR)
 }
 
+// resume looks again.
+func (p *poller) resume() {
+	select {
+	case p.again <- struct{}{}:
+	default:
+	}
+}
+
+// link is the init's end of the wire.
+type link struct {
+	*Conn
+	*poller
+	fd int
+}
+
+// newLink takes over fd.
+func newLink(fd int) (*link, error) {
+	conn, err := NewConn(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &link{Conn: conn, poller: newPoller(conn.raw), fd: fd}, nil
+}
+
 // resume makes the link look again; on no link it does nothing.
 func (l *link) resume() {
-	if l == nil {
-		return
-	}
-	select {
-	case l.again <- struct{}{}:
-	default:
+	if l != nil {
+		l.poller.resume()
 	}
 }
 

@@ -29,7 +29,7 @@ func ReturnStartup() {
 	for line := range bytes.Lines(maps) {
 		f := bytes.Fields(line)
 		// Read-only and private: there is nothing in them that the file has not.
-		if len(f) < 6 || string(f[5]) != exe || f[1][1] != '-' {
+		if len(f) < 6 || string(bytes.Join(f[5:], []byte{' '})) != exe || f[1][1] != '-' {
 			continue
 		}
 		lo, hi, ok := bytes.Cut(f[0], []byte{'-'})

@@ -64,7 +64,7 @@ func TestParsePlan(t *testing.T) {
 func TestMessageRoundTrip(t *testing.T) {
 	in := &Msg{}
 	fill(reflect.ValueOf(in).Elem())
-	in.Fds = nil // descriptors travel beside the packet
+	in.Fds, in.Cut = nil, false // descriptors travel beside the packet
 	packet, err := encode(in)
 	if err != nil {
 		t.Fatal(err)
@@ -156,13 +156,13 @@ func TestWatchdog(t *testing.T) {
 		ticks []float64
 		hung  bool
 	}{
-		{"silence", []float64{75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85}, true},
-		{"not yet", []float64{75, 76, 77, 78, 79, 80, 81, 82, 83, 84}, false},
-		{"paused for a minute", []float64{75, 76, 77, 78, 79, 139, 140, 141, 142, 143, 144, 145, 146, 147, 148}, false},
-		{"paused, then still silent", []float64{75, 76, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147}, true},
+		{"silence", []float64{40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50}, true},
+		{"not yet", []float64{40, 41, 42, 43, 44, 45, 46, 47, 48, 49}, false},
+		{"paused for a minute", []float64{40, 41, 42, 43, 44, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113}, false},
+		{"paused, then still silent", []float64{40, 41, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112}, true},
 	}
 	for _, tt := range tests {
-		k := keeper{pid: 1, hello: true, heardAt: t0}
+		k := keeper{life: life{pid: 1, hello: true, healthy: true, heardAt: t0}}
 		hung := false
 		for _, s := range tt.ticks {
 			_, h := k.watch(at(s), false)

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waiter tells the loop that a child has ended, without reaping it: the loop
-// alone does that, so that what it knows and what is gone never differ. (A
-// blocking wait4 here would take the child away before the loop had read what
-// the supervisor said of it.)
+// waiter tells the loop that a child has ended or was stopped, without reaping
+// it: the loop alone does that, so that what it knows and what is gone never
+// differ. (A blocking wait4 here would take the child away before the loop had
+// read what the supervisor said of it.)
 type waiter struct {
 	ready chan struct{}
 	again chan struct{}
@@ -22,7 +22,7 @@ func newWaiter() *waiter {
 	w := &waiter{ready: make(chan struct{}), again: make(chan struct{}, 1)}
 	go func() {
 		for {
-			err := waitid(unix.WEXITED|unix.WNOWAIT, new(unix.Siginfo))
+			err := waitid(unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, new(unix.Siginfo))
 			if err == unix.EINTR {
 				continue
 			}
@@ -49,16 +49,27 @@ func waitid(options int, info *unix.Siginfo) error {
 	return unix.Waitid(unix.P_ALL, 0, info, options, nil)
 }
 
-// peekChild gives the pid of a child that has ended and is not yet reaped.
-func peekChild() (pid int, ok bool) {
+// peekChild gives the pid of a child that has ended and is not yet reaped, or
+// that was stopped by a signal and is not yet noted. Stops under a tracer are the
+// tracer's: the kernel does not show them to us.
+func peekChild() (pid int, stopped, ok bool) {
 	var info unix.Siginfo
 	for {
-		err := waitid(unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, &info)
+		err := waitid(unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WNOHANG, &info)
 		if err == unix.EINTR {
 			continue
 		}
 		pid = siginfoPid(&info)
-		return pid, err == nil && pid > 0
+		return pid, info.Code == cldStopped, err == nil && pid > 0
+	}
+}
+
+// cldStopped is CLD_STOPPED, the si_code of a child that was stopped.
+const cldStopped = 5
+
+// noteStop takes the report of a stop away; the end of the child stays.
+func noteStop(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOHANG, nil) == unix.EINTR {
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 // Version is the protocol that this binary speaks. Each side ignores messages
-// and fields that it does not know.
-const Version = 1
+// and fields that it does not know. 2 added Upgrade.
+const Version = 2
 
 // MaxBlob is the largest blob that a bag item may hold, in bytes. With its
 // header it fits the kernel's default socket buffer (212992 bytes) thrice.
@@ -28,6 +28,7 @@ const (
 	Ack     = "ACK"     // supervisor: everything up to Seq is in the bag
 	Ping    = "PING"    // supervisor: alive; the first one also says "adopted"
 	Sync    = "SYNC"    // supervisor: answer with Synced once every zombie is told
+	Upgrade = "UPGRADE" // supervisor: start the next one from this binary
 	Final   = "FINAL"   // supervisor: end the container with Code
 	Welcome = "WELCOME" // init: answer to Hello
 	Lost    = "LOST"    // init: output discarded while no supervisor read it
@@ -59,9 +60,25 @@ type Msg struct {
 	Lines   uint64 `json:"lines,omitempty"`   // Lost
 	Orphans uint64 `json:"orphans,omitempty"` // Exited, Welcome: ended so far, nobody's
 	Exits   []Exit `json:"exits,omitempty"`   // Exited
+	// Binary is what to start supervisors from (Upgrade) or what they are
+	// started from (Welcome).
+	Binary *Binary `json:"bin,omitempty"`
 
 	Body []byte `json:"-"` // Put: the blob
-	Fds  []int  `json:"-"` // Put: descriptors, close-on-exec
+	Fds  []int  `json:"-"` // Put, Upgrade: descriptors, close-on-exec
+	// Cut says that descriptors were sent and could not be received: this
+	// process has too many of them.
+	Cut bool `json:"-"`
+}
+
+// Binary says from which executable supervisors are started.
+type Binary struct {
+	Version string `json:"version,omitempty"` // what it calls itself
+	Path    string `json:"path,omitempty"`    // where it was found; Welcome: empty for the init's own
+	Init    string `json:"init,omitempty"`    // Welcome: the version of the init
+	Count   int    `json:"n,omitempty"`       // Welcome: upgrades so far
+	Failed  string `json:"failed,omitempty"`  // Welcome: the version that the latest upgrade was undone of
+	Why     string `json:"why,omitempty"`     // Welcome: and the reason
 }
 
 // Exit is the end of one child of the init.
@@ -182,7 +199,8 @@ func (c *Conn) Send(m *Msg) error {
 
 // recvPacket reads one message without blocking. io.EOF: the peer is gone and
 // nothing is left; unix.EAGAIN: nothing is there now. A peer that died with
-// unread messages gives ECONNRESET once, before what it had still sent.
+// unread messages gives ECONNRESET once, before what it had still sent. What is
+// no message of ours is one without a type.
 func (c *Conn) recvPacket(fd int) (*Msg, []byte, error) {
 	for {
 		n, oobn, flags, _, err := unix.Recvmsg(fd, c.buf, c.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
@@ -197,12 +215,10 @@ func (c *Conn) recvPacket(fd int) (*Msg, []byte, error) {
 		fds := parseRights(c.oob[:oobn])
 		m, err := decode(c.buf[:n])
 		if err != nil || flags&unix.MSG_TRUNC != 0 {
-			for _, fd := range fds {
-				unix.Close(fd)
-			}
-			continue // not ours to understand: a newer peer
+			closeAll(fds)
+			return new(Msg), nil, nil // not ours to understand: a newer peer
 		}
-		m.Fds = fds
+		m.Fds, m.Cut = fds, flags&unix.MSG_CTRUNC != 0
 		return m, c.buf[:n], nil
 	}
 }

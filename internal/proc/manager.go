@@ -41,6 +41,7 @@ type Options struct {
 type Manager struct {
 	conn    *pid1.Conn
 	initPid int
+	init    Init
 	opts    Options
 	have    featureSet
 
@@ -326,6 +327,7 @@ func (m *Manager) recover() (*Recovered, error) {
 				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stop, msg.Starts
 				m.stats.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stop > 0
+				m.welcomed(msg)
 			case pid1.Put:
 				if isProc(msg.Name) {
 					records = append(records, msg)

@@ -1,0 +1,173 @@
+package pid1
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxReceive is more messages than a socket's queue holds: everything that was
+// sent before a look is read, and one that sends for ever holds nothing else up.
+const maxReceive = 1000
+
+// receive reads everything that the supervisor has sent.
+func (i *initState) receive() {
+	for n := 0; i.keeper.conn != nil && n < maxReceive; n++ {
+		m, raw, err := i.keeper.conn.recvPacket(i.keeper.conn.fd)
+		if err == unix.EAGAIN {
+			return
+		}
+		if err != nil {
+			i.keeper.conn.shut()
+			i.keeper.conn = nil
+			return
+		}
+		i.keeper.heard(time.Now())
+		i.handle(m, raw)
+	}
+}
+
+// handle obeys one message of the supervisor.
+func (i *initState) handle(m *Msg, raw []byte) {
+	switch m.Type {
+	case Hello:
+		i.replay()
+	case Put:
+		if err := i.bag.put(m, raw); err != nil {
+			i.refused(m.Name, err)
+		}
+	case Del:
+		i.bag.del(m.Name)
+	case Sync:
+		i.sync = true
+	case Ack:
+		i.events.ack(m.Seq)
+		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
+	case Ping:
+		if !i.keeper.healthy && i.keeper.starts == 1 {
+			time.AfterFunc(spareDelay, func() { SpareThreads(spareThreads) })
+			time.AfterFunc(returnDelay, ReturnStartup)
+		}
+		i.healthy(time.Now())
+	case Upgrade:
+		i.upgrade(m)
+	case Final:
+		switch k := &i.keeper; {
+		case k.trial && !k.healthy: // it refuses what its predecessor runs
+			if k.leaveBy.IsZero() {
+				i.fallBack(fmt.Sprintf("wanted to end the container with code %d before it had taken over", m.Code))
+			}
+		case i.sweep == nil:
+			i.beginEnd(m.Code, time.Duration(m.Grace))
+		}
+	default: // of a newer supervisor
+		closeAll(m.Fds)
+	}
+}
+
+// healthy takes a ping: from the first one on the supervisor reads the log pipes.
+func (i *initState) healthy(now time.Time) {
+	k := &i.keeper
+	if !k.healthy {
+		k.healthy, k.healthyAt, k.lookAt = true, now, now.Add(owedTime)
+		i.bins.good = ticks{at: now}
+		k.heard(now)
+	}
+	i.bag.stopDraining()
+	i.tellLost()
+}
+
+// refused says that the bag has no room; a supervisor that goes on and on is told
+// of once.
+func (i *initState) refused(name string, err error) {
+	if k := &i.keeper; !k.refused {
+		k.refused = true
+		i.log.printf("cannot keep %q for supervisor (pid %d): %v; nor may others be kept", cut(name), k.pid, err)
+	}
+}
+
+// replay answers a new supervisor: the bag, what is not acknowledged, the level
+// of the stop request.
+func (i *initState) replay() {
+	i.bag.stopDraining()
+	if k := &i.keeper; !k.hello {
+		k.hello, k.helloAt = true, time.Now() // it has a moment to adopt before we read its pipes again
+	}
+	welcome := &Msg{Type: Welcome, Version: Version, Pid: os.Getpid(), Stop: i.stop,
+		Starts: i.keeper.starts, Orphans: i.events.orphans, Binary: i.bins.tell(i.opts.Version)}
+	i.out = append(i.out[:0], message(welcome))
+	for _, name := range i.bag.order {
+		it := i.bag.items[name]
+		it.told = lost{}
+		i.out = append(i.out, packet{it.raw, it.fds})
+	}
+	i.tellLost()
+	i.events.rewind()
+	for {
+		m := i.events.next()
+		if m == nil {
+			break
+		}
+		i.out = append(i.out, message(m))
+	}
+	i.out = append(i.out, message(&Msg{Type: Ready, Stop: i.stop}))
+}
+
+// tellLost says what was discarded from log pipes, in totals for each item.
+func (i *initState) tellLost() {
+	for _, name := range i.bag.order {
+		if it := i.bag.items[name]; *it.lost != it.told {
+			it.told = *it.lost
+			i.out = append(i.out, message(&Msg{Type: Lost, Name: name, Bytes: it.lost.bytes, Lines: it.lost.lines}))
+		}
+	}
+}
+
+// flush sends what waits, as far as the supervisor's queue takes it.
+func (i *initState) flush() {
+	i.blocked = false
+	if i.keeper.conn == nil || !i.keeper.hello {
+		return
+	}
+	for {
+		if len(i.out) == 0 {
+			m := i.events.next()
+			if m == nil {
+				return
+			}
+			i.out = append(i.out, message(m))
+			i.keeper.owe(time.Now())
+		}
+		switch err := sendPacket(i.keeper.conn.fd, i.out[0].data, i.out[0].fds); err {
+		case nil:
+			i.out = i.out[1:]
+		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS: // the last: descriptors in flight
+			i.blocked = true
+			return
+		case unix.EBADF, unix.EINVAL, unix.EMSGSIZE: // this one can never be sent
+			i.log.printf("cannot give a bag item back: %v; the supervisor goes on without it", err)
+			i.out = i.out[1:]
+		default:
+			return // the peer is dying; its exit will be seen
+		}
+	}
+}
+
+// packet is an encoded message.
+type packet struct {
+	data []byte
+	fds  []int
+}
+
+// message encodes one of the init's own messages, which are small and have
+// nothing in them that JSON refuses. If it did, a message of no type, which is
+// ignored, is better than an end of PID 1.
+func message(m *Msg) packet {
+	data, err := encode(m)
+	if err != nil {
+		data = []byte("{}\n")
+	}
+	return packet{data: data}
+}

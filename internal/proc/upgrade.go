@@ -1,0 +1,68 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+)
+
+// Protocol is the version of the wire that this binary speaks.
+const Protocol = pid1.Version
+
+// Init is what the init said of itself and of the binary that supervisors are
+// started from.
+type Init struct {
+	Pid      int
+	Protocol int    // version of its wire
+	Version  string // what its binary calls itself; empty: not known
+	Upgrades int    // how often the supervisor's binary was swapped
+	Path     string // where the supervisor's binary was found; empty: it is the init's own
+	// Failed is the version that was given up in the latest upgrade, for the
+	// reason Why; empty: it was not.
+	Failed, Why string
+}
+
+// Init is what the init said when this supervisor started.
+func (m *Manager) Init() Init { return m.init }
+
+// welcomed notes what the init says of itself.
+func (m *Manager) welcomed(msg *pid1.Msg) {
+	m.init = Init{Pid: msg.Pid, Protocol: msg.Version}
+	if b := msg.Binary; b != nil {
+		m.init.Version, m.init.Upgrades, m.init.Path, m.init.Failed, m.init.Why = b.Init, b.Count, b.Path, b.Failed, b.Why
+	}
+	if msg.Starts > 1 {
+		takeName(msg.Pid)
+	}
+}
+
+// takeName gives every thread of ours the name of the init. A program that was
+// started from a descriptor is called by its number: nobody finds it in ps, and
+// a successor could not tell a child of ours that has not yet become its program.
+func takeName(initPid int) {
+	want, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", initPid))
+	if err != nil {
+		return
+	}
+	if have, err := os.ReadFile("/proc/self/comm"); err == nil && bytes.Equal(have, want) {
+		return
+	}
+	tasks, _ := filepath.Glob("/proc/self/task/*/comm") // its pattern is right
+	for _, task := range tasks {
+		_ = os.WriteFile(task, bytes.TrimSpace(want), 0) // a thread that has ended needs no name
+	}
+}
+
+// Upgrade has the init start every supervisor after this one from the binary fd,
+// of that version, found at path. It keeps the present binary, and returns to it
+// if the new one does not work. The caller must end soon.
+func (m *Manager) Upgrade(fd int, version, path string) error {
+	if m.init.Protocol < 2 {
+		return errors.New("the init of this container is older than upgrades")
+	}
+	return m.conn.Send(&pid1.Msg{Type: pid1.Upgrade, Fds: []int{fd}, Binary: &pid1.Binary{Version: version, Path: path}})
+}
