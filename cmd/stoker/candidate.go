@@ -70,7 +70,7 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 		err = c.try(ctx, u.m)
 	}
 	if err == nil && !check {
-		err = u.m.Upgrade(int(c.file.Fd()), c.program.Version, path)
+		err = u.m.Upgrade(int(c.file.Fd()), c.program.Version, path, by)
 	}
 	if err != nil {
 		done()
@@ -80,10 +80,8 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 	v.Candidate = &c.program
 	if check {
 		done()
-		return v, nil
 	}
-	u.log.Warn("upgrade: the next supervisor is another binary", "path", path, "version", c.program.Version, "was", version, "by", by)
-	return v, nil
+	return v, nil // the init says in the log what follows: our own lines may not be written any more
 }
 
 // Leave ends this process as a kill would: nothing is left to be put away.

@@ -68,7 +68,7 @@ func (i *initState) upgrade(m *Msg) {
 	}
 	b.before.close()
 	*b = binaries{now: binary{fd: fd, version: cut(m.Binary.Version), path: cut(m.Binary.Path)}, before: b.now, count: b.count + 1, trial: true}
-	i.log.printf("supervisors are started from %s (%s) now; it was %s", b.now.path, b.now.version, b.before.version)
+	i.log.printf("supervisors are started from %s now (stoker %s, before it %s); asked for by %s", b.now.path, b.now.version, b.before.version, cut(m.Binary.By))
 	i.keeper.leaveBy = time.Now().Add(leaveLimit)
 }
 

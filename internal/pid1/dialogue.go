@@ -71,7 +71,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 func (i *initState) healthy(now time.Time) {
 	k := &i.keeper
 	if !k.healthy {
-		k.healthy, k.healthyAt, k.lookAt = true, now, now.Add(owedTime)
+		k.healthy, k.healthyAt, k.lookAt = true, now, now.Add(lookAfter)
 		i.bins.good = ticks{at: now}
 		k.heard(now)
 	}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	switch os.Args[0] {
 	case "test-init":
 		sigs := Catch()
-		os.Exit(Run(sigs, Options{Args: []string{"test-supervisor", os.Args[1], os.Args[2]}, Env: os.Environ(), Log: os.Stderr}))
+		os.Exit(Run(sigs, Options{Args: []string{"test-supervisor", os.Args[1], os.Args[2]}, Env: os.Environ(), Log: os.Stderr, Version: "v1"}))
 	case "test-supervisor":
 		playSupervisor(os.Args[1], os.Args[2])
 	default:
@@ -162,6 +162,8 @@ var scripts = map[string]script{
 		p.Send(&Msg{Type: Final})
 		return p.wait()
 	},
+	"upgrade-good": upgrades, "upgrade-dies": upgrades, "upgrade-mute": upgrades, "upgrade-final": upgrades, "upgrade-noexec": upgrades,
+	"halted": halted, "busy": busy, "loop": loop, "hoard": hoard,
 	// Leaves a child that ignores TERM and a grandchild in a session of its own.
 	"leftovers": func(p *player, _ int) int {
 		p.child("deaf", "/bin/sh", "-c", "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >>"+p.dir+"/pids; while :; do sleep 0.05; done' & echo $$ >>"+p.dir+"/pids; while :; do sleep 0.05; done")
@@ -337,7 +339,7 @@ func (c *container) said(line string) {
 // wantCode waits for the end.
 func (c *container) wantCode(want int) {
 	c.t.Helper()
-	timer := time.AfterFunc(30*time.Second, func() { c.cmd.Process.Kill() })
+	timer := time.AfterFunc(2*time.Minute, func() { c.cmd.Process.Kill() })
 	defer timer.Stop()
 	c.cmd.Wait()
 	if got := c.cmd.ProcessState.ExitCode(); got != want {

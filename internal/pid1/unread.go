@@ -11,6 +11,10 @@ import (
 // acknowledge or output to take, may be silent before it is asked.
 const owedTime = 5 * time.Second
 
+// lookAfter is how long after a supervisor's first ping the init begins to look
+// whether services write: then their start is over.
+const lookAfter = time.Second
+
 // unread says that a service has begun to write, so that a supervisor that hangs
 // is found out while the pipe fills. Each log pipe is looked at for one event
 // (EPOLLONESHOT), and for the next one owedTime later: where nothing is written

@@ -75,6 +75,7 @@ type Msg struct {
 type Binary struct {
 	Version string `json:"version,omitempty"` // what it calls itself
 	Path    string `json:"path,omitempty"`    // where it was found; Welcome: empty for the init's own
+	By      string `json:"by,omitempty"`      // Upgrade: who asked for it
 	Init    string `json:"init,omitempty"`    // Welcome: the version of the init
 	Count   int    `json:"n,omitempty"`       // Welcome: upgrades so far
 	Failed  string `json:"failed,omitempty"`  // Welcome: the version that the latest upgrade was undone of

@@ -58,11 +58,12 @@ func takeName(initPid int) {
 }
 
 // Upgrade has the init start every supervisor after this one from the binary fd,
-// of that version, found at path. It keeps the present binary, and returns to it
-// if the new one does not work. The caller must end soon.
-func (m *Manager) Upgrade(fd int, version, path string) error {
+// of that version, found at path; by says who wants it. It keeps the present
+// binary, and returns to it if the new one does not work. The caller must end
+// within a second.
+func (m *Manager) Upgrade(fd int, version, path, by string) error {
 	if m.init.Protocol < 2 {
 		return errors.New("the init of this container is older than upgrades")
 	}
-	return m.conn.Send(&pid1.Msg{Type: pid1.Upgrade, Fds: []int{fd}, Binary: &pid1.Binary{Version: version, Path: path}})
+	return m.conn.Send(&pid1.Msg{Type: pid1.Upgrade, Fds: []int{fd}, Binary: &pid1.Binary{Version: version, Path: path, By: by}})
 }

@@ -1,0 +1,352 @@
+package pid1
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// halted says who it is, and ends the container when it is asked to.
+func halted(p *player, _ int) int {
+	p.Send(&Msg{Type: Ping})
+	p.start("/bin/sleep", "60")
+	p.say("pid=%d", os.Getpid())
+	for {
+		m := p.recv()
+		switch {
+		case m.Type == Check:
+			p.Send(&Msg{Type: Ping})
+		case m.Type == Signal && m.Stop > 0:
+			p.Send(&Msg{Type: Final, Code: 11})
+			return p.wait()
+		case m.Type == Signal:
+			p.Send(&Msg{Type: Ack, Seq: m.Seq})
+			p.say("signal")
+		}
+	}
+}
+
+// child finds the one of the init's children whose command line begins so.
+func (c *container) child(line string) int {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); unix.Poll(nil, 5) {
+		for pid := range Children(c.pid()) {
+			if strings.HasPrefix(read(fmt.Sprintf("/proc/%d/cmdline", pid)), line) {
+				return pid
+			}
+		}
+	}
+	c.t.Fatalf("the init has no child %q", line)
+	return 0
+}
+
+// state waits until a process is in one of the states, and gives the time that
+// this took.
+func (c *container) state(pid int, states string) time.Duration {
+	c.t.Helper()
+	from := time.Now()
+	for time.Since(from) < 20*time.Second {
+		if b, err := ReadBirth(pid); err == nil && strings.IndexByte(states, b.State) >= 0 {
+			return time.Since(from)
+		}
+		unix.Poll(nil, 1)
+	}
+	c.t.Fatalf("pid %d never came into one of the states %s", pid, states)
+	return 0
+}
+
+// cpu is what a process has used, in clock ticks.
+func cpu(pid int) int {
+	f := strings.Fields(read(fmt.Sprintf("/proc/%d/stat", pid)))
+	return atoi(f[13]) + atoi(f[14])
+}
+
+func TestStoppedSupervisorGoesOn(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, asPID1 bool) {
+		c := launch(t, "halted", asPID1)
+		pid, service := c.child("test-supervisor"), c.child("/bin/sleep")
+		for _, sig := range []unix.Signal{unix.SIGSTOP, unix.SIGTSTP, unix.SIGSTOP} {
+			unix.Kill(pid, sig)
+			c.state(pid, "T")
+			if took := c.state(pid, "SR"); took < 700*time.Millisecond || took > 3*time.Second {
+				t.Errorf("%v: continued after %v, want a second", sig, took)
+			}
+		}
+		unix.Kill(service, unix.SIGSTOP) // is nobody's business
+		c.state(service, "T")
+		before := cpu(c.pid())
+		unix.Kill(pid, unix.SIGSTOP)
+		c.state(pid, "T")
+		c.state(pid, "SR")
+		if used := cpu(c.pid()) - before; used > 10 {
+			t.Errorf("the init used %d ticks in a second in which two children are stopped", used)
+		}
+		if b, err := ReadBirth(service); err != nil || b.State != 'T' {
+			t.Errorf("the stopped service is %+v, %v", b, err)
+		}
+		unix.Kill(pid, unix.SIGSTOP)
+		c.state(pid, "T")
+		from := time.Now()
+		unix.Kill(c.pid(), unix.SIGTERM)
+		c.wantCode(11)
+		if took := time.Since(from); took > 800*time.Millisecond {
+			t.Errorf("stopped while the container stops: it took %v", took)
+		}
+		if n := strings.Count(c.log.String(), "stopped by a signal"); n != 1 {
+			t.Errorf("told %d times within a minute:\n%s", n, c.log)
+		}
+	})
+}
+
+// A supervisor under a tracer is its tracer's.
+func TestTracedSupervisorIsLeftAlone(t *testing.T) {
+	c := launch(t, "halted", true)
+	pid := c.child("test-supervisor")
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.PtraceSeize(pid); err != nil {
+		t.Skipf("cannot trace: %v", err)
+	}
+	if err := unix.PtraceInterrupt(pid); err != nil {
+		t.Fatal(err)
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
+		t.Fatal(err)
+	}
+	before := cpu(c.pid())
+	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); unix.Poll(nil, 20) {
+		if b, err := ReadBirth(pid); err != nil || b.State != 't' {
+			t.Fatalf("the traced supervisor is %+v, %v", b, err)
+		}
+	}
+	if used := cpu(c.pid()) - before; used > 10 {
+		t.Errorf("the init used %d ticks meanwhile", used)
+	}
+	if err := unix.PtraceDetach(pid); err != nil {
+		t.Fatal(err)
+	}
+	c.state(pid, "SR")
+	unix.Kill(c.pid(), unix.SIGUSR1)
+	c.said("signal")
+	unix.Kill(c.pid(), unix.SIGTERM)
+	c.wantCode(11)
+	if log := c.log.String(); log != "" {
+		t.Errorf("the init says %q", log)
+	}
+}
+
+// busy hangs without being stopped while a service writes.
+func busy(p *player, life int) int {
+	if life > 1 {
+		p.say("second")
+		p.Send(&Msg{Type: Final, Code: 12})
+		return p.wait()
+	}
+	var fds [2]int
+	unix.Pipe2(fds[:], unix.O_CLOEXEC)
+	p.Send(&Msg{Type: Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
+	p.startOut(fds[1], "/bin/sh", "-c", "sleep 2; while :; do echo line; sleep 0.1; done")
+	p.Send(&Msg{Type: Ping})
+	p.say("first")
+	select {}
+}
+
+func TestBusySupervisorIsFoundByTheUnreadPipe(t *testing.T) {
+	t.Parallel()
+	c := launch(t, "busy", true)
+	c.said("first")
+	from := time.Now()
+	c.wantCode(12)
+	c.said("second")
+	if took := time.Since(from); took < 15*time.Second || took > 20*time.Second {
+		t.Errorf("a writer behind a hung supervisor waited %v, want 2 s of silence and 15 s", took)
+	}
+}
+
+const rounds = 500
+
+// loop dies in each life, and says now and then what the init has.
+func loop(p *player, life int) int {
+	if life == 1 {
+		for k := range 10 {
+			var fds [2]int
+			unix.Pipe2(fds[:], unix.O_CLOEXEC)
+			p.Send(&Msg{Type: Put, Name: fmt.Sprint("log", k), Fds: fds[:1], Drain: true, Pipes: []int{0}})
+			p.startOut(fds[1], "/bin/sh", "-c", "while :; do echo line; sleep 0.01; done")
+		}
+	}
+	if life == rounds/10 || life == rounds {
+		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", os.Getppid()))
+		p.say("fds=%d rss=%d", len(fds), rss(os.Getppid()))
+	}
+	if life == rounds {
+		p.Send(&Msg{Type: Final, Code: 13})
+		return p.wait()
+	}
+	p.Send(&Msg{Type: Ping})
+	unix.Kill(os.Getpid(), unix.SIGKILL)
+	select {}
+}
+
+// rss is the resident set of a process in KiB.
+func rss(pid int) int {
+	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", pid))) {
+		if f := strings.Fields(line); f[0] == "VmRSS:" {
+			return atoi(f[1])
+		}
+	}
+	return 0
+}
+
+func TestCrashLoopLeaksNothing(t *testing.T) {
+	t.Parallel()
+	c := launch(t, "loop", true)
+	c.wantCode(13)
+	var fds, kb [2]int
+	if n, err := fmt.Sscanf(read(c.dir+"/said"), "fds=%d rss=%d\nfds=%d rss=%d\n", &fds[0], &kb[0], &fds[1], &kb[1]); n != 4 {
+		t.Fatal(err)
+	}
+	t.Logf("after %d rounds %d descriptors and %d KiB, after %d %d and %d", rounds/10, fds[0], kb[0], rounds, fds[1], kb[1])
+	if fds[1] > fds[0]+2 || kb[1] > kb[0]+8<<10 {
+		t.Error("the init grows with the rounds")
+	}
+}
+
+// hoard fills the bag, and then goes on for ever.
+func hoard(p *player, life int) int {
+	const items = 1000
+	if life == 1 {
+		for k := range items {
+			var fds [2]int
+			unix.Pipe2(fds[:], unix.O_CLOEXEC)
+			unix.Write(fds[1], []byte(fmt.Sprint(k)))
+			unix.Close(fds[1])
+			p.Send(&Msg{Type: Put, Name: fmt.Sprint("item", k), Body: bytes.Repeat([]byte{'x'}, 10*k), Fds: fds[:1]})
+			unix.Close(fds[0])
+		}
+		p.Send(&Msg{Type: Ping})
+		unix.Kill(os.Getpid(), unix.SIGKILL)
+	}
+	good, buf := 0, make([]byte, 16)
+	for k := range items {
+		m := p.bag[fmt.Sprint("item", k)]
+		if m == nil || len(m.Fds) != 1 || len(m.Body) != 10*k {
+			continue
+		}
+		if n, _ := unix.Read(m.Fds[0], buf); string(buf[:max(n, 0)]) == fmt.Sprint(k) {
+			good++
+		}
+	}
+	p.say("good=%d", good)
+	p.Send(&Msg{Type: Ping})
+	fd := int(p.file.Fd()) // blocking from here on
+	var sent atomic.Int64
+	go func() { // ends with the process
+		for k := 0; ; k++ {
+			packet, _ := encode(&Msg{Type: Put, Name: fmt.Sprint("more", k), Body: make([]byte, 100)})
+			switch k % 100 {
+			case 1:
+				packet = []byte("no header")
+			case 2:
+				packet = []byte("{\"t\":\"PUT\",\"pid\":-99999999999999999999}\n")
+			case 3:
+				packet, _ = encode(&Msg{Type: Put, Name: "odd", Pid: -1, Drain: true, Pipes: []int{-1, 0, 7, 1 << 40}, Fds: []int{0}})
+			case 4:
+				packet, _ = encode(&Msg{Type: Sync})
+			case 5:
+				packet, _ = encode(&Msg{Type: Upgrade})
+			case 6:
+				packet = append([]byte("{\"t\":\"PUT\",\"name\":\"big\"}\n"), make([]byte, MaxBlob+100<<10)...)
+			}
+			unix.Sendmsg(fd, packet, nil, nil, unix.MSG_NOSIGNAL)
+			if sent.Add(1) == 300000 {
+				p.say("flooded")
+			}
+		}
+	}()
+	for {
+		if m := p.recv(); m.Type == Signal && m.Stop > 0 {
+			p.say("rss=%d", rss(os.Getppid()))
+			p.Send(&Msg{Type: Final, Code: 14})
+			return 0
+		}
+	}
+}
+
+func TestBagIsBounded(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, asPID1 bool) {
+		c := launch(t, "hoard", asPID1)
+		c.said("good=1000")
+		for deadline := time.Now().Add(time.Minute); !strings.Contains(read(c.dir+"/said"), "flooded") && time.Now().Before(deadline); {
+			unix.Poll(nil, 20)
+		}
+		from := time.Now()
+		unix.Kill(c.pid(), unix.SIGTERM)
+		c.wantCode(14)
+		if took := time.Since(from); took > 3*time.Second {
+			t.Errorf("a stop amid the flood took %v", took)
+		}
+		var kb int
+		_, text, _ := strings.Cut(read(c.dir+"/said"), "rss=")
+		if fmt.Sscan(text, &kb); kb == 0 || kb > 200<<10 {
+			t.Errorf("the init has grown to %d KiB", kb)
+		}
+		t.Logf("after 300000 messages the init has %d KiB", kb)
+		if n := strings.Count(c.log.String(), "items are kept, which is the most"); n != 1 {
+			t.Errorf("the refusal is told %d times", n)
+		}
+	})
+}
+
+// The bag's counts are right after any order of puts and deletes.
+func TestBagLimits(t *testing.T) {
+	b := newBag()
+	b.maxFds = 3
+	pipe := func(n int) []int {
+		var out []int
+		for range n {
+			var fds [2]int
+			if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+				t.Fatal(err)
+			}
+			unix.Close(fds[1])
+			out = append(out, fds[0])
+		}
+		return out
+	}
+	put := func(ok bool, m *Msg, size int) {
+		t.Helper()
+		if err := b.put(m, make([]byte, size)); (err == nil) != ok {
+			t.Errorf("put %s: %v", m.Name, err)
+		}
+	}
+	put(true, &Msg{Name: "a", Fds: pipe(2), Drain: true, Pipes: []int{0, 1}}, 100)
+	put(false, &Msg{Name: "b", Fds: pipe(2)}, 100)
+	put(true, &Msg{Name: "b", Fds: pipe(1)}, 100)
+	put(true, &Msg{Name: "a"}, 50) // keeps its descriptors
+	if b.fds != 3 || b.pipes != 2 || b.bytes != 150 {
+		t.Errorf("%d descriptors, %d pipes, %d bytes", b.fds, b.pipes, b.bytes)
+	}
+	put(true, &Msg{Name: "a", Fds: pipe(1)}, 50) // has new ones
+	put(true, &Msg{Name: "c", Fds: pipe(1)}, maxBytes-150)
+	put(false, &Msg{Name: "d"}, 100)
+	put(true, &Msg{Name: StopPlan}, 100)
+	put(false, &Msg{Name: "e", Cut: true}, 1)
+	put(false, &Msg{Name: "a"}, 500)
+	for _, name := range []string{"c", "a", "b", StopPlan, "none"} {
+		b.del(name)
+	}
+	if b.fds != 0 || b.pipes != 0 || b.bytes != 0 || len(b.order) != 0 || len(b.items) != 0 {
+		t.Errorf("an empty bag has %+v", b)
+	}
+}
