@@ -44,6 +44,8 @@ type boxOptions struct {
 	stdin  *os.File
 	raw    bool // the test reads stdout itself
 	joined bool // stderr is the same pipe as stdout
+	// program is the stoker to run; empty: the one under test.
+	program string
 }
 
 // newBox starts one. It is ended with the test.
@@ -55,7 +57,10 @@ func newBox(t testing.TB, o boxOptions) *box {
 		b.dir = t.TempDir()
 	}
 	b.socket = filepath.Join(b.dir, "api.sock")
-	args := []string{"-pf", "--mount-proc", "--kill-child", stoker(t), "run", "--set", "api.socket=" + b.socket}
+	if o.program == "" {
+		o.program = stoker(t)
+	}
+	args := []string{"-pf", "--mount-proc", "--kill-child", o.program, "run", "--set", "api.socket=" + b.socket}
 	if o.config != "" {
 		file := filepath.Join(b.dir, "stoker.yaml")
 		if err := os.WriteFile(file, []byte(o.config), 0o644); err != nil {

@@ -35,6 +35,8 @@ type item struct {
 // lost counts output that was discarded.
 type lost struct{ bytes, lines uint64 }
 
+func (l *lost) add(m lost) { l.bytes, l.lines = l.bytes+m.bytes, l.lines+m.lines }
+
 // bag is what a new supervisor gets back, in the order in which it was put.
 type bag struct {
 	items  map[string]*item

@@ -75,21 +75,29 @@ func (b *bag) stopDraining() {
 	}
 	unix.Close(b.drain.wake)
 	for sum, n := range <-b.drain.done {
-		sum.bytes += n.bytes
-		sum.lines += n.lines
+		sum.add(n)
 	}
 	b.drain = nil
 }
 
-// discard reads from polls[1:] until polls[0] hangs up.
+// discard reads from polls[1:] until polls[0] hangs up, and then to the end of the
+// lines that it is in: a supervisor gets whole ones.
 func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
 	total := map[*lost]lost{}
 	buf := make([]byte, 64<<10)
+	within := make([]bool, len(polls)) // a line
 	for {
 		if _, err := unix.Poll(polls, -1); err != nil && err != unix.EINTR {
 			return total
 		}
 		if polls[0].Revents != 0 {
+			for k, in := range within {
+				if in {
+					t := total[owners[k]]
+					t.add(restOfLine(polls[k].Fd))
+					total[owners[k]] = t
+				}
+			}
 			return total
 		}
 		for k := 1; k < len(polls); k++ {
@@ -99,12 +107,34 @@ func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
 			n, err := unix.Read(int(polls[k].Fd), buf)
 			if n > 0 {
 				t := total[owners[k]]
-				t.bytes += uint64(n)
-				t.lines += uint64(bytes.Count(buf[:n], []byte{'\n'}))
-				total[owners[k]] = t
+				t.add(lost{uint64(n), uint64(bytes.Count(buf[:n], []byte{'\n'}))})
+				total[owners[k]], within[k] = t, buf[n-1] != '\n'
 			} else if err != unix.EAGAIN && err != unix.EINTR {
 				polls[k].Fd = -1 // every writer is gone: poll would return at once for ever
 			}
 		}
 	}
+}
+
+// restOfLine takes what is left of a line, as far as it is there. A byte at a
+// time: what is behind it must stay.
+func restOfLine(fd int32) (gone lost) {
+	var b [1]byte
+	for p := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}}; gone.bytes < 64<<10; {
+		if n, err := unix.Poll(p, 0); n <= 0 && err != unix.EINTR {
+			return gone
+		}
+		n, err := unix.Read(int(fd), b[:])
+		switch {
+		case err == unix.EINTR:
+		case n <= 0:
+			return gone
+		default:
+			if gone.bytes++; b[0] == '\n' {
+				gone.lines++
+				return gone
+			}
+		}
+	}
+	return gone
 }

@@ -350,3 +350,19 @@ func TestBagLimits(t *testing.T) {
 		t.Errorf("an empty bag has %+v", b)
 	}
 }
+
+// What the init discards ends with a line.
+func TestRestOfLine(t *testing.T) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(fds[:])
+	unix.Write(fds[1], []byte("abc\nnext"))
+	if gone := restOfLine(int32(fds[0])); gone != (lost{4, 1}) {
+		t.Errorf("took %+v", gone)
+	}
+	if gone := restOfLine(int32(fds[0])); gone != (lost{4, 0}) {
+		t.Errorf("of a line that is not complete took %+v", gone)
+	}
+}
