@@ -38,17 +38,14 @@ func upgrade(ctx context.Context, w io.Writer, path string, check bool, format s
 	if err != nil {
 		return upgradeRefused(err)
 	}
-	v, err := c.Upgrade(ctx, path, check)
-	if err != nil && !errors.Is(err, api.ErrNoSocket) {
-		return upgradeRefused(err)
-	}
 	if check {
+		v, err := c.Upgrade(ctx, path, true)
 		if err != nil {
-			return fmt.Errorf("cannot check the binary: %w", err)
+			return upgradeRefused(err)
 		}
 		return printVersions(w, v, format)
 	}
-	now, err := awaitUpgrade(ctx, c, before, v.Candidate)
+	now, err := swap(ctx, c, before, path)
 	if err != nil {
 		return err
 	}
@@ -74,23 +71,38 @@ func upgradeRefused(err error) error {
 	return err
 }
 
-// awaitUpgrade waits until a supervisor answers that was started after the swap.
-func awaitUpgrade(ctx context.Context, c *api.Client, before api.Versions, want *api.Program) (api.Versions, error) {
+// swap asks for the upgrade and waits until a supervisor answers that was started
+// after it. One that dies before it has passed the binary on is followed by one
+// of the same, which is asked again.
+func swap(ctx context.Context, c *api.Client, before api.Versions, path string) (api.Versions, error) {
+	for {
+		v, err := c.Upgrade(ctx, path, false)
+		if err != nil && !errors.Is(err, api.ErrNoSocket) {
+			return v, upgradeRefused(err)
+		}
+		now, done, err := awaitSupervisor(ctx, c, before, v.Candidate)
+		if done || err != nil {
+			return now, err
+		}
+		before = now
+	}
+}
+
+// awaitSupervisor waits for another supervisor than the one before; done says that
+// the binary was swapped since.
+func awaitSupervisor(ctx context.Context, c *api.Client, before api.Versions, want *api.Program) (v api.Versions, done bool, err error) {
 	for {
 		v, err := c.Versions(ctx)
 		var refused *api.RefusedError
 		switch {
-		case err == nil && v.Upgrades > before.Upgrades:
-			return v, nil
-		case err == nil && v.Supervisor.Pid != before.Supervisor.Pid:
-			return v, &hintError{fmt.Errorf("cannot upgrade: the init did not take the binary; %s supervises", v.Supervisor.Version),
-				"its log says why", codeFailed}
+		case err == nil && (v.Upgrades > before.Upgrades || v.Supervisor.Pid != before.Supervisor.Pid):
+			return v, v.Upgrades > before.Upgrades, nil
 		case errors.As(err, &refused) && refused.Code == "not-found" && want != nil: // an older one, which cannot say more
-			return api.Versions{Supervisor: *want}, nil
+			return api.Versions{Supervisor: *want}, true, nil
 		}
 		select {
 		case <-ctx.Done():
-			return v, &hintError{fmt.Errorf("cannot say what became of the upgrade: no supervisor answered within %v", upgradeTime),
+			return v, false, &hintError{fmt.Errorf("cannot say what became of the upgrade: no other supervisor answered within %v", upgradeTime),
 				"the services run on; stoker's own log says more", codeFailed}
 		case <-time.After(upgradeLook):
 		}

@@ -13,7 +13,7 @@ import (
 // asked for the bag gets a moment more to take the pipes over.
 const (
 	drainAfter = time.Second
-	adoptTime  = 500 * time.Millisecond
+	adoptTime  = 300 * time.Millisecond
 )
 
 // drainer empties log pipes while no supervisor does. Its goroutine ends when
@@ -91,10 +91,11 @@ func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
 			return total
 		}
 		if polls[0].Revents != 0 {
+			until := time.Now().Add(lineTime)
 			for k, in := range within {
 				if in {
 					t := total[owners[k]]
-					t.add(restOfLine(polls[k].Fd))
+					t.add(restOfLine(polls[k].Fd, until))
 					total[owners[k]] = t
 				}
 			}
@@ -116,12 +117,17 @@ func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
 	}
 }
 
-// restOfLine takes what is left of a line, as far as it is there. A byte at a
-// time: what is behind it must stay.
-func restOfLine(fd int32) (gone lost) {
+// lineTime is how long the rest of a line may take that a writer, whom the full
+// pipe had stopped, is just about to write.
+const lineTime = 5 * time.Millisecond
+
+// restOfLine takes what is left of a line, as far as it comes until then. A byte
+// at a time: what is behind it must stay.
+func restOfLine(fd int32, until time.Time) (gone lost) {
 	var b [1]byte
 	for p := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}}; gone.bytes < 64<<10; {
-		if n, err := unix.Poll(p, 0); n <= 0 && err != unix.EINTR {
+		wait := max(time.Until(until), 0)
+		if n, err := unix.Poll(p, int(wait.Milliseconds())); n <= 0 && err != unix.EINTR {
 			return gone
 		}
 		n, err := unix.Read(int(fd), b[:])
