@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"strings"
 
@@ -41,12 +42,22 @@ func optionVars() [3]string {
 	return [3]string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
 }
 
-// readLimits puts the cgroup's answer into the form that jvm takes.
-func readLimits() (jvm.Limits, []cgroup.Warning) {
+// readLimits puts the cgroup's answer into the form that jvm takes; own is the
+// cgroup that the JVM will run in, nil: the container's.
+func readLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")
 	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
 	if l.EffectiveMemory != nil {
 		out.Memory = *l.EffectiveMemory
+	}
+	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
+		out.Memory, out.MemorySource = *own.Memory, "the service's own cgroup"
+	}
+	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
+		out.CPUQuota = own.CPUs
+		if n := int(math.Ceil(*own.CPUs)); n < out.CPUs {
+			out.CPUs, out.CPUSource = max(n, 1), "the service's own cgroup"
+		}
 	}
 	return out, l.Warnings
 }
@@ -57,6 +68,7 @@ type layers struct {
 	env   map[string]string
 	words []namedWords // options of variables that the kind of service knows, weaker first
 	notes []string
+	own   *cgroup.Own // nil: the JVM runs in the container's
 }
 
 // namedWords are options that came from a variable.
@@ -129,7 +141,7 @@ func (l *layers) render(java hotspot.JVM, found string, flavor jvm.Flavor, maxTh
 	if err != nil {
 		return nil, err
 	}
-	limits, warnings := readLimits()
+	limits, warnings := readLimits(l.own)
 	in.Limits, in.Flavor = limits, flavor
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
 	result, err := jvm.Render(in)
@@ -170,31 +182,32 @@ type javaLauncher struct {
 
 // Prepare finds the JVM and builds its command line.
 func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
-	out, err := l.Attach(ctx)
-	if err != nil {
-		return nil, err
-	}
-	env := l.environ()
-	java, found, err := hotspot.Find("/", l.service.Java.Home, func(k string) string { return env[k] })
-	if err != nil {
-		return nil, err
-	}
-	words, err := jvm.SplitOptions(env["JAVA_OPTS"])
-	if err != nil {
-		return nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
-	}
-	layers := &layers{cfg: l.jvm, env: env, words: []namedWords{{"JAVA_OPTS", words}}}
-	facts, err := layers.render(java, found, l.jvm.Flavor, 0)
-	if facts != nil {
-		l.keep(facts)
-	}
-	if err != nil {
-		return nil, err
-	}
-	out.Spec = l.spec(withoutOptionVars(env))
-	out.Spec.Argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
-	out.Notes = append([]string{javaNote(java, found)}, layers.notes...)
-	return out, nil
+	return l.ready(func(r *readied) (*supervisor.Launch, error) {
+		out, err := l.Attach(ctx)
+		if err != nil {
+			return nil, err
+		}
+		java, found, err := hotspot.Find("/", l.service.Java.Home, func(k string) string { return r.env[k] })
+		if err != nil {
+			return nil, err
+		}
+		words, err := jvm.SplitOptions(r.env["JAVA_OPTS"])
+		if err != nil {
+			return nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
+		}
+		layers := &layers{cfg: l.jvm, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own}
+		facts, err := layers.render(java, found, l.jvm.Flavor, 0)
+		if facts != nil {
+			l.keep(r.hide.facts(facts))
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Spec = l.spec(withoutOptionVars(r.env))
+		out.Spec.Argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
+		out.Notes = append([]string{javaNote(java, found)}, layers.notes...)
+		return out, nil
+	})
 }
 
 // Attach adds what a JVM can do to the probes.

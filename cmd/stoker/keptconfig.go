@@ -40,5 +40,9 @@ func readConfig(fd int) (*config.Loaded, error) {
 		return nil, err
 	}
 	loaded := new(config.Loaded)
-	return loaded, json.Unmarshal(data, loaded)
+	if err := json.Unmarshal(data, loaded); err != nil {
+		return nil, err
+	}
+	loaded.Config = config.WithDefaults(loaded.Config) // a supervisor of another version may have kept it
+	return loaded, nil
 }

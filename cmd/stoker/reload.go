@@ -52,7 +52,7 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 			return err
 		}
 	}
-	plan, err := prepare(r.m, r.log, r.opts, r.loaded, new(sync.Map))
+	plan, err := prepare(r.m, r.log, r.opts, r.loaded, nil)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (r *reloader) next() (*config.Loaded, *setup, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan().jvms)
+	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan())
 	return loaded, plan, err
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -9,11 +8,11 @@ import (
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
-	"golang.org/x/sys/unix"
 )
 
 // setup is what a supervisor runs: the configuration and the services made of it.
@@ -23,12 +22,18 @@ type setup struct {
 	definitions []supervisor.Definition
 	jvms        *sync.Map // service name -> *jvmFacts, of its latest start; shared with the setups before
 	users       []*proc.User
+	cgroups     *cgroup.Tree
 }
 
-// prepare makes the services of a configuration. jvms is what is known of those
-// that run.
-func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, jvms *sync.Map) (*setup, error) {
-	s := &setup{config: loaded.Config, origins: loaded.Origins, jvms: jvms}
+// prepare makes the services of a configuration. What was found out by the setup
+// before it, if there is one, stays known.
+func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup) (*setup, error) {
+	s := &setup{config: loaded.Config, origins: loaded.Origins}
+	if before != nil {
+		s.jvms, s.cgroups = before.jvms, before.cgroups
+	} else {
+		s.jvms, s.cgroups = new(sync.Map), cgroup.NewTree("/")
+	}
 	if len(opts.command) > 0 {
 		s.addCommand(m, opts)
 	}
@@ -64,21 +69,16 @@ func (s *setup) addCommand(m *proc.Manager, opts runOptions) {
 
 // addService makes a service of the configuration.
 func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg config.Service) error {
-	base := &processLauncher{m: m, service: cfg}
-	if cfg.User != "" {
-		u, err := proc.LookupUser(cfg.User)
-		if err != nil {
-			return &hintError{fmt.Errorf("cannot run service %q: %w", name, err), "", codeConfig}
-		}
-		base.user = u
-		s.users = append(s.users, u)
+	base, err := newProcessLauncher(m, s.cgroups, name, cfg)
+	if err != nil {
+		return err
 	}
-	if cfg.Umask != "" {
-		mask, err := config.ParseUmask(cfg.Umask)
-		if err != nil {
-			return err
-		}
-		base.umask = &mask
+	if base.user != nil {
+		s.users = append(s.users, base.user)
+	}
+	if cfg.Kind != config.KindProcess {
+		vars := optionVars()
+		base.public = append(append(vars[:], "JAVA_OPTS", "CATALINA_OPTS"), s.config.JVM.User.Env...)
 	}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
@@ -119,81 +119,4 @@ func assumeTomcat(log hclog.Logger, opts runOptions) (*config.Loaded, error) {
 		return nil, fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
 	return loaded, nil
-}
-
-// processLauncher starts a service of kind process, and is the part that all
-// kinds have in common.
-type processLauncher struct {
-	m       *proc.Manager
-	service config.Service
-	user    *proc.User
-	umask   *int
-	inherit bool // the command of run: it gets our stdin, and our terminal
-	traces  evidence
-}
-
-// Prepare gives the configured command.
-func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
-	out, err := l.Attach(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out.Spec = l.spec(l.environ())
-	out.Spec.Argv = l.service.Command
-	if l.inherit {
-		out.Spec.Stdin = os.Stdin
-		if terminal(0) {
-			out.Spec.Foreground = true
-		}
-		if terminal(1) {
-			out.Spec.Stdout, out.Spec.Stderr = os.Stdout, os.Stderr
-		}
-	}
-	return out, nil
-}
-
-// Attach gives the probes.
-func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
-		StopCommand: l.stopCommand(), Evidence: l.traces.find}
-	if pattern := l.service.Ready.Log; pattern != "" {
-		watch, err := supervisor.LogWatch(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("cannot use ready.log: %w", err)
-		}
-		out.Watch = watch
-	}
-	return out, nil
-}
-
-// spec is what does not depend on the kind.
-func (l *processLauncher) spec(env map[string]string) proc.Spec {
-	return proc.Spec{Env: environList(env), Dir: l.service.Dir, User: l.user, Umask: l.umask}
-}
-
-// runProbe runs the command of an exec probe as the service's user.
-func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, string, error) {
-	spec := l.spec(l.environ())
-	spec.ID, spec.Argv = uniqueID("probe"), argv
-	return supervisor.RunProbe(ctx, l.m, spec)
-}
-
-// environ is ours, with what the service's user and configuration say. A login
-// would set HOME and USER, so their absence surprises programs.
-func (l *processLauncher) environ() map[string]string {
-	env := environMap(os.Environ())
-	if l.user != nil && l.user.Home != "" {
-		name := l.user.Login
-		env["HOME"], env["USER"], env["LOGNAME"] = l.user.Home, name, name
-	}
-	for k, v := range l.service.Env {
-		env[k] = v
-	}
-	return env
-}
-
-// terminal says whether fd is one.
-func terminal(fd int) bool {
-	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	return err == nil
 }

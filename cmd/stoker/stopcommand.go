@@ -15,7 +15,10 @@ func (l *processLauncher) stopCommand() func(context.Context, supervisor.Process
 		return nil
 	}
 	return func(ctx context.Context, p supervisor.Process) error {
-		env := l.environ()
+		env, _, err := l.environ()
+		if err != nil {
+			return err
+		}
 		env["STOKER_PID"] = strconv.Itoa(p.Pid())
 		spec := l.spec(env)
 		spec.ID, spec.Argv, spec.WhileStopping = uniqueID("stop"), l.service.Stop.Command, true

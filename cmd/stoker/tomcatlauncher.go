@@ -39,11 +39,16 @@ type tomcatSetup struct {
 	server  tomcat.ServerXML
 	options []jvm.Option // of the JVM; nil: it was started before our time
 	notes   []string
+	readied *readied // nil: it was started before our time
 }
 
 // Prepare does what catalina.sh would do.
 func (l *tomcatLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
-	s, err := l.find(ctx)
+	return l.ready(func(r *readied) (*supervisor.Launch, error) { return l.prepare(ctx, r) })
+}
+
+func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
+	s, err := l.find(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +86,7 @@ func (l *tomcatLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error
 // Attach gives what is needed to look after a Tomcat that runs. setenv.sh is not
 // run again for it.
 func (l *tomcatLauncher) Attach(context.Context) (*supervisor.Launch, error) {
-	env := l.environ()
+	env, _, _ := l.environ() // what cannot be read now was read when it was started
 	install, err := tomcat.Find(l.service.Tomcat, env)
 	if err != nil {
 		return nil, err
@@ -92,17 +97,16 @@ func (l *tomcatLauncher) Attach(context.Context) (*supervisor.Launch, error) {
 }
 
 // find finds Tomcat and takes setenv.sh's changes.
-func (l *tomcatLauncher) find(ctx context.Context) (*tomcatSetup, error) {
-	env := l.environ()
-	install, err := tomcat.Find(l.service.Tomcat, env)
+func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, error) {
+	install, err := tomcat.Find(l.service.Tomcat, r.env)
 	if err != nil {
 		return nil, err
 	}
-	imp, err := install.ImportSetenv(ctx, l.service.Tomcat.Setenv, env, l.service.Dir, l.run)
+	imp, err := install.ImportSetenv(ctx, l.service.Tomcat.Setenv, r.env, l.service.Dir, l.run)
 	if err != nil {
 		return nil, err
 	}
-	return &tomcatSetup{install: imp.Install, env: imp.Env, vars: imp.Vars, dir: imp.Dir,
+	return &tomcatSetup{install: imp.Install, env: imp.Env, vars: imp.Vars, dir: imp.Dir, readied: r,
 		notes: append([]string{imp.Install.String()}, imp.Notes...)}, nil
 }
 
@@ -141,14 +145,14 @@ func (l *tomcatLauncher) render(s *tomcatSetup, java hotspot.JVM, found string) 
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, env: s.env}
+	ls := &layers{cfg: l.jvm, env: s.env, own: s.readied.own}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}
 	s.readServer(nil)
 	facts, err := ls.render(java, found, l.jvm.Flavor, s.threads())
 	if facts != nil {
-		l.keep(facts)
+		l.keep(s.readied.hide.facts(facts))
 	}
 	if err != nil {
 		return nil, err

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// processLauncher starts a service of kind process, and is the part that all
+// kinds have in common.
+type processLauncher struct {
+	m       *proc.Manager
+	name    string
+	service config.Service
+	user    *proc.User
+	base    proc.Spec // what a process of the service has whatever it executes
+	cgroups *cgroup.Tree
+	wish    cgroup.Wish
+	inherit bool     // the command of run: it gets our stdin, and our terminal
+	traces  evidence
+	public  []string // variables whose values become arguments, which everybody can read
+}
+
+// newProcessLauncher reads what a service's processes are to be started with.
+func newProcessLauncher(m *proc.Manager, tree *cgroup.Tree, name string, cfg config.Service) (*processLauncher, error) {
+	l := &processLauncher{m: m, name: name, service: cfg, cgroups: tree}
+	if err := l.parse(cfg.Surroundings); err != nil {
+		return nil, &hintError{fmt.Errorf("cannot run service %q: %w", name, err), "", codeConfig}
+	}
+	return l, nil
+}
+
+func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
+	l.base = proc.Spec{Dir: s.Dir, Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}
+	if s.User != "" {
+		if l.user, err = proc.LookupUser(s.User); err != nil {
+			return err
+		}
+		l.base.User = l.user
+	}
+	if s.Groups != nil {
+		if l.base.User == nil {
+			l.base.User = proc.CurrentUser()
+		}
+		if err := l.base.User.SetGroups(s.Groups); err != nil {
+			return err
+		}
+	}
+	if s.Umask != "" {
+		mask, err := config.ParseUmask(s.Umask)
+		if err != nil {
+			return err
+		}
+		l.base.Umask = &mask
+	}
+	if l.base.Rlimits, err = proc.ParseRlimits(s.Rlimits); err != nil {
+		return err
+	}
+	if s.IONice != "" {
+		priority, err := proc.ParseIONice(s.IONice)
+		if err != nil {
+			return err
+		}
+		l.base.IOPriority = &priority
+	}
+	if l.base.Drop, err = proc.ParseCapabilities(s.DropCapabilities); err != nil {
+		return err
+	}
+	l.wish.CPUs = s.Cgroup.CPUs
+	if s.Cgroup.Memory != "" {
+		l.wish.Memory, err = jvm.ParseMemory(s.Cgroup.Memory)
+	}
+	return err
+}
+
+// readied is what a start begins with.
+type readied struct {
+	env  map[string]string
+	hide secretMask
+	own  *cgroup.Own // nil: the service runs in the container's
+}
+
+// ready reads the environment, makes the cgroup, and has prepare make a Launch of
+// it. What that says is for people, so it is kept clear of secrets.
+func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
+	env, hide, err := l.environ()
+	if err != nil {
+		return nil, err
+	}
+	r := &readied{env: env, hide: hide}
+	note := l.makeCgroup(r)
+	out, err := prepare(r)
+	if err != nil {
+		if r.own != nil {
+			r.own.Remove()
+		}
+		return nil, hide.err(err)
+	}
+	if r.own != nil {
+		out.Spec.Cgroups = r.own.Dirs()
+	}
+	if note != "" {
+		out.Notes = append(out.Notes, note)
+	}
+	for k := range out.Notes {
+		out.Notes[k] = hide.text(out.Notes[k])
+	}
+	return out, nil
+}
+
+// makeCgroup makes the service's own, where one is wanted. Without it the service
+// still runs, and the note says why.
+func (l *processLauncher) makeCgroup(r *readied) (note string) {
+	if !l.service.Cgroup.Own && l.wish == (cgroup.Wish{}) || l.cgroups == nil {
+		return ""
+	}
+	own, err := l.cgroups.Make(l.name, l.wish)
+	if err != nil {
+		return "no cgroup of its own: " + err.Error()
+	}
+	r.own = own
+	return ""
+}
+
+// Prepare gives the configured command.
+func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
+	return l.ready(func(r *readied) (*supervisor.Launch, error) {
+		out, err := l.Attach(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out.Spec = l.spec(r.env)
+		out.Spec.Argv = l.service.Command
+		if l.inherit {
+			out.Spec.Stdin = os.Stdin
+			if terminal(0) {
+				out.Spec.Foreground = true
+			}
+			if terminal(1) {
+				out.Spec.Stdout, out.Spec.Stderr = os.Stdout, os.Stderr
+			}
+		}
+		return out, nil
+	})
+}
+
+// Attach gives the probes.
+func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
+	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
+		StopCommand: l.stopCommand(), Evidence: l.traces.find}
+	if pattern := l.service.Ready.Log; pattern != "" {
+		watch, err := supervisor.LogWatch(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("cannot use ready.log: %w", err)
+		}
+		out.Watch = watch
+	}
+	return out, nil
+}
+
+// spec is what does not depend on the kind.
+func (l *processLauncher) spec(env map[string]string) proc.Spec {
+	spec := l.base
+	spec.Env = environList(env)
+	return spec
+}
+
+// runProbe runs the command of an exec probe as the service's user.
+func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, string, error) {
+	env, _, err := l.environ()
+	if err != nil {
+		return 0, "", err
+	}
+	spec := l.spec(env)
+	spec.ID, spec.Argv = uniqueID("probe"), argv
+	return supervisor.RunProbe(ctx, l.m, spec)
+}
+
+// environ is ours, with what the service's user and configuration say; the later
+// wins: env_files, env, secrets. A login would set HOME and USER, so their
+// absence surprises programs. With an error it is as much as could be read.
+func (l *processLauncher) environ() (env map[string]string, hide secretMask, err error) {
+	env = environMap(os.Environ())
+	if l.user != nil && l.user.Home != "" {
+		name := l.user.Login
+		env["HOME"], env["USER"], env["LOGNAME"] = l.user.Home, name, name
+	}
+	for _, path := range l.service.EnvFiles {
+		err = errors.Join(err, readEnvFile(env, path))
+	}
+	maps.Copy(env, l.service.Env)
+	for _, name := range slices.Sorted(maps.Keys(l.service.Secrets)) {
+		if slices.Contains(l.public, name) {
+			err = errors.Join(err, fmt.Errorf("cannot use the secret %s: it holds options, and everybody can read a command line\nhint: put it under another name, and have the application read that", name))
+			continue
+		}
+		value, readErr := readSecret(name, l.service.Secrets[name])
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		env[name] = value
+		hide.add(value)
+	}
+	return env, hide, err
+}
+
+// terminal says whether fd is one.
+func terminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
