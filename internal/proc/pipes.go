@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -100,6 +101,9 @@ func (p *pipes) run() {
 				if err == errFull && waitErr == nil {
 					p.awaitRoom()
 					continue
+				}
+				if n == chunkSize { // a flood: whoever passes it on has its turn, else most of it would be dropped
+					runtime.Gosched()
 				}
 				if waitErr == nil && err != nil {
 					err = p.discard(k, err)
