@@ -220,3 +220,27 @@ func TestSinceOffset(t *testing.T) {
 		}
 	}
 }
+
+// A line of 10 MB, with bytes of every kind and no newline at its end, is read as
+// it was written, in pieces of at most MaxLine.
+func TestLongLineIsReadWhole(t *testing.T) {
+	l, err := newLog("x", LogOptions{Keep: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.release()
+	want := bytes.Repeat([]byte("\x00\xff é\r"), 10<<20/7)
+	for chunk := range slices.Chunk(want, chunkSize) {
+		fill(t, l, time.Now(), "1"+string(chunk))
+	}
+	var got []byte
+	l.Lines(t.Context(), l.TailOffset(1), false, func(p Line) error {
+		if got = append(got, p.Text...); !p.Open || len(p.Text) > MaxLine {
+			t.Fatalf("a piece of %d bytes, open %v", len(p.Text), p.Open)
+		}
+		return nil
+	})
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, want %d", len(got), len(want))
+	}
+}

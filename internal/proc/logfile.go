@@ -26,6 +26,7 @@ type logFile struct {
 	lines   uint64 // newlines before reached
 	retired bool   // no file is wanted any more
 	until   int64  // retired: nothing from here on is written
+	options FileOptions
 	err     string // why it cannot be written now
 
 	// Of the goroutine alone:
@@ -137,11 +138,8 @@ func (f *logFile) note(b fileBatch) {
 
 // stats has l.mu.
 func (f *logFile) stats() *FileStats {
-	s := &FileStats{Bytes: atomic.LoadUint64(&f.notes.written), Error: f.err,
+	s := &FileStats{Path: f.options.Path, Bytes: atomic.LoadUint64(&f.notes.written), Error: f.err,
 		DroppedBytes: f.last().dropped.bytes, DroppedLines: f.last().dropped.lines}
-	if f.l.opts.File != nil {
-		s.Path = f.l.opts.File.Path
-	}
 	if start := f.l.ix.start(); f.reached < start { // dropped, and counted when it can be written again
 		s.DroppedBytes += uint64(start - f.reached)
 		if lines := f.l.ix.startLines(); lines > f.lines {
@@ -194,12 +192,7 @@ func (f *logFile) gather(d time.Duration) {
 func (f *logFile) wanted() (o FileOptions, last bool) {
 	f.l.mu.Lock()
 	defer f.l.mu.Unlock()
-	if !f.retired {
-		o = *f.l.opts.File
-	} else {
-		o = f.file.FileOptions
-	}
-	return o, f.l.quit || f.retired
+	return f.options, f.l.quit || f.retired
 }
 
 // close gives up what only the goroutine uses. A log at its end keeps its notes.

@@ -166,6 +166,9 @@ func (l *Log) Configure(o LogOptions) error {
 	}
 	old := l.file
 	l.opts, l.rendering, l.file = o, r, f
+	if f != nil {
+		f.options = *o.File
+	}
 	if fresh {
 		f.start(l.end)
 	}
@@ -213,13 +216,18 @@ func (m *Manager) adoptLogs(rec *Recovered) {
 	}
 	for name := range rec.Blobs {
 		for _, prefix := range []string{logPrefix, outputPrefix, logFilePrefix} {
-			if short, ok := strings.CutPrefix(name, prefix); ok {
-				delete(rec.Blobs, name)
-				delete(rec.Files, name)
-				if prefix != logPrefix && m.logs[short] == nil {
-					m.Del(name)
-				}
+			short, ok := strings.CutPrefix(name, prefix)
+			if !ok {
+				continue
 			}
+			if l := m.logs[short]; prefix != logPrefix && (l == nil || prefix == logFilePrefix && l.file == nil) {
+				for _, fd := range rec.Files[name] { // of a kill between two steps of Configure
+					unix.Close(fd)
+				}
+				m.Del(name)
+			}
+			delete(rec.Blobs, name)
+			delete(rec.Files, name)
 		}
 	}
 	for _, l := range all { // each knows by now whose line is unfinished on an outlet
@@ -270,8 +278,11 @@ func (m *Manager) adoptLog(rec *Recovered, item, name string, blob []byte) *Log 
 func (l *Log) adoptSinks(o LogOptions) (*rendering, *logFile, error) {
 	had := l.file
 	r, f, err := l.sinks(o)
-	if f != nil && had == nil && err == nil {
-		f.begin(l.end)
+	if f != nil && err == nil {
+		f.options = *o.File
+		if had == nil {
+			f.begin(l.end)
+		}
 	}
 	return r, f, err
 }

@@ -15,9 +15,8 @@ import (
 // log share line by line. A reader that stalls blocks its users and nobody
 // else; none of them holds a lock of its own meanwhile.
 type Outlet struct {
-	fd    int
-	gone  atomic.Int64 // nothing can be written, and it is not tried again before; CLOCK_BOOTTIME, ns
-	hurry atomic.Bool  // nobody waits for the end of somebody else's line any more
+	fd   int
+	gone atomic.Int64 // nothing can be written, and it is not tried again before; CLOCK_BOOTTIME, ns
 
 	mu      sync.Mutex
 	owner   any           // whose bytes were last
@@ -36,6 +35,9 @@ func NewOutlet(fd int) *Outlet { return &Outlet{fd: fd} }
 // disk is full) is left alone: what comes meanwhile is counted and costs no
 // system call.
 const goneFor = time.Second
+
+// longLine is how long the beginning of a line is, in bytes, that is no prompt.
+const longLine = 4 << 10
 
 // Others wait for the end of a long line for as long as more of it comes, with no
 // longer pause than lineQuiet, and at most lineTime.
@@ -76,7 +78,7 @@ func (o *Outlet) Write(p []byte) (int, error) {
 // waited for; not for a prompt's, and not where the line is torn anyway.
 func (o *Outlet) lock(owner any) {
 	o.mu.Lock()
-	for limit := (time.Time{}); o.midLine && o.more && !o.torn && o.owner != owner && !o.hurry.Load(); {
+	for limit := (time.Time{}); o.midLine && o.more && !o.torn && o.owner != owner; {
 		if limit.IsZero() {
 			limit = time.Now().Add(lineTime)
 		}
@@ -112,9 +114,8 @@ func (o *Outlet) wrote(ends bool) {
 	o.midLine = !ends
 	if !ends {
 		o.since = time.Now()
-	} else if o.ended != nil {
-		close(o.ended)
-		o.ended = nil
+	} else {
+		o.tell()
 	}
 }
 
@@ -127,9 +128,30 @@ func (o *Outlet) endLine(owner any) {
 	}
 }
 
-// claim says that an earlier supervisor was in the middle of a line of owner.
-func (o *Outlet) claim(owner any) {
+// leave says that nothing more comes of owner: nobody need wait for its line's end.
+func (o *Outlet) leave(owner any) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.owner == owner && o.midLine {
+		o.more = false
+		o.tell()
+	}
+}
+
+// tell wakes those who wait for the end of a line.
+func (o *Outlet) tell() {
+	if o.ended != nil {
+		close(o.ended)
+		o.ended = nil
+	}
+}
+
+// claim says that an earlier supervisor was in the middle of a line of owner. It
+// does not wait: where our own log is stalled already, the line is torn.
+func (o *Outlet) claim(owner any) {
+	if !o.mu.TryLock() {
+		return
+	}
 	defer o.mu.Unlock()
 	if !o.midLine {
 		o.owner, o.midLine, o.more, o.torn, o.since = owner, true, true, false, time.Now()

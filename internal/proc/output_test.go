@@ -575,12 +575,16 @@ func playChange(s *stage) int {
 	s.m.Adopted()
 	l, _ := s.m.Log("svc", s.m.logs["svc"].opts)
 	step := func(o LogOptions, tell string) {
+		var before uint64
+		if st := l.Stats(); st.File != nil {
+			before = st.File.Bytes
+		}
 		if err := l.Configure(o); err != nil {
 			s.say("%v", err)
 		}
 		os.WriteFile(s.dir+"/"+tell, nil, 0o644)
 		for until := time.Now().Add(10 * time.Second); time.Now().Before(until); unix.Poll(nil, 2) {
-			if st := l.Stats(); st.Lines >= uint64(len(tell)) && st.Bytes == l.passedNow() {
+			if st := l.Stats(); st.Lines >= uint64(len(tell)) && st.Bytes == l.passedNow() && (o.File == nil || st.File.Bytes > before) {
 				return
 			}
 		}
@@ -628,7 +632,7 @@ func playMany(s *stage) int {
 	s.m.Adopted()
 	var all []*Process
 	for _, name := range []string{"a", "b", "c"} {
-		all = append(all, s.service(name, fmt.Sprintf(`line=$(head -c 300000 /dev/zero | tr '\0' %s); for i in {1..10}; do echo "$line"; echo %s; done`, name, name), playOptions()))
+		all = append(all, s.service(name, fmt.Sprintf(`(head -c 300000 /dev/zero | tr '\0' %s; echo) >$DIR/%s; for i in {1..10}; do cat $DIR/%s; echo %s; done`, name, name, name, name), playOptions()))
 	}
 	for _, p := range all {
 		s.say("%d", status(p))

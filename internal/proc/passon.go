@@ -50,6 +50,8 @@ func (l *Log) passOn() {
 		case did:
 			continue
 		case quit:
+			l.outs[0].leave(l)
+			l.outs[1].leave(l)
 			return
 		}
 		var due <-chan time.Time
@@ -124,7 +126,7 @@ func (l *Log) portion(whole bool) portion {
 		if whole && !more {
 			return portion{hold: true}
 		}
-		cut = got
+		cut, more = got, more || got >= longLine
 	}
 	l.pinned = [2]int64{l.ix.passed, l.ix.passed + int64(cut)}
 	return portion{n: cut, stream: int(seg.stream), lines: uint64(bytes.Count(b[:cut], []byte{'\n'})), ends: b[cut-1] == '\n', more: more}
@@ -283,9 +285,6 @@ func (l *Log) passNotes() {
 // deadline, and then no more. It is for the end of the container.
 func (m *Manager) Flush(within time.Duration) {
 	deadline := time.After(within)
-	for _, o := range m.outs {
-		o.hurry.Store(true)
-	}
 	m.mu.Lock()
 	var all []*Log
 	for _, l := range m.logs {

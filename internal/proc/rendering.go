@@ -251,7 +251,7 @@ func (l *Log) sendBatch(r *rendering, f Format, resumed bool) {
 	b, n := *r.last(), r.unsent()
 	p := passing{owner: l, src: r.sent, n: n, begins: true, ends: true}
 	if f == FormatPrefix {
-		p.begins, p.ends, p.more = !resumed, b.next.begun[b.stream-1] == 0, n > MaxLine/2
+		p.begins, p.ends, p.more = !resumed, b.next.begun[b.stream-1] == 0, n >= longLine
 		p.resume = appendPrefix(nil, l.name)
 	}
 	sent, err := l.outs[b.stream-1].pass(p)

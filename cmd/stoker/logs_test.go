@@ -1,0 +1,74 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+func TestLogOptions(t *testing.T) {
+	for _, c := range []struct {
+		in   supervisor.Output
+		want proc.LogOptions
+		err  string
+	}{
+		{supervisor.Output{}, proc.LogOptions{}, ""},
+		{supervisor.Output{Keep: "1MiB", Format: "json", Overflow: "block"}, proc.LogOptions{Keep: 1 << 20, Format: proc.FormatJSON, Block: true}, ""},
+		{supervisor.Output{Format: "raw", Overflow: "drop", File: supervisor.OutputFile{Path: "/f"}},
+			proc.LogOptions{Format: proc.FormatRaw, File: &proc.FileOptions{Path: "/f"}}, ""},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "1MiB", Every: time.Hour, Files: 3, Total: "2G"}},
+			proc.LogOptions{File: &proc.FileOptions{Path: "/f", Size: 1 << 20, Every: time.Hour, Files: 3, Total: 2 << 30}}, ""},
+		{supervisor.Output{Keep: "lots"}, proc.LogOptions{}, `output.keep is "lots", want a size such as 256KiB or 10MiB`},
+		{supervisor.Output{Keep: "1GiB"}, proc.LogOptions{}, `output.keep is "1GiB", want at most 128MiB`},
+		{supervisor.Output{Format: "xml"}, proc.LogOptions{}, `output.format is "xml", want raw, prefix, json or none`},
+		{supervisor.Output{Overflow: "wait"}, proc.LogOptions{}, `output.overflow is "wait", want drop or block`},
+		{supervisor.Output{File: supervisor.OutputFile{Size: "1MiB"}}, proc.LogOptions{}, "output.file has no path"},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "f"}}, proc.LogOptions{}, `output.file.path is "f", want an absolute path`},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Files: -1}}, proc.LogOptions{}, "output.file.files is -1, want a number from 1"},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Every: 1}}, proc.LogOptions{}, "output.file.every is 1ns, want 1s or more"},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "x"}}, proc.LogOptions{}, `output.file.size is "x", want a size such as 256KiB or 10MiB`},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Total: "x"}}, proc.LogOptions{}, `output.file.total is "x", want a size such as 256KiB or 10MiB`},
+	} {
+		got, err := logOptions(c.in)
+		if c.err != "" {
+			if err == nil || err.Error() != c.err {
+				t.Errorf("%+v: %v, want %s", c.in, err, c.err)
+			}
+			continue
+		}
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%+v: %+v, %v, want %+v", c.in, got, err, c.want)
+		}
+	}
+}
+
+func TestLogPrinter(t *testing.T) {
+	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	lines := []api.LogLine{{Stream: "stdout", Time: at, Text: "be", Open: true}, {Stream: "stderr", Time: at, Text: "x"},
+		{Stream: "stdout", Time: at, Bytes: []byte("\xff")}, {Stream: "stdout", Time: at}, {Stream: "stdout", Time: at, Text: "end", Open: true}}
+	for _, c := range []struct {
+		times, one bool
+		out, err   string
+	}{
+		{false, false, "be\xff\n\nend", "x\n"},
+		{true, false, "2026-01-31T12:00:00Z be\xff\n2026-01-31T12:00:00Z \n2026-01-31T12:00:00Z end", "2026-01-31T12:00:00Z x\n"},
+		{false, true, "be\xff\n\nend", "\nx\n"},
+	} {
+		var out, errs strings.Builder
+		p := &logPrinter{times: c.times, one: c.one}
+		p.out[0], p.out[1] = &out, &errs
+		for _, l := range lines {
+			if err := p.print(l); err != nil {
+				t.Error(err)
+			}
+		}
+		if out.String() != c.out || errs.String() != c.err {
+			t.Errorf("%v %v: %q and %q", c.times, c.one, out.String(), errs.String())
+		}
+	}
+}
