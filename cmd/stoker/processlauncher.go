@@ -26,7 +26,7 @@ type processLauncher struct {
 	base    proc.Spec // what a process of the service has whatever it executes
 	cgroups *cgroup.Tree
 	wish    cgroup.Wish
-	inherit bool     // the command of run: it gets our stdin, and our terminal
+	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
 	public  []string // variables whose values become arguments, which everybody can read
 }
