@@ -164,6 +164,14 @@ func decode(p []byte) (*Msg, error) {
 	return m, nil
 }
 
+// decodeOrNothing gives a message without a type for what is none.
+func decodeOrNothing(p []byte) *Msg {
+	if m, err := decode(p); err == nil {
+		return m
+	}
+	return new(Msg)
+}
+
 // sendPacket sends without blocking; unix.EAGAIN says that the peer's queue is full.
 func sendPacket(fd int, packet []byte, fds []int) error {
 	var oob []byte
@@ -214,8 +222,8 @@ func (c *Conn) recvPacket(fd int) (*Msg, []byte, error) {
 			return nil, nil, io.EOF
 		}
 		fds := parseRights(c.oob[:oobn])
-		m, err := decode(c.buf[:n])
-		if err != nil || flags&unix.MSG_TRUNC != 0 {
+		m := decodeOrNothing(c.buf[:n])
+		if m.Type == "" || flags&unix.MSG_TRUNC != 0 {
 			closeAll(fds)
 			return new(Msg), nil, nil // not ours to understand: a newer peer
 		}
