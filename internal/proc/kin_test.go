@@ -124,6 +124,42 @@ var kinScripts = map[string]play{
 		until(s, "gone", func() bool { return len(p.Members()) == 0 })
 		return 0
 	}},
+	"own-cgroup": {play: func(s *stage) int {
+		for k, base := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids"} {
+			dir := fmt.Sprintf("%s/proc-test-%d", base, os.Getppid()*1000000+int(pid1.BootNow()/1e3%1000000))
+			if _, err := os.Stat(base + "/cgroup.procs"); err != nil || os.Mkdir(dir, 0o755) != nil {
+				continue
+			}
+			l, _ := s.m.Log("out", 0)
+			name := fmt.Sprint("own", k)
+			p, err := s.m.Start(context.Background(), Spec{ID: name, Argv: []string{"/bin/sh", "-c",
+				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" + name},
+				Env: os.Environ(), Log: l, Cgroups: []string{dir}})
+			if err != nil {
+				s.say("%v", err)
+				continue
+			}
+			pid := pidIn(s, name)
+			<-p.Exited()
+			if !slices.Equal(p.Members(), []int{pid}) || p.SignalGroup(syscall.SIGKILL) != nil {
+				s.say("members %v, not %d", p.Members(), pid)
+			}
+			until(s, "gone", func() bool { return len(p.Members()) == 0 })
+			until(s, "reaped", func() bool { return syscall.Kill(pid, 0) != nil })
+			p.Done()
+			if _, err := os.Stat(dir); err == nil {
+				s.say("%s is still there", dir)
+			}
+			s.say("tried")
+			// A start that fails leaves no directory behind.
+			os.Mkdir(dir, 0o755)
+			_, err = s.m.Start(context.Background(), Spec{ID: "x", Argv: []string{"/no/such"}, Cgroups: []string{dir}})
+			if _, statErr := os.Stat(dir); err == nil || statErr == nil {
+				s.say("a failed start: %v, directory %v", err, statErr)
+			}
+		}
+		return 0
+	}},
 	"not-permitted": {play: func(s *stage) int {
 		p := s.sh("a", s.dir+"/setpriv --reuid 0 --regid 0 --clear-groups setsid sh -c 'echo $$ >"+s.dir+"/far; exec sleep 20'"+quiet+"& sh "+s.dir+"/wait "+s.dir+"/far; exec sleep 300")
 		far := pidIn(s, "far")
@@ -246,6 +282,19 @@ func TestRenamedIsFoundAgain(t *testing.T) {
 
 func TestWhatIsLeftIsNotTheProcess(t *testing.T) {
 	kinPlay(t, "at-cloned-left").want(t, "started by life 1", "13, left 1")
+}
+
+func TestOwnCgroupFindsEverybody(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	r := kinPlay(t, "own-cgroup")
+	if strings.ReplaceAll(r.said, "tried\n", "") != "" || strings.Contains(r.stderr, "no cgroup") {
+		t.Errorf("said %q", r.said)
+	}
+	if r.said == "" {
+		t.Skip("no cgroup file system can be written")
+	}
 }
 
 func TestSignalGoesToNobodyElse(t *testing.T) {
