@@ -83,7 +83,8 @@ func parseVariable(line string) (v variable, err error) {
 func variableName(name string) bool {
 	for k, r := range []byte(name) {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_'
-		if !letter && (k == 0 || !(r >= '0' && r <= '9' || r == '.' || r == '-')) {
+		other := r >= '0' && r <= '9' || r == '.' || r == '-'
+		if !letter && (k == 0 || !other) {
 			return false
 		}
 	}

@@ -67,14 +67,11 @@ func capabilityName(number int) string {
 // right to be dropped.
 func (c Capabilities) dropBounding() (number int, err error) {
 	for number := range 64 {
-		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(number), 0, 0, 0)
-		if err != nil {
-			break // the kernel knows no more
-		}
-		if c&(1<<number) == 0 {
+		in, readErr := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(number), 0, 0, 0)
+		if readErr != nil || c&(1<<number) == 0 { // unknown to this kernel, or to be kept
 			continue
 		}
-		err = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, uintptr(number), 0, 0)
+		err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, uintptr(number), 0, 0)
 		if err != nil && !errors.Is(err, unix.EINVAL) { // Linux < 4.3
 			return number, err
 		}
