@@ -47,6 +47,7 @@ func homes() map[string]string {
 		"github.com/urfave/cli/v2":         "cmd/stoker/app.go",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
+		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
 	}
 }
 

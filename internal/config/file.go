@@ -54,8 +54,7 @@ func unreadable(path string, err error) Problem {
 	return Problem{File: path, Message: "cannot read the file: " + err.Error()}
 }
 
-// confD lists conf.d/*.yaml beside the file in byte order. Names that begin
-// with a dot are left out: editors and mounted ConfigMaps make such files.
+// confD lists conf.d/*.yaml beside the file in byte order.
 func (l *loader) confD(path string) []string {
 	dir := filepath.Join(filepath.Dir(path), "conf.d")
 	entries, err := os.ReadDir(dir) // sorted by name, in byte order
@@ -72,10 +71,9 @@ func (l *loader) confD(path string) []string {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case strings.HasPrefix(name, "."):
-		case strings.HasSuffix(name, ".yaml"):
+		case confName(name):
 			out = append(out, filepath.Join(dir, name))
-		case strings.HasSuffix(name, ".yml"):
+		case strings.HasSuffix(name, ".yml") && !strings.HasPrefix(name, "."):
 			l.report.warn(Problem{File: filepath.Join(dir, name), Message: "is ignored: only *.yaml files are read",
 				Hint: "rename it to " + strings.TrimSuffix(name, ".yml") + ".yaml"})
 		}

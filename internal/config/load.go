@@ -74,20 +74,25 @@ func Load(o Options) (*Loaded, error) {
 
 // readFiles reads the file and those of conf.d.
 func (l *loader) readFiles(o Options) {
-	path, named := o.File, true
-	if path == "" {
-		path = lookup(o.Environ, EnvFile)
-	}
-	if path == "" {
-		path, named = o.Default, false
-	}
-	if path == "" {
-		path = DefaultFile
-	}
+	path, named := o.path()
 	l.file(path, named)
 	for _, more := range l.confD(path) {
 		l.file(more, true)
 	}
+}
+
+// path returns the file to read, and whether somebody named it.
+func (o Options) path() (path string, named bool) {
+	if o.File != "" {
+		return o.File, true
+	}
+	if path = lookup(o.Environ, EnvFile); path != "" {
+		return path, true
+	}
+	if o.Default != "" {
+		return o.Default, false
+	}
+	return DefaultFile, false
 }
 
 // file adds one file's layer. A file that may be absent and is makes no layer.
