@@ -27,6 +27,7 @@ type Case struct {
 	To      int64         `json:"to"`      // and where it ended then
 	DumpAt  int64         `json:"dump_at"` // where a thread dump begins; 0: there is none
 	Before  OOMCount      `json:"before"`  // of its cgroup when it was started
+	After   OOMCount      `json:"after"`   // and when KILL had ended it
 	Argv    []string      `json:"-"`
 	Dir     string        `json:"-"`
 
@@ -43,6 +44,9 @@ func (s *Service) note(gaveUp Cause, ran time.Duration) {
 		c.Pid = s.proc.Pid()
 		if out := s.output(); out != nil {
 			c.To = out.End()
+		}
+		if c.Exit != nil && !c.Killed {
+			c.After = s.world.OOM(s.proc.Cgroups())
 		}
 	}
 	if s.launch != nil {
@@ -85,7 +89,7 @@ const evidenceTime = 5 * time.Second
 // record makes the incident of a case: at once what is known, then what is found.
 func (r *recorder) record(c *Case) {
 	d := Death{State: c.State, Exit: c.Exit, GaveUp: c.GaveUp, Why: c.Reason, Asked: c.Asked != "", Killed: c.Killed,
-		Signaled: c.Signal, Before: c.Before, After: r.s.oom(c.Service)}
+		Signaled: c.Signal, Before: c.Before, After: c.After}
 	tail := c.To
 	if c.Exit == nil && c.GaveUp != "" {
 		tail = 0 // it lives: what it says until the look counts too
@@ -161,14 +165,6 @@ func (s *Supervisor) Incidents() []Summary { return s.incidents.List() }
 
 // Incident gives one of them with its evidence.
 func (s *Supervisor) Incident(number uint64) (Incident, bool) { return s.incidents.Get(number) }
-
-// oom reads the counter of OOM kills that a service is under.
-func (s *Supervisor) oom(service string) OOMCount {
-	if s.opts.OOM == nil {
-		return OOMCount{}
-	}
-	return s.opts.OOM(service)
-}
 
 // outputOf gives the last bytes that a service wrote from one offset to another;
 // to 0: the end.

@@ -53,7 +53,7 @@ func (w *fakeWorld) Note(c *Case) {
 	w.mu.Unlock()
 }
 func (w *fakeWorld) Explained(string, uint64, string) {}
-func (w *fakeWorld) OOM(string) OOMCount              { return OOMCount{} }
+func (w *fakeWorld) OOM([]string) OOMCount            { return OOMCount{} }
 func (w *fakeWorld) Left(string)                      { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
@@ -167,6 +167,7 @@ func (p *fakeProcess) StartTicks() uint64              { return uint64(p.pid) }
 func (p *fakeProcess) Exited() <-chan struct{}         { return p.exited }
 func (p *fakeProcess) Catches(sig syscall.Signal) bool { return p.catches[sig] }
 func (p *fakeProcess) FlushOutput()                    {}
+func (p *fakeProcess) Cgroups() []string               { return nil }
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	p.note(SignalName(sig) + " alone")
 	return nil

@@ -18,6 +18,7 @@ type Process interface {
 	SignalGroup(syscall.Signal) error
 	Catches(syscall.Signal) bool
 	Members() []int
+	Cgroups() []string // its own; nil: it is in the container's
 	FlushOutput()
 	Ack()
 	Done()

@@ -35,8 +35,8 @@ type Starter interface {
 	Note(c *Case)
 	// Explained adds the cause of a failure that was found later.
 	Explained(name string, start uint64, text string)
-	// OOM reads the counter of OOM kills of the service's cgroup.
-	OOM(name string) OOMCount
+	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
+	OOM(cgroups []string) OOMCount
 	// Left says that a service that is not configured any more is STOPPED.
 	Left(name string)
 	// Now is CLOCK_BOOTTIME in ns.

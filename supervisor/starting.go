@@ -138,7 +138,6 @@ func (s *Service) spawn(l *Launch) {
 		s.kept.LogStart = out.End()
 	}
 	s.kept.Made = s.made
-	s.kept.OOM = s.world.OOM(s.name)
 	s.keep() // where its output begins must be known before there is any
 	p, err := s.world.Start(context.Background(), l.Spec)
 	if err != nil {
@@ -146,6 +145,7 @@ func (s *Service) spawn(l *Launch) {
 		return
 	}
 	s.proc, s.kept.UpSince = p, s.world.Now()
+	s.kept.OOM = s.world.OOM(p.Cgroups())
 	s.keep()
 	s.world.Changed()
 	s.log.Debug("process started", "pid", p.Pid())

@@ -34,8 +34,9 @@ type Options struct {
 	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
 	// nothing to read again.
 	Reload func()
-	// OOM reads the counter of OOM kills that a service is under; nil: nobody can.
-	OOM func(service string) OOMCount
+	// OOM reads the counter of OOM kills of these cgroups, of none: of the
+	// container's; nil: nobody can.
+	OOM func(cgroups []string) OOMCount
 }
 
 // Supervisor owns the services, their order and their end.

@@ -56,7 +56,12 @@ func (w world) Note(c *Case) { w.s.noteCase(c) }
 
 func (w world) Explained(name string, start uint64, text string) { w.s.explained(name, start, text) }
 
-func (w world) OOM(name string) OOMCount { return w.s.oom(name) }
+func (w world) OOM(cgroups []string) OOMCount {
+	if w.s.opts.OOM == nil {
+		return OOMCount{}
+	}
+	return w.s.opts.OOM(cgroups)
+}
 
 func (w world) Left(name string) {
 	go w.s.left(name) // ends with the service

@@ -64,7 +64,7 @@ func (b *box) hurt() {
 		for _, p := range pids {
 			syscall.Kill(p, syscall.SIGSTOP)
 		}
-		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond)
 		for _, p := range pids {
 			syscall.Kill(p, syscall.SIGCONT)
 		}

@@ -63,9 +63,9 @@ func limitsInForce() json.RawMessage {
 	return data
 }
 
-// oomCount reads the counter of the container's cgroup.
-func oomCount(string) supervisor.OOMCount {
-	count, source, ok := cgroup.OOMKills("/")
+// oomCount reads the counter of a service's own cgroup, or of the container's.
+func oomCount(dirs []string) supervisor.OOMCount {
+	count, source, ok := cgroup.OOMKills("/", dirs...)
 	if !ok {
 		return supervisor.OOMCount{}
 	}

@@ -163,12 +163,19 @@ func (r *reloader) watch(ctx context.Context) {
 	if w := r.plan().config.Reload.Watch; w != nil && !*w || len(r.opts.command) > 0 && !r.opts.withServices {
 		return
 	}
-	changed := func() { r.reloadFor("a change of the files") }
-	if err := config.Watch(ctx, r.sources(), changed); err != nil {
+	const by = "a change of the files"
+	w, err := config.NewWatcher(r.sources())
+	if err != nil {
 		r.log.Warn("the configuration's files are not watched; stoker reload reads them again", "error", err)
+	} else {
+		go func() { // ends with ctx
+			if err := w.Run(ctx, func() { r.reloadFor(by) }); err != nil {
+				r.log.Warn("the configuration's files are not watched any more; stoker reload reads them again", "error", err)
+			}
+		}()
 	}
-	if done, err := r.reload("a change of the files", true); err != nil || len(done.Changes) > 0 {
-		r.reloadFor("a change of the files")
+	if done, err := r.reload(by, true); err != nil || len(done.Changes) > 0 {
+		r.reloadFor(by)
 	}
 }
 

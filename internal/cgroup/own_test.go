@@ -342,7 +342,7 @@ func sortWords(text string) string {
 	return strings.Join(words, " ")
 }
 
-func TestOOMKills(t *testing.T) {
+func TestOwnOOMKills(t *testing.T) {
 	k, tree := newKernel(t, 2)
 	o, err := tree.Make("web", Wish{})
 	if err != nil {

@@ -130,7 +130,7 @@ var kinScripts = map[string]play{
 			if _, err := os.Stat(base + "/cgroup.procs"); err != nil || os.Mkdir(dir, 0o755) != nil {
 				continue
 			}
-			l, _ := s.m.Log("out", 0)
+			l, _ := s.m.Log("out", LogOptions{})
 			name := fmt.Sprint("own", k)
 			p, err := s.m.Start(context.Background(), Spec{ID: name, Argv: []string{"/bin/sh", "-c",
 				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" + name},
