@@ -72,7 +72,10 @@ func newApp(run func(runOptions) error) *cli.App {
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"}},
 			Action: func(c *cli.Context) error {
 				return upTo(c, 1, func(a []string) error {
-					o := logFlags{follow: c.Bool("follow"), lines: max(c.Int("lines"), 0), times: c.Bool("timestamps"), since: c.String("since")}
+					o := logFlags{follow: c.Bool("follow"), lines: c.Int("lines"), times: c.Bool("timestamps"), since: c.String("since")}
+					if o.lines < 0 {
+						return &hintError{fmt.Errorf("cannot show %d lines", o.lines), "-n is a number from 0", codeUsage}
+					}
 					if o.since != "" && !c.IsSet("lines") {
 						o.lines = -1
 					}

@@ -187,7 +187,7 @@ func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
 	r = l.rendering
 	if o.Format.rendered() && r == nil {
 		if r, err = newRendering(l); err == nil {
-			err = l.put(outputPrefix+l.name, nil, r.notebook.fd, r.sent)
+			err = l.put(outputPrefix+l.name, nil, r.fd, r.sent)
 		}
 		if err != nil {
 			return nil, nil, err
@@ -198,7 +198,7 @@ func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
 	}
 	if f = l.file; f == nil {
 		if f, err = newLogFile(l); err == nil {
-			err = l.put(logFilePrefix+l.name, nil, f.notebook.fd)
+			err = l.put(logFilePrefix+l.name, nil, f.fd)
 		}
 	}
 	return r, f, err

@@ -121,7 +121,7 @@ func (r *rotated) prune() {
 		}
 		total += st.Size
 		if over = over || k > r.Files || r.Total > 0 && total > r.Total; over && st.Mode&unix.S_IFMT == unix.S_IFREG {
-			unix.Unlink(r.numbered(k))
+			_ = unix.Unlink(r.numbered(k)) // tried again with the next file
 		}
 	}
 }
