@@ -17,6 +17,7 @@ func (s *Service) exited(h happening) {
 	}
 	ran := max(time.Duration(h.exit.At-s.kept.UpSince), 0).Round(time.Millisecond)
 	s.kept.UpSince = 0
+	s.world.LogAfterOutput(s.name)
 	s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 	if s.kept.State == Stopping {
 		if s.kept.Killed && !info.Success {

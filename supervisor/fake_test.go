@@ -52,6 +52,7 @@ func (w *fakeWorld) Note(c *Case) {
 	w.notes = append(w.notes, c)
 	w.mu.Unlock()
 }
+func (w *fakeWorld) LogAfterOutput(string)            {}
 func (w *fakeWorld) Explained(string, uint64, string) {}
 func (w *fakeWorld) OOM([]string) OOMCount            { return OOMCount{} }
 func (w *fakeWorld) Left(string)                      { w.leftBy.Add(1) }
@@ -153,6 +154,7 @@ type fakeProcess struct {
 	onTerm  func()       // instead of dying of TERM
 	members map[int]bool // of its group, besides itself; true: ignores signals but KILL
 	undead  bool         // even KILL does nothing
+	held    bool         // a tracer keeps it from being waited for
 	signals []string     // with the time, e.g. "TERM 1s"
 	exit    proc.Exit
 	acks    int
@@ -167,6 +169,8 @@ func (p *fakeProcess) StartTicks() uint64              { return uint64(p.pid) }
 func (p *fakeProcess) Exited() <-chan struct{}         { return p.exited }
 func (p *fakeProcess) Catches(sig syscall.Signal) bool { return p.catches[sig] }
 func (p *fakeProcess) FlushOutput()                    {}
+func (p *fakeProcess) FreeOutput()                     {}
+func (p *fakeProcess) Held() bool                      { return p.held }
 func (p *fakeProcess) Cgroups() []string               { return nil }
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	p.note(SignalName(sig) + " alone")

@@ -20,6 +20,8 @@ type Process interface {
 	Members() []int
 	Cgroups() []string // its own; nil: it is in the container's
 	FlushOutput()
+	FreeOutput() // from here on it never waits for who reads what it writes
+	Held() bool  // dead, and cannot be waited for
 	Ack()
 	Done()
 }

@@ -33,6 +33,9 @@ type Starter interface {
 	MayStop(name string) (why string)
 	// Note keeps the evidence of a failure.
 	Note(c *Case)
+	// LogAfterOutput puts what is logged from now on behind what the service has
+	// written by now.
+	LogAfterOutput(name string)
 	// Explained adds the cause of a failure that was found later.
 	Explained(name string, start uint64, text string)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"syscall"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // stopAsked obeys a wish to be down.
@@ -72,6 +74,7 @@ func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.kept
 	k.Then, k.Held, k.Draining, k.Asking, k.Signaled, k.Dumped, k.Killed = then, false, false, false, false, false, false
 	k.KillBy, s.poll = 0, firstPoll
+	s.proc.FreeOutput()
 	if limit > 0 {
 		k.KillBy = s.world.Now() + int64(limit)
 	}
@@ -262,6 +265,11 @@ func (s *Service) escalate() {
 		s.keep()
 	}
 	s.proc.SignalGroup(syscall.SIGKILL)
+	if !s.leaderGone() && s.proc.Held() {
+		s.log.Warn("service is dead, but a tracer keeps it from being waited for", "pid", s.proc.Pid())
+		s.dispatch(happening{event: EvExited, exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.world.Now()}})
+		return
+	}
 	s.nextPoll(lastPoll)
 	s.publish() // who is left
 }

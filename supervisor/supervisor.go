@@ -31,6 +31,9 @@ type Options struct {
 	// are passed on to it, and its code is always the container's.
 	Command bool
 	Log     hclog.Logger
+	// LogAfter has f waited for before what is logged from now on is written; nil:
+	// the order of our log and of the services' output does not matter.
+	LogAfter func(f func())
 	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
 	// nothing to read again.
 	Reload func()

@@ -56,6 +56,18 @@ func (w world) Note(c *Case) { w.s.noteCase(c) }
 
 func (w world) Explained(name string, start uint64, text string) { w.s.explained(name, start, text) }
 
+// outputTime bounds how long our log waits for a service's output to be read.
+const outputTime = 200 * time.Millisecond
+
+func (w world) LogAfterOutput(name string) {
+	l, ok := w.s.logs.Load(name)
+	if !ok || l.(*proc.Log) == nil || w.s.opts.LogAfter == nil {
+		return
+	}
+	end := l.(*proc.Log).End()
+	w.s.opts.LogAfter(func() { l.(*proc.Log).AwaitPassed(end, outputTime) })
+}
+
 func (w world) OOM(cgroups []string) OOMCount {
 	if w.s.opts.OOM == nil {
 		return OOMCount{}

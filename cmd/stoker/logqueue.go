@@ -13,6 +13,7 @@ type logQueue struct{ entries chan logEntry }
 // logEntry is a line, or the question whether everything before it is written.
 type logEntry struct {
 	line []byte
+	wait func() // what must have happened before the lines behind it are written
 	done chan<- struct{}
 }
 
@@ -21,6 +22,10 @@ func newLogQueue(w io.Writer) *logQueue {
 	q := &logQueue{entries: make(chan logEntry, 512)}
 	go func() {
 		for e := range q.entries {
+			if e.wait != nil {
+				e.wait()
+				continue
+			}
 			if e.done != nil {
 				close(e.done)
 				continue
@@ -62,5 +67,13 @@ func (q *logQueue) flush(within time.Duration) {
 	select {
 	case <-done:
 	case <-deadline:
+	}
+}
+
+// after has f waited for before what is logged from now on is written.
+func (q *logQueue) after(f func()) {
+	select {
+	case q.entries <- logEntry{wait: f}:
+	default: // full: nobody reads, and order does not matter
 	}
 }

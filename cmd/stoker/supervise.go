@@ -59,7 +59,7 @@ func supervise(args []string) int {
 	dropOneProcessor()
 	// Garbage is cheaper than pages: the heap is a few hundred KiB.
 	debug.SetGCPercent(50)
-	outlets := &[2]*proc.Outlet{proc.NewOutlet(1), proc.NewOutlet(2)}
+	outlets := proc.StdOutlets()
 	queue := newLogQueue(outlets[1])
 	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
 	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Outlets: outlets,
@@ -73,7 +73,7 @@ func supervise(args []string) int {
 			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.InitPid())
 		}
 	}()
-	code := runSupervisor(m, rec, log, sigs, args)
+	code := runSupervisor(m, rec, log, queue, sigs, args)
 	m.Flush(flushTime)
 	queue.flush(flushTime)
 	m.Final(code.code, code.grace)
@@ -87,7 +87,7 @@ type ending struct {
 }
 
 // runSupervisor runs the services until the container ends.
-func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs chan os.Signal, args []string) ending {
+func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logQueue, sigs chan os.Signal, args []string) ending {
 	opts, help, err := parseRun(args)
 	if help && err == nil {
 		return ending{}
@@ -102,7 +102,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, sigs 
 	}
 	r.level()
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
-		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount})
+		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, log), reloader: r}

@@ -87,7 +87,7 @@ func (p *Process) groupIs(t *table, number int) bool {
 // died comes from p: by its cookie, and where that was wiped out by the pipe
 // that it writes to.
 func (c *census) known(pid int) bool {
-	if c.cgroup[pid] {
+	if c.cgroup[pid] || c.p.remembers(pid) {
 		return true
 	}
 	m := c.p.m

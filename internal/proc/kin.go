@@ -127,6 +127,9 @@ func (p *Process) members(after int64) map[int]pid1.Birth {
 			}
 			if now, err := pid1.ReadBirth(pid); err == nil && now.Start == b.Start && alive(now) {
 				out[pid] = now
+				if now.Pgrp != p.rec.Pid {
+					p.remember(pid, now.Start)
+				}
 			} else {
 				c.unsure = true
 			}
@@ -137,6 +140,34 @@ func (p *Process) members(after int64) map[int]pid1.Birth {
 		after = pid1.BootNow()
 	}
 	return nil
+}
+
+// remember keeps one that has left the group: when its parents are gone nothing may
+// tell any more whose it is.
+func (p *Process) remember(pid int, start uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left == nil {
+		p.left = map[int]uint64{}
+	}
+	if len(p.left) < maxLeft {
+		p.left[pid] = start
+	}
+}
+
+// maxLeft bounds what is remembered of a service that makes daemons for ever.
+const maxLeft = 4096
+
+// remembers says whether a process is one of those.
+func (p *Process) remembers(pid int) bool {
+	p.mu.Lock()
+	start, known := p.left[pid]
+	p.mu.Unlock()
+	if !known {
+		return false
+	}
+	b, err := pid1.ReadBirth(pid)
+	return err == nil && b.Start == start
 }
 
 func (p *Process) isOver() bool {
@@ -194,10 +225,10 @@ func (p *Process) since() uint64 {
 	return ticks(p.rec.Time)
 }
 
-// signalStrays sends sig to the members of the service outside of the group.
-func (p *Process) signalStrays(sig syscall.Signal) error {
+// signalStrays sends sig to members of the service outside of the group.
+func (p *Process) signalStrays(sig syscall.Signal, strays map[int]pid1.Birth) error {
 	result := ErrGone
-	for pid, b := range p.strays(0) {
+	for pid, b := range strays {
 		if err := p.m.have.signal(pid, b.Start, sig); err == nil || errors.Is(result, ErrGone) {
 			result = err
 		}

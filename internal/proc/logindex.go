@@ -41,7 +41,7 @@ type header struct {
 	marked      uint64 // 1: the next two count
 	markedBytes uint64 // of droppedBytes, those that a mark has told of
 	markedLines uint64
-	_           [1]uint64
+	notedLost   uint64 // of lostLines and what the init still counts, those that a mark has told of
 }
 
 // segment is a run of bytes of one stream, from off to the next segment's. It

@@ -230,3 +230,22 @@ func (l *Log) Bytes(from, to int64) []byte {
 	}
 	return buf[:n]
 }
+
+// AwaitPassed waits until the bytes before an offset were passed on, or were given
+// up, but not longer than a time: a reader may never read them.
+func (l *Log) AwaitPassed(offset int64, within time.Duration) {
+	limit := time.After(within)
+	for {
+		l.mu.Lock()
+		passed := l.ix.passed >= offset || l.quit || l.closed
+		l.mu.Unlock()
+		if passed {
+			return
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-limit:
+			return
+		}
+	}
+}

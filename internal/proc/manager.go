@@ -94,7 +94,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		msgs: make(chan *pid1.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, logs: map[string]*Log{}, procs: map[string]*Process{}, outs: opts.Outlets}
 	if m.outs == nil {
-		m.outs = &[2]*Outlet{NewOutlet(1), NewOutlet(2)}
+		m.outs = StdOutlets()
 	}
 	m.have.denied = opts.Deny
 	if err := conn.Send(&pid1.Msg{Type: pid1.Hello, Version: pid1.Version, Pid: os.Getpid()}); err != nil {

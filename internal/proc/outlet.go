@@ -28,6 +28,18 @@ type Outlet struct {
 	noSend  bool          // sendfile does not work on it
 }
 
+// StdOutlets are those of the container's stdout and stderr: one and the same
+// where both are the same pipe, file or terminal, so that a line of one is not
+// written into the middle of a line of the other.
+func StdOutlets() *[2]*Outlet {
+	out := NewOutlet(1)
+	var a, b unix.Stat_t
+	if unix.Fstat(1, &a) == nil && unix.Fstat(2, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino {
+		return &[2]*Outlet{out, out}
+	}
+	return &[2]*Outlet{out, NewOutlet(2)}
+}
+
 // NewOutlet makes the outlet of a descriptor, which stays the caller's.
 func NewOutlet(fd int) *Outlet { return &Outlet{fd: fd} }
 

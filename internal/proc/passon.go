@@ -323,9 +323,14 @@ func (p *Process) outputLost(bytes, lines uint64) {
 	l := p.pipes.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if more := lines - p.pipes.lost.lines; more > 0 {
-		l.notes = append(l.notes, fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked", more, l.name))
-	}
 	p.pipes.lost = lostOutput{bytes, lines}
+	total := l.ix.lostLines
+	for q := range l.pipes {
+		total += q.lost.lines
+	}
+	if total > l.ix.notedLost { // a supervisor before us may have told a part of it
+		l.notes = append(l.notes, fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked", total-l.ix.notedLost, l.name))
+		l.ix.notedLost = total
+	}
 	l.wakeSinks()
 }

@@ -21,9 +21,10 @@ type Process struct {
 	exited chan struct{}
 	pipes  *pipes // captured output; nil: none
 
-	mu    sync.Mutex // guards pidfd and group
-	pidfd int        // -1: none
-	over  bool       // Done was called
+	mu    sync.Mutex     // guards pidfd and group
+	pidfd int            // -1: none
+	over  bool           // Done was called
+	left  map[int]uint64 // members seen outside of the group, with their start
 }
 
 // Exit says how a process ended.
@@ -85,6 +86,16 @@ func (p *Process) ended(x pid1.Exit) {
 		p.pipes.setFree() // what it left behind must not hold up what follows
 	}
 	close(p.exited)
+	if p.isOver() { // given up before: nobody will say what followed
+		p.m.ack(x.Seq)
+	}
+}
+
+// Held says whether the process is dead and cannot be waited for: a tracer that
+// does not let go has it.
+func (p *Process) Held() bool {
+	b, err := pid1.ReadBirth(p.rec.Pid)
+	return err == nil && b.State == 'Z' && (p.rec.Start == 0 || b.Start == p.rec.Start)
 }
 
 // Ack says that the exit has been dealt with and its consequences are in the
@@ -92,7 +103,9 @@ func (p *Process) ended(x pid1.Exit) {
 func (p *Process) Ack() {
 	p.m.do(func() {
 		p.m.putRecord(p.rec, false, nil)
-		p.m.ack(p.rec.Exit.Seq)
+		if p.rec.Exit != nil { // not where somebody holds the zombie
+			p.m.ack(p.rec.Exit.Seq)
+		}
 	})
 }
 
@@ -169,14 +182,14 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	if sig == syscall.SIGKILL {
 		p.killCgroups()
 	}
+	var outside map[int]pid1.Birth
+	if sig != syscall.SIGKILL && sig != 0 {
+		outside = p.strays(0) // before the parents die by which they are known
+	}
 	err := p.signalGroup(sig)
-	strays := ErrGone
-	switch sig {
-	case syscall.SIGKILL:
+	strays := p.signalStrays(sig, outside)
+	if sig == syscall.SIGKILL {
 		strays = p.killStrays()
-	case 0:
-	default:
-		strays = p.signalStrays(sig)
 	}
 	if strays == nil || errors.Is(err, ErrGone) {
 		return strays
