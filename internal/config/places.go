@@ -60,9 +60,9 @@ func absolute(path string) string {
 }
 
 // follow enters what a path leads through, as the kernel would follow it. ok is
-// false when it leads nowhere; else real is the path without links.
-func (p *places) follow(path string) (real string, ok bool) {
-	real = "/"
+// false when it leads nowhere; else place is the path without links.
+func (p *places) follow(path string) (place string, ok bool) {
+	place = "/"
 	rest := strings.Split(path, "/")
 	for links := 0; len(rest) > 0; {
 		name := rest[0]
@@ -71,37 +71,37 @@ func (p *places) follow(path string) (real string, ok bool) {
 			continue
 		}
 		if name == ".." {
-			real = filepath.Dir(real)
+			place = filepath.Dir(place)
 			continue
 		}
-		next := filepath.Join(real, name)
+		next := filepath.Join(place, name)
 		info, err := os.Lstat(next)
 		if err != nil {
-			p.enter(real, next)
+			p.enter(place, next)
 			return "", false
 		}
 		switch {
 		case info.Mode()&os.ModeSymlink != 0:
-			p.enter(real, next)
+			p.enter(place, next)
 			target, err := os.Readlink(next)
 			if links++; err != nil || links > maxLinks {
 				return "", false
 			}
 			rest = append(strings.Split(target, "/"), rest...)
 			if strings.HasPrefix(target, "/") {
-				real = "/"
+				place = "/"
 			}
 		case len(rest) == 0:
-			p.enter(real, next)
+			p.enter(place, next)
 			return next, true
 		case !info.IsDir():
-			p.enter(real, next)
+			p.enter(place, next)
 			return "", false
 		default:
-			real = next
+			place = next
 		}
 	}
-	return real, true
+	return place, true
 }
 
 func (p *places) enter(folder, name string) {

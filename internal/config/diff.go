@@ -1,0 +1,171 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Action is what a changed configuration asks for.
+type Action string
+
+const (
+	// ActionAdd: the service is new.
+	ActionAdd Action = "add"
+	// ActionRemove: the service is not configured any more.
+	ActionRemove Action = "remove"
+	// ActionRestart: the service's process was started with what is no longer
+	// configured.
+	ActionRestart Action = "restart"
+	// ActionUpdate: the values are taken over while everything runs.
+	ActionUpdate Action = "update"
+	// ActionRenew: the values need a new container, and are not taken over.
+	ActionRenew Action = "renew"
+)
+
+// Change is one consequence of a new configuration.
+type Change struct {
+	// Service is its name; empty for what concerns the whole container.
+	Service string `json:"service,omitempty"`
+	Action  Action `json:"action"`
+	// Fields are the paths of what changed ("services.web.env.TZ"), never the
+	// values. Those that ask for a restart come before those that do not. None
+	// for a service that was added or removed.
+	Fields []string `json:"fields,omitempty"`
+}
+
+// maxShownFields bounds what String prints.
+const maxShownFields = 5
+
+// String says it for people: "restart web (services.web.env.TZ changed)".
+func (c Change) String() string {
+	fields := strings.Join(c.Fields[:min(len(c.Fields), maxShownFields)], ", ")
+	if more := len(c.Fields) - maxShownFields; more > 0 {
+		fields += fmt.Sprintf(" and %d more", more)
+	}
+	switch {
+	case c.Action == ActionRenew:
+		return "nothing until there is a new container (" + fields + " changed)"
+	case c.Service == "":
+		return fmt.Sprintf("%s the container (%s changed)", c.Action, fields)
+	case len(c.Fields) == 0:
+		return fmt.Sprintf("%s %s", c.Action, c.Service)
+	}
+	return fmt.Sprintf("%s %s (%s changed)", c.Action, c.Service, fields)
+}
+
+// Diff returns what follows when the configuration old becomes next: first what
+// concerns the container, then the services by name, at most one Change for
+// each. It returns none when nothing changed. Either may lack its defaults.
+func Diff(old, next Config) []Change {
+	old, next = WithDefaults(old), WithDefaults(next)
+	var out []Change
+	was, is := reflect.ValueOf(old), reflect.ValueOf(next)
+	changed := differences(was, is, containerEffects(), "")
+	for _, c := range []Change{{Action: ActionUpdate, Fields: changed[atOnce]}, {Action: ActionRenew, Fields: changed[newContainer]}} {
+		if len(c.Fields) > 0 {
+			out = append(out, c)
+		}
+	}
+	options := differences(was, is, jvmEffects(), "")[newProcess]
+	all := maps.Clone(old.Services)
+	if all == nil {
+		all = map[string]Service{}
+	}
+	maps.Copy(all, next.Services)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		before, had := old.Services[name]
+		after, has := next.Services[name]
+		switch {
+		case !had:
+			out = append(out, Change{Service: name, Action: ActionAdd})
+		case !has:
+			out = append(out, Change{Service: name, Action: ActionRemove})
+		default:
+			if c, ok := serviceChange(name, before, after, options); ok {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// serviceChange compares one service; options are the changed paths of the JVM
+// options.
+func serviceChange(name string, before, after Service, options []string) (Change, bool) {
+	changed := differences(reflect.ValueOf(before), reflect.ValueOf(after), serviceEffects(), join("services", name))
+	causes := changed[newProcess]
+	if after.hasJVM() {
+		causes = append(causes, options...)
+	}
+	c := Change{Service: name, Action: ActionUpdate, Fields: append(causes, changed[atOnce]...)}
+	if len(causes) > 0 {
+		c.Action = ActionRestart
+	}
+	return c, len(c.Fields) > 0
+}
+
+func (s Service) hasJVM() bool { return s.Kind == KindJava || s.Kind == KindTomcat }
+
+// differences returns the paths of the values that differ, by what they need.
+// Of a section only the values of the table are looked at.
+func differences(was, is reflect.Value, table map[string]effect, prefix string) map[effect][]string {
+	out := map[effect][]string{}
+	for _, path := range slices.Sorted(maps.Keys(table)) {
+		a, b := valueAt(was, path), valueAt(is, path)
+		full := strings.TrimPrefix(prefix+"."+path, ".")
+		if a.Kind() == reflect.Map {
+			for _, key := range changedKeys(a, b) {
+				out[table[path]] = append(out[table[path]], join(full, key))
+			}
+			continue
+		}
+		if absent(path, a) != absent(path, b) || !absent(path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			out[table[path]] = append(out[table[path]], full)
+		}
+	}
+	return out
+}
+
+// valueAt returns the value at a path of the schema that leads through sections
+// only.
+func valueAt(v reflect.Value, path string) reflect.Value {
+	for key := range strings.SplitSeq(path, ".") {
+		f, ok := fieldNamed(v.Type(), key)
+		if !ok {
+			return reflect.Value{} // the test of the tables keeps this from happening
+		}
+		v = v.FieldByIndex(f.index)
+	}
+	return v
+}
+
+// absent says whether a value asks for nothing. An empty list does not, but for
+// groups, where it asks for having none.
+func absent(path string, v reflect.Value) bool {
+	if v.Kind() == reflect.Map || v.Kind() == reflect.Slice && path != "groups" {
+		return v.Len() == 0
+	}
+	return v.IsZero()
+}
+
+// changedKeys returns the keys that two maps of texts do not share, sorted.
+func changedKeys(a, b reflect.Value) []string {
+	was, _ := a.Interface().(map[string]string)
+	is, _ := b.Interface().(map[string]string)
+	var out []string
+	for key, value := range was {
+		if now, still := is[key]; !still || now != value {
+			out = append(out, key)
+		}
+	}
+	for key := range is {
+		if _, had := was[key]; !had {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,257 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// leaves are the paths of all values of a section of the schema.
+func leaves(t reflect.Type, path string) []string {
+	var out []string
+	for _, f := range fieldsOf(t) {
+		at := join(path, f.name)
+		if typ := plain(f.typ); typ.Kind() == reflect.Struct {
+			out = append(out, leaves(typ, at)...)
+		} else if at != "services" {
+			out = append(out, at)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestEveryFieldHasAnEffect: a new field has to say what its change needs.
+func TestEveryFieldHasAnEffect(t *testing.T) {
+	whole := containerEffects()
+	maps.Copy(whole, jvmEffects())
+	if len(whole) != len(containerEffects())+len(jvmEffects()) {
+		t.Error("a path is in two tables")
+	}
+	for _, tc := range []struct {
+		typ   reflect.Type
+		table map[string]effect
+	}{{reflect.TypeFor[Service](), serviceEffects()}, {reflect.TypeFor[Config](), whole}} {
+		fields, classed := leaves(tc.typ, ""), slices.Sorted(maps.Keys(tc.table))
+		for _, path := range fields {
+			if tc.table[path] == 0 {
+				t.Errorf("%s of %s is in no list of effect.go", path, tc.typ)
+			}
+		}
+		for _, path := range classed {
+			if !slices.Contains(fields, path) {
+				t.Errorf("effect.go lists %s, which %s does not have", path, tc.typ)
+			}
+		}
+	}
+	lists := 0
+	for _, list := range []map[string]effect{serviceEffects(), jvmEffects(), containerEffects()} {
+		lists += len(list)
+	}
+	if n := len(leaves(reflect.TypeFor[Service](), "")) + len(leaves(reflect.TypeFor[Config](), "")); n != lists {
+		t.Errorf("%d fields, %d effects", n, lists)
+	}
+}
+
+func sample() Config {
+	return Config{Main: "cat", Services: map[string]Service{
+		"cat": {Kind: KindTomcat, Config: supervisor.Config{Surroundings: supervisor.Surroundings{Env: map[string]string{"A": "1", "B": "2"}}}},
+		"web": {Config: supervisor.Config{Command: []string{"x"}}},
+	}}
+}
+
+// TestEveryFieldIsCompared changes each value on its own: Diff tells of it and of
+// nothing else that needs more, and the fingerprint changes when a restart follows.
+func TestEveryFieldIsCompared(t *testing.T) {
+	old := WithDefaults(sample())
+	for path, e := range serviceEffects() {
+		changed := WithDefaults(sample())
+		s := changed.Services["cat"]
+		n := 1000
+		fill(t, valueAt(reflect.ValueOf(&s).Elem(), path), &n)
+		changed.Services["cat"] = s
+		got := Diff(old, changed)
+		want := ActionUpdate
+		if e == newProcess {
+			want = ActionRestart
+		}
+		if path == "oneshot" || path == "autostart" || strings.HasSuffix(path, "thread_dump") {
+			// fill knows only true, which some have by default.
+			b := !reflect.Indirect(valueAt(reflect.ValueOf(old.Services["cat"]), path)).Bool()
+			reflect.Indirect(valueAt(reflect.ValueOf(&s).Elem(), path)).SetBool(b)
+			changed.Services["cat"] = s
+			got = Diff(old, changed)
+		}
+		if len(got) != 1 || got[0].Service != "cat" || got[0].Action != want ||
+			!slices.ContainsFunc(got[0].Fields, func(field string) bool { return strings.HasPrefix(field, "services.cat."+path) }) {
+			t.Errorf("%s: got %v, want %s", path, got, want)
+		}
+		if differs := Fingerprint(old, "cat") != Fingerprint(changed, "cat"); differs != (e == newProcess) {
+			t.Errorf("%s: the fingerprint differs: %v", path, differs)
+		}
+	}
+	for path, e := range jvmEffects() {
+		changed := WithDefaults(sample())
+		n := 1000
+		fill(t, valueAt(reflect.ValueOf(&changed).Elem(), path), &n)
+		if got := Diff(old, changed); len(got) != 1 || got[0].String() != "restart cat ("+path+" changed)" {
+			t.Errorf("%s (%d): got %v", path, e, got)
+		}
+		if Fingerprint(old, "cat") == Fingerprint(changed, "cat") || Fingerprint(old, "web") != Fingerprint(changed, "web") {
+			t.Errorf("%s: the fingerprint of the JVM has to change, and no other", path)
+		}
+	}
+	for path, e := range containerEffects() {
+		changed := WithDefaults(sample())
+		n := 1000
+		fill(t, valueAt(reflect.ValueOf(&changed).Elem(), path), &n)
+		if path == "reload.watch" {
+			*changed.Reload.Watch = false
+		}
+		want := map[effect]Action{atOnce: ActionUpdate, newContainer: ActionRenew}[e]
+		got := Diff(old, changed)
+		if len(got) != 1 || got[0].Service != "" || got[0].Action != want || !strings.HasPrefix(got[0].Fields[0], path) {
+			t.Errorf("%s: got %v, want %s", path, got, want)
+		}
+	}
+}
+
+func TestDiff(t *testing.T) {
+	change := func(f func(c *Config)) Config {
+		c := sample()
+		f(&c)
+		return c
+	}
+	service := func(name string, f func(s *Service)) Config {
+		return change(func(c *Config) {
+			s := c.Services[name]
+			f(&s)
+			c.Services[name] = s
+		})
+	}
+	none := change(func(c *Config) { c.Services = nil; c.Main = "" })
+	for _, tc := range []struct {
+		name     string
+		old, new Config
+		want     string
+	}{
+		{"nothing", sample(), WithDefaults(sample()), ""},
+		{"both empty", none, Config{}, ""},
+		{"an empty list is none", sample(), service("web", func(s *Service) { s.EnvFiles, s.Ready.Exec = []string{}, []string{} }), ""},
+		{"an empty map is none", sample(), service("web", func(s *Service) { s.Env, s.Rlimits = map[string]string{}, map[string]string{} }), ""},
+		{"no groups are not the user's groups", sample(), service("web", func(s *Service) { s.Groups = []string{} }), "restart web (services.web.groups changed)"},
+		{"0 is not absent", sample(), service("web", func(s *Service) { s.Nice = new(int) }), "restart web (services.web.nice changed)"},
+		{"a default that is written", sample(), service("web", func(s *Service) { s.Restart.Policy = supervisor.Always }), ""},
+		{"keys", sample(), service("cat", func(s *Service) { s.Env = map[string]string{"A": "9", "C D": "secret"} }),
+			`restart cat (services.cat.env.A, services.cat.env.B, services.cat.env."C D" changed)`},
+		{"both kinds", sample(), service("web", func(s *Service) { s.Command, s.Ready.TCP = []string{"y"}, "h:1" }), "restart web (services.web.command, services.web.ready.tcp changed)"},
+		{"many", sample(), service("web", func(s *Service) {
+			s.Env = map[string]string{"1": "", "2": "", "3": "", "4": "", "5": "", "6": "", "7": ""}
+		}), "restart web (services.web.env.1, services.web.env.2, services.web.env.3, services.web.env.4, services.web.env.5 and 2 more changed)"},
+		{"add and remove", change(func(c *Config) { delete(c.Services, "web") }), change(func(c *Config) { delete(c.Services, "cat"); c.Main = "web" }),
+			"update the container (main changed)|remove cat|add web"},
+		{"all", none, sample(), "update the container (main changed)|add cat|add web"},
+		{"the container's stop is the services'", sample(), change(func(c *Config) { c.Stop.Timeout = 20 * time.Second }),
+			"update the container (stop.timeout changed)|update cat (services.cat.stop.timeout changed)|update web (services.web.stop.timeout changed)"},
+		{"the socket", sample(), change(func(c *Config) { c.API.Socket, c.Labels = "/x", map[string]string{"a.b": "1"} }),
+			`update the container (labels."a.b" changed)|nothing until there is a new container (api.socket changed)`},
+		{"a process becomes a java", sample(), service("web", func(s *Service) { s.Kind, s.Command, s.Java.Jar = KindJava, nil, "/x.jar" }),
+			"restart web (services.web.command, services.web.java.jar, services.web.kind, services.web.stop.thread_dump, services.web.success_codes changed)"},
+		{"options of no JVM", none, change(func(c *Config) {
+			c.Main, c.Services, c.JVM.User = "", nil, jvm.LayerConfig{Options: []string{"-Xmx1g"}}
+		}), ""},
+	} {
+		var got []string
+		for _, c := range Diff(tc.old, tc.new) {
+			got = append(got, c.String())
+		}
+		if text := strings.Join(got, "|"); text != tc.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tc.name, text, tc.want)
+		}
+	}
+}
+
+// TestFingerprintStays pins the value: where it changes, an upgrade restarts
+// every service that it takes over.
+func TestFingerprintStays(t *testing.T) {
+	c := sample()
+	c.JVM.Flavor = jvm.Flavor{CPUs: 1.5, Memory: "1GiB"}
+	s := c.Services["web"]
+	s.Nice, s.Groups = new(int), []string{}
+	s.Env = map[string]string{}
+	for i := range 30 {
+		s.Env[fmt.Sprint("NAME", i)] = fmt.Sprint("value\n", i)
+	}
+	c.Services["web"] = s
+	const want = "web=a0a39b6405087a6c13b53ada447681f3 cat=132cc7f7435fae495d78fded63ab7bab none="
+	prints := func(c Config) string {
+		return fmt.Sprintf("web=%s cat=%s none=%s", Fingerprint(c, "web"), Fingerprint(c, "cat"), Fingerprint(c, "none"))
+	}
+	if os.Getenv("STOKER_CI_FINGERPRINT") != "" {
+		fmt.Println(prints(c))
+		return
+	}
+	for range 20 {
+		if got := prints(c); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+	if got := prints(WithDefaults(c)); got != want {
+		t.Errorf("with defaults %s", got)
+	}
+	data, err := json.Marshal(c)
+	must(t, err)
+	var kept Config
+	must(t, json.Unmarshal(data, &kept))
+	if got := prints(kept); got != want {
+		t.Errorf("out of JSON %s", got)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFingerprintStays$")
+	cmd.Env = append(os.Environ(), "STOKER_CI_FINGERPRINT=1")
+	if out, err := cmd.Output(); err != nil || !strings.HasPrefix(string(out), want) {
+		t.Errorf("in another process: %v %s", err, out)
+	}
+}
+
+// FuzzDiff loads two files. Diff says restart exactly where the fingerprints
+// differ, and nothing for the same file.
+func FuzzDiff(f *testing.F) {
+	f.Add([]byte("services: {a: {command: [x]}}"), []byte("services: {a: {command: [x], env: {A: b}}}"))
+	f.Add([]byte("services: {a: {kind: tomcat}}\njvm: {flavor: {cpus: 2}}"), []byte("services: {a: {kind: tomcat, groups: []}}"))
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		load := func(data []byte) Config {
+			r := newReport()
+			var c Config
+			if tree := decodeFile(r, "x", data); tree != nil && len(r.problems) == 0 {
+				tree.into(reflect.ValueOf(&c).Elem())
+			}
+			return c
+		}
+		a, b := load(one), load(two)
+		if d := Diff(a, load(one)); len(d) > 0 {
+			t.Fatalf("the same differs: %v", d)
+		}
+		restarts := map[string]bool{}
+		for _, c := range Diff(a, b) {
+			if strings.ContainsAny(c.String(), "\n\x00") {
+				t.Fatalf("not one line: %q", c)
+			}
+			restarts[c.Service] = c.Action == ActionRestart
+		}
+		for name := range a.Services {
+			if _, both := b.Services[name]; both && (Fingerprint(a, name) != Fingerprint(b, name)) != restarts[name] {
+				t.Fatalf("%q: restart is %v", name, restarts[name])
+			}
+		}
+	})
+}
