@@ -1,0 +1,113 @@
+package config
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// documented are the keys in the first column of a page's tables, in full. A key
+// that stands alone behind another one is its sibling: `restart.backoff.first`, `max`.
+func documented(text string, known []string) (paths, unknown []string) {
+	word := regexp.MustCompile("`([^`]+)`")
+	prefix := ""
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "Below `jvm`") {
+			prefix = "jvm."
+		} else if strings.HasPrefix(line, "Below `services.NAME`") {
+			prefix = "services.NAME."
+		}
+		cell, _, row := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		if !row || !strings.HasPrefix(line, "| ") {
+			continue
+		}
+		around := ""
+		for _, m := range word.FindAllStringSubmatch(cell, -1) {
+			path := prefix + m[1]
+			if !slices.Contains(known, path) {
+				path = around + m[1]
+			}
+			if !slices.Contains(known, path) {
+				unknown = append(unknown, path)
+				continue
+			}
+			around = path[:strings.LastIndexByte(path, '.')+1]
+			paths = append(paths, path)
+		}
+	}
+	return paths, unknown
+}
+
+func TestDocumentationNamesEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := leaves(reflect.TypeFor[Config](), "")
+	for _, path := range leaves(reflect.TypeFor[Service](), "") {
+		known = append(known, "services.NAME."+path)
+	}
+	// Only the user layer reads variables; in the others the key is refused.
+	known = slices.DeleteFunc(known, func(path string) bool { return path == "jvm.default.env" || path == "jvm.enforced.env" })
+	paths, unknown := documented(string(text), known)
+	for _, path := range unknown {
+		t.Errorf("docs/configuration.md names %s, which is no key", path)
+	}
+	for _, path := range known {
+		switch n := len(slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return p != path })); n {
+		case 0:
+			t.Errorf("docs/configuration.md lacks %s", path)
+		case 1:
+		default:
+			t.Errorf("docs/configuration.md has %s %d times", path, n)
+		}
+	}
+}
+
+// TestDocumentationOfReload compares the table of what a change touches.
+func TestDocumentationOfReload(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reload.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := map[string]effect{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		var e effect
+		switch what := cells[2]; {
+		case strings.Contains(what, "restarted"):
+			e = newProcess
+		case strings.Contains(what, "taken over"):
+			e = atOnce
+		case strings.Contains(what, "needs a new container"):
+			e = newContainer
+		default:
+			continue
+		}
+		list := strings.ReplaceAll(cells[1], "(but `contexts`)", "")
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(list, -1) {
+			says[m[1]] = e
+		}
+	}
+	said := func(path string) effect {
+		for _, p := range append([]string{path}, ancestors(path)...) {
+			if e, ok := says[p]; ok {
+				return e
+			}
+		}
+		return 0
+	}
+	for _, table := range []map[string]effect{serviceEffects(), jvmEffects(), containerEffects()} {
+		for path, e := range table {
+			if said(path) != e {
+				t.Errorf("docs/reload.md says %d of %s, and it is %d", said(path), path, e)
+			}
+		}
+	}
+}
