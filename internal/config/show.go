@@ -3,28 +3,45 @@ package config
 import (
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/supervisor"
 	"go.yaml.in/yaml/v3"
 )
 
 // Show prints the effective configuration as YAML, in the order of the schema.
 // With origin every value has a comment that says where it came from:
 // "file:line", "env NAME", "flag --set PATH", or "default". What has neither a
-// value nor a default is left out; what looks like a secret is shown as ***.
+// value nor a default is left out, and so is the live of a service at which
+// nobody looks; what looks like a secret is shown as ***.
 func (l *Loaded) Show(w io.Writer, origin bool) error {
 	p := printer{l.Origins, origin}
-	n, _ := p.node(reflect.ValueOf(l.Config), "")
+	n, _ := p.node(reflect.ValueOf(l.shown()), "")
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	if err := enc.Encode(n); err != nil {
 		return fmt.Errorf("cannot print the configuration: %w", err)
 	}
 	return enc.Close()
+}
+
+// shown is the configuration without defaults that would mislead: nothing is
+// restarted where nobody looks whether it is alive.
+func (l *Loaded) shown() Config {
+	cfg := l.Config
+	cfg.Services = maps.Clone(cfg.Services)
+	for name, s := range cfg.Services {
+		if _, set := l.Origins[join("services", name)+".live"]; !set && !looks(s.Live.Look) {
+			s.Live = supervisor.Live{}
+			cfg.Services[name] = s
+		}
+	}
+	return cfg
 }
 
 // printer turns a configuration into YAML nodes.

@@ -46,8 +46,7 @@ func NewWatcher(o Options) (*Watcher, error) {
 	w := &Watcher{notify: n}
 	w.file, _ = o.path()
 	if err := w.refresh(); err != nil {
-		n.Close()
-		return nil, watchError(err)
+		return nil, errors.Join(watchError(err), n.Close())
 	}
 	w.digest = digestOf(w.file)
 	return w, nil
@@ -58,7 +57,6 @@ func NewWatcher(o Options) (*Watcher, error) {
 // any longer. changed may call Load; while it runs, further changes are
 // gathered.
 func (w *Watcher) Run(ctx context.Context, changed func()) error {
-	defer w.notify.Close()
 	err := gather(ctx, w.notify.Events, w.notify.Errors, func(path string) bool { return w.places.concern(path) }, func() error {
 		// The folders first: what comes after the reading is then seen.
 		if err := w.refresh(); err != nil {
@@ -70,10 +68,11 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 		}
 		return nil
 	})
+	closed := w.notify.Close()
 	if err != nil {
 		return watchError(err)
 	}
-	return nil
+	return closed
 }
 
 // gather calls look when events that concern us have come and settled, until ctx
