@@ -22,7 +22,8 @@ type Config struct {
 	// After are services that, if they are starting too, must be RUNNING or have
 	// ended before this one starts, and that stop after it.
 	After []string `yaml:"after"`
-	// Essential ends the container with the service's code when it ends for good.
+	// Essential ends the container with the service's code when it ends for good; a
+	// oneshot that succeeds does not count.
 	Essential bool `yaml:"essential"`
 	// SuccessCodes are the exit codes that count as success (default 0; java
 	// and tomcat also 143, which is what a JVM makes of SIGTERM).

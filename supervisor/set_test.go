@@ -301,6 +301,9 @@ func TestEssentialOver(t *testing.T) {
 	for _, state := range States() {
 		s := setOf(showing("a", Snapshot{State: state}, false), showing("b", Snapshot{State: state, Essential: true}, false))
 		name, over := s.essentialOver()
+		if _, over := setOf(showing("b", Snapshot{State: state, Essential: true, Oneshot: true, Exit: &ExitInf{Success: true}}, false)).essentialOver(); over != (state == Fatal) {
+			t.Errorf("%s: a oneshot that succeeded: %v", state, over)
+		}
 		if want := state == Exited || state == Fatal; over != want || over && name != "b" {
 			t.Errorf("%s: %q, %v", state, name, over)
 		}

@@ -36,6 +36,8 @@ type Snapshot struct {
 	Left      []int       `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader
 	Notes     []string    `json:"notes,omitempty"`         // what the start found
 	Output    *proc.Stats `json:"output,omitempty"`
+	// Incident is the number of its latest incident; 0: none is kept.
+	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
 	Settled bool `json:"-"`
 	gen     uint64

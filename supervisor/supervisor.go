@@ -221,7 +221,8 @@ func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, name := range set.order {
 		snap := set.services[name].snap.Load()
-		if snap.ends || snap.Essential && (snap.State == Exited || snap.State == Fatal) {
+		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
+		if snap.ends || snap.Essential && (snap.State == Exited && !done || snap.State == Fatal) {
 			return name, true
 		}
 	}
@@ -248,6 +249,12 @@ func (s *Supervisor) Service(name string) (Snapshot, bool) {
 	}
 	snap := svc.Snapshot()
 	snap.Kind, snap.Main = set.kinds[name], name == set.main
+	for _, i := range s.incidents.List() { // the newest first
+		if i.Service == name {
+			snap.Incident = i.Number
+			break
+		}
+	}
 	return snap, true
 }
 

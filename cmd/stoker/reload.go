@@ -24,8 +24,10 @@ type reloader struct {
 	opts runOptions
 	sup  *supervisor.Supervisor
 
-	mu      sync.Mutex // one reload at a time; guards loaded
+	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
+	ctx     context.Context    // of the watching
+	unwatch context.CancelFunc // nil: nobody watches
 	current atomic.Pointer[setup]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
 }
@@ -125,6 +127,7 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	r.current.Store(plan)
 	r.level()
 	r.warn()
+	r.rewatch()
 	return done, nil
 }
 
@@ -157,25 +160,47 @@ func (r *reloader) problemText() string {
 	return ""
 }
 
-// watch reads the configuration again whenever its files change, and once now:
-// they may have changed while nobody watched.
+// byWatch is who asks for a reload when the files have changed.
+const byWatch = "a change of the files"
+
+// watch begins to watch the files. They may have changed while nobody did, so they
+// are read once at once.
 func (r *reloader) watch(ctx context.Context) {
-	if w := r.plan().config.Reload.Watch; w != nil && !*w || len(r.opts.command) > 0 && !r.opts.withServices {
+	r.mu.Lock()
+	r.ctx = ctx
+	r.rewatch()
+	watched := r.unwatch != nil
+	r.mu.Unlock()
+	if !watched {
 		return
 	}
-	const by = "a change of the files"
-	w, err := config.NewWatcher(r.sources())
-	if err != nil {
-		r.log.Warn("the configuration's files are not watched; stoker reload reads them again", "error", err)
-	} else {
+	if done, err := r.reload(byWatch, true); err != nil || len(done.Changes) > 0 {
+		r.reloadFor(byWatch)
+	}
+}
+
+// rewatch watches, or not, as the configuration says now. r.mu is held.
+func (r *reloader) rewatch() {
+	w := r.plan().config.Reload.Watch
+	want := (w == nil || *w) && (len(r.opts.command) == 0 || r.opts.withServices)
+	switch {
+	case r.ctx == nil || want == (r.unwatch != nil):
+	case !want:
+		r.unwatch()
+		r.unwatch = nil
+	default:
+		w, err := config.NewWatcher(r.sources())
+		if err != nil {
+			r.log.Warn("the configuration's files are not watched; stoker reload reads them again", "error", err)
+			return
+		}
+		ctx, cancel := context.WithCancel(r.ctx)
+		r.unwatch = cancel
 		go func() { // ends with ctx
-			if err := w.Run(ctx, func() { r.reloadFor(by) }); err != nil {
+			if err := w.Run(ctx, func() { r.reloadFor(byWatch) }); err != nil {
 				r.log.Warn("the configuration's files are not watched any more; stoker reload reads them again", "error", err)
 			}
 		}()
-	}
-	if done, err := r.reload(by, true); err != nil || len(done.Changes) > 0 {
-		r.reloadFor(by)
 	}
 }
 

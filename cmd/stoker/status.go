@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -156,10 +157,31 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 	if s.Next != nil {
 		out = append(out, "next start in "+span(s.Next.Sub(now))+" (stoker start "+s.Name+" does not wait)")
 	}
+	if s.Incident != 0 && s.State != supervisor.Running {
+		out = append(out, fmt.Sprintf("evidence: stoker incidents show %d", s.Incident))
+	}
 	out = append(out, s.Notes...)
 	if o := s.Output; o != nil && o.DroppedLines+o.LostLines > 0 {
 		out = append(out, fmt.Sprintf("output: %d lines dropped because nobody read them fast enough, %d discarded because no supervisor worked or they could not be kept",
 			o.DroppedLines, o.LostLines))
+	}
+	return append(out, outputDetails(s.Output)...)
+}
+
+// outputDetails says where the output does not go as it should.
+func outputDetails(o *proc.Stats) (out []string) {
+	if o == nil {
+		return nil
+	}
+	if o.Blocked {
+		out = append(out, "output: the service waits, because what it writes is not read (output.overflow is block)")
+	}
+	if f := o.File; f != nil && (f.Error != "" || f.DroppedLines > 0) {
+		line := fmt.Sprintf("output: %d lines were not written to %s", f.DroppedLines, f.Path)
+		if f.Error != "" {
+			line += ": " + f.Error
+		}
+		out = append(out, line)
 	}
 	return out
 }
