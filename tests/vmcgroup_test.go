@@ -27,7 +27,7 @@ services:
     cgroup: {own: true}
     stop: {timeout: 2s}
   hungry:
-    command: [sh, -c, 'sleep 0.5; dd if=/dev/zero of=/dev/null bs=150M count=1; exit 9']
+    command: [sh, -c, 'sleep 0.5; exec dd if=/dev/zero of=/dev/null bs=150M count=1']
     cgroup: {memory: 64MiB}
     restart: {policy: never}
 EOF

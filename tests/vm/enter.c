@@ -29,15 +29,20 @@ static int fail(const char *what)
 
 int main(int argc, char **argv)
 {
-	int status;
+	int status, out[2];
+	FILE *procs;
+	char byte;
 
-	if (argc < 2)
+	if (argc < 2 || pipe(out))
 		return 125;
 	if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWCGROUP))
 		return fail("enter: unshare");
 	if ((child = fork()) < 0)
 		return fail("enter: fork");
 	if (child == 0) {
+		close(out[1]);
+		(void)!read(out[0], &byte, 1); /* until we are alone in the cgroup, as in a container */
+		close(out[0]);
 		if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 		    mount("proc", "/proc", "proc", 0, NULL) ||
 		    umount2("/sys/fs/cgroup", MNT_DETACH) || /* the same is refused above itself */
@@ -46,6 +51,9 @@ int main(int argc, char **argv)
 		execvp(argv[1], argv + 1);
 		return fail("enter: exec");
 	}
+	if (!(procs = fopen("/sys/fs/cgroup/cgroup.procs", "w")) || fputs("0", procs) < 0 || fclose(procs))
+		perror("enter: leave the cgroup");
+	close(out[1]);
 	signal(SIGTERM, pass);
 	signal(SIGINT, pass);
 	while (waitpid(child, &status, 0) < 0)
