@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -71,8 +72,8 @@ func TestOOMKillsForReal(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	err := exec.CommandContext(ctx, "sh", "-c", `echo $$ >"$0"/cgroup.procs; exec dd if=/dev/zero of=/dev/null bs=64M count=1`, dir).Run()
-	exit, isExit := err.(*exec.ExitError)
-	if !isExit || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Skipf("a process of 64 MiB below a limit of 16 MiB: %v", err) // there is swap
 	}
 	after, same, ok := OOMKills("/", dir)
