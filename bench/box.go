@@ -32,6 +32,11 @@ type mark struct {
 // open starts p with the services that make returns for the FIFO they must
 // write to, and returns when p is about to be executed, with that moment.
 func (b *bench) open(p peer, services func(fifo string) []service) (*box, int64, error) {
+	return b.openTo(p, nil, services)
+}
+
+// openTo is open with a stdout for what the services write; nil: a file.
+func (b *bench) openTo(p peer, stdout *os.File, services func(fifo string) []service) (*box, int64, error) {
 	dir, err := os.MkdirTemp(b.work, "box-")
 	if err != nil {
 		return nil, 0, err
@@ -62,6 +67,9 @@ func (b *bench) open(p peer, services func(fifo string) []service) (*box, int64,
 		return nil, 0, err
 	}
 	x.cmd.Stdout, x.cmd.Stderr = x.output, x.output
+	if stdout != nil {
+		x.cmd.Stdout = stdout
+	}
 	if err := x.cmd.Start(); err != nil {
 		return nil, 0, fmt.Errorf("cannot start %s: %w", p.name, err)
 	}

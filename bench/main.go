@@ -28,7 +28,7 @@ func run() error {
 	stoker := flag.String("stoker", "bin/stoker", "the stoker to measure; left out if it is not there")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
-	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,spawn")
+	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,spawn")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")

@@ -4,6 +4,8 @@
  *
  *   probe service FIFO NAME   say that NAME lives, then wait to be killed
  *   probe orphans FIFO COUNT  leave COUNT orphans to PID 1, say so, then wait
+ *   probe lines FIFO MIB      write so much in lines of 100 bytes to stdout, say when
+ *                             it begins and ends, then wait
  *   probe launch FIFO CMD...  in a new PID namespace: mount /proc, say that CMD
  *                             is about to be executed, execute it
  *   run                       (a name that s6 and runit give) the same as
@@ -100,8 +102,27 @@ int main(int argc, char **argv)
 		say(argv[2], "end", now());
 		wait_for_ever();
 	}
+	if (argc == 4 && !strcmp(argv[1], "lines")) {
+		static char chunk[65500];
+		long long left = atoll(argv[3]) << 20;
+
+		memset(chunk, 'x', sizeof chunk);
+		for (size_t i = 99; i < sizeof chunk; i += 100)
+			chunk[i] = '\n';
+		sleep(1); /* the end of everybody's start */
+		say(argv[2], "begin", now());
+		while (left > 0) {
+			ssize_t n = write(1, chunk, left < (long long)sizeof chunk ? left : (long long)sizeof chunk);
+
+			if (n <= 0)
+				return 111;
+			left -= n;
+		}
+		say(argv[2], "end", now());
+		wait_for_ever();
+	}
 	if (argc >= 4 && !strcmp(argv[1], "launch"))
 		return launch(argv[2], argv + 3);
-	fprintf(stderr, "usage: probe service|orphans|launch FIFO ...\n");
+	fprintf(stderr, "usage: probe service|orphans|lines|launch FIFO ...\n");
 	return 2;
 }

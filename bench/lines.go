@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// linesSize is what a service writes, in MiB.
+const linesSize = 64
+
+// lines measures the path of what a service writes to the container's stdout.
+func (b *bench) lines() ([]row, error) {
+	file := newRow(fmt.Sprintf("%d MiB of 100-byte lines, to the last in a file, per MiB", linesSize), "ms", "<= 2x bare")
+	stalled := newRow("the same with a stdout that nobody reads, to the last write, per MiB", "ms", "as with a reader")
+	for round := range max(1, b.rounds/3) {
+		fmt.Fprintf(os.Stderr, "lines: round %d of %d\n", round+1, max(1, b.rounds/3))
+		for _, p := range b.peers {
+			if p.dawdles {
+				continue // its output would take minutes
+			}
+			t, err := b.linesTime(p, false)
+			if err != nil {
+				return nil, err
+			}
+			file.add(p, t)
+			if p.name != stokerName {
+				continue // the service of every other stands still for ever
+			}
+			if t, err = b.linesTime(p, true); err != nil {
+				return nil, err
+			}
+			stalled.add(p, t)
+		}
+	}
+	return []row{file, stalled}, nil
+}
+
+// linesTime returns the milliseconds for each MiB.
+func (b *bench) linesTime(p peer, unread bool) (float64, error) {
+	var stdout *os.File
+	if unread {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return 0, err
+		}
+		defer r.Close()
+		defer w.Close()
+		stdout = w
+	}
+	x, _, err := b.openTo(p, stdout, func(fifo string) []service {
+		return []service{{"lines", []string{b.probe, "lines", fifo, strconv.Itoa(linesSize)}}}
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer x.close()
+	begin, err := x.wait("begin")
+	if err != nil {
+		return 0, err
+	}
+	end, err := x.wait("end")
+	if err != nil {
+		return 0, err
+	}
+	for deadline := time.Now().Add(time.Minute); !unread; time.Sleep(200 * time.Microsecond) {
+		info, err := x.output.Stat()
+		if err != nil {
+			return 0, err
+		}
+		if info.Size() >= linesSize<<20 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return 0, fmt.Errorf("%s has passed on %d of %d bytes after a minute", p.name, info.Size(), linesSize<<20)
+		}
+		end = monotonic()
+	}
+	return float64(max(end, begin)-begin) / 1e6 / linesSize, nil
+}
+
+// percentile is the value below which a share of them lies.
+func percentile(values []float64, share float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
+}
