@@ -25,6 +25,7 @@ func (noLauncher) Attach(context.Context) (*Launch, error) { return &Launch{}, n
 // done. A supervisor that takes over in the middle of it, with the new
 // configuration, comes to the same end by itself.
 func (s *Supervisor) Apply(want Set, changed []string, by string) error {
+	<-s.begun // in a moment: the API answers before the services are begun
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	if s.Stopping() {

@@ -67,6 +67,9 @@ func (w *fakeWorld) MayStop(string) string {
 	return w.after
 }
 
+// cases are the failures that were noted.
+func (w *fakeWorld) cases() []*Case { w.mu.Lock(); defer w.mu.Unlock(); return slices.Clone(w.notes) }
+
 // holds sets what the service must wait for to start and to stop.
 func (w *fakeWorld) holds(start, stop string) {
 	w.mu.Lock()

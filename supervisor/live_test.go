@@ -39,8 +39,11 @@ func ptr[T any](v T) *T { return &v }
 func TestLivenessRestarts(t *testing.T) {
 	play(t, func(st *stage) {
 		st.ill(LiveRestart)
+		st.w.startup = func(_ int, p *fakeProcess) error {
+			p.catches[syscall.SIGQUIT] = true
+			return nil
+		}
 		p := st.up()
-		p.catches[syscall.SIGQUIT] = true
 		st.until(75 * time.Second) // two looks failed
 		st.want(Running)
 		if snap := st.snap(); snap.Looks != 2 || snap.Unhealthy != "no answer" || snap.Reported {
@@ -51,8 +54,8 @@ func TestLivenessRestarts(t *testing.T) {
 		st.sleep(2 * time.Second)
 		p.wantSignals(t, "QUIT alone 1m20s", "TERM 1m21s")
 		st.want(Running)
-		if len(st.w.notes) != 1 || st.w.notes[0].GaveUp != CauseUnhealthy || st.snap().Restarts != 1 {
-			t.Errorf("%d notes, %d restarts", len(st.w.notes), st.snap().Restarts)
+		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != CauseUnhealthy || st.snap().Restarts != 1 {
+			t.Errorf("%d cases, %d restarts", len(cases), st.snap().Restarts)
 		}
 	})
 }
@@ -72,8 +75,8 @@ func TestLivenessReports(t *testing.T) {
 			t.Errorf("ready %v, %q", ready, st.snap().Unhealthy)
 		}
 		p.wantSignals(t)
-		if n := len(st.w.notes); n != 1 {
-			t.Errorf("%d notes", n)
+		if n := len(st.w.cases()); n != 1 {
+			t.Errorf("%d cases", n)
 		}
 	})
 }

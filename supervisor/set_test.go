@@ -80,6 +80,13 @@ func (i *fakeInit) receive() {
 	}
 }
 
+// recorded waits until the incidents of what has happened are kept.
+func recorded(s *Supervisor) {
+	done := make(chan struct{})
+	s.recorder.do(func() { close(done) })
+	<-done
+}
+
 // cannotStart counts how often it is asked what to start.
 type cannotStart struct{ asked atomic.Int32 }
 
@@ -138,6 +145,7 @@ func TestRunUntilTheEnd(t *testing.T) {
 			if got := <-code; got != c.want {
 				t.Errorf("code %d, want %d", got, c.want)
 			}
+			recorded(s)
 			if (l.asked.Load() > 0) != c.asked {
 				t.Errorf("asked %d times what to start", l.asked.Load())
 			}

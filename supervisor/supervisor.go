@@ -47,7 +47,8 @@ type Supervisor struct {
 	m       *proc.Manager
 	opts    Options
 	log     hclog.Logger
-	ctx     context.Context // of Run
+	ctx     context.Context // of Run; set when begun is closed
+	begun   chan struct{}
 	set     atomic.Pointer[set]
 	applyMu sync.Mutex // one change of the set at a time
 	rested  chan struct{}
@@ -73,7 +74,7 @@ const (
 // New makes the set. What rec holds of services is resumed, also of those that
 // are not defined any more, which are stopped; Run goes on with it.
 func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervisor {
-	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1), begun: make(chan struct{}),
 		incidents: ResumeIncidents(m, rec.Blobs, rec.Files, func(text string) { opts.Log.Warn(text) })}
 	s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
 	s.set.Store(newSet(Set{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
@@ -143,6 +144,7 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 			svc.run(ctx)
 		}()
 	}
+	close(s.begun)
 	go s.reconcile(ctx) // ends with ctx
 	s.Moved()
 	s.Changed()
