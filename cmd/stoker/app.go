@@ -35,6 +35,7 @@ func newApp(run func(runOptions) error) *cli.App {
 	app := &cli.App{
 		Name:                   "stoker",
 		Usage:                  "the first process of a Java container",
+		Description:            appHelp,
 		Version:                version,
 		HideVersion:            true,
 		UseShortOptionHandling: true,
@@ -57,17 +58,17 @@ func newApp(run func(runOptions) error) *cli.App {
 			Action: func(c *cli.Context) error {
 				return upTo(c, 1, func(a []string) error { return status(c.Context, app.Writer, optional(a), c.String("output")) })
 			}},
-		serviceVerb("start", "start a service, also one that failed or was stopped"),
-		serviceVerb("stop", "stop a service; returns when every process of it is gone"),
-		serviceVerb("restart", "stop and start a service"),
-		{Name: "reload", Usage: "read the configuration again and apply what has changed", Flags: []cli.Flag{output,
+		serviceVerb("start", "start a service, also one that failed or was stopped, and what it requires"),
+		serviceVerb("stop", "stop a service and those that require it; returns when every process is gone"),
+		serviceVerb("restart", "stop and start a service, and with it those that require it"),
+		{Name: "reload", Usage: "read the configuration again and apply what has changed", Description: reloadHelp, Flags: []cli.Flag{output,
 			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}},
 			Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output")) })
 			}},
-		{Name: "logs", Usage: "show the output of a service", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
+		{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
-			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N` lines"},
+			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N` lines; with --since alone all of that time"},
 			&cli.StringFlag{Name: "since", Usage: "begin with what came at `TIME`, or that long ago: 2026-01-31T12:00:00Z, 10m"},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"}},
 			Action: func(c *cli.Context) error {
@@ -87,14 +88,14 @@ func newApp(run func(runOptions) error) *cli.App {
 				return upTo(c, 0, func([]string) error { return incidents(c.Context, app.Writer, c.String("output")) })
 			},
 			Subcommands: []*cli.Command{
-				{Name: "show", Usage: "show everything that is known of one", ArgsUsage: "NUMBER", Flags: []cli.Flag{output},
+				{Name: "show", Usage: "show everything that is known of one; the list has its NUMBER", ArgsUsage: "NUMBER", Flags: []cli.Flag{output},
 					Action: func(c *cli.Context) error {
 						return upTo(c, 1, func(a []string) error {
 							return incidentShow(c.Context, app.Writer, optional(a), c.String("output"))
 						})
 					}}}},
 		{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so", Flags: []cli.Flag{output,
-			&cli.StringFlag{Name: "root", Value: "/", Usage: "read the tree under `DIR` instead"}},
+			&cli.StringFlag{Name: "root", Value: "/", Usage: "read proc and sys below `DIR`"}},
 			Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return limits(app.Writer, c.String("root"), c.String("output")) })
 			}},
@@ -103,13 +104,13 @@ func newApp(run func(runOptions) error) *cli.App {
 				Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 					return upTo(c, 1, func(a []string) error { return jvmExplain(c.Context, app.Writer, optional(a), c.String("output")) })
 				}}}},
-		{Name: "config", Usage: "check or show the configuration", Subcommands: []*cli.Command{
-			{Name: "check", Usage: "check every file; all problems at once, with file and line", Flags: []cli.Flag{file, set},
+		{Name: "config", Usage: "check or show the configuration", Description: configHelp, Subcommands: []*cli.Command{
+			{Name: "check", Usage: "check every file; all problems at once, with file and line", Description: configHelp, Flags: []cli.Flag{file, set},
 				Action: func(c *cli.Context) error {
 					return upTo(c, 0, func([]string) error { return configCheck(app.Writer, c.String("config"), c.StringSlice("set")) })
 				}},
-			{Name: "show", Usage: "print the configuration that counts", Flags: []cli.Flag{file, set,
-				&cli.BoolFlag{Name: "origin", Usage: "with the file and line of each value"}},
+			{Name: "show", Usage: "print what files, variables and flags make together", Description: configHelp, Flags: []cli.Flag{file, set,
+				&cli.BoolFlag{Name: "origin", Usage: "with the file and line, the variable or the flag of each value"}},
 				Action: func(c *cli.Context) error {
 					return upTo(c, 0, func([]string) error {
 						return configShow(app.Writer, c.String("config"), c.StringSlice("set"), c.Bool("origin"))
@@ -155,7 +156,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 func upTo(c *cli.Context, n int, f func([]string) error) error {
 	if c.NArg() > n {
 		return &hintError{fmt.Errorf("cannot use argument %q: %s takes at most %d", c.Args().Get(n), c.Command.FullName(), n),
-			"flags stand before arguments", codeUsage}
+			c.Command.HelpName + " --help tells the arguments; flags stand before them", codeUsage}
 	}
 	if f := c.String("output"); f != "" && f != "table" && f != "json" {
 		return &hintError{fmt.Errorf("cannot print as %q", f), "-o is table or json", codeUsage}
@@ -171,12 +172,26 @@ func optional(args []string) string {
 	return args[0]
 }
 
+// appHelp explains where a command finds what it asks.
+const appHelp = `Commands ask the stoker that runs in the same container, by its unix socket:
+STOKER_SOCKET, or else api.socket of the configuration, or /run/stoker/stoker.sock
+and what docs/api.md tells. STOKER_CONFIG names another configuration file.
+"stoker COMMAND --help" tells the flags of a command; they stand before arguments.`
+
 // runHelp explains run.
 const runHelp = `Without CMD the services of the configuration are started; without a
 configuration, the Tomcat that is found in the image. With CMD stoker is an init
 for that command alone: it passes signals on, waits for orphans, and ends with
 the command's exit code (128+n for signal n, 127 not found, 126 not executable).
 "run CMD" and "run -- CMD" mean the same, and so do "run" and "run --".`
+
+// configHelp says whose configuration it is.
+const configHelp = `The files, variables and flags are those of this command. The stoker that runs is
+not asked: where it was given --config or --set, give them here too.`
+
+// reloadHelp explains reload.
+const reloadHelp = `What did not change is not touched. Changed files are seen without this command,
+unless reload.watch is false. A configuration with a problem changes nothing.`
 
 // upgradeHelp explains upgrade.
 const upgradeHelp = `PATH is a new stoker, by default the file that the running one was started from,

@@ -135,7 +135,11 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 		}
 	case supervisor.Running:
 		if s.Unhealthy != "" {
-			out = append(out, fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.Looks, s.Unhealthy))
+			what := "live" // not yet often enough
+			if s.Reported {
+				what = "not alive"
+			}
+			out = append(out, fmt.Sprintf("%s: %d looks in a row failed, the last: %s", what, s.Looks, s.Unhealthy))
 		}
 	}
 	if s.Leaving {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
@@ -67,6 +68,9 @@ func upgradeRefused(err error) error {
 	var refused *api.RefusedError
 	if errors.As(err, &refused) && refused.Code == "not-found" {
 		return &hintError{errors.New("cannot upgrade: the running supervisor cannot do that yet"), "restart the container with the new image", codeFailed}
+	}
+	if errors.As(err, &refused) && !strings.HasPrefix(refused.Message, "cannot ") {
+		return fmt.Errorf("cannot upgrade: %w", err)
 	}
 	return err
 }
