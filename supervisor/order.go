@@ -63,9 +63,6 @@ func newGraph(defs []Definition) *graph {
 	return g
 }
 
-// empty says whether nobody waits for anybody.
-func (g *graph) empty() bool { return len(g.before) == 0 }
-
 // ranks is the highest rank.
 func (g *graph) ranks() int {
 	most := 0

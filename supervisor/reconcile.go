@@ -28,9 +28,6 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 			return
 		}
 		set := s.set.Load()
-		if set.empty() {
-			continue
-		}
 		for _, name := range set.order {
 			switch snap := set.services[name].snap.Load(); {
 			case !snap.held:

@@ -1,0 +1,86 @@
+package supervisor
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// setWorld is the world of one service among others.
+type setWorld struct {
+	*fakeWorld
+	s *Supervisor
+}
+
+func (w setWorld) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
+func (w setWorld) MayStop(name string) string  { return w.s.mayStop(w.s.set.Load(), name) }
+func (w setWorld) Moved()                      { w.s.Moved() }
+
+// playSet runs f with services that are defined as defsOf reads it, all started.
+func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeWorld)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), ctx: ctx, moved: make(chan struct{}, 1)}
+		want, services, worlds := Set{}, map[string]*Service{}, map[string]*fakeWorld{}
+		s.set.Store(newSet(want, nil))
+		for _, d := range defsOf(text) {
+			requires, after := d.Config.Requires, d.Config.After
+			d.Config = defaults()
+			d.Config.Requires, d.Config.After, d.Launcher = requires, after, &fakeLauncher{}
+			want.Definitions = append(want.Definitions, d)
+			worlds[d.Name] = &fakeWorld{t: t, epoch: time.Now()}
+			services[d.Name] = newService(d, setWorld{worlds[d.Name], s}, s.log)
+		}
+		s.set.Store(newSet(want, services))
+		for _, svc := range services {
+			go svc.run(ctx) // ends with ctx
+		}
+		go s.reconcile(ctx) // ends with ctx
+		for _, d := range want.Definitions {
+			if err := s.Command(ctx, d.Name, EvStart, "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		f(s, worlds)
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// A service that waits is let go when nobody waits for anybody any more.
+func TestLastDependenceGoesWhileItWaits(t *testing.T) {
+	playSet(t, "db", func(s *Supervisor, worlds map[string]*fakeWorld) {
+		w := &fakeWorld{t: t, epoch: time.Now()}
+		d := Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}
+		d.Config.Requires = []string{"db"}
+		app := newService(d, setWorld{w, s}, s.log)
+		services := map[string]*Service{"db": s.set.Load().services["db"], "app": app}
+		db := Definition{Name: "db", Config: defaults(), Launcher: &fakeLauncher{}}
+		s.set.Store(newSet(Set{Definitions: []Definition{db, d}}, services))
+		worlds["db"].last().ignores = true
+		go func() { _ = s.Command(s.ctx, "db", EvStop, "test") }() // ends with the stop
+		synctest.Wait()
+		go app.run(s.ctx) // ends with ctx
+		if err := app.ask(s.ctx, request{event: EvStart, by: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if snap := app.snap.Load(); !snap.held {
+			t.Fatalf("app is %s", snap.State)
+		}
+		d.Config.Requires = nil
+		s.set.Store(newSet(Set{Definitions: []Definition{db, d}}, services))
+		s.Moved()
+		synctest.Wait()
+		if snap := app.snap.Load(); snap.State != Running {
+			t.Errorf("app is %s and waits for %q", snap.State, snap.Waiting)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+	})
+}
