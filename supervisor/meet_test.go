@@ -52,6 +52,32 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 	})
 }
 
+// What waits for a restart already is not restarted again and again meanwhile.
+func TestRestartWithTwoDependents(t *testing.T) {
+	playSet(t, "db app>db slow>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
+		worlds["slow"].last().ignores = true
+		before := worlds["app"].steps
+		if err := s.Command(s.ctx, "db", EvRestart, "test"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		app := s.set.Load().services["app"].snap.Load()
+		if app.State != Starting || !app.held {
+			t.Errorf("app is %s", app.State)
+		}
+		if n := worlds["app"].steps - before; n > 20 {
+			t.Errorf("app was kept %d times", n)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		for name, w := range worlds {
+			if st := s.set.Load().services[name].snap.Load().State; st != Running || w.count() != 2 {
+				t.Errorf("%s is %s after %d starts", name, st, w.count())
+			}
+		}
+	})
+}
+
 // A service that waits is let go when nobody waits for anybody any more.
 func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 	playSet(t, "db", func(s *Supervisor, worlds map[string]*fakeWorld) {

@@ -59,7 +59,11 @@ func (s *Supervisor) letStop(ctx context.Context, set *set, name string, snap *S
 		event = EvRestart
 	}
 	for _, d := range set.requiredBy[name] {
-		switch set.services[d].snap.Load().State {
+		dep := set.services[d].snap.Load()
+		if event == EvRestart && dep.State == Starting && dep.held {
+			continue // it waits for us already; asked again and again it would begin anew each time
+		}
+		switch dep.State {
 		case Starting, Running, Delayed:
 			s.demand(ctx, set.services[d], request{event: event, by: snap.asked + ", by way of " + name + ", which it requires"})
 		}
