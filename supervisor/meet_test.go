@@ -110,3 +110,26 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// What it requires may go while it is found out what to start.
+func TestRequiredGoesDuringPrepare(t *testing.T) {
+	play(t, func(st *stage) {
+		st.l.prepare = func(context.Context, int) (*Launch, error) {
+			time.Sleep(time.Second)
+			return &Launch{}, nil
+		}
+		st.open()
+		st.ask(EvStart)
+		st.w.holds("db, which it requires, is STOPPING", "")
+		st.sleep(5 * time.Second)
+		st.want(Starting)
+		if n := st.w.count(); n != 0 || st.snap().Deadline != nil {
+			t.Errorf("%d processes, deadline %v", n, st.snap().Deadline)
+		}
+		st.crash()
+		st.w.holds("", "")
+		st.tell(happening{event: EvReleased})
+		st.sleep(2 * time.Second)
+		st.want(Running)
+	})
+}

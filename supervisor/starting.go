@@ -84,9 +84,16 @@ func (s *Service) report(ctx context.Context, h happening) {
 // spawned starts what was prepared, unless that was done: nothing is ever started
 // twice.
 func (s *Service) spawned(h happening) {
-	if s.proc == nil && !s.kept.Held {
-		s.spawn(h.launch)
+	if s.proc != nil || s.kept.Held {
+		return
 	}
+	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" { // it went while we found out what to start
+		s.kept.Held = true
+		s.setDeadline(-1)
+		s.keep()
+		return
+	}
+	s.spawn(h.launch)
 }
 
 // unborn is a start that could not be prepared.
