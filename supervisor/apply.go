@@ -115,6 +115,11 @@ func (s *Service) catchUp() {
 		s.request(request{event: EvStop, by: "the configuration", leave: true, reply: make(chan error, 1)})
 		return
 	}
+	if s.back && s.cfg.autostart() {
+		s.request(request{event: EvStart, by: "the configuration", reply: make(chan error, 1)})
+	} else if s.back {
+		s.keep()
+	}
 	if s.kept.Made != "" && s.kept.Made != s.made {
 		s.dispatch(happening{event: EvChanged, req: &request{event: EvChanged, by: "the configuration"}})
 	}

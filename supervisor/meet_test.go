@@ -133,3 +133,27 @@ func TestRequiredGoesDuringPrepare(t *testing.T) {
 		st.want(Running)
 	})
 }
+
+// A service that was leaving when it is configured again stays, whether it is
+// started or not.
+func TestConfiguredAgainWhileItLeaves(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		play(t, func(st *stage) {
+			st.cfg.Autostart = ptr(false)
+			p := st.up()
+			p.ignores = true
+			st.send(request{event: EvStop, by: "test", leave: true})
+			st.want(Stopping)
+			if crash {
+				st.crash()
+			} else {
+				st.cause(EvChanged)
+			}
+			st.sleep(10 * time.Second)
+			st.want(Stopped)
+			if n := st.w.leftBy.Load(); n != 0 || st.snap().Leaving {
+				t.Errorf("crash %v: it left %d times, leaving %v", crash, n, st.snap().Leaving)
+			}
+		})
+	}
+}

@@ -105,6 +105,7 @@ type Service struct {
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
 	fresh    bool          // nothing was resumed
+	back     bool          // it was leaving, and is configured again
 }
 
 // ExitInf says how a process ended and why.
@@ -202,6 +203,7 @@ func (s *Service) request(r request) {
 	switch r.event {
 	case EvChanged:
 		s.cfg, s.launcher, s.made = r.def.Config, r.def.Launcher, r.def.Made
+		s.kept.Leaving, s.kept.LeavingStop = false, nil // it is configured
 	case EvStop:
 		if r.leave {
 			s.kept.Leaving, s.kept.LeavingStop = true, &s.cfg.Stop

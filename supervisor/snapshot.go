@@ -149,6 +149,9 @@ func (s *Service) resume(state []byte, p Process) error {
 		return err
 	}
 	s.fresh = false
+	if _, gone := s.launcher.(noLauncher); s.kept.Leaving && !gone {
+		s.kept.Leaving, s.kept.LeavingStop, s.back = false, nil, true
+	}
 	if s.kept.Deadline != 0 {
 		s.deadline = time.Now().Add(max(time.Duration(s.kept.Deadline-s.world.Now()), 0))
 	}
