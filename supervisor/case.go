@@ -36,8 +36,11 @@ type Case struct {
 
 // note keeps the evidence of a failure of the present start. gaveUp is why we
 // bring it down; empty: it has ended.
-func (s *Service) note(gaveUp Cause, ran time.Duration) {
-	c := &Case{Service: s.name, GaveUp: gaveUp, Reason: s.kept.Reason, State: s.kept.State, At: time.Now(), Start: s.kept.Gen, Ran: ran,
+func (s *Service) note(gaveUp Cause, ran time.Duration) { s.noteWhy(gaveUp, s.kept.Reason, ran) }
+
+// noteWhy is note with a reason that the status does not show.
+func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
+	c := &Case{Service: s.name, GaveUp: gaveUp, Reason: why, State: s.kept.State, At: time.Now(), Start: s.kept.Gen, Ran: ran,
 		Exit: s.kept.Exit, Asked: s.kept.Asked, Killed: s.kept.Killed, Signal: s.kept.Signaled, From: s.kept.LogStart, DumpAt: s.kept.DumpAt,
 		Before: s.kept.OOM}
 	if s.proc != nil {

@@ -157,3 +157,35 @@ func TestConfiguredAgainWhileItLeaves(t *testing.T) {
 		})
 	}
 }
+
+// With nobody to look any more a service does not stay ill.
+func TestLivenessTakenAwayWhileReported(t *testing.T) {
+	play(t, func(st *stage) {
+		st.ill(LiveReport)
+		st.up()
+		st.until(2 * time.Minute)
+		if n := st.w.notes; len(n) != 1 || n[0].Reason != "not alive: 3 looks in a row failed, the last: no answer" {
+			t.Errorf("notes %v", n)
+		}
+		st.tell(happening{event: EvAttached, launch: &Launch{}})
+		if ready, not := setOf(st.s).Ready(); !ready || st.snap().Unhealthy != "" {
+			t.Errorf("not ready: %q, %q", not, st.snap().Unhealthy)
+		}
+	})
+}
+
+// What was only reported is restarted when the configuration asks for that now.
+func TestLivenessBecomesRestartWhileReported(t *testing.T) {
+	play(t, func(st *stage) {
+		st.ill(LiveReport)
+		p := st.up()
+		st.until(2 * time.Minute)
+		p.wantSignals(t)
+		st.cfg.Live.Then = LiveRestart
+		st.send(request{event: EvChanged, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l}})
+		st.sleep(11 * time.Second)
+		if len(p.sent()) == 0 {
+			t.Error("it is not restarted")
+		}
+	})
+}

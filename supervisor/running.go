@@ -17,7 +17,14 @@ func (s *Service) stable(happening) {
 // lookAlive begins to look at liveness, if anybody wants that.
 func (s *Service) lookAlive() {
 	s.unlook()
-	if s.launch == nil || s.launch.Live == nil {
+	if s.launch == nil {
+		return
+	}
+	if s.launch.Live == nil { // what was found when somebody still looked would stay for ever
+		if k := &s.kept; k.Sick > 0 || k.Reported {
+			k.Sick, k.Well, k.LiveErr, k.Reported = 0, 0, "", false
+			s.keep()
+		}
 		return
 	}
 	ctx, cancel := context.WithCancel(s.life)
@@ -45,7 +52,7 @@ func (s *Service) lookAlive() {
 func (s *Service) sick(h happening) {
 	s.kept.Sick++
 	s.kept.Well, s.kept.LiveErr = 0, clip(h.err.Error())
-	if s.kept.Sick < s.cfg.Live.Failures || s.kept.Reported {
+	if s.kept.Sick < s.cfg.Live.Failures || s.kept.Reported && s.cfg.Live.Then == LiveReport {
 		s.keep()
 		return
 	}
@@ -54,8 +61,8 @@ func (s *Service) sick(h happening) {
 	switch s.cfg.Live.Then {
 	case LiveReport:
 		s.kept.Reported = true
+		s.noteWhy(CauseUnhealthy, why, 0)
 		s.keep()
-		s.note(CauseUnhealthy, 0)
 	case LiveStopContainer:
 		s.blame(why)
 		s.kept.Ends = true
