@@ -152,6 +152,23 @@ func (s *Supervisor) explained(service string, start uint64, text string) {
 	})
 }
 
+// dumped puts a thread dump that came after the failure into its incidents.
+func (s *Supervisor) dumped(service string, start uint64, from, to int64) {
+	s.recorder.do(func() {
+		dump := s.outputOf(service, from, to, MaxThreadDump)
+		for _, i := range s.incidents.List() {
+			if len(dump) == 0 || i.Service != service || i.Start != start {
+				continue
+			}
+			s.incidents.Amend(i.Number, func(i *Incident) {
+				if len(i.ThreadDump) == 0 {
+					i.ThreadDump = dump
+				}
+			})
+		}
+	})
+}
+
 // pendingCases makes the incidents that an earlier supervisor had no time for.
 func (s *Supervisor) pendingCases() {
 	known := s.incidents.List()

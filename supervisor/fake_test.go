@@ -32,8 +32,9 @@ type fakeWorld struct {
 	tries   []time.Duration // when a start was tried
 	bag     []byte
 	notes   []*Case
-	before  string // what must be up first
-	after   string // what must be gone first
+	dumps   []uint64 // starts whose thread dump was handed on
+	before  string   // what must be up first
+	after   string   // what must be gone first
 	leftBy  atomic.Int32
 	changed atomic.Int32
 	rested  atomic.Int32
@@ -54,8 +55,13 @@ func (w *fakeWorld) Note(c *Case) {
 }
 func (w *fakeWorld) LogAfterOutput(string)            {}
 func (w *fakeWorld) Explained(string, uint64, string) {}
-func (w *fakeWorld) OOM([]string) OOMCount            { return OOMCount{} }
-func (w *fakeWorld) Left(string)                      { w.leftBy.Add(1) }
+func (w *fakeWorld) Dumped(_ string, start uint64, _, _ int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dumps = append(w.dumps, start)
+}
+func (w *fakeWorld) OOM([]string) OOMCount { return OOMCount{} }
+func (w *fakeWorld) Left(string)           { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

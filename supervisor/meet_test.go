@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,5 +189,21 @@ func TestLivenessBecomesRestartWhileReported(t *testing.T) {
 		if len(p.sent()) == 0 {
 			t.Error("it is not restarted")
 		}
+	})
+}
+
+// A thread dump comes after the incident of what hangs, and belongs to it.
+func TestThreadDumpOfTheUnhealthy(t *testing.T) {
+	play(t, func(st *stage) {
+		st.out = newFakeOutput()
+		st.out.write("up")
+		st.ill(LiveRestart)
+		p := st.up()
+		p.catches[syscall.SIGQUIT] = true
+		st.until(90 * time.Second)
+		if st.w.mu.Lock(); !slices.Equal(st.w.dumps, []uint64{1}) {
+			t.Errorf("dumps of %v", st.w.dumps)
+		}
+		st.w.mu.Unlock()
 	})
 }

@@ -38,6 +38,9 @@ type Starter interface {
 	LogAfterOutput(name string)
 	// Explained adds the cause of a failure that was found later.
 	Explained(name string, start uint64, text string)
+	// Dumped adds the thread dump that lies between two offsets of the output to
+	// the incidents of a start.
+	Dumped(name string, start uint64, from, to int64)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
 	OOM(cgroups []string) OOMCount
 	// Left says that a service that is not configured any more is STOPPED.

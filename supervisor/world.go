@@ -56,6 +56,8 @@ func (w world) Note(c *Case) { w.s.noteCase(c) }
 
 func (w world) Explained(name string, start uint64, text string) { w.s.explained(name, start, text) }
 
+func (w world) Dumped(name string, start uint64, from, to int64) { w.s.dumped(name, start, from, to) }
+
 // outputTime bounds how long our log waits for a service's output to be read.
 const outputTime = 200 * time.Millisecond
 
