@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // setWorld is the world of one service among others.
@@ -205,5 +206,26 @@ func TestThreadDumpOfTheUnhealthy(t *testing.T) {
 			t.Errorf("dumps of %v", st.w.dumps)
 		}
 		st.w.mu.Unlock()
+	})
+}
+
+// A process that was killed is a zombie for a moment without any tracer.
+func TestZombieForAMoment(t *testing.T) {
+	play(t, func(st *stage) {
+		p := st.up()
+		p.undead, p.ignores, p.held = true, true, true
+		st.ask(EvStop)
+		st.sleep(st.cfg.Stop.Timeout + heldTime/2)
+		st.want(Stopping)
+		if st.snap().Pid == 0 {
+			t.Error("its end is made up")
+		}
+		p.held = false
+		p.die(proc.Exit{Code: 3})
+		st.sleep(time.Second)
+		st.want(Stopped)
+		if x := st.snap().Exit; x == nil || x.Code != 3 {
+			t.Errorf("it ended with %v", x)
+		}
 	})
 }

@@ -108,6 +108,7 @@ type Service struct {
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
 	fresh    bool          // nothing was resumed
+	held     time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
 	back     bool          // it was leaving, and is configured again
 }
 

@@ -63,6 +63,7 @@ func (s *Service) stopSignal() syscall.Signal {
 const (
 	firstPoll = 2 * time.Millisecond // between looks at a group whose leader is gone
 	lastPoll  = 100 * time.Millisecond
+	heldTime  = time.Second            // a zombie for so long, and nobody is told of its end
 	dumpTime  = time.Second            // for a thread dump before KILL
 	dumpLeast = 100 * time.Millisecond // with less a thread dump is not worth the wait
 )
@@ -73,7 +74,7 @@ const (
 func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.kept
 	k.Then, k.Held, k.Draining, k.Asking, k.Signaled, k.Dumped, k.Killed = then, false, false, false, false, false, false
-	k.KillBy, s.poll = 0, firstPoll
+	k.KillBy, s.poll, s.held = 0, firstPoll, time.Time{}
 	s.proc.FreeOutput()
 	if limit > 0 {
 		k.KillBy = s.world.Now() + int64(limit)
@@ -265,7 +266,12 @@ func (s *Service) escalate() {
 		s.keep()
 	}
 	s.proc.SignalGroup(syscall.SIGKILL)
-	if !s.leaderGone() && s.proc.Held() {
+	switch {
+	case s.leaderGone() || !s.proc.Held():
+		s.held = time.Time{}
+	case s.held.IsZero():
+		s.held = time.Now()
+	case time.Since(s.held) >= heldTime:
 		s.log.Warn("service is dead, but a tracer keeps it from being waited for", "pid", s.proc.Pid())
 		s.dispatch(happening{event: EvExited, exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.world.Now()}})
 		return
