@@ -174,6 +174,9 @@ func (s *Supervisor) pendingCases() {
 	known := s.incidents.List()
 	for _, svc := range s.set.Load().services {
 		c := svc.kept.Case
+		if c != nil && len(known) == maxIncidents && !slices.ContainsFunc(known, func(i Summary) bool { return i.At.Before(c.At) }) {
+			continue // it had its incident, which had to go
+		}
 		if c != nil && !slices.ContainsFunc(known, func(i Summary) bool { return i.Service == c.Service && i.Start == c.Start }) {
 			s.noteCase(c)
 		}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -226,6 +227,30 @@ func TestZombieForAMoment(t *testing.T) {
 		st.want(Stopped)
 		if x := st.snap().Exit; x == nil || x.Code != 3 {
 			t.Errorf("it ended with %v", x)
+		}
+	})
+}
+
+// An incident that had to go does not come back with every supervisor.
+func TestOldIncidentStaysAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bag, now := newMemoryBag(t), time.Now()
+		incidents := bag.resume(&warnings{})
+		for n := range maxIncidents {
+			incidents.Add(Incident{Service: string(rune('a' + n)), At: now.Add(time.Duration(n) * time.Second), Start: 1})
+		}
+		var asked atomic.Int32
+		for age, want := range map[time.Duration]int32{-time.Second: 0, time.Minute: 1} {
+			svc := newService(Definition{Name: "old", Config: defaults()}, &fakeWorld{t: t, epoch: now}, hclog.NewNullLogger())
+			svc.kept.Case = &Case{Service: "old", At: now.Add(age), Start: 1}
+			s := setOf(svc)
+			s.incidents = incidents
+			s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
+			s.recorder.begin.Do(func() {}) // nobody works
+			s.pendingCases()
+			if asked.Store(int32(len(s.recorder.queue))); asked.Load() != want {
+				t.Errorf("%v: %d are made, want %d", age, asked.Load(), want)
+			}
 		}
 	})
 }
