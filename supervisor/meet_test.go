@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -60,7 +61,13 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 func TestRestartWithTwoDependents(t *testing.T) {
 	playSet(t, "db app>db slow>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
 		worlds["slow"].last().ignores = true
-		before := worlds["app"].steps
+		steps := func() int {
+			w := worlds["app"]
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.steps
+		}
+		before := steps()
 		if err := s.Command(s.ctx, "db", EvRestart, "test"); err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +76,7 @@ func TestRestartWithTwoDependents(t *testing.T) {
 		if app.State != Starting || !app.held {
 			t.Errorf("app is %s", app.State)
 		}
-		if n := worlds["app"].steps - before; n > 20 {
+		if n := steps() - before; n > 20 {
 			t.Errorf("app was kept %d times", n)
 		}
 		time.Sleep(10 * time.Second)
@@ -200,8 +207,8 @@ func TestThreadDumpOfTheUnhealthy(t *testing.T) {
 		st.out = newFakeOutput()
 		st.out.write("up")
 		st.ill(LiveRestart)
-		p := st.up()
-		p.catches[syscall.SIGQUIT] = true
+		st.w.startup = func(_ int, p *fakeProcess) error { p.catches[syscall.SIGQUIT] = true; return nil }
+		st.up()
 		st.until(90 * time.Second)
 		if st.w.mu.Lock(); !slices.Equal(st.w.dumps, []uint64{1}) {
 			t.Errorf("dumps of %v", st.w.dumps)
@@ -250,6 +257,33 @@ func TestOldIncidentStaysAway(t *testing.T) {
 			s.pendingCases()
 			if asked.Store(int32(len(s.recorder.queue))); asked.Load() != want {
 				t.Errorf("%v: %d are made, want %d", age, asked.Load(), want)
+			}
+		}
+	})
+}
+
+// A stop is not undone by those that are being stopped with it and wait for what
+// they require.
+func TestStopOfWhatOthersWaitFor(t *testing.T) {
+	playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeWorld) {
+		s.set.Load().services["db"].launcher.(*fakeLauncher).becomes(func(context.Context, int) (*Launch, error) {
+			return nil, errors.New("no such file")
+		})
+		for n := range 300 {
+			if err := s.Command(s.ctx, "db", EvStop, "test"); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			for name, svc := range s.set.Load().services {
+				if st := svc.snap.Load().State; st != Stopped {
+					t.Fatalf("stop %d: %s is %s", n, name, st)
+				}
+			}
+			if err := s.Command(s.ctx, "top", EvStart, "test"); err != nil {
+				t.Fatal(err)
+			}
+			if n%2 == 0 {
+				synctest.Wait()
 			}
 		}
 	})

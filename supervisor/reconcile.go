@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -43,8 +44,8 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 // letStart starts what a service requires, and lets it go on when that is up.
 func (s *Supervisor) letStart(ctx context.Context, set *set, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
-		if set.services[r].snap.Load().State == Stopped {
-			s.demand(ctx, set.services[r], request{event: EvStart, by: name + ", which requires it"})
+		if set.services[r].snap.Load().State == Stopped && !s.Stopping() && !s.beingStopped(name) {
+			s.demandStart(ctx, set.services[r], name)
 		}
 	}
 	if why := s.mayStart(set, name); why != snap.Waiting {
@@ -80,6 +81,28 @@ func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
 	}
 	go func() { // ends with the request, or with ctx
 		_ = svc.ask(ctx, r) // the state tells how it went
+		s.pending.Delete(svc.name)
+		s.Moved()
+	}()
+}
+
+// demandTime bounds how long a service may take to hear that it is to start.
+const demandTime = time.Second
+
+// demandStart has a service started for another one that requires it, unless that
+// one is being stopped: a stop waits for what was asked before it began.
+func (s *Supervisor) demandStart(ctx context.Context, svc *Service, name string) {
+	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
+		return
+	}
+	go func() { // ends within demandTime
+		s.stopsMu.RLock()
+		if s.stops[name] == 0 {
+			ctx, cancel := context.WithTimeout(ctx, demandTime)
+			_ = svc.ask(ctx, request{event: EvStart, by: name + ", which requires it"}) // the state tells how it went
+			cancel()
+		}
+		s.stopsMu.RUnlock()
 		s.pending.Delete(svc.name)
 		s.Moved()
 	}()
@@ -154,6 +177,10 @@ func (s *Supervisor) Command(ctx context.Context, name string, event Event, by s
 
 // stopWith stops a service and those that require it, the latter first.
 func (s *Supervisor) stopWith(ctx context.Context, set *set, name, by string) error {
+	all := append(set.closure(set.requiredBy, name), name)
+	s.countStops(all, 1)
+	defer s.Moved() // after the count: somebody may want one of them again
+	defer s.countStops(all, -1)
 	var errs []chan error
 	ask := func(svc *Service, by string) {
 		got := make(chan error, 1)
@@ -171,4 +198,24 @@ func (s *Supervisor) stopWith(ctx context.Context, set *set, name, by string) er
 		err = errors.Join(err, <-got)
 	}
 	return err
+}
+
+// countStops counts the stops that are under way.
+func (s *Supervisor) countStops(names []string, by int) {
+	s.stopsMu.Lock()
+	defer s.stopsMu.Unlock()
+	if s.stops == nil {
+		s.stops = map[string]int{}
+	}
+	for _, name := range names {
+		if s.stops[name] += by; s.stops[name] == 0 {
+			delete(s.stops, name)
+		}
+	}
+}
+
+func (s *Supervisor) beingStopped(name string) bool {
+	s.stopsMu.RLock()
+	defer s.stopsMu.RUnlock()
+	return s.stops[name] > 0
 }

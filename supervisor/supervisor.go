@@ -56,6 +56,9 @@ type Supervisor struct {
 	pending sync.Map // name -> true: reconcile has asked it for something
 	logs    sync.Map // name -> *proc.Log
 
+	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
+	stops   map[string]int // stops under way, by name: what it requires is not started for it
+
 	incidents *Incidents
 	recorder  recorder
 
