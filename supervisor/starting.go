@@ -223,7 +223,11 @@ func (s *Service) ready() {
 	s.blame("")
 	s.probeErr = ""
 	s.enter(Running, s.cfg.Restart.Backoff.Reset)
-	s.log.Info("service is ready", "pid", s.proc.Pid(), "took", took)
+	if s.cfg.Oneshot {
+		s.log.Info("service runs", "pid", s.proc.Pid())
+	} else {
+		s.log.Info("service is ready", "pid", s.proc.Pid(), "took", took)
+	}
 	s.lookAlive()
 }
 

@@ -43,7 +43,6 @@ func (s *Service) stop(then State, limit time.Duration) {
 		s.followStop()
 		return
 	}
-	s.log.Info("service stops", "pid", s.proc.Pid(), "signal", SignalName(s.stopSignal()), "why", s.whyStopped())
 	s.enterStopping(then, limit)
 }
 
@@ -84,6 +83,7 @@ func (s *Service) enterStopping(then State, limit time.Duration) {
 		k.Held = s.probeErr != ""
 	}
 	if k.Held {
+		s.log.Info("service is to stop, after others", "why", s.whyStopped(), "waits", s.probeErr)
 		s.enter(Stopping, s.untilKill())
 		return
 	}
@@ -116,6 +116,9 @@ func (s *Service) releasedStop(happening) {
 // drain gives those who use the service the time to see that it is not ready any
 // more.
 func (s *Service) drain() {
+	if !s.leaderGone() {
+		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", SignalName(s.stopSignal()), "why", s.whyStopped())
+	}
 	wait := s.cfg.Stop.Drain
 	if left := s.untilKill(); left >= 0 {
 		wait = min(wait, left/2)

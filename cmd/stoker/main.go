@@ -90,6 +90,8 @@ func exitCode(err error) int {
 		return hint.code
 	case errors.As(err, &problems):
 		return codeConfig
+	case errors.As(err, &refused) && refused.Code == "refused":
+		return codeConfig
 	case errors.As(err, &refused) && refused.Status == 403:
 		return codeRefused
 	case errors.As(err, &refused) && refused.Status == 404:

@@ -103,6 +103,9 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	changes := config.Diff(r.loaded.Config, loaded.Config)
 	var names []string
 	for _, c := range changes {
+		if c.Service != "" && len(r.opts.command) > 0 && !r.opts.withServices {
+			continue // beside a command the services of the files do not run
+		}
 		done.Changes = append(done.Changes, c.String())
 		if c.Service != "" {
 			names = append(names, c.Service)
@@ -112,7 +115,7 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 		return done, nil
 	}
 	r.problem.Store(nil)
-	if len(changes) == 0 {
+	if len(done.Changes) == 0 {
 		return done, nil
 	}
 	r.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)

@@ -161,7 +161,7 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 	if s.Next != nil {
 		out = append(out, "next start in "+span(s.Next.Sub(now))+" (stoker start "+s.Name+" does not wait)")
 	}
-	if s.Incident != 0 && s.State != supervisor.Running {
+	if s.Incident != 0 && s.State != supervisor.Running && (s.State != supervisor.Stopped || s.Reason != "") {
 		out = append(out, fmt.Sprintf("evidence: stoker incidents show %d", s.Incident))
 	}
 	out = append(out, s.Notes...)

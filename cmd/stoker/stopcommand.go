@@ -22,7 +22,7 @@ func (l *processLauncher) stopCommand() func(context.Context, supervisor.Process
 		env["STOKER_PID"] = strconv.Itoa(p.Pid())
 		spec := l.spec(env)
 		spec.ID, spec.Argv, spec.WhileStopping = uniqueID("stop"), l.service.Stop.Command, true
-		code, output, err := supervisor.RunCommand(ctx, l.m, spec)
+		code, output, err := supervisor.RunProbe(ctx, l.m, spec)
 		if err == nil && code != 0 {
 			err = fmt.Errorf("exit code %d: %.200s", code, output)
 		}

@@ -85,7 +85,7 @@ func (l *loader) variable(name, value string, to []target) {
 // the file, STOKER_SOCKET tells the command line where the API is, STOKER_CI
 // makes tests strict.
 func reservedEnv(name string) bool {
-	return name == EnvFile || name == "STOKER_SOCKET" || name == "STOKER_CI"
+	return name == EnvFile || name == "STOKER_SOCKET" || name == "STOKER_CI" || name == "STOKER_PROCESS" || name == "STOKER_PID"
 }
 
 // serviceLink reports whether Kubernetes or Docker made the variable for a

@@ -35,6 +35,7 @@ type logFile struct {
 	rest    []byte        // of what was laid down, not written yet
 	buf     []byte        // rest is a part of it; borrowed
 	retryAt time.Time     // after a failure
+	tried   string        // the path of the last step
 	pause   time.Duration // before the next try; 0: the last one worked
 	why     string        // the latest failure, for a mark
 	told    string        // the latest failure that the operator was told
@@ -230,6 +231,9 @@ func (f *logFile) step(o FileOptions, last bool) (did bool, wait time.Duration) 
 	idle, due := f.pending(last)
 	if idle {
 		return false, due
+	}
+	if o.Path != f.tried { // what was wrong with another file says nothing of this one
+		f.tried, f.pause, f.retryAt = o.Path, 0, time.Time{}
 	}
 	if left := time.Until(f.retryAt); left > 0 && !last {
 		return false, left
