@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -48,8 +49,8 @@ func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
 		if out := s.output(); out != nil {
 			c.To = out.End()
 		}
-		if c.Exit != nil && !c.Killed {
-			c.After = s.world.OOM(s.proc.Cgroups())
+		if own := s.proc.Cgroups(); len(own) > 0 && c.killed() { // it goes with the process
+			c.After = s.world.OOM(own, true)
 		}
 	}
 	if s.launch != nil {
@@ -57,6 +58,11 @@ func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
 	}
 	s.kept.Case = c
 	s.world.Note(c)
+}
+
+// killed says whether somebody else's KILL may have ended it.
+func (c *Case) killed() bool {
+	return c.Exit != nil && c.Exit.Signal == syscall.SIGKILL && !c.Killed
 }
 
 // recorder makes incidents of cases, one at a time, while the services go on.
@@ -69,11 +75,16 @@ type recorder struct {
 // maxCases is how many wait to be recorded.
 const maxCases = 64
 
+// recordDelay is how long what is to be recorded waits. The case is kept already, and
+// what is read for it does not change so soon.
+const recordDelay = 20 * time.Millisecond
+
 // do has f done after what was asked for before; false: too much waits.
 func (r *recorder) do(f func()) bool {
 	r.begin.Do(func() {
 		go func() { // ends with the process: it has the last word on an end
 			for f := range r.queue {
+				<-time.After(recordDelay) // the next start of the service comes first
 				f()
 			}
 		}()
@@ -91,6 +102,9 @@ const evidenceTime = 5 * time.Second
 
 // record makes the incident of a case: at once what is known, then what is found.
 func (r *recorder) record(c *Case) {
+	if c.After.Source == "" && c.killed() {
+		c.After = world{r.s}.OOM(nil, true)
+	}
 	d := Death{State: c.State, Exit: c.Exit, GaveUp: c.GaveUp, Why: c.Reason, Asked: c.Asked != "", Killed: c.Killed,
 		Signaled: c.Signal, Before: c.Before, After: c.After}
 	tail := c.To

@@ -60,8 +60,8 @@ func (w *fakeWorld) Dumped(_ string, start uint64, _, _ int64) {
 	defer w.mu.Unlock()
 	w.dumps = append(w.dumps, start)
 }
-func (w *fakeWorld) OOM([]string) OOMCount { return OOMCount{} }
-func (w *fakeWorld) Left(string)           { w.leftBy.Add(1) }
+func (w *fakeWorld) OOM([]string, bool) OOMCount { return OOMCount{} }
+func (w *fakeWorld) Left(string)                 { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -42,7 +42,8 @@ type Starter interface {
 	// the incidents of a start.
 	Dumped(name string, start uint64, from, to int64)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
-	OOM(cgroups []string) OOMCount
+	// What was read a moment ago does, unless it must be fresh.
+	OOM(cgroups []string, fresh bool) OOMCount
 	// Left says that a service that is not configured any more is STOPPED.
 	Left(name string)
 	// Now is CLOCK_BOOTTIME in ns.

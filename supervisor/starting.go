@@ -152,7 +152,7 @@ func (s *Service) spawn(l *Launch) {
 		return
 	}
 	s.proc, s.kept.UpSince = p, s.world.Now()
-	s.kept.OOM = s.world.OOM(p.Cgroups())
+	s.kept.OOM = s.world.OOM(p.Cgroups(), false)
 	s.keep()
 	s.world.Changed()
 	s.log.Debug("process started", "pid", p.Pid())

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -58,6 +59,10 @@ type Supervisor struct {
 
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
+
+	oomMu sync.Mutex // guards oom and oomAt
+	oom   OOMCount   // as last read, of the container's cgroup
+	oomAt time.Time
 
 	incidents *Incidents
 	recorder  recorder

@@ -70,11 +70,23 @@ func (w world) LogAfterOutput(name string) {
 	w.s.opts.LogAfter(func() { l.(*proc.Log).AwaitPassed(end, outputTime) })
 }
 
-func (w world) OOM(cgroups []string) OOMCount {
+// oomAge is how old a reading of the container's counter may be when a service is
+// started: a hundred that start together need one.
+const oomAge = 100 * time.Millisecond
+
+func (w world) OOM(cgroups []string, fresh bool) OOMCount {
 	if w.s.opts.OOM == nil {
 		return OOMCount{}
 	}
-	return w.s.opts.OOM(cgroups)
+	if len(cgroups) > 0 {
+		return w.s.opts.OOM(cgroups)
+	}
+	w.s.oomMu.Lock()
+	defer w.s.oomMu.Unlock()
+	if now := time.Now(); fresh || now.Sub(w.s.oomAt) > oomAge {
+		w.s.oom, w.s.oomAt = w.s.opts.OOM(nil), now
+	}
+	return w.s.oom
 }
 
 func (w world) Left(name string) {

@@ -20,7 +20,8 @@ type setup struct {
 	config      config.Config
 	origins     config.Origins
 	definitions []supervisor.Definition
-	jvms        *sync.Map // service name -> *jvmFacts, of its latest start; shared with the setups before
+	made        map[string]string // fingerprints of the services
+	jvms        *sync.Map         // service name -> *jvmFacts, of its latest start; shared with the setups before
 	users       []*proc.User
 	cgroups     *cgroup.Tree
 }
@@ -28,7 +29,7 @@ type setup struct {
 // prepare makes the services of a configuration. What was found out by the setup
 // before it, if there is one, stays known.
 func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup) (*setup, error) {
-	s := &setup{config: loaded.Config, origins: loaded.Origins}
+	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config)}
 	if before != nil {
 		s.jvms, s.cgroups = before.jvms, before.cgroups
 	} else {
@@ -85,7 +86,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 		return fmt.Errorf("cannot run service %q: %w", name, err)
 	}
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
-		Made: config.Fingerprint(s.config, name)}
+		Made: s.made[name]}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	switch cfg.Kind {
 	case config.KindJava:
