@@ -132,6 +132,9 @@ func (b *box) end() {
 	case <-b.over:
 	case <-time.After(10 * time.Second):
 	}
+	if b.init != 0 { // PID 1 is gone when everything else in its namespace is
+		eventually(5*time.Second, 2*time.Millisecond, func() bool { p, ok := look(b.init); return !ok || p.state == 'Z' })
+	}
 	if b.t.Failed() && !b.before {
 		b.t.Logf("stoker's stderr ended with:\n%s", lastOf(b.stderr.String(), 4000))
 	}

@@ -15,5 +15,5 @@ func TestStopOfWhatIsHeld(t *testing.T) {
 	stopOfWhatDoesNotRun(t, "exec sleep 98430", func(t *testing.T, b *box, pid int) {
 		newTracer(t, pid, false)
 		await(t, 5*time.Second, "the process to be held", func() bool { p, _ := look(pid); return p.state == 't' })
-	}, 1500*time.Millisecond)
+	}, 3*time.Second) // a second until KILL, and another one until a zombie counts as held
 }
