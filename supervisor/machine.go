@@ -36,8 +36,6 @@ func atRest(st State, ev Event) rule {
 		return rule{(*Service).start, "STARTING, counters 0"}
 	case ev == EvRestart:
 		return rule{(*Service).start, "STARTING, counters 0"}
-	case ev == EvStop && st == Stopped:
-		return rule{(*Service).stayStopped, "STOPPED"}
 	case ev == EvStop:
 		return rule{(*Service).rest, "STOPPED"}
 	case ev == EvChanged && (st == Delayed || st == Fatal):

@@ -93,13 +93,7 @@ func (s *Service) well(happening) {
 	s.keep()
 }
 
-// stayStopped is a stop of what is stopped; one that leaves goes.
-func (s *Service) stayStopped(h happening) {
-	s.kept.Asked = h.req.by
-	s.enter(Stopped, -1)
-}
-
-// rest gives up what was to come.
+// rest gives up what was to come; one that is not configured any more goes.
 func (s *Service) rest(h happening) {
 	s.kept.Asked = h.req.by
 	s.enter(Stopped, -1)

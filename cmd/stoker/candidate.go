@@ -146,7 +146,7 @@ func judgeFile(f *os.File) (hint string, err error) {
 	case !info.Mode().IsRegular():
 		return "", errors.New("it is no regular file")
 	case info.Mode()&0o111 == 0:
-		return "chmod 755", errors.New("it is not executable")
+		return "name a binary of stoker; if this is one, chmod 755 it", errors.New("it is not executable")
 	case !ok || st.Uid != 0 && int(st.Uid) != os.Getuid():
 		return "chown root", errors.New("it belongs to another user, who could change it")
 	case info.Mode()&0o022 != 0:

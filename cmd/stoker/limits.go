@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -53,5 +55,5 @@ func bytesText(n *int64, none string) string {
 	if n == nil {
 		return none
 	}
-	return fmt.Sprintf("%.4g MiB (%d bytes)", float64(*n)/(1<<20), *n)
+	return strconv.FormatFloat(math.Round(float64(*n)/(1<<20)*10)/10, 'f', -1, 64) + fmt.Sprintf(" MiB (%d bytes)", *n)
 }
