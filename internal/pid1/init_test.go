@@ -276,8 +276,11 @@ type container struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	dir string
-	log *bytes.Buffer
 }
+
+// log is what the init has said on stderr. It goes to a file: a test that fails
+// reads it while the init still writes.
+func (c *container) log() string { return read(c.dir + "/log") }
 
 // launch starts the init: as PID 1 of a namespace, or as a plain process.
 func launch(t *testing.T, script string, asPID1 bool) *container {
@@ -286,25 +289,29 @@ func launch(t *testing.T, script string, asPID1 bool) *container {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &container{t: t, dir: t.TempDir(), log: new(bytes.Buffer)}
+	c := &container{t: t, dir: t.TempDir()}
+	log, err := os.Create(c.dir + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
 	c.cmd = exec.Command(exe, script, c.dir)
 	c.cmd.Args[0] = "test-init"
-	c.cmd.Stderr = c.log
 	if asPID1 {
 		if os.Getuid() != 0 {
 			t.Skip("a PID namespace needs root")
 		}
 		c.cmd = exec.Command("unshare", "-pf", "--mount-proc", "--kill-child", "bash", "-c",
 			`exec -a test-init "$0" "$@"`, exe, script, c.dir)
-		c.cmd.Stderr = c.log
 	}
+	c.cmd.Stderr = log
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		c.cmd.Process.Kill()
 		if t.Failed() {
-			t.Logf("init's log:\n%ssaid:\n%s", c.log, read(c.dir+"/said"))
+			t.Logf("init's log:\n%ssaid:\n%s", c.log(), read(c.dir+"/said"))
 		}
 	})
 	return c
@@ -412,7 +419,7 @@ func TestStopPlanWithoutSupervisor(t *testing.T) {
 		if got := strings.Fields(read(c.dir + "/order")); strings.Join(got, " ") != "b a" {
 			t.Errorf("stopped in order %v, want b a", got)
 		}
-		if !strings.Contains(c.log.String(), "KILL to group") {
+		if !strings.Contains(c.log(), "KILL to group") {
 			t.Error("the deaf group was not killed")
 		}
 	})

@@ -95,7 +95,7 @@ func TestUpgradeFallsBack(t *testing.T) {
 			c.wantCode(0)
 			c.said(want)
 			c.said("pipe=kept service=true")
-			if n := strings.Count(c.log.String(), "returning to v1"); n != 1 {
+			if n := strings.Count(c.log(), "returning to v1"); n != 1 {
 				t.Errorf("the fallback is told %d times", n)
 			}
 		})
