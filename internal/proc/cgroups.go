@@ -24,20 +24,24 @@ func (p *Process) inCgroups() []int {
 }
 
 // killCgroups ends everybody in the process's own cgroup at once, where the
-// kernel can (cgroup v2, Linux 5.14).
-func (p *Process) killCgroups() {
+// kernel can (cgroup v2, Linux 5.14), and says whether it did: whoever looks
+// afterwards may find them dead already.
+func (p *Process) killCgroups() (killed bool) {
 	members := p.inCgroups()
 	if len(members) == 0 || slices.Contains(members, os.Getpid()) || slices.Contains(members, p.m.initPid) {
-		return // somebody put us there
+		return false // somebody put us there
 	}
 	for _, dir := range p.rec.Dirs {
 		f, err := os.OpenFile(dir+"/cgroup.kill", os.O_WRONLY, 0)
 		if err != nil {
 			continue
 		}
-		_, _ = f.WriteString("1") // what it does not reach, the sweep does
+		if _, err := f.WriteString("1"); err == nil { // what it does not reach, the sweep does
+			killed = true
+		}
 		f.Close()
 	}
+	return killed
 }
 
 // removeCgroups removes the directories, unless somebody is in there: then they

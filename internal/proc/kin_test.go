@@ -141,8 +141,11 @@ var kinScripts = map[string]play{
 			}
 			pid := pidIn(s, name)
 			<-p.Exited()
-			if !slices.Equal(p.Members(), []int{pid}) || p.SignalGroup(syscall.SIGKILL) != nil {
-				s.say("members %v, not %d", p.Members(), pid)
+			if members := p.Members(); !slices.Equal(members, []int{pid}) {
+				s.say("members %v, not %d", members, pid)
+			}
+			if err := p.SignalGroup(syscall.SIGKILL); err != nil { // also if cgroup.kill was quicker than we look
+				s.say("kill: %v", err)
 			}
 			until(s, "gone", func() bool { return len(p.Members()) == 0 })
 			until(s, "reaped", func() bool { return syscall.Kill(pid, 0) != nil })

@@ -179,9 +179,7 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL {
 		p.FreeOutput()
 	}
-	if sig == syscall.SIGKILL {
-		p.killCgroups()
-	}
+	killed := sig == syscall.SIGKILL && p.killCgroups()
 	var outside map[int]pid1.Birth
 	if sig != syscall.SIGKILL && sig != 0 {
 		outside = p.strays(0) // before the parents die by which they are known
@@ -190,6 +188,9 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	strays := p.signalStrays(sig, outside)
 	if sig == syscall.SIGKILL {
 		strays = p.killStrays()
+	}
+	if killed {
+		return nil
 	}
 	if strays == nil || errors.Is(err, ErrGone) {
 		return strays
