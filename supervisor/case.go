@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -70,6 +71,7 @@ type recorder struct {
 	s     *Supervisor
 	queue chan func()
 	begin sync.Once
+	ahead atomic.Int32 // asked for and not done
 }
 
 // maxCases is how many wait to be recorded.
@@ -86,14 +88,33 @@ func (r *recorder) do(f func()) bool {
 			for f := range r.queue {
 				<-time.After(recordDelay) // the next start of the service comes first
 				f()
+				r.ahead.Add(-1)
 			}
 		}()
 	})
+	r.ahead.Add(1)
 	select {
 	case r.queue <- f:
 		return true
 	default:
+		r.ahead.Add(-1)
 		return false
+	}
+}
+
+// settleTime bounds how long a question about incidents waits.
+const settleTime = 2 * time.Second
+
+// settled waits until what was asked for before is done, as long as settleTime:
+// whoever has seen a service fail finds its incident.
+func (r *recorder) settled() {
+	done := make(chan struct{})
+	if r.ahead.Load() == 0 || !r.do(func() { close(done) }) {
+		return
+	}
+	select {
+	case <-done:
+	case <-time.After(settleTime):
 	}
 }
 
@@ -198,10 +219,16 @@ func (s *Supervisor) pendingCases() {
 }
 
 // Incidents lists the incidents that are kept, the newest first.
-func (s *Supervisor) Incidents() []Summary { return s.incidents.List() }
+func (s *Supervisor) Incidents() []Summary {
+	s.recorder.settled()
+	return s.incidents.List()
+}
 
 // Incident gives one of them with its evidence.
-func (s *Supervisor) Incident(number uint64) (Incident, bool) { return s.incidents.Get(number) }
+func (s *Supervisor) Incident(number uint64) (Incident, bool) {
+	s.recorder.settled()
+	return s.incidents.Get(number)
+}
 
 // outputOf gives the last bytes that a service wrote from one offset to another;
 // to 0: the end.

@@ -262,6 +262,32 @@ func TestOldIncidentStaysAway(t *testing.T) {
 	})
 }
 
+// Who has seen a service fail finds its incident, though it is made a moment later;
+// evidence that takes long is not waited for.
+func TestIncidentIsThereAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setOf()
+		s.incidents = newMemoryBag(t).resume(&warnings{})
+		s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
+		defer close(s.recorder.queue)
+		release := make(chan struct{})
+		for n := range 2 {
+			s.recorder.do(func() { s.incidents.Add(Incident{Service: "app", Start: uint64(n)}) })
+		}
+		s.recorder.do(func() { <-release })
+		begin := time.Now()
+		if got := len(s.Incidents()); got != 2 || time.Since(begin) != settleTime {
+			t.Errorf("%d incidents after %v, want 2 after %v", got, time.Since(begin), settleTime)
+		}
+		close(release)
+		time.Sleep(time.Second)
+		begin = time.Now()
+		if _, found := s.Incident(2); !found || time.Since(begin) != 0 {
+			t.Errorf("incident 2 is there: %v, after %v, with nothing to wait for", found, time.Since(begin))
+		}
+	})
+}
+
 // A stop is not undone by those that are being stopped with it and wait for what
 // they require.
 func TestStopOfWhatOthersWaitFor(t *testing.T) {

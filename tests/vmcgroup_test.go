@@ -49,6 +49,8 @@ within 10 all_daemons
 tell daemon-stop "$(took stoker stop daemon)"
 tell daemons-left "$(daemons)"
 within 20 is hungry EXITED
+explained() { stoker incidents | grep -q hungry; }
+within 20 explained
 tell incidents "$(stoker incidents 2>&1 | tr '\n' ' ')"
 stoker start daemon
 within 10 all_daemons
