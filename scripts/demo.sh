@@ -138,7 +138,8 @@ keep_asking() {
 }
 
 if { has docker && docker_answers; } || is_root; then
-	need docker=docker.io mmdebstrap curl
+	need_docker
+	need mmdebstrap curl
 fi
 if has docker && docker_start; then
 	box="a container with 1.5 CPUs and 1 GiB"

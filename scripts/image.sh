@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker
 [ -x bin/stoker ] || die "bin/stoker is missing: run make build first"
 
-need docker=docker.io mmdebstrap
+need_docker
+need mmdebstrap
 trap docker_stop EXIT
 trap 'exit 130' INT TERM
 docker_start || die "no Docker daemon answers, and none can be started by $(id -un)"

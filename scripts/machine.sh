@@ -77,6 +77,13 @@ jre_package() { first_known openjdk-17-jre-headless default-jre-headless; }
 
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# need_docker: there is a client and, where no daemon answers it yet, one that root
+# can start: a machine may have the client alone.
+need_docker() {
+	need docker=docker.io
+	docker_answers || ! is_root || need dockerd=docker.io
+}
+
 # docker_start: a Docker daemon answers afterwards, or the result is false.
 # docker_stop ends it again if it was started here.
 docker_start() {

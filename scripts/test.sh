@@ -17,7 +17,8 @@ unit)
 	;;
 container)
 	tomcat=$(tomcat_version)
-	need docker=docker.io perl bash unshare=util-linux prlimit=util-linux \
+	need_docker
+	need perl bash unshare=util-linux prlimit=util-linux \
 		"java=$(jre_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	trap docker_stop EXIT
 	trap 'exit 130' INT TERM
