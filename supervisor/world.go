@@ -150,7 +150,9 @@ func (s *Supervisor) putPlan() {
 
 // keptID is the id of the process that belongs to a kept state.
 func keptID(name string, state []byte) string {
-	var k kept
+	var k struct {
+		Gen uint64 `json:"gen"`
+	}
 	if json.Unmarshal(state, &k) != nil {
 		return ""
 	}

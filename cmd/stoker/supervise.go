@@ -40,6 +40,13 @@ const flushTime = 300 * time.Millisecond
 // settleTime is after the start, when most of what it needed is not needed again.
 const settleTime = 2 * time.Second
 
+// The collector runs seldom while the supervisor starts: hardly anything of that is
+// garbage yet, and the heap is a few MiB. Later garbage is cheaper than pages.
+const (
+	startPercent = 800
+	laterPercent = 50
+)
+
 // The threads that the supervisor may need at once are made while there are pids
 // for them; see pid1.SpareThreads.
 const (
@@ -57,8 +64,7 @@ func supervise(args []string) int {
 	sigs := make(chan os.Signal, 16)
 	signal.Notify(sigs, syscall.SIGPIPE) // a reader of stdout that goes away must not end us
 	dropOneProcessor()
-	// Garbage is cheaper than pages: the heap is a few hundred KiB.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(startPercent)
 	outlets := proc.StdOutlets()
 	queue := newLogQueue(outlets[1])
 	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
@@ -117,6 +123,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		pid1.CatchInto(sigs)
 		pid1.CatchRest(sigs)
 		r.watch(ctx)
+		debug.SetGCPercent(laterPercent)
 		pid1.ReturnStartup()
 	})
 	code := r.sup.Run(ctx, rec)

@@ -77,12 +77,10 @@ func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
 		p.rec.Exit.Seq = 0
 		close(p.exited)
 	default:
-		if p.same() {
-			p.pidfd = m.have.open(p.rec.Pid)
-			if p.pidfd >= 0 && !p.same() { // it went between the look and the open
-				unix.Close(p.pidfd)
-				p.pidfd = -1
-			}
+		// The look comes after the open: while it is held the number is nobody else's.
+		if p.pidfd = m.have.open(p.rec.Pid); p.pidfd >= 0 && !p.same() {
+			unix.Close(p.pidfd)
+			p.pidfd = -1
 		}
 		m.pids[p.rec.Pid] = append(m.pids[p.rec.Pid], p)
 	}

@@ -112,8 +112,8 @@ func openLog(name string, o LogOptions, data, sent, ixfd int) (*Log, error) {
 
 // passedUpTo notes that everything before pos was passed on.
 func (l *Log) passedUpTo(pos int64) {
-	buf := l.buffer()
 	for l.ix.passed < pos {
+		buf := l.buffer()
 		n, _ := unix.Pread(l.data, buf[:min(pos-l.ix.passed, int64(len(buf)))], l.ix.passed)
 		if n <= 0 {
 			break
