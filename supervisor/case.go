@@ -24,7 +24,7 @@ type Case struct {
 	Exit    *ExitInf      `json:"exit"`    // nil: it lives, or nobody knows how it ended
 	Asked   string        `json:"asked"`   // who asked for the stop; empty: nobody
 	Killed  bool          `json:"killed"`  // by us
-	Signal  bool          `json:"signal"`  // it had got the stop signal
+	Signal  bool          `json:"signal"`  // it had got the stop signal, or the stop command had ended
 	From    int64         `json:"from"`    // where its output begins
 	To      int64         `json:"to"`      // and where it ended then
 	DumpAt  int64         `json:"dump_at"` // where a thread dump begins; 0: there is none
@@ -43,7 +43,7 @@ func (s *Service) note(gaveUp Cause, ran time.Duration) { s.noteWhy(gaveUp, s.ke
 // noteWhy is note with a reason that the status does not show.
 func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
 	c := &Case{Service: s.name, GaveUp: gaveUp, Reason: why, State: s.kept.State, At: time.Now(), Start: s.kept.Gen, Ran: ran,
-		Exit: s.kept.Exit, Asked: s.kept.Asked, Killed: s.kept.Killed, Signal: s.kept.Signaled, From: s.kept.LogStart, DumpAt: s.kept.DumpAt,
+		Exit: s.kept.Exit, Asked: s.kept.Asked, Killed: s.kept.Killed, Signal: s.kept.Signaled || s.kept.Told, From: s.kept.LogStart, DumpAt: s.kept.DumpAt,
 		Before: s.kept.OOM}
 	if s.proc != nil {
 		c.Pid = s.proc.Pid()

@@ -22,7 +22,8 @@ type kept struct {
 	Held     bool           `json:"held"`      // STARTING, STOPPING: others come first
 	Draining bool           `json:"draining"`  // STOPPING: the time before the signal
 	Asking   bool           `json:"asking"`    // STOPPING: the stop command runs
-	Signaled bool           `json:"signaled"`  // STOPPING: the stop signal was sent, or the command has ended
+	Told     bool           `json:"told"`      // STOPPING: the stop command has ended well, and its effect is waited for
+	Signaled bool           `json:"signaled"`  // STOPPING: the stop signal was sent
 	Killed   bool           `json:"killed"`    // STOPPING: KILL was sent
 	Dumped   bool           `json:"dumped"`    // STOPPING: a thread dump was asked for
 	DumpAt   int64          `json:"dump_at"`   // where in the output the thread dump begins; 0: nowhere

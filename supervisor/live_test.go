@@ -155,13 +155,17 @@ func TestStopCommand(t *testing.T) {
 		err  error
 		ends bool
 		hang bool
+		deaf bool // to TERM
 		want []string
 	}{
-		"ends it":            {ends: true},
-		"fails":              {err: errors.New("exit code 1"), want: []string{"TERM 1s"}},
-		"works too slowly":   {want: []string{"KILL 6s"}},
-		"hangs":              {hang: true, want: []string{"KILL 6s"}},
-		"its process is not": {ends: true, err: errors.New("exit code 1")},
+		"ends it":             {ends: true},
+		"fails":               {err: errors.New("exit code 1"), want: []string{"TERM 1s"}},
+		"has no effect":       {want: []string{"TERM 4.5s"}},
+		"hangs":               {hang: true, want: []string{"TERM 4.5s"}},
+		"fails, TERM too":     {err: errors.New("exit code 1"), deaf: true, want: []string{"TERM 1s", "KILL 6s"}},
+		"no effect, TERM too": {deaf: true, want: []string{"TERM 4.5s", "KILL 6s"}},
+		"hangs, TERM too":     {hang: true, deaf: true, want: []string{"TERM 4.5s", "KILL 6s"}},
+		"its process is not":  {ends: true, err: errors.New("exit code 1")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {
@@ -179,7 +183,7 @@ func TestStopCommand(t *testing.T) {
 					}}, nil
 				}
 				p := st.up()
-				p.onTerm = func() { p.exits(0) }
+				p.onTerm, p.ignores = func() { p.exits(0) }, c.deaf
 				st.ask(EvStop)
 				if phase := st.snap().Phase; phase != "stop command" {
 					t.Errorf("phase %q", phase)
@@ -218,6 +222,28 @@ func TestStopCommandSurvives(t *testing.T) {
 		if runs != 2 {
 			t.Errorf("%d runs", runs)
 		}
+	})
+}
+
+// One that has ended does not: its effect is waited for, then the signal comes.
+func TestStopCommandThatEndedSurvives(t *testing.T) {
+	play(t, func(st *stage) {
+		runs := 0
+		st.l.prepare = func(context.Context, int) (*Launch, error) {
+			return &Launch{StopCommand: func(context.Context, Process) error { runs++; return nil }}, nil
+		}
+		st.cfg.Stop.Command = []string{"/stop"}
+		p := st.up()
+		p.onTerm = func() { p.exits(0) }
+		st.send(request{event: EvStop, by: "test"})
+		st.sleep(time.Second)
+		st.crash()
+		st.sleep(5 * time.Second)
+		st.want(Stopped)
+		if runs != 1 {
+			t.Errorf("%d runs", runs)
+		}
+		p.wantSignals(t, "TERM 4.5s")
 	})
 }
 

@@ -166,7 +166,7 @@ func (s *Service) attached(h happening) {
 	case Running:
 		s.lookAlive()
 	case Stopping:
-		if k := &s.kept; k.Asking || !k.Held && !k.Draining && !k.Signaled && !k.Dumped {
+		if k := &s.kept; k.Asking || !k.Held && !k.Draining && !k.Told && !k.Signaled && !k.Dumped {
 			s.askEnd()
 		}
 	}

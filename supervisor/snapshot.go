@@ -231,7 +231,7 @@ func (s *Service) pickUpStop() {
 	switch {
 	case k.Held:
 		s.releasedStop(happening{})
-	case k.Draining, k.Signaled, k.Killed, k.Dumped:
+	case k.Draining, k.Told, k.Signaled, k.Killed, k.Dumped:
 	case len(s.cfg.Stop.Command) == 0: // else EvAttached brings the command
 		s.askEnd()
 	case k.Deadline == 0:

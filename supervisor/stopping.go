@@ -72,7 +72,7 @@ const (
 // signal, thread dump, KILL.
 func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.kept
-	k.Then, k.Held, k.Draining, k.Asking, k.Signaled, k.Dumped, k.Killed = then, false, false, false, false, false, false
+	k.Then, k.Held, k.Draining, k.Asking, k.Told, k.Signaled, k.Dumped, k.Killed = then, false, false, false, false, false, false, false
 	k.KillBy, s.poll, s.held = 0, firstPoll, time.Time{}
 	s.proc.FreeOutput()
 	if limit > 0 {
@@ -145,13 +145,16 @@ func (s *Service) dumpFirst() {
 	s.askEnd()
 }
 
-// askEnd runs the stop command or sends the signal.
+// askEnd runs the stop command or sends the signal. A command, and what it brings
+// about, have three quarters of the time: then the signal comes before KILL does.
 func (s *Service) askEnd() {
-	s.setDeadline(s.patience())
+	wait := s.patience()
 	if s.launch == nil || s.launch.StopCommand == nil || s.leaderGone() || s.kept.StopSig != 0 {
+		s.setDeadline(wait)
 		s.signalStop()
 		return
 	}
+	s.setDeadline(wait - wait/signalShare)
 	s.kept.Asking = true
 	s.keep()
 	ctx, cancel := context.WithTimeout(s.life, max(s.stopLeft(), time.Millisecond))
@@ -171,15 +174,26 @@ func (s *Service) asked(h happening) {
 	}
 	s.kept.Asking = false
 	if h.err != nil && !s.leaderGone() {
-		s.log.Warn("the stop command failed, sending the signal", "error", h.err)
-		s.signalStop()
+		s.signalAfterCommand(h.err.Error())
 		return
 	}
-	s.kept.Signaled = true
+	s.kept.Told = true
 	s.keep()
 	if s.leaderGone() {
 		s.awaitGroup()
 	}
+}
+
+// signalShare is the part of the time that the signal keeps where a command comes
+// first.
+const signalShare = 4
+
+// signalAfterCommand sends the signal where the command did not end the service.
+// What is left of the command's time is the signal's too.
+func (s *Service) signalAfterCommand(why string) {
+	s.log.Warn("the stop command did not end it, sending the signal", "error", why)
+	s.setDeadline(min(s.patience(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
+	s.signalStop()
 }
 
 // signalStop asks all that belongs to the service to end, once: many programs
@@ -240,10 +254,12 @@ func (s *Service) stopDeadline(happening) {
 	case k.Draining:
 		k.Draining = false
 		s.dumpFirst()
-	case k.Asking: // the command hangs, and its time was the signal's
+	case k.Asking:
 		s.cancel()
 		k.Asking = false
-		s.escalate()
+		s.signalAfterCommand("it hangs")
+	case k.Told && !k.Signaled && !k.Killed:
+		s.signalAfterCommand("it had no effect in time")
 	case !k.Signaled && !k.Killed:
 		s.askEnd()
 	default:
