@@ -43,7 +43,7 @@ const settleTime = 2 * time.Second
 // The collector runs seldom while the supervisor starts: hardly anything of that is
 // garbage yet, and the heap is a few MiB. Later garbage is cheaper than pages.
 const (
-	startPercent = 800
+	startPercent = 400
 	laterPercent = 50
 )
 
