@@ -42,11 +42,11 @@ func (s *Service) watch(l *Launch) *watcher {
 			if o.Failed != "" {
 				s.report(ctx, happening{event: EvFailed, gen: gen, text: o.Failed})
 			}
+			w.seen.Store(max(line.Offset, w.seen.Load())) // first: who waits for the match looks whether it is seen
 			if o.Match && open {
 				open = false
 				close(w.matched)
 			}
-			w.seen.Store(max(line.Offset, w.seen.Load()))
 			return nil
 		})
 	}()
