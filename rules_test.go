@@ -27,10 +27,11 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":            {"internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":     {"supervisor", "internal/proc"},
-		"internal/cgroup":  {},
-		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat"}, // for the parts of the schema
+		"bench":           {"internal/proc", "internal/pid1"}, // it measures them
+		"internal/api":    {"supervisor", "internal/proc"},
+		"internal/cgroup": {},
+		// For the parts of the schema, and proc for what it alone knows how to read.
+		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat", "internal/proc"},
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},

@@ -16,8 +16,8 @@ type Capabilities uint64
 // AllCapabilities is every one, also those that are younger than this program.
 const AllCapabilities = ^Capabilities(0)
 
-// capabilityNames are the names by number, without CAP_.
-func capabilityNames() []string {
+// CapabilityNames are the names by number, in capitals and without CAP_.
+func CapabilityNames() []string {
 	return strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
 		LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE
 		SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME
@@ -32,7 +32,7 @@ func ParseCapability(name string) (Capabilities, error) {
 	if short == "ALL" {
 		return AllCapabilities, nil
 	}
-	for number, known := range capabilityNames() {
+	for number, known := range CapabilityNames() {
 		if known == short {
 			return 1 << number, nil
 		}
@@ -55,7 +55,7 @@ func ParseCapabilities(names []string) (Capabilities, error) {
 
 // capabilityName is the name of the capability of a number.
 func capabilityName(number int) string {
-	if all := capabilityNames(); number < len(all) {
+	if all := CapabilityNames(); number < len(all) {
 		return all[number]
 	}
 	return fmt.Sprint(number)
