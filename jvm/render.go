@@ -16,7 +16,10 @@ type Input struct {
 	Default  []Option
 	User     []Option
 	Enforced []Option
-	NoSizing bool // add nothing of our own
+	NoSizing bool // add nothing of our own but required unlock flags
+	// Warnings and Errors are what reading the sources has found; they become
+	// part of the result.
+	Warnings, Errors []Problem
 }
 
 // Result is the merged options with everything that explains them.
@@ -33,24 +36,32 @@ type Result struct {
 // of Size (a *RefusedError where nothing useful fits), with a Result that can
 // still be explained.
 func Render(in Input) (Result, error) {
-	if in.NoSizing {
-		r := Merge(in.Default, in.User, in.Enforced)
-		checkRemoved(&r, in.Target.JavaMajor)
-		return r, nil
-	}
 	memory := in.Limits.Memory
 	given := Merge(in.Default, in.User, in.Enforced)
+	if in.NoSizing {
+		in.settle(&given)
+		return given, nil
+	}
 	fixed := fixedBy(given.Options, memory)
 	s, err := Size(in.Limits, in.Flavor, in.Target, fixed)
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
 	r := Merge(defaults, in.User, in.Enforced)
-	checkRemoved(&r, in.Target.JavaMajor)
-	r.Budget, r.Limit = s.Budget, s.Limit
 	r.Warnings = append(append([]Problem{}, s.Warnings...), r.Warnings...)
+	in.settle(&r)
+	r.Budget, r.Limit = s.Budget, s.Limit
 	if err != nil {
 		r.Errors = append(r.Errors, Problem{BudgetExceeded, err.Error()})
 	}
 	return r, err
+}
+
+// settle finishes a merge with what depends on the container and the target.
+func (in Input) settle(r *Result) {
+	r.Warnings = append(append([]Problem{}, in.Warnings...), r.Warnings...)
+	r.Errors = append(append([]Problem{}, in.Errors...), r.Errors...)
+	settleShare(r, in.Limits.Memory)
+	checkCombinations(r, in.Limits, in.Target.JavaMajor)
+	checkTarget(r, in.Target.JavaMajor)
 }
 
 // ruleOptions returns the options of s, but where a higher layer has fixed a

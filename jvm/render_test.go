@@ -71,7 +71,7 @@ func TestRenderInJVM(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				flags := printFlags(t, java, r.Argv())
+				flags := runJVM(t, java, r.Argv())
 				if flags["ActiveProcessorCount"] != strconv.Itoa(cpus) || flags["MaxDirectMemorySize"] == "0" {
 					t.Errorf("%d MiB, %d CPUs, %q: %v", memory, cpus, user, r.Argv())
 				}

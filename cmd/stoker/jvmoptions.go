@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -69,6 +71,7 @@ type layers struct {
 	words []namedWords // options of variables that the kind of service knows, weaker first
 	notes []string
 	own   *cgroup.Own // nil: the JVM runs in the container's
+	user  *proc.User  // of the service; nil: stoker's own
 }
 
 // namedWords are options that came from a variable.
@@ -77,7 +80,7 @@ type namedWords struct {
 	words []string
 }
 
-// input reads every source. A missing file of the user layer is a note: a base
+// input reads every source, and the files that options name. A missing file of the user layer is a note: a base
 // image names it for applications that may have none.
 func (l *layers) input() (in jvm.Input, err error) {
 	if in.Default, err = l.fixed("jvm.default", l.cfg.Default, false); err != nil {
@@ -99,7 +102,12 @@ func (l *layers) input() (in jvm.Input, err error) {
 		if err := l.variable(&in.User, name); err != nil {
 			return in, err
 		}
+		if strings.TrimSpace(l.env[name]) != "" {
+			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv,
+				Message: name + " is part of the user layer now and taken out of the JVM's environment, where it would count for every JVM"})
+		}
 	}
+	in.Expand(optionFiles(l.user))
 	return in, nil
 }
 
@@ -127,7 +135,11 @@ func (l *layers) fixed(path string, c jvm.LayerConfig, optional bool) ([]jvm.Opt
 
 // variable adds the options of an environment variable.
 func (l *layers) variable(to *[]jvm.Option, name string) error {
-	words, err := jvm.SplitOptions(l.env[name])
+	split, vars := jvm.SplitOptions, optionVars()
+	if slices.Contains(vars[:], name) {
+		split = jvm.SplitVMOptions
+	}
+	words, err := split(l.env[name])
 	if err != nil {
 		return fmt.Errorf("cannot take JVM options from %s: %w", name, err)
 	}
@@ -195,7 +207,7 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 		if err != nil {
 			return nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
 		}
-		layers := &layers{cfg: l.jvm, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own}
+		layers := &layers{cfg: l.jvm, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user}
 		facts, err := layers.render(java, found, l.jvm.Flavor, 0)
 		if facts != nil {
 			l.keep(r.hide.facts(facts))

@@ -145,7 +145,7 @@ func (l *tomcatLauncher) render(s *tomcatSetup, java hotspot.JVM, found string) 
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, env: s.env, own: s.readied.own}
+	ls := &layers{cfg: l.jvm, env: s.env, own: s.readied.own, user: l.user}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}
