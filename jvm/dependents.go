@@ -123,12 +123,16 @@ func (m *merger) settleAggressive() {
 			if id.family != "gc" || id.value != "+" || id.name == "UseParallelGC" {
 				continue
 			}
-			m.warn(GCConflict, "%s (%s) chooses UseParallelGC and cannot stand beside %s (%s)", o, o.origin(), c, c.origin())
-			if c.rank() < o.rank() {
+			said := m.warn
+			switch {
+			case c.rank() < o.rank():
 				m.drop(k)
-			} else {
+			case c.rank() > o.rank():
 				m.drop(i)
+			default:
+				said = m.fail
 			}
+			said(GCConflict, "%s (%s) chooses UseParallelGC and cannot stand beside %s (%s)", o, o.origin(), c, c.origin())
 			return
 		}
 	}

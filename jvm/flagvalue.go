@@ -7,9 +7,14 @@ import (
 )
 
 // flagName cuts the name out of a -XX argument; form is what stands with it: "+",
-// "-", "=" or nothing.
+// "-", "=" or nothing. The recorder's two flags may have a colon in place of "=".
 func flagName(arg string) (name, form string) {
 	flag := strings.TrimPrefix(arg, "-XX:")
+	for _, recorder := range [...]string{"StartFlightRecording", "FlightRecorderOptions"} {
+		if rest, ok := strings.CutPrefix(flag, recorder); ok && (rest == "" || rest[0] == ':') {
+			return recorder, "="
+		}
+	}
 	name, _, valued := strings.Cut(flag, "=")
 	switch {
 	case name != "" && (name[0] == '+' || name[0] == '-'):
@@ -44,7 +49,7 @@ func (f flagFacts) misspelt(arg string) string {
 func (f flagFacts) badValue(name, value string) string {
 	number := 0.0
 	switch f.typ {
-	case intFlag:
+	case intFlag, countFlag:
 		n, err := sizeOf(strings.TrimPrefix(value, "-"))
 		if _, err64 := strconv.ParseUint(value, 10, 64); err != nil && err64 == nil {
 			return "" // all ones, as -XX:+PrintFlagsFinal writes "unlimited"
@@ -55,6 +60,9 @@ func (f flagFacts) badValue(name, value string) string {
 		number = float64(n)
 		if value[0] == '-' {
 			number = -number
+		}
+		if number < 0 && f.typ == countFlag {
+			return "the value cannot be negative"
 		}
 	case floatFlag:
 		n, err := strconv.ParseFloat(value, 64)

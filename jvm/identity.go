@@ -142,7 +142,7 @@ func identifyFlag(flag string) identity {
 	case "MaxMetaspaceSize", "MetaspaceSize", "ReservedCodeCacheSize", "InitialCodeCacheSize",
 		"MaxDirectMemorySize", "CompressedClassSpaceSize", "MinHeapSize", "SoftMaxHeapSize", "G1HeapRegionSize":
 		id.size = true
-	case "OnOutOfMemoryError", "OnError", "CompileCommand", "CompileOnly", "ControlIntrinsic", "DisableIntrinsic",
+	case "StartFlightRecording", "OnOutOfMemoryError", "OnError", "CompileCommand", "CompileOnly", "ControlIntrinsic", "DisableIntrinsic",
 		"VerifyGCType", "VerifySubSet":
 		return identity{family: "-XX:" + flag, value: value} // these accumulate
 	}

@@ -30,6 +30,7 @@ const (
 	anyFlag   flagType = iota // not known to us
 	boolFlag                  // +Name or -Name
 	intFlag                   // Name=number, which may have k, m, g or t behind it
+	countFlag                 // the same from 0 on
 	floatFlag                 // Name=number with a fraction
 	textFlag                  // Name=anything
 	listFlag                  // Name=anything, and a later one adds to it

@@ -29,6 +29,8 @@ func refuse(o Option) (code, why string) {
 		return Bypass, "a flags file hides its options; name it in the layer's files"
 	case incomplete(o):
 		return BadValue, "its value is missing"
+	case strings.HasPrefix(arg, "-XX:") && strings.HasSuffix(name, ":"):
+		return BadValue, "write = for :=, which hides what is set"
 	case arg == "-XX:" || arg == "-D" || strings.HasPrefix(arg, "-D="):
 		return BadValue, "it has no name"
 	}

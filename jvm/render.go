@@ -44,6 +44,10 @@ func Render(in Input) (Result, error) {
 	}
 	fixed := fixedBy(given.Options, memory)
 	s, err := Size(in.Limits, in.Flavor, in.Target, fixed)
+	if start := startOf(given.Options); fixed.Heap == nil && err == nil && start > s.Heap {
+		fixed.Heap = &start // which lifts the maximum, and the rest has to make do
+		s, err = Size(in.Limits, in.Flavor, in.Target, fixed)
+	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
 	r := Merge(defaults, in.User, in.Enforced)
 	r.Warnings = append(append([]Problem{}, s.Warnings...), r.Warnings...)
@@ -140,6 +144,18 @@ func fixedBy(options []Option, memory int64) Fixed {
 		f.Heap = &heap
 	}
 	return f
+}
+
+// startOf is the largest heap that options want to begin with, in bytes.
+func startOf(options []Option) (start int64) {
+	for _, o := range options {
+		if id := identify(o); id.name == "InitialHeapSize" || id.name == "MinHeapSize" {
+			if n, err := sizeOf(id.value); err == nil {
+				start = max(start, n)
+			}
+		}
+	}
+	return start
 }
 
 // stackOf returns the bytes of one thread stack; -XX:ThreadStackSize counts KiB.

@@ -97,6 +97,14 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
+// A start above the rule's heap lifts the heap, and the budget shows it.
+func TestStartLiftsTheBudget(t *testing.T) {
+	r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", []string{"-Xms1400m"})})
+	if err != nil || !slices.Contains(r.Argv(), "-Xmx1400m") || r.Budget[0].Bytes != 1400*mib {
+		t.Errorf("%v, %v, %v", r.Argv(), r.Budget, err)
+	}
+}
+
 // The explanation names what the rule would have given, not an echo of the user.
 func TestReplacedShowsTheRule(t *testing.T) {
 	r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, User: ParseArgs("u", []string{"-Xmx600m", "-XX:+UseSerialGC", "-Xss1m"})})

@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,7 @@ import (
 // tolerates, adds the unlock flags that are needed, and drops what
 // -XX:+IgnoreUnrecognizedVMOptions would hide.
 func checkTarget(r *Result, major int) {
-	c := targetCheck{Result: r, major: major, flags: newCatalog()}
+	c := targetCheck{Result: r, major: major, flags: newCatalog(), needed: map[string]Option{}}
 	c.ignoring = slices.ContainsFunc(r.Options, func(o Option) bool { return o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" })
 	var kept []Option
 	for _, o := range r.Options {
@@ -21,9 +22,7 @@ func checkTarget(r *Result, major int) {
 	}
 	r.Options = kept
 	c.addUnlocks()
-	if len(kept) > 0 || len(r.Options) > 0 {
-		r.Options = unlockFirst(r.Options)
-	}
+	r.Options = unlockFirst(r.Options)
 }
 
 // targetCheck is one such comparison.
@@ -32,8 +31,7 @@ type targetCheck struct {
 	major    int
 	flags    catalog
 	ignoring bool
-	needed   []Option // that wait for an unlock flag, the first for each
-	unlocks  []string // the unlock flags, in the same order
+	needed   map[string]Option // by unlock flag: the strongest option that needs it
 }
 
 func (c *targetCheck) warn(code, format string, args ...any) {
@@ -120,22 +118,32 @@ func (c *targetCheck) checkFlag(o Option) bool {
 	if why := f.misspelt(o.Args[0]); why != "" {
 		c.fail(BadValue, "cannot use %q (%s): %s", o, o.origin(), why)
 	}
-	if unlock := f.kind(name, c.major).unlock(); unlock != "" && !slices.Contains(c.unlocks, unlock) {
-		c.needed, c.unlocks = append(c.needed, o), append(c.unlocks, unlock)
+	if unlock := f.kind(name, c.major).unlock(); unlock != "" {
+		if first, there := c.needed[unlock]; !there || o.rank() > first.rank() {
+			c.needed[unlock] = o
+		}
 	}
 	return true
 }
 
-// addUnlocks adds the unlock flags that somebody's options need and nobody gave.
+// addUnlocks adds the unlock flags that somebody's options need and nobody gave,
+// and takes away a weaker layer's -XX:-Unlock.
 func (c *targetCheck) addUnlocks() {
-	for i, unlock := range c.unlocks {
-		o := c.needed[i]
+	for _, unlock := range slices.Sorted(maps.Keys(c.needed)) {
+		o := c.needed[unlock]
+		added := Option{Args: []string{"-XX:+" + unlock}, Layer: Default, Source: "rule unlock",
+			Why: fmt.Sprintf("%s (%s) needs it", o, o.origin()), Generated: true}
 		at := slices.IndexFunc(c.Options, func(k Option) bool { return identify(k).name == unlock })
 		switch {
 		case at < 0:
-			c.Options = append(c.Options, Option{Args: []string{"-XX:+" + unlock}, Layer: Default, Source: "rule unlock",
-				Why: fmt.Sprintf("%s (%s) needs it", o, o.origin()), Generated: true})
-		case identify(c.Options[at]).value == "-":
+			c.Options = append(c.Options, added)
+		case identify(c.Options[at]).value != "-":
+		case c.Options[at].rank() < o.rank():
+			locked := c.Options[at]
+			added.Replaced = []Option{locked}
+			c.Options[at] = added
+			c.warn(Adjusted, "%s (%s) is dropped: %s (%s) needs the opposite", locked, locked.origin(), o, o.origin())
+		default:
 			c.fail(InvalidCombination, "cannot use %q (%s): %s (%s) forbids what it needs", o, o.origin(), c.Options[at], c.Options[at].origin())
 		}
 	}

@@ -55,6 +55,9 @@ func TestTarget(t *testing.T) {
 		{17, "-XX:MaxRAMPercentage=101", "bad-value", "from 0 to 100"},
 		{17, "-XX:MaxRAMPercentage=50%", "bad-value", "no number"},
 		{17, "-XX:SurvivorRatio=0", "bad-value", ""},
+		{17, "-XX:NewRatio=-1", "bad-value", "negative"},
+		{17, "-XX:ErrorFile:=/x", "bad-value", "write = for :="},
+		{17, "-XX:StartFlightRecording -XX:StartFlightRecording:name=b -XX:FlightRecorderOptions:stackdepth=64", "", ""},
 		{17, "-XX:MaxDirectMemorySize=-1", "bad-value", ""},
 		{17, "-XX:MaxMetaspaceSize=18446744073709551615", "bad-value", ""},
 		{17, "-XX:CICompilerCount=1", "bad-value", "at least 2"},
@@ -106,6 +109,15 @@ func TestIgnoringDoesNotDropEnforced(t *testing.T) {
 		Enforced: ParseArgs("e", []string{"-XX:+Nope"})})
 	if len(r.Errors) != 1 || r.Errors[0].Code != UnknownOption {
 		t.Errorf("errors %v", r.Errors)
+	}
+}
+
+// A user cannot lock what an enforced option needs.
+func TestUnlockIsNotTakenFromEnforced(t *testing.T) {
+	r, _ := Render(Input{Target: Target{JavaMajor: 17}, NoSizing: true, User: ParseArgs("u", []string{"-XX:-UnlockDiagnosticVMOptions"}),
+		Enforced: ParseArgs("e", []string{"-XX:+PrintInlining"})})
+	if got := strings.Join(r.Argv(), " "); got != "-XX:+UnlockDiagnosticVMOptions -XX:+PrintInlining" || len(r.Warnings) != 1 {
+		t.Errorf("got %q, %v", got, r.Warnings)
 	}
 }
 

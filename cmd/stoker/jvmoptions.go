@@ -72,6 +72,7 @@ type layers struct {
 	notes []string
 	own   *cgroup.Own // nil: the JVM runs in the container's
 	user  *proc.User  // of the service; nil: stoker's own
+	java  int         // the JVM's feature release; 0: unknown
 }
 
 // namedWords are options that came from a variable.
@@ -98,6 +99,10 @@ func (l *layers) input() (in jvm.Input, err error) {
 			for _, w := range l.words {
 				in.User = append(in.User, jvm.ParseArgs("env "+w.name, w.words)...)
 			}
+		}
+		if name == "JDK_JAVA_OPTIONS" && l.java == 8 && l.env[name] != "" {
+			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv, Message: name + " does not count: Java 8 does not read it"})
+			continue // what is meant for a later one might not even start
 		}
 		if err := l.variable(&in.User, name); err != nil {
 			return in, err
@@ -149,6 +154,7 @@ func (l *layers) variable(to *[]jvm.Option, name string) error {
 
 // render sizes and merges, and says what the operator should know.
 func (l *layers) render(java hotspot.JVM, found string, flavor jvm.Flavor, maxThreads int) (*jvmFacts, error) {
+	l.java = java.Major
 	in, err := l.input()
 	if err != nil {
 		return nil, err

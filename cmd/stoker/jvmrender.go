@@ -63,7 +63,7 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	if missing != nil {
 		return jvm.Result{Errors: missing}
 	}
-	l := &layers{cfg: cfg, env: env}
+	l := &layers{cfg: cfg, env: env, java: target.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
