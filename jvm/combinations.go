@@ -2,9 +2,10 @@ package jvm
 
 import "fmt"
 
-// settleShare takes away an initial or minimum heap that is above the maximum
-// that a percentage of a higher layer gives: the JVM would take the larger one,
-// and the percentage would be void. memory is in bytes; 0: unknown.
+// settleShare takes away an initial, minimum or soft maximum heap that is above
+// the maximum that a percentage of a higher layer gives: the JVM would take the
+// larger one, and the percentage would be void, or it would not start. memory is
+// in bytes; 0: unknown.
 func settleShare(r *Result, memory int64) {
 	top, ok := shareOption(r.Options)
 	heap := fixedBy(r.Options, memory).Heap
@@ -15,7 +16,7 @@ func settleShare(r *Result, memory int64) {
 	for _, o := range r.Options {
 		id := identify(o)
 		n, err := sizeOf(id.value)
-		if (id.name != "InitialHeapSize" && id.name != "MinHeapSize") || err != nil || n <= *heap || o.rank() >= top.rank() {
+		if (id.name != "InitialHeapSize" && id.name != "MinHeapSize" && id.name != "SoftMaxHeapSize") || err != nil || n <= *heap || o.rank() >= top.rank() {
 			kept = append(kept, o)
 			continue
 		}
@@ -49,11 +50,10 @@ func shareOption(options []Option) (top Option, ok bool) {
 func checkCombinations(r *Result, l Limits, major int) {
 	values := map[string]string{}
 	from := map[string]Option{}
-	collector := false
+	collector := collectorOf(r.Options)
 	for _, o := range r.Options {
 		id := identify(o)
 		values[id.name], from[id.name] = id.value, o
-		collector = collector || id.family == "gc" && id.value == "+"
 	}
 	fail := func(code, name, why string) {
 		o := from[name]
@@ -61,6 +61,9 @@ func checkCombinations(r *Result, l Limits, major int) {
 	}
 	if values["ParallelGCThreads"] == "0" && values["UseG1GC"] == "+" {
 		fail(InvalidCombination, "ParallelGCThreads", "UseG1GC needs at least 1")
+	}
+	if values["GCPauseIntervalMillis"] != "" && values["MaxGCPauseMillis"] == "" && collector == "UseG1GC" {
+		fail(InvalidCombination, "GCPauseIntervalMillis", "it needs MaxGCPauseMillis beside it")
 	}
 	if values["CICompilerCount"] == "1" && values["TieredStopAtLevel"] == "" && values["TieredCompilation"] != "-" && values["mode"] != "-Xint" {
 		fail(BadValue, "CICompilerCount", "two kinds of compilers need at least 2")
@@ -70,7 +73,7 @@ func checkCombinations(r *Result, l Limits, major int) {
 		usual = "UseParallelGC"
 	}
 	server := l.CPUs >= 2 && l.Memory >= serverMemory
-	if values[usual] == "-" && !collector && server && values["AggressiveHeap"] != "+" {
+	if values[usual] == "-" && collector == "" && server && values["AggressiveHeap"] != "+" {
 		fail(GCConflict, usual, "it takes the JVM's own choice away and names no other collector; add one, such as -XX:+UseParallelGC")
 	}
 }

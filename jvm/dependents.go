@@ -43,32 +43,60 @@ func (m *merger) settleHeap() {
 // pair are two flags of which the first must not be above the second.
 type pair struct {
 	low, high string
-	fatal     bool // the JVM refuses it; otherwise it shrinks one of them
+	fatal     bool   // the JVM refuses it; otherwise it shrinks one of them
+	only, not string // the only collector that minds, and the one that does not; empty: any, none
+	// What they are where they are not given; 0: it depends.
+	lowDefault, highDefault int64
 }
 
-// pairs were tried on 17.
+// pairs were tried on 17 and 25. Those of the heap come in the order in which
+// following each other ends.
 func pairs() []pair {
 	return []pair{
-		{"InitialHeapSize", "MaxHeapSize", true},
-		{"MinHeapSize", "InitialHeapSize", true},
-		{"MinHeapSize", "MaxHeapSize", true},
-		{"SoftMaxHeapSize", "MaxHeapSize", true},
-		{"ConcGCThreads", "ParallelGCThreads", true},
-		{"InitialCodeCacheSize", "ReservedCodeCacheSize", true},
-		{"MinHeapFreeRatio", "MaxHeapFreeRatio", true},
-		{"MinMetaspaceFreeRatio", "MaxMetaspaceFreeRatio", true},
-		{"MetaspaceSize", "MaxMetaspaceSize", false},
-		{"CompressedClassSpaceSize", "MaxMetaspaceSize", false},
+		{low: "MinHeapSize", high: "MaxHeapSize", fatal: true},
+		{low: "InitialHeapSize", high: "MaxHeapSize", fatal: true},
+		{low: "MinHeapSize", high: "InitialHeapSize", fatal: true},
+		{low: "SoftMaxHeapSize", high: "MaxHeapSize", fatal: true},
+		{low: "ConcGCThreads", high: "ParallelGCThreads", fatal: true, only: "UseG1GC"},
+		{low: "InitialCodeCacheSize", high: "ReservedCodeCacheSize", fatal: true, highDefault: 48 * mib},
+		{low: "MinHeapFreeRatio", high: "MaxHeapFreeRatio", fatal: true, not: "UseParallelGC", lowDefault: 40, highDefault: 70},
+		{low: "MinMetaspaceFreeRatio", high: "MaxMetaspaceFreeRatio", fatal: true, lowDefault: 40, highDefault: 70},
+		{low: "G1NewSizePercent", high: "G1MaxNewSizePercent", fatal: true, only: "UseG1GC", lowDefault: 5, highDefault: 60},
+		{low: "MaxGCPauseMillis", high: "GCPauseIntervalMillis", fatal: true, only: "UseG1GC"},
+		{low: "MetaspaceSize", high: "MaxMetaspaceSize"},
+		{low: "CompressedClassSpaceSize", high: "MaxMetaspaceSize"},
 	}
+}
+
+// concerns says whether a collector minds the pair; empty: the JVM's own choice,
+// which may be G1.
+func (p pair) concerns(collector string) bool {
+	return (p.only == "" || collector == "" || collector == p.only) && (p.not == "" || collector != p.not)
+}
+
+// collectorOf is the one that is selected; empty: the JVM's own choice.
+func collectorOf(options []Option) string {
+	name := ""
+	for _, o := range options {
+		if id := identify(o); id.family == "gc" && id.value == "+" {
+			name = id.name
+		}
+	}
+	return name
 }
 
 // settlePairs makes each pair agree: the option of the lower layer follows the
 // other one.
 func (m *merger) settlePairs() {
+	collector := collectorOf(m.kept)
 	for _, p := range pairs() {
 		i, n := m.find(p.low)
 		k, most := m.find(p.high)
-		if i < 0 || k < 0 || n <= most || most == 0 {
+		if i < 0 || k < 0 {
+			m.checkAlone(p, collector)
+			continue
+		}
+		if n <= most || most == 0 || !p.concerns(collector) {
 			continue // 0 lets the JVM choose
 		}
 		low, high := m.kept[i], m.kept[k]
@@ -86,6 +114,44 @@ func (m *merger) settlePairs() {
 			m.fail(InvalidCombination, "cannot use %s (%s) above %s (%s): the JVM would not start", low, low.origin(), high, high.origin())
 		}
 	}
+}
+
+// checkAlone fails for one of a pair that does not agree with the other's default:
+// the JVM would not start.
+func (m *merger) checkAlone(p pair, collector string) {
+	if !p.concerns(collector) || collector == "" && p.not+p.only != "" {
+		return
+	}
+	alone := func(i int, other string, value int64) {
+		o := m.kept[i]
+		m.fail(InvalidCombination, "cannot use %s (%s) alone: %s is %s by default; set it too", o, o.origin(), other, sizeText(value))
+	}
+	if i, n := m.find(p.low); i >= 0 && p.highDefault > 0 && n > p.highDefault {
+		alone(i, p.high, p.highDefault)
+	}
+	if k, n := m.find(p.high); k >= 0 && n < p.lowDefault {
+		alone(k, p.low, p.lowDefault)
+	}
+}
+
+// settleThreads gives G1 as many parallel threads as somebody wants concurrent
+// ones, where the number follows from our count of CPUs: up to 8 of these HotSpot
+// takes a thread for each.
+func (m *merger) settleThreads() {
+	i, n := m.find("ConcGCThreads")
+	parallel, _ := m.find("ParallelGCThreads")
+	k, cpus := m.find("ActiveProcessorCount")
+	if i < 0 || parallel >= 0 || k < 0 || cpus < 1 || cpus > 8 || n <= cpus || collectorOf(m.kept) != "UseG1GC" {
+		return
+	}
+	o, count := m.kept[i], m.kept[k]
+	if !count.Generated {
+		m.fail(InvalidCombination, "cannot use %s (%s) with %s (%s): ParallelGCThreads is %d then; set it too", o, o.origin(), count, count.origin(), cpus)
+		return
+	}
+	why := fmt.Sprintf("%s (%s) needs as many", o, o.origin())
+	m.warn(Adjusted, "-XX:ParallelGCThreads=%d is set: %s", n, why)
+	m.kept = append(m.kept, Option{Args: []string{fmt.Sprintf("-XX:ParallelGCThreads=%d", n)}, Layer: Default, Source: "rule CPUs", Why: why, Generated: true})
 }
 
 // settleYoung leaves out a young generation that is as large as the whole heap

@@ -1,6 +1,9 @@
 package jvm
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // identity is what an option sets, whatever its spelling.
 type identity struct {
@@ -89,13 +92,23 @@ func identifyAlias(arg string) (identity, bool) {
 	case "-noverify":
 		return identity{family: "-Xverify:", name: "-Xverify:", value: "none"}, true
 	}
-	if strings.HasPrefix(arg, "-Xminf") {
-		return flag("MinHeapFreeRatio", "")
+	if value, ok := strings.CutPrefix(arg, "-Xminf"); ok {
+		return flag("MinHeapFreeRatio", percentOf(value))
 	}
-	if strings.HasPrefix(arg, "-Xmaxf") {
-		return flag("MaxHeapFreeRatio", "")
+	if value, ok := strings.CutPrefix(arg, "-Xmaxf"); ok {
+		return flag("MaxHeapFreeRatio", percentOf(value))
 	}
 	return identity{}, false
+}
+
+// percentOf writes a fraction such as 0.4 as a percentage, as HotSpot does; empty
+// for what is no fraction.
+func percentOf(fraction string) string {
+	n, err := strconv.ParseFloat(fraction, 64)
+	if err != nil || !(n >= 0 && n <= 1) {
+		return ""
+	}
+	return strconv.Itoa(int(n * 100))
 }
 
 // jdwp says whether an argument loads the debugger's agent, in any spelling: two

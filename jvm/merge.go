@@ -59,6 +59,7 @@ func Merge(defaults, user, enforced []Option) Result {
 	m.settleAggressive()
 	m.settleHeap()
 	m.settlePairs()
+	m.settleThreads()
 	m.settleYoung()
 	return Result{Options: unlockFirst(m.kept), Warnings: m.warnings, Errors: m.errors}
 }
@@ -118,11 +119,11 @@ func (m *merger) report(o, k Option, id, old identity) {
 // settleCollector gives the JVM a collector again where the user only took ours
 // away: it refuses to start with none.
 func (m *merger) settleCollector() {
+	if collectorOf(m.kept) != "" {
+		return
+	}
 	for i, o := range m.kept {
 		id := identify(o)
-		if id.family == "gc" && id.value == "+" {
-			return
-		}
 		if id.family != "gc" || id.value != "-" {
 			continue
 		}

@@ -60,6 +60,8 @@ func refuseValue(o Option) (code, why string) {
 	id := identify(o)
 	n, err := sizeOf(id.value)
 	switch {
+	case (strings.HasPrefix(o.Args[0], "-Xminf") || strings.HasPrefix(o.Args[0], "-Xmaxf")) && (err != nil || n > 100):
+		return BadValue, "the value is a fraction from 0 to 1"
 	case id.name == "ThreadStackSize" && !id.size && (err != nil || n > 1<<20):
 		return BadValue, "the value is a number of KiB, such as 256"
 	case id.name == "ThreadStackSize" && !id.size && n > 0 && n < leastStack>>10:

@@ -32,6 +32,8 @@ func TestRender(t *testing.T) {
 		{"company default beats the rule", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:MaxDirectMemorySize=32m"})}, "-XX:MaxDirectMemorySize=32m", "", ""},
 		{"user takes our collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC", "-XX:+UseG1GC", Adjusted},
 		{"enforced takes the user's collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:+UseG1GC"}), Enforced: ParseArgs("e", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC", "-XX:+UseG1GC", Adjusted},
+		{"a minus and another collector", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:-UseG1GC"}), User: ParseArgs("u", []string{"-XX:+UseParallelGC"})}, "-XX:-UseG1GC -XX:+UseParallelGC", "-XX:+UseSerialGC", ""},
+		{"concurrent threads", Input{Limits: two, User: ParseArgs("u", []string{"-XX:ConcGCThreads=3"})}, "-XX:ConcGCThreads=3 -XX:ParallelGCThreads=3", "", Adjusted},
 		{"user's collector", Input{Limits: two, User: ParseArgs("u", []string{"-XX:+UseParallelGC"})}, "-XX:+UseParallelGC", "-XX:+UseG1GC", ""},
 		{"no sizing", Input{Limits: two, NoSizing: true, User: ParseArgs("u", []string{"-Da=b"})}, "-Da=b", "-Xmx1248m", ""},
 		{"one CPU and 512 MiB", Input{Limits: Limits{CPUs: 1, Memory: 512 * mib}}, "-Xmx256m -Xms256m -XX:+UseSerialGC -XX:ActiveProcessorCount=1", "", ""},
