@@ -65,7 +65,7 @@ func (in Input) settle(r *Result) {
 	r.Errors = append(append([]Problem{}, in.Errors...), r.Errors...)
 	settleShare(r, in.Limits.Memory)
 	checkCombinations(r, in.Limits, in.Target.JavaMajor)
-	checkTarget(r, in.Target.JavaMajor)
+	checkTarget(r, in.Target)
 }
 
 // ruleOptions returns the options of s, but where a higher layer has fixed a

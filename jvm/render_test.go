@@ -66,25 +66,30 @@ func TestRender(t *testing.T) {
 // What we make must start, and the JVM must see it as we meant it.
 func TestRenderInJVM(t *testing.T) {
 	java := javaOrSkip(t)
+	var inputs []Input
 	for _, memory := range []int64{384, 1024, 2048} {
 		for _, cpus := range []int{1, 2} {
 			for _, user := range []string{"", "-Xmx200m", "-Xms100m", "-XX:MaxRAMPercentage=10", "-XX:-UseG1GC", "-XX:-UseSerialGC", "-XX:+UseParallelGC"} {
-				r, err := Render(Input{Limits: Limits{CPUs: cpus, Memory: memory * mib}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", strings.Fields(user))})
-				if err != nil {
-					t.Fatal(err)
-				}
-				flags := runJVM(t, java, r.Argv())
-				if flags["ActiveProcessorCount"] != strconv.Itoa(cpus) || flags["MaxDirectMemorySize"] == "0" {
-					t.Errorf("%d MiB, %d CPUs, %q: %v", memory, cpus, user, r.Argv())
-				}
-				if i := slices.IndexFunc(r.Options, func(o Option) bool { return identify(o).name == "MaxHeapSize" }); i >= 0 {
-					if n, _ := sizeOf(identify(r.Options[i]).value); flags["MaxHeapSize"] != strconv.FormatInt(n, 10) {
-						t.Errorf("%d MiB, %d CPUs, %q: MaxHeapSize %s, want %d", memory, cpus, user, flags["MaxHeapSize"], n)
-					}
-				}
+				inputs = append(inputs, Input{Limits: Limits{CPUs: cpus, Memory: memory * mib}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", strings.Fields(user))})
 			}
 		}
 	}
+	eachOfTwo(inputs, func(in Input) {
+		r, err := Render(in)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		flags := runJVM(t, java, r.Argv())
+		if flags["ActiveProcessorCount"] != strconv.Itoa(in.Limits.CPUs) || flags["MaxDirectMemorySize"] == "0" {
+			t.Errorf("%d MiB, %d CPUs: %v", in.Limits.Memory/mib, in.Limits.CPUs, r.Argv())
+		}
+		if i := slices.IndexFunc(r.Options, func(o Option) bool { return identify(o).name == "MaxHeapSize" }); i >= 0 {
+			if n, _ := sizeOf(identify(r.Options[i]).value); flags["MaxHeapSize"] != strconv.FormatInt(n, 10) {
+				t.Errorf("%d MiB, %d CPUs, %v: MaxHeapSize %s, want %d", in.Limits.Memory/mib, in.Limits.CPUs, r.Argv(), flags["MaxHeapSize"], n)
+			}
+		}
+	})
 }
 
 func TestRenderRefuses(t *testing.T) {

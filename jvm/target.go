@@ -11,8 +11,8 @@ import (
 // known to take: it fails for what the version has not, warns of what it only
 // tolerates, adds the unlock flags that are needed, and drops what
 // -XX:+IgnoreUnrecognizedVMOptions would hide.
-func checkTarget(r *Result, major int) {
-	c := targetCheck{Result: r, major: major, flags: newCatalog(), needed: map[string]Option{}}
+func checkTarget(r *Result, t Target) {
+	c := targetCheck{Result: r, major: t.JavaMajor, foreign: !t.listed(), flags: newCatalog(), needed: map[string]Option{}}
 	c.ignoring = slices.ContainsFunc(r.Options, func(o Option) bool { return o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" })
 	var kept []Option
 	for _, o := range r.Options {
@@ -25,10 +25,20 @@ func checkTarget(r *Result, major int) {
 	r.Options = unlockFirst(r.Options)
 }
 
+// listed says whether the flags of the target's port are among those we know.
+func (t Target) listed() bool {
+	switch t.Arch {
+	case "", "x86_64", "amd64", "aarch64", "arm64":
+		return true
+	}
+	return false
+}
+
 // targetCheck is one such comparison.
 type targetCheck struct {
 	*Result
 	major    int
+	foreign  bool // another port may have flags of its own
 	flags    catalog
 	ignoring bool
 	needed   map[string]Option // by unlock flag: the strongest option that needs it
@@ -93,6 +103,9 @@ func (c *targetCheck) checkFlag(o Option) bool {
 	name, _ := flagName(o.Args[0])
 	f, known := c.flags[name]
 	gone := known && f.gone > 0 && c.major >= f.gone
+	if !known && c.foreign {
+		return true
+	}
 	if !known || !f.has(c.major) {
 		if c.ignoring && o.Layer != Enforced {
 			code := Bypass

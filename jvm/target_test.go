@@ -112,6 +112,14 @@ func TestIgnoringDoesNotDropEnforced(t *testing.T) {
 	}
 }
 
+// Another port has flags that the lists do not show.
+func TestForeignPort(t *testing.T) {
+	in := Input{Target: Target{JavaMajor: 17, Arch: "ppc64le"}, NoSizing: true, User: ParseArgs("u", []string{"-XX:+UseSIGTRAP", "-XX:+UseConcMarkSweepGC"})}
+	if r, _ := Render(in); len(r.Errors) != 1 || r.Errors[0].Code != RemovedOption {
+		t.Errorf("errors %v", r.Errors)
+	}
+}
+
 // A user cannot lock what an enforced option needs.
 func TestUnlockIsNotTakenFromEnforced(t *testing.T) {
 	r, _ := Render(Input{Target: Target{JavaMajor: 17}, NoSizing: true, User: ParseArgs("u", []string{"-XX:-UnlockDiagnosticVMOptions"}),
