@@ -21,17 +21,19 @@ type knownOption struct {
 // the launcher's help and the release notes say.
 func knownOptions() []knownOption {
 	return []knownOption{
+		{exact, change{names: "-noverify -Xverify:none", deprecated: 13}},
 		{exact, change{names: "-Xint -Xmixed -Xcomp -Xbatch -Xnoclassgc -Xrs -Xdiag -Xcheck:jni -XshowSettings -Xverify -Xlog " +
-			"-showversion -server -client -zero -verbose -ea -enableassertions -da -disableassertions -esa -enablesystemassertions -dsa -disablesystemassertions -verbosegc -noclassgc"}},
-		{prefix, change{names: "-Xmx -Xms -Xmn -Xss -mx -ms -ss -Xmaxjitcodesize -Xmaxf -Xminf -Xshare: -Xverify: -XshowSettings: -XX: -D " +
+			"-showversion -server -client -verbose -ea -enableassertions -da -disableassertions -esa -enablesystemassertions -dsa -disablesystemassertions"}},
+		{prefix, change{names: "-Xmx -Xms -Xmn -Xss -Xmaxjitcodesize -Xmaxf -Xminf -Xshare: -Xverify: -XshowSettings: -XX: -D " +
 			"-verbose: -ea: -enableassertions: -da: -disableassertions: -agentlib: -agentpath: -javaagent: -splash: -Xrun -Xbootclasspath/a:"}},
 		{separated, change{names: "-cp -classpath"}},
 		{prefix, change{names: "-Xloggc:", deprecated: 9, instead: "use -Xlog:gc:FILE instead"}},
 		{prefix, change{names: "-Xlog:", since: 9}},
-		{exact, change{names: "-Xdebug -debug", deprecated: 22}},
+		{exact, change{names: "-Xdebug", deprecated: 22}},
+		{exact, change{names: "-debug -verbosegc -noclassgc -verify -verifyremote", deprecated: 24, instead: "use the form with -X or a colon instead"}},
+		{prefix, change{names: "-mx -ms -ss", deprecated: 24, instead: "use the form with -X instead"}},
 		{exact, change{names: "-Xnoagent", gone: 25}},
 		{exact, change{names: "-Xfuture", deprecated: 13, gone: 25}},
-		{exact, change{names: "-noverify", deprecated: 13}},
 		{exact, change{names: "-Xprof", ignored: 10, instead: "use a profiler such as Flight Recorder"}},
 		{exact, change{names: "-Xincgc -Xconcgc", gone: 10, instead: "use -XX:+UseG1GC instead"}},
 		{exact, change{names: "-Xusealtsigs -Xsqnopause -d32 -d64", gone: 10}},

@@ -61,9 +61,13 @@ func (c *targetCheck) check(o Option) bool {
 	case strings.HasPrefix(arg, "-D"):
 		key, value, _ := strings.Cut(arg[2:], "=")
 		for _, ch := range propertyChanges() {
-			if ch.names == key && !(key == "java.security.manager" && value == "disallow") {
-				c.judge(o, ch)
+			if ch.names != key {
+				continue
 			}
+			if key == "java.security.manager" && (value == "disallow" || value == "allow" && c.major < ch.gone) {
+				continue // 17 takes both without a word
+			}
+			c.judge(o, ch)
 		}
 		return true
 	}
