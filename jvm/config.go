@@ -8,14 +8,32 @@ package jvm
 type Config struct {
 	// Flavor are the sizes that were bought for the container; absent: the
 	// cgroup's limits.
-	Flavor   Flavor      `yaml:"flavor"`
+	Flavor Flavor `yaml:"flavor"`
+	// Flavors are profiles that Flavor.Name, or what they match, chooses.
+	Flavors []Profile `yaml:"flavors"`
+	// Rules switches single rules of the sizing off.
+	Rules Rules `yaml:"rules"`
+	// CPUs says how GC threads come from a fractional quota: CPUsCeil or
+	// CPUsFloor.
+	CPUs string `yaml:"cpus"`
+	// Reserve is memory set aside for jobs and sessions, such as "256MiB".
+	Reserve  string      `yaml:"reserve"`
 	Default  LayerConfig `yaml:"default"`
 	User     LayerConfig `yaml:"user"`
 	Enforced LayerConfig `yaml:"enforced"`
 }
 
-// Flavor is a named size. Memory is "4GiB", "512MiB" or bytes.
+// The values of Config.CPUs. The default is the first, as in the JVM; with the
+// second fewer GC threads share a quota such as 1.5, and are throttled less.
+const (
+	CPUsCeil  = "ceil"
+	CPUsFloor = "floor"
+)
+
+// Flavor is what was bought for a container. Memory is "4GiB", "512MiB" or bytes.
 type Flavor struct {
+	// Name is that of a profile; absent: the first one that matches.
+	Name   string  `yaml:"name"`
 	CPUs   float64 `yaml:"cpus"`
 	Memory string  `yaml:"memory"`
 }

@@ -14,6 +14,7 @@ const (
 	GCConflict          = "gc-conflict"
 	InvalidCombination  = "invalid-combination"
 	BudgetExceeded      = "budget-exceeded"
+	BudgetUnbounded     = "budget-unbounded"
 	Bypass              = "bypass"
 	NotAJVMOption       = "not-a-jvm-option"
 	Adjusted            = "adjusted"

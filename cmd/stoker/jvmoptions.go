@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"strings"
@@ -69,6 +70,8 @@ type layers struct {
 	words []namedWords // options of variables that the kind of service knows, weaker first
 	notes []string
 	own   *cgroup.Own // nil: the JVM runs in the container's
+	// labels are the container's.
+	labels map[string]string
 }
 
 // namedWords are options that came from a variable.
@@ -136,13 +139,16 @@ func (l *layers) variable(to *[]jvm.Option, name string) error {
 }
 
 // render sizes and merges, and says what the operator should know.
-func (l *layers) render(java hotspot.JVM, found string, flavor jvm.Flavor, maxThreads int) (*jvmFacts, error) {
+func (l *layers) render(java hotspot.JVM, found string, maxThreads int) (*jvmFacts, error) {
 	in, err := l.input()
 	if err != nil {
 		return nil, err
 	}
 	limits, warnings := readLimits(l.own)
-	in.Limits, in.Flavor = limits, flavor
+	in.Limits, in.Env = limits, l.env
+	if in.Policy, err = l.cfg.Policy(jvm.Surroundings{Env: l.env, Labels: l.labels, Limits: limits}); err != nil {
+		return nil, fmt.Errorf("cannot size the JVM: %w", err)
+	}
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
 	result, err := jvm.Render(in)
 	facts := &jvmFacts{JVM: java, Found: found, Result: result, limits: limits}
@@ -161,14 +167,16 @@ func (l *layers) render(java hotspot.JVM, found string, flavor jvm.Flavor, maxTh
 	return facts, nil
 }
 
-// withoutOptionVars is env without what the JVM would read by itself.
-func withoutOptionVars(env map[string]string) map[string]string {
-	out := make(map[string]string, len(env))
-	for k, v := range env {
-		out[k] = v
-	}
+// jvmEnviron is env without what the JVM would read by itself, and with what the
+// sizing adds.
+func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
+	out := make(map[string]string, len(env)+len(add))
+	maps.Copy(out, env)
 	for _, name := range optionVars() {
 		delete(out, name)
+	}
+	for _, v := range add {
+		out[v.Name] = v.Value
 	}
 	return out
 }
@@ -176,8 +184,9 @@ func withoutOptionVars(env map[string]string) map[string]string {
 // javaLauncher starts a service of kind java.
 type javaLauncher struct {
 	*processLauncher
-	jvm  jvm.Config
-	keep func(*jvmFacts)
+	jvm    jvm.Config
+	labels map[string]string
+	keep   func(*jvmFacts)
 }
 
 // Prepare finds the JVM and builds its command line.
@@ -195,15 +204,15 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 		if err != nil {
 			return nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
 		}
-		layers := &layers{cfg: l.jvm, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own}
-		facts, err := layers.render(java, found, l.jvm.Flavor, 0)
+		layers := &layers{cfg: l.jvm, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, labels: l.labels}
+		facts, err := layers.render(java, found, 0)
 		if facts != nil {
 			l.keep(r.hide.facts(facts))
 		}
 		if err != nil {
 			return nil, err
 		}
-		out.Spec = l.spec(withoutOptionVars(r.env))
+		out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
 		out.Spec.Argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
 		out.Notes = append([]string{javaNote(java, found)}, layers.notes...)
 		return out, nil

@@ -90,9 +90,9 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	switch cfg.Kind {
 	case config.KindJava:
-		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, keep: keep}
+		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, labels: s.config.Labels, keep: keep}
 	case config.KindTomcat:
-		d.Launcher = &tomcatLauncher{processLauncher: base, jvm: s.config.JVM, keep: keep, log: log.With("name", name)}
+		d.Launcher = &tomcatLauncher{processLauncher: base, jvm: s.config.JVM, labels: s.config.Labels, keep: keep, log: log.With("name", name)}
 	}
 	s.definitions = append(s.definitions, d)
 	return nil

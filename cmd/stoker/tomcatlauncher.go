@@ -24,6 +24,7 @@ import (
 type tomcatLauncher struct {
 	*processLauncher
 	jvm      jvm.Config
+	labels   map[string]string
 	keep     func(*jvmFacts)
 	log      hclog.Logger
 	patterns sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
@@ -61,7 +62,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if err != nil {
 		return nil, err
 	}
-	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: withoutOptionVars(s.env),
+	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env, facts.Result.Env),
 		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
 	if err != nil {
 		return nil, err
@@ -145,12 +146,12 @@ func (l *tomcatLauncher) render(s *tomcatSetup, java hotspot.JVM, found string) 
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, env: s.env, own: s.readied.own}
+	ls := &layers{cfg: l.jvm, env: s.env, own: s.readied.own, labels: l.labels}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}
 	s.readServer(nil)
-	facts, err := ls.render(java, found, l.jvm.Flavor, s.threads())
+	facts, err := ls.render(java, found, s.threads())
 	if facts != nil {
 		l.keep(s.readied.hide.facts(facts))
 	}

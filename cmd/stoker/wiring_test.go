@@ -186,7 +186,7 @@ func TestLayersInOrder(t *testing.T) {
 	if len(l.notes) != 1 || !strings.Contains(l.notes[0], "/nowhere/jvm.options") {
 		t.Errorf("the notes are %q: a missing file of the user layer is one", l.notes)
 	}
-	if env := withoutOptionVars(l.env); len(env) != 1 || env["APP_OPTS"] == "" {
+	if env := jvmEnviron(l.env, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" || env["MALLOC_ARENA_MAX"] != "2" {
 		t.Errorf("the JVM gets %v: it must not read again what is on its command line", env)
 	}
 	l.env["JDK_JAVA_OPTIONS"] = "'open"

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/jvm"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -236,6 +237,9 @@ func (d *decoder) key(n *yaml.Node, path string) (string, bool) {
 func (d *decoder) sequence(n *yaml.Node, t reflect.Type, path string) *tree {
 	if isNull(n) {
 		return nil
+	}
+	if n.Kind == yaml.ScalarNode && t == reflect.TypeFor[jvm.OneOf]() {
+		n = &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{n}, Line: n.Line, Column: n.Column}
 	}
 	if n.Kind != yaml.SequenceNode {
 		f := fault{message: "is " + described(n) + ", not a list"}

@@ -39,7 +39,9 @@ func serviceEffects() map[string]effect {
 // services of kind java and tomcat, and of no others.
 func jvmEffects() map[string]effect {
 	return effects(map[effect]string{
-		newProcess: `jvm.flavor.cpus jvm.flavor.memory
+		newProcess: `jvm.flavor.name jvm.flavor.cpus jvm.flavor.memory jvm.flavors jvm.cpus jvm.reserve
+			jvm.rules.heap jvm.rules.metaspace jvm.rules.code-cache jvm.rules.direct-memory jvm.rules.stacks jvm.rules.collector
+			jvm.rules.cpus jvm.rules.thread-pins jvm.rules.malloc-arenas jvm.rules.out-of-memory
 			jvm.default.options jvm.default.files jvm.default.env
 			jvm.user.options jvm.user.files jvm.user.env
 			jvm.enforced.options jvm.enforced.files jvm.enforced.env`,

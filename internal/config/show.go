@@ -103,6 +103,9 @@ func (p printer) value(v reflect.Value, path string) *yaml.Node {
 	case reflect.Slice:
 		return p.list(v, path)
 	case reflect.Struct:
+		if n, ok := p.section(v, path); ok { // an item of a list
+			return n
+		}
 		return &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
 	case reflect.String:
 		n = text(shown(path, v.String()))
