@@ -45,7 +45,6 @@ type numbers struct {
 	reserve                             *int64
 	threads                             int
 	collector                           string // such as UseG1GC
-	memory                              *int64
 }
 
 func usualNumbers() numbers {
@@ -66,19 +65,26 @@ func (p Profile) numbers() (numbers, []Fault) {
 	bad := func(key, format string, args ...any) {
 		faults = append(faults, Fault{key, fmt.Sprintf(format, args...)})
 	}
-	size := func(key, text string) *int64 {
+	size := func(key, text string, least, most int64) *int64 {
 		if text == "" {
 			return nil
 		}
-		v, err := ParseMemory(text)
-		if err != nil {
+		v, err := boundedMemory(text, most)
+		switch {
+		case err != nil:
 			bad(key, "%s", err)
 			return nil
+		case v < least:
+			bad(key, "%s is below the smallest that a JVM starts with, %d KiB", text, least/1024)
+			return nil
+		}
+		if least >= mib {
+			v -= v % mib // as the option is written
 		}
 		return &v
 	}
 	replace := func(to *int64, key, text string) bool {
-		v := size(key, text)
+		v := size(key, text, 0, maxBytes)
 		if v != nil {
 			*to = *v
 		}
@@ -107,9 +113,11 @@ func (p Profile) numbers() (numbers, []Fault) {
 	if !(n.offHeapShare > 0 && n.offHeapShare < 1) {
 		bad("off_heap_share", "%g is no share of the memory: a number between 0 and 1, such as 0.2", n.offHeapShare)
 	}
-	n.memory = size("memory", p.Memory)
-	n.stack, n.metaspace, n.codeCache = size("stack", p.Stack), size("metaspace", p.Metaspace), size("code_cache", p.CodeCache)
-	n.direct, n.reserve = size("direct", p.Direct), size("reserve", p.Reserve)
+	size("memory", p.Memory, 0, maxBytes) // used as a flavor's
+	n.reserve = size("reserve", p.Reserve, 0, maxBytes)
+	n.metaspace, n.direct = size("metaspace", p.Metaspace, mib, maxBytes), size("direct", p.Direct, mib, maxBytes)
+	n.codeCache = size("code_cache", p.CodeCache, 3*mib, maxCodeCache)
+	n.stack = size("stack", p.Stack, minStack, maxStack)
 	if n.threads = p.Threads; n.threads < 0 || n.threads > maxThreads {
 		bad("threads", "%d is no number of threads", n.threads)
 	}

@@ -151,6 +151,41 @@ func TestGridTable(t *testing.T) {
 	golden(t, "grid.txt", []byte(b.String()))
 }
 
+// Whatever is asked for, sizes stay sizes.
+func FuzzSize(f *testing.F) {
+	f.Add(int64(2<<30), 1.5, 17, 200, int64(0), int64(0), "256MiB", "512k", 0.2)
+	f.Add(int64(300<<20), 0.0, 8, 0, int64(100<<20), int64(1<<62), "", "9999999T", 0.99)
+	f.Add(int64(-1), math.Inf(1), -1, -1, int64(-1), int64(-1), "1T", "1", -1.0)
+	f.Fuzz(func(t *testing.T, memory int64, cores float64, major, threads int, heap, direct int64, reserve, stack string, share float64) {
+		limits := Limits{CPUs: int(min(max(cores, 0), 1e6)), CPUQuota: &cores, Memory: memory}
+		fixed := Fixed{Direct: &direct}
+		if heap > 0 {
+			fixed.Heap = &heap
+		}
+		if direct <= 0 {
+			fixed.Direct = nil
+		}
+		s, err := Size(limits, Policy{Reserve: reserve, CPUs: CPUsFloor, Profile: &Profile{Name: "p", Stack: stack, OffHeapShare: share}}, Target{JavaMajor: major, MaxThreads: threads}, fixed)
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			s.Budget = refused.Budget
+		}
+		for _, g := range s.Budget {
+			if g.Bytes < 0 {
+				t.Errorf("region %+v, %v", g, err)
+			}
+		}
+		if err == nil && memory > 0 && s.Budget.Sum() < s.Heap {
+			t.Errorf("the sum is %d\n%+v", s.Budget.Sum(), s.Budget)
+		}
+		for _, o := range s.Options() {
+			if strings.Contains(o.String(), "-XX:ParallelGCThreads=0") || strings.HasSuffix(o.String(), "=0") || strings.Contains(o.String(), "-Xmx0m") && heap == 0 && !errors.As(err, &refused) {
+				t.Errorf("%s, %v", o, err)
+			}
+		}
+	})
+}
+
 // A JVM starts with what we make, and sees it as we meant it.
 func TestGridInJVM(t *testing.T) {
 	java := javaOrSkip(t)

@@ -24,7 +24,11 @@ const (
 	smallStack      = 256 << 10
 	maxThreads      = 1 << 20
 	maxCPUs         = 1 << 16
-	maxReserve      = 1 << 50
+	maxBytes        = 1 << 50 // more than any container has; sums of such sizes do not overflow
+	// HotSpot's own bounds.
+	minStack     = 136 << 10
+	maxStack     = 1 << 30
+	maxCodeCache = 2 << 30
 )
 
 // Limits is what the container has.
@@ -56,6 +60,29 @@ type Fixed struct {
 	CPUs                                      *int   // ActiveProcessorCount
 	GCThreads                                 *int   // ParallelGCThreads
 	ConcGC                                    bool   // ConcGCThreads is set, and must not be above GCThreads
+}
+
+// bounded is f without sizes that no machine has.
+func (f Fixed) bounded() Fixed {
+	for _, b := range []struct {
+		size **int64
+		most int64
+	}{{&f.Heap, maxBytes}, {&f.Metaspace, maxBytes}, {&f.CodeCache, maxBytes}, {&f.Direct, maxBytes}, {&f.Stack, maxStack}} {
+		if *b.size != nil {
+			n := min(max(**b.size, 0), b.most)
+			*b.size = &n
+		}
+	}
+	return f
+}
+
+// boundedMemory is ParseMemory for a size that must not be above most.
+func boundedMemory(text string, most int64) (int64, error) {
+	n, err := ParseMemory(text)
+	if err == nil && n > most {
+		return 0, fmt.Errorf("cannot use a size of %s: the most is %s", text, mibText(most))
+	}
+	return n, err
 }
 
 // Sizing is what the rule makes of a container.
@@ -92,7 +119,8 @@ type Sizing struct {
 // the rule's to choose turns that into a warning. It fails for a policy that
 // cannot be read.
 func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, error) {
-	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: limits.Memory, cores: limits.cores(), target: target, rules: policy.Rules}
+	fixed = fixed.bounded()
+	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: min(limits.Memory, maxBytes), cores: limits.cores(), target: target, rules: policy.Rules}
 	s.limitWhy, s.cpuWhy = "of "+orUnknown(limits.MemorySource), "from "+orUnknown(limits.CPUSource)
 	if limits.CPUQuota != nil {
 		s.cpuWhy = fmt.Sprintf("%g cores rounded up, from %s", *limits.CPUQuota, orUnknown(limits.CPUSource))
@@ -112,8 +140,13 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	}
 	s.share(fixed)
 	ours := fixed.Heap == nil && on(s.rules.Heap)
-	if ours && (s.usable() < s.numbers.smallest || s.Heap < minHeap) {
-		return s.refuse(fixed)
+	if s.usable() < s.numbers.smallest || ours && s.Heap < minHeap {
+		if ours {
+			return s.refuse(fixed)
+		}
+		s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
+			"%s %s is below the smallest workable limit, %s; it is tried because the heap is not the rule's to choose",
+			mibText(s.Limit), s.limitWhy, mibText(s.numbers.smallest+s.reserve))})
 	}
 	s.checkBudget()
 	if ours && s.Heap >= 32<<30 {
@@ -181,7 +214,7 @@ func orUnknown(source string) string {
 func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
 	s.numbers = usualNumbers()
 	if p.Reserve != "" {
-		n, err := ParseMemory(p.Reserve)
+		n, err := boundedMemory(p.Reserve, maxBytes)
 		if err != nil {
 			return fmt.Errorf("cannot use jvm.reserve: %w", err)
 		}
@@ -204,9 +237,6 @@ func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
 			flavor.CPUs = p.Profile.CPUs
 		}
 	}
-	if s.reserve > maxReserve {
-		return fmt.Errorf("cannot set %s aside: it is more than any container has", mibText(s.reserve))
-	}
 	return s.applyFlavor(flavor, limits)
 }
 
@@ -222,7 +252,7 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 				"the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource), mibText(limits.Memory))})
 		}
 		if limits.Memory <= 0 || n < limits.Memory {
-			s.Limit, s.limitWhy = n, "of the flavor"
+			s.Limit, s.limitWhy = min(n, maxBytes), "of the flavor"
 		}
 	}
 	if f.CPUs < 0 || math.IsNaN(f.CPUs) || f.CPUs > maxCPUs {
