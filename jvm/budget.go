@@ -131,14 +131,16 @@ func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
 	if s.small() {
 		plans[0].usual, plans[1].usual = 128*mib, 128*mib
 	}
-	hotspots := [3]int64{plans[0].usual, usualCodeCache, s.Heap}
+	// What has no cap is reckoned with its usual size, or it would take the
+	// others' memory.
+	uncapped := [3]int64{plans[0].usual, usualCodeCache, plans[2].usual}
 	rules := [3]*bool{s.rules.Metaspace, s.rules.CodeCache, s.rules.DirectMemory}
 	profile := [3]*int64{s.numbers.metaspace, s.numbers.codeCache, s.numbers.direct}
 	for i := range plans {
 		switch {
 		case plans[i].given != nil:
 		case !on(rules[i]):
-			plans[i].given = &hotspots[i]
+			plans[i].given = &uncapped[i]
 		case profile[i] != nil:
 			plans[i].given = profile[i]
 		}
@@ -220,7 +222,7 @@ func (s *Sizing) budget(fixed Fixed) Budget {
 		capped("heap", s.Heap, s.heapWhy, s.rules.Heap, fixed.Heap, s.heapWhy, true),
 		capped("metaspace", s.Metaspace, "MaxMetaspaceSize", s.rules.Metaspace, fixed.Metaspace, "no cap: the usual size", true),
 		capped("code cache", s.CodeCache, "ReservedCodeCacheSize", s.rules.CodeCache, fixed.CodeCache, "HotSpot's own cap", false),
-		capped("direct memory", s.Direct, "MaxDirectMemorySize", s.rules.DirectMemory, fixed.Direct, "no cap: as large as the heap, and Netty as much again", true),
+		capped("direct memory", s.Direct, "MaxDirectMemorySize", s.rules.DirectMemory, fixed.Direct, "no cap: the usual size; as large as the heap, and Netty as much again", true),
 		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
 		{"VM threads", s.vmThreads() * mib, fmt.Sprintf("%d of 1 MiB", s.vmThreads()), false},
 		{"GC structures", s.gcBytes(s.Heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, s.gcShare()*100), false},

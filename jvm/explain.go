@@ -83,7 +83,7 @@ func explainBudget(b *strings.Builder, r Result) {
 		if over := r.Budget.Sum() - r.Limit; over > 0 {
 			verdict = mibText(over) + " too much"
 		} else if open := r.Budget.Unbounded(); len(open) > 0 {
-			verdict = "fits while it lasts, no cap on " + strings.Join(open, " and ")
+			verdict = "fits at these sizes; no cap on " + strings.Join(open, " and ")
 		}
 		_, _ = fmt.Fprintf(w, "sum\t%s\tof %s: %s\n", mibText(r.Budget.Sum()), mibText(r.Limit), verdict)
 	})

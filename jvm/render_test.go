@@ -136,6 +136,11 @@ func TestExplain(t *testing.T) {
 			Default: ParseArgs("stoker.yaml:3", []string{"-Xlog:gc"}), User: ParseFile("app.options", "-Xmx400m\n-Dx=\x1b[31mred\n-Dport=1\n"),
 			Enforced: ParseArgs("stoker.yaml:9", []string{"-Dport=2", "--add-opens", "java.base/java.lang=ALL-UNNAMED"}),
 		},
+		"flavor": {
+			Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 8, JavaVersion: "1.8.0_181", MaxThreads: 50}, Env: map[string]string{"MALLOC_ARENA_MAX": "1"},
+			Policy: Policy{Profile: &Profile{Name: "small", OffHeapMin: "500MiB", Metaspace: "150MiB", Collector: "G1"}, ProfileWhy: "env ENV is fat",
+				CPUs: CPUsFloor, Reserve: "128MiB", Rules: without(t, "direct-memory")},
+		},
 		"refused": {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
 	} {
 		r, _ := Render(in) // the error is in the result too

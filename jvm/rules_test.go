@@ -23,7 +23,7 @@ func TestRulesSwitchOff(t *testing.T) {
 		{"heap", "-Xmx1248m -Xms1248m", BudgetUnbounded, "heap"},
 		{"metaspace", "-XX:MaxMetaspaceSize=207m", BudgetUnbounded, "metaspace"},
 		{"code-cache", "-XX:ReservedCodeCacheSize=240m", "", ""},
-		{"direct-memory", "-XX:MaxDirectMemorySize=79m", BudgetExceeded + " " + BudgetUnbounded, "direct memory"},
+		{"direct-memory", "-XX:MaxDirectMemorySize=79m", BudgetUnbounded, "direct memory"},
 		{"stacks", "-Xss256k", "", ""},
 		{"collector", "-XX:+UseG1GC", "", ""},
 		{"cpus", "-XX:ActiveProcessorCount=2", "", ""},

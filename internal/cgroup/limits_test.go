@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -188,5 +190,28 @@ func TestParseMountinfo(t *testing.T) {
 	want := []mount{{root: "/x", point: "/a b", fstype: "cgroup2", options: []string{"rw"}}}
 	if bad != 1 || len(mounts) == 0 || !reflect.DeepEqual(mounts[0], want[0]) {
 		t.Errorf("got %+v, %d bad", mounts, bad)
+	}
+}
+
+// The page names every code and every key, and no other.
+func TestDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/limits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{CPUUnreadable, CPUMalformed, MemoryUnreadable, MemoryMalformed, MemoryHighBelowMax, PathOutsideNamespace, CgroupNotVisible}
+	limits := reflect.TypeFor[Limits]()
+	for i := range limits.NumField() {
+		want = append(want, limits.Field(i).Tag.Get("json"))
+	}
+	var got []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\|").FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			got = append(got, m[1])
+		}
+	}
+	slices.Sort(want)
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("docs/limits.md has %q, want %q", got, want)
 	}
 }
