@@ -61,75 +61,88 @@ func (p Profile) Check() []Fault {
 // numbers are the usual ones with those of the profile in their place.
 func (p Profile) numbers() (numbers, []Fault) {
 	n := usualNumbers()
-	var faults []Fault
-	bad := func(key, format string, args ...any) {
-		faults = append(faults, Fault{key, fmt.Sprintf(format, args...)})
+	r := &profileReader{}
+	p.readOffHeap(&n, r)
+	r.size("memory", p.Memory, 0, maxBytes) // used as a flavor's
+	n.reserve = r.size("reserve", p.Reserve, 0, maxBytes)
+	n.metaspace, n.direct = r.size("metaspace", p.Metaspace, mib, maxBytes), r.size("direct", p.Direct, mib, maxBytes)
+	n.codeCache = r.size("code_cache", p.CodeCache, 3*mib, maxCodeCache)
+	n.stack = r.size("stack", p.Stack, minStack, maxStack)
+	if n.threads = p.Threads; n.threads < 0 || n.threads > maxThreads {
+		r.bad("threads", "%d is no number of threads", n.threads)
 	}
-	size := func(key, text string, least, most int64) *int64 {
-		if text == "" {
-			return nil
-		}
-		v, err := boundedMemory(text, most)
-		switch {
-		case err != nil:
-			bad(key, "%s", err)
-			return nil
-		case v < least:
-			bad(key, "%s is below the smallest that a JVM starts with, %d KiB", text, least/1024)
-			return nil
-		}
-		if least >= mib {
-			v -= v % mib // as the option is written
-		}
-		return &v
+	if p.CPUs < 0 || math.IsNaN(p.CPUs) || p.CPUs > maxCPUs {
+		r.bad("cpus", "%g is no number of CPUs", p.CPUs)
 	}
-	replace := func(to *int64, key, text string) bool {
-		v := size(key, text, 0, maxBytes)
-		if v != nil {
-			*to = *v
-		}
-		return v != nil
+	if n.collector = "Use" + p.Collector + "GC"; p.Collector == "" {
+		n.collector = ""
+	} else if !collector(n.collector) {
+		r.bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords(), ", "))
 	}
-	if replace(&n.offHeapMin, "off_heap_min", p.OffHeapMin) {
+	return n, append(r.faults, p.Match.check()...)
+}
+
+// readOffHeap takes the numbers of the heap rule.
+func (p Profile) readOffHeap(n *numbers, r *profileReader) {
+	if r.replace(&n.offHeapMin, "off_heap_min", p.OffHeapMin) {
 		n.smallLimit = 2 * n.offHeapMin // where the minimum would be more than half
 	}
-	if !replace(&n.offHeapMax, "off_heap_max", p.OffHeapMax) {
+	if !r.replace(&n.offHeapMax, "off_heap_max", p.OffHeapMax) {
 		n.offHeapMax = max(n.offHeapMax, n.offHeapMin)
 	} else if n.offHeapMax < n.offHeapMin {
-		bad("off_heap_max", "%s is below off_heap_min, %s", mibText(n.offHeapMax), mibText(n.offHeapMin))
+		r.bad("off_heap_max", "%s is below off_heap_min, %s", mibText(n.offHeapMax), mibText(n.offHeapMin))
 	}
-	replace(&n.smallLimit, "small_limit", p.SmallLimit)
+	r.replace(&n.smallLimit, "small_limit", p.SmallLimit)
 	if n.smallLimit <= n.offHeapMin {
-		bad("small_limit", "%s leaves no heap beside off_heap_min, %s", mibText(n.smallLimit), mibText(n.offHeapMin))
+		r.bad("small_limit", "%s leaves no heap beside off_heap_min, %s", mibText(n.smallLimit), mibText(n.offHeapMin))
 	}
-	replace(&n.smallOffHeap, "small_off_heap", p.SmallOffHeap)
-	replace(&n.smallest, "smallest_limit", p.SmallestLimit)
+	r.replace(&n.smallOffHeap, "small_off_heap", p.SmallOffHeap)
+	r.replace(&n.smallest, "smallest_limit", p.SmallestLimit)
 	if n.smallest < n.smallOffHeap+minHeap {
-		bad("smallest_limit", "%s leaves no heap beside small_off_heap, %s", mibText(n.smallest), mibText(n.smallOffHeap))
+		r.bad("smallest_limit", "%s leaves no heap beside small_off_heap, %s", mibText(n.smallest), mibText(n.smallOffHeap))
 	}
 	if p.OffHeapShare != 0 {
 		n.offHeapShare = p.OffHeapShare
 	}
 	if !(n.offHeapShare > 0 && n.offHeapShare < 1) {
-		bad("off_heap_share", "%g is no share of the memory: a number between 0 and 1, such as 0.2", n.offHeapShare)
+		r.bad("off_heap_share", "%g is no share of the memory: a number between 0 and 1, such as 0.2", n.offHeapShare)
 	}
-	size("memory", p.Memory, 0, maxBytes) // used as a flavor's
-	n.reserve = size("reserve", p.Reserve, 0, maxBytes)
-	n.metaspace, n.direct = size("metaspace", p.Metaspace, mib, maxBytes), size("direct", p.Direct, mib, maxBytes)
-	n.codeCache = size("code_cache", p.CodeCache, 3*mib, maxCodeCache)
-	n.stack = size("stack", p.Stack, minStack, maxStack)
-	if n.threads = p.Threads; n.threads < 0 || n.threads > maxThreads {
-		bad("threads", "%d is no number of threads", n.threads)
+}
+
+// profileReader reads the values of a profile and keeps what is wrong with them.
+type profileReader struct{ faults []Fault }
+
+func (r *profileReader) bad(key, format string, args ...any) {
+	r.faults = append(r.faults, Fault{key, fmt.Sprintf(format, args...)})
+}
+
+// size reads a size in bytes; nil for none and for a bad one.
+func (r *profileReader) size(key, text string, least, most int64) *int64 {
+	if text == "" {
+		return nil
 	}
-	if p.CPUs < 0 || math.IsNaN(p.CPUs) || p.CPUs > maxCPUs {
-		bad("cpus", "%g is no number of CPUs", p.CPUs)
+	n, err := boundedMemory(text, most)
+	switch {
+	case err != nil:
+		r.bad(key, "%s", err)
+		return nil
+	case n < least:
+		r.bad(key, "%s is below the smallest that a JVM starts with, %d KiB", text, least/1024)
+		return nil
 	}
-	if n.collector = "Use" + p.Collector + "GC"; p.Collector == "" {
-		n.collector = ""
-	} else if !collector(n.collector) {
-		bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords(), ", "))
+	if least >= mib {
+		n -= n % mib // as the option is written
 	}
-	return n, append(faults, p.Match.check()...)
+	return &n
+}
+
+// replace sets to where a size is given.
+func (r *profileReader) replace(to *int64, key, text string) bool {
+	n := r.size(key, text, 0, maxBytes)
+	if n != nil {
+		*to = *n
+	}
+	return n != nil
 }
 
 // collectorWords are those that a current JVM has, as a profile names them.

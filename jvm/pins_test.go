@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -10,6 +11,29 @@ func TestHotSpotsThreads(t *testing.T) {
 	for _, tc := range []struct{ cpus, gc, compilers int }{{1, 1, 2}, {2, 2, 2}, {4, 4, 3}, {8, 8, 4}, {16, 13, 12}, {64, 43, 18}, {96, 63, 18}} {
 		if gc, c := gcThreads(tc.cpus), compilers(tc.cpus); gc != tc.gc || c != tc.compilers {
 			t.Errorf("%d CPUs: %d GC threads and %d compilers, want %d and %d", tc.cpus, gc, c, tc.gc, tc.compilers)
+		}
+	}
+}
+
+// What is pinned where ActiveProcessorCount is not known is what it would give.
+func TestPinsAreHotSpotsOwn(t *testing.T) {
+	java := javaOrSkip(t)
+	for _, cpus := range []int{1, 2, 3, 4, 6, 8, 12, 16, 40, 64, 96} {
+		flags := printFlags(t, java, []string{"-XX:+UseG1GC", fmt.Sprintf("-XX:ActiveProcessorCount=%d", cpus)})
+		r, err := Render(Input{Limits: gridLimits(4096, float64(cpus)), Target: Target{JavaMajor: 9}, User: ParseArgs("u", []string{"-XX:+UseG1GC"})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned := 0
+		for _, o := range r.Options {
+			if id := identify(o); o.Source == "rule thread-pins" && strings.HasPrefix(id.family, "-XX:") {
+				if pinned++; flags[id.name] != id.value {
+					t.Errorf("%d CPUs: %s, and HotSpot takes %s", cpus, o, flags[id.name])
+				}
+			}
+		}
+		if pinned != 3 {
+			t.Errorf("%d CPUs: %v", cpus, r.Argv())
 		}
 	}
 }
