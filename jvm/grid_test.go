@@ -36,19 +36,20 @@ func gridLimits(mebibytes int64, cores float64) Limits {
 func TestGrid(t *testing.T) {
 	for _, target := range gridJVMs() {
 		for _, cores := range []float64{0.1, 0.5, 1, 1.01, 1.5, 2, 3.5, 4, 8, 16, 64} {
-			for _, threads := range []int{0, 20, 1000} {
-				for _, policy := range []Policy{{}, {CPUs: CPUsFloor}, {Reserve: "200MiB"}} {
-					last := int64(0)
-					for _, m := range gridMemories() {
-						in := Input{Limits: gridLimits(m, cores), Policy: policy, Target: target}
-						in.Target.MaxThreads = threads
-						name := fmt.Sprintf("%d MiB, %g CPUs, Java %s, %d threads, %+v", m, cores, target.JavaVersion, threads, policy)
-						heap := checkSizing(t, name, in)
-						if heap < last {
-							t.Errorf("%s: the heap falls from %s to %s", name, mibText(last), mibText(heap))
-						}
-						last = heap
+			for _, app := range []struct {
+				threads int
+				policy  Policy
+			}{{0, Policy{}}, {20, Policy{}}, {1000, Policy{}}, {0, Policy{CPUs: CPUsFloor}}, {0, Policy{Reserve: "200MiB"}}} {
+				last := int64(0)
+				for _, m := range gridMemories() {
+					in := Input{Limits: gridLimits(m, cores), Policy: app.policy, Target: target}
+					in.Target.MaxThreads = app.threads
+					name := fmt.Sprintf("%d MiB, %g CPUs, Java %s, %+v", m, cores, target.JavaVersion, app)
+					heap := checkSizing(t, name, in)
+					if heap < last {
+						t.Errorf("%s: the heap falls from %s to %s", name, mibText(last), mibText(heap))
 					}
+					last = heap
 				}
 			}
 		}

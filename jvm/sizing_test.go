@@ -149,3 +149,19 @@ func TestParseMemory(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseMemory(f *testing.F) {
+	for _, text := range []string{"4GiB", "512m", "0x10k", "9223372036854775807", "1TiBB", " 7 "} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := ParseMemory(text); (err == nil) != (n > 0) {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+		for _, r := range []MemoryRange{{AtLeast: text}, {Below: text}} {
+			if r.holds(0) {
+				t.Errorf("%+v holds an unknown memory", r)
+			}
+		}
+	})
+}
