@@ -34,7 +34,7 @@ func edges() map[string][]string {
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},
-		"internal/tomcat":  {},
+		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
 		"jvm":              {},
 		"supervisor":       {"internal/proc", "internal/pid1"},
 	}
