@@ -39,11 +39,13 @@ type kept struct {
 	Sick     int            `json:"sick"`      // RUNNING: looks at liveness that failed in a row
 	Well     int            `json:"well"`      // RUNNING: looks that went well since it was reported
 	LiveErr  string         `json:"live_err"`  // of the latest look at liveness that failed
-	Reported bool           `json:"reported"`  // RUNNING: it does not count as healthy
-	Ends     bool           `json:"ends"`      // the container ends because of it
-	Leaving  bool           `json:"leaving"`   // not configured any more: it goes when it is STOPPED
-	OOM      OOMCount       `json:"oom"`       // of its cgroup when the latest process was started
-	Case     *Case          `json:"case"`      // the latest failure; its incident may not be kept yet
+	// Complaints are what was found wrong with the latest process while it ran.
+	Complaints []Complaint `json:"complaints,omitempty"`
+	Reported   bool        `json:"reported"` // RUNNING: it does not count as healthy
+	Ends       bool        `json:"ends"`     // the container ends because of it
+	Leaving    bool        `json:"leaving"`  // not configured any more: it goes when it is STOPPED
+	OOM        OOMCount    `json:"oom"`      // of its cgroup when the latest process was started
+	Case       *Case       `json:"case"`     // the latest failure; its incident may not be kept yet
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }

@@ -50,6 +50,14 @@ type Launch struct {
 	StopCommand func(ctx context.Context, p Process) error
 	// Watch gets each line of output until the service is ready; nil: none.
 	Watch func(line []byte) Observation
+	// Verify looks once, when the service has become RUNNING, whether what runs is
+	// what was started; not again for a later supervisor. A *Complaint makes an
+	// incident, any other error a note. The service is left alone. nil: nobody looks.
+	Verify func(ctx context.Context, p Process) error
+	// Listen begins to read the output of a RUNNING service, from the start's first
+	// line on; the function that it gives takes each line and says what is wrong.
+	// nil: nobody listens.
+	Listen func() func(line []byte) *Complaint
 	// Explain says why a start or a run has failed, after the last line of the
 	// output was watched; empty: it does not know. nil: nobody does.
 	Explain func(ctx context.Context) string

@@ -20,6 +20,7 @@ func (s *Service) enterStarting() {
 	}
 	k.Asked, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
 	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made = 0, 0, "", false, 0, ""
+	k.Complaints = nil
 	s.quit()
 	s.proc, s.launch, s.watcher = nil, nil, nil
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
@@ -229,6 +230,7 @@ func (s *Service) ready() {
 		s.log.Info("service is ready", "pid", s.proc.Pid(), "took", took)
 	}
 	s.lookAlive()
+	s.verify()
 }
 
 // notBorn handles a start that made no process.
