@@ -8,7 +8,9 @@ package jvm
 type Config struct {
 	// Flavor are the sizes that were bought for the container; absent: the
 	// cgroup's limits.
-	Flavor   Flavor      `yaml:"flavor"`
+	Flavor Flavor `yaml:"flavor"`
+	// Check tries the merged options on the JVM before a start (default true).
+	Check    *bool       `yaml:"check"`
 	Default  LayerConfig `yaml:"default"`
 	User     LayerConfig `yaml:"user"`
 	Enforced LayerConfig `yaml:"enforced"`

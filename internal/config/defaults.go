@@ -35,6 +35,7 @@ const (
 //	output.file                size 10MiB, files 5 (with output.file.path)
 //	tomcat.setenv              import (kind tomcat)
 //	stop.timeout, log.level    8s, info
+//	jvm.check                  true
 //	reload.watch               true
 //
 // What is found on the machine when it is absent (user, paths of Tomcat and the
@@ -50,6 +51,7 @@ func WithDefaults(cfg Config) Config {
 		cfg.Main = mainService(cfg.Services)
 	}
 	orElse(&cfg.Log.Level, DefaultLogLevel)
+	pointerOrElse(&cfg.JVM.Check, true)
 	pointerOrElse(&cfg.Reload.Watch, true)
 	return cfg
 }

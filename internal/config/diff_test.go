@@ -115,8 +115,11 @@ func TestEveryFieldIsCompared(t *testing.T) {
 		changed := WithDefaults(sample())
 		n := 1000
 		fill(t, valueAt(reflect.ValueOf(&changed).Elem(), path), &n)
-		if path == "reload.watch" {
+		switch path { // true already
+		case "reload.watch":
 			*changed.Reload.Watch = false
+		case "jvm.check":
+			*changed.JVM.Check = false
 		}
 		want := map[effect]Action{atOnce: ActionUpdate, newContainer: ActionRenew}[e]
 		got := Diff(old, changed)
