@@ -89,5 +89,5 @@ func (e Expected) Differs(got string) bool {
 	return err1 != nil || err2 != nil || n != want
 }
 
-// Origin names the option that sets the flag, with its layer and source.
-func (e Expected) Origin() string { return fmt.Sprintf("%s (%s)", e.Option, e.Option.origin()) }
+// Named is the option with its layer and source, for messages.
+func (o Option) Named() string { return fmt.Sprintf("%q (%s)", o, o.origin()) }

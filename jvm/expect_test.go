@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -58,8 +59,8 @@ func TestDiffers(t *testing.T) {
 		if e.Differs(c.got) != c.differs {
 			t.Errorf("%s, got %s: %v", c.option, c.got, !c.differs)
 		}
-		if want := c.option + " (enforced layer, /etc/f:1)"; e.Origin() != want {
-			t.Errorf("%q, want %q", e.Origin(), want)
+		if got, want := e.Option.Named(), strconv.Quote(c.option)+" (enforced layer, /etc/f:1)"; got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

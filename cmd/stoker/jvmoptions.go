@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -22,6 +23,7 @@ type jvmFacts struct {
 	Found  string      `json:"found_by"`
 	Result jvm.Result  `json:"options"`
 	limits jvm.Limits
+	flags  hotspot.Flags // that the JVM printed before the start; nil: it was not asked
 }
 
 // text is the explanation for people.
@@ -176,8 +178,9 @@ func withoutOptionVars(env map[string]string) map[string]string {
 // javaLauncher starts a service of kind java.
 type javaLauncher struct {
 	*processLauncher
-	jvm  jvm.Config
-	keep func(*jvmFacts)
+	jvm   jvm.Config
+	keep  func(*jvmFacts)
+	check jvmCheck
 }
 
 // Prepare finds the JVM and builds its command line.
@@ -203,16 +206,22 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 		if err != nil {
 			return nil, err
 		}
+		facts, notes, err := l.check.before(ctx, l.processLauncher, facts, r.env, "")
+		if err != nil {
+			return nil, err
+		}
+		l.keep(r.hide.facts(facts))
 		out.Spec = l.spec(withoutOptionVars(r.env))
 		out.Spec.Argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
-		out.Notes = append([]string{javaNote(java, found)}, layers.notes...)
+		out.Notes = slices.Concat([]string{javaNote(java, found)}, layers.notes, notes)
+		out.Verify = l.check.after(facts, out.Spec.Argv, r.hide)
 		return out, nil
 	})
 }
 
 // Attach adds what a JVM can do to the probes.
 func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	return withThreadDump(l.processLauncher.Attach(ctx))
+	return asJVM(l.processLauncher.Attach(ctx))
 }
 
 // javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.

@@ -25,6 +25,7 @@ type tomcatLauncher struct {
 	*processLauncher
 	jvm      jvm.Config
 	keep     func(*jvmFacts)
+	check    jvmCheck
 	log      hclog.Logger
 	patterns sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
 	vague    sync.Once
@@ -61,6 +62,12 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if err != nil {
 		return nil, err
 	}
+	facts, notes, err := l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
+	if err != nil {
+		return nil, err
+	}
+	s.notes = append(s.notes, notes...)
+	l.keep(r.hide.facts(facts))
 	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: withoutOptionVars(s.env),
 		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
 	if err != nil {
@@ -80,6 +87,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 		out.Spec.Dir = s.dir
 	}
 	out.Notes = append(s.notes, launch.Notes...)
+	out.Verify = l.check.after(facts, out.Spec.Argv, r.hide)
 	return out, nil
 }
 
@@ -112,12 +120,7 @@ func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, er
 
 // run is the shell for setenv.sh, under the service's user.
 func (l *tomcatLauncher) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
-	spec := l.spec(nil)
-	spec.ID, spec.Argv, spec.Env = uniqueID("setenv"), argv, env
-	if dir != "" {
-		spec.Dir = dir
-	}
-	code, output, err := supervisor.RunCommand(ctx, l.m, spec)
+	code, output, err := l.runOnce(ctx, "setenv", argv, env, dir)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d", code)
 	}
@@ -192,7 +195,7 @@ func (s *tomcatSetup) threads() int {
 // attach gives readiness by its three parts: the listening socket is Tomcat's
 // own, it answers as it should, and no wanted application has failed to deploy.
 func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
-	out, err := withThreadDump(l.processLauncher.Attach(context.Background()))
+	out, err := asJVM(l.processLauncher.Attach(context.Background()))
 	if err != nil {
 		return nil, err
 	}
@@ -288,10 +291,10 @@ func (l *tomcatLauncher) patternsOf(home string) *tomcat.Patterns {
 	return p
 }
 
-// withThreadDump says that the service is a JVM.
-func withThreadDump(out *supervisor.Launch, err error) (*supervisor.Launch, error) {
+// asJVM adds what a JVM can do and what it says.
+func asJVM(out *supervisor.Launch, err error) (*supervisor.Launch, error) {
 	if err == nil {
-		out.DumpSignal = syscall.SIGQUIT
+		out.DumpSignal, out.Listen = syscall.SIGQUIT, hearAilments
 	}
 	return out, err
 }
