@@ -132,13 +132,15 @@ func lastWord(o jvm.Option) string {
 // ofTopic says whether an option is of what a message speaks of without naming
 // it, such as "Initial heap size set to a larger value than the maximum heap size".
 func ofTopic(message, option string) bool {
+	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
 	for _, topic := range []struct {
 		words   string
 		options []string // prefixes
 	}{
 		{"garbage collector", []string{"-XX:Use"}},
 		{"Garbage collector", []string{"-XX:Use"}},
-		{"heap", []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}},
+		{"heap", heap},
+		{"NewSize", heap}, // "GC triggered before VM initialization completed": too small
 		{"stack size", []string{"-Xss", "-XX:ThreadStackSize"}},
 		{"shared archive", []string{"-Xshare", "-XX:SharedArchiveFile"}},
 	} {
