@@ -98,7 +98,9 @@ func blamed(options []jvm.Option, r hotspot.Refusal) []jvm.Option {
 		func(o jvm.Option) bool { return r.Option != "" && flagName(o.Args[0]) == flagName(r.Option) },
 		func(o jvm.Option) bool {
 			name := flagName(o.Args[0])
-			return slices.Contains(mentioned, strings.TrimPrefix(name, "-XX:")) || strings.HasPrefix(name, "--") && slices.Contains(mentioned, lastWord(o))
+			return strings.HasPrefix(name, "--") && slices.Contains(mentioned, lastWord(o)) || slices.ContainsFunc(mentioned, func(word string) bool {
+				return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word)
+			})
 		},
 		func(o jvm.Option) bool { return ofTopic(r.Message, flagName(o.Args[0])) },
 	} {

@@ -60,7 +60,12 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	case err != nil:
 		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
 	case code != 0:
-		return nil, judge(code, output)
+		err := judge(code, output)
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			refused.Option = given(options, refused.Option)
+		}
+		return nil, err
 	}
 	if flags = ParseFlags(output); len(flags) == 0 {
 		return nil, errors.New("cannot try the JVM options: the JVM printed no flags; it is none of HotSpot's kind")
@@ -145,6 +150,17 @@ func Harmless(options []string) []string {
 		out = append(out, "-Xlog:disable", "-Xlog:all=warning:stderr")
 	}
 	return append(out, "-XX:-UsePerfData", "-XX:+PrintFlagsFinal", "-version")
+}
+
+// given is the option as it was given, of which the JVM has quoted what Harmless
+// made of it.
+func given(options []string, quoted string) string {
+	for _, o := range options {
+		if rest, ok := strings.CutPrefix(o, "-Xlog:"); ok && logToStderr(o, rest) == quoted {
+			return o
+		}
+	}
+	return quoted
 }
 
 // hasEffects says whether an option does more than to set something.
