@@ -26,7 +26,8 @@ type Ailment struct {
 type AilmentReader struct {
 	// pending was said by the JVM or by a stack trace; the next line tells which,
 	// and whether the JVM ends of it. Without Kind there is none.
-	pending Ailment
+	pending  Ailment
+	indented bool // pending counts only if it has a stack trace
 }
 
 // Line takes the next line. An ailment may be that of a line before.
@@ -41,20 +42,24 @@ func (r *AilmentReader) Line(line string) (a Ailment, ok bool) {
 			return a, false
 		}
 		a, r.pending = r.pending, Ailment{}
-		return a, true
+		if !r.indented || strings.HasPrefix(line, "\t\tat ") {
+			return a, true
+		}
 	}
 	if len(line) > 0 && strings.HasSuffix(line, " is full. Compiler has been disabled.") && codeCacheLine(line) {
 		return Ailment{CodeCacheFull, clip(line)}, true
 	}
+	// Tomcat's own formatter puts a tab before each line of a stack trace.
+	line, r.indented = strings.CutPrefix(line, "\t")
 	kind, final := memoryLine(line)
 	switch {
 	case kind == "":
-		return a, false
-	case final:
+		return Ailment{}, false
+	case final && !r.indented:
 		return Ailment{kind, clip(line)}, true
 	}
 	r.pending = Ailment{kind, clip(line)}
-	return a, false
+	return Ailment{}, false
 }
 
 // codeCacheLine tells HotSpot's two ways to say it, once by its log, once as a

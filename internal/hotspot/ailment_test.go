@@ -40,6 +40,8 @@ func TestAilments(t *testing.T) {
 		{"io.netty.util.internal.OutOfDirectMemoryError: failed to allocate 16777216 byte(s) of direct memory (used: 1, max: 2)" + frame, DirectMemory},
 		{"java.lang.OutOfMemoryError: Java heap space\nDumping heap to java_pid7.hprof ...\nHeap dump file created [17959497 bytes in 0.026 secs]\n" +
 			"01-Jan-2026 00:00:00.000 SEVERE [main] it goes on\n", HeapMemory},
+		{"01-Jan-2026 00:00:00.000 SEVERE [http-nio-8080-exec-2] org.apache.jsp.j_jsp._jspService it failed\n\t" + direct + "\n\t\tat java.base/java.nio.Bits.reserveMemory(Bits.java:178)\n", DirectMemory},
+		{"\tjava.lang.RuntimeException: failed\n\t\tat D.main(D.java:8)\n\tCaused by: " + direct + "\n\t\tat a.B(C.java:1)\n", DirectMemory},
 		{"[0.048s][warning][codecache] CodeHeap 'non-profiled nmethods' is full. Compiler has been disabled.\n" +
 			"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n", CodeCacheFull + ", " + CodeCacheFull},
 		{"[2026-01-01T00:00:00.000+0000][7][warning][codecache] CodeCache is full. Compiler has been disabled.\n", CodeCacheFull},
@@ -47,6 +49,8 @@ func TestAilments(t *testing.T) {
 		{"WARN could not allocate: " + direct + frame, ""},
 		{"java.lang.RuntimeException: " + direct + frame, ""},
 		{"  " + direct + frame, ""},
+		{"\t" + direct + " was said by another one\nat last\n", ""},
+		{"\t\t" + direct + frame, ""},
 		{"java.lang.OutOfMemoryErrorHandler: Java heap space" + frame, ""},
 		{"java.lang.OutOfMemoryError is what we fear" + frame, ""},
 		{"Caused by: nothing like java.lang.OutOfMemoryError: Metaspace\n", ""},

@@ -84,6 +84,7 @@ func living(t *testing.T, classes string, uid uint32, options ...string) (Target
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid)) // a killed JVM leaves it
 	})
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
 		t.Fatalf("%q, %v", line, err)
@@ -178,6 +179,7 @@ func TestAttachToOneThatBegins(t *testing.T) {
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid))
 	})
 	target := Target{Pid: cmd.Process.Pid, Quit: func() error { return cmd.Process.Signal(syscall.SIGQUIT) }}
 	ctx, tries := attachTime(t), 0
