@@ -40,20 +40,32 @@ func (s *Service) verify() {
 	}()
 }
 
-// listen reads the output of the present start, from its beginning, as long as
-// ctx allows. What was heard before is not complained of again.
+// listen reads the output of the present start, from its beginning, and what it
+// says elsewhere, as long as ctx allows. What was heard before is not complained of
+// again.
 func (s *Service) listen(ctx context.Context) {
+	gen := s.kept.Gen
+	complainer := func() func(*Complaint) {
+		heard := map[string]bool{}
+		return func(c *Complaint) {
+			if !heard[c.Kind] {
+				heard[c.Kind] = true
+				s.report(ctx, happening{event: EvComplaint, gen: gen, err: c})
+			}
+		}
+	}
+	if overhear := s.launch.Overhear; overhear != nil {
+		go overhear(ctx, complainer()) // ends with ctx
+	}
 	out := s.output()
 	if s.launch.Listen == nil || out == nil {
 		return
 	}
-	gen, from, hear := s.kept.Gen, s.kept.LogStart, s.launch.Listen()
+	from, hear, complain := s.kept.LogStart, s.launch.Listen(), complainer()
 	go func() { // ends with ctx
-		heard := map[string]bool{}
 		_ = out.Lines(ctx, from, true, func(line proc.Line) error {
-			if c := hear(line.Text); c != nil && !heard[c.Kind] {
-				heard[c.Kind] = true
-				s.report(ctx, happening{event: EvComplaint, gen: gen, err: c})
+			if c := hear(line.Text); c != nil {
+				complain(c)
 			}
 			return nil
 		})

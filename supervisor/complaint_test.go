@@ -129,6 +129,32 @@ func TestIllnessBeforeReadiness(t *testing.T) {
 	})
 }
 
+// What is said elsewhere counts too, as long as it runs.
+func TestIllnessOverheard(t *testing.T) {
+	play(t, func(st *stage) {
+		var over atomic.Int32
+		st.l.prepare = func(context.Context, int) (*Launch, error) {
+			return &Launch{Overhear: func(ctx context.Context, complain func(*Complaint)) {
+				for range 2 {
+					complain(&Complaint{Kind: "heap", Cause: CauseJVMStarved, Text: "no heap", Ill: true})
+				}
+				<-ctx.Done()
+				over.Add(1)
+			}}, nil
+		}
+		st.up()
+		st.sleep(time.Second)
+		if cases := st.w.cases(); len(cases) != 1 || st.snap().Ill != "no heap" {
+			t.Errorf("%d cases, %q", len(cases), st.snap().Ill)
+		}
+		st.ask(EvStop)
+		st.sleep(10 * time.Second)
+		if over.Load() != 1 {
+			t.Error("it is overheard though it has stopped")
+		}
+	})
+}
+
 // What runs is looked at once for each start, as long as it may take, and the
 // service runs on whatever is found.
 func TestVerify(t *testing.T) {

@@ -58,6 +58,9 @@ type Launch struct {
 	// line on; the function that it gives takes each line and says what is wrong.
 	// nil: nobody listens.
 	Listen func() func(line []byte) *Complaint
+	// Overhear complains of what a RUNNING service has said elsewhere than in its
+	// output, until ctx is done. nil: it says nothing elsewhere.
+	Overhear func(ctx context.Context, complain func(*Complaint))
 	// Explain says why a start or a run has failed, after the last line of the
 	// output was watched; empty: it does not know. nil: nobody does.
 	Explain func(ctx context.Context) string

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -276,6 +277,18 @@ func argument(argv []string, at int) string {
 		return "missing"
 	}
 	return strconv.Quote(supervisor.MaskArgs(argv)[at])
+}
+
+// overhearTomcat listens to what a Tomcat's applications throw.
+func overhearTomcat(base string) func(context.Context, func(*supervisor.Complaint)) {
+	return func(ctx context.Context, complain func(*supervisor.Complaint)) {
+		hear := hearAilments()
+		tomcat.FollowLogs(ctx, base, func(line []byte) {
+			if c := hear(line); c != nil {
+				complain(c)
+			}
+		})
+	}
 }
 
 // hearAilments listens to a JVM that runs.

@@ -217,7 +217,7 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 	})
 	w := &tomcatWatch{watch: tomcat.NewWatch(l.patternsOf(s.install.Home)), base: s.install.Base, wanted: l.service.Tomcat.Contexts, options: s.options,
 		patterns: l.patternsOf(s.install.Home), since: time.Now(), next: out.Watch}
-	out.Watch, out.Explain = w.line, w.explain
+	out.Watch, out.Explain, out.Overhear = w.line, w.explain, overhearTomcat(s.install.Base)
 	return out, nil
 }
 
