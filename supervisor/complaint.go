@@ -25,6 +25,10 @@ func (c *Complaint) Error() string { return c.Text }
 // verifyTime bounds a look at what runs.
 const verifyTime = 5 * time.Second
 
+// liveOnTime is how long a service must live on after what it said: its last words
+// belong to its end.
+const liveOnTime = time.Second
+
 // verify has a look at what runs, once for each start.
 func (s *Service) verify() {
 	if s.launch.Verify == nil {
@@ -41,17 +45,24 @@ func (s *Service) verify() {
 }
 
 // listen reads the output of the present start, from its beginning, and what it
-// says elsewhere, as long as ctx allows. What was heard before is not complained of
-// again.
+// says elsewhere, as long as ctx allows, and complains of what it lives on with. What
+// was heard before is not complained of again.
 func (s *Service) listen(ctx context.Context) {
 	gen := s.kept.Gen
 	complainer := func() func(*Complaint) {
 		heard := map[string]bool{}
 		return func(c *Complaint) {
-			if !heard[c.Kind] {
-				heard[c.Kind] = true
-				s.report(ctx, happening{event: EvComplaint, gen: gen, err: c})
+			if heard[c.Kind] {
+				return
 			}
+			heard[c.Kind] = true
+			go func() { // ends with ctx, which is over when the service is
+				select {
+				case <-time.After(liveOnTime):
+					s.report(ctx, happening{event: EvComplaint, gen: gen, err: c})
+				case <-ctx.Done():
+				}
+			}()
 		}
 	}
 	if overhear := s.launch.Overhear; overhear != nil {

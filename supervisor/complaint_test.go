@@ -35,8 +35,9 @@ func TestIllnessIsReported(t *testing.T) {
 		p := st.up()
 		for _, line := range []string{"well", "ill heap", "ill heap", "ill metaspace"} {
 			st.out.write(line)
+			st.sleep(time.Millisecond)
 		}
-		synctest.Wait()
+		st.sleep(liveOnTime)
 		st.want(Running)
 		if snap := st.snap(); snap.Ill != "no heap; no metaspace" || snap.Reported {
 			t.Errorf("%q, reported %v", snap.Ill, snap.Reported)
@@ -46,6 +47,7 @@ func TestIllnessIsReported(t *testing.T) {
 		}
 		for range 2 { // the next supervisor reads all of it again
 			st.crash()
+			st.sleep(liveOnTime)
 			if snap := st.snap(); snap.Ill != "no heap; no metaspace" || snap.State != Running {
 				t.Errorf("after a takeover %q, %s", snap.Ill, snap.State)
 			}
@@ -76,7 +78,7 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 				}
 				st.up()
 				st.out.write("ill heap")
-				synctest.Wait()
+				st.sleep(liveOnTime)
 				st.want(want)
 				if ends := st.snap().ends; ends != (then == LiveStopContainer) {
 					t.Errorf("the container ends: %v", ends)
@@ -121,10 +123,25 @@ func TestIllnessBeforeReadiness(t *testing.T) {
 			t.Error("it is complained of too early")
 		}
 		ready.Store(true)
-		st.sleep(2 * time.Second)
+		st.sleep(3 * time.Second)
 		st.want(Running)
 		if len(st.w.cases()) != 1 || st.snap().Ill != "no heap" {
 			t.Errorf("%d cases, %q", len(st.w.cases()), st.snap().Ill)
+		}
+	})
+}
+
+// The last words of one that ends make no incident of their own.
+func TestIllnessThatIsTheEnd(t *testing.T) {
+	play(t, func(st *stage) {
+		st.out, st.l.prepare = newFakeOutput(), hears(nil)
+		p := st.up()
+		st.out.write("ill heap")
+		st.sleep(liveOnTime / 2)
+		p.exits(3)
+		st.sleep(10 * time.Second)
+		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != "" || cases[0].Exit.Code != 3 {
+			t.Errorf("%d cases, the first %+v", len(cases), cases[0])
 		}
 	})
 }
@@ -143,7 +160,7 @@ func TestIllnessOverheard(t *testing.T) {
 			}}, nil
 		}
 		st.up()
-		st.sleep(time.Second)
+		st.sleep(liveOnTime)
 		if cases := st.w.cases(); len(cases) != 1 || st.snap().Ill != "no heap" {
 			t.Errorf("%d cases, %q", len(cases), st.snap().Ill)
 		}
