@@ -30,10 +30,11 @@ func edges() map[string][]string {
 		"bench":            {"internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":     {"supervisor", "internal/proc"},
 		"internal/cgroup":  {},
-		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat"}, // for the parts of the schema
+		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat", "internal/remote"}, // for the parts of the schema
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},
+		"internal/remote":  {},
 		"internal/tomcat":  {},
 		"jvm":              {},
 		"supervisor":       {"internal/proc", "internal/pid1"},
