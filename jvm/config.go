@@ -12,6 +12,9 @@ type Config struct {
 	Default  LayerConfig `yaml:"default"`
 	User     LayerConfig `yaml:"user"`
 	Enforced LayerConfig `yaml:"enforced"`
+	// Apply says what follows when a file, folder or URL gives other options than
+	// a running JVM was started with: ApplyReport (default) or ApplyRestart.
+	Apply string `yaml:"apply"`
 }
 
 // Flavor is a named size. Memory is "4GiB", "512MiB" or bytes.
@@ -20,14 +23,26 @@ type Flavor struct {
 	Memory string  `yaml:"memory"`
 }
 
+// What Config.Apply may be.
+const (
+	ApplyReport  = "report"
+	ApplyRestart = "restart"
+)
+
 // LayerConfig names the sources of one layer's options, in rising precedence
 // in the order of the fields.
 type LayerConfig struct {
 	// Options are given in the configuration itself, one argument each.
-	Options []string `yaml:"options"`
+	Options []Inline `yaml:"options"`
+	// Dirs are folders of files such as those of Files.
+	Dirs []Dir `yaml:"dirs" json:",omitempty"`
 	// Files hold one option a line; blank lines and lines that begin with #
 	// are skipped.
-	Files []string `yaml:"files"`
+	Files []File `yaml:"files"`
+	// Argfiles are in the syntax of java's @argfiles.
+	Argfiles []File `yaml:"argfiles" json:",omitempty"`
+	// URLs are documents of a configuration service.
+	URLs []URL `yaml:"urls" json:",omitempty"`
 	// Env names environment variables that hold options; only for the user layer.
 	Env []string `yaml:"env"`
 }

@@ -36,6 +36,7 @@ type kept struct {
 	Notes    []string       `json:"notes"`     // what the last start found
 	LogStart int64          `json:"log_start"` // where the latest process's output begins
 	Made     string         `json:"made"`      // fingerprint of what the latest process was started with
+	Sources  string         `json:"sources"`   // Launch.Sources of the latest process
 	Sick     int            `json:"sick"`      // RUNNING: looks at liveness that failed in a row
 	Well     int            `json:"well"`      // RUNNING: looks that went well since it was reported
 	LiveErr  string         `json:"live_err"`  // of the latest look at liveness that failed

@@ -41,6 +41,9 @@ type Launcher interface {
 type Launch struct {
 	Spec  proc.Spec // ID and Log are filled in by the service
 	Notes []string  // what was found, for the operator
+	// Sources is a fingerprint of what the command line was read from besides the
+	// configuration; it is kept with the service. Empty: of nothing.
+	Sources string
 	// Ready proves that the service is; nil: it is as soon as it runs.
 	Ready Probe
 	// Live proves that a RUNNING service does not hang; nil: nobody looks.

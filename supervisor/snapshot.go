@@ -40,6 +40,8 @@ type Snapshot struct {
 	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
 	Settled bool `json:"-"`
+	// Sources is Launch.Sources of the latest process.
+	Sources string `json:"-"`
 	gen     uint64
 	held    bool  // it waits for others
 	then    State // STOPPING: what follows
@@ -62,7 +64,7 @@ func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
-		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, gen: k.Gen, held: k.Held,
+		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, gen: k.Gen, held: k.Held,
 		then: k.Then, asked: k.Asked, ends: k.Ends}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)

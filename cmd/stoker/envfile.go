@@ -225,6 +225,10 @@ func (m secretMask) facts(f *jvmFacts) *jvmFacts {
 	}
 	out := *f
 	out.Result.Options = m.options(f.Result.Options)
+	out.Sources = slices.Clone(f.Sources)
+	for k := range out.Sources {
+		out.Sources[k].Source, out.Sources[k].Why = m.text(out.Sources[k].Source), m.text(out.Sources[k].Why)
+	}
 	out.Result.Warnings, out.Result.Errors = m.problems(f.Result.Warnings), m.problems(f.Result.Errors)
 	return &out
 }

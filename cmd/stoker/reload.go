@@ -23,6 +23,7 @@ type reloader struct {
 	log  hclog.Logger
 	opts runOptions
 	sup  *supervisor.Supervisor
+	jvms *runningJVMs
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
@@ -58,8 +59,14 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 	if err != nil {
 		return err
 	}
-	r.current.Store(plan)
+	r.putInForce(plan)
 	return nil
+}
+
+// putInForce makes a setup the present one.
+func (r *reloader) putInForce(plan *setup) {
+	plan.labels.Store(&plan.config.Labels)
+	r.current.Store(plan)
 }
 
 // read reads and checks the files.
@@ -127,10 +134,13 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 		return done, errors.Join(err, keepConfig(r.m, r.loaded))
 	}
 	r.loaded = loaded
-	r.current.Store(plan)
+	r.putInForce(plan)
 	r.level()
 	r.warn()
 	r.rewatch()
+	if r.ctx != nil {
+		r.jvms.follow(r.ctx)
+	}
 	return done, nil
 }
 
@@ -172,6 +182,7 @@ func (r *reloader) watch(ctx context.Context) {
 	r.mu.Lock()
 	r.ctx = ctx
 	r.rewatch()
+	r.jvms.follow(ctx)
 	watched := r.unwatch != nil
 	r.mu.Unlock()
 	if !watched {

@@ -24,6 +24,7 @@ import (
 type tomcatLauncher struct {
 	*processLauncher
 	jvm      jvm.Config
+	world    sourceWorld
 	keep     func(*jvmFacts)
 	log      hclog.Logger
 	patterns sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
@@ -48,21 +49,10 @@ func (l *tomcatLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error
 }
 
 func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	s, err := l.find(ctx, r)
-	if err != nil {
-		return nil, err
+	s, launch, facts, err := l.setUp(ctx, r)
+	if facts != nil {
+		l.keep(r.hide.facts(facts))
 	}
-	java, found, err := l.findJava(s)
-	if err != nil {
-		return nil, err
-	}
-	s.notes = append(s.notes, javaNote(java, found))
-	facts, err := l.render(s, java, found)
-	if err != nil {
-		return nil, err
-	}
-	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: withoutOptionVars(s.env),
-		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +69,36 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if s.dir != "" {
 		out.Spec.Dir = s.dir
 	}
-	out.Notes = append(s.notes, launch.Notes...)
+	out.Notes, out.Sources = append(s.notes, launch.Notes...), facts.digest
 	return out, nil
+}
+
+// setUp finds out what a start would execute. Facts may come with an error.
+func (l *tomcatLauncher) setUp(ctx context.Context, r *readied) (s *tomcatSetup, launch tomcat.Launch, facts *jvmFacts, err error) {
+	if s, err = l.find(ctx, r); err != nil {
+		return s, launch, nil, err
+	}
+	java, found, err := l.findJava(s)
+	if err != nil {
+		return s, launch, nil, err
+	}
+	s.notes = append(s.notes, javaNote(java, found))
+	if facts, err = l.render(ctx, s, java, found); err != nil {
+		return s, launch, facts, err
+	}
+	launch, err = s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: withoutOptionVars(s.env),
+		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
+	facts.argv = launch.Argv
+	return s, launch, facts, err
+}
+
+// plan is what a start would execute.
+func (l *tomcatLauncher) plan(ctx context.Context, r *readied) (*jvmFacts, []string, error) {
+	s, _, facts, err := l.setUp(ctx, r)
+	if err != nil {
+		return facts, nil, err
+	}
+	return facts, s.notes, nil
 }
 
 // Attach gives what is needed to look after a Tomcat that runs. setenv.sh is not
@@ -140,22 +158,19 @@ func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
 }
 
 // render makes the JVM options, with the threads that server.xml allows.
-func (l *tomcatLauncher) render(s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
+func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
 	sources, err := s.install.UserOptions(s.env, s.vars)
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, env: s.env, own: s.readied.own}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}
 	s.readServer(nil)
-	facts, err := ls.render(java, found, l.jvm.Flavor, s.threads())
-	if facts != nil {
-		l.keep(s.readied.hide.facts(facts))
-	}
+	facts, err := ls.render(ctx, java, found, s.threads())
 	if err != nil {
-		return nil, err
+		return facts, err
 	}
 	s.notes, s.options = append(s.notes, ls.notes...), facts.Result.Options
 	s.readServer(facts.Result.Argv())

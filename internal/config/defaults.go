@@ -3,9 +3,11 @@ package config
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/tomcat"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -36,6 +38,8 @@ const (
 //	tomcat.setenv              import (kind tomcat)
 //	stop.timeout, log.level    8s, info
 //	reload.watch               true
+//	jvm.apply                  report
+//	jvm.*.urls                 timeout 2s, deadline 5s, every 60s
 //
 // What is found on the machine when it is absent (user, paths of Tomcat and the
 // JVM, the API's socket, the flavor) stays absent here, and so does live of a
@@ -51,15 +55,23 @@ func WithDefaults(cfg Config) Config {
 	}
 	orElse(&cfg.Log.Level, DefaultLogLevel)
 	pointerOrElse(&cfg.Reload.Watch, true)
+	orElse(&cfg.JVM.Apply, jvm.ApplyReport)
+	for _, layer := range []*jvm.LayerConfig{&cfg.JVM.Default, &cfg.JVM.User, &cfg.JVM.Enforced} {
+		layer.URLs = slices.Clone(layer.URLs)
+		for k := range layer.URLs {
+			orElse(&layer.URLs[k].Timeout, 2*time.Second)
+			orElse(&layer.URLs[k].Deadline, 5*time.Second)
+			pointerOrElse(&layer.URLs[k].Every, time.Minute)
+		}
+	}
 	return cfg
 }
 
 func serviceDefaults(s Service, budget time.Duration) Service {
 	orElse(&s.Kind, KindProcess)
-	jvm := s.Kind == KindJava || s.Kind == KindTomcat
 	if s.SuccessCodes == nil {
 		s.SuccessCodes = []int{0}
-		if jvm {
+		if s.hasJVM() {
 			s.SuccessCodes = []int{0, 143}
 		}
 	}
@@ -74,7 +86,7 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	orElse(&s.Stop.Signal, "TERM")
 	// With the container's 8s that is 6s; a longer grace serves the service.
 	orElse(&s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
-	pointerOrElse(&s.Stop.ThreadDump, jvm)
+	pointerOrElse(&s.Stop.ThreadDump, s.hasJVM())
 	outputDefaults(&s.Output)
 	if s.Kind == KindTomcat {
 		orElse(&s.Tomcat.Setenv, tomcat.SetenvImport)

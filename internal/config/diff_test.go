@@ -168,7 +168,7 @@ func TestDiff(t *testing.T) {
 		{"a process becomes a java", sample(), service("web", func(s *Service) { s.Kind, s.Command, s.Java.Jar = KindJava, nil, "/x.jar" }),
 			"restart web (services.web.command, services.web.java.jar, services.web.kind, services.web.stop.thread_dump, services.web.success_codes changed)"},
 		{"options of no JVM", none, change(func(c *Config) {
-			c.Main, c.Services, c.JVM.User = "", nil, jvm.LayerConfig{Options: []string{"-Xmx1g"}}
+			c.Main, c.Services, c.JVM.User = "", nil, jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Xmx1g"}}}
 		}), ""},
 	} {
 		var got []string

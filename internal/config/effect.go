@@ -40,16 +40,16 @@ func serviceEffects() map[string]effect {
 func jvmEffects() map[string]effect {
 	return effects(map[effect]string{
 		newProcess: `jvm.flavor.cpus jvm.flavor.memory
-			jvm.default.options jvm.default.files jvm.default.env
-			jvm.user.options jvm.user.files jvm.user.env
-			jvm.enforced.options jvm.enforced.files jvm.enforced.env`,
+			jvm.default.options jvm.default.dirs jvm.default.files jvm.default.argfiles jvm.default.urls jvm.default.env
+			jvm.user.options jvm.user.dirs jvm.user.files jvm.user.argfiles jvm.user.urls jvm.user.env
+			jvm.enforced.options jvm.enforced.dirs jvm.enforced.files jvm.enforced.argfiles jvm.enforced.urls jvm.enforced.env`,
 	})
 }
 
 // containerEffects has every value that belongs to no service.
 func containerEffects() map[string]effect {
 	return effects(map[effect]string{
-		atOnce:       "main stop.timeout log.level labels reload.watch",
+		atOnce:       "main stop.timeout log.level labels reload.watch jvm.apply",
 		newContainer: "api.socket", // clients have its path, and it is in the bag
 	})
 }

@@ -145,6 +145,10 @@ func (v *validator) jvm() {
 			v.bad(join(layer, "env"), "move it to jvm.user.env", "only the user layer reads variables")
 		}
 	}
+	v.sources("jvm.default", v.raw.JVM.Default)
+	v.sources("jvm.user", v.raw.JVM.User)
+	v.sources("jvm.enforced", v.raw.JVM.Enforced)
+	v.oneOf("jvm.apply", v.raw.JVM.Apply, jvm.ApplyReport, jvm.ApplyRestart)
 }
 
 func (v *validator) api() {
