@@ -48,6 +48,9 @@ func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
 	if len(f.Sources) == 0 {
 		return
 	}
+	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
+		b.WriteString("\n")
+	}
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "READ FROM\tLAYER\tSTATE")
 	for _, s := range f.Sources {

@@ -126,9 +126,10 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 // awaitTime bounds await.
 const awaitTime = 30 * time.Second
 
-// await PATTERN COMMAND... runs the command until its output matches.
+// await PATTERN COMMAND... runs the command until its output matches, and ! await
+// until it does so no more.
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
+	if len(args) < 2 {
 		ts.Fatalf("usage: await pattern command args")
 	}
 	re, err := regexp.Compile(args[0])
@@ -136,13 +137,13 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	limit := time.After(awaitTime)
 	for {
 		err := ts.Exec(args[1], args[2:]...)
-		if re.MatchString(ts.ReadFile("stdout")) {
+		if re.MatchString(ts.ReadFile("stdout")) != neg {
 			return
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-limit:
-			ts.Fatalf("nothing matched %q within %v; the last error was %v", args[0], awaitTime, err)
+			ts.Fatalf("the output matched %q: %v, also after %v; the last error was %v", args[0], neg, awaitTime, err)
 		}
 	}
 }
