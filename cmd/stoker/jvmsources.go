@@ -349,7 +349,7 @@ func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, max
 	in.Limits, in.Flavor = limits, l.cfg.Flavor
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
 	result, err := jvm.Render(in)
-	facts := &jvmFacts{JVM: java, Found: found, Result: result, Sources: l.facts, limits: limits, digest: l.digest(), own: l.own}
+	facts := &jvmFacts{JVM: java, Found: found, Result: result, Sources: append([]sourceFact{}, l.facts...), limits: limits, digest: l.digest(), own: l.own}
 	for _, w := range warnings {
 		l.notes = append(l.notes, "limits: "+w.Message)
 	}

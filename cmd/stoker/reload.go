@@ -123,6 +123,7 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	}
 	r.problem.Store(nil)
 	if len(done.Changes) == 0 {
+		r.followSources()
 		return done, nil
 	}
 	r.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
@@ -138,10 +139,16 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	r.level()
 	r.warn()
 	r.rewatch()
+	r.followSources()
+	return done, nil
+}
+
+// followSources looks at the sources of JVM options that are in force now, once
+// anything is watched at all. r.mu is held.
+func (r *reloader) followSources() {
 	if r.ctx != nil {
 		r.jvms.follow(r.ctx)
 	}
-	return done, nil
 }
 
 // next is the configuration of the files and what it makes.
@@ -182,7 +189,7 @@ func (r *reloader) watch(ctx context.Context) {
 	r.mu.Lock()
 	r.ctx = ctx
 	r.rewatch()
-	r.jvms.follow(ctx)
+	r.followSources()
 	watched := r.unwatch != nil
 	r.mu.Unlock()
 	if !watched {

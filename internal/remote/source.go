@@ -56,9 +56,9 @@ func Variables(env, labels map[string]string) Lookup {
 const socketScheme = "unix://"
 
 // Check says what is wrong with the form of a source's URL; the variables may
-// have any value.
+// have any value: one that may be part of a host as well as a port.
 func Check(text string) error {
-	_, err := parse(text, func(string) (string, bool) { return "x", true })
+	_, err := parse(text, func(string) (string, bool) { return "1", true })
 	return err
 }
 

@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 	for text, want := range map[string]string{
 		"http://config/apps/${APPID}/jvm?env=${ENV}": "",
 		"https://config:8443/x":                      "",
-		"http://${HOST}:80/x":                        "",
+		"http://${HOST}:${PORT}/x":                   "",
 		"unix:///run/agent.sock:/v1/jvm":             "",
 		"unix:///run/agent.sock":                     "unix:///path/of/socket:/http/path",
 		"unix://run/agent.sock:/x":                   "unix:///path/of/socket:/http/path",
