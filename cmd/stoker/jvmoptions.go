@@ -56,7 +56,7 @@ func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
 	for _, s := range f.Sources {
 		state := s.State
 		if s.Time != nil {
-			state += " of " + span(now.Sub(*s.Time)) + " ago"
+			state += ", " + span(now.Sub(*s.Time)) + " ago"
 		}
 		if s.Why != "" {
 			state += ": " + s.Why

@@ -62,7 +62,7 @@ const (
 	sourceRead    = "read"
 	sourceSkipped = "skipped"
 	sourceMissing = "missing"
-	sourceCopy    = "last good answer"
+	sourceCopy    = "copy" // the last good answer of a URL
 )
 
 // sourceFact is what became of one file, folder or URL, for explain.

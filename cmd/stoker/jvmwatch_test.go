@@ -72,6 +72,21 @@ func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 
 func (f *fakeJVMs) restarts() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.restart }
 
+// done are the restarts so far.
+func (f *fakeJVMs) done() []string {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.renewed)
+}
+
+func (f *fakeJVMs) rendered() int {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.renders
+}
+
 func (f *fakeJVMs) change(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
 // watching runs a sourceWatch over f in a bubble.
@@ -137,8 +152,8 @@ func TestWatchReports(t *testing.T) {
 			t.Errorf("of the next process it says %q", got)
 		}
 		time.Sleep(time.Hour)
-		if len(f.renewed) > 0 {
-			t.Errorf("report restarts: %v", f.renewed)
+		if len(f.done()) > 0 {
+			t.Errorf("report restarts: %v", f.done())
 		}
 	})
 }
@@ -152,8 +167,8 @@ func TestWatchIsIdle(t *testing.T) {
 			change(func() {})
 		}
 		time.Sleep(24 * time.Hour)
-		if f.renders != 1 {
-			t.Errorf("%d renders of one change", f.renders)
+		if f.rendered() != 1 {
+			t.Errorf("%d renders of one change", f.rendered())
 		}
 	})
 }
@@ -167,22 +182,22 @@ func TestWatchRestarts(t *testing.T) {
 			time.Sleep(restartDelay / 2)
 		}
 		time.Sleep(time.Minute)
-		if want := []string{"5s:10"}; !slices.Equal(f.renewed, want) || shown() != "" {
-			t.Errorf("restarted %v, want %v; it says %q", f.renewed, want, shown())
+		if want := []string{"5s:10"}; !slices.Equal(f.done(), want) || shown() != "" {
+			t.Errorf("restarted %v, want %v; it says %q", f.done(), want, shown())
 		}
 		// And back again.
 		change(func() { f.now = "-Xmx1g" })
 		time.Sleep(time.Minute)
-		if len(f.renewed) != 2 {
-			t.Errorf("restarted %v", f.renewed)
+		if len(f.done()) != 2 {
+			t.Errorf("restarted %v", f.done())
 		}
 		// One that is taken back in time is none.
 		change(func() { f.now = "-Xmx9g" })
 		time.Sleep(restartDelay / 2)
 		change(func() { f.now = "-Xmx1g" })
 		time.Sleep(time.Minute)
-		if len(f.renewed) != 2 {
-			t.Errorf("restarted %v for nothing", f.renewed)
+		if len(f.done()) != 2 {
+			t.Errorf("restarted %v for nothing", f.done())
 		}
 	})
 }
@@ -197,8 +212,8 @@ func TestWatchRestartsOnceForEachOutcome(t *testing.T) {
 		time.Sleep(time.Minute)
 		change(func() {})
 		time.Sleep(time.Minute)
-		if len(f.renewed) != 1 {
-			t.Errorf("restarted %v", f.renewed)
+		if len(f.done()) != 1 {
+			t.Errorf("restarted %v", f.done())
 		}
 	})
 }
@@ -208,21 +223,21 @@ func TestWatchWaitsForReadiness(t *testing.T) {
 	watching(t, f, func(_ *sourceWatch, change func(func()), shown func() string) {
 		change(func() { f.now = "-Xmx2g" })
 		time.Sleep(time.Minute)
-		if len(f.renewed) > 0 || shown() != "" {
-			t.Errorf("a service that starts is restarted: %v, %q", f.renewed, shown())
+		if len(f.done()) > 0 || shown() != "" {
+			t.Errorf("a service that starts is restarted: %v, %q", f.done(), shown())
 		}
 		f.change(func() { f.state = supervisor.Running })
 		time.Sleep(laterLook + restartDelay)
 		synctest.Wait()
-		if len(f.renewed) != 1 {
-			t.Errorf("restarted %v", f.renewed)
+		if len(f.done()) != 1 {
+			t.Errorf("restarted %v", f.done())
 		}
 		// One that is stopped before its restart stays so.
 		change(func() { f.now = "-Xmx3g" })
 		f.change(func() { f.state, f.pid = supervisor.Stopped, 0 })
 		time.Sleep(time.Minute)
-		if len(f.renewed) != 1 {
-			t.Errorf("restarted %v", f.renewed)
+		if len(f.done()) != 1 {
+			t.Errorf("restarted %v", f.done())
 		}
 	})
 }

@@ -103,8 +103,13 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old kept, have bo
 	defer client.CloseIdleConnections()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		try, cancel := context.WithTimeout(ctx, s.Timeout)
+		before := err
 		fresh, a, err = f.once(try, client, s, t, old, have)
-		if err != nil && try.Err() != nil {
+		switch {
+		case err == nil || try.Err() == nil:
+		case ctx.Err() != nil && before != nil: // it was cut short: the one before says more
+			err = before
+		default:
 			err = fmt.Errorf("no answer within %v", min(s.Timeout, s.Deadline))
 		}
 		cancel()
