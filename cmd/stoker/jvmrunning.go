@@ -50,7 +50,8 @@ type runningJVMs struct {
 
 	mu   sync.Mutex // guards what follows
 	seen watchedSources
-	stop func() // ends the watching and waits for that; nil: nobody watches
+	stop context.CancelFunc // ends the watching; nil: nobody watches
+	over <-chan struct{}    // closed when the latest watching has ended; nil: there was none
 	kick chan struct{}
 }
 
@@ -98,11 +99,13 @@ func (r *runningJVMs) follow(ctx context.Context) {
 	}
 	if r.stop != nil {
 		r.stop()
-		r.watch.forget()
 	}
 	r.seen, r.stop = want, nil
 	if len(want.Files)+len(want.Dirs)+len(want.Polled) > 0 {
 		r.begin(ctx, want)
+	} else if r.over != nil {
+		over := r.over
+		go func() { <-over; r.watch.forget() }() // ends with what was watched before
 	}
 }
 
@@ -125,13 +128,14 @@ func (r *runningJVMs) wanted() watchedSources {
 	return out
 }
 
-// begin starts the goroutines. r.mu is held.
+// begin starts the goroutines. The one that looks waits for the one before it, which
+// nobody else does: a look may take as long as a configuration service lets it.
+// r.mu is held.
 func (r *runningJVMs) begin(parent context.Context, want watchedSources) {
 	ctx, cancel := context.WithCancel(parent)
 	var all sync.WaitGroup
-	r.kick = make(chan struct{}, 1)
-	kick := r.kick
-	r.stop = func() { cancel(); all.Wait() }
+	kick, before, over := make(chan struct{}, 1), r.over, make(chan struct{})
+	r.kick, r.stop, r.over = kick, cancel, over
 	if len(want.Files)+len(want.Dirs) > 0 {
 		const unwatched = "the sources of JVM options are not watched; a restart reads them"
 		if w, err := config.NewFileWatcher(want.Files, want.Dirs, optionFileName); err != nil {
@@ -148,7 +152,13 @@ func (r *runningJVMs) begin(parent context.Context, want watchedSources) {
 	for _, p := range want.Polled {
 		all.Go(func() { r.poll(ctx, fetch, p, kick) }) // ends with ctx
 	}
-	all.Go(func() { r.watch.run(ctx, kick) }) // ends with ctx
+	all.Go(func() { // ends with ctx
+		if before != nil {
+			<-before
+		}
+		r.watch.run(ctx, kick)
+	})
+	go func() { all.Wait(); close(over) }() // ends with the others
 }
 
 // notify puts a token into a channel that has room for one.

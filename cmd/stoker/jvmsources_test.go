@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // write makes files below a new folder.
@@ -176,5 +178,29 @@ func TestStateFolder(t *testing.T) {
 		if got != tc.want && (tc.uid == 0 || tc.name == "configured" || got != "/var/lib/stoker") { // which may be there, and ours
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
 		}
+	}
+}
+
+// Where no source can change nobody watches: no inotify, no goroutine, no request.
+func TestNothingToWatch(t *testing.T) {
+	never := time.Duration(0)
+	l := &javaLauncher{processLauncher: &processLauncher{}, world: sourceWorld{labels: noLabels}, jvm: jvm.Config{User: jvm.LayerConfig{
+		Options: []jvm.Inline{{Option: "-Xmx1g"}}, Env: []string{"APP_OPTS"}, URLs: []jvm.URL{{URL: "http://config/x", Every: &never},
+			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"STOKER_NO_SUCH": {"x"}}}}}}}}}
+	for name, plan := range map[string]*setup{
+		"no JVM":     {definitions: []supervisor.Definition{{Name: "web", Launcher: l.processLauncher}}},
+		"no sources": {definitions: []supervisor.Definition{{Name: "app", Launcher: l}}},
+	} {
+		r := newRunningJVMs(nil, func() *setup { return plan }, hclog.NewNullLogger())
+		r.follow(t.Context())
+		if r.stop != nil || r.kick != nil {
+			t.Errorf("%s: something is watched: %+v", name, r.seen)
+		}
+	}
+	l.jvm.User.Dirs = []jvm.Dir{{Dir: "/app/opts"}}
+	l.jvm.Enforced.URLs = []jvm.URL{{URL: "http://config/z", Every: new(time.Minute)}}
+	plan := &setup{definitions: []supervisor.Definition{{Name: "app", Launcher: l}}}
+	if got := newRunningJVMs(nil, func() *setup { return plan }, hclog.NewNullLogger()).wanted(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 {
+		t.Errorf("to be watched: %+v", got)
 	}
 }

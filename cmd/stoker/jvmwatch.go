@@ -17,7 +17,7 @@ const (
 	// are one.
 	restartDelay = 2 * time.Second
 	// laterLook is when it looks again at what could not be decided: a service that
-	// is still starting, a source that cannot be used.
+	// is still starting, a source that cannot be read.
 	laterLook = 10 * time.Second
 )
 
@@ -53,7 +53,7 @@ type pending struct {
 	Since   time.Time `json:"since"`
 	pid     int       // of the process that it speaks of
 	key     string    // of the outcome
-	digest  string    // of the sources
+	digest  string    // of the sources; empty: they cannot all be read
 }
 
 // maxShownChanges bounds what String prints.
@@ -117,6 +117,7 @@ func (w *sourceWatch) set(name string, p *pending) {
 // run looks whenever changed has something, until ctx ends. A restart follows when
 // no change came for restartDelay.
 func (w *sourceWatch) run(ctx context.Context, changed <-chan struct{}) {
+	w.forget()
 	look, apply := time.NewTimer(0), time.NewTimer(time.Hour) // it begins with a look
 	defer look.Stop()
 	defer apply.Stop()
@@ -156,7 +157,7 @@ func (w *sourceWatch) look(ctx context.Context) (open, due bool) {
 			}
 			w.tell(j, p)
 			w.set(j.name, p)
-			open = open || p != nil && p.Problem != ""
+			open = open || p != nil && p.digest == ""
 			due = due || p != nil && p.Problem == "" && w.applied[j.name] != p.key
 		case supervisor.Starting: // its command line may have been made before the change
 			open = true
@@ -175,7 +176,7 @@ func (w *sourceWatch) compare(ctx context.Context, j runningJVM) *pending {
 	switch {
 	case err == nil && digest == j.sources:
 		return nil
-	case err == nil && old != nil && old.digest == digest && old.Problem == "":
+	case err == nil && old != nil && old.digest == digest: // to render may run setenv.sh
 		return old
 	case err == nil:
 		p.digest = digest

@@ -24,7 +24,8 @@ type fakeJVMs struct {
 	started string
 	now     string
 	restart bool
-	broken  error
+	broken  error    // what they say cannot be used
+	unread  error    // they cannot be read
 	renewed []string // at which time, as which process
 	begin   time.Time
 	renders int
@@ -39,7 +40,7 @@ func (f *fakeJVMs) jvms() []runningJVM {
 func (f *fakeJVMs) digest(context.Context, string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.now, nil
+	return f.now, f.unread
 }
 
 func (f *fakeJVMs) compare(context.Context, string, int) ([]string, string, error) {
@@ -136,12 +137,21 @@ func TestWatchReports(t *testing.T) {
 		if got := shown(); got != "" {
 			t.Errorf("a comment is no change, and it says %q", got)
 		}
-		// What cannot be used is told, looked at again, and changes nothing.
+		// What cannot be used is told, and changes nothing.
 		change(func() { f.now, f.broken = "-version", errors.New("x:1: -version ends the JVM") })
 		if got := shown(); !strings.Contains(got, "cannot be used, and nothing is done: x:1") {
 			t.Errorf("it says %q", got)
 		}
-		f.change(func() { f.now, f.broken = "-Xmx3g", nil })
+		time.Sleep(10 * laterLook)
+		if f.rendered() != 3 {
+			t.Errorf("%d renders of three outcomes", f.rendered())
+		}
+		change(func() { f.now, f.broken, f.unread = "-Xmx3g", nil, errors.New("permission denied") })
+		if got := shown(); !strings.Contains(got, "nothing is done: permission denied") {
+			t.Errorf("it says %q", got)
+		}
+		// What cannot be read is looked at again.
+		f.change(func() { f.unread = nil })
 		time.Sleep(laterLook)
 		if got := shown(); !strings.Contains(got, "-Xmx3g instead of -Xmx1g") {
 			t.Errorf("after the repair it says %q", got)
