@@ -126,7 +126,8 @@ func expand(text string, lookup Lookup) (string, error) {
 		} else if value == "." || value == ".." {
 			return "", fmt.Errorf("the variable %s is %q, which leads to another place", name, value)
 		} else {
-			b.WriteString(url.PathEscape(value))
+			// url.PathEscape leaves @ and :, which in a host mean another one.
+			b.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
 		}
 		rest = tail
 	}
@@ -147,6 +148,8 @@ func Mask(text string) string {
 		authority, path, slash := strings.Cut(rest, "/")
 		if k := strings.LastIndexByte(authority, '@'); k >= 0 {
 			authority = masked + authority[k:]
+		} else if k := strings.LastIndexByte(authority, ':'); k >= 0 && strings.Trim(authority[k:], ":0123456789]") != "" && !strings.Contains(authority, "${") {
+			return scheme + "://" + masked // no port: the begin of a password with / or ? in it
 		}
 		head = scheme + "://" + authority
 		if slash {

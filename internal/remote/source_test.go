@@ -26,6 +26,22 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+// No value of a variable leads to another host than the one that is written.
+func TestVariablesStayInTheirPlace(t *testing.T) {
+	for _, value := range []string{"x@evil", "evil/", "evil:80/x", "evil#", "evil?", "a b", "evil\\", "%2f", "[::1]"} {
+		lookup := func(string) (string, bool) { return value, true }
+		if got, err := parse("http://config-${X}.svc/", lookup); err == nil && got.url.Host != "config-%2f.svc" { // which nobody has
+			t.Errorf("%q makes the host %q", value, got.url.Host)
+		}
+		if got, err := parse("http://config/${X}/y", lookup); err != nil || got.url.Host != "config" || got.url.Path != "/"+value+"/y" || got.url.RawQuery != "" {
+			t.Errorf("%q in a path: %+v, %v", value, got.url, err)
+		}
+		if got, err := parse("http://config/?a=${X}&b=1", lookup); err != nil || got.url.Query().Get("a") != value || got.url.Query().Get("b") != "1" {
+			t.Errorf("%q in a query: %+v, %v", value, got.url, err)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for text, want := range map[string]string{
 		"http://config/apps/${APPID}/jvm?env=${ENV}": "",
@@ -55,6 +71,11 @@ func TestMask(t *testing.T) {
 		"http://config/x?env=fat":                    "http://config/x?env=fat",
 		"http://me:geheim@config/x@y":                "http://***@config/x@y",
 		"http://me@config":                           "http://***@config",
+		"http://me:geh/eim@config/x":                 "http://***",
+		"http://me:geh?eim@config/x":                 "http://***",
+		"http://[::1]:80/x":                          "http://[::1]:80/x",
+		"http://[::1]/x":                             "http://[::1]/x",
+		"http://${HOST}:${PORT}/x@y":                 "http://${HOST}:${PORT}/x@y",
 		"https://c/?a=1&api_key=geheim&b=2#f":        "https://c/?a=1&api_key=***&b=2#f",
 		"https://c/?TOKEN=geheim":                    "https://c/?TOKEN=***",
 		"https://c/?to%6ben=geheim":                  "https://c/?to%6ben=***",
