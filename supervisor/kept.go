@@ -15,6 +15,7 @@ type kept struct {
 	InARow   int            `json:"in_a_row"`  // of them, without a stable time between
 	Starts   history        `json:"starts"`    // by policy, for the limit
 	Slow     bool           `json:"slow"`      // past the limit, and not stable since
+	Spared   bool           `json:"spared"`    // the latest end does not count for the limit
 	Since    int64          `json:"since"`     // in this state
 	UpSince  int64          `json:"up_since"`  // of the process
 	Deadline int64          `json:"deadline"`  // 0: none

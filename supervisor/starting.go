@@ -19,7 +19,7 @@ func (s *Service) enterStarting() {
 		k.Previous = k.Exit
 	}
 	k.Asked, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
-	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made = 0, 0, "", false, 0, ""
+	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made, k.Spared = 0, 0, "", false, 0, "", false
 	s.quit()
 	s.proc, s.launch, s.watcher = nil, nil, nil
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {

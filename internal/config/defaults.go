@@ -29,7 +29,7 @@ const (
 //	live.then                  restart
 //	restart.policy             always; a oneshot: on-failure
 //	restart.backoff            first 500ms, factor 2, max 30s, jitter 0.1, reset 60s
-//	restart.limit              starts 5, within 10m, retry_every 5m
+//	restart.limit              starts 5, within 10m, retry_every 5m; uncounted_codes of java and tomcat [3]
 //	stop                       signal TERM, timeout the container's less 2s, thread_dump for java and tomcat
 //	output                     keep 256KiB, format raw, overflow drop
 //	output.file                size 10MiB, files 5 (with output.file.path)
@@ -62,6 +62,9 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 		if jvm {
 			s.SuccessCodes = []int{0, 143}
 		}
+	}
+	if s.Restart.Limit.UncountedCodes == nil && jvm {
+		s.Restart.Limit.UncountedCodes = []int{3} // -XX:+ExitOnOutOfMemoryError
 	}
 	pointerOrElse(&s.Autostart, true)
 	orElse(&s.Ready.Within, 120*time.Second)

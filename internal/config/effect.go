@@ -27,7 +27,7 @@ func serviceEffects() map[string]effect {
 			live.http live.method live.headers live.socket live.status live.body live.tcp live.exec live.file live.timeout
 			live.every live.failures live.successes live.then
 			restart.policy restart.backoff.first restart.backoff.factor restart.backoff.max restart.backoff.jitter restart.backoff.reset
-			restart.limit.starts restart.limit.within restart.limit.retry_every
+			restart.limit.starts restart.limit.within restart.limit.retry_every restart.limit.uncounted_codes
 			stop.signal stop.command stop.drain stop.timeout stop.thread_dump
 			output.keep output.format output.overflow
 			output.file.path output.file.size output.file.every output.file.files output.file.total
