@@ -3,6 +3,8 @@
 package tests
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"runtime"
@@ -38,7 +40,14 @@ func newSized(t testing.TB, memory string) *pressed {
 	t.Helper()
 	p := newPressed(t, memory, nil, "--set", "services.tomcat.restart.backoff.max=1s")
 	p.awaitState("tomcat", "RUNNING", 2*time.Minute)
+	await(t, time.Minute, "the pages of "+memory, p.serves)
 	return p
+}
+
+// naiveOptions give the heap 80 % of the memory, as many do.
+func naiveOptions(memory string) string {
+	mib := map[string]int{"512m": 410, "1g": 819, "2g": 1638}[memory]
+	return fmt.Sprintf("-Xmx%dm -Xms%[1]dm", mib)
 }
 
 // newNaive is the same Tomcat as many images start it: by catalina.sh, with
@@ -47,18 +56,26 @@ func newNaive(t testing.TB, memory, options string) *pressed {
 	t.Helper()
 	p := newPressed(t, memory, []string{"--user", "app", "--env", "JAVA_OPTS=" + options, "--entrypoint", "sh"},
 		"-c", `exec "$CATALINA_HOME/bin/catalina.sh" run`)
-	if !eventually(2*time.Minute, 200*time.Millisecond, func() bool { return p.serves() || !p.alive() }) || !p.alive() {
+	if !eventually(3*time.Minute, 200*time.Millisecond, func() bool { return p.serves() || !p.alive() }) || !p.alive() {
 		t.Fatalf("the naive Tomcat with %q does not serve with %s", options, memory)
 	}
 	return p
 }
 
-// serves says whether a page answers, which compiles it where it is new.
+// serves says whether the pages answer, which compiles them where they are new.
 func (p *pressed) serves() bool {
-	_, err := p.exec("perl", "-MIO::Socket::INET", "-e",
-		`my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:8080", Timeout => 5) or exit 1;
-		print $s "GET /pressure/work.jsp HTTP/1.0\r\n\r\n"; exit !(<$s> =~ / 200 /)`)
-	return err == nil
+	client := http.Client{Timeout: 30 * time.Second}
+	for _, page := range []string{"work.jsp", "fill.jsp?what=stacks"} {
+		resp, err := client.Get(p.pages + page)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return false
+		}
+	}
+	return true
 }
 
 // press lets all clients ask for one page until done or for so long, and says
