@@ -31,11 +31,12 @@ func edges() map[string][]string {
 		"internal/api":    {"supervisor", "internal/proc"},
 		"internal/cgroup": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat", "internal/proc"},
+		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc"},
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},
-		"internal/tomcat":  {},
+		"internal/remote":  {},
+		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
 		"jvm":              {},
 		"supervisor":       {"internal/proc", "internal/pid1"},
 	}
@@ -339,6 +340,8 @@ func TestSizes(t *testing.T) {
 func longFunctions() map[string]string {
 	return map[string]string{
 		"cmd/stoker.newApp": "one table: the whole command line",
+		"jvm.flagChanges":   "one table: what became of each flag",
+		"jvm.flagGroups":    "one table: the flags of the JVMs that we know",
 	}
 }
 

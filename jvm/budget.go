@@ -11,6 +11,8 @@ type Region struct {
 	Region string `json:"region"`
 	Bytes  int64  `json:"bytes"`
 	Why    string `json:"why"`
+	// Unbounded: nothing keeps the region at Bytes.
+	Unbounded bool `json:"unbounded,omitempty"`
 }
 
 // Budget is how the memory is shared out; its sum is compared with the limit.
@@ -23,6 +25,17 @@ func (b Budget) Sum() int64 {
 		n += r.Bytes
 	}
 	return n
+}
+
+// Unbounded names the regions that may grow beyond their bytes.
+func (b Budget) Unbounded() []string {
+	var names []string
+	for _, r := range b {
+		if r.Unbounded {
+			names = append(names, r.Region)
+		}
+	}
+	return names
 }
 
 // MarshalJSON writes a list, also when it is empty.
@@ -50,13 +63,16 @@ func (e *RefusedError) Error() string {
 }
 
 // threads is the number of Java threads: the connectors' and 30 others, which is
-// what a busy Tomcat was seen to have.
-func (t Target) threads() int64 {
-	n := t.MaxThreads
+// what a busy Tomcat was seen to have, or the profile's.
+func (s *Sizing) threads() int64 {
+	if n := s.numbers.threads; n > 0 {
+		return int64(n)
+	}
+	n := s.target.MaxThreads
 	if n <= 0 {
 		n = 200
 	}
-	return int64(n) + 30
+	return int64(min(n, maxThreads)) + 30
 }
 
 // gcShare is the collector's own memory as a share of the heap: measured with
@@ -89,7 +105,7 @@ func (s *Sizing) gcBytes(heap int64) int64 {
 }
 
 func (s *Sizing) baseBytes() int64 {
-	if s.Limit < smallLimit {
+	if s.small() {
 		return 40 * mib
 	}
 	return 64 * mib
@@ -99,47 +115,88 @@ func (s *Sizing) vmThreads() int64 { return 8 + int64(s.parallelGC) }
 
 // fixedBytes is everything but heap and caps.
 func (s *Sizing) fixedBytes(heap int64) int64 {
-	return s.target.threads()*s.Stack + s.vmThreads()*mib + s.gcBytes(heap) + s.baseBytes() + supervisorBytes + s.target.Reserve
+	return s.threads()*s.Stack + s.vmThreads()*mib + s.gcBytes(heap) + s.baseBytes() + supervisorBytes + s.reserve
 }
 
-// chooseCaps bounds the three regions that HotSpot leaves open or as large as
-// the heap. They get a minimum, then what is left up to the usual size, then
-// half of the rest; a margin stays for what no flag bounds (malloc, page cache).
-func (s *Sizing) chooseCaps(fixed Fixed) {
-	least := [3]int64{64 * mib, 48 * mib, 16 * mib} // metaspace, code cache, direct
-	usual := [3]int64{192 * mib, 240 * mib, 64 * mib}
-	if s.Limit < smallLimit {
-		usual = [3]int64{128 * mib, 128 * mib, 64 * mib}
+// capPlan is what one of the three regions may get that HotSpot leaves open, or
+// as large as the heap.
+type capPlan struct {
+	least, usual int64
+	given        *int64 // decided already
+}
+
+// capPlans are those of metaspace, code cache and direct memory.
+func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
+	plans := [3]capPlan{{64 * mib, 192 * mib, fixed.Metaspace}, {48 * mib, 240 * mib, fixed.CodeCache}, {16 * mib, 64 * mib, fixed.Direct}}
+	if s.small() {
+		plans[0].usual, plans[1].usual = 128*mib, 128*mib
 	}
-	given := [3]*int64{fixed.Metaspace, fixed.CodeCache, fixed.Direct}
+	// What has no cap is reckoned with its usual size, or it would take the
+	// others' memory.
+	uncapped := [3]int64{plans[0].usual, usualCodeCache, plans[2].usual}
+	rules := [3]*bool{s.rules.Metaspace, s.rules.CodeCache, s.rules.DirectMemory}
+	profile := [3]*int64{s.numbers.metaspace, s.numbers.codeCache, s.numbers.direct}
+	for i := range plans {
+		switch {
+		case plans[i].given != nil:
+		case !on(rules[i]):
+			plans[i].given = &uncapped[i]
+		case profile[i] != nil:
+			plans[i].given = profile[i]
+		}
+	}
+	return plans
+}
+
+// usualCodeCache is HotSpot's own with tiered compilation, in bytes.
+const usualCodeCache = 240 * mib
+
+// usualCaps is what the three regions together have where memory is not short.
+func (s *Sizing) usualCaps(fixed Fixed) int64 {
+	var sum int64
+	for _, p := range s.capPlans(fixed) {
+		if p.given != nil {
+			sum += *p.given
+		} else {
+			sum += p.usual
+		}
+	}
+	return sum
+}
+
+// chooseCaps bounds the three regions. They get a minimum, then what is left up to
+// the usual size, then half of the rest; a margin stays for what no flag bounds
+// (malloc, page cache).
+func (s *Sizing) chooseCaps(fixed Fixed) {
+	plans := s.capPlans(fixed)
 	left := s.Limit - s.Heap - s.fixedBytes(s.Heap)
 	var caps [3]int64
 	var want int64
-	for i := range caps {
-		caps[i] = least[i]
-		if given[i] != nil {
-			caps[i] = *given[i]
+	for i, p := range plans {
+		caps[i] = p.least
+		if p.given != nil {
+			caps[i] = *p.given
 		} else {
-			want += usual[i] - least[i]
+			want += p.usual - p.least
 		}
 		left -= caps[i]
 	}
 	if left > 0 && want > 0 {
 		have := min(left, want)
-		for i := range caps {
-			if given[i] == nil {
-				more := (usual[i] - least[i]) * have / want
+		for i, p := range plans {
+			if p.given == nil {
+				more := (p.usual - p.least) * have / want
 				more -= more % mib
 				caps[i] += more
 				left -= more
 			}
 		}
 	}
-	if spare := left - min(left/2, s.Limit/20); spare >= 2*mib {
+	if spare := left - min(left/2, s.usable()/20); spare >= 2*mib {
 		half := spare / 2
 		half -= half % mib
 		for _, i := range []int{0, 2} {
-			if given[i] == nil {
+			if plans[i].given == nil {
 				caps[i] += half
 			}
 		}
@@ -148,24 +205,35 @@ func (s *Sizing) chooseCaps(fixed Fixed) {
 }
 
 // budget lists every region; what is left over is the last one.
-func (s *Sizing) budget() Budget {
-	t := s.target.threads()
-	b := Budget{
-		{"heap", s.Heap, s.heapWhy},
-		{"metaspace", s.Metaspace, "MaxMetaspaceSize"},
-		{"code cache", s.CodeCache, "ReservedCodeCacheSize"},
-		{"direct memory", s.Direct, "MaxDirectMemorySize"},
-		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (connectors and 30 more) of %d KiB", t, s.Stack/1024)},
-		{"VM threads", s.vmThreads() * mib, fmt.Sprintf("%d of 1 MiB", s.vmThreads())},
-		{"GC structures", s.gcBytes(s.Heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, s.gcShare()*100)},
-		{"JVM base", s.baseBytes(), "symbols, class archive, arenas, malloc"},
-		{"stoker", supervisorBytes, "init and supervisor"},
+func (s *Sizing) budget(fixed Fixed) Budget {
+	t := s.threads()
+	threads := "connectors and 30 more"
+	if s.numbers.threads > 0 {
+		threads = s.ofProfile()
 	}
-	if s.target.Reserve > 0 {
-		b = append(b, Region{"reserve", s.target.Reserve, "jobs and sessions"})
+	// capped is a region whose size a flag holds, unless its rule is off.
+	capped := func(region string, bytes int64, flag string, rule *bool, given *int64, without string, open bool) Region {
+		if given != nil || on(rule) {
+			return Region{region, bytes, flag, false}
+		}
+		return Region{region, bytes, without, open}
+	}
+	b := Budget{
+		capped("heap", s.Heap, s.heapWhy, s.rules.Heap, fixed.Heap, s.heapWhy, true),
+		capped("metaspace", s.Metaspace, "MaxMetaspaceSize", s.rules.Metaspace, fixed.Metaspace, "no cap: the usual size", true),
+		capped("code cache", s.CodeCache, "ReservedCodeCacheSize", s.rules.CodeCache, fixed.CodeCache, "HotSpot's own cap", false),
+		capped("direct memory", s.Direct, "MaxDirectMemorySize", s.rules.DirectMemory, fixed.Direct, "no cap: the usual size; as large as the heap, and Netty as much again", true),
+		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
+		{"VM threads", s.vmThreads() * mib, fmt.Sprintf("%d of 1 MiB", s.vmThreads()), false},
+		{"GC structures", s.gcBytes(s.Heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, s.gcShare()*100), false},
+		{"JVM base", s.baseBytes(), "symbols, class archive, arenas, malloc", false},
+		{"stoker", supervisorBytes, "init and supervisor", false},
+	}
+	if s.reserve > 0 {
+		b = append(b, Region{"reserve", s.reserve, "set aside for jobs and sessions", false})
 	}
 	if left := s.Limit - b.Sum(); left > 0 {
-		b = append(b, Region{"margin", left, "page cache, JNI libraries, heap of malloc"})
+		b = append(b, Region{"margin", left, "page cache, JNI libraries, heap of malloc", false})
 	}
 	return b
 }

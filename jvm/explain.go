@@ -13,8 +13,9 @@ import (
 func Explain(w io.Writer, r Result, l Limits) error {
 	var b strings.Builder
 	explainOptions(&b, r.Options)
+	explainEnv(&b, r.Env)
 	explainBudget(&b, r)
-	explainLimits(&b, l)
+	explainLimits(&b, l, r.Flavor)
 	for _, p := range r.Warnings {
 		fmt.Fprintf(&b, "warning  %s: %s\n", p.Code, p.Message)
 	}
@@ -48,6 +49,18 @@ func explainOptions(b *strings.Builder, options []Option) {
 	})
 }
 
+func explainEnv(b *strings.Builder, env []EnvVar) {
+	if len(env) == 0 {
+		return
+	}
+	table(b, func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, "VARIABLE\tVALUE\tSOURCE\tWHY")
+		for _, v := range env {
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Name, printable(v.Value), v.Source, v.Why)
+		}
+	})
+}
+
 // beaten lists options with the layer that gave them.
 func beaten(options []Option) string {
 	parts := make([]string, len(options))
@@ -69,12 +82,14 @@ func explainBudget(b *strings.Builder, r Result) {
 		verdict := "fits"
 		if over := r.Budget.Sum() - r.Limit; over > 0 {
 			verdict = mibText(over) + " too much"
+		} else if open := r.Budget.Unbounded(); len(open) > 0 {
+			verdict = "fits at these sizes; no cap on " + strings.Join(open, " and ")
 		}
 		_, _ = fmt.Fprintf(w, "sum\t%s\tof %s: %s\n", mibText(r.Budget.Sum()), mibText(r.Limit), verdict)
 	})
 }
 
-func explainLimits(b *strings.Builder, l Limits) {
+func explainLimits(b *strings.Builder, l Limits, flavor *Chosen) {
 	table(b, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "LIMIT\tVALUE\tSOURCE")
 		_, _ = fmt.Fprintf(w, "CPUs\t%d\t%s\n", max(l.CPUs, 1), l.CPUSource)
@@ -85,6 +100,9 @@ func explainLimits(b *strings.Builder, l Limits) {
 			_, _ = fmt.Fprintf(w, "memory\t%s\t%s\n", mibText(l.Memory), l.MemorySource)
 		} else {
 			_, _ = fmt.Fprintln(w, "memory\tunknown\t")
+		}
+		if flavor != nil {
+			_, _ = fmt.Fprintf(w, "flavor\t%s\t%s\n", printable(flavor.Name), printable(flavor.Why))
 		}
 	})
 }

@@ -1,6 +1,9 @@
 package jvm
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // identity is what an option sets, whatever its spelling.
 type identity struct {
@@ -16,12 +19,13 @@ type identity struct {
 }
 
 // prefixed returns the -X forms whose value follows without a separator.
-func prefixed() [7]struct{ prefix, family, name string } {
+func prefixed() [8]struct{ prefix, family, name string } {
 	return [...]struct{ prefix, family, name string }{
 		{"-Xmx", "heap.max", "MaxHeapSize"}, {"-mx", "heap.max", "MaxHeapSize"},
 		{"-Xms", "heap.init", "InitialHeapSize"}, {"-ms", "heap.init", "InitialHeapSize"},
 		{"-Xmn", "young", "Xmn"},
 		{"-Xss", "stack", "ThreadStackSize"}, {"-ss", "stack", "ThreadStackSize"},
+		{"-Xmaxjitcodesize", "-XX:ReservedCodeCacheSize", "ReservedCodeCacheSize"},
 	}
 }
 
@@ -34,32 +38,92 @@ func identify(o Option) identity {
 	case strings.HasPrefix(arg, "-D"):
 		key, value, _ := strings.Cut(arg, "=")
 		return identity{family: key, name: key, value: value}
-	case strings.HasPrefix(arg, "-agentlib:jdwp"), strings.HasPrefix(arg, "-Xrunjdwp"):
+	case jdwp(arg):
 		return identity{family: "jdwp", name: "jdwp"}
-	case arg == "-Xint", arg == "-Xmixed", arg == "-Xcomp":
-		return identity{family: "mode", name: "mode", value: arg}
-	case arg == "-Xincgc", arg == "-Xconcgc":
-		return identity{family: "gc", name: arg, value: "+"}
 	}
 	for _, p := range prefixed() {
 		if value, ok := strings.CutPrefix(arg, p.prefix); ok {
 			return identity{family: p.family, name: p.name, value: value, size: true}
 		}
 	}
-	name, _, _ := strings.Cut(arg, "=")
+	if id, ok := identifyAlias(arg); ok {
+		return id
+	}
+	if len(o.Args) == 2 {
+		arg = o.Args[0] + "=" + o.Args[1] // "--add-opens X" is "--add-opens=X"
+	}
+	name, value, _ := strings.Cut(arg, "=")
 	switch name {
 	case "-cp", "-classpath", "--class-path":
 		return identity{family: "classpath", name: "classpath"}
 	case "-p", "--module-path":
 		return identity{family: "modulepath", name: "modulepath"}
-	case "--upgrade-module-path", "--limit-modules", "--illegal-access", "-Xshare", "-Xverify":
+	case "--upgrade-module-path", "--limit-modules", "--illegal-access", "--finalization",
+		"--illegal-native-access", "--sun-misc-unsafe-memory-access":
 		return identity{family: name, name: name}
+	case "--patch-module": // the JVM takes one for each module
+		module, _, _ := strings.Cut(value, "=")
+		return identity{family: name + " " + module, name: name + " " + module}
 	}
-	if strings.HasPrefix(arg, "-Xshare:") || strings.HasPrefix(arg, "-Xverify:") || strings.HasPrefix(arg, "-Xloggc:") {
-		name, value, _ := strings.Cut(arg, ":")
-		return identity{family: name, name: name, value: value}
+	for _, p := range [...]string{"-Xshare:", "-Xverify:", "-Xloggc:", "-splash:"} {
+		if value, ok := strings.CutPrefix(arg, p); ok {
+			return identity{family: p, name: p, value: value}
+		}
 	}
-	return identity{family: o.String(), value: arg}
+	return identity{family: arg, value: arg}
+}
+
+// identifyAlias knows the options that are another way to write a -XX flag.
+func identifyAlias(arg string) (identity, bool) {
+	flag := func(name, value string) (identity, bool) {
+		return identity{family: "-XX:" + name, name: name, value: value}, true
+	}
+	switch arg {
+	case "-Xint", "-Xmixed", "-Xcomp":
+		return identity{family: "mode", name: "mode", value: arg}, true
+	case "-Xincgc", "-Xconcgc":
+		return identity{family: "gc", name: arg, value: "+"}, true
+	case "-Xrs":
+		return flag("ReduceSignalUsage", "+")
+	case "-Xnoclassgc", "-noclassgc":
+		return flag("ClassUnloading", "-")
+	case "-Xbatch":
+		return flag("BackgroundCompilation", "-")
+	case "-noverify":
+		return identity{family: "-Xverify:", name: "-Xverify:", value: "none"}, true
+	}
+	if value, ok := strings.CutPrefix(arg, "-Xminf"); ok {
+		return flag("MinHeapFreeRatio", percentOf(value))
+	}
+	if value, ok := strings.CutPrefix(arg, "-Xmaxf"); ok {
+		return flag("MaxHeapFreeRatio", percentOf(value))
+	}
+	return identity{}, false
+}
+
+// percentOf writes a fraction such as 0.4 as a percentage, as HotSpot does; empty
+// for what is no fraction.
+func percentOf(fraction string) string {
+	n, err := strconv.ParseFloat(fraction, 64)
+	if err != nil || !(n >= 0 && n <= 1) {
+		return ""
+	}
+	return strconv.Itoa(int(n * 100))
+}
+
+// jdwp says whether an argument loads the debugger's agent, in any spelling: two
+// of them do not start.
+func jdwp(arg string) bool {
+	if path, ok := strings.CutPrefix(arg, "-agentpath:"); ok {
+		path, _, _ = strings.Cut(path, "=")
+		return strings.HasSuffix(path, "/libjdwp.so")
+	}
+	for _, p := range [...]string{"-agentlib:jdwp", "-Xrunjdwp"} {
+		if rest, ok := strings.CutPrefix(arg, p); ok && (rest == "" || rest[0] == '=' || rest[0] == ':') {
+			return true
+		}
+	}
+	return false
 }
 
 // identifyFlag is identify for what follows -XX:.
@@ -72,7 +136,7 @@ func identifyFlag(flag string) identity {
 	switch name {
 	case "MaxHeapSize":
 		id.family, id.size = "heap.max", true
-	case "MaxRAMPercentage", "MaxRAMFraction":
+	case "MaxRAMPercentage", "MaxRAMFraction", "DefaultMaxRAMFraction", "MinRAMPercentage", "MinRAMFraction", "AggressiveHeap":
 		id.family = "heap.max"
 	case "MaxRAM":
 		id.family, id.size = "heap.max", true
@@ -84,12 +148,15 @@ func identifyFlag(flag string) identity {
 		id.family, id.size = "young", true
 	case "NewRatio":
 		id.family = "young"
+	case "CreateMinidumpOnCrash": // another name
+		id.family, id.name = "-XX:CreateCoredumpOnCrash", "CreateCoredumpOnCrash"
 	case "ThreadStackSize": // a number of KiB
 		id.family = "stack"
 	case "MaxMetaspaceSize", "MetaspaceSize", "ReservedCodeCacheSize", "InitialCodeCacheSize",
 		"MaxDirectMemorySize", "CompressedClassSpaceSize", "MinHeapSize", "SoftMaxHeapSize", "G1HeapRegionSize":
 		id.size = true
-	case "OnOutOfMemoryError", "OnError", "CompileCommand":
+	case "StartFlightRecording", "OnOutOfMemoryError", "OnError", "CompileCommand", "CompileOnly", "ControlIntrinsic", "DisableIntrinsic",
+		"VerifyGCType", "VerifySubSet":
 		return identity{family: "-XX:" + flag, value: value} // these accumulate
 	}
 	if collector(name) {
@@ -111,13 +178,42 @@ func collector(name string) bool {
 // repeatable options are kept once for each different text.
 func (id identity) repeatable() bool { return id.name == "" }
 
+// weak options matter only where no heap size is given; they do not take ours
+// away.
+func (id identity) weak() bool {
+	return id.name == "MinRAMPercentage" || id.name == "MinRAMFraction" || id.name == "AggressiveHeap"
+}
+
+// absolute says whether an option is a size beside which the JVM ignores the
+// share or ratio of the same family, in any order.
+func (id identity) absolute() bool {
+	switch id.name {
+	case "MaxHeapSize", "InitialHeapSize", "Xmn", "NewSize", "MaxNewSize":
+		return true
+	}
+	return false
+}
+
+// relative is what an absolute option of the same family makes void.
+func (id identity) relative() bool {
+	switch id.family {
+	case "heap.max", "heap.init":
+		return !id.absolute() && id.name != "AggressiveHeap" // which sets more than the heap
+	}
+	return id.name == "NewRatio"
+}
+
 // beats says whether h removes l, where h comes later in the same layer or from
 // a higher one. HotSpot's own order does not decide: an absolute heap size beats
 // a percentage in any order, and MaxRAM moves the base of every percentage.
 func beats(h, l identity, higher bool) bool {
-	if h.family == "heap.init" && l.name == "MinHeapSize" {
-		// -Xms sets the minimum too; the two together may refuse to start.
-		return higher
+	if higher && h.family == "heap.init" {
+		switch {
+		case l.name == "MinHeapSize":
+			return true // -Xms sets the minimum too; the two together may refuse to start
+		case l.name == "MaxRAM" && h.relative():
+			return true // it would move the base of the percentage
+		}
 	}
 	if h.family != l.family {
 		return false
@@ -133,7 +229,9 @@ func beats(h, l identity, higher bool) bool {
 		// wants together stay together.
 		return h.value == "+" && l.value == "+" && (higher || !together(h.name, l.name))
 	case !higher:
-		return h.family == "heap.max" && h.name == "MaxHeapSize"
+		return h.absolute() && l.relative() || h.name == "Xmn" && l.family == "young"
+	case h.weak():
+		return l.absolute() || l.weak()
 	case h.name == "MaxRAM":
 		return l.name == "MaxHeapSize"
 	}

@@ -9,16 +9,24 @@ import (
 const (
 	UserOverrideDropped = "user-override-dropped"
 	Duplicate           = "duplicate"
+	Deprecated          = "deprecated"
+	UnknownOption       = "unknown-option"
+	IgnoredEnv          = "ignored-env"
 	RemovedOption       = "removed-option"
 	BadValue            = "bad-value"
 	GCConflict          = "gc-conflict"
 	InvalidCombination  = "invalid-combination"
 	BudgetExceeded      = "budget-exceeded"
+	BudgetUnbounded     = "budget-unbounded"
 	Bypass              = "bypass"
 	NotAJVMOption       = "not-a-jvm-option"
 	Adjusted            = "adjusted"
 	MemoryUnknown       = "memory-unknown"
 )
+
+// Presumed says whether a code speaks of what our table of versions knows and a JVM
+// may see differently.
+func Presumed(code string) bool { return code == UnknownOption || code == RemovedOption }
 
 // Problem is a warning or an error about options or sizes.
 type Problem struct {
@@ -53,7 +61,11 @@ func Merge(defaults, user, enforced []Option) Result {
 		}
 	}
 	m.settleCollector()
+	m.settleAggressive()
 	m.settleHeap()
+	m.settlePairs()
+	m.settleThreads()
+	m.settleYoung()
 	return Result{Options: unlockFirst(m.kept), Warnings: m.warnings, Errors: m.errors}
 }
 
@@ -80,13 +92,13 @@ func (m *merger) add(o Option) {
 	kept := m.kept[:0:0]
 	for i, k := range m.kept {
 		old := identify(k)
-		if o.rank() == k.rank() && old.name == "MaxHeapSize" && old.family == id.family && id.name != "MaxHeapSize" {
-			// The JVM itself ignores the percentage, in any order.
+		if o.rank() == k.rank() && old.family == id.family && old.absolute() && id.relative() {
+			// The JVM itself ignores the share or ratio, in any order.
 			m.kept[i].Replaced = append(k.Replaced, o)
 			m.warn(Duplicate, "%s (%s) has no effect beside %s (%s)", o, o.origin(), k, k.origin())
 			return
 		}
-		if !beats(id, old, o.rank() > k.rank()) {
+		if !beats(id, old, o.rank() > k.rank()) || id.weak() && k.Generated {
 			kept = append(kept, k)
 			continue
 		}
@@ -112,11 +124,11 @@ func (m *merger) report(o, k Option, id, old identity) {
 // settleCollector gives the JVM a collector again where the user only took ours
 // away: it refuses to start with none.
 func (m *merger) settleCollector() {
+	if collectorOf(m.kept) != "" {
+		return
+	}
 	for i, o := range m.kept {
 		id := identify(o)
-		if id.family == "gc" && id.value == "+" {
-			return
-		}
 		if id.family != "gc" || id.value != "-" {
 			continue
 		}
@@ -146,73 +158,6 @@ func generatedBelow(o Option) (Option, bool) {
 		}
 	}
 	return Option{}, false
-}
-
-// settleHeap makes the initial heap agree with the maximum, which the JVM
-// insists on: the option of the lower layer follows the other one.
-func (m *merger) settleHeap() {
-	top, start := -1, -1
-	relative := ""
-	for i, o := range m.kept {
-		id := identify(o)
-		switch {
-		case id.name == "MaxHeapSize":
-			top = i
-		case id.family == "heap.max":
-			relative = o.String()
-		case id.name == "InitialHeapSize":
-			start = i
-		}
-	}
-	if start < 0 {
-		return
-	}
-	init := m.kept[start]
-	if top < 0 {
-		if init.Generated && relative != "" {
-			m.warn(Adjusted, "%s is left out: the maximum heap is set by %s", init, relative)
-			m.kept = append(m.kept[:start:start], m.kept[start+1:]...)
-		}
-		return
-	}
-	limit := m.kept[top]
-	most, err1 := sizeOf(identify(limit).value)
-	n, err2 := sizeOf(identify(init).value)
-	switch {
-	case err1 != nil || err2 != nil || n == most:
-	case init.Generated && !limit.Generated:
-		m.follow(start, "-Xms", most, limit)
-	case n < most:
-	case init.rank() < limit.rank():
-		m.warn(Adjusted, "%s (%s) is above %s (%s) and follows it", init, init.origin(), limit, limit.origin())
-		m.follow(start, "-Xms", most, limit)
-	case init.rank() > limit.rank():
-		m.warn(Adjusted, "%s (%s) is below %s (%s) and follows it", limit, limit.origin(), init, init.origin())
-		m.follow(top, "-Xmx", n, init)
-	default:
-		m.fail(InvalidCombination, "cannot start a heap with %s (%s) below a maximum of %s (%s)", init, init.origin(), limit, limit.origin())
-	}
-}
-
-// follow rewrites option i to the size of the option that it depends on.
-func (m *merger) follow(i int, flag string, size int64, other Option) {
-	o := &m.kept[i]
-	was := *o
-	was.Replaced = nil
-	o.Args = []string{flag + sizeText(size)}
-	o.Why = fmt.Sprintf("follows %s (%s)", other, other.origin())
-	o.Replaced = append(o.Replaced, was)
-}
-
-// sizeText writes bytes in the largest unit that loses nothing, at most MiB.
-func sizeText(n int64) string {
-	switch {
-	case n%mib == 0:
-		return fmt.Sprintf("%dm", n/mib)
-	case n%1024 == 0:
-		return fmt.Sprintf("%dk", n/1024)
-	}
-	return fmt.Sprint(n)
 }
 
 // unlockFirst moves the unlock flags in front: HotSpot demands that they precede

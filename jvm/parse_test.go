@@ -103,6 +103,13 @@ func FuzzMerge(f *testing.F) {
 			}
 		}
 		plain := Merge(in.Default, in.User, in.Enforced)
+		for _, e := range in.Enforced {
+			if len(plain.Errors) == 0 && !slices.ContainsFunc(plain.Options, func(o Option) bool {
+				return o.Layer == Enforced && identify(o).family == identify(e).family
+			}) {
+				t.Errorf("nothing is left of enforced %s in %q", e, plain.Argv())
+			}
+		}
 		again := Merge(nil, nil, plain.Options)
 		if len(plain.Errors) == 0 && !slices.Equal(again.Argv(), plain.Argv()) {
 			t.Errorf("%q merged again is %q", plain.Argv(), again.Argv())

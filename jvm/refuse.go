@@ -17,16 +17,20 @@ func refuse(o Option) (code, why string) {
 		return BadValue, "a NUL byte cannot be passed to a program"
 	case arg == "":
 		return NotAJVMOption, "an empty argument would be taken as the main class"
+	case arg == "@" || strings.HasPrefix(arg, "@@"):
+		return NotAJVMOption, "it would be taken as a main class that begins with @"
 	case arg[0] == '@', len(o.Args) == 2 && strings.HasPrefix(o.Args[1], "@"):
 		return Bypass, "an argument file hides its options; name it in the layer's files"
 	case arg[0] != '-' || arg == "-" || arg == "--":
 		return NotAJVMOption, "a bare word would be taken as the main class"
-	case terminal(name):
+	case terminal(name), arg == "-Xlog:help", strings.HasPrefix(arg, "-agentlib:jdwp=help"), strings.HasPrefix(arg, "-Xrunjdwp:help"):
 		return NotAJVMOption, "it makes java do something else than run the service"
 	case strings.HasPrefix(arg, "-XX:Flags="), strings.HasPrefix(arg, "-XX:VMOptionsFile="):
 		return Bypass, "a flags file hides its options; name it in the layer's files"
 	case incomplete(o):
 		return BadValue, "its value is missing"
+	case strings.HasPrefix(arg, "-XX:") && strings.HasSuffix(name, ":"):
+		return BadValue, "write = for :=, which hides what is set"
 	case arg == "-XX:" || arg == "-D" || strings.HasPrefix(arg, "-D="):
 		return BadValue, "it has no name"
 	}
@@ -39,84 +43,44 @@ func terminal(name string) bool {
 	switch name {
 	case "-version", "--version", "-fullversion", "--full-version", "-help", "--help", "-h", "-?",
 		"--help-extra", "-X", "-jar", "-m", "--module", "--list-modules", "-d", "--describe-module",
-		"--validate-modules", "--dry-run", "--source", "-Xshare:dump", "-XX:+PrintFlagsInitial":
+		"--validate-modules", "--dry-run", "--source", "-Xshare:dump", "-Xinternalversion", "-Xlog:help",
+		"-XX:+PrintFlagsInitial", "-XX:+DumpSharedSpaces":
 		return true
 	}
 	return false
 }
 
-// refuseValue checks the values that HotSpot would refuse or misread.
+// leastStack is the smallest thread stack of any port, in bytes: 17 and 25 refuse
+// less on x86_64, older versions and other machines more than that.
+const leastStack = 136 << 10
+
+// refuseValue checks the values that HotSpot would refuse or misread, whatever
+// the version.
 func refuseValue(o Option) (code, why string) {
 	id := identify(o)
-	if !id.size {
-		if id.name == "ThreadStackSize" {
-			if n, err := sizeOf(id.value); err != nil || n > 1<<20 {
-				return BadValue, "the value is a number of KiB, such as 256"
-			}
-		}
-		if id.name == "ActiveProcessorCount" {
-			if _, err := strconv.Atoi(id.value); err != nil {
-				return BadValue, "the value is a number of CPUs"
-			}
-		}
-		return "", ""
-	}
 	n, err := sizeOf(id.value)
 	switch {
+	case (strings.HasPrefix(o.Args[0], "-Xminf") || strings.HasPrefix(o.Args[0], "-Xmaxf")) && (err != nil || n > 100):
+		return BadValue, "the value is a fraction from 0 to 1"
+	case id.name == "ThreadStackSize" && !id.size && (err != nil || n > 1<<20):
+		return BadValue, "the value is a number of KiB, such as 256"
+	case id.name == "ThreadStackSize" && !id.size && n > 0 && n < leastStack>>10:
+		return BadValue, "the smallest thread stack is 136 KiB"
+	case id.name == "ActiveProcessorCount":
+		if _, err := strconv.Atoi(id.value); err != nil {
+			return BadValue, "the value is a number of CPUs"
+		}
+	case !id.size:
 	case err != nil:
 		return BadValue, fmt.Sprintf("%q is no size: a whole number with k, m or g, such as 512m", id.value)
 	case id.name == "MaxHeapSize" && n < 2*mib:
 		return BadValue, "the smallest heap is 2m; a number without a unit is bytes"
-	case strings.HasPrefix(o.Args[0], "-Xss") && n > 1<<30:
+	case id.name == "InitialHeapSize" && n > 0 && n < mib:
+		return BadValue, "the smallest initial heap is 1m; a number without a unit is bytes"
+	case id.name == "ThreadStackSize" && n > 1<<30:
 		return BadValue, "the largest thread stack is 1g"
+	case id.name == "ThreadStackSize" && n > 0 && n < leastStack:
+		return BadValue, "the smallest thread stack is 136k; a number without a unit is bytes"
 	}
 	return "", ""
-}
-
-// removal is an option that a JVM of a later version refuses to start with.
-type removal struct {
-	name  string
-	since int // the first version known to refuse it
-	hint  string
-}
-
-// removals returns options that were seen to be fatal: 17 and 25 were tried,
-// so "since" is the first tried version that refuses and not always the first
-// that does.
-func removals() []removal {
-	const unified = "use -Xlog:gc*"
-	return []removal{
-		{"PermSize", 17, "use MetaspaceSize"},
-		{"MaxPermSize", 17, "use MaxMetaspaceSize"},
-		{"UseConcMarkSweepGC", 17, "use UseG1GC"},
-		{"UseParNewGC", 17, "use UseG1GC"},
-		{"UseParallelOldGC", 17, "use UseParallelGC"},
-		{"PrintGCDateStamps", 17, unified},
-		{"PrintGCTimeStamps", 17, unified},
-		{"UseGCLogFileRotation", 17, "use -Xlog:gc*:file=NAME::filecount=N,filesize=N"},
-		{"TraceClassLoading", 17, "use -Xlog:class+load"},
-		{"AggressiveOpts", 17, "leave it out"},
-		{"UseFastAccessorMethods", 17, "leave it out"},
-		{"UnlockCommercialFeatures", 17, "leave it out"},
-		{"UseCGroupMemoryLimitForHeap", 17, "leave it out: limits are respected"},
-		{"-Xincgc", 17, "use UseG1GC"},
-		{"MaxRAMFraction", 25, "use MaxRAMPercentage"},
-		{"InitialRAMFraction", 25, "use InitialRAMPercentage"},
-		{"UseBiasedLocking", 25, "leave it out"},
-		{"UseContainerCpuShares", 25, "leave it out"},
-		{"PreferContainerQuotaForCPUCount", 25, "leave it out"},
-	}
-}
-
-// checkRemoved fails for options that the target is known to refuse.
-func checkRemoved(r *Result, major int) {
-	for _, o := range r.Options {
-		id := identify(o)
-		for _, gone := range removals() {
-			if id.name == gone.name && major >= gone.since {
-				r.Errors = append(r.Errors, Problem{RemovedOption, fmt.Sprintf(
-					"cannot use %q (%s): Java %d no longer has it; %s", o, o.origin(), major, gone.hint)})
-			}
-		}
-	}
 }

@@ -3,7 +3,6 @@ package jvm
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -11,17 +10,27 @@ import (
 // Input is everything that decides the options of one JVM.
 type Input struct {
 	Limits   Limits
-	Flavor   Flavor
+	Policy   Policy
 	Target   Target
 	Default  []Option
 	User     []Option
 	Enforced []Option
-	NoSizing bool // add nothing of our own
+	NoSizing bool // add nothing of our own but required unlock flags
+	// Env is the environment that the JVM's process is going to have.
+	Env map[string]string
+	// JVMAsked says that the JVM itself is going to be asked for its options: what is
+	// Presumed of them is a warning then.
+	JVMAsked bool
+	// Warnings and Errors are what reading the sources has found; they become
+	// part of the result.
+	Warnings, Errors []Problem
 }
 
 // Result is the merged options with everything that explains them.
 type Result struct {
 	Options  []Option
+	Env      []EnvVar // for the JVM's process, beside the options
+	Flavor   *Chosen  // nil: no profile was chosen
 	Budget   Budget
 	Limit    int64 // bytes that the budget is compared with; 0: unknown
 	Warnings []Problem
@@ -33,24 +42,39 @@ type Result struct {
 // of Size (a *RefusedError where nothing useful fits), with a Result that can
 // still be explained.
 func Render(in Input) (Result, error) {
-	if in.NoSizing {
-		r := Merge(in.Default, in.User, in.Enforced)
-		checkRemoved(&r, in.Target.JavaMajor)
-		return r, nil
-	}
 	memory := in.Limits.Memory
 	given := Merge(in.Default, in.User, in.Enforced)
+	if in.NoSizing {
+		in.settle(&given)
+		return given, nil
+	}
 	fixed := fixedBy(given.Options, memory)
-	s, err := Size(in.Limits, in.Flavor, in.Target, fixed)
+	s, err := Size(in.Limits, in.Policy, in.Target, fixed)
+	if start := startOf(given.Options); fixed.Heap == nil && err == nil && start > s.Heap {
+		fixed.Heap = &start // which lifts the maximum, and the rest has to make do
+		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
+	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
 	r := Merge(defaults, in.User, in.Enforced)
-	checkRemoved(&r, in.Target.JavaMajor)
-	r.Budget, r.Limit = s.Budget, s.Limit
 	r.Warnings = append(append([]Problem{}, s.Warnings...), r.Warnings...)
+	in.settle(&r)
+	r.Budget, r.Limit, r.Env = s.Budget, s.Limit, s.Env(in.Env)
+	if p := in.Policy.Profile; p != nil {
+		r.Flavor = &Chosen{p.Name, in.Policy.ProfileWhy}
+	}
 	if err != nil {
 		r.Errors = append(r.Errors, Problem{BudgetExceeded, err.Error()})
 	}
 	return r, err
+}
+
+// settle finishes a merge with what depends on the container and the target.
+func (in Input) settle(r *Result) {
+	r.Warnings = append(append([]Problem{}, in.Warnings...), r.Warnings...)
+	r.Errors = append(append([]Problem{}, in.Errors...), r.Errors...)
+	settleShare(r, in.Limits.Memory)
+	checkCombinations(r, in.Limits, in.Target.JavaMajor)
+	checkTarget(r, in.Target, in.JVMAsked)
 }
 
 // ruleOptions returns the options of s, but where a higher layer has fixed a
@@ -61,7 +85,7 @@ func ruleOptions(in Input, s Sizing, fixed Fixed) []Option {
 	if fixed == (Fixed{}) {
 		return options
 	}
-	rule, _ := Size(in.Limits, in.Flavor, in.Target, Fixed{}) // a refusal has options too
+	rule, _ := Size(in.Limits, in.Policy, in.Target, Fixed{}) // a refusal has options too
 	beaten := rule.Options()
 	isFixed := map[string]bool{
 		"heap.max": fixed.Heap != nil, "heap.init": fixed.Heap != nil, "stack": fixed.Stack != nil,
@@ -114,9 +138,15 @@ func fixedBy(options []Option, memory int64) Fixed {
 		case id.name == "ThreadStackSize":
 			f.Stack = stackOf(id)
 		case id.name == "ActiveProcessorCount":
-			if n, err := strconv.Atoi(id.value); err == nil && n > 0 && n <= 1<<16 {
+			if n, err := strconv.Atoi(id.value); err == nil && n > 0 && n <= maxCPUs {
 				f.CPUs = &n
 			}
+		case id.name == "ParallelGCThreads":
+			if n, err := strconv.Atoi(id.value); err == nil && n > 0 && n <= maxCPUs {
+				f.GCThreads = &n
+			}
+		case id.name == "ConcGCThreads":
+			f.ConcGC = true
 		case id.family == "gc" && id.value == "+":
 			f.Collector = id.name
 		}
@@ -129,6 +159,18 @@ func fixedBy(options []Option, memory int64) Fixed {
 		f.Heap = &heap
 	}
 	return f
+}
+
+// startOf is the largest heap that options want to begin with, in bytes.
+func startOf(options []Option) (start int64) {
+	for _, o := range options {
+		if id := identify(o); id.name == "InitialHeapSize" || id.name == "MinHeapSize" {
+			if n, err := sizeOf(id.value); err == nil {
+				start = max(start, n)
+			}
+		}
+	}
+	return start
 }
 
 // stackOf returns the bytes of one thread stack; -XX:ThreadStackSize counts KiB.
@@ -145,38 +187,6 @@ func stackOf(id identity) *int64 {
 		n *= 1024
 	}
 	return &n
-}
-
-// Options returns the default layer's options that follow from the sizes. Flags
-// that an old Java 8 does not know are left out.
-func (s Sizing) Options() []Option {
-	var options []Option
-	add := func(source, why, format string, args ...any) {
-		options = append(options, Option{Args: []string{fmt.Sprintf(format, args...)},
-			Layer: Default, Source: source, Why: why, Generated: true})
-	}
-	if s.Limit > 0 && len(s.Budget) > 0 {
-		add("rule heap", s.heapWhy, "-Xmx%dm", s.Heap/mib)
-		add("rule heap", "the same as -Xmx: the memory is ours anyway", "-Xms%dm", s.Heap/mib)
-		add("rule metaspace", "unbounded otherwise", "-XX:MaxMetaspaceSize=%dm", s.Metaspace/mib)
-		add("rule code cache", "240 MiB otherwise", "-XX:ReservedCodeCacheSize=%dm", s.CodeCache/mib)
-		add("rule direct memory", "as large as the heap otherwise", "-XX:MaxDirectMemorySize=%dm", s.Direct/mib)
-	}
-	add("rule stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
-	add("rule collector", s.gcWhy, "-XX:+%s", s.Collector)
-	old := s.target.JavaMajor > 0 && s.target.JavaMajor < 10
-	if old && (s.target.JavaMajor != 8 || s.target.update() < 191) {
-		if s.parallelGC > 0 {
-			add("rule CPUs", s.cpuWhy, "-XX:ParallelGCThreads=%d", s.parallelGC)
-		}
-		add("rule CPUs", s.cpuWhy, "-Djava.util.concurrent.ForkJoinPool.common.parallelism=%d", max(s.CPUs-1, 1))
-	} else {
-		add("rule CPUs", s.cpuWhy, "-XX:ActiveProcessorCount=%d", s.CPUs)
-	}
-	if !old || s.target.JavaMajor == 9 || s.target.update() >= 92 {
-		add("rule out of memory", "a JVM that ran out of memory is restarted, not kept half dead", "-XX:+ExitOnOutOfMemoryError")
-	}
-	return options
 }
 
 // Argv returns the merged JVM options in order, without java, class path or main
@@ -204,15 +214,17 @@ func (r Result) Err() error {
 	return errors.New(strings.Join(lines, "\n"))
 }
 
-// MarshalJSON writes {"argv","options","budget","warnings","errors"}; argv is
-// null if there are errors.
+// MarshalJSON writes {"argv","options","env","flavor","budget","warnings","errors"};
+// argv is null if there are errors.
 func (r Result) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Argv     []string  `json:"argv"`
 		Options  []Option  `json:"options"`
+		Env      []EnvVar  `json:"env,omitempty"`
+		Flavor   *Chosen   `json:"flavor,omitempty"`
 		Budget   Budget    `json:"budget"`
 		Warnings []Problem `json:"warnings"`
 		Errors   []Problem `json:"errors"`
-	}{r.Argv(), append([]Option{}, r.Options...), r.Budget,
+	}{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, r.Budget,
 		append([]Problem{}, r.Warnings...), append([]Problem{}, r.Errors...)})
 }

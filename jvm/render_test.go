@@ -32,6 +32,8 @@ func TestRender(t *testing.T) {
 		{"company default beats the rule", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:MaxDirectMemorySize=32m"})}, "-XX:MaxDirectMemorySize=32m", "", ""},
 		{"user takes our collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC", "-XX:+UseG1GC", Adjusted},
 		{"enforced takes the user's collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:+UseG1GC"}), Enforced: ParseArgs("e", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC", "-XX:+UseG1GC", Adjusted},
+		{"a minus and another collector", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:-UseG1GC"}), User: ParseArgs("u", []string{"-XX:+UseParallelGC"})}, "-XX:-UseG1GC -XX:+UseParallelGC", "-XX:+UseSerialGC", ""},
+		{"concurrent threads", Input{Limits: two, User: ParseArgs("u", []string{"-XX:ConcGCThreads=3"})}, "-XX:ConcGCThreads=3 -XX:ParallelGCThreads=3", "", Adjusted},
 		{"user's collector", Input{Limits: two, User: ParseArgs("u", []string{"-XX:+UseParallelGC"})}, "-XX:+UseParallelGC", "-XX:+UseG1GC", ""},
 		{"no sizing", Input{Limits: two, NoSizing: true, User: ParseArgs("u", []string{"-Da=b"})}, "-Da=b", "-Xmx1248m", ""},
 		{"one CPU and 512 MiB", Input{Limits: Limits{CPUs: 1, Memory: 512 * mib}}, "-Xmx256m -Xms256m -XX:+UseSerialGC -XX:ActiveProcessorCount=1", "", ""},
@@ -64,25 +66,30 @@ func TestRender(t *testing.T) {
 // What we make must start, and the JVM must see it as we meant it.
 func TestRenderInJVM(t *testing.T) {
 	java := javaOrSkip(t)
+	var inputs []Input
 	for _, memory := range []int64{384, 1024, 2048} {
 		for _, cpus := range []int{1, 2} {
 			for _, user := range []string{"", "-Xmx200m", "-Xms100m", "-XX:MaxRAMPercentage=10", "-XX:-UseG1GC", "-XX:-UseSerialGC", "-XX:+UseParallelGC"} {
-				r, err := Render(Input{Limits: Limits{CPUs: cpus, Memory: memory * mib}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", strings.Fields(user))})
-				if err != nil {
-					t.Fatal(err)
-				}
-				flags := printFlags(t, java, r.Argv())
-				if flags["ActiveProcessorCount"] != strconv.Itoa(cpus) || flags["MaxDirectMemorySize"] == "0" {
-					t.Errorf("%d MiB, %d CPUs, %q: %v", memory, cpus, user, r.Argv())
-				}
-				if i := slices.IndexFunc(r.Options, func(o Option) bool { return identify(o).name == "MaxHeapSize" }); i >= 0 {
-					if n, _ := sizeOf(identify(r.Options[i]).value); flags["MaxHeapSize"] != strconv.FormatInt(n, 10) {
-						t.Errorf("%d MiB, %d CPUs, %q: MaxHeapSize %s, want %d", memory, cpus, user, flags["MaxHeapSize"], n)
-					}
-				}
+				inputs = append(inputs, Input{Limits: Limits{CPUs: cpus, Memory: memory * mib}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", strings.Fields(user))})
 			}
 		}
 	}
+	eachOfTwo(inputs, func(in Input) {
+		r, err := Render(in)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		flags := runJVM(t, java, r.Argv())
+		if flags["ActiveProcessorCount"] != strconv.Itoa(in.Limits.CPUs) || flags["MaxDirectMemorySize"] == "0" {
+			t.Errorf("%d MiB, %d CPUs: %v", in.Limits.Memory/mib, in.Limits.CPUs, r.Argv())
+		}
+		if i := slices.IndexFunc(r.Options, func(o Option) bool { return identify(o).name == "MaxHeapSize" }); i >= 0 {
+			if n, _ := sizeOf(identify(r.Options[i]).value); flags["MaxHeapSize"] != strconv.FormatInt(n, 10) {
+				t.Errorf("%d MiB, %d CPUs, %v: MaxHeapSize %s, want %d", in.Limits.Memory/mib, in.Limits.CPUs, r.Argv(), flags["MaxHeapSize"], n)
+			}
+		}
+	})
 }
 
 func TestRenderRefuses(t *testing.T) {
@@ -94,6 +101,14 @@ func TestRenderRefuses(t *testing.T) {
 	r, err = Render(Input{Limits: Limits{CPUs: 1, Memory: 256 * mib}, User: ParseArgs("u", []string{"-Xmx100m"})})
 	if err != nil || r.Argv() == nil {
 		t.Errorf("a user's heap is still refused: %v", err)
+	}
+}
+
+// A start above the rule's heap lifts the heap, and the budget shows it.
+func TestStartLiftsTheBudget(t *testing.T) {
+	r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", []string{"-Xms1400m"})})
+	if err != nil || !slices.Contains(r.Argv(), "-Xmx1400m") || r.Budget[0].Bytes != 1400*mib {
+		t.Errorf("%v, %v, %v", r.Argv(), r.Budget, err)
 	}
 }
 
@@ -135,6 +150,11 @@ func TestExplain(t *testing.T) {
 			Target:  Target{JavaMajor: 17, JavaVersion: "17.0.15"},
 			Default: ParseArgs("stoker.yaml:3", []string{"-Xlog:gc"}), User: ParseFile("app.options", "-Xmx400m\n-Dx=\x1b[31mred\n-Dport=1\n"),
 			Enforced: ParseArgs("stoker.yaml:9", []string{"-Dport=2", "--add-opens", "java.base/java.lang=ALL-UNNAMED"}),
+		},
+		"flavor": {
+			Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 8, JavaVersion: "1.8.0_181", MaxThreads: 50}, Env: map[string]string{"MALLOC_ARENA_MAX": "1"},
+			Policy: Policy{Profile: &Profile{Name: "small", OffHeapMin: "500MiB", Metaspace: "150MiB", Collector: "G1"}, ProfileWhy: "env ENV is fat",
+				CPUs: CPUsFloor, Reserve: "128MiB", Rules: switchedOff(t, "direct-memory")},
 		},
 		"refused": {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
 	} {

@@ -9,15 +9,26 @@ import (
 
 const mib = 1 << 20
 
-// Bounds of the heap rule, in bytes.
+// The usual numbers of the heap rule, in bytes; a Profile may have others.
 const (
-	minOffHeap      = 800 * mib  // the rule's lower bound
-	maxOffHeap      = 2048 * mib // the rule's upper bound
-	smallLimit      = 1600 * mib // below: half and half
-	smallOffHeap    = 256 * mib
-	smallestLimit   = 384 * mib
+	minOffHeap    = 800 * mib  // the rule's lower bound; twice of it is where half and half ends
+	maxOffHeap    = 2048 * mib // the rule's upper bound
+	smallOffHeap  = 256 * mib
+	smallestLimit = 384 * mib
+)
+
+const (
 	serverMemory    = 1792 * mib // below, HotSpot itself takes SerialGC
 	supervisorBytes = 20 * mib
+	minHeap         = 8 * mib // below, nothing is worth starting
+	smallStack      = 256 << 10
+	maxThreads      = 1 << 20
+	maxCPUs         = 1 << 16
+	maxBytes        = 1 << 50 // more than any container has; sums of such sizes do not overflow
+	// HotSpot's own bounds.
+	minStack     = 136 << 10
+	maxStack     = 1 << 30
+	maxCodeCache = 2 << 30
 )
 
 // Limits is what the container has.
@@ -39,7 +50,6 @@ type Target struct {
 	JavaVersion string // as in the release file; tells updates of 8 apart
 	Arch        string // as in the release file; empty: x86_64
 	MaxThreads  int    // of the connectors; 0: Tomcat's 200
-	Reserve     int64  // bytes set aside for jobs and sessions
 }
 
 // Fixed are the sizes that higher layers have decided; nil and "" leave them to
@@ -48,6 +58,31 @@ type Fixed struct {
 	Heap, Metaspace, CodeCache, Direct, Stack *int64 // bytes
 	Collector                                 string // such as UseG1GC
 	CPUs                                      *int   // ActiveProcessorCount
+	GCThreads                                 *int   // ParallelGCThreads
+	ConcGC                                    bool   // ConcGCThreads is set, and must not be above GCThreads
+}
+
+// bounded is f without sizes that no machine has.
+func (f Fixed) bounded() Fixed {
+	for _, b := range []struct {
+		size **int64
+		most int64
+	}{{&f.Heap, maxBytes}, {&f.Metaspace, maxBytes}, {&f.CodeCache, maxBytes}, {&f.Direct, maxBytes}, {&f.Stack, maxStack}} {
+		if *b.size != nil {
+			n := min(max(**b.size, 0), b.most)
+			*b.size = &n
+		}
+	}
+	return f
+}
+
+// boundedMemory is ParseMemory for a size that must not be above most.
+func boundedMemory(text string, most int64) (int64, error) {
+	n, err := ParseMemory(text)
+	if err == nil && n > most {
+		return 0, fmt.Errorf("cannot use a size of %s: the most is %s", text, mibText(most))
+	}
+	return n, err
 }
 
 // Sizing is what the rule makes of a container.
@@ -68,48 +103,85 @@ type Sizing struct {
 	cpuWhy     string
 	gcWhy      string
 	target     Target
-	parallelGC int // GC threads
+	rules      Rules
+	numbers    numbers
+	profile    string  // named in reasons; empty: none
+	reserve    int64   // bytes
+	cores      float64 // what CPUs was rounded up from
+	parallelGC int     // GC threads
+	gcFixed    bool    // parallelGC is set by a higher layer
+	floored    bool    // parallelGC is of cores rounded down
+	outgrown   bool    // the collector's structures have lowered the heap
 }
 
 // Size shares out the smaller of limits and flavor. It refuses, with a
-// *RefusedError, a container in which nothing useful fits; a heap fixed by a
-// higher layer turns that into a warning. It fails for a flavor that cannot be
-// read.
-func Size(limits Limits, flavor Flavor, target Target, fixed Fixed) (Sizing, error) {
-	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: limits.Memory, target: target}
+// *RefusedError, a container in which nothing useful fits; a heap that is not
+// the rule's to choose turns that into a warning. It fails for a policy that
+// cannot be read.
+func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, error) {
+	fixed = fixed.bounded()
+	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: min(limits.Memory, maxBytes), cores: limits.cores(), target: target, rules: policy.Rules}
 	s.limitWhy, s.cpuWhy = "of "+orUnknown(limits.MemorySource), "from "+orUnknown(limits.CPUSource)
 	if limits.CPUQuota != nil {
 		s.cpuWhy = fmt.Sprintf("%g cores rounded up, from %s", *limits.CPUQuota, orUnknown(limits.CPUSource))
 	}
-	if err := s.applyFlavor(flavor, limits); err != nil {
+	if err := s.applyPolicy(policy, limits); err != nil {
 		return s, err
 	}
 	if fixed.CPUs != nil && *fixed.CPUs > 0 {
 		s.CPUs = *fixed.CPUs
 	}
 	s.chooseCollector(fixed, limits)
-	s.chooseStack(fixed)
+	s.chooseGCThreads(policy.CPUs, fixed)
 	if s.Limit <= 0 {
+		s.chooseStack(fixed)
 		s.Warnings = append(s.Warnings, Problem{MemoryUnknown, "cannot find how much memory there is; the JVM's own defaults hold"})
 		return s, nil
 	}
-	refused := s.Limit < smallestLimit
-	if refused && fixed.Heap == nil {
-		return s.refuse(fixed)
-	}
 	s.share(fixed)
-	if over := s.Budget.Sum() - s.Limit; over > 0 {
-		s.Warnings = append(s.Warnings, Problem{BudgetExceeded, fmt.Sprintf(
-			"the regions add up to %s, %s more than the limit of %s", mibText(s.Budget.Sum()), mibText(over), mibText(s.Limit))})
+	ours := fixed.Heap == nil && on(s.rules.Heap)
+	if s.usable() < s.numbers.smallest || ours && s.Heap < minHeap {
+		if ours {
+			return s.refuse(fixed)
+		}
+		s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
+			"%s %s is below the smallest workable limit, %s; it is tried because the heap is not the rule's to choose",
+			mibText(s.Limit), s.limitWhy, mibText(s.numbers.smallest+s.reserve))})
+	}
+	s.checkBudget()
+	if ours && s.Heap >= 32<<30 {
+		s.Warnings = append(s.Warnings, Problem{Adjusted, "a heap of 32 GiB or more has no compressed object pointers; 31 GiB may hold as much"})
 	}
 	return s, nil
 }
 
+// checkBudget warns where the regions do not fit, or where nobody can say.
+func (s *Sizing) checkBudget() {
+	if over := s.Budget.Sum() - s.Limit; over > 0 {
+		s.Warnings = append(s.Warnings, Problem{BudgetExceeded, fmt.Sprintf(
+			"the regions add up to %s, %s more than the limit of %s", mibText(s.Budget.Sum()), mibText(over), mibText(s.Limit))})
+	}
+	if open := s.Budget.Unbounded(); len(open) > 0 {
+		s.Warnings = append(s.Warnings, Problem{BudgetUnbounded, fmt.Sprintf(
+			"the sum has no bound: %s without a cap, since the rule is switched off", strings.Join(open, " and "))})
+	}
+}
+
+// usable is what the JVM, and what keeps it, may have: the reserve is set aside
+// before anything is shared out.
+func (s *Sizing) usable() int64 { return s.Limit - s.reserve }
+
+// small says whether the container is one of those that are shared half and half.
+func (s *Sizing) small() bool { return s.usable() < s.numbers.smallLimit }
+
 // share fills in every size and the table for s.Limit.
 func (s *Sizing) share(fixed Fixed) {
+	s.outgrown = false
+	s.chooseStack(fixed)
 	s.chooseHeap(fixed)
+	s.widenStack(fixed)
 	s.chooseCaps(fixed)
-	s.Budget = s.budget()
+	s.Budget = s.budget(fixed)
 }
 
 // refuse finds the smallest container that works for this application (many
@@ -118,10 +190,10 @@ func (s Sizing) refuse(fixed Fixed) (Sizing, error) {
 	refused := &RefusedError{Limit: s.Limit, Source: s.limitWhy}
 	limit := s.Limit
 	s.limitWhy = "of the smallest container that works"
-	for s.Limit = smallestLimit; ; s.Limit += 16 * mib {
+	for s.Limit = s.numbers.smallest + s.reserve; ; s.Limit += 16 * mib {
 		s.share(fixed)
-		// Beyond 64 GiB the reserve or the caps were no sizes of this world.
-		if s.Budget.Sum() <= s.Limit || s.Limit > 64<<30 {
+		// 64 GiB more, and the caps were no sizes of this world.
+		if s.Heap >= minHeap && s.Budget.Sum() <= s.Limit || s.usable() > s.numbers.smallest+64<<30 {
 			break
 		}
 	}
@@ -137,6 +209,37 @@ func orUnknown(source string) string {
 	return source
 }
 
+// applyPolicy takes the numbers of the policy and its profile, and lowers the
+// limits to what was bought.
+func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
+	s.numbers = usualNumbers()
+	if p.Reserve != "" {
+		n, err := boundedMemory(p.Reserve, maxBytes)
+		if err != nil {
+			return fmt.Errorf("cannot use jvm.reserve: %w", err)
+		}
+		s.reserve = n
+	}
+	flavor := p.Flavor
+	if p.Profile != nil {
+		n, faults := p.Profile.numbers()
+		if len(faults) > 0 {
+			return fmt.Errorf("cannot use flavor %q: %s: %s", p.Profile.Name, faults[0].Key, faults[0].Message)
+		}
+		s.numbers, s.profile = n, p.Profile.Name
+		if n.reserve != nil {
+			s.reserve = *n.reserve
+		}
+		if flavor.Memory == "" {
+			flavor.Memory = p.Profile.Memory
+		}
+		if flavor.CPUs == 0 {
+			flavor.CPUs = p.Profile.CPUs
+		}
+	}
+	return s.applyFlavor(flavor, limits)
+}
+
 // applyFlavor lowers the limits to what was bought, and says where they differ.
 func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 	if f.Memory != "" {
@@ -149,10 +252,10 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 				"the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource), mibText(limits.Memory))})
 		}
 		if limits.Memory <= 0 || n < limits.Memory {
-			s.Limit, s.limitWhy = n, "of the flavor"
+			s.Limit, s.limitWhy = min(n, maxBytes), "of the flavor"
 		}
 	}
-	if f.CPUs < 0 || math.IsNaN(f.CPUs) || f.CPUs > 1<<16 {
+	if f.CPUs < 0 || math.IsNaN(f.CPUs) || f.CPUs > maxCPUs {
 		return fmt.Errorf("cannot use flavor: %g is no number of CPUs", f.CPUs)
 	}
 	if f.CPUs > 0 {
@@ -164,6 +267,10 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 		if n < s.CPUs || limits.CPUs < 1 {
 			s.CPUs, s.cpuWhy = n, "of the flavor"
 		}
+		s.cores = min(s.cores, f.CPUs)
+		if limits.CPUs < 1 && limits.CPUQuota == nil {
+			s.cores = f.CPUs
+		}
 	}
 	return nil
 }
@@ -174,6 +281,8 @@ func (s *Sizing) chooseCollector(fixed Fixed, limits Limits) {
 	switch {
 	case fixed.Collector != "":
 		s.Collector, s.gcWhy = fixed.Collector, "set by a higher layer"
+	case s.numbers.collector != "":
+		s.Collector, s.gcWhy = s.numbers.collector, s.ofProfile()
 	case s.CPUs < 2:
 		s.Collector, s.gcWhy = "UseSerialGC", "1 CPU"
 	case s.Limit > 0 && s.Limit < serverMemory:
@@ -183,60 +292,53 @@ func (s *Sizing) chooseCollector(fixed Fixed, limits Limits) {
 	default:
 		s.Collector, s.gcWhy = "UseG1GC", "2 or more CPUs and 1792 MiB or more"
 	}
-	if q := limits.CPUQuota; q != nil && *q < 2 && s.CPUs == 2 && fixed.Collector == "" {
+	if q := limits.CPUQuota; q != nil && *q < 2 && s.CPUs == 2 && fixed.Collector == "" && s.numbers.collector == "" {
 		s.gcWhy += fmt.Sprintf("; stated because %g cores count as 2", *q)
-	}
-	if s.Collector == "UseSerialGC" || s.Collector == "UseEpsilonGC" {
-		return
-	}
-	s.parallelGC = s.CPUs
-	if s.CPUs > 8 {
-		s.parallelGC = 8 + (s.CPUs-8)*5/8
 	}
 }
 
-func (s *Sizing) chooseStack(fixed Fixed) {
-	s.Stack, s.stackWhy = 256*1024, "a small stack for each of many threads; deep recursion needs more"
-	switch s.target.Arch {
-	case "", "x86_64", "amd64", "aarch64", "arm64":
-	default:
-		s.Stack, s.stackWhy = 512*1024, "the smallest stack is larger on "+s.target.Arch
-	}
-	if fixed.Stack != nil {
-		s.Stack = *fixed.Stack
-	}
-}
+// ofProfile is the reason for a number that the profile has.
+func (s *Sizing) ofProfile() string { return fmt.Sprintf("of the flavor %q", s.profile) }
 
 // chooseHeap applies the rule: memory - clamp(20 %, 800 MiB, 2 GiB); half of a
 // small container, but 256 MiB beside the heap; less where the collector's own
-// structures do not fit into 2 GiB.
+// structures do not fit into 2 GiB. A profile has other numbers.
 func (s *Sizing) chooseHeap(fixed Fixed) {
-	m := s.Limit
-	if fixed.Heap != nil {
+	m, n := s.usable(), s.numbers
+	text := fmt.Sprintf("%s %s", mibText(s.Limit), s.limitWhy)
+	if s.reserve > 0 {
+		text += fmt.Sprintf(" less %s set aside", mibText(s.reserve))
+	}
+	of := ""
+	if s.profile != "" {
+		of = ", " + s.ofProfile()
+	}
+	switch {
+	case fixed.Heap != nil:
 		s.Heap, s.heapWhy = *fixed.Heap, "set by a higher layer"
 		return
-	}
-	if m < smallLimit {
-		s.Heap = min(m/2, m-smallOffHeap)
-		s.heapWhy = fmt.Sprintf("half of %s %s, at least 256 MiB beside it", mibText(m), s.limitWhy)
+	case !on(s.rules.Heap):
+		s.Heap, s.heapWhy = s.Limit/4, "the rule is switched off: a quarter of the memory that the JVM sees"
+		return
+	case s.small():
+		s.Heap = max(min(m/2, m-n.smallOffHeap), 0)
+		s.heapWhy = fmt.Sprintf("half of %s, at least %s beside it%s", text, mibText(n.smallOffHeap), of)
 		s.Heap -= s.Heap % mib
 		return
 	}
-	off := min(max(m/5, minOffHeap), maxOffHeap)
+	off := min(max(int64(float64(m)*n.offHeapShare), n.offHeapMin), n.offHeapMax)
 	s.Heap = m - off
-	s.heapWhy = fmt.Sprintf("%s %s less %s (20 %%, at least 800 MiB, at most 2 GiB)", mibText(m), s.limitWhy, mibText(off))
-	if off == maxOffHeap {
-		// gcBytes grows with the heap: solve heap + gc(heap) + the rest = m.
-		rest := s.fixedBytes(0) + 496*mib // the usual caps
-		if most := int64(float64(m-rest) / (1 + s.gcShare())); most < s.Heap {
-			s.Heap = most
-			s.heapWhy = fmt.Sprintf("%s %s less what %s needs for a heap of this size", mibText(m), s.limitWhy, s.Collector)
+	s.heapWhy = fmt.Sprintf("%s less %s (%.3g %%, at least %s, at most %s%s)", text, mibText(off),
+		n.offHeapShare*100, mibText(n.offHeapMin), mibText(n.offHeapMax), of)
+	if off == n.offHeapMax {
+		// gcBytes grows with the heap: solve heap + gc(heap) + the rest = limit.
+		rest := s.fixedBytes(0) + s.usualCaps(fixed)
+		if most := max(int64(float64(s.Limit-rest)/(1+s.gcShare())), 0); most < s.Heap {
+			s.Heap, s.outgrown = most, true
+			s.heapWhy = fmt.Sprintf("%s less what %s needs for a heap of this size", text, s.Collector)
 		}
 	}
 	s.Heap -= s.Heap % mib
-	if s.Heap >= 32<<30 {
-		s.Warnings = append(s.Warnings, Problem{Adjusted, "a heap of 32 GiB or more has no compressed object pointers; 31 GiB may hold as much"})
-	}
 }
 
 // update returns the update number of a Java 8 version such as 1.8.0_412.

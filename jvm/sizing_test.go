@@ -14,7 +14,7 @@ func TestHeapRule(t *testing.T) {
 		{384, 128}, {400, 144}, {512, 256}, {1024, 512}, {1599, 799}, {1600, 800}, {2048, 1248}, {3072, 2272},
 		{4096, 3276}, {6144, 4915}, {8192, 6553}, {10240, 8192}, {12288, 10240}, {16384, 14336}, {32768, 30720},
 	} {
-		s, err := Size(Limits{CPUs: 2, Memory: tc.limit * mib}, Flavor{}, Target{JavaMajor: 17}, Fixed{})
+		s, err := Size(Limits{CPUs: 2, Memory: tc.limit * mib}, Policy{}, Target{JavaMajor: 17}, Fixed{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestSizingIsMonotone(t *testing.T) {
 		for _, major := range []int{8, 17, 25} {
 			last := int64(0)
 			for m := int64(384); m < 70000; m += 7 {
-				s, err := Size(Limits{CPUs: cpus, Memory: m*mib + 12345}, Flavor{}, Target{JavaMajor: major}, Fixed{})
+				s, err := Size(Limits{CPUs: cpus, Memory: m*mib + 12345}, Policy{}, Target{JavaMajor: major}, Fixed{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -52,7 +52,7 @@ func TestSizingIsMonotone(t *testing.T) {
 }
 
 func TestLargeHeapLeavesRoomForTheCollector(t *testing.T) {
-	s, err := Size(Limits{CPUs: 2, Memory: 64 << 30}, Flavor{}, Target{JavaMajor: 17}, Fixed{})
+	s, err := Size(Limits{CPUs: 2, Memory: 64 << 30}, Policy{}, Target{JavaMajor: 17}, Fixed{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestLargeHeapLeavesRoomForTheCollector(t *testing.T) {
 }
 
 func TestRefusal(t *testing.T) {
-	_, err := Size(Limits{CPUs: 1, Memory: 300 * mib, MemorySource: "/memory.max"}, Flavor{}, Target{}, Fixed{})
+	_, err := Size(Limits{CPUs: 1, Memory: 300 * mib, MemorySource: "/memory.max"}, Policy{}, Target{}, Fixed{})
 	var refused *RefusedError
 	if !errors.As(err, &refused) || refused.Smallest != 384*mib || len(refused.Budget) == 0 {
 		t.Fatalf("err %v", err)
@@ -72,29 +72,34 @@ func TestRefusal(t *testing.T) {
 			t.Errorf("%q is not in %q", want, err)
 		}
 	}
-	_, err = Size(Limits{CPUs: 1, Memory: 300 * mib}, Flavor{}, Target{MaxThreads: 1000}, Fixed{})
+	_, err = Size(Limits{CPUs: 1, Memory: 300 * mib}, Policy{}, Target{MaxThreads: 1000}, Fixed{})
 	if !errors.As(err, &refused) || refused.Smallest <= 384*mib {
 		t.Errorf("1000 threads: %v", err)
-	} else if s, err := Size(Limits{CPUs: 1, Memory: refused.Smallest}, Flavor{}, Target{MaxThreads: 1000}, Fixed{}); err != nil || len(s.Warnings) > 0 {
+	} else if s, err := Size(Limits{CPUs: 1, Memory: refused.Smallest}, Policy{}, Target{MaxThreads: 1000}, Fixed{}); err != nil || len(s.Warnings) > 0 {
 		t.Errorf("what is called workable is not: %v, %v", err, s.Warnings)
 	}
 	heap := int64(100 * mib)
-	s, err := Size(Limits{CPUs: 1, Memory: 300 * mib}, Flavor{}, Target{}, Fixed{Heap: &heap})
-	if err != nil || len(s.Warnings) != 1 || s.Warnings[0].Code != BudgetExceeded {
+	s, err := Size(Limits{CPUs: 1, Memory: 300 * mib}, Policy{}, Target{}, Fixed{Heap: &heap})
+	if err != nil || len(s.Warnings) != 2 || s.Warnings[0].Code != Adjusted || s.Warnings[1].Code != BudgetExceeded {
 		t.Errorf("a fixed heap is still refused: %v, %v", err, s.Warnings)
+	}
+	heap = 16 * mib
+	s, err = Size(Limits{CPUs: 1, Memory: 300 * mib}, Policy{}, Target{}, Fixed{Heap: &heap})
+	if err != nil || len(s.Warnings) != 1 || s.Warnings[0].Code != Adjusted || !strings.Contains(s.Warnings[0].Message, "below the smallest workable limit, 384 MiB") {
+		t.Errorf("a refusal that was lifted is no warning: %v, %v", err, s.Warnings)
 	}
 }
 
 func TestFlavor(t *testing.T) {
-	s, err := Size(Limits{CPUs: 8, Memory: 8 << 30}, Flavor{CPUs: 1.5, Memory: "4GiB"}, Target{}, Fixed{})
+	s, err := Size(Limits{CPUs: 8, Memory: 8 << 30}, Policy{Flavor: Flavor{CPUs: 1.5, Memory: "4GiB"}}, Target{}, Fixed{})
 	if err != nil || s.CPUs != 2 || s.Limit != 4<<30 || len(s.Warnings) != 2 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	s, err = Size(Limits{CPUs: 1, Memory: 2 << 30}, Flavor{CPUs: 4, Memory: "4GiB"}, Target{}, Fixed{})
+	s, err = Size(Limits{CPUs: 1, Memory: 2 << 30}, Policy{Flavor: Flavor{CPUs: 4, Memory: "4GiB"}}, Target{}, Fixed{})
 	if err != nil || s.CPUs != 1 || s.Limit != 2<<30 || len(s.Warnings) != 2 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if _, err = Size(Limits{}, Flavor{Memory: "much"}, Target{}, Fixed{}); err == nil {
+	if _, err = Size(Limits{}, Policy{Flavor: Flavor{Memory: "much"}}, Target{}, Fixed{}); err == nil {
 		t.Error("a flavor of much memory is accepted")
 	}
 }
@@ -116,7 +121,7 @@ func TestCollectorAndOldJava(t *testing.T) {
 		{"new 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_412"}, "-XX:ActiveProcessorCount=2", "-XX:ParallelGCThreads=2"},
 		{"no memory", Limits{CPUs: 2}, Target{}, "-XX:ActiveProcessorCount=2", "-Xmx0m"},
 	} {
-		s, err := Size(tc.limits, Flavor{}, tc.target, Fixed{})
+		s, err := Size(tc.limits, Policy{}, tc.target, Fixed{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,4 +148,20 @@ func TestParseMemory(t *testing.T) {
 			t.Errorf("ParseMemory(%q) = %d", text, n)
 		}
 	}
+}
+
+func FuzzParseMemory(f *testing.F) {
+	for _, text := range []string{"4GiB", "512m", "0x10k", "9223372036854775807", "1TiBB", " 7 "} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := ParseMemory(text); (err == nil) != (n > 0) {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+		for _, r := range []MemoryRange{{AtLeast: text}, {Below: text}} {
+			if r.holds(0) {
+				t.Errorf("%+v holds an unknown memory", r)
+			}
+		}
+	})
 }

@@ -32,7 +32,7 @@ container)
 	scripts/vm.sh >/dev/null || [ -z "${STOKER_CI:-}" ] || exit 1
 	[ -d tests ] || die "cannot find the container tests: there is no folder tests"
 	# Most of what runs in parallel waits for something.
-	"$go" test -count=1 -timeout 15m -parallel 6 -tags container ./tests/...
+	"$go" test -count=1 -timeout 20m -parallel 6 -tags container ./tests/...
 	;;
 *) die "usage: test.sh unit|container" ;;
 esac

@@ -212,7 +212,7 @@ func (s *Supervisor) pendingCases() {
 		if c != nil && len(known) == maxIncidents && !slices.ContainsFunc(known, func(i Summary) bool { return i.At.Before(c.At) }) {
 			continue // it had its incident, which had to go
 		}
-		if c != nil && !slices.ContainsFunc(known, func(i Summary) bool { return i.Service == c.Service && i.Start == c.Start }) {
+		if c != nil && !slices.ContainsFunc(known, func(i Summary) bool { return i.Service == c.Service && i.Start == c.Start && i.At.Equal(c.At) }) {
 			s.noteCase(c)
 		}
 	}

@@ -130,6 +130,10 @@ type Limit struct {
 	Starts     int            `yaml:"starts"`      // default 5
 	Within     time.Duration  `yaml:"within"`      // default 10m
 	RetryEvery *time.Duration `yaml:"retry_every"` // default 5m
+	// UncountedCodes are exit codes that do not count when the service was RUNNING:
+	// it works, and only the back-off holds it up (default none; java and tomcat 3,
+	// which is what -XX:+ExitOnOutOfMemoryError makes of a full heap).
+	UncountedCodes []int `yaml:"uncounted_codes"`
 }
 
 // Stop says how a service is ended.

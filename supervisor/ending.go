@@ -12,6 +12,7 @@ import (
 func (s *Service) exited(h happening) {
 	info := s.judge(h.exit)
 	s.kept.Exit = info
+	s.kept.Spared = s.kept.State == Running && slices.Contains(s.cfg.Restart.Limit.UncountedCodes, h.exit.Status())
 	if s.kept.State == Running && s.kept.Deadline != 0 && h.exit.At >= s.kept.Deadline {
 		s.forgive() // it had been stable; the timer only comes later than we do
 	}
@@ -78,19 +79,9 @@ func (s *Service) settle(success bool) {
 		s.enter(Exited, -1)
 		return
 	}
-	now := s.world.Now()
 	s.kept.InARow++
-	s.kept.Starts.add(now, s.cfg.Restart.Limit.Within)
-	if limit := s.cfg.Restart.Limit; s.kept.Slow || len(s.kept.Starts) > limit.Starts {
-		s.kept.Slow = true
-		if *limit.RetryEvery == 0 {
-			s.log.Error("service failed too often, giving up", "ends", len(s.kept.Starts), "within", limit.Within)
-			s.enter(Fatal, -1)
-			return
-		}
-		wait := spread(*limit.RetryEvery, s.random())
-		s.log.Error("service failed too often, trying rarely", "ends", len(s.kept.Starts), "within", limit.Within, "next_in", wait.Round(time.Second))
-		s.enter(Fatal, wait)
+	if !s.kept.Spared && s.pastLimit() {
+		s.park()
 		return
 	}
 	wait := s.cfg.Restart.Backoff.wait(s.kept.InARow, s.random())
@@ -100,6 +91,27 @@ func (s *Service) settle(success bool) {
 		return
 	}
 	s.restart()
+}
+
+// pastLimit counts an end, and says whether there are too many.
+func (s *Service) pastLimit() bool {
+	limit := s.cfg.Restart.Limit
+	s.kept.Starts.add(s.world.Now(), limit.Within)
+	s.kept.Slow = s.kept.Slow || len(s.kept.Starts) > limit.Starts
+	return s.kept.Slow
+}
+
+// park makes a service FATAL that failed too often, and tries it rarely.
+func (s *Service) park() {
+	limit := s.cfg.Restart.Limit
+	if *limit.RetryEvery == 0 {
+		s.log.Error("service failed too often, giving up", "ends", len(s.kept.Starts), "within", limit.Within)
+		s.enter(Fatal, -1)
+		return
+	}
+	wait := spread(*limit.RetryEvery, s.random())
+	s.log.Error("service failed too often, trying rarely", "ends", len(s.kept.Starts), "within", limit.Within, "next_in", wait.Round(time.Second))
+	s.enter(Fatal, wait)
 }
 
 // restart is a start by policy.

@@ -23,6 +23,9 @@ const (
 	CauseStartTimeout Cause = "start-timeout"     // it was not ready in time
 	CauseFailedStart  Cause = "failed-start"      // it said that it failed: an application that is not deployed
 	CauseUnhealthy    Cause = "unhealthy"         // it did not answer any more
+	CauseJVMDiffers   Cause = "jvm-differs"       // the JVM that runs is not the one that was started
+	CauseJVMStarved   Cause = "jvm-starved"       // the JVM lives, and had no memory for what was asked of it
+	CauseCodeCache    Cause = "jvm-code-cache"    // the JVM lives, and compiles nothing any more
 	CauseStopTimeout  Cause = "stop-timeout"      // it did not stop in time and was killed
 	CauseUnseen       Cause = "unseen"            // it ended while no supervisor worked, and nobody knows how
 )

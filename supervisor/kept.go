@@ -15,6 +15,7 @@ type kept struct {
 	InARow   int            `json:"in_a_row"`  // of them, without a stable time between
 	Starts   history        `json:"starts"`    // by policy, for the limit
 	Slow     bool           `json:"slow"`      // past the limit, and not stable since
+	Spared   bool           `json:"spared"`    // the latest end does not count for the limit
 	Since    int64          `json:"since"`     // in this state
 	UpSince  int64          `json:"up_since"`  // of the process
 	Deadline int64          `json:"deadline"`  // 0: none
@@ -36,14 +37,17 @@ type kept struct {
 	Notes    []string       `json:"notes"`     // what the last start found
 	LogStart int64          `json:"log_start"` // where the latest process's output begins
 	Made     string         `json:"made"`      // fingerprint of what the latest process was started with
+	Sources  string         `json:"sources"`   // Launch.Sources of the latest process
 	Sick     int            `json:"sick"`      // RUNNING: looks at liveness that failed in a row
 	Well     int            `json:"well"`      // RUNNING: looks that went well since it was reported
 	LiveErr  string         `json:"live_err"`  // of the latest look at liveness that failed
-	Reported bool           `json:"reported"`  // RUNNING: it does not count as healthy
-	Ends     bool           `json:"ends"`      // the container ends because of it
-	Leaving  bool           `json:"leaving"`   // not configured any more: it goes when it is STOPPED
-	OOM      OOMCount       `json:"oom"`       // of its cgroup when the latest process was started
-	Case     *Case          `json:"case"`      // the latest failure; its incident may not be kept yet
+	// Complaints are what was found wrong with the latest process while it ran.
+	Complaints []Complaint `json:"complaints,omitempty"`
+	Reported   bool        `json:"reported"` // RUNNING: it does not count as healthy
+	Ends       bool        `json:"ends"`     // the container ends because of it
+	Leaving    bool        `json:"leaving"`  // not configured any more: it goes when it is STOPPED
+	OOM        OOMCount    `json:"oom"`      // of its cgroup when the latest process was started
+	Case       *Case       `json:"case"`     // the latest failure; its incident may not be kept yet
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }

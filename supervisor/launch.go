@@ -41,6 +41,9 @@ type Launcher interface {
 type Launch struct {
 	Spec  proc.Spec // ID and Log are filled in by the service
 	Notes []string  // what was found, for the operator
+	// Sources is a fingerprint of what the command line was read from besides the
+	// configuration; it is kept with the service. Empty: of nothing.
+	Sources string
 	// Ready proves that the service is; nil: it is as soon as it runs.
 	Ready Probe
 	// Live proves that a RUNNING service does not hang; nil: nobody looks.
@@ -50,6 +53,17 @@ type Launch struct {
 	StopCommand func(ctx context.Context, p Process) error
 	// Watch gets each line of output until the service is ready; nil: none.
 	Watch func(line []byte) Observation
+	// Verify looks once, when the service has become RUNNING, whether what runs is
+	// what was started; not again for a later supervisor. A *Complaint makes an
+	// incident, any other error a note. The service is left alone. nil: nobody looks.
+	Verify func(ctx context.Context, p Process) error
+	// Listen begins to read the output of a RUNNING service, from the start's first
+	// line on; the function that it gives takes each line and says what is wrong.
+	// nil: nobody listens.
+	Listen func() func(line []byte) *Complaint
+	// Overhear complains of what a RUNNING service has said elsewhere than in its
+	// output, until ctx is done. nil: it says nothing elsewhere.
+	Overhear func(ctx context.Context, complain func(*Complaint))
 	// Explain says why a start or a run has failed, after the last line of the
 	// output was watched; empty: it does not know. nil: nobody does.
 	Explain func(ctx context.Context) string

@@ -96,6 +96,8 @@ func inRunning(ev Event) rule {
 		return rule{(*Service).sick, "RUNNING; after live.failures by live.then: STOPPING, then BACKOFF, or the container ends"}
 	case EvWell:
 		return rule{(*Service).well, "RUNNING"}
+	case EvComplaint:
+		return rule{(*Service).complains, "RUNNING; if it is ill by live.then: STOPPING, then BACKOFF, or the container ends"}
 	case EvExited:
 		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STOPPING first if it left processes behind"}
 	case EvDeadline:

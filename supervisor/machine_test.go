@@ -66,6 +66,8 @@ func (st *stage) cause(ev Event) {
 		for range 3 {
 			st.tell(happening{event: ev, err: errors.New("no answer")})
 		}
+	case EvComplaint:
+		st.tell(happening{event: ev, err: &Complaint{Cause: CauseJVMStarved, Text: "no memory", Ill: true}})
 	case EvSpawned:
 		st.tell(happening{event: EvSpawned, launch: &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })}})
 	case EvNotBorn:

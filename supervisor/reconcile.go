@@ -175,6 +175,20 @@ func (s *Supervisor) Command(ctx context.Context, name string, event Event, by s
 	return svc.ask(ctx, request{event: event, by: by})
 }
 
+// Renew restarts a service, and with it those that require it, if it is still
+// RUNNING as process pid: what was found out about that process is no reason to
+// touch another one, or to start what was stopped meanwhile.
+func (s *Supervisor) Renew(ctx context.Context, name string, pid int, by string) error {
+	svc := s.set.Load().services[name]
+	switch {
+	case svc == nil:
+		return fmt.Errorf("cannot restart %q: there is no such service", name)
+	case s.Stopping():
+		return fmt.Errorf("cannot restart %q: %w", name, proc.ErrStopping)
+	}
+	return svc.ask(ctx, request{event: EvRestart, by: by, pid: pid})
+}
+
 // stopWith stops a service and those that require it, the latter first.
 func (s *Supervisor) stopWith(ctx context.Context, set *set, name, by string) error {
 	all := append(set.closure(set.requiredBy, name), name)

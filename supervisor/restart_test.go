@@ -222,3 +222,42 @@ func TestLimitIsWithinATime(t *testing.T) {
 		}
 	})
 }
+
+// A service that works and then ends with a code that does not count is never
+// parked: only the back-off holds it up, across supervisors too. Other ends count.
+func TestUncountedEnds(t *testing.T) {
+	play(t, func(st *stage) {
+		st.cfg.Restart.Limit.UncountedCodes = []int{3}
+		st.up()
+		for n := range 20 {
+			st.w.last().exits(3)
+			st.want(Delayed)
+			if n%5 == 0 {
+				st.crash()
+			}
+			st.sleep(30 * time.Second)
+			st.want(Running)
+		}
+		for range st.cfg.Restart.Limit.Starts {
+			st.w.last().exits(1)
+			st.want(Delayed)
+			st.sleep(30 * time.Second)
+			st.want(Running)
+		}
+		st.w.last().exits(1)
+		st.want(Fatal)
+	})
+}
+
+// A service that never gets to work is parked, whatever its code.
+func TestUncountedEndsBeforeReadyCount(t *testing.T) {
+	play(t, func(st *stage) {
+		st.cfg.Restart.Limit.UncountedCodes = []int{3}
+		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
+		st.w.startup = func(_ int, p *fakeProcess) error { p.exits(3); return nil }
+		st.open()
+		st.ask(EvStart)
+		st.sleep(time.Minute)
+		st.want(Fatal)
+	})
+}

@@ -14,12 +14,15 @@ func (s *Service) stable(happening) {
 	s.keep()
 }
 
-// lookAlive begins to look at liveness, if anybody wants that.
+// lookAlive begins to look at liveness, if anybody wants that, and to listen.
 func (s *Service) lookAlive() {
 	s.unlook()
 	if s.launch == nil {
 		return
 	}
+	ctx, cancel := context.WithCancel(s.life)
+	s.unlook = cancel
+	s.listen(ctx)
 	if s.launch.Live == nil { // what was found when somebody still looked would stay for ever
 		if k := &s.kept; k.Sick > 0 || k.Reported {
 			k.Sick, k.Well, k.LiveErr, k.Reported = 0, 0, "", false
@@ -27,8 +30,6 @@ func (s *Service) lookAlive() {
 		}
 		return
 	}
-	ctx, cancel := context.WithCancel(s.life)
-	s.unlook = cancel
 	gen, p, live, probe, sick := s.kept.Gen, s.proc, s.cfg.Live, s.launch.Live, s.kept.Sick > 0 || s.kept.Reported
 	go func() { // ends with ctx
 		for {
@@ -58,20 +59,25 @@ func (s *Service) sick(h happening) {
 	}
 	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.kept.Sick, s.kept.LiveErr)
 	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", s.cfg.Live.Then)
-	switch s.cfg.Live.Then {
+	s.kept.Reported = s.kept.Reported || s.cfg.Live.Then == LiveReport
+	s.giveUp(s.cfg.Live.Then, CauseUnhealthy, why)
+}
+
+// giveUp does with a service that is not well what live.then says.
+func (s *Service) giveUp(then string, cause Cause, why string) {
+	switch then {
 	case LiveReport:
-		s.kept.Reported = true
-		s.noteWhy(CauseUnhealthy, why, 0)
+		s.noteWhy(cause, why, 0)
 		s.keep()
 	case LiveStopContainer:
 		s.blame(why)
 		s.kept.Ends = true
 		s.keep()
-		s.note(CauseUnhealthy, 0)
+		s.note(cause, 0)
 		s.world.Rested()
 	default:
 		s.blame(why)
-		s.note(CauseUnhealthy, 0)
+		s.note(cause, 0)
 		s.stop(Delayed, 0)
 	}
 }

@@ -58,6 +58,7 @@ type request struct {
 	sig   syscall.Signal // stop: instead of the configured signal; 0: none
 	def   *Definition    // changed: what it is now
 	leave bool           // stop: it is not configured any more
+	pid   int            // restart: only while it is RUNNING with this process; 0: in any state
 	reply chan error
 }
 
@@ -205,6 +206,10 @@ func (s *Service) dispatch(h happening) {
 
 // request obeys a command. A stop is answered when the service is STOPPED.
 func (s *Service) request(r request) {
+	if r.pid != 0 && (s.kept.State != Running || s.proc == nil || s.proc.Pid() != r.pid) {
+		r.reply <- fmt.Errorf("cannot %s %q: it does not run as process %d any more", r.event, s.name, r.pid)
+		return
+	}
 	switch r.event {
 	case EvChanged:
 		s.cfg, s.launcher, s.made = r.def.Config, r.def.Launcher, r.def.Made

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Phase     string      `json:"phase,omitempty"`        // STOPPING: how far it is
 	Unhealthy string      `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
 	Looks     int         `json:"failed_looks,omitempty"` // at liveness, in a row
+	Ill       string      `json:"ill,omitempty"`          // RUNNING: what it said itself that makes it unhealthy
 	Reported  bool        `json:"reported,omitempty"`     // it does not count as healthy any more
 	Leaving   bool        `json:"leaving,omitempty"`      // not configured any more
 	Requires  []string    `json:"requires,omitempty"`
@@ -40,6 +41,8 @@ type Snapshot struct {
 	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
 	Settled bool `json:"-"`
+	// Sources is Launch.Sources of the latest process.
+	Sources string `json:"-"`
 	gen     uint64
 	held    bool  // it waits for others
 	then    State // STOPPING: what follows
@@ -62,7 +65,7 @@ func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
-		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, gen: k.Gen, held: k.Held,
+		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, gen: k.Gen, held: k.Held,
 		then: k.Then, asked: k.Asked, ends: k.Ends}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)
@@ -87,6 +90,7 @@ func (s *Service) publish() {
 		if k.Sick > 0 || k.Reported {
 			snap.Unhealthy, snap.Looks, snap.Reported = k.LiveErr, k.Sick, k.Reported
 		}
+		snap.Ill = k.ills()
 	case Stopping:
 		snap.Phase = k.phase()
 		if k.Held {

@@ -19,7 +19,8 @@ func (s *Service) enterStarting() {
 		k.Previous = k.Exit
 	}
 	k.Asked, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
-	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made = 0, 0, "", false, 0, ""
+	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made, k.Sources, k.Spared = 0, 0, "", false, 0, "", "", false
+	k.Complaints = nil
 	s.quit()
 	s.proc, s.launch, s.watcher = nil, nil, nil
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
@@ -144,7 +145,7 @@ func (s *Service) spawn(l *Launch) {
 	if out := s.output(); out != nil {
 		s.kept.LogStart = out.End()
 	}
-	s.kept.Made = s.made
+	s.kept.Made, s.kept.Sources = s.made, l.Sources
 	s.keep() // where its output begins must be known before there is any
 	p, err := s.world.Start(context.Background(), l.Spec)
 	if err != nil {
@@ -229,6 +230,7 @@ func (s *Service) ready() {
 		s.log.Info("service is ready", "pid", s.proc.Pid(), "took", took)
 	}
 	s.lookAlive()
+	s.verify()
 }
 
 // notBorn handles a start that made no process.

@@ -38,6 +38,7 @@ const (
 	EvFailed    Event = "failed"     // it said itself that it will never be ready
 	EvSick      Event = "sick"       // a look at liveness failed
 	EvWell      Event = "well"       // a look at liveness went well after one that failed
+	EvComplaint Event = "complaint"  // it runs, and something is wrong with it
 	EvAsked     Event = "asked"      // the stop command has ended
 	EvExited    Event = "exited"     // its process has ended
 	EvGroupGone Event = "group gone" // and every other process of it too
@@ -47,5 +48,5 @@ const (
 // Events lists them all.
 func Events() []Event {
 	return []Event{EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvSpawned, EvNotBorn, EvAttached, EvReady, EvUnready,
-		EvFailed, EvSick, EvWell, EvAsked, EvExited, EvGroupGone, EvDeadline}
+		EvFailed, EvSick, EvWell, EvComplaint, EvAsked, EvExited, EvGroupGone, EvDeadline}
 }

@@ -281,6 +281,8 @@ func (s *Supervisor) Ready() (bool, []string) {
 		switch {
 		case snap.Reported:
 			not = append(not, fmt.Sprintf("%s is not alive", name))
+		case snap.Ill != "":
+			not = append(not, fmt.Sprintf("%s is ill", name))
 		case snap.State == Running, snap.State == Stopped:
 		case snap.State == Exited && snap.Exit != nil && snap.Exit.Success:
 		default:

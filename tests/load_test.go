@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 // load is clients that ask one after the other until stopped.
 type load struct {
 	answered, failed atomic.Int64
+	exhausted        atomic.Int64           // answers of fill.jsp that there was no more to take
 	first            atomic.Pointer[string] // what the first failure was
 	end              chan struct{}
 	clients          sync.WaitGroup
@@ -40,8 +42,12 @@ func newLoad(url string, clients int) *load {
 func (l *load) ask(client *http.Client, url string) {
 	resp, err := client.Get(url)
 	if err == nil {
-		_, err = io.Copy(io.Discard, resp.Body)
+		var body []byte
+		body, err = io.ReadAll(resp.Body)
 		resp.Body.Close()
+		if bytes.HasPrefix(body, []byte("out of ")) {
+			l.exhausted.Add(1)
+		}
 		if err == nil && resp.StatusCode != http.StatusOK {
 			err = fmt.Errorf("answered %s", resp.Status)
 		}
@@ -53,6 +59,11 @@ func (l *load) ask(client *http.Client, url string) {
 	l.failed.Add(1)
 	text := err.Error()
 	l.first.CompareAndSwap(nil, &text)
+	// Where nobody listens, asking at once would only take CPU from who is to come back.
+	select {
+	case <-l.end:
+	case <-time.After(20 * time.Millisecond):
+	}
 }
 
 // stop ends the clients and gives what they saw.

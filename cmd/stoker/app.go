@@ -32,6 +32,7 @@ func newApp(run func(runOptions) error) *cli.App {
 	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table or json"}
 	file := &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE` (default /etc/stoker/stoker.yaml, if it is there)"}
 	set := &cli.StringSliceFlag{Name: "set", Usage: "override one value: `PATH=VALUE`"}
+	javaVersion := &cli.StringFlag{Name: "java-version", Usage: "`VERSION` of the JVM, such as 17 or 1.8.0_412 (default: that of the java found here)"}
 	app := &cli.App{
 		Name:                   "stoker",
 		Usage:                  "the first process of a Java container",
@@ -39,8 +40,10 @@ func newApp(run func(runOptions) error) *cli.App {
 		Version:                version,
 		HideVersion:            true,
 		UseShortOptionHandling: true,
-		OnUsageError:           usageError,
-		ExitErrHandler:         func(*cli.Context, error) {},
+		// A comma is a part of many a path and value.
+		DisableSliceFlagSeparator: true,
+		OnUsageError:              usageError,
+		ExitErrHandler:            func(*cli.Context, error) {},
 		CommandNotFound: func(c *cli.Context, name string) {
 			complain(os.Stderr, &hintError{fmt.Errorf("there is no command %q", name), "stoker help lists them", 0})
 			os.Exit(codeUsage)
@@ -99,7 +102,26 @@ func newApp(run func(runOptions) error) *cli.App {
 			Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return limits(app.Writer, c.String("root"), c.String("output")) })
 			}},
-		{Name: "jvm", Usage: "explain the JVM's options", Subcommands: []*cli.Command{
+		{Name: "jvm", Usage: "explain the JVM's options, try them out, check them", Subcommands: []*cli.Command{
+			{Name: "render", Usage: "make the options of a JVM from layers, without a container and without a JVM", Description: renderHelp, Flags: []cli.Flag{
+				&cli.StringFlag{Name: "memory", Usage: "what the container has, such as 4GiB (default: what this one has)"},
+				&cli.StringFlag{Name: "cpus", Usage: "what the container has, such as 1.5 (default: what this one has)"},
+				javaVersion,
+				&cli.StringSliceFlag{Name: "layer", Usage: "`LAYER=FILE`, also several times: an option file of the layer default, user or enforced"},
+				&cli.BoolFlag{Name: "no-sizing", Usage: "add nothing but unlock flags that are needed"},
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "argv", Usage: "`FORMAT`: argv (an argument a line), argfile or json"}},
+				Action: func(c *cli.Context) error {
+					return atMost(c, 0, func([]string) error {
+						return jvmRender(app.Writer, os.Stderr, renderFlags{memory: c.String("memory"), cpus: c.String("cpus"), java: c.String("java-version"),
+							layers: c.StringSlice("layer"), noSizing: c.Bool("no-sizing"), format: c.String("output")})
+					})
+				}},
+			{Name: "check", Usage: "look for problems in option files of the user layer, each by itself", ArgsUsage: "FILE...", Flags: []cli.Flag{javaVersion, output},
+				Action: func(c *cli.Context) error {
+					return upTo(c, c.NArg(), func(a []string) error {
+						return jvmCheckFiles(app.Writer, a, c.String("java-version"), c.String("output"))
+					})
+				}},
 			{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits", ArgsUsage: "[SERVICE]",
 				Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 					return upTo(c, 1, func(a []string) error { return jvmExplain(c.Context, app.Writer, optional(a), c.String("output")) })
@@ -152,14 +174,21 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	return &hintError{err, name + " --help tells the flags", codeUsage}
 }
 
-// upTo refuses more than n arguments.
+// upTo refuses more than n arguments, and formats other than table and json.
 func upTo(c *cli.Context, n int, f func([]string) error) error {
+	return atMost(c, n, func(args []string) error {
+		if f := c.String("output"); f != "" && f != "table" && f != "json" {
+			return &hintError{fmt.Errorf("cannot print as %q", f), "-o is table or json", codeUsage}
+		}
+		return f(args)
+	})
+}
+
+// atMost refuses more than n arguments.
+func atMost(c *cli.Context, n int, f func([]string) error) error {
 	if c.NArg() > n {
 		return &hintError{fmt.Errorf("cannot use argument %q: %s takes at most %d", c.Args().Get(n), c.Command.FullName(), n),
 			c.Command.HelpName + " --help tells the arguments; flags stand before them", codeUsage}
-	}
-	if f := c.String("output"); f != "" && f != "table" && f != "json" {
-		return &hintError{fmt.Errorf("cannot print as %q", f), "-o is table or json", codeUsage}
 	}
 	return f(c.Args().Slice())
 }
@@ -184,6 +213,13 @@ configuration, the Tomcat that is found in the image. With CMD stoker is an init
 for that command alone: it passes signals on, waits for orphans, and ends with
 the command's exit code (128+n for signal n, 127 not found, 126 not executable).
 "run CMD" and "run -- CMD" mean the same, and so do "run" and "run --".`
+
+// renderHelp explains jvm render.
+const renderHelp = `A FILE has one argument a line, byte for byte; blanks around it, empty lines and
+lines that begin with # are left out. JAVA_TOOL_OPTIONS, JDK_JAVA_OPTIONS,
+JAVA_OPTS, CATALINA_OPTS and _JAVA_OPTIONS count as in run: they are part of the
+user layer. The result is on stdout, all else on stderr. Options that would be
+refused end it with 78; with -o json stdout has the reasons then.`
 
 // configHelp says whose configuration it is.
 const configHelp = `The files, variables and flags are those of this command. The stoker that runs is

@@ -19,8 +19,26 @@ func (b *backend) JVM(name string) (data any, text string, ok bool) {
 	if !ok {
 		return nil, "", false
 	}
-	facts := v.(*jvmFacts)
-	return facts, facts.text(), true
+	facts := *v.(*jvmFacts)
+	if s, ok := b.Supervisor.Service(name); ok {
+		facts.Pending = b.reloader.jvms.watch.pending(name, s.Pid)
+	}
+	return &facts, facts.text(), true
+}
+
+// Services are snapshots of all, with what only a restart would change.
+func (b *backend) Services() []supervisor.Snapshot {
+	all := b.Supervisor.Services()
+	for k := range all {
+		all[k] = b.reloader.jvms.addTo(all[k])
+	}
+	return all
+}
+
+// Service is that of one.
+func (b *backend) Service(name string) (supervisor.Snapshot, bool) {
+	s, ok := b.Supervisor.Service(name)
+	return b.reloader.jvms.addTo(s), ok
 }
 
 // Limits are what the cgroups say now.

@@ -225,6 +225,17 @@ func (m secretMask) facts(f *jvmFacts) *jvmFacts {
 	}
 	out := *f
 	out.Result.Options = m.options(f.Result.Options)
+	out.Result.Env = slices.Clone(f.Result.Env)
+	for k := range out.Result.Env {
+		out.Result.Env[k].Value = m.text(out.Result.Env[k].Value)
+	}
+	if chosen := f.Result.Flavor; chosen != nil {
+		out.Result.Flavor = &jvm.Chosen{Name: chosen.Name, Why: m.text(chosen.Why)}
+	}
+	out.Sources = slices.Clone(f.Sources)
+	for k := range out.Sources {
+		out.Sources[k].Source, out.Sources[k].Why = m.text(out.Sources[k].Source), m.text(out.Sources[k].Why)
+	}
 	out.Result.Warnings, out.Result.Errors = m.problems(f.Result.Warnings), m.problems(f.Result.Errors)
 	return &out
 }

@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"math"
-	"os"
+	"slices"
 	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
@@ -18,10 +19,17 @@ import (
 
 // jvmFacts are what one start of a JVM was made of, for its explanation.
 type jvmFacts struct {
-	JVM    hotspot.JVM `json:"jvm"`
-	Found  string      `json:"found_by"`
-	Result jvm.Result  `json:"options"`
-	limits jvm.Limits
+	JVM     hotspot.JVM  `json:"jvm"`
+	Found   string       `json:"found_by"`
+	Result  jvm.Result   `json:"options"`
+	Sources []sourceFact `json:"sources"` // files, folders and URLs
+	// Pending is what a restart would change now; nil: nothing.
+	Pending *pending `json:"restart_to_apply,omitempty"`
+	limits  jvm.Limits
+	digest  string        // of the sources
+	own     *cgroup.Own   // that it was sized for; nil: the container's
+	argv    []string      // the whole command line
+	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
 }
 
 // text is the explanation for people.
@@ -31,7 +39,35 @@ func (f *jvmFacts) text() string {
 	if err := jvm.Explain(&b, f.Result, f.limits); err != nil {
 		fmt.Fprintln(&b, err)
 	}
+	f.explainSources(&b, time.Now())
+	if f.Pending != nil {
+		fmt.Fprintln(&b, f.Pending)
+	}
 	return b.String()
+}
+
+// explainSources is the table of files, folders and URLs.
+func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
+	if len(f.Sources) == 0 {
+		return
+	}
+	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
+		b.WriteString("\n")
+	}
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "READ FROM\tLAYER\tSTATE")
+	for _, s := range f.Sources {
+		state := s.State
+		if s.Time != nil {
+			state += ", " + span(now.Sub(*s.Time)) + " ago"
+		}
+		if s.Why != "" {
+			state += ": " + s.Why
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", printable(s.Source), s.Layer, printable(state))
+	}
+	tw.Flush() // a strings.Builder does not fail
+	b.WriteString("\n")
 }
 
 // optionVars are the variables that the JVM or its launcher read themselves, the
@@ -62,113 +98,16 @@ func readLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	return out, l.Warnings
 }
 
-// layers reads the sources of the three layers.
-type layers struct {
-	cfg   jvm.Config
-	env   map[string]string
-	words []namedWords // options of variables that the kind of service knows, weaker first
-	notes []string
-	own   *cgroup.Own // nil: the JVM runs in the container's
-}
-
-// namedWords are options that came from a variable.
-type namedWords struct {
-	name  string
-	words []string
-}
-
-// input reads every source. A missing file of the user layer is a note: a base
-// image names it for applications that may have none.
-func (l *layers) input() (in jvm.Input, err error) {
-	if in.Default, err = l.fixed("jvm.default", l.cfg.Default, false); err != nil {
-		return in, err
-	}
-	if in.User, err = l.fixed("jvm.user", l.cfg.User, true); err != nil {
-		return in, err
-	}
-	if in.Enforced, err = l.fixed("jvm.enforced", l.cfg.Enforced, false); err != nil {
-		return in, err
-	}
-	vars := optionVars()
-	for k, name := range vars {
-		if k == len(vars)-1 { // the strongest, after those of the kind
-			for _, w := range l.words {
-				in.User = append(in.User, jvm.ParseArgs("env "+w.name, w.words)...)
-			}
-		}
-		if err := l.variable(&in.User, name); err != nil {
-			return in, err
-		}
-	}
-	return in, nil
-}
-
-// fixed reads what one layer's configuration names.
-func (l *layers) fixed(path string, c jvm.LayerConfig, optional bool) ([]jvm.Option, error) {
-	out := jvm.ParseArgs(path+".options", c.Options)
-	for _, file := range c.Files {
-		data, err := os.ReadFile(file)
-		switch {
-		case optional && errors.Is(err, fs.ErrNotExist):
-			l.notes = append(l.notes, "no JVM options in "+file+": there is no such file")
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("cannot read JVM options (%s.files): %w", path, err)
-		}
-		out = append(out, jvm.ParseFile(file, string(data))...)
-	}
-	for _, name := range c.Env {
-		if err := l.variable(&out, name); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// variable adds the options of an environment variable.
-func (l *layers) variable(to *[]jvm.Option, name string) error {
-	words, err := jvm.SplitOptions(l.env[name])
-	if err != nil {
-		return fmt.Errorf("cannot take JVM options from %s: %w", name, err)
-	}
-	*to = append(*to, jvm.ParseArgs("env "+name, words)...)
-	return nil
-}
-
-// render sizes and merges, and says what the operator should know.
-func (l *layers) render(java hotspot.JVM, found string, flavor jvm.Flavor, maxThreads int) (*jvmFacts, error) {
-	in, err := l.input()
-	if err != nil {
-		return nil, err
-	}
-	limits, warnings := readLimits(l.own)
-	in.Limits, in.Flavor = limits, flavor
-	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
-	result, err := jvm.Render(in)
-	facts := &jvmFacts{JVM: java, Found: found, Result: result, limits: limits}
-	for _, w := range warnings {
-		l.notes = append(l.notes, "limits: "+w.Message)
-	}
-	for _, w := range result.Warnings {
-		l.notes = append(l.notes, "JVM options: "+w.Message)
-	}
-	if err != nil {
-		return facts, fmt.Errorf("cannot size the JVM: %w", err)
-	}
-	if err := result.Err(); err != nil {
-		return facts, fmt.Errorf("cannot use the JVM options: %w", err)
-	}
-	return facts, nil
-}
-
-// withoutOptionVars is env without what the JVM would read by itself.
-func withoutOptionVars(env map[string]string) map[string]string {
-	out := make(map[string]string, len(env))
-	for k, v := range env {
-		out[k] = v
-	}
+// jvmEnviron is env without what the JVM would read by itself, and with what the
+// sizing adds.
+func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
+	out := make(map[string]string, len(env)+len(add))
+	maps.Copy(out, env)
 	for _, name := range optionVars() {
 		delete(out, name)
+	}
+	for _, v := range add {
+		out[v.Name] = v.Value
 	}
 	return out
 }
@@ -176,8 +115,10 @@ func withoutOptionVars(env map[string]string) map[string]string {
 // javaLauncher starts a service of kind java.
 type javaLauncher struct {
 	*processLauncher
-	jvm  jvm.Config
-	keep func(*jvmFacts)
+	jvm   jvm.Config
+	world sourceWorld
+	keep  func(*jvmFacts)
+	check jvmCheck
 }
 
 // Prepare finds the JVM and builds its command line.
@@ -187,32 +128,47 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 		if err != nil {
 			return nil, err
 		}
-		java, found, err := hotspot.Find("/", l.service.Java.Home, func(k string) string { return r.env[k] })
-		if err != nil {
-			return nil, err
-		}
-		words, err := jvm.SplitOptions(r.env["JAVA_OPTS"])
-		if err != nil {
-			return nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
-		}
-		layers := &layers{cfg: l.jvm, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own}
-		facts, err := layers.render(java, found, l.jvm.Flavor, 0)
+		facts, notes, err := l.plan(ctx, r)
 		if facts != nil {
 			l.keep(r.hide.facts(facts))
 		}
 		if err != nil {
 			return nil, err
 		}
-		out.Spec = l.spec(withoutOptionVars(r.env))
-		out.Spec.Argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
-		out.Notes = append([]string{javaNote(java, found)}, layers.notes...)
+		facts, checked, err := l.check.before(ctx, l.processLauncher, facts, r.env, "")
+		if err != nil {
+			return nil, err
+		}
+		l.keep(r.hide.facts(facts))
+		out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
+		out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, slices.Concat(notes, checked)
+		out.Verify = l.check.after(facts, out.Spec.Argv, r.hide)
 		return out, nil
 	})
 }
 
+// plan is what a start would execute.
+func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, notes []string, err error) {
+	java, found, err := hotspot.Find("/", l.service.Java.Home, func(k string) string { return r.env[k] })
+	if err != nil {
+		return nil, nil, err
+	}
+	words, err := jvm.SplitOptions(r.env["JAVA_OPTS"])
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
+	}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user}
+	facts, err = layers.render(ctx, java, found, 0)
+	if err != nil {
+		return facts, nil, err
+	}
+	facts.argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
+	return facts, append([]string{javaNote(java, found)}, layers.notes...), nil
+}
+
 // Attach adds what a JVM can do to the probes.
 func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	return withThreadDump(l.processLauncher.Attach(ctx))
+	return asJVM(l.processLauncher.Attach(ctx))
 }
 
 // javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.

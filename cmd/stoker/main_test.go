@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,6 +72,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PATH", os.Getenv("PATH"))
 			e.Setenv("STOKER_SOCKET", e.Getenv("WORK")+"/api.sock")
 			e.Setenv("JAVA_HOME", os.Getenv("JAVA_HOME"))
+			e.Setenv("XDG_STATE_HOME", e.Getenv("WORK")+"/state")
+			e.Values[serviceValue] = new(configService)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -87,6 +94,7 @@ func TestScripts(t *testing.T) {
 			"exits":          exits,
 			"killservice":    killService,
 			"samepid":        samePid,
+			"serve":          serve,
 		},
 	})
 }
@@ -123,12 +131,46 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// configService is the configuration service of a script.
+type configService struct{ server *http.Server }
+
+const serviceValue = "service"
+
+// serve DIR serves the files of a folder on the port that $PORT names from then on,
+// and ! serve ends that.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serviceValue).(*configService)
+	if neg && s.server != nil {
+		ts.Check(s.server.Close())
+		return
+	}
+	if neg || len(args) != 1 || s.server != nil {
+		ts.Fatalf("usage: serve dir, once, and ! serve")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	s.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, err := os.ReadFile(filepath.Join(dir, filepath.Clean(r.URL.Path)))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(data))))
+		http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(data))
+	})}
+	go s.server.Serve(l) // ends with Close
+	ts.Defer(func() { s.server.Close() })
+	ts.Setenv("PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
+
 // awaitTime bounds await.
 const awaitTime = 30 * time.Second
 
-// await PATTERN COMMAND... runs the command until its output matches.
+// await PATTERN COMMAND... runs the command until its output matches, and ! await
+// until it does so no more.
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
+	if len(args) < 2 {
 		ts.Fatalf("usage: await pattern command args")
 	}
 	re, err := regexp.Compile(args[0])
@@ -136,13 +178,13 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	limit := time.After(awaitTime)
 	for {
 		err := ts.Exec(args[1], args[2:]...)
-		if re.MatchString(ts.ReadFile("stdout")) {
+		if re.MatchString(ts.ReadFile("stdout")) != neg {
 			return
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-limit:
-			ts.Fatalf("nothing matched %q within %v; the last error was %v", args[0], awaitTime, err)
+			ts.Fatalf("the output matched %q: %v, also after %v; the last error was %v", args[0], neg, awaitTime, err)
 		}
 	}
 }

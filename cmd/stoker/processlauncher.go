@@ -175,6 +175,17 @@ func (l *processLauncher) spec(env map[string]string) proc.Spec {
 	return spec
 }
 
+// runOnce runs a program of our own to its end, as the service's user and with
+// what the service is started with; dir empty: in the service's. what names it.
+func (l *processLauncher) runOnce(ctx context.Context, what string, argv, env []string, dir string) (code int, output string, err error) {
+	spec := l.spec(nil)
+	spec.ID, spec.Argv, spec.Env = uniqueID(what), argv, env
+	if dir != "" {
+		spec.Dir = dir
+	}
+	return supervisor.RunCommand(ctx, l.m, spec)
+}
+
 // runProbe runs the command of an exec probe as the service's user.
 func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, string, error) {
 	env, _, err := l.environ()

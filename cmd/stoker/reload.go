@@ -23,6 +23,7 @@ type reloader struct {
 	log  hclog.Logger
 	opts runOptions
 	sup  *supervisor.Supervisor
+	jvms *runningJVMs
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
@@ -58,8 +59,14 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 	if err != nil {
 		return err
 	}
-	r.current.Store(plan)
+	r.putInForce(plan)
 	return nil
+}
+
+// putInForce makes a setup the present one.
+func (r *reloader) putInForce(plan *setup) {
+	plan.labels.Store(&plan.config.Labels)
+	r.current.Store(plan)
 }
 
 // read reads and checks the files.
@@ -116,6 +123,7 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	}
 	r.problem.Store(nil)
 	if len(done.Changes) == 0 {
+		r.followSources()
 		return done, nil
 	}
 	r.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
@@ -127,11 +135,20 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 		return done, errors.Join(err, keepConfig(r.m, r.loaded))
 	}
 	r.loaded = loaded
-	r.current.Store(plan)
+	r.putInForce(plan)
 	r.level()
 	r.warn()
 	r.rewatch()
+	r.followSources()
 	return done, nil
+}
+
+// followSources looks at the sources of JVM options that are in force now, once
+// anything is watched at all. r.mu is held.
+func (r *reloader) followSources() {
+	if r.ctx != nil {
+		r.jvms.follow(r.ctx)
+	}
 }
 
 // next is the configuration of the files and what it makes.
@@ -172,6 +189,7 @@ func (r *reloader) watch(ctx context.Context) {
 	r.mu.Lock()
 	r.ctx = ctx
 	r.rewatch()
+	r.followSources()
 	watched := r.unwatch != nil
 	r.mu.Unlock()
 	if !watched {

@@ -6,11 +6,14 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -20,8 +23,11 @@ type setup struct {
 	config      config.Config
 	origins     config.Origins
 	definitions []supervisor.Definition
-	made        map[string]string // fingerprints of the services
-	jvms        *sync.Map         // service name -> *jvmFacts, of its latest start; shared with the setups before
+	made        map[string]string                  // fingerprints of the services
+	jvms        *sync.Map                          // service name -> *jvmFacts, of its latest start; shared with the setups before
+	checker     *hotspot.Checker                   // what came of checks; shared with the setups before
+	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
+	fetch       *remote.Fetcher
 	users       []*proc.User
 	cgroups     *cgroup.Tree
 }
@@ -31,9 +37,10 @@ type setup struct {
 func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup) (*setup, error) {
 	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config)}
 	if before != nil {
-		s.jvms, s.cgroups = before.jvms, before.cgroups
+		s.jvms, s.cgroups, s.labels, s.fetch, s.checker = before.jvms, before.cgroups, before.labels, before.fetch, before.checker
 	} else {
-		s.jvms, s.cgroups = new(sync.Map), cgroup.NewTree("/")
+		s.jvms, s.cgroups, s.labels, s.fetch = new(sync.Map), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string]), newFetcher()
+		s.checker = new(hotspot.Checker)
 	}
 	if len(opts.command) > 0 {
 		s.addCommand(m, opts)
@@ -88,11 +95,13 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		Made: s.made[name]}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
+	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch}
+	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker}
 	switch cfg.Kind {
 	case config.KindJava:
-		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, keep: keep}
+		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check}
 	case config.KindTomcat:
-		d.Launcher = &tomcatLauncher{processLauncher: base, jvm: s.config.JVM, keep: keep, log: log.With("name", name)}
+		d.Launcher = &tomcatLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check, log: log.With("name", name)}
 	}
 	s.definitions = append(s.definitions, d)
 	return nil

@@ -134,6 +134,9 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			out = append(out, fmt.Sprintf("its process is gone; of those that belong to it live on: %v", s.Left))
 		}
 	case supervisor.Running:
+		if s.Ill != "" {
+			out = append(out, "not healthy: "+s.Ill)
+		}
 		if s.Unhealthy != "" {
 			what := "live" // not yet often enough
 			if s.Reported {

@@ -109,6 +109,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	r.level()
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
 		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after})
+	r.jvms = newRunningJVMs(r.sup, r.plan, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, log), reloader: r}

@@ -24,7 +24,9 @@ import (
 type tomcatLauncher struct {
 	*processLauncher
 	jvm      jvm.Config
+	world    sourceWorld
 	keep     func(*jvmFacts)
+	check    jvmCheck
 	log      hclog.Logger
 	patterns sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
 	vague    sync.Once
@@ -48,24 +50,19 @@ func (l *tomcatLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error
 }
 
 func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	s, err := l.find(ctx, r)
+	s, launch, facts, err := l.setUp(ctx, r)
+	if facts != nil {
+		l.keep(r.hide.facts(facts))
+	}
 	if err != nil {
 		return nil, err
 	}
-	java, found, err := l.findJava(s)
+	facts, notes, err := l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
 	if err != nil {
 		return nil, err
 	}
-	s.notes = append(s.notes, javaNote(java, found))
-	facts, err := l.render(s, java, found)
-	if err != nil {
-		return nil, err
-	}
-	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: withoutOptionVars(s.env),
-		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
-	if err != nil {
-		return nil, err
-	}
+	s.notes = append(s.notes, notes...)
+	l.keep(r.hide.facts(facts))
 	out, err := l.attach(s)
 	if err != nil {
 		return nil, err
@@ -79,8 +76,37 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if s.dir != "" {
 		out.Spec.Dir = s.dir
 	}
-	out.Notes = append(s.notes, launch.Notes...)
+	out.Notes, out.Sources = append(s.notes, launch.Notes...), facts.digest
+	out.Verify = l.check.after(facts, out.Spec.Argv, r.hide)
 	return out, nil
+}
+
+// setUp finds out what a start would execute. Facts may come with an error.
+func (l *tomcatLauncher) setUp(ctx context.Context, r *readied) (s *tomcatSetup, launch tomcat.Launch, facts *jvmFacts, err error) {
+	if s, err = l.find(ctx, r); err != nil {
+		return s, launch, nil, err
+	}
+	java, found, err := l.findJava(s)
+	if err != nil {
+		return s, launch, nil, err
+	}
+	s.notes = append(s.notes, javaNote(java, found))
+	if facts, err = l.render(ctx, s, java, found); err != nil {
+		return s, launch, facts, err
+	}
+	launch, err = s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env, facts.Result.Env),
+		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
+	facts.argv = launch.Argv
+	return s, launch, facts, err
+}
+
+// plan is what a start would execute.
+func (l *tomcatLauncher) plan(ctx context.Context, r *readied) (*jvmFacts, []string, error) {
+	s, _, facts, err := l.setUp(ctx, r)
+	if err != nil {
+		return facts, nil, err
+	}
+	return facts, s.notes, nil
 }
 
 // Attach gives what is needed to look after a Tomcat that runs. setenv.sh is not
@@ -112,12 +138,7 @@ func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, er
 
 // run is the shell for setenv.sh, under the service's user.
 func (l *tomcatLauncher) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
-	spec := l.spec(nil)
-	spec.ID, spec.Argv, spec.Env = uniqueID("setenv"), argv, env
-	if dir != "" {
-		spec.Dir = dir
-	}
-	code, output, err := supervisor.RunCommand(ctx, l.m, spec)
+	code, output, err := l.runOnce(ctx, "setenv", argv, env, dir)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d", code)
 	}
@@ -140,22 +161,19 @@ func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
 }
 
 // render makes the JVM options, with the threads that server.xml allows.
-func (l *tomcatLauncher) render(s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
+func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
 	sources, err := s.install.UserOptions(s.env, s.vars)
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, env: s.env, own: s.readied.own}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}
 	s.readServer(nil)
-	facts, err := ls.render(java, found, l.jvm.Flavor, s.threads())
-	if facts != nil {
-		l.keep(s.readied.hide.facts(facts))
-	}
+	facts, err := ls.render(ctx, java, found, s.threads())
 	if err != nil {
-		return nil, err
+		return facts, err
 	}
 	s.notes, s.options = append(s.notes, ls.notes...), facts.Result.Options
 	s.readServer(facts.Result.Argv())
@@ -192,7 +210,7 @@ func (s *tomcatSetup) threads() int {
 // attach gives readiness by its three parts: the listening socket is Tomcat's
 // own, it answers as it should, and no wanted application has failed to deploy.
 func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
-	out, err := withThreadDump(l.processLauncher.Attach(context.Background()))
+	out, err := asJVM(l.processLauncher.Attach(context.Background()))
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +232,7 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 	})
 	w := &tomcatWatch{watch: tomcat.NewWatch(l.patternsOf(s.install.Home)), base: s.install.Base, wanted: l.service.Tomcat.Contexts, options: s.options,
 		patterns: l.patternsOf(s.install.Home), since: time.Now(), next: out.Watch}
-	out.Watch, out.Explain = w.line, w.explain
+	out.Watch, out.Explain, out.Overhear = w.line, w.explain, overhearTomcat(s.install.Base)
 	return out, nil
 }
 
@@ -288,10 +306,10 @@ func (l *tomcatLauncher) patternsOf(home string) *tomcat.Patterns {
 	return p
 }
 
-// withThreadDump says that the service is a JVM.
-func withThreadDump(out *supervisor.Launch, err error) (*supervisor.Launch, error) {
+// asJVM adds what a JVM can do and what it says.
+func asJVM(out *supervisor.Launch, err error) (*supervisor.Launch, error) {
 	if err == nil {
-		out.DumpSignal = syscall.SIGQUIT
+		out.DumpSignal, out.Listen = syscall.SIGQUIT, hearAilments
 	}
 	return out, err
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
@@ -56,15 +57,10 @@ func (w *tomcatWatch) wants(context string) bool {
 	})
 }
 
-// given is a refused option as it was written, and where. The JVM quotes an -XX
-// option without its sign.
+// given is a refused option as it was written, and where.
 func (w *tomcatWatch) given(refused string) string {
-	for _, o := range w.options {
-		text := o.String()
-		if name, ok := strings.CutPrefix(text, "-XX:"); ok {
-			text = "-XX:" + strings.TrimLeft(name, "+-")
-		}
-		if text == refused && o.Source != "" {
+	for _, o := range blamed(w.options, hotspot.Refusal{Option: refused}) {
+		if o.Source != "" {
 			return o.String() + " (" + o.Source + ")"
 		}
 	}

@@ -169,10 +169,11 @@ func TestCommandName(t *testing.T) {
 // The weaker sources come first: what the image says, what the variables of the
 // kind say, and _JAVA_OPTIONS, which no JVM lets anything beat.
 func TestLayersInOrder(t *testing.T) {
-	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{Options: []string{"-Da=config"}, Env: []string{"APP_OPTS"}, Files: []string{"/nowhere/jvm.options"}}},
+	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"}, Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
+		world: sourceWorld{labels: noLabels},
 		env:   map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool", "JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"},
 		words: []namedWords{{"JAVA_OPTS", []string{"-Dg=opts"}}}}
-	in, err := l.input()
+	in, err := l.input(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,18 +187,20 @@ func TestLayersInOrder(t *testing.T) {
 	if len(l.notes) != 1 || !strings.Contains(l.notes[0], "/nowhere/jvm.options") {
 		t.Errorf("the notes are %q: a missing file of the user layer is one", l.notes)
 	}
-	if env := withoutOptionVars(l.env); len(env) != 1 || env["APP_OPTS"] == "" {
+	if env := jvmEnviron(l.env, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" || env["MALLOC_ARENA_MAX"] != "2" {
 		t.Errorf("the JVM gets %v: it must not read again what is on its command line", env)
 	}
 	l.env["JDK_JAVA_OPTIONS"] = "'open"
-	if _, err := l.input(); err == nil || !strings.Contains(err.Error(), "JDK_JAVA_OPTIONS") {
+	if _, err := l.input(t.Context()); err == nil || !strings.Contains(err.Error(), "JDK_JAVA_OPTIONS") {
 		t.Errorf("an open quote gives %v", err)
 	}
-	l = &layers{cfg: jvm.Config{Enforced: jvm.LayerConfig{Files: []string{"/nowhere/enforced"}}}}
-	if _, err := l.input(); err == nil || !strings.Contains(err.Error(), "jvm.enforced.files") {
+	l = &layers{cfg: jvm.Config{Enforced: jvm.LayerConfig{Files: []jvm.File{{File: "/nowhere/enforced"}}}}, world: sourceWorld{labels: noLabels}}
+	if _, err := l.input(t.Context()); err == nil || !strings.Contains(err.Error(), "jvm.enforced.files") {
 		t.Errorf("a missing file of the enforced layer gives %v", err)
 	}
 }
+
+func noLabels() map[string]string { return nil }
 
 func TestEnviron(t *testing.T) {
 	list := []string{"A=1", "B=x=y", "A=2", "NOVALUE", "C="}

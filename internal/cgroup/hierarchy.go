@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"path"
+	"slices"
 	"sort"
 	"strings"
 
@@ -42,8 +43,8 @@ func (r *reader) findHierarchies() hierarchies {
 			h.lxcfsCPUs = true
 		}
 	}
-	if len(h.mounts) == 0 && (err != nil || len(mounts) == 0 || bad > 0) {
-		h.mounts = r.usualMounts()
+	if err != nil || len(mounts) == 0 || bad > 0 {
+		h.addUsual(r)
 	}
 	text, err = r.read(r.proc + "/cgroup")
 	if err != nil || text == "" {
@@ -94,6 +95,19 @@ func parseCgroupFile(text string) (legacy map[string]string, unified string, bad
 		}
 	}
 	return legacy, unified, bad
+}
+
+// addUsual takes what the readable part of mountinfo does not have from the
+// usual mount points.
+func (h *hierarchies) addUsual(r *reader) {
+	found := slices.Clone(h.mounts)
+	for _, u := range r.usualMounts() {
+		if !slices.ContainsFunc(found, func(m mount) bool {
+			return m.point == u.point || slices.ContainsFunc(u.options, m.has)
+		}) {
+			h.mounts = append(h.mounts, u)
+		}
+	}
 }
 
 // usualMounts is the next best source when mountinfo says nothing.

@@ -22,7 +22,8 @@ func (r *reader) readMemory(c chain) {
 			limit, source = &n, file
 		}
 	}
-	for i, dir := range c.dirs {
+	walked := c.version != 1
+	for _, dir := range c.dirs {
 		name := "memory.limit_in_bytes"
 		if c.version == 2 {
 			name = "memory.max"
@@ -32,9 +33,10 @@ func (r *reader) readMemory(c chain) {
 			take(n, file)
 		}
 		// The kernel has walked the ancestors here, also those that we cannot
-		// see; it is the leaf's file that knows most.
-		if c.version == 1 && i == 0 {
-			if n, file, ok := r.hierarchicalLimit(dir); ok {
+		// see; it is the leaf's file that knows most, if it can be read.
+		if !walked {
+			n, limited, file, ok := r.hierarchicalLimit(dir)
+			if walked = ok; limited {
 				take(n, file)
 			}
 		}
@@ -98,25 +100,26 @@ func parseLimit(text string) (n int64, ok bool, err error) {
 	return int64(u), true, nil
 }
 
-// hierarchicalLimit reads hierarchical_memory_limit of v1's memory.stat.
-func (r *reader) hierarchicalLimit(dir string) (n int64, file string, ok bool) {
+// hierarchicalLimit reads hierarchical_memory_limit of v1's memory.stat. ok is
+// false where it does not say, and limited where it says that there is none.
+func (r *reader) hierarchicalLimit(dir string) (n int64, limited bool, file string, ok bool) {
 	file = path.Join(dir, "memory.stat")
 	text, ok := r.readOr(MemoryUnreadable, file)
 	if !ok {
-		return 0, "", false
+		return 0, false, "", false
 	}
 	for line := range strings.Lines(text) {
 		value, found := strings.CutPrefix(line, "hierarchical_memory_limit ")
 		if !found {
 			continue
 		}
-		n, ok, err := parseLimit(strings.TrimSpace(value))
+		n, limited, err := parseLimit(strings.TrimSpace(value))
 		if err != nil {
 			r.warn(MemoryMalformed, "hierarchical_memory_limit of %s is %s", file, shorten(strings.TrimSpace(value)))
 		}
-		return n, file, ok
+		return n, limited, file, err == nil
 	}
-	return 0, "", false
+	return 0, false, "", false
 }
 
 // memTotal reads the machine's memory in bytes.

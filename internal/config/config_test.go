@@ -86,6 +86,9 @@ func TestWithDefaultsLeavesItsInput(t *testing.T) {
 	if out.Main != "a" || out.Services["b"].Kind != KindProcess || !reflect.DeepEqual(out.Services["c"].SuccessCodes, []int{0, 143}) {
 		t.Errorf("got %+v", out)
 	}
+	if out.Services["b"].Restart.Limit.UncountedCodes != nil || !reflect.DeepEqual(out.Services["a"].Restart.Limit.UncountedCodes, []int{3}) {
+		t.Errorf("got %+v", out)
+	}
 	if *out.Services["b"].Stop.ThreadDump || !*out.Services["a"].Stop.ThreadDump || *out.Services["b"].Autostart != true {
 		t.Errorf("got %+v", out)
 	}

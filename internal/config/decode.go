@@ -75,6 +75,15 @@ func (d *decoder) count(n *yaml.Node, path string) bool {
 }
 
 func (d *decoder) section(n *yaml.Node, t reflect.Type, path string) *tree {
+	if f, ok := shortOf(t); ok && n.Kind == yaml.ScalarNode {
+		kid := d.scalar(n, f.typ, path)
+		if kid == nil {
+			return nil
+		}
+		out := section(d.origin(n))
+		out.kids[f.name] = kid
+		return out
+	}
 	entries, ok := d.mapping(n, t, path)
 	if !ok {
 		return nil
@@ -236,6 +245,13 @@ func (d *decoder) key(n *yaml.Node, path string) (string, bool) {
 func (d *decoder) sequence(n *yaml.Node, t reflect.Type, path string) *tree {
 	if isNull(n) {
 		return nil
+	}
+	if n.Kind == yaml.ScalarNode && isWords(t) {
+		kid := d.scalar(n, t.Elem(), path)
+		if kid == nil {
+			return nil
+		}
+		return &tree{origin: d.origin(n), list: true, items: []*tree{kid}}
 	}
 	if n.Kind != yaml.SequenceNode {
 		f := fault{message: "is " + described(n) + ", not a list"}

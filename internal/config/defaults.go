@@ -3,9 +3,11 @@ package config
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/tomcat"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -29,13 +31,16 @@ const (
 //	live.then                  restart
 //	restart.policy             always; a oneshot: on-failure
 //	restart.backoff            first 500ms, factor 2, max 30s, jitter 0.1, reset 60s
-//	restart.limit              starts 5, within 10m, retry_every 5m
+//	restart.limit              starts 5, within 10m, retry_every 5m; uncounted_codes of java and tomcat [3]
 //	stop                       signal TERM, timeout the container's less 2s, thread_dump for java and tomcat
 //	output                     keep 256KiB, format raw, overflow drop
 //	output.file                size 10MiB, files 5 (with output.file.path)
 //	tomcat.setenv              import (kind tomcat)
 //	stop.timeout, log.level    8s, info
+//	jvm.check                  true
 //	reload.watch               true
+//	jvm.apply                  report
+//	jvm.*.urls                 timeout 2s, deadline 5s, every 60s
 //
 // What is found on the machine when it is absent (user, paths of Tomcat and the
 // JVM, the API's socket, the flavor) stays absent here, and so does live of a
@@ -50,18 +55,30 @@ func WithDefaults(cfg Config) Config {
 		cfg.Main = mainService(cfg.Services)
 	}
 	orElse(&cfg.Log.Level, DefaultLogLevel)
+	pointerOrElse(&cfg.JVM.Check, true)
 	pointerOrElse(&cfg.Reload.Watch, true)
+	orElse(&cfg.JVM.Apply, jvm.ApplyReport)
+	for _, layer := range []*jvm.LayerConfig{&cfg.JVM.Default, &cfg.JVM.User, &cfg.JVM.Enforced} {
+		layer.URLs = slices.Clone(layer.URLs)
+		for k := range layer.URLs {
+			orElse(&layer.URLs[k].Timeout, 2*time.Second)
+			orElse(&layer.URLs[k].Deadline, 5*time.Second)
+			pointerOrElse(&layer.URLs[k].Every, time.Minute)
+		}
+	}
 	return cfg
 }
 
 func serviceDefaults(s Service, budget time.Duration) Service {
 	orElse(&s.Kind, KindProcess)
-	jvm := s.Kind == KindJava || s.Kind == KindTomcat
 	if s.SuccessCodes == nil {
 		s.SuccessCodes = []int{0}
-		if jvm {
+		if s.hasJVM() {
 			s.SuccessCodes = []int{0, 143}
 		}
+	}
+	if s.Restart.Limit.UncountedCodes == nil && s.hasJVM() {
+		s.Restart.Limit.UncountedCodes = []int{3} // -XX:+ExitOnOutOfMemoryError
 	}
 	pointerOrElse(&s.Autostart, true)
 	orElse(&s.Ready.Within, 120*time.Second)
@@ -74,7 +91,7 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	orElse(&s.Stop.Signal, "TERM")
 	// With the container's 8s that is 6s; a longer grace serves the service.
 	orElse(&s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
-	pointerOrElse(&s.Stop.ThreadDump, jvm)
+	pointerOrElse(&s.Stop.ThreadDump, s.hasJVM())
 	outputDefaults(&s.Output)
 	if s.Kind == KindTomcat {
 		orElse(&s.Tomcat.Setenv, tomcat.SetenvImport)

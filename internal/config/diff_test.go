@@ -115,8 +115,11 @@ func TestEveryFieldIsCompared(t *testing.T) {
 		changed := WithDefaults(sample())
 		n := 1000
 		fill(t, valueAt(reflect.ValueOf(&changed).Elem(), path), &n)
-		if path == "reload.watch" {
+		switch path { // true already
+		case "reload.watch":
 			*changed.Reload.Watch = false
+		case "jvm.check":
+			*changed.JVM.Check = false
 		}
 		want := map[effect]Action{atOnce: ActionUpdate, newContainer: ActionRenew}[e]
 		got := Diff(old, changed)
@@ -166,9 +169,9 @@ func TestDiff(t *testing.T) {
 		{"the socket", sample(), change(func(c *Config) { c.API.Socket, c.Labels = "/x", map[string]string{"a.b": "1"} }),
 			`update the container (labels."a.b" changed)|nothing until there is a new container (api.socket changed)`},
 		{"a process becomes a java", sample(), service("web", func(s *Service) { s.Kind, s.Command, s.Java.Jar = KindJava, nil, "/x.jar" }),
-			"restart web (services.web.command, services.web.java.jar, services.web.kind, services.web.stop.thread_dump, services.web.success_codes changed)"},
+			"restart web (services.web.command, services.web.java.jar, services.web.kind, services.web.restart.limit.uncounted_codes, services.web.stop.thread_dump and 1 more changed)"},
 		{"options of no JVM", none, change(func(c *Config) {
-			c.Main, c.Services, c.JVM.User = "", nil, jvm.LayerConfig{Options: []string{"-Xmx1g"}}
+			c.Main, c.Services, c.JVM.User = "", nil, jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Xmx1g"}}}
 		}), ""},
 	} {
 		var got []string

@@ -27,7 +27,7 @@ func serviceEffects() map[string]effect {
 			live.http live.method live.headers live.socket live.status live.body live.tcp live.exec live.file live.timeout
 			live.every live.failures live.successes live.then
 			restart.policy restart.backoff.first restart.backoff.factor restart.backoff.max restart.backoff.jitter restart.backoff.reset
-			restart.limit.starts restart.limit.within restart.limit.retry_every
+			restart.limit.starts restart.limit.within restart.limit.retry_every restart.limit.uncounted_codes
 			stop.signal stop.command stop.drain stop.timeout stop.thread_dump
 			output.keep output.format output.overflow
 			output.file.path output.file.size output.file.every output.file.files output.file.total
@@ -39,17 +39,19 @@ func serviceEffects() map[string]effect {
 // services of kind java and tomcat, and of no others.
 func jvmEffects() map[string]effect {
 	return effects(map[effect]string{
-		newProcess: `jvm.flavor.cpus jvm.flavor.memory
-			jvm.default.options jvm.default.files jvm.default.env
-			jvm.user.options jvm.user.files jvm.user.env
-			jvm.enforced.options jvm.enforced.files jvm.enforced.env`,
+		newProcess: `jvm.flavor.name jvm.flavor.cpus jvm.flavor.memory jvm.flavors jvm.cpus jvm.reserve
+			jvm.rules.heap jvm.rules.metaspace jvm.rules.code-cache jvm.rules.direct-memory jvm.rules.stacks jvm.rules.collector
+			jvm.rules.cpus jvm.rules.thread-pins jvm.rules.malloc-arenas jvm.rules.out-of-memory
+			jvm.default.options jvm.default.dirs jvm.default.files jvm.default.argfiles jvm.default.urls jvm.default.env
+			jvm.user.options jvm.user.dirs jvm.user.files jvm.user.argfiles jvm.user.urls jvm.user.env
+			jvm.enforced.options jvm.enforced.dirs jvm.enforced.files jvm.enforced.argfiles jvm.enforced.urls jvm.enforced.env`,
 	})
 }
 
 // containerEffects has every value that belongs to no service.
 func containerEffects() map[string]effect {
 	return effects(map[effect]string{
-		atOnce:       "main stop.timeout log.level labels reload.watch",
+		atOnce:       "main stop.timeout log.level labels reload.watch jvm.apply jvm.check",
 		newContainer: "api.socket", // clients have its path, and it is in the bag
 	})
 }

@@ -19,7 +19,8 @@ type folderID struct{ device, inode uint64 }
 type places struct {
 	folders map[string]folderID // to watch
 	names   map[string]bool     // files, links and missing things in them that matter
-	conf    string              // conf.d, of which every *.yaml matters; empty: there is none
+	listed  map[string]bool     // folders of which every file matters whose name counts
+	counts  func(name string) bool
 }
 
 // placesOf follows the paths to file, to conf.d beside it and to what is in it.
@@ -27,24 +28,33 @@ type places struct {
 // the way; where something is missing, the folder in which it would appear.
 // Folders further up are left alone: they tell of themselves when they go.
 func placesOf(file string) places {
-	p := places{folders: map[string]folderID{}, names: map[string]bool{}}
+	p := newPlaces(confName)
 	p.follow(absolute(file))
-	conf, ok := p.follow(absolute(filepath.Join(filepath.Dir(file), "conf.d")))
+	p.list(filepath.Join(filepath.Dir(file), "conf.d"))
+	return p
+}
+
+func newPlaces(counts func(name string) bool) places {
+	return places{folders: map[string]folderID{}, names: map[string]bool{}, listed: map[string]bool{}, counts: counts}
+}
+
+// list enters a folder with the files in it that count.
+func (p *places) list(path string) {
+	dir, ok := p.follow(absolute(path))
 	if !ok {
-		return p
+		return
 	}
-	entries, err := os.ReadDir(conf)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return p // not a folder, not readable: its name is watched
+		return // not a folder, not readable: its name is watched
 	}
-	p.conf = conf
-	p.folder(conf)
+	p.listed[dir] = true
+	p.folder(dir)
 	for _, e := range entries {
-		if confName(e.Name()) {
-			p.follow(filepath.Join(conf, e.Name()))
+		if p.counts(e.Name()) {
+			p.follow(filepath.Join(dir, e.Name()))
 		}
 	}
-	return p
 }
 
 // absolute leaves ".." where it is, since what it means depends on links.
@@ -122,11 +132,11 @@ func (p *places) folder(path string) {
 func (p places) concern(path string) bool {
 	path = filepath.Clean(path)
 	_, folder := p.folders[path]
-	return folder || p.names[path] || p.conf != "" && filepath.Dir(path) == p.conf && confName(filepath.Base(path))
+	return folder || p.names[path] || p.listed[filepath.Dir(path)] && p.counts(filepath.Base(path))
 }
 
 func (p places) equal(q places) bool {
-	return p.conf == q.conf && maps.Equal(p.folders, q.folders) && maps.Equal(p.names, q.names)
+	return maps.Equal(p.listed, q.listed) && maps.Equal(p.folders, q.folders) && maps.Equal(p.names, q.names)
 }
 
 // confName says whether a file of that name in conf.d is read. Names that begin

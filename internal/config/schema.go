@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // field is one key of a section.
@@ -12,6 +14,7 @@ type field struct {
 	name  string // its YAML key
 	index []int  // for reflect.Value.FieldByIndex
 	typ   reflect.Type
+	short bool // its value may stand in the place of the whole section
 }
 
 // fieldsOf returns the keys of a section in the order of the struct, those of
@@ -29,7 +32,7 @@ func fieldsOf(t reflect.Type) []field {
 			continue
 		}
 		if name != "" && name != "-" {
-			out = append(out, field{name, []int{i}, f.Type})
+			out = append(out, field{name, []int{i}, f.Type, flags == "short"})
 		}
 	}
 	return out
@@ -38,6 +41,16 @@ func fieldsOf(t reflect.Type) []field {
 func fieldNamed(t reflect.Type, name string) (field, bool) {
 	for _, f := range fieldsOf(t) {
 		if f.name == name {
+			return f, true
+		}
+	}
+	return field{}, false
+}
+
+// shortOf returns the key of a section whose value may stand for the section.
+func shortOf(t reflect.Type) (field, bool) {
+	for _, f := range fieldsOf(t) {
+		if f.short {
 			return f, true
 		}
 	}
@@ -59,6 +72,9 @@ func plain(t reflect.Type) reflect.Type {
 	}
 	return t
 }
+
+// isWords says whether a list may be written as its only item.
+func isWords(t reflect.Type) bool { return t == reflect.TypeFor[jvm.Words]() }
 
 func isDuration(t reflect.Type) bool { return t == reflect.TypeFor[time.Duration]() }
 

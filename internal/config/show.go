@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 	"go.yaml.in/yaml/v3"
 )
@@ -31,10 +33,13 @@ func (l *Loaded) Show(w io.Writer, origin bool) error {
 }
 
 // shown is the configuration without defaults that would mislead: nothing is
-// restarted where nobody looks whether it is alive.
+// restarted where nobody looks whether it is alive, or where there is no JVM.
 func (l *Loaded) shown() Config {
 	cfg := l.Config
 	cfg.Services = maps.Clone(cfg.Services)
+	if _, set := l.Origins["jvm"]; !set && cfg.JVM.Apply == jvm.ApplyReport && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)), Service.hasJVM) {
+		cfg.JVM.Apply = ""
+	}
 	for name, s := range cfg.Services {
 		if _, set := l.Origins[join("services", name)+".live"]; !set && !looks(s.Live.Look) {
 			s.Live = supervisor.Live{}
@@ -103,6 +108,9 @@ func (p printer) value(v reflect.Value, path string) *yaml.Node {
 	case reflect.Slice:
 		return p.list(v, path)
 	case reflect.Struct:
+		if n, ok := p.section(v, path); ok { // an item of a list
+			return n
+		}
 		return &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
 	case reflect.String:
 		n = text(shown(path, v.String()))
@@ -129,9 +137,21 @@ func (p printer) list(v reflect.Value, path string) *yaml.Node {
 			out.Content = append(out.Content, n)
 			continue
 		}
-		out.Content = append(out.Content, p.value(v.Index(i), at))
+		out.Content = append(out.Content, p.item(v.Index(i), at))
 	}
 	return out
+}
+
+// item prints one of a list; a section of which only the short key is set as that.
+func (p printer) item(v reflect.Value, path string) *yaml.Node {
+	if v.Kind() != reflect.Struct {
+		return p.value(v, path)
+	}
+	n, ok := p.node(v, path)
+	if f, short := shortOf(v.Type()); ok && short && len(n.Content) == 2 {
+		return p.value(v.FieldByIndex(f.index), join(path, f.name))
+	}
+	return n
 }
 
 // comment is the origin of the value at path; a default's list has none for
@@ -151,8 +171,14 @@ func shown(path, s string) string {
 	if s != "" && strings.Contains(path, ".") && isMapKey(path) && secretPath(path) {
 		return hidden
 	}
+	if isURL(path) {
+		return remote.Mask(s)
+	}
 	return maskText(s)
 }
+
+// isURL reports whether a text is the URL of a source, of which more is hidden.
+func isURL(path string) bool { return strings.HasPrefix(path, "jvm.") && lastKey(path) == "url" }
 
 // isMapKey reports whether path is a user's own key, not one of the schema: the
 // schema's own keys, such as token_file, name places and not secrets.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/stoker-init/stoker/jvm"
 )
 
 // maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
@@ -124,26 +122,6 @@ func (v *validator) main() {
 		}
 	case v.cfg.Main == "" && len(names) > 1:
 		v.warn("main", "write main: NAME", "none of the %d services is the main one: the container's exit code will not tell of any", len(names))
-	}
-}
-
-func (v *validator) jvm() {
-	const flavor = "jvm.flavor"
-	if path := join(flavor, "cpus"); v.raw.JVM.Flavor.CPUs < 0 || v.raw.JVM.Flavor.CPUs == 0 && v.isSet(path) {
-		v.bad(path, "remove the key to use the cgroup's limit", "%v is not above 0", v.raw.JVM.Flavor.CPUs)
-	}
-	if path, memory := join(flavor, "memory"), v.raw.JVM.Flavor.Memory; memory != "" {
-		if _, err := jvm.ParseMemory(memory); err != nil {
-			v.bad(path, "", "%s", err)
-		}
-	}
-	for _, name := range v.raw.JVM.User.Env {
-		v.envName(join("jvm.user", "env"), name)
-	}
-	for layer, env := range map[string][]string{"jvm.default": v.raw.JVM.Default.Env, "jvm.enforced": v.raw.JVM.Enforced.Env} {
-		if len(env) > 0 {
-			v.bad(join(layer, "env"), "move it to jvm.user.env", "only the user layer reads variables")
-		}
 	}
 }
 

@@ -117,6 +117,7 @@ func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 	}
 	v.positive(join(limit, "within"), raw.Limit.Within)
 	v.notNegative(join(limit, "retry_every"), raw.Limit.RetryEvery)
+	v.exitCodes(join(limit, "uncounted_codes"), raw.Limit.UncountedCodes)
 }
 
 func (v *validator) serviceStop(path string, s supervisor.Stop) {
@@ -136,13 +137,17 @@ func (v *validator) signal(path, name string) (syscall.Signal, bool) {
 	return sig, err == nil
 }
 
-// successes checks which ends count as success.
-func (v *validator) successes(path string, s Service) {
-	for i, code := range s.SuccessCodes {
+func (v *validator) exitCodes(path string, codes []int) {
+	for i, code := range codes {
 		if code < 0 || code > 255 {
-			v.bad(index(join(path, "success_codes"), i), "", "%d is not an exit code: they go from 0 to 255", code)
+			v.bad(index(path, i), "", "%d is not an exit code: they go from 0 to 255", code)
 		}
 	}
+}
+
+// successes checks which ends count as success.
+func (v *validator) successes(path string, s Service) {
+	v.exitCodes(join(path, "success_codes"), s.SuccessCodes)
 	for i, name := range s.SuccessSignals {
 		at := index(join(path, "success_signals"), i)
 		if sig, ok := v.signal(at, name); ok && sig == syscall.SIGKILL {

@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -26,7 +29,8 @@ const (
 // when that has become different, so that a touched file or an editor's backup
 // is no change.
 type Watcher struct {
-	file   string
+	find   func() places            // where a change can be seen now
+	sum    func() [sha256.Size]byte // of what is there now
 	notify *fsnotify.Watcher
 	places places
 	digest [sha256.Size]byte // of what was there when it last looked
@@ -39,16 +43,36 @@ type Watcher struct {
 // Where the system lets nobody watch, the error says what can be done, and
 // nothing is lost but the watching.
 func NewWatcher(o Options) (*Watcher, error) {
+	file, _ := o.path()
+	return newWatcher(func() places { return placesOf(file) }, func() [sha256.Size]byte { return digestOf(file) })
+}
+
+// NewFileWatcher is a Watcher of other files, and of the files in folders whose
+// names count. They need not exist either.
+func NewFileWatcher(files, dirs []string, counts func(name string) bool) (*Watcher, error) {
+	find := func() places {
+		p := newPlaces(counts)
+		for _, file := range files {
+			p.follow(absolute(file))
+		}
+		for _, dir := range dirs {
+			p.list(dir)
+		}
+		return p
+	}
+	return newWatcher(find, func() [sha256.Size]byte { return digestOfAll(files, dirs, counts) })
+}
+
+func newWatcher(find func() places, sum func() [sha256.Size]byte) (*Watcher, error) {
 	n, err := fsnotify.NewWatcher() // its goroutine ends with Run
 	if err != nil {
 		return nil, watchError(err)
 	}
-	w := &Watcher{notify: n}
-	w.file, _ = o.path()
+	w := &Watcher{find: find, sum: sum, notify: n}
 	if err := w.refresh(); err != nil {
 		return nil, errors.Join(watchError(err), n.Close())
 	}
-	w.digest = digestOf(w.file)
+	w.digest = w.sum()
 	return w, nil
 }
 
@@ -62,7 +86,7 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 		if err := w.refresh(); err != nil {
 			return err
 		}
-		if now := digestOf(w.file); now != w.digest {
+		if now := w.sum(); now != w.digest {
 			w.digest = now
 			changed()
 		}
@@ -121,12 +145,12 @@ const refreshTries = 5
 // refresh watches what the files' paths lead through now, and nothing else.
 func (w *Watcher) refresh() error {
 	for range refreshTries {
-		now := placesOf(w.file)
+		now := w.find()
 		if err := w.watch(now); err != nil {
 			return err
 		}
 		w.places = now
-		if placesOf(w.file).equal(now) {
+		if w.find().equal(now) {
 			break
 		}
 	}
@@ -163,12 +187,35 @@ func digestOf(file string) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	l := loader{report: newReport()}
 	for _, path := range append([]string{file}, l.confD(file)...) {
-		data, ok, p := readFile(path)
-		fmt.Fprintf(h, "%q %v %q %d\n", path, ok, p.Message, len(data))
-		h.Write(data)
+		addFile(h, path)
 	}
 	fmt.Fprintf(h, "%v", l.report.problems)
 	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// digestOfAll is the same of files, and of those in folders that count.
+func digestOfAll(files, dirs []string, counts func(name string) bool) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, path := range files {
+		addFile(h, path)
+	}
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		fmt.Fprintf(h, "%q %v\n", dir, err)
+		for _, e := range entries {
+			if counts(e.Name()) {
+				addFile(h, filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// addFile adds what is in a file, or what keeps it from being read.
+func addFile(h hash.Hash, path string) {
+	data, ok, p := readFile(path)
+	fmt.Fprintf(h, "%q %v %q %d\n", path, ok, p.Message, len(data))
+	h.Write(data)
 }
 
 // watchError says what keeps us from watching, and what to do about it.
@@ -184,5 +231,5 @@ func watchError(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		what = "the folder must be readable for stoker"
 	}
-	return fmt.Errorf("cannot watch the configuration: %w\nhint: %s; a reload that is asked for, by the signal HUP, works all the same", err, what)
+	return fmt.Errorf("cannot watch files: %w\nhint: %s; what is asked for, a reload by the signal HUP or a restart, works all the same", err, what)
 }

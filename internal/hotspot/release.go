@@ -1,5 +1,6 @@
-// Package hotspot looks at a JVM from outside: where it is installed and what
-// it is, without running it.
+// Package hotspot looks at a JVM from outside: where it is installed and what it
+// is, whether it takes its options, what flags it has while it runs, and what it
+// says when it cannot start, is ill, or dies. It starts nothing.
 package hotspot
 
 import (

@@ -109,6 +109,10 @@ func asUser(pid int, look func() error) error {
 	return err
 }
 
+// AsUser calls look, and where that is not permitted calls it again with the
+// file-system identity of the process's user, on a thread of its own.
+func (p *Process) AsUser(look func() error) error { return asUser(p.Pid(), look) }
+
 // maxEnviron bounds what is read of an environment; execve takes 2 MiB by default.
 const maxEnviron = 4 << 20
 

@@ -2,6 +2,8 @@ package tomcat
 
 import (
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/hotspot"
 )
 
 // maxFindings bounds a Watch: a Tomcat that redeploys for months must not grow it.
@@ -21,8 +23,7 @@ type Watch struct {
 	// inWhy: following exception lines belong to why.
 	inWhy   bool
 	started bool
-	vmInit  bool   // the next line says why the JVM's initialization failed
-	before  string // the previous line, where the JVM explains an option
+	refusal hotspot.RefusalReader
 }
 
 // NewWatch begins to follow a start.
@@ -44,7 +45,6 @@ func (w *Watch) Findings() []Finding { return append([]Finding(nil), w.findings.
 // Line takes the next line of stdout or stderr. ok is true if the line itself
 // is a finding; its cause may follow, see Findings.
 func (w *Watch) Line(line string) (f Finding, ok bool) {
-	defer func() { w.before = line }()
 	line = strings.TrimRight(line, "\r\n")
 	if w.detail(line) {
 		return Finding{}, false

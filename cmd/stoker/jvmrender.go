@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// renderFlags are the flags of jvm render as they were given; empty: not given.
+type renderFlags struct {
+	memory, cpus, java string
+	layers             []string
+	noSizing           bool
+	format             string // argv, argfile or json
+}
+
+// jvmRender prints the options of a JVM that is described by flags. No JVM is
+// started and no stoker asked.
+func jvmRender(w, complaints io.Writer, f renderFlags) error {
+	if f.format != "argv" && f.format != "argfile" && f.format != "json" {
+		return &hintError{fmt.Errorf("cannot print as %q", f.format), "-o is argv, argfile or json", codeUsage}
+	}
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	limits, err := f.limits()
+	if err != nil {
+		return err
+	}
+	target, err := targetOf(f.java)
+	if err != nil {
+		return err
+	}
+	result := renderLayers(cfg, environMap(os.Environ()), limits, target, f.noSizing)
+	if err := printResult(w, complaints, result, f.format); err != nil {
+		return fmt.Errorf("cannot print the options: %w", err)
+	}
+	if err := result.Err(); err != nil {
+		return &hintError{fmt.Errorf("cannot use the JVM options: %w", err), "", codeConfig}
+	}
+	return nil
+}
+
+// renderLayers reads the sources as run does, and renders. What cannot be read
+// is an error of the result too.
+func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, target jvm.Target, noSizing bool) jvm.Result {
+	var missing []jvm.Problem
+	for _, layer := range []jvm.LayerConfig{cfg.Default, cfg.User, cfg.Enforced} {
+		for _, file := range layer.Files {
+			if _, err := os.Stat(file.File); err != nil {
+				missing = append(missing, jvm.Problem{Code: jvm.BadValue, Message: fmt.Sprintf("cannot read the option file %q: %v", file.File, errors.Unwrap(err))})
+			}
+		}
+	}
+	if missing != nil {
+		return jvm.Result{Errors: missing}
+	}
+	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: env, env: env, java: target.JavaMajor}
+	in, err := l.scripted()
+	if err != nil {
+		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
+	}
+	in.Limits, in.Target, in.NoSizing = limits, target, noSizing
+	result, _ := jvm.Render(in) // its error is among the result's
+	return result
+}
+
+// scripted reads the sources of a JVM that would be a Tomcat's: with the
+// variables of catalina.sh.
+func (l *layers) scripted() (jvm.Input, error) {
+	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
+		words, err := jvm.SplitOptions(l.env[name])
+		if err != nil {
+			return jvm.Input{}, fmt.Errorf("cannot take JVM options from %s: %w", name, err)
+		}
+		l.words = append(l.words, namedWords{name, words})
+	}
+	return l.input(context.Background())
+}
+
+// printResult writes the result in one of its formats; what is no part of that
+// goes to complaints.
+func printResult(w, complaints io.Writer, r jvm.Result, format string) error {
+	if format == "json" {
+		return printJSON(w, r)
+	}
+	for _, p := range r.Warnings {
+		fmt.Fprintf(complaints, "warning: %s: %s\n", p.Code, p.Message)
+	}
+	if len(r.Errors) > 0 {
+		return nil // they become the error of the command
+	}
+	text := jvm.FormatArgfile(r.Options)
+	if format == "argv" {
+		text = strings.Join(append(r.Argv(), ""), "\n")
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// config makes the layers' configuration of --layer.
+func (f renderFlags) config() (cfg jvm.Config, err error) {
+	layers := map[string]*jvm.LayerConfig{"default": &cfg.Default, "user": &cfg.User, "enforced": &cfg.Enforced}
+	for _, given := range f.layers {
+		name, file, ok := strings.Cut(given, "=")
+		layer := layers[name]
+		if !ok || layer == nil || file == "" {
+			return cfg, &hintError{fmt.Errorf("cannot use --layer %q", given), "it is default=FILE, user=FILE or enforced=FILE", codeUsage}
+		}
+		layer.Files = append(layer.Files, jvm.File{File: file})
+	}
+	return cfg, nil
+}
+
+// limits are those of --memory and --cpus, and of this container where one is
+// missing.
+func (f renderFlags) limits() (l jvm.Limits, err error) {
+	if f.memory == "" || f.cpus == "" {
+		l, _ = readLimits(nil) // its warnings are stoker limits' business
+	}
+	if f.memory != "" {
+		if l.Memory, err = jvm.ParseMemory(f.memory); err != nil {
+			return l, &hintError{err, "", codeUsage}
+		}
+		l.MemorySource = "--memory"
+	}
+	if f.cpus != "" {
+		n, err := strconv.ParseFloat(f.cpus, 64)
+		if err != nil || !(n > 0) || n > 1<<16 {
+			return l, &hintError{fmt.Errorf("cannot use --cpus %q", f.cpus), "it is a number above 0, such as 1.5", codeUsage}
+		}
+		l.CPUs, l.CPUSource, l.CPUQuota = int(math.Ceil(n)), "--cpus", nil
+		if n != math.Trunc(n) {
+			l.CPUQuota = &n
+		}
+	}
+	return l, nil
+}
+
+// targetOf is the JVM of a version; without one, that of the java found here.
+func targetOf(version string) (jvm.Target, error) {
+	if version == "" {
+		java, _, err := hotspot.Find("/", "", os.Getenv)
+		if err != nil {
+			return jvm.Target{}, nil // unknown is treated as a current one
+		}
+		return jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, nil
+	}
+	major := hotspot.ParseMajor(version)
+	if major < 8 {
+		return jvm.Target{}, &hintError{fmt.Errorf("cannot use --java-version %q", version), "it is a version from 8, such as 17 or 1.8.0_412", codeUsage}
+	}
+	return jvm.Target{JavaMajor: major, JavaVersion: version}, nil
+}
+
+// checkedFile is what jvm check says of one file.
+type checkedFile struct {
+	File     string        `json:"file"`
+	Warnings []jvm.Problem `json:"warnings"`
+	Errors   []jvm.Problem `json:"errors"`
+}
+
+// jvmCheckFiles looks for problems in option files of the user layer, each by
+// itself and without a container: what fits is not asked.
+func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
+	if n := len(files); n > 2 && files[n-2] == "--java-version" {
+		files, version = files[:n-2], files[n-1] // behind the files it is found too
+	}
+	if len(files) == 0 {
+		return &hintError{errors.New("cannot check: no file is named"), "stoker jvm check --java-version 17 FILE...", codeUsage}
+	}
+	target, err := targetOf(version)
+	if err != nil {
+		return err
+	}
+	checked := []checkedFile{}
+	wrong := 0
+	for _, file := range files {
+		cfg := jvm.Config{User: jvm.LayerConfig{Files: []jvm.File{{File: file}}}}
+		r := renderLayers(cfg, nil, jvm.Limits{}, target, true)
+		wrong += len(r.Errors)
+		checked = append(checked, checkedFile{file, append([]jvm.Problem{}, r.Warnings...), append([]jvm.Problem{}, r.Errors...)})
+	}
+	if format == "json" {
+		err = printJSON(w, checked)
+	} else {
+		err = printChecked(w, checked)
+	}
+	if err == nil && wrong > 0 {
+		err = &hintError{fmt.Errorf("cannot use %d of the options", wrong), "", codeConfig}
+	}
+	return err
+}
+
+// printChecked is for people.
+func printChecked(w io.Writer, checked []checkedFile) error {
+	var b strings.Builder
+	for _, c := range checked {
+		for _, p := range c.Warnings {
+			fmt.Fprintf(&b, "warning  %s: %s\n", p.Code, p.Message)
+		}
+		for _, p := range c.Errors {
+			fmt.Fprintf(&b, "error    %s: %s\n", p.Code, p.Message)
+		}
+		if len(c.Warnings)+len(c.Errors) == 0 {
+			fmt.Fprintf(&b, "%s: nothing is wrong\n", c.File)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,81 @@
+package hotspot
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sick lives on without what it asked for.
+const sick = `import java.nio.ByteBuffer;
+import java.util.*;
+import java.util.logging.*;
+public class Sick {
+  static void direct() { List<Object> l = new ArrayList<>(); while (l != null) l.add(ByteBuffer.allocateDirect(1 << 20)); }
+  static void heap() { List<Object> l = new ArrayList<>(); while (l != null) l.add(new byte[1 << 20]); }
+  static Runnable named(String what) {
+    switch (what) { case "direct": return Sick::direct; case "heap": return Sick::heap; default: return () -> { Object o = new long[Integer.MAX_VALUE]; }; }
+  }
+  public static void main(String[] a) throws Exception {
+    switch (a[0]) {
+    case "thread": Thread t = new Thread(named(a[1])); t.start(); t.join(); break;
+    case "trace": try { named(a[1]).run(); } catch (OutOfMemoryError e) { e.printStackTrace(); } break;
+    case "cause": try { named(a[1]).run(); } catch (OutOfMemoryError e) { new RuntimeException("failed", e).printStackTrace(); } break;
+    case "logger": try { named(a[1]).run(); } catch (OutOfMemoryError e) { Logger.getLogger("x").log(Level.SEVERE, "failed", e); } break;
+    case "mention": try { named(a[1]).run(); } catch (OutOfMemoryError e) { System.out.println("failed: " + e); } break;
+    case "compile": for (int i = 0; i < 2000000; i++) Math.abs(Integer.toString(i).hashCode()); break;
+    }
+    System.out.println("lives");
+  }
+}
+`
+
+// TestAilmentsOfRealJVM has real JVMs say it in every way, and live on or end.
+func TestAilmentsOfRealJVM(t *testing.T) {
+	compile(t) // skips where there is no compiler
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/Sick.java", []byte(sick), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("javac", "-d", dir, dir+"/Sick.java").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dump := []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=" + dir}
+	full := []string{"-XX:ReservedCodeCacheSize=5m", "-XX:InitialCodeCacheSize=5m", "-XX:+SegmentedCodeCache", "-XX:-UseCodeCacheFlushing"}
+	for _, c := range []struct {
+		args    string
+		options []string
+		want    string // the kinds
+		lives   bool
+	}{
+		{"thread direct", nil, DirectMemory, true},
+		{"trace direct", nil, DirectMemory, true},
+		{"trace direct", []string{"-XX:+ExitOnOutOfMemoryError"}, DirectMemory, true},
+		{"cause direct", nil, DirectMemory, true},
+		{"logger direct", nil, DirectMemory, true},
+		{"mention direct", nil, "", true},
+		{"thread heap", nil, HeapMemory, true},
+		{"trace heap", nil, HeapMemory, true},
+		{"trace heap", dump, HeapMemory, true},
+		{"mention heap", nil, "", true},
+		{"trace heap", []string{"-XX:+ExitOnOutOfMemoryError"}, "", false},
+		{"trace heap", append(dump, "-XX:+ExitOnOutOfMemoryError"), "", false},
+		{"trace array", nil, "", true},
+		{"compile now", full, CodeCacheFull, true},
+	} {
+		t.Run(c.args+strings.Join(c.options, " "), func(t *testing.T) {
+			t.Parallel()
+			argv := slices.Concat([]string{"-Xmx32m", "-XX:MaxDirectMemorySize=8m", "-cp", dir}, c.options, []string{"Sick"}, strings.Fields(c.args))
+			out, err := exec.CommandContext(t.Context(), "java", argv...).CombinedOutput()
+			if lives := strings.HasSuffix(string(out), "lives\n"); lives != c.lives {
+				t.Fatalf("%v, lives on: %v\n%s", err, lives, out)
+			}
+			kinds := slices.Compact(strings.Split(ailments(string(out)), ", "))
+			if got := strings.Join(kinds, ", "); got != c.want {
+				t.Errorf("%q, want %q\n%s", got, c.want, out)
+			}
+		})
+	}
+}

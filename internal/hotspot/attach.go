@@ -1,0 +1,287 @@
+package hotspot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Target is a running JVM on which commands are to be run.
+type Target struct {
+	Pid int // as we see it
+	// Quit sends SIGQUIT, by which a JVM is asked to open its socket. It is not
+	// called for one that does not catch it: that one would die.
+	Quit func() error
+	// As calls f again with the identity of the JVM's user where that is needed to
+	// look into its folders; nil: ours has to do.
+	As func(f func() error) error
+}
+
+// Attached is a JVM that listens for commands. There is nothing to be closed.
+type Attached struct {
+	target Target
+	socket string
+}
+
+// Errors of Attach. Where we may not look the error is an fs.ErrPermission.
+var (
+	// ErrNoAttach says that the JVM was started with an option that forbids it.
+	ErrNoAttach = errors.New("its options forbid to attach (-XX:+DisableAttachMechanism, -Xrs)")
+	// ErrNotCaught says that the JVM has no handler for SIGQUIT: it has just begun.
+	ErrNotCaught = errors.New("it does not catch SIGQUIT (yet)")
+	// ErrNotListening says that the JVM did not open its socket in time.
+	ErrNotListening = errors.New("the JVM did not open its socket")
+)
+
+// attachPause is the time between two looks for the socket.
+const attachPause = 20 * time.Millisecond
+
+// maxReply bounds an answer, in bytes; a thread dump of 10 000 threads has less.
+const maxReply = 64 << 20
+
+// Attach has the JVM open its socket, if it has not yet, as jcmd does: by a file
+// .attach_pidN in its working directory or in /tmp and SIGQUIT. Then a JVM opens
+// /tmp/.java_pidN instead of dumping its threads, where N is its pid as it sees
+// it. ctx must have an end.
+func Attach(ctx context.Context, t Target) (*Attached, error) {
+	if t.As == nil {
+		t.As = func(f func() error) error { return f() }
+	}
+	a := &Attached{target: t}
+	fail := func(err error) (*Attached, error) { return nil, fmt.Errorf("cannot attach to JVM %d: %w", t.Pid, err) }
+	if forbidden, err := forbidsAttach(t.Pid); err != nil || forbidden {
+		if err == nil {
+			err = ErrNoAttach
+		}
+		return fail(err)
+	}
+	status, err := readStatus(t.Pid)
+	if err != nil {
+		return fail(err)
+	}
+	proc := "/proc/" + strconv.Itoa(t.Pid)
+	a.socket = fmt.Sprintf("%s/root/tmp/.java_pid%d", proc, status.nsPid)
+	if a.listens() == nil {
+		return a, nil
+	}
+	if !status.catchesQuit {
+		return fail(ErrNotCaught)
+	}
+	name := fmt.Sprintf("/.attach_pid%d", status.nsPid)
+	var asked string
+	for _, dir := range []string{proc + "/cwd", proc + "/root/tmp"} {
+		if err = t.As(func() error { return createOwned(dir+name, status) }); err == nil {
+			asked = dir + name
+			break
+		}
+	}
+	if asked == "" {
+		return fail(err)
+	}
+	defer func() { _ = t.As(func() error { return os.Remove(asked) }) }() // the JVM may have done it
+	if err := t.Quit(); err != nil {
+		return fail(err)
+	}
+	for {
+		if err = a.listens(); err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
+			break
+		}
+		select {
+		case <-time.After(attachPause):
+		case <-ctx.Done():
+			return fail(ErrNotListening)
+		}
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return a, nil
+}
+
+// listens tries the socket: one of an earlier JVM of the same number may be there.
+func (a *Attached) listens() error {
+	conn, err := a.dial(context.Background()) // a unix socket answers at once
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// dial connects to the socket, and looks who has made it: /tmp is everybody's.
+func (a *Attached) dial(ctx context.Context) (*net.UnixConn, error) {
+	var conn net.Conn
+	err := a.target.As(func() (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", a.socket)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := conn.(*net.UnixConn)
+	raw, err := c.SyscallConn()
+	var peer *unix.Ucred
+	if err == nil {
+		var optErr error
+		err = raw.Control(func(fd uintptr) { peer, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+		err = errors.Join(err, optErr)
+	}
+	if err == nil && int(peer.Pid) != a.target.Pid {
+		err = fmt.Errorf("%s is the socket of process %d", a.socket, peer.Pid)
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// maxArguments is how many arguments a request of version 1 has, always.
+const maxArguments = 3
+
+// Command runs a command of the attach protocol, such as "jcmd" with "VM.flags
+// -all", and gives what the JVM answered. ctx must have an end.
+func (a *Attached) Command(ctx context.Context, name string, args ...string) (string, error) {
+	fail := func(err error) (string, error) {
+		return "", fmt.Errorf("cannot have JVM %d run %s: %w", a.target.Pid, strings.Join(append([]string{name}, args...), " "), err)
+	}
+	if len(args) > maxArguments {
+		return fail(fmt.Errorf("more than %d arguments", maxArguments))
+	}
+	conn, err := a.dial(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	words := append([]string{"1", name}, args...) // the version first
+	request := strings.Join(words, "\x00") + strings.Repeat("\x00", 1+maxArguments-len(args))
+	if _, err := conn.Write([]byte(request)); err != nil {
+		return fail(inTime(ctx, err))
+	}
+	reply, err := io.ReadAll(io.LimitReader(conn, maxReply))
+	if err != nil {
+		return fail(inTime(ctx, err))
+	}
+	text, err := parseReply(reply)
+	if err != nil {
+		return fail(err)
+	}
+	return text, nil
+}
+
+// inTime says so where err comes of the end of ctx.
+func inTime(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// parseReply reads "STATUS\nTEXT"; with a status that is not 0 the text says why.
+func parseReply(reply []byte) (string, error) {
+	first, text, found := bytes.Cut(reply, []byte("\n"))
+	status, err := strconv.Atoi(strings.TrimSpace(string(first)))
+	switch {
+	case len(reply) == 0: // a JVM before 11 that runs as another user than we do
+		return "", fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
+	case err != nil || !found:
+		return "", fmt.Errorf("it answered %.100q", reply)
+	case status != 0:
+		return "", fmt.Errorf("it answered status %d: %s", status, clip(strings.TrimSpace(string(text))))
+	}
+	return string(text), nil
+}
+
+// createOwned makes an empty file of the JVM's user: an older JVM takes no other.
+// A link that somebody has put there is not followed.
+func createOwned(path string, s status) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // of somebody else who attaches, or who was killed in the middle
+	}
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 {
+		_ = f.Chown(s.uid, s.gid) // with the file-system identity of the user it is his already
+	}
+	return f.Close()
+}
+
+// forbidsAttach looks in the command line for what makes SIGQUIT do something
+// else than to open the socket. A later option wins.
+func forbidsAttach(pid int) (bool, error) {
+	argv, err := CommandLine(pid)
+	if err != nil {
+		return false, err
+	}
+	disabled, reduced := false, false
+	for _, arg := range argv {
+		switch arg {
+		case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":
+			disabled = arg[4] == '+'
+		case "-Xrs", "-XX:+ReduceSignalUsage", "-XX:-ReduceSignalUsage":
+			reduced = arg != "-XX:-ReduceSignalUsage"
+		}
+	}
+	return disabled || reduced, nil
+}
+
+// CommandLine gives the arguments of a process.
+func CommandLine(pid int) ([]string, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), nil
+}
+
+// status is what /proc/PID/status says.
+type status struct {
+	nsPid       int // in the innermost namespace
+	uid, gid    int // effective
+	catchesQuit bool
+}
+
+func readStatus(pid int) (status, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return status{}, err
+	}
+	return parseStatus(string(data), pid)
+}
+
+// parseStatus reads the lines that matter; Linux < 4.1 has no NSpid.
+func parseStatus(text string, pid int) (s status, err error) {
+	s = status{nsPid: pid, uid: -1, gid: -1}
+	for line := range strings.Lines(text) {
+		name, rest, _ := strings.Cut(line, ":")
+		f := strings.Fields(rest)
+		switch {
+		case name == "NSpid" && len(f) > 0:
+			s.nsPid, err = strconv.Atoi(f[len(f)-1])
+		case name == "Uid" && len(f) > 1:
+			s.uid, err = strconv.Atoi(f[1])
+		case name == "Gid" && len(f) > 1:
+			s.gid, err = strconv.Atoi(f[1])
+		case name == "SigCgt" && len(f) > 0:
+			var mask uint64
+			mask, err = strconv.ParseUint(f[0], 16, 64)
+			s.catchesQuit = mask&(1<<(unix.SIGQUIT-1)) != 0
+		}
+		if err != nil {
+			return s, fmt.Errorf("cannot read the status of process %d: %w", pid, err)
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,229 @@
+package hotspot
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestParseReply(t *testing.T) {
+	for _, c := range []struct{ reply, text, err string }{
+		{"0\nanswer\nof lines\n", "answer\nof lines\n", ""},
+		{"0\n", "", ""},
+		{"1\njava.lang.IllegalArgumentException: Unknown diagnostic command\n", "", "it answered status 1: java.lang.IllegalArgumentException: Unknown diagnostic command"},
+		{"101\n", "", "it answered status 101: "},
+		{"", "", "it closed the connection: permission denied"},
+		{"garbage", "", `it answered "garbage"`},
+		{"0", "", `it answered "0"`},
+	} {
+		text, err := parseReply([]byte(c.reply))
+		if text != c.text || c.err == "" && err != nil || c.err != "" && (err == nil || err.Error() != c.err) {
+			t.Errorf("%q: %q, %v", c.reply, text, err)
+		}
+	}
+}
+
+func FuzzParseReply(f *testing.F) {
+	for _, s := range []string{"0\nx", "1\n", "", "\n", "-1\nx"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, reply []byte) {
+		if text, err := parseReply(reply); err != nil && text != "" {
+			t.Errorf("%q, %v", text, err)
+		}
+	})
+}
+
+func TestParseStatus(t *testing.T) {
+	const text = "Name:\tjava\nUid:\t0\t1000\t0\t1000\nGid:\t0\t1001\t0\t1001\nNSpid:\t4242\t17\nSigCgt:\t0000000000000004\n"
+	for _, c := range []struct {
+		text string
+		want status
+	}{
+		{text, status{17, 1000, 1001, true}},
+		{"Uid:\t5\t5\t5\t5\nSigCgt:\tfffffffffffffffb\n", status{7, 5, -1, false}}, // Linux 3.10
+		{"", status{7, -1, -1, false}},
+	} {
+		if got, err := parseStatus(c.text, 7); err != nil || got != c.want {
+			t.Errorf("%q: %+v, %v", c.text, got, err)
+		}
+	}
+	for _, bad := range []string{"NSpid:\tx\n", "SigCgt:\tx\n", "Uid:\tx y\n"} {
+		if _, err := parseStatus(bad, 7); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
+
+// living starts a JVM that waits, as another user where uid is not 0, and gives
+// the Target that its parent has of it.
+func living(t *testing.T, classes string, uid uint32, options ...string) (Target, *syscall.Signal) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "java", append(append([]string{"-Xmx32m", "-cp", classes}, options...), "Eater", "wait")...)
+	cmd.Dir = t.TempDir()
+	if uid != 0 {
+		cmd.Dir = "/" // it cannot even see that one
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid)) // a killed JVM leaves it
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	sent := new(syscall.Signal)
+	return Target{Pid: cmd.Process.Pid, Quit: func() error {
+		*sent = syscall.SIGQUIT
+		return cmd.Process.Signal(syscall.SIGQUIT)
+	}}, sent
+}
+
+// attachTime is as long as a machine with nothing to spare may take.
+func attachTime(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestAttachRealJVM(t *testing.T) {
+	classes := compile(t)
+	target, sent := living(t, classes, 0, "-XX:+UseSerialGC")
+	a, err := Attach(attachTime(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *sent != syscall.SIGQUIT {
+		t.Error("it was not asked to listen")
+	}
+	text, err := a.Command(attachTime(t), "jcmd", "VM.flags -all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flags := ParseFlags(text); flags["MaxHeapSize"].Value != "33554432" || flags["UseSerialGC"].Value != "true" || len(flags) < 400 {
+		t.Errorf("%d flags, %+v", len(flags), flags["MaxHeapSize"])
+	}
+	if text, err := a.Command(attachTime(t), "threaddump"); err != nil || !strings.Contains(text, "at Eater.main") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if _, err := a.Command(attachTime(t), "jcmd", "No.such"); err == nil || !strings.Contains(err.Error(), "status") {
+		t.Errorf("an unknown command: %v", err)
+	}
+	*sent = 0
+	if _, err := Attach(attachTime(t), target); err != nil || *sent != 0 {
+		t.Errorf("the second time: %v, signal %v", err, *sent)
+	}
+	if left, _ := os.ReadDir(fmt.Sprintf("/proc/%d/cwd", target.Pid)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestAttachIsForbidden(t *testing.T) {
+	classes := compile(t)
+	for _, option := range []string{"-XX:+DisableAttachMechanism", "-Xrs", "-XX:+ReduceSignalUsage"} {
+		t.Run(option, func(t *testing.T) {
+			t.Parallel()
+			target, sent := living(t, classes, 0, option)
+			if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNoAttach) || *sent != 0 {
+				t.Errorf("%v, signal %v", err, *sent)
+			}
+		})
+	}
+}
+
+// One that has no handler yet, such as a JVM in its first milliseconds or a
+// program that is none, is left alone.
+func TestAttachDoesNotKill(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	_, err := Attach(attachTime(t), Target{Pid: cmd.Process.Pid, Quit: func() error {
+		t.Error("it was signalled")
+		return nil
+	}})
+	if !errors.Is(err, ErrNotCaught) {
+		t.Error(err)
+	}
+}
+
+// A JVM is asked again and again from its first moment on, and survives.
+func TestAttachToOneThatBegins(t *testing.T) {
+	classes := compile(t)
+	cmd := exec.Command("java", "-Xmx32m", "-cp", classes, "Eater", "wait")
+	cmd.Dir = t.TempDir()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid))
+	})
+	target := Target{Pid: cmd.Process.Pid, Quit: func() error { return cmd.Process.Signal(syscall.SIGQUIT) }}
+	ctx, tries := attachTime(t), 0
+	for {
+		a, err := Attach(ctx, target)
+		if tries++; errors.Is(err, ErrNotCaught) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("at the %d. time: %v", tries, err)
+		}
+		if _, err := a.Command(ctx, "jcmd", "VM.version"); err != nil {
+			t.Error(err)
+		}
+		break
+	}
+	if tries < 2 {
+		t.Error("it was never too early")
+	}
+}
+
+// A JVM of another user: root's file and signal are taken.
+func TestAttachToAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	classes, err := os.MkdirTemp("", "classes") // what t.TempDir makes is ours alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(classes) })
+	class, err := os.ReadFile(compile(t) + "/Eater.class")
+	if err == nil {
+		err = errors.Join(os.Chmod(classes, 0o755), os.WriteFile(classes+"/Eater.class", class, 0o644))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, _ := living(t, classes, 65534)
+	a, err := Attach(attachTime(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := a.Command(attachTime(t), "jcmd", "VM.flags"); err != nil || !strings.Contains(text, "-XX:MaxHeapSize=33554432") {
+		t.Errorf("%q, %v", text, err)
+	}
+}

@@ -1,0 +1,119 @@
+package hotspot
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestHarmless(t *testing.T) {
+	for _, c := range []struct{ options, want string }{
+		{"-Xmx1g -javaagent:/a.jar=x -agentlib:jdwp=transport=dt_socket -agentpath:/x.so -Xrunhprof -Da=b", "-Xmx1g -Da=b"},
+		{"-Dcom.sun.management.jmxremote.port=1 -Dcom.sun.management.jmxremote -XX:+ManagementServer -Dcom.sun.x=1", "-Dcom.sun.x=1"},
+		{"-XX:+AlwaysPreTouch -XX:-AlwaysPreTouch -XX:StartFlightRecording=filename=a -XX:+UseG1GC", "-XX:-AlwaysPreTouch -XX:+UseG1GC"},
+		{"--add-opens java.base/java.lang=ALL-UNNAMED", "--add-opens java.base/java.lang=ALL-UNNAMED"},
+		{"-Xlog:gc*:file=/logs/gc.log:time:filecount=5", "-Xlog:gc*:stderr -Xlog:disable -Xlog:all=warning:stderr"},
+		{"-Xlog:gc:gc.log -Xlog::x -Xlog:safepoint -Xlog:gc:stdout:time", "-Xlog:gc:stderr -Xlog:all:stderr -Xlog:safepoint -Xlog:gc:stdout:time -Xlog:disable -Xlog:all=warning:stderr"},
+		{"-Djava.security.manager -Djava.security.manager=allow -Djava.security.manager=a.B -Djava.system.class.loader=a.C", "-Djava.security.manager -Djava.security.manager=allow"},
+	} {
+		want := strings.Fields(c.want + " -XX:-UsePerfData -XX:+PrintFlagsFinal -version")
+		if got := Harmless(strings.Fields(c.options)); !slices.Equal(got, want) {
+			t.Errorf("%s:\n%q, want\n%q", c.options, got, want)
+		}
+	}
+}
+
+// answers is a Runner that counts.
+type answers struct {
+	runs   int
+	code   int
+	output string
+	err    error
+}
+
+func (a *answers) run(context.Context, []string) (int, string, error) {
+	a.runs++
+	return a.code, a.output, a.err
+}
+
+func TestCheckIsRemembered(t *testing.T) {
+	java := t.TempDir() + "/java"
+	touch := func(content string) {
+		if err := os.WriteFile(java, []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	touch("one")
+	a, c := &answers{output: "size_t MaxHeapSize = 5 {product} {default}\n"}, new(Checker)
+	check := func(who string, options ...string) error {
+		t.Helper()
+		flags, err := c.Check(t.Context(), java, who, options, a.run)
+		if err == nil && flags["MaxHeapSize"].Value != "5" {
+			t.Errorf("%v", flags)
+		}
+		return err
+	}
+	for k, step := range []struct {
+		who, option string
+		runs        int
+	}{{"0", "-Xmx1g", 1}, {"0", "-Xmx1g", 1}, {"1", "-Xmx1g", 2}, {"0", "-Xmx2g", 3}, {"0", "-Xmx1g", 3}} {
+		if err := check(step.who, step.option); err != nil || a.runs != step.runs {
+			t.Errorf("step %d: %v, %d runs, want %d", k, err, a.runs, step.runs)
+		}
+	}
+	touch("another one")
+	if err := check("0", "-Xmx1g"); err != nil || a.runs != 4 {
+		t.Errorf("another JVM: %v, %d runs", err, a.runs)
+	}
+	a.code, a.output = 1, "Unrecognized VM option 'X'\n"
+	for runs := range 2 {
+		var refused *RefusedError
+		if err := check("0", "-XX:+X"); !errors.As(err, &refused) || refused.Option != "-XX:X" || a.runs != 5+runs {
+			t.Errorf("%v, %d runs", err, a.runs)
+		}
+	}
+	a.code, a.output = 0, "size_t MaxHeapSize = 5 {product} {default}\n"
+	for k := range 2 * maxChecks {
+		if err := check("0", strings.Repeat("x", k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.known) != maxChecks || len(c.order) != maxChecks {
+		t.Errorf("%d, %d are remembered", len(c.known), len(c.order))
+	}
+}
+
+// What is no word of the JVM about its options proves nothing.
+func TestCheckProvesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		a    answers
+		want string
+	}{
+		{"killed", answers{code: 137}, "ended with code 137"},
+		{"no memory", answers{code: 1, output: "#\n# There is insufficient memory for the Java Runtime Environment to continue.\n"}, "insufficient memory"},
+		{"no threads", answers{code: 1, output: "Error occurred during initialization of VM\njava.lang.OutOfMemoryError: unable to create native thread\n"}, "native thread"},
+		{"cannot be started", answers{err: errors.New("fork: no")}, "fork: no"},
+		{"too slow", answers{err: context.DeadlineExceeded}, "in time"},
+		{"another kind", answers{output: "openj9\n"}, "no flags"},
+		{"a script", answers{code: 1, output: "usage: java\n"}, "ended with code 1: usage: java"},
+		{"another code", answers{code: 2, output: "Unrecognized VM option 'X'\n"}, "ended with code 2"},
+	} {
+		_, err := new(Checker).Check(t.Context(), os.Args[0], "0", nil, c.a.run)
+		var refused *RefusedError
+		if err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	slow := func(ctx context.Context, _ []string) (int, string, error) {
+		if d, ok := ctx.Deadline(); !ok || time.Until(d) > CheckTime {
+			t.Error("there is no deadline")
+		}
+		return 0, "", ctx.Err()
+	}
+	_, _ = new(Checker).Check(t.Context(), os.Args[0], "0", nil, slow)
+}

@@ -1,0 +1,82 @@
+package hotspot
+
+import (
+	"strings"
+)
+
+// Flag is what a JVM says of one of its flags.
+type Flag struct {
+	Type string // "bool", "size_t", "ccstr", ...
+	// Value as printed: sizes in bytes, ThreadStackSize and its like in KiB. One
+	// of a flag that accumulates is a line each.
+	Value string
+	// Origin is "default", "ergonomic", "command line", ...; Java 8 does not say.
+	Origin string
+}
+
+// Flags are the flags of a JVM by name.
+type Flags map[string]Flag
+
+// maxFlags bounds what is taken of a table; Java 25 with everything unlocked has
+// fewer than 1000.
+const maxFlags = 4096
+
+// ParseFlags reads the table that -XX:+PrintFlagsFinal and jcmd's VM.flags -all
+// print:
+//
+//	size_t MaxHeapSize = 67108864 {product} {command line}
+//
+// Java 8 has one pair of braces, and ":=" where the value is not the default.
+// Whatever else there is between, such as warnings, is skipped.
+func ParseFlags(text string) Flags {
+	flags := Flags{}
+	last := "" // the name that a line with "+=" may add to
+	for line := range strings.Lines(text) {
+		head, rest, found := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
+		words := strings.Fields(strings.TrimRight(head, "+: "))
+		switch {
+		case !found || len(flags) >= maxFlags:
+		case len(words) == 1 && words[0] == last && strings.HasSuffix(head, "+"):
+			f := flags[last]
+			value, origin := cutGroups(rest)
+			f.Value, f.Origin = f.Value+"\n"+value, origin
+			flags[last] = f
+		case len(words) == 2 && isFlagName(words[0]) && isFlagName(words[1]) && !strings.HasSuffix(head, "+"):
+			f := Flag{Type: words[0]}
+			f.Value, f.Origin = cutGroups(rest)
+			last = words[1]
+			flags[last] = f
+		}
+	}
+	return flags
+}
+
+// cutGroups takes "{kind} {origin}" off the end of a value.
+func cutGroups(rest string) (value, origin string) {
+	groups := 0
+	for ; groups < 2; groups++ {
+		rest = strings.TrimRight(rest, " \t")
+		open := strings.LastIndexByte(rest, '{')
+		if open < 0 || !strings.HasSuffix(rest, "}") {
+			break
+		}
+		if groups == 0 {
+			origin = rest[open+1 : len(rest)-1]
+		}
+		rest = rest[:open]
+	}
+	if groups < 2 {
+		origin = "" // the only one is the kind
+	}
+	return strings.TrimSpace(rest), origin
+}
+
+// isFlagName says whether a word may be the name or the type of a flag.
+func isFlagName(word string) bool {
+	for _, r := range word {
+		if r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
+			return false
+		}
+	}
+	return word != ""
+}

@@ -1,0 +1,92 @@
+package remote
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxAnswer bounds a document, in bytes.
+const maxAnswer = 1 << 20
+
+// Answer is a document: lines of text, or a list.
+type Answer struct {
+	// Text has an option a line; empty where List is.
+	Text string
+	// List are the options of a JSON document; nil: it was text.
+	List []string
+}
+
+// ParseAnswer reads a document: JSON (an array of texts, or {"options": [...]}
+// beside which other keys may stand) if its type says so or it begins with [ or {,
+// else text. What is neither is refused as a whole.
+func ParseAnswer(contentType string, body []byte) (Answer, error) {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil && contentType != "" {
+		return Answer{}, errors.New("its content type cannot be read")
+	}
+	if len(body) > maxAnswer {
+		return Answer{}, fmt.Errorf("it has more than %d KiB", maxAnswer>>10)
+	}
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	begin := bytes.TrimLeft(body, " \t\r\n")
+	isJSON := kind == "application/json" || strings.HasSuffix(kind, "+json")
+	switch {
+	case !isJSON && kind != "" && kind != "text/plain" && kind != "application/octet-stream":
+		return Answer{}, fmt.Errorf("its content type is %q, and not text/plain or application/json", kind)
+	case !utf8.Valid(body):
+		return Answer{}, errors.New("it is not UTF-8")
+	case isJSON || len(begin) > 0 && (begin[0] == '[' || begin[0] == '{'):
+		return parseList(body)
+	}
+	for k, line := range strings.Split(string(body), "\n") {
+		if strings.ContainsFunc(strings.TrimSuffix(line, "\r"), control) {
+			return Answer{}, fmt.Errorf("line %d has a control character", k+1)
+		}
+	}
+	return Answer{Text: string(body)}, nil
+}
+
+// control says what no option has.
+func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+
+func parseList(body []byte) (Answer, error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	var list []*string
+	err := errors.New("it is no array, and no object with options")
+	switch begin := bytes.TrimLeft(body, " \t\r\n"); {
+	case len(begin) == 0:
+		err = errors.New("it is empty")
+	case begin[0] == '[':
+		err = dec.Decode(&list)
+	case begin[0] == '{':
+		var object struct {
+			Options []*string `json:"options"`
+		}
+		if err = dec.Decode(&object); err == nil && object.Options == nil {
+			err = errors.New("it has no options")
+		}
+		list = object.Options
+	}
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows its end")
+		}
+	}
+	if err != nil {
+		return Answer{}, fmt.Errorf("its JSON cannot be used: %w", err)
+	}
+	out := Answer{List: make([]string, 0, len(list))}
+	for k, option := range list {
+		if option == nil || *option == "" || strings.ContainsFunc(*option, control) {
+			return Answer{}, fmt.Errorf("its option %d is empty or has a control character", k+1)
+		}
+		out.List = append(out.List, *option)
+	}
+	return out, nil
+}

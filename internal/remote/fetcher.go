@@ -1,0 +1,233 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+)
+
+// Bounds of asking.
+const (
+	maxRedirects = 5
+	firstPause   = 100 * time.Millisecond // after a try that failed; then twice as long
+	longestPause = time.Second
+	// confirmAfter is how old a kept copy may look although the service has confirmed
+	// it since: it is not written anew every minute.
+	confirmAfter = 10 * time.Minute
+)
+
+// Document is what a service said.
+type Document struct {
+	Answer
+	// URL is that of the answer, masked.
+	URL string
+	// Time is when the service gave or confirmed it.
+	Time time.Time
+	// Stale says why it is the kept copy; nil: the service gave it just now.
+	Stale error
+	// Unkept says why it could not be kept for later; nil: it is.
+	Unkept error
+}
+
+// Fetcher asks, and keeps what was good. Its fields are not changed while it is
+// in use; it is safe for concurrent use.
+type Fetcher struct {
+	// Dir is the folder of the copies, made when it is needed; empty: none is kept.
+	Dir string
+	// Accept says what is wrong with an answer; what is refused is as good as no
+	// answer. nil: any will do.
+	Accept func(Answer) error
+}
+
+// Fetch asks for a document until there is a good answer, or the deadline is over,
+// or asking again will not help; then the last good answer counts, unless that is
+// forbidden. Errors and documents have masked URLs.
+func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document, error) {
+	t, err := parse(s.URL, lookup)
+	if err != nil {
+		return Document{}, fmt.Errorf("cannot ask %s: %w", Mask(s.URL), err)
+	}
+	key := keyOf(t)
+	old, oldAnswer, have, damage := f.load(key)
+	if have && f.Accept != nil && f.Accept(oldAnswer) != nil {
+		have = false // of a time when it was good enough
+	}
+	doc := Document{URL: Mask(t.full)}
+	fresh, answer, err := f.ask(ctx, s, t, old, have)
+	switch {
+	case err == nil && fresh == nil: // it has not changed
+		doc.Answer, doc.Time = oldAnswer, time.Now()
+		if old.Time.Before(doc.Time.Add(-confirmAfter)) {
+			old.Time = doc.Time
+			doc.Unkept = f.save(old)
+		}
+		return doc, nil
+	case err == nil:
+		fresh.URL, fresh.Key, fresh.Time = doc.URL, key, time.Now()
+		doc.Answer, doc.Time, doc.Unkept = answer, fresh.Time, f.save(*fresh)
+		return doc, nil
+	case s.RequireFresh:
+		return Document{}, fmt.Errorf("cannot get %s: %w, and require_fresh forbids the last good answer", doc.URL, err)
+	case !have && damage != nil:
+		return Document{}, fmt.Errorf("cannot get %s: %w, and the last good answer cannot be used: %w", doc.URL, err, damage)
+	case !have:
+		return Document{}, fmt.Errorf("cannot get %s: %w, and no good answer was kept", doc.URL, err)
+	}
+	doc.Answer, doc.Time, doc.Stale = oldAnswer, old.Time, err
+	return doc, nil
+}
+
+// finalError is one that asking again would not change.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
+
+// ask tries until the deadline. fresh is nil without an error when the kept copy
+// was confirmed.
+func (f *Fetcher) ask(ctx context.Context, s Source, t target, old kept, have bool) (fresh *kept, a Answer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Deadline)
+	defer cancel()
+	client, err := newClient(s, t)
+	if err != nil {
+		return nil, a, err
+	}
+	defer client.CloseIdleConnections()
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		try, cancel := context.WithTimeout(ctx, s.Timeout)
+		before := err
+		fresh, a, err = f.once(try, client, s, t, old, have)
+		switch {
+		case err == nil || try.Err() == nil:
+		case ctx.Err() != nil && before != nil: // it was cut short: the one before says more
+			err = before
+		default:
+			err = fmt.Errorf("no answer within %v", min(s.Timeout, s.Deadline))
+		}
+		cancel()
+		if err == nil || errors.As(err, new(finalError)) {
+			return fresh, a, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, a, err
+		case <-time.After(pause):
+		}
+		if ctx.Err() != nil {
+			return nil, a, err
+		}
+	}
+}
+
+// once tries once.
+func (f *Fetcher) once(ctx context.Context, client *http.Client, s Source, t target, old kept, have bool) (*kept, Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url.String(), nil)
+	if err != nil {
+		return nil, Answer{}, finalError{errors.New("the request cannot be made")}
+	}
+	req.Header.Set("Accept", "application/json, text/plain")
+	req.Header.Set("User-Agent", "stoker")
+	for name, value := range s.Headers {
+		req.Header.Set(name, value)
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
+	}
+	if have && old.ETag != "" {
+		req.Header.Set("If-None-Match", old.ETag)
+	}
+	if have && old.LastModified != "" {
+		req.Header.Set("If-Modified-Since", old.LastModified)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, Answer{}, withoutURL(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	switch code := resp.StatusCode; {
+	case code == http.StatusNotModified && have:
+		return nil, Answer{}, nil
+	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
+		return nil, Answer{}, fmt.Errorf("it answers with the status %d", code)
+	case code != http.StatusOK:
+		return nil, Answer{}, finalError{fmt.Errorf("it answers with the status %d", code)}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, Answer{}, fmt.Errorf("the answer ended in the middle: %w", withoutURL(err))
+	}
+	k := &kept{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
+		ContentType: resp.Header.Get("Content-Type"), Body: string(body)}
+	a, err := ParseAnswer(k.ContentType, body)
+	if err == nil && f.Accept != nil {
+		err = f.Accept(a)
+	}
+	if err != nil {
+		return nil, Answer{}, finalError{fmt.Errorf("the answer is refused: %w", err)}
+	}
+	return k, a, nil
+}
+
+// withoutURL is the cause of an error of the client, which names the URL with all
+// that is secret in it. A certificate does not get better by asking again.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return finalError{err}
+	}
+	return err
+}
+
+// newClient makes the client of one Fetch.
+func newClient(s Source, t target) (*http.Client, error) {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: s.Timeout, ForceAttemptHTTP2: true}
+	if t.socket != "" {
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", t.socket)
+		}
+	}
+	if s.CAFile != "" {
+		pem, err := os.ReadFile(s.CAFile)
+		if err != nil {
+			return nil, finalError{fmt.Errorf("cannot read ca_file: %w", err)}
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool() // an image without any
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, finalError{fmt.Errorf("cannot use ca_file %s: it holds no certificate in PEM", strconv.Quote(s.CAFile))}
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+		last := via[len(via)-1].URL
+		switch {
+		case len(via) > maxRedirects:
+			return finalError{fmt.Errorf("it redirects more than %d times", maxRedirects)}
+		case last.Scheme == "https" && req.URL.Scheme != "https":
+			return finalError{errors.New("it redirects from https to http")}
+		case t.socket != "" && req.URL.Host != last.Host:
+			return finalError{errors.New("it redirects away from its socket")}
+		}
+		if req.URL.Host != via[0].URL.Host { // what was configured for one host is not for another
+			req.Header.Del("Referer") // it has the query
+			for name := range s.Headers {
+				req.Header.Del(name)
+			}
+		}
+		return nil
+	}}, nil
+}

@@ -1,0 +1,185 @@
+// Package remote fetches one small document of options from a configuration
+// service, over http, https or a unix socket, and keeps the last good answer for
+// when the service is down. It does not know what the options mean, and never
+// asks by itself.
+package remote
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Source is what is asked, and how.
+type Source struct {
+	// URL is http://, https:// or unix:///path/of/socket:/http/path, with ${NAME}
+	// for what a Lookup knows.
+	URL string
+	// Timeout bounds one try, Deadline all of them with the waits between.
+	Timeout, Deadline time.Duration
+	// RequireFresh forbids the kept copy.
+	RequireFresh bool
+	Headers      map[string]string
+	// CAFile holds PEM certificates that count beside the system's; empty: none.
+	CAFile string
+}
+
+// Lookup gives the value of a variable of a URL; false: it is not set.
+type Lookup func(name string) (string, bool)
+
+// Variables is a Lookup in an environment and then in labels, whose names are
+// taken in capitals with "_" for what cannot be in a variable's name. What is
+// empty counts as not set.
+func Variables(env, labels map[string]string) Lookup {
+	upper := map[string]string{}
+	for name, value := range labels {
+		upper[strings.Map(func(r rune) rune {
+			if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+				return r
+			}
+			return '_'
+		}, strings.ToUpper(name))] = value
+	}
+	return func(name string) (string, bool) {
+		value := cmp.Or(env[name], upper[name])
+		return value, value != ""
+	}
+}
+
+// socketScheme begins the URL of a service that listens on a unix socket.
+const socketScheme = "unix://"
+
+// Check says what is wrong with the form of a source's URL; the variables may
+// have any value: one that may be part of a host as well as a port.
+func Check(text string) error {
+	_, err := parse(text, func(string) (string, bool) { return "1", true })
+	return err
+}
+
+// target is a URL without variables.
+type target struct {
+	url    *url.URL // for the request
+	socket string   // path; empty: url's host
+	full   string   // the whole, as it was written
+}
+
+// parse fills the variables in and splits the URL.
+func parse(text string, lookup Lookup) (target, error) {
+	full, err := expand(text, lookup)
+	if err != nil {
+		return target{}, err
+	}
+	t, address := target{full: full}, full
+	if rest, ok := strings.CutPrefix(full, socketScheme); ok {
+		socket, path, ok := strings.Cut(rest, ":/")
+		if !ok || !strings.HasPrefix(socket, "/") {
+			return target{}, errors.New("a URL of a unix socket is unix:///path/of/socket:/http/path")
+		}
+		t.socket, address = socket, "http://localhost/"+path
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil: // its text has the whole URL
+		return target{}, errors.New("it is not a URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return target{}, errors.New("a URL begins with http://, https:// or unix://")
+	case u.Hostname() == "":
+		return target{}, errors.New("it names no host")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return target{}, fmt.Errorf("%s is not a port", port)
+		}
+	}
+	u.Fragment = ""
+	t.url = u
+	return t, nil
+}
+
+// expand fills the variables in, each escaped for its place. A value cannot leave
+// its place: "." and ".." are refused in a path.
+func expand(text string, lookup Lookup) (string, error) {
+	var b strings.Builder
+	var unset []string
+	for rest := text; ; {
+		before, after, found := strings.Cut(rest, "${")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed || !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) {
+			return "", errors.New("a variable is written ${NAME}")
+		}
+		value, set := lookup(name)
+		if !set && !slices.Contains(unset, name) {
+			unset = append(unset, name)
+		}
+		if strings.Contains(b.String(), "?") {
+			b.WriteString(url.QueryEscape(value))
+		} else if value == "." || value == ".." {
+			return "", fmt.Errorf("the variable %s is %q, which leads to another place", name, value)
+		} else {
+			// url.PathEscape leaves @ and :, which in a host mean another one.
+			b.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+		}
+		rest = tail
+	}
+	if len(unset) > 0 {
+		return "", fmt.Errorf("no variable and no label gives %s a value", strings.Join(unset, ", "))
+	}
+	return b.String(), nil
+}
+
+// masked stands for a secret.
+const masked = "***"
+
+// Mask is a URL for people: without the user and password, and without the query
+// values whose names look secret. It takes any text, also with variables.
+func Mask(text string) string {
+	head, query, asked := strings.Cut(text, "?")
+	if scheme, rest, ok := strings.Cut(head, "://"); ok {
+		authority, path, slash := strings.Cut(rest, "/")
+		if k := strings.LastIndexByte(authority, '@'); k >= 0 {
+			authority = masked + authority[k:]
+		} else if k := strings.LastIndexByte(authority, ':'); k >= 0 && strings.Trim(authority[k:], ":0123456789]") != "" && !strings.Contains(authority, "${") {
+			return scheme + "://" + masked // no port: the begin of a password with / or ? in it
+		}
+		head = scheme + "://" + authority
+		if slash {
+			head += "/" + path
+		}
+	}
+	if !asked {
+		return head
+	}
+	query, fragment, cut := strings.Cut(query, "#")
+	pairs := strings.Split(query, "&")
+	for k, pair := range pairs {
+		name, _, valued := strings.Cut(pair, "=")
+		if valued && secret(name) {
+			pairs[k] = name + "=" + masked
+		}
+	}
+	out := head + "?" + strings.Join(pairs, "&")
+	if cut {
+		out += "#" + fragment
+	}
+	return out
+}
+
+func secret(name string) bool {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"token", "key", "secret", "password", "passwd", "credential", "signature"}, func(word string) bool {
+		return strings.Contains(name, word)
+	})
+}

@@ -1,0 +1,79 @@
+package jvm
+
+import "fmt"
+
+// settleShare takes away an initial, minimum or soft maximum heap that is above
+// the maximum that a percentage of a higher layer gives: the JVM would take the
+// larger one, and the percentage would be void, or it would not start. memory is
+// in bytes; 0: unknown.
+func settleShare(r *Result, memory int64) {
+	top, ok := shareOption(r.Options)
+	heap := fixedBy(r.Options, memory).Heap
+	if !ok || heap == nil || memory <= 0 {
+		return
+	}
+	kept := r.Options[:0:0]
+	for _, o := range r.Options {
+		id := identify(o)
+		n, err := sizeOf(id.value)
+		if (id.name != "InitialHeapSize" && id.name != "MinHeapSize" && id.name != "SoftMaxHeapSize") || err != nil || n <= *heap || o.rank() >= top.rank() {
+			kept = append(kept, o)
+			continue
+		}
+		code := Adjusted
+		if top.Layer == Enforced && o.Layer == User {
+			code = UserOverrideDropped
+		}
+		r.Warnings = append(r.Warnings, Problem{code, fmt.Sprintf("%s (%s) is dropped: it is above the %s that %s (%s) gives",
+			o, o.origin(), mibText(*heap), top, top.origin())})
+	}
+	r.Options = kept
+}
+
+// shareOption finds the strongest option that sizes the heap by a share; ok is
+// false where a size is given, or nothing.
+func shareOption(options []Option) (top Option, ok bool) {
+	for _, o := range options {
+		switch identify(o).name {
+		case "MaxHeapSize":
+			return Option{}, false
+		case "MaxRAMPercentage", "MaxRAMFraction", "MaxRAM":
+			if !ok || o.rank() > top.rank() {
+				top, ok = o, true
+			}
+		}
+	}
+	return top, ok
+}
+
+// checkCombinations fails for options that HotSpot takes alone but not together.
+func checkCombinations(r *Result, l Limits, major int) {
+	values := map[string]string{}
+	from := map[string]Option{}
+	collector := collectorOf(r.Options)
+	for _, o := range r.Options {
+		id := identify(o)
+		values[id.name], from[id.name] = id.value, o
+	}
+	fail := func(code, name, why string) {
+		o := from[name]
+		r.Errors = append(r.Errors, Problem{code, fmt.Sprintf("cannot use %q (%s): %s", o, o.origin(), why)})
+	}
+	if values["ParallelGCThreads"] == "0" && values["UseG1GC"] == "+" {
+		fail(InvalidCombination, "ParallelGCThreads", "UseG1GC needs at least 1")
+	}
+	if values["GCPauseIntervalMillis"] != "" && values["MaxGCPauseMillis"] == "" && collector == "UseG1GC" {
+		fail(InvalidCombination, "GCPauseIntervalMillis", "it needs MaxGCPauseMillis beside it")
+	}
+	if values["CICompilerCount"] == "1" && values["TieredStopAtLevel"] == "" && values["TieredCompilation"] != "-" && values["mode"] != "-Xint" {
+		fail(BadValue, "CICompilerCount", "two kinds of compilers need at least 2")
+	}
+	usual := "UseG1GC"
+	if major == 8 {
+		usual = "UseParallelGC"
+	}
+	server := l.CPUs >= 2 && l.Memory >= serverMemory
+	if values[usual] == "-" && collector == "" && server && values["AggressiveHeap"] != "+" {
+		fail(GCConflict, usual, "it takes the JVM's own choice away and names no other collector; add one, such as -XX:+UseParallelGC")
+	}
+}

@@ -1,0 +1,108 @@
+package jvm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// MaxOptionFile bounds an option file, in bytes; it is for whoever reads them.
+const MaxOptionFile = 1 << 20
+
+// Expand replaces the options that name a file of options (@file,
+// -XX:VMOptionsFile=file, -XX:Flags=file) by what read gives for it, so that the
+// merge sees everything. The content stays where the file was named; that of
+// -XX:Flags goes in front, since the JVM reads it first and everything beats it.
+// Files do not name other files, as in the JVM. The problems are errors: a file
+// that cannot be read, or one within a file.
+func Expand(options []Option, read func(path string) ([]byte, error)) ([]Option, []Problem) {
+	var flags, out []Option
+	var problems []Problem
+	for _, o := range options {
+		kind, path := optionFile(o)
+		if kind == noFile {
+			out = append(out, o)
+			continue
+		}
+		content, err := parseOptionFile(kind, path, read)
+		if err != nil {
+			problems = append(problems, Problem{BadValue, fmt.Sprintf("cannot use %q (%s): %v", o, o.origin(), err)})
+			continue
+		}
+		for _, c := range content {
+			c.Layer = o.Layer
+			c.Source += ", named in " + o.Source
+			switch inner, _ := optionFile(c); {
+			case inner != noFile:
+				problems = append(problems, Problem{Bypass, fmt.Sprintf(
+					"cannot use %q (%s): a file of options cannot name another one; name it in %s", c, c.origin(), o.Source)})
+			case kind == flagsFile:
+				flags = append(flags, c)
+			default:
+				out = append(out, c)
+			}
+		}
+	}
+	return append(flags, out...), problems
+}
+
+// fileKind is the syntax of an option file.
+type fileKind int
+
+const (
+	noFile fileKind = iota
+	argfile
+	vmOptionsFile
+	flagsFile
+)
+
+// optionFile says whether o names a file of options. "@@x" is an argument that
+// begins with @, for the launcher too.
+func optionFile(o Option) (kind fileKind, path string) {
+	if len(o.Args) != 1 {
+		return noFile, ""
+	}
+	arg := o.Args[0]
+	if path, ok := strings.CutPrefix(arg, "-XX:VMOptionsFile="); ok {
+		return vmOptionsFile, path
+	}
+	if path, ok := strings.CutPrefix(arg, "-XX:Flags="); ok {
+		return flagsFile, path
+	}
+	if path, ok := strings.CutPrefix(arg, "@"); ok && path != "" && path[0] != '@' {
+		return argfile, path
+	}
+	return noFile, ""
+}
+
+func parseOptionFile(kind fileKind, path string, read func(string) ([]byte, error)) ([]Option, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case argfile:
+		return ParseArgfile(path, string(data)), nil
+	case flagsFile:
+		return ParseFlagsFile(path, string(data)), nil
+	default:
+		return ParseVMOptionsFile(path, string(data))
+	}
+}
+
+// Expand does for all three layers what the function Expand does for one, and
+// keeps the problems for Render.
+func (in *Input) Expand(read func(layer Layer, path string) ([]byte, error)) {
+	for _, l := range []struct {
+		layer   Layer
+		options *[]Option
+	}{{Default, &in.Default}, {User, &in.User}, {Enforced, &in.Enforced}} {
+		named := slices.Clone(*l.options)
+		for i := range named {
+			named[i].Layer = l.layer
+		}
+		options, problems := Expand(named, func(path string) ([]byte, error) { return read(l.layer, path) })
+		*l.options = options
+		in.Errors = append(in.Errors, problems...)
+	}
+}

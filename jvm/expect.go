@@ -1,0 +1,93 @@
+package jvm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Expected is what a flag of the JVM has to be after a start with the merged
+// options.
+type Expected struct {
+	Flag string // as -XX:+PrintFlagsFinal names it
+	// Want is as the JVM prints it: bytes, but KiB for ThreadStackSize; true, false.
+	Want   string
+	Option Option // which sets it
+	slack  int64  // that a JVM may round by
+}
+
+// Slacks of sizes: HotSpot rounds the heap up to its regions (G1's have at most
+// 32 MiB) and to its smallest one, everything else to pages or granules.
+const (
+	heapSlack = 32 * mib
+	sizeSlack = 2 * mib
+)
+
+// Expect gives the flags that tell whether a JVM has become what the merged
+// options ask for: the heap, the caps, the stacks, the collector, the CPUs, and
+// whatever -XX option is enforced.
+func Expect(options []Option) []Expected {
+	var out []Expected
+	for _, o := range options {
+		id := identify(o)
+		e := Expected{Flag: id.name, Option: o, Want: id.value}
+		n, err := sizeOf(id.value)
+		switch {
+		case id.name == "ThreadStackSize":
+			stack := stackOf(id)
+			if stack == nil {
+				continue
+			}
+			e.Want, e.slack = fmt.Sprint(*stack/1024), 64
+		case id.family == "gc" && id.value == "+":
+			e.Want = "true"
+		case id.name == "ActiveProcessorCount":
+			if err != nil || n <= 0 { // the JVM looks itself
+				continue
+			}
+		case id.size && err == nil && (counted(id.name) || o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:")):
+			e.Want, e.slack = fmt.Sprint(n), sizeSlack
+			if strings.HasPrefix(id.family, "heap.") {
+				e.slack = heapSlack
+			}
+		case o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:") && !id.repeatable():
+			switch id.value {
+			case "+":
+				e.Want = "true"
+			case "-":
+				e.Want = "false"
+			}
+		default:
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// counted are the sizes that the budget counts with.
+func counted(flag string) bool {
+	switch flag {
+	case "MaxHeapSize", "InitialHeapSize", "MaxMetaspaceSize", "ReservedCodeCacheSize", "MaxDirectMemorySize":
+		return true
+	}
+	return false
+}
+
+// Differs says whether what the JVM printed is something else.
+func (e Expected) Differs(got string) bool {
+	if got == e.Want {
+		return false
+	}
+	if want, err := sizeOf(e.Want); err == nil {
+		if n, err := sizeOf(got); err == nil {
+			return n-want > e.slack || want-n > e.slack
+		}
+	}
+	want, err1 := strconv.ParseFloat(e.Want, 64)
+	n, err2 := strconv.ParseFloat(got, 64)
+	return err1 != nil || err2 != nil || n != want
+}
+
+// Named is the option with its layer and source, for messages.
+func (o Option) Named() string { return fmt.Sprintf("%q (%s)", o, o.origin()) }

@@ -1,0 +1,104 @@
+package jvm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// flagName cuts the name out of a -XX argument; form is what stands with it: "+",
+// "-", "=" or nothing. The recorder's two flags may have a colon in place of "=".
+func flagName(arg string) (name, form string) {
+	flag := strings.TrimPrefix(arg, "-XX:")
+	for _, recorder := range [...]string{"StartFlightRecording", "FlightRecorderOptions"} {
+		if rest, ok := strings.CutPrefix(flag, recorder); ok && (rest == "" || rest[0] == ':') {
+			return recorder, "="
+		}
+	}
+	name, _, valued := strings.Cut(flag, "=")
+	switch {
+	case name != "" && (name[0] == '+' || name[0] == '-'):
+		return name[1:], name[:1]
+	case valued:
+		return name, "="
+	}
+	return name, ""
+}
+
+// misspelt says why HotSpot would refuse how a flag is written; empty: it would
+// not.
+func (f flagFacts) misspelt(arg string) string {
+	name, form := flagName(arg)
+	_, value, valued := strings.Cut(arg, "=")
+	switch {
+	case f.typ == anyFlag:
+		return ""
+	case f.typ == boolFlag && (form == "=" || form == ""):
+		return fmt.Sprintf("it is switched with + or -, such as -XX:+%s", name)
+	case f.typ == boolFlag && valued:
+		return "a flag with + or - has no value"
+	case f.typ == boolFlag:
+		return ""
+	case form != "=":
+		return fmt.Sprintf("it needs a value: -XX:%s=VALUE", name)
+	}
+	return f.badValue(name, value)
+}
+
+// badValue checks a value by the flag's type and range.
+func (f flagFacts) badValue(name, value string) string {
+	number := 0.0
+	switch f.typ {
+	case intFlag, countFlag:
+		n, err := sizeOf(strings.TrimPrefix(value, "-"))
+		if _, err64 := strconv.ParseUint(value, 10, 64); err != nil && err64 == nil {
+			return "" // all ones, as -XX:+PrintFlagsFinal writes "unlimited"
+		}
+		if err != nil {
+			return fmt.Sprintf("%q is no whole number", value)
+		}
+		number = float64(n)
+		if value[0] == '-' {
+			number = -number
+		}
+		if number < 0 && f.typ == countFlag {
+			return "the value cannot be negative"
+		}
+	case floatFlag:
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return fmt.Sprintf("%q is no number", value)
+		}
+		number = n
+	default:
+		return ""
+	}
+	for _, r := range flagRanges() {
+		if r.name == name && (number < r.least || number > r.most) {
+			return fmt.Sprintf("the value is from %g to %g", r.least, r.most)
+		}
+	}
+	return ""
+}
+
+// flagRange is what every version allows for a flag, and 17 and 25 no more.
+type flagRange struct {
+	name        string
+	least, most float64
+}
+
+// flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges.
+func flagRanges() []flagRange {
+	const many = 1 << 62
+	return []flagRange{
+		{"MaxRAMPercentage", 0, 100}, {"MinRAMPercentage", 0, 100}, {"InitialRAMPercentage", 0, 100},
+		{"MaxRAMFraction", 1, many}, {"MinRAMFraction", 1, many}, {"InitialRAMFraction", 1, many},
+		{"MinHeapFreeRatio", 0, 100}, {"MaxHeapFreeRatio", 0, 100},
+		{"MinMetaspaceFreeRatio", 0, 99}, {"MaxMetaspaceFreeRatio", 0, 100},
+		{"InitiatingHeapOccupancyPercent", 0, 100}, {"G1ReservePercent", 0, 50}, {"G1HeapWastePercent", 0, 100},
+		{"G1NewSizePercent", 0, 100}, {"G1MaxNewSizePercent", 0, 100},
+		{"SurvivorRatio", 1, many}, {"TargetSurvivorRatio", 0, 100}, {"MaxTenuringThreshold", 0, 16},
+		{"TieredStopAtLevel", 0, 4}, {"CICompilerCount", 1, many},
+		{"MaxDirectMemorySize", 0, 1 << 62}, {"MaxMetaspaceSize", 0, 1 << 62},
+	}
+}

@@ -1,0 +1,151 @@
+package jvm
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Profile is a named flavor: what was bought, and the numbers of the rule that
+// are others for it. Sizes are text such as "512MiB"; what is absent stays.
+type Profile struct {
+	Name  string `yaml:"name"`
+	Match Match  `yaml:"match"`
+
+	CPUs   float64 `yaml:"cpus"`   // as Flavor has it
+	Memory string  `yaml:"memory"` // as Flavor has it
+
+	OffHeapShare  float64 `yaml:"off_heap_share"` // of the memory, below 1; 0.2 otherwise
+	OffHeapMin    string  `yaml:"off_heap_min"`   // 800MiB otherwise
+	OffHeapMax    string  `yaml:"off_heap_max"`   // 2GiB otherwise
+	SmallLimit    string  `yaml:"small_limit"`    // below it half is heap; twice OffHeapMin otherwise
+	SmallOffHeap  string  `yaml:"small_off_heap"` // at least beside that half; 256MiB otherwise
+	SmallestLimit string  `yaml:"smallest_limit"` // below it nothing is started; 384MiB otherwise
+	Stack         string  `yaml:"stack"`          // of one thread
+	Threads       int     `yaml:"threads"`        // all Java threads; maxThreads and 30 otherwise
+	Metaspace     string  `yaml:"metaspace"`      // the cap
+	CodeCache     string  `yaml:"code_cache"`     // the cap
+	Direct        string  `yaml:"direct"`         // the cap
+	Reserve       string  `yaml:"reserve"`        // instead of Config.Reserve
+	Collector     string  `yaml:"collector"`      // Serial, Parallel, G1, ...: what is between Use and GC
+}
+
+// Fault is what is wrong with one key of a Profile.
+type Fault struct {
+	Key     string // such as "off_heap_min"; a dotted path in sections
+	Message string
+}
+
+// numbers are those of the rule, in bytes where nothing else is said.
+type numbers struct {
+	offHeapShare                        float64
+	offHeapMin, offHeapMax              int64
+	smallLimit, smallOffHeap, smallest  int64
+	stack, metaspace, codeCache, direct *int64
+	reserve                             *int64
+	threads                             int
+	collector                           string // such as UseG1GC
+}
+
+func usualNumbers() numbers {
+	return numbers{offHeapShare: 0.2, offHeapMin: minOffHeap, offHeapMax: maxOffHeap,
+		smallLimit: 2 * minOffHeap, smallOffHeap: smallOffHeap, smallest: smallestLimit}
+}
+
+// Check returns everything that is wrong with the profile's values.
+func (p Profile) Check() []Fault {
+	_, faults := p.numbers()
+	return faults
+}
+
+// numbers are the usual ones with those of the profile in their place.
+func (p Profile) numbers() (numbers, []Fault) {
+	n := usualNumbers()
+	r := &profileReader{}
+	p.readOffHeap(&n, r)
+	r.size("memory", p.Memory, 0, maxBytes) // used as a flavor's
+	n.reserve = r.size("reserve", p.Reserve, 0, maxBytes)
+	n.metaspace, n.direct = r.size("metaspace", p.Metaspace, mib, maxBytes), r.size("direct", p.Direct, mib, maxBytes)
+	n.codeCache = r.size("code_cache", p.CodeCache, 3*mib, maxCodeCache)
+	n.stack = r.size("stack", p.Stack, minStack, maxStack)
+	if n.threads = p.Threads; n.threads < 0 || n.threads > maxThreads {
+		r.bad("threads", "%d is no number of threads", n.threads)
+	}
+	if p.CPUs < 0 || math.IsNaN(p.CPUs) || p.CPUs > maxCPUs {
+		r.bad("cpus", "%g is no number of CPUs", p.CPUs)
+	}
+	if n.collector = "Use" + p.Collector + "GC"; p.Collector == "" {
+		n.collector = ""
+	} else if !collector(n.collector) {
+		r.bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords(), ", "))
+	}
+	return n, append(r.faults, p.Match.check()...)
+}
+
+// readOffHeap takes the numbers of the heap rule.
+func (p Profile) readOffHeap(n *numbers, r *profileReader) {
+	if r.replace(&n.offHeapMin, "off_heap_min", p.OffHeapMin) {
+		n.smallLimit = 2 * n.offHeapMin // where the minimum would be more than half
+	}
+	if !r.replace(&n.offHeapMax, "off_heap_max", p.OffHeapMax) {
+		n.offHeapMax = max(n.offHeapMax, n.offHeapMin)
+	} else if n.offHeapMax < n.offHeapMin {
+		r.bad("off_heap_max", "%s is below off_heap_min, %s", mibText(n.offHeapMax), mibText(n.offHeapMin))
+	}
+	r.replace(&n.smallLimit, "small_limit", p.SmallLimit)
+	if n.smallLimit <= n.offHeapMin {
+		r.bad("small_limit", "%s leaves no heap beside off_heap_min, %s", mibText(n.smallLimit), mibText(n.offHeapMin))
+	}
+	r.replace(&n.smallOffHeap, "small_off_heap", p.SmallOffHeap)
+	r.replace(&n.smallest, "smallest_limit", p.SmallestLimit)
+	if n.smallest < n.smallOffHeap+minHeap {
+		r.bad("smallest_limit", "%s leaves no heap beside small_off_heap, %s", mibText(n.smallest), mibText(n.smallOffHeap))
+	}
+	if p.OffHeapShare != 0 {
+		n.offHeapShare = p.OffHeapShare
+	}
+	if !(n.offHeapShare > 0 && n.offHeapShare < 1) {
+		r.bad("off_heap_share", "%g is no share of the memory: a number between 0 and 1, such as 0.2", n.offHeapShare)
+	}
+}
+
+// profileReader reads the values of a profile and keeps what is wrong with them.
+type profileReader struct{ faults []Fault }
+
+func (r *profileReader) bad(key, format string, args ...any) {
+	r.faults = append(r.faults, Fault{key, fmt.Sprintf(format, args...)})
+}
+
+// size reads a size in bytes; nil for none and for a bad one.
+func (r *profileReader) size(key, text string, least, most int64) *int64 {
+	if text == "" {
+		return nil
+	}
+	n, err := boundedMemory(text, most)
+	switch {
+	case err != nil:
+		r.bad(key, "%s", err)
+		return nil
+	case n < least:
+		r.bad(key, "%s is below the smallest that a JVM starts with, %d KiB", text, least/1024)
+		return nil
+	}
+	if least >= mib {
+		n -= n % mib // as the option is written
+	}
+	return &n
+}
+
+// replace sets to where a size is given.
+func (r *profileReader) replace(to *int64, key, text string) bool {
+	n := r.size(key, text, 0, maxBytes)
+	if n != nil {
+		*to = *n
+	}
+	return n != nil
+}
+
+// collectorWords are those that a current JVM has, as a profile names them.
+func collectorWords() []string {
+	return []string{"Serial", "Parallel", "G1", "Z", "Shenandoah", "Epsilon"}
+}

@@ -1,0 +1,174 @@
+package jvm
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Match says where a profile is chosen without being named. Everything that is
+// given must hold; with nothing given it never is.
+type Match struct {
+	Labels map[string]Words `yaml:"labels"`
+	Env    map[string]Words `yaml:"env"`
+	Memory MemoryRange      `yaml:"memory"` // of the container's limit
+	CPUs   CPURange         `yaml:"cpus"`   // of the quota, or the CPUs allowed where these are fewer
+}
+
+// MemoryRange bounds a size; absent is no bound.
+type MemoryRange struct {
+	AtLeast string `yaml:"at_least"`
+	Below   string `yaml:"below"`
+}
+
+// CPURange bounds a number of CPUs; absent is no bound.
+type CPURange struct {
+	AtLeast float64 `yaml:"at_least"`
+	Below   float64 `yaml:"below"`
+}
+
+// Surroundings are what profiles are matched against.
+type Surroundings struct {
+	Env    map[string]string // of the service
+	Labels map[string]string
+	Limits Limits
+}
+
+// Chosen names the profile that counts, and what chose it.
+type Chosen struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+// Policy is what the configuration says about sizing; the zero value is the rule
+// as it is documented.
+type Policy struct {
+	Flavor  Flavor
+	Profile *Profile // nil: none was chosen
+	// ProfileWhy says what chose it.
+	ProfileWhy string
+	Rules      Rules
+	CPUs       string // CPUsCeil, CPUsFloor or absent
+	Reserve    string // absent: nothing
+}
+
+// ProfileName is the name of the profile that was chosen; empty: none was.
+func (p Policy) ProfileName() string {
+	if p.Profile == nil {
+		return ""
+	}
+	return p.Profile.Name
+}
+
+// Policy chooses the profile that is named, or else the first that matches. A
+// name that no profile has is an error.
+func (c Config) Policy(at Surroundings) (Policy, error) {
+	p := Policy{Flavor: c.Flavor, Rules: c.Rules, CPUs: c.CPUs, Reserve: c.Reserve}
+	if name := c.Flavor.Name; name != "" {
+		i := slices.IndexFunc(c.Flavors, func(f Profile) bool { return f.Name == name })
+		if i < 0 {
+			return p, fmt.Errorf("cannot use flavor: there is no %q among jvm.flavors; there are: %s", name, c.flavorNames())
+		}
+		p.Profile, p.ProfileWhy = &c.Flavors[i], "named by jvm.flavor.name"
+		return p, nil
+	}
+	for i := range c.Flavors {
+		if why, ok := c.Flavors[i].Match.holds(at); ok {
+			p.Profile, p.ProfileWhy = &c.Flavors[i], why
+			return p, nil
+		}
+	}
+	return p, nil
+}
+
+// flavorNames lists the profiles for a message.
+func (c Config) flavorNames() string {
+	if len(c.Flavors) == 0 {
+		return "none"
+	}
+	names := make([]string, len(c.Flavors))
+	for i, f := range c.Flavors {
+		names[i] = f.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// check returns the bounds that cannot be read.
+func (m Match) check() []Fault {
+	var faults []Fault
+	for _, b := range []struct{ key, text string }{{"match.memory.at_least", m.Memory.AtLeast}, {"match.memory.below", m.Memory.Below}} {
+		if _, err := ParseMemory(b.text); b.text != "" && err != nil {
+			faults = append(faults, Fault{b.key, err.Error()})
+		}
+	}
+	for _, b := range []struct {
+		key string
+		n   float64
+	}{{"match.cpus.at_least", m.CPUs.AtLeast}, {"match.cpus.below", m.CPUs.Below}} {
+		if !(b.n >= 0 && b.n <= maxCPUs) {
+			faults = append(faults, Fault{b.key, fmt.Sprintf("%g is no number of CPUs", b.n)})
+		}
+	}
+	return faults
+}
+
+// holds says whether everything that is given is so, and what that was.
+func (m Match) holds(at Surroundings) (why string, ok bool) {
+	var parts []string
+	for _, set := range []struct {
+		what string
+		want map[string]Words
+		have map[string]string
+	}{{"label", m.Labels, at.Labels}, {"env", m.Env, at.Env}} {
+		for _, name := range slices.Sorted(maps.Keys(set.want)) {
+			value, there := set.have[name]
+			if !there || !slices.Contains(set.want[name], value) {
+				return "", false
+			}
+			parts = append(parts, fmt.Sprintf("%s %s is %s", set.what, name, value))
+		}
+	}
+	if m.Memory != (MemoryRange{}) {
+		if !m.Memory.holds(at.Limits.Memory) {
+			return "", false
+		}
+		parts = append(parts, "memory is "+mibText(at.Limits.Memory))
+	}
+	if m.CPUs != (CPURange{}) {
+		n := at.Limits.cores()
+		if n < m.CPUs.AtLeast || m.CPUs.Below > 0 && n >= m.CPUs.Below {
+			return "", false
+		}
+		parts = append(parts, fmt.Sprintf("there are %g CPUs", n))
+	}
+	return strings.Join(parts, ", "), len(parts) > 0
+}
+
+// holds says whether n bytes are in the range; an unknown memory is in none, and
+// a bound that cannot be read holds nothing.
+func (r MemoryRange) holds(n int64) bool {
+	if n <= 0 {
+		return false
+	}
+	if r.AtLeast != "" {
+		if least, err := ParseMemory(r.AtLeast); err != nil || n < least {
+			return false
+		}
+	}
+	if r.Below != "" {
+		if below, err := ParseMemory(r.Below); err != nil || n >= below {
+			return false
+		}
+	}
+	return true
+}
+
+// cores is the quota, or the number of CPUs where that is smaller.
+func (l Limits) cores() float64 {
+	n := float64(max(l.CPUs, 1))
+	if l.CPUQuota != nil {
+		n = min(n, *l.CPUQuota)
+	}
+	return n
+}

@@ -1,0 +1,66 @@
+package jvm
+
+import "fmt"
+
+// Rules switches the rules of the sizing on and off, each by the name that its
+// options have as their source. Absent is on.
+type Rules struct {
+	Heap         *bool `yaml:"heap"`          // -Xmx, -Xms
+	Metaspace    *bool `yaml:"metaspace"`     // MaxMetaspaceSize
+	CodeCache    *bool `yaml:"code-cache"`    // ReservedCodeCacheSize
+	DirectMemory *bool `yaml:"direct-memory"` // MaxDirectMemorySize
+	Stacks       *bool `yaml:"stacks"`        // -Xss
+	Collector    *bool `yaml:"collector"`     // UseG1GC and the others
+	CPUs         *bool `yaml:"cpus"`          // ActiveProcessorCount
+	ThreadPins   *bool `yaml:"thread-pins"`   // threads that ActiveProcessorCount does not settle
+	MallocArenas *bool `yaml:"malloc-arenas"` // MALLOC_ARENA_MAX
+	OutOfMemory  *bool `yaml:"out-of-memory"` // ExitOnOutOfMemoryError
+}
+
+// on says whether a rule holds.
+func on(rule *bool) bool { return rule == nil || *rule }
+
+// ruleOption is an option that a rule makes.
+func ruleOption(rule, why, format string, args ...any) Option {
+	return Option{Args: []string{fmt.Sprintf(format, args...)}, Layer: Default, Source: "rule " + rule, Why: why, Generated: true}
+}
+
+// Options returns the default layer's options that follow from the sizes. Flags
+// that an old Java 8 does not know are left out, and those of rules that are
+// switched off.
+func (s Sizing) Options() []Option {
+	var options []Option
+	add := func(rule *bool, name, why, format string, args ...any) {
+		if on(rule) {
+			options = append(options, ruleOption(name, why, format, args...))
+		}
+	}
+	r := s.rules
+	if s.Limit > 0 && len(s.Budget) > 0 {
+		add(r.Heap, "heap", s.heapWhy, "-Xmx%dm", s.Heap/mib)
+		add(r.Heap, "heap", "the same as -Xmx: the memory is ours anyway", "-Xms%dm", s.Heap/mib)
+		add(r.Metaspace, "metaspace", s.capWhy(s.numbers.metaspace, "unbounded otherwise"), "-XX:MaxMetaspaceSize=%dm", s.Metaspace/mib)
+		add(r.CodeCache, "code-cache", s.capWhy(s.numbers.codeCache, "240 MiB otherwise"), "-XX:ReservedCodeCacheSize=%dm", s.CodeCache/mib)
+		add(r.DirectMemory, "direct-memory", s.capWhy(s.numbers.direct, "as large as the heap otherwise"), "-XX:MaxDirectMemorySize=%dm", s.Direct/mib)
+	}
+	add(r.Stacks, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
+	add(r.Collector, "collector", s.gcWhy, "-XX:+%s", s.Collector)
+	if s.target.seesCPUs() {
+		add(r.CPUs, "cpus", s.cpuWhy, "-XX:ActiveProcessorCount=%d", s.CPUs)
+	}
+	if on(r.ThreadPins) {
+		options = append(options, s.pins()...)
+	}
+	if s.target.JavaMajor != 8 || s.target.update() >= 92 {
+		add(r.OutOfMemory, "out-of-memory", "a JVM that ran out of memory is restarted, not kept half dead", "-XX:+ExitOnOutOfMemoryError")
+	}
+	return options
+}
+
+// capWhy is the reason for a cap, which the profile may have given.
+func (s Sizing) capWhy(ofProfile *int64, why string) string {
+	if ofProfile != nil {
+		return s.ofProfile() + "; " + why
+	}
+	return why
+}

@@ -1,0 +1,155 @@
+package jvm
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Each rule takes its own options away and no other, and a region without a cap
+// is told.
+func TestRulesSwitchOff(t *testing.T) {
+	in := Input{Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 17}, Policy: Policy{CPUs: CPUsFloor}}
+	whole, err := Render(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		rule, gone string
+		codes      string
+		open       string
+	}{
+		{"heap", "-Xmx1248m -Xms1248m", BudgetUnbounded, "heap"},
+		{"metaspace", "-XX:MaxMetaspaceSize=207m", BudgetUnbounded, "metaspace"},
+		{"code-cache", "-XX:ReservedCodeCacheSize=240m", "", ""},
+		{"direct-memory", "-XX:MaxDirectMemorySize=79m", BudgetUnbounded, "direct memory"},
+		{"stacks", "-Xss256k", "", ""},
+		{"collector", "-XX:+UseG1GC", "", ""},
+		{"cpus", "-XX:ActiveProcessorCount=2", "", ""},
+		{"thread-pins", "-XX:ParallelGCThreads=1 -XX:ConcGCThreads=1", "", ""},
+		{"out-of-memory", "-XX:+ExitOnOutOfMemoryError", "", ""},
+		{"malloc-arenas", "", "", ""},
+	} {
+		in.Policy.Rules = switchedOff(t, tc.rule)
+		r, err := Render(in)
+		if err != nil {
+			t.Errorf("%s: %v", tc.rule, err)
+			continue
+		}
+		flags := func(argv []string) map[string]bool { // without the sizes, which follow each other
+			out := map[string]bool{}
+			for _, a := range argv {
+				id := identify(Option{Args: []string{a}})
+				out[id.family+id.name] = true
+			}
+			return out
+		}
+		want := slices.DeleteFunc(slices.Clone(whole.Argv()), func(a string) bool { return slices.Contains(strings.Fields(tc.gone), a) })
+		if len(want) != len(whole.Argv())-len(strings.Fields(tc.gone)) || !reflect.DeepEqual(flags(r.Argv()), flags(want)) {
+			t.Errorf("without %s: %v, with it %v", tc.rule, r.Argv(), whole.Argv())
+		}
+		var codes []string
+		for _, w := range r.Warnings {
+			codes = append(codes, w.Code)
+		}
+		if got := strings.Join(codes, " "); got != tc.codes {
+			t.Errorf("without %s: %v, want %q", tc.rule, r.Warnings, tc.codes)
+		}
+		if got := strings.Join(r.Budget.Unbounded(), " "); got != tc.open {
+			t.Errorf("without %s: no bound on %q, want %q", tc.rule, got, tc.open)
+		}
+		if (len(r.Env) == 0) != (tc.rule == "malloc-arenas") {
+			t.Errorf("without %s: variables %v", tc.rule, r.Env)
+		}
+	}
+}
+
+// switchedOff switches the rule of that name off.
+func switchedOff(t *testing.T, name string) Rules {
+	t.Helper()
+	var r Rules
+	v, off := reflect.ValueOf(&r).Elem(), false
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") == name {
+			v.Field(i).Set(reflect.ValueOf(&off))
+			return r
+		}
+	}
+	t.Fatalf("there is no rule %q", name)
+	return r
+}
+
+// The name of a rule is what its options have as their source.
+func TestOptionsNameTheirRule(t *testing.T) {
+	var names []string
+	for i := range reflect.TypeFor[Rules]().NumField() {
+		names = append(names, "rule "+reflect.TypeFor[Rules]().Field(i).Tag.Get("yaml"))
+	}
+	for _, target := range gridJVMs() {
+		s, err := Size(gridLimits(2048, 1.5), Policy{CPUs: CPUsFloor}, target, Fixed{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range s.Options() {
+			if !slices.Contains(names, o.Source) || o.Why == "" {
+				t.Errorf("%s is of %q, because %q", o, o.Source, o.Why)
+			}
+		}
+		for _, v := range s.Env(nil) {
+			if !slices.Contains(names, v.Source) || v.Why == "" {
+				t.Errorf("%+v", v)
+			}
+		}
+	}
+}
+
+// A cap that a layer sets holds, whether the rule is on or not.
+func TestSwitchedOffButSet(t *testing.T) {
+	r, err := Render(Input{Limits: gridLimits(2048, 2), Policy: Policy{Rules: switchedOff(t, "metaspace")}, Default: ParseArgs("d", []string{"-XX:MaxMetaspaceSize=100m"})})
+	if err != nil || len(r.Warnings) > 0 || len(r.Budget.Unbounded()) > 0 {
+		t.Errorf("%v, %v", r.Warnings, err)
+	}
+}
+
+// Without the heap rule nothing is refused: what fits is then for the user to say.
+func TestNoHeapRuleNoRefusal(t *testing.T) {
+	r, err := Render(Input{Limits: gridLimits(256, 1), Policy: Policy{Rules: switchedOff(t, "heap")}})
+	if err != nil || r.Argv() == nil || !slices.ContainsFunc(r.Warnings, func(p Problem) bool { return p.Code == BudgetExceeded }) {
+		t.Errorf("%v, %v, %v", r.Argv(), r.Warnings, err)
+	}
+}
+
+func TestStacks(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		mebibytes int64
+		target    Target
+		policy    Policy
+		want      string
+		why       string
+	}{
+		{"small, Tomcat's 200 threads", 1024, Target{}, Policy{}, "-Xss256k", "by the budget: it has no room for 230 larger ones"},
+		{"small, few threads", 1024, Target{MaxThreads: 20}, Policy{}, "-Xss1024k", "by the budget: 50 of them are less than 5 %"},
+		{"smaller, few threads", 960, Target{MaxThreads: 20}, Policy{}, "-Xss512k", "by the budget"},
+		{"the rule's own zone", 1600, Target{MaxThreads: 20}, Policy{}, "-Xss256k", "a small stack"},
+		{"the rule's own zone, large", 16384, Target{}, Policy{}, "-Xss256k", "a small stack"},
+		{"outgrown", 65536, Target{JavaMajor: 17}, Policy{}, "-Xss256k", "by the budget: it has no room"},
+		{"another architecture", 2048, Target{Arch: "ppc64le"}, Policy{}, "-Xss512k", "larger on ppc64le"},
+		{"another architecture, small", 1024, Target{Arch: "ppc64le", MaxThreads: 20}, Policy{}, "-Xss1024k", "by the budget"},
+		{"profile", 1024, Target{MaxThreads: 20}, Policy{Profile: &Profile{Name: "deep", Stack: "2MiB"}}, "-Xss2048k", `of the flavor "deep"`},
+	} {
+		s, err := Size(gridLimits(tc.mebibytes, 2), tc.policy, tc.target, Fixed{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		options := s.Options()
+		i := slices.IndexFunc(options, func(o Option) bool { return o.Source == "rule stacks" })
+		if options[i].String() != tc.want || !strings.Contains(options[i].Why, tc.why) {
+			t.Errorf("%s: %s (%s), want %s (%s)", tc.name, options[i], options[i].Why, tc.want, tc.why)
+		}
+		if s.Budget.Sum() > s.Limit {
+			t.Errorf("%s: the sum is %s\n%+v", tc.name, mibText(s.Budget.Sum()), s.Budget)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package jvm
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// checkTarget compares the merged options with what the version of the target is
+// known to take: it fails for what the version has not, warns of what it only
+// tolerates, adds the unlock flags that are needed, and drops what
+// -XX:+IgnoreUnrecognizedVMOptions would hide.
+func checkTarget(r *Result, t Target, asked bool) {
+	c := targetCheck{Result: r, major: t.JavaMajor, foreign: !t.listed(), asked: asked, flags: newCatalog(), needed: map[string]Option{}}
+	c.ignoring = slices.ContainsFunc(r.Options, func(o Option) bool { return o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" })
+	var kept []Option
+	for _, o := range r.Options {
+		if c.check(o) {
+			kept = append(kept, o)
+		}
+	}
+	r.Options = kept
+	c.addUnlocks()
+	r.Options = unlockFirst(r.Options)
+}
+
+// listed says whether the flags of the target's port are among those we know.
+func (t Target) listed() bool {
+	switch t.Arch {
+	case "", "x86_64", "amd64", "aarch64", "arm64":
+		return true
+	}
+	return false
+}
+
+// targetCheck is one such comparison.
+type targetCheck struct {
+	*Result
+	major    int
+	foreign  bool // another port may have flags of its own
+	asked    bool // the JVM itself is going to be
+	flags    catalog
+	ignoring bool
+	needed   map[string]Option // by unlock flag: the strongest option that needs it
+}
+
+func (c *targetCheck) warn(code, format string, args ...any) {
+	c.Warnings = append(c.Warnings, Problem{code, fmt.Sprintf(format, args...)})
+}
+
+// fail is for what the version does not take. What a JVM has and has not, its
+// vendor's and a later one too, it knows best itself.
+func (c *targetCheck) fail(code, format string, args ...any) {
+	if c.asked && Presumed(code) {
+		c.warn(code, format, args...)
+		return
+	}
+	c.Errors = append(c.Errors, Problem{code, fmt.Sprintf(format, args...)})
+}
+
+// check says whether o stays.
+func (c *targetCheck) check(o Option) bool {
+	arg := o.Args[0]
+	switch {
+	case strings.HasPrefix(arg, "-XX:"):
+		return c.checkFlag(o)
+	case strings.HasPrefix(arg, "-D"):
+		key, value, _ := strings.Cut(arg[2:], "=")
+		for _, ch := range propertyChanges() {
+			if ch.names != key {
+				continue
+			}
+			if key == "java.security.manager" && (value == "disallow" || value == "allow" && c.major < ch.gone) {
+				continue // 17 takes both without a word
+			}
+			c.judge(o, ch)
+		}
+		return true
+	}
+	ch, ok := findOption(arg)
+	switch {
+	case !ok:
+		c.fail(UnknownOption, "cannot use %q (%s): no Java from 8 to 25 has it%s", o, o.origin(), didYouMean(nearestOption(arg)))
+	case c.major > 0 && c.major < ch.since:
+		c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, ch.since)
+	default:
+		c.judge(o, ch)
+	}
+	return true
+}
+
+// judge fails or warns by an option's history; it says whether the version still
+// takes the option. An unknown version takes everything.
+func (c *targetCheck) judge(o Option, ch change) bool {
+	instead := ch.instead
+	if instead == "" {
+		instead = "leave it out"
+	}
+	switch {
+	case ch.gone > 0 && c.major >= ch.gone:
+		c.fail(RemovedOption, "cannot use %q (%s): Java %d no longer has it (removed by %d); %s", o, o.origin(), c.major, ch.gone, instead)
+		return false
+	case ch.ignored > 0 && c.major >= ch.ignored:
+		c.warn(Deprecated, "%s (%s) does nothing in Java %d (since %d); %s", o, o.origin(), c.major, ch.ignored, instead)
+	case ch.deprecated > 0 && c.major >= ch.deprecated:
+		c.warn(Deprecated, "%s (%s) is deprecated since Java %d; %s", o, o.origin(), ch.deprecated, instead)
+	}
+	return true
+}
+
+// checkFlag is check for a -XX flag.
+func (c *targetCheck) checkFlag(o Option) bool {
+	name, _ := flagName(o.Args[0])
+	f, known := c.flags[name]
+	gone := known && f.gone > 0 && c.major >= f.gone
+	if !known && c.foreign {
+		return true
+	}
+	if !known || !f.has(c.major) {
+		if c.ignoring && o.Layer != Enforced {
+			code := Bypass
+			if gone {
+				code = Deprecated
+			}
+			c.warn(code, "%s (%s) is left out: Java %d does not have it, and -XX:+IgnoreUnrecognizedVMOptions hides that", o, o.origin(), c.major)
+			return false
+		}
+		switch {
+		case gone:
+			c.judge(o, f.change)
+		case known && f.since > 0:
+			c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, f.since)
+		case known:
+			c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, only another version", o, o.origin(), c.major)
+		default:
+			c.fail(UnknownOption, "cannot use %q (%s): there is no such flag; names are case-sensitive%s", o, o.origin(), didYouMean(c.flags.nearest(name, c.major)))
+		}
+		return true
+	}
+	c.judge(o, f.change)
+	if why := f.misspelt(o.Args[0]); why != "" {
+		c.fail(BadValue, "cannot use %q (%s): %s", o, o.origin(), why)
+	}
+	if unlock := f.kind(name, c.major).unlock(); unlock != "" {
+		if first, there := c.needed[unlock]; !there || o.rank() > first.rank() {
+			c.needed[unlock] = o
+		}
+	}
+	return true
+}
+
+// addUnlocks adds the unlock flags that somebody's options need and nobody gave,
+// and takes away a weaker layer's -XX:-Unlock.
+func (c *targetCheck) addUnlocks() {
+	for _, unlock := range slices.Sorted(maps.Keys(c.needed)) {
+		o := c.needed[unlock]
+		added := Option{Args: []string{"-XX:+" + unlock}, Layer: Default, Source: "rule unlock",
+			Why: fmt.Sprintf("%s (%s) needs it", o, o.origin()), Generated: true}
+		at := slices.IndexFunc(c.Options, func(k Option) bool { return identify(k).name == unlock })
+		switch {
+		case at < 0:
+			c.Options = append(c.Options, added)
+		case identify(c.Options[at]).value != "-":
+		case c.Options[at].rank() < o.rank():
+			locked := c.Options[at]
+			added.Replaced = []Option{locked}
+			c.Options[at] = added
+			c.warn(Adjusted, "%s (%s) is dropped: %s (%s) needs the opposite", locked, locked.origin(), o, o.origin())
+		default:
+			c.fail(InvalidCombination, "cannot use %q (%s): %s (%s) forbids what it needs", o, o.origin(), c.Options[at], c.Options[at].origin())
+		}
+	}
+}
+
+// didYouMean is a hint; empty without a name.
+func didYouMean(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", name)
+}

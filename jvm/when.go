@@ -1,0 +1,106 @@
+package jvm
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Words are the values that a condition accepts; in YAML one of them may stand
+// alone.
+type Words []string
+
+// Terms are compared with a container: every key that is named must have one of
+// its values. A variable or label that is not set has none.
+type Terms struct {
+	Env    map[string]Words `yaml:"env" json:"env,omitempty"`
+	Labels map[string]Words `yaml:"labels" json:"labels,omitempty"`
+	// Flavor is the name of the flavor in force.
+	Flavor Words `yaml:"flavor" json:"flavor,omitempty"`
+}
+
+// When says in which containers something counts: where its terms hold, and not
+// where those of Not do. There is no expression language. The zero When counts
+// everywhere.
+type When struct {
+	Terms `yaml:",inline"`
+	// Not names at least one term, or nothing.
+	Not Terms `yaml:"not" json:"not,omitzero"`
+}
+
+// IsZero says whether no term is named.
+func (t Terms) IsZero() bool { return len(t.Env) == 0 && len(t.Labels) == 0 && len(t.Flavor) == 0 }
+
+// IsZero says whether there is no condition.
+func (w When) IsZero() bool { return w.Terms.IsZero() && w.Not.IsZero() }
+
+// Matches says whether the condition holds, and if it does not, why: in words for
+// people that name no value but those of the condition. flavor is empty where
+// none is named.
+func (w When) Matches(env, labels map[string]string, flavor string) (ok bool, why string) {
+	if why := w.Terms.missed(env, labels, flavor); why != "" {
+		return false, why
+	}
+	if !w.Not.IsZero() && w.Not.missed(env, labels, flavor) == "" {
+		return false, "not where " + w.Not.String()
+	}
+	return true, ""
+}
+
+// missed names the first term that does not hold; empty: all do.
+func (t Terms) missed(env, labels map[string]string, flavor string) string {
+	look := func(kind string, want map[string]Words, have map[string]string) string {
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			switch value, set := have[name]; {
+			case !set:
+				return fmt.Sprintf("%s %s is not set", kind, name)
+			case !slices.Contains(want[name], value):
+				return fmt.Sprintf("%s %s is not %s", kind, name, want[name])
+			}
+		}
+		return ""
+	}
+	if why := look("env", t.Env, env); why != "" {
+		return why
+	}
+	if why := look("label", t.Labels, labels); why != "" {
+		return why
+	}
+	switch {
+	case len(t.Flavor) == 0 || slices.Contains(t.Flavor, flavor) && flavor != "":
+		return ""
+	case flavor == "":
+		return "no flavor is named"
+	}
+	return fmt.Sprintf("the flavor is %s, not %s", flavor, t.Flavor)
+}
+
+// String is the condition in words.
+func (w When) String() string {
+	switch {
+	case w.Not.IsZero():
+		return w.Terms.String()
+	case w.Terms.IsZero():
+		return "not where " + w.Not.String()
+	}
+	return w.Terms.String() + ", and not where " + w.Not.String()
+}
+
+// String is the values with "or".
+func (w Words) String() string { return strings.Join(w, " or ") }
+
+// String is the terms with "and".
+func (t Terms) String() string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
+		parts = append(parts, fmt.Sprintf("env %s is %s", name, t.Env[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Labels)) {
+		parts = append(parts, fmt.Sprintf("label %s is %s", name, t.Labels[name]))
+	}
+	if len(t.Flavor) > 0 {
+		parts = append(parts, "the flavor is "+t.Flavor.String())
+	}
+	return strings.Join(parts, " and ")
+}

@@ -1,0 +1,134 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Complaint is something that is wrong with a service that runs on. It makes one
+// incident for each start and Kind.
+type Complaint struct {
+	Kind  string `json:"kind"` // empty: that of Cause
+	Cause Cause  `json:"cause"`
+	Text  string `json:"text"`
+	// Ill says that the service does not count as healthy any more.
+	Ill bool `json:"ill,omitempty"`
+}
+
+func (c *Complaint) Error() string { return c.Text }
+
+// verifyTime bounds a look at what runs.
+const verifyTime = 5 * time.Second
+
+// liveOnTime is how long a service must live on after what it said: its last words
+// belong to its end.
+const liveOnTime = time.Second
+
+// verify has a look at what runs, once for each start.
+func (s *Service) verify() {
+	if s.launch.Verify == nil {
+		return
+	}
+	gen, p, look := s.kept.Gen, s.proc, s.launch.Verify
+	go func() { // ends with the look, which obeys its ctx
+		ctx, cancel := context.WithTimeout(s.life, verifyTime)
+		defer cancel()
+		if err := look(ctx, p); err != nil {
+			s.report(s.life, happening{event: EvComplaint, gen: gen, err: err})
+		}
+	}()
+}
+
+// listen reads the output of the present start, from its beginning, and what it
+// says elsewhere, as long as ctx allows, and complains of what it lives on with. What
+// was heard before is not complained of again.
+func (s *Service) listen(ctx context.Context) {
+	gen := s.kept.Gen
+	complainer := func() func(*Complaint) {
+		heard := map[string]bool{}
+		return func(c *Complaint) {
+			if heard[c.Kind] {
+				return
+			}
+			heard[c.Kind] = true
+			go func() { // ends with ctx, which is over when the service is
+				select {
+				case <-time.After(liveOnTime):
+					s.report(ctx, happening{event: EvComplaint, gen: gen, err: c})
+				case <-ctx.Done():
+				}
+			}()
+		}
+	}
+	if overhear := s.launch.Overhear; overhear != nil {
+		go overhear(ctx, complainer()) // ends with ctx
+	}
+	out := s.output()
+	if s.launch.Listen == nil || out == nil {
+		return
+	}
+	from, hear, complain := s.kept.LogStart, s.launch.Listen(), complainer()
+	go func() { // ends with ctx
+		_ = out.Lines(ctx, from, true, func(line proc.Line) error {
+			if c := hear(line.Text); c != nil {
+				complain(c)
+			}
+			return nil
+		})
+	}()
+}
+
+// complains deals with what is wrong with a service that runs, or with the
+// reason why nobody could look.
+func (s *Service) complains(h happening) {
+	var c *Complaint
+	if !errors.As(h.err, &c) {
+		s.addNote(h.err.Error())
+		s.keep()
+		return
+	}
+	if slices.ContainsFunc(s.kept.Complaints, func(old Complaint) bool { return old.Kind == c.Kind && old.Cause == c.Cause }) {
+		return
+	}
+	made := *c
+	made.Text = clip(c.Text)
+	s.kept.Complaints = append(s.kept.Complaints, made)
+	then := LiveReport
+	if s.launch.Live != nil { // what is to be done with a sick one was thought about
+		then = s.cfg.Live.Then
+	}
+	if !made.Ill {
+		s.log.Error("service is not what it should be", "reason", made.Text)
+		s.addNote(made.Text)
+		s.noteWhy(made.Cause, made.Text, 0)
+		s.keep()
+		return
+	}
+	s.log.Error("service is ill", "reason", made.Text, "then", then)
+	s.giveUp(then, made.Cause, made.Text)
+}
+
+// maxNotes bounds the notes of one start.
+const maxNotes = 64
+
+func (s *Service) addNote(text string) {
+	if len(s.kept.Notes) < maxNotes {
+		s.kept.Notes = append(slices.Clone(s.kept.Notes), clip(text)) // snapshots have the other
+	}
+}
+
+// ills are the complaints for which the service does not count as healthy.
+func (k *kept) ills() string {
+	var all []string
+	for _, c := range k.Complaints {
+		if c.Ill {
+			all = append(all, c.Text)
+		}
+	}
+	return strings.Join(all, "; ")
+}

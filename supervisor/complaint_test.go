@@ -1,0 +1,261 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// hears is a Launch that complains of lines which begin with "ill ", and whose
+// kind is the rest.
+func hears(live Probe) func(context.Context, int) (*Launch, error) {
+	return func(context.Context, int) (*Launch, error) {
+		return &Launch{Live: live, Listen: func() func([]byte) *Complaint {
+			return func(line []byte) *Complaint {
+				kind, ok := strings.CutPrefix(string(line), "ill ")
+				if !ok {
+					return nil
+				}
+				return &Complaint{Kind: kind, Cause: CauseJVMStarved, Text: "no " + kind, Ill: true}
+			}
+		}}, nil
+	}
+}
+
+func TestIllnessIsReported(t *testing.T) {
+	play(t, func(st *stage) {
+		st.out, st.l.prepare = newFakeOutput(), hears(nil)
+		p := st.up()
+		for _, line := range []string{"well", "ill heap", "ill heap", "ill metaspace"} {
+			st.out.write(line)
+			st.sleep(time.Millisecond)
+		}
+		st.sleep(liveOnTime)
+		st.want(Running)
+		if snap := st.snap(); snap.Ill != "no heap; no metaspace" || snap.Reported {
+			t.Errorf("%q, reported %v", snap.Ill, snap.Reported)
+		}
+		if ready, not := setOf(st.s).Ready(); ready || !slices.Equal(not, []string{"app is ill"}) {
+			t.Errorf("ready %v, %q", ready, not)
+		}
+		for range 2 { // the next supervisor reads all of it again
+			st.crash()
+			st.sleep(liveOnTime)
+			if snap := st.snap(); snap.Ill != "no heap; no metaspace" || snap.State != Running {
+				t.Errorf("after a takeover %q, %s", snap.Ill, snap.State)
+			}
+		}
+		cases := st.w.cases()
+		if len(cases) != 2 || cases[0].GaveUp != CauseJVMStarved || cases[0].Reason != "no heap" || cases[1].Reason != "no metaspace" {
+			t.Errorf("%d cases, %+v", len(cases), cases[0])
+		}
+		p.wantSignals(t)
+		st.ask(EvRestart)
+		st.sleep(10 * time.Second)
+		if snap := st.snap(); snap.Ill != "" && snap.State == Running {
+			t.Errorf("the next start is ill too: %q", snap.Ill)
+		}
+	})
+}
+
+// Where live looks at something, what is to be done with a sick one is known.
+func TestIllnessObeysLiveThen(t *testing.T) {
+	for then, want := range map[string]State{LiveRestart: Stopping, LiveReport: Running, LiveStopContainer: Running} {
+		t.Run(then, func(t *testing.T) {
+			play(t, func(st *stage) {
+				st.cfg.Live.Then = then
+				st.out, st.l.prepare = newFakeOutput(), hears(ProbeFunc(func(context.Context, Process) error { return nil }))
+				st.w.startup = func(_ int, p *fakeProcess) error {
+					p.ignores = true
+					return nil
+				}
+				st.up()
+				st.out.write("ill heap")
+				st.sleep(liveOnTime)
+				st.want(want)
+				if ends := st.snap().ends; ends != (then == LiveStopContainer) {
+					t.Errorf("the container ends: %v", ends)
+				}
+				if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != CauseJVMStarved {
+					t.Errorf("%d cases", len(cases))
+				}
+				if then != LiveRestart {
+					return
+				}
+				st.sleep(10 * time.Second)
+				if snap := st.snap(); snap.Restarts != 1 || snap.Ill != "" && snap.State != Running {
+					t.Errorf("%d restarts, %q in %s", snap.Restarts, snap.Ill, snap.State)
+				}
+			})
+		})
+	}
+}
+
+// What was said while it started counts as soon as it is RUNNING, and not before.
+func TestIllnessBeforeReadiness(t *testing.T) {
+	play(t, func(st *stage) {
+		st.out = newFakeOutput()
+		var ready atomic.Bool
+		prepare := hears(nil)
+		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
+			l, err := prepare(ctx, n)
+			l.Ready = ProbeFunc(func(context.Context, Process) error {
+				if !ready.Load() {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			return l, err
+		}
+		st.open()
+		st.ask(EvStart)
+		st.out.write("ill heap")
+		st.sleep(time.Second)
+		st.want(Starting)
+		if len(st.w.cases()) > 0 {
+			t.Error("it is complained of too early")
+		}
+		ready.Store(true)
+		st.sleep(3 * time.Second)
+		st.want(Running)
+		if len(st.w.cases()) != 1 || st.snap().Ill != "no heap" {
+			t.Errorf("%d cases, %q", len(st.w.cases()), st.snap().Ill)
+		}
+	})
+}
+
+// The last words of one that ends make no incident of their own.
+func TestIllnessThatIsTheEnd(t *testing.T) {
+	play(t, func(st *stage) {
+		st.out, st.l.prepare = newFakeOutput(), hears(nil)
+		p := st.up()
+		st.out.write("ill heap")
+		st.sleep(liveOnTime / 2)
+		p.exits(3)
+		st.sleep(10 * time.Second)
+		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != "" || cases[0].Exit.Code != 3 {
+			t.Errorf("%d cases, the first %+v", len(cases), cases[0])
+		}
+	})
+}
+
+// What is said elsewhere counts too, as long as it runs.
+func TestIllnessOverheard(t *testing.T) {
+	play(t, func(st *stage) {
+		var over atomic.Int32
+		st.l.prepare = func(context.Context, int) (*Launch, error) {
+			return &Launch{Overhear: func(ctx context.Context, complain func(*Complaint)) {
+				for range 2 {
+					complain(&Complaint{Kind: "heap", Cause: CauseJVMStarved, Text: "no heap", Ill: true})
+				}
+				<-ctx.Done()
+				over.Add(1)
+			}}, nil
+		}
+		st.up()
+		st.sleep(liveOnTime)
+		if cases := st.w.cases(); len(cases) != 1 || st.snap().Ill != "no heap" {
+			t.Errorf("%d cases, %q", len(cases), st.snap().Ill)
+		}
+		st.ask(EvStop)
+		st.sleep(10 * time.Second)
+		if over.Load() != 1 {
+			t.Error("it is overheard though it has stopped")
+		}
+	})
+}
+
+// What runs is looked at once for each start, as long as it may take, and the
+// service runs on whatever is found.
+func TestVerify(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		err   error
+		notes []string
+		cases int
+	}{
+		{"as it should be", nil, []string{"found"}, 0},
+		{"nobody can look", errors.New("cannot attach"), []string{"found", "cannot attach"}, 0},
+		{"another one", &Complaint{Cause: CauseJVMDiffers, Text: "it is another one"}, []string{"found", "it is another one"}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			play(t, func(st *stage) {
+				var looks atomic.Int32
+				st.l.prepare = func(context.Context, int) (*Launch, error) {
+					return &Launch{Notes: []string{"found"}, Verify: func(ctx context.Context, p Process) error {
+						looks.Add(1)
+						if d, ok := ctx.Deadline(); !ok || time.Until(d) > verifyTime || p == nil {
+							t.Error("it has no end")
+						}
+						time.Sleep(time.Second)
+						return c.err
+					}}, nil
+				}
+				st.l.attach = func() (*Launch, error) { return &Launch{}, nil }
+				p := st.up()
+				st.sleep(2 * time.Second)
+				st.want(Running)
+				if snap := st.snap(); !slices.Equal(snap.Notes, c.notes) || snap.Ill != "" {
+					t.Errorf("notes %q, ill %q", snap.Notes, snap.Ill)
+				}
+				st.crash()
+				st.sleep(10 * time.Second)
+				if n, cases := looks.Load(), st.w.cases(); n != 1 || len(cases) != c.cases {
+					t.Errorf("%d looks, %d cases", n, len(cases))
+				}
+				p.wantSignals(t)
+			})
+		})
+	}
+}
+
+// The look of a start that is over says nothing of the next one.
+func TestVerifyOfAnEarlierStart(t *testing.T) {
+	play(t, func(st *stage) {
+		st.l.prepare = func(_ context.Context, n int) (*Launch, error) {
+			return &Launch{Verify: func(context.Context, Process) error {
+				if n > 1 {
+					return nil
+				}
+				time.Sleep(4 * time.Second)
+				return &Complaint{Cause: CauseJVMDiffers, Text: "it was another one"}
+			}}, nil
+		}
+		st.up()
+		st.ask(EvRestart)
+		st.sleep(10 * time.Second)
+		st.want(Running)
+		if cases := st.w.cases(); len(cases) > 0 {
+			t.Errorf("%+v", cases[0])
+		}
+	})
+}
+
+// A start may have several incidents: the one that was not made yet is made by
+// the next supervisor, though another one of the start is there.
+func TestPendingCaseOfAStartWithIncidents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bag, now := newMemoryBag(t), time.Now()
+		incidents := bag.resume(&warnings{})
+		incidents.Add(Incident{Service: "app", At: now, Start: 1})
+		for age, want := range map[time.Duration]int{0: 0, time.Second: 1} {
+			svc := newService(Definition{Name: "app", Config: defaults()}, &fakeWorld{t: t, epoch: now}, hclog.NewNullLogger())
+			svc.kept.Case = &Case{Service: "app", At: now.Add(age), Start: 1}
+			s := setOf(svc)
+			s.incidents = incidents
+			s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
+			s.recorder.begin.Do(func() {}) // nobody works
+			s.pendingCases()
+			if got := len(s.recorder.queue); got != want {
+				t.Errorf("%v later: %d are made, want %d", age, got, want)
+			}
+		}
+	})
+}

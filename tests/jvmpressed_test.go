@@ -1,0 +1,129 @@
+//go:build container
+
+package tests
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pressureClients is more than Tomcat's 200 threads: all of them have work.
+const pressureClients = 220
+
+// pressed is a container of the image "pressure": a real Tomcat with pages that
+// fill the parts of the JVM's memory.
+type pressed struct {
+	*container
+	pages string // the URL they are below
+}
+
+// newPressed starts one with so much memory and no swap.
+func newPressed(t testing.TB, memory string, flags []string, args ...string) *pressed {
+	t.Helper()
+	needsImage(t, "stoker-pressure")
+	all := []string{"--memory", memory, "--memory-swap", memory, "--cpus", strconv.Itoa(min(2, runtime.NumCPU()))}
+	all = append(append(all, flags...), "stoker-pressure")
+	c := newContainer(t, append(all, args...)...)
+	return &pressed{c, "http://" + c.inspect("{{.NetworkSettings.IPAddress}}") + ":8080/pressure/"}
+}
+
+// newSized is stoker with its own sizes. The back-off is a short one, so that
+// many ends fit into a minute.
+func newSized(t testing.TB, memory string) *pressed {
+	t.Helper()
+	p := newPressed(t, memory, nil, "--set", "services.tomcat.restart.backoff.max=1s")
+	p.awaitState("tomcat", "RUNNING", 2*time.Minute)
+	await(t, time.Minute, "the pages of "+memory, p.serves)
+	return p
+}
+
+// naiveOptions give the heap 80 % of the memory, as many do.
+func naiveOptions(memory string) string {
+	mib := map[string]int{"512m": 410, "1g": 819, "2g": 1638}[memory]
+	return fmt.Sprintf("-Xmx%dm -Xms%[1]dm", mib)
+}
+
+// newNaive is the same Tomcat as many images start it: by catalina.sh, with
+// these options and no others.
+func newNaive(t testing.TB, memory, options string) *pressed {
+	t.Helper()
+	p := newPressed(t, memory, []string{"--user", "app", "--env", "JAVA_OPTS=" + options, "--entrypoint", "sh"},
+		"-c", `exec "$CATALINA_HOME/bin/catalina.sh" run`)
+	if !eventually(3*time.Minute, 200*time.Millisecond, func() bool { return p.serves() || !p.alive() }) || !p.alive() {
+		t.Fatalf("the naive Tomcat with %q does not serve with %s", options, memory)
+	}
+	return p
+}
+
+// serves says whether the pages answer, which compiles them where they are new.
+func (p *pressed) serves() bool {
+	client := http.Client{Timeout: 30 * time.Second}
+	for _, page := range []string{"work.jsp", "fill.jsp?what=stacks"} {
+		resp, err := client.Get(p.pages + page)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return false
+		}
+	}
+	return true
+}
+
+// press lets all clients ask for one page until done or for so long, and says
+// whether it came to that.
+func (p *pressed) press(page string, within time.Duration, done func(*load) bool) bool {
+	p.t.Helper()
+	from, l := time.Now(), newLoad(p.pages+page, pressureClients)
+	ok := eventually(within, 200*time.Millisecond, func() bool { return done(l) })
+	answered, failed, first := l.stop()
+	p.t.Logf("%s: %d answers in %v, %d of them that there is no more, %d failures (%s)",
+		page, answered, time.Since(from).Round(100*time.Millisecond), l.exhausted.Load(), failed, first)
+	return ok
+}
+
+// tomcat is the service's status; false: nobody answers.
+func (p *pressed) tomcat() (serviceStatus, bool) {
+	st, ok := p.status()
+	svc, _ := st.service("tomcat")
+	return svc, ok
+}
+
+// killed is how often the kernel's OOM killer acted in the container's cgroup.
+func (p *pressed) killed() int {
+	p.t.Helper()
+	out := p.must("sh", "-c", "cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null; true")
+	found := regexp.MustCompile(`(?m)^oom_kill (\d+)$`).FindStringSubmatch(out)
+	if found == nil {
+		p.t.Fatalf("the kernel does not count what its OOM killer did: %q", out)
+	}
+	n, _ := strconv.Atoi(found[1])
+	return n
+}
+
+// wantNoKill holds the container to what it is about.
+func (p *pressed) wantNoKill(after string) {
+	p.t.Helper()
+	if !p.alive() {
+		p.t.Fatalf("after %s the container is gone: code %d, OOM-killed %s", after, p.exitCode(), p.inspect("{{.State.OOMKilled}}"))
+	}
+	if n := p.killed(); n != 0 || p.inspect("{{.State.OOMKilled}}") != "false" {
+		p.t.Fatalf("after %s the kernel's OOM killer has acted %d times (peak %s); the budget:\n%s", after, n, p.peak(), p.must("stoker", "jvm", "explain"))
+	}
+}
+
+// peak is the most memory that the container had so far, in MiB, page cache included.
+func (p *pressed) peak() string {
+	return strings.TrimSpace(p.must("sh", "-c", `n=$(cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null); echo "$((${n:-0} >> 20)) MiB"`))
+}
+
+// longLoad asks for the long version of the load tests: STOKER_LOAD=long.
+func longLoad() bool { return os.Getenv("STOKER_LOAD") == "long" }

@@ -1,0 +1,105 @@
+//go:build container
+
+package tests
+
+import (
+	"testing"
+	"time"
+)
+
+// A region takes a while to fill where the machine has little to spare.
+const pressureTime = 3 * time.Minute
+
+// However its regions are filled, apart or together, the kernel never has to kill
+// in a container whose JVM stoker sized: memory runs out inside the JVM, which ends
+// and is back by itself. With 80 % as heap and nothing else the same load has the
+// container killed up to 2g, and without any option at 512m. Not parallel to other
+// tests: it takes all of the CPU. STOKER_LOAD=long fills every region apart in each.
+func TestJVMUnderPressure(t *testing.T) {
+	// Two containers at a time: each has use for both CPUs.
+	t.Run("sized", func(t *testing.T) {
+		t.Parallel()
+		for _, memory := range []string{"512m", "1g", "2g", "4g"} {
+			t.Run(memory, func(t *testing.T) { testSized(t, memory) })
+		}
+	})
+	t.Run("naive", func(t *testing.T) {
+		t.Parallel()
+		for _, memory := range []string{"512m", "1g", "2g"} {
+			t.Run(memory, func(t *testing.T) { testNaive(t, memory, naiveOptions(memory)) })
+		}
+		t.Run("512m without options", func(t *testing.T) { testNaive(t, "512m", "") })
+	})
+}
+
+func testNaive(t *testing.T, memory, options string) {
+	p := newNaive(t, memory, options)
+	p.press("fill.jsp?what=all", pressureTime, func(*load) bool { return !p.alive() })
+	if p.alive() || p.inspect("{{.State.OOMKilled}}") != "true" {
+		t.Errorf("the naive JVM is not OOM-killed: the load is no test (alive %v)", p.alive())
+	}
+}
+
+func testSized(t *testing.T, memory string) {
+	p := newSized(t, memory)
+	if memory == "512m" || memory == "2g" || longLoad() { // a heap of each collector
+		p.fillStacks()
+		p.fillDirect()
+		p.runOut("metaspace")
+		p.runOut("heap")
+	}
+	p.runOut("all")
+	if memory == "512m" || longLoad() {
+		p.runOutOften()
+	}
+	t.Logf("%s: at most %s were in use", memory, p.peak())
+}
+
+// fillStacks uses the stacks of all of the connector's threads: that harms nobody.
+func (p *pressed) fillStacks() {
+	p.t.Helper()
+	before, _ := p.tomcat()
+	if !p.press("fill.jsp?what=stacks", pressureTime, func(l *load) bool { return l.answered.Load() >= 2*pressureClients }) {
+		p.t.Fatal("the pages that fill stacks do not answer")
+	}
+	p.wantNoKill("stacks")
+	if now, _ := p.tomcat(); now.State != "RUNNING" || now.Pid != before.Pid {
+		p.t.Errorf("full stacks have ended Tomcat: it was pid %d, it is %+v", before.Pid, now)
+	}
+}
+
+// fillDirect takes direct buffers until there are no more. The page catches that
+// error, with which the JVM does not end.
+func (p *pressed) fillDirect() {
+	p.t.Helper()
+	if !p.press("fill.jsp?what=direct", pressureTime, func(l *load) bool { return l.exhausted.Load() > 0 }) {
+		p.t.Fatal("direct buffers do not run out")
+	}
+	p.wantNoKill("direct buffers")
+	p.awaitState("tomcat", "RUNNING", time.Minute)
+}
+
+// runOut fills a region until the JVM ends by it, and waits until it is back.
+func (p *pressed) runOut(what string) {
+	p.t.Helper()
+	before, _ := p.tomcat()
+	ended := func(*load) bool {
+		now, ok := p.tomcat()
+		return now.Restarts > before.Restarts || now.State == "FATAL" || !ok && !p.alive()
+	}
+	if !p.press("fill.jsp?what="+what, pressureTime, ended) {
+		now, _ := p.tomcat()
+		p.t.Fatalf("%s does not run out: %+v", what, now)
+	}
+	p.wantNoKill(what)
+	p.awaitState("tomcat", "RUNNING", 2*time.Minute)
+}
+
+// runOutOften makes more ends in a row than the start limit has (5): an
+// application that works in between is not parked for them.
+func (p *pressed) runOutOften() {
+	p.t.Helper()
+	for now, _ := p.tomcat(); now.Restarts <= 5; now, _ = p.tomcat() {
+		p.runOut("heap")
+	}
+}
