@@ -39,7 +39,7 @@ func (w When) IsZero() bool { return w.Terms.IsZero() && w.Not.IsZero() }
 // people that name no value but those of the condition. flavor is empty where
 // none is named.
 func (w When) Matches(env, labels map[string]string, flavor string) (ok bool, why string) {
-	if why := w.Terms.missed(env, labels, flavor); why != "" {
+	if why := w.missed(env, labels, flavor); why != "" {
 		return false, why
 	}
 	if !w.Not.IsZero() && w.Not.missed(env, labels, flavor) == "" {

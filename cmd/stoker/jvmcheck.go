@@ -265,8 +265,8 @@ func (r startedJVM) asUser(look func() error) error {
 
 // resolved follows links; what does not exist any more stays as it is.
 func resolved(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
 	}
 	return path
 }

@@ -149,10 +149,7 @@ func (f renderFlags) limits() (l jvm.Limits, err error) {
 // targetOf is the JVM of a version; without one, that of the java found here.
 func targetOf(version string) (jvm.Target, error) {
 	if version == "" {
-		java, _, err := hotspot.Find("/", "", os.Getenv)
-		if err != nil {
-			return jvm.Target{}, nil // unknown is treated as a current one
-		}
+		java, _, _ := hotspot.Find("/", "", os.Getenv) // one that is unknown is treated as a current one
 		return jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, nil
 	}
 	major := hotspot.ParseMajor(version)
