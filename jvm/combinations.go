@@ -30,6 +30,38 @@ func settleShare(r *Result, memory int64) {
 	r.Options = kept
 }
 
+// settleBase keeps what shares of the memory refer to: without container support that
+// is the machine's memory, and no limit of the container.
+func (m *merger) settleBase() {
+	off, share := -1, -1
+	for i, o := range m.kept {
+		switch id := identify(o); id.name {
+		case "UseContainerSupport":
+			if id.value == "-" {
+				off = i
+			}
+		case "MaxRAMPercentage", "MaxRAMFraction", "InitialRAMPercentage", "InitialRAMFraction", "MinRAMPercentage", "MinRAMFraction":
+			if share < 0 || o.rank() > m.kept[share].rank() {
+				share = i
+			}
+		}
+	}
+	if off < 0 || share < 0 {
+		return
+	}
+	o, top := m.kept[off], m.kept[share]
+	if o.rank() >= top.rank() {
+		m.warn(BudgetExceeded, "%s (%s) makes %s (%s) a share of the machine's memory; what is allotted here counts the container's", o, o.origin(), top, top.origin())
+		return
+	}
+	code := Adjusted
+	if top.Layer == Enforced && o.Layer == User {
+		code = UserOverrideDropped
+	}
+	m.warn(code, "%s (%s) is dropped: %s (%s) is a share of the container's memory", o, o.origin(), top, top.origin())
+	m.kept = append(m.kept[:off:off], m.kept[off+1:]...)
+}
+
 // shareOption finds the strongest option that sizes the heap by a share; ok is
 // false where a size is given, or nothing.
 func shareOption(options []Option) (top Option, ok bool) {

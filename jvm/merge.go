@@ -63,6 +63,7 @@ func Merge(defaults, user, enforced []Option) Result {
 	m.settleCollector()
 	m.settleAggressive()
 	m.settleHeap()
+	m.settleBase()
 	m.settlePairs()
 	m.settleThreads()
 	m.settleYoung()

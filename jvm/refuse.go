@@ -25,6 +25,8 @@ func refuse(o Option) (code, why string) {
 		return NotAJVMOption, "a bare word would be taken as the main class"
 	case terminal(name), arg == "-Xlog:help", strings.HasPrefix(arg, "-agentlib:jdwp=help"), strings.HasPrefix(arg, "-Xrunjdwp:help"):
 		return NotAJVMOption, "it makes java do something else than run the service"
+	case strings.HasPrefix(arg, "-XXaltjvm"), strings.HasPrefix(arg, "-version:"), strings.HasSuffix(arg, "jre-restrict-search"):
+		return Bypass, "another JVM would run than the one that was found and checked"
 	case strings.HasPrefix(arg, "-XX:Flags="), strings.HasPrefix(arg, "-XX:VMOptionsFile="):
 		return Bypass, "a flags file hides its options; name it in the layer's files"
 	case incomplete(o):
@@ -43,7 +45,7 @@ func terminal(name string) bool {
 	switch name {
 	case "-version", "--version", "-fullversion", "--full-version", "-help", "--help", "-h", "-?",
 		"--help-extra", "-X", "-jar", "-m", "--module", "--list-modules", "-d", "--describe-module",
-		"--validate-modules", "--dry-run", "--source", "-Xshare:dump", "-Xinternalversion", "-Xlog:help",
+		"--validate-modules", "--dry-run", "--source", "-Xshare:dump", "-Xinternalversion",
 		"-XX:+PrintFlagsInitial", "-XX:+DumpSharedSpaces":
 		return true
 	}

@@ -110,6 +110,7 @@ func (s *Service) complains(h happening) {
 		return
 	}
 	s.log.Error("service is ill", "reason", made.Text, "then", then)
+	s.kept.Spared = true // it works: its restart is not to park it
 	s.giveUp(then, made.Cause, made.Text)
 }
 

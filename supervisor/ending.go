@@ -12,7 +12,7 @@ import (
 func (s *Service) exited(h happening) {
 	info := s.judge(h.exit)
 	s.kept.Exit = info
-	s.kept.Spared = s.kept.State == Running && slices.Contains(s.cfg.Restart.Limit.UncountedCodes, h.exit.Status())
+	s.kept.Spared = s.kept.Spared || s.kept.State == Running && slices.Contains(s.cfg.Restart.Limit.UncountedCodes, h.exit.Status())
 	if s.kept.State == Running && s.kept.Deadline != 0 && h.exit.At >= s.kept.Deadline {
 		s.forgive() // it had been stable; the timer only comes later than we do
 	}

@@ -301,7 +301,9 @@ func overhearTomcat(base string) func(context.Context, func(*supervisor.Complain
 	}
 }
 
-// hearAilments listens to a JVM that runs.
+// hearAilments listens to a JVM that runs. Direct memory and a full code cache are its
+// own, and make it ill. Of the other kinds a JVM ends by itself as a rule, so who says
+// so and lives on may speak of another one, whose exception came over the wire.
 func hearAilments() func(line []byte) *supervisor.Complaint {
 	r := new(hotspot.AilmentReader)
 	return func(line []byte) *supervisor.Complaint {
@@ -312,6 +314,6 @@ func hearAilments() func(line []byte) *supervisor.Complaint {
 		case a.Kind == hotspot.CodeCacheFull:
 			return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
 		}
-		return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseJVMStarved, Ill: true, Text: "the JVM lives on without enough memory: " + a.Line}
+		return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
 	}
 }

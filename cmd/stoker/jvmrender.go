@@ -28,16 +28,12 @@ func jvmRender(w, complaints io.Writer, f renderFlags) error {
 	if f.format != "argv" && f.format != "argfile" && f.format != "json" {
 		return &hintError{fmt.Errorf("cannot print as %q", f.format), "-o is argv, argfile or json", codeUsage}
 	}
-	cfg, err := f.config()
+	cfg, limits, target, err := f.parse()
 	if err != nil {
-		return err
-	}
-	limits, err := f.limits()
-	if err != nil {
-		return err
-	}
-	target, err := targetOf(f.java)
-	if err != nil {
+		if f.format == "json" { // stdout is one document whatever happens
+			cause, _, _ := strings.Cut(err.Error(), "\nhint: ")
+			_ = printJSON(w, jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: cause}}})
+		}
 		return err
 	}
 	result := renderLayers(cfg, environMap(os.Environ()), limits, target, f.noSizing)
@@ -48,6 +44,18 @@ func jvmRender(w, complaints io.Writer, f renderFlags) error {
 		return &hintError{fmt.Errorf("cannot use the JVM options: %w", err), "", codeConfig}
 	}
 	return nil
+}
+
+// parse reads what the flags describe.
+func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target jvm.Target, err error) {
+	if cfg, err = f.config(); err != nil {
+		return cfg, limits, target, err
+	}
+	if limits, err = f.limits(); err != nil {
+		return cfg, limits, target, err
+	}
+	target, err = targetOf(f.java)
+	return cfg, limits, target, err
 }
 
 // renderLayers reads the sources as run does, and renders. What cannot be read
@@ -169,8 +177,13 @@ type checkedFile struct {
 // jvmCheckFiles looks for problems in option files of the user layer, each by
 // itself and without a container: what fits is not asked.
 func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
-	if n := len(files); n > 2 && files[n-2] == "--java-version" {
-		files, version = files[:n-2], files[n-1] // behind the files it is found too
+	for n := len(files); n > 2 && trailing(files[n-2]); n = len(files) { // behind the files they are found too
+		if files[n-2] == "--java-version" {
+			version = files[n-1]
+		} else {
+			format = files[n-1]
+		}
+		files = files[:n-2]
 	}
 	if len(files) == 0 {
 		return &hintError{errors.New("cannot check: no file is named"), "stoker jvm check --java-version 17 FILE...", codeUsage}
@@ -196,6 +209,11 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 		err = &hintError{fmt.Errorf("cannot use %d of the options", wrong), "", codeConfig}
 	}
 	return err
+}
+
+// trailing says whether a word behind the files is a flag of jvm check.
+func trailing(word string) bool {
+	return word == "--java-version" || word == "-o" || word == "--output"
 }
 
 // printChecked is for people.

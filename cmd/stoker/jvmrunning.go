@@ -231,7 +231,7 @@ func (r *runningJVMs) digest(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", hide.err(err)
 	}
-	sources := &layers{cfg: cfg, world: world, outside: env}
+	sources := &layers{cfg: cfg, world: world, outside: env, user: base.user}
 	if _, err := sources.fixed(ctx); err != nil {
 		return "", hide.err(err)
 	}

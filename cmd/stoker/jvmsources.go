@@ -40,6 +40,9 @@ func newFetcher() *remote.Fetcher {
 // acceptOptions refuses a document that holds anything but options: it may be the
 // page of a proxy. Whether a JVM takes them is not for here.
 func acceptOptions(a remote.Answer) error {
+	if a.List == nil && strings.TrimSpace(a.Text) == "" {
+		return errors.New("it is empty; an answer that means no options at all is [] or a comment")
+	}
 	for k, o := range append(jvm.ParseFile("", a.Text), jvm.ParseArgs("", a.List)...) {
 		if !strings.HasPrefix(o.Args[0], "-") && !strings.HasPrefix(o.Args[0], "@") {
 			return fmt.Errorf("number %d of what it holds does not begin with -, as every JVM option does", k+1)
@@ -291,7 +294,7 @@ func optionFileName(name string) bool {
 
 // file adds the options of a file.
 func (l *layers) file(to *[]jvm.Option, n namedLayer, key, path string, parse func(name, content string) []jvm.Option) error {
-	data, err := readBounded(path, jvm.MaxOptionFile)
+	data, err := readOptionFile(l.user, n.name, path)
 	switch {
 	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
 		l.absent(n, "file", path)

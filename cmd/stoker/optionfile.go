@@ -17,16 +17,19 @@ import (
 // user is stoker's own.
 func optionFiles(user *proc.User) func(jvm.Layer, string) ([]byte, error) {
 	return func(layer jvm.Layer, path string) (data []byte, err error) {
-		if layer == jvm.User && user != nil && os.Geteuid() == 0 && user.UID != 0 {
-			data, err = readAs(user, path)
-		} else {
-			data, err = readBounded(path, jvm.MaxOptionFile)
-		}
-		if err != nil {
+		if data, err = readOptionFile(user, layer, path); err != nil {
 			return nil, fmt.Errorf("cannot read %q: %w", path, err)
 		}
 		return data, nil
 	}
+}
+
+// readOptionFile reads one file of a layer, with the rights that optionFiles tells of.
+func readOptionFile(user *proc.User, layer jvm.Layer, path string) ([]byte, error) {
+	if layer == jvm.User && user != nil && os.Geteuid() == 0 && user.UID != 0 {
+		return readAs(user, path)
+	}
+	return readBounded(path, jvm.MaxOptionFile)
 }
 
 // readAs reads a file with the rights of another user. These are the thread's

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,6 +71,10 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	if flags = ParseFlags(output); len(flags) == 0 {
 		return nil, errors.New("cannot try the JVM options: the JVM printed no flags; it is none of HotSpot's kind")
 	}
+	if startsSmall(options) { // what it said of these is ours
+		delete(flags, "InitialHeapSize")
+		delete(flags, "MinHeapSize")
+	}
 	c.remember(key, flags)
 	return flags, nil
 }
@@ -131,8 +136,9 @@ func lacksMemory(message string) bool {
 
 // Harmless gives the arguments that try options without the side effects that
 // some have even with -version: agents run, jdwp listens, management binds its
-// port, log files are begun anew, the heap is touched. Classes that only the
-// application's class path has are not asked for either.
+// port, log files are begun anew, the heap is touched (by ZGC all that it begins
+// with). Classes that only the application's class path has are not asked for
+// either, nor an archive that fits that path alone.
 func Harmless(options []string) []string {
 	out := make([]string, 0, len(options)+5)
 	logs := false
@@ -149,8 +155,15 @@ func Harmless(options []string) []string {
 	if logs { // they were looked at; what they would print is of no interest
 		out = append(out, "-Xlog:disable", "-Xlog:all=warning:stderr")
 	}
+	if startsSmall(options) {
+		out = append(out, "-Xms8m")
+	}
 	return append(out, "-XX:-UsePerfData", "-XX:+PrintFlagsFinal", "-version")
 }
+
+// startsSmall says whether the trial begins with a smaller heap: ZGC takes all of it
+// from the machine at once, and a second time beside what runs.
+func startsSmall(options []string) bool { return slices.Contains(options, "-XX:+UseZGC") }
 
 // given is the option as it was given, of which the JVM has quoted what Harmless
 // made of it.
@@ -168,7 +181,7 @@ func hasEffects(option string) bool {
 	for _, prefix := range []string{
 		"-javaagent:", "-agentlib:", "-agentpath:", "-Xrun", "-Dcom.sun.management", "-Xloggc:",
 		"-XX:StartFlightRecording", "-XX:LogFile=", "-XX:ArchiveClassesAtExit=", "-XX:AOTCacheOutput=", "-XX:AOTMode=", "-XX:AOTConfiguration=",
-		"-XX:CRaC", "-Djava.system.class.loader=", "-Djava.nio.file.spi.DefaultFileSystemProvider=",
+		"-XX:CRaC", "-Xshare:on", "-XX:SharedArchiveFile=", "-Djava.system.class.loader=", "-Djava.nio.file.spi.DefaultFileSystemProvider=",
 	} {
 		if strings.HasPrefix(option, prefix) {
 			return true
@@ -176,7 +189,7 @@ func hasEffects(option string) bool {
 	}
 	switch option {
 	case "-XX:+AlwaysPreTouch", "-XX:+ManagementServer", "-XX:+StartAttachListener", "-XX:+PauseAtStartup", "-XX:+FlightRecorder",
-		"-XX:+LogVMOutput", "-XX:+LogCompilation", "-XX:+AutoCreateSharedArchive":
+		"-XX:+RequireSharedSpaces", "-XX:+LogVMOutput", "-XX:+LogCompilation", "-XX:+AutoCreateSharedArchive":
 		return true
 	}
 	manager, ok := strings.CutPrefix(option, "-Djava.security.manager=")
