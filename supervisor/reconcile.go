@@ -45,7 +45,7 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 func (s *Supervisor) letStart(ctx context.Context, set *set, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
 		if set.services[r].snap.Load().State == Stopped && !s.Stopping() && !s.beingStopped(name) {
-			s.demandStart(ctx, set.services[r], name)
+			s.demandStart(ctx, set.services[r], set.services[name])
 		}
 	}
 	if why := s.mayStart(set, name); why != snap.Waiting {
@@ -90,16 +90,17 @@ func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
 const demandTime = time.Second
 
 // demandStart has a service started for another one that requires it, unless that
-// one is being stopped: a stop waits for what was asked before it began.
-func (s *Supervisor) demandStart(ctx context.Context, svc *Service, name string) {
+// one is being stopped (a stop waits for what was asked before it began), or was and
+// does not wait any more: this may have its turn late.
+func (s *Supervisor) demandStart(ctx context.Context, svc, waiting *Service) {
 	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
 		return
 	}
 	go func() { // ends within demandTime
 		s.stopsMu.RLock()
-		if s.stops[name] == 0 {
+		if snap := waiting.snap.Load(); s.stops[waiting.name] == 0 && snap.State == Starting && snap.held {
 			ctx, cancel := context.WithTimeout(ctx, demandTime)
-			_ = svc.ask(ctx, request{event: EvStart, by: name + ", which requires it"}) // the state tells how it went
+			_ = svc.ask(ctx, request{event: EvStart, by: waiting.name + ", which requires it"}) // the state tells how it went
 			cancel()
 		}
 		s.stopsMu.RUnlock()
