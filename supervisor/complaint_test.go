@@ -93,6 +93,9 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 				if snap := st.snap(); snap.Restarts != 1 || snap.Ill != "" && snap.State != Running {
 					t.Errorf("%d restarts, %q in %s", snap.Restarts, snap.Ill, snap.State)
 				}
+				if n := len(st.s.kept.Starts); n != 0 {
+					t.Errorf("%d ends count for the limit: it worked", n)
+				}
 			})
 		})
 	}

@@ -112,8 +112,10 @@ func TestRunningProgramIsCompared(t *testing.T) {
 func TestAilmentsAreComplaints(t *testing.T) {
 	hear := hearAilments()
 	for line, want := range map[string]supervisor.Complaint{
-		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: supervisor.CauseJVMStarved, Ill: true,
+		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: supervisor.CauseJVMStarved, // it may be another JVM's
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`},
+		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: supervisor.CauseJVMStarved, Ill: true,
+			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`},
 		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: supervisor.CauseCodeCache, Ill: true,
 			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
 	} {

@@ -204,3 +204,18 @@ func TestNothingToWatch(t *testing.T) {
 		t.Errorf("to be watched: %+v", got)
 	}
 }
+
+// A page of a proxy and nothing at all are no answers; a list of none is one.
+func TestAcceptOptions(t *testing.T) {
+	for _, c := range []struct {
+		answer remote.Answer
+		ok     bool
+	}{
+		{remote.Answer{Text: "-Da=1\n"}, true}, {remote.Answer{Text: "# none\n"}, true}, {remote.Answer{List: []string{}}, true}, {remote.Answer{List: []string{"-Da=1"}}, true},
+		{remote.Answer{Text: " \n"}, false}, {remote.Answer{}, false}, {remote.Answer{Text: "<html>"}, false}, {remote.Answer{List: []string{"evil.Main"}}, false},
+	} {
+		if err := acceptOptions(c.answer); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.answer, err)
+		}
+	}
+}

@@ -46,6 +46,22 @@ func TestOptionFilesAreReadAsTheUser(t *testing.T) {
 			t.Errorf("%s layer, %s: %q, %v; want %v", c.layer, c.path, data, err, c.err)
 		}
 	}
+	// The files and folders of the layer itself are no other way to it.
+	link := filepath.Join(dir, "opts", "x.opts")
+	if err := errors.Join(os.Mkdir(filepath.Dir(link), 0o755), os.Symlink(secret, link)); err != nil {
+		t.Fatal(err)
+	}
+	user := &proc.User{Name: "app", UID: 65534, GID: 65534}
+	for name, layer := range map[string]jvm.LayerConfig{"files": {Files: []jvm.File{{File: secret}}}, "argfiles": {Argfiles: []jvm.File{{File: secret}}}, "dirs": {Dirs: []jvm.Dir{{Dir: filepath.Dir(link)}}}} {
+		l := &layers{cfg: jvm.Config{User: layer}, world: sourceWorld{labels: noLabels}, user: user}
+		if in, err := l.input(t.Context()); !errors.Is(err, syscall.EACCES) {
+			t.Errorf("%s: %v, %v", name, in.User, err)
+		}
+		l = &layers{cfg: jvm.Config{Enforced: layer}, world: sourceWorld{labels: noLabels}, user: user}
+		if in, err := l.input(t.Context()); err != nil || len(in.Enforced) != 1 {
+			t.Errorf("enforced %s: %v, %v", name, in.Enforced, err)
+		}
+	}
 }
 
 func TestOptionFilesAreBounded(t *testing.T) {

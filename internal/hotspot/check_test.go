@@ -18,6 +18,8 @@ func TestHarmless(t *testing.T) {
 		{"--add-opens java.base/java.lang=ALL-UNNAMED", "--add-opens java.base/java.lang=ALL-UNNAMED"},
 		{"-Xlog:gc*:file=/logs/gc.log:time:filecount=5", "-Xlog:gc*:stderr -Xlog:disable -Xlog:all=warning:stderr"},
 		{"-Xlog:gc:gc.log -Xlog::x -Xlog:safepoint -Xlog:gc:stdout:time", "-Xlog:gc:stderr -Xlog:all:stderr -Xlog:safepoint -Xlog:gc:stdout:time -Xlog:disable -Xlog:all=warning:stderr"},
+		{"-Xshare:on -XX:SharedArchiveFile=app.jsa -XX:+RequireSharedSpaces -Xshare:auto", "-Xshare:auto"},
+		{"-XX:+UseZGC -Xms4g", "-XX:+UseZGC -Xms4g -Xms8m"},
 		{"-Djava.security.manager -Djava.security.manager=allow -Djava.security.manager=a.B -Djava.system.class.loader=a.C", "-Djava.security.manager -Djava.security.manager=allow"},
 	} {
 		want := strings.Fields(c.want + " -XX:-UsePerfData -XX:+PrintFlagsFinal -version")
