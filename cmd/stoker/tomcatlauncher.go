@@ -196,16 +196,8 @@ func (s *tomcatSetup) readServer(argv []string) {
 	}
 }
 
-// threads is the largest maxThreads of a connector; 0: Tomcat's default.
-func (s *tomcatSetup) threads() int {
-	most := 0
-	for _, c := range s.server.Connectors {
-		if c.MaxThreads.Set {
-			most = max(most, c.MaxThreads.Number)
-		}
-	}
-	return most
-}
+// threads are those of the connectors; 0: none are known, so Tomcat's default.
+func (s *tomcatSetup) threads() int { return s.server.Threads() }
 
 // attach gives readiness by its three parts: the listening socket is Tomcat's
 // own, it answers as it should, and no wanted application has failed to deploy.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -55,7 +56,14 @@ type Connector struct {
 	Scheme     string // "http" if absent
 	TLS        bool   // SSLEnabled
 	MaxThreads Port
-	Executor   string
+	Executor   *Executor // its threads; nil: threads of its own, up to MaxThreads
+}
+
+// Executor is one <Executor>: threads that connectors of its <Service> may share.
+type Executor struct {
+	Line       int
+	Name       string
+	MaxThreads Port
 }
 
 // HTTP says whether the connector speaks HTTP and not AJP.
@@ -71,6 +79,37 @@ type Host struct {
 type Context struct {
 	Line                int
 	Host, Path, DocBase string // Path "/" is ROOT
+}
+
+// defaultThreads is maxThreads where nothing is set, of a connector as of an executor.
+const defaultThreads = 200
+
+// Threads is how many threads may serve requests at once, over all connectors;
+// 0: no connector is known. A connector with an executor ignores a maxThreads of
+// its own, and an executor counts once. One with port -1 is off: Tomcat does not
+// start it. Virtual threads count like others: what is there may be less.
+func (s ServerXML) Threads() int {
+	sum, counted := 0, map[*Executor]bool{}
+	for _, c := range s.Connectors {
+		switch {
+		case c.Port.Set && c.Port.Number < 0:
+		case c.Executor == nil:
+			sum += poolSize(c.MaxThreads)
+		case !counted[c.Executor]:
+			counted[c.Executor] = true
+			sum += poolSize(c.Executor.MaxThreads)
+		}
+	}
+	return sum
+}
+
+// poolSize is the default for what is no int of Java, which Tomcat leaves aside,
+// and for 0 and less, with which no pool starts.
+func poolSize(maxThreads Port) int {
+	if n := maxThreads.Number; maxThreads.Set && n > 0 && n <= math.MaxInt32 {
+		return n
+	}
+	return defaultThreads
 }
 
 // ServerXML reads conf/server.xml of the base. ${name} and ${name:-default} are
@@ -125,13 +164,14 @@ func ParseServerXML(file string, data []byte, props map[string]string) (ServerXM
 }
 
 type xmlParser struct {
-	dec    *xml.Decoder
-	props  map[string]string
-	out    ServerXML
-	stack  []string
-	host   string
-	offset int
-	root   bool
+	dec       *xml.Decoder
+	props     map[string]string
+	out       ServerXML
+	stack     []string
+	executors map[string]*Executor // of this <Service>, so far: Tomcat knows no later one
+	host      string
+	offset    int
+	root      bool
 }
 
 func (p *xmlParser) fail(err error) error {
@@ -187,11 +227,18 @@ func (p *xmlParser) start(t xml.StartElement, line int) {
 		p.offset = number(attr("portOffset")).Number
 		p.out.Shutdown = p.port(attr("port"))
 		p.out.ShutdownAddress = attr("address")
+	case "Service":
+		p.executors = map[string]*Executor{}
+	case "Executor":
+		// Of two with one name Tomcat gives the first.
+		if name := attr("name"); parent == "Service" && p.executors[name] == nil {
+			p.executors[name] = &Executor{Line: line, Name: name, MaxThreads: number(attr("maxThreads"))}
+		}
 	case "Connector":
 		p.out.Connectors = append(p.out.Connectors, Connector{
 			Line: line, Port: p.port(attr("port")), Address: attr("address"),
 			Protocol: first(attr("protocol"), "HTTP/1.1"), Scheme: first(attr("scheme"), "http"),
-			TLS: strings.EqualFold(attr("SSLEnabled"), "true"), MaxThreads: number(attr("maxThreads")), Executor: attr("executor"),
+			TLS: strings.EqualFold(attr("SSLEnabled"), "true"), MaxThreads: number(attr("maxThreads")), Executor: p.executors[attr("executor")],
 		})
 	case "Host":
 		p.host = attr("name")

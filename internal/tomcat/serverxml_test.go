@@ -49,6 +49,49 @@ func TestParseServerXML(t *testing.T) {
 	}
 }
 
+func TestServerXMLThreads(t *testing.T) {
+	const pool = `<Executor name="tomcatThreadPool" namePrefix="catalina-exec-" maxThreads="150" minSpareThreads="4"/>`
+	for _, c := range []struct {
+		name, service string
+		want          int
+	}{
+		{"no connector", "", 0},
+		{"nothing set", `<Connector port="8080"/>`, 200},
+		{"its own", `<Connector port="8080" maxThreads="50"/>`, 50},
+		{"HTTP and AJP", `<Connector port="8080" maxThreads="200"/><Connector port="8009" protocol="AJP/1.3" maxThreads="200"/>`, 400},
+		{"one set, one not", `<Connector port="8080" maxThreads="50"/><Connector port="8009" protocol="AJP/1.3"/>`, 250},
+		{"executor", pool + `<Connector port="8080" executor="tomcatThreadPool"/>`, 150},
+		{"executor over its own", pool + `<Connector port="8080" executor="tomcatThreadPool" maxThreads="500"/>`, 150},
+		{"shared executor", pool + `<Connector port="8080" executor="tomcatThreadPool"/><Connector port="8443" executor="tomcatThreadPool"/>`, 150},
+		{"executor and its own", pool + `<Connector port="8080" executor="tomcatThreadPool"/><Connector port="8443" maxThreads="20"/>`, 170},
+		{"executor that nobody uses", pool + `<Connector port="8080" maxThreads="20"/>`, 20},
+		{"executor without a number", `<Executor name="e"/><Connector port="8080" executor="e" maxThreads="20"/>`, 200},
+		{"executor of a property", `<Executor name="${pool}" maxThreads="${threads}"/><Connector port="8080" executor="p"/>`, 70},
+		{"connector of a property", `<Connector port="8080" maxThreads="${threads}"/><Connector port="8081" maxThreads="${nobody:-30}"/>`, 100},
+		{"unknown property", `<Connector port="8080" maxThreads="${nobody}"/>`, 200},
+		{"unknown executor", pool + `<Connector port="8080" executor="other" maxThreads="20"/>`, 20},
+		{"executor comes later", `<Connector port="8080" executor="tomcatThreadPool" maxThreads="20"/>` + pool, 20},
+		{"executor of another service", pool + `</Service><Service name="b"><Connector port="8080" executor="tomcatThreadPool" maxThreads="20"/>`, 20},
+		{"one name in two services", pool + `<Connector port="8080" executor="tomcatThreadPool"/></Service><Service name="b">` +
+			pool + `<Connector port="8081" executor="tomcatThreadPool"/>`, 300},
+		{"executor below no service", `<Engine><Executor name="e" maxThreads="90"/></Engine><Connector port="8080" executor="e" maxThreads="20"/>`, 20},
+		{"two of one name", pool + `<Executor name="tomcatThreadPool" maxThreads="90"/><Connector port="8080" executor="tomcatThreadPool"/>`, 150},
+		{"zero", `<Connector port="8080" maxThreads="0"/>`, 200},
+		{"negative", `<Connector port="8080" maxThreads="-1"/>`, 200},
+		{"executor of zero", `<Executor name="e" maxThreads="0"/><Connector port="8080" executor="e"/>`, 200},
+		{"no int of Java", `<Connector port="8080" maxThreads="2147483648"/>`, 200},
+		{"off", `<Connector port="-1" maxThreads="50"/>`, 0},
+		{"one of two is off", `<Connector port="8080" maxThreads="20"/><Connector port="${nobody:--1}" protocol="AJP/1.3"/>`, 20},
+		{"any port", `<Connector port="0" maxThreads="50"/>`, 50},
+		{"no port, but a socket", `<Connector unixDomainSocketPath="/run/t.sock" maxThreads="50"/>`, 50},
+	} {
+		x, err := ParseServerXML("s.xml", []byte(`<Server><Service name="a">`+c.service+`</Service></Server>`), map[string]string{"threads": "70", "pool": "p"})
+		if got := x.Threads(); err != nil || got != c.want {
+			t.Errorf("%s: %d threads, %v, want %d", c.name, got, err, c.want)
+		}
+	}
+}
+
 func TestServerXMLErrors(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
@@ -77,16 +120,20 @@ func TestRealServerXML(t *testing.T) {
 		skip(t, "no server.xml of tomcat10-user: "+err.Error())
 	}
 	x, err := ParseServerXML(file, data, nil)
-	if err != nil || len(x.Connectors) != 1 || x.Connectors[0].Port.Number != 8080 || len(x.Hosts) != 1 {
+	if err != nil || len(x.Connectors) != 1 || x.Connectors[0].Port.Number != 8080 || x.Threads() != 200 || len(x.Hosts) != 1 {
 		t.Errorf("%+v, %v", x, err)
 	}
 }
 
 func FuzzParseServerXML(f *testing.F) {
 	f.Add([]byte(sampleServer))
+	f.Add([]byte(`<Server><Service><Executor name="e" maxThreads="9"/><Connector executor="e"/><Connector maxThreads="${a}"/></Service></Server>`))
 	f.Add([]byte("<!DOCTYPE x [<!ENTITY"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		x, err := ParseServerXML("f", data, map[string]string{"a": "1"})
+		if n := x.Threads(); n < 0 {
+			t.Fatalf("%d threads", n)
+		}
 		var e *XMLError
 		if err != nil && (!errors.As(err, &e) || e.Line < 1) {
 			t.Fatalf("%v without a position: %+v", err, x)
