@@ -27,8 +27,9 @@ const bySources = "a change of the sources of its JVM options"
 
 // jvmPlanner is a launcher of a JVM.
 type jvmPlanner interface {
-	// plan is what a start would execute.
-	plan(ctx context.Context, r *readied) (*jvmFacts, []string, error)
+	// tried is what a start would execute, if the JVM takes it: the error may be its
+	// refusal.
+	tried(ctx context.Context, r *readied) (*jvmFacts, error)
 	common() (*processLauncher, jvm.Config, sourceWorld)
 }
 
@@ -238,7 +239,8 @@ func (r *runningJVMs) digest(ctx context.Context, name string) (string, error) {
 	return sources.digest(), nil
 }
 
-// compare renders as a start would. What runs is known from its start, or after a
+// compare renders as a start would, and asks the JVM as that does: what it refuses
+// would end a service that is well. What runs is known from its start, or after a
 // takeover from the process itself.
 func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (changes []string, key string, err error) {
 	l := r.launchers()[name]
@@ -251,9 +253,10 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, "", hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
-	facts, _, err := l.plan(ctx, &readied{env: env, hide: hide, own: own})
+	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own})
 	if err != nil {
-		return nil, "", hide.err(err)
+		why, _, _ := strings.Cut(hide.err(err).Error(), "\nhint:") // explain shows what runs
+		return nil, "", errors.New(why)
 	}
 	sum := sha256.Sum256([]byte(strings.Join(facts.argv, "\x00")))
 	for _, c := range jvm.Diff(before, facts.argv) {
