@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -242,27 +240,26 @@ func (r *runningJVMs) digest(ctx context.Context, name string) (string, error) {
 // compare renders as a start would, and asks the JVM as that does: what it refuses
 // would end a service that is well. What runs is known from its start, or after a
 // takeover from the process itself.
-func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (changes []string, key string, err error) {
+func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (changes []string, err error) {
 	l := r.launchers()[name]
 	if l == nil {
-		return nil, "", errGone
+		return nil, errGone
 	}
 	base, _, _ := l.common()
 	env, hide, err := base.environ()
 	if err != nil {
-		return nil, "", hide.err(err)
+		return nil, hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
 	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own})
 	if err != nil {
 		why, _, _ := strings.Cut(hide.err(err).Error(), "\nhint:") // explain shows what runs
-		return nil, "", errors.New(why)
+		return nil, errors.New(why)
 	}
-	sum := sha256.Sum256([]byte(strings.Join(facts.argv, "\x00")))
 	for _, c := range jvm.Diff(before, facts.argv) {
 		changes = append(changes, supervisor.MaskLine(hide.text(c)))
 	}
-	return changes, hex.EncodeToString(sum[:]), nil
+	return changes, nil
 }
 
 // started is the command line of a process, and the cgroup that it was sized for.
