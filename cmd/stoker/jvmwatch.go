@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,10 +53,13 @@ type pending struct {
 	Changes []string `json:"changes,omitempty"`
 	// Problem is why the sources cannot be used as they are; a restart would not
 	// start anything.
-	Problem string    `json:"problem,omitempty"`
-	Since   time.Time `json:"since"`
-	pid     int       // of the process that it speaks of
-	digest  string    // of the sources; empty: they cannot all be read
+	Problem string `json:"problem,omitempty"`
+	// Held is the service that has not come up from its restart for such a change;
+	// this one is left alone meanwhile.
+	Held   string    `json:"held_by,omitempty"`
+	Since  time.Time `json:"since"`
+	pid    int       // of the process that it speaks of
+	digest string    // of the sources; empty: they cannot all be read
 }
 
 // maxShownChanges bounds what String prints.
@@ -70,6 +74,9 @@ func (p *pending) String() string {
 	if more := len(p.Changes) - maxShownChanges; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
+	if p.Held != "" {
+		text += fmt.Sprintf("; it is left alone, since %q is not RUNNING after a restart for such a change", p.Held)
+	}
 	return "restart to apply changed JVM options: " + text
 }
 
@@ -81,7 +88,10 @@ type sourceWatch struct {
 
 	mu    sync.Mutex // guards found
 	found map[string]*pending
-	tries map[string]*try // by service; of run alone
+	tries map[string]*try // by service; of run alone, as the next
+	turn  string          // the service that was restarted and is not RUNNING yet; empty: none
+	// failed says that it has not come up.
+	failed bool
 }
 
 // try is the latest restart of a service.
@@ -165,13 +175,16 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 			again = d
 		}
 	}
-	for _, j := range w.world.jvms() {
+	jvms := w.world.jvms()
+	failed := w.endTurn(jvms)
+	for _, j := range jvms {
 		switch j.state {
 		case supervisor.Running:
 			p := w.compare(ctx, j)
 			if ctx.Err() != nil {
 				return 0, false
 			}
+			p = p.heldBy(failed)
 			w.tell(j, p)
 			w.set(j.name, p)
 			wait := w.wait(j, p)
@@ -181,6 +194,10 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 			case p == nil || p.Problem != "" || !w.world.restarts():
 			case wait > 0:
 				within(wait)
+			case failed != "": // it may come up after all
+				within(retryFirst)
+			case w.turn != "":
+				within(laterLook)
 			default:
 				due = true
 			}
@@ -196,6 +213,40 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 		}
 	}
 	return again, due
+}
+
+// endTurn ends the turn of a service that is RUNNING again. Until then no other is
+// restarted: what keeps one from coming up may keep all. failed is the one that has
+// not come up at the first try; who tries again has not, either.
+func (w *sourceWatch) endTurn(jvms []runningJVM) (failed string) {
+	k := slices.IndexFunc(jvms, func(j runningJVM) bool { return j.name == w.turn })
+	if k < 0 { // there is none, or it has left the configuration
+		w.turn, w.failed = "", false
+		return ""
+	}
+	switch j, t := jvms[k], w.tries[w.turn]; j.state {
+	case supervisor.Running:
+		if j.pid != t.pid || time.Since(t.at) >= laterLook { // else the restart may still begin
+			w.turn, w.failed = "", false
+		}
+	case supervisor.Starting, supervisor.Stopping:
+	default:
+		w.failed = true
+	}
+	if w.failed {
+		return w.turn
+	}
+	return ""
+}
+
+// heldBy is p with the service that holds it, empty: none. Others may read p.
+func (p *pending) heldBy(name string) *pending {
+	if p == nil || p.Problem != "" || p.Held == name {
+		return p
+	}
+	held := *p
+	held.Held = name
+	return &held
 }
 
 // wait is how long a service must not be restarted again. A try is forgotten when
@@ -258,9 +309,14 @@ func (w *sourceWatch) tell(j runningJVM, p *pending) {
 	}
 }
 
-// apply restarts what runs with other options than the sources give.
+// apply restarts a service that runs with other options than the sources give. The
+// others follow when that one is RUNNING.
 func (w *sourceWatch) apply(ctx context.Context) {
-	for _, j := range w.world.jvms() {
+	jvms := w.world.jvms()
+	if w.endTurn(jvms); w.turn != "" {
+		return
+	}
+	for _, j := range jvms {
 		p := w.pending(j.name, j.pid)
 		if p == nil || p.Problem != "" || j.state != supervisor.Running || w.wait(j, p) > 0 {
 			continue
@@ -269,9 +325,10 @@ func (w *sourceWatch) apply(ctx context.Context) {
 		if t := w.tries[j.name]; t != nil {
 			next.wait = min(2*t.wait, retryMost)
 		}
-		w.tries[j.name] = next
+		w.tries[j.name], w.turn = next, j.name
 		if err := w.world.renew(ctx, j.name, j.pid); err != nil && ctx.Err() == nil {
 			w.log.Warn("the changed JVM options are not applied", "name", j.name, "error", err)
 		}
+		return
 	}
 }
