@@ -75,6 +75,12 @@ func optionFile(o Option) (kind fileKind, path string) {
 	return noFile, ""
 }
 
+// OptionFile says whether an option names a file of options, and which.
+func OptionFile(option string) (path string, ok bool) {
+	kind, path := optionFile(Option{Args: []string{option}})
+	return path, kind != noFile
+}
+
 func parseOptionFile(kind fileKind, path string, read func(string) ([]byte, error)) ([]Option, error) {
 	data, err := read(path)
 	if err != nil {

@@ -166,6 +166,16 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 	return facts, append([]string{javaNote(java, found)}, layers.notes...), nil
 }
 
+// tried is what a start would execute, if the JVM takes it.
+func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error) {
+	facts, _, err := l.plan(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	facts, _, err = l.check.before(ctx, l.processLauncher, facts, r.env, "")
+	return facts, err
+}
+
 // Attach adds what a JVM can do to the probes.
 func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
 	return asJVM(l.processLauncher.Attach(ctx))

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,10 +23,14 @@ import (
 // bySources is who asks for a restart when the sources have changed.
 const bySources = "a change of the sources of its JVM options"
 
+// unwatched is what it means when files cannot be watched.
+const unwatched = "the sources of JVM options are not watched; a restart reads them"
+
 // jvmPlanner is a launcher of a JVM.
 type jvmPlanner interface {
-	// plan is what a start would execute.
-	plan(ctx context.Context, r *readied) (*jvmFacts, []string, error)
+	// tried is what a start would execute, if the JVM takes it: the error may be its
+	// refusal.
+	tried(ctx context.Context, r *readied) (*jvmFacts, error)
 	common() (*processLauncher, jvm.Config, sourceWorld)
 }
 
@@ -47,6 +49,7 @@ type runningJVMs struct {
 	plan  func() *setup
 	log   hclog.Logger
 	watch *sourceWatch
+	named *namedFiles
 
 	mu   sync.Mutex // guards what follows
 	seen watchedSources
@@ -58,7 +61,9 @@ type runningJVMs struct {
 // watchedSources is what is watched for one configuration.
 type watchedSources struct {
 	Files, Dirs []string
-	Polled      []polled
+	// Named are files that options of the configuration name, by service.
+	Named  map[string][]string
+	Polled []polled
 }
 
 // polled is a URL that is looked at from time to time.
@@ -71,7 +76,7 @@ type polled struct {
 }
 
 func newRunningJVMs(sup *supervisor.Supervisor, plan func() *setup, log hclog.Logger) *runningJVMs {
-	r := &runningJVMs{sup: sup, plan: plan, log: log}
+	r := &runningJVMs{sup: sup, plan: plan, log: log, named: newNamedFiles()}
 	r.watch = newSourceWatch(r, log)
 	return r
 }
@@ -101,7 +106,7 @@ func (r *runningJVMs) follow(ctx context.Context) {
 		r.stop()
 	}
 	r.seen, r.stop = want, nil
-	if len(want.Files)+len(want.Dirs)+len(want.Polled) > 0 {
+	if len(want.Files)+len(want.Dirs)+len(want.Named)+len(want.Polled) > 0 {
 		r.begin(ctx, want)
 	} else if r.over != nil {
 		over := r.over
@@ -118,6 +123,12 @@ func (r *runningJVMs) wanted() watchedSources {
 		out.Files, out.Dirs = watched(cfg) // the same for all
 		env, _, _ := base.environ()        // what cannot be read is found out by a look
 		sources := &layers{cfg: cfg, world: world, outside: env}
+		if files := inConfig(sources); len(files) > 0 {
+			if out.Named == nil {
+				out.Named = map[string][]string{}
+			}
+			out.Named[name] = files
+		}
 		if sources.choose() != nil {
 			continue // what is wrong is found out by a look
 		}
@@ -141,7 +152,6 @@ func (r *runningJVMs) begin(parent context.Context, want watchedSources) {
 	kick, before, over := make(chan struct{}, 1), r.over, make(chan struct{})
 	r.kick, r.stop, r.over = kick, cancel, over
 	if len(want.Files)+len(want.Dirs) > 0 {
-		const unwatched = "the sources of JVM options are not watched; a restart reads them"
 		if w, err := config.NewFileWatcher(want.Files, want.Dirs, optionFileName); err != nil {
 			r.log.Warn(unwatched, "error", err)
 		} else {
@@ -152,6 +162,8 @@ func (r *runningJVMs) begin(parent context.Context, want watchedSources) {
 			})
 		}
 	}
+	r.named.begin(want.Named)
+	all.Go(func() { r.watchNamed(ctx, kick) }) // ends with ctx
 	fetch := r.plan().fetch
 	for _, p := range want.Polled {
 		all.Go(func() { r.poll(ctx, fetch, p, kick) }) // ends with ctx
@@ -235,31 +247,33 @@ func (r *runningJVMs) digest(ctx context.Context, name string) (string, error) {
 	if _, err := sources.fixed(ctx); err != nil {
 		return "", hide.err(err)
 	}
+	r.named.set(name, sources.files)
 	return sources.digest(), nil
 }
 
-// compare renders as a start would. What runs is known from its start, or after a
+// compare renders as a start would, and asks the JVM as that does: what it refuses
+// would end a service that is well. What runs is known from its start, or after a
 // takeover from the process itself.
-func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (changes []string, key string, err error) {
+func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (changes []string, err error) {
 	l := r.launchers()[name]
 	if l == nil {
-		return nil, "", errGone
+		return nil, errGone
 	}
 	base, _, _ := l.common()
 	env, hide, err := base.environ()
 	if err != nil {
-		return nil, "", hide.err(err)
+		return nil, hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
-	facts, _, err := l.plan(ctx, &readied{env: env, hide: hide, own: own})
+	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own})
 	if err != nil {
-		return nil, "", hide.err(err)
+		why, _, _ := strings.Cut(hide.err(err).Error(), "\nhint:") // explain shows what runs
+		return nil, errors.New(why)
 	}
-	sum := sha256.Sum256([]byte(strings.Join(facts.argv, "\x00")))
 	for _, c := range jvm.Diff(before, facts.argv) {
 		changes = append(changes, supervisor.MaskLine(hide.text(c)))
 	}
-	return changes, hex.EncodeToString(sum[:]), nil
+	return changes, nil
 }
 
 // started is the command line of a process, and the cgroup that it was sized for.

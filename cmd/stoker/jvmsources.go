@@ -90,6 +90,7 @@ type layers struct {
 	notes   []string
 	facts   []sourceFact
 	sum     hash.Hash // of what files, folders and URLs hold
+	files   []string  // that options name, of what fixed has read; sorted
 	fetched map[string]fetched
 }
 
@@ -160,8 +161,11 @@ func (l *layers) fixed(ctx context.Context) (in jvm.Input, err error) {
 		data, err := read(layer, path)
 		fmt.Fprintf(l.sum, "%q %d %v\n", path, len(data), err)
 		l.sum.Write(data)
+		l.files = append(l.files, absolutePath(path))
 		return data, err
 	})
+	slices.Sort(l.files)
+	l.files = slices.Compact(l.files)
 	return in, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,8 +201,12 @@ func TestNothingToWatch(t *testing.T) {
 	l.jvm.User.Dirs = []jvm.Dir{{Dir: "/app/opts"}}
 	l.jvm.Enforced.URLs = []jvm.URL{{URL: "http://config/z", Every: new(time.Minute)}}
 	plan := &setup{definitions: []supervisor.Definition{{Name: "app", Launcher: l}}}
-	if got := newRunningJVMs(nil, func() *setup { return plan }, hclog.NewNullLogger()).wanted(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 {
+	if got := newRunningJVMs(nil, func() *setup { return plan }, hclog.NewNullLogger()).wanted(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 || got.Named != nil {
 		t.Errorf("to be watched: %+v", got)
+	}
+	l.jvm = jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@/b/../x"}, {Option: "-XX:Flags=/a"}, {Option: "-Dx=@/c"}, {Option: "@@d"}}}}
+	if got := newRunningJVMs(nil, func() *setup { return plan }, hclog.NewNullLogger()).wanted(); !slices.Equal(got.Named["app"], []string{"/a", "/b/../x"}) {
+		t.Errorf("named: %v", got.Named)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,10 @@ const (
 	// laterLook is when it looks again at what could not be decided: a service that
 	// is still starting, a source that cannot be read.
 	laterLook = 10 * time.Second
+	// retryFirst and retryMost bound the time between two restarts of a service whose
+	// sources say another thing again and again, such as replicas that disagree.
+	retryFirst = time.Minute
+	retryMost  = time.Hour
 )
 
 // runningJVM is a service with a JVM as a sourceWatch sees it.
@@ -35,9 +40,8 @@ type jvmWorld interface {
 	jvms() []runningJVM
 	// digest is the fingerprint that the sources of a service have now.
 	digest(ctx context.Context, name string) (string, error)
-	// compare says what a restart would change, in words for people; key is the same
-	// for the same outcome.
-	compare(ctx context.Context, name string, pid int) (changes []string, key string, err error)
+	// compare says what a restart would change, in words for people.
+	compare(ctx context.Context, name string, pid int) (changes []string, err error)
 	// renew restarts a service if it still runs as process pid.
 	renew(ctx context.Context, name string, pid int) error
 	// restarts says whether a change is to be applied by a restart.
@@ -49,11 +53,13 @@ type pending struct {
 	Changes []string `json:"changes,omitempty"`
 	// Problem is why the sources cannot be used as they are; a restart would not
 	// start anything.
-	Problem string    `json:"problem,omitempty"`
-	Since   time.Time `json:"since"`
-	pid     int       // of the process that it speaks of
-	key     string    // of the outcome
-	digest  string    // of the sources; empty: they cannot all be read
+	Problem string `json:"problem,omitempty"`
+	// Held is the service that has not come up from its restart for such a change;
+	// this one is left alone meanwhile.
+	Held   string    `json:"held_by,omitempty"`
+	Since  time.Time `json:"since"`
+	pid    int       // of the process that it speaks of
+	digest string    // of the sources; empty: they cannot all be read
 }
 
 // maxShownChanges bounds what String prints.
@@ -68,6 +74,9 @@ func (p *pending) String() string {
 	if more := len(p.Changes) - maxShownChanges; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
+	if p.Held != "" {
+		text += fmt.Sprintf("; it is left alone, since %q is not RUNNING after a restart for such a change", p.Held)
+	}
 	return "restart to apply changed JVM options: " + text
 }
 
@@ -77,13 +86,25 @@ type sourceWatch struct {
 	world jvmWorld
 	log   hclog.Logger
 
-	mu      sync.Mutex // guards found
-	found   map[string]*pending
-	applied map[string]string // service -> outcome that it was restarted for; of run alone
+	mu    sync.Mutex // guards found
+	found map[string]*pending
+	tries map[string]*try // by service; of run alone, as the next
+	turn  string          // the service that was restarted and is not RUNNING yet; empty: none
+	// failed says that it has not come up.
+	failed bool
+}
+
+// try is the latest restart of a service.
+type try struct {
+	at   time.Time
+	pid  int           // of the process that it ended
+	wait time.Duration // until another one
+	// agreed is since when the process has what the sources say; zero: it has not.
+	agreed time.Time
 }
 
 func newSourceWatch(world jvmWorld, log hclog.Logger) *sourceWatch {
-	return &sourceWatch{world: world, log: log, found: map[string]*pending{}, applied: map[string]string{}}
+	return &sourceWatch{world: world, log: log, found: map[string]*pending{}, tries: map[string]*try{}}
 }
 
 // pending is what is known of the process pid of a service; nil: it has what the
@@ -130,14 +151,15 @@ func (w *sourceWatch) run(ctx context.Context, changed <-chan struct{}) {
 		case <-look.C:
 		case <-apply.C:
 			w.apply(ctx)
+			look.Reset(laterLook) // at what became of it
 			continue
 		}
 		look.Stop()
-		open, due := w.look(ctx)
-		if open {
-			look.Reset(laterLook)
+		again, due := w.look(ctx)
+		if again > 0 {
+			look.Reset(again)
 		}
-		if due && w.world.restarts() {
+		if due {
 			apply.Reset(restartDelay)
 		} else {
 			apply.Stop()
@@ -145,27 +167,107 @@ func (w *sourceWatch) run(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// look compares every JVM. open says that it has to look again by itself, due that
-// a restart would change something.
-func (w *sourceWatch) look(ctx context.Context) (open, due bool) {
-	for _, j := range w.world.jvms() {
+// look compares every JVM. again is when it has to look again by itself, 0: it need
+// not; due says that a restart would change something, and may be.
+func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) {
+	within := func(d time.Duration) {
+		if again == 0 || d < again {
+			again = d
+		}
+	}
+	jvms := w.world.jvms()
+	failed := w.endTurn(jvms)
+	for _, j := range jvms {
 		switch j.state {
 		case supervisor.Running:
 			p := w.compare(ctx, j)
 			if ctx.Err() != nil {
-				return false, false
+				return 0, false
 			}
+			p = p.heldBy(failed)
 			w.tell(j, p)
 			w.set(j.name, p)
-			open = open || p != nil && p.digest == ""
-			due = due || p != nil && p.Problem == "" && w.applied[j.name] != p.key
+			wait := w.wait(j, p)
+			switch {
+			case p != nil && p.digest == "":
+				within(laterLook)
+			case p == nil || p.Problem != "" || !w.world.restarts():
+			case wait > 0:
+				within(wait)
+			case failed != "": // it may come up after all
+				within(retryFirst)
+			case w.turn != "":
+				within(laterLook)
+			default:
+				due = true
+			}
 		case supervisor.Starting: // its command line may have been made before the change
-			open = true
+			within(laterLook)
+		case supervisor.Stopping:
+			if w.tries[j.name] != nil { // it is our restart
+				within(laterLook)
+			}
+			w.set(j.name, nil)
 		default: // the next start reads everything anew
 			w.set(j.name, nil)
 		}
 	}
-	return open, due
+	return again, due
+}
+
+// endTurn ends the turn of a service that is RUNNING again. Until then no other is
+// restarted: what keeps one from coming up may keep all. failed is the one that has
+// not come up at the first try; who tries again has not, either.
+func (w *sourceWatch) endTurn(jvms []runningJVM) (failed string) {
+	k := slices.IndexFunc(jvms, func(j runningJVM) bool { return j.name == w.turn })
+	if k < 0 { // there is none, or it has left the configuration
+		w.turn, w.failed = "", false
+		return ""
+	}
+	switch j, t := jvms[k], w.tries[w.turn]; j.state {
+	case supervisor.Running:
+		if j.pid != t.pid || time.Since(t.at) >= laterLook { // else the restart may still begin
+			w.turn, w.failed = "", false
+		}
+	case supervisor.Starting, supervisor.Stopping:
+	default:
+		w.failed = true
+	}
+	if w.failed {
+		return w.turn
+	}
+	return ""
+}
+
+// heldBy is p with the service that holds it, empty: none. Others may read p.
+func (p *pending) heldBy(name string) *pending {
+	if p == nil || p.Problem != "" || p.Held == name {
+		return p
+	}
+	held := *p
+	held.Held = name
+	return &held
+}
+
+// wait is how long a service must not be restarted again. A try is forgotten when
+// the process has had what the sources say for as long as that.
+func (w *sourceWatch) wait(j runningJVM, p *pending) time.Duration {
+	t := w.tries[j.name]
+	if t == nil {
+		return 0
+	}
+	if p == nil {
+		if t.agreed.IsZero() && j.pid != t.pid {
+			t.agreed = time.Now()
+		}
+		return 0
+	}
+	if !t.agreed.IsZero() && time.Since(t.agreed) >= t.wait {
+		delete(w.tries, j.name)
+		return 0
+	}
+	t.agreed = time.Time{}
+	return max(0, t.wait-time.Since(t.at))
 }
 
 // compare finds out what a restart of a running JVM would change.
@@ -180,7 +282,7 @@ func (w *sourceWatch) compare(ctx context.Context, j runningJVM) *pending {
 		return old
 	case err == nil:
 		p.digest = digest
-		p.Changes, p.key, err = w.world.compare(ctx, j.name, j.pid)
+		p.Changes, err = w.world.compare(ctx, j.name, j.pid)
 	}
 	switch {
 	case err != nil:
@@ -207,17 +309,26 @@ func (w *sourceWatch) tell(j runningJVM, p *pending) {
 	}
 }
 
-// apply restarts what runs with other options than the sources give: each outcome
-// once.
+// apply restarts a service that runs with other options than the sources give. The
+// others follow when that one is RUNNING.
 func (w *sourceWatch) apply(ctx context.Context) {
-	for _, j := range w.world.jvms() {
+	jvms := w.world.jvms()
+	if w.endTurn(jvms); w.turn != "" {
+		return
+	}
+	for _, j := range jvms {
 		p := w.pending(j.name, j.pid)
-		if p == nil || p.Problem != "" || j.state != supervisor.Running || w.applied[j.name] == p.key {
+		if p == nil || p.Problem != "" || j.state != supervisor.Running || w.wait(j, p) > 0 {
 			continue
 		}
-		w.applied[j.name] = p.key
+		next := &try{at: time.Now(), pid: j.pid, wait: retryFirst}
+		if t := w.tries[j.name]; t != nil {
+			next.wait = min(2*t.wait, retryMost)
+		}
+		w.tries[j.name], w.turn = next, j.name
 		if err := w.world.renew(ctx, j.name, j.pid); err != nil && ctx.Err() == nil {
 			w.log.Warn("the changed JVM options are not applied", "name", j.name, "error", err)
 		}
+		return
 	}
 }

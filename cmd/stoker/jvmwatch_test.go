@@ -24,9 +24,10 @@ type fakeJVMs struct {
 	started string
 	now     string
 	restart bool
-	broken  error    // what they say cannot be used
-	unread  error    // they cannot be read
-	renewed []string // at which time, as which process
+	broken  error                                 // what they say cannot be used
+	unread  error                                 // they cannot be read
+	renewed []string                              // at which time, as which process
+	gives   func(restarts int, now string) string // what a restart brings; nil: now
 	begin   time.Time
 	renders int
 }
@@ -43,22 +44,22 @@ func (f *fakeJVMs) digest(context.Context, string) (string, error) {
 	return f.now, f.unread
 }
 
-func (f *fakeJVMs) compare(context.Context, string, int) ([]string, string, error) {
+func (f *fakeJVMs) compare(context.Context, string, int) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renders++
 	if f.broken != nil {
-		return nil, "", f.broken
+		return nil, f.broken
 	}
 	before, _, _ := strings.Cut(f.started, "#")
 	after, _, _ := strings.Cut(f.now, "#") // a comment makes no option
 	if before == after {
-		return nil, after, nil
+		return nil, nil
 	}
-	return []string{after + " instead of " + before}, after, nil
+	return []string{after + " instead of " + before}, nil
 }
 
-// renew restarts at once: the next process has what the sources say.
+// renew restarts at once: the next process has what the sources say, or gives.
 func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,6 +69,9 @@ func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 	f.renewed = append(f.renewed, fmt.Sprintf("%v:%d", time.Since(f.begin), pid))
 	f.pid++
 	f.started = f.now
+	if f.gives != nil {
+		f.started = f.gives(len(f.renewed), f.now)
+	}
 	return nil
 }
 
@@ -212,20 +216,59 @@ func TestWatchRestarts(t *testing.T) {
 	})
 }
 
-// A restart whose process is again another than the sources say is not repeated.
-func TestWatchRestartsOnceForEachOutcome(t *testing.T) {
-	f := &fakeJVMs{restart: true}
-	watching(t, f, func(_ *sourceWatch, change func(func()), _ func() string) {
-		change(func() { f.now = "-Xmx2g" })
-		time.Sleep(time.Minute)
-		change(func() { f.started = "-Xmx1g" })
-		time.Sleep(time.Minute)
-		change(func() {})
-		time.Sleep(time.Minute)
-		if len(f.done()) != 1 {
-			t.Errorf("restarted %v", f.done())
-		}
-	})
+// A restart that does not bring what the sources say is tried again, ever later.
+func TestWatchTriesAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		gives func(restarts int, now string) string
+		want  []string // the restarts of a day after the change
+	}{
+		"at once": {nil, []string{"2s:10"}},
+		"the third brings it": {func(restarts int, now string) string {
+			if restarts < 3 {
+				return "-Xmx1g"
+			}
+			return now
+		}, []string{"2s:10", "1m4s:11", "3m6s:12"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fakeJVMs{restart: true, gives: tc.gives}
+			watching(t, f, func(_ *sourceWatch, change func(func()), shown func() string) {
+				change(func() { f.now = "-Xmx2g" })
+				time.Sleep(24 * time.Hour)
+				if !slices.Equal(f.done(), tc.want) || shown() != "" {
+					t.Errorf("restarted %v, want %v; it says %q", f.done(), tc.want, shown())
+				}
+				// All is well for long: the next change need not wait.
+				rendered := f.rendered()
+				f.change(func() { f.gives = nil })
+				change(func() { f.now = "-Xmx3g" })
+				time.Sleep(restartDelay)
+				if len(f.done()) != len(tc.want)+1 || f.rendered() != rendered+1 {
+					t.Errorf("restarted %v, with %d renders", f.done(), f.rendered()-rendered)
+				}
+			})
+		})
+	}
+}
+
+// Sources that never agree, such as replicas of a service, cost a restart an hour.
+func TestWatchTriesAreBounded(t *testing.T) {
+	for name, f := range map[string]*fakeJVMs{
+		"never brought": {restart: true, gives: func(int, string) string { return "-Xmx1g" }},
+		"alternating":   {restart: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			watching(t, f, func(_ *sourceWatch, change func(func()), _ func() string) {
+				for k := range 24 * 60 * 2 {
+					change(func() { f.now = fmt.Sprintf("-Xmx%dg", 2+k%2) })
+					time.Sleep(30 * time.Second)
+				}
+				if n := len(f.done()); n < 24 || n > 24+7 {
+					t.Errorf("%d restarts in a day: %v", n, f.done())
+				}
+			})
+		})
+	}
 }
 
 func TestWatchWaitsForReadiness(t *testing.T) {

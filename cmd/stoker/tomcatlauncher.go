@@ -100,13 +100,14 @@ func (l *tomcatLauncher) setUp(ctx context.Context, r *readied) (s *tomcatSetup,
 	return s, launch, facts, err
 }
 
-// plan is what a start would execute.
-func (l *tomcatLauncher) plan(ctx context.Context, r *readied) (*jvmFacts, []string, error) {
+// tried is what a start would execute, if the JVM takes it.
+func (l *tomcatLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error) {
 	s, _, facts, err := l.setUp(ctx, r)
 	if err != nil {
-		return facts, nil, err
+		return nil, err
 	}
-	return facts, s.notes, nil
+	facts, _, err = l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
+	return facts, err
 }
 
 // Attach gives what is needed to look after a Tomcat that runs. setenv.sh is not
