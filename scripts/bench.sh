@@ -15,3 +15,5 @@ gcc -O2 -Wall -static -o "$work/probe" bench/probe/probe.c
 "$go" build -o "$work/bench" ./bench
 # Not by exec: the trap must clean up.
 "$work/bench" -probe "$work/probe" -stoker bin/stoker "$@"
+# With flags only a part is asked for.
+[ $# -gt 0 ] || "$go" test -run '^$' -bench 'BenchmarkCheck|BenchmarkLimitsAndRender' ./internal/hotspot ./cmd/stoker
