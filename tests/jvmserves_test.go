@@ -11,9 +11,8 @@ import (
 // A sized JVM also serves: under a load that the naive one survives it answers as
 // many requests a second. Both run at the same time and are asked in turns, so that
 // a machine which is busy with something else is so for both; the ratio of each
-// round is taken, and of them the median. It is reported, and is to be 0.95. How soon
-// each is compiled on a busy machine is chance, so what fails the test is less than
-// half of it three times in a row: a JVM that was sized wrongly.
+// round is taken, and of them the median. It is reported, and is to be 0.95; what
+// fails the test is less than 0.8 three times in a row.
 func TestSizedJVMServes(t *testing.T) {
 	memories := []string{"1g"}
 	if longLoad() {
@@ -40,7 +39,7 @@ func testServes(t *testing.T, memory string) {
 		}
 	}
 	t.Logf("%s: stoker's JVM answers %.3f of what the naive one does (%s in use, %s)", memory, ratio, sized.peak(), naive.peak())
-	if ratio < 0.5 {
+	if ratio < 0.8 {
 		t.Errorf("stoker's JVM answers %.3f of what the naive one does", ratio)
 	}
 	sized.wantNoKill("plain work")
