@@ -28,10 +28,13 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote"},
 		"internal/cgroup": {},
+		"internal/events": {"internal/proc"},
+		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":  {"supervisor", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc"},
+		"internal/config":  {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc"},
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},

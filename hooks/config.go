@@ -1,0 +1,102 @@
+package hooks
+
+import (
+	"time"
+
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// Config is the hooks section of the configuration.
+type Config struct {
+	// Dir holds hooks as files: EVENT.d/NN-name (default /etc/stoker/hooks).
+	Dir     string `yaml:"dir"`
+	ByEvent `yaml:",inline"`
+}
+
+// ByEvent are lists of hooks. They run in their order.
+type ByEvent struct {
+	Init          []Hook `yaml:"init"`
+	NetworkReady  []Hook `yaml:"network-ready"`
+	PreStart      []Hook `yaml:"pre-start"`
+	Started       []Hook `yaml:"started"`
+	Ready         []Hook `yaml:"ready"`
+	StartFailed   []Hook `yaml:"start-failed"`
+	Unhealthy     []Hook `yaml:"unhealthy"`
+	PreStop       []Hook `yaml:"pre-stop"`
+	Exited        []Hook `yaml:"exited"`
+	Stopped       []Hook `yaml:"stopped"`
+	Exit          []Hook `yaml:"exit"`
+	JobStarted    []Hook `yaml:"job-started"`
+	JobFinished   []Hook `yaml:"job-finished"`
+	ConfigChanged []Hook `yaml:"config-changed"`
+}
+
+// Of gives the list of an event.
+func (b *ByEvent) Of(e Event) []Hook {
+	return map[Event][]Hook{Init: b.Init, NetworkReady: b.NetworkReady, PreStart: b.PreStart, Started: b.Started, Ready: b.Ready,
+		StartFailed: b.StartFailed, Unhealthy: b.Unhealthy, PreStop: b.PreStop, Exited: b.Exited, Stopped: b.Stopped, Exit: b.Exit,
+		JobStarted: b.JobStarted, JobFinished: b.JobFinished, ConfigChanged: b.ConfigChanged}[e]
+}
+
+// Hook is one thing to be done at an event: exactly one of Command, File and URL.
+type Hook struct {
+	// Name tells it apart from the others of its event. With File it may be absent.
+	Name string `yaml:"name"`
+	// Command is an argument list. It is never given to a shell.
+	Command []string `yaml:"command"`
+	// File is the name of a file in EVENT.d beside which this stands; what else is
+	// set here counts for it.
+	File string `yaml:"file"`
+	// URL is asked: http://, https:// or unix:///path/of/socket:/http/path, with
+	// ${NAME} for what the hook's environment has.
+	URL string `yaml:"url"`
+	// Method of the request (default POST).
+	Method string `yaml:"method"`
+	// Headers of the request, with ${NAME}. The Content-Type of a body is
+	// application/json where none is given.
+	Headers map[string]string `yaml:"headers"`
+	// Body with ${NAME}, whose values are quoted as the Content-Type wants it.
+	Body string `yaml:"body"`
+	// Status are the answers that count as success (default 200 to 299).
+	Status []int `yaml:"status"`
+	// CAFile holds PEM certificates that count beside the system's.
+	CAFile string `yaml:"ca_file"`
+
+	// Services are those of whose events it is a hook; none: of all.
+	Services []string `yaml:"services"`
+	// When says in which containers it counts.
+	When jvm.When `yaml:"when"`
+	// Timeout of one try: then TERM to its group, and KILL (default 30s).
+	Timeout time.Duration `yaml:"timeout"`
+	// OnFailure is ignore (default), fail, "retry N" or "retry N, fail".
+	OnFailure string `yaml:"on_failure"`
+	// RetryEvery is the wait before another try (default 1s).
+	RetryEvery time.Duration `yaml:"retry_every"`
+	// RunAs is the user, as that of a service (default stoker's own).
+	RunAs string `yaml:"run_as"`
+	// Env is added to its environment.
+	Env map[string]string `yaml:"env"`
+	// Parallel hooks that stand together run at the same time.
+	Parallel bool `yaml:"parallel"`
+	// Share is the part of a stop's budget, above 0 and up to 1, that it may take at
+	// most when it runs in a stop (default 0.5).
+	Share float64 `yaml:"share"`
+}
+
+// PluginConfig is the plugins section of the configuration.
+type PluginConfig struct {
+	// Dir holds the plugins, a folder each (default /etc/stoker/plugins).
+	Dir string `yaml:"dir"`
+	// Enabled says by name what differs from the plugins' manifests.
+	Enabled map[string]Use `yaml:"enabled"`
+}
+
+// Use is how a plugin is used.
+type Use struct {
+	// On false switches it off, true on (default: as its manifest says).
+	On *bool `yaml:"on,short"`
+	// When holds besides the manifest's condition.
+	When jvm.When `yaml:"when"`
+	// Set gives parameters their values.
+	Set map[string]string `yaml:"set"`
+}
