@@ -1,0 +1,36 @@
+//go:build container
+
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// The kernel's OOM killer is told to the hooks, which run all the same.
+func TestHooksOfAnOOMKill(t *testing.T) {
+	t.Parallel()
+	needsImage(t, "stoker-demo")
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	config := recordingHooks("/t", recordEvent) + `services:
+  eater: {command: [perl, -e, 'sleep 1; $x = "x" x (500 << 20); sleep 98431'], restart: {policy: never}}
+`
+	if err := os.WriteFile(filepath.Join(dir, "stoker.yaml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := newContainer(t, "--memory", "128m", "--memory-swap", "128m", "-v", dir+":/t", "stoker-demo", "--config", "/t/stoker.yaml")
+	c.awaitState("eater", "EXITED", 30*time.Second)
+	b := &box{t: t, dir: dir}
+	b.awaitEvents(7)
+	c.stop()
+	b.wantEvents("init", "network-ready", "pre-start eater", "started eater", "ready eater", "exited eater signal KILL oom", "stopped eater", "exit")
+	if n := len(slices.DeleteFunc(b.lines("events"), func(l string) bool { return l != "exit" })); n != 1 {
+		t.Errorf("exit %d times", n)
+	}
+}
