@@ -37,6 +37,7 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 	for _, d := range want.Definitions {
 		if services[d.Name] == nil {
 			services[d.Name] = newService(d, world{s}, s.opts.Log)
+			services[d.Name].kept.Gen = s.gone.starts(d.Name)
 			fresh[d.Name] = true
 		}
 	}
@@ -104,6 +105,9 @@ func (s *Supervisor) left(name string) {
 	next.names = slices.DeleteFunc(slices.Clone(old.names), func(n string) bool { return n == name })
 	next.graph = next.without(name)
 	s.set.Store(&next)
+	if err := s.m.Put(goneItem, s.gone.add(name, svc.kept.Gen)); err != nil {
+		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
+	}
 	s.m.Del(servicePrefix + name)
 	s.log.Info("service is gone: it is not configured any more", "name", name)
 }

@@ -50,7 +50,11 @@ func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
 		if out := s.output(); out != nil {
 			c.To = out.End()
 		}
-		if own := s.proc.Cgroups(); len(own) > 0 && c.killed() { // it goes with the process
+		switch own := s.proc.Cgroups(); {
+		case !c.killed():
+		case s.oomAfter.Source != "":
+			c.After = s.oomAfter
+		case len(own) > 0: // it goes with the process
 			c.After = s.world.OOM(own, true)
 		}
 	}

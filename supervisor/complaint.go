@@ -99,7 +99,7 @@ func (s *Service) complains(h happening) {
 	made.Text = clip(c.Text)
 	s.kept.Complaints = append(s.kept.Complaints, made)
 	then := LiveReport
-	if s.launch.Live != nil { // what is to be done with a sick one was thought about
+	if s.launch != nil && s.launch.Live != nil { // what is to be done with a sick one was thought about
 		then = s.cfg.Live.Then
 	}
 	if !made.Ill {
@@ -110,6 +110,7 @@ func (s *Service) complains(h happening) {
 		return
 	}
 	s.log.Error("service is ill", "reason", made.Text, "then", then)
+	s.reach(StageUnhealthy, made.Text)
 	s.kept.Spared = true // it works: its restart is not to park it
 	s.giveUp(then, made.Cause, made.Text)
 }

@@ -18,6 +18,7 @@ func (s *Service) exited(h happening) {
 	}
 	ran := max(time.Duration(h.exit.At-s.kept.UpSince), 0).Round(time.Millisecond)
 	s.kept.UpSince = 0
+	s.readOOM(info)
 	s.world.LogAfterOutput(s.name)
 	s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 	if s.kept.State == Stopping {
@@ -27,6 +28,8 @@ func (s *Service) exited(h happening) {
 		if s.kept.Killed && !info.Success {
 			s.note("", ran)
 		}
+		s.kept.Awaited = nil
+		s.reach(StageExited, s.whyOver())
 		s.keep()
 		s.proc.Ack()
 		s.awaitGroup()
@@ -40,10 +43,17 @@ func (s *Service) exited(h happening) {
 			why += " before it was ready"
 		}
 		s.blame(why)
+		if s.kept.State == Starting {
+			s.reach(StageStartFailed, why)
+		}
 		s.note("", ran)
 		s.explain()
 	} else {
 		s.blame("")
+	}
+	s.reach(StageExited, s.kept.Reason)
+	if !done {
+		s.amend(info, ran)
 	}
 	s.quit()
 	// What the leader leaves behind would be in the way of the next start.
@@ -73,8 +83,22 @@ func (s *Service) judge(x proc.Exit) *ExitInf {
 	return info
 }
 
+// readOOM finds out whether the kernel's OOM killer ended the process, for those who
+// act at the end: only a KILL that is not ours is a reason to look.
+func (s *Service) readOOM(info *ExitInf) {
+	if s.world.Companion() == nil || !killedFromOutside(info) || s.kept.Killed {
+		return
+	}
+	s.oomAfter = s.world.OOM(s.proc.Cgroups(), true)
+	s.kept.OOMKilled = s.kept.OOM.rose(s.oomAfter) > 0
+}
+
 // settle decides what follows an end that nobody asked for.
 func (s *Service) settle(success bool) {
+	if s.kept.Amend != "" {
+		s.restart()
+		return
+	}
 	if !s.cfg.Restart.wanted(success) {
 		s.enter(Exited, -1)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,19 +26,22 @@ type fakeWorld struct {
 	dieAt int
 	// gate holds the service's goroutine in Keep until it is closed; nil: open.
 	gate atomic.Pointer[chan struct{}]
+	// dies says that a supervisor is being killed: its end is not seen by others.
+	dies atomic.Bool
 
-	mu      sync.Mutex // guards what follows
-	steps   int
-	procs   []*fakeProcess
-	tries   []time.Duration // when a start was tried
-	bag     []byte
-	notes   []*Case
-	dumps   []uint64 // starts whose thread dump was handed on
-	before  string   // what must be up first
-	after   string   // what must be gone first
-	leftBy  atomic.Int32
-	changed atomic.Int32
-	rested  atomic.Int32
+	mu        sync.Mutex // guards what follows
+	steps     int
+	procs     []*fakeProcess
+	tries     []time.Duration // when a start was tried
+	bag       []byte
+	notes     []*Case
+	dumps     []uint64  // starts whose thread dump was handed on
+	before    string    // what must be up first
+	after     string    // what must be gone first
+	companion Companion // who acts at the stages; nil: nobody does
+	leftBy    atomic.Int32
+	changed   atomic.Int32
+	rested    atomic.Int32
 }
 
 // at is the time since the beginning of the test.
@@ -61,6 +65,7 @@ func (w *fakeWorld) Dumped(_ string, start uint64, _, _ int64) {
 	w.dumps = append(w.dumps, start)
 }
 func (w *fakeWorld) OOM([]string, bool) OOMCount { return OOMCount{} }
+func (w *fakeWorld) Companion() Companion        { return w.companion }
 func (w *fakeWorld) Left(string)                 { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
@@ -113,6 +118,7 @@ func (w *fakeWorld) step() {
 	die := w.steps == w.dieAt
 	w.mu.Unlock()
 	if die {
+		w.dies.Store(true)
 		runtime.Goexit()
 	}
 }
@@ -351,6 +357,12 @@ func (o *fakeOutput) write(line string) {
 }
 
 func (o *fakeOutput) End() int64 { o.mu.Lock(); defer o.mu.Unlock(); return int64(len(o.lines)) }
+
+func (o *fakeOutput) Bytes(from, to int64) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return []byte(strings.Join(o.lines[from:to], "\n"))
+}
 
 func (o *fakeOutput) Lines(ctx context.Context, offset int64, _ bool, f func(proc.Line) error) error {
 	for {

@@ -47,7 +47,22 @@ type kept struct {
 	Ends       bool        `json:"ends"`     // the container ends because of it
 	Leaving    bool        `json:"leaving"`  // not configured any more: it goes when it is STOPPED
 	OOM        OOMCount    `json:"oom"`      // of its cgroup when the latest process was started
-	Case       *Case       `json:"case"`     // the latest failure; its incident may not be kept yet
+	// Round is the number of the first try of the present start; see round.go.
+	Round   uint64   `json:"round"`
+	Attempt int      `json:"attempt"`           // of the round: starts in a row without a stable time, from 1
+	Reached []Stage  `json:"reached,omitempty"` // by the round, in order
+	Untold  []Moment `json:"untold,omitempty"`  // which may not have been told yet
+	Awaited *Moment  `json:"awaited,omitempty"` // STARTING, STOPPING: its hooks come first; nil: none do
+	Pid     int      `json:"pid"`               // of the round's process; 0: there was none
+	Port    int      `json:"port"`              // Launch.Port
+	Budget  int64    `json:"budget"`            // of the stop that the stop of the service belongs to, ns; 0: of none
+	// OOMKilled says that the kernel's OOM killer ended the latest process.
+	OOMKilled bool   `json:"oom_killed"`
+	Amend     string `json:"amend"`     // why the next start is another one; empty: it is not
+	Amended   string `json:"amended"`   // the same of the present one
+	Amends    int    `json:"amends"`    // in a row, without a stable time between
+	Confirmed bool   `json:"confirmed"` // Launch.Confirm was called
+	Case      *Case  `json:"case"`      // the latest failure; its incident may not be kept yet
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }
@@ -55,7 +70,7 @@ type kept struct {
 // maxState bounds the state below what a bag item may hold.
 const maxState = 60 << 10
 
-// keep puts the state into the bag and makes it readable.
+// keep puts the state into the bag, makes it readable and tells what was reached.
 func (s *Service) keep() {
 	s.publish()
 	state, err := json.Marshal(s.kept)
@@ -67,4 +82,5 @@ func (s *Service) keep() {
 	if err == nil {
 		s.world.Keep(s.name, state)
 	}
+	s.tell()
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ type outcome struct {
 	Success  bool
 	Alive    int
 	Rested   bool
+	Told     string
 }
 
 func (st *stage) outcome() outcome {
@@ -29,6 +31,9 @@ func (st *stage) outcome() outcome {
 	}
 	for _, p := range st.w.procs {
 		o.Alive += len(p.Members())
+	}
+	if c, ok := st.w.companion.(*fakeCompanion); ok {
+		o.Told = c.life()
 	}
 	return o
 }
@@ -83,17 +88,22 @@ func TestKilledAtEveryStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var want outcome
 			for dieAt, steps := 0, 1; dieAt <= steps; dieAt++ {
-				play(t, func(st *stage) {
+				accompanied(t, func(st *stage, c *fakeCompanion) {
+					c.takes[StagePreStart], c.takes[StagePreStop] = 100*time.Millisecond, 100*time.Millisecond
 					st.w.dieAt = dieAt
 					story(st)
 					got := st.outcome()
+					if name == "gives up" { // it is dead before or after it counts as ready
+						got.Told = strings.ReplaceAll(got.Told, string(StageStartFailed), string(StageReady))
+					}
+					c.check(t, false)
 					if dieAt == 0 {
 						want, steps = got, st.w.steps
 						t.Logf("%d steps, %+v", steps, want)
 					} else if got != want {
 						t.Errorf("killed at step %d: %+v\nwant %+v", dieAt, got, want)
 					}
-				})
+				}, StagePreStart, StagePreStop)
 			}
 		})
 	}

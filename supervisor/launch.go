@@ -67,6 +67,18 @@ type Launch struct {
 	// Explain says why a start or a run has failed, after the last line of the
 	// output was watched; empty: it does not know. nil: nobody does.
 	Explain func(ctx context.Context) string
+	// Amend is asked when a process has ended by itself, and not as it should, in
+	// STARTING or within 10 s after it was started, and does not wait. If it says
+	// why the next start is another one, that follows at once, whatever the policy,
+	// and does not count for back-off and limit. nil: there is nothing to be changed.
+	Amend func(d Died) (why string)
+	// Confirm is called once for each start that is RUNNING and 10 s old (more than
+	// once if the supervisor dies meanwhile), and does not wait: what the process was
+	// started with does not end it. nil: nobody wants to know.
+	Confirm func()
+	// Port is the TCP port of its readiness, for those who act at its stages; 0: it
+	// is not known.
+	Port int
 	// Evidence looks for what an ended process has left; nil: ProcessEvidence.
 	Evidence Evidence
 	// DumpSignal asks for a thread dump; 0: it cannot make one.

@@ -59,7 +59,9 @@ func inStarting(ev Event) rule {
 	case EvChanged:
 		return rule{(*Service).changedUp, "STARTING; STOPPING, then STARTING if the process must be another one"}
 	case EvReleased:
-		return rule{(*Service).releasedStart, "STARTING: now it is prepared"}
+		return rule{(*Service).releasedStart, "STARTING: now its hooks run, then it is prepared"}
+	case EvHooked:
+		return rule{(*Service).startHooked, "STARTING: now it is prepared; BACKOFF, FATAL or EXITED if a hook forbids it"}
 	case EvSpawned:
 		return rule{(*Service).spawned, "STARTING: the process runs"}
 	case EvNotBorn:
@@ -73,7 +75,7 @@ func inStarting(ev Event) rule {
 	case EvFailed:
 		return rule{(*Service).saidFailed, "STOPPING, then BACKOFF"}
 	case EvExited:
-		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STOPPING first if it left processes behind"}
+		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STARTING if the start is to be another one; STOPPING first if it left processes behind"}
 	case EvDeadline:
 		return rule{(*Service).startTimeout, "STOPPING, then BACKOFF"}
 	}
@@ -98,8 +100,10 @@ func inRunning(ev Event) rule {
 		return rule{(*Service).well, "RUNNING"}
 	case EvComplaint:
 		return rule{(*Service).complains, "RUNNING; if it is ill by live.then: STOPPING, then BACKOFF, or the container ends"}
+	case EvOutlived:
+		return rule{(*Service).outlived, "RUNNING"}
 	case EvExited:
-		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STOPPING first if it left processes behind"}
+		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STARTING if the start is to be another one; STOPPING first if it left processes behind"}
 	case EvDeadline:
 		return rule{(*Service).stable, "RUNNING: stable, counters 0"}
 	}
@@ -117,7 +121,9 @@ func inStopping(ev Event) rule {
 	case EvChanged:
 		return rule{(*Service).changed, "STOPPING"}
 	case EvReleased:
-		return rule{(*Service).releasedStop, "STOPPING: now it is asked to end"}
+		return rule{(*Service).releasedStop, "STOPPING: now its hooks run, then it is asked to end"}
+	case EvHooked:
+		return rule{(*Service).stopHooked, "STOPPING: now it is asked to end"}
 	case EvAttached:
 		return rule{(*Service).attached, "STOPPING"}
 	case EvAsked:
@@ -127,7 +133,7 @@ func inStopping(ev Event) rule {
 	case EvGroupGone:
 		return rule{(*Service).groupGone, "STOPPED, STARTING or BACKOFF: what was to follow"}
 	case EvDeadline:
-		return rule{(*Service).stopDeadline, "STOPPING: the next of drain, signal, thread dump, KILL"}
+		return rule{(*Service).stopDeadline, "STOPPING: the next of hooks, drain, signal, thread dump, KILL"}
 	}
 	return nothing()
 }

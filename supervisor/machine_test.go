@@ -58,7 +58,9 @@ func (st *stage) cause(ev Event) {
 		st.ask(ev)
 	case EvChanged:
 		st.send(request{event: EvChanged, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, Made: "other"}})
-	case EvReleased, EvAsked, EvWell:
+	case EvHooked:
+		st.tell(happening{event: ev, text: string(StagePreStart)})
+	case EvReleased, EvAsked, EvWell, EvOutlived:
 		st.tell(happening{event: ev})
 	case EvAttached:
 		st.tell(happening{event: ev, launch: &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })}})

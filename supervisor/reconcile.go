@@ -113,6 +113,9 @@ func (s *Supervisor) demandStart(ctx context.Context, svc, waiting *Service) {
 // must be up, and those that it only follows must not be on their way.
 func (s *Supervisor) mayStart(set *set, name string) string {
 	var why []string
+	if s.opening.Load() {
+		why = append(why, notOpen)
+	}
 	for _, r := range set.requires[name] {
 		snap := set.services[r].snap.Load()
 		if snap.State == Running && !snap.Oneshot || snap.Oneshot && snap.State == Exited && snap.Exit != nil && snap.Exit.Success {

@@ -76,6 +76,23 @@ func TestResumeWithoutALaunch(t *testing.T) {
 	}
 }
 
+// Nor is one that is not ready yet taken for ready.
+func TestResumeAStartWithoutALaunch(t *testing.T) {
+	play(t, func(st *stage) {
+		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
+		st.l.attach = func() (*Launch, error) { return nil, errors.New("cannot find Tomcat") }
+		st.open()
+		st.ask(EvStart)
+		st.crash()
+		st.want(Starting)
+		if got := st.snap().Waiting; got != "nobody knows how to see that it is ready: cannot find Tomcat" {
+			t.Errorf("waits for %q", got)
+		}
+		st.until(st.cfg.Ready.Within)
+		st.want(Delayed)
+	})
+}
+
 // The kill comes between the word that the service stops and the stop signal.
 func TestResumeAStopThatWasNotSignaled(t *testing.T) {
 	play(t, func(st *stage) {

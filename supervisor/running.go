@@ -23,6 +23,7 @@ func (s *Service) lookAlive() {
 	ctx, cancel := context.WithCancel(s.life)
 	s.unlook = cancel
 	s.listen(ctx)
+	s.confirmLater(ctx)
 	if s.launch.Live == nil { // what was found when somebody still looked would stay for ever
 		if k := &s.kept; k.Sick > 0 || k.Reported {
 			k.Sick, k.Well, k.LiveErr, k.Reported = 0, 0, "", false
@@ -59,6 +60,7 @@ func (s *Service) sick(h happening) {
 	}
 	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.kept.Sick, s.kept.LiveErr)
 	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", s.cfg.Live.Then)
+	s.reach(StageUnhealthy, why)
 	s.kept.Reported = s.kept.Reported || s.cfg.Live.Then == LiveReport
 	s.giveUp(s.cfg.Live.Then, CauseUnhealthy, why)
 }
@@ -161,18 +163,26 @@ func (s *Service) attached(h happening) {
 	}
 	if h.launch != nil {
 		s.launch = h.launch
+		if h.launch.Port != 0 {
+			s.kept.Port = h.launch.Port
+		}
 		if s.launch.Spec.Argv == nil {
 			s.launch.Spec.Argv, s.launch.Spec.Dir = ReadCommand(s.proc.Pid())
 		}
 	}
+	if s.kept.State == Starting && s.launch == nil {
+		s.probeErr = "nobody knows how to see that it is ready: " + h.err.Error()
+	}
 	s.publish()
 	switch s.kept.State {
 	case Starting:
-		s.attend()
+		if s.launch != nil { // else its time runs out, or another configuration helps
+			s.attend()
+		}
 	case Running:
 		s.lookAlive()
 	case Stopping:
-		if k := &s.kept; k.Asking || !k.Held && !k.Draining && !k.Told && !k.Signaled && !k.Dumped {
+		if k := &s.kept; k.Asking || !k.Held && k.Awaited == nil && !k.Draining && !k.Told && !k.Signaled && !k.Dumped {
 			s.askEnd()
 		}
 	}

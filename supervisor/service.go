@@ -44,6 +44,8 @@ type Starter interface {
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
 	// What was read a moment ago does, unless it must be fresh.
 	OOM(cgroups []string, fresh bool) OOMCount
+	// Companion acts at the stages; nil: nobody does.
+	Companion() Companion
 	// Left says that a service that is not configured any more is STOPPED.
 	Left(name string)
 	// Now is CLOCK_BOOTTIME in ns.
@@ -52,14 +54,15 @@ type Starter interface {
 
 // request is a command to a service and where its answer goes.
 type request struct {
-	event Event
-	by    string         // who asks, for the operator
-	limit time.Duration  // stop: at most this long; 0: as configured
-	sig   syscall.Signal // stop: instead of the configured signal; 0: none
-	def   *Definition    // changed: what it is now
-	leave bool           // stop: it is not configured any more
-	pid   int            // restart: only while it is RUNNING with this process; 0: in any state
-	reply chan error
+	event  Event
+	by     string         // who asks, for the operator
+	limit  time.Duration  // stop: at most this long; 0: as configured
+	budget time.Duration  // stop: that of the container's stop; 0: it is not one
+	sig    syscall.Signal // stop: instead of the configured signal; 0: none
+	def    *Definition    // changed: what it is now
+	leave  bool           // stop: it is not configured any more
+	pid    int            // restart: only while it is RUNNING with this process; 0: in any state
+	reply  chan error
 }
 
 // happening is an event with what belongs to it. gen tells the start that it is
@@ -69,7 +72,7 @@ type happening struct {
 	gen    uint64
 	launch *Launch
 	err    error
-	text   string
+	text   string    // failed: what it said; hooked: the stage
 	exit   proc.Exit // exited
 	req    *request  // start, stop, restart, changed
 	late   bool      // the word of Launch.Explain, which may come in any later state
@@ -106,6 +109,7 @@ type Service struct {
 	unlook   context.CancelFunc // ends the looks at liveness
 	watcher  *watcher           // of the present start; nil: its output is not watched
 	blamed   uint64             // the start that kept.Reason speaks of; 0: none
+	oomAfter OOMCount           // when the process had ended; without Source: it was not read
 	probeErr string
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
@@ -236,7 +240,9 @@ func (s *Service) start(h happening) {
 }
 
 // forgive forgets the failures that count against the service.
-func (s *Service) forgive() { s.kept.InARow, s.kept.Starts, s.kept.Slow = 0, nil, false }
+func (s *Service) forgive() {
+	s.kept.InARow, s.kept.Starts, s.kept.Slow, s.kept.Amends = 0, nil, false, 0
+}
 
 // enter is the only way into a state: the deadline belongs to it, so a timer of
 // one state can never fire in another.
@@ -248,6 +254,9 @@ func (s *Service) enter(st State, limit time.Duration) {
 	s.setDeadline(limit)
 	if st == Exited || st == Fatal {
 		defer s.world.Rested()
+	}
+	if st != Starting && st != Running && st != Stopping {
+		s.endRound()
 	}
 	s.keep()
 	if st != Stopping {

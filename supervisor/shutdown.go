@@ -16,6 +16,8 @@ import (
 type stopState struct {
 	Until int64  `json:"until"` // the end of the budget; CLOCK_BOOTTIME, ns
 	For   string `json:"for"`   // the essential service whose end caused it
+	Code  int    `json:"code"`  // the container's; 0: what the services' say
+	Why   string `json:"why"`   // empty: it was asked for
 }
 
 // reserve is kept of the budget for the output that is still to be passed on and
@@ -53,7 +55,7 @@ func (s *Supervisor) StopDeadline() (time.Time, bool) {
 
 // shutdownFor ends the container because an essential service is over.
 func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name string) int {
-	s.keepStop(rec, stopState{Until: pid1.BootNow() + int64(s.set.Load().stopTimeout), For: name})
+	s.keepStop(rec, stopState{Until: pid1.BootNow() + int64(s.set.Load().stopTimeout), For: name, Why: name + " is over"})
 	return s.shutdown(ctx, rec, 0, 0)
 }
 
@@ -64,31 +66,56 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 	st := s.noteStop(rec)
 	left := func() time.Duration { return time.Duration(st.Until - pid1.BootNow()) }
 	s.log.Info("the container stops", "budget", left().Round(10*time.Millisecond))
+	own := s.ownShare()
+	hooks, cut := context.WithCancel(ctx)
+	defer cut()
+	hurry := func() { cut(); s.hurry(ctx) }
 	done := make(chan struct{})
-	go s.stopAll(ctx, max(left()-reserve, 10*time.Millisecond), sig, done) // ends when all is stopped, or with ctx
+	go s.stopAll(ctx, max(left()-reserve-own, 10*time.Millisecond), sig, done) // ends when all is stopped, or with ctx
 	if level > 1 {
-		s.hurry(ctx)
+		hurry()
 	}
-	over := time.After(max(left()-reserve/2, 500*time.Millisecond))
-	for waiting := true; waiting; {
+	ended, alive := s.obey(done, max(left()-reserve/2-own, 500*time.Millisecond), hurry)
+	if !alive {
+		return pid1.CodeBroken
+	}
+	if !ended {
+		s.log.Error("the budget is used up; what is left is killed", "services", s.alive())
+	}
+	code := s.code(st)
+	if s.opts.Companion != nil {
+		through := make(chan struct{})
+		go s.lastStages(hooks, st, own, code, through) // ends with the stages, which obey hooks and the budget
+		if ended, alive = s.obey(through, max(left()-reserve/2, leastLast), hurry); !alive {
+			return pid1.CodeBroken
+		}
+		if !ended {
+			s.log.Error("the budget is used up; the last hooks are not waited for")
+		}
+	}
+	s.log.Info("the container ends", "code", code)
+	return code
+}
+
+// obey waits until done is closed, and hears meanwhile of further wishes to stop.
+// ended is false when the time is over first, alive when the init is gone.
+func (s *Supervisor) obey(done <-chan struct{}, within time.Duration, hurry func()) (ended, alive bool) {
+	over := time.After(within)
+	for {
 		select {
 		case <-done:
-			waiting = false
+			return true, true
 		case sig := <-s.m.Signals():
 			if sig.Stop > 1 && (sig.Signal == syscall.SIGTERM || sig.Signal == syscall.SIGINT) {
-				s.hurry(ctx)
+				hurry()
 			}
 			sig.Ack()
 		case <-over:
-			s.log.Error("the budget is used up; what is left is killed", "services", s.alive())
-			waiting = false
+			return false, true
 		case <-s.m.Gone():
-			return pid1.CodeBroken
+			return false, false
 		}
 	}
-	code := s.code(st)
-	s.log.Info("the container ends", "code", code)
-	return code
 }
 
 // Grace is what the init may give to processes that no service owns.
@@ -109,7 +136,8 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 	ranks := set.ranks()
 	share := min(leastShare, limit/time.Duration(ranks+1))
 	for _, name := range slices.Backward(set.order) {
-		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[name])*share}
+		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[name])*share,
+			budget: set.stopTimeout}
 		if s.opts.Command {
 			r.sig = sig // what the user sent is what the command gets
 		}
@@ -149,6 +177,9 @@ func (s *Supervisor) alive() []string {
 // code is the container's exit code: an essential service's own, the command's
 // own, and else 0 when the main service ended as it should.
 func (s *Supervisor) code(st stopState) int {
+	if st.Code != 0 {
+		return st.Code
+	}
 	name := st.For
 	set := s.set.Load()
 	if name == "" {

@@ -86,6 +86,9 @@ func (s *Service) publish() {
 	switch k.State {
 	case Starting:
 		snap.Waiting = s.probeErr
+		if k.Awaited != nil {
+			snap.Waiting = "pre-start hooks"
+		}
 	case Running:
 		if k.Sick > 0 || k.Reported {
 			snap.Unhealthy, snap.Looks, snap.Reported = k.LiveErr, k.Sick, k.Reported
@@ -131,6 +134,8 @@ func (k *kept) phase() string {
 	switch {
 	case k.Held:
 		return "waits"
+	case k.Awaited != nil:
+		return "pre-stop hooks"
 	case k.Killed:
 		return "killed"
 	case k.Draining:
@@ -159,6 +164,7 @@ func (s *Service) resume(state []byte, p Process) error {
 	if s.kept.Deadline != 0 {
 		s.deadline = time.Now().Add(max(time.Duration(s.kept.Deadline-s.world.Now()), 0))
 	}
+	s.resumeRound(p)
 	s.poll = firstPoll
 	switch s.kept.State {
 	case Starting, Running, Stopping:
@@ -181,6 +187,7 @@ func (s *Service) resume(state []byte, p Process) error {
 
 // pickUp goes on from the resumed state, in the service's own goroutine.
 func (s *Service) pickUp() {
+	s.retell()
 	switch s.kept.State {
 	case Starting:
 		s.pickUpStart()
@@ -215,9 +222,13 @@ func (s *Service) pickUpStart() {
 		s.attach()
 	case s.kept.Held:
 		s.releasedStart(happening{})
+	case s.kept.Awaited != nil:
+		s.awaitHooks()
+	case s.reached(StageStarted): // there was a process, of whose end nobody knows
+		s.enterStarting()
 	default: // the start came to nothing: the same one again
 		left := time.Until(s.deadline)
-		s.enterStarting()
+		s.try()
 		if !s.kept.Held {
 			s.setDeadline(max(left, 0))
 			s.keep()
@@ -235,6 +246,8 @@ func (s *Service) pickUpStop() {
 	switch {
 	case k.Held:
 		s.releasedStop(happening{})
+	case k.Awaited != nil:
+		s.awaitHooks()
 	case k.Draining, k.Told, k.Signaled, k.Killed, k.Dumped:
 	case len(s.cfg.Stop.Command) == 0: // else EvAttached brings the command
 		s.askEnd()

@@ -30,6 +30,7 @@ type stage struct {
 	t      *testing.T
 	cfg    Config
 	w      *fakeWorld
+	world  Starter // nil: w
 	l      *fakeLauncher
 	out    *fakeOutput // nil: not captured
 	made   string
@@ -54,7 +55,11 @@ func play(t *testing.T, f func(st *stage)) {
 }
 
 func (st *stage) make() *Service {
-	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, st.w, hclog.NewNullLogger())
+	world := st.world
+	if world == nil {
+		world = st.w
+	}
+	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, world, hclog.NewNullLogger())
 	s.random = func() float64 { return 0.5 }
 	s.output = func() output {
 		if st.out == nil {
@@ -76,6 +81,7 @@ func (st *stage) open() {
 // crash kills the supervisor, if that has not happened yet, and lets a new one
 // take over as Supervisor.New and Run do.
 func (st *stage) crash() {
+	st.w.dies.Store(true)
 	st.cancel()
 	<-st.s.life.Done()
 	synctest.Wait()
@@ -83,6 +89,7 @@ func (st *stage) crash() {
 }
 
 func (st *stage) takeOver() {
+	st.w.dies.Store(false)
 	st.w.mu.Lock()
 	state, procs := st.w.bag, slices.Clone(st.w.procs)
 	st.w.mu.Unlock()

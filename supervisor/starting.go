@@ -10,9 +10,18 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// enterStarting begins a start: number, state in the bag, then the work. What the
-// service requires comes first.
+// enterStarting begins a start, which is another round.
 func (s *Service) enterStarting() {
+	s.endRound()
+	k := &s.kept
+	k.Round, k.Attempt, k.Reached = k.Gen+1, k.InARow+1, nil
+	k.Amended, k.Amend = k.Amend, ""
+	s.try()
+}
+
+// try makes a start, or makes it again where nothing came of it: number, state in
+// the bag, then the work. What the service requires comes first, then the hooks.
+func (s *Service) try() {
 	k := &s.kept
 	k.Gen++
 	if k.Exit != nil {
@@ -21,16 +30,18 @@ func (s *Service) enterStarting() {
 	k.Asked, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
 	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made, k.Sources, k.Spared = 0, 0, "", false, 0, "", "", false
 	k.Complaints = nil
+	k.Killed, k.Signaled, k.Told = false, false, false // of an earlier stop
+	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
 	s.quit()
-	s.proc, s.launch, s.watcher = nil, nil, nil
+	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, OOMCount{}
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
 		k.Held = true
 		s.enter(Starting, -1)
 		return
 	}
 	k.Held = false
-	s.enter(Starting, s.cfg.Ready.Within)
-	s.prepare()
+	s.enter(Starting, s.preStart())
+	s.proceed()
 }
 
 // releasedStart goes on with a start that waited for others.
@@ -43,9 +54,9 @@ func (s *Service) releasedStart(h happening) {
 		return
 	}
 	s.kept.Held = false
-	s.setDeadline(s.cfg.Ready.Within)
+	s.setDeadline(s.preStart())
 	s.keep()
-	s.prepare()
+	s.proceed()
 }
 
 // prepare has the launcher find out what to start.
@@ -85,7 +96,7 @@ func (s *Service) report(ctx context.Context, h happening) {
 // spawned starts what was prepared, unless that was done: nothing is ever started
 // twice.
 func (s *Service) spawned(h happening) {
-	if s.proc != nil || s.kept.Held {
+	if s.proc != nil || s.kept.Held || s.kept.Awaited != nil {
 		return
 	}
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" { // it went while we found out what to start
@@ -99,13 +110,13 @@ func (s *Service) spawned(h happening) {
 
 // unborn is a start that could not be prepared.
 func (s *Service) unborn(h happening) {
-	if s.proc == nil {
+	if s.proc == nil && !s.kept.Held && s.kept.Awaited == nil {
 		s.notBorn(h.err)
 	}
 }
 
 func (s *Service) proven(happening) {
-	if s.proc != nil {
+	if s.proc != nil && s.launch != nil {
 		s.ready()
 	}
 }
@@ -135,7 +146,10 @@ func (s *Service) startTimeout(happening) {
 
 // spawn starts the process that was prepared.
 func (s *Service) spawn(l *Launch) {
-	s.launch, s.kept.Notes = l, l.Notes
+	s.launch, s.kept.Notes, s.kept.Port = l, l.Notes, l.Port
+	if s.kept.Amended != "" {
+		s.addNote(s.kept.Amended)
+	}
 	l.Spec.ID = fmt.Sprintf("%s.%d", s.name, s.kept.Gen)
 	if l.Spec.Stdout == nil {
 		if l.Spec.Log = s.world.Log(s.name); l.Spec.Log == nil {
@@ -152,7 +166,8 @@ func (s *Service) spawn(l *Launch) {
 		s.notBorn(err)
 		return
 	}
-	s.proc, s.kept.UpSince = p, s.world.Now()
+	s.proc, s.kept.UpSince, s.kept.Pid = p, s.world.Now(), p.Pid()
+	s.reach(StageStarted, "")
 	s.kept.OOM = s.world.OOM(p.Cgroups(), false)
 	s.keep()
 	s.world.Changed()
@@ -223,6 +238,7 @@ func (s *Service) ready() {
 	s.quit()
 	s.blame("")
 	s.probeErr = ""
+	s.reach(StageReady, "")
 	s.enter(Running, s.cfg.Restart.Backoff.Reset)
 	if s.cfg.Oneshot {
 		s.log.Info("service runs", "pid", s.proc.Pid())
@@ -247,6 +263,7 @@ func (s *Service) notBorn(err error) {
 		code = se.Code()
 	}
 	s.kept.Exit = &ExitInf{Code: code, NotStarted: true, At: time.Now()}
+	s.reach(StageStartFailed, s.kept.Reason)
 	s.log.Error("service cannot be started", "error", err)
 	s.note(CauseNotStarted, 0)
 	s.settle(false)
@@ -255,6 +272,7 @@ func (s *Service) notBorn(err error) {
 // fail gives up a start whose process lives.
 func (s *Service) fail(what Cause, why string) {
 	s.blame(why)
+	s.reach(StageStartFailed, s.kept.Reason)
 	s.log.Error("service failed to start", "reason", why)
 	s.note(what, 0)
 	s.explain()

@@ -30,6 +30,7 @@ const (
 	EvRestart   Event = "restart"    // somebody wants it anew
 	EvChanged   Event = "changed"    // its configuration is another one
 	EvReleased  Event = "released"   // what it waited for is there, or gone
+	EvHooked    Event = "hooked"     // the hooks that come first are through
 	EvSpawned   Event = "spawned"    // what to start is known
 	EvNotBorn   Event = "not born"   // it could not be started
 	EvAttached  Event = "attached"   // what belongs to a process that runs already is known
@@ -39,6 +40,7 @@ const (
 	EvSick      Event = "sick"       // a look at liveness failed
 	EvWell      Event = "well"       // a look at liveness went well after one that failed
 	EvComplaint Event = "complaint"  // it runs, and something is wrong with it
+	EvOutlived  Event = "outlived"   // it runs, and for so long that its start is no reason to end any more
 	EvAsked     Event = "asked"      // the stop command has ended
 	EvExited    Event = "exited"     // its process has ended
 	EvGroupGone Event = "group gone" // and every other process of it too
@@ -47,6 +49,6 @@ const (
 
 // Events lists them all.
 func Events() []Event {
-	return []Event{EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvSpawned, EvNotBorn, EvAttached, EvReady, EvUnready,
-		EvFailed, EvSick, EvWell, EvComplaint, EvAsked, EvExited, EvGroupGone, EvDeadline}
+	return []Event{EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvHooked, EvSpawned, EvNotBorn, EvAttached, EvReady, EvUnready,
+		EvFailed, EvSick, EvWell, EvComplaint, EvOutlived, EvAsked, EvExited, EvGroupGone, EvDeadline}
 }

@@ -10,7 +10,7 @@ import (
 
 // stopAsked obeys a wish to be down.
 func (s *Service) stopAsked(h happening) {
-	s.kept.Asked = h.req.by
+	s.kept.Asked, s.kept.Budget = h.req.by, max(s.kept.Budget, int64(h.req.budget))
 	if h.req.sig != 0 && s.kept.State != Stopping { // there another one was sent already
 		s.kept.StopSig = h.req.sig
 	}
@@ -68,7 +68,7 @@ const (
 )
 
 // enterStopping begins to end the process and all that belongs to it. In turn:
-// what depends on it ends, drain, a thread dump if it hangs, stop command or
+// what depends on it ends, hooks, drain, a thread dump if it hangs, stop command or
 // signal, thread dump, KILL.
 func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.kept
@@ -87,8 +87,8 @@ func (s *Service) enterStopping(then State, limit time.Duration) {
 		s.enter(Stopping, s.untilKill())
 		return
 	}
-	s.enter(Stopping, -1)
-	s.drain()
+	s.enter(Stopping, s.preStop())
+	s.proceedStop()
 }
 
 // untilKill is what is left of the limit that came with the request; negative:
@@ -109,8 +109,15 @@ func (s *Service) releasedStop(happening) {
 		s.publish()
 		return
 	}
+	s.beginStop()
+}
+
+// beginStop begins a stop that others came before.
+func (s *Service) beginStop() {
 	s.kept.Held = false
-	s.drain()
+	s.setDeadline(s.preStop())
+	s.keep()
+	s.proceedStop()
 }
 
 // drain gives those who use the service the time to see that it is not ready any
@@ -226,8 +233,11 @@ func (s *Service) hasten(limit time.Duration) {
 	}
 	s.kept.KillBy = by
 	wait := s.patience()
-	if s.kept.Held {
+	switch {
+	case s.kept.Held:
 		wait = s.untilKill()
+	case s.kept.Awaited != nil:
+		wait = s.untilKill() / 2
 	}
 	if s.kept.Deadline == 0 || wait < s.stopLeft() {
 		s.setDeadline(wait)
@@ -249,7 +259,11 @@ func (s *Service) stopDeadline(happening) {
 	}
 	switch k := &s.kept; {
 	case k.Held:
-		k.Held = false
+		s.beginStop()
+	case k.Awaited != nil:
+		s.log.Warn("the stop goes on: its hooks take too long")
+		k.Awaited = nil
+		s.cancel()
 		s.drain()
 	case k.Draining:
 		k.Draining = false

@@ -38,6 +38,9 @@ type Options struct {
 	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
 	// nothing to read again.
 	Reload func()
+	// Companion acts at the stages of the container's and the services' lives; nil:
+	// nobody does.
+	Companion Companion
 	// OOM reads the counter of OOM kills of these cgroups, of none: of the
 	// container's; nil: nobody can.
 	OOM func(cgroups []string) OOMCount
@@ -67,6 +70,8 @@ type Supervisor struct {
 	incidents *Incidents
 	recorder  recorder
 
+	opening  atomic.Bool  // the container's first stages come before every start
+	gone     gone         // what is remembered of services that are not configured any more
 	stopping atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
 	planDue  atomic.Bool
 	planMu   sync.Mutex // guards plan
@@ -77,6 +82,8 @@ type Supervisor struct {
 const (
 	servicePrefix = "service/"
 	stopItem      = "stopping"
+	openItem      = "opening"
+	goneItem      = "gone"
 )
 
 // New makes the set. What rec holds of services is resumed, also of those that
@@ -86,6 +93,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 		incidents: ResumeIncidents(m, rec.Blobs, rec.Files, func(text string) { opts.Log.Warn(text) })}
 	s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
 	s.set.Store(newSet(Set{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
+	s.gone.resume(rec.Blobs[goneItem])
 	latest := map[string]*proc.Process{}
 	for _, p := range rec.Processes {
 		latest[p.ID()] = p
@@ -96,6 +104,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 		services[d.Name] = svc
 		state, ok := rec.Blobs[servicePrefix+d.Name]
 		if !ok {
+			svc.kept.Gen = s.gone.starts(d.Name)
 			continue
 		}
 		id := keptID(d.Name, state)
@@ -135,6 +144,8 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 		s.m.Stopping() // before a service can start anything
 	}
 	s.ctx = ctx
+	opened, closeUp := s.beginOpening(ctx, rec, begun)
+	defer closeUp()
 	set := s.set.Load()
 	for _, name := range set.order {
 		svc := set.services[name]
@@ -169,10 +180,16 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 			if sig.Stop > 0 {
 				s.noteStop(rec)
 				sig.Ack()
+				closeUp()
 				return s.shutdown(ctx, rec, sig.Stop, sig.Signal)
 			}
 			s.signal(sig.Signal)
 			sig.Ack()
+		case err := <-opened:
+			if err != nil {
+				return s.shutdownUnopened(ctx, rec, err)
+			}
+			s.endOpening()
 		case <-s.rested:
 			if name, over := s.essentialOver(); over {
 				s.log.Info("the container ends with a service", "name", name)
@@ -275,6 +292,9 @@ func (s *Supervisor) Stopping() bool { return s.stopping.Load() != 0 }
 // which is not.
 func (s *Supervisor) Ready() (bool, []string) {
 	var not []string
+	if s.opening.Load() {
+		not = append(not, notOpen)
+	}
 	set := s.set.Load()
 	for _, name := range set.names {
 		snap := set.services[name].snap.Load()

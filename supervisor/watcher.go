@@ -13,6 +13,7 @@ import (
 // output is what a service reads of what it wrote; *proc.Log is one.
 type output interface {
 	End() int64
+	Bytes(from, to int64) []byte
 	Lines(ctx context.Context, offset int64, follow bool, f func(proc.Line) error) error
 }
 
@@ -103,11 +104,13 @@ func (s *Service) blame(why string) {
 // must fit into one bag item.
 const maxReason = 4 << 10
 
-func clip(text string) string {
-	if len(text) <= maxReason {
+func clip(text string) string { return clipTo(text, maxReason) }
+
+func clipTo(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxReason], "") + "..."
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
 // explainTime is how long the search for a cause may take.

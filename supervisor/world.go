@@ -89,6 +89,8 @@ func (w world) OOM(cgroups []string, fresh bool) OOMCount {
 	return w.s.oom
 }
 
+func (w world) Companion() Companion { return w.s.opts.Companion }
+
 func (w world) Left(name string) {
 	go w.s.left(name) // ends with the service
 }

@@ -1,0 +1,168 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lives are stories of a service, and what is told of them.
+func lives() map[string]struct {
+	story func(st *stage)
+	want  string
+} {
+	notYet := readyWhen(func() error { return errors.New("not yet") })
+	return map[string]struct {
+		story func(st *stage)
+		want  string
+	}{
+		"normal life": {func(st *stage) { st.up(); st.ask(EvStop) },
+			"pre-start started ready pre-stop exited stopped"},
+		"crash and restart": {func(st *stage) { st.up().exits(3); st.sleep(time.Second) },
+			"pre-start started ready exited stopped | pre-start started ready"},
+		"restart": {func(st *stage) { st.up(); st.ask(EvRestart) },
+			"pre-start started ready pre-stop exited stopped | pre-start started ready"},
+		"another configuration": {func(st *stage) { st.made = "this"; st.up(); st.cause(EvChanged) },
+			"pre-start started ready pre-stop exited stopped | pre-start started ready"},
+		"cannot be prepared": {func(st *stage) {
+			st.cfg.Restart.Policy = Never
+			st.l.prepare = func(context.Context, int) (*Launch, error) { return nil, errors.New("no such file") }
+			st.open()
+			st.ask(EvStart)
+		}, "pre-start start-failed stopped"},
+		"cannot be started": {func(st *stage) {
+			st.cfg.Restart.Policy = Never
+			st.w.startup = func(int, *fakeProcess) error { return errors.New("cannot fork") }
+			st.open()
+			st.ask(EvStart)
+		}, "pre-start start-failed stopped"},
+		"ends before it is ready": {func(st *stage) {
+			st.l.prepare = notYet
+			st.open()
+			st.ask(EvStart)
+			st.w.last().exits(0)
+		}, "pre-start started start-failed exited stopped"},
+		"is not ready in time": {func(st *stage) {
+			st.l.prepare = notYet
+			st.open()
+			st.ask(EvStart)
+			st.sleep(st.cfg.Ready.Within)
+		}, "pre-start started start-failed pre-stop exited stopped"},
+		"says that it failed": {func(st *stage) {
+			st.l.prepare = notYet
+			st.open()
+			st.ask(EvStart)
+			st.tell(happening{event: EvFailed, text: "it said so"})
+		}, "pre-start started start-failed pre-stop exited stopped"},
+		"a oneshot that was quick": {func(st *stage) {
+			st.cfg.Oneshot, st.cfg.Restart.Policy, st.l.prepare = true, OnFailure, notYet
+			st.open()
+			st.ask(EvStart)
+			st.w.last().exits(0)
+		}, "pre-start started exited stopped"},
+		"stopped before it is ready": {func(st *stage) {
+			st.l.prepare = notYet
+			st.open()
+			st.ask(EvStart)
+			st.ask(EvStop)
+		}, "pre-start started pre-stop exited stopped"},
+		"stopped while it is prepared": {func(st *stage) {
+			st.l.prepare = func(ctx context.Context, _ int) (*Launch, error) { <-ctx.Done(); return nil, ctx.Err() }
+			st.open()
+			st.ask(EvStart)
+			st.ask(EvStop)
+		}, "pre-start stopped"},
+		"changed while it is prepared": {func(st *stage) {
+			st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
+				if n == 1 {
+					<-ctx.Done()
+				}
+				return &Launch{}, ctx.Err()
+			}
+			st.open()
+			st.ask(EvStart)
+			st.cause(EvChanged)
+		}, "pre-start stopped | pre-start started ready"},
+		"stopped while it waits for others": {func(st *stage) {
+			st.w.holds("db is not up", "")
+			st.open()
+			st.ask(EvStart)
+			st.ask(EvStop)
+		}, ""},
+		"waits again": {func(st *stage) {
+			st.l.prepare = func(context.Context, int) (*Launch, error) { time.Sleep(time.Second); return &Launch{}, nil }
+			st.open()
+			st.ask(EvStart)
+			st.w.holds("db is not up any more", "")
+			st.sleep(5 * time.Second)
+			st.w.holds("", "")
+			st.tell(happening{event: EvReleased})
+			st.sleep(5 * time.Second)
+		}, "pre-start started ready"},
+		"does not hear TERM": {func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(7 * time.Second) },
+			"pre-start started ready pre-stop exited stopped"},
+		"leaves processes behind": {func(st *stage) {
+			p := st.up()
+			p.leave(map[int]bool{900: false})
+			p.exits(3)
+			synctest.Wait()
+		}, "pre-start started ready exited stopped"},
+		"not alive, restarted": {func(st *stage) { st.ill(LiveRestart); st.up(); st.until(85 * time.Second) },
+			"pre-start started ready unhealthy pre-stop exited stopped | pre-start started ready"},
+		"not alive, reported": {func(st *stage) { st.ill(LiveReport); st.up(); st.until(10 * time.Minute) },
+			"pre-start started ready unhealthy"},
+		"not alive, ends the container": {func(st *stage) { st.ill(LiveStopContainer); st.up(); st.until(2 * time.Minute); st.ask(EvStop) },
+			"pre-start started ready unhealthy pre-stop exited stopped"},
+		"says that it is ill": {func(st *stage) { st.up(); st.cause(EvComplaint) },
+			"pre-start started ready unhealthy"},
+	}
+}
+
+func TestLives(t *testing.T) {
+	for name, c := range lives() {
+		for _, hooked := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, "/", hooked), func(t *testing.T) {
+				var wants []Stage
+				if hooked {
+					wants = []Stage{StagePreStart, StagePreStop}
+				}
+				accompanied(t, func(st *stage, f *fakeCompanion) {
+					f.takes[StagePreStart], f.takes[StagePreStop] = 0, 0
+					c.story(st)
+					synctest.Wait()
+					if got := f.life(); got != c.want {
+						t.Errorf("told: %s\nwant: %s", got, c.want)
+					}
+					f.check(t, false)
+				}, wants...)
+			})
+		}
+	}
+}
+
+// Whenever the supervisor is killed after a story, nothing is told twice and nothing
+// is missing.
+func TestLivesSurviveAKill(t *testing.T) {
+	for name, c := range lives() {
+		t.Run(name, func(t *testing.T) {
+			accompanied(t, func(st *stage, f *fakeCompanion) {
+				f.takes[StagePreStart], f.takes[StagePreStop] = 0, 0
+				c.story(st)
+				for range 3 {
+					st.crash()
+				}
+				if got := f.life(); got != c.want && !strings.HasPrefix(got, c.want+" ") {
+					t.Errorf("told: %s\nwant: %s", got, c.want)
+				}
+				st.ask(EvStop)
+				st.sleep(10 * time.Second)
+				st.want(Stopped)
+				f.check(t, true)
+			}, StagePreStart, StagePreStop)
+		})
+	}
+}

@@ -1,0 +1,533 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// wantCut says which stages were brought to an end.
+func (c *fakeCompanion) wantCut(t *testing.T, want ...Stage) {
+	t.Helper()
+	synctest.Wait()
+	if got := c.cuts(); !slices.Equal(got, want) {
+		t.Errorf("brought to an end: %q, want %q", got, want)
+	}
+}
+
+func (c *fakeCompanion) wantLife(t *testing.T, want string) {
+	t.Helper()
+	synctest.Wait()
+	if got := c.life(); got != want {
+		t.Errorf("told: %s\nwant: %s", got, want)
+	}
+}
+
+// The time that hooks take before a start does not count as the start's own.
+func TestHooksBeforeAStart(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		st.cfg.Ready.Within = 10 * time.Second
+		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
+		st.open()
+		st.ask(EvStart)
+		st.until(time.Hour)
+		st.want(Starting)
+		if snap := st.snap(); snap.Waiting != "pre-start hooks" || snap.Deadline != nil || st.l.asked != 0 {
+			t.Errorf("%+v; asked %d times what to start", snap, st.l.asked)
+		}
+		c.end(StagePreStart, nil)
+		st.want(Starting)
+		if st.w.count() != 1 {
+			t.Errorf("%d processes", st.w.count())
+		}
+		st.until(time.Hour + 10*time.Second)
+		st.want(Delayed)
+		c.wantCut(t)
+	}, StagePreStart)
+}
+
+func TestHooksForbidAStart(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		c.takes[StagePreStart], c.fails[StagePreStart] = time.Second, errors.New("hook pre-start/secrets ended with code 1: no such file")
+		st.open()
+		st.ask(EvStart)
+		st.sleep(time.Second)
+		st.want(Delayed)
+		st.wantReason("hook pre-start/secrets ended with code 1: no such file")
+		st.wantNext(500 * time.Millisecond)
+		if m := c.last(t, StageStartFailed); m.Reason != st.snap().Reason || m.Exit == nil || !m.Exit.NotStarted {
+			t.Errorf("%+v", m)
+		}
+		for range 5 {
+			st.sleep(time.Minute)
+		}
+		st.want(Fatal) // as after any other start that fails
+		if st.l.asked != 0 || len(st.w.cases()) == 0 {
+			t.Errorf("asked %d times what to start, %d incidents", st.l.asked, len(st.w.cases()))
+		}
+		c.check(t, true)
+	}, StagePreStart)
+}
+
+// Whoever takes over waits for the same hooks, and does not begin them anew.
+func TestKilledWhileHooksRun(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		st.open()
+		st.ask(EvStart)
+		for range 3 {
+			st.crash()
+			st.want(Starting)
+		}
+		if st.snap().Waiting != "pre-start hooks" {
+			t.Errorf("%+v", st.snap())
+		}
+		c.end(StagePreStart, nil)
+		st.want(Running)
+		st.ask(EvStop)
+		for range 3 {
+			st.crash()
+			st.want(Stopping)
+		}
+		if st.snap().Phase != "pre-stop hooks" {
+			t.Errorf("%+v", st.snap())
+		}
+		st.w.last().wantSignals(t)
+		c.end(StagePreStop, nil)
+		st.want(Stopped)
+		c.wantLife(t, "pre-start started ready pre-stop exited stopped")
+		c.wantCut(t)
+	}, StagePreStart, StagePreStop)
+}
+
+// What ends while no supervisor works has ended when the next one comes.
+func TestHooksEndWhileNobodyLooks(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		st.open()
+		st.ask(EvStart)
+		st.w.dies.Store(true)
+		st.cancel()
+		<-st.s.life.Done()
+		synctest.Wait()
+		c.end(StagePreStart, errors.New("hook pre-start/x: boom"))
+		st.takeOver()
+		st.want(Delayed)
+		st.wantReason("hook pre-start/x: boom")
+	}, StagePreStart)
+}
+
+// A stop, a restart and another configuration do not wait for the hooks of a start.
+func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
+	cases := map[Event]struct {
+		want State
+		life string
+	}{
+		EvStart:   {Starting, "pre-start"},
+		EvStop:    {Stopped, "pre-start stopped"},
+		EvRestart: {Starting, "pre-start stopped | pre-start"},
+		EvChanged: {Starting, "pre-start stopped | pre-start"},
+		EvSpawned: {Starting, "pre-start"}, // of a start that is over
+		EvNotBorn: {Starting, "pre-start"},
+		EvReady:   {Starting, "pre-start"},
+		EvAsked:   {Starting, "pre-start"},
+	}
+	for ev, want := range cases {
+		t.Run(string(ev), func(t *testing.T) {
+			accompanied(t, func(st *stage, c *fakeCompanion) {
+				st.open()
+				st.ask(EvStart)
+				st.cause(ev)
+				st.want(want.want)
+				c.wantLife(t, want.life)
+				if strings.Contains(want.life, "stopped") {
+					c.wantCut(t, StagePreStart)
+				}
+				if st.sleep(time.Minute); st.l.asked != 0 || st.w.count() != 0 {
+					t.Errorf("asked %d times what to start", st.l.asked)
+				}
+			}, StagePreStart)
+		})
+	}
+}
+
+func TestHooksBeforeAStop(t *testing.T) {
+	cases := map[string]struct {
+		limit, takes time.Duration // takes < 0: for ever
+		want         []string
+		cut          bool
+	}{
+		"quick":              {0, time.Second, []string{"TERM 1s", "KILL 7s"}, false},
+		"slow, no limit":     {0, time.Hour, []string{"TERM 1h0m0s", "KILL 1h0m6s"}, false},
+		"within the limit":   {4 * time.Second, time.Second, []string{"TERM 1s", "KILL 4s"}, false},
+		"half of the limit":  {4 * time.Second, -1, []string{"TERM 2s", "KILL 4s"}, true},
+		"hardly any time":    {time.Millisecond, -1, []string{"TERM 500µs", "KILL 1ms"}, true},
+		"more than is needs": {time.Minute, 0, []string{"TERM 0s", "KILL 6s"}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			accompanied(t, func(st *stage, f *fakeCompanion) {
+				if c.takes >= 0 {
+					f.takes[StagePreStop] = c.takes
+				}
+				p := st.up()
+				p.ignores = true
+				stopped := st.send(request{event: EvStop, by: "test", limit: c.limit, budget: 2 * c.limit})
+				st.sleep(2 * time.Hour)
+				wantAnswer(t, stopped, "")
+				p.wantSignals(t, c.want...)
+				if f.wantLife(t, "pre-start started ready pre-stop exited stopped"); len(f.cuts()) > 0 != c.cut {
+					t.Errorf("brought to an end: %q", f.cuts())
+				}
+				m := f.last(t, StagePreStop)
+				if m.Reason != "asked for by test" || m.Budget != 2*c.limit || m.Until.IsZero() != (c.limit == 0) ||
+					c.limit > 0 && m.Until.Sub(m.At) != c.limit/2 {
+					t.Errorf("%+v", m)
+				}
+			}, StagePreStop)
+		})
+	}
+}
+
+// The drain comes behind the hooks, and what it needs comes before them.
+func TestHooksStandBetweenTheOthersAndTheDrain(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		st.cfg.Stop.Drain = 3 * time.Second
+		p := st.up()
+		st.w.holds("", "app must stop first")
+		st.ask(EvStop)
+		st.sleep(time.Second)
+		if st.snap().Phase != "waits" {
+			t.Errorf("%+v", st.snap())
+		}
+		c.wantLife(t, "pre-start started ready")
+		st.w.holds("", "")
+		st.tell(happening{event: EvReleased})
+		if st.snap().Phase != "pre-stop hooks" {
+			t.Errorf("%+v", st.snap())
+		}
+		st.sleep(time.Second)
+		c.end(StagePreStop, nil)
+		synctest.Wait()
+		if st.snap().Phase != "drains" {
+			t.Errorf("%+v", st.snap())
+		}
+		st.sleep(3 * time.Second)
+		st.want(Stopped)
+		p.wantSignals(t, "TERM 5s")
+	}, StagePreStop)
+}
+
+// A later request with a limit cuts the hooks, one without does not.
+func TestLaterStopWhileHooksRun(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		p := st.up()
+		p.ignores = true
+		st.ask(EvStop)
+		st.until(10 * time.Second)
+		st.ask(EvStop)
+		st.until(20 * time.Second)
+		p.wantSignals(t)
+		st.send(request{event: EvStop, by: "the end of the container", limit: 4 * time.Second, budget: 8 * time.Second})
+		st.until(21 * time.Second)
+		c.wantCut(t)
+		st.until(30 * time.Second)
+		st.want(Stopped)
+		c.wantCut(t, StagePreStop)
+		p.wantSignals(t, "TERM 22s", "KILL 24s")
+		if m := c.last(t, StageStopped); m.Budget != 8*time.Second {
+			t.Errorf("%+v", m)
+		}
+	}, StagePreStop)
+}
+
+// A process that ends while its hooks run is not waited for, nor are they.
+func TestEndWhileHooksRunBeforeAStop(t *testing.T) {
+	for _, left := range []bool{false, true} {
+		accompanied(t, func(st *stage, c *fakeCompanion) {
+			p := st.up()
+			st.ask(EvStop)
+			if left {
+				p.leave(map[int]bool{900: false})
+			}
+			p.exits(0)
+			st.sleep(lastPoll)
+			st.want(Stopped)
+			c.wantCut(t, StagePreStop)
+			c.wantLife(t, "pre-start started ready pre-stop exited stopped")
+			if x := c.last(t, StageExited).Exit; x == nil || x.Code != 0 || x.Asked != "test" {
+				t.Errorf("%+v", x)
+			}
+		}, StagePreStop)
+	}
+}
+
+// Hooks that fail before a stop do not hold it up.
+func TestHooksFailBeforeAStop(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		c.takes[StagePreStop], c.fails[StagePreStop] = time.Second, errors.New("boom")
+		p := st.up()
+		st.ask(EvStop)
+		st.sleep(time.Second)
+		st.want(Stopped)
+		p.wantSignals(t, "TERM 1s")
+	}, StagePreStop)
+}
+
+func TestMomentsOfALife(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{Port: 8080}, nil }
+		st.up().die(proc.Exit{Code: -1, Signal: syscall.SIGSEGV})
+		st.sleep(time.Second)
+		if m := c.last(t, StageReady); m.Service != "app" || m.Round != 2 || m.Attempt != 2 || m.Pid != 102 || m.Port != 8080 || m.Exit != nil {
+			t.Errorf("%+v", m)
+		}
+		if m := c.last(t, StageExited); m.Round != 1 || m.Attempt != 1 || m.Pid != 101 || m.OOM || m.Exit.Signal != syscall.SIGSEGV ||
+			m.Reason != "killed by signal 11 (SEGV)" || m.At.IsZero() || m.Budget != 0 {
+			t.Errorf("%+v", m)
+		}
+		if m := c.last(t, StagePreStart); m.Pid != 0 || m.Port != 0 {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// oomWorld counts OOM kills.
+type oomWorld struct {
+	*fakeWorld
+	count uint64
+	fresh int
+}
+
+func (w *oomWorld) OOM(_ []string, fresh bool) OOMCount {
+	if fresh {
+		w.fresh++
+	}
+	return OOMCount{Count: w.count, Source: "memory.events"}
+}
+
+// Only a KILL that is not ours is a reason to look at the counter.
+func TestOOMOfAnExit(t *testing.T) {
+	cases := map[string]struct {
+		ends  func(st *stage, w *oomWorld)
+		oom   bool
+		fresh int
+	}{
+		"OOM kill":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, true, 1},
+		"of its child":   {func(st *stage, w *oomWorld) { w.count++; st.w.last().exits(137) }, true, 1},
+		"somebody's":     {func(st *stage, w *oomWorld) { st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, false, 1},
+		"another signal": {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGTERM}) }, false, 0},
+		"our KILL":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().ignores = true; st.ask(EvStop) }, false, 0},
+		"in a stop": {func(st *stage, w *oomWorld) {
+			w.count++
+			p := st.w.last()
+			p.onTerm = func() { p.die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }
+			st.ask(EvStop)
+		}, true, 1},
+		// An earlier start that we had to kill does not hide the end of this one.
+		"after our KILL": {func(st *stage, w *oomWorld) {
+			st.w.last().ignores = true
+			st.ask(EvRestart)
+			st.sleep(7 * time.Second)
+			w.count++
+			st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL})
+		}, true, 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			accompanied(t, func(st *stage, f *fakeCompanion) {
+				w := &oomWorld{fakeWorld: st.w}
+				st.world = w
+				st.up()
+				c.ends(st, w)
+				st.sleep(7 * time.Second)
+				if m, n := f.last(t, StageExited), f.last(t, StageStopped); m.OOM != c.oom || n.OOM != c.oom || w.fresh != c.fresh {
+					t.Errorf("oom %v, stopped %v, read %d times", m.OOM, n.OOM, w.fresh)
+				}
+				if name == "after our KILL" {
+					cases := st.w.cases()
+					if last := cases[len(cases)-1]; last.Killed || last.After.rose(OOMCount{}) != 0 || last.Before.rose(last.After) != 1 {
+						t.Errorf("%+v", last)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The state of a supervisor that knew of no stages: what went before is not told now.
+func TestResumeOfAnOlderState(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		p := st.up()
+		st.w.dies.Store(true)
+		st.cancel()
+		<-st.s.life.Done()
+		synctest.Wait()
+		c.told, c.errands = nil, map[string]*errand{}
+		st.w.bag, _ = json.Marshal(kept{State: Running, Gen: 1, UpSince: st.w.Now(), InARow: 1})
+		st.takeOver()
+		st.want(Running)
+		c.wantLife(t, "")
+		p.exits(1)
+		st.sleep(10 * time.Second)
+		c.wantLife(t, "exited stopped | pre-start started ready")
+		if m := c.moments()[0]; m.Round != 1 || m.Pid != 101 || m.Attempt != 2 {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// Its end was dealt with by nobody: who listens hears that it is over.
+func TestEndThatNobodyHasSeen(t *testing.T) {
+	for _, state := range []State{Starting, Running, Stopping} {
+		accompanied(t, func(st *stage, c *fakeCompanion) {
+			st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
+			st.open()
+			st.ask(EvStart)
+			p := st.w.last()
+			p.ignores = true
+			switch state {
+			case Running:
+				st.tell(happening{event: EvReady})
+			case Stopping:
+				st.ask(EvStop)
+			}
+			st.want(state)
+			st.w.dies.Store(true)
+			st.cancel()
+			<-st.s.life.Done()
+			synctest.Wait()
+			p.exits(0)
+			p.Done() // the word of it is lost
+			st.takeOver()
+			st.sleep(time.Second)
+			life := map[State]string{Starting: "pre-start started exited stopped | pre-start started",
+				Running:  "pre-start started ready exited stopped | pre-start started",
+				Stopping: "pre-start started pre-stop exited stopped"}[state]
+			c.wantLife(t, life)
+			c.check(t, false)
+		})
+	}
+}
+
+// Whatever happens in whatever order, no round is told of in another way than it
+// can have gone.
+func TestRandomLives(t *testing.T) {
+	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvHooked, EvHooked, EvSpawned, EvNotBorn, EvAttached,
+		EvReady, EvReady, EvReady, EvUnready, EvFailed, EvSick, EvWell, EvComplaint, EvOutlived, EvAsked, EvExited, EvGroupGone, EvDeadline}
+	seeds := uint64(400)
+	if testing.Short() {
+		seeds = 40
+	}
+	for seed := range seeds {
+		accompanied(t, func(st *stage, c *fakeCompanion) {
+			r := rand.New(rand.NewPCG(seed, 5)) //nolint:gosec // it is to be the same each time
+			st.random(r, c)
+			var did []string
+			for range 25 {
+				ev := events[r.IntN(len(events))]
+				did = append(did, string(ev))
+				switch {
+				case r.IntN(6) == 0:
+					st.crash()
+				case r.IntN(8) == 0:
+					held := []string{"", "", "db comes first"}
+					st.w.holds(held[r.IntN(3)], held[r.IntN(3)])
+				case ev == EvHooked:
+					c.end([]Stage{StagePreStart, StagePreStop}[r.IntN(2)], []error{nil, errors.New("boom")}[r.IntN(2)])
+				case (ev == EvExited || ev == EvGroupGone) && (st.w.count() == 0 || st.w.last().ended()):
+				default:
+					st.cause(ev)
+				}
+				st.sleep(time.Duration(r.IntN(3)) * 300 * time.Millisecond)
+				c.check(t, false)
+				if t.Failed() {
+					break
+				}
+			}
+			st.w.holds("", "")
+			st.send(request{event: EvStop, by: "test", limit: 5 * time.Second})
+			st.sleep(time.Minute)
+			st.want(Stopped)
+			c.check(t, true)
+			if t.Failed() {
+				t.Fatalf("seed %d: %s\ntold: %s", seed, strings.Join(did, ", "), c.life())
+			}
+		}, []Stage{StagePreStart, StagePreStop}[:seed%3]...)
+	}
+}
+
+// random makes a service of which much is left to chance.
+func (st *stage) random(r *rand.Rand, c *fakeCompanion) {
+	if r.IntN(2) == 0 {
+		c.takes[StagePreStart] = time.Duration(r.IntN(3)) * time.Second
+	}
+	if r.IntN(2) == 0 {
+		c.takes[StagePreStop] = time.Duration(r.IntN(3)) * time.Second
+	}
+	st.made = fmt.Sprint(r.IntN(2))
+	st.cfg.Restart.Policy = []string{Always, OnFailure, Never}[r.IntN(3)]
+	st.cfg.Live.Then = []string{LiveReport, LiveRestart, LiveStopContainer}[r.IntN(3)]
+	bad, slow := r.IntN(4), r.IntN(4)
+	st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
+		if slow > 0 && n%slow == 0 {
+			select {
+			case <-time.After(500 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		if bad > 0 && n%(bad+1) == 0 {
+			return nil, errors.New("no such file")
+		}
+		return readyWhen(func() error { return errors.New("not yet") })(ctx, n)
+	}
+	st.w.startup = func(n int, p *fakeProcess) error {
+		p.ignores = n%2 == 0
+		if bad > 0 && n%(bad+2) == 0 {
+			return errors.New("cannot fork")
+		}
+		return nil
+	}
+	st.open()
+	st.ask(EvStart)
+}
+
+// BenchmarkStages is what a life costs that nobody acts in, and one that somebody
+// only listens to.
+func BenchmarkStages(b *testing.B) {
+	for name, c := range map[string]Companion{"nobody": nil, "listens": deaf{}} {
+		b.Run(name, func(b *testing.B) {
+			w := &fakeWorld{epoch: time.Now(), companion: c}
+			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w, hclog.NewNullLogger())
+			b.ReportAllocs()
+			for b.Loop() {
+				s.kept.Reached, s.kept.Round = nil, s.kept.Round+1
+				s.preStart()
+				s.reach(StageStarted, "")
+				s.reach(StageReady, "")
+				s.preStop()
+				s.reach(StageExited, "exit code 1")
+				s.reach(StageStopped, "exit code 1")
+				s.tell()
+			}
+		})
+	}
+}
+
+// deaf is a Companion to which nothing belongs.
+type deaf struct{}
+
+func (deaf) Wants(Stage, string) bool            { return false }
+func (deaf) Tell(Moment)                         {}
+func (deaf) Await(context.Context, Moment) error { return nil }
+func (deaf) Settle(context.Context)              {}
+func (deaf) Reserve(time.Duration) time.Duration { return 0 }
