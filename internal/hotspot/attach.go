@@ -1,11 +1,9 @@
 package hotspot
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -51,9 +49,6 @@ const attachPause = 20 * time.Millisecond
 // askAgainAfter is how long a JVM is waited for before it is asked for its socket
 // again; each further time it is twice as long.
 const askAgainAfter = time.Second
-
-// maxReply bounds an answer, in bytes; a thread dump of 10 000 threads has less.
-const maxReply = 64 << 20
 
 // Attach has the JVM open its socket, if it has not yet, as jcmd does: by a file
 // .attach_pidN in its working directory or in /tmp and SIGQUIT. Then a JVM opens
@@ -191,63 +186,6 @@ func (a *Attached) ofJVM(c *net.UnixConn) (*net.UnixConn, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// maxArguments is how many arguments a request of version 1 has, always.
-const maxArguments = 3
-
-// Command runs a command of the attach protocol, such as "jcmd" with "VM.flags
-// -all", and gives what the JVM answered. ctx must have an end.
-func (a *Attached) Command(ctx context.Context, name string, args ...string) (string, error) {
-	fail := func(err error) (string, error) {
-		return "", fmt.Errorf("cannot have JVM %d run %s: %w", a.target.Pid, strings.Join(append([]string{name}, args...), " "), err)
-	}
-	if len(args) > maxArguments {
-		return fail(fmt.Errorf("more than %d arguments", maxArguments))
-	}
-	conn, err := a.dial(ctx)
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	words := append([]string{"1", name}, args...) // the version first
-	request := strings.Join(words, "\x00") + strings.Repeat("\x00", 1+maxArguments-len(args))
-	if _, err := conn.Write([]byte(request)); err != nil {
-		return fail(inTime(ctx, err))
-	}
-	reply, err := io.ReadAll(io.LimitReader(conn, maxReply))
-	if err != nil {
-		return fail(inTime(ctx, err))
-	}
-	text, err := parseReply(reply)
-	if err != nil {
-		return fail(err)
-	}
-	return text, nil
-}
-
-// inTime says so where err comes of the end of ctx.
-func inTime(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
-// parseReply reads "STATUS\nTEXT"; with a status that is not 0 the text says why.
-func parseReply(reply []byte) (string, error) {
-	first, text, found := bytes.Cut(reply, []byte("\n"))
-	status, err := strconv.Atoi(strings.TrimSpace(string(first)))
-	switch {
-	case len(reply) == 0: // a JVM before 11 that runs as another user than we do
-		return "", fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
-	case err != nil || !found:
-		return "", fmt.Errorf("it answered %.100q", reply)
-	case status != 0:
-		return "", fmt.Errorf("it answered status %d: %s", status, clip(strings.TrimSpace(string(text))))
-	}
-	return string(text), nil
 }
 
 // createOwned makes an empty file of the JVM's user: an older JVM takes no other.

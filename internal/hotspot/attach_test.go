@@ -14,34 +14,6 @@ import (
 	"time"
 )
 
-func TestParseReply(t *testing.T) {
-	for _, c := range []struct{ reply, text, err string }{
-		{"0\nanswer\nof lines\n", "answer\nof lines\n", ""},
-		{"0\n", "", ""},
-		{"1\njava.lang.IllegalArgumentException: Unknown diagnostic command\n", "", "it answered status 1: java.lang.IllegalArgumentException: Unknown diagnostic command"},
-		{"101\n", "", "it answered status 101: "},
-		{"", "", "it closed the connection: permission denied"},
-		{"garbage", "", `it answered "garbage"`},
-		{"0", "", `it answered "0"`},
-	} {
-		text, err := parseReply([]byte(c.reply))
-		if text != c.text || c.err == "" && err != nil || c.err != "" && (err == nil || err.Error() != c.err) {
-			t.Errorf("%q: %q, %v", c.reply, text, err)
-		}
-	}
-}
-
-func FuzzParseReply(f *testing.F) {
-	for _, s := range []string{"0\nx", "1\n", "", "\n", "-1\nx"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, reply []byte) {
-		if text, err := parseReply(reply); err != nil && text != "" {
-			t.Errorf("%q, %v", text, err)
-		}
-	})
-}
-
 func TestParseStatus(t *testing.T) {
 	const text = "Name:\tjava\nUid:\t0\t1000\t0\t1000\nGid:\t0\t1001\t0\t1001\nNSpid:\t4242\t17\nSigCgt:\t0000000000000004\n"
 	for _, c := range []struct {
