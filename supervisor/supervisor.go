@@ -64,8 +64,9 @@ type Supervisor struct {
 	oom   OOMCount   // as last read, of the container's cgroup
 	oomAt time.Time
 
-	incidents *Incidents
-	recorder  recorder
+	incidents  *Incidents
+	recorder   recorder
+	givenDumps sync.Map // service -> givenDump, the latest
 
 	stopping atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
 	planDue  atomic.Bool

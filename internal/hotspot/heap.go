@@ -1,6 +1,7 @@
 package hotspot
 
 import (
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,11 +17,12 @@ func UsedHeap(info string) (bytes int64, ok bool) {
 			break
 		}
 		for _, m := range used.FindAllStringSubmatch(line, -1) {
+			unit := 10 * strings.Index("BKMGT", m[2]+m[4])
 			n, err := strconv.ParseInt(m[1]+m[3], 10, 64)
-			if err != nil {
+			if err != nil || n > (math.MaxInt64-bytes)>>unit {
 				continue
 			}
-			bytes, ok = bytes+n<<(10*strings.Index("BKMGT", m[2]+m[4])), true
+			bytes, ok = bytes+n<<unit, true
 		}
 	}
 	return bytes, ok
