@@ -93,6 +93,7 @@ func TestScripts(t *testing.T) {
 			"killsupervisor": killSupervisor,
 			"exits":          exits,
 			"killservice":    killService,
+			"signalservice":  signalService,
 			"samepid":        samePid,
 			"serve":          serve,
 		},
@@ -246,6 +247,13 @@ func pidOf(ts *testscript.TestScript, text, name string) int {
 func killService(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Exec("stoker", "status", "-o", "json"))
 	ts.Check(syscall.Kill(pidOf(ts, ts.ReadFile("stdout"), args[0]), syscall.SIGKILL))
+}
+
+// signalservice SIGNAL SERVICE signals its process.
+func signalService(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	ts.Check(ts.Exec("stoker", "status", "-o", "json"))
+	ts.Check(syscall.Kill(pidOf(ts, ts.ReadFile("stdout"), args[1]), signals[args[0]]))
 }
 
 // samepid FILE SERVICE wants that the service has the process that FILE tells of.
