@@ -71,6 +71,9 @@ func asUserOf(p supervisor.Process) func(func() error) error {
 
 // threadDump makes one for an incident.
 func (a *attacher) threadDump(ctx context.Context, p supervisor.Process) ([]byte, error) {
+	if err := hotspot.Identify(p.Pid(), asUserOf(p)); err != nil {
+		return nil, err // another JVM than HotSpot would take it for a second wish
+	}
 	at, err := a.attach(ctx, p)
 	if err != nil {
 		return nil, err

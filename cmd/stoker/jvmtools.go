@@ -151,7 +151,7 @@ func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io
 	text, err := at.Command(ctx, "jcmd", "VM.native_memory summary")
 	if err == nil && strings.HasPrefix(strings.TrimSpace(text), "Native memory tracking is not enabled") {
 		return nil, refusal(http.StatusUnprocessableEntity, "refused",
-			`set jvm.default.options: ["-XX:NativeMemoryTracking=summary"], then stoker restart `+service+"; it costs the JVM about 5 %",
+			`set jvm.default.options: ["-XX:NativeMemoryTracking=summary"], then stoker restart `+service+"; it costs 5 to 10 % of the speed, by the JVM's makers",
 			"the JVM of %s does not track its native memory", service)
 	}
 	return io.NopCloser(strings.NewReader(text)), err
