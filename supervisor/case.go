@@ -43,7 +43,7 @@ func (s *Service) note(gaveUp Cause, ran time.Duration) { s.noteWhy(gaveUp, s.ke
 // noteWhy is note with a reason that the status does not show.
 func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
 	c := &Case{Service: s.name, GaveUp: gaveUp, Reason: why, State: s.kept.State, At: time.Now(), Start: s.kept.Gen, Ran: ran,
-		Exit: s.kept.Exit, Asked: s.kept.Asked, Killed: s.kept.Killed, Signal: s.kept.Signaled || s.kept.Told, From: s.kept.LogStart, DumpAt: s.kept.DumpAt,
+		Exit: s.kept.Exit, Asked: s.kept.Asked, Killed: s.kept.Killed, Signal: s.kept.Signaled || s.kept.Told, From: s.kept.LogStart, DumpAt: s.dumpAt(),
 		Before: s.kept.OOM}
 	if s.proc != nil {
 		c.Pid = s.proc.Pid()
@@ -143,7 +143,7 @@ func (r *recorder) record(c *Case) {
 	}
 	i := Incident{Service: c.Service, Kind: r.s.set.Load().kinds[c.Service], At: c.At, Cause: v.Cause, Reason: v.Reason, Exit: c.Exit,
 		StopRequestedBy: c.Asked, Start: c.Start, Pid: c.Pid, Ran: c.Ran, Notes: v.Notes, Output: out, Options: MaskArgs(c.Argv)}
-	if c.DumpAt > 0 {
+	if i.ThreadDump = r.s.dumpOf(c.Service, c.Start); i.ThreadDump == nil && c.DumpAt > 0 {
 		i.ThreadDump = r.s.outputOf(c.Service, c.DumpAt, 0, MaxThreadDump)
 	}
 	number := r.s.incidents.Add(i)
@@ -193,19 +193,7 @@ func (s *Supervisor) explained(service string, start uint64, text string) {
 
 // dumped puts a thread dump that came after the failure into its incidents.
 func (s *Supervisor) dumped(service string, start uint64, from, to int64) {
-	s.recorder.do(func() {
-		dump := s.outputOf(service, from, to, MaxThreadDump)
-		for _, i := range s.incidents.List() {
-			if len(dump) == 0 || i.Service != service || i.Start != start {
-				continue
-			}
-			s.incidents.Amend(i.Number, func(i *Incident) {
-				if len(i.ThreadDump) == 0 {
-					i.ThreadDump = dump
-				}
-			})
-		}
-	})
+	s.recorder.do(func() { s.addDump(service, start, s.outputOf(service, from, to, MaxThreadDump)) })
 }
 
 // pendingCases makes the incidents that an earlier supervisor had no time for.

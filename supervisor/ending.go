@@ -22,8 +22,8 @@ func (s *Service) exited(h happening) {
 	s.world.LogAfterOutput(s.name)
 	s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 	if s.kept.State == Stopping {
-		if out := s.output(); out != nil && s.kept.DumpAt > 0 {
-			s.world.Dumped(s.name, s.kept.Gen, s.kept.DumpAt, out.End())
+		if out := s.output(); out != nil && s.dumpAt() > 0 {
+			s.world.Dumped(s.name, s.kept.Gen, s.dumpAt(), out.End())
 		}
 		if s.kept.Killed && !info.Success {
 			s.note("", ran)

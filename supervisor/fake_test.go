@@ -36,6 +36,7 @@ type fakeWorld struct {
 	bag       []byte
 	notes     []*Case
 	dumps     []uint64  // starts whose thread dump was handed on
+	given     []string  // thread dumps that were not in the output, after their starts
 	before    string    // what must be up first
 	after     string    // what must be gone first
 	companion Companion // who acts at the stages; nil: nobody does
@@ -63,6 +64,11 @@ func (w *fakeWorld) Dumped(_ string, start uint64, _, _ int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dumps = append(w.dumps, start)
+}
+func (w *fakeWorld) GaveDump(_ string, start uint64, text []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
 func (w *fakeWorld) OOM([]string, bool) OOMCount { return OOMCount{} }
 func (w *fakeWorld) Companion() Companion        { return w.companion }

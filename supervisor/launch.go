@@ -83,6 +83,9 @@ type Launch struct {
 	Evidence Evidence
 	// DumpSignal asks for a thread dump; 0: it cannot make one.
 	DumpSignal syscall.Signal
+	// ThreadDump makes one that does not go to the output. Where it fails, and where
+	// it is nil, DumpSignal asks for one.
+	ThreadDump func(ctx context.Context, p Process) ([]byte, error)
 }
 
 // Observation is what a line of output says.

@@ -41,6 +41,8 @@ type Starter interface {
 	// Dumped adds the thread dump that lies between two offsets of the output to
 	// the incidents of a start.
 	Dumped(name string, start uint64, from, to int64)
+	// GaveDump is Dumped for a thread dump that is not in the output.
+	GaveDump(name string, start uint64, text []byte)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
 	// What was read a moment ago does, unless it must be fresh.
 	OOM(cgroups []string, fresh bool) OOMCount
@@ -99,6 +101,7 @@ type Service struct {
 	plan       atomic.Pointer[planEntry]
 	process    atomic.Pointer[Process] // nil: none
 	dumpSignal atomic.Int32            // of the present process; 0: it makes no thread dumps
+	signalled  atomic.Pointer[signalledDump]
 
 	// Of the goroutine alone:
 	kept     kept // what survives us

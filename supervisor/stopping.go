@@ -341,6 +341,10 @@ func (s *Service) dump() (time.Duration, bool) {
 		return 0, false
 	}
 	s.log.Warn("asking for a thread dump", "pid", s.proc.Pid())
+	if s.launch.ThreadDump != nil {
+		s.dumpAside(wait)
+		return wait, true
+	}
 	if out := s.output(); out != nil {
 		s.kept.DumpAt = out.End()
 	}

@@ -67,8 +67,9 @@ type Supervisor struct {
 	oom   OOMCount   // as last read, of the container's cgroup
 	oomAt time.Time
 
-	incidents *Incidents
-	recorder  recorder
+	incidents  *Incidents
+	recorder   recorder
+	givenDumps sync.Map // service -> givenDump, the latest
 
 	opening  atomic.Bool  // the container's first stages come before every start
 	gone     gone         // what is remembered of services that are not configured any more

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/stoker-init/stoker/internal/api"
 	"github.com/urfave/cli/v2"
 )
 
@@ -102,7 +104,7 @@ func newApp(run func(runOptions) error) *cli.App {
 			Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return limits(app.Writer, c.String("root"), c.String("output")) })
 			}},
-		{Name: "jvm", Usage: "explain the JVM's options, try them out, check them", Subcommands: []*cli.Command{
+		{Name: "jvm", Usage: "explain the JVM's options, try them out, check them; look into a JVM that runs", Subcommands: append(jvmToolCommands(), []*cli.Command{
 			{Name: "render", Usage: "make the options of a JVM from layers, without a container and without a JVM", Description: renderHelp, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "memory", Usage: "what the container has, such as 4GiB (default: what this one has)"},
 				&cli.StringFlag{Name: "cpus", Usage: "what the container has, such as 1.5 (default: what this one has)"},
@@ -125,7 +127,7 @@ func newApp(run func(runOptions) error) *cli.App {
 			{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits", ArgsUsage: "[SERVICE]",
 				Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 					return upTo(c, 1, func(a []string) error { return jvmExplain(c.Context, app.Writer, optional(a), c.String("output")) })
-				}}}},
+				}}}...)},
 		{Name: "config", Usage: "check or show the configuration", Description: configHelp, Subcommands: []*cli.Command{
 			{Name: "check", Usage: "check every file; all problems at once, with file and line", Description: configHelp, Flags: []cli.Flag{file, set},
 				Action: func(c *cli.Context) error {
@@ -166,6 +168,32 @@ func serviceVerb(verb, usage string) *cli.Command {
 		}
 		return serviceCommand(c.Context, c.App.Writer, verb, c.Args().Slice())
 	}}
+}
+
+// jvmToolCommands look into the JVM of a service.
+func jvmToolCommands() []*cli.Command {
+	force := &cli.BoolFlag{Name: "force", Usage: "write it also where there may not be enough room"}
+	gz := &cli.BoolFlag{Name: "gz", Usage: "compress it (Java 15 and later)"}
+	live := &cli.BoolFlag{Name: "live", Usage: "live objects only, which takes a full collection (the default)"}
+	unreachable := &cli.BoolFlag{Name: "all", Usage: "unreachable objects too, without a full collection before"}
+	command := func(tool, usage, args string, wait time.Duration, flags ...cli.Flag) *cli.Command {
+		return &cli.Command{Name: tool, Usage: usage, ArgsUsage: args, Description: toolHelp,
+			Flags: append(flags, &cli.DurationFlag{Name: "timeout", Value: wait, Usage: "give the JVM `DURATION` to answer"}),
+			Action: func(c *cli.Context) error {
+				return atMost(c, len(strings.Fields(args)), func(a []string) error {
+					return jvmTool(c.Context, c.App.Writer, a, toolFlags{api.JVMTool{Tool: tool, All: c.Bool("all"), GZ: c.Bool("gz"),
+						Force: c.Bool("force"), Timeout: c.Duration("timeout")}, c.Bool("live")})
+				})
+			}}
+	}
+	const look, dump = 30 * time.Second, 10 * time.Minute
+	return []*cli.Command{
+		command(api.ToolThreads, "show what every thread does, and which locks it holds", "[SERVICE]", look),
+		command(api.ToolHisto, "count the objects of each class, after a full collection", "[SERVICE]", look, unreachable),
+		command(api.ToolHeapDump, "write the heap into a file, by default in stoker's state folder", "[SERVICE] [FILE]", dump, live, unreachable, gz, force),
+		command(api.ToolFlags, "show the flags that do not have their default", "[SERVICE]", look, &cli.BoolFlag{Name: "all", Usage: "those that have it too"}),
+		command(api.ToolNMT, "show what the JVM has taken from the system, by purpose", "[SERVICE]", look),
+	}
 }
 
 // usageError keeps the library from printing the whole help for a typing error.
@@ -220,6 +248,12 @@ lines that begin with # are left out. JAVA_TOOL_OPTIONS, JDK_JAVA_OPTIONS,
 JAVA_OPTS, CATALINA_OPTS and _JAVA_OPTIONS count as in run: they are part of the
 user layer. The result is on stdout, all else on stderr. Options that would be
 refused end it with 78; with -o json stdout has the reasons then.`
+
+// toolHelp explains the commands that look into a JVM.
+const toolHelp = `The JVM is asked by HotSpot's attach protocol, as jcmd does; no JDK is needed in
+the image. It is asked as its own user, needs no option, and not -Xrs or
+-XX:+DisableAttachMechanism. The default SERVICE is the main one. A class
+histogram and a heap dump stop the JVM while they are made. docs/jvm.md has more.`
 
 // configHelp says whose configuration it is.
 const configHelp = `The files, variables and flags are those of this command. The stoker that runs is

@@ -10,6 +10,7 @@ import (
 type backend struct {
 	*supervisor.Supervisor
 	*upgrades
+	*jvmTools
 	reloader *reloader
 }
 

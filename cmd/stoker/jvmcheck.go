@@ -9,11 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/hotspot"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -22,8 +20,9 @@ import (
 // jvmCheck looks whether a JVM becomes what its options ask for: before a start
 // by trying them on it, afterwards by asking the one that runs.
 type jvmCheck struct {
-	on      bool // before
-	checker *hotspot.Checker
+	on       bool // before
+	checker  *hotspot.Checker
+	attacher *attacher
 }
 
 // asksJVM says whether a configuration has the JVM asked before a start.
@@ -174,7 +173,7 @@ const verifyPause = 100 * time.Millisecond
 func (c jvmCheck) after(f *jvmFacts, argv []string, hide secretMask) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		for {
-			r := startedJVM{f, argv, p}
+			r := startedJVM{f, argv, p, c.attacher}
 			err := r.identity()
 			if err == nil {
 				if err = r.flags(ctx); !errors.Is(err, hotspot.ErrNotCaught) {
@@ -205,9 +204,10 @@ func differs(err error, hide secretMask) error {
 
 // startedJVM is one that is looked at.
 type startedJVM struct {
-	facts *jvmFacts
-	argv  []string
-	p     supervisor.Process
+	facts    *jvmFacts
+	argv     []string
+	p        supervisor.Process
+	attacher *attacher
 }
 
 // identity compares its command line and its program with what was started.
@@ -227,7 +227,7 @@ func (r startedJVM) identity() error {
 
 // flags asks it for its flags, and compares them with what the options ask for.
 func (r startedJVM) flags(ctx context.Context) error {
-	a, err := hotspot.Attach(ctx, hotspot.Target{Pid: r.p.Pid(), Quit: func() error { return r.p.Signal(syscall.SIGQUIT) }, As: r.asUser})
+	a, err := r.attacher.attach(ctx, r.p)
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (r startedJVM) flags(ctx context.Context) error {
 // has been replaced meanwhile.
 func (r startedJVM) program() string {
 	var path string
-	_ = r.asUser(func() (err error) {
+	_ = asUserOf(r.p)(func() (err error) {
 		path, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", r.p.Pid()))
 		return err
 	})
@@ -253,14 +253,6 @@ func (r startedJVM) program() string {
 		return ""
 	}
 	return path
-}
-
-// asUser looks as the JVM's user where we may not.
-func (r startedJVM) asUser(look func() error) error {
-	if own, ok := r.p.(*proc.Process); ok {
-		return own.AsUser(look)
-	}
-	return look()
 }
 
 // resolved follows links; what does not exist any more stays as it is.

@@ -103,7 +103,7 @@ func TestRunningProgramIsCompared(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	err = startedJVM{&jvmFacts{JVM: hotspot.JVM{Java: exe}}, os.Args, ourselves{}}.identity()
+	err = startedJVM{&jvmFacts{JVM: hotspot.JVM{Java: exe}}, os.Args, ourselves{}, nil}.identity()
 	if err != nil {
 		t.Errorf("the same: %v", err)
 	}

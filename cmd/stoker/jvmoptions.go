@@ -178,7 +178,7 @@ func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error)
 
 // Attach adds what a JVM can do to the probes.
 func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	return asJVM(l.processLauncher.Attach(ctx))
+	return l.check.asJVM(l.processLauncher.Attach(ctx))
 }
 
 // javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.

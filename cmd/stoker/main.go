@@ -67,6 +67,8 @@ const (
 	codeRefused  = 3  // not permitted
 	codeNoThing  = 4  // no such service
 	codeNoSocket = 69 // no stoker answers
+	codeNoFile   = 73 // a file cannot be written there
+	codeNotNow   = 75 // it may work later
 	codeConfig   = 78 // the configuration was refused
 )
 
@@ -92,6 +94,10 @@ func exitCode(err error) int {
 		return codeConfig
 	case errors.As(err, &refused) && refused.Code == "refused":
 		return codeConfig
+	case errors.As(err, &refused) && (refused.Code == notNow || refused.Code == timedOut):
+		return codeNotNow
+	case errors.As(err, &refused) && (refused.Code == noRoom || refused.Code == exists):
+		return codeNoFile
 	case errors.As(err, &refused) && refused.Status == 403:
 		return codeRefused
 	case errors.As(err, &refused) && refused.Status == 404:

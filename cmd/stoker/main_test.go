@@ -93,6 +93,7 @@ func TestScripts(t *testing.T) {
 			"killsupervisor": killSupervisor,
 			"exits":          exits,
 			"killservice":    killService,
+			"signalservice":  signalService,
 			"samepid":        samePid,
 			"serve":          serve,
 		},
@@ -248,6 +249,13 @@ func killService(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(pidOf(ts, ts.ReadFile("stdout"), args[0]), syscall.SIGKILL))
 }
 
+// signalservice SIGNAL SERVICE signals its process.
+func signalService(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	ts.Check(ts.Exec("stoker", "status", "-o", "json"))
+	ts.Check(syscall.Kill(pidOf(ts, ts.ReadFile("stdout"), args[1]), signals[args[0]]))
+}
+
 // samepid FILE SERVICE wants that the service has the process that FILE tells of.
 func samePid(ts *testscript.TestScript, _ bool, args []string) {
 	before := pidOf(ts, ts.ReadFile(args[0]), args[1])
@@ -272,6 +280,11 @@ func TestExitCode(t *testing.T) {
 		{"forbidden", &api.RefusedError{Status: 403}, codeRefused},
 		{"no such service", fmt.Errorf("outer: %w", &api.RefusedError{Status: 404}), codeNoThing},
 		{"stopping", &api.RefusedError{Status: 503}, codeFailed},
+		{"not now", &api.RefusedError{Status: 409, Code: notNow}, codeNotNow},
+		{"no answer in time", &api.RefusedError{Status: 504, Code: timedOut}, codeNotNow},
+		{"no room", &api.RefusedError{Status: 507, Code: noRoom}, codeNoFile},
+		{"file exists", &api.RefusedError{Status: 409, Code: exists}, codeNoFile},
+		{"another upgrade", &api.RefusedError{Status: 409, Code: "upgrading"}, codeFailed},
 		{"nobody answers", fmt.Errorf("outer: %w", api.ErrNoSocket), codeNoSocket},
 		{"program missing", &proc.StartError{Path: "/x", Err: syscall.ENOENT}, 127},
 		{"program not executable", &proc.StartError{Path: "/x", Err: syscall.EACCES}, 126},

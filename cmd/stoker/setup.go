@@ -26,6 +26,7 @@ type setup struct {
 	made        map[string]string                  // fingerprints of the services
 	jvms        *sync.Map                          // service name -> *jvmFacts, of its latest start; shared with the setups before
 	checker     *hotspot.Checker                   // what came of checks; shared with the setups before
+	attacher    *attacher                          // shared with the setups before
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
 	fetch       *remote.Fetcher
 	users       []*proc.User
@@ -37,10 +38,10 @@ type setup struct {
 func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup) (*setup, error) {
 	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config)}
 	if before != nil {
-		s.jvms, s.cgroups, s.labels, s.fetch, s.checker = before.jvms, before.cgroups, before.labels, before.fetch, before.checker
+		s.jvms, s.cgroups, s.labels, s.fetch, s.checker, s.attacher = before.jvms, before.cgroups, before.labels, before.fetch, before.checker, before.attacher
 	} else {
 		s.jvms, s.cgroups, s.labels, s.fetch = new(sync.Map), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string]), newFetcher()
-		s.checker = new(hotspot.Checker)
+		s.checker, s.attacher = new(hotspot.Checker), newAttacher()
 	}
 	if len(opts.command) > 0 {
 		s.addCommand(m, opts)
@@ -96,7 +97,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 		Made: s.made[name]}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch}
-	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker}
+	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}
 	switch cfg.Kind {
 	case config.KindJava:
 		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check}

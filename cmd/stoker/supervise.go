@@ -112,7 +112,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, log), reloader: r}
+	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, log), jvmTools: newJVMTools(r.sup, r.plan().attacher, log), reloader: r}
 	serve := func() { serveAPI(ctx, m, rec, b, log) }
 	if rec.Starts > 1 {
 		serve() // somebody may be waiting for it

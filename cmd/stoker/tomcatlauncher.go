@@ -203,7 +203,7 @@ func (s *tomcatSetup) threads() int { return s.server.Threads() }
 // attach gives readiness by its three parts: the listening socket is Tomcat's
 // own, it answers as it should, and no wanted application has failed to deploy.
 func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
-	out, err := asJVM(l.processLauncher.Attach(context.Background()))
+	out, err := l.check.asJVM(l.processLauncher.Attach(context.Background()))
 	if err != nil {
 		return nil, err
 	}
@@ -300,9 +300,9 @@ func (l *tomcatLauncher) patternsOf(home string) *tomcat.Patterns {
 }
 
 // asJVM adds what a JVM can do and what it says.
-func asJVM(out *supervisor.Launch, err error) (*supervisor.Launch, error) {
+func (c jvmCheck) asJVM(out *supervisor.Launch, err error) (*supervisor.Launch, error) {
 	if err == nil {
-		out.DumpSignal, out.Listen = syscall.SIGQUIT, hearAilments
+		out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, c.attacher.threadDump, hearAilments
 	}
 	return out, err
 }

@@ -40,6 +40,7 @@ type Backend interface {
 	// Incident is one of them with its evidence.
 	Incident(number uint64) (supervisor.Incident, bool)
 	Upgrader
+	Toolbox
 }
 
 // Options configure a Server.
@@ -52,13 +53,14 @@ type Options struct {
 
 // Server is the HTTP API.
 type Server struct {
-	opts Options
-	http http.Server
+	opts  Options
+	http  http.Server
+	stall time.Duration // how long a client may not read what a JVM answers
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts}
+	s := &Server{opts: opts, stall: stallTime}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
@@ -110,6 +112,8 @@ func (s *Server) routes() []route {
 		{"POST /v1/services/{name}/stop", admin, s.command(supervisor.EvStop)},
 		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
 		{"GET /v1/services/{name}/logs", view, s.logs},
+		{"GET /v1/services/{name}/jvm/{tool}", admin, s.look},
+		{"POST /v1/services/{name}/jvm/heapdump", admin, s.heapDump},
 		{"POST /v1/reload", admin, s.reload},
 		{"GET /v1/incidents", view, s.incidents},
 		{"GET /v1/incidents/{number}", admin, s.incident},

@@ -139,6 +139,7 @@ type fake struct {
 	problem string   // of the configuration's files
 	reloads []string // as they were asked for
 	broken  []supervisor.Incident
+	text    io.Reader // what a JVM answers
 }
 
 func (f *fake) Incidents() []supervisor.Summary {

@@ -1,11 +1,9 @@
 package hotspot
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -41,18 +39,26 @@ var (
 	ErrNotCaught = errors.New("it does not catch SIGQUIT (yet)")
 	// ErrNotListening says that the JVM did not open its socket in time.
 	ErrNotListening = errors.New("the JVM did not open its socket")
+	// ErrStopped says that the process does not run now, and cannot answer.
+	ErrStopped = errors.New("it is stopped (by SIGSTOP, or by who traces it)")
 )
 
 // attachPause is the time between two looks for the socket.
 const attachPause = 20 * time.Millisecond
 
-// maxReply bounds an answer, in bytes; a thread dump of 10 000 threads has less.
-const maxReply = 64 << 20
+// askAgainAfter is how long a JVM is waited for before it is asked for its socket
+// again; each further time it is twice as long.
+const askAgainAfter = time.Second
 
 // Attach has the JVM open its socket, if it has not yet, as jcmd does: by a file
 // .attach_pidN in its working directory or in /tmp and SIGQUIT. Then a JVM opens
 // /tmp/.java_pidN instead of dumping its threads, where N is its pid as it sees
 // it. ctx must have an end.
+//
+// A JVM that begins takes the signal before it removes what an earlier one of its
+// number may have left in /tmp, and so its own new socket; asked again it finds
+// the name gone and opens another (from 11.0.6 on). An older one, or one that was
+// only slow, dumps its threads to its output instead: that is the price.
 func Attach(ctx context.Context, t Target) (*Attached, error) {
 	if t.As == nil {
 		t.As = func(f func() error) error { return f() }
@@ -65,69 +71,106 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 		}
 		return fail(err)
 	}
-	status, err := readStatus(t.Pid)
-	if err != nil {
-		return fail(err)
-	}
-	proc := "/proc/" + strconv.Itoa(t.Pid)
-	a.socket = fmt.Sprintf("%s/root/tmp/.java_pid%d", proc, status.nsPid)
-	if a.listens() == nil {
-		return a, nil
-	}
-	if !status.catchesQuit {
-		return fail(ErrNotCaught)
-	}
-	name := fmt.Sprintf("/.attach_pid%d", status.nsPid)
-	var asked string
-	for _, dir := range []string{proc + "/cwd", proc + "/root/tmp"} {
-		if err = t.As(func() error { return createOwned(dir+name, status) }); err == nil {
-			asked = dir + name
-			break
+	for wait := askAgainAfter; ; wait *= 2 {
+		s, err := readStatus(t.Pid)
+		if err != nil {
+			return fail(err)
+		}
+		if s.stopped {
+			return fail(ErrStopped)
+		}
+		a.socket = fmt.Sprintf("/proc/%d/root/tmp/.java_pid%d", t.Pid, s.nsPid)
+		if err := a.listens(ctx); err == nil {
+			return a, nil
+		} else if !notThere(err) {
+			return fail(err)
+		}
+		if !s.catchesQuit {
+			return fail(ErrNotCaught)
+		}
+		switch err = a.ask(ctx, s, wait); {
+		case err == nil:
+			return a, nil
+		case ctx.Err() != nil && notThere(err):
+			return fail(ErrNotListening)
+		case !notThere(err):
+			return fail(err)
 		}
 	}
-	if asked == "" {
-		return fail(err)
-	}
-	defer func() { _ = t.As(func() error { return os.Remove(asked) }) }() // the JVM may have done it
-	if err := t.Quit(); err != nil {
-		return fail(err)
-	}
-	for {
-		if err = a.listens(); err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
+}
+
+// notThere says that nobody listens at the socket, or that it is none.
+func notThere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
+}
+
+// ask asks for the socket once, and waits for it.
+func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error {
+	name, asked := fmt.Sprintf("/.attach_pid%d", s.nsPid), ""
+	for _, dir := range []string{"cwd", "root/tmp"} {
+		path := fmt.Sprintf("/proc/%d/%s%s", a.target.Pid, dir, name)
+		err := a.target.As(func() error { return createOwned(path, s) })
+		if err == nil {
+			asked = path
 			break
+		} else if dir != "cwd" {
+			return fmt.Errorf("cannot ask for its socket: %v", err) //nolint:errorlint // not the socket's ErrNotExist
+		}
+	}
+	defer func() { _ = a.target.As(func() error { return os.Remove(asked) }) }() // the JVM may have done it
+	if err := a.target.Quit(); err != nil {
+		return err
+	}
+	due := time.After(wait)
+	for {
+		err := a.listens(ctx)
+		if err == nil || !notThere(err) {
+			return err
 		}
 		select {
 		case <-time.After(attachPause):
+		case <-due:
+			return err
 		case <-ctx.Done():
-			return fail(ErrNotListening)
+			return err
 		}
 	}
-	if err != nil {
-		return fail(err)
-	}
-	return a, nil
 }
 
 // listens tries the socket: one of an earlier JVM of the same number may be there.
-func (a *Attached) listens() error {
-	conn, err := a.dial(context.Background()) // a unix socket answers at once
+func (a *Attached) listens(ctx context.Context) error {
+	conn, err := a.dial(ctx)
 	if err != nil {
 		return err
 	}
 	return conn.Close()
 }
 
-// dial connects to the socket, and looks who has made it: /tmp is everybody's.
+// dial connects to the socket, and looks who has made it: /tmp is everybody's. A
+// JVM takes one connection after the other, and lets five wait.
 func (a *Attached) dial(ctx context.Context) (*net.UnixConn, error) {
-	var conn net.Conn
-	err := a.target.As(func() (err error) {
-		conn, err = new(net.Dialer).DialContext(ctx, "unix", a.socket)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	for {
+		var conn net.Conn
+		err := a.target.As(func() (err error) {
+			conn, err = new(net.Dialer).DialContext(ctx, "unix", a.socket)
+			return err
+		})
+		switch {
+		case err == nil:
+			return a.ofJVM(conn.(*net.UnixConn))
+		case !errors.Is(err, unix.EAGAIN):
+			return nil, err
+		}
+		select {
+		case <-time.After(attachPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("it is busy with others: %w", ctx.Err())
+		}
 	}
-	c := conn.(*net.UnixConn)
+}
+
+// ofJVM closes a connection to another process.
+func (a *Attached) ofJVM(c *net.UnixConn) (*net.UnixConn, error) {
 	raw, err := c.SyscallConn()
 	var peer *unix.Ucred
 	if err == nil {
@@ -143,63 +186,6 @@ func (a *Attached) dial(ctx context.Context) (*net.UnixConn, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// maxArguments is how many arguments a request of version 1 has, always.
-const maxArguments = 3
-
-// Command runs a command of the attach protocol, such as "jcmd" with "VM.flags
-// -all", and gives what the JVM answered. ctx must have an end.
-func (a *Attached) Command(ctx context.Context, name string, args ...string) (string, error) {
-	fail := func(err error) (string, error) {
-		return "", fmt.Errorf("cannot have JVM %d run %s: %w", a.target.Pid, strings.Join(append([]string{name}, args...), " "), err)
-	}
-	if len(args) > maxArguments {
-		return fail(fmt.Errorf("more than %d arguments", maxArguments))
-	}
-	conn, err := a.dial(ctx)
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	words := append([]string{"1", name}, args...) // the version first
-	request := strings.Join(words, "\x00") + strings.Repeat("\x00", 1+maxArguments-len(args))
-	if _, err := conn.Write([]byte(request)); err != nil {
-		return fail(inTime(ctx, err))
-	}
-	reply, err := io.ReadAll(io.LimitReader(conn, maxReply))
-	if err != nil {
-		return fail(inTime(ctx, err))
-	}
-	text, err := parseReply(reply)
-	if err != nil {
-		return fail(err)
-	}
-	return text, nil
-}
-
-// inTime says so where err comes of the end of ctx.
-func inTime(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
-// parseReply reads "STATUS\nTEXT"; with a status that is not 0 the text says why.
-func parseReply(reply []byte) (string, error) {
-	first, text, found := bytes.Cut(reply, []byte("\n"))
-	status, err := strconv.Atoi(strings.TrimSpace(string(first)))
-	switch {
-	case len(reply) == 0: // a JVM before 11 that runs as another user than we do
-		return "", fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
-	case err != nil || !found:
-		return "", fmt.Errorf("it answered %.100q", reply)
-	case status != 0:
-		return "", fmt.Errorf("it answered status %d: %s", status, clip(strings.TrimSpace(string(text))))
-	}
-	return string(text), nil
 }
 
 // createOwned makes an empty file of the JVM's user: an older JVM takes no other.
@@ -251,6 +237,7 @@ type status struct {
 	nsPid       int // in the innermost namespace
 	uid, gid    int // effective
 	catchesQuit bool
+	stopped     bool
 }
 
 func readStatus(pid int) (status, error) {
@@ -274,6 +261,8 @@ func parseStatus(text string, pid int) (s status, err error) {
 			s.uid, err = strconv.Atoi(f[1])
 		case name == "Gid" && len(f) > 1:
 			s.gid, err = strconv.Atoi(f[1])
+		case name == "State" && len(f) > 0:
+			s.stopped = f[0] == "T" || f[0] == "t"
 		case name == "SigCgt" && len(f) > 0:
 			var mask uint64
 			mask, err = strconv.ParseUint(f[0], 16, 64)

@@ -7,39 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
-
-func TestParseReply(t *testing.T) {
-	for _, c := range []struct{ reply, text, err string }{
-		{"0\nanswer\nof lines\n", "answer\nof lines\n", ""},
-		{"0\n", "", ""},
-		{"1\njava.lang.IllegalArgumentException: Unknown diagnostic command\n", "", "it answered status 1: java.lang.IllegalArgumentException: Unknown diagnostic command"},
-		{"101\n", "", "it answered status 101: "},
-		{"", "", "it closed the connection: permission denied"},
-		{"garbage", "", `it answered "garbage"`},
-		{"0", "", `it answered "0"`},
-	} {
-		text, err := parseReply([]byte(c.reply))
-		if text != c.text || c.err == "" && err != nil || c.err != "" && (err == nil || err.Error() != c.err) {
-			t.Errorf("%q: %q, %v", c.reply, text, err)
-		}
-	}
-}
-
-func FuzzParseReply(f *testing.F) {
-	for _, s := range []string{"0\nx", "1\n", "", "\n", "-1\nx"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, reply []byte) {
-		if text, err := parseReply(reply); err != nil && text != "" {
-			t.Errorf("%q, %v", text, err)
-		}
-	})
-}
 
 func TestParseStatus(t *testing.T) {
 	const text = "Name:\tjava\nUid:\t0\t1000\t0\t1000\nGid:\t0\t1001\t0\t1001\nNSpid:\t4242\t17\nSigCgt:\t0000000000000004\n"
@@ -47,9 +20,12 @@ func TestParseStatus(t *testing.T) {
 		text string
 		want status
 	}{
-		{text, status{17, 1000, 1001, true}},
-		{"Uid:\t5\t5\t5\t5\nSigCgt:\tfffffffffffffffb\n", status{7, 5, -1, false}}, // Linux 3.10
-		{"", status{7, -1, -1, false}},
+		{text, status{17, 1000, 1001, true, false}},
+		{"Uid:\t5\t5\t5\t5\nSigCgt:\tfffffffffffffffb\n", status{7, 5, -1, false, false}}, // Linux 3.10
+		{"State:\tT (stopped)\n", status{7, -1, -1, false, true}},
+		{"State:\tt (tracing stop)\n", status{7, -1, -1, false, true}},
+		{"State:\tS (sleeping)\n", status{7, -1, -1, false, false}},
+		{"", status{7, -1, -1, false, false}},
 	} {
 		if got, err := parseStatus(c.text, 7); err != nil || got != c.want {
 			t.Errorf("%q: %+v, %v", c.text, got, err)
@@ -132,6 +108,62 @@ func TestAttachRealJVM(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(fmt.Sprintf("/proc/%d/cwd", target.Pid)); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A JVM is asked again where the socket did not come of the first signal: as
+// with one that begins and removes it, here the signal itself is lost, or the
+// socket after it was made.
+func TestAttachAsksAgain(t *testing.T) {
+	classes := compile(t)
+	for _, how := range []string{"signal lost", "socket removed"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			target, _ := living(t, classes, 0)
+			quit, asked := target.Quit, 0
+			socket := fmt.Sprintf("/tmp/.java_pid%d", target.Pid)
+			target.Quit = func() error {
+				switch asked++; {
+				case asked > 1:
+					return quit()
+				case how == "socket removed": // before we have had a look at it
+					if err := quit(); err != nil {
+						return err
+					}
+					for os.Remove(socket) != nil && t.Context().Err() == nil {
+						runtime.Gosched()
+					}
+				}
+				return nil
+			}
+			a, err := Attach(attachTime(t), target)
+			if err != nil || asked < 2 {
+				t.Fatalf("asked %d times: %v", asked, err)
+			}
+			if _, err := a.Command(attachTime(t), "jcmd", "VM.version"); err != nil {
+				t.Error(err)
+			}
+			if left, _ := os.ReadDir(fmt.Sprintf("/proc/%d/cwd", target.Pid)); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// One that is stopped is not waited for, nor signalled: it would dump its threads
+// when it goes on.
+func TestAttachToOneThatIsStopped(t *testing.T) {
+	target, sent := living(t, compile(t), 0)
+	if err := syscall.Kill(target.Pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for s, err := readStatus(target.Pid); !s.stopped; s, err = readStatus(target.Pid) { // the test's own time limit ends it
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrStopped) || *sent != 0 {
+		t.Errorf("%v, signal %v", err, *sent)
 	}
 }
 

@@ -80,3 +80,19 @@ func isFlagName(word string) bool {
 	}
 	return word != ""
 }
+
+// ChangedFlags are the lines of the table that ParseFlags reads whose flags do not
+// have their default: set by somebody, or chosen by the JVM for this machine.
+func ChangedFlags(text string) string {
+	var changed strings.Builder
+	for line := range strings.Lines(text) {
+		head, rest, found := strings.Cut(line, "=")
+		if !found {
+			continue
+		}
+		if _, origin := cutGroups(strings.TrimRight(rest, "\r\n")); strings.HasSuffix(head, ":") || origin != "" && origin != "default" {
+			changed.WriteString(line)
+		}
+	}
+	return changed.String()
+}

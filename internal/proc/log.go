@@ -3,6 +3,7 @@ package proc
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -52,6 +53,8 @@ type Log struct {
 	quit   bool
 	closed bool
 	room   chan struct{} // closed when a capture that waits may go on; nil: none waits
+
+	toldLost bool // that the output of the latest process cannot be kept
 
 	rendering *rendering // of the formats that need it
 	file      *logFile   // nil: no file
@@ -224,7 +227,37 @@ func (l *Log) move(fd int) (int, error) {
 	if n <= 0 {
 		return n, err
 	}
-	return unix.Write(l.data, l.buf[:n])
+	written, err := unix.Write(l.data, l.buf[:n])
+	if rest := l.buf[max(written, 0):n]; len(rest) > 0 {
+		l.lose(rest, err)
+	}
+	return written, err
+}
+
+// discard reads from a pipe what cannot be kept (a limit on the size of files, no
+// memory for it), and counts it: the service must not stall for our trouble.
+func (l *Log) discard(fd int, cause error) (int, error) {
+	l.mu.Lock()
+	defer l.unlock()
+	n, err := unix.Read(fd, l.buffer())
+	if n > 0 {
+		l.lose(l.buf[:n], cause)
+	}
+	return n, err
+}
+
+// lose counts bytes that cannot be kept, and says so once a process. A short
+// write has no error; the next one tells the cause.
+func (l *Log) lose(gone []byte, cause error) {
+	lines := uint64(bytes.Count(gone, []byte{'\n'}))
+	l.ix.lostBytes += uint64(len(gone))
+	l.ix.lostLines += lines
+	l.ix.notedLost += lines // not the init's doing, of which outputLost tells
+	if !l.toldLost && cause != nil {
+		l.toldLost = true
+		l.notes = append(l.notes, fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))
+	}
+	l.wakeAll()
 }
 
 // buffer is borrowed for as long as the lock is held: a hundred logs that say a

@@ -30,8 +30,8 @@ func (l *Log) Stats() Stats {
 	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes, DroppedLines: h.droppedLines,
 		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil}
 	for p := range l.pipes {
-		s.LostBytes += p.lost.bytes + p.cast.bytes
-		s.LostLines += p.lost.lines + p.cast.lines
+		s.LostBytes += p.lost.bytes
+		s.LostLines += p.lost.lines
 	}
 	if l.file != nil {
 		s.File = l.file.stats()

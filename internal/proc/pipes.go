@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -26,7 +25,6 @@ type pipes struct {
 	ends [2]*os.File
 	raw  [2]syscall.RawConn
 	lost lostOutput  // by the init, in total; guarded by log.mu
-	cast lostOutput  // by us, because it could not be kept; guarded by log.mu
 	free atomic.Bool // it never waits for the reader of the output
 
 	mu    sync.Mutex
@@ -86,6 +84,7 @@ func (p *pipes) fds() []int {
 func (p *pipes) run() {
 	p.log.mu.Lock()
 	p.log.pipes[p] = true
+	p.log.toldLost = false
 	p.log.mu.Unlock()
 	for k := range p.ends {
 		go func() {
@@ -117,16 +116,11 @@ func (p *pipes) run() {
 	}
 }
 
-// discard empties an end that cannot be captured (a limit on the size of files,
-// no memory for it), and counts: the service must not stall for our trouble. nil
-// says that there may be more.
+// discard is Log.discard of an end. nil says that there may be more.
 func (p *pipes) discard(k int, cause error) error {
-	l := p.log
-	l.mu.Lock()
-	defer l.unlock()
 	var n int
 	var err error
-	if ctlErr := p.raw[k].Control(func(fd uintptr) { n, err = unix.Read(int(fd), l.buffer()) }); ctlErr != nil {
+	if ctlErr := p.raw[k].Control(func(fd uintptr) { n, err = p.log.discard(int(fd), cause) }); ctlErr != nil {
 		return ctlErr
 	}
 	if err == unix.EAGAIN {
@@ -135,12 +129,6 @@ func (p *pipes) discard(k int, cause error) error {
 	if err != nil || n == 0 {
 		return io.EOF
 	}
-	if p.cast.bytes == 0 {
-		l.notes = append(l.notes, fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))
-	}
-	p.cast.bytes += uint64(n)
-	p.cast.lines += uint64(bytes.Count(l.buf[:n], []byte{'\n'}))
-	l.wakeAll()
 	return nil
 }
 
@@ -204,9 +192,9 @@ func (p *pipes) settle() {
 	}
 	l := p.log
 	l.mu.Lock()
-	l.ix.lostBytes += p.lost.bytes + p.cast.bytes
-	l.ix.lostLines += p.lost.lines + p.cast.lines
-	p.lost, p.cast = lostOutput{}, lostOutput{}
+	l.ix.lostBytes += p.lost.bytes
+	l.ix.lostLines += p.lost.lines
+	p.lost = lostOutput{}
 	delete(l.pipes, p)
 	if l.closed && len(l.pipes) == 0 {
 		l.release()
@@ -235,12 +223,15 @@ func (p *pipes) whenEnded(f func()) {
 
 // flush takes what is in the pipes now: what a process wrote before it ended is
 // in the log before its exit is told. A descendant that goes on writing cannot
-// hold this up for more than a pipe's worth.
+// hold this up for more than a pipe's worth. What cannot be kept is counted.
 func (p *pipes) flush() {
 	for k := range p.ends {
 		p.raw[k].Control(func(fd uintptr) {
 			for total := 0; total < 2*pipeSize; {
 				n, err := p.log.capture(int(fd), k+1, true)
+				if n <= 0 && err != nil && err != unix.EAGAIN && err != unix.EINTR {
+					n, err = p.log.discard(int(fd), err)
+				}
 				if n <= 0 || err != nil {
 					return
 				}

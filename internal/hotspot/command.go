@@ -1,0 +1,158 @@
+package hotspot
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// maxReply bounds an answer, in bytes; a thread dump of 10 000 threads has less.
+const maxReply = 64 << 20
+
+// ErrLongReply ends what is read of an answer that has more than 64 MiB.
+var ErrLongReply = errors.New("the rest is left out: the JVM answers with more than 64 MiB")
+
+// StatusError is the JVM's word that it did not do what it was asked for.
+type StatusError struct {
+	Status int
+	Text   string
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("it answered status %d: %s", e.Status, e.Text)
+}
+
+// maxArguments is how many arguments a request of version 1 has, always.
+const maxArguments = 3
+
+// maxArgument is how long the JVM lets one of them be, in bytes.
+const maxArgument = 1024
+
+// Open has the JVM run a command of the attach protocol, such as "jcmd" with
+// "VM.flags -all", and gives the answer as it comes, when the JVM has said that it
+// does what it was asked for. The JVM runs one command after the other, and waits
+// for who does not read. The answer must be closed; the end of ctx, which must
+// have one, ends it too.
+func (a *Attached) Open(ctx context.Context, name string, args ...string) (io.ReadCloser, error) {
+	fail := func(err error) (io.ReadCloser, error) {
+		return nil, fmt.Errorf("cannot have JVM %d run %s: %w", a.target.Pid, strings.Join(append([]string{name}, args...), " "), err)
+	}
+	if len(args) > maxArguments {
+		return fail(fmt.Errorf("more than %d arguments", maxArguments))
+	}
+	for _, arg := range args {
+		if len(arg) > maxArgument || strings.ContainsRune(arg, 0) {
+			return fail(fmt.Errorf("an argument is longer than %d bytes, or has a zero byte", maxArgument))
+		}
+	}
+	conn, err := a.dial(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	r := &reply{conn: conn, ctx: ctx, left: maxReply}
+	r.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	words := append([]string{"1", name}, args...) // the version first
+	request := strings.Join(words, "\x00") + strings.Repeat("\x00", 1+maxArguments-len(args))
+	if _, err = conn.Write([]byte(request)); err == nil {
+		r.text = bufio.NewReader(conn)
+		err = readStatusLine(r.text)
+	}
+	if err != nil {
+		_ = r.Close()
+		return fail(inTime(ctx, err))
+	}
+	return r, nil
+}
+
+// Command is Open for an answer that is short enough to be kept.
+func (a *Attached) Command(ctx context.Context, name string, args ...string) (string, error) {
+	r, err := a.Open(ctx, name, args...)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = r.Close() }()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return "", fmt.Errorf("cannot read what JVM %d answers to %s: %w", a.target.Pid, name, err)
+	}
+	return string(text), nil
+}
+
+// reply is an answer that comes.
+type reply struct {
+	conn *net.UnixConn
+	ctx  context.Context //nolint:containedctx // it lives as long as the answer
+	stop func() bool
+	text *bufio.Reader
+	left int // bytes
+}
+
+// Read reads the answer's text.
+func (r *reply) Read(b []byte) (int, error) {
+	if r.left == 0 {
+		if _, err := r.text.Peek(1); err != nil {
+			return 0, inTime(r.ctx, err)
+		}
+		return 0, ErrLongReply
+	}
+	n, err := r.text.Read(b[:min(len(b), r.left)])
+	r.left -= n
+	if err != nil && err != io.EOF {
+		err = inTime(r.ctx, err)
+	}
+	return n, err
+}
+
+// Close gives it up.
+func (r *reply) Close() error {
+	r.stop()
+	return r.conn.Close()
+}
+
+// inTime says so where err comes of the end of ctx.
+func inTime(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// maxStatusLine bounds the first line of an answer.
+const maxStatusLine = 100
+
+// readStatusLine reads the line "STATUS" before the text; with a status that is
+// not 0 the text says why.
+func readStatusLine(r *bufio.Reader) error {
+	var line []byte
+	for len(line) < maxStatusLine {
+		c, err := r.ReadByte()
+		if err == io.EOF && len(line) == 0 { // a JVM before 11 that runs as another user than we do
+			return fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if err == io.EOF || c == '\n' {
+			status, numErr := strconv.Atoi(strings.TrimSpace(string(line)))
+			if err != nil || numErr != nil {
+				break
+			}
+			if status == 0 {
+				return nil
+			}
+			text, err := io.ReadAll(io.LimitReader(r, 4*maxWords))
+			if err != nil {
+				return err
+			}
+			return &StatusError{status, clip(strings.TrimSpace(string(text)))}
+		}
+		line = append(line, c)
+	}
+	return fmt.Errorf("it answered %q", line)
+}

@@ -1,0 +1,48 @@
+package hotspot
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// UsedHeap reads out of what a JVM answers to GC.heap_info how many bytes of its
+// heap are used. Each collector says it in its own way: "used 1193K" of each
+// generation, or "1536K used". False: it cannot be found there.
+func UsedHeap(info string) (bytes int64, ok bool) {
+	used := regexp.MustCompile(`\bused (\d{1,12})([BKMGT])\b|\b(\d{1,12})([BKMGT]) used\b`)
+	for line := range strings.Lines(info) {
+		if strings.HasPrefix(strings.TrimSpace(line), "Metaspace") { // what follows is not the heap
+			break
+		}
+		for _, m := range used.FindAllStringSubmatch(line, -1) {
+			unit := 10 * strings.Index("BKMGT", m[2]+m[4])
+			n, err := strconv.ParseInt(m[1]+m[3], 10, 64)
+			if err != nil || n > (math.MaxInt64-bytes)>>unit {
+				continue
+			}
+			bytes, ok = bytes+n<<unit, true
+		}
+	}
+	return bytes, ok
+}
+
+// DumpedTo reads what a JVM answers to a wish for a heap dump: it says that it
+// could not in the words of a success.
+func DumpedTo(answer string) (why string, ok bool) {
+	last := ""
+	for line := range strings.Lines(answer) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "Dumping heap to ") {
+			continue
+		}
+		if strings.HasPrefix(line, "Heap dump file created") {
+			return "", true
+		}
+		last = line
+	}
+	if last == "" {
+		last = "the JVM does not say why"
+	}
+	return clip(last), false
+}

@@ -1,0 +1,72 @@
+package hotspot
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Errors of Identify.
+var (
+	// ErrNotJVM says that the process runs no JVM.
+	ErrNotJVM = errors.New("it is no JVM")
+	// ErrOpenJ9 says that it is a JVM which does not speak HotSpot's protocol.
+	ErrOpenJ9 = errors.New("it is an OpenJ9 JVM, which does not take HotSpot's commands")
+	// ErrBegins says that it is about to be a JVM, and has not loaded it yet.
+	ErrBegins = errors.New("it has just begun")
+)
+
+// maxMaps bounds what is read of the list of a process's mappings; that of a JVM
+// with 10 000 threads has 3 MiB.
+const maxMaps = 64 << 20
+
+// Identify says whether a process is a HotSpot JVM, by the libraries that it has
+// mapped. Another program may take SIGQUIT for the wish that it ends, as nginx
+// does, so it must be known before Attach. as is Target.As.
+func Identify(pid int, as func(func() error) error) error {
+	proc := "/proc/" + strconv.Itoa(pid)
+	var verdict error
+	err := as(func() error {
+		f, err := os.Open(proc + "/maps")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		verdict, err = identifyMaps(io.LimitReader(f, maxMaps))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot see what process %d runs: %w", pid, err)
+	}
+	if errors.Is(verdict, ErrNotJVM) {
+		argv, _ := CommandLine(pid) // of a process that has ended it is empty
+		if len(argv) > 0 && filepath.Base(argv[0]) == "java" {
+			return ErrBegins
+		}
+	}
+	return verdict
+}
+
+// identifyMaps reads the paths in /proc/PID/maps. OpenJ9 has a libjvm.so too, that
+// leads on to its own.
+func identifyMaps(maps io.Reader) (verdict, err error) {
+	verdict = ErrNotJVM
+	lines := bufio.NewScanner(maps)
+	for lines.Scan() {
+		_, path, found := strings.Cut(lines.Text(), "/")
+		name := strings.TrimSuffix(filepath.Base(path), " (deleted)")
+		switch {
+		case !found:
+		case strings.HasPrefix(name, "libj9vm"):
+			return ErrOpenJ9, nil
+		case name == "libjvm.so":
+			verdict = nil
+		}
+	}
+	return verdict, lines.Err()
+}

@@ -1,0 +1,44 @@
+package proc
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a process wrote before it ended is kept or counted by the time its end is
+// told, also where nothing can be kept and nobody has read the pipe yet.
+func TestFlushCountsWhatCannotBeKept(t *testing.T) {
+	for name, noSplice := range map[string]bool{"splice": false, "read and write": true} {
+		t.Run(name, func(t *testing.T) {
+			l, err := newLog("unkept", LogOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			null, err := os.Open(os.DevNull) // takes no bytes: it is open for reading only
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer null.Close()
+			unix.Close(l.data)
+			l.data, l.have.Splice = int(null.Fd()), noSplice
+			p, out, errw, err := newPipes(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.close()
+			defer errw.Close()
+			out.WriteString(strings.Repeat("a line\n", 5000))
+			out.Close()
+			p.flush()
+			if st := l.Stats(); st.LostLines != 5000 || st.LostBytes != 7*5000 || st.Lines != 0 {
+				t.Errorf("%+v", st)
+			}
+			if len(l.notes) != 1 || !strings.Contains(l.notes[0], "cannot be kept") {
+				t.Errorf("told %q", l.notes)
+			}
+		})
+	}
+}

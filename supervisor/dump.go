@@ -1,0 +1,99 @@
+package supervisor
+
+import (
+	"context"
+	"time"
+)
+
+// signalledDump is a thread dump that was asked for by signal, where Launch.ThreadDump
+// could not make one.
+type signalledDump struct {
+	gen uint64 // the start
+	at  int64  // where in the output it begins
+}
+
+// givenDump is a thread dump that Launch.ThreadDump made.
+type givenDump struct {
+	start uint64
+	text  []byte
+}
+
+// dumpAside has Launch.ThreadDump make a thread dump that the application's output
+// has nothing of. Where it makes none in half of the time, the signal asks for one.
+func (s *Service) dumpAside(wait time.Duration) {
+	ctx, cancel := context.WithTimeout(s.life, wait/2)
+	gen, p, l := s.kept.Gen, s.proc, s.launch
+	go func() { // ends with ThreadDump, which obeys ctx
+		defer cancel()
+		text, err := l.ThreadDump(ctx, p)
+		if err == nil && len(text) > 0 {
+			s.world.GaveDump(s.name, gen, text)
+			return
+		}
+		if !p.Catches(l.DumpSignal) { // it has ended, or begun to
+			return
+		}
+		s.log.Info("the thread dump goes to the output of the service", "pid", p.Pid(), "why", err)
+		if out := s.output(); out != nil {
+			s.signalled.Store(&signalledDump{gen, out.End()})
+		}
+		_ = p.Signal(l.DumpSignal) // one that is gone needs none
+	}()
+}
+
+// dumpAt is where in the output the thread dump of the present start begins; 0:
+// there is none.
+func (s *Service) dumpAt() int64 {
+	if d := s.signalled.Load(); d != nil && d.gen == s.kept.Gen {
+		return d.at
+	}
+	return s.kept.DumpAt
+}
+
+func (w world) GaveDump(name string, start uint64, text []byte) { w.s.gaveDump(name, start, text) }
+
+// gaveDump puts a thread dump into the incidents of a start: those that are kept,
+// and the one that follows when the service has ended.
+func (s *Supervisor) gaveDump(service string, start uint64, text []byte) {
+	text = text[:min(len(text), MaxThreadDump)]
+	s.givenDumps.Store(service, givenDump{start, text})
+	s.recorder.do(func() { s.addDump(service, start, text) })
+}
+
+// dumpOf is the thread dump that was given for a start.
+func (s *Supervisor) dumpOf(service string, start uint64) []byte {
+	if d, ok := s.givenDumps.Load(service); ok && d.(givenDump).start == start {
+		return d.(givenDump).text
+	}
+	return nil
+}
+
+// addDump puts a thread dump into the incidents of a start that have none.
+func (s *Supervisor) addDump(service string, start uint64, dump []byte) {
+	for _, i := range s.incidents.List() {
+		if len(dump) == 0 || i.Service != service || i.Start != start {
+			continue
+		}
+		s.incidents.Amend(i.Number, func(i *Incident) {
+			if len(i.ThreadDump) == 0 {
+				i.ThreadDump = dump
+			}
+		})
+	}
+}
+
+// Process gives the process of a service; false: it has none.
+func (s *Supervisor) Process(name string) (Process, bool) {
+	svc := s.set.Load().services[name]
+	if svc == nil {
+		return nil, false
+	}
+	p := svc.process.Load()
+	if p == nil {
+		return nil, false
+	}
+	if _, ended := (*p).Exit(); ended {
+		return nil, false
+	}
+	return *p, true
+}
