@@ -64,6 +64,13 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 	st := s.noteStop(rec)
 	left := func() time.Duration { return time.Duration(st.Until - pid1.BootNow()) }
 	s.log.Info("the container stops", "budget", left().Round(10*time.Millisecond))
+	if s.opts.Stops != nil {
+		why := "a stop was asked for"
+		if st.For != "" {
+			why = st.For + " is essential and has ended"
+		}
+		s.opts.Stops(why, left())
+	}
 	done := make(chan struct{})
 	go s.stopAll(ctx, max(left()-reserve, 10*time.Millisecond), sig, done) // ends when all is stopped, or with ctx
 	if level > 1 {

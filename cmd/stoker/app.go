@@ -86,6 +86,17 @@ func newApp(run func(runOptions) error) *cli.App {
 					return logs(c.Context, optional(a), o)
 				})
 			}},
+		{Name: "events", Usage: "show what has happened: the stages of services, hooks, plugins, reloads", Flags: []cli.Flag{output,
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as they come"},
+			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N`"},
+			&cli.StringSliceFlag{Name: "service", Usage: "only those of `SERVICE`, also several times"},
+			&cli.StringSliceFlag{Name: "kind", Usage: "only those of `KIND`, such as ready, exited or hook, also several times"}},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 0, func([]string) error {
+					return showEvents(c.Context, app.Writer, eventFlags{follow: c.Bool("follow"), last: c.Int("last"),
+						services: c.StringSlice("service"), kinds: c.StringSlice("kind"), format: c.String("output")})
+				})
+			}},
 		{Name: "incidents", Usage: "show why services failed or died: the last ten failures", Flags: []cli.Flag{output},
 			Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return incidents(c.Context, app.Writer, c.String("output")) })

@@ -13,7 +13,7 @@ const (
 	KindHook      = "hook"      // a hook is over
 	KindPlugin    = "plugin"    // a plugin has another state
 	KindConfig    = "config"    // another configuration is in force, or was refused
-	KindContainer = "container" // the container stops, or ends
+	KindContainer = "container" // the container stops
 	KindMissed    = "missed"    // for one follower: it was too slow, and Missed events are gone
 )
 
@@ -105,8 +105,10 @@ func (e *Event) shrink() {
 func (e *Event) key() (moment, bool) {
 	m := moment{service: e.Service, start: e.Start, kind: e.Kind}
 	switch e.Kind {
-	case KindPlugin, KindConfig, KindContainer, KindMissed:
+	case KindPlugin, KindConfig, KindMissed:
 		return m, false
+	case KindContainer:
+		m.hook = e.State
 	case KindHook:
 		if e.Hook == nil || e.Hook.Moment.IsZero() {
 			return m, false
@@ -123,7 +125,7 @@ type moment struct {
 	service string
 	start   uint64
 	kind    string
-	hook    string
+	hook    string // or the container's state
 	at      int64
 }
 

@@ -106,12 +106,12 @@ func TestWhatIsToldAgain(t *testing.T) {
 	j := b.resume(true)
 	moment := time.Now()
 	all := []Event{
-		{Kind: "init"}, {Kind: "ready", Service: "web", Start: 1}, {Kind: "ready", Service: "web", Start: 2}, {Kind: "ready", Service: "db", Start: 1},
+		{Kind: "init"}, {Kind: KindContainer, State: "stopping"}, {Kind: "ready", Service: "web", Start: 1}, {Kind: "ready", Service: "web", Start: 2}, {Kind: "ready", Service: "db", Start: 1},
 		{Kind: KindHook, Service: "web", Start: 1, Hook: &Hook{Event: "ready", Name: "a", Moment: moment}},
 		{Kind: KindHook, Service: "web", Start: 1, Hook: &Hook{Event: "ready", Name: "a", Plugin: "p", Moment: moment}},
 		{Kind: KindHook, Service: "web", Start: 1, Hook: &Hook{Event: "ready", Name: "a", Moment: moment.Add(1)}}, // by hand
 	}
-	again := []Event{{Kind: KindConfig}, {Kind: KindPlugin, Plugin: "p", State: "active"}, {Kind: KindContainer, State: "stopping"},
+	again := []Event{{Kind: KindConfig}, {Kind: KindPlugin, Plugin: "p", State: "active"},
 		{Kind: KindHook, Hook: &Hook{Event: "init", Name: "no moment"}}}
 	for k, e := range append(all, again...) {
 		if id := j.Append(e); id != uint64(k+1) {
