@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -137,6 +138,21 @@ func newApp(run func(runOptions) error) *cli.App {
 				Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 					return upTo(c, 1, func(a []string) error { return jvmExplain(c.Context, app.Writer, optional(a), c.String("output")) })
 				}}}},
+		{Name: "jacoco", Usage: "ask a JaCoCo agent for its data, as the plugin jacoco does", Hidden: true, Subcommands: []*cli.Command{
+			{Name: "dump", Usage: "write what was covered to a file", Flags: append(jacocoFlagsOf(),
+				&cli.BoolFlag{Name: "reset", Usage: "and begin anew; what cannot be written then is lost"},
+				&cli.StringFlag{Name: "file", Aliases: []string{"o"}, Usage: "write `FILE`, as a whole or not at all; - is stdout"}),
+				Action: func(c *cli.Context) error {
+					return atMost(c, 0, func([]string) error {
+						return jacocoDump(c.Context, app.Writer, os.Stderr, jacocoFlags{address: c.String("address"), timeout: c.Duration("timeout"),
+							reset: c.Bool("reset"), file: c.String("file")})
+					})
+				}},
+			{Name: "reset", Usage: "forget what was covered", Flags: jacocoFlagsOf(), Action: func(c *cli.Context) error {
+				return atMost(c, 0, func([]string) error {
+					return jacocoReset(c.Context, app.Writer, jacocoFlags{address: c.String("address"), timeout: c.Duration("timeout")})
+				})
+			}}}},
 		{Name: "config", Usage: "check or show the configuration", Description: configHelp, Subcommands: []*cli.Command{
 			{Name: "check", Usage: "check every file; all problems at once, with file and line", Description: configHelp, Flags: []cli.Flag{file, set},
 				Action: func(c *cli.Context) error {
@@ -177,6 +193,12 @@ func serviceVerb(verb, usage string) *cli.Command {
 		}
 		return serviceCommand(c.Context, c.App.Writer, verb, c.Args().Slice())
 	}}
+}
+
+// jacocoFlagsOf are the flags of every command to an agent.
+func jacocoFlagsOf() []cli.Flag {
+	return []cli.Flag{&cli.StringFlag{Name: "address", Value: "127.0.0.1:6300", Usage: "`HOST:PORT` of the agent"},
+		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "give up after `TIME`"}}
 }
 
 // usageError keeps the library from printing the whole help for a typing error.
