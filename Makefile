@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Leaves the parts of the command line library out that nobody calls.
 TAGS := urfave_cli_no_docs,urfave_cli_no_suggest
 
-.PHONY: help demo build test test-container lint fmt bench image clean
+.PHONY: help demo build test test-container lint fmt bench image jacoco-agent clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -34,6 +34,9 @@ bench: build ## measure stoker beside tini, dumb-init, s6, runit and Supervisor 
 
 image: build ## build the Docker image stoker-demo, without any registry
 	@scripts/image.sh
+
+jacoco-agent: ## put Debian's JaCoCo agent into plugins/jacoco/lib
+	@scripts/jacoco.sh plugins/jacoco/lib/jacocoagent.jar
 
 clean: ## remove what was built here, the images and the cached root file system
 	@scripts/clean.sh

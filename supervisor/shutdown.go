@@ -70,6 +70,13 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 	hooks, cut := context.WithCancel(ctx)
 	defer cut()
 	hurry := func() { cut(); s.hurry(ctx) }
+	if s.opts.Stops != nil {
+		why := "a stop was asked for"
+		if st.For != "" {
+			why = st.For + " is essential and has ended"
+		}
+		s.opts.Stops(why, left())
+	}
 	done := make(chan struct{})
 	go s.stopAll(ctx, max(left()-reserve-own, 10*time.Millisecond), sig, done) // ends when all is stopped, or with ctx
 	if level > 1 {

@@ -41,6 +41,8 @@ type Snapshot struct {
 	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
 	Settled bool `json:"-"`
+	// Starts numbers the latest start; 0: it was never started.
+	Starts uint64 `json:"-"`
 	// Sources is Launch.Sources of the latest process.
 	Sources string `json:"-"`
 	gen     uint64
@@ -65,7 +67,7 @@ func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
-		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, gen: k.Gen, held: k.Held,
+		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, Starts: k.Gen, gen: k.Gen, held: k.Held,
 		then: k.Then, asked: k.Asked, ends: k.Ends}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)

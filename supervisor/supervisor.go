@@ -44,6 +44,9 @@ type Options struct {
 	// OOM reads the counter of OOM kills of these cgroups, of none: of the
 	// container's; nil: nobody can.
 	OOM func(cgroups []string) OOMCount
+	// Stops is told that the container begins to stop, why, and what it has for that,
+	// by each supervisor that does it; nil: nobody asks.
+	Stops func(why string, budget time.Duration)
 }
 
 // Supervisor owns the services, their order and their end.

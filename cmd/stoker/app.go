@@ -88,6 +88,17 @@ func newApp(run func(runOptions) error) *cli.App {
 					return logs(c.Context, optional(a), o)
 				})
 			}},
+		{Name: "events", Usage: "show what has happened: the stages of services, hooks, plugins, reloads", Flags: []cli.Flag{output,
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as they come"},
+			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N`"},
+			&cli.StringSliceFlag{Name: "service", Usage: "only those of `SERVICE`, also several times"},
+			&cli.StringSliceFlag{Name: "kind", Usage: "only those of `KIND`, such as ready, exited or hook, also several times"}},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 0, func([]string) error {
+					return showEvents(c.Context, app.Writer, eventFlags{follow: c.Bool("follow"), last: c.Int("last"),
+						services: c.StringSlice("service"), kinds: c.StringSlice("kind"), format: c.String("output")})
+				})
+			}},
 		{Name: "incidents", Usage: "show why services failed or died: the last ten failures", Flags: []cli.Flag{output},
 			Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return incidents(c.Context, app.Writer, c.String("output")) })
@@ -128,6 +139,21 @@ func newApp(run func(runOptions) error) *cli.App {
 				Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 					return upTo(c, 1, func(a []string) error { return jvmExplain(c.Context, app.Writer, optional(a), c.String("output")) })
 				}}}...)},
+		{Name: "jacoco", Usage: "ask a JaCoCo agent for its data, as the plugin jacoco does", Hidden: true, Subcommands: []*cli.Command{
+			{Name: "dump", Usage: "write what was covered to a file", Flags: append(jacocoFlagsOf(),
+				&cli.BoolFlag{Name: "reset", Usage: "and begin anew; what cannot be written then is lost"},
+				&cli.StringFlag{Name: "file", Aliases: []string{"o"}, Usage: "write `FILE`, as a whole or not at all; - is stdout"}),
+				Action: func(c *cli.Context) error {
+					return atMost(c, 0, func([]string) error {
+						return jacocoDump(c.Context, app.Writer, os.Stderr, jacocoFlags{address: c.String("address"), timeout: c.Duration("timeout"),
+							reset: c.Bool("reset"), file: c.String("file")})
+					})
+				}},
+			{Name: "reset", Usage: "forget what was covered", Flags: jacocoFlagsOf(), Action: func(c *cli.Context) error {
+				return atMost(c, 0, func([]string) error {
+					return jacocoReset(c.Context, app.Writer, jacocoFlags{address: c.String("address"), timeout: c.Duration("timeout")})
+				})
+			}}}},
 		{Name: "config", Usage: "check or show the configuration", Description: configHelp, Subcommands: []*cli.Command{
 			{Name: "check", Usage: "check every file; all problems at once, with file and line", Description: configHelp, Flags: []cli.Flag{file, set},
 				Action: func(c *cli.Context) error {
@@ -194,6 +220,12 @@ func jvmToolCommands() []*cli.Command {
 		command(api.ToolFlags, "show the flags that do not have their default", "[SERVICE]", look, &cli.BoolFlag{Name: "all", Usage: "those that have it too"}),
 		command(api.ToolNMT, "show what the JVM has taken from the system, by purpose", "[SERVICE]", look),
 	}
+}
+
+// jacocoFlagsOf are the flags of every command to an agent.
+func jacocoFlagsOf() []cli.Flag {
+	return []cli.Flag{&cli.StringFlag{Name: "address", Value: "127.0.0.1:6300", Usage: "`HOST:PORT` of the agent"},
+		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "give up after `TIME`"}}
 }
 
 // usageError keeps the library from printing the whole help for a typing error.

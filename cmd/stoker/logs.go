@@ -44,17 +44,25 @@ func logs(ctx context.Context, name string, o logFlags) error {
 		}
 	}
 	out := newLogPrinter(os.Stdout, os.Stderr, o.times)
-	var gone time.Time
-	for {
+	return outlive(ctx, o.follow, "the output of "+q.Service, func() error {
 		q.Started = func(offset int64) { q.After = offset }
-		err := c.Logs(ctx, q, func(l api.LogLine) error {
+		return c.Logs(ctx, q, func(l api.LogLine) error {
 			q.After = l.Offset
 			return out.print(l)
 		})
+	})
+}
+
+// outlive reads what, and where it is followed goes on with another supervisor when
+// the one that was asked has gone.
+func outlive(ctx context.Context, follow bool, what string, read func() error) error {
+	var gone time.Time
+	for {
+		err := read()
 		var refused *api.RefusedError
-		if !o.follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
+		if !follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
 			if err != nil {
-				err = fmt.Errorf("cannot show the output of %s: %w", q.Service, err)
+				err = fmt.Errorf("cannot show %s: %w", what, err)
 			}
 			return err
 		}
@@ -62,7 +70,7 @@ func logs(ctx context.Context, name string, o logFlags) error {
 			gone = time.Now() // it was there until this moment
 		}
 		if time.Since(gone) > 10*time.Second {
-			return fmt.Errorf("cannot follow the output of %s any more: %w", q.Service, api.ErrNoSocket)
+			return fmt.Errorf("cannot follow %s any more: %w", what, api.ErrNoSocket)
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):

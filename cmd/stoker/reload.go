@@ -24,6 +24,8 @@ type reloader struct {
 	opts runOptions
 	sup  *supervisor.Supervisor
 	jvms *runningJVMs
+	// journal of the container's events.
+	journal *journal
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
@@ -97,6 +99,15 @@ func (r *reloader) sources() config.Options {
 func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	done, err := r.reloadNow(by, dryRun)
+	if !dryRun {
+		r.journal.reloaded(by, done, err)
+	}
+	return done, err
+}
+
+// reloadNow is reload; r.mu is held.
+func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
 	loaded, plan, err := r.next()
 	if err != nil {

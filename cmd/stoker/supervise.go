@@ -107,8 +107,9 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return ending{code: exitCode(err)}
 	}
 	r.level()
+	r.journal = newJournal(m, rec, log)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
-		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after})
+		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping})
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -150,7 +151,7 @@ func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, b *back
 	}
 	log.Debug("api", "socket", path)
 	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"),
-		Viewers: func() []int { return b.reloader.plan().viewers() }})
+		Viewers: func() []int { return b.reloader.plan().viewers() }, Events: b.reloader.journal.events})
 	go func() { // ends with ctx
 		if err := server.Serve(ctx, l); err != nil {
 			log.Error("the API has stopped", "error", err)

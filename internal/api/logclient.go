@@ -1,15 +1,9 @@
 package api
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -42,43 +36,6 @@ func (q LogQuery) values() url.Values {
 // Logs calls f for each line of a service's output, or piece of a long one.
 // io.EOF of the server, as at the end of a log that is not followed, is no error.
 func (c *Client) Logs(ctx context.Context, want LogQuery, f func(LogLine) error) error {
-	header := http.Header{}
-	if want.After > 0 {
-		header.Set("Last-Event-Id", strconv.FormatInt(want.After, 10))
-	}
-	body, err := c.do(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(want.Service)+"/logs?"+want.values().Encode(), header)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	lines := bufio.NewReaderSize(body, 64<<10)
-	for {
-		raw, err := lines.ReadString('\n')
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if want.Follow {
-			data, ok := strings.CutPrefix(raw, "data: ")
-			if id, isID := strings.CutPrefix(raw, "id: "); isID && want.Started != nil {
-				if offset, err := strconv.ParseInt(strings.TrimSpace(id), 10, 64); err == nil {
-					want.Started(offset)
-					want.Started = nil
-				}
-			}
-			if !ok {
-				continue
-			}
-			raw = data
-		}
-		var l LogLine
-		if err := json.Unmarshal([]byte(raw), &l); err != nil {
-			return fmt.Errorf("cannot read the answer of %s: %w", c.socket, err)
-		}
-		if err := f(l); err != nil {
-			return err
-		}
-	}
+	path := "/v1/services/" + url.PathEscape(want.Service) + "/logs?" + want.values().Encode()
+	return stream(ctx, c, path, followed{want.Follow, want.After, want.Started}, f)
 }

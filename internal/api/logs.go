@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -62,7 +61,7 @@ func readLogQuery(r *http.Request, log *proc.Log) (logQuery, error) {
 	case limited:
 		q.from = max(q.from, log.TailOffset(n))
 	}
-	if id, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
+	if id, ok := lastEventID(r); ok {
 		q.from, q.behind, q.since = log.ResumeOffset(id), id, time.Time{}
 	}
 	return q, nil
@@ -96,32 +95,12 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
 		return
 	}
-	kind := "application/x-ndjson"
-	if q.follow {
-		kind = "text/event-stream"
-	}
-	w.Header().Set("Content-Type", kind)
-	flush := http.NewResponseController(w)
-	if q.follow { // where to go on, also for a client that has not seen a line yet
-		fmt.Fprintf(w, "id: %d\n\n", max(q.from, q.behind))
-	}
-	flush.Flush()
+	out := newStream(w, q.follow, max(q.from, q.behind))
 	_ = log.Lines(r.Context(), q.from, q.follow, func(l proc.Line) error { // ends with the client
 		if l.Offset <= q.behind || l.Time.Before(q.since) {
 			return nil
 		}
-		data, err := json.Marshal(logLine(l))
-		if err != nil {
-			return err
-		}
-		if !q.follow {
-			_, err = fmt.Fprintf(w, "%s\n", data)
-			return err
-		}
-		if _, err = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", l.Offset, data); err != nil {
-			return err
-		}
-		return flush.Flush()
+		return out.send(l.Offset, logLine(l))
 	})
 }
 

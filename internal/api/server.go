@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -39,6 +40,8 @@ type Backend interface {
 	Incidents() []supervisor.Summary
 	// Incident is one of them with its evidence.
 	Incident(number uint64) (supervisor.Incident, bool)
+	// Orphans is how many processes of nobody have been waited for.
+	Orphans() uint64
 	Upgrader
 	Toolbox
 }
@@ -49,6 +52,10 @@ type Options struct {
 	Version string
 	Log     hclog.Logger
 	Viewers func() []int // uids that may look: the users of the services; nil: none
+	Events  *events.Journal
+	// Plugins and HookRuns are for the metrics; nil: there are none.
+	Plugins  func() []PluginState
+	HookRuns func() []HookRuns
 }
 
 // Server is the HTTP API.
@@ -117,10 +124,12 @@ func (s *Server) routes() []route {
 		{"POST /v1/reload", admin, s.reload},
 		{"GET /v1/incidents", view, s.incidents},
 		{"GET /v1/incidents/{number}", admin, s.incident},
+		{"GET /v1/events", view, s.events},
 		{"GET /v1/limits", view, s.limits},
 		{"GET /v1/jvm", view, s.jvm},
 		{"GET /v1/upgrade", view, s.versions},
 		{"POST /v1/upgrade", admin, s.upgrade},
+		{"GET /metrics", view, s.metrics},
 	}
 }
 

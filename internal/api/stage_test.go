@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -189,7 +190,8 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
 	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
-func (f *fake) Limits() any { return map[string]int{"effective_cpus": 2} }
+func (f *fake) Orphans() uint64 { return 17 }
+func (f *fake) Limits() any     { return map[string]int{"effective_cpus": 2} }
 
 func (f *fake) JVM(name string) (any, string, bool) {
 	text, ok := f.jvmText[name]
@@ -198,6 +200,12 @@ func (f *fake) JVM(name string) (any, string, bool) {
 
 // serve serves a backend on a socket that everybody can reach.
 func serve(t *testing.T, b Backend, viewers ...int) string {
+	t.Helper()
+	return serveWith(t, b, newJournal(t), viewers...)
+}
+
+// serveWith has a journal besides.
+func serveWith(t *testing.T, b Backend, journal *events.Journal, viewers ...int) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} {
@@ -213,7 +221,8 @@ func serve(t *testing.T, b Backend, viewers ...int) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- New(Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers }}).Serve(ctx, l)
+		ended <- New(Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers },
+			Events: journal, Plugins: somePlugins, HookRuns: someHookRuns}).Serve(ctx, l)
 	}() // ends with ctx
 	t.Cleanup(func() {
 		cancel()

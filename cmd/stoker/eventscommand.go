@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/events"
+)
+
+// eventFlags are the flags of events.
+type eventFlags struct {
+	follow          bool
+	last            int
+	services, kinds []string
+	format          string
+}
+
+// showEvents prints the last events. While it follows it outlives the supervisor:
+// it goes on behind the last one.
+func showEvents(ctx context.Context, w io.Writer, o eventFlags) error {
+	if o.last < 0 {
+		return &hintError{fmt.Errorf("cannot show %d events", o.last), "-n is a number from 0", codeUsage}
+	}
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	q := api.EventQuery{Filter: events.Filter{Services: o.services, Kinds: o.kinds}, Last: o.last, Follow: o.follow}
+	out := eventPrinter{w: w, json: o.format == "json"}
+	return outlive(ctx, o.follow, "the events", func() error {
+		q.Started = func(id int64) { q.After = id }
+		return c.Events(ctx, q, func(e events.Event) error {
+			q.After = int64(e.ID)
+			return out.print(e)
+		})
+	})
+}
+
+// eventPrinter prints events, one a line. The columns have their widths before
+// anybody knows what comes.
+type eventPrinter struct {
+	w     io.Writer
+	json  bool
+	begun bool
+}
+
+const eventColumns = "%-20s  %-13s  %-12s  %s\n"
+
+func (p *eventPrinter) print(e events.Event) error {
+	var b strings.Builder
+	switch {
+	case p.json:
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(e); err != nil {
+			return err
+		}
+	default:
+		if !p.begun {
+			fmt.Fprintf(&b, eventColumns, "TIME", "KIND", "SERVICE", "WHAT")
+			p.begun = true
+		}
+		service := e.Service
+		if service == "" {
+			service = "-"
+		}
+		fmt.Fprintf(&b, eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(service), oneLine(whatHappened(&e)))
+	}
+	if _, err := io.WriteString(p.w, b.String()); err != nil {
+		return fmt.Errorf("%w: %w", errPrint, err)
+	}
+	return nil
+}
+
+// oneLine is a text that others wrote as a part of a line.
+func oneLine(s string) string { return strings.Join(strings.Fields(printable(s)), " ") }
+
+// whatHappened is an event in words.
+func whatHappened(e *events.Event) string {
+	var parts []string
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	if e.Hook != nil {
+		add("%s", hookWords(e.Hook))
+	}
+	if e.Plugin != "" {
+		add("%s is %s", e.Plugin, e.State)
+	} else if e.State != "" {
+		add("%s", e.State)
+	}
+	if e.Pid != 0 {
+		add("pid %d", e.Pid)
+	}
+	switch {
+	case e.Signal != "" && e.OOM:
+		add("killed by the kernel: out of memory")
+	case e.Signal != "":
+		add("signal %s", e.Signal)
+	case e.Code != nil:
+		add("exit code %d", *e.Code)
+	}
+	if e.Missed > 0 {
+		add("%d events", e.Missed)
+	}
+	if e.Start != 0 && e.Hook == nil {
+		add("start %d", e.Start)
+	}
+	if e.By != "" {
+		add("asked for by %s", e.By)
+	}
+	if len(e.Changes) > 0 {
+		add("%s", strings.Join(e.Changes, "; "))
+	}
+	text := strings.Join(parts, ", ")
+	if e.Reason != "" {
+		if text != "" {
+			text += ": "
+		}
+		text += e.Reason
+	}
+	return text
+}
+
+// hookWords are those of a hook's end.
+func hookWords(h *events.Hook) string {
+	name := h.Event + "/" + h.Name
+	if h.Plugin != "" {
+		name += " of plugin " + h.Plugin
+	}
+	how := "ok"
+	switch {
+	case !h.OK && h.Tries == 0:
+		how = "was not run"
+	case !h.OK:
+		how = "failed"
+	}
+	text := name + " " + how
+	if h.Tries > 0 {
+		text += " after " + h.Took.Round(time.Millisecond).String()
+	}
+	if h.Tries > 1 {
+		text += fmt.Sprintf(" and %d tries", h.Tries)
+	}
+	if h.Why != "" {
+		text += ": " + h.Why
+	}
+	return text
+}

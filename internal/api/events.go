@@ -1,0 +1,93 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/events"
+)
+
+// readEventQuery reads n, service and kind. The error is for the client.
+func readEventQuery(values url.Values) (n int, want events.Filter, err error) {
+	n, want = defaultLines, events.Filter{Services: values["service"], Kinds: values["kind"]}
+	if v := values.Get("n"); v != "" {
+		if n, err = strconv.Atoi(v); err != nil || n < 0 {
+			return n, want, fmt.Errorf("n is %q, want a number from 0", v)
+		}
+	}
+	for _, k := range want.Kinds {
+		if !slices.Contains(events.Kinds(), k) {
+			return n, want, fmt.Errorf("there is no kind of event %q, there are: %s", k, strings.Join(events.Kinds(), ", "))
+		}
+	}
+	return n, want, nil
+}
+
+// events gives the last events as one JSON object a line, or with ?follow as
+// server-sent events whose ids are theirs.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	n, want, err := readEventQuery(r.URL.Query())
+	if err != nil {
+		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		return
+	}
+	journal := s.opts.Events
+	var begin []events.Event
+	from, resumed := lastEventID(r)
+	if resumed {
+		from = max(from, 0)
+	} else {
+		var last uint64
+		begin, last = journal.Tail(n, want)
+		from = int64(last)
+	}
+	follow := r.URL.Query().Has("follow")
+	first := from
+	if len(begin) > 0 {
+		first = int64(begin[0].ID) - 1
+	}
+	out := newStream(w, follow, first)
+	p, _ := peerOf(r.Context())
+	whole := s.roleOf(p.uid) >= admin
+	send := func(e events.Event) error {
+		if e.Hook != nil && !whole {
+			e.Hook.Output = "" // it may hold what is secret, as that in incidents
+		}
+		return out.send(int64(e.ID), e)
+	}
+	if resumed && !follow {
+		begin = journal.Since(uint64(from), want)
+	}
+	for _, e := range begin {
+		if send(e) != nil {
+			return // the client has gone
+		}
+	}
+	if follow {
+		_ = journal.Follow(r.Context(), uint64(from), want, send) // ends with the client
+	}
+}
+
+// EventQuery says which events are wanted.
+type EventQuery struct {
+	events.Filter
+	Last   int   // begin with that many
+	Follow bool  // go on until the context is done
+	After  int64 // begin behind this event instead; 0: not
+	// Started is told the number where a followed stream begins; nil: nobody asks.
+	Started func(id int64)
+}
+
+// Events calls f for each event.
+func (c *Client) Events(ctx context.Context, want EventQuery, f func(events.Event) error) error {
+	v := url.Values{"n": {strconv.Itoa(want.Last)}, "service": want.Services, "kind": want.Kinds}
+	if want.Follow {
+		v.Set("follow", "")
+	}
+	return stream(ctx, c, "/v1/events?"+v.Encode(), followed{want.Follow, want.After, want.Started}, f)
+}

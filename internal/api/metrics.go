@@ -1,0 +1,154 @@
+package api
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// PluginState is what the metrics say of a plugin.
+type PluginState struct {
+	Name  string
+	State string // inactive, active or failed
+}
+
+// pluginStates lists the states of plugins.
+func pluginStates() []string { return []string{"inactive", "active", "failed"} }
+
+// HookRuns counts how the runs of a hook ended.
+type HookRuns struct {
+	Event, Hook string
+	Plugin      string // whose it is; empty: nobody's
+	Result      string // such as ok, failed, timeout
+	Runs        uint64
+	Took        time.Duration // all of them together
+}
+
+// labels are those of its series.
+func (r HookRuns) labels() []string {
+	out := []string{"event", r.Event, "hook", r.Hook}
+	if r.Plugin != "" {
+		out = append(out, "plugin", r.Plugin)
+	}
+	return append(out, "result", r.Result)
+}
+
+// metrics answers in the text format of Prometheus, version 0.0.4.
+func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+	var x exposition
+	x.family("stoker_build_info", "gauge", "The version that runs; always 1.")
+	x.sample(1, "version", s.opts.Version, "go_version", runtime.Version())
+	ready, _ := s.opts.Backend.Ready()
+	x.family("stoker_ready", "gauge", "1 if every service is as it is wanted, as GET /v1/ready says.")
+	x.sample(truth(ready))
+	s.serviceMetrics(&x, s.opts.Backend.Services())
+	var incidents uint64
+	if list := s.opts.Backend.Incidents(); len(list) > 0 {
+		incidents = list[0].Number // they are numbered from 1, and the newest is always kept
+	}
+	x.family("stoker_incidents_total", "counter", "Failed starts and deaths of services since the container was started.")
+	x.sample(float64(incidents))
+	x.family("stoker_orphans_total", "counter", "Processes of nobody that were waited for.")
+	x.sample(float64(s.opts.Backend.Orphans()))
+	x.family("stoker_events_total", "counter", "Events since the container was started.")
+	x.sample(float64(s.opts.Events.Last()))
+	s.hookMetrics(&x)
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	io.WriteString(w, x.String()) // a client that went away has nobody to tell
+}
+
+func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
+	x.family("stoker_service_state", "gauge", "1 for the state that the service is in, 0 for the others.")
+	for _, snap := range all {
+		for _, state := range supervisor.States() {
+			x.sample(truth(snap.State == state), "service", snap.Name, "state", string(state))
+		}
+	}
+	x.family("stoker_service_up", "gauge", "1 if the service is RUNNING.")
+	for _, snap := range all {
+		x.sample(truth(snap.State == supervisor.Running), "service", snap.Name)
+	}
+	x.family("stoker_service_restarts_total", "counter", "Starts of the service behind its first one, failed ones too.")
+	for _, snap := range all {
+		x.sample(float64(max(snap.Starts, 1)-1), "service", snap.Name)
+	}
+	x.family("stoker_service_start_time_seconds", "gauge", "When the service's process was started, in Unix time; absent while there is none.")
+	for _, snap := range all {
+		if snap.UpSince != nil {
+			x.sample(float64(snap.UpSince.UnixMilli())/1000, "service", snap.Name)
+		}
+	}
+	x.family("stoker_output_dropped_lines_total", "counter", "Lines of output that were not passed on, or lost; absent where output is not captured.")
+	for _, snap := range all {
+		if snap.Output != nil {
+			x.sample(float64(snap.Output.DroppedLines+snap.Output.LostLines), "service", snap.Name)
+		}
+	}
+}
+
+func (s *Server) hookMetrics(x *exposition) {
+	x.family("stoker_plugin_state", "gauge", "1 for the state that the plugin is in, 0 for the others.")
+	if s.opts.Plugins != nil {
+		for _, p := range s.opts.Plugins() {
+			for _, state := range pluginStates() {
+				x.sample(truth(p.State == state), "plugin", p.Name, "state", state)
+			}
+		}
+	}
+	var runs []HookRuns
+	if s.opts.HookRuns != nil {
+		runs = s.opts.HookRuns()
+	}
+	x.family("stoker_hook_runs_total", "counter", "Runs of a hook, by how they ended.")
+	for _, r := range runs {
+		x.sample(float64(r.Runs), r.labels()...)
+	}
+	x.family("stoker_hook_seconds_total", "counter", "Time that the runs of a hook took, by how they ended.")
+	for _, r := range runs {
+		x.sample(r.Took.Seconds(), r.labels()...)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// exposition builds the text.
+type exposition struct {
+	strings.Builder
+	name string // of the present family
+	head string // what stands before its first sample
+}
+
+// family begins another metric. One without a sample is left out.
+func (x *exposition) family(name, kind, help string) {
+	x.name = name
+	x.head = "# HELP " + name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(help) + "\n# TYPE " + name + " " + kind + "\n"
+}
+
+// sample adds a value with its labels, names and values in turn.
+func (x *exposition) sample(value float64, labels ...string) {
+	x.WriteString(x.head)
+	x.head = ""
+	x.WriteString(x.name)
+	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+	for k := 0; k < len(labels); k += 2 {
+		sep := ","
+		if k == 0 {
+			sep = "{"
+		}
+		x.WriteString(sep + labels[k] + `="` + quote.Replace(strings.ToValidUTF8(labels[k+1], "\ufffd")) + `"`)
+	}
+	if len(labels) > 0 {
+		x.WriteByte('}')
+	}
+	x.WriteString(" " + strconv.FormatFloat(value, 'f', -1, 64) + "\n")
+}

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func somePlugins() []PluginState {
+	return []PluginState{{"jacoco", "failed"}, {"jmx", "active"}}
+}
+
+func someHookRuns() []HookRuns {
+	return []HookRuns{{"ready", "register", "", "ok", 3, 1500 * time.Millisecond}, {"ready", "register", "", "timeout", 1, 30 * time.Second},
+		{"ready", "register", "jacoco", "ok", 1, time.Second}}
+}
+
+// TestMetrics compares everything with a golden file.
+func TestMetrics(t *testing.T) {
+	up := time.Unix(1767323045, 250e6)
+	f := newFake()
+	f.waits = []string{"side car"}
+	f.snaps = []supervisor.Snapshot{
+		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &proc.Stats{DroppedLines: 5, LostLines: 6}},
+		{Name: "never", State: supervisor.Stopped},
+		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Delayed, Starts: 1},
+	}
+	f.broken = []supervisor.Incident{{Number: 12, Service: "app"}, {Number: 11, Service: "app"}}
+	j := newJournal(t)
+	j.Append(events.Event{Kind: "init"})
+	got := ask(t, serveWith(t, f, j), -1, "GET", "/metrics")
+	if got.status != 200 || got.kind != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("%d %s", got.status, got.kind)
+	}
+	checkExposition(t, got.body)
+	body := strings.ReplaceAll(got.body, runtime.Version(), "GOVERSION") + "\n"
+	const path = "testdata/metrics.golden"
+	if *update {
+		if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(want, []byte(body)) {
+		t.Errorf("the metrics are not those of %s (%v; go test -update writes it anew):\n%s", path, err, body)
+	}
+}
+
+// TestMetricsOfNothing: without a service, a hook and a plugin it is still what a
+// collector reads.
+func TestMetricsOfNothing(t *testing.T) {
+	var x exposition
+	s := &Server{opts: Options{}}
+	s.serviceMetrics(&x, nil)
+	s.hookMetrics(&x)
+	if x.String() != "" {
+		t.Errorf("families without a sample: %s", x.String())
+	}
+	got := ask(t, serve(t, &fake{}), -1, "GET", "/metrics")
+	checkExposition(t, got.body)
+}
+
+// checkExposition checks what promtool would: each family is described once, before
+// its samples and all in one piece; names and label values are well formed; no
+// series is there twice; counters end with _total.
+func checkExposition(t *testing.T, text string) {
+	t.Helper()
+	head := regexp.MustCompile(`^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)$`)
+	line := regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\]|\\["\\n])*"(?:,[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\]|\\["\\n])*")*\})? -?[0-9]+(\.[0-9]+)?$`)
+	described, typed, series := map[string]bool{}, map[string]string{}, map[string]bool{}
+	present := ""
+	for _, l := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if m := head.FindStringSubmatch(l); m != nil {
+			if m[1] == "HELP" {
+				if described[m[2]] {
+					t.Errorf("%s is described twice", m[2])
+				}
+				described[m[2]], present = true, m[2]
+				continue
+			}
+			if m[2] != present || typed[present] != "" {
+				t.Errorf("a TYPE out of its place: %s", l)
+			}
+			typed[present] = m[3]
+			if (m[3] == "counter") != strings.HasSuffix(present, "_total") {
+				t.Errorf("%s is a %s", present, m[3])
+			}
+			continue
+		}
+		m := line.FindStringSubmatch(l)
+		switch {
+		case m == nil:
+			t.Errorf("no line of the format: %q", l)
+		case m[1] != present || typed[present] == "":
+			t.Errorf("a sample out of its place: %s", l)
+		case series[m[1]+m[2]]:
+			t.Errorf("a series that is there twice: %s", l)
+		default:
+			series[m[1]+m[2]] = true
+		}
+	}
+	if len(series) == 0 {
+		t.Error("there is no sample")
+	}
+}

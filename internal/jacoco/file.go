@@ -1,0 +1,32 @@
+package jacoco
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// fileMode lets the group read it, as a file that the agent itself writes.
+const fileMode = 0o640
+
+// DumpFile is Dump into a file, which is there as a whole or not at all; one of the
+// name is replaced.
+func DumpFile(ctx context.Context, address string, reset bool, path string) (Summary, error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return Summary{}, fmt.Errorf("cannot write %s: %w", path, errors.Unwrap(err))
+	}
+	s, err := Dump(ctx, address, reset, file)
+	if err == nil {
+		err = errors.Join(file.Chmod(fileMode), file.Sync())
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		return s, errors.Join(err, os.Remove(file.Name()))
+	}
+	return s, nil
+}
