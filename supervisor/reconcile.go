@@ -61,6 +61,9 @@ func (s *Supervisor) letStop(ctx context.Context, set *set, name string, snap *S
 	}
 	for _, d := range set.requiredBy[name] {
 		dep := set.services[d].snap.Load()
+		if s.Stopping() {
+			break // everybody is asked, with the limit that counts then
+		}
 		if event == EvRestart && dep.State == Starting && dep.held {
 			continue // it waits for us already; asked again and again it would begin anew each time
 		}
