@@ -179,6 +179,14 @@ func (s *Service) stopHooked(h happening) {
 	s.drain()
 }
 
+// cutHooks goes on with a stop whose hooks are not through.
+func (s *Service) cutHooks(why string) {
+	s.log.Warn("the stop goes on without its hooks", "why", why)
+	s.kept.Awaited = nil
+	s.cancel()
+	s.drain()
+}
+
 // resumeRound takes up the round of an earlier supervisor. One that knew of no
 // rounds has told nobody anything; what it had reached is not told now either.
 func (s *Service) resumeRound(p Process) {

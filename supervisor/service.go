@@ -61,6 +61,7 @@ type request struct {
 	sig    syscall.Signal // stop: instead of the configured signal; 0: none
 	def    *Definition    // changed: what it is now
 	leave  bool           // stop: it is not configured any more
+	again  bool           // stop: its hooks have been waited for long enough
 	pid    int            // restart: only while it is RUNNING with this process; 0: in any state
 	reply  chan error
 }
