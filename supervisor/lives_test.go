@@ -86,7 +86,7 @@ func lives() map[string]struct {
 			st.open()
 			st.ask(EvStart)
 			st.cause(EvChanged)
-		}, "pre-start stopped | pre-start started ready"},
+		}, "pre-start started ready"},
 		"stopped while it waits for others": {func(st *stage) {
 			st.w.holds("db is not up", "")
 			st.open()

@@ -94,8 +94,8 @@ func (st *stage) random(r *rand.Rand, c *fakeCompanion) {
 	st.ask(EvStart)
 }
 
-// BenchmarkStages is what a life costs that nobody acts in, and one that somebody
-// only listens to.
+// BenchmarkStages is what is kept and told of a life in which nobody acts, and of one
+// to which somebody only listens.
 func BenchmarkStages(b *testing.B) {
 	for name, c := range map[string]Companion{"nobody": nil, "listens": deaf{}} {
 		b.Run(name, func(b *testing.B) {
@@ -105,12 +105,16 @@ func BenchmarkStages(b *testing.B) {
 			for b.Loop() {
 				s.kept.Reached, s.kept.Round = nil, s.kept.Round+1
 				s.preStart()
+				s.keep()
 				s.reach(StageStarted, "")
+				s.keep()
 				s.reach(StageReady, "")
+				s.keep()
 				s.preStop()
+				s.keep()
 				s.reach(StageExited, "exit code 1")
 				s.reach(StageStopped, "exit code 1")
-				s.tell()
+				s.keep()
 			}
 		})
 	}

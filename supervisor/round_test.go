@@ -119,7 +119,7 @@ func TestHooksEndWhileNobodyLooks(t *testing.T) {
 	}, StagePreStart)
 }
 
-// A stop, a restart and another configuration do not wait for the hooks of a start.
+// A stop and a restart do not wait for the hooks of a start.
 func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
 	cases := map[Event]struct {
 		want State
@@ -128,7 +128,7 @@ func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
 		EvStart:   {Starting, "pre-start"},
 		EvStop:    {Stopped, "pre-start stopped"},
 		EvRestart: {Starting, "pre-start stopped | pre-start"},
-		EvChanged: {Starting, "pre-start stopped | pre-start"},
+		EvChanged: {Starting, "pre-start"}, // nothing is prepared yet
 		EvSpawned: {Starting, "pre-start"}, // of a start that is over
 		EvNotBorn: {Starting, "pre-start"},
 		EvReady:   {Starting, "pre-start"},
