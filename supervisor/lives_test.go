@@ -158,6 +158,9 @@ func TestLivesSurviveAKill(t *testing.T) {
 				if got := f.life(); got != c.want && !strings.HasPrefix(got, c.want+" ") {
 					t.Errorf("told: %s\nwant: %s", got, c.want)
 				}
+				if f.again != 0 { // long ago, and perhaps nobody remembers
+					t.Errorf("%d were told again", f.again)
+				}
 				st.ask(EvStop)
 				st.sleep(10 * time.Second)
 				st.want(Stopped)

@@ -114,6 +114,7 @@ type Service struct {
 	probeErr string
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
+	stale    bool          // the bag has moments that were told since
 	fresh    bool          // nothing was resumed
 	held     time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
 	back     bool          // it was leaving, and is configured again
@@ -154,6 +155,9 @@ func (s *Service) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		if s.stale { // who takes over later is not to tell what is long over
+			s.put()
+		}
 		wait := time.Hour
 		if !s.deadline.IsZero() {
 			wait = time.Until(s.deadline)
