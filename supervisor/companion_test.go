@@ -48,24 +48,30 @@ func (c *fakeCompanion) Tell(m Moment) {
 	if c.w != nil {
 		c.w.step()
 	}
+	c.mu.Lock()
+	if c.errands[key(m)] != nil {
+		c.again++
+	}
+	c.mu.Unlock()
 	c.begin(m)
 	if c.w != nil {
 		c.w.step()
 	}
 }
 
+// key says which moment it is.
+func key(m Moment) string { return fmt.Sprint(m.Service, m.Round, m.Stage) }
+
 func (c *fakeCompanion) begin(m Moment) *errand {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := fmt.Sprint(m.Service, m.Round, m.Stage)
-	if e := c.errands[key]; e != nil {
-		c.again++
+	if e := c.errands[key(m)]; e != nil {
 		return e
 	}
 	e := &errand{done: make(chan struct{})}
 	var once sync.Once
 	e.end = func(err error) { once.Do(func() { e.err = err; close(e.done) }) }
-	c.errands[key] = e
+	c.errands[key(m)] = e
 	c.told = append(c.told, m)
 	switch takes, known := c.takes[m.Stage]; {
 	case !c.wants[m.Stage]:
@@ -119,7 +125,7 @@ func (c *fakeCompanion) end(stage Stage, err error) {
 	defer c.mu.Unlock()
 	for _, m := range slices.Backward(c.told) {
 		if m.Stage == stage {
-			c.errands[fmt.Sprint(m.Service, m.Round, m.Stage)].end(err)
+			c.errands[key(m)].end(err)
 			return
 		}
 	}

@@ -73,6 +73,13 @@ const maxState = 60 << 10
 // keep puts the state into the bag, makes it readable and tells what was reached.
 func (s *Service) keep() {
 	s.publish()
+	s.put()
+	s.tell()
+}
+
+// put puts the state into the bag.
+func (s *Service) put() {
+	s.stale = false
 	state, err := json.Marshal(s.kept)
 	if err == nil && len(state) > maxState { // the notes are the one part without a bound
 		k := s.kept
@@ -82,5 +89,4 @@ func (s *Service) keep() {
 	if err == nil {
 		s.world.Keep(s.name, state)
 	}
-	s.tell()
 }

@@ -70,7 +70,9 @@ type Launch struct {
 	// Amend is asked when a process has ended by itself, and not as it should, in
 	// STARTING or within 10 s after it was started, and does not wait. If it says
 	// why the next start is another one, that follows at once, whatever the policy,
-	// and does not count for back-off and limit. nil: there is nothing to be changed.
+	// and does not count for back-off and limit. It may be left out where the process
+	// ended while no supervisor worked: then the next one that ends has its turn.
+	// nil: there is nothing to be changed.
 	Amend func(d Died) (why string)
 	// Confirm is called once for each start that is RUNNING and 10 s old (more than
 	// once if the supervisor dies meanwhile), and does not wait: what the process was

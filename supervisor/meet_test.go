@@ -30,7 +30,7 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), ctx: ctx, moved: make(chan struct{}, 1)}
-		want, services, worlds := Set{}, map[string]*Service{}, map[string]*fakeWorld{}
+		want, services, worlds := Set{StopTimeout: 8 * time.Second}, map[string]*Service{}, map[string]*fakeWorld{}
 		s.set.Store(newSet(want, nil))
 		for _, d := range defsOf(text) {
 			requires, after := d.Config.Requires, d.Config.After
@@ -120,6 +120,28 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 	})
+}
+
+// At the end of the container each hears of the limit at once, and not first that
+// another one wants to stop.
+func TestEverybodyHearsOfTheLimit(t *testing.T) {
+	for range 20 { // who is asked first is random
+		playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeWorld) {
+			heard := map[string]*fakeCompanion{}
+			for name, w := range worlds {
+				heard[name] = newFakeCompanion(w, StagePreStop)
+				heard[name].takes[StagePreStop] = 100 * time.Millisecond
+				w.companion = heard[name]
+			}
+			s.stopping.Store(1)
+			s.stopAll(s.ctx, 6*time.Second, 0, make(chan struct{}))
+			for name, c := range heard {
+				if m := c.last(t, StagePreStop); m.Until.IsZero() || m.Budget != s.set.Load().stopTimeout {
+					t.Errorf("%s: %+v", name, m)
+				}
+			}
+		})
+	}
 }
 
 // What it requires may go while it is found out what to start.

@@ -61,6 +61,9 @@ func (s *Supervisor) letStop(ctx context.Context, set *set, name string, snap *S
 	}
 	for _, d := range set.requiredBy[name] {
 		dep := set.services[d].snap.Load()
+		if s.Stopping() {
+			break // everybody is asked, with the limit that counts then
+		}
 		if event == EvRestart && dep.State == Starting && dep.held {
 			continue // it waits for us already; asked again and again it would begin anew each time
 		}
@@ -203,7 +206,8 @@ func (s *Supervisor) stopWith(ctx context.Context, set *set, name, by string) er
 	ask := func(svc *Service, by string) {
 		got := make(chan error, 1)
 		errs = append(errs, got)
-		go func() { got <- svc.ask(ctx, request{event: EvStop, by: by}) }() // ends with the stop, or with ctx
+		r := request{event: EvStop, by: by, again: svc.snap.Load().Phase == phaseHooks}
+		go func() { got <- svc.ask(ctx, r) }() // ends with the stop, or with ctx
 	}
 	for _, d := range set.closure(set.requiredBy, name) {
 		if snap := set.services[d].snap.Load(); !snap.Settled {

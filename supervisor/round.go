@@ -65,7 +65,8 @@ func (s *Service) tell() {
 	for _, m := range s.kept.Untold {
 		c.Tell(m)
 	}
-	s.kept.Untold = nil // in the bag until the next keep: who takes over tells it again
+	s.stale = s.stale || len(s.kept.Untold) > 0 // the bag says that they may not have been told
+	s.kept.Untold = nil
 }
 
 // awaitHooks waits for what belongs to the stage that is awaited; the answer is
@@ -175,6 +176,14 @@ func (s *Service) stopHooked(h happening) {
 	if h.err != nil {
 		s.log.Warn("the stop goes on in spite of its hooks", "error", h.err)
 	}
+	s.cancel()
+	s.drain()
+}
+
+// cutHooks goes on with a stop whose hooks are not through.
+func (s *Service) cutHooks(why string) {
+	s.log.Warn("the stop goes on without its hooks", "why", why)
+	s.kept.Awaited = nil
 	s.cancel()
 	s.drain()
 }

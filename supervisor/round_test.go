@@ -1,20 +1,13 @@
 package supervisor
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // wantCut says which stages were brought to an end.
@@ -126,7 +119,7 @@ func TestHooksEndWhileNobodyLooks(t *testing.T) {
 	}, StagePreStart)
 }
 
-// A stop, a restart and another configuration do not wait for the hooks of a start.
+// A stop and a restart do not wait for the hooks of a start.
 func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
 	cases := map[Event]struct {
 		want State
@@ -135,7 +128,7 @@ func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
 		EvStart:   {Starting, "pre-start"},
 		EvStop:    {Stopped, "pre-start stopped"},
 		EvRestart: {Starting, "pre-start stopped | pre-start"},
-		EvChanged: {Starting, "pre-start stopped | pre-start"},
+		EvChanged: {Starting, "pre-start"}, // nothing is prepared yet
 		EvSpawned: {Starting, "pre-start"}, // of a start that is over
 		EvNotBorn: {Starting, "pre-start"},
 		EvReady:   {Starting, "pre-start"},
@@ -250,6 +243,28 @@ func TestLaterStopWhileHooksRun(t *testing.T) {
 	}, StagePreStop)
 }
 
+// Who asks a second time does not want to wait for hooks.
+func TestCommandToStopAgain(t *testing.T) {
+	playSet(t, "db app>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
+		c := newFakeCompanion(worlds["app"], StagePreStop)
+		worlds["app"].companion = c
+		p, got := worlds["app"].last(), make(chan error, 2)
+		for n := range 2 {
+			go func() { got <- s.Command(s.ctx, "db", EvStop, "test") }() // ends with the stop
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if n == 0 {
+				p.wantSignals(t)
+			}
+		}
+		p.wantSignals(t, "TERM 1m0s")
+		c.wantCut(t, StagePreStop)
+		if err := errors.Join(<-got, <-got); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A process that ends while its hooks run is not waited for, nor are they.
 func TestEndWhileHooksRunBeforeAStop(t *testing.T) {
 	for _, left := range []bool{false, true} {
@@ -281,87 +296,6 @@ func TestHooksFailBeforeAStop(t *testing.T) {
 		st.want(Stopped)
 		p.wantSignals(t, "TERM 1s")
 	}, StagePreStop)
-}
-
-func TestMomentsOfALife(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
-		st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{Port: 8080}, nil }
-		st.up().die(proc.Exit{Code: -1, Signal: syscall.SIGSEGV})
-		st.sleep(time.Second)
-		if m := c.last(t, StageReady); m.Service != "app" || m.Round != 2 || m.Attempt != 2 || m.Pid != 102 || m.Port != 8080 || m.Exit != nil {
-			t.Errorf("%+v", m)
-		}
-		if m := c.last(t, StageExited); m.Round != 1 || m.Attempt != 1 || m.Pid != 101 || m.OOM || m.Exit.Signal != syscall.SIGSEGV ||
-			m.Reason != "killed by signal 11 (SEGV)" || m.At.IsZero() || m.Budget != 0 {
-			t.Errorf("%+v", m)
-		}
-		if m := c.last(t, StagePreStart); m.Pid != 0 || m.Port != 0 {
-			t.Errorf("%+v", m)
-		}
-	})
-}
-
-// oomWorld counts OOM kills.
-type oomWorld struct {
-	*fakeWorld
-	count uint64
-	fresh int
-}
-
-func (w *oomWorld) OOM(_ []string, fresh bool) OOMCount {
-	if fresh {
-		w.fresh++
-	}
-	return OOMCount{Count: w.count, Source: "memory.events"}
-}
-
-// Only a KILL that is not ours is a reason to look at the counter.
-func TestOOMOfAnExit(t *testing.T) {
-	cases := map[string]struct {
-		ends  func(st *stage, w *oomWorld)
-		oom   bool
-		fresh int
-	}{
-		"OOM kill":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, true, 1},
-		"of its child":   {func(st *stage, w *oomWorld) { w.count++; st.w.last().exits(137) }, true, 1},
-		"somebody's":     {func(st *stage, w *oomWorld) { st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, false, 1},
-		"another signal": {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGTERM}) }, false, 0},
-		"our KILL":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().ignores = true; st.ask(EvStop) }, false, 0},
-		"in a stop": {func(st *stage, w *oomWorld) {
-			w.count++
-			p := st.w.last()
-			p.onTerm = func() { p.die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }
-			st.ask(EvStop)
-		}, true, 1},
-		// An earlier start that we had to kill does not hide the end of this one.
-		"after our KILL": {func(st *stage, w *oomWorld) {
-			st.w.last().ignores = true
-			st.ask(EvRestart)
-			st.sleep(7 * time.Second)
-			w.count++
-			st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL})
-		}, true, 1},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			accompanied(t, func(st *stage, f *fakeCompanion) {
-				w := &oomWorld{fakeWorld: st.w}
-				st.world = w
-				st.up()
-				c.ends(st, w)
-				st.sleep(7 * time.Second)
-				if m, n := f.last(t, StageExited), f.last(t, StageStopped); m.OOM != c.oom || n.OOM != c.oom || w.fresh != c.fresh {
-					t.Errorf("oom %v, stopped %v, read %d times", m.OOM, n.OOM, w.fresh)
-				}
-				if name == "after our KILL" {
-					cases := st.w.cases()
-					if last := cases[len(cases)-1]; last.Killed || last.After.rose(OOMCount{}) != 0 || last.Before.rose(last.After) != 1 {
-						t.Errorf("%+v", last)
-					}
-				}
-			})
-		})
-	}
 }
 
 // The state of a supervisor that knew of no stages: what went before is not told now.
@@ -418,116 +352,3 @@ func TestEndThatNobodyHasSeen(t *testing.T) {
 		})
 	}
 }
-
-// Whatever happens in whatever order, no round is told of in another way than it
-// can have gone.
-func TestRandomLives(t *testing.T) {
-	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvHooked, EvHooked, EvSpawned, EvNotBorn, EvAttached,
-		EvReady, EvReady, EvReady, EvUnready, EvFailed, EvSick, EvWell, EvComplaint, EvOutlived, EvAsked, EvExited, EvGroupGone, EvDeadline}
-	seeds := uint64(400)
-	if testing.Short() {
-		seeds = 40
-	}
-	for seed := range seeds {
-		accompanied(t, func(st *stage, c *fakeCompanion) {
-			r := rand.New(rand.NewPCG(seed, 5)) //nolint:gosec // it is to be the same each time
-			st.random(r, c)
-			var did []string
-			for range 25 {
-				ev := events[r.IntN(len(events))]
-				did = append(did, string(ev))
-				switch {
-				case r.IntN(6) == 0:
-					st.crash()
-				case r.IntN(8) == 0:
-					held := []string{"", "", "db comes first"}
-					st.w.holds(held[r.IntN(3)], held[r.IntN(3)])
-				case ev == EvHooked:
-					c.end([]Stage{StagePreStart, StagePreStop}[r.IntN(2)], []error{nil, errors.New("boom")}[r.IntN(2)])
-				case (ev == EvExited || ev == EvGroupGone) && (st.w.count() == 0 || st.w.last().ended()):
-				default:
-					st.cause(ev)
-				}
-				st.sleep(time.Duration(r.IntN(3)) * 300 * time.Millisecond)
-				c.check(t, false)
-				if t.Failed() {
-					break
-				}
-			}
-			st.w.holds("", "")
-			st.send(request{event: EvStop, by: "test", limit: 5 * time.Second})
-			st.sleep(time.Minute)
-			st.want(Stopped)
-			c.check(t, true)
-			if t.Failed() {
-				t.Fatalf("seed %d: %s\ntold: %s", seed, strings.Join(did, ", "), c.life())
-			}
-		}, []Stage{StagePreStart, StagePreStop}[:seed%3]...)
-	}
-}
-
-// random makes a service of which much is left to chance.
-func (st *stage) random(r *rand.Rand, c *fakeCompanion) {
-	if r.IntN(2) == 0 {
-		c.takes[StagePreStart] = time.Duration(r.IntN(3)) * time.Second
-	}
-	if r.IntN(2) == 0 {
-		c.takes[StagePreStop] = time.Duration(r.IntN(3)) * time.Second
-	}
-	st.made = fmt.Sprint(r.IntN(2))
-	st.cfg.Restart.Policy = []string{Always, OnFailure, Never}[r.IntN(3)]
-	st.cfg.Live.Then = []string{LiveReport, LiveRestart, LiveStopContainer}[r.IntN(3)]
-	bad, slow := r.IntN(4), r.IntN(4)
-	st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
-		if slow > 0 && n%slow == 0 {
-			select {
-			case <-time.After(500 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
-		if bad > 0 && n%(bad+1) == 0 {
-			return nil, errors.New("no such file")
-		}
-		return readyWhen(func() error { return errors.New("not yet") })(ctx, n)
-	}
-	st.w.startup = func(n int, p *fakeProcess) error {
-		p.ignores = n%2 == 0
-		if bad > 0 && n%(bad+2) == 0 {
-			return errors.New("cannot fork")
-		}
-		return nil
-	}
-	st.open()
-	st.ask(EvStart)
-}
-
-// BenchmarkStages is what a life costs that nobody acts in, and one that somebody
-// only listens to.
-func BenchmarkStages(b *testing.B) {
-	for name, c := range map[string]Companion{"nobody": nil, "listens": deaf{}} {
-		b.Run(name, func(b *testing.B) {
-			w := &fakeWorld{epoch: time.Now(), companion: c}
-			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w, hclog.NewNullLogger())
-			b.ReportAllocs()
-			for b.Loop() {
-				s.kept.Reached, s.kept.Round = nil, s.kept.Round+1
-				s.preStart()
-				s.reach(StageStarted, "")
-				s.reach(StageReady, "")
-				s.preStop()
-				s.reach(StageExited, "exit code 1")
-				s.reach(StageStopped, "exit code 1")
-				s.tell()
-			}
-		})
-	}
-}
-
-// deaf is a Companion to which nothing belongs.
-type deaf struct{}
-
-func (deaf) Wants(Stage, string) bool            { return false }
-func (deaf) Tell(Moment)                         {}
-func (deaf) Await(context.Context, Moment) error { return nil }
-func (deaf) Settle(context.Context)              {}
-func (deaf) Reserve(time.Duration) time.Duration { return 0 }

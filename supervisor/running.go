@@ -124,8 +124,8 @@ func (s *Service) changedFailed(h happening) {
 func (s *Service) changedUp(h happening) {
 	fresh := s.kept.Made == "" // it is not known with what it was started, or it is not
 	switch {
-	case s.kept.State == Starting && s.proc == nil && !s.kept.Held:
-		s.enterStarting() // what is being prepared may be the old one
+	case s.kept.State == Starting && s.proc == nil && !s.kept.Held && s.kept.Awaited == nil:
+		s.try() // what is being prepared may be the old one
 	case s.proc == nil:
 		s.keep()
 	case !fresh && s.kept.Made != s.made:

@@ -63,6 +63,7 @@ type request struct {
 	sig    syscall.Signal // stop: instead of the configured signal; 0: none
 	def    *Definition    // changed: what it is now
 	leave  bool           // stop: it is not configured any more
+	again  bool           // stop: its hooks have been waited for long enough
 	pid    int            // restart: only while it is RUNNING with this process; 0: in any state
 	reply  chan error
 }
@@ -116,6 +117,7 @@ type Service struct {
 	probeErr string
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
+	stale    bool          // the bag has moments that were told since
 	fresh    bool          // nothing was resumed
 	held     time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
 	back     bool          // it was leaving, and is configured again
@@ -156,6 +158,9 @@ func (s *Service) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		if s.stale { // who takes over later is not to tell what is long over
+			s.put()
+		}
 		wait := time.Hour
 		if !s.deadline.IsZero() {
 			wait = time.Until(s.deadline)

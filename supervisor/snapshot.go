@@ -131,13 +131,16 @@ func (s *Service) wall(boot int64) time.Time {
 	return time.Now().Add(time.Duration(boot - s.world.Now()))
 }
 
+// phaseHooks is the phase of a stop that waits for hooks.
+const phaseHooks = "pre-stop hooks"
+
 // phase is how far a stop has come.
 func (k *kept) phase() string {
 	switch {
 	case k.Held:
 		return "waits"
 	case k.Awaited != nil:
-		return "pre-stop hooks"
+		return phaseHooks
 	case k.Killed:
 		return "killed"
 	case k.Draining:

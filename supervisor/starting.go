@@ -178,26 +178,26 @@ func (s *Service) spawn(l *Launch) {
 // attend looks after a process that is not ready yet.
 func (s *Service) attend() {
 	ctx := s.begin()
-	gen, p, l := s.kept.Gen, s.proc, s.launch
-	if l.Ready == nil && s.cfg.Ready.Log == "" {
+	gen, p, l, ready := s.kept.Gen, s.proc, s.launch, s.cfg.Ready
+	if l.Ready == nil && ready.Log == "" {
 		s.ready()
 		return
 	}
 	s.watcher = s.watch(l)
-	go s.probe(ctx, gen, p, l, s.watcher) // ends with ctx or when ready
+	go s.probe(ctx, gen, ready, p, l, s.watcher) // ends with ctx or when ready
 }
 
 // Times between two looks at readiness: quick at first, so that a fast service
 // is not held up.
 const firstLook = 20 * time.Millisecond
 
-// probe looks until the service is ready.
-func (s *Service) probe(ctx context.Context, gen uint64, p Process, l *Launch, w *watcher) {
-	if s.cfg.Ready.Log != "" && !s.awaitLine(ctx, gen, w) {
+// probe looks until the service is ready, as it was configured when that began.
+func (s *Service) probe(ctx context.Context, gen uint64, ready Ready, p Process, l *Launch, w *watcher) {
+	if ready.Log != "" && !s.awaitLine(ctx, gen, ready.Log, w) {
 		return
 	}
-	for pause := firstLook; l.Ready != nil; pause = min(2*pause, s.cfg.Ready.Every) {
-		err := look(ctx, l.Ready, p, s.cfg.Ready.Timeout)
+	for pause := firstLook; l.Ready != nil; pause = min(2*pause, ready.Every) {
+		err := look(ctx, l.Ready, p, ready.Timeout)
 		if err == nil {
 			break
 		}

@@ -15,6 +15,9 @@ func (s *Service) stopAsked(h happening) {
 		s.kept.StopSig = h.req.sig
 	}
 	s.stop(Stopped, h.req.limit)
+	if h.req.again && s.kept.State == Stopping && s.kept.Awaited != nil {
+		s.cutHooks("asked to stop again")
+	}
 }
 
 // restartAsked obeys a wish to be anew.
@@ -261,10 +264,7 @@ func (s *Service) stopDeadline(happening) {
 	case k.Held:
 		s.beginStop()
 	case k.Awaited != nil:
-		s.log.Warn("the stop goes on: its hooks take too long")
-		k.Awaited = nil
-		s.cancel()
-		s.drain()
+		s.cutHooks("they take too long")
 	case k.Draining:
 		k.Draining = false
 		s.dumpFirst()

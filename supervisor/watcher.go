@@ -75,11 +75,11 @@ func (w *watcher) reach(ctx context.Context, end int64) {
 }
 
 // awaitLine waits for the line that readiness waits for. False: ctx is done.
-func (s *Service) awaitLine(ctx context.Context, gen uint64, w *watcher) bool {
+func (s *Service) awaitLine(ctx context.Context, gen uint64, pattern string, w *watcher) bool {
 	var matched <-chan struct{}
-	err := fmt.Errorf("no line of the output matches %q yet", s.cfg.Ready.Log)
+	err := fmt.Errorf("no line of the output matches %q yet", pattern)
 	if w == nil {
-		err = fmt.Errorf("no line can match %q: the output is not captured", s.cfg.Ready.Log)
+		err = fmt.Errorf("no line can match %q: the output is not captured", pattern)
 	} else {
 		matched = w.matched
 	}

@@ -209,6 +209,7 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 	}
 	target, port := l.target(s)
 	configured := out.Ready
+	out.Port = port
 	out.Ready = supervisor.ProbeFunc(func(ctx context.Context, p supervisor.Process) error {
 		if port > 0 {
 			if err := l.owns(p, port); err != nil {

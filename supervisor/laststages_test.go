@@ -1,0 +1,340 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/pid1"
+)
+
+// patience bounds what a test waits for that is to happen.
+const patience = 30 * time.Second
+
+// opener is a Supervisor with one service that cannot be started, and a Companion.
+type opener struct {
+	t    *testing.T
+	init *fakeInit
+	s    *Supervisor
+	l    *cannotStart
+	log  *lockedBuffer
+	code chan int
+}
+
+// lockedBuffer is written to by others.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) text() string { b.mu.Lock(); defer b.mu.Unlock(); return b.buf.String() }
+
+func runWith(t *testing.T, c Companion, budget time.Duration, blobs map[string]any, stop int) *opener {
+	t.Helper()
+	init, m, rec := connect(t, blobs, stop)
+	o := &opener{t: t, init: init, l: &cannotStart{}, log: &lockedBuffer{}, code: make(chan int, 1)}
+	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Companion: c}
+	o.s = New(m, rec, Set{Main: "app", StopTimeout: budget, Definitions: []Definition{
+		{Name: "app", Kind: "process", Config: defaults(), Launcher: o.l}}}, opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	go func() { o.code <- o.s.Run(ctx, rec) }() // ends with the stop, or with the test
+	return o
+}
+
+// await waits for something that is to happen.
+func (o *opener) await(what string, holds func() bool) {
+	o.t.Helper()
+	for limit := time.Now().Add(patience); !holds(); runtime.Gosched() {
+		if time.Now().After(limit) {
+			o.t.Fatalf("%s: does not happen", what)
+		}
+	}
+}
+
+func (o *opener) term(level int) {
+	o.t.Helper()
+	msg := &pid1.Msg{Type: pid1.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stop: level}
+	if err := o.init.conn.Send(msg); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *opener) wantCode(want int) {
+	o.t.Helper()
+	select {
+	case got := <-o.code:
+		if got != want {
+			o.t.Errorf("code %d, want %d", got, want)
+		}
+	case <-time.After(patience):
+		o.t.Fatal("the container does not end")
+	}
+}
+
+// app is the service's snapshot.
+func (o *opener) app() *Snapshot { return o.s.set.Load().services["app"].snap.Load() }
+
+// stages are what was told of the container.
+func (c *fakeCompanion) stages() []Stage {
+	var out []Stage
+	for _, m := range c.moments() {
+		if m.Service == "" {
+			out = append(out, m.Stage)
+		}
+	}
+	return out
+}
+
+func (o *opener) wantStages(c *fakeCompanion, want ...Stage) {
+	o.t.Helper()
+	if got := c.stages(); !slices.Equal(got, want) {
+		o.t.Errorf("told of the container: %q, want %q", got, want)
+	}
+}
+
+// No service starts before the container's first hooks are through, whoever began
+// with them.
+func TestServicesWaitForTheFirstHooks(t *testing.T) {
+	held := kept{State: Starting, Gen: 1, Round: 1, Held: true}
+	for name, blobs := range map[string]map[string]any{"first": nil, "taken over": {openItem: "", servicePrefix + "app": held}} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCompanion(nil, StageInit, StageNetworkReady)
+			o := runWith(t, c, 8*time.Second, blobs, 0)
+			o.await("the service waits", func() bool { return o.app().Waiting == notOpen })
+			if ready, not := o.s.Ready(); ready || not[0] != notOpen {
+				t.Errorf("ready %v, %q", ready, not)
+			}
+			c.end(StageInit, nil)
+			o.await("the network's hooks", func() bool { return len(c.stages()) == 2 })
+			if o.l.asked.Load() != 0 {
+				t.Error("it was started too early")
+			}
+			c.end(StageNetworkReady, nil)
+			o.await("the start", func() bool { return o.l.asked.Load() > 0 })
+			o.term(1)
+			o.wantCode(1)
+			o.wantStages(c, StageInit, StageNetworkReady, StageExit)
+		})
+	}
+}
+
+// Where nobody wants to do anything first nobody waits.
+func TestNobodyWantsTheFirstHooks(t *testing.T) {
+	c := newFakeCompanion(nil)
+	o := runWith(t, c, 8*time.Second, nil, 0)
+	o.await("the start", func() bool { return o.l.asked.Load() > 0 })
+	o.wantStages(c, StageInit, StageNetworkReady)
+	o.term(1)
+	o.wantCode(1)
+}
+
+// Hooks that are configured later do not come when a supervisor takes over.
+func TestFirstHooksDoNotComeLater(t *testing.T) {
+	c := newFakeCompanion(nil, StageInit)
+	o := runWith(t, c, 8*time.Second, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
+	if err := o.s.Command(t.Context(), "app", EvStart, "test"); err != nil {
+		t.Fatal(err)
+	}
+	o.await("the start", func() bool { return o.l.asked.Load() > 0 })
+	o.term(1)
+	o.wantCode(1)
+	o.wantStages(c, StageExit)
+}
+
+// TERM does not wait for the first hooks, and nothing is started afterwards.
+func TestTermDuringTheFirstHooks(t *testing.T) {
+	for _, before := range []bool{false, true} { // the supervisor came in the middle of the stop
+		c := newFakeCompanion(nil, StageInit)
+		blobs, stop := map[string]any{}, 0
+		if before {
+			blobs, stop = map[string]any{openItem: "", servicePrefix + "app": kept{State: Starting, Gen: 1, Round: 1, Held: true}}, 1
+		}
+		o := runWith(t, c, 8*time.Second, blobs, stop)
+		if !before {
+			o.await("init", func() bool { return len(c.stages()) == 1 })
+			o.term(1)
+		}
+		o.wantCode(0)
+		if o.app().State != Stopped || o.l.asked.Load() != 0 {
+			t.Errorf("%s, asked %d times", o.app().State, o.l.asked.Load())
+		}
+		if !before {
+			o.wantStages(c, StageInit, StageExit)
+			if got := c.cuts(); !slices.Equal(got, []Stage{StageInit}) {
+				t.Errorf("brought to an end: %q", got)
+			}
+		}
+	}
+}
+
+func TestFirstHooksFail(t *testing.T) {
+	c := newFakeCompanion(nil, StageInit, StageNetworkReady, StageExit)
+	c.takes[StageExit] = 0
+	o := runWith(t, c, 8*time.Second, nil, 0)
+	o.await("init", func() bool { return len(c.stages()) == 1 })
+	c.end(StageInit, errors.New("hook init/mount ended with code 3"))
+	o.wantCode(1)
+	if o.l.asked.Load() != 0 {
+		t.Error("a service was started")
+	}
+	o.wantStages(c, StageInit, StageExit)
+	if m := c.last(t, StageExit); m.Reason != "hook init/mount ended with code 3" || m.Exit.Code != 1 {
+		t.Errorf("%+v", m)
+	}
+	if want := "the container ends: hook init/mount ended with code 3"; !strings.Contains(o.log.text(), want) {
+		t.Errorf("the log does not say %q:\n%s", want, o.log.text())
+	}
+}
+
+// A stop that began because of that goes on with its code.
+func TestFirstHooksFailedBefore(t *testing.T) {
+	c := newFakeCompanion(nil, StageInit)
+	st := stopState{Until: pid1.BootNow() + int64(5*time.Second), Code: 1, Why: "hook init/mount ended with code 3"}
+	o := runWith(t, c, 8*time.Second, map[string]any{stopItem: st, openItem: ""}, 0)
+	o.wantCode(1)
+	o.wantStages(c, StageExit)
+}
+
+// The stopped services' hooks and the exit's come last, in that order.
+func TestLastHooks(t *testing.T) {
+	for name, blobs := range map[string]map[string]any{"asked": nil,
+		"essential": {stopItem: stopState{Until: pid1.BootNow() + int64(time.Minute), For: "app", Why: "app is over"},
+			servicePrefix + "app": kept{State: Exited, Gen: 2, Exit: &ExitInf{Code: 3}}}} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCompanion(nil, StageExit)
+			o := runWith(t, c, time.Minute, blobs, 0)
+			if blobs == nil {
+				o.await("the start", func() bool { return o.app().State == Delayed })
+				o.term(1)
+			}
+			o.await("exit", func() bool { return slices.Contains(c.stages(), StageExit) })
+			if c.mu.Lock(); c.settled != 1 {
+				t.Errorf("settled %d times before the exit", c.settled)
+			}
+			c.mu.Unlock()
+			m := c.last(t, StageExit)
+			want := map[string]Moment{"asked": {Reason: "asked to stop", Exit: &ExitInf{Code: 1}}, "essential": {Reason: "app is over", Exit: &ExitInf{Code: 3}}}[name]
+			if m.Reason != want.Reason || m.Exit.Code != want.Exit.Code || m.Until.IsZero() || m.Budget != time.Minute {
+				t.Errorf("%+v", m)
+			}
+			c.end(StageExit, errors.New("it does not matter any more"))
+			o.wantCode(want.Exit.Code)
+		})
+	}
+}
+
+// A second wish to stop does not wait for the last hooks.
+func TestSecondTermDuringTheLastHooks(t *testing.T) {
+	c := newFakeCompanion(nil, StageExit)
+	o := runWith(t, c, time.Hour, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
+	o.term(1)
+	o.await("exit", func() bool { return slices.Contains(c.stages(), StageExit) })
+	o.term(2)
+	o.wantCode(0)
+	if got := c.cuts(); !slices.Equal(got, []Stage{StageExit}) {
+		t.Errorf("brought to an end: %q", got)
+	}
+}
+
+// stubborn does not even obey its ctx.
+type stubborn struct {
+	*fakeCompanion
+	release chan struct{}
+	settles bool
+}
+
+func (s *stubborn) Settle(context.Context) {
+	if !s.settles {
+		<-s.release
+	}
+}
+
+func (s *stubborn) Await(_ context.Context, m Moment) error {
+	s.Tell(m)
+	<-s.release
+	return nil
+}
+
+// The budget holds whatever the hooks do: without that the test would not end.
+func TestBudgetHoldsWhateverHooksDo(t *testing.T) {
+	for _, settles := range []bool{false, true} {
+		c := &stubborn{newFakeCompanion(nil, StageExit), make(chan struct{}), settles}
+		c.share = time.Hour
+		o := runWith(t, c, 1500*time.Millisecond, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
+		o.term(1)
+		o.wantCode(0)
+		if !strings.Contains(o.log.text(), "the last hooks are not waited for") {
+			t.Errorf("settles %v: the log does not say so:\n%s", settles, o.log.text())
+		}
+		close(c.release)
+	}
+}
+
+func TestOwnShare(t *testing.T) {
+	cases := []struct{ reserve, budget, want time.Duration }{
+		{0, 8 * time.Second, 0},
+		{2 * time.Second, 8 * time.Second, 2 * time.Second},
+		{time.Minute, 8700 * time.Millisecond, 4 * time.Second}, // the services keep half
+		{time.Second, reserve, 0},
+		{time.Second, reserve / 2, 0},
+		{-time.Second, 8 * time.Second, 0},
+	}
+	for _, c := range cases {
+		s := setOf()
+		s.set.Store(newSet(Set{StopTimeout: c.budget}, nil))
+		f := newFakeCompanion(nil)
+		f.share, s.opts.Companion = c.reserve, f
+		if got := s.ownShare(); got != c.want {
+			t.Errorf("%v of %v: %v, want %v", c.reserve, c.budget, got, c.want)
+		}
+	}
+	if s := setOf(); s.ownShare() != 0 {
+		t.Error("without a Companion")
+	}
+}
+
+// A service that comes back begins behind the starts that it had.
+func TestGoneServicesAreRemembered(t *testing.T) {
+	var g gone
+	if g.starts("app") != 0 {
+		t.Error("never heard of it")
+	}
+	g.add("app", 7)
+	blob := g.add("db", 3)
+	var next gone
+	next.resume(blob)
+	if next.starts("app") != 7 || next.starts("db") != 3 || next.starts("web") != 0 {
+		t.Errorf("%v", next.gen)
+	}
+	next.resume([]byte("nonsense"))
+	if next.starts("app") != 0 {
+		t.Errorf("%v", next.gen)
+	}
+	for n := range 2 * maxGone {
+		if blob := next.add(strings.Repeat("x", 64)+string(rune('0'+n)), 1<<60); len(blob) == 0 || len(blob) > maxState {
+			t.Fatalf("%d bytes", len(blob))
+		}
+	}
+	o := runWith(t, nil, 8*time.Second, map[string]any{goneItem: map[string]uint64{"app": 7}}, 0)
+	o.await("the start", func() bool { return o.app().State == Delayed })
+	if o.app().gen != 8 {
+		t.Errorf("start %d", o.app().gen)
+	}
+	o.term(1)
+	o.wantCode(1)
+}

@@ -1,0 +1,91 @@
+package supervisor
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+func TestMomentsOfALife(t *testing.T) {
+	accompanied(t, func(st *stage, c *fakeCompanion) {
+		st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{Port: 8080}, nil }
+		st.up().die(proc.Exit{Code: -1, Signal: syscall.SIGSEGV})
+		st.sleep(time.Second)
+		if m := c.last(t, StageReady); m.Service != "app" || m.Round != 2 || m.Attempt != 2 || m.Pid != 102 || m.Port != 8080 || m.Exit != nil {
+			t.Errorf("%+v", m)
+		}
+		if m := c.last(t, StageExited); m.Round != 1 || m.Attempt != 1 || m.Pid != 101 || m.OOM || m.Exit.Signal != syscall.SIGSEGV ||
+			m.Reason != "killed by signal 11 (SEGV)" || m.At.IsZero() || m.Budget != 0 {
+			t.Errorf("%+v", m)
+		}
+		if m := c.last(t, StagePreStart); m.Pid != 0 || m.Port != 0 {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// oomWorld counts OOM kills.
+type oomWorld struct {
+	*fakeWorld
+	count uint64
+	fresh int
+}
+
+func (w *oomWorld) OOM(_ []string, fresh bool) OOMCount {
+	if fresh {
+		w.fresh++
+	}
+	return OOMCount{Count: w.count, Source: "memory.events"}
+}
+
+// Only a KILL that is not ours is a reason to look at the counter.
+func TestOOMOfAnExit(t *testing.T) {
+	cases := map[string]struct {
+		ends  func(st *stage, w *oomWorld)
+		oom   bool
+		fresh int
+	}{
+		"OOM kill":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, true, 1},
+		"of its child":   {func(st *stage, w *oomWorld) { w.count++; st.w.last().exits(137) }, true, 1},
+		"somebody's":     {func(st *stage, w *oomWorld) { st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, false, 1},
+		"another signal": {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGTERM}) }, false, 0},
+		"our KILL":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().ignores = true; st.ask(EvStop) }, false, 0},
+		"in a stop": {func(st *stage, w *oomWorld) {
+			w.count++
+			p := st.w.last()
+			p.onTerm = func() { p.die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }
+			st.ask(EvStop)
+		}, true, 1},
+		// An earlier start that we had to kill does not hide the end of this one.
+		"after our KILL": {func(st *stage, w *oomWorld) {
+			st.w.last().ignores = true
+			st.ask(EvRestart)
+			st.sleep(7 * time.Second)
+			w.count++
+			st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL})
+		}, true, 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			accompanied(t, func(st *stage, f *fakeCompanion) {
+				w := &oomWorld{fakeWorld: st.w}
+				st.world = w
+				st.up()
+				c.ends(st, w)
+				st.sleep(7 * time.Second)
+				if m, n := f.last(t, StageExited), f.last(t, StageStopped); m.OOM != c.oom || n.OOM != c.oom || w.fresh != c.fresh {
+					t.Errorf("oom %v, stopped %v, read %d times", m.OOM, n.OOM, w.fresh)
+				}
+				if name == "after our KILL" {
+					cases := st.w.cases()
+					if last := cases[len(cases)-1]; last.Killed || last.After.rose(OOMCount{}) != 0 || last.Before.rose(last.After) != 1 {
+						t.Errorf("%+v", last)
+					}
+				}
+			})
+		})
+	}
+}
