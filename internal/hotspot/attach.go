@@ -65,10 +65,8 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 	}
 	a := &Attached{target: t}
 	fail := func(err error) (*Attached, error) { return nil, fmt.Errorf("cannot attach to JVM %d: %w", t.Pid, err) }
-	if forbidden, err := forbidsAttach(t.Pid); err != nil || forbidden {
-		if err == nil {
-			err = ErrNoAttach
-		}
+	forbidden, err := forbidsAttach(t)
+	if err != nil {
 		return fail(err)
 	}
 	for wait := askAgainAfter; ; wait *= 2 {
@@ -84,6 +82,9 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 			return a, nil
 		} else if !notThere(err) {
 			return fail(err)
+		}
+		if forbidden { // one with -Xrs listens from its start on, if it is young enough
+			return fail(ErrNoAttach)
 		}
 		if !s.catchesQuit {
 			return fail(ErrNotCaught)
@@ -204,20 +205,39 @@ func createOwned(path string, s status) error {
 	return f.Close()
 }
 
-// forbidsAttach looks in the command line for what makes SIGQUIT do something
-// else than to open the socket. A later option wins.
-func forbidsAttach(pid int) (bool, error) {
-	argv, err := CommandLine(pid)
+// optionVariables are those that hold options of a JVM, in the order in which it
+// takes them; "" is the command line.
+func optionVariables() []string {
+	return []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "", "_JAVA_OPTIONS"}
+}
+
+// forbidsAttach looks in the command line, and in the environment as far as that
+// can be seen, for what makes SIGQUIT do something else than to open the socket. A
+// later option wins.
+func forbidsAttach(t Target) (bool, error) {
+	argv, err := CommandLine(t.Pid)
 	if err != nil {
 		return false, err
 	}
+	words := map[string][]string{"": argv}
+	_ = t.As(func() error { // where it cannot be seen, ErrNotListening tells
+		data, err := os.ReadFile("/proc/" + strconv.Itoa(t.Pid) + "/environ")
+		for _, kv := range strings.Split(string(data), "\x00") {
+			if name, value, _ := strings.Cut(kv, "="); name != "" {
+				words[name] = strings.Fields(value)
+			}
+		}
+		return err
+	})
 	disabled, reduced := false, false
-	for _, arg := range argv {
-		switch arg {
-		case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":
-			disabled = arg[4] == '+'
-		case "-Xrs", "-XX:+ReduceSignalUsage", "-XX:-ReduceSignalUsage":
-			reduced = arg != "-XX:-ReduceSignalUsage"
+	for _, name := range optionVariables() {
+		for _, arg := range words[name] {
+			switch arg {
+			case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":
+				disabled = arg[4] == '+'
+			case "-Xrs", "-XX:+ReduceSignalUsage", "-XX:-ReduceSignalUsage":
+				reduced = arg != "-XX:-ReduceSignalUsage"
+			}
 		}
 	}
 	return disabled || reduced, nil

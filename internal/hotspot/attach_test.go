@@ -169,12 +169,39 @@ func TestAttachToOneThatIsStopped(t *testing.T) {
 
 func TestAttachIsForbidden(t *testing.T) {
 	classes := compile(t)
-	for _, option := range []string{"-XX:+DisableAttachMechanism", "-Xrs", "-XX:+ReduceSignalUsage"} {
+	for _, option := range []string{"-XX:+DisableAttachMechanism", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"} {
 		t.Run(option, func(t *testing.T) {
-			t.Parallel()
+			if strings.HasPrefix(option, "-") {
+				t.Parallel()
+			} else {
+				t.Setenv(option, "-Dx=y -XX:+DisableAttachMechanism")
+				option = "-Dz"
+			}
 			target, sent := living(t, classes, 0, option)
 			if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNoAttach) || *sent != 0 {
 				t.Errorf("%v, signal %v", err, *sent)
+			}
+		})
+	}
+}
+
+// With -Xrs a JVM listens from its start on, and dies of SIGQUIT: it gets none.
+func TestAttachWithoutSignals(t *testing.T) {
+	classes := compile(t)
+	for _, option := range []string{"-Xrs", "-XX:+ReduceSignalUsage"} {
+		t.Run(option, func(t *testing.T) {
+			t.Parallel()
+			target, sent := living(t, classes, 0, option)
+			a, err := Attach(attachTime(t), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Command(attachTime(t), "jcmd", "VM.version"); err != nil || *sent != 0 {
+				t.Errorf("%v, signal %v", err, *sent)
+			}
+			_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", target.Pid)) // as a cleaner of /tmp does
+			if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNoAttach) || *sent != 0 {
+				t.Errorf("without its socket: %v, signal %v", err, *sent)
 			}
 		})
 	}
