@@ -39,6 +39,9 @@ var (
 	ErrNotCaught = errors.New("it does not catch SIGQUIT (yet)")
 	// ErrNotListening says that the JVM did not open its socket in time.
 	ErrNotListening = errors.New("the JVM did not open its socket")
+	// ErrOthersSocket says that the name of the socket is taken by a file of another
+	// user, which the JVM cannot replace: an earlier JVM of its number has left it.
+	ErrOthersSocket = errors.New("its socket's name is taken by a file of another user")
 	// ErrStopped says that the process does not run now, and cannot answer.
 	ErrStopped = errors.New("it is stopped (by SIGSTOP, or by who traces it)")
 )
@@ -78,9 +81,14 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 			return fail(ErrStopped)
 		}
 		a.socket = fmt.Sprintf("/proc/%d/root/tmp/.java_pid%d", t.Pid, s.nsPid)
-		if err := a.listens(ctx); err == nil {
+		err = a.listens(ctx)
+		if err == nil {
 			return a, nil
-		} else if !notThere(err) {
+		}
+		if owner, ok := a.owner(); ok && owner != s.uid {
+			return fail(fmt.Errorf("%w: /tmp/.java_pid%d is of user %d", ErrOthersSocket, s.nsPid, owner))
+		}
+		if !notThere(err) {
 			return fail(err)
 		}
 		if forbidden { // one with -Xrs listens from its start on, if it is young enough
@@ -98,6 +106,13 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 			return fail(err)
 		}
 	}
+}
+
+// owner is whose the socket's file is; false: there is none, or it cannot be seen.
+func (a *Attached) owner() (uid int, ok bool) {
+	var st unix.Stat_t
+	err := a.target.As(func() error { return unix.Lstat(a.socket, &st) })
+	return int(st.Uid), err == nil
 }
 
 // notThere says that nobody listens at the socket, or that it is none.

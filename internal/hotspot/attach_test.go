@@ -167,6 +167,22 @@ func TestAttachToOneThatIsStopped(t *testing.T) {
 	}
 }
 
+// A JVM cannot take the name of its socket from a file that another user has left
+// there, and would dump its threads instead: it is not asked.
+func TestAttachWhereTheNameIsTaken(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	target, sent := living(t, compile(t), 0)
+	socket := fmt.Sprintf("/tmp/.java_pid%d", target.Pid)
+	if err := errors.Join(os.WriteFile(socket, nil, 0o600), os.Chown(socket, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrOthersSocket) || !strings.Contains(err.Error(), socket+" is of user 65534") || *sent != 0 {
+		t.Errorf("%v, signal %v", err, *sent)
+	}
+}
+
 func TestAttachIsForbidden(t *testing.T) {
 	classes := compile(t)
 	for _, option := range []string{"-XX:+DisableAttachMechanism", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"} {
