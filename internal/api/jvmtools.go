@@ -110,7 +110,6 @@ func (s *Server) runTool(w http.ResponseWriter, r *http.Request, tool string) {
 	}
 	p, _ := peerOf(r.Context())
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // it would end the request's context before the JVM has answered
 	text, err := s.opts.Backend.JVMTool(r.Context(), r.PathValue("name"), t, fmt.Sprintf("uid %d by the API", p.uid))
 	if refused := new(RefusedError); errors.As(err, &refused) {
 		fail(w, refused.Status, refused.Code, refused.Message, refused.Hint)

@@ -138,3 +138,35 @@ func TestJVMToolStalledReader(t *testing.T) {
 		t.Fatal("the text is still open")
 	}
 }
+
+// slowBackend answers late, unless it is told that nobody waits any more.
+type slowBackend struct{ *fake }
+
+func (b slowBackend) JVMTool(ctx context.Context, _ string, _ JVMTool, _ string) (io.ReadCloser, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(200 * time.Millisecond):
+		return io.NopCloser(strings.NewReader("late")), nil
+	}
+}
+
+// A JVM may take longer than a request may take to be read.
+func TestJVMToolOutlivesReadTimeout(t *testing.T) {
+	b := slowBackend{newFake()}
+	l, err := net.Listen("unix", t.TempDir()+"/api.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Backend: b, Log: hclog.NewNullLogger()})
+	s.http.ReadTimeout = 100 * time.Millisecond
+	go s.Serve(t.Context(), l) // ends with the test
+	body, err := NewClient(l.Addr().String()).JVMTool(t.Context(), b.snaps[0].Name, JVMTool{Tool: ToolHeapDump})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if text, err := io.ReadAll(body); string(text) != "late" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+}
