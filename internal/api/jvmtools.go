@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Tools of a JVM that runs.
@@ -62,8 +63,8 @@ func readTool(tool string, q url.Values) (JVMTool, error) {
 		}
 		t.Timeout = d
 	}
-	if t.File != "" && !strings.HasPrefix(t.File, "/") {
-		return t, fmt.Errorf("file is %q, want an absolute path", t.File)
+	if t.File != "" && (!strings.HasPrefix(t.File, "/") || strings.ContainsFunc(t.File, unicode.IsControl)) {
+		return t, fmt.Errorf("file is %q, want an absolute path without control characters", t.File)
 	}
 	return t, nil
 }

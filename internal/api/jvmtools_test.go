@@ -68,6 +68,8 @@ func TestJVMToolsRefused(t *testing.T) {
 		{"GET", name + "/jvm/threads?timeout=2h", nil, 400, "timeout"},
 		{"GET", name + "/jvm/threads?timeout=soon", nil, 400, "timeout"},
 		{"POST", name + "/jvm/heapdump?file=x.hprof", nil, 400, "absolute"},
+		{"POST", name + "/jvm/heapdump?file=/tmp/a%0ab", nil, 400, "control"},
+		{"POST", name + "/jvm/heapdump?file=/tmp/a%00b", nil, 400, "control"},
 		{"GET", name + "/jvm/threads", &RefusedError{409, "not-now", "it is stopped", "start it"}, 409, `"hint":"start it"`},
 		{"GET", name + "/jvm/threads", fmt.Errorf("outer: %w", &RefusedError{504, "timeout", "no answer", ""}), 504, "no answer"},
 		{"GET", name + "/jvm/threads", errors.New("it broke"), 500, "it broke"},
