@@ -177,6 +177,9 @@ func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p
 		case <-time.After(endTime):
 		}
 	}
+	if ctx.Err() != nil && hotspot.Stopped(p.Pid()) { // meanwhile
+		err = hotspot.ErrStopped
+	}
 	status := new(hotspot.StatusError)
 	switch {
 	case errors.Is(err, os.ErrProcessDone):

@@ -275,6 +275,12 @@ type status struct {
 	stopped     bool
 }
 
+// Stopped says whether a process does not run now, as far as that can be seen.
+func Stopped(pid int) bool {
+	s, err := readStatus(pid)
+	return err == nil && s.stopped
+}
+
 func readStatus(pid int) (status, error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
