@@ -19,9 +19,9 @@ type givenDump struct {
 }
 
 // dumpAside has Launch.ThreadDump make a thread dump that the application's output
-// has nothing of. Where it makes none in half of the time, the signal asks for one.
+// has nothing of. Where it gives up before the time is over, the signal asks for one.
 func (s *Service) dumpAside(wait time.Duration) {
-	ctx, cancel := context.WithTimeout(s.life, wait/2)
+	ctx, cancel := context.WithTimeout(s.life, wait)
 	gen, p, l := s.kept.Gen, s.proc, s.launch
 	go func() { // ends with ThreadDump, which obeys ctx
 		defer cancel()
@@ -30,7 +30,7 @@ func (s *Service) dumpAside(wait time.Duration) {
 			s.world.GaveDump(s.name, gen, text)
 			return
 		}
-		if !p.Catches(l.DumpSignal) { // it has ended, or begun to
+		if ctx.Err() != nil || !p.Catches(l.DumpSignal) { // no time is left, or it has ended
 			return
 		}
 		s.log.Info("the thread dump goes to the output of the service", "pid", p.Pid(), "why", err)

@@ -85,8 +85,8 @@ type Launch struct {
 	Evidence Evidence
 	// DumpSignal asks for a thread dump; 0: it cannot make one.
 	DumpSignal syscall.Signal
-	// ThreadDump makes one that does not go to the output. Where it fails, and where
-	// it is nil, DumpSignal asks for one.
+	// ThreadDump makes one that does not go to the output. Where it fails before ctx
+	// is done, and where it is nil, DumpSignal asks for one.
 	ThreadDump func(ctx context.Context, p Process) ([]byte, error)
 }
 

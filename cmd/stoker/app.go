@@ -283,7 +283,7 @@ refused end it with 78; with -o json stdout has the reasons then.`
 
 // toolHelp explains the commands that look into a JVM.
 const toolHelp = `The JVM is asked by HotSpot's attach protocol, as jcmd does; no JDK is needed in
-the image. It is asked as its own user, needs no option, and not -Xrs or
+the image. It is asked as its own user, and needs no option, if it has not
 -XX:+DisableAttachMechanism. The default SERVICE is the main one. A class
 histogram and a heap dump stop the JVM while they are made. docs/jvm.md has more.`
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -69,12 +70,22 @@ func asUserOf(p supervisor.Process) func(func() error) error {
 	return func(look func() error) error { return look() }
 }
 
+// attachSoon attaches in half of the time: the other half is for what follows.
+func (a *attacher) attachSoon(ctx context.Context, p supervisor.Process) (*hotspot.Attached, error) {
+	if until, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2)
+		defer cancel()
+	}
+	return a.attach(ctx, p)
+}
+
 // threadDump makes one for an incident.
 func (a *attacher) threadDump(ctx context.Context, p supervisor.Process) ([]byte, error) {
 	if err := hotspot.Identify(p.Pid(), asUserOf(p)); err != nil {
 		return nil, err // another JVM than HotSpot would take it for a second wish
 	}
-	at, err := a.attach(ctx, p)
+	at, err := a.attachSoon(ctx, p)
 	if err != nil {
 		return nil, err
 	}

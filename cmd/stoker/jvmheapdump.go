@@ -247,6 +247,13 @@ func (d *heapDump) write(ctx context.Context, file string) error {
 	case strings.HasPrefix(why, "Unable to create "): // perhaps another's: the JVM does not overwrite
 		return refusal(http.StatusInsufficientStorage, noRoom, "name a new file in a folder that the service's user may write", "the JVM of %s says: %s", d.service, why)
 	}
+	if err != nil { // whatever the words of one that ends
+		select {
+		case <-d.p.Exited():
+			err = errors.New("it ended")
+		case <-time.After(endTime):
+		}
+	}
 	left := ""
 	if _, statErr := os.Lstat(file); statErr == nil {
 		left = "; the part that was written is removed"

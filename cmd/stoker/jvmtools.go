@@ -177,6 +177,9 @@ func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p
 		case <-time.After(endTime):
 		}
 	}
+	if ctx.Err() != nil && hotspot.Stopped(p.Pid()) { // meanwhile
+		err = hotspot.ErrStopped
+	}
 	status := new(hotspot.StatusError)
 	switch {
 	case errors.Is(err, os.ErrProcessDone):
@@ -186,10 +189,12 @@ func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p
 	case errors.Is(err, hotspot.ErrOpenJ9):
 		return refusal(http.StatusNotFound, "no-jvm", "OpenJ9's own jcmd can ask it", "the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
 	case errors.Is(err, hotspot.ErrBegins), errors.Is(err, hotspot.ErrNotCaught):
-		return refusal(http.StatusConflict, notNow, "ask again in a moment", "the JVM of %s does not catch SIGQUIT, by which it is asked, and would end of it: it has just begun, or runs with -Xrs", service)
+		return refusal(http.StatusConflict, notNow, "ask again in a moment", "the JVM of %s has just begun: the signal by which it is asked would end it", service)
 	case errors.Is(err, hotspot.ErrNoAttach):
 		return refusal(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",
-			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism, -Xrs or -XX:+ReduceSignalUsage)", service)
+			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or let it listen only from its start on, and its socket in /tmp is gone (-Xrs)", service)
+	case errors.Is(err, hotspot.ErrOthersSocket):
+		return refusal(http.StatusInternalServerError, "failed", "remove that file: an earlier JVM has left it", "%v", err)
 	case errors.Is(err, hotspot.ErrStopped):
 		return refusal(http.StatusConflict, notNow, "kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)
 	case errors.Is(err, fs.ErrPermission):

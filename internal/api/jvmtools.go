@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Tools of a JVM that runs.
@@ -62,8 +63,8 @@ func readTool(tool string, q url.Values) (JVMTool, error) {
 		}
 		t.Timeout = d
 	}
-	if t.File != "" && !strings.HasPrefix(t.File, "/") {
-		return t, fmt.Errorf("file is %q, want an absolute path", t.File)
+	if t.File != "" && (!strings.HasPrefix(t.File, "/") || strings.ContainsFunc(t.File, unicode.IsControl)) {
+		return t, fmt.Errorf("file is %q, want an absolute path without control characters", t.File)
 	}
 	return t, nil
 }
@@ -110,7 +111,6 @@ func (s *Server) runTool(w http.ResponseWriter, r *http.Request, tool string) {
 	}
 	p, _ := peerOf(r.Context())
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // it would end the request's context before the JVM has answered
 	text, err := s.opts.Backend.JVMTool(r.Context(), r.PathValue("name"), t, fmt.Sprintf("uid %d by the API", p.uid))
 	if refused := new(RefusedError); errors.As(err, &refused) {
 		fail(w, refused.Status, refused.Code, refused.Message, refused.Hint)

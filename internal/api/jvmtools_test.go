@@ -68,6 +68,8 @@ func TestJVMToolsRefused(t *testing.T) {
 		{"GET", name + "/jvm/threads?timeout=2h", nil, 400, "timeout"},
 		{"GET", name + "/jvm/threads?timeout=soon", nil, 400, "timeout"},
 		{"POST", name + "/jvm/heapdump?file=x.hprof", nil, 400, "absolute"},
+		{"POST", name + "/jvm/heapdump?file=/tmp/a%0ab", nil, 400, "control"},
+		{"POST", name + "/jvm/heapdump?file=/tmp/a%00b", nil, 400, "control"},
 		{"GET", name + "/jvm/threads", &RefusedError{409, "not-now", "it is stopped", "start it"}, 409, `"hint":"start it"`},
 		{"GET", name + "/jvm/threads", fmt.Errorf("outer: %w", &RefusedError{504, "timeout", "no answer", ""}), 504, "no answer"},
 		{"GET", name + "/jvm/threads", errors.New("it broke"), 500, "it broke"},
@@ -136,5 +138,37 @@ func TestJVMToolStalledReader(t *testing.T) {
 	case <-b.text.closed:
 	case <-time.After(20 * time.Second):
 		t.Fatal("the text is still open")
+	}
+}
+
+// slowBackend answers late, unless it is told that nobody waits any more.
+type slowBackend struct{ *fake }
+
+func (b slowBackend) JVMTool(ctx context.Context, _ string, _ JVMTool, _ string) (io.ReadCloser, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(200 * time.Millisecond):
+		return io.NopCloser(strings.NewReader("late")), nil
+	}
+}
+
+// A JVM may take longer than a request may take to be read.
+func TestJVMToolOutlivesReadTimeout(t *testing.T) {
+	b := slowBackend{newFake()}
+	l, err := net.Listen("unix", t.TempDir()+"/api.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Backend: b, Log: hclog.NewNullLogger()})
+	s.http.ReadTimeout = 100 * time.Millisecond
+	go s.Serve(t.Context(), l) // ends with the test
+	body, err := NewClient(l.Addr().String()).JVMTool(t.Context(), b.snaps[0].Name, JVMTool{Tool: ToolHeapDump})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if text, err := io.ReadAll(body); string(text) != "late" || err != nil {
+		t.Errorf("%q, %v", text, err)
 	}
 }

@@ -39,6 +39,9 @@ var (
 	ErrNotCaught = errors.New("it does not catch SIGQUIT (yet)")
 	// ErrNotListening says that the JVM did not open its socket in time.
 	ErrNotListening = errors.New("the JVM did not open its socket")
+	// ErrOthersSocket says that the name of the socket is taken by a file of another
+	// user, which the JVM cannot replace: an earlier JVM of its number has left it.
+	ErrOthersSocket = errors.New("its socket's name is taken by a file of another user")
 	// ErrStopped says that the process does not run now, and cannot answer.
 	ErrStopped = errors.New("it is stopped (by SIGSTOP, or by who traces it)")
 )
@@ -65,10 +68,8 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 	}
 	a := &Attached{target: t}
 	fail := func(err error) (*Attached, error) { return nil, fmt.Errorf("cannot attach to JVM %d: %w", t.Pid, err) }
-	if forbidden, err := forbidsAttach(t.Pid); err != nil || forbidden {
-		if err == nil {
-			err = ErrNoAttach
-		}
+	forbidden, err := forbidsAttach(t)
+	if err != nil {
 		return fail(err)
 	}
 	for wait := askAgainAfter; ; wait *= 2 {
@@ -80,10 +81,18 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 			return fail(ErrStopped)
 		}
 		a.socket = fmt.Sprintf("/proc/%d/root/tmp/.java_pid%d", t.Pid, s.nsPid)
-		if err := a.listens(ctx); err == nil {
+		err = a.listens(ctx)
+		if err == nil {
 			return a, nil
-		} else if !notThere(err) {
+		}
+		if owner, ok := a.owner(); ok && owner != s.uid {
+			return fail(fmt.Errorf("%w: /tmp/.java_pid%d is of user %d", ErrOthersSocket, s.nsPid, owner))
+		}
+		if !notThere(err) {
 			return fail(err)
+		}
+		if forbidden { // one with -Xrs listens from its start on, if it is young enough
+			return fail(ErrNoAttach)
 		}
 		if !s.catchesQuit {
 			return fail(ErrNotCaught)
@@ -97,6 +106,13 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 			return fail(err)
 		}
 	}
+}
+
+// owner is whose the socket's file is; false: there is none, or it cannot be seen.
+func (a *Attached) owner() (uid int, ok bool) {
+	var st unix.Stat_t
+	err := a.target.As(func() error { return unix.Lstat(a.socket, &st) })
+	return int(st.Uid), err == nil
 }
 
 // notThere says that nobody listens at the socket, or that it is none.
@@ -204,20 +220,39 @@ func createOwned(path string, s status) error {
 	return f.Close()
 }
 
-// forbidsAttach looks in the command line for what makes SIGQUIT do something
-// else than to open the socket. A later option wins.
-func forbidsAttach(pid int) (bool, error) {
-	argv, err := CommandLine(pid)
+// optionVariables are those that hold options of a JVM, in the order in which it
+// takes them; "" is the command line.
+func optionVariables() []string {
+	return []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "", "_JAVA_OPTIONS"}
+}
+
+// forbidsAttach looks in the command line, and in the environment as far as that
+// can be seen, for what makes SIGQUIT do something else than to open the socket. A
+// later option wins.
+func forbidsAttach(t Target) (bool, error) {
+	argv, err := CommandLine(t.Pid)
 	if err != nil {
 		return false, err
 	}
+	words := map[string][]string{"": argv}
+	_ = t.As(func() error { // where it cannot be seen, ErrNotListening tells
+		data, err := os.ReadFile("/proc/" + strconv.Itoa(t.Pid) + "/environ")
+		for _, kv := range strings.Split(string(data), "\x00") {
+			if name, value, _ := strings.Cut(kv, "="); name != "" {
+				words[name] = strings.Fields(value)
+			}
+		}
+		return err
+	})
 	disabled, reduced := false, false
-	for _, arg := range argv {
-		switch arg {
-		case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":
-			disabled = arg[4] == '+'
-		case "-Xrs", "-XX:+ReduceSignalUsage", "-XX:-ReduceSignalUsage":
-			reduced = arg != "-XX:-ReduceSignalUsage"
+	for _, name := range optionVariables() {
+		for _, arg := range words[name] {
+			switch arg {
+			case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":
+				disabled = arg[4] == '+'
+			case "-Xrs", "-XX:+ReduceSignalUsage", "-XX:-ReduceSignalUsage":
+				reduced = arg != "-XX:-ReduceSignalUsage"
+			}
 		}
 	}
 	return disabled || reduced, nil
@@ -238,6 +273,12 @@ type status struct {
 	uid, gid    int // effective
 	catchesQuit bool
 	stopped     bool
+}
+
+// Stopped says whether a process does not run now, as far as that can be seen.
+func Stopped(pid int) bool {
+	s, err := readStatus(pid)
+	return err == nil && s.stopped
 }
 
 func readStatus(pid int) (status, error) {

@@ -157,24 +157,65 @@ func TestAttachToOneThatIsStopped(t *testing.T) {
 	if err := syscall.Kill(target.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for s, err := readStatus(target.Pid); !s.stopped; s, err = readStatus(target.Pid) { // the test's own time limit ends it
-		if err != nil {
-			t.Fatal(err)
-		}
+	for !Stopped(target.Pid) && t.Context().Err() == nil { // the test's own time limit ends it
+		runtime.Gosched()
 	}
 	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrStopped) || *sent != 0 {
 		t.Errorf("%v, signal %v", err, *sent)
 	}
 }
 
+// A JVM cannot take the name of its socket from a file that another user has left
+// there, and would dump its threads instead: it is not asked.
+func TestAttachWhereTheNameIsTaken(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	target, sent := living(t, compile(t), 0)
+	socket := fmt.Sprintf("/tmp/.java_pid%d", target.Pid)
+	if err := errors.Join(os.WriteFile(socket, nil, 0o600), os.Chown(socket, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrOthersSocket) || !strings.Contains(err.Error(), socket+" is of user 65534") || *sent != 0 {
+		t.Errorf("%v, signal %v", err, *sent)
+	}
+}
+
 func TestAttachIsForbidden(t *testing.T) {
 	classes := compile(t)
-	for _, option := range []string{"-XX:+DisableAttachMechanism", "-Xrs", "-XX:+ReduceSignalUsage"} {
+	for _, option := range []string{"-XX:+DisableAttachMechanism", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"} {
 		t.Run(option, func(t *testing.T) {
-			t.Parallel()
+			if strings.HasPrefix(option, "-") {
+				t.Parallel()
+			} else {
+				t.Setenv(option, "-Dx=y -XX:+DisableAttachMechanism")
+				option = "-Dz"
+			}
 			target, sent := living(t, classes, 0, option)
 			if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNoAttach) || *sent != 0 {
 				t.Errorf("%v, signal %v", err, *sent)
+			}
+		})
+	}
+}
+
+// With -Xrs a JVM listens from its start on, and dies of SIGQUIT: it gets none.
+func TestAttachWithoutSignals(t *testing.T) {
+	classes := compile(t)
+	for _, option := range []string{"-Xrs", "-XX:+ReduceSignalUsage"} {
+		t.Run(option, func(t *testing.T) {
+			t.Parallel()
+			target, sent := living(t, classes, 0, option)
+			a, err := Attach(attachTime(t), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Command(attachTime(t), "jcmd", "VM.version"); err != nil || *sent != 0 {
+				t.Errorf("%v, signal %v", err, *sent)
+			}
+			_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", target.Pid)) // as a cleaner of /tmp does
+			if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNoAttach) || *sent != 0 {
+				t.Errorf("without its socket: %v, signal %v", err, *sent)
 			}
 		})
 	}
