@@ -12,7 +12,7 @@ need shellcheck gcc libc6-dev
 
 unformatted=$(find . -name '*.go' -not -path './.git/*' -exec "$(dirname "$go")/gofmt" -l {} +)
 [ -z "$unformatted" ] || die "not formatted (make fmt does it): $unformatted"
-shellcheck -x scripts/*.sh .ci/run
+shellcheck -x scripts/*.sh plugins/*/bin/* .ci/run
 "$go" vet -tags container ./...
 # The linters call the go command themselves.
 PATH=$(dirname "$go"):$PATH

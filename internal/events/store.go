@@ -110,7 +110,7 @@ func (s *store) append(line []byte) (off int64, err error) {
 // empty drops everything that is in it.
 func (s *store) empty() {
 	s.end = 0
-	unix.Ftruncate(s.fd, 0) // what is left is written over
+	_ = unix.Ftruncate(s.fd, 0) // what is left is written over
 }
 
 // put gives it to the bag.
