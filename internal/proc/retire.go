@@ -20,6 +20,13 @@ func (m *Manager) LogNames() []string {
 	return slices.Sorted(maps.Keys(m.logs))
 }
 
+// KeptLog gives a log that is there; nil: there is none of that name.
+func (m *Manager) KeptLog(name string) *Log {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.logs[name]
+}
+
 // Retire gives a log up that has no file: what it holds is passed on, and when no
 // process writes to it any more it is gone, also from the bag. Nothing may read it
 // from here on.
