@@ -86,6 +86,17 @@ func (r *Runner) Troubles(service string) (out []string) {
 	return out
 }
 
+// Port is the one that a service was ready on last; 0: it is not known.
+func (r *Runner) Port(service string) int {
+	l := r.lane(service, false)
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept.Port
+}
+
 // ErrNoHook says that there is nothing to run.
 var ErrNoHook = errors.New("there is no such hook")
 

@@ -107,6 +107,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return ending{code: exitCode(err)}
 	}
 	r.level()
+	r.hooks = newHookRunner(m, rec, r, log)
+	r.plan().gifts.runner.Store(r.hooks)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
 		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after})
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
@@ -149,6 +151,7 @@ func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, b *back
 		return
 	}
 	log.Debug("api", "socket", path)
+	b.reloader.socketPath.Store(&path)
 	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"),
 		Viewers: func() []int { return b.reloader.plan().viewers() }})
 	go func() { // ends with ctx
