@@ -274,6 +274,7 @@ func (l *lane) over(e *entry, b *Bound, place int, out Outcome, raw []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forget(e, b.Title())
+	l.r.say(b, e.Service, out)
 	short := out.short()
 	e.Over = append(e.Over, short)
 	l.kept.note(&e.Occasion, b.Title(), time.Now(), short)

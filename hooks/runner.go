@@ -326,21 +326,18 @@ func (r *Runner) Given(service string) Given {
 
 // through tells of an occasion.
 func (r *Runner) through(o Occasion, outcomes []Outcome) {
-	for k := range outcomes {
-		out := &outcomes[k]
-		title := string(o.Event) + "/" + out.Hook
-		if out.Plugin != "" {
-			title = string(o.Event) + "/" + out.Plugin + "/" + out.Hook
-		}
-		if out.OK {
-			r.log.Debug("hook", "hook", title, "name", o.Service, "took", out.Took.Round(time.Millisecond))
-		} else {
-			r.log.Warn("a hook failed", "hook", title, "name", o.Service, "why", out.Why, "tries", out.Tries)
-		}
-	}
 	if r.opts.Done != nil && len(outcomes) > 0 {
 		r.opts.Done(o, outcomes)
 	}
+}
+
+// say logs how a hook ended.
+func (r *Runner) say(b *Bound, service string, out Outcome) {
+	if out.OK {
+		r.log.Debug("a hook is through", "hook", b.full(), "name", service, "took", out.Took.Round(time.Millisecond))
+		return
+	}
+	r.log.Warn("a hook failed", "hook", b.full(), "name", service, "why", out.Why, "tries", out.Tries)
 }
 
 // out makes the file of STOKER_OUT; empty: it cannot be made, and the operator was

@@ -51,7 +51,7 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time) error {
 			last = "runs now"
 		case s.Last != nil:
 			last = outcomeWord(s.Last.Outcome) + ", " + span(now.Sub(s.Last.At)) + " ago"
-			took = span(s.Last.Took)
+			took = s.Last.Took.Round(time.Millisecond).String()
 			if !s.Last.OK {
 				fmt.Fprintf(&failed, "%s/%s: %s\n", s.Event, printable(name), printable(s.Last.Why))
 			}
@@ -121,7 +121,7 @@ func printOutcomes(w io.Writer, done api.HookRun) error {
 		if o.Tries > 1 {
 			line += fmt.Sprintf(" (%d tries)", o.Tries)
 		}
-		b.WriteString(printable(line) + ", took " + span(o.Took) + "\n")
+		b.WriteString(printable(line) + ", took " + o.Took.Round(time.Millisecond).String() + "\n")
 		for _, text := range strings.Split(strings.TrimRight(o.Output, "\n"), "\n") {
 			if text != "" {
 				b.WriteString("  " + printable(text) + "\n")
