@@ -111,10 +111,8 @@ func (a *attempt) start() (Execution, error) {
 		}
 		spec.User = user
 	}
-	if a.try.Out = a.r.out(spec.User); a.try.Out != "" {
-		out := a.try.Out
-		a.try.left = append(a.try.left, func() { os.Remove(out) })
-	}
+	a.try.Out = a.r.out(spec.User)
+	a.try.leaves(a.try.Out)
 	if a.before != nil {
 		a.before()
 	}

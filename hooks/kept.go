@@ -3,6 +3,7 @@ package hooks
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -61,6 +62,13 @@ type try struct {
 	First time.Time `json:"first"` // when the first try began
 
 	left []func() // gives up what ended tries have left, once that is kept
+}
+
+// leaves notes a file to be removed in the end; empty: there is none.
+func (t *try) leaves(path string) {
+	if path != "" {
+		t.left = append(t.left, func() { os.Remove(path) })
+	}
 }
 
 // release gives up what ended tries have left.

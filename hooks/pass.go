@@ -151,6 +151,7 @@ func (l *lane) begun(e *entry, b *Bound) try {
 	defer l.mu.Unlock()
 	for _, t := range e.Trying {
 		if t.Hook == b.Title() {
+			t.leaves(t.Out)
 			return t
 		}
 	}
