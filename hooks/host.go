@@ -70,21 +70,20 @@ func NewMachine(m *proc.Manager, rec *proc.Recovered, warn func(string)) (*Machi
 			return false
 		}
 		logs = append(logs, p.ID())
-		past.Runs = append(past.Runs, &execution{Process: p, m: m, log: h.adopt(p.ID())})
+		x := &execution{Process: p, log: m.KeptLog(p.ID()), giveUp: func() {}}
+		if x.log != nil {
+			x.giveUp = func() { m.Retire(x.log) }
+		}
+		past.Runs = append(past.Runs, x)
 		return true
 	})
 	for _, name := range m.LogNames() {
 		if strings.HasPrefix(name, idPrefix) && !slices.Contains(logs, name) {
-			if l := h.adopt(name); l != nil { // of one that was given up
-				m.Retire(l)
-			}
+			m.Retire(m.KeptLog(name)) // of one that was given up
 		}
 	}
 	return h, past
 }
-
-// adopt finds the log of a process; nil: it has none any more.
-func (h *Machine) adopt(name string) *proc.Log { return h.m.KeptLog(name) }
 
 // maxLogs bounds the logs that are still to be passed on. Where nobody reads the
 // container's output more of them would pile up.
@@ -95,24 +94,31 @@ const keptOutput = 64 << 10
 
 // Start starts a program.
 func (h *Machine) Start(ctx context.Context, spec proc.Spec, title string) (Execution, error) {
-	o := proc.LogOptions{Keep: keptOutput, Format: proc.FormatPrefix, Title: title}
-	if h.logs() >= maxLogs {
-		h.once.Do(func() {
-			h.warn("nobody reads the container's output: that of hooks is not passed on until it is read")
-		})
-		o.Format = proc.FormatNone
-	}
-	log, err := h.m.Log(spec.ID, o)
+	log, giveUp, err := h.newLog(spec.ID, title)
 	if err != nil {
 		return nil, fmt.Errorf("cannot capture the output: %w", err)
 	}
 	spec.Log = log
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
-		h.m.Retire(log)
+		giveUp()
 		return nil, err
 	}
-	return &execution{Process: p, m: h.m, log: log}, nil
+	return &execution{Process: p, log: log, giveUp: giveUp}, nil
+}
+
+// newLog makes the log of a process. Where too many wait to be passed on it is one
+// that is not, and that a later supervisor does not have.
+func (h *Machine) newLog(id, title string) (log *proc.Log, giveUp func(), err error) {
+	if h.logs() >= maxLogs {
+		h.once.Do(func() {
+			h.warn("nobody reads the container's output: that of hooks is not passed on until it is read")
+		})
+		log, err = proc.NewScratchLog(id)
+		return log, func() { log.Close() }, err
+	}
+	log, err = h.m.Log(id, proc.LogOptions{Keep: keptOutput, Format: proc.FormatPrefix, Title: title})
+	return log, func() { h.m.Retire(log) }, err
 }
 
 // logs counts those of hooks that are there.
@@ -134,8 +140,8 @@ func (h *Machine) Del(name string) { h.m.Del(name) }
 // execution is a process with its log.
 type execution struct {
 	*proc.Process
-	m   *proc.Manager
-	log *proc.Log // nil: lost
+	log    *proc.Log // nil: lost
+	giveUp func()    // of the log
 }
 
 // Tail is the end of its output.
@@ -149,8 +155,6 @@ func (e *execution) Tail(n int) string {
 
 // Done gives the process and its log up.
 func (e *execution) Done() {
-	if e.log != nil {
-		e.m.Retire(e.log)
-	}
+	e.giveUp()
 	e.Process.Done()
 }
