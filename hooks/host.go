@@ -87,7 +87,7 @@ func NewMachine(m *proc.Manager, rec *proc.Recovered, warn func(string)) (*Machi
 
 // maxLogs bounds the logs that are still to be passed on. Where nobody reads the
 // container's output more of them would pile up.
-const maxLogs = 100
+const maxLogs = 64
 
 // keptOutput is what is kept of a hook's output until it is passed on, in bytes.
 const keptOutput = 64 << 10
