@@ -9,6 +9,11 @@ type Bound struct {
 	Source string // where it is from, for people: a file and line, or the path of the file that it is
 	// Path is the file to be executed; empty: it is a command or a URL.
 	Path string
+	// Root is the folder of the tree that Path belongs to: what is between the two is
+	// checked as root. Empty: nothing is.
+	Root string
+	// Unmet says why When does not hold here; a Book fills it in. Empty: it holds.
+	Unmet string
 	// Plugin it belongs to; empty: to none.
 	Plugin string
 	// Optional says that its failure is its plugin's and never that of what waits
@@ -56,13 +61,14 @@ type GivenOption struct {
 
 // Outcome is how one hook ended.
 type Outcome struct {
-	Hook   string        `json:"hook"`
-	Plugin string        `json:"plugin,omitempty"`
-	OK     bool          `json:"ok"`
-	Why    string        `json:"why,omitempty"` // it failed, was not run, or was ended
-	Tries  int           `json:"tries"`         // 0: it was not run
-	Code   int           `json:"code"`          // exit code by shell convention, or HTTP status; 0 without a try
-	Took   time.Duration `json:"took_ns"`
-	Output string        `json:"output,omitempty"` // the end of what it wrote or was answered
-	Given  Given         `json:"given,omitzero"`
+	Hook     string        `json:"hook"`
+	Plugin   string        `json:"plugin,omitempty"`
+	OK       bool          `json:"ok"`
+	Why      string        `json:"why,omitempty"`       // it failed, was not run, or was ended
+	Tries    int           `json:"tries"`               // 0: it was not run
+	TimedOut bool          `json:"timed_out,omitempty"` // the last try took too long
+	Code     int           `json:"code"`                // exit code by shell convention, or HTTP status; 0 without a try
+	Took     time.Duration `json:"took_ns"`
+	Output   string        `json:"output,omitempty"` // the end of what it wrote or was answered
+	Given    Given         `json:"given,omitzero"`
 }

@@ -6,6 +6,9 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
+// DefaultDir is that of Config.Dir.
+const DefaultDir = "/etc/stoker/hooks"
+
 // Config is the hooks section of the configuration.
 type Config struct {
 	// Dir holds hooks as files: EVENT.d/NN-name (default /etc/stoker/hooks).
@@ -32,10 +35,41 @@ type ByEvent struct {
 }
 
 // Of gives the list of an event.
-func (b *ByEvent) Of(e Event) []Hook {
-	return map[Event][]Hook{Init: b.Init, NetworkReady: b.NetworkReady, PreStart: b.PreStart, Started: b.Started, Ready: b.Ready,
-		StartFailed: b.StartFailed, Unhealthy: b.Unhealthy, PreStop: b.PreStop, Exited: b.Exited, Stopped: b.Stopped, Exit: b.Exit,
-		JobStarted: b.JobStarted, JobFinished: b.JobFinished, ConfigChanged: b.ConfigChanged}[e]
+func (b *ByEvent) Of(e Event) []Hook { return *b.List(e) }
+
+// List is where the list of an event stands; of what is no event, nowhere that lasts.
+func (b *ByEvent) List(e Event) *[]Hook {
+	switch e {
+	case Init:
+		return &b.Init
+	case NetworkReady:
+		return &b.NetworkReady
+	case PreStart:
+		return &b.PreStart
+	case Started:
+		return &b.Started
+	case Ready:
+		return &b.Ready
+	case StartFailed:
+		return &b.StartFailed
+	case Unhealthy:
+		return &b.Unhealthy
+	case PreStop:
+		return &b.PreStop
+	case Exited:
+		return &b.Exited
+	case Stopped:
+		return &b.Stopped
+	case Exit:
+		return &b.Exit
+	case JobStarted:
+		return &b.JobStarted
+	case JobFinished:
+		return &b.JobFinished
+	case ConfigChanged:
+		return &b.ConfigChanged
+	}
+	return new([]Hook)
 }
 
 // Hook is one thing to be done at an event: exactly one of Command, File and URL.

@@ -110,6 +110,21 @@ func newApp(run func(runOptions) error) *cli.App {
 							return incidentShow(c.Context, app.Writer, optional(a), c.String("output"))
 						})
 					}}}},
+		{Name: "hook", Usage: "show the hooks, run them by hand", Subcommands: []*cli.Command{
+			{Name: "list", Usage: "each hook with its event, its source and how it ended last", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
+				return upTo(c, 0, func([]string) error { return hookList(c.Context, app.Writer, c.String("output")) })
+			}},
+			{Name: "run", Usage: "run the hooks of an event, or one of them, and tell how they ended", ArgsUsage: "EVENT [NAME]", Flags: []cli.Flag{output,
+				&cli.StringFlag{Name: "service", Aliases: []string{"s"}, Usage: "as if it happened to `SERVICE` (default: the only one)"}},
+				Action: func(c *cli.Context) error {
+					return upTo(c, 2, func(a []string) error {
+						event, name, err := needEvent(a)
+						if err != nil {
+							return err
+						}
+						return hookRun(c.Context, app.Writer, event, name, c.String("service"), c.String("output"))
+					})
+				}}}},
 		{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so", Flags: []cli.Flag{output,
 			&cli.StringFlag{Name: "root", Value: "/", Usage: "read proc and sys below `DIR`"}},
 			Action: func(c *cli.Context) error {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/supervisor"
@@ -31,7 +33,7 @@ func (b *backend) JVM(name string) (data any, text string, ok bool) {
 func (b *backend) Services() []supervisor.Snapshot {
 	all := b.Supervisor.Services()
 	for k := range all {
-		all[k] = b.reloader.jvms.addTo(all[k])
+		all[k] = b.addTo(all[k])
 	}
 	return all
 }
@@ -39,7 +41,14 @@ func (b *backend) Services() []supervisor.Snapshot {
 // Service is that of one.
 func (b *backend) Service(name string) (supervisor.Snapshot, bool) {
 	s, ok := b.Supervisor.Service(name)
-	return b.reloader.jvms.addTo(s), ok
+	return b.addTo(s), ok
+}
+
+// addTo adds what only the wiring knows.
+func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
+	s = b.reloader.jvms.addTo(s)
+	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Troubles(s.Name))
+	return s
 }
 
 // Limits are what the cgroups say now.

@@ -265,7 +265,7 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
-	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own})
+	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own, options: base.gifts.of(base.name).Options})
 	if err != nil {
 		why, _, _ := strings.Cut(hide.err(err).Error(), "\nhint:") // explain shows what runs
 		return nil, errors.New(why)

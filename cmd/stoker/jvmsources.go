@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -81,10 +82,11 @@ type layers struct {
 	world   sourceWorld
 	outside map[string]string // the service's environment, for conditions and URLs
 	env     map[string]string // the same with what setenv.sh changed, for variables that hold options
-	words   []namedWords      // options of variables that the kind of service knows, weaker first
-	own     *cgroup.Own       // nil: the JVM runs in the container's
-	user    *proc.User        // of the service; nil: stoker's own
-	java    int               // the JVM's feature release; 0: unknown
+	given   []hooks.GivenOption
+	words   []namedWords // options of variables that the kind of service knows, weaker first
+	own     *cgroup.Own  // nil: the JVM runs in the container's
+	user    *proc.User   // of the service; nil: stoker's own
+	java    int          // the JVM's feature release; 0: unknown
 	limits  jvm.Limits
 	policy  jvm.Policy // with the flavor, which conditions may name
 	notes   []string
@@ -105,6 +107,9 @@ type fetched struct {
 func (l *layers) input(ctx context.Context) (in jvm.Input, err error) {
 	if in, err = l.fixed(ctx); err != nil {
 		return in, err
+	}
+	for _, o := range l.given { // an operator's variables win over them
+		in.User = append(in.User, jvm.ParseArgs(o.Source, []string{o.Option})...)
 	}
 	for _, name := range l.cfg.User.Env { // in the other layers it is refused
 		if err := l.variable(&in.User, name); err != nil {

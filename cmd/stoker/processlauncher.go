@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -28,7 +29,8 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	public  []string // variables whose values become arguments, which everybody can read
+	gifts   *hookGifts // nil: hooks give it nothing
+	public  []string   // variables whose values become arguments, which everybody can read
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -88,6 +90,8 @@ type readied struct {
 	env  map[string]string
 	hide secretMask
 	own  *cgroup.Own // nil: the service runs in the container's
+	// options of the JVM that hooks have given.
+	options []hooks.GivenOption
 }
 
 // ready reads the environment, makes the cgroup, and has prepare make a Launch of
@@ -97,7 +101,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	if err != nil {
 		return nil, err
 	}
-	r := &readied{env: env, hide: hide}
+	r := &readied{env: env, hide: hide, options: l.gifts.of(l.name).Options}
 	note := l.makeCgroup(r)
 	out, err := prepare(r)
 	if err != nil {
@@ -197,8 +201,8 @@ func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, str
 	return supervisor.RunProbe(ctx, l.m, spec)
 }
 
-// environ is ours, with what the service's user and configuration say; the later
-// wins: env_files, env, secrets. A login would set HOME and USER, so their
+// environ is ours, with what the service's user, hooks and configuration say; the
+// later wins: hooks, env_files, env, secrets. A login would set HOME and USER, so their
 // absence surprises programs. With an error it is as much as could be read.
 func (l *processLauncher) environ() (env map[string]string, hide secretMask, err error) {
 	env = environMap(os.Environ())
@@ -206,6 +210,7 @@ func (l *processLauncher) environ() (env map[string]string, hide secretMask, err
 		name := l.user.Login
 		env["HOME"], env["USER"], env["LOGNAME"] = l.user.Home, name, name
 	}
+	maps.Copy(env, l.gifts.of(l.name).Env)
 	for _, path := range l.service.EnvFiles {
 		err = errors.Join(err, readEnvFile(env, path))
 	}

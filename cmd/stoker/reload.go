@@ -26,6 +26,8 @@ type reloader struct {
 	jvms *runningJVMs
 	// journal of the container's events.
 	journal *journal
+	// hooks run what belongs to the stages.
+	hooks *hookRunner
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
@@ -33,6 +35,16 @@ type reloader struct {
 	unwatch context.CancelFunc // nil: nobody watches
 	current atomic.Pointer[setup]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
+	// socketPath is that of the API; nil: it does not serve.
+	socketPath atomic.Pointer[string]
+}
+
+// socket is the path of the API's socket; empty: there is none.
+func (r *reloader) socket() string {
+	if p := r.socketPath.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 // plan is what is in force.
@@ -134,6 +146,7 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 	}
 	r.problem.Store(nil)
 	if len(done.Changes) == 0 {
+		r.hooks.renew(plan) // their files may be others
 		r.followSources()
 		return done, nil
 	}
@@ -147,9 +160,11 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 	}
 	r.loaded = loaded
 	r.putInForce(plan)
+	r.hooks.renew(plan)
 	r.level()
 	r.warn()
 	r.rewatch()
+	r.hooks.changed(by)
 	r.followSources()
 	return done, nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
@@ -29,6 +30,9 @@ type setup struct {
 	attacher    *attacher                          // shared with the setups before
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
 	fetch       *remote.Fetcher
+	gifts       *hookGifts // shared with the setups before
+	hooks       []hooks.Bound
+	hookNotes   []hooks.Problem
 	users       []*proc.User
 	cgroups     *cgroup.Tree
 }
@@ -39,14 +43,18 @@ func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.
 	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config)}
 	if before != nil {
 		s.jvms, s.cgroups, s.labels, s.fetch, s.checker, s.attacher = before.jvms, before.cgroups, before.labels, before.fetch, before.checker, before.attacher
+		s.gifts = before.gifts
 	} else {
 		s.jvms, s.cgroups, s.labels, s.fetch = new(sync.Map), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string]), newFetcher()
-		s.checker, s.attacher = new(hotspot.Checker), newAttacher()
+		s.checker, s.attacher, s.gifts = new(hotspot.Checker), newAttacher(), new(hookGifts)
 	}
 	if len(opts.command) > 0 {
 		s.addCommand(m, opts)
 	}
 	if len(opts.command) == 0 || opts.withServices {
+		if err := s.readHooks(); err != nil {
+			return nil, err
+		}
 		for _, name := range slices.Sorted(maps.Keys(s.config.Services)) {
 			if err := s.addService(m, log, name, s.config.Services[name]); err != nil {
 				return nil, err
@@ -85,6 +93,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	if base.user != nil {
 		s.users = append(s.users, base.user)
 	}
+	base.gifts = s.gifts
 	if cfg.Kind != config.KindProcess {
 		vars := optionVars()
 		base.public = append(append(vars[:], "JAVA_OPTS", "CATALINA_OPTS"), s.config.JVM.User.Env...)

@@ -108,6 +108,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	r.level()
 	r.journal = newJournal(m, rec, log)
+	r.hooks = newHookRunner(m, rec, r, log)
+	r.plan().gifts.runner.Store(r.hooks)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
 		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping})
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
@@ -150,6 +152,7 @@ func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, b *back
 		return
 	}
 	log.Debug("api", "socket", path)
+	b.reloader.socketPath.Store(&path)
 	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"),
 		Viewers: func() []int { return b.reloader.plan().viewers() }, Events: b.reloader.journal.events})
 	go func() { // ends with ctx

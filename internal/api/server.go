@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -42,6 +43,11 @@ type Backend interface {
 	Incident(number uint64) (supervisor.Incident, bool)
 	// Orphans is how many processes of nobody have been waited for.
 	Orphans() uint64
+	// Hooks are all hooks.
+	Hooks() []hooks.Status
+	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
+	// a service; empty: to the only one, or to the container.
+	RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error)
 	Upgrader
 	Toolbox
 }
@@ -125,6 +131,8 @@ func (s *Server) routes() []route {
 		{"GET /v1/incidents", view, s.incidents},
 		{"GET /v1/incidents/{number}", admin, s.incident},
 		{"GET /v1/events", view, s.events},
+		{"GET /v1/hooks", view, s.hooks},
+		{"POST /v1/hooks/{event}", admin, s.runHooks},
 		{"GET /v1/limits", view, s.limits},
 		{"GET /v1/jvm", view, s.jvm},
 		{"GET /v1/upgrade", view, s.versions},

@@ -57,6 +57,18 @@ func Listen(path string, env func(string) string) (net.Listener, string, error) 
 	return nil, "", fmt.Errorf("cannot open the API's socket anywhere: %s", strings.Join(tried, "; "))
 }
 
+// RuntimeFolder gives a folder of stoker's own for what need not outlive the
+// container: below the first of the socket's places that can be written. Who uses it
+// makes it. Empty: there is none.
+func RuntimeFolder(name string, env func(string) string) string {
+	for _, f := range folders(os.Getuid(), env) {
+		if f.prepare() == nil && syscall.Access(f.path, 2) == nil { // W_OK
+			return filepath.Join(f.path, name)
+		}
+	}
+	return ""
+}
+
 // prepare makes the folder, and refuses one in a shared place that is not ours.
 func (f folder) prepare() error {
 	mode := os.FileMode(0o755)

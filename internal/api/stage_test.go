@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -141,6 +142,7 @@ type fake struct {
 	reloads []string // as they were asked for
 	broken  []supervisor.Incident
 	text    io.Reader // what a JVM answers
+	hooks   []hooks.Status
 }
 
 func (f *fake) Incidents() []supervisor.Summary {
@@ -185,13 +187,25 @@ func (f *fake) Command(_ context.Context, name string, event supervisor.Event, b
 func (f *fake) Ready() (bool, []string)         { return len(f.waits) == 0, f.waits }
 func (f *fake) Log(name string) *proc.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
+func (f *fake) Hooks() []hooks.Status           { return f.hooks }
 func (f *fake) ConfigProblem() string           { return f.problem }
 func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
 	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
 func (f *fake) Orphans() uint64 { return 17 }
-func (f *fake) Limits() any     { return map[string]int{"effective_cpus": 2} }
+func (f *fake) RunHooks(_ context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
+	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))
+	switch {
+	case service == "none":
+		return nil, &NoServiceError{"there is no service \"none\""}
+	case name == "none":
+		return nil, fmt.Errorf("%w as x", hooks.ErrNoHook)
+	}
+	return []hooks.Outcome{{Hook: "a", Why: "exit code 1", Tries: 1, Code: 1}}, nil
+}
+
+func (f *fake) Limits() any { return map[string]int{"effective_cpus": 2} }
 
 func (f *fake) JVM(name string) (any, string, bool) {
 	text, ok := f.jvmText[name]

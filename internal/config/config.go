@@ -6,6 +6,7 @@ package config
 import (
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
@@ -32,6 +33,7 @@ type Config struct {
 	Log      Log                `yaml:"log"`
 	Reload   Reload             `yaml:"reload"`
 	Labels   map[string]string  `yaml:"labels"`
+	Hooks    hooks.Config       `yaml:"hooks"`
 }
 
 // Service is one service: how it is kept running, and what it is.

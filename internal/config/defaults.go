@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -41,6 +42,8 @@ const (
 //	reload.watch               true
 //	jvm.apply                  report
 //	jvm.*.urls                 timeout 2s, deadline 5s, every 60s
+//	hooks.dir                  /etc/stoker/hooks
+//	hooks.*                    timeout 30s, on_failure ignore, retry_every 1s, share 0.5; method POST (with url)
 //
 // What is found on the machine when it is absent (user, paths of Tomcat and the
 // JVM, the API's socket, the flavor) stays absent here, and so does live of a
@@ -66,7 +69,19 @@ func WithDefaults(cfg Config) Config {
 			pointerOrElse(&layer.URLs[k].Every, time.Minute)
 		}
 	}
+	hookDefaults(&cfg.Hooks)
 	return cfg
+}
+
+func hookDefaults(c *hooks.Config) {
+	orElse(&c.Dir, hooks.DefaultDir)
+	for _, e := range hooks.Events() {
+		list := slices.Clone(c.Of(e))
+		for k := range list {
+			list[k] = list[k].WithDefaults()
+		}
+		*c.List(e) = list
+	}
 }
 
 func serviceDefaults(s Service, budget time.Duration) Service {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/stoker-init/stoker/hooks"
 )
 
 // envPrefix begins every variable that is looked at.
@@ -38,7 +40,7 @@ func (l *loader) environment(environ []string) {
 	var links []string
 	for name, value := range values {
 		switch {
-		case value == "" || reservedEnv(name):
+		case value == "" || reservedEnv(name, value):
 		case serviceLink(name):
 			links = append(links, name)
 		default:
@@ -83,9 +85,10 @@ func (l *loader) variable(name, value string, to []target) {
 
 // reservedEnv reports whether a variable is read elsewhere: STOKER_CONFIG names
 // the file, STOKER_SOCKET tells the command line where the API is, STOKER_CI
-// makes tests strict.
-func reservedEnv(name string) bool {
-	return name == EnvFile || name == "STOKER_SOCKET" || name == "STOKER_CI" || name == "STOKER_PROCESS" || name == "STOKER_PID"
+// makes tests strict, and what hooks get is theirs.
+func reservedEnv(name, value string) bool {
+	return name == EnvFile || name == "STOKER_SOCKET" || name == "STOKER_CI" || name == "STOKER_PROCESS" || name == "STOKER_PID" ||
+		hooks.Variable(name) && !strings.Contains(value, "://") // a link to a service named stoker may be STOKER_PORT
 }
 
 // serviceLink reports whether Kubernetes or Docker made the variable for a

@@ -21,11 +21,7 @@ func (v *validator) look(path string, l supervisor.Look) {
 		v.httpURL(join(path, "http"), l.HTTP)
 	}
 	v.request(path, l)
-	for i, code := range l.Status {
-		if code < 100 || code > 599 {
-			v.bad(index(join(path, "status"), i), "", "%d is not an HTTP status: they go from 100 to 599", code)
-		}
-	}
+	v.statuses(join(path, "status"), l.Status)
 	if tcp := join(path, "tcp"); l.TCP != "" {
 		host, port, err := net.SplitHostPort(l.TCP)
 		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
@@ -53,13 +49,7 @@ func (v *validator) request(path string, l supervisor.Look) {
 			v.warn(join(path, "status"), hint, needs)
 		}
 	}
-	known := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
-	switch upper := strings.ToUpper(l.Method); {
-	case l.Method != "" && !validToken(l.Method):
-		v.bad(method, "", "%s is not a method of HTTP", quote(method, l.Method))
-	case l.Method != upper && slices.Contains(known, upper):
-		v.bad(method, "write "+upper, "%s is another method than %s: capitals count", quote(method, l.Method), upper)
-	case l.Method == http.MethodHead && l.Body != "":
+	if v.method(method, l.Method) && l.Method == http.MethodHead && l.Body != "" {
 		v.bad(body, "write method: GET", "the answer to HEAD has no body")
 	}
 	v.headers(headers, l.Headers)
@@ -68,6 +58,28 @@ func (v *validator) request(path string, l supervisor.Look) {
 		v.bad(socket, "", "the path has %d bytes, and the system allows %d", len(l.Socket), maxSocketPath)
 	}
 	v.regexp(body, l.Body)
+}
+
+// method refuses what is none.
+func (v *validator) method(path, method string) (ok bool) {
+	known := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
+	switch upper := strings.ToUpper(method); {
+	case method != "" && !validToken(method):
+		v.bad(path, "", "%s is not a method of HTTP", quote(path, method))
+	case method != upper && slices.Contains(known, upper):
+		v.bad(path, "write "+upper, "%s is another method than %s: capitals count", quote(path, method), upper)
+	default:
+		return true
+	}
+	return false
+}
+
+func (v *validator) statuses(path string, codes []int) {
+	for i, code := range codes {
+		if code < 100 || code > 599 {
+			v.bad(index(path, i), "", "%d is not an HTTP status: they go from 100 to 599", code)
+		}
+	}
 }
 
 func (v *validator) headers(path string, headers map[string]string) {

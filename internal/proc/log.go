@@ -52,7 +52,9 @@ type Log struct {
 	passed chan struct{}
 	quit   bool
 	closed bool
-	room   chan struct{} // closed when a capture that waits may go on; nil: none waits
+	// retired says that it is given up once all is passed on and no process writes.
+	retired bool
+	room    chan struct{} // closed when a capture that waits may go on; nil: none waits
 
 	toldLost bool // that the output of the latest process cannot be kept
 
@@ -393,6 +395,11 @@ func (l *Log) Close() {
 
 // release unmaps and closes everything.
 func (l *Log) release() {
+	l.closed = true
+	if l.rendering != nil {
+		l.rendering.close()
+		unix.Close(l.rendering.sent)
+	}
 	unix.Close(l.data)
 	unix.Close(l.sent)
 	unix.Munmap(l.ix.mem)

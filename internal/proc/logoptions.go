@@ -41,7 +41,9 @@ type LogOptions struct {
 	Format Format `json:"format,omitempty"` // empty: FormatRaw
 	// Block makes the service wait when what was not passed on exceeds Keep, instead
 	// of dropping the oldest lines.
-	Block bool         `json:"block,omitempty"`
+	Block bool `json:"block,omitempty"`
+	// Title stands for the log's name in FormatPrefix and FormatJSON; empty: its name.
+	Title string       `json:"title,omitempty"`
 	File  *FileOptions `json:"file,omitempty"` // nil: written to none
 }
 
@@ -90,7 +92,7 @@ func (o LogOptions) check() error {
 
 func (o LogOptions) equal(p LogOptions) bool {
 	sameFile := o.File == p.File || o.File != nil && p.File != nil && *o.File == *p.File
-	return sameFile && o.Keep == p.Keep && o.Format == p.Format && o.Block == p.Block
+	return sameFile && o.Keep == p.Keep && o.Format == p.Format && o.Block == p.Block && o.Title == p.Title
 }
 
 // Bag items of a log. An older supervisor knows the first one alone, and of its
@@ -125,7 +127,7 @@ func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
 		return nil, err
 	}
 	m.logs[name] = l
-	go l.passOn() // ends with Flush, or with the process
+	go m.passOn(l) // ends with Flush or Retire, or with the process
 	return l, nil
 }
 
@@ -231,7 +233,7 @@ func (m *Manager) adoptLogs(rec *Recovered) {
 		}
 	}
 	for _, l := range all { // each knows by now whose line is unfinished on an outlet
-		go l.passOn() // ends with Flush, or with the process
+		go m.passOn(l) // ends with Flush or Retire, or with the process
 		if l.file != nil {
 			go l.file.run() // ends with Flush, or when it is retired
 		}

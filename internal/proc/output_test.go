@@ -46,6 +46,7 @@ func outputScripts() map[string]play {
 		"change":          {play: playChange},
 		"many":            {play: playMany},
 		"old":             {play: playOld},
+		"retire":          {play: playRetire},
 		"no-splice-write": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: playWrite},
 	}
 }

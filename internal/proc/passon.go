@@ -69,7 +69,7 @@ func (l *Log) passOn() {
 func (l *Log) wanted() (f Format, r *rendering, quit bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.opts.Format, l.rendering, l.quit
+	return l.opts.Format, l.rendering, l.quit || l.retired && len(l.pipes) == 0
 }
 
 // endFormat ends what was begun in a format that counts no more.
@@ -323,6 +323,9 @@ func (p *Process) outputLost(bytes, lines uint64) {
 	l := p.pipes.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
 	p.pipes.lost = lostOutput{bytes, lines}
 	total := l.ix.lostLines
 	for q := range l.pipes {

@@ -199,6 +199,9 @@ func (p *pipes) settle() {
 	if l.closed && len(l.pipes) == 0 {
 		l.release()
 	}
+	if l.retired {
+		poke(l.poke) // whoever passes on may be waiting for it
+	}
 	l.mu.Unlock()
 }
 

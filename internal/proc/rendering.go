@@ -146,11 +146,12 @@ func (l *Log) layDown(r *rendering, f Format, from int64, quit bool) (did bool, 
 	buf, out := l.borrow(), l.borrow()[:0]
 	defer l.giveBack(buf)
 	defer func() { l.giveBack(out) }()
+	title := l.title()
 	add := func(p piece) bool {
 		if len(out) >= chunkSize {
 			return false
 		}
-		out = appendPiece(out, f, l.name, p)
+		out = appendPiece(out, f, title, p)
 		return true
 	}
 	n, seg, at := l.read(buf, from)
@@ -252,7 +253,7 @@ func (l *Log) sendBatch(r *rendering, f Format, resumed bool) {
 	p := passing{owner: l, src: r.sent, n: n, begins: true, ends: true}
 	if f == FormatPrefix {
 		p.begins, p.ends, p.more = !resumed, b.next.begun[b.stream-1] == 0, n >= longLine
-		p.resume = appendPrefix(nil, l.name)
+		p.resume = appendPrefix(nil, l.title())
 	}
 	sent, err := l.outs[b.stream-1].pass(p)
 	if sent < n && err == nil {
@@ -296,7 +297,8 @@ func (l *Log) endRendered(r *rendering, f Format) {
 		}
 		var out []byte
 		resumed := r.j.begun[k] == 1
-		r.j.giveHeld(k, func(p piece) bool { out = appendPiece(nil, f, l.name, p); return true })
+		title := l.title()
+		r.j.giveHeld(k, func(p piece) bool { out = appendPiece(nil, f, title, p); return true })
 		b := outBatch{from: r.j.pos, next: r.j.cursor, until: r.last().until, stream: int64(k + 1)}
 		if l.lay(r, out, b) > 0 {
 			l.sendBatch(r, f, resumed)

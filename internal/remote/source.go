@@ -102,9 +102,23 @@ func parse(text string, lookup Lookup) (target, error) {
 	return t, nil
 }
 
-// expand fills the variables in, each escaped for its place. A value cannot leave
-// its place: "." and ".." are refused in a path.
+// expand fills the variables of a URL in, each escaped for its place. A value
+// cannot leave its place: "." and ".." are refused in a path.
 func expand(text string, lookup Lookup) (string, error) {
+	return substitute(text, lookup, func(before, name, value string) (string, error) {
+		switch {
+		case strings.Contains(before, "?"):
+			return url.QueryEscape(value), nil
+		case value == "." || value == "..":
+			return "", fmt.Errorf("the variable %s is %q, which leads to another place", name, value)
+		}
+		// url.PathEscape leaves @ and :, which in a host mean another one.
+		return strings.ReplaceAll(url.QueryEscape(value), "+", "%20"), nil
+	})
+}
+
+// substitute fills variables in as quote gives them; before is the text up to there.
+func substitute(text string, lookup Lookup, quote func(before, name, value string) (string, error)) (string, error) {
 	var b strings.Builder
 	var unset []string
 	for rest := text; ; {
@@ -121,14 +135,11 @@ func expand(text string, lookup Lookup) (string, error) {
 		if !set && !slices.Contains(unset, name) {
 			unset = append(unset, name)
 		}
-		if strings.Contains(b.String(), "?") {
-			b.WriteString(url.QueryEscape(value))
-		} else if value == "." || value == ".." {
-			return "", fmt.Errorf("the variable %s is %q, which leads to another place", name, value)
-		} else {
-			// url.PathEscape leaves @ and :, which in a host mean another one.
-			b.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+		quoted, err := quote(b.String(), name, value)
+		if err != nil {
+			return "", err
 		}
+		b.WriteString(quoted)
 		rest = tail
 	}
 	if len(unset) > 0 {

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// hookRunner puts what the supervisor tells into the words of package hooks: it is
+// the supervisor's Companion.
+type hookRunner struct {
+	*hooks.Runner
+	log  hclog.Logger
+	book atomic.Pointer[hooks.Book]
+
+	mu      sync.Mutex // guards what follows
+	own     []hooks.Bound
+	plugins []hooks.Bound
+	where   hooks.Surroundings
+	said    map[string]bool // what was told of hook files, once each
+}
+
+// newHookRunner makes the one of this supervisor. It must come before
+// supervisor.New, which ends processes that nobody has claimed.
+func newHookRunner(m *proc.Manager, rec *proc.Recovered, r *reloader, log hclog.Logger) *hookRunner {
+	h := &hookRunner{log: log.Named("hooks"), said: map[string]bool{}}
+	h.renew(r.plan())
+	machine, past := hooks.NewMachine(m, rec, func(text string) { h.log.Warn(text) })
+	self, err := os.Executable()
+	if err != nil {
+		self = "" // PATH has to do
+	}
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
+		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: self})
+	return h
+}
+
+// renew takes over the hooks of a setup.
+func (h *hookRunner) renew(plan *setup) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.own, h.where = plan.hooks, hooks.Surroundings{Env: environMap(os.Environ()), Labels: plan.config.Labels, Flavor: flavorOf(plan.config, plan.hooks)}
+	for _, p := range plan.hookNotes {
+		if text := p.Error(); !h.said[text] {
+			h.said[text] = true
+			h.log.Warn("hook files", "problem", text)
+		}
+	}
+	h.rebind()
+}
+
+// renewPlugins takes over the hooks of the active plugins.
+func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.plugins = bound
+	h.rebind()
+}
+
+// rebind puts both into force. h.mu is held.
+func (h *hookRunner) rebind() { h.book.Store(hooks.NewBook(slices.Concat(h.own, h.plugins), h.where)) }
+
+// flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
+// while.
+func flavorOf(cfg config.Config, bound []hooks.Bound) string {
+	if !slices.ContainsFunc(bound, func(b hooks.Bound) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
+		return ""
+	}
+	limits, _ := readLimits(nil)
+	policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: environMap(os.Environ()), Labels: cfg.Labels, Limits: limits})
+	if err != nil {
+		return "" // the JVM's start says why
+	}
+	return policy.ProfileName()
+}
+
+// readHooks finds the hooks of a configuration and of its folder.
+func (s *setup) readHooks() error {
+	source := func(e hooks.Event, k int) string {
+		path := fmt.Sprintf("hooks.%s[%d]", e, k)
+		for _, key := range []string{path + ".name", path + ".file", path} {
+			if o, ok := s.origins[key]; ok {
+				return o.String()
+			}
+		}
+		return path
+	}
+	lists := &s.config.Hooks.ByEvent
+	files, problems := hooks.Discover(s.config.Hooks.Dir, lists, source)
+	for _, p := range problems {
+		if p.Fatal {
+			return &hintError{fmt.Errorf("cannot use the hooks: %w", p), "", codeConfig}
+		}
+	}
+	s.hooks, s.hookNotes = append(hooks.FromConfig(lists, source), files...), problems
+	return nil
+}
+
+// Wants says whether anything belongs to a stage.
+func (h *hookRunner) Wants(stage supervisor.Stage, service string) bool {
+	return h.Runner.Wants(hooks.Event(stage), service)
+}
+
+// Tell hands a moment over.
+func (h *hookRunner) Tell(m supervisor.Moment) { h.Runner.Tell(occasionOf(m)) }
+
+// Await hands a moment over and waits for its hooks.
+func (h *hookRunner) Await(ctx context.Context, m supervisor.Moment) error {
+	return h.Runner.Await(ctx, occasionOf(m))
+}
+
+// changed tells that another configuration is in force.
+func (h *hookRunner) changed(by string) {
+	now := time.Now()
+	h.Runner.Tell(hooks.Occasion{Event: hooks.ConfigChanged, Start: uint64(now.UnixNano()), Reason: by, At: now})
+}
+
+// occasionOf is the same in other words.
+func occasionOf(m supervisor.Moment) hooks.Occasion {
+	o := hooks.Occasion{Event: hooks.Event(m.Stage), Service: m.Service, Start: m.Round, Attempt: m.Attempt, Pid: m.Pid, Port: m.Port,
+		OOM: m.OOM, Reason: m.Reason, At: m.At, Until: m.Until, Budget: m.Budget}
+	if m.Exit != nil && m.Exit.Signal != 0 {
+		o.Signal = strings.TrimPrefix(unix.SignalName(m.Exit.Signal), "SIG")
+	} else if m.Exit != nil {
+		o.ExitCode = &m.Exit.Code
+	}
+	return o
+}
+
+// hookGifts is what hooks have given to a start; its Runner is not there from the
+// beginning on.
+type hookGifts struct{ runner atomic.Pointer[hookRunner] }
+
+// of is what counts for the present start of a service.
+func (g *hookGifts) of(service string) hooks.Given {
+	if g == nil {
+		return hooks.Given{}
+	}
+	if r := g.runner.Load(); r != nil {
+		return r.Given(service)
+	}
+	return hooks.Given{}
+}

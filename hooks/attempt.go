@@ -1,0 +1,301 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/remote"
+	"golang.org/x/sys/unix"
+)
+
+// Times around the end of a process that must end.
+const (
+	killAfter = 5 * time.Second // from TERM to KILL
+	hurried   = time.Second     // the same where somebody waits for it
+	dieTime   = time.Second     // that a killed process may take
+)
+
+// keptTail is what an Outcome keeps of the output or the answer, in bytes.
+const keptTail = 4 << 10
+
+// attempt is one try of a hook.
+type attempt struct {
+	r      *Runner
+	b      *Bound
+	o      Occasion
+	ctx    context.Context // done: it is brought to an end
+	try    *try
+	given  map[string]string // variables of hooks before
+	before func()            // keeps the try, before anything is done; nil: it is kept
+
+	term, kill time.Time // when it is ended
+}
+
+// bounds finds out when the process is told to end, and when it is killed.
+func (a *attempt) bounds(limit time.Time) {
+	grace := killAfter
+	if a.o.Budget > 0 {
+		grace = hurried
+	}
+	a.term = a.try.Begun.Add(a.b.Timeout)
+	a.kill = a.term.Add(grace)
+	if limit.IsZero() || !limit.Before(a.kill) {
+		return
+	}
+	// Within what there is, the last fifth is for dying.
+	room := limit.Sub(a.try.Begun)
+	a.kill = limit
+	if last := limit.Add(-min(grace, room/5)); last.Before(a.term) {
+		a.term = last
+	}
+}
+
+// run does it, or goes on with what runs.
+func (a *attempt) run(running Execution) (Outcome, []byte) {
+	if a.b.URL != "" {
+		return a.ask(), nil
+	}
+	if running == nil {
+		var err error
+		if running, err = a.start(); err != nil {
+			return Outcome{Why: err.Error(), Code: startCode(err)}, nil
+		}
+	}
+	out := a.await(running)
+	raw := a.takeOut(&out)
+	return out, raw
+}
+
+// startCode is the exit code by which shells report that a program was not started.
+func startCode(err error) int {
+	var s *proc.StartError
+	if errors.As(err, &s) {
+		return s.Code()
+	}
+	return 126
+}
+
+// startFailure words why a program was not started.
+type startFailure struct {
+	error
+	text string
+}
+
+func (s *startFailure) Error() string { return s.text }
+func (s *startFailure) Unwrap() error { return s.error }
+
+// start starts the program.
+func (a *attempt) start() (Execution, error) {
+	spec := proc.Spec{ID: a.try.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.o.Event.ends()}
+	if a.b.Path != "" {
+		if err := Guard(a.b.Path, a.b.Root, os.Geteuid()); err != nil {
+			return nil, err
+		}
+		spec.Argv = []string{a.b.Path}
+	}
+	if len(spec.Argv) > 0 && spec.Argv[0] == "stoker" && a.r.opts.Self != "" {
+		spec.Argv = append([]string{a.r.opts.Self}, spec.Argv[1:]...)
+	}
+	if a.b.RunAs != "" {
+		user, err := proc.LookupUser(a.b.RunAs)
+		if err != nil {
+			return nil, fmt.Errorf("run_as: %w", err)
+		}
+		spec.User = user
+	}
+	a.try.Out = a.r.out(spec.User)
+	a.try.leaves(a.try.Out)
+	if a.before != nil {
+		a.before()
+	}
+	env := a.scene(spec.User, a.try.Out).environ(a.b, a.o)
+	spec.Env = pairs(env)
+	x, err := a.r.host.Start(a.ctx, spec, "hook "+a.b.full())
+	if err == nil {
+		return x, nil
+	}
+	path := ""
+	var s *proc.StartError
+	if errors.As(err, &s) && strings.HasPrefix(s.Path, "/") {
+		path = s.Path
+	}
+	return nil, &startFailure{err, explainStart(err, path)}
+}
+
+// ends says whether an event is one that comes when things end, also while the
+// container stops.
+func (e Event) ends() bool {
+	return slices.Contains([]Event{PreStop, Exited, Stopped, StartFailed, Exit, JobFinished}, e)
+}
+
+func (a *attempt) scene(user *proc.User, out string) *scene {
+	s := &scene{own: a.r.opts.Env, given: a.given, user: user, out: out, deadline: a.term, labels: a.r.labels()}
+	if a.r.opts.Socket != nil {
+		s.socket = a.r.opts.Socket()
+	}
+	return s
+}
+
+// await waits for the end of a process, or brings it about. The hook is over when
+// its leader is; what that has left behind is killed.
+func (a *attempt) await(x Execution) (out Outcome) {
+	ended := a.end(x, &out)
+	if !ended {
+		out.Why += fmt.Sprintf(", and does not die of KILL within %v", dieTime)
+		go func() { // ends with the process
+			<-x.Exited()
+			x.Done()
+		}()
+		return out
+	}
+	exit, _ := x.Exit()
+	x.SignalGroup(syscall.SIGKILL)
+	out.Code = exit.Status()
+	out.Output = x.Tail(keptTail)
+	switch {
+	case out.Why != "":
+	case exit.Signal != 0:
+		out.Why = "killed by " + unix.SignalName(exit.Signal)
+	case exit.Code != 0:
+		out.Why = fmt.Sprintf("exit code %d", exit.Code)
+	default:
+		out.OK = true
+	}
+	if last := lastLine(out.Output); !out.OK && last != "" {
+		out.Why += ": " + last
+	}
+	a.try.left = append(a.try.left, x.Done)
+	return out
+}
+
+// end waits until the process has ended. out.Why says why it was made to.
+func (a *attempt) end(x Execution, out *Outcome) bool {
+	term := time.NewTimer(time.Until(a.term))
+	defer term.Stop()
+	select {
+	case <-x.Exited():
+		return true
+	default:
+	}
+	var kill time.Time
+	select {
+	case <-x.Exited():
+		return true
+	case <-term.C:
+		out.TimedOut, kill = true, a.kill
+		out.Why = fmt.Sprintf("did not end within %v", a.term.Sub(a.try.Begun).Round(time.Millisecond))
+	case <-a.ctx.Done():
+		kill = time.Now().Add(hurried)
+		out.Why = context.Cause(a.ctx).Error()
+	}
+	if kill.After(a.kill) {
+		kill = a.kill
+	}
+	x.SignalGroup(syscall.SIGTERM)
+	if a.wait(x, kill) {
+		return true
+	}
+	out.Why += ", ignored TERM and was killed"
+	x.SignalGroup(syscall.SIGKILL)
+	die := time.NewTimer(dieTime)
+	defer die.Stop()
+	select {
+	case <-x.Exited():
+		return true
+	case <-die.C:
+		return false
+	}
+}
+
+// wait waits for a process until it has to be killed: sooner, where the occasion is
+// brought to an end meanwhile.
+func (a *attempt) wait(x Execution, kill time.Time) bool {
+	timer := time.NewTimer(time.Until(kill))
+	defer timer.Stop()
+	done := a.ctx.Done()
+	if a.ctx.Err() != nil {
+		done = nil
+	}
+	for {
+		select {
+		case <-x.Exited():
+			return true
+		case <-timer.C:
+			return false
+		case <-done:
+			done = nil
+			timer.Reset(min(time.Until(kill), hurried))
+		}
+	}
+}
+
+// takeOut reads what the hook has given, if it succeeded.
+func (a *attempt) takeOut(out *Outcome) []byte {
+	if a.try.Out == "" || !out.OK {
+		return nil
+	}
+	raw, err := readOut(a.try.Out)
+	if err == nil {
+		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title())
+	}
+	if err != nil {
+		out.OK, out.Why = false, "STOKER_OUT: "+err.Error()
+		return nil
+	}
+	return raw
+}
+
+// ask makes the request.
+func (a *attempt) ask() (out Outcome) {
+	if a.before != nil {
+		a.before()
+	}
+	env := a.scene(nil, "").environ(a.b, a.o)
+	ctx, cancel := context.WithDeadline(a.ctx, a.term)
+	defer cancel()
+	resp, err := remote.Send(ctx, remote.Request{Method: a.b.Method, URL: a.b.URL, Headers: a.b.Headers, Body: a.b.Body, CAFile: a.b.CAFile, Timeout: a.b.Timeout},
+		func(name string) (string, bool) { value, ok := env[name]; return value, ok })
+	out.Code, out.Output = resp.Status, string(resp.Body[:min(len(resp.Body), keptTail)])
+	what := a.b.Method + " " + remote.Mask(a.b.URL)
+	switch {
+	case a.ctx.Err() != nil && err != nil:
+		out.Why = context.Cause(a.ctx).Error()
+	case ctx.Err() != nil && err != nil:
+		out.TimedOut = true
+		out.Why = fmt.Sprintf("%s: no answer within %v", what, a.term.Sub(a.try.Begun).Round(time.Millisecond))
+	case err != nil:
+		out.Why = fmt.Sprintf("%s: %s", what, oneLine(err.Error()))
+	case !a.wanted(resp.Status):
+		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
+		if line := firstLine(out.Output); line != "" {
+			out.Why += ": " + line
+		}
+	default:
+		out.OK = true
+	}
+	return out
+}
+
+// wanted says whether a status is a success.
+func (a *attempt) wanted(status int) bool {
+	if len(a.b.Status) > 0 {
+		return slices.Contains(a.b.Status, status)
+	}
+	return status >= 200 && status < 300
+}
+
+// labels are those in force.
+func (r *Runner) labels() map[string]string {
+	if r.opts.Labels == nil {
+		return nil
+	}
+	return maps.Clone(r.opts.Labels())
+}

@@ -1,0 +1,152 @@
+package hooks
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// Defaults of a Hook.
+const (
+	DefaultTimeout    = 30 * time.Second
+	DefaultRetryEvery = time.Second
+	DefaultShare      = 0.5
+	DefaultMethod     = "POST"
+	DefaultOnFailure  = "ignore"
+)
+
+// WithDefaults is the hook with every absent value that has a default set to it.
+func (h Hook) WithDefaults() Hook {
+	h.Timeout = cmp.Or(h.Timeout, DefaultTimeout)
+	h.RetryEvery = cmp.Or(h.RetryEvery, DefaultRetryEvery)
+	h.Share = cmp.Or(h.Share, DefaultShare)
+	h.OnFailure = cmp.Or(h.OnFailure, DefaultOnFailure)
+	if h.URL != "" {
+		h.Method = cmp.Or(h.Method, DefaultMethod)
+	}
+	return h
+}
+
+// Title is how the hook is called before people: NAME, or PLUGIN/NAME.
+func (b *Bound) Title() string {
+	if b.Plugin != "" {
+		return b.Plugin + "/" + b.Name
+	}
+	return b.Name
+}
+
+// full is the title with the event.
+func (b *Bound) full() string { return string(b.Event) + "/" + b.Title() }
+
+// policy is that of OnFailure, which was checked when it was read; what cannot be
+// read ignores failures.
+func (b *Bound) policy() Policy {
+	p, err := ParsePolicy(b.OnFailure)
+	if err != nil {
+		return Policy{}
+	}
+	return p
+}
+
+// of says whether it is a hook of a service's events.
+func (b *Bound) of(service string) bool {
+	return len(b.Services) == 0 || slices.Contains(b.Services, service)
+}
+
+// FromConfig binds the hooks of a list that are not files: those are Discover's.
+// source says where the hook of a number stands.
+func FromConfig(lists *ByEvent, source func(e Event, k int) string) []Bound {
+	var out []Bound
+	for _, e := range Events() {
+		for k, h := range lists.Of(e) {
+			if h.File == "" {
+				out = append(out, Bound{Hook: h.WithDefaults(), Event: e, Source: source(e, k)})
+			}
+		}
+	}
+	return out
+}
+
+// Surroundings are what conditions are compared with.
+type Surroundings struct {
+	Env, Labels map[string]string
+	Flavor      string // in force; empty: none is named
+}
+
+// meets judges a condition.
+func (s *Surroundings) meets(w jvm.When) string {
+	if ok, why := w.Matches(s.Env, s.Labels, s.Flavor); !ok {
+		return why
+	}
+	return ""
+}
+
+// Book is a list of hooks that does not change.
+type Book struct {
+	all   []Bound
+	event map[Event][]*Bound           // those that count, of every service
+	exact map[Event]map[string][]Bound // for the services that are named anywhere
+	other map[Event][]Bound            // for every other service
+}
+
+// NewBook makes a book. Hooks of one event run in the order of the list; those
+// whose condition does not hold are listed and do not count.
+func NewBook(list []Bound, s Surroundings) *Book {
+	b := &Book{all: slices.Clone(list), exact: map[Event]map[string][]Bound{}, other: map[Event][]Bound{}, event: map[Event][]*Bound{}}
+	var named []string
+	for k := range b.all {
+		h := &b.all[k]
+		if h.Unmet = s.meets(h.When); h.Unmet == "" {
+			b.event[h.Event] = append(b.event[h.Event], h)
+			named = append(named, h.Services...)
+		}
+	}
+	for e, hooks := range b.event {
+		b.exact[e] = map[string][]Bound{}
+		for _, name := range named {
+			b.exact[e][name] = pick(hooks, name)
+		}
+		b.other[e] = pick(hooks, "")
+	}
+	return b
+}
+
+// pick copies those of a service; empty: of one that nobody names, or of none.
+func pick(hooks []*Bound, service string) []Bound {
+	var out []Bound
+	for _, h := range hooks {
+		if h.of(service) {
+			out = append(out, *h)
+		}
+	}
+	return out
+}
+
+// For lists the hooks of an event of a service, in their order. Nothing of it may
+// be changed.
+func (b *Book) For(e Event, service string) []Bound {
+	if of, ok := b.exact[e][service]; ok {
+		return of
+	}
+	return b.other[e]
+}
+
+// All are the hooks with those that do not count.
+func (b *Book) All() []Bound { return b.all }
+
+// Does says what the hook is, without what may be secret: a path, a program, or a
+// method and a URL.
+func (b *Bound) Does() string {
+	switch {
+	case b.Path != "":
+		return b.Path
+	case b.URL != "":
+		return b.Method + " " + remote.Mask(b.URL)
+	case len(b.Command) > 0:
+		return b.Command[0]
+	}
+	return ""
+}

@@ -1,0 +1,86 @@
+package hooks
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDiscover(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"1-a", "2-c", "09-d", "10-b", "50-e.sh", "100-z", "0100-y", "50-e.sh~", "60-x.dpkg-old", ".60-x", "60x", "x-60", "60-", "12345-a", "60-a b", "..data"} {
+		script(t, filepath.Join(dir, "ready.d", name), "#!/bin/sh\n", 0o755)
+	}
+	script(t, filepath.Join(dir, "pre-start.d", "10-a"), "", 0o755)
+	script(t, filepath.Join(dir, "redy.d", "10-a"), "", 0o755)
+	script(t, filepath.Join(dir, "pre_stop.d", "10-a"), "", 0o755)
+	script(t, filepath.Join(dir, "README"), "", 0o644)
+	lists := &ByEvent{Ready: []Hook{{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"}, {Name: "other", Command: []string{"x"}}}, Exit: []Hook{{File: "10-x"}}}
+	source := func(e Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
+	bound, problems := Discover(dir, lists, source)
+	var got []string
+	for _, b := range bound {
+		got = append(got, fmt.Sprintf("%s/%s %v", b.Event, b.Name, b.Timeout))
+		if b.Path != filepath.Join(dir, string(b.Event)+".d", b.File) || b.Root != dir || b.Source != b.Path {
+			t.Errorf("%+v", b)
+		}
+	}
+	same(t, "hooks", got, []string{"pre-start/10-a 30s", "ready/1-a 30s", "ready/2-c 30s", "ready/09-d 30s", "ready/b 1s", "ready/50-e.sh 30s", "ready/0100-y 30s", "ready/100-z 30s"})
+	told := map[string]string{}
+	for _, p := range problems {
+		told[strings.TrimPrefix(p.Path, dir+"/")] = fmt.Sprint(p.Fatal, " ", p.Message, " ", p.Hint)
+	}
+	for path, want := range map[string]string{
+		"redy.d": `did you mean "ready.d"?`, "pre_stop.d": `did you mean "pre-stop.d"?`, "README": "not the folder of an event",
+		"ready.d/50-e.sh~": "backup file", "ready.d/60-x.dpkg-old": "backup file", "ready.d/.60-x": "begins with a dot", "ready.d/60x": "no - with a name",
+		"ready.d/x-60": "one to four digits", "ready.d/60-": "no - with a name", "ready.d/12345-a": "one to four digits", "ready.d/60-a b": "other characters",
+		"ready#1": "true there is no hook file " + filepath.Join(dir, "ready.d/11-b"), "exit#0": "true there is no hook file",
+	} {
+		if !strings.Contains(told[path], want) || strings.HasPrefix(told[path], "true") != strings.Contains(path, "#") {
+			t.Errorf("%s: %q, want %q", path, told[path], want)
+		}
+		delete(told, path)
+	}
+	if len(told) > 0 {
+		t.Errorf("also told: %q", told)
+	}
+	if bound, problems := Discover(filepath.Join(dir, "none"), &ByEvent{}, source); len(bound)+len(problems) > 0 {
+		t.Errorf("%v %v", bound, problems)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	if _, problems := Discover(filepath.Join(dir, "README"), &ByEvent{}, source); len(problems) == 0 || !problems[0].Fatal {
+		t.Errorf("%v", problems)
+	}
+}
+
+func FuzzFileNames(f *testing.F) {
+	for _, seed := range []string{"10-a", "1-", "00000-a", "10-a~", ".x", "10-a.dpkg-new", "10-a\n", "٣-a"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if notAHook(name) != "" {
+			return
+		}
+		if strings.ContainsAny(name, "/\x00\n ~") || name[0] < '0' || name[0] > '9' || number(name) > 9999 || CheckFileName(name) != nil {
+			t.Errorf("%q is a hook", name)
+		}
+	})
+}
+
+func TestPolicyForms(t *testing.T) {
+	for text, want := range map[string]Policy{"": {}, "ignore": {}, "fail": {Fail: true}, "retry 3": {Retries: 3}, "retry 3, fail": {3, true}, "retry 3,fail": {3, true}, "retry 3, ignore": {Retries: 3}} {
+		if got, err := ParsePolicy(text); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"retry", "retry x", "retry 0", "retry -1", "retry 101", "fail, retry 3", "ignore, fail", "retry 3, x", "Fail", "retry3"} {
+		if got, err := ParsePolicy(text); err == nil || got != (Policy{}) {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}

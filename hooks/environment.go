@@ -1,0 +1,125 @@
+package hooks
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Prefixes of variables that a hook gets, one for each label and parameter.
+const (
+	labelPrefix = "STOKER_LABEL_"
+	paramPrefix = "STOKER_PARAM_"
+)
+
+// ownVariables are the names that a hook has from us or not at all, whatever is in
+// our own environment.
+func ownVariables() []string {
+	return []string{"STOKER_EVENT", "STOKER_SERVICE", "STOKER_PID", "STOKER_ATTEMPT", "STOKER_EXIT_CODE", "STOKER_SIGNAL",
+		"STOKER_OOM", "STOKER_REASON", "STOKER_PORT", "STOKER_PLUGIN_DIR", "STOKER_STATE_DIR", "STOKER_DEADLINE", "STOKER_OUT",
+		"STOKER_HOOK"}
+}
+
+// Variable says whether a variable is one that hooks get.
+func Variable(name string) bool {
+	return slices.Contains(ownVariables(), name) || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
+}
+
+// VariableName is how a label or parameter is called in a variable: in capitals,
+// with _ for what a variable's name cannot have.
+func VariableName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(name))
+}
+
+// scene is what the environment of a hook is made of.
+type scene struct {
+	own      map[string]string // stoker's environment
+	labels   map[string]string
+	given    map[string]string // by hooks before
+	socket   string            // of the API; empty: unknown
+	user     *proc.User        // nil: stoker's own
+	out      string            // path of STOKER_OUT; empty: there is none
+	deadline time.Time
+}
+
+// environ is the environment of a hook. What has no value is absent.
+func (s *scene) environ(b *Bound, o Occasion) map[string]string {
+	env := maps.Clone(s.own)
+	if env == nil {
+		env = map[string]string{}
+	}
+	for name := range env {
+		if Variable(name) {
+			delete(env, name)
+		}
+	}
+	if s.user != nil && s.user.Home != "" {
+		env["HOME"], env["USER"], env["LOGNAME"] = s.user.Home, s.user.Login, s.user.Login
+	}
+	maps.Copy(env, s.given)
+	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
+		env[labelPrefix+VariableName(name)] = s.labels[name]
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Params)) {
+		env[paramPrefix+VariableName(name)] = b.Params[name]
+	}
+	s.facts(env, b, o)
+	maps.Copy(env, b.Env)
+	return env
+}
+
+// facts are what is known of the occasion.
+func (s *scene) facts(env map[string]string, b *Bound, o Occasion) {
+	set := func(name, value string) {
+		if value != "" {
+			env[name] = strings.ReplaceAll(value, "\x00", "?")
+		}
+	}
+	number := func(name string, n int) {
+		if n != 0 {
+			env[name] = strconv.Itoa(n)
+		}
+	}
+	set("STOKER_EVENT", string(o.Event))
+	set("STOKER_HOOK", b.Title())
+	set("STOKER_SERVICE", o.Service)
+	number("STOKER_PID", o.Pid)
+	number("STOKER_ATTEMPT", o.Attempt)
+	number("STOKER_PORT", o.Port)
+	if o.ExitCode != nil {
+		env["STOKER_EXIT_CODE"] = strconv.Itoa(*o.ExitCode)
+	}
+	set("STOKER_SIGNAL", o.Signal)
+	if o.ExitCode != nil || o.Signal != "" {
+		env["STOKER_OOM"] = "0"
+	}
+	if o.OOM {
+		env["STOKER_OOM"] = "1"
+	}
+	set("STOKER_REASON", o.Reason)
+	set("STOKER_PLUGIN_DIR", b.PluginDir)
+	set("STOKER_STATE_DIR", b.StateDir)
+	set("STOKER_OUT", s.out)
+	set("STOKER_SOCKET", s.socket)
+	if !s.deadline.IsZero() {
+		env["STOKER_DEADLINE"] = strconv.FormatInt(s.deadline.UnixMilli(), 10)
+	}
+}
+
+// pairs are NAME=VALUE, sorted.
+func pairs(env map[string]string) []string {
+	out := make([]string, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, name+"="+env[name])
+	}
+	return out
+}

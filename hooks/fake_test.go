@@ -1,0 +1,229 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// fakeHost runs no programs. The words of a hook's command say what one would do:
+// a duration is how long it runs, "exit N" its code, "ignore-term", "say TEXT",
+// "nostart", "give TEXT" what it writes to STOKER_OUT, "immortal".
+type fakeHost struct {
+	mu      sync.Mutex
+	items   map[string][]byte
+	puts    int
+	living  map[string]*fakeRun
+	started []string // "TITLE at SECONDS"
+	signals []string
+	most    int // that lived at once
+	begun   time.Time
+	dead    bool // the supervisor is: nothing counts any more
+	env     map[string][]string
+}
+
+func newFakeHost() *fakeHost {
+	return &fakeHost{items: map[string][]byte{}, living: map[string]*fakeRun{}, begun: time.Now(), env: map[string][]string{}}
+}
+
+type fakeRun struct {
+	h       *fakeHost
+	id      string
+	title   string
+	said    string
+	ignores bool
+	never   bool
+	exited  chan struct{}
+	once    sync.Once
+	exit    proc.Exit
+	done    bool
+}
+
+func (h *fakeHost) Start(_ context.Context, spec proc.Spec, title string) (Execution, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dead {
+		r := &fakeRun{h: h, id: spec.ID, exited: make(chan struct{})} // what the dead do has no effect
+		r.end(proc.Exit{})
+		return r, nil
+	}
+	r := &fakeRun{h: h, id: spec.ID, title: title, exited: make(chan struct{})}
+	h.started = append(h.started, fmt.Sprintf("%s@%v", strings.TrimPrefix(title, "hook "), time.Since(h.begun).Round(time.Millisecond)))
+	h.env[title] = spec.Env
+	code, lives := 0, time.Duration(0)
+	for k := 0; k < len(spec.Argv); k++ {
+		switch w := spec.Argv[k]; w {
+		case "exit":
+			k++
+			fmt.Sscan(spec.Argv[k], &code)
+		case "say":
+			k++
+			r.said = spec.Argv[k]
+		case "ignore-term":
+			r.ignores = true
+		case "immortal":
+			r.ignores, r.never = true, true
+		case "nostart":
+			return nil, &proc.StartError{Path: "/x", Step: "execute", Err: syscall.ENOENT}
+		default:
+			lives, _ = time.ParseDuration(w)
+		}
+	}
+	h.living[r.id] = r
+	h.most = max(h.most, len(h.living))
+	time.AfterFunc(lives, func() { r.end(proc.Exit{Code: code}) })
+	return r, nil
+}
+
+func (h *fakeHost) Put(name string, body []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(body) > 64<<10 {
+		return errors.New("too large")
+	}
+	if !h.dead {
+		h.items[name] = slices.Clone(body)
+		h.puts++
+	}
+	return nil
+}
+
+func (h *fakeHost) Del(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.dead {
+		delete(h.items, name)
+	}
+}
+
+// die ends the supervisor; its successor has what it left.
+func (h *fakeHost) die() (*fakeHost, Past) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dead = true
+	next := newFakeHost()
+	next.begun, next.started = h.begun, slices.Clone(h.started)
+	past := Past{Items: maps.Clone(h.items)}
+	next.items = maps.Clone(h.items)
+	for id, r := range h.living {
+		r.h = next
+		next.living[id] = r
+		past.Runs = append(past.Runs, r)
+	}
+	return next, past
+}
+
+func (r *fakeRun) end(x proc.Exit) {
+	r.once.Do(func() {
+		r.exit = x
+		close(r.exited)
+	})
+}
+
+func (r *fakeRun) ID() string              { return r.id }
+func (r *fakeRun) Exited() <-chan struct{} { return r.exited }
+func (r *fakeRun) Exit() (proc.Exit, bool) {
+	select {
+	case <-r.exited:
+		return r.exit, true
+	default:
+		return proc.Exit{}, false
+	}
+}
+func (r *fakeRun) SignalGroup(sig syscall.Signal) error {
+	r.h.mu.Lock()
+	if _, ended := r.Exit(); !ended {
+		r.h.signals = append(r.h.signals, fmt.Sprintf("%v@%v", sig, time.Since(r.h.begun).Round(time.Millisecond)))
+	}
+	r.h.mu.Unlock()
+	if !r.never && (sig == syscall.SIGKILL || !r.ignores) {
+		r.end(proc.Exit{Code: -1, Signal: sig})
+	}
+	return nil
+}
+func (r *fakeRun) Tail(n int) string { return r.said[max(0, len(r.said)-n):] }
+func (r *fakeRun) Done() {
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	r.done = true
+	if !r.h.dead {
+		delete(r.h.living, r.id)
+	}
+}
+
+// life is a Runner with a fake host, and what it told.
+type life struct {
+	*Runner
+	h     *fakeHost
+	mu    sync.Mutex
+	told  []string // "event: hook ok|why, ..."
+	fails []string
+	bad   []string
+	book  *Book
+	over  bool
+}
+
+func newLife(t *testing.T, h *fakeHost, past Past, list ...Bound) *life {
+	t.Helper()
+	l := &life{h: h, book: NewBook(list, Surroundings{})}
+	l.Runner = NewRunner(Options{Host: h, Past: past, Log: hclog.NewNullLogger(), Book: func() *Book { return l.book },
+		PluginFailed: func(p, why string) { l.note(&l.bad, p+": "+why) },
+		Failed:       func(o Occasion, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
+		Done: func(o Occasion, outs []Outcome) {
+			var words []string
+			for _, out := range outs {
+				if out.OK {
+					words = append(words, out.Hook+" ok")
+				} else {
+					words = append(words, out.Hook+" "+out.Why)
+				}
+			}
+			l.note(&l.told, string(o.Event)+": "+strings.Join(words, ", "))
+		}})
+	return l
+}
+
+func (l *life) note(to *[]string, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over {
+		*to = append(*to, text)
+	}
+}
+
+// bound makes a hook of words for the fake host.
+func bound(e Event, name, command string, more ...func(*Bound)) Bound {
+	h := Hook{Name: name, Command: strings.Fields(command)}
+	b := Bound{Hook: h, Event: e, Source: "test"}
+	for _, f := range more {
+		f(&b)
+	}
+	b.Hook = b.Hook.WithDefaults()
+	return b
+}
+
+func onFailure(p string) func(*Bound)       { return func(b *Bound) { b.OnFailure = p } }
+func timeout(d time.Duration) func(*Bound)  { return func(b *Bound) { b.Timeout = d } }
+func parallel(b *Bound)                     { b.Parallel = true }
+func services(names ...string) func(*Bound) { return func(b *Bound) { b.Services = names } }
+func plugin(name string) func(*Bound)       { return func(b *Bound) { b.Plugin, b.Optional = name, true } }
+func share(s float64) func(*Bound)          { return func(b *Bound) { b.Share = s } }
+func of(e Event, start uint64) Occasion {
+	return Occasion{Event: e, Service: "app", Start: start, At: time.Now()}
+}
+func same(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}

@@ -1,0 +1,143 @@
+package hooks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Guard looks whether a file may be executed in stoker's name. As root it refuses
+// one that others could have written, or put there: the file itself and every
+// folder from it up to root, symbolic links resolved. uid is stoker's own.
+func Guard(path, root string, uid int) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("cannot find %s: %s", path, cause(err))
+	}
+	info, err := os.Stat(real)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot look at %s: %s", path, cause(err))
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder, and not a program", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file", path)
+	}
+	if uid == 0 {
+		if err := trusted(path, real, root, uid); err != nil {
+			return err
+		}
+	}
+	if info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("%s is not executable (mode %04o): chmod +x %s", path, info.Mode().Perm(), path)
+	}
+	return checkScript(path)
+}
+
+// trusted walks from the file, and from the link that leads to it, up to the root of
+// the tree; a link that leads out of the tree, up to the root of all.
+func trusted(path, real, root string, uid int) error {
+	top, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return fmt.Errorf("cannot find %s: %s", root, cause(err))
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("cannot find %s: %s", filepath.Dir(path), cause(err))
+	}
+	for _, at := range []string{real, folder} {
+		for ; ; at = filepath.Dir(at) {
+			if err := untouched(at, uid); err != nil {
+				return err
+			}
+			if at == top || at == "/" {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// untouched refuses what others than root and uid can write.
+func untouched(path string, uid int) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("cannot look at %s: %s", path, cause(err))
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	mode := info.Mode().Perm()
+	switch {
+	case !ok:
+		return fmt.Errorf("cannot see who owns %s", path)
+	case st.Uid != 0 && int(st.Uid) != uid:
+		return fmt.Errorf("refused as root: %s (mode %04o) belongs to uid %d, who could change it: chown root %s", path, mode, st.Uid, path)
+	case mode&0o022 != 0:
+		return fmt.Errorf("refused as root: %s (mode %04o, uid %d) can be changed by others: chmod go-w %s", path, mode, st.Uid, path)
+	}
+	return nil
+}
+
+// maxFirstLine bounds what is read of a script, in bytes: what the kernel reads.
+const maxFirstLine = 256
+
+// checkScript names what execve(2) would only give a number for.
+func checkScript(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil // it can be executable and not readable
+	}
+	defer f.Close()
+	head := make([]byte, maxFirstLine)
+	n, _ := f.Read(head)
+	head = head[:n]
+	switch line, isScript := bytes.CutPrefix(head, []byte("#!")); {
+	case isScript:
+		line, _, _ = bytes.Cut(line, []byte("\n"))
+		return checkInterpreter(path, string(line))
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf#!")):
+		return fmt.Errorf("%s begins with a byte order mark before its #!: save it as UTF-8 without one", path)
+	case n == 0:
+		return fmt.Errorf("%s is empty", path)
+	case bytes.HasPrefix(head, []byte("\x7fELF")):
+		return nil
+	}
+	return nil // of a kind that only the kernel knows; it says ENOEXEC where it does not
+}
+
+func checkInterpreter(path, line string) error {
+	if strings.HasSuffix(line, "\r") {
+		return fmt.Errorf(`the first line of %s ends with a carriage return (it has Windows line ends): sed -i 's/\r$//' %s`, path, path)
+	}
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return fmt.Errorf("the #! line of %s names no interpreter: write #!/bin/sh", path)
+	}
+	info, err := os.Stat(words[0])
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("the interpreter %s of %s is not here: install it, or name another one behind #!", words[0], path)
+	case err != nil:
+		return nil // whoever executes it may see more
+	case info.IsDir() || info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("the interpreter %s of %s is not a program", words[0], path)
+	}
+	return nil
+}
+
+// explainStart words why a program could not be started.
+func explainStart(err error, path string) string {
+	if errors.Is(err, syscall.ENOEXEC) && path != "" {
+		return fmt.Sprintf("%s is no program of this machine, and has no #! line: begin a script with #!/bin/sh", path)
+	}
+	if errors.Is(err, fs.ErrNotExist) && path != "" {
+		if why := checkScript(path); why != nil {
+			return why.Error()
+		}
+	}
+	return err.Error()
+}

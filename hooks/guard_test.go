@@ -1,0 +1,106 @@
+package hooks
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func script(t *testing.T, path, text string, mode os.FileMode) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestGuardNamesWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	uid := os.Geteuid()
+	for _, tc := range []struct {
+		name, text string
+		mode       os.FileMode
+		want       string
+	}{
+		{"good", "#!/bin/sh\n", 0o755, ""},
+		{"with-an-argument", "#! /bin/sh -e\n", 0o755, ""},
+		{"no-x", "#!/bin/sh\n", 0o644, "is not executable (mode 0644): chmod +x "},
+		{"windows", "#!/bin/sh\r\necho\r\n", 0o755, "ends with a carriage return"},
+		{"no-interpreter", "#!/no/such/shell\n", 0o755, "the interpreter /no/such/shell of "},
+		{"folder-as-one", "#!/etc\n", 0o755, "the interpreter /etc of "},
+		{"nameless", "#!\n", 0o755, "names no interpreter"},
+		{"bom", "\xef\xbb\xbf#!/bin/sh\n", 0o755, "byte order mark"},
+		{"empty", "", 0o755, "is empty"},
+		{"elf", "\x7fELF...", 0o755, ""},
+	} {
+		path := script(t, filepath.Join(dir, "ready.d", tc.name), tc.text, tc.mode)
+		err := Guard(path, dir, uid)
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+		}
+	}
+	if err := Guard(filepath.Join(dir, "ready.d"), dir, uid); err == nil || !strings.Contains(err.Error(), "is a folder") {
+		t.Errorf("%v", err)
+	}
+	if err := Guard(filepath.Join(dir, "none"), dir, uid); err == nil || !strings.Contains(err.Error(), "cannot find") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestGuardTrustsNobodyElseAsRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	base := t.TempDir()
+	root := filepath.Join(base, "hooks")
+	path := script(t, filepath.Join(root, "ready.d", "10-a"), "#!/bin/sh\n", 0o755)
+	outside := script(t, filepath.Join(base, "outside", "b"), "#!/bin/sh\n", 0o755)
+	link := filepath.Join(root, "ready.d", "20-link")
+	data := script(t, filepath.Join(root, "..data", "c"), "#!/bin/sh\n", 0o755)
+	inside := filepath.Join(root, "ready.d", "30-inside")
+	for name, target := range map[string]string{link: outside, inside: data} {
+		if err := os.Symlink(target, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(path, want string) {
+		t.Helper()
+		err := Guard(path, root, 0)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		if err := Guard(path, root, 4711); err != nil {
+			t.Errorf("not as root: %v", err)
+		}
+	}
+	check(path, "")
+	check(inside, "")
+	// What leads out of the tree is looked at up to /, and the test's folder is in /tmp.
+	check(link, "refused as root: ")
+	for _, at := range []string{path, filepath.Dir(path), root} {
+		for _, mode := range []os.FileMode{0o775, 0o757} {
+			if err := os.Chmod(at, mode); err != nil {
+				t.Fatal(err)
+			}
+			check(path, "refused as root: "+at+" (mode ")
+		}
+		if err := os.Chmod(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(at, 4711, 0); err != nil {
+			t.Fatal(err)
+		}
+		check(path, "belongs to uid 4711")
+		if err := os.Chown(at, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(path, "")
+}

@@ -1,0 +1,220 @@
+package hooks
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// Lanes that are no service's. No service can be called so.
+const (
+	containerLane = "@container"
+	jobsLane      = "@jobs"
+)
+
+// laneOf is the lane of an occasion.
+func laneOf(o Occasion) string {
+	switch {
+	case o.Event == JobStarted || o.Event == JobFinished:
+		return jobsLane
+	case !o.Event.OfService():
+		return containerLane
+	}
+	return o.Service
+}
+
+// kept is what the bag has of a lane.
+type kept struct {
+	// Queue are the occasions that are not through; the first is under way.
+	Queue []*entry `json:"queue,omitempty"`
+	// Marks are those that were told, the latest of each kind.
+	Marks []mark `json:"marks,omitempty"`
+	// Gifts are what the hooks of the present start have given, or of the container.
+	Gifts []gift `json:"gifts,omitempty"`
+	// Last is how each hook ended last.
+	Last []Ended `json:"last,omitempty"`
+	Port int     `json:"port,omitempty"`
+	Seq  uint64  `json:"seq,omitempty"` // of runs and gifts
+}
+
+// entry is an occasion that was told and is not through.
+type entry struct {
+	Occasion
+	// Drop says why it is brought to an end, At says when that is due.
+	Drop string    `json:"drop,omitempty"`
+	Due  time.Time `json:"due,omitzero"`
+	// Over are the hooks of it that have ended, Trying those that run.
+	Over   []Outcome `json:"over,omitempty"`
+	Trying []try     `json:"trying,omitempty"`
+
+	pass *passage
+}
+
+// try is a hook that runs, or is about to.
+type try struct {
+	Hook  string    `json:"hook"` // its Title
+	ID    string    `json:"id"`   // of the process
+	Out   string    `json:"out,omitempty"`
+	Try   int       `json:"try"` // from 1
+	Begun time.Time `json:"begun"`
+	First time.Time `json:"first"` // when the first try began
+
+	left []func() // gives up what ended tries have left, once that is kept
+}
+
+// leaves notes a file to be removed in the end; empty: there is none.
+func (t *try) leaves(path string) {
+	if path != "" {
+		t.left = append(t.left, func() { os.Remove(path) })
+	}
+}
+
+// release gives up what ended tries have left.
+func (t *try) release() {
+	for _, f := range t.left {
+		f()
+	}
+	t.left = nil
+}
+
+// mark says that an occasion was told: those of its kind up to Start.
+type mark struct {
+	Kind  string `json:"kind"`
+	Start uint64 `json:"start,omitempty"`
+	Err   string `json:"err,omitempty"` // why what waited for it failed
+}
+
+// kind is what its Start numbers.
+func (o *Occasion) kind() string {
+	if laneOf(*o) == jobsLane {
+		return string(o.Event) + "/" + o.Service
+	}
+	return string(o.Event)
+}
+
+// gift is something that a hook has given. What it is has an item of its own.
+type gift struct {
+	Seq   uint64 `json:"seq"`
+	Event Event  `json:"event"`
+	Hook  string `json:"hook"`
+	Place int    `json:"place"` // among the event's hooks
+	given Given
+}
+
+// Ended is how a hook ended last.
+type Ended struct {
+	Event   Event     `json:"event"`
+	Hook    string    `json:"hook"` // its Title
+	Service string    `json:"service,omitempty"`
+	Start   uint64    `json:"start,omitempty"`
+	At      time.Time `json:"at"`
+	Outcome
+}
+
+// Bounds of what is kept of a lane, so that it fits into the bag.
+const (
+	maxMarks = 128
+	maxLast  = 128
+	maxQueue = 64
+	maxItem  = 60 << 10 // bytes
+	maxWhy   = 300      // bytes
+)
+
+// marked finds the mark of an occasion that was told.
+func (k *kept) marked(o *Occasion) *mark {
+	for i := range k.Marks {
+		if m := &k.Marks[i]; m.Kind == o.kind() && o.Start <= m.Start {
+			return m
+		}
+	}
+	return nil
+}
+
+// subject is the service whose hooks count for an occasion; empty: those of all.
+func (o *Occasion) subject() string {
+	if o.Event.OfService() {
+		return o.Service
+	}
+	return ""
+}
+
+// mark notes that an occasion is told. Older ones of its kind count as told too.
+func (k *kept) mark(o *Occasion) {
+	for i := range k.Marks {
+		if k.Marks[i].Kind == o.kind() {
+			k.Marks = append(k.Marks[:i], k.Marks[i+1:]...)
+			break
+		}
+	}
+	k.Marks = append(k.Marks, mark{Kind: o.kind(), Start: o.Start})
+	k.Marks = k.Marks[max(len(k.Marks)-maxMarks, 0):]
+}
+
+// note keeps how a hook ended, in the place of how it ended before.
+func (k *kept) note(o *Occasion, hook string, at time.Time, out Outcome) {
+	for i := range k.Last {
+		if k.Last[i].Event == o.Event && k.Last[i].Hook == hook {
+			k.Last = append(k.Last[:i], k.Last[i+1:]...)
+			break
+		}
+	}
+	k.Last = append(k.Last, Ended{Event: o.Event, Hook: hook, Service: o.Service, Start: o.Start, At: at, Outcome: out})
+	k.Last = k.Last[max(len(k.Last)-maxLast, 0):]
+}
+
+// body is what goes into the bag: everything that keeps a hook from being run twice,
+// and as much of the rest as there is room for.
+func (k *kept) body() ([]byte, error) {
+	data, err := json.Marshal(k)
+	if err != nil || len(data) <= maxItem {
+		return data, err
+	}
+	less := *k
+	less.Last = nil
+	if data, err = json.Marshal(&less); err != nil || len(data) <= maxItem {
+		return data, err
+	}
+	less.Queue = nil
+	for _, e := range k.Queue {
+		short := *e
+		short.Reason = ""
+		short.Over = nil
+		for _, o := range e.Over {
+			o.Why = o.Why[:min(len(o.Why), 40)]
+			short.Over = append(short.Over, o)
+		}
+		less.Queue = append(less.Queue, &short)
+	}
+	if data, err = json.Marshal(&less); err == nil && len(data) > maxItem {
+		err = fmt.Errorf("cannot keep the state of hooks: it has %d bytes", len(data))
+	}
+	return data, err
+}
+
+// short is an outcome without what the bag has no room for.
+func (o Outcome) short() Outcome {
+	o.Output, o.Given = "", Given{}
+	o.Why = strings.ToValidUTF8(o.Why[:min(len(o.Why), maxWhy)], "?")
+	return o
+}
+
+// readKept is the way back from body.
+func readKept(body []byte) (k kept, err error) {
+	if err := json.Unmarshal(body, &k); err != nil {
+		return kept{}, fmt.Errorf("cannot read the kept state of hooks: %w", err)
+	}
+	return k, nil
+}
+
+// giftItem is the item of a gift.
+func giftItem(lane string, seq uint64) string {
+	return fmt.Sprintf("%s%s/%d", giftPrefix, lane, seq)
+}
+
+// giftPrefix begins the items of gifts, lanePrefix those of lanes.
+const (
+	giftPrefix = itemPrefix + "given/"
+	lanePrefix = itemPrefix + "lane/"
+)

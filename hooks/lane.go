@@ -1,0 +1,289 @@
+package hooks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// lane goes through the occasions of one service in their order, or those of the
+// container, or of all jobs. Its goroutine lives while there is something to do.
+type lane struct {
+	r    *Runner
+	name string
+
+	mu   sync.Mutex // guards what follows, and the order in which it is put into the bag
+	kept kept
+	busy bool // the goroutine lives
+	idle chan struct{}
+}
+
+// passage is how an occasion comes to its end.
+type passage struct {
+	ctx  context.Context
+	end  context.CancelCauseFunc
+	done chan struct{} // closed when it is through
+	err  error         // why what waits for it fails; read after done
+}
+
+// errEnded is the cause of a passage that is brought to an end.
+type errEnded struct{ why string }
+
+func (e errEnded) Error() string { return e.why }
+
+// Reasons for which hooks are not run to their end.
+const (
+	whyStopped    = "ended: the service stops"
+	whyGone       = "ended: the process is gone"
+	whyLate       = "ended: the service is to be stopped, and cannot wait any longer"
+	whyCancelled  = "ended: nobody waits for it any more"
+	whyOverflow   = "not run: too much happens, and too many hooks wait"
+	whyNoTime     = "not run: no time is left of the stop's budget"
+	whyAfterOther = "not run: %s failed"
+)
+
+// newPassage makes what e goes through with.
+func (l *lane) newPassage(e *entry) {
+	ctx, end := context.WithCancelCause(l.r.ctx)
+	e.pass = &passage{ctx: ctx, end: end, done: make(chan struct{})}
+	if e.Drop != "" {
+		e.pass.endAt(e.Due, e.Drop)
+	}
+}
+
+// endAt ends it at a time.
+func (p *passage) endAt(at time.Time, why string) {
+	if d := time.Until(at); d > 0 {
+		time.AfterFunc(d, func() { p.end(errEnded{why}) }) // of one that is through by then it does nothing
+		return
+	}
+	p.end(errEnded{why})
+}
+
+// tell takes an occasion; nil, and the error of the one that was told before: there
+// is nothing to wait for.
+func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.supersede(o)
+	for _, e := range l.kept.Queue {
+		if e.kind() == o.kind() && e.Start == o.Start {
+			return e.pass, nil
+		}
+	}
+	if m := l.kept.marked(&o); m != nil {
+		if m.Err != "" {
+			return nil, errors.New(m.Err)
+		}
+		return nil, nil
+	}
+	if o.Port != 0 {
+		l.kept.Port = o.Port
+	}
+	if hooks == 0 && len(l.kept.Queue) == 0 {
+		if o.Event == PreStart && len(l.kept.Gifts) > 0 {
+			l.dropGifts()
+			l.keep()
+		}
+		return nil, nil
+	}
+	if hooks == 0 && !o.Event.Blocking() {
+		return nil, nil // nobody waits, and nothing is to be done
+	}
+	e := &entry{Occasion: o}
+	l.newPassage(e)
+	l.kept.mark(&o)
+	l.kept.Queue = append(l.kept.Queue, e)
+	l.overflow()
+	l.keep()
+	l.begin()
+	return e.pass, nil
+}
+
+// lateTime is what hooks of unhealthy and start-failed may take at most once their
+// service is to be stopped: what follows them is often that stop.
+const lateTime = 5 * time.Second
+
+// supersede brings to an end what must not hold up what comes now.
+func (l *lane) supersede(o Occasion) {
+	var at time.Time
+	why := whyStopped
+	switch o.Event {
+	case PreStop, Stopped:
+		if third := time.Until(o.Until) / 3; !o.Until.IsZero() && third < lateTime {
+			at = time.Now().Add(third)
+		} else if o.Event == PreStop {
+			at = time.Now().Add(lateTime)
+		}
+	case Exited:
+		why = whyGone
+	default:
+		return
+	}
+	for _, e := range l.kept.Queue {
+		switch {
+		case e.Drop != "" && !e.Due.After(time.Now()):
+		case e.Event == Started || e.Event == Ready:
+			e.Drop, e.Due = why, time.Now()
+			e.pass.endAt(e.Due, e.Drop)
+		case (e.Event == Unhealthy || e.Event == StartFailed) && !at.IsZero() && e.Drop == "":
+			e.Drop, e.Due = whyLate, at
+			e.pass.endAt(e.Due, e.Drop)
+		}
+	}
+}
+
+// overflow drops the oldest of those that wait where there are too many, but none
+// that somebody waits for or that ends a life.
+func (l *lane) overflow() {
+	if len(l.kept.Queue) <= maxQueue {
+		return
+	}
+	for _, e := range l.kept.Queue[1:] {
+		if e.Drop == "" && !e.Event.Blocking() && e.Event != Exited && e.Event != Stopped {
+			e.Drop, e.Due = whyOverflow, time.Now()
+			e.pass.endAt(e.Due, e.Drop)
+			return
+		}
+	}
+}
+
+// begin has the goroutine live.
+func (l *lane) begin() {
+	if !l.busy && len(l.kept.Queue) > 0 {
+		l.busy, l.idle = true, make(chan struct{})
+		go l.run() // ends when the queue is empty
+	}
+}
+
+// run goes through the queue.
+func (l *lane) run() {
+	for {
+		l.mu.Lock()
+		if len(l.kept.Queue) == 0 {
+			l.busy = false
+			close(l.idle)
+			l.mu.Unlock()
+			return
+		}
+		e := l.kept.Queue[0]
+		if e.Event == PreStart && len(e.Over) == 0 && len(e.Trying) == 0 && len(l.kept.Gifts) > 0 {
+			l.dropGifts() // of the start before
+			l.keep()
+		}
+		l.mu.Unlock()
+		outcomes, err := l.pass(e)
+		l.finish(e, outcomes, err)
+	}
+}
+
+// finish takes the first of the queue off.
+func (l *lane) finish(e *entry, outcomes []Outcome, err error) {
+	l.mu.Lock()
+	l.kept.Queue = l.kept.Queue[1:]
+	if m := l.kept.marked(&e.Occasion); m != nil && err != nil && m.Start == e.Start {
+		m.Err = err.Error()
+	}
+	if !e.Event.givesToStart() {
+		l.dropGiftsOf(e.Event)
+	}
+	l.keep()
+	l.mu.Unlock()
+	e.pass.err = err
+	e.pass.end(nil)
+	close(e.pass.done)
+	l.r.through(e.Occasion, outcomes)
+}
+
+// keep puts the lane into the bag.
+func (l *lane) keep() {
+	body, err := l.kept.body()
+	if err == nil {
+		err = l.r.host.Put(lanePrefix+l.name, body)
+	}
+	if err != nil {
+		l.r.log.Error("what hooks have run would not survive the supervisor", "lane", l.name, "error", err)
+	}
+}
+
+// dropGifts forgets what was given.
+func (l *lane) dropGifts() {
+	for _, g := range l.kept.Gifts {
+		l.r.host.Del(giftItem(l.name, g.Seq))
+	}
+	l.kept.Gifts = nil
+}
+
+// dropGiftsOf forgets what hooks of an event have given.
+func (l *lane) dropGiftsOf(event Event) {
+	l.kept.Gifts = slices.DeleteFunc(l.kept.Gifts, func(g gift) bool {
+		if g.Event != event {
+			return false
+		}
+		l.r.host.Del(giftItem(l.name, g.Seq))
+		return true
+	})
+}
+
+// given is what the hooks have given so far, in their order.
+func (l *lane) given() (out Given) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gifts := slices.Clone(l.kept.Gifts)
+	slices.SortStableFunc(gifts, func(a, b gift) int {
+		return cmp.Or(cmp.Compare(slices.Index(Events(), a.Event), slices.Index(Events(), b.Event)), cmp.Compare(a.Place, b.Place))
+	})
+	for _, g := range gifts {
+		out.add(g.given)
+	}
+	return out
+}
+
+// sequence is the next number of the lane.
+func (l *lane) sequence() uint64 {
+	l.kept.Seq++
+	return l.kept.Seq
+}
+
+// trying notes that a hook is about to be tried, before it is.
+func (l *lane) trying(e *entry, t try) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(e, t.Hook)
+	e.Trying = append(e.Trying, t)
+	l.keep()
+}
+
+// newID names a process of the lane for good.
+func (l *lane) newID() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprintf("%s%s/%d", idPrefix, l.name, l.sequence())
+}
+
+func (l *lane) forget(e *entry, hook string) {
+	e.Trying = slices.DeleteFunc(e.Trying, func(t try) bool { return t.Hook == hook })
+}
+
+// over notes how a hook of the occasion ended, and what it gave as it wrote it.
+func (l *lane) over(e *entry, b *Bound, place int, out Outcome, raw []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(e, b.Title())
+	l.r.say(b, e.Service, out)
+	short := out.short()
+	e.Over = append(e.Over, short)
+	l.kept.note(&e.Occasion, b.Title(), time.Now(), short)
+	if out.OK && len(raw) > 0 {
+		g := gift{Seq: l.sequence(), Event: e.Event, Place: place, Hook: b.Title(), given: out.Given}
+		if err := l.r.host.Put(giftItem(l.name, g.Seq), raw); err != nil {
+			l.r.log.Error("what a hook has given would not survive the supervisor", "hook", b.full(), "error", err)
+		}
+		l.kept.Gifts = append(l.kept.Gifts, g)
+	}
+	l.keep()
+}

@@ -1,0 +1,177 @@
+package hooks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Bounds of what a hook gives back.
+const (
+	maxOut      = 64 << 10 // bytes; also what the bag takes
+	maxOutLines = 200
+)
+
+// givesToStart says whether variables and options that hooks of an event give
+// count for anything.
+func (e Event) givesToStart() bool { return e == Init || e == NetworkReady || e == PreStart }
+
+// CanFail says whether on_failure: fail of one of its hooks means anything.
+func (e Event) CanFail() bool { return e.givesToStart() || e == Started || e == Ready }
+
+// ParseOut reads what a hook has written to STOKER_OUT, byte for byte: lines of
+//
+//	env NAME=VALUE
+//	jvm-option OPTION
+//	annotation NAME=VALUE
+//
+// Empty lines are left out. Nothing in it is ever evaluated. hook is the source of
+// its options. The error names the line.
+func ParseOut(data []byte, e Event, hook string) (Given, error) {
+	var g Given
+	if len(data) > maxOut {
+		return g, fmt.Errorf("it has more than %d KiB", maxOut>>10)
+	}
+	if k := bytes.IndexByte(data, 0); k >= 0 {
+		return g, fmt.Errorf("line %d: it holds a NUL byte", bytes.Count(data[:k], []byte("\n"))+1)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	if len(lines) > maxOutLines {
+		return g, fmt.Errorf("it has %d lines, and %d are allowed", len(lines), maxOutLines)
+	}
+	for k, line := range lines {
+		if line == "" {
+			continue
+		}
+		if err := g.take(line, e, hook); err != nil {
+			return Given{}, fmt.Errorf("line %d: %w", k+1, err)
+		}
+	}
+	return g, nil
+}
+
+// take adds what one line gives.
+func (g *Given) take(line string, e Event, hook string) error {
+	verb, rest, _ := strings.Cut(line, " ")
+	if (verb == "env" || verb == "jvm-option") && !e.givesToStart() {
+		return fmt.Errorf("%s is for hooks of init, network-ready and pre-start: nothing is started after %s", verb, e)
+	}
+	switch verb {
+	case "env":
+		name, value, err := assignment(rest)
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(name, "STOKER_") {
+			return fmt.Errorf("%s is stoker's own variable", name)
+		}
+		put(&g.Env, name, value)
+	case "annotation":
+		name, value, err := assignment(rest)
+		if err != nil {
+			return err
+		}
+		put(&g.Annotations, name, value)
+	case "jvm-option":
+		if rest == "" {
+			return errors.New("jvm-option has no option behind it")
+		}
+		if !strings.HasPrefix(rest, "-") {
+			return fmt.Errorf("%s does not begin with -, as every JVM option does", shorten(rest))
+		}
+		g.Options = append(g.Options, GivenOption{Option: rest, Source: "hook " + string(e) + "/" + hook})
+	default:
+		return fmt.Errorf("%s is not env, jvm-option or annotation", shorten(verb))
+	}
+	return nil
+}
+
+// assignment cuts NAME=VALUE.
+func assignment(text string) (name, value string, err error) {
+	name, value, ok := strings.Cut(text, "=")
+	switch {
+	case !ok:
+		return "", "", fmt.Errorf("%s is not NAME=VALUE", shorten(text))
+	case name == "":
+		return "", "", errors.New("there is no name before the =")
+	case strings.ContainsAny(name, " \t\r"):
+		return "", "", fmt.Errorf("the name %s has a blank in it", shorten(name))
+	}
+	return name, value, nil
+}
+
+func put(m *map[string]string, name, value string) {
+	if *m == nil {
+		*m = map[string]string{}
+	}
+	(*m)[name] = value
+}
+
+// add puts what was given later over what was before.
+func (g *Given) add(more Given) {
+	for name, value := range more.Env {
+		put(&g.Env, name, value)
+	}
+	for name, value := range more.Annotations {
+		put(&g.Annotations, name, value)
+	}
+	g.Options = append(g.Options, more.Options...)
+}
+
+// clone is a copy that shares nothing.
+func (g Given) clone() Given {
+	return Given{Env: maps.Clone(g.Env), Options: append([]GivenOption(nil), g.Options...), Annotations: maps.Clone(g.Annotations)}
+}
+
+// makeOut makes the file that a hook writes to, for its user alone.
+func makeOut(dir string, user *proc.User) (path string, err error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return "", fmt.Errorf("cannot make the folder of STOKER_OUT: %w", err)
+	}
+	f, err := os.CreateTemp(dir, "out-*") // 0600
+	if err != nil {
+		return "", fmt.Errorf("cannot make STOKER_OUT: %w", err)
+	}
+	defer f.Close()
+	if user != nil && int(user.UID) != os.Geteuid() {
+		if err := f.Chown(int(user.UID), int(user.GID)); err != nil {
+			os.Remove(f.Name())
+			return "", fmt.Errorf("cannot give STOKER_OUT to %s: %w", user.Name, err)
+		}
+	}
+	return f.Name(), nil
+}
+
+// readOut reads it. What a hook has put into its place is refused where
+// it is no file.
+func readOut(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, syscall.ELOOP):
+		return nil, errors.New("a symbolic link is in its place")
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil // the hook has removed it: it gives nothing
+	case err != nil:
+		return nil, errors.New(cause(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.New(cause(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("something else than a file is in its place (%s)", info.Mode().Type())
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxOut+1))
+	if err != nil {
+		return nil, errors.New(cause(err))
+	}
+	return data, nil
+}

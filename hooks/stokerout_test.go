@@ -1,0 +1,116 @@
+package hooks
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestParseOut(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		event      Event
+		want       Given
+		err        string
+	}{
+		{"nothing", "", Ready, Given{}, ""},
+		{"all verbs", "env A=b c\njvm-option -Da=b c\nannotation n=v\n", PreStart, Given{Env: map[string]string{"A": "b c"},
+			Options: []GivenOption{{"-Da=b c", "hook pre-start/h"}}, Annotations: map[string]string{"n": "v"}}, ""},
+		{"byte for byte", "env A= $(x) `y` \"'\\\t=\xff\r\nenv B=", Init, Given{Env: map[string]string{"A": " $(x) `y` \"'\\\t=\xff\r", "B": ""}}, ""},
+		{"the later wins", "env A=1\n\nenv A=2", NetworkReady, Given{Env: map[string]string{"A": "2"}}, ""},
+		{"annotations of any event", "annotation a=", Exited, Given{Annotations: map[string]string{"a": ""}}, ""},
+		{"unknown verb", "annotation a=b\nexport A=b\n", Ready, Given{}, `line 2: "export" is not env, jvm-option or annotation`},
+		{"no verb", "A=b", PreStart, Given{}, `line 1: "A=b" is not env`},
+		{"no =", "env A", PreStart, Given{}, `line 1: "A" is not NAME=VALUE`},
+		{"nothing behind env", "env", PreStart, Given{}, `line 1: "" is not NAME=VALUE`},
+		{"no name", "env =b", PreStart, Given{}, "line 1: there is no name"},
+		{"blank name", "env A B=c", PreStart, Given{}, `line 1: the name "A B" has a blank in it`},
+		{"ours", "env STOKER_SOCKET=/x", PreStart, Given{}, "line 1: STOKER_SOCKET is stoker's own"},
+		{"NUL", "env A=b\nenv B=\x00\n", PreStart, Given{}, "line 2: it holds a NUL byte"},
+		{"no option", "jvm-option ", PreStart, Given{}, "line 1: jvm-option has no option"},
+		{"a class", "jvm-option Main", PreStart, Given{}, `line 1: "Main" does not begin with -`},
+		{"an argument file", "jvm-option @/x", PreStart, Given{}, `line 1: "@/x" does not begin with -`},
+		{"env at ready", "env A=b", Ready, Given{}, "line 1: env is for hooks of init, network-ready and pre-start"},
+		{"option at exit", "jvm-option -Da", Exit, Given{}, "line 1: jvm-option is for hooks of init"},
+		{"too many lines", strings.Repeat("annotation a=b\n", maxOutLines+1), Ready, Given{}, "201 lines"},
+		{"many lines", strings.Repeat("annotation a=b\n", maxOutLines), Ready, Given{Annotations: map[string]string{"a": "b"}}, ""},
+		{"too large", "annotation a=" + strings.Repeat("x", maxOut), Ready, Given{}, "more than 64 KiB"},
+	} {
+		got, err := ParseOut([]byte(tc.text), tc.event, "h")
+		if !reflect.DeepEqual(got, tc.want) || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %+v, %v", tc.name, got, err)
+		}
+	}
+}
+
+func FuzzParseOut(f *testing.F) {
+	for _, seed := range []string{"env A=b\n", "jvm-option -Xmx1g", "annotation a=b\nannotation a=c", "env =\n", "\x00", "env A=\xff\n\n"} {
+		f.Add([]byte(seed), "pre-start")
+		f.Add([]byte(seed), "ready")
+	}
+	f.Fuzz(func(t *testing.T, data []byte, event string) {
+		g, err := ParseOut(data, Event(event), "h")
+		if err != nil {
+			if !reflect.DeepEqual(g, Given{}) {
+				t.Errorf("a refused file gives %+v", g)
+			}
+			return
+		}
+		for name, value := range g.Env {
+			if !strings.Contains(string(data), "env "+name+"="+value) || strings.ContainsAny(name, "=\x00\n ") || strings.HasPrefix(name, "STOKER_") || strings.Contains(value, "\n") {
+				t.Errorf("%q=%q of %q", name, value, data)
+			}
+		}
+		for _, o := range g.Options {
+			if !strings.HasPrefix(o.Option, "-") || strings.ContainsAny(o.Option, "\n\x00") || !strings.Contains(string(data), o.Option) {
+				t.Errorf("%q of %q", o.Option, data)
+			}
+		}
+		if !Event(event).givesToStart() && len(g.Env)+len(g.Options) > 0 {
+			t.Errorf("%s gives %+v", event, g)
+		}
+	})
+}
+
+func TestTheFileOfAHook(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a/b")
+	path, err := makeOut(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if data, err := readOut(path); err != nil || len(data) != 0 {
+		t.Errorf("%q, %v", data, err)
+	}
+	put := func(make func() error) {
+		t.Helper()
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := make(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		make func() error
+		want string
+		err  string
+	}{
+		{func() error { return os.WriteFile(path, []byte("annotation a=b"), 0o644) }, "annotation a=b", ""},
+		{func() error { return nil }, "", ""}, // removed
+		{func() error { return os.Symlink("/etc/hostname", path) }, "", "a symbolic link"},
+		{func() error { return syscall.Mkfifo(path, 0o600) }, "", "something else than a file"},
+		{func() error { return os.Mkdir(path, 0o700) }, "", "something else than a file"},
+	} {
+		put(tc.make)
+		data, err := readOut(path)
+		if string(data) != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%q, %v, want %q", data, err, tc.err)
+		}
+	}
+}

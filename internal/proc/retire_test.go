@@ -1,0 +1,87 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// playRetire runs commands that have a log each, as many as there are fds twice
+// over, and dies while one of them writes.
+func playRetire(s *stage) int {
+	fds := func() int {
+		all, _ := os.ReadDir("/proc/self/fd")
+		return len(all)
+	}
+	settled := func(what string) {
+		for until := time.Now().Add(20 * time.Second); len(s.m.LogNames()) > 0 && time.Now().Before(until); {
+			unix.Poll(nil, 5)
+		}
+		s.say("%s: logs %q", what, s.m.LogNames())
+	}
+	s.m.Adopted()
+	if s.first() {
+		before, routines := 0, 0
+		for k := range 60 {
+			name := fmt.Sprintf("cmd/%d", k)
+			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k), LogOptions{Format: FormatPrefix, Title: "the title"})
+			<-p.Exited()
+			s.m.Retire(s.m.logs[name])
+			p.Done()
+			if k == 20 {
+				settled("some")
+				before, routines = fds(), runtime.NumGoroutine()
+			}
+		}
+		settled("all")
+		// Waiting for what the kernel and the runtime still clean up.
+		for until := time.Now().Add(10 * time.Second); (fds() > before || runtime.NumGoroutine() > routines) && time.Now().Before(until); {
+			unix.Poll(nil, 5)
+		}
+		s.say("more fds %t, more goroutines %t", fds() > before, runtime.NumGoroutine() > routines)
+		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ", LogOptions{Format: FormatPrefix, Title: "long one"})
+		for until := time.Now().Add(10 * time.Second); s.m.logs["long"].Stats().Bytes == 0 && time.Now().Before(until); {
+			unix.Poll(nil, 5)
+		}
+		s.m.Retire(s.m.logs["long"]) // it is still written to
+		_ = p
+		die()
+	}
+	for name := range s.rec.Blobs {
+		s.say("left in the bag: %s", name)
+	}
+	s.say("found: %q", s.m.LogNames())
+	p := s.process("long.1")
+	s.m.Retire(s.m.logs["long"])
+	os.WriteFile(s.dir+"/go", nil, 0o644)
+	<-p.Exited()
+	p.SignalGroup(unix.SIGKILL)
+	p.Done()
+	settled("end")
+	return 0
+}
+
+func TestRetiredLogsAreGone(t *testing.T) {
+	t.Parallel()
+	out := performance{script: "retire"}.run(t)
+	for k := range 60 {
+		if want := fmt.Sprintf("the title | line %d\n", k); strings.Count(out.stdout, want) != 1 {
+			t.Errorf("%q is %d times in the output", want, strings.Count(out.stdout, want))
+		}
+		if want := fmt.Sprintf("the title | rest %d", k); !strings.Contains(out.stderr+"\n", want+"\n") && !strings.Contains(out.stderr, want+"stoker: ") {
+			t.Errorf("%q is not in stderr", want)
+		}
+	}
+	if !strings.HasSuffix(out.stdout, "long one | before\nlong one | after\n") {
+		t.Errorf("the output ends with %q", out.stdout[max(0, len(out.stdout)-100):])
+	}
+	const said = "some: logs []\nall: logs []\nmore fds false, more goroutines false\nfound: [\"long\"]\nend: logs []\n"
+	if out.said != said {
+		t.Errorf("%s", out.said)
+	}
+}
