@@ -6,6 +6,7 @@ package config
 import (
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
@@ -31,6 +32,7 @@ type Config struct {
 	Stop     Stop               `yaml:"stop"`
 	Log      Log                `yaml:"log"`
 	Reload   Reload             `yaml:"reload"`
+	Plugins  hooks.PluginConfig `yaml:"plugins"`
 	Labels   map[string]string  `yaml:"labels"`
 }
 

@@ -51,7 +51,8 @@ func jvmEffects() map[string]effect {
 // containerEffects has every value that belongs to no service.
 func containerEffects() map[string]effect {
 	return effects(map[effect]string{
-		atOnce:       "main stop.timeout log.level labels reload.watch jvm.apply jvm.check",
+		atOnce: `main stop.timeout log.level labels reload.watch jvm.apply jvm.check
+			plugins.dir plugins.enabled`,
 		newContainer: "api.socket", // clients have its path, and it is in the bag
 	})
 }
