@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -223,4 +224,49 @@ func guard(path string) error {
 		return fmt.Errorf("%s has mode %04o, so others could change what root runs: chmod go-w", path, info.Mode().Perm())
 	}
 	return nil
+}
+
+// TryOut adds to the problems what is only found with values: it takes defaults, and
+// where there are none something that the parameter may be. What of the surroundings
+// is missing is no problem.
+func (f *Folder) TryOut() {
+	if len(f.Problems) > 0 {
+		return // what follows from them
+	}
+	e := evaluation{folder: f, scope: scope{pluginDir: f.Dir, stateDir: "/sample", stoker: "stoker", anything: true}}
+	e.use.Set = map[string]string{}
+	for name, p := range f.Manifest.Params {
+		if p.Default == nil || *p.Default == "" {
+			e.use.Set[name] = p.sample()
+		}
+	}
+	e.parameters()
+	if err := e.fill(); err != nil {
+		f.problem("%s: %v", f.Dir, err)
+		return
+	}
+	for _, p := range jvm.Merge(e.carried.Options[jvm.Default], e.carried.Options[jvm.User], e.carried.Options[jvm.Enforced]).Errors {
+		f.problem("%s: %s", f.Dir, p.Message)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.actions)) {
+		f.tryProgram("actions."+name+".command", e.actions[name].Command[0])
+	}
+	for _, b := range e.bound {
+		if len(b.Command) > 0 {
+			f.tryProgram(fmt.Sprintf("hooks.%s of %s", b.Event, b.Name), b.Command[0])
+		}
+	}
+}
+
+// tryProgram looks whether a program of the folder can be executed.
+func (f *Folder) tryProgram(where, path string) {
+	if !strings.HasPrefix(path, f.Dir+"/") {
+		return // of the image, where it runs
+	}
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		f.problem("%s: %s: %s: %v", filepath.Join(f.Dir, ManifestName), where, path, cmp.Or(errors.Unwrap(err), err))
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		f.problem("%s: %s: %s is no file that can be executed: chmod +x", filepath.Join(f.Dir, ManifestName), where, path)
+	}
 }

@@ -97,10 +97,12 @@ type Switch struct {
 	By      string            `json:"by,omitempty"`
 }
 
-// Surroundings are what conditions and references look at.
-type Surroundings struct {
+// Container is what the conditions and references of plugins look at.
+type Container struct {
 	Env, Labels map[string]string
-	Flavor      string // name of the flavor in force; empty: none
+	// Flavor names the one in force; empty: none. It is asked where there are plugins;
+	// nil: there is none.
+	Flavor func() string
 }
 
 // evaluation is what one plugin comes to.
@@ -108,7 +110,8 @@ type evaluation struct {
 	folder *Folder
 	use    Use
 	said   Switch
-	where  Surroundings
+	where  Container
+	flavor string
 	failed *failure // what befell it; nil: nothing
 	scope  scope
 
@@ -118,7 +121,7 @@ type evaluation struct {
 	actions map[string]Action // with values
 }
 
-// evaluate finds out what a plugin comes to. stoker is the path of our own binary.
+// evaluate finds out what a plugin comes to.
 func (e *evaluation) evaluate(version string) {
 	m := e.folder.Manifest
 	e.info = Plugin{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: PluginActive, Required: m.Required,
@@ -151,7 +154,7 @@ func (e *evaluation) judge(version string, problems []string) (PluginState, stri
 		return PluginInactive, "off by its manifest, until it is switched on"
 	}
 	for _, when := range []jvm.When{m.When, e.use.When} {
-		if ok, why := when.Matches(e.where.Env, e.where.Labels, e.where.Flavor); !ok {
+		if ok, why := when.Matches(e.where.Env, e.where.Labels, e.flavor); !ok {
 			return PluginInactive, "condition: " + why
 		}
 	}

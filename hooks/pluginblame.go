@@ -67,7 +67,7 @@ func (p *Plugins) Blame(service string, named []string, reason string, ready boo
 	if len(accused) > 0 {
 		p.fail(accused, reason)
 		p.memory.Trials[service] = accused
-		why = fmt.Sprintf("started again without the plugin %s, which may be the cause: %s", strings.Join(accused, ", "), oneLine(reason))
+		why = fmt.Sprintf("started again without the plugin %s, which may be the cause: %s", strings.Join(accused, ", "), brief(reason))
 	}
 	p.settle()
 	return why

@@ -119,7 +119,7 @@ func writeSwitches(path string, switches map[string]Switch) (err error) {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// oneLine is a text as a reason that is kept.
-func oneLine(text string) string {
+// brief is a text as a reason that is kept.
+func brief(text string) string {
 	return firstBytes(strings.Join(strings.Fields(text), " "), maxReason)
 }

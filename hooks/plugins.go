@@ -51,13 +51,14 @@ type Plugins struct {
 
 	mu      sync.Mutex // guards what follows
 	cfg     PluginConfig
-	where   Surroundings
+	where   Container
 	folders []*Folder
 	scopes  map[string]scope // what of a plugin's scope was found on the disk
 	unread  string           // why the folder of the plugins cannot be read; empty: it can
 	memory  pluginMemory
 	now     []*evaluation
 	bound   []byte // the hooks that were told, for comparing
+	flavor  string // in force, if there are plugins
 }
 
 // NewPlugins knows what was switched before. Configure must follow.
@@ -82,10 +83,12 @@ func NewPlugins(o PluginsOptions) *Plugins {
 }
 
 // Configure has another configuration count.
-func (p *Plugins) Configure(cfg PluginConfig, where Surroundings) {
+func (p *Plugins) Configure(cfg PluginConfig, where Container) {
+	p.reading.Lock()
 	p.mu.Lock()
 	p.cfg, p.where = cfg, where
 	p.mu.Unlock()
+	p.reading.Unlock()
 	p.Refresh()
 }
 
@@ -94,19 +97,24 @@ func (p *Plugins) Refresh() {
 	p.reading.Lock()
 	defer p.reading.Unlock()
 	p.mu.Lock()
-	dir := p.cfg.Dir
+	dir, where := p.cfg.Dir, p.where
 	p.mu.Unlock()
 	folders, unread := p.read(dir)
+	flavor := ""
+	if len(folders) > 0 && where.Flavor != nil {
+		flavor = where.Flavor()
+	}
 	scopes := map[string]scope{}
 	for _, f := range folders {
 		scopes[f.Name] = p.place(f)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.unread = unread; unread != "" {
+	if unread != "" && unread != p.unread {
 		p.opts.Warn("there are no plugins: " + unread)
 	}
-	p.folders, p.scopes = folders, scopes
+	p.unread, p.folders, p.scopes = unread, folders, scopes
+	p.flavor = flavor
 	p.settle()
 }
 
@@ -180,7 +188,7 @@ func (p *Plugins) settle() {
 
 // evaluation puts together what decides one plugin. p.mu is held.
 func (p *Plugins) evaluation(f *Folder) *evaluation {
-	e := &evaluation{folder: f, use: p.cfg.Enabled[f.Name], said: p.memory.Switches[f.Name], where: p.where, scope: p.scopes[f.Name]}
+	e := &evaluation{folder: f, use: p.cfg.Enabled[f.Name], said: p.memory.Switches[f.Name], where: p.where, flavor: p.flavor, scope: p.scopes[f.Name]}
 	e.scope.env, e.scope.labels = p.where.Env, p.where.Labels
 	if failed, ok := p.memory.Failed[f.Name]; ok {
 		e.failed = &failed
@@ -193,7 +201,7 @@ func (p *Plugins) tell() {
 	there := map[string]bool{}
 	for _, e := range p.now {
 		there[e.info.Name] = true
-		said := string(e.info.State) + " " + oneLine(e.info.Why)
+		said := string(e.info.State) + " " + brief(e.info.Why)
 		if p.memory.Told[e.info.Name] == said {
 			continue
 		}
@@ -314,7 +322,7 @@ func (p *Plugins) FailHook(name string, event Event, reason string) {
 		return
 	}
 	before := event == PreStart || event == Init || event == NetworkReady
-	p.memory.Failed[name] = failure{Reason: oneLine(reason), At: time.Now(), Carried: !before}
+	p.memory.Failed[name] = failure{Reason: brief(reason), At: time.Now(), Carried: !before}
 	p.settle()
 }
 
@@ -330,6 +338,6 @@ func (p *Plugins) Fail(names []string, reason string) {
 // fail notes it. p.mu is held.
 func (p *Plugins) fail(names []string, reason string) {
 	for _, name := range names {
-		p.memory.Failed[name] = failure{Reason: oneLine(reason), At: time.Now()}
+		p.memory.Failed[name] = failure{Reason: brief(reason), At: time.Now()}
 	}
 }

@@ -100,3 +100,58 @@ func (e *evaluation) switched(want PluginSwitch) (Switch, error) {
 	}
 	return next, nil
 }
+
+// ReadyAction is an action with its values.
+type ReadyAction struct {
+	Action
+	Env []string // NAME=VALUE, of the plugin
+	// Secrets are values that are not to be shown.
+	Secrets []string
+}
+
+// Action gives an action of a plugin that is active, or has only failed.
+func (p *Plugins) Action(plugin, name string) (ReadyAction, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.find(plugin)
+	if e == nil {
+		return ReadyAction{}, p.noPlugin(plugin)
+	}
+	a, ok := e.actions[name]
+	switch {
+	case !ok:
+		hint := "there are: " + strings.Join(slices.Sorted(maps.Keys(e.actions)), ", ")
+		if len(e.actions) == 0 {
+			hint = "it has none"
+		}
+		return ReadyAction{}, &NoPluginError{fmt.Sprintf("the plugin %s has no action %q", plugin, name), hint}
+	case e.info.State != PluginActive && e.failed == nil:
+		return ReadyAction{}, fmt.Errorf("the plugin %s is %s: %s", plugin, e.info.State, e.info.Why)
+	}
+	out := ReadyAction{Action: a, Env: []string{"STOKER_PLUGIN=" + plugin, "STOKER_ACTION=" + name, "STOKER_PLUGIN_DIR=" + e.scope.pluginDir}}
+	if e.scope.stateErr == nil {
+		out.Env = append(out.Env, "STOKER_STATE_DIR="+e.scope.stateDir)
+	}
+	for _, param := range slices.Sorted(maps.Keys(e.scope.params)) {
+		value := e.scope.params[param]
+		if value == "" {
+			continue // what has no value is absent
+		}
+		out.Env = append(out.Env, "STOKER_PARAM_"+strings.ToUpper(param)+"="+value)
+		if e.folder.Manifest.Params[param].Secret {
+			out.Secrets = append(out.Secrets, value)
+		}
+	}
+	return out, nil
+}
+
+// VariableName is how a label is called in a variable: in capitals, with _ for what
+// a variable's name cannot have.
+func VariableName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(name))
+}

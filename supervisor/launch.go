@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -69,8 +70,23 @@ type Launch struct {
 	Explain func(ctx context.Context) string
 	// Evidence looks for what an ended process has left; nil: ProcessEvidence.
 	Evidence Evidence
+	// Amend is asked when the process ended by itself before it was ready, or soon after
+	// its start. A why that is not empty says that the next start is another one: it
+	// follows at once and does not count for back-off and limit. nil: it never is.
+	Amend func(d Died) (why string)
+	// Confirm is told once that a start has come to something: it was ready, and has
+	// lasted. nil: nobody wants to know.
+	Confirm func()
 	// DumpSignal asks for a thread dump; 0: it cannot make one.
 	DumpSignal syscall.Signal
+}
+
+// Died is how a process ended by itself soon after its start.
+type Died struct {
+	Exit   *ExitInf
+	Ran    time.Duration
+	Ready  bool   // it had been RUNNING
+	Output []byte // the end of what this start wrote
 }
 
 // Observation is what a line of output says.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -28,7 +29,8 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	public  []string // variables whose values become arguments, which everybody can read
+	plugins *hooks.Plugins // nil: there are none for it
+	public  []string       // variables whose values become arguments, which everybody can read
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -88,11 +90,16 @@ type readied struct {
 	env  map[string]string
 	hide secretMask
 	own  *cgroup.Own // nil: the service runs in the container's
+	// leave are plugins that the start goes without.
+	leave []string
 }
 
 // ready reads the environment, makes the cgroup, and has prepare make a Launch of
 // it. What that says is for people, so it is kept clear of secrets.
 func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
+	if err := l.pluginsAllow(); err != nil {
+		return nil, err
+	}
 	env, hide, err := l.environ()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -24,6 +25,8 @@ type reloader struct {
 	opts runOptions
 	sup  *supervisor.Supervisor
 	jvms *runningJVMs
+	// plugins are those of the services; nil: the command of run has none.
+	plugins *hooks.Plugins
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
@@ -31,6 +34,16 @@ type reloader struct {
 	unwatch context.CancelFunc // nil: nobody watches
 	current atomic.Pointer[setup]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
+	// socketPath is that of the API; nil: it does not serve.
+	socketPath atomic.Pointer[string]
+}
+
+// socket is the path of the API's socket; empty: there is none.
+func (r *reloader) socket() string {
+	if p := r.socketPath.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 // plan is what is in force.
@@ -55,7 +68,11 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 			return err
 		}
 	}
-	plan, err := prepare(r.m, r.log, r.opts, r.loaded, nil)
+	if len(r.opts.command) == 0 || r.opts.withServices {
+		r.plugins = newPlugins(r.m, rec, r.log)
+		r.plugins.Configure(r.loaded.Config.Plugins, surroundings(r.loaded.Config))
+	}
+	plan, err := prepare(r.m, r.log, r.opts, r.loaded, nil, r.plugins)
 	if err != nil {
 		return err
 	}
@@ -131,7 +148,9 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	if err := keepConfig(r.m, loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
+	followPlugins := r.configurePlugins(loaded) // before a service starts anew
 	if err := r.sup.Apply(plan.set(), names, by); err != nil {
+		r.configurePlugins(r.loaded)
 		return done, errors.Join(err, keepConfig(r.m, r.loaded))
 	}
 	r.loaded = loaded
@@ -139,6 +158,7 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 	r.level()
 	r.warn()
 	r.rewatch()
+	followPlugins(by)
 	r.followSources()
 	return done, nil
 }
@@ -157,7 +177,7 @@ func (r *reloader) next() (*config.Loaded, *setup, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan())
+	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan(), r.plugins)
 	return loaded, plan, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
@@ -28,14 +29,15 @@ type setup struct {
 	checker     *hotspot.Checker                   // what came of checks; shared with the setups before
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
 	fetch       *remote.Fetcher
+	plugins     *hooks.Plugins // nil: there are none beside the command of run
 	users       []*proc.User
 	cgroups     *cgroup.Tree
 }
 
 // prepare makes the services of a configuration. What was found out by the setup
 // before it, if there is one, stays known.
-func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup) (*setup, error) {
-	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config)}
+func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup, plugins *hooks.Plugins) (*setup, error) {
+	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config), plugins: plugins}
 	if before != nil {
 		s.jvms, s.cgroups, s.labels, s.fetch, s.checker = before.jvms, before.cgroups, before.labels, before.fetch, before.checker
 	} else {
@@ -84,6 +86,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	if base.user != nil {
 		s.users = append(s.users, base.user)
 	}
+	base.plugins = s.plugins
 	if cfg.Kind != config.KindProcess {
 		vars := optionVars()
 		base.public = append(append(vars[:], "JAVA_OPTS", "CATALINA_OPTS"), s.config.JVM.User.Env...)
@@ -95,7 +98,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		Made: s.made[name]}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
-	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch}
+	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
 	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker}
 	switch cfg.Kind {
 	case config.KindJava:

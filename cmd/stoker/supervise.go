@@ -149,6 +149,7 @@ func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, b *back
 		return
 	}
 	log.Debug("api", "socket", path)
+	b.reloader.socketPath.Store(&path)
 	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"),
 		Viewers: func() []int { return b.reloader.plan().viewers() }})
 	go func() { // ends with ctx

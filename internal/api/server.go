@@ -40,6 +40,7 @@ type Backend interface {
 	// Incident is one of them with its evidence.
 	Incident(number uint64) (supervisor.Incident, bool)
 	Upgrader
+	Pluginer
 }
 
 // Options configure a Server.
@@ -115,6 +116,10 @@ func (s *Server) routes() []route {
 		{"GET /v1/incidents/{number}", admin, s.incident},
 		{"GET /v1/limits", view, s.limits},
 		{"GET /v1/jvm", view, s.jvm},
+		{"GET /v1/plugins", view, s.plugins},
+		{"GET /v1/plugins/{name}", view, s.plugin},
+		{"PUT /v1/plugins/{name}", admin, s.switchPlugin},
+		{"POST /v1/plugins/{name}/actions/{action}", admin, s.runAction},
 		{"GET /v1/upgrade", view, s.versions},
 		{"POST /v1/upgrade", admin, s.upgrade},
 	}
