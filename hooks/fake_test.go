@@ -177,7 +177,7 @@ func newLife(t *testing.T, h *fakeHost, past Past, list ...Bound) *life {
 	t.Helper()
 	l := &life{h: h, book: NewBook(list, Surroundings{})}
 	l.Runner = NewRunner(Options{Host: h, Past: past, Log: hclog.NewNullLogger(), Book: func() *Book { return l.book },
-		PluginFailed: func(p, why string) { l.note(&l.bad, p+": "+why) },
+		PluginFailed: func(p string, _ Event, why string) { l.note(&l.bad, p+": "+why) },
 		Failed:       func(o Occasion, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
 		Done: func(o Occasion, outs []Outcome) {
 			var words []string

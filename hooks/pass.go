@@ -113,7 +113,7 @@ func (r *Runner) judge(e *entry, b *Bound, out Outcome) error {
 	switch {
 	case b.Optional:
 		if r.opts.PluginFailed != nil {
-			r.opts.PluginFailed(b.Plugin, fmt.Sprintf("its hook %s failed: %s", b.full(), out.Why))
+			r.opts.PluginFailed(b.Plugin, e.Event, fmt.Sprintf("its hook %s failed: %s", b.full(), out.Why))
 		}
 	case e.Event.givesToStart():
 		return &blocked{b.full(), out.Why}

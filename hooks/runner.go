@@ -30,8 +30,9 @@ type Options struct {
 	// Self is the path of stoker's own binary, for commands that begin with stoker;
 	// empty: it is looked for as any other.
 	Self string
-	// PluginFailed hears of a plugin whose hook failed that must not fail; nil: nobody.
-	PluginFailed func(plugin, reason string)
+	// PluginFailed hears of a plugin whose hook of an event failed that must not fail;
+	// nil: nobody.
+	PluginFailed func(plugin string, event Event, reason string)
 	// Failed hears of a hook of started or ready that must not fail; nil: nobody.
 	Failed func(Occasion, Outcome)
 	// Done hears how the hooks of an occasion ended; nil: nobody. A supervisor that

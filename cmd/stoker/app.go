@@ -181,6 +181,7 @@ func newApp(run func(runOptions) error) *cli.App {
 						return configShow(app.Writer, c.String("config"), c.StringSlice("set"), c.Bool("origin"))
 					})
 				}}}},
+		pluginCommand(output),
 		{Name: "upgrade", Usage: "swap the supervisor's binary under the running services", ArgsUsage: "[PATH]", Description: upgradeHelp,
 			Flags: []cli.Flag{output, &cli.BoolFlag{Name: "check", Usage: "only look whether the binary would do"}},
 			Action: func(c *cli.Context) error {
@@ -241,6 +242,37 @@ func jvmToolCommands() []*cli.Command {
 func jacocoFlagsOf() []cli.Flag {
 	return []cli.Flag{&cli.StringFlag{Name: "address", Value: "127.0.0.1:6300", Usage: "`HOST:PORT` of the agent"},
 		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "give up after `TIME`"}}
+}
+
+// pluginCommand is everything about plugins.
+func pluginCommand(output cli.Flag) *cli.Command {
+	switchFlag := []cli.Flag{output, &cli.StringSliceFlag{Name: "set", Usage: "give a parameter a value: `NAME=VALUE`; NAME alone takes it back"},
+		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change by it"}}
+	switching := func(name, usage string, on bool) *cli.Command {
+		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "NAME", Flags: switchFlag, Action: func(c *cli.Context) error {
+			return pluginSwitch(c.Context, c.App.Writer, on, c.Args().Slice(), switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output")})
+		}}
+	}
+	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Subcommands: []*cli.Command{
+		{Name: "list", Usage: "show the plugins and whether they count", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
+			return upTo(c, 0, func([]string) error { return pluginList(c.Context, c.App.Writer, c.String("output")) })
+		}},
+		{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "NAME", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
+			return upTo(c, 1, func(a []string) error { return pluginShow(c.Context, c.App.Writer, a, c.String("output")) })
+		}},
+		switching("enable", "switch one on; services whose JVM options change are restarted once", true),
+		switching("disable", "switch one off; services whose JVM options change are restarted once", false),
+		{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "NAME ACTION [ARGS...]", Flags: []cli.Flag{output},
+			Action: func(c *cli.Context) error {
+				return upTo(c, c.NArg(), func(a []string) error { return pluginRun(c.Context, c.App.Writer, a, c.String("output")) })
+			}},
+		{Name: "validate", Usage: "look for problems in a plugin's folder; no stoker has to run", ArgsUsage: "DIR", Action: func(c *cli.Context) error {
+			return atMost(c, 1, func(a []string) error { return pluginValidate(c.App.Writer, a) })
+		}},
+		{Name: "init", Usage: "write a plugin to begin with", ArgsUsage: "NAME", Flags: []cli.Flag{
+			&cli.StringFlag{Name: "dir", Value: ".", Usage: "`DIR` in which its folder is made"}}, Action: func(c *cli.Context) error {
+			return atMost(c, 3, func(a []string) error { return pluginInit(c.App.Writer, a, c.String("dir")) })
+		}}}}
 }
 
 // usageError keeps the library from printing the whole help for a typing error.

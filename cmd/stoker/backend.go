@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"slices"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/supervisor"
@@ -49,6 +51,36 @@ func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
 	s = b.reloader.jvms.addTo(s)
 	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Troubles(s.Name))
 	return s
+}
+
+// Plugins are all of them, by name.
+func (b *backend) Plugins(fresh bool) []hooks.Plugin {
+	plugins := b.reloader.plugins
+	if plugins == nil {
+		return nil
+	}
+	if fresh {
+		plugins.Refresh()
+	}
+	return plugins.List()
+}
+
+// Plugin is one.
+func (b *backend) Plugin(name string) (hooks.Plugin, error) {
+	if b.reloader.plugins == nil {
+		return hooks.Plugin{}, errNoPlugins()
+	}
+	return b.reloader.plugins.Get(name)
+}
+
+// SwitchPlugin switches one on or off, or sets its parameters.
+func (b *backend) SwitchPlugin(ctx context.Context, name string, want hooks.PluginSwitch, by string) (api.PluginSwitched, error) {
+	return b.reloader.switchPlugin(ctx, name, want, by)
+}
+
+// RunAction runs an action of a plugin.
+func (b *backend) RunAction(ctx context.Context, plugin, action string, args []string, by string) (api.ActionDone, error) {
+	return b.reloader.runAction(ctx, plugin, action, args, by)
 }
 
 // Limits are what the cgroups say now.

@@ -23,37 +23,38 @@ import (
 // hookRunner puts what the supervisor tells into the words of package hooks: it is
 // the supervisor's Companion.
 type hookRunner struct {
-	*hooks.Runner
-	log  hclog.Logger
-	book atomic.Pointer[hooks.Book]
+	*hooks.Runner // nil before begin
+	log           hclog.Logger
+	journal       *journal
+	book          atomic.Pointer[hooks.Book]
 
 	mu      sync.Mutex // guards what follows
 	own     []hooks.Bound
 	plugins []hooks.Bound
-	where   hooks.Surroundings
+	config  config.Config
 	said    map[string]bool // what was told of hook files, once each
 }
 
-// newHookRunner makes the one of this supervisor. It must come before
+// newHookRunner makes the one of this supervisor; nothing runs before begin.
+func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
+	return &hookRunner{log: log.Named("hooks"), journal: journal, said: map[string]bool{}}
+}
+
+// begin goes on with what an earlier supervisor has begun. It must come before
 // supervisor.New, which ends processes that nobody has claimed.
-func newHookRunner(m *proc.Manager, rec *proc.Recovered, r *reloader, log hclog.Logger) *hookRunner {
-	h := &hookRunner{log: log.Named("hooks"), said: map[string]bool{}}
+func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
 	machine, past := hooks.NewMachine(m, rec, func(text string) { h.log.Warn(text) })
-	self, err := os.Executable()
-	if err != nil {
-		self = "" // PATH has to do
-	}
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
-		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: self})
-	return h
+		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
+		Done: h.journal.hooks, PluginFailed: r.plugins.FailHook})
 }
 
 // renew takes over the hooks of a setup.
 func (h *hookRunner) renew(plan *setup) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.own, h.where = plan.hooks, hooks.Surroundings{Env: environMap(os.Environ()), Labels: plan.config.Labels, Flavor: flavorOf(plan.config, plan.hooks)}
+	h.own, h.config = plan.hooks, plan.config
 	for _, p := range plan.hookNotes {
 		if text := p.Error(); !h.said[text] {
 			h.said[text] = true
@@ -72,7 +73,10 @@ func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
 }
 
 // rebind puts both into force. h.mu is held.
-func (h *hookRunner) rebind() { h.book.Store(hooks.NewBook(slices.Concat(h.own, h.plugins), h.where)) }
+func (h *hookRunner) rebind() {
+	bound := slices.Concat(h.own, h.plugins)
+	h.book.Store(hooks.NewBook(bound, hooks.Surroundings{Env: environMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
+}
 
 // flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
 // while.
@@ -116,10 +120,14 @@ func (h *hookRunner) Wants(stage supervisor.Stage, service string) bool {
 }
 
 // Tell hands a moment over.
-func (h *hookRunner) Tell(m supervisor.Moment) { h.Runner.Tell(occasionOf(m)) }
+func (h *hookRunner) Tell(m supervisor.Moment) {
+	h.journal.moment(m)
+	h.Runner.Tell(occasionOf(m))
+}
 
 // Await hands a moment over and waits for its hooks.
 func (h *hookRunner) Await(ctx context.Context, m supervisor.Moment) error {
+	h.journal.moment(m)
 	return h.Runner.Await(ctx, occasionOf(m))
 }
 
@@ -141,17 +149,10 @@ func occasionOf(m supervisor.Moment) hooks.Occasion {
 	return o
 }
 
-// hookGifts is what hooks have given to a start; its Runner is not there from the
-// beginning on.
-type hookGifts struct{ runner atomic.Pointer[hookRunner] }
-
-// of is what counts for the present start of a service.
-func (g *hookGifts) of(service string) hooks.Given {
-	if g == nil {
+// given is what hooks have given for the present start of a service.
+func (h *hookRunner) given(service string) hooks.Given {
+	if h == nil || h.Runner == nil {
 		return hooks.Given{}
 	}
-	if r := g.runner.Load(); r != nil {
-		return r.Given(service)
-	}
-	return hooks.Given{}
+	return h.Runner.Given(service)
 }

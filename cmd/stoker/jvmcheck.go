@@ -96,7 +96,7 @@ func refusedOptions(made jvm.Result, r hotspot.Refusal) error {
 	if what == "" {
 		what = "them"
 	}
-	return fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\nhint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)
+	return &optionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\nhint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
 }
 
 // blamed are the options that a refusal speaks of: that which it quotes, else

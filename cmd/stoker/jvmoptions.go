@@ -29,6 +29,7 @@ type jvmFacts struct {
 	digest  string        // of the sources
 	own     *cgroup.Own   // that it was sized for; nil: the container's
 	argv    []string      // the whole command line
+	carried []string      // plugins whose options are in it
 	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
 }
 
@@ -124,27 +125,32 @@ type javaLauncher struct {
 // Prepare finds the JVM and builds its command line.
 func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 	return l.ready(func(r *readied) (*supervisor.Launch, error) {
-		out, err := l.Attach(ctx)
-		if err != nil {
-			return nil, err
-		}
-		facts, notes, err := l.plan(ctx, r)
-		if facts != nil {
-			l.keep(r.hide.facts(facts))
-		}
-		if err != nil {
-			return nil, err
-		}
-		facts, checked, err := l.check.before(ctx, l.processLauncher, facts, r.env, "")
-		if err != nil {
-			return nil, err
-		}
-		l.keep(r.hide.facts(facts))
-		out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
-		out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, slices.Concat(notes, checked)
-		out.Verify = l.check.after(facts, out.Spec.Argv, r.hide)
-		return out, nil
+		return sparing(l.plugins, r, func() (*supervisor.Launch, error) { return l.prepare(ctx, r) })
 	})
+}
+
+func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
+	out, err := l.Attach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	facts, notes, err := l.plan(ctx, r)
+	if facts != nil {
+		l.keep(r.hide.facts(facts))
+	}
+	if err != nil {
+		return nil, err
+	}
+	facts, checked, err := l.check.before(ctx, l.processLauncher, facts, r.env, "")
+	if err != nil {
+		return nil, err
+	}
+	l.keep(r.hide.facts(facts))
+	l.carries(facts)
+	out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
+	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, slices.Concat(notes, checked)
+	out.Verify = l.check.after(facts, out.Spec.Argv, r.hide)
+	return out, nil
 }
 
 // plan is what a start would execute.
@@ -157,7 +163,7 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
 	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options, leave: r.leave}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err
@@ -178,7 +184,8 @@ func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error)
 
 // Attach adds what a JVM can do to the probes.
 func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	return l.check.asJVM(l.processLauncher.Attach(ctx))
+	out, err := l.processLauncher.Attach(ctx)
+	return l.asJVM(l.check.attacher, out, err)
 }
 
 // javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.

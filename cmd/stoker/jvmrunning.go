@@ -140,6 +140,10 @@ func (r *runningJVMs) wanted() watchedSources {
 			}
 		}
 	}
+	if plugins := r.plan().plugins; plugins != nil && len(launchers) > 0 {
+		files, dirs := plugins.Watched()
+		out.Files, out.Dirs = append(out.Files, files...), append(out.Dirs, dirs...)
+	}
 	return out
 }
 
@@ -243,6 +247,9 @@ func (r *runningJVMs) digest(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", hide.err(err)
 	}
+	if world.plugins != nil {
+		world.plugins.Refresh()
+	}
 	sources := &layers{cfg: cfg, world: world, outside: env, user: base.user}
 	if _, err := sources.fixed(ctx); err != nil {
 		return "", hide.err(err)
@@ -265,9 +272,12 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
-	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own, options: base.gifts.of(base.name).Options})
+	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own, options: base.hooks.given(base.name).Options})
 	if err != nil {
 		why, _, _ := strings.Cut(hide.err(err).Error(), "\nhint:") // explain shows what runs
+		if bad := new(optionsError); errors.As(err, &bad) {
+			return nil, &optionsError{errors.New(why)}
+		}
 		return nil, errors.New(why)
 	}
 	for _, c := range jvm.Diff(before, facts.argv) {
@@ -298,7 +308,10 @@ func (r *runningJVMs) renew(ctx context.Context, name string, pid int) error {
 	return r.sup.Renew(ctx, name, pid, bySources)
 }
 
-func (r *runningJVMs) restarts() bool { return r.plan().config.JVM.Apply == jvm.ApplyRestart }
+func (r *runningJVMs) restarts(name string, pid int) bool {
+	plan := r.plan()
+	return plan.config.JVM.Apply == jvm.ApplyRestart && (plan.plugins == nil || !plan.plugins.Deferred(name, pid))
+}
 
 // addTo adds what a restart would change to the notes of a service.
 func (r *runningJVMs) addTo(s supervisor.Snapshot) supervisor.Snapshot {

@@ -27,6 +27,8 @@ import (
 type sourceWorld struct {
 	labels func() map[string]string // as they are now
 	fetch  *remote.Fetcher
+	// plugins add options; nil: nobody does.
+	plugins *hooks.Plugins
 }
 
 // newFetcher keeps what configuration services said in the state folder.
@@ -94,6 +96,8 @@ type layers struct {
 	sum     hash.Hash // of what files, folders and URLs hold
 	files   []string  // that options name, of what fixed has read; sorted
 	fetched map[string]fetched
+	leave   []string        // plugins that do not count
+	carried []hooks.Carried // what plugins add
 }
 
 // fetched is the answer of one URL.
@@ -135,7 +139,8 @@ func (l *layers) input(ctx context.Context) (in jvm.Input, err error) {
 				Message: name + " is part of the user layer now and taken out of the JVM's environment, where it would count for every JVM"})
 		}
 	}
-	in.Expand(optionFiles(l.user)) // those that variables name
+	l.addUserPlugins(&in)
+	in.Expand(optionFiles(l.user)) // those that variables and plugins name
 	return in, nil
 }
 
@@ -161,6 +166,7 @@ func (l *layers) fixed(ctx context.Context) (in jvm.Input, err error) {
 			in.Enforced = options
 		}
 	}
+	l.addPlugins(&in)
 	read := optionFiles(l.user)
 	in.Expand(func(layer jvm.Layer, path string) ([]byte, error) {
 		data, err := read(layer, path)
@@ -399,7 +405,8 @@ func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, max
 	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env, asksJVM(l.cfg)
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
 	result, err := jvm.Render(in)
-	facts := &jvmFacts{JVM: java, Found: found, Result: result, Sources: append([]sourceFact{}, l.facts...), limits: l.limits, digest: l.digest(), own: l.own}
+	facts := &jvmFacts{JVM: java, Found: found, Result: result, Sources: append([]sourceFact{}, l.facts...), limits: l.limits, digest: l.digest(), own: l.own,
+		carried: l.carriedNames()}
 	for _, w := range result.Warnings {
 		if jvm.Presumed(w.Code) {
 			continue // the JVM has the word
@@ -407,10 +414,10 @@ func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, max
 		l.notes = append(l.notes, "JVM options: "+w.Message)
 	}
 	if err != nil {
-		return facts, fmt.Errorf("cannot size the JVM: %w", err)
+		return facts, &optionsError{fmt.Errorf("cannot size the JVM: %w", err)}
 	}
 	if err := result.Err(); err != nil {
-		return facts, fmt.Errorf("cannot use the JVM options: %w", err)
+		return facts, &optionsError{fmt.Errorf("cannot use the JVM options: %w", err)}
 	}
 	return facts, nil
 }

@@ -47,7 +47,7 @@ func (f *fleet) renew(_ context.Context, name string, _ int) error {
 	return nil
 }
 
-func (f *fleet) restarts() bool { return true }
+func (f *fleet) restarts(string, int) bool { return true }
 
 // change does something, and waits for what comes of it.
 func (f *fleet) change(do func()) {

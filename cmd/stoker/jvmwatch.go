@@ -44,8 +44,8 @@ type jvmWorld interface {
 	compare(ctx context.Context, name string, pid int) (changes []string, err error)
 	// renew restarts a service if it still runs as process pid.
 	renew(ctx context.Context, name string, pid int) error
-	// restarts says whether a change is to be applied by a restart.
-	restarts() bool
+	// restarts says whether a change is to be applied by a restart of that process.
+	restarts(name string, pid int) bool
 }
 
 // pending is what a restart of a running JVM would change.
@@ -191,7 +191,7 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 			switch {
 			case p != nil && p.digest == "":
 				within(laterLook)
-			case p == nil || p.Problem != "" || !w.world.restarts():
+			case p == nil || p.Problem != "" || !w.world.restarts(j.name, j.pid):
 			case wait > 0:
 				within(wait)
 			case failed != "": // it may come up after all
@@ -318,7 +318,7 @@ func (w *sourceWatch) apply(ctx context.Context) {
 	}
 	for _, j := range jvms {
 		p := w.pending(j.name, j.pid)
-		if p == nil || p.Problem != "" || j.state != supervisor.Running || w.wait(j, p) > 0 {
+		if p == nil || p.Problem != "" || j.state != supervisor.Running || w.wait(j, p) > 0 || !w.world.restarts(j.name, j.pid) {
 			continue
 		}
 		next := &try{at: time.Now(), pid: j.pid, wait: retryFirst}

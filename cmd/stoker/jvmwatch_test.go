@@ -75,7 +75,7 @@ func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 	return nil
 }
 
-func (f *fakeJVMs) restarts() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.restart }
+func (f *fakeJVMs) restarts(string, int) bool { f.mu.Lock(); defer f.mu.Unlock(); return f.restart }
 
 // done are the restarts so far.
 func (f *fakeJVMs) done() []string {

@@ -29,8 +29,9 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	gifts   *hookGifts // nil: hooks give it nothing
-	public  []string   // variables whose values become arguments, which everybody can read
+	hooks   *hookRunner    // nil: hooks give it nothing
+	plugins *hooks.Plugins // nil: there are none for it
+	public  []string       // variables whose values become arguments, which everybody can read
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -92,16 +93,21 @@ type readied struct {
 	own  *cgroup.Own // nil: the service runs in the container's
 	// options of the JVM that hooks have given.
 	options []hooks.GivenOption
+	// leave are plugins that the start goes without.
+	leave []string
 }
 
 // ready reads the environment, makes the cgroup, and has prepare make a Launch of
 // it. What that says is for people, so it is kept clear of secrets.
 func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
+	if err := l.pluginsAllow(); err != nil {
+		return nil, err
+	}
 	env, hide, err := l.environ()
 	if err != nil {
 		return nil, err
 	}
-	r := &readied{env: env, hide: hide, options: l.gifts.of(l.name).Options}
+	r := &readied{env: env, hide: hide, options: l.hooks.given(l.name).Options}
 	note := l.makeCgroup(r)
 	out, err := prepare(r)
 	if err != nil {
@@ -210,7 +216,7 @@ func (l *processLauncher) environ() (env map[string]string, hide secretMask, err
 		name := l.user.Login
 		env["HOME"], env["USER"], env["LOGNAME"] = l.user.Home, name, name
 	}
-	maps.Copy(env, l.gifts.of(l.name).Env)
+	maps.Copy(env, l.hooks.given(l.name).Env)
 	for _, path := range l.service.EnvFiles {
 		err = errors.Join(err, readEnvFile(env, path))
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -28,6 +29,8 @@ type reloader struct {
 	journal *journal
 	// hooks run what belongs to the stages.
 	hooks *hookRunner
+	// plugins are those of the services; nil: the command of run has none.
+	plugins *hooks.Plugins
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
@@ -69,7 +72,11 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 			return err
 		}
 	}
-	plan, err := prepare(r.m, r.log, r.opts, r.loaded, nil)
+	if len(r.opts.command) == 0 || r.opts.withServices {
+		r.plugins = newPlugins(r.m, rec, r.log, r.journal, r.hooks)
+		r.plugins.Configure(r.loaded.Config.Plugins, surroundings(r.loaded.Config))
+	}
+	plan, err := prepare(r.m, r.log, r.opts, r.loaded, nil, r.plugins, r.hooks)
 	if err != nil {
 		return err
 	}
@@ -155,7 +162,9 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 	if err := keepConfig(r.m, loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
+	followPlugins := r.configurePlugins(loaded) // before a service starts anew
 	if err := r.sup.Apply(plan.set(), names, by); err != nil {
+		r.configurePlugins(r.loaded)
 		return done, errors.Join(err, keepConfig(r.m, r.loaded))
 	}
 	r.loaded = loaded
@@ -165,6 +174,7 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 	r.warn()
 	r.rewatch()
 	r.hooks.changed(by)
+	followPlugins(by)
 	r.followSources()
 	return done, nil
 }
@@ -183,7 +193,7 @@ func (r *reloader) next() (*config.Loaded, *setup, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan())
+	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan(), r.plugins, r.hooks)
 	return loaded, plan, err
 }
 

@@ -30,23 +30,23 @@ type setup struct {
 	attacher    *attacher                          // shared with the setups before
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
 	fetch       *remote.Fetcher
-	gifts       *hookGifts // shared with the setups before
+	runner      *hookRunner
 	hooks       []hooks.Bound
 	hookNotes   []hooks.Problem
+	plugins     *hooks.Plugins // nil: there are none beside the command of run
 	users       []*proc.User
 	cgroups     *cgroup.Tree
 }
 
 // prepare makes the services of a configuration. What was found out by the setup
 // before it, if there is one, stays known.
-func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup) (*setup, error) {
-	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config)}
+func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup, plugins *hooks.Plugins, runner *hookRunner) (*setup, error) {
+	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
 	if before != nil {
 		s.jvms, s.cgroups, s.labels, s.fetch, s.checker, s.attacher = before.jvms, before.cgroups, before.labels, before.fetch, before.checker, before.attacher
-		s.gifts = before.gifts
 	} else {
 		s.jvms, s.cgroups, s.labels, s.fetch = new(sync.Map), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string]), newFetcher()
-		s.checker, s.attacher, s.gifts = new(hotspot.Checker), newAttacher(), new(hookGifts)
+		s.checker, s.attacher = new(hotspot.Checker), newAttacher()
 	}
 	if len(opts.command) > 0 {
 		s.addCommand(m, opts)
@@ -93,7 +93,8 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	if base.user != nil {
 		s.users = append(s.users, base.user)
 	}
-	base.gifts = s.gifts
+	base.hooks = s.runner
+	base.plugins = s.plugins
 	if cfg.Kind != config.KindProcess {
 		vars := optionVars()
 		base.public = append(append(vars[:], "JAVA_OPTS", "CATALINA_OPTS"), s.config.JVM.User.Env...)
@@ -105,7 +106,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		Made: s.made[name]}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
-	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch}
+	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
 	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}
 	switch cfg.Kind {
 	case config.KindJava:

@@ -38,7 +38,7 @@ func status(ctx context.Context, w io.Writer, name, format string) error {
 		if len(only) == 0 {
 			return &hintError{fmt.Errorf("cannot show %q: there is no such service", name), "there are: " + strings.Join(all, ", "), codeNoThing}
 		}
-		st.Services = only
+		st.Services, st.Plugins = only, nil
 	}
 	if format == "json" {
 		return printJSON(w, st)
@@ -96,7 +96,7 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool) error {
 			}
 		}
 	}
-	return nil
+	return printPlugins(w, st.Plugins)
 }
 
 func colourOf(s supervisor.State) string {
@@ -191,6 +191,23 @@ func outputDetails(o *proc.Stats) (out []string) {
 		out = append(out, line)
 	}
 	return out
+}
+
+// printPlugins is a line for each plugin that an operator should know of.
+func printPlugins(w io.Writer, plugins []api.PluginLine) error {
+	for k, p := range plugins {
+		line := fmt.Sprintf("plugin %s: %s", p.Name, p.State)
+		if p.Why != "" {
+			line += ": " + strings.ReplaceAll(printable(p.Why), "\n", "\n  ")
+		}
+		if k == 0 {
+			line = "\n" + line
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printable keeps a service's words from steering the operator's terminal, be it

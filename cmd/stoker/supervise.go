@@ -98,7 +98,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	if help && err == nil {
 		return ending{}
 	}
-	r := &reloader{m: m, log: log, opts: opts}
+	r := &reloader{m: m, log: log, opts: opts, journal: newJournal(m, rec, log)}
+	r.hooks = newHookRunner(log, r.journal)
 	if err == nil {
 		err = r.begin(rec)
 	}
@@ -107,11 +108,9 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return ending{code: exitCode(err)}
 	}
 	r.level()
-	r.journal = newJournal(m, rec, log)
-	r.hooks = newHookRunner(m, rec, r, log)
-	r.plan().gifts.runner.Store(r.hooks)
+	r.hooks.begin(m, rec, r)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
-		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping})
+		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping, Companion: r.hooks})
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -46,7 +45,9 @@ type tomcatSetup struct {
 
 // Prepare does what catalina.sh would do.
 func (l *tomcatLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
-	return l.ready(func(r *readied) (*supervisor.Launch, error) { return l.prepare(ctx, r) })
+	return l.ready(func(r *readied) (*supervisor.Launch, error) {
+		return sparing(l.plugins, r, func() (*supervisor.Launch, error) { return l.prepare(ctx, r) })
+	})
 }
 
 func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
@@ -63,6 +64,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	}
 	s.notes = append(s.notes, notes...)
 	l.keep(r.hide.facts(facts))
+	l.carries(facts)
 	out, err := l.attach(s)
 	if err != nil {
 		return nil, err
@@ -167,7 +169,7 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}
@@ -203,7 +205,8 @@ func (s *tomcatSetup) threads() int { return s.server.Threads() }
 // attach gives readiness by its three parts: the listening socket is Tomcat's
 // own, it answers as it should, and no wanted application has failed to deploy.
 func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
-	out, err := l.check.asJVM(l.processLauncher.Attach(context.Background()))
+	base, err := l.processLauncher.Attach(context.Background())
+	out, err := l.asJVM(l.check.attacher, base, err)
 	if err != nil {
 		return nil, err
 	}
@@ -298,12 +301,4 @@ func (l *tomcatLauncher) patternsOf(home string) *tomcat.Patterns {
 	}
 	l.patterns.Store(home, p)
 	return p
-}
-
-// asJVM adds what a JVM can do and what it says.
-func (c jvmCheck) asJVM(out *supervisor.Launch, err error) (*supervisor.Launch, error) {
-	if err == nil {
-		out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, c.attacher.threadDump, hearAilments
-	}
-	return out, err
 }

@@ -37,9 +37,14 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.Message }
 
-// do sends a request; the caller closes the body.
+// do sends a request without a body; the caller closes that of the answer.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, nil)
+	return c.request(ctx, method, path, header, nil)
+}
+
+// request is the same with a body.
+func (c *Client) request(ctx context.Context, method, path string, header http.Header, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -19,6 +20,15 @@ type Status struct {
 	Services []supervisor.Snapshot `json:"services"`
 	// Config is why the configuration's files are not in force; empty: they are.
 	Config string `json:"configuration_refused,omitempty"`
+	// Plugins are those that count, have failed, or were switched off by an operator.
+	Plugins []PluginLine `json:"plugins,omitempty"`
+}
+
+// PluginLine is a plugin in a Status.
+type PluginLine struct {
+	Name  string            `json:"name"`
+	State hooks.PluginState `json:"state"`
+	Why   string            `json:"why,omitempty"`
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
@@ -38,6 +48,11 @@ func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
 	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(),
 		Config: s.opts.Backend.ConfigProblem()}
 	st.Ready, _ = s.opts.Backend.Ready()
+	for _, p := range s.opts.Backend.Plugins(false) {
+		if p.State != hooks.PluginInactive || p.Off == hooks.OffByOperator {
+			st.Plugins = append(st.Plugins, PluginLine{p.Name, p.State, p.Why})
+		}
+	}
 	if until, ok := s.opts.Backend.StopDeadline(); ok {
 		st.Stopping = &until
 	}

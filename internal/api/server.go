@@ -50,6 +50,7 @@ type Backend interface {
 	RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error)
 	Upgrader
 	Toolbox
+	Pluginer
 }
 
 // Options configure a Server.
@@ -135,6 +136,10 @@ func (s *Server) routes() []route {
 		{"POST /v1/hooks/{event}", admin, s.runHooks},
 		{"GET /v1/limits", view, s.limits},
 		{"GET /v1/jvm", view, s.jvm},
+		{"GET /v1/plugins", view, s.plugins},
+		{"GET /v1/plugins/{name}", view, s.plugin},
+		{"PUT /v1/plugins/{name}", admin, s.switchPlugin},
+		{"POST /v1/plugins/{name}/actions/{action}", admin, s.runAction},
 		{"GET /v1/upgrade", view, s.versions},
 		{"POST /v1/upgrade", admin, s.upgrade},
 		{"GET /metrics", view, s.metrics},

@@ -131,6 +131,7 @@ func await(t *testing.T, holds func() bool) {
 
 // fake is a backend without a supervisor.
 type fake struct {
+	*fakePlugins
 	snaps   []supervisor.Snapshot
 	asked   []string // commands as they came
 	refuse  error    // what commands end with
@@ -163,7 +164,7 @@ func (f *fake) Incident(number uint64) (supervisor.Incident, bool) {
 }
 
 func newFake() *fake {
-	return &fake{logs: map[string]*proc.Log{}, jvmText: map[string]string{}, snaps: []supervisor.Snapshot{
+	return &fake{fakePlugins: &fakePlugins{}, logs: map[string]*proc.Log{}, jvmText: map[string]string{}, snaps: []supervisor.Snapshot{
 		{Name: "app", Kind: "java", State: supervisor.Running, Main: true, Pid: 42},
 		{Name: "side car", Kind: "process", State: supervisor.Stopped}}}
 }

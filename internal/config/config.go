@@ -32,6 +32,7 @@ type Config struct {
 	Stop     Stop               `yaml:"stop"`
 	Log      Log                `yaml:"log"`
 	Reload   Reload             `yaml:"reload"`
+	Plugins  hooks.PluginConfig `yaml:"plugins"`
 	Labels   map[string]string  `yaml:"labels"`
 	Hooks    hooks.Config       `yaml:"hooks"`
 }

@@ -67,7 +67,7 @@ func TestSchemaIsLoadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newReport()
-	tree := decodeFile(r, "shown", []byte(b.String()))
+	tree := decodeFile(r, "shown", []byte(b.String()), reflect.TypeFor[Config]())
 	if len(r.problems) > 0 {
 		t.Fatalf("%v\n%s", r.problems, b.String())
 	}

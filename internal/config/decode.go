@@ -76,7 +76,7 @@ func (d *decoder) count(n *yaml.Node, path string) bool {
 
 func (d *decoder) section(n *yaml.Node, t reflect.Type, path string) *tree {
 	if f, ok := shortOf(t); ok && n.Kind == yaml.ScalarNode {
-		kid := d.scalar(n, f.typ, path)
+		kid := d.scalar(n, plain(f.typ), path)
 		if kid == nil {
 			return nil
 		}

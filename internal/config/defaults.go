@@ -16,6 +16,7 @@ import (
 const (
 	DefaultStopTimeout = 8 * time.Second // the whole shutdown
 	DefaultLogLevel    = "info"
+	DefaultPluginDir   = "/etc/stoker/plugins"
 )
 
 // WithDefaults returns cfg with every absent value that has a default set to
@@ -41,6 +42,7 @@ const (
 //	jvm.check                  true
 //	reload.watch               true
 //	jvm.apply                  report
+//	plugins.dir                /etc/stoker/plugins
 //	jvm.*.urls                 timeout 2s, deadline 5s, every 60s
 //	hooks.dir                  /etc/stoker/hooks
 //	hooks.*                    timeout 30s, on_failure ignore, retry_every 1s, share 0.5; method POST (with url)
@@ -61,6 +63,7 @@ func WithDefaults(cfg Config) Config {
 	pointerOrElse(&cfg.JVM.Check, true)
 	pointerOrElse(&cfg.Reload.Watch, true)
 	orElse(&cfg.JVM.Apply, jvm.ApplyReport)
+	orElse(&cfg.Plugins.Dir, DefaultPluginDir)
 	for _, layer := range []*jvm.LayerConfig{&cfg.JVM.Default, &cfg.JVM.User, &cfg.JVM.Enforced} {
 		layer.URLs = slices.Clone(layer.URLs)
 		for k := range layer.URLs {

@@ -151,21 +151,17 @@ func absent(path string, v reflect.Value) bool {
 	return v.IsZero()
 }
 
-// changedKeys returns the keys that two maps of texts do not share, sorted.
+// changedKeys returns the keys whose values two maps do not share, sorted.
 func changedKeys(a, b reflect.Value) []string {
-	was, _ := a.Interface().(map[string]string)
-	is, _ := b.Interface().(map[string]string)
 	var out []string
-	for key, value := range was {
-		if now, still := is[key]; !still || now != value {
-			out = append(out, key)
-		}
-	}
-	for key := range is {
-		if _, had := was[key]; !had {
-			out = append(out, key)
+	for _, m := range []reflect.Value{a, b} {
+		for _, key := range m.MapKeys() {
+			was, is := a.MapIndex(key), b.MapIndex(key)
+			if !was.IsValid() || !is.IsValid() || !reflect.DeepEqual(was.Interface(), is.Interface()) {
+				out = append(out, key.String())
+			}
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }

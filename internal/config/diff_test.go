@@ -235,7 +235,7 @@ func FuzzDiff(f *testing.F) {
 		load := func(data []byte) Config {
 			r := newReport()
 			var c Config
-			if tree := decodeFile(r, "x", data); tree != nil && len(r.problems) == 0 {
+			if tree := decodeFile(r, "x", data, reflect.TypeFor[Config]()); tree != nil && len(r.problems) == 0 {
 				tree.into(reflect.ValueOf(&c).Elem())
 			}
 			return c

@@ -112,7 +112,7 @@ func (l *loader) file(path string, must bool) {
 		return
 	}
 	l.files = append(l.files, path)
-	if t := decodeFile(l.report, path, data); t != nil {
+	if t := decodeFile(l.report, path, data, reflect.TypeFor[Config]()); t != nil {
 		l.root = l.root.merge(t)
 	}
 }

@@ -30,7 +30,7 @@ type validator struct {
 
 func validate(raw, cfg Config, origins Origins, r *report) {
 	v := &validator{raw, cfg, origins, r}
-	checks := []func(){v.services, v.main, v.jvm, v.api, v.stop, v.log, v.hooks}
+	checks := []func(){v.services, v.main, v.jvm, v.api, v.stop, v.log, v.hooks, v.plugins}
 	for _, check := range checks {
 		check()
 	}

@@ -37,8 +37,13 @@ func (v *validator) source(path, key, value string, when jvm.When) {
 	if value == "" {
 		v.lacking(join(path, key), "", "the source is empty")
 	}
-	v.terms(join(path, "when"), when.Terms)
-	v.terms(join(join(path, "when"), "not"), when.Not)
+	v.when(join(path, "when"), when)
+}
+
+// when checks a condition.
+func (v *validator) when(path string, when jvm.When) {
+	v.terms(path, when.Terms)
+	v.terms(join(path, "not"), when.Not)
 }
 
 func (v *validator) terms(path string, t jvm.Terms) {

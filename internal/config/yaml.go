@@ -23,9 +23,9 @@ const (
 	searchTime = 500 * time.Millisecond
 )
 
-// decodeFile makes a tree of a file's bytes; nil when it is empty or cannot be
-// read as YAML at all. What is wrong goes to the report.
-func decodeFile(r *report, name string, data []byte) *tree {
+// decodeFile makes a tree of a file's bytes, by the schema t; nil when it is empty or
+// cannot be read as YAML at all. What is wrong goes to the report.
+func decodeFile(r *report, name string, data []byte, t reflect.Type) *tree {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if p, bad := notText(data); bad {
 		p.File, r.partial = name, true
@@ -42,7 +42,7 @@ func decodeFile(r *report, name string, data []byte) *tree {
 		return nil
 	}
 	d := decoder{report: r, name: name, lines: true}
-	return d.node(n, reflect.TypeFor[Config](), "")
+	return d.node(n, t, "")
 }
 
 // notText finds the first byte that has no place in a configuration file. The

@@ -1,0 +1,272 @@
+package hooks
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// Folder is a plugin as it is on the disk, without values.
+type Folder struct {
+	Name string // of the folder
+	Dir  string
+	// Manifest is what could be read of it; nil: nothing.
+	Manifest *Manifest
+	// Fragments are the files of jvm.d, in their order.
+	Fragments []Fragment
+	// Files are the hooks of hooks/EVENT.d.
+	Files []Bound
+	// Problems are why it cannot be used, with file and line.
+	Problems []string
+	// Notes are what was left out.
+	Notes []string
+}
+
+// Fragment is a file of JVM options.
+type Fragment struct {
+	File    string // from the plugin's folder
+	Layer   jvm.Layer
+	Options []jvm.Option // with references
+}
+
+// FolderReader reads plugins.
+type FolderReader struct {
+	// Manifest reads a plugin.yaml. With an error the manifest is what could be read,
+	// and may be nil.
+	Manifest func(path string) (*Manifest, error)
+	// Discover finds the hooks of a folder with EVENT.d; settings are the entries with
+	// File. nil: files are no hooks.
+	Discover func(dir string, settings ByEvent) (found []Bound, problems, notes []string)
+	// Guarded refuses what others than root and we ourselves may write to.
+	Guarded bool
+}
+
+// Bounds on a plugin.
+const (
+	maxPluginFiles = 10_000
+	maxFragment    = 1 << 20 // bytes of an option file
+)
+
+// Read reads the plugin of a folder. What is wrong is in its Problems.
+func (r FolderReader) Read(dir string) *Folder {
+	f := &Folder{Name: filepath.Base(dir), Dir: dir}
+	if r.Guarded {
+		if err := guardTree(dir); err != nil {
+			f.problem("%v", err)
+		}
+	}
+	var err error
+	if f.Manifest, err = r.Manifest(filepath.Join(dir, ManifestName)); err != nil {
+		f.Problems = append(f.Problems, strings.Split(err.Error(), "\n")...)
+	}
+	if f.Manifest == nil {
+		f.Manifest = &Manifest{}
+	}
+	if name := f.Manifest.Name; name != "" && name != f.Name {
+		f.problem("%s: name: it is %q, and the folder is called %q: they must be the same", filepath.Join(dir, ManifestName), name, f.Name)
+	}
+	f.readFragments()
+	if r.Discover != nil {
+		found, problems, notes := r.Discover(filepath.Join(dir, "hooks"), f.Manifest.Hooks)
+		f.Files, f.Problems, f.Notes = found, append(f.Problems, problems...), append(f.Notes, notes...)
+	}
+	return f
+}
+
+func (f *Folder) problem(format string, args ...any) {
+	f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
+}
+
+// readFragments reads jvm.d.
+func (f *Folder) readFragments() {
+	dir := filepath.Join(f.Dir, "jvm.d")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		f.problem("cannot read %s: %v", dir, cmp.Or(errors.Unwrap(err), err))
+		return
+	}
+	var names []string
+	for _, e := range entries {
+		if regexp.MustCompile(`^[0-9]{1,4}-[A-Za-z0-9_.-]+\.opts$`).MatchString(e.Name()) {
+			names = append(names, e.Name())
+		} else {
+			f.Notes = append(f.Notes, fmt.Sprintf("%s is ignored: option files are called NN-name.opts", filepath.Join("jvm.d", e.Name())))
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(leading(a), leading(b)), strings.Compare(a, b)) })
+	for _, name := range names {
+		f.readFragment(name)
+	}
+}
+
+// leading is the number that a name begins with.
+func leading(name string) int {
+	digits, _, _ := strings.Cut(name, "-")
+	n, _ := strconv.Atoi(digits) // it is one: the name was matched
+	return n
+}
+
+// readFragment reads one option file.
+func (f *Folder) readFragment(name string) {
+	rel := filepath.Join("jvm.d", name)
+	path := filepath.Join(f.Dir, rel)
+	text, err := readSmall(path, maxFragment)
+	if err != nil {
+		f.problem("cannot read %s: %v", path, err)
+		return
+	}
+	layer := jvm.Layer(cmp.Or(f.Manifest.JVM.Layer, string(jvm.Default)))
+	first, _, _ := strings.Cut(strings.TrimPrefix(text, "\ufeff"), "\n")
+	if m := regexp.MustCompile(`^#\s*layer:\s*(\S*)\s*$`).FindStringSubmatch(first); m != nil {
+		if layer = jvm.Layer(m[1]); !slices.Contains(layers(), layer) {
+			f.problem("%s:1: %q is no layer: there are default, user and enforced", path, m[1])
+			return
+		}
+	}
+	fragment := Fragment{File: rel, Layer: layer, Options: jvm.ParseFile(rel, text)}
+	for _, o := range fragment.Options {
+		if arg := o.Args[0]; !strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") {
+			f.problem("%s: %q does not begin with -, as every JVM option does", filepath.Join(f.Dir, o.Source), firstBytes(arg, 60))
+		}
+		if err := checkText(o.String(), f.Manifest.Params, inArgument); err != nil {
+			f.problem("%s: %v", filepath.Join(f.Dir, o.Source), err)
+		}
+	}
+	f.Fragments = append(f.Fragments, fragment)
+}
+
+// layers are those that a fragment may be of.
+func layers() []jvm.Layer { return []jvm.Layer{jvm.Default, jvm.User, jvm.Enforced} }
+
+// readSmall reads a regular file of at most that many bytes.
+func readSmall(path string, most int64) (string, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us up
+	if err != nil {
+		return "", cmp.Or(errors.Unwrap(err), err)
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular():
+		return "", errors.New("it is no regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	switch {
+	case err != nil:
+		return "", err
+	case int64(len(data)) > most:
+		return "", fmt.Errorf("it has more than %d bytes", most)
+	case strings.ContainsRune(string(data), 0):
+		return "", errors.New("it has a NUL byte: it is no text")
+	}
+	return string(data), nil
+}
+
+// guardTree refuses a plugin that others may write to: its folder, the one around
+// it, and all that is in it.
+func guardTree(dir string) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
+	}
+	for _, around := range []string{filepath.Dir(dir), filepath.Dir(real)} {
+		if err := guard(around); err != nil {
+			return err
+		}
+	}
+	count := 0
+	return filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
+		if count++; err != nil {
+			return fmt.Errorf("cannot look at %s: %w", path, cmp.Or(errors.Unwrap(err), err))
+		}
+		if count > maxPluginFiles {
+			return fmt.Errorf("%s has more than %d files: that is no plugin", dir, maxPluginFiles)
+		}
+		if d.Type()&fs.ModeSymlink == 0 {
+			return guard(path)
+		}
+		target, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return nil // it leads nowhere: who opens it is told
+		}
+		return errors.Join(guard(filepath.Dir(target)), guard(target))
+	})
+}
+
+// guard refuses a file or folder that others than root and we may write to.
+func guard(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("cannot look at %s: %w", path, cmp.Or(errors.Unwrap(err), err))
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to uid %d, who could change what root runs: chown root", path, st.Uid)
+	case info.Mode()&0o022 != 0 && info.Mode().Type()&fs.ModeDevice == 0:
+		return fmt.Errorf("%s has mode %04o, so others could change what root runs: chmod go-w", path, info.Mode().Perm())
+	}
+	return nil
+}
+
+// TryOut adds to the problems what is only found with values: it takes defaults, and
+// where there are none something that the parameter may be. What of the surroundings
+// is missing is no problem.
+func (f *Folder) TryOut() {
+	if len(f.Problems) > 0 {
+		return // what follows from them
+	}
+	e := evaluation{folder: f, scope: scope{pluginDir: f.Dir, stateDir: "/sample", stoker: "stoker", anything: true}}
+	e.use.Set = map[string]string{}
+	for name, p := range f.Manifest.Params {
+		if p.Default == nil || *p.Default == "" {
+			e.use.Set[name] = p.sample()
+		}
+	}
+	e.parameters()
+	if err := e.fill(); err != nil {
+		f.problem("%s: %v", f.Dir, err)
+		return
+	}
+	for _, p := range jvm.Merge(e.carried.Options[jvm.Default], e.carried.Options[jvm.User], e.carried.Options[jvm.Enforced]).Errors {
+		f.problem("%s: %s", f.Dir, p.Message)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.actions)) {
+		f.tryProgram("actions."+name+".command", e.actions[name].Command[0])
+	}
+	for _, b := range e.bound {
+		if len(b.Command) > 0 {
+			f.tryProgram(fmt.Sprintf("hooks.%s of %s", b.Event, b.Name), b.Command[0])
+		}
+	}
+}
+
+// tryProgram looks whether a program of the folder can be executed.
+func (f *Folder) tryProgram(where, path string) {
+	if !strings.HasPrefix(path, f.Dir+"/") {
+		return // of the image, where it runs
+	}
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		f.problem("%s: %s: %s: %v", filepath.Join(f.Dir, ManifestName), where, path, cmp.Or(errors.Unwrap(err), err))
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		f.problem("%s: %s: %s is no file that can be executed: chmod +x", filepath.Join(f.Dir, ManifestName), where, path)
+	}
+}

@@ -1,0 +1,255 @@
+package hooks
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// reference is one ${...} of a text.
+type reference struct {
+	// kind is params, env, label, or one of the words that stand alone.
+	kind, name string
+	// fallback stands where the value is not set or empty; nil: there is none.
+	fallback *string
+}
+
+// Kinds of references.
+const (
+	refParam  = "params"
+	refEnv    = "env"
+	refLabel  = "label"
+	refPlugin = "plugin_dir"
+	refState  = "state_dir"
+	refStoker = "stoker"
+)
+
+func (r reference) String() string {
+	if r.name == "" {
+		return r.kind
+	}
+	return r.kind + "." + r.name
+}
+
+// piece is a part of a text: words, or a reference.
+type piece struct {
+	text string
+	ref  *reference
+}
+
+// parseText splits a text at its references: ${params.NAME}, ${env.NAME},
+// ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}, each also with a fallback,
+// as in ${label.appid:-none}. $${ is ${ as it stands. With foreign, ${NAME} without a
+// dot is left for who comes later.
+func parseText(text string, foreign bool) ([]piece, error) {
+	var out []piece
+	words := func(s string) {
+		if n := len(out); n > 0 && out[n-1].ref == nil {
+			out[n-1].text += s
+		} else if s != "" {
+			out = append(out, piece{text: s})
+		}
+	}
+	for rest := text; ; {
+		before, after, found := strings.Cut(rest, "${")
+		if !found {
+			words(rest)
+			return out, nil
+		}
+		if kept, ok := strings.CutSuffix(before, "$"); ok {
+			words(kept + "${")
+			rest = after
+			continue
+		}
+		words(before)
+		body, tail, closed := strings.Cut(after, "}")
+		if !closed {
+			return nil, fmt.Errorf("%q is not closed by }", "${"+firstBytes(after, 40))
+		}
+		ref, ok := parseReference(body)
+		switch {
+		case ok:
+			out = append(out, piece{ref: &ref})
+		case foreign && variableName(body):
+			words("${" + body + "}")
+		default:
+			return nil, fmt.Errorf("%q is no reference", "${"+firstBytes(body, 60)+"}")
+		}
+		rest = tail
+	}
+}
+
+// parseReference reads what stands between the braces.
+func parseReference(body string) (r reference, ok bool) {
+	m := regexp.MustCompile(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`).FindStringSubmatch(body)
+	if m == nil {
+		return r, false
+	}
+	r.kind, r.name = m[1], m[2]
+	if fallback, given := strings.CutPrefix(m[3], ":-"); given {
+		r.fallback = &fallback
+	}
+	switch r.kind {
+	case refParam, refEnv, refLabel:
+		return r, r.name != ""
+	case refPlugin, refState, refStoker:
+		return r, r.name == ""
+	}
+	return r, false
+}
+
+// variableName says whether a word is the name of a variable of a shell.
+func variableName(word string) bool {
+	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(word)
+}
+
+func firstBytes(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "..."
+}
+
+// usage says where a text stands.
+type usage int
+
+const (
+	inArgument usage = iota // everybody can read a command line
+	inVariable
+	inRequest // ${NAME} is one of the hook's variables
+	inDefault // of a parameter
+)
+
+// checkText says what is wrong with the references of a text.
+func checkText(text string, params map[string]Param, use usage) error {
+	pieces, err := parseText(text, use == inRequest)
+	if err != nil {
+		return fmt.Errorf("%w: there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; $${ stands for itself", err)
+	}
+	for _, p := range pieces {
+		if p.ref == nil || p.ref.kind != refParam {
+			continue
+		}
+		param, known := params[p.ref.name]
+		switch {
+		case use == inDefault:
+			return errors.New("a default cannot have a reference to a parameter")
+		case !known:
+			return fmt.Errorf("there is no parameter %q%s", p.ref.name, among(slices.Sorted(maps.Keys(params))))
+		case param.Secret && use == inArgument:
+			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", p.ref.name, strings.ToUpper(p.ref.name))
+		}
+	}
+	return nil
+}
+
+// among lists what there is, for a message.
+func among(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return " (there are: " + strings.Join(names, ", ") + ")"
+}
+
+// scope is what references stand for.
+type scope struct {
+	params, env, labels         map[string]string
+	pluginDir, stateDir, stoker string
+	stateErr                    error // why there is no stateDir
+	anything                    bool  // for trying: what is not set has a value
+}
+
+// value gives what a reference stands for. A variable or label that is not set
+// needs a fallback.
+func (s scope) value(r reference) (string, error) {
+	value, set := "", true
+	switch r.kind {
+	case refParam:
+		value, set = s.params[r.name], true // what is not set is empty
+	case refEnv:
+		value, set = s.env[r.name]
+	case refLabel:
+		value, set = s.labels[r.name]
+	case refPlugin:
+		value = s.pluginDir
+	case refState:
+		if value = s.stateDir; s.stateErr != nil {
+			return "", s.stateErr
+		}
+	case refStoker:
+		value = s.stoker
+	}
+	switch {
+	case value == "" && r.fallback != nil:
+		value = *r.fallback
+	case !set && s.anything:
+		value = "sample"
+	case !set:
+		return "", fmt.Errorf("%s is not set, and ${%s} has no fallback (write ${%s:-TEXT})", strings.Replace(r.String(), ".", " ", 1), r, r)
+	}
+	if strings.ContainsAny(value, "\n\r\x00") {
+		return "", fmt.Errorf("%s has a value of more than one line", r)
+	}
+	return value, nil
+}
+
+// expand fills the references of a text in. Values are data: what looks like a
+// reference in one is none.
+func (s scope) expand(text string) (string, error) {
+	pieces, err := parseText(text, false)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, p := range pieces {
+		if p.ref == nil {
+			b.WriteString(p.text)
+			continue
+		}
+		value, err := s.value(*p.ref)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(value)
+	}
+	return b.String(), nil
+}
+
+// expandAll does it for a list.
+func (s scope) expandAll(list []string) ([]string, error) {
+	out := make([]string, len(list))
+	for k, text := range list {
+		var err error
+		if out[k], err = s.expand(text); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// request makes ${NAME} of every reference of a part of a request, and puts the
+// values among the variables: who sends it escapes each for its place.
+func (s scope) request(text string, variables map[string]string) (string, error) {
+	pieces, err := parseText(text, true)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, p := range pieces {
+		if p.ref == nil {
+			b.WriteString(p.text)
+			continue
+		}
+		value, err := s.value(*p.ref)
+		if err != nil {
+			return "", err
+		}
+		name := fmt.Sprintf("PLUGIN_REF_%d", len(variables)+1)
+		variables[name] = value
+		b.WriteString("${" + name + "}")
+	}
+	return b.String(), nil
+}

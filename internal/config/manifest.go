@@ -1,0 +1,140 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/stoker-init/stoker/hooks"
+)
+
+// Defaults of a plugin's manifest.
+const defaultActionTimeout = time.Minute
+
+// LoadManifest reads a plugin.yaml. Like Load it knows no unknown keys, and what is
+// wrong comes as Problems, all at once. The manifest then is what could be read;
+// nil: nothing could.
+func LoadManifest(path string) (*hooks.Manifest, error) {
+	data, ok, p := readFile(path)
+	if !ok && p.Message == "" {
+		p = Problem{File: path, Message: "cannot read the file: it does not exist", Hint: "a plugin is a folder with a " + hooks.ManifestName}
+	}
+	if p.Message != "" {
+		return nil, Problems{p}
+	}
+	return parseManifest(path, data)
+}
+
+// parseManifest is the same with the bytes of a file.
+func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
+	r := newReport()
+	m, origins := new(hooks.Manifest), Origins{}
+	if t := decodeFile(r, path, data, reflect.TypeFor[hooks.Manifest]()); t != nil {
+		t.into(reflect.ValueOf(m).Elem())
+		t.origins("", origins)
+	}
+	v := &manifestValidator{validator{origins: origins, report: r}, m, path}
+	v.check()
+	for name, a := range m.Actions {
+		orElse(&a.Timeout, defaultActionTimeout)
+		orElse(&a.Service, hooks.ActionOfNone)
+		m.Actions[name] = a
+	}
+	orElse(&m.JVM.Layer, "default")
+	if len(r.problems) == 0 {
+		return m, nil
+	}
+	for k := range r.problems {
+		if r.problems[k].File == "" {
+			r.problems[k].File = path
+		}
+	}
+	return m, r.sorted([]string{path})
+}
+
+// manifestValidator checks the values of a manifest.
+type manifestValidator struct {
+	validator
+	m    *hooks.Manifest
+	path string
+}
+
+func (v *manifestValidator) check() {
+	switch name := v.m.Name; {
+	case name == "":
+		v.lacking("name", "", "a plugin needs a name: that of its folder")
+	case !hooks.PluginName(name):
+		v.bad("name", "", "%s is no name of a plugin: it has small letters, digits, _ . and -", quote("", name))
+	}
+	if v.m.Version == "" {
+		v.lacking("version", "", "a plugin needs a version, such as 1.0")
+	}
+	if err := hooks.CheckRequires(v.m.Requires.Stoker); err != nil {
+		v.bad("requires.stoker", "", "%s", err)
+	}
+	v.when("when", v.m.When)
+	v.oneOf("jvm.layer", v.m.JVM.Layer, "default", "user", "enforced")
+	v.params()
+	for _, f := range v.m.RefFaults() {
+		v.bad(f.Key, f.Hint, "%s", f.Message)
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.m.Actions)) {
+		v.action(join("actions", name), name, v.m.Actions[name])
+	}
+	v.hooks()
+}
+
+func (v *manifestValidator) params() {
+	names := map[string]string{} // as the end of a variable's name
+	for _, name := range slices.Sorted(maps.Keys(v.m.Params)) {
+		path := join("params", name)
+		if !hooks.ParamName(name) {
+			v.bad(path, "it begins with a letter and has letters, digits and _", "%s cannot be the name of a parameter", quote("", name))
+		}
+		if other, taken := names[envName(name)]; taken {
+			v.bad(path, "", "its variable is that of %s too", other)
+		}
+		names[envName(name)] = name
+		for _, f := range v.m.Params[name].Faults() {
+			hint := f.Hint
+			if f.Key == "type" {
+				hint = didYouMean(v.m.Params[name].Type, hooks.Types())
+			}
+			v.bad(join(path, f.Key), hint, "%s", f.Message)
+		}
+	}
+}
+
+func (v *manifestValidator) action(path, name string, a hooks.Action) {
+	if !hooks.ActionName(name) {
+		v.bad(path, "it has letters, digits, _ . and -", "%s cannot be the name of an action", quote("", name))
+	}
+	if len(a.Command) == 0 || a.Command[0] == "" {
+		v.lacking(join(path, "command"), `write ["${plugin_dir}/bin/PROGRAM", "ARGUMENT"]`, "an action needs a command")
+	}
+	v.positive(join(path, "timeout"), a.Timeout)
+	v.oneOf(join(path, "service"), a.Service, hooks.ActionOfMain, hooks.ActionOfNone)
+}
+
+// hooks checks what is the same for every hook: that it is one, and its condition.
+func (v *manifestValidator) hooks() {
+	for _, event := range hooks.Events() {
+		for k, h := range v.m.Hooks.Of(event) {
+			path := index(join("hooks", string(event)), k)
+			kinds := 0
+			for _, given := range []bool{len(h.Command) > 0, h.File != "", h.URL != ""} {
+				if given {
+					kinds++
+				}
+			}
+			if kinds != 1 {
+				v.lacking(path, "", "a hook has exactly one of command, file and url")
+			}
+			if h.Name == "" && h.File == "" {
+				v.lacking(join(path, "name"), "", "a hook needs a name")
+			}
+			v.when(join(path, "when"), h.When)
+		}
+	}
+}
