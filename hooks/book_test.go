@@ -29,6 +29,10 @@ func TestBook(t *testing.T) {
 			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
 		}
 	}
+	twice := NewBook([]Bound{bound(Ready, "a", "x"), bound(Ready, "a", "x"), bound(Exit, "a", "x"), bound(Ready, "a", "x", plugin("p"))}, Surroundings{}).For(Ready, "app")
+	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
+		t.Errorf("%+v", twice)
+	}
 	if all := b.All(); len(all) != 6 || all[2].Unmet != "env ENV is not test" || all[0].Unmet != "" {
 		t.Errorf("%+v", all)
 	}
