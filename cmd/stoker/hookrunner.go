@@ -45,7 +45,10 @@ func newHookRunner(m *proc.Manager, rec *proc.Recovered, r *reloader, log hclog.
 		self = "" // PATH has to do
 	}
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
-		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: self})
+		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: self,
+		Failed: func(o hooks.Occasion, out hooks.Outcome) {
+			h.log.Error("a hook that must not fail has failed; the service goes on", "event", o.Event, "hook", out.Hook, "name", o.Service, "why", out.Why)
+		}})
 	return h
 }
 
