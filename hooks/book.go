@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -93,12 +94,18 @@ type Book struct {
 }
 
 // NewBook makes a book. Hooks of one event run in the order of the list; those
-// whose condition does not hold are listed and do not count.
+// whose condition does not hold are listed and do not count. One that is called as
+// another of its event is told apart by a number.
 func NewBook(list []Bound, s Surroundings) *Book {
 	b := &Book{all: slices.Clone(list), exact: map[Event]map[string][]Bound{}, other: map[Event][]Bound{}, event: map[Event][]*Bound{}}
 	var named []string
+	titles := map[string]int{}
 	for k := range b.all {
 		h := &b.all[k]
+		title := h.full()
+		if titles[title]++; titles[title] > 1 { // a file may be called as a hook of the configuration is
+			h.Name = fmt.Sprintf("%s#%d", h.Name, titles[title])
+		}
 		if h.Unmet = s.meets(h.When); h.Unmet == "" {
 			b.event[h.Event] = append(b.event[h.Event], h)
 			named = append(named, h.Services...)

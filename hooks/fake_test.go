@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -69,6 +70,13 @@ func (h *fakeHost) Start(_ context.Context, spec proc.Spec, title string) (Execu
 		case "say":
 			k++
 			r.said = spec.Argv[k]
+		case "give":
+			k++
+			for _, kv := range spec.Env {
+				if path, ok := strings.CutPrefix(kv, "STOKER_OUT="); ok {
+					_ = os.WriteFile(path, []byte(spec.Argv[k]), 0o600)
+				}
+			}
 		case "ignore-term":
 			r.ignores = true
 		case "immortal":

@@ -47,7 +47,10 @@ func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	machine, past := hooks.NewMachine(m, rec, func(text string) { h.log.Warn(text) })
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
 		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
-		Done: h.journal.hooks, PluginFailed: r.plugins.FailHook})
+		Done: h.journal.hooks, PluginFailed: r.plugins.FailHook,
+		Failed: func(o hooks.Occasion, out hooks.Outcome) {
+			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
+		}})
 }
 
 // renew takes over the hooks of a setup.

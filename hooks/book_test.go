@@ -1,0 +1,88 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+func TestBook(t *testing.T) {
+	onlyTest := func(b *Bound) { b.When.Env = map[string]jvm.Words{"ENV": {"test"}} }
+	b := NewBook([]Bound{bound(Ready, "all", "x"), bound(Ready, "db", "x", services("db", "cache")), bound(Ready, "test", "x", onlyTest),
+		bound(Ready, "p", "x", plugin("jacoco")), bound(Exit, "x", "x"), bound(Init, "none", "x", services("db"))}, Surroundings{Env: map[string]string{"ENV": "prod"}})
+	for _, tc := range []struct {
+		event   Event
+		service string
+		want    string
+	}{
+		{Ready, "app", "[all jacoco/p]"}, {Ready, "db", "[all db jacoco/p]"}, {Ready, "cache", "[all db jacoco/p]"}, {Exit, "", "[x]"},
+		{Init, "", "[]"}, {Stopped, "app", "[]"}, {"nonsense", "app", "[]"},
+	} {
+		names := []string{}
+		for _, h := range b.For(tc.event, tc.service) {
+			names = append(names, h.Title())
+		}
+		if got := fmt.Sprint(names); got != tc.want {
+			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
+		}
+	}
+	twice := NewBook([]Bound{bound(Ready, "a", "x"), bound(Ready, "a", "x"), bound(Exit, "a", "x"), bound(Ready, "a", "x", plugin("p"))}, Surroundings{}).For(Ready, "app")
+	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
+		t.Errorf("%+v", twice)
+	}
+	if all := b.All(); len(all) != 6 || all[2].Unmet != "env ENV is not test" || all[0].Unmet != "" {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestFromConfig(t *testing.T) {
+	lists := &ByEvent{Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"}, {Name: "b", URL: "http://h/"}}, Init: []Hook{{Name: "i", Command: []string{"x"}}}}
+	var got []string
+	for _, b := range FromConfig(lists, func(e Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
+		got = append(got, fmt.Sprint(b.Source, " ", b.Event, " ", b.Name, " ", b.Timeout, " ", b.Method, " ", b.Share, " ", b.OnFailure))
+	}
+	same(t, "bound", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
+	for _, e := range Events() {
+		*lists.List(e) = []Hook{{Name: string(e)}}
+	}
+	for _, e := range Events() {
+		if got := lists.Of(e); len(got) != 1 || got[0].Name != string(e) {
+			t.Errorf("%s: %+v", e, got)
+		}
+	}
+}
+
+// TestAnEventWithoutHooksKeepsNothing: it costs no write and no goroutine.
+func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
+	h := newFakeHost()
+	l := newLife(t, h, Past{}, bound(Ready, "r", "x"))
+	for start := range uint64(3) {
+		for _, e := range Events() {
+			if e == Ready {
+				continue
+			}
+			if err := l.Await(context.Background(), of(e, start+1)); err != nil || l.Wants(e, "app") {
+				t.Errorf("%s: %v", e, err)
+			}
+		}
+	}
+	if h.puts != 0 || len(l.lanes) != 0 {
+		t.Errorf("%d writes, %d lanes", h.puts, len(l.lanes))
+	}
+}
+
+func BenchmarkEventWithoutHooks(b *testing.B) {
+	book := NewBook([]Bound{bound(Ready, "r", "x")}, Surroundings{})
+	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Book: func() *Book { return book }})
+	o := of(Started, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.Wants(Started, "app") {
+			b.Fatal("it wants")
+		}
+		r.Tell(o)
+	}
+}

@@ -1,0 +1,101 @@
+package hooks
+
+import (
+	"context"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// gives makes a hook that writes text to STOKER_OUT.
+func gives(e Event, name, text string, more ...func(*Bound)) Bound {
+	b := bound(e, name, "100ms", more...)
+	b.Command = append(b.Command, "give", text)
+	return b
+}
+
+func TestWhatHooksGive(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		list := []Bound{gives(Init, "i", "env A=init\nenv B=init\n"), gives(NetworkReady, "n", "jvm-option -Dn=1"),
+			gives(PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel), gives(PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
+			bound(PreStart, "third", "0s"), gives(Ready, "r", "annotation ready=1"), gives(Ready, "refused", "env A=ready")}
+		h := newFakeHost()
+		l := newLife(t, h, Past{}, list...)
+		l.opts.Runtime = dir
+		var annotations []string
+		l.opts.Done = func(_ Occasion, outs []Outcome) {
+			for _, o := range outs {
+				for name, value := range o.Given.Annotations {
+					annotations = append(annotations, name+"="+value)
+				}
+			}
+		}
+		ctx := context.Background()
+		for _, o := range []Occasion{{Event: Init}, {Event: NetworkReady}, of(PreStart, 1)} {
+			if err := l.Await(ctx, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := Given{Env: map[string]string{"A": "init", "B": "first\xff", "C": "second"}, Annotations: map[string]string{"x": "y"},
+			Options: []GivenOption{{"-Dn=1", "hook network-ready/n"}, {"-Da=1", "hook pre-start/first"}, {"-Da=2", "hook pre-start/second"}}}
+		if got := l.Given("app"); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v", got)
+		}
+		if env := h.env["hook pre-start/third"]; !slices.Contains(env, "A=init") || !slices.Contains(env, "C=second") {
+			t.Errorf("a hook behind them has %q", env)
+		}
+		if got := l.Given("db"); !reflect.DeepEqual(got, Given{Env: map[string]string{"A": "init", "B": "init"}, Options: want.Options[:1]}) {
+			t.Errorf("another service has %+v", got)
+		}
+		l.Tell(of(Ready, 1))
+		l.Settle(ctx)
+		slices.Sort(annotations)
+		same(t, "annotations", annotations, []string{"ready=1", "x=y"})
+		if troubles := l.Troubles("app"); len(troubles) != 1 || !strings.Contains(troubles[0], "hook ready/refused failed at ") || !strings.Contains(troubles[0], "STOKER_OUT: line 1: env is for") {
+			t.Errorf("%q", troubles)
+		}
+		// A later supervisor has it all, byte for byte.
+		next, past := h.die()
+		second := newLife(t, next, past, list...)
+		if got := second.Given("app"); !reflect.DeepEqual(got, want) {
+			t.Errorf("after a takeover %+v", got)
+		}
+		// The next start begins with what the container has; with hooks or without.
+		second.opts.Runtime = dir
+		second.book = NewBook(list[:2], Surroundings{})
+		second.Tell(of(PreStart, 2))
+		if got := second.Given("app"); len(got.Env) != 2 || len(got.Options) != 1 {
+			t.Errorf("the next start has %+v", got)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+			t.Errorf("files are left: %v, %v", left, err)
+		}
+		for item := range next.items {
+			if strings.HasPrefix(item, giftPrefix) && !strings.HasPrefix(item, giftPrefix+containerLane) {
+				t.Errorf("%s is left", item)
+			}
+		}
+	})
+}
+
+func TestEnvironment(t *testing.T) {
+	three := 3
+	b := bound(Exited, "h", "x", plugin("jacoco"))
+	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state", map[string]string{"A": "hook", "STOKER_PORT": "1"}
+	s := &scene{own: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x", "STOKER_PID": "7", "STOKER_CONFIG": "/x"},
+		labels: map[string]string{"app.id": "1"}, given: map[string]string{"B": "given"}, socket: "/s", out: "/o", deadline: time.UnixMilli(1234)}
+	got := pairs(s.environ(&b, Occasion{Event: Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"}))
+	same(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited", "STOKER_EXIT_CODE=3",
+		"STOKER_HOOK=jacoco/h", "STOKER_LABEL_APP_ID=1", "STOKER_OOM=0", "STOKER_OUT=/o", "STOKER_PARAM_AGENT_PORT=6300", "STOKER_PLUGIN_DIR=/plugins/jacoco", "STOKER_PORT=1",
+		"STOKER_REASON=a?b", "STOKER_SERVICE=app", "STOKER_SOCKET=/s", "STOKER_STATE_DIR=/state"})
+	b = bound(Exited, "h", "x")
+	got = pairs((&scene{}).environ(&b, Occasion{Event: Exited, Service: "app", Signal: "KILL", OOM: true}))
+	same(t, "killed", got, []string{"STOKER_EVENT=exited", "STOKER_HOOK=h", "STOKER_OOM=1", "STOKER_SERVICE=app", "STOKER_SIGNAL=KILL"})
+	got = pairs((&scene{}).environ(&b, Occasion{Event: Init}))
+	same(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
+}

@@ -1,0 +1,215 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/proc"
+	"golang.org/x/sys/unix"
+)
+
+// The test binary plays the init and the supervisor as well as the test: hooks that
+// are processes need both.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == proc.ShimCommand:
+		os.Exit(proc.RunShim())
+	case os.Args[0] == "test-init":
+		sigs := pid1.Catch()
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: append([]string{"test-supervisor"}, os.Args[1:]...), Env: os.Environ(), Log: os.Stderr}))
+	case os.Args[0] == "test-supervisor":
+		perform(os.Args[1], os.Args[2])
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// stage is what a script works with.
+type stage struct {
+	m      *proc.Manager
+	starts int
+	dir    string
+	past   Past
+	host   *Machine
+	warned int
+}
+
+// perform plays a script as the supervisor.
+func perform(name, dir string) {
+	pid1.Catch()
+	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s) }})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(99)
+	}
+	m.Adopted()
+	s := &stage{m: m, starts: rec.Starts, dir: dir}
+	s.host, s.past = NewMachine(m, rec, func(string) { s.warned++ })
+	map[string]func(*stage){"machine": playMachine, "parallel": playParallel}[name](s)
+	m.Flush(2 * time.Second)
+	m.Final(0, 100*time.Millisecond)
+	<-m.Gone()
+	os.Exit(0)
+}
+
+func (s *stage) say(format string, args ...any) {
+	f, _ := os.OpenFile(s.dir+"/said", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	fmt.Fprintf(f, format+"\n", args...)
+	f.Close()
+}
+
+// runner makes one of hooks that are shell commands.
+func (s *stage) runner(list ...Bound) *Runner {
+	book := NewBook(list, Surroundings{})
+	return NewRunner(Options{Host: s.host, Past: s.past, Log: hclog.NewNullLogger(), Book: func() *Book { return book },
+		Env: map[string]string{"PATH": os.Getenv("PATH"), "DIR": s.dir}, Runtime: s.dir + "/run"})
+}
+
+func sh(e Event, name, text string, more ...func(*Bound)) Bound {
+	return bound(e, name, "", append(more, func(b *Bound) { b.Command = []string{"/bin/sh", "-c", text} })...)
+}
+
+// container runs a script below an init of its own.
+func container(t testing.TB, script string) (said, stdout string) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("bash", "-c", `exec -a test-init "$0" "$@"`, exe, script, dir)
+	if os.Getuid() == 0 {
+		cmd = exec.Command("unshare", "-pf", "--mount-proc", "bash", "-c", `exec -a test-init "$0" "$@"`, exe, script, dir)
+	}
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	err = cmd.Wait()
+	if !timer.Stop() {
+		t.Error("it did not end within 2 minutes")
+	}
+	data, _ := os.ReadFile(filepath.Join(dir, "said"))
+	if err != nil {
+		t.Errorf("%v\n%s", err, data)
+	}
+	return string(data), out.String()
+}
+
+// playMachine runs hooks many times over, dies in the middle of one, and goes on.
+func playMachine(s *stage) {
+	hostile := []Bound{
+		sh(Ready, "daemon", "setsid sleep 1000 & (sleep 1000 &) ; echo left", parallel),
+		sh(Ready, "closed", "exec >&- 2>&-; exit 4", parallel),
+		sh(Ready, "gives", "echo annotation a=b >$STOKER_OUT", parallel),
+		sh(Ready, "fails", "exit 127", parallel),
+		sh(Ready, "big", "head -c 200000 /dev/zero | tr '\\0' x", parallel),
+		sh(PreStart, "long", "echo begins; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo ends; echo env A=b >$STOKER_OUT"),
+	}
+	r := s.runner(hostile...)
+	ctx := context.Background()
+	if s.starts == 1 {
+		var before [2]int
+		for start := range uint64(12) {
+			o := of(Ready, start+1)
+			r.Tell(o)
+			r.Settle(ctx)
+			if start == 3 {
+				before = s.usage([2]int{})
+			}
+		}
+		after := s.usage(before)
+		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.LogNames()))
+		for _, n := range r.Counts() {
+			s.say("%s %d/%d", n.Hook, n.Failures, n.Runs)
+		}
+		go func() { _ = r.Await(ctx, of(PreStart, 13)) }() // ends with us
+		s.until(func() bool { return len(s.m.LogNames()) == 1 && s.m.KeptLog(s.m.LogNames()[0]).End() > 0 })
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {}
+	}
+	if err := os.WriteFile(s.dir+"/go", nil, 0o644); err != nil {
+		s.say("%v", err)
+	}
+	err := r.Await(ctx, of(PreStart, 13))
+	s.say("taken over: %v, %v", err, r.Given("app").Env)
+	s.until(func() bool { return len(s.m.LogNames()) == 0 })
+	left, _ := os.ReadDir(s.dir + "/run")
+	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.LogNames()), s.warned)
+}
+
+// usage counts what must not grow, once it is not more than before.
+func (s *stage) usage(before [2]int) (now [2]int) {
+	s.until(func() bool {
+		all, _ := os.ReadDir("/proc/self/fd")
+		now = [2]int{len(all), runtime.NumGoroutine()}
+		return len(s.m.LogNames()) == 0 && (before == [2]int{} || now[0] <= before[0] && now[1] <= before[1])
+	})
+	return now
+}
+
+func (s *stage) until(holds func() bool) {
+	for end := time.Now().Add(20 * time.Second); !holds() && time.Now().Before(end); {
+		_, _ = unix.Poll(nil, 5)
+	}
+}
+
+func TestRealProcesses(t *testing.T) {
+	said, stdout := container(t, "machine")
+	const want = "more descriptors false, more goroutines false, logs 0\nbig 0/12\nclosed 12/12\ndaemon 0/12\nfails 12/12\ngives 0/12\ntaken over: <nil>, map[A:b]\nleft: 0 files, 0 logs, 0 warnings\n"
+	if said != want {
+		t.Errorf("%s", said)
+	}
+	for _, text := range []string{"hook ready/daemon | left\n", "hook pre-start/long | begins\n", "hook pre-start/long | ends\n"} {
+		if got, want := strings.Count(stdout, text), map[bool]int{true: 12, false: 1}[strings.Contains(text, "daemon")]; got != want {
+			t.Errorf("%q is there %d times, want %d", text, got, want)
+		}
+	}
+}
+
+// playParallel times one hook that does nothing, and twenty at the same time.
+func playParallel(s *stage) {
+	var list []Bound
+	for k := range 20 {
+		list = append(list, bound(Ready, fmt.Sprint("n", k), "/bin/true", parallel))
+	}
+	r := s.runner(append(list, bound(Unhealthy, "one", "/bin/true"))...)
+	took := map[Event]time.Duration{}
+	const rounds = 20
+	for start := range uint64(rounds) {
+		for _, e := range []Event{Unhealthy, Ready} {
+			begun := time.Now()
+			r.Tell(of(e, start+1))
+			r.Settle(context.Background())
+			took[e] += time.Since(begun)
+		}
+	}
+	s.say("%d %d", took[Unhealthy]/rounds, took[Ready]/rounds)
+}
+
+// BenchmarkParallelHooks compares twenty hooks at once with one.
+func BenchmarkParallelHooks(b *testing.B) {
+	var one, all, times int64
+	for b.Loop() {
+		said, _ := container(b, "parallel")
+		var o, a int64
+		if _, err := fmt.Sscan(said, &o, &a); err != nil {
+			b.Fatal(err)
+		}
+		one, all, times = one+o, all+a, times+1
+	}
+	b.ReportMetric(float64(one/times)/1e6, "ms/one")
+	b.ReportMetric(float64(all/times)/1e6, "ms/twenty")
+	b.ReportMetric(float64(all)/float64(one), "ratio")
+}
