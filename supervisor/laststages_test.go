@@ -119,6 +119,7 @@ func TestServicesWaitForTheFirstHooks(t *testing.T) {
 			if ready, not := o.s.Ready(); ready || not[0] != notOpen {
 				t.Errorf("ready %v, %q", ready, not)
 			}
+			o.await("init", func() bool { return len(c.stages()) == 1 })
 			c.end(StageInit, nil)
 			o.await("the network's hooks", func() bool { return len(c.stages()) == 2 })
 			if o.l.asked.Load() != 0 {

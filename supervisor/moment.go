@@ -54,8 +54,10 @@ type Companion interface {
 	// returns the moment is kept, also for a later supervisor; one that is known is
 	// not gone through again.
 	Tell(m Moment)
-	// Await is Tell, and waits until what belongs to the moment is through. When ctx
-	// is done it is brought to an end. The error says why what was to come must not.
+	// Await is Tell, and waits until what belongs to the moment is through: also of a
+	// moment that was told already, as a service's always is. When ctx is done, which
+	// it may be at once, it is brought to an end. The error says why what was to come
+	// must not.
 	Await(ctx context.Context, m Moment) error
 	// Settle waits until nothing is under way any more, and brings what is to an end
 	// when ctx is done.
