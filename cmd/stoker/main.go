@@ -92,6 +92,8 @@ func exitCode(err error) int {
 		return codeConfig
 	case errors.As(err, &refused) && refused.Code == "refused":
 		return codeConfig
+	case errors.As(err, &refused) && refused.Code == "bad-parameter":
+		return codeUsage
 	case errors.As(err, &refused) && refused.Status == 403:
 		return codeRefused
 	case errors.As(err, &refused) && refused.Status == 404:

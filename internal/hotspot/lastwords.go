@@ -10,11 +10,15 @@ import (
 // is not empty. output is the end of what it wrote; empty: it wrote nothing.
 func LastWords(output []byte) string {
 	var refusal RefusalReader
-	refused, complaint, cause, fatal, uncaught, last := "", "", "", "", "", ""
+	refused, named, complaint, cause, fatal, uncaught, last := "", "", "", "", "", "", ""
 	for raw := range bytes.Lines(output) {
 		line := strings.TrimRight(string(raw[:min(len(raw), 4*maxWords)]), " \r\n")
 		if r, ok := refusal.Line(line); ok {
 			refused = r.Message
+		}
+		// What comes on stderr may stand behind what follows from it on stdout.
+		if r, ok := refusalLine(line); ok && named == "" && !strings.HasPrefix(r.Message, noVM) {
+			named = r.Message
 		}
 		switch trimmed := strings.TrimSpace(line); {
 		case trimmed == "":
@@ -36,6 +40,8 @@ func LastWords(output []byte) string {
 		return clip(cause + " (" + fatal + ")")
 	case fatal != "":
 		return clip(fatal)
+	case named != "" && !strings.HasPrefix(refused, named):
+		return clip(named)
 	case refused != "" && !strings.HasPrefix(refused, noVM):
 		return clip(refused)
 	case w.initError != "":

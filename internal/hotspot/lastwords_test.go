@@ -10,6 +10,8 @@ func TestLastWords(t *testing.T) {
 		{"Unrecognized VM option 'UseNothing'\nError: Could not create the Java Virtual Machine.\n", "Unrecognized VM option 'UseNothing'"},
 		{"Error opening zip file or JAR manifest missing : /x.jar\nError occurred during initialization of VM\nagent library failed to init: instrument\n",
 			"Error opening zip file or JAR manifest missing : /x.jar"},
+		{"Error occurred during initialization of VM\nagent library failed to init: instrument\nError opening zip file or JAR manifest missing : /x.jar\n",
+			"Error opening zip file or JAR manifest missing : /x.jar"},
 		{"Exception in thread \"main\" java.lang.reflect.InvocationTargetException\n\tat A.b(A.java)\nCaused by: java.net.BindException: Address already in use\n\t... 6 more\n" +
 			"*** java.lang.instrument ASSERTION FAILED ***\nFATAL ERROR in native method: processing of -javaagent failed, processJavaStart failed\n\tat x\n",
 			"java.net.BindException: Address already in use (FATAL ERROR in native method: processing of -javaagent failed, processJavaStart failed)"},
