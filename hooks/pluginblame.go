@@ -73,6 +73,18 @@ func (p *Plugins) Blame(service string, named []string, reason string, ready boo
 	return why
 }
 
+// Ready says that a service has become ready: who it was started without, to see
+// whether they were the cause of its end, were.
+func (p *Plugins) Ready(service string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.memory.Trials[service]) == 0 {
+		return
+	}
+	delete(p.memory.Trials, service)
+	p.keep()
+}
+
 // Confirm says that a service's start has come to something: what it was started
 // without stays failed, and who was found innocent is to be suspected again.
 func (p *Plugins) Confirm(service string) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -78,6 +79,16 @@ func (l *processLauncher) pluginsAllow() error {
 func (l *processLauncher) carries(f *jvmFacts) {
 	if l.plugins != nil {
 		l.plugins.Starts(l.name, f.carried)
+	}
+}
+
+// whenReady has the plugins know that a start was ready, before anybody looks at it.
+func (l *processLauncher) whenReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
+	return func(ctx context.Context, p supervisor.Process) error {
+		if l.plugins != nil {
+			l.plugins.Ready(l.name)
+		}
+		return look(ctx, p)
 	}
 }
 
@@ -174,8 +185,12 @@ func speaksOf(output string, c hooks.Carried) bool {
 			return true
 		}
 	}
+	topics := topicsOf(output)
 	for _, options := range c.Options {
 		for _, o := range options {
+			if slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) }) {
+				return true
+			}
 			kind, agent, _ := strings.Cut(o.Args[0], ":")
 			file, _, _ := strings.Cut(agent, "=")
 			if (kind == "-javaagent" || kind == "-agentpath") && file != "" && strings.Contains(output, filepath.Base(file)) {
@@ -184,6 +199,21 @@ func speaksOf(output string, c hooks.Carried) bool {
 		}
 	}
 	return false
+}
+
+// topicsOf are the beginnings of the options that what a JVM has written is about
+// without naming them.
+func topicsOf(output string) (out []string) {
+	for _, topic := range []struct{ words, prefix string }{
+		{"processing of -javaagent failed", "-javaagent:"}, {"agent library failed to init: instrument", "-javaagent:"},
+		{"Could not find agent library", "-agent"}, {"jdk.management.agent/", "-Dcom.sun.management."},
+		{"sun.management.AgentConfigurationError", "-Dcom.sun.management."}, {"JDWP exit error", "-agentlib:jdwp"},
+	} {
+		if strings.Contains(output, topic.words) {
+			out = append(out, topic.prefix)
+		}
+	}
+	return out
 }
 
 // asJVM adds what a JVM can do and what it says, and what its plugins are asked for.

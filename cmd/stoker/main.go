@@ -98,6 +98,8 @@ func exitCode(err error) int {
 		return codeNotNow
 	case errors.As(err, &refused) && (refused.Code == noRoom || refused.Code == exists):
 		return codeNoFile
+	case errors.As(err, &refused) && refused.Code == "bad-parameter":
+		return codeUsage
 	case errors.As(err, &refused) && refused.Status == 403:
 		return codeRefused
 	case errors.As(err, &refused) && refused.Status == 404:

@@ -34,7 +34,7 @@ func newPlugins(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, journal 
 			case hooks.PluginActive:
 				log.Info("plugin is active", "plugin", p.Name, "version", p.Version)
 			case hooks.PluginFailed:
-				log.Error("plugin has failed", "plugin", p.Name, "reason", p.Why)
+				log.Error("plugin has failed", "plugin", p.Name, "reason", strings.ReplaceAll(p.Why, "\n", "; "))
 			case hooks.PluginInactive:
 				log.Debug("plugin is inactive", "plugin", p.Name, "reason", p.Why)
 			}

@@ -45,12 +45,13 @@ func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
 	if len(r.problems) == 0 {
 		return m, nil
 	}
-	for k := range r.problems {
-		if r.problems[k].File == "" {
-			r.problems[k].File = path
+	problems := r.sorted([]string{path})
+	for k := range problems {
+		if problems[k].File == "" { // something is missing
+			problems[k].File = path
 		}
 	}
-	return m, r.sorted([]string{path})
+	return m, problems
 }
 
 // manifestValidator checks the values of a manifest.

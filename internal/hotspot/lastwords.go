@@ -10,19 +10,25 @@ import (
 // is not empty. output is the end of what it wrote; empty: it wrote nothing.
 func LastWords(output []byte) string {
 	var refusal RefusalReader
-	refused, cause, fatal, uncaught, last := "", "", "", "", ""
+	refused, named, complaint, cause, fatal, uncaught, last := "", "", "", "", "", "", ""
 	for raw := range bytes.Lines(output) {
 		line := strings.TrimRight(string(raw[:min(len(raw), 4*maxWords)]), " \r\n")
 		if r, ok := refusal.Line(line); ok {
 			refused = r.Message
 		}
+		// What comes on stderr may stand behind what follows from it on stdout.
+		if r, ok := refusalLine(line); ok && named == "" && !strings.HasPrefix(r.Message, noVM) {
+			named = r.Message
+		}
 		switch trimmed := strings.TrimSpace(line); {
 		case trimmed == "":
 			continue
-		case strings.HasPrefix(line, "Caused by: ") && fatal == "":
+		case strings.HasPrefix(line, "Caused by: "): // on stderr, and the fatal error on stdout: either may come first
 			cause = strings.TrimPrefix(line, "Caused by: ")
 		case strings.HasPrefix(line, "FATAL ERROR in native method: "):
 			fatal = line
+		case complaint == "" && (strings.HasPrefix(line, "Error: ") || strings.HasPrefix(line, "ERROR: ")) && !strings.HasPrefix(line, noVM):
+			complaint = strings.TrimSuffix(line, "; nested exception is:")
 		case strings.HasPrefix(line, `Exception in thread "main" `):
 			uncaught, cause = line, ""
 		}
@@ -34,10 +40,14 @@ func LastWords(output []byte) string {
 		return clip(cause + " (" + fatal + ")")
 	case fatal != "":
 		return clip(fatal)
+	case named != "" && !strings.HasPrefix(refused, named):
+		return clip(named)
 	case refused != "" && !strings.HasPrefix(refused, noVM):
 		return clip(refused)
 	case w.initError != "":
 		return w.initError
+	case complaint != "":
+		return clip(complaint)
 	case w.fatal != "":
 		return clip(strings.TrimSuffix(w.fatal+", in "+w.frame, ", in "))
 	case w.noMemory != "":

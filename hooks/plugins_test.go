@@ -1,0 +1,452 @@
+package hooks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// stage is a set of plugins in a folder, with manifests that are given as values.
+type stage struct {
+	t         *testing.T
+	dir       string
+	manifests map[string]*Manifest
+	kept      []byte
+	told      []string
+	warned    []string
+	bound     []Bound
+	plugins   *Plugins
+}
+
+func newStage(t *testing.T) *stage {
+	return &stage{t: t, dir: t.TempDir(), manifests: map[string]*Manifest{}}
+}
+
+// add makes a plugin with one fragment.
+func (s *stage) add(m Manifest, fragment string) {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "plugins", m.Name)
+	if err := os.MkdirAll(filepath.Join(dir, "jvm.d"), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if fragment != "" {
+		s.write(filepath.Join(dir, "jvm.d/50-a.opts"), fragment)
+	}
+	s.manifests[m.Name] = &m
+}
+
+func (s *stage) write(path, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// begin is a supervisor that begins, with what another has kept.
+func (s *stage) begin(cfg PluginConfig, where Container) *Plugins {
+	s.plugins = NewPlugins(PluginsOptions{Version: "0.5.0", Stoker: "/bin/stoker", StateFile: filepath.Join(s.dir, "state/plugins.json"),
+		StateDirs: []string{filepath.Join(s.dir, "state/plugins")}, Kept: s.kept,
+		Reader: FolderReader{Manifest: func(path string) (*Manifest, error) {
+			m := s.manifests[filepath.Base(filepath.Dir(path))]
+			if m == nil {
+				return nil, errors.New(path + ": it cannot be read")
+			}
+			return m, nil
+		}},
+		Keep:    func(data []byte) error { s.kept = data; return nil },
+		Changed: func(p Plugin) { s.told = append(s.told, fmt.Sprint(p.Name, " ", p.State)) },
+		Renewed: func(bound []Bound) { s.bound = bound },
+		Warn:    func(text string) { s.warned = append(s.warned, text) }})
+	cfg.Dir = filepath.Join(s.dir, "plugins")
+	s.plugins.Configure(cfg, where)
+	return s.plugins
+}
+
+// state is what a plugin is, and why not active.
+func (s *stage) state(name string) string {
+	s.t.Helper()
+	p, err := s.plugins.Get(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(p.State) + " " + p.Why)
+}
+
+func (s *stage) want(name, want string) {
+	s.t.Helper()
+	if got := s.state(name); !strings.HasPrefix(got, want) {
+		s.t.Errorf("%s is %q, want %q", name, got, want)
+	}
+}
+
+func (s *stage) carried() string {
+	var out []string
+	for _, c := range s.plugins.Carried(nil) {
+		for _, layer := range layers() {
+			for _, o := range c.Options[layer] {
+				out = append(out, fmt.Sprintf("%s %s %s", layer, strings.Join(o.Args, "|"), o.Source))
+			}
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func yes() *bool { v := true; return &v }
+func no() *bool  { v := false; return &v }
+
+func TestStates(t *testing.T) {
+	moon := jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"PLACE": {"moon"}}}}
+	gold := jvm.When{Terms: jvm.Terms{Labels: map[string]jvm.Words{"tier": {"gold"}}}}
+	small := jvm.When{Terms: jvm.Terms{Flavor: jvm.Words{"small"}}}
+	port := map[string]Param{"port": {Type: TypePort, Required: true}}
+	for _, tc := range []struct {
+		name string
+		m    Manifest
+		use  Use
+		want string
+	}{
+		{"a folder is enough", Manifest{}, Use{}, "active"},
+		{"off by manifest", Manifest{Enabled: no()}, Use{}, "inactive off by its manifest"},
+		{"on by configuration", Manifest{Enabled: no()}, Use{On: yes()}, "active"},
+		{"off by configuration", Manifest{Enabled: yes()}, Use{On: no()}, "inactive switched off by the configuration"},
+		{"condition of the manifest", Manifest{When: moon}, Use{On: yes()}, "inactive condition: env PLACE is not moon"},
+		{"condition of the configuration", Manifest{}, Use{When: gold}, "inactive condition: label tier is not gold"},
+		{"flavor", Manifest{When: small}, Use{}, "active"},
+		{"version", Manifest{Requires: Requires{Stoker: ">=0.6"}}, Use{}, "failed it needs stoker >=0.6, and this is 0.5.0"},
+		{"required parameter", Manifest{Params: port}, Use{}, "failed the parameter port is required and not set"},
+		{"off before that", Manifest{Params: port}, Use{On: no()}, "inactive"},
+		{"given", Manifest{Params: port}, Use{Set: map[string]string{"port": "1"}}, "active"},
+		{"wrong", Manifest{Params: port}, Use{Set: map[string]string{"port": "http"}}, `failed the parameter port of the configuration: "http" is not a whole number`},
+		{"unknown", Manifest{}, Use{Set: map[string]string{"x": "1"}}, `failed the configuration sets "x", and there is no such parameter`},
+		{"a label that is missing", Manifest{Params: map[string]Param{"id": {Default: text("${label.appid}")}}}, Use{}, "failed params.id.default: label appid is not set"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newStage(t)
+			tc.m.Name = "p"
+			s.add(tc.m, "")
+			s.begin(PluginConfig{Enabled: map[string]Use{"p": tc.use}}, Container{Env: map[string]string{"PLACE": "earth"},
+				Labels: map[string]string{"tier": "iron"}, Flavor: func() string { return "small" }})
+			s.want("p", tc.want)
+		})
+	}
+}
+
+func TestCarriedInOrder(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "b", Params: map[string]Param{"v": {Default: text("two words")}}}, "# layer: enforced\n-Db=${params.v}\n--add-opens java.base/java.lang=${params.v}\n")
+	s.add(Manifest{Name: "a", JVM: ManifestJVM{Layer: "user"}}, "-Da=${plugin_dir} ${state_dir}\n\n# comment\n--add-modules\njdk.x\n")
+	s.add(Manifest{Name: "c", Enabled: no()}, "-Dc=1")
+	s.begin(PluginConfig{}, Container{})
+	a, state := filepath.Join(s.dir, "plugins/a"), filepath.Join(s.dir, "state/plugins/a")
+	want := "user -Da=" + a + " " + state + " plugin a (jvm.d/50-a.opts:1)\nuser --add-modules|jdk.x plugin a (jvm.d/50-a.opts:4)\n" +
+		"enforced -Db=two words plugin b (jvm.d/50-a.opts:2)\nenforced --add-opens|java.base/java.lang=two words plugin b (jvm.d/50-a.opts:3)"
+	if got := s.carried(); got != want {
+		t.Errorf("carried\n%s\nwant\n%s", got, want)
+	}
+	if info, err := os.Stat(state); err != nil || !info.IsDir() {
+		t.Errorf("the state folder: %v", err)
+	}
+	if got := s.plugins.Carried([]string{"a"}); len(got) != 1 || got[0].Name != "b" {
+		t.Errorf("without a: %v", got)
+	}
+}
+
+func TestBadFragments(t *testing.T) {
+	for fragment, want := range map[string]string{
+		"-Da=${params.x}":  "50-a.opts:1: there is no parameter",
+		"# c\nnonsense":    "50-a.opts:2: \"nonsense\" does not begin with -",
+		"# layer: mine\n":  "50-a.opts:1: \"mine\" is no layer",
+		"-Da=\x00":         "it has a NUL byte",
+		"-Da=${params.se}": "secret, and everybody can read a command line",
+	} {
+		s := newStage(t)
+		s.add(Manifest{Name: "p", Params: map[string]Param{"se": {Secret: true}}}, fragment)
+		s.begin(PluginConfig{}, Container{})
+		if got := s.state("p"); !strings.HasPrefix(got, "failed") || !strings.Contains(got, want) {
+			t.Errorf("%q: %s, want %s", fragment, got, want)
+		}
+		if s.carried() != "" {
+			t.Errorf("%q is carried: %s", fragment, s.carried())
+		}
+	}
+}
+
+func TestRequiredPluginBlocks(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "p", Required: true, Params: map[string]Param{"x": {Required: true}}}, "")
+	s.add(Manifest{Name: "q", Params: map[string]Param{"x": {Required: true}}}, "")
+	s.begin(PluginConfig{}, Container{})
+	if err := s.plugins.Blocked(); err == nil || !strings.Contains(err.Error(), "the plugin p is required and has failed: the parameter x is required") {
+		t.Errorf("%v", err)
+	}
+	s.plugins.Configure(PluginConfig{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Use{"p": {On: no()}}}, Container{})
+	if err := s.plugins.Blocked(); err != nil {
+		t.Errorf("a plugin that is off blocks: %v", err)
+	}
+}
+
+func TestSwitchIsKept(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "p", Enabled: no(), Params: map[string]Param{"v": {Pattern: "[a-z]+", Default: text("a")}}}, "-Dv=${params.v}")
+	p := s.begin(PluginConfig{Enabled: map[string]Use{"p": {On: no(), Set: map[string]string{"v": "conf"}}}}, Container{})
+	s.want("p", "inactive switched off by the configuration")
+	if unsaved, err := p.Switch("p", PluginSwitch{Enabled: yes(), Params: map[string]*string{"v": text("said")}}, "me"); err != nil || unsaved != "" {
+		t.Fatal(unsaved, err)
+	}
+	s.want("p", "active")
+	if want := "default -Dv=said plugin p (jvm.d/50-a.opts:1)"; s.carried() != want {
+		t.Errorf("%s", s.carried())
+	}
+	for _, bad := range []map[string]*string{{"v": text("UPPER")}, {"w": text("x")}, {"v": text("ok"), "w": nil}} {
+		var refused *ParamError
+		if _, err := p.Switch("p", PluginSwitch{Enabled: no(), Params: bad}, "me"); !errors.As(err, &refused) {
+			t.Errorf("%v: %v", bad, err)
+		}
+		s.want("p", "active")
+	}
+	s.kept = nil // another container
+	p = s.begin(PluginConfig{}, Container{})
+	s.want("p", "active")
+	if _, err := p.Switch("p", PluginSwitch{Params: map[string]*string{"v": nil}}, "me"); err != nil {
+		t.Fatal(err)
+	}
+	if want := "default -Dv=a plugin p (jvm.d/50-a.opts:1)"; s.carried() != want {
+		t.Errorf("%s", s.carried())
+	}
+	info, err := os.Stat(filepath.Join(s.dir, "state/plugins.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	var none *NoPluginError
+	if _, err := p.Switch("q", PluginSwitch{}, "me"); !errors.As(err, &none) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestSwitchThatCannotBeWritten(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "p"}, "")
+	s.write(filepath.Join(s.dir, "state"), "") // where its folder would be
+	s.begin(PluginConfig{}, Container{})
+	if unsaved, err := s.plugins.Switch("p", PluginSwitch{Enabled: no()}, "me"); err != nil || unsaved == "" {
+		t.Errorf("%q %v", unsaved, err)
+	}
+	s.want("p", "inactive switched off by the operator")
+	s.begin(PluginConfig{}, Container{}) // another supervisor of the same container
+	s.want("p", "inactive switched off by the operator")
+}
+
+func TestDamagedStateFile(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "p"}, "")
+	if err := os.MkdirAll(filepath.Join(s.dir, "state"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.write(filepath.Join(s.dir, "state/plugins.json"), `{"plugins": {"p": {"ena`)
+	s.begin(PluginConfig{}, Container{})
+	s.want("p", "active")
+	if len(s.warned) != 1 || !strings.Contains(s.warned[0], "plugins.json") {
+		t.Errorf("warned %q", s.warned)
+	}
+}
+
+func TestSwitchesAtTheSameTime(t *testing.T) {
+	s := newStage(t)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		s.add(Manifest{Name: name}, "-D"+name)
+	}
+	p := s.begin(PluginConfig{}, Container{})
+	var all sync.WaitGroup
+	for _, name := range []string{"a", "b", "c", "d"} {
+		all.Go(func() {
+			for k := range 20 {
+				on := k%2 == 1
+				if _, err := p.Switch(name, PluginSwitch{Enabled: &on}, "me"); err != nil {
+					t.Error(err)
+				}
+				p.Carried(nil)
+				p.List()
+			}
+		})
+	}
+	all.Wait()
+	switches, err := readSwitches(filepath.Join(s.dir, "state/plugins.json"))
+	if err != nil || len(switches) != 4 {
+		t.Fatalf("%v %v", switches, err)
+	}
+	for name, said := range switches {
+		if !*said.Enabled {
+			t.Errorf("%s is off in the state file", name)
+		}
+	}
+}
+
+func TestBlame(t *testing.T) {
+	begin := func(t *testing.T) *stage {
+		s := newStage(t)
+		for _, name := range []string{"a", "b", "required"} {
+			s.add(Manifest{Name: name, Required: name == "required"}, "-D"+name)
+		}
+		s.begin(PluginConfig{}, Container{})
+		s.plugins.Starts("app", []string{"a", "b", "required"})
+		return s
+	}
+	t.Run("named, and it was it", func(t *testing.T) {
+		s := begin(t)
+		if why := s.plugins.Blame("app", []string{"b"}, "port\ntaken", false); !strings.Contains(why, "without the plugin b, which") || !strings.Contains(why, "port taken") {
+			t.Errorf("%q", why)
+		}
+		s.want("b", "failed port taken")
+		s.want("a", "active")
+		s.plugins.Starts("app", []string{"a", "required"})
+		s.plugins.Ready("app")
+		s.plugins.Confirm("app")
+		s.want("b", "failed")
+		s.begin(PluginConfig{}, Container{}) // a later supervisor
+		s.want("b", "failed port taken")
+		if _, err := s.plugins.Switch("b", PluginSwitch{Enabled: yes()}, "me"); err != nil {
+			t.Fatal(err)
+		}
+		s.want("b", "active")
+		s.kept = nil // a new container
+		s.begin(PluginConfig{}, Container{})
+		s.want("b", "active")
+	})
+	t.Run("nobody is named", func(t *testing.T) {
+		s := begin(t)
+		s.plugins.Blame("app", nil, "crash", true)
+		s.want("a", "failed")
+		s.want("b", "failed")
+		s.want("required", "active")
+	})
+	t.Run("they were not it", func(t *testing.T) {
+		s := begin(t)
+		s.plugins.Blame("app", nil, "crash", false)
+		s.begin(PluginConfig{}, Container{}) // a later supervisor goes on with it
+		s.plugins.Starts("app", []string{"required"})
+		if why := s.plugins.Blame("app", nil, "crash", false); why != "" {
+			t.Errorf("again: %q", why)
+		}
+		s.want("a", "active")
+		s.want("b", "active")
+		s.plugins.Starts("app", []string{"a", "b", "required"})
+		if why := s.plugins.Blame("app", nil, "crash", false); why != "" {
+			t.Errorf("an innocent is suspected again: %q", why)
+		}
+		s.plugins.Confirm("app")
+		if why := s.plugins.Blame("app", nil, "crash", true); why == "" {
+			t.Error("after a start that has lasted nobody is suspected")
+		}
+	})
+	t.Run("the wrong one first", func(t *testing.T) {
+		s := begin(t)
+		s.plugins.Blame("app", []string{"a"}, "one", false)
+		s.plugins.Starts("app", []string{"b", "required"})
+		if why := s.plugins.Blame("app", []string{"b"}, "two", false); !strings.Contains(why, "plugin b") {
+			t.Errorf("%q", why)
+		}
+		s.want("a", "active")
+		s.want("b", "failed two")
+	})
+	t.Run("another trial is not judged by a later end", func(t *testing.T) {
+		s := begin(t)
+		s.plugins.Blame("app", []string{"a"}, "one", false)
+		s.plugins.Starts("app", []string{"b", "required"})
+		s.plugins.Ready("app")
+		s.plugins.Blame("app", []string{"b"}, "two", false)
+		s.want("a", "failed one")
+		s.want("b", "failed two")
+	})
+}
+
+func TestHookFailure(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "p", Hooks: ByEvent{Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}}}, "-Dp")
+	s.begin(PluginConfig{}, Container{})
+	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
+		t.Errorf("bound %+v", s.bound)
+	}
+	s.plugins.FailHook("p", Ready, "no answer")
+	s.want("p", "failed no answer")
+	if s.carried() == "" || len(s.bound) != 1 {
+		t.Error("a hook that failed after the start takes the options away")
+	}
+	s.plugins.FailHook("p", PreStart, "no file")
+	if s.carried() != "" || len(s.bound) != 0 {
+		t.Error("a hook that failed before the start leaves the options in")
+	}
+}
+
+func TestStatesAreToldOnce(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "p"}, "-Dp")
+	s.begin(PluginConfig{}, Container{})
+	s.plugins.Refresh()
+	s.begin(PluginConfig{}, Container{}) // a later supervisor
+	s.plugins.Fail([]string{"p"}, "why")
+	s.plugins.Refresh()
+	if want := []string{"p active", "p failed"}; !slices.Equal(s.told, want) {
+		t.Errorf("told %q", s.told)
+	}
+}
+
+func TestSecretsAreNotShown(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "p", Params: map[string]Param{"token": {Secret: true, Type: TypeInt}}}, "")
+	s.begin(PluginConfig{Enabled: map[string]Use{"p": {Set: map[string]string{"token": "geheim"}}}}, Container{})
+	data, err := json.Marshal(s.plugins.List())
+	if err != nil || strings.Contains(string(data), "geheim") {
+		t.Errorf("%s %v", data, err)
+	}
+}
+
+func TestGuardedFolder(t *testing.T) {
+	dir := t.TempDir()
+	plugin := filepath.Join(dir, "p")
+	if err := os.MkdirAll(filepath.Join(plugin, "lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	jar := filepath.Join(plugin, "lib/a.jar")
+	if err := os.WriteFile(jar, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(jar, filepath.Join(plugin, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := guardTree(plugin); err != nil {
+		t.Errorf("%v", err)
+	}
+	for _, path := range []string{jar, filepath.Join(plugin, "lib"), plugin, dir} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, more := range []os.FileMode{0o020, 0o002} {
+			if err := os.Chmod(path, info.Mode().Perm()|more); err != nil {
+				t.Fatal(err)
+			}
+			if err := guardTree(plugin); err == nil || !strings.Contains(err.Error(), "chmod go-w") || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s with %o: %v", path, more, err)
+			}
+		}
+		if err := os.Chmod(path, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Getuid() == 0 {
+		if err := os.Chown(jar, 4711, -1); err != nil {
+			t.Fatal(err)
+		}
+		if err := guardTree(plugin); err == nil || !strings.Contains(err.Error(), "belongs to uid 4711") {
+			t.Errorf("%v", err)
+		}
+	}
+}
