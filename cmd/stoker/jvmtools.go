@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -170,7 +171,7 @@ func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p
 		err = os.ErrProcessDone
 	default:
 	}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) { // the words of one that ends, too
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) { // the words of one that ends, too
 		select {
 		case <-p.Exited():
 			err = os.ErrProcessDone

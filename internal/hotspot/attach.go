@@ -129,9 +129,14 @@ func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error 
 		if err == nil {
 			asked = path
 			break
-		} else if dir != "cwd" {
-			return fmt.Errorf("cannot ask for its socket: %v", err) //nolint:errorlint // not the socket's ErrNotExist
 		}
+		if dir == "cwd" {
+			continue
+		}
+		if notThere(err) { // it is not the socket that is missing
+			return fmt.Errorf("cannot ask for its socket: %v", err) //nolint:errorlint // see above
+		}
+		return fmt.Errorf("cannot ask for its socket: %w", err)
 	}
 	defer func() { _ = a.target.As(func() error { return os.Remove(asked) }) }() // the JVM may have done it
 	if err := a.target.Quit(); err != nil {
@@ -273,6 +278,7 @@ type status struct {
 	uid, gid    int // effective
 	catchesQuit bool
 	stopped     bool
+	ended       bool // and not waited for yet
 }
 
 // Stopped says whether a process does not run now, as far as that can be seen.
@@ -304,6 +310,7 @@ func parseStatus(text string, pid int) (s status, err error) {
 			s.gid, err = strconv.Atoi(f[1])
 		case name == "State" && len(f) > 0:
 			s.stopped = f[0] == "T" || f[0] == "t"
+			s.ended = f[0] == "Z" || f[0] == "X"
 		case name == "SigCgt" && len(f) > 0:
 			var mask uint64
 			mask, err = strconv.ParseUint(f[0], 16, 64)

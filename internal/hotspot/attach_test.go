@@ -20,12 +20,13 @@ func TestParseStatus(t *testing.T) {
 		text string
 		want status
 	}{
-		{text, status{17, 1000, 1001, true, false}},
-		{"Uid:\t5\t5\t5\t5\nSigCgt:\tfffffffffffffffb\n", status{7, 5, -1, false, false}}, // Linux 3.10
-		{"State:\tT (stopped)\n", status{7, -1, -1, false, true}},
-		{"State:\tt (tracing stop)\n", status{7, -1, -1, false, true}},
-		{"State:\tS (sleeping)\n", status{7, -1, -1, false, false}},
-		{"", status{7, -1, -1, false, false}},
+		{text, status{17, 1000, 1001, true, false, false}},
+		{"Uid:\t5\t5\t5\t5\nSigCgt:\tfffffffffffffffb\n", status{7, 5, -1, false, false, false}}, // Linux 3.10
+		{"State:\tT (stopped)\n", status{7, -1, -1, false, true, false}},
+		{"State:\tt (tracing stop)\n", status{7, -1, -1, false, true, false}},
+		{"State:\tZ (zombie)\n", status{7, -1, -1, false, false, true}},
+		{"State:\tS (sleeping)\n", status{7, -1, -1, false, false, false}},
+		{"", status{7, -1, -1, false, false, false}},
 	} {
 		if got, err := parseStatus(c.text, 7); err != nil || got != c.want {
 			t.Errorf("%q: %+v, %v", c.text, got, err)

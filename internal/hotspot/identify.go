@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Errors of Identify.
@@ -27,7 +30,7 @@ const maxMaps = 64 << 20
 
 // Identify says whether a process is a HotSpot JVM, by the libraries that it has
 // mapped. Another program may take SIGQUIT for the wish that it ends, as nginx
-// does, so it must be known before Attach. as is Target.As.
+// does, so it must be known before Attach. as is Target.As. os.ErrProcessDone: it has ended.
 func Identify(pid int, as func(func() error) error) error {
 	proc := "/proc/" + strconv.Itoa(pid)
 	var verdict error
@@ -40,10 +43,16 @@ func Identify(pid int, as func(func() error) error) error {
 		verdict, err = identifyMaps(io.LimitReader(f, maxMaps))
 		return err
 	})
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+		return os.ErrProcessDone
+	}
 	if err != nil {
 		return fmt.Errorf("cannot see what process %d runs: %w", pid, err)
 	}
 	if errors.Is(verdict, ErrNotJVM) {
+		if s, err := readStatus(pid); err != nil || s.ended { // it has no mappings any more
+			return os.ErrProcessDone
+		}
 		argv, _ := CommandLine(pid) // of a process that has ended it is empty
 		if len(argv) > 0 && filepath.Base(argv[0]) == "java" {
 			return ErrBegins

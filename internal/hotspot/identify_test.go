@@ -2,6 +2,7 @@ package hotspot
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -45,8 +46,16 @@ func TestIdentifyRealProcesses(t *testing.T) {
 		t.Error(err)
 	}
 	_ = cmd.Process.Kill()
+	for s, err := readStatus(cmd.Process.Pid); !s.ended && t.Context().Err() == nil; s, err = readStatus(cmd.Process.Pid) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Identify(cmd.Process.Pid, own); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("one that is dead: %v", err)
+	}
 	_ = cmd.Wait()
-	if err := Identify(cmd.Process.Pid, own); err == nil || errors.Is(err, ErrNotJVM) {
+	if err := Identify(cmd.Process.Pid, own); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("one that is gone: %v", err)
 	}
 }
