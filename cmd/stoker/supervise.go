@@ -98,7 +98,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	if help && err == nil {
 		return ending{}
 	}
-	r := &reloader{m: m, log: log, opts: opts}
+	r := &reloader{m: m, log: log, opts: opts, journal: newJournal(m, rec, log)}
 	if err == nil {
 		err = r.begin(rec)
 	}
@@ -107,7 +107,6 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return ending{code: exitCode(err)}
 	}
 	r.level()
-	r.journal = newJournal(m, rec, log)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
 		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping})
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
