@@ -49,7 +49,7 @@ type eventPrinter struct {
 	begun bool
 }
 
-const eventColumns = "%-20s  %-13s  %-12s  %s\n"
+const eventColumns = "%-20s  %-13s  %-12s  %s"
 
 func (p *eventPrinter) print(e events.Event) error {
 	var b strings.Builder
@@ -62,14 +62,15 @@ func (p *eventPrinter) print(e events.Event) error {
 		}
 	default:
 		if !p.begun {
-			fmt.Fprintf(&b, eventColumns, "TIME", "KIND", "SERVICE", "WHAT")
+			fmt.Fprintf(&b, eventColumns+"\n", "TIME", "KIND", "SERVICE", "WHAT")
 			p.begun = true
 		}
 		service := e.Service
 		if service == "" {
 			service = "-"
 		}
-		fmt.Fprintf(&b, eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(service), oneLine(whatHappened(&e)))
+		line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(service), oneLine(whatHappened(&e)))
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	if _, err := io.WriteString(p.w, b.String()); err != nil {
 		return fmt.Errorf("%w: %w", errPrint, err)

@@ -38,7 +38,7 @@ func jacocoDump(ctx context.Context, out, said io.Writer, o jacocoFlags) error {
 	if err != nil {
 		return hintJaCoCo(fmt.Errorf("cannot dump: %w", err))
 	}
-	_, err = fmt.Fprintf(out, "%d of %d probes hit in %d classes, %d sessions, %d bytes\n", s.Hit, s.Probes, s.Classes, len(s.Sessions), s.Bytes)
+	_, err = fmt.Fprintf(out, "%d of %d probes hit in %d classes, %d sessions; %d bytes in %s\n", s.Hit, s.Probes, s.Classes, len(s.Sessions), s.Bytes, o.file)
 	return err
 }
 

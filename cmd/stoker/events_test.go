@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// forgetful is a bag that keeps nothing.
+type forgetful struct{}
+
+func (forgetful) Put(string, []byte, ...int) error { return nil }
+
+// TestEventsInWords: what the wiring tells is what people read.
+func TestEventsInWords(t *testing.T) {
+	j := &journal{events.Resume(forgetful{}, nil, nil, true, func(text string) { t.Error(text) })}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
+	moment := func(stage supervisor.Stage, m supervisor.Moment) {
+		m.Stage, m.Service, m.Round, m.At = stage, "web", 2, at
+		j.moment(m)
+	}
+	j.moment(supervisor.Moment{Stage: supervisor.StageInit, At: at})
+	moment(supervisor.StagePreStart, supervisor.Moment{})
+	moment(supervisor.StageStarted, supervisor.Moment{Pid: 42})
+	moment(supervisor.StageExited, supervisor.Moment{Pid: 42, Exit: &supervisor.ExitInf{Code: -1, Signal: syscall.SIGKILL}, OOM: true, Reason: "was too\nlarge \x1b[31m"})
+	moment(supervisor.StageStopped, supervisor.Moment{Exit: &supervisor.ExitInf{Code: 0}})
+	moment(supervisor.StageStopped, supervisor.Moment{Exit: &supervisor.ExitInf{Code: 0}, Reason: "told again"})
+	o := hooks.Occasion{Event: hooks.Ready, Service: "web", Start: 2, At: at}
+	j.hooks(o, []hooks.Outcome{
+		{Hook: "tell", OK: true, Tries: 1, Took: 12345 * time.Microsecond},
+		{Hook: "tell", Plugin: "p", Tries: 3, Took: 2 * time.Second, Why: "exit code 7: no"},
+		{Hook: "late", Why: "a stop came first"},
+	})
+	j.hooks(o, []hooks.Outcome{{Hook: "tell", OK: true, Tries: 1, Took: time.Hour}})
+	j.plugin("jacoco", "failed", "Address already in use")
+	j.plugin("jacoco", "active", "")
+	j.reloaded("SIGHUP", api.Reloaded{}, nil)
+	j.reloaded("SIGHUP", api.Reloaded{Changes: []string{"add a", "restart b"}}, nil)
+	j.reloaded("SIGHUP", api.Reloaded{}, errors.New("cannot accept it"))
+	j.stopping("a stop was asked for", 7999*time.Millisecond)
+
+	var out strings.Builder
+	p := eventPrinter{w: &out}
+	for _, e := range j.events.Since(0, events.Filter{}) {
+		e.Time = at
+		if err := p.print(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `TIME                  KIND           SERVICE       WHAT
+2026-01-02T02:04:05Z  init           -
+2026-01-02T02:04:05Z  pre-start      web           start 2
+2026-01-02T02:04:05Z  started        web           pid 42, start 2
+2026-01-02T02:04:05Z  exited         web           pid 42, killed by the kernel: out of memory, start 2: was too large ?[31m
+2026-01-02T02:04:05Z  stopped        web           exit code 0, start 2
+2026-01-02T02:04:05Z  hook           web           ready/tell ok after 12ms
+2026-01-02T02:04:05Z  hook           web           ready/tell of plugin p failed after 2s and 3 tries: exit code 7: no
+2026-01-02T02:04:05Z  hook           web           ready/late was not run: a stop came first
+2026-01-02T02:04:05Z  plugin         -             jacoco is failed: Address already in use
+2026-01-02T02:04:05Z  plugin         -             jacoco is active
+2026-01-02T02:04:05Z  config         -             in force, asked for by SIGHUP, add a; restart b
+2026-01-02T02:04:05Z  config         -             refused, asked for by SIGHUP: cannot accept it
+2026-01-02T02:04:05Z  container      -             stopping: a stop was asked for; the budget is 8s
+`
+	if out.String() != want {
+		t.Errorf("they are\n%s\nwant\n%s", out.String(), want)
+	}
+}
