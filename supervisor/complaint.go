@@ -83,6 +83,26 @@ func (s *Service) listen(ctx context.Context) {
 	}()
 }
 
+// Fail says that the round of a service, though it lives, is not what it was to be:
+// a start fails, and a RUNNING service is ill. Of a round that is over it says nothing.
+func (s *Supervisor) Fail(service string, round uint64, why string) {
+	svc := s.set.Load().services[service]
+	if svc == nil {
+		return
+	}
+	if snap := svc.snap.Load(); snap.round == round {
+		svc.report(svc.life, happening{event: EvComplaint, gen: snap.gen, err: &Complaint{Kind: "failed", Cause: CauseUnhealthy, Text: why, Ill: true}})
+	}
+}
+
+// complainsEarly gives up a start that lives and is ill.
+func (s *Service) complainsEarly(h happening) {
+	var c *Complaint
+	if s.proc != nil && errors.As(h.err, &c) && c.Ill {
+		s.fail(CauseFailedStart, c.Text)
+	}
+}
+
 // complains deals with what is wrong with a service that runs, or with the
 // reason why nobody could look.
 func (s *Service) complains(h happening) {

@@ -74,6 +74,8 @@ func inStarting(ev Event) rule {
 		return rule{(*Service).unready, "STARTING"}
 	case EvFailed:
 		return rule{(*Service).saidFailed, "STOPPING, then BACKOFF"}
+	case EvComplaint:
+		return rule{(*Service).complainsEarly, "STOPPING, then BACKOFF if it is ill"}
 	case EvExited:
 		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STARTING if the start is to be another one; STOPPING first if it left processes behind"}
 	case EvDeadline:

@@ -113,7 +113,7 @@ func follows(state State, ev Event) State {
 	}
 	changes := map[State]map[Event]State{
 		Stopped: {EvStart: Starting, EvRestart: Starting},
-		Starting: {EvStop: Stopped, EvReady: Running, EvFailed: Delayed, EvExited: Delayed, EvGroupGone: Delayed,
+		Starting: {EvStop: Stopped, EvReady: Running, EvFailed: Delayed, EvComplaint: Delayed, EvExited: Delayed, EvGroupGone: Delayed,
 			EvDeadline: Delayed},
 		Running: {EvStop: Stopped, EvRestart: Starting, EvExited: Delayed, EvGroupGone: Delayed, EvSick: Delayed, EvChanged: Starting},
 		// A start that cannot be made leads back to BACKOFF, here and in FATAL.

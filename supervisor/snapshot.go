@@ -46,6 +46,7 @@ type Snapshot struct {
 	// Sources is Launch.Sources of the latest process.
 	Sources string `json:"-"`
 	gen     uint64
+	round   uint64
 	held    bool  // it waits for others
 	then    State // STOPPING: what follows
 	asked   string
@@ -67,7 +68,7 @@ func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
-		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, Starts: k.Gen, gen: k.Gen, held: k.Held,
+		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, Starts: k.Gen, gen: k.Gen, round: k.Round, held: k.Held,
 		then: k.Then, asked: k.Asked, ends: k.Ends}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)

@@ -39,7 +39,7 @@ const (
 	EvFailed    Event = "failed"     // it said itself that it will never be ready
 	EvSick      Event = "sick"       // a look at liveness failed
 	EvWell      Event = "well"       // a look at liveness went well after one that failed
-	EvComplaint Event = "complaint"  // it runs, and something is wrong with it
+	EvComplaint Event = "complaint"  // something is wrong with it, and it did not end of that
 	EvOutlived  Event = "outlived"   // it runs, and for so long that its start is no reason to end any more
 	EvAsked     Event = "asked"      // the stop command has ended
 	EvExited    Event = "exited"     // its process has ended

@@ -17,15 +17,15 @@ import (
 	"time"
 )
 
-// registry is an HTTP service that is asked by hooks, and what it was asked.
-type registry struct {
+// endpoint is an HTTP service that is asked by hooks, and what it was asked.
+type endpoint struct {
 	*httptest.Server
 	asked atomic.Int32
 	last  atomic.Pointer[string]
 }
 
-func newRegistry(t *testing.T, answer func(n int32, w http.ResponseWriter)) *registry {
-	r := &registry{}
+func newEndpoint(t *testing.T, answer func(n int32, w http.ResponseWriter)) *endpoint {
+	r := &endpoint{}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		text := fmt.Sprintf("%s %s %s", req.Method, req.URL.Path, body)
@@ -64,7 +64,7 @@ func TestHTTPHooks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRegistry(t, c.answer)
+			r := newEndpoint(t, c.answer)
 			b := newBox(t, boxOptions{env: []string{"ENV=te\"st"}, config: `
 hooks:
   ready: [{name: register, url: "` + r.URL + `/agents/${STOKER_SERVICE}", method: PUT, body: '{"env": "${ENV}", "event": "${STOKER_EVENT}"}', timeout: 1s, retry_every: 50ms, on_failure: "` + c.policy + `"}]
@@ -141,4 +141,31 @@ services: {web: {command: [sleep, "98431"], restart: {backoff: {first: 50ms, max
 	b.awaitState("web", "RUNNING", 15*time.Second)
 	syscall.Kill(b.supervisor(), syscall.SIGKILL)
 	b.awaitState("web", "RUNNING", 15*time.Second)
+}
+
+// With the policy fail a hook of started fails a start that is not ready yet, and
+// one of ready makes the service ill.
+func TestHookThatFailsAService(t *testing.T) {
+	t.Parallel()
+	config := func(event, ready string) string {
+		return `
+hooks: {` + event + `: [{name: gate, on_failure: fail, command: [sh, -c, 'echo no gate today; exit 3']}]}
+services: {web: {command: [sleep, "98431"], ` + ready + ` restart: {backoff: {first: 1h, max: 1h}}}}
+`
+	}
+	told := func(b *box) bool {
+		out, _ := b.run("status")
+		return strings.Contains(out, "gate") && strings.Contains(out, "no gate today")
+	}
+	b := newBox(t, boxOptions{config: config("started", "ready: {log: never},")})
+	b.awaitState("web", "BACKOFF", 15*time.Second)
+	if !told(b) {
+		t.Error("the status does not say why the start failed")
+	}
+	b = newBox(t, boxOptions{config: config("ready", "")})
+	await(t, 15*time.Second, "the illness", func() bool { return b.state("web") == "RUNNING" && told(b) })
+	await(t, 15*time.Second, "the incident", func() bool {
+		out, _ := b.run("incidents")
+		return strings.Contains(out, "unhealthy")
+	})
 }
