@@ -182,17 +182,17 @@ func readSmall(path string, most int64) (string, error) {
 // guardTree refuses a plugin that others may write to: its folder, the one around
 // it, and all that is in it.
 func guardTree(dir string) error {
-	real, err := filepath.EvalSymlinks(dir)
+	place, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
 	}
-	for _, around := range []string{filepath.Dir(dir), filepath.Dir(real)} {
+	for _, around := range []string{filepath.Dir(dir), filepath.Dir(place)} {
 		if err := guard(around); err != nil {
 			return err
 		}
 	}
 	count := 0
-	return filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(place, func(path string, d fs.DirEntry, err error) error {
 		if count++; err != nil {
 			return fmt.Errorf("cannot look at %s: %w", path, cmp.Or(errors.Unwrap(err), err))
 		}
@@ -202,11 +202,10 @@ func guardTree(dir string) error {
 		if d.Type()&fs.ModeSymlink == 0 {
 			return guard(path)
 		}
-		target, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			return nil // it leads nowhere: who opens it is told
+		if target, err := filepath.EvalSymlinks(path); err == nil { // else it leads nowhere, and who opens it is told
+			return errors.Join(guard(filepath.Dir(target)), guard(target))
 		}
-		return errors.Join(guard(filepath.Dir(target)), guard(target))
+		return nil
 	})
 }
 

@@ -86,7 +86,7 @@ func (p Param) check(value string) error {
 		}
 	case TypePath:
 		if !path.IsAbs(value) || slices.Contains(strings.Split(value, "/"), "..") {
-			return fmt.Errorf("%q is not an absolute path without ..", value)
+			return fmt.Errorf("%q is not an absolute path, or has .. in it", value)
 		}
 	case TypeInt, TypePort, TypeDuration:
 		return p.checkNumber(value)
@@ -186,7 +186,7 @@ func (p Param) Faults() []Fault {
 		}
 	}
 	if len(out) == 0 && p.Default != nil && !strings.Contains(*p.Default, "${") {
-		if err := p.check(*p.Default); err != nil && !(p.Required && *p.Default == "") {
+		if err := p.check(*p.Default); err != nil && (!p.Required || *p.Default != "") {
 			bad("default", "", "%s", err)
 		}
 	}

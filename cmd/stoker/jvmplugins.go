@@ -92,11 +92,11 @@ func (l *processLauncher) whenReady(look func(context.Context, supervisor.Proces
 	}
 }
 
-// sparing makes something of the JVM options, and where those cannot be used, makes
+// sparing prepares something of the JVM options, and where those cannot be used, does
 // it again without the plugins that are not required: those that the error names, else
 // all. If it was them, they have failed with its words.
-func sparing[T any](p *hooks.Plugins, r *readied, make func() (T, error)) (T, error) {
-	out, first := make()
+func sparing[T any](p *hooks.Plugins, r *readied, prepare func() (T, error)) (T, error) {
+	out, first := prepare()
 	err := first
 	for err != nil && p != nil {
 		var bad *optionsError
@@ -108,7 +108,7 @@ func sparing[T any](p *hooks.Plugins, r *readied, make func() (T, error)) (T, er
 			break
 		}
 		r.leave = append(r.leave, suspects...)
-		out, err = make()
+		out, err = prepare()
 	}
 	if len(r.leave) == 0 {
 		return out, first

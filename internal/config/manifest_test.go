@@ -89,7 +89,7 @@ func TestManifestProblems(t *testing.T) {
 
 // TestBrokenManifestIsRequired: what could be read counts, above all that it is required.
 func TestBrokenManifestIsRequired(t *testing.T) {
-	m, err := parseManifest("p.yaml", []byte("name: a\nrequired: true\nversoin: 1\n"))
+	m, err := parseManifest("p.yaml", []byte("name: a\nrequired: true\nvrsion: 1\n"))
 	if err == nil || !m.Required {
 		t.Errorf("%+v %v", m, err)
 	}
