@@ -61,10 +61,11 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 	}
 	done := make(chan error, 1)
 	go func() { // ends with the dump, with the JVM, or with its time limit
-		defer j.end(d.p.Pid())
 		ctx, cancel := context.WithTimeout(context.Background(), longestDump)
 		defer cancel()
-		done <- d.write(ctx, file)
+		err := d.write(ctx, file)
+		j.end(d.p.Pid()) // whoever has the answer may ask for the next
+		done <- err
 	}()
 	select {
 	case err := <-done:

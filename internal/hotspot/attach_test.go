@@ -222,6 +222,41 @@ func TestAttachWithoutSignals(t *testing.T) {
 	}
 }
 
+// A JVM in a PID namespace of its own knows itself by another number.
+func TestAttachInAnotherNamespace(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	cmd := exec.Command("java", "-Xmx32m", "-cp", compile(t), "Eater", "wait")
+	cmd.Dir = t.TempDir()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip(err) // not permitted here
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.Remove("/tmp/.java_pid1")
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	a, err := Attach(attachTime(t), Target{Pid: cmd.Process.Pid, Quit: func() error { return cmd.Process.Signal(syscall.SIGQUIT) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(a.socket, "/.java_pid1") {
+		t.Error(a.socket)
+	}
+	if _, err := a.Command(attachTime(t), "jcmd", "VM.version"); err != nil {
+		t.Error(err)
+	}
+}
+
 // One that has no handler yet, such as a JVM in its first milliseconds or a
 // program that is none, is left alone.
 func TestAttachDoesNotKill(t *testing.T) {
