@@ -75,6 +75,9 @@ tomcat_version() {
 # jre_package: OpenJDK 17 where the distribution has it, else its default.
 jre_package() { first_known openjdk-17-jre-headless default-jre-headless; }
 
+# jdk_package has the javac that belongs to it: tests compile small programs.
+jdk_package() { first_known openjdk-17-jdk-headless default-jdk-headless; }
+
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
 # need_docker: there is a client and, where no daemon answers it yet, one that root

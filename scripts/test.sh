@@ -12,14 +12,14 @@ unit)
 	tomcat=$(tomcat_version)
 	# The race detector needs cgo, and so a C compiler.
 	need gcc libc6-dev ps=procps setsid=util-linux libjacoco-java libasm-java \
-		"java=$(jre_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
+		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	CGO_ENABLED=1 exec "$go" test -race ./...
 	;;
 container)
 	tomcat=$(tomcat_version)
 	need_docker
 	need perl bash unshare=util-linux prlimit=util-linux libjacoco-java libasm-java unzip \
-		"java=$(jre_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
+		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	trap docker_stop EXIT
 	trap 'exit 130' INT TERM
 	docker_start || {

@@ -213,7 +213,7 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // await waits for a request and forgets those before it.
 func (r *registry) await(t *testing.T, words ...string) {
 	t.Helper()
-	if !eventually(30*time.Second, 50*time.Millisecond, func() bool {
+	if !eventually(2*time.Minute, 50*time.Millisecond, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		k := slices.IndexFunc(r.asked, func(line string) bool { return containsAll(line, words) })
