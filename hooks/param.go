@@ -20,12 +20,13 @@ const (
 	TypePort     = "port"
 	TypeDuration = "duration"
 	TypePath     = "path"
+	TypeURL      = "url" // a hook's url may begin with it
 	TypeEnum     = "enum"
 )
 
 // Types lists them all.
 func Types() []string {
-	return []string{TypeString, TypeInt, TypeBool, TypePort, TypeDuration, TypePath, TypeEnum}
+	return []string{TypeString, TypeInt, TypeBool, TypePort, TypeDuration, TypePath, TypeURL, TypeEnum}
 }
 
 // Param is one parameter of a plugin. All values are one line of text.
@@ -87,6 +88,11 @@ func (p Param) check(value string) error {
 	case TypePath:
 		if !path.IsAbs(value) || slices.Contains(strings.Split(value, "/"), "..") {
 			return fmt.Errorf("%q is not an absolute path, or has .. in it", value)
+		}
+	case TypeURL:
+		// Nothing that a URL which goes on behind it could mean otherwise.
+		if !regexp.MustCompile(`^(https?://[A-Za-z0-9.:\[\]_-]+|unix:///[A-Za-z0-9._/-]+:)(/[A-Za-z0-9._~/%-]*)?$`).MatchString(value) {
+			return fmt.Errorf("%q is not a URL such as http://registry:8080/agents, without a query", value)
 		}
 	case TypeInt, TypePort, TypeDuration:
 		return p.checkNumber(value)
@@ -205,6 +211,8 @@ func (p Param) sample() string {
 		}
 	case TypePath:
 		return "/sample"
+	case TypeURL:
+		return "http://sample"
 	case TypeInt, TypePort:
 		return cmp.Or(deref(p.Min), deref(p.Max), "1")
 	case TypeDuration:

@@ -246,6 +246,9 @@ func (e *evaluation) fill() error {
 			if h.File != "" {
 				continue // it is among the files
 			}
+			if h.URL = e.based(h.URL); h.URL == "" && len(h.Command) == 0 {
+				continue // nobody is to be asked
+			}
 			b := Bound{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
 			note(fmt.Sprintf("hooks.%s[%d]", event, k), e.hook(&b.Hook))
 			e.bind(b)
@@ -265,6 +268,22 @@ func (e *evaluation) fill() error {
 		e.actions[name] = a
 	}
 	return first
+}
+
+// based is a hook's url with the parameter of type url that it begins with, if it
+// does: as it stands, where every other value is escaped. Empty: the parameter is.
+func (e *evaluation) based(text string) string {
+	pieces, err := parseText(text, true)
+	if err != nil || len(pieces) == 0 || pieces[0].ref == nil || pieces[0].ref.kind != refParam ||
+		e.folder.Manifest.Params[pieces[0].ref.name].kind() != TypeURL {
+		return text
+	}
+	base := strings.TrimSuffix(e.scope.params[pieces[0].ref.name], "/")
+	if base == "" {
+		return ""
+	}
+	_, rest, _ := strings.Cut(text, "}")
+	return base + rest
 }
 
 // bind makes a hook the plugin's.
