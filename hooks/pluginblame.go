@@ -17,7 +17,7 @@ func (p *Plugins) Starts(service string, carried []string) {
 	if p.memory.Carried[service] = carried; len(carried) == 0 {
 		delete(p.memory.Carried, service)
 	}
-	p.keep()
+	p.settle() // who has left has no farewell any more
 }
 
 // Suspects are the plugins that may have ended a service's process: those whose

@@ -176,6 +176,8 @@ func (p *Plugins) settle() {
 		p.now = append(p.now, e)
 		if e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried {
 			bound = append(bound, e.bound...)
+		} else {
+			bound = append(bound, p.farewells(e)...)
 		}
 	}
 	p.tell()
@@ -184,6 +186,31 @@ func (p *Plugins) settle() {
 		p.bound = said
 		p.opts.Renewed(bound)
 	}
+}
+
+// farewells are the hooks at the end of processes that were started with a plugin
+// which does not count any more: what it has begun with them it is to end. p.mu is
+// held.
+func (p *Plugins) farewells(e *evaluation) (out []Bound) {
+	var services []string
+	for _, service := range slices.Sorted(maps.Keys(p.memory.Carried)) {
+		if slices.Contains(p.memory.Carried[service], e.info.Name) {
+			services = append(services, service)
+		}
+	}
+	for _, b := range e.bound {
+		if b.Event != PreStop && b.Event != Exited && b.Event != Stopped {
+			continue
+		}
+		all := len(b.Services) == 0
+		if b.Services = slices.DeleteFunc(slices.Clone(b.Services), func(s string) bool { return !slices.Contains(services, s) }); all {
+			b.Services = services
+		}
+		if len(b.Services) > 0 {
+			out = append(out, b)
+		}
+	}
+	return out
 }
 
 // evaluation puts together what decides one plugin. p.mu is held.

@@ -450,3 +450,73 @@ func TestGuardedFolder(t *testing.T) {
 		}
 	}
 }
+
+// boundTo lists the hooks in force: event, name and services.
+func (s *stage) boundTo() string {
+	var out []string
+	for _, b := range s.bound {
+		out = append(out, strings.TrimSpace(fmt.Sprint(b.Event, " ", b.Name, " ", strings.Join(b.Services, "+"))))
+	}
+	return strings.Join(out, ", ")
+}
+
+// TestFarewell: a plugin that is switched off still has its hooks at the end of the
+// processes that were started with it, and of no others.
+func TestFarewell(t *testing.T) {
+	s := newStage(t)
+	s.add(Manifest{Name: "a", Hooks: ByEvent{
+		Ready:   []Hook{{Name: "in", Command: []string{"x"}}},
+		PreStop: []Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
+		Stopped: []Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
+	}}, "-Da=b")
+	p := s.begin(PluginConfig{}, Container{})
+	const on = "ready in, pre-stop out, pre-stop web web+db, stopped db db"
+	if got := s.boundTo(); got != on {
+		t.Errorf("active: %s", got)
+	}
+	p.Starts("web", []string{"a"})
+	p.Starts("other", []string{"b"})
+	off := false
+	if _, err := p.Switch("a", PluginSwitch{Enabled: &off}, "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	const farewell = "pre-stop out web, pre-stop web web"
+	if got := s.boundTo(); got != farewell {
+		t.Errorf("switched off: %s", got)
+	}
+	p = s.begin(PluginConfig{}, Container{})
+	if got := s.boundTo(); got != farewell {
+		t.Errorf("in the next supervisor: %s", got)
+	}
+	p.Starts("web", nil)
+	if got := s.boundTo(); got != "" {
+		t.Errorf("started without it: %s", got)
+	}
+}
+
+// TestURLParameter: a hook's url may begin with a parameter of type url, which stands
+// as it is; without a value nobody is asked.
+func TestURLParameter(t *testing.T) {
+	url := "${params.to}/agents/${params.id}"
+	for value, want := range map[string]string{"": "", "http://registry:8080/": "http://registry:8080/agents/${PLUGIN_REF_1}",
+		"unix:///run/r.sock:/v1": "unix:///run/r.sock:/v1/agents/${PLUGIN_REF_1}"} {
+		s := newStage(t)
+		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
+			Hooks: ByEvent{Ready: []Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}}}, "")
+		s.begin(PluginConfig{Enabled: map[string]Use{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Container{})
+		got := ""
+		for _, b := range s.bound {
+			if b.Name == "in" {
+				got = b.URL
+			}
+		}
+		if got != want || !strings.Contains(s.boundTo(), "ready other") || s.state("a") != "active" {
+			t.Errorf("%q: the url is %q, want %q; %s, %s", value, got, want, s.boundTo(), s.state("a"))
+		}
+	}
+	for _, bad := range []string{"registry", "ftp://a/", "http://a/?q=", "http://a/${X}", "http://u@a/", "http://", "unix://a", "http://a b"} {
+		if err := (Param{Type: TypeURL}).Check(bad); err == nil {
+			t.Errorf("%q is taken for a URL", bad)
+		}
+	}
+}

@@ -61,7 +61,7 @@ func TestManifestProblems(t *testing.T) {
 		{"name: a", "p.yaml: version: a plugin needs a version"},
 		{"name: a\nversion: 1\nrequires: {stoker: soon}", `p.yaml:3:20: requires.stoker: "soon" is no version`},
 		{"name: a\nversion: 1\njvm: {layer: users}", `p.yaml:3:14: jvm.layer: "users" is not one of default, user, enforced (did you mean "user"?)`},
-		{"name: a\nversion: 1\nparams:\n  port: {type: prt}", `p.yaml:4:16: params.port.type: "prt" is not one of string, int, bool, port, duration, path, enum (did you mean "port"?)`},
+		{"name: a\nversion: 1\nparams:\n  port: {type: prt}", `p.yaml:4:16: params.port.type: "prt" is not one of string, int, bool, port, duration, path, url, enum (did you mean "port"?)`},
 		{"name: a\nversion: 1\nparams:\n  port: {type: port, default: 0}", `p.yaml:4:31: params.port.default: 0 is not a port`},
 		{"name: a\nversion: 1\nparams:\n  a-b: {}", `params.a-b: "a-b" cannot be the name of a parameter`},
 		{"name: a\nversion: 1\nparams: {a: {}, A: {}}", `params.a: its variable is that of A too`},
