@@ -86,3 +86,18 @@ func BenchmarkEventWithoutHooks(b *testing.B) {
 		r.Tell(o)
 	}
 }
+
+func TestLastLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "",
+		"one":                           "one",
+		"one\ntwo\n\n":                  "two",
+		"why\nhint: do this\n":          "why",
+		"why\nhint: this\nhint: that\n": "why",
+		"hint: alone\n":                 "hint: alone",
+	} {
+		if got := lastLine(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

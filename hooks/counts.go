@@ -4,45 +4,59 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"time"
 )
 
-// Count is how often a hook was tried since the supervisor began.
+// How a run of a hook may end.
+const (
+	ResultOK      = "ok"
+	ResultFailed  = "failed"
+	ResultTimeout = "timeout"
+)
+
+// Count is how often a hook has ended so since the supervisor began.
 type Count struct {
-	Event    Event  `json:"event"`
-	Plugin   string `json:"plugin,omitempty"`
-	Hook     string `json:"hook"`
-	Runs     uint64 `json:"runs"` // tries
-	Failures uint64 `json:"failures"`
-	Timeouts uint64 `json:"timeouts"` // of the failures
+	Event  Event
+	Plugin string // whose it is; empty: nobody's
+	Hook   string
+	Result string // of its last try: ResultOK, ResultFailed or ResultTimeout
+	Runs   uint64
+	Took   time.Duration // all of them together
 }
 
-// counts are the counters by event and hook.
+// counted is what is counted apart.
+type counted struct{ hook, result string }
+
+// counts are the counters by hook and result.
 type counts struct {
 	mu sync.Mutex // guards by
-	by map[string]*Count
+	by map[counted]*Count
 }
 
-func newCounts() *counts { return &counts{by: map[string]*Count{}} }
+func newCounts() *counts { return &counts{by: map[counted]*Count{}} }
 
-// add counts a try.
+// add counts a run.
 func (c *counts) add(b *Bound, out Outcome) {
 	if out.Tries == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.by[b.full()]
+	result := ResultOK
+	switch {
+	case out.TimedOut:
+		result = ResultTimeout
+	case !out.OK:
+		result = ResultFailed
+	}
+	key := counted{b.full(), result}
+	n := c.by[key]
 	if n == nil {
-		n = &Count{Event: b.Event, Plugin: b.Plugin, Hook: b.Name}
-		c.by[b.full()] = n
+		n = &Count{Event: b.Event, Plugin: b.Plugin, Hook: b.Name, Result: result}
+		c.by[key] = n
 	}
 	n.Runs++
-	if !out.OK {
-		n.Failures++
-	}
-	if out.TimedOut {
-		n.Timeouts++
-	}
+	n.Took += out.Took
 }
 
 // Counts are the counters, sorted.
@@ -54,7 +68,7 @@ func (r *Runner) Counts() []Count {
 		out = append(out, *n)
 	}
 	slices.SortFunc(out, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(slices.Index(Events(), a.Event), slices.Index(Events(), b.Event)), cmp.Compare(a.Plugin, b.Plugin), cmp.Compare(a.Hook, b.Hook))
+		return cmp.Or(cmp.Compare(slices.Index(Events(), a.Event), slices.Index(Events(), b.Event)), cmp.Compare(a.Plugin, b.Plugin), cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
 	})
 	return out
 }

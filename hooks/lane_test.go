@@ -102,7 +102,7 @@ func TestTimeouts(t *testing.T) {
 			l.Settle(context.Background())
 			same(t, tc.name, l.h.signals, tc.signals)
 			same(t, tc.name, l.told, []string{"pre-start: a " + tc.why})
-			if n := l.Counts(); len(n) != 1 || n[0].Timeouts != 1 || n[0].Failures != 1 || n[0].Runs != 1 {
+			if n := l.Counts(); len(n) != 1 || n[0].Result != ResultTimeout || n[0].Runs != 1 {
 				t.Errorf("%s: %+v", tc.name, n)
 			}
 			for _, r := range l.h.living { // so that its goroutine ends

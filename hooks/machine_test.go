@@ -132,7 +132,7 @@ func playMachine(s *stage) {
 		after := s.usage(before)
 		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.LogNames()))
 		for _, n := range r.Counts() {
-			s.say("%s %d/%d", n.Hook, n.Failures, n.Runs)
+			s.say("%s %s %d", n.Hook, n.Result, n.Runs)
 		}
 		go func() { _ = r.Await(ctx, of(PreStart, 13)) }() // ends with us
 		s.until(func() bool { return len(s.m.LogNames()) == 1 && s.m.KeptLog(s.m.LogNames()[0]).End() > 0 })
@@ -167,7 +167,7 @@ func (s *stage) until(holds func() bool) {
 
 func TestRealProcesses(t *testing.T) {
 	said, stdout := container(t, "machine")
-	const want = "more descriptors false, more goroutines false, logs 0\nbig 0/12\nclosed 12/12\ndaemon 0/12\nfails 12/12\ngives 0/12\ntaken over: <nil>, map[A:b]\nleft: 0 files, 0 logs, 0 warnings\n"
+	const want = "more descriptors false, more goroutines false, logs 0\nbig ok 12\nclosed failed 12\ndaemon ok 12\nfails failed 12\ngives ok 12\ntaken over: <nil>, map[A:b]\nleft: 0 files, 0 logs, 0 warnings\n"
 	if said != want {
 		t.Errorf("%s", said)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// stage is a set of plugins in a folder, with manifests that are given as values.
-type stage struct {
+// plugged is a set of plugins in a folder, with manifests that are given as values.
+type plugged struct {
 	t         *testing.T
 	dir       string
 	manifests map[string]*Manifest
@@ -26,12 +26,12 @@ type stage struct {
 	plugins   *Plugins
 }
 
-func newStage(t *testing.T) *stage {
-	return &stage{t: t, dir: t.TempDir(), manifests: map[string]*Manifest{}}
+func newPlugged(t *testing.T) *plugged {
+	return &plugged{t: t, dir: t.TempDir(), manifests: map[string]*Manifest{}}
 }
 
 // add makes a plugin with one fragment.
-func (s *stage) add(m Manifest, fragment string) {
+func (s *plugged) add(m Manifest, fragment string) {
 	s.t.Helper()
 	dir := filepath.Join(s.dir, "plugins", m.Name)
 	if err := os.MkdirAll(filepath.Join(dir, "jvm.d"), 0o755); err != nil {
@@ -43,7 +43,7 @@ func (s *stage) add(m Manifest, fragment string) {
 	s.manifests[m.Name] = &m
 }
 
-func (s *stage) write(path, text string) {
+func (s *plugged) write(path, text string) {
 	s.t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		s.t.Fatal(err)
@@ -51,7 +51,7 @@ func (s *stage) write(path, text string) {
 }
 
 // begin is a supervisor that begins, with what another has kept.
-func (s *stage) begin(cfg PluginConfig, where Container) *Plugins {
+func (s *plugged) begin(cfg PluginConfig, where Container) *Plugins {
 	s.plugins = NewPlugins(PluginsOptions{Version: "0.5.0", Stoker: "/bin/stoker", StateFile: filepath.Join(s.dir, "state/plugins.json"),
 		StateDirs: []string{filepath.Join(s.dir, "state/plugins")}, Kept: s.kept,
 		Reader: FolderReader{Manifest: func(path string) (*Manifest, error) {
@@ -71,7 +71,7 @@ func (s *stage) begin(cfg PluginConfig, where Container) *Plugins {
 }
 
 // state is what a plugin is, and why not active.
-func (s *stage) state(name string) string {
+func (s *plugged) state(name string) string {
 	s.t.Helper()
 	p, err := s.plugins.Get(name)
 	if err != nil {
@@ -80,14 +80,14 @@ func (s *stage) state(name string) string {
 	return strings.TrimSpace(string(p.State) + " " + p.Why)
 }
 
-func (s *stage) want(name, want string) {
+func (s *plugged) want(name, want string) {
 	s.t.Helper()
 	if got := s.state(name); !strings.HasPrefix(got, want) {
 		s.t.Errorf("%s is %q, want %q", name, got, want)
 	}
 }
 
-func (s *stage) carried() string {
+func (s *plugged) carried() string {
 	var out []string
 	for _, c := range s.plugins.Carried(nil) {
 		for _, layer := range layers() {
@@ -129,7 +129,7 @@ func TestStates(t *testing.T) {
 		{"a label that is missing", Manifest{Params: map[string]Param{"id": {Default: text("${label.appid}")}}}, Use{}, "failed params.id.default: label appid is not set"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newStage(t)
+			s := newPlugged(t)
 			tc.m.Name = "p"
 			s.add(tc.m, "")
 			s.begin(PluginConfig{Enabled: map[string]Use{"p": tc.use}}, Container{Env: map[string]string{"PLACE": "earth"},
@@ -140,7 +140,7 @@ func TestStates(t *testing.T) {
 }
 
 func TestCarriedInOrder(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "b", Params: map[string]Param{"v": {Default: text("two words")}}}, "# layer: enforced\n-Db=${params.v}\n--add-opens java.base/java.lang=${params.v}\n")
 	s.add(Manifest{Name: "a", JVM: ManifestJVM{Layer: "user"}}, "-Da=${plugin_dir} ${state_dir}\n\n# comment\n--add-modules\njdk.x\n")
 	s.add(Manifest{Name: "c", Enabled: no()}, "-Dc=1")
@@ -167,7 +167,7 @@ func TestBadFragments(t *testing.T) {
 		"-Da=\x00":         "it has a NUL byte",
 		"-Da=${params.se}": "secret, and everybody can read a command line",
 	} {
-		s := newStage(t)
+		s := newPlugged(t)
 		s.add(Manifest{Name: "p", Params: map[string]Param{"se": {Secret: true}}}, fragment)
 		s.begin(PluginConfig{}, Container{})
 		if got := s.state("p"); !strings.HasPrefix(got, "failed") || !strings.Contains(got, want) {
@@ -180,7 +180,7 @@ func TestBadFragments(t *testing.T) {
 }
 
 func TestRequiredPluginBlocks(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Required: true, Params: map[string]Param{"x": {Required: true}}}, "")
 	s.add(Manifest{Name: "q", Params: map[string]Param{"x": {Required: true}}}, "")
 	s.begin(PluginConfig{}, Container{})
@@ -194,7 +194,7 @@ func TestRequiredPluginBlocks(t *testing.T) {
 }
 
 func TestSwitchIsKept(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Enabled: no(), Params: map[string]Param{"v": {Pattern: "[a-z]+", Default: text("a")}}}, "-Dv=${params.v}")
 	p := s.begin(PluginConfig{Enabled: map[string]Use{"p": {On: no(), Set: map[string]string{"v": "conf"}}}}, Container{})
 	s.want("p", "inactive switched off by the configuration")
@@ -232,7 +232,7 @@ func TestSwitchIsKept(t *testing.T) {
 }
 
 func TestSwitchThatCannotBeWritten(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "")
 	s.write(filepath.Join(s.dir, "state"), "") // where its folder would be
 	s.begin(PluginConfig{}, Container{})
@@ -245,7 +245,7 @@ func TestSwitchThatCannotBeWritten(t *testing.T) {
 }
 
 func TestDamagedStateFile(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "")
 	if err := os.MkdirAll(filepath.Join(s.dir, "state"), 0o755); err != nil {
 		t.Fatal(err)
@@ -259,7 +259,7 @@ func TestDamagedStateFile(t *testing.T) {
 }
 
 func TestSwitchesAtTheSameTime(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	for _, name := range []string{"a", "b", "c", "d"} {
 		s.add(Manifest{Name: name}, "-D"+name)
 	}
@@ -290,8 +290,8 @@ func TestSwitchesAtTheSameTime(t *testing.T) {
 }
 
 func TestBlame(t *testing.T) {
-	begin := func(t *testing.T) *stage {
-		s := newStage(t)
+	begin := func(t *testing.T) *plugged {
+		s := newPlugged(t)
 		for _, name := range []string{"a", "b", "required"} {
 			s.add(Manifest{Name: name, Required: name == "required"}, "-D"+name)
 		}
@@ -368,7 +368,7 @@ func TestBlame(t *testing.T) {
 }
 
 func TestHookFailure(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Hooks: ByEvent{Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}}}, "-Dp")
 	s.begin(PluginConfig{}, Container{})
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
@@ -386,7 +386,7 @@ func TestHookFailure(t *testing.T) {
 }
 
 func TestStatesAreToldOnce(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "-Dp")
 	s.begin(PluginConfig{}, Container{})
 	s.plugins.Refresh()
@@ -399,7 +399,7 @@ func TestStatesAreToldOnce(t *testing.T) {
 }
 
 func TestSecretsAreNotShown(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Params: map[string]Param{"token": {Secret: true, Type: TypeInt}}}, "")
 	s.begin(PluginConfig{Enabled: map[string]Use{"p": {Set: map[string]string{"token": "geheim"}}}}, Container{})
 	data, err := json.Marshal(s.plugins.List())
@@ -452,7 +452,7 @@ func TestGuardedFolder(t *testing.T) {
 }
 
 // boundTo lists the hooks in force: event, name and services.
-func (s *stage) boundTo() string {
+func (s *plugged) boundTo() string {
 	var out []string
 	for _, b := range s.bound {
 		out = append(out, strings.TrimSpace(fmt.Sprint(b.Event, " ", b.Name, " ", strings.Join(b.Services, "+"))))
@@ -463,7 +463,7 @@ func (s *stage) boundTo() string {
 // TestFarewell: a plugin that is switched off still has its hooks at the end of the
 // processes that were started with it, and of no others.
 func TestFarewell(t *testing.T) {
-	s := newStage(t)
+	s := newPlugged(t)
 	s.add(Manifest{Name: "a", Hooks: ByEvent{
 		Ready:   []Hook{{Name: "in", Command: []string{"x"}}},
 		PreStop: []Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
@@ -500,7 +500,7 @@ func TestURLParameter(t *testing.T) {
 	url := "${params.to}/agents/${params.id}"
 	for value, want := range map[string]string{"": "", "http://registry:8080/": "http://registry:8080/agents/${PLUGIN_REF_1}",
 		"unix:///run/r.sock:/v1": "unix:///run/r.sock:/v1/agents/${PLUGIN_REF_1}"} {
-		s := newStage(t)
+		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
 			Hooks: ByEvent{Ready: []Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}}}, "")
 		s.begin(PluginConfig{Enabled: map[string]Use{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Container{})

@@ -30,10 +30,17 @@ func oneLine(text string) string {
 // shorten quotes text for an error.
 func shorten(text string) string { return `"` + oneLine(text) + `"` }
 
-// lastLine is the last line of a program's output that is not empty.
+// lastLine is the last line of a program's output that is not empty, and no hint of
+// stoker's own: what stands before that says what is wrong.
 func lastLine(text string) string {
-	text = strings.TrimRight(text, "\r\n\t ")
-	return oneLine(text[strings.LastIndexByte(text, '\n')+1:])
+	for {
+		text = strings.TrimRight(text, "\r\n\t ")
+		at := strings.LastIndexByte(text, '\n') + 1
+		if at == 0 || !strings.HasPrefix(text[at:], "hint: ") {
+			return oneLine(text[at:])
+		}
+		text = text[:at]
+	}
 }
 
 // firstLine is the first line of an answer that is not empty.

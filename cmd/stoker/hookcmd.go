@@ -143,6 +143,9 @@ func writeGiven(b *strings.Builder, g hooks.Given) {
 // Hooks are all of them.
 func (b *backend) Hooks() []hooks.Status { return b.reloader.hooks.Statuses() }
 
+// HookCounts are how the runs of hooks ended.
+func (b *backend) HookCounts() []hooks.Count { return b.reloader.hooks.Counts() }
+
 // RunHooks runs hooks by hand.
 func (b *backend) RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
 	o := hooks.Occasion{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}

@@ -6,36 +6,18 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// PluginState is what the metrics say of a plugin.
-type PluginState struct {
-	Name  string
-	State string // inactive, active or failed
-}
-
-// pluginStates lists the states of plugins.
-func pluginStates() []string { return []string{"inactive", "active", "failed"} }
-
-// HookRuns counts how the runs of a hook ended.
-type HookRuns struct {
-	Event, Hook string
-	Plugin      string // whose it is; empty: nobody's
-	Result      string // such as ok, failed, timeout
-	Runs        uint64
-	Took        time.Duration // all of them together
-}
-
-// labels are those of its series.
-func (r HookRuns) labels() []string {
-	out := []string{"event", r.Event, "hook", r.Hook}
-	if r.Plugin != "" {
-		out = append(out, "plugin", r.Plugin)
+// countLabels are those of the series of a count.
+func countLabels(c hooks.Count) []string {
+	out := []string{"event", string(c.Event), "hook", c.Hook}
+	if c.Plugin != "" {
+		out = append(out, "plugin", c.Plugin)
 	}
-	return append(out, "result", r.Result)
+	return append(out, "result", c.Result)
 }
 
 // metrics answers in the text format of Prometheus, version 0.0.4.
@@ -93,24 +75,19 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 
 func (s *Server) hookMetrics(x *exposition) {
 	x.family("stoker_plugin_state", "gauge", "1 for the state that the plugin is in, 0 for the others.")
-	if s.opts.Plugins != nil {
-		for _, p := range s.opts.Plugins() {
-			for _, state := range pluginStates() {
-				x.sample(truth(p.State == state), "plugin", p.Name, "state", state)
-			}
+	for _, p := range s.opts.Backend.Plugins(false) {
+		for _, state := range hooks.PluginStates() {
+			x.sample(truth(p.State == state), "plugin", p.Name, "state", string(state))
 		}
 	}
-	var runs []HookRuns
-	if s.opts.HookRuns != nil {
-		runs = s.opts.HookRuns()
-	}
+	counts := s.opts.Backend.HookCounts()
 	x.family("stoker_hook_runs_total", "counter", "Runs of a hook, by how they ended.")
-	for _, r := range runs {
-		x.sample(float64(r.Runs), r.labels()...)
+	for _, c := range counts {
+		x.sample(float64(c.Runs), countLabels(c)...)
 	}
 	x.family("stoker_hook_seconds_total", "counter", "Time that the runs of a hook took, by how they ended.")
-	for _, r := range runs {
-		x.sample(r.Took.Seconds(), r.labels()...)
+	for _, c := range counts {
+		x.sample(c.Took.Seconds(), countLabels(c)...)
 	}
 }
 

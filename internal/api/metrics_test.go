@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -17,20 +18,18 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func somePlugins() []PluginState {
-	return []PluginState{{"jacoco", "failed"}, {"jmx", "active"}}
-}
-
-func someHookRuns() []HookRuns {
-	return []HookRuns{{"ready", "register", "", "ok", 3, 1500 * time.Millisecond}, {"ready", "register", "", "timeout", 1, 30 * time.Second},
-		{"ready", "register", "jacoco", "ok", 1, time.Second}}
+func someHookCounts() []hooks.Count {
+	return []hooks.Count{{Event: hooks.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
+		{Event: hooks.Ready, Hook: "register", Result: hooks.ResultTimeout, Runs: 1, Took: 30 * time.Second},
+		{Event: hooks.Ready, Hook: "register", Plugin: "jacoco", Result: hooks.ResultOK, Runs: 1, Took: time.Second}}
 }
 
 // TestMetrics compares everything with a golden file.
 func TestMetrics(t *testing.T) {
 	up := time.Unix(1767323045, 250e6)
 	f := newFake()
-	f.waits = []string{"side car"}
+	f.waits, f.counts = []string{"side car"}, someHookCounts()
+	f.plugins = []hooks.Plugin{{Name: "jacoco", State: hooks.PluginFailed}, {Name: "jmx", State: hooks.PluginActive}}
 	f.snaps = []supervisor.Snapshot{
 		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &proc.Stats{DroppedLines: 5, LostLines: 6}},
 		{Name: "never", State: supervisor.Stopped},

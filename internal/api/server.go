@@ -43,8 +43,9 @@ type Backend interface {
 	Incident(number uint64) (supervisor.Incident, bool)
 	// Orphans is how many processes of nobody have been waited for.
 	Orphans() uint64
-	// Hooks are all hooks.
+	// Hooks are all hooks, HookCounts how their runs ended.
 	Hooks() []hooks.Status
+	HookCounts() []hooks.Count
 	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
 	// a service; empty: to the only one, or to the container.
 	RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error)
@@ -60,9 +61,6 @@ type Options struct {
 	Log     hclog.Logger
 	Viewers func() []int // uids that may look: the users of the services; nil: none
 	Events  *events.Journal
-	// Plugins and HookRuns are for the metrics; nil: there are none.
-	Plugins  func() []PluginState
-	HookRuns func() []HookRuns
 }
 
 // Server is the HTTP API.

@@ -144,6 +144,7 @@ type fake struct {
 	broken  []supervisor.Incident
 	text    io.Reader // what a JVM answers
 	hooks   []hooks.Status
+	counts  []hooks.Count
 }
 
 func (f *fake) Incidents() []supervisor.Summary {
@@ -195,6 +196,8 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
 func (f *fake) Orphans() uint64 { return 17 }
+func (f *fake) HookCounts() []hooks.Count { return f.counts }
+
 func (f *fake) RunHooks(_ context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
 	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))
 	switch {
@@ -237,7 +240,7 @@ func serveWith(t *testing.T, b Backend, journal *events.Journal, viewers ...int)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- New(Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers },
-			Events: journal, Plugins: somePlugins, HookRuns: someHookRuns}).Serve(ctx, l)
+			Events: journal}).Serve(ctx, l)
 	}() // ends with ctx
 	t.Cleanup(func() {
 		cancel()

@@ -72,12 +72,13 @@ func WithDefaults(cfg Config) Config {
 			pointerOrElse(&layer.URLs[k].Every, time.Minute)
 		}
 	}
-	hookDefaults(&cfg.Hooks)
+	orElse(&cfg.Hooks.Dir, hooks.DefaultDir)
+	hookDefaults(&cfg.Hooks.ByEvent)
 	return cfg
 }
 
-func hookDefaults(c *hooks.Config) {
-	orElse(&c.Dir, hooks.DefaultDir)
+// hookDefaults makes the lists new ones.
+func hookDefaults(c *hooks.ByEvent) {
 	for _, e := range hooks.Events() {
 		list := slices.Clone(c.Of(e))
 		for k := range list {

@@ -42,6 +42,7 @@ func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
 		m.Actions[name] = a
 	}
 	orElse(&m.JVM.Layer, "default")
+	hookDefaults(&m.Hooks)
 	if len(r.problems) == 0 {
 		return m, nil
 	}
