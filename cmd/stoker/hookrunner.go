@@ -27,11 +27,8 @@ type hookRunner struct {
 	log  hclog.Logger
 	book atomic.Pointer[hooks.Book]
 
-	mu      sync.Mutex // guards what follows
-	own     []hooks.Bound
-	plugins []hooks.Bound
-	where   hooks.Surroundings
-	said    map[string]bool // what was told of hook files, once each
+	mu   sync.Mutex      // guards said
+	said map[string]bool // what was told of hook files, once each
 }
 
 // newHookRunner makes the one of this supervisor. It must come before
@@ -56,26 +53,14 @@ func newHookRunner(m *proc.Manager, rec *proc.Recovered, r *reloader, log hclog.
 func (h *hookRunner) renew(plan *setup) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.own, h.where = plan.hooks, hooks.Surroundings{Env: environMap(os.Environ()), Labels: plan.config.Labels, Flavor: flavorOf(plan.config, plan.hooks)}
+	h.book.Store(hooks.NewBook(plan.hooks, hooks.Surroundings{Env: environMap(os.Environ()), Labels: plan.config.Labels, Flavor: flavorOf(plan.config, plan.hooks)}))
 	for _, p := range plan.hookNotes {
 		if text := p.Error(); !h.said[text] {
 			h.said[text] = true
 			h.log.Warn("hook files", "problem", text)
 		}
 	}
-	h.rebind()
 }
-
-// renewPlugins takes over the hooks of the active plugins.
-func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.plugins = bound
-	h.rebind()
-}
-
-// rebind puts both into force. h.mu is held.
-func (h *hookRunner) rebind() { h.book.Store(hooks.NewBook(slices.Concat(h.own, h.plugins), h.where)) }
 
 // flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
 // while.
