@@ -131,7 +131,7 @@ func notAHook(name string) string {
 // validName says whether a hook may be called so.
 func validName(name string) bool {
 	return name != "" && len(name) <= maxName && strings.IndexFunc(name, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-')
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '.' && c != '-'
 	}) < 0
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,27 +39,25 @@ func newFakeHost() *fakeHost {
 }
 
 type fakeRun struct {
-	h       *fakeHost
+	host    atomic.Pointer[fakeHost]
 	id      string
-	title   string
 	said    string
 	ignores bool
 	never   bool
 	exited  chan struct{}
 	once    sync.Once
 	exit    proc.Exit
-	done    bool
 }
 
 func (h *fakeHost) Start(_ context.Context, spec proc.Spec, title string) (Execution, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dead {
-		r := &fakeRun{h: h, id: spec.ID, exited: make(chan struct{})} // what the dead do has no effect
+		r := h.run(spec.ID) // what the dead do has no effect
 		r.end(proc.Exit{})
 		return r, nil
 	}
-	r := &fakeRun{h: h, id: spec.ID, title: title, exited: make(chan struct{})}
+	r := h.run(spec.ID)
 	h.started = append(h.started, fmt.Sprintf("%s@%v", strings.TrimPrefix(title, "hook "), time.Since(h.begun).Round(time.Millisecond)))
 	h.env[title] = spec.Env
 	code, lives := 0, time.Duration(0)
@@ -124,7 +123,7 @@ func (h *fakeHost) die() (*fakeHost, Past) {
 	past := Past{Items: maps.Clone(h.items)}
 	next.items = maps.Clone(h.items)
 	for id, r := range h.living {
-		r.h = next
+		r.host.Store(next)
 		next.living[id] = r
 		past.Runs = append(past.Runs, r)
 	}
@@ -138,6 +137,12 @@ func (r *fakeRun) end(x proc.Exit) {
 	})
 }
 
+func (h *fakeHost) run(id string) *fakeRun {
+	r := &fakeRun{id: id, exited: make(chan struct{})}
+	r.host.Store(h)
+	return r
+}
+
 func (r *fakeRun) ID() string              { return r.id }
 func (r *fakeRun) Exited() <-chan struct{} { return r.exited }
 func (r *fakeRun) Exit() (proc.Exit, bool) {
@@ -149,11 +154,12 @@ func (r *fakeRun) Exit() (proc.Exit, bool) {
 	}
 }
 func (r *fakeRun) SignalGroup(sig syscall.Signal) error {
-	r.h.mu.Lock()
+	h := r.host.Load()
+	h.mu.Lock()
 	if _, ended := r.Exit(); !ended {
-		r.h.signals = append(r.h.signals, fmt.Sprintf("%v@%v", sig, time.Since(r.h.begun).Round(time.Millisecond)))
+		h.signals = append(h.signals, fmt.Sprintf("%v@%v", sig, time.Since(h.begun).Round(time.Millisecond)))
 	}
-	r.h.mu.Unlock()
+	h.mu.Unlock()
 	if !r.never && (sig == syscall.SIGKILL || !r.ignores) {
 		r.end(proc.Exit{Code: -1, Signal: sig})
 	}
@@ -161,11 +167,11 @@ func (r *fakeRun) SignalGroup(sig syscall.Signal) error {
 }
 func (r *fakeRun) Tail(n int) string { return r.said[max(0, len(r.said)-n):] }
 func (r *fakeRun) Done() {
-	r.h.mu.Lock()
-	defer r.h.mu.Unlock()
-	r.done = true
-	if !r.h.dead {
-		delete(r.h.living, r.id)
+	h := r.host.Load()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.dead {
+		delete(h.living, r.id)
 	}
 }
 
@@ -216,7 +222,7 @@ func bound(e Event, name, command string, more ...func(*Bound)) Bound {
 	for _, f := range more {
 		f(&b)
 	}
-	b.Hook = b.Hook.WithDefaults()
+	b.Hook = b.WithDefaults()
 	return b
 }
 

@@ -15,11 +15,11 @@ import (
 // one that others could have written, or put there: the file itself and every
 // folder from it up to root, symbolic links resolved. uid is stoker's own.
 func Guard(path, root string, uid int) error {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("cannot find %s: %s", path, cause(err))
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(resolved)
 	switch {
 	case err != nil:
 		return fmt.Errorf("cannot look at %s: %s", path, cause(err))
@@ -29,7 +29,7 @@ func Guard(path, root string, uid int) error {
 		return fmt.Errorf("%s is no regular file", path)
 	}
 	if uid == 0 {
-		if err := trusted(path, real, root, uid); err != nil {
+		if err := trusted(path, resolved, root, uid); err != nil {
 			return err
 		}
 	}
@@ -41,7 +41,7 @@ func Guard(path, root string, uid int) error {
 
 // trusted walks from the file, and from the link that leads to it, up to the root of
 // the tree; a link that leads out of the tree, up to the root of all.
-func trusted(path, real, root string, uid int) error {
+func trusted(path, resolved, root string, uid int) error {
 	top, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return fmt.Errorf("cannot find %s: %s", root, cause(err))
@@ -50,7 +50,7 @@ func trusted(path, real, root string, uid int) error {
 	if err != nil {
 		return fmt.Errorf("cannot find %s: %s", filepath.Dir(path), cause(err))
 	}
-	for _, at := range []string{real, folder} {
+	for _, at := range []string{resolved, folder} {
 		for ; ; at = filepath.Dir(at) {
 			if err := untouched(at, uid); err != nil {
 				return err
@@ -115,18 +115,16 @@ func checkInterpreter(path, line string) error {
 	}
 	words := strings.Fields(line)
 	if len(words) == 0 {
-		return fmt.Errorf("the #! line of %s names no interpreter: write #!/bin/sh", path)
+		return fmt.Errorf("the #! line of %s names no interpreter, such as /bin/sh", path)
 	}
 	info, err := os.Stat(words[0])
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("the interpreter %s of %s is not here: install it, or name another one behind #!", words[0], path)
-	case err != nil:
-		return nil // whoever executes it may see more
-	case info.IsDir() || info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("the interpreter %s of %s is not here: install it, or name another one in the #! line", words[0], path)
+	case err == nil && (info.IsDir() || info.Mode().Perm()&0o111 == 0):
 		return fmt.Errorf("the interpreter %s of %s is not a program", words[0], path)
 	}
-	return nil
+	return nil // where it cannot be seen, whoever executes it may see more
 }
 
 // explainStart words why a program could not be started.

@@ -193,10 +193,10 @@ func (l *lane) finish(e *entry, outcomes []Outcome, err error) {
 	}
 	l.keep()
 	l.mu.Unlock()
+	l.r.through(e.Occasion, outcomes) // before anybody goes on
 	e.pass.err = err
 	e.pass.end(nil)
 	close(e.pass.done)
-	l.r.through(e.Occasion, outcomes)
 }
 
 // keep puts the lane into the bag.

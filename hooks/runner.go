@@ -145,11 +145,11 @@ func (r *Runner) adopted(id string) Execution {
 }
 
 // lane finds one; nil: there is none yet, and it is not to be made.
-func (r *Runner) lane(name string, make bool) *lane {
+func (r *Runner) lane(name string, wanted bool) *lane {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lanes[name]
-	if l == nil && make {
+	if l == nil && wanted {
 		l = &lane{r: r, name: name}
 		r.lanes[name] = l
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"strings"
 	"syscall"
@@ -123,11 +122,6 @@ func (g *Given) add(more Given) {
 		put(&g.Annotations, name, value)
 	}
 	g.Options = append(g.Options, more.Options...)
-}
-
-// clone is a copy that shares nothing.
-func (g Given) clone() Given {
-	return Given{Env: maps.Clone(g.Env), Options: append([]GivenOption(nil), g.Options...), Annotations: maps.Clone(g.Annotations)}
 }
 
 // makeOut makes the file that a hook writes to, for its user alone.

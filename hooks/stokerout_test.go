@@ -87,12 +87,12 @@ func TestTheFileOfAHook(t *testing.T) {
 	if data, err := readOut(path); err != nil || len(data) != 0 {
 		t.Errorf("%q, %v", data, err)
 	}
-	put := func(make func() error) {
+	put := func(by func() error) {
 		t.Helper()
 		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
 		}
-		if err := make(); err != nil {
+		if err := by(); err != nil {
 			t.Fatal(err)
 		}
 	}

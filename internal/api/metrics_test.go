@@ -60,13 +60,13 @@ func TestMetrics(t *testing.T) {
 // collector reads.
 func TestMetricsOfNothing(t *testing.T) {
 	var x exposition
-	s := &Server{opts: Options{}}
+	s := &Server{opts: Options{Backend: &fake{fakePlugins: &fakePlugins{}}}}
 	s.serviceMetrics(&x, nil)
 	s.hookMetrics(&x)
 	if x.String() != "" {
 		t.Errorf("families without a sample: %s", x.String())
 	}
-	got := ask(t, serve(t, &fake{}), -1, "GET", "/metrics")
+	got := ask(t, serve(t, &fake{fakePlugins: &fakePlugins{}}), -1, "GET", "/metrics")
 	checkExposition(t, got.body)
 }
 

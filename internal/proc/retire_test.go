@@ -31,7 +31,7 @@ func playRetire(s *stage) int {
 			name := fmt.Sprintf("cmd/%d", k)
 			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k), LogOptions{Format: FormatPrefix, Title: "the title"})
 			<-p.Exited()
-			s.m.Retire(s.m.logs[name])
+			s.m.Retire(s.m.KeptLog(name))
 			p.Done()
 			if k == 20 {
 				settled("some")
@@ -45,10 +45,10 @@ func playRetire(s *stage) int {
 		}
 		s.say("more fds %t, more goroutines %t", fds() > before, runtime.NumGoroutine() > routines)
 		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ", LogOptions{Format: FormatPrefix, Title: "long one"})
-		for until := time.Now().Add(10 * time.Second); s.m.logs["long"].Stats().Bytes == 0 && time.Now().Before(until); {
+		for until := time.Now().Add(10 * time.Second); s.m.KeptLog("long").Stats().Bytes == 0 && time.Now().Before(until); {
 			unix.Poll(nil, 5)
 		}
-		s.m.Retire(s.m.logs["long"]) // it is still written to
+		s.m.Retire(s.m.KeptLog("long")) // it is still written to
 		_ = p
 		die()
 	}
@@ -57,7 +57,7 @@ func playRetire(s *stage) int {
 	}
 	s.say("found: %q", s.m.LogNames())
 	p := s.process("long.1")
-	s.m.Retire(s.m.logs["long"])
+	s.m.Retire(s.m.KeptLog("long"))
 	os.WriteFile(s.dir+"/go", nil, 0o644)
 	<-p.Exited()
 	p.SignalGroup(unix.SIGKILL)
