@@ -46,9 +46,6 @@ type FolderReader struct {
 	// Manifest reads a plugin.yaml. With an error the manifest is what could be read,
 	// and may be nil.
 	Manifest func(path string) (*Manifest, error)
-	// Discover finds the hooks of a folder with EVENT.d; settings are the entries with
-	// File. nil: files are no hooks.
-	Discover func(dir string, settings ByEvent) (found []Bound, problems, notes []string)
 	// Guarded refuses what others than root and we ourselves may write to.
 	Guarded bool
 }
@@ -78,11 +75,23 @@ func (r FolderReader) Read(dir string) *Folder {
 		f.problem("%s: name: it is %q, and the folder is called %q: they must be the same", filepath.Join(dir, ManifestName), name, f.Name)
 	}
 	f.readFragments()
-	if r.Discover != nil {
-		found, problems, notes := r.Discover(filepath.Join(dir, "hooks"), f.Manifest.Hooks)
-		f.Files, f.Problems, f.Notes = found, append(f.Problems, problems...), append(f.Notes, notes...)
-	}
+	f.readHooks()
 	return f
+}
+
+// readHooks finds the hooks that are files.
+func (f *Folder) readHooks() {
+	var problems []Problem
+	f.Files, problems = Discover(filepath.Join(f.Dir, "hooks"), &f.Manifest.Hooks, func(e Event, k int) string {
+		return fmt.Sprintf("%s: hooks.%s[%d]", filepath.Join(f.Dir, ManifestName), e, k)
+	})
+	for _, p := range problems {
+		if p.Fatal {
+			f.Problems = append(f.Problems, p.Error())
+		} else {
+			f.Notes = append(f.Notes, p.Error())
+		}
+	}
 }
 
 func (f *Folder) problem(format string, args ...any) {
@@ -187,7 +196,7 @@ func guardTree(dir string) error {
 		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
 	}
 	for _, around := range []string{filepath.Dir(dir), filepath.Dir(place)} {
-		if err := guard(around); err != nil {
+		if err := untouched(around, os.Geteuid()); err != nil {
 			return err
 		}
 	}
@@ -200,29 +209,13 @@ func guardTree(dir string) error {
 			return fmt.Errorf("%s has more than %d files: that is no plugin", dir, maxPluginFiles)
 		}
 		if d.Type()&fs.ModeSymlink == 0 {
-			return guard(path)
+			return untouched(path, os.Geteuid())
 		}
 		if target, err := filepath.EvalSymlinks(path); err == nil { // else it leads nowhere, and who opens it is told
-			return errors.Join(guard(filepath.Dir(target)), guard(target))
+			return errors.Join(untouched(filepath.Dir(target), os.Geteuid()), untouched(target, os.Geteuid()))
 		}
 		return nil
 	})
-}
-
-// guard refuses a file or folder that others than root and we may write to.
-func guard(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("cannot look at %s: %w", path, cmp.Or(errors.Unwrap(err), err))
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to uid %d, who could change what root runs: chown root", path, st.Uid)
-	case info.Mode()&0o022 != 0 && info.Mode().Type()&fs.ModeDevice == 0:
-		return fmt.Errorf("%s has mode %04o, so others could change what root runs: chmod go-w", path, info.Mode().Perm())
-	}
-	return nil
 }
 
 // TryOut adds to the problems what is only found with values: it takes defaults, and

@@ -218,6 +218,23 @@ func (s scope) expand(text string) (string, error) {
 	return b.String(), nil
 }
 
+// WithoutReferences is a text with something in the place of each reference, to see
+// whether it has the right form.
+func WithoutReferences(text string) string {
+	pieces, err := parseText(text, true)
+	if err != nil {
+		return text
+	}
+	var b strings.Builder
+	for _, p := range pieces {
+		if p.ref != nil {
+			p.text = "1"
+		}
+		b.WriteString(p.text)
+	}
+	return b.String()
+}
+
 // expandAll does it for a list.
 func (s scope) expandAll(list []string) ([]string, error) {
 	out := make([]string, len(list))

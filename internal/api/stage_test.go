@@ -195,7 +195,7 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
 	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
-func (f *fake) Orphans() uint64 { return 17 }
+func (f *fake) Orphans() uint64           { return 17 }
 func (f *fake) HookCounts() []hooks.Count { return f.counts }
 
 func (f *fake) RunHooks(_ context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
@@ -119,24 +120,25 @@ func (v *manifestValidator) action(path, name string, a hooks.Action) {
 	v.oneOf(join(path, "service"), a.Service, hooks.ActionOfMain, hooks.ActionOfNone)
 }
 
-// hooks checks what is the same for every hook: that it is one, and its condition.
+// hooks checks them as those of the configuration. Which services there will be is not
+// known here.
 func (v *manifestValidator) hooks() {
 	for _, event := range hooks.Events() {
+		list := join("hooks", string(event))
+		v.hookNames(list, v.m.Hooks.Of(event))
 		for k, h := range v.m.Hooks.Of(event) {
-			path := index(join("hooks", string(event)), k)
-			kinds := 0
-			for _, given := range []bool{len(h.Command) > 0, h.File != "", h.URL != ""} {
-				if given {
-					kinds++
-				}
+			h.Services, h.URL = nil, hooks.WithoutReferences(h.URL)
+			h.CAFile, h.Body, h.Headers = hooks.WithoutReferences(h.CAFile), hooks.WithoutReferences(h.Body), maps.Clone(h.Headers)
+			for name, text := range h.Headers {
+				h.Headers[name] = hooks.WithoutReferences(text)
 			}
-			if kinds != 1 {
-				v.lacking(path, "", "a hook has exactly one of command, file and url")
+			if strings.HasPrefix(h.URL, "1") { // a parameter of type url
+				h.URL = "http://" + h.URL
 			}
-			if h.Name == "" && h.File == "" {
-				v.lacking(join(path, "name"), "", "a hook needs a name")
+			if strings.HasPrefix(h.CAFile, "1") { // a folder of the plugin, or a parameter
+				h.CAFile = "/" + h.CAFile
 			}
-			v.when(join(path, "when"), h.When)
+			v.hook(index(list, k), event, h)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func TestManifestProblems(t *testing.T) {
 		{"name: a\nversion: 1\nactions: {x: {command: [a], timeout: 0s}}", `actions.x.timeout: 0s is not above 0`},
 		{"name: a\nversion: 1\nhooks: {redy: []}", `hooks.redy: unknown key (did you mean "ready"?)`},
 		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x, command: [\"${FOO}\"]}", "p.yaml:5:27: hooks.ready[0].command[0]: \"${FOO}\" is no reference"},
-		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x}", "p.yaml:5:7: hooks.ready[0]: a hook has exactly one of command, file and url"},
+		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x}", "p.yaml:5:7: hooks.ready[0]: a hook needs a command, a url or a file"},
 		{"name: a\nversion: 1\nwhen: {env: {X: []}}", "when.env.X: no value is accepted"},
 		{"name: a\nversion: 1\nname: b", "name: is set twice"},
 		{"[a]", "p.yaml:1:1: is a list, not a section of keys"},
