@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 
@@ -167,7 +169,7 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
-		StopCommand: l.stopCommand(), Evidence: l.traces.find}
+		StopCommand: l.stopCommand(), Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
 	if pattern := l.service.Ready.Log; pattern != "" {
 		watch, err := supervisor.LogWatch(pattern)
 		if err != nil {
@@ -176,6 +178,22 @@ func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
 		out.Watch = watch
 	}
 	return out, nil
+}
+
+// readyPort is the port that readiness looks at; 0: at none.
+func readyPort(l supervisor.Look) int {
+	if u, err := url.Parse(l.HTTP); err == nil && l.HTTP != "" && l.Socket == "" {
+		return portOf(u)
+	}
+	_, port, err := net.SplitHostPort(l.TCP)
+	if err != nil {
+		return 0
+	}
+	n, err := net.LookupPort("tcp", port)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // spec is what does not depend on the kind.

@@ -212,7 +212,9 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 	}
 	target, port := l.target(s)
 	configured := out.Ready
-	out.Port = port
+	if port > 0 {
+		out.Port = port
+	}
 	out.Ready = supervisor.ProbeFunc(func(ctx context.Context, p supervisor.Process) error {
 		if port > 0 {
 			if err := l.owns(p, port); err != nil {
@@ -250,10 +252,7 @@ func (l *tomcatLauncher) target(s *tomcatSetup) (string, int) {
 		if err != nil {
 			return "", 0
 		}
-		port, err := strconv.Atoi(u.Port())
-		if err != nil {
-			port = map[string]int{"http": 80, "https": 443}[u.Scheme]
-		}
+		port := portOf(u)
 		if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			port = 0 // not on this machine, for all we know
 		}
@@ -273,6 +272,14 @@ func (l *tomcatLauncher) target(s *tomcatSetup) (string, int) {
 		return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port.Number)) + "/", c.Port.Number
 	}
 	return "", 0
+}
+
+// portOf is the port that a URL is asked at.
+func portOf(u *url.URL) int {
+	if port, err := strconv.Atoi(u.Port()); err == nil {
+		return port
+	}
+	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
 // owns says whether the port is this Tomcat's.

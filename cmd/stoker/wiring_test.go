@@ -223,3 +223,22 @@ func TestPrintVersion(t *testing.T) {
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestReadyPort(t *testing.T) {
+	for _, c := range []struct {
+		look supervisor.Look
+		want int
+	}{
+		{supervisor.Look{}, 0},
+		{supervisor.Look{HTTP: "http://127.0.0.1:8080/health"}, 8080},
+		{supervisor.Look{HTTP: "https://localhost/"}, 443},
+		{supervisor.Look{HTTP: "http://localhost/", Socket: "/run/app.sock"}, 0},
+		{supervisor.Look{TCP: "127.0.0.1:5432"}, 5432},
+		{supervisor.Look{TCP: "127.0.0.1"}, 0},
+		{supervisor.Look{HTTP: "http://127.0.0.1:8080/", TCP: "127.0.0.1:5432"}, 8080},
+	} {
+		if got := readyPort(c.look); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.look, got, c.want)
+		}
+	}
+}
