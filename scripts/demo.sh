@@ -205,6 +205,10 @@ echo "requests meanwhile: $(wc -l <"$work/answered") answered, $failed failed"
 [ "$pid" = "$after" ] || die "Tomcat's pid has changed although only the supervisor was killed"
 [ "$failed" -eq 0 ] || die "$failed requests failed although only the supervisor was killed"
 
+step "What has happened: hooks can be run at each of these"
+shown stoker events
+box_run stoker events
+
 step "PID 1 is asked to stop: Tomcat ends first, then everything else"
 from=$(milliseconds)
 box_stop
