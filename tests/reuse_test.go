@@ -5,6 +5,7 @@ package tests
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,6 +42,7 @@ die "the pid $want was not to be had";
 // It is the same to us whether PID 1 has become its parent.
 func (b *box) newStranger(pid int) process {
 	b.t.Helper()
+	b.awaitThreads()
 	if out, err := b.within(script(b.t, b.dir, "stranger.pl", strangerScript), fmt.Sprint(pid)); err != nil {
 		b.t.Fatalf("cannot make a stranger with the pid %d: %v: %s", pid, err, out)
 	}
@@ -49,6 +51,22 @@ func (b *box) newStranger(pid int) process {
 		b.t.Fatalf("the stranger's pid is %d, not %d", got, pid)
 	}
 	return p
+}
+
+// awaitThreads waits until the supervisor makes no more threads: each takes a pid,
+// and could take the very one that is chosen. The spare ones come a moment after
+// the start.
+func (b *box) awaitThreads() {
+	b.t.Helper()
+	const spare = 8
+	threads := func() int {
+		all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", b.supervisor()))
+		return len(all)
+	}
+	await(b.t, 10*time.Second, "the supervisor's spare threads", func() bool {
+		n := threads()
+		return n > spare && holds(100*time.Millisecond, func() bool { return threads() == n })
+	})
 }
 
 // wantUnharmed says that a stranger lives and got no signal.
