@@ -33,9 +33,10 @@ func TestMain(m *testing.M) {
 
 // stage is what a script works with: the part of the supervisor.
 type stage struct {
-	m   *Manager
-	rec *Recovered
-	dir string
+	m      *Manager
+	rec    *Recovered
+	dir    string
+	output LogOptions // of what sh starts
 }
 
 // perform runs a script as the supervisor.
@@ -62,7 +63,7 @@ func perform(name, dir string) {
 	if ok && name != "kills" && name != "adopt" { // those say so themselves, at their moment
 		m.Adopted()
 	}
-	s := &stage{m, rec, dir}
+	s := &stage{m: m, rec: rec, dir: dir}
 	code := sc.play(s)
 	m.Flush(2 * time.Second)
 	m.Final(code, 100*time.Millisecond)
@@ -90,7 +91,7 @@ func die() {
 
 // sh starts a shell command whose output is captured in log "out".
 func (s *stage) sh(id, script string) *Process {
-	l, err := s.m.Log("out", LogOptions{})
+	l, err := s.m.Log("out", s.output)
 	if err != nil {
 		s.say("log: %v", err)
 	}
