@@ -19,7 +19,7 @@ type Count struct {
 	Event  Event
 	Plugin string // whose it is; empty: nobody's
 	Hook   string
-	Result string // of its last try: ResultOK, ResultFailed or ResultTimeout
+	Result string // of the try: ResultOK, ResultFailed or ResultTimeout
 	Runs   uint64
 	Took   time.Duration // all of them together
 }
@@ -35,11 +35,8 @@ type counts struct {
 
 func newCounts() *counts { return &counts{by: map[counted]*Count{}} }
 
-// add counts a run.
-func (c *counts) add(b *Bound, out Outcome) {
-	if out.Tries == 0 {
-		return
-	}
+// add counts a try and how long it took.
+func (c *counts) add(b *Bound, out Outcome, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	result := ResultOK
@@ -56,7 +53,7 @@ func (c *counts) add(b *Bound, out Outcome) {
 		c.by[key] = n
 	}
 	n.Runs++
-	n.Took += out.Took
+	n.Took += took
 }
 
 // Counts are the counters, sorted.

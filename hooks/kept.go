@@ -1,8 +1,11 @@
 package hooks
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -187,10 +190,36 @@ func (k *kept) body() ([]byte, error) {
 		}
 		less.Queue = append(less.Queue, &short)
 	}
-	if data, err = json.Marshal(&less); err == nil && len(data) > maxItem {
+	if data, err = json.Marshal(&less); err != nil || len(data) <= maxItem {
+		return data, err
+	}
+	if data, err = deflate(data); err == nil && len(data) > maxItem {
 		err = fmt.Errorf("cannot keep the state of hooks: it has %d bytes", len(data))
 	}
 	return data, err
+}
+
+// deflate compresses what hundreds of hooks would have no room for.
+func deflate(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(data); err != nil {
+		return nil, err
+	}
+	err := w.Close()
+	return b.Bytes(), err
+}
+
+// inflate is the way back; what is not compressed is as it was.
+func inflate(data []byte) ([]byte, error) {
+	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
+		return data, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r) // it is our own
 }
 
 // short is an outcome without what the bag has no room for.
@@ -202,7 +231,10 @@ func (o Outcome) short() Outcome {
 
 // readKept is the way back from body.
 func readKept(body []byte) (k kept, err error) {
-	if err := json.Unmarshal(body, &k); err != nil {
+	if body, err = inflate(body); err == nil {
+		err = json.Unmarshal(body, &k)
+	}
+	if err != nil {
 		return kept{}, fmt.Errorf("cannot read the kept state of hooks: %w", err)
 	}
 	return k, nil

@@ -40,6 +40,7 @@ const (
 	whyStopped    = "ended: the service stops"
 	whyGone       = "ended: the process is gone"
 	whyLate       = "ended: the service is to be stopped, and cannot wait any longer"
+	whyLast       = "ended: the container ends, and cannot wait any longer"
 	whyCancelled  = "ended: nobody waits for it any more"
 	whyOverflow   = "not run: too much happens, and too many hooks wait"
 	whyNoTime     = "not run: no time is left of the stop's budget"
@@ -137,6 +138,25 @@ func (l *lane) supersede(o Occasion) {
 	}
 }
 
+// lastCall brings to an end what the end of the container does not wait for: hooks of
+// config-changed and job-started get a third of the time that is left, and no more
+// than those of unhealthy.
+func (l *lane) lastCall(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := time.Now().Add(min(max(time.Until(until)/3, 0), lateTime))
+	changed := false
+	for _, e := range l.kept.Queue {
+		if (e.Event == ConfigChanged || e.Event == JobStarted) && e.Drop == "" {
+			e.Drop, e.Due, changed = whyLast, at, true
+			e.pass.endAt(e.Due, e.Drop)
+		}
+	}
+	if changed {
+		l.keep()
+	}
+}
+
 // overflow drops the oldest of those that wait where there are too many, but none
 // that somebody waits for or that ends a life.
 func (l *lane) overflow() {
@@ -183,6 +203,7 @@ func (l *lane) run() {
 
 // finish takes the first of the queue off.
 func (l *lane) finish(e *entry, outcomes []Outcome, err error) {
+	l.r.through(e.Occasion, outcomes) // before anybody goes on, and before a later supervisor takes it for told
 	l.mu.Lock()
 	l.kept.Queue = l.kept.Queue[1:]
 	if m := l.kept.marked(&e.Occasion); m != nil && err != nil && m.Start == e.Start {
@@ -193,7 +214,6 @@ func (l *lane) finish(e *entry, outcomes []Outcome, err error) {
 	}
 	l.keep()
 	l.mu.Unlock()
-	l.r.through(e.Occasion, outcomes) // before anybody goes on
 	e.pass.err = err
 	e.pass.end(nil)
 	close(e.pass.done)

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,6 +304,66 @@ func TestTooManyWait(t *testing.T) {
 		}
 		if dropped+ran != 1001 || ran < 2*maxQueue || l.told[len(l.told)-1] != "stopped: t ok" && l.told[len(l.told)-1] != "job-started: j ok" {
 			t.Errorf("%d dropped, %d ran", dropped, ran)
+		}
+	})
+}
+
+// TestCountedTime is in the metrics: that of each try.
+func TestCountedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLife(t, newFakeHost(), Past{}, bound(Ready, "slow", "3s exit 1", onFailure("retry 1")))
+		l.Tell(of(Ready, 1))
+		l.Settle(context.Background())
+		if _, err := l.RunByHand(context.Background(), of(Ready, 1), "slow"); err != nil {
+			t.Error(err)
+		}
+		got := l.Counts()
+		if len(got) != 1 || got[0].Runs != 4 || got[0].Took != 12*time.Second {
+			t.Errorf("%+v, want 4 runs that took 12s", got)
+		}
+	})
+}
+
+// TestTheEndDoesNotWaitForNews ends a hook of config-changed that would use up what
+// the end of the container has.
+func TestTheEndDoesNotWaitForNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLife(t, newFakeHost(), Past{}, bound(ConfigChanged, "hangs", "10m", timeout(time.Hour)), bound(Stopped, "last", "5s"), bound(Exit, "bye", "1s"))
+		l.Tell(Occasion{Event: ConfigChanged, Start: 1, At: time.Now()})
+		l.Tell(of(Stopped, 1))
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+		defer cancel()
+		l.Settle(ctx)
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("it settles after %v, want the 5s of the last hook", took)
+		}
+		if err := l.Await(context.Background(), Occasion{Event: Exit, At: time.Now(), Until: time.Now().Add(2 * time.Second)}); err != nil {
+			t.Error(err)
+		}
+		same(t, "told", l.told, []string{"config-changed: hangs " + whyLast, "stopped: last ok", "exit: bye ok"})
+	})
+}
+
+// TestAHookThatRunsItself by hand comes to an end.
+func TestAHookThatRunsItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLife(t, newFakeHost(), Past{}, bound(Ready, "self", "1s"))
+		var all sync.WaitGroup
+		var refused atomic.Int32
+		for range maxByHand + 3 {
+			all.Go(func() {
+				if _, err := l.RunByHand(context.Background(), of(Ready, 1), "self"); errors.Is(err, ErrTooMany) {
+					refused.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := refused.Load(); n != 3 {
+			t.Errorf("%d are refused, want 3", n)
+		}
+		if _, err := l.RunByHand(context.Background(), of(Ready, 1), "self"); err != nil {
+			t.Errorf("afterwards: %v", err)
 		}
 	})
 }

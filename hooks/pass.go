@@ -19,7 +19,7 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 	for k := 0; k < len(hooks); {
 		group := hooks[k:together(hooks, k)]
 		results := make([]Outcome, len(group))
-		var all sync.WaitGroup
+		var all crowd
 		for i := range group {
 			b, place := &group[i], k+i
 			if before, ok := l.before(e, b); ok {
@@ -30,10 +30,10 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 			} else if len(group) == 1 {
 				results[i] = l.hook(e, b, place)
 			} else {
-				all.Go(func() { results[i] = l.hook(e, b, place) }) // ends with the hook
+				all.begin(func() { results[i] = l.hook(e, b, place) }) // ends with the hook
 			}
 		}
-		all.Wait()
+		all.wait()
 		for i := range group {
 			if why := l.r.judge(e, &group[i], results[i]); why != nil && err == nil {
 				err = why
@@ -47,6 +47,30 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 	}
 	return outcomes, notRun(err)
 }
+
+// maxParallel bounds how many hooks of an event run at the same time.
+const maxParallel = 32
+
+// crowd runs things at the same time, maxParallel at most, and begins with them in
+// their order: what an earlier supervisor had begun with is among the first.
+type crowd struct {
+	all   sync.WaitGroup
+	slots chan struct{}
+}
+
+// begin runs f when there is room.
+func (c *crowd) begin(f func()) {
+	if c.slots == nil {
+		c.slots = make(chan struct{}, maxParallel)
+	}
+	c.slots <- struct{}{} // one that runs has a time limit
+	c.all.Go(func() {     // ends with f
+		f()
+		<-c.slots
+	})
+}
+
+func (c *crowd) wait() { c.all.Wait() }
 
 // endForgotten ends what an earlier supervisor began and is no hook any more.
 func (l *lane) endForgotten(e *entry, hooks []Bound) {
@@ -132,7 +156,9 @@ func (l *lane) hook(e *entry, b *Bound, place int) Outcome {
 	for {
 		out, raw = l.once(e, b, &t, limit)
 		out.Hook, out.Plugin = b.Name, b.Plugin
-		l.r.counts.add(b, out)
+		if out.Tries == t.Try { // else it was not tried again
+			l.r.counts.add(b, out, time.Since(t.Begun))
+		}
 		if out.OK || t.Try > retries || e.pass.ctx.Err() != nil || !pause(e.pass.ctx, b.RetryEvery, limit) {
 			break
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,12 +43,13 @@ type Options struct {
 
 // Runner runs hooks. It is safe for concurrent use.
 type Runner struct {
-	opts   Options
-	host   Host
-	log    hclog.Logger
-	ctx    context.Context // of everything that is under way; never done
-	counts *counts
-	noOut  sync.Once // for the one warning
+	opts    Options
+	host    Host
+	log     hclog.Logger
+	ctx     context.Context // of everything that is under way; never done
+	counts  *counts
+	byHands atomic.Int64 // runs by hand that are under way
+	noOut   sync.Once    // for the one warning
 
 	mu    sync.Mutex // guards what follows
 	lanes map[string]*lane
@@ -249,10 +251,15 @@ func (l *lane) underWay() <-chan struct{} {
 }
 
 // Settle waits until no hook is under way. When ctx is done those that are are
-// ended.
+// ended; where it has a deadline, those of config-changed and job-started sooner.
 func (r *Runner) Settle(ctx context.Context) {
 	var last <-chan time.Time
 	done := ctx.Done()
+	if until, ok := ctx.Deadline(); ok {
+		for _, l := range r.all() {
+			l.lastCall(until)
+		}
+	}
 	for {
 		var busy <-chan struct{}
 		for _, l := range r.all() {

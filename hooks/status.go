@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -100,6 +99,13 @@ func (r *Runner) Port(service string) int {
 // ErrNoHook says that there is nothing to run.
 var ErrNoHook = errors.New("there is no such hook")
 
+// maxByHand bounds how many runs by hand are under way at once: a hook that runs
+// itself by hand would go on until there is no memory.
+const maxByHand = 16
+
+// ErrTooMany says that too many runs by hand are under way.
+var ErrTooMany = fmt.Errorf("%d runs by hand are under way, and no more are begun: does a hook run itself?", maxByHand)
+
 // RunByHand runs the hooks of an event, or the one of a title, as if o happened,
 // in their order. Nobody waits for them, what they give counts for nothing, and no
 // other hook waits. When ctx is done they are ended.
@@ -108,6 +114,11 @@ func (r *Runner) RunByHand(ctx context.Context, o Occasion, title string) ([]Out
 	if err != nil {
 		return nil, err
 	}
+	if r.byHands.Add(1) > maxByHand {
+		r.byHands.Add(-1)
+		return nil, ErrTooMany
+	}
+	defer r.byHands.Add(-1)
 	inner, cancel := context.WithCancelCause(r.ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { cancel(errEnded{whyCancelled}) })
@@ -116,11 +127,11 @@ func (r *Runner) RunByHand(ctx context.Context, o Occasion, title string) ([]Out
 	for k := 0; k < len(hooks); {
 		group := hooks[k:together(hooks, k)]
 		results := make([]Outcome, len(group))
-		var all sync.WaitGroup
+		var all crowd
 		for i := range group {
-			all.Go(func() { results[i] = r.byHand(inner, o, &group[i]) }) // ends with the hook
+			all.begin(func() { results[i] = r.byHand(inner, o, &group[i]) }) // ends with the hook
 		}
-		all.Wait()
+		all.wait()
 		outcomes, k = append(outcomes, results...), k+len(group)
 	}
 	return outcomes, nil
@@ -167,7 +178,7 @@ func (r *Runner) byHand(ctx context.Context, o Occasion, b *Bound) Outcome {
 		out, _ = at.run(nil)
 		t.release()
 		out.Hook, out.Plugin, out.Tries = b.Name, b.Plugin, t.Try
-		r.counts.add(b, out)
+		r.counts.add(b, out, time.Since(t.Begun))
 		if out.OK || t.Try > retries || !pause(ctx, b.RetryEvery, time.Time{}) {
 			out.Took = time.Since(t.First)
 			return out

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // TestASupervisorThatDies kills it at every tenth of a second of a life. Whatever
@@ -146,4 +148,68 @@ func TestTheBagAlwaysHasRoom(t *testing.T) {
 	if err != nil || len(back.Queue) != 64 || len(back.Queue[0].Over) != 20 {
 		t.Errorf("%d, %v", len(back.Queue), err)
 	}
+}
+
+// TestManyHooks keeps hundreds of them through the death of a supervisor: none is
+// run twice, and no more than a few run at once.
+func TestManyHooks(t *testing.T) {
+	var list []Bound
+	const many = 900
+	for k := range many {
+		list = append(list, bound(Started, fmt.Sprintf("a-hook-with-a-longish-name-%d", k), "1s", parallel))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost()
+		first := newLife(t, h, Past{}, list...)
+		first.Tell(of(Started, 1))
+		time.Sleep(25*time.Second + 500*time.Millisecond) // nearly all have run
+		synctest.Wait()
+		if h.most > maxParallel {
+			t.Errorf("%d run at once", h.most)
+		}
+		first.mu.Lock()
+		first.over = true
+		first.mu.Unlock()
+		next, past := h.die()
+		second := newLife(t, next, past, list...)
+		second.Settle(context.Background())
+		ran := map[string]int{}
+		for _, s := range next.started {
+			name, _, _ := strings.Cut(s, "@")
+			ran[name]++
+		}
+		for name, n := range ran {
+			if n != 1 {
+				t.Errorf("%s has run %d times", name, n)
+			}
+		}
+		if len(ran) != many {
+			t.Errorf("%d of %d have run", len(ran), many)
+		}
+		first.Settle(context.Background()) // the dead one goes on without effect
+	})
+}
+
+// TestToldBeforeForgotten says how hooks ended before they count as told: a
+// supervisor that is killed in between leaves that to the next one.
+func TestToldBeforeForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost()
+		var waiting int
+		r := NewRunner(Options{Host: h, Log: hclog.NewNullLogger(), Book: func() *Book { return NewBook([]Bound{bound(Ready, "r", "10ms")}, Surroundings{}) },
+			Done: func(Occasion, []Outcome) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				k, err := readKept(h.items[lanePrefix+"app"])
+				if err != nil {
+					t.Error(err)
+				}
+				waiting = len(k.Queue)
+			}})
+		r.Tell(of(Ready, 1))
+		r.Settle(context.Background())
+		if waiting != 1 {
+			t.Errorf("%d occasions were kept when it was told how the hooks ended, want the 1", waiting)
+		}
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -136,8 +137,8 @@ func (h *hookRunner) Await(ctx context.Context, m supervisor.Moment) error {
 
 // changed tells that another configuration is in force.
 func (h *hookRunner) changed(by string) {
-	now := time.Now()
-	h.Runner.Tell(hooks.Occasion{Event: hooks.ConfigChanged, Start: uint64(now.UnixNano()), Reason: by, At: now})
+	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
+	h.Runner.Tell(hooks.Occasion{Event: hooks.ConfigChanged, Start: uint64(pid1.BootNow()), Reason: by, At: time.Now()})
 }
 
 // occasionOf is the same in other words.

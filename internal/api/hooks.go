@@ -47,6 +47,8 @@ func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "no-such-service", err.Error(), "stoker status lists them")
 	case errors.Is(err, hooks.ErrNoHook):
 		fail(w, http.StatusNotFound, "no-such-hook", err.Error(), "stoker hook list lists them")
+	case errors.Is(err, hooks.ErrTooMany):
+		fail(w, http.StatusTooManyRequests, "too-many", err.Error(), "stoker hook list shows what runs")
 	case err != nil:
 		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
 	default:
