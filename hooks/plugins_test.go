@@ -395,6 +395,36 @@ func TestBlame(t *testing.T) {
 	})
 }
 
+// TestOwed: what has to follow a change is known to the next supervisor until it is
+// done.
+func TestOwed(t *testing.T) {
+	s := newPlugged(t)
+	s.add(Manifest{Name: "a", Enabled: no()}, "-Da")
+	p := s.begin(PluginConfig{}, Container{})
+	if _, err := p.Switch("a", PluginSwitch{Enabled: yes(), NoRestart: true}, "me"); err != nil {
+		t.Fatal(err)
+	}
+	p = s.begin(PluginConfig{}, Container{})
+	if got, ok := p.Owed(); !ok || got != (Owed{By: "me", Plugin: "a", Later: true}) {
+		t.Errorf("after a switch: %+v %v", got, ok)
+	}
+	p.Settled()
+	p = s.begin(PluginConfig{}, Container{})
+	if got, ok := p.Owed(); ok {
+		t.Errorf("settled: %+v", got)
+	}
+	p.Owe("reload")
+	p = s.begin(PluginConfig{}, Container{})
+	if got, ok := p.Owed(); ok {
+		t.Errorf("a configuration with the same plugins: %+v", got)
+	}
+	other := PluginConfig{Enabled: map[string]Use{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"X": {"y"}}}}}}}
+	p = s.begin(other, Container{})
+	if got, ok := p.Owed(); !ok || got.By != "reload" || got.Plugin != "" {
+		t.Errorf("a configuration with other plugins: %+v %v", got, ok)
+	}
+}
+
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Hooks: ByEvent{Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}}}, "-Dp")
