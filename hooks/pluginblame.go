@@ -20,54 +20,64 @@ func (p *Plugins) Starts(service string, carried []string) {
 	p.settle() // who has left has no farewell any more
 }
 
-// Suspects are the plugins that may have ended a service's process: those whose
-// options it carried, that are not required, and that were not found innocent.
-func (p *Plugins) Suspects(service string) []Carried {
+// StartedWith are the plugins whose options the latest process of a service carried.
+func (p *Plugins) StartedWith(service string) []Carried {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.suspects(service)
-}
-
-// suspects is the same. p.mu is held.
-func (p *Plugins) suspects(service string) []Carried {
 	var out []Carried
 	for _, name := range p.memory.Carried[service] {
-		_, failed := p.memory.Failed[name]
-		if e := p.find(name); e != nil && !failed && !e.info.Required && !slices.Contains(p.memory.Cleared[service], name) {
+		if e := p.find(name); e != nil {
 			out = append(out, e.carried)
 		}
 	}
 	return out
 }
 
-// Blame is for a process that has died soon after its start, which may be a plugin's
-// doing. named are those that its words speak of; none: all are suspected. They are
-// failed with the reason, and why says so: the service is to be started without them
-// at once. Where that start ends as well before it was ready they were not the cause,
-// and count again. An empty why says that no plugin is suspected.
-func (p *Plugins) Blame(service string, named []string, reason string, ready bool) (why string) {
+// Death is the end of a process that has died soon after its start, which may be a
+// plugin's doing.
+type Death struct {
+	// Named are the plugins that its words speak of; none: all that it carried are
+	// suspected, but for those that were found innocent.
+	Named []string
+	// Explained says that its words speak of something else than plugins: without a
+	// name in them nobody is suspected.
+	Explained bool
+	Reason    string
+	Ready     bool // it had been
+}
+
+// Blame finds out whose doing a death is. They are failed with the reason, and why
+// says so: the service is to be started without them at once. Where that start ends as
+// well before it was ready they were not the cause, and count again. An empty why says
+// that no plugin is suspected.
+func (p *Plugins) Blame(service string, d Death) (why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if trial := p.memory.Trials[service]; len(trial) > 0 {
 		delete(p.memory.Trials, service)
-		if !ready {
+		if !d.Ready {
 			p.memory.Cleared[service] = append(p.memory.Cleared[service], trial...)
 			maps.DeleteFunc(p.memory.Failed, func(name string, _ failure) bool { return slices.Contains(trial, name) })
 		}
 	}
-	var all, accused []string
-	for _, c := range p.suspects(service) {
-		if all = append(all, c.Name); slices.Contains(named, c.Name) {
-			accused = append(accused, c.Name)
+	var accused, others []string
+	for _, name := range p.memory.Carried[service] {
+		_, failed := p.memory.Failed[name]
+		switch e := p.find(name); {
+		case e == nil || failed || e.info.Required:
+		case slices.Contains(d.Named, name): // also one that was innocent of another death
+			accused = append(accused, name)
+		case !slices.Contains(p.memory.Cleared[service], name):
+			others = append(others, name)
 		}
 	}
-	if len(accused) == 0 {
-		accused = all
+	if len(d.Named) == 0 && !d.Explained {
+		accused = others
 	}
 	if len(accused) > 0 {
-		p.fail(accused, reason)
+		p.fail(accused, d.Reason)
 		p.memory.Trials[service] = accused
-		why = fmt.Sprintf("started again without the plugin %s, which may be the cause: %s", strings.Join(accused, ", "), brief(reason))
+		why = fmt.Sprintf("started again without the plugin %s, which may be the cause: %s", strings.Join(accused, ", "), brief(d.Reason))
 	}
 	p.settle()
 	return why

@@ -39,6 +39,8 @@ type pluginMemory struct {
 	Cleared map[string][]string `json:"cleared,omitempty"`
 	// Deferred are processes that are not restarted for what a switch changed.
 	Deferred map[string]int `json:"deferred,omitempty"`
+	// Owed is what a change of the plugins has to be followed by, and has not been.
+	Owed *Owed `json:"owed,omitempty"`
 	// Told are the states that were told.
 	Told map[string]string `json:"told,omitempty"`
 }

@@ -301,7 +301,7 @@ func TestBlame(t *testing.T) {
 	}
 	t.Run("named, and it was it", func(t *testing.T) {
 		s := begin(t)
-		if why := s.plugins.Blame("app", []string{"b"}, "port\ntaken", false); !strings.Contains(why, "without the plugin b, which") || !strings.Contains(why, "port taken") {
+		if why := s.plugins.Blame("app", Death{Named: []string{"b"}, Reason: "port\ntaken"}); !strings.Contains(why, "without the plugin b, which") || !strings.Contains(why, "port taken") {
 			t.Errorf("%q", why)
 		}
 		s.want("b", "failed port taken")
@@ -322,35 +322,63 @@ func TestBlame(t *testing.T) {
 	})
 	t.Run("nobody is named", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", nil, "crash", true)
+		s.plugins.Blame("app", Death{Reason: "crash", Ready: true})
 		s.want("a", "failed")
 		s.want("b", "failed")
 		s.want("required", "active")
 	})
 	t.Run("they were not it", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", nil, "crash", false)
+		s.plugins.Blame("app", Death{Reason: "crash"})
 		s.begin(PluginConfig{}, Container{}) // a later supervisor goes on with it
 		s.plugins.Starts("app", []string{"required"})
-		if why := s.plugins.Blame("app", nil, "crash", false); why != "" {
+		if why := s.plugins.Blame("app", Death{Reason: "crash"}); why != "" {
 			t.Errorf("again: %q", why)
 		}
 		s.want("a", "active")
 		s.want("b", "active")
 		s.plugins.Starts("app", []string{"a", "b", "required"})
-		if why := s.plugins.Blame("app", nil, "crash", false); why != "" {
+		if why := s.plugins.Blame("app", Death{Reason: "crash"}); why != "" {
 			t.Errorf("an innocent is suspected again: %q", why)
 		}
 		s.plugins.Confirm("app")
-		if why := s.plugins.Blame("app", nil, "crash", true); why == "" {
+		if why := s.plugins.Blame("app", Death{Reason: "crash", Ready: true}); why == "" {
 			t.Error("after a start that has lasted nobody is suspected")
 		}
 	})
+	t.Run("the words speak of something else", func(t *testing.T) {
+		s := begin(t)
+		if why := s.plugins.Blame("app", Death{Explained: true, Reason: "out of memory"}); why != "" {
+			t.Errorf("%q", why)
+		}
+		s.want("a", "active")
+		if why := s.plugins.Blame("app", Death{Explained: true, Named: []string{"a"}, Reason: "out of memory"}); !strings.Contains(why, "plugin a, which") {
+			t.Errorf("%q", why)
+		}
+	})
+	t.Run("one that is required is named", func(t *testing.T) {
+		s := begin(t)
+		if why := s.plugins.Blame("app", Death{Named: []string{"required"}, Reason: "port taken"}); why != "" {
+			t.Errorf("%q", why)
+		}
+		s.want("b", "active")
+	})
+	t.Run("an innocent is named after all", func(t *testing.T) {
+		s := begin(t)
+		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "crash"})
+		s.plugins.Starts("app", []string{"b", "required"})
+		s.plugins.Blame("app", Death{Named: []string{"required"}, Reason: "crash"})
+		s.want("a", "active")
+		s.plugins.Starts("app", []string{"a", "b", "required"})
+		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "port taken"})
+		s.want("a", "failed port taken")
+		s.want("b", "active")
+	})
 	t.Run("the wrong one first", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", []string{"a"}, "one", false)
+		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "one"})
 		s.plugins.Starts("app", []string{"b", "required"})
-		if why := s.plugins.Blame("app", []string{"b"}, "two", false); !strings.Contains(why, "plugin b") {
+		if why := s.plugins.Blame("app", Death{Named: []string{"b"}, Reason: "two"}); !strings.Contains(why, "plugin b") {
 			t.Errorf("%q", why)
 		}
 		s.want("a", "active")
@@ -358,13 +386,43 @@ func TestBlame(t *testing.T) {
 	})
 	t.Run("another trial is not judged by a later end", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", []string{"a"}, "one", false)
+		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "one"})
 		s.plugins.Starts("app", []string{"b", "required"})
 		s.plugins.Ready("app")
-		s.plugins.Blame("app", []string{"b"}, "two", false)
+		s.plugins.Blame("app", Death{Named: []string{"b"}, Reason: "two"})
 		s.want("a", "failed one")
 		s.want("b", "failed two")
 	})
+}
+
+// TestOwed: what has to follow a change is known to the next supervisor until it is
+// done.
+func TestOwed(t *testing.T) {
+	s := newPlugged(t)
+	s.add(Manifest{Name: "a", Enabled: no()}, "-Da")
+	p := s.begin(PluginConfig{}, Container{})
+	if _, err := p.Switch("a", PluginSwitch{Enabled: yes(), NoRestart: true}, "me"); err != nil {
+		t.Fatal(err)
+	}
+	p = s.begin(PluginConfig{}, Container{})
+	if got, ok := p.Owed(); !ok || got != (Owed{By: "me", Plugin: "a", Later: true}) {
+		t.Errorf("after a switch: %+v %v", got, ok)
+	}
+	p.Settled()
+	p = s.begin(PluginConfig{}, Container{})
+	if got, ok := p.Owed(); ok {
+		t.Errorf("settled: %+v", got)
+	}
+	p.Owe("reload")
+	p = s.begin(PluginConfig{}, Container{})
+	if got, ok := p.Owed(); ok {
+		t.Errorf("a configuration with the same plugins: %+v", got)
+	}
+	other := PluginConfig{Enabled: map[string]Use{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"X": {"y"}}}}}}}
+	p = s.begin(other, Container{})
+	if got, ok := p.Owed(); !ok || got.By != "reload" || got.Plugin != "" {
+		t.Errorf("a configuration with other plugins: %+v %v", got, ok)
+	}
 }
 
 func TestHookFailure(t *testing.T) {

@@ -28,7 +28,8 @@ func (e *ParamError) Error() string {
 }
 
 // Switch does what an operator wants, or nothing. unsaved is why it counts until the
-// container ends only; empty: it counts for good.
+// container ends only; empty: it counts for good. What has to follow is owed until
+// Settled.
 func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved string, err error) {
 	p.switching.Lock()
 	defer p.switching.Unlock()
@@ -55,6 +56,7 @@ func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved str
 		}
 	}
 	clear(p.memory.Deferred)
+	p.memory.Owed = &Owed{By: by, Plugin: name, Later: want.NoRestart}
 	p.settle()
 	switches := maps.Clone(p.memory.Switches)
 	p.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -154,66 +153,13 @@ func pluginSource(name string) string { return "plugin " + name + " (" }
 // amend asks whether a plugin is the cause of the end of a JVM that has hardly begun:
 // then it is started again without.
 func (l *processLauncher) amend(d supervisor.Died) (why string) {
-	if d.Exit.Success || d.Ready && fromOutside(d.Exit.Signal) {
+	if d.Exit.Success || d.Ready && fromOutside(d.Exit) {
 		return ""
 	}
+	carried := l.plugins.StartedWith(l.name)
+	named := accused(string(d.Output), carried)
 	text := cmp.Or(hotspot.LastWords(d.Output), d.Exit.String())
-	var named []string
-	for _, c := range l.plugins.Suspects(l.name) {
-		if speaksOf(string(d.Output), c) {
-			named = append(named, c.Name)
-		}
-	}
-	return l.plugins.Blame(l.name, named, supervisor.MaskLine(text), d.Ready)
-}
-
-// fromOutside says whether a signal is one that others send.
-func fromOutside(sig syscall.Signal) bool {
-	return slices.Contains([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}, sig)
-}
-
-// speaksOf says whether what a JVM has written names a plugin: its folder, a jar of
-// it, or an option that only it has given.
-func speaksOf(output string, c hooks.Carried) bool {
-	if strings.Contains(output, c.Dir+"/") {
-		return true
-	}
-	var refusal hotspot.RefusalReader
-	for line := range strings.Lines(output) {
-		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
-		if ok && len(blamed(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {
-			return true
-		}
-	}
-	topics := topicsOf(output)
-	for _, options := range c.Options {
-		for _, o := range options {
-			if slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) }) {
-				return true
-			}
-			kind, agent, _ := strings.Cut(o.Args[0], ":")
-			file, _, _ := strings.Cut(agent, "=")
-			if (kind == "-javaagent" || kind == "-agentpath") && file != "" && strings.Contains(output, filepath.Base(file)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// topicsOf are the beginnings of the options that what a JVM has written is about
-// without naming them.
-func topicsOf(output string) (out []string) {
-	for _, topic := range []struct{ words, prefix string }{
-		{"processing of -javaagent failed", "-javaagent:"}, {"agent library failed to init: instrument", "-javaagent:"},
-		{"Could not find agent library", "-agent"}, {"jdk.management.agent/", "-Dcom.sun.management."},
-		{"sun.management.AgentConfigurationError", "-Dcom.sun.management."}, {"JDWP exit error", "-agentlib:jdwp"},
-	} {
-		if strings.Contains(output, topic.words) {
-			out = append(out, topic.prefix)
-		}
-	}
-	return out
+	return l.plugins.Blame(l.name, hooks.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: supervisor.MaskLine(text), Ready: d.Ready})
 }
 
 // asJVM adds what a JVM can do and what it says, and what its plugins are asked for.

@@ -77,6 +77,19 @@ func surroundings(cfg config.Config) hooks.Container {
 	}}
 }
 
+// owePlugins notes that what another configuration makes of the plugins is to be
+// followed by restarts, until settled is called. r.mu is held.
+func (r *reloader) owePlugins(by string) (settled func()) {
+	if r.plugins == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
+	defer cancel()
+	r.payPlugins(ctx)
+	r.plugins.Owe(by)
+	return r.plugins.Settled
+}
+
 // configurePlugins has the plugins follow another configuration, and gives what is to
 // be done when that is in force. r.mu is held.
 func (r *reloader) configurePlugins(loaded *config.Loaded) (then func(by string)) {

@@ -29,6 +29,7 @@ func (r *reloader) switchPlugin(ctx context.Context, name string, want hooks.Plu
 	if r.sup.Stopping() {
 		return done, fmt.Errorf("cannot switch the plugin %q: %w", name, proc.ErrStopping)
 	}
+	r.payPlugins(ctx)
 	if done.Unsaved, err = r.plugins.Switch(name, want, by); err != nil {
 		return done, err
 	}
@@ -37,6 +38,7 @@ func (r *reloader) switchPlugin(ctx context.Context, name string, want hooks.Plu
 		r.log.Warn("what was switched counts until the container ends only", "plugin", name, "error", done.Unsaved)
 	}
 	made := r.renewJVMs(ctx, renewal{by: by + ", plugin " + name, plugin: name, later: want.NoRestart})
+	r.plugins.Settled()
 	done.Restarted, done.Deferred, done.Notes = made.restarted, made.deferred, made.notes
 	r.followSources()
 	done.Plugin, err = r.plugins.Get(name)
@@ -54,6 +56,7 @@ type renewal struct {
 	plugin  string // whose doing it is; empty: of none alone
 	later   bool   // none; those that would be are left as they are
 	running bool   // only those that are RUNNING
+	born    bool   // only those that have a process
 }
 
 // renewed is what became of it.
@@ -63,7 +66,7 @@ type renewed struct{ restarted, deferred, notes []string }
 // started with. What would not start is left alone.
 func (r *reloader) renewJVMs(ctx context.Context, how renewal) (out renewed) {
 	for _, j := range r.jvms.jvms() {
-		if j.state != supervisor.Running && (how.running || j.state != supervisor.Starting) {
+		if j.state != supervisor.Running && (how.running || j.state != supervisor.Starting) || how.born && j.pid == 0 {
 			continue // the next start reads everything anew
 		}
 		changed, err := r.changes(ctx, j, how.plugin)
@@ -89,6 +92,27 @@ func (r *reloader) renewJVMs(ctx context.Context, how renewal) (out renewed) {
 		out.restarted = append(out.restarted, j.name)
 	}
 	return out
+}
+
+// payPlugins does what an earlier supervisor had to do after a change of the plugins,
+// and died before it was done. What has no process now has read everything anew.
+// r.mu is held.
+func (r *reloader) payPlugins(ctx context.Context) {
+	if r.plugins == nil {
+		return
+	}
+	if owed, ok := r.plugins.Owed(); ok {
+		by := owed.By
+		if owed.Plugin != "" {
+			by += ", plugin " + owed.Plugin
+		}
+		made := r.renewJVMs(ctx, renewal{by: by, plugin: owed.Plugin, later: owed.Later, running: owed.Plugin == "", born: true})
+		r.log.Info("a change of the plugins was made up for", "by", by, "restarted", made.restarted, "left", made.deferred)
+		for _, note := range made.notes {
+			r.log.Warn("the plugins' JVM options are not applied", "problem", note)
+		}
+	}
+	r.plugins.Settled()
 }
 
 // changes says whether a start would give a JVM other options than it has. Where they

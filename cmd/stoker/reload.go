@@ -158,6 +158,8 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 		return done, nil
 	}
 	r.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
+	settled := r.owePlugins(by)
+	defer settled()
 	// In the bag first: who takes over from here on comes to the same end.
 	if err := keepConfig(r.m, loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
@@ -224,6 +226,7 @@ const byWatch = "a change of the files"
 func (r *reloader) watch(ctx context.Context) {
 	r.mu.Lock()
 	r.ctx = ctx
+	r.payPlugins(ctx)
 	r.rewatch()
 	r.followSources()
 	watched := r.unwatch != nil
