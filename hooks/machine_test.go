@@ -40,20 +40,21 @@ type stage struct {
 	dir    string
 	past   Past
 	host   *Machine
-	warned int
+	warned *int
 }
 
 // perform plays a script as the supervisor.
 func perform(name, dir string) {
 	pid1.Catch()
-	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s) }})
+	warned := 0
+	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s); warned++ }})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
 	m.Adopted()
-	s := &stage{m: m, starts: rec.Starts, dir: dir}
-	s.host, s.past = NewMachine(m, rec, func(string) { s.warned++ })
+	s := &stage{m: m, starts: rec.Starts, dir: dir, warned: &warned}
+	s.host, s.past = NewMachine(m, rec)
 	map[string]func(*stage){"machine": playMachine, "parallel": playParallel}[name](s)
 	m.Flush(2 * time.Second)
 	m.Final(0, 100*time.Millisecond)
@@ -146,7 +147,7 @@ func playMachine(s *stage) {
 	s.say("taken over: %v, %v", err, r.Given("app").Env)
 	s.until(func() bool { return len(s.m.LogNames()) == 0 })
 	left, _ := os.ReadDir(s.dir + "/run")
-	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.LogNames()), s.warned)
+	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.LogNames()), *s.warned)
 }
 
 // usage counts what must not grow, once it is not more than before.

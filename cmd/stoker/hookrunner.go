@@ -45,7 +45,7 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 // supervisor.New, which ends processes that nobody has claimed.
 func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
-	machine, past := hooks.NewMachine(m, rec, func(text string) { h.log.Warn(text) })
+	machine, past := hooks.NewMachine(m, rec)
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
 		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		Done: h.journal.hooks, PluginFailed: r.plugins.FailHook,

@@ -64,6 +64,8 @@ type Manager struct {
 	outs  *[2]*Outlet
 	stats atomicStats
 
+	tellUnread sync.Once // that nobody reads the output
+
 	kin    tracked
 	tables tables
 

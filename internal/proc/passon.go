@@ -320,7 +320,10 @@ func (p *Process) outputLost(bytes, lines uint64) {
 	if p.pipes == nil {
 		return
 	}
-	l := p.pipes.log
+	l, err := p.pipes.opened()
+	if err != nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

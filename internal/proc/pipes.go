@@ -21,23 +21,31 @@ const (
 // pipes are the read ends of one process's stdout and stderr. The write ends
 // may be held by descendants long after it.
 type pipes struct {
-	log  *Log
+	log  atomic.Pointer[Log] // nil: late, and nothing was written yet
+	late *lateLog            // nil: the log is not the process's own
 	ends [2]*os.File
 	raw  [2]syscall.RawConn
 	lost lostOutput  // by the init, in total; guarded by log.mu
 	free atomic.Bool // it never waits for the reader of the output
 
-	mu    sync.Mutex
-	open  int    // ends that have not ended
-	after func() // called when none is left
+	mu    sync.Mutex // guards what follows
+	open  int        // ends that have not ended
+	after func()     // called when none is left
+
+	// making guards what follows, and the making of log. With mu held the ends are
+	// closed, which waits for whoever is making it.
+	making   sync.Mutex
+	giveUp   func() // gives up the late log; nil: it is not made
+	given    bool   // it was given up, or is to be once it is made
+	toldLost bool   // that it cannot be made
 }
 
 // pipeSize lets a service write for a while when nobody reads: 100 ms at 10
 // MB/s. The kernel grants it to root, and to others up to their quota.
 const pipeSize = 1 << 20
 
-// newPipes makes both, and gives the child's ends.
-func newPipes(l *Log) (p *pipes, out, errw *os.File, err error) {
+// newPipes makes both, and gives the child's ends. One of l and late is not nil.
+func newPipes(l *Log, late *lateLog) (p *pipes, out, errw *os.File, err error) {
 	var fds [2]int
 	var w [2]*os.File
 	var r [2]int
@@ -52,16 +60,20 @@ func newPipes(l *Log) (p *pipes, out, errw *os.File, err error) {
 		unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
 		r[k], w[k] = fds[0], os.NewFile(uintptr(fds[1]), "output")
 	}
-	p, err = openPipes(l, r)
+	p, err = openPipes(l, late, r)
 	return p, w[0], w[1], err
 }
 
 // openPipes takes over read ends, new ones or from the bag.
-func openPipes(l *Log, fds [2]int) (*pipes, error) {
-	p := &pipes{log: l, open: 2}
+func openPipes(l *Log, late *lateLog, fds [2]int) (*pipes, error) {
+	p := &pipes{late: late, open: 2}
+	p.log.Store(l)
+	if late != nil && l != nil {
+		p.giveUp = func() { late.m.Retire(l) }
+	}
 	for k, fd := range fds {
 		unix.SetNonblock(fd, true)
-		p.ends[k] = os.NewFile(uintptr(fd), "output of "+l.name)
+		p.ends[k] = os.NewFile(uintptr(fd), "output")
 		raw, err := p.ends[k].SyscallConn()
 		if err != nil {
 			return nil, err
@@ -82,16 +94,15 @@ func (p *pipes) fds() []int {
 
 // run captures until every writer is gone. Its goroutines end then, or with close.
 func (p *pipes) run() {
-	p.log.mu.Lock()
-	p.log.pipes[p] = true
-	p.log.toldLost = false
-	p.log.mu.Unlock()
+	if l := p.log.Load(); l != nil {
+		p.join(l)
+	}
 	for k := range p.ends {
 		go func() {
 			for {
 				n, err := 0, error(nil)
 				waitErr := p.raw[k].Read(func(fd uintptr) bool {
-					n, err = p.log.capture(int(fd), k+1, p.free.Load())
+					n, err = p.capture(int(fd), k+1, p.free.Load())
 					return err != unix.EAGAIN
 				})
 				if err == unix.EINTR {
@@ -116,11 +127,19 @@ func (p *pipes) run() {
 	}
 }
 
+// join makes the pipes some of those that the log is filled from.
+func (p *pipes) join(l *Log) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pipes[p] = true
+	l.toldLost = false
+}
+
 // discard is Log.discard of an end. nil says that there may be more.
 func (p *pipes) discard(k int, cause error) error {
 	var n int
 	var err error
-	if ctlErr := p.raw[k].Control(func(fd uintptr) { n, err = p.log.discard(int(fd), cause) }); ctlErr != nil {
+	if ctlErr := p.raw[k].Control(func(fd uintptr) { n, err = p.cast(int(fd), cause) }); ctlErr != nil {
 		return ctlErr
 	}
 	if err == unix.EAGAIN {
@@ -135,7 +154,7 @@ func (p *pipes) discard(k int, cause error) error {
 // awaitRoom lets the pipe fill, and so the service wait, until the reader of the
 // output has read, is gone, or nobody is to wait for it any more.
 func (p *pipes) awaitRoom() {
-	l := p.log
+	l := p.log.Load()
 	l.mu.Lock()
 	if p.free.Load() || l.closed || !l.full() {
 		l.mu.Unlock()
@@ -152,8 +171,11 @@ func (p *pipes) awaitRoom() {
 // setFree ends all waiting for the reader of the output: from now on its lines
 // are dropped rather than that their writer is held up.
 func (p *pipes) setFree() {
-	l := p.log
 	p.free.Store(true)
+	l := p.log.Load()
+	if l == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.room != nil { // who still has to wait makes another
@@ -190,7 +212,10 @@ func (p *pipes) settle() {
 	for _, f := range p.ends {
 		f.Close()
 	}
-	l := p.log
+	l := p.log.Load()
+	if l == nil {
+		return
+	}
 	l.mu.Lock()
 	l.ix.lostBytes += p.lost.bytes
 	l.ix.lostLines += p.lost.lines
@@ -231,9 +256,9 @@ func (p *pipes) flush() {
 	for k := range p.ends {
 		p.raw[k].Control(func(fd uintptr) {
 			for total := 0; total < 2*pipeSize; {
-				n, err := p.log.capture(int(fd), k+1, true)
+				n, err := p.capture(int(fd), k+1, true)
 				if n <= 0 && err != nil && err != unix.EAGAIN && err != unix.EINTR {
-					n, err = p.log.discard(int(fd), err)
+					n, err = p.cast(int(fd), err)
 				}
 				if n <= 0 || err != nil {
 					return

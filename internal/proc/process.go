@@ -120,6 +120,9 @@ func (p *Process) Done() {
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
+	if p.pipes != nil && p.pipes.late != nil {
+		p.pipes.giveUpLog()
+	}
 	p.m.kin.drop(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {

@@ -50,6 +50,9 @@ type Spec struct {
 	// /dev/null.
 	Log            *Log
 	Stdout, Stderr *os.File
+	// Late captures both in a log of the process's own, called as the process, which
+	// is made when something is written and given up with Done; nil: Log counts.
+	Late *LogOptions
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
 }
@@ -168,18 +171,19 @@ func isProc(name string) bool { return strings.HasPrefix(name, procPrefix) }
 // record is what the bag knows of a process: enough for a supervisor that has
 // never seen it. Without Pid it is an intent.
 type record struct {
-	ID    string     `json:"id"`
-	Path  string     `json:"path"`
-	Exact string     `json:"exact"` // hash of the command line
-	Tail  string     `json:"tail"`  // hash of path and arguments, behind a script's interpreter
-	Log   string     `json:"log,omitempty"`
-	Time  int64      `json:"time"` // before the clone; CLOCK_BOOTTIME, ns
-	Pid   int        `json:"pid,omitempty"`
-	Start uint64     `json:"start,omitempty"` // clock ticks since boot
-	Group bool       `json:"group,omitempty"` // leads a group only, not a session
-	Dirs  []string   `json:"dirs,omitempty"`  // its own cgroup
-	Exit  *pid1.Exit `json:"exit,omitempty"`
-	Done  bool       `json:"done,omitempty"` // only its output is still of interest
+	ID    string      `json:"id"`
+	Path  string      `json:"path"`
+	Exact string      `json:"exact"` // hash of the command line
+	Tail  string      `json:"tail"`  // hash of path and arguments, behind a script's interpreter
+	Log   string      `json:"log,omitempty"`
+	Late  *LogOptions `json:"late,omitempty"` // of the log, which may not be there yet
+	Time  int64       `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
+	Pid   int         `json:"pid,omitempty"`
+	Start uint64      `json:"start,omitempty"` // clock ticks since boot
+	Group bool        `json:"group,omitempty"` // leads a group only, not a session
+	Dirs  []string    `json:"dirs,omitempty"`  // its own cgroup
+	Exit  *pid1.Exit  `json:"exit,omitempty"`
+	Done  bool        `json:"done,omitempty"` // only its output is still of interest
 }
 
 // newRecord is the intent to start s.
@@ -187,8 +191,11 @@ func newRecord(s *Spec, path string) *record {
 	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Dirs: s.Cgroups, Time: pid1.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
-	if s.Log != nil {
+	switch {
+	case s.Log != nil:
 		r.Log = s.Log.name
+	case s.Late != nil:
+		r.Log, r.Late = s.ID, s.Late
 	}
 	return r
 }

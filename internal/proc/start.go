@@ -113,10 +113,10 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 		return f.Fd()
 	}
 	s.child = [3]uintptr{pick(spec.Stdin), pick(spec.Stdout), pick(spec.Stderr)}
-	if spec.Log == nil {
+	if spec.Log == nil && spec.Late == nil {
 		return s, nil
 	}
-	pp, out, errw, err := newPipes(spec.Log)
+	pp, out, errw, err := newPipes(spec.Log, p.lateLog())
 	if err != nil {
 		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}

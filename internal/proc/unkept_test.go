@@ -24,7 +24,7 @@ func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 			defer null.Close()
 			unix.Close(l.data)
 			l.data, l.have.Splice = int(null.Fd()), noSplice
-			p, out, errw, err := newPipes(l)
+			p, out, errw, err := newPipes(l, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
