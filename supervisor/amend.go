@@ -1,8 +1,11 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // Died is a process that has ended by itself soon after it was started.
@@ -10,7 +13,7 @@ type Died struct {
 	Exit   *ExitInf
 	Ran    time.Duration
 	Ready  bool   // its readiness had been proven
-	Output []byte // the end of what this start has written, both streams as they came
+	Output []byte // the last lines that this start has written, of both streams
 }
 
 // amendTime is how long after its start the end of a process may have to do with
@@ -33,8 +36,7 @@ func (s *Service) amend(info *ExitInf, ran time.Duration) {
 	d := Died{Exit: info, Ran: ran, Ready: ready}
 	if out := s.output(); out != nil {
 		s.proc.FlushOutput()
-		end := out.End()
-		d.Output = out.Bytes(max(s.kept.LogStart, end-amendOutput), end)
+		d.Output = s.lastLines(out, max(s.kept.LogStart, out.End()-amendOutput))
 	}
 	why := s.launch.Amend(d)
 	if why == "" {
@@ -43,6 +45,17 @@ func (s *Service) amend(info *ExitInf, ran time.Duration) {
 	s.kept.Amend = clip(why)
 	s.kept.Amends++
 	s.log.Warn("the next start is another one", "why", s.kept.Amend)
+}
+
+// lastLines are the lines of both streams from an offset on, each as a whole: a line
+// of one may stand in the middle of the other's in the log.
+func (s *Service) lastLines(out output, from int64) []byte {
+	var b bytes.Buffer
+	_ = out.Lines(s.life, from, false, func(line proc.Line) error { // ends with what there is
+		b.Write(line.Text)
+		return b.WriteByte('\n')
+	})
+	return b.Bytes()
 }
 
 // confirmLater waits until the end of a process would not be its start's fault any

@@ -69,7 +69,7 @@ func TestAmend(t *testing.T) {
 				if c.asked == 0 {
 					return
 				}
-				if d := asked[0]; d.Exit == nil || d.Ran != c.after || d.Ready != (c.ready == nil) || string(d.Output) != "Address already in use" {
+				if d := asked[0]; d.Exit == nil || d.Ran != c.after || d.Ready != (c.ready == nil) || string(d.Output) != "Address already in use\n" {
 					t.Errorf("%+v", d)
 				}
 				snap := st.snap()

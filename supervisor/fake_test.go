@@ -370,7 +370,7 @@ func (o *fakeOutput) Bytes(from, to int64) []byte {
 	return []byte(strings.Join(o.lines[from:to], "\n"))
 }
 
-func (o *fakeOutput) Lines(ctx context.Context, offset int64, _ bool, f func(proc.Line) error) error {
+func (o *fakeOutput) Lines(ctx context.Context, offset int64, follow bool, f func(proc.Line) error) error {
 	for {
 		o.mu.Lock()
 		offset = min(offset, int64(len(o.lines)))
@@ -385,8 +385,11 @@ func (o *fakeOutput) Lines(ctx context.Context, offset int64, _ bool, f func(pro
 				return ctx.Err()
 			}
 		}
-		if len(lines) > 0 {
+		switch {
+		case len(lines) > 0:
 			continue
+		case !follow:
+			return nil
 		}
 		select {
 		case <-wake:
