@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type hookRunner struct {
 
 	mu      sync.Mutex // guards what follows
 	own     []hooks.Bound
+	leaving []hooks.Bound // of services that are not configured any more, for their end
 	plugins []hooks.Bound
 	config  config.Config
 	said    map[string]bool // what was told of hook files, once each
@@ -47,7 +49,7 @@ func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
 	machine, past := hooks.NewMachine(m, rec)
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
-		Labels: func() map[string]string { return r.plan().config.Labels }, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
+		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		Done: h.journal.hooks, PluginFailed: r.plugins.FailHook,
 		Failed: func(o hooks.Occasion, out hooks.Outcome) {
 			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
@@ -58,6 +60,10 @@ func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 func (h *hookRunner) renew(plan *setup) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if left := leaving(h.own, h.config, plan); len(left) > 0 {
+		h.leaving = left
+	}
+	h.leaving = slices.DeleteFunc(h.leaving, func(b hooks.Bound) bool { _, back := plan.config.Services[b.Services[0]]; return back })
 	h.own, h.config = plan.hooks, plan.config
 	for _, p := range plan.hookNotes {
 		if text := p.Error(); !h.said[text] {
@@ -66,6 +72,26 @@ func (h *hookRunner) renew(plan *setup) {
 		}
 	}
 	h.rebind()
+}
+
+// leaving are the hooks for the end of services that another configuration does not
+// have any more: whoever removes a service removes what is its own with it.
+func leaving(own []hooks.Bound, before config.Config, next *setup) (out []hooks.Bound) {
+	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
+		if _, stays := next.config.Services[name]; stays {
+			continue
+		}
+		of := func(b hooks.Bound) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
+		for _, b := range own {
+			ends := slices.Contains([]hooks.Event{hooks.PreStop, hooks.Exited, hooks.Stopped}, b.Event)
+			again := slices.ContainsFunc(next.hooks, func(n hooks.Bound) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
+			if ends && !again && of(b) {
+				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
+				out = append(out, b)
+			}
+		}
+	}
+	return out
 }
 
 // renewPlugins takes over the hooks of the active plugins.
@@ -78,8 +104,15 @@ func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
 
 // rebind puts both into force. h.mu is held.
 func (h *hookRunner) rebind() {
-	bound := slices.Concat(h.own, h.plugins)
+	bound := slices.Concat(h.own, h.leaving, h.plugins)
 	h.book.Store(hooks.NewBook(bound, hooks.Surroundings{Env: environMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
+}
+
+// labels are those of the configuration that the hooks are of.
+func (h *hookRunner) labels() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.config.Labels
 }
 
 // flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
@@ -117,6 +150,9 @@ func (s *setup) readHooks() error {
 	s.hooks, s.hookNotes = append(hooks.FromConfig(lists, source), files...), problems
 	return nil
 }
+
+// any says whether there are hooks at all.
+func (h *hookRunner) any() bool { return len(h.book.Load().All()) > 0 }
 
 // Wants says whether anything belongs to a stage.
 func (h *hookRunner) Wants(stage supervisor.Stage, service string) bool {

@@ -165,13 +165,14 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
 	followPlugins := r.configurePlugins(loaded) // before a service starts anew
+	r.hooks.renew(plan)                         // as well
 	if err := r.sup.Apply(plan.set(), names, by); err != nil {
 		r.configurePlugins(r.loaded)
+		r.hooks.renew(r.plan())
 		return done, errors.Join(err, keepConfig(r.m, r.loaded))
 	}
 	r.loaded = loaded
 	r.putInForce(plan)
-	r.hooks.renew(plan)
 	r.level()
 	r.warn()
 	r.rewatch()

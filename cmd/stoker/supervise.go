@@ -116,8 +116,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	defer cancel()
 	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, log), jvmTools: newJVMTools(r.sup, r.plan().attacher, log), reloader: r}
 	serve := func() { serveAPI(ctx, m, rec, b, log) }
-	if rec.Starts > 1 {
-		serve() // somebody may be waiting for it
+	if rec.Starts > 1 || r.hooks.any() {
+		serve() // somebody may be waiting for it, and hooks may ask it
 	} else {
 		time.AfterFunc(apiDelay, serve) // the services first
 	}
