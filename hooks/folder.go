@@ -102,8 +102,8 @@ func (f *Folder) problem(format string, args ...any) {
 func (f *Folder) readFragments() {
 	dir := filepath.Join(f.Dir, "jvm.d")
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
+	if _, there := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && there != nil {
+		return // nobody has options; a link that leads nowhere is a mistake
 	}
 	if err != nil {
 		f.problem("cannot read %s: %v", dir, cmp.Or(errors.Unwrap(err), err))

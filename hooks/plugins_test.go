@@ -425,6 +425,43 @@ func TestOwed(t *testing.T) {
 	}
 }
 
+// TestSwitchIsBounded: values that would not go into the bag would take all else that
+// is kept of the plugins along.
+func TestSwitchIsBounded(t *testing.T) {
+	s := newPlugged(t)
+	m := Manifest{Name: "a", Params: map[string]Param{}}
+	long := strings.Repeat("x", maxValue)
+	all := map[string]*string{}
+	for k := range 20 {
+		name := fmt.Sprint("p", k)
+		m.Params[name], all[name] = Param{}, &long
+	}
+	s.add(m, "")
+	p := s.begin(PluginConfig{}, Container{})
+	var bad *ParamError
+	if _, err := p.Switch("a", PluginSwitch{Params: all}, "me"); !errors.As(err, &bad) || !strings.Contains(err.Error(), "more than 32768") {
+		t.Errorf("%v", err)
+	}
+	if len(s.kept) > maxSwitches {
+		t.Errorf("%d bytes are kept", len(s.kept))
+	}
+	if _, err := p.Switch("a", PluginSwitch{Params: map[string]*string{"p0": &long}}, "me"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFragmentsNowhere: options behind a link that leads nowhere are not left out.
+func TestFragmentsNowhere(t *testing.T) {
+	s := newPlugged(t)
+	s.add(Manifest{Name: "a"}, "")
+	dir := filepath.Join(s.dir, "plugins/a/jvm.d")
+	if err := errors.Join(os.Remove(dir), os.Symlink("nowhere", dir)); err != nil {
+		t.Fatal(err)
+	}
+	s.begin(PluginConfig{}, Container{})
+	s.want("a", "failed cannot read "+dir)
+}
+
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Hooks: ByEvent{Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}}}, "-Dp")

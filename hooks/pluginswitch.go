@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,6 +47,10 @@ func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved str
 		return "", err
 	}
 	next.At, next.By = time.Now().UTC().Truncate(time.Second), by
+	if err := p.fits(name, next); err != nil {
+		p.mu.Unlock()
+		return "", err
+	}
 	p.memory.Switches[name] = next
 	if want.Enabled != nil && *want.Enabled || want.Enabled == nil && len(want.Params) > 0 { // it is to be tried again
 		delete(p.memory.Failed, name)
@@ -72,6 +77,34 @@ func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved str
 	}
 	p.keep()
 	return p.memory.Unsaved, nil
+}
+
+// maxSwitches bounds what all operators' words are kept in, in bytes: half of the bag's
+// item, so that the failures and states beside them are kept in any case.
+const maxSwitches = 32 << 10
+
+// fits refuses what could not be kept for a later supervisor, and would take the rest
+// along. Less than before is never refused. p.mu is held.
+func (p *Plugins) fits(name string, next Switch) error {
+	all := maps.Clone(p.memory.Switches)
+	before, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	all[name] = next
+	after, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	if len(after) <= maxSwitches || len(after) <= len(before) {
+		return nil
+	}
+	if len(next.Set) == 0 {
+		return nil // a word, and no value
+	}
+	largest := slices.MaxFunc(slices.Sorted(maps.Keys(next.Set)), func(a, b string) int { return cmp.Compare(len(next.Set[a]), len(next.Set[b])) })
+	return &ParamError{largest, fmt.Sprintf("all that was switched would have %d bytes, more than %d", len(after), maxSwitches),
+		"put long values into a file, and its path into the parameter"}
 }
 
 // switched is what the operator has said with that.

@@ -206,6 +206,21 @@ func TestFileIsReplacedAsAWhole(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoFileStays: a device or a pipe is not replaced by a file.
+func TestWhatIsNoFileStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address, _ := agent(t, header(), blocks(blockEnd))
+	if _, err := DumpFile(context.Background(), address, false, path); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("%v", err)
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Errorf("the pipe has become %v, %v", info, err)
+	}
+}
+
 // FuzzBlocks: whatever comes, what is passed on reads the same a second time.
 func FuzzBlocks(f *testing.F) {
 	f.Add(blocks(blockSession, "id", eight(1), eight(2), blockClass, eight(1), "a/B", 9, 1, 1, blockEnd))

@@ -12,8 +12,12 @@ import (
 const fileMode = 0o640
 
 // DumpFile is Dump into a file, which is there as a whole or not at all; one of the
-// name is replaced.
+// name is replaced. What is no file, such as a device or a pipe, is refused: it would
+// be replaced too.
 func DumpFile(ctx context.Context, address string, reset bool, path string) (Summary, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return Summary{}, fmt.Errorf("cannot write %s: it is there and no regular file", path)
+	}
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return Summary{}, fmt.Errorf("cannot write %s: %w", path, errors.Unwrap(err))
