@@ -3,6 +3,7 @@ package hooks
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -105,7 +106,7 @@ func TestTimeouts(t *testing.T) {
 			if n := l.Counts(); len(n) != 1 || n[0].Result != ResultTimeout || n[0].Runs != 1 {
 				t.Errorf("%s: %+v", tc.name, n)
 			}
-			for _, r := range l.h.living { // so that its goroutine ends
+			for _, r := range slices.Collect(maps.Values(l.h.living)) { // so that its goroutine ends, and takes it out of the map
 				r.never = false
 				r.SignalGroup(9)
 			}

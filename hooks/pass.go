@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -19,21 +18,23 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 	for k := 0; k < len(hooks); {
 		group := hooks[k:together(hooks, k)]
 		results := make([]Outcome, len(group))
-		var all sync.WaitGroup
+		done, running := make(chan ended, len(group)), 0
 		for i := range group {
 			b, place := &group[i], k+i
 			if before, ok := l.before(e, b); ok {
 				results[i] = before
 			} else if err != nil {
 				results[i] = Outcome{Hook: b.Name, Plugin: b.Plugin, Why: err.Error()}
-				l.over(e, b, place, results[i], nil)
-			} else if len(group) == 1 {
-				results[i] = l.hook(e, b, place)
+				l.over(e, ended{b: b, place: place, out: results[i]})
+			} else if running++; len(group) == 1 {
+				done <- l.hook(e, b, place)
 			} else {
-				all.Go(func() { results[i] = l.hook(e, b, place) }) // ends with the hook
+				go func() { done <- l.hook(e, b, place) }() // ends with the hook
 			}
 		}
-		all.Wait()
+		for _, h := range l.gather(e, running, done) {
+			results[h.place-k] = h.out
+		}
 		for i := range group {
 			if why := l.r.judge(e, &group[i], results[i]); why != nil && err == nil {
 				err = why
@@ -123,7 +124,7 @@ func (r *Runner) judge(e *entry, b *Bound, out Outcome) error {
 }
 
 // hook runs one to its end, with all of its tries.
-func (l *lane) hook(e *entry, b *Bound, place int) Outcome {
+func (l *lane) hook(e *entry, b *Bound, place int) ended {
 	t := l.begun(e, b)
 	limit := e.limit(b, t.First)
 	retries := b.policy().Retries
@@ -139,9 +140,7 @@ func (l *lane) hook(e *entry, b *Bound, place int) Outcome {
 		t.Try, t.ID, t.Out, t.Begun = t.Try+1, "", "", time.Time{}
 	}
 	out.Took = time.Since(t.First)
-	l.over(e, b, place, out, raw)
-	t.release()
-	return out
+	return ended{b, place, out, raw, t}
 }
 
 // begun is the try that an earlier supervisor has begun, or the first.
