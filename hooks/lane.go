@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type lane struct {
 	kept kept
 	busy bool // the goroutine lives
 	idle chan struct{}
+	// tries counts those that began, keptTries those of them that are in the bag.
+	tries, keptTries uint64
 }
 
 // passage is how an occasion comes to its end.
@@ -29,6 +32,9 @@ type passage struct {
 	done chan struct{} // closed when it is through
 	err  error         // why what waits for it fails; read after done
 }
+
+// ending says whether it is brought to an end before its time.
+func (p *passage) ending() bool { return p.ctx.Err() != nil }
 
 // errEnded is the cause of a passage that is brought to an end.
 type errEnded struct{ why string }
@@ -225,6 +231,7 @@ func (l *lane) keep() {
 	if err == nil {
 		err = l.r.host.Put(lanePrefix+l.name, body)
 	}
+	l.keptTries = l.tries
 	if err != nil {
 		l.r.log.Error("what hooks have run would not survive the supervisor", "lane", l.name, "error", err)
 	}
@@ -269,13 +276,21 @@ func (l *lane) sequence() uint64 {
 	return l.kept.Seq
 }
 
-// trying notes that a hook is about to be tried, before it is.
+// trying notes that a hook is about to be tried, before it is. Those that begin
+// together are put into the bag together.
 func (l *lane) trying(e *entry, t try) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.forget(e, t.Hook)
 	e.Trying = append(e.Trying, t)
-	l.keep()
+	l.tries++
+	number := l.tries
+	l.mu.Unlock()
+	runtime.Gosched() // the others come to this point
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keptTries < number {
+		l.keep()
+	}
 }
 
 // newID names a process of the lane for good.
@@ -289,21 +304,66 @@ func (l *lane) forget(e *entry, hook string) {
 	e.Trying = slices.DeleteFunc(e.Trying, func(t try) bool { return t.Hook == hook })
 }
 
-// over notes how a hook of the occasion ended, and what it gave as it wrote it.
-func (l *lane) over(e *entry, b *Bound, place int, out Outcome, raw []byte) {
+// ended is a hook that came to its end, which is not kept yet.
+type ended struct {
+	b     *Bound
+	place int // among the hooks of its event
+	out   Outcome
+	raw   []byte        // what it gave, as it wrote it
+	try   try           // the last one
+	kept  chan struct{} // closed when that is kept; nil: nobody waits for it
+}
+
+// over notes how hooks of the occasion ended, and what they gave. What they have left
+// is given up once that is kept.
+func (l *lane) over(e *entry, all ...ended) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.forget(e, b.Title())
-	l.r.say(b, e.Service, out)
-	short := out.short()
-	e.Over = append(e.Over, short)
-	l.kept.note(&e.Occasion, b.Title(), time.Now(), short)
-	if out.OK && len(raw) > 0 {
-		g := gift{Seq: l.sequence(), Event: e.Event, Place: place, Hook: b.Title(), given: out.Given}
-		if err := l.r.host.Put(giftItem(l.name, g.Seq), raw); err != nil {
-			l.r.log.Error("what a hook has given would not survive the supervisor", "hook", b.full(), "error", err)
+	for _, h := range all {
+		l.forget(e, h.b.Title())
+		l.r.say(h.b, e.Service, h.out)
+		short := h.out.short()
+		e.Over = append(e.Over, short)
+		l.kept.note(&e.Occasion, h.b.Title(), time.Now(), short)
+		if !h.out.OK || len(h.raw) == 0 {
+			continue
+		}
+		g := gift{Seq: l.sequence(), Event: e.Event, Place: h.place, Hook: h.b.Title(), given: h.out.Given}
+		if err := l.r.host.Put(giftItem(l.name, g.Seq), h.raw); err != nil {
+			l.r.log.Error("what a hook has given would not survive the supervisor", "hook", h.b.full(), "error", err)
 		}
 		l.kept.Gifts = append(l.kept.Gifts, g)
 	}
 	l.keep()
+	l.mu.Unlock()
+	for k := range all {
+		all[k].try.release()
+		if all[k].kept != nil {
+			close(all[k].kept)
+		}
+	}
+}
+
+// gatherTime is how long hooks that came to their end wait for others that run beside
+// them, so that they are kept together.
+const gatherTime = 5 * time.Millisecond
+
+// gather takes n hooks as they come to their end.
+func (l *lane) gather(e *entry, n int, done <-chan ended) (all []ended) {
+	for first := 0; len(all) < n; first = len(all) {
+		all = append(all, <-done) // each obeys its times
+		var due <-chan time.Time
+		if len(all) < n {
+			due = time.After(gatherTime)
+		}
+		for wait := true; wait && len(all) < n; {
+			select {
+			case h := <-done:
+				all = append(all, h)
+			case <-due:
+				wait = false
+			}
+		}
+		l.over(e, all[first:]...)
+	}
+	return all
 }

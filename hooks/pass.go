@@ -19,21 +19,21 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 	for k := 0; k < len(hooks); {
 		group := hooks[k:together(hooks, k)]
 		results := make([]Outcome, len(group))
-		var all crowd
+		var todo []int // of the group
 		for i := range group {
-			b, place := &group[i], k+i
+			b := &group[i]
 			if before, ok := l.before(e, b); ok {
 				results[i] = before
 			} else if err != nil {
 				results[i] = Outcome{Hook: b.Name, Plugin: b.Plugin, Why: err.Error()}
-				l.over(e, b, place, results[i], nil)
-			} else if len(group) == 1 {
-				results[i] = l.hook(e, b, place)
+				l.over(e, ended{b: b, place: k + i, out: results[i]})
 			} else {
-				all.begin(func() { results[i] = l.hook(e, b, place) }) // ends with the hook
+				todo = append(todo, i)
 			}
 		}
-		all.wait()
+		for _, h := range l.abreast(e, group, k, todo) {
+			results[h.place-k] = h.out
+		}
 		for i := range group {
 			if why := l.r.judge(e, &group[i], results[i]); why != nil && err == nil {
 				err = why
@@ -71,6 +71,28 @@ func (c *crowd) begin(f func()) {
 }
 
 func (c *crowd) wait() { c.all.Wait() }
+
+// abreast runs hooks of a group at the same time, as many as there is room for, and
+// gives how they ended.
+func (l *lane) abreast(e *entry, group []Bound, from int, todo []int) []ended {
+	done := make(chan ended, len(todo))
+	if len(todo) == 1 {
+		done <- l.hook(e, &group[todo[0]], from+todo[0])
+		return l.gather(e, 1, done)
+	}
+	go func() { // ends when all have begun: each has a time limit
+		var all crowd
+		for _, i := range todo {
+			all.begin(func() {
+				h := l.hook(e, &group[i], from+i)
+				h.kept = make(chan struct{})
+				done <- h
+				<-h.kept // what it had is given up only then, and makes room
+			})
+		}
+	}()
+	return l.gather(e, len(todo), done)
+}
 
 // endForgotten ends what an earlier supervisor began and is no hook any more.
 func (l *lane) endForgotten(e *entry, hooks []Bound) {
@@ -132,7 +154,7 @@ func (l *lane) before(e *entry, b *Bound) (Outcome, bool) {
 // means nothing.
 func (r *Runner) judge(e *entry, b *Bound, out Outcome) error {
 	switch {
-	case context.Cause(e.pass.ctx) != nil, out.OK, !b.policy().Fail, out.Tries == 0:
+	case e.pass.ending(), out.OK, !b.policy().Fail, out.Tries == 0:
 	case b.Optional:
 		if r.opts.PluginFailed != nil {
 			r.opts.PluginFailed(b.Plugin, e.Event, fmt.Sprintf("its hook %s failed: %s", b.full(), out.Why))
@@ -146,7 +168,7 @@ func (r *Runner) judge(e *entry, b *Bound, out Outcome) error {
 }
 
 // hook runs one to its end, with all of its tries.
-func (l *lane) hook(e *entry, b *Bound, place int) Outcome {
+func (l *lane) hook(e *entry, b *Bound, place int) ended {
 	t := l.begun(e, b)
 	limit := e.limit(b, t.First)
 	retries := b.policy().Retries
@@ -164,9 +186,7 @@ func (l *lane) hook(e *entry, b *Bound, place int) Outcome {
 		t.Try, t.ID, t.Out, t.Begun = t.Try+1, "", "", time.Time{}
 	}
 	out.Took = time.Since(t.First)
-	l.over(e, b, place, out, raw)
-	t.release()
-	return out
+	return ended{b, place, out, raw, t, nil}
 }
 
 // begun is the try that an earlier supervisor has begun, or the first.
