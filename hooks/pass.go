@@ -18,7 +18,7 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 	for k := 0; k < len(hooks); {
 		group := hooks[k:together(hooks, k)]
 		results := make([]Outcome, len(group))
-		done, running := make(chan ended, len(group)), 0
+		var run []ended
 		for i := range group {
 			b, place := &group[i], k+i
 			if before, ok := l.before(e, b); ok {
@@ -26,13 +26,11 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 			} else if err != nil {
 				results[i] = Outcome{Hook: b.Name, Plugin: b.Plugin, Why: err.Error()}
 				l.over(e, ended{b: b, place: place, out: results[i]})
-			} else if running++; len(group) == 1 {
-				done <- l.hook(e, b, place)
 			} else {
-				go func() { done <- l.hook(e, b, place) }() // ends with the hook
+				run = append(run, ended{b: b, place: place})
 			}
 		}
-		for _, h := range l.gather(e, running, done) {
+		for _, h := range l.sideBySide(e, run) {
 			results[h.place-k] = h.out
 		}
 		for i := range group {
@@ -47,6 +45,31 @@ func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
 		return outcomes, cause
 	}
 	return outcomes, notRun(err)
+}
+
+// maxParallel bounds how many hooks of an event run at the same time.
+const maxParallel = 32
+
+// sideBySide runs hooks to their end, maxParallel at most at the same time, and
+// begins with them in their order: what an earlier supervisor had begun with is among
+// the first.
+func (l *lane) sideBySide(e *entry, hooks []ended) []ended {
+	if len(hooks) == 1 {
+		hooks[0] = l.hook(e, hooks[0].b, hooks[0].place)
+		l.over(e, hooks[0])
+		return hooks
+	}
+	done, slots := make(chan ended, len(hooks)), make(chan struct{}, maxParallel)
+	go func() { // ends when all have begun: one that runs has a time limit
+		for _, h := range hooks {
+			slots <- struct{}{}
+			go func() { // ends with the hook
+				done <- l.hook(e, h.b, h.place)
+				<-slots
+			}()
+		}
+	}()
+	return l.gather(e, len(hooks), done)
 }
 
 // endForgotten ends what an earlier supervisor began and is no hook any more.
