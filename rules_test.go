@@ -27,7 +27,7 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":           {"internal/proc", "internal/pid1"}, // it measures them
+		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote"},
 		"internal/cgroup": {},

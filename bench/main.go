@@ -2,7 +2,7 @@
 // packages: each as PID 1 of a new PID namespace, with the same tiny service,
 // interleaved in one run. It prints a table in Markdown, medians with their
 // ratio to stoker's, and a second one for what one start through internal/proc
-// costs beside the kernel's own.
+// costs beside the kernel's own, and a third for hooks.
 package main
 
 import (
@@ -28,7 +28,7 @@ func run() error {
 	stoker := flag.String("stoker", "bin/stoker", "the stoker to measure; left out if it is not there")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
-	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,spawn")
+	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,spawn,hooks")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")
@@ -56,11 +56,20 @@ func run() error {
 			return err
 		}
 	}
+	var hooks hookTimes
+	if b.wants("hooks") {
+		if hooks, err = b.hooks(); err != nil {
+			return err
+		}
+	}
 	if err := (report{peers: b.peers, rows: rows, rounds: *rounds, idle: *idle}).print(os.Stdout); err != nil {
 		return err
 	}
 	if b.wants("spawn") {
-		_, err = fmt.Print(spawnTable(spawns[0]))
+		fmt.Print(spawnTable(spawns[0]))
 	}
-	return err
+	if b.wants("hooks") {
+		fmt.Print(hooksTable(hooks))
+	}
+	return nil
 }

@@ -32,12 +32,14 @@ func spawnWays() []string {
 // playSpawn takes the part that argv[0] names; false: none.
 func playSpawn() bool {
 	switch os.Args[0] {
-	case spawnInit:
+	case spawnInit, hooksInit:
+		supervisor := map[string]string{spawnInit: spawnSupervisor, hooksInit: hooksSupervisor}[os.Args[0]]
 		sigs := pid1.Catch()
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: []string{spawnSupervisor, os.Args[1]}, Env: os.Environ(), Log: os.Stderr}))
-	case spawnSupervisor:
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: []string{supervisor, os.Args[1]}, Env: os.Environ(), Log: os.Stderr}))
+	case spawnSupervisor, hooksSupervisor:
 		pid1.Catch()
-		if err := measureSpawns(os.Args[1]); err != nil {
+		measure := map[string]func(string) error{spawnSupervisor: measureSpawns, hooksSupervisor: measureHooks}[os.Args[0]]
+		if err := measure(os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
@@ -47,22 +49,28 @@ func playSpawn() bool {
 	return true
 }
 
-// spawns runs the measurement as PID 1 of a namespace and gives the times in ms.
-func (b *bench) spawns() ([]row, error) {
-	fmt.Fprintf(os.Stderr, "spawn: %d starts of /bin/true, each way\n", spawnCount)
-	out := b.work + "/spawns.json"
+// asSupervisor runs this program as a supervisor below an init in a PID namespace of
+// their own, and gives the file that it has written.
+func (b *bench) asSupervisor(init, name string) ([]byte, error) {
+	out := b.work + "/" + name + ".json"
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("unshare", "-pf", "--mount-proc", "--kill-child", "bash", "-c", `exec -a "$0" "$@"`, spawnInit, self, out)
+	cmd := exec.Command("unshare", "-pf", "--mount-proc", "--kill-child", "bash", "-c", `exec -a "$0" "$@"`, init, self, out)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("cannot measure starts: %w", err)
-	}
-	data, err := os.ReadFile(out)
-	if err != nil {
 		return nil, err
+	}
+	return os.ReadFile(out)
+}
+
+// spawns runs the measurement as PID 1 of a namespace and gives the times in ms.
+func (b *bench) spawns() ([]row, error) {
+	fmt.Fprintf(os.Stderr, "spawn: %d starts of /bin/true, each way\n", spawnCount)
+	data, err := b.asSupervisor(spawnInit, "spawns")
+	if err != nil {
+		return nil, fmt.Errorf("cannot measure starts: %w", err)
 	}
 	r := newRow("start and end of /bin/true, one at a time", "ms", "<= 1.5x raw; with output <= 1.8x")
 	return []row{r}, json.Unmarshal(data, &r.values)
