@@ -56,6 +56,9 @@ func (l *lane) newPassage(e *entry) {
 	}
 }
 
+// ended says whether it is brought to an end.
+func (p *passage) ended() bool { return p.ctx.Err() != nil }
+
 // endAt ends it at a time.
 func (p *passage) endAt(at time.Time, why string) {
 	if d := time.Until(at); d > 0 {

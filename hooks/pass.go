@@ -131,9 +131,8 @@ func (l *lane) before(e *entry, b *Bound) (Outcome, bool) {
 // judge says what a failure means. Of an occasion that is brought to an end it
 // means nothing.
 func (r *Runner) judge(e *entry, b *Bound, out Outcome) error {
-	ended := e.pass.ctx.Err() != nil
 	switch {
-	case ended, out.OK, !b.policy().Fail, out.Tries == 0:
+	case e.pass.ended(), out.OK, !b.policy().Fail, out.Tries == 0:
 	case b.Optional:
 		if r.opts.PluginFailed != nil {
 			r.opts.PluginFailed(b.Plugin, e.Event, fmt.Sprintf("its hook %s failed: %s", b.full(), out.Why))

@@ -194,5 +194,5 @@ func (h *hookRunner) given(service string) hooks.Given {
 	if h == nil || h.Runner == nil {
 		return hooks.Given{}
 	}
-	return h.Runner.Given(service)
+	return h.Given(service)
 }
