@@ -33,9 +33,6 @@ type passage struct {
 	err  error         // why what waits for it fails; read after done
 }
 
-// ending says whether it is brought to an end before its time.
-func (p *passage) ending() bool { return p.ctx.Err() != nil }
-
 // errEnded is the cause of a passage that is brought to an end.
 type errEnded struct{ why string }
 
@@ -61,6 +58,9 @@ func (l *lane) newPassage(e *entry) {
 		e.pass.endAt(e.Due, e.Drop)
 	}
 }
+
+// ended says whether it is brought to an end.
+func (p *passage) ended() bool { return p.ctx.Err() != nil }
 
 // endAt ends it at a time.
 func (p *passage) endAt(at time.Time, why string) {

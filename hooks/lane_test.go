@@ -108,7 +108,10 @@ func TestTimeouts(t *testing.T) {
 			if n := l.Counts(); len(n) != 1 || n[0].Result != ResultTimeout || n[0].Runs != 1 {
 				t.Errorf("%s: %+v", tc.name, n)
 			}
-			for _, r := range slices.Collect(maps.Values(l.h.living)) { // so that its goroutine ends, and takes it out of the map
+			l.h.mu.Lock()
+			living := slices.Collect(maps.Values(l.h.living))
+			l.h.mu.Unlock()
+			for _, r := range living { // so that its goroutine ends
 				r.never = false
 				r.SignalGroup(9)
 			}

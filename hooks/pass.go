@@ -154,7 +154,7 @@ func (l *lane) before(e *entry, b *Bound) (Outcome, bool) {
 // means nothing.
 func (r *Runner) judge(e *entry, b *Bound, out Outcome) error {
 	switch {
-	case e.pass.ending(), out.OK, !b.policy().Fail, out.Tries == 0:
+	case e.pass.ended(), out.OK, !b.policy().Fail, out.Tries == 0:
 	case b.Optional:
 		if r.opts.PluginFailed != nil {
 			r.opts.PluginFailed(b.Plugin, e.Event, fmt.Sprintf("its hook %s failed: %s", b.full(), out.Why))
