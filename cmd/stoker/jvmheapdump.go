@@ -164,7 +164,12 @@ func makeDumpFolder(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	info, err := os.Lstat(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0) // the folder itself, whatever takes its name
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
@@ -176,7 +181,7 @@ func makeDumpFolder(dir string) error {
 			return err
 		}
 	}
-	return os.Chmod(dir, 0o777|os.ModeSticky)
+	return f.Chmod(0o777 | os.ModeSticky)
 }
 
 // checkRoom refuses a dump that may not fit: it is about as large as what is used
