@@ -199,21 +199,26 @@ func (s scope) value(r reference) (string, error) {
 // expand fills the references of a text in. Values are data: what looks like a
 // reference in one is none.
 func (s scope) expand(text string) (string, error) {
-	pieces, err := parseText(text, false)
+	return s.fill(text, false, func(value string) string { return value })
+}
+
+// fill puts something made of its value in the place of each reference of a text;
+// foreign is parseText's.
+func (s scope) fill(text string, foreign bool, put func(value string) string) (string, error) {
+	pieces, err := parseText(text, foreign)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
 	for _, p := range pieces {
-		if p.ref == nil {
-			b.WriteString(p.text)
-			continue
+		if p.ref != nil {
+			value, err := s.value(*p.ref)
+			if err != nil {
+				return "", err
+			}
+			p.text = put(value)
 		}
-		value, err := s.value(*p.ref)
-		if err != nil {
-			return "", err
-		}
-		b.WriteString(value)
+		b.WriteString(p.text)
 	}
 	return b.String(), nil
 }
@@ -250,23 +255,9 @@ func (s scope) expandAll(list []string) ([]string, error) {
 // request makes ${NAME} of every reference of a part of a request, and puts the
 // values among the variables: who sends it escapes each for its place.
 func (s scope) request(text string, variables map[string]string) (string, error) {
-	pieces, err := parseText(text, true)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	for _, p := range pieces {
-		if p.ref == nil {
-			b.WriteString(p.text)
-			continue
-		}
-		value, err := s.value(*p.ref)
-		if err != nil {
-			return "", err
-		}
+	return s.fill(text, true, func(value string) string {
 		name := fmt.Sprintf("PLUGIN_REF_%d", len(variables)+1)
 		variables[name] = value
-		b.WriteString("${" + name + "}")
-	}
-	return b.String(), nil
+		return "${" + name + "}"
+	})
 }
