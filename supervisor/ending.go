@@ -35,9 +35,9 @@ func (s *Service) exited(h happening) {
 		s.awaitGroup()
 		return
 	}
-	// A oneshot that ends well before it was seen to be ready has done its work.
-	done := info.Success && (s.kept.State != Starting || s.cfg.Oneshot)
-	if !info.Success || !done {
+	// A oneshot that ends well before it was seen to be ready has done its work, too.
+	done := info.Success
+	if !done {
 		why := info.String()
 		if s.kept.State == Starting {
 			why += " before it was ready"
@@ -80,7 +80,16 @@ func (s *Service) judge(x proc.Exit) *ExitInf {
 			info.Success = true
 		}
 	}
+	if s.gaveUp() { // whatever code it ends with: a JVM that obeys TERM has one of success
+		info.Success = false
+	}
 	return info
+}
+
+// gaveUp says whether the present start or run is one that failed: it has ended before
+// it was ready, or it is stopped and nobody asked for that.
+func (s *Service) gaveUp() bool {
+	return s.kept.Asked == "" && (s.kept.State == Starting && !s.cfg.Oneshot || s.kept.State == Stopping)
 }
 
 // readOOM finds out whether the kernel's OOM killer ended the process, for those who

@@ -36,8 +36,8 @@ type tomcatSetup struct {
 	serverErr error
 	proof     tomcatProof
 	options   []jvm.Option // of the JVM; nil: it was started before our time
-	notes   []string
-	readied *readied // nil: it was started before our time
+	notes     []string
+	readied   *readied // nil: it was started before our time
 }
 
 // Prepare does what catalina.sh would do.

@@ -46,7 +46,7 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 		case c.HTTP() && filepath.IsAbs(c.Socket):
 			return tomcatProof{Since: since, URL: connectorScheme(c) + "://localhost/", Socket: c.Socket}
 		case c.Socket != "" || !c.Port.Set || c.Port.Number == 0:
-			unknown = append(unknown, fmt.Sprintf("%s:%d: the connector's port %q tells none", server.File, c.Line, c.Port.Text+c.Socket))
+			unknown = append(unknown, unknownConnector(server.File, c))
 		case c.HTTP() && known:
 			url := connectorScheme(c) + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port.Number)) + "/"
 			return tomcatProof{Since: since, URL: url, Port: c.Port.Number}
@@ -58,6 +58,15 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 		p.Unknown = strings.Join(unknown, "; ")
 	}
 	return p
+}
+
+// unknownConnector says why it cannot be told where a connector listens.
+func unknownConnector(file string, c tomcat.Connector) string {
+	name, value := "port", c.Port.Text
+	if c.Socket != "" {
+		name, value = "unixDomainSocketPath", c.Socket
+	}
+	return fmt.Sprintf("%s:%d: the connector has %s=%q", file, c.Line, name, value)
 }
 
 func connectorScheme(c tomcat.Connector) string {
@@ -84,7 +93,7 @@ func (p tomcatProof) notes() []string {
 	if p.Unknown == "" {
 		return nil
 	}
-	return []string{"the port is not known: " + p.Unknown + "; it is ready when Tomcat says that it has started and it listens"}
+	return []string{"the port is not known: " + p.Unknown + "; ready is when Tomcat says that it has started and a socket of it listens"}
 }
 
 // kept is what learnedProof reads.

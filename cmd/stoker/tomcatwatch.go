@@ -23,7 +23,7 @@ type tomcatWatch struct {
 	apps      []string     // context paths of what Tomcat deploys, as far as is known
 	options   []jvm.Option // that the JVM was given
 	since     time.Time
-	serverErr error                                 // why server.xml could not be read; nil: it was
+	serverErr error                               // why server.xml could not be read; nil: it was
 	next      func([]byte) supervisor.Observation // the line that readiness waits for; nil: none
 
 	mu     sync.Mutex // guards what follows

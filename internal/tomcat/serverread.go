@@ -20,7 +20,12 @@ func (in Install) ServerXML(s Surroundings) (ServerXML, error) {
 	if err != nil {
 		return ServerXML{File: file}, fmt.Errorf("cannot read %s: %w", file, err)
 	}
-	return ParseServerXML(file, data, in.references(s), s.Read)
+	refs := in.references(s)
+	x, err := ParseServerXML(file, data, refs, s.Read)
+	if refs.Unknown != "" {
+		x.Notes = append(x.Notes, refs.Unknown)
+	}
+	return x, err
 }
 
 // ParseServerXML reads the content of a server.xml. file is for errors, and external
