@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +66,9 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	l.keep(r.hide.facts(facts))
 	l.carries(facts)
 	l.readServer(s, launch.Argv, environMap(launch.Env))
+	if err := l.missing(s); err != nil {
+		return nil, err
+	}
 	s.proof = proofOf(s.server, s.serverErr, time.Now())
 	s.notes = append(s.notes, s.proof.notes()...)
 	out, err := l.attach(s)
@@ -192,6 +198,22 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 func (l *tomcatLauncher) readServer(s *tomcatSetup, argv []string, env map[string]string) {
 	read := func(path string) ([]byte, error) { return readOptionFile(l.user, jvm.User, path) }
 	s.server, s.serverErr = s.install.ServerXML(tomcat.Surroundings{Argv: argv, Env: env, Read: read})
+}
+
+// missing is the error for wanted applications of which there is nothing to deploy:
+// Tomcat says no word of what is not there.
+func (l *tomcatLauncher) missing(s *tomcatSetup) error {
+	if s.serverErr != nil || len(s.server.Notes) > 0 {
+		return nil // there may be more than what is known
+	}
+	apps := s.install.Applications(s.server)
+	for _, wanted := range l.service.Tomcat.Contexts {
+		if !slices.Contains(apps, tomcat.ContextOf(wanted)) {
+			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: neither a folder or war of a host, nor a descriptor, nor server.xml has it\n"+
+				"hint: there are: %s", tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
+		}
+	}
+	return nil
 }
 
 // threads are those of the connectors; 0: none are known, so Tomcat's default.

@@ -54,8 +54,11 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 			p.Port = c.Port.Number
 		}
 	}
-	if p.Port == 0 {
-		p.Unknown = strings.Join(unknown, "; ")
+	if p.Port == 0 && len(unknown) > 0 {
+		p.Unknown = unknown[0]
+		if more := len(unknown) - 1; more > 0 {
+			p.Unknown += fmt.Sprintf("; and %d more", more)
+		}
 	}
 	return p
 }
