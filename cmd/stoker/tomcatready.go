@@ -55,7 +55,7 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 		}
 	}
 	if p.Port == 0 && len(unknown) > 0 {
-		p.Unknown = unknown[0]
+		p.Unknown = "the port is not known: " + unknown[0]
 		if more := len(unknown) - 1; more > 0 {
 			p.Unknown += fmt.Sprintf("; and %d more", more)
 		}
@@ -96,7 +96,7 @@ func (p tomcatProof) notes() []string {
 	if p.Unknown == "" {
 		return nil
 	}
-	return []string{"the port is not known: " + p.Unknown + "; ready is when Tomcat says that it has started and a socket of it listens"}
+	return []string{p.Unknown + "; ready is when Tomcat says that it has started and a socket of it listens (or what ready.http asks)"}
 }
 
 // kept is what learnedProof reads.

@@ -74,10 +74,11 @@ func (w *tomcatWatch) started() bool {
 
 // notStarted is what is waited for where no connector can be asked.
 func (w *tomcatWatch) notStarted(p tomcatProof) string {
-	if p.Unknown == "" {
-		return "Tomcat has not said yet that it has started"
+	text := "Tomcat has not said yet that it has started"
+	if p.Unknown != "" {
+		text += "; " + p.Unknown
 	}
-	return "Tomcat has not said yet that it has started, and the port is not known: " + p.Unknown + "; ready.http or ready.tcp would say what to ask"
+	return text
 }
 
 // needs says whether the service is of no use without an application that has failed:
