@@ -34,15 +34,16 @@ func edges() map[string][]string {
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":  {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest"},
+		"internal/config":  {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/mask"},
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},
-		"internal/remote":  {},
+		"internal/remote":  {"internal/mask"},
+		"internal/mask":    {},
 		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
 		"internal/suggest": {},
 		"jvm":              {"internal/suggest"},
-		"supervisor":       {"internal/proc", "internal/pid1"},
+		"supervisor":       {"internal/proc", "internal/pid1", "internal/mask"},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"go.yaml.in/yaml/v3"
 )
@@ -286,7 +287,7 @@ func asList(line string) string {
 		return `"program", "argument"`
 	}
 	for i, word := range words {
-		words[i] = quote("", maskText(word))
+		words[i] = quote("", mask.Arg(word))
 	}
 	return strings.Join(words, ", ")
 }
