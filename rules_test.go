@@ -29,7 +29,7 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/trust"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
@@ -38,8 +38,9 @@ func edges() map[string][]string {
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},
-		"internal/remote":  {},
+		"internal/remote":  {"internal/trust"},
 		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
+		"internal/trust":   {},
 		"jvm":              {},
 		"supervisor":       {"internal/proc", "internal/pid1"},
 	}
