@@ -29,7 +29,7 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
@@ -38,12 +38,13 @@ func edges() map[string][]string {
 		"internal/hotspot": {},
 		"internal/pid1":    {},
 		"internal/proc":    {"internal/pid1"},
-		"internal/remote":  {"internal/mask"},
+		"internal/remote":  {"internal/mask", "internal/trust"},
 		"internal/mask":    {},
 		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
 		"internal/suggest": {},
 		"jvm":              {"internal/suggest"},
 		"supervisor":       {"internal/proc", "internal/pid1", "internal/mask"},
+		"internal/trust":   {},
 	}
 }
 
