@@ -347,7 +347,7 @@ func longFunctions() map[string]string {
 	return map[string]string{
 		"cmd/stoker.newApp": "one table: the whole command line",
 		"jvm.flagChanges":   "one table: what became of each flag",
-		"jvm.flagGroups":    "one table: the flags of the JVMs that we know",
+		"jvm.flagTable":     "one table: the flags of the JVMs that we know",
 	}
 }
 
