@@ -29,19 +29,20 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/reference"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":  {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc"},
-		"internal/hotspot": {},
-		"internal/pid1":    {},
-		"internal/proc":    {"internal/pid1"},
-		"internal/remote":  {},
-		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
-		"jvm":              {},
-		"supervisor":       {"internal/proc", "internal/pid1"},
+		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/reference"},
+		"internal/hotspot":   {},
+		"internal/pid1":      {},
+		"internal/proc":      {"internal/pid1"},
+		"internal/reference": {},
+		"internal/remote":    {"internal/reference"},
+		"internal/tomcat":    {"internal/hotspot"}, // for the words of the JVM that it runs in
+		"jvm":                {},
+		"supervisor":         {"internal/proc", "internal/pid1"},
 	}
 }
 
