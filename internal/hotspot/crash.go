@@ -98,7 +98,7 @@ func (a *Autopsy) judge(d Death, o crashOptions, w words) {
 		a.Reason = w.nativeError()
 	case d.Signal == 0 && slices.Contains(refusalCodes(), d.Code) && w.startError() != "":
 		a.Refused = w.startRefusal()
-		a.Reason = "the JVM could not start: " + w.startError()
+		a.Reason = "the JVM could not start: " + strings.TrimPrefix(strings.TrimPrefix(w.startError(), "Error: "), "ERROR: ")
 		if aboutMemory(w.startError()) {
 			a.Kind = OutOfMemory
 		}
