@@ -28,6 +28,7 @@ const (
 	CauseCodeCache    Cause = "jvm-code-cache"    // the JVM lives, and compiles nothing any more
 	CauseDegraded     Cause = "degraded"          // it runs, and a part of it does not work: an application that is not deployed
 	CauseStopTimeout  Cause = "stop-timeout"      // it did not stop in time and was killed
+	CauseLeft         Cause = "left-processes"    // it ended well, and processes of it live on
 	CauseUnseen       Cause = "unseen"            // it ended while no supervisor worked, and nobody knows how
 )
 
