@@ -211,8 +211,8 @@ func (l *tomcatLauncher) missing(s *tomcatSetup) error {
 	apps := s.install.Applications(s.server)
 	for _, wanted := range l.service.Tomcat.Contexts {
 		if !slices.Contains(apps, tomcat.ContextOf(wanted)) {
-			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: neither a folder or war of a host, nor a descriptor, nor server.xml has it\n"+
-				"hint: there are: %s", tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
+			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: "+
+				"neither a folder or war of a host, nor a descriptor, nor server.xml has it\nhint: there are: %s", tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
 		}
 	}
 	return nil

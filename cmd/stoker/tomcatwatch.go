@@ -132,8 +132,8 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 				return nil
 			}
 			needed := again.needs(f.Context)
-			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: supervisor.CauseDegraded, Text: f.String(), Ill: needed, Degraded: !needed,
-				Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
+			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: supervisor.CauseDegraded, Text: f.String(),
+				Ill: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
 		}
 	}
 }
