@@ -67,7 +67,7 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 	return p
 }
 
-// unknownConnector says why it cannot be told where a connector listens.
+// unknownConnector says why a connector's address is not known.
 func unknownConnector(file string, c tomcat.Connector) string {
 	name, value := "port", c.Port.Text
 	if c.Socket != "" {

@@ -117,7 +117,7 @@ func (w *tomcatWatch) serving(path, context string) string {
 }
 
 // listen complains of the applications that failed in the start of a Tomcat that runs;
-// what fails later was deployed by somebody who looks. before reads the lines first.
+// what is deployed later does not count. before reads the lines first.
 func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) func() func([]byte) *supervisor.Complaint {
 	return func() func([]byte) *supervisor.Complaint {
 		hear := before()
