@@ -22,6 +22,7 @@ const (
 	NotAJVMOption       = "not-a-jvm-option"
 	Adjusted            = "adjusted"
 	MemoryUnknown       = "memory-unknown"
+	MemoryUnlimited     = "memory-unlimited"
 )
 
 // Presumed says whether a code speaks of what our table of versions knows and a JVM

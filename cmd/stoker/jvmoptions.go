@@ -85,10 +85,10 @@ func readLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")
 	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
 	if l.EffectiveMemory != nil {
-		out.Memory = *l.EffectiveMemory
+		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
 	}
 	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
-		out.Memory, out.MemorySource = *own.Memory, "the service's own cgroup"
+		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
 	}
 	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
 		out.CPUQuota = own.CPUs
