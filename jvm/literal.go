@@ -1,22 +1,11 @@
 package jvm
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
-
-// CheckItem says what is wrong with an item of a list of options, each of which is one
-// argument byte for byte: two options in one item, or quotes and blanks that were meant for
-// a shell. Whether a JVM has the option is not asked.
-func CheckItem(item string) error {
-	if why := misread(Option{Args: []string{item}}); why != "" {
-		return errors.New(why)
-	}
-	return nil
-}
 
 // misread says why an argument cannot be meant as it stands, with characters in it that
 // would be special elsewhere; empty: it can.
@@ -39,9 +28,12 @@ func misread(o Option) string {
 	case identify(o).size && quoted(identify(o).value):
 		return "the quotes are part of the value; leave them out"
 	}
-	if second, blank := secondOption(arg); second != "" && !freeText(arg) {
-		if invisible(blank) {
-			return fmt.Sprintf("the character %U before %q is no blank to a JVM, and these are two options; write two items", blank, second)
+	if first, _, found := strings.Cut(arg, " "); found && twoToken(first) {
+		return "it is an option and its value in one item; write two items, or = between them where the option knows that"
+	}
+	if second, odd := secondOption(arg); second != "" && !freeText(arg) {
+		if odd != 0 {
+			return fmt.Sprintf("it holds the character %U, which is no blank to a JVM, and a second option, %q; write two items", odd, second)
 		}
 		return fmt.Sprintf("it is two options in one item, the second is %q; write two items", second)
 	}
@@ -84,22 +76,23 @@ func invisible(r rune) bool {
 	return r > 0x7f && r != utf8.RuneError && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r))
 }
 
-// secondOption finds what looks like another option behind a blank, or behind a character
+// secondOption finds another option in an argument, behind a blank or behind a character
 // that looks like one.
-func secondOption(arg string) (second string, blank rune) {
-	for i, r := range arg {
-		if !unicode.IsSpace(r) && !invisible(r) {
-			continue
+func secondOption(arg string) (second string, odd rune) {
+	spaced := strings.Map(func(r rune) rune {
+		if invisible(r) {
+			odd = r
+			return ' '
 		}
-		rest := strings.TrimLeftFunc(arg[i:], func(r rune) bool { return unicode.IsSpace(r) || invisible(r) })
-		end := strings.IndexFunc(rest, func(r rune) bool { return unicode.IsSpace(r) || invisible(r) })
-		if end < 0 {
-			end = len(rest)
-		}
-		if word := rest[:end]; strings.HasPrefix(word, "-") && len(word) > 2 {
-			if _, known := findOption(word); known {
-				return word, r
-			}
+		return r
+	}, arg)
+	args, ok := Joined(spaced)
+	if !ok {
+		return "", 0
+	}
+	for _, a := range args[1:] {
+		if _, known := findOption(a); known {
+			return a, odd
 		}
 	}
 	return "", 0

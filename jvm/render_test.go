@@ -157,7 +157,7 @@ func TestExplain(t *testing.T) {
 				CPUs: CPUsFloor, Reserve: "128MiB", Rules: switchedOff(t, "direct-memory")},
 		},
 		"unlimited": {Limits: Limits{CPUs: 2, Memory: 24 << 30, MemorySource: "/proc/meminfo", CPUSource: "/proc/cpuinfo", Unlimited: true}, Target: Target{JavaMajor: 17}},
-		"refused": {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
+		"refused":   {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
 	} {
 		r, _ := Render(in) // the error is in the result too
 		var text bytes.Buffer
