@@ -57,6 +57,7 @@ func homes() map[string]string {
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
 		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
+		"golang.org/x/text":                "internal/tomcat/entities.go",
 	}
 }
 

@@ -149,7 +149,7 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 }
 
 func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	out, err := l.Attach(ctx)
+	out, err := l.Attach(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -204,8 +204,8 @@ func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error)
 }
 
 // Attach adds what a JVM can do to the probes.
-func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	out, err := l.processLauncher.Attach(ctx)
+func (l *javaLauncher) Attach(ctx context.Context, learned string) (*supervisor.Launch, error) {
+	out, err := l.processLauncher.Attach(ctx, learned)
 	return l.asJVM(l.check.attacher, out, err)
 }
 
