@@ -72,7 +72,7 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	if missing != nil {
 		return jvm.Result{Errors: missing}
 	}
-	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: env, env: env, java: target.JavaMajor}
+	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: environment{vars: env}, env: environment{vars: env}, java: target.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
@@ -86,11 +86,11 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 // variables of catalina.sh.
 func (l *layers) scripted() (jvm.Input, error) {
 	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
-		words, err := jvm.SplitOptions(l.env[name])
+		words, err := jvm.SplitOptions(l.env.vars[name])
 		if err != nil {
 			return jvm.Input{}, fmt.Errorf("cannot take JVM options from %s: %w", name, err)
 		}
-		l.words = append(l.words, namedWords{name, words})
+		l.words = append(l.words, namedWords{name: name, words: words})
 	}
 	return l.input(context.Background())
 }
@@ -157,7 +157,7 @@ func (f renderFlags) limits() (l jvm.Limits, err error) {
 // targetOf is the JVM of a version; without one, that of the java found here.
 func targetOf(version string) (jvm.Target, error) {
 	if version == "" {
-		java, _, _ := hotspot.Find("/", "", os.Getenv) // one that is unknown is treated as a current one
+		java, _, _ := hotspot.Find("/", os.Getenv("PATH"), javaSettings(&environment{vars: environMap(os.Environ())})...) // one that is unknown is treated as a current one
 		return jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, nil
 	}
 	major := hotspot.ParseMajor(version)

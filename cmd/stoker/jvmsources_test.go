@@ -72,7 +72,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		Argfiles: []jvm.File{{File: dir + "/jvm.args"}},
 		URLs:     []jvm.URL{asked(service.URL + "/list"), asked(service.URL + "/${APPID}?tier=${TIER}&token=${TOKEN}")},
 		Env:      []string{"APP_OPTS"}}},
-		outside: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}, env: map[string]string{"APP_OPTS": "-Denv=1"},
+		outside: environment{vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}}, env: environment{vars: map[string]string{"APP_OPTS": "-Denv=1"}},
 		world: sourceWorld{labels: func() map[string]string { return map[string]string{"tier": "gold"} }, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.input(t.Context())
 	if err != nil {
