@@ -66,6 +66,9 @@ func (a *attempt) run(running Execution) (Outcome, []byte) {
 	if running == nil {
 		var err error
 		if running, err = a.start(); err != nil {
+			if a.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				err = context.Cause(a.ctx)
+			}
 			return Outcome{Why: err.Error(), Code: startCode(err)}, nil
 		}
 	}

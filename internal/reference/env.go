@@ -3,6 +3,7 @@ package reference
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -13,7 +14,7 @@ import (
 // variable stays as it is: ${user.home} is for the program. The errors are by key.
 func Env(env map[string]string, below func(key, name string) (string, bool)) (map[string]string, map[string]error) {
 	f := &filler{env: env, below: below, done: map[string]string{}, errs: map[string]error{}}
-	for key := range env {
+	for _, key := range slices.Sorted(maps.Keys(env)) { // so that errors are the same each time
 		f.value(key)
 	}
 	if len(f.errs) == 0 {
