@@ -156,7 +156,7 @@ func setenvError(err error) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
-	wrote := "and wrote nothing"
+	wrote := "it wrote nothing"
 	if last := proc.LastLines(failed.Output, 3); last != "" {
 		wrote = "its output ends: " + last
 	}
