@@ -64,9 +64,7 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 			return spec, err
 		}
 		spec.User = user
-		if user.Home != "" {
-			env["HOME"], env["USER"], env["LOGNAME"] = user.Home, user.Login, user.Login
-		}
+		user.AdaptEnv(env)
 	}
 	for name, value := range *r.plan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value

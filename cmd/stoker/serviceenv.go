@@ -42,14 +42,11 @@ func (e *environment) source(name string) string {
 }
 
 // environ is ours, with what the service's user, hooks and configuration say; the
-// later wins: hooks, env_files, env, secrets. A login would set HOME and USER, so their
-// absence surprises programs. With an error it is as much as could be read.
+// later wins: hooks, env_files, env, secrets. With an error it is as much as could be
+// read.
 func (l *processLauncher) environ() (*environment, error) {
 	e := &environment{vars: environMap(os.Environ()), from: map[string]string{}}
-	if l.user != nil && l.user.Home != "" {
-		name := l.user.Login
-		e.put(map[string]string{"HOME": l.user.Home, "USER": name, "LOGNAME": name}, "the user of the service")
-	}
+	l.user.AdaptEnv(e.vars)
 	e.put(l.hooks.given(l.name).Env, "a hook")
 	var err error
 	for _, path := range l.service.EnvFiles {

@@ -80,6 +80,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 		out.Spec.Dir = s.dir
 	}
 	out.Notes, out.Sources = append(s.notes, launch.Notes...), facts.digest
+	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
 }
@@ -184,7 +185,8 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
+		flags: l.check.flagsOf(l.asking(s.env.vars, nil, s.dir))}
 	before, _ := s.install.UserOptions(s.readied.vars, nil) // only to compare
 	for _, src := range sources {
 		w := namedWords{name: src.Var, words: src.Words}
