@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -124,6 +125,17 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 	b.Plugin = "p" // its references were filled in before
 	if got := environOf(t, s, &b, Occasion{Event: Init}); !slices.Contains(got, "A=${NONE}") {
 		t.Errorf("a plugin's hook has %v", got)
+	}
+}
+
+// One that is ended before its program is started says why, and not that a context is.
+func TestEndedBeforeItIsStarted(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errEnded{"the process is gone"})
+	b := bound(Ready, "h", "x")
+	a := &attempt{r: &Runner{host: &fakeHost{}, log: hclog.NewNullLogger()}, b: &b, ctx: ctx, try: &try{ID: "h.1"}}
+	if out, _ := a.run(nil); out.OK || out.Why != (errEnded{"the process is gone"}).Error() {
+		t.Errorf("%+v", out)
 	}
 }
 
