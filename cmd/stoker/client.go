@@ -43,6 +43,9 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 	if err != nil {
 		return err
 	}
+	if names, err = chooseServices(ctx, c, verb, names); err != nil { // before anything is done
+		return err
+	}
 	for _, name := range names {
 		snap, err := c.Command(ctx, name, verb)
 		// A supervisor that dies meanwhile is followed by one that goes on with it;
@@ -82,7 +85,7 @@ func jvmExplain(ctx context.Context, w io.Writer, name, format string) error {
 	if format == "table" {
 		format = "text"
 	}
-	text, err := c.JVM(ctx, name, format)
+	text, err := c.JVM(ctx, name, format, widthOf(w))
 	if err != nil {
 		return fmt.Errorf("cannot explain the JVM's options: %w", err)
 	}

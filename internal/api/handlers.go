@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,7 +108,8 @@ func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {
 }
 
 // jvm explains the options of ?service=NAME, by default of the main service or
-// of the first that has a JVM; ?format=text is for people.
+// of the first that has a JVM; ?format=text is for people, within
+// &width=80.
 func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 	var names []string
 	for _, snap := range s.opts.Backend.Services() {
@@ -127,7 +129,8 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 		}
 		if r.URL.Query().Get("format") == "text" {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			fmt.Fprint(w, text)
+			width, _ := strconv.Atoi(r.URL.Query().Get("width")) // what is no number has no bounds
+			fmt.Fprint(w, text(max(width, 0)))
 			return
 		}
 		answer(w, http.StatusOK, data)
