@@ -112,7 +112,7 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 			}
 		}
 	}
-	if places := strings.Fields(at.cmd.ArgsUsage); len(places) > 0 {
+	if places := strings.Fields(strings.TrimPrefix(at.cmd.ArgsUsage, "[--]")); len(places) > 0 {
 		place := places[min(len(at.args), len(places)-1)]
 		if len(at.args) < len(places) || strings.Contains(place, "...") {
 			found = append(found, at.values(ctx, strings.Trim(place, "[]."))...)
