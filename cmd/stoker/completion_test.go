@@ -112,7 +112,7 @@ func TestShellsComplete(t *testing.T) {
 			s.write(load + "\rprintf '<%s>\\n' loaded\r")
 			s.await("\n<loaded>")
 			for typed, want := range cases {
-				s.write(typed + "\t\x01printf '<%s>\\n' '\x05'\r") // the line itself is printed
+				s.write(typed + "\t\x01printf '<%s>\\n' '\x05'\r")  // the line itself is printed
 				s.await("\n<" + strings.TrimRight(want, " ") + ">") // zsh takes its blank back
 			}
 		})

@@ -59,12 +59,33 @@ func layout(rows [][]string, width int) string {
 	return b.String()
 }
 
-// layoutRows is layout with the lines of each row.
+// layoutRows is layout with the lines of each row. A long first cell may have lines
+// of its own, with the others below it.
 func layoutRows(rows [][]string, width int) [][]string {
-	widths, fits := columnWidths(rows, width)
+	if widths, fits := columnWidths(rows, width); fits {
+		return sideBySide(rows, widths)
+	}
+	short := make([][]string, len(rows))
+	for k, cells := range rows {
+		if short[k] = cells; utf8.RuneCountInString(cells[0]) > width/3 {
+			short[k] = append([]string{""}, cells[1:]...)
+		}
+	}
+	widths, fits := columnWidths(short, width)
 	if !fits {
 		return stacked(rows, width)
 	}
+	out := sideBySide(short, widths)
+	for k, cells := range rows {
+		if short[k][0] != cells[0] {
+			out[k] = append(wrapText(cells[0], width), out[k]...)
+		}
+	}
+	return out
+}
+
+// sideBySide lays out columns of these widths.
+func sideBySide(rows [][]string, widths []int) [][]string {
 	out := make([][]string, len(rows))
 	for k, cells := range rows {
 		parts, height := make([][]string, len(cells)), 1
@@ -90,7 +111,8 @@ func layoutRows(rows [][]string, width int) [][]string {
 }
 
 // columnWidths shares the width: a column gets what it needs, and those that need
-// most give way, down to their longest word. False: the words do not fit.
+// most give way, down to their longest word, but not the first. False: the words do
+// not fit.
 func columnWidths(rows [][]string, width int) (widths []int, fits bool) {
 	var words []int
 	for _, cells := range rows {
@@ -99,6 +121,9 @@ func columnWidths(rows [][]string, width int) (widths []int, fits bool) {
 				widths, words = append(widths, 0), append(words, 0)
 			}
 			widths[c] = max(widths[c], utf8.RuneCountInString(cell))
+			if c == 0 { // a name is not cut
+				words[c] = widths[c]
+			}
 			for _, word := range pieces(cell) {
 				words[c] = max(words[c], utf8.RuneCountInString(strings.TrimSpace(word)))
 			}
@@ -197,7 +222,7 @@ func wrapText(text string, width int) []string {
 }
 
 // longWord is the length from which a word may be broken.
-const longWord = 20
+const longWord = 30
 
 // pieces cuts a text where a line may end: behind blanks, and in long words behind
 // separators.

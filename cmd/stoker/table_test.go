@@ -69,7 +69,7 @@ func TestTextsAreWrapped(t *testing.T) {
 		{"one two three four five six", 20, "one two three four\n  five six"},
 		{"  note: one two three four", 20, "  note: one two three\n    four"},
 		{"a\n\n  b c", 20, "a\n\n  b c"},
-		{"/opt/company/application/bin", 20, "/opt/company/\n  application/bin"},
+		{"/opt/company/application/releases/bin", 20, "/opt/company/\n  application/\n  releases/bin"},
 		{"anevenlongerwordthathasnoplace", 20, "anevenlongerwordthathasnoplace"},
 		{"", 20, ""},
 		{strings.Repeat("x ", 100), 0, strings.Repeat("x ", 100)},
