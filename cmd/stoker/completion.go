@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
 )
@@ -51,7 +52,7 @@ func completionCommands(app *cli.App) []*cli.Command {
 				return atMost(c, 1, func(a []string) error {
 					script, ok := shellScripts()[optional(a)]
 					if !ok {
-						return &hintError{fmt.Errorf("cannot complete in the shell %q", optional(a)), "the shells are bash, zsh and fish", codeUsage}
+						return &hintError{fmt.Errorf("cannot complete in the shell %q", optional(a)), suggest.Hint(optional(a), slices.Sorted(maps.Keys(shellScripts()))), codeUsage}
 					}
 					_, err := io.WriteString(app.Writer, script)
 					return err

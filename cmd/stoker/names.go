@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
@@ -47,9 +46,5 @@ func unique(names []string) (out []string) {
 
 // noService says that there is no service of a name, and which may be meant.
 func noService(verb, name string, known []string) error {
-	hint := "there are: " + strings.Join(known, ", ")
-	if meant, ok := suggest.Nearest(name, known); ok {
-		hint = "did you mean " + meant + "? " + hint
-	}
-	return &hintError{fmt.Errorf("cannot %s %q: there is no such service", verb, name), hint, codeNoThing}
+	return &hintError{fmt.Errorf("cannot %s %q: there is no such service", verb, name), suggest.Hint(name, known), codeNoThing}
 }

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -71,14 +73,18 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapsh
 	name := r.PathValue("name")
 	snap, ok := s.opts.Backend.Service(name)
 	if !ok {
-		var have []string
-		for _, other := range s.opts.Backend.Services() {
-			have = append(have, other.Name)
-		}
-		fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name),
-			"there are: "+strings.Join(have, ", "))
+		s.noService(w, name)
 	}
 	return snap, ok
+}
+
+// noService answers that there is no service of a name.
+func (s *Server) noService(w http.ResponseWriter, name string) {
+	var have []string
+	for _, other := range s.opts.Backend.Services() {
+		have = append(have, other.Name)
+	}
+	fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), suggest.Hint(name, have))
 }
 
 // command starts, stops or restarts; a stop answers when all is gone.
@@ -120,6 +126,10 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if name := r.URL.Query().Get("service"); name != "" {
+		if !slices.Contains(names, name) {
+			s.noService(w, name)
+			return
+		}
 		names = []string{name}
 	}
 	for _, name := range names {

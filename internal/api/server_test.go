@@ -48,6 +48,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/services/none/signal?signal=HUP", 404, `"code":"no-such-service"`},
 		{"POST", "/v1/services/side%20car/signal?signal=HUP", 409, `{"error":{"code":"not-now","message":"service \"side car\" has no process: it is STOPPED"`},
 		{"GET", "/v1/jvm?service=side+car", 404, `{"error":{"code":"no-jvm","message":"no JVM options were rendered for side car","hint":`},
+		{"GET", "/v1/jvm?service=apq&format=text", 404, `{"error":{"code":"no-such-service","message":"there is no service \"apq\"","hint":"did you mean app? there are: app, side car"}}`},
 		{"POST", "/v1/reload?dry_run", 200, `{"dry_run":true,"changes":["restart web"],"files":null}`},
 		{"POST", "/v1/reload", 200, `{"changes":["restart web"],"files":null}`},
 		{"GET", "/", 404, `"code":"not-found"`},
