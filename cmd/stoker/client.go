@@ -43,7 +43,11 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 	if err != nil {
 		return err
 	}
-	if names, err = chooseServices(ctx, c, verb, names); err != nil { // before anything is done
+	there, err := services(ctx, c)
+	if err != nil {
+		return err
+	}
+	if names, err = chooseServices(there, verb, names); err != nil { // before anything is done
 		return err
 	}
 	for _, name := range names {
@@ -64,12 +68,12 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 
 // mainService is the main service, or the only one.
 func mainService(ctx context.Context, c *api.Client) (string, error) {
-	st, err := c.Status(ctx)
+	there, err := services(ctx, c)
 	if err != nil {
-		return "", fmt.Errorf("cannot ask which services there are: %w", err)
+		return "", err
 	}
-	for _, s := range st.Services {
-		if s.Main || len(st.Services) == 1 {
+	for _, s := range there {
+		if s.Main || len(there) == 1 {
 			return s.Name, nil
 		}
 	}

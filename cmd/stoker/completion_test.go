@@ -91,9 +91,7 @@ func TestShellsComplete(t *testing.T) {
 		"bash": "source <(stoker completion bash)", "zsh": "bindkey -e; autoload -Uz compinit; compinit -u -D; source <(stoker completion zsh)",
 	} {
 		t.Run(shell, func(t *testing.T) {
-			if ok, err := wanted(t, shell); err != nil || !ok {
-				t.Skip(shell, " is not here: ", err)
-			}
+			needs(t, shell)
 			cmd := exec.Command(shell, start[shell]...)
 			cmd.Env, cmd.Dir = append(slices.Clone(env), "PS1=> "), dir
 			terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 200, Rows: 40})
@@ -118,9 +116,7 @@ func TestShellsComplete(t *testing.T) {
 		})
 	}
 	t.Run("fish", func(t *testing.T) {
-		if ok, err := wanted(t, "fish"); err != nil || !ok {
-			t.Skip("fish is not here: ", err)
-		}
+		needs(t, "fish")
 		for typed, want := range cases {
 			cmd := exec.Command("fish", "--no-config", "-c", "stoker completion fish | source; complete -C $argv", typed)
 			cmd.Env, cmd.Dir = env, dir
@@ -131,6 +127,16 @@ func TestShellsComplete(t *testing.T) {
 			}
 		}
 	})
+}
+
+// needs skips a test where a program is not here.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if ok, err := wanted(t, program); err != nil {
+		t.Fatal(err)
+	} else if !ok {
+		t.Skip(program, " is not here")
+	}
 }
 
 // screen is a shell at a terminal.

@@ -15,7 +15,7 @@ type theme struct{ name, commands string }
 // themes are the categories in their order.
 func themes() []theme {
 	return []theme{
-		{"Services", "run status start stop restart signal logs"},
+		{"Services", "run status health start stop restart signal logs"},
 		{"What happened and why", "events incidents limits"},
 		{"Java", "jvm"},
 		{"Configuration and extensions", "config reload hook plugin"},

@@ -32,7 +32,7 @@ func everyCommand(app *cli.App, f func(name string, c *cli.Command)) {
 // 80 columns, and one way to say that json is wanted.
 func TestEachCommandIsExplained(t *testing.T) {
 	app := testApp()
-	printsNoTable := strings.Fields("run start stop restart logs plugin-validate plugin-init config-check config-show completion man __complete jacoco-dump jacoco-reset " +
+	printsNoTable := strings.Fields("run health start stop restart logs plugin-validate plugin-init config-check config-show completion man __complete jacoco-dump jacoco-reset " +
 		"jvm-threads jvm-histo jvm-heapdump jvm-flags jvm-nmt")
 	if !strings.Contains(helpText(rootCommand(app), "stoker", 80), "\nJava:\n  jvm ") {
 		t.Errorf("the help has no themes:\n%s", helpText(rootCommand(app), "stoker", 80))
@@ -141,11 +141,8 @@ func TestManPage(t *testing.T) {
 			t.Errorf("docs/exit-codes.md has no exit code %d", c.code)
 		}
 	}
-	groff, err := exec.LookPath("groff")
-	if err != nil {
-		t.Skip("groff is not here")
-	}
-	cmd := exec.Command(groff, "-man", "-ww", "-Tutf8", "-z")
+	needs(t, "groff")
+	cmd := exec.Command("groff", "-man", "-ww", "-Tutf8", "-z")
 	cmd.Stdin = strings.NewReader(page)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)

@@ -40,7 +40,11 @@ func logs(ctx context.Context, name string, o logFlags) error {
 		return err
 	}
 	if name == config.AllServices {
-		names, err := chooseServices(ctx, c, "show the output of", []string{name})
+		there, err := services(ctx, c)
+		if err != nil {
+			return err
+		}
+		names, err := chooseServices(there, "show the output of", []string{name})
 		if err != nil {
 			return err
 		}

@@ -8,17 +8,23 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
-// chooseServices are the services that names mean, each once: every one of them is
-// there, and "all" means all. verb is what is to be done with them.
-func chooseServices(ctx context.Context, c *api.Client, verb string, names []string) ([]string, error) {
+// services are those that there are.
+func services(ctx context.Context, c *api.Client) ([]supervisor.Snapshot, error) {
 	st, err := c.Status(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask which services there are: %w", err)
 	}
+	return st.Services, nil
+}
+
+// chooseServices are the services that names mean, each once: every one of them is
+// there, and "all" means all. verb is what is to be done with them.
+func chooseServices(there []supervisor.Snapshot, verb string, names []string) ([]string, error) {
 	var known, out []string
-	for _, s := range st.Services {
+	for _, s := range there {
 		known = append(known, s.Name)
 	}
 	for _, name := range names {

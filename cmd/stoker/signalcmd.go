@@ -40,7 +40,11 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 	if err != nil {
 		return err
 	}
-	names, err := chooseServices(ctx, c, "signal", args[:1])
+	there, err := services(ctx, c)
+	if err != nil {
+		return err
+	}
+	names, err := chooseServices(there, "signal", args[:1])
 	if err != nil {
 		return err
 	}
