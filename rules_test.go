@@ -28,7 +28,7 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},

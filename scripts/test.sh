@@ -10,8 +10,8 @@ go=$(scripts/go.sh)
 case ${1:-unit} in
 unit)
 	tomcat=$(tomcat_version)
-	# The race detector needs cgo, and so a C compiler.
-	need gcc libc6-dev ps=procps setsid=util-linux libjacoco-java libasm-java \
+	# The race detector needs cgo, and so a C compiler. The shells complete commands.
+	need gcc libc6-dev zsh fish groff=groff-base ps=procps setsid=util-linux libjacoco-java libasm-java \
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	CGO_ENABLED=1 exec "$go" test -race ./...
 	;;

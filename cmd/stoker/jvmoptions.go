@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -53,29 +52,31 @@ func keepFacts(jvms *sync.Map, log hclog.Logger, name string) func(*jvmFacts) {
 }
 
 // text is the explanation for people.
-func (f *jvmFacts) text() string {
+func (f *jvmFacts) text(width int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
-	if err := jvm.Explain(&b, f.Result, f.limits); err != nil {
-		fmt.Fprintln(&b, err)
+	var explained strings.Builder
+	lay := func(rows [][]string) string { return layout(rows, width) }
+	if err := jvm.Explain(&explained, f.Result, f.limits, lay); err != nil {
+		fmt.Fprintln(&explained, err)
 	}
-	f.explainSources(&b, time.Now())
+	b.WriteString(wrapped(explained.String(), width, "  "))
+	f.explainSources(&b, time.Now(), width)
 	if f.Pending != nil {
-		fmt.Fprintln(&b, f.Pending)
+		b.WriteString(wrapped(f.Pending.String(), width, "  ") + "\n")
 	}
 	return b.String()
 }
 
 // explainSources is the table of files, folders and URLs.
-func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
+func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time, width int) {
 	if len(f.Sources) == 0 {
 		return
 	}
 	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
 		b.WriteString("\n")
 	}
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "READ FROM\tLAYER\tSTATE")
+	t := table{{"READ FROM", "LAYER", "STATE"}}
 	for _, s := range f.Sources {
 		state := s.State
 		if s.Time != nil {
@@ -84,10 +85,9 @@ func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
 		if s.Why != "" {
 			state += ": " + s.Why
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", printable(s.Source), s.Layer, printable(state))
+		t.add(printable(s.Source), s.Layer, printable(state))
 	}
-	tw.Flush() // a strings.Builder does not fail
-	b.WriteString("\n")
+	b.WriteString(layout(t, width) + "\n")
 }
 
 // readLimits puts the cgroup's answer into the form that jvm takes; own is the

@@ -11,6 +11,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
+// AllServices means all of them where a command takes names.
+const AllServices = "all"
+
 // maxServiceName bounds a service's name, in bytes.
 const maxServiceName = 64
 
@@ -41,6 +44,8 @@ func (v *validator) serviceName(path, name string) {
 		v.bad(path, "", "the name has %d bytes, and %d are allowed", len(name), maxServiceName)
 	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || strings.ContainsAny(name[:min(1, len(name))], "_.-") || name == "":
 		v.bad(path, rule, "%s is not a service name", quote("", name))
+	case name == AllServices:
+		v.bad(path, "give it another name", "%s is no name for a service: commands mean every service by it", quote("", name))
 	}
 }
 

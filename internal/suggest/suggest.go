@@ -25,6 +25,15 @@ func Nearest(got string, known []string) (string, bool) {
 	return best, best != ""
 }
 
+// Hint is for a word that is not known: the one that was probably meant, and all.
+func Hint(got string, known []string) string {
+	hint := "there are: " + strings.Join(known, ", ")
+	if word, ok := Nearest(got, known); ok {
+		hint = "did you mean " + word + "? " + hint
+	}
+	return hint
+}
+
 // fold makes successCodes, success-codes and success_codes the same word.
 func fold(s string) string {
 	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
