@@ -129,7 +129,14 @@ func (d *decoder) put(out *tree, e entry, t reflect.Type, path string) {
 // from missing the key that was meant.
 func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 	keys := keysOf(t)
-	d.problem(e.at, join(path, bounded(e.key)), fault{"unknown key", didYouMean(e.key, keys)})
+	f := fault{"unknown key", didYouMean(e.key, keys)}
+	if a, ok := foreign(t, path, e); ok {
+		f.hint = a.hint()
+		if key, _, _ := strings.Cut(a.write, ":"); !a.top {
+			d.report.meant[join(path, key)] = true
+		}
+	}
+	d.problem(e.at, join(path, bounded(e.key)), f)
 	if meant, ok := suggest(e.key, keys); ok {
 		d.report.meant[join(path, meant)] = true
 	}
@@ -150,7 +157,7 @@ func (d *decoder) mapping(n *yaml.Node, t reflect.Type, path string) ([]entry, b
 		return nil, true
 	}
 	if n.Kind != yaml.MappingNode {
-		d.problem(n, path, fault{message: "is " + described(n) + ", not a section of keys"})
+		d.problem(n, path, fault{"is " + described(n) + ", not a section of keys", sectionOf(t, path, n)})
 		return nil, false
 	}
 	if tag := n.ShortTag(); tag != "!!map" {
@@ -277,15 +284,22 @@ func (d *decoder) sequence(n *yaml.Node, t reflect.Type, path string) *tree {
 	return out
 }
 
-// asList shows how a command line would be written as a list. Quotes are not
-// looked at: it is a hint.
+// asList shows how a command line would be written as a list: its words, or where a
+// shell would make something else of them the line for one.
 func asList(line string) string {
-	words := strings.Fields(line)
-	if len(words) == 0 || len(line) > 60 {
-		return `"program", "argument"`
+	words := maskArgs(strings.Fields(line))
+	if len(words) == 0 || len(line) > 2*maxExample {
+		return `"PROGRAM", "ARGUMENT"`
+	}
+	if strings.ContainsAny(line, "|&;<>()$`\"'*?~\\") {
+		line = strings.Join(words, " ")
+		if !strings.ContainsAny(line, "|&;") {
+			line = "exec " + line
+		}
+		words = []string{"sh", "-c", line}
 	}
 	for i, word := range words {
-		words[i] = quote("", maskText(word))
+		words[i] = fmt.Sprintf("%+q", word)
 	}
 	return strings.Join(words, ", ")
 }
