@@ -43,6 +43,28 @@ func TestRefusedOptionIsNamed(t *testing.T) {
 	}
 }
 
+// What the lists say is added where the JVM says the same, and never against it.
+func TestRefusalIsNotContradicted(t *testing.T) {
+	option := merged("-XX:+UseFoo")
+	why := "there is no such flag"
+	for _, c := range []struct {
+		code, says string
+		added      bool
+	}{
+		{jvm.UnknownOption, "Unrecognized VM option 'UseFoo'", true},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is diagnostic and must be enabled via -XX:+UnlockDiagnosticVMOptions.", false},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is experimental and must be enabled via -XX:+UnlockExperimentalVMOptions.", false},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is develop and is available only in debug version of VM.", false},
+		{jvm.RemovedOption, "Unrecognized VM option 'UseFoo'", true},
+		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
+	} {
+		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}
+		if got := refusedOptions(made, hotspot.Refusal{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
+			t.Errorf("%s: %s", c.code, got)
+		}
+	}
+}
+
 // What could not be found out keeps nobody from starting.
 func TestCheckThatDoesNotWork(t *testing.T) {
 	l := &processLauncher{}

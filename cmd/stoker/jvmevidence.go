@@ -8,6 +8,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -34,7 +35,7 @@ func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Find
 // look runs f, for as long as ctx allows.
 func (e *evidence) look(ctx context.Context, end supervisor.End, f func() supervisor.Findings) supervisor.Findings {
 	without := func(note string) supervisor.Findings {
-		return supervisor.Findings{Options: supervisor.MaskArgs(end.Argv), Notes: []string{note}}
+		return supervisor.Findings{Options: mask.Args(end.Argv), Notes: []string{note}}
 	}
 	if !e.looking.TryLock() {
 		return without("files were not looked for: the file system has not answered since an earlier look")
@@ -104,7 +105,7 @@ func addAutopsy(f supervisor.Findings, a hotspot.Autopsy) supervisor.Findings {
 func maskLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for k, line := range lines {
-		lines[k] = supervisor.MaskLine(line)
+		lines[k] = mask.Line(line)
 	}
 	return strings.Join(lines, "\n")
 }

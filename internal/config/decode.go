@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -137,7 +139,7 @@ func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 		}
 	}
 	d.problem(e.at, join(path, bounded(e.key)), f)
-	if meant, ok := suggest(e.key, keys); ok {
+	if meant, ok := suggest.Nearest(e.key, keys); ok {
 		d.report.meant[join(path, meant)] = true
 	}
 }
@@ -287,7 +289,7 @@ func (d *decoder) sequence(n *yaml.Node, t reflect.Type, path string) *tree {
 // asList shows how a command line would be written as a list: its words, or where a
 // shell would make something else of them the line for one.
 func asList(line string) string {
-	words := maskArgs(strings.Fields(line))
+	words := mask.Args(strings.Fields(line))
 	if len(words) == 0 || len(line) > 2*maxExample {
 		return `"PROGRAM", "ARGUMENT"`
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -48,12 +50,12 @@ func foreign(t reflect.Type, around string, e entry) (advice, bool) {
 		return foreignAtTop(e.key, value)
 	case reflect.TypeFor[Service]():
 		for _, of := range []func(service, key string, n *yaml.Node) (advice, bool){misplaced, ofStart, ofEnd, ofOutput, ofProcess, withoutUse} {
-			if a, ok := of(lastKey(around), fold(e.key), value); ok {
+			if a, ok := of(lastKey(around), suggest.Fold(e.key), value); ok {
 				return a, true
 			}
 		}
 	case reflect.TypeFor[supervisor.Live](), reflect.TypeFor[supervisor.Ready]():
-		return ofProbe(fold(e.key), value)
+		return ofProbe(suggest.Fold(e.key), value)
 	}
 	return advice{}, false
 }
@@ -68,11 +70,11 @@ func foreignAtTop(key string, n *yaml.Node) (advice, bool) {
 	switch {
 	case isProgram:
 		return advice{fmt.Sprintf("services: {%s: {command: [%s]}}", word(strings.TrimSpace(name)), commandIn(n)), true, ""}, true
-	case slices.Contains([]string{"programs", "apps", "processes", "service", "unit"}, fold(key)):
+	case slices.Contains([]string{"programs", "apps", "processes", "service", "unit"}, suggest.Fold(key)):
 		return advice{example, true, ""}, true
-	case fold(key) == "version" || strings.HasPrefix(key, "x-"):
+	case suggest.Fold(key) == "version" || strings.HasPrefix(key, "x-"):
 		return advice{why: "the file has no version, and no keys of one's own"}, true
-	case slices.Contains([]string{"networks", "volumes", "configs", "secrets", "supervisord", "supervisorctl", "unixhttpserver", "inethttpserver", "install"}, fold(key)):
+	case slices.Contains([]string{"networks", "volumes", "configs", "secrets", "supervisord", "supervisorctl", "unixhttpserver", "inethttpserver", "install"}, suggest.Fold(key)):
 		return advice{why: "it is another program's (compose, Supervisor or systemd)"}, true
 	}
 	return advice{}, false
@@ -301,7 +303,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 		}
 		return write("timeout: " + seconds(n, "8s"))
 	case reflect.TypeFor[supervisor.Ready](), reflect.TypeFor[supervisor.Live]():
-		if u := maskText(text); strings.HasPrefix(u, "http") {
+		if u := mask.Arg(text); strings.HasPrefix(u, "http") {
 			return write("http: " + quote("", u))
 		}
 		return write("tcp: 127.0.0.1:" + number(n, "8080"))
@@ -321,7 +323,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	case reflect.TypeFor[Java]():
 		return write("jar: " + cmpWord(text, "/app/app.jar"))
 	case reflect.TypeFor[jvm.Config]():
-		return write("user: {options: [" + quote("", maskText(text)) + "]}")
+		return write("user: {options: [" + quote("", mask.Arg(text)) + "]}")
 	}
 	return ""
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -136,7 +138,7 @@ func commandIn(n *yaml.Node) string {
 		return asList(strings.ReplaceAll(strings.TrimLeft(n.Value, "-@:+!"), "$MAINPID", "$STOKER_PID"))
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if fold(n.Content[i].Value) == "command" {
+			if suggest.Fold(n.Content[i].Value) == "command" {
 				return commandIn(n.Content[i+1])
 			}
 		}
@@ -145,7 +147,7 @@ func commandIn(n *yaml.Node) string {
 		for _, item := range n.Content {
 			words = append(words, item.Value)
 		}
-		for i, w := range maskArgs(words) {
+		for i, w := range mask.Args(words) {
 			words[i] = quote("", w)
 		}
 		if out := strings.Join(words, ", "); out != "" && len(out) <= 2*maxExample {
@@ -164,7 +166,7 @@ func hookAdvice(e hooks.Event, service string, n *yaml.Node, more string) advice
 func healthcheck(section string, n *yaml.Node) advice {
 	parts := []string{`exec: ["PROGRAM", "ARGUMENT"]`}
 	for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
-		switch value := n.Content[i+1]; fold(n.Content[i].Value) {
+		switch value := n.Content[i+1]; suggest.Fold(n.Content[i].Value) {
 		case "test":
 			parts[0] = "exec: [" + testCommand(value) + "]"
 		case "interval":

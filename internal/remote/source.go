@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/mask"
 )
 
 // Source is what is asked, and how.
@@ -148,9 +150,6 @@ func substitute(text string, lookup Lookup, quote func(before, name, value strin
 	return b.String(), nil
 }
 
-// masked stands for a secret.
-const masked = "***"
-
 // Mask is a URL for people: without the user and password, and without the query
 // values whose names look secret. It takes any text, also with variables.
 func Mask(text string) string {
@@ -158,9 +157,9 @@ func Mask(text string) string {
 	if scheme, rest, ok := strings.Cut(head, "://"); ok {
 		authority, path, slash := strings.Cut(rest, "/")
 		if k := strings.LastIndexByte(authority, '@'); k >= 0 {
-			authority = masked + authority[k:]
+			authority = mask.Hidden + authority[k:]
 		} else if k := strings.LastIndexByte(authority, ':'); k >= 0 && strings.Trim(authority[k:], ":0123456789]") != "" && !strings.Contains(authority, "${") {
-			return scheme + "://" + masked // no port: the begin of a password with / or ? in it
+			return scheme + "://" + mask.Hidden // no port: the begin of a password with / or ? in it
 		}
 		head = scheme + "://" + authority
 		if slash {
@@ -175,7 +174,7 @@ func Mask(text string) string {
 	for k, pair := range pairs {
 		name, _, valued := strings.Cut(pair, "=")
 		if valued && secret(name) {
-			pairs[k] = name + "=" + masked
+			pairs[k] = name + "=" + mask.Hidden
 		}
 	}
 	out := head + "?" + strings.Join(pairs, "&")
@@ -189,8 +188,5 @@ func secret(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"token", "key", "secret", "password", "passwd", "credential", "signature"}, func(word string) bool {
-		return strings.Contains(name, word)
-	})
+	return mask.Name(name) || strings.Contains(strings.ToLower(name), "signature")
 }
