@@ -300,10 +300,16 @@ func asList(line string) string {
 		}
 		words = []string{"sh", "-c", line}
 	}
+	return quoted(words)
+}
+
+// quoted are words as items of a list.
+func quoted(words []string) string {
+	out := make([]string, len(words))
 	for i, word := range words {
-		words[i] = fmt.Sprintf("%+q", word)
+		out[i] = fmt.Sprintf("%+q", word)
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(out, ", ")
 }
 
 func (d *decoder) scalar(n *yaml.Node, t reflect.Type, path string) *tree {

@@ -147,10 +147,7 @@ func commandIn(n *yaml.Node) string {
 		for _, item := range n.Content {
 			words = append(words, item.Value)
 		}
-		for i, w := range mask.Args(words) {
-			words[i] = quote("", w)
-		}
-		if out := strings.Join(words, ", "); out != "" && len(out) <= 2*maxExample {
+		if out := quoted(mask.Args(words)); out != "" && len(out) <= 2*maxExample {
 			return out
 		}
 	}
