@@ -43,7 +43,7 @@ func (d *decoder) origin(n *yaml.Node) Origin {
 
 func (d *decoder) problem(n *yaml.Node, path string, f fault) {
 	o := d.origin(n)
-	d.report.add(Problem{o.File, o.Line, o.Column, path, f.message, f.hint})
+	d.report.add(Problem{File: o.File, Line: o.Line, Column: o.Column, Path: path, Message: f.message, Hint: f.hint})
 }
 
 // node decodes n as a value of type t; nil when nothing of it can be used.
@@ -320,6 +320,9 @@ func (d *decoder) scalar(n *yaml.Node, t reflect.Type, path string) *tree {
 	}
 	f := fault{}
 	switch {
+	case n.Kind == yaml.MappingNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode:
+		f = fault{"is a section of keys, not " + wanted(t),
+			"a template with {{ }} that was not filled in? A value that begins with { is put in quotes"}
 	case n.Kind != yaml.ScalarNode:
 		f.message = "is " + described(n) + ", not " + wanted(t)
 	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):

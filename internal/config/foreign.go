@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -41,10 +42,7 @@ func (a advice) hint() string {
 // foreign is the advice for a key that the section of type t lacks. around is the
 // section's path.
 func foreign(t reflect.Type, around string, e entry) (advice, bool) {
-	value := e.value
-	if value.Kind == yaml.AliasNode {
-		value = value.Alias
-	}
+	value := example(e.value)
 	switch t {
 	case reflect.TypeFor[Config]():
 		return foreignAtTop(e.key, value)
@@ -74,7 +72,8 @@ func foreignAtTop(key string, n *yaml.Node) (advice, bool) {
 		return advice{example, true, ""}, true
 	case suggest.Fold(key) == "version" || strings.HasPrefix(key, "x-"):
 		return advice{why: "the file has no version, and no keys of one's own"}, true
-	case slices.Contains([]string{"networks", "volumes", "configs", "secrets", "supervisord", "supervisorctl", "unixhttpserver", "inethttpserver", "install"}, suggest.Fold(key)):
+	case slices.Contains([]string{"networks", "volumes", "configs", "secrets", "supervisord", "supervisorctl",
+		"unixhttpserver", "inethttpserver", "install"}, suggest.Fold(key)):
 		return advice{why: "it is another program's (compose, Supervisor or systemd)"}, true
 	}
 	return advice{}, false
@@ -84,7 +83,8 @@ func foreignAtTop(key string, n *yaml.Node) (advice, bool) {
 func misplaced(service, key string, _ *yaml.Node) (advice, bool) {
 	switch key {
 	case "hooks":
-		return advice{fmt.Sprintf(`hooks: {ready: [{name: tell, command: ["PROGRAM"], services: [%s]}]}`, word(service)), true, "services says whose hook it is"}, true
+		return advice{fmt.Sprintf(`hooks: {ready: [{name: tell, command: ["PROGRAM"], services: [%s]}]}`, word(service)), true,
+			"services says whose hook it is"}, true
 	case "jvm", "javaopts", "jvmoptions", "jvmopts":
 		return advice{`jvm: {user: {options: ["-Dname=value"]}}`, true, "it is of all services"}, true
 	case "log", "loglevel":
@@ -111,7 +111,8 @@ func ofStart(service, key string, n *yaml.Node) (advice, bool) {
 	case "execstoppost":
 		return hookAdvice(hooks.Stopped, service, n, ""), true
 	case "startsecs":
-		return advice{"restart: {backoff: {reset: " + seconds(n, "10s") + "}}", false, "after that time it counts as stable; ready says when it is started"}, true
+		return advice{"restart: {backoff: {reset: " + seconds(n, "10s") + "}}", false,
+			"after that time it counts as stable; ready says when it is started"}, true
 	case "timeoutstartsec", "starttimeout":
 		return advice{write: "ready: {within: " + seconds(n, "90s") + "}"}, true
 	case "dependson", "wants", "bindsto", "requisite", "upholds":
@@ -141,7 +142,8 @@ func ofEnd(_, key string, n *yaml.Node) (advice, bool) {
 	case "autorestart", "restart", "restartpolicy":
 		return advice{write: "restart: {" + policy(n.Value) + "}"}, true
 	case "startretries", "startlimitburst":
-		return advice{"restart: {limit: {starts: " + number(n, "3") + ", retry_every: 0s}}", false, "0s gives up then, as there; without it the service is tried again every 5m"}, true
+		return advice{"restart: {limit: {starts: " + number(n, "3") + ", retry_every: 0s}}", false,
+			"0s gives up then, as there; without it the service is tried again every 5m"}, true
 	case "startlimitintervalsec", "startlimitinterval":
 		return advice{write: "restart: {limit: {within: " + seconds(n, "10m") + "}}"}, true
 	case "restartsec":
@@ -178,7 +180,8 @@ func ofOutput(_, key string, n *yaml.Node) (advice, bool) {
 		case !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "/dev/") || strings.HasPrefix(target, "/proc/"):
 			return advice{why: "output goes to the container's own output and to `stoker logs` anyway"}, true
 		}
-		return advice{"output: {file: {path: " + logPath(target) + "}}", false, "both streams go there, and to the container's output (output.format: none: not to that)"}, true
+		return advice{"output: {file: {path: " + logPath(target) + "}}", false,
+			"both streams go there, and to the container's output (output.format: none: not to that)"}, true
 	case "stdoutlogfilemaxbytes", "stderrlogfilemaxbytes":
 		return advice{write: "output: {file: {path: " + logPath("") + ", size: " + cmpWord(n.Value, "50MiB") + "}}"}, true
 	case "stdoutlogfilebackups", "stderrlogfilebackups":
@@ -221,7 +224,8 @@ func ofProcess(_, key string, n *yaml.Node) (advice, bool) {
 			lost = ""
 		}
 		names := items(&yaml.Node{Kind: yaml.ScalarNode, Value: lost}, capital)
-		return advice{"drop_capabilities: [" + strings.Join(cmpList(names, "ALL"), ", ") + "]", false, "those that it loses, not those that it keeps"}, true
+		return advice{"drop_capabilities: [" + strings.Join(cmpList(names, "ALL"), ", ") + "]", false,
+			"those that it loses, not those that it keeps"}, true
 	case "securityopt":
 		return advice{write: "no_new_privileges: true"}, true
 	case "memlimit", "memorymax", "memory":
@@ -239,11 +243,12 @@ func withoutUse(_, key string, _ *yaml.Node) (advice, bool) {
 	switch key {
 	case "numprocs", "numprocsstart", "replicas", "scale", "processname":
 		return advice{why: "write a service for each process, each with a name of its own"}, true
-	case "image", "build", "containername", "ports", "expose", "volumes", "networks", "networkmode", "deploy", "logging", "hostname", "privileged", "init", "tty",
-		"stdinopen", "readonly", "tmpfs", "sysctls", "capadd", "dns", "extrahosts", "pullpolicy", "platform", "profiles", "links", "devices", "shmsize", "pid", "ipc":
+	case "image", "build", "containername", "ports", "expose", "volumes", "networks", "networkmode", "deploy", "logging", "hostname",
+		"privileged", "init", "tty", "stdinopen", "readonly", "tmpfs", "sysctls", "capadd", "dns", "extrahosts", "pullpolicy",
+		"platform", "profiles", "links", "devices", "shmsize", "pid", "ipc":
 		return advice{why: "it is said where the container is started; a service is a process in it"}, true
-	case "pidfile", "remainafterexit", "execreload", "stdouteventsenabled", "stderreventsenabled", "stdoutcapturemaxbytes", "stderrcapturemaxbytes",
-		"stdoutsyslog", "stderrsyslog", "serverurl", "notifyaccess", "syslogidentifier", "wantedby", "description", "documentation":
+	case "pidfile", "remainafterexit", "execreload", "stdouteventsenabled", "stderreventsenabled",
+		"stdoutcapturemaxbytes", "stderrcapturemaxbytes", "stdoutsyslog", "stderrsyslog", "serverurl", "notifyaccess", "syslogidentifier", "wantedby", "description", "documentation":
 		return advice{why: "there is no counterpart, and no need of one"}, true
 	}
 	return advice{}, false
@@ -273,7 +278,13 @@ func ofProbe(key string, n *yaml.Node) (advice, bool) {
 // sectionOf is how what was written in the place of a section of type t is written as
 // one; empty: that is not known.
 func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
+	n = example(n)
 	key, text := lastKey(path), n.Value
+	if m := regexp.MustCompile(`^([A-Za-z_][\w-]*):(\S+)$`).FindStringSubmatch(text); m != nil && n.Style == 0 && t.Kind() == reflect.Struct {
+		if _, ok := fieldNamed(t, m[1]); ok {
+			return "put a blank behind the colon: " + m[1] + ": " + word(m[2])
+		}
+	}
 	write := func(section string) string { return "write " + word(key) + ": {" + section + "}" }
 	if t == reflect.TypeFor[map[string]string]() && key == "env" {
 		return "write env: " + envIn(n)
@@ -289,6 +300,8 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 		return ""
 	}
 	switch t {
+	case reflect.TypeFor[Config]():
+		return `write keys with a colon, as in services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`
 	case reflect.TypeFor[Service](), reflect.TypeFor[hooks.Action]():
 		return write("command: [" + commandIn(n) + "]")
 	case reflect.TypeFor[supervisor.Restart]():

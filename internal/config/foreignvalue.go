@@ -23,6 +23,18 @@ const (
 	capital = `^[A-Za-z_]+$`
 )
 
+// example is as much of a node as a hint could show: what an alias repeats a thousand
+// times is not gone through as often.
+func example(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	out := *n
+	out.Content = n.Content[:min(len(n.Content), maxExample)]
+	out.Value = strings.ToValidUTF8(n.Value[:min(len(n.Value), 4*maxExample)], "")
+	return &out
+}
+
 // word is text as a value of YAML, in quotes where it needs them.
 func word(s string) string {
 	if regexp.MustCompile(`^[A-Za-z0-9_/][A-Za-z0-9_./:@+-]*$`).MatchString(s) && len(s) <= maxExample {
@@ -133,6 +145,7 @@ func namesIn(n *yaml.Node, otherwise string) string {
 // commandIn are the arguments of a command line: a text, a list, or the command key of
 // a section.
 func commandIn(n *yaml.Node) string {
+	n = example(n)
 	switch n.Kind {
 	case yaml.ScalarNode:
 		return asList(strings.ReplaceAll(strings.TrimLeft(n.Value, "-@:+!"), "$MAINPID", "$STOKER_PID"))
@@ -156,7 +169,8 @@ func commandIn(n *yaml.Node) string {
 
 // hookAdvice makes a hook of a command that another program runs around a start.
 func hookAdvice(e hooks.Event, service string, n *yaml.Node, more string) advice {
-	return advice{fmt.Sprintf("hooks: {%s: [{name: %s, command: [%s], %sservices: [%s]}]}", e, word(service), commandIn(n), more, word(service)), true, ""}
+	name := word(service)
+	return advice{fmt.Sprintf("hooks: {%s: [{name: %s, command: [%s], %sservices: [%s]}]}", e, name, commandIn(n), more, name), true, ""}
 }
 
 // healthcheck makes a probe of compose's section, or of its like.
@@ -176,7 +190,8 @@ func healthcheck(section string, n *yaml.Node) advice {
 			}
 		}
 	}
-	return advice{fmt.Sprintf("%s: {%s}", section, strings.Join(parts, ", ")), false, "ready says when it is started, live that it hangs; both can ask http, tcp, exec or file"}
+	return advice{fmt.Sprintf("%s: {%s}", section, strings.Join(parts, ", ")), false,
+		"ready says when it is started, live that it hangs; both can ask http, tcp, exec or file"}
 }
 
 // testCommand is that of compose: [CMD, program, argument] or [CMD-SHELL, line].
@@ -188,7 +203,8 @@ func testCommand(n *yaml.Node) string {
 	case "CMD":
 		return commandIn(&yaml.Node{Kind: yaml.SequenceNode, Content: rest})
 	case "CMD-SHELL":
-		return commandIn(&yaml.Node{Kind: yaml.SequenceNode, Content: append([]*yaml.Node{{Kind: yaml.ScalarNode, Value: "sh"}, {Kind: yaml.ScalarNode, Value: "-c"}}, rest...)})
+		shell := []*yaml.Node{{Kind: yaml.ScalarNode, Value: "sh"}, {Kind: yaml.ScalarNode, Value: "-c"}}
+		return commandIn(&yaml.Node{Kind: yaml.SequenceNode, Content: append(shell, rest...)})
 	}
 	return commandIn(n)
 }
@@ -197,7 +213,7 @@ func testCommand(n *yaml.Node) string {
 func ulimits(n *yaml.Node) string {
 	var out []string
 	for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
-		name, value := n.Content[i].Value, n.Content[i+1]
+		name, value := n.Content[i].Value, example(n.Content[i+1])
 		limits := map[string]string{"soft": "1024", "hard": "4096"}
 		for k := 0; k+1 < len(value.Content); k += 2 {
 			limits[value.Content[k].Value] = number(value.Content[k+1], "4096")

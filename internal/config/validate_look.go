@@ -117,7 +117,8 @@ func (v *validator) httpURL(path, text string) {
 		ok = err == nil && n > 0
 	}
 	if !ok {
-		v.bad(path, orNotExpanded(path, text, "write http://127.0.0.1:8080/health"), "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
+		hint := orNotExpanded(path, text, "write http://127.0.0.1:8080/health")
+		v.bad(path, hint, "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
 		return
 	}
 	v.literal(path, text)

@@ -30,7 +30,8 @@ func (v *validator) surroundings(path string, s Service) {
 	for i, file := range s.EnvFiles {
 		at := index(join(path, "env_files"), i)
 		if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
-			v.bad(at, orNotExpanded(at, file, `write "/path", or "-/path" for one that may be missing`), "%s is not an absolute path", quote("", file))
+			hint := orNotExpanded(at, file, `write "/path", or "-/path" for one that may be missing`)
+			v.bad(at, hint, "%s is not an absolute path", quote("", file))
 			continue
 		}
 		v.literal(at, file)
