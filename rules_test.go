@@ -29,22 +29,23 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":  {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/mask"},
-		"internal/hotspot": {},
-		"internal/pid1":    {},
-		"internal/proc":    {"internal/pid1"},
-		"internal/remote":  {"internal/mask", "internal/trust"},
-		"internal/mask":    {},
-		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
-		"internal/suggest": {},
-		"jvm":              {"internal/suggest"},
-		"supervisor":       {"internal/proc", "internal/pid1", "internal/mask"},
-		"internal/trust":   {},
+		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/mask", "internal/reference"},
+		"internal/hotspot":   {},
+		"internal/pid1":      {},
+		"internal/proc":      {"internal/pid1"},
+		"internal/remote":    {"internal/mask", "internal/trust", "internal/reference"},
+		"internal/mask":      {},
+		"internal/tomcat":    {"internal/hotspot"}, // for the words of the JVM that it runs in
+		"internal/suggest":   {},
+		"jvm":                {"internal/suggest"},
+		"supervisor":         {"internal/proc", "internal/pid1", "internal/mask"},
+		"internal/trust":     {},
+		"internal/reference": {},
 	}
 }
 

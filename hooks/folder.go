@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -151,7 +152,7 @@ func (f *Folder) readFragment(name string) {
 	fragment := Fragment{File: rel, Layer: layer, Options: jvm.ParseFile(rel, text)}
 	for _, o := range fragment.Options {
 		if arg := o.Args[0]; !strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") {
-			f.problem("%s: %q does not begin with -, as every JVM option does", filepath.Join(f.Dir, o.Source), firstBytes(arg, 60))
+			f.problem("%s: %q does not begin with -, as every JVM option does", filepath.Join(f.Dir, o.Source), reference.Shorten(arg, 60))
 		}
 		if err := checkText(o.String(), f.Manifest.Params, inArgument); err != nil {
 			f.problem("%s: %v", filepath.Join(f.Dir, o.Source), err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -141,7 +142,7 @@ func TestAilmentsAreComplaints(t *testing.T) {
 		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: supervisor.CauseCodeCache, Ill: true,
 			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
 	} {
-		if got := hear([]byte(line)); got == nil || *got != want {
+		if got := hear([]byte(line)); got == nil || !reflect.DeepEqual(*got, want) {
 			t.Errorf("%q: %+v, want %+v", line, got, want)
 		}
 	}

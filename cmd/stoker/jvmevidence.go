@@ -9,6 +9,7 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -30,6 +31,26 @@ func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Find
 		f.ThreadDump = dump
 	}
 	return f
+}
+
+// outputReader gives the ReadOutput of a start with these JVM options; nil: they are
+// not known, or there are none. Where the JVM names one that it does not take, the
+// reason says where that comes from.
+func outputReader(options []jvm.Option) func(supervisor.End) supervisor.Findings {
+	return func(end supervisor.End) supervisor.Findings {
+		a := hotspot.ReadOutput(deathOf(end))
+		var names []string
+		if a.Refused.Message != "" {
+			for _, o := range blamed(options, a.Refused) {
+				names = append(names, o.Named())
+			}
+		}
+		if len(names) > 0 {
+			a.Reason += "; the option is " + strings.Join(names, " and ")
+		}
+		a.Reason = mask.Line(a.Reason)
+		return addAutopsy(supervisor.Findings{}, a)
+	}
 }
 
 // look runs f, for as long as ctx allows.

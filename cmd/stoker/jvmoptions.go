@@ -149,6 +149,7 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 	l.carries(facts)
 	out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
 	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, slices.Concat(notes, checked)
+	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
 }

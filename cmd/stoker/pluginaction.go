@@ -93,7 +93,7 @@ func (r *reloader) awaitAction(ctx context.Context, spec proc.Spec, limit time.D
 		return done, err
 	}
 	defer log.Close() // may come while a descendant still writes
-	spec.Log = log
+	spec.Log, spec.Merge = log, true
 	p, err := r.m.Start(ctx, spec)
 	if err != nil {
 		return done, err

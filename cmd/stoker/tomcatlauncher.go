@@ -79,6 +79,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 		out.Spec.Dir = s.dir
 	}
 	out.Notes, out.Sources = append(s.notes, launch.Notes...), facts.digest
+	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
 }

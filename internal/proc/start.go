@@ -116,13 +116,17 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 	if spec.Log == nil && spec.Late == nil {
 		return s, nil
 	}
-	pp, out, errw, err := newPipes(spec.Log, p.lateLog())
+	count := 2
+	if spec.Merge {
+		count = 1
+	}
+	pp, writers, err := newPipes(spec.Log, p.lateLog(), count)
 	if err != nil {
 		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}
-	ends = append(ends, out, errw)
-	p.m.giveOutput(spec.User, out, errw)
-	s.child[1], s.child[2] = out.Fd(), errw.Fd()
+	ends = append(ends, writers...)
+	p.m.giveOutput(spec.User, writers...)
+	s.child[1], s.child[2] = writers[0].Fd(), writers[len(writers)-1].Fd()
 	s.pipes, p.pipes = pp, pp
 	return s, nil
 }

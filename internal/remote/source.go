@@ -9,13 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/reference"
 )
 
 // Source is what is asked, and how.
@@ -121,19 +121,25 @@ func expand(text string, lookup Lookup) (string, error) {
 
 // substitute fills variables in as quote gives them; before is the text up to there.
 func substitute(text string, lookup Lookup, quote func(before, name, value string) (string, error)) (string, error) {
+	pieces, err := reference.Split(text)
+	if err != nil {
+		return "", errors.New("a variable is written ${NAME}")
+	}
 	var b strings.Builder
 	var unset []string
-	for rest := text; ; {
-		before, after, found := strings.Cut(rest, "${")
-		b.WriteString(before)
-		if !found {
-			break
+	for _, p := range pieces {
+		if !p.Ref {
+			b.WriteString(p.Text)
+			continue
 		}
-		name, tail, closed := strings.Cut(after, "}")
-		if !closed || !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) {
+		name, fallback, ok := reference.Variable(p.Text)
+		if !ok {
 			return "", errors.New("a variable is written ${NAME}")
 		}
 		value, set := lookup(name)
+		if fallback != nil && value == "" {
+			value, set = *fallback, true
+		}
 		if !set && !slices.Contains(unset, name) {
 			unset = append(unset, name)
 		}
@@ -142,7 +148,6 @@ func substitute(text string, lookup Lookup, quote func(before, name, value strin
 			return "", err
 		}
 		b.WriteString(quoted)
-		rest = tail
 	}
 	if len(unset) > 0 {
 		return "", fmt.Errorf("no variable and no label gives %s a value", strings.Join(unset, ", "))
