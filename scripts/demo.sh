@@ -115,16 +115,17 @@ await() {
 	printf 'waited for %s: %s   \n' "$what" "$(seconds_since "$from")"
 }
 
-# ready: 69, 70 and 75 are those of a stoker that does not answer yet; any other code
-# but 0 is that of a box where nothing can be executed, or not this binary.
+# ready: 69, 70 and 75 are those of a stoker that does not answer yet. Any other code
+# is, before the first answer, that of a box where nothing can be executed, or not this
+# binary.
 ready() {
 	status_code=0
 	status=$(box_run stoker status 2>&1) || status_code=$?
 	case $status_code in
-	0) printf '%s\n' "$status" | grep -q 'tomcat.*RUNNING' ;;
+	0) answered=1 && printf '%s\n' "$status" | grep -q 'tomcat.*RUNNING' ;;
 	69 | 70 | 75) return 1 ;;
 	*)
-		! box_alive || hopeless="$status (exit code $status_code)"
+		[ -n "${answered:-}" ] || ! box_alive || hopeless="$status (exit code $status_code)"
 		return 1
 		;;
 	esac

@@ -174,7 +174,7 @@ func TestBusySupervisorIsFoundByTheUnreadPipe(t *testing.T) {
 	}
 }
 
-const rounds = 500
+const rounds = 200
 
 // loop dies in each life, and says now and then what the init has.
 func loop(p *player, life int) int {
