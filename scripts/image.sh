@@ -11,7 +11,7 @@ cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker
 [ -x bin/stoker ] || die "bin/stoker is missing: run make build first"
 
 need_docker
-need mmdebstrap
+need mmdebstrap mount=mount # without the command it skips /proc, and a JRE cannot be installed without
 trap docker_stop EXIT
 trap 'exit 130' INT TERM
 docker_start || die "cannot build the image: $docker_why"
