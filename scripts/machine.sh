@@ -65,10 +65,13 @@ progress_ticks() {
 	progress_next=10
 	while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
 		progress_took=$(($(date +%s) - progress_from))
+		[ -n "$progress_clear" ] || [ "$progress_took" -ge "$progress_next" ] || continue
+		progress_now=$(${progress_doing:-progress_last})
+		progress_now="$progress_title: $progress_took s${progress_now:+, $progress_now}"
 		if [ -n "$progress_clear" ]; then
-			printf '%s%.79s' "$progress_clear" "$progress_title: $progress_took s, $(${progress_doing:-progress_last})" >&2
-		elif [ "$progress_took" -ge "$progress_next" ]; then
-			say "$progress_title: $progress_took s, $(${progress_doing:-progress_last})"
+			printf '%s%.79s' "$progress_clear" "$progress_now" >&2
+		else
+			say "$progress_now"
 			progress_next=$((progress_took + 10))
 		fi
 	done
@@ -123,11 +126,11 @@ need() {
 	done
 }
 
-# apt_update refreshes the package lists once in a run of a script.
+# apt_update refreshes the package lists once in a run of a script and those it calls.
 apt_update() {
 	[ -z "${apt_fresh:-}" ] || return 0
 	progress "refreshing the package lists" apt-get update || say "some package lists could not be refreshed; going on with what is there"
-	apt_fresh=1
+	export apt_fresh=1
 }
 
 # first_known PACKAGE... prints the first of them that is installed or can be,
