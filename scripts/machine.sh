@@ -47,12 +47,13 @@ progress_run() {
 	progress_code=$(cat "$progress_log.code")
 	rm -f "$progress_log.code"
 	progress_took=$(($(date +%s) - progress_from))
+	printf '%s' "$progress_clear" >&2
 	if [ "$progress_code" != 0 ]; then
-		say "$progress_clear$progress_title: failed after $progress_took s"
+		say "$progress_title: failed after $progress_took s"
 		[ -n "$progress_mode" ] || { tail -n 20 "$progress_log" >&2 && say "the whole output is in $progress_log"; }
 		return "$progress_code"
 	fi
-	[ "$progress_took" -lt 2 ] || say "$progress_clear$progress_title: done in $progress_took s"
+	[ "$progress_took" -lt 2 ] || say "$progress_title: done in $progress_took s"
 	[ -n "$progress_mode" ] || rm -f "$progress_log"
 }
 
@@ -75,6 +76,7 @@ progress_ticks() {
 			progress_next=$((progress_took + 10))
 		fi
 	done
+	rm -f "$progress_log" "$progress_log.code" # the script is gone
 }
 
 progress_last() { tail -n 1 "$progress_log" | cut -c 1-100; }
