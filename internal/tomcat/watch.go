@@ -149,7 +149,7 @@ func parseException(line string) (exception, bool) {
 		return exception{}, false
 	}
 	for i := range len(class) {
-		if c := class[i]; c != '.' && c != '$' && !isName(c, 1) {
+		if c := class[i]; c != '.' && c != '$' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
 			return exception{}, false
 		}
 	}
