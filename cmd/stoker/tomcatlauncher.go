@@ -229,10 +229,10 @@ func (l *tomcatLauncher) readServer(s *tomcatSetup, argv []string, env map[strin
 // missing is the error for wanted applications of which there is nothing to deploy:
 // Tomcat says no word of what is not there.
 func (l *tomcatLauncher) missing(s *tomcatSetup) error {
-	if s.serverErr != nil || len(s.server.Notes) > 0 {
-		return nil // there may be more than what is known
+	apps, all := s.install.Applications(s.server)
+	if s.serverErr != nil || !all {
+		return nil
 	}
-	apps := s.install.Applications(s.server)
 	for _, wanted := range l.service.Tomcat.Contexts {
 		if !slices.Contains(apps, tomcat.ContextOf(wanted)) {
 			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: "+

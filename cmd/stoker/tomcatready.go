@@ -126,8 +126,9 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 	if err != nil {
 		return nil, err
 	}
+	apps, _ := s.install.Applications(s.server)
 	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.service.Tomcat.Contexts, options: s.options,
-		apps: s.install.Applications(s.server), since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
+		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
 	if u, err := url.Parse(l.service.Ready.HTTP); err == nil && l.service.Ready.HTTP != "" {
 		w.asked = u.Path
 	}
