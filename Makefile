@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Leaves the parts of the command line library out that nobody calls.
 TAGS := urfave_cli_no_docs,urfave_cli_no_suggest
 
-.PHONY: help demo build test test-container lint fmt bench image jacoco-agent clean
+.PHONY: help demo build test test-container lint fmt bench image jacoco-agent man clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -36,6 +36,10 @@ image: build ## build the Docker image stoker-demo, without any registry
 
 jacoco-agent: ## put Debian's JaCoCo agent into plugins/jacoco/lib
 	@scripts/jacoco.sh plugins/jacoco/lib/jacocoagent.jar
+
+man: build ## write the manual page man/stoker.1
+	@mkdir -p man
+	@bin/stoker man > man/stoker.1
 
 clean: ## remove what was built here, the images and the cached root file system
 	@scripts/clean.sh

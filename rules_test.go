@@ -29,7 +29,7 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
@@ -41,7 +41,7 @@ func edges() map[string][]string {
 		"internal/proc":      {"internal/pid1"},
 		"internal/remote":    {"internal/mask", "internal/trust", "internal/reference"},
 		"internal/mask":      {},
-		"internal/tomcat":    {"internal/hotspot"}, // for the words of the JVM that it runs in
+		"internal/tomcat":    {"internal/hotspot", "jvm"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
 		"jvm":                {"internal/suggest"},
 		"supervisor":         {"internal/proc", "internal/pid1", "internal/mask"},
@@ -58,6 +58,7 @@ func homes() map[string]string {
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
 		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
+		"golang.org/x/text":                "internal/tomcat/entities.go",
 	}
 }
 

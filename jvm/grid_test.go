@@ -131,7 +131,7 @@ func checkRefusal(t *testing.T, name string, in Input, refused *RefusedError) {
 
 // The sizes themselves, to be looked at when a number of the rule is changed.
 func TestGridTable(t *testing.T) {
-	var b strings.Builder
+	b := explanation{layout: aligned}
 	for _, target := range []Target{gridJVMs()[0], gridJVMs()[3], gridJVMs()[5]} {
 		fmt.Fprintf(&b, "Java %s, MiB\n", target.JavaVersion)
 		table(&b, func(w io.Writer) {

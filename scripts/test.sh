@@ -25,8 +25,8 @@ tests_doing() {
 case ${1:-unit} in
 unit)
 	tomcat=$(tomcat_version)
-	# The race detector needs cgo, and so a C compiler.
-	need gcc libc6-dev ps=procps setsid=util-linux libjacoco-java libasm-java \
+	# The race detector needs cgo, and so a C compiler. The shells complete commands.
+	need gcc libc6-dev zsh fish groff=groff-base ps=procps setsid=util-linux libjacoco-java libasm-java \
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	packages=$("$go" list ./... | wc -l)
 	progress_doing=packages_doing
