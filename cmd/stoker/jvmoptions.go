@@ -7,12 +7,15 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -31,6 +34,22 @@ type jvmFacts struct {
 	argv    []string      // the whole command line
 	carried []string      // plugins whose options are in it
 	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
+}
+
+// keepFacts keeps what the latest start of a service was made of. A warning that the
+// start before did not have is logged, too.
+func keepFacts(jvms *sync.Map, log hclog.Logger, name string) func(*jvmFacts) {
+	return func(f *jvmFacts) {
+		var known []jvm.Problem
+		if before, ok := jvms.Swap(name, f); ok {
+			known = before.(*jvmFacts).Result.Warnings
+		}
+		for _, w := range f.Result.Warnings {
+			if !jvm.Presumed(w.Code) && !slices.Contains(known, w) {
+				log.Warn("JVM options", "warning", mask.Line(w.Message))
+			}
+		}
+	}
 }
 
 // text is the explanation for people.
@@ -77,10 +96,10 @@ func readLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")
 	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
 	if l.EffectiveMemory != nil {
-		out.Memory = *l.EffectiveMemory
+		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
 	}
 	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
-		out.Memory, out.MemorySource = *own.Memory, "the service's own cgroup"
+		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
 	}
 	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
 		out.CPUQuota = own.CPUs
@@ -123,7 +142,7 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 }
 
 func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	out, err := l.Attach(ctx)
+	out, err := l.Attach(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +168,8 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 
 // plan is what a start would execute.
 func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, notes []string, err error) {
-	java, found, err := hotspot.Find("/", r.vars["PATH"], append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)...)
+	settings := append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)
+	java, found, err := hotspot.Find("/", r.vars["PATH"], settings...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,8 +177,8 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
 	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment, words: []namedWords{{name: "JAVA_OPTS", words: words}},
-		own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment,
+		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err
@@ -178,8 +198,8 @@ func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error)
 }
 
 // Attach adds what a JVM can do to the probes.
-func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	out, err := l.processLauncher.Attach(ctx)
+func (l *javaLauncher) Attach(ctx context.Context, learned string) (*supervisor.Launch, error) {
+	out, err := l.processLauncher.Attach(ctx, learned)
 	return l.asJVM(l.check.attacher, out, err)
 }
 

@@ -74,7 +74,8 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 		return jvm.Result{Errors: missing}
 	}
 	own := environment{vars: env}
-	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: own, env: own, java: target.jvm.JavaMajor}
+	world := sourceWorld{labels: func() map[string]string { return nil }}
+	l := &layers{cfg: cfg, world: world, outside: own, env: own, java: target.jvm.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
@@ -144,7 +145,7 @@ func (f renderFlags) limits() (l jvm.Limits, err error) {
 		if l.Memory, err = jvm.ParseMemory(f.memory); err != nil {
 			return l, &hintError{err, "", codeUsage}
 		}
-		l.MemorySource = "--memory"
+		l.MemorySource, l.Unlimited = "--memory", false
 	}
 	if f.cpus != "" {
 		n, err := strconv.ParseFloat(f.cpus, 64)
