@@ -7,11 +7,14 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -30,6 +33,22 @@ type jvmFacts struct {
 	argv    []string      // the whole command line
 	carried []string      // plugins whose options are in it
 	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
+}
+
+// keepFacts keeps what the latest start of a service was made of. A warning that the
+// start before did not have is logged, too.
+func keepFacts(jvms *sync.Map, log hclog.Logger, name string) func(*jvmFacts) {
+	return func(f *jvmFacts) {
+		var known []jvm.Problem
+		if before, ok := jvms.Swap(name, f); ok {
+			known = before.(*jvmFacts).Result.Warnings
+		}
+		for _, w := range f.Result.Warnings {
+			if !jvm.Presumed(w.Code) && !slices.Contains(known, w) {
+				log.Warn("JVM options", "warning", mask.Line(w.Message))
+			}
+		}
+	}
 }
 
 // text is the explanation for people.
@@ -85,10 +104,10 @@ func readLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")
 	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
 	if l.EffectiveMemory != nil {
-		out.Memory = *l.EffectiveMemory
+		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
 	}
 	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
-		out.Memory, out.MemorySource = *own.Memory, "the service's own cgroup"
+		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
 	}
 	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
 		out.CPUQuota = own.CPUs
@@ -130,7 +149,7 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 }
 
 func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	out, err := l.Attach(ctx)
+	out, err := l.Attach(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -185,8 +204,8 @@ func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error)
 }
 
 // Attach adds what a JVM can do to the probes.
-func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	out, err := l.processLauncher.Attach(ctx)
+func (l *javaLauncher) Attach(ctx context.Context, learned string) (*supervisor.Launch, error) {
+	out, err := l.processLauncher.Attach(ctx, learned)
 	return l.asJVM(l.check.attacher, out, err)
 }
 

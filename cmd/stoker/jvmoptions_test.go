@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -42,5 +46,26 @@ func TestRenderNamesTheFlavor(t *testing.T) {
 	cfg.Flavor.Name = "slim"
 	if facts, err = (&layers{cfg: cfg, world: gold}).render(t.Context(), java, "", 0); err == nil || facts != nil || err.Error() != `cannot size the JVM: cannot use flavor: there is no "slim" among jvm.flavors; there are: fat` {
 		t.Errorf("%+v, %v", facts, err)
+	}
+}
+
+// What a start warns of is in the log, once for as long as it stays so.
+func TestWarningsAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	keep := keepFacts(new(sync.Map), hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}), "app")
+	facts := func(warnings ...jvm.Problem) *jvmFacts { return &jvmFacts{Result: jvm.Result{Warnings: warnings}} }
+	unlimited := jvm.Problem{Code: jvm.MemoryUnlimited, Message: "there is no memory limit"}
+	for _, c := range []struct {
+		made *jvmFacts
+		want int // lines
+	}{
+		{facts(unlimited), 1}, {facts(unlimited), 0}, {facts(unlimited, jvm.Problem{Code: jvm.BudgetExceeded, Message: "3347 MiB more"}), 1}, {facts(), 0}, {facts(unlimited), 1},
+		{facts(unlimited, jvm.Problem{Code: jvm.UnknownOption, Message: "may be refused"}), 0},
+		{facts(unlimited, jvm.Problem{Code: jvm.Duplicate, Message: "-Dpassword=geheim is given again"}), 1},
+	} {
+		out.Reset()
+		if keep(c.made); strings.Count(out.String(), "\n") != c.want || strings.Contains(out.String(), "geheim") {
+			t.Errorf("%+v:\n%s", c.made.Result.Warnings, out.String())
+		}
 	}
 }

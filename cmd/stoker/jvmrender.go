@@ -143,7 +143,7 @@ func (f renderFlags) limits() (l jvm.Limits, err error) {
 		if l.Memory, err = jvm.ParseMemory(f.memory); err != nil {
 			return l, &hintError{err, "", codeUsage}
 		}
-		l.MemorySource = "--memory"
+		l.MemorySource, l.Unlimited = "--memory", false
 	}
 	if f.cpus != "" {
 		n, err := strconv.ParseFloat(f.cpus, 64)

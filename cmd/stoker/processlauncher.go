@@ -147,7 +147,7 @@ func (l *processLauncher) makeCgroup(r *readied) (note string) {
 // Prepare gives the configured command.
 func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 	return l.ready(func(r *readied) (*supervisor.Launch, error) {
-		out, err := l.Attach(ctx)
+		out, err := l.Attach(ctx, "")
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +167,7 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 }
 
 // Attach gives the probes.
-func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
+func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
 		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
 	if pattern := l.service.Ready.Log; pattern != "" {

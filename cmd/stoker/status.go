@@ -138,6 +138,9 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 		if s.Ill != "" {
 			out = append(out, "not healthy: "+s.Ill)
 		}
+		if s.Degraded != "" {
+			out = append(out, "degraded: "+s.Degraded)
+		}
 		if s.Unhealthy != "" {
 			what := "live" // not yet often enough
 			if s.Reported {

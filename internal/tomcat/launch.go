@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // mainClass is what catalina.sh runs, with the argument "start".
@@ -58,7 +60,7 @@ type Source struct {
 	Words []string
 }
 
-// UserOptions cuts JAVA_OPTS and CATALINA_OPTS into arguments (SplitWords), in
+// UserOptions cuts JAVA_OPTS and CATALINA_OPTS into arguments (jvm.SplitScript), in
 // the order of the script. Variables that are unset or blank are left out.
 func (in Install) UserOptions(env, vars map[string]string) ([]Source, error) {
 	sh := in.shell(Options{Env: env, Vars: vars})
@@ -106,7 +108,7 @@ func (sh *shell) setDefault(name, value string) {
 }
 
 func (sh *shell) split(name string) ([]string, error) {
-	words, err := SplitWords(sh.vars[name], sh.get)
+	words, err := jvm.SplitScript(sh.vars[name], sh.get)
 	if err != nil {
 		return nil, fmt.Errorf("cannot take options from %s: %w", name, err)
 	}
@@ -182,7 +184,7 @@ func (b *builder) logging() error {
 	file := b.in.Base + "/conf/logging.properties"
 	switch value := b.sh.get(name); {
 	case value != "":
-		words, err := SplitWords(`"`+value+`"`, b.sh.get)
+		words, err := jvm.SplitScript(`"`+value+`"`, b.sh.get)
 		if err != nil {
 			return fmt.Errorf("cannot use %s: %w", name, err)
 		}
