@@ -14,8 +14,7 @@ demo: build ## see a real Tomcat live, die and leave under stoker
 	@scripts/demo.sh
 
 build: ## make bin/stoker, one static binary
-	@go=$$(scripts/go.sh) && CGO_ENABLED=0 $$go build -trimpath -buildvcs=false -tags $(TAGS) \
-		-ldflags "-s -w -X main.version=$(VERSION)" -o bin/stoker ./cmd/stoker
+	@scripts/build.sh "$(VERSION)" "$(TAGS)"
 
 test: ## run the tests of all packages with the race detector
 	@scripts/test.sh unit

@@ -58,8 +58,8 @@ func (e *RefusedError) Error() string {
 		parts[i] = r.Region + " " + mibText(r.Bytes)
 	}
 	return fmt.Sprintf("cannot fit a JVM into %s %s: the smallest workable limit is %s (%s); "+
-		"give the container more memory, or set -Xmx in the user layer to try anyway",
-		mibText(e.Limit), e.Source, mibText(e.Smallest), strings.Join(parts, ", "))
+		"give the container more memory, or set a heap to try anyway (-e JAVA_OPTS=-Xmx%dm, or jvm.user.options)",
+		mibText(e.Limit), e.Source, mibText(e.Smallest), strings.Join(parts, ", "), e.Limit*3/4>>20)
 }
 
 // threads is the number of Java threads: the connectors' and 30 others, which is

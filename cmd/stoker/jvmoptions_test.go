@@ -27,7 +27,7 @@ func BenchmarkLimitsAndRender(b *testing.B) {
 		Flavors:  []jvm.Profile{{Name: "a", Match: jvm.Match{Memory: jvm.MemoryRange{AtLeast: "1MiB"}}, Metaspace: "200MiB"}},
 	}
 	for b.Loop() {
-		l := &layers{cfg: cfg, world: sourceWorld{labels: noLabels}, env: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}
+		l := &layers{cfg: cfg, world: sourceWorld{labels: noLabels}, env: environment{vars: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}}
 		if _, err := l.render(b.Context(), hotspot.JVM{Major: 17, Version: "17.0.15"}, "", 200); err != nil {
 			b.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestRenderNamesTheFlavor(t *testing.T) {
 	cfg := jvm.Config{Flavor: jvm.Flavor{Memory: "1GiB"}, Flavors: []jvm.Profile{{Name: "fat", Match: jvm.Match{Env: map[string]jvm.Words{"ENV": {"fat"}}, Labels: map[string]jvm.Words{"tier": {"gold"}}}}}}
 	env := map[string]string{"ENV": "fat", "MALLOC_ARENA_MAX": "7"}
 	gold := sourceWorld{labels: func() map[string]string { return map[string]string{"tier": "gold"} }}
-	facts, err := (&layers{cfg: cfg, world: gold, outside: env, env: env}).render(t.Context(), java, "", 0)
+	facts, err := (&layers{cfg: cfg, world: gold, outside: environment{vars: env}, env: environment{vars: env}}).render(t.Context(), java, "", 0)
 	if err != nil || facts.Result.Flavor == nil || facts.Result.Flavor.Name != "fat" || facts.Result.Env[0].Value != "7" {
 		t.Errorf("%+v, %v", facts, err)
 	}

@@ -73,7 +73,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		Argfiles: []jvm.File{{File: dir + "/jvm.args"}},
 		URLs:     []jvm.URL{asked(service.URL + "/list"), asked(service.URL + "/${APPID}?tier=${TIER}&token=${TOKEN}")},
 		Env:      []string{"APP_OPTS"}}},
-		outside: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}, env: map[string]string{"APP_OPTS": "-Denv=1"},
+		outside: environment{vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}}, env: environment{vars: map[string]string{"APP_OPTS": "-Denv=1"}},
 		world: sourceWorld{labels: func() map[string]string { return map[string]string{"tier": "gold"} }, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.input(t.Context())
 	if err != nil {
@@ -126,8 +126,8 @@ func TestWindowsTextInEverySource(t *testing.T) {
 		Options: []jvm.Inline{{Option: "-Dinline=1\r"}, {Option: "@" + dir + "/at\r"}, {Option: "-XX:VMOptionsFile=" + dir + "/vm"}, {Option: "-XX:Flags=" + dir + "/flags"}},
 		Dirs:    []jvm.Dir{{Dir: dir + "/d"}}, Files: []jvm.File{{File: dir + "/file"}}, Argfiles: []jvm.File{{File: dir + "/args"}},
 		URLs: []jvm.URL{asked(service.URL + "/list"), asked(service.URL + "/text")}, Env: []string{"APP_OPTS"}}},
-		env: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"), "JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
-			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")},
+		env: environment{vars: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"), "JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
+			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
 		given: []hooks.GivenOption{{Option: "-Dhook=1\r", Source: "hook"}},
 		world: sourceWorld{labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.scripted()

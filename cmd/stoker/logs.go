@@ -194,7 +194,7 @@ func size(key, s string) (int64, error) {
 	}
 	n, err := jvm.ParseMemory(s)
 	if err != nil {
-		return 0, fmt.Errorf("%s is %q, want a size such as 256KiB or 10MiB", key, s)
+		return 0, fmt.Errorf("%s: %w", key, err)
 	}
 	return n, nil
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -31,7 +34,7 @@ type tomcatLauncher struct {
 // tomcatSetup is what one start found out.
 type tomcatSetup struct {
 	install tomcat.Install
-	env     map[string]string
+	env     *environment // with what setenv.sh changed
 	vars    map[string]string
 	dir     string
 	server  tomcat.ServerXML
@@ -58,7 +61,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if err != nil {
 		return nil, err
 	}
-	facts, notes, err := l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
+	facts, notes, err := l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +107,7 @@ func (l *tomcatLauncher) setUp(ctx context.Context, r *readied) (s *tomcatSetup,
 	if facts, err = l.render(ctx, s, java, found); err != nil {
 		return s, launch, facts, err
 	}
-	launch, err = s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env, facts.Result.Env),
+	launch, err = s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.vars, facts.Result.Env),
 		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
 	facts.argv = launch.Argv
 	return s, launch, facts, err
@@ -116,20 +119,20 @@ func (l *tomcatLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, erro
 	if err != nil {
 		return nil, err
 	}
-	facts, _, err = l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
+	facts, _, err = l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
 	return facts, err
 }
 
 // Attach gives what is needed to look after a Tomcat that runs. setenv.sh is not
 // run again for it.
 func (l *tomcatLauncher) Attach(_ context.Context, learned string) (*supervisor.Launch, error) {
-	env, _, _ := l.environ() // what cannot be read now was read when it was started
-	install, err := tomcat.Find(l.service.Tomcat, env)
+	env, _ := l.environ() // what cannot be read now was read when it was started
+	install, err := tomcat.Find(l.service.Tomcat, env.vars)
 	if err != nil {
 		return nil, err
 	}
 	s := &tomcatSetup{install: install, env: env}
-	l.readServer(s, nil, env)
+	l.readServer(s, nil, env.vars)
 	if s.proof, err = learnedProof(learned); err != nil {
 		s.proof = proofOf(s.server, s.serverErr, time.Now())
 	}
@@ -138,54 +141,75 @@ func (l *tomcatLauncher) Attach(_ context.Context, learned string) (*supervisor.
 
 // find finds Tomcat and takes setenv.sh's changes.
 func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, error) {
-	install, err := tomcat.Find(l.service.Tomcat, r.env)
+	install, err := tomcat.Find(l.service.Tomcat, r.vars)
 	if err != nil {
 		return nil, err
 	}
-	imp, err := install.ImportSetenv(ctx, l.service.Tomcat.Setenv, r.env, l.service.Dir, l.run)
-	if err != nil {
-		return nil, err
+	if within := l.service.Ready.Within; within > 0 { // the start itself needs the rest
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, within/2)
+		defer cancel()
 	}
-	return &tomcatSetup{install: imp.Install, env: imp.Env, vars: imp.Vars, dir: imp.Dir, readied: r,
-		notes: append([]string{imp.Install.String()}, imp.Notes...)}, nil
+	imp, err := install.ImportSetenv(ctx, l.service.Tomcat.Setenv, r.vars, l.service.Dir, l.run)
+	if err != nil {
+		return nil, setenvError(err)
+	}
+	s := &tomcatSetup{install: imp.Install, vars: imp.Vars, dir: imp.Dir, readied: r, notes: append([]string{imp.Install.String()}, imp.Notes...)}
+	s.env = &environment{vars: imp.Env, from: maps.Clone(r.from), hide: r.hide}
+	for _, c := range imp.Changes {
+		s.env.from[c.Name] = "bin/setenv.sh"
+	}
+	return s, nil
+}
+
+// setenvError adds the end of what setenv.sh wrote: the shell says there what is wrong
+// with it, and in which line.
+func setenvError(err error) error {
+	var failed *tomcat.SetenvError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	wrote := "it wrote nothing"
+	if last := proc.LastLines(failed.Output, 3); last != "" {
+		wrote = "its output ends: " + last
+	}
+	return fmt.Errorf("%w; %s\nhint: correct it, or set tomcat.setenv to ignore if it is not needed", err, wrote)
 }
 
 // run is the shell for setenv.sh, under the service's user.
 func (l *tomcatLauncher) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
 	code, output, err := l.runOnce(ctx, "setenv", argv, env, dir)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d", code)
-	}
-	return []byte(output), err
+	return []byte(output), supervisor.CommandError(code, "", err)
 }
 
 // findJava finds the JVM: as configured, as the script would, or in the image.
 func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
-	configured, from := l.service.Tomcat.Java, ""
-	if configured == "" {
-		if hint, by, ok := tomcat.JavaHint(s.env, s.vars); ok {
-			configured, from = hint, by
-		}
+	settings := []hotspot.Setting{l.setting("tomcat.java", l.service.Tomcat.Java)}
+	if value, name, ok := tomcat.JavaHint(s.env.vars, s.vars); ok {
+		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: s.env.origin(name)})
 	}
-	java, found, err := hotspot.Find("/", configured, func(k string) string { return s.env[k] })
-	if from != "" {
-		found = from
-	}
-	return java, found, err
+	return hotspot.Find("/", s.env.vars["PATH"], settings...)
 }
 
 // render makes the JVM options, with the threads that server.xml allows.
 func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
-	sources, err := s.install.UserOptions(s.env, s.vars)
+	sources, err := s.install.UserOptions(s.env.vars, s.vars)
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
-		flags: l.check.flagsOf(l.asking(s.env, nil, s.dir))}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
+		flags: l.check.flagsOf(l.asking(s.env.vars, nil, s.dir))}
+	before, _ := s.install.UserOptions(s.readied.vars, nil) // only to compare
 	for _, src := range sources {
-		ls.words = append(ls.words, namedWords{src.Var, src.Words})
+		w := namedWords{name: src.Var, words: src.Words}
+		for _, b := range before {
+			if b.Var == src.Var {
+				w.given = b.Words
+			}
+		}
+		ls.words = append(ls.words, w)
 	}
-	l.readServer(s, nil, s.env)
+	l.readServer(s, nil, s.env.vars)
 	facts, err := ls.render(ctx, java, found, s.threads())
 	if err != nil {
 		return facts, err

@@ -229,8 +229,9 @@ func TestCommandName(t *testing.T) {
 func TestLayersInOrder(t *testing.T) {
 	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"}, Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
 		world: sourceWorld{labels: noLabels},
-		env:   map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool", "JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"},
-		words: []namedWords{{"JAVA_OPTS", []string{"-Dg=opts"}}}}
+		env:   environment{vars: map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool", "JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"}},
+		words: []namedWords{{name: "JAVA_OPTS", words: []string{"-Dg=opts"}}}}
+	l.outside = l.env
 	in, err := l.input(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -245,10 +246,10 @@ func TestLayersInOrder(t *testing.T) {
 	if len(l.notes) != 1 || !strings.Contains(l.notes[0], "/nowhere/jvm.options") {
 		t.Errorf("the notes are %q: a missing file of the user layer is one", l.notes)
 	}
-	if env := jvmEnviron(l.env, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" || env["MALLOC_ARENA_MAX"] != "2" {
+	if env := jvmEnviron(l.env.vars, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" || env["MALLOC_ARENA_MAX"] != "2" {
 		t.Errorf("the JVM gets %v: it must not read again what is on its command line", env)
 	}
-	l.env["JDK_JAVA_OPTIONS"] = "'open"
+	l.env.vars["JDK_JAVA_OPTIONS"] = "'open"
 	if _, err := l.input(t.Context()); err == nil || !strings.Contains(err.Error(), "JDK_JAVA_OPTIONS") {
 		t.Errorf("an open quote gives %v", err)
 	}

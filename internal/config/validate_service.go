@@ -78,6 +78,14 @@ func (v *validator) kind(path string, raw, cfg Service) {
 }
 
 func (v *validator) java(path string, j Java) {
+	for key, text := range map[string]string{"home": j.Home, "jar": j.Jar, "main": j.Main} {
+		v.literal(join(path, key), text)
+	}
+	for key, list := range map[string][]string{"classpath": j.Classpath, "args": j.Args} {
+		for i, text := range list {
+			v.literal(index(join(path, key), i), text)
+		}
+	}
 	jar, main := join(path, "jar"), join(path, "main")
 	if v.report.isSpoiled(jar) || v.report.isSpoiled(main) || v.report.isMeant(jar) || v.report.isMeant(main) {
 		return
@@ -93,6 +101,7 @@ func (v *validator) java(path string, j Java) {
 func (v *validator) tomcat(path string, t tomcat.Config) {
 	v.absolute(join(path, "home"), t.Home)
 	v.absolute(join(path, "base"), t.Base)
+	v.literal(join(path, "java"), t.Java)
 	v.oneOf(join(path, "setenv"), t.Setenv, tomcat.SetenvImport, tomcat.SetenvIgnore, tomcat.SetenvRefuse)
 	for i, context := range t.Contexts {
 		if context != "" && !strings.HasPrefix(context, "/") {

@@ -18,7 +18,7 @@ func Nearest(got string, known []string) (string, bool) {
 	}
 	best, least := "", 1+len(got)/3
 	for _, word := range known {
-		if d := Distance(fold(got), fold(word)); d < least {
+		if d := Distance(Fold(got), Fold(word)); d < least {
 			best, least = word, d
 		}
 	}
@@ -34,8 +34,8 @@ func Hint(got string, known []string) string {
 	return hint
 }
 
-// fold makes successCodes, success-codes and success_codes the same word.
-func fold(s string) string {
+// Fold makes successCodes, success-codes and success_codes the same word.
+func Fold(s string) string {
 	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
 }
 
