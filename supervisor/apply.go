@@ -110,6 +110,7 @@ func (s *Supervisor) left(name string) {
 	}
 	s.m.Del(servicePrefix + name)
 	s.log.Info("service is gone: it is not configured any more", "name", name)
+	s.Moved()
 }
 
 // catchUp begins what a reload had in mind when the supervisor before us died:

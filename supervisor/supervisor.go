@@ -60,6 +60,7 @@ type Supervisor struct {
 	applyMu sync.Mutex // one change of the set at a time
 	rested  chan struct{}
 	moved   chan struct{}
+	bell    bell     // rings when a service has moved
 	pending sync.Map // name -> true: reconcile has asked it for something
 	logs    sync.Map // name -> *proc.Log
 
