@@ -54,9 +54,9 @@ func (s *set) resultOf(snap Snapshot, n uint64, now time.Time) StartResult {
 		r.Done, r.Failure = true, why
 		return r
 	}
-	stopped := "it was stopped meanwhile"
+	stopped := "it is STOPPED"
 	if snap.asked != "" {
-		stopped += ", asked for by " + snap.asked
+		stopped = "it was stopped meanwhile, asked for by " + snap.asked
 	}
 	switch st := snap.State; {
 	case snap.round > n:

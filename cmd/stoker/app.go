@@ -63,13 +63,13 @@ func newApp(run func(runOptions) error) *cli.App {
 			Action: func(c *cli.Context) error {
 				return upTo(c, 1, func(a []string) error { return status(c.Context, app.Writer, optional(a), c.String("output")) })
 			}},
-		serviceVerb("start", "start a service, also one that failed or was stopped, and what it requires"),
+		serviceVerb("start", "start a service, also one that failed or was stopped, and what it requires", waiting()...),
 		serviceVerb("stop", "stop a service and those that require it; returns when every process is gone"),
-		serviceVerb("restart", "stop and start a service, and with it those that require it"),
-		{Name: "reload", Usage: "read the configuration again and apply what has changed", Description: reloadHelp, Flags: []cli.Flag{output,
-			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}},
+		serviceVerb("restart", "stop and start a service, and with it those that require it", waiting()...),
+		{Name: "reload", Usage: "read the configuration again and apply what has changed", Description: reloadHelp, Flags: waiting(output,
+			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}),
 			Action: func(c *cli.Context) error {
-				return upTo(c, 0, func([]string) error { return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output")) })
+				return upTo(c, 0, func([]string) error { return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output"), waitFlagsOf(c)) })
 			}},
 		{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
@@ -203,14 +203,22 @@ func newApp(run func(runOptions) error) *cli.App {
 }
 
 // serviceVerb is start, stop or restart.
-func serviceVerb(verb, usage string) *cli.Command {
-	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE...", Action: func(c *cli.Context) error {
+func serviceVerb(verb, usage string, flags ...cli.Flag) *cli.Command {
+	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE...", Flags: flags, Action: func(c *cli.Context) error {
 		if c.NArg() == 0 {
 			return &hintError{fmt.Errorf("cannot %s: no service is named", verb), "stoker status lists them", codeUsage}
 		}
-		return serviceCommand(c.Context, c.App.Writer, verb, c.Args().Slice())
+		return serviceCommand(c.Context, c.App.Writer, verb, c.Args().Slice(), waitFlagsOf(c))
 	}}
 }
+
+// waiting are the flags of commands that can wait for the starts that they lead to.
+func waiting(flags ...cli.Flag) []cli.Flag {
+	return append(flags, &cli.BoolFlag{Name: "wait", Usage: "wait until each service that is started by it is RUNNING or has failed"},
+		&cli.DurationFlag{Name: "timeout", Usage: "with --wait: end with 75 after `DURATION`; the start goes on"})
+}
+
+func waitFlagsOf(c *cli.Context) waitFlags { return waitFlags{c.Bool("wait"), c.Duration("timeout")} }
 
 // jvmToolCommands look into the JVM of a service.
 func jvmToolCommands() []*cli.Command {
@@ -246,11 +254,11 @@ func jacocoFlagsOf() []cli.Flag {
 
 // pluginCommand is everything about plugins.
 func pluginCommand(output cli.Flag) *cli.Command {
-	switchFlag := []cli.Flag{output, &cli.StringSliceFlag{Name: "set", Usage: "give a parameter a value: `NAME=VALUE`; NAME alone takes it back"},
-		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change by it"}}
+	switchFlag := waiting(output, &cli.StringSliceFlag{Name: "set", Usage: "give a parameter a value: `NAME=VALUE`; NAME alone takes it back"},
+		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change by it"})
 	switching := func(name, usage string, on bool) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "NAME", Flags: switchFlag, Action: func(c *cli.Context) error {
-			return pluginSwitch(c.Context, c.App.Writer, on, c.Args().Slice(), switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output")})
+			return pluginSwitch(c.Context, c.App.Writer, on, c.Args().Slice(), switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output"), waitFlagsOf(c)})
 		}}
 	}
 	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Subcommands: []*cli.Command{

@@ -144,6 +144,7 @@ type switchFlags struct {
 	set       []string
 	noRestart bool
 	format    string
+	waitFlags
 }
 
 // split takes the flags out of the arguments: people write them behind the name.
@@ -155,6 +156,8 @@ func (f *switchFlags) split(args []string) (names []string, err error) {
 		switch {
 		case args[k] == "--no-restart":
 			f.noRestart = true
+		case args[k] == "--wait":
+			f.wait = true
 		case into != nil && given:
 			into(value)
 		case into != nil && k+1 < len(args):
@@ -193,14 +196,16 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 	if err != nil {
 		return err
 	}
-	done, err := c.SwitchPlugin(ctx, names[0], want)
-	if err != nil {
-		return fmt.Errorf("cannot %s the plugin %s: %w", verb, names[0], err)
-	}
-	if f.format == "json" {
-		return printJSON(w, done)
-	}
-	return printSwitched(w, done)
+	return waitAround(ctx, c, waitLines(w, f.format), f.waitFlags, func() error {
+		done, err := persist(ctx, func() (api.PluginSwitched, error) { return c.SwitchPlugin(ctx, names[0], want) })
+		if err != nil {
+			return fmt.Errorf("cannot %s the plugin %s: %w", verb, names[0], err)
+		}
+		if f.format == "json" {
+			return printJSON(w, done)
+		}
+		return printSwitched(w, done)
+	})
 }
 
 // printSwitched says what has become of a switch.

@@ -44,6 +44,15 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 
 // request is the same with a body.
 func (c *Client) request(ctx context.Context, method, path string, header http.Header, body io.Reader) (io.ReadCloser, error) {
+	resp, err := c.roundTrip(ctx, method, path, header, body)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// roundTrip gives an answer that is a success.
+func (c *Client) roundTrip(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, body)
 	if err != nil {
 		return nil, err
@@ -56,7 +65,7 @@ func (c *Client) request(ctx context.Context, method, path string, header http.H
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err)
 	}
 	if resp.StatusCode < 300 {
-		return resp.Body, nil
+		return resp, nil
 	}
 	defer resp.Body.Close()
 	var e Error
@@ -81,9 +90,10 @@ func (c *Client) Status(ctx context.Context) (st Status, err error) {
 	return st, err
 }
 
-// Command is "start", "stop" or "restart".
-func (c *Client) Command(ctx context.Context, name, verb string) (snap supervisor.Snapshot, err error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+verb, nil)
+// Command is "start", "stop" or "restart". Where a start of the service later than
+// number after has begun, the first two do nothing.
+func (c *Client) Command(ctx context.Context, name, verb string, after uint64) (snap supervisor.Snapshot, err error) {
+	body, err := c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/services/%s/%s?after=%d", url.PathEscape(name), verb, after), nil)
 	if err != nil {
 		return snap, err
 	}

@@ -123,12 +123,12 @@ func TestNobodyWithoutAPeer(t *testing.T) {
 
 func TestClientSaysWhatWasRefused(t *testing.T) {
 	c := NewClient(serve(t, newFake()))
-	_, err := c.Command(context.Background(), "none", "stop")
+	_, err := c.Command(context.Background(), "none", "stop", 0)
 	var refused *RefusedError
 	if !errors.As(err, &refused) || refused.Status != 404 || refused.Code != "no-such-service" || refused.Hint != "there are: app, side car" {
 		t.Errorf("%#v", err)
 	}
-	if snap, err := c.Command(context.Background(), "side car", "stop"); err != nil || snap.Name != "side car" {
+	if snap, err := c.Command(context.Background(), "side car", "stop", 0); err != nil || snap.Name != "side car" {
 		t.Errorf("%+v, %v", snap, err)
 	}
 	st, err := c.Status(context.Background())
