@@ -19,6 +19,7 @@ const (
 	Unhealthy     Event = "unhealthy"      // it is not alive any more, or ill
 	PreStop       Event = "pre-stop"       // its process lives and is to be stopped
 	Exited        Event = "exited"         // its process has ended, however
+	Fatal         Event = "fatal"          // it has failed too often
 	Stopped       Event = "stopped"        // and so has everything else that belonged to it
 	Exit          Event = "exit"           // of the container: all services are stopped
 	JobStarted    Event = "job-started"    // a job's process runs
@@ -28,7 +29,7 @@ const (
 
 // Events lists them all.
 func Events() []Event {
-	return []Event{Init, NetworkReady, PreStart, Started, Ready, StartFailed, Unhealthy, PreStop, Exited, Stopped, Exit,
+	return []Event{Init, NetworkReady, PreStart, Started, Ready, StartFailed, Unhealthy, PreStop, Exited, Fatal, Stopped, Exit,
 		JobStarted, JobFinished, ConfigChanged}
 }
 
@@ -40,5 +41,5 @@ func (e Event) Blocking() bool {
 // OfService says whether it is an event of a service's life. The others are of the
 // container or of a job.
 func (e Event) OfService() bool {
-	return slices.Contains([]Event{PreStart, Started, Ready, StartFailed, Unhealthy, PreStop, Exited, Stopped}, e)
+	return slices.Contains([]Event{PreStart, Started, Ready, StartFailed, Unhealthy, PreStop, Exited, Fatal, Stopped}, e)
 }

@@ -170,7 +170,7 @@ func (l *lane) overflow() {
 		return
 	}
 	for _, e := range l.kept.Queue[1:] {
-		if e.Drop == "" && !e.Event.Blocking() && e.Event != Exited && e.Event != Stopped {
+		if e.Drop == "" && !e.Event.Blocking() && e.Event != Exited && e.Event != Fatal && e.Event != Stopped {
 			e.Drop, e.Due = whyOverflow, time.Now()
 			e.pass.endAt(e.Due, e.Drop)
 			return

@@ -73,6 +73,7 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 	}
 	s.Changed()
 	s.Moved()
+	world{s}.Rested() // what is over already may end the container by the new configuration
 	return nil
 }
 

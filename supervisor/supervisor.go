@@ -249,12 +249,14 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 }
 
 // essentialOver finds a service whose end, or whose illness, ends the container.
+// FATAL it is past its limit, also where it is tried again.
 func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, name := range set.order {
 		snap := set.services[name].snap.Load()
 		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
-		if snap.ends || snap.Essential && (snap.State == Exited && !done || snap.State == Fatal) {
+		fatal := snap.State == Fatal && (snap.Essential || set.onFatal == OnFatalExit)
+		if snap.ends || fatal || snap.Essential && snap.State == Exited && !done {
 			return name, true
 		}
 	}

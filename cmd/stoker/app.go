@@ -69,7 +69,9 @@ func newApp(run func(runOptions) error) *cli.App {
 		{Name: "reload", Usage: "read the configuration again and apply what has changed", Description: reloadHelp, Flags: waiting(output,
 			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}),
 			Action: func(c *cli.Context) error {
-				return upTo(c, 0, func([]string) error { return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output"), waitFlagsOf(c)) })
+				return upTo(c, 0, func([]string) error {
+					return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output"), waitFlagsOf(c))
+				})
 			}},
 		{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},

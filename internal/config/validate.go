@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
@@ -135,6 +137,7 @@ func (v *validator) api() {
 }
 
 func (v *validator) stop() {
+	v.oneOf("on_fatal", v.raw.OnFatal, supervisor.OnFatalStay, supervisor.OnFatalExit)
 	v.positive("stop.timeout", v.raw.Stop.Timeout)
 	budget := v.cfg.Stop.Timeout
 	if budget <= 0 {
