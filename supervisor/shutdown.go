@@ -64,6 +64,7 @@ func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name 
 			st.Code = 1 // it has failed all the same
 		}
 	}
+	s.log.Info("the container ends with a service", "name", name, "why", st.Why)
 	s.keepStop(rec, st)
 	return s.shutdown(ctx, rec, 0, 0)
 }

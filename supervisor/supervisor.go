@@ -197,7 +197,6 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 			s.endOpening()
 		case <-s.rested:
 			if name, over := s.essentialOver(); over {
-				s.log.Info("the container ends with a service", "name", name)
 				return s.shutdownFor(ctx, rec, name)
 			}
 		case <-s.m.Gone():
@@ -302,21 +301,45 @@ func (s *Supervisor) Ready() (bool, []string) {
 	if s.opening.Load() {
 		not = append(not, notOpen)
 	}
+	if s.Stopping() {
+		not = append(not, "the container stops")
+	}
 	set := s.set.Load()
 	for _, name := range set.names {
 		snap := set.services[name].snap.Load()
-		switch {
-		case snap.Reported:
-			not = append(not, fmt.Sprintf("%s is not alive", name))
-		case snap.Ill != "":
-			not = append(not, fmt.Sprintf("%s is ill", name))
-		case snap.State == Running, snap.State == Stopped:
-		case snap.State == Exited && snap.Exit != nil && snap.Exit.Success:
-		default:
-			not = append(not, fmt.Sprintf("%s is %s", name, snap.State))
+		if why := snap.unready(); why != "" && snap.State != Stopped {
+			not = append(not, why)
 		}
 	}
-	return len(not) == 0 && !s.Stopping(), not
+	return len(not) == 0, not
+}
+
+// ReadyService is Ready of one service, which is not ready when it is STOPPED either.
+func (s *Supervisor) ReadyService(name string) (bool, []string) {
+	svc := s.set.Load().services[name]
+	if svc == nil {
+		return false, []string{"there is no service " + name}
+	}
+	if s.Stopping() {
+		return false, []string{"the container stops"}
+	}
+	if why := svc.snap.Load().unready(); why != "" {
+		return false, []string{why}
+	}
+	return true, nil
+}
+
+// unready says why a service does not count as ready; empty: it does.
+func (s *Snapshot) unready() string {
+	switch {
+	case s.Reported:
+		return s.Name + " is not alive"
+	case s.Ill != "":
+		return s.Name + " is ill"
+	case s.State == Running, s.State == Exited && s.Exit != nil && s.Exit.Success:
+		return ""
+	}
+	return fmt.Sprintf("%s is %s", s.Name, s.State)
 }
 
 // Log gives the captured output of a service.

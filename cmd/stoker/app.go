@@ -59,9 +59,16 @@ func newApp(run func(runOptions) error) *cli.App {
 				return run(runOptions{file: c.String("config"), set: c.StringSlice("set"),
 					withServices: c.Bool("with-services"), command: c.Args().Slice()})
 			}},
-		{Name: "status", Usage: "show the services: state, process, what is wrong", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{output},
+		{Name: "status", Usage: "show the services: state, process, what is wrong", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{output,
+			&cli.BoolFlag{Name: "check", Usage: "end with 1 if it is not ready, and say why"}},
 			Action: func(c *cli.Context) error {
-				return upTo(c, 1, func(a []string) error { return status(c.Context, app.Writer, optional(a), c.String("output")) })
+				return upTo(c, 1, func(a []string) error {
+					return status(c.Context, app.Writer, optional(a), c.String("output"), c.Bool("check"))
+				})
+			}},
+		{Name: "health", Usage: "say whether the container, or a service, is ready: for HEALTHCHECK and probes", ArgsUsage: "[SERVICE]", Description: healthHelp,
+			Action: func(c *cli.Context) error {
+				return atMost(c, 1, func(a []string) error { return health(c.Context, app.Writer, optional(a)) })
 			}},
 		serviceVerb("start", "start a service, also one that failed or was stopped, and what it requires", waiting()...),
 		serviceVerb("stop", "stop a service and those that require it; returns when every process is gone"),
@@ -323,6 +330,11 @@ const appHelp = `Commands ask the stoker that runs in the same container, by its
 STOKER_SOCKET, or else api.socket of the configuration, or /run/stoker/stoker.sock
 and what docs/api.md tells. STOKER_CONFIG names another configuration file.
 "stoker COMMAND --help" tells the flags of a command; they stand before arguments.`
+
+// healthHelp explains health.
+const healthHelp = `Ends with 0 if every service is as it is wanted, as GET /v1/ready says; with
+SERVICE if that one is RUNNING and well. Else with 1 and one line why; with 69 if
+no stoker answers. docs/containers.md has HEALTHCHECK and probes for Kubernetes.`
 
 // runHelp explains run.
 const runHelp = `Without CMD the services of the configuration are started; without a

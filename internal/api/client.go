@@ -53,6 +53,19 @@ func (c *Client) request(ctx context.Context, method, path string, header http.H
 
 // roundTrip gives an answer that is a success.
 func (c *Client) roundTrip(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	resp, err := c.exchange(ctx, method, path, header, body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, refusal(resp)
+}
+
+// exchange gives an answer, whatever it is.
+func (c *Client) exchange(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, body)
 	if err != nil {
 		return nil, err
@@ -64,15 +77,16 @@ func (c *Client) roundTrip(ctx context.Context, method, path string, header http
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err)
 	}
-	if resp.StatusCode < 300 {
-		return resp, nil
-	}
-	defer resp.Body.Close()
+	return resp, nil
+}
+
+// refusal reads what an answer refuses.
+func refusal(resp *http.Response) error {
 	var e Error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
-		return nil, &RefusedError{Status: resp.StatusCode, Message: resp.Status}
+		return &RefusedError{Status: resp.StatusCode, Message: resp.Status}
 	}
-	return nil, &RefusedError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
+	return &RefusedError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
@@ -88,6 +102,23 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 func (c *Client) Status(ctx context.Context) (st Status, err error) {
 	err = c.get(ctx, "/v1/services", &st)
 	return st, err
+}
+
+// Ready says whether the container, or one service, is ready, and why it is not.
+func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err error) {
+	path := "/v1/ready"
+	if service != "" {
+		path += "?" + url.Values{"service": {service}}.Encode()
+	}
+	resp, err := c.exchange(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return is, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
+		return is, refusal(resp)
+	}
+	return is, json.NewDecoder(resp.Body).Decode(&is)
 }
 
 // Command is "start", "stop" or "restart". Where a start of the service later than

@@ -35,13 +35,26 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	ok, not := s.opts.Backend.Ready()
+// Readiness is the answer of GET /v1/ready, and of a ?service.
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Waiting []string `json:"waiting_for"` // why it is not, a line each
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	var is Readiness
+	if name := r.URL.Query().Get("service"); name == "" {
+		is.Ready, is.Waiting = s.opts.Backend.Ready()
+	} else if _, ok := s.named(w, name); ok {
+		is.Ready, is.Waiting = s.opts.Backend.ReadyService(name)
+	} else {
+		return
+	}
 	status := http.StatusOK
-	if !ok {
+	if !is.Ready {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, map[string]any{"ready": ok, "waiting_for": not})
+	answer(w, status, is)
 }
 
 func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
@@ -77,7 +90,11 @@ func (s *Server) service(w http.ResponseWriter, r *http.Request) {
 
 // find gives the service of the path, or answers that there is none.
 func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapshot, bool) {
-	name := r.PathValue("name")
+	return s.named(w, r.PathValue("name"))
+}
+
+// named gives the service of a name, or answers that there is none.
+func (s *Server) named(w http.ResponseWriter, name string) (supervisor.Snapshot, bool) {
 	snap, ok := s.opts.Backend.Service(name)
 	if !ok {
 		var have []string

@@ -23,6 +23,7 @@ type Backend interface {
 	Services() []supervisor.Snapshot
 	Service(name string) (supervisor.Snapshot, bool)
 	Ready() (bool, []string)
+	ReadyService(name string) (bool, []string)
 	Log(name string) *proc.Log
 	StopDeadline() (time.Time, bool)
 	// JVM explains the options of a service's JVM as they were rendered for its

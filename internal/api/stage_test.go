@@ -207,7 +207,13 @@ func (f *fake) AwaitStart(ctx context.Context, name string, number uint64) (supe
 	return r, true
 }
 
-func (f *fake) Ready() (bool, []string)         { return len(f.waits) == 0, f.waits }
+func (f *fake) Ready() (bool, []string) { return len(f.waits) == 0, f.waits }
+func (f *fake) ReadyService(name string) (bool, []string) {
+	if snap, _ := f.Service(name); snap.State != supervisor.Running {
+		return false, []string{fmt.Sprintf("%s is %s", name, snap.State)}
+	}
+	return true, nil
+}
 func (f *fake) Log(name string) *proc.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
 func (f *fake) Hooks() []hooks.Status           { return f.hooks }
