@@ -127,7 +127,7 @@ type When struct {
 	jvm.When `yaml:",inline"`
 }
 
-// Ends of a service. One is expected if somebody asked for the stop, or if it ended
+// Ends of a service. One is expected if a stop was asked for, or if it ended
 // well and is not started again.
 const (
 	EndExpected   = "expected"

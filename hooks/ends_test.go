@@ -34,7 +34,7 @@ func TestEndsOfService(t *testing.T) {
 	}
 }
 
-// Where nothing is to be run at an end, nothing is waited for and nothing is told.
+// An end without hooks waits for nothing and reports nothing.
 func TestEndWithoutItsHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLife(t, newFakeHost(), Past{}, bound(Exited, "crash", "1s", atEnd(EndUnexpected)), bound(Stopped, "t", "1s"))

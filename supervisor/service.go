@@ -66,7 +66,7 @@ type request struct {
 	again  bool           // stop: its hooks have been waited for long enough
 	pid    int            // restart: only while it is RUNNING with this process; 0: in any state
 	after  *uint64        // start, restart: only while no start later than this one has begun; nil: in any case
-	start  *uint64        // start, restart: takes the number of the start that it leads to; nil: nobody asks
+	start  *uint64        // start, restart: takes the number of the start that it leads to; nil: not wanted
 	reply  chan error
 }
 

@@ -121,10 +121,10 @@ func (k *kept) comingStart() uint64 {
 	return k.Round
 }
 
-// bell wakes everybody who waits for it, any number of them.
+// bell wakes any number of waiters.
 type bell struct {
 	mu    sync.Mutex    // guards rings
-	rings chan struct{} // closed by ring; nil: nobody waits
+	rings chan struct{} // closed by ring; nil: no waiter
 }
 
 // next is closed by the next ring.

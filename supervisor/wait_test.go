@@ -28,7 +28,7 @@ func launcherOf(s *Supervisor, name string) *fakeLauncher {
 	return s.set.Load().services[name].launcher.(*fakeLauncher)
 }
 
-// waitStories are the ways in which a start that somebody waits for can go.
+// waitStories are the ways in which a start with a waiter can go.
 func waitStories() map[string]waitStory {
 	ready := func(after time.Duration) func(context.Context, int) (*Launch, error) {
 		return func(context.Context, int) (*Launch, error) {
@@ -80,18 +80,18 @@ func waitStories() map[string]waitStory {
 		"the time of the wait is over first": {services: "app", event: EvRestart, pending: true, limit: 5 * time.Second,
 			takes: func(d time.Duration) bool { return d == 5*time.Second },
 			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(time.Minute)) }},
-		"somebody else stops it": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
+		"it is stopped by another": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
 			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(time.Minute)) },
 			then: func(s *Supervisor, _ map[string]*fakeWorld) {
 				later(5*time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},
-		"somebody else stops it while the old process ends": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
+		"it is stopped by another while the old process ends": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
 			setUp: func(_ *Supervisor, w map[string]*fakeWorld) { w["app"].last().ignores = true },
 			takes: func(d time.Duration) bool { return d < 2*time.Second },
 			then: func(s *Supervisor, _ map[string]*fakeWorld) {
 				later(time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},
-		"somebody else restarts it": {services: "app", event: EvRestart, failure: "start 2 is over",
+		"it is restarted by another": {services: "app", event: EvRestart, failure: "start 2 is over",
 			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(time.Minute)) },
 			then: func(s *Supervisor, _ map[string]*fakeWorld) {
 				later(5*time.Second, func() { s.Command(s.ctx, "app", EvRestart, "another") })

@@ -113,7 +113,7 @@ func waitAround(ctx context.Context, c *api.Client, w io.Writer, f waitFlags, do
 	return s.touched(ctx, before, nil)
 }
 
-// waitLines is where it is told how a wait went: nowhere beside output for programs.
+// waitLines takes the lines about a wait: none are printed beside output for programs.
 func waitLines(w io.Writer, format string) io.Writer {
 	if format == "json" {
 		return io.Discard
