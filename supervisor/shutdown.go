@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -59,7 +60,8 @@ func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name 
 	set := s.set.Load()
 	st := stopState{Until: pid1.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
 	if snap := set.services[name].snap.Load(); snap.State == Fatal {
-		st.Why = clipTo(name+" is FATAL: "+snap.lastFailure(), maxMomentReason)
+		reason, _, _ := strings.Cut(snap.lastFailure(), "\n")
+		st.Why = clipTo(name+" is FATAL: "+reason, maxMomentReason)
 		if snap.Exit != nil && snap.Exit.Status() == 0 {
 			st.Code = 1 // it has failed all the same
 		}
