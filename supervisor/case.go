@@ -5,8 +5,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/mask"
 )
 
 // Case is a failure of a service, as far as the service itself knows it. It is in
@@ -30,6 +31,9 @@ type Case struct {
 	DumpAt  int64         `json:"dump_at"` // where a thread dump begins; 0: there is none
 	Before  OOMCount      `json:"before"`  // of its cgroup when it was started
 	After   OOMCount      `json:"after"`   // and when KILL had ended it
+	Left    string        `json:"left"`    // the processes that it left behind; empty: none
+	Cause   Cause         `json:"cause"`   // of Launch.ReadOutput; empty: it does not say
+	Found   string        `json:"found"`   // its Reason
 	Argv    []string      `json:"-"`
 	Dir     string        `json:"-"`
 
@@ -42,6 +46,17 @@ func (s *Service) note(gaveUp Cause, ran time.Duration) { s.noteWhy(gaveUp, s.ke
 
 // noteWhy is note with a reason that the status does not show.
 func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
+	s.keepCase(s.caseOf(gaveUp, why, ran))
+}
+
+// keepCase keeps a case, and has its incident made.
+func (s *Service) keepCase(c *Case) {
+	s.kept.Case = c
+	s.world.Note(c)
+}
+
+// caseOf is what is known of a failure of the present start.
+func (s *Service) caseOf(gaveUp Cause, why string, ran time.Duration) *Case {
 	c := &Case{Service: s.name, GaveUp: gaveUp, Reason: why, State: s.kept.State, At: time.Now(), Start: s.kept.Gen, Ran: ran,
 		Exit: s.kept.Exit, Asked: s.kept.Asked, Killed: s.kept.Killed, Signal: s.kept.Signaled || s.kept.Told, From: s.kept.LogStart, DumpAt: s.dumpAt(),
 		Before: s.kept.OOM}
@@ -50,24 +65,34 @@ func (s *Service) noteWhy(gaveUp Cause, why string, ran time.Duration) {
 		if out := s.output(); out != nil {
 			c.To = out.End()
 		}
-		switch own := s.proc.Cgroups(); {
-		case !c.killed():
-		case s.oomAfter.Source != "":
-			c.After = s.oomAfter
-		case len(own) > 0: // it goes with the process
-			c.After = s.world.OOM(own, true)
-		}
+		c.After = s.oomAfter
 	}
 	if s.launch != nil {
 		c.Argv, c.Dir, c.evidence = s.launch.Spec.Argv, s.launch.Spec.Dir, s.launch.Evidence
 	}
-	s.kept.Case = c
-	s.world.Note(c)
+	return c
 }
 
-// killed says whether somebody else's KILL may have ended it.
-func (c *Case) killed() bool {
-	return c.Exit != nil && c.Exit.Signal == syscall.SIGKILL && !c.Killed
+// caseOfEnd is the case of a process that has ended, with what its output says of it.
+func (s *Service) caseOfEnd(ran time.Duration, left string) *Case {
+	c := s.caseOf("", "", ran)
+	c.Left = left
+	out := s.output()
+	if out == nil || s.launch == nil || s.launch.ReadOutput == nil {
+		return c
+	}
+	s.proc.FlushOutput()
+	text := s.lastLines(out, max(s.kept.LogStart, out.End()-MaxIncidentOutput))
+	found := s.launch.ReadOutput(End{Service: s.name, Pid: c.Pid, Exit: c.Exit, Argv: c.Argv, Dir: c.Dir, Output: text})
+	c.Cause, c.Found = found.Cause, clip(found.Reason)
+	c.To = out.End()
+	return c
+}
+
+// death is what the machine knows of it.
+func (c *Case) death() Death {
+	return Death{State: c.State, Exit: c.Exit, GaveUp: c.GaveUp, Why: c.Reason, Asked: c.Asked != "", Killed: c.Killed,
+		Signaled: c.Signal, Left: c.Left, Before: c.Before, After: c.After, Found: Findings{Cause: c.Cause, Reason: c.Found}}
 }
 
 // recorder makes incidents of cases, one at a time, while the services go on.
@@ -127,11 +152,7 @@ const evidenceTime = 5 * time.Second
 
 // record makes the incident of a case: at once what is known, then what is found.
 func (r *recorder) record(c *Case) {
-	if c.After.Source == "" && c.killed() {
-		c.After = world{r.s}.OOM(nil, true)
-	}
-	d := Death{State: c.State, Exit: c.Exit, GaveUp: c.GaveUp, Why: c.Reason, Asked: c.Asked != "", Killed: c.Killed,
-		Signaled: c.Signal, Before: c.Before, After: c.After}
+	d := c.death()
 	tail := c.To
 	if c.Exit == nil && c.GaveUp != "" {
 		tail = 0 // it lives: what it says until the look counts too
@@ -142,7 +163,7 @@ func (r *recorder) record(c *Case) {
 		return
 	}
 	i := Incident{Service: c.Service, Kind: r.s.set.Load().kinds[c.Service], At: c.At, Cause: v.Cause, Reason: v.Reason, Exit: c.Exit,
-		StopRequestedBy: c.Asked, Start: c.Start, Pid: c.Pid, Ran: c.Ran, Notes: v.Notes, Output: out, Options: MaskArgs(c.Argv)}
+		StopRequestedBy: c.Asked, Start: c.Start, Pid: c.Pid, Ran: c.Ran, Notes: v.Notes, Output: out, Options: mask.Args(c.Argv)}
 	if i.ThreadDump = r.s.dumpOf(c.Service, c.Start); i.ThreadDump == nil && c.DumpAt > 0 {
 		i.ThreadDump = r.s.outputOf(c.Service, c.DumpAt, 0, MaxThreadDump)
 	}
@@ -153,9 +174,23 @@ func (r *recorder) record(c *Case) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime)
 	defer cancel()
-	d.Found = find(ctx, End{Service: c.Service, Pid: c.Pid, Exit: c.Exit, Started: c.At.Add(-c.Ran), Dir: c.Dir, Argv: c.Argv, Output: out})
+	found := find(ctx, End{Service: c.Service, Pid: c.Pid, Exit: c.Exit, Started: c.At.Add(-c.Ran), Dir: c.Dir, Argv: c.Argv, Output: out})
+	if d.Found = found; c.Found != "" { // the status says so already
+		d.Found.Cause, d.Found.Reason = c.Cause, c.Found
+	}
+	told := v.Reason
 	v = Classify(d)
 	r.s.incidents.Amend(number, func(i *Incident) { i.add(v, d.Found) })
+	if v.Reason != told {
+		r.s.tellReason(c.Service, c.Start, v.Reason)
+	}
+}
+
+// tellReason has a service know the reason of the latest incident of a start.
+func (s *Supervisor) tellReason(service string, start uint64, text string) {
+	if svc := s.set.Load().services[service]; svc != nil {
+		svc.report(svc.life, happening{event: EvFailed, gen: start, text: text, late: true})
+	}
 }
 
 // add puts in what was found.
@@ -184,6 +219,10 @@ func (s *Supervisor) explained(service string, start uint64, text string) {
 	s.recorder.do(func() {
 		for _, i := range s.incidents.List() {
 			if i.Service == service && i.Start == start {
+				if i.Cause.proven() {
+					s.tellReason(service, start, i.Reason)
+					return
+				}
 				s.incidents.Amend(i.Number, func(i *Incident) { i.Reason = text })
 				return
 			}

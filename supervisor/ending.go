@@ -3,8 +3,10 @@ package supervisor
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -20,13 +22,17 @@ func (s *Service) exited(h happening) {
 	s.kept.UpSince = 0
 	s.readOOM(info)
 	s.world.LogAfterOutput(s.name)
-	s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 	if s.kept.State == Stopping {
+		s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 		if out := s.output(); out != nil && s.dumpAt() > 0 {
 			s.world.Dumped(s.name, s.kept.Gen, s.dumpAt(), out.End())
 		}
 		if s.kept.Killed && !info.Success {
-			s.note("", ran)
+			c := s.caseOf("", "", ran)
+			if s.kept.Reason == "" {
+				s.blame(Classify(c.death()).Reason)
+			}
+			s.keepCase(c)
 		}
 		s.kept.Awaited = nil
 		s.reach(StageExited, s.whyOver())
@@ -37,19 +43,18 @@ func (s *Service) exited(h happening) {
 	}
 	// A oneshot that ends well before it was seen to be ready has done its work.
 	done := info.Success && (s.kept.State != Starting || s.cfg.Oneshot)
-	if !info.Success || !done {
-		why := info.String()
-		if s.kept.State == Starting {
-			why += " before it was ready"
-		}
-		s.blame(why)
-		if s.kept.State == Starting {
-			s.reach(StageStartFailed, why)
-		}
-		s.note("", ran)
-		s.explain()
-	} else {
+	members := s.proc.Members()
+	left := describe(members)
+	if expected := done && (s.cfg.Oneshot || !s.cfg.Restart.wanted(true)); expected || done && left == "" {
+		s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 		s.blame("")
+		if left != "" {
+			note := "it left processes behind, which are ended: " + left
+			s.log.Warn(note, "pid", s.proc.Pid())
+			s.addNote(note)
+		}
+	} else {
+		s.failed(s.caseOfEnd(ran, left))
 	}
 	s.reach(StageExited, s.kept.Reason)
 	if !done {
@@ -58,7 +63,7 @@ func (s *Service) exited(h happening) {
 	s.quit()
 	// What the leader leaves behind would be in the way of the next start.
 	p := s.proc
-	if len(p.Members()) > 0 {
+	if len(members) > 0 {
 		s.enterStopping(Delayed, 0)
 		p.Ack()
 		s.awaitGroup()
@@ -68,6 +73,48 @@ func (s *Service) exited(h happening) {
 	s.settle(done)
 	p.Done()
 	s.world.Changed()
+}
+
+// failed puts down why a process ended that was not to end: what its incident says is
+// what the status, the log and the stages say.
+func (s *Service) failed(c *Case) {
+	c.Reason = Classify(c.death()).Reason
+	s.blame(c.Reason)
+	args := []any{"pid", s.proc.Pid(), "how", c.Exit.String(), "ran", c.Ran}
+	if c.Reason != c.Exit.String() {
+		args = append(args, "reason", c.Reason)
+	}
+	s.log.Info("service ended", args...)
+	if s.kept.State == Starting {
+		s.reach(StageStartFailed, c.Reason)
+	}
+	s.keepCase(c)
+	if c.Found == "" && c.Left == "" {
+		s.explain()
+	}
+}
+
+// Limits of describe: processes, and characters of a command line.
+const (
+	maxDescribed   = 5
+	maxCommandLine = 80
+)
+
+// describe names processes by pid and command line; empty: there are none.
+func describe(pids []int) string {
+	var out []string
+	for _, pid := range pids[:min(len(pids), maxDescribed)] {
+		argv, _ := ReadCommand(pid)
+		text := strings.TrimSpace(strings.Join(mask.Args(argv), " "))
+		if short := []rune(text); len(short) > maxCommandLine {
+			text = string(short[:maxCommandLine]) + "..."
+		}
+		out = append(out, strings.TrimSpace(fmt.Sprintf("pid %d (%s)", pid, text)))
+	}
+	if more := len(pids) - maxDescribed; more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, ", ")
 }
 
 // judge puts an exit down, and whether it counts as success.
@@ -83,10 +130,10 @@ func (s *Service) judge(x proc.Exit) *ExitInf {
 	return info
 }
 
-// readOOM finds out whether the kernel's OOM killer ended the process, for those who
-// act at the end: only a KILL that is not ours is a reason to look.
+// readOOM finds out whether the kernel's OOM killer ended the process: only a KILL that
+// is not ours is a reason to look.
 func (s *Service) readOOM(info *ExitInf) {
-	if s.world.Companion() == nil || !killedFromOutside(info) || s.kept.Killed {
+	if !killedFromOutside(info) || s.kept.Killed {
 		return
 	}
 	s.oomAfter = s.world.OOM(s.proc.Cgroups(), true)

@@ -39,6 +39,8 @@ type Death struct {
 	// Expected says that an end with a success code is what the service is for: a
 	// oneshot, or one whose policy does not start it again.
 	Expected bool
+	// Left are the processes that it left behind; empty: none.
+	Left string
 	// Before is the cgroup's counter when it was started, After when it had ended.
 	Before, After OOMCount
 	// Found is what the evidence says.
@@ -74,6 +76,8 @@ func Classify(d Death) Verdict {
 	case d.Killed && d.Exit.Signal == syscall.SIGKILL:
 		v.Cause, v.Reason = CauseStopTimeout, "did not stop in time and was killed"
 		v.addFound(d.Found)
+	case d.Left != "" && d.Exit.Success && !stopped(d):
+		v.Cause, v.Reason = CauseLeft, d.howEnded()+", and it left processes behind, which are ended: "+d.Left+backgroundHint
 	case killedFromOutside(d.Exit) && kills > 0:
 		v.Cause = CauseOOMKill
 		v.Reason = fmt.Sprintf("killed by the kernel's OOM killer: the memory limit of the cgroup was reached (%s: oom_kill %d -> %d)",
@@ -83,10 +87,7 @@ func Classify(d Death) Verdict {
 	case d.Found.Cause != "" && !stopped(d):
 		v.Cause, v.Reason = d.Found.Cause, orText(d.Found.Reason, string(d.Found.Cause))
 	default:
-		v.Cause, v.Reason = plainCause(d.Exit), d.Exit.String()
-		if d.State == Starting {
-			v.Reason += " before it was ready"
-		}
+		v.Cause, v.Reason = plainCause(d.Exit), d.howEnded()
 		if d.Found.Reason != "" {
 			v.Reason += ": " + d.Found.Reason
 		}
@@ -94,11 +95,31 @@ func Classify(d Death) Verdict {
 			v.Notes = append(v.Notes, whoKills(d))
 		}
 	}
+	if d.Left != "" && v.Incident && v.Cause != CauseLeft {
+		v.Notes = append(v.Notes, "it left processes behind, which are ended: "+d.Left)
+	}
 	if kills > 0 && v.Incident {
 		v.Notes = append(v.Notes, fmt.Sprintf("a process of the cgroup was killed by the kernel's OOM killer meanwhile (%s: oom_kill %d -> %d)",
 			d.After.Source, d.Before.Count, d.After.Count))
 	}
 	return v
+}
+
+// backgroundHint asks what usually leaves processes behind.
+const backgroundHint = "\nhint: does the program put itself into the background? Its first process must stay: `catalina.sh run` instead of" +
+	" `catalina.sh start`, `nginx -g 'daemon off;'`, no & at the end"
+
+// howEnded is the exit, and whether it came too early.
+func (d Death) howEnded() string {
+	if d.State == Starting {
+		return d.Exit.String() + " before it was ready"
+	}
+	return d.Exit.String()
+}
+
+// proven says whether nothing that a program writes can explain it better.
+func (c Cause) proven() bool {
+	return c == CauseOOMKill || c == CauseJVMMemory || c == CauseJVMCrash
 }
 
 // addFound keeps what the evidence says where another cause counts.

@@ -64,8 +64,12 @@ type Launch struct {
 	// Overhear complains of what a RUNNING service has said elsewhere than in its
 	// output, until ctx is done. nil: it says nothing elsewhere.
 	Overhear func(ctx context.Context, complain func(*Complaint))
+	// ReadOutput says why a process ended, going by the output of that start alone: the
+	// Cause and the Reason of the Findings count. It does not wait. nil: nothing is read.
+	ReadOutput func(End) Findings
 	// Explain says why a start or a run has failed, after the last line of the
-	// output was watched; empty: it does not know. nil: nobody does.
+	// output was watched; empty: it does not know. It is not asked where ReadOutput knows.
+	// nil: nobody does.
 	Explain func(ctx context.Context) string
 	// Amend is asked when a process has ended by itself, and not as it should, in
 	// STARTING or within 10 s after it was started, and does not wait. If it says

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -31,10 +33,30 @@ func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Find
 	return f
 }
 
+// outputReader gives the ReadOutput of a start with these JVM options; nil: they are
+// not known, or there are none. Where the JVM names one that it does not take, the
+// reason says where that comes from.
+func outputReader(options []jvm.Option) func(supervisor.End) supervisor.Findings {
+	return func(end supervisor.End) supervisor.Findings {
+		a := hotspot.ReadOutput(deathOf(end))
+		var names []string
+		if a.Refused.Message != "" {
+			for _, o := range blamed(options, a.Refused) {
+				names = append(names, o.Named())
+			}
+		}
+		if len(names) > 0 {
+			a.Reason += "; the option is " + strings.Join(names, " and ")
+		}
+		a.Reason = mask.Line(a.Reason)
+		return addAutopsy(supervisor.Findings{}, a)
+	}
+}
+
 // look runs f, for as long as ctx allows.
 func (e *evidence) look(ctx context.Context, end supervisor.End, f func() supervisor.Findings) supervisor.Findings {
 	without := func(note string) supervisor.Findings {
-		return supervisor.Findings{Options: supervisor.MaskArgs(end.Argv), Notes: []string{note}}
+		return supervisor.Findings{Options: mask.Args(end.Argv), Notes: []string{note}}
 	}
 	if !e.looking.TryLock() {
 		return without("files were not looked for: the file system has not answered since an earlier look")
@@ -104,7 +126,7 @@ func addAutopsy(f supervisor.Findings, a hotspot.Autopsy) supervisor.Findings {
 func maskLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for k, line := range lines {
-		lines[k] = supervisor.MaskLine(line)
+		lines[k] = mask.Line(line)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -149,6 +149,7 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 	l.carries(facts)
 	out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
 	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, slices.Concat(notes, checked)
+	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
 }
@@ -163,7 +164,8 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
 	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options, leave: r.leave}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options, leave: r.leave,
+		flags: l.check.flagsOf(l.asking(r.env, nil, ""))}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err

@@ -169,7 +169,7 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
-		StopCommand: l.stopCommand(), Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
+		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
 	if pattern := l.service.Ready.Log; pattern != "" {
 		watch, err := supervisor.LogWatch(pattern)
 		if err != nil {
@@ -226,14 +226,11 @@ func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, str
 }
 
 // environ is ours, with what the service's user, hooks and configuration say; the
-// later wins: hooks, env_files, env, secrets. A login would set HOME and USER, so their
-// absence surprises programs. With an error it is as much as could be read.
+// later wins: hooks, env_files, env, secrets. With an error it is as much as could be
+// read.
 func (l *processLauncher) environ() (env map[string]string, hide secretMask, err error) {
 	env = environMap(os.Environ())
-	if l.user != nil && l.user.Home != "" {
-		name := l.user.Login
-		env["HOME"], env["USER"], env["LOGNAME"] = l.user.Home, name, name
-	}
+	l.user.AdaptEnv(env)
 	maps.Copy(env, l.hooks.given(l.name).Env)
 	for _, path := range l.service.EnvFiles {
 		err = errors.Join(err, readEnvFile(env, path))

@@ -79,6 +79,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 		out.Spec.Dir = s.dir
 	}
 	out.Notes, out.Sources = append(s.notes, launch.Notes...), facts.digest
+	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
 }
@@ -169,7 +170,8 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
+		flags: l.check.flagsOf(l.asking(s.env, nil, s.dir))}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}

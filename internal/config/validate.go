@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -103,7 +104,7 @@ func wordHint(word string, known []string) string {
 	if w, ok := other[strings.ToLower(word)]; ok && slices.Contains(known, w) {
 		return "write " + w
 	}
-	if w, ok := suggest(word, known); ok {
+	if w, ok := suggest.Nearest(word, known); ok {
 		return `did you mean "` + w + `"?`
 	}
 	return ""

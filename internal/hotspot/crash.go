@@ -1,6 +1,7 @@
 package hotspot
 
 import (
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,8 @@ type Autopsy struct {
 	Reason string // in the JVM's words; may be there without Kind
 	Notes  []string
 	Files  []Trace
+	// Refused is what it said when it could not start; without Message it did not.
+	Refused Refusal
 }
 
 // Kinds of traces.
@@ -45,6 +48,13 @@ type Trace struct {
 	Size    int64 // bytes
 	ModTime time.Time
 	Excerpt []byte // the first 64 KiB of an ErrorReport
+}
+
+// ReadOutput is what a JVM's output alone says of its end. It reads no files.
+func ReadOutput(d Death) Autopsy {
+	var a Autopsy
+	a.judge(d, readCrashOptions(d.Argv), readWords(d.Output))
+	return a
 }
 
 // Examine reads a JVM's last words and looks for the files that it leaves. It
@@ -84,9 +94,12 @@ func (a *Autopsy) judge(d Death, o crashOptions, w words) {
 		if w.frame != "" {
 			a.Reason += ", in " + w.frame
 		}
-	case w.initError != "":
-		a.Reason = "the JVM could not start: " + w.initError
-		if aboutMemory(w.initError) {
+	case w.start.native != "" && (d.Signal == 0 || d.Signal == syscall.SIGABRT):
+		a.Reason = w.nativeError()
+	case d.Signal == 0 && slices.Contains(refusalCodes(), d.Code) && w.startError() != "":
+		a.Refused = w.startRefusal()
+		a.Reason = "the JVM could not start: " + strings.TrimPrefix(strings.TrimPrefix(w.startError(), "Error: "), "ERROR: ")
+		if aboutMemory(w.startError()) {
 			a.Kind = OutOfMemory
 		}
 	case w.uncaught != "" && d.Signal == 0:
@@ -96,10 +109,21 @@ func (a *Autopsy) judge(d Death, o crashOptions, w words) {
 		if w.mentioned != "" {
 			a.Reason = oom + w.mentioned
 		}
+	case w.exception() != "" && d.Signal == 0 && d.Code == mainExceptionCode:
+		a.Reason = "exception in the main thread: " + w.exception()
+		a.mention(w)
 	default:
 		a.mention(w)
 	}
 }
+
+// mainExceptionCode is what the launcher exits with when an exception ends the main
+// thread.
+const mainExceptionCode = 1
+
+// refusalCodes are what a JVM exits with that does not start: the launcher's, and
+// the debugger agent's.
+func refusalCodes() []int { return []int{1, 2} }
 
 // exitOnOOMCode is what -XX:+ExitOnOutOfMemoryError exits with.
 const exitOnOOMCode = 3

@@ -57,6 +57,24 @@ func TestExamineWords(t *testing.T) {
 		{"a command stops", saysCommand, nil, 143, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
 		{"output elsewhere", "", []string{"java", exits, "Main"}, 3, 0, OutOfMemory, "exit code 3, by which -XX:+ExitOnOutOfMemoryError ends the JVM"},
 		{"cut off", "", []string{"java", exits, "-XX:-ExitOnOutOfMemoryError", "Main"}, 3, 0, "", ""},
+		{"main class", "Error: Could not find or load main class no.Such\nCaused by: java.lang.ClassNotFoundException: no.Such\n", nil, 1, 0, "",
+			"the JVM could not start: Could not find or load main class no.Such"},
+		{"jar file", "Error: Unable to access jarfile /no.jar\n", nil, 1, 0, "", "the JVM could not start: Unable to access jarfile /no.jar"},
+		{"class version", "Error: LinkageError occurred while loading main class M\n\tjava.lang.UnsupportedClassVersionError: M has been compiled by a more recent version\n", nil, 1, 0, "",
+			"the JVM could not start: java.lang.UnsupportedClassVersionError: M has been compiled by a more recent version"},
+		{"class version, 8", "Error: A JNI error has occurred, please check your installation and try again\n" +
+			"Exception in thread \"main\" java.lang.UnsupportedClassVersionError: M has been compiled by a more recent version\n\tat java.lang.ClassLoader.defineClass1(Native Method)\n", nil, 1, 0, "",
+			"exception in the main thread: java.lang.UnsupportedClassVersionError: M has been compiled by a more recent version"},
+		{"agent path", saysInit + "Could not find agent library /no.so in absolute path, with error: /no.so: cannot open shared object file\n", nil, 1, 0, "",
+			"the JVM could not start: Could not find agent library /no.so in absolute path"},
+		{"debugger's port", "ERROR: transport error 202: bind failed: Address already in use\nERROR: JDWP Transport dt_socket failed to initialize, TRANSPORT_INIT(510)\n", nil, 2, 0, "",
+			"the JVM could not start: transport error 202: bind failed: Address already in use"},
+		{"port in use", "Exception in thread \"main\" java.net.BindException: Address already in use\n\tat java.base/sun.nio.ch.Net.bind0(Native Method)\n", nil, 1, 0, "",
+			"exception in the main thread: java.net.BindException: Address already in use"},
+		{"missing class", "Exception in thread \"main\" java.lang.NoClassDefFoundError: N\n\tat M.main(M.java:5)\nCaused by: java.lang.ClassNotFoundException: N\n", nil, 1, 0, "",
+			"exception in the main thread: java.lang.NoClassDefFoundError: N, caused by java.lang.ClassNotFoundException: N"},
+		{"exception, then stopped", "Exception in thread \"main\" java.net.BindException: x\n", nil, 143, 0, "", ""},
+		{"exception, and an exit of its own", "Exception in thread \"main\" java.net.BindException: x\n", nil, 7, 0, "", ""},
 		{"nothing", "", nil, 1, 0, "", ""},
 		{"exit of the application", "bye\n", []string{"java", "Main"}, 3, 0, "", ""},
 		{"CRLF", strings.ReplaceAll(saysExit, "\n", "\r\n"), nil, 3, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
@@ -72,6 +90,44 @@ func TestExamineWords(t *testing.T) {
 			t.Errorf("%s: reason %q", c.name, a.Reason)
 		}
 	}
+}
+
+// Each stream keeps its order and either may come first, or in the middle of the other:
+// the line that names the cause wins all the same.
+func TestReasonInAnyOrder(t *testing.T) {
+	const noVM = "Error: Could not create the Java Virtual Machine.\nError: A fatal exception has occurred. Program will exit.\n"
+	for _, c := range []struct{ name, stdout, stderr, want string }{
+		{"agent's jar", saysInit + "agent library failed to init: instrument\n", "Error opening zip file or JAR manifest missing : /no.jar\n", "Error opening zip file or JAR manifest missing : /no.jar"},
+		{"log file", "[0.000s][error][logging] Error opening log file '/no/gc.log': No such file or directory\n" +
+			"[0.000s][error][logging] Initialization of output 'file=/no/gc.log' using options '(null)' failed.\n",
+			"Invalid -Xlog option '-Xlog:gc:file=/no/gc.log', see error log for details.\n" + noVM,
+			"Invalid -Xlog option '-Xlog:gc:file=/no/gc.log' (Error opening log file '/no/gc.log': No such file or directory)"},
+		{"heap", saysInit + "Could not reserve enough space for 1KB object heap\n", "OpenJDK 64-Bit Server VM warning: Option X was deprecated\nPicked up JAVA_TOOL_OPTIONS: -Xmx1g\n",
+			"Could not reserve enough space for 1KB object heap"},
+		{"agent library", saysInit + "Could not find agent library x on the library path\n", "Picked up _JAVA_OPTIONS: -Xmx1g\nsome wrapper's word\n", "Could not find agent library x on the library path"},
+	} {
+		for _, output := range mixed(strings.SplitAfter(c.stdout, "\n"), strings.SplitAfter(c.stderr, "\n")) {
+			r := ReadOutput(Death{Output: []byte(output), Code: 1})
+			if r.Reason != "the JVM could not start: "+c.want {
+				t.Errorf("%s: %q, from %q", c.name, r.Reason, output)
+			}
+		}
+	}
+}
+
+// mixed are all ways to put the lines of two streams together.
+func mixed(a, b []string) []string {
+	if len(a) == 0 || len(b) == 0 {
+		return []string{strings.Join(a, "") + strings.Join(b, "")}
+	}
+	var out []string
+	for _, rest := range mixed(a[1:], b) {
+		out = append(out, a[0]+rest)
+	}
+	for _, rest := range mixed(a, b[1:]) {
+		out = append(out, b[0]+rest)
+	}
+	return out
 }
 
 // examineFiles makes files in a folder and looks for them.
@@ -168,7 +224,7 @@ func FuzzExamine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, output []byte) {
 		w := readWords(output)
-		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.initError, w.dumpError} {
+		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.startError(), w.exception(), w.dumpError} {
 			if len(s) > 2*maxWords+8 {
 				t.Errorf("%d bytes: %.100q", len(s), s)
 			}

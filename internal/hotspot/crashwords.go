@@ -15,7 +15,8 @@ type words struct {
 	noMemory  string // what the JVM itself could not get
 	fatal     string // the fatal error
 	frame     string // where it came: the "problematic frame"
-	initError string // why it could not begin
+	initError string // the line behind "Error occurred during initialization of VM"
+	start     startWords
 	pid       int    // as the JVM sees it; 0: it does not say
 	report    string // path of the hs_err file
 	dump      string // path of the heap dump; "" where it was not begun
@@ -30,9 +31,11 @@ const maxWords = 512
 // the one before it.
 func readWords(output []byte) (w words) {
 	before := ""
+	var refusal RefusalReader
 	fatal := false // within the block that describes a fatal error
 	for raw := range bytes.Lines(output) {
 		line := strings.TrimRight(string(raw[:min(len(raw), 4*maxWords)]), " \r\n")
+		w.start.line(line, &refusal)
 		note, isNote := strings.CutPrefix(line, "#")
 		note = clip(strings.TrimSpace(note))
 		switch {
@@ -92,7 +95,10 @@ func (w *words) noteLine(note, before string) bool {
 // plainLine reads any other line.
 func (w *words) plainLine(line, before string) {
 	const oom = "java.lang.OutOfMemoryError"
-	if before == "Error occurred during initialization of VM" {
+	switch {
+	case line == "Error occurred during initialization of VM":
+		w.initError = line
+	case w.initError == "Error occurred during initialization of VM" && !aside(line):
 		w.initError = clip(line)
 	}
 	if detail, ok := strings.CutPrefix(line, "Dumping heap to "); ok {

@@ -28,10 +28,10 @@ func (r *RefusalReader) Line(line string) (refusal Refusal, ok bool) {
 		return Refusal{}, false
 	}
 	refusal, ok = refusalLine(line)
-	if r.vmInit && !ok && line != "" {
+	if r.vmInit && !ok && !aside(line) {
 		refusal, ok = Refusal{Message: line}, true
 	}
-	r.vmInit = strings.HasPrefix(line, "Error occurred during initialization of ")
+	r.vmInit = strings.HasPrefix(line, "Error occurred during initialization of ") || r.vmInit && aside(line)
 	switch {
 	case !ok:
 	case strings.Contains(r.before, "is outside the allowed range"), strings.Contains(r.before, "[error][logging] "):
@@ -77,6 +77,13 @@ func refusalLine(line string) (Refusal, bool) {
 	}
 	if jar, ok := strings.CutPrefix(line, "Error opening zip file or JAR manifest missing : "); ok {
 		return Refusal{Option: "-javaagent:" + jar, Message: line}, true
+	}
+	if library, ok := strings.CutPrefix(line, "Could not find agent library "); ok {
+		name, _, _ := strings.Cut(library, " ")
+		if strings.Contains(library, " in absolute path") {
+			return Refusal{Option: "-agentpath:" + name, Message: line}, true
+		}
+		return Refusal{Option: "-agentlib:" + name, Message: line}, true
 	}
 	if option, ok := strings.CutPrefix(line, "Error: --"); ok {
 		option, _, _ = strings.Cut(option, " ")

@@ -1,0 +1,116 @@
+package supervisor
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// told is a Companion that only remembers.
+type told struct{ moments []Moment }
+
+func (*told) Wants(Stage, string) bool            { return false }
+func (c *told) Tell(m Moment)                     { c.moments = append(c.moments, m) }
+func (*told) Await(context.Context, Moment) error { return nil }
+func (*told) Settle(context.Context)              {}
+func (*told) Reserve(time.Duration) time.Duration { return 0 }
+func (c *told) reason(stage Stage) (reasons []string) {
+	for _, m := range c.moments {
+		if m.Stage == stage {
+			reasons = append(reasons, m.Reason)
+		}
+	}
+	return reasons
+}
+
+// Whatever ends a service, status, incident and stages give the same reason.
+func TestOneReason(t *testing.T) {
+	reads := func(cause Cause, reason string) func(End) Findings {
+		return func(end End) Findings {
+			if !strings.Contains(string(end.Output), "last words") {
+				return Findings{}
+			}
+			return Findings{Cause: cause, Reason: reason}
+		}
+	}
+	never := func(c *Config) { c.Restart.Policy = Never }
+	oneshot := func(c *Config) { c.Oneshot, c.Restart.Policy = true, OnFailure }
+	for _, c := range []struct {
+		name  string
+		cfg   func(*Config)
+		reads func(End) Findings
+		exit  proc.Exit
+		left  bool
+		cause Cause // empty: no incident
+		want  string
+	}{
+		{"exit code", never, nil, proc.Exit{Code: 1}, false, CauseExit, "exit code 1"},
+		{"words", never, reads("", "no such agent"), proc.Exit{Code: 1}, false, CauseExit, "exit code 1: no such agent"},
+		{"words with a cause", never, reads(CauseJVMMemory, "no heap"), proc.Exit{Code: 3}, false, CauseJVMMemory, "no heap"},
+		{"of a oneshot", oneshot, reads("", "no such class"), proc.Exit{Code: 1}, false, CauseExit, "exit code 1: no such class"},
+		{"signal", never, reads("", ""), proc.Exit{Code: -1, Signal: syscall.SIGSEGV}, false, CauseSignal, "killed by signal 11 (SEGV)"},
+		{"left behind", nil, nil, proc.Exit{}, true, CauseLeft, "exit code 0, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does the program"},
+		{"left behind, failed", never, nil, proc.Exit{Code: 1}, true, CauseExit, "exit code 1"},
+		{"left behind by a oneshot", oneshot, nil, proc.Exit{}, true, "", ""},
+		{"a good end", never, reads("", "never mind"), proc.Exit{}, false, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			play(t, func(st *stage) {
+				if c.cfg != nil {
+					c.cfg(&st.cfg)
+				}
+				tells := new(told)
+				st.w.companion, st.out = tells, newFakeOutput()
+				st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{ReadOutput: c.reads}, nil }
+				p := st.up()
+				st.out.write("last words")
+				if c.left {
+					p.leave(map[int]bool{1<<30 + 6: false})
+				}
+				p.die(c.exit)
+				st.sleep(time.Millisecond)
+				snap := st.snap()
+				if !strings.HasPrefix(snap.Reason, c.want) || c.want == "" && snap.Reason != "" {
+					t.Errorf("status: %q, want %q", snap.Reason, c.want)
+				}
+				if got := tells.reason(StageExited); len(got) != 1 || got[0] != snap.Reason {
+					t.Errorf("stages: %q, status: %q", got, snap.Reason)
+				}
+				cases := st.w.cases()
+				if (len(cases) == 1) != (c.cause != "") {
+					t.Fatalf("%d cases", len(cases))
+				}
+				if c.cause != "" {
+					if v := Classify(cases[0].death()); v.Cause != c.cause || v.Reason != snap.Reason {
+						t.Errorf("incident: %s %q, status: %q", v.Cause, v.Reason, snap.Reason)
+					} else if c.left && c.cause != CauseLeft && !slices.Contains(v.Notes, "it left processes behind, which are ended: pid 1073741830 ()") {
+						t.Errorf("notes: %q", v.Notes)
+					}
+				}
+				if c.left && c.cause == "" && !slices.Contains(snap.Notes, "it left processes behind, which are ended: pid 1073741830 ()") {
+					t.Errorf("notes: %q", snap.Notes)
+				}
+			})
+		})
+	}
+}
+
+// A stop that needed KILL is the reason of a service that is STOPPED.
+func TestReasonOfAKill(t *testing.T) {
+	play(t, func(st *stage) {
+		p := st.up()
+		p.ignores = true
+		st.ask(EvStop)
+		st.sleep(time.Minute)
+		st.want(Stopped)
+		st.wantReason(Classify(st.w.cases()[0].death()).Reason)
+		if st.snap().Reason != "did not stop in time and was killed" {
+			t.Errorf("%q", st.snap().Reason)
+		}
+	})
+}
