@@ -197,14 +197,19 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 		return err
 	}
 	return waitAround(ctx, c, waitLines(w, f.format), f.waitFlags, func() error {
-		done, err := persist(ctx, func() (api.PluginSwitched, error) { return c.SwitchPlugin(ctx, names[0], want) })
+		done, err := persistIf(ctx, f.wait, func() (api.PluginSwitched, error) { return c.SwitchPlugin(ctx, names[0], want) })
 		if err != nil {
 			return fmt.Errorf("cannot %s the plugin %s: %w", verb, names[0], err)
 		}
 		if f.format == "json" {
-			return printJSON(w, done)
+			err = printJSON(w, done)
+		} else {
+			err = printSwitched(w, done)
 		}
-		return printSwitched(w, done)
+		if err == nil && on && done.Plugin.State == hooks.PluginFailed {
+			err = fmt.Errorf("cannot enable the plugin %s: %s", names[0], done.Plugin.Why)
+		}
+		return err
 	})
 }
 

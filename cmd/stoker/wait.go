@@ -48,6 +48,14 @@ func persist[T any](ctx context.Context, ask func() (T, error)) (T, error) {
 	}
 }
 
+// persistIf is persist for a command that waits, and one try for one that does not.
+func persistIf[T any](ctx context.Context, waits bool, ask func() (T, error)) (T, error) {
+	if waits {
+		return persist(ctx, ask)
+	}
+	return ask()
+}
+
 // serviceCommand starts, stops or restarts services, one after the other. All names
 // are checked before anything is done.
 func serviceCommand(ctx context.Context, w io.Writer, verb string, names []string, f waitFlags) error {
