@@ -27,7 +27,7 @@ func TestEndsOfService(t *testing.T) {
 				o := of(Exited, 1)
 				o.Expected = c.expected
 				l.Tell(o)
-				time.Sleep(5 * time.Second)
+				l.Settle(context.Background())
 				same(t, "started", l.h.started, c.want)
 			})
 		})

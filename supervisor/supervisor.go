@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -308,7 +307,7 @@ func (s *Supervisor) Ready() (bool, []string) {
 	for _, name := range set.names {
 		snap := set.services[name].snap.Load()
 		if why := snap.unready(); why != "" && snap.State != Stopped {
-			not = append(not, why)
+			not = append(not, name+" "+why)
 		}
 	}
 	return len(not) == 0, not
@@ -324,7 +323,7 @@ func (s *Supervisor) ReadyService(name string) (bool, []string) {
 		return false, []string{"the container stops"}
 	}
 	if why := svc.snap.Load().unready(); why != "" {
-		return false, []string{why}
+		return false, []string{name + " " + why}
 	}
 	return true, nil
 }
@@ -333,13 +332,13 @@ func (s *Supervisor) ReadyService(name string) (bool, []string) {
 func (s *Snapshot) unready() string {
 	switch {
 	case s.Reported:
-		return s.Name + " is not alive"
+		return "is not alive"
 	case s.Ill != "":
-		return s.Name + " is ill"
+		return "is ill"
 	case s.State == Running, s.State == Exited && s.Exit != nil && s.Exit.Success:
 		return ""
 	}
-	return fmt.Sprintf("%s is %s", s.Name, s.State)
+	return "is " + string(s.State)
 }
 
 // Log gives the captured output of a service.

@@ -207,7 +207,7 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 			err = printSwitched(w, done)
 		}
 		if err == nil && on && done.Plugin.State == hooks.PluginFailed {
-			err = fmt.Errorf("cannot enable the plugin %s: %s", names[0], done.Plugin.Why)
+			err = &hintError{fmt.Errorf("cannot enable the plugin %s: it has failed", names[0]), "stoker plugin show " + names[0] + " tells more", codeFailed}
 		}
 		return err
 	})
