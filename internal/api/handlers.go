@@ -45,9 +45,10 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	var is Readiness
 	if name := r.URL.Query().Get("service"); name == "" {
 		is.Ready, is.Waiting = s.opts.Backend.Ready()
-	} else if _, ok := s.named(w, name); ok {
+	} else if _, ok := s.opts.Backend.Service(name); ok {
 		is.Ready, is.Waiting = s.opts.Backend.ReadyService(name)
-	} else {
+	} else { // to anybody: which services there are is not said
+		fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), "stoker status lists them")
 		return
 	}
 	status := http.StatusOK
@@ -90,11 +91,7 @@ func (s *Server) service(w http.ResponseWriter, r *http.Request) {
 
 // find gives the service of the path, or answers that there is none.
 func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapshot, bool) {
-	return s.named(w, r.PathValue("name"))
-}
-
-// named gives the service of a name, or answers that there is none.
-func (s *Server) named(w http.ResponseWriter, name string) (supervisor.Snapshot, bool) {
+	name := r.PathValue("name")
 	snap, ok := s.opts.Backend.Service(name)
 	if !ok {
 		var have []string
