@@ -72,7 +72,7 @@ func TestExpectedVariable(t *testing.T) {
 	yes, no := true, false
 	for want, expected := range map[string]*bool{"true": &yes, "false": &no, "": nil} {
 		b := bound(Exited, "e", "1s")
-		env := (&scene{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b, Occasion{Event: Exited, Expected: expected})
+		env, _ := (&scene{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b, Occasion{Event: Exited, Expected: expected})
 		if env["STOKER_EXPECTED"] != want {
 			t.Errorf("STOKER_EXPECTED is %q, want %q", env["STOKER_EXPECTED"], want)
 		}

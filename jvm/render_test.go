@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"text/tabwriter"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -23,7 +26,7 @@ func TestRender(t *testing.T) {
 		has, lack string
 		code      string
 	}{
-		{"rule", Input{Limits: two}, "-Xmx1248m -Xms1248m -Xss256k -XX:+UseG1GC -XX:ActiveProcessorCount=2 -XX:+ExitOnOutOfMemoryError", "", ""},
+		{"rule", Input{Limits: two}, "-Xmx1248m -Xms1248m -Xss512k -XX:+UseG1GC -XX:ActiveProcessorCount=2 -XX:+ExitOnOutOfMemoryError", "", ""},
 		{"Xms follows a smaller Xmx", Input{Limits: two, User: ParseArgs("u", []string{"-Xmx600m"})}, "-Xmx600m -Xms600m", "-Xms1248m", ""},
 		{"Xms follows a larger Xmx", Input{Limits: two, User: ParseArgs("u", []string{"-Xmx1400m"})}, "-Xmx1400m -Xms1400m", "", ""},
 		{"user's own Xms stays", Input{Limits: two, User: ParseArgs("u", []string{"-Xms64m"})}, "-Xmx1248m -Xms64m", "-Xms1248m", ""},
@@ -124,7 +127,7 @@ func TestReplacedShowsTheRule(t *testing.T) {
 			beaten[o.String()] = b.String()
 		}
 	}
-	for o, b := range map[string]string{"-Xmx600m": "-Xmx1248m", "-Xms600m": "-Xms1248m", "-XX:+UseSerialGC": "-XX:+UseG1GC", "-Xss1m": "-Xss256k"} {
+	for o, b := range map[string]string{"-Xmx600m": "-Xmx1248m", "-Xms600m": "-Xms1248m", "-XX:+UseSerialGC": "-XX:+UseG1GC", "-Xss1m": "-Xss512k"} {
 		if beaten[o] != b {
 			t.Errorf("%s has beaten %q, want %s", o, beaten[o], b)
 		}
@@ -156,11 +159,12 @@ func TestExplain(t *testing.T) {
 			Policy: Policy{Profile: &Profile{Name: "small", OffHeapMin: "500MiB", Metaspace: "150MiB", Collector: "G1"}, ProfileWhy: "env ENV is fat",
 				CPUs: CPUsFloor, Reserve: "128MiB", Rules: switchedOff(t, "direct-memory")},
 		},
-		"refused": {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
+		"unlimited": {Limits: Limits{CPUs: 2, Memory: 24 << 30, MemorySource: "/proc/meminfo", CPUSource: "/proc/cpuinfo", Unlimited: true}, Target: Target{JavaMajor: 17}},
+		"refused":   {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
 	} {
 		r, _ := Render(in) // the error is in the result too
 		var text bytes.Buffer
-		if err := Explain(&text, r, in.Limits); err != nil {
+		if err := Explain(&text, r, in.Limits, aligned); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", text.Bytes())
@@ -170,6 +174,17 @@ func TestExplain(t *testing.T) {
 		}
 		golden(t, name+".json", append(b, '\n'))
 	}
+}
+
+// aligned is a layout of tables.
+func aligned(rows [][]string) string {
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, cells := range rows {
+		fmt.Fprintln(tw, strings.Join(cells, "\t"))
+	}
+	tw.Flush()
+	return regexp.MustCompile(` +\n`).ReplaceAllString(b.String(), "\n")
 }
 
 func golden(t *testing.T, name string, got []byte) {

@@ -25,6 +25,7 @@ type Snapshot struct {
 	Unhealthy string      `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
 	Looks     int         `json:"failed_looks,omitempty"` // at liveness, in a row
 	Ill       string      `json:"ill,omitempty"`          // RUNNING: what it said itself that makes it unhealthy
+	Degraded  string      `json:"degraded,omitempty"`     // RUNNING: what part of it does not work
 	Reported  bool        `json:"reported,omitempty"`     // it does not count as healthy any more
 	Leaving   bool        `json:"leaving,omitempty"`      // not configured any more
 	Requires  []string    `json:"requires,omitempty"`
@@ -101,7 +102,8 @@ func (s *Service) publish() {
 		if k.Sick > 0 || k.Reported {
 			snap.Unhealthy, snap.Looks, snap.Reported = k.LiveErr, k.Sick, k.Reported
 		}
-		snap.Ill = k.ills()
+		snap.Ill = k.texts(func(c Complaint) bool { return c.Ill })
+		snap.Degraded = k.texts(func(c Complaint) bool { return c.Degraded })
 	case Stopping:
 		snap.Phase = k.phase()
 		if k.Held {

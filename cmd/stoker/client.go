@@ -35,12 +35,12 @@ func printJSON(w io.Writer, v any) error {
 
 // mainService is the main service, or the only one.
 func mainService(ctx context.Context, c *api.Client) (string, error) {
-	st, err := c.Status(ctx)
+	there, err := services(ctx, c)
 	if err != nil {
-		return "", fmt.Errorf("cannot ask which services there are: %w", err)
+		return "", err
 	}
-	for _, s := range st.Services {
-		if s.Main || len(st.Services) == 1 {
+	for _, s := range there {
+		if s.Main || len(there) == 1 {
 			return s.Name, nil
 		}
 	}
@@ -56,7 +56,7 @@ func jvmExplain(ctx context.Context, w io.Writer, name, format string) error {
 	if format == "table" {
 		format = "text"
 	}
-	text, err := c.JVM(ctx, name, format)
+	text, err := c.JVM(ctx, name, format, widthOf(w))
 	if err != nil {
 		return fmt.Errorf("cannot explain the JVM's options: %w", err)
 	}

@@ -56,8 +56,7 @@ func persistIf[T any](ctx context.Context, waits bool, ask func() (T, error)) (T
 	return ask()
 }
 
-// serviceCommand starts, stops or restarts services, one after the other. All names
-// are checked before anything is done.
+// serviceCommand starts, stops or restarts services, one after the other.
 func serviceCommand(ctx context.Context, w io.Writer, verb string, names []string, f waitFlags) error {
 	if err := f.check(); err != nil {
 		return err
@@ -70,10 +69,8 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if !slices.ContainsFunc(before, func(s supervisor.Snapshot) bool { return s.Name == name }) {
-			return &hintError{fmt.Errorf("cannot %s %q: there is no such service", verb, name), "stoker status lists them", codeNoThing}
-		}
+	if names, err = chooseServices(before, verb, names); err != nil { // before anything is done
+		return err
 	}
 	s := newStartWait(c, w, f)
 	starts := map[string]uint64{}
@@ -127,15 +124,6 @@ func waitLines(w io.Writer, format string) io.Writer {
 		return io.Discard
 	}
 	return w
-}
-
-// services are all of them.
-func services(ctx context.Context, c *api.Client) ([]supervisor.Snapshot, error) {
-	st, err := persist(ctx, func() (api.Status, error) { return c.Status(ctx) })
-	if err != nil {
-		return nil, fmt.Errorf("cannot ask which services there are: %w", err)
-	}
-	return st.Services, nil
 }
 
 // startWait waits for starts, and shows what it waits for on a terminal.

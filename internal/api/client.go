@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -121,20 +122,28 @@ func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err e
 	return is, json.NewDecoder(resp.Body).Decode(&is)
 }
 
+// post sends a request without a body, and reads the answer.
+func (c *Client) post(ctx context.Context, path string, into any) error {
+	body, err := c.do(ctx, http.MethodPost, path, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return json.NewDecoder(body).Decode(into)
+}
+
 // Command is "start", "stop" or "restart". Where a start of the service later than
 // number after has begun, the first two do nothing.
 func (c *Client) Command(ctx context.Context, name, verb string, after uint64) (snap supervisor.Snapshot, err error) {
-	body, err := c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/services/%s/%s?after=%d", url.PathEscape(name), verb, after), nil)
-	if err != nil {
-		return snap, err
-	}
-	defer body.Close()
-	return snap, json.NewDecoder(body).Decode(&snap)
+	err = c.post(ctx, fmt.Sprintf("/v1/services/%s/%s?after=%d", url.PathEscape(name), verb, after), &snap)
+	return snap, err
 }
 
-// JVM is the explanation of a service's JVM options; empty: the main service's.
-func (c *Client) JVM(ctx context.Context, service, format string) (string, error) {
-	body, err := c.do(ctx, http.MethodGet, "/v1/jvm?"+url.Values{"service": {service}, "format": {format}}.Encode(), nil)
+// JVM is the explanation of a service's JVM options; empty: the main service's. As
+// text it is laid out within a width; 0: without bounds.
+func (c *Client) JVM(ctx context.Context, service, format string, width int) (string, error) {
+	q := url.Values{"service": {service}, "format": {format}, "width": {strconv.Itoa(width)}}
+	body, err := c.do(ctx, http.MethodGet, "/v1/jvm?"+q.Encode(), nil)
 	if err != nil {
 		return "", err
 	}

@@ -19,7 +19,7 @@ const maxSocketPath = 107
 // checks the same and knows both.
 func Validate(cfg Config) (problems, warnings Problems) {
 	r := newReport()
-	validate(cfg, WithDefaults(cfg), Origins{}, r)
+	validate(cfg, WithDefaults(cfg), Origins{}, nil, r)
 	return r.sorted(nil), r.warnings
 }
 
@@ -28,11 +28,16 @@ type validator struct {
 	raw     Config // as it was set: tells a 0 that was asked for from an absent one
 	cfg     Config // with defaults
 	origins Origins
+	environ map[string]bool // names of our own environment, as far as it is known
 	report  *report
 }
 
-func validate(raw, cfg Config, origins Origins, r *report) {
-	v := &validator{raw, cfg, origins, r}
+func validate(raw, cfg Config, origins Origins, environ []string, r *report) {
+	v := &validator{raw, cfg, origins, map[string]bool{}, r}
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		v.environ[name] = true
+	}
 	checks := []func(){v.services, v.main, v.jvm, v.api, v.stop, v.log, v.hooks, v.plugins}
 	for _, check := range checks {
 		check()
@@ -111,7 +116,13 @@ func wordHint(word string, known []string) string {
 }
 
 func (v *validator) absolute(path, file string) {
-	if file != "" && !strings.HasPrefix(file, "/") {
+	switch {
+	case file == "":
+	case strings.HasPrefix(file, "/"):
+		v.literal(path, file)
+	case variableIn(file) != "":
+		v.bad(path, notExpanded(path), "%s is not an absolute path, and nothing is expanded here", quote(path, file))
+	default:
 		v.bad(path, "begin it with /", "%s is not an absolute path", quote(path, file))
 	}
 }

@@ -22,11 +22,12 @@ func (v *validator) look(path string, l supervisor.Look) {
 		v.httpURL(join(path, "http"), l.HTTP)
 	}
 	v.request(path, l)
+	v.certificate(path, l)
 	v.statuses(join(path, "status"), l.Status)
 	if tcp := join(path, "tcp"); l.TCP != "" {
 		host, port, err := net.SplitHostPort(l.TCP)
 		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
-			v.bad(tcp, "write 127.0.0.1:8080", "%s is not host:port", quote(tcp, l.TCP))
+			v.bad(tcp, orNotExpanded(tcp, l.TCP, "write 127.0.0.1:8080"), "%s is not host:port", quote(tcp, l.TCP))
 		}
 	}
 	v.program(join(path, "exec"), l.Exec)
@@ -59,6 +60,21 @@ func (v *validator) request(path string, l supervisor.Look) {
 		v.bad(socket, "", "the path has %d bytes, and the system allows %d", len(l.Socket), maxSocketPath)
 	}
 	v.regexp(body, l.Body)
+}
+
+// certificate checks that of the client. A Tomcat has URLs of its own that take it.
+func (v *validator) certificate(path string, l supervisor.Look) {
+	cert, key := join(path, "cert_file"), join(path, "key_file")
+	v.absolute(cert, l.CertFile)
+	v.absolute(key, l.KeyFile)
+	switch given := l.CertFile != "" || l.KeyFile != ""; {
+	case l.CertFile != "" && l.KeyFile == "":
+		v.lacking(cert, "set "+lastKey(path)+".key_file", "its key is not set")
+	case l.CertFile == "" && l.KeyFile != "":
+		v.lacking(key, "set "+lastKey(path)+".cert_file", "its certificate is not set")
+	case given && l.HTTP != "" && !strings.HasPrefix(l.HTTP, "https:"):
+		v.bad(cert, "ask an https URL", "%s takes no certificate", join(lastKey(path), "http"))
+	}
 }
 
 // method refuses what is none.
@@ -117,8 +133,11 @@ func (v *validator) httpURL(path, text string) {
 		ok = err == nil && n > 0
 	}
 	if !ok {
-		v.bad(path, "write http://127.0.0.1:8080/health", "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
+		hint := orNotExpanded(path, text, "write http://127.0.0.1:8080/health")
+		v.bad(path, hint, "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
+		return
 	}
+	v.literal(path, text)
 }
 
 func (v *validator) regexp(path, text string) {
@@ -133,6 +152,7 @@ func (v *validator) program(path string, argv []string) {
 	if len(argv) > 0 && argv[0] == "" {
 		v.bad(index(path, 0), "", "the program's name is empty")
 	}
+	v.arguments(path, argv)
 }
 
 func (v *validator) ready(path string, s Service) {
