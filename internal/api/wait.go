@@ -57,17 +57,20 @@ func readNumber(q url.Values, key string) (*uint64, error) {
 }
 
 // Touched are the services that were started between two looks, or are about to be,
-// with the numbers of these starts.
+// with the numbers of these starts. What their restart policy has started is not.
 func Touched(before, after []supervisor.Snapshot) map[string]uint64 {
-	had, out := map[string]uint64{}, map[string]uint64{}
+	had, out := map[string]supervisor.Snapshot{}, map[string]uint64{}
 	for _, s := range before {
-		had[s.Name] = s.Starts
+		had[s.Name] = s
 	}
 	restarts := map[string]bool{} // they stop, and what requires them is restarted with them
 	for _, s := range after {
-		if s.Start > had[s.Name] {
-			out[s.Name] = s.Start
-			restarts[s.Name] = s.Start > s.Starts
+		switch was := had[s.Name]; {
+		case s.Start <= was.Starts:
+		case s.Start > s.Starts: // it stops first
+			out[s.Name], restarts[s.Name] = s.Start, true
+		case s.Restarts-was.Restarts < int(s.Start-was.Starts): // Restarts begins again with what is asked for
+			out[s.Name] = s.Start - uint64(s.Restarts)
 		}
 	}
 	for more := true; more; {

@@ -67,17 +67,26 @@ func TestTouched(t *testing.T) {
 		}
 		return s
 	}
+	again := func(s supervisor.Snapshot, restarts int) supervisor.Snapshot {
+		s.Restarts = restarts
+		return s
+	}
 	for name, tc := range map[string]struct {
 		before, after []supervisor.Snapshot
 		want          map[string]uint64
 	}{
-		"nothing":                {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", run, 2, 2)}, nil},
-		"taken over meanwhile":   {[]supervisor.Snapshot{snap("a", start, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 2)}, nil},
-		"started":                {[]supervisor.Snapshot{snap("a", supervisor.Fatal, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 3)}, map[string]uint64{"a": 3}},
-		"new":                    {nil, []supervisor.Snapshot{snap("a", start, 1, 1)}, map[string]uint64{"a": 1}},
-		"new, and not started":   {nil, []supervisor.Snapshot{snap("a", supervisor.Stopped, 0, 0)}, nil},
-		"is being stopped first": {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 3)}, map[string]uint64{"a": 3}},
-		"stopped for good":       {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 2)}, nil},
+		"nothing":              {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", run, 2, 2)}, nil},
+		"taken over meanwhile": {[]supervisor.Snapshot{snap("a", start, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 2)}, nil},
+		"started":              {[]supervisor.Snapshot{snap("a", supervisor.Fatal, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 3)}, map[string]uint64{"a": 3}},
+		"started again by its policy": {[]supervisor.Snapshot{again(snap("a", supervisor.Delayed, 2, 2), 1)},
+			[]supervisor.Snapshot{again(snap("a", start, 3, 3), 2)}, nil},
+		"started, failed, and started again by its policy": {[]supervisor.Snapshot{again(snap("a", supervisor.Delayed, 2, 2), 1)},
+			[]supervisor.Snapshot{again(snap("a", start, 4, 4), 1)}, map[string]uint64{"a": 3}},
+		"new, failed, and started again": {nil, []supervisor.Snapshot{again(snap("a", start, 2, 2), 1)}, map[string]uint64{"a": 1}},
+		"new":                            {nil, []supervisor.Snapshot{snap("a", start, 1, 1)}, map[string]uint64{"a": 1}},
+		"new, and not started":           {nil, []supervisor.Snapshot{snap("a", supervisor.Stopped, 0, 0)}, nil},
+		"is being stopped first":         {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 3)}, map[string]uint64{"a": 3}},
+		"stopped for good":               {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 2)}, nil},
 		"what requires it goes along": {[]supervisor.Snapshot{snap("a", run, 2, 2), snap("b", run, 7, 7, "a"), snap("c", run, 1, 1, "b"), snap("d", supervisor.Fatal, 1, 1, "a")},
 			[]supervisor.Snapshot{snap("a", stop, 2, 3), snap("b", run, 7, 7, "a"), snap("c", run, 1, 1, "b"), snap("d", supervisor.Fatal, 1, 1, "a")},
 			map[string]uint64{"a": 3, "b": 8, "c": 2}},
