@@ -160,7 +160,11 @@ func (s *Service) settle(success bool) {
 		return
 	}
 	s.kept.InARow++
-	if !s.kept.Spared && s.pastLimit() {
+	if slow := s.kept.Slow; !s.kept.Spared && s.pastLimit() {
+		if !slow {
+			s.reachExited()
+			s.reach(StageFatal, s.kept.Reason)
+		}
 		s.park()
 		return
 	}
