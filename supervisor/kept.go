@@ -62,7 +62,11 @@ type kept struct {
 	Amended   string `json:"amended"`   // the same of the present one
 	Amends    int    `json:"amends"`    // in a row, without a stable time between
 	Confirmed bool   `json:"confirmed"` // Launch.Confirm was called
-	Case      *Case  `json:"case"`      // the latest failure; its incident may not be kept yet
+	// Debugging is of the latest process; StartLeft what its start has left when the time
+	// goes on, ns.
+	Debugging Debugging `json:"debugging"`
+	StartLeft int64     `json:"start_left"`
+	Case      *Case     `json:"case"` // the latest failure; its incident may not be kept yet
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }

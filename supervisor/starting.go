@@ -32,6 +32,7 @@ func (s *Service) try() {
 	k.Complaints = nil
 	k.Killed, k.Signaled, k.Told = false, false, false // of an earlier stop
 	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
+	k.Debugging, k.StartLeft = Debugging{}, 0
 	s.quit()
 	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, OOMCount{}
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
@@ -184,6 +185,7 @@ func (s *Service) attend() {
 		return
 	}
 	s.watcher = s.watch(l)
+	s.watchDebugger(ctx)
 	go s.probe(ctx, gen, ready, p, l, s.watcher) // ends with ctx or when ready
 }
 

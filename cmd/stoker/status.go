@@ -115,6 +115,9 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 	var out []string
 	switch s.State {
 	case supervisor.Starting:
+		if s.Debugger != "" {
+			out = append(out, s.Debugger+": the time of its start stands still")
+		}
 		if s.Waiting != "" {
 			out = append(out, "waiting: "+s.Waiting)
 		}
@@ -134,6 +137,9 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			out = append(out, fmt.Sprintf("its process is gone; of those that belong to it live on: %v", s.Left))
 		}
 	case supervisor.Running:
+		if s.Debugger != "" {
+			out = append(out, s.Debugger+": a look at liveness that fails is only reported")
+		}
 		if s.Ill != "" {
 			out = append(out, "not healthy: "+s.Ill)
 		}
