@@ -77,11 +77,19 @@ func (s *Service) exited(h happening) {
 // failed puts down why a process ended that was not to end: what its incident says is
 // what the status, the log and the stages say.
 func (s *Service) failed(c *Case) {
+	before, again := s.kept.Reason, s.kept.InARow > 0
 	c.Reason = Classify(c.death()).Reason
 	s.blame(c.Reason)
-	args := []any{"pid", s.proc.Pid(), "how", c.Exit.String(), "ran", c.Ran}
-	if c.Reason != c.Exit.String() {
-		args = append(args, "reason", c.Reason)
+	args, reason := []any{"pid", s.proc.Pid(), "how", c.Exit.String(), "ran", c.Ran}, c.Reason
+	switch {
+	case reason == c.Exit.String():
+	case again && reason == before:
+		args = append(args, "reason", "as before", "tries", s.kept.InARow+1)
+	case again: // the hint was told
+		reason, _, _ = strings.Cut(reason, "\nhint: ")
+		fallthrough
+	default:
+		args = append(args, "reason", reason)
 	}
 	s.log.Info("service ended", args...)
 	if s.kept.State == Starting {
@@ -151,7 +159,11 @@ func (s *Service) settle(success bool) {
 	}
 	s.kept.InARow++
 	if !s.kept.Spared && s.pastLimit() {
-		s.park()
+		s.park("it failed too often", "ends", len(s.kept.Starts), "within", s.cfg.Restart.Limit.Within)
+		return
+	}
+	if s.kept.Lasting {
+		s.park("what it failed by does not change by itself", "tries", s.kept.InARow)
 		return
 	}
 	wait := s.cfg.Restart.Backoff.wait(s.kept.InARow, s.random())
@@ -171,16 +183,16 @@ func (s *Service) pastLimit() bool {
 	return s.kept.Slow
 }
 
-// park makes a service FATAL that failed too often, and tries it rarely.
-func (s *Service) park() {
+// park makes a service FATAL, and tries it rarely.
+func (s *Service) park(why string, args ...any) {
 	limit := s.cfg.Restart.Limit
 	if *limit.RetryEvery == 0 {
-		s.log.Error("service failed too often, giving up", "ends", len(s.kept.Starts), "within", limit.Within)
+		s.log.Error("service is given up", append([]any{"why", why}, args...)...)
 		s.enter(Fatal, -1)
 		return
 	}
 	wait := spread(*limit.RetryEvery, s.random())
-	s.log.Error("service failed too often, trying rarely", "ends", len(s.kept.Starts), "within", limit.Within, "next_in", wait.Round(time.Second))
+	s.log.Error("service is tried again rarely", append([]any{"why", why, "next_in", wait.Round(time.Second)}, args...)...)
 	s.enter(Fatal, wait)
 }
 

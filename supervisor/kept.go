@@ -62,6 +62,7 @@ type kept struct {
 	Amended   string `json:"amended"`   // the same of the present one
 	Amends    int    `json:"amends"`    // in a row, without a stable time between
 	Confirmed bool   `json:"confirmed"` // Launch.Confirm was called
+	Lasting   bool   `json:"lasting"`   // the latest start failed by what does not change by itself
 	// Debugging is of the latest process; StartLeft what its start has left when the time
 	// goes on, ns.
 	Debugging Debugging `json:"debugging"`

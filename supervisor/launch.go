@@ -41,6 +41,8 @@ type Launcher interface {
 type Launch struct {
 	Spec  proc.Spec // ID and Log are filled in by the service
 	Notes []string  // what was found, for the operator
+	// Warnings are shown with the notes, and logged when they are new.
+	Warnings []string
 	// Sources is a fingerprint of what the command line was read from besides the
 	// configuration; it is kept with the service. Empty: of nothing.
 	Sources string

@@ -134,7 +134,7 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 	if err != nil {
 		return nil, err
 	}
-	facts, notes, err := l.plan(ctx, r)
+	facts, warnings, err := l.plan(ctx, r)
 	if facts != nil {
 		l.keep(r.hide.facts(facts))
 	}
@@ -148,21 +148,22 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 	l.keep(r.hide.facts(facts))
 	l.carries(facts)
 	out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
-	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, slices.Concat(notes, checked)
+	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, []string{javaNote(facts.JVM, facts.Found)}
+	out.Warnings = slices.Concat(warnings, checked)
 	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
 }
 
 // plan is what a start would execute.
-func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, notes []string, err error) {
+func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, warnings []string, err error) {
 	java, found, err := hotspot.Find("/", l.service.Java.Home, func(k string) string { return r.env[k] })
 	if err != nil {
 		return nil, nil, err
 	}
 	words, err := jvm.SplitOptions(r.env["JAVA_OPTS"])
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
+		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
 	}
 	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options, leave: r.leave}
 	facts, err = layers.render(ctx, java, found, 0)
@@ -170,7 +171,7 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 		return facts, nil, err
 	}
 	facts.argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
-	return facts, append([]string{javaNote(java, found)}, layers.notes...), nil
+	return facts, layers.notes, nil
 }
 
 // tried is what a start would execute, if the JVM takes it.

@@ -122,10 +122,12 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 		out.Spec.Cgroups = r.own.Dirs()
 	}
 	if note != "" {
-		out.Notes = append(out.Notes, note)
+		out.Warnings = append(out.Warnings, note)
 	}
-	for k := range out.Notes {
-		out.Notes[k] = hide.text(out.Notes[k])
+	for _, texts := range [][]string{out.Notes, out.Warnings} {
+		for k := range texts {
+			texts[k] = hide.text(texts[k])
+		}
 	}
 	return out, nil
 }

@@ -40,7 +40,9 @@ type tomcatSetup struct {
 	server  tomcat.ServerXML
 	options []jvm.Option // of the JVM; nil: it was started before our time
 	notes   []string
-	readied *readied // nil: it was started before our time
+	// warnings are shown with the notes.
+	warnings []string
+	readied  *readied // nil: it was started before our time
 }
 
 // Prepare does what catalina.sh would do.
@@ -58,11 +60,11 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if err != nil {
 		return nil, err
 	}
-	facts, notes, err := l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
+	facts, warnings, err := l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
 	if err != nil {
 		return nil, err
 	}
-	s.notes = append(s.notes, notes...)
+	s.warnings = append(s.warnings, warnings...)
 	l.keep(r.hide.facts(facts))
 	l.carries(facts)
 	out, err := l.attach(s)
@@ -78,7 +80,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if s.dir != "" {
 		out.Spec.Dir = s.dir
 	}
-	out.Notes, out.Sources = append(s.notes, launch.Notes...), facts.digest
+	out.Notes, out.Warnings, out.Sources = append(s.notes, launch.Notes...), s.warnings, facts.digest
 	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
@@ -168,7 +170,7 @@ func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
 func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
 	sources, err := s.install.UserOptions(s.env, s.vars)
 	if err != nil {
-		return nil, err
+		return nil, &optionsError{err}
 	}
 	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave}
 	for _, src := range sources {
@@ -179,7 +181,7 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return facts, err
 	}
-	s.notes, s.options = append(s.notes, ls.notes...), facts.Result.Options
+	s.warnings, s.options = append(s.warnings, ls.notes...), facts.Result.Options
 	s.readServer(facts.Result.Argv())
 	return facts, nil
 }
