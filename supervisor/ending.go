@@ -101,7 +101,7 @@ func (s *Service) failed(c *Case) {
 	}
 }
 
-// Limits of describe: processes, and characters of a command line.
+// Limits of describe: processes, and characters of a command line, half from each end.
 const (
 	maxDescribed   = 5
 	maxCommandLine = 80
@@ -113,8 +113,8 @@ func describe(pids []int) string {
 	for _, pid := range pids[:min(len(pids), maxDescribed)] {
 		argv, _ := ReadCommand(pid)
 		text := strings.TrimSpace(strings.Join(MaskArgs(argv), " "))
-		if short := []rune(text); len(short) > maxCommandLine {
-			text = string(short[:maxCommandLine]) + "..."
+		if long := []rune(text); len(long) > maxCommandLine { // the main class of a JVM stands at the end
+			text = string(long[:maxCommandLine/2]) + " ... " + string(long[len(long)-maxCommandLine/2:])
 		}
 		out = append(out, strings.TrimSpace(fmt.Sprintf("pid %d (%s)", pid, text)))
 	}

@@ -150,7 +150,7 @@ func (s *Service) startTimeout(happening) {
 func (s *Service) spawn(l *Launch) {
 	for _, warning := range l.Warnings {
 		if !slices.Contains(s.kept.Notes, clip(warning)) { // the latest start had it too
-			s.log.Warn("a start's warning", "warning", warning)
+			s.log.Warn("warning of the start", "warning", warning)
 		}
 	}
 	s.launch, s.kept.Notes, s.kept.Port = l, nil, l.Port

@@ -283,7 +283,7 @@ func TestOutput(t *testing.T) {
 }
 
 func TestStartErrors(t *testing.T) {
-	const windows = ": exec format error (its first line ends with a carriage return (it has Windows line ends)); sed -i 's/\\r$//' "
+	const windows = ": exec format error (its first line ends with a carriage return, it has Windows line ends); sed -i 's/\\r$//' "
 	machine := strings.ToLower(strings.TrimPrefix(machines()[runtime.GOARCH].String(), "EM_"))
 	runPlay(t, "errors").want(t,
 		"127 cannot execute /no/such: no such file or directory",

@@ -69,7 +69,7 @@ func scriptFault(path string, head []byte) Fault {
 
 func interpreterFault(path, line string) Fault {
 	if strings.HasSuffix(line, "\r") {
-		return Fault{endsWithReturn + " (it has Windows line ends)", fmt.Sprintf(`sed -i 's/\r$//' %s`, path)}
+		return Fault{endsWithReturn + ", it has Windows line ends", fmt.Sprintf(`sed -i 's/\r$//' %s`, path)}
 	}
 	words := strings.Fields(line)
 	if len(words) == 0 {
