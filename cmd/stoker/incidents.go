@@ -187,6 +187,8 @@ func advice(c supervisor.Cause) string {
 		return "the thread dump shows what the threads wait for"
 	case supervisor.CauseStopTimeout:
 		return "the thread dump shows what did not end; stop.timeout sets the time"
+	case supervisor.CauseLeft:
+		return "run the program in the foreground, then: stoker restart SERVICE"
 	case supervisor.CauseUnseen:
 		return "look at the log of stoker and of the host at that time"
 	}
