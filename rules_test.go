@@ -29,19 +29,23 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":  {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc"},
-		"internal/hotspot": {},
-		"internal/pid1":    {},
-		"internal/proc":    {"internal/pid1"},
-		"internal/remote":  {},
-		"internal/tomcat":  {"internal/hotspot"}, // for the words of the JVM that it runs in
-		"jvm":              {},
-		"supervisor":       {"internal/proc", "internal/pid1"},
+		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/mask", "internal/reference"},
+		"internal/hotspot":   {},
+		"internal/pid1":      {},
+		"internal/proc":      {"internal/pid1"},
+		"internal/remote":    {"internal/mask", "internal/trust", "internal/reference"},
+		"internal/mask":      {},
+		"internal/tomcat":    {"internal/hotspot"}, // for the words of the JVM that it runs in
+		"internal/suggest":   {},
+		"jvm":                {"internal/suggest"},
+		"supervisor":         {"internal/proc", "internal/pid1", "internal/mask"},
+		"internal/trust":     {},
+		"internal/reference": {},
 	}
 }
 
@@ -49,7 +53,7 @@ func edges() map[string][]string {
 // are everywhere and not listed.
 func homes() map[string]string {
 	return map[string]string{
-		"github.com/urfave/cli/v2":         "cmd/stoker/app.go",
+		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
 		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
@@ -344,7 +348,7 @@ func longFunctions() map[string]string {
 	return map[string]string{
 		"cmd/stoker.newApp": "one table: the whole command line",
 		"jvm.flagChanges":   "one table: what became of each flag",
-		"jvm.flagGroups":    "one table: the flags of the JVMs that we know",
+		"jvm.flagTable":     "one table: the flags of the JVMs that we know",
 	}
 }
 

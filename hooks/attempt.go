@@ -267,7 +267,7 @@ func (a *attempt) ask() (out Outcome) {
 		out.TimedOut = true
 		out.Why = fmt.Sprintf("%s: no answer within %v", what, a.term.Sub(a.try.Begun).Round(time.Millisecond))
 	case err != nil:
-		out.Why = fmt.Sprintf("%s: %s", what, oneLine(err.Error()))
+		out.Why = fmt.Sprintf("%s: %s", what, proc.OneLine(err.Error()))
 	case !a.wanted(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
 		if line := firstLine(out.Output); line != "" {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // Problem is something about a tree of hook files that its owner should know.
@@ -166,39 +168,10 @@ func number(name string) int {
 
 // nearest is a hint at the word that was probably meant; empty: none is like it.
 func nearest(got string, known []string) string {
-	best, least := "", 1+len(got)/3
-	for _, word := range known {
-		if d := distance(got, word); d < least {
-			best, least = word, d
-		}
+	if word, ok := suggest.Nearest(got, known); ok {
+		return fmt.Sprintf("did you mean %q?", word)
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", best)
-}
-
-// distance is the number of bytes to be changed, added or left out between two
-// words, capitals and _ for - not counted.
-func distance(a, b string) int {
-	fold := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "-") }
-	a, b = fold(a[:min(len(a), 2*maxName)]), fold(b)
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := before
-			if a[i] != b[j] {
-				cost = 1 + min(before, row[j], row[j+1])
-			}
-			before, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+	return ""
 }
 
 // cause is an error without the path that the caller names anyway.

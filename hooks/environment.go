@@ -62,9 +62,7 @@ func (s *scene) environ(b *Bound, o Occasion) map[string]string {
 			delete(env, name)
 		}
 	}
-	if s.user != nil && s.user.Home != "" {
-		env["HOME"], env["USER"], env["LOGNAME"] = s.user.Home, s.user.Login, s.user.Login
-	}
+	s.user.AdaptEnv(env)
 	maps.Copy(env, s.given)
 	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
 		env[labelPrefix+VariableName(name)] = s.labels[name]

@@ -25,12 +25,14 @@ type fakeHost struct {
 	mu      sync.Mutex
 	items   map[string][]byte
 	puts    int
+	bytes   int // that were put
 	living  map[string]*fakeRun
 	started []string // "TITLE at SECONDS"
 	signals []string
 	most    int // that lived at once
 	begun   time.Time
 	dead    bool // the supervisor is: nothing counts any more
+	writes  int  // puts and dels after which the supervisor dies; 0: it does not
 	env     map[string][]string
 }
 
@@ -101,8 +103,18 @@ func (h *fakeHost) Put(name string, body []byte) error {
 	if !h.dead {
 		h.items[name] = slices.Clone(body)
 		h.puts++
+		h.bytes += len(body)
+		h.written()
 	}
 	return nil
+}
+
+// written counts towards the end of the supervisor.
+func (h *fakeHost) written() {
+	if h.writes > 0 {
+		h.writes--
+		h.dead = h.writes == 0
+	}
 }
 
 func (h *fakeHost) Del(name string) {
@@ -110,6 +122,7 @@ func (h *fakeHost) Del(name string) {
 	defer h.mu.Unlock()
 	if !h.dead {
 		delete(h.items, name)
+		h.written()
 	}
 }
 

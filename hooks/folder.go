@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/reference"
+	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -150,7 +152,7 @@ func (f *Folder) readFragment(name string) {
 	fragment := Fragment{File: rel, Layer: layer, Options: jvm.ParseFile(rel, text)}
 	for _, o := range fragment.Options {
 		if arg := o.Args[0]; !strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") {
-			f.problem("%s: %q does not begin with -, as every JVM option does", filepath.Join(f.Dir, o.Source), firstBytes(arg, 60))
+			f.problem("%s: %q does not begin with -, as every JVM option does", filepath.Join(f.Dir, o.Source), reference.Shorten(arg, 60))
 		}
 		if err := checkText(o.String(), f.Manifest.Params, inArgument); err != nil {
 			f.problem("%s: %v", filepath.Join(f.Dir, o.Source), err)
@@ -195,10 +197,8 @@ func guardTree(dir string) error {
 	if err != nil {
 		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
 	}
-	for _, around := range []string{filepath.Dir(dir), filepath.Dir(place)} {
-		if err := untouched(around, os.Geteuid()); err != nil {
-			return err
-		}
+	if err := trust.Path(filepath.Dir(dir), dir, os.Geteuid()); err != nil {
+		return err
 	}
 	count := 0
 	return filepath.WalkDir(place, func(path string, d fs.DirEntry, err error) error {
@@ -209,12 +209,12 @@ func guardTree(dir string) error {
 			return fmt.Errorf("%s has more than %d files: that is no plugin", dir, maxPluginFiles)
 		}
 		if d.Type()&fs.ModeSymlink == 0 {
-			return untouched(path, os.Geteuid())
+			return trust.Entry(path, os.Geteuid())
 		}
-		if target, err := filepath.EvalSymlinks(path); err == nil { // else it leads nowhere, and who opens it is told
-			return errors.Join(untouched(filepath.Dir(target), os.Geteuid()), untouched(target, os.Geteuid()))
+		if _, err := os.Stat(path); err != nil {
+			return nil // it leads nowhere, and who opens it is told
 		}
-		return nil
+		return trust.Path(place, path, os.Geteuid())
 	})
 }
 

@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/trust"
+	"golang.org/x/sys/unix"
 )
 
 // Guard looks whether a file may be executed in stoker's name. As root it refuses
-// one that others could have written, or put there: the file itself and every
-// folder from it up to root, symbolic links resolved. uid is stoker's own.
+// one that others could change, or could have put there: see trust.Path, from root
+// on. uid is stoker's own.
 func Guard(path, root string, uid int) error {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -27,57 +28,18 @@ func Guard(path, root string, uid int) error {
 		return fmt.Errorf("%s is no regular file", path)
 	}
 	if uid == 0 {
-		if err := trusted(path, resolved, root, uid); err != nil {
-			return err
+		if err := trust.Path(root, path, uid); err != nil {
+			return fmt.Errorf("refused as root: %w", err)
 		}
 	}
 	if info.Mode().Perm()&0o111 == 0 {
-		return fmt.Errorf("%s is not executable (mode %04o): chmod +x %s", path, info.Mode().Perm(), path)
+		return fmt.Errorf("%s is not executable (mode %s): chmod +x %s", path, trust.Mode(info), path)
+	}
+	var st unix.Statfs_t
+	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {
+		return fmt.Errorf("%s is on a mount that forbids execution (noexec): mount it with exec, or copy the file elsewhere", path)
 	}
 	return scriptError(path)
-}
-
-// trusted walks from the file, and from the link that leads to it, up to the root of
-// the tree; a link that leads out of the tree, up to the root of all.
-func trusted(path, resolved, root string, uid int) error {
-	top, err := filepath.EvalSymlinks(root)
-	if err != nil {
-		return fmt.Errorf("cannot find %s: %s", root, cause(err))
-	}
-	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("cannot find %s: %s", filepath.Dir(path), cause(err))
-	}
-	for _, at := range []string{resolved, folder} {
-		for ; ; at = filepath.Dir(at) {
-			if err := untouched(at, uid); err != nil {
-				return err
-			}
-			if at == top || at == "/" {
-				break
-			}
-		}
-	}
-	return nil
-}
-
-// untouched refuses what others than root and uid can write.
-func untouched(path string, uid int) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("cannot look at %s: %s", path, cause(err))
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	mode := info.Mode().Perm()
-	switch {
-	case !ok:
-		return fmt.Errorf("cannot see who owns %s", path)
-	case st.Uid != 0 && int(st.Uid) != uid:
-		return fmt.Errorf("refused as root: %s (mode %04o) belongs to uid %d, who could change it: chown root %s", path, mode, st.Uid, path)
-	case mode&0o022 != 0:
-		return fmt.Errorf("refused as root: %s (mode %04o, uid %d) can be changed by others: chmod go-w %s", path, mode, st.Uid, path)
-	}
-	return nil
 }
 
 // scriptError names what execve(2) would only give a number for.

@@ -2,11 +2,13 @@ package hooks
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,9 +32,11 @@ func laneOf(o Occasion) string {
 
 // kept is what the bag has of a lane.
 type kept struct {
-	// Queue are the occasions that are not through; the first is under way.
+	// Queue are the occasions that are not through; the first is under way. Each has an
+	// item of its own; only earlier versions kept them here.
 	Queue []*entry `json:"queue,omitempty"`
-	// Marks are those that were told, the latest of each kind.
+	// Marks are those that were told, the latest of each kind. Those of the queue are
+	// made again from it.
 	Marks []mark `json:"marks,omitempty"`
 	// Gifts are what the hooks of the present start have given, or of the container.
 	Gifts []gift `json:"gifts,omitempty"`
@@ -51,8 +55,13 @@ type entry struct {
 	// Over are the hooks of it that have ended, Trying those that run.
 	Over   []Outcome `json:"over,omitempty"`
 	Trying []try     `json:"trying,omitempty"`
+	// Seq numbers it in its lane, LaneSeq is the lane's when it was kept.
+	Seq     uint64 `json:"seq"`
+	LaneSeq uint64 `json:"lane_seq"`
 
 	pass *passage
+	// tries counts those that began, keptTries those of them that are in the bag.
+	tries, keptTries uint64
 }
 
 // try is a hook that runs, or is about to.
@@ -167,30 +176,52 @@ func (k *kept) note(o *Occasion, hook string, at time.Time, out Outcome) {
 	k.Last = k.Last[max(len(k.Last)-maxLast, 0):]
 }
 
-// body is what goes into the bag: everything that keeps a hook from being run twice,
-// and as much of the rest as there is room for.
+// complete adds to what was kept of the lane what its queue alone says.
+func (k *kept) complete() {
+	slices.SortStableFunc(k.Queue, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, e := range k.Queue {
+		k.Seq = max(k.Seq, e.Seq, e.LaneSeq)
+		if k.marked(&e.Occasion) == nil {
+			k.mark(&e.Occasion)
+		}
+		k.Port = cmp.Or(e.Port, k.Port)
+	}
+}
+
+// body is what goes into the bag of a lane without its queue: how hooks ended last
+// only where there is room for it.
 func (k *kept) body() ([]byte, error) {
-	data, err := json.Marshal(k)
+	less := *k
+	less.Queue = nil
+	data, err := json.Marshal(&less)
 	if err != nil || len(data) <= maxItem {
 		return data, err
 	}
-	less := *k
 	less.Last = nil
-	if data, err = json.Marshal(&less); err != nil || len(data) <= maxItem {
+	return pack(&less)
+}
+
+// body is what goes into the bag: everything that keeps a hook from being run twice,
+// and as much of the rest as there is room for.
+func (e *entry) body() ([]byte, error) {
+	data, err := json.Marshal(e)
+	if err != nil || len(data) <= maxItem {
 		return data, err
 	}
-	less.Queue = nil
-	for _, e := range k.Queue {
-		short := *e
-		short.Reason = ""
-		short.Over = nil
-		for _, o := range e.Over {
-			o.Why = o.Why[:min(len(o.Why), 40)]
-			short.Over = append(short.Over, o)
-		}
-		less.Queue = append(less.Queue, &short)
+	short := *e
+	short.Reason = ""
+	short.Over = nil
+	for _, o := range e.Over {
+		o.Why = o.Why[:min(len(o.Why), 40)]
+		short.Over = append(short.Over, o)
 	}
-	if data, err = json.Marshal(&less); err != nil || len(data) <= maxItem {
+	return pack(&short)
+}
+
+// pack encodes what must be kept, compressed where there is no room otherwise.
+func pack(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil || len(data) <= maxItem {
 		return data, err
 	}
 	if data, err = deflate(data); err == nil && len(data) > maxItem {
@@ -229,15 +260,21 @@ func (o Outcome) short() Outcome {
 	return o
 }
 
-// readKept is the way back from body.
-func readKept(body []byte) (k kept, err error) {
-	if body, err = inflate(body); err == nil {
-		err = json.Unmarshal(body, &k)
+// unpack is the way back from body.
+func unpack(body []byte, to any) error {
+	body, err := inflate(body)
+	if err == nil {
+		err = json.Unmarshal(body, to)
 	}
 	if err != nil {
-		return kept{}, fmt.Errorf("cannot read the kept state of hooks: %w", err)
+		return fmt.Errorf("cannot read the kept state of hooks: %w", err)
 	}
-	return k, nil
+	return nil
+}
+
+// entryItem is the item of an occasion.
+func entryItem(lane string, seq uint64) string {
+	return fmt.Sprintf("%s%s/%d", entryPrefix, lane, seq)
 }
 
 // giftItem is the item of a gift.
@@ -245,8 +282,10 @@ func giftItem(lane string, seq uint64) string {
 	return fmt.Sprintf("%s%s/%d", giftPrefix, lane, seq)
 }
 
-// giftPrefix begins the items of gifts, lanePrefix those of lanes.
+// giftPrefix begins the items of gifts, lanePrefix those of lanes, entryPrefix those
+// of the occasions in their queues.
 const (
-	giftPrefix = itemPrefix + "given/"
-	lanePrefix = itemPrefix + "lane/"
+	giftPrefix  = itemPrefix + "given/"
+	lanePrefix  = itemPrefix + "lane/"
+	entryPrefix = itemPrefix + "entry/"
 )

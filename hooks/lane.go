@@ -21,8 +21,6 @@ type lane struct {
 	kept kept
 	busy bool // the goroutine lives
 	idle chan struct{}
-	// tries counts those that began, keptTries those of them that are in the bag.
-	tries, keptTries uint64
 }
 
 // passage is how an occasion comes to its end.
@@ -93,7 +91,7 @@ func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
 	}
 	if hooks == 0 && len(l.kept.Queue) == 0 {
 		if o.Event == PreStart && len(l.kept.Gifts) > 0 {
-			l.dropGifts()
+			l.dropGifts(everyGift)
 			l.keep()
 		}
 		return nil, nil
@@ -101,12 +99,12 @@ func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
 	if hooks == 0 && !o.Event.Blocking() {
 		return nil, nil // nobody waits, and nothing is to be done
 	}
-	e := &entry{Occasion: o}
+	e := &entry{Occasion: o, Seq: l.sequence()}
 	l.newPassage(e)
 	l.kept.mark(&o)
 	l.kept.Queue = append(l.kept.Queue, e)
+	l.keepEntry(e)
 	l.overflow()
-	l.keep()
 	l.begin()
 	return e.pass, nil
 }
@@ -135,11 +133,9 @@ func (l *lane) supersede(o Occasion) {
 		switch {
 		case e.Drop != "" && !e.Due.After(time.Now()):
 		case e.Event == Started || e.Event == Ready:
-			e.Drop, e.Due = why, time.Now()
-			e.pass.endAt(e.Due, e.Drop)
+			l.drop(e, why, time.Now())
 		case (e.Event == Unhealthy || e.Event == StartFailed) && !at.IsZero() && e.Drop == "":
-			e.Drop, e.Due = whyLate, at
-			e.pass.endAt(e.Due, e.Drop)
+			l.drop(e, whyLate, at)
 		}
 	}
 }
@@ -151,16 +147,18 @@ func (l *lane) lastCall(until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := time.Now().Add(min(max(time.Until(until)/3, 0), lateTime))
-	changed := false
 	for _, e := range l.kept.Queue {
 		if (e.Event == ConfigChanged || e.Event == JobStarted) && e.Drop == "" {
-			e.Drop, e.Due, changed = whyLast, at, true
-			e.pass.endAt(e.Due, e.Drop)
+			l.drop(e, whyLast, at)
 		}
 	}
-	if changed {
-		l.keep()
-	}
+}
+
+// drop brings an occasion to an end at a time.
+func (l *lane) drop(e *entry, why string, at time.Time) {
+	e.Drop, e.Due = why, at
+	l.keepEntry(e)
+	e.pass.endAt(at, why)
 }
 
 // overflow drops the oldest of those that wait where there are too many, but none
@@ -171,8 +169,8 @@ func (l *lane) overflow() {
 	}
 	for _, e := range l.kept.Queue[1:] {
 		if e.Drop == "" && !e.Event.Blocking() && e.Event != Exited && e.Event != Stopped {
-			e.Drop, e.Due = whyOverflow, time.Now()
-			e.pass.endAt(e.Due, e.Drop)
+			l.drop(e, whyOverflow, time.Now())
+			l.r.host.Del(entryItem(l.name, e.Seq)) // nothing of it is to be run
 			return
 		}
 	}
@@ -198,7 +196,7 @@ func (l *lane) run() {
 		}
 		e := l.kept.Queue[0]
 		if e.Event == PreStart && len(e.Over) == 0 && len(e.Trying) == 0 && len(l.kept.Gifts) > 0 {
-			l.dropGifts() // of the start before
+			l.dropGifts(everyGift) // of the start before
 			l.keep()
 		}
 		l.mu.Unlock()
@@ -216,45 +214,54 @@ func (l *lane) finish(e *entry, outcomes []Outcome, err error) {
 		m.Err = err.Error()
 	}
 	if !e.Event.givesToStart() {
-		l.dropGiftsOf(e.Event)
+		l.dropGifts(func(g gift) bool { return g.Event == e.Event })
 	}
-	l.keep()
+	l.keep() // with the mark that the occasion's own item stood for
+	l.r.host.Del(entryItem(l.name, e.Seq))
 	l.mu.Unlock()
 	e.pass.err = err
 	e.pass.end(nil)
 	close(e.pass.done)
 }
 
-// keep puts the lane into the bag.
+// keep puts the lane into the bag, without its queue: that work is bounded.
 func (l *lane) keep() {
 	body, err := l.kept.body()
-	if err == nil {
-		err = l.r.host.Put(lanePrefix+l.name, body)
+	l.put(lanePrefix+l.name, body, err)
+}
+
+// keepEntry puts an occasion of the queue into the bag. One that is dropped because
+// too many wait has no item: they are not bounded.
+func (l *lane) keepEntry(e *entry) {
+	if e.Drop == whyOverflow {
+		return
 	}
-	l.keptTries = l.tries
+	e.LaneSeq, e.keptTries = l.kept.Seq, e.tries
+	body, err := e.body()
+	l.put(entryItem(l.name, e.Seq), body, err)
+}
+
+func (l *lane) put(item string, body []byte, err error) {
+	if err == nil {
+		err = l.r.host.Put(item, body)
+	}
 	if err != nil {
 		l.r.log.Error("what hooks have run would not survive the supervisor", "lane", l.name, "error", err)
 	}
 }
 
-// dropGifts forgets what was given.
-func (l *lane) dropGifts() {
-	for _, g := range l.kept.Gifts {
-		l.r.host.Del(giftItem(l.name, g.Seq))
-	}
-	l.kept.Gifts = nil
-}
-
-// dropGiftsOf forgets what hooks of an event have given.
-func (l *lane) dropGiftsOf(event Event) {
+// dropGifts forgets what was given, as far as it is to be.
+func (l *lane) dropGifts(which func(gift) bool) {
 	l.kept.Gifts = slices.DeleteFunc(l.kept.Gifts, func(g gift) bool {
-		if g.Event != event {
+		if !which(g) {
 			return false
 		}
 		l.r.host.Del(giftItem(l.name, g.Seq))
 		return true
 	})
 }
+
+func everyGift(gift) bool { return true }
 
 // given is what the hooks have given so far, in their order.
 func (l *lane) given() (out Given) {
@@ -282,14 +289,14 @@ func (l *lane) trying(e *entry, t try) {
 	l.mu.Lock()
 	l.forget(e, t.Hook)
 	e.Trying = append(e.Trying, t)
-	l.tries++
-	number := l.tries
+	e.tries++
+	number := e.tries
 	l.mu.Unlock()
 	runtime.Gosched() // the others come to this point
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.keptTries < number {
-		l.keep()
+	if e.keptTries < number {
+		l.keepEntry(e)
 	}
 }
 
@@ -327,13 +334,16 @@ func (l *lane) over(e *entry, all ...ended) {
 		if !h.out.OK || len(h.raw) == 0 {
 			continue
 		}
+		// A supervisor that was killed before the end of the hook was kept has kept its gift.
+		l.dropGifts(func(g gift) bool { return g.Event == e.Event && g.Hook == h.b.Title() })
 		g := gift{Seq: l.sequence(), Event: e.Event, Place: h.place, Hook: h.b.Title(), given: h.out.Given}
 		if err := l.r.host.Put(giftItem(l.name, g.Seq), h.raw); err != nil {
 			l.r.log.Error("what a hook has given would not survive the supervisor", "hook", h.b.full(), "error", err)
 		}
 		l.kept.Gifts = append(l.kept.Gifts, g)
 	}
-	l.keep()
+	l.keep() // before the hooks count as ended: what they gave must not be missing
+	l.keepEntry(e)
 	l.mu.Unlock()
 	for k := range all {
 		all[k].try.release()

@@ -3,6 +3,7 @@ package hooks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -309,6 +310,42 @@ func TestTooManyWait(t *testing.T) {
 			t.Errorf("%d dropped, %d ran", dropped, ran)
 		}
 	})
+}
+
+// TestWorkPerOccasion counts what is put into the store to take occasions and to go
+// through them: it is the same for one of many and for one of few.
+func TestWorkPerOccasion(t *testing.T) {
+	const few, many = 2 * maxMarks, 8 * maxMarks
+	for name, occasion := range map[string]func(k int) Occasion{
+		"never dropped": func(k int) Occasion { return of(Exited, uint64(k+1)) },
+		"dropped":       func(k int) Occasion { return of(Unhealthy, uint64(k+1)) },
+		"of many kinds": func(k int) Occasion { return Occasion{Event: JobFinished, Service: fmt.Sprintf("job%04d", k)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				work := func(n int) (puts, told, through int) {
+					h := newFakeHost()
+					l := newLife(t, h, Past{}, bound(Exited, "e", "1s"), bound(Unhealthy, "u", "1s"), bound(JobFinished, "j", "1s"))
+					for k := range n {
+						l.Tell(occasion(k))
+					}
+					told = h.bytes
+					l.Settle(context.Background())
+					for item := range h.items {
+						if strings.HasPrefix(item, entryPrefix) {
+							t.Errorf("%s is left", item)
+						}
+					}
+					return h.puts / n, told / n, (h.bytes - told) / n
+				}
+				puts, told, through := work(few)
+				manyPuts, manyTold, manyThrough := work(many)
+				if manyPuts > puts || manyTold > told+told/4 || manyThrough > through+through/4 {
+					t.Errorf("one of %d: %d puts, %d bytes when told, %d bytes to the end; of %d: %d, %d, %d", few, puts, told, through, many, manyPuts, manyTold, manyThrough)
+				}
+			})
+		})
+	}
 }
 
 // TestCountedTime is in the metrics: that of each try.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/reference"
 )
 
 // failure is what befell a plugin.
@@ -123,5 +125,5 @@ func writeSwitches(path string, switches map[string]Switch) (err error) {
 
 // brief is a text as a reason that is kept.
 func brief(text string) string {
-	return firstBytes(strings.Join(strings.Fields(text), " "), maxReason)
+	return reference.Shorten(strings.Join(strings.Fields(text), " "), maxReason)
 }

@@ -7,10 +7,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/reference"
 )
 
-// reference is one ${...} of a text.
-type reference struct {
+// referenced is one ${...} of a text.
+type referenced struct {
 	// kind is params, env, label, or one of the words that stand alone.
 	kind, name string
 	// fallback stands where the value is not set or empty; nil: there is none.
@@ -27,7 +29,7 @@ const (
 	refStoker = "stoker"
 )
 
-func (r reference) String() string {
+func (r referenced) String() string {
 	if r.name == "" {
 		return r.kind
 	}
@@ -37,53 +39,40 @@ func (r reference) String() string {
 // piece is a part of a text: words, or a reference.
 type piece struct {
 	text string
-	ref  *reference
+	ref  *referenced
 }
 
 // parseText splits a text at its references: ${params.NAME}, ${env.NAME},
 // ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}, each also with a fallback,
-// as in ${label.appid:-none}. $${ is ${ as it stands. With foreign, ${NAME} without a
-// dot is left for who comes later.
+// as in ${label.appid:-none}. $${ is ${ as it stands. With foreign both ${NAME} without
+// a dot and $${ are left for who comes later.
 func parseText(text string, foreign bool) ([]piece, error) {
-	var out []piece
-	words := func(s string) {
-		if n := len(out); n > 0 && out[n-1].ref == nil {
-			out[n-1].text += s
-		} else if s != "" {
-			out = append(out, piece{text: s})
-		}
+	parts, err := reference.Split(text)
+	if err != nil {
+		return nil, err
 	}
-	for rest := text; ; {
-		before, after, found := strings.Cut(rest, "${")
-		if !found {
-			words(rest)
-			return out, nil
-		}
-		if kept, ok := strings.CutSuffix(before, "$"); ok {
-			words(kept + "${")
-			rest = after
-			continue
-		}
-		words(before)
-		body, tail, closed := strings.Cut(after, "}")
-		if !closed {
-			return nil, fmt.Errorf("%q is not closed by }", "${"+firstBytes(after, 40))
-		}
-		ref, ok := parseReference(body)
+	var out []piece
+	for _, p := range parts {
+		ref, ok := parseReference(p.Text)
+		_, _, variable := reference.Variable(p.Text)
 		switch {
+		case !p.Ref && foreign:
+			out = append(out, piece{text: strings.ReplaceAll(p.Text, "${", "$${")})
+		case !p.Ref:
+			out = append(out, piece{text: p.Text})
 		case ok:
 			out = append(out, piece{ref: &ref})
-		case foreign && variableName(body):
-			words("${" + body + "}")
+		case foreign && variable:
+			out = append(out, piece{text: "${" + p.Text + "}"})
 		default:
-			return nil, fmt.Errorf("%q is no reference", "${"+firstBytes(body, 60)+"}")
+			return nil, fmt.Errorf("%q is no reference", "${"+reference.Shorten(p.Text, 60)+"}")
 		}
-		rest = tail
 	}
+	return out, nil
 }
 
 // parseReference reads what stands between the braces.
-func parseReference(body string) (r reference, ok bool) {
+func parseReference(body string) (r referenced, ok bool) {
 	m := regexp.MustCompile(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`).FindStringSubmatch(body)
 	if m == nil {
 		return r, false
@@ -99,18 +88,6 @@ func parseReference(body string) (r reference, ok bool) {
 		return r, r.name == ""
 	}
 	return r, false
-}
-
-// variableName says whether a word is the name of a variable of a shell.
-func variableName(word string) bool {
-	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(word)
-}
-
-func firstBytes(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "..."
 }
 
 // usage says where a text stands.
@@ -164,7 +141,7 @@ type scope struct {
 
 // value gives what a reference stands for. A variable or label that is not set
 // needs a fallback.
-func (s scope) value(r reference) (string, error) {
+func (s scope) value(r referenced) (string, error) {
 	value, set := "", true
 	switch r.kind {
 	case refParam:

@@ -45,7 +45,7 @@ func TestExpand(t *testing.T) {
 func TestRequestKeepsValuesApart(t *testing.T) {
 	variables := map[string]string{"OWN": "1"}
 	got, err := sampleScope().request(`{"port": "${params.odd}", "pid": ${STOKER_PID}, "x": "$${y}"}`, variables)
-	if want := `{"port": "${PLUGIN_REF_2}", "pid": ${STOKER_PID}, "x": "${y}"}`; err != nil || got != want {
+	if want := `{"port": "${PLUGIN_REF_2}", "pid": ${STOKER_PID}, "x": "$${y}"}`; err != nil || got != want {
 		t.Errorf("%s %v, want %s", got, err, want)
 	}
 	if variables["PLUGIN_REF_2"] != `a "b" ${params.port} $x` {

@@ -63,10 +63,8 @@ func NewRunner(o Options) *Runner {
 	for _, x := range o.Past.Runs {
 		r.runs[x.ID()] = x
 	}
-	for item, body := range o.Past.Items {
-		if name, ok := strings.CutPrefix(item, lanePrefix); ok {
-			r.resume(name, body)
-		}
+	for name, k := range r.readKept() {
+		r.resume(name, k)
 	}
 	r.sweep()
 	for _, l := range r.lanes {
@@ -77,22 +75,56 @@ func NewRunner(o Options) *Runner {
 	return r
 }
 
-// resume takes up a lane.
-func (r *Runner) resume(name string, body []byte) {
-	k, err := readKept(body)
-	if err != nil {
-		r.log.Error("hooks of an earlier supervisor are not gone on with", "lane", name, "error", err)
-		r.host.Del(lanePrefix + name)
-		return
+// readKept reads what an earlier supervisor has kept of the lanes.
+func (r *Runner) readKept() map[string]*kept {
+	lanes, queued := map[string]*kept{}, map[string][]*entry{}
+	for item, body := range r.opts.Past.Items {
+		var err error
+		if name, ok := strings.CutPrefix(item, lanePrefix); ok {
+			k := &kept{}
+			if err = unpack(body, k); err == nil {
+				lanes[name] = k
+			}
+		} else if strings.HasPrefix(item, entryPrefix) {
+			e := &entry{}
+			if err = unpack(body, e); err == nil {
+				name := laneOf(e.Occasion)
+				queued[name] = append(queued[name], e)
+			}
+		}
+		if err != nil {
+			r.log.Error("hooks of an earlier supervisor are not gone on with", "item", item, "error", err)
+			r.host.Del(item)
+		}
 	}
-	l := &lane{r: r, name: name, kept: k}
+	for name, q := range queued {
+		if lanes[name] == nil {
+			lanes[name] = &kept{}
+		}
+		lanes[name].Queue = append(lanes[name].Queue, q...)
+	}
+	return lanes
+}
+
+// resume takes up a lane.
+func (r *Runner) resume(name string, k *kept) {
+	k.complete()
+	l := &lane{r: r, name: name, kept: *k}
+	moved := false
 	for _, e := range l.kept.Queue {
 		l.newPassage(e)
+		if e.Seq == 0 { // of a version that kept the queue with the lane
+			e.Seq, moved = l.sequence(), true
+			l.keepEntry(e)
+		}
 	}
 	l.kept.Gifts = slices.DeleteFunc(l.kept.Gifts, func(g gift) bool { return r.opts.Past.Items[giftItem(name, g.Seq)] == nil })
 	for i := range l.kept.Gifts {
 		g := &l.kept.Gifts[i]
 		g.given, _ = ParseOut(r.opts.Past.Items[giftItem(name, g.Seq)], g.Event, g.Hook) // it was read before
+	}
+	if moved {
+		l.keep()
 	}
 	r.lanes[name] = l
 }
@@ -231,9 +263,7 @@ func (l *lane) cancel(p *passage, why string) bool {
 	defer l.mu.Unlock()
 	for k, e := range l.kept.Queue {
 		if e.pass == p {
-			e.Drop, e.Due = why, time.Now()
-			p.end(errEnded{why})
-			l.keep()
+			l.drop(e, why, time.Now())
 			return k == 0
 		}
 	}
@@ -292,12 +322,8 @@ func (l *lane) cancelAll() {
 	defer l.mu.Unlock()
 	for _, e := range l.kept.Queue {
 		if e.Drop == "" || e.Due.After(time.Now()) {
-			e.Drop, e.Due = whyCancelled, time.Now()
-			e.pass.end(errEnded{whyCancelled})
+			l.drop(e, whyCancelled, time.Now())
 		}
-	}
-	if len(l.kept.Queue) > 0 {
-		l.keep()
 	}
 }
 

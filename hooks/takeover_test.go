@@ -12,9 +12,20 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// TestASupervisorThatDies kills it at every tenth of a second of a life. Whatever
-// was told is gone through once, in its order.
+// TestASupervisorThatDies kills it at every tenth of a second of a life, and after
+// each write to the store. Whatever was told is gone through once, in its order.
 func TestASupervisorThatDies(t *testing.T) {
+	for tenths := 1; tenths < 55; tenths++ {
+		dies(t, fmt.Sprint("killed after tenth ", tenths), 0, time.Duration(tenths)*100*time.Millisecond-50*time.Millisecond)
+	}
+	for writes, killed := 1, true; killed; writes++ {
+		killed = dies(t, fmt.Sprint("killed after write ", writes), writes, 20*time.Second)
+	}
+}
+
+// dies lives with a supervisor that is killed after a number of writes or a time, and
+// another one after it. It says whether the first was killed before the end.
+func dies(t *testing.T, when string, writes int, after time.Duration) (killed bool) {
 	list := []Bound{bound(Init, "i", "500ms"), bound(PreStart, "a", "500ms"), bound(PreStart, "b", "700ms", parallel), bound(PreStart, "c", "300ms", parallel),
 		bound(PreStart, "retried", "200ms exit 1", onFailure("retry 1")), bound(Ready, "r", "300ms"), bound(Exited, "e", "300ms"), bound(Stopped, "t", "300ms")}
 	story := func(ctx context.Context, l *life) { // as a supervisor tells it, again after a takeover
@@ -28,39 +39,46 @@ func TestASupervisorThatDies(t *testing.T) {
 			l.Settle(ctx)
 		}
 	}
-	for tenths := 1; tenths < 55; tenths++ {
-		synctest.Test(t, func(t *testing.T) {
-			h := newFakeHost()
-			first := newLife(t, h, Past{}, list...)
-			went := make(chan struct{})
-			go func() { // ends with the story
-				defer close(went)
-				story(context.Background(), first)
-			}()
-			time.Sleep(time.Duration(tenths)*100*time.Millisecond - 50*time.Millisecond)
-			synctest.Wait()
-			first.mu.Lock()
-			first.over = true
-			first.mu.Unlock()
-			next, past := h.die()
-			second := newLife(t, next, past, list...)
-			story(context.Background(), second)
-			<-went // the dead one goes on without effect
-			var ran []string
-			for _, s := range next.started {
-				name, _, _ := strings.Cut(s, "@")
-				ran = append(ran, name)
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost()
+		h.writes = writes
+		first := newLife(t, h, Past{}, list...)
+		went := make(chan struct{})
+		go func() { // ends with the story
+			defer close(went)
+			story(context.Background(), first)
+		}()
+		time.Sleep(after)
+		synctest.Wait()
+		first.mu.Lock()
+		first.over = true
+		first.mu.Unlock()
+		killed = h.dead
+		next, past := h.die()
+		second := newLife(t, next, past, list...)
+		story(context.Background(), second)
+		<-went // the dead one goes on without effect
+		synctest.Wait()
+		var ran []string
+		for _, s := range next.started {
+			name, _, _ := strings.Cut(s, "@")
+			ran = append(ran, name)
+		}
+		want := []string{"init/i", "pre-start/a", "pre-start/b", "pre-start/c", "pre-start/retried", "pre-start/retried", "ready/r", "exited/e", "stopped/t"}
+		if slices.Index(ran, "pre-start/c") < slices.Index(ran, "pre-start/b") {
+			want[2], want[3] = want[3], want[2] // they start together
+		}
+		same(t, when, ran, want)
+		if len(next.living) != 0 {
+			t.Errorf("%s: %d processes are left", when, len(next.living))
+		}
+		for item := range next.items {
+			if strings.HasPrefix(item, entryPrefix) {
+				t.Errorf("%s: %s is left", when, item)
 			}
-			want := []string{"init/i", "pre-start/a", "pre-start/b", "pre-start/c", "pre-start/retried", "pre-start/retried", "ready/r", "exited/e", "stopped/t"}
-			if slices.Index(ran, "pre-start/c") < slices.Index(ran, "pre-start/b") {
-				want[2], want[3] = want[3], want[2] // they start together
-			}
-			same(t, fmt.Sprint("killed after ", tenths), ran, want)
-			if len(next.living) != 0 {
-				t.Errorf("killed after %d: %d processes are left", tenths, len(next.living))
-			}
-		})
-	}
+		}
+	})
+	return killed
 }
 
 func TestStraysOfTheDeadAreEnded(t *testing.T) {
@@ -126,27 +144,30 @@ func TestTheBagAlwaysHasRoom(t *testing.T) {
 	long := strings.Repeat("x", 4000)
 	k := &kept{}
 	for i := range 300 {
-		o := Occasion{Event: Unhealthy, Service: "app", Start: uint64(i), Reason: long[:500]}
-		if i < 64 {
-			e := &entry{Occasion: o}
-			for j := range 20 {
-				e.Over = append(e.Over, Outcome{Hook: fmt.Sprint("hook", j), Why: long}.short())
-			}
-			if i > 0 {
-				e.Over = nil
-			}
-			k.Queue = append(k.Queue, e)
-		}
+		o := Occasion{Event: JobFinished, Service: fmt.Sprint(long[:500], i), Start: uint64(i)}
 		k.mark(&o)
 		k.note(&Occasion{Event: Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long}.short())
 	}
-	body, err := k.body()
-	if err != nil || len(body) > 64<<10 {
-		t.Fatalf("%d bytes, %v", len(body), err)
+	e := &entry{Occasion: Occasion{Event: Unhealthy, Service: "app", Reason: long}}
+	for i := range 900 {
+		e.Over = append(e.Over, Outcome{Hook: fmt.Sprint("hook", i), Why: long}.short())
 	}
-	back, err := readKept(body)
-	if err != nil || len(back.Queue) != 64 || len(back.Queue[0].Over) != 20 {
-		t.Errorf("%d, %v", len(back.Queue), err)
+	var lane kept
+	var queued entry
+	for _, tc := range []struct {
+		body func() ([]byte, error)
+		back any
+	}{{k.body, &lane}, {e.body, &queued}} {
+		body, err := tc.body()
+		if err != nil || len(body) > 64<<10 {
+			t.Fatalf("%d bytes, %v", len(body), err)
+		}
+		if err := unpack(body, tc.back); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(lane.Marks) != maxMarks || len(queued.Over) != 900 {
+		t.Errorf("%d marks, %d hooks that ended", len(lane.Marks), len(queued.Over))
 	}
 }
 
@@ -190,6 +211,47 @@ func TestManyHooks(t *testing.T) {
 	})
 }
 
+// TestGivenOnce takes over from a supervisor that was killed when it had kept what a
+// hook gave, and not yet that the hook had ended.
+func TestGivenOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		book := NewBook([]Bound{gives(PreStart, "a", "jvm-option -Da=1\n")}, Surroundings{})
+		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Book: func() *Book { return book }, Runtime: dir, Past: Past{Items: map[string][]byte{
+			lanePrefix + "app":     []byte(`{"gifts": [{"seq": 2, "event": "pre-start", "hook": "a"}]}`),
+			giftItem("app", 2):     []byte("jvm-option -Da=1\n"),
+			entryItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "trying": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
+			entryPrefix + "broken": []byte("{"),
+		}}})
+		r.Settle(context.Background())
+		if given := r.Given("app"); len(given.Options) != 1 || len(r.Counts()) != 1 {
+			t.Errorf("given is %+v after %+v", given, r.Counts())
+		}
+	})
+}
+
+// TestQueueOfAnEarlierVersion goes on with a queue that was kept with its lane.
+func TestQueueOfAnEarlierVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost()
+		past := Past{Items: map[string][]byte{lanePrefix + "app": []byte(`{"queue": [
+			{"event": "ready", "service": "app", "start": 1, "over": [{"hook": "done", "ok": true}]}, {"event": "exited", "service": "app", "start": 1}],
+			"marks": [{"kind": "ready", "start": 1}, {"kind": "exited", "start": 1}], "seq": 7}`)}}
+		list := []Bound{bound(Ready, "done", "1s"), bound(Ready, "r", "1s"), bound(Exited, "e", "1s")}
+		first := newLife(t, h, past, list...)
+		next, past := h.die()
+		second := newLife(t, next, past, list...)
+		second.Settle(context.Background())
+		second.Tell(of(Exited, 1))
+		second.Settle(context.Background())
+		same(t, "told", second.told, []string{"ready: done ok, r ok", "exited: e ok"})
+		if len(next.items) != 1 {
+			t.Errorf("%d items are left, want that of the lane", len(next.items))
+		}
+		first.Settle(context.Background()) // the dead one goes on without effect
+	})
+}
+
 // TestToldBeforeForgotten says how hooks ended before they count as told: a
 // supervisor that is killed in between leaves that to the next one.
 func TestToldBeforeForgotten(t *testing.T) {
@@ -200,11 +262,11 @@ func TestToldBeforeForgotten(t *testing.T) {
 			Done: func(Occasion, []Outcome) {
 				h.mu.Lock()
 				defer h.mu.Unlock()
-				k, err := readKept(h.items[lanePrefix+"app"])
-				if err != nil {
-					t.Error(err)
+				for item := range h.items {
+					if strings.HasPrefix(item, entryPrefix) {
+						waiting++
+					}
 				}
-				waiting = len(k.Queue)
 			}})
 		r.Tell(of(Ready, 1))
 		r.Settle(context.Background())

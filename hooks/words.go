@@ -2,33 +2,12 @@ package hooks
 
 import (
 	"strings"
-	"unicode"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// maxQuoted bounds what an error quotes, in bytes.
-const maxQuoted = 200
-
-// oneLine is the beginning of text that somebody else wrote, in one line and unable
-// to steer a terminal.
-func oneLine(text string) string {
-	short := text[:min(len(text), maxQuoted)]
-	short = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case !unicode.IsGraphic(r):
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(short, "?"))
-	if len(text) > maxQuoted {
-		short += "..."
-	}
-	return strings.TrimSpace(short)
-}
-
 // shorten quotes text for an error.
-func shorten(text string) string { return `"` + oneLine(text) + `"` }
+func shorten(text string) string { return `"` + proc.OneLine(text) + `"` }
 
 // lastLine is the last line of a program's output that is not empty, and no hint of
 // stoker's own: what stands before that says what is wrong.
@@ -37,7 +16,7 @@ func lastLine(text string) string {
 		text = strings.TrimRight(text, "\r\n\t ")
 		at := strings.LastIndexByte(text, '\n') + 1
 		if at == 0 || !strings.HasPrefix(text[at:], "hint: ") {
-			return oneLine(text[at:])
+			return proc.OneLine(text[at:])
 		}
 		text = text[:at]
 	}
@@ -46,5 +25,5 @@ func lastLine(text string) string {
 // firstLine is the first line of an answer that is not empty.
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(strings.TrimLeft(text, "\r\n\t "), "\n")
-	return oneLine(line)
+	return proc.OneLine(line)
 }

@@ -1,6 +1,12 @@
 package jvm
 
-import "strings"
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/suggest"
+)
 
 // flagKind says what a -XX flag demands of the command line.
 type flagKind byte
@@ -36,11 +42,34 @@ const (
 	listFlag                  // Name=anything, and a later one adds to it
 )
 
-// flagGroup is a list of flags that are alike.
-type flagGroup struct {
-	typ        flagType
-	in17, in25 flagKind
-	names      string // separated by white space
+// typ is how the flag is written.
+func (f OwnFlag) typ() flagType {
+	switch f.Type {
+	case "bool":
+		return boolFlag
+	case "int", "intx":
+		return intFlag
+	case "uint", "uintx", "size_t", "uint64_t":
+		return countFlag
+	case "double":
+		return floatFlag
+	case "ccstr":
+		return textFlag
+	case "ccstrlist":
+		return listFlag
+	}
+	return anyFlag
+}
+
+// kind is what the flag demands.
+func (f OwnFlag) kind() flagKind {
+	switch {
+	case strings.Contains(f.Kind, "diagnostic"):
+		return diagnostic
+	case strings.Contains(f.Kind, "experimental"):
+		return experimental
+	}
+	return product
 }
 
 // change is the history of flags, or of other options, that not every version
@@ -56,8 +85,8 @@ type change struct {
 
 // flagFacts is all that is known of one flag.
 type flagFacts struct {
-	typ        flagType
-	in17, in25 flagKind
+	typ   flagType
+	kinds [listedBuilds]flagKind // in the builds of buildsListed
 	change
 }
 
@@ -65,10 +94,11 @@ type flagFacts struct {
 type catalog map[string]flagFacts
 
 func newCatalog() catalog {
-	c := make(catalog, 1500)
-	for _, g := range flagGroups() {
-		for name := range strings.FieldsSeq(g.names) {
-			c[name] = flagFacts{typ: g.typ, in17: g.in17, in25: g.in25}
+	c := make(catalog, 1600)
+	for line := range strings.Lines(flagTable() + otherFlags()) {
+		words := strings.Fields(line)
+		for _, name := range words[1:] {
+			c[name] = readFacts(words[0])
 		}
 	}
 	for _, ch := range flagChanges() {
@@ -81,44 +111,117 @@ func newCatalog() catalog {
 	return c
 }
 
-// has says whether a version has the flag, as far as we know: exactly for 17 and
-// 25, and for another version unless the flag is known to be gone from it or to
-// have come later. Version 0 is an unknown one.
-func (f flagFacts) has(major int) bool {
-	switch {
-	case f.gone > 0 && major >= f.gone, f.since > 0 && major > 0 && major < f.since:
-		return false
-	case f.change != (change{}):
-		return true // ignored ones and aliases are not listed
-	case major == 17:
-		return f.in17 != absent
-	case major == 25:
-		return f.in25 != absent
+// readFacts reads the first word of a line of flagTable.
+func readFacts(word string) (f flagFacts) {
+	typ, kinds, _ := strings.Cut(word, ":")
+	f.typ = flagType(strings.Index(flagTypeWords, typ) / len("bool "))
+	for i := range f.kinds {
+		f.kinds[i] = flagKind(strings.IndexByte("-pde", kinds[i]))
 	}
-	return true
+	return f
 }
 
-// kind is what the flag demands in a version. Where it differs between those
-// that we know, the one that demands more: a superfluous unlock does no harm.
-func (f flagFacts) kind(name string, major int) flagKind {
-	switch {
-	case major == 17:
-		return f.in17
-	case major >= 25:
-		return f.in25
-	case name == "UseZGC" && major < 15, name == "UseShenandoahGC" && major < 15 && major > 0,
-		name == "UseCGroupMemoryLimitForHeap":
-		return experimental
-	}
-	return max(f.in17, f.in25)
+// flagTypeWords are those of flagTable, in the order of the flagTypes.
+const flagTypeWords = "any  bool int  uint real text list "
+
+// build is one whose flags are listed.
+type build struct {
+	major   int
+	version string
 }
 
-// nearest is the known name that differs least from one that is not known, if it
-// differs by little.
-func (c catalog) nearest(name string, major int) string {
+// listedBuilds is how many there are.
+const listedBuilds = 6
+
+// buildsListed are those of flagTable, by version.
+func buildsListed() [listedBuilds]build {
+	return [...]build{{8, "1.8.0_504"}, {11, "11.0.33"}, {17, "17.0.21.1"}, {21, "21.0.13"}, {25, "25.0.5"}, {26, "26.0.2.1"}}
+}
+
+// listOf finds the list of a version, or of the next older one; exact: it is its own.
+// -1: older than all.
+func listOf(major int) (at int, exact bool) {
+	at = -1
+	for i, b := range buildsListed() {
+		if b.major <= major {
+			at, exact = i, b.major == major
+		}
+	}
+	return at, exact
+}
+
+// standing is whether a version takes a flag, as far as the lists and the history of
+// flags tell.
+type standing byte
+
+const (
+	taken    standing = iota
+	removed           // an older version had it, no newer one has
+	later             // it came with a newer version
+	unlisted          // only a newer version's list has it: an update may have brought it
+	unheard           // no list has it
+	denied            // the JVM at hand does not print it
+)
+
+// standing says whether a version takes the flag: as its list has it, and for a
+// version without a list unless the flag is known to be gone from it or to have come
+// later. Version 0 is an unknown one, which takes everything.
+func (f flagFacts) standing(major int) standing {
+	at, exact := listOf(major)
+	switch {
+	case f.gone > 0 && major >= f.gone:
+		return removed
+	case f.since > 0 && major > 0 && major < f.since:
+		return later
+	case f.change != (change{}), at < 0, f.kinds[at] != absent: // ignored ones and aliases are not listed
+		return taken
+	case present(f.kinds[at+1:]):
+		if exact {
+			return unlisted
+		}
+		return taken // it may have come between the two
+	case present(f.kinds[:at]):
+		return removed
+	}
+	return unheard
+}
+
+// present says whether one of the builds has the flag.
+func present(kinds []flagKind) bool {
+	return slices.ContainsFunc(kinds, func(k flagKind) bool { return k != absent })
+}
+
+// history is the change, with the version by which the flag went as the lists have it
+// where the history does not say.
+func (f flagFacts) history() change {
+	ch := f.change
+	for i := listedBuilds - 1; i > 0 && ch.gone == 0 && f.kinds[i] == absent; i-- {
+		if f.kinds[i-1] != absent {
+			ch.gone = buildsListed()[i].major
+		}
+	}
+	return ch
+}
+
+// kind is what the flag demands in a version. Where the lists before and after it
+// differ, the one that demands more: a superfluous unlock does no harm.
+func (f flagFacts) kind(major int) flagKind {
+	at, exact := listOf(major)
+	switch {
+	case exact && f.kinds[at] != absent:
+		return f.kinds[at]
+	case at >= 0 && at+1 < listedBuilds && f.kinds[at] != absent:
+		return max(f.kinds[at], f.kinds[at+1])
+	}
+	return slices.Max(f.kinds[:])
+}
+
+// nearest is the name that differs least from one that is not known, if it differs by
+// little.
+func nearest(name string, names iter.Seq[string]) string {
 	best, least := "", 4
-	for known, f := range c {
-		if !f.has(major) || abs(len(known)-len(name)) >= least {
+	for known := range names {
+		if abs(len(known)-len(name)) >= least {
 			continue
 		}
 		d := distance(name, known)
@@ -140,21 +243,5 @@ func distance(a, b string) int {
 	if strings.EqualFold(a, b) {
 		return 1
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return suggest.Distance(a, b)
 }

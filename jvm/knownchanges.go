@@ -13,7 +13,7 @@ func flagChanges() []change {
 		{names: "MaxRAMFraction DefaultMaxRAMFraction", deprecated: 10, gone: 25, instead: "use MaxRAMPercentage instead"},
 		{names: "MinRAMFraction", deprecated: 10, gone: 25, instead: "use MinRAMPercentage instead"},
 		{names: "InitialRAMFraction", deprecated: 10, gone: 25, instead: "use InitialRAMPercentage instead"},
-		{names: "UseContainerCpuShares PreferContainerQuotaForCPUCount", gone: 25, instead: "use ActiveProcessorCount instead"},
+		{names: "UseContainerCpuShares PreferContainerQuotaForCPUCount", gone: 21, instead: "use ActiveProcessorCount instead"},
 		{names: "UnlockCommercialFeatures", gone: 11},
 		{names: "FlightRecorder", deprecated: 13, instead: "use -XX:StartFlightRecording alone"},
 		{names: "UseSplitVerifier", gone: 17},
@@ -26,7 +26,7 @@ func flagChanges() []change {
 			"UseCMSCompactAtFullCollection CMSFullGCsBeforeCompaction UseCMSCollectionPassing", gone: 10, instead: "use UseG1GC instead"},
 		{names: concurrentMarkSweep, ignored: 14, gone: 15, instead: "use UseG1GC instead"},
 		{names: "UseZGC UseEpsilonGC", since: 11},
-		{names: "ZGenerational", since: 21, deprecated: 23, ignored: 24},
+		{names: "ZGenerational", since: 21, deprecated: 23, ignored: 24, gone: 26},
 		{names: "G1ConcRefinementGreenZone G1ConcRefinementYellowZone G1ConcRefinementRedZone G1ConcRefinementThresholdStep " +
 			"G1UseAdaptiveConcRefinement G1ConcRefinementServiceIntervalMillis", ignored: 20, gone: 25},
 		{names: "G1UsePreventiveGC", ignored: 21, gone: 22},
@@ -83,7 +83,6 @@ func flagChanges() []change {
 		{names: "UseCompressedClassPointers UseOprofile", deprecated: 25},
 		{names: "PerfDataSamplingInterval UseLinuxPosixThreadCPUClocks", ignored: 25},
 		{names: onlyBefore17, gone: 17},
-		{names: onlyBefore25, gone: 25},
 	}
 }
 
@@ -106,35 +105,10 @@ CMS_SweepTimerThresholdMillis CMS_SweepWeight FLSAlwaysCoalesceLarge FLSCoalesce
 OldPLABWeight ParGCDesiredObjsFromOverflowList ParGCTrimOverflow ParGCUseLocalOverflow ResizeOldPLAB UseCMSBestFit
 UseCMSInitiatingOccupancyOnly GCLockerInvokesConcurrent ExplicitGCInvokesConcurrentAndUnloadsClasses`
 
-// onlyBefore17 are other flags of Java 8 that 17 refuses.
+// onlyBefore17 are other flags of older or other builds of Java 8 that 17 refuses.
 const onlyBefore17 = `
-AdaptivePermSizeWeight AdaptiveSizePolicyGCTimeLimitThreshold AdaptiveSizePolicyReadyThreshold AdjustConcurrency AutoGCSelectPauseMillis
-BackEdgeThreshold BlockOffsetArrayUseUnallocatedBlock BranchOnRegister ClearFPUAtPark CodeCacheMinimumFreeSpace CollectGen0First CompilationRepeat
-Debugging DefaultThreadPriority DeoptimizeRandom EmitSync ErrorReportServer FenceInstruction ForceNUMA G1ConcMarkForceOverflow
-G1ConcRegionFreeingVerbose G1DeferredRSUpdate G1ExitOnExpansionFailure G1PrintHeapRegions G1PrintRegionLivenessInfo G1RSBarrierRegionFilter
-G1RSLogCheckCardTable G1ScrubRemSets G1SecondaryFreeListAppendLength G1StressConcRegionFreeing G1SummarizeConcMark G1SummarizeRSetStats
-G1TraceConcRefinement G1TraceEagerReclaimHumongousObjects GCWorkerDelayMillis InitialBootClassLoaderMetaspaceSize JNIDetachReleasesMonitors
-LazyBootClassLoader LIRFillDelaySlots LogCommercialFeatures NeedsDeoptSuspend NmethodSweepCheckInterval NmethodSweepFraction ParallelGCRetainPLAB
-ParallelGCVerbose PreInflateSpin PrintJNIResolving PrintMethodFlushing PrintOopAddress PrintStringDeduplication PrintVMQWaitTime ProfileIntervals
-ProfileIntervalsTicks ProfilerPrintByteCodeStatistics ProfilerRecordPC ProfileVM ReadPrefetchInstr ReflectionWrapResolutionErrors SafepointPollOffset
-StarvationMonitorInterval SyncFlags SyncKnobs SyncVerbose ThreadSafetyMargin TracePageSizes TraceReferenceGC TransmitErrorReport Use486InstrsOnly
-UseAdaptiveGCBoundary UseAltSigs UseAutoGCSelectPolicy UseBlockCopy UseBoundThreads UseBsdPosixThreadCPUClocks UseCBCond UseCompilerSafepoints
-UseCompressedStrings UseFastAccessorMethods UseFastEmptyMethods UseG1LogLevel UseLargePagesInMetaspace UseLWPSynchronization UseMemSetInBOT
-UseOldInlining UsePPCLWSYNC UseStringCache UseVIS UseVMInterruptibleIO VerifyMergedCPBytecodes
-WorkAroundNPTLTimedWaitHang`
-
-// onlyBefore25 are flags of 17 that 25 refuses.
-const onlyBefore25 = `
-AdaptiveSizePolicyCollectionCostMargin AliasLevel ArrayAllocatorMallocLimit BaseFootPrintEstimate DontYieldALot DoReserveCopyInSuperWord
-DynamicallyResizeSystemDictionaries ExpandSubTypeCheckAtParseTime ExtendedDTraceProbes FilterSpuriousWakeups G1EagerReclaimHumongousObjects
-G1EagerReclaimHumongousObjectsWithStaleRefs G1RSetRegionEntries G1RSetSparseRegionEntries G1VerifyRSetsDuringFullGC GCLockerEdenExpansionPercent
-GCLockerRetryAllocationCount GCParallelVerificationEnabled HeapFirstMaximumCompactionCount HotMethodDetectionLimit InlineCacheBufferSize
-InlineFrequencyCount InlineNIOCheckIndex LogTouchedMethods MallocMaxTestWords MetaspaceGuardAllocations MetaspaceHandleDeallocations
-MinInliningThreshold NUMAPageScanRate OldSize ParallelOldDeadWoodLimiterMean ParallelOldDeadWoodLimiterStdDev PostLoopMultiversioning
-PrefetchFieldsAhead PreserveAllAnnotations PrintMethodFlushingStatistics PrintPreciseRTMLockingStatistics PrintSharedDictionary
-PrintTouchedMethodsAtExit ProcessDistributionStride RegisterFinalizersAtInit RTMAbortRatio RTMAbortThreshold RTMLockingCalculationDelay
-RTMLockingThreshold RTMRetryCount RTMSpinLoopCount RTMTotalCountIncrRate ScavengeBeforeFullGC ShenandoahElasticTLAB ShenandoahHumongousThreshold
-ShenandoahIUBarrier ShenandoahLoopOptsAfterExpansion ShenandoahNMethodBarrier ShenandoahSelfFixing ShenandoahSuspendibleWorkers
-ShenandoahUnloadClassesFrequency StressCodeAging TimeLinearScan UseCodeAging UseCounterDecay UseEmptySlotsInSupers UseHeavyMonitors UseHugeTLBFS
-UseNotificationThread UseRTMDeopt UseRTMForStackLocks UseRTMLocking UseRTMXendForLockBusy UseSHM UseVtableBasedCHA VerifyGCLevel
-VerifyObjectStartArray VerifyRememberedSets ZVerifyViews`
+AdaptivePermSizeWeight AdaptiveSizePolicyGCTimeLimitThreshold AdaptiveSizePolicyReadyThreshold CompilationRepeat G1ConcMarkForceOverflow
+G1ConcRegionFreeingVerbose G1DeferredRSUpdate G1ExitOnExpansionFailure G1RSBarrierRegionFilter G1RSLogCheckCardTable G1ScrubRemSets
+G1SecondaryFreeListAppendLength G1StressConcRegionFreeing GCWorkerDelayMillis LogCommercialFeatures PrintMethodFlushing PrintStringDeduplication
+TracePageSizes TraceReferenceGC UseBlockCopy UseBsdPosixThreadCPUClocks UseCBCond UseCompressedStrings UseG1LogLevel UseOldInlining UsePPCLWSYNC
+UseStringCache UseVIS`

@@ -3,6 +3,7 @@ package jvm
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,6 +25,14 @@ type Input struct {
 	// Warnings and Errors are what reading the sources has found; they become
 	// part of the result.
 	Warnings, Errors []Problem
+}
+
+// NamesFlags says whether a source gives a -XX option: without one there is nothing to
+// ask a JVM of its flags.
+func (in Input) NamesFlags() bool {
+	return slices.ContainsFunc(slices.Concat(in.Default, in.User, in.Enforced), func(o Option) bool {
+		return len(o.Args) > 0 && strings.HasPrefix(o.Args[0], "-XX:")
+	})
 }
 
 // Result is the merged options with everything that explains them.

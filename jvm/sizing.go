@@ -50,7 +50,14 @@ type Target struct {
 	JavaVersion string // as in the release file; tells updates of 8 apart
 	Arch        string // as in the release file; empty: x86_64
 	MaxThreads  int    // of the connectors; 0: Tomcat's 200
+	// Flags are those that the JVM itself prints, by name; nil: it was not asked, and
+	// the lists of the versions count.
+	Flags map[string]OwnFlag
 }
+
+// OwnFlag is what a JVM says of one of its -XX flags, in the words of
+// -XX:+PrintFlagsFinal: "size_t", "C2 diagnostic".
+type OwnFlag struct{ Type, Kind string }
 
 // Fixed are the sizes that higher layers have decided; nil and "" leave them to
 // the rule.

@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 // tolerates, adds the unlock flags that are needed, and drops what
 // -XX:+IgnoreUnrecognizedVMOptions would hide.
 func checkTarget(r *Result, t Target, asked bool) {
-	c := targetCheck{Result: r, major: t.JavaMajor, foreign: !t.listed(), asked: asked, flags: newCatalog(), needed: map[string]Option{}}
+	c := targetCheck{Result: r, target: t, major: t.JavaMajor, foreign: !t.listed(), asked: asked, flags: newCatalog(), needed: map[string]Option{}}
 	c.ignoring = slices.ContainsFunc(r.Options, func(o Option) bool { return o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" })
 	var kept []Option
 	for _, o := range r.Options {
@@ -37,6 +38,7 @@ func (t Target) listed() bool {
 // targetCheck is one such comparison.
 type targetCheck struct {
 	*Result
+	target   Target
 	major    int
 	foreign  bool // another port may have flags of its own
 	asked    bool // the JVM itself is going to be
@@ -112,42 +114,123 @@ func (c *targetCheck) judge(o Option, ch change) bool {
 // checkFlag is check for a -XX flag.
 func (c *targetCheck) checkFlag(o Option) bool {
 	name, _ := flagName(o.Args[0])
-	f, known := c.flags[name]
-	gone := known && f.gone > 0 && c.major >= f.gone
-	if !known && c.foreign {
-		return true
+	f, standing := c.look(name)
+	switch standing {
+	case taken:
+		c.judge(o, f.change)
+	case unlisted:
+		c.warnUnlisted(o, f)
+	default:
+		return c.deny(o, name, f, standing)
 	}
-	if !known || !f.has(c.major) {
-		if c.ignoring && o.Layer != Enforced {
-			code := Bypass
-			if gone {
-				code = Deprecated
-			}
-			c.warn(code, "%s (%s) is left out: Java %d does not have it, and -XX:+IgnoreUnrecognizedVMOptions hides that", o, o.origin(), c.major)
-			return false
-		}
-		switch {
-		case gone:
-			c.judge(o, f.change)
-		case known && f.since > 0:
-			c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, f.since)
-		case known:
-			c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, only another version", o, o.origin(), c.major)
-		default:
-			c.fail(UnknownOption, "cannot use %q (%s): there is no such flag; names are case-sensitive%s", o, o.origin(), didYouMean(c.flags.nearest(name, c.major)))
-		}
-		return true
-	}
-	c.judge(o, f.change)
 	if why := f.misspelt(o.Args[0]); why != "" {
 		c.fail(BadValue, "cannot use %q (%s): %s", o, o.origin(), why)
 	}
-	if unlock := f.kind(name, c.major).unlock(); unlock != "" {
+	if unlock := f.kind(c.major).unlock(); unlock != "" {
 		if first, there := c.needed[unlock]; !there || o.rank() > first.rank() {
 			c.needed[unlock] = o
 		}
 	}
 	return true
+}
+
+// look finds out whether the target has a flag. A JVM that was asked knows best: what it
+// prints it has, and nothing else but ignored flags and other names, which are not printed.
+func (c *targetCheck) look(name string) (flagFacts, standing) {
+	f, known := c.flags[name]
+	if c.target.Flags == nil {
+		switch {
+		case known:
+			return f, f.standing(c.major)
+		case c.foreign:
+			return f, taken
+		}
+		return f, unheard
+	}
+	if own, printed := c.target.Flags[name]; printed {
+		f.typ, f.gone = own.typ(), 0
+		for i := range f.kinds {
+			f.kinds[i] = own.kind()
+		}
+		return f, taken
+	}
+	switch s := f.standing(c.major); {
+	case !known:
+		return f, unheard
+	case f.change == (change{}) && s != removed:
+		return f, denied
+	default:
+		return f, s
+	}
+}
+
+// deny says why the target does not take a flag; it says whether the option stays.
+func (c *targetCheck) deny(o Option, name string, f flagFacts, s standing) bool {
+	if c.ignoring && o.Layer != Enforced {
+		code := Bypass
+		if s == removed {
+			code = Deprecated
+		}
+		c.warn(code, "%s (%s) is left out: %s does not have it, and -XX:+IgnoreUnrecognizedVMOptions hides that", o, o.origin(), c.java())
+		return false
+	}
+	_, exact := listOf(c.major)
+	near := ""
+	if s == unheard {
+		near = nearest(name, c.names())
+	}
+	switch {
+	case s == removed:
+		c.judge(o, f.history())
+	case s == later:
+		c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, f.since)
+	case s == denied:
+		c.fail(UnknownOption, "cannot use %q (%s): %s does not have it, only another build or version", o, o.origin(), c.java())
+	case c.target.Flags == nil && near == "" && !exact && c.major > 0:
+		c.warn(UnknownOption, "%s (%s) may be refused: no list of flags has it, and there is none of Java %d; no JVM was asked", o, o.origin(), c.major)
+	default:
+		c.fail(UnknownOption, "cannot use %q (%s): %s has no such flag; names are case-sensitive%s", o, o.origin(), c.java(), didYouMean(near))
+	}
+	return true
+}
+
+// warnUnlisted warns of a flag that an update may have brought.
+func (c *targetCheck) warnUnlisted(o Option, f flagFacts) {
+	at, _ := listOf(c.major)
+	builds := buildsListed()
+	newer := at + 1 + slices.IndexFunc(f.kinds[at+1:], func(k flagKind) bool { return k != absent })
+	c.warn(UnknownOption, "%s (%s) may be refused: the list of Java %s does not have it, that of %s does; an update may have brought it, and no JVM was asked",
+		o, o.origin(), builds[at].version, builds[newer].version)
+}
+
+// java names the target in messages, and what is known of its flags.
+func (c *targetCheck) java() string {
+	at, exact := listOf(c.major)
+	switch {
+	case c.target.Flags != nil && c.target.JavaVersion != "":
+		return "the JVM at hand, " + c.target.JavaVersion + ","
+	case c.target.Flags != nil:
+		return "the JVM at hand"
+	case exact:
+		return fmt.Sprintf("Java %d (by the list of %s; no JVM was asked)", c.major, buildsListed()[at].version)
+	case c.major > 0:
+		return fmt.Sprintf("Java %d (no JVM was asked)", c.major)
+	}
+	return "Java (no JVM was asked)"
+}
+
+// names are those of the flags that the target takes, for suggestions.
+func (c *targetCheck) names() iter.Seq[string] {
+	if c.target.Flags != nil {
+		return maps.Keys(c.target.Flags)
+	}
+	return func(yield func(string) bool) {
+		for name, f := range c.flags {
+			if f.standing(c.major) == taken && !yield(name) {
+				return
+			}
+		}
+	}
 }
 
 // addUnlocks adds the unlock flags that somebody's options need and nobody gave,

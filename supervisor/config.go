@@ -170,6 +170,7 @@ type Output struct {
 	Keep     string     `yaml:"keep"`     // how much is kept for `stoker logs`, in memory; default 256KiB
 	Format   string     `yaml:"format"`   // raw (default), prefix, json, none
 	Overflow string     `yaml:"overflow"` // drop (default), block
+	Merge    bool       `yaml:"merge"`    // stdout and stderr through one pipe, in their order; all of it is stdout
 	File     OutputFile `yaml:"file"`
 }
 

@@ -161,10 +161,10 @@ func TestStopCommand(t *testing.T) {
 		"ends it":             {ends: true},
 		"fails":               {err: errors.New("exit code 1"), want: []string{"TERM 1s"}},
 		"has no effect":       {want: []string{"TERM 4.5s"}},
-		"hangs":               {hang: true, want: []string{"TERM 4.5s"}},
+		"hangs":               {hang: true, want: []string{"TERM 4.4s"}},
 		"fails, TERM too":     {err: errors.New("exit code 1"), deaf: true, want: []string{"TERM 1s", "KILL 6s"}},
 		"no effect, TERM too": {deaf: true, want: []string{"TERM 4.5s", "KILL 6s"}},
-		"hangs, TERM too":     {hang: true, deaf: true, want: []string{"TERM 4.5s", "KILL 6s"}},
+		"hangs, TERM too":     {hang: true, deaf: true, want: []string{"TERM 4.4s", "KILL 6s"}},
 		"its process is not":  {ends: true, err: errors.New("exit code 1")},
 	} {
 		t.Run(name, func(t *testing.T) {

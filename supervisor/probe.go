@@ -8,10 +8,8 @@ import (
 	"net"
 	"os"
 	"regexp"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -81,24 +79,17 @@ func netCause(err error) string {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return excerpt(err.Error())
+	return proc.OneLine(err.Error())
 }
 
 func execProbe(argv []string, start func(context.Context, []string) (int, string, error)) Probe {
 	return ProbeFunc(func(ctx context.Context, _ Process) error {
-		code, output, err := start(ctx, argv)
-		last := strings.TrimSpace(output)
-		last = excerpt(last[strings.LastIndexByte(last, '\n')+1:])
-		if last != "" {
-			last = ": " + last
+		err := CommandError(start(ctx, argv))
+		if errors.Is(err, context.DeadlineExceeded) { // as it is: who looks has a shorter word for it
+			return fmt.Errorf("exec %s: %s", argv[0], err)
 		}
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("exec %s: did not end in time and was killed%s", argv[0], last)
-		case err != nil:
+		if err != nil {
 			return fmt.Errorf("exec %s: %w", argv[0], err)
-		case code != 0:
-			return fmt.Errorf("exec %s: exit code %d%s", argv[0], code, last)
 		}
 		return nil
 	})
@@ -185,31 +176,6 @@ func writtenSince(file, start time.Time) bool {
 	return !file.Before(start.Add(-tick))
 }
 
-// maxExcerpt bounds what an error quotes, in bytes.
-const maxExcerpt = 200
-
-// excerpt is the beginning of text that somebody else wrote, in one line and
-// unable to steer a terminal.
-func excerpt(text string) string {
-	short := text
-	if len(short) > maxExcerpt {
-		short = short[:maxExcerpt]
-	}
-	short = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case !unicode.IsGraphic(r):
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(short, "?"))
-	if len(text) > maxExcerpt {
-		short += "..."
-	}
-	return short
-}
-
 // LogWatch gives a Watch for the line that readiness waits for.
 func LogWatch(pattern string) (func(line []byte) Observation, error) {
 	re, err := regexp.Compile(pattern)
@@ -217,55 +183,4 @@ func LogWatch(pattern string) (func(line []byte) Observation, error) {
 		return nil, err
 	}
 	return func(line []byte) Observation { return Observation{Match: re.Match(line)} }, nil
-}
-
-// RunProbe is RunCommand for a look, which is repeated: what the command leaves
-// behind in its group is killed, so that it does not pile up.
-func RunProbe(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int, output string, err error) {
-	return run(ctx, m, spec, true)
-}
-
-// RunCommand runs argv to its end in our own name: killed with its group when
-// ctx is done. It gives the exit code by shell convention and the output.
-func RunCommand(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int, output string, err error) {
-	return run(ctx, m, spec, false)
-}
-
-// dieTime is how long a killed command may take to be gone.
-const dieTime = time.Second
-
-func run(ctx context.Context, m *proc.Manager, spec proc.Spec, sweep bool) (code int, output string, err error) {
-	log, err := proc.NewScratchLog(spec.ID)
-	if err != nil {
-		return 0, "", err
-	}
-	defer log.Close() // may come while a descendant still writes
-	spec.Log = log
-	p, err := m.Start(ctx, spec)
-	if err != nil {
-		return 0, "", err
-	}
-	select {
-	case <-p.Exited():
-	case <-ctx.Done():
-		err = ctx.Err()
-		p.SignalGroup(syscall.SIGKILL)
-		select {
-		case <-p.Exited():
-		case <-time.After(dieTime):
-		}
-	}
-	x, ended := p.Exit()
-	if !ended {
-		go func() { // ends with the process
-			<-p.Exited()
-			p.Done()
-		}()
-		return 0, "", fmt.Errorf("cannot end %s (pid %d): it does not die", spec.Argv[0], p.Pid())
-	}
-	if sweep {
-		p.SignalGroup(syscall.SIGKILL)
-	}
-	p.Done()
-	return x.Status(), log.Text(), err
 }

@@ -121,11 +121,11 @@ func TestExecProbe(t *testing.T) {
 		want   string
 	}{
 		{0, "fine", nil, ""},
-		{1, "first\nlast line\n", nil, "exec /check: exit code 1: last line"},
+		{1, "first\nsecond\nthird\nlast line\n", nil, "exec /check: exit code 1: second | third | last line"},
 		{1, "\x1b[31mred\x07\tcell\n\n", nil, "exec /check: exit code 1: ?[31mred? cell"},
 		{137, "", nil, "exec /check: exit code 137"},
 		{0, "", errors.New("cannot execute it"), "exec /check: cannot execute it"},
-		{137, "asking...\n", context.DeadlineExceeded, "exec /check: did not end in time and was killed: asking..."},
+		{137, "asking...\n", &timeoutError{5 * time.Second, context.DeadlineExceeded}, "exec /check: did not end within 5s and was killed: asking..."},
 		{1, strings.Repeat("x", 10000), nil, "exit code 1: " + strings.Repeat("x", 200) + "..."},
 	}
 	for _, c := range cases {

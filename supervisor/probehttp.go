@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // maxBody is how much of an answer's body is looked at, and maxAnswer how much
@@ -122,7 +124,7 @@ func exchange(conn net.Conn, req *http.Request) (*http.Response, error) {
 
 // judge says what is wrong with an answer.
 func (p *httpProbe) judge(conn net.Conn, resp *http.Response) error {
-	answered := fmt.Sprintf("%s: answered %s", p.name, excerpt(resp.Status))
+	answered := fmt.Sprintf("%s: answered %s", p.name, proc.OneLine(resp.Status))
 	wrong := !p.accepts(resp.StatusCode)
 	if wrong || p.body == nil { // the status has decided; the rest is worth a moment
 		_ = conn.SetReadDeadline(time.Now().Add(politeTime))
@@ -136,7 +138,7 @@ func (p *httpProbe) judge(conn net.Conn, resp *http.Response) error {
 	case err != nil && !wrong:
 		return fmt.Errorf("%s, but its body does not end: %s after %d bytes", answered, httpCause(err), len(body))
 	case !p.body.Match(body):
-		return fmt.Errorf("%s, body does not match %q: \"%s\"", answered, p.look.Body, excerpt(string(body)))
+		return fmt.Errorf("%s, body does not match %q: \"%s\"", answered, p.look.Body, proc.OneLine(string(body)))
 	case wrong:
 		return errors.New(answered)
 	}
@@ -185,7 +187,7 @@ func explanation(resp *http.Response, body []byte) string {
 	if len(body) == 0 || strings.HasPrefix(kind, "text/html") {
 		return ""
 	}
-	return `: "` + excerpt(string(body)) + `"`
+	return `: "` + proc.OneLine(string(body)) + `"`
 }
 
 // urlCause strips the URL, which the caller names already, with its password.

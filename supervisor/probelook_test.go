@@ -303,14 +303,3 @@ func TestEndlessAnswerIsAnAnswer(t *testing.T) {
 	err = Look{HTTP: "http://" + address + "/", Body: "gun", Timeout: 2 * time.Second}.Probes(nil).Check(context.Background(), nil)
 	wantError(t, err, "answered 200 OK, but its body does not end: no answer in time after 5 bytes")
 }
-
-func TestExcerpt(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain": "plain", "a\nb\tc\r": "a b c ", "\x1b[2J\u202e\xff": "?[2J??", "é": "é",
-		strings.Repeat("x", 201): strings.Repeat("x", 200) + "...",
-	} {
-		if got := excerpt(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-}

@@ -101,7 +101,7 @@ func TestExecLook(t *testing.T) {
 	})
 	want := `<nil>
 exec /bin/sh: exit code 3: not yet
-exec /bin/sh: did not end in time and was killed: waiting
+exec /bin/sh: did not end within 300ms and was killed: waiting
 <nil>
 exec /bin/sh: exit code 127: /tmp/x: 1: exec: /no/such: not found
 exec /no/such: cannot execute /no/such: no such file or directory

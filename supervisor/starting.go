@@ -165,6 +165,7 @@ func (s *Service) spawn(l *Launch) {
 		if l.Spec.Log = s.world.Log(s.name); l.Spec.Log == nil {
 			l.Spec.Stdout, l.Spec.Stderr = os.Stdout, os.Stderr
 		}
+		l.Spec.Merge = s.cfg.Output.Merge
 	}
 	if out := s.output(); out != nil {
 		s.kept.LogStart = out.End()

@@ -164,10 +164,11 @@ func (s *Service) askEnd() {
 		s.signalStop()
 		return
 	}
-	s.setDeadline(wait - wait/signalShare)
+	limit := wait - wait/signalShare
+	s.setDeadline(limit)
 	s.kept.Asking = true
 	s.keep()
-	ctx, cancel := context.WithTimeout(s.life, max(s.stopLeft(), time.Millisecond))
+	ctx, cancel := context.WithTimeout(s.life, max(limit-min(lastWords, limit/4), time.Millisecond))
 	s.cancel = cancel
 	gen, l, p := s.kept.Gen, s.launch, s.proc
 	go func() { // ends with the command, which obeys ctx
@@ -193,6 +194,10 @@ func (s *Service) asked(h happening) {
 		s.awaitGroup()
 	}
 }
+
+// lastWords is what a command whose time is over has to end before its deadline, so that
+// the error tells what it has written.
+const lastWords = 100 * time.Millisecond
 
 // signalShare is the part of the time that the signal keeps where a command comes
 // first.

@@ -34,7 +34,7 @@ func newApp(run func(runOptions) error) *cli.App {
 	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table or json"}
 	file := &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE` (default /etc/stoker/stoker.yaml, if it is there)"}
 	set := &cli.StringSliceFlag{Name: "set", Usage: "override one value: `PATH=VALUE`"}
-	javaVersion := &cli.StringFlag{Name: "java-version", Usage: "`VERSION` of the JVM, such as 17 or 1.8.0_412 (default: that of the java found here)"}
+	javaVersion := &cli.StringFlag{Name: "java-version", Usage: "`VERSION` of the JVM, such as 17 or 1.8.0_412 ; the java found here is asked otherwise"}
 	app := &cli.App{
 		Name:                   "stoker",
 		Usage:                  "the first process of a Java container",
@@ -131,7 +131,7 @@ func newApp(run func(runOptions) error) *cli.App {
 				return upTo(c, 0, func([]string) error { return limits(app.Writer, c.String("root"), c.String("output")) })
 			}},
 		{Name: "jvm", Usage: "explain the JVM's options, try them out, check them; look into a JVM that runs", Subcommands: append(jvmToolCommands(), []*cli.Command{
-			{Name: "render", Usage: "make the options of a JVM from layers, without a container and without a JVM", Description: renderHelp, Flags: []cli.Flag{
+			{Name: "render", Usage: "make the options of a JVM from layers, without a container", Description: renderHelp, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "memory", Usage: "what the container has, such as 4GiB (default: what this one has)"},
 				&cli.StringFlag{Name: "cpus", Usage: "what the container has, such as 1.5 (default: what this one has)"},
 				javaVersion,

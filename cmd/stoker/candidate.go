@@ -9,13 +9,13 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -141,16 +141,16 @@ func judgeFile(f *os.File) (hint string, err error) {
 	if err != nil {
 		return "", err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
+	var changeable *trust.Error
+	switch err := trust.File(f, os.Getuid()); {
 	case !info.Mode().IsRegular():
 		return "", errors.New("it is no regular file")
 	case info.Mode()&0o111 == 0:
 		return "name a binary of stoker; if this is one, chmod 755 it", errors.New("it is not executable")
-	case !ok || st.Uid != 0 && int(st.Uid) != os.Getuid():
-		return "chown root", errors.New("it belongs to another user, who could change it")
-	case info.Mode()&0o022 != 0:
-		return "chmod go-w", fmt.Errorf("its mode %04o lets others write to it", info.Mode().Perm())
+	case errors.As(err, &changeable):
+		return changeable.Fix, fmt.Errorf("it (mode %s, uid %d) %s", changeable.Mode, changeable.UID, changeable.Why)
+	case err != nil:
+		return "", err
 	case info.Size() > candidateSize:
 		return "", fmt.Errorf("it has %d bytes", info.Size())
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -28,6 +29,50 @@ type jvmCheck struct {
 // asksJVM says whether a configuration has the JVM asked before a start.
 func asksJVM(c jvm.Config) bool { return c.Check == nil || *c.Check }
 
+// asking is how the JVM of a service is asked: as its user and in its environment.
+type asking struct {
+	who string
+	run hotspot.Runner
+}
+
+func (l *processLauncher) asking(env map[string]string, add []jvm.EnvVar, dir string) asking {
+	who := os.Geteuid()
+	if l.user != nil {
+		who = int(l.user.UID)
+	}
+	return asking{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
+		if within := l.service.Ready.Within; within > 0 { // the start itself needs the rest
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, within/2)
+			defer cancel()
+		}
+		return l.runOnce(ctx, "jvm", argv, environList(jvmEnviron(env, add)), dir)
+	}}
+}
+
+// flagsOf gives what asks a JVM for its flags; nil where it is not to be asked.
+func (c jvmCheck) flagsOf(a asking) func(context.Context, string) map[string]jvm.OwnFlag {
+	if !c.on {
+		return nil
+	}
+	return func(ctx context.Context, java string) map[string]jvm.OwnFlag {
+		flags, err := c.checker.Build(ctx, java, a.who, a.run)
+		if err != nil {
+			return nil // before says so
+		}
+		return ownFlags(flags)
+	}
+}
+
+// ownFlags is what package jvm wants to know of them.
+func ownFlags(flags hotspot.Flags) map[string]jvm.OwnFlag {
+	out := make(map[string]jvm.OwnFlag, len(flags))
+	for name, f := range flags {
+		out[name] = jvm.OwnFlag{Type: f.Type, Kind: f.Kind}
+	}
+	return out
+}
+
 // before tries the options as the service's user and in its environment, and gives
 // the facts with what came of it. The error is the JVM's refusal; where the JVM
 // could not be asked a note says so, and the service is started all the same.
@@ -35,19 +80,8 @@ func (c jvmCheck) before(ctx context.Context, l *processLauncher, f *jvmFacts, e
 	if !c.on {
 		return f, nil, nil
 	}
-	if within := l.service.Ready.Within; within > 0 { // the start itself needs the rest
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, within/2)
-		defer cancel()
-	}
-	who := os.Geteuid()
-	if l.user != nil {
-		who = int(l.user.UID)
-	}
-	run := func(ctx context.Context, argv []string) (int, string, error) {
-		return l.runOnce(ctx, "jvm", argv, environList(jvmEnviron(env, f.Result.Env)), dir)
-	}
-	flags, err := c.checker.Check(ctx, f.JVM.Java, strconv.Itoa(who), f.Result.Argv(), run)
+	a := l.asking(env, f.Result.Env, dir)
+	flags, err := c.checker.Check(ctx, f.JVM.Java, a.who, f.Result.Argv(), a.run)
 	var refused *hotspot.RefusedError
 	switch {
 	case errors.As(err, &refused):
@@ -87,7 +121,9 @@ func refusedOptions(made jvm.Result, r hotspot.Refusal) error {
 	for _, o := range blamed(made.Options, r) {
 		names = append(names, o.Named())
 		for _, p := range made.Warnings {
-			if _, why, found := strings.Cut(p.Message, o.Named()+": "); found && jvm.Presumed(p.Code) {
+			_, why, found := strings.Cut(p.Message, o.Named()+": ")
+			// The JVM knows a flag that it calls diagnostic, whatever our lists say.
+			if found && (p.Code == jvm.RemovedOption || p.Code == jvm.UnknownOption && strings.HasPrefix(r.Message, "Unrecognized")) {
 				known = "; " + why
 			}
 		}
@@ -278,7 +314,7 @@ func argument(argv []string, at int) string {
 	if at >= len(argv) {
 		return "missing"
 	}
-	return strconv.Quote(supervisor.MaskArgs(argv)[at])
+	return strconv.Quote(mask.Args(argv)[at])
 }
 
 // overhearTomcat listens to what a Tomcat's applications throw.

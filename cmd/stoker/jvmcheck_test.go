@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -39,6 +40,28 @@ func TestRefusedOptionIsNamed(t *testing.T) {
 		want := "cannot use the JVM options: cannot use " + c.want + ": the JVM says: " + c.refusal.Message + "\nhint: "
 		if got := refusedOptions(jvm.Result{Options: merged(c.options...)}, c.refusal).Error(); !strings.HasPrefix(got, want) {
 			t.Errorf("%q:\n%s, want\n%s", c.options, got, want)
+		}
+	}
+}
+
+// What the lists say is added where the JVM says the same, and never against it.
+func TestRefusalIsNotContradicted(t *testing.T) {
+	option := merged("-XX:+UseFoo")
+	why := "there is no such flag"
+	for _, c := range []struct {
+		code, says string
+		added      bool
+	}{
+		{jvm.UnknownOption, "Unrecognized VM option 'UseFoo'", true},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is diagnostic and must be enabled via -XX:+UnlockDiagnosticVMOptions.", false},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is experimental and must be enabled via -XX:+UnlockExperimentalVMOptions.", false},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is develop and is available only in debug version of VM.", false},
+		{jvm.RemovedOption, "Unrecognized VM option 'UseFoo'", true},
+		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
+	} {
+		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}
+		if got := refusedOptions(made, hotspot.Refusal{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
+			t.Errorf("%s: %s", c.code, got)
 		}
 	}
 }
@@ -119,7 +142,7 @@ func TestAilmentsAreComplaints(t *testing.T) {
 		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: supervisor.CauseCodeCache, Ill: true,
 			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
 	} {
-		if got := hear([]byte(line)); got == nil || *got != want {
+		if got := hear([]byte(line)); got == nil || !reflect.DeepEqual(*got, want) {
 			t.Errorf("%q: %+v, want %+v", line, got, want)
 		}
 	}

@@ -165,7 +165,8 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, w
 	if err != nil {
 		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
 	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options, leave: r.leave}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options, leave: r.leave,
+		flags: l.check.flagsOf(l.asking(r.env, nil, ""))}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err

@@ -9,8 +9,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -22,8 +24,7 @@ type renderFlags struct {
 	format             string // argv, argfile or json
 }
 
-// jvmRender prints the options of a JVM that is described by flags. No JVM is
-// started and no stoker asked.
+// jvmRender prints the options of a JVM that is described by flags; no stoker is asked.
 func jvmRender(w, complaints io.Writer, f renderFlags) error {
 	if f.format != "argv" && f.format != "argfile" && f.format != "json" {
 		return &hintError{fmt.Errorf("cannot print as %q", f.format), "-o is argv, argfile or json", codeUsage}
@@ -47,7 +48,7 @@ func jvmRender(w, complaints io.Writer, f renderFlags) error {
 }
 
 // parse reads what the flags describe.
-func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target jvm.Target, err error) {
+func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target renderTarget, err error) {
 	if cfg, err = f.config(); err != nil {
 		return cfg, limits, target, err
 	}
@@ -60,7 +61,7 @@ func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target jvm.Targ
 
 // renderLayers reads the sources as run does, and renders. What cannot be read
 // is an error of the result too.
-func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, target jvm.Target, noSizing bool) jvm.Result {
+func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, target renderTarget, noSizing bool) jvm.Result {
 	var missing []jvm.Problem
 	for _, layer := range []jvm.LayerConfig{cfg.Default, cfg.User, cfg.Enforced} {
 		for _, file := range layer.Files {
@@ -72,12 +73,15 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	if missing != nil {
 		return jvm.Result{Errors: missing}
 	}
-	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: env, env: env, java: target.JavaMajor}
+	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: env, env: env, java: target.jvm.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
 	}
-	in.Limits, in.Target, in.NoSizing = limits, target, noSizing
+	in.Limits, in.Target, in.NoSizing = limits, target.jvm, noSizing
+	if in.NamesFlags() {
+		in.Target.Flags = target.flags()
+	}
 	result, _ := jvm.Render(in) // its error is among the result's
 	return result
 }
@@ -154,17 +158,42 @@ func (f renderFlags) limits() (l jvm.Limits, err error) {
 	return l, nil
 }
 
-// targetOf is the JVM of a version; without one, that of the java found here.
-func targetOf(version string) (jvm.Target, error) {
+// renderTarget is the JVM that options are made for.
+type renderTarget struct {
+	jvm   jvm.Target
+	flags func() map[string]jvm.OwnFlag // that it prints; nil where it is only described, or cannot be asked
+}
+
+// targetOf is the JVM of a version, which need not be here; without one, the java that
+// is found here.
+func targetOf(version string) (renderTarget, error) {
 	if version == "" {
-		java, _, _ := hotspot.Find("/", "", os.Getenv) // one that is unknown is treated as a current one
-		return jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, nil
+		java, _, err := hotspot.Find("/", "", os.Getenv) // one that is unknown is treated as a current one
+		t := renderTarget{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, notAsked}
+		if err == nil {
+			t.flags = sync.OnceValue(func() map[string]jvm.OwnFlag { return askHere(java.Java) })
+		}
+		return t, nil
 	}
 	major := hotspot.ParseMajor(version)
 	if major < 8 {
-		return jvm.Target{}, &hintError{fmt.Errorf("cannot use --java-version %q", version), "it is a version from 8, such as 17 or 1.8.0_412", codeUsage}
+		return renderTarget{}, &hintError{fmt.Errorf("cannot use --java-version %q", version), "it is a version from 8, such as 17 or 1.8.0_412", codeUsage}
 	}
-	return jvm.Target{JavaMajor: major, JavaVersion: version}, nil
+	return renderTarget{jvm.Target{JavaMajor: major, JavaVersion: version}, notAsked}, nil
+}
+
+func notAsked() map[string]jvm.OwnFlag { return nil }
+
+// askHere has the java of this machine print its flags; nil: it does not.
+func askHere(java string) map[string]jvm.OwnFlag {
+	env := environList(jvmEnviron(environMap(os.Environ()), nil))
+	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
+		return proc.Output(ctx, argv, env)
+	})
+	if err != nil {
+		return nil
+	}
+	return ownFlags(flags)
 }
 
 // checkedFile is what jvm check says of one file.

@@ -88,7 +88,9 @@ type layers struct {
 	words   []namedWords // options of variables that the kind of service knows, weaker first
 	own     *cgroup.Own  // nil: the JVM runs in the container's
 	user    *proc.User   // of the service; nil: stoker's own
-	java    int          // the JVM's feature release; 0: unknown
+	// flags asks the JVM for its flags; nil: it is not to be asked.
+	flags   func(ctx context.Context, java string) map[string]jvm.OwnFlag
+	java    int // the JVM's feature release; 0: unknown
 	limits  jvm.Limits
 	policy  jvm.Policy // with the flavor, which conditions may name
 	notes   []string
@@ -404,6 +406,9 @@ func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, max
 	}
 	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env, asksJVM(l.cfg)
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
+	if l.flags != nil && in.NamesFlags() {
+		in.Target.Flags = l.flags(ctx, java.Java)
+	}
 	result, err := jvm.Render(in)
 	facts := &jvmFacts{JVM: java, Found: found, Result: result, Sources: append([]sourceFact{}, l.facts...), limits: l.limits, digest: l.digest(), own: l.own,
 		carried: l.carriedNames()}

@@ -80,6 +80,8 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "root":
 				return os.Getuid() == 0, nil
+			case "mounts":
+				return mounts(t)
 			case "java":
 				return wanted(t, "java")
 			case "javac":
@@ -109,6 +111,19 @@ func wanted(t *testing.T, program string) (bool, error) {
 	}
 	if err != nil {
 		t.Logf("%s is not here: what needs it is skipped", program)
+	}
+	return err == nil, nil
+}
+
+// mounts says whether mounts of one's own can be made. Where everything is to be tested
+// it is a failure that they cannot.
+func mounts(t *testing.T) (bool, error) {
+	err := exec.Command("unshare", "--mount", "true").Run()
+	if err != nil && os.Getenv("STOKER_CI") == "1" {
+		return false, err
+	}
+	if err != nil {
+		t.Logf("nothing can be mounted here: %v", err)
 	}
 	return err == nil, nil
 }

@@ -63,9 +63,7 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 			return spec, err
 		}
 		spec.User = user
-		if user.Home != "" {
-			env["HOME"], env["USER"], env["LOGNAME"] = user.Home, user.Login, user.Login
-		}
+		user.AdaptEnv(env)
 	}
 	for name, value := range *r.plan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
@@ -95,7 +93,7 @@ func (r *reloader) awaitAction(ctx context.Context, spec proc.Spec, limit time.D
 		return done, err
 	}
 	defer log.Close() // may come while a descendant still writes
-	spec.Log = log
+	spec.Log, spec.Merge = log, true
 	p, err := r.m.Start(ctx, spec)
 	if err != nil {
 		return done, err

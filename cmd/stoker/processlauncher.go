@@ -228,14 +228,11 @@ func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, str
 }
 
 // environ is ours, with what the service's user, hooks and configuration say; the
-// later wins: hooks, env_files, env, secrets. A login would set HOME and USER, so their
-// absence surprises programs. With an error it is as much as could be read.
+// later wins: hooks, env_files, env, secrets. With an error it is as much as could be
+// read.
 func (l *processLauncher) environ() (env map[string]string, hide secretMask, err error) {
 	env = environMap(os.Environ())
-	if l.user != nil && l.user.Home != "" {
-		name := l.user.Login
-		env["HOME"], env["USER"], env["LOGNAME"] = l.user.Home, name, name
-	}
+	l.user.AdaptEnv(env)
 	maps.Copy(env, l.hooks.given(l.name).Env)
 	for _, path := range l.service.EnvFiles {
 		err = errors.Join(err, readEnvFile(env, path))

@@ -22,11 +22,7 @@ func (l *processLauncher) stopCommand() func(context.Context, supervisor.Process
 		env["STOKER_PID"] = strconv.Itoa(p.Pid())
 		spec := l.spec(env)
 		spec.ID, spec.Argv, spec.WhileStopping = uniqueID("stop"), l.service.Stop.Command, true
-		code, output, err := supervisor.RunProbe(ctx, l.m, spec)
-		if err == nil && code != 0 {
-			err = fmt.Errorf("exit code %d: %.200s", code, output)
-		}
-		if err != nil {
+		if err := supervisor.CommandError(supervisor.RunProbe(ctx, l.m, spec)); err != nil {
 			return fmt.Errorf("cannot stop by %s: %w", l.service.Stop.Command[0], err)
 		}
 		return nil

@@ -172,7 +172,8 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return nil, &optionsError{err}
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
+		flags: l.check.flagsOf(l.asking(s.env, nil, s.dir))}
 	for _, src := range sources {
 		ls.words = append(ls.words, namedWords{src.Var, src.Words})
 	}

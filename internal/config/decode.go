@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -130,7 +132,7 @@ func (d *decoder) put(out *tree, e entry, t reflect.Type, path string) {
 func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 	keys := keysOf(t)
 	d.problem(e.at, join(path, bounded(e.key)), fault{"unknown key", didYouMean(e.key, keys)})
-	if meant, ok := suggest(e.key, keys); ok {
+	if meant, ok := suggest.Nearest(e.key, keys); ok {
 		d.report.meant[join(path, meant)] = true
 	}
 }
@@ -285,7 +287,7 @@ func asList(line string) string {
 		return `"program", "argument"`
 	}
 	for i, word := range words {
-		words[i] = quote("", maskText(word))
+		words[i] = quote("", mask.Arg(word))
 	}
 	return strings.Join(words, ", ")
 }

@@ -20,7 +20,7 @@ func serviceEffects() map[string]effect {
 			user groups dir env env_files secrets umask rlimits nice ionice oom_score_adj drop_capabilities no_new_privileges
 			cgroup.own cgroup.cpus cgroup.memory
 			tomcat.home tomcat.base tomcat.java tomcat.setenv
-			java.home java.jar java.main java.classpath java.args`,
+			java.home java.jar java.main java.classpath java.args output.merge`,
 		atOnce: `autostart requires after essential success_codes success_signals
 			ready.http ready.method ready.headers ready.socket ready.status ready.body ready.tcp ready.exec ready.file ready.timeout
 			ready.log ready.within ready.every

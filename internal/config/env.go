@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // envPrefix begins every variable that is looked at.
@@ -183,7 +184,7 @@ func (l *loader) envHint(name string) string {
 	}
 	var all []string
 	variables(reflect.TypeFor[Config](), l.root, "", &all)
-	if word, ok := suggest(rest, all); ok {
+	if word, ok := suggest.Nearest(rest, all); ok {
 		return "did you mean " + envPrefix + word + "?"
 	}
 	return ""

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/mask"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -240,7 +242,7 @@ func FuzzLoad(f *testing.F) {
 		if err := l.Show(&b, true); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(b.String(), hidden) {
+		if strings.Contains(b.String(), mask.Hidden) {
 			return
 		}
 		again := write(t, map[string]string{"stoker.yaml": b.String()})

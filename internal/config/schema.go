@@ -2,10 +2,10 @@ package config
 
 import (
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -97,57 +97,13 @@ func wanted(t reflect.Type) string {
 	return "a section of keys"
 }
 
-// suggest returns the known word that was probably meant by got.
-func suggest(got string, known []string) (string, bool) {
-	if len(got) > 64 {
-		return "", false
-	}
-	best, bestCost := "", 1+len(got)/3
-	for _, word := range known {
-		if cost := distance(fold(got), fold(word)); cost < bestCost {
-			best, bestCost = word, cost
-		}
-	}
-	return best, best != ""
-}
-
-// didYouMean is suggest as a hint; without a near word it lists a few.
+// didYouMean is the nearest known word as a hint; without a near word it lists a few.
 func didYouMean(got string, known []string) string {
-	if word, ok := suggest(got, known); ok {
+	if word, ok := suggest.Nearest(got, known); ok {
 		return `did you mean "` + word + `"?`
 	}
 	if len(known) == 0 || len(known) > 20 {
 		return ""
 	}
 	return "known: " + strings.Join(known, ", ")
-}
-
-// fold makes successCodes, success-codes and success_codes the same word.
-func fold(s string) string {
-	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
-}
-
-// distance is the number of one-byte edits, with neighbours swapped counted as
-// one, between a and b.
-func distance(a, b string) int {
-	prev2, prev := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = slices.Min([]int{prev[j] + 1, row[j-1] + 1, prev[j-1] + cost})
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev = prev, row
-	}
-	return prev[len(b)]
 }

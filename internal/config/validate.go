@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
@@ -101,7 +103,7 @@ func wordHint(word string, known []string) string {
 	if w, ok := other[strings.ToLower(word)]; ok && slices.Contains(known, w) {
 		return "write " + w
 	}
-	if w, ok := suggest(word, known); ok {
+	if w, ok := suggest.Nearest(word, known); ok {
 		return `did you mean "` + w + `"?`
 	}
 	return ""

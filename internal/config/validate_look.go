@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -116,7 +117,7 @@ func (v *validator) httpURL(path, text string) {
 		ok = err == nil && n > 0
 	}
 	if !ok {
-		v.bad(path, "write http://127.0.0.1:8080/health", "%s is not an http or https URL with a host", quote(path, maskText(text)))
+		v.bad(path, "write http://127.0.0.1:8080/health", "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
 	}
 }
 

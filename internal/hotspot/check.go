@@ -79,6 +79,12 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	return flags, nil
 }
 
+// Build has the JVM print every flag that it has, whatever unlocks it. As with Check it
+// is asked once for each build: another one has a file of another size or time.
+func (c *Checker) Build(ctx context.Context, java, who string, run Runner) (Flags, error) {
+	return c.Check(ctx, java, who, []string{"-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions"}, run)
+}
+
 // checkKey is what a result depends on.
 func checkKey(java, who string, argv []string) (string, error) {
 	info, err := os.Stat(java)

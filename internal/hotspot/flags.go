@@ -7,6 +7,7 @@ import (
 // Flag is what a JVM says of one of its flags.
 type Flag struct {
 	Type string // "bool", "size_t", "ccstr", ...
+	Kind string // "product", "C2 diagnostic", "experimental", ...
 	// Value as printed: sizes in bytes, ThreadStackSize and its like in KiB. One
 	// of a flag that accumulates is a line each.
 	Value string
@@ -38,12 +39,12 @@ func ParseFlags(text string) Flags {
 		case !found || len(flags) >= maxFlags:
 		case len(words) == 1 && words[0] == last && strings.HasSuffix(head, "+"):
 			f := flags[last]
-			value, origin := cutGroups(rest)
-			f.Value, f.Origin = f.Value+"\n"+value, origin
+			value, kind, origin := cutGroups(rest)
+			f.Value, f.Kind, f.Origin = f.Value+"\n"+value, kind, origin
 			flags[last] = f
 		case len(words) == 2 && isFlagName(words[0]) && isFlagName(words[1]) && !strings.HasSuffix(head, "+"):
 			f := Flag{Type: words[0]}
-			f.Value, f.Origin = cutGroups(rest)
+			f.Value, f.Kind, f.Origin = cutGroups(rest)
 			last = words[1]
 			flags[last] = f
 		}
@@ -51,24 +52,25 @@ func ParseFlags(text string) Flags {
 	return flags
 }
 
-// cutGroups takes "{kind} {origin}" off the end of a value.
-func cutGroups(rest string) (value, origin string) {
-	groups := 0
-	for ; groups < 2; groups++ {
+// cutGroups takes "{kind} {origin}" off the end of a value; Java 8 has the kind alone.
+func cutGroups(rest string) (value, kind, origin string) {
+	var groups []string // the last first
+	for len(groups) < 2 {
 		rest = strings.TrimRight(rest, " \t")
 		open := strings.LastIndexByte(rest, '{')
 		if open < 0 || !strings.HasSuffix(rest, "}") {
 			break
 		}
-		if groups == 0 {
-			origin = rest[open+1 : len(rest)-1]
-		}
+		groups = append(groups, rest[open+1:len(rest)-1])
 		rest = rest[:open]
 	}
-	if groups < 2 {
-		origin = "" // the only one is the kind
+	switch len(groups) {
+	case 2:
+		kind, origin = groups[1], groups[0]
+	case 1:
+		kind = groups[0]
 	}
-	return strings.TrimSpace(rest), origin
+	return strings.TrimSpace(rest), kind, origin
 }
 
 // isFlagName says whether a word may be the name or the type of a flag.
@@ -90,7 +92,7 @@ func ChangedFlags(text string) string {
 		if !found {
 			continue
 		}
-		if _, origin := cutGroups(strings.TrimRight(rest, "\r\n")); strings.HasSuffix(head, ":") || origin != "" && origin != "default" {
+		if _, _, origin := cutGroups(strings.TrimRight(rest, "\r\n")); strings.HasSuffix(head, ":") || origin != "" && origin != "default" {
 			changed.WriteString(line)
 		}
 	}

@@ -119,7 +119,7 @@ func (c *census) known(pid int) bool {
 	return writes
 }
 
-// inodes are the names of both pipes; none when they have ended.
+// inodes are the names of the pipes; none when they have ended.
 func (p *pipes) inodes() []string {
 	if p.atEnd() {
 		return nil

@@ -60,7 +60,11 @@ var kinScripts = map[string]play{
 			p := s.sh(c.id, strings.ReplaceAll(strings.ReplaceAll(c.script, "wait_for", "sh "+s.dir+"/wait"), "DIR", s.dir))
 			pid := pidIn(s, c.id)
 			<-p.Exited()
-			s.say("%s %v", c.id, slices.Equal(p.Members(), []int{pid}))
+			alone := func() bool { return slices.Equal(p.Members(), []int{pid}) }
+			if c.id != "nobody" {
+				until(s, "alone", alone) // "double" has a parent that ends in its own time
+			}
+			s.say("%s %v", c.id, alone())
 			s.say("signalled %v", p.SignalGroup(syscall.SIGTERM))
 			if c.id != "nobody" {
 				until(s, "gone", func() bool { return len(p.Members()) == 0 })

@@ -65,6 +65,7 @@ type Manager struct {
 	stats atomicStats
 
 	tellUnread sync.Once // that nobody reads the output
+	tellOwner  sync.Once // that pipes cannot be given to their user
 
 	kin    tracked
 	tables tables

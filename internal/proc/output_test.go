@@ -25,6 +25,7 @@ type performance struct {
 	script  string // of the supervisor; empty: "write"
 	shell   string // of the service
 	options LogOptions
+	merge   bool     // both streams through one pipe
 	kills   int      // of the supervisor, at random moments
 	stdout  *os.File // nil: a pipe that is read
 	stderr  *os.File
@@ -66,7 +67,8 @@ func (s *stage) service(name, script string, o LogOptions) *Process {
 		s.say("log: %v", err)
 		os.Exit(1)
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: name + ".1", Argv: []string{"/bin/bash", "-c", script}, Env: append(os.Environ(), "DIR="+s.dir), Log: l})
+	p, err := s.m.Start(context.Background(), Spec{ID: name + ".1", Argv: []string{"/bin/bash", "-c", script}, Env: append(os.Environ(), "DIR="+s.dir), Log: l,
+		Merge: os.Getenv("PLAY_MERGE") == "true"})
 	if err != nil {
 		s.say("start: %v", err)
 		os.Exit(1)
@@ -129,7 +131,7 @@ func (p performance) run(t *testing.T) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(os.Environ(), "PLAY_OPTIONS="+strings.ReplaceAll(string(options), "DIR", dir), "PLAY_SHELL="+p.shell, fmt.Sprint("PLAY_KILLS=", p.kills))
+	cmd.Env = append(os.Environ(), "PLAY_OPTIONS="+strings.ReplaceAll(string(options), "DIR", dir), "PLAY_SHELL="+p.shell, fmt.Sprint("PLAY_KILLS=", p.kills), fmt.Sprint("PLAY_MERGE=", p.merge))
 	var out []byte
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -382,6 +384,43 @@ func TestPassedOnOnceInSpiteOfKills(t *testing.T) {
 		wantCounted(t, "stderr", errs, "err %d", n)
 		wantFiles(t, out.dir, n, 50000)
 	})
+}
+
+// With one pipe the lines of both streams keep their order, on the container's
+// output and in files, over kills of the supervisor.
+func TestMergedStreamsKeepTheirOrder(t *testing.T) {
+	const n = 20000
+	script := fmt.Sprintf(`for ((k = 1; k <= %d; k += 2)); do echo "line $k"; echo "line $((k + 1))" >&2; done`, n)
+	for name, o := range map[string]LogOptions{
+		"raw":    {Keep: 4 << 20},
+		"prefix": {Keep: 4 << 20, Format: FormatPrefix},
+		"json":   {Keep: 4 << 20, Format: FormatJSON},
+		"file":   {Keep: 4 << 20, Format: FormatNone, File: &FileOptions{Path: "DIR/f", Size: 8 << 20, Files: 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := performance{shell: script, options: o, kills: 20, merge: true}.run(t)
+			text := out.stdout
+			switch name {
+			case "json":
+				text = texts(t, text, "stdout")
+			case "file":
+				text = read(t, filepath.Join(out.dir, "f"))
+			}
+			numbers := regexp.MustCompile(`line (\d+)\n`).FindAllStringSubmatch(text, -1)
+			if len(numbers) != n {
+				t.Errorf("%d lines, want %d", len(numbers), n)
+			}
+			for k, m := range numbers {
+				if m[1] != strconv.Itoa(k+1) {
+					t.Fatalf("line %d is %s", k+1, m[1])
+				}
+			}
+			if strings.Contains(out.stderr, "line ") {
+				t.Error("stderr has lines of its own")
+			}
+		})
+	}
 }
 
 // wantFiles checks what count wrote to a chain of files.

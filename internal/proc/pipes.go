@@ -18,13 +18,13 @@ const (
 	Stderr = 2
 )
 
-// pipes are the read ends of one process's stdout and stderr. The write ends
-// may be held by descendants long after it.
+// pipes are the read ends of one process's stdout and stderr, or the one of both. The
+// write ends may be held by descendants long after it.
 type pipes struct {
 	log  atomic.Pointer[Log] // nil: late, and nothing was written yet
 	late *lateLog            // nil: the log is not the process's own
-	ends [2]*os.File
-	raw  [2]syscall.RawConn
+	ends []*os.File
+	raw  []syscall.RawConn
 	lost lostOutput  // by the init, in total; guarded by log.mu
 	free atomic.Bool // it never waits for the reader of the output
 
@@ -44,48 +44,47 @@ type pipes struct {
 // MB/s. The kernel grants it to root, and to others up to their quota.
 const pipeSize = 1 << 20
 
-// newPipes makes both, and gives the child's ends. One of l and late is not nil.
-func newPipes(l *Log, late *lateLog) (p *pipes, out, errw *os.File, err error) {
-	var fds [2]int
-	var w [2]*os.File
-	var r [2]int
-	for k := range w {
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			if k == 1 {
-				unix.Close(r[0])
-				w[0].Close()
+// newPipes makes one pipe or two, and gives the child's ends. One of l and late is not nil.
+func newPipes(l *Log, late *lateLog, count int) (p *pipes, writers []*os.File, err error) {
+	var readers []int
+	for range count {
+		fds := make([]int, 2)
+		if err := unix.Pipe2(fds, unix.O_CLOEXEC); err != nil {
+			for k, fd := range readers {
+				unix.Close(fd)
+				writers[k].Close()
 			}
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 		unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
-		r[k], w[k] = fds[0], os.NewFile(uintptr(fds[1]), "output")
+		readers, writers = append(readers, fds[0]), append(writers, os.NewFile(uintptr(fds[1]), "output"))
 	}
-	p, err = openPipes(l, late, r)
-	return p, w[0], w[1], err
+	p, err = openPipes(l, late, readers)
+	return p, writers, err
 }
 
 // openPipes takes over read ends, new ones or from the bag.
-func openPipes(l *Log, late *lateLog, fds [2]int) (*pipes, error) {
-	p := &pipes{late: late, open: 2}
+func openPipes(l *Log, late *lateLog, fds []int) (*pipes, error) {
+	p := &pipes{late: late, open: len(fds)}
 	p.log.Store(l)
 	if late != nil && l != nil {
 		p.giveUp = func() { late.m.Retire(l) }
 	}
-	for k, fd := range fds {
+	for _, fd := range fds {
 		unix.SetNonblock(fd, true)
-		p.ends[k] = os.NewFile(uintptr(fd), "output")
-		raw, err := p.ends[k].SyscallConn()
+		end := os.NewFile(uintptr(fd), "output")
+		raw, err := end.SyscallConn()
 		if err != nil {
 			return nil, err
 		}
-		p.raw[k] = raw
+		p.ends, p.raw = append(p.ends, end), append(p.raw, raw)
 	}
 	return p, nil
 }
 
 // fds are for the bag. They stay ours.
 func (p *pipes) fds() []int {
-	out := make([]int, 2)
+	out := make([]int, len(p.ends))
 	for k := range p.ends {
 		p.raw[k].Control(func(fd uintptr) { out[k] = int(fd) })
 	}

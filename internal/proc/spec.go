@@ -50,6 +50,9 @@ type Spec struct {
 	// /dev/null.
 	Log            *Log
 	Stdout, Stderr *os.File
+	// Merge captures both through one pipe: what is written keeps its order, and all
+	// of it counts as stdout's.
+	Merge bool
 	// Late captures both in a log of the process's own, called as the process, which
 	// is made when something is written and given up with Done; nil: Log counts.
 	Late *LogOptions

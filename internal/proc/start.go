@@ -116,14 +116,35 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 	if spec.Log == nil && spec.Late == nil {
 		return s, nil
 	}
-	pp, out, errw, err := newPipes(spec.Log, p.lateLog())
+	count := 2
+	if spec.Merge {
+		count = 1
+	}
+	pp, writers, err := newPipes(spec.Log, p.lateLog(), count)
 	if err != nil {
 		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}
-	ends = append(ends, out, errw)
-	s.child[1], s.child[2] = out.Fd(), errw.Fd()
+	ends = append(ends, writers...)
+	p.m.giveOutput(spec.User, writers...)
+	s.child[1], s.child[2] = writers[0].Fd(), writers[len(writers)-1].Fd()
 	s.pipes, p.pipes = pp, pp
 	return s, nil
+}
+
+// giveOutput makes a user the owner of the pipes that it writes to. A pipe belongs to
+// who made it, and /dev/stdout opens the pipe once more, which only the owner may.
+func (m *Manager) giveOutput(u *User, ends ...*os.File) {
+	if u == nil || int(u.UID) == os.Getuid() {
+		return
+	}
+	for _, f := range ends {
+		if err := f.Chown(int(u.UID), -1); err != nil {
+			m.tellOwner.Do(func() {
+				m.warn(fmt.Sprintf("processes of another user (%s) cannot open /dev/stdout and /dev/stderr: %v (needs CAP_CHOWN)", u.Name, cause(err)))
+			})
+			return
+		}
+	}
 }
 
 // clone makes the child. Its signal mask is clean because the init started us

@@ -101,6 +101,39 @@ var surroundingScripts = map[string]play{
 		show(s, Spec{ID: "9", Argv: yes, Umask: num(0), Dir: s.dir + "/none"})
 		return 0
 	}},
+	// A user without an entry opens its output once more, before and after a kill -9
+	// of the supervisor, and does the same beside it: in a hook and by the shim.
+	"stdout": {play: func(s *stage) int {
+		reopen := []string{"/bin/sh", "-c", "echo a >/dev/stdout; echo b >/dev/stderr; echo c >>/proc/self/fd/1; exit 5"}
+		u := &User{Name: "12345:12345", UID: 12345, GID: 12345}
+		if s.first() {
+			show(s, Spec{ID: "plain", Argv: reopen, User: u})
+			show(s, Spec{ID: "shim", Argv: reopen, User: u, Umask: num(0o22)})
+			l, _ := s.m.Log("out", LogOptions{})
+			_, err := s.m.Start(context.Background(), Spec{ID: "adopted", User: u, Log: l, Env: os.Environ(),
+				Argv: []string{"/bin/sh", "-c", "while [ ! -e " + s.dir + "/go ]; do sleep 0.02; done; exec " + reopen[0] + " -c '" + reopen[2] + "'"}})
+			if err != nil {
+				s.say("%v", err)
+			}
+			s.m.Adopted()
+			for d := s.dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
+				os.Chmod(d, 0o755)
+			}
+			die()
+		}
+		l, _ := s.m.Log("out", LogOptions{})
+		from := l.End()
+		os.WriteFile(s.dir+"/go", nil, 0o644)
+		s.say("status %d", status(s.process("adopted")))
+		l.Lines(context.Background(), from, false, func(l Line) error { s.say("%s", l.Text); return nil })
+		return 0
+	}},
+	"no-chown": {play: func(s *stage) int {
+		for _, id := range []string{"one", "two"} {
+			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"}, User: &User{Name: "12345", UID: 12345, GID: 12345}})
+		}
+		return 0
+	}},
 	"no-cgroup": {play: func(s *stage) int {
 		show(s, Spec{ID: "a", Argv: []string{"/bin/true"}, Cgroups: []string{s.dir + "/none"}})
 		return 0
@@ -121,6 +154,25 @@ func TestSurroundings(t *testing.T) {
 		}
 	}
 	checkBounding(t, r.said, 1<<unix.CAP_NET_RAW|1<<unix.CAP_CHOWN)
+}
+
+func TestUserOpensItsOutput(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	r := runPlay(t, "stdout")
+	for _, text := range []string{"status 5\n", "a\n", "b\n", "c\n"} {
+		if n := strings.Count("\n"+r.said, "\n"+text); n != 3 {
+			t.Errorf("%d of %q in:\n%s", n, text, r.said)
+		}
+	}
+	if strings.Contains(r.stderr, "CAP_CHOWN") {
+		t.Error(r.stderr)
+	}
+	r = runPlay(t, "no-chown", "-c", "-chown")
+	if n := strings.Count(r.stderr, "cannot open /dev/stdout and /dev/stderr: operation not permitted (needs CAP_CHOWN)"); n != 1 || strings.Count(r.said, "works\n") != 2 {
+		t.Errorf("warned %d times:\n%s\n%s", n, r.stderr, r.said)
+	}
 }
 
 // checkBounding wants gone, and nothing else of ours, out of every set.

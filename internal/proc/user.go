@@ -85,6 +85,34 @@ func CurrentUser() *User {
 	return &User{Name: fmt.Sprintf("%d:%d", uid, gid), UID: uint32(uid), GID: uint32(gid)}
 }
 
+// AdaptEnv makes an environment of ours that of the user, as a login would: HOME, USER
+// and LOGNAME are its own. Without a passwd entry HOME is / and the other two are
+// absent, as with Docker. What belongs to our own user alone is left out. A nil user
+// is our own.
+func (u *User) AdaptEnv(env map[string]string) {
+	if u == nil {
+		return
+	}
+	if int(u.UID) != os.Getuid() {
+		below := strings.TrimSuffix(env["HOME"], "/") + "/"
+		for _, name := range []string{"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"} {
+			if below != "/" && strings.HasPrefix(env[name]+"/", below) {
+				delete(env, name)
+			}
+		}
+		for _, name := range []string{"USER", "LOGNAME", "MAIL", "XDG_RUNTIME_DIR"} {
+			delete(env, name)
+		}
+		env["HOME"] = "/"
+	}
+	if u.Home != "" {
+		env["HOME"] = u.Home
+	}
+	if u.Login != "" {
+		env["USER"], env["LOGNAME"] = u.Login, u.Login
+	}
+}
+
 // CheckGroup says what is wrong with the form of a group's name or number. Who
 // exists is known when the process starts.
 func CheckGroup(group string) error {

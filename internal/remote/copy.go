@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/trust"
 )
 
 // maxCopy bounds a kept copy: an answer of which every byte is escaped, and a bit.
@@ -93,7 +95,7 @@ func (f *Fetcher) load(key string) (k kept, a Answer, ok bool, err error) {
 	if err != nil {
 		return k, a, false, err
 	}
-	if st, known := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || info.Mode().Perm()&0o022 != 0 || known && int(st.Uid) != os.Geteuid() {
+	if !info.Mode().IsRegular() || trust.File(file, os.Geteuid()) != nil {
 		return k, a, false, errors.New("others could have written it")
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxCopy+1))

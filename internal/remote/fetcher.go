@@ -94,13 +94,13 @@ func (e finalError) Unwrap() error { return e.error }
 // ask tries until the deadline. fresh is nil without an error when the kept copy
 // was confirmed.
 func (f *Fetcher) ask(ctx context.Context, s Source, t target, old kept, have bool) (fresh *kept, a Answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Deadline)
-	defer cancel()
-	client, err := newClient(s, t)
+	client, err := newClient(s, t) // reading certificates is no time of the service's
 	if err != nil {
 		return nil, a, err
 	}
 	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, s.Deadline)
+	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		try, cancel := context.WithTimeout(ctx, s.Timeout)
 		before := err
@@ -191,7 +191,7 @@ func withoutURL(err error) error {
 
 // newClient makes the client of one Fetch.
 func newClient(s Source, t target) (*http.Client, error) {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: s.Timeout, ForceAttemptHTTP2: true}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
 	if t.socket != "" {
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/reference"
 )
 
 // Source is what is asked, and how.
@@ -119,19 +121,25 @@ func expand(text string, lookup Lookup) (string, error) {
 
 // substitute fills variables in as quote gives them; before is the text up to there.
 func substitute(text string, lookup Lookup, quote func(before, name, value string) (string, error)) (string, error) {
+	pieces, err := reference.Split(text)
+	if err != nil {
+		return "", errors.New("a variable is written ${NAME}")
+	}
 	var b strings.Builder
 	var unset []string
-	for rest := text; ; {
-		before, after, found := strings.Cut(rest, "${")
-		b.WriteString(before)
-		if !found {
-			break
+	for _, p := range pieces {
+		if !p.Ref {
+			b.WriteString(p.Text)
+			continue
 		}
-		name, tail, closed := strings.Cut(after, "}")
-		if !closed || !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) {
+		name, fallback, ok := reference.Variable(p.Text)
+		if !ok {
 			return "", errors.New("a variable is written ${NAME}")
 		}
 		value, set := lookup(name)
+		if fallback != nil && value == "" {
+			value, set = *fallback, true
+		}
 		if !set && !slices.Contains(unset, name) {
 			unset = append(unset, name)
 		}
@@ -140,16 +148,12 @@ func substitute(text string, lookup Lookup, quote func(before, name, value strin
 			return "", err
 		}
 		b.WriteString(quoted)
-		rest = tail
 	}
 	if len(unset) > 0 {
 		return "", fmt.Errorf("no variable and no label gives %s a value", strings.Join(unset, ", "))
 	}
 	return b.String(), nil
 }
-
-// masked stands for a secret.
-const masked = "***"
 
 // Mask is a URL for people: without the user and password, and without the query
 // values whose names look secret. It takes any text, also with variables.
@@ -158,9 +162,9 @@ func Mask(text string) string {
 	if scheme, rest, ok := strings.Cut(head, "://"); ok {
 		authority, path, slash := strings.Cut(rest, "/")
 		if k := strings.LastIndexByte(authority, '@'); k >= 0 {
-			authority = masked + authority[k:]
+			authority = mask.Hidden + authority[k:]
 		} else if k := strings.LastIndexByte(authority, ':'); k >= 0 && strings.Trim(authority[k:], ":0123456789]") != "" && !strings.Contains(authority, "${") {
-			return scheme + "://" + masked // no port: the begin of a password with / or ? in it
+			return scheme + "://" + mask.Hidden // no port: the begin of a password with / or ? in it
 		}
 		head = scheme + "://" + authority
 		if slash {
@@ -175,7 +179,7 @@ func Mask(text string) string {
 	for k, pair := range pairs {
 		name, _, valued := strings.Cut(pair, "=")
 		if valued && secret(name) {
-			pairs[k] = name + "=" + masked
+			pairs[k] = name + "=" + mask.Hidden
 		}
 	}
 	out := head + "?" + strings.Join(pairs, "&")
@@ -189,8 +193,5 @@ func secret(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"token", "key", "secret", "password", "passwd", "credential", "signature"}, func(word string) bool {
-		return strings.Contains(name, word)
-	})
+	return mask.Name(name) || strings.Contains(strings.ToLower(name), "signature")
 }

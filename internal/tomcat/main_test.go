@@ -1,7 +1,6 @@
 package tomcat
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -123,12 +122,7 @@ func newBase(t *testing.T) string {
 func execRunner(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = env, dir, time.Second
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return out.Bytes(), fmt.Errorf("%w: %s", err, strings.TrimSpace(errs.String()))
-	}
-	return out.Bytes(), nil
+	return cmd.CombinedOutput()
 }
 
 // shellRunner runs the same under another shell.

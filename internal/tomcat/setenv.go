@@ -2,8 +2,10 @@ package tomcat
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -12,10 +14,10 @@ import (
 	"time"
 )
 
-// Runner runs a program to its end and returns what it wrote to stdout. The
-// tomcat package starts nothing itself. The error of a program that failed
-// should say how it ended and the end of its stderr.
-type Runner func(ctx context.Context, argv, env []string, dir string) (stdout []byte, err error)
+// Runner runs a program to its end and returns what it wrote to stdout and stderr, in
+// that order. The tomcat package starts nothing itself. The error of a program that
+// failed says how it ended.
+type Runner func(ctx context.Context, argv, env []string, dir string) (output []byte, err error)
 
 // setenvLimit bounds a setenv.sh that hangs, if ctx has no earlier deadline.
 const setenvLimit = 30 * time.Second
@@ -90,34 +92,57 @@ func (in Install) ImportSetenv(ctx context.Context, policy string, env map[strin
 	imp.File = file
 	ctx, cancel := context.WithTimeout(ctx, setenvLimit)
 	defer cancel()
-	mark := "stoker-" + rand.Text()
+	mark, begun := "stoker-"+rand.Text(), time.Now()
 	argv := []string{"/bin/sh", "-c", in.setenvProgram(file, mark), in.Home + "/bin/catalina.sh", "run"}
 	out, err := run(ctx, argv, environOf(env), dir)
 	parts := bytes.Split(out, []byte(mark))
-	if len(parts) != 5 {
-		return Imported{}, setenvFailed(ctx, file, err)
+	if len(parts) != 7 {
+		return Imported{}, setenvFailed(ctx, file, parts, time.Since(begun), err)
 	}
 	if err != nil {
 		imp.Notes = append(imp.Notes, fmt.Sprintf("%s: %v", file, err))
 	}
-	return imp.take(env, parts[1:4])
+	return imp.take(env, parts)
 }
 
-func setenvFailed(ctx context.Context, file string, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("cannot import %s: it did not end in time: %w\nhint: set tomcat.setenv to ignore if it is not needed", file, ctx.Err())
-	case err != nil:
-		return fmt.Errorf("cannot import %s: it ended the shell: %w", file, err)
+// SetenvError says that bin/setenv.sh did not come to its end.
+type SetenvError struct {
+	File string
+	Why  string
+	// Output is what it wrote until then: as it is, and unbounded.
+	Output string
+	err    error
+}
+
+func (e *SetenvError) Error() string { return fmt.Sprintf("cannot import %s: %s", e.File, e.Why) }
+func (e *SetenvError) Unwrap() error { return e.err }
+
+// setenvFailed is the error for a script that ended the shell, or was ended. What
+// the shell wrote before it says why, but for the dumps of the environment.
+func setenvFailed(ctx context.Context, file string, parts [][]byte, took time.Duration, err error) error {
+	e := &SetenvError{File: file, err: err, Output: string(parts[0])}
+	if len(parts) > 2 {
+		e.Output = string(parts[2])
 	}
-	return fmt.Errorf("cannot import %s: it ended the shell (exit 0)", file)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		e.Why = fmt.Sprintf("it did not end within %v and was killed", took.Round(time.Second))
+	case ctx.Err() != nil:
+		e.Why, e.err = "it was not waited for any more", ctx.Err()
+	case err != nil:
+		e.Why = fmt.Sprintf("it ended the shell: %v", err)
+	default:
+		e.Why = "it ended the shell (exit 0)"
+	}
+	return e
 }
 
-// setenvProgram sources file as catalina.sh would and then writes four parts,
-// each after the mark: the exported environment, the script's variables, and
-// directory and limits. Whatever setenv.sh prints goes to stderr; the mark,
-// which it cannot know, guards against the rest. Plain POSIX: dash, bash and
-// busybox sh were tried.
+// setenvProgram sources file as catalina.sh would. It writes five parts, each behind
+// the mark: the exported environment before it, what setenv.sh prints, and then the
+// exported environment, the script's variables, and directory and limits. What the
+// shell itself changes (names that it cannot hold, variables of its own) is in both
+// environments. The mark, which setenv.sh cannot know, guards against what it prints.
+// Plain POSIX: dash, bash and busybox sh were tried.
 func (in Install) setenvProgram(file, mark string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -128,8 +153,11 @@ func (in Install) setenvProgram(file, mark string) string {
 	line("cygwin=false; darwin=false; os400=false; hpux=false")
 	line("PRG=%s; PRGDIR=%s", quote(in.Home+"/bin/catalina.sh"), quote(in.Home+"/bin"))
 	line("CATALINA_HOME=%s; CATALINA_BASE=%s; CLASSPATH=", quote(in.Home), quote(in.Base))
+	line("printf %%s %s >&9", mark)
+	line(`"$stoker_env" -0 >&9 || exit 126`)
+	line("printf %%s %s >&9", mark)
 	line(". %s >&2", quote(file))
-	line("set +eux")
+	line("set +aeux")
 	line("stoker_put() { printf '%%s=%%s\\000' \"$1\" \"$2\" >&9; }")
 	line("printf %%s %s >&9", mark)
 	line(`"$stoker_env" -0 >&9 || exit 126`)
@@ -158,32 +186,31 @@ func environOf(env map[string]string) []string {
 	return out
 }
 
-// take reads the parts that setenvProgram wrote.
+// take reads the parts between the marks of setenvProgram. What setenv.sh changed
+// between the two environments is changed in ours; what the shell could not hold, and
+// what it has made, is no part of that.
 func (imp Imported) take(before map[string]string, parts [][]byte) (Imported, error) {
-	exported, vars, other := nulPairs(parts[0]), nulPairs(parts[1]), nulPairs(parts[2])
-	// The shell's own bookkeeping is no change.
-	for _, name := range []string{"_", "PWD", "OLDPWD", "SHLVL"} {
-		delete(exported, name)
-		if old, ok := before[name]; ok {
-			exported[name] = old
+	was, is, vars, other := nulPairs(parts[1]), nulPairs(parts[3]), nulPairs(parts[4]), nulPairs(parts[5])
+	if imp.Env == nil {
+		imp.Env = map[string]string{}
+	}
+	for name := range was {
+		if _, has := is[name]; !has && !ofShell(name) {
+			delete(imp.Env, name)
 		}
 	}
-	imp.Env = exported
+	for name, value := range is {
+		if old, had := was[name]; (!had || old != value) && !ofShell(name) {
+			imp.Env[name] = value
+		}
+	}
 	for name, value := range vars {
-		if got, ok := exported[name]; !ok || got != value || name == "CLASSPATH" {
+		if got, ok := imp.Env[name]; !ok || got != value || name == "CLASSPATH" {
 			imp.Vars[name] = value
 		}
 	}
 	imp.Changes = imp.diff(before)
-	if len(imp.Changes) > 0 {
-		names := make([]string, len(imp.Changes))
-		for i, c := range imp.Changes {
-			names[i] = c.Name
-		}
-		imp.Notes = append(imp.Notes, fmt.Sprintf("%s was run once and set %s", imp.File, strings.Join(names, ", ")))
-	} else {
-		imp.Notes = append(imp.Notes, imp.File+" was run once and set nothing")
-	}
+	imp.Notes = append(imp.Notes, imp.File+" was run once and "+changesText(imp.Changes))
 	for _, flag := range []string{"n", "c", "s"} {
 		if was, is := other["before-"+flag], other["after-"+flag]; was != is {
 			imp.Notes = append(imp.Notes, fmt.Sprintf("%s changed ulimit -%s from %s to %s; limits are not imported", imp.File, flag, was, is))
@@ -193,6 +220,29 @@ func (imp Imported) take(before map[string]string, parts [][]byte) (Imported, er
 		imp.Dir = other["after-dir"]
 	}
 	return imp.moved(vars)
+}
+
+// ofShell says whether a variable is one that a shell keeps for itself.
+func ofShell(name string) bool { return slices.Contains([]string{"_", "PWD", "OLDPWD", "SHLVL"}, name) }
+
+// changesText is "set A, B and unset C".
+func changesText(changes []Change) string {
+	var set, unset []string
+	for _, c := range changes {
+		if c.New != nil {
+			set = append(set, c.Name)
+		} else {
+			unset = append(unset, c.Name)
+		}
+	}
+	var out []string
+	if len(set) > 0 || len(unset) == 0 {
+		out = append(out, "set "+cmp.Or(strings.Join(set, ", "), "nothing"))
+	}
+	if len(unset) > 0 {
+		out = append(out, "unset "+strings.Join(unset, ", "))
+	}
+	return strings.Join(out, " and ")
 }
 
 // moved follows a setenv.sh that sets CATALINA_HOME or CATALINA_BASE.

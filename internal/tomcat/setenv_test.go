@@ -2,6 +2,8 @@ package tomcat
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -78,14 +80,65 @@ set -x
 	}
 }
 
+// TestSetenvKeepsWhatNoShellHolds: what goes through the shell comes back as it was,
+// whatever its name and value, and only setenv.sh's own changes are told.
+func TestSetenvKeepsWhatNoShellHolds(t *testing.T) {
+	env := map[string]string{
+		"PATH": os.Getenv("PATH"), "spring.profiles.active": "prod", "my-app": "1", "9lives": "cat", "größe": "XL", "a b": "blank", "x%y": "percent",
+		"BASH_FUNC_greet%%": "() {  echo hello\n}", "EMPTY": "", "TRAILING": "two\n\n", "LINES": "a\nb=c\n\td", "BYTES": "\xff\xfe", "QUOTES": `'"$x\`,
+		"STOKER_SOCKET": "/run/s", "STOKER_LABEL_A": "1", "PWD": "/old", "GONE": "1",
+	}
+	for name, shell := range map[string][]string{"dash": {"dash"}, "bash": {"bash"}, "bash as sh": {"bash", "--posix"}, "busybox": {"busybox", "sh"}} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath(shell[0]); err != nil {
+				skip(t, "no "+shell[0])
+			}
+			// The variable that marks a process is added on the way, as by internal/proc.
+			run := func(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
+				return shellRunner(shell...)(ctx, argv, append(env, "STOKER_PROCESS=setenv@1"), dir)
+			}
+			for _, c := range []struct{ script, note string }{
+				{":", "set nothing"},
+				{"cd /; unset GONE", "unset GONE"},
+				{"set -a; NEW=1; unset GONE EMPTY; EMPTY=", "set NEW and unset GONE"},
+				{"export NEW=1 TRAILING=\"$TRAILING\" 'LINES'", "set NEW"},
+				{"unset STOKER_PROCESS; CATALINA_OPTS=-Da=1", "set CATALINA_OPTS"},
+			} {
+				in := fakeInstall(t, Version{Major: 10, Minor: 1})
+				put(t, in.Base+"/bin/setenv.sh", c.script+"\n", 0o644)
+				imp, err := in.ImportSetenv(context.Background(), "", env, "", run)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := in.Base + "/bin/setenv.sh was run once and " + c.note; imp.Notes[0] != want {
+					t.Errorf("%s: %q, want %q", c.script, imp.Notes[0], want)
+				}
+				want := maps.Clone(env)
+				if strings.Contains(c.note, "GONE") {
+					delete(want, "GONE")
+				}
+				if strings.Contains(c.note, "NEW") {
+					want["NEW"] = "1"
+				}
+				if !maps.Equal(imp.Env, want) {
+					t.Errorf("%s:\ngot  %q\nwant %q", c.script, imp.Env, want)
+				}
+			}
+		})
+	}
+}
+
 func TestSetenvFailures(t *testing.T) {
-	env := map[string]string{"PATH": os.Getenv("PATH")}
-	for _, c := range []struct{ name, script, want string }{
-		{"exit 0", "exit 0\n", "ended the shell (exit 0)"},
-		{"exit 3", "exit 3\n", "exit status 3"},
-		{"set -e", "set -e\nfalse\n", "exit status 1"},
-		{"syntax", "if true; then\n", "ended the shell"},
-		{"hangs", "read x < /proc/self/fd/0; while :; do :; done\n", "did not end in time"},
+	env := map[string]string{"PATH": os.Getenv("PATH"), "PASSWORD": "hunter2"}
+	for _, c := range []struct{ name, script, want, said string }{
+		{"exit 0", "echo bye\nexit 0\n", "ended the shell (exit 0)", "bye\n"},
+		{"exit 3", "exit 3\n", "exit status 3", ""},
+		{"set -e", "set -e\necho checking >&2\nfalse\n", "exit status 1", "checking\n"},
+		{"set -u", "set -u\nX=$NONE\n", "ended the shell", "NONE: parameter not set"},
+		{"open if", "\nif true; then\n", "exit status 2", ": 3: "},
+		{"open quote", "A=1\nB='2\n", "exit status 2", "Syntax error: Unterminated quoted string"},
+		{"killed", "echo last; kill -9 $$\n", "signal: killed", "last\n"},
+		{"hangs", "echo waiting; read x < /proc/self/fd/0; while :; do :; done\n", "did not end within 2s and was killed", "waiting\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -94,8 +147,12 @@ func TestSetenvFailures(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()
 			_, err := in.ImportSetenv(ctx, "", env, "", execRunner)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
+			var failed *SetenvError
+			if !errors.As(err, &failed) || !strings.Contains(err.Error(), c.want) || !strings.Contains(failed.Output, c.said) {
+				t.Fatalf("got %v (%+v), want %q with %q", err, failed, c.want, c.said)
+			}
+			if strings.Contains(failed.Output, "hunter2") || c.said == "" && failed.Output != "" {
+				t.Errorf("it shows more than what the script wrote: %q", failed.Output)
 			}
 		})
 	}

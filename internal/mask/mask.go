@@ -1,47 +1,38 @@
-package supervisor
+// Package mask hides what is likely to be a secret in texts for people: by the
+// names that values stand behind, and in URLs. It cannot know a secret by its value.
+package mask
 
 import "strings"
 
-// masked stands for a secret.
-const masked = "***"
+// Hidden stands for a secret.
+const Hidden = "***"
 
-// secretName reports whether a variable or option of that name is likely to hold
-// a secret. It errs on the side of hiding, by the rule of internal/config.
-func secretName(name string) bool {
-	name = strings.ToUpper(name)
-	for _, word := range []string{"PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
-}
-
-// MaskArgs hides what is likely to be a secret in an argument list: the value of
+// Args hides what is likely to be a secret in an argument list: the value of
 // a -Dname=value or --name=value whose name looks secret, the argument behind
 // --name, the passwords of URLs, and name=value pairs within an argument such as
 // an agent's options. argv is left as it is.
-func MaskArgs(argv []string) []string {
+func Args(argv []string) []string {
 	out := make([]string, len(argv))
 	for k, arg := range argv {
 		if k > 0 && announces(argv[k-1]) && !strings.HasPrefix(arg, "-") {
-			out[k] = masked
+			out[k] = Hidden
 			continue
 		}
-		out[k] = maskArg(arg)
+		out[k] = Arg(arg)
 	}
 	return out
 }
 
 // announces says whether an option's value is the next argument, and a secret.
 func announces(option string) bool {
-	return strings.HasPrefix(option, "-") && !strings.ContainsAny(option, "=: ") && secretName(option)
+	return strings.HasPrefix(option, "-") && !strings.ContainsAny(option, "=: ") && Name(option)
 }
 
-func maskArg(arg string) string {
+// Arg is Args for one.
+func Arg(arg string) string {
 	name, _, pair := strings.Cut(arg, "=")
-	if pair && secretName(name) && !strings.ContainsAny(name, " /") {
-		return name + "=" + masked
+	if pair && Name(name) && !strings.ContainsAny(name, " /") {
+		return name + "=" + Hidden
 	}
 	return maskURLs(maskPairs(arg))
 }
@@ -60,7 +51,7 @@ func maskPairs(text string) string {
 		name := text[strings.LastIndexAny(text[:eq], separators+":/")+1 : eq]
 		out.WriteString(text[:eq+1])
 		text = text[eq+1:]
-		if name == "" || !secretName(name) {
+		if name == "" || !Name(name) {
 			continue
 		}
 		end := strings.IndexAny(text, separators)
@@ -68,7 +59,7 @@ func maskPairs(text string) string {
 			end = len(text)
 		}
 		if end > 0 {
-			out.WriteString(masked)
+			out.WriteString(Hidden)
 		}
 		text = text[end:]
 	}
@@ -92,7 +83,7 @@ func maskURLs(text string) string {
 		authority := text[:end]
 		if k := strings.LastIndexByte(authority, '@'); k >= 0 {
 			if user, _, has := strings.Cut(authority[:k], ":"); has {
-				authority = user + ":" + masked + authority[k:]
+				authority = user + ":" + Hidden + authority[k:]
 			}
 		}
 		out.WriteString(authority)
@@ -100,8 +91,8 @@ func maskURLs(text string) string {
 	}
 }
 
-// MaskLine is MaskArgs for a command line in one piece, as an hs_err file has it:
+// Line is Args for a command line in one piece, as an hs_err file has it:
 // where an argument with blanks ends cannot be seen.
-func MaskLine(line string) string {
-	return strings.Join(MaskArgs(strings.Split(line, " ")), " ")
+func Line(line string) string {
+	return strings.Join(Args(strings.Split(line, " ")), " ")
 }

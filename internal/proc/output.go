@@ -1,0 +1,46 @@
+package proc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// maxOutput bounds what Output keeps, in bytes.
+const maxOutput = 1 << 20
+
+// Output runs a program to its end for a command line tool, whose children no init
+// watches; a supervisor uses a Manager. It gives the exit code by shell convention and
+// what was written to stdout and stderr. The group is killed when ctx is done.
+func Output(ctx context.Context, argv, env []string) (code int, output string, err error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	out := &limitedBuffer{}
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // a descendant may hold the pipe
+	err = cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return 0, out.String(), ctx.Err()
+	case errors.As(err, &exit):
+		status := exit.Sys().(syscall.WaitStatus)
+		if status.Signaled() {
+			return 128 + int(status.Signal()), out.String(), nil
+		}
+		return exit.ExitCode(), out.String(), nil
+	}
+	return 0, out.String(), err
+}
+
+// limitedBuffer drops what goes beyond maxOutput.
+type limitedBuffer struct{ bytes.Buffer }
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	_, _ = b.Buffer.Write(p[:min(len(p), max(maxOutput-b.Len(), 0))]) // it does not fail
+	return len(p), nil
+}

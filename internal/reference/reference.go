@@ -1,0 +1,68 @@
+// Package reference reads texts with references: ${...}, and $${ for a ${ that is
+// none. It does not know what a reference stands for.
+package reference
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Piece is a part of a text: words as they are, or what stands between the braces of
+// a reference.
+type Piece struct {
+	Text string
+	Ref  bool
+}
+
+// Split splits a text at its references.
+func Split(text string) ([]Piece, error) {
+	var out []Piece
+	words := func(s string) {
+		if n := len(out); n > 0 && !out[n-1].Ref {
+			out[n-1].Text += s
+		} else if s != "" {
+			out = append(out, Piece{Text: s})
+		}
+	}
+	for rest := text; ; {
+		before, after, found := strings.Cut(rest, "${")
+		if !found {
+			words(rest)
+			return out, nil
+		}
+		if kept, ok := strings.CutSuffix(before, "$"); ok {
+			words(kept + "${")
+			rest = after
+			continue
+		}
+		words(before)
+		body, tail, closed := strings.Cut(after, "}")
+		if !closed {
+			return nil, fmt.Errorf("%q is not closed by }", "${"+Shorten(after, 40))
+		}
+		out = append(out, Piece{Text: body, Ref: true})
+		rest = tail
+	}
+}
+
+// Variable reads NAME or NAME:-TEXT, where TEXT stands for a value that is not set or
+// empty; nil: there is none.
+func Variable(body string) (name string, fallback *string, ok bool) {
+	m := regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(:-[^\n\r\x00]*)?$`).FindStringSubmatch(body)
+	if m == nil {
+		return "", nil, false
+	}
+	if text, given := strings.CutPrefix(m[2], ":-"); given {
+		fallback = &text
+	}
+	return m[1], fallback, true
+}
+
+// Shorten is the beginning of a text, for a message.
+func Shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "..."
+}

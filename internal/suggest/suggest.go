@@ -1,0 +1,56 @@
+// Package suggest finds the known word that a misspelt one was probably meant to
+// be. It knows no words of its own.
+package suggest
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxWord bounds what is compared, in bytes: nobody misspells more.
+const maxWord = 64
+
+// Nearest returns the known word that differs least from got, if it differs by
+// little. Capitals, _ and - do not count.
+func Nearest(got string, known []string) (string, bool) {
+	if len(got) > maxWord {
+		return "", false
+	}
+	best, least := "", 1+len(got)/3
+	for _, word := range known {
+		if d := Distance(fold(got), fold(word)); d < least {
+			best, least = word, d
+		}
+	}
+	return best, best != ""
+}
+
+// fold makes successCodes, success-codes and success_codes the same word.
+func fold(s string) string {
+	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
+}
+
+// Distance is the number of bytes to be changed, added or left out, with
+// neighbours swapped counted as one, between a and b.
+func Distance(a, b string) int {
+	prev2, prev := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = slices.Min([]int{prev[j] + 1, row[j-1] + 1, prev[j-1] + cost})
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], prev2[j-2]+1)
+			}
+		}
+		prev2, prev = prev, row
+	}
+	return prev[len(b)]
+}

@@ -1,0 +1,187 @@
+package jvm
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// flagLists are the builds whose flags are in testdata, made by
+// `java -XX:+UnlockDiagnosticVMOptions -XX:+UnlockExperimentalVMOptions -XX:+PrintFlagsFinal -version`.
+// Those of buildsListed are what flagTable is made of; the others are there to be tried.
+func flagLists(t *testing.T) map[string]map[string]OwnFlag {
+	t.Helper()
+	files, err := filepath.Glob("testdata/flags/*.txt")
+	if err != nil || len(files) <= listedBuilds {
+		t.Fatalf("%v, %q", err, files)
+	}
+	lists := map[string]map[string]OwnFlag{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := map[string]OwnFlag{}
+		var of OwnFlag
+		for line := range strings.Lines(string(text)) {
+			if head, ok := strings.CutPrefix(strings.TrimSpace(line), "["); ok {
+				of.Type, of.Kind, _ = strings.Cut(strings.TrimSuffix(head, "]"), " ")
+				continue
+			}
+			for name := range strings.FieldsSeq(line) {
+				list[name] = of
+			}
+		}
+		lists[strings.TrimSuffix(filepath.Base(file), ".txt")] = list
+	}
+	return lists
+}
+
+// flagTable is made of the lists: `go test ./jvm -run TestFlagTable -update` after
+// another build's list was added to testdata and to buildsListed.
+func TestFlagTable(t *testing.T) {
+	lists := flagLists(t)
+	lines := map[string][]string{}
+	all := map[string]bool{}
+	for _, b := range buildsListed() {
+		for name := range lists[b.version] {
+			all[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		var typ flagType
+		kinds := ""
+		for _, b := range buildsListed() {
+			f, ok := lists[b.version][name]
+			if !ok {
+				kinds += "-"
+				continue
+			}
+			kinds += string("-pde"[f.kind()])
+			typ = f.typ() // the newest counts
+		}
+		word := strings.Fields(flagTypeWords)[typ] + ":" + kinds
+		last := len(lines[word]) - 1
+		if last < 0 || len(lines[word][last])+1+len(name) > 138 {
+			lines[word] = append(lines[word], word)
+			last++
+		}
+		lines[word][last] += " " + name
+	}
+	var b bytes.Buffer
+	b.WriteString("package jvm\n\n// flagTable are the -XX flags of buildsListed on Linux and x86_64, as -XX:+PrintFlagsFinal lists them\n" +
+		"// with both unlock flags. A line begins with their type, and with a letter for each build: absent (-),\n" +
+		"// product, diagnostic or experimental. TestFlagTable makes it of the lists in testdata.\nfunc flagTable() string {\n\treturn `")
+	for _, word := range slices.Sorted(maps.Keys(lines)) {
+		for _, line := range lines[word] {
+			fmt.Fprintln(&b, line)
+		}
+	}
+	b.WriteString("`\n}\n")
+	golden(t, "../flagtable.go", b.Bytes())
+}
+
+// What a JVM has is what it prints: its list decides, and the table does where there is
+// none. No list of an update, of whatever date, makes a flag of that build refused.
+func TestFlagsOfEachBuild(t *testing.T) {
+	for version, list := range flagLists(t) {
+		for _, own := range []map[string]OwnFlag{list, nil} {
+			for name, flag := range list {
+				target := Target{JavaMajor: majorOf(version), JavaVersion: version, Flags: own}
+				r, _ := Render(Input{Target: target, NoSizing: true, User: ParseArgs("u", []string{flag.written(name)})})
+				for _, p := range r.Errors {
+					if p.Code == UnknownOption || p.Code == RemovedOption {
+						t.Errorf("Java %s, list at hand %t: %s", version, own != nil, p.Message)
+					}
+				}
+				unlock := flag.kind().unlock()
+				if has := slices.Contains(r.Argv(), "-XX:+"+unlock); len(r.Errors) == 0 && unlock != "" && name != unlock && !has {
+					t.Errorf("Java %s, list at hand %t: %s is not unlocked by %q", version, own != nil, name, r.Argv())
+				}
+			}
+		}
+	}
+}
+
+// written is how the flag might be given.
+func (f OwnFlag) written(name string) string {
+	switch f.typ() {
+	case boolFlag:
+		return "-XX:+" + name
+	case floatFlag:
+		return "-XX:" + name + "=1.0"
+	}
+	return "-XX:" + name + "=1"
+}
+
+func majorOf(version string) int {
+	major := 0
+	_, _ = fmt.Sscanf(strings.TrimPrefix(version, "1."), "%d", &major)
+	return major
+}
+
+// Flags that came with an update, went with one, exist nowhere, or are misspelt: with the
+// JVM at hand, and without.
+func TestFlagsThatTheTableLacks(t *testing.T) {
+	lists := flagLists(t)
+	future := maps.Clone(lists["17.0.21.1"])
+	future["UseNextYearsIntrinsics"] = OwnFlag{"bool", "diagnostic"}
+	future["NextYearsSize"] = OwnFlag{"size_t", "C2 product"}
+	delete(future, "UseSHA3Intrinsics")
+	for _, c := range []struct {
+		name   string
+		major  int
+		own    map[string]OwnFlag
+		args   string
+		argv   string // "": refused
+		code   string // of the only problem
+		says   string
+		silent string // what no message says
+	}{
+		{"a security update's, on it", 17, lists["17.0.21.1"], "-XX:+UseKyberIntrinsics", "-XX:+UnlockDiagnosticVMOptions -XX:+UseKyberIntrinsics", "", "", ""},
+		{"a security update's, before it", 17, lists["17.0.15"], "-XX:+UseKyberIntrinsics", "", UnknownOption, "the JVM at hand, 17.0.x, does not have it", "no such flag"},
+		{"a security update's, without a JVM", 17, nil, "-XX:+UseDilithiumIntrinsics", "-XX:+UnlockDiagnosticVMOptions -XX:+UseDilithiumIntrinsics", "", "", ""},
+		{"of a later update", 17, future, "-XX:-UseNextYearsIntrinsics -XX:NextYearsSize=5m",
+			"-XX:+UnlockDiagnosticVMOptions -XX:-UseNextYearsIntrinsics -XX:NextYearsSize=5m", "", "", ""},
+		{"of a later update, misspelt", 17, future, "-XX:+UseNextYearIntrinsics", "", UnknownOption, "did you mean UseNextYearsIntrinsics?", ""},
+		{"of a later update, misused", 17, future, "-XX:NextYearsSize=-5", "", BadValue, "negative", ""},
+		{"gone with an update", 17, future, "-XX:+UseSHA3Intrinsics", "", UnknownOption, "does not have it", ""},
+		{"of a later update, without a JVM", 17, nil, "-XX:+UseNextYearsIntrinsics", "", UnknownOption, "17.0.21.1", ""},
+		{"what only a newer version lists", 17, nil, "-XX:+UseCompactObjectHeaders", "-XX:+UseCompactObjectHeaders", UnknownOption,
+			"the list of Java 17.0.21.1 does not have it, that of 25.0.5 does", ""},
+		{"a newer version's, and the JVM denies it", 17, lists["17.0.21.1"], "-XX:+UseCompactObjectHeaders", "", UnknownOption, "only another build or version", ""},
+		{"misspelt", 17, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
+		{"misspelt, with a JVM", 21, lists["21.0.13"], "-XX:+UseStringDeduplicaton", "", UnknownOption, "did you mean UseStringDeduplication?", ""},
+		{"misspelt, of a version without a list", 23, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
+		{"unheard of, of a version without a list", 27, nil, "-XX:+UseWhatTwentySevenHas", "-XX:+UseWhatTwentySevenHas", UnknownOption, "there is none of Java 27", ""},
+		{"removed, on a JVM", 17, lists["17.0.15"], "-XX:+UseConcMarkSweepGC", "", RemovedOption, "removed by 15", ""},
+		{"removed, by the lists", 21, nil, "-XX:+UseRTMLocking", "-XX:+UseRTMLocking", "", "", ""},
+		{"removed, by the lists alone", 25, nil, "-XX:+UseRTMLocking", "", RemovedOption, "removed by 25", ""},
+		{"tolerated and not listed", 17, lists["17.0.15"], "-XX:SuspendRetryCount=5", "-XX:SuspendRetryCount=5", Deprecated, "does nothing", ""},
+		{"another name, not listed", 17, lists["17.0.15"], "-XX:+CreateMinidumpOnCrash", "-XX:+CreateMinidumpOnCrash", Deprecated, "", ""},
+		{"a JVM without a version", 0, future, "-XX:+UseNextYearsIntrinsics", "-XX:+UnlockDiagnosticVMOptions -XX:+UseNextYearsIntrinsics", "", "", ""},
+		{"a JVM without a version denies it", 0, future, "-XX:+UseNothing", "", UnknownOption, "the JVM at hand", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			version := "17.0.x"
+			r, _ := Render(Input{Target: Target{JavaMajor: c.major, JavaVersion: version, Flags: c.own}, NoSizing: true, User: ParseArgs("u", strings.Fields(c.args))})
+			if got := strings.Join(r.Argv(), " "); got != c.argv {
+				t.Errorf("got %q, want %q", got, c.argv)
+			}
+			problems := slices.Concat(r.Warnings, r.Errors)
+			if len(problems) > 1 || (len(problems) == 1) != (c.code != "") {
+				t.Fatalf("%q", problems)
+			}
+			for _, p := range problems {
+				if p.Code != c.code || !strings.Contains(p.Message, c.says) || c.silent != "" && strings.Contains(p.Message, c.silent) {
+					t.Errorf("%s: %s", p.Code, p.Message)
+				}
+			}
+		})
+	}
+}
