@@ -40,7 +40,7 @@ func edges() map[string][]string {
 		"internal/proc":      {"internal/pid1"},
 		"internal/remote":    {"internal/mask", "internal/trust", "internal/reference"},
 		"internal/mask":      {},
-		"internal/tomcat":    {"internal/hotspot"}, // for the words of the JVM that it runs in
+		"internal/tomcat":    {"internal/hotspot", "jvm"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
 		"jvm":                {"internal/suggest"},
 		"supervisor":         {"internal/proc", "internal/pid1", "internal/mask"},
@@ -57,6 +57,7 @@ func homes() map[string]string {
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
 		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
+		"golang.org/x/text":                "internal/tomcat/entities.go",
 	}
 }
 

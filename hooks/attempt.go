@@ -66,6 +66,9 @@ func (a *attempt) run(running Execution) (Outcome, []byte) {
 	if running == nil {
 		var err error
 		if running, err = a.start(); err != nil {
+			if a.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				err = context.Cause(a.ctx)
+			}
 			return Outcome{Why: err.Error(), Code: startCode(err)}, nil
 		}
 	}
@@ -116,7 +119,10 @@ func (a *attempt) start() (Execution, error) {
 	if a.before != nil {
 		a.before()
 	}
-	env := a.scene(spec.User, a.try.Out).environ(a.b, a.o)
+	env, err := a.scene(spec.User, a.try.Out).environ(a.b, a.o)
+	if err != nil {
+		return nil, err
+	}
 	spec.Env = pairs(env)
 	x, err := a.r.host.Start(a.ctx, spec, "hook "+a.b.full())
 	if err == nil {
@@ -253,7 +259,10 @@ func (a *attempt) ask() (out Outcome) {
 	if a.before != nil {
 		a.before()
 	}
-	env := a.scene(nil, "").environ(a.b, a.o)
+	env, err := a.scene(nil, "").environ(a.b, a.o)
+	if err != nil {
+		return Outcome{Why: err.Error()}
+	}
 	ctx, cancel := context.WithDeadline(a.ctx, a.term)
 	defer cancel()
 	resp, err := remote.Send(ctx, remote.Request{Method: a.b.Method, URL: a.b.URL, Headers: a.b.Headers, Body: a.b.Body, CAFile: a.b.CAFile, Timeout: a.b.Timeout},

@@ -25,6 +25,7 @@ type ByEvent struct {
 	Ready         []Hook `yaml:"ready"`
 	StartFailed   []Hook `yaml:"start-failed"`
 	Unhealthy     []Hook `yaml:"unhealthy"`
+	Degraded      []Hook `yaml:"degraded"`
 	PreStop       []Hook `yaml:"pre-stop"`
 	Exited        []Hook `yaml:"exited"`
 	Stopped       []Hook `yaml:"stopped"`
@@ -54,6 +55,8 @@ func (b *ByEvent) List(e Event) *[]Hook {
 		return &b.StartFailed
 	case Unhealthy:
 		return &b.Unhealthy
+	case Degraded:
+		return &b.Degraded
 	case PreStop:
 		return &b.PreStop
 	case Exited:

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/reference"
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // Prefixes of variables that a hook gets, one for each label and parameter.
@@ -51,8 +54,9 @@ type scene struct {
 	deadline time.Time
 }
 
-// environ is the environment of a hook. What has no value is absent.
-func (s *scene) environ(b *Bound, o Occasion) map[string]string {
+// environ is the environment of a hook. What has no value is absent. A program does not
+// get the options of the JVM beside which it runs; its own env may name them.
+func (s *scene) environ(b *Bound, o Occasion) (map[string]string, error) {
 	env := maps.Clone(s.own)
 	if env == nil {
 		env = map[string]string{}
@@ -71,8 +75,25 @@ func (s *scene) environ(b *Bound, o Occasion) map[string]string {
 		env[paramPrefix+VariableName(name)] = b.Params[name]
 	}
 	s.facts(env, b, o)
-	maps.Copy(env, b.Env)
-	return env
+	own, err := ownEnv(b, env)
+	if b.URL == "" {
+		env = jvm.WithoutOptions(env)
+	}
+	maps.Copy(env, own)
+	return env, err
+}
+
+// ownEnv is env of a hook with its references filled in. Those of a plugin's were
+// filled in with the plugin's values.
+func ownEnv(b *Bound, env map[string]string) (map[string]string, error) {
+	if b.Plugin != "" {
+		return b.Env, nil
+	}
+	own, errs := reference.Env(b.Env, func(_, name string) (string, bool) { value, set := env[name]; return value, set })
+	for _, key := range slices.Sorted(maps.Keys(errs)) {
+		return own, fmt.Errorf("env.%s of the hook (%s): %w", key, b.Source, errs[key])
+	}
+	return own, nil
 }
 
 // facts are what is known of the occasion.

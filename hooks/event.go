@@ -17,6 +17,7 @@ const (
 	Ready         Event = "ready"          // its readiness is proven
 	StartFailed   Event = "start-failed"   // it was not to be started, ended before it was ready, or was not ready in time
 	Unhealthy     Event = "unhealthy"      // it is not alive any more, or ill
+	Degraded      Event = "degraded"       // it runs, and a part of it does not work
 	PreStop       Event = "pre-stop"       // its process lives and is to be stopped
 	Exited        Event = "exited"         // its process has ended, however
 	Stopped       Event = "stopped"        // and so has everything else that belonged to it
@@ -28,7 +29,7 @@ const (
 
 // Events lists them all.
 func Events() []Event {
-	return []Event{Init, NetworkReady, PreStart, Started, Ready, StartFailed, Unhealthy, PreStop, Exited, Stopped, Exit,
+	return []Event{Init, NetworkReady, PreStart, Started, Ready, StartFailed, Unhealthy, Degraded, PreStop, Exited, Stopped, Exit,
 		JobStarted, JobFinished, ConfigChanged}
 }
 
@@ -40,5 +41,5 @@ func (e Event) Blocking() bool {
 // OfService says whether it is an event of a service's life. The others are of the
 // container or of a job.
 func (e Event) OfService() bool {
-	return slices.Contains([]Event{PreStart, Started, Ready, StartFailed, Unhealthy, PreStop, Exited, Stopped}, e)
+	return slices.Contains([]Event{PreStart, Started, Ready, StartFailed, Unhealthy, Degraded, PreStop, Exited, Stopped}, e)
 }

@@ -51,7 +51,10 @@ type fakeRun struct {
 	exit    proc.Exit
 }
 
-func (h *fakeHost) Start(_ context.Context, spec proc.Spec, title string) (Execution, error) {
+func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Execution, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dead {

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // gives makes a hook that writes text to STOKER_OUT.
@@ -83,19 +86,72 @@ func TestWhatHooksGive(t *testing.T) {
 	})
 }
 
+func environOf(t *testing.T, s *scene, b *Bound, o Occasion) []string {
+	t.Helper()
+	env, err := s.environ(b, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pairs(env)
+}
+
+// A program beside a JVM does not get that JVM's options, wherever they come from. Its
+// own env may name them; a request starts nothing.
+func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
+	own, given := map[string]string{"PATH": "/bin"}, map[string]string{"JAVA_OPTS": "-Dgiven=1"}
+	for _, name := range jvm.OptionVariables() {
+		own[name] = "-Down=1"
+	}
+	s := &scene{own: own, given: given}
+	env := func(hook Hook) []string {
+		b := bound(Init, "h", "x")
+		b.Hook = hook
+		return environOf(t, s, &b, Occasion{Event: Init})
+	}
+	about := []string{"PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"}
+	same(t, "command", env(Hook{Name: "h"}), about)
+	same(t, "command that wants some", env(Hook{Name: "h", Env: map[string]string{"JAVA_TOOL_OPTIONS": "${JAVA_OPTS} ${JAVA_TOOL_OPTIONS}", "JAVA_OPTS": "-Xmx64m"}}),
+		[]string{"JAVA_OPTS=-Xmx64m", "JAVA_TOOL_OPTIONS=-Xmx64m -Down=1", "PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"})
+	same(t, "path", env(Hook{Name: "h", Env: map[string]string{"PATH": "/opt/bin:${PATH}", "E": "${STOKER_EVENT}"}}),
+		[]string{"E=init", "PATH=/opt/bin:/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"})
+	if got := env(Hook{Name: "h", URL: "http://x"}); len(got) != len(own)+2 || !slices.Contains(got, "JAVA_OPTS=-Dgiven=1") {
+		t.Errorf("a request has %v", got)
+	}
+	b := bound(Init, "h", "x")
+	b.Env, b.Source = map[string]string{"A": "${NONE}"}, "stoker.yaml:7"
+	if _, err := s.environ(&b, Occasion{Event: Init}); err == nil || !strings.Contains(err.Error(), "env.A of the hook (stoker.yaml:7): NONE is not set") {
+		t.Errorf("unset: %v", err)
+	}
+	b.Plugin = "p" // its references were filled in before
+	if got := environOf(t, s, &b, Occasion{Event: Init}); !slices.Contains(got, "A=${NONE}") {
+		t.Errorf("a plugin's hook has %v", got)
+	}
+}
+
+// One that is ended before its program is started says why, and not that a context is.
+func TestEndedBeforeItIsStarted(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errEnded{"the process is gone"})
+	b := bound(Ready, "h", "x")
+	a := &attempt{r: &Runner{host: &fakeHost{}, log: hclog.NewNullLogger()}, b: &b, ctx: ctx, try: &try{ID: "h.1"}}
+	if out, _ := a.run(nil); out.OK || out.Why != (errEnded{"the process is gone"}).Error() {
+		t.Errorf("%+v", out)
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	three := 3
 	b := bound(Exited, "h", "x", plugin("jacoco"))
 	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state", map[string]string{"A": "hook", "STOKER_PORT": "1"}
 	s := &scene{own: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x", "STOKER_PID": "7", "STOKER_CONFIG": "/x"},
 		labels: map[string]string{"app.id": "1"}, given: map[string]string{"B": "given"}, socket: "/s", out: "/o", deadline: time.UnixMilli(1234)}
-	got := pairs(s.environ(&b, Occasion{Event: Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"}))
+	got := environOf(t, s, &b, Occasion{Event: Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"})
 	same(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited", "STOKER_EXIT_CODE=3",
 		"STOKER_HOOK=jacoco/h", "STOKER_LABEL_APP_ID=1", "STOKER_OOM=0", "STOKER_OUT=/o", "STOKER_PARAM_AGENT_PORT=6300", "STOKER_PLUGIN_DIR=/plugins/jacoco", "STOKER_PORT=1",
 		"STOKER_REASON=a?b", "STOKER_SERVICE=app", "STOKER_SOCKET=/s", "STOKER_STATE_DIR=/state"})
 	b = bound(Exited, "h", "x")
-	got = pairs((&scene{}).environ(&b, Occasion{Event: Exited, Service: "app", Signal: "KILL", OOM: true}))
+	got = environOf(t, &scene{}, &b, Occasion{Event: Exited, Service: "app", Signal: "KILL", OOM: true})
 	same(t, "killed", got, []string{"STOKER_EVENT=exited", "STOKER_HOOK=h", "STOKER_OOM=1", "STOKER_SERVICE=app", "STOKER_SIGNAL=KILL"})
-	got = pairs((&scene{}).environ(&b, Occasion{Event: Init}))
+	got = environOf(t, &scene{}, &b, Occasion{Event: Init})
 	same(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
 }

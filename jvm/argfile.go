@@ -12,7 +12,7 @@ import (
 // leading blanks; # outside of quotes begins a comment. Sources are name:line.
 func ParseArgfile(name, content string) []Option {
 	var options []Option
-	p := argfileParser{rest: content, line: 1}
+	p := argfileParser{rest: unmarked(content), line: 1}
 	for p.skipBlanks(); p.rest != ""; p.skipBlanks() {
 		line := p.line
 		options = appendArg(options, p.word(), fmt.Sprintf("%s:%d", name, line))
@@ -132,59 +132,10 @@ func quoteArgument(arg string) string {
 	return `"` + r.Replace(arg) + `"`
 }
 
-// SplitVMOptions splits as the JVM does JAVA_TOOL_OPTIONS and _JAVA_OPTIONS, the
-// launcher JDK_JAVA_OPTIONS, and HotSpot a -XX:VMOptionsFile: white space
-// separates, quotes ' and " hold together, and nothing else is special, not even
-// a backslash. An open quote is an error.
-func SplitVMOptions(s string) ([]string, error) {
-	words, _, err := splitVMOptions(s)
-	return words, err
-}
-
-// splitVMOptions also tells the line on which each word begins, from 1.
-func splitVMOptions(s string) (words []string, lines []int, err error) {
-	var word strings.Builder
-	var quote byte
-	open, line := false, 1
-	end := func() {
-		if open {
-			words = append(words, word.String())
-			word.Reset()
-			open = false
-		}
-	}
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		blank := quote == 0 && strings.IndexByte(" \t\n\v\f\r", c) >= 0
-		if !blank && !open {
-			open = true
-			lines = append(lines, line)
-		}
-		switch {
-		case blank:
-			end()
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote = c
-		case quote != 0 && c == quote:
-			quote = 0
-		default:
-			word.WriteByte(c)
-		}
-		if c == '\n' {
-			line++
-		}
-	}
-	if quote != 0 {
-		return nil, nil, fmt.Errorf("cannot split options: the quote %c is not closed", quote)
-	}
-	end()
-	return words, lines, nil
-}
-
 // ParseVMOptionsFile reads the syntax of -XX:VMOptionsFile, that of
 // SplitVMOptions. Sources are name:line.
 func ParseVMOptionsFile(name, content string) ([]Option, error) {
-	words, lines, err := splitVMOptions(content)
+	words, lines, err := split(content, syntax{})
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +150,7 @@ func ParseVMOptionsFile(name, content string) ([]Option, error) {
 // Name=value, separated by white space; quotes hold together, and # before a
 // setting begins a comment. The result are -XX options; sources are name:line.
 func ParseFlagsFile(name, content string) []Option {
+	content = unmarked(content)
 	var options []Option
 	var word strings.Builder
 	var quote byte
@@ -217,7 +169,7 @@ func ParseFlagsFile(name, content string) []Option {
 			quote = 0
 		case quote != 0:
 			word.WriteByte(c)
-		case strings.IndexByte(" \t\n\v\f\r", c) >= 0:
+		case strings.IndexByte(blanks, c) >= 0:
 			end()
 		case begun == 0 && c == '#':
 			for i+1 < len(content) && content[i+1] != '\n' {

@@ -164,7 +164,7 @@ func FuzzParseFlagsFile(f *testing.F) {
 func FuzzSplitVMOptions(f *testing.F) {
 	f.Add("-Da='b c' \"d\"e")
 	f.Fuzz(func(t *testing.T, content string) {
-		words, lines, err := splitVMOptions(content)
+		words, lines, err := split(content, syntax{})
 		if err == nil && len(words) != len(lines) {
 			t.Errorf("%d words on %d lines", len(words), len(lines))
 		}

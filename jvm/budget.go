@@ -58,8 +58,8 @@ func (e *RefusedError) Error() string {
 		parts[i] = r.Region + " " + mibText(r.Bytes)
 	}
 	return fmt.Sprintf("cannot fit a JVM into %s %s: the smallest workable limit is %s (%s); "+
-		"give the container more memory, or set -Xmx in the user layer to try anyway",
-		mibText(e.Limit), e.Source, mibText(e.Smallest), strings.Join(parts, ", "))
+		"give the container more memory, or set a heap to try anyway (-e JAVA_OPTS=-Xmx%dm, or jvm.user.options)",
+		mibText(e.Limit), e.Source, mibText(e.Smallest), strings.Join(parts, ", "), e.Limit*3/4>>20)
 }
 
 // threads is the number of Java threads: the connectors' and 30 others, which is
@@ -119,17 +119,30 @@ func (s *Sizing) fixedBytes(heap int64) int64 {
 }
 
 // capPlan is what one of the three regions may get that HotSpot leaves open, or
-// as large as the heap.
+// as large as the heap. It has enough before thread stacks are made larger.
 type capPlan struct {
-	least, usual int64
-	given        *int64 // decided already
+	least, enough, usual int64
+	given                *int64 // decided already
+}
+
+// full is the size where memory is not short, and sufficient the one that is enough.
+func (p capPlan) full() int64 { return p.sized(p.usual) }
+
+func (p capPlan) sufficient() int64 { return p.sized(p.enough) }
+
+func (p capPlan) sized(n int64) int64 {
+	if p.given != nil {
+		return *p.given
+	}
+	return n
 }
 
 // capPlans are those of metaspace, code cache and direct memory.
 func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
-	plans := [3]capPlan{{64 * mib, 192 * mib, fixed.Metaspace}, {48 * mib, 240 * mib, fixed.CodeCache}, {16 * mib, 64 * mib, fixed.Direct}}
+	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, fixed.Metaspace}, {48 * mib, 160 * mib, 240 * mib, fixed.CodeCache}, {16 * mib, 64 * mib, 64 * mib, fixed.Direct}}
 	if s.small() {
-		plans[0].usual, plans[1].usual = 128*mib, 128*mib
+		plans[0].enough, plans[0].usual = 128*mib, 128*mib
+		plans[1].enough, plans[1].usual = 128*mib, 128*mib
 	}
 	// What has no cap is reckoned with its usual size, or it would take the
 	// others' memory.
@@ -151,46 +164,28 @@ func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
 // usualCodeCache is HotSpot's own with tiered compilation, in bytes.
 const usualCodeCache = 240 * mib
 
-// usualCaps is what the three regions together have where memory is not short.
-func (s *Sizing) usualCaps(fixed Fixed) int64 {
+// capsOf is what the three regions have together, each by size.
+func (s *Sizing) capsOf(fixed Fixed, size func(capPlan) int64) int64 {
 	var sum int64
 	for _, p := range s.capPlans(fixed) {
-		if p.given != nil {
-			sum += *p.given
-		} else {
-			sum += p.usual
-		}
+		sum += size(p)
 	}
 	return sum
 }
 
-// chooseCaps bounds the three regions. They get a minimum, then what is left up to
-// the usual size, then half of the rest; a margin stays for what no flag bounds
-// (malloc, page cache).
+// chooseCaps bounds the three regions. They get a minimum, then what is left up to what
+// is enough, then up to the usual size, then half of the rest; a margin stays for what no
+// flag bounds (malloc, page cache).
 func (s *Sizing) chooseCaps(fixed Fixed) {
 	plans := s.capPlans(fixed)
 	left := s.Limit - s.Heap - s.fixedBytes(s.Heap)
 	var caps [3]int64
-	var want int64
 	for i, p := range plans {
-		caps[i] = p.least
-		if p.given != nil {
-			caps[i] = *p.given
-		} else {
-			want += p.usual - p.least
-		}
+		caps[i] = p.sized(p.least)
 		left -= caps[i]
 	}
-	if left > 0 && want > 0 {
-		have := min(left, want)
-		for i, p := range plans {
-			if p.given == nil {
-				more := (p.usual - p.least) * have / want
-				more -= more % mib
-				caps[i] += more
-				left -= more
-			}
-		}
+	for _, size := range []func(capPlan) int64{capPlan.sufficient, capPlan.full} {
+		left -= raise(&caps, plans, size, left)
 	}
 	if spare := left - min(left/2, s.usable()/20); spare >= 2*mib {
 		half := spare / 2
@@ -202,6 +197,26 @@ func (s *Sizing) chooseCaps(fixed Fixed) {
 		}
 	}
 	s.Metaspace, s.CodeCache, s.Direct = caps[0], caps[1], caps[2]
+}
+
+// raise brings caps nearer to a size, each by its share of what is left, and gives the
+// bytes that this takes.
+func raise(caps *[3]int64, plans [3]capPlan, size func(capPlan) int64, left int64) int64 {
+	var want, given int64
+	for i, p := range plans {
+		want += size(p) - caps[i]
+	}
+	if left <= 0 || want <= 0 {
+		return 0
+	}
+	have := min(left, want)
+	for i, p := range plans {
+		more := (size(p) - caps[i]) * have / want
+		more -= more % mib
+		caps[i] += more
+		given += more
+	}
+	return given
 }
 
 // budget lists every region; what is left over is the last one.
@@ -219,7 +234,7 @@ func (s *Sizing) budget(fixed Fixed) Budget {
 		return Region{region, bytes, without, open}
 	}
 	b := Budget{
-		capped("heap", s.Heap, s.heapWhy, s.rules.Heap, fixed.Heap, s.heapWhy, true),
+		capped("heap", s.Heap, s.heapWhy, s.rules.Heap, fixed.Heap, s.heapWhy, !s.unlimited),
 		capped("metaspace", s.Metaspace, "MaxMetaspaceSize", s.rules.Metaspace, fixed.Metaspace, "no cap: the usual size", true),
 		capped("code cache", s.CodeCache, "ReservedCodeCacheSize", s.rules.CodeCache, fixed.CodeCache, "HotSpot's own cap", false),
 		capped("direct memory", s.Direct, "MaxDirectMemorySize", s.rules.DirectMemory, fixed.Direct, "no cap: the usual size; as large as the heap, and Netty as much again", true),
@@ -233,7 +248,11 @@ func (s *Sizing) budget(fixed Fixed) Budget {
 		b = append(b, Region{"reserve", s.reserve, "set aside for jobs and sessions", false})
 	}
 	if left := s.Limit - b.Sum(); left > 0 {
-		b = append(b, Region{"margin", left, "page cache, JNI libraries, heap of malloc", false})
+		why := "page cache, JNI libraries, heap of malloc"
+		if s.unlimited {
+			why = "the rest of the machine"
+		}
+		b = append(b, Region{"margin", left, why, false})
 	}
 	return b
 }

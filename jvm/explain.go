@@ -97,7 +97,11 @@ func explainLimits(b *strings.Builder, l Limits, flavor *Chosen) {
 			_, _ = fmt.Fprintf(w, "CPU quota\t%.4g cores\t\n", *l.CPUQuota)
 		}
 		if l.Memory > 0 {
-			_, _ = fmt.Fprintf(w, "memory\t%s\t%s\n", mibText(l.Memory), l.MemorySource)
+			source := l.MemorySource
+			if l.Unlimited {
+				source += ": the machine's, there is no limit"
+			}
+			_, _ = fmt.Fprintf(w, "memory\t%s\t%s\n", mibText(l.Memory), source)
 		} else {
 			_, _ = fmt.Fprintln(w, "memory\tunknown\t")
 		}

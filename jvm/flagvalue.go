@@ -48,6 +48,9 @@ func (f flagFacts) misspelt(arg string) string {
 // badValue checks a value by the flag's type and range.
 func (f flagFacts) badValue(name, value string) string {
 	number := 0.0
+	if quoted(value) && f.typ != textFlag && f.typ != listFlag {
+		return "the quotes are part of the value; leave them out"
+	}
 	switch f.typ {
 	case intFlag, countFlag:
 		n, err := sizeOf(strings.TrimPrefix(value, "-"))

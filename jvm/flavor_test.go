@@ -68,7 +68,7 @@ func TestProfileReplacesNumbers(t *testing.T) {
 		{"minimum", 2048, Profile{OffHeapMin: "500MiB"}, "-Xmx1548m", "heap", 1548},
 		{"minimum moves half and half", 1024, Profile{OffHeapMin: "500MiB"}, "-Xmx524m", "heap", 524},
 		{"minimum above the maximum", 8192, Profile{OffHeapMin: "3GiB"}, "-Xmx5120m", "heap", 5120},
-		{"maximum", 8192, Profile{OffHeapMax: "1GiB"}, "-Xmx7168m", "heap", 7168},
+		{"maximum", 8192, Profile{OffHeapMax: "1200MiB"}, "-Xmx6992m", "heap", 6992},
 		{"where half and half begins", 2048, Profile{SmallLimit: "3GiB"}, "-Xmx1024m", "heap", 1024},
 		{"beside a small heap", 512, Profile{SmallOffHeap: "300MiB"}, "-Xmx212m", "heap", 212},
 		{"smallest", 320, Profile{SmallestLimit: "300MiB", Threads: 40}, "-Xmx64m", "heap", 64},

@@ -21,7 +21,9 @@ const (
 	Bypass              = "bypass"
 	NotAJVMOption       = "not-a-jvm-option"
 	Adjusted            = "adjusted"
+	Literal             = "literal"
 	MemoryUnknown       = "memory-unknown"
+	MemoryUnlimited     = "memory-unlimited"
 )
 
 // Presumed says whether a code speaks of what our table of versions knows and a JVM
@@ -56,6 +58,9 @@ func Merge(defaults, user, enforced []Option) Result {
 			if code, why := refuse(o); code != "" {
 				m.fail(code, "cannot use %q (%s): %s", o, o.origin(), why)
 				continue
+			}
+			if why := doubtful(o); why != "" {
+				m.warn(Literal, "%s (%s): %s", o, o.origin(), why)
 			}
 			m.add(o)
 		}

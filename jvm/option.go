@@ -87,11 +87,12 @@ func twoToken(name string) bool {
 
 // ParseArgs turns arguments into options, each with the same source; a
 // two-argument form becomes one option. Whether they are JVM options at all is
-// for Merge to say, which names layer and source.
+// for Merge to say, which names layer and source. A carriage return at the end is that of
+// a line of Windows, and left out.
 func ParseArgs(source string, args []string) []Option {
 	options := make([]Option, 0, len(args))
 	for _, a := range args {
-		options = appendArg(options, a, source)
+		options = appendArg(options, strings.TrimSuffix(a, "\r"), source)
 	}
 	return options
 }

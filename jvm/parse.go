@@ -1,66 +1,11 @@
 package jvm
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 )
-
-// SplitOptions splits a string like JAVA_OPTS as a POSIX shell splits words:
-// blanks separate, quotes and backslashes protect. Nothing is expanded: $, `,
-// * and # are ordinary characters. An open quote is an error.
-func SplitOptions(s string) ([]string, error) {
-	var (
-		words []string
-		word  strings.Builder
-		open  bool // a word has begun, if only by ""
-		quote byte
-	)
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case quote == '\'' && c != '\'', quote == '"' && c != '"' && c != '\\':
-			word.WriteByte(c)
-		case quote != 0 && c == quote:
-			quote = 0
-		case c == '\\':
-			i++
-			switch {
-			case i == len(s) && quote == 0:
-				return nil, errors.New("cannot split options: the last backslash protects nothing")
-			case i == len(s):
-			case s[i] == '\n': // a continued line
-			case quote == '"' && !strings.ContainsRune("$`\"\\", rune(s[i])):
-				word.WriteByte('\\')
-				word.WriteByte(s[i])
-				open = true
-			default:
-				word.WriteByte(s[i])
-				open = true
-			}
-		case c == '\'' || c == '"':
-			quote, open = c, true
-		case c == ' ' || c == '\t' || c == '\n':
-			if open {
-				words = append(words, word.String())
-				word.Reset()
-				open = false
-			}
-		default:
-			word.WriteByte(c)
-			open = true
-		}
-	}
-	if quote != 0 {
-		return nil, fmt.Errorf("cannot split options: the quote %c is not closed", quote)
-	}
-	if open {
-		words = append(words, word.String())
-	}
-	return words, nil
-}
 
 // ParseFile reads an option file: a line is one argument byte for byte, without
 // quoting or expansion; surrounding blanks are cut, empty lines and lines that
@@ -68,9 +13,8 @@ func SplitOptions(s string) ([]string, error) {
 // are name:line.
 func ParseFile(name, content string) []Option {
 	var options []Option
-	content = strings.TrimPrefix(content, "\ufeff") // editors on Windows
 	number := 0
-	for line := range strings.Lines(content) {
+	for line := range strings.Lines(unmarked(content)) {
 		number++
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {

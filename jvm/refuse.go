@@ -15,6 +15,8 @@ func refuse(o Option) (code, why string) {
 	switch {
 	case strings.ContainsRune(o.String(), 0):
 		return BadValue, "a NUL byte cannot be passed to a program"
+	case misread(o) != "":
+		return BadValue, misread(o)
 	case arg == "":
 		return NotAJVMOption, "an empty argument would be taken as the main class"
 	case arg == "@" || strings.HasPrefix(arg, "@@"):

@@ -23,7 +23,7 @@ func TestRender(t *testing.T) {
 		has, lack string
 		code      string
 	}{
-		{"rule", Input{Limits: two}, "-Xmx1248m -Xms1248m -Xss256k -XX:+UseG1GC -XX:ActiveProcessorCount=2 -XX:+ExitOnOutOfMemoryError", "", ""},
+		{"rule", Input{Limits: two}, "-Xmx1248m -Xms1248m -Xss512k -XX:+UseG1GC -XX:ActiveProcessorCount=2 -XX:+ExitOnOutOfMemoryError", "", ""},
 		{"Xms follows a smaller Xmx", Input{Limits: two, User: ParseArgs("u", []string{"-Xmx600m"})}, "-Xmx600m -Xms600m", "-Xms1248m", ""},
 		{"Xms follows a larger Xmx", Input{Limits: two, User: ParseArgs("u", []string{"-Xmx1400m"})}, "-Xmx1400m -Xms1400m", "", ""},
 		{"user's own Xms stays", Input{Limits: two, User: ParseArgs("u", []string{"-Xms64m"})}, "-Xmx1248m -Xms64m", "-Xms1248m", ""},
@@ -124,7 +124,7 @@ func TestReplacedShowsTheRule(t *testing.T) {
 			beaten[o.String()] = b.String()
 		}
 	}
-	for o, b := range map[string]string{"-Xmx600m": "-Xmx1248m", "-Xms600m": "-Xms1248m", "-XX:+UseSerialGC": "-XX:+UseG1GC", "-Xss1m": "-Xss256k"} {
+	for o, b := range map[string]string{"-Xmx600m": "-Xmx1248m", "-Xms600m": "-Xms1248m", "-XX:+UseSerialGC": "-XX:+UseG1GC", "-Xss1m": "-Xss512k"} {
 		if beaten[o] != b {
 			t.Errorf("%s has beaten %q, want %s", o, beaten[o], b)
 		}
@@ -156,7 +156,8 @@ func TestExplain(t *testing.T) {
 			Policy: Policy{Profile: &Profile{Name: "small", OffHeapMin: "500MiB", Metaspace: "150MiB", Collector: "G1"}, ProfileWhy: "env ENV is fat",
 				CPUs: CPUsFloor, Reserve: "128MiB", Rules: switchedOff(t, "direct-memory")},
 		},
-		"refused": {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
+		"unlimited": {Limits: Limits{CPUs: 2, Memory: 24 << 30, MemorySource: "/proc/meminfo", CPUSource: "/proc/cpuinfo", Unlimited: true}, Target: Target{JavaMajor: 17}},
+		"refused":   {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
 	} {
 		r, _ := Render(in) // the error is in the result too
 		var text bytes.Buffer

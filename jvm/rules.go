@@ -43,7 +43,9 @@ func (s Sizing) Options() []Option {
 		add(r.CodeCache, "code-cache", s.capWhy(s.numbers.codeCache, "240 MiB otherwise"), "-XX:ReservedCodeCacheSize=%dm", s.CodeCache/mib)
 		add(r.DirectMemory, "direct-memory", s.capWhy(s.numbers.direct, "as large as the heap otherwise"), "-XX:MaxDirectMemorySize=%dm", s.Direct/mib)
 	}
-	add(r.Stacks, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
+	if s.Limit > 0 {
+		add(r.Stacks, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
+	}
 	add(r.Collector, "collector", s.gcWhy, "-XX:+%s", s.Collector)
 	if s.target.seesCPUs() {
 		add(r.CPUs, "cpus", s.cpuWhy, "-XX:ActiveProcessorCount=%d", s.CPUs)

@@ -21,10 +21,10 @@ func TestRulesSwitchOff(t *testing.T) {
 		open       string
 	}{
 		{"heap", "-Xmx1248m -Xms1248m", BudgetUnbounded, "heap"},
-		{"metaspace", "-XX:MaxMetaspaceSize=207m", BudgetUnbounded, "metaspace"},
+		{"metaspace", "-XX:MaxMetaspaceSize=193m", BudgetUnbounded, "metaspace"},
 		{"code-cache", "-XX:ReservedCodeCacheSize=240m", "", ""},
-		{"direct-memory", "-XX:MaxDirectMemorySize=79m", BudgetUnbounded, "direct memory"},
-		{"stacks", "-Xss256k", "", ""},
+		{"direct-memory", "-XX:MaxDirectMemorySize=65m", BudgetUnbounded, "direct memory"},
+		{"stacks", "-Xss512k", "", ""},
 		{"collector", "-XX:+UseG1GC", "", ""},
 		{"cpus", "-XX:ActiveProcessorCount=2", "", ""},
 		{"thread-pins", "-XX:ParallelGCThreads=1 -XX:ConcGCThreads=1", "", ""},
@@ -129,14 +129,23 @@ func TestStacks(t *testing.T) {
 		want      string
 		why       string
 	}{
-		{"small, Tomcat's 200 threads", 1024, Target{}, Policy{}, "-Xss256k", "by the budget: it has no room for 230 larger ones"},
-		{"small, few threads", 1024, Target{MaxThreads: 20}, Policy{}, "-Xss1024k", "by the budget: 50 of them are less than 5 %"},
-		{"smaller, few threads", 960, Target{MaxThreads: 20}, Policy{}, "-Xss512k", "by the budget"},
-		{"the rule's own zone", 1600, Target{MaxThreads: 20}, Policy{}, "-Xss256k", "a small stack"},
-		{"the rule's own zone, large", 16384, Target{}, Policy{}, "-Xss256k", "a small stack"},
-		{"outgrown", 65536, Target{JavaMajor: 17}, Policy{}, "-Xss256k", "by the budget: it has no room"},
-		{"another architecture", 2048, Target{Arch: "ppc64le"}, Policy{}, "-Xss512k", "larger on ppc64le"},
-		{"another architecture, small", 1024, Target{Arch: "ppc64le", MaxThreads: 20}, Policy{}, "-Xss1024k", "by the budget"},
+		{"no room", 512, Target{}, Policy{}, "-Xss256k", "there is no room for 512 KiB (10 000 calls), which would be 57.5 MiB more for 230 threads"},
+		{"no room, a little larger", 960, Target{}, Policy{}, "-Xss256k", "57.5 MiB more"},
+		{"small, Tomcat's 200 threads", 1024, Target{}, Policy{}, "-Xss512k", "1024 KiB (23 000 calls) would be 115 MiB more for 230 threads"},
+		{"small, few threads", 1024, Target{MaxThreads: 20}, Policy{}, "-Xss1024k", "50 of them are 50 MiB, at most 5 %"},
+		{"smaller, few threads", 960, Target{MaxThreads: 20}, Policy{}, "-Xss512k", "25 MiB more"},
+		{"small, many threads", 1024, Target{MaxThreads: 400}, Policy{}, "-Xss256k", "107.5 MiB more for 430 threads"},
+		{"the rule's own zone", 1600, Target{MaxThreads: 20}, Policy{}, "-Xss1024k", "at most 5 %"},
+		{"2 GiB", 2048, Target{JavaMajor: 17}, Policy{}, "-Xss512k", "115 MiB more"},
+		{"where memory is shortest", 3999, Target{JavaMajor: 17}, Policy{}, "-Xss512k", "115 MiB more"},
+		{"4 GiB", 4096, Target{JavaMajor: 17}, Policy{}, "-Xss512k", "115 MiB more"},
+		{"4 GiB, many threads", 4096, Target{JavaMajor: 17, MaxThreads: 800}, Policy{}, "-Xss256k", "207.5 MiB more"},
+		{"8 GiB", 8192, Target{JavaMajor: 17}, Policy{}, "-Xss1024k", "230 of them are 230 MiB"},
+		{"24 GiB", 24576, Target{JavaMajor: 17}, Policy{}, "-Xss1024k", "230 of them are 230 MiB"},
+		{"outgrown", 65536, Target{JavaMajor: 17}, Policy{}, "-Xss512k", "115 MiB more"},
+		{"the JVM's own is larger", 24576, Target{JavaMajor: 17, Arch: "aarch64"}, Policy{}, "-Xss1024k", "23 000 calls"},
+		{"the JVM's own is larger, few threads", 16384, Target{JavaMajor: 17, Arch: "aarch64", MaxThreads: 50}, Policy{}, "-Xss2048k", "49 000 calls"},
+		{"a port that needs more", 512, Target{Arch: "ppc64le", MaxThreads: 20}, Policy{}, "-Xss512k", "25 MiB more"},
 		{"profile", 1024, Target{MaxThreads: 20}, Policy{Profile: &Profile{Name: "deep", Stack: "2MiB"}}, "-Xss2048k", `of the flavor "deep"`},
 	} {
 		s, err := Size(gridLimits(tc.mebibytes, 2), tc.policy, tc.target, Fixed{})

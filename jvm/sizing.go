@@ -22,6 +22,7 @@ const (
 	supervisorBytes = 20 * mib
 	minHeap         = 8 * mib // below, nothing is worth starting
 	smallStack      = 256 << 10
+	halfStack       = 512 << 10
 	maxThreads      = 1 << 20
 	maxCPUs         = 1 << 16
 	maxBytes        = 1 << 50 // more than any container has; sums of such sizes do not overflow
@@ -29,6 +30,8 @@ const (
 	minStack     = 136 << 10
 	maxStack     = 1 << 30
 	maxCodeCache = 2 << 30
+	// compressedHeap is where compressed object pointers end; HotSpot's default heap stays below.
+	compressedHeap = 32 << 30
 )
 
 // Limits is what the container has.
@@ -40,6 +43,8 @@ type Limits struct {
 	// Memory is the effective memory in bytes; 0: it could not be found, and
 	// nothing is sized.
 	Memory int64
+	// Unlimited says that no limit is set, and Memory is the machine's.
+	Unlimited bool
 	// MemorySource and CPUSource name the file that each came from.
 	MemorySource, CPUSource string
 }
@@ -116,9 +121,9 @@ type Sizing struct {
 	reserve    int64   // bytes
 	cores      float64 // what CPUs was rounded up from
 	parallelGC int     // GC threads
+	unlimited  bool    // there is no limit: Limit is the machine's memory
 	gcFixed    bool    // parallelGC is set by a higher layer
 	floored    bool    // parallelGC is of cores rounded down
-	outgrown   bool    // the collector's structures have lowered the heap
 }
 
 // Size shares out the smaller of limits and flavor. It refuses, with a
@@ -127,7 +132,8 @@ type Sizing struct {
 // cannot be read.
 func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, error) {
 	fixed = fixed.bounded()
-	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: min(limits.Memory, maxBytes), cores: limits.cores(), target: target, rules: policy.Rules}
+	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: min(limits.Memory, maxBytes), cores: limits.cores(), target: target, rules: policy.Rules,
+		unlimited: limits.Unlimited && limits.Memory > 0}
 	s.limitWhy, s.cpuWhy = "of "+orUnknown(limits.MemorySource), "from "+orUnknown(limits.CPUSource)
 	if limits.CPUQuota != nil {
 		s.cpuWhy = fmt.Sprintf("%g cores rounded up, from %s", *limits.CPUQuota, orUnknown(limits.CPUSource))
@@ -137,6 +143,9 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	}
 	if fixed.CPUs != nil && *fixed.CPUs > 0 {
 		s.CPUs = *fixed.CPUs
+	}
+	if s.unlimited {
+		s.leaveToJVM(fixed)
 	}
 	s.chooseCollector(fixed, limits)
 	s.chooseGCThreads(policy.CPUs, fixed)
@@ -156,7 +165,7 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 			mibText(s.Limit), s.limitWhy, mibText(s.numbers.smallest+s.reserve))})
 	}
 	s.checkBudget()
-	if ours && s.Heap >= 32<<30 {
+	if ours && s.Heap >= compressedHeap {
 		s.Warnings = append(s.Warnings, Problem{Adjusted, "a heap of 32 GiB or more has no compressed object pointers; 31 GiB may hold as much"})
 	}
 	return s, nil
@@ -168,9 +177,28 @@ func (s *Sizing) checkBudget() {
 		s.Warnings = append(s.Warnings, Problem{BudgetExceeded, fmt.Sprintf(
 			"the regions add up to %s, %s more than the limit of %s", mibText(s.Budget.Sum()), mibText(over), mibText(s.Limit))})
 	}
-	if open := s.Budget.Unbounded(); len(open) > 0 {
+	if open := s.Budget.Unbounded(); len(open) > 0 && !s.unlimited {
 		s.Warnings = append(s.Warnings, Problem{BudgetUnbounded, fmt.Sprintf(
 			"the sum has no bound: %s without a cap, since the rule is switched off", strings.Join(open, " and "))})
+	}
+}
+
+// leaveToJVM switches the rules off that share a limit out: without one all the memory of
+// the machine would go to one heap. What a profile decides stays.
+func (s *Sizing) leaveToJVM(fixed Fixed) {
+	off := false
+	s.rules.Heap = &off
+	for _, r := range []struct {
+		rule   **bool
+		number *int64 // of the profile
+	}{{&s.rules.Metaspace, s.numbers.metaspace}, {&s.rules.CodeCache, s.numbers.codeCache}, {&s.rules.DirectMemory, s.numbers.direct}, {&s.rules.Stacks, s.numbers.stack}} {
+		if r.number == nil {
+			*r.rule = &off
+		}
+	}
+	if fixed.Heap == nil {
+		s.Warnings = append(s.Warnings, Problem{MemoryUnlimited, fmt.Sprintf("there is no memory limit: the JVM's own default sizes its heap, up to a quarter of the machine's %s; "+
+			"give the container a limit (docker run -m 2g, resources.limits.memory), or set jvm.flavor.memory", mibText(s.Limit))})
 	}
 }
 
@@ -183,10 +211,9 @@ func (s *Sizing) small() bool { return s.usable() < s.numbers.smallLimit }
 
 // share fills in every size and the table for s.Limit.
 func (s *Sizing) share(fixed Fixed) {
-	s.outgrown = false
 	s.chooseStack(fixed)
 	s.chooseHeap(fixed)
-	s.widenStack(fixed)
+	s.fitStack(fixed)
 	s.chooseCaps(fixed)
 	s.Budget = s.budget(fixed)
 }
@@ -254,13 +281,14 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 		if err != nil {
 			return fmt.Errorf("cannot use flavor: %w", err)
 		}
-		if limits.Memory > 0 && n != limits.Memory {
+		if limits.Memory > 0 && n != limits.Memory && !(limits.Unlimited && n < limits.Memory) {
 			s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
 				"the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource), mibText(limits.Memory))})
 		}
 		if limits.Memory <= 0 || n < limits.Memory {
 			s.Limit, s.limitWhy = min(n, maxBytes), "of the flavor"
 		}
+		s.unlimited = false
 	}
 	if f.CPUs < 0 || math.IsNaN(f.CPUs) || f.CPUs > maxCPUs {
 		return fmt.Errorf("cannot use flavor: %g is no number of CPUs", f.CPUs)
@@ -325,7 +353,10 @@ func (s *Sizing) chooseHeap(fixed Fixed) {
 		s.Heap, s.heapWhy = *fixed.Heap, "set by a higher layer"
 		return
 	case !on(s.rules.Heap):
-		s.Heap, s.heapWhy = s.Limit/4, "the rule is switched off: a quarter of the memory that the JVM sees"
+		s.Heap, s.heapWhy = min(s.Limit/4, compressedHeap), "the rule is switched off: a quarter of the memory that the JVM sees"
+		if s.unlimited {
+			s.heapWhy = "no limit: the JVM's own default, a quarter of the machine's memory"
+		}
 		return
 	case s.small():
 		s.Heap = max(min(m/2, m-n.smallOffHeap), 0)
@@ -339,9 +370,9 @@ func (s *Sizing) chooseHeap(fixed Fixed) {
 		n.offHeapShare*100, mibText(n.offHeapMin), mibText(n.offHeapMax), of)
 	if off == n.offHeapMax {
 		// gcBytes grows with the heap: solve heap + gc(heap) + the rest = limit.
-		rest := s.fixedBytes(0) + s.usualCaps(fixed)
+		rest := s.fixedBytes(0) + s.capsOf(fixed, capPlan.full)
 		if most := max(int64(float64(s.Limit-rest)/(1+s.gcShare())), 0); most < s.Heap {
-			s.Heap, s.outgrown = most, true
+			s.Heap = most
 			s.heapWhy = fmt.Sprintf("%s less what %s needs for a heap of this size", text, s.Collector)
 		}
 	}

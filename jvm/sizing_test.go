@@ -137,6 +137,65 @@ func TestCollectorAndOldJava(t *testing.T) {
 	}
 }
 
+// Without a limit the machine's memory is not one JVM's: what a limit would be shared into
+// is the JVM's own default, a flavor is a limit, and a user's options count as always.
+func TestNoLimit(t *testing.T) {
+	sized := []string{"-Xmx", "-Xms", "-Xss", "-XX:MaxMetaspaceSize=", "-XX:ReservedCodeCacheSize=", "-XX:MaxDirectMemorySize="}
+	for _, tc := range []struct {
+		name   string
+		gib    int64
+		arch   string
+		policy Policy
+		user   string
+		want   string // the sized options, in order
+		heap   int64  // MiB
+		codes  string
+	}{
+		{"24 GiB", 24, "", Policy{}, "", "", 6144, MemoryUnlimited},
+		{"1 GiB", 1, "", Policy{}, "", "", 256, MemoryUnlimited},
+		{"512 GiB", 512, "", Policy{}, "", "", 32768, MemoryUnlimited},
+		{"another port", 24, "aarch64", Policy{}, "", "", 6144, MemoryUnlimited},
+		{"a flavor", 24, "", Policy{Flavor: Flavor{Memory: "2GiB"}}, "",
+			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, ""},
+		{"a profile's memory", 24, "", Policy{Profile: &Profile{Name: "p", Memory: "2GiB"}}, "",
+			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, ""},
+		{"a flavor above the machine", 2, "", Policy{Flavor: Flavor{Memory: "4GiB"}}, "",
+			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, Adjusted},
+		{"a profile's caps", 24, "", Policy{Profile: &Profile{Name: "p", Metaspace: "300MiB", Stack: "2MiB"}}, "", "-XX:MaxMetaspaceSize=300m -Xss2048k", 6144, MemoryUnlimited},
+		{"the user's heap", 24, "", Policy{}, "-Xmx4g", "-Xmx4g", 4096, ""},
+		{"the user's share", 24, "", Policy{}, "-XX:MaxRAMPercentage=50", "", 12288, ""},
+		{"the user's start", 24, "", Policy{}, "-Xms8g", "-Xms8g", 8192, ""},
+		{"the user's stack", 24, "", Policy{}, "-Xss4m", "-Xss4m", 6144, MemoryUnlimited},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := Input{Limits: Limits{CPUs: 2, Memory: tc.gib << 30, MemorySource: "/proc/meminfo", Unlimited: true}, Policy: tc.policy,
+				Target: Target{JavaMajor: 17, Arch: tc.arch}, User: ParseArgs("u", strings.Fields(tc.user))}
+			r, err := Render(in)
+			if err != nil || r.Err() != nil {
+				t.Fatal(err, r.Err())
+			}
+			var got, codes []string
+			for _, a := range r.Argv() {
+				if slices.ContainsFunc(sized, func(p string) bool { return strings.HasPrefix(a, p) }) {
+					got = append(got, a)
+				}
+			}
+			for _, w := range r.Warnings {
+				codes = append(codes, w.Code)
+			}
+			if strings.Join(got, " ") != tc.want || strings.Join(codes, " ") != tc.codes {
+				t.Errorf("%q, %q, want %q, %q", got, r.Warnings, tc.want, tc.codes)
+			}
+			if r.Budget[0].Bytes != tc.heap*mib || len(r.Budget) < 9 || r.Budget.Sum() > r.Limit && tc.gib > 1 {
+				t.Errorf("%+v of %s", r.Budget, mibText(r.Limit))
+			}
+			if !slices.Contains(r.Argv(), "-XX:ActiveProcessorCount=2") || !slices.Contains(r.Argv(), "-XX:+ExitOnOutOfMemoryError") {
+				t.Errorf("%q", r.Argv())
+			}
+		})
+	}
+}
+
 func TestParseMemory(t *testing.T) {
 	for text, want := range map[string]int64{"4GiB": 4 << 30, "512m": 512 * mib, "1073741824": 1 << 30, "2 ": 2, "1GB": 1 << 30, "64MiB": 64 * mib} {
 		if n, err := ParseMemory(text); err != nil || n != want {

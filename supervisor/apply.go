@@ -17,7 +17,7 @@ func (noLauncher) Prepare(context.Context) (*Launch, error) {
 	return nil, errors.New("it is not configured any more")
 }
 
-func (noLauncher) Attach(context.Context) (*Launch, error) { return &Launch{}, nil }
+func (noLauncher) Attach(context.Context, string) (*Launch, error) { return &Launch{}, nil }
 
 // Apply makes the set another one: services that are not in it any more are
 // stopped, new ones are started, and those that changed names are told so. The

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -18,9 +19,25 @@ type Complaint struct {
 	Text  string `json:"text"`
 	// Ill says that the service does not count as healthy any more.
 	Ill bool `json:"ill,omitempty"`
+	// Degraded says that a part of it does not work; it counts as healthy.
+	Degraded bool `json:"degraded,omitempty"`
+	// Detail looks for a better Text; empty: there is none. nil: Text is all there is.
+	Detail func(ctx context.Context) string `json:"-"`
 }
 
 func (c *Complaint) Error() string { return c.Text }
+
+// detailed is the complaint with the best text that there is.
+func (c *Complaint) detailed(ctx context.Context) *Complaint {
+	if c.Detail == nil {
+		return c
+	}
+	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	defer cancel()
+	out := *c
+	out.Text, out.Detail = cmp.Or(c.Detail(ctx), c.Text), nil
+	return &out
+}
 
 // verifyTime bounds a look at what runs.
 const verifyTime = 5 * time.Second
@@ -59,7 +76,7 @@ func (s *Service) listen(ctx context.Context) {
 			go func() { // ends with ctx, which is over when the service is
 				select {
 				case <-time.After(liveOnTime):
-					s.report(ctx, happening{event: EvComplaint, gen: gen, err: c})
+					s.report(ctx, happening{event: EvComplaint, gen: gen, err: c.detailed(ctx)})
 				case <-ctx.Done():
 				}
 			}()
@@ -116,12 +133,25 @@ func (s *Service) complains(h happening) {
 	if slices.ContainsFunc(s.kept.Complaints, func(old Complaint) bool { return old.Kind == c.Kind && old.Cause == c.Cause }) {
 		return
 	}
+	if c.Degraded && len(s.kept.Complaints) >= maxComplaints {
+		return
+	}
 	made := *c
 	made.Text = clip(c.Text)
+	if made.Degraded {
+		made.Text = clipTo(c.Text, maxComplaint)
+	}
 	s.kept.Complaints = append(s.kept.Complaints, made)
 	then := LiveReport
 	if s.launch != nil && s.launch.Live != nil { // what is to be done with a sick one was thought about
 		then = s.cfg.Live.Then
+	}
+	if made.Degraded {
+		s.log.Error("service is degraded", "reason", made.Text)
+		s.reach(StageDegraded, made.Text)
+		s.noteWhy(made.Cause, made.Text, 0)
+		s.keep()
+		return
 	}
 	if !made.Ill {
 		s.log.Error("service is not what it should be", "reason", made.Text)
@@ -136,6 +166,13 @@ func (s *Service) complains(h happening) {
 	s.giveUp(then, made.Cause, made.Text)
 }
 
+// Bounds of what one start is degraded by: how many, and the bytes of each. They are
+// part of the state.
+const (
+	maxComplaints = 16
+	maxComplaint  = 1 << 10
+)
+
 // maxNotes bounds the notes of one start.
 const maxNotes = 64
 
@@ -145,11 +182,11 @@ func (s *Service) addNote(text string) {
 	}
 }
 
-// ills are the complaints for which the service does not count as healthy.
-func (k *kept) ills() string {
+// texts are those of the complaints that are meant.
+func (k *kept) texts(meant func(Complaint) bool) string {
 	var all []string
 	for _, c := range k.Complaints {
-		if c.Ill {
+		if meant(c) {
 			all = append(all, c.Text)
 		}
 	}

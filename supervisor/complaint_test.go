@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -259,6 +260,68 @@ func TestPendingCaseOfAStartWithIncidents(t *testing.T) {
 			if got := len(s.recorder.queue); got != want {
 				t.Errorf("%v later: %d are made, want %d", age, got, want)
 			}
+		}
+	})
+}
+
+// What works in part is RUNNING and ready, and whoever looks sees what does not work,
+// with the cause as soon as that is found; a supervisor that takes over says it once.
+func TestDegraded(t *testing.T) {
+	play(t, func(st *stage) {
+		st.out = newFakeOutput()
+		st.cfg.Live.Then = LiveRestart
+		alive := ProbeFunc(func(context.Context, Process) error { return nil })
+		st.l.prepare = func(context.Context, int) (*Launch, error) {
+			return &Launch{Live: alive, Listen: func() func([]byte) *Complaint {
+				return func(line []byte) *Complaint {
+					app, ok := strings.CutPrefix(string(line), "failed ")
+					if !ok {
+						return nil
+					}
+					return &Complaint{Kind: app, Cause: CauseDegraded, Text: app + " failed", Degraded: true, Detail: func(context.Context) string {
+						time.Sleep(time.Second)
+						if app == "/b" {
+							return ""
+						}
+						return app + " failed: no database"
+					}}
+				}
+			}}, nil
+		}
+		p := st.up()
+		st.out.write("failed /a")
+		st.out.write("failed /b")
+		st.out.write("failed /a")
+		st.sleep(liveOnTime + time.Second)
+		check := func(when string) {
+			t.Helper()
+			snap := st.snap()
+			if snap.State != Running || snap.Ill != "" || snap.Degraded != "/a failed: no database; /b failed" && snap.Degraded != "/b failed; /a failed: no database" {
+				t.Errorf("%s: %s, ill %q, degraded %q", when, snap.State, snap.Ill, snap.Degraded)
+			}
+			if ready, not := setOf(st.s).Ready(); !ready {
+				t.Errorf("%s: not ready: %q", when, not)
+			}
+		}
+		check("before")
+		st.crash()
+		st.sleep(10 * time.Second)
+		check("after a takeover")
+		if cases := st.w.cases(); len(cases) != 2 || cases[0].GaveUp != CauseDegraded {
+			t.Errorf("%d cases", len(cases))
+		}
+		for k := range 100 {
+			st.out.write(fmt.Sprint("failed /", k, strings.Repeat("x", 2000)))
+		}
+		st.sleep(10 * time.Second)
+		if n := len(st.s.kept.Complaints); n != maxComplaints || len(st.w.bag) > maxState {
+			t.Errorf("%d complaints are kept in %d bytes", n, len(st.w.bag))
+		}
+		p.wantSignals(t)
+		st.ask(EvRestart)
+		st.sleep(10 * time.Second)
+		if n := st.w.count(); n != 2 {
+			t.Errorf("%d processes", n)
 		}
 	})
 }

@@ -50,8 +50,13 @@ type Look struct {
 	// Socket is the path of a unix socket to which the request goes instead of
 	// the URL's host.
 	Socket string `yaml:"socket"`
-	// Status are the accepted codes; empty: 200 to 399.
+	// Status are the accepted codes; empty: 200 to 399. A server that demands a client
+	// certificate, and gets none, counts as one that answers 401.
 	Status []int `yaml:"status"`
+	// CertFile and KeyFile are the client's certificate, with its chain, and its key,
+	// in PEM; empty: it has none. They are read for each look.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
 	// Body is a regular expression that the first 64 KiB of the answer must match.
 	Body string `yaml:"body"`
 	// TCP is a "host:port" that must accept a connection.

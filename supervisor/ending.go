@@ -41,8 +41,7 @@ func (s *Service) exited(h happening) {
 		s.awaitGroup()
 		return
 	}
-	// A oneshot that ends well before it was seen to be ready has done its work.
-	done := info.Success && (s.kept.State != Starting || s.cfg.Oneshot)
+	done := info.Success
 	members := s.proc.Members()
 	left := describe(members)
 	if expected := done && (s.cfg.Oneshot || !s.cfg.Restart.wanted(true)); expected || done && left == "" {
@@ -135,7 +134,17 @@ func (s *Service) judge(x proc.Exit) *ExitInf {
 			info.Success = true
 		}
 	}
+	if s.gaveUp() { // whatever code it ends with: a JVM that obeys TERM has one of success
+		info.Success = false
+	}
 	return info
+}
+
+// gaveUp says whether the present start or run is one that failed: it has ended before
+// it was ready, or it is stopped and nobody asked for that. A oneshot that ends well
+// before it was seen to be ready has done its work.
+func (s *Service) gaveUp() bool {
+	return s.kept.Asked == "" && (s.kept.State == Starting && !s.cfg.Oneshot || s.kept.State == Stopping)
 }
 
 // readOOM finds out whether the kernel's OOM killer ended the process: only a KILL that

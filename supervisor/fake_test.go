@@ -318,6 +318,7 @@ type fakeLauncher struct {
 	attach  func() (*Launch, error)
 	mu      sync.Mutex
 	asked   int
+	learned string // what the latest Attach was given
 }
 
 func (l *fakeLauncher) Prepare(ctx context.Context) (*Launch, error) {
@@ -338,7 +339,10 @@ func (l *fakeLauncher) becomes(prepare func(ctx context.Context, n int) (*Launch
 	l.mu.Unlock()
 }
 
-func (l *fakeLauncher) Attach(ctx context.Context) (*Launch, error) {
+func (l *fakeLauncher) Attach(ctx context.Context, learned string) (*Launch, error) {
+	l.mu.Lock()
+	l.learned = learned
+	l.mu.Unlock()
 	if l.attach == nil {
 		return l.Prepare(ctx)
 	}

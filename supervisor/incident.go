@@ -26,6 +26,7 @@ const (
 	CauseJVMDiffers   Cause = "jvm-differs"       // the JVM that runs is not the one that was started
 	CauseJVMStarved   Cause = "jvm-starved"       // the JVM lives, and had no memory for what was asked of it
 	CauseCodeCache    Cause = "jvm-code-cache"    // the JVM lives, and compiles nothing any more
+	CauseDegraded     Cause = "degraded"          // it runs, and a part of it does not work: an application that is not deployed
 	CauseStopTimeout  Cause = "stop-timeout"      // it did not stop in time and was killed
 	CauseLeft         Cause = "left-processes"    // it ended well, and processes of it live on
 	CauseUnseen       Cause = "unseen"            // it ended while no supervisor worked, and nobody knows how

@@ -38,6 +38,7 @@ type kept struct {
 	LogStart int64          `json:"log_start"` // where the latest process's output begins
 	Made     string         `json:"made"`      // fingerprint of what the latest process was started with
 	Sources  string         `json:"sources"`   // Launch.Sources of the latest process
+	Learned  string         `json:"learned"`   // Launch.Learned of the latest process
 	Sick     int            `json:"sick"`      // RUNNING: looks at liveness that failed in a row
 	Well     int            `json:"well"`      // RUNNING: looks that went well since it was reported
 	LiveErr  string         `json:"live_err"`  // of the latest look at liveness that failed
@@ -71,6 +72,9 @@ type kept struct {
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }
+
+// maxLearned bounds what a start may have learned, in bytes.
+const maxLearned = 4 << 10
 
 // maxState bounds the state below what a bag item may hold.
 const maxState = 60 << 10

@@ -33,8 +33,9 @@ type Launcher interface {
 	// reason why the service does not start.
 	Prepare(ctx context.Context) (*Launch, error)
 	// Attach gives what is needed to go on with a process that an earlier
-	// supervisor started: everything of a Launch but the Spec.
-	Attach(ctx context.Context) (*Launch, error)
+	// supervisor started: everything of a Launch but the Spec. learned is what that
+	// start put into Launch.Learned; empty: nothing.
+	Attach(ctx context.Context, learned string) (*Launch, error)
 }
 
 // Launch is one start of a service.
@@ -46,6 +47,9 @@ type Launch struct {
 	// Sources is a fingerprint of what the command line was read from besides the
 	// configuration; it is kept with the service. Empty: of nothing.
 	Sources string
+	// Learned is what Attach cannot find out again once the process runs; it is kept
+	// with the service, and may have maxLearned bytes.
+	Learned string
 	// Ready proves that the service is; nil: it is as soon as it runs.
 	Ready Probe
 	// Live proves that a RUNNING service does not hang; nil: nobody looks.

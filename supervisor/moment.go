@@ -17,6 +17,7 @@ const (
 	StageReady        Stage = "ready"         // RUNNING
 	StageStartFailed  Stage = "start-failed"  // a start that nobody stopped and that did not become RUNNING
 	StageUnhealthy    Stage = "unhealthy"     // not alive any more, or ill
+	StageDegraded     Stage = "degraded"      // it is RUNNING, and a part of it does not work
 	StagePreStop      Stage = "pre-stop"      // the process lives and is to be stopped
 	StageExited       Stage = "exited"        // the process has ended
 	StageStopped      Stage = "stopped"       // and everything else of it; once for each pre-start

@@ -84,7 +84,7 @@ func TestHTTPProbe(t *testing.T) {
 		{strings.Replace(plain.URL, "://", "://me:secret@", 1) + "/404", nil, "GET http://me:xxxxx@127.0.0.1"},
 	}
 	for _, c := range cases {
-		wantError(t, check(HTTPProbe(c.url, c.status)), c.want)
+		wantError(t, check(newHTTPProbe(Look{HTTP: c.url, Status: c.status})), c.want)
 	}
 	if asked["/500"] != 1 {
 		t.Errorf("/500 was asked %d times: a redirection was followed", asked["/500"])
@@ -99,7 +99,7 @@ func TestHTTPProbeTimeout(t *testing.T) {
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	wantError(t, HTTPProbe("http://"+l.Addr().String()+"/", nil).Check(ctx, nil), "no answer in time")
+	wantError(t, newHTTPProbe(Look{HTTP: "http://" + l.Addr().String() + "/"}).Check(ctx, nil), "no answer in time")
 }
 
 func TestTCPProbe(t *testing.T) {

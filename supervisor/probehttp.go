@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,12 +42,6 @@ type httpProbe struct {
 	name   string         // what is asked, for errors: without a password
 }
 
-// HTTPProbe asks url by GET, and wants one of status (empty: 200 to 399). ctx
-// bounds a look.
-func HTTPProbe(url string, status []int) Probe {
-	return newHTTPProbe(Look{HTTP: url, Status: status})
-}
-
 func newHTTPProbe(l Look) *httpProbe {
 	l.Method = cmp.Or(l.Method, http.MethodGet)
 	p := &httpProbe{look: l, name: l.Method + " " + l.HTTP}
@@ -68,22 +63,39 @@ func (p *httpProbe) Check(ctx context.Context, _ Process) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
-	conn, err := p.connect(ctx, req.URL)
+	demanded := false
+	conn, err := p.connect(ctx, req.URL, &demanded)
 	if err != nil {
-		return fmt.Errorf("%s: %s", p.name, httpCause(err))
+		return p.failed(err, demanded)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	resp, err := exchange(conn, req)
 	if err != nil {
-		return fmt.Errorf("%s: %s", p.name, httpCause(err))
+		return p.failed(err, demanded)
 	}
 	defer resp.Body.Close()
 	return p.judge(conn, resp)
 }
 
-// connect dials, with TLS for https.
-func (p *httpProbe) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
+// failed is the error of a look that got no answer. A server that has demanded a
+// client's certificate, was given none, and ends the handshake by an alert has said
+// what 401 says. With TLS 1.3 the alert comes instead of the answer.
+func (p *httpProbe) failed(err error, demanded bool) error {
+	var op *net.OpError
+	alert := errors.As(err, &op) && op.Op == "remote error" // as crypto/tls calls the alerts of the other side
+	switch {
+	case demanded && alert && p.body == nil && p.accepts(http.StatusUnauthorized):
+		return nil
+	case demanded && alert:
+		return fmt.Errorf("%s: the server demands a client certificate (%s): set cert_file and key_file, or add 401 to status", p.name, httpCause(err))
+	}
+	return fmt.Errorf("%s: %s", p.name, httpCause(err))
+}
+
+// connect dials, with TLS for https. demanded is set when the server asks for a
+// certificate that is not there.
+func (p *httpProbe) connect(ctx context.Context, u *url.URL, demanded *bool) (net.Conn, error) {
 	network, address := "unix", p.look.Socket
 	if address == "" {
 		network, address = "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]))
@@ -92,7 +104,26 @@ func (p *httpProbe) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
 	if err != nil || u.Scheme != "https" {
 		return conn, err
 	}
-	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: u.Hostname()})
+	cfg := &tls.Config{InsecureSkipVerify: true, ServerName: u.Hostname()}
+	if p.look.CertFile == "" {
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			*demanded = true
+			return new(tls.Certificate), nil // none
+		}
+	} else {
+		cert, err := tls.LoadX509KeyPair(p.look.CertFile, p.look.KeyFile)
+		if err != nil {
+			conn.Close()
+			var pe *os.PathError
+			if errors.As(err, &pe) {
+				return nil, fmt.Errorf("cannot read %s: %w", pe.Path, pe.Err)
+			}
+			return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", p.look.CertFile, p.look.KeyFile, err)
+		}
+		// Also where the server does not name its issuer: it is what is configured.
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
+	secure := tls.Client(conn, cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, err

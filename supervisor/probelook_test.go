@@ -2,8 +2,17 @@ package supervisor
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -302,4 +311,80 @@ func TestEndlessAnswerIsAnAnswer(t *testing.T) {
 	}
 	err = Look{HTTP: "http://" + address + "/", Body: "gun", Timeout: 2 * time.Second}.Probes(nil).Check(context.Background(), nil)
 	wantError(t, err, "answered 200 OK, but its body does not end: no answer in time after 5 bytes")
+}
+
+// A server that demands a certificate has answered, as much as by 401; one that gets
+// what it wants answers as others do.
+func TestClientCertificate(t *testing.T) {
+	cert, key, pair := clientCertificate(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(actuator))
+		pool := x509.NewCertPool()
+		pool.AddCert(pair.Leaf)
+		server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MaxVersion: version}
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS()
+		defer server.Close()
+		url := server.URL + "/up"
+		const hint = "the server demands a client certificate (tls: "
+		for _, c := range []struct {
+			look Look
+			want string
+		}{
+			{Look{HTTP: url, CertFile: cert, KeyFile: key}, ""},
+			{Look{HTTP: url}, "GET " + url + ": " + hint},
+			{Look{HTTP: url, Status: []int{200}}, hint},
+			{Look{HTTP: url, Status: []int{200, 401}}, ""},
+			{Look{HTTP: url, Status: []int{401}, Body: "UP"}, hint}, // there is no body
+			{Look{HTTP: server.URL + "/down", Status: []int{401}, CertFile: cert, KeyFile: key}, "answered 503"},
+			{Look{HTTP: url, Status: []int{401}, CertFile: cert, KeyFile: os.DevNull}, "cannot use the certificate " + cert},
+			{Look{HTTP: url, Status: []int{401}, CertFile: cert + "x", KeyFile: key}, "cannot read " + cert + "x: no such file"},
+		} {
+			wantError(t, check(c.look.Probes(nil)), c.want)
+		}
+		// Another's certificate is refused, which is no proof of anything.
+		other, otherKey, _ := clientCertificate(t)
+		if err := check(Look{HTTP: url, Status: []int{200, 401}, CertFile: other, KeyFile: otherKey}.Probes(nil)); err == nil || strings.Contains(err.Error(), "demands") {
+			t.Errorf("%x: with another's certificate: %v", version, err)
+		}
+	}
+	// Neither is an alert of a server that has not asked for one, nor the end of a
+	// connection of one that has.
+	plain := httptest.NewUnstartedServer(http.HandlerFunc(actuator))
+	plain.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("no") }}
+	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
+	plain.StartTLS()
+	defer plain.Close()
+	wantError(t, check(Look{HTTP: plain.URL, Status: []int{401}}.Probes(nil)), "tls: internal error")
+	wantError(t, check(Look{HTTP: "https://" + rude(t, func(net.Conn) {}) + "/", Status: []int{401}}.Probes(nil)), "GET https://")
+}
+
+// clientCertificate makes a certificate of its own and its key.
+func clientCertificate(t *testing.T) (certFile, keyFile string, pair tls.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		t.Fatal(err)
+	}
+	return certFile, keyFile, pair
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -305,4 +308,48 @@ func TestStrayIsEnded(t *testing.T) {
 			t.Errorf("done %v, %d processes", p.isDone(), st.w.count())
 		}
 	})
+}
+
+// What a start has found out is there for every supervisor after it, in every state,
+// and another start has its own.
+func TestLearnedSurvives(t *testing.T) {
+	for name, learned := range map[string]string{"little": `{"port":8080}`, "too much": strings.Repeat("x", maxLearned+1)} {
+		t.Run(name, func(t *testing.T) {
+			want := learned
+			if len(learned) > maxLearned {
+				want = ""
+			}
+			play(t, func(st *stage) {
+				var ready atomic.Bool
+				probe := ProbeFunc(func(context.Context, Process) error {
+					if !ready.Load() {
+						return errors.New("not yet")
+					}
+					return nil
+				})
+				st.l.prepare = func(_ context.Context, n int) (*Launch, error) {
+					return &Launch{Ready: probe, Learned: strings.Replace(learned, "8080", fmt.Sprint(8079+n), 1)}, nil
+				}
+				st.l.attach = func() (*Launch, error) { return &Launch{Ready: probe}, nil }
+				st.open()
+				st.ask(EvStart)
+				check := func(state State, want string) {
+					t.Helper()
+					st.crash()
+					st.want(state)
+					if st.l.learned != want {
+						t.Errorf("%s: Attach is given %.40q", state, st.l.learned)
+					}
+				}
+				check(Starting, want)
+				check(Starting, want)
+				ready.Store(true)
+				st.sleep(2 * time.Second)
+				check(Running, want)
+				st.ask(EvRestart)
+				st.sleep(2 * time.Second)
+				check(Running, strings.Replace(want, "8080", "8081", 1))
+			})
+		})
+	}
 }

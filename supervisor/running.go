@@ -146,11 +146,11 @@ func (s *Service) changedUp(h happening) {
 // attach asks the launcher for what belongs to a process that runs already; the
 // answer is EvAttached.
 func (s *Service) attach() {
-	gen, launcher := s.kept.Gen, s.launcher
+	gen, launcher, learned := s.kept.Gen, s.launcher, s.kept.Learned
 	go func() { // ends when Attach does, which obeys its ctx
 		ctx, cancel := context.WithTimeout(s.life, lookTime)
 		defer cancel()
-		l, err := launcher.Attach(ctx)
+		l, err := launcher.Attach(ctx, learned)
 		if l == nil && err == nil {
 			err = errors.New("nothing is known of it")
 		}
@@ -165,6 +165,10 @@ func (s *Service) attached(h happening) {
 	}
 	if h.err != nil {
 		s.log.Warn("cannot find out everything about a running service", "error", h.err)
+		if h.launch == nil && s.kept.State == Running { // a service that nobody looks at is not known to be alive
+			s.addNote("nobody looks after it until the next start: " + h.err.Error())
+			s.keep()
+		}
 	}
 	if h.launch != nil {
 		s.launch = h.launch

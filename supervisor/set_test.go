@@ -94,7 +94,9 @@ func (l *cannotStart) Prepare(context.Context) (*Launch, error) {
 	l.asked.Add(1)
 	return nil, errors.New("cannot find it")
 }
-func (l *cannotStart) Attach(context.Context) (*Launch, error) { return nil, errors.New("no process") }
+func (l *cannotStart) Attach(context.Context, string) (*Launch, error) {
+	return nil, errors.New("no process")
+}
 
 func options() Options {
 	return Options{Log: hclog.NewNullLogger()}

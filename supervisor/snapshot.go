@@ -26,6 +26,7 @@ type Snapshot struct {
 	Looks     int         `json:"failed_looks,omitempty"` // at liveness, in a row
 	Debugger  string      `json:"debugger,omitempty"`     // STARTING, RUNNING: "waits for a debugger on port 5005"; empty: there is none
 	Ill       string      `json:"ill,omitempty"`          // RUNNING: what it said itself that makes it unhealthy
+	Degraded  string      `json:"degraded,omitempty"`     // RUNNING: what part of it does not work
 	Reported  bool        `json:"reported,omitempty"`     // it does not count as healthy any more
 	Leaving   bool        `json:"leaving,omitempty"`      // not configured any more
 	Requires  []string    `json:"requires,omitempty"`
@@ -98,7 +99,9 @@ func (s *Service) publish() {
 		if k.Sick > 0 || k.Reported {
 			snap.Unhealthy, snap.Looks, snap.Reported = k.LiveErr, k.Sick, k.Reported
 		}
-		snap.Ill, snap.Debugger = k.ills(), k.Debugging.Text
+		snap.Ill = k.texts(func(c Complaint) bool { return c.Ill })
+		snap.Degraded = k.texts(func(c Complaint) bool { return c.Degraded })
+		snap.Debugger = k.Debugging.Text
 	case Stopping:
 		snap.Phase = k.phase()
 		if k.Held {

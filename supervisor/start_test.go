@@ -363,3 +363,36 @@ func TestExplanationDespiteAnUnfinishedLine(t *testing.T) {
 type longer struct{ *fakeOutput }
 
 func (l longer) End() int64 { return l.fakeOutput.End() + 5 }
+
+// What is given up has not ended as it should, whatever its code says: a JVM that
+// obeys TERM exits with 143.
+func TestGivenUpIsNoSuccess(t *testing.T) {
+	never := ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })
+	obeys := func(p *fakeProcess) { p.onTerm = func() { p.exits(143) } }
+	for name, c := range map[string]struct {
+		launch *Launch
+		then   func(st *stage, p *fakeProcess)
+	}{
+		"not ready in time":   {&Launch{Ready: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"ended before it was": {&Launch{Ready: never}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
+		"not alive":           {&Launch{Live: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(st *stage) {
+				st.cfg.SuccessCodes, st.cfg.Restart.Policy, st.cfg.Ready.Within = []int{0, 143}, Never, 10*time.Second
+				st.cfg.Live = Live{Every: time.Second, Failures: 2, Then: LiveRestart}
+				st.l.prepare = func(context.Context, int) (*Launch, error) { return c.launch, nil }
+				st.w.startup = func(_ int, p *fakeProcess) error { obeys(p); return nil }
+				st.open()
+				st.ask(EvStart)
+				st.sleep(time.Second)
+				c.then(st, st.w.last())
+				st.sleep(time.Second)
+				st.want(Exited)
+				if ready, not := setOf(st.s).Ready(); ready || st.snap().Exit.Success {
+					t.Errorf("ready %v, %q: %+v", ready, not, st.snap().Exit)
+				}
+			})
+		})
+	}
+}

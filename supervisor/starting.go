@@ -29,7 +29,7 @@ func (s *Service) try() {
 		k.Previous = k.Exit
 	}
 	k.Asked, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
-	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made, k.Sources, k.Spared = 0, 0, "", false, 0, "", "", false
+	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made, k.Sources, k.Learned, k.Spared = 0, 0, "", false, 0, "", "", "", false
 	k.Complaints = nil
 	k.Killed, k.Signaled, k.Told = false, false, false // of an earlier stop
 	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
@@ -170,7 +170,10 @@ func (s *Service) spawn(l *Launch) {
 	if out := s.output(); out != nil {
 		s.kept.LogStart = out.End()
 	}
-	s.kept.Made, s.kept.Sources = s.made, l.Sources
+	s.kept.Made, s.kept.Sources, s.kept.Learned = s.made, l.Sources, ""
+	if len(l.Learned) <= maxLearned {
+		s.kept.Learned = l.Learned
+	}
 	s.keep() // where its output begins must be known before there is any
 	p, err := s.world.Start(context.Background(), l.Spec)
 	if err != nil {

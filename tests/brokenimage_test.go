@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -35,31 +36,58 @@ func brokenImages() []brokenImage {
 }
 
 // A Tomcat that cannot start leaves the container up; who sees nothing but
-// `stoker status` knows what to mend, and `start` after the repair works.
+// `stoker status` knows what to mend, and `start` after the repair works. So it does
+// where the configuration does not say how readiness is proven.
 func TestBrokenImages(t *testing.T) {
 	for _, image := range brokenImages() {
-		t.Run(image.name, func(t *testing.T) {
-			needsImage(t, "stoker-"+image.name)
-			c := newContainer(t, "--memory", "1g", "stoker-"+image.name)
-			text := ""
-			told := eventually(90*time.Second, 250*time.Millisecond, func() bool {
-				text, _ = c.exec("stoker", "status", "tomcat")
-				return !strings.Contains(text, "STARTING") && containsAll(text, image.says)
+		for ready, args := range map[string][]string{"ready.http": nil, "no ready": {"--set", "services.tomcat.ready.http="}} {
+			t.Run(image.name+" with "+ready, func(t *testing.T) {
+				needsImage(t, "stoker-"+image.name)
+				image.test(t, newContainer(t, append([]string{"--memory", "1g", "stoker-" + image.name}, args...)...))
 			})
-			t.Logf("stoker status:\n%s", text)
-			if !told {
-				t.Errorf("the status does not name all of %q", image.says)
-			}
-			c.staysUp()
-			if out, err := c.exec(image.repair...); err != nil {
-				t.Fatalf("cannot repair: %v\n%s", err, out)
-			}
-			t.Logf("stoker start tomcat: %s", c.must("stoker", "start", "tomcat"))
-			c.awaitState("tomcat", "RUNNING", 90*time.Second)
-			if !c.alive() {
-				t.Error("the container has ended")
-			}
-		})
+		}
+	}
+}
+
+func (image brokenImage) test(t *testing.T, c *container) {
+	text := ""
+	told := eventually(90*time.Second, 250*time.Millisecond, func() bool {
+		text, _ = c.exec("stoker", "status", "tomcat")
+		return !strings.Contains(text, "STARTING") && containsAll(text, image.says)
+	})
+	t.Logf("stoker status:\n%s", text)
+	if !told {
+		t.Errorf("the status does not name all of %q", image.says)
+	}
+	if out, _ := c.exec("stoker", "events", "--service", "tomcat", "--kind", "ready"); strings.Contains(out, "pid") {
+		t.Errorf("a Tomcat that cannot start was ready:\n%s", out)
+	}
+	c.staysUp()
+	if out, err := c.exec(image.repair...); err != nil {
+		t.Fatalf("cannot repair: %v\n%s", err, out)
+	}
+	t.Logf("stoker start tomcat: %s", c.must("stoker", "start", "tomcat"))
+	c.awaitState("tomcat", "RUNNING", 90*time.Second)
+	if !c.alive() {
+		t.Error("the container has ended")
+	}
+}
+
+// One failing application beside a good one is told, and stops nothing.
+func TestDegradedImage(t *testing.T) {
+	needsImage(t, "stoker-failing-webapp")
+	root, err := filepath.Abs("../testdata/webapp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newContainer(t, "--memory", "1g", "-v", root+":/srv/app/webapps/ROOT:ro", "stoker-failing-webapp", "--set", "services.tomcat.ready.http=")
+	c.awaitState("tomcat", "RUNNING", 90*time.Second)
+	text := ""
+	if !eventually(20*time.Second, 250*time.Millisecond, func() bool {
+		text, _ = c.exec("stoker", "status", "tomcat")
+		return containsAll(text, []string{"RUNNING", "degraded: application /app failed to start", "com.example.MissingListener"})
+	}) {
+		t.Errorf("the status does not say what is degraded:\n%s", text)
 	}
 }
 

@@ -115,25 +115,26 @@ func unquote(value string) (string, error) {
 	return "", errors.New("the quote is not closed on its line")
 }
 
-// readEnvFile adds the variables of a file to env. A path that begins with "-"
-// may be missing.
-func readEnvFile(env map[string]string, path string) error {
+// readEnvFile reads the variables of a file. A path that begins with "-" may be
+// missing.
+func readEnvFile(path string) (map[string]string, error) {
 	path, optional := strings.CutPrefix(path, "-")
 	data, err := readBounded(path, maxEnvFile)
 	if optional && errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot read env file %q: %w", path, err)
+		return nil, fmt.Errorf("cannot read env file %q: %w", path, err)
 	}
 	vars, err := parseEnvFile(string(data))
 	if err != nil {
-		return fmt.Errorf("cannot use env file %q, %w", path, err)
+		return nil, fmt.Errorf("cannot use env file %q, %w", path, err)
 	}
+	env := map[string]string{}
 	for _, v := range vars {
 		env[v.name] = v.value
 	}
-	return nil
+	return env, nil
 }
 
 // readSecret is the content of a file, less one newline at its end. No error has

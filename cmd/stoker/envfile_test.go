@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -183,7 +182,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if _, err := l.Prepare(context.Background()); err == nil || !strings.Contains(err.Error(), "cannot use the secret S: it holds options") {
 		t.Errorf("options as a secret: %v", err)
 	}
-	if env, _, err := l.environ(); err == nil || !slices.Contains(slices.Collect(maps.Keys(env)), "LINES") {
+	if env, err := l.environ(); err == nil || env.vars["LINES"] == "" {
 		t.Error("one that cannot be read keeps the others from being read")
 	}
 }

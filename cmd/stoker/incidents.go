@@ -185,6 +185,8 @@ func advice(c supervisor.Cause) string {
 		return "the reason names what failed to deploy; after the repair: stoker start SERVICE"
 	case supervisor.CauseUnhealthy:
 		return "the thread dump shows what the threads wait for"
+	case supervisor.CauseDegraded:
+		return "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE"
 	case supervisor.CauseStopTimeout:
 		return "the thread dump shows what did not end; stop.timeout sets the time"
 	case supervisor.CauseLeft:

@@ -9,8 +9,12 @@ import (
 )
 
 func TestDebuggingOf(t *testing.T) {
-	listens := func(inode string, port int) proc.TCPSocket { return proc.TCPSocket{Inode: inode, Listens: true, Local: port} }
-	conn := func(inode string, local, remote int) proc.TCPSocket { return proc.TCPSocket{Inode: inode, Local: local, Remote: remote} }
+	listens := func(inode string, port int) proc.TCPSocket {
+		return proc.TCPSocket{Inode: inode, Listens: true, Local: port}
+	}
+	conn := func(inode string, local, remote int) proc.TCPSocket {
+		return proc.TCPSocket{Inode: inode, Local: local, Remote: remote}
+	}
 	const waits, has = "waits for a debugger on port 5005", "has a debugger attached on port 5005"
 	app := listens("web", 8080)
 	type look struct {

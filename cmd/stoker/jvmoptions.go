@@ -7,12 +7,15 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -31,6 +34,22 @@ type jvmFacts struct {
 	argv    []string      // the whole command line
 	carried []string      // plugins whose options are in it
 	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
+}
+
+// keepFacts keeps what the latest start of a service was made of. A warning that the
+// start before did not have is logged, too.
+func keepFacts(jvms *sync.Map, log hclog.Logger, name string) func(*jvmFacts) {
+	return func(f *jvmFacts) {
+		var known []jvm.Problem
+		if before, ok := jvms.Swap(name, f); ok {
+			known = before.(*jvmFacts).Result.Warnings
+		}
+		for _, w := range f.Result.Warnings {
+			if !jvm.Presumed(w.Code) && !slices.Contains(known, w) {
+				log.Warn("JVM options", "warning", mask.Line(w.Message))
+			}
+		}
+	}
 }
 
 // text is the explanation for people.
@@ -71,24 +90,16 @@ func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
 	b.WriteString("\n")
 }
 
-// optionVars are the variables that the JVM or its launcher read themselves, the
-// weaker first. They become part of the user layer and are taken out of the
-// environment: _JAVA_OPTIONS would win over everything, and all of them reach
-// every other JVM of the container.
-func optionVars() [3]string {
-	return [3]string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
-}
-
 // readLimits puts the cgroup's answer into the form that jvm takes; own is the
 // cgroup that the JVM will run in, nil: the container's.
 func readLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")
 	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
 	if l.EffectiveMemory != nil {
-		out.Memory = *l.EffectiveMemory
+		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
 	}
 	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
-		out.Memory, out.MemorySource = *own.Memory, "the service's own cgroup"
+		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
 	}
 	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
 		out.CPUQuota = own.CPUs
@@ -100,11 +111,12 @@ func readLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 }
 
 // jvmEnviron is env without what the JVM would read by itself, and with what the
-// sizing adds.
+// sizing adds. What it would read becomes part of the user layer: _JAVA_OPTIONS would
+// win over everything, and all of it reaches every other JVM that this one starts.
 func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
 	out := make(map[string]string, len(env)+len(add))
 	maps.Copy(out, env)
-	for _, name := range optionVars() {
+	for _, name := range jvm.ReadVariables() {
 		delete(out, name)
 	}
 	for _, v := range add {
@@ -130,7 +142,7 @@ func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) 
 }
 
 func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	out, err := l.Attach(ctx)
+	out, err := l.Attach(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -141,13 +153,13 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 	if err != nil {
 		return nil, err
 	}
-	facts, checked, err := l.check.before(ctx, l.processLauncher, facts, r.env, "")
+	facts, checked, err := l.check.before(ctx, l.processLauncher, facts, r.vars, "")
 	if err != nil {
 		return nil, err
 	}
 	l.keep(r.hide.facts(facts))
 	l.carries(facts)
-	out.Spec = l.spec(jvmEnviron(r.env, facts.Result.Env))
+	out.Spec = l.spec(jvmEnviron(r.vars, facts.Result.Env))
 	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, []string{javaNote(facts.JVM, facts.Found)}
 	out.Warnings = slices.Concat(warnings, checked)
 	out.ReadOutput = outputReader(facts.Result.Options)
@@ -157,16 +169,16 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 
 // plan is what a start would execute.
 func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, warnings []string, err error) {
-	java, found, err := hotspot.Find("/", l.service.Java.Home, func(k string) string { return r.env[k] })
+	java, found, err := hotspot.Find("/", r.vars["PATH"], append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)...)
 	if err != nil {
 		return nil, nil, err
 	}
-	words, err := jvm.SplitOptions(r.env["JAVA_OPTS"])
+	words, err := jvm.SplitOptions(r.vars["JAVA_OPTS"])
 	if err != nil {
 		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
 	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: r.env, env: r.env, words: []namedWords{{"JAVA_OPTS", words}}, own: r.own, user: l.user, given: r.options, leave: r.leave,
-		flags: l.check.flagsOf(l.asking(r.env, nil, ""))}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment, words: []namedWords{{name: "JAVA_OPTS", words: words}},
+		own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err
@@ -181,13 +193,13 @@ func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error)
 	if err != nil {
 		return nil, err
 	}
-	facts, _, err = l.check.before(ctx, l.processLauncher, facts, r.env, "")
+	facts, _, err = l.check.before(ctx, l.processLauncher, facts, r.vars, "")
 	return facts, err
 }
 
 // Attach adds what a JVM can do to the probes.
-func (l *javaLauncher) Attach(ctx context.Context) (*supervisor.Launch, error) {
-	out, err := l.processLauncher.Attach(ctx)
+func (l *javaLauncher) Attach(ctx context.Context, learned string) (*supervisor.Launch, error) {
+	out, err := l.processLauncher.Attach(ctx, learned)
 	return l.asJVM(l.check.attacher, out, err)
 }
 
@@ -203,6 +215,20 @@ func javaCommand(java string, options []string, c config.Java) []string {
 		argv = append(argv, c.Main)
 	}
 	return append(argv, c.Args...)
+}
+
+// setting is the one of the configuration that names the JVM, by its path below the
+// service.
+func (l *processLauncher) setting(path, value string) hotspot.Setting {
+	return hotspot.Setting{Name: path, Value: value, From: l.origins[config.ServicePath(l.name, path)].String()}
+}
+
+// javaSettings are the variables that name the JVM.
+func javaSettings(env *environment) (out []hotspot.Setting) {
+	for _, name := range []string{"JRE_HOME", "JAVA_HOME"} {
+		out = append(out, hotspot.Setting{Name: name, Value: env.vars[name], From: env.origin(name)})
+	}
+	return out
 }
 
 func javaNote(java hotspot.JVM, found string) string {

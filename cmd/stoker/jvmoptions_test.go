@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -23,7 +27,7 @@ func BenchmarkLimitsAndRender(b *testing.B) {
 		Flavors:  []jvm.Profile{{Name: "a", Match: jvm.Match{Memory: jvm.MemoryRange{AtLeast: "1MiB"}}, Metaspace: "200MiB"}},
 	}
 	for b.Loop() {
-		l := &layers{cfg: cfg, world: sourceWorld{labels: noLabels}, env: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}
+		l := &layers{cfg: cfg, world: sourceWorld{labels: noLabels}, env: environment{vars: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}}
 		if _, err := l.render(b.Context(), hotspot.JVM{Major: 17, Version: "17.0.15"}, "", 200); err != nil {
 			b.Fatal(err)
 		}
@@ -35,12 +39,33 @@ func TestRenderNamesTheFlavor(t *testing.T) {
 	cfg := jvm.Config{Flavor: jvm.Flavor{Memory: "1GiB"}, Flavors: []jvm.Profile{{Name: "fat", Match: jvm.Match{Env: map[string]jvm.Words{"ENV": {"fat"}}, Labels: map[string]jvm.Words{"tier": {"gold"}}}}}}
 	env := map[string]string{"ENV": "fat", "MALLOC_ARENA_MAX": "7"}
 	gold := sourceWorld{labels: func() map[string]string { return map[string]string{"tier": "gold"} }}
-	facts, err := (&layers{cfg: cfg, world: gold, outside: env, env: env}).render(t.Context(), java, "", 0)
+	facts, err := (&layers{cfg: cfg, world: gold, outside: environment{vars: env}, env: environment{vars: env}}).render(t.Context(), java, "", 0)
 	if err != nil || facts.Result.Flavor == nil || facts.Result.Flavor.Name != "fat" || facts.Result.Env[0].Value != "7" {
 		t.Errorf("%+v, %v", facts, err)
 	}
 	cfg.Flavor.Name = "slim"
 	if facts, err = (&layers{cfg: cfg, world: gold}).render(t.Context(), java, "", 0); err == nil || facts != nil || err.Error() != `cannot size the JVM: cannot use flavor: there is no "slim" among jvm.flavors; there are: fat` {
 		t.Errorf("%+v, %v", facts, err)
+	}
+}
+
+// What a start warns of is in the log, once for as long as it stays so.
+func TestWarningsAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	keep := keepFacts(new(sync.Map), hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}), "app")
+	facts := func(warnings ...jvm.Problem) *jvmFacts { return &jvmFacts{Result: jvm.Result{Warnings: warnings}} }
+	unlimited := jvm.Problem{Code: jvm.MemoryUnlimited, Message: "there is no memory limit"}
+	for _, c := range []struct {
+		made *jvmFacts
+		want int // lines
+	}{
+		{facts(unlimited), 1}, {facts(unlimited), 0}, {facts(unlimited, jvm.Problem{Code: jvm.BudgetExceeded, Message: "3347 MiB more"}), 1}, {facts(), 0}, {facts(unlimited), 1},
+		{facts(unlimited, jvm.Problem{Code: jvm.UnknownOption, Message: "may be refused"}), 0},
+		{facts(unlimited, jvm.Problem{Code: jvm.Duplicate, Message: "-Dpassword=geheim is given again"}), 1},
+	} {
+		out.Reset()
+		if keep(c.made); strings.Count(out.String(), "\n") != c.want || strings.Contains(out.String(), "geheim") {
+			t.Errorf("%+v:\n%s", c.made.Result.Warnings, out.String())
+		}
 	}
 }

@@ -73,7 +73,8 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	if missing != nil {
 		return jvm.Result{Errors: missing}
 	}
-	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: env, env: env, java: target.jvm.JavaMajor}
+	own := environment{vars: env}
+	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: own, env: own, java: target.jvm.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
@@ -90,11 +91,11 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 // variables of catalina.sh.
 func (l *layers) scripted() (jvm.Input, error) {
 	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
-		words, err := jvm.SplitOptions(l.env[name])
+		words, err := jvm.SplitOptions(l.env.vars[name])
 		if err != nil {
 			return jvm.Input{}, fmt.Errorf("cannot take JVM options from %s: %w", name, err)
 		}
-		l.words = append(l.words, namedWords{name, words})
+		l.words = append(l.words, namedWords{name: name, words: words})
 	}
 	return l.input(context.Background())
 }
@@ -143,7 +144,7 @@ func (f renderFlags) limits() (l jvm.Limits, err error) {
 		if l.Memory, err = jvm.ParseMemory(f.memory); err != nil {
 			return l, &hintError{err, "", codeUsage}
 		}
-		l.MemorySource = "--memory"
+		l.MemorySource, l.Unlimited = "--memory", false
 	}
 	if f.cpus != "" {
 		n, err := strconv.ParseFloat(f.cpus, 64)
@@ -168,7 +169,8 @@ type renderTarget struct {
 // is found here.
 func targetOf(version string) (renderTarget, error) {
 	if version == "" {
-		java, _, err := hotspot.Find("/", "", os.Getenv) // one that is unknown is treated as a current one
+		own := &environment{vars: environMap(os.Environ())}
+		java, _, err := hotspot.Find("/", own.vars["PATH"], javaSettings(own)...) // one that is unknown is treated as a current one
 		t := renderTarget{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, notAsked}
 		if err == nil {
 			t.flags = sync.OnceValue(func() map[string]jvm.OwnFlag { return askHere(java.Java) })

@@ -122,8 +122,8 @@ func (r *runningJVMs) wanted() watchedSources {
 	for _, name := range slices.Sorted(maps.Keys(launchers)) {
 		base, cfg, world := launchers[name].common()
 		out.Files, out.Dirs = watched(cfg) // the same for all
-		env, _, _ := base.environ()        // what cannot be read is found out by a look
-		sources := &layers{cfg: cfg, world: world, outside: env}
+		env, _ := base.environ()           // what cannot be read is found out by a look
+		sources := &layers{cfg: cfg, world: world, outside: *env}
 		if files := inConfig(sources); len(files) > 0 {
 			if out.Named == nil {
 				out.Named = map[string][]string{}
@@ -135,8 +135,8 @@ func (r *runningJVMs) wanted() watchedSources {
 		}
 		for _, n := range sources.named() {
 			for _, u := range n.cfg.URLs {
-				if ok, _ := u.When.Matches(env, world.labels(), sources.policy.ProfileName()); ok && u.Every != nil && *u.Every > 0 {
-					out.Polled = append(out.Polled, polled{sourceOf(u), *u.Every, env, world.labels(), name})
+				if ok, _ := u.When.Matches(env.vars, world.labels(), sources.policy.ProfileName()); ok && u.Every != nil && *u.Every > 0 {
+					out.Polled = append(out.Polled, polled{sourceOf(u), *u.Every, env.vars, world.labels(), name})
 				}
 			}
 		}
@@ -244,16 +244,16 @@ func (r *runningJVMs) digest(ctx context.Context, name string) (string, error) {
 		return "", errGone
 	}
 	base, cfg, world := l.common()
-	env, hide, err := base.environ()
+	env, err := base.environ()
 	if err != nil {
-		return "", hide.err(err)
+		return "", env.hide.err(err)
 	}
 	if world.plugins != nil {
 		world.plugins.Refresh()
 	}
-	sources := &layers{cfg: cfg, world: world, outside: env, user: base.user}
+	sources := &layers{cfg: cfg, world: world, outside: *env, user: base.user}
 	if _, err := sources.fixed(ctx); err != nil {
-		return "", hide.err(err)
+		return "", env.hide.err(err)
 	}
 	r.named.set(name, sources.files)
 	return sources.digest(), nil
@@ -268,21 +268,21 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, errGone
 	}
 	base, _, _ := l.common()
-	env, hide, err := base.environ()
+	env, err := base.environ()
 	if err != nil {
-		return nil, hide.err(err)
+		return nil, env.hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
-	facts, err := l.tried(ctx, &readied{env: env, hide: hide, own: own, options: base.hooks.given(base.name).Options})
+	facts, err := l.tried(ctx, &readied{environment: env, own: own, options: base.hooks.given(base.name).Options})
 	if err != nil {
-		why, _, _ := strings.Cut(hide.err(err).Error(), "\nhint:") // explain shows what runs
+		why, _, _ := strings.Cut(env.hide.err(err).Error(), "\nhint:") // explain shows what runs
 		if bad := new(optionsError); errors.As(err, &bad) {
 			return nil, &optionsError{errors.New(why)}
 		}
 		return nil, errors.New(why)
 	}
 	for _, c := range jvm.Diff(before, facts.argv) {
-		changes = append(changes, mask.Line(hide.text(c)))
+		changes = append(changes, mask.Line(env.hide.text(c)))
 	}
 	return changes, nil
 }

@@ -54,12 +54,6 @@ func acceptOptions(a remote.Answer) error {
 	return nil
 }
 
-// namedWords are options that came from a variable.
-type namedWords struct {
-	name  string
-	words []string
-}
-
 // What became of a source.
 const (
 	sourceRead    = "read"
@@ -82,8 +76,8 @@ type sourceFact struct {
 type layers struct {
 	cfg     jvm.Config
 	world   sourceWorld
-	outside map[string]string // the service's environment, for conditions and URLs
-	env     map[string]string // the same with what setenv.sh changed, for variables that hold options
+	outside environment // the service's, for conditions and URLs
+	env     environment // the same with what setenv.sh changed, for variables that hold options
 	given   []hooks.GivenOption
 	words   []namedWords // options of variables that the kind of service knows, weaker first
 	own     *cgroup.Own  // nil: the JVM runs in the container's
@@ -122,21 +116,21 @@ func (l *layers) input(ctx context.Context) (in jvm.Input, err error) {
 			return in, err
 		}
 	}
-	vars := optionVars()
+	vars := jvm.ReadVariables()
 	for k, name := range vars {
 		if k == len(vars)-1 { // the strongest, after those of the kind
 			for _, w := range l.words {
-				in.User = append(in.User, jvm.ParseArgs("env "+w.name, w.words)...)
+				in.User = append(in.User, l.ofVariable(w)...)
 			}
 		}
-		if name == "JDK_JAVA_OPTIONS" && l.java == 8 && l.env[name] != "" {
+		if name == "JDK_JAVA_OPTIONS" && l.java == 8 && l.env.vars[name] != "" {
 			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv, Message: name + " does not count: Java 8 does not read it"})
 			continue // what is meant for a later one might not even start
 		}
 		if err := l.variable(&in.User, name); err != nil {
 			return in, err
 		}
-		if strings.TrimSpace(l.env[name]) != "" {
+		if strings.TrimSpace(l.env.vars[name]) != "" {
 			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv,
 				Message: name + " is part of the user layer now and taken out of the JVM's environment, where it would count for every JVM"})
 		}
@@ -189,7 +183,7 @@ func (l *layers) choose() (err error) {
 	for _, w := range warnings {
 		l.notes = append(l.notes, "limits: "+w.Message)
 	}
-	if l.policy, err = l.cfg.Policy(jvm.Surroundings{Env: l.outside, Labels: l.world.labels(), Limits: l.limits}); err != nil {
+	if l.policy, err = l.cfg.Policy(jvm.Surroundings{Env: l.outside.vars, Labels: l.world.labels(), Limits: l.limits}); err != nil {
 		return fmt.Errorf("cannot size the JVM: %w", err)
 	}
 	return nil
@@ -254,7 +248,7 @@ func (l *layers) layer(n namedLayer) ([]jvm.Option, error) {
 
 // wanted says whether a source counts in this container.
 func (l *layers) wanted(n namedLayer, source string, when jvm.When) bool {
-	ok, why := when.Matches(l.outside, l.world.labels(), l.policy.ProfileName())
+	ok, why := when.Matches(l.outside.vars, l.world.labels(), l.policy.ProfileName())
 	if !ok {
 		l.fact(n, source, sourceSkipped, why, nil)
 	}
@@ -334,11 +328,11 @@ func (l *layers) fetchAll(ctx context.Context) {
 	var mu sync.Mutex // guards fetched
 	for _, n := range l.named() {
 		for k, u := range n.cfg.URLs {
-			if ok, _ := u.When.Matches(l.outside, l.world.labels(), l.policy.ProfileName()); !ok {
+			if ok, _ := u.When.Matches(l.outside.vars, l.world.labels(), l.policy.ProfileName()); !ok {
 				continue
 			}
 			all.Go(func() {
-				doc, err := l.world.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.outside, l.world.labels()))
+				doc, err := l.world.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.outside.vars, l.world.labels()))
 				mu.Lock()
 				defer mu.Unlock()
 				l.fetched[urlID(n, k)] = fetched{doc, err}
@@ -383,20 +377,6 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 	return nil
 }
 
-// variable adds the options of an environment variable.
-func (l *layers) variable(to *[]jvm.Option, name string) error {
-	split, vars := jvm.SplitOptions, optionVars()
-	if slices.Contains(vars[:], name) {
-		split = jvm.SplitVMOptions
-	}
-	words, err := split(l.env[name])
-	if err != nil {
-		return fmt.Errorf("cannot take JVM options from %s: %w", name, err)
-	}
-	*to = append(*to, jvm.ParseArgs("env "+name, words)...)
-	return nil
-}
-
 // render sizes and merges, and says what the operator should know.
 func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, maxThreads int) (*jvmFacts, error) {
 	l.java = java.Major
@@ -404,7 +384,7 @@ func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, max
 	if err != nil {
 		return nil, err
 	}
-	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env, asksJVM(l.cfg)
+	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.vars, asksJVM(l.cfg)
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
 	if l.flags != nil && in.NamesFlags() {
 		in.Target.Flags = l.flags(ctx, java.Java)

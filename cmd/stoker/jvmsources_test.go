@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -72,7 +73,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		Argfiles: []jvm.File{{File: dir + "/jvm.args"}},
 		URLs:     []jvm.URL{asked(service.URL + "/list"), asked(service.URL + "/${APPID}?tier=${TIER}&token=${TOKEN}")},
 		Env:      []string{"APP_OPTS"}}},
-		outside: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}, env: map[string]string{"APP_OPTS": "-Denv=1"},
+		outside: environment{vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}}, env: environment{vars: map[string]string{"APP_OPTS": "-Denv=1"}},
 		world: sourceWorld{labels: func() map[string]string { return map[string]string{"tier": "gold"} }, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.input(t.Context())
 	if err != nil {
@@ -106,6 +107,47 @@ func TestLayerReadsAllSources(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "geheim") {
 		t.Errorf("explain tells the token:\n%s", b.String())
+	}
+}
+
+// Line ends and byte order marks of Windows reach no JVM, whatever source they are in.
+func TestWindowsTextInEverySource(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/list" {
+			fmt.Fprint(w, "\ufeff[\"-Dlist=1\"]\r\n")
+			return
+		}
+		fmt.Fprint(w, "\ufeff-Durl=1\r\n")
+	}))
+	defer service.Close()
+	text := func(name string) string { return "\ufeff-D" + name + "=1\r\n-D" + name + ".2=2\r\n" }
+	dir := write(t, map[string]string{"d/a.opts": text("dir"), "file": text("file"), "args": text("args"), "at": text("at"), "vm": text("vm"), "flags": "\ufeffMaxHeapSize=1g\r\n"})
+	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{
+		Options: []jvm.Inline{{Option: "-Dinline=1\r"}, {Option: "@" + dir + "/at\r"}, {Option: "-XX:VMOptionsFile=" + dir + "/vm"}, {Option: "-XX:Flags=" + dir + "/flags"}},
+		Dirs:    []jvm.Dir{{Dir: dir + "/d"}}, Files: []jvm.File{{File: dir + "/file"}}, Argfiles: []jvm.File{{File: dir + "/args"}},
+		URLs: []jvm.URL{asked(service.URL + "/list"), asked(service.URL + "/text")}, Env: []string{"APP_OPTS"}}},
+		env: environment{vars: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"), "JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
+			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
+		given: []hooks.GivenOption{{Option: "-Dhook=1\r", Source: "hook"}},
+		world: sourceWorld{labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
+	in, err := l.scripted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, o := range in.User {
+		got[o.String()] = true
+		if strings.ContainsAny(o.String(), "\r\n\ufeff") {
+			t.Errorf("%q (%s)", o, o.Source)
+		}
+	}
+	for _, name := range []string{"dir", "file", "args", "at", "vm", "list", "url", "app", "tool", "jdk", "under", "java", "catalina", "hook", "inline"} {
+		if !got["-D"+name+"=1"] {
+			t.Errorf("-D%s=1 is missing in %q", name, in.User)
+		}
+	}
+	if !got["-XX:MaxHeapSize=1g"] || len(in.Errors) > 0 {
+		t.Errorf("%q, %q", in.User, in.Errors)
 	}
 }
 

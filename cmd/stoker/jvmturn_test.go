@@ -47,7 +47,9 @@ func (f *fleet) renew(_ context.Context, name string, _ int) error {
 	return nil
 }
 
-func (f *fleet) start(_ context.Context, name string) error { return f.renew(context.Background(), name, 0) }
+func (f *fleet) start(_ context.Context, name string) error {
+	return f.renew(context.Background(), name, 0)
+}
 
 func (f *fleet) restarts(string, int) bool { return true }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // actionGrace is what an action has between TERM and KILL, and then to be gone.
@@ -56,7 +57,7 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
 	}
 	spec := proc.Spec{ID: uniqueID("plugin-" + plugin), Argv: slices.Concat(action.Command, args)}
-	env := environMap(os.Environ())
+	env := jvm.WithoutOptions(environMap(os.Environ()))
 	if action.RunAs != "" {
 		user, err := proc.LookupUser(action.RunAs)
 		if err != nil {

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"os"
-	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -34,6 +31,7 @@ type processLauncher struct {
 	hooks   *hookRunner    // nil: hooks give it nothing
 	plugins *hooks.Plugins // nil: there are none for it
 	public  []string       // variables whose values become arguments, which everybody can read
+	origins config.Origins // of the configuration
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -90,9 +88,8 @@ func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
 
 // readied is what a start begins with.
 type readied struct {
-	env  map[string]string
-	hide secretMask
-	own  *cgroup.Own // nil: the service runs in the container's
+	*environment
+	own *cgroup.Own // nil: the service runs in the container's
 	// options of the JVM that hooks have given.
 	options []hooks.GivenOption
 	// leave are plugins that the start goes without.
@@ -105,18 +102,18 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	if err := l.pluginsAllow(); err != nil {
 		return nil, err
 	}
-	env, hide, err := l.environ()
+	env, err := l.environ()
 	if err != nil {
 		return nil, err
 	}
-	r := &readied{env: env, hide: hide, options: l.hooks.given(l.name).Options}
+	r := &readied{environment: env, options: l.hooks.given(l.name).Options}
 	note := l.makeCgroup(r)
 	out, err := prepare(r)
 	if err != nil {
 		if r.own != nil {
 			r.own.Remove()
 		}
-		return nil, hide.err(err)
+		return nil, r.hide.err(err)
 	}
 	if r.own != nil {
 		out.Spec.Cgroups = r.own.Dirs()
@@ -126,7 +123,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	}
 	for _, texts := range [][]string{out.Notes, out.Warnings} {
 		for k := range texts {
-			texts[k] = hide.text(texts[k])
+			texts[k] = r.hide.text(texts[k])
 		}
 	}
 	return out, nil
@@ -149,11 +146,11 @@ func (l *processLauncher) makeCgroup(r *readied) (note string) {
 // Prepare gives the configured command.
 func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 	return l.ready(func(r *readied) (*supervisor.Launch, error) {
-		out, err := l.Attach(ctx)
+		out, err := l.Attach(ctx, "")
 		if err != nil {
 			return nil, err
 		}
-		out.Spec = l.spec(r.env)
+		out.Spec = l.spec(r.vars)
 		out.Spec.Argv = l.service.Command
 		if l.inherit {
 			out.Spec.Stdin = os.Stdin
@@ -169,7 +166,7 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 }
 
 // Attach gives the probes.
-func (l *processLauncher) Attach(context.Context) (*supervisor.Launch, error) {
+func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
 		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Debugger: lookForDebugger, Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
 	if pattern := l.service.Ready.Log; pattern != "" {
@@ -216,42 +213,28 @@ func (l *processLauncher) runOnce(ctx context.Context, what string, argv, env []
 	return supervisor.RunCommand(ctx, l.m, spec)
 }
 
-// runProbe runs the command of an exec probe as the service's user.
+// beside is what a program is started with that runs beside the service's process, as
+// the service's user. Options of a JVM are that JVM's.
+func (l *processLauncher) beside() (proc.Spec, error) {
+	env, err := l.environ()
+	if err != nil {
+		return proc.Spec{}, err
+	}
+	vars := env.vars
+	if l.service.Kind != config.KindProcess {
+		vars = jvm.WithoutOptions(vars)
+	}
+	return l.spec(vars), nil
+}
+
+// runProbe runs the command of an exec probe.
 func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, string, error) {
-	env, _, err := l.environ()
+	spec, err := l.beside()
 	if err != nil {
 		return 0, "", err
 	}
-	spec := l.spec(env)
 	spec.ID, spec.Argv = uniqueID("probe"), argv
 	return supervisor.RunProbe(ctx, l.m, spec)
-}
-
-// environ is ours, with what the service's user, hooks and configuration say; the
-// later wins: hooks, env_files, env, secrets. With an error it is as much as could be
-// read.
-func (l *processLauncher) environ() (env map[string]string, hide secretMask, err error) {
-	env = environMap(os.Environ())
-	l.user.AdaptEnv(env)
-	maps.Copy(env, l.hooks.given(l.name).Env)
-	for _, path := range l.service.EnvFiles {
-		err = errors.Join(err, readEnvFile(env, path))
-	}
-	maps.Copy(env, l.service.Env)
-	for _, name := range slices.Sorted(maps.Keys(l.service.Secrets)) {
-		if slices.Contains(l.public, name) {
-			err = errors.Join(err, fmt.Errorf("cannot use the secret %s: it holds options, and everybody can read a command line\nhint: put it under another name, and have the application read that", name))
-			continue
-		}
-		value, readErr := readSecret(name, l.service.Secrets[name])
-		if readErr != nil {
-			err = errors.Join(err, readErr)
-			continue
-		}
-		env[name] = value
-		hide.add(value)
-	}
-	return env, hide, err
 }
 
 // terminal says whether fd is one.

@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/tomcat"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -94,10 +95,9 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 		s.users = append(s.users, base.user)
 	}
 	base.hooks = s.runner
-	base.plugins = s.plugins
+	base.plugins, base.origins = s.plugins, s.origins
 	if cfg.Kind != config.KindProcess {
-		vars := optionVars()
-		base.public = append(append(vars[:], "JAVA_OPTS", "CATALINA_OPTS"), s.config.JVM.User.Env...)
+		base.public = append(jvm.OptionVariables(), s.config.JVM.User.Env...)
 	}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	}
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		Made: s.made[name]}
-	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
+	keep := keepFacts(s.jvms, log.With("name", name), name)
 	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
 	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}
 	switch cfg.Kind {

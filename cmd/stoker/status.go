@@ -113,11 +113,11 @@ func colourOf(s supervisor.State) string {
 // details says what the line of a service cannot.
 func details(s supervisor.Snapshot, now time.Time) []string {
 	var out []string
+	if s.Debugger != "" {
+		out = append(out, s.Debugger+": no time runs for its start, and liveness is only reported")
+	}
 	switch s.State {
 	case supervisor.Starting:
-		if s.Debugger != "" {
-			out = append(out, s.Debugger+": the time of its start stands still")
-		}
 		if s.Waiting != "" {
 			out = append(out, "waiting: "+s.Waiting)
 		}
@@ -137,11 +137,11 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			out = append(out, fmt.Sprintf("its process is gone; of those that belong to it live on: %v", s.Left))
 		}
 	case supervisor.Running:
-		if s.Debugger != "" {
-			out = append(out, s.Debugger+": a look at liveness that fails is only reported")
-		}
 		if s.Ill != "" {
 			out = append(out, "not healthy: "+s.Ill)
+		}
+		if s.Degraded != "" {
+			out = append(out, "degraded: "+s.Degraded)
 		}
 		if s.Unhealthy != "" {
 			what := "live" // not yet often enough

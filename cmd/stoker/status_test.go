@@ -54,6 +54,8 @@ func snapshots() map[string]api.Status {
 			Waiting: "GET http://127.0.0.1:8080/app/health: connection refused (nothing listens there)", Notes: []string{"JVM 17.0.21 in /opt/java/openjdk (JAVA_HOME)"}}),
 		"running": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-26 * time.Hour), Restarts: 2,
 			Reason: "not shown while it runs", Exit: &supervisor.ExitInf{Code: 1, At: *at(-27 * time.Hour)}}),
+		"degraded": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Hour),
+			Degraded: "application /a failed to start: java.lang.IllegalStateException: no database (A.java:3); application /b failed to start"}),
 		"backoff": one(supervisor.Snapshot{State: supervisor.Delayed, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
 			Exit: &supervisor.ExitInf{Code: 1, At: *at(-100 * time.Millisecond)}}),
 		"stopping": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Pid: 42, UpSince: at(-time.Hour), Deadline: at(4 * time.Second)}),

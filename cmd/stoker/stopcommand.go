@@ -15,12 +15,11 @@ func (l *processLauncher) stopCommand() func(context.Context, supervisor.Process
 		return nil
 	}
 	return func(ctx context.Context, p supervisor.Process) error {
-		env, _, err := l.environ()
+		spec, err := l.beside()
 		if err != nil {
 			return err
 		}
-		env["STOKER_PID"] = strconv.Itoa(p.Pid())
-		spec := l.spec(env)
+		spec.Env = append(spec.Env, "STOKER_PID="+strconv.Itoa(p.Pid()))
 		spec.ID, spec.Argv, spec.WhileStopping = uniqueID("stop"), l.service.Stop.Command, true
 		if err := supervisor.CommandError(supervisor.RunProbe(ctx, l.m, spec)); err != nil {
 			return fmt.Errorf("cannot stop by %s: %w", l.service.Stop.Command[0], err)

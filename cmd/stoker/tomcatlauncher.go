@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,15 +34,17 @@ type tomcatLauncher struct {
 // tomcatSetup is what one start found out.
 type tomcatSetup struct {
 	install tomcat.Install
-	env     map[string]string
+	env     *environment // with what setenv.sh changed
 	vars    map[string]string
 	dir     string
 	server  tomcat.ServerXML
-	options []jvm.Option // of the JVM; nil: it was started before our time
-	notes   []string
-	// warnings are shown with the notes.
-	warnings []string
-	readied  *readied // nil: it was started before our time
+	// serverErr is why server.xml cannot be read, and server not be trusted.
+	serverErr error
+	proof     tomcatProof
+	options   []jvm.Option // of the JVM; nil: it was started before our time
+	notes     []string
+	warnings  []string // shown with the notes
+	readied   *readied // nil: it was started before our time
 }
 
 // Prepare does what catalina.sh would do.
@@ -60,17 +62,24 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if err != nil {
 		return nil, err
 	}
-	facts, warnings, err := l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
+	facts, warnings, err := l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
 	if err != nil {
 		return nil, err
 	}
 	s.warnings = append(s.warnings, warnings...)
 	l.keep(r.hide.facts(facts))
 	l.carries(facts)
+	l.readServer(s, launch.Argv, environMap(launch.Env))
+	if err := l.missing(s); err != nil {
+		return nil, err
+	}
+	s.proof = proofOf(s.server, s.serverErr, time.Now())
+	s.warnings = append(s.warnings, s.proof.notes()...)
 	out, err := l.attach(s)
 	if err != nil {
 		return nil, err
 	}
+	out.Learned = s.proof.kept()
 	out.Spec = l.spec(nil)
 	out.Spec.Argv, out.Spec.Env = launch.Argv, launch.Env
 	if out.Spec.Umask == nil {
@@ -99,7 +108,7 @@ func (l *tomcatLauncher) setUp(ctx context.Context, r *readied) (s *tomcatSetup,
 	if facts, err = l.render(ctx, s, java, found); err != nil {
 		return s, launch, facts, err
 	}
-	launch, err = s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env, facts.Result.Env),
+	launch, err = s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.vars, facts.Result.Env),
 		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
 	facts.argv = launch.Argv
 	return s, launch, facts, err
@@ -111,195 +120,131 @@ func (l *tomcatLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, erro
 	if err != nil {
 		return nil, err
 	}
-	facts, _, err = l.check.before(ctx, l.processLauncher, facts, s.env, s.dir)
+	facts, _, err = l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
 	return facts, err
 }
 
 // Attach gives what is needed to look after a Tomcat that runs. setenv.sh is not
 // run again for it.
-func (l *tomcatLauncher) Attach(context.Context) (*supervisor.Launch, error) {
-	env, _, _ := l.environ() // what cannot be read now was read when it was started
-	install, err := tomcat.Find(l.service.Tomcat, env)
+func (l *tomcatLauncher) Attach(_ context.Context, learned string) (*supervisor.Launch, error) {
+	env, _ := l.environ() // what cannot be read now was read when it was started
+	install, err := tomcat.Find(l.service.Tomcat, env.vars)
 	if err != nil {
 		return nil, err
 	}
 	s := &tomcatSetup{install: install, env: env}
-	s.readServer(nil)
+	l.readServer(s, nil, env.vars)
+	if s.proof, err = learnedProof(learned); err != nil {
+		s.proof = proofOf(s.server, s.serverErr, time.Now())
+	}
 	return l.attach(s)
 }
 
 // find finds Tomcat and takes setenv.sh's changes.
 func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, error) {
-	install, err := tomcat.Find(l.service.Tomcat, r.env)
+	install, err := tomcat.Find(l.service.Tomcat, r.vars)
 	if err != nil {
 		return nil, err
 	}
-	imp, err := install.ImportSetenv(ctx, l.service.Tomcat.Setenv, r.env, l.service.Dir, l.run)
-	if err != nil {
-		return nil, err
+	if within := l.service.Ready.Within; within > 0 { // the start itself needs the rest
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, within/2)
+		defer cancel()
 	}
-	return &tomcatSetup{install: imp.Install, env: imp.Env, vars: imp.Vars, dir: imp.Dir, readied: r,
-		notes: append([]string{imp.Install.String()}, imp.Notes...)}, nil
+	imp, err := install.ImportSetenv(ctx, l.service.Tomcat.Setenv, r.vars, l.service.Dir, l.run)
+	if err != nil {
+		return nil, setenvError(err)
+	}
+	s := &tomcatSetup{install: imp.Install, vars: imp.Vars, dir: imp.Dir, readied: r, notes: append([]string{imp.Install.String()}, imp.Notes...)}
+	s.env = &environment{vars: imp.Env, from: maps.Clone(r.from), hide: r.hide}
+	for _, c := range imp.Changes {
+		s.env.from[c.Name] = "bin/setenv.sh"
+	}
+	return s, nil
+}
+
+// setenvError adds the end of what setenv.sh wrote: the shell says there what is wrong
+// with it, and in which line.
+func setenvError(err error) error {
+	var failed *tomcat.SetenvError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	wrote := "it wrote nothing"
+	if last := proc.LastLines(failed.Output, 3); last != "" {
+		wrote = "its output ends: " + last
+	}
+	return fmt.Errorf("%w; %s\nhint: correct it, or set tomcat.setenv to ignore if it is not needed", err, wrote)
 }
 
 // run is the shell for setenv.sh, under the service's user.
 func (l *tomcatLauncher) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
 	code, output, err := l.runOnce(ctx, "setenv", argv, env, dir)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d", code)
-	}
-	return []byte(output), err
+	return []byte(output), supervisor.CommandError(code, "", err)
 }
 
 // findJava finds the JVM: as configured, as the script would, or in the image.
 func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
-	configured, from := l.service.Tomcat.Java, ""
-	if configured == "" {
-		if hint, by, ok := tomcat.JavaHint(s.env, s.vars); ok {
-			configured, from = hint, by
-		}
+	settings := []hotspot.Setting{l.setting("tomcat.java", l.service.Tomcat.Java)}
+	if value, name, ok := tomcat.JavaHint(s.env.vars, s.vars); ok {
+		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: s.env.origin(name)})
 	}
-	java, found, err := hotspot.Find("/", configured, func(k string) string { return s.env[k] })
-	if from != "" {
-		found = from
-	}
-	return java, found, err
+	return hotspot.Find("/", s.env.vars["PATH"], settings...)
 }
 
 // render makes the JVM options, with the threads that server.xml allows.
 func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
-	sources, err := s.install.UserOptions(s.env, s.vars)
+	sources, err := s.install.UserOptions(s.env.vars, s.vars)
 	if err != nil {
 		return nil, &optionsError{err}
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: s.readied.env, env: s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
-		flags: l.check.flagsOf(l.asking(s.env, nil, s.dir))}
+	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
+		flags: l.check.flagsOf(l.asking(s.env.vars, nil, s.dir))}
+	before, _ := s.install.UserOptions(s.readied.vars, nil) // only to compare
 	for _, src := range sources {
-		ls.words = append(ls.words, namedWords{src.Var, src.Words})
+		w := namedWords{name: src.Var, words: src.Words}
+		for _, b := range before {
+			if b.Var == src.Var {
+				w.given = b.Words
+			}
+		}
+		ls.words = append(ls.words, w)
 	}
-	s.readServer(nil)
+	l.readServer(s, nil, s.env.vars)
 	facts, err := ls.render(ctx, java, found, s.threads())
 	if err != nil {
 		return facts, err
 	}
 	s.warnings, s.options = append(s.warnings, ls.notes...), facts.Result.Options
-	s.readServer(facts.Result.Argv())
 	return facts, nil
 }
 
-// readServer reads server.xml, with the -D options that it may refer to. What is
-// wrong with the file is Tomcat's to say: it is the one that must read it.
-func (s *tomcatSetup) readServer(argv []string) {
-	props := map[string]string{}
-	for _, a := range argv {
-		if kv, ok := strings.CutPrefix(a, "-D"); ok {
-			k, v, _ := strings.Cut(kv, "=")
-			props[k] = v
+// readServer reads server.xml as a Tomcat with this command line and environment
+// would, and as its user. What is wrong with the file is Tomcat's to say: it is the
+// one that must read it, but until it has done that nothing is proven.
+func (l *tomcatLauncher) readServer(s *tomcatSetup, argv []string, env map[string]string) {
+	read := func(path string) ([]byte, error) { return readOptionFile(l.user, jvm.User, path) }
+	s.server, s.serverErr = s.install.ServerXML(tomcat.Surroundings{Argv: argv, Env: env, Read: read})
+}
+
+// missing is the error for wanted applications of which there is nothing to deploy:
+// Tomcat says no word of what is not there.
+func (l *tomcatLauncher) missing(s *tomcatSetup) error {
+	if s.serverErr != nil || len(s.server.Notes) > 0 {
+		return nil // there may be more than what is known
+	}
+	apps := s.install.Applications(s.server)
+	for _, wanted := range l.service.Tomcat.Contexts {
+		if !slices.Contains(apps, tomcat.ContextOf(wanted)) {
+			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: neither a folder or war of a host, nor a descriptor, nor server.xml has it\n"+
+				"hint: there are: %s", tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
 		}
 	}
-	server, err := s.install.ServerXML(props)
-	if err == nil {
-		s.server = server
-	}
+	return nil
 }
 
 // threads are those of the connectors; 0: none are known, so Tomcat's default.
 func (s *tomcatSetup) threads() int { return s.server.Threads() }
-
-// attach gives readiness by its three parts: the listening socket is Tomcat's
-// own, it answers as it should, and no wanted application has failed to deploy.
-func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
-	base, err := l.processLauncher.Attach(context.Background())
-	out, err := l.asJVM(l.check.attacher, base, err)
-	if err != nil {
-		return nil, err
-	}
-	target, port := l.target(s)
-	configured := out.Ready
-	if port > 0 {
-		out.Port = port
-	}
-	out.Ready = supervisor.ProbeFunc(func(ctx context.Context, p supervisor.Process) error {
-		if port > 0 {
-			if err := l.owns(p, port); err != nil {
-				return err
-			}
-		}
-		if configured != nil {
-			return configured.Check(ctx, p)
-		}
-		if target == "" {
-			return nil
-		}
-		return supervisor.HTTPProbe(target, answers()).Check(ctx, p)
-	})
-	w := &tomcatWatch{watch: tomcat.NewWatch(l.patternsOf(s.install.Home)), base: s.install.Base, wanted: l.service.Tomcat.Contexts, options: s.options,
-		patterns: l.patternsOf(s.install.Home), since: time.Now(), next: out.Watch}
-	out.Watch, out.Explain, out.Overhear = w.line, w.explain, overhearTomcat(s.install.Base)
-	return out, nil
-}
-
-// answers are the statuses that count where no path is configured: the root of a
-// Tomcat without a ROOT application answers 404, and that proves enough.
-func answers() []int {
-	var out []int
-	for code := 200; code < 500; code++ {
-		out = append(out, code)
-	}
-	return out
-}
-
-// target is what readiness asks, and the port whose owner it looks for.
-func (l *tomcatLauncher) target(s *tomcatSetup) (string, int) {
-	if configured := l.service.Ready.HTTP; configured != "" {
-		u, err := url.Parse(configured)
-		if err != nil {
-			return "", 0
-		}
-		port := portOf(u)
-		if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			port = 0 // not on this machine, for all we know
-		}
-		return configured, port
-	}
-	for _, c := range s.server.Connectors {
-		if !c.HTTP() || !c.Port.Set || c.Port.Number <= 0 {
-			continue
-		}
-		scheme, host := "http", "127.0.0.1"
-		if c.TLS {
-			scheme = "https"
-		}
-		if ip := net.ParseIP(c.Address); ip != nil && !ip.IsUnspecified() {
-			host = c.Address
-		}
-		return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port.Number)) + "/", c.Port.Number
-	}
-	return "", 0
-}
-
-// portOf is the port that a URL is asked at.
-func portOf(u *url.URL) int {
-	if port, err := strconv.Atoi(u.Port()); err == nil {
-		return port
-	}
-	return map[string]int{"http": 80, "https": 443}[u.Scheme]
-}
-
-// owns says whether the port is this Tomcat's.
-func (l *tomcatLauncher) owns(p supervisor.Process, port int) error {
-	own, ok := p.(*proc.Process)
-	if !ok {
-		return errors.New("cannot see whose port it is")
-	}
-	certain, err := own.OwnsListener(port)
-	if err == nil && !certain {
-		l.vague.Do(func() {
-			l.log.Warn("cannot see whose socket listens; its user is the service's, which has to do", "port", port)
-		})
-	}
-	return err
-}
 
 // patternsOf gives the patterns of the Tomcat at home.
 func (l *tomcatLauncher) patternsOf(home string) *tomcat.Patterns {

@@ -65,7 +65,7 @@ func Load(o Options) (*Loaded, error) {
 	origins := Origins{}
 	l.root.origins("", origins)
 	effective := WithDefaults(raw)
-	validate(raw, effective, origins, l.report)
+	validate(raw, effective, origins, o.Environ, l.report)
 	if len(l.report.problems) > 0 {
 		return &Loaded{Files: l.files, Warnings: l.report.warnings}, l.report.sorted(l.files)
 	}

@@ -17,6 +17,12 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
+// ServicePath is the path of what stands below a service.
+func ServicePath(service, below string) string { return join("services", service) + "." + below }
+
+// EnvPath is the path of a variable of a service.
+func EnvPath(service, name string) string { return join(ServicePath(service, "env"), name) }
+
 // index adds a list position, counted from 0, to a path.
 func index(path string, i int) string {
 	return path + "[" + strconv.Itoa(i) + "]"

@@ -18,7 +18,7 @@ const maxSocketPath = 107
 // checks the same and knows both.
 func Validate(cfg Config) (problems, warnings Problems) {
 	r := newReport()
-	validate(cfg, WithDefaults(cfg), Origins{}, r)
+	validate(cfg, WithDefaults(cfg), Origins{}, nil, r)
 	return r.sorted(nil), r.warnings
 }
 
@@ -27,11 +27,16 @@ type validator struct {
 	raw     Config // as it was set: tells a 0 that was asked for from an absent one
 	cfg     Config // with defaults
 	origins Origins
+	environ map[string]bool // names of our own environment, as far as it is known
 	report  *report
 }
 
-func validate(raw, cfg Config, origins Origins, r *report) {
-	v := &validator{raw, cfg, origins, r}
+func validate(raw, cfg Config, origins Origins, environ []string, r *report) {
+	v := &validator{raw, cfg, origins, map[string]bool{}, r}
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		v.environ[name] = true
+	}
 	checks := []func(){v.services, v.main, v.jvm, v.api, v.stop, v.log, v.hooks, v.plugins}
 	for _, check := range checks {
 		check()

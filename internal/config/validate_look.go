@@ -22,6 +22,7 @@ func (v *validator) look(path string, l supervisor.Look) {
 		v.httpURL(join(path, "http"), l.HTTP)
 	}
 	v.request(path, l)
+	v.certificate(path, l)
 	v.statuses(join(path, "status"), l.Status)
 	if tcp := join(path, "tcp"); l.TCP != "" {
 		host, port, err := net.SplitHostPort(l.TCP)
@@ -59,6 +60,21 @@ func (v *validator) request(path string, l supervisor.Look) {
 		v.bad(socket, "", "the path has %d bytes, and the system allows %d", len(l.Socket), maxSocketPath)
 	}
 	v.regexp(body, l.Body)
+}
+
+// certificate checks that of the client. A Tomcat has URLs of its own that take it.
+func (v *validator) certificate(path string, l supervisor.Look) {
+	cert, key := join(path, "cert_file"), join(path, "key_file")
+	v.absolute(cert, l.CertFile)
+	v.absolute(key, l.KeyFile)
+	switch given := l.CertFile != "" || l.KeyFile != ""; {
+	case l.CertFile != "" && l.KeyFile == "":
+		v.lacking(cert, "set "+lastKey(path)+".key_file", "its key is not set")
+	case l.CertFile == "" && l.KeyFile != "":
+		v.lacking(key, "set "+lastKey(path)+".cert_file", "its certificate is not set")
+	case given && l.HTTP != "" && !strings.HasPrefix(l.HTTP, "https:"):
+		v.bad(cert, "ask an https URL", "%s takes no certificate", join(lastKey(path), "http"))
+	}
 }
 
 // method refuses what is none.

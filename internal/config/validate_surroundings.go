@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/tomcat"
 )
 
 // surroundings checks what a process is started with.
@@ -18,9 +20,9 @@ func (v *validator) surroundings(path string, s Service) {
 			v.bad(join(path, "umask"), `write "0027"`, "%s", err)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		v.envName(join(join(path, "env"), name), name)
-	}
+	v.env(join(path, "env"), s.Env, s.Secrets, func(name string) bool {
+		return s.Kind == KindTomcat && tomcat.Evaluates(name)
+	})
 	for i, group := range s.Groups {
 		if at := index(join(path, "groups"), i); !validID(group) {
 			v.bad(at, "write a name or a number", "%s is not a group", quote("", group))

@@ -19,8 +19,8 @@ const (
 
 // Kinds lists all that are kept, in the order in which a life goes through them.
 func Kinds() []string {
-	return []string{"init", "network-ready", "pre-start", "started", "ready", "start-failed", "unhealthy", "pre-stop", "exited",
-		"stopped", "exit", "job-started", "job-finished", KindHook, KindPlugin, KindConfig, KindContainer}
+	return []string{"init", "network-ready", "pre-start", "started", "ready", "start-failed", "unhealthy", "degraded", "pre-stop",
+		"exited", "stopped", "exit", "job-started", "job-finished", KindHook, KindPlugin, KindConfig, KindContainer}
 }
 
 // Event is one thing that has happened.

@@ -54,10 +54,11 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, CheckTime)
 	defer cancel()
+	begun := time.Now()
 	code, output, err := run(ctx, argv)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, errors.New("cannot try the JVM options: the JVM did not print its flags in time")
+		return nil, fmt.Errorf("cannot try the JVM options: the JVM did not print its flags within %v%s", time.Since(begun).Round(100*time.Millisecond), wrote(output))
 	case err != nil:
 		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
 	case code != 0:
@@ -77,6 +78,15 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	}
 	c.remember(key, flags)
 	return flags, nil
+}
+
+// wrote is the last line of an output, for an error.
+func wrote(output string) string {
+	output = strings.TrimSpace(output)
+	if output == "" {
+		return " and wrote nothing"
+	}
+	return fmt.Sprintf(" and wrote last: %.*q", maxWords, output[strings.LastIndexByte(output, '\n')+1:])
 }
 
 // Build has the JVM print every flag that it has, whatever unlocks it. As with Check it

@@ -11,28 +11,35 @@ import (
 	"strings"
 )
 
-// Find returns the JVM to use and why this one: "configured", "JRE_HOME",
-// "JAVA_HOME", "PATH" or the folder pattern that it was found under. root is
-// put before the well-known folders only; "" or "/" is the live system.
+// Setting is what names a JVM: a home folder or a java binary. An empty one does not.
+type Setting struct {
+	Name, Value string
+	From        string // where it was set, for an error; empty: not known
+}
+
+// Find returns the JVM to use and why this one: the name of a setting, "PATH" or the
+// folder pattern that it was found under. root is put before the well-known folders
+// only; "" or "/" is the live system.
 //
-// The order is that of catalina.sh: a configured home or binary, JRE_HOME,
-// JAVA_HOME, java in PATH; then well-known folders, the newest version first.
-// An explicit setting that is wrong is an error and not passed over, as in
-// catalina.sh: another java than the one asked for would be a surprise.
-func Find(root, configured string, env func(string) string) (jvm JVM, found string, err error) {
-	for _, explicit := range []struct{ name, value string }{
-		{"configured", configured}, {"JRE_HOME", env("JRE_HOME")}, {"JAVA_HOME", env("JAVA_HOME")},
-	} {
-		if explicit.value == "" {
+// The order is that of catalina.sh: the first of the settings, java in PATH; then
+// well-known folders, the newest version first. A setting that is wrong is an error
+// and not passed over, as in catalina.sh: another java than the one asked for would
+// be a surprise.
+func Find(root, path string, settings ...Setting) (jvm JVM, found string, err error) {
+	for _, s := range settings {
+		if s.Value == "" {
 			continue
 		}
-		j, err := fromExplicit(explicit.value)
+		j, err := fromExplicit(s.Value)
 		if err != nil {
-			return JVM{}, "", fmt.Errorf("cannot use %s %q: %w; set it to the folder that holds bin/java", explicit.name, explicit.value, err)
+			from := ""
+			if s.From != "" {
+				from = " (set in " + s.From + ")"
+			}
+			return JVM{}, "", fmt.Errorf("cannot use %s %q%s: %w; set it to the folder that holds bin/java", s.Name, s.Value, from, err)
 		}
-		return j, explicit.name, nil
+		return j, s.Name, nil
 	}
-	path := env("PATH")
 	for _, dir := range filepath.SplitList(path) {
 		// An empty or relative entry means the working folder, which is no place
 		// to take a JVM from.

@@ -72,7 +72,7 @@ func TestFindOrder(t *testing.T) {
 		{"newest of a folder", dir + "/root", "", environment("PATH", "/nowhere"), newer, "/usr/lib/jvm/*", 11},
 		{"no release file", "", bare, environment(), bare, "configured", 0},
 	} {
-		j, found, err := Find(tc.root, tc.configured, tc.env)
+		j, found, err := find(tc.root, tc.configured, tc.env)
 		if err != nil || j.Home != tc.home || found != tc.found || j.Major != tc.major || !strings.HasSuffix(j.Java, "/bin/java") {
 			t.Errorf("%s: %+v, %q, %v", tc.name, j, found, err)
 		}
@@ -80,6 +80,11 @@ func TestFindOrder(t *testing.T) {
 			t.Errorf("%s: note %q", tc.name, j.Note)
 		}
 	}
+}
+
+// find looks with the settings of a service of kind java.
+func find(root, configured string, env func(string) string) (JVM, string, error) {
+	return Find(root, env("PATH"), Setting{"configured", configured, "app.yaml:3"}, Setting{Name: "JRE_HOME", Value: env("JRE_HOME")}, Setting{Name: "JAVA_HOME", Value: env("JAVA_HOME")})
 }
 
 func TestFindErrors(t *testing.T) {
@@ -93,12 +98,12 @@ func TestFindErrors(t *testing.T) {
 		env              func(string) string
 		want             []string
 	}{
-		{"missing", dir + "/x", environment(), []string{"configured", dir + "/x", "no such file"}},
+		{"missing", dir + "/x", environment(), []string{"cannot use configured", dir + "/x\" (set in app.yaml:3): no such file"}},
 		{"not executable", "", environment("JAVA_HOME", home), []string{"JAVA_HOME", "bin/java", "not executable"}},
 		{"wrong JRE_HOME is not passed over", "", environment("JRE_HOME", dir+"/y", "JAVA_HOME", home), []string{"JRE_HOME", dir + "/y"}},
 		{"nothing", "", environment("PATH", dir), []string{"JAVA_HOME", "PATH", dir, "/usr/lib/jvm/*", "install"}},
 	} {
-		_, _, err := Find(dir, tc.configured, tc.env)
+		_, _, err := find(dir, tc.configured, tc.env)
 		if err == nil {
 			t.Errorf("%s: no error", tc.name)
 			continue
@@ -121,7 +126,7 @@ func TestParseMajor(t *testing.T) {
 
 // The real JVM of this machine, where there is one in the usual folder.
 func TestFindReal(t *testing.T) {
-	j, found, err := Find("/", "", environment("PATH", os.Getenv("PATH")))
+	j, found, err := Find("/", os.Getenv("PATH"))
 	if err != nil {
 		if os.Getenv("STOKER_CI") == "1" {
 			t.Fatal(err)

@@ -128,10 +128,24 @@ func (c *client) dump(reset bool, w io.Writer) (Summary, error) {
 	return s, err
 }
 
+// lateError is the end of the time in plain words.
+type lateError struct{ err error }
+
+func (e *lateError) Error() string { return "it did not answer in time" }
+func (e *lateError) Unwrap() error { return e.err }
+
+// ended is how ctx ended.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
+		return &lateError{err}
+	}
+	return ctx.Err()
+}
+
 // explain says why an exchange failed.
 func (c *client) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		if err = ctx.Err(); !c.greeted && errors.Is(err, context.DeadlineExceeded) {
+		if err = ended(ctx); !c.greeted && errors.Is(err, context.DeadlineExceeded) {
 			err = ErrBusy
 		}
 	} else if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
@@ -146,7 +160,7 @@ func cause(ctx context.Context, err error) error {
 	var call *os.SyscallError
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return ended(ctx)
 	case errors.As(err, &call):
 		return call.Err
 	case errors.As(err, &op):

@@ -60,8 +60,13 @@ func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
 	}
-	if l := m.logs[p.rec.Log]; (l != nil || p.rec.Late != nil) && (len(it.Fds) == 1 || len(it.Fds) == 2) {
-		pp, err := openPipes(l, p.lateLog(), it.Fds)
+	if l := m.logs[p.rec.Log]; (l != nil || p.rec.Late != nil) && len(it.Fds) == 2 {
+		ends := it.Fds
+		if p.rec.Merged {
+			unix.Close(ends[1])
+			ends = ends[:1]
+		}
+		pp, err := openPipes(l, p.lateLog(), ends)
 		if err == nil {
 			p.pipes = pp
 			pp.run()

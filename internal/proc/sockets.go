@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listener is a listening TCP socket.
+// listener is a listening socket.
 type listener struct {
 	inode string
 	uid   int
@@ -26,20 +26,17 @@ type listener struct {
 // see whose it is and only the user of the socket is known to match. The error
 // says that nothing listens, or who does.
 func (p *Process) OwnsListener(port int) (certain bool, err error) {
-	all, err := listeners(p.Pid(), port)
+	suffix := fmt.Sprintf(":%04X", port)
+	all, err := listeners(p.Pid(), func(address string) bool { return strings.HasSuffix(address, suffix) })
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("cannot see who listens on port %d: %w", port, err)
 	}
 	if len(all) == 0 {
 		return false, fmt.Errorf("nothing listens on port %d yet", port)
 	}
-	blind := false
-	for _, pid := range p.withMembers() {
-		owned, err := ownsSocket(pid, all)
-		if owned {
-			return true, nil
-		}
-		blind = blind || errors.Is(err, fs.ErrPermission)
+	owned, blind := p.owns(all)
+	if owned {
+		return true, nil
 	}
 	if blind {
 		var st unix.Stat_t
@@ -51,10 +48,61 @@ func (p *Process) OwnsListener(port int) (certain bool, err error) {
 	return false, fmt.Errorf("port %d is held by another process%s", port, holder(all))
 }
 
+// Listens says whether the process or its group listens on any TCP port. The error
+// says that it does not, or that it cannot be seen.
+func (p *Process) Listens() error {
+	all, err := listeners(p.Pid(), func(string) bool { return true })
+	if err != nil {
+		return fmt.Errorf("cannot see what it listens on: %w", err)
+	}
+	owned, blind := p.owns(all)
+	switch {
+	case owned:
+		return nil
+	case blind:
+		return errors.New("cannot see which sockets are its own: permission denied")
+	}
+	return errors.New("it does not listen on a TCP port yet")
+}
+
+// OwnsSocketFile says whether the process or its group listens at a unix socket. The
+// error says that it does not, or that it cannot be seen.
+func (p *Process) OwnsSocketFile(path string) error {
+	all, err := socketFiles(p.Pid(), path)
+	if err != nil {
+		return fmt.Errorf("cannot see who listens at %s: %w", path, err)
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("nothing listens at %s yet", path)
+	}
+	owned, blind := p.owns(all)
+	switch {
+	case owned:
+		return nil
+	case blind:
+		return fmt.Errorf("cannot see whose socket %s is: permission denied", path)
+	}
+	return fmt.Errorf("%s is the socket of another process%s", path, holder(all))
+}
+
+// owns looks for one of the sockets among the descriptors of the process and its
+// group. blind: not all of them could be seen.
+func (p *Process) owns(all []listener) (owned, blind bool) {
+	for _, pid := range p.withMembers() {
+		owned, err := ownsSocket(pid, all)
+		if owned {
+			return true, blind
+		}
+		blind = blind || errors.Is(err, fs.ErrPermission)
+	}
+	return false, blind
+}
+
 // PortHolder names the process that listens on a TCP port here, as ": pid 20
 // (nginx)"; empty: nobody does, or it cannot be seen who.
 func PortHolder(port int) string {
-	all, err := listeners(os.Getpid(), port)
+	suffix := fmt.Sprintf(":%04X", port)
+	all, err := listeners(os.Getpid(), func(address string) bool { return strings.HasSuffix(address, suffix) })
 	if err != nil || len(all) == 0 {
 		return ""
 	}
@@ -72,14 +120,13 @@ func (p *Process) withMembers() []int {
 	return pids
 }
 
-// listeners reads the listening sockets on a port from the tables of the
-// process's own network namespace (proc(5), /proc/net/tcp: field 2 is the local
+// listeners reads the listening sockets at the wanted addresses from the tables of
+// the process's own network namespace (proc(5), /proc/net/tcp: field 2 is the local
 // address in hexadecimal, 4 the state, 8 the uid, 10 the inode).
-func listeners(pid, port int) ([]listener, error) {
-	suffix := fmt.Sprintf(":%04X", port)
+func listeners(pid int, wanted func(address string) bool) ([]listener, error) {
 	var out []listener
 	err := tcpTables(pid, func(f []string) {
-		if f[3] != tcpListens || !strings.HasSuffix(f[1], suffix) {
+		if f[3] != tcpListens || !wanted(f[1]) {
 			return
 		}
 		if uid, err := strconv.Atoi(f[7]); err == nil {
@@ -87,7 +134,7 @@ func listeners(pid, port int) ([]listener, error) {
 		}
 	})
 	if len(out) == 0 && err != nil {
-		return nil, fmt.Errorf("cannot see who listens on port %d: %w", port, err)
+		return nil, err
 	}
 	return out, nil
 }
@@ -117,6 +164,26 @@ func tcpTables(pid int, line func(fields []string)) (err error) {
 	return err
 }
 
+// socketFiles reads the sockets that listen at a path (proc(5), /proc/net/unix: field
+// 4 are the flags, of which __SO_ACCEPTCON says that it listens, 7 the inode, and the
+// rest of the line is the path).
+func socketFiles(pid int, path string) ([]listener, error) {
+	const listening = "00010000"
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", pid))
+	if err != nil {
+		return nil, err
+	}
+	var out []listener
+	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
+		line, at, ok := strings.Cut(s.Text(), " /")
+		f := strings.Fields(line)
+		if ok && "/"+at == path && len(f) >= 7 && f[3] == listening {
+			out = append(out, listener{inode: "socket:[" + f[6] + "]"})
+		}
+	}
+	return out, nil
+}
+
 // TCPSocket is a TCP socket of a process that listens or is connected.
 type TCPSocket struct {
 	Inode   string // its identity
@@ -136,9 +203,9 @@ func TCPSockets(pid int) (out []TCPSocket, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot see the sockets of process %d: %w", pid, err)
 	}
-	err = asUser(pid, func() error {
+	err = asUser(pid, func() error { // which may look twice
 		own, err := socketLinks(pid)
-		out = slices.DeleteFunc(all, func(s TCPSocket) bool { return !slices.Contains(own, s.Inode) })
+		out = slices.DeleteFunc(slices.Clone(all), func(s TCPSocket) bool { return !slices.Contains(own, s.Inode) })
 		return err
 	})
 	slices.SortStableFunc(out, func(a, b TCPSocket) int { return a.Local - b.Local })

@@ -196,11 +196,14 @@ type record struct {
 	Dirs  []string    `json:"dirs,omitempty"`  // its own cgroup
 	Exit  *pid1.Exit  `json:"exit,omitempty"`
 	Done  bool        `json:"done,omitempty"` // only its output is still of interest
+	// Merged says that both of its descriptors are the one pipe of both streams: a
+	// supervisor that does not know this reads two.
+	Merged bool `json:"merged,omitempty"`
 }
 
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
-	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Dirs: s.Cgroups, Time: pid1.BootNow()}
+	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Merge, Dirs: s.Cgroups, Time: pid1.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {

@@ -83,7 +83,11 @@ func (s *stdio) readEnds() []int {
 	if s.pipes == nil {
 		return nil
 	}
-	return s.pipes.fds()
+	fds := s.pipes.fds()
+	if len(fds) == 1 {
+		fds = append(fds, fds[0])
+	}
+	return fds
 }
 
 // abandon gives up the pipes of a child that was never born.

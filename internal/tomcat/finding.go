@@ -3,6 +3,7 @@ package tomcat
 import (
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -163,13 +164,25 @@ func (p *Patterns) Match(line string) (Finding, bool) {
 		f.Port, _ = strconv.Atoi(digits(args[1]))
 	case c.kind == ServerFailed:
 		f.component(args[0])
-	case c.kind == DeployFailed, c.key == "catalina.configFail":
+	case c.kind == DeployFailed:
+		f.File = args[0]
+		f.Context = contextOfFile(deployedName(args[0]))
+	case c.key == "catalina.configFail":
 		f.File = args[0]
 	case c.kind == parsePosition:
 		f.Line, _ = strconv.Atoi(digits(args[0]))
 		f.Column, _ = strconv.Atoi(digits(args[1]))
 	}
 	return f, true
+}
+
+// deployedName is a file or folder that Tomcat deploys, without what marks its kind.
+func deployedName(file string) string {
+	name := filepath.Base(file)
+	for _, ext := range []string{".war", ".xml"} {
+		name = strings.TrimSuffix(name, ext)
+	}
+	return name
 }
 
 // component tells a connector and a web application from other components.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // mainClass is what catalina.sh runs, with the argument "start".
@@ -58,12 +60,12 @@ type Source struct {
 	Words []string
 }
 
-// UserOptions cuts JAVA_OPTS and CATALINA_OPTS into arguments (SplitWords), in
+// UserOptions cuts JAVA_OPTS and CATALINA_OPTS into arguments (jvm.SplitScript), in
 // the order of the script. Variables that are unset or blank are left out.
 func (in Install) UserOptions(env, vars map[string]string) ([]Source, error) {
 	sh := in.shell(Options{Env: env, Vars: vars})
 	var out []Source
-	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
+	for _, name := range evaluated() {
 		words, err := sh.split(name)
 		if err != nil {
 			return nil, err
@@ -73,6 +75,18 @@ func (in Install) UserOptions(env, vars map[string]string) ([]Source, error) {
 		}
 	}
 	return out, nil
+}
+
+// Evaluates says whether a variable's value is options in which $NAME and ${NAME} are
+// filled in when the JVM is started, as by catalina.sh.
+func Evaluates(name string) bool { return slices.Contains(evaluated(), name) }
+
+func evaluated() []string { return []string{"JAVA_OPTS", "CATALINA_OPTS"} }
+
+// OwnPlace says whether a variable is one of those that a Tomcat is given, whatever the
+// environment has.
+func OwnPlace(name string) bool {
+	return slices.Contains([]string{"CATALINA_HOME", "CATALINA_BASE", "CATALINA_TMPDIR"}, name)
 }
 
 // shell is the state that catalina.sh would have: all its variables, and which
@@ -106,7 +120,7 @@ func (sh *shell) setDefault(name, value string) {
 }
 
 func (sh *shell) split(name string) ([]string, error) {
-	words, err := SplitWords(sh.vars[name], sh.get)
+	words, err := jvm.SplitScript(sh.vars[name], sh.get)
 	if err != nil {
 		return nil, fmt.Errorf("cannot take options from %s: %w", name, err)
 	}
@@ -182,7 +196,7 @@ func (b *builder) logging() error {
 	file := b.in.Base + "/conf/logging.properties"
 	switch value := b.sh.get(name); {
 	case value != "":
-		words, err := SplitWords(`"`+value+`"`, b.sh.get)
+		words, err := jvm.SplitScript(`"`+value+`"`, b.sh.get)
 		if err != nil {
 			return fmt.Errorf("cannot use %s: %w", name, err)
 		}
@@ -316,7 +330,7 @@ func (b *builder) rest() error {
 	return nil
 }
 
-// JavaHint is the java that catalina.sh would take from the environment:
+// JavaHint is the java, or its home, that catalina.sh would take from the environment:
 // _RUNJAVA, JRE_HOME, JAVA_HOME, in this order. ok is false if it would search
 // the PATH.
 func JavaHint(env, vars map[string]string) (path, from string, ok bool) {
@@ -326,12 +340,9 @@ func JavaHint(env, vars map[string]string) (path, from string, ok bool) {
 		}
 		return env[name]
 	}
-	if p := get("_RUNJAVA"); p != "" {
-		return p, "_RUNJAVA", true
-	}
-	for _, name := range []string{"JRE_HOME", "JAVA_HOME"} {
-		if dir := get(name); dir != "" {
-			return dir + "/bin/java", name, true
+	for _, name := range []string{"_RUNJAVA", "JRE_HOME", "JAVA_HOME"} {
+		if path := get(name); path != "" {
+			return path, name, true
 		}
 	}
 	return "", "", false

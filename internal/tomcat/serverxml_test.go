@@ -8,6 +8,11 @@ import (
 	"testing"
 )
 
+// known are references that props alone answer.
+func known(props map[string]string) References {
+	return References{sources: []func(string) (string, bool){func(name string) (string, bool) { v, ok := props[name]; return v, ok }}}
+}
+
 const sampleServer = `<?xml version="1.0" encoding="ISO-8859-1"?>
 <!DOCTYPE server-xml [ <!ENTITY more SYSTEM "more.xml"> ]>
 <Server port="8005" shutdown="SHUTDOWN" portOffset="100">
@@ -27,7 +32,7 @@ const sampleServer = `<?xml version="1.0" encoding="ISO-8859-1"?>
 </Server>`
 
 func TestParseServerXML(t *testing.T) {
-	x, err := ParseServerXML("s.xml", []byte(sampleServer), map[string]string{"http.port": "8080", "catalina.base": "/b"})
+	x, err := ParseServerXML("s.xml", []byte(sampleServer), known(map[string]string{"http.port": "8080", "catalina.base": "/b"}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +90,7 @@ func TestServerXMLThreads(t *testing.T) {
 		{"any port", `<Connector port="0" maxThreads="50"/>`, 50},
 		{"no port, but a socket", `<Connector unixDomainSocketPath="/run/t.sock" maxThreads="50"/>`, 50},
 	} {
-		x, err := ParseServerXML("s.xml", []byte(`<Server><Service name="a">`+c.service+`</Service></Server>`), map[string]string{"threads": "70", "pool": "p"})
+		x, err := ParseServerXML("s.xml", []byte(`<Server><Service name="a">`+c.service+`</Service></Server>`), known(map[string]string{"threads": "70", "pool": "p"}), nil)
 		if got := x.Threads(); err != nil || got != c.want {
 			t.Errorf("%s: %d threads, %v, want %d", c.name, got, err, c.want)
 		}
@@ -105,7 +110,7 @@ func TestServerXMLErrors(t *testing.T) {
 		{"ends early", "<Server>\n<Service>", 2},
 		{"charset", `<?xml version="1.0" encoding="EBCDIC"?><Server/>`, 1},
 	} {
-		_, err := ParseServerXML("/b/conf/server.xml", []byte(c.text), nil)
+		_, err := ParseServerXML("/b/conf/server.xml", []byte(c.text), References{}, nil)
 		var x *XMLError
 		if !errors.As(err, &x) || x.Line != c.line || x.Column < 1 || !strings.Contains(err.Error(), "/b/conf/server.xml:") {
 			t.Errorf("%s: %v", c.name, err)
@@ -119,7 +124,7 @@ func TestRealServerXML(t *testing.T) {
 	if err != nil {
 		skip(t, "no server.xml of tomcat10-user: "+err.Error())
 	}
-	x, err := ParseServerXML(file, data, nil)
+	x, err := ParseServerXML(file, data, References{}, nil)
 	if err != nil || len(x.Connectors) != 1 || x.Connectors[0].Port.Number != 8080 || x.Threads() != 200 || len(x.Hosts) != 1 {
 		t.Errorf("%+v, %v", x, err)
 	}
@@ -129,8 +134,16 @@ func FuzzParseServerXML(f *testing.F) {
 	f.Add([]byte(sampleServer))
 	f.Add([]byte(`<Server><Service><Executor name="e" maxThreads="9"/><Connector executor="e"/><Connector maxThreads="${a}"/></Service></Server>`))
 	f.Add([]byte("<!DOCTYPE x [<!ENTITY"))
+	f.Add([]byte(`<!DOCTYPE Server [<!ENTITY c SYSTEM "f"><!ENTITY a "&b;&b;"><!ENTITY b "&#60;Connector port='&p;'/>"><!ENTITY p "1${a:-${a}}">]>` +
+		`<Server portOffset="${a}"><Service>&c;&a;</Service></Server>`))
+	f.Add([]byte("\xff\xfe<\x00S\x00/\x00>\x00"))
+	f.Add([]byte(`<?xml version="1.0" encoding="GBK"?><Server/>`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		x, err := ParseServerXML("f", data, map[string]string{"a": "1"})
+		if len(data) > 16<<10 {
+			return
+		}
+		self := func(string) ([]byte, error) { return data, nil } // every entity is the file itself
+		x, err := ParseServerXML("f", data, known(map[string]string{"a": "1", "b": "${a}${b}"}), self)
 		if n := x.Threads(); n < 0 {
 			t.Fatalf("%d threads", n)
 		}

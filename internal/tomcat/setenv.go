@@ -93,16 +93,26 @@ func (in Install) ImportSetenv(ctx context.Context, policy string, env map[strin
 	ctx, cancel := context.WithTimeout(ctx, setenvLimit)
 	defer cancel()
 	mark, begun := "stoker-"+rand.Text(), time.Now()
-	argv := []string{"/bin/sh", "-c", in.setenvProgram(file, mark), in.Home + "/bin/catalina.sh", "run"}
-	out, err := run(ctx, argv, environOf(env), dir)
-	parts := bytes.Split(out, []byte(mark))
-	if len(parts) != 7 {
-		return Imported{}, setenvFailed(ctx, file, parts, time.Since(begun), err)
+	sh := func(program string, want int) ([][]byte, error) {
+		out, err := run(ctx, []string{"/bin/sh", "-c", program, in.Home + "/bin/catalina.sh", "run"}, environOf(env), dir)
+		parts := bytes.Split(out, []byte(mark))
+		if len(parts) != want {
+			return nil, setenvFailed(ctx, file, string(parts[0]), time.Since(begun), err)
+		}
+		if err != nil {
+			imp.Notes = append(imp.Notes, fmt.Sprintf("%s: %v", file, err))
+		}
+		return parts, nil
 	}
+	held, err := sh(heldProgram(mark), 3)
 	if err != nil {
-		imp.Notes = append(imp.Notes, fmt.Sprintf("%s: %v", file, err))
+		return Imported{}, err
 	}
-	return imp.take(env, parts)
+	parts, err := sh(in.setenvProgram(file, mark), 5)
+	if err != nil {
+		return Imported{}, err
+	}
+	return imp.take(env, nulPairs(held[1]), parts[1:4])
 }
 
 // SetenvError says that bin/setenv.sh did not come to its end.
@@ -118,12 +128,9 @@ func (e *SetenvError) Error() string { return fmt.Sprintf("cannot import %s: %s"
 func (e *SetenvError) Unwrap() error { return e.err }
 
 // setenvFailed is the error for a script that ended the shell, or was ended. What
-// the shell wrote before it says why, but for the dumps of the environment.
-func setenvFailed(ctx context.Context, file string, parts [][]byte, took time.Duration, err error) error {
-	e := &SetenvError{File: file, err: err, Output: string(parts[0])}
-	if len(parts) > 2 {
-		e.Output = string(parts[2])
-	}
+// was written before it says why.
+func setenvFailed(ctx context.Context, file, output string, took time.Duration, err error) error {
+	e := &SetenvError{File: file, err: err, Output: output}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		e.Why = fmt.Sprintf("it did not end within %v and was killed", took.Round(time.Second))
@@ -137,12 +144,18 @@ func setenvFailed(ctx context.Context, file string, parts [][]byte, took time.Du
 	return e
 }
 
-// setenvProgram sources file as catalina.sh would. It writes five parts, each behind
-// the mark: the exported environment before it, what setenv.sh prints, and then the
-// exported environment, the script's variables, and directory and limits. What the
-// shell itself changes (names that it cannot hold, variables of its own) is in both
-// environments. The mark, which setenv.sh cannot know, guards against what it prints.
-// Plain POSIX: dash, bash and busybox sh were tried.
+// heldProgram writes, between marks, the environment that the shell hands on: less the
+// names that it cannot hold, and with variables of its own. It is apart from
+// setenvProgram, whose output may be long, and of which only the end is kept.
+func heldProgram(mark string) string {
+	return fmt.Sprintf("stoker_env=`command -v env` || exit 127\nprintf %%s %[1]s\n\"$stoker_env\" -0 || exit 126\nprintf %%s %[1]s\n", mark)
+}
+
+// setenvProgram sources file as catalina.sh would and then writes four parts,
+// each after the mark: the exported environment, the script's variables, and
+// directory and limits. Whatever setenv.sh prints comes before; the mark, which it
+// cannot know, guards against the rest. Plain POSIX: dash, bash and busybox sh
+// were tried.
 func (in Install) setenvProgram(file, mark string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -153,9 +166,6 @@ func (in Install) setenvProgram(file, mark string) string {
 	line("cygwin=false; darwin=false; os400=false; hpux=false")
 	line("PRG=%s; PRGDIR=%s", quote(in.Home+"/bin/catalina.sh"), quote(in.Home+"/bin"))
 	line("CATALINA_HOME=%s; CATALINA_BASE=%s; CLASSPATH=", quote(in.Home), quote(in.Base))
-	line("printf %%s %s >&9", mark)
-	line(`"$stoker_env" -0 >&9 || exit 126`)
-	line("printf %%s %s >&9", mark)
 	line(". %s >&2", quote(file))
 	line("set +aeux")
 	line("stoker_put() { printf '%%s=%%s\\000' \"$1\" \"$2\" >&9; }")
@@ -186,11 +196,11 @@ func environOf(env map[string]string) []string {
 	return out
 }
 
-// take reads the parts between the marks of setenvProgram. What setenv.sh changed
-// between the two environments is changed in ours; what the shell could not hold, and
-// what it has made, is no part of that.
-func (imp Imported) take(before map[string]string, parts [][]byte) (Imported, error) {
-	was, is, vars, other := nulPairs(parts[1]), nulPairs(parts[3]), nulPairs(parts[4]), nulPairs(parts[5])
+// take reads the parts that setenvProgram wrote. What setenv.sh changed of the
+// environment that the shell held is changed in ours; what the shell could not hold,
+// and what it has made, is no part of that.
+func (imp Imported) take(before, was map[string]string, parts [][]byte) (Imported, error) {
+	is, vars, other := nulPairs(parts[0]), nulPairs(parts[1]), nulPairs(parts[2])
 	if imp.Env == nil {
 		imp.Env = map[string]string{}
 	}
@@ -222,8 +232,11 @@ func (imp Imported) take(before map[string]string, parts [][]byte) (Imported, er
 	return imp.moved(vars)
 }
 
-// ofShell says whether a variable is one that a shell keeps for itself.
-func ofShell(name string) bool { return slices.Contains([]string{"_", "PWD", "OLDPWD", "SHLVL"}, name) }
+// ofShell says whether a variable is one that a shell keeps for itself, or the mark of
+// the process that the shell is.
+func ofShell(name string) bool {
+	return slices.Contains([]string{"_", "PWD", "OLDPWD", "SHLVL", "STOKER_PROCESS"}, name)
+}
 
 // changesText is "set A, B and unset C".
 func changesText(changes []Change) string {

@@ -2,6 +2,7 @@ package tomcat
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"os"
@@ -95,7 +96,7 @@ func TestSetenvKeepsWhatNoShellHolds(t *testing.T) {
 			}
 			// The variable that marks a process is added on the way, as by internal/proc.
 			run := func(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
-				return shellRunner(shell...)(ctx, argv, append(env, "STOKER_PROCESS=setenv@1"), dir)
+				return shellRunner(shell...)(ctx, argv, append(env, "STOKER_PROCESS="+rand.Text()), dir)
 			}
 			for _, c := range []struct{ script, note string }{
 				{":", "set nothing"},

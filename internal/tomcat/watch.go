@@ -42,6 +42,9 @@ func Diagnose(p *Patterns, lines []string) []Finding {
 // far as it is known.
 func (w *Watch) Findings() []Finding { return append([]Finding(nil), w.findings...) }
 
+// Started says whether Tomcat has said that its start is over.
+func (w *Watch) Started() bool { return w.started }
+
 // Line takes the next line of stdout or stderr. ok is true if the line itself
 // is a finding; its cause may follow, see Findings.
 func (w *Watch) Line(line string) (f Finding, ok bool) {
@@ -146,7 +149,7 @@ func parseException(line string) (exception, bool) {
 		return exception{}, false
 	}
 	for i := range len(class) {
-		if c := class[i]; c != '.' && c != '$' && !isName(c, 1) {
+		if c := class[i]; c != '.' && c != '$' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
 			return exception{}, false
 		}
 	}

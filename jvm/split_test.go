@@ -1,4 +1,4 @@
-package tomcat
+package jvm
 
 import (
 	"os/exec"
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-func TestSplitWords(t *testing.T) {
-	vars := map[string]string{"A": "1", "S": "x y", "E": ""}
+func TestSplitScript(t *testing.T) {
+	vars := map[string]string{"A": "1", "S": "x y", "E": "", "W": "-Da=1\r\n-Db=2\r"}
 	for _, c := range []struct {
 		in, want string // words joined by "|"; "!" is an error
 	}{
@@ -16,26 +16,26 @@ func TestSplitWords(t *testing.T) {
 		{`-D=$A${A}x`, "-D=11x"}, {`$S`, "x|y"}, {`a$S"$S"`, "ax|yx y"}, {`$E`, ""}, {`"$E"`, ""}, {`'$A'`, "$A"}, {`\$A`, "$A"},
 		{`"\$A \q"`, `$A \q`}, {`$`, "$"}, {`a$`, "a$"}, {`$1`, "!"}, {`$$`, "!"}, {`a#b`, "a#b"}, {`*.x`, "*.x"},
 		{`#x`, "!"}, {`a;b`, "!"}, {`a|b`, "!"}, {`'a|b'`, "a|b"}, {"`id`", "!"}, {`$(id)`, "!"}, {`"$(id)"`, "!"}, {`"a`, "!"}, {`'a`, "!"},
-		{`a\`, "!"}, {`${A:-b}`, "!"}, {`a>b`, "!"}, {`a&`, "!"}, {"é", "é"},
+		{`a\`, "!"}, {`${A:-b}`, "!"}, {`a>b`, "!"}, {`a&`, "!"}, {"é", "é"}, {"$W", "-Da=1|-Db=2"},
 	} {
-		words, err := SplitWords(c.in, func(n string) string { return vars[n] })
+		words, err := SplitScript(c.in, func(n string) string { return vars[n] })
 		got := strings.Join(words, "|")
 		if err != nil {
 			got = "!"
 		}
 		if got != c.want {
-			t.Errorf("SplitWords(%q) = %q (%v), want %q", c.in, got, err, c.want)
+			t.Errorf("SplitScript(%q) = %q (%v), want %q", c.in, got, err, c.want)
 		}
 	}
 }
 
-// FuzzSplitWords compares with a real shell wherever SplitWords accepts.
-func FuzzSplitWords(f *testing.F) {
+// FuzzSplitScript compares with a real shell wherever SplitScript accepts.
+func FuzzSplitScript(f *testing.F) {
 	for _, s := range []string{`-Da="x y" 'b'`, `a\ b$A`, `"$A\$"`, `$A$A`, `a""b`, `${A}`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		words, err := SplitWords(s, func(n string) string { return map[string]string{"A": "1 2"}[n] })
+		words, err := SplitScript(s, func(n string) string { return map[string]string{"A": "1 2"}[n] })
 		if err != nil || strings.ContainsAny(s, "\x00\n\r*?[]~!{}") || len(s) > 200 {
 			return
 		}

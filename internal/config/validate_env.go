@@ -1,0 +1,58 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/reference"
+)
+
+// env checks the names and the references of variables. secrets are those whose values
+// may not be put into others; script says of a variable that $NAME is read in it.
+func (v *validator) env(path string, env, secrets map[string]string, script func(name string) bool) {
+	needs := map[string][]string{}
+	_, errs := reference.Env(env, func(key, name string) (string, bool) {
+		needs[key] = append(needs[key], name)
+		return "", true // what is set is known when it is started
+	})
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		at := join(path, key)
+		v.envName(at, key)
+		if err := errs[key]; err != nil {
+			v.bad(at, "", "%s", err)
+		}
+		for _, name := range needs[key] {
+			if _, secret := secrets[name]; secret {
+				v.bad(at, "have the application read both", "refers to the secret %s, whose value is put into no other variable", name)
+			}
+		}
+		if !script(key) {
+			v.literals(at, key, env)
+		}
+	}
+}
+
+// literals warns of what looks like a reference and is none.
+func (v *validator) literals(at, key string, env map[string]string) {
+	for _, m := range regexp.MustCompile(`\$+([A-Za-z_][A-Za-z0-9_]*)`).FindAllStringSubmatch(env[key], -1) {
+		name := m[1]
+		_, other := env[name]
+		if strings.HasPrefix(m[0], "$$") || !other && !v.environ[name] {
+			continue
+		}
+		v.warn(at, "write ${"+name+"}", "$%s stays as it stands: no shell reads it", name)
+	}
+	pieces, err := reference.Split(env[key])
+	if err != nil {
+		return
+	}
+	for _, p := range pieces {
+		// ${user.home} is a program's own; ${NAME-x} and ${NAME%x} are a shell's.
+		_, _, known := reference.Variable(p.Text)
+		if p.Ref && !known && !strings.Contains(p.Text, ".") && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*[-:=+?#%^,/@!]`).MatchString(p.Text) {
+			v.warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}", bounded(printable(p.Text)))
+		}
+	}
+}

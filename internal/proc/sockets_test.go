@@ -1,0 +1,51 @@
+package proc
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Listening sockets are found by where they listen; a connection is none.
+func TestListeningSockets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b.sock")
+	file, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+
+	self := os.Getpid()
+	at, err := socketFiles(self, path)
+	if err != nil || len(at) != 1 {
+		t.Fatalf("%v listen at the path, %v", at, err)
+	}
+	if owned, err := hasSocket(self, at); !owned || err != nil {
+		t.Errorf("our own socket is ours: %v, %v", owned, err)
+	}
+	if owned, _ := hasSocket(os.Getppid(), at); owned {
+		t.Error("our parent has our socket")
+	}
+	if others, err := socketFiles(self, path+"x"); err != nil || len(others) != 0 {
+		t.Errorf("at another path listen %v, %v", others, err)
+	}
+	all, err := listeners(self, func(string) bool { return true })
+	if owned, blind := hasSocket(self, all); err != nil || !owned || blind != nil {
+		t.Errorf("a TCP socket is ours: %v, %v, %v", owned, err, blind)
+	}
+	if none, err := listeners(self, func(address string) bool { return strings.HasSuffix(address, ":0000") }); err != nil || len(none) != 0 {
+		t.Errorf("on port 0 listen %v, %v", none, err)
+	}
+}

@@ -1,0 +1,77 @@
+package reference
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Env fills in the ${NAME} of the values of an environment: with the value that NAME
+// has in it, or else with what below gives for the variable of that key. A variable
+// that names itself means what is below. ${...} around anything but the name of a
+// variable stays as it is: ${user.home} is for the program. The errors are by key.
+func Env(env map[string]string, below func(key, name string) (string, bool)) (map[string]string, map[string]error) {
+	f := &filler{env: env, below: below, done: map[string]string{}, errs: map[string]error{}}
+	for _, key := range slices.Sorted(maps.Keys(env)) { // so that errors are the same each time
+		f.value(key)
+	}
+	if len(f.errs) == 0 {
+		return f.done, nil
+	}
+	return f.done, f.errs
+}
+
+// filler is the state of Env.
+type filler struct {
+	env   map[string]string
+	below func(key, name string) (string, bool)
+	done  map[string]string
+	errs  map[string]error
+	open  []string // keys whose value is being made, each needed by the one before
+}
+
+// value is that of a key, made when it is needed first.
+func (f *filler) value(key string) string {
+	if value, made := f.done[key]; made {
+		return value
+	}
+	pieces, err := Split(f.env[key])
+	if err != nil {
+		f.errs[key] = errors.New("a ${ in it is not closed by } (write $${ for a ${ that is no reference)") // the value may be a secret
+	}
+	f.open = append(f.open, key)
+	var b strings.Builder
+	for _, p := range pieces {
+		b.WriteString(f.piece(key, p))
+	}
+	f.open = f.open[:len(f.open)-1]
+	f.done[key] = b.String()
+	return f.done[key]
+}
+
+func (f *filler) piece(key string, p Piece) string {
+	name, fallback, ok := Variable(p.Text)
+	switch {
+	case !p.Ref:
+		return p.Text
+	case !ok:
+		return "${" + p.Text + "}"
+	}
+	value, set := "", true
+	if _, own := f.env[name]; !own || name == key {
+		value, set = f.below(key, name)
+	} else if at := slices.Index(f.open, name); at >= 0 {
+		f.errs[key] = fmt.Errorf("%s refer to each other", strings.Join(f.open[at:], " and "))
+	} else {
+		value = f.value(name)
+	}
+	switch {
+	case value == "" && fallback != nil:
+		return *fallback
+	case !set:
+		f.errs[key] = fmt.Errorf("%s is not set (write ${%s:-TEXT} for what counts then, or $${%s} for the text itself)", name, name, name)
+	}
+	return value
+}

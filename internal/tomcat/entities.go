@@ -1,0 +1,223 @@
+package tomcat
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/unicode"
+)
+
+// Bounds of what entities make of a file: bytes of all that are read, of which each
+// use counts as some more, and how deep they nest.
+const (
+	maxEntities  = 1 << 20
+	entityCost   = 64
+	maxEntityRun = 20
+)
+
+// entity is one that a DOCTYPE declares.
+type entity struct {
+	file  string // that declares it
+	value string // what it stands for
+	// system is the URI of the file that it stands for; empty: it stands for value.
+	system string
+}
+
+// The decoder takes an entity for text. What it gives for one is its name between two
+// characters of the private use area, so that the markup in it can be read.
+const (
+	entityBegin = "\ue000"
+	entityEnd   = "\ue001"
+)
+
+// declare takes the entities of a DOCTYPE. The first declaration of a name counts.
+func (p *xmlParser) declare(file, directive string) {
+	re := regexp.MustCompile(`<!ENTITY\s+([^\s"'%]+)\s+(SYSTEM\s+|PUBLIC\s+(?:"[^"]*"|'[^']*')\s+)?("[^"]*"|'[^']*')`)
+	for _, m := range re.FindAllStringSubmatch(directive, -1) {
+		name, literal := m[1], m[3][1:len(m[3])-1]
+		if _, known := p.entities[name]; known {
+			continue
+		}
+		e := entity{file: file, value: characters(literal)}
+		if m[2] != "" {
+			e = entity{file: file, system: literal}
+		}
+		p.entities[name], p.names[name] = e, entityBegin+name+entityEnd
+	}
+}
+
+// characters replaces the references to characters, which an entity's value holds as
+// what they stand for.
+func characters(literal string) string {
+	return regexp.MustCompile(`&#x?[0-9A-Fa-f]+;`).ReplaceAllStringFunc(literal, func(ref string) string {
+		var text string
+		if xml.Unmarshal([]byte("<a>"+ref+"</a>"), &text) != nil {
+			return ref
+		}
+		return text
+	})
+}
+
+// content reads the entities that stand between elements.
+func (p *xmlParser) content(text string) error {
+	for {
+		_, after, found := strings.Cut(text, entityBegin)
+		if !found {
+			return nil
+		}
+		name, rest, _ := strings.Cut(after, entityEnd)
+		if err := p.follow(name); err != nil {
+			return err
+		}
+		text = rest
+	}
+}
+
+// follow reads an entity as markup.
+func (p *xmlParser) follow(name string) error {
+	e, ok := p.entities[name]
+	if !ok { // the characters of a marker, written by hand
+		return nil
+	}
+	file, data := e.file, []byte(e.value)
+	if e.system != "" {
+		local, ok := localFile(e.file, e.system)
+		if !ok || p.read == nil {
+			p.out.Notes = append(p.out.Notes, fmt.Sprintf("the entity &%s; (%s) is not followed", name, e.system))
+			return nil
+		}
+		var err error
+		if data, err = p.read(local); err != nil {
+			return fmt.Errorf("cannot read the entity &%s; from %s: %w", name, local, err)
+		}
+		file = local
+	}
+	if err := p.enter(name, len(data)); err != nil {
+		return err
+	}
+	defer func() { p.open = p.open[:len(p.open)-1] }()
+	_, err := p.parse(file, data)
+	return err
+}
+
+// enter counts an entity; the caller takes it from p.open when it is read.
+func (p *xmlParser) enter(name string, size int) error {
+	p.budget -= size + entityCost
+	switch {
+	case slices.Contains(p.open, name):
+		return fmt.Errorf("the entity &%s; refers to itself", name)
+	case len(p.open) >= maxEntityRun, p.budget < 0:
+		return errors.New("its entities make too much of it")
+	}
+	p.open = append(p.open, name)
+	return nil
+}
+
+// attribute puts the text of entities into the value of an attribute.
+func (p *xmlParser) attribute(value string) (string, error) {
+	if !strings.Contains(value, entityBegin) {
+		return value, nil
+	}
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(value, entityBegin)
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		var name string
+		name, value, _ = strings.Cut(after, entityEnd)
+		text, err := p.text(name)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(text)
+	}
+}
+
+// text is what an entity says where it stands in an attribute.
+func (p *xmlParser) text(name string) (string, error) {
+	e, ok := p.entities[name]
+	if !ok || e.system != "" {
+		return "", fmt.Errorf("the entity &%s; cannot stand in an attribute", name)
+	}
+	if err := p.enter(name, len(e.value)); err != nil {
+		return "", err
+	}
+	defer func() { p.open = p.open[:len(p.open)-1] }()
+	dec := xml.NewDecoder(strings.NewReader(e.value))
+	dec.Entity = p.names
+	var b strings.Builder
+	for {
+		tok, err := dec.Token()
+		switch {
+		case errors.Is(err, io.EOF):
+			return b.String(), nil
+		case err != nil:
+			return "", err
+		}
+		chars, ok := tok.(xml.CharData)
+		if !ok {
+			return "", errors.New("there is markup in an attribute")
+		}
+		text, err := p.attribute(string(chars))
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(text)
+	}
+}
+
+// localFile is the file that a URI names, which is relative to the file that it
+// stands in; false: it is not on this machine.
+func localFile(from, uri string) (string, bool) {
+	if scheme, _, ok := strings.Cut(uri, ":"); ok && !strings.Contains(scheme, "/") {
+		if scheme != "file" {
+			return "", false
+		}
+		return filePath(uri), true
+	}
+	if !filepath.IsAbs(uri) {
+		uri = filepath.Join(filepath.Dir(from), uri)
+	}
+	return uri, true
+}
+
+// toUTF8 makes UTF-8 of UTF-16, whose declaration cannot be read before, and gives
+// what a decoder needs for the other encodings.
+func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, error)) {
+	big, little := bytes.HasPrefix(data, []byte("\x00<\x00?")), bytes.HasPrefix(data, []byte("<\x00?\x00"))
+	if !big && !little && !bytes.HasPrefix(data, []byte("\xfe\xff")) && !bytes.HasPrefix(data, []byte("\xff\xfe")) {
+		return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), charset
+	}
+	endian := unicode.BigEndian
+	if little {
+		endian = unicode.LittleEndian
+	}
+	text, err := unicode.UTF16(endian, unicode.UseBOM).NewDecoder().Bytes(data)
+	if err != nil {
+		text = data // the decoder says what is wrong with it
+	}
+	return text, func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
+}
+
+// charset knows the encodings that a declaration names, as browsers and as IANA
+// call them.
+func charset(name string, r io.Reader) (io.Reader, error) {
+	for _, find := range []func(string) (encoding.Encoding, error){htmlindex.Get, ianaindex.IANA.Encoding} {
+		if e, err := find(name); err == nil && e != nil && e != encoding.Replacement {
+			return e.NewDecoder().Reader(r), nil
+		}
+	}
+	return nil, fmt.Errorf("the encoding %q is not known", name)
+}

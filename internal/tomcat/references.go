@@ -1,0 +1,157 @@
+package tomcat
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// Surroundings are what a Tomcat reads its configuration with.
+type Surroundings struct {
+	Argv []string          // of its JVM
+	Env  map[string]string // of its JVM
+	// Read reads a file, bounded, as Tomcat may.
+	Read func(path string) ([]byte, error)
+}
+
+// References know what ${name} stands for.
+type References struct {
+	// sources are asked in order; the first that knows a name counts.
+	sources []func(name string) (value string, ok bool)
+	// Unknown says why a name may stand for something that is not known here; empty:
+	// all that Tomcat asks is asked.
+	Unknown string
+}
+
+// maxResolve is how often Tomcat resolves what came of resolving.
+const maxResolve = 20
+
+// resolve replaces ${name} and ${name:-default} as Tomcat does, and does it again
+// with what came of it. What has no value stays as it stands.
+func (r References) resolve(text string) string {
+	for range maxResolve {
+		if !strings.Contains(text, "${") || r.Unknown != "" {
+			break
+		}
+		next := r.once(text)
+		if next == text {
+			break
+		}
+		text = next
+	}
+	return text
+}
+
+// once resolves the references of a text from left to right; a name ends at the
+// first brace.
+func (r References) once(text string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(text, "${")
+		ref, rest, closed := strings.Cut(after, "}")
+		if !found || !closed {
+			b.WriteString(text)
+			return b.String()
+		}
+		value, ok := r.lookUp(ref)
+		if name, fallback, has := strings.Cut(ref, ":-"); !ok && has {
+			if value, ok = r.lookUp(name); !ok {
+				value, ok = fallback, true
+			}
+		}
+		if !ok {
+			value = "${" + ref + "}"
+		}
+		b.WriteString(before + value)
+		if b.Len() > maxResolved {
+			return text
+		}
+		text = rest
+	}
+}
+
+// maxResolved bounds what references make of an attribute, in bytes.
+const maxResolved = 64 << 10
+
+func (r References) lookUp(name string) (value string, ok bool) {
+	for _, source := range r.sources {
+		if value, ok = source(name); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// propertySources names, by commas, the classes that are asked before the system
+// properties.
+const propertySources = "org.apache.tomcat.util.digester.PROPERTY_SOURCE"
+
+// references are the system properties, where those of catalina.properties replace
+// those of the command line, and what else Tomcat is told to ask.
+func (in Install) references(s Surroundings) References {
+	var r References
+	props := map[string]string{"catalina.home": in.Home, "catalina.base": in.Base}
+	for _, a := range s.Argv {
+		if a == mainClass {
+			break
+		}
+		if kv, ok := strings.CutPrefix(a, "-D"); ok {
+			name, value, _ := strings.Cut(kv, "=")
+			props[name] = value
+		}
+	}
+	file := filepath.Join(in.Base, "conf/catalina.properties")
+	switch config := props["catalina.config"]; {
+	case strings.HasPrefix(config, "file:"):
+		file = filePath(config)
+	case strings.Contains(config, "/"):
+		r.Unknown = "catalina.properties is read from " + config
+	case config != "":
+		file = filepath.Join(in.Base, "conf", config)
+	}
+	// Where there is none Tomcat has one of its own, which says nothing of this.
+	data, err := s.Read(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && r.Unknown == "" {
+		r.Unknown = "cannot read " + file + ": " + err.Error()
+	}
+	for name, value := range Properties(data) {
+		props[name] = value
+	}
+	for class := range strings.SplitSeq(props[propertySources], ",") {
+		switch class = strings.TrimSpace(class); class {
+		case "":
+		case "org.apache.tomcat.util.digester.EnvironmentPropertySource":
+			r.sources = append(r.sources, func(name string) (string, bool) { value, ok := s.Env[name]; return value, ok })
+		case "org.apache.tomcat.util.digester.ServiceBindingPropertySource":
+			r.sources = append(r.sources, s.binding)
+		default:
+			r.Unknown = "its references are resolved by " + class
+		}
+	}
+	r.sources = append(r.sources, func(name string) (string, bool) { value, ok := props[name]; return value, ok })
+	return r
+}
+
+// binding gives the content of a file below SERVICE_BINDING_ROOT: "name.key", with
+// "chomp:" before it less one line break at the end.
+func (s Surroundings) binding(name string) (string, bool) {
+	root, ok := s.Env["SERVICE_BINDING_ROOT"]
+	name, chomp := strings.CutPrefix(name, "chomp:")
+	dir, key, dotted := strings.Cut(name, ".")
+	if !ok || !dotted || strings.Contains(key, ".") {
+		return "", false
+	}
+	data, err := s.Read(filepath.Join(root, dir, key))
+	if err != nil {
+		return "", false
+	}
+	value := string(data)
+	if line, ok := strings.CutSuffix(value, "\r\n"); chomp && ok {
+		return line, true
+	}
+	if line := strings.TrimRight(value, "\r\n"); chomp && line != value {
+		value = value[:len(value)-1]
+	}
+	return value, true
+}

@@ -1,0 +1,230 @@
+package jvm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// blanks separate options where no quote protects them, in every syntax: those of a
+// shell, and the carriage return of Windows' line ends, which no option is meant to have.
+const blanks = " \t\n\v\f\r"
+
+// unmarked is a text without the byte order mark that editors on Windows put before it.
+func unmarked(text string) string { return strings.TrimPrefix(text, "\ufeff") }
+
+// SplitOptions splits a variable like JAVA_OPTS as a POSIX shell splits words: blanks
+// separate, quotes and backslashes protect. Nothing is expanded: $, `, * and # are
+// ordinary characters. An open quote is an error.
+func SplitOptions(s string) ([]string, error) {
+	words, _, err := split(s, syntax{escapes: true})
+	return words, err
+}
+
+// SplitVMOptions splits as the JVM does JAVA_TOOL_OPTIONS and _JAVA_OPTIONS, the
+// launcher JDK_JAVA_OPTIONS, and HotSpot a -XX:VMOptionsFile: blanks separate, quotes '
+// and " hold together, and nothing else is special, not even a backslash. An open quote
+// is an error.
+func SplitVMOptions(s string) ([]string, error) {
+	words, _, err := split(s, syntax{})
+	return words, err
+}
+
+// SplitScript is SplitOptions for a variable that catalina.sh would "eval exec": $NAME and
+// ${NAME} are looked up too. What would run another command or cut the command line
+// short (` $( ; | & < > ( ) and # at the start of a word) is an error instead of an
+// execution; * ? [ stay as they are even if a file would match.
+func SplitScript(s string, lookup func(name string) string) ([]string, error) {
+	words, _, err := split(s, syntax{escapes: true, lookup: lookup})
+	return words, err
+}
+
+// syntax is what a text means beside blanks and quotes.
+type syntax struct {
+	escapes bool                     // a backslash protects, as in a shell
+	lookup  func(name string) string // of $NAME, in a text that a shell would evaluate; nil: it would not
+}
+
+// split gives the words of a text, and the line on which each begins, from 1.
+func split(text string, as syntax) (words []string, lines []int, err error) {
+	s := &splitter{syntax: as, text: unmarked(text)}
+	for s.pos < len(s.text) {
+		if err := s.step(); err != nil {
+			return nil, nil, err
+		}
+	}
+	s.flush()
+	return s.words, s.lines, nil
+}
+
+type splitter struct {
+	syntax
+	text  string
+	pos   int
+	word  strings.Builder
+	open  bool // a word has begun, though it may be empty ("")
+	words []string
+	lines []int
+}
+
+// begin begins a word where none is open.
+func (s *splitter) begin() {
+	if !s.open {
+		s.open = true
+		s.lines = append(s.lines, 1+strings.Count(s.text[:s.pos], "\n"))
+	}
+}
+
+func (s *splitter) add(text string) {
+	s.begin()
+	s.word.WriteString(text)
+}
+
+func (s *splitter) flush() {
+	if s.open {
+		s.words = append(s.words, s.word.String())
+	}
+	s.word.Reset()
+	s.open = false
+}
+
+func (s *splitter) step() error {
+	c := s.text[s.pos]
+	switch {
+	case strings.IndexByte(blanks, c) >= 0:
+		s.flush()
+		s.pos++
+	case c == '\\' && s.escapes:
+		return s.backslash()
+	case c == '\'' || c == '"' && !s.escapes:
+		end := strings.IndexByte(s.text[s.pos+1:], c)
+		if end < 0 {
+			return fmt.Errorf("the quote %c at byte %d is not closed", c, s.pos)
+		}
+		s.add(s.text[s.pos+1 : s.pos+1+end])
+		s.pos += end + 2
+	case c == '"':
+		return s.double()
+	case c == '$' && s.lookup != nil:
+		value, err := s.expand()
+		if err != nil {
+			return err
+		}
+		s.addFields(value)
+	case s.lookup != nil && (c == '#' && !s.open || strings.IndexByte("`;|&<>()", c) >= 0):
+		return fmt.Errorf("%q at byte %d means something to a shell and is not an option; put it in quotes", c, s.pos)
+	default:
+		s.add(s.text[s.pos : s.pos+1])
+		s.pos++
+	}
+	return nil
+}
+
+func (s *splitter) backslash() error {
+	rest := s.text[s.pos+1:]
+	switch {
+	case rest == "":
+		return errors.New("there is a backslash at the end")
+	case strings.HasPrefix(rest, "\n"), strings.HasPrefix(rest, "\r\n"): // a continued line
+		s.pos += 1 + strings.IndexByte(rest, '\n') + 1
+	default:
+		s.add(rest[:1])
+		s.pos += 2
+	}
+	return nil
+}
+
+func (s *splitter) double() error {
+	start := s.pos
+	s.begin()
+	s.pos++
+	for s.pos < len(s.text) {
+		switch rest := s.text[s.pos+1:]; s.text[s.pos] {
+		case '"':
+			s.pos++
+			return nil
+		case '\\':
+			if rest != "" && strings.IndexByte("$`\"\\\n", rest[0]) >= 0 || strings.HasPrefix(rest, "\r\n") {
+				if err := s.backslash(); err != nil {
+					return err
+				}
+				continue
+			}
+			s.add(`\`)
+			s.pos++
+		case '$':
+			if s.lookup == nil {
+				s.add("$")
+				s.pos++
+				continue
+			}
+			value, err := s.expand()
+			if err != nil {
+				return err
+			}
+			s.add(value)
+		case '`':
+			if s.lookup != nil {
+				return fmt.Errorf("a command in ` at byte %d is not run", s.pos)
+			}
+			s.add("`")
+			s.pos++
+		default:
+			s.add(s.text[s.pos : s.pos+1])
+			s.pos++
+		}
+	}
+	return fmt.Errorf("the quote \" at byte %d is not closed", start)
+}
+
+// expand reads $NAME or ${NAME} at pos and leaves pos behind it.
+func (s *splitter) expand() (string, error) {
+	rest := s.text[s.pos+1:]
+	if strings.HasPrefix(rest, "(") {
+		return "", fmt.Errorf("a command in $( at byte %d is not run", s.pos)
+	}
+	braced := strings.HasPrefix(rest, "{")
+	if braced {
+		rest = rest[1:]
+	}
+	n := 0
+	for n < len(rest) && ofName(rest[n], n) {
+		n++
+	}
+	if braced && (n == 0 || n >= len(rest) || rest[n] != '}') {
+		return "", fmt.Errorf("only ${NAME} is understood at byte %d", s.pos)
+	}
+	if n == 0 {
+		if rest != "" && strings.IndexByte("$?!@*#-0123456789", rest[0]) >= 0 {
+			return "", fmt.Errorf("$%c at byte %d is a shell's own parameter", rest[0], s.pos)
+		}
+		s.pos++
+		return "$", nil
+	}
+	s.pos += 1 + n
+	if braced {
+		s.pos += 2
+	}
+	return s.lookup(rest[:n]), nil
+}
+
+// ofName says whether a byte may be at that place of a variable's name.
+func ofName(c byte, at int) bool {
+	return c == '_' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || at > 0 && c >= '0' && c <= '9'
+}
+
+// addFields adds the value of an unquoted variable: a shell splits it again.
+func (s *splitter) addFields(value string) {
+	for len(value) > 0 {
+		i := strings.IndexAny(value, blanks)
+		if i < 0 {
+			s.add(value)
+			return
+		}
+		if i > 0 {
+			s.add(value[:i])
+		}
+		s.flush()
+		value = value[i+1:]
+	}
+}
