@@ -7,15 +7,12 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
-	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -34,22 +31,6 @@ type jvmFacts struct {
 	argv    []string      // the whole command line
 	carried []string      // plugins whose options are in it
 	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
-}
-
-// keepFacts keeps what the latest start of a service was made of. A warning that the
-// start before did not have is logged, too.
-func keepFacts(jvms *sync.Map, log hclog.Logger, name string) func(*jvmFacts) {
-	return func(f *jvmFacts) {
-		var known []jvm.Problem
-		if before, ok := jvms.Swap(name, f); ok {
-			known = before.(*jvmFacts).Result.Warnings
-		}
-		for _, w := range f.Result.Warnings {
-			if !jvm.Presumed(w.Code) && !slices.Contains(known, w) {
-				log.Warn("JVM options", "warning", mask.Line(w.Message))
-			}
-		}
-	}
 }
 
 // text is the explanation for people.
