@@ -44,3 +44,13 @@ func TestFindDebugger(t *testing.T) {
 		t.Error("a shell is no JVM")
 	}
 }
+
+func FuzzFindDebugger(f *testing.F) {
+	f.Add("-Xmx1g -cp a -agentlib:jdwp=server=y,address=*:5005 Main", "-Xrunjdwp:address=x:1")
+	f.Fuzz(func(t *testing.T, args, env string) {
+		d, found := FindDebugger(append([]string{"java"}, strings.Fields(args)...), func(string) string { return env })
+		if !found && d != (Debugger{}) {
+			t.Errorf("%+v of nothing", d)
+		}
+	})
+}
