@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,12 +17,26 @@ type lasting struct{ error }
 
 func (lasting) Lasting() bool { return true }
 
-// logged has the service's log in memory.
-func (st *stage) logged() *bytes.Buffer {
+// logText is a log that the test reads while it is written.
+type logText struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logText) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.text.String() }
+
+// logged has the log of the service, and of those after it, in memory.
+func (st *stage) logged() *logText {
+	text := new(logText)
+	st.log = hclog.New(&hclog.LoggerOptions{Output: text, DisableTime: true})
 	st.open()
-	var text bytes.Buffer
-	st.s.log = hclog.New(&hclog.LoggerOptions{Output: &text, DisableTime: true})
-	return &text
+	return text
 }
 
 func TestLastingFailureIsTriedRarely(t *testing.T) {
@@ -38,7 +53,6 @@ func TestLastingFailureIsTriedRarely(t *testing.T) {
 			t.Errorf("next: %v", snap.Next)
 		}
 		st.crash() // the next supervisor goes on with it
-		st.s.log = hclog.New(&hclog.LoggerOptions{Output: text, DisableTime: true})
 		st.until(16 * time.Minute)
 		if got := strings.Count(text.String(), "hint: in full"); got != 1 {
 			t.Errorf("told in full %d times:\n%s", got, text)
@@ -51,8 +65,8 @@ func TestLastingFailureIsTriedRarely(t *testing.T) {
 		if got := strings.Count(text.String(), "[ERROR]"); got != 5 {
 			t.Errorf("%d lines:\n%s", got, text)
 		}
-		if st.l.asked != 4 {
-			t.Errorf("%d tries in 16 minutes", st.l.asked)
+		if st.l.tries() != 4 {
+			t.Errorf("%d tries in 16 minutes", st.l.tries())
 		}
 		st.l.becomes(nil)
 		st.ask(EvStart) // does not wait, and tells anew
@@ -64,18 +78,20 @@ func TestLastingFailureIsTriedRarely(t *testing.T) {
 // What may change by itself, such as a file on a mount, keeps the fast back-off.
 func TestOtherFailureIsTriedSoon(t *testing.T) {
 	play(t, func(st *stage) {
-		missing := errors.New("cannot execute /mnt/app: no such file or directory\nhint: in full")
-		st.l.becomes(func(context.Context, int) (*Launch, error) { return nil, missing })
+		fails := func(why string) func(context.Context, int) (*Launch, error) {
+			return func(context.Context, int) (*Launch, error) { return nil, errors.New(why + "\nhint: in full") }
+		}
+		st.l.becomes(fails("cannot execute /mnt/app: no such file or directory"))
 		text := st.logged()
 		st.ask(EvStart)
 		st.sleep(4 * time.Second)
-		if st.l.asked != 4 {
-			t.Errorf("%d tries in 4 s", st.l.asked)
+		if st.l.tries() != 4 {
+			t.Errorf("%d tries in 4 s", st.l.tries())
 		}
 		if got := strings.Count(text.String(), "hint: in full"); got != 1 {
 			t.Errorf("told in full %d times:\n%s", got, text)
 		}
-		missing = errors.New("cannot execute /mnt/app: permission denied\nhint: in full")
+		st.l.becomes(fails("cannot execute /mnt/app: permission denied"))
 		st.sleep(5 * time.Second)
 		if got := strings.Count(text.String(), "hint: in full"); got != 2 {
 			t.Errorf("another reason: told in full %d times:\n%s", got, text)
@@ -100,8 +116,8 @@ func TestLastingFailureObeysThePolicy(t *testing.T) {
 				st.ask(EvStart)
 				st.sleep(time.Hour)
 				st.want(c.want)
-				if st.l.asked != 1 {
-					t.Errorf("%d tries", st.l.asked)
+				if st.l.tries() != 1 {
+					t.Errorf("%d tries", st.l.tries())
 				}
 			})
 		})
@@ -111,10 +127,13 @@ func TestLastingFailureObeysThePolicy(t *testing.T) {
 // A warning of a start is in the log once, and again when it has changed.
 func TestWarningsAreLoggedOnce(t *testing.T) {
 	play(t, func(st *stage) {
+		warns := func(warning string) func(context.Context, int) (*Launch, error) {
+			return func(context.Context, int) (*Launch, error) {
+				return &Launch{Notes: []string{"JVM 17"}, Warnings: []string{warning}}, nil
+			}
+		}
 		warning := "the budget is too much by 3347 MiB"
-		st.l.becomes(func(context.Context, int) (*Launch, error) {
-			return &Launch{Notes: []string{"JVM 17"}, Warnings: []string{warning}}, nil
-		})
+		st.l.becomes(warns(warning))
 		text := st.logged()
 		st.ask(EvStart)
 		for range 2 {
@@ -128,6 +147,7 @@ func TestWarningsAreLoggedOnce(t *testing.T) {
 			t.Errorf("notes %q", notes)
 		}
 		warning = "the budget is too much by 1 MiB"
+		st.l.becomes(warns(warning))
 		st.ask(EvRestart)
 		st.sleep(10 * time.Second)
 		if !strings.Contains(text.String(), warning) {
