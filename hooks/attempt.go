@@ -128,12 +128,7 @@ func (a *attempt) start() (Execution, error) {
 	if err == nil {
 		return x, nil
 	}
-	path := ""
-	var s *proc.StartError
-	if errors.As(err, &s) && strings.HasPrefix(s.Path, "/") {
-		path = s.Path
-	}
-	return nil, &startFailure{err, explainStart(err, path)}
+	return nil, &startFailure{err, strings.ReplaceAll(err.Error(), "\nhint: ", ": ")}
 }
 
 // ends says whether an event is one that comes when things end, also while the

@@ -1,15 +1,11 @@
 package hooks
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/trust"
 	"golang.org/x/sys/unix"
 )
@@ -43,63 +39,17 @@ func Guard(path, root string, uid int) error {
 	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {
 		return fmt.Errorf("%s is on a mount that forbids execution (noexec): mount it with exec, or copy the file elsewhere", path)
 	}
-	return checkScript(path)
+	return scriptError(path)
 }
 
-// maxFirstLine bounds what is read of a script, in bytes: what the kernel reads.
-const maxFirstLine = 256
-
-// checkScript names what execve(2) would only give a number for.
-func checkScript(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil // it can be executable and not readable
-	}
-	defer f.Close()
-	head := make([]byte, maxFirstLine)
-	n, _ := f.Read(head)
-	head = head[:n]
-	switch line, isScript := bytes.CutPrefix(head, []byte("#!")); {
-	case isScript:
-		line, _, _ = bytes.Cut(line, []byte("\n"))
-		return checkInterpreter(path, string(line))
-	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf#!")):
-		return fmt.Errorf("%s begins with a byte order mark before its #!: save it as UTF-8 without one", path)
-	case n == 0:
-		return fmt.Errorf("%s is empty", path)
-	case bytes.HasPrefix(head, []byte("\x7fELF")):
-		return nil
-	}
-	return nil // of a kind that only the kernel knows; it says ENOEXEC where it does not
-}
-
-func checkInterpreter(path, line string) error {
-	if strings.HasSuffix(line, "\r") {
-		return fmt.Errorf(`the first line of %s ends with a carriage return (it has Windows line ends): sed -i 's/\r$//' %s`, path, path)
-	}
-	words := strings.Fields(line)
-	if len(words) == 0 {
-		return fmt.Errorf("the #! line of %s names no interpreter, such as /bin/sh", path)
-	}
-	info, err := os.Stat(words[0])
+// scriptError names what execve(2) would only give a number for.
+func scriptError(path string) error {
+	fault := proc.ScriptFault(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("the interpreter %s of %s is not here: install it, or name another one in the #! line", words[0], path)
-	case err == nil && (info.IsDir() || info.Mode().Perm()&0o111 == 0):
-		return fmt.Errorf("the interpreter %s of %s is not a program", words[0], path)
+	case fault.Why == "":
+		return nil
+	case fault.Hint == "":
+		return fmt.Errorf("cannot execute %s: %s", path, fault.Why)
 	}
-	return nil // where it cannot be seen, whoever executes it may see more
-}
-
-// explainStart words why a program could not be started.
-func explainStart(err error, path string) string {
-	if errors.Is(err, syscall.ENOEXEC) && path != "" {
-		return fmt.Sprintf("%s is no program of this machine, and has no #! line: begin a script with #!/bin/sh", path)
-	}
-	if errors.Is(err, fs.ErrNotExist) && path != "" {
-		if why := checkScript(path); why != nil {
-			return why.Error()
-		}
-	}
-	return err.Error()
+	return fmt.Errorf("cannot execute %s: %s: %s", path, fault.Why, fault.Hint)
 }

@@ -125,6 +125,7 @@ func (s *Service) complainsEarly(h happening) {
 func (s *Service) complains(h happening) {
 	var c *Complaint
 	if !errors.As(h.err, &c) {
+		s.log.Warn("the running service could not be looked at", "error", h.err)
 		s.addNote(h.err.Error())
 		s.keep()
 		return

@@ -77,11 +77,19 @@ func (s *Service) exited(h happening) {
 // failed puts down why a process ended that was not to end: what its incident says is
 // what the status, the log and the stages say.
 func (s *Service) failed(c *Case) {
+	before, again := s.kept.Reason, s.kept.InARow > 0
 	c.Reason = Classify(c.death()).Reason
 	s.blame(c.Reason)
-	args := []any{"pid", s.proc.Pid(), "how", c.Exit.String(), "ran", c.Ran}
-	if c.Reason != c.Exit.String() {
-		args = append(args, "reason", c.Reason)
+	args, reason := []any{"pid", s.proc.Pid(), "how", c.Exit.String(), "ran", c.Ran}, c.Reason
+	switch {
+	case reason == c.Exit.String():
+	case again && reason == before:
+		args = append(args, "reason", "as before", "tries", s.kept.InARow+1)
+	case again: // the hint was told
+		reason, _, _ = strings.Cut(reason, "\nhint: ")
+		fallthrough
+	default:
+		args = append(args, "reason", reason)
 	}
 	s.log.Info("service ended", args...)
 	if s.kept.State == Starting {
@@ -93,7 +101,7 @@ func (s *Service) failed(c *Case) {
 	}
 }
 
-// Limits of describe: processes, and characters of a command line.
+// Limits of describe: processes, and characters of a command line, half from each end.
 const (
 	maxDescribed   = 5
 	maxCommandLine = 80
@@ -105,8 +113,8 @@ func describe(pids []int) string {
 	for _, pid := range pids[:min(len(pids), maxDescribed)] {
 		argv, _ := ReadCommand(pid)
 		text := strings.TrimSpace(strings.Join(mask.Args(argv), " "))
-		if short := []rune(text); len(short) > maxCommandLine {
-			text = string(short[:maxCommandLine]) + "..."
+		if long := []rune(text); len(long) > maxCommandLine { // the main class of a JVM stands at the end
+			text = string(long[:maxCommandLine/2]) + " ... " + string(long[len(long)-maxCommandLine/2:])
 		}
 		out = append(out, strings.TrimSpace(fmt.Sprintf("pid %d (%s)", pid, text)))
 	}
@@ -160,12 +168,12 @@ func (s *Service) settle(success bool) {
 		return
 	}
 	s.kept.InARow++
-	if slow := s.kept.Slow; !s.kept.Spared && s.pastLimit() {
-		if !slow {
-			s.reachExited()
-			s.reach(StageFatal, s.kept.Reason)
-		}
-		s.park()
+	if !s.kept.Spared && s.pastLimit() {
+		s.park("it failed too often", "ends", len(s.kept.Starts), "within", s.cfg.Restart.Limit.Within)
+		return
+	}
+	if s.kept.Lasting {
+		s.park("what it failed by does not change by itself", "tries", s.kept.InARow)
 		return
 	}
 	wait := s.cfg.Restart.Backoff.wait(s.kept.InARow, s.random())
@@ -185,16 +193,22 @@ func (s *Service) pastLimit() bool {
 	return s.kept.Slow
 }
 
-// park makes a service FATAL that failed too often, and tries it rarely.
-func (s *Service) park() {
+// park makes a service FATAL, and tries it rarely. The stage FATAL is reached once,
+// until the counters are 0 again.
+func (s *Service) park(why string, args ...any) {
+	if !s.kept.Fatal {
+		s.kept.Fatal = true
+		s.reachExited()
+		s.reach(StageFatal, s.kept.Reason)
+	}
 	limit := s.cfg.Restart.Limit
 	if *limit.RetryEvery == 0 {
-		s.log.Error("service failed too often, giving up", "ends", len(s.kept.Starts), "within", limit.Within)
+		s.log.Error("service is given up", append([]any{"why", why}, args...)...)
 		s.enter(Fatal, -1)
 		return
 	}
 	wait := spread(*limit.RetryEvery, s.random())
-	s.log.Error("service failed too often, trying rarely", "ends", len(s.kept.Starts), "within", limit.Within, "next_in", wait.Round(time.Second))
+	s.log.Error("service is tried again rarely", append([]any{"why", why, "next_in", wait.Round(time.Second)}, args...)...)
 	s.enter(Fatal, wait)
 }
 

@@ -332,6 +332,9 @@ func (l *fakeLauncher) Prepare(ctx context.Context) (*Launch, error) {
 	return prepare(ctx, n)
 }
 
+// tries is how often it was asked.
+func (l *fakeLauncher) tries() int { l.mu.Lock(); defer l.mu.Unlock(); return l.asked }
+
 // becomes changes what is found from the next start on.
 func (l *fakeLauncher) becomes(prepare func(ctx context.Context, n int) (*Launch, error)) {
 	l.mu.Lock()

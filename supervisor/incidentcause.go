@@ -76,7 +76,7 @@ func Classify(d Death) Verdict {
 	case d.Killed && d.Exit.Signal == syscall.SIGKILL:
 		v.Cause, v.Reason = CauseStopTimeout, "did not stop in time and was killed"
 		v.addFound(d.Found)
-	case d.Left != "" && d.Exit.Success && !stopped(d):
+	case d.Left != "" && (d.Exit.Success || d.State == Starting && d.Exit.Status() == 0) && !stopped(d):
 		v.Cause, v.Reason = CauseLeft, d.howEnded()+", and it left processes behind, which are ended: "+d.Left+backgroundHint
 	case killedFromOutside(d.Exit) && kills > 0:
 		v.Cause = CauseOOMKill

@@ -15,6 +15,7 @@ type kept struct {
 	InARow   int            `json:"in_a_row"`  // of them, without a stable time between
 	Starts   history        `json:"starts"`    // by policy, for the limit
 	Slow     bool           `json:"slow"`      // past the limit, and not stable since
+	Fatal    bool           `json:"fatal"`     // the stage FATAL was reached, and it was not stable since
 	Spared   bool           `json:"spared"`    // the latest end does not count for the limit
 	Since    int64          `json:"since"`     // in this state
 	UpSince  int64          `json:"up_since"`  // of the process
@@ -63,7 +64,12 @@ type kept struct {
 	Amended   string `json:"amended"`   // the same of the present one
 	Amends    int    `json:"amends"`    // in a row, without a stable time between
 	Confirmed bool   `json:"confirmed"` // Launch.Confirm was called
-	Case      *Case  `json:"case"`      // the latest failure; its incident may not be kept yet
+	Lasting   bool   `json:"lasting"`   // the latest start failed by what does not change by itself
+	// Debugging is of the latest process; StartLeft what its start has left when the time
+	// goes on, ns.
+	Debugging Debugging `json:"debugging"`
+	StartLeft int64     `json:"start_left"`
+	Case      *Case     `json:"case"` // the latest failure; its incident may not be kept yet
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }

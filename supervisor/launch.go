@@ -42,6 +42,8 @@ type Launcher interface {
 type Launch struct {
 	Spec  proc.Spec // ID and Log are filled in by the service
 	Notes []string  // what was found, for the operator
+	// Warnings are shown with the notes, and logged when they are new.
+	Warnings []string
 	// Sources is a fingerprint of what the command line was read from besides the
 	// configuration; it is kept with the service. Empty: of nothing.
 	Sources string
@@ -86,6 +88,10 @@ type Launch struct {
 	// once if the supervisor dies meanwhile), and does not wait: what the process was
 	// started with does not end it. nil: nobody wants to know.
 	Confirm func()
+	// Debugger says what a debugger does with a process; before is its latest answer for
+	// this process. possible: one can be let in. It is asked from time to time and waits for
+	// nothing. nil: nobody looks.
+	Debugger func(p Process, before Debugging) (now Debugging, possible bool)
 	// Port is the TCP port of its readiness, for those who act at its stages; 0: it
 	// is not known.
 	Port int

@@ -72,6 +72,8 @@ func inStarting(ev Event) rule {
 		return rule{(*Service).proven, "RUNNING"}
 	case EvUnready:
 		return rule{(*Service).unready, "STARTING"}
+	case EvDebugger:
+		return rule{(*Service).debugged, "STARTING: its time stands still meanwhile"}
 	case EvFailed:
 		return rule{(*Service).saidFailed, "STOPPING, then BACKOFF"}
 	case EvComplaint:
@@ -100,6 +102,8 @@ func inRunning(ev Event) rule {
 		return rule{(*Service).sick, "RUNNING; after live.failures by live.then: STOPPING, then BACKOFF, or the container ends"}
 	case EvWell:
 		return rule{(*Service).well, "RUNNING"}
+	case EvDebugger:
+		return rule{(*Service).debugged, "RUNNING: failed looks at liveness are only reported meanwhile"}
 	case EvComplaint:
 		return rule{(*Service).complains, "RUNNING; if it is ill by live.then: STOPPING, then BACKOFF, or the container ends"}
 	case EvOutlived:

@@ -55,6 +55,8 @@ func TestOneReason(t *testing.T) {
 		{"of a oneshot", oneshot, reads("", "no such class"), proc.Exit{Code: 1}, false, CauseExit, "exit code 1: no such class"},
 		{"signal", never, reads("", ""), proc.Exit{Code: -1, Signal: syscall.SIGSEGV}, false, CauseSignal, "killed by signal 11 (SEGV)"},
 		{"left behind", nil, nil, proc.Exit{}, true, CauseLeft, "exit code 0, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does the program"},
+		{"left behind before it was ready", func(c *Config) { c.Restart.Policy, c.Ready.Log = Never, "never" }, nil, proc.Exit{}, true, CauseLeft,
+			"exit code 0 before it was ready, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does"},
 		{"left behind, failed", never, nil, proc.Exit{Code: 1}, true, CauseExit, "exit code 1"},
 		{"left behind by a oneshot", oneshot, nil, proc.Exit{}, true, "", ""},
 		{"a good end", never, reads("", "never mind"), proc.Exit{}, false, "", ""},
@@ -67,7 +69,10 @@ func TestOneReason(t *testing.T) {
 				tells := new(told)
 				st.w.companion, st.out = tells, newFakeOutput()
 				st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{ReadOutput: c.reads}, nil }
-				p := st.up()
+				st.open()
+				st.ask(EvStart)
+				st.sleep(time.Second)
+				p := st.w.last()
 				st.out.write("last words")
 				if c.left {
 					p.leave(map[int]bool{1<<30 + 6: false})

@@ -24,6 +24,7 @@ func (s *Service) lookAlive() {
 	s.unlook = cancel
 	s.listen(ctx)
 	s.confirmLater(ctx)
+	s.watchDebugger(ctx)
 	if s.launch.Live == nil { // what was found when somebody still looked would stay for ever
 		if k := &s.kept; k.Sick > 0 || k.Reported {
 			k.Sick, k.Well, k.LiveErr, k.Reported = 0, 0, "", false
@@ -54,15 +55,19 @@ func (s *Service) lookAlive() {
 func (s *Service) sick(h happening) {
 	s.kept.Sick++
 	s.kept.Well, s.kept.LiveErr = 0, clip(h.err.Error())
-	if s.kept.Sick < s.cfg.Live.Failures || s.kept.Reported && s.cfg.Live.Then == LiveReport {
+	then := s.cfg.Live.Then
+	if s.kept.Debugging.Text != "" {
+		then = LiveReport
+	}
+	if s.kept.Sick < s.cfg.Live.Failures || s.kept.Reported && then == LiveReport {
 		s.keep()
 		return
 	}
 	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.kept.Sick, s.kept.LiveErr)
-	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", s.cfg.Live.Then)
+	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", then)
 	s.reach(StageUnhealthy, why)
-	s.kept.Reported = s.kept.Reported || s.cfg.Live.Then == LiveReport
-	s.giveUp(s.cfg.Live.Then, CauseUnhealthy, why)
+	s.kept.Reported = s.kept.Reported || then == LiveReport
+	s.giveUp(then, CauseUnhealthy, why)
 }
 
 // giveUp does with a service that is not well what live.then says.
@@ -180,9 +185,12 @@ func (s *Service) attached(h happening) {
 	s.publish()
 	switch s.kept.State {
 	case Starting:
-		if s.launch != nil { // else its time runs out, or another configuration helps
+		switch {
+		case s.launch != nil:
 			s.attend()
-		}
+		case s.kept.Debugging.Text != "": // nobody sees when that is over
+			s.setDeadline(time.Duration(s.kept.StartLeft))
+		} // else its time runs out, or another configuration helps
 	case Running:
 		s.lookAlive()
 	case Stopping:

@@ -73,14 +73,15 @@ type request struct {
 // happening is an event with what belongs to it. gen tells the start that it is
 // of: what comes from an earlier one is dropped.
 type happening struct {
-	event  Event
-	gen    uint64
-	launch *Launch
-	err    error
-	text   string    // failed: what it said; hooked: the stage
-	exit   proc.Exit // exited
-	req    *request  // start, stop, restart, changed
-	late   bool      // the word of Launch.Explain, which may come in any later state
+	event     Event
+	gen       uint64
+	launch    *Launch
+	err       error
+	text      string    // failed: what it said; hooked: the stage
+	exit      proc.Exit // exited
+	debugging Debugging // debugger
+	req       *request  // start, stop, restart, changed
+	late      bool      // the word of Launch.Explain, which may come in any later state
 }
 
 // Service keeps one service running. One goroutine owns its state; others send
@@ -259,7 +260,7 @@ func (s *Service) start(h happening) {
 
 // forgive forgets the failures that count against the service.
 func (s *Service) forgive() {
-	s.kept.InARow, s.kept.Starts, s.kept.Slow, s.kept.Amends = 0, nil, false, 0
+	s.kept.InARow, s.kept.Starts, s.kept.Slow, s.kept.Fatal, s.kept.Amends = 0, nil, false, false, 0
 }
 
 // enter is the only way into a state: the deadline belongs to it, so a timer of

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Phase     string      `json:"phase,omitempty"`        // STOPPING: how far it is
 	Unhealthy string      `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
 	Looks     int         `json:"failed_looks,omitempty"` // at liveness, in a row
+	Debugger  string      `json:"debugger,omitempty"`     // STARTING, RUNNING: "waits for a debugger on port 5005"; empty: there is none
 	Ill       string      `json:"ill,omitempty"`          // RUNNING: what it said itself that makes it unhealthy
 	Degraded  string      `json:"degraded,omitempty"`     // RUNNING: what part of it does not work
 	Reported  bool        `json:"reported,omitempty"`     // it does not count as healthy any more
@@ -98,12 +99,14 @@ func (s *Service) publish() {
 		if k.Awaited != nil {
 			snap.Waiting = "pre-start hooks"
 		}
+		snap.Debugger = k.Debugging.Text
 	case Running:
 		if k.Sick > 0 || k.Reported {
 			snap.Unhealthy, snap.Looks, snap.Reported = k.LiveErr, k.Sick, k.Reported
 		}
 		snap.Ill = k.texts(func(c Complaint) bool { return c.Ill })
 		snap.Degraded = k.texts(func(c Complaint) bool { return c.Degraded })
+		snap.Debugger = k.Debugging.Text
 	case Stopping:
 		snap.Phase = k.phase()
 		if k.Held {

@@ -34,6 +34,7 @@ type stage struct {
 	l      *fakeLauncher
 	out    *fakeOutput // nil: not captured
 	made   string
+	log    hclog.Logger // nil: thrown away
 	s      *Service
 	cancel context.CancelFunc
 }
@@ -59,7 +60,11 @@ func (st *stage) make() *Service {
 	if world == nil {
 		world = st.w
 	}
-	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, world, hclog.NewNullLogger())
+	log := st.log
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, world, log)
 	s.random = func() float64 { return 0.5 }
 	s.output = func() output {
 		if st.out == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
@@ -32,6 +33,7 @@ func (s *Service) try() {
 	k.Complaints = nil
 	k.Killed, k.Signaled, k.Told = false, false, false // of an earlier stop
 	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
+	k.Debugging, k.StartLeft, k.Lasting = Debugging{}, 0, false
 	s.quit()
 	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, OOMCount{}
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
@@ -146,7 +148,15 @@ func (s *Service) startTimeout(happening) {
 
 // spawn starts the process that was prepared.
 func (s *Service) spawn(l *Launch) {
-	s.launch, s.kept.Notes, s.kept.Port = l, l.Notes, l.Port
+	for _, warning := range l.Warnings {
+		if !slices.Contains(s.kept.Notes, clip(warning)) { // the latest start had it too
+			s.log.Warn("warning of the start", "warning", warning)
+		}
+	}
+	s.launch, s.kept.Notes, s.kept.Port = l, nil, l.Port
+	for _, note := range slices.Concat(l.Notes, l.Warnings) {
+		s.addNote(note)
+	}
 	if s.kept.Amended != "" {
 		s.addNote(s.kept.Amended)
 	}
@@ -188,6 +198,7 @@ func (s *Service) attend() {
 		return
 	}
 	s.watcher = s.watch(l)
+	s.watchDebugger(ctx)
 	go s.probe(ctx, gen, ready, p, l, s.watcher) // ends with ctx or when ready
 }
 
@@ -263,6 +274,7 @@ func (s *Service) notBorn(err error) {
 		s.enter(Stopped, -1)
 		return
 	}
+	again := s.kept.InARow > 0 && s.kept.Reason == clip(err.Error())
 	s.blame(err.Error())
 	code := 1
 	var se *proc.StartError
@@ -271,9 +283,23 @@ func (s *Service) notBorn(err error) {
 	}
 	s.kept.Exit = &ExitInf{Code: code, NotStarted: true, At: time.Now()}
 	s.reach(StageStartFailed, s.kept.Reason)
-	s.log.Error("service cannot be started", "error", err)
+	var l LastingError
+	s.kept.Lasting = errors.As(err, &l) && l.Lasting()
+	switch {
+	case !again:
+		s.log.Error("service cannot be started", "error", err)
+	case !s.kept.Lasting: // else what follows says it
+		s.log.Error("service cannot be started, for the same reason as before", "tries", s.kept.InARow+1)
+	}
 	s.note(CauseNotStarted, 0)
 	s.settle(false)
+}
+
+// LastingError is an error of Launcher.Prepare that can say that only another
+// configuration, another start by hand or another container changes it.
+type LastingError interface {
+	error
+	Lasting() bool
 }
 
 // fail gives up a start whose process lives.

@@ -39,6 +39,7 @@ const (
 	EvFailed    Event = "failed"     // it said itself that it will never be ready
 	EvSick      Event = "sick"       // a look at liveness failed
 	EvWell      Event = "well"       // a look at liveness went well after one that failed
+	EvDebugger  Event = "debugger"   // a debugger is waited for, has come or has gone
 	EvComplaint Event = "complaint"  // something is wrong with it, and it did not end of that
 	EvOutlived  Event = "outlived"   // it runs, and for so long that its start is no reason to end any more
 	EvAsked     Event = "asked"      // the stop command has ended
@@ -50,5 +51,5 @@ const (
 // Events lists them all.
 func Events() []Event {
 	return []Event{EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvHooked, EvSpawned, EvNotBorn, EvAttached, EvReady, EvUnready,
-		EvFailed, EvSick, EvWell, EvComplaint, EvOutlived, EvAsked, EvExited, EvGroupGone, EvDeadline}
+		EvFailed, EvSick, EvWell, EvDebugger, EvComplaint, EvOutlived, EvAsked, EvExited, EvGroupGone, EvDeadline}
 }

@@ -194,6 +194,8 @@ func advice(c supervisor.Cause) string {
 		return "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE"
 	case supervisor.CauseStopTimeout:
 		return "the thread dump shows what did not end; stop.timeout sets the time"
+	case supervisor.CauseLeft:
+		return "run the program in the foreground, then: stoker restart SERVICE"
 	case supervisor.CauseUnseen:
 		return "look at the log of stoker and of the host at that time"
 	}

@@ -7,14 +7,11 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
-	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -33,22 +30,6 @@ type jvmFacts struct {
 	argv    []string      // the whole command line
 	carried []string      // plugins whose options are in it
 	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
-}
-
-// keepFacts keeps what the latest start of a service was made of. A warning that the
-// start before did not have is logged, too.
-func keepFacts(jvms *sync.Map, log hclog.Logger, name string) func(*jvmFacts) {
-	return func(f *jvmFacts) {
-		var known []jvm.Problem
-		if before, ok := jvms.Swap(name, f); ok {
-			known = before.(*jvmFacts).Result.Warnings
-		}
-		for _, w := range f.Result.Warnings {
-			if !jvm.Presumed(w.Code) && !slices.Contains(known, w) {
-				log.Warn("JVM options", "warning", mask.Line(w.Message))
-			}
-		}
-	}
 }
 
 // text is the explanation for people.
@@ -146,7 +127,7 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 	if err != nil {
 		return nil, err
 	}
-	facts, notes, err := l.plan(ctx, r)
+	facts, warnings, err := l.plan(ctx, r)
 	if facts != nil {
 		l.keep(r.hide.facts(facts))
 	}
@@ -160,14 +141,15 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 	l.keep(r.hide.facts(facts))
 	l.carries(facts)
 	out.Spec = l.spec(jvmEnviron(r.vars, facts.Result.Env))
-	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, slices.Concat(notes, checked)
+	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, []string{javaNote(facts.JVM, facts.Found)}
+	out.Warnings = slices.Concat(warnings, checked)
 	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
 }
 
 // plan is what a start would execute.
-func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, notes []string, err error) {
+func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, warnings []string, err error) {
 	settings := append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)
 	java, found, err := hotspot.Find("/", r.vars["PATH"], settings...)
 	if err != nil {
@@ -175,7 +157,7 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 	}
 	words, err := jvm.SplitOptions(r.vars["JAVA_OPTS"])
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
+		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
 	}
 	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment,
 		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
@@ -184,7 +166,7 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 		return facts, nil, err
 	}
 	facts.argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
-	return facts, append([]string{javaNote(java, found)}, layers.notes...), nil
+	return facts, layers.notes, nil
 }
 
 // tried is what a start would execute, if the JVM takes it.

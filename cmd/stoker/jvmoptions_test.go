@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // BenchmarkLimitsAndRender is all that a start costs besides the JVM itself:
@@ -49,23 +48,12 @@ func TestRenderNamesTheFlavor(t *testing.T) {
 	}
 }
 
-// What a start warns of is in the log, once for as long as it stays so.
-func TestWarningsAreLogged(t *testing.T) {
-	var out bytes.Buffer
-	keep := keepFacts(new(sync.Map), hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}), "app")
-	facts := func(warnings ...jvm.Problem) *jvmFacts { return &jvmFacts{Result: jvm.Result{Warnings: warnings}} }
-	unlimited := jvm.Problem{Code: jvm.MemoryUnlimited, Message: "there is no memory limit"}
-	for _, c := range []struct {
-		made *jvmFacts
-		want int // lines
-	}{
-		{facts(unlimited), 1}, {facts(unlimited), 0}, {facts(unlimited, jvm.Problem{Code: jvm.BudgetExceeded, Message: "3347 MiB more"}), 1}, {facts(), 0}, {facts(unlimited), 1},
-		{facts(unlimited, jvm.Problem{Code: jvm.UnknownOption, Message: "may be refused"}), 0},
-		{facts(unlimited, jvm.Problem{Code: jvm.Duplicate, Message: "-Dpassword=geheim is given again"}), 1},
-	} {
-		out.Reset()
-		if keep(c.made); strings.Count(out.String(), "\n") != c.want || strings.Contains(out.String(), "geheim") {
-			t.Errorf("%+v:\n%s", c.made.Result.Warnings, out.String())
-		}
+// What a start warns of is shown and logged, so it is kept clear of secrets.
+func TestWarningsAreMasked(t *testing.T) {
+	out, err := new(processLauncher).ready(func(*readied) (*supervisor.Launch, error) {
+		return &supervisor.Launch{Notes: []string{"token=geheim"}, Warnings: []string{"-Dpassword=geheim is given again by -Dpassword=geheim"}}, nil
+	})
+	if err != nil || strings.Contains(fmt.Sprint(out.Notes, out.Warnings), "geheim") || !strings.Contains(out.Warnings[0], "is given again") {
+		t.Errorf("%+v, %v", out, err)
 	}
 }

@@ -22,6 +22,9 @@ type optionsError struct{ error }
 
 func (e *optionsError) Unwrap() error { return e.error }
 
+// Lasting makes it a supervisor.LastingError.
+func (e *optionsError) Lasting() bool { return true }
+
 // addPlugins adds what the plugins have for the layers that fixed reads, and takes
 // down what they have for all.
 func (l *layers) addPlugins(in *jvm.Input) {

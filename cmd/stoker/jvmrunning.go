@@ -309,6 +309,13 @@ func (r *runningJVMs) renew(ctx context.Context, name string, pid int) error {
 	return r.sup.Renew(ctx, name, pid, bySources)
 }
 
+func (r *runningJVMs) start(ctx context.Context, name string) error {
+	if s, ok := r.sup.Service(name); !ok || s.State != supervisor.Fatal { // it was stopped meanwhile, or started
+		return nil
+	}
+	return r.sup.Command(ctx, name, supervisor.EvStart, bySources)
+}
+
 func (r *runningJVMs) restarts(name string, pid int) bool {
 	plan := r.plan()
 	return plan.config.JVM.Apply == jvm.ApplyRestart && (plan.plugins == nil || !plan.plugins.Deferred(name, pid))

@@ -44,6 +44,8 @@ type jvmWorld interface {
 	compare(ctx context.Context, name string, pid int) (changes []string, err error)
 	// renew restarts a service if it still runs as process pid.
 	renew(ctx context.Context, name string, pid int) error
+	// start starts a service that is FATAL.
+	start(ctx context.Context, name string) error
 	// restarts says whether a change is to be applied by a restart of that process.
 	restarts(name string, pid int) bool
 }
@@ -88,8 +90,9 @@ type sourceWatch struct {
 
 	mu    sync.Mutex // guards found
 	found map[string]*pending
-	tries map[string]*try // by service; of run alone, as the next
-	turn  string          // the service that was restarted and is not RUNNING yet; empty: none
+	tries map[string]*try   // by service; of run alone, as the next
+	fatal map[string]string // by service that is FATAL: the fingerprint that its sources had when that was first seen
+	turn  string            // the service that was restarted and is not RUNNING yet; empty: none
 	// failed says that it has not come up.
 	failed bool
 }
@@ -104,7 +107,7 @@ type try struct {
 }
 
 func newSourceWatch(world jvmWorld, log hclog.Logger) *sourceWatch {
-	return &sourceWatch{world: world, log: log, found: map[string]*pending{}, tries: map[string]*try{}}
+	return &sourceWatch{world: world, log: log, found: map[string]*pending{}, tries: map[string]*try{}, fatal: map[string]string{}}
 }
 
 // pending is what is known of the process pid of a service; nil: it has what the
@@ -178,6 +181,9 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 	jvms := w.world.jvms()
 	failed := w.endTurn(jvms)
 	for _, j := range jvms {
+		if j.state != supervisor.Fatal {
+			delete(w.fatal, j.name)
+		}
 		switch j.state {
 		case supervisor.Running:
 			p := w.compare(ctx, j)
@@ -208,11 +214,30 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 				within(laterLook)
 			}
 			w.set(j.name, nil)
+		case supervisor.Fatal: // it is tried rarely, and the change may be the repair
+			w.set(j.name, nil)
+			w.retry(ctx, j.name)
 		default: // the next start reads everything anew
 			w.set(j.name, nil)
 		}
 	}
 	return again, due
+}
+
+// retry starts a service that is FATAL if its sources have changed since.
+func (w *sourceWatch) retry(ctx context.Context, name string) {
+	digest, err := w.world.digest(ctx, name)
+	if err != nil {
+		digest = "cannot be read: " + err.Error()
+	}
+	before, known := w.fatal[name]
+	w.fatal[name] = digest
+	if !known || before == digest || ctx.Err() != nil {
+		return
+	}
+	if err := w.world.start(ctx, name); err != nil && ctx.Err() == nil {
+		w.log.Warn("the sources of JVM options have changed, and the service cannot be started", "name", name, "error", err)
+	}
 }
 
 // endTurn ends the turn of a service that is RUNNING again. Until then no other is

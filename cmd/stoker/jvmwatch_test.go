@@ -75,6 +75,14 @@ func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 	return nil
 }
 
+func (f *fakeJVMs) start(context.Context, string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.renewed = append(f.renewed, fmt.Sprint("start at ", time.Since(f.begin)))
+	f.state = supervisor.Starting
+	return nil
+}
+
 func (f *fakeJVMs) restarts(string, int) bool { f.mu.Lock(); defer f.mu.Unlock(); return f.restart }
 
 // done are the restarts so far.
@@ -120,6 +128,25 @@ func watching(t *testing.T, f *fakeJVMs, test func(w *sourceWatch, change func(f
 		})
 		cancel()
 		synctest.Wait()
+	})
+}
+
+// A service that is FATAL is tried rarely: a change of its sources may be the repair.
+func TestWatchStartsWhatIsFatal(t *testing.T) {
+	f := &fakeJVMs{state: supervisor.Fatal, now: "-Xmx1x"}
+	watching(t, f, func(_ *sourceWatch, change func(func()), _ func() string) {
+		change(func() {})
+		if got := f.done(); len(got) > 0 {
+			t.Errorf("nothing has changed: %q", got)
+		}
+		change(func() { f.unread = errors.New("no such file") })
+		time.Sleep(time.Second)
+		change(func() { f.state, f.unread, f.now = supervisor.Fatal, nil, "-Xmx1g" })
+		change(func() { f.state, f.now = supervisor.Stopped, "-Xmx2g" })
+		change(func() { f.state = supervisor.Fatal }) // for another reason, and with these
+		if got, want := f.done(), []string{"start at 0s", "start at 1s"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -119,10 +120,12 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 		out.Spec.Cgroups = r.own.Dirs()
 	}
 	if note != "" {
-		out.Notes = append(out.Notes, note)
+		out.Warnings = append(out.Warnings, note)
 	}
-	for k := range out.Notes {
-		out.Notes[k] = r.hide.text(out.Notes[k])
+	for _, texts := range [][]string{out.Notes, out.Warnings} {
+		for k := range texts {
+			texts[k] = mask.Line(r.hide.text(texts[k]))
+		}
 	}
 	return out, nil
 }
@@ -166,7 +169,7 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
-		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
+		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Debugger: lookForDebugger, Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
 	if pattern := l.service.Ready.Log; pattern != "" {
 		watch, err := supervisor.LogWatch(pattern)
 		if err != nil {

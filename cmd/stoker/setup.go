@@ -105,7 +105,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	}
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		Made: s.made[name]}
-	keep := keepFacts(s.jvms, log.With("name", name), name)
+	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
 	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}
 	switch cfg.Kind {

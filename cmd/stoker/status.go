@@ -119,6 +119,9 @@ func colourOf(s supervisor.State) string {
 // details says what the line of a service cannot.
 func details(s supervisor.Snapshot, now time.Time) []string {
 	var out []string
+	if s.Debugger != "" {
+		out = append(out, s.Debugger+": no time runs for its start, and liveness is only reported")
+	}
 	switch s.State {
 	case supervisor.Starting:
 		if s.Waiting != "" {

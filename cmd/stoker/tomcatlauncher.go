@@ -43,6 +43,7 @@ type tomcatSetup struct {
 	proof     tomcatProof
 	options   []jvm.Option // of the JVM; nil: it was started before our time
 	notes     []string
+	warnings  []string // shown with the notes
 	readied   *readied // nil: it was started before our time
 }
 
@@ -61,11 +62,11 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if err != nil {
 		return nil, err
 	}
-	facts, notes, err := l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
+	facts, warnings, err := l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
 	if err != nil {
 		return nil, err
 	}
-	s.notes = append(s.notes, notes...)
+	s.warnings = append(s.warnings, warnings...)
 	l.keep(r.hide.facts(facts))
 	l.carries(facts)
 	l.readServer(s, launch.Argv, environMap(launch.Env))
@@ -73,7 +74,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 		return nil, err
 	}
 	s.proof = proofOf(s.server, s.serverErr, time.Now())
-	s.notes = append(s.notes, s.proof.notes()...)
+	s.warnings = append(s.warnings, s.proof.notes()...)
 	out, err := l.attach(s)
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if s.dir != "" {
 		out.Spec.Dir = s.dir
 	}
-	out.Notes, out.Sources = append(s.notes, launch.Notes...), facts.digest
+	out.Notes, out.Warnings, out.Sources = append(s.notes, launch.Notes...), s.warnings, facts.digest
 	out.ReadOutput = outputReader(facts.Result.Options)
 	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
 	return out, nil
@@ -196,7 +197,7 @@ func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
 func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
 	sources, err := s.install.UserOptions(s.env.vars, s.vars)
 	if err != nil {
-		return nil, err
+		return nil, &optionsError{err}
 	}
 	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user,
 		given: s.readied.options, leave: s.readied.leave,
@@ -216,7 +217,7 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return facts, err
 	}
-	s.notes, s.options = append(s.notes, ls.notes...), facts.Result.Options
+	s.warnings, s.options = append(s.warnings, ls.notes...), facts.Result.Options
 	return facts, nil
 }
 

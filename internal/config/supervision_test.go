@@ -2,6 +2,8 @@ package config
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
 )
 
 // warned loads a file that is right and returns what it is warned about.
@@ -234,6 +237,36 @@ func FuzzOrder(f *testing.F) {
 			t.Fatalf("acyclic is %v, and the cycles are %v", acyclic, cycles(names, edges))
 		}
 	})
+}
+
+// What no log can ever be written to is refused here, and not at the start for ever.
+func TestOutputFileThatIsNone(t *testing.T) {
+	dir := t.TempDir()
+	for name, mode := range map[string]uint32{"fifo": unix.S_IFIFO, "socket": unix.S_IFSOCK} {
+		if err := unix.Mknod(filepath.Join(dir, name), mode|0o600, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/dev/stdout", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const streams = "the output goes to the container's own stdout and stderr anyway"
+	for path, want := range map[string]string{
+		"/dev/stdout": streams, "/dev/stderr": streams, "/proc/self/fd/1": streams, "/proc/1/fd/2": streams, "/dev/fd/1": streams, "/dev/null": "output.format: none",
+		dir: "is a directory", dir + "/fifo": "is a FIFO", dir + "/socket": "is a socket", dir + "/link": "is a symbolic link",
+		dir + "/file": "", dir + "/new": "", "/no/folder/yet/x.log": "",
+	} {
+		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services:\n  a: {command: [x], output: {file: {path: " + path + "}}}\n"})})
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", path, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), "services.a.output.file.path: ") || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
 }
 
 func TestOutputFilesOfManyServices(t *testing.T) {

@@ -3,11 +3,13 @@ package config
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -28,6 +30,8 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	v.absolute(name, raw.File.Path)
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
 		v.bad(name, "add the file's name", "%s is a folder", quote(name, p))
+	} else if what := proc.NotAFile(p); what != "" {
+		v.bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", quote(name, p), what)
 	}
 	full, sized := v.size(join(file, "size"), raw.File.Size)
 	if !sized && raw.File.Size == "" {
@@ -41,6 +45,19 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.report.isSpoiled(name) {
 		v.lacking(name, "set output.file.path", "no file is written without it")
 	}
+}
+
+// notAFileHint says how the output gets to what is no file.
+func notAFileHint(path string) string {
+	if path == os.DevNull {
+		return "remove output.file, and set output.format: none to have the output nowhere but in `stoker logs`"
+	}
+	for _, stream := range []string{"/dev/std", "/dev/fd/", "/dev/tty", "/dev/console", "/proc/"} {
+		if strings.HasPrefix(path, stream) {
+			return "remove output.file: the output goes to the container's own stdout and stderr anyway (output.format says how)"
+		}
+	}
+	return "name a file in a folder of its own, such as /var/log/app/out.log"
 }
 
 // size reads a size in bytes; ok is false for none and for a bad one.

@@ -3,11 +3,14 @@ package proc
 import (
 	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,12 +46,20 @@ var scripts = map[string]play{
 		os.WriteFile(s.dir+"/noexec", []byte("#!/bin/sh\n"), 0o644)
 		os.WriteFile(s.dir+"/badinterp", []byte("#!/no/such/sh\n"), 0o755)
 		os.WriteFile(s.dir+"/garbage", []byte("\x00\x01"), 0o755)
+		for name, text := range map[string]string{"crlf": "#!/bin/sh\r\n:\r\n", "crlfarg": "#!/bin/sh -e\r\n:\r\n", "crlfenv": "#!/usr/bin/env bash\r\n", "text": "echo\n",
+			"empty": "", "bom": "\xef\xbb\xbf#!/bin/sh\n", "dirinterp": "#!/etc\n", "arm": foreign("/bin/true"), "musl": otherLoader("/bin/true"), "cut": "\x7fELF"} {
+			os.WriteFile(s.dir+"/"+name, []byte(text), 0o755)
+		}
 		umask := 0o27
 		for _, spec := range []Spec{
 			{Argv: []string{"/no/such"}}, {Argv: []string{"nosuch"}, Env: []string{"PATH=/usr/bin:/bin"}},
 			{Argv: []string{s.dir + "/noexec"}}, {Argv: []string{s.dir}}, {Argv: []string{s.dir + "/badinterp"}},
 			{Argv: []string{s.dir + "/garbage"}}, {Argv: []string{"/bin/true"}, Dir: "/no/dir"},
 			{Argv: nil}, {Argv: []string{s.dir + "/garbage"}, Umask: &umask},
+			{Argv: []string{s.dir + "/crlf"}}, {Argv: []string{s.dir + "/crlfarg"}}, {Argv: []string{"crlfenv"}, Env: []string{"PATH=" + s.dir}},
+			{Argv: []string{"./crlf"}, Dir: s.dir, Umask: &umask}, {Argv: []string{s.dir + "/text"}}, {Argv: []string{s.dir + "/text"}, Umask: &umask},
+			{Argv: []string{s.dir + "/empty"}}, {Argv: []string{s.dir + "/bom"}}, {Argv: []string{s.dir + "/dirinterp"}},
+			{Argv: []string{s.dir + "/arm"}}, {Argv: []string{s.dir + "/musl"}}, {Argv: []string{s.dir + "/musl"}, Umask: &umask}, {Argv: []string{s.dir + "/cut"}},
 		} {
 			spec.ID = "x"
 			_, err := s.m.Start(context.Background(), spec)
@@ -57,7 +68,7 @@ var scripts = map[string]play{
 				s.say("no StartError: %v", err)
 				continue
 			}
-			s.say("%d %s", se.Code(), strings.ReplaceAll(err.Error(), s.dir, "DIR"))
+			s.say("%d %s", se.Code(), strings.ReplaceAll(strings.ReplaceAll(err.Error(), s.dir, "DIR"), "\nhint: ", "; "))
 		}
 		s.say("%d", status(s.sh("after", "exit 4")))
 		return 0
@@ -272,17 +283,48 @@ func TestOutput(t *testing.T) {
 }
 
 func TestStartErrors(t *testing.T) {
+	const windows = ": exec format error (its first line ends with a carriage return, it has Windows line ends); sed -i 's/\\r$//' "
+	machine := strings.ToLower(strings.TrimPrefix(machines()[runtime.GOARCH].String(), "EM_"))
 	runPlay(t, "errors").want(t,
 		"127 cannot execute /no/such: no such file or directory",
 		`127 cannot find "nosuch" in PATH (/usr/bin:/bin): no such file or directory`,
-		"126 cannot execute DIR/noexec: permission denied",
-		"126 cannot execute DIR: is a directory",
-		"127 cannot find the interpreter (the #! line, or the ELF loader) of DIR/badinterp: no such file or directory",
-		"126 cannot execute DIR/garbage: exec format error (not a program of this machine, or a script without #!)",
+		"126 cannot execute DIR/noexec: permission denied (its mode is 0644); chmod +x DIR/noexec",
+		"126 cannot execute DIR: is a directory; name the program in it",
+		"127 cannot execute DIR/badinterp: no such file or directory (its interpreter /no/such/sh is not here); install it, or name another one in the #! line",
+		"126 cannot execute DIR/garbage: exec format error (it is no program of this machine)",
 		"127 cannot change to the working directory /no/dir: no such file or directory",
 		"126 cannot execute an empty command: invalid argument",
-		"126 cannot execute DIR/garbage: exec format error (not a program of this machine, or a script without #!)",
+		"126 cannot execute DIR/garbage: exec format error (it is no program of this machine)",
+		"126 cannot execute DIR/crlf"+windows+"DIR/crlf",
+		"126 cannot execute DIR/crlfarg"+windows+"DIR/crlfarg",
+		`126 cannot find "crlfenv" in PATH (DIR)`+windows+"DIR/crlfenv",
+		"126 cannot execute ./crlf"+windows+"DIR/crlf",
+		"126 cannot execute DIR/text: exec format error (it has no #! line); begin a script with #!/bin/sh",
+		"126 cannot execute DIR/text: exec format error (it has no #! line); begin a script with #!/bin/sh",
+		"126 cannot execute DIR/empty: exec format error (it is empty)",
+		"126 cannot execute DIR/bom: exec format error (it begins with a byte order mark before its #!); save it as UTF-8 without one",
+		"126 cannot execute DIR/dirinterp: permission denied (its interpreter /etc is not a program); name another one in the #! line",
+		"126 cannot execute DIR/arm: exec format error (it is a program for sparcv9, and this machine is "+machine+"); use an image of this architecture",
+		"127 cannot execute DIR/musl: no such file or directory (its loader /no/loader is not here); it was built for another C library (glibc or musl)",
+		"127 cannot execute DIR/musl: no such file or directory (its loader /no/loader is not here); it was built for another C library (glibc or musl)",
+		"126 cannot execute DIR/cut: exec format error (its file is damaged: EOF)",
 		"4")
+}
+
+// foreign is a program as if it were for another machine.
+func foreign(path string) string {
+	data, _ := os.ReadFile(path)
+	binary.NativeEndian.PutUint16(data[18:], uint16(elf.EM_SPARCV9)) // e_machine
+	return string(data)
+}
+
+// otherLoader is a program as if it had been built for another C library.
+func otherLoader(path string) string {
+	data, _ := os.ReadFile(path)
+	at := bytes.Index(data, []byte("/lib"))
+	end := at + bytes.IndexByte(data[at:], 0)
+	copy(data[at:end], "/no/loader"+strings.Repeat("\x00", end-at))
+	return string(data)
 }
 
 func read(t *testing.T, path string) string {

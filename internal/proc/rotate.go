@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,10 +58,30 @@ func (r *rotated) open(o FileOptions, notes *fileNotes) error {
 	return nil
 }
 
+// NotAFile says what is at a path that can never be a log's file, such as "a FIFO";
+// empty: a file, or nothing yet.
+func NotAFile(path string) string {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) == nil {
+		return kindOf(st.Mode)
+	}
+	for _, stream := range []string{"/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/"} {
+		if strings.HasPrefix(path, stream) { // it may be missing just here
+			return "a stream of a process"
+		}
+	}
+	return ""
+}
+
+// kindOf names what is not an ordinary file; empty: it is one.
+func kindOf(mode uint32) string {
+	return map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
+		unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}[mode&unix.S_IFMT]
+}
+
 // mustBeFile refuses what is not an ordinary file.
 func mustBeFile(path string, mode uint32) error {
-	what := map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
-		unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}[mode&unix.S_IFMT]
+	what := kindOf(mode)
 	if what == "" {
 		return nil
 	}

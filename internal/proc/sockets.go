@@ -124,29 +124,44 @@ func (p *Process) withMembers() []int {
 // the process's own network namespace (proc(5), /proc/net/tcp: field 2 is the local
 // address in hexadecimal, 4 the state, 8 the uid, 10 the inode).
 func listeners(pid int, wanted func(address string) bool) ([]listener, error) {
-	const listening = "0A"
 	var out []listener
-	var lastErr error
+	err := tcpTables(pid, func(f []string) {
+		if f[3] != tcpListens || !wanted(f[1]) {
+			return
+		}
+		if uid, err := strconv.Atoi(f[7]); err == nil {
+			out = append(out, listener{"socket:[" + f[9] + "]", uid})
+		}
+	})
+	if len(out) == 0 && err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// States of a socket in the kernel's tables.
+const (
+	tcpListens   = "0A"
+	tcpConnected = "01"
+)
+
+// tcpTables goes through the lines of both tables, split into their fields.
+func tcpTables(pid int, line func(fields []string)) (err error) {
 	for _, table := range []string{"tcp", "tcp6"} {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
-		if err != nil {
-			lastErr = err
+		data, readErr := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		if readErr != nil {
+			if !errors.Is(readErr, fs.ErrNotExist) {
+				err = readErr
+			}
 			continue
 		}
 		for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
-			f := strings.Fields(s.Text())
-			if len(f) < 10 || f[3] != listening || !wanted(f[1]) {
-				continue
-			}
-			if uid, err := strconv.Atoi(f[7]); err == nil {
-				out = append(out, listener{"socket:[" + f[9] + "]", uid})
+			if f := strings.Fields(s.Text()); len(f) >= 10 {
+				line(f)
 			}
 		}
 	}
-	if len(out) == 0 && lastErr != nil && !errors.Is(lastErr, fs.ErrNotExist) {
-		return nil, lastErr
-	}
-	return out, nil
+	return err
 }
 
 // socketFiles reads the sockets that listen at a path (proc(5), /proc/net/unix: field
@@ -169,6 +184,43 @@ func socketFiles(pid int, path string) ([]listener, error) {
 	return out, nil
 }
 
+// TCPSocket is a TCP socket of a process that listens or is connected.
+type TCPSocket struct {
+	Inode   string // its identity
+	Listens bool
+	Local   int // port
+	Remote  int // port; 0: it listens
+}
+
+// TCPSockets lists those of one process, by their local ports.
+func TCPSockets(pid int) (out []TCPSocket, err error) {
+	var all []TCPSocket
+	err = tcpTables(pid, func(f []string) {
+		if f[3] == tcpListens || f[3] == tcpConnected {
+			all = append(all, TCPSocket{"socket:[" + f[9] + "]", f[3] == tcpListens, tcpPort(f[1]), tcpPort(f[2])})
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot see the sockets of process %d: %w", pid, err)
+	}
+	err = asUser(pid, func() error { // which may look twice
+		own, err := socketLinks(pid)
+		out = slices.DeleteFunc(slices.Clone(all), func(s TCPSocket) bool { return !slices.Contains(own, s.Inode) })
+		return err
+	})
+	slices.SortStableFunc(out, func(a, b TCPSocket) int { return a.Local - b.Local })
+	return out, err
+}
+
+// tcpPort is the port of an address in the tables; 0: none.
+func tcpPort(address string) int {
+	n, err := strconv.ParseUint(address[strings.LastIndexByte(address, ':')+1:], 16, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
 // ownsSocket looks for one of the sockets among a process's descriptors. Root in
 // a default container lacks CAP_SYS_PTRACE and may not look at another user's:
 // then it looks with that user's file-system identity, on a thread of its own.
@@ -182,21 +234,27 @@ func ownsSocket(pid int, all []listener) (bool, error) {
 }
 
 func hasSocket(pid int, all []listener) (bool, error) {
+	own, err := socketLinks(pid)
+	return slices.ContainsFunc(all, func(l listener) bool { return slices.Contains(own, l.inode) }), err
+}
+
+// socketLinks are the sockets among a process's descriptors, as "socket:[INODE]".
+func socketLinks(pid int) (out []string, err error) {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	fds, err := os.ReadDir(dir)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	for _, fd := range fds {
 		link, err := os.Readlink(dir + "/" + fd.Name())
 		if errors.Is(err, fs.ErrPermission) {
-			return false, err
+			return out, err
 		}
-		if slices.ContainsFunc(all, func(l listener) bool { return l.inode == link }) {
-			return true, nil
+		if strings.HasPrefix(link, "socket:") {
+			out = append(out, link)
 		}
 	}
-	return false, nil
+	return out, nil
 }
 
 // ids are the effective user and group of a process.

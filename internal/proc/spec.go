@@ -81,6 +81,7 @@ type StartError struct {
 	Path string // what was to be executed
 	Step string // "find", "execute", "set the limit nofile of", ...
 	Why  string // what Err does not say, "needs CAP_SYS_NICE"; empty: nothing
+	Hint string // what to do; empty: that is plain
 	Err  error
 }
 
@@ -89,7 +90,10 @@ func (e *StartError) Error() string {
 	if e.Why != "" {
 		why = " (" + e.Why + ")"
 	}
-	return fmt.Sprintf("cannot %s %s: %s%s", e.Step, e.Path, reason(e.Err), why)
+	if e.Hint != "" {
+		why += "\nhint: " + e.Hint
+	}
+	return fmt.Sprintf("cannot %s %s: %v%s", e.Step, e.Path, e.Err, why)
 }
 
 func (e *StartError) Unwrap() error { return e.Err }
@@ -101,17 +105,6 @@ func (e *StartError) Code() int {
 		return 127
 	}
 	return 126
-}
-
-// reason words the errors of execve(2) that puzzle people.
-func reason(err error) string {
-	switch {
-	case errors.Is(err, syscall.ENOEXEC):
-		return err.Error() + " (not a program of this machine, or a script without #!)"
-	case errors.Is(err, syscall.EAGAIN):
-		return err.Error() + " (no process can be created: look at pids.max and RLIMIT_NPROC)"
-	}
-	return err.Error()
 }
 
 // lookPath finds the program as execvp(3) would, in the process's own PATH.
@@ -129,7 +122,7 @@ func (s *Spec) lookPath() (string, error) {
 			path = v
 		}
 	}
-	var found error = syscall.ENOENT
+	found := StartError{Err: syscall.ENOENT}
 	for _, dir := range filepath.SplitList(path) {
 		if dir == "" {
 			dir = "."
@@ -141,29 +134,45 @@ func (s *Spec) lookPath() (string, error) {
 		}
 		var unusable *StartError
 		if errors.As(err, &unusable) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-			found = unusable.Err
+			found = *unusable
 		}
 	}
-	return "", &StartError{Path: fmt.Sprintf("%q in PATH (%s)", name, path), Step: "find", Err: found}
+	found.Path, found.Step = fmt.Sprintf("%q in PATH (%s)", name, path), "find"
+	return "", &found
 }
 
 // executable tells a missing or plainly unusable file apart before a process is
 // made for it. What it lets through execve still judges.
 func (s *Spec) executable(path string) error {
-	at := path
-	if !filepath.IsAbs(path) && s.Dir != "" {
-		at = filepath.Join(s.Dir, path)
-	}
-	info, err := os.Stat(at)
+	info, err := os.Stat(s.at(path))
 	switch {
 	case err != nil:
 		return &StartError{Path: path, Step: "execute", Err: errors.Unwrap(err)}
 	case info.IsDir():
-		return &StartError{Path: path, Step: "execute", Err: syscall.EISDIR}
+		return s.cannotExecute(path, syscall.EISDIR)
 	case info.Mode()&0o111 == 0:
-		return &StartError{Path: path, Step: "execute", Err: syscall.EACCES}
+		return s.cannotExecute(path, syscall.EACCES)
+	}
+	// A carriage return may also become a part of the interpreter's argument, as in
+	// "#!/usr/bin/env bash", which the kernel lets through.
+	if fault := ScriptFault(s.at(path)); strings.HasPrefix(fault.Why, endsWithReturn) {
+		return s.cannotExecute(path, syscall.ENOEXEC)
 	}
 	return nil
+}
+
+// at is where a path of the process is for us.
+func (s *Spec) at(path string) string {
+	if !filepath.IsAbs(path) && s.Dir != "" {
+		return filepath.Join(s.Dir, path)
+	}
+	return path
+}
+
+// cannotExecute is the kernel's error with what can be seen of the file.
+func (s *Spec) cannotExecute(path string, err error) *StartError {
+	fault := programFault(s.at(path), err)
+	return &StartError{Path: path, Step: "execute", Why: fault.Why, Hint: fault.Hint, Err: err}
 }
 
 // procPrefix marks the bag items that are processes.

@@ -195,7 +195,7 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 			if pidfd >= 0 {
 				unix.Close(pidfd)
 			}
-			return 0, -1, err
+			return 0, -1, spec.explained(err)
 		}
 	}
 	return pid, pidfd, nil
@@ -219,10 +219,19 @@ func (m *Manager) unborn(pid int) {
 	}
 }
 
+// explained adds what can be seen of the file where the exec shim could not execute it.
+func (s *Spec) explained(err error) error {
+	var e *StartError
+	if !errors.As(err, &e) || e.Step != "execute" || e.Why != "" {
+		return err
+	}
+	return s.cannotExecute(e.Path, e.Err)
+}
+
 // startError says which of the many steps between clone and exec may have
 // failed; the kernel gives only the number.
 func startError(spec *Spec, path string, err error) error {
-	e := &StartError{Path: path, Step: "execute", Err: err}
+	e := spec.cannotExecute(path, err)
 	if spec.Dir != "" {
 		if info, statErr := os.Stat(spec.Dir); statErr != nil || !info.IsDir() {
 			if statErr == nil {
@@ -231,7 +240,7 @@ func startError(spec *Spec, path string, err error) error {
 			return &StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
 		}
 	}
-	if errors.Is(err, syscall.ENOENT) {
+	if errors.Is(err, syscall.ENOENT) && e.Why == "" {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
 	}
 	if spec.User != nil && errors.Is(err, syscall.EPERM) {

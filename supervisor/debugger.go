@@ -1,0 +1,74 @@
+package supervisor
+
+import (
+	"context"
+	"time"
+)
+
+// Debugging is what a debugger does with a process, or what the process waits for one
+// with. While there is a Text no time runs for its start, and a look at liveness that
+// fails is reported only: the process may be held at a breakpoint.
+type Debugging struct {
+	Text string `json:"text"` // for people; empty: it runs freely
+	// Port, Socket and Resumed are what Launch.Debugger has found and is given back.
+	Port    int    `json:"port,omitempty"`
+	Socket  string `json:"socket,omitempty"`
+	Resumed bool   `json:"resumed,omitempty"`
+}
+
+// Times between two looks for a debugger: at first the process may not be a JVM yet.
+const (
+	firstDebugLook = 100 * time.Millisecond
+	debugLook      = time.Second
+	debugLookTime  = 10 * time.Second // after that one that lets no debugger in never will
+)
+
+// watchDebugger tells of what a debugger does with the present process, until ctx
+// ends or it is clear that none can be let in.
+func (s *Service) watchDebugger(ctx context.Context) {
+	if s.launch.Debugger == nil {
+		return
+	}
+	gen, p, look, before := s.kept.Gen, s.proc, s.launch.Debugger, s.kept.Debugging
+	go func() { // ends with ctx
+		begun, pause := time.Now(), firstDebugLook
+		for ever := before.Text != ""; ever || time.Since(begun) < debugLookTime; pause = min(2*pause, debugLook) {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return
+			}
+			now, possible := look(p, before)
+			ever = ever || possible
+			if now != before {
+				before = now
+				s.report(ctx, happening{event: EvDebugger, gen: gen, debugging: now})
+			}
+		}
+	}()
+}
+
+// debugged stops the time of a start while a debugger is waited for or is there, and
+// lets it go on afterwards.
+func (s *Service) debugged(h happening) {
+	k := &s.kept
+	before := k.Debugging.Text
+	k.Debugging = h.debugging
+	switch text := k.Debugging.Text; {
+	case text != "" && before == "":
+		s.log.Info("service "+text, "pid", s.proc.Pid())
+		if k.State == Starting && k.Deadline != 0 {
+			k.StartLeft = max(k.Deadline-s.world.Now(), 0)
+			s.setDeadline(-1)
+		}
+	case text == "" && before != "":
+		s.log.Info("service runs without a debugger again", "pid", s.proc.Pid())
+		k.Sick = 0 // what was found meanwhile does not count
+		if k.State == Starting && k.Deadline == 0 {
+			s.setDeadline(time.Duration(k.StartLeft))
+		}
+	case text != before:
+		s.log.Info("service "+text, "pid", s.proc.Pid())
+	}
+	s.keep()
+}
