@@ -1,6 +1,6 @@
 # An application image that runs under stoker, made from an official Tomcat
 # image. `docker build -t my-app .` in this repository gives a Tomcat without
-# applications; copy the last three lines into your own Dockerfile and add yours.
+# applications; copy it whole and add yours.
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -15,6 +15,7 @@ FROM tomcat:10.1-jre17
 COPY --from=build /stoker /usr/local/bin/stoker
 # COPY my-app.war /usr/local/tomcat/webapps/
 # COPY stoker.yaml /etc/stoker/stoker.yaml
+HEALTHCHECK --interval=10s --timeout=5s --start-period=2m CMD ["stoker", "health"]
 ENTRYPOINT ["stoker", "run"]
 # The base image's CMD starts catalina.sh; without a CMD stoker finds Tomcat itself.
 CMD []

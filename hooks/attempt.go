@@ -139,7 +139,7 @@ func (a *attempt) start() (Execution, error) {
 // ends says whether an event is one that comes when things end, also while the
 // container stops.
 func (e Event) ends() bool {
-	return slices.Contains([]Event{PreStop, Exited, Stopped, StartFailed, Exit, JobFinished}, e)
+	return slices.Contains([]Event{PreStop, Exited, Fatal, Stopped, StartFailed, Exit, JobFinished}, e)
 }
 
 func (a *attempt) scene(user *proc.User, out string) *scene {

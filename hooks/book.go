@@ -52,6 +52,12 @@ func (b *Bound) policy() Policy {
 	return p
 }
 
+// at says whether it is run at an occasion of its event. Where it is not known how
+// that was, a hook that asks for it is not.
+func (b *Bound) at(o *Occasion) bool {
+	return b.When.End == "" || o.Expected != nil && *o.Expected == (b.When.End == EndExpected)
+}
+
 // of says whether it is a hook of a service's events.
 func (b *Bound) of(service string) bool {
 	return len(b.Services) == 0 || slices.Contains(b.Services, service)
@@ -106,7 +112,7 @@ func NewBook(list []Bound, s Surroundings) *Book {
 		if titles[title]++; titles[title] > 1 { // a file may be called as a hook of the configuration is
 			h.Name = fmt.Sprintf("%s#%d", h.Name, titles[title])
 		}
-		if h.Unmet = s.meets(h.When); h.Unmet == "" {
+		if h.Unmet = s.meets(h.When.When); h.Unmet == "" {
 			b.event[h.Event] = append(b.event[h.Event], h)
 			named = append(named, h.Services...)
 		}

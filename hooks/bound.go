@@ -31,14 +31,16 @@ type Occasion struct {
 	Service string `json:"service,omitempty"` // or the job's name; empty: of the container
 	// Start numbers the service's starts. With Service and Event it says which
 	// occasion it is: one that is told again is not gone through again.
-	Start    uint64    `json:"start,omitempty"`
-	Attempt  int       `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
-	Pid      int       `json:"pid,omitempty"`     // 0: there is or was no process
-	Port     int       `json:"port,omitempty"`    // of the service's readiness; 0: not known
-	ExitCode *int      `json:"exit_code,omitempty"`
-	Signal   string    `json:"signal,omitempty"` // that ended it: "KILL"; empty: it exited, or lives
-	OOM      bool      `json:"oom,omitempty"`    // the kernel's OOM killer ended it
-	Reason   string    `json:"reason,omitempty"`
+	Start    uint64 `json:"start,omitempty"`
+	Attempt  int    `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
+	Pid      int    `json:"pid,omitempty"`     // 0: there is or was no process
+	Port     int    `json:"port,omitempty"`    // of the service's readiness; 0: not known
+	ExitCode *int   `json:"exit_code,omitempty"`
+	Signal   string `json:"signal,omitempty"` // that ended it: "KILL"; empty: it exited, or lives
+	OOM      bool   `json:"oom,omitempty"`    // the kernel's OOM killer ended it
+	Reason   string `json:"reason,omitempty"`
+	// Expected says of exited and stopped whether that was to come; nil: not known.
+	Expected *bool     `json:"expected,omitempty"`
 	At       time.Time `json:"at"`
 	// Until is when everything must be over; zero: each hook has its own timeout only.
 	Until time.Time `json:"until,omitzero"`

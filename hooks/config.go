@@ -28,6 +28,7 @@ type ByEvent struct {
 	Degraded      []Hook `yaml:"degraded"`
 	PreStop       []Hook `yaml:"pre-stop"`
 	Exited        []Hook `yaml:"exited"`
+	Fatal         []Hook `yaml:"fatal"`
 	Stopped       []Hook `yaml:"stopped"`
 	Exit          []Hook `yaml:"exit"`
 	JobStarted    []Hook `yaml:"job-started"`
@@ -61,6 +62,8 @@ func (b *ByEvent) List(e Event) *[]Hook {
 		return &b.PreStop
 	case Exited:
 		return &b.Exited
+	case Fatal:
+		return &b.Fatal
 	case Stopped:
 		return &b.Stopped
 	case Exit:
@@ -101,8 +104,8 @@ type Hook struct {
 
 	// Services are those of whose events it is a hook; none: of all.
 	Services []string `yaml:"services"`
-	// When says in which containers it counts.
-	When jvm.When `yaml:"when"`
+	// When says in which containers it counts, and at which ends.
+	When When `yaml:"when"`
 	// Timeout of one try: then TERM to its group, and KILL (default 30s).
 	Timeout time.Duration `yaml:"timeout"`
 	// OnFailure is ignore (default), fail, "retry N" or "retry N, fail".
@@ -119,6 +122,20 @@ type Hook struct {
 	// most when it runs in a stop (default 0.5).
 	Share float64 `yaml:"share"`
 }
+
+// When is a condition that may also be about how the service has ended.
+type When struct {
+	// End is EndExpected or EndUnexpected, of exited and stopped; empty: every end.
+	End      string `yaml:"end,short"`
+	jvm.When `yaml:",inline"`
+}
+
+// Ends of a service. One is expected if a stop was asked for, or if it ended
+// well and is not started again.
+const (
+	EndExpected   = "expected"
+	EndUnexpected = "unexpected"
+)
 
 // PluginConfig is the plugins section of the configuration.
 type PluginConfig struct {

@@ -23,7 +23,7 @@ const (
 // our own environment.
 func ownVariables() []string {
 	return []string{"STOKER_EVENT", "STOKER_SERVICE", "STOKER_PID", "STOKER_ATTEMPT", "STOKER_EXIT_CODE", "STOKER_SIGNAL",
-		"STOKER_OOM", "STOKER_REASON", "STOKER_PORT", "STOKER_PLUGIN_DIR", "STOKER_STATE_DIR", "STOKER_DEADLINE", "STOKER_OUT",
+		"STOKER_OOM", "STOKER_EXPECTED", "STOKER_REASON", "STOKER_PORT", "STOKER_PLUGIN_DIR", "STOKER_STATE_DIR", "STOKER_DEADLINE", "STOKER_OUT",
 		"STOKER_HOOK"}
 }
 
@@ -123,6 +123,9 @@ func (s *scene) facts(env map[string]string, b *Bound, o Occasion) {
 	}
 	if o.OOM {
 		env["STOKER_OOM"] = "1"
+	}
+	if o.Expected != nil {
+		env["STOKER_EXPECTED"] = strconv.FormatBool(*o.Expected)
 	}
 	set("STOKER_REASON", o.Reason)
 	set("STOKER_PLUGIN_DIR", b.PluginDir)

@@ -20,6 +20,7 @@ const (
 	Degraded      Event = "degraded"       // it runs, and a part of it does not work
 	PreStop       Event = "pre-stop"       // its process lives and is to be stopped
 	Exited        Event = "exited"         // its process has ended, however
+	Fatal         Event = "fatal"          // it has failed too often
 	Stopped       Event = "stopped"        // and so has everything else that belonged to it
 	Exit          Event = "exit"           // of the container: all services are stopped
 	JobStarted    Event = "job-started"    // a job's process runs
@@ -29,7 +30,7 @@ const (
 
 // Events lists them all.
 func Events() []Event {
-	return []Event{Init, NetworkReady, PreStart, Started, Ready, StartFailed, Unhealthy, Degraded, PreStop, Exited, Stopped, Exit,
+	return []Event{Init, NetworkReady, PreStart, Started, Ready, StartFailed, Unhealthy, Degraded, PreStop, Exited, Fatal, Stopped, Exit,
 		JobStarted, JobFinished, ConfigChanged}
 }
 
@@ -41,5 +42,5 @@ func (e Event) Blocking() bool {
 // OfService says whether it is an event of a service's life. The others are of the
 // container or of a job.
 func (e Event) OfService() bool {
-	return slices.Contains([]Event{PreStart, Started, Ready, StartFailed, Unhealthy, Degraded, PreStop, Exited, Stopped}, e)
+	return slices.Contains([]Event{PreStart, Started, Ready, StartFailed, Unhealthy, Degraded, PreStop, Exited, Fatal, Stopped}, e)
 }

@@ -248,6 +248,7 @@ func parallel(b *Bound)                     { b.Parallel = true }
 func services(names ...string) func(*Bound) { return func(b *Bound) { b.Services = names } }
 func plugin(name string) func(*Bound)       { return func(b *Bound) { b.Plugin, b.Optional = name, true } }
 func share(s float64) func(*Bound)          { return func(b *Bound) { b.Share = s } }
+func atEnd(end string) func(*Bound)         { return func(b *Bound) { b.When.End = end } }
 func of(e Event, start uint64) Occasion {
 	return Occasion{Event: e, Service: "app", Start: start, At: time.Now()}
 }

@@ -168,7 +168,7 @@ func (l *lane) overflow() {
 		return
 	}
 	for _, e := range l.kept.Queue[1:] {
-		if e.Drop == "" && !e.Event.Blocking() && e.Event != Exited && e.Event != Stopped {
+		if e.Drop == "" && !e.Event.Blocking() && e.Event != Exited && e.Event != Fatal && e.Event != Stopped {
 			l.drop(e, whyOverflow, time.Now())
 			l.r.host.Del(entryItem(l.name, e.Seq)) // nothing of it is to be run
 			return

@@ -14,7 +14,7 @@ import (
 // stand together at the same time. What an earlier supervisor has done is not done
 // again. The error is why what waits for the occasion fails.
 func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
-	hooks := l.r.opts.Book().For(e.Event, e.subject())
+	hooks := l.r.hooksOf(&e.Occasion)
 	l.endForgotten(e, hooks)
 	for k := 0; k < len(hooks); {
 		group := hooks[k:together(hooks, k)]

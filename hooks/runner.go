@@ -216,11 +216,17 @@ func (r *Runner) Wants(e Event, service string) bool {
 	return l != nil && l.underWay() != nil
 }
 
+// hooksOf are the hooks that are run at an occasion.
+func (r *Runner) hooksOf(o *Occasion) []Bound {
+	all := r.opts.Book().For(o.Event, o.subject())
+	return slices.DeleteFunc(slices.Clone(all), func(b Bound) bool { return !b.at(o) })
+}
+
 // Tell hands an occasion over. When it returns, that is kept for a later supervisor.
 func (r *Runner) Tell(o Occasion) { _, _, _ = r.tell(o) }
 
 func (r *Runner) tell(o Occasion) (*lane, *passage, error) {
-	hooks := len(r.opts.Book().For(o.Event, o.subject()))
+	hooks := len(r.hooksOf(&o))
 	l := r.lane(laneOf(o), hooks > 0)
 	if l == nil {
 		return nil, nil, nil

@@ -73,6 +73,7 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 	}
 	s.Changed()
 	s.Moved()
+	world{s}.Rested() // what is over already may end the container by the new configuration
 	return nil
 }
 
@@ -110,6 +111,7 @@ func (s *Supervisor) left(name string) {
 	}
 	s.m.Del(servicePrefix + name)
 	s.log.Info("service is gone: it is not configured any more", "name", name)
+	s.Moved()
 }
 
 // catchUp begins what a reload had in mind when the supervisor before us died:

@@ -169,7 +169,7 @@ func (c *fakeCompanion) life() string {
 // under way.
 func (c *fakeCompanion) check(t *testing.T, rests bool) {
 	t.Helper()
-	order := []Stage{StagePreStart, StageStarted, StageReady, StageStartFailed, StageUnhealthy, StagePreStop, StageExited, StageStopped}
+	order := []Stage{StagePreStart, StageStarted, StageReady, StageStartFailed, StageUnhealthy, StagePreStop, StageExited, StageFatal, StageStopped}
 	rounds, latest := map[uint64][]Stage{}, uint64(0)
 	for _, m := range c.moments() {
 		if m.Round < latest {

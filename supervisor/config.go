@@ -39,6 +39,12 @@ type Config struct {
 	Output  Output  `yaml:"output"`
 }
 
+// What becomes of the container when a service is FATAL that is not essential.
+const (
+	OnFatalStay = "stay" // it lives on, with the evidence
+	OnFatalExit = "exit" // it ends, as with an essential service
+)
+
 // Look is what a probe looks at. With several kinds set, all must hold.
 type Look struct {
 	// HTTP is an http:// or https:// URL that must answer with one of Status.

@@ -117,6 +117,29 @@ func lives() map[string]struct {
 			"pre-start started ready unhealthy"},
 		"not alive, ends the container": {func(st *stage) { st.ill(LiveStopContainer); st.up(); st.until(2 * time.Minute); st.ask(EvStop) },
 			"pre-start started ready unhealthy pre-stop exited stopped"},
+		"fails too often, and goes on failing": {func(st *stage) {
+			st.cfg.Restart.Limit.Starts = 1
+			st.w.startup = dieAtOnce
+			st.open()
+			st.ask(EvStart)
+			st.sleep(6 * time.Minute)
+		}, "pre-start started ready exited stopped | pre-start started ready exited fatal stopped | pre-start started ready exited stopped"},
+		"cannot be started too often": {func(st *stage) {
+			st.cfg.Restart.Limit.Starts, st.cfg.Restart.Limit.RetryEvery = 1, new(time.Duration)
+			st.w.startup = func(int, *fakeProcess) error { return errors.New("no such file") }
+			st.open()
+			st.ask(EvStart)
+			st.sleep(6 * time.Minute)
+		}, "pre-start start-failed stopped | pre-start start-failed fatal stopped"},
+		"fails too often again after a start by hand": {func(st *stage) {
+			st.cfg.Restart.Limit.Starts, st.cfg.Restart.Backoff.First = 1, new(time.Duration)
+			st.w.startup = func(int, *fakeProcess) error { return errors.New("no such file") }
+			st.open()
+			st.ask(EvStart)
+			synctest.Wait()
+			st.ask(EvStart)
+			synctest.Wait()
+		}, "pre-start start-failed stopped | pre-start start-failed fatal stopped | pre-start start-failed stopped | pre-start start-failed fatal stopped"},
 		"says that it is ill": {func(st *stage) { st.up(); st.cause(EvComplaint) },
 			"pre-start started ready unhealthy"},
 	}

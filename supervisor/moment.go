@@ -20,6 +20,7 @@ const (
 	StageDegraded     Stage = "degraded"      // it is RUNNING, and a part of it does not work
 	StagePreStop      Stage = "pre-stop"      // the process lives and is to be stopped
 	StageExited       Stage = "exited"        // the process has ended
+	StageFatal        Stage = "fatal"         // it has failed too often; once until it is stable or started by hand
 	StageStopped      Stage = "stopped"       // and everything else of it; once for each pre-start
 	StageExit         Stage = "exit"          // of the container: all is stopped
 )
@@ -31,14 +32,17 @@ type Moment struct {
 	Service string `json:"service,omitempty"` // empty: of the container
 	// Round numbers the starts of a service. One that a supervisor began and another
 	// one made is one round.
-	Round   uint64    `json:"round,omitempty"`
-	Attempt int       `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
-	Pid     int       `json:"pid,omitempty"`
-	Port    int       `json:"port,omitempty"` // Launch.Port
-	Exit    *ExitInf  `json:"exit,omitempty"`
-	OOM     bool      `json:"oom,omitempty"` // the kernel's OOM killer ended it
-	Reason  string    `json:"reason,omitempty"`
-	At      time.Time `json:"at"`
+	Round   uint64   `json:"round,omitempty"`
+	Attempt int      `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
+	Pid     int      `json:"pid,omitempty"`
+	Port    int      `json:"port,omitempty"` // Launch.Port
+	Exit    *ExitInf `json:"exit,omitempty"`
+	OOM     bool     `json:"oom,omitempty"` // the kernel's OOM killer ended it
+	// Expected says of exited and stopped whether that was to come: a stop was asked
+	// for, or it ended well and is not started again. nil: of another stage.
+	Expected *bool     `json:"expected,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	At       time.Time `json:"at"`
 	// Until is when what belongs to it must be over; zero: it has its own limits.
 	Until time.Time `json:"until,omitzero"`
 	// Budget is that of the stop that it belongs to; 0: of none.

@@ -10,8 +10,10 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Moved has those looked at that wait for others.
+// Moved has those looked at that wait for others, and wakes those who wait for a
+// start.
 func (s *Supervisor) Moved() {
+	s.bell.ring()
 	select {
 	case s.moved <- struct{}{}:
 	default:
@@ -160,26 +162,41 @@ func (s *Supervisor) mayStop(set *set, name string) string {
 // every process of the service is gone. by names who asks, for the log and the
 // status.
 func (s *Supervisor) Command(ctx context.Context, name string, event Event, by string) error {
+	_, err := s.Ask(ctx, name, event, by, nil)
+	return err
+}
+
+// Ask is Command, and gives the number of the start that a start or restart leads to,
+// for AwaitStart. Where a start later than number after has begun, nothing is done: so a
+// request whose answer was lost can be made again. nil: it is done in any case.
+func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by string, after *uint64) (start uint64, err error) {
 	set := s.set.Load()
 	svc := set.services[name]
 	if svc == nil {
-		return fmt.Errorf("cannot %s %q: there is no such service (there are: %s)", event, name, strings.Join(set.names, ", "))
+		return 0, fmt.Errorf("cannot %s %q: there is no such service (there are: %s)", event, name, strings.Join(set.names, ", "))
 	}
 	if s.Stopping() && event != EvStop {
-		return fmt.Errorf("cannot %s %q: %w", event, name, proc.ErrStopping)
+		return 0, fmt.Errorf("cannot %s %q: %w", event, name, proc.ErrStopping)
 	}
 	if event == EvStop {
-		return s.stopWith(ctx, set, name, by)
+		return 0, s.stopWith(ctx, set, name, by)
+	}
+	if after != nil && svc.snap.Load().Starts > *after {
+		return *after + 1, nil
 	}
 	for _, r := range set.closure(set.requires, name) {
 		switch snap := set.services[r].snap.Load(); {
 		case snap.State == Stopped, snap.State == Fatal, snap.State == Exited && (snap.Exit == nil || !snap.Exit.Success):
 			if err := set.services[r].ask(ctx, request{event: EvStart, by: by + ", for " + name}); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	return svc.ask(ctx, request{event: event, by: by})
+	number := new(uint64) // of its own: a service that is not waited for any more may still write it
+	if err := svc.ask(ctx, request{event: event, by: by, after: after, start: number}); err != nil {
+		return 0, err
+	}
+	return *number, nil
 }
 
 // Renew restarts a service, and with it those that require it, if it is still

@@ -29,8 +29,13 @@ func (s *Service) reach(stage Stage, reason string) bool {
 	m := Moment{Stage: stage, Service: s.name, Round: k.Round, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
 		Reason: clipTo(reason, maxMomentReason), At: time.Now()}
 	switch stage {
-	case StageStartFailed, StageExited, StageStopped:
+	case StageStartFailed, StageExited, StageFatal, StageStopped:
 		m.Exit, m.OOM = k.Exit, k.OOMKilled
+	}
+	if stage == StageExited || stage == StageStopped {
+		well := k.Exit != nil && k.Exit.Success && !s.cfg.Restart.wanted(true)
+		expected := k.Asked != "" || well
+		m.Expected = &expected
 	}
 	switch stage {
 	case StagePreStop, StageExited, StageStopped:
@@ -98,10 +103,15 @@ func (s *Service) endRound() {
 	if !s.reached(StagePreStart) {
 		return
 	}
-	if s.reached(StageStarted) { // nobody has seen its end
+	s.reachExited()
+	s.reach(StageStopped, s.whyOver())
+}
+
+// reachExited makes up for the end of a process that no supervisor has seen.
+func (s *Service) reachExited() {
+	if s.reached(StageStarted) {
 		s.reach(StageExited, s.kept.Reason)
 	}
-	s.reach(StageStopped, s.whyOver())
 }
 
 // whyOver is why a round is over; empty: it has done its work.

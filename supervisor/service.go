@@ -65,6 +65,8 @@ type request struct {
 	leave  bool           // stop: it is not configured any more
 	again  bool           // stop: its hooks have been waited for long enough
 	pid    int            // restart: only while it is RUNNING with this process; 0: in any state
+	after  *uint64        // start, restart: only while no start later than this one has begun; nil: in any case
+	start  *uint64        // start, restart: takes the number of the start that it leads to; nil: not wanted
 	reply  chan error
 }
 
@@ -222,6 +224,11 @@ func (s *Service) request(r request) {
 		r.reply <- fmt.Errorf("cannot %s %q: it does not run as process %d any more", r.event, s.name, r.pid)
 		return
 	}
+	if r.after != nil && s.kept.Gen > *r.after {
+		*r.start = *r.after + 1
+		r.reply <- nil
+		return
+	}
 	switch r.event {
 	case EvChanged:
 		s.cfg, s.launcher, s.made = r.def.Config, r.def.Launcher, r.def.Made
@@ -232,6 +239,9 @@ func (s *Service) request(r request) {
 		}
 	}
 	s.dispatch(happening{event: r.event, req: &r})
+	if r.start != nil {
+		*r.start = s.kept.comingStart()
+	}
 	if r.event != EvStop || s.kept.State == Stopped {
 		r.reply <- nil
 		return

@@ -15,6 +15,7 @@ type Set struct {
 	Definitions []Definition
 	Main        string        // whose exit code the container gets; empty: none
 	StopTimeout time.Duration // the budget of the whole shutdown
+	OnFatal     string        // OnFatalStay or OnFatalExit; empty: stay
 }
 
 // set is a Set at work: a value, replaced as a whole by a reload.
@@ -26,12 +27,13 @@ type set struct {
 	logs        map[string]proc.LogOptions
 	main        string
 	stopTimeout time.Duration
+	onFatal     string
 }
 
 // newSet puts a set together. Services that are not defined any more are in it
 // until they are gone.
 func newSet(want Set, services map[string]*Service) *set {
-	s := &set{services: services, kinds: map[string]string{}, logs: map[string]proc.LogOptions{}, main: want.Main, stopTimeout: want.StopTimeout}
+	s := &set{services: services, kinds: map[string]string{}, logs: map[string]proc.LogOptions{}, main: want.Main, stopTimeout: want.StopTimeout, onFatal: want.OnFatal}
 	defs := want.Definitions
 	for _, d := range defs {
 		s.names = append(s.names, d.Name)

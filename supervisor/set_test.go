@@ -317,5 +317,12 @@ func TestEssentialOver(t *testing.T) {
 		if want := state == Exited || state == Fatal; over != want || over && name != "b" {
 			t.Errorf("%s: %q, %v", state, name, over)
 		}
+		s = setOf(showing("a", Snapshot{State: state}, false))
+		for onFatal, want := range map[string]bool{"": false, OnFatalStay: false, OnFatalExit: state == Fatal} {
+			s.set.Load().onFatal = onFatal
+			if _, over := s.essentialOver(); over != want {
+				t.Errorf("%s, on_fatal %q: %v", state, onFatal, over)
+			}
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -53,9 +54,20 @@ func (s *Supervisor) StopDeadline() (time.Time, bool) {
 	return time.Now().Add(time.Duration(until - pid1.BootNow())), until != 0
 }
 
-// shutdownFor ends the container because an essential service is over.
+// shutdownFor ends the container because a service is over: an essential one, or one
+// that is FATAL where that ends it.
 func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name string) int {
-	s.keepStop(rec, stopState{Until: pid1.BootNow() + int64(s.set.Load().stopTimeout), For: name, Why: name + " is over"})
+	set := s.set.Load()
+	st := stopState{Until: pid1.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
+	if snap := set.services[name].snap.Load(); snap.State == Fatal {
+		reason, _, _ := strings.Cut(snap.lastFailure(), "\n")
+		st.Why = clipTo(name+" is FATAL: "+reason, maxMomentReason)
+		if snap.Exit != nil && snap.Exit.Status() == 0 {
+			st.Code = 1 // it has failed all the same
+		}
+	}
+	s.log.Info("the container ends with a service", "name", name, "why", st.Why)
+	s.keepStop(rec, st)
 	return s.shutdown(ctx, rec, 0, 0)
 }
 
@@ -73,7 +85,7 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 	if s.opts.Stops != nil {
 		why := "a stop was asked for"
 		if st.For != "" {
-			why = st.For + " is essential and has ended"
+			why = st.Why
 		}
 		s.opts.Stops(why, left())
 	}

@@ -42,8 +42,11 @@ type Snapshot struct {
 	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
 	Settled bool `json:"-"`
+	// Start numbers the start that the service is in, or the one that follows the stop
+	// that is under way; 0: there was none.
+	Start uint64 `json:"start,omitempty"`
 	// Starts numbers the latest start; 0: it was never started.
-	Starts uint64 `json:"-"`
+	Starts uint64 `json:"starts,omitempty"`
 	// Sources is Launch.Sources of the latest process.
 	Sources string `json:"-"`
 	gen     uint64
@@ -52,6 +55,8 @@ type Snapshot struct {
 	then    State // STOPPING: what follows
 	asked   string
 	ends    bool // the container ends because of it
+	// unproven says that nothing proves its readiness: RUNNING means that it runs.
+	unproven bool
 }
 
 // Snapshot gives the latest one.
@@ -69,8 +74,8 @@ func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
-		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, Starts: k.Gen, gen: k.Gen, round: k.Round, held: k.Held,
-		then: k.Then, asked: k.Asked, ends: k.Ends}
+		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), gen: k.Gen, round: k.Round, held: k.Held,
+		then: k.Then, asked: k.Asked, ends: k.Ends, unproven: s.launch != nil && s.launch.unproven(s.cfg.Ready)}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)
 		snap.UpSince = &t
@@ -113,7 +118,8 @@ func (s *Service) publish() {
 		snap.Settled = k.Deadline == 0
 	}
 	old := s.snap.Swap(snap)
-	if old == nil || old.State != snap.State || old.held != snap.held || (old.Pid == 0) != (snap.Pid == 0) {
+	if old == nil || old.State != snap.State || old.held != snap.held || (old.Pid == 0) != (snap.Pid == 0) ||
+		old.round != snap.round || old.then != snap.then {
 		defer s.world.Moved() // after the plan is there too
 	}
 	if s.proc == nil {

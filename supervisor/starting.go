@@ -183,13 +183,16 @@ func (s *Service) spawn(l *Launch) {
 func (s *Service) attend() {
 	ctx := s.begin()
 	gen, p, l, ready := s.kept.Gen, s.proc, s.launch, s.cfg.Ready
-	if l.Ready == nil && ready.Log == "" {
+	if l.unproven(ready) {
 		s.ready()
 		return
 	}
 	s.watcher = s.watch(l)
 	go s.probe(ctx, gen, ready, p, l, s.watcher) // ends with ctx or when ready
 }
+
+// unproven says that nothing proves the readiness of what was started.
+func (l *Launch) unproven(ready Ready) bool { return l.Ready == nil && ready.Log == "" }
 
 // Times between two looks at readiness: quick at first, so that a fast service
 // is not held up.

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,6 +59,7 @@ type Supervisor struct {
 	applyMu sync.Mutex // one change of the set at a time
 	rested  chan struct{}
 	moved   chan struct{}
+	bell    bell     // rings when a service has moved
 	pending sync.Map // name -> true: reconcile has asked it for something
 	logs    sync.Map // name -> *proc.Log
 
@@ -196,7 +196,6 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 			s.endOpening()
 		case <-s.rested:
 			if name, over := s.essentialOver(); over {
-				s.log.Info("the container ends with a service", "name", name)
 				return s.shutdownFor(ctx, rec, name)
 			}
 		case <-s.m.Gone():
@@ -248,12 +247,14 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 }
 
 // essentialOver finds a service whose end, or whose illness, ends the container.
+// FATAL it is past its limit, also where it is tried again.
 func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, name := range set.order {
 		snap := set.services[name].snap.Load()
 		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
-		if snap.ends || snap.Essential && (snap.State == Exited && !done || snap.State == Fatal) {
+		fatal := snap.State == Fatal && (snap.Essential || set.onFatal == OnFatalExit)
+		if snap.ends || fatal || snap.Essential && snap.State == Exited && !done {
 			return name, true
 		}
 	}
@@ -299,21 +300,45 @@ func (s *Supervisor) Ready() (bool, []string) {
 	if s.opening.Load() {
 		not = append(not, notOpen)
 	}
+	if s.Stopping() {
+		not = append(not, "the container stops")
+	}
 	set := s.set.Load()
 	for _, name := range set.names {
 		snap := set.services[name].snap.Load()
-		switch {
-		case snap.Reported:
-			not = append(not, fmt.Sprintf("%s is not alive", name))
-		case snap.Ill != "":
-			not = append(not, fmt.Sprintf("%s is ill", name))
-		case snap.State == Running, snap.State == Stopped:
-		case snap.State == Exited && snap.Exit != nil && snap.Exit.Success:
-		default:
-			not = append(not, fmt.Sprintf("%s is %s", name, snap.State))
+		if why := snap.unready(); why != "" && snap.State != Stopped {
+			not = append(not, name+" "+why)
 		}
 	}
-	return len(not) == 0 && !s.Stopping(), not
+	return len(not) == 0, not
+}
+
+// ReadyService is Ready of one service, which is not ready when it is STOPPED either.
+func (s *Supervisor) ReadyService(name string) (bool, []string) {
+	svc := s.set.Load().services[name]
+	if svc == nil {
+		return false, []string{"there is no service " + name}
+	}
+	if s.Stopping() {
+		return false, []string{"the container stops"}
+	}
+	if why := svc.snap.Load().unready(); why != "" {
+		return false, []string{name + " " + why}
+	}
+	return true, nil
+}
+
+// unready says why a service does not count as ready; empty: it does.
+func (s *Snapshot) unready() string {
+	switch {
+	case s.Reported:
+		return "is not alive"
+	case s.Ill != "":
+		return "is ill"
+	case s.State == Running, s.State == Exited && s.Exit != nil && s.Exit.Success:
+		return ""
+	}
+	return "is " + string(s.State)
 }
 
 // Log gives the captured output of a service.

@@ -81,18 +81,27 @@ func newApp(run func(runOptions) error) *cli.App {
 				return run(runOptions{file: c.String("config"), set: c.StringSlice("set"),
 					withServices: c.Bool("with-services"), force: c.Bool("force"), command: c.Args().Slice()})
 			}},
-		{Name: "status", Usage: "show the services: state, process, what is wrong", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{output},
+		{Name: "status", Usage: "show the services: state, process, what is wrong", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{output,
+			&cli.BoolFlag{Name: "check", Usage: "end with 1 if it is not ready, and say why"}},
 			Action: func(c *cli.Context) error {
-				return upTo(c, 1, func(a []string) error { return status(c.Context, app.Writer, optional(a), c.String("output")) })
+				return upTo(c, 1, func(a []string) error {
+					return status(c.Context, app.Writer, optional(a), c.String("output"), c.Bool("check"))
+				})
 			}},
-		serviceVerb("start", "start a service, also one that failed or was stopped, and what it requires"),
-		serviceVerb("stop", "stop a service and those that require it; returns when every process is gone"),
-		serviceVerb("restart", "stop and start a service, and with it those that require it"),
-		signalCommand(),
-		{Name: "reload", Usage: "read the configuration again and apply what has changed", Description: reloadHelp, Flags: []cli.Flag{output,
-			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}},
+		{Name: "health", Usage: "say whether the container, or a service, is ready: for HEALTHCHECK and probes", ArgsUsage: "[SERVICE]", Description: healthHelp,
 			Action: func(c *cli.Context) error {
-				return upTo(c, 0, func([]string) error { return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output")) })
+				return atMost(c, 1, func(a []string) error { return health(c.Context, app.Writer, optional(a)) })
+			}},
+		serviceVerb("start", "start a service, also one that failed or was stopped, and what it requires", waiting()...),
+		serviceVerb("stop", "stop a service and those that require it; returns when every process is gone"),
+		serviceVerb("restart", "stop and start a service, and with it those that require it", waiting()...),
+		signalCommand(),
+		{Name: "reload", Usage: "read the configuration again and apply what has changed", Description: reloadHelp, Flags: waiting(output,
+			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}),
+			Action: func(c *cli.Context) error {
+				return upTo(c, 0, func([]string) error {
+					return reload(c.Context, app.Writer, c.Bool("dry-run"), c.String("output"), waitFlagsOf(c))
+				})
 			}},
 		{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
@@ -252,14 +261,22 @@ func outputFlag() cli.Flag {
 }
 
 // serviceVerb is start, stop or restart.
-func serviceVerb(verb, usage string) *cli.Command {
-	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE...", Description: allHelp, Action: func(c *cli.Context) error {
+func serviceVerb(verb, usage string, flags ...cli.Flag) *cli.Command {
+	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE...", Description: allHelp, Flags: flags, Action: func(c *cli.Context) error {
 		if c.NArg() == 0 {
 			return &hintError{fmt.Errorf("cannot %s: no service is named", verb), "stoker status lists them", codeUsage}
 		}
-		return serviceCommand(c.Context, c.App.Writer, verb, c.Args().Slice())
+		return serviceCommand(c.Context, c.App.Writer, verb, c.Args().Slice(), waitFlagsOf(c))
 	}}
 }
+
+// waiting are the flags of commands that can wait for the starts that they lead to.
+func waiting(flags ...cli.Flag) []cli.Flag {
+	return append(flags, &cli.BoolFlag{Name: "wait", Usage: "wait until each service that is started by it is RUNNING or has failed"},
+		&cli.DurationFlag{Name: "timeout", Usage: "with --wait: end with 75 after `DURATION`; the start goes on"})
+}
+
+func waitFlagsOf(c *cli.Context) waitFlags { return waitFlags{c.Bool("wait"), c.Duration("timeout")} }
 
 // jvmToolCommands look into the JVM of a service.
 func jvmToolCommands() []*cli.Command {
@@ -295,12 +312,12 @@ func jacocoFlagsOf() []cli.Flag {
 
 // pluginCommand is everything about plugins.
 func pluginCommand(output cli.Flag) *cli.Command {
-	switchFlag := []cli.Flag{output, &cli.StringSliceFlag{Name: "set", Usage: "give a parameter a value: `NAME=VALUE`; NAME alone takes it back"},
-		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change by it"}}
+	switchFlag := waiting(output, &cli.StringSliceFlag{Name: "set", Usage: "give a parameter a value: `NAME=VALUE`; NAME alone takes it back"},
+		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change by it"})
 	switching := func(name, usage string, on bool) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "PLUGIN", Flags: switchFlag, Action: func(c *cli.Context) error {
 			return upTo(c, 1, func(a []string) error {
-				return pluginSwitch(c.Context, c.App.Writer, on, a, switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output")})
+				return pluginSwitch(c.Context, c.App.Writer, on, a, switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output"), waitFlagsOf(c)})
 			})
 		}}
 	}
@@ -376,6 +393,11 @@ const appHelp = `Commands ask the stoker that runs in the same container, by its
 STOKER_SOCKET, or else api.socket of the configuration, or
 /run/stoker/stoker.sock and what docs/api.md names. STOKER_CONFIG names another
 configuration file.`
+
+// healthHelp explains health.
+const healthHelp = `Ends with 0 if every service is as it is wanted, as GET /v1/ready says; with
+SERVICE if that one is RUNNING and well. Else with 1 and one line why; with 69 if
+no stoker answers. docs/containers.md has HEALTHCHECK and probes for Kubernetes.`
 
 // runHelp explains run.
 const runHelp = `Without CMD the services of the configuration are started; without a

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
@@ -32,38 +31,6 @@ func printJSON(w io.Writer, v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
-}
-
-// retryTime is how long a command waits for another supervisor.
-const retryTime = 3 * time.Second
-
-// serviceCommand starts, stops or restarts services, one after the other.
-func serviceCommand(ctx context.Context, w io.Writer, verb string, names []string) error {
-	c, err := connect()
-	if err != nil {
-		return err
-	}
-	there, err := services(ctx, c)
-	if err != nil {
-		return err
-	}
-	if names, err = chooseServices(there, verb, names); err != nil { // before anything is done
-		return err
-	}
-	for _, name := range names {
-		snap, err := c.Command(ctx, name, verb)
-		// A supervisor that dies meanwhile is followed by one that goes on with it;
-		// asking again for the same changes nothing, but for a restart.
-		for until := time.Now().Add(retryTime); verb != "restart" && errors.Is(err, api.ErrNoSocket) && time.Now().Before(until); {
-			<-time.After(50 * time.Millisecond)
-			snap, err = c.Command(ctx, name, verb)
-		}
-		if err != nil {
-			return fmt.Errorf("cannot %s %s: %w", verb, name, err)
-		}
-		fmt.Fprintf(w, "%s is %s\n", name, snap.State)
-	}
-	return nil
 }
 
 // mainService is the main service, or the only one.

@@ -23,7 +23,7 @@ func TestComplete(t *testing.T) {
 		"status -o j":           "json",
 		"status --output=":      "--output=table --output=json",
 		"jvm render -o arg":     "argv argfile",
-		"status --":             "--output --help",
+		"status --":             "--output --check --help",
 		"logs -fn 5 --f":        "--follow",
 		"logs --lines 5 --s":    "--since",
 		"hook run net":          "network-ready",

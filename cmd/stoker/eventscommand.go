@@ -33,13 +33,22 @@ func showEvents(ctx context.Context, w io.Writer, o eventFlags) error {
 	}
 	q := api.EventQuery{Filter: events.Filter{Services: o.services, Kinds: o.kinds}, Last: o.last, Follow: o.follow}
 	out := eventPrinter{w: w, json: o.format == "json", width: widthOf(w)}
-	return outlive(ctx, o.follow, "the events", func() error {
+	none := true
+	err = outlive(ctx, o.follow, "the events", func() error {
 		q.Started = func(id int64) { q.After = id }
 		return c.Events(ctx, q, func(e events.Event) error {
-			q.After = int64(e.ID)
+			q.After, none = int64(e.ID), false
 			return out.print(e)
 		})
 	})
+	if err != nil || !none || o.last == 0 {
+		return err
+	}
+	there, err := services(ctx, c) // one that is not configured any more may have events
+	if err == nil {
+		_, err = chooseServices(there, "show the events of", o.services)
+	}
+	return err
 }
 
 // eventPrinter prints events, one a line. The columns have their widths before

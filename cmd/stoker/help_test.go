@@ -80,12 +80,13 @@ func unknownWords(app *cli.App, line string) string {
 }
 
 // TestTextsNameCommandsThatExist reads errors, hints, comments and the documentation:
-// "stoker xyz" is a command, or a sentence about stoker.
+// "stoker xyz" is a command, or a sentence about stoker, and a flag behind it is
+// one of its.
 func TestTextsNameCommandsThatExist(t *testing.T) {
 	app := testApp()
-	names := map[string]bool{"help": true, superviseCommand: true}
-	everyCommand(app, func(name string, c *cli.Command) { names[name] = true })
-	inText := regexp.MustCompile(`\bstoker ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?`)
+	names := map[string]*cli.Command{"help": nil, superviseCommand: nil}
+	everyCommand(app, func(name string, c *cli.Command) { names[name] = c })
+	inText := regexp.MustCompile(`\bstoker ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?(?: \[?--?([a-z][a-z-]*))?`)
 	files := 0
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && slices.Contains([]string{".git", "bin", "testdata", "tests", "bench", "decisions"}, d.Name()) {
@@ -102,12 +103,17 @@ func TestTextsNameCommandsThatExist(t *testing.T) {
 		for n, line := range strings.Split(string(data), "\n") {
 			for _, m := range inText.FindAllStringSubmatch(line, -1) {
 				word, sub := m[1], m[2]
-				c := app.Command(word)
+				c, known := names[word]
+				if below, ok := names[word+" "+sub]; ok {
+					c = below
+				}
 				switch {
-				case c == nil && !names[word] && !slices.Contains(proseVerbs(), word):
+				case !known && !slices.Contains(proseVerbs(), word):
 					t.Errorf("%s:%d: there is no command: stoker %s", path, n+1, word)
-				case c != nil && len(c.Subcommands) > 0 && c.Action == nil && sub != "" && !names[word+" "+sub] && !slices.Contains(proseVerbs(), sub):
+				case c != nil && len(c.Subcommands) > 0 && c.Action == nil && sub != "" && !slices.Contains(proseVerbs(), sub):
 					t.Errorf("%s:%d: there is no command: stoker %s %s", path, n+1, word, sub)
+				case c != nil && m[3] != "" && flagOf(c, m[3]) == nil && word != "run":
+					t.Errorf("%s:%d: there is no flag: stoker %s -%s", path, n+1, c.Name, m[3])
 				}
 			}
 		}
@@ -121,7 +127,7 @@ func TestTextsNameCommandsThatExist(t *testing.T) {
 // proseVerbs are the words of sentences whose subject is stoker.
 func proseVerbs() []string {
 	return strings.Fields("alone and answers apart as asked beside between bin by chooses did does finds for has in is itself knows may or reads refuses " +
-		"runs sizes something stoker speaks starts string testdata that was where which within")
+		"restarts runs sizes something stoker speaks starts stays string takes testdata that was where which within")
 }
 
 func TestManPage(t *testing.T) {

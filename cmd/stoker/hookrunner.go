@@ -180,7 +180,7 @@ func (h *hookRunner) changed(by string) {
 // occasionOf is the same in other words.
 func occasionOf(m supervisor.Moment) hooks.Occasion {
 	o := hooks.Occasion{Event: hooks.Event(m.Stage), Service: m.Service, Start: m.Round, Attempt: m.Attempt, Pid: m.Pid, Port: m.Port,
-		OOM: m.OOM, Reason: m.Reason, At: m.At, Until: m.Until, Budget: m.Budget}
+		OOM: m.OOM, Reason: m.Reason, Expected: m.Expected, At: m.At, Until: m.Until, Budget: m.Budget}
 	if m.Exit != nil && m.Exit.Signal != 0 {
 		o.Signal = strings.TrimPrefix(unix.SignalName(m.Exit.Signal), "SIG")
 	} else if m.Exit != nil {

@@ -91,6 +91,9 @@ func roff(text string) string {
 		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
 			lines[k] = `\&` + line
 		}
+		if k > 0 && strings.HasPrefix(lines[k-1], " ") && !strings.HasPrefix(line, " ") {
+			lines[k] = ".br\n" + lines[k] // what is indented has lines of its own
+		}
 	}
 	return strings.Join(lines, "\n")
 }

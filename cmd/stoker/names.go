@@ -13,7 +13,7 @@ import (
 
 // services are those that there are.
 func services(ctx context.Context, c *api.Client) ([]supervisor.Snapshot, error) {
-	st, err := c.Status(ctx)
+	st, err := persist(ctx, func() (api.Status, error) { return c.Status(ctx) })
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask which services there are: %w", err)
 	}

@@ -114,6 +114,7 @@ type switchFlags struct {
 	set       []string
 	noRestart bool
 	format    string
+	waitFlags
 }
 
 // pluginSwitch is enable and disable.
@@ -133,14 +134,21 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 	if err != nil {
 		return err
 	}
-	done, err := c.SwitchPlugin(ctx, args[0], want)
-	if err != nil {
-		return fmt.Errorf("cannot %s the plugin %s: %w", verb, args[0], err)
-	}
-	if f.format == "json" {
-		return printJSON(w, done)
-	}
-	return printSwitched(w, done)
+	return waitAround(ctx, c, waitLines(w, f.format), f.waitFlags, func() error {
+		done, err := persistIf(ctx, f.wait, func() (api.PluginSwitched, error) { return c.SwitchPlugin(ctx, args[0], want) })
+		if err != nil {
+			return fmt.Errorf("cannot %s the plugin %s: %w", verb, args[0], err)
+		}
+		if f.format == "json" {
+			err = printJSON(w, done)
+		} else {
+			err = printSwitched(w, done)
+		}
+		if err == nil && on && done.Plugin.State == hooks.PluginFailed {
+			err = &hintError{fmt.Errorf("cannot enable the plugin %s: it has failed", args[0]), "stoker plugin show " + args[0] + " tells more", codeFailed}
+		}
+		return err
+	})
 }
 
 // printSwitched says what has become of a switch.

@@ -284,12 +284,17 @@ func (r *reloader) level() {
 }
 
 // reload is the command.
-func reload(ctx context.Context, w io.Writer, dryRun bool, format string) error {
+func reload(ctx context.Context, w io.Writer, dryRun bool, format string, f waitFlags) error {
 	c, err := connect()
 	if err != nil {
 		return err
 	}
-	done, err := c.Reload(ctx, dryRun)
+	return waitAround(ctx, c, waitLines(w, format), f, func() error { return reloadOnce(ctx, c, w, dryRun, format, f) })
+}
+
+// reloadOnce has the configuration read again, and says what has changed.
+func reloadOnce(ctx context.Context, c *api.Client, w io.Writer, dryRun bool, format string, f waitFlags) error {
+	done, err := persistIf(ctx, f.wait, func() (api.Reloaded, error) { return c.Reload(ctx, dryRun) })
 	if err != nil {
 		return fmt.Errorf("cannot reload: %w", err)
 	}

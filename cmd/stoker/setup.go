@@ -67,7 +67,7 @@ func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.
 
 // set is what the supervisor runs.
 func (s *setup) set() supervisor.Set {
-	return supervisor.Set{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout}
+	return supervisor.Set{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
 }
 
 // addCommand makes the service of `run -- CMD`.

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// status prints the services.
-func status(ctx context.Context, w io.Writer, name, format string) error {
+// status prints the services. With check it is an error if they are not ready.
+func status(ctx context.Context, w io.Writer, name, format string, check bool) error {
 	c, err := connect()
 	if err != nil {
 		return err
@@ -42,9 +42,14 @@ func status(ctx context.Context, w io.Writer, name, format string) error {
 		st.Services, st.Plugins = only, nil
 	}
 	if format == "json" {
-		return printJSON(w, st)
+		err = printJSON(w, st)
+	} else {
+		err = printStatus(w, st, time.Now(), colourful(w), widthOf(w))
 	}
-	return printStatus(w, st, time.Now(), colourful(w), widthOf(w))
+	if err != nil || !check {
+		return err
+	}
+	return checkReady(ctx, c, name)
 }
 
 // colourful says whether w is a terminal whose user did not refuse colour

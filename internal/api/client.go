@@ -45,6 +45,28 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 
 // request is the same with a body.
 func (c *Client) request(ctx context.Context, method, path string, header http.Header, body io.Reader) (io.ReadCloser, error) {
+	resp, err := c.roundTrip(ctx, method, path, header, body)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// roundTrip gives an answer that is a success.
+func (c *Client) roundTrip(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	resp, err := c.exchange(ctx, method, path, header, body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, refusal(resp)
+}
+
+// exchange gives an answer, whatever it is.
+func (c *Client) exchange(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, body)
 	if err != nil {
 		return nil, err
@@ -56,15 +78,16 @@ func (c *Client) request(ctx context.Context, method, path string, header http.H
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err)
 	}
-	if resp.StatusCode < 300 {
-		return resp.Body, nil
-	}
-	defer resp.Body.Close()
+	return resp, nil
+}
+
+// refusal reads what an answer refuses.
+func refusal(resp *http.Response) error {
 	var e Error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
-		return nil, &RefusedError{Status: resp.StatusCode, Message: resp.Status}
+		return &RefusedError{Status: resp.StatusCode, Message: resp.Status}
 	}
-	return nil, &RefusedError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
+	return &RefusedError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
@@ -82,6 +105,23 @@ func (c *Client) Status(ctx context.Context) (st Status, err error) {
 	return st, err
 }
 
+// Ready says whether the container, or one service, is ready, and why it is not.
+func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err error) {
+	path := "/v1/ready"
+	if service != "" {
+		path += "?" + url.Values{"service": {service}}.Encode()
+	}
+	resp, err := c.exchange(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return is, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
+		return is, refusal(resp)
+	}
+	return is, json.NewDecoder(resp.Body).Decode(&is)
+}
+
 // post sends a request without a body, and reads the answer.
 func (c *Client) post(ctx context.Context, path string, into any) error {
 	body, err := c.do(ctx, http.MethodPost, path, nil)
@@ -92,9 +132,10 @@ func (c *Client) post(ctx context.Context, path string, into any) error {
 	return json.NewDecoder(body).Decode(into)
 }
 
-// Command is "start", "stop" or "restart".
-func (c *Client) Command(ctx context.Context, name, verb string) (snap supervisor.Snapshot, err error) {
-	err = c.post(ctx, "/v1/services/"+url.PathEscape(name)+"/"+verb, &snap)
+// Command is "start", "stop" or "restart". Where a start of the service later than
+// number after has begun, the first two do nothing.
+func (c *Client) Command(ctx context.Context, name, verb string, after uint64) (snap supervisor.Snapshot, err error) {
+	err = c.post(ctx, fmt.Sprintf("/v1/services/%s/%s?after=%d", url.PathEscape(name), verb, after), &snap)
 	return snap, err
 }
 

@@ -38,13 +38,27 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	ok, not := s.opts.Backend.Ready()
+// Readiness is the answer of GET /v1/ready, and of a ?service.
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Waiting []string `json:"waiting_for"` // why it is not, a line each
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	var is Readiness
+	if name := r.URL.Query().Get("service"); name == "" {
+		is.Ready, is.Waiting = s.opts.Backend.Ready()
+	} else if _, ok := s.opts.Backend.Service(name); ok {
+		is.Ready, is.Waiting = s.opts.Backend.ReadyService(name)
+	} else { // to anybody: which services there are is not said
+		fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), "stoker status lists them")
+		return
+	}
 	status := http.StatusOK
-	if !ok {
+	if !is.Ready {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, map[string]any{"ready": ok, "waiting_for": not})
+	answer(w, status, is)
 }
 
 func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
@@ -63,7 +77,17 @@ func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) service(w http.ResponseWriter, r *http.Request) {
-	if snap, ok := s.find(w, r); ok {
+	snap, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	limit, waits, err := readWait(r.URL.Query())
+	switch {
+	case err != nil:
+		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+	case waits:
+		s.awaitService(w, r, snap, limit)
+	default:
 		answer(w, http.StatusOK, snap)
 	}
 }
@@ -87,15 +111,23 @@ func (s *Server) noService(w http.ResponseWriter, name string) {
 	fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), suggest.Hint(name, have))
 }
 
-// command starts, stops or restarts; a stop answers when all is gone.
+// command starts, stops or restarts; a stop answers when all is gone, the others with
+// ?wait when every start that they lead to is over.
 func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := s.find(w, r); !ok {
 			return
 		}
+		limit, waits, err := readWait(r.URL.Query())
+		after, badAfter := readNumber(r.URL.Query(), "after")
+		if err = errors.Join(err, badAfter); err != nil {
+			fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+			return
+		}
 		p, _ := peerOf(r.Context())
 		name := r.PathValue("name")
-		err := s.opts.Backend.Command(r.Context(), name, event, fmt.Sprintf("uid %d by the API", p.uid))
+		before := s.opts.Backend.Services()
+		start, err := s.opts.Backend.Ask(r.Context(), name, event, fmt.Sprintf("uid %d by the API", p.uid), after)
 		switch {
 		case errors.Is(err, proc.ErrStopping):
 			fail(w, http.StatusServiceUnavailable, "stopping", err.Error(), "")
@@ -104,8 +136,20 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 			fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
 			return
 		}
-		snap, _ := s.opts.Backend.Service(name)
-		answer(w, http.StatusOK, snap)
+		now := func() any {
+			snap, _ := s.opts.Backend.Service(name)
+			if start != 0 {
+				snap.Start = start
+			}
+			return snap
+		}
+		if !waits || event == supervisor.EvStop {
+			answer(w, http.StatusOK, now())
+			return
+		}
+		starts := Touched(before, s.opts.Backend.Services())
+		starts[name] = start
+		s.awaitStarts(w, r, limit, starts, now)
 	}
 }
 

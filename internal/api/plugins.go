@@ -82,10 +82,20 @@ func (s *Server) switchPlugin(w http.ResponseWriter, r *http.Request) {
 	if !body(w, r, &want) {
 		return
 	}
+	limit, waits, err := readWait(r.URL.Query())
+	if err != nil {
+		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		return
+	}
 	p, _ := peerOf(r.Context())
+	before := s.opts.Backend.Services()
 	done, err := s.opts.Backend.SwitchPlugin(r.Context(), r.PathValue("name"), want, fmt.Sprintf("uid %d by the API", p.uid))
 	if err != nil {
 		failPlugin(w, err)
+		return
+	}
+	if waits {
+		s.awaitStarts(w, r, limit, Touched(before, s.opts.Backend.Services()), func() any { return done })
 		return
 	}
 	answer(w, http.StatusOK, done)

@@ -20,13 +20,21 @@ type Reloaded struct {
 
 // reload reads the configuration again.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	limit, waits, err := readWait(r.URL.Query())
+	if err != nil {
+		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		return
+	}
 	p, _ := peerOf(r.Context())
+	before := s.opts.Backend.Services()
 	done, err := s.opts.Backend.Reload(fmt.Sprintf("uid %d by the API", p.uid), r.URL.Query().Has("dry_run"))
 	switch {
 	case errors.Is(err, proc.ErrStopping):
 		fail(w, http.StatusServiceUnavailable, "stopping", err.Error(), "")
 	case err != nil:
 		fail(w, http.StatusUnprocessableEntity, "refused", err.Error(), "nothing was changed; stoker config check tells the same")
+	case waits && !done.DryRun:
+		s.awaitStarts(w, r, limit, Touched(before, s.opts.Backend.Services()), func() any { return done })
 	default:
 		answer(w, http.StatusOK, done)
 	}

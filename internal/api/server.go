@@ -22,8 +22,8 @@ import (
 type Backend interface {
 	Services() []supervisor.Snapshot
 	Service(name string) (supervisor.Snapshot, bool)
-	Command(ctx context.Context, name string, event supervisor.Event, by string) error
 	Ready() (bool, []string)
+	ReadyService(name string) (bool, []string)
 	Log(name string) *proc.Log
 	StopDeadline() (time.Time, bool)
 	// JVM explains the options of a service's JVM as they were rendered for its
@@ -49,6 +49,7 @@ type Backend interface {
 	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
 	// a service; empty: to the only one, or to the container.
 	RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error)
+	Commander
 	Signaler
 	Upgrader
 	Toolbox
@@ -69,11 +70,12 @@ type Server struct {
 	opts  Options
 	http  http.Server
 	stall time.Duration // how long a client may not read what a JVM answers
+	waits chan struct{} // a place for each request that waits
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits)}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))

@@ -26,6 +26,9 @@ func TestRoutes(t *testing.T) {
 	}{
 		{"GET", "/v1/health", 200, `{"status":"ok"}`},
 		{"GET", "/v1/ready", 503, `{"ready":false,"waiting_for":["app is STARTING"]}`},
+		{"GET", "/v1/ready?service=app", 200, `{"ready":true,"waiting_for":null}`},
+		{"GET", "/v1/ready?service=side+car", 503, `{"ready":false,"waiting_for":["side car is STOPPED"]}`},
+		{"GET", "/v1/ready?service=none", 404, `"code":"no-such-service"`},
 		{"GET", "/v1/services", 200, `{"version":"v1","ready":false,"services":[{"name":"app","kind":"java","state":"RUNNING","main":true,"pid":42,`},
 		{"GET", "/v1/services/side%20car", 200, `{"name":"side car",`},
 		{"GET", "/v1/services/none", 404, `{"error":{"code":"no-such-service","message":"there is no service \"none\"","hint":"there are: app, side car"}}`},
@@ -135,12 +138,12 @@ func TestNobodyWithoutAPeer(t *testing.T) {
 
 func TestClientSaysWhatWasRefused(t *testing.T) {
 	c := NewClient(serve(t, newFake()))
-	_, err := c.Command(context.Background(), "none", "stop")
+	_, err := c.Command(context.Background(), "none", "stop", 0)
 	var refused *RefusedError
 	if !errors.As(err, &refused) || refused.Status != 404 || refused.Code != "no-such-service" || refused.Hint != "there are: app, side car" {
 		t.Errorf("%#v", err)
 	}
-	if snap, err := c.Command(context.Background(), "side car", "stop"); err != nil || snap.Name != "side car" {
+	if snap, err := c.Command(context.Background(), "side car", "stop", 0); err != nil || snap.Name != "side car" {
 		t.Errorf("%+v, %v", snap, err)
 	}
 	st, err := c.Status(context.Background())

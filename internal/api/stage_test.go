@@ -147,6 +147,10 @@ type fake struct {
 	text    io.Reader // what a JVM answers
 	hooks   []hooks.Status
 	counts  []hooks.Count
+	after   []uint64 // numbers that came with commands
+	changes func()   // what a command brings about; nil: nothing
+	// results of starts by service; one that is not here is not over before its wait is.
+	results map[string]supervisor.StartResult
 }
 
 func (f *fake) Incidents() []supervisor.Summary {
@@ -191,12 +195,35 @@ func (f *fake) Service(name string) (supervisor.Snapshot, bool) {
 	return supervisor.Snapshot{}, false
 }
 
-func (f *fake) Command(_ context.Context, name string, event supervisor.Event, by string) error {
+func (f *fake) Ask(_ context.Context, name string, event supervisor.Event, by string, after *uint64) (uint64, error) {
 	f.asked = append(f.asked, fmt.Sprintf("%s %s, %s", event, name, by))
-	return f.refuse
+	if after != nil {
+		f.after = append(f.after, *after)
+	}
+	if f.changes != nil {
+		f.changes()
+	}
+	return 5, f.refuse
 }
 
-func (f *fake) Ready() (bool, []string)         { return len(f.waits) == 0, f.waits }
+func (f *fake) AwaitStart(ctx context.Context, name string, number uint64) (supervisor.StartResult, bool) {
+	if _, ok := f.Service(name); !ok {
+		return supervisor.StartResult{}, false
+	}
+	r, over := f.results[fmt.Sprintf("%s %d", name, number)]
+	if !over {
+		<-ctx.Done()
+	}
+	return r, true
+}
+
+func (f *fake) Ready() (bool, []string) { return len(f.waits) == 0, f.waits }
+func (f *fake) ReadyService(name string) (bool, []string) {
+	if snap, _ := f.Service(name); snap.State != supervisor.Running {
+		return false, []string{fmt.Sprintf("%s is %s", name, snap.State)}
+	}
+	return true, nil
+}
 func (f *fake) Log(name string) *proc.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
 func (f *fake) Hooks() []hooks.Status           { return f.hooks }

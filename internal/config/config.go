@@ -30,11 +30,14 @@ type Config struct {
 	JVM      jvm.Config         `yaml:"jvm"`
 	API      api.Config         `yaml:"api"`
 	Stop     Stop               `yaml:"stop"`
-	Log      Log                `yaml:"log"`
-	Reload   Reload             `yaml:"reload"`
-	Plugins  hooks.PluginConfig `yaml:"plugins"`
-	Labels   map[string]string  `yaml:"labels"`
-	Hooks    hooks.Config       `yaml:"hooks"`
+	// OnFatal says what becomes of the container when any service is FATAL: stay
+	// (default) or exit. Of an essential service it always ends.
+	OnFatal string             `yaml:"on_fatal"`
+	Log     Log                `yaml:"log"`
+	Reload  Reload             `yaml:"reload"`
+	Plugins hooks.PluginConfig `yaml:"plugins"`
+	Labels  map[string]string  `yaml:"labels"`
+	Hooks   hooks.Config       `yaml:"hooks"`
 }
 
 // Service is one service: how it is kept running, and what it is.

@@ -39,6 +39,7 @@ const (
 //	output.file                size 10MiB, files 5 (with output.file.path)
 //	tomcat.setenv              import (kind tomcat)
 //	stop.timeout, log.level    8s, info
+//	on_fatal                   stay
 //	jvm.check                  true
 //	reload.watch               true
 //	jvm.apply                  report
@@ -60,6 +61,7 @@ func WithDefaults(cfg Config) Config {
 		cfg.Main = mainService(cfg.Services)
 	}
 	orElse(&cfg.Log.Level, DefaultLogLevel)
+	orElse(&cfg.OnFatal, supervisor.OnFatalStay)
 	pointerOrElse(&cfg.JVM.Check, true)
 	pointerOrElse(&cfg.Reload.Watch, true)
 	orElse(&cfg.JVM.Apply, jvm.ApplyReport)

@@ -51,9 +51,9 @@ func jvmEffects() map[string]effect {
 // containerEffects has every value that belongs to no service.
 func containerEffects() map[string]effect {
 	return effects(map[effect]string{
-		atOnce: `main stop.timeout log.level labels reload.watch jvm.apply jvm.check
+		atOnce: `main on_fatal stop.timeout log.level labels reload.watch jvm.apply jvm.check
 			hooks.dir hooks.init hooks.network-ready hooks.pre-start hooks.started hooks.ready hooks.start-failed hooks.unhealthy hooks.degraded
-			hooks.pre-stop hooks.exited hooks.stopped hooks.exit hooks.job-started hooks.job-finished hooks.config-changed plugins.dir plugins.enabled`,
+			hooks.pre-stop hooks.exited hooks.fatal hooks.stopped hooks.exit hooks.job-started hooks.job-finished hooks.config-changed plugins.dir plugins.enabled`,
 		newContainer: "api.socket", // clients have its path, and it is in the bag
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
@@ -148,6 +149,7 @@ func (v *validator) api() {
 }
 
 func (v *validator) stop() {
+	v.oneOf("on_fatal", v.raw.OnFatal, supervisor.OnFatalStay, supervisor.OnFatalExit)
 	v.positive("stop.timeout", v.raw.Stop.Timeout)
 	budget := v.cfg.Stop.Timeout
 	if budget <= 0 {

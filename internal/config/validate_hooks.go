@@ -59,6 +59,7 @@ func (v *validator) hook(path string, e hooks.Event, h hooks.Hook) {
 	}
 	v.hookRequest(path, h)
 	v.hookServices(join(path, "services"), e, h.Services)
+	v.hookEnd(join(path, "when"), e, h.When.End)
 	v.terms(join(path, "when"), h.When.Terms)
 	v.terms(join(join(path, "when"), "not"), h.When.Not)
 	v.positive(join(path, "timeout"), h.Timeout)
@@ -67,6 +68,17 @@ func (v *validator) hook(path string, e hooks.Event, h hooks.Hook) {
 	v.env(join(path, "env"), h.Env, nil, func(string) bool { return false })
 	if at := join(path, "share"); h.Share < 0 || h.Share > 1 || h.Share == 0 && v.isSet(at) {
 		v.bad(at, "write 0.5 for a half", "%v is not above 0 and up to 1", h.Share)
+	}
+}
+
+// hookEnd wants one of the two ends, and an event that tells of one.
+func (v *validator) hookEnd(path string, e hooks.Event, end string) {
+	switch at := join(path, "end"); {
+	case end == "":
+	case end != hooks.EndExpected && end != hooks.EndUnexpected:
+		v.bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is no kind of end", quote("", end))
+	case e != hooks.Exited && e != hooks.Stopped:
+		v.bad(at, "remove it", "only exited and stopped tell whether an end was expected, %s does not", e)
 	}
 }
 

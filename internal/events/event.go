@@ -20,7 +20,7 @@ const (
 // Kinds lists all that are kept, in the order in which a life goes through them.
 func Kinds() []string {
 	return []string{"init", "network-ready", "pre-start", "started", "ready", "start-failed", "unhealthy", "degraded", "pre-stop",
-		"exited", "stopped", "exit", "job-started", "job-finished", KindHook, KindPlugin, KindConfig, KindContainer}
+		"exited", "fatal", "stopped", "exit", "job-started", "job-finished", KindHook, KindPlugin, KindConfig, KindContainer}
 }
 
 // Event is one thing that has happened.
@@ -37,12 +37,14 @@ type Event struct {
 	Signal  string    `json:"signal,omitempty"`
 	OOM     bool      `json:"oom,omitempty"` // the kernel's OOM killer ended it
 	Reason  string    `json:"reason,omitempty"`
-	By      string    `json:"by,omitempty"`      // who asked for it
-	Changes []string  `json:"changes,omitempty"` // what another configuration has changed
-	Hook    *Hook     `json:"hook,omitempty"`
-	Plugin  string    `json:"plugin,omitempty"`
-	State   string    `json:"state,omitempty"`  // of the plugin or the container
-	Missed  uint64    `json:"missed,omitempty"` // events that are not kept any more
+	// Expected says of exited and stopped whether that was to come; nil: of another kind.
+	Expected *bool    `json:"expected,omitempty"`
+	By       string   `json:"by,omitempty"`      // who asked for it
+	Changes  []string `json:"changes,omitempty"` // what another configuration has changed
+	Hook     *Hook    `json:"hook,omitempty"`
+	Plugin   string   `json:"plugin,omitempty"`
+	State    string   `json:"state,omitempty"`  // of the plugin or the container
+	Missed   uint64   `json:"missed,omitempty"` // events that are not kept any more
 }
 
 // Hook is how one hook ended.

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Commander starts, stops and restarts services.
+type Commander interface {
+	// Ask gives the number of the start that a start or restart leads to. Where a start
+	// later than after has begun it does nothing; nil: it does it in any case.
+	Ask(ctx context.Context, name string, event supervisor.Event, by string, after *uint64) (uint64, error)
+	// AwaitStart waits until a start is over, or ctx is done. False: there is no such
+	// service.
+	AwaitStart(ctx context.Context, name string, number uint64) (supervisor.StartResult, bool)
+}
+
+// maxWaits bounds how many requests may wait at once, so that there are connections
+// left for others. Whoever comes beyond is answered at once, as if its time was over.
+const maxWaits = maxOfAll / 4
+
+// readWait reads ?wait and ?wait=30s; false: nothing is waited for. The error is for
+// the client.
+func readWait(q url.Values) (limit time.Duration, waits bool, err error) {
+	if !q.Has("wait") {
+		return 0, false, nil
+	}
+	if v := q.Get("wait"); v != "" {
+		if limit, err = time.ParseDuration(v); err != nil || limit < 0 || limit > maxTime {
+			return 0, false, fmt.Errorf("wait is %q, want a duration up to %v such as 30s", v, maxTime)
+		}
+		return limit, true, nil
+	}
+	return maxTime, true, nil
+}
+
+// readNumber reads the number of a start; nil: none is given.
+func readNumber(q url.Values, key string) (*uint64, error) {
+	if !q.Has(key) {
+		return nil, nil
+	}
+	n, err := strconv.ParseUint(q.Get(key), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s is %q, want the number of a start", key, q.Get(key))
+	}
+	return &n, nil
+}
+
+// Touched are the services that were started between two looks, or are about to be,
+// with the numbers of these starts. What their restart policy has started is not.
+func Touched(before, after []supervisor.Snapshot) map[string]uint64 {
+	had, out := map[string]supervisor.Snapshot{}, map[string]uint64{}
+	for _, s := range before {
+		had[s.Name] = s
+	}
+	restarts := map[string]bool{} // they stop, and what requires them is restarted with them
+	for _, s := range after {
+		switch was := had[s.Name]; {
+		case s.Start <= was.Starts:
+		case s.Start > s.Starts: // it stops first
+			out[s.Name], restarts[s.Name] = s.Start, true
+		case s.Restarts-was.Restarts < int(s.Start-was.Starts): // Restarts begins again with what is asked for
+			out[s.Name] = s.Start - uint64(s.Restarts)
+		}
+	}
+	for more := true; more; {
+		more = false
+		for _, s := range after {
+			if _, known := out[s.Name]; !known && s.Pid != 0 && slices.ContainsFunc(s.Requires, func(r string) bool { return restarts[r] }) {
+				out[s.Name], restarts[s.Name], more = s.Starts+1, true, true
+			}
+		}
+	}
+	return out
+}
+
+// awaitStarts waits until starts are over, and answers: with body once all of them
+// led to RUNNING, with 202 and body where the time is over first, and else with what
+// has failed.
+func (s *Server) awaitStarts(w http.ResponseWriter, r *http.Request, limit time.Duration, starts map[string]uint64, body func() any) {
+	select {
+	case s.waits <- struct{}{}:
+		defer func() { <-s.waits }()
+	default:
+		limit = 0
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	defer cancel()
+	var failed []string
+	hint, done := "", true
+	for _, name := range slices.Sorted(maps.Keys(starts)) {
+		result, ok := s.opts.Backend.AwaitStart(ctx, name, starts[name])
+		switch {
+		case !ok:
+			failed = append(failed, name+" is not configured any more")
+		case result.Failure != "" && len(starts) == 1:
+			failed = append(failed, result.Failure)
+		case result.Failure != "":
+			failed = append(failed, name+": "+result.Failure)
+		}
+		if result.Failure != "" && hint == "" {
+			hint = "stoker incidents and stoker logs " + name + " tell more"
+		}
+		done = done && (result.Done || !ok)
+	}
+	switch {
+	case len(failed) > 0:
+		fail(w, http.StatusInternalServerError, "start-failed", strings.Join(failed, "; "), hint)
+	case !done:
+		answer(w, http.StatusAccepted, body())
+	default:
+		answer(w, http.StatusOK, body())
+	}
+}
+
+// awaitService answers GET of a service once a start of it is over: the one of a
+// number, or the present one.
+func (s *Server) awaitService(w http.ResponseWriter, r *http.Request, snap supervisor.Snapshot, limit time.Duration) {
+	number, err := readNumber(r.URL.Query(), "start")
+	if err != nil {
+		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		return
+	}
+	if number == nil {
+		number = &snap.Start
+	}
+	s.awaitStarts(w, r, limit, map[string]uint64{snap.Name: *number}, func() any {
+		now, _ := s.opts.Backend.Service(snap.Name)
+		return now
+	})
+}
+
+// AwaitStart waits for a start of a service, at most for limit. False: it is not over.
+func (c *Client) AwaitStart(ctx context.Context, name string, number uint64, limit time.Duration) (snap supervisor.Snapshot, done bool, err error) {
+	q := url.Values{"start": {strconv.FormatUint(number, 10)}, "wait": {limit.String()}}
+	resp, err := c.roundTrip(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(name)+"?"+q.Encode(), nil, nil)
+	if err != nil {
+		return snap, false, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&snap); err != nil {
+		return snap, false, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err) // it went away while it answered
+	}
+	return snap, resp.StatusCode != http.StatusAccepted, nil
+}
