@@ -30,7 +30,8 @@ unit)
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	packages=$("$go" list ./... | wc -l)
 	progress_doing=packages_doing
-	progress_shown "make test" env CGO_ENABLED=1 "$go" test -race ./...
+	# On a machine that is busy otherwise a package may need more than the 10 minutes that are usual.
+	progress_shown "make test" env CGO_ENABLED=1 "$go" test -race -timeout 20m ./...
 	;;
 container)
 	tomcat=$(tomcat_version)

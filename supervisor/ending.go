@@ -133,7 +133,7 @@ func (s *Service) judge(x proc.Exit) *ExitInf {
 }
 
 // gaveUp says whether the present start or run is one that failed: it has ended before
-// it was ready, or it is stopped and nobody asked for that. A oneshot that ends well
+// it was ready, or it is stopped without a request. A oneshot that ends well
 // before it was seen to be ready has done its work.
 func (s *Service) gaveUp() bool {
 	return s.kept.Asked == "" && (s.kept.State == Starting && !s.cfg.Oneshot || s.kept.State == Stopping)

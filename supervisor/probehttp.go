@@ -88,7 +88,8 @@ func (p *httpProbe) failed(err error, demanded bool) error {
 	case demanded && alert && p.body == nil && p.accepts(http.StatusUnauthorized):
 		return nil
 	case demanded && alert:
-		return fmt.Errorf("%s: the server demands a client certificate (%s): set cert_file and key_file, or add 401 to status", p.name, httpCause(err))
+		return fmt.Errorf("%s: the server demands a client certificate (%s): set cert_file and key_file, or add 401 to status",
+			p.name, httpCause(err))
 	}
 	return fmt.Errorf("%s: %s", p.name, httpCause(err))
 }

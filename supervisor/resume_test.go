@@ -353,3 +353,17 @@ func TestLearnedSurvives(t *testing.T) {
 		})
 	}
 }
+
+// A service that is not probed any more does not pass for one that is alive.
+func TestUnprobedIsSaid(t *testing.T) {
+	play(t, func(st *stage) {
+		st.l.attach = func() (*Launch, error) { return nil, errors.New("its home is gone") }
+		st.up()
+		st.crash()
+		st.sleep(time.Second)
+		st.want(Running)
+		if notes := st.snap().Notes; len(notes) != 1 || notes[0] != "it is not probed until its next start: its home is gone" {
+			t.Errorf("notes %q", notes)
+		}
+	})
+}

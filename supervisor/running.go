@@ -160,8 +160,8 @@ func (s *Service) attached(h happening) {
 	}
 	if h.err != nil {
 		s.log.Warn("cannot find out everything about a running service", "error", h.err)
-		if h.launch == nil && s.kept.State == Running { // a service that nobody looks at is not known to be alive
-			s.addNote("nobody looks after it until the next start: " + h.err.Error())
+		if h.launch == nil && s.kept.State == Running { // without probes it is not known to be alive
+			s.addNote("it is not probed until its next start: " + h.err.Error())
 			s.keep()
 		}
 	}

@@ -168,7 +168,8 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 
 // plan is what a start would execute.
 func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, notes []string, err error) {
-	java, found, err := hotspot.Find("/", r.vars["PATH"], append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)...)
+	settings := append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)
+	java, found, err := hotspot.Find("/", r.vars["PATH"], settings...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,8 +177,8 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, n
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)
 	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment, words: []namedWords{{name: "JAVA_OPTS", words: words}},
-		own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment,
+		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err

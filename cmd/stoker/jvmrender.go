@@ -74,7 +74,8 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 		return jvm.Result{Errors: missing}
 	}
 	own := environment{vars: env}
-	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: own, env: own, java: target.jvm.JavaMajor}
+	world := sourceWorld{labels: func() map[string]string { return nil }}
+	l := &layers{cfg: cfg, world: world, outside: own, env: own, java: target.jvm.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}

@@ -154,7 +154,8 @@ func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, er
 	if err != nil {
 		return nil, setenvError(err)
 	}
-	s := &tomcatSetup{install: imp.Install, vars: imp.Vars, dir: imp.Dir, readied: r, notes: append([]string{imp.Install.String()}, imp.Notes...)}
+	s := &tomcatSetup{install: imp.Install, vars: imp.Vars, dir: imp.Dir, readied: r,
+		notes: append([]string{imp.Install.String()}, imp.Notes...)}
 	s.env = &environment{vars: imp.Env, from: maps.Clone(r.from), hide: r.hide}
 	for _, c := range imp.Changes {
 		s.env.from[c.Name] = "bin/setenv.sh"
@@ -197,7 +198,8 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return nil, err
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
+	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user,
+		given: s.readied.options, leave: s.readied.leave,
 		flags: l.check.flagsOf(l.asking(s.env.vars, nil, s.dir))}
 	before, _ := s.install.UserOptions(s.readied.vars, nil) // only to compare
 	for _, src := range sources {
@@ -229,14 +231,14 @@ func (l *tomcatLauncher) readServer(s *tomcatSetup, argv []string, env map[strin
 // missing is the error for wanted applications of which there is nothing to deploy:
 // Tomcat says no word of what is not there.
 func (l *tomcatLauncher) missing(s *tomcatSetup) error {
-	if s.serverErr != nil || len(s.server.Notes) > 0 {
-		return nil // there may be more than what is known
+	apps, all := s.install.Applications(s.server)
+	if s.serverErr != nil || !all {
+		return nil
 	}
-	apps := s.install.Applications(s.server)
 	for _, wanted := range l.service.Tomcat.Contexts {
 		if !slices.Contains(apps, tomcat.ContextOf(wanted)) {
-			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: neither a folder or war of a host, nor a descriptor, nor server.xml has it\n"+
-				"hint: there are: %s", tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
+			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: "+
+				"neither a folder or war of a host, nor a descriptor, nor server.xml has it\nhint: there are: %s", tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
 		}
 	}
 	return nil

@@ -22,17 +22,18 @@ import (
 // service.
 type tomcatProof struct {
 	Since time.Time `json:"since"` // of the start
-	// URL is the root of an HTTP connector; empty: none can be asked, and Tomcat has to
-	// say that it has started.
+	// URL is the root of an HTTP connector, and AJP the address of another one; both
+	// empty: none can be asked, and Tomcat has to say that it has started.
 	URL    string `json:"url,omitempty"`
+	AJP    string `json:"ajp,omitempty"`
 	Socket string `json:"socket,omitempty"` // unix socket at which URL is asked, and which must be its own
 	Port   int    `json:"port,omitempty"`   // that must be its own; 0: no port is known
 	// Unknown is why no port and no socket is known; empty: one is, or there is none.
 	Unknown string `json:"unknown,omitempty"`
 }
 
-// proofOf finds what can be asked: an HTTP connector before a port of another one
-// before anything that listens.
+// proofOf finds what can be asked: an HTTP connector before one of AJP before anything
+// that listens.
 func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 	p := tomcatProof{Since: since}
 	if err != nil {
@@ -52,6 +53,9 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 			return tomcatProof{Since: since, URL: url, Port: c.Port.Number}
 		case p.Port == 0:
 			p.Port = c.Port.Number
+			if known {
+				p.AJP = net.JoinHostPort(host, strconv.Itoa(p.Port))
+			}
 		}
 	}
 	if p.Port == 0 && len(unknown) > 0 {
@@ -63,7 +67,7 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 	return p
 }
 
-// unknownConnector says why it cannot be told where a connector listens.
+// unknownConnector says why a connector's address is not known.
 func unknownConnector(file string, c tomcat.Connector) string {
 	name, value := "port", c.Port.Text
 	if c.Socket != "" {
@@ -122,8 +126,9 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 	if err != nil {
 		return nil, err
 	}
+	apps, _ := s.install.Applications(s.server)
 	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.service.Tomcat.Contexts, options: s.options,
-		apps: s.install.Applications(s.server), since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
+		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
 	if u, err := url.Parse(l.service.Ready.HTTP); err == nil && l.service.Ready.HTTP != "" {
 		w.asked = u.Path
 	}
@@ -174,7 +179,8 @@ func answers() []int {
 // probe looks once whether Tomcat is ready. configured is what the configuration asks
 // for; nil: nothing.
 func (l *tomcatLauncher) probe(proof tomcatProof, configured supervisor.Probe, w *tomcatWatch) supervisor.Probe {
-	look := supervisor.Look{HTTP: proof.URL, Socket: proof.Socket, Status: answers(), CertFile: l.service.Ready.CertFile, KeyFile: l.service.Ready.KeyFile}
+	ready := l.service.Ready
+	look := supervisor.Look{HTTP: proof.URL, Socket: proof.Socket, Status: answers(), CertFile: ready.CertFile, KeyFile: ready.KeyFile}
 	root := look.Probes(nil)
 	return supervisor.ProbeFunc(func(ctx context.Context, p supervisor.Process) error {
 		own, ok := p.(*proc.Process)
@@ -195,6 +201,8 @@ func (l *tomcatLauncher) probe(proof tomcatProof, configured supervisor.Probe, w
 			return configured.Check(ctx, p)
 		case root != nil:
 			return root.Check(ctx, p)
+		case proof.AJP != "":
+			return tomcat.PingAJP(ctx, proof.AJP)
 		case !w.started():
 			return errors.New(w.notStarted(proof))
 		case proof.Unknown != "":

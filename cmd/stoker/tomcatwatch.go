@@ -117,7 +117,7 @@ func (w *tomcatWatch) serving(path, context string) string {
 }
 
 // listen complains of the applications that failed in the start of a Tomcat that runs;
-// what fails later was deployed by somebody who looks. before reads the lines first.
+// what is deployed later does not count. before reads the lines first.
 func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) func() func([]byte) *supervisor.Complaint {
 	return func() func([]byte) *supervisor.Complaint {
 		hear := before()
@@ -132,8 +132,8 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 				return nil
 			}
 			needed := again.needs(f.Context)
-			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: supervisor.CauseDegraded, Text: f.String(), Ill: needed, Degraded: !needed,
-				Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
+			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: supervisor.CauseDegraded, Text: f.String(),
+				Ill: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
 		}
 	}
 }

@@ -70,7 +70,7 @@ func (p *Process) Listens() error {
 func (p *Process) OwnsSocketFile(path string) error {
 	all, err := socketFiles(p.Pid(), path)
 	if err != nil {
-		return fmt.Errorf("cannot see who listens at %s: %w", path, err)
+		return fmt.Errorf("cannot see what listens at %s: %w", path, err)
 	}
 	if len(all) == 0 {
 		return fmt.Errorf("nothing listens at %s yet", path)

@@ -1,6 +1,8 @@
 package tomcat
 
 import (
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,40 +12,49 @@ import (
 )
 
 // Applications are the context paths of what Tomcat deploys when it starts, as far
-// as its configuration and its folders say.
-func (in Install) Applications(x ServerXML) []string {
+// as its configuration and its folders say. all is false if there may be others.
+func (in Install) Applications(x ServerXML) (paths []string, all bool) {
 	found := map[string]bool{}
+	all = len(x.Notes) == 0
 	for _, c := range x.Contexts {
 		found[ContextOf(c.Path)] = true
 	}
 	for _, h := range x.Hosts {
+		ignored, badPattern := regexp.Compile("^(?:" + h.DeployIgnore + ")$")
 		if !h.Deploys {
+			all = false // it may do so later
 			continue
 		}
-		for _, file := range names(in.inBase(h.XMLBase)) {
+		descriptors, err := names(in.inBase(h.XMLBase))
+		apps, errApps := names(in.inBase(h.AppBase))
+		if err = errors.Join(badPattern, err, errApps); err != nil {
+			all = false
+		}
+		for _, file := range descriptors {
 			if name, ok := strings.CutSuffix(file.Name(), ".xml"); ok {
 				found[contextOfFile(name)] = true
 			}
 		}
-		ignored, err := regexp.Compile("^(?:" + h.DeployIgnore + ")$")
-		if err != nil {
-			continue // what it ignores is not known
-		}
-		for _, file := range names(in.inBase(h.AppBase)) {
+		for _, file := range apps {
 			name, war := strings.CutSuffix(file.Name(), ".war")
-			if !war && !file.IsDir() || h.DeployIgnore != "" && ignored.MatchString(file.Name()) || notDeployed(file.Name()) {
-				continue
+			switch {
+			case !war && !file.IsDir() && file.Type()&fs.ModeSymlink == 0, notDeployed(file.Name()), badPattern != nil:
+			case h.DeployIgnore != "" && ignored.MatchString(file.Name()):
+			default:
+				found[contextOfFile(name)] = true
 			}
-			found[contextOfFile(name)] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(found))
+	return slices.Sorted(maps.Keys(found)), all
 }
 
-// names lists a folder; what cannot be read holds nothing that is known.
-func names(dir string) []os.DirEntry {
-	entries, _ := os.ReadDir(dir)
-	return entries
+// names lists a folder; one that is not there is empty.
+func names(dir string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return entries, err
 }
 
 func (in Install) inBase(path string) string {

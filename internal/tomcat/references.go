@@ -88,7 +88,7 @@ func (r References) lookUp(name string) (value string, ok bool) {
 const propertySources = "org.apache.tomcat.util.digester.PROPERTY_SOURCE"
 
 // references are the system properties, where those of catalina.properties replace
-// those of the command line, and what else Tomcat is told to ask.
+// those of the command line, and the other sources that Tomcat is configured to ask.
 func (in Install) references(s Surroundings) References {
 	var r References
 	props := map[string]string{"catalina.home": in.Home, "catalina.base": in.Base}

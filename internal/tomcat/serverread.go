@@ -31,7 +31,8 @@ func (in Install) ServerXML(s Surroundings) (ServerXML, error) {
 // ParseServerXML reads the content of a server.xml. file is for errors, and external
 // entities are looked for beside it; read reads them, nil: none is followed.
 func ParseServerXML(file string, data []byte, refs References, read func(path string) ([]byte, error)) (ServerXML, error) {
-	p := &xmlParser{out: ServerXML{File: file}, refs: refs, read: read, entities: map[string]entity{}, names: map[string]string{}, budget: maxEntities}
+	p := &xmlParser{out: ServerXML{File: file}, refs: refs, read: read, budget: maxEntities,
+		entities: map[string]entity{}, names: map[string]string{}}
 	dec, err := p.parse(file, data)
 	if err == nil && !p.root {
 		line, column := dec.InputPos()

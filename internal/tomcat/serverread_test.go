@@ -230,21 +230,26 @@ func TestApplications(t *testing.T) {
 	for _, path := range []string{"webapps/app.war", "webapps/w.war", "webapps/notes.txt", "conf/Catalina/localhost/desc#x.xml", "conf/Catalina/localhost/notes.txt", "conf/own/own.xml"} {
 		put(t, filepath.Join(base, path), "", 0o644)
 	}
+	if err := os.Symlink("app", filepath.Join(base, "webapps/link")); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		host string
 		want []string
+		all  bool
 	}{
-		{`<Host name="localhost"/>`, []string{"/", "/a/b", "/app", "/desc/x", "/par", "/w"}},
-		{`<Host name="localhost" deployIgnore="(a|p).*"/>`, []string{"/", "/desc/x", "/w"}},
-		{`<Host name="localhost" deployIgnore="("/>`, []string{"/desc/x"}},
-		{`<Host name="localhost" deployOnStartup="false"><Context path="/in/server"/><Context path=""/></Host>`, []string{"/", "/in/server"}},
-		{`<Host name="localhost" appBase="other" xmlBase="conf/own"/>`, []string{"/own", "/x"}},
-		{`<Host name="localhost" appBase="` + base + `/other"/>`, []string{"/desc/x", "/x"}},
-		{`<Host name="elsewhere" appBase="nowhere"/>`, nil},
+		{`<Host name="localhost"/>`, []string{"/", "/a/b", "/app", "/desc/x", "/link", "/par", "/w"}, true},
+		{`<Host name="localhost" deployIgnore="(a|p).*"/>`, []string{"/", "/desc/x", "/link", "/w"}, true},
+		{`<Host name="localhost" deployIgnore="("/>`, []string{"/desc/x"}, false},
+		{`<Host name="localhost" deployOnStartup="false"><Context path="/in/server"/><Context path=""/></Host>`, []string{"/", "/in/server"}, false},
+		{`<Host name="localhost" appBase="other" xmlBase="conf/own"/>`, []string{"/own", "/x"}, true},
+		{`<Host name="localhost" appBase="` + base + `/other"/>`, []string{"/desc/x", "/x"}, true},
+		{`<Host name="elsewhere" appBase="nowhere"/>`, nil, true},
+		{`<Host name="a" appBase="webapps/app.war"/>`, nil, false},
 	} {
 		x, err := ParseServerXML("s.xml", []byte(`<Server><Service><Engine name="Catalina">`+c.host+`</Engine></Service></Server>`), References{}, nil)
-		if got := (Install{Base: base}).Applications(x); err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s: %q, %v, want %q", c.host, got, err, c.want)
+		if got, all := (Install{Base: base}).Applications(x); err != nil || !reflect.DeepEqual(got, c.want) || all != c.all {
+			t.Errorf("%s: %q, all %v, %v, want %q", c.host, got, all, err, c.want)
 		}
 	}
 }
