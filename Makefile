@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Leaves the parts of the command line library out that nobody calls.
 TAGS := urfave_cli_no_docs,urfave_cli_no_suggest
 
-.PHONY: help demo build test test-container lint fmt bench image jacoco-agent clean
+.PHONY: help demo build test test-container lint fmt bench image jacoco-agent man clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -14,8 +14,7 @@ demo: build ## see a real Tomcat live, die and leave under stoker
 	@scripts/demo.sh
 
 build: ## make bin/stoker, one static binary
-	@go=$$(scripts/go.sh) && CGO_ENABLED=0 $$go build -trimpath -buildvcs=false -tags $(TAGS) \
-		-ldflags "-s -w -X main.version=$(VERSION)" -o bin/stoker ./cmd/stoker
+	@scripts/build.sh "$(VERSION)" "$(TAGS)"
 
 test: ## run the tests of all packages with the race detector
 	@scripts/test.sh unit
@@ -37,6 +36,10 @@ image: build ## build the Docker image stoker-demo, without any registry
 
 jacoco-agent: ## put Debian's JaCoCo agent into plugins/jacoco/lib
 	@scripts/jacoco.sh plugins/jacoco/lib/jacocoagent.jar
+
+man: build ## write the manual page man/stoker.1
+	@mkdir -p man
+	@bin/stoker man > man/stoker.1
 
 clean: ## remove what was built here, the images and the cached root file system
 	@scripts/clean.sh

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 )
@@ -28,7 +29,7 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
@@ -97,31 +98,49 @@ func (s source) imports() []string {
 // sources parses every Go file of the repository, whatever its build tags.
 func sources(t *testing.T) []source {
 	t.Helper()
-	var out []source
-	for _, path := range files(t) {
+	all, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// parsed parses them once for all tests.
+var parsed = sync.OnceValues(func() (out []source, err error) {
+	paths, err := tracked()
+	for _, path := range paths {
 		if !strings.HasSuffix(path, ".go") {
 			continue
 		}
 		fset := token.NewFileSet()
 		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		out = append(out, source{path, filepath.ToSlash(filepath.Dir(path)), strings.HasSuffix(path, "_test.go"), file, fset})
 	}
-	return out
-}
+	return out, err
+})
 
-// files lists what belongs to the repository: what git knows or would add, or
-// without git everything but what is built.
+// files are the repository's.
 func files(t *testing.T) []string {
 	t.Helper()
+	paths, err := tracked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// tracked lists what belongs to the repository: what git knows or would add, or
+// without git everything but what is built.
+func tracked() ([]string, error) {
 	if out, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output(); err == nil {
 		all := strings.Split(strings.TrimRight(string(out), "\x00"), "\x00")
 		return slices.DeleteFunc(all, func(path string) bool {
 			info, err := os.Lstat(path)
 			return err != nil || !info.Mode().IsRegular()
-		})
+		}), nil
 	}
 	var out []string
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -135,10 +154,7 @@ func files(t *testing.T) []string {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return out, err
 }
 
 // ours are the files of the product itself.
@@ -385,6 +401,8 @@ func bubbles(s source) bool {
 func TestNothingOfThisMachine(t *testing.T) {
 	hosts := regexp.MustCompile(`\b(registry-1\.|index\.docker|quay|gcr|ghcr|mcr|k8s\.gcr)\.io\b|\bregistry\.[a-z0-9.-]+\.(com|org|io|cn|net)\b|` +
 		`\bproxy\.golang\.org\b|\bgoproxy\.|\bpypi\.org\b|\b(nexus|artifactory|artifacts|mirrors?)\.[a-z0-9-]+\.[a-z]`)
+	// One of these is in whatever matches; looking for them first is what makes it quick.
+	hints := []string{".io", "registry.", "proxy.", "pypi.", "nexus.", "artifact", "mirror"}
 	root, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
@@ -405,8 +423,10 @@ func TestNothingOfThisMachine(t *testing.T) {
 			continue
 		}
 		for n, line := range strings.Split(string(data), "\n") {
-			if m := hosts.FindString(line); m != "" {
-				t.Errorf("%s:%d: names %s", path, n+1, m)
+			if slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(line, hint) }) {
+				if m := hosts.FindString(line); m != "" {
+					t.Errorf("%s:%d: names %s", path, n+1, m)
+				}
 			}
 			for _, place := range machine {
 				if k := strings.Index(line, place); k >= 0 && (k == 0 || strings.ContainsRune(" \"'`=:([", rune(line[k-1]))) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // PluginsOptions are what Plugins work with.
@@ -321,7 +323,7 @@ func (p *Plugins) noPlugin(name string) error {
 	for _, e := range p.now {
 		names = append(names, e.info.Name)
 	}
-	hint := "there are: " + strings.Join(names, ", ")
+	hint := suggest.Hint(name, names)
 	if len(names) == 0 {
 		hint = fmt.Sprintf("there are none in %s", cmp.Or(p.cfg.Dir, "this mode"))
 	}

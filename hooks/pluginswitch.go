@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // PluginSwitch is what an operator wants of a plugin.
@@ -119,7 +121,7 @@ func (e *evaluation) switched(want PluginSwitch) (Switch, error) {
 		value := want.Params[name]
 		switch {
 		case !known:
-			hint := "there are: " + strings.Join(slices.Sorted(maps.Keys(params)), ", ")
+			hint := suggest.Hint(name, slices.Sorted(maps.Keys(params)))
 			if len(params) == 0 {
 				hint = "the plugin has no parameters"
 			}
@@ -155,7 +157,7 @@ func (p *Plugins) Action(plugin, name string) (ReadyAction, error) {
 	a, ok := e.actions[name]
 	switch {
 	case !ok:
-		hint := "there are: " + strings.Join(slices.Sorted(maps.Keys(e.actions)), ", ")
+		hint := suggest.Hint(name, slices.Sorted(maps.Keys(e.actions)))
 		if len(e.actions) == 0 {
 			hint = "it has none"
 		}

@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 )
 
 // Explain writes, for people: every option with its layer, source, reason and
 // what it beat; then the budget against the limit; then the limits; then
-// warnings and errors.
-func Explain(w io.Writer, r Result, l Limits) error {
-	var b strings.Builder
+// warnings and errors. layout makes lines of a table, whose first row is its head.
+func Explain(w io.Writer, r Result, l Limits, layout func(rows [][]string) string) error {
+	b := explanation{layout: layout}
 	explainOptions(&b, r.Options)
 	explainEnv(&b, r.Env)
 	explainBudget(&b, r)
@@ -28,19 +27,24 @@ func Explain(w io.Writer, r Result, l Limits) error {
 	return nil
 }
 
-// table aligns the rows that fill writes into b, without trailing blanks.
-func table(b *strings.Builder, fill func(io.Writer)) {
-	var t strings.Builder
-	tw := tabwriter.NewWriter(&t, 0, 0, 2, ' ', 0)
-	fill(tw)
-	_ = tw.Flush() // a strings.Builder does not fail
-	for line := range strings.Lines(t.String()) {
-		b.WriteString(strings.TrimRight(line, " \n") + "\n")
-	}
-	b.WriteString("\n")
+// explanation is the text, as far as it is written.
+type explanation struct {
+	strings.Builder
+	layout func(rows [][]string) string
 }
 
-func explainOptions(b *strings.Builder, options []Option) {
+// table lays out the rows that fill writes into b, with tabs between their cells.
+func table(b *explanation, fill func(io.Writer)) {
+	var t strings.Builder
+	fill(&t)
+	var rows [][]string
+	for line := range strings.Lines(t.String()) {
+		rows = append(rows, strings.Split(strings.TrimRight(line, "\n"), "\t"))
+	}
+	b.WriteString(b.layout(rows) + "\n")
+}
+
+func explainOptions(b *explanation, options []Option) {
 	table(b, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "OPTION\tLAYER\tSOURCE\tWHY\tBEAT")
 		for _, o := range options {
@@ -49,7 +53,7 @@ func explainOptions(b *strings.Builder, options []Option) {
 	})
 }
 
-func explainEnv(b *strings.Builder, env []EnvVar) {
+func explainEnv(b *explanation, env []EnvVar) {
 	if len(env) == 0 {
 		return
 	}
@@ -70,7 +74,7 @@ func beaten(options []Option) string {
 	return strings.Join(parts, ", ")
 }
 
-func explainBudget(b *strings.Builder, r Result) {
+func explainBudget(b *explanation, r Result) {
 	if len(r.Budget) == 0 {
 		return
 	}
@@ -89,7 +93,7 @@ func explainBudget(b *strings.Builder, r Result) {
 	})
 }
 
-func explainLimits(b *strings.Builder, l Limits, flavor *Chosen) {
+func explainLimits(b *explanation, l Limits, flavor *Chosen) {
 	table(b, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "LIMIT\tVALUE\tSOURCE")
 		_, _ = fmt.Fprintf(w, "CPUs\t%d\t%s\n", max(l.CPUs, 1), l.CPUSource)

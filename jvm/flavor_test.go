@@ -99,7 +99,7 @@ func TestProfileReplacesNumbers(t *testing.T) {
 			t.Errorf("%s: %+v", tc.name, r.Budget)
 		}
 		var text bytes.Buffer
-		if err := Explain(&text, r, in.Limits); err != nil || !strings.Contains(text.String(), "tiny") || !strings.Contains(text.String(), "because") {
+		if err := Explain(&text, r, in.Limits, aligned); err != nil || !strings.Contains(text.String(), "tiny") || !strings.Contains(text.String(), "because") {
 			t.Errorf("%s: not explained: %v\n%s", tc.name, err, &text)
 		}
 	}

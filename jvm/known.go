@@ -96,9 +96,10 @@ type catalog map[string]flagFacts
 func newCatalog() catalog {
 	c := make(catalog, 1600)
 	for line := range strings.Lines(flagTable() + otherFlags()) {
-		words := strings.Fields(line)
-		for _, name := range words[1:] {
-			c[name] = readFacts(words[0])
+		word, names, _ := strings.Cut(line, " ")
+		facts := readFacts(word)
+		for name := range strings.FieldsSeq(names) {
+			c[name] = facts
 		}
 	}
 	for _, ch := range flagChanges() {

@@ -31,16 +31,51 @@ func ParseFile(name, content string) []Option {
 	return options
 }
 
-// ParseMemory reads a size in bytes: a number with K, M, G or T, with KiB, MiB,
-// GiB or TiB, or with nothing (bytes). All are powers of 1024, as the JVM's are.
+// ParseMemory reads a size in bytes: a whole number with K, M, G or T, with KB, Ki or
+// KiB and so on, in small letters too, or with nothing (bytes). All are powers of 1024,
+// as for HotSpot, Docker and Supervisor. An error says what to write.
 func ParseMemory(s string) (int64, error) {
-	t := strings.ToUpper(strings.TrimSpace(s))
-	t = strings.TrimSuffix(strings.TrimSuffix(t, "B"), "I")
-	n, err := sizeOf(t)
-	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("cannot read memory size %q: use a number with MiB or GiB, such as 512MiB", s)
+	text := strings.ToUpper(strings.TrimSpace(s))
+	unit := strings.TrimLeft(text, "0123456789")
+	shift, known := unitShift(unit)
+	if n, err := strconv.ParseUint(strings.TrimSuffix(text, unit), 10, 63); known && err == nil && n > 0 && n <= math.MaxInt64>>shift {
+		return int64(n) << shift, nil
 	}
-	return n, nil
+	return 0, fmt.Errorf("cannot read size %.60q: %s", s, sizeHint(text))
+}
+
+// unitShift is the power of two that a unit in capitals stands for.
+func unitShift(unit string) (shift int, known bool) {
+	prefix := strings.TrimSuffix(unit, "B")
+	if len(prefix) == 2 {
+		prefix = strings.TrimSuffix(prefix, "I")
+	}
+	if prefix == "" {
+		return 0, true
+	}
+	at := strings.Index("KMGT", prefix)
+	return 10 * (at + 1), at >= 0 && len(prefix) == 1
+}
+
+// sizeHint says how a size in capitals, which is none, is written.
+func sizeHint(text string) string {
+	number := strings.TrimRight(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	unit := strings.TrimSpace(text[len(number):])
+	if len(unit) > 3 { // "MEGABYTES"
+		unit = unit[:1]
+	}
+	shift, known := unitShift(unit)
+	x, err := strconv.ParseFloat(strings.Replace(number, ",", ".", 1), 64)
+	if !known || err != nil || !(x > 0) || x > 1<<20 {
+		return "use a whole number with KiB, MiB or GiB, such as 512MiB"
+	}
+	for x != math.Trunc(x) && shift > 0 {
+		x, shift = x*1024, shift-10
+	}
+	if x != math.Trunc(x) {
+		return "use a whole number of bytes"
+	}
+	return fmt.Sprintf("write %d%s", int64(x), [...]string{"", "KiB", "MiB", "GiB", "TiB"}[shift/10])
 }
 
 // sizeOf reads a size as HotSpot does: decimal or 0x, then nothing or one of

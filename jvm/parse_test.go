@@ -83,7 +83,7 @@ func FuzzMerge(f *testing.F) {
 		in := Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, Target: Target{JavaMajor: 17},
 			Default: ParseFile("d", defaults), User: ParseFile("u", user), Enforced: ParseFile("e", enforced)}
 		r, err := Render(in)
-		if err := Explain(io.Discard, r, in.Limits); err != nil {
+		if err := Explain(io.Discard, r, in.Limits, aligned); err != nil {
 			t.Error(err)
 		}
 		if _, err := json.Marshal(r); err != nil {

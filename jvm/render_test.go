@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"text/tabwriter"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -161,7 +164,7 @@ func TestExplain(t *testing.T) {
 	} {
 		r, _ := Render(in) // the error is in the result too
 		var text bytes.Buffer
-		if err := Explain(&text, r, in.Limits); err != nil {
+		if err := Explain(&text, r, in.Limits, aligned); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", text.Bytes())
@@ -171,6 +174,17 @@ func TestExplain(t *testing.T) {
 		}
 		golden(t, name+".json", append(b, '\n'))
 	}
+}
+
+// aligned is a layout of tables.
+func aligned(rows [][]string) string {
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, cells := range rows {
+		fmt.Fprintln(tw, strings.Join(cells, "\t"))
+	}
+	tw.Flush()
+	return regexp.MustCompile(` +\n`).ReplaceAllString(b.String(), "\n")
 }
 
 func golden(t *testing.T, name string, got []byte) {

@@ -38,7 +38,7 @@ func (s Sizing) Options() []Option {
 	r := s.rules
 	if s.Limit > 0 && len(s.Budget) > 0 {
 		add(r.Heap, "heap", s.heapWhy, "-Xmx%dm", s.Heap/mib)
-		add(r.Heap, "heap", "the same as -Xmx: the memory is ours anyway", "-Xms%dm", s.Heap/mib)
+		add(r.Heap, "heap", "the same as -Xmx: the limit is the container's alone", "-Xms%dm", s.Heap/mib)
 		add(r.Metaspace, "metaspace", s.capWhy(s.numbers.metaspace, "unbounded otherwise"), "-XX:MaxMetaspaceSize=%dm", s.Metaspace/mib)
 		add(r.CodeCache, "code-cache", s.capWhy(s.numbers.codeCache, "240 MiB otherwise"), "-XX:ReservedCodeCacheSize=%dm", s.CodeCache/mib)
 		add(r.DirectMemory, "direct-memory", s.capWhy(s.numbers.direct, "as large as the heap otherwise"), "-XX:MaxDirectMemorySize=%dm", s.Direct/mib)

@@ -197,14 +197,34 @@ func TestNoLimit(t *testing.T) {
 }
 
 func TestParseMemory(t *testing.T) {
-	for text, want := range map[string]int64{"4GiB": 4 << 30, "512m": 512 * mib, "1073741824": 1 << 30, "2 ": 2, "1GB": 1 << 30, "64MiB": 64 * mib} {
+	for text, want := range map[string]int64{"4GiB": 4 << 30, "512m": 512 * mib, "1073741824": 1 << 30, "2 ": 2, "1GB": 1 << 30, "64MiB": 64 * mib,
+		"10MB": 10 * mib, "10M": 10 * mib, "10mb": 10 * mib, "10Mib": 10 * mib, "3k": 3 << 10, "3kb": 3 << 10, "1T": 1 << 40, "7B": 7, "10Mi": 10 * mib, "2gi": 2 << 30} {
 		if n, err := ParseMemory(text); err != nil || n != want {
 			t.Errorf("ParseMemory(%q) = %d, %v", text, n, err)
 		}
 	}
-	for _, text := range []string{"", "0", "-1", "1.5G", "x", "9999999999999G", "B"} {
+	for _, text := range []string{"", "0", "-1", "1.5G", "x", "9999999999999G", "B", "10I", "10IB", "10 MB", "0x10k", "1TiBB", "10KM", "1e3", "9223372036854775808", "+1"} {
 		if n, err := ParseMemory(text); err == nil {
 			t.Errorf("ParseMemory(%q) = %d", text, n)
+		}
+	}
+}
+
+// What the hint of a bad size says to write is a size.
+func TestSizeHints(t *testing.T) {
+	for text, want := range map[string]string{"1.5G": "1536MiB", "0.5 MB": "512KiB", "1,5GiB": "1536MiB", "10 MB": "10MiB", "512 megabytes": "512MiB",
+		"2.25TB": "2304GiB", "512 ": "", "1.3k": "", "4 apples": "", "": "", "-1": "", "G": "", "1e999G": "", "NaNM": ""} {
+		_, err := ParseMemory(text)
+		switch {
+		case err == nil && want == "":
+		case err == nil:
+			t.Errorf("%q is a size", text)
+		case want == "" && strings.Contains(err.Error(), "write "), want != "" && !strings.HasSuffix(err.Error(), ": write "+want):
+			t.Errorf("%q: %v, want %q", text, err, want)
+		case want != "":
+			if _, err := ParseMemory(want); err != nil {
+				t.Errorf("%q leads to %q: %v", text, want, err)
+			}
 		}
 	}
 }

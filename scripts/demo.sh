@@ -92,12 +92,16 @@ namespace_box() {
 }
 
 # await WHAT COMMAND... tries the command until it succeeds, with one line that
-# shows how long that takes.
+# shows how long that takes. What cannot get better sets $hopeless.
 await() {
 	what=$1
 	shift
 	from=$(milliseconds)
 	until "$@"; do
+		if [ -n "${hopeless:-}" ]; then
+			box_log | tail -n 5 >&2
+			die "cannot ask stoker in $box: $hopeless"
+		fi
 		if ! box_alive || [ $(($(milliseconds) - from)) -gt 180000 ]; then
 			echo
 			box_log | tail -n 20 >&2
@@ -111,7 +115,21 @@ await() {
 	printf 'waited for %s: %s   \n' "$what" "$(seconds_since "$from")"
 }
 
-ready() { box_run stoker status 2>/dev/null | grep -q 'tomcat.*RUNNING'; }
+# ready: 69, 70 and 75 are those of a stoker that does not answer yet. Any other code
+# is, before the first answer, that of a box where nothing can be executed, or not this
+# binary.
+ready() {
+	status_code=0
+	status=$(box_run stoker status 2>&1) || status_code=$?
+	case $status_code in
+	0) answered=1 && printf '%s\n' "$status" | grep -q 'tomcat.*RUNNING' ;;
+	69 | 70 | 75) return 1 ;;
+	*)
+		[ -n "${answered:-}" ] || ! box_alive || hopeless="$status (exit code $status_code)"
+		return 1
+		;;
+	esac
+}
 answers() { curl -fsS -o /dev/null --max-time 5 "$url/health" 2>/dev/null; }
 tomcat_pid() { curl -fsS --max-time 20 "$url/" | sed -n 's/^pid: //p'; }
 new_tomcat() { ready && pid=$(tomcat_pid 2>/dev/null) && [ -n "$pid" ] && [ "$pid" != "$1" ]; }
@@ -141,18 +159,16 @@ if { has docker && docker_answers; } || is_root; then
 	need_docker
 	need mmdebstrap curl
 fi
-if has docker && docker_start; then
+if docker_start; then
 	box="a container with 1.5 CPUs and 1 GiB"
 	docker_box
 elif is_root; then
-	say "no Docker daemon answers: showing the same without it"
+	say "no Docker: $docker_why"
+	say "showing the same without it"
 	box="a PID namespace, with this machine's own limits"
 	namespace_box
 else
-	if has docker; then
-		die "the Docker daemon does not answer $(id -un): add $(id -un) to the group docker and log in again, or run make demo as root"
-	fi
-	die "the demo needs Docker, or root: as root run 'apt-get install docker.io mmdebstrap curl' and add $(id -un) to the group docker, or run make demo as root"
+	die "the demo needs Docker, or root: $docker_why. As root run 'apt-get install docker.io mmdebstrap curl' and add $(id -un) to the group docker (and log in again), or run make demo as root"
 fi
 
 step "Tomcat starts under stoker, in $box"

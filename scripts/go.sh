@@ -36,8 +36,7 @@ fi
 cache=$(cd / && GOTOOLCHAIN=local "$old" env GOMODCACHE)
 go="$cache/$bootstrap/bin/go"
 if [ ! -x "$go" ]; then
-	say "fetching Go $want with $old"
-	(cd / && GO111MODULE=on GOFLAGS=-mod=mod GOTOOLCHAIN=local "$old" mod download "$bootstrap") >&2 ||
+	(cd / && progress "fetching Go $want with $old" env GO111MODULE=on GOFLAGS=-mod=mod GOTOOLCHAIN=local "$old" mod download "$bootstrap") ||
 		die "cannot fetch Go $want with $old: unpack it from https://go.dev/dl to /usr/local/go instead"
 	# A module's files are read-only and none is a program.
 	chmod -R u+w "$cache/$bootstrap/bin" "$cache/$bootstrap/pkg"

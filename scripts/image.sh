@@ -11,10 +11,10 @@ cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker
 [ -x bin/stoker ] || die "bin/stoker is missing: run make build first"
 
 need_docker
-need mmdebstrap
+need mmdebstrap mount=mount # without the command it skips /proc, and a JRE cannot be installed without
 trap docker_stop EXIT
 trap 'exit 130' INT TERM
-docker_start || die "no Docker daemon answers, and none can be started by $(id -un)"
+docker_start || die "cannot build the image: $docker_why"
 
 tomcat=$(tomcat_version)
 jre=$(jre_package)
@@ -38,7 +38,6 @@ acquire_options() {
 }
 
 make_rootfs() {
-	say "making the root file system (once, about a minute) ..."
 	mkdir -p "$cache"
 	work=$(mktemp -d)
 	acquire_options >"$work/acquire" || true
@@ -46,15 +45,12 @@ make_rootfs() {
 	[ -s "$work/sources" ] || { apt_update && sources >"$work/sources"; }
 	# The folder for man pages must be there although the pages are left out:
 	# the JRE registers them with update-alternatives.
-	mmdebstrap --variant=minbase --include="$include" --aptopt="$work/acquire" \
+	progress "making the root file system (once)" mmdebstrap --variant=minbase --include="$include" --aptopt="$work/acquire" \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
 		--setup-hook="mkdir -p \"\$1/usr/share/man/man1\"" \
 		--customize-hook="sh '$PWD/scripts/rootfs.sh' \"\$1\"" \
-		"$VERSION_CODENAME" "$work/rootfs.tar" - <"$work/sources" >"$work/log" 2>&1 || {
-		tail -n 20 "$work/log" >&2
-		die "cannot make the root file system (the whole output is in $work/log)"
-	}
+		"$VERSION_CODENAME" "$work/rootfs.tar" - <"$work/sources" || die "cannot make the root file system"
 	rm -f "$cache"/rootfs-*.tar
 	mv "$work/rootfs.tar" "$rootfs"
 	rm -rf "$work"
@@ -64,22 +60,19 @@ make_rootfs() {
 # .dockerignore nor the rest of the repository is part of it.
 build() {
 	tar -c bin/stoker testdata/webapp testdata/images |
-		docker build -q -t "stoker-$1" -f "testdata/images/$1/Dockerfile" - 2>"$cache/build.log" >/dev/null || {
-		cat "$cache/build.log" >&2
+		progress "building stoker-$1" docker build -t "stoker-$1" -f "testdata/images/$1/Dockerfile" - ||
 		die "cannot build the image stoker-$1"
-	}
 	say "stoker-$1 is built"
 }
 
 if [ "$(docker image inspect -f '{{index .Config.Labels "stoker.recipe"}}' stoker-base 2>/dev/null)" != "$recipe" ]; then
 	[ -s "$rootfs" ] || make_rootfs
-	docker import --change "LABEL stoker.recipe=$recipe" \
+	progress "importing the root file system" docker import --change "LABEL stoker.recipe=$recipe" \
 		--change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
 		--change "ENV CATALINA_HOME=/usr/share/tomcat$tomcat" \
 		--change 'ENV CATALINA_BASE=/srv/app' \
-		"$rootfs" stoker-base >/dev/null
+		"$rootfs" stoker-base
 fi
-mkdir -p "$cache"
 build demo
 if [ "${1:-}" = broken ]; then
 	set --

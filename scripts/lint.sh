@@ -8,13 +8,21 @@ cd "$(dirname "$0")/.."
 
 golangci=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 go=$(scripts/go.sh)
+trap 'rm -f "${progress_log:-}"' EXIT
+trap 'exit 130' INT TERM
 need shellcheck gcc libc6-dev
 
 unformatted=$(find . -name '*.go' -not -path './.git/*' -exec "$(dirname "$go")/gofmt" -l {} +)
 [ -z "$unformatted" ] || die "not formatted (make fmt does it): $unformatted"
 shellcheck -x scripts/*.sh plugins/*/bin/* .ci/run
-"$go" vet -tags container ./...
+progress_shown "go vet" "$go" vet -tags container ./...
 # The linters call the go command themselves.
 PATH=$(dirname "$go"):$PATH
 export PATH
-go run "$golangci" run --build-tags container ./...
+GOBIN=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker/bin
+export GOBIN
+# shellcheck disable=SC2034 # for progress
+progress_doing=go_doing
+progress "building golangci-lint" go install "$golangci"
+progress_doing=
+progress_shown "golangci-lint" "$GOBIN/golangci-lint" run --build-tags container ./...

@@ -24,11 +24,8 @@ if [ ! -s "$kernel" ]; then
 	[ -n "$image" ] || die "cannot find a kernel: apt knows no package that $meta depends on"
 	work=$(mktemp -d)
 	trap 'rm -rf "$work"' EXIT
-	say "fetching $image (once) ..."
-	(cd "$work" && { apt-get download "$image" || { apt_update && apt-get download "$image"; }; }) >"$work/log" 2>&1 || {
-		tail -n 5 "$work/log" >&2
-		die "cannot download $image"
-	}
+	apt_update
+	(cd "$work" && progress "fetching $image (once)" apt-get download "$image") || die "cannot download $image"
 	mkdir -p "$cache" "$work/files"
 	for package in "$work"/*.deb; do
 		dpkg --fsys-tarfile "$package" | tar -x -C "$work/files" --wildcards './boot/vmlinuz-*'

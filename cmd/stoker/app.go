@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,51 +15,71 @@ import (
 
 // runApp parses a command line and runs the command.
 func runApp(ctx context.Context, args []string) error {
-	return newApp(func(runOptions) error {
+	app := newApp(func(runOptions) error {
 		return fmt.Errorf("cannot run from here") // main has handled run already
-	}).RunContext(ctx, args)
+	})
+	inv, err := parseArguments(app, args)
+	switch {
+	case err != nil:
+		return err
+	case inv.help:
+		return printHelp(app.Writer, app, inv)
+	}
+	return app.RunContext(ctx, inv.args)
 }
 
 // parseRun parses the arguments of run. help says that they only asked for it,
 // and it was given.
 func parseRun(args []string) (opts runOptions, help bool, err error) {
-	help = true
 	app := newApp(func(o runOptions) error {
-		opts, help = o, false
+		opts = o
 		return nil
 	})
-	return opts, help, app.Run(append([]string{"stoker", "run"}, args...))
+	inv, err := parseArguments(app, append([]string{"stoker", "run"}, args...))
+	switch {
+	case err != nil:
+		return opts, false, err
+	case inv.help:
+		return opts, true, printHelp(app.Writer, app, inv)
+	}
+	return opts, false, app.Run(inv.args)
 }
 
-// newApp is the whole command line. It is the only place that knows the library.
+// newApp is the whole command line.
 func newApp(run func(runOptions) error) *cli.App {
-	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table or json"}
+	output := outputFlag()
 	file := &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE` (default /etc/stoker/stoker.yaml, if it is there)"}
 	set := &cli.StringSliceFlag{Name: "set", Usage: "override one value: `PATH=VALUE`"}
-	javaVersion := &cli.StringFlag{Name: "java-version", Usage: "`VERSION` of the JVM, such as 17 or 1.8.0_412 ; the java found here is asked otherwise"}
+	javaVersion := &cli.StringFlag{Name: "java-version", Usage: "for a JVM of `VERSION`, such as 17 or 1.8.0_412; the java found here is asked otherwise"}
 	app := &cli.App{
-		Name:                   "stoker",
-		Usage:                  "the first process of a Java container",
-		Description:            appHelp,
-		Version:                version,
-		HideVersion:            true,
-		UseShortOptionHandling: true,
+		Name:        "stoker",
+		Usage:       "the first process of a Java container",
+		Description: appHelp,
+		UsageText:   examples()[""],
+		HideHelp:    true, // printHelp is ours
+		HideVersion: true,
 		// A comma is a part of many a path and value.
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              usageError,
 		ExitErrHandler:            func(*cli.Context, error) {},
-		CommandNotFound: func(c *cli.Context, name string) {
-			complain(os.Stderr, &hintError{fmt.Errorf("there is no command %q", name), "stoker help lists them", 0})
-			os.Exit(codeUsage)
-		},
+		Writer:                    os.Stdout,
+		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}},
+	}
+	app.Action = func(c *cli.Context) error {
+		if c.Bool("version") {
+			_, err := fmt.Fprintln(app.Writer, "stoker", version)
+			return err
+		}
+		return printHelp(app.Writer, app, &invocation{})
 	}
 	app.Commands = []*cli.Command{
 		{Name: "run", Usage: "be the container's init: run the configured services, or CMD", ArgsUsage: "[--] [CMD [ARGS...]]",
 			Description: runHelp, Flags: []cli.Flag{file, set,
-				&cli.BoolFlag{Name: "with-services", Usage: "with CMD: start the configured services too"}},
+				&cli.BoolFlag{Name: "with-services", Usage: "with CMD: start the configured services too"},
+				&cli.BoolFlag{Name: "force", Usage: "start the services also where a stoker runs some already"}},
 			Action: func(c *cli.Context) error {
 				return run(runOptions{file: c.String("config"), set: c.StringSlice("set"),
-					withServices: c.Bool("with-services"), command: c.Args().Slice()})
+					withServices: c.Bool("with-services"), force: c.Bool("force"), command: c.Args().Slice()})
 			}},
 		{Name: "status", Usage: "show the services: state, process, what is wrong", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{output},
 			Action: func(c *cli.Context) error {
@@ -66,6 +88,7 @@ func newApp(run func(runOptions) error) *cli.App {
 		serviceVerb("start", "start a service, also one that failed or was stopped, and what it requires"),
 		serviceVerb("stop", "stop a service and those that require it; returns when every process is gone"),
 		serviceVerb("restart", "stop and start a service, and with it those that require it"),
+		signalCommand(),
 		{Name: "reload", Usage: "read the configuration again and apply what has changed", Description: reloadHelp, Flags: []cli.Flag{output,
 			&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}},
 			Action: func(c *cli.Context) error {
@@ -99,9 +122,14 @@ func newApp(run func(runOptions) error) *cli.App {
 						services: c.StringSlice("service"), kinds: c.StringSlice("kind"), format: c.String("output")})
 				})
 			}},
-		{Name: "incidents", Usage: "show why services failed or died: the last ten failures", Flags: []cli.Flag{output},
+		{Name: "incidents", Usage: "show why services failed or died: the last ten failures, or one by its NUMBER", ArgsUsage: "[NUMBER]", Flags: []cli.Flag{output},
 			Action: func(c *cli.Context) error {
-				return upTo(c, 0, func([]string) error { return incidents(c.Context, app.Writer, c.String("output")) })
+				return upTo(c, 1, func(a []string) error {
+					if len(a) > 0 {
+						return incidentShow(c.Context, app.Writer, a[0], c.String("output"))
+					}
+					return incidents(c.Context, app.Writer, c.String("output"))
+				})
 			},
 			Subcommands: []*cli.Command{
 				{Name: "show", Usage: "show everything that is known of one; the list has its NUMBER", ArgsUsage: "NUMBER", Flags: []cli.Flag{output},
@@ -114,7 +142,7 @@ func newApp(run func(runOptions) error) *cli.App {
 			{Name: "list", Usage: "each hook with its event, its source and how it ended last", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return hookList(c.Context, app.Writer, c.String("output")) })
 			}},
-			{Name: "run", Usage: "run the hooks of an event, or one of them, and tell how they ended", ArgsUsage: "EVENT [NAME]", Flags: []cli.Flag{output,
+			{Name: "run", Usage: "run the hooks of an event, or one of them, and tell how they ended", ArgsUsage: "EVENT [HOOK]", Flags: []cli.Flag{output,
 				&cli.StringFlag{Name: "service", Aliases: []string{"s"}, Usage: "as if it happened to `SERVICE` (default: the only one)"}},
 				Action: func(c *cli.Context) error {
 					return upTo(c, 2, func(a []string) error {
@@ -132,12 +160,12 @@ func newApp(run func(runOptions) error) *cli.App {
 			}},
 		{Name: "jvm", Usage: "explain the JVM's options, try them out, check them; look into a JVM that runs", Subcommands: append(jvmToolCommands(), []*cli.Command{
 			{Name: "render", Usage: "make the options of a JVM from layers, without a container", Description: renderHelp, Flags: []cli.Flag{
-				&cli.StringFlag{Name: "memory", Usage: "what the container has, such as 4GiB (default: what this one has)"},
-				&cli.StringFlag{Name: "cpus", Usage: "what the container has, such as 1.5 (default: what this one has)"},
+				&cli.StringFlag{Name: "memory", Usage: "what the container has, a `SIZE` such as 4GiB (default: what this one has)"},
+				&cli.StringFlag{Name: "cpus", Usage: "what the container has, a `NUMBER` such as 1.5 (default: what this one has)"},
 				javaVersion,
-				&cli.StringSliceFlag{Name: "layer", Usage: "`LAYER=FILE`, also several times: an option file of the layer default, user or enforced"},
+				&cli.StringSliceFlag{Name: "layer", Usage: "read `LAYER=FILE`, also several times: an option file of the layer default, user or enforced"},
 				&cli.BoolFlag{Name: "no-sizing", Usage: "add nothing but unlock flags that are needed"},
-				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "argv", Usage: "`FORMAT`: argv (an argument a line), argfile or json"}},
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "argv", Usage: "print as `FORMAT`: argv (an argument a line), argfile or json"}},
 				Action: func(c *cli.Context) error {
 					return atMost(c, 0, func([]string) error {
 						return jvmRender(app.Writer, os.Stderr, renderFlags{memory: c.String("memory"), cpus: c.String("cpus"), java: c.String("java-version"),
@@ -193,18 +221,39 @@ func newApp(run func(runOptions) error) *cli.App {
 			return upTo(c, 0, func([]string) error { return showVersion(c.Context, app.Writer, c.String("output")) })
 		}},
 	}
-	for _, cmd := range app.Commands {
-		cmd.OnUsageError = usageError
-		for _, sub := range cmd.Subcommands {
-			sub.OnUsageError = usageError
+	app.Commands = append(append(app.Commands, completionCommands(app)...), manCommand(app))
+	finish(app)
+	return app
+}
+
+// finish gives every command what all have.
+func finish(app *cli.App) {
+	help := &cli.BoolFlag{Name: helpWord, Aliases: []string{"h"}, Usage: "explain the command"}
+	app.Flags = append(app.Flags, help)
+	var each func(commands []*cli.Command, above string)
+	each = func(commands []*cli.Command, above string) {
+		for _, c := range commands {
+			name := strings.TrimSpace(above + " " + c.Name)
+			c.OnUsageError, c.HideHelp, c.UsageText = usageError, true, examples()[name]
+			c.Flags = append(slices.Clone(c.Flags), help)
+			each(c.Subcommands, name)
 		}
 	}
-	return app
+	each(app.Commands, "")
+	for _, c := range app.Commands {
+		c.Category = themes()[themeOf(c.Name)].name
+	}
+	slices.SortStableFunc(app.Commands, func(a, b *cli.Command) int { return themeOf(a.Name) - themeOf(b.Name) })
+}
+
+// outputFlag is that of every command which prints a table.
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "print as `FORMAT`: table or json"}
 }
 
 // serviceVerb is start, stop or restart.
 func serviceVerb(verb, usage string) *cli.Command {
-	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE...", Action: func(c *cli.Context) error {
+	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE...", Description: allHelp, Action: func(c *cli.Context) error {
 		if c.NArg() == 0 {
 			return &hintError{fmt.Errorf("cannot %s: no service is named", verb), "stoker status lists them", codeUsage}
 		}
@@ -240,7 +289,7 @@ func jvmToolCommands() []*cli.Command {
 
 // jacocoFlagsOf are the flags of every command to an agent.
 func jacocoFlagsOf() []cli.Flag {
-	return []cli.Flag{&cli.StringFlag{Name: "address", Value: "127.0.0.1:6300", Usage: "`HOST:PORT` of the agent"},
+	return []cli.Flag{&cli.StringFlag{Name: "address", Value: "127.0.0.1:6300", Usage: "of the agent, `HOST:PORT`"},
 		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "give up after `TIME`"}}
 }
 
@@ -249,20 +298,22 @@ func pluginCommand(output cli.Flag) *cli.Command {
 	switchFlag := []cli.Flag{output, &cli.StringSliceFlag{Name: "set", Usage: "give a parameter a value: `NAME=VALUE`; NAME alone takes it back"},
 		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change by it"}}
 	switching := func(name, usage string, on bool) *cli.Command {
-		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "NAME", Flags: switchFlag, Action: func(c *cli.Context) error {
-			return pluginSwitch(c.Context, c.App.Writer, on, c.Args().Slice(), switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output")})
+		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "PLUGIN", Flags: switchFlag, Action: func(c *cli.Context) error {
+			return upTo(c, 1, func(a []string) error {
+				return pluginSwitch(c.Context, c.App.Writer, on, a, switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output")})
+			})
 		}}
 	}
 	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Subcommands: []*cli.Command{
 		{Name: "list", Usage: "show the plugins and whether they count", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 			return upTo(c, 0, func([]string) error { return pluginList(c.Context, c.App.Writer, c.String("output")) })
 		}},
-		{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "NAME", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
+		{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "PLUGIN", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 			return upTo(c, 1, func(a []string) error { return pluginShow(c.Context, c.App.Writer, a, c.String("output")) })
 		}},
 		switching("enable", "switch one on; services whose JVM options change are restarted once", true),
 		switching("disable", "switch one off; services whose JVM options change are restarted once", false),
-		{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "NAME ACTION [ARGS...]", Flags: []cli.Flag{output},
+		{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "PLUGIN ACTION [ARGS...]", Flags: []cli.Flag{output},
 			Action: func(c *cli.Context) error {
 				return upTo(c, c.NArg(), func(a []string) error { return pluginRun(c.Context, c.App.Writer, a, c.String("output")) })
 			}},
@@ -270,15 +321,27 @@ func pluginCommand(output cli.Flag) *cli.Command {
 			return atMost(c, 1, func(a []string) error { return pluginValidate(c.App.Writer, a) })
 		}},
 		{Name: "init", Usage: "write a plugin to begin with", ArgsUsage: "NAME", Flags: []cli.Flag{
-			&cli.StringFlag{Name: "dir", Value: ".", Usage: "`DIR` in which its folder is made"}}, Action: func(c *cli.Context) error {
-			return atMost(c, 3, func(a []string) error { return pluginInit(c.App.Writer, a, c.String("dir")) })
+			&cli.StringFlag{Name: "dir", Value: ".", Usage: "make its folder in `DIR`"}}, Action: func(c *cli.Context) error {
+			return atMost(c, 1, func(a []string) error { return pluginInit(c.App.Writer, a, c.String("dir")) })
 		}}}}
 }
 
-// usageError keeps the library from printing the whole help for a typing error.
+// usageError puts the library's words for a wrong value into ours.
 func usageError(c *cli.Context, err error, _ bool) error {
-	name := strings.TrimSpace("stoker " + strings.TrimPrefix(c.Command.FullName(), "stoker"))
-	return &hintError{err, name + " --help tells the flags", codeUsage}
+	text := strings.NewReplacer("invalid value", "cannot use", " for flag -", " for --").Replace(err.Error())
+	for _, f := range c.Command.Flags {
+		kind := ""
+		switch f.(type) {
+		case *cli.IntFlag:
+			kind = "a number"
+		case *cli.DurationFlag:
+			kind = "a duration such as 30s"
+		}
+		if before, cause, found := strings.Cut(text, " for --"+f.Names()[0]+": "); found && kind != "" {
+			text = fmt.Sprintf("%s for --%s: want %s (%s)", before, f.Names()[0], kind, cause)
+		}
+	}
+	return &hintError{errors.New(strings.Replace(text, " (parse error)", "", 1)), "stoker " + c.Command.FullName() + " --help explains the flags", codeUsage}
 }
 
 // upTo refuses more than n arguments, and formats other than table and json.
@@ -295,7 +358,7 @@ func upTo(c *cli.Context, n int, f func([]string) error) error {
 func atMost(c *cli.Context, n int, f func([]string) error) error {
 	if c.NArg() > n {
 		return &hintError{fmt.Errorf("cannot use argument %q: %s takes at most %d", c.Args().Get(n), c.Command.FullName(), n),
-			c.Command.HelpName + " --help tells the arguments; flags stand before them", codeUsage}
+			"stoker " + c.Command.FullName() + " --help explains the arguments", codeUsage}
 	}
 	return f(c.Args().Slice())
 }
@@ -310,9 +373,9 @@ func optional(args []string) string {
 
 // appHelp explains where a command finds what it asks.
 const appHelp = `Commands ask the stoker that runs in the same container, by its unix socket:
-STOKER_SOCKET, or else api.socket of the configuration, or /run/stoker/stoker.sock
-and what docs/api.md tells. STOKER_CONFIG names another configuration file.
-"stoker COMMAND --help" tells the flags of a command; they stand before arguments.`
+STOKER_SOCKET, or else api.socket of the configuration, or
+/run/stoker/stoker.sock and what docs/api.md names. STOKER_CONFIG names another
+configuration file.`
 
 // runHelp explains run.
 const runHelp = `Without CMD the services of the configuration are started; without a
@@ -333,6 +396,10 @@ const toolHelp = `The JVM is asked by HotSpot's attach protocol, as jcmd does; n
 the image. It is asked as its own user, and needs no option, if it has not
 -XX:+DisableAttachMechanism. The default SERVICE is the main one. A class
 histogram and a heap dump stop the JVM while they are made. docs/jvm.md has more.`
+
+// allHelp explains the names of services.
+const allHelp = `SERVICE is a name of the configuration, "stoker status" lists them; all means all.
+If one of the names is unknown nothing is done.`
 
 // configHelp says whose configuration it is.
 const configHelp = `The files, variables and flags are those of this command. The stoker that runs is

@@ -19,16 +19,16 @@ type backend struct {
 }
 
 // JVM explains the options of a service's latest start.
-func (b *backend) JVM(name string) (data any, text string, ok bool) {
+func (b *backend) JVM(name string) (data any, text func(width int) string, ok bool) {
 	v, ok := b.reloader.plan().jvms.Load(name)
 	if !ok {
-		return nil, "", false
+		return nil, nil, false
 	}
 	facts := *v.(*jvmFacts)
 	if s, ok := b.Supervisor.Service(name); ok {
 		facts.Pending = b.reloader.jvms.watch.pending(name, s.Pid)
 	}
-	return &facts, facts.text(), true
+	return &facts, facts.text, true
 }
 
 // Services are snapshots of all, with what only a restart would change.

@@ -43,6 +43,13 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 	if err != nil {
 		return err
 	}
+	there, err := services(ctx, c)
+	if err != nil {
+		return err
+	}
+	if names, err = chooseServices(there, verb, names); err != nil { // before anything is done
+		return err
+	}
 	for _, name := range names {
 		snap, err := c.Command(ctx, name, verb)
 		// A supervisor that dies meanwhile is followed by one that goes on with it;
@@ -61,12 +68,12 @@ func serviceCommand(ctx context.Context, w io.Writer, verb string, names []strin
 
 // mainService is the main service, or the only one.
 func mainService(ctx context.Context, c *api.Client) (string, error) {
-	st, err := c.Status(ctx)
+	there, err := services(ctx, c)
 	if err != nil {
-		return "", fmt.Errorf("cannot ask which services there are: %w", err)
+		return "", err
 	}
-	for _, s := range st.Services {
-		if s.Main || len(st.Services) == 1 {
+	for _, s := range there {
+		if s.Main || len(there) == 1 {
 			return s.Name, nil
 		}
 	}
@@ -82,7 +89,7 @@ func jvmExplain(ctx context.Context, w io.Writer, name, format string) error {
 	if format == "table" {
 		format = "text"
 	}
-	text, err := c.JVM(ctx, name, format)
+	text, err := c.JVM(ctx, name, format, widthOf(w))
 	if err != nil {
 		return fmt.Errorf("cannot explain the JVM's options: %w", err)
 	}

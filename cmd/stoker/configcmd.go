@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/config"
 )
@@ -36,5 +38,29 @@ func configShow(w io.Writer, file string, set []string, origin bool) error {
 	if err != nil {
 		return fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
-	return loaded.Show(w, origin)
+	width := widthOf(w)
+	if !origin || width == 0 {
+		return loaded.Show(w, origin)
+	}
+	var b strings.Builder
+	if err := loaded.Show(&b, origin); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, originsAbove(b.String(), width))
+	return err
+}
+
+// originsAbove puts the comment of a line that is longer than the terminal above it.
+func originsAbove(text string, width int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		k := strings.LastIndex(line, " # ")
+		if k >= 0 && utf8.RuneCountInString(line) > width+1 { // with its end
+			indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
+			b.WriteString(indent + line[k+1:])
+			line = line[:k] + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
@@ -31,7 +32,7 @@ func showEvents(ctx context.Context, w io.Writer, o eventFlags) error {
 		return err
 	}
 	q := api.EventQuery{Filter: events.Filter{Services: o.services, Kinds: o.kinds}, Last: o.last, Follow: o.follow}
-	out := eventPrinter{w: w, json: o.format == "json"}
+	out := eventPrinter{w: w, json: o.format == "json", width: widthOf(w)}
 	return outlive(ctx, o.follow, "the events", func() error {
 		q.Started = func(id int64) { q.After = id }
 		return c.Events(ctx, q, func(e events.Event) error {
@@ -47,6 +48,7 @@ type eventPrinter struct {
 	w     io.Writer
 	json  bool
 	begun bool
+	width int // of the terminal; 0: it is none
 }
 
 const eventColumns = "%-20s  %-13s  %-12s  %s"
@@ -69,8 +71,17 @@ func (p *eventPrinter) print(e events.Event) error {
 		if service == "" {
 			service = "-"
 		}
-		line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(service), oneLine(whatHappened(&e)))
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(service), "")
+		what := oneLine(whatHappened(&e))
+		indent := utf8.RuneCountInString(line)
+		if p.width > 0 && indent > p.width/2 && indent+utf8.RuneCountInString(what) > p.width {
+			line, indent = strings.TrimRight(line, " ")+"\n    ", 4
+		}
+		lines := []string{what}
+		if p.width > 0 {
+			lines = wrapText(what, within(p.width, indent))
+		}
+		b.WriteString(strings.TrimRight(line+strings.Join(lines, "\n"+strings.Repeat(" ", indent)), " ") + "\n")
 	}
 	if _, err := io.WriteString(p.w, b.String()); err != nil {
 		return fmt.Errorf("%w: %w", errPrint, err)

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
@@ -26,18 +26,17 @@ func hookList(ctx context.Context, w io.Writer, format string) error {
 	if format == "json" {
 		return printJSON(w, list)
 	}
-	return printHooks(w, list.Hooks, time.Now())
+	return printHooks(w, list.Hooks, time.Now(), widthOf(w))
 }
 
 // printHooks is the table for people, and below it why hooks have failed.
-func printHooks(w io.Writer, list []hooks.Status, now time.Time) error {
+func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "There are no hooks.")
 		return err
 	}
-	var b, failed strings.Builder
-	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "EVENT\tORDER\tNAME\tLAST\tTOOK\tSOURCE")
+	var failed strings.Builder
+	t := table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
 	for _, s := range list {
 		name := s.Name
 		if s.Plugin != "" {
@@ -56,13 +55,13 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time) error {
 				fmt.Fprintf(&failed, "%s/%s: %s\n", s.Event, printable(name), printable(s.Last.Why))
 			}
 		}
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\n", s.Event, s.Order, printable(name), printable(last), took, printable(s.Source))
+		t.add(string(s.Event), strconv.Itoa(s.Order), oneLine(name), oneLine(last), took, oneLine(s.Source))
 	}
-	tw.Flush() // a strings.Builder does not fail
+	text := layout(t, width)
 	if failed.Len() > 0 {
-		b.WriteString("\n" + failed.String())
+		text += "\n" + wrapped(failed.String(), width, "  ")
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, text)
 	return err
 }
 

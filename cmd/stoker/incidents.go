@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -27,7 +26,7 @@ func incidents(ctx context.Context, w io.Writer, format string) error {
 	if format == "json" {
 		return printJSON(w, list)
 	}
-	return printIncidents(w, list.Incidents)
+	return printIncidents(w, list.Incidents, widthOf(w))
 }
 
 // incidentShow prints one with everything.
@@ -47,39 +46,28 @@ func incidentShow(ctx context.Context, w io.Writer, text, format string) error {
 	if format == "json" {
 		return printJSON(w, i)
 	}
-	return printIncident(w, i, time.Now())
+	return printIncident(w, i, time.Now(), widthOf(w))
 }
 
-// maxReasonShown bounds a reason in the table, in characters.
-const maxReasonShown = 100
-
 // printIncidents is the table for people.
-func printIncidents(w io.Writer, list []supervisor.Summary) error {
+func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No service has failed or died.")
 		return err
 	}
-	var b strings.Builder
-	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "NUMBER\tTIME\tSERVICE\tCAUSE\tREASON")
+	t := table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"}}
 	for _, i := range list {
-		reason := []rune(strings.Join(strings.Fields(printable(i.Reason)), " "))
-		if len(reason) > maxReasonShown {
-			reason = append(reason[:maxReasonShown], []rune("...")...)
-		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", i.Number, i.At.UTC().Format(time.RFC3339), printable(i.Service), printable(string(i.Cause)), string(reason))
+		t.add(strconv.FormatUint(i.Number, 10), i.At.UTC().Format(time.RFC3339), oneLine(i.Service), oneLine(string(i.Cause)), oneLine(i.Reason))
 	}
-	tw.Flush() // a strings.Builder does not fail
-	_, err := io.WriteString(w, b.String())
-	return err
+	return t.write(w, width)
 }
 
 // printIncident is everything for people: what happened, what to do, what was in
 // force, and then the long texts, the output last.
-func printIncident(w io.Writer, i supervisor.Incident, now time.Time) error {
+func printIncident(w io.Writer, i supervisor.Incident, now time.Time, width int) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-10s %s\n", name, indented(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(&b, "%-10s %s\n", name, indented(wrapped(fmt.Sprintf(format, args...), within(width, incidentIndent), "")))
 	}
 	line("incident", "%d", i.Number)
 	line("service", "%s", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
@@ -103,7 +91,7 @@ func printIncident(w io.Writer, i supervisor.Incident, now time.Time) error {
 		line("file", "%s %s, %d bytes, %s", f.Kind, f.Path, f.Size, f.ModTime.UTC().Format(time.RFC3339))
 	}
 	if len(i.Limits) > 0 {
-		line("limits", "%s", compact(i.Limits))
+		line("limits", "%s", limitsText(i.Limits, within(width, incidentIndent)))
 	}
 	for k, o := range i.Options {
 		name := ""
@@ -121,9 +109,20 @@ func printIncident(w io.Writer, i supervisor.Incident, now time.Time) error {
 	return err
 }
 
+// incidentIndent is the width of the names before the texts.
+const incidentIndent = 11
+
 // indented puts a text of several lines behind its name.
 func indented(text string) string {
-	return strings.ReplaceAll(printable(text), "\n", "\n"+strings.Repeat(" ", 11))
+	return strings.ReplaceAll(printable(text), "\n", "\n"+strings.Repeat(" ", incidentIndent))
+}
+
+// within is what is left of a width behind an indent; 0: it has no bounds.
+func within(width, indent int) int {
+	if width == 0 {
+		return 0
+	}
+	return max(width-indent, minWidth)
 }
 
 func parenthesised(s string) string {
@@ -146,12 +145,18 @@ func startOf(i supervisor.Incident) string {
 	return text
 }
 
-func compact(data json.RawMessage) string {
-	var b bytes.Buffer
-	if json.Compact(&b, data) != nil {
+// limitsText is the table of the limits that were in force; what an earlier stoker
+// has written otherwise stays as it is.
+func limitsText(data json.RawMessage, width int) string {
+	var l cgroup.Limits
+	if json.Unmarshal(data, &l) != nil || l.EffectiveCPUs == 0 {
 		return string(data)
 	}
-	return b.String()
+	text := layout(limitsTable(l), width)
+	for _, warning := range l.Warnings {
+		text += wrapped("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"
+	}
+	return strings.TrimRight(text, "\n")
 }
 
 // section is a long text, as it was written but for what would steer a terminal.

@@ -30,7 +30,7 @@ func shown() map[string]supervisor.Incident {
 func TestIncidentForPeople(t *testing.T) {
 	for name, i := range shown() {
 		var b bytes.Buffer
-		if err := printIncident(&b, i, now()); err != nil {
+		if err := printIncident(&b, i, now(), 0); err != nil {
 			t.Fatal(err)
 		}
 		if k := slices.IndexFunc(b.Bytes(), func(c byte) bool { return c < ' ' && c != '\n' && c != '\t' }); k >= 0 {
@@ -48,12 +48,12 @@ func TestIncidentsForPeople(t *testing.T) {
 	}
 	list = append(list, supervisor.Summary{Number: 10, Service: "a\tb", Cause: "x", At: now(), Reason: "two\nlines \x1b[m" + strings.Repeat("é", 200)})
 	var b bytes.Buffer
-	if err := printIncidents(&b, list); err != nil {
+	if err := printIncidents(&b, list, 0); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "incidents/list.golden", b.Bytes())
 	b.Reset()
-	if err := printIncidents(&b, nil); err != nil || b.String() != "No service has failed or died.\n" {
+	if err := printIncidents(&b, nil, 0); err != nil || b.String() != "No service has failed or died.\n" {
 		t.Errorf("%q %v", b.String(), err)
 	}
 }

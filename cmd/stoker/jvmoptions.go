@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -34,29 +33,31 @@ type jvmFacts struct {
 }
 
 // text is the explanation for people.
-func (f *jvmFacts) text() string {
+func (f *jvmFacts) text(width int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
-	if err := jvm.Explain(&b, f.Result, f.limits); err != nil {
-		fmt.Fprintln(&b, err)
+	var explained strings.Builder
+	lay := func(rows [][]string) string { return layout(rows, width) }
+	if err := jvm.Explain(&explained, f.Result, f.limits, lay); err != nil {
+		fmt.Fprintln(&explained, err)
 	}
-	f.explainSources(&b, time.Now())
+	b.WriteString(wrapped(explained.String(), width, "  "))
+	f.explainSources(&b, time.Now(), width)
 	if f.Pending != nil {
-		fmt.Fprintln(&b, f.Pending)
+		b.WriteString(wrapped(f.Pending.String(), width, "  ") + "\n")
 	}
 	return b.String()
 }
 
 // explainSources is the table of files, folders and URLs.
-func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
+func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time, width int) {
 	if len(f.Sources) == 0 {
 		return
 	}
 	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
 		b.WriteString("\n")
 	}
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "READ FROM\tLAYER\tSTATE")
+	t := table{{"READ FROM", "LAYER", "STATE"}}
 	for _, s := range f.Sources {
 		state := s.State
 		if s.Time != nil {
@@ -65,10 +66,9 @@ func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time) {
 		if s.Why != "" {
 			state += ": " + s.Why
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", printable(s.Source), s.Layer, printable(state))
+		t.add(printable(s.Source), s.Layer, printable(state))
 	}
-	tw.Flush() // a strings.Builder does not fail
-	b.WriteString("\n")
+	b.WriteString(layout(t, width) + "\n")
 }
 
 // readLimits puts the cgroup's answer into the form that jvm takes; own is the
@@ -150,7 +150,8 @@ func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Lau
 
 // plan is what a start would execute.
 func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, warnings []string, err error) {
-	java, found, err := hotspot.Find("/", r.vars["PATH"], append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)...)
+	settings := append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)
+	java, found, err := hotspot.Find("/", r.vars["PATH"], settings...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -158,8 +159,8 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, w
 	if err != nil {
 		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
 	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment, words: []namedWords{{name: "JAVA_OPTS", words: words}},
-		own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment,
+		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err

@@ -74,7 +74,8 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 		return jvm.Result{Errors: missing}
 	}
 	own := environment{vars: env}
-	l := &layers{cfg: cfg, world: sourceWorld{labels: func() map[string]string { return nil }}, outside: own, env: own, java: target.jvm.JavaMajor}
+	world := sourceWorld{labels: func() map[string]string { return nil }}
+	l := &layers{cfg: cfg, world: world, outside: own, env: own, java: target.jvm.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
@@ -208,14 +209,6 @@ type checkedFile struct {
 // jvmCheckFiles looks for problems in option files of the user layer, each by
 // itself and without a container: what fits is not asked.
 func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
-	for n := len(files); n > 2 && trailing(files[n-2]); n = len(files) { // behind the files they are found too
-		if files[n-2] == "--java-version" {
-			version = files[n-1]
-		} else {
-			format = files[n-1]
-		}
-		files = files[:n-2]
-	}
 	if len(files) == 0 {
 		return &hintError{errors.New("cannot check: no file is named"), "stoker jvm check --java-version 17 FILE...", codeUsage}
 	}
@@ -240,11 +233,6 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 		err = &hintError{fmt.Errorf("cannot use %d of the options", wrong), "", codeConfig}
 	}
 	return err
-}
-
-// trailing says whether a word behind the files is a flag of jvm check.
-func trailing(word string) bool {
-	return word == "--java-version" || word == "-o" || word == "--output"
 }
 
 // printChecked is for people.

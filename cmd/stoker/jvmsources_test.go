@@ -99,7 +99,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		t.Errorf("it asked for %s", got)
 	}
 	var b strings.Builder
-	(&jvmFacts{Sources: l.facts}).explainSources(&b, l.facts[len(l.facts)-1].Time.Add(3*time.Minute))
+	(&jvmFacts{Sources: l.facts}).explainSources(&b, l.facts[len(l.facts)-1].Time.Add(3*time.Minute), 0)
 	for _, line := range []string{"jvm.user.options[2]  user   skipped: env ENV is not uat", "/uat.opts", "/none  ", "missing", "read, 3m ago"} {
 		if !strings.Contains(strings.Join(strings.Fields(b.String()), " "), strings.Join(strings.Fields(line), " ")) {
 			t.Errorf("explain lacks %q:\n%s", line, b.String())

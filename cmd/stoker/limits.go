@@ -5,8 +5,6 @@ import (
 	"io"
 	"math"
 	"strconv"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 )
@@ -17,15 +15,25 @@ func limits(w io.Writer, root, format string) error {
 	if format == "json" {
 		return printJSON(w, l)
 	}
-	var table strings.Builder
-	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	row := func(what, value, source string) { fmt.Fprintf(tw, "%s\t%s\t%s\n", what, value, source) }
-	row("LIMIT", "VALUE", "SAID BY")
+	width := widthOf(w)
+	t := limitsTable(l)
+	if err := t.write(w, width); err != nil {
+		return err
+	}
+	for _, warning := range l.Warnings {
+		fmt.Fprintln(w, wrapped("warning: "+warning.Code+": "+warning.Message, width, "  "))
+	}
+	return nil
+}
+
+// limitsTable has a row for each limit.
+func limitsTable(l cgroup.Limits) table {
+	t := table{{"LIMIT", "VALUE", "SAID BY"}}
 	version := "none"
 	if l.Version > 0 {
 		version = fmt.Sprintf("v%d", l.Version)
 	}
-	row("cgroup", version, "")
+	t.add("cgroup", version, "")
 	quota, cpuset := "none", "unknown"
 	if l.CPUQuota != nil {
 		quota = fmt.Sprintf("%.4g cores", *l.CPUQuota)
@@ -33,21 +41,12 @@ func limits(w io.Writer, root, format string) error {
 	if l.CPUSet != nil {
 		cpuset = fmt.Sprint(*l.CPUSet)
 	}
-	row("CPU quota", quota, l.Sources.CPUQuota)
-	row("CPUs allowed", cpuset, l.Sources.CPUSet)
-	row("CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs)
-	row("memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit)
-	row("memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory)
-	tw.Flush() // a strings.Builder does not fail
-	for line := range strings.Lines(table.String()) {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
-			return err
-		}
-	}
-	for _, warning := range l.Warnings {
-		fmt.Fprintf(w, "warning: %s: %s\n", warning.Code, warning.Message)
-	}
-	return nil
+	t.add("CPU quota", quota, l.Sources.CPUQuota)
+	t.add("CPUs allowed", cpuset, l.Sources.CPUSet)
+	t.add("CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs)
+	t.add("memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit)
+	t.add("memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory)
+	return t
 }
 
 // bytesText is a size in MiB, or what nil means.

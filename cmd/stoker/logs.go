@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -37,6 +38,17 @@ func logs(ctx context.Context, name string, o logFlags) error {
 	c, err := connect()
 	if err != nil {
 		return err
+	}
+	if name == config.AllServices {
+		there, err := services(ctx, c)
+		if err != nil {
+			return err
+		}
+		names, err := chooseServices(there, "show the output of", []string{name})
+		if err != nil {
+			return err
+		}
+		return logsOfAll(ctx, c, names, q, o)
 	}
 	if q.Service = name; name == "" {
 		if q.Service, err = mainService(ctx, c); err != nil {
@@ -89,6 +101,8 @@ type logPrinter struct {
 	open  [2]bool // the latest piece of the stream had no newline
 	one   bool    // both go to the same file, where their lines must not be mixed
 	times bool
+	// prefix begins each line: of which service it is; empty: of the only one.
+	prefix string
 }
 
 func newLogPrinter(stdout, stderr *os.File, times bool) *logPrinter {
@@ -109,6 +123,7 @@ func (p *logPrinter) print(l api.LogLine) error {
 		text.WriteByte('\n')
 		p.open[1-k] = false
 	}
+	text.WriteString(p.prefix)
 	if p.times && !p.open[k] {
 		text.WriteString(l.Time.Format(time.RFC3339Nano) + " ")
 	}
@@ -179,7 +194,7 @@ func size(key, s string) (int64, error) {
 	}
 	n, err := jvm.ParseMemory(s)
 	if err != nil {
-		return 0, fmt.Errorf("%s is %q, want a size such as 256KiB or 10MiB", key, s)
+		return 0, fmt.Errorf("%s: %w", key, err)
 	}
 	return n, nil
 }

@@ -23,7 +23,7 @@ func TestLogOptions(t *testing.T) {
 			proc.LogOptions{Format: proc.FormatRaw, File: &proc.FileOptions{Path: "/f"}}, ""},
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "1MiB", Every: time.Hour, Files: 3, Total: "2G"}},
 			proc.LogOptions{File: &proc.FileOptions{Path: "/f", Size: 1 << 20, Every: time.Hour, Files: 3, Total: 2 << 30}}, ""},
-		{supervisor.Output{Keep: "lots"}, proc.LogOptions{}, `output.keep is "lots", want a size such as 256KiB or 10MiB`},
+		{supervisor.Output{Keep: "lots"}, proc.LogOptions{}, `output.keep: cannot read size "lots": use a whole number with KiB, MiB or GiB, such as 512MiB`},
 		{supervisor.Output{Keep: "1GiB"}, proc.LogOptions{}, `output.keep is "1GiB", want at most 128MiB`},
 		{supervisor.Output{Format: "xml"}, proc.LogOptions{}, `output.format is "xml", want raw, prefix, json or none`},
 		{supervisor.Output{Overflow: "wait"}, proc.LogOptions{}, `output.overflow is "wait", want drop or block`},
@@ -31,8 +31,8 @@ func TestLogOptions(t *testing.T) {
 		{supervisor.Output{File: supervisor.OutputFile{Path: "f"}}, proc.LogOptions{}, `output.file.path is "f", want an absolute path`},
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Files: -1}}, proc.LogOptions{}, "output.file.files is -1, want a number from 1"},
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Every: 1}}, proc.LogOptions{}, "output.file.every is 1ns, want 1s or more"},
-		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "x"}}, proc.LogOptions{}, `output.file.size is "x", want a size such as 256KiB or 10MiB`},
-		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Total: "x"}}, proc.LogOptions{}, `output.file.total is "x", want a size such as 256KiB or 10MiB`},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "x"}}, proc.LogOptions{}, `output.file.size: cannot read size "x": use a whole number with KiB, MiB or GiB, such as 512MiB`},
+		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Total: "x"}}, proc.LogOptions{}, `output.file.total: cannot read size "x": use a whole number with KiB, MiB or GiB, such as 512MiB`},
 	} {
 		got, err := logOptions(c.in)
 		if c.err != "" {

@@ -47,10 +47,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the program as make does, or with STOKER_TEST_RACE=1 with the
+// build builds the program as make does, which has it compiled already, or with STOKER_TEST_RACE=1 with the
 // race detector.
 func build(path string) error {
-	args := []string{"build", "-buildvcs=false", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest",
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest",
 		"-ldflags", "-X main.version=v0.0.0-test", "-o", path}
 	cgo := "CGO_ENABLED=0"
 	if os.Getenv("STOKER_TEST_RACE") == "1" {

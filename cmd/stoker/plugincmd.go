@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
@@ -32,23 +31,15 @@ func pluginList(ctx context.Context, w io.Writer, format string) error {
 		_, err := fmt.Fprintln(w, "There are no plugins.")
 		return err
 	}
-	var b strings.Builder
-	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "NAME\tVERSION\tSTATE\tWHY")
+	t := table{{"NAME", "VERSION", "STATE", "WHY"}}
 	for _, p := range list.Plugins {
 		why, more, _ := strings.Cut(p.Why, "\n")
 		if more != "" {
 			why += " (and more: stoker plugin show " + p.Name + ")"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", printable(p.Name), dash(printable(p.Version)), p.State, printable(why))
+		t.add(oneLine(p.Name), dash(oneLine(p.Version)), string(p.State), oneLine(why))
 	}
-	tw.Flush() // a strings.Builder does not fail
-	for line := range strings.Lines(b.String()) {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.write(w, widthOf(w))
 }
 
 func dash(s string) string {
@@ -74,15 +65,15 @@ func pluginShow(ctx context.Context, w io.Writer, args []string, format string) 
 	if format == "json" {
 		return printJSON(w, p)
 	}
-	return printPlugin(w, p)
+	return printPlugin(w, p, widthOf(w))
 }
 
 // printPlugin is everything for people.
-func printPlugin(w io.Writer, p hooks.Plugin) error {
+func printPlugin(w io.Writer, p hooks.Plugin, width int) error {
 	var b strings.Builder
 	line := func(name, text string) {
 		if text != "" {
-			fmt.Fprintf(&b, "%-10s %s\n", name, indented(text))
+			fmt.Fprintf(&b, "%-10s %s\n", name, indented(wrapped(text, within(width, incidentIndent), "")))
 		}
 	}
 	line("plugin", strings.TrimSpace(p.Name+" "+p.Version))
@@ -96,91 +87,40 @@ func printPlugin(w io.Writer, p hooks.Plugin) error {
 	for _, n := range p.Notes {
 		line("note", n)
 	}
-	table := func(head string, rows func(w io.Writer)) {
-		b.WriteString("\n")
-		tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, head)
-		rows(tw)
-		tw.Flush() // a strings.Builder does not fail
+	tables := []table{{{"PARAMETER", "VALUE", "ORIGIN", "TYPE", "ABOUT"}}, {{"JVM OPTION", "LAYER", "FROM"}}, {{"HOOK", "EVENT", "FROM"}}, {{"ACTION", "ABOUT"}}}
+	for _, v := range p.Params {
+		tables[0].add(v.Name, dash(oneLine(v.Value)), v.Origin, v.Type, oneLine(v.Description))
 	}
-	if len(p.Params) > 0 {
-		table("PARAMETER\tVALUE\tORIGIN\tTYPE\tABOUT", func(w io.Writer) {
-			for _, v := range p.Params {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.Name, dash(printable(v.Value)), v.Origin, v.Type, printable(v.Description))
-			}
-		})
+	for _, o := range p.Options {
+		tables[1].add(oneLine(o.Option), string(o.Layer), o.Source)
 	}
-	if len(p.Options) > 0 {
-		table("JVM OPTION\tLAYER\tFROM", func(w io.Writer) {
-			for _, o := range p.Options {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", printable(o.Option), o.Layer, o.Source)
-			}
-		})
+	for _, h := range p.Hooks {
+		tables[2].add(h.Name, string(h.Event), oneLine(h.Source))
 	}
-	if len(p.Hooks) > 0 {
-		table("HOOK\tEVENT\tFROM", func(w io.Writer) {
-			for _, h := range p.Hooks {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Name, h.Event, printable(h.Source))
-			}
-		})
+	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
+		tables[3].add(name, oneLine(p.Actions[name].Description))
 	}
-	if len(p.Actions) > 0 {
-		table("ACTION\tABOUT", func(w io.Writer) {
-			for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-				fmt.Fprintf(w, "%s\t%s\n", name, printable(p.Actions[name].Description))
-			}
-		})
-	}
-	for text := range strings.Lines(b.String()) {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(text, " \n")); err != nil {
-			return err
+	for _, t := range tables {
+		if len(t) > 1 {
+			b.WriteString("\n" + layout(t, width))
 		}
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
-// switchFlags are what a switch may have behind the plugin's name, too.
+// switchFlags are the flags of a switch.
 type switchFlags struct {
 	set       []string
 	noRestart bool
 	format    string
 }
 
-// split takes the flags out of the arguments: people write them behind the name.
-func (f *switchFlags) split(args []string) (names []string, err error) {
-	for k := 0; k < len(args); k++ {
-		name, value, given := strings.Cut(args[k], "=")
-		into := map[string]func(string){"--set": func(v string) { f.set = append(f.set, v) },
-			"-o": func(v string) { f.format = v }, "--output": func(v string) { f.format = v }}[name]
-		switch {
-		case args[k] == "--no-restart":
-			f.noRestart = true
-		case into != nil && given:
-			into(value)
-		case into != nil && k+1 < len(args):
-			k++
-			into(args[k])
-		case strings.HasPrefix(args[k], "-"):
-			return nil, &hintError{fmt.Errorf("cannot use %q", args[k]), "the flags are --set NAME=VALUE, --no-restart and -o", codeUsage}
-		default:
-			names = append(names, args[k])
-		}
-	}
-	if len(names) != 1 {
-		return nil, &hintError{errors.New("cannot switch: name one plugin"), "stoker plugin list has the names", codeUsage}
-	}
-	if f.format != "" && f.format != "table" && f.format != "json" {
-		return nil, &hintError{fmt.Errorf("cannot print as %q", f.format), "-o is table or json", codeUsage}
-	}
-	return names, nil
-}
-
 // pluginSwitch is enable and disable.
 func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f switchFlags) error {
 	verb := map[bool]string{true: "enable", false: "disable"}[on]
-	names, err := f.split(args)
-	if err != nil {
-		return err
+	if len(args) != 1 {
+		return &hintError{fmt.Errorf("cannot %s: name one plugin", verb), "stoker plugin list has the names", codeUsage}
 	}
 	want := hooks.PluginSwitch{Enabled: &on, NoRestart: f.noRestart, Params: map[string]*string{}}
 	for _, pair := range f.set {
@@ -193,9 +133,9 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 	if err != nil {
 		return err
 	}
-	done, err := c.SwitchPlugin(ctx, names[0], want)
+	done, err := c.SwitchPlugin(ctx, args[0], want)
 	if err != nil {
-		return fmt.Errorf("cannot %s the plugin %s: %w", verb, names[0], err)
+		return fmt.Errorf("cannot %s the plugin %s: %w", verb, args[0], err)
 	}
 	if f.format == "json" {
 		return printJSON(w, done)

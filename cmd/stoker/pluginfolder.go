@@ -41,9 +41,6 @@ func pluginValidate(w io.Writer, args []string) error {
 
 // pluginInit writes a plugin to begin with. Nothing that is there is touched.
 func pluginInit(w io.Writer, args []string, around string) error {
-	if len(args) == 3 && args[1] == "--dir" { // behind the name it is found too
-		args, around = args[:1], args[2]
-	}
 	if len(args) != 1 {
 		return &hintError{errors.New("cannot begin a plugin: give it one name"), "stoker plugin init NAME [--dir DIR]", codeUsage}
 	}

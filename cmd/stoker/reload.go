@@ -64,8 +64,15 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 		}
 	}
 	if r.loaded == nil {
-		if r.loaded, err = r.read(); err != nil {
+		var found string
+		if r.loaded, found, err = r.read(); err != nil {
 			return err
+		}
+		if err = refuseSecond(r.opts, r.loaded.Config.API.Socket, r.m.InitPid()); err != nil {
+			return err
+		}
+		if found != "" {
+			r.log.Info("no service is configured; running the Tomcat of the image", "found", found)
 		}
 		r.warn()
 		if err = keepConfig(r.m, r.loaded); err != nil {
@@ -90,16 +97,16 @@ func (r *reloader) putInForce(plan *setup) {
 	r.current.Store(plan)
 }
 
-// read reads and checks the files.
-func (r *reloader) read() (*config.Loaded, error) {
-	loaded, err := config.Load(r.sources())
-	if err != nil {
-		return nil, fmt.Errorf("cannot accept the configuration:\n%w", err)
+// read reads and checks the files. Where no service is configured that is the
+// Tomcat of the image, and found says which.
+func (r *reloader) read() (loaded *config.Loaded, found string, err error) {
+	if loaded, err = config.Load(r.sources()); err != nil {
+		return nil, "", fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
 	if len(loaded.Config.Services) == 0 && len(r.opts.command) == 0 {
-		return assumeTomcat(r.log, r.opts)
+		return assumeTomcat(r.opts)
 	}
-	return loaded, nil
+	return loaded, "", nil
 }
 
 // warn says what is strange about the configuration that is in force.
@@ -192,7 +199,7 @@ func (r *reloader) followSources() {
 
 // next is the configuration of the files and what it makes.
 func (r *reloader) next() (*config.Loaded, *setup, error) {
-	loaded, err := r.read()
+	loaded, _, err := r.read()
 	if err != nil {
 		return nil, nil, err
 	}

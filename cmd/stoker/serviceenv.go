@@ -57,7 +57,8 @@ func (l *processLauncher) environ() (*environment, error) {
 	err = errors.Join(err, l.configured(e))
 	for _, name := range slices.Sorted(maps.Keys(l.service.Secrets)) {
 		if slices.Contains(l.public, name) {
-			err = errors.Join(err, fmt.Errorf("cannot use the secret %s: it holds options, and everybody can read a command line\nhint: put it under another name, and have the application read that", name))
+			err = errors.Join(err, fmt.Errorf("cannot use the secret %s: it holds options, and everybody can read a command line\n"+
+				"hint: put it under another name, and have the application read that", name))
 			continue
 		}
 		value, readErr := readSecret(name, l.service.Secrets[name])

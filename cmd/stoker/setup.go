@@ -127,17 +127,17 @@ func (s *setup) viewers() []int {
 	return out
 }
 
-// assumeTomcat is the configuration of an image that has a Tomcat and no file.
-func assumeTomcat(log hclog.Logger, opts runOptions) (*config.Loaded, error) {
-	found, err := tomcat.Find(tomcat.Config{}, environMap(os.Environ()))
+// assumeTomcat is the configuration of an image that has a Tomcat and no file; found
+// says which Tomcat.
+func assumeTomcat(opts runOptions) (loaded *config.Loaded, found string, err error) {
+	where, err := tomcat.Find(tomcat.Config{}, environMap(os.Environ()))
 	if err != nil {
-		return nil, nothingToRun(err)
+		return nil, "", nothingToRun(err)
 	}
-	log.Info("no service is configured; running the Tomcat of the image", "found", found.String())
-	loaded, err := config.Load(config.Options{File: opts.file, Set: opts.set, Environ: os.Environ(),
+	loaded, err = config.Load(config.Options{File: opts.file, Set: opts.set, Environ: os.Environ(),
 		Assume: []string{"services.tomcat.kind=tomcat"}})
 	if err != nil {
-		return nil, fmt.Errorf("cannot accept the configuration:\n%w", err)
+		return nil, "", fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
-	return loaded, nil
+	return loaded, where.String(), nil
 }

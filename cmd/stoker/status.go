@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ func status(ctx context.Context, w io.Writer, name, format string) error {
 	if err != nil {
 		return fmt.Errorf("cannot ask for the status: %w", err)
 	}
-	if name != "" {
+	if name != "" && name != config.AllServices {
 		var only []supervisor.Snapshot
 		var all []string
 		for _, s := range st.Services {
@@ -36,14 +37,14 @@ func status(ctx context.Context, w io.Writer, name, format string) error {
 			}
 		}
 		if len(only) == 0 {
-			return &hintError{fmt.Errorf("cannot show %q: there is no such service", name), "there are: " + strings.Join(all, ", "), codeNoThing}
+			return noService("show", name, all)
 		}
 		st.Services, st.Plugins = only, nil
 	}
 	if format == "json" {
 		return printJSON(w, st)
 	}
-	return printStatus(w, st, time.Now(), colourful(w))
+	return printStatus(w, st, time.Now(), colourful(w), widthOf(w))
 }
 
 // colourful says whether w is a terminal whose user did not refuse colour
@@ -59,16 +60,15 @@ func colourful(w io.Writer) bool {
 
 // printStatus is the table for people: a line for each service, and below it
 // what an operator must know.
-func printStatus(w io.Writer, st api.Status, now time.Time, colour bool) error {
+func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width int) error {
 	if st.Stopping != nil {
 		fmt.Fprintf(w, "The container stops; %s of its budget are left.\n\n", span(st.Stopping.Sub(now)))
 	}
 	if st.Config != "" {
-		fmt.Fprintf(w, "The configuration's files are refused; what was in force before still is:\n  %s\n\n", strings.ReplaceAll(printable(st.Config), "\n", "\n  "))
+		text := "The configuration's files are refused; what was in force before still is:\n  " + strings.ReplaceAll(printable(st.Config), "\n", "\n  ")
+		fmt.Fprint(w, wrapped(text, width, "  ")+"\n\n")
 	}
-	var b strings.Builder
-	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "NAME\tSTATE\tPID\tUP\tRESTARTS")
+	t := table{{"NAME", "STATE", "PID", "UP", "RESTARTS"}}
 	for _, s := range st.Services {
 		pid, up := "-", "-"
 		if s.Pid != 0 {
@@ -77,26 +77,27 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool) error {
 		if s.UpSince != nil {
 			up = span(now.Sub(*s.UpSince))
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\n", s.Name, s.State, pid, up, s.Restarts)
+		t.add(s.Name, string(s.State), pid, up, strconv.Itoa(s.Restarts))
 	}
-	tw.Flush()
-	lines := strings.SplitAfter(b.String(), "\n")
-	if _, err := io.WriteString(w, lines[0]); err != nil {
-		return err
+	lines := layoutRows(t, width)
+	for _, line := range lines[0] {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
 	}
 	for k, s := range st.Services {
-		line := lines[k+1]
+		line := strings.Join(lines[k+1], "\n")
 		if colour {
 			line = strings.Replace(line, string(s.State), colourOf(s.State)+string(s.State)+"\x1b[0m", 1)
 		}
-		io.WriteString(w, line)
+		fmt.Fprintln(w, line)
 		for _, d := range details(s, now) {
-			if _, err := fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(printable(d), "\n", "\n    ")); err != nil {
+			if _, err := fmt.Fprintln(w, wrapped("  "+strings.ReplaceAll(printable(d), "\n", "\n    "), width, "  ")); err != nil {
 				return err
 			}
 		}
 	}
-	return printPlugins(w, st.Plugins)
+	return printPlugins(w, st.Plugins, width)
 }
 
 func colourOf(s supervisor.State) string {
@@ -200,7 +201,7 @@ func outputDetails(o *proc.Stats) (out []string) {
 }
 
 // printPlugins is a line for each plugin that an operator should know of.
-func printPlugins(w io.Writer, plugins []api.PluginLine) error {
+func printPlugins(w io.Writer, plugins []api.PluginLine, width int) error {
 	for k, p := range plugins {
 		line := fmt.Sprintf("plugin %s: %s", p.Name, p.State)
 		if p.Why != "" {
@@ -209,7 +210,7 @@ func printPlugins(w io.Writer, plugins []api.PluginLine) error {
 		if k == 0 {
 			line = "\n" + line
 		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, wrapped(line, width, "  ")); err != nil {
 			return err
 		}
 	}

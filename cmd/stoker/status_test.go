@@ -80,7 +80,7 @@ func TestStatusOfEachState(t *testing.T) {
 	for name, st := range snapshots() {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := printStatus(&b, st, now(), false); err != nil {
+			if err := printStatus(&b, st, now(), false, 0); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, filepath.Join("status", name+".golden"), b.Bytes())
@@ -105,8 +105,8 @@ func TestColourOnlyForTheState(t *testing.T) {
 	st := snapshots()["running"]
 	st.Services[0].Name = "RUNNING" // cannot be configured, and would be coloured in its place
 	var plain, colour bytes.Buffer
-	printStatus(&plain, st, now(), false)
-	printStatus(&colour, st, now(), true)
+	printStatus(&plain, st, now(), false, 0)
+	printStatus(&colour, st, now(), true, 0)
 	strip := strings.NewReplacer("\x1b[32m", "", "\x1b[0m", "")
 	if got := strip.Replace(colour.String()); got != plain.String() {
 		t.Errorf("without its colour it is %q, want %q", got, plain.String())

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -25,6 +26,7 @@ type runOptions struct {
 	file         string
 	set          []string
 	withServices bool
+	force        bool // also where a stoker runs services already
 	command      []string
 }
 
@@ -193,7 +195,7 @@ func commandName(argv []string) string {
 			name += string(r)
 		}
 	}
-	if name == "" {
+	if name == "" || name == config.AllServices {
 		return "command"
 	}
 	return name[:min(len(name), 64)]

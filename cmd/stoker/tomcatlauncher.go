@@ -155,7 +155,8 @@ func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, er
 	if err != nil {
 		return nil, setenvError(err)
 	}
-	s := &tomcatSetup{install: imp.Install, vars: imp.Vars, dir: imp.Dir, readied: r, notes: append([]string{imp.Install.String()}, imp.Notes...)}
+	s := &tomcatSetup{install: imp.Install, vars: imp.Vars, dir: imp.Dir, readied: r,
+		notes: append([]string{imp.Install.String()}, imp.Notes...)}
 	s.env = &environment{vars: imp.Env, from: maps.Clone(r.from), hide: r.hide}
 	for _, c := range imp.Changes {
 		s.env.from[c.Name] = "bin/setenv.sh"
@@ -198,7 +199,8 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 	if err != nil {
 		return nil, &optionsError{err}
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user, given: s.readied.options, leave: s.readied.leave,
+	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user,
+		given: s.readied.options, leave: s.readied.leave,
 		flags: l.check.flagsOf(l.asking(s.env.vars, nil, s.dir))}
 	before, _ := s.install.UserOptions(s.readied.vars, nil) // only to compare
 	for _, src := range sources {

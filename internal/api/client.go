@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -81,19 +82,27 @@ func (c *Client) Status(ctx context.Context) (st Status, err error) {
 	return st, err
 }
 
-// Command is "start", "stop" or "restart".
-func (c *Client) Command(ctx context.Context, name, verb string) (snap supervisor.Snapshot, err error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+verb, nil)
+// post sends a request without a body, and reads the answer.
+func (c *Client) post(ctx context.Context, path string, into any) error {
+	body, err := c.do(ctx, http.MethodPost, path, nil)
 	if err != nil {
-		return snap, err
+		return err
 	}
 	defer body.Close()
-	return snap, json.NewDecoder(body).Decode(&snap)
+	return json.NewDecoder(body).Decode(into)
 }
 
-// JVM is the explanation of a service's JVM options; empty: the main service's.
-func (c *Client) JVM(ctx context.Context, service, format string) (string, error) {
-	body, err := c.do(ctx, http.MethodGet, "/v1/jvm?"+url.Values{"service": {service}, "format": {format}}.Encode(), nil)
+// Command is "start", "stop" or "restart".
+func (c *Client) Command(ctx context.Context, name, verb string) (snap supervisor.Snapshot, err error) {
+	err = c.post(ctx, "/v1/services/"+url.PathEscape(name)+"/"+verb, &snap)
+	return snap, err
+}
+
+// JVM is the explanation of a service's JVM options; empty: the main service's. As
+// text it is laid out within a width; 0: without bounds.
+func (c *Client) JVM(ctx context.Context, service, format string, width int) (string, error) {
+	q := url.Values{"service": {service}, "format": {format}, "width": {strconv.Itoa(width)}}
+	body, err := c.do(ctx, http.MethodGet, "/v1/jvm?"+q.Encode(), nil)
 	if err != nil {
 		return "", err
 	}

@@ -7,9 +7,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // readEventQuery reads n, service and kind. The error is for the client.
@@ -22,7 +22,7 @@ func readEventQuery(values url.Values) (n int, want events.Filter, err error) {
 	}
 	for _, k := range want.Kinds {
 		if !slices.Contains(events.Kinds(), k) {
-			return n, want, fmt.Errorf("there is no kind of event %q, there are: %s", k, strings.Join(events.Kinds(), ", "))
+			return n, want, fmt.Errorf("there is no kind of event %q; %s", k, suggest.Hint(k, events.Kinds()))
 		}
 	}
 	return n, want, nil

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -70,14 +73,18 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapsh
 	name := r.PathValue("name")
 	snap, ok := s.opts.Backend.Service(name)
 	if !ok {
-		var have []string
-		for _, other := range s.opts.Backend.Services() {
-			have = append(have, other.Name)
-		}
-		fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name),
-			"there are: "+strings.Join(have, ", "))
+		s.noService(w, name)
 	}
 	return snap, ok
+}
+
+// noService answers that there is no service of a name.
+func (s *Server) noService(w http.ResponseWriter, name string) {
+	var have []string
+	for _, other := range s.opts.Backend.Services() {
+		have = append(have, other.Name)
+	}
+	fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), suggest.Hint(name, have))
 }
 
 // command starts, stops or restarts; a stop answers when all is gone.
@@ -107,7 +114,8 @@ func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {
 }
 
 // jvm explains the options of ?service=NAME, by default of the main service or
-// of the first that has a JVM; ?format=text is for people.
+// of the first that has a JVM; ?format=text is for people, within
+// &width=80.
 func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 	var names []string
 	for _, snap := range s.opts.Backend.Services() {
@@ -118,6 +126,10 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if name := r.URL.Query().Get("service"); name != "" {
+		if !slices.Contains(names, name) {
+			s.noService(w, name)
+			return
+		}
 		names = []string{name}
 	}
 	for _, name := range names {
@@ -127,7 +139,8 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 		}
 		if r.URL.Query().Get("format") == "text" {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			fmt.Fprint(w, text)
+			width, _ := strconv.Atoi(r.URL.Query().Get("width")) // what is no number has no bounds
+			fmt.Fprint(w, text(max(width, 0)))
 			return
 		}
 		answer(w, http.StatusOK, data)

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // HookList is the answer of GET /v1/hooks.
@@ -35,8 +36,12 @@ func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
 // runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.
 func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
 	event := hooks.Event(r.PathValue("event"))
-	if !slices.Contains(hooks.Events(), event) {
-		fail(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), fmt.Sprintf("there are: %v", hooks.Events()))
+	var known []string
+	for _, e := range hooks.Events() {
+		known = append(known, string(e))
+	}
+	if !slices.Contains(known, string(event)) {
+		fail(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), known))
 		return
 	}
 	p, _ := peerOf(r.Context())

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // Tools of a JVM that runs.
@@ -90,7 +92,7 @@ func (t JVMTool) values() url.Values {
 func (s *Server) look(w http.ResponseWriter, r *http.Request) {
 	tool, looks := r.PathValue("tool"), []string{ToolThreads, ToolHisto, ToolFlags, ToolNMT}
 	if !slices.Contains(looks, tool) {
-		fail(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no tool %q to GET", tool), "there are: "+strings.Join(looks, ", "))
+		fail(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no tool %q to GET", tool), suggest.Hint(tool, looks))
 		return
 	}
 	s.runTool(w, r, tool)

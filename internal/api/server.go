@@ -27,8 +27,8 @@ type Backend interface {
 	Log(name string) *proc.Log
 	StopDeadline() (time.Time, bool)
 	// JVM explains the options of a service's JVM as they were rendered for its
-	// latest start; text is for people. False: it has no JVM, or was not started.
-	JVM(name string) (data any, text string, ok bool)
+	// latest start; text is for people, within a width; 0: without bounds. False: it has no JVM, or was not started.
+	JVM(name string) (data any, text func(width int) string, ok bool)
 	// Limits are what the cgroups say now.
 	Limits() any
 	// Reload reads the configuration again and applies what has changed; dryRun
@@ -49,6 +49,7 @@ type Backend interface {
 	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
 	// a service; empty: to the only one, or to the container.
 	RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error)
+	Signaler
 	Upgrader
 	Toolbox
 	Pluginer
@@ -123,6 +124,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/services/{name}/start", admin, s.command(supervisor.EvStart)},
 		{"POST /v1/services/{name}/stop", admin, s.command(supervisor.EvStop)},
 		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
+		{"POST /v1/services/{name}/signal", admin, s.signal},
 		{"GET /v1/services/{name}/logs", view, s.logs},
 		{"GET /v1/services/{name}/jvm/{tool}", admin, s.look},
 		{"POST /v1/services/{name}/jvm/heapdump", admin, s.heapDump},

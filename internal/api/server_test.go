@@ -39,7 +39,16 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/limits", 200, `{"effective_cpus":2}`},
 		{"GET", "/v1/jvm", 200, `{"explained":"app"}`},
 		{"GET", "/v1/jvm?format=text", 200, `the explanation`},
+		{"GET", "/v1/jvm?format=text&width=80", 200, `the explanation in 80 columns`},
+		{"GET", "/v1/jvm?format=text&width=wide", 200, `the explanation`},
+		{"POST", "/v1/services/app/signal?signal=sighup", 200, `{"service":"app","signal":"HUP","group":false,"pid":42}`},
+		{"POST", "/v1/services/app/signal?signal=40&group", 200, `{"service":"app","signal":"40","group":true,"pid":42}`},
+		{"POST", "/v1/services/app/signal?signal=HUPP", 422, `"code":"bad-parameter"`},
+		{"POST", "/v1/services/app/signal", 422, `"code":"bad-parameter"`},
+		{"POST", "/v1/services/none/signal?signal=HUP", 404, `"code":"no-such-service"`},
+		{"POST", "/v1/services/side%20car/signal?signal=HUP", 409, `{"error":{"code":"not-now","message":"service \"side car\" has no process: it is STOPPED"`},
 		{"GET", "/v1/jvm?service=side+car", 404, `{"error":{"code":"no-jvm","message":"no JVM options were rendered for side car","hint":`},
+		{"GET", "/v1/jvm?service=apq&format=text", 404, `{"error":{"code":"no-such-service","message":"there is no service \"apq\"","hint":"did you mean app? there are: app, side car"}}`},
 		{"POST", "/v1/reload?dry_run", 200, `{"dry_run":true,"changes":["restart web"],"files":null}`},
 		{"POST", "/v1/reload", 200, `{"changes":["restart web"],"files":null}`},
 		{"GET", "/", 404, `"code":"not-found"`},
@@ -55,6 +64,9 @@ func TestRoutes(t *testing.T) {
 	}
 	if want := []string{"restart app, " + by}; fmt.Sprint(b.asked) != fmt.Sprint(want) {
 		t.Errorf("asked for %q, want %q", b.asked, want)
+	}
+	if want := []string{"app 1 false", "app 40 true"}; fmt.Sprint(b.signals) != fmt.Sprint(want) {
+		t.Errorf("signals %q, want %q", b.signals, want)
 	}
 	if want := []string{by + " true", by + " false"}; fmt.Sprint(b.reloads) != fmt.Sprint(want) {
 		t.Errorf("reloads %q, want %q", b.reloads, want)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +140,7 @@ type fake struct {
 	until   time.Time
 	logs    map[string]*proc.Log
 	jvmText map[string]string
+	signals []string // as they were asked for
 	problem string   // of the configuration's files
 	reloads []string // as they were asked for
 	broken  []supervisor.Incident
@@ -168,6 +170,14 @@ func newFake() *fake {
 	return &fake{fakePlugins: &fakePlugins{}, logs: map[string]*proc.Log{}, jvmText: map[string]string{}, snaps: []supervisor.Snapshot{
 		{Name: "app", Kind: "java", State: supervisor.Running, Main: true, Pid: 42},
 		{Name: "side car", Kind: "process", State: supervisor.Stopped}}}
+}
+
+func (f *fake) Signal(service string, sig syscall.Signal, group bool, _ string) error {
+	if s, _ := f.Service(service); s.Pid == 0 {
+		return proc.ErrGone
+	}
+	f.signals = append(f.signals, fmt.Sprintf("%s %d %v", service, sig, group))
+	return nil
 }
 
 func (f *fake) Services() []supervisor.Snapshot { return f.snaps }
@@ -211,9 +221,14 @@ func (f *fake) RunHooks(_ context.Context, event hooks.Event, name, service, by 
 
 func (f *fake) Limits() any { return map[string]int{"effective_cpus": 2} }
 
-func (f *fake) JVM(name string) (any, string, bool) {
+func (f *fake) JVM(name string) (any, func(int) string, bool) {
 	text, ok := f.jvmText[name]
-	return map[string]string{"explained": name}, text, ok
+	return map[string]string{"explained": name}, func(width int) string {
+		if width > 0 {
+			text = fmt.Sprintf("%s in %d columns", text, width)
+		}
+		return text
+	}, ok
 }
 
 // serve serves a backend on a socket that everybody can reach.

@@ -43,7 +43,7 @@ func (d *decoder) origin(n *yaml.Node) Origin {
 
 func (d *decoder) problem(n *yaml.Node, path string, f fault) {
 	o := d.origin(n)
-	d.report.add(Problem{o.File, o.Line, o.Column, path, f.message, f.hint})
+	d.report.add(Problem{File: o.File, Line: o.Line, Column: o.Column, Path: path, Message: f.message, Hint: f.hint})
 }
 
 // node decodes n as a value of type t; nil when nothing of it can be used.
@@ -131,7 +131,14 @@ func (d *decoder) put(out *tree, e entry, t reflect.Type, path string) {
 // from missing the key that was meant.
 func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 	keys := keysOf(t)
-	d.problem(e.at, join(path, bounded(e.key)), fault{"unknown key", didYouMean(e.key, keys)})
+	f := fault{"unknown key", didYouMean(e.key, keys)}
+	if a, ok := foreign(t, path, e); ok {
+		f.hint = a.hint()
+		if key, _, _ := strings.Cut(a.write, ":"); !a.top {
+			d.report.meant[join(path, key)] = true
+		}
+	}
+	d.problem(e.at, join(path, bounded(e.key)), f)
 	if meant, ok := suggest.Nearest(e.key, keys); ok {
 		d.report.meant[join(path, meant)] = true
 	}
@@ -152,7 +159,7 @@ func (d *decoder) mapping(n *yaml.Node, t reflect.Type, path string) ([]entry, b
 		return nil, true
 	}
 	if n.Kind != yaml.MappingNode {
-		d.problem(n, path, fault{message: "is " + described(n) + ", not a section of keys"})
+		d.problem(n, path, fault{"is " + described(n) + ", not a section of keys", sectionOf(t, path, n)})
 		return nil, false
 	}
 	if tag := n.ShortTag(); tag != "!!map" {
@@ -279,17 +286,30 @@ func (d *decoder) sequence(n *yaml.Node, t reflect.Type, path string) *tree {
 	return out
 }
 
-// asList shows how a command line would be written as a list. Quotes are not
-// looked at: it is a hint.
+// asList shows how a command line would be written as a list: its words, or where a
+// shell would make something else of them the line for one.
 func asList(line string) string {
-	words := strings.Fields(line)
-	if len(words) == 0 || len(line) > 60 {
-		return `"program", "argument"`
+	words := mask.Args(strings.Fields(line))
+	if len(words) == 0 || len(line) > 2*maxExample {
+		return `"PROGRAM", "ARGUMENT"`
 	}
+	if strings.ContainsAny(line, "|&;<>()$`\"'*?~\\") {
+		line = strings.Join(words, " ")
+		if !strings.ContainsAny(line, "|&;") {
+			line = "exec " + line
+		}
+		words = []string{"sh", "-c", line}
+	}
+	return quoted(words)
+}
+
+// quoted are words as items of a list.
+func quoted(words []string) string {
+	out := make([]string, len(words))
 	for i, word := range words {
-		words[i] = quote("", mask.Arg(word))
+		out[i] = fmt.Sprintf("%+q", word)
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(out, ", ")
 }
 
 func (d *decoder) scalar(n *yaml.Node, t reflect.Type, path string) *tree {
@@ -300,6 +320,9 @@ func (d *decoder) scalar(n *yaml.Node, t reflect.Type, path string) *tree {
 	}
 	f := fault{}
 	switch {
+	case n.Kind == yaml.MappingNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode:
+		f = fault{"is a section of keys, not " + wanted(t),
+			"a template with {{ }} that was not filled in? A value that begins with { is put in quotes"}
 	case n.Kind != yaml.ScalarNode:
 		f.message = "is " + described(n) + ", not " + wanted(t)
 	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):

@@ -71,7 +71,7 @@ func (l *loader) variable(name, value string, to []target) {
 	source := "env " + bounded(printable(name))
 	switch len(to) {
 	case 0:
-		l.report.warn(Problem{File: source, Message: "is ignored: it names no setting", Hint: l.envHint(name)})
+		l.report.warn(Problem{File: source, Message: "is ignored: it names no setting", Hint: l.envHint(name, value)})
 	case 1:
 		l.assign(source, to[0], value)
 	default:
@@ -170,7 +170,7 @@ func envName(key string) string {
 
 // envHint says which variable may have been meant, or that the service that is
 // named does not exist.
-func (l *loader) envHint(name string) string {
+func (l *loader) envHint(name, value string) string {
 	rest := strings.TrimPrefix(name, envPrefix)
 	services := l.root.kid("services").keys()
 	if after, ok := strings.CutPrefix(rest, "SERVICES_"); ok {
@@ -180,6 +180,11 @@ func (l *loader) envHint(name string) string {
 		}
 		if !known {
 			return "no such service is configured; configured: " + orNone(services)
+		}
+	}
+	if at, section, ok := l.ofService(rest); ok {
+		if hint := settingHint(at, section, value, asVariable); hint != "" {
+			return hint
 		}
 	}
 	var all []string

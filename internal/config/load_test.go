@@ -225,6 +225,12 @@ func FuzzLoad(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte("services: {a: {command: [x], env: {A: \"\\n# x\"}}}\n"))
+	for _, broken := range brokenFiles() {
+		f.Add([]byte(broken.text))
+	}
+	for _, given := range foreignKeys() {
+		f.Add([]byte(aroundService + "    " + given + "\n"))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file := filepath.Join(t.TempDir(), "stoker.yaml")
 		if err := os.WriteFile(file, data, 0o600); err != nil {
@@ -233,8 +239,13 @@ func FuzzLoad(f *testing.F) {
 		l, err := Load(Options{File: file})
 		if err != nil {
 			var ps Problems
-			if !errors.As(err, &ps) || len(ps) == 0 || strings.Count(err.Error(), "\n") != len(ps)-1 {
-				t.Fatalf("not one line a problem: %q", err)
+			if !errors.As(err, &ps) || len(ps) == 0 {
+				t.Fatalf("not Problems: %q", err)
+			}
+			for _, p := range ps {
+				if strings.Contains(p.String(), "\n") || strings.Contains(p.Source, "\n") || p.Line < 0 || p.Column < 0 {
+					t.Fatalf("not one line a problem: %+v", p)
+				}
 			}
 			return
 		}

@@ -128,6 +128,10 @@ func (v *manifestValidator) hooks() {
 		v.hookNames(list, v.m.Hooks.Of(event))
 		for k, h := range v.m.Hooks.Of(event) {
 			h.Services, h.URL = nil, hooks.WithoutReferences(h.URL)
+			h.Command = slices.Clone(h.Command)
+			for i, arg := range h.Command {
+				h.Command[i] = hooks.WithoutReferences(arg)
+			}
 			h.CAFile, h.Body, h.Headers = hooks.WithoutReferences(h.CAFile), hooks.WithoutReferences(h.Body), maps.Clone(h.Headers)
 			for name, text := range h.Headers {
 				h.Headers[name] = hooks.WithoutReferences(text)

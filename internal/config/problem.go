@@ -24,6 +24,8 @@ type Problem struct {
 	Message string `json:"message"`
 	// Hint says what to write instead; empty where that is not known.
 	Hint string `json:"hint,omitempty"`
+	// Source is the line of the file, where seeing it helps; empty: it is not shown.
+	Source string `json:"source,omitempty"`
 }
 
 // String renders the problem on one line: file:line:column: path: message (hint).
@@ -52,11 +54,20 @@ func (p Problem) String() string {
 // Problems is an error made of everything that was found wrong.
 type Problems []Problem
 
-// Error prints one problem a line.
+// Error prints one problem a line, and below it the line of the file where that is
+// shown, with a mark at the column.
 func (ps Problems) Error() string {
-	lines := make([]string, len(ps))
-	for i, p := range ps {
-		lines[i] = p.String()
+	var lines []string
+	for _, p := range ps {
+		lines = append(lines, p.String())
+		if p.Source == "" {
+			continue
+		}
+		number := fmt.Sprintf("%5d", p.Line)
+		lines = append(lines, number+" | "+p.Source)
+		if p.Column > 0 {
+			lines = append(lines, strings.Repeat(" ", len(number))+" | "+strings.Repeat(" ", p.Column-1)+"^")
+		}
 	}
 	return strings.Join(lines, "\n")
 }

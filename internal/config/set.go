@@ -42,6 +42,9 @@ func (l *loader) set(prefix string, settings []string) {
 		}
 		to, f, ok := resolve(target{typ: reflect.TypeFor[Config]()}, l.root, name)
 		if !ok {
+			if hint := settingHint(to, f.message == isSection, value, asFlag); hint != "" {
+				f.hint = hint
+			}
 			l.report.add(Problem{File: source, Path: to.path(), Message: f.message, Hint: f.hint})
 			continue
 		}
@@ -93,6 +96,9 @@ func (l *loader) assign(source string, to target, text string) {
 	l.root = l.root.merge(leaf)
 }
 
+// isSection is what is said of a setting that has keys below it.
+const isSection = "names a section, not a value"
+
 // resolve finds what a dotted path names, starting at from, of which have is
 // what is set so far. A service's name may have dots of its own: the longest
 // one that exists wins, and quotes ("my.app") settle it.
@@ -100,7 +106,7 @@ func resolve(from target, have *tree, rest string) (target, fault, bool) {
 	t := plain(from.typ)
 	switch {
 	case rest == "" && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map):
-		return from, fault{message: "names a section, not a value"}, false
+		return from, fault{message: isSection}, false
 	case rest == "":
 		return from, fault{}, true
 	case t.Kind() == reflect.Struct:

@@ -115,7 +115,13 @@ func wordHint(word string, known []string) string {
 }
 
 func (v *validator) absolute(path, file string) {
-	if file != "" && !strings.HasPrefix(file, "/") {
+	switch {
+	case file == "":
+	case strings.HasPrefix(file, "/"):
+		v.literal(path, file)
+	case variableIn(file) != "":
+		v.bad(path, notExpanded(path), "%s is not an absolute path, and nothing is expanded here", quote(path, file))
+	default:
 		v.bad(path, "begin it with /", "%s is not an absolute path", quote(path, file))
 	}
 }

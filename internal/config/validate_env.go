@@ -52,7 +52,8 @@ func (v *validator) literals(at, key string, env map[string]string) {
 		// ${user.home} is a program's own; ${NAME-x} and ${NAME%x} are a shell's.
 		_, _, known := reference.Variable(p.Text)
 		if p.Ref && !known && !strings.Contains(p.Text, ".") && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*[-:=+?#%^,/@!]`).MatchString(p.Text) {
-			v.warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}", bounded(printable(p.Text)))
+			v.warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}",
+				bounded(printable(p.Text)))
 		}
 	}
 }

@@ -31,11 +31,7 @@ func (v *validator) flavors() {
 	if path := join(flavor, "cpus"); is.CPUs < 0 || is.CPUs == 0 && v.isSet(path) {
 		v.bad(path, "remove the key to use the cgroup's limit", "%v is not above 0", is.CPUs)
 	}
-	if path := join(flavor, "memory"); is.Memory != "" {
-		if _, err := jvm.ParseMemory(is.Memory); err != nil {
-			v.bad(path, "", "%s", err)
-		}
-	}
+	v.size(join(flavor, "memory"), is.Memory)
 	var names []string
 	for i, p := range v.raw.JVM.Flavors {
 		at := index(list, i)

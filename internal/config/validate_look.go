@@ -27,7 +27,7 @@ func (v *validator) look(path string, l supervisor.Look) {
 	if tcp := join(path, "tcp"); l.TCP != "" {
 		host, port, err := net.SplitHostPort(l.TCP)
 		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
-			v.bad(tcp, "write 127.0.0.1:8080", "%s is not host:port", quote(tcp, l.TCP))
+			v.bad(tcp, orNotExpanded(tcp, l.TCP, "write 127.0.0.1:8080"), "%s is not host:port", quote(tcp, l.TCP))
 		}
 	}
 	v.program(join(path, "exec"), l.Exec)
@@ -133,8 +133,11 @@ func (v *validator) httpURL(path, text string) {
 		ok = err == nil && n > 0
 	}
 	if !ok {
-		v.bad(path, "write http://127.0.0.1:8080/health", "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
+		hint := orNotExpanded(path, text, "write http://127.0.0.1:8080/health")
+		v.bad(path, hint, "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
+		return
 	}
+	v.literal(path, text)
 }
 
 func (v *validator) regexp(path, text string) {
@@ -149,6 +152,7 @@ func (v *validator) program(path string, argv []string) {
 	if len(argv) > 0 && argv[0] == "" {
 		v.bad(index(path, 0), "", "the program's name is empty")
 	}
+	v.arguments(path, argv)
 }
 
 func (v *validator) ready(path string, s Service) {

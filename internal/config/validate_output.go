@@ -70,7 +70,9 @@ func (v *validator) size(at, text string) (n int64, ok bool) {
 	}
 	n, err := jvm.ParseMemory(text)
 	if err != nil {
-		v.bad(at, "", "%s is not a size: use a number with KiB, MiB or GiB, such as 10MiB", quote("", text))
+		v.bad(at, "", "%s", err)
+	} else if strings.Trim(text, "0123456789") == "" && n < 64<<10 {
+		v.warn(at, fmt.Sprintf("write the unit: %dMiB", n), "%d is a number of bytes", n)
 	}
 	return n, err == nil
 }

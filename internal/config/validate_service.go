@@ -11,6 +11,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
+// AllServices means all of them where a command takes names.
+const AllServices = "all"
+
 // maxServiceName bounds a service's name, in bytes.
 const maxServiceName = 64
 
@@ -41,6 +44,8 @@ func (v *validator) serviceName(path, name string) {
 		v.bad(path, "", "the name has %d bytes, and %d are allowed", len(name), maxServiceName)
 	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || strings.ContainsAny(name[:min(1, len(name))], "_.-") || name == "":
 		v.bad(path, rule, "%s is not a service name", quote("", name))
+	case name == AllServices:
+		v.bad(path, "give it another name", "%s is no name for a service: commands mean every service by it", quote("", name))
 	}
 }
 
@@ -73,6 +78,14 @@ func (v *validator) kind(path string, raw, cfg Service) {
 }
 
 func (v *validator) java(path string, j Java) {
+	for key, text := range map[string]string{"home": j.Home, "jar": j.Jar, "main": j.Main} {
+		v.literal(join(path, key), text)
+	}
+	for key, list := range map[string][]string{"classpath": j.Classpath, "args": j.Args} {
+		for i, text := range list {
+			v.literal(index(join(path, key), i), text)
+		}
+	}
 	jar, main := join(path, "jar"), join(path, "main")
 	if v.report.isSpoiled(jar) || v.report.isSpoiled(main) || v.report.isMeant(jar) || v.report.isMeant(main) {
 		return
@@ -88,6 +101,7 @@ func (v *validator) java(path string, j Java) {
 func (v *validator) tomcat(path string, t tomcat.Config) {
 	v.absolute(join(path, "home"), t.Home)
 	v.absolute(join(path, "base"), t.Base)
+	v.literal(join(path, "java"), t.Java)
 	v.oneOf(join(path, "setenv"), t.Setenv, tomcat.SetenvImport, tomcat.SetenvIgnore, tomcat.SetenvRefuse)
 	for i, context := range t.Contexts {
 		if context != "" && !strings.HasPrefix(context, "/") {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -16,7 +17,12 @@ const shortestEvery = time.Second
 // as they always could.
 func (v *validator) sources(layer string, c jvm.LayerConfig) {
 	for i, o := range c.Options {
-		v.source(index(join(layer, "options"), i), "option", o.Option, o.When)
+		at := index(join(layer, "options"), i)
+		v.source(at, "option", o.Option, o.When)
+		if args, ok := jvm.Joined(o.Option); ok {
+			v.bad(join(at, "option"), "write "+quoted(mask.Args(args))+" as items of the list",
+				"%s has %d arguments, and each is an item of its own", quote("", mask.Line(o.Option)), len(args))
+		}
 	}
 	for i, d := range c.Dirs {
 		v.source(index(join(layer, "dirs"), i), "dir", d.Dir, d.When)

@@ -12,6 +12,7 @@ import (
 // surroundings checks what a process is started with.
 func (v *validator) surroundings(path string, s Service) {
 	v.absolute(join(path, "dir"), s.Dir)
+	v.literal(join(path, "user"), s.User)
 	if s.User != "" && !validUser(s.User) {
 		v.bad(join(path, "user"), "write name, uid, name:group or uid:gid", "%s is not a user", quote("", s.User))
 	}
@@ -31,8 +32,11 @@ func (v *validator) surroundings(path string, s Service) {
 	for i, file := range s.EnvFiles {
 		at := index(join(path, "env_files"), i)
 		if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
-			v.bad(at, `write "/path", or "-/path" for one that may be missing`, "%s is not an absolute path", quote("", file))
+			hint := orNotExpanded(at, file, `write "/path", or "-/path" for one that may be missing`)
+			v.bad(at, hint, "%s is not an absolute path", quote("", file))
+			continue
 		}
+		v.literal(at, file)
 	}
 	v.secrets(path, s)
 }
@@ -45,6 +49,8 @@ func (v *validator) secrets(path string, s Service) {
 		v.envName(at, name)
 		if !strings.HasPrefix(s.Secrets[name], "/") {
 			v.bad(at, "write the path of a file that holds it", "the value is not an absolute path")
+		} else {
+			v.literal(at, s.Secrets[name])
 		}
 		if _, both := s.Env[name]; both {
 			v.bad(at, "remove one of the two", "is set in env too%s", v.where(env))

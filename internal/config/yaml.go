@@ -91,14 +91,17 @@ func parse(data []byte) (doc *yaml.Node, p Problem, ok bool) {
 	return first.Content[0], p, true
 }
 
-// syntaxProblem says what the YAML library said, with a line that can be
-// relied on where that is cheap to find.
+// cannotRead begins what is said of a file that is no YAML.
+const cannotRead = "cannot read YAML: "
+
+// syntaxProblem says what is wrong, or what the YAML library said, with a line that
+// can be relied on where that is cheap to find.
 func syntaxProblem(data []byte, err error) Problem {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	p := Problem{Message: "cannot read YAML: " + text}
+	p := Problem{Message: cannotRead + text}
 	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(text); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
-		p.Message = "cannot read YAML: " + text[len(m[0]):]
+		p.Message = cannotRead + text[len(m[0]):]
 	}
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	if len(lines)*len(data) <= searchCost {
@@ -106,12 +109,18 @@ func syntaxProblem(data []byte, err error) Problem {
 			p.Line = line
 		}
 	}
-	if p.Line > 0 && p.Line <= len(lines) {
-		indent := lines[p.Line-1][:len(lines[p.Line-1])-len(bytes.TrimLeft(lines[p.Line-1], " \t"))]
-		if tab := bytes.IndexByte(indent, '\t'); tab >= 0 {
-			p.Column, p.Hint = tab+1, "the line is indented with a tab: use spaces"
-		}
+	if p.Line == 0 || p.Line > len(lines) {
+		return p
 	}
+	broken := brokenText{at: p.Line - 1}
+	for _, line := range lines {
+		broken.lines = append(broken.lines, strings.TrimRight(string(line), "\r\n"))
+	}
+	if f, ok := broken.explain(strings.TrimPrefix(p.Message, cannotRead)); ok {
+		p.Line, p.Message, p.Hint = f.line+1, cannotRead+f.message, f.hint
+		p.Column = utf8.RuneCountInString(broken.lines[f.line][:min(f.column, len(broken.lines[f.line]))]) + 1
+	}
+	p.Source = sourceLine(broken.lines[p.Line-1])
 	return p
 }
 

@@ -58,7 +58,8 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	code, output, err := run(ctx, argv)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("cannot try the JVM options: the JVM did not print its flags within %v%s", time.Since(begun).Round(100*time.Millisecond), wrote(output))
+		took := time.Since(begun).Round(100 * time.Millisecond)
+		return nil, fmt.Errorf("cannot try the JVM options: the JVM did not print its flags within %v%s", took, wrote(output))
 	case err != nil:
 		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
 	case code != 0:

@@ -174,7 +174,7 @@ func TestBusySupervisorIsFoundByTheUnreadPipe(t *testing.T) {
 	}
 }
 
-const rounds = 500
+const rounds = 200
 
 // loop dies in each life, and says now and then what the init has.
 func loop(p *player, life int) int {
@@ -186,7 +186,7 @@ func loop(p *player, life int) int {
 			p.startOut(fds[1], "/bin/sh", "-c", "while :; do echo line; sleep 0.01; done")
 		}
 	}
-	if life == rounds/10 || life == rounds {
+	if life == rounds/4 || life == rounds {
 		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", os.Getppid()))
 		p.say("fds=%d rss=%d", len(fds), rss(os.Getppid()))
 	}
@@ -217,7 +217,7 @@ func TestCrashLoopLeaksNothing(t *testing.T) {
 	if n, err := fmt.Sscanf(read(c.dir+"/said"), "fds=%d rss=%d\nfds=%d rss=%d\n", &fds[0], &kb[0], &fds[1], &kb[1]); n != 4 {
 		t.Fatal(err)
 	}
-	t.Logf("after %d rounds %d descriptors and %d KiB, after %d %d and %d", rounds/10, fds[0], kb[0], rounds, fds[1], kb[1])
+	t.Logf("after %d rounds %d descriptors and %d KiB, after %d %d and %d", rounds/4, fds[0], kb[0], rounds, fds[1], kb[1])
 	if fds[1] > fds[0]+2 || kb[1] > kb[0]+8<<10 {
 		t.Error("the init grows with the rounds")
 	}

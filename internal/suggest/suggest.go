@@ -18,15 +18,24 @@ func Nearest(got string, known []string) (string, bool) {
 	}
 	best, least := "", 1+len(got)/3
 	for _, word := range known {
-		if d := Distance(fold(got), fold(word)); d < least {
+		if d := Distance(Fold(got), Fold(word)); d < least {
 			best, least = word, d
 		}
 	}
 	return best, best != ""
 }
 
-// fold makes successCodes, success-codes and success_codes the same word.
-func fold(s string) string {
+// Hint is for a word that is not known: the one that was probably meant, and all.
+func Hint(got string, known []string) string {
+	hint := "there are: " + strings.Join(known, ", ")
+	if word, ok := Nearest(got, known); ok {
+		hint = "did you mean " + word + "? " + hint
+	}
+	return hint
+}
+
+// Fold makes successCodes, success-codes and success_codes the same word.
+func Fold(s string) string {
 	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
 }
 

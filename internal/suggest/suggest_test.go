@@ -15,6 +15,14 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+func TestHint(t *testing.T) {
+	for got, want := range map[string]string{"wbe": "did you mean web? there are: web, db", "nothing": "there are: web, db"} {
+		if hint := Hint(got, []string{"web", "db"}); hint != want {
+			t.Errorf("%s: %q, want %q", got, hint, want)
+		}
+	}
+}
+
 func FuzzNearest(f *testing.F) {
 	f.Add("staus", "status")
 	f.Fuzz(func(t *testing.T, a, b string) {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,7 +30,8 @@ func realRun(t *testing.T, base string, env map[string]string, until func(Findin
 	if err := os.MkdirAll(base+"/logs", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l, err := in.Launch(Options{Java: java, JavaMajor: 17, Env: env, CatalinaOpts: opts})
+	// Compiling for speed would take longer than the start.
+	l, err := in.Launch(Options{Java: java, JavaMajor: 17, Env: env, CatalinaOpts: append([]string{"-XX:TieredStopAtLevel=1"}, opts...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,34 +87,47 @@ org.apache.catalina.core.ContainerBase.[Catalina].[localhost].level = INFO
 org.apache.catalina.core.ContainerBase.[Catalina].[localhost].handlers = 2localhost.org.apache.juli.FileHandler
 `
 
-// boomApp is an application whose listener throws; without a compiler, one
-// whose listener does not exist.
-func boomApp(t *testing.T, base string) (cause string) {
+// boomClass compiles a listener that throws, and says how Tomcat reports it; without a
+// compiler there is none, which fails as well.
+func boomClass(t *testing.T) (class, cause string) {
 	t.Helper()
-	app := base + "/webapps/bad/WEB-INF/"
-	put(t, base+"/conf/logging.properties", loggingFiles, 0o644)
-	put(t, app+"web.xml", `<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0" metadata-complete="true"><listener><listener-class>Boom</listener-class></listener></web-app>`, 0o644)
 	javac, err := exec.LookPath("javac")
 	if err != nil {
-		return "java.lang.ClassNotFoundException: Boom"
+		return "", "java.lang.ClassNotFoundException: Boom"
 	}
-	source := filepath.Join(t.TempDir(), "Boom.java")
-	put(t, source, `public class Boom implements jakarta.servlet.ServletContextListener {
+	dir := t.TempDir()
+	put(t, dir+"/Boom.java", `public class Boom implements jakarta.servlet.ServletContextListener {
   public void contextInitialized(jakarta.servlet.ServletContextEvent e) {
     throw new IllegalStateException("db away");
   }
 }`, 0o644)
-	cmd := exec.Command(javac, "-cp", realHome(t)+"/lib/servlet-api.jar", "-d", app+"classes", source)
+	cmd := exec.Command(javac, "-cp", realHome(t)+"/lib/servlet-api.jar", "-d", dir, dir+"/Boom.java")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("javac: %v\n%s", err, out)
 	}
-	return "java.lang.IllegalStateException: db away"
+	data, err := os.ReadFile(dir + "/Boom.class")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data), "java.lang.IllegalStateException: db away"
+}
+
+// boomApp is an application with that listener.
+func boomApp(t *testing.T, base, class string) {
+	t.Helper()
+	app := base + "/webapps/bad/WEB-INF/"
+	put(t, base+"/conf/logging.properties", loggingFiles, 0o644)
+	put(t, app+"web.xml", `<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0" metadata-complete="true"><listener><listener-class>Boom</listener-class></listener></web-app>`, 0o644)
+	if class != "" {
+		put(t, app+"classes/Boom.class", class, 0o644)
+	}
 }
 
 // TestRealFailedApplication: recognised in every language, and when the JVM can
 // only write ASCII; the cause comes from the log file.
 func TestRealFailedApplication(t *testing.T) {
 	realHome(t)
+	class, cause := boomClass(t)
 	for _, c := range []struct {
 		name, lang string
 		env        map[string]string
@@ -128,7 +141,7 @@ func TestRealFailedApplication(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			base, began := newBase(t), time.Now()
-			cause := boomApp(t, base)
+			boomApp(t, base, class)
 			w, p := realRun(t, base, c.env, isStarted, c.opts...)
 			findings := w.Findings()
 			f, ok := Worst(findings)

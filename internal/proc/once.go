@@ -38,9 +38,11 @@ func Output(ctx context.Context, argv, env []string) (code int, output string, e
 }
 
 // limitedBuffer drops what goes beyond maxOutput.
-type limitedBuffer struct{ bytes.Buffer }
+type limitedBuffer struct{ kept bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	_, _ = b.Buffer.Write(p[:min(len(p), max(maxOutput-b.Len(), 0))]) // it does not fail
+	_, _ = b.kept.Write(p[:min(len(p), maxOutput-b.kept.Len())]) // it does not fail
 	return len(p), nil
 }
+
+func (b *limitedBuffer) String() string { return b.kept.String() }

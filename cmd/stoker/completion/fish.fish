@@ -1,0 +1,12 @@
+# fish completion for stoker: stoker completion fish | source
+function __stoker_complete
+    set -l words (commandline -opc)
+    for line in (command $words[1] __complete -- $words[2..-1] (commandline -ct | string collect --allow-empty) 2>/dev/null)
+        if test "$line" = :files
+            __fish_complete_path (commandline -ct)
+        else
+            echo $line
+        end
+    end
+end
+complete -c stoker -f -a '(__stoker_complete)'

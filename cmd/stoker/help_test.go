@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+)
+
+// everyCommand calls f for each command, with its name without stoker.
+func everyCommand(app *cli.App, f func(name string, c *cli.Command)) {
+	var each func([]*cli.Command, string)
+	each = func(commands []*cli.Command, above string) {
+		for _, c := range commands {
+			name := strings.TrimSpace(above + " " + c.Name)
+			f(name, c)
+			each(c.Subcommands, name)
+		}
+	}
+	each(app.Commands, "")
+}
+
+// TestEachCommandIsExplained: a theme, an example that can be typed, lines of at most
+// 80 columns, and one way to say that json is wanted.
+func TestEachCommandIsExplained(t *testing.T) {
+	app := testApp()
+	printsNoTable := strings.Fields("run health start stop restart logs plugin-validate plugin-init config-check config-show completion man __complete jacoco-dump jacoco-reset " +
+		"jvm-threads jvm-histo jvm-heapdump jvm-flags jvm-nmt")
+	if !strings.Contains(helpText(rootCommand(app), "stoker", 80), "\nJava:\n  jvm ") {
+		t.Errorf("the help has no themes:\n%s", helpText(rootCommand(app), "stoker", 80))
+	}
+	everyCommand(app, func(name string, c *cli.Command) {
+		text := helpText(c, "stoker "+name, 80)
+		for line := range strings.Lines(text) {
+			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
+				t.Errorf("stoker %s --help has a long line: %s", name, line)
+			}
+		}
+		if strings.HasPrefix(name, "__") {
+			return
+		}
+		if !strings.Contains(name, " ") && themes()[themeOf(name)].commands == "" && !c.Hidden {
+			t.Errorf("stoker %s has no theme", name)
+		}
+		if c.UsageText == "" || !strings.Contains(text, "\nExample:\n  ") {
+			t.Errorf("stoker %s has no example", name)
+		}
+		for line := range strings.SplitSeq(c.UsageText, "\n") {
+			if problem := unknownWords(app, line); problem != "" {
+				t.Errorf("the example of stoker %s is %q: %s", name, line, problem)
+			}
+		}
+		f := flagOf(c, "output")
+		if c.Action != nil && (f != nil && slices.Contains(f.Names(), "o")) == slices.Contains(printsNoTable, strings.ReplaceAll(name, " ", "-")) {
+			t.Errorf("stoker %s prints a table and has no -o, or the other way around", name)
+		}
+	})
+}
+
+// unknownWords says what is wrong with a command line of a text; empty: nothing.
+func unknownWords(app *cli.App, line string) string {
+	line = strings.NewReplacer("source <(", "", ")", "", "`", "").Replace(line)
+	line, _, _ = strings.Cut(line, " | ")
+	words := strings.Fields(line)
+	if len(words) == 0 || words[0] != "stoker" {
+		return "it does not begin with stoker"
+	}
+	if _, err := parseArguments(app, words); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// TestTextsNameCommandsThatExist reads errors, hints, comments and the documentation:
+// "stoker xyz" is a command, or a sentence about stoker.
+func TestTextsNameCommandsThatExist(t *testing.T) {
+	app := testApp()
+	names := map[string]bool{"help": true, superviseCommand: true}
+	everyCommand(app, func(name string, c *cli.Command) { names[name] = true })
+	inText := regexp.MustCompile(`\bstoker ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?`)
+	files := 0
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && slices.Contains([]string{".git", "bin", "testdata", "tests", "bench", "decisions"}, d.Name()) {
+			return fs.SkipDir
+		}
+		if ext := filepath.Ext(path); d.IsDir() || ext != ".go" && ext != ".md" && ext != ".yaml" && ext != ".sh" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		for n, line := range strings.Split(string(data), "\n") {
+			for _, m := range inText.FindAllStringSubmatch(line, -1) {
+				word, sub := m[1], m[2]
+				c := app.Command(word)
+				switch {
+				case c == nil && !names[word] && !slices.Contains(proseVerbs(), word):
+					t.Errorf("%s:%d: there is no command: stoker %s", path, n+1, word)
+				case c != nil && len(c.Subcommands) > 0 && c.Action == nil && sub != "" && !names[word+" "+sub] && !slices.Contains(proseVerbs(), sub):
+					t.Errorf("%s:%d: there is no command: stoker %s %s", path, n+1, word, sub)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 100 {
+		t.Errorf("%d files: %v", files, err)
+	}
+}
+
+// proseVerbs are the words of sentences whose subject is stoker.
+func proseVerbs() []string {
+	return strings.Fields("alone and answers apart as asked beside between bin by chooses did does finds for has in is itself knows may or reads refuses " +
+		"runs sizes something stoker speaks starts string testdata that was where which within")
+}
+
+func TestManPage(t *testing.T) {
+	page := manPage(testApp())
+	everyCommand(testApp(), func(name string, c *cli.Command) {
+		hidden := c.Hidden || strings.HasPrefix(name, "jacoco")
+		if c.Action != nil && strings.Contains(page, `\fBstoker `+roff(name)+`\fR`) == hidden {
+			t.Errorf("stoker %s: hidden is %v, and the page disagrees", name, hidden)
+		}
+	})
+	docs, err := os.ReadFile("../../docs/exit-codes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range exitCodes() {
+		if !strings.Contains(string(docs), fmt.Sprintf("\n| %d |", c.code)) {
+			t.Errorf("docs/exit-codes.md has no exit code %d", c.code)
+		}
+	}
+	needs(t, "groff")
+	cmd := exec.Command("groff", "-man", "-ww", "-Tutf8", "-z")
+	cmd.Stdin = strings.NewReader(page)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+}

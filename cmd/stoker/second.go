@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+)
+
+// secondTime is what a stoker that runs here already has to answer.
+const secondTime = 2 * time.Second
+
+// refuseSecond refuses to start services where a stoker runs some already, as by
+// `docker exec C stoker run`: two Tomcats in one base spoil each other. Such a one is
+// the container's first process, or answers at the socket that ours would have; who
+// gives ours a socket of its own means another one. A command alone is only run.
+func refuseSecond(opts runOptions, configured string, initPid int) error {
+	if opts.force || initPid == 1 || len(opts.command) > 0 && !opts.withServices {
+		return nil
+	}
+	if configured == "" && runsServices(1) {
+		return errSecond("(pid 1)")
+	}
+	path, err := api.Find(configured, func(name string) string {
+		if name == "STOKER_SOCKET" { // where commands look, not where ours would listen
+			return ""
+		}
+		return os.Getenv(name)
+	})
+	if err != nil {
+		return nil // none answers
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), secondTime)
+	defer cancel()
+	switch v, err := api.NewClient(path).Versions(ctx); {
+	case err != nil:
+		return errSecond("and answers at " + path)
+	case runsServices(v.Init.Pid): // else it is in another container, or has only a command
+		return errSecond(fmt.Sprintf("(pid %d)", v.Init.Pid))
+	}
+	return nil
+}
+
+func errSecond(which string) error {
+	return &hintError{fmt.Errorf("cannot run the services: a stoker runs here already %s", which),
+		"stoker status shows its services, stoker reload applies the configuration; stoker run --force starts a second one beside it", codeNotNow}
+}
+
+// runsServices says whether a process is the init of a stoker that runs services.
+func runsServices(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return false
+	}
+	var args []string
+	for arg := range bytes.SplitSeq(bytes.TrimSuffix(data, []byte{0}), []byte{0}) {
+		args = append(args, string(arg))
+	}
+	if len(args) < 2 || args[1] != "run" || filepath.Base(args[0]) != "stoker" && !sameProgram(pid) {
+		return false
+	}
+	opts, help, err := parseRun(args[2:])
+	return err == nil && !help && (len(opts.command) == 0 || opts.withServices)
+}
+
+// sameProgram says whether a process executes the file that we do.
+func sameProgram(pid int) bool {
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return false
+	}
+	ours, err := os.Executable()
+	return err == nil && strings.TrimSuffix(theirs, " (deleted)") == ours
+}

@@ -1,0 +1,62 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Signaler sends signals to services.
+type Signaler interface {
+	// Signal sends a signal to the main process of a service, or to all its
+	// processes. proc.ErrGone says that it has none.
+	Signal(service string, sig syscall.Signal, group bool, by string) error
+}
+
+// Signaled is the answer of POST /v1/services/{name}/signal.
+type Signaled struct {
+	Service string `json:"service"`
+	Signal  string `json:"signal"` // its name without SIG, or the number where it has none
+	Group   bool   `json:"group"`
+	Pid     int    `json:"pid"`
+}
+
+// signal sends ?signal=HUP to a service's process; ?group to all its processes.
+func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
+	snap, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	sig, err := supervisor.ParseSignal(r.URL.Query().Get("signal"))
+	if err != nil {
+		fail(w, http.StatusUnprocessableEntity, "bad-parameter", err.Error(), "?signal=HUP: a name with or without SIG, or a number")
+		return
+	}
+	p, _ := peerOf(r.Context())
+	group := r.URL.Query().Has("group")
+	err = s.opts.Backend.Signal(snap.Name, sig, group, fmt.Sprintf("uid %d by the API", p.uid))
+	switch {
+	case errors.Is(err, proc.ErrGone):
+		fail(w, http.StatusConflict, "not-now", fmt.Sprintf("service %q has no process: it is %s", snap.Name, snap.State), "stoker start "+snap.Name)
+	case err != nil:
+		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
+	default:
+		answer(w, http.StatusOK, Signaled{snap.Name, supervisor.SignalName(sig), group, snap.Pid})
+	}
+}
+
+// Signal sends a signal to a service.
+func (c *Client) Signal(ctx context.Context, service, sig string, group bool) (done Signaled, err error) {
+	q := url.Values{"signal": {sig}}
+	if group {
+		q.Set("group", "")
+	}
+	err = c.post(ctx, "/v1/services/"+url.PathEscape(service)+"/signal?"+q.Encode(), &done)
+	return done, err
+}
