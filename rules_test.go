@@ -35,16 +35,16 @@ func edges() map[string][]string {
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/mask", "internal/reference"},
+		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact", "internal/reference"},
 		"internal/hotspot":   {},
 		"internal/pid1":      {},
 		"internal/proc":      {"internal/pid1"},
-		"internal/remote":    {"internal/mask", "internal/trust", "internal/reference"},
-		"internal/mask":      {},
+		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference"},
+		"internal/redact":    {},
 		"internal/tomcat":    {"internal/hotspot", "jvm"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
 		"jvm":                {"internal/suggest"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/mask"},
+		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact"},
 		"internal/trust":     {},
 		"internal/reference": {},
 	}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Case is a failure of a service, as far as the service itself knows it. It is in
@@ -163,7 +163,7 @@ func (r *recorder) record(c *Case) {
 		return
 	}
 	i := Incident{Service: c.Service, Kind: r.s.set.Load().kinds[c.Service], At: c.At, Cause: v.Cause, Reason: v.Reason, Exit: c.Exit,
-		StopRequestedBy: c.Asked, Start: c.Start, Pid: c.Pid, Ran: c.Ran, Notes: v.Notes, Output: out, Options: mask.Args(c.Argv)}
+		StopRequestedBy: c.Asked, Start: c.Start, Pid: c.Pid, Ran: c.Ran, Notes: v.Notes, Output: out, Options: redact.Args(c.Argv)}
 	if i.ThreadDump = r.s.dumpOf(c.Service, c.Start); i.ThreadDump == nil && c.DumpAt > 0 {
 		i.ThreadDump = r.s.outputOf(c.Service, c.DumpAt, 0, MaxThreadDump)
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // exited handles the end of the process.
@@ -112,7 +112,7 @@ func describe(pids []int) string {
 	var out []string
 	for _, pid := range pids[:min(len(pids), maxDescribed)] {
 		argv, _ := ReadCommand(pid)
-		text := strings.TrimSpace(strings.Join(mask.Args(argv), " "))
+		text := strings.TrimSpace(strings.Join(redact.Args(argv), " "))
 		if long := []rune(text); len(long) > maxCommandLine { // the main class of a JVM stands at the end
 			text = string(long[:maxCommandLine/2]) + " ... " + string(long[len(long)-maxCommandLine/2:])
 		}

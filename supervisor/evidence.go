@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // End is the end of a process, for those who know where it leaves traces.
@@ -45,7 +45,7 @@ type Evidence func(ctx context.Context, end End) Findings
 // ProcessEvidence is the Evidence that every process leaves: its command line and
 // its core.
 func ProcessEvidence(_ context.Context, end End) Findings {
-	f := Findings{Options: mask.Args(end.Argv)}
+	f := Findings{Options: redact.Args(end.Argv)}
 	if end.Exit == nil || !end.Exit.Core {
 		return f
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/hotspot"
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -314,7 +314,7 @@ func argument(argv []string, at int) string {
 	if at >= len(argv) {
 		return "missing"
 	}
-	return strconv.Quote(mask.Args(argv)[at])
+	return strconv.Quote(redact.Args(argv)[at])
 }
 
 // overhearTomcat listens to what a Tomcat's applications throw.

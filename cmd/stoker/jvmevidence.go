@@ -8,7 +8,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/hotspot"
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -48,7 +48,7 @@ func outputReader(options []jvm.Option) func(supervisor.End) supervisor.Findings
 		if len(names) > 0 {
 			a.Reason += "; the option is " + strings.Join(names, " and ")
 		}
-		a.Reason = mask.Line(a.Reason)
+		a.Reason = redact.Line(a.Reason)
 		return addAutopsy(supervisor.Findings{}, a)
 	}
 }
@@ -56,7 +56,7 @@ func outputReader(options []jvm.Option) func(supervisor.End) supervisor.Findings
 // look runs f, for as long as ctx allows.
 func (e *evidence) look(ctx context.Context, end supervisor.End, f func() supervisor.Findings) supervisor.Findings {
 	without := func(note string) supervisor.Findings {
-		return supervisor.Findings{Options: mask.Args(end.Argv), Notes: []string{note}}
+		return supervisor.Findings{Options: redact.Args(end.Argv), Notes: []string{note}}
 	}
 	if !e.looking.TryLock() {
 		return without("files were not looked for: the file system has not answered since an earlier look")
@@ -126,7 +126,7 @@ func addAutopsy(f supervisor.Findings, a hotspot.Autopsy) supervisor.Findings {
 func maskLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for k, line := range lines {
-		lines[k] = mask.Line(line)
+		lines[k] = redact.Line(line)
 	}
 	return strings.Join(lines, "\n")
 }

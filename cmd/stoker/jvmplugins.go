@@ -11,7 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/hotspot"
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -163,7 +163,7 @@ func (l *processLauncher) amend(d supervisor.Died) (why string) {
 	carried := l.plugins.StartedWith(l.name)
 	named := accused(string(d.Output), carried)
 	text := cmp.Or(hotspot.LastWords(d.Output), d.Exit.String())
-	return l.plugins.Blame(l.name, hooks.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: mask.Line(text), Ready: d.Ready})
+	return l.plugins.Blame(l.name, hooks.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), Ready: d.Ready})
 }
 
 // asJVM adds what a JVM can do and what it says, and what its plugins are asked for.

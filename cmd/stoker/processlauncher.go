@@ -10,8 +10,8 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/mask"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
@@ -124,7 +124,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	}
 	for _, texts := range [][]string{out.Notes, out.Warnings} {
 		for k := range texts {
-			texts[k] = mask.Line(r.hide.text(texts[k]))
+			texts[k] = redact.Line(r.hide.text(texts[k]))
 		}
 	}
 	return out, nil

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"go.yaml.in/yaml/v3"
 )
@@ -289,7 +289,7 @@ func (d *decoder) sequence(n *yaml.Node, t reflect.Type, path string) *tree {
 // asList shows how a command line would be written as a list: its words, or where a
 // shell would make something else of them the line for one.
 func asList(line string) string {
-	words := mask.Args(strings.Fields(line))
+	words := redact.Args(strings.Fields(line))
 	if len(words) == 0 || len(line) > 2*maxExample {
 		return `"PROGRAM", "ARGUMENT"`
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
@@ -316,7 +316,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 		}
 		return write("timeout: " + seconds(n, "8s"))
 	case reflect.TypeFor[supervisor.Ready](), reflect.TypeFor[supervisor.Live]():
-		if u := mask.Arg(text); strings.HasPrefix(u, "http") {
+		if u := redact.Arg(text); strings.HasPrefix(u, "http") {
 			return write("http: " + quote("", u))
 		}
 		return write("tcp: 127.0.0.1:" + number(n, "8080"))
@@ -336,7 +336,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	case reflect.TypeFor[Java]():
 		return write("jar: " + cmpWord(text, "/app/app.jar"))
 	case reflect.TypeFor[jvm.Config]():
-		return write("user: {options: [" + quote("", mask.Arg(text)) + "]}")
+		return write("user: {options: [" + quote("", redact.Arg(text)) + "]}")
 	}
 	return ""
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"go.yaml.in/yaml/v3"
 )
@@ -160,7 +160,7 @@ func commandIn(n *yaml.Node) string {
 		for _, item := range n.Content {
 			words = append(words, item.Value)
 		}
-		if out := quoted(mask.Args(words)); out != "" && len(out) <= 2*maxExample {
+		if out := quoted(redact.Args(words)); out != "" && len(out) <= 2*maxExample {
 			return out
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -253,7 +253,7 @@ func FuzzLoad(f *testing.F) {
 		if err := l.Show(&b, true); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(b.String(), mask.Hidden) {
+		if strings.Contains(b.String(), redact.Hidden) {
 			return
 		}
 		again := write(t, map[string]string{"stoker.yaml": b.String()})

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // target is a value of the schema that a variable or a setting names.
@@ -73,7 +73,7 @@ func (l *loader) assign(source string, to target, text string) {
 	case t.Kind() == reflect.Slice:
 		n, _, ok := parse([]byte(text))
 		if !ok || n == nil {
-			l.report.add(Problem{File: source, Path: path, Message: quote(path, mask.Arg(text)) + " is not a list", Hint: `write ["a", "b"]`})
+			l.report.add(Problem{File: source, Path: path, Message: quote(path, redact.Arg(text)) + " is not a list", Hint: `write ["a", "b"]`})
 			break
 		}
 		leaf = d.node(n, t, path)

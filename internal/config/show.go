@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -129,7 +129,7 @@ func (p printer) list(v reflect.Value, path string) *yaml.Node {
 		return out
 	}
 	args, isText := v.Interface().([]string)
-	args = mask.Args(args)
+	args = redact.Args(args)
 	for i := range v.Len() {
 		at := index(path, i)
 		if isText {
@@ -170,12 +170,12 @@ func (p printer) comment(path string) string {
 // shown is a text with its secrets hidden.
 func shown(path, s string) string {
 	if s != "" && strings.Contains(path, ".") && isMapKey(path) && secretPath(path) {
-		return mask.Hidden
+		return redact.Hidden
 	}
 	if isURL(path) {
 		return remote.Mask(s)
 	}
-	return mask.Arg(s)
+	return redact.Arg(s)
 }
 
 // isURL reports whether a text is the URL of a source, of which more is hidden.

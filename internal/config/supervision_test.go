@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -128,7 +128,7 @@ services:
 	}
 	want := l.Config.Services["web"]
 	for _, header := range []string{"Authorization", "Cookie", "X-Api-Key"} {
-		want.Live.Headers[header] = mask.Hidden
+		want.Live.Headers[header] = redact.Hidden
 	}
 	if !reflect.DeepEqual(again.Config.Services["web"], want) {
 		t.Errorf("got\n%+v, want\n%+v", again.Config.Services["web"], want)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // noColon is about lines without a key. The library complains of them one line too
@@ -124,7 +124,7 @@ const maxShown = 120
 // long to be of use.
 func sourceLine(line string) string {
 	line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " \r")
-	if len(line) > maxShown || !utf8.ValidString(line) || mask.Line(line) != line {
+	if len(line) > maxShown || !utf8.ValidString(line) || redact.Line(line) != line {
 		return ""
 	}
 	for _, name := range regexp.MustCompile(`[A-Za-z0-9_.-]+`).FindAllString(line, -1) {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // A shell would put a variable's value in the place of these; here they stay as they
@@ -70,7 +70,7 @@ func (v *validator) arguments(at string, argv []string) {
 
 // shellLine is a command as a line for a shell, in which its variables are expanded.
 func shellLine(argv []string) string {
-	words := mask.Args(argv)
+	words := redact.Args(argv)
 	for i, w := range words {
 		switch {
 		case variableIn(w) != "":

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -134,7 +134,7 @@ func (v *validator) httpURL(path, text string) {
 	}
 	if !ok {
 		hint := orNotExpanded(path, text, "write http://127.0.0.1:8080/health")
-		v.bad(path, hint, "%s is not an http or https URL with a host", quote(path, mask.Arg(text)))
+		v.bad(path, hint, "%s is not an http or https URL with a host", quote(path, redact.Arg(text)))
 		return
 	}
 	v.literal(path, text)

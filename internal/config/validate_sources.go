@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -20,8 +20,8 @@ func (v *validator) sources(layer string, c jvm.LayerConfig) {
 		at := index(join(layer, "options"), i)
 		v.source(at, "option", o.Option, o.When)
 		if args, ok := jvm.Joined(o.Option); ok {
-			v.bad(join(at, "option"), "write "+quoted(mask.Args(args))+" as items of the list",
-				"%s has %d arguments, and each is an item of its own", quote("", mask.Line(o.Option)), len(args))
+			v.bad(join(at, "option"), "write "+quoted(redact.Args(args))+" as items of the list",
+				"%s has %d arguments, and each is an item of its own", quote("", redact.Line(o.Option)), len(args))
 		}
 	}
 	for i, d := range c.Dirs {

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/mask"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
@@ -162,9 +162,9 @@ func Mask(text string) string {
 	if scheme, rest, ok := strings.Cut(head, "://"); ok {
 		authority, path, slash := strings.Cut(rest, "/")
 		if k := strings.LastIndexByte(authority, '@'); k >= 0 {
-			authority = mask.Hidden + authority[k:]
+			authority = redact.Hidden + authority[k:]
 		} else if k := strings.LastIndexByte(authority, ':'); k >= 0 && strings.Trim(authority[k:], ":0123456789]") != "" && !strings.Contains(authority, "${") {
-			return scheme + "://" + mask.Hidden // no port: the begin of a password with / or ? in it
+			return scheme + "://" + redact.Hidden // no port: the begin of a password with / or ? in it
 		}
 		head = scheme + "://" + authority
 		if slash {
@@ -179,7 +179,7 @@ func Mask(text string) string {
 	for k, pair := range pairs {
 		name, _, valued := strings.Cut(pair, "=")
 		if valued && secret(name) {
-			pairs[k] = name + "=" + mask.Hidden
+			pairs[k] = name + "=" + redact.Hidden
 		}
 	}
 	out := head + "?" + strings.Join(pairs, "&")
@@ -193,5 +193,5 @@ func secret(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
-	return mask.Name(name) || strings.Contains(strings.ToLower(name), "signature")
+	return redact.Name(name) || strings.Contains(strings.ToLower(name), "signature")
 }

@@ -1,6 +1,6 @@
-// Package mask hides what is likely to be a secret in texts for people: by the
+// Package redact hides what is likely to be a secret in texts for people: by the
 // names that values stand behind, and in URLs. It cannot know a secret by its value.
-package mask
+package redact
 
 import "strings"
 
