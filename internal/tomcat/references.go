@@ -47,11 +47,11 @@ func (r References) resolve(text string) string {
 // first brace.
 func (r References) once(text string) string {
 	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(text, "${")
-		ref, rest, closed := strings.Cut(after, "}")
+	for rest := text; ; {
+		before, after, found := strings.Cut(rest, "${")
+		ref, tail, closed := strings.Cut(after, "}")
 		if !found || !closed {
-			b.WriteString(text)
+			b.WriteString(rest)
 			return b.String()
 		}
 		value, ok := r.lookUp(ref)
@@ -67,7 +67,7 @@ func (r References) once(text string) string {
 		if b.Len() > maxResolved {
 			return text
 		}
-		text = rest
+		rest = tail
 	}
 }
 

@@ -92,6 +92,13 @@ func TestPortIsResolvedAsTomcatDoes(t *testing.T) {
 	}
 }
 
+func TestReferencesThatAreTooLongStay(t *testing.T) {
+	const text = "x${empty}${long}${empty}"
+	if got := known(map[string]string{"empty": "", "long": strings.Repeat("9", maxResolved+1)}).resolve(text); got != text {
+		t.Errorf("%.80q, want it as it stands", got)
+	}
+}
+
 func TestUnreadablePropertiesAreUnknown(t *testing.T) {
 	files := memory(map[string]string{"/b/conf/server.xml": `<Server><Service><Connector port="${p:-1}"/></Service></Server>`})
 	for err, want := range map[error]bool{fs.ErrNotExist: true, fs.ErrPermission: false} {
