@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
@@ -112,14 +113,10 @@ func (p *httpProbe) connect(ctx context.Context, u *url.URL, demanded *bool) (ne
 			return new(tls.Certificate), nil // none
 		}
 	} else {
-		cert, err := tls.LoadX509KeyPair(p.look.CertFile, p.look.KeyFile)
+		cert, err := clientPair(p.look.CertFile, p.look.KeyFile)
 		if err != nil {
 			conn.Close()
-			var pe *os.PathError
-			if errors.As(err, &pe) {
-				return nil, fmt.Errorf("cannot read %s: %w", pe.Path, pe.Err)
-			}
-			return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", p.look.CertFile, p.look.KeyFile, err)
+			return nil, err
 		}
 		// Also where the server does not name its issuer: it is what is configured.
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
@@ -130,6 +127,36 @@ func (p *httpProbe) connect(ctx context.Context, u *url.URL, demanded *bool) (ne
 		return nil, err
 	}
 	return secure, nil
+}
+
+// maxPEM bounds a file with a certificate and its chain, or a key, in bytes.
+const maxPEM = 1 << 20
+
+// clientPair reads a certificate and its key.
+func clientPair(certFile, keyFile string) (pair tls.Certificate, err error) {
+	var texts [2][]byte
+	for k, path := range []string{certFile, keyFile} {
+		if texts[k], err = readPEM(path); err != nil {
+			return pair, fmt.Errorf("cannot read %s: %w", path, err)
+		}
+	}
+	if pair, err = tls.X509KeyPair(texts[0], texts[1]); err != nil {
+		return pair, fmt.Errorf("cannot use the certificate %s with the key %s: %w", certFile, keyFile, err)
+	}
+	return pair, nil
+}
+
+// readPEM reads a regular file. A FIFO would hold up a look for ever, whatever its ctx.
+func readPEM(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, cmp.Or(errors.Unwrap(err), err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	return io.ReadAll(io.LimitReader(f, maxPEM))
 }
 
 // exchange sends the request and reads the answer up to its body.

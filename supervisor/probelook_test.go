@@ -317,6 +317,10 @@ func TestEndlessAnswerIsAnAnswer(t *testing.T) {
 // what it wants answers as others do.
 func TestClientCertificate(t *testing.T) {
 	cert, key, pair := clientCertificate(t)
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(actuator))
 		pool := x509.NewCertPool()
@@ -337,7 +341,8 @@ func TestClientCertificate(t *testing.T) {
 			{Look{HTTP: url, Status: []int{200, 401}}, ""},
 			{Look{HTTP: url, Status: []int{401}, Body: "UP"}, hint}, // there is no body
 			{Look{HTTP: server.URL + "/down", Status: []int{401}, CertFile: cert, KeyFile: key}, "answered 503"},
-			{Look{HTTP: url, Status: []int{401}, CertFile: cert, KeyFile: os.DevNull}, "cannot use the certificate " + cert},
+			{Look{HTTP: url, Status: []int{401}, CertFile: cert, KeyFile: cert}, "cannot use the certificate " + cert},
+			{Look{HTTP: url, Status: []int{401}, CertFile: cert, KeyFile: fifo}, "cannot read " + fifo + ": it is not a regular file"},
 			{Look{HTTP: url, Status: []int{401}, CertFile: cert + "x", KeyFile: key}, "cannot read " + cert + "x: no such file"},
 		} {
 			wantError(t, check(c.look.Probes(nil)), c.want)
