@@ -228,7 +228,7 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 func (w *sourceWatch) retry(ctx context.Context, name string) {
 	digest, err := w.world.digest(ctx, name)
 	if err != nil {
-		digest = "cannot be read: " + err.Error()
+		digest = "cannot be read" // of an error the text may differ each time: ports, durations
 	}
 	before, known := w.fatal[name]
 	w.fatal[name] = digest

@@ -139,8 +139,9 @@ func TestWatchStartsWhatIsFatal(t *testing.T) {
 		if got := f.done(); len(got) > 0 {
 			t.Errorf("nothing has changed: %q", got)
 		}
-		change(func() { f.unread = errors.New("no such file") })
+		change(func() { f.unread = errors.New("read udp 127.0.0.1:43512: i/o timeout") })
 		time.Sleep(time.Second)
+		change(func() { f.state, f.unread = supervisor.Fatal, errors.New("read udp 127.0.0.1:43513: i/o timeout") }) // the same once more
 		change(func() { f.state, f.unread, f.now = supervisor.Fatal, nil, "-Xmx1g" })
 		change(func() { f.state, f.now = supervisor.Stopped, "-Xmx2g" })
 		change(func() { f.state = supervisor.Fatal }) // for another reason, and with these
