@@ -78,15 +78,12 @@ func (v *validator) kind(path string, raw, cfg Service) {
 }
 
 func (v *validator) java(path string, j Java) {
-	for key, text := range map[string]string{"home": j.Home, "jar": j.Jar, "main": j.Main} {
-		v.literal(join(path, key), text)
-	}
-	for key, list := range map[string][]string{"classpath": j.Classpath, "args": j.Args} {
-		for i, text := range list {
-			v.literal(index(join(path, key), i), text)
-		}
-	}
 	jar, main := join(path, "jar"), join(path, "main")
+	v.literal(join(path, "home"), j.Home)
+	v.literal(jar, j.Jar)
+	v.literal(main, j.Main)
+	v.eachLiteral(join(path, "classpath"), j.Classpath)
+	v.eachLiteral(join(path, "args"), j.Args)
 	if v.report.isSpoiled(jar) || v.report.isSpoiled(main) || v.report.isMeant(jar) || v.report.isMeant(main) {
 		return
 	}
