@@ -119,7 +119,8 @@ func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err e
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
 		return is, refusal(resp)
 	}
-	return is, json.NewDecoder(resp.Body).Decode(&is)
+	err = json.NewDecoder(resp.Body).Decode(&is)
+	return is, err
 }
 
 // post sends a request without a body, and reads the answer.
@@ -133,7 +134,7 @@ func (c *Client) post(ctx context.Context, path string, into any) error {
 }
 
 // Command is "start", "stop" or "restart". Where a start of the service later than
-// number after has begun, the first two do nothing.
+// number after has begun, start and restart do nothing.
 func (c *Client) Command(ctx context.Context, name, verb string, after uint64) (snap supervisor.Snapshot, err error) {
 	err = c.post(ctx, fmt.Sprintf("/v1/services/%s/%s?after=%d", url.PathEscape(name), verb, after), &snap)
 	return snap, err
