@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -179,9 +180,6 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// hidden stands in the place of a secret.
-const hidden = "***"
-
 // shortSecret is the length below which a secret is not looked for in texts: it
 // would be found everywhere, and hides nothing.
 const shortSecret = 4
@@ -201,7 +199,7 @@ func (m *secretMask) add(value string) {
 
 func (m secretMask) text(s string) string {
 	for _, value := range m {
-		s = strings.ReplaceAll(s, value, hidden)
+		s = strings.ReplaceAll(s, value, redact.Hidden)
 	}
 	return s
 }

@@ -41,11 +41,8 @@ func (l *processLauncher) asking(env map[string]string, add []jvm.EnvVar, dir st
 		who = int(l.user.UID)
 	}
 	return asking{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
-		if within := l.service.Ready.Within; within > 0 { // the start itself needs the rest
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, within/2)
-			defer cancel()
-		}
+		ctx, cancel := l.beforeStart(ctx)
+		defer cancel()
 		return l.runOnce(ctx, "jvm", argv, environList(jvmEnviron(env, add)), dir)
 	}}
 }

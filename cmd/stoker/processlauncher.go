@@ -214,6 +214,15 @@ func (l *processLauncher) runOnce(ctx context.Context, what string, argv, env []
 	return supervisor.RunCommand(ctx, l.m, spec)
 }
 
+// beforeStart bounds what is run to prepare a start, which itself needs the rest of its
+// time.
+func (l *processLauncher) beforeStart(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l.service.Ready.Within <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, l.service.Ready.Within/2)
+}
+
 // beside is what a program is started with that runs beside the service's process, as
 // the service's user. Options of a JVM are that JVM's.
 func (l *processLauncher) beside() (proc.Spec, error) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // secondTime is what a stoker that runs here already has to answer.
@@ -53,14 +53,7 @@ func errSecond(which string) error {
 
 // runsServices says whether a process is the init of a stoker that runs services.
 func runsServices(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil {
-		return false
-	}
-	var args []string
-	for arg := range bytes.SplitSeq(bytes.TrimSuffix(data, []byte{0}), []byte{0}) {
-		args = append(args, string(arg))
-	}
+	args, _ := supervisor.ReadCommand(pid)
 	if len(args) < 2 || args[1] != "run" || filepath.Base(args[0]) != "stoker" && !sameProgram(pid) {
 		return false
 	}

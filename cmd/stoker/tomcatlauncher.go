@@ -146,11 +146,8 @@ func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, er
 	if err != nil {
 		return nil, err
 	}
-	if within := l.service.Ready.Within; within > 0 { // the start itself needs the rest
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, within/2)
-		defer cancel()
-	}
+	ctx, cancel := l.beforeStart(ctx)
+	defer cancel()
 	imp, err := install.ImportSetenv(ctx, l.service.Tomcat.Setenv, r.vars, l.service.Dir, l.run)
 	if err != nil {
 		return nil, setenvError(err)
