@@ -139,7 +139,8 @@ func (p capPlan) sized(n int64) int64 {
 
 // capPlans are those of metaspace, code cache and direct memory.
 func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
-	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, fixed.Metaspace}, {48 * mib, 160 * mib, 240 * mib, fixed.CodeCache}, {16 * mib, 64 * mib, 64 * mib, fixed.Direct}}
+	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, fixed.Metaspace}, {48 * mib, 160 * mib, 240 * mib, fixed.CodeCache},
+		{16 * mib, 64 * mib, 64 * mib, fixed.Direct}}
 	if s.small() {
 		plans[0].enough, plans[0].usual = 128*mib, 128*mib
 		plans[1].enough, plans[1].usual = 128*mib, 128*mib

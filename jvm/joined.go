@@ -23,7 +23,8 @@ func Joined(arg string) (args []string, ok bool) {
 		return nil, false // -Dapp.options=-a -b
 	}
 	for _, a := range args[1:] {
-		if strings.HasPrefix(a, "-X") || strings.HasPrefix(a, "-D") || strings.HasPrefix(a, "--") || strings.HasPrefix(a, "-") && !strings.HasPrefix(first, "-D") {
+		known := strings.HasPrefix(a, "-X") || strings.HasPrefix(a, "-D") || strings.HasPrefix(a, "--")
+		if known || strings.HasPrefix(a, "-") && !strings.HasPrefix(first, "-D") {
 			return args, true
 		}
 	}

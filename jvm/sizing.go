@@ -191,14 +191,16 @@ func (s *Sizing) leaveToJVM(fixed Fixed) {
 	for _, r := range []struct {
 		rule   **bool
 		number *int64 // of the profile
-	}{{&s.rules.Metaspace, s.numbers.metaspace}, {&s.rules.CodeCache, s.numbers.codeCache}, {&s.rules.DirectMemory, s.numbers.direct}, {&s.rules.Stacks, s.numbers.stack}} {
+	}{{&s.rules.Metaspace, s.numbers.metaspace}, {&s.rules.CodeCache, s.numbers.codeCache},
+		{&s.rules.DirectMemory, s.numbers.direct}, {&s.rules.Stacks, s.numbers.stack}} {
 		if r.number == nil {
 			*r.rule = &off
 		}
 	}
 	if fixed.Heap == nil {
-		s.Warnings = append(s.Warnings, Problem{MemoryUnlimited, fmt.Sprintf("there is no memory limit: the JVM's own default sizes its heap, up to a quarter of the machine's %s; "+
-			"give the container a limit (docker run -m 2g, resources.limits.memory), or set jvm.flavor.memory", mibText(s.Limit))})
+		s.Warnings = append(s.Warnings, Problem{MemoryUnlimited, fmt.Sprintf(
+			"there is no memory limit: the JVM's own default sizes its heap, up to a quarter of the machine's %s; "+
+				"give the container a limit (docker run -m 2g, resources.limits.memory), or set jvm.flavor.memory", mibText(s.Limit))})
 	}
 }
 
@@ -281,7 +283,7 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 		if err != nil {
 			return fmt.Errorf("cannot use flavor: %w", err)
 		}
-		if limits.Memory > 0 && n != limits.Memory && !(limits.Unlimited && n < limits.Memory) {
+		if limits.Memory > 0 && n != limits.Memory && (!limits.Unlimited || n > limits.Memory) {
 			s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
 				"the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource), mibText(limits.Memory))})
 		}

@@ -55,7 +55,8 @@ func (s *Sizing) fitStack(fixed Fixed) {
 			callsDeep(smallStack), callsDeep(halfStack), mibText(n*smallStack), n)
 		return
 	}
-	s.stackWhy = fmt.Sprintf("about %s calls deep: 1024 KiB (%s calls) would be %s more for %d threads", callsDeep(halfStack), callsDeep(mib), mibText(n*halfStack), n)
+	s.stackWhy = fmt.Sprintf("about %s calls deep: 1024 KiB (%s calls) would be %s more for %d threads", callsDeep(halfStack),
+		callsDeep(mib), mibText(n*halfStack), n)
 }
 
 // callsDeep is how deep simple calls go in a stack, as measured on Java 17 and x86_64.

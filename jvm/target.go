@@ -13,7 +13,8 @@ import (
 // tolerates, adds the unlock flags that are needed, and drops what
 // -XX:+IgnoreUnrecognizedVMOptions would hide.
 func checkTarget(r *Result, t Target, asked bool) {
-	c := targetCheck{Result: r, target: t, major: t.JavaMajor, foreign: !t.listed(), asked: asked, flags: newCatalog(), needed: map[string]Option{}}
+	c := targetCheck{Result: r, target: t, major: t.JavaMajor, foreign: !t.listed(), asked: asked,
+		flags: newCatalog(), needed: map[string]Option{}}
 	c.ignoring = slices.ContainsFunc(r.Options, func(o Option) bool { return o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" })
 	var kept []Option
 	for _, o := range r.Options {
@@ -187,7 +188,8 @@ func (c *targetCheck) deny(o Option, name string, f flagFacts, s standing) bool 
 	case s == denied:
 		c.fail(UnknownOption, "cannot use %q (%s): %s does not have it, only another build or version", o, o.origin(), c.java())
 	case c.target.Flags == nil && near == "" && !exact && c.major > 0:
-		c.warn(UnknownOption, "%s (%s) may be refused: no list of flags has it, and there is none of Java %d; no JVM was asked", o, o.origin(), c.major)
+		c.warn(UnknownOption, "%s (%s) may be refused: no list of flags has it, and there is none of Java %d; no JVM was asked",
+			o, o.origin(), c.major)
 	default:
 		c.fail(UnknownOption, "cannot use %q (%s): %s has no such flag; names are case-sensitive%s", o, o.origin(), c.java(), didYouMean(near))
 	}
@@ -199,8 +201,8 @@ func (c *targetCheck) warnUnlisted(o Option, f flagFacts) {
 	at, _ := listOf(c.major)
 	builds := buildsListed()
 	newer := at + 1 + slices.IndexFunc(f.kinds[at+1:], func(k flagKind) bool { return k != absent })
-	c.warn(UnknownOption, "%s (%s) may be refused: the list of Java %s does not have it, that of %s does; an update may have brought it, and no JVM was asked",
-		o, o.origin(), builds[at].version, builds[newer].version)
+	c.warn(UnknownOption, "%s (%s) may be refused: the list of Java %s does not have it, that of %s does; "+
+		"an update may have brought it, and no JVM was asked", o, o.origin(), builds[at].version, builds[newer].version)
 }
 
 // java names the target in messages, and what is known of its flags.

@@ -86,7 +86,7 @@ func execProbe(argv []string, start func(context.Context, []string) (int, string
 	return ProbeFunc(func(ctx context.Context, _ Process) error {
 		err := CommandError(start(ctx, argv))
 		if errors.Is(err, context.DeadlineExceeded) { // as it is: who looks has a shorter word for it
-			return fmt.Errorf("exec %s: %s", argv[0], err)
+			return fmt.Errorf("exec %s: %s", argv[0], err.Error())
 		}
 		if err != nil {
 			return fmt.Errorf("exec %s: %w", argv[0], err)

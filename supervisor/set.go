@@ -33,7 +33,8 @@ type set struct {
 // newSet puts a set together. Services that are not defined any more are in it
 // until they are gone.
 func newSet(want Set, services map[string]*Service) *set {
-	s := &set{services: services, kinds: map[string]string{}, logs: map[string]proc.LogOptions{}, main: want.Main, stopTimeout: want.StopTimeout, onFatal: want.OnFatal}
+	s := &set{services: services, kinds: map[string]string{}, logs: map[string]proc.LogOptions{},
+		main: want.Main, stopTimeout: want.StopTimeout, onFatal: want.OnFatal}
 	defs := want.Definitions
 	for _, d := range defs {
 		s.names = append(s.names, d.Name)

@@ -75,7 +75,8 @@ func (s *Service) publish() {
 	k := &s.kept
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
-		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving, Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), gen: k.Gen, round: k.Round, held: k.Held,
+		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Leaving: k.Leaving,
+		Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), gen: k.Gen, round: k.Round, held: k.Held,
 		then: k.Then, asked: k.Asked, ends: k.Ends, unproven: s.launch != nil && s.launch.unproven(s.cfg.Ready)}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)

@@ -70,7 +70,8 @@ func (s *set) resultOf(snap Snapshot, n uint64, now time.Time) StartResult {
 			return failed(why)
 		}
 		return r
-	case st == Exited && snap.Oneshot && snap.round == n && snap.Exit != nil && snap.Exit.Success, st == Running && !snap.Oneshot && !snap.unproven:
+	case st == Exited && snap.Oneshot && snap.round == n && snap.Exit != nil && snap.Exit.Success,
+		st == Running && !snap.Oneshot && !snap.unproven:
 		r.Done = true
 		return r
 	case st == Running && !snap.Oneshot:

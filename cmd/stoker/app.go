@@ -50,7 +50,8 @@ func newApp(run func(runOptions) error) *cli.App {
 	output := outputFlag()
 	file := &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE` (default /etc/stoker/stoker.yaml, if it is there)"}
 	set := &cli.StringSliceFlag{Name: "set", Usage: "override one value: `PATH=VALUE`"}
-	javaVersion := &cli.StringFlag{Name: "java-version", Usage: "for a JVM of `VERSION`, such as 17 or 1.8.0_412; the java found here is asked otherwise"}
+	javaVersion := &cli.StringFlag{Name: "java-version",
+		Usage: "for a JVM of `VERSION`, such as 17 or 1.8.0_412; the java found here is asked otherwise"}
 	app := &cli.App{
 		Name:        "stoker",
 		Usage:       "the first process of a Java container",
@@ -88,7 +89,8 @@ func newApp(run func(runOptions) error) *cli.App {
 					return status(c.Context, app.Writer, optional(a), c.String("output"), c.Bool("check"))
 				})
 			}},
-		{Name: "health", Usage: "say whether the container, or a service, is ready: for HEALTHCHECK and probes", ArgsUsage: "[SERVICE]", Description: healthHelp,
+		{Name: "health", Usage: "say whether the container, or a service, is ready: for HEALTHCHECK and probes",
+			ArgsUsage: "[SERVICE]", Description: healthHelp,
 			Action: func(c *cli.Context) error {
 				return atMost(c, 1, func(a []string) error { return health(c.Context, app.Writer, optional(a)) })
 			}},
@@ -131,7 +133,8 @@ func newApp(run func(runOptions) error) *cli.App {
 						services: c.StringSlice("service"), kinds: c.StringSlice("kind"), format: c.String("output")})
 				})
 			}},
-		{Name: "incidents", Usage: "show why services failed or died: the last ten failures, or one by its NUMBER", ArgsUsage: "[NUMBER]", Flags: []cli.Flag{output},
+		{Name: "incidents", Usage: "show why services failed or died: the last ten failures, or one by its NUMBER",
+			ArgsUsage: "[NUMBER]", Flags: []cli.Flag{output},
 			Action: func(c *cli.Context) error {
 				return upTo(c, 1, func(a []string) error {
 					if len(a) > 0 {
@@ -151,8 +154,8 @@ func newApp(run func(runOptions) error) *cli.App {
 			{Name: "list", Usage: "each hook with its event, its source and how it ended last", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 				return upTo(c, 0, func([]string) error { return hookList(c.Context, app.Writer, c.String("output")) })
 			}},
-			{Name: "run", Usage: "run the hooks of an event, or one of them, and tell how they ended", ArgsUsage: "EVENT [HOOK]", Flags: []cli.Flag{output,
-				&cli.StringFlag{Name: "service", Aliases: []string{"s"}, Usage: "as if it happened to `SERVICE` (default: the only one)"}},
+			{Name: "run", Usage: "run the hooks of an event, or one of them, and tell how they ended", ArgsUsage: "EVENT [HOOK]",
+				Flags: []cli.Flag{output, &cli.StringFlag{Name: "service", Aliases: []string{"s"}, Usage: "as if it happened to `SERVICE` (default: the only one)"}},
 				Action: func(c *cli.Context) error {
 					return upTo(c, 2, func(a []string) error {
 						event, name, err := needEvent(a)
@@ -172,9 +175,11 @@ func newApp(run func(runOptions) error) *cli.App {
 				&cli.StringFlag{Name: "memory", Usage: "what the container has, a `SIZE` such as 4GiB (default: what this one has)"},
 				&cli.StringFlag{Name: "cpus", Usage: "what the container has, a `NUMBER` such as 1.5 (default: what this one has)"},
 				javaVersion,
-				&cli.StringSliceFlag{Name: "layer", Usage: "read `LAYER=FILE`, also several times: an option file of the layer default, user or enforced"},
+				&cli.StringSliceFlag{Name: "layer",
+					Usage: "read `LAYER=FILE`, also several times: an option file of the layer default, user or enforced"},
 				&cli.BoolFlag{Name: "no-sizing", Usage: "add nothing but unlock flags that are needed"},
-				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "argv", Usage: "print as `FORMAT`: argv (an argument a line), argfile or json"}},
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "argv",
+					Usage: "print as `FORMAT`: argv (an argument a line), argfile or json"}},
 				Action: func(c *cli.Context) error {
 					return atMost(c, 0, func([]string) error {
 						return jvmRender(app.Writer, os.Stderr, renderFlags{memory: c.String("memory"), cpus: c.String("cpus"), java: c.String("java-version"),
@@ -317,7 +322,8 @@ func pluginCommand(output cli.Flag) *cli.Command {
 	switching := func(name, usage string, on bool) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "PLUGIN", Flags: switchFlag, Action: func(c *cli.Context) error {
 			return upTo(c, 1, func(a []string) error {
-				return pluginSwitch(c.Context, c.App.Writer, on, a, switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output"), waitFlagsOf(c)})
+				return pluginSwitch(c.Context, c.App.Writer, on, a,
+					switchFlags{c.StringSlice("set"), c.Bool("no-restart"), c.String("output"), waitFlagsOf(c)})
 			})
 		}}
 	}
@@ -325,12 +331,14 @@ func pluginCommand(output cli.Flag) *cli.Command {
 		{Name: "list", Usage: "show the plugins and whether they count", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
 			return upTo(c, 0, func([]string) error { return pluginList(c.Context, c.App.Writer, c.String("output")) })
 		}},
-		{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "PLUGIN", Flags: []cli.Flag{output}, Action: func(c *cli.Context) error {
-			return upTo(c, 1, func(a []string) error { return pluginShow(c.Context, c.App.Writer, a, c.String("output")) })
-		}},
+		{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "PLUGIN", Flags: []cli.Flag{output},
+			Action: func(c *cli.Context) error {
+				return upTo(c, 1, func(a []string) error { return pluginShow(c.Context, c.App.Writer, a, c.String("output")) })
+			}},
 		switching("enable", "switch one on; services whose JVM options change are restarted once", true),
 		switching("disable", "switch one off; services whose JVM options change are restarted once", false),
-		{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "PLUGIN ACTION [ARGS...]", Flags: []cli.Flag{output},
+		{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "PLUGIN ACTION [ARGS...]",
+			Flags: []cli.Flag{output},
 			Action: func(c *cli.Context) error {
 				return upTo(c, c.NArg(), func(a []string) error { return pluginRun(c.Context, c.App.Writer, a, c.String("output")) })
 			}},
@@ -358,7 +366,8 @@ func usageError(c *cli.Context, err error, _ bool) error {
 			text = fmt.Sprintf("%s for --%s: want %s (%s)", before, f.Names()[0], kind, cause)
 		}
 	}
-	return &hintError{errors.New(strings.Replace(text, " (parse error)", "", 1)), "stoker " + c.Command.FullName() + " --help explains the flags", codeUsage}
+	return &hintError{errors.New(strings.Replace(text, " (parse error)", "", 1)),
+		"stoker " + c.Command.FullName() + " --help explains the flags", codeUsage}
 }
 
 // upTo refuses more than n arguments, and formats other than table and json.

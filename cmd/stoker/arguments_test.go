@@ -80,7 +80,7 @@ func TestWhatIsMeant(t *testing.T) {
 		"kill tomcat":        "did you mean `stoker signal`?",
 		"threads":            "did you mean `stoker jvm threads`?",
 		"jstack":             "did you mean `stoker jvm threads`?",
-		"jvm expalin":        "did you mean `stoker jvm explain`?",
+		"jvm explan":         "did you mean `stoker jvm explain`?",
 		"plugin enabel x":    "did you mean `stoker plugin enable`?",
 		"help staus":         "did you mean `stoker status`?",
 		"xyzzy":              "stoker help lists them",

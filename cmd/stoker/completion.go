@@ -52,7 +52,8 @@ func completionCommands(app *cli.App) []*cli.Command {
 				return atMost(c, 1, func(a []string) error {
 					script, ok := shellScripts()[optional(a)]
 					if !ok {
-						return &hintError{fmt.Errorf("cannot complete in the shell %q", optional(a)), suggest.Hint(optional(a), slices.Sorted(maps.Keys(shellScripts()))), codeUsage}
+						return &hintError{fmt.Errorf("cannot complete in the shell %q", optional(a)),
+							suggest.Hint(optional(a), slices.Sorted(maps.Keys(shellScripts()))), codeUsage}
 					}
 					_, err := io.WriteString(app.Writer, script)
 					return err

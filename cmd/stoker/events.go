@@ -22,7 +22,8 @@ func newJournal(m *proc.Manager, rec *proc.Recovered, log hclog.Logger) *journal
 
 // moment is a stage of a service's or the container's life.
 func (j *journal) moment(m supervisor.Moment) {
-	e := events.Event{Kind: string(m.Stage), Service: m.Service, Start: m.Round, Pid: m.Pid, OOM: m.OOM, Expected: m.Expected, Reason: m.Reason, Time: m.At}
+	e := events.Event{Kind: string(m.Stage), Service: m.Service, Start: m.Round, Pid: m.Pid, OOM: m.OOM,
+		Expected: m.Expected, Reason: m.Reason, Time: m.At}
 	if m.Exit != nil {
 		if code := m.Exit.Code; m.Exit.Signal == 0 {
 			e.Code = &code

@@ -84,7 +84,7 @@ func (c jvmCheck) before(ctx context.Context, l *processLauncher, f *jvmFacts, e
 	case errors.As(err, &refused):
 		return f, nil, refusedOptions(f.Result, refused.Refusal)
 	case err != nil:
-		return f, []string{err.Error() + "; the service is started without that"}, nil
+		return f, []string{err.Error() + "; the service is started without that"}, nil //nolint:nilerr // a JVM that cannot be asked is no refusal
 	}
 	checked := *f // others may read that already
 	checked.flags = flags

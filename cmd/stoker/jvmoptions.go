@@ -160,7 +160,8 @@ func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, w
 		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
 	}
 	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment,
-		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave, flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
+		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave,
+		flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
 	facts, err = layers.render(ctx, java, found, 0)
 	if err != nil {
 		return facts, nil, err

@@ -180,7 +180,8 @@ func targetOf(version string) (renderTarget, error) {
 	}
 	major := hotspot.ParseMajor(version)
 	if major < 8 {
-		return renderTarget{}, &hintError{fmt.Errorf("cannot use --java-version %q", version), "it is a version from 8, such as 17 or 1.8.0_412", codeUsage}
+		return renderTarget{}, &hintError{fmt.Errorf("cannot use --java-version %q", version),
+			"it is a version from 8, such as 17 or 1.8.0_412", codeUsage}
 	}
 	return renderTarget{jvm.Target{JavaMajor: major, JavaVersion: version}, notAsked}, nil
 }

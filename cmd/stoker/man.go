@@ -77,7 +77,8 @@ type exitMeaning struct {
 }
 
 func exitCodes() []exitMeaning {
-	return []exitMeaning{{0, "it worked"}, {codeFailed, "it failed, and no other code fits"}, {codeUsage, "the command line is wrong, or there is nothing to run"},
+	return []exitMeaning{{0, "it worked"}, {codeFailed, "it failed, and no other code fits"},
+		{codeUsage, "the command line is wrong, or there is nothing to run"},
 		{codeRefused, "not permitted"}, {codeNoThing, "there is no such service or plugin, or nothing is known of it"},
 		{codeNoSocket, "no stoker answers"}, {codeNoFile, "a file cannot be written there"}, {codeNotNow, "not now: it may work later"},
 		{codeConfig, "the configuration, or a JVM option, is refused"}}

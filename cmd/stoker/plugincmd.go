@@ -87,7 +87,8 @@ func printPlugin(w io.Writer, p hooks.Plugin, width int) error {
 	for _, n := range p.Notes {
 		line("note", n)
 	}
-	tables := []table{{{"PARAMETER", "VALUE", "ORIGIN", "TYPE", "ABOUT"}}, {{"JVM OPTION", "LAYER", "FROM"}}, {{"HOOK", "EVENT", "FROM"}}, {{"ACTION", "ABOUT"}}}
+	tables := []table{{{"PARAMETER", "VALUE", "ORIGIN", "TYPE", "ABOUT"}},
+		{{"JVM OPTION", "LAYER", "FROM"}}, {{"HOOK", "EVENT", "FROM"}}, {{"ACTION", "ABOUT"}}}
 	for _, v := range p.Params {
 		tables[0].add(v.Name, dash(oneLine(v.Value)), v.Origin, v.Type, oneLine(v.Description))
 	}
@@ -145,7 +146,8 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 			err = printSwitched(w, done)
 		}
 		if err == nil && on && done.Plugin.State == hooks.PluginFailed {
-			err = &hintError{fmt.Errorf("cannot enable the plugin %s: it has failed", args[0]), "stoker plugin show " + args[0] + " tells more", codeFailed}
+			err = &hintError{fmt.Errorf("cannot enable the plugin %s: it has failed", args[0]),
+				"stoker plugin show " + args[0] + " tells more", codeFailed}
 		}
 		return err
 	})

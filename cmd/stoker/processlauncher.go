@@ -169,7 +169,8 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
-		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Debugger: lookForDebugger, Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
+		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Debugger: lookForDebugger,
+		Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
 	if pattern := l.service.Ready.Log; pattern != "" {
 		watch, err := supervisor.LogWatch(pattern)
 		if err != nil {

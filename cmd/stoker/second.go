@@ -48,7 +48,8 @@ func refuseSecond(opts runOptions, configured string, initPid int) error {
 
 func errSecond(which string) error {
 	return &hintError{fmt.Errorf("cannot run the services: a stoker runs here already %s", which),
-		"stoker status shows its services, stoker reload applies the configuration; stoker run --force starts a second one beside it", codeNotNow}
+		"stoker status shows its services, stoker reload applies the configuration; " +
+			"stoker run --force starts a second one beside it", codeNotNow}
 }
 
 // runsServices says whether a process is the init of a stoker that runs services.

@@ -13,7 +13,8 @@ import (
 
 // signalCommand is `stoker signal`.
 func signalCommand() *cli.Command {
-	return &cli.Command{Name: "signal", Usage: "send a signal to the process of a service", ArgsUsage: "SERVICE SIGNAL", Description: signalHelp,
+	return &cli.Command{Name: "signal", Usage: "send a signal to the process of a service",
+		ArgsUsage: "SERVICE SIGNAL", Description: signalHelp,
 		Flags: []cli.Flag{outputFlag(), &cli.BoolFlag{Name: "group", Aliases: []string{"g"}, Usage: "send it to every process of the service"}},
 		Action: func(c *cli.Context) error {
 			return upTo(c, 2, func(a []string) error {
@@ -30,7 +31,8 @@ restarted as its configuration says. "stoker stop" stops it for good.`
 // sendSignal sends a signal to a service.
 func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, format string) error {
 	if len(args) != 2 {
-		return &hintError{fmt.Errorf("cannot send a signal: a service and a signal are wanted"), "stoker signal SERVICE HUP; stoker status lists the services", codeUsage}
+		return &hintError{fmt.Errorf("cannot send a signal: a service and a signal are wanted"),
+			"stoker signal SERVICE HUP; stoker status lists the services", codeUsage}
 	}
 	sig, err := supervisor.ParseSignal(args[1])
 	if err != nil {
@@ -65,11 +67,12 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 
 // Signal sends a signal to a service's process, or to all its processes.
 func (b *backend) Signal(service string, sig syscall.Signal, group bool, by string) error {
-	p, ok := b.Supervisor.Process(service)
+	p, ok := b.Process(service)
 	if !ok {
 		return proc.ErrGone
 	}
-	b.reloader.log.Info("signal sent", "name", service, "signal", supervisor.SignalName(sig), "pid", p.Pid(), "group", group, "asked_by", by)
+	b.reloader.log.Info("signal sent", "name", service, "signal", supervisor.SignalName(sig),
+		"pid", p.Pid(), "group", group, "asked_by", by)
 	if group {
 		return p.SignalGroup(sig)
 	}

@@ -70,7 +70,8 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 		fmt.Fprintf(w, "The container stops; %s of its budget are left.\n\n", span(st.Stopping.Sub(now)))
 	}
 	if st.Config != "" {
-		text := "The configuration's files are refused; what was in force before still is:\n  " + strings.ReplaceAll(printable(st.Config), "\n", "\n  ")
+		text := "The configuration's files are refused; what was in force before still is:\n  " +
+			strings.ReplaceAll(printable(st.Config), "\n", "\n  ")
 		fmt.Fprint(w, wrapped(text, width, "  ")+"\n\n")
 	}
 	t := table{{"NAME", "STATE", "PID", "UP", "RESTARTS"}}

@@ -231,12 +231,13 @@ func (l *tomcatLauncher) readServer(s *tomcatSetup, argv []string, env map[strin
 func (l *tomcatLauncher) missing(s *tomcatSetup) error {
 	apps, all := s.install.Applications(s.server)
 	if s.serverErr != nil || !all {
-		return nil
+		return nil //nolint:nilerr // see readServer
 	}
 	for _, wanted := range l.service.Tomcat.Contexts {
 		if !slices.Contains(apps, tomcat.ContextOf(wanted)) {
 			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: "+
-				"neither a folder or war of a host, nor a descriptor, nor server.xml has it\nhint: there are: %s", tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
+				"neither a folder or war of a host, nor a descriptor, nor server.xml has it\nhint: there are: %s",
+				tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
 		}
 	}
 	return nil

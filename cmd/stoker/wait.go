@@ -203,7 +203,8 @@ func (s *startWait) await(ctx context.Context, name string, number uint64) error
 			return fmt.Errorf("cannot wait for %s: %w", name, err)
 		case done && snap.Start == 0:
 			s.show("")
-			return &hintError{fmt.Errorf("cannot wait for %s: the supervisor that runs is an older stoker", name), "stoker upgrade swaps it", codeFailed}
+			return &hintError{fmt.Errorf("cannot wait for %s: the supervisor that runs is an older stoker", name),
+				"stoker upgrade swaps it", codeFailed}
 		case done:
 			s.show("")
 			how := "is " + string(snap.State)

@@ -43,7 +43,8 @@ func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
 	err = s.opts.Backend.Signal(snap.Name, sig, group, fmt.Sprintf("uid %d by the API", p.uid))
 	switch {
 	case errors.Is(err, proc.ErrGone):
-		fail(w, http.StatusConflict, "not-now", fmt.Sprintf("service %q has no process: it is %s", snap.Name, snap.State), "stoker start "+snap.Name)
+		fail(w, http.StatusConflict, "not-now", fmt.Sprintf("service %q has no process: it is %s", snap.Name, snap.State),
+			"stoker start "+snap.Name)
 	case err != nil:
 		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
 	default:

@@ -141,7 +141,8 @@ func (s *Server) awaitService(w http.ResponseWriter, r *http.Request, snap super
 }
 
 // AwaitStart waits for a start of a service, at most for limit. False: it is not over.
-func (c *Client) AwaitStart(ctx context.Context, name string, number uint64, limit time.Duration) (snap supervisor.Snapshot, done bool, err error) {
+func (c *Client) AwaitStart(ctx context.Context, name string, number uint64, limit time.Duration) (
+	snap supervisor.Snapshot, done bool, err error) {
 	q := url.Values{"start": {strconv.FormatUint(number, 10)}, "wait": {limit.String()}}
 	resp, err := c.roundTrip(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(name)+"?"+q.Encode(), nil, nil)
 	if err != nil {

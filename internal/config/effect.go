@@ -22,9 +22,11 @@ func serviceEffects() map[string]effect {
 			tomcat.home tomcat.base tomcat.java tomcat.setenv
 			java.home java.jar java.main java.classpath java.args output.merge`,
 		atOnce: `autostart requires after essential success_codes success_signals
-			ready.http ready.method ready.headers ready.socket ready.status ready.cert_file ready.key_file ready.body ready.tcp ready.exec ready.file ready.timeout
+			ready.http ready.method ready.headers ready.socket ready.status
+			ready.cert_file ready.key_file ready.body ready.tcp ready.exec ready.file ready.timeout
 			ready.log ready.within ready.every
-			live.http live.method live.headers live.socket live.status live.cert_file live.key_file live.body live.tcp live.exec live.file live.timeout
+			live.http live.method live.headers live.socket live.status
+			live.cert_file live.key_file live.body live.tcp live.exec live.file live.timeout
 			live.every live.failures live.successes live.then
 			restart.policy restart.backoff.first restart.backoff.factor restart.backoff.max restart.backoff.jitter restart.backoff.reset
 			restart.limit.starts restart.limit.within restart.limit.retry_every restart.limit.uncounted_codes
@@ -52,8 +54,10 @@ func jvmEffects() map[string]effect {
 func containerEffects() map[string]effect {
 	return effects(map[effect]string{
 		atOnce: `main on_fatal stop.timeout log.level labels reload.watch jvm.apply jvm.check
-			hooks.dir hooks.init hooks.network-ready hooks.pre-start hooks.started hooks.ready hooks.start-failed hooks.unhealthy hooks.degraded
-			hooks.pre-stop hooks.exited hooks.fatal hooks.stopped hooks.exit hooks.job-started hooks.job-finished hooks.config-changed plugins.dir plugins.enabled`,
+			hooks.dir hooks.init hooks.network-ready hooks.pre-start hooks.started hooks.ready hooks.start-failed
+			hooks.unhealthy hooks.degraded
+			hooks.pre-stop hooks.exited hooks.fatal hooks.stopped hooks.exit
+			hooks.job-started hooks.job-finished hooks.config-changed plugins.dir plugins.enabled`,
 		newContainer: "api.socket", // clients have its path, and it is in the bag
 	})
 }

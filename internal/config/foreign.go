@@ -47,7 +47,8 @@ func foreign(t reflect.Type, around string, e entry) (advice, bool) {
 	case reflect.TypeFor[Config]():
 		return foreignAtTop(e.key, value)
 	case reflect.TypeFor[Service]():
-		for _, of := range []func(service, key string, n *yaml.Node) (advice, bool){misplaced, ofStart, ofEnd, ofOutput, ofProcess, withoutUse} {
+		all := []func(service, key string, n *yaml.Node) (advice, bool){misplaced, ofStart, ofEnd, ofOutput, ofProcess, withoutUse}
+		for _, of := range all {
 			if a, ok := of(lastKey(around), suggest.Fold(e.key), value); ok {
 				return a, true
 			}
@@ -131,7 +132,8 @@ func ofStart(service, key string, n *yaml.Node) (advice, bool) {
 	case "readinessprobe", "startupprobe":
 		return healthcheck("ready", n), true
 	case "watchdogsec":
-		return advice{`live: {exec: ["PROGRAM"], every: ` + seconds(n, "10s") + "}", false, "it is asked, and does not report by itself"}, true
+		return advice{`live: {exec: ["PROGRAM"], every: ` + seconds(n, "10s") + "}", false,
+			"it is asked, and does not report by itself"}, true
 	}
 	return advice{}, false
 }
@@ -248,7 +250,8 @@ func withoutUse(_, key string, _ *yaml.Node) (advice, bool) {
 		"platform", "profiles", "links", "devices", "shmsize", "pid", "ipc":
 		return advice{why: "it is said where the container is started; a service is a process in it"}, true
 	case "pidfile", "remainafterexit", "execreload", "stdouteventsenabled", "stderreventsenabled",
-		"stdoutcapturemaxbytes", "stderrcapturemaxbytes", "stdoutsyslog", "stderrsyslog", "serverurl", "notifyaccess", "syslogidentifier", "wantedby", "description", "documentation":
+		"stdoutcapturemaxbytes", "stderrcapturemaxbytes", "stdoutsyslog", "stderrsyslog", "serverurl", "notifyaccess",
+		"syslogidentifier", "wantedby", "description", "documentation":
 		return advice{why: "there is no counterpart, and no need of one"}, true
 	}
 	return advice{}, false

@@ -22,7 +22,8 @@ type syntaxFault struct {
 // explain finds out what is wrong by the YAML library's words and by the line itself;
 // ok is false where the library's words are all that is known.
 func (b brokenText) explain(said string) (f syntaxFault, ok bool) {
-	for _, look := range []func(said string) (syntaxFault, bool){b.foreignFile, b.tab, b.firstCharacter, b.quotes, b.brackets, b.behindKey, b.noColon, b.secondColon, b.indentation} {
+	for _, look := range []func(said string) (syntaxFault, bool){b.foreignFile, b.tab, b.firstCharacter, b.quotes, b.brackets, b.behindKey,
+		b.noColon, b.secondColon, b.indentation} {
 		if f, ok = look(said); ok {
 			return f, true
 		}
@@ -69,7 +70,8 @@ func (b brokenText) foreignFile(string) (syntaxFault, bool) {
 		for first = 0; strings.TrimSpace(b.lines[first]) == "" || strings.TrimSpace(b.lines[first])[0] == '#'; first++ {
 		}
 		if regexp.MustCompile(`^\[[A-Za-z][\w:. -]*\]\s*$`).MatchString(b.lines[first]) {
-			return syntaxFault{first, 0, fault{"this is an INI file, as of Supervisor or systemd", `write services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`}}, true
+			return syntaxFault{first, 0, fault{"this is an INI file, as of Supervisor or systemd",
+				`write services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`}}, true
 		}
 	}
 	if regexp.MustCompile(`^(<<<<<<<|=======|>>>>>>>)( |$)`).MatchString(b.line()) {
@@ -106,7 +108,8 @@ func (b brokenText) firstCharacter(said string) (syntaxFault, bool) {
 	value := strings.TrimSpace(b.line()[m[2]:m[3]])
 	if name, ok := strings.CutPrefix(said, "unknown anchor '"); ok {
 		name, _, _ = strings.Cut(name, "'")
-		return b.here(m[2], "there is no anchor &"+name, "write &"+name+" at what it stands for, further up, or put the value in quotes: "+quote("", value))
+		return b.here(m[2], "there is no anchor &"+name,
+			"write &"+name+" at what it stands for, further up, or put the value in quotes: "+quote("", value))
 	}
 	return b.here(m[2], fmt.Sprintf("a value cannot begin with %c", value[0]), "put it in quotes: "+quote("", value))
 }
@@ -122,7 +125,8 @@ func (b brokenText) quotes(said string) (syntaxFault, bool) {
 		if at == nil {
 			return none()
 		}
-		return b.here(at[0], fmt.Sprintf("within double quotes %s means nothing", line[at[0]:at[1]]), `use single quotes, or write \\ for a backslash`)
+		return b.here(at[0], fmt.Sprintf("within double quotes %s means nothing", line[at[0]:at[1]]),
+			`use single quotes, or write \\ for a backslash`)
 	case m == nil:
 		return none()
 	}
@@ -136,7 +140,8 @@ func (b brokenText) quotes(said string) (syntaxFault, bool) {
 		}
 		rest := strings.TrimLeft(line[end+1:], " ")
 		if rest != "" && !strings.ContainsRune(":,]}#", rune(rest[0])) && strings.Contains(said, "did not find expected") {
-			return b.here(len(line)-len(rest), "there is text behind the closing quote", `put the whole value in quotes; within '...' a quote is written twice, within "..." as \"`)
+			return b.here(len(line)-len(rest), "there is text behind the closing quote",
+				`put the whole value in quotes; within '...' a quote is written twice, within "..." as \"`)
 		}
 	}
 	return none()
@@ -198,7 +203,8 @@ func (b brokenText) brackets(said string) (syntaxFault, bool) {
 	}
 	if len(open) > 0 && strings.Contains(said, "did not find expected ','") {
 		at := open[len(open)-1]
-		return b.here(at, fmt.Sprintf("the %c is not closed", line[at]), fmt.Sprintf("write %c at its end, and a comma between two of its items", map[byte]byte{'[': ']', '{': '}'}[line[at]]))
+		return b.here(at, fmt.Sprintf("the %c is not closed", line[at]),
+			fmt.Sprintf("write %c at its end, and a comma between two of its items", map[byte]byte{'[': ']', '{': '}'}[line[at]]))
 	}
 	return none()
 }

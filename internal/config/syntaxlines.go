@@ -90,7 +90,8 @@ func (b brokenText) indentation(said string) (syntaxFault, bool) {
 	item := strings.HasPrefix(line[own:], "- ")
 	if item != strings.HasPrefix(b.lines[sibling][own:], "- ") {
 		if item {
-			return b.here(own, fmt.Sprintf("an item of a list stands beside the key of line %d", sibling+1), "indent it deeper, below its own key, or remove the -")
+			return b.here(own, fmt.Sprintf("an item of a list stands beside the key of line %d", sibling+1),
+				"indent it deeper, below its own key, or remove the -")
 		}
 		return b.here(own, fmt.Sprintf("a key stands beside the item of line %d", sibling+1), "begin it with - too, or indent it otherwise")
 	}
@@ -114,7 +115,8 @@ func (b brokenText) secondColon(said string) (syntaxFault, bool) {
 		return none()
 	}
 	value := regexp.MustCompile(`^[^,\]}]*`).FindString(b.line()[m[4]:])
-	return b.here(m[5], "a colon and a blank stand in a value", "put the value in quotes: "+b.line()[m[2]:m[3]]+": "+quote(b.line()[m[2]:m[3]], value))
+	return b.here(m[5], "a colon and a blank stand in a value",
+		"put the value in quotes: "+b.line()[m[2]:m[3]]+": "+quote(b.line()[m[2]:m[3]], value))
 }
 
 // maxShown bounds a line that is shown, in bytes.

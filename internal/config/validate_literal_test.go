@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -77,7 +78,8 @@ func TestLiteral(t *testing.T) {
 func onlyOne(t *testing.T, service string) Problem {
 	t.Helper()
 	l, err := loadText(t, "services: {a: {"+service+"}}\n")
-	ps, _ := err.(Problems)
+	var ps Problems
+	errors.As(err, &ps)
 	if all := slices.Concat(ps, l.Warnings); len(all) == 1 {
 		return all[0]
 	}

@@ -124,7 +124,8 @@ func programFault(path string, err error) Fault {
 
 // machines are those of Go's architectures that have one ELF machine.
 func machines() map[string]elf.Machine {
-	return map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "riscv64": elf.EM_RISCV}
+	return map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64,
+		"ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "riscv64": elf.EM_RISCV}
 }
 
 // elfFault compares a program with this machine.
@@ -135,7 +136,8 @@ func elfFault(r io.ReaderAt) Fault {
 	}
 	name := func(m elf.Machine) string { return strings.ToLower(strings.TrimPrefix(m.String(), "EM_")) }
 	if own, known := machines()[runtime.GOARCH]; known && f.Machine != own {
-		return Fault{fmt.Sprintf("it is a program for %s, and this machine is %s", name(f.Machine), name(own)), "use an image of this architecture"}
+		return Fault{fmt.Sprintf("it is a program for %s, and this machine is %s", name(f.Machine), name(own)),
+			"use an image of this architecture"}
 	}
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_INTERP {

@@ -144,7 +144,8 @@ func (m *Manager) giveOutput(u *User, ends ...*os.File) {
 	for _, f := range ends {
 		if err := f.Chown(int(u.UID), -1); err != nil {
 			m.tellOwner.Do(func() {
-				m.warn(fmt.Sprintf("processes of another user (%s) cannot open /dev/stdout and /dev/stderr: %v (needs CAP_CHOWN)", u.Name, cause(err)))
+				m.warn(fmt.Sprintf("processes of another user (%s) cannot open /dev/stdout and /dev/stderr: %v (needs CAP_CHOWN)",
+					u.Name, cause(err)))
 			})
 			return
 		}

@@ -4,6 +4,7 @@
 package trust
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -217,7 +218,8 @@ func within(path, dir string) bool {
 }
 
 func unseen(path string, err error) error {
-	if p, ok := err.(*fs.PathError); ok {
+	var p *fs.PathError
+	if errors.As(err, &p) {
 		path, err = p.Path, p.Err
 	}
 	return fmt.Errorf("cannot look at %s: %w", path, err)
