@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -16,9 +16,13 @@ import (
 // lookForDebugger is the supervisor.Launch.Debugger of every kind of service: the
 // process, or a child of a script, may be a JVM with a jdwp agent.
 func lookForDebugger(p supervisor.Process, before supervisor.Debugging) (now supervisor.Debugging, possible bool) {
+	as := func(look func() error) error { return look() }
+	if own, ok := p.(*proc.Process); ok {
+		as = own.AsUser
+	}
 	for _, pid := range append([]int{p.Pid()}, childrenOf(p.Pid())...) {
 		argv, _ := supervisor.ReadCommand(pid)
-		d, ok := hotspot.FindDebugger(argv, environOf(pid))
+		d, ok := hotspot.FindDebugger(argv, environOf(pid, as))
 		if !ok {
 			continue
 		}
@@ -83,19 +87,16 @@ func childrenOf(pid int) (out []int) {
 	return out
 }
 
-// environOf looks up the variables of a process; empty: it has none, or they cannot be
-// seen.
-func environOf(pid int) func(name string) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return func(string) string { return "" }
-	}
-	return func(name string) string {
-		for entry := range bytes.SplitSeq(data, []byte{0}) {
-			if value, ok := strings.CutPrefix(string(entry), name+"="); ok {
-				return value
-			}
-		}
-		return ""
-	}
+// environOf looks up the variables of a process, which are read when the first is asked
+// for, as as may see them; empty: it has none, or they cannot be seen.
+func environOf(pid int, as func(look func() error) error) func(name string) string {
+	vars := sync.OnceValue(func() (vars map[string]string) {
+		_ = as(func() error {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+			vars = environMap(strings.Split(string(data), "\x00"))
+			return err
+		})
+		return vars
+	})
+	return func(name string) string { return vars()[name] }
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/hotspot"
@@ -50,5 +51,20 @@ func TestDebuggingOf(t *testing.T) {
 				t.Errorf("%s, look %d: %q, want %q", name, k, state.Text, l.want)
 			}
 		}
+	}
+}
+
+// Most processes are no JVM: their variables are not read.
+func TestEnvironIsReadWhenAsked(t *testing.T) {
+	asked := 0
+	env := environOf(os.Getpid(), func(look func() error) error {
+		asked++
+		return look()
+	})
+	if asked > 0 {
+		t.Error("it is read before a variable is asked for")
+	}
+	if got := env("PATH"); got == "" || env("NO_SUCH_VARIABLE") != "" || asked != 1 {
+		t.Errorf("PATH is %q; read %d times", got, asked)
 	}
 }

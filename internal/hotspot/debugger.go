@@ -21,8 +21,10 @@ func FindDebugger(argv []string, env func(name string) string) (d Debugger, foun
 		return d, false
 	}
 	args := ownArguments(argv[1:])
-	for _, name := range []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"} {
-		args = append(args, strings.Fields(env(name))...)
+	for _, name := range optionVariables() {
+		if name != "" {
+			args = append(args, strings.Fields(env(name))...)
+		}
 	}
 	for _, arg := range args {
 		if options, ok := jdwpOptions(arg); ok {
