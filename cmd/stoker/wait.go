@@ -261,7 +261,7 @@ func (s *startWait) result() error {
 	var lines []string
 	code := codeNotNow
 	for _, err := range s.failures {
-		lines = append(lines, "  "+err.Error())
+		lines = append(lines, "  "+strings.ReplaceAll(err.Error(), "\n", "\n    "))
 		if exitCode(err) != codeNotNow {
 			code = codeFailed
 		}
