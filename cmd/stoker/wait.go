@@ -156,7 +156,7 @@ func (s *startWait) touched(ctx context.Context, before []supervisor.Snapshot, s
 	for names := slices.Sorted(maps.Keys(all)); len(names) > 0; {
 		var left []string
 		for _, name := range names {
-			over, err := s.look(ctx, name, all[name], len(names) > 1)
+			over, err := s.look(ctx, name, all[name], len(names))
 			if err != nil {
 				return err
 			}
@@ -169,18 +169,18 @@ func (s *startWait) touched(ctx context.Context, before []supervisor.Snapshot, s
 	return s.result()
 }
 
-// How long one request waits: its answer is what a terminal shows, and several
-// starts are asked for in turn.
+// How long requests wait: each of several starts is asked for, or a terminal shows
+// something new, once in shownTime.
 const (
 	shownTime = 500 * time.Millisecond
 	askedTime = 10 * time.Second
 )
 
-// look waits a while for one start, beside others or alone, and says whether it is over.
-func (s *startWait) look(ctx context.Context, name string, number uint64, beside bool) (over bool, err error) {
+// look waits a while for one of so many starts, and says whether it is over.
+func (s *startWait) look(ctx context.Context, name string, number uint64, many int) (over bool, err error) {
 	step := askedTime
-	if beside || s.terminal != nil {
-		step = shownTime
+	if many > 1 || s.terminal != nil {
+		step = shownTime / time.Duration(many)
 	}
 	if s.f.timeout > 0 {
 		step = min(step, max(s.f.timeout-time.Since(s.begun), 0))
@@ -197,7 +197,7 @@ func (s *startWait) look(ctx context.Context, name string, number uint64, beside
 	switch {
 	case errors.As(err, &refused) && (refused.Code == "start-failed" || refused.Code == "no-such-service"):
 		s.failures = append(s.failures, fmt.Errorf("cannot start %s: %w", name, err))
-		if beside { // the others may take long
+		if many > 1 { // the others may take long
 			reason, _, _ := strings.Cut(printable(refused.Message), "\n")
 			_, err = fmt.Fprintf(s.w, "%s has failed after %s: %s\n", name, span(took), reason)
 			return true, err
