@@ -212,7 +212,7 @@ func guardTree(dir string) error {
 			return trust.Entry(path, os.Geteuid())
 		}
 		if _, err := os.Stat(path); err != nil {
-			return nil //nolint:nilerr // it leads nowhere, and who opens it is told
+			return nil //nolint:nilerr // a dangling link: opening it gives the error
 		}
 		return trust.Path(place, path, os.Geteuid())
 	})

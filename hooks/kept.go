@@ -60,7 +60,7 @@ type entry struct {
 	LaneSeq uint64 `json:"lane_seq"`
 
 	pass *passage
-	// tries counts those that began, keptTries those of them that are in the bag.
+	// tries counts those that began, keptTries those of them that are in the fd store.
 	tries, keptTries uint64
 }
 
@@ -188,7 +188,7 @@ func (k *kept) complete() {
 	}
 }
 
-// body is what goes into the bag of a lane without its queue: how hooks ended last
+// body is what the fd store gets of a lane, without its queue: how hooks ended last
 // only where there is room for it.
 func (k *kept) body() ([]byte, error) {
 	less := *k
@@ -201,7 +201,7 @@ func (k *kept) body() ([]byte, error) {
 	return pack(&less)
 }
 
-// body is what goes into the bag: everything that keeps a hook from being run twice,
+// body is what the fd store gets: everything that keeps a hook from being run twice,
 // and as much of the rest as there is room for.
 func (e *entry) body() ([]byte, error) {
 	data, err := json.Marshal(e)

@@ -224,13 +224,13 @@ func (l *lane) finish(e *entry, outcomes []Outcome, err error) {
 	close(e.pass.done)
 }
 
-// keep puts the lane into the bag, without its queue: that work is bounded.
+// keep puts the lane into the fd store, without its queue: that work is bounded.
 func (l *lane) keep() {
 	body, err := l.kept.body()
 	l.put(lanePrefix+l.name, body, err)
 }
 
-// keepEntry puts an occasion of the queue into the bag. One that is dropped because
+// keepEntry puts an entry of the queue into the fd store. One that is dropped because
 // too many wait has no item: they are not bounded.
 func (l *lane) keepEntry(e *entry) {
 	if e.Drop == whyOverflow {

@@ -14,7 +14,7 @@ func Explain(w io.Writer, r Result, l Limits, layout func(rows [][]string) strin
 	explainOptions(&b, r.Options)
 	explainEnv(&b, r.Env)
 	explainBudget(&b, r)
-	explainLimits(&b, l, r.Flavor)
+	explainLimits(&b, l, r)
 	for _, p := range r.Warnings {
 		fmt.Fprintf(&b, "warning  %s: %s\n", p.Code, p.Message)
 	}
@@ -93,7 +93,7 @@ func explainBudget(b *explanation, r Result) {
 	})
 }
 
-func explainLimits(b *explanation, l Limits, flavor *Chosen) {
+func explainLimits(b *explanation, l Limits, r Result) {
 	table(b, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "LIMIT\tVALUE\tSOURCE")
 		_, _ = fmt.Fprintf(w, "CPUs\t%d\t%s\n", max(l.CPUs, 1), l.CPUSource)
@@ -109,8 +109,11 @@ func explainLimits(b *explanation, l Limits, flavor *Chosen) {
 		} else {
 			_, _ = fmt.Fprintln(w, "memory\tunknown\t")
 		}
-		if flavor != nil {
-			_, _ = fmt.Fprintf(w, "flavor\t%s\t%s\n", printable(flavor.Name), printable(flavor.Why))
+		if r.Limit > 0 && (r.Limit < l.Memory || l.Memory <= 0) {
+			_, _ = fmt.Fprintf(w, "memory to use\t%s\tthe memory of the flavor\n", mibText(r.Limit))
+		}
+		if r.Flavor != nil {
+			_, _ = fmt.Fprintf(w, "flavor\t%s\t%s\n", printable(r.Flavor.Name), printable(r.Flavor.Why))
 		}
 	})
 }

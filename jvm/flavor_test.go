@@ -112,6 +112,24 @@ func TestFlavorWinsOverItsProfile(t *testing.T) {
 	}
 }
 
+// TestExplainFlavorLimit: where the flavor is the limit, the table of limits has it.
+func TestExplainFlavorLimit(t *testing.T) {
+	for flavor, want := range map[string]string{"": "", "512MiB": "memory to use  512 MiB   the memory of the flavor", "2GiB": ""} {
+		in := Input{Limits: Limits{Memory: 1 << 30, MemorySource: "/memory.max", CPUs: 2}, Policy: Policy{Flavor: Flavor{Memory: flavor}}, Target: Target{JavaMajor: 17}}
+		r, err := Render(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		if err := Explain(&text, r, in.Limits, aligned); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(text.String(), "memory to use"); got != (want != "") || !strings.Contains(text.String(), want) {
+			t.Errorf("%q: want %q in\n%s", flavor, want, &text)
+		}
+	}
+}
+
 func TestProfileIsChecked(t *testing.T) {
 	for key, p := range map[string]Profile{
 		"off_heap_share":      {OffHeapShare: 1},

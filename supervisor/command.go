@@ -10,7 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// RunProbe is RunCommand for a look, which is repeated: what the command leaves
+// RunProbe is RunCommand for a probe, which is repeated: what the command leaves
 // behind in its group is killed, so that it does not pile up.
 func RunProbe(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int, output string, err error) {
 	return run(ctx, m, spec, true)
@@ -25,7 +25,7 @@ func RunCommand(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int,
 // dieTime is how long a killed command may take to be gone.
 const dieTime = time.Second
 
-func run(ctx context.Context, m *proc.Manager, spec proc.Spec, sweep bool) (code int, output string, err error) {
+func run(ctx context.Context, m *proc.Manager, spec proc.Spec, killGroup bool) (code int, output string, err error) {
 	log, err := proc.NewScratchLog(spec.ID)
 	if err != nil {
 		return 0, "", err
@@ -55,7 +55,7 @@ func run(ctx context.Context, m *proc.Manager, spec proc.Spec, sweep bool) (code
 		}()
 		return 0, "", fmt.Errorf("cannot end %s (pid %d): it does not die", spec.Argv[0], p.Pid())
 	}
-	if sweep {
+	if killGroup {
 		p.SignalGroup(syscall.SIGKILL)
 	}
 	p.Done()

@@ -60,7 +60,7 @@ type Look struct {
 	// certificate, and gets none, counts as one that answers 401.
 	Status []int `yaml:"status"`
 	// CertFile and KeyFile are the client's certificate, with its chain, and its key,
-	// in PEM; empty: it has none. They are read for each look.
+	// in PEM; empty: it has none. They are read for each probe.
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
 	// Body is a regular expression that the first 64 KiB of the answer must match.

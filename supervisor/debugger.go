@@ -6,7 +6,7 @@ import (
 )
 
 // Debugging is what a debugger does with a process, or what the process waits for one
-// with. While there is a Text no time runs for its start, and a look at liveness that
+// with. While there is a Text the start timeout stands still, and a liveness probe that
 // fails is reported only: the process may be held at a breakpoint.
 type Debugging struct {
 	Text string `json:"text"` // for people; empty: it runs freely
@@ -16,7 +16,7 @@ type Debugging struct {
 	Resumed bool   `json:"resumed,omitempty"`
 }
 
-// Times between two looks for a debugger: at first the process may not be a JVM yet.
+// Times between two searches for a debugger: at first the process may not be a JVM yet.
 const (
 	firstDebugLook = 100 * time.Millisecond
 	debugLook      = time.Second

@@ -85,7 +85,7 @@ func (s *Service) failed(c *Case) {
 	case reason == c.Exit.String():
 	case again && reason == before:
 		args = append(args, "reason", "as before", "tries", s.kept.InARow+1)
-	case again: // the hint was told
+	case again: // the hint is in the log already
 		reason, _, _ = strings.Cut(reason, "\nhint: ")
 		fallthrough
 	default:

@@ -83,6 +83,11 @@ func TestKilledAtEveryStep(t *testing.T) {
 			st.begin()
 			st.lives(10 * time.Second)
 		},
+		"refused by what does not change by itself": func(st *stage) {
+			st.l.becomes(refuse)
+			st.begin()
+			st.lives(8 * time.Minute)
+		},
 	}
 	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {

@@ -75,7 +75,7 @@ type Launch struct {
 	ReadOutput func(End) Findings
 	// Explain says why a start or a run has failed, after the last line of the
 	// output was watched; empty: it does not know. It is not asked where ReadOutput knows.
-	// nil: nobody does.
+	// nil: no explanation.
 	Explain func(ctx context.Context) string
 	// Amend is asked when a process has ended by itself, and not as it should, in
 	// STARTING or within 10 s after it was started, and does not wait. If it says
@@ -90,7 +90,7 @@ type Launch struct {
 	Confirm func()
 	// Debugger says what a debugger does with a process; before is its latest answer for
 	// this process. possible: one can be let in. It is asked from time to time and waits for
-	// nothing. nil: nobody looks.
+	// nothing. nil: a debugger is not looked for.
 	Debugger func(p Process, before Debugging) (now Debugging, possible bool)
 	// Port is the TCP port of its readiness, for those who act at its stages; 0: it
 	// is not known.

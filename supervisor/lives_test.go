@@ -140,10 +140,38 @@ func lives() map[string]struct {
 			st.ask(EvStart)
 			synctest.Wait()
 		}, "pre-start start-failed stopped | pre-start start-failed fatal stopped | pre-start start-failed stopped | pre-start start-failed fatal stopped"},
+		"refused by what does not change by itself": {func(st *stage) {
+			st.refused()
+			st.ask(EvStart)
+			st.sleep(11 * time.Minute)
+		}, "pre-start start-failed fatal stopped | pre-start start-failed stopped | pre-start start-failed stopped"},
+		"the same over a kill, and by hand": {func(st *stage) {
+			st.refused()
+			st.ask(EvStart)
+			synctest.Wait()
+			st.crash()
+			st.sleep(6 * time.Minute)
+			st.ask(EvStart)
+			synctest.Wait()
+		}, "pre-start start-failed fatal stopped | pre-start start-failed stopped | pre-start start-failed fatal stopped"},
+		"refused, and past the limit": {func(st *stage) {
+			st.cfg.Restart.Limit.Starts = 1
+			st.refused()
+			st.ask(EvStart)
+			st.sleep(6 * time.Minute)
+		}, "pre-start start-failed fatal stopped | pre-start start-failed stopped"},
 		"says that it is ill": {func(st *stage) { st.up(); st.cause(EvComplaint) },
 			"pre-start started ready unhealthy"},
 	}
 }
+
+// refused has a service whose starts all fail by what does not change by itself.
+func (st *stage) refused() {
+	st.l.becomes(refuse)
+	st.open()
+}
+
+func refuse(context.Context, int) (*Launch, error) { return nil, lasting{errors.New("no such option")} }
 
 func TestLives(t *testing.T) {
 	for name, c := range lives() {

@@ -103,7 +103,7 @@ func inRunning(ev Event) rule {
 	case EvWell:
 		return rule{(*Service).well, "RUNNING"}
 	case EvDebugger:
-		return rule{(*Service).debugged, "RUNNING: failed looks at liveness are only reported meanwhile"}
+		return rule{(*Service).debugged, "RUNNING: failed liveness probes are only reported meanwhile"}
 	case EvComplaint:
 		return rule{(*Service).complains, "RUNNING; if it is ill by live.then: STOPPING, then BACKOFF, or the container ends"}
 	case EvOutlived:

@@ -79,7 +79,7 @@ func (p *httpProbe) Check(ctx context.Context, _ Process) error {
 	return p.judge(conn, resp)
 }
 
-// failed is the error of a look that got no answer. A server that has demanded a
+// failed is the error of a probe that got no answer. A server that has demanded a
 // client's certificate, was given none, and ends the handshake by an alert has said
 // what 401 says. With TLS 1.3 the alert comes instead of the answer.
 func (p *httpProbe) failed(err error, demanded bool) error {

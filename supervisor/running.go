@@ -188,7 +188,7 @@ func (s *Service) attached(h happening) {
 		switch {
 		case s.launch != nil:
 			s.attend()
-		case s.kept.Debugging.Text != "": // nobody sees when that is over
+		case s.kept.Debugging.Text != "": // its end is not seen without a launch
 			s.setDeadline(time.Duration(s.kept.StartLeft))
 		} // else its time runs out, or another configuration helps
 	case Running:

@@ -25,7 +25,7 @@ const provenAfter = time.Second
 // Numbers are those of Snapshot.Start. False: there is no such service.
 func (s *Supervisor) AwaitStart(ctx context.Context, name string, n uint64) (StartResult, bool) {
 	for {
-		rung := s.bell.next() // before the look: what moves after it is not missed
+		rung := s.bell.next() // before the snapshot: a later change is not missed
 		snap, ok := s.Service(name)
 		if !ok {
 			return StartResult{}, false

@@ -225,6 +225,7 @@ func TestTerminalFromAShell(t *testing.T) {
 	tm.enter(stoker(t) + " run --set api.socket=" + t.TempDir() + "/api.sock -- bash --norc --noediting")
 	tm.jobControl()
 	tm.keysAndSize()
+	tm.expect("ready> ") // of the shell that ends now, not of the one that follows
 	tm.enter("stty raw -echo; kill -9 $$")
 	tm.expect("ready> ")
 	tm.enter("echo code=$?")

@@ -367,7 +367,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		}
 	}
 	return &hintError{errors.New(strings.Replace(text, " (parse error)", "", 1)),
-		"stoker " + c.Command.FullName() + " --help explains the flags", codeUsage}
+		c.Command.HelpName + " --help explains the flags", codeUsage}
 }
 
 // upTo refuses more than n arguments, and formats other than table and json.
@@ -383,8 +383,8 @@ func upTo(c *cli.Context, n int, f func([]string) error) error {
 // atMost refuses more than n arguments.
 func atMost(c *cli.Context, n int, f func([]string) error) error {
 	if c.NArg() > n {
-		return &hintError{fmt.Errorf("cannot use argument %q: %s takes at most %d", c.Args().Get(n), c.Command.FullName(), n),
-			"stoker " + c.Command.FullName() + " --help explains the arguments", codeUsage}
+		return &hintError{fmt.Errorf("cannot use argument %q: %s takes at most %d", c.Args().Get(n), c.Command.HelpName, n),
+			c.Command.HelpName + " --help explains the arguments", codeUsage}
 	}
 	return f(c.Args().Slice())
 }

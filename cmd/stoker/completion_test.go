@@ -126,6 +126,13 @@ func TestShellsComplete(t *testing.T) {
 				t.Errorf("%s: %q, %v; want %s", typed, out, err, words[len(words)-1])
 			}
 		}
+		for typed, want := range map[string]string{"stoker ": "run", "stoker status ": "worker", "stoker status -o ": "json", "stoker restart worker ": "web-one"} {
+			cmd := exec.Command("fish", "--no-config", "-c", "stoker completion fish | source; complete -C $argv", typed)
+			cmd.Env, cmd.Dir = env, dir
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains("\n"+string(out), "\n"+want) {
+				t.Errorf("%q: %q, %v; want %s among them", typed, out, err, want)
+			}
+		}
 	})
 }
 

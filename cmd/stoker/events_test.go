@@ -30,7 +30,12 @@ func TestEventsInWords(t *testing.T) {
 	moment(supervisor.StagePreStart, supervisor.Moment{})
 	moment(supervisor.StageStarted, supervisor.Moment{Pid: 42})
 	moment(supervisor.StageExited, supervisor.Moment{Pid: 42, Exit: &supervisor.ExitInf{Code: -1, Signal: syscall.SIGKILL}, OOM: true, Reason: "was too\nlarge \x1b[31m"})
-	moment(supervisor.StageStopped, supervisor.Moment{Exit: &supervisor.ExitInf{Code: 0}})
+	moment(supervisor.StageStopped, supervisor.Moment{Pid: 42, Exit: &supervisor.ExitInf{Code: 0}})
+	j.moment(supervisor.Moment{Stage: supervisor.StageExited, Service: "code", Pid: 43, Exit: &supervisor.ExitInf{Code: 7}, Reason: "exit code 7: no port", At: at})
+	j.moment(supervisor.Moment{Stage: supervisor.StageExited, Service: "signal", Pid: 44,
+		Exit: &supervisor.ExitInf{Signal: syscall.SIGSEGV}, Reason: "killed by signal 11 (SEGV)", At: at})
+	j.moment(supervisor.Moment{Stage: supervisor.StageStartFailed, Service: "none", Exit: &supervisor.ExitInf{Code: 126, NotStarted: true}, Reason: "cannot execute /x", At: at})
+	j.moment(supervisor.Moment{Stage: supervisor.StageExit, Exit: &supervisor.ExitInf{Code: 7}, At: at})
 	moment(supervisor.StageStopped, supervisor.Moment{Exit: &supervisor.ExitInf{Code: 0}, Reason: "told again"})
 	o := hooks.Occasion{Event: hooks.Ready, Service: "web", Start: 2, At: at}
 	j.hooks(o, []hooks.Outcome{
@@ -59,7 +64,11 @@ func TestEventsInWords(t *testing.T) {
 2026-01-02T02:04:05Z  pre-start      web           start 2
 2026-01-02T02:04:05Z  started        web           pid 42, start 2
 2026-01-02T02:04:05Z  exited         web           pid 42, killed by the kernel: out of memory, start 2: was too large ?[31m
-2026-01-02T02:04:05Z  stopped        web           exit code 0, start 2
+2026-01-02T02:04:05Z  stopped        web           pid 42, exit code 0, start 2
+2026-01-02T02:04:05Z  exited         code          pid 43: exit code 7: no port
+2026-01-02T02:04:05Z  exited         signal        pid 44: killed by signal 11 (SEGV)
+2026-01-02T02:04:05Z  start-failed   none          cannot execute /x
+2026-01-02T02:04:05Z  exit           -             exit code 7
 2026-01-02T02:04:05Z  hook           web           ready/tell ok after 12ms
 2026-01-02T02:04:05Z  hook           web           ready/tell of plugin p failed after 2s and 3 tries: exit code 7: no
 2026-01-02T02:04:05Z  hook           web           ready/late was not run: a stop came first

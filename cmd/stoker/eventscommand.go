@@ -117,6 +117,8 @@ func whatHappened(e *events.Event) string {
 		add("pid %d", e.Pid)
 	}
 	switch {
+	case e.Service != "" && e.Pid == 0: // there was no process
+	case strings.HasPrefix(e.Reason, "exit code "), strings.HasPrefix(e.Reason, "killed by "): // the reason says so
 	case e.Signal != "" && e.OOM:
 		add("killed by the kernel: out of memory")
 	case e.Signal != "":

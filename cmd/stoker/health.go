@@ -12,7 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 )
 
-// healthTime bounds a look at the health. Whoever runs it for a container has a limit
+// healthTime bounds one health check. The container runtime that runs it has a limit
 // of its own.
 const healthTime = 5 * time.Second
 
@@ -33,7 +33,7 @@ func health(ctx context.Context, w io.Writer, name string) error {
 	return err
 }
 
-// connectQuickly is connect without a look at the configuration, if that will do.
+// connectQuickly is connect without reading the configuration, if that is enough.
 func connectQuickly() (*api.Client, error) {
 	if path, err := api.Find("", os.Getenv); err == nil {
 		return api.NewClient(path), nil

@@ -152,7 +152,7 @@ func (b *backend) RunHooks(ctx context.Context, event hooks.Event, name, service
 		if o.Service == "" {
 			all := b.Services()
 			if len(all) != 1 {
-				return nil, &api.NoServiceError{Message: fmt.Sprintf("%s is an event of a service, and there is more than one", event)}
+				return nil, &api.NoServiceError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service", event, len(all))}
 			}
 			o.Service = all[0].Name
 		}

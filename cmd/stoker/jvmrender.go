@@ -228,7 +228,7 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 	if format == "json" {
 		err = printJSON(w, checked)
 	} else {
-		err = printChecked(w, checked)
+		err = printChecked(w, checked, widthOf(w))
 	}
 	if err == nil && wrong > 0 {
 		err = &hintError{fmt.Errorf("cannot use %d of the options", wrong), "", codeConfig}
@@ -237,7 +237,7 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 }
 
 // printChecked is for people.
-func printChecked(w io.Writer, checked []checkedFile) error {
+func printChecked(w io.Writer, checked []checkedFile, width int) error {
 	var b strings.Builder
 	for _, c := range checked {
 		for _, p := range c.Warnings {
@@ -250,6 +250,6 @@ func printChecked(w io.Writer, checked []checkedFile) error {
 			fmt.Fprintf(&b, "%s: nothing is wrong\n", c.File)
 		}
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, wrapped(b.String(), width, "  "))
 	return err
 }

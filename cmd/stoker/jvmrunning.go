@@ -122,7 +122,7 @@ func (r *runningJVMs) wanted() watchedSources {
 	for _, name := range slices.Sorted(maps.Keys(launchers)) {
 		base, cfg, world := launchers[name].common()
 		out.Files, out.Dirs = watched(cfg) // the same for all
-		env, _ := base.environ()           // what cannot be read is found out by a look
+		env, _ := base.environ()           // what cannot be read is found by the comparison
 		sources := &layers{cfg: cfg, world: world, outside: *env}
 		if files := inConfig(sources); len(files) > 0 {
 			if out.Named == nil {

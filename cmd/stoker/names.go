@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,7 +30,9 @@ func chooseServices(there []supervisor.Snapshot, verb string, names []string) ([
 	}
 	for _, name := range names {
 		switch {
-		case name == config.AllServices && verb != "signal":
+		case name == config.AllServices && verb == "signal":
+			return nil, &hintError{errors.New("cannot signal all: a signal goes to one service"), suggest.Hint("", known), codeUsage}
+		case name == config.AllServices:
 			out = append(out, known...)
 		case !slices.Contains(known, name):
 			return nil, noService(verb, name, known)

@@ -61,7 +61,7 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 	if group {
 		to += " and all of its processes"
 	}
-	_, err = fmt.Fprintf(w, "%s has got %s (%s)\n", done.Service, done.Signal, to)
+	_, err = fmt.Fprintf(w, "%s was sent to %s (%s)\n", done.Signal, done.Service, to)
 	return err
 }
 

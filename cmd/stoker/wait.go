@@ -134,7 +134,6 @@ type startWait struct {
 	begun    time.Time
 	terminal *os.File // nil: there is none
 	failures []error
-	late     bool // one of them is not over
 }
 
 func newStartWait(c *api.Client, w io.Writer, f waitFlags) *startWait {
@@ -154,77 +153,78 @@ func (s *startWait) touched(ctx context.Context, before []supervisor.Snapshot, s
 	}
 	all := api.Touched(before, after)
 	maps.Copy(all, starts)
-	for _, snap := range after { // in the order of the configuration
-		if number, wanted := all[snap.Name]; wanted {
-			if err := s.await(ctx, snap.Name, number); err != nil {
+	for names := slices.Sorted(maps.Keys(all)); len(names) > 0; {
+		var left []string
+		for _, name := range names {
+			over, err := s.look(ctx, name, all[name], len(names))
+			if err != nil {
 				return err
 			}
-			delete(all, snap.Name)
+			if !over {
+				left = append(left, name)
+			}
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		s.failures = append(s.failures, fmt.Errorf("cannot start %s: it is not configured any more", name))
+		names = left
 	}
 	return s.result()
 }
 
-// How long one request waits: on a terminal its answer is what is shown.
+// How long requests wait: each of several starts is asked for, or a terminal shows
+// something new, once in shownTime.
 const (
 	shownTime = 500 * time.Millisecond
 	askedTime = 10 * time.Second
-	pauseTime = 500 * time.Millisecond // after an answer that came too early: too many wait
 )
 
-// await waits for one start.
-func (s *startWait) await(ctx context.Context, name string, number uint64) error {
-	for {
-		step := askedTime
-		if s.terminal != nil {
-			step = shownTime
-		}
-		if s.f.timeout > 0 {
-			step = min(step, max(s.f.timeout-time.Since(s.begun), 0))
-		}
-		asked := time.Now()
-		done := false
-		snap, err := persist(ctx, func() (snap supervisor.Snapshot, err error) {
-			snap, done, err = s.c.AwaitStart(ctx, name, number, step)
-			return snap, err
-		})
-		took := time.Since(s.begun)
-		refused := new(api.RefusedError)
-		switch {
-		case errors.As(err, &refused) && refused.Code == "start-failed":
-			s.show("")
-			s.failures = append(s.failures, fmt.Errorf("cannot start %s: %w", name, err))
-			return nil
-		case err != nil:
-			s.show("")
-			return fmt.Errorf("cannot wait for %s: %w", name, err)
-		case done && snap.Start == 0:
-			s.show("")
-			return &hintError{fmt.Errorf("cannot wait for %s: the supervisor that runs is an older stoker", name),
-				"stoker upgrade swaps it", codeFailed}
-		case done:
-			s.show("")
-			how := "is " + string(snap.State)
-			if snap.Oneshot {
-				how = "has succeeded"
-			}
-			_, err := fmt.Fprintf(s.w, "%s %s after %s\n", name, how, span(took))
-			return err
-		case s.f.timeout > 0 && took >= s.f.timeout:
-			s.show("")
-			s.late = true
-			s.failures = append(s.failures, &hintError{fmt.Errorf("cannot start %s within %v: it is %s", name, s.f.timeout, progress(snap)),
-				"it goes on; stoker status " + name + " shows how", codeNotNow})
-			return nil
-		}
-		s.show(fmt.Sprintf("%s is %s (%s)", name, progress(snap), took.Round(time.Second)))
-		if early := step - time.Since(asked); early > 0 {
-			<-time.After(min(early, pauseTime))
-		}
+// look waits a while for one of so many starts, and says whether it is over.
+func (s *startWait) look(ctx context.Context, name string, number uint64, many int) (over bool, err error) {
+	step := askedTime
+	if many > 1 || s.terminal != nil {
+		step = shownTime / time.Duration(many)
 	}
+	if s.f.timeout > 0 {
+		step = min(step, max(s.f.timeout-time.Since(s.begun), 0))
+	}
+	asked := time.Now()
+	done := false
+	snap, err := persist(ctx, func() (snap supervisor.Snapshot, err error) {
+		snap, done, err = s.c.AwaitStart(ctx, name, number, step)
+		return snap, err
+	})
+	took := time.Since(s.begun)
+	refused := new(api.RefusedError)
+	s.show("")
+	switch {
+	case errors.As(err, &refused) && (refused.Code == "start-failed" || refused.Code == "no-such-service"):
+		s.failures = append(s.failures, fmt.Errorf("cannot start %s: %w", name, err))
+		if many > 1 { // the others may take long
+			reason, _, _ := strings.Cut(printable(refused.Message), "\n")
+			_, err = fmt.Fprintf(s.w, "%s has failed after %s: %s\n", name, span(took), reason)
+			return true, err
+		}
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("cannot wait for %s: %w", name, err)
+	case done && snap.Start == 0:
+		return false, &hintError{fmt.Errorf("cannot wait for %s: the supervisor that runs is an older stoker", name),
+			"stoker upgrade swaps it", codeFailed}
+	case done:
+		how := "is " + string(snap.State)
+		if snap.Oneshot {
+			how = "has succeeded"
+		}
+		_, err := fmt.Fprintf(s.w, "%s %s after %s\n", name, how, span(took))
+		return true, err
+	case s.f.timeout > 0 && took >= s.f.timeout:
+		s.failures = append(s.failures, &hintError{fmt.Errorf("cannot start %s within %v: it is %s", name, s.f.timeout, progress(snap)),
+			"it goes on; stoker status " + name + " shows how", codeNotNow})
+		return true, nil
+	}
+	s.show(fmt.Sprintf("%s is %s (%s)", name, progress(snap), took.Round(time.Second)))
+	if early := step - time.Since(asked); early > 0 { // too many wait
+		<-time.After(min(early, shownTime))
+	}
+	return false, nil
 }
 
 // progress is the state of a service that is on its way, and what it waits for.
@@ -262,7 +262,7 @@ func (s *startWait) result() error {
 	var lines []string
 	code := codeNotNow
 	for _, err := range s.failures {
-		lines = append(lines, "  "+err.Error())
+		lines = append(lines, "  "+strings.ReplaceAll(err.Error(), "\n", "\n    "))
 		if exitCode(err) != codeNotNow {
 			code = codeFailed
 		}

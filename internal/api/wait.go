@@ -26,7 +26,7 @@ type Commander interface {
 }
 
 // maxWaits bounds how many requests may wait at once, so that there are connections
-// left for others. Whoever comes beyond is answered at once, as if its time was over.
+// left for others. A request beyond them is answered at once, as if its time was over.
 const maxWaits = maxOfAll / 4
 
 // readWait reads ?wait and ?wait=30s; false: nothing is waited for. The error is for
@@ -56,7 +56,7 @@ func readNumber(q url.Values, key string) (*uint64, error) {
 	return &n, nil
 }
 
-// Touched are the services that were started between two looks, or are about to be,
+// Touched are the services that were started between two snapshots, or are about to be,
 // with the numbers of these starts. What their restart policy has started is not.
 func Touched(before, after []supervisor.Snapshot) map[string]uint64 {
 	had, out := map[string]supervisor.Snapshot{}, map[string]uint64{}

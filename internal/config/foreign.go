@@ -257,7 +257,7 @@ func withoutUse(_, key string, _ *yaml.Node) (advice, bool) {
 	return advice{}, false
 }
 
-// ofProbe is about the keys of a look.
+// ofProbe is about the keys of a probe.
 func ofProbe(key string, n *yaml.Node) (advice, bool) {
 	switch key {
 	case "test", "command", "cmd":

@@ -52,7 +52,7 @@ func TestWarnings(t *testing.T) {
 		{"a hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x], timeout: 9s}]}", "hooks.exit[0].timeout: 9s is more than the whole shutdown has, stop.timeout 8s"},
 		{"hooks that are too long together", "{a: {command: [x]}}\nhooks: {pre-stop: [{name: x, command: [x]}, {name: y, command: [x]}, {name: z, command: [x]}]}", "hooks.pre-stop: the hooks may take 12s one after the other in a stop"},
 		{"a failure that fails nothing", "{a: {command: [x]}}\nhooks: {exited: [{name: x, command: [x], on_failure: 'retry 2, fail'}]}", "hooks.exited[0].on_failure: fail means nothing here"},
-		{"no main service", "{a: {command: [x]}, b: {command: [x]}}", "main: none of the 2 services"},
+		{"no main service", "{a: {command: [x]}, b: {command: [x]}}", "main: no main service among 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := warned(t, "services: "+tc.services+"\n")

@@ -135,7 +135,7 @@ func (v *validator) main() {
 			v.lacking("main", didYouMean(v.raw.Main, names), "there is no service %s", quote("main", v.raw.Main))
 		}
 	case v.cfg.Main == "" && len(names) > 1:
-		v.warn("main", "write main: NAME", "none of the %d services is the main one: the container's exit code will not tell of any", len(names))
+		v.warn("main", "write main: NAME", "no main service among %d: the container ends with 0 after a stop that was asked for", len(names))
 	}
 }
 

@@ -22,6 +22,7 @@ func TestReferencesInEnv(t *testing.T) {
 		{"A: \"$B/x\"\n      B: \"1\"", "", "services.web.env.A: $B stays as it stands"},
 		{`A: "$$PATH $${PATH} pa$$word pa$word $1 $(PATH)"`, "", ""},
 		{`A: "${PATH%%:*}"`, "", "${PATH%%:*} stays as it stands"},
+		{`A: "${PATH:-${HOME}/bin}"`, "", "services.web.env.A: ${PATH:-${HOME} ends at its first }: references do not nest"},
 		{`A: "${PATH-x}"`, "", "${PATH-x} stays as it stands"},
 		{`A: "${user.home} ${catalina.base} ${my-app.dir}"`, "", ""},
 	} {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Debugger is what the jdwp agent of a JVM was told.
+// Debugger is the configuration of a JVM's jdwp agent.
 type Debugger struct {
 	Port    int  // that it listens on or connects to; 0: it chooses one
 	Server  bool // it listens; else it connects to the debugger

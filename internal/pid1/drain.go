@@ -121,13 +121,15 @@ func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
 // pipe had stopped, is just about to write.
 const lineTime = 5 * time.Millisecond
 
-// restOfLine takes what is left of a line, as far as it comes until then. A byte
-// at a time: what is behind it must stay.
+// restOfLine takes what is left of a line, as far as it comes until then, and counts
+// the line: what comes later is only its end. A byte at a time: what is behind it must
+// stay.
 func restOfLine(fd int32, until time.Time) (gone lost) {
 	var b [1]byte
 	for p := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}}; gone.bytes < 64<<10; {
 		wait := max(time.Until(until), 0)
 		if n, err := unix.Poll(p, int(wait.Milliseconds())); n <= 0 && err != unix.EINTR {
+			gone.lines++
 			return gone
 		}
 		n, err := unix.Read(int(fd), b[:])

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// maxWord bounds what is compared, in bytes: nobody misspells more.
+// maxWord bounds the length of a compared word, in bytes.
 const maxWord = 64
 
 // Nearest returns the known word that differs least from got, if it differs by

@@ -39,7 +39,7 @@ func Mode(info fs.FileInfo) string {
 }
 
 // File refuses an open file that others than root and uid could change. What is on a
-// read-only mount nobody can change.
+// read-only mount cannot be changed.
 func File(f *os.File, uid int) error {
 	info, err := f.Stat()
 	if err != nil {

@@ -1,7 +1,9 @@
 # fish completion for stoker: stoker completion fish | source
 function __stoker_complete
     set -l words (commandline -opc)
-    for line in (command $words[1] __complete -- $words[2..-1] (commandline -ct | string collect --allow-empty) 2>/dev/null)
+    set -l current (commandline -ct)
+    # In quotes: at the start of a word it is empty, and still one argument.
+    for line in (command $words[1] __complete -- $words[2..-1] "$current" 2>/dev/null)
         if test "$line" = :files
             __fish_complete_path (commandline -ct)
         else
