@@ -187,7 +187,7 @@ func advice(c supervisor.Cause) string {
 	case supervisor.CauseStartTimeout:
 		return "the reason is what the last look found; ready.within sets the time"
 	case supervisor.CauseFailedStart:
-		return "the reason names what failed to deploy; after the repair: stoker start SERVICE"
+		return "the reason names what failed; after the repair: stoker start SERVICE"
 	case supervisor.CauseUnhealthy:
 		return "the thread dump shows what the threads wait for"
 	case supervisor.CauseDegraded:
