@@ -151,7 +151,7 @@ func TestFirstHooksDoNotComeLater(t *testing.T) {
 	if err := o.s.Command(t.Context(), "app", EvStart, "test"); err != nil {
 		t.Fatal(err)
 	}
-	o.await("the start", func() bool { return o.l.asked.Load() > 0 })
+	o.await("the failed start", func() bool { return o.app().State == Delayed })
 	o.term(1)
 	o.wantCode(1)
 	o.wantStages(c, StageExit)
