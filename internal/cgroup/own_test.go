@@ -20,6 +20,16 @@ type kernel struct {
 	t       *testing.T
 	refuse  map[string]error // file or folder name -> what using it gives
 	forking int              // processes that still appear while others move
+	foreign int              // reads of a cgroup.procs that still show a process of another PID namespace
+}
+
+func (k *kernel) read(file string) (string, error) {
+	text, err := k.disk.read(file)
+	if k.foreign > 0 && path.Base(file) == "cgroup.procs" {
+		k.foreign--
+		text += "\n0"
+	}
+	return text, err
 }
 
 func (k *kernel) at(p string) string { return path.Join(k.root, p) }
@@ -332,6 +342,15 @@ func TestOwnIsOffWithTheReason(t *testing.T) {
 				t.Errorf("changed:\n%s\nfrom:\n%s", after, before)
 			}
 		})
+	}
+}
+
+// A process that is about to enter the container is waited for.
+func TestForeignProcessEnters(t *testing.T) {
+	k, tree := newKernel(t, 2)
+	k.foreign = 10
+	if _, err := tree.Make("web", Wish{Memory: 1 << 20}); err != nil || k.foreign > 0 {
+		t.Errorf("%v, %d reads left", err, k.foreign)
 	}
 }
 

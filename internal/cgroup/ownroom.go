@@ -7,11 +7,19 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // moveRounds bounds the rounds of emptying a cgroup: what forks meanwhile is met
 // in the next.
 const moveRounds = 100
+
+// A process of another PID namespace is one of docker exec or nsenter that is about to
+// enter ours, and then has a pid; or one that stays, which cannot be moved.
+const (
+	foreignRounds = 40
+	foreignWait   = 5 * time.Millisecond
+)
 
 // makeRoom enables controllers for the children of a v2 cgroup. The kernel
 // refuses that while processes are in it (unless it is the root of all), so they
@@ -75,6 +83,7 @@ func (t *Tree) missing(base string, w Wish) ([]string, error) {
 
 // moveAll moves every process from one cgroup to another.
 func (t *Tree) moveAll(from, to string) error {
+	foreign := 0
 	for range moveRounds {
 		text, err := t.files.read(path.Join(from, "cgroup.procs"))
 		if err != nil {
@@ -85,7 +94,11 @@ func (t *Tree) moveAll(from, to string) error {
 			return nil
 		}
 		if slices.Contains(pids, "0") {
-			return fmt.Errorf("a process of another PID namespace is in %s", from)
+			if foreign++; foreign > foreignRounds {
+				return fmt.Errorf("a process of another PID namespace is in %s", from)
+			}
+			<-time.After(foreignWait)
+			continue
 		}
 		for _, pid := range pids {
 			err := t.write(to, "cgroup.procs", pid)
