@@ -20,8 +20,11 @@ type Debugging struct {
 const (
 	firstDebugLook = 100 * time.Millisecond
 	debugLook      = time.Second
-	debugLookTime  = 10 * time.Second // after that one that lets no debugger in never will
 )
+
+// DebuggerTime is for how long a debugger is looked for in a process that lets none in:
+// after that it never will.
+const DebuggerTime = 10 * time.Second
 
 // watchDebugger tells of what a debugger does with the present process, until ctx
 // ends or it is clear that none can be let in.
@@ -32,7 +35,7 @@ func (s *Service) watchDebugger(ctx context.Context) {
 	gen, p, look, before := s.kept.Gen, s.proc, s.launch.Debugger, s.kept.Debugging
 	go func() { // ends with ctx
 		begun, pause := time.Now(), firstDebugLook
-		for ever := before.Text != ""; ever || time.Since(begun) < debugLookTime; pause = min(2*pause, debugLook) {
+		for ever := before.Text != ""; ever || time.Since(begun) < DebuggerTime; pause = min(2*pause, debugLook) {
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():

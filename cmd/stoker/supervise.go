@@ -130,6 +130,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		r.watch(ctx)
 		debug.SetGCPercent(laterPercent)
 		pid1.ReturnStartup()
+		time.AfterFunc(supervisor.DebuggerTime, pid1.ReturnStartup) // what the search for debuggers has used
 	})
 	code := r.sup.Run(ctx, rec)
 	return ending{code: code, grace: r.sup.Grace()}
