@@ -111,7 +111,11 @@ func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
 	if l := m.logs[name]; l != nil {
 		return l, l.Configure(o)
 	}
-	l, err := newLog(name, LogOptions{})
+	err := DescriptorsFor(logFiles)
+	var l *Log
+	if err == nil {
+		l, err = newLog(name, LogOptions{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot keep the output of %q: %w", name, err)
 	}

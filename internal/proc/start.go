@@ -20,6 +20,11 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
 	}
+	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
+		if err := DescriptorsFor(processFiles); err != nil {
+			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
+		}
+	}
 	path, err := spec.lookPath()
 	if err != nil {
 		return nil, err
