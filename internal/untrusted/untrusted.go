@@ -24,7 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Why something is not opened or not read, inside an *fs.PathError.
+// Why something is not opened or not read. No error of this package names the path: who
+// asked does.
 var (
 	ErrNotRegular = errors.New("it is not a regular file")
 	ErrLink       = errors.New("a symbolic link of another user leads to what is not that user's")
@@ -38,11 +39,11 @@ const maxLinks = 40
 func Open(path string) (*os.File, error) {
 	at, err := find(path)
 	if err != nil {
-		return nil, failed("open", path, err)
+		return nil, err
 	}
 	defer at.close()
 	if at.is.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, failed("open", path, ErrNotRegular) // opening a device may do something
+		return nil, ErrNotRegular // opening a device may do something
 	}
 	return at.open(path, unix.O_NONBLOCK|unix.O_NOCTTY)
 }
@@ -54,7 +55,7 @@ func OpenDir(path string) (*os.File, error) { return openDir(path, unix.O_PATH) 
 func openDir(path string, flags int) (*os.File, error) {
 	at, err := find(path)
 	if err != nil {
-		return nil, failed("open", path, err)
+		return nil, err
 	}
 	defer at.close()
 	return at.open(path, unix.O_DIRECTORY|flags)
@@ -69,11 +70,11 @@ func ReadFile(path string, max int64) ([]byte, error) {
 	}
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, max+1))
-	if err == nil && int64(len(data)) > max {
-		err = failed("read", path, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max))
-	}
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case int64(len(data)) > max:
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)
 	}
 	return data, nil
 }
@@ -88,13 +89,16 @@ func ReadDir(path string, max int) ([]fs.DirEntry, error) {
 	all, err := dir.ReadDir(max + 1)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
-		return nil, err
+		return nil, cause(err)
 	case len(all) > max:
-		return nil, failed("read", path, fmt.Errorf("%w: more than %d entries", ErrTooLarge, max))
+		return nil, fmt.Errorf("%w: more than %d entries", ErrTooLarge, max)
 	}
 	slices.SortFunc(all, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, nil
 }
+
+// cause takes the path off, which package os adds.
+func cause(err error) error { return cmp.Or(errors.Unwrap(err), err) }
 
 // found is what a path leads to: a name in an open folder.
 type found struct {
@@ -119,7 +123,7 @@ func (f *found) enter(dir int) {
 func (f *found) open(path string, flags int) (*os.File, error) {
 	fd, err := openat(f.dir, f.name, unix.O_NOFOLLOW|flags)
 	if err != nil {
-		return nil, failed("open", path, err)
+		return nil, err
 	}
 	var is unix.Stat_t
 	if err = unix.Fstat(fd, &is); err == nil && (is.Dev != f.is.Dev || is.Ino != f.is.Ino) {
@@ -127,7 +131,7 @@ func (f *found) open(path string, flags int) (*os.File, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return nil, failed("open", path, err)
+		return nil, err
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
@@ -222,5 +226,3 @@ func readlink(fd int) (string, error) {
 	}
 	return string(target[:max(n, 0)]), err
 }
-
-func failed(op, path string, err error) error { return &fs.PathError{Op: op, Path: path, Err: err} }

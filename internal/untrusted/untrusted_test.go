@@ -81,8 +81,8 @@ func TestHostileFiles(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", path, err, want)
 		}
-		if at := (*fs.PathError)(nil); err != nil && (!errors.As(err, &at) || at.Path != dir+"/"+path) {
-			t.Errorf("%s: %v does not name it", path, err)
+		if err != nil && strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v names it", path, err)
 		}
 		if want == nil && string(data) != "12345678" {
 			t.Errorf("%s: %q", path, data)
