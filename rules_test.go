@@ -269,6 +269,63 @@ func TestOnlyProcStartsProcesses(t *testing.T) {
 	}
 }
 
+// readers may open files in another way than package untrusted, with the reason.
+func readers() map[string]string {
+	const kernel = "files of the kernel, whose size no process chooses"
+	return map[string]string{
+		"bench":                           "it measures",
+		"internal/cgroup":                 kernel + ", below a root that tests set",
+		"internal/pid1":                   kernel + "; the package has no others",
+		"internal/proc/cgroups.go":        kernel,
+		"internal/proc/process.go":        kernel,
+		"internal/proc/shimsteps.go":      kernel,
+		"internal/proc/sockets.go":        kernel + ", or that are read piece by piece",
+		"internal/proc/table.go":          kernel,
+		"internal/proc/upgrade.go":        kernel,
+		"internal/proc/start.go":          "/dev/null",
+		"internal/proc/logoptions.go":     "a memfd of our own",
+		"internal/proc/rotate.go":         "the file of a log, for writing: created, not followed, compared with what is there",
+		"internal/hotspot/attach.go":      kernel + "; .attach_pidN is created",
+		"internal/hotspot/identify.go":    kernel + ", and bounded",
+		"internal/hotspot/find.go":        "it lists folders of the system",
+		"internal/tomcat/find.go":         "it lists /opt and /usr/local",
+		"internal/trust":                  "it judges without reading; " + kernel,
+		"internal/untrusted/untrusted.go": "it is the way",
+		"internal/api/socket.go":          "/dev/shm is listed by a client",
+		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
+		"hooks/pluginmemory.go":           "the folder of the state, to sync it",
+		"cmd/stoker/candidate.go":         "/proc/self/exe",
+		"cmd/stoker/jvmdebugger.go":       kernel,
+		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",
+		"supervisor/evidence.go":          kernel,
+	}
+}
+
+// TestUntrustedFilesAreOpenedByOneRule wants everything that others can write to be
+// read by package untrusted. What is listed is not written by others.
+func TestUntrustedFilesAreOpenedByOneRule(t *testing.T) {
+	used := map[string]bool{}
+	for _, s := range ours(sources(t)) {
+		calls := s.calls("os.ReadFile", "os.Open", "os.OpenFile", "os.ReadDir", "os.OpenRoot", "os.OpenInRoot", "os.DirFS", "os.CopyFS",
+			"ioutil.ReadFile", "ioutil.ReadDir", "filepath.Glob", "filepath.Walk", "filepath.WalkDir", "zip.OpenReader",
+			"tls.LoadX509KeyPair", "unix.Open", "unix.Openat", "unix.Openat2", "syscall.Open", "syscall.Openat")
+		for _, n := range calls {
+			place := s.path
+			if _, listed := readers()[s.dir]; listed {
+				place = s.dir
+			}
+			if used[place] = true; readers()[place] == "" {
+				t.Errorf("%s opens a file: use package untrusted, or say in readers why nobody else can write it", s.at(n))
+			}
+		}
+	}
+	for place := range readers() {
+		if !used[place] {
+			t.Errorf("%s opens nothing any more: it needs no exception", place)
+		}
+	}
+}
+
 func TestOnlyPid1Waits(t *testing.T) {
 	for _, s := range ours(sources(t)) {
 		if s.dir == "bench" || s.dir == "internal/pid1" {
