@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -99,13 +98,10 @@ func (s *startFailure) Unwrap() error { return s.error }
 func (a *attempt) start() (Execution, error) {
 	spec := proc.Spec{ID: a.try.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.o.Event.ends()}
 	if a.b.Path != "" {
-		if err := Guard(a.b.Path, a.b.Root, os.Geteuid()); err != nil {
+		if err := executable(a.b.Path); err != nil {
 			return nil, err
 		}
 		spec.Argv = []string{a.b.Path}
-	}
-	if len(spec.Argv) > 0 && spec.Argv[0] == "stoker" && a.r.opts.Self != "" {
-		spec.Argv = append([]string{a.r.opts.Self}, spec.Argv[1:]...)
 	}
 	if a.b.RunAs != "" {
 		user, err := proc.LookupUser(a.b.RunAs)
@@ -113,6 +109,12 @@ func (a *attempt) start() (Execution, error) {
 			return nil, fmt.Errorf("run_as: %w", err)
 		}
 		spec.User = user
+	}
+	switch self := a.r.opts.Self; {
+	case self != "" && len(spec.Argv) > 0 && (spec.Argv[0] == "stoker" || spec.Argv[0] == self):
+		spec.Argv = append([]string{self}, spec.Argv[1:]...)
+	default:
+		spec.Open = Trusted(spec.User)
 	}
 	a.try.Out = a.r.out(spec.User)
 	a.try.leaves(a.try.Out)
