@@ -50,6 +50,8 @@ type Given struct {
 	Env         map[string]string `json:"env,omitempty"`
 	Options     []GivenOption     `json:"options,omitempty"` // of the JVM
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// Withheld says what was given to processes of another user, a line for each hook.
+	Withheld []string `json:"-"`
 }
 
 // GivenOption is an option of the JVM and who gave it.

@@ -149,7 +149,7 @@ func playMachine(s *stage) {
 		s.say("%v", err)
 	}
 	err := r.Await(ctx, of(PreStart, 13))
-	s.say("taken over: %v, %v", err, r.Given("app").Env)
+	s.say("taken over: %v, %v", err, r.Given("app", os.Geteuid()).Env)
 	s.until(func() bool { return len(s.m.LogNames()) == 0 })
 	left, _ := os.ReadDir(s.dir + "/run")
 	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.LogNames()), *s.warned)
