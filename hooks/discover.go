@@ -59,7 +59,7 @@ func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([
 			h := settings[name].WithDefaults()
 			h.File, h.Name = name, cmp.Or(h.Name, name)
 			path := filepath.Join(dir, string(e)+folderSuffix, name)
-			out = append(out, Bound{Hook: h, Event: e, Source: path, Path: path, Root: dir})
+			out = append(out, Bound{Hook: h, Event: e, Source: path, Path: path})
 		}
 	}
 	return out, problems

@@ -173,14 +173,14 @@ func readText(path string, most int64) (string, error) {
 	return string(data), err
 }
 
-// guardTree refuses a plugin that others may write to: its folder, the one around
-// it, and all that is in it.
+// guardTree refuses a plugin that others may write to: its folder, those around it, and
+// all that is in it.
 func guardTree(dir string) error {
 	place, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
 	}
-	if err := trust.Path(filepath.Dir(dir), dir, os.Geteuid()); err != nil {
+	if err := trust.Path(dir, os.Geteuid()); err != nil {
 		return err
 	}
 	count := 0
@@ -197,7 +197,7 @@ func guardTree(dir string) error {
 		if _, err := os.Stat(path); err != nil {
 			return nil //nolint:nilerr // a dangling link: opening it gives the error
 		}
-		return trust.Path(place, path, os.Geteuid())
+		return trust.Path(path, os.Geteuid())
 	})
 }
 
