@@ -30,22 +30,24 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact", "internal/reference"},
-		"internal/hotspot":   {},
+		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+			"internal/reference", "internal/untrusted"},
+		"internal/hotspot":   {"internal/untrusted"},
 		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference"},
+		"internal/proc":      {"internal/pid1", "internal/untrusted"},
+		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted"},
 		"internal/redact":    {},
-		"internal/tomcat":    {"internal/hotspot", "jvm"}, // for the words of the JVM that it runs in, and to split its options
+		"internal/tomcat":    {"internal/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
 		"jvm":                {"internal/suggest"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact"},
+		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
 		"internal/trust":     {},
+		"internal/untrusted": {},
 		"internal/reference": {},
 	}
 }
