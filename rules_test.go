@@ -39,7 +39,7 @@ func edges() map[string][]string {
 			"internal/reference", "internal/untrusted"},
 		"internal/hotspot":   {"internal/untrusted"},
 		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1", "internal/untrusted"},
+		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted"},
 		"internal/redact":    {},
 		"internal/tomcat":    {"internal/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
