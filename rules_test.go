@@ -29,7 +29,7 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
@@ -292,7 +292,7 @@ func readers() map[string]string {
 		"internal/trust":                  "it judges without reading; " + kernel,
 		"internal/untrusted/untrusted.go": "it is the way",
 		"internal/api/peer.go":            kernel,
-"internal/api/socket.go":          "/dev/shm is listed by a client",
+		"internal/api/socket.go":          "/dev/shm is listed by a client",
 		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
 		"hooks/pluginmemory.go":           "the folder of the state, to sync it",
 		"cmd/stoker/candidate.go":         "/proc/self/exe",
