@@ -31,6 +31,7 @@ func edges() map[string][]string {
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
+		"internal/asuser": {},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
@@ -38,7 +39,7 @@ func edges() map[string][]string {
 		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact", "internal/reference"},
 		"internal/hotspot":   {},
 		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1"},
+		"internal/proc":      {"internal/pid1", "internal/asuser"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference"},
 		"internal/redact":    {},
 		"internal/tomcat":    {"internal/hotspot", "jvm"}, // for the words of the JVM that it runs in, and to split its options
