@@ -112,7 +112,10 @@ func NewBook(list []Bound, s Surroundings) *Book {
 		if titles[title]++; titles[title] > 1 { // a file may be called as a hook of the configuration is
 			h.Name = fmt.Sprintf("%s#%d", h.Name, titles[title])
 		}
-		if h.Unmet = s.meets(h.When.When); h.Unmet == "" {
+		if h.Unmet == "" {
+			h.Unmet = s.meets(h.When.When)
+		}
+		if h.Unmet == "" {
 			b.event[h.Event] = append(b.event[h.Event], h)
 			named = append(named, h.Services...)
 		}

@@ -291,6 +291,9 @@ func (e *evaluation) bind(b Bound) {
 	b.Plugin, b.PluginDir, b.StateDir, b.Params = e.folder.Name, e.scope.pluginDir, e.scope.stateDir, e.scope.params
 	b.Optional = !e.folder.Manifest.Required
 	e.bound = append(e.bound, b)
+	if b.Unmet != "" {
+		return // it is among the notes
+	}
 	e.info.Hooks = append(e.info.Hooks, PluginHook{Event: b.Event, Name: b.Name, Source: b.Source})
 }
 
