@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Problem is something about a tree of hook files that its owner should know.
@@ -72,7 +72,7 @@ func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([
 
 // strange finds what is no event's folder.
 func strange(dir string) (out []Problem) {
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -95,7 +95,7 @@ func strange(dir string) (out []Problem) {
 
 // fileNames lists the names in an event's folder that count, in their order.
 func fileNames(dir string) (names []string, problems []Problem) {
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Bounds of what a hook gives back.
@@ -159,29 +159,11 @@ func makeOut(dir string, user *proc.User) (path string, err error) {
 	return f.Name(), nil
 }
 
-// readOut reads it. What a hook has put into its place is refused where
-// it is no file.
+// readOut reads it, whatever a hook has put into its place.
 func readOut(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, syscall.ELOOP):
-		return nil, errors.New("a symbolic link is in its place")
-	case errors.Is(err, os.ErrNotExist):
+	data, err := untrusted.ReadFile(path, maxOut)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // the hook has removed it: it gives nothing
-	case err != nil:
-		return nil, errors.New(cause(err))
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, errors.New(cause(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("something else than a file is in its place (%s)", info.Mode().Type())
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxOut+1))
-	if err != nil {
-		return nil, errors.New(cause(err))
-	}
-	return data, nil
+	return data, err
 }

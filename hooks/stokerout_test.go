@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -106,9 +107,10 @@ func TestTheFileOfAHook(t *testing.T) {
 	}{
 		{func() error { return os.WriteFile(path, []byte("annotation a=b"), 0o644) }, "annotation a=b", ""},
 		{func() error { return nil }, "", ""}, // removed
-		{func() error { return os.Symlink("/etc/hostname", path) }, "", "a symbolic link"},
-		{func() error { return syscall.Mkfifo(path, 0o600) }, "", "something else than a file"},
-		{func() error { return os.Mkdir(path, 0o700) }, "", "something else than a file"},
+		{func() error { return os.Symlink("/dev/zero", path) }, "", "not a regular file"},
+		{func() error { return syscall.Mkfifo(path, 0o600) }, "", "not a regular file"},
+		{func() error { return os.Mkdir(path, 0o700) }, "", "not a regular file"},
+		{func() error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 20<<30)) }, "", "too large"},
 	} {
 		put(tc.make)
 		data, err := readOut(path)

@@ -7,9 +7,13 @@ import (
 	"unsafe"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 	"golang.org/x/sys/unix"
 )
+
+// maxOptionFiles bounds the entries of a folder with option files.
+const maxOptionFiles = 10_000
 
 // optionFiles reads the files that options name (@file and its like). Those that
 // the user layer names are read with the rights of the service's user: what they
@@ -29,7 +33,7 @@ func readOptionFile(user *proc.User, layer jvm.Layer, path string) ([]byte, erro
 	if layer == jvm.User && user != nil && os.Geteuid() == 0 && user.UID != 0 {
 		return readAs(user, path)
 	}
-	return readBounded(path, jvm.MaxOptionFile)
+	return untrusted.ReadFile(path, jvm.MaxOptionFile)
 }
 
 // readAs reads a file with the rights of another user. These are the thread's
@@ -56,7 +60,7 @@ func readAs(user *proc.User, path string) ([]byte, error) {
 		_, _ = unix.SetfsgidRetGid(gid)
 		_ = setThreadGroups(own)
 	}()
-	return readBounded(path, jvm.MaxOptionFile)
+	return untrusted.ReadFile(path, jvm.MaxOptionFile)
 }
 
 // setThreadGroups is setgroups(2) for this thread; Go's own is for all of them.

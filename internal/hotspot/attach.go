@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -241,7 +242,7 @@ func forbidsAttach(t Target) (bool, error) {
 	}
 	words := map[string][]string{"": argv}
 	_ = t.As(func() error { // where it cannot be seen, ErrNotListening tells
-		data, err := os.ReadFile("/proc/" + strconv.Itoa(t.Pid) + "/environ")
+		data, err := untrusted.ReadProcess(t.Pid, "environ")
 		for _, kv := range strings.Split(string(data), "\x00") {
 			if name, value, _ := strings.Cut(kv, "="); name != "" {
 				words[name] = strings.Fields(value)
@@ -265,7 +266,7 @@ func forbidsAttach(t Target) (bool, error) {
 
 // CommandLine gives the arguments of a process.
 func CommandLine(pid int) ([]string, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	data, err := untrusted.ReadProcess(pid, "cmdline")
 	if err != nil {
 		return nil, err
 	}

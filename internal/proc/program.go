@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,13 +57,13 @@ func Interpreter(path string) string {
 
 // openProgram opens a regular file, and reads its beginning.
 func openProgram(path string) (f *os.File, head []byte) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := untrusted.Open(path)
 	if err != nil {
 		return nil, nil
 	}
 	head = make([]byte, maxFirstLine)
 	n, err := f.ReadAt(head, 0)
-	if info, statErr := f.Stat(); err != nil && err != io.EOF || statErr != nil || !info.Mode().IsRegular() {
+	if err != nil && err != io.EOF {
 		f.Close()
 		return nil, nil
 	}

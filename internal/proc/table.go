@@ -2,7 +2,6 @@ package proc
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -113,18 +113,10 @@ func asUser(pid int, look func() error) error {
 // file-system identity of the process's user, on a thread of its own.
 func (p *Process) AsUser(look func() error) error { return asUser(p.Pid(), look) }
 
-// maxEnviron bounds what is read of an environment; execve takes 2 MiB by default.
-const maxEnviron = 4 << 20
-
 // cookieOf reads the cookie in a process's environment; empty: it has none.
 func cookieOf(pid int) (cookie string, err error) {
 	err = asUser(pid, func() error {
-		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		data, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+		data, err := untrusted.ReadProcess(pid, "environ")
 		for _, kv := range strings.Split(string(data), "\x00") {
 			if value, ok := strings.CutPrefix(kv, CookieVar+"="); ok {
 				cookie = value
