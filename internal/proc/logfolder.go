@@ -45,7 +45,7 @@ func (f *logFolder) judge() error {
 	us := os.Geteuid()
 	f.shared = trust.File(f.dir, us) != nil
 	var e *trust.Error
-	if err := trust.Path("/", f.dir.Name(), us); !errors.As(err, &e) {
+	if err := trust.Path(f.dir.Name(), us); !errors.As(err, &e) {
 		return err
 	}
 	ours := func(uid uint32) bool { return uid == 0 || int(uid) == us }
