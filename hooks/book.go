@@ -60,7 +60,7 @@ func (b *Bound) at(o *Occasion) bool {
 
 // of says whether it is a hook of a service's events.
 func (b *Bound) of(service string) bool {
-	return len(b.Services) == 0 || slices.Contains(b.Services, service)
+	return (len(b.Services) == 0 || slices.Contains(b.Services, service)) && !slices.Contains(b.Except, service)
 }
 
 // FromConfig binds the hooks of a list that are not files: those are Discover's.
@@ -117,7 +117,7 @@ func NewBook(list []Bound, s Surroundings) *Book {
 		}
 		if h.Unmet == "" {
 			b.event[h.Event] = append(b.event[h.Event], h)
-			named = append(named, h.Services...)
+			named = append(named, slices.Concat(h.Services, h.Except)...)
 		}
 	}
 	for e, hooks := range b.event {

@@ -12,6 +12,8 @@ type Bound struct {
 	// Unmet says why it does not count: a file has no name of a hook, or When does not
 	// hold here, which a Book fills in. Empty: it counts.
 	Unmet string
+	// Except are services of whose events it is no hook.
+	Except []string
 	// Plugin it belongs to; empty: to none.
 	Plugin string
 	// Optional says that its failure is its plugin's and never that of what waits

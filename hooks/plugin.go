@@ -121,6 +121,11 @@ type evaluation struct {
 	actions map[string]Action // with values
 }
 
+// counts says whether the plugin does; also one of which only a hook has failed.
+func (e *evaluation) counts() bool {
+	return e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried
+}
+
 // evaluate finds out what a plugin comes to.
 func (e *evaluation) evaluate(version string) {
 	m := e.folder.Manifest
