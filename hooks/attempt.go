@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"golang.org/x/sys/unix"
 )
@@ -119,6 +121,11 @@ func (a *attempt) start() (Execution, error) {
 	default:
 		spec.Open = Trusted(spec.User)
 	}
+	if a.r.opts.OOMKills != nil {
+		if n, _, ok := a.r.opts.OOMKills(); ok {
+			a.try.OOMKills = &n
+		}
+	}
 	a.try.Out = a.r.out(spec.User)
 	a.try.leaves(a.try.Out)
 	if a.before != nil {
@@ -173,21 +180,41 @@ func (a *attempt) await(x Execution) (out Outcome) {
 	exit, _ := x.Exit()
 	x.SignalGroup(syscall.SIGKILL)
 	out.Code = exit.Status()
-	out.Output = x.Tail(keptTail)
+	var stderr string
+	out.Output, stderr = x.Tail(keptTail)
 	switch {
 	case out.Why != "":
 	case exit.Signal != 0:
 		out.Why = "killed by " + unix.SignalName(exit.Signal)
+		if exit.Signal == syscall.SIGKILL {
+			out.Why += a.outOfMemory()
+		}
 	case exit.Code != 0:
 		out.Why = fmt.Sprintf("exit code %d", exit.Code)
+		if exit.Code == 128+int(syscall.SIGKILL) { // a child of its shell
+			out.Why += a.outOfMemory()
+		}
 	default:
 		out.OK = true
 	}
-	if last := lastLine(out.Output); !out.OK && last != "" {
-		out.Why += ": " + last
+	if last := cmp.Or(lastLine(stderr), lastLine(out.Output)); !out.OK && last != "" {
+		out.Why += ": " + redact.Line(last)
 	}
 	a.try.left = append(a.try.left, x.Done)
 	return out
+}
+
+// outOfMemory says that the kernel's OOM killer has killed a process since the hook
+// was started; empty: it has not, or that cannot be known.
+func (a *attempt) outOfMemory() string {
+	if a.r.opts.OOMKills == nil || a.try.OOMKills == nil {
+		return ""
+	}
+	now, source, ok := a.r.opts.OOMKills()
+	if !ok || now <= *a.try.OOMKills {
+		return ""
+	}
+	return fmt.Sprintf(" by the kernel's OOM killer, since the memory limit was reached (%s: oom_kill %d -> %d)", source, *a.try.OOMKills, now)
 }
 
 // end waits until the process has ended. out.Why says why it was made to.
