@@ -186,13 +186,13 @@ func (a *attempt) await(x Execution) (out Outcome) {
 	case out.Why != "":
 	case exit.Signal != 0:
 		out.Why = "killed by " + unix.SignalName(exit.Signal)
-		if exit.Signal == syscall.SIGKILL {
-			out.Why += a.outOfMemory()
+		if kills := a.oomKills(exit); kills != "" {
+			out.Why = "killed by the kernel's OOM killer: the memory limit was reached (" + kills + ")"
 		}
 	case exit.Code != 0:
 		out.Why = fmt.Sprintf("exit code %d", exit.Code)
-		if exit.Code == 128+int(syscall.SIGKILL) { // a child of its shell
-			out.Why += a.outOfMemory()
+		if kills := a.oomKills(exit); kills != "" {
+			out.Why += ": what it waited for was killed by the kernel's OOM killer (" + kills + ")"
 		}
 	default:
 		out.OK = true
@@ -204,17 +204,18 @@ func (a *attempt) await(x Execution) (out Outcome) {
 	return out
 }
 
-// outOfMemory says that the kernel's OOM killer has killed a process since the hook
-// was started; empty: it has not, or that cannot be known.
-func (a *attempt) outOfMemory() string {
-	if a.r.opts.OOMKills == nil || a.try.OOMKills == nil {
+// oomKills is the rise of the counter of OOM kills since the hook was started; empty:
+// it did not rise, that cannot be known, or it was not KILL that ended the hook or what
+// its shell has waited for.
+func (a *attempt) oomKills(exit proc.Exit) string {
+	if exit.Status() != 128+int(syscall.SIGKILL) || a.r.opts.OOMKills == nil || a.try.OOMKills == nil {
 		return ""
 	}
 	now, source, ok := a.r.opts.OOMKills()
 	if !ok || now <= *a.try.OOMKills {
 		return ""
 	}
-	return fmt.Sprintf(" by the kernel's OOM killer, since the memory limit was reached (%s: oom_kill %d -> %d)", source, *a.try.OOMKills, now)
+	return fmt.Sprintf("%s: oom_kill %d -> %d", source, *a.try.OOMKills, now)
 }
 
 // end waits until the process has ended. out.Why says why it was made to.
