@@ -31,6 +31,7 @@ func edges() map[string][]string {
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/redact", "internal/reference", "internal/untrusted"},
+		"internal/asuser": {},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
 		"internal/jacoco": {},
@@ -39,7 +40,7 @@ func edges() map[string][]string {
 			"internal/reference", "internal/untrusted"},
 		"internal/hotspot":   {"internal/untrusted"},
 		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted"},
+		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted"},
 		"internal/redact":    {},
 		"internal/tomcat":    {"internal/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -284,7 +285,8 @@ func readers() map[string]string {
 		"internal/proc/upgrade.go":        kernel,
 		"internal/proc/start.go":          "/dev/null",
 		"internal/proc/logoptions.go":     "a memfd of our own",
-		"internal/proc/logfolder.go":      "the file of a log, for writing: created, not followed, compared with what is there",
+		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
+		"internal/asuser":                 kernel,
 		"internal/hotspot/attach.go":      kernel + "; .attach_pidN is created",
 		"internal/hotspot/identify.go":    kernel + ", and bounded",
 		"internal/hotspot/find.go":        "it lists folders of the system",
