@@ -121,6 +121,11 @@ type evaluation struct {
 	actions map[string]Action // with values
 }
 
+// counts says whether the plugin does; also one of which only a hook has failed.
+func (e *evaluation) counts() bool {
+	return e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried
+}
+
 // evaluate finds out what a plugin comes to.
 func (e *evaluation) evaluate(version string) {
 	m := e.folder.Manifest
@@ -291,6 +296,9 @@ func (e *evaluation) bind(b Bound) {
 	b.Plugin, b.PluginDir, b.StateDir, b.Params = e.folder.Name, e.scope.pluginDir, e.scope.stateDir, e.scope.params
 	b.Optional = !e.folder.Manifest.Required
 	e.bound = append(e.bound, b)
+	if b.Unmet != "" {
+		return // it is among the notes
+	}
 	e.info.Hooks = append(e.info.Hooks, PluginHook{Event: b.Event, Name: b.Name, Source: b.Source})
 }
 

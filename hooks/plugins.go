@@ -177,8 +177,8 @@ func (p *Plugins) settle() {
 		e := p.evaluation(f)
 		e.evaluate(p.opts.Version)
 		p.now = append(p.now, e)
-		if e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried {
-			bound = append(bound, e.bound...)
+		if e.counts() {
+			bound = append(bound, p.forItsOwn(e)...)
 		} else {
 			bound = append(bound, p.farewells(e)...)
 		}
@@ -189,6 +189,23 @@ func (p *Plugins) settle() {
 		p.bound = said
 		p.opts.Renewed(bound)
 	}
+}
+
+// forItsOwn are the hooks of a plugin that counts, without those of pre-stop for processes
+// that were started without it: what it has not begun it is not to end. p.mu is held.
+func (p *Plugins) forItsOwn(e *evaluation) []Bound {
+	out := slices.Clone(e.bound)
+	for k := range out {
+		if out[k].Event != PreStop {
+			continue
+		}
+		for _, service := range slices.Sorted(maps.Keys(p.memory.Missing)) {
+			if slices.Contains(p.memory.Missing[service], e.info.Name) {
+				out[k].Except = append(out[k].Except, service)
+			}
+		}
+	}
+	return out
 }
 
 // farewells are the hooks at the end of processes that were started with a plugin
@@ -294,8 +311,7 @@ func (p *Plugins) Carried(leave []string) []Carried {
 	defer p.mu.Unlock()
 	var out []Carried
 	for _, e := range p.now {
-		counts := e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried
-		if counts && len(e.carried.Options) > 0 && !slices.Contains(leave, e.info.Name) {
+		if e.counts() && len(e.carried.Options) > 0 && !slices.Contains(leave, e.info.Name) {
 			out = append(out, e.carried)
 		}
 	}

@@ -589,6 +589,35 @@ func TestFarewell(t *testing.T) {
 	}
 }
 
+// TestSwitchedOnWhileItRuns: a plugin has no hooks before the end of a process that was
+// started without it.
+func TestSwitchedOnWhileItRuns(t *testing.T) {
+	s := newPlugged(t)
+	off, on := false, true
+	s.add(Manifest{Name: "a", Enabled: &off, Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}, Exited: []Hook{{Name: "told", Command: []string{"x"}}}}}, "-Da=b")
+	s.add(Manifest{Name: "b", Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}}}, "-Db=b")
+	p := s.begin(PluginConfig{}, Container{})
+	runs := func(service string) (out []string) {
+		book := NewBook(s.bound, Surroundings{})
+		for _, b := range slices.Concat(book.For(PreStop, service), book.For(Exited, service)) {
+			out = append(out, b.full())
+		}
+		return out
+	}
+	p.Begins("web")
+	if _, err := p.Switch("a", PluginSwitch{Enabled: &on}, "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "of one that runs", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
+	p = s.begin(PluginConfig{}, Container{})
+	same(t, "in the next supervisor", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
+	p.Begins("db")
+	same(t, "of one that starts then", runs("db"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
+	p.Begins("web")
+	same(t, "at its next start", runs("web"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
+	same(t, "of one that starts later", runs("other"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
+}
+
 // TestURLParameter: a hook's url may begin with a parameter of type url, which stands
 // as it is; without a value nobody is asked.
 func TestURLParameter(t *testing.T) {
