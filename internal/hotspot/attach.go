@@ -33,6 +33,9 @@ type Attached struct {
 	socket string
 }
 
+// As is the identity with which the JVM was attached to: its own.
+func (a *Attached) As() asuser.Identity { return a.as }
+
 // Errors of Attach. Where we may not look the error is an fs.ErrPermission.
 var (
 	// ErrNoAttach says that the JVM was started with an option that forbids it.
