@@ -33,8 +33,7 @@ type attempt struct {
 	o      Occasion
 	ctx    context.Context // done: it is brought to an end
 	try    *try
-	given  map[string]string // variables of hooks before
-	before func()            // keeps the try, before anything is done; nil: it is kept
+	before func() // keeps the try, before anything is done; nil: it is kept
 
 	term, kill time.Time // when it is ended
 }
@@ -99,13 +98,10 @@ func (s *startFailure) Unwrap() error { return s.error }
 func (a *attempt) start() (Execution, error) {
 	spec := proc.Spec{ID: a.try.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.o.Event.ends()}
 	if a.b.Path != "" {
-		if err := Guard(a.b.Path, a.b.Root, os.Geteuid()); err != nil {
+		if err := executable(a.b.Path); err != nil {
 			return nil, err
 		}
 		spec.Argv = []string{a.b.Path}
-	}
-	if len(spec.Argv) > 0 && spec.Argv[0] == "stoker" && a.r.opts.Self != "" {
-		spec.Argv = append([]string{a.r.opts.Self}, spec.Argv[1:]...)
 	}
 	if a.b.RunAs != "" {
 		user, err := proc.LookupUser(a.b.RunAs)
@@ -113,6 +109,15 @@ func (a *attempt) start() (Execution, error) {
 			return nil, fmt.Errorf("run_as: %w", err)
 		}
 		spec.User = user
+		if int(user.UID) != os.Geteuid() {
+			a.try.User = &user.UID
+		}
+	}
+	switch self := a.r.opts.Self; {
+	case self != "" && len(spec.Argv) > 0 && (spec.Argv[0] == "stoker" || spec.Argv[0] == self):
+		spec.Argv = append([]string{self}, spec.Argv[1:]...)
+	default:
+		spec.Open = Trusted(spec.User)
 	}
 	a.try.Out = a.r.out(spec.User)
 	a.try.leaves(a.try.Out)
@@ -137,8 +142,16 @@ func (e Event) ends() bool {
 	return slices.Contains([]Event{PreStop, Exited, Fatal, Stopped, StartFailed, Exit, JobFinished}, e)
 }
 
+// userID is the uid of a process's user; nil: stoker's own.
+func userID(user *proc.User) int {
+	if user == nil {
+		return os.Geteuid()
+	}
+	return int(user.UID)
+}
+
 func (a *attempt) scene(user *proc.User, out string) *scene {
-	s := &scene{own: a.r.opts.Env, given: a.given, user: user, out: out, deadline: a.term, labels: a.r.labels()}
+	s := &scene{own: a.r.opts.Env, given: a.r.Given(a.o.Service, userID(user)).Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
 	if a.r.opts.Socket != nil {
 		s.socket = a.r.opts.Socket()
 	}
@@ -245,7 +258,7 @@ func (a *attempt) takeOut(out *Outcome) []byte {
 	}
 	raw, err := readOut(a.try.Out)
 	if err == nil {
-		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title())
+		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title(), a.b.AllowEnv)
 	}
 	if err != nil {
 		out.OK, out.Why = false, "STOKER_OUT: "+err.Error()

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Problem is something about a tree of hook files that its owner should know.
@@ -59,7 +59,7 @@ func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([
 			h := settings[name].WithDefaults()
 			h.File, h.Name = name, cmp.Or(h.Name, name)
 			path := filepath.Join(dir, string(e)+folderSuffix, name)
-			out = append(out, Bound{Hook: h, Event: e, Source: path, Path: path, Root: dir})
+			out = append(out, Bound{Hook: h, Event: e, Source: path, Path: path})
 		}
 	}
 	return out, problems
@@ -67,7 +67,7 @@ func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([
 
 // strange finds what is no event's folder.
 func strange(dir string) (out []Problem) {
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -90,7 +90,7 @@ func strange(dir string) (out []Problem) {
 
 // fileNames lists the names in an event's folder that count, in their order.
 func fileNames(dir string) (names []string, problems []Problem) {
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -72,7 +72,7 @@ const maxStateFile = 1 << 20
 
 // readSwitches reads the state file; without one there are no switches.
 func readSwitches(path string) (map[string]Switch, error) {
-	text, err := readSmall(path, maxStateFile)
+	text, err := readText(path, maxStateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // PluginsOptions are what Plugins work with.
@@ -125,12 +126,12 @@ func (p *Plugins) read(dir string) (out []*Folder, unread string) {
 	if dir == "" {
 		return nil, ""
 	}
-	entries, err := os.ReadDir(dir) // in byte order
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles) // in byte order
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ""
 	case err != nil:
-		return nil, fmt.Sprintf("cannot read %s: %v", dir, cmp.Or(errors.Unwrap(err), err))
+		return nil, fmt.Sprintf("cannot read %s: %v", dir, err)
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())

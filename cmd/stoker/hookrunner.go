@@ -189,10 +189,10 @@ func occasionOf(m supervisor.Moment) hooks.Occasion {
 	return o
 }
 
-// given is what hooks have given for the present start of a service.
-func (h *hookRunner) given(service string) hooks.Given {
+// given is what hooks have given to a user's processes for the present start of a service.
+func (h *hookRunner) given(service string, uid int) hooks.Given {
 	if h == nil || h.Runner == nil {
 		return hooks.Given{}
 	}
-	return h.Given(service)
+	return h.Given(service, uid)
 }

@@ -189,7 +189,7 @@ func makeDumpFolder(dir string) error {
 	for _, err := os.Lstat(around); errors.Is(err, fs.ErrNotExist); _, err = os.Lstat(around) {
 		around = filepath.Dir(around)
 	}
-	if err := trust.Path("/", around, 0); err != nil {
+	if err := trust.Path(around, 0); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(state, 0o711); err != nil {

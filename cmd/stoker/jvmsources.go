@@ -20,6 +20,7 @@ import (
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -271,13 +272,13 @@ func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
 	if !l.wanted(n, d.Dir, d.When) {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(d.Dir) // in byte order
+	entries, err := untrusted.ReadDir(d.Dir, maxOptionFiles) // in byte order
 	switch {
 	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
 		l.absent(n, "folder", d.Dir)
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("cannot read JVM options (%s.dirs): %w", n.path, err)
+		return nil, fmt.Errorf("cannot read JVM options (%s.dirs): %s: %w", n.path, d.Dir, err)
 	}
 	var out []string
 	for _, e := range entries {

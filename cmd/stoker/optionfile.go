@@ -5,8 +5,12 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
+
+// maxOptionFiles bounds the entries of a folder with option files.
+const maxOptionFiles = 10_000
 
 // optionFiles reads the files that options name (@file and its like). Those that
 // the user layer names are read with the rights of the service's user: what they
@@ -25,10 +29,10 @@ func optionFiles(user *proc.User) func(jvm.Layer, string) ([]byte, error) {
 func readOptionFile(user *proc.User, layer jvm.Layer, path string) (data []byte, err error) {
 	if layer == jvm.User && user != nil && os.Geteuid() == 0 && user.UID != 0 {
 		err = user.Identity().Do(func() error {
-			data, err = readBounded(path, jvm.MaxOptionFile)
+			data, err = untrusted.ReadFile(path, jvm.MaxOptionFile)
 			return err
 		})
 		return data, err
 	}
-	return readBounded(path, jvm.MaxOptionFile)
+	return untrusted.ReadFile(path, jvm.MaxOptionFile)
 }

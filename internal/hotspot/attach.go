@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -277,7 +278,7 @@ func (a *Attached) forbidsAttach() (bool, error) {
 	}
 	words := map[string][]string{"": argv}
 	_ = a.as.Do(func() error { // where it cannot be seen, ErrNotListening tells
-		data, err := os.ReadFile("/proc/" + strconv.Itoa(a.target.Pid) + "/environ")
+		data, err := untrusted.ReadProcess(a.target.Pid, "environ")
 		for _, kv := range strings.Split(string(data), "\x00") {
 			if name, value, _ := strings.Cut(kv, "="); name != "" {
 				words[name] = strings.Fields(value)
@@ -301,7 +302,7 @@ func (a *Attached) forbidsAttach() (bool, error) {
 
 // CommandLine gives the arguments of a process.
 func CommandLine(pid int) ([]string, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	data, err := untrusted.ReadProcess(pid, "cmdline")
 	if err != nil {
 		return nil, err
 	}

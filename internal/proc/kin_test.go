@@ -221,6 +221,18 @@ var kinScripts = map[string]play{
 		until(s, "gone", func() bool { return len(p.Members()) == 0 })
 		return 0
 	}},
+	// Where processes come from: by their parents alone, whatever else they say.
+	"origin": {play: func(s *stage) int {
+		p := s.sh("app.1", "setsid sh -c 'env "+CookieVar+"=hook/x sh -c \"echo \\$\\$ >"+s.dir+"/far; exec sleep 300\"'"+quiet+"& exec sleep 300")
+		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+"; exec sleep 300")
+		orphan := pidIn(s, "orphan")
+		until(s, "orphaned", func() bool { b, _ := pid1.ReadBirth(orphan); return b.Parent == s.m.initPid })
+		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.initPid, os.Getpid(), 99999999} {
+			id, err := s.m.Origin(pid)
+			s.say("%q %v", id, err != nil)
+		}
+		return 0
+	}},
 	"bench": {play: func(s *stage) int {
 		p := s.sh("over", "exit 0")
 		<-p.Exited()
@@ -268,6 +280,10 @@ func TestDescendantsInOtherGroups(t *testing.T) { kinPlay(t, "descendants").want
 
 func TestOneWhoMovesOn(t *testing.T) {
 	kinPlay(t, "hopper").want(t, "members true", "few true", "left 0")
+}
+
+func TestOrigin(t *testing.T) {
+	kinPlay(t, "origin").want(t, `"app.1" false`, `"app.1" false`, `"" true`, `"" true`, `"" true`, `"" true`)
 }
 
 func TestAdoptedStray(t *testing.T) {

@@ -2,7 +2,6 @@ package proc
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // tableAge is how old a table may be. A hundred services that stop together
@@ -104,18 +104,10 @@ func asUser(pid int, look func() error) error {
 // the process.
 func (p *Process) AsUser(look func() error) error { return asUser(p.Pid(), look) }
 
-// maxEnviron bounds what is read of an environment; execve takes 2 MiB by default.
-const maxEnviron = 4 << 20
-
 // cookieOf reads the cookie in a process's environment; empty: it has none.
 func cookieOf(pid int) (cookie string, err error) {
 	err = asUser(pid, func() error {
-		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		data, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+		data, err := untrusted.ReadProcess(pid, "environ")
 		for _, kv := range strings.Split(string(data), "\x00") {
 			if value, ok := strings.CutPrefix(kv, CookieVar+"="); ok {
 				cookie = value

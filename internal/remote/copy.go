@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // maxCopy bounds a kept copy: an answer of which every byte is escaped, and a bit.
@@ -83,12 +84,12 @@ func (f *Fetcher) load(key string) (k kept, a Answer, ok bool, err error) {
 	if f.Dir == "" {
 		return k, a, false, nil
 	}
-	file, err := os.OpenFile(f.path(key), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	file, err := untrusted.Open(f.path(key))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return k, a, false, nil
 	}
 	if err != nil {
-		return k, a, false, cmp.Or(errors.Unwrap(err), err)
+		return k, a, false, err
 	}
 	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
