@@ -38,7 +38,7 @@ func edges() map[string][]string {
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted"},
-		"internal/hotspot":   {"internal/untrusted"},
+		"internal/hotspot":   {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
 		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted"},
