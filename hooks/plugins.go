@@ -69,19 +69,14 @@ func NewPlugins(o PluginsOptions) *Plugins {
 	p := &Plugins{opts: o, memory: newPluginMemory(), scopes: map[string]scope{}}
 	if o.Kept != nil {
 		var err error
-		if p.memory, err = readPluginMemory(o.Kept); err != nil {
-			o.Warn("cannot read the kept state of the plugins: " + err.Error())
+		if p.memory, err = readPluginMemory(o.Kept); err == nil {
+			return p
 		}
-		return p
+		o.Warn("cannot read the kept state of the plugins: " + err.Error())
+		p.memory = newPluginMemory()
+		p.memory.Undecided = "the state that an earlier supervisor kept cannot be read"
 	}
-	if o.StateFile == "" {
-		return p
-	}
-	switches, err := readSwitches(o.StateFile)
-	if err != nil {
-		o.Warn(err.Error())
-	}
-	maps.Copy(p.memory.Switches, switches)
+	p.recall()
 	return p
 }
 
@@ -237,6 +232,9 @@ func (p *Plugins) farewells(e *evaluation) (out []Bound) {
 func (p *Plugins) evaluation(f *Folder) *evaluation {
 	e := &evaluation{folder: f, use: p.cfg.Enabled[f.Name], said: p.memory.Switches[f.Name], where: p.where, flavor: p.flavor, scope: p.scopes[f.Name]}
 	e.scope.env, e.scope.labels = p.where.Env, p.where.Labels
+	if e.said.Enabled == nil {
+		e.undecided = p.memory.Undecided
+	}
 	if failed, ok := p.memory.Failed[f.Name]; ok {
 		e.failed = &failed
 	}
