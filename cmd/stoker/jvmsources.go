@@ -365,6 +365,9 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 		state, why = sourceCopy, doc.Stale.Error()
 		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, span(time.Since(doc.Time)), doc.Stale))
 	}
+	if doc.Damaged != nil {
+		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))
+	}
 	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes, func(n string) bool { return strings.HasPrefix(n, note) }) {
 		l.notes = append(l.notes, note+doc.Unkept.Error())
 	}
