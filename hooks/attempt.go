@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"golang.org/x/sys/unix"
 )
@@ -119,6 +121,11 @@ func (a *attempt) start() (Execution, error) {
 	default:
 		spec.Open = Trusted(spec.User)
 	}
+	if a.r.opts.OOMKills != nil {
+		if n, _, ok := a.r.opts.OOMKills(); ok {
+			a.try.OOMKills = &n
+		}
+	}
 	a.try.Out = a.r.out(spec.User)
 	a.try.leaves(a.try.Out)
 	if a.before != nil {
@@ -173,21 +180,42 @@ func (a *attempt) await(x Execution) (out Outcome) {
 	exit, _ := x.Exit()
 	x.SignalGroup(syscall.SIGKILL)
 	out.Code = exit.Status()
-	out.Output = x.Tail(keptTail)
+	var stderr string
+	out.Output, stderr = x.Tail(keptTail)
 	switch {
 	case out.Why != "":
 	case exit.Signal != 0:
 		out.Why = "killed by " + unix.SignalName(exit.Signal)
+		if kills := a.oomKills(exit); kills != "" {
+			out.Why = "killed by the kernel's OOM killer: the memory limit was reached (" + kills + ")"
+		}
 	case exit.Code != 0:
 		out.Why = fmt.Sprintf("exit code %d", exit.Code)
+		if kills := a.oomKills(exit); kills != "" {
+			out.Why += ": what it waited for was killed by the kernel's OOM killer (" + kills + ")"
+		}
 	default:
 		out.OK = true
 	}
-	if last := lastLine(out.Output); !out.OK && last != "" {
-		out.Why += ": " + last
+	if last := cmp.Or(lastLine(stderr), lastLine(out.Output)); !out.OK && last != "" {
+		out.Why += ": " + redact.Line(last)
 	}
 	a.try.left = append(a.try.left, x.Done)
 	return out
+}
+
+// oomKills is the rise of the counter of OOM kills since the hook was started; empty:
+// it did not rise, that cannot be known, or it was not KILL that ended the hook or what
+// its shell has waited for.
+func (a *attempt) oomKills(exit proc.Exit) string {
+	if exit.Status() != 128+int(syscall.SIGKILL) || a.r.opts.OOMKills == nil || a.try.OOMKills == nil {
+		return ""
+	}
+	now, source, ok := a.r.opts.OOMKills()
+	if !ok || now <= *a.try.OOMKills {
+		return ""
+	}
+	return fmt.Sprintf("%s: oom_kill %d -> %d", source, *a.try.OOMKills, now)
 }
 
 // end waits until the process has ended. out.Why says why it was made to.

@@ -9,8 +9,11 @@ type Bound struct {
 	Source string // where it is from, for people: a file and line, or the path of the file that it is
 	// Path is the file to be executed; empty: it is a command or a URL.
 	Path string
-	// Unmet says why When does not hold here; a Book fills it in. Empty: it holds.
+	// Unmet says why it does not count: a file has no name of a hook, or When does not
+	// hold here, which a Book fills in. Empty: it counts.
 	Unmet string
+	// Except are services of whose events it is no hook.
+	Except []string
 	// Plugin it belongs to; empty: to none.
 	Plugin string
 	// Optional says that its failure is its plugin's and never that of what waits

@@ -74,6 +74,8 @@ type try struct {
 	First time.Time `json:"first"` // when the first try began
 	// User is another one than stoker's that it runs as; nil: it does not.
 	User *uint32 `json:"user,omitempty"`
+	// OOMKills is what Options.OOMKills said before it was started; nil: nothing.
+	OOMKills *uint64 `json:"oom_kills,omitempty"`
 
 	left []func() // gives up what ended tries have left, once that is kept
 }

@@ -31,6 +31,9 @@ type Options struct {
 	// Self is the path of stoker's own binary, for commands that begin with stoker;
 	// empty: it is looked for as any other.
 	Self string
+	// OOMKills counts the processes of the container that the kernel's OOM killer has
+	// killed, and says where that stands; nil: nobody counts.
+	OOMKills func() (count uint64, source string, ok bool)
 	// PluginFailed hears of a plugin whose hook of an event failed that must not fail;
 	// nil: nobody.
 	PluginFailed func(plugin string, event Event, reason string)

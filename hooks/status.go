@@ -154,7 +154,7 @@ func (r *Runner) picked(o Occasion, title string) ([]Bound, error) {
 		case b.Title() != title:
 			named = append(named, b.Title())
 		case b.Unmet != "":
-			return nil, fmt.Errorf("%w that counts here: the condition of %s does not hold: %s", ErrNoHook, b.full(), b.Unmet)
+			return nil, fmt.Errorf("%w that counts here: %s does not: %s", ErrNoHook, b.full(), b.Unmet)
 		default:
 			return []Bound{b}, nil
 		}

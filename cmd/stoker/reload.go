@@ -77,7 +77,7 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 		}
 		r.warn()
 		if err = keepConfig(r.m, r.loaded); err != nil {
-			return err
+			r.log.Error("a new supervisor will have to read the files again", "error", err)
 		}
 	}
 	if len(r.opts.command) == 0 || r.opts.withServices {

@@ -15,6 +15,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	defer func() {
 		if err != nil {
 			removeCgroups(spec.Cgroups) // they were made for it
+			err = limited(err)
 		}
 	}()
 	if m.stopping && !spec.WhileStopping {

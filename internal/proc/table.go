@@ -86,7 +86,8 @@ func alive(b pid1.Birth) bool { return b.State != 'Z' && b.State != 'X' }
 
 // asUser calls look, and where that is not permitted calls it again with the rights of
 // the process: root in a default container lacks CAP_SYS_PTRACE and may not look into
-// another user's process. It is for what the kernel shows in /proc alone: see ActAs.
+// another user's process. It is for what the kernel shows in /proc alone: at places that
+// the process can choose, asuser.Identity.Do comes first.
 func asUser(pid int, look func() error) error {
 	err := look()
 	if !errors.Is(err, fs.ErrPermission) {
@@ -102,16 +103,6 @@ func asUser(pid int, look func() error) error {
 // AsUser calls look, and where that is not permitted calls it again with the rights of
 // the process.
 func (p *Process) AsUser(look func() error) error { return asUser(p.Pid(), look) }
-
-// ActAs calls f with the rights of the process and no others of ours, for files at
-// places that the process or its user can choose.
-func (p *Process) ActAs(f func() error) error {
-	id, err := asuser.Of(p.Pid())
-	if err != nil {
-		return err
-	}
-	return id.Do(f)
-}
 
 // cookieOf reads the cookie in a process's environment; empty: it has none.
 func cookieOf(pid int) (cookie string, err error) {
