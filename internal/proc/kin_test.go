@@ -305,7 +305,9 @@ func TestChildrenThatLeave(t *testing.T) {
 	}
 }
 
-func TestDescendantsInOtherGroups(t *testing.T) { kinPlay(t, "descendants").want(t, "true", "candidates true", "job 2") }
+func TestDescendantsInOtherGroups(t *testing.T) {
+	kinPlay(t, "descendants").want(t, "true", "candidates true", "job 2")
+}
 
 func TestOneWhoMovesOn(t *testing.T) {
 	kinPlay(t, "hopper").want(t, "members true", "few true", "left 0")
