@@ -39,10 +39,11 @@ const flushTime = 300 * time.Millisecond
 // settleTime is after the start, when most of what it needed is not needed again.
 const settleTime = 2 * time.Second
 
-// The collector runs seldom while the supervisor starts: hardly anything of that is
-// garbage yet, and the heap is a few MiB. Later garbage is cheaper than pages.
+// With one service the collector does not run while the supervisor starts: the heap is
+// then below the least at which it does. With many it keeps the largest memory small,
+// which counts in a small container. Later garbage is cheaper than pages.
 const (
-	startPercent = 400
+	startPercent = 100
 	laterPercent = 50
 )
 
