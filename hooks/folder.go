@@ -1,10 +1,10 @@
 package hooks
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,10 +13,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -103,12 +103,12 @@ func (f *Folder) problem(format string, args ...any) {
 // readFragments reads jvm.d.
 func (f *Folder) readFragments() {
 	dir := filepath.Join(f.Dir, "jvm.d")
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if _, there := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && there != nil {
 		return // nobody has options; a link that leads nowhere is a mistake
 	}
 	if err != nil {
-		f.problem("cannot read %s: %v", dir, cmp.Or(errors.Unwrap(err), err))
+		f.problem("cannot read %s: %v", dir, err)
 		return
 	}
 	var names []string
@@ -136,7 +136,7 @@ func leading(name string) int {
 func (f *Folder) readFragment(name string) {
 	rel := filepath.Join("jvm.d", name)
 	path := filepath.Join(f.Dir, rel)
-	text, err := readSmall(path, maxFragment)
+	text, err := readText(path, maxFragment)
 	if err != nil {
 		f.problem("cannot read %s: %v", path, err)
 		return
@@ -164,40 +164,23 @@ func (f *Folder) readFragment(name string) {
 // layers are those that a fragment may be of.
 func layers() []jvm.Layer { return []jvm.Layer{jvm.Default, jvm.User, jvm.Enforced} }
 
-// readSmall reads a regular file of at most that many bytes.
-func readSmall(path string, most int64) (string, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us up
-	if err != nil {
-		return "", cmp.Or(errors.Unwrap(err), err)
+// readText reads a text of at most that many bytes.
+func readText(path string, most int64) (string, error) {
+	data, err := untrusted.ReadFile(path, most)
+	if err == nil && bytes.IndexByte(data, 0) >= 0 {
+		err = errors.New("it has a NUL byte: it is no text")
 	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return "", err
-	case !info.Mode().IsRegular():
-		return "", errors.New("it is no regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(file, most+1))
-	switch {
-	case err != nil:
-		return "", err
-	case int64(len(data)) > most:
-		return "", fmt.Errorf("it has more than %d bytes", most)
-	case strings.ContainsRune(string(data), 0):
-		return "", errors.New("it has a NUL byte: it is no text")
-	}
-	return string(data), nil
+	return string(data), err
 }
 
-// guardTree refuses a plugin that others may write to: its folder, the one around
-// it, and all that is in it.
+// guardTree refuses a plugin that others may write to: its folder, those around it, and
+// all that is in it.
 func guardTree(dir string) error {
 	place, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
 	}
-	if err := trust.Path(filepath.Dir(dir), dir, os.Geteuid()); err != nil {
+	if err := trust.Path(dir, os.Geteuid()); err != nil {
 		return err
 	}
 	count := 0
@@ -214,7 +197,7 @@ func guardTree(dir string) error {
 		if _, err := os.Stat(path); err != nil {
 			return nil //nolint:nilerr // a dangling link: opening it gives the error
 		}
-		return trust.Path(place, path, os.Geteuid())
+		return trust.Path(path, os.Geteuid())
 	})
 }
 

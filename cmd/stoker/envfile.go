@@ -2,18 +2,15 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -120,7 +117,7 @@ func unquote(value string) (string, error) {
 // missing.
 func readEnvFile(path string) (map[string]string, error) {
 	path, optional := strings.CutPrefix(path, "-")
-	data, err := readBounded(path, maxEnvFile)
+	data, err := untrusted.ReadFile(path, maxEnvFile)
 	if optional && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -141,7 +138,7 @@ func readEnvFile(path string) (map[string]string, error) {
 // readSecret is the content of a file, less one newline at its end. No error has
 // any of it.
 func readSecret(name, path string) (string, error) {
-	data, err := readBounded(path, maxVariable)
+	data, err := untrusted.ReadFile(path, maxVariable)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the secret %s from %q: %w", name, path, err)
 	}
@@ -153,31 +150,6 @@ func readSecret(name, path string) (string, error) {
 		return "", fmt.Errorf("cannot use the secret %s: %q is longer than the 128 KiB that the kernel takes", name, path)
 	}
 	return string(data), nil
-}
-
-// readBounded reads a regular file without waiting for anything: a FIFO must not
-// hold up a start.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, cmp.Or(errors.Unwrap(err), err)
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, cmp.Or(errors.Unwrap(err), err)
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return nil, cmp.Or(errors.Unwrap(err), err)
-	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("it has more than %d KiB", (limit+1)>>10)
-	}
-	return data, nil
 }
 
 // shortSecret is the length below which a secret is not looked for in texts: it

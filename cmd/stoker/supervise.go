@@ -156,7 +156,7 @@ func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, b *back
 	log.Debug("api", "socket", path)
 	b.reloader.socketPath.Store(&path)
 	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"),
-		Viewers: func() []int { return b.reloader.plan().viewers() }, Events: b.reloader.journal.events})
+		Viewers: func() []int { return b.reloader.plan().viewers() }, Events: b.reloader.journal.events, Member: b.confinedService})
 	go func() { // ends with ctx
 		if err := server.Serve(ctx, l); err != nil {
 			log.Error("the API has stopped", "error", err)

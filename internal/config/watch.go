@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Changes that come together are one: it is told when nothing has come for
@@ -200,7 +200,7 @@ func digestOfAll(files, dirs []string, counts func(name string) bool) (sum [sha2
 		addFile(h, path)
 	}
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
+		entries, err := untrusted.ReadDir(dir, maxNames)
 		fmt.Fprintf(h, "%q %v\n", dir, err)
 		for _, e := range entries {
 			if counts(e.Name()) {

@@ -265,7 +265,9 @@ func hoard(p *player, life int) int {
 			case 4:
 				packet, _ = encode(&Msg{Type: Sync})
 			case 5:
-				packet, _ = encode(&Msg{Type: Upgrade})
+				if k < 1000 { // each is told of, and the log's queue is short
+					packet, _ = encode(&Msg{Type: Upgrade})
+				}
 			case 6:
 				packet = append([]byte("{\"t\":\"PUT\",\"name\":\"big\"}\n"), make([]byte, MaxBlob+100<<10)...)
 			}

@@ -114,7 +114,11 @@ func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
 		l.mu.Unlock()
 		return l, l.Configure(o)
 	}
-	l, err := newLog(name, LogOptions{})
+	err := DescriptorsFor(logFiles)
+	var l *Log
+	if err == nil {
+		l, err = newLog(name, LogOptions{})
+	}
 	if err != nil {
 		return nil, limited(fmt.Errorf("cannot keep the output of %q: %w", name, err))
 	}

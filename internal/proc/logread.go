@@ -62,6 +62,11 @@ func (l *Log) over() bool {
 func (l *Log) read(buf []byte, offset int64) (n int, seg segment, at int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.readKept(buf, offset)
+}
+
+// readKept is read with l.mu.
+func (l *Log) readKept(buf []byte, offset int64) (n int, seg segment, at int64) {
 	at = max(offset, l.ix.start())
 	seg, until, ok := l.ix.find(at, l.end)
 	if !ok {

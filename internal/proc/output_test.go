@@ -50,6 +50,7 @@ func outputScripts() map[string]play {
 		"retire-again":    {play: playRetireAgain},
 		"retire":          {play: playRetire},
 		"late":            {play: playLate},
+		"unread":          {play: playUnread},
 		"no-splice-write": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: playWrite},
 	}
 }
