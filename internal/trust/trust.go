@@ -117,8 +117,8 @@ func Path(path string, uid int) error {
 
 // Program is Path for a program that is about to be executed. It gives the folder of the
 // program, without links, open since before the check; name is the program's in it.
-// Executed as that name in that folder, it is what was checked, whatever becomes of the
-// folders above.
+// Executed as that name in that folder, it is what was checked, also if root exchanges a
+// folder above meanwhile. By its path it is so as long as root exchanges none.
 func Program(path string, uid int) (folder *os.File, name string, err error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err == nil {
