@@ -29,8 +29,8 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/redact", "internal/reference", "internal/untrusted"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"internal/asuser": {},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc"},
@@ -38,14 +38,15 @@ func edges() map[string][]string {
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted"},
-		"internal/hotspot":   {"internal/untrusted"},
+		"internal/hotspot":   {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
 		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted"},
+		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"internal/tomcat":    {"internal/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
 		"jvm":                {"internal/suggest"},
+		"internal/statefile": {"internal/trust", "internal/untrusted"},
 		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
 		"internal/trust":     {},
 		"internal/untrusted": {},
@@ -297,7 +298,7 @@ func readers() map[string]string {
 		"internal/api/peer.go":            kernel,
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
 		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
-		"hooks/pluginmemory.go":           "the folder of the state, to sync it",
+		"internal/statefile":              "a folder, to sync it",
 		"cmd/stoker/candidate.go":         "/proc/self/exe",
 		"cmd/stoker/jvmdebugger.go":       kernel,
 		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",

@@ -76,3 +76,34 @@ func TestCommandOfRunIsAdmin(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// Services that together need more descriptors than the limit allows do not take the
+// last ones: what an operator asks is answered.
+func TestStatusWithFewDescriptors(t *testing.T) {
+	needsImage(t, "stoker-base")
+	config := "services:\n"
+	for k := range 100 {
+		config += fmt.Sprintf("  s%d: {command: [sleep, '1000']}\n", k)
+	}
+	for _, limit := range []string{"32", "64", "128", "256"} {
+		t.Run(limit, func(t *testing.T) {
+			c := newContainer(t, "--ulimit=nofile="+limit+":"+limit, "--volume="+stoker(t)+":/usr/bin/stoker:ro", withConfig(t, config),
+				"--entrypoint=/usr/bin/stoker", "stoker-base", "run")
+			await(t, 20*time.Second, "every service's first start", func() bool {
+				st, ok := c.status()
+				refused := 0
+				for _, s := range st.Services {
+					if strings.Contains(s.Reason, "kept for operators") {
+						refused++
+					}
+				}
+				return ok && refused > 50
+			})
+			for range 10 {
+				if out, err := c.exec("timeout", "5", "stoker", "status"); err != nil || !strings.Contains(out, "RUNNING") {
+					t.Fatalf("%v: %s", err, lastOf(out, 500))
+				}
+			}
+		})
+	}
+}

@@ -286,8 +286,8 @@ func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
 		if !optionFileName(e.Name()) {
 			continue
 		}
-		// A mounted ConfigMap holds links to its files.
-		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		// A mounted ConfigMap holds links to its files. What is enforced is read or refused.
+		if info, err := os.Stat(path); n.name != jvm.Enforced && err == nil && !info.Mode().IsRegular() {
 			continue
 		}
 		out = append(out, path)
@@ -364,6 +364,9 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 	if doc.Stale != nil {
 		state, why = sourceCopy, doc.Stale.Error()
 		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, span(time.Since(doc.Time)), doc.Stale))
+	}
+	if doc.Damaged != nil {
+		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))
 	}
 	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes, func(n string) bool { return strings.HasPrefix(n, note) }) {
 		l.notes = append(l.notes, note+doc.Unkept.Error())

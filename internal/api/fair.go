@@ -71,7 +71,7 @@ func (l *fairListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		p := l.identify(conn)
-		if (p.trusted() || proc.DescriptorsLeft()) && l.limits.take(p) {
+		if (p.trusted() || proc.DescriptorsFor(0) == nil) && l.limits.take(p) {
 			return &fairConn{Conn: conn, limits: l.limits, peer: p}, nil
 		}
 		conn.Close()

@@ -1,6 +1,29 @@
 package api
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
+
+// Eight users with all the connections that each may have, and root beside them.
+func TestRoomForTheOperator(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can ask in another's name")
+	}
+	path := serve(t, newFake())
+	for uid := range 8 {
+		for range maxOfUser {
+			conn, err := as(4700+uid, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
+	}
+	if got := ask(t, path, 0, "GET", "/v1/services"); got.status != 200 {
+		t.Errorf("root is answered by %d %s", got.status, got.body)
+	}
+}
 
 // The connections of others than admins do not take each other's places, nor the
 // admins'.

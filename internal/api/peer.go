@@ -44,22 +44,30 @@ func peerOf(ctx context.Context) (peer, bool) {
 // identify asks the kernel who connected (SO_PEERCRED, unix(7)). Of a process whose uid
 // would make it an admin it also finds out whether it is confined.
 func (s *Server) identify(c net.Conn) peer {
-	p := peer{uid: -1}
-	err := control(c, func(fd int) error {
-		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil {
-			return err
-		}
-		p.uid, p.pid = int(cred.Uid), int(cred.Pid)
-		if ownUID(p.uid) {
+	cred, err := credentials(c)
+	if err != nil {
+		return peer{uid: -1}
+	}
+	p := peer{uid: int(cred.Uid), pid: int(cred.Pid)}
+	if ownUID(p.uid) {
+		err = control(c, func(fd int) error {
 			p.confined = s.confined(fd, p.pid)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	if err != nil {
 		return peer{uid: -1}
 	}
 	return p
+}
+
+// credentials are those of the process at the other end when it connected or listened.
+func credentials(c net.Conn) (cred *unix.Ucred, err error) {
+	err = control(c, func(fd int) (err error) {
+		cred, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		return err
+	})
+	return cred, err
 }
 
 // ownUID says whether a uid is root's or our own.

@@ -91,11 +91,12 @@ func New(opts Options) *Server {
 	return s
 }
 
-// Serve answers on l until ctx is done.
+// Serve answers on l until ctx is done or l is closed; what it has accepted is answered
+// to its end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	if err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify}); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil

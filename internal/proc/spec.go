@@ -63,6 +63,9 @@ type Spec struct {
 	// Late captures both in a log of the process's own, called as the process, which
 	// is made when something is written and given up with Done; nil: Log counts.
 	Late *LogOptions
+	// Modest refuses a start beside others that would take the descriptors kept for
+	// operators.
+	Modest bool
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
 }

@@ -16,10 +16,16 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	defer func() {
 		if err != nil {
 			removeCgroups(spec.Cgroups) // they were made for it
+			err = limited(err)
 		}
 	}()
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
+	}
+	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
+		if err := DescriptorsFor(processFiles); err != nil {
+			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
+		}
 	}
 	path, program, err := spec.open()
 	defer program.close()

@@ -38,6 +38,8 @@ type Document struct {
 	Stale error
 	// Unkept says why it could not be kept for later; nil: it is.
 	Unkept error
+	// Damaged says why the kept copy could not be used; nil: it could, or there was none.
+	Damaged error
 }
 
 // Fetcher asks, and keeps what was good. Its fields are not changed while it is
@@ -63,7 +65,7 @@ func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document,
 	if have && f.Accept != nil && f.Accept(oldAnswer) != nil {
 		have = false // of a time when it was good enough
 	}
-	doc := Document{URL: Mask(t.full)}
+	doc := Document{URL: Mask(t.full), Damaged: damage}
 	fresh, answer, err := f.ask(ctx, s, t, old, have)
 	switch {
 	case err == nil && fresh == nil: // it has not changed

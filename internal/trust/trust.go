@@ -115,6 +115,21 @@ func Path(path string, uid int) error {
 	return err
 }
 
+// Folder is Path for a folder that is about to get something of ours. It may be open to
+// others where the sticky bit keeps them from taking that away.
+func Folder(path string, uid int) error {
+	err := Path(path, uid)
+	var e *Error
+	if !errors.As(err, &e) || !e.trusts(uid) {
+		return err
+	}
+	real, realErr := filepath.EvalSymlinks(path)
+	if info, statErr := os.Lstat(e.Path); realErr != nil || statErr != nil || e.Path != real || info.Mode()&fs.ModeSticky == 0 {
+		return err
+	}
+	return nil
+}
+
 // Program is Path for a program that is about to be executed. It gives the folder of the
 // program, without links, open since before the check; name is the program's in it.
 // Executed as that name in that folder, it is what was checked, also if root exchanges a
