@@ -133,7 +133,7 @@ func Folder(path string, uid int) error {
 // Program is Path for a program that is about to be executed. It gives the folder of the
 // program, without links, open since before the check; name is the program's in it.
 // Executed as that name in that folder, it is what was checked, also if root exchanges a
-// folder above meanwhile. By its path it is so as long as root exchanges none.
+// folder above meanwhile.
 func Program(path string, uid int) (folder *os.File, name string, err error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err == nil {
