@@ -286,6 +286,7 @@ func readers() map[string]string {
 		"internal/proc/table.go":          kernel,
 		"internal/proc/upgrade.go":        kernel,
 		"internal/proc/start.go":          "/dev/null",
+		"internal/proc/spec.go":           "the beginning of a program that was judged before",
 		"internal/proc/logoptions.go":     "a memfd of our own",
 		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
 		"internal/asuser":                 kernel,

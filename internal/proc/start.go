@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -32,7 +33,8 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{m: m, rec: newRecord(&spec, path, program.exe), exited: make(chan struct{}), pidfd: -1}
+	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
+	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.exe)) // as the kernel calls it
 	files, err := p.stdio(&spec)
 	defer files.close()
 	if err != nil {
