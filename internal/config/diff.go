@@ -63,13 +63,14 @@ func Diff(old, next Config) []Change {
 	old, next = WithDefaults(old), WithDefaults(next)
 	var out []Change
 	was, is := reflect.ValueOf(old), reflect.ValueOf(next)
-	changed := differences(was, is, containerEffects(), "")
+	changed := differences(comparedBy(was.Type(), containerEffects()), was, is, "")
 	for _, c := range []Change{{Action: ActionUpdate, Fields: changed[atOnce]}, {Action: ActionRenew, Fields: changed[newContainer]}} {
 		if len(c.Fields) > 0 {
 			out = append(out, c)
 		}
 	}
-	options := differences(was, is, jvmEffects(), "")[newProcess]
+	options := differences(comparedBy(was.Type(), jvmEffects()), was, is, "")[newProcess]
+	table := comparedBy(reflect.TypeFor[Service](), serviceEffects())
 	all := maps.Clone(old.Services)
 	if all == nil {
 		all = map[string]Service{}
@@ -84,7 +85,7 @@ func Diff(old, next Config) []Change {
 		case !has:
 			out = append(out, Change{Service: name, Action: ActionRemove})
 		default:
-			if c, ok := serviceChange(name, before, after, options); ok {
+			if c, ok := serviceChange(name, before, after, table, options); ok {
 				out = append(out, c)
 			}
 		}
@@ -94,8 +95,11 @@ func Diff(old, next Config) []Change {
 
 // serviceChange compares one service; options are the changed paths of the JVM
 // options.
-func serviceChange(name string, before, after Service, options []string) (Change, bool) {
-	changed := differences(reflect.ValueOf(before), reflect.ValueOf(after), serviceEffects(), join("services", name))
+func serviceChange(name string, before, after Service, table []compared, options []string) (Change, bool) {
+	var changed map[effect][]string
+	if !reflect.DeepEqual(before, after) { // as a rule nearly all are the same
+		changed = differences(table, reflect.ValueOf(before), reflect.ValueOf(after), join("services", name))
+	}
 	causes := changed[newProcess]
 	if after.hasJVM() {
 		causes = append(causes, options...)
@@ -109,37 +113,51 @@ func serviceChange(name string, before, after Service, options []string) (Change
 
 func (s Service) hasJVM() bool { return s.Kind == KindJava || s.Kind == KindTomcat }
 
-// differences returns the paths of the values that differ, by what they need.
-// Of a section only the values of the table are looked at.
-func differences(was, is reflect.Value, table map[string]effect, prefix string) map[effect][]string {
-	out := map[effect][]string{}
+// compared is a value of a section that is compared.
+type compared struct {
+	path  string
+	index []int // for reflect.Value.FieldByIndex
+	effect
+}
+
+// comparedBy looks the values of a table up in a section's type, by path. A path leads
+// through sections only.
+func comparedBy(section reflect.Type, table map[string]effect) []compared {
+	var out []compared
 	for _, path := range slices.Sorted(maps.Keys(table)) {
-		a, b := valueAt(was, path), valueAt(is, path)
-		full := strings.TrimPrefix(prefix+"."+path, ".")
-		if a.Kind() == reflect.Map {
-			for _, key := range changedKeys(a, b) {
-				out[table[path]] = append(out[table[path]], join(full, key))
+		c := compared{path: path, effect: table[path]}
+		t := section
+		for key := range strings.SplitSeq(path, ".") {
+			f, ok := fieldNamed(t, key)
+			if !ok {
+				break // the test of the tables keeps this from happening
 			}
-			continue
+			c.index = append(c.index, f.index...)
+			t = f.typ
 		}
-		if absent(path, a) != absent(path, b) || !absent(path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
-			out[table[path]] = append(out[table[path]], full)
-		}
+		out = append(out, c)
 	}
 	return out
 }
 
-// valueAt returns the value at a path of the schema that leads through sections
-// only.
-func valueAt(v reflect.Value, path string) reflect.Value {
-	for key := range strings.SplitSeq(path, ".") {
-		f, ok := fieldNamed(v.Type(), key)
-		if !ok {
-			return reflect.Value{} // the test of the tables keeps this from happening
+// differences returns the paths of the values that differ, by what they need.
+// Of a section only the values of the table are looked at.
+func differences(table []compared, was, is reflect.Value, prefix string) map[effect][]string {
+	out := map[effect][]string{}
+	for _, c := range table {
+		a, b := was.FieldByIndex(c.index), is.FieldByIndex(c.index)
+		full := strings.TrimPrefix(prefix+"."+c.path, ".")
+		if a.Kind() == reflect.Map {
+			for _, key := range changedKeys(a, b) {
+				out[c.effect] = append(out[c.effect], join(full, key))
+			}
+			continue
 		}
-		v = v.FieldByIndex(f.index)
+		if absent(c.path, a) != absent(c.path, b) || !absent(c.path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			out[c.effect] = append(out[c.effect], full)
+		}
 	}
-	return v
+	return out
 }
 
 // absent says whether a value asks for nothing. An empty list does not, but for

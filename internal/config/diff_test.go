@@ -63,6 +63,11 @@ func TestEveryFieldHasAnEffect(t *testing.T) {
 	}
 }
 
+// valueAt is the value at a path of the schema.
+func valueAt(v reflect.Value, path string) reflect.Value {
+	return v.FieldByIndex(comparedBy(v.Type(), map[string]effect{path: atOnce})[0].index)
+}
+
 func sample() Config {
 	return Config{Main: "cat", Services: map[string]Service{
 		"cat": {Kind: KindTomcat, Config: supervisor.Config{Surroundings: supervisor.Surroundings{Env: map[string]string{"A": "1", "B": "2"}}}},
