@@ -37,6 +37,9 @@ type pluginMemory struct {
 	// Carried are the plugins whose options a service's latest process was started
 	// with, by service.
 	Carried map[string][]string `json:"carried,omitempty"`
+	// Missing are the plugins with hooks of pre-stop that did not count when a service's
+	// latest process was started, by service.
+	Missing map[string][]string `json:"missing,omitempty"`
 	// Trials are those that a service is started without to see whether they were the
 	// cause of its end.
 	Trials map[string][]string `json:"trials,omitempty"`
@@ -54,7 +57,7 @@ type pluginMemory struct {
 const maxReason = 500
 
 func newPluginMemory() pluginMemory {
-	return pluginMemory{Switches: map[string]Switch{}, Failed: map[string]failure{}, Carried: map[string][]string{}, Trials: map[string][]string{},
+	return pluginMemory{Switches: map[string]Switch{}, Failed: map[string]failure{}, Carried: map[string][]string{}, Missing: map[string][]string{}, Trials: map[string][]string{},
 		Cleared: map[string][]string{}, Deferred: map[string]int{}, Told: map[string]string{}}
 }
 

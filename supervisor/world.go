@@ -17,6 +17,7 @@ import (
 type world struct{ s *Supervisor }
 
 func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
+	spec.Modest = true
 	p, err := w.s.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err // not a *proc.Process that is nil within an interface

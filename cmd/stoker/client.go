@@ -18,11 +18,11 @@ func connect() (*api.Client, error) {
 	if loaded, err := config.Load(config.Options{Environ: os.Environ()}); err == nil {
 		configured = loaded.Config.API.Socket
 	}
-	path, err := api.Find(configured, os.Getenv)
+	c, err := api.Find(configured, os.Getenv)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach stoker: %w", err)
 	}
-	return api.NewClient(path), nil
+	return c, nil
 }
 
 // printJSON is the output for programs.

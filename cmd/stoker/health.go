@@ -35,8 +35,8 @@ func health(ctx context.Context, w io.Writer, name string) error {
 
 // connectQuickly is connect without reading the configuration, if that is enough.
 func connectQuickly() (*api.Client, error) {
-	if path, err := api.Find("", os.Getenv); err == nil {
-		return api.NewClient(path), nil
+	if c, err := api.Find("", os.Getenv); err == nil {
+		return c, nil
 	}
 	return connect()
 }

@@ -273,7 +273,7 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, env.hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
-	facts, err := l.tried(ctx, &readied{environment: env, own: own, options: base.hooks.given(base.name).Options})
+	facts, err := l.tried(ctx, &readied{environment: env, own: own, options: base.given().Options})
 	if err != nil {
 		why, _, _ := strings.Cut(env.hide.err(err).Error(), "\nhint:") // explain shows what runs
 		if bad := new(optionsError); errors.As(err, &bad) {

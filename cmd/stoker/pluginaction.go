@@ -66,6 +66,9 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 		spec.User = user
 		user.AdaptEnv(env)
 	}
+	if spec.Argv[0] != ownPath(r.m) {
+		spec.Open = hooks.Trusted(spec.User)
+	}
 	for name, value := range *r.plan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
 	}

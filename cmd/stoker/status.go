@@ -181,9 +181,9 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 		out = append(out, fmt.Sprintf("evidence: stoker incidents show %d", s.Incident))
 	}
 	out = append(out, s.Notes...)
-	if o := s.Output; o != nil && o.DroppedLines+o.LostLines > 0 {
-		out = append(out, fmt.Sprintf("output: %d lines dropped because nobody read them fast enough, %d discarded because no supervisor worked or they could not be kept",
-			o.DroppedLines, o.LostLines))
+	if o := s.Output; o != nil && o.DroppedBytes+o.LostBytes > 0 {
+		out = append(out, fmt.Sprintf("output: %d lines (%d bytes) dropped because they were not read fast enough, %d (%d bytes) discarded because no supervisor worked or they could not be kept",
+			o.DroppedLines, o.DroppedBytes, o.LostLines, o.LostBytes))
 	}
 	return append(out, outputDetails(s.Output)...)
 }
@@ -196,8 +196,8 @@ func outputDetails(o *proc.Stats) (out []string) {
 	if o.Blocked {
 		out = append(out, "output: the service waits, because what it writes is not read (output.overflow is block)")
 	}
-	if f := o.File; f != nil && (f.Error != "" || f.DroppedLines > 0) {
-		line := fmt.Sprintf("output: %d lines were not written to %s", f.DroppedLines, f.Path)
+	if f := o.File; f != nil && (f.Error != "" || f.DroppedBytes > 0) {
+		line := fmt.Sprintf("output: %d lines (%d bytes) were not written to %s", f.DroppedLines, f.DroppedBytes, f.Path)
 		if f.Error != "" {
 			line += ": " + f.Error
 		}

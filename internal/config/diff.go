@@ -63,14 +63,14 @@ func Diff(old, next Config) []Change {
 	old, next = WithDefaults(old), WithDefaults(next)
 	var out []Change
 	was, is := reflect.ValueOf(old), reflect.ValueOf(next)
-	changed := differences(comparedBy(was.Type(), containerEffects()), was, is, "")
+	changed := differences(was, is, partsOf(was.Type(), containerEffects()), "")
 	for _, c := range []Change{{Action: ActionUpdate, Fields: changed[atOnce]}, {Action: ActionRenew, Fields: changed[newContainer]}} {
 		if len(c.Fields) > 0 {
 			out = append(out, c)
 		}
 	}
-	options := differences(comparedBy(was.Type(), jvmEffects()), was, is, "")[newProcess]
-	table := comparedBy(reflect.TypeFor[Service](), serviceEffects())
+	options := differences(was, is, partsOf(was.Type(), jvmEffects()), "")[newProcess]
+	parts := partsOf(reflect.TypeFor[Service](), serviceEffects())
 	all := maps.Clone(old.Services)
 	if all == nil {
 		all = map[string]Service{}
@@ -85,7 +85,7 @@ func Diff(old, next Config) []Change {
 		case !has:
 			out = append(out, Change{Service: name, Action: ActionRemove})
 		default:
-			if c, ok := serviceChange(name, before, after, table, options); ok {
+			if c, ok := serviceChange(name, before, after, parts, options); ok {
 				out = append(out, c)
 			}
 		}
@@ -95,10 +95,10 @@ func Diff(old, next Config) []Change {
 
 // serviceChange compares one service; options are the changed paths of the JVM
 // options.
-func serviceChange(name string, before, after Service, table []compared, options []string) (Change, bool) {
+func serviceChange(name string, before, after Service, parts []part, options []string) (Change, bool) {
 	var changed map[effect][]string
 	if !reflect.DeepEqual(before, after) { // as a rule nearly all are the same
-		changed = differences(table, reflect.ValueOf(before), reflect.ValueOf(after), join("services", name))
+		changed = differences(reflect.ValueOf(before), reflect.ValueOf(after), parts, join("services", name))
 	}
 	causes := changed[newProcess]
 	if after.hasJVM() {
@@ -113,48 +113,44 @@ func serviceChange(name string, before, after Service, table []compared, options
 
 func (s Service) hasJVM() bool { return s.Kind == KindJava || s.Kind == KindTomcat }
 
-// compared is a value of a section that is compared.
-type compared struct {
-	path  string
-	index []int // for reflect.Value.FieldByIndex
-	effect
+// part is a value that is compared: its path in the schema, what a change of it needs,
+// and where it is in the struct.
+type part struct {
+	path   string
+	effect effect
+	index  []int
 }
 
-// comparedBy looks the values of a table up in a section's type, by path. A path leads
-// through sections only.
-func comparedBy(section reflect.Type, table map[string]effect) []compared {
-	var out []compared
+// partsOf finds the values of a table in a section, in the order of their paths, which
+// lead through sections only. It takes reflection a while, so it is done once for all
+// services.
+func partsOf(section reflect.Type, table map[string]effect) []part {
+	var out []part
 	for _, path := range slices.Sorted(maps.Keys(table)) {
-		c := compared{path: path, effect: table[path]}
-		t := section
+		p, t := part{path: path, effect: table[path]}, section
 		for key := range strings.SplitSeq(path, ".") {
-			f, ok := fieldNamed(t, key)
-			if !ok {
-				break // the test of the tables keeps this from happening
-			}
-			c.index = append(c.index, f.index...)
-			t = f.typ
+			f, _ := fieldNamed(t, key) // the test of the tables keeps it from being missing
+			p.index, t = append(p.index, f.index...), f.typ
 		}
-		out = append(out, c)
+		out = append(out, p)
 	}
 	return out
 }
 
 // differences returns the paths of the values that differ, by what they need.
-// Of a section only the values of the table are looked at.
-func differences(table []compared, was, is reflect.Value, prefix string) map[effect][]string {
+func differences(was, is reflect.Value, parts []part, prefix string) map[effect][]string {
 	out := map[effect][]string{}
-	for _, c := range table {
-		a, b := was.FieldByIndex(c.index), is.FieldByIndex(c.index)
-		full := strings.TrimPrefix(prefix+"."+c.path, ".")
+	for _, p := range parts {
+		a, b := was.FieldByIndex(p.index), is.FieldByIndex(p.index)
+		full := strings.TrimPrefix(prefix+"."+p.path, ".")
 		if a.Kind() == reflect.Map {
 			for _, key := range changedKeys(a, b) {
-				out[c.effect] = append(out[c.effect], join(full, key))
+				out[p.effect] = append(out[p.effect], join(full, key))
 			}
 			continue
 		}
-		if absent(c.path, a) != absent(c.path, b) || !absent(c.path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
-			out[c.effect] = append(out[c.effect], full)
+		if absent(p.path, a) != absent(p.path, b) || !absent(p.path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			out[p.effect] = append(out[p.effect], full)
 		}
 	}
 	return out

@@ -19,8 +19,8 @@ import (
 // comparing, and are not to be shown.
 func Fingerprints(cfg Config) map[string]string {
 	cfg = WithDefaults(cfg)
-	own := comparedBy(reflect.TypeFor[Service](), serviceEffects())
-	jvm := processLines(comparedBy(reflect.TypeFor[Config](), jvmEffects()), reflect.ValueOf(cfg))
+	own := partsOf(reflect.TypeFor[Service](), serviceEffects())
+	jvm := processLines(partsOf(reflect.TypeFor[Config](), jvmEffects()), reflect.ValueOf(cfg))
 	out := make(map[string]string, len(cfg.Services))
 	for name, s := range cfg.Services {
 		lines := processLines(own, reflect.ValueOf(s))
@@ -38,11 +38,11 @@ func Fingerprints(cfg Config) map[string]string {
 }
 
 // processLines gives the values that need a new process and are set, one line each.
-func processLines(table []compared, section reflect.Value) []string {
+func processLines(parts []part, section reflect.Value) []string {
 	var out []string
-	for _, c := range table {
-		v := section.FieldByIndex(c.index)
-		if c.effect != newProcess || absent(c.path, v) {
+	for _, p := range parts {
+		v := section.FieldByIndex(p.index)
+		if p.effect != newProcess || absent(p.path, v) {
 			continue
 		}
 		// JSON sorts the keys of maps, and keeps a value on one line.
@@ -50,7 +50,7 @@ func processLines(table []compared, section reflect.Value) []string {
 		if err != nil {
 			text = fmt.Appendf(nil, "%#v", v.Interface()) // NaN, which no file can hold
 		}
-		out = append(out, c.path+"="+string(text)+"\n")
+		out = append(out, p.path+"="+string(text)+"\n")
 	}
 	return out
 }

@@ -44,6 +44,7 @@ type Log struct {
 	pool   *sync.Pool
 	wakes  map[chan struct{}]bool
 	pipes  map[*pipes]bool
+	taken  taken    // by what passes on
 	pinned [2]int64 // bytes that are being passed on right now
 	behind int64    // bytes behind the pinned ones that were given back end here
 	notes  []string // markers to pass on before the next bytes

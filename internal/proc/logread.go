@@ -55,6 +55,11 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 func (l *Log) read(buf []byte, offset int64) (n int, seg segment, at int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.readKept(buf, offset)
+}
+
+// readKept is read with l.mu.
+func (l *Log) readKept(buf []byte, offset int64) (n int, seg segment, at int64) {
 	at = max(offset, l.ix.start())
 	seg, until, ok := l.ix.find(at, l.end)
 	if !ok {

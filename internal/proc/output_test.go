@@ -49,6 +49,7 @@ func outputScripts() map[string]play {
 		"old":             {play: playOld},
 		"retire":          {play: playRetire},
 		"late":            {play: playLate},
+		"unread":          {play: playUnread},
 		"no-splice-write": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: playWrite},
 	}
 }

@@ -98,6 +98,14 @@ var scripts = map[string]play{
 		s.say("%d", status(s.sh("b", "exit 6")))
 		return 0
 	}},
+	// Every process has ended before its pid is recorded.
+	"few-descriptors": {opts: func(o *Options, _ string) {
+		o.at = func(step string) {
+			if step == "cloned" {
+				unix.Poll(nil, 10)
+			}
+		}
+	}, play: playFewDescriptors},
 	"no-splice": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: func(s *stage) int {
 		s.say("%d", status(s.sh("a", "echo copied; exit 3")))
 		return 0

@@ -39,6 +39,22 @@ func ScriptFault(path string) Fault {
 	return scriptFault(path, head)
 }
 
+// Interpreter is the program that the first line of a script names; empty: the file is
+// no script, or cannot be read.
+func Interpreter(path string) string {
+	f, head := openProgram(path)
+	if f == nil {
+		return ""
+	}
+	defer f.Close()
+	line, script := bytes.CutPrefix(head, []byte("#!"))
+	line, _, _ = bytes.Cut(line, []byte("\n"))
+	if words := strings.Fields(string(line)); script && len(words) > 0 {
+		return words[0]
+	}
+	return ""
+}
+
 // openProgram opens a regular file, and reads its beginning.
 func openProgram(path string) (f *os.File, head []byte) {
 	f, err := untrusted.Open(path)

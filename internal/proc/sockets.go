@@ -287,33 +287,6 @@ func eachDescriptor(pid int, f func(path, link string) (more bool)) error {
 	}
 }
 
-// ids are the effective user and group of a process.
-type ids struct{ uid, gid int }
-
-func identity(pid int) (ids, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return ids{}, err
-	}
-	var out ids
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) < 3 {
-			continue
-		}
-		switch f[0] {
-		case "Uid:":
-			out.uid, err = strconv.Atoi(f[2])
-		case "Gid:":
-			out.gid, err = strconv.Atoi(f[2])
-		}
-		if err != nil {
-			return ids{}, err
-		}
-	}
-	return out, nil
-}
-
 // holder names who holds one of the sockets, where that can be seen.
 func holder(all []listener) string {
 	entries, err := os.ReadDir("/proc")

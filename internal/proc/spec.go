@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +23,10 @@ type Spec struct {
 	Env  []string // the whole environment
 	Dir  string   // working directory; empty: ours
 	User *User    // nil: ours
+	// Open checks the program that was found, and gives the folder in which it is, open;
+	// nil: it is executed by its path. As a name in an open folder it is what was checked,
+	// and a script finds its own folder by its $0. Without /proc its path is executed.
+	Open func(path string) (folder *os.File, name string, err error)
 	// What follows, up to Foreground, needs the exec shim: a millisecond more.
 
 	Umask *int // nil: ours
@@ -56,6 +61,9 @@ type Spec struct {
 	// Late captures both in a log of the process's own, called as the process, which
 	// is made when something is written and given up with Done; nil: Log counts.
 	Late *LogOptions
+	// Modest refuses a start beside others that would take the descriptors kept for
+	// operators.
+	Modest bool
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
 }
@@ -175,6 +183,51 @@ func (s *Spec) cannotExecute(path string, err error) *StartError {
 	return &StartError{Path: path, Step: "execute", Why: fault.Why, Hint: fault.Hint, Err: err}
 }
 
+// opened is a program that is executed as a name in an open folder.
+type opened struct {
+	folder *os.File // nil: it is executed by its path
+	exe    string   // what the child executes
+}
+
+// folderFd is the descriptor of that folder in the child, open also after the execve:
+// the interpreter of a script opens the script once more. Shells do not take such a
+// number by themselves.
+const folderFd = 19
+
+// open finds the program, and has it checked.
+func (s *Spec) open() (path string, o opened, err error) {
+	if path, err = s.lookPath(); err != nil || s.Open == nil {
+		return path, opened{exe: path}, err
+	}
+	folder, name, err := s.Open(s.at(path))
+	if err != nil {
+		return path, o, err
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)); err != nil {
+		folder.Close()
+		return path, opened{exe: path}, nil // there is no /proc
+	}
+	return path, opened{folder, fmt.Sprintf("/proc/self/fd/%d/%s", folderFd, name)}, nil
+}
+
+func (o opened) close() {
+	if o.folder != nil {
+		o.folder.Close()
+	}
+}
+
+// childFds adds the folder to the descriptors of a child.
+func (o opened) childFds(files []uintptr) []uintptr {
+	if o.folder == nil {
+		return files
+	}
+	files = slices.Clone(files)
+	for len(files) < folderFd {
+		files = append(files, ^uintptr(0)) // none
+	}
+	return append(files, o.folder.Fd())
+}
+
 // procPrefix marks the bag items that are processes.
 const procPrefix = "proc/"
 
@@ -201,11 +254,12 @@ type record struct {
 	Merged bool `json:"merged,omitempty"`
 }
 
-// newRecord is the intent to start s.
-func newRecord(s *Spec, path string) *record {
+// newRecord is the intent to start s by executing exe.
+func newRecord(s *Spec, path, exe string) *record {
+	path = filepath.Join(filepath.Dir(path), filepath.Base(exe)) // the kernel's name for it
 	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Merge, Dirs: s.Cgroups, Time: pid1.BootNow()}
 	r.Exact = hashArgs(s.Argv)
-	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
+	r.Tail = hashArgs(append([]string{exe}, s.Argv[1:]...))
 	switch {
 	case s.Log != nil:
 		r.Log = s.Log.name
