@@ -37,7 +37,7 @@ func edges() map[string][]string {
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
-			"internal/reference", "internal/untrusted"},
+			"internal/reference", "internal/untrusted", "internal/printable"},
 		"internal/hotspot":   {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
 		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
@@ -45,7 +45,8 @@ func edges() map[string][]string {
 		"internal/redact":    {},
 		"internal/tomcat":    {"internal/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
-		"jvm":                {"internal/suggest"},
+		"internal/printable": {},
+		"jvm":                {"internal/suggest", "internal/printable"},
 		"internal/statefile": {"internal/trust", "internal/untrusted"},
 		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
 		"internal/trust":     {},

@@ -117,7 +117,7 @@ func printResult(w, complaints io.Writer, r jvm.Result, format string) error {
 	if format == "argv" {
 		text = strings.Join(append(r.Argv(), ""), "\n")
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(forPrograms(w), text)
 	return err
 }
 
