@@ -29,11 +29,11 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"internal/asuser": {},
 		"internal/cgroup": {},
-		"internal/events": {"internal/proc"},
+		"internal/events": {"internal/proc", "internal/redact"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
