@@ -114,7 +114,8 @@ func exitCode(err error) int {
 }
 
 // complain tells a person: the error, then what to try.
-func complain(w *os.File, err error) {
+func complain(f *os.File, err error) {
+	w := newDisplay(f)
 	fmt.Fprintf(w, "stoker: %v\n", err)
 	var hint *hintError
 	var refused *api.RefusedError

@@ -63,13 +63,14 @@ func Diff(old, next Config) []Change {
 	old, next = WithDefaults(old), WithDefaults(next)
 	var out []Change
 	was, is := reflect.ValueOf(old), reflect.ValueOf(next)
-	changed := differences(was, is, containerEffects(), "")
+	changed := differences(was, is, partsOf(was.Type(), containerEffects()), "")
 	for _, c := range []Change{{Action: ActionUpdate, Fields: changed[atOnce]}, {Action: ActionRenew, Fields: changed[newContainer]}} {
 		if len(c.Fields) > 0 {
 			out = append(out, c)
 		}
 	}
-	options := differences(was, is, jvmEffects(), "")[newProcess]
+	options := differences(was, is, partsOf(was.Type(), jvmEffects()), "")[newProcess]
+	parts := partsOf(reflect.TypeFor[Service](), serviceEffects())
 	all := maps.Clone(old.Services)
 	if all == nil {
 		all = map[string]Service{}
@@ -84,7 +85,7 @@ func Diff(old, next Config) []Change {
 		case !has:
 			out = append(out, Change{Service: name, Action: ActionRemove})
 		default:
-			if c, ok := serviceChange(name, before, after, options); ok {
+			if c, ok := serviceChange(name, before, after, parts, options); ok {
 				out = append(out, c)
 			}
 		}
@@ -94,8 +95,11 @@ func Diff(old, next Config) []Change {
 
 // serviceChange compares one service; options are the changed paths of the JVM
 // options.
-func serviceChange(name string, before, after Service, options []string) (Change, bool) {
-	changed := differences(reflect.ValueOf(before), reflect.ValueOf(after), serviceEffects(), join("services", name))
+func serviceChange(name string, before, after Service, parts []part, options []string) (Change, bool) {
+	var changed map[effect][]string
+	if !reflect.DeepEqual(before, after) { // as a rule nearly all are the same
+		changed = differences(reflect.ValueOf(before), reflect.ValueOf(after), parts, join("services", name))
+	}
 	causes := changed[newProcess]
 	if after.hasJVM() {
 		causes = append(causes, options...)
@@ -109,37 +113,47 @@ func serviceChange(name string, before, after Service, options []string) (Change
 
 func (s Service) hasJVM() bool { return s.Kind == KindJava || s.Kind == KindTomcat }
 
-// differences returns the paths of the values that differ, by what they need.
-// Of a section only the values of the table are looked at.
-func differences(was, is reflect.Value, table map[string]effect, prefix string) map[effect][]string {
-	out := map[effect][]string{}
+// part is a value that is compared: its path in the schema, what a change of it needs,
+// and where it is in the struct.
+type part struct {
+	path   string
+	effect effect
+	index  []int
+}
+
+// partsOf finds the values of a table in a section, in the order of their paths, which
+// lead through sections only. It takes reflection a while, so it is done once for all
+// services.
+func partsOf(section reflect.Type, table map[string]effect) []part {
+	var out []part
 	for _, path := range slices.Sorted(maps.Keys(table)) {
-		a, b := valueAt(was, path), valueAt(is, path)
-		full := strings.TrimPrefix(prefix+"."+path, ".")
-		if a.Kind() == reflect.Map {
-			for _, key := range changedKeys(a, b) {
-				out[table[path]] = append(out[table[path]], join(full, key))
-			}
-			continue
+		p, t := part{path: path, effect: table[path]}, section
+		for key := range strings.SplitSeq(path, ".") {
+			f, _ := fieldNamed(t, key) // the test of the tables keeps it from being missing
+			p.index, t = append(p.index, f.index...), f.typ
 		}
-		if absent(path, a) != absent(path, b) || !absent(path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
-			out[table[path]] = append(out[table[path]], full)
-		}
+		out = append(out, p)
 	}
 	return out
 }
 
-// valueAt returns the value at a path of the schema that leads through sections
-// only.
-func valueAt(v reflect.Value, path string) reflect.Value {
-	for key := range strings.SplitSeq(path, ".") {
-		f, ok := fieldNamed(v.Type(), key)
-		if !ok {
-			return reflect.Value{} // the test of the tables keeps this from happening
+// differences returns the paths of the values that differ, by what they need.
+func differences(was, is reflect.Value, parts []part, prefix string) map[effect][]string {
+	out := map[effect][]string{}
+	for _, p := range parts {
+		a, b := was.FieldByIndex(p.index), is.FieldByIndex(p.index)
+		full := strings.TrimPrefix(prefix+"."+p.path, ".")
+		if a.Kind() == reflect.Map {
+			for _, key := range changedKeys(a, b) {
+				out[p.effect] = append(out[p.effect], join(full, key))
+			}
+			continue
 		}
-		v = v.FieldByIndex(f.index)
+		if absent(p.path, a) != absent(p.path, b) || !absent(p.path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			out[p.effect] = append(out[p.effect], full)
+		}
 	}
-	return v
+	return out
 }
 
 // absent says whether a value asks for nothing. An empty list does not, but for

@@ -63,6 +63,30 @@ func TestEveryFieldHasAnEffect(t *testing.T) {
 	}
 }
 
+// valueAt returns the value at a path of the schema that leads through sections only.
+func valueAt(v reflect.Value, path string) reflect.Value {
+	return v.FieldByIndex(partsOf(v.Type(), map[string]effect{path: atOnce})[0].index)
+}
+
+// TestDiffOfManyServices: what is found out about the schema is not found out for each
+// service again. It was 2.6 MB a service, most of the supervisor's largest memory.
+func TestDiffOfManyServices(t *testing.T) {
+	many := func(n int) Config {
+		c := Config{Services: map[string]Service{}}
+		for k := range n {
+			c.Services[fmt.Sprint("s", k)] = Service{Config: supervisor.Config{Command: []string{"x"}}}
+		}
+		return c
+	}
+	cost := func(n int) float64 {
+		old, next := many(n), many(n)
+		return testing.AllocsPerRun(3, func() { Diff(old, next) })
+	}
+	if each := (cost(200) - cost(100)) / 100; each > 300 {
+		t.Errorf("a service that has not changed takes %.0f allocations", each)
+	}
+}
+
 func sample() Config {
 	return Config{Main: "cat", Services: map[string]Service{
 		"cat": {Kind: KindTomcat, Config: supervisor.Config{Surroundings: supervisor.Surroundings{Env: map[string]string{"A": "1", "B": "2"}}}},

@@ -19,6 +19,9 @@ const (
 
 // variableIn is what of a text a shell would have expanded; empty: nothing.
 func variableIn(text string) string {
+	if !strings.Contains(text, "$") {
+		return "" // mostly, and the expressions are large
+	}
 	if found := regexp.MustCompile(braced).FindString(text); found != "" {
 		return found
 	}

@@ -97,7 +97,7 @@ func (i *initState) replay() {
 		k.hello, k.helloAt = true, time.Now() // it has a moment to adopt before we read its pipes again
 	}
 	welcome := &Msg{Type: Welcome, Version: Version, Pid: os.Getpid(), Stop: i.stop,
-		Starts: i.keeper.starts, Orphans: i.events.orphans, Binary: i.bins.tell(i.opts.Version)}
+		Starts: i.keeper.starts, Orphans: i.events.orphans, Room: i.bag.maxFds, Binary: i.bins.tell(i.opts.Version)}
 	i.out = append(i.out[:0], message(welcome))
 	for _, name := range i.bag.order {
 		it := i.bag.items[name]

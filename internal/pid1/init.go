@@ -273,7 +273,7 @@ func (i *initState) reap() {
 			}
 			continue
 		}
-		if !i.bag.follows(pid) && i.bag.open == 0 || len(i.events.list) > maxHeld {
+		if !i.tells(pid) {
 			i.events.orphans++
 			continue
 		}
@@ -288,6 +288,12 @@ func (i *initState) reap() {
 		return // the waiter stays quiet for a moment: many exits, one wake-up
 	}
 	i.waiter.resume()
+}
+
+// tells says whether the end of a child is told to the supervisor. That of one it
+// has named is, however many wait to be acknowledged.
+func (i *initState) tells(pid int) bool {
+	return i.bag.follows(pid) || i.bag.awaits(pid) && len(i.events.list) <= maxHeld
 }
 
 // beginEnd starts the end of the container: whatever is left is ended, then code.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +43,45 @@ func pidIn(s *stage, name string) int {
 }
 
 const quiet = " </dev/null >/dev/null 2>&1 "
+
+// candidatesAreAll says whether the candidates of each process have all of its members
+// and none of the others', so that many services are not compared with each other.
+func candidatesAreAll(s *stage, all ...*Process) bool {
+	good := true
+	for _, p := range all {
+		c := p.census(s.m.tables.since(pid1.BootNow()))
+		candidates := c.candidates()
+		for pid := range c.table.born {
+			candidate := slices.Contains(candidates, pid)
+			good = good && (candidate || !c.ours(pid))
+			for _, other := range all {
+				good = good && !(candidate && other != p && slices.Contains(other.Members(), pid))
+			}
+		}
+	}
+	return good
+}
+
+// A table serves all who asked before it was begun, however long it takes.
+func TestTableIsShared(t *testing.T) {
+	var all tables
+	asked := pid1.BootNow()
+	var callers sync.WaitGroup
+	for range 50 {
+		callers.Go(func() {
+			if got := all.from(asked); got.at < asked {
+				t.Error("a table is older than it may be")
+			}
+		})
+	}
+	callers.Wait()
+	if all.made != 1 {
+		t.Errorf("%d tables for 50 who asked at the same time", all.made)
+	}
+	if all.from(pid1.BootNow()); all.made != 2 {
+		t.Errorf("%d tables when one has asked later", all.made)
+	}
+}
 
 // kinScripts are supervisors whose processes have children that leave.
 var kinScripts = map[string]play{
@@ -82,6 +122,7 @@ var kinScripts = map[string]play{
 		job := s.sh("job", "setsid sleep 301"+quiet+"& wait")
 		until(s, "job", func() bool { return len(job.Members()) == 2 })
 		s.say("%v", slices.Contains(p.Members(), far) && !slices.Contains(p.Members(), job.Pid()) && len(p.Members()) == 3)
+		s.say("candidates %v", candidatesAreAll(s, p, job))
 		p.SignalGroup(syscall.SIGTERM)
 		<-p.Exited()
 		until(s, "gone", func() bool { return len(p.Members()) == 0 })
@@ -221,6 +262,46 @@ var kinScripts = map[string]play{
 		until(s, "gone", func() bool { return len(p.Members()) == 0 })
 		return 0
 	}},
+	// Where processes come from: by their parents alone, whatever else they say.
+	"origin": {play: func(s *stage) int {
+		p := s.sh("app.1", "setsid sh -c 'env "+CookieVar+"=hook/x sh -c \"echo \\$\\$ >"+s.dir+"/far; exec sleep 300\"'"+quiet+"& exec sleep 300")
+		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+"; exec sleep 300")
+		orphan := pidIn(s, "orphan")
+		until(s, "orphaned", func() bool { b, _ := pid1.ReadBirth(orphan); return b.Parent == s.m.initPid })
+		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.initPid, os.Getpid(), 99999999} {
+			id, err := s.m.Origin(pid)
+			s.say("%q %v", id, err != nil)
+		}
+		return 0
+	}},
+	// What is kept for operators nothing else takes, and the first process needs.
+	"descriptors": {play: func(s *stage) int {
+		take := func(enough func() bool) (fds []int) {
+			for !enough() {
+				fd, err := unix.Dup(0)
+				if err != nil {
+					break
+				}
+				fds = append(fds, fd)
+			}
+			return fds
+		}
+		modest := func(id string) error {
+			_, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sleep", "300"}, Env: os.Environ(), Modest: true})
+			return err
+		}
+		take(func() bool { return DescriptorsFor(0) != nil })
+		s.say("first %v", modest("a"))
+		s.say("second %v", errors.Is(modest("b"), unix.EMFILE))
+		_, err := s.m.Log("late", LogOptions{})
+		s.say("log %v", errors.Is(err, unix.EMFILE))
+		left := take(func() bool { return false })
+		for _, fd := range left {
+			unix.Close(fd)
+		}
+		s.say("left %v", len(left) > 0)
+		return 0
+	}},
 	"bench": {play: func(s *stage) int {
 		p := s.sh("over", "exit 0")
 		<-p.Exited()
@@ -264,10 +345,20 @@ func TestChildrenThatLeave(t *testing.T) {
 	}
 }
 
-func TestDescendantsInOtherGroups(t *testing.T) { kinPlay(t, "descendants").want(t, "true", "job 2") }
+func TestDescendantsInOtherGroups(t *testing.T) {
+	kinPlay(t, "descendants").want(t, "true", "candidates true", "job 2")
+}
 
 func TestOneWhoMovesOn(t *testing.T) {
 	kinPlay(t, "hopper").want(t, "members true", "few true", "left 0")
+}
+
+func TestOrigin(t *testing.T) {
+	kinPlay(t, "origin").want(t, `"app.1" false`, `"app.1" false`, `"" true`, `"" true`, `"" true`, `"" true`)
+}
+
+func TestDescriptorsForOperators(t *testing.T) {
+	kinPlay(t, "descriptors", "-n", "64:64").want(t, "first <nil>", "second true", "log true", "left true")
 }
 
 func TestAdoptedStray(t *testing.T) {

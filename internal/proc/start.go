@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -15,17 +16,25 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	defer func() {
 		if err != nil {
 			removeCgroups(spec.Cgroups) // they were made for it
+			err = limited(err)
 		}
 		m.started(err)
 	}()
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
 	}
-	path, err := spec.lookPath()
+	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
+		if err := DescriptorsFor(processFiles); err != nil {
+			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
+		}
+	}
+	path, program, err := spec.open()
+	defer program.close()
 	if err != nil {
 		return nil, err
 	}
 	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
+	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.exe)) // as the kernel calls it
 	files, err := p.stdio(&spec)
 	defer files.close()
 	if err != nil {
@@ -42,7 +51,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		m.spareThreads()
 	}
 	spec.Env = m.environ(&spec)
-	pid, pidfd, err := m.clone(&spec, path, files)
+	pid, pidfd, err := m.clone(&spec, path, program, files)
 	m.step("cloned")
 	if err != nil {
 		m.Del(procPrefix + spec.ID)
@@ -95,7 +104,7 @@ func (m *Manager) OnLack(f func(error)) { m.do(func() { m.onLack = f }) }
 // lacking says whether err is the want of something that others have used up, or
 // that the limits are too low for.
 func lacking(err error) bool {
-	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM, ErrReserved} {
+	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		if errors.Is(err, errno) {
 			return true
 		}
@@ -142,10 +151,6 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return s, fmt.Errorf("cannot start %q: cannot open %s: %w", spec.ID, os.DevNull, err)
-	}
-	if err := spared(int(null.Fd())); err != nil {
-		null.Close()
-		return s, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	ends := []*os.File{null}
 	s.close = func() {
@@ -197,7 +202,7 @@ func (m *Manager) giveOutput(u *User, ends ...*os.File) {
 
 // clone makes the child. Its signal mask is clean because the init started us
 // with an empty one, and ignored signals are none because the init catches all.
-func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, err error) {
+func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground}
 	if !m.have.denied.Pidfd {
@@ -207,12 +212,12 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
-	exe, argv := path, spec.Argv
+	exe, argv := program.exe, spec.Argv
 	var sh *shim
 	if !spec.shimmed() {
 		sys.Credential = spec.credential()
 	} else { // it is born with our rights, and in our directory
-		if sh, err = newShim(spec, path); err != nil {
+		if sh, err = newShim(spec, program.exe); err != nil {
 			return 0, -1, err
 		}
 		defer sh.close()
@@ -220,6 +225,7 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 		attr.Dir = ""
 		attr.Files = append(files.child[:], sh.childFds()...)
 	}
+	attr.Files = program.childFds(attr.Files)
 	pid, err = syscall.ForkExec(exe, argv, attr)
 	if err != nil {
 		if pidfd >= 0 {

@@ -2,17 +2,17 @@ package proc
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/pid1"
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // tableAge is how old a table may be. A hundred services that stop together
@@ -25,21 +25,32 @@ type table struct {
 	at    int64 // before it was made; CLOCK_BOOTTIME, ns
 	born  map[int]pid1.Birth
 	moved bool // somebody ended while it was made, and may have left a child behind
+
+	sorted sync.Once // guards what follows
+	owned  map[*Process][]int
+	loose  []int // those of which nothing in the table says whose they are
 }
 
 // tables makes them, one at a time.
 type tables struct {
 	mu   sync.Mutex
 	last *table
+	made int // so many
 }
 
-// since gives a table that is not older than tableAge, nor than a time.
+// since gives a table that is not older than a time, nor by more than tableAge than the
+// call. Where making one takes longer than that, those who call meanwhile share the next.
 func (t *tables) since(ns int64) *table {
+	return t.from(max(ns, pid1.BootNow()-int64(tableAge)))
+}
+
+// from gives a table that is not older than a time.
+func (t *tables) from(need int64) *table {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := pid1.BootNow()
-	if t.last == nil || t.last.at < ns || now-t.last.at > int64(tableAge) {
-		t.last = &table{at: now, born: map[int]pid1.Birth{}}
+	if t.last == nil || t.last.at < need {
+		t.made++
+		t.last = &table{at: pid1.BootNow(), born: map[int]pid1.Birth{}}
 		for _, pid := range allPids() {
 			if b, err := pid1.ReadBirth(pid); err == nil {
 				t.last.born[pid] = b
@@ -49,6 +60,49 @@ func (t *tables) since(ns int64) *table {
 		}
 	}
 	return t.last
+}
+
+// candidates are the processes that may be p's: all but those that are certainly
+// another's. Where two thousand services stop, each looks at its own few only.
+func (t *table) candidates(p *Process) []int {
+	t.sorted.Do(func() { t.sort(p.m) })
+	return slices.Concat(t.owned[p], t.loose)
+}
+
+// sort finds the owner of each process as decide does, as far as that is the same for
+// whoever asks.
+func (t *table) sort(m *Manager) {
+	t.owned = map[*Process][]int{}
+	known := map[int]*Process{}
+	var owner func(pid int) *Process
+	owner = func(pid int) *Process {
+		if p, done := known[pid]; done {
+			return p
+		}
+		known[pid] = nil // a table that changed while it was read may have loops
+		b, there := t.born[pid]
+		if !there {
+			return nil
+		}
+		p := m.kin.at(pid, b)
+		for _, number := range [2]int{b.Pgrp, b.Session} {
+			if p == nil && number != 0 {
+				p = m.kin.number(number)
+			}
+		}
+		if p == nil && b.Parent != m.initPid && b.Parent != os.Getpid() {
+			p = owner(b.Parent)
+		}
+		known[pid] = p
+		return p
+	}
+	for pid := range t.born {
+		if p := owner(pid); p != nil {
+			t.owned[p] = append(t.owned[p], pid)
+		} else {
+			t.loose = append(t.loose, pid)
+		}
+	}
 }
 
 // allPids lists the numeric folders of /proc.
@@ -85,46 +139,30 @@ func orphansOf(pid int) (children []int, ok bool) {
 // alive says whether a process can still do something.
 func alive(b pid1.Birth) bool { return b.State != 'Z' && b.State != 'X' }
 
-// asUser calls look, and where that is not permitted calls it again with the
-// file-system identity of a process's user: root in a default container lacks
-// CAP_SYS_PTRACE and may not look into another user's process.
+// asUser calls look, and where that is not permitted calls it again with the rights of
+// the process: root in a default container lacks CAP_SYS_PTRACE and may not look into
+// another user's process. It is for what the kernel shows in /proc alone: at places that
+// the process can choose, asuser.Identity.Do comes first.
 func asUser(pid int, look func() error) error {
 	err := look()
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	id, idErr := identity(pid)
+	id, idErr := asuser.Of(pid)
 	if idErr != nil {
 		return err
 	}
-	done := make(chan struct{})
-	go func() { // ends after the look
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		unix.Setfsgid(id.gid)
-		unix.Setfsuid(id.uid)
-		err = look()
-	}()
-	<-done
-	return err
+	return id.Do(look)
 }
 
-// AsUser calls look, and where that is not permitted calls it again with the
-// file-system identity of the process's user, on a thread of its own.
+// AsUser calls look, and where that is not permitted calls it again with the rights of
+// the process.
 func (p *Process) AsUser(look func() error) error { return asUser(p.Pid(), look) }
-
-// maxEnviron bounds what is read of an environment; execve takes 2 MiB by default.
-const maxEnviron = 4 << 20
 
 // cookieOf reads the cookie in a process's environment; empty: it has none.
 func cookieOf(pid int) (cookie string, err error) {
 	err = asUser(pid, func() error {
-		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		data, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+		data, err := untrusted.ReadProcess(pid, "environ")
 		for _, kv := range strings.Split(string(data), "\x00") {
 			if value, ok := strings.CutPrefix(kv, CookieVar+"="); ok {
 				cookie = value
