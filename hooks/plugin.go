@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/jvm"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // PluginState is what a plugin is.
@@ -134,7 +136,7 @@ func (e *evaluation) counts() bool {
 // evaluate finds out what a plugin comes to.
 func (e *evaluation) evaluate(version string) {
 	m := e.folder.Manifest
-	e.info = Plugin{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: PluginActive, Required: m.Required,
+	e.info = Plugin{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: PluginActive, Required: e.folder.required(),
 		Undecided: e.undecided != "", Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []PluginParam{}, Options: []PluginOption{}, Hooks: []PluginHook{}, Actions: m.Actions}
 	problems := e.parameters()
 	state, why := e.judge(version, problems)
@@ -144,7 +146,7 @@ func (e *evaluation) evaluate(version string) {
 	if f := e.failed; f != nil && state == PluginActive {
 		state, why = PluginFailed, f.Reason
 	}
-	e.info.State, e.info.Why = state, why
+	e.info.State, e.info.Why = state, redact.Text(why)
 }
 
 // judge decides the state: what somebody wants, then the conditions, then what is
@@ -250,7 +252,7 @@ func (e *evaluation) fill() error {
 		}
 		return err == nil
 	}
-	e.carried = Carried{Name: e.folder.Name, Dir: e.folder.Dir, Required: e.folder.Manifest.Required, Options: map[jvm.Layer][]jvm.Option{}}
+	e.carried = Carried{Name: e.folder.Name, Dir: e.folder.Dir, Required: e.folder.required(), Options: map[jvm.Layer][]jvm.Option{}}
 	for _, f := range e.folder.Fragments {
 		for _, o := range f.Options {
 			shown := PluginOption{Option: o.String(), Layer: f.Layer, Source: o.Source}
@@ -310,7 +312,7 @@ func (e *evaluation) based(text string) string {
 // bind makes a hook the plugin's.
 func (e *evaluation) bind(b Bound) {
 	b.Plugin, b.PluginDir, b.StateDir, b.Params = e.folder.Name, e.scope.pluginDir, e.scope.stateDir, e.scope.params
-	b.Optional = !e.folder.Manifest.Required
+	b.Optional = !e.folder.required()
 	e.bound = append(e.bound, b)
 	if b.Unmet != "" {
 		return // it is among the notes

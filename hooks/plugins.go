@@ -130,8 +130,17 @@ func (p *Plugins) read(dir string) (out []*Folder, unread string) {
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if info, err := os.Stat(path); err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
+		info, err := os.Stat(path)
+		switch {
+		case strings.HasPrefix(e.Name(), "."), err == nil && !info.IsDir():
 			continue // a file beside them, or what an image build has left
+		case err != nil:
+			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+				continue // removed meanwhile
+			}
+			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: true, Problems: []string{
+				fmt.Sprintf("cannot look at %s: %v", path, cmp.Or(errors.Unwrap(err), err))}})
+			continue
 		}
 		if !PluginName(e.Name()) {
 			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Problems: []string{
@@ -289,15 +298,23 @@ func (p *Plugins) find(name string) *evaluation {
 	return p.now[k]
 }
 
-// Blocked says why no service may start: a plugin that is required has failed. nil:
-// they may.
+// Blocked says why no service may start: a plugin that is required has failed, or their
+// folder, where such a one may be, cannot be read. nil: they may.
 func (p *Plugins) Blocked() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.unread != "" {
+		return fmt.Errorf("the plugins are not known: %s", p.unread)
+	}
 	for _, e := range p.now {
-		if e.info.Required && e.info.State == PluginFailed && (e.failed == nil || !e.failed.Carried) {
-			return fmt.Errorf("the plugin %s is required and has failed: %s", e.info.Name, e.info.Why)
+		if !e.info.Required || e.info.State != PluginFailed || e.failed != nil && e.failed.Carried {
+			continue
 		}
+		why := "is required"
+		if e.folder.Manifest.Required == nil {
+			why = "has options of the layer enforced, or may have,"
+		}
+		return fmt.Errorf("the plugin %s %s and has failed: %s", e.info.Name, why, e.info.Why)
 	}
 	return nil
 }

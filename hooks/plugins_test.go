@@ -182,7 +182,7 @@ func TestBadFragments(t *testing.T) {
 
 func TestRequiredPluginBlocks(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p", Required: true, Params: map[string]Param{"x": {Required: true}}}, "")
+	s.add(Manifest{Name: "p", Required: yes(), Params: map[string]Param{"x": {Required: true}}}, "")
 	s.add(Manifest{Name: "q", Params: map[string]Param{"x": {Required: true}}}, "")
 	s.begin(PluginConfig{}, Container{})
 	if err := s.plugins.Blocked(); err == nil || !strings.Contains(err.Error(), "the plugin p is required and has failed: the parameter x is required") {
@@ -191,6 +191,69 @@ func TestRequiredPluginBlocks(t *testing.T) {
 	s.plugins.Configure(PluginConfig{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Use{"p": {On: no()}}}, Container{})
 	if err := s.plugins.Blocked(); err != nil {
 		t.Errorf("a plugin that is off blocks: %v", err)
+	}
+}
+
+// A policy that cannot be read refuses the start: it does not vanish. Its manifest may
+// say that it is not required all the same.
+func TestEnforcedOptionsAreRequired(t *testing.T) {
+	inPlugin := func(path string) func(s *plugged, dir string) {
+		return func(s *plugged, dir string) { s.write(filepath.Join(dir, path), "-Dx=${params.none}") }
+	}
+	const enforced = "# layer: enforced\n-Dpolicy=1"
+	for _, c := range []struct {
+		name     string
+		m        Manifest
+		fragment string
+		harm     func(s *plugged, dir string) // what befalls it
+		blocks   bool
+	}{
+		{"nothing", Manifest{}, enforced, func(*plugged, string) {}, false},
+		{"a second file is broken", Manifest{}, enforced, inPlugin("jvm.d/60-b.opts"), true},
+		{"a second file, and the layer is the manifest's", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1", inPlugin("jvm.d/60-b.opts"), true},
+		{"its manifest is gone", Manifest{}, enforced, func(s *plugged, _ string) { delete(s.manifests, "p") }, true},
+		{"its manifest is gone, and the layer may have stood there", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1", func(s *plugged, _ string) { delete(s.manifests, "p") }, true},
+		{"its file is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
+			s.try(os.Remove(filepath.Join(dir, "jvm.d/50-a.opts")), os.Symlink("/nowhere", filepath.Join(dir, "jvm.d/50-a.opts")))
+		}, true},
+		{"its folder is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
+			s.try(os.RemoveAll(filepath.Join(dir, "jvm.d")), os.Symlink("/nowhere", filepath.Join(dir, "jvm.d")))
+		}, true},
+		{"all of it is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) { s.try(os.RemoveAll(dir), os.Symlink("/nowhere", dir)) }, true},
+		{"the folder of all is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
+			s.try(os.RemoveAll(filepath.Dir(dir)), os.WriteFile(filepath.Dir(dir), nil, 0o600))
+		}, true},
+		{"it is switched off", Manifest{Enabled: no()}, enforced, inPlugin("jvm.d/60-b.opts"), false},
+		{"it is not required", Manifest{Required: no()}, enforced, inPlugin("jvm.d/60-b.opts"), false},
+		{"it enforces nothing", Manifest{}, "-Dx=1", inPlugin("jvm.d/60-b.opts"), false},
+		{"it needs another stoker", Manifest{Requires: Requires{Stoker: ">=9"}}, enforced, func(*plugged, string) {}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newPlugged(t)
+			c.m.Name = "p"
+			s.add(c.m, c.fragment)
+			c.harm(s, filepath.Join(s.dir, "plugins/p"))
+			s.begin(PluginConfig{}, Container{})
+			if err := s.plugins.Blocked(); (err != nil) != c.blocks {
+				t.Errorf("%v, want an error: %v", err, c.blocks)
+			}
+		})
+	}
+	s := newPlugged(t)
+	s.add(Manifest{Name: "p"}, enforced)
+	s.begin(PluginConfig{}, Container{})
+	s.plugins.Starts("app", []string{"p"})
+	if why := s.plugins.Blame("app", Death{Named: []string{"p"}, Reason: "crash"}); why != "" {
+		t.Errorf("a JVM that dies is started without it: %s", why)
+	}
+	s.plugins.FailHook("p", PreStart, "no")
+	s.want("p", "active")
+}
+
+func (s *plugged) try(errs ...error) {
+	s.t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -320,7 +383,7 @@ func TestDamagedStateFile(t *testing.T) {
 // A required plugin that may have been switched off or not stops what would start.
 func TestDamagedStateFileAndRequiredPlugin(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "policy", Required: true}, "-Dpolicy")
+	s.add(Manifest{Name: "policy", Required: yes()}, "-Dpolicy")
 	if err := os.MkdirAll(filepath.Join(s.dir, "state/plugins.json"), 0o755); err != nil { // a folder
 		t.Fatal(err)
 	}
@@ -384,7 +447,11 @@ func TestBlame(t *testing.T) {
 	begin := func(t *testing.T) *plugged {
 		s := newPlugged(t)
 		for _, name := range []string{"a", "b", "required"} {
-			s.add(Manifest{Name: name, Required: name == "required"}, "-D"+name)
+			m := Manifest{Name: name}
+			if name == "required" {
+				m.Required = yes()
+			}
+			s.add(m, "-D"+name)
 		}
 		s.begin(PluginConfig{}, Container{})
 		s.plugins.Starts("app", []string{"a", "b", "required"})

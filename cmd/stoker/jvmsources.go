@@ -286,8 +286,8 @@ func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
 		if !optionFileName(e.Name()) {
 			continue
 		}
-		// A mounted ConfigMap holds links to its files.
-		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		// A mounted ConfigMap holds links to its files. What is enforced is read or refused.
+		if info, err := os.Stat(path); n.name != jvm.Enforced && err == nil && !info.Mode().IsRegular() {
 			continue
 		}
 		out = append(out, path)

@@ -250,7 +250,8 @@ func hoard(p *player, life int) int {
 	}
 	p.say("good=%d", good)
 	p.Send(&Msg{Type: Ping})
-	fd := int(p.file.Fd()) // blocking from here on
+	fd := int(p.file.Fd())
+	unix.SetNonblock(fd, false)
 	var sent atomic.Int64
 	go func() { // ends with the process
 		for k := 0; ; k++ {
