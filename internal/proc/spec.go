@@ -117,6 +117,9 @@ func (e *StartError) Code() int {
 	return 126
 }
 
+// LookPath finds the program of a command without a Manager.
+func LookPath(argv, env []string) (string, error) { return (&Spec{Argv: argv, Env: env}).lookPath() }
+
 // lookPath finds the program as execvp(3) would, in the process's own PATH.
 func (s *Spec) lookPath() (string, error) {
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
