@@ -107,6 +107,10 @@ func (s *Supervisor) left(name string) {
 	next.names = slices.DeleteFunc(slices.Clone(old.names), func(n string) bool { return n == name })
 	next.graph = next.without(name)
 	s.set.Store(&next)
+	s.logs.Delete(name)
+	if l := s.m.KeptLog(name); l != nil { // before its state: a supervisor after us finds that and does this again
+		s.m.Retire(l)
+	}
 	if err := s.m.Put(goneItem, s.gone.add(name, svc.kept.Gen)); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
 	}

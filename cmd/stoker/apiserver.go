@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -89,9 +88,6 @@ func (a *apiServer) open() {
 		wanted = a.r.plan().config.API.Socket
 	}
 	l, path, err := api.Listen(wanted, os.Getenv)
-	if err == nil {
-		err = a.store(l, path)
-	}
 	switch {
 	case err != nil && err.Error() == a.told:
 		return
@@ -106,21 +102,20 @@ func (a *apiServer) open() {
 	}
 	a.told = ""
 	a.serve(l, path)
+	if err := a.store(); err != nil { // another one is opened then
+		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own", "error", err)
+	}
 }
 
-// store puts a listener into the bag for the next supervisor.
-func (a *apiServer) store(l net.Listener, path string) error {
-	raw, err := l.(*net.UnixListener).SyscallConn()
+// store puts the listener into the bag for the next supervisor; mu is held.
+func (a *apiServer) store() error {
+	raw, err := a.listener.(*net.UnixListener).SyscallConn()
 	if err != nil {
 		return err
 	}
 	var putErr error // not by File: its Fd would make the socket a blocking one
-	err = raw.Control(func(fd uintptr) { putErr = a.r.m.Put(apiItem, []byte(path), int(fd)) })
-	if err = errors.Join(err, putErr); err != nil {
-		l.Close()
-		return fmt.Errorf("cannot keep the API's socket: %w", err)
-	}
-	return nil
+	err = raw.Control(func(fd uintptr) { putErr = a.r.m.Put(apiItem, []byte(a.path), int(fd)) })
+	return errors.Join(err, putErr)
 }
 
 // keep opens the socket if it is not at its path, and from the first time on watches it.

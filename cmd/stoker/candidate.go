@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -219,7 +220,7 @@ func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
 		err = fmt.Errorf("it did not tell its version within %v", candidateTime)
 	case err != nil:
 	case code != 0:
-		err = fmt.Errorf("asked for its version it ended with %d: %.200s", code, printable(strings.TrimSpace(out)))
+		err = fmt.Errorf("asked for its version it ended with %d: %.200s", code, printable.Text(strings.TrimSpace(out)))
 	case json.Unmarshal([]byte(out), &said) != nil || said.Version == "":
 		err = fmt.Errorf("asked for its version it said %.200q", out)
 	}

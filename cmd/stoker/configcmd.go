@@ -47,7 +47,7 @@ func configShow(w io.Writer, file string, set []string, origin bool) error {
 	}
 	width := widthOf(w)
 	if !origin || width == 0 {
-		return loaded.Show(w, origin)
+		return loaded.Show(forPrograms(w), origin)
 	}
 	var b strings.Builder
 	if err := loaded.Show(&b, origin); err != nil {

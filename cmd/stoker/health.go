@@ -57,7 +57,7 @@ func checkReady(ctx context.Context, c *api.Client, name string) error {
 		for k, line := range why {
 			for _, s := range st.Services {
 				if strings.HasPrefix(line, s.Name+" is ") && s.Reason != "" {
-					reason, _, _ := strings.Cut(printable(s.Reason), "\n")
+					reason, _, _ := strings.Cut(s.Reason, "\n")
 					why[k] = line + ": " + reason
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -80,7 +81,7 @@ func TestStatusOfEachState(t *testing.T) {
 	for name, st := range snapshots() {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := printStatus(&b, st, now(), false, 0); err != nil {
+			if err := printStatus(printable.NewWriter(&b), st, now(), false, 0); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, filepath.Join("status", name+".golden"), b.Bytes())

@@ -47,13 +47,6 @@ const (
 	laterPercent = 50
 )
 
-// The threads that the supervisor may need at once are made while there are pids
-// for them; see pid1.SpareThreads.
-const (
-	spareThreads = 8
-	spareDelay   = 100 * time.Millisecond
-)
-
 // apiDelay is how much later than the services the API starts.
 const apiDelay = 5 * time.Millisecond
 
@@ -108,6 +101,13 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return ending{code: exitCode(err)}
 	}
 	r.level()
+	if opts.alone() { // the init can run it with less
+		m.OnLack(func(err error) {
+			log.Error("the command cannot be started here", "error", err)
+			queue.flush(flushTime)
+			os.Exit(codeNotNow)
+		})
+	}
 	r.hooks.begin(m, rec, r)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
 		Reload: func() { r.api.keep(); r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping, Companion: r.hooks})
@@ -122,7 +122,6 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	} else {
 		time.AfterFunc(apiDelay, serve) // the services first
 	}
-	time.AfterFunc(spareDelay, func() { pid1.SpareThreads(spareThreads) })
 	time.AfterFunc(settleTime, func() {
 		pid1.CatchInto(sigs)
 		pid1.CatchRest(sigs)

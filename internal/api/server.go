@@ -15,6 +15,8 @@ import (
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Backend is what the API asks; cmd wires it.
@@ -198,7 +200,7 @@ type Error struct {
 
 func fail(w http.ResponseWriter, status int, code, message, hint string) {
 	var e Error
-	e.Error.Code, e.Error.Message, e.Error.Hint = code, message, hint
+	e.Error.Code, e.Error.Message, e.Error.Hint = code, redact.Text(message), redact.Text(hint)
 	answer(w, status, e)
 }
 

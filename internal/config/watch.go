@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
@@ -82,6 +83,9 @@ func NewPathWatcher(path string) (*Watcher, error) {
 }
 
 func newWatcher(find func() places, sum func() [sha256.Size]byte) (*Watcher, error) {
+	if err := proc.DescriptorsFor(1); err != nil {
+		return nil, watchError(err)
+	}
 	n, err := fsnotify.NewWatcher() // its goroutine ends with Run
 	if err != nil {
 		return nil, watchError(err)
