@@ -60,7 +60,8 @@ func (a *attempt) bounds(limit time.Time) {
 }
 
 // run does it, or goes on with what runs.
-func (a *attempt) run(running Execution) (Outcome, []byte) {
+func (a *attempt) run(running Execution) (out Outcome, raw []byte) {
+	defer func() { out.Why = redact.Text(out.Why) }() // it has a line of the output, and everybody may look
 	if a.b.URL != "" {
 		return a.ask(), nil
 	}
@@ -73,9 +74,8 @@ func (a *attempt) run(running Execution) (Outcome, []byte) {
 			return Outcome{Why: err.Error(), Code: startCode(err)}, nil
 		}
 	}
-	out := a.await(running)
-	raw := a.takeOut(&out)
-	return out, raw
+	out = a.await(running)
+	return out, a.takeOut(&out)
 }
 
 // startCode is the exit code by which shells report that a program was not started.

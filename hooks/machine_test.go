@@ -185,30 +185,29 @@ func TestRealProcesses(t *testing.T) {
 }
 
 // playExchange runs hooks while a folder above their files is exchanged for another one
-// all the time, as its owner may do: below one the file is root's, below the other the
-// application's.
+// all the time: below one the file is root's, below the other the application's. One
+// folder around them is the application's, which does this; the other is root's.
 func playExchange(s *stage) {
 	const app, starts = 4711, 60
+	shell, _ := os.ReadFile("/bin/sh")
+	var list []Bound
 	for _, around := range []string{"owned", "safe"} {
 		for tree, owner := range map[string]int{"one": 0, "two": app} {
 			dir := filepath.Join(s.dir, around, tree, "ready.d")
 			_ = os.MkdirAll(dir, 0o755)
-			_ = os.WriteFile(dir+"/lib", []byte("echo "+around+" of root\n"), 0o644)
-			text := "#!/bin/sh\n. \"$(dirname \"$0\")/lib\" >>$DIR/ran\nbasename \"$0\" >>$DIR/names\n"
-			if owner == app {
-				text = "#!/bin/sh\necho of the application >>$DIR/ran\n"
+			text := []byte("#!/bin/sh\necho of the application >>$DIR/ran\n")
+			if owner == 0 {
+				text = shell
 			}
-			_ = os.WriteFile(dir+"/10-hook", []byte(text), 0o755)
+			_ = os.WriteFile(dir+"/10-hook", text, 0o755)
 			_ = os.Chown(dir+"/10-hook", owner, owner)
 		}
+		path := filepath.Join(s.dir, around, "one", "ready.d", "10-hook")
+		program := func(b *Bound) { b.Command = []string{path, "-c", "echo " + around + " >>$DIR/ran"} }
+		list = append(list, bound(Ready, around+"-file", "", func(b *Bound) { b.Path = path }),
+			bound(Ready, around+"-command", "", program), bound(Ready, around+"-plugin", "", program, func(b *Bound) { b.Plugin = "p" }))
 	}
 	_ = os.Chown(s.dir+"/owned", app, app)
-	var list []Bound
-	for _, around := range []string{"owned", "safe"} {
-		path := filepath.Join(s.dir, around, "one", "ready.d", "10-hook")
-		list = append(list, bound(Ready, around+"-file", "", func(b *Bound) { b.Path = path }),
-			bound(Ready, around+"-command", path), bound(Ready, around+"-plugin", path, func(b *Bound) { b.Plugin = "p" }))
-	}
 	r := s.runner(list...)
 	done := make(chan struct{})
 	var exchanged atomic.Uint64
@@ -256,12 +255,8 @@ func TestFolderIsExchangedMeanwhile(t *testing.T) {
 		t.Errorf("too few exchanges:\n%s", said)
 	}
 	ran, _ := os.ReadFile(dir + "/ran")
-	if strings.Contains(string(ran), "of the application") || strings.Contains(string(ran), "owned") {
+	if !strings.Contains(string(ran), "safe") || strings.Contains(string(ran), "of the application") || strings.Contains(string(ran), "owned") {
 		t.Errorf("root has executed\n%s", ran)
-	}
-	names, _ := os.ReadFile(dir + "/names")
-	if rest := strings.ReplaceAll(string(names), "10-hook\n", ""); rest != "" || len(names) == 0 {
-		t.Errorf("a script is called %q", names)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/jvm"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // PluginState is what a plugin is.
@@ -144,7 +146,7 @@ func (e *evaluation) evaluate(version string) {
 	if f := e.failed; f != nil && state == PluginActive {
 		state, why = PluginFailed, f.Reason
 	}
-	e.info.State, e.info.Why = state, why
+	e.info.State, e.info.Why = state, redact.Text(why)
 }
 
 // judge decides the state: what somebody wants, then the conditions, then what is

@@ -32,7 +32,7 @@ type Options struct {
 	// empty: it is looked for as any other.
 	Self string
 	// OOMKills counts the processes of the container that the kernel's OOM killer has
-	// killed, and says where that stands; nil: nobody counts.
+	// killed, and says where that stands; nil: they are not counted.
 	OOMKills func() (count uint64, source string, ok bool)
 	// PluginFailed hears of a plugin whose hook of an event failed that must not fail;
 	// nil: nobody.

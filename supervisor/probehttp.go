@@ -18,6 +18,8 @@ import (
 
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/untrusted"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // maxBody is how much of an answer's body is looked at, and maxAnswer how much
@@ -46,7 +48,7 @@ func newHTTPProbe(l Look) *httpProbe {
 	l.Method = cmp.Or(l.Method, http.MethodGet)
 	p := &httpProbe{look: l, name: l.Method + " " + l.HTTP}
 	if u, err := url.Parse(l.HTTP); err == nil {
-		p.name = l.Method + " " + u.Redacted()
+		p.name = l.Method + " " + redact.Arg(u.String())
 	}
 	if l.Socket != "" {
 		p.name += " at " + l.Socket

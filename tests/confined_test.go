@@ -35,6 +35,7 @@ func TestServicesOfRootAreNoAdmins(t *testing.T) {
 	const refused = 3 // docs/exit-codes.md
 	for name, flags := range map[string][]string{
 		"default":         nil,
+		"another user":    {"--user=12345"},
 		"no capabilities": {"--cap-drop=ALL", "--security-opt=no-new-privileges"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,6 +57,9 @@ func TestServicesOfRootAreNoAdmins(t *testing.T) {
 				if out, err := c.exec(command...); err != nil {
 					t.Errorf("docker exec %q: %v: %s", command, err, out)
 				}
+			}
+			if out, err := c.execAs("0", "stoker", "restart", "victim"); err != nil {
+				t.Errorf("docker exec as root: %v: %s", err, out)
 			}
 			nsenter := exec.Command("nsenter", "--target", c.inspect("{{.State.Pid}}"), "--mount", "--pid", "--", "/usr/bin/stoker", "restart", "victim")
 			nsenter.Env = []string{"PATH=" + os.Getenv("PATH")}

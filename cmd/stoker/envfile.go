@@ -169,7 +169,10 @@ func (m *secretMask) add(value string) {
 	slices.SortFunc(*m, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
 }
 
-func (m secretMask) text(s string) string {
+// text hides them, and what looks like a secret.
+func (m secretMask) text(s string) string { return redact.Text(m.known(s)) }
+
+func (m secretMask) known(s string) string {
 	for _, value := range m {
 		s = strings.ReplaceAll(s, value, redact.Hidden)
 	}
@@ -191,14 +194,15 @@ func (m secretMask) err(err error) error {
 
 // facts is a copy whose options and messages are masked.
 func (m secretMask) facts(f *jvmFacts) *jvmFacts {
-	if f == nil || len(m) == 0 {
-		return f
+	if f == nil {
+		return nil
 	}
 	out := *f
 	out.Result.Options = m.options(f.Result.Options)
 	out.Result.Env = slices.Clone(f.Result.Env)
 	for k := range out.Result.Env {
-		out.Result.Env[k].Value = m.text(out.Result.Env[k].Value)
+		v := &out.Result.Env[k]
+		_, v.Value, _ = strings.Cut(m.known(redact.Arg(v.Name+"="+v.Value)), "=")
 	}
 	if chosen := f.Result.Flavor; chosen != nil {
 		out.Result.Flavor = &jvm.Chosen{Name: chosen.Name, Why: m.text(chosen.Why)}
@@ -222,9 +226,9 @@ func (m secretMask) problems(in []jvm.Problem) []jvm.Problem {
 func (m secretMask) options(in []jvm.Option) []jvm.Option {
 	out := slices.Clone(in)
 	for k := range out {
-		out[k].Args = slices.Clone(out[k].Args)
+		out[k].Args = redact.Args(out[k].Args)
 		for n, arg := range out[k].Args {
-			out[k].Args[n] = m.text(arg)
+			out[k].Args[n] = m.known(arg)
 		}
 		out[k].Why, out[k].Replaced = m.text(out[k].Why), m.options(out[k].Replaced)
 	}

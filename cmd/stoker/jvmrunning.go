@@ -15,7 +15,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -282,7 +281,7 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, errors.New(why)
 	}
 	for _, c := range jvm.Diff(before, facts.argv) {
-		changes = append(changes, redact.Line(env.hide.text(c)))
+		changes = append(changes, env.hide.text(c))
 	}
 	return changes, nil
 }

@@ -34,7 +34,8 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr, Version: version}))
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr, Version: version,
+			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
 		os.Exit(supervise(os.Args[2:]))
 	case proc.ShimCommand:

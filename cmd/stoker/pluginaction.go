@@ -47,7 +47,7 @@ func (r *reloader) runAction(ctx context.Context, plugin, name string, args []st
 	for _, value := range action.Secrets {
 		hide.add(value)
 	}
-	done.Output = hide.text(done.Output)
+	done.Output = hide.known(done.Output)
 	return done, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
@@ -126,7 +125,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	out.Notes = append(out.Notes, given.Withheld...)
 	for _, texts := range [][]string{out.Notes, out.Warnings} {
 		for k := range texts {
-			texts[k] = redact.Line(r.hide.text(texts[k]))
+			texts[k] = r.hide.text(texts[k])
 		}
 	}
 	return out, nil

@@ -38,6 +38,7 @@ type reloader struct {
 	unwatch context.CancelFunc // nil: nobody watches
 	current atomic.Pointer[setup]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
+	api     *apiServer
 	// socketPath is that of the API; nil: it does not serve.
 	socketPath atomic.Pointer[string]
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
 )
 
 // Client talks to a Server on a unix socket.
@@ -35,8 +36,12 @@ func NewClient(path string) *Client {
 // Socket is the path of the socket.
 func (c *Client) Socket() string { return c.socket }
 
-// tryTime is what the first connection may take.
-const tryTime = 2 * time.Second
+// A connection may take tryTime. Where there is no room for it now, it is tried again
+// after retryPause.
+const (
+	tryTime    = 2 * time.Second
+	retryPause = 5 * time.Millisecond
+)
 
 // try says whether somebody answers.
 func (c *Client) try() error {
@@ -56,6 +61,15 @@ func (c *Client) try() error {
 // said.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	for begun := time.Now(); errors.Is(err, unix.EAGAIN) && time.Since(begun) < tryTime; {
+		// The queue of the socket is full: others connect faster than they are accepted.
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(retryPause):
+		}
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	}
 	if err != nil || !c.strict {
 		return conn, err
 	}

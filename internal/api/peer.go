@@ -98,7 +98,7 @@ func (s *Server) confined(fd, pid int) string {
 	if pid == 0 {
 		return ""
 	}
-	ended := fmt.Sprintf("pid %d has ended", pid)
+	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
 	// The directory stands for the process that has the pid now, the pidfd for the one
 	// that connected: where both live at the end they are the same, and what was read
 	// meanwhile is about it.
@@ -115,7 +115,8 @@ func (s *Server) confined(fd, pid int) string {
 		return ended
 	}
 	why := s.restriction(pid)
-	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) != nil {
+	// EPERM: it lives, and we are not root.
+	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
 		return ended
 	}
 	if _, err := dir.Readdirnames(1); err != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Backend is what the API asks; cmd wires it.
@@ -91,11 +93,12 @@ func New(opts Options) *Server {
 	return s
 }
 
-// Serve answers on l until ctx is done.
+// Serve answers on l until ctx is done or l is closed; what it has accepted is answered
+// to its end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	if err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify}); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
@@ -197,7 +200,7 @@ type Error struct {
 
 func fail(w http.ResponseWriter, status int, code, message, hint string) {
 	var e Error
-	e.Error.Code, e.Error.Message, e.Error.Hint = code, message, hint
+	e.Error.Code, e.Error.Message, e.Error.Hint = code, redact.Text(message), redact.Text(hint)
 	answer(w, status, e)
 }
 

@@ -38,7 +38,7 @@ func folders(uid int, env func(string) string) []folder {
 // decided by the peer, not by the mode of the socket.
 func Listen(path string, env func(string) string) (net.Listener, string, error) {
 	if path != "" {
-		if err := (folder{path: filepath.Dir(path)}).prepare(); err != nil {
+		if err := folderOf(path, env).prepare(); err != nil {
 			return nil, "", fmt.Errorf("cannot open the API's socket %s: %w", path, err)
 		}
 		l, err := listen(path)
@@ -58,6 +58,17 @@ func Listen(path string, env func(string) string) (net.Listener, string, error) 
 		tried = append(tried, err.Error())
 	}
 	return nil, "", fmt.Errorf("cannot open the API's socket anywhere: %s", strings.Join(tried, "; "))
+}
+
+// folderOf is the folder of a configured path, or of one that Listen has given before.
+func folderOf(path string, env func(string) string) folder {
+	dir := filepath.Dir(path)
+	for _, f := range folders(os.Getuid(), env) {
+		if f.path == dir {
+			return f
+		}
+	}
+	return folder{path: dir}
 }
 
 // RuntimeFolder gives a folder of stoker's own for what need not outlive the

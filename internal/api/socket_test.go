@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -264,5 +265,43 @@ func TestFindTrustsNobody(t *testing.T) {
 	}
 	if c, err := Find("", env("STOKER_SOCKET", filepath.Join(theirs, "fake"))); err != nil {
 		t.Errorf("what was named: %v, %v", c, err)
+	}
+}
+
+// Where others connect faster than they are accepted a command waits for its turn.
+func TestFullQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		conn, err := net.Dial("unix", path)
+		if errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	tried := make(chan error, 1)
+	go func() { tried <- NewClient(path).try() }() // ends when it was let in
+	select {
+	case err := <-tried:
+		t.Fatalf("the command has not waited: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	conn, _, err := unix.Accept(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(conn)
+	if err := <-tried; err != nil {
+		t.Errorf("the command was not let in: %v", err)
 	}
 }

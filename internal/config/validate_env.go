@@ -38,6 +38,9 @@ func (v *validator) env(path string, env, secrets map[string]string, script func
 // misreferred warns of what looks like a reference in a value that may have some, and is
 // none; literal is about values that have none.
 func (v *validator) misreferred(at, key string, env map[string]string) {
+	if !strings.Contains(env[key], "$") {
+		return
+	}
 	for _, m := range regexp.MustCompile(`\$+([A-Za-z_][A-Za-z0-9_]*)`).FindAllStringSubmatch(env[key], -1) {
 		name := m[1]
 		_, other := env[name]

@@ -250,7 +250,8 @@ func hoard(p *player, life int) int {
 	}
 	p.say("good=%d", good)
 	p.Send(&Msg{Type: Ping})
-	fd := int(p.file.Fd()) // blocking from here on
+	fd := int(p.file.Fd())
+	unix.SetNonblock(fd, false)
 	var sent atomic.Int64
 	go func() { // ends with the process
 		for k := 0; ; k++ {
@@ -265,7 +266,9 @@ func hoard(p *player, life int) int {
 			case 4:
 				packet, _ = encode(&Msg{Type: Sync})
 			case 5:
-				packet, _ = encode(&Msg{Type: Upgrade})
+				if k < 1000 { // each is told of, and the log's queue is short
+					packet, _ = encode(&Msg{Type: Upgrade})
+				}
 			case 6:
 				packet = append([]byte("{\"t\":\"PUT\",\"name\":\"big\"}\n"), make([]byte, MaxBlob+100<<10)...)
 			}

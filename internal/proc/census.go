@@ -34,6 +34,17 @@ func (p *Process) census(t *table) *census {
 	return c
 }
 
+// candidates are the processes of the table that may be p's.
+func (c *census) candidates() []int {
+	out := c.table.candidates(c.p)
+	for pid := range c.cgroup {
+		if _, there := c.table.born[pid]; there && !slices.Contains(out, pid) {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
 // ours says whether a process is p's: what is nearest decides, so that a job or
 // console that was started from within a service is not the service's.
 func (c *census) ours(pid int) bool {

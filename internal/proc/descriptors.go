@@ -42,7 +42,7 @@ func DescriptorsFor(n int) error {
 	for range n + reserved(limit.Cur) {
 		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
 		if err == unix.EMFILE {
-			return fmt.Errorf("%w (the limit is %d, and a few are kept for operators: raise it, as by ulimit -n)", err, limit.Cur)
+			return fmt.Errorf("the last descriptors are kept for operators: %w", err)
 		}
 		if err != nil {
 			return nil

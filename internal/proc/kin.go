@@ -121,7 +121,8 @@ func (p *Process) members(after int64) map[int]pid1.Birth {
 		}
 		c := p.census(p.m.tables.since(max(after, p.rec.Time)))
 		out := map[int]pid1.Birth{}
-		for pid, b := range c.table.born {
+		for _, pid := range c.candidates() {
+			b := c.table.born[pid]
 			if !c.ours(pid) {
 				continue
 			}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +43,45 @@ func pidIn(s *stage, name string) int {
 }
 
 const quiet = " </dev/null >/dev/null 2>&1 "
+
+// candidatesAreAll says whether the candidates of each process have all of its members
+// and none of the others', so that many services are not compared with each other.
+func candidatesAreAll(s *stage, all ...*Process) bool {
+	good := true
+	for _, p := range all {
+		c := p.census(s.m.tables.since(pid1.BootNow()))
+		candidates := c.candidates()
+		for pid := range c.table.born {
+			candidate := slices.Contains(candidates, pid)
+			good = good && (candidate || !c.ours(pid))
+			for _, other := range all {
+				good = good && !(candidate && other != p && slices.Contains(other.Members(), pid))
+			}
+		}
+	}
+	return good
+}
+
+// A table serves all who asked before it was begun, however long it takes.
+func TestTableIsShared(t *testing.T) {
+	var all tables
+	asked := pid1.BootNow()
+	var callers sync.WaitGroup
+	for range 50 {
+		callers.Go(func() {
+			if got := all.from(asked); got.at < asked {
+				t.Error("a table is older than it may be")
+			}
+		})
+	}
+	callers.Wait()
+	if all.made != 1 {
+		t.Errorf("%d tables for 50 who asked at the same time", all.made)
+	}
+	if all.from(pid1.BootNow()); all.made != 2 {
+		t.Errorf("%d tables when one has asked later", all.made)
+	}
+}
 
 // kinScripts are supervisors whose processes have children that leave.
 var kinScripts = map[string]play{
@@ -82,6 +122,7 @@ var kinScripts = map[string]play{
 		job := s.sh("job", "setsid sleep 301"+quiet+"& wait")
 		until(s, "job", func() bool { return len(job.Members()) == 2 })
 		s.say("%v", slices.Contains(p.Members(), far) && !slices.Contains(p.Members(), job.Pid()) && len(p.Members()) == 3)
+		s.say("candidates %v", candidatesAreAll(s, p, job))
 		p.SignalGroup(syscall.SIGTERM)
 		<-p.Exited()
 		until(s, "gone", func() bool { return len(p.Members()) == 0 })
@@ -304,7 +345,9 @@ func TestChildrenThatLeave(t *testing.T) {
 	}
 }
 
-func TestDescendantsInOtherGroups(t *testing.T) { kinPlay(t, "descendants").want(t, "true", "job 2") }
+func TestDescendantsInOtherGroups(t *testing.T) {
+	kinPlay(t, "descendants").want(t, "true", "candidates true", "job 2")
+}
 
 func TestOneWhoMovesOn(t *testing.T) {
 	kinPlay(t, "hopper").want(t, "members true", "few true", "left 0")

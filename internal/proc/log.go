@@ -394,15 +394,19 @@ func (l *Log) Close() {
 	}
 }
 
-// release unmaps and closes everything.
+// release unmaps and closes everything. Readers find an empty log with its counters.
 func (l *Log) release() {
 	l.closed = true
+	l.wakeAll()
 	if l.rendering != nil {
 		l.rendering.close()
 		unix.Close(l.rendering.sent)
 	}
 	unix.Close(l.data)
 	unix.Close(l.sent)
+	left := *l.ix.header
+	left.first = left.next
 	unix.Munmap(l.ix.mem)
 	unix.Close(l.ix.fd)
+	l.data, l.sent, l.rendering, l.ix = -1, -1, nil, &index{fd: -1, header: &left}
 }

@@ -109,6 +109,9 @@ func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.logs[name]; l != nil {
+		l.mu.Lock()
+		l.retired = false
+		l.mu.Unlock()
 		return l, l.Configure(o)
 	}
 	err := DescriptorsFor(logFiles)

@@ -68,6 +68,9 @@ type Manager struct {
 	tellOwner  sync.Once // that pipes cannot be given to their user
 
 	room   room
+	spare  bool        // of the loop: the threads are made
+	onLack func(error) // of the loop; nil: nobody asks, or something was started
+
 	kin    tracked
 	tables tables
 
@@ -109,6 +112,9 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	rec, err := m.recover()
 	if err != nil {
 		return nil, nil, err
+	}
+	if rec.Starts > 1 { // its services run already
+		m.spareThreads()
 	}
 	go m.loop() // ends when the init is gone
 	return m, rec, nil

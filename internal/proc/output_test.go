@@ -47,6 +47,7 @@ func outputScripts() map[string]play {
 		"change":          {play: playChange},
 		"many":            {play: playMany},
 		"old":             {play: playOld},
+		"retire-again":    {play: playRetireAgain},
 		"retire":          {play: playRetire},
 		"late":            {play: playLate},
 		"unread":          {play: playUnread},

@@ -130,6 +130,8 @@ var scripts = map[string]play{
 	"at-cloned":      {opts: dieAt("cloned"), play: playDieAt},
 	"at-recorded":    {opts: dieAt("recorded"), play: playDieAt},
 	"at-cloned-long": {opts: dieAt("cloned"), play: playDieAt},
+	"at-cloned-open": {opts: dieAt("cloned"), play: playOpened},
+	"at-cloned-link": {opts: dieAt("cloned"), play: playLinked},
 	"ended-unseen":   {opts: dieAt("cloned"), play: playDieAt},
 	"kills":          {play: playKills},
 	"stalled": {play: func(s *stage) int {

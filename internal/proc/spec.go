@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
 )
 
 // Spec says what to start and how.
@@ -23,9 +24,10 @@ type Spec struct {
 	Env  []string // the whole environment
 	Dir  string   // working directory; empty: ours
 	User *User    // nil: ours
-	// Open checks the program that was found, and gives the folder in which it is, open;
-	// nil: it is executed by its path. As a name in an open folder it is what was checked,
-	// and a script finds its own folder by its $0. Without /proc its path is executed.
+	// Open checks the program that was found, and gives the folder in which it is, open
+	// since before the check; nil: it is not checked. The program is executed as a name in
+	// that folder. A script is executed by its path, which its interpreter opens and calls
+	// $0, and so is every program where /proc is missing.
 	Open func(path string) (folder *os.File, name string, err error)
 	// What follows, up to Foreground, needs the exec shim: a millisecond more.
 
@@ -115,6 +117,9 @@ func (e *StartError) Code() int {
 	return 126
 }
 
+// LookPath finds the program of a command without a Manager.
+func LookPath(argv, env []string) (string, error) { return (&Spec{Argv: argv, Env: env}).lookPath() }
+
 // lookPath finds the program as execvp(3) would, in the process's own PATH.
 func (s *Spec) lookPath() (string, error) {
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
@@ -189,10 +194,9 @@ type opened struct {
 	exe    string   // what the child executes
 }
 
-// folderFd is the descriptor of that folder in the child, open also after the execve:
-// the interpreter of a script opens the script once more. Shells do not take such a
-// number by themselves.
-const folderFd = 19
+// folderFd is the descriptor of that folder in the child, behind those of the shim. It
+// stays open after the execve, and allows no more than the path of the folder does.
+const folderFd = shimErr + 1
 
 // open finds the program, and has it checked.
 func (s *Spec) open() (path string, o opened, err error) {
@@ -203,11 +207,23 @@ func (s *Spec) open() (path string, o opened, err error) {
 	if err != nil {
 		return path, o, err
 	}
-	if _, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)); err != nil {
+	if _, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)); err != nil || isScript(folder, name) {
 		folder.Close()
-		return path, opened{exe: path}, nil // there is no /proc
+		return path, opened{exe: path}, nil
 	}
 	return path, opened{folder, fmt.Sprintf("/proc/self/fd/%d/%s", folderFd, name)}, nil
+}
+
+// isScript says whether the kernel hands a file to an interpreter.
+func isScript(folder *os.File, name string) bool {
+	fd, err := unix.Openat(int(folder.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	head := make([]byte, len("#!"))
+	n, err := unix.Pread(fd, head, 0)
+	return err == nil && string(head[:n]) == "#!"
 }
 
 func (o opened) close() {
@@ -254,12 +270,11 @@ type record struct {
 	Merged bool `json:"merged,omitempty"`
 }
 
-// newRecord is the intent to start s by executing exe.
-func newRecord(s *Spec, path, exe string) *record {
-	path = filepath.Join(filepath.Dir(path), filepath.Base(exe)) // the kernel's name for it
+// newRecord is the intent to start s.
+func newRecord(s *Spec, path string) *record {
 	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Merge, Dirs: s.Cgroups, Time: pid1.BootNow()}
 	r.Exact = hashArgs(s.Argv)
-	r.Tail = hashArgs(append([]string{exe}, s.Argv[1:]...))
+	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
 	case s.Log != nil:
 		r.Log = s.Log.name

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -17,6 +18,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 			removeCgroups(spec.Cgroups) // they were made for it
 			err = limited(err)
 		}
+		m.started(err)
 	}()
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
@@ -31,7 +33,8 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{m: m, rec: newRecord(&spec, path, program.exe), exited: make(chan struct{}), pidfd: -1}
+	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
+	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.exe)) // as the kernel calls it
 	files, err := p.stdio(&spec)
 	defer files.close()
 	if err != nil {
@@ -69,6 +72,41 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		go m.waitOwn(pid) // ends with the child
 	}
 	return p, nil
+}
+
+// started follows a start, or one that failed. After the first child the supervisor
+// makes the threads that it may need, before a service has used up the pids.
+func (m *Manager) started(err error) {
+	switch {
+	case err == nil:
+		m.onLack = nil
+		m.spareThreads()
+	case m.onLack != nil && lacking(err):
+		m.onLack(err)
+	}
+}
+
+// spareThreads makes them once.
+func (m *Manager) spareThreads() {
+	if !m.spare {
+		m.spare = true
+		pid1.SpareThreads(pid1.SupervisorSpare)
+	}
+}
+
+// OnLack has f called if nothing was started yet and a start fails for want of
+// processes, descriptors or memory.
+func (m *Manager) OnLack(f func(error)) { m.do(func() { m.onLack = f }) }
+
+// lacking says whether err is the want of something that others have used up, or
+// that the limits are too low for.
+func lacking(err error) bool {
+	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Manager) step(name string) {
@@ -251,6 +289,9 @@ func startError(spec *Spec, path string, err error) error {
 	}
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
+	}
+	if errors.Is(err, syscall.EAGAIN) && e.Why == "" {
+		e.Why = "no more processes can be made" + pid1.TaskLimits()
 	}
 	if spec.User != nil && errors.Is(err, syscall.EPERM) {
 		e.Step = fmt.Sprintf("become user %s for", spec.User.Name)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,21 +25,32 @@ type table struct {
 	at    int64 // before it was made; CLOCK_BOOTTIME, ns
 	born  map[int]pid1.Birth
 	moved bool // somebody ended while it was made, and may have left a child behind
+
+	sorted sync.Once // guards what follows
+	owned  map[*Process][]int
+	loose  []int // those of which nothing in the table says whose they are
 }
 
 // tables makes them, one at a time.
 type tables struct {
 	mu   sync.Mutex
 	last *table
+	made int // so many
 }
 
-// since gives a table that is not older than tableAge, nor than a time.
+// since gives a table that is not older than a time, nor by more than tableAge than the
+// call. Where making one takes longer than that, those who call meanwhile share the next.
 func (t *tables) since(ns int64) *table {
+	return t.from(max(ns, pid1.BootNow()-int64(tableAge)))
+}
+
+// from gives a table that is not older than a time.
+func (t *tables) from(need int64) *table {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := pid1.BootNow()
-	if t.last == nil || t.last.at < ns || now-t.last.at > int64(tableAge) {
-		t.last = &table{at: now, born: map[int]pid1.Birth{}}
+	if t.last == nil || t.last.at < need {
+		t.made++
+		t.last = &table{at: pid1.BootNow(), born: map[int]pid1.Birth{}}
 		for _, pid := range allPids() {
 			if b, err := pid1.ReadBirth(pid); err == nil {
 				t.last.born[pid] = b
@@ -48,6 +60,49 @@ func (t *tables) since(ns int64) *table {
 		}
 	}
 	return t.last
+}
+
+// candidates are the processes that may be p's: all but those that are certainly
+// another's. Where two thousand services stop, each looks at its own few only.
+func (t *table) candidates(p *Process) []int {
+	t.sorted.Do(func() { t.sort(p.m) })
+	return slices.Concat(t.owned[p], t.loose)
+}
+
+// sort finds the owner of each process as decide does, as far as that is the same for
+// whoever asks.
+func (t *table) sort(m *Manager) {
+	t.owned = map[*Process][]int{}
+	known := map[int]*Process{}
+	var owner func(pid int) *Process
+	owner = func(pid int) *Process {
+		if p, done := known[pid]; done {
+			return p
+		}
+		known[pid] = nil // a table that changed while it was read may have loops
+		b, there := t.born[pid]
+		if !there {
+			return nil
+		}
+		p := m.kin.at(pid, b)
+		for _, number := range [2]int{b.Pgrp, b.Session} {
+			if p == nil && number != 0 {
+				p = m.kin.number(number)
+			}
+		}
+		if p == nil && b.Parent != m.initPid && b.Parent != os.Getpid() {
+			p = owner(b.Parent)
+		}
+		known[pid] = p
+		return p
+	}
+	for pid := range t.born {
+		if p := owner(pid); p != nil {
+			t.owned[p] = append(t.owned[p], pid)
+		} else {
+			t.loose = append(t.loose, pid)
+		}
+	}
 }
 
 // allPids lists the numeric folders of /proc.

@@ -132,8 +132,8 @@ func Folder(path string, uid int) error {
 
 // Program is Path for a program that is about to be executed. It gives the folder of the
 // program, without links, open since before the check; name is the program's in it.
-// Executed as that name in that folder, it is what was checked, whatever becomes of the
-// folders above.
+// Executed as that name in that folder, it is what was checked, also if root exchanges a
+// folder above meanwhile.
 func Program(path string, uid int) (folder *os.File, name string, err error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err == nil {
