@@ -29,23 +29,28 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference"},
+		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
+		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"internal/asuser": {},
 		"internal/cgroup": {},
-		"internal/events": {"internal/proc"},
+		"internal/events": {"internal/proc", "internal/redact"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config":    {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact", "internal/reference"},
-		"internal/hotspot":   {},
+		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+			"internal/reference", "internal/untrusted", "internal/printable"},
+		"internal/hotspot":   {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference"},
+		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
+		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
-		"internal/tomcat":    {"internal/hotspot", "jvm"}, // for the words of the JVM that it runs in, and to split its options
+		"internal/tomcat":    {"internal/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
-		"jvm":                {"internal/suggest"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact"},
+		"internal/printable": {},
+		"jvm":                {"internal/suggest", "internal/printable"},
+		"internal/statefile": {"internal/trust", "internal/untrusted"},
+		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
 		"internal/trust":     {},
+		"internal/untrusted": {},
 		"internal/reference": {},
 	}
 }
@@ -65,7 +70,8 @@ func homes() map[string]string {
 // variables are the package variables that may be there, with the reason.
 func variables() map[string]string {
 	return map[string]string{
-		"cmd/stoker.version": "the linker sets it",
+		"cmd/stoker.version":      "the linker sets it",
+		"internal/config.schemas": "what reflection says of the types, which never changes",
 	}
 }
 
@@ -257,12 +263,73 @@ func TestOnlyProcStartsProcesses(t *testing.T) {
 		if slices.Contains(s.imports(), "os/exec") {
 			t.Errorf("%s imports os/exec", s.path)
 		}
-		if s.path == "internal/pid1/keeper.go" {
-			continue // the supervisor's own start
+		switch s.path {
+		case "internal/pid1/keeper.go", "internal/pid1/command.go", "internal/pid1/threads.go":
+			continue // the supervisor's own start, that of a command without one, and the search for room
 		}
 		for _, n := range s.calls("os.StartProcess", "syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "unix.Exec",
 			"syscall.SYS_CLONE", "unix.SYS_CLONE", "unix.SYS_CLONE3", "syscall.SYS_FORK", "unix.SYS_FORK", "syscall.SYS_EXECVE", "unix.SYS_EXECVE") {
 			t.Errorf("%s starts a process", s.at(n))
+		}
+	}
+}
+
+// readers may open files in another way than package untrusted, with the reason.
+func readers() map[string]string {
+	const kernel = "files of the kernel, whose size no process chooses"
+	return map[string]string{
+		"bench":                           "it measures",
+		"internal/cgroup":                 kernel + ", below a root that tests set",
+		"internal/pid1":                   kernel + "; the package has no others",
+		"internal/proc/cgroups.go":        kernel,
+		"internal/proc/rights.go":         kernel,
+		"internal/proc/shimsteps.go":      kernel,
+		"internal/proc/sockets.go":        kernel + ", or that are read piece by piece",
+		"internal/proc/table.go":          kernel,
+		"internal/proc/upgrade.go":        kernel,
+		"internal/proc/start.go":          "/dev/null",
+		"internal/proc/spec.go":           "the beginning of a program that was judged before",
+		"internal/proc/logoptions.go":     "a memfd of our own",
+		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
+		"internal/asuser":                 kernel,
+		"internal/hotspot/attach.go":      kernel + "; .attach_pidN is created",
+		"internal/hotspot/identify.go":    kernel + ", and bounded",
+		"internal/hotspot/find.go":        "it lists folders of the system",
+		"internal/tomcat/find.go":         "it lists /opt and /usr/local",
+		"internal/trust":                  "it judges without reading; " + kernel,
+		"internal/untrusted/untrusted.go": "it is the way",
+		"internal/api/peer.go":            kernel,
+		"internal/api/socket.go":          "/dev/shm is listed by a client",
+		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
+		"internal/statefile":              "a folder, to sync it",
+		"cmd/stoker/candidate.go":         "/proc/self/exe",
+		"cmd/stoker/jvmdebugger.go":       kernel,
+		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",
+		"supervisor/evidence.go":          kernel,
+	}
+}
+
+// TestUntrustedFilesAreOpenedByOneRule wants everything that others can write to be
+// read by package untrusted. What is listed is not written by others.
+func TestUntrustedFilesAreOpenedByOneRule(t *testing.T) {
+	used := map[string]bool{}
+	for _, s := range ours(sources(t)) {
+		calls := s.calls("os.ReadFile", "os.Open", "os.OpenFile", "os.ReadDir", "os.OpenRoot", "os.OpenInRoot", "os.DirFS", "os.CopyFS",
+			"ioutil.ReadFile", "ioutil.ReadDir", "filepath.Glob", "filepath.Walk", "filepath.WalkDir", "zip.OpenReader",
+			"tls.LoadX509KeyPair", "unix.Open", "unix.Openat", "unix.Openat2", "syscall.Open", "syscall.Openat")
+		for _, n := range calls {
+			place := s.path
+			if _, listed := readers()[s.dir]; listed {
+				place = s.dir
+			}
+			if used[place] = true; readers()[place] == "" {
+				t.Errorf("%s opens a file: use package untrusted, or say in readers why nobody else can write it", s.at(n))
+			}
+		}
+	}
+	for place := range readers() {
+		if !used[place] {
+			t.Errorf("%s opens nothing any more: it needs no exception", place)
 		}
 	}
 }

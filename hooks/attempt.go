@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"golang.org/x/sys/unix"
 )
@@ -33,8 +35,7 @@ type attempt struct {
 	o      Occasion
 	ctx    context.Context // done: it is brought to an end
 	try    *try
-	given  map[string]string // variables of hooks before
-	before func()            // keeps the try, before anything is done; nil: it is kept
+	before func() // keeps the try, before anything is done; nil: it is kept
 
 	term, kill time.Time // when it is ended
 }
@@ -59,7 +60,8 @@ func (a *attempt) bounds(limit time.Time) {
 }
 
 // run does it, or goes on with what runs.
-func (a *attempt) run(running Execution) (Outcome, []byte) {
+func (a *attempt) run(running Execution) (out Outcome, raw []byte) {
+	defer func() { out.Why = redact.Text(out.Why) }() // it has a line of the output, and everybody may look
 	if a.b.URL != "" {
 		return a.ask(), nil
 	}
@@ -72,9 +74,8 @@ func (a *attempt) run(running Execution) (Outcome, []byte) {
 			return Outcome{Why: err.Error(), Code: startCode(err)}, nil
 		}
 	}
-	out := a.await(running)
-	raw := a.takeOut(&out)
-	return out, raw
+	out = a.await(running)
+	return out, a.takeOut(&out)
 }
 
 // startCode is the exit code by which shells report that a program was not started.
@@ -99,13 +100,10 @@ func (s *startFailure) Unwrap() error { return s.error }
 func (a *attempt) start() (Execution, error) {
 	spec := proc.Spec{ID: a.try.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.o.Event.ends()}
 	if a.b.Path != "" {
-		if err := Guard(a.b.Path, a.b.Root, os.Geteuid()); err != nil {
+		if err := executable(a.b.Path); err != nil {
 			return nil, err
 		}
 		spec.Argv = []string{a.b.Path}
-	}
-	if len(spec.Argv) > 0 && spec.Argv[0] == "stoker" && a.r.opts.Self != "" {
-		spec.Argv = append([]string{a.r.opts.Self}, spec.Argv[1:]...)
 	}
 	if a.b.RunAs != "" {
 		user, err := proc.LookupUser(a.b.RunAs)
@@ -113,6 +111,20 @@ func (a *attempt) start() (Execution, error) {
 			return nil, fmt.Errorf("run_as: %w", err)
 		}
 		spec.User = user
+		if int(user.UID) != os.Geteuid() {
+			a.try.User = &user.UID
+		}
+	}
+	switch self := a.r.opts.Self; {
+	case self != "" && len(spec.Argv) > 0 && (spec.Argv[0] == "stoker" || spec.Argv[0] == self):
+		spec.Argv = append([]string{self}, spec.Argv[1:]...)
+	default:
+		spec.Open = Trusted(spec.User)
+	}
+	if a.r.opts.OOMKills != nil {
+		if n, _, ok := a.r.opts.OOMKills(); ok {
+			a.try.OOMKills = &n
+		}
 	}
 	a.try.Out = a.r.out(spec.User)
 	a.try.leaves(a.try.Out)
@@ -137,8 +149,16 @@ func (e Event) ends() bool {
 	return slices.Contains([]Event{PreStop, Exited, Fatal, Stopped, StartFailed, Exit, JobFinished}, e)
 }
 
+// userID is the uid of a process's user; nil: stoker's own.
+func userID(user *proc.User) int {
+	if user == nil {
+		return os.Geteuid()
+	}
+	return int(user.UID)
+}
+
 func (a *attempt) scene(user *proc.User, out string) *scene {
-	s := &scene{own: a.r.opts.Env, given: a.given, user: user, out: out, deadline: a.term, labels: a.r.labels()}
+	s := &scene{own: a.r.opts.Env, given: a.r.Given(a.o.Service, userID(user)).Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
 	if a.r.opts.Socket != nil {
 		s.socket = a.r.opts.Socket()
 	}
@@ -160,21 +180,42 @@ func (a *attempt) await(x Execution) (out Outcome) {
 	exit, _ := x.Exit()
 	x.SignalGroup(syscall.SIGKILL)
 	out.Code = exit.Status()
-	out.Output = x.Tail(keptTail)
+	var stderr string
+	out.Output, stderr = x.Tail(keptTail)
 	switch {
 	case out.Why != "":
 	case exit.Signal != 0:
 		out.Why = "killed by " + unix.SignalName(exit.Signal)
+		if kills := a.oomKills(exit); kills != "" {
+			out.Why = "killed by the kernel's OOM killer: the memory limit was reached (" + kills + ")"
+		}
 	case exit.Code != 0:
 		out.Why = fmt.Sprintf("exit code %d", exit.Code)
+		if kills := a.oomKills(exit); kills != "" {
+			out.Why += ": what it waited for was killed by the kernel's OOM killer (" + kills + ")"
+		}
 	default:
 		out.OK = true
 	}
-	if last := lastLine(out.Output); !out.OK && last != "" {
-		out.Why += ": " + last
+	if last := cmp.Or(lastLine(stderr), lastLine(out.Output)); !out.OK && last != "" {
+		out.Why += ": " + redact.Line(last)
 	}
 	a.try.left = append(a.try.left, x.Done)
 	return out
+}
+
+// oomKills is the rise of the counter of OOM kills since the hook was started; empty:
+// it did not rise, that cannot be known, or it was not KILL that ended the hook or what
+// its shell has waited for.
+func (a *attempt) oomKills(exit proc.Exit) string {
+	if exit.Status() != 128+int(syscall.SIGKILL) || a.r.opts.OOMKills == nil || a.try.OOMKills == nil {
+		return ""
+	}
+	now, source, ok := a.r.opts.OOMKills()
+	if !ok || now <= *a.try.OOMKills {
+		return ""
+	}
+	return fmt.Sprintf("%s: oom_kill %d -> %d", source, *a.try.OOMKills, now)
 }
 
 // end waits until the process has ended. out.Why says why it was made to.
@@ -245,7 +286,7 @@ func (a *attempt) takeOut(out *Outcome) []byte {
 	}
 	raw, err := readOut(a.try.Out)
 	if err == nil {
-		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title())
+		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title(), a.b.AllowEnv)
 	}
 	if err != nil {
 		out.OK, out.Why = false, "STOKER_OUT: "+err.Error()

@@ -60,7 +60,7 @@ func (b *Bound) at(o *Occasion) bool {
 
 // of says whether it is a hook of a service's events.
 func (b *Bound) of(service string) bool {
-	return len(b.Services) == 0 || slices.Contains(b.Services, service)
+	return (len(b.Services) == 0 || slices.Contains(b.Services, service)) && !slices.Contains(b.Except, service)
 }
 
 // FromConfig binds the hooks of a list that are not files: those are Discover's.
@@ -112,9 +112,12 @@ func NewBook(list []Bound, s Surroundings) *Book {
 		if titles[title]++; titles[title] > 1 { // a file may be called as a hook of the configuration is
 			h.Name = fmt.Sprintf("%s#%d", h.Name, titles[title])
 		}
-		if h.Unmet = s.meets(h.When.When); h.Unmet == "" {
+		if h.Unmet == "" {
+			h.Unmet = s.meets(h.When.When)
+		}
+		if h.Unmet == "" {
 			b.event[h.Event] = append(b.event[h.Event], h)
-			named = append(named, h.Services...)
+			named = append(named, slices.Concat(h.Services, h.Except)...)
 		}
 	}
 	for e, hooks := range b.event {

@@ -9,11 +9,11 @@ type Bound struct {
 	Source string // where it is from, for people: a file and line, or the path of the file that it is
 	// Path is the file to be executed; empty: it is a command or a URL.
 	Path string
-	// Root is the folder of the tree that Path belongs to: what is between the two is
-	// checked as root. Empty: nothing is.
-	Root string
-	// Unmet says why When does not hold here; a Book fills it in. Empty: it holds.
+	// Unmet says why it does not count: a file has no name of a hook, or When does not
+	// hold here, which a Book fills in. Empty: it counts.
 	Unmet string
+	// Except are services of whose events it is no hook.
+	Except []string
 	// Plugin it belongs to; empty: to none.
 	Plugin string
 	// Optional says that its failure is its plugin's and never that of what waits
@@ -53,6 +53,8 @@ type Given struct {
 	Env         map[string]string `json:"env,omitempty"`
 	Options     []GivenOption     `json:"options,omitempty"` // of the JVM
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// Withheld says what was given to processes of another user, a line for each hook.
+	Withheld []string `json:"-"`
 }
 
 // GivenOption is an option of the JVM and who gave it.

@@ -114,6 +114,9 @@ type Hook struct {
 	RetryEvery time.Duration `yaml:"retry_every"`
 	// RunAs is the user, as that of a service (default stoker's own).
 	RunAs string `yaml:"run_as"`
+	// AllowEnv are patterns of the variables that it may set by STOKER_OUT although they
+	// decide what other programs load or execute.
+	AllowEnv []string `yaml:"allow_env"`
 	// Env is added to its environment.
 	Env map[string]string `yaml:"env"`
 	// Parallel hooks that stand together run at the same time.

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Problem is something about a tree of hook files that its owner should know.
@@ -37,13 +37,14 @@ const folderSuffix = ".d"
 // Discover binds the hook files below a folder: EVENT.d/NN-name, of each event in
 // the order of the numbers and then of the bytes. Entries of lists that name such a
 // file give it its settings; source says where the one of a number stands. A folder
-// that is not there holds none.
+// that is not there holds none. What has another name is listed behind them, Unmet.
 func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([]Bound, []Problem) {
 	var out []Bound
 	problems := strange(dir)
 	for _, e := range Events() {
 		names, more := fileNames(filepath.Join(dir, string(e)+folderSuffix))
 		problems = append(problems, more...)
+		ignored := slices.DeleteFunc(more, func(p Problem) bool { return p.Fatal })
 		settings := map[string]Hook{}
 		for k, h := range lists.Of(e) {
 			switch {
@@ -59,7 +60,11 @@ func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([
 			h := settings[name].WithDefaults()
 			h.File, h.Name = name, cmp.Or(h.Name, name)
 			path := filepath.Join(dir, string(e)+folderSuffix, name)
-			out = append(out, Bound{Hook: h, Event: e, Source: path, Path: path, Root: dir})
+			out = append(out, Bound{Hook: h, Event: e, Source: path, Path: path})
+		}
+		for _, p := range ignored {
+			h := Hook{Name: filepath.Base(p.Path)}.WithDefaults()
+			out = append(out, Bound{Hook: h, Event: e, Source: p.Path, Path: p.Path, Unmet: strings.TrimPrefix(p.Message, "is ignored: ")})
 		}
 	}
 	return out, problems
@@ -67,7 +72,7 @@ func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([
 
 // strange finds what is no event's folder.
 func strange(dir string) (out []Problem) {
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -90,7 +95,7 @@ func strange(dir string) (out []Problem) {
 
 // fileNames lists the names in an event's folder that count, in their order.
 func fileNames(dir string) (names []string, problems []Problem) {
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -102,7 +107,7 @@ func fileNames(dir string) (names []string, problems []Problem) {
 		switch why := notAHook(name); {
 		case strings.HasPrefix(name, ".."): // of a mounted ConfigMap
 		case why != "":
-			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: "is ignored: " + why, Hint: "a hook is called NN-name, such as 50-register"})
+			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: "is ignored: " + why, Hint: "a hook is called NN-name, such as 50-register or 50-register.sh"})
 		default:
 			names = append(names, name)
 		}
@@ -118,7 +123,7 @@ func notAHook(name string) string {
 	switch {
 	case strings.HasPrefix(name, "."):
 		return "its name begins with a dot"
-	case strings.HasSuffix(name, "~"), strings.Contains(name, ".dpkg-"):
+	case strings.HasSuffix(name, "~"):
 		return "it is a backup file"
 	case digits < 1 || digits > 4:
 		return "its name does not begin with one to four digits"
@@ -127,7 +132,16 @@ func notAHook(name string) string {
 	case !validName(rest):
 		return "its name has other characters than letters, digits, _ . -"
 	}
+	// What editors and package managers leave beside a file has a dot: x.bak, x.sh.rpmsave, x.1.
+	if stem, extension, dot := strings.Cut(rest, "."); dot && (stem == "" || !slices.Contains(extensions(), extension)) {
+		return "a name with a dot counts only if it ends with ." + strings.Join(extensions(), ", .") + " and has no other dot"
+	}
 	return ""
+}
+
+// extensions are those that a hook file may have.
+func extensions() []string {
+	return []string{"sh", "bash", "zsh", "py", "pl", "rb", "js", "lua", "php"}
 }
 
 // validName says whether a hook may be called so.

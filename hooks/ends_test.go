@@ -3,6 +3,7 @@ package hooks
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,4 +78,36 @@ func TestExpectedVariable(t *testing.T) {
 			t.Errorf("STOKER_EXPECTED is %q, want %q", env["STOKER_EXPECTED"], want)
 		}
 	}
+}
+
+// TestReasonOfAFailedHook: it is the last line on stderr, whatever stdout says, without
+// secrets; and the OOM killer is named.
+func TestReasonOfAFailedHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost()
+		var kills atomic.Uint64
+		kills.Store(3)
+		killing := func(b *Bound) { b.Command = append(b.Command, "killed") }
+		words := func(words ...string) func(*Bound) { return func(b *Bound) { b.Command = append(b.Command, words...) } }
+		l := newLife(t, h, Past{}, bound(Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say", "done\n")),
+			bound(Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
+			bound(Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
+			bound(Ready, "killed", "0s", killing), bound(Ready, "shell", "0s", words("exit", "137", "complain", "Killed\n")),
+			bound(Unhealthy, "killed", "20ms", killing), bound(Unhealthy, "shell", "20ms", words("exit", "137", "complain", "Killed\n")))
+		l.opts.OOMKills = func() (uint64, string, bool) { return kills.Load(), "/sys/memory.events", true }
+		l.Tell(of(Ready, 1))
+		l.Settle(context.Background())
+		l.Tell(of(Unhealthy, 1))
+		for range 2 {
+			time.Sleep(10 * time.Millisecond)
+			kills.Add(1)
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		l.Settle(context.Background())
+		same(t, "told", l.told, []string{
+			"ready: both exit code 1: cannot reach db, out exit code 1: only this, secret exit code 1: no: --password=*** https://u:***@h/, killed killed by SIGKILL, shell exit code 137: Killed",
+			"unhealthy: killed killed by the kernel's OOM killer: the memory limit was reached (/sys/memory.events: oom_kill 3 -> 4), " +
+				"shell exit code 137: what it waited for was killed by the kernel's OOM killer (/sys/memory.events: oom_kill 4 -> 5): Killed"})
+	})
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // fakeHost runs no programs. The words of a hook's command say what one would do:
-// a duration is how long it runs, "exit N" its code, "ignore-term", "say TEXT",
+// a duration is how long it runs, "exit N" its code, "ignore-term", "say TEXT", "complain TEXT" on stderr, "killed",
 // "nostart", "give TEXT" what it writes to STOKER_OUT, "immortal".
 type fakeHost struct {
 	mu      sync.Mutex
@@ -41,14 +41,15 @@ func newFakeHost() *fakeHost {
 }
 
 type fakeRun struct {
-	host    atomic.Pointer[fakeHost]
-	id      string
-	said    string
-	ignores bool
-	never   bool
-	exited  chan struct{}
-	once    sync.Once
-	exit    proc.Exit
+	host       atomic.Pointer[fakeHost]
+	id         string
+	said       string
+	complained string
+	ignores    bool
+	never      bool
+	exited     chan struct{}
+	once       sync.Once
+	exit       proc.Exit
 }
 
 func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Execution, error) {
@@ -65,7 +66,7 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Exe
 	r := h.run(spec.ID)
 	h.started = append(h.started, fmt.Sprintf("%s@%v", strings.TrimPrefix(title, "hook "), time.Since(h.begun).Round(time.Millisecond)))
 	h.env[title] = spec.Env
-	code, lives := 0, time.Duration(0)
+	code, signal, lives := 0, syscall.Signal(0), time.Duration(0)
 	for k := 0; k < len(spec.Argv); k++ {
 		switch w := spec.Argv[k]; w {
 		case "exit":
@@ -74,6 +75,11 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Exe
 		case "say":
 			k++
 			r.said = spec.Argv[k]
+		case "complain":
+			k++
+			r.complained = spec.Argv[k]
+		case "killed":
+			signal = syscall.SIGKILL
 		case "give":
 			k++
 			for _, kv := range spec.Env {
@@ -93,7 +99,7 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Exe
 	}
 	h.living[r.id] = r
 	h.most = max(h.most, len(h.living))
-	time.AfterFunc(lives, func() { r.end(proc.Exit{Code: code}) })
+	time.AfterFunc(lives, func() { r.end(proc.Exit{Code: code, Signal: signal}) })
 	return r, nil
 }
 
@@ -181,7 +187,10 @@ func (r *fakeRun) SignalGroup(sig syscall.Signal) error {
 	}
 	return nil
 }
-func (r *fakeRun) Tail(n int) string { return r.said[max(0, len(r.said)-n):] }
+func (r *fakeRun) Tail(n int) (all, stderr string) {
+	all = r.complained + r.said // what is wrong came first
+	return all[max(0, len(all)-n):], r.complained[max(0, len(r.complained)-n):]
+}
 func (r *fakeRun) Done() {
 	h := r.host.Load()
 	h.mu.Lock()

@@ -1,10 +1,10 @@
 package hooks
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,10 +13,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -28,6 +28,9 @@ type Folder struct {
 	Manifest *Manifest
 	// Fragments are the files of jvm.d, in their order.
 	Fragments []Fragment
+	// Enforces says that it has options of the layer enforced, or that this cannot be
+	// told: what cannot be read may be a policy.
+	Enforces bool
 	// Files are the hooks of hooks/EVENT.d.
 	Files []Bound
 	// Problems are why it cannot be used, with file and line.
@@ -76,9 +79,18 @@ func (r FolderReader) Read(dir string) *Folder {
 	if name := f.Manifest.Name; name != "" && name != f.Name {
 		f.problem("%s: name: it is %q, and the folder is called %q: they must be the same", filepath.Join(dir, ManifestName), name, f.Name)
 	}
-	f.readFragments()
+	f.readFragments(err != nil && f.Manifest.JVM.Layer == "")
 	f.readHooks()
 	return f
+}
+
+// required says whether services must not start without it. A policy that has failed
+// would vanish otherwise, and who runs in the JVM may have made it fail.
+func (f *Folder) required() bool {
+	if said := f.Manifest.Required; said != nil {
+		return *said
+	}
+	return f.Enforces
 }
 
 // readHooks finds the hooks that are files.
@@ -100,15 +112,16 @@ func (f *Folder) problem(format string, args ...any) {
 	f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
 }
 
-// readFragments reads jvm.d.
-func (f *Folder) readFragments() {
+// readFragments reads jvm.d. With unsure the layer of files that name none is not known.
+func (f *Folder) readFragments(unsure bool) {
 	dir := filepath.Join(f.Dir, "jvm.d")
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
 	if _, there := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && there != nil {
 		return // nobody has options; a link that leads nowhere is a mistake
 	}
 	if err != nil {
-		f.problem("cannot read %s: %v", dir, cmp.Or(errors.Unwrap(err), err))
+		f.Enforces = true
+		f.problem("cannot read %s: %v", dir, err)
 		return
 	}
 	var names []string
@@ -121,7 +134,7 @@ func (f *Folder) readFragments() {
 	}
 	slices.SortStableFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(leading(a), leading(b)), strings.Compare(a, b)) })
 	for _, name := range names {
-		f.readFragment(name)
+		f.readFragment(name, unsure)
 	}
 }
 
@@ -133,21 +146,26 @@ func leading(name string) int {
 }
 
 // readFragment reads one option file.
-func (f *Folder) readFragment(name string) {
+func (f *Folder) readFragment(name string, unsure bool) {
 	rel := filepath.Join("jvm.d", name)
 	path := filepath.Join(f.Dir, rel)
-	text, err := readSmall(path, maxFragment)
+	text, err := readText(path, maxFragment)
 	if err != nil {
+		f.Enforces = true
 		f.problem("cannot read %s: %v", path, err)
 		return
 	}
 	layer := jvm.Layer(cmp.Or(f.Manifest.JVM.Layer, string(jvm.Default)))
 	first, _, _ := strings.Cut(strings.TrimPrefix(text, "\ufeff"), "\n")
-	if m := regexp.MustCompile(`^#\s*layer:\s*(\S*)\s*$`).FindStringSubmatch(first); m != nil {
-		if layer = jvm.Layer(m[1]); !slices.Contains(layers(), layer) {
-			f.problem("%s:1: %q is no layer: there are default, user and enforced", path, m[1])
-			return
-		}
+	m := regexp.MustCompile(`^#\s*layer:\s*(\S*)\s*$`).FindStringSubmatch(first)
+	if m != nil {
+		layer, unsure = jvm.Layer(m[1]), false
+	}
+	known := slices.Contains(layers(), layer)
+	f.Enforces = f.Enforces || layer == jvm.Enforced || unsure || !known
+	if m != nil && !known {
+		f.problem("%s:1: %q is no layer: there are default, user and enforced", path, m[1])
+		return
 	}
 	fragment := Fragment{File: rel, Layer: layer, Options: jvm.ParseFile(rel, text)}
 	for _, o := range fragment.Options {
@@ -164,40 +182,23 @@ func (f *Folder) readFragment(name string) {
 // layers are those that a fragment may be of.
 func layers() []jvm.Layer { return []jvm.Layer{jvm.Default, jvm.User, jvm.Enforced} }
 
-// readSmall reads a regular file of at most that many bytes.
-func readSmall(path string, most int64) (string, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us up
-	if err != nil {
-		return "", cmp.Or(errors.Unwrap(err), err)
+// readText reads a text of at most that many bytes.
+func readText(path string, most int64) (string, error) {
+	data, err := untrusted.ReadFile(path, most)
+	if err == nil && bytes.IndexByte(data, 0) >= 0 {
+		err = errors.New("it has a NUL byte: it is no text")
 	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return "", err
-	case !info.Mode().IsRegular():
-		return "", errors.New("it is no regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(file, most+1))
-	switch {
-	case err != nil:
-		return "", err
-	case int64(len(data)) > most:
-		return "", fmt.Errorf("it has more than %d bytes", most)
-	case strings.ContainsRune(string(data), 0):
-		return "", errors.New("it has a NUL byte: it is no text")
-	}
-	return string(data), nil
+	return string(data), err
 }
 
-// guardTree refuses a plugin that others may write to: its folder, the one around
-// it, and all that is in it.
+// guardTree refuses a plugin that others may write to: its folder, those around it, and
+// all that is in it.
 func guardTree(dir string) error {
 	place, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
 	}
-	if err := trust.Path(filepath.Dir(dir), dir, os.Geteuid()); err != nil {
+	if err := trust.Path(dir, os.Geteuid()); err != nil {
 		return err
 	}
 	count := 0
@@ -214,7 +215,7 @@ func guardTree(dir string) error {
 		if _, err := os.Stat(path); err != nil {
 			return nil //nolint:nilerr // a dangling link: opening it gives the error
 		}
-		return trust.Path(place, path, os.Geteuid())
+		return trust.Path(path, os.Geteuid())
 	})
 }
 

@@ -46,13 +46,13 @@ func TestWhatHooksGive(t *testing.T) {
 		}
 		want := Given{Env: map[string]string{"A": "init", "B": "first\xff", "C": "second"}, Annotations: map[string]string{"x": "y"},
 			Options: []GivenOption{{"-Dn=1", "hook network-ready/n"}, {"-Da=1", "hook pre-start/first"}, {"-Da=2", "hook pre-start/second"}}}
-		if got := l.Given("app"); !reflect.DeepEqual(got, want) {
+		if got := l.Given("app", os.Geteuid()); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v", got)
 		}
 		if env := h.env["hook pre-start/third"]; !slices.Contains(env, "A=init") || !slices.Contains(env, "C=second") {
 			t.Errorf("a hook behind them has %q", env)
 		}
-		if got := l.Given("db"); !reflect.DeepEqual(got, Given{Env: map[string]string{"A": "init", "B": "init"}, Options: want.Options[:1]}) {
+		if got := l.Given("db", os.Geteuid()); !reflect.DeepEqual(got, Given{Env: map[string]string{"A": "init", "B": "init"}, Options: want.Options[:1]}) {
 			t.Errorf("another service has %+v", got)
 		}
 		l.Tell(of(Ready, 1))
@@ -65,14 +65,14 @@ func TestWhatHooksGive(t *testing.T) {
 		// A later supervisor has it all, byte for byte.
 		next, past := h.die()
 		second := newLife(t, next, past, list...)
-		if got := second.Given("app"); !reflect.DeepEqual(got, want) {
+		if got := second.Given("app", os.Geteuid()); !reflect.DeepEqual(got, want) {
 			t.Errorf("after a takeover %+v", got)
 		}
 		// The next start begins with what the container has; with hooks or without.
 		second.opts.Runtime = dir
 		second.book = NewBook(list[:2], Surroundings{})
 		second.Tell(of(PreStart, 2))
-		if got := second.Given("app"); len(got.Env) != 2 || len(got.Options) != 1 {
+		if got := second.Given("app", os.Geteuid()); len(got.Env) != 2 || len(got.Options) != 1 {
 			t.Errorf("the next start has %+v", got)
 		}
 		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
@@ -154,4 +154,56 @@ func TestEnvironment(t *testing.T) {
 	same(t, "killed", got, []string{"STOKER_EVENT=exited", "STOKER_HOOK=h", "STOKER_OOM=1", "STOKER_SERVICE=app", "STOKER_SIGNAL=KILL"})
 	got = environOf(t, &scene{}, &b, Occasion{Event: Init})
 	same(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
+}
+
+// TestGiftsOfAnotherUser: what a hook with run_as gives is for that user's processes.
+func TestGiftsOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has hooks of another user")
+	}
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		as := func(user string) func(*Bound) { return func(b *Bound) { b.RunAs = user } }
+		h := newFakeHost()
+		list := []Bound{gives(Init, "i", "env A=init\nenv LD_PRELOAD=/evil\n", as("4711"), func(b *Bound) { b.AllowEnv = []string{"LD_*"} }),
+			gives(PreStart, "app", "env B=app\njvm-option -Dapp=1\nannotation a=b", as("4711")), gives(PreStart, "refused", "env PATH=/evil"),
+			gives(PreStart, "root", "env B=root\n", as("0")), gives(PreStart, "noted", "annotation x=y", as("4711")),
+			bound(PreStart, "as-root", "0s"), bound(PreStart, "as-app", "0s", as("4711")), bound(PreStart, "as-other", "0s", as("4712"))}
+		l := newLife(t, h, Past{}, list...)
+		l.opts.Runtime = dir
+		ctx := context.Background()
+		for _, o := range []Occasion{{Event: Init}, of(PreStart, 1)} {
+			if err := l.Await(ctx, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check := func(r *Runner) {
+			t.Helper()
+			for uid, want := range map[int]map[string]string{0: {"B": "root"}, 4712: {"B": "root"}, 4711: {"A": "init", "B": "root", "LD_PRELOAD": "/evil"}} {
+				got := r.Given("app", uid)
+				if !reflect.DeepEqual(got.Env, want) || (len(got.Options) == 1) != (uid == 4711) {
+					t.Errorf("for uid %d: %+v", uid, got)
+				}
+				told := []string{"not taken from hook init/i, which runs as uid 4711 and gives to processes of that user only: A, LD_PRELOAD",
+					"not taken from hook pre-start/app, which runs as uid 4711 and gives to processes of that user only: B, -Dapp=1"}
+				if uid == 4711 {
+					told = nil
+				}
+				if !slices.Equal(got.Withheld, told) {
+					t.Errorf("for uid %d it is told %q", uid, got.Withheld)
+				}
+			}
+		}
+		check(l.Runner)
+		for hook, want := range map[string]bool{"as-root": false, "as-app": true, "as-other": false} {
+			if got := slices.Contains(h.env["hook pre-start/"+hook], "LD_PRELOAD=/evil"); got != want {
+				t.Errorf("%s has LD_PRELOAD: %v", hook, got)
+			}
+		}
+		if got := l.Troubles("app"); len(got) != 1 || !strings.Contains(got[0], `refused failed at`) || !strings.Contains(got[0], `STOKER_OUT: line 1: "PATH" is refused`) {
+			t.Errorf("%q", got)
+		}
+		second := newLife(t, h, Past{Items: h.items}, list...) // of the next supervisor
+		check(second.Runner)
+	})
 }

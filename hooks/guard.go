@@ -10,10 +10,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Guard looks whether a file may be executed in stoker's name. As root it refuses
-// one that others could change, or could have put there: see trust.Path, from root
-// on. uid is stoker's own.
-func Guard(path, root string, uid int) error {
+// Trusted is proc.Spec.Open for a program that is executed as a user; nil: stoker's own.
+// Where stoker is root it refuses one that others than root and that user could change,
+// or could have put there, and a script with such an interpreter. Where stoker is not it
+// is nil.
+func Trusted(user *proc.User) func(path string) (*os.File, string, error) {
+	uid := os.Geteuid()
+	if uid != 0 {
+		return nil
+	}
+	if user != nil {
+		uid = int(user.UID)
+	}
+	return func(path string) (*os.File, string, error) {
+		folder, name, err := trust.Program(path, uid)
+		if err != nil {
+			return nil, "", fmt.Errorf("refused as root: %w", err)
+		}
+		if interpreter := proc.Interpreter(path); interpreter != "" {
+			if err := trust.Path(interpreter, uid); err != nil {
+				folder.Close()
+				return nil, "", fmt.Errorf("refused as root: the interpreter of %s: %w", path, err)
+			}
+		}
+		return folder, name, nil
+	}
+}
+
+// executable says why a hook file cannot be executed, in better words than the kernel's.
+func executable(path string) error {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("cannot find %s: %s", path, cause(err))
@@ -26,13 +51,7 @@ func Guard(path, root string, uid int) error {
 		return fmt.Errorf("%s is a folder, and not a program", path)
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is no regular file", path)
-	}
-	if uid == 0 {
-		if err := trust.Path(root, path, uid); err != nil {
-			return fmt.Errorf("refused as root: %w", err)
-		}
-	}
-	if info.Mode().Perm()&0o111 == 0 {
+	case info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("%s is not executable (mode %s): chmod +x %s", path, trust.Mode(info), path)
 	}
 	var st unix.Statfs_t

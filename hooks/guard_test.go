@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
 func script(t *testing.T, path, text string, mode os.FileMode) string {
@@ -21,9 +23,8 @@ func script(t *testing.T, path, text string, mode os.FileMode) string {
 	return path
 }
 
-func TestGuardNamesWhatIsWrong(t *testing.T) {
+func TestExecutableNamesWhatIsWrong(t *testing.T) {
 	dir := t.TempDir()
-	uid := os.Geteuid()
 	for _, tc := range []struct {
 		name, text string
 		mode       os.FileMode
@@ -41,20 +42,20 @@ func TestGuardNamesWhatIsWrong(t *testing.T) {
 		{"elf", "\x7fELF...", 0o755, ""},
 	} {
 		path := script(t, filepath.Join(dir, "ready.d", tc.name), tc.text, tc.mode)
-		err := Guard(path, dir, uid)
+		err := executable(path)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}
-	if err := Guard(filepath.Join(dir, "ready.d"), dir, uid); err == nil || !strings.Contains(err.Error(), "is a folder") {
+	if err := executable(filepath.Join(dir, "ready.d")); err == nil || !strings.Contains(err.Error(), "is a folder") {
 		t.Errorf("%v", err)
 	}
-	if err := Guard(filepath.Join(dir, "none"), dir, uid); err == nil || !strings.Contains(err.Error(), "cannot find") {
+	if err := executable(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "cannot find") {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestGuardTrustsNobodyElseAsRoot(t *testing.T) {
+func TestOnlyWhatOthersCannotChangeIsExecutedAsRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
 	}
@@ -72,12 +73,12 @@ func TestGuardTrustsNobodyElseAsRoot(t *testing.T) {
 	}
 	check := func(path, want string) {
 		t.Helper()
-		err := Guard(path, root, 0)
+		folder, _, err := Trusted(nil)(path)
+		if err == nil {
+			folder.Close()
+		}
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
-		}
-		if err := Guard(path, root, 4711); err != nil {
-			t.Errorf("not as root: %v", err)
 		}
 	}
 	check(path, "")
@@ -87,7 +88,7 @@ func TestGuardTrustsNobodyElseAsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(link, "refused as root: "+filepath.Dir(outside)+" (mode 0777, uid 0) can be changed by others: chmod go-w ")
-	for _, at := range []string{path, filepath.Dir(path), root} {
+	for _, at := range []string{path, filepath.Dir(path), root, base} {
 		for _, mode := range []os.FileMode{0o775, 0o757} {
 			if err := os.Chmod(at, mode); err != nil {
 				t.Fatal(err)
@@ -106,4 +107,22 @@ func TestGuardTrustsNobodyElseAsRoot(t *testing.T) {
 		}
 	}
 	check(path, "")
+
+	mine := script(t, filepath.Join(base, "mine"), "#!/bin/sh\n", 0o755)
+	if err := os.Chown(mine, 4711, 0); err != nil {
+		t.Fatal(err)
+	}
+	check(script(t, filepath.Join(root, "ready.d", "40-interpreted"), "#!"+mine+" -e\n", 0o755),
+		"refused as root: the interpreter of "+root+"/ready.d/40-interpreted: "+mine+" (mode 0755, uid 4711) can be changed by its owner")
+
+	// What a user could change is executed as that user, and as no other.
+	if err := os.Chown(path, 4711, 0); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[uint32]bool{0: false, 4711: true, 4712: false} {
+		folder, name, err := Trusted(&proc.User{UID: uid})(path)
+		if (err == nil) != want || err == nil && (name != "10-a" || folder.Name() != filepath.Dir(path)) {
+			t.Errorf("as %d: %v %v", uid, name, err)
+		}
+	}
 }

@@ -25,8 +25,8 @@ type Execution interface {
 	Exited() <-chan struct{}
 	Exit() (proc.Exit, bool)
 	SignalGroup(syscall.Signal) error // to all that came of it
-	// Tail is the end of what it has written, in bytes.
-	Tail(n int) string
+	// Tail is the end of what it has written, and of that to stderr, n bytes at most.
+	Tail(n int) (all, stderr string)
 	// Done gives it up: nothing is asked of it any more.
 	Done()
 }

@@ -72,6 +72,10 @@ type try struct {
 	Try   int       `json:"try"` // from 1
 	Begun time.Time `json:"begun"`
 	First time.Time `json:"first"` // when the first try began
+	// User is another one than stoker's that it runs as; nil: it does not.
+	User *uint32 `json:"user,omitempty"`
+	// OOMKills is what Options.OOMKills said before it was started; nil: nothing.
+	OOMKills *uint64 `json:"oom_kills,omitempty"`
 
 	left []func() // gives up what ended tries have left, once that is kept
 }
@@ -112,6 +116,8 @@ type gift struct {
 	Event Event  `json:"event"`
 	Hook  string `json:"hook"`
 	Place int    `json:"place"` // among the event's hooks
+	// User is whose processes it is for; nil: everybody's.
+	User  *uint32 `json:"user,omitempty"`
 	given Given
 }
 

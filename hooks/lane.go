@@ -263,8 +263,8 @@ func (l *lane) dropGifts(which func(gift) bool) {
 
 func everyGift(gift) bool { return true }
 
-// given is what the hooks have given so far, in their order.
-func (l *lane) given() (out Given) {
+// given is what the hooks have given so far to processes of a user, in their order.
+func (l *lane) given(uid int) (out Given) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	gifts := slices.Clone(l.kept.Gifts)
@@ -272,6 +272,10 @@ func (l *lane) given() (out Given) {
 		return cmp.Or(cmp.Compare(slices.Index(Events(), a.Event), slices.Index(Events(), b.Event)), cmp.Compare(a.Place, b.Place))
 	})
 	for _, g := range gifts {
+		if g.User != nil && int(*g.User) != uid {
+			out.Withheld = append(out.Withheld, g.withheld()...)
+			continue
+		}
 		out.add(g.given)
 	}
 	return out
@@ -336,7 +340,7 @@ func (l *lane) over(e *entry, all ...ended) {
 		}
 		// A supervisor that was killed before the end of the hook was kept has kept its gift.
 		l.dropGifts(func(g gift) bool { return g.Event == e.Event && g.Hook == h.b.Title() })
-		g := gift{Seq: l.sequence(), Event: e.Event, Place: h.place, Hook: h.b.Title(), given: h.out.Given}
+		g := gift{Seq: l.sequence(), Event: e.Event, Place: h.place, Hook: h.b.Title(), User: h.try.User, given: h.out.Given}
 		if err := l.r.host.Put(giftItem(l.name, g.Seq), h.raw); err != nil {
 			l.r.log.Error("what a hook has given would not survive the supervisor", "hook", h.b.full(), "error", err)
 		}

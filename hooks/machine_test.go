@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func perform(name, dir string) {
 	m.Adopted()
 	s := &stage{m: m, starts: rec.Starts, dir: dir, warned: &warned}
 	s.host, s.past = NewMachine(m, rec)
-	map[string]func(*stage){"machine": playMachine, "parallel": playParallel}[name](s)
+	map[string]func(*stage){"machine": playMachine, "parallel": playParallel, "exchange": playExchange}[name](s)
 	m.Flush(2 * time.Second)
 	m.Final(0, 100*time.Millisecond)
 	<-m.Gone()
@@ -82,11 +83,15 @@ func sh(e Event, name, text string, more ...func(*Bound)) Bound {
 // container runs a script below an init of its own.
 func container(t testing.TB, script string) (said, stdout string) {
 	t.Helper()
+	return containerIn(t, script, t.TempDir())
+}
+
+func containerIn(t testing.TB, script, dir string) (said, stdout string) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	cmd := exec.Command("bash", "-c", `exec -a test-init "$0" "$@"`, exe, script, dir)
 	if os.Getuid() == 0 {
 		cmd = exec.Command("unshare", "-pf", "--mount-proc", "bash", "-c", `exec -a test-init "$0" "$@"`, exe, script, dir)
@@ -144,7 +149,7 @@ func playMachine(s *stage) {
 		s.say("%v", err)
 	}
 	err := r.Await(ctx, of(PreStart, 13))
-	s.say("taken over: %v, %v", err, r.Given("app").Env)
+	s.say("taken over: %v, %v", err, r.Given("app", os.Geteuid()).Env)
 	s.until(func() bool { return len(s.m.LogNames()) == 0 })
 	left, _ := os.ReadDir(s.dir + "/run")
 	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.LogNames()), *s.warned)
@@ -176,6 +181,82 @@ func TestRealProcesses(t *testing.T) {
 		if got, want := strings.Count(stdout, text), map[bool]int{true: 12, false: 1}[strings.Contains(text, "daemon")]; got != want {
 			t.Errorf("%q is there %d times, want %d", text, got, want)
 		}
+	}
+}
+
+// playExchange runs hooks while a folder above their files is exchanged for another one
+// all the time: below one the file is root's, below the other the application's. One
+// folder around them is the application's, which does this; the other is root's.
+func playExchange(s *stage) {
+	const app, starts = 4711, 60
+	shell, _ := os.ReadFile("/bin/sh")
+	var list []Bound
+	for _, around := range []string{"owned", "safe"} {
+		for tree, owner := range map[string]int{"one": 0, "two": app} {
+			dir := filepath.Join(s.dir, around, tree, "ready.d")
+			_ = os.MkdirAll(dir, 0o755)
+			text := []byte("#!/bin/sh\necho of the application >>$DIR/ran\n")
+			if owner == 0 {
+				text = shell
+			}
+			_ = os.WriteFile(dir+"/10-hook", text, 0o755)
+			_ = os.Chown(dir+"/10-hook", owner, owner)
+		}
+		path := filepath.Join(s.dir, around, "one", "ready.d", "10-hook")
+		program := func(b *Bound) { b.Command = []string{path, "-c", "echo " + around + " >>$DIR/ran"} }
+		list = append(list, bound(Ready, around+"-file", "", func(b *Bound) { b.Path = path }),
+			bound(Ready, around+"-command", "", program), bound(Ready, around+"-plugin", "", program, func(b *Bound) { b.Plugin = "p" }))
+	}
+	_ = os.Chown(s.dir+"/owned", app, app)
+	r := s.runner(list...)
+	done := make(chan struct{})
+	var exchanged atomic.Uint64
+	go func() { // ends with done
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			for _, around := range []string{"/owned", "/safe"} {
+				if unix.Renameat2(unix.AT_FDCWD, s.dir+around+"/one", unix.AT_FDCWD, s.dir+around+"/two", unix.RENAME_EXCHANGE) == nil {
+					exchanged.Add(1)
+				}
+			}
+		}
+	}()
+	for start := range uint64(starts) {
+		r.Tell(of(Ready, start+1))
+		r.Settle(context.Background())
+	}
+	close(done)
+	for _, n := range r.Counts() {
+		s.say("%s %s %d", n.Hook, n.Result, n.Runs)
+	}
+	s.say("exchanged %t", exchanged.Load() > 100*starts)
+}
+
+// TestFolderIsExchangedMeanwhile: what root executes is what was checked.
+func TestFolderIsExchangedMeanwhile(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := t.TempDir()
+	said, _ := containerIn(t, "exchange", dir)
+	for _, kind := range []string{"file", "command", "plugin"} {
+		if !strings.Contains(said, "owned-"+kind+" failed 60\n") || strings.Contains(said, "owned-"+kind+" ok") {
+			t.Errorf("below a folder of the application something was run:\n%s", said)
+		}
+		if !strings.Contains(said, "safe-"+kind+" ok ") {
+			t.Errorf("nothing of root's was run:\n%s", said)
+		}
+	}
+	if !strings.Contains(said, "exchanged true") {
+		t.Errorf("too few exchanges:\n%s", said)
+	}
+	ran, _ := os.ReadFile(dir + "/ran")
+	if !strings.Contains(string(ran), "safe") || strings.Contains(string(ran), "of the application") || strings.Contains(string(ran), "owned") {
+		t.Errorf("root has executed\n%s", ran)
 	}
 }
 

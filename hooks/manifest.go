@@ -21,8 +21,9 @@ type Manifest struct {
 	Description string `yaml:"description"`
 	// Requires says with what it works.
 	Requires Requires `yaml:"requires"`
-	// Required says that services must not start without it.
-	Required bool `yaml:"required"`
+	// Required says that services must not start without it; nil: if it has options of
+	// the layer enforced.
+	Required *bool `yaml:"required"`
 	// Enabled false leaves it off until somebody switches it on (default true).
 	Enabled *bool `yaml:"enabled"`
 	// When says in which containers it counts.

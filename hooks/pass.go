@@ -239,7 +239,7 @@ func (l *lane) once(e *entry, b *Bound, t *try, limit time.Time) (Outcome, []byt
 		}
 		t.Begun = time.Now()
 	}
-	at := &attempt{r: l.r, b: b, o: e.Occasion, ctx: e.pass.ctx, try: t, given: l.r.Given(e.Service).Env}
+	at := &attempt{r: l.r, b: b, o: e.Occasion, ctx: e.pass.ctx, try: t}
 	at.bounds(limit)
 	if running == nil {
 		earlier := try{left: t.left}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/jvm"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // PluginState is what a plugin is.
@@ -35,14 +37,16 @@ type Plugin struct {
 	// Why it is not active; empty: it is.
 	Why string `json:"why,omitempty"`
 	// Off says whose word it is that it is off; empty: it is not.
-	Off      string            `json:"off,omitempty"`
-	Required bool              `json:"required"`
-	Dir      string            `json:"dir"`
-	Params   []PluginParam     `json:"params"`
-	Options  []PluginOption    `json:"jvm_options"`
-	Hooks    []PluginHook      `json:"hooks"`
-	Actions  map[string]Action `json:"actions"`
-	Notes    []string          `json:"notes,omitempty"`
+	Off string `json:"off,omitempty"`
+	// Undecided says that it is not known what an operator has switched before.
+	Undecided bool              `json:"undecided,omitempty"`
+	Required  bool              `json:"required"`
+	Dir       string            `json:"dir"`
+	Params    []PluginParam     `json:"params"`
+	Options   []PluginOption    `json:"jvm_options"`
+	Hooks     []PluginHook      `json:"hooks"`
+	Actions   map[string]Action `json:"actions"`
+	Notes     []string          `json:"notes,omitempty"`
 }
 
 // Whose word it may be that a plugin is off.
@@ -114,6 +118,9 @@ type evaluation struct {
 	flavor string
 	failed *failure // what befell it; nil: nothing
 	scope  scope
+	// undecided is why it is not known whether an operator has switched it off; empty: it
+	// is known.
+	undecided string
 
 	info    Plugin
 	carried Carried
@@ -121,11 +128,16 @@ type evaluation struct {
 	actions map[string]Action // with values
 }
 
+// counts says whether the plugin does; also one of which only a hook has failed.
+func (e *evaluation) counts() bool {
+	return e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried
+}
+
 // evaluate finds out what a plugin comes to.
 func (e *evaluation) evaluate(version string) {
 	m := e.folder.Manifest
-	e.info = Plugin{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: PluginActive, Required: m.Required,
-		Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []PluginParam{}, Options: []PluginOption{}, Hooks: []PluginHook{}, Actions: m.Actions}
+	e.info = Plugin{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: PluginActive, Required: e.folder.required(),
+		Undecided: e.undecided != "", Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []PluginParam{}, Options: []PluginOption{}, Hooks: []PluginHook{}, Actions: m.Actions}
 	problems := e.parameters()
 	state, why := e.judge(version, problems)
 	if err := e.fill(); err != nil && state == PluginActive {
@@ -134,7 +146,7 @@ func (e *evaluation) evaluate(version string) {
 	if f := e.failed; f != nil && state == PluginActive {
 		state, why = PluginFailed, f.Reason
 	}
-	e.info.State, e.info.Why = state, why
+	e.info.State, e.info.Why = state, redact.Text(why)
 }
 
 // judge decides the state: what somebody wants, then the conditions, then what is
@@ -148,15 +160,18 @@ func (e *evaluation) judge(version string, problems []string) (PluginState, stri
 	case on != nil:
 	case e.use.On != nil && !*e.use.On:
 		e.info.Off = OffByConfiguration
-		return PluginInactive, "switched off by the configuration"
+		return PluginInactive, "switched off by the configuration" + e.unknown()
 	case e.use.On == nil && m.Enabled != nil && !*m.Enabled:
 		e.info.Off = OffByManifest
-		return PluginInactive, "off by its manifest, until it is switched on"
+		return PluginInactive, "off by its manifest, until it is switched on" + e.unknown()
 	}
 	for _, when := range []jvm.When{m.When, e.use.When} {
 		if ok, why := when.Matches(e.where.Env, e.where.Labels, e.flavor); !ok {
 			return PluginInactive, "condition: " + why
 		}
+	}
+	if e.info.Undecided {
+		return PluginFailed, "it is not known whether it was switched off: " + e.undecided
 	}
 	if problems = slices.Concat(e.folder.Problems, problems); len(problems) > 0 {
 		return PluginFailed, strings.Join(problems, "\n")
@@ -165,6 +180,14 @@ func (e *evaluation) judge(version string, problems []string) (PluginState, stri
 		return PluginFailed, fmt.Sprintf("it needs stoker %s, and this is %s", m.Requires.Stoker, version)
 	}
 	return PluginActive, ""
+}
+
+// unknown adds to why it is off that an operator may have switched it on.
+func (e *evaluation) unknown() string {
+	if e.undecided == "" {
+		return ""
+	}
+	return "; it is not known whether an operator did: " + e.undecided
 }
 
 // parameters finds the values: the operator's, those of the configuration, the
@@ -229,7 +252,7 @@ func (e *evaluation) fill() error {
 		}
 		return err == nil
 	}
-	e.carried = Carried{Name: e.folder.Name, Dir: e.folder.Dir, Required: e.folder.Manifest.Required, Options: map[jvm.Layer][]jvm.Option{}}
+	e.carried = Carried{Name: e.folder.Name, Dir: e.folder.Dir, Required: e.folder.required(), Options: map[jvm.Layer][]jvm.Option{}}
 	for _, f := range e.folder.Fragments {
 		for _, o := range f.Options {
 			shown := PluginOption{Option: o.String(), Layer: f.Layer, Source: o.Source}
@@ -289,8 +312,11 @@ func (e *evaluation) based(text string) string {
 // bind makes a hook the plugin's.
 func (e *evaluation) bind(b Bound) {
 	b.Plugin, b.PluginDir, b.StateDir, b.Params = e.folder.Name, e.scope.pluginDir, e.scope.stateDir, e.scope.params
-	b.Optional = !e.folder.Manifest.Required
+	b.Optional = !e.folder.required()
 	e.bound = append(e.bound, b)
+	if b.Unmet != "" {
+		return // it is among the notes
+	}
 	e.info.Hooks = append(e.info.Hooks, PluginHook{Event: b.Event, Name: b.Name, Source: b.Source})
 }
 

@@ -7,6 +7,25 @@ import (
 	"strings"
 )
 
+// Begins notes which plugins count for a start of a service that is being prepared.
+func (p *Plugins) Begins(service string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var missing []string
+	for _, e := range p.now {
+		if !e.counts() && slices.ContainsFunc(e.bound, func(b Bound) bool { return b.Event == PreStop }) {
+			missing = append(missing, e.info.Name)
+		}
+	}
+	if slices.Equal(p.memory.Missing[service], missing) {
+		return
+	}
+	if p.memory.Missing[service] = missing; len(missing) == 0 {
+		delete(p.memory.Missing, service)
+	}
+	p.settle()
+}
+
 // Starts notes whose options a service is started with.
 func (p *Plugins) Starts(service string, carried []string) {
 	p.mu.Lock()

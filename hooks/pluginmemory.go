@@ -1,17 +1,17 @@
 package hooks
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/reference"
+	"github.com/stoker-init/stoker/internal/statefile"
 )
 
 // failure is what befell a plugin.
@@ -28,12 +28,18 @@ type failure struct {
 type pluginMemory struct {
 	// Switches are the operator's, by plugin.
 	Switches map[string]Switch `json:"switches,omitempty"`
+	// Undecided is why it is not known what was switched before; empty: it is. Then a
+	// plugin counts when an operator has switched it on again.
+	Undecided string `json:"undecided,omitempty"`
 	// Unsaved is why they are not in the state file; empty: they are.
 	Unsaved string             `json:"unsaved,omitempty"`
 	Failed  map[string]failure `json:"failed,omitempty"`
 	// Carried are the plugins whose options a service's latest process was started
 	// with, by service.
 	Carried map[string][]string `json:"carried,omitempty"`
+	// Missing are the plugins with hooks of pre-stop that did not count when a service's
+	// latest process was started, by service.
+	Missing map[string][]string `json:"missing,omitempty"`
 	// Trials are those that a service is started without to see whether they were the
 	// cause of its end.
 	Trials map[string][]string `json:"trials,omitempty"`
@@ -51,7 +57,7 @@ type pluginMemory struct {
 const maxReason = 500
 
 func newPluginMemory() pluginMemory {
-	return pluginMemory{Switches: map[string]Switch{}, Failed: map[string]failure{}, Carried: map[string][]string{}, Trials: map[string][]string{},
+	return pluginMemory{Switches: map[string]Switch{}, Failed: map[string]failure{}, Carried: map[string][]string{}, Missing: map[string][]string{}, Trials: map[string][]string{},
 		Cleared: map[string][]string{}, Deferred: map[string]int{}, Told: map[string]string{}}
 }
 
@@ -62,65 +68,62 @@ func readPluginMemory(data []byte) (pluginMemory, error) {
 	return m, err
 }
 
-// stateFile is what the operator's words are kept in, over the container's end.
-type stateFile struct {
+// switchFile is what the operator's words are kept in, over the container's end.
+type switchFile struct {
 	Plugins map[string]Switch `json:"plugins"`
+	// Undecided is that of the pluginMemory.
+	Undecided string `json:"undecided,omitempty"`
 }
 
 // maxStateFile bounds it, in bytes.
 const maxStateFile = 1 << 20
 
-// readSwitches reads the state file; without one there are no switches.
-func readSwitches(path string) (map[string]Switch, error) {
-	text, err := readSmall(path, maxStateFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var s stateFile
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &s)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read what was switched before: %s: %w", path, err)
-	}
-	return s.Plugins, nil
+// stateFile is the file; ok is false where there is no folder for it.
+func (p *Plugins) stateFile() (f statefile.File, ok bool) {
+	return statefile.File{Path: p.opts.StateFile, Kind: "plugins", Max: maxStateFile}, p.opts.StateFile != ""
 }
 
-// writeSwitches puts another state file in the place of the one before: whole, or
-// not at all, and on the disk when it returns.
-func writeSwitches(path string, switches map[string]Switch) (err error) {
-	data, err := json.MarshalIndent(stateFile{switches}, "", "  ")
-	if err != nil {
-		return err
+// recall reads what was switched before. What cannot be read is undecided, and a damaged
+// file is replaced by one that says so, which keeps it.
+func (p *Plugins) recall() {
+	file, ok := p.stateFile()
+	if !ok {
+		return
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+	var s switchFile
+	err := file.Read(&s)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err == nil:
+		maps.Copy(p.memory.Switches, s.Plugins)
+		p.memory.Undecided = s.Undecided
+		return
 	}
-	file, err := os.CreateTemp(dir, ".plugins-*") // 0600: it may hold secrets
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name()) // what is left of it does no harm
+	why := err.Error()
+	p.memory.Undecided = why
+	if errors.As(err, new(*statefile.DamagedError)) {
+		p.memory.Undecided += "; it is kept as " + filepath.Base(file.Path) + ".bad"
+		if p.save() != nil {
+			p.memory.Undecided = why // it stays in its place, and says so again
 		}
-	}()
-	_, err = file.Write(append(data, '\n'))
-	if err == nil {
-		err = file.Sync()
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("cannot write %s: %w", file.Name(), cmp.Or(errors.Unwrap(err), err))
+	p.opts.Warn(p.memory.Undecided + ": a plugin counts once it is switched on again")
+}
+
+// save writes what was switched.
+func (p *Plugins) save() error {
+	file, ok := p.stateFile()
+	if !ok {
+		return errors.New("there is no folder for it")
 	}
-	if err := os.Rename(file.Name(), path); err != nil {
+	p.mu.Lock()
+	s := switchFile{maps.Clone(p.memory.Switches), p.memory.Undecided}
+	p.mu.Unlock()
+	if err := os.MkdirAll(filepath.Dir(file.Path), 0o755); err != nil {
 		return err
 	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return file.Write(s)
 }
 
 // brief is a text as a reason that is kept.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // PluginsOptions are what Plugins work with.
@@ -68,19 +69,14 @@ func NewPlugins(o PluginsOptions) *Plugins {
 	p := &Plugins{opts: o, memory: newPluginMemory(), scopes: map[string]scope{}}
 	if o.Kept != nil {
 		var err error
-		if p.memory, err = readPluginMemory(o.Kept); err != nil {
-			o.Warn("cannot read the kept state of the plugins: " + err.Error())
+		if p.memory, err = readPluginMemory(o.Kept); err == nil {
+			return p
 		}
-		return p
+		o.Warn("cannot read the kept state of the plugins: " + err.Error())
+		p.memory = newPluginMemory()
+		p.memory.Undecided = "the state that an earlier supervisor kept cannot be read"
 	}
-	if o.StateFile == "" {
-		return p
-	}
-	switches, err := readSwitches(o.StateFile)
-	if err != nil {
-		o.Warn(err.Error())
-	}
-	maps.Copy(p.memory.Switches, switches)
+	p.recall()
 	return p
 }
 
@@ -125,17 +121,26 @@ func (p *Plugins) read(dir string) (out []*Folder, unread string) {
 	if dir == "" {
 		return nil, ""
 	}
-	entries, err := os.ReadDir(dir) // in byte order
+	entries, err := untrusted.ReadDir(dir, maxPluginFiles) // in byte order
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ""
 	case err != nil:
-		return nil, fmt.Sprintf("cannot read %s: %v", dir, cmp.Or(errors.Unwrap(err), err))
+		return nil, fmt.Sprintf("cannot read %s: %v", dir, err)
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if info, err := os.Stat(path); err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
+		info, err := os.Stat(path)
+		switch {
+		case strings.HasPrefix(e.Name(), "."), err == nil && !info.IsDir():
 			continue // a file beside them, or what an image build has left
+		case err != nil:
+			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+				continue // removed meanwhile
+			}
+			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: true, Problems: []string{
+				fmt.Sprintf("cannot look at %s: %v", path, cmp.Or(errors.Unwrap(err), err))}})
+			continue
 		}
 		if !PluginName(e.Name()) {
 			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Problems: []string{
@@ -176,8 +181,8 @@ func (p *Plugins) settle() {
 		e := p.evaluation(f)
 		e.evaluate(p.opts.Version)
 		p.now = append(p.now, e)
-		if e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried {
-			bound = append(bound, e.bound...)
+		if e.counts() {
+			bound = append(bound, p.forItsOwn(e)...)
 		} else {
 			bound = append(bound, p.farewells(e)...)
 		}
@@ -188,6 +193,23 @@ func (p *Plugins) settle() {
 		p.bound = said
 		p.opts.Renewed(bound)
 	}
+}
+
+// forItsOwn are the hooks of a plugin that counts, without those of pre-stop for processes
+// that were started without it: what it has not begun it is not to end. p.mu is held.
+func (p *Plugins) forItsOwn(e *evaluation) []Bound {
+	out := slices.Clone(e.bound)
+	for k := range out {
+		if out[k].Event != PreStop {
+			continue
+		}
+		for _, service := range slices.Sorted(maps.Keys(p.memory.Missing)) {
+			if slices.Contains(p.memory.Missing[service], e.info.Name) {
+				out[k].Except = append(out[k].Except, service)
+			}
+		}
+	}
+	return out
 }
 
 // farewells are the hooks at the end of processes that were started with a plugin
@@ -219,6 +241,9 @@ func (p *Plugins) farewells(e *evaluation) (out []Bound) {
 func (p *Plugins) evaluation(f *Folder) *evaluation {
 	e := &evaluation{folder: f, use: p.cfg.Enabled[f.Name], said: p.memory.Switches[f.Name], where: p.where, flavor: p.flavor, scope: p.scopes[f.Name]}
 	e.scope.env, e.scope.labels = p.where.Env, p.where.Labels
+	if e.said.Enabled == nil {
+		e.undecided = p.memory.Undecided
+	}
 	if failed, ok := p.memory.Failed[f.Name]; ok {
 		e.failed = &failed
 	}
@@ -273,15 +298,23 @@ func (p *Plugins) find(name string) *evaluation {
 	return p.now[k]
 }
 
-// Blocked says why no service may start: a plugin that is required has failed. nil:
-// they may.
+// Blocked says why no service may start: a plugin that is required has failed, or their
+// folder, where such a one may be, cannot be read. nil: they may.
 func (p *Plugins) Blocked() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.unread != "" {
+		return fmt.Errorf("the plugins are not known: %s", p.unread)
+	}
 	for _, e := range p.now {
-		if e.info.Required && e.info.State == PluginFailed && (e.failed == nil || !e.failed.Carried) {
-			return fmt.Errorf("the plugin %s is required and has failed: %s", e.info.Name, e.info.Why)
+		if !e.info.Required || e.info.State != PluginFailed || e.failed != nil && e.failed.Carried {
+			continue
 		}
+		why := "is required"
+		if e.folder.Manifest.Required == nil {
+			why = "has options of the layer enforced, or may have,"
+		}
+		return fmt.Errorf("the plugin %s %s and has failed: %s", e.info.Name, why, e.info.Why)
 	}
 	return nil
 }
@@ -293,8 +326,7 @@ func (p *Plugins) Carried(leave []string) []Carried {
 	defer p.mu.Unlock()
 	var out []Carried
 	for _, e := range p.now {
-		counts := e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried
-		if counts && len(e.carried.Options) > 0 && !slices.Contains(leave, e.info.Name) {
+		if e.counts() && len(e.carried.Options) > 0 && !slices.Contains(leave, e.info.Name) {
 			out = append(out, e.carried)
 		}
 	}

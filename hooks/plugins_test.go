@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -181,7 +182,7 @@ func TestBadFragments(t *testing.T) {
 
 func TestRequiredPluginBlocks(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p", Required: true, Params: map[string]Param{"x": {Required: true}}}, "")
+	s.add(Manifest{Name: "p", Required: yes(), Params: map[string]Param{"x": {Required: true}}}, "")
 	s.add(Manifest{Name: "q", Params: map[string]Param{"x": {Required: true}}}, "")
 	s.begin(PluginConfig{}, Container{})
 	if err := s.plugins.Blocked(); err == nil || !strings.Contains(err.Error(), "the plugin p is required and has failed: the parameter x is required") {
@@ -190,6 +191,69 @@ func TestRequiredPluginBlocks(t *testing.T) {
 	s.plugins.Configure(PluginConfig{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Use{"p": {On: no()}}}, Container{})
 	if err := s.plugins.Blocked(); err != nil {
 		t.Errorf("a plugin that is off blocks: %v", err)
+	}
+}
+
+// A policy that cannot be read refuses the start: it does not vanish. Its manifest may
+// say that it is not required all the same.
+func TestEnforcedOptionsAreRequired(t *testing.T) {
+	inPlugin := func(path string) func(s *plugged, dir string) {
+		return func(s *plugged, dir string) { s.write(filepath.Join(dir, path), "-Dx=${params.none}") }
+	}
+	const enforced = "# layer: enforced\n-Dpolicy=1"
+	for _, c := range []struct {
+		name     string
+		m        Manifest
+		fragment string
+		harm     func(s *plugged, dir string) // what befalls it
+		blocks   bool
+	}{
+		{"nothing", Manifest{}, enforced, func(*plugged, string) {}, false},
+		{"a second file is broken", Manifest{}, enforced, inPlugin("jvm.d/60-b.opts"), true},
+		{"a second file, and the layer is the manifest's", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1", inPlugin("jvm.d/60-b.opts"), true},
+		{"its manifest is gone", Manifest{}, enforced, func(s *plugged, _ string) { delete(s.manifests, "p") }, true},
+		{"its manifest is gone, and the layer may have stood there", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1", func(s *plugged, _ string) { delete(s.manifests, "p") }, true},
+		{"its file is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
+			s.try(os.Remove(filepath.Join(dir, "jvm.d/50-a.opts")), os.Symlink("/nowhere", filepath.Join(dir, "jvm.d/50-a.opts")))
+		}, true},
+		{"its folder is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
+			s.try(os.RemoveAll(filepath.Join(dir, "jvm.d")), os.Symlink("/nowhere", filepath.Join(dir, "jvm.d")))
+		}, true},
+		{"all of it is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) { s.try(os.RemoveAll(dir), os.Symlink("/nowhere", dir)) }, true},
+		{"the folder of all is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
+			s.try(os.RemoveAll(filepath.Dir(dir)), os.WriteFile(filepath.Dir(dir), nil, 0o600))
+		}, true},
+		{"it is switched off", Manifest{Enabled: no()}, enforced, inPlugin("jvm.d/60-b.opts"), false},
+		{"it is not required", Manifest{Required: no()}, enforced, inPlugin("jvm.d/60-b.opts"), false},
+		{"it enforces nothing", Manifest{}, "-Dx=1", inPlugin("jvm.d/60-b.opts"), false},
+		{"it needs another stoker", Manifest{Requires: Requires{Stoker: ">=9"}}, enforced, func(*plugged, string) {}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newPlugged(t)
+			c.m.Name = "p"
+			s.add(c.m, c.fragment)
+			c.harm(s, filepath.Join(s.dir, "plugins/p"))
+			s.begin(PluginConfig{}, Container{})
+			if err := s.plugins.Blocked(); (err != nil) != c.blocks {
+				t.Errorf("%v, want an error: %v", err, c.blocks)
+			}
+		})
+	}
+	s := newPlugged(t)
+	s.add(Manifest{Name: "p"}, enforced)
+	s.begin(PluginConfig{}, Container{})
+	s.plugins.Starts("app", []string{"p"})
+	if why := s.plugins.Blame("app", Death{Named: []string{"p"}, Reason: "crash"}); why != "" {
+		t.Errorf("a JVM that dies is started without it: %s", why)
+	}
+	s.plugins.FailHook("p", PreStart, "no")
+	s.want("p", "active")
+}
+
+func (s *plugged) try(errs ...error) {
+	s.t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -244,18 +308,107 @@ func TestSwitchThatCannotBeWritten(t *testing.T) {
 	s.want("p", "inactive switched off by the operator")
 }
 
+// What was switched off is never on again because of damage: until an operator says it
+// again nothing counts of which that is not known.
 func TestDamagedStateFile(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p"}, "")
-	if err := os.MkdirAll(filepath.Join(s.dir, "state"), 0o755); err != nil {
+	for _, name := range []string{"off", "on", "other", "manifest"} {
+		m := Manifest{Name: name}
+		if name == "manifest" {
+			m.Enabled = no()
+		}
+		s.add(m, "-D"+name)
+	}
+	p := s.begin(PluginConfig{}, Container{})
+	for name, on := range map[string]*bool{"off": no(), "on": yes()} {
+		if _, err := p.Switch(name, PluginSwitch{Enabled: on}, "me"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(s.dir, "state/plugins.json")
+	whole, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(filepath.Join(s.dir, "state/plugins.json"), `{"plugins": {"p": {"ena`)
-	s.begin(PluginConfig{}, Container{})
-	s.want("p", "active")
-	if len(s.warned) != 1 || !strings.Contains(s.warned[0], "plugins.json") {
-		t.Errorf("warned %q", s.warned)
+	another := func(content []byte) { // container
+		t.Helper()
+		s.kept, s.warned = nil, nil
+		s.write(path, string(content))
+		p = s.begin(PluginConfig{}, Container{})
+		s.want("off", "failed it is not known whether it was switched off: the state file "+path+" is damaged: ")
+		s.want("on", "failed it is not known")
+		s.want("other", "failed it is not known")
+		s.want("manifest", "inactive off by its manifest")
+		if kept, err := os.ReadFile(path + ".bad"); !bytes.Equal(kept, content) {
+			t.Errorf("%q is kept as %q, %v", content, kept, err)
+		}
+		if len(s.warned) != 1 || !strings.Contains(s.warned[0], "plugins.json.bad") {
+			t.Errorf("warned %q", s.warned)
+		}
 	}
+	for n := 0; n < len(whole); n += 17 { // package statefile tries all of both
+		another(whole[:n])
+		bad := bytes.Clone(whole)
+		bad[n] ^= 1 << (n % 8)
+		another(bad)
+	}
+	another([]byte("{}"))
+	another(make([]byte, len(whole)))
+
+	s.kept, s.warned = nil, nil // another container still does not know, and another supervisor neither
+	for range 2 {
+		p = s.begin(PluginConfig{}, Container{})
+		s.want("off", "failed it is not known")
+	}
+	if _, err := p.Switch("other", PluginSwitch{Enabled: yes()}, "me"); err != nil {
+		t.Fatal(err)
+	}
+	s.kept = nil
+	p = s.begin(PluginConfig{}, Container{})
+	s.want("other", "active")
+	s.want("off", "failed it is not known")
+	for name, on := range map[string]*bool{"off": no(), "on": yes(), "manifest": yes()} {
+		if _, err := p.Switch(name, PluginSwitch{Enabled: on}, "me"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.add(Manifest{Name: "new"}, "-Dnew")
+	s.kept = nil
+	s.begin(PluginConfig{}, Container{})
+	s.want("off", "inactive switched off by the operator")
+	s.want("manifest", "active")
+	s.want("new", "active") // every one that there was is decided
+}
+
+// A required plugin that may have been switched off or not stops what would start.
+func TestDamagedStateFileAndRequiredPlugin(t *testing.T) {
+	s := newPlugged(t)
+	s.add(Manifest{Name: "policy", Required: yes()}, "-Dpolicy")
+	if err := os.MkdirAll(filepath.Join(s.dir, "state/plugins.json"), 0o755); err != nil { // a folder
+		t.Fatal(err)
+	}
+	p := s.begin(PluginConfig{}, Container{})
+	if err := p.Blocked(); err == nil || !strings.Contains(err.Error(), "policy is required and has failed: it is not known") {
+		t.Errorf("%v", err)
+	}
+	if _, err := p.Switch("policy", PluginSwitch{Enabled: yes()}, "me"); err != nil || p.Blocked() != nil {
+		t.Errorf("%v, %v", err, p.Blocked())
+	}
+}
+
+// What an earlier supervisor kept may be damaged too: then the file counts.
+func TestDamagedKeptState(t *testing.T) {
+	s := newPlugged(t)
+	s.add(Manifest{Name: "p"}, "-Dp")
+	s.kept = []byte(`{"switches": {"p": {"ena`)
+	p := s.begin(PluginConfig{}, Container{})
+	s.want("p", "failed it is not known")
+	if _, err := p.Switch("p", PluginSwitch{Enabled: no()}, "me"); err != nil {
+		t.Fatal(err)
+	}
+	s.kept = []byte("{")
+	s.begin(PluginConfig{}, Container{})
+	s.want("p", "inactive switched off by the operator")
 }
 
 func TestSwitchesAtTheSameTime(t *testing.T) {
@@ -278,11 +431,12 @@ func TestSwitchesAtTheSameTime(t *testing.T) {
 		})
 	}
 	all.Wait()
-	switches, err := readSwitches(filepath.Join(s.dir, "state/plugins.json"))
-	if err != nil || len(switches) != 4 {
-		t.Fatalf("%v %v", switches, err)
+	s.kept = nil
+	p = s.begin(PluginConfig{}, Container{})
+	if len(p.memory.Switches) != 4 {
+		t.Fatalf("%v", p.memory.Switches)
 	}
-	for name, said := range switches {
+	for name, said := range p.memory.Switches {
 		if !*said.Enabled {
 			t.Errorf("%s is off in the state file", name)
 		}
@@ -293,7 +447,11 @@ func TestBlame(t *testing.T) {
 	begin := func(t *testing.T) *plugged {
 		s := newPlugged(t)
 		for _, name := range []string{"a", "b", "required"} {
-			s.add(Manifest{Name: name, Required: name == "required"}, "-D"+name)
+			m := Manifest{Name: name}
+			if name == "required" {
+				m.Required = yes()
+			}
+			s.add(m, "-D"+name)
 		}
 		s.begin(PluginConfig{}, Container{})
 		s.plugins.Starts("app", []string{"a", "b", "required"})
@@ -587,6 +745,35 @@ func TestFarewell(t *testing.T) {
 	if got := s.boundTo(); got != "" {
 		t.Errorf("started without it: %s", got)
 	}
+}
+
+// TestSwitchedOnWhileItRuns: a plugin has no hooks before the end of a process that was
+// started without it.
+func TestSwitchedOnWhileItRuns(t *testing.T) {
+	s := newPlugged(t)
+	off, on := false, true
+	s.add(Manifest{Name: "a", Enabled: &off, Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}, Exited: []Hook{{Name: "told", Command: []string{"x"}}}}}, "-Da=b")
+	s.add(Manifest{Name: "b", Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}}}, "-Db=b")
+	p := s.begin(PluginConfig{}, Container{})
+	runs := func(service string) (out []string) {
+		book := NewBook(s.bound, Surroundings{})
+		for _, b := range slices.Concat(book.For(PreStop, service), book.For(Exited, service)) {
+			out = append(out, b.full())
+		}
+		return out
+	}
+	p.Begins("web")
+	if _, err := p.Switch("a", PluginSwitch{Enabled: &on}, "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "of one that runs", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
+	p = s.begin(PluginConfig{}, Container{})
+	same(t, "in the next supervisor", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
+	p.Begins("db")
+	same(t, "of one that starts then", runs("db"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
+	p.Begins("web")
+	same(t, "at its next start", runs("web"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
+	same(t, "of one that starts later", runs("other"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
 }
 
 // TestURLParameter: a hook's url may begin with a parameter of type url, which stands

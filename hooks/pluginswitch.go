@@ -3,7 +3,6 @@ package hooks
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -64,14 +63,11 @@ func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved str
 	}
 	clear(p.memory.Deferred)
 	p.memory.Owed = &Owed{By: by, Plugin: name, Later: want.NoRestart}
+	p.decided()
 	p.settle()
-	switches := maps.Clone(p.memory.Switches)
 	p.mu.Unlock()
 
-	err = errors.New("there is no folder for it")
-	if p.opts.StateFile != "" {
-		err = writeSwitches(p.opts.StateFile, switches)
-	}
+	err = p.save()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.memory.Unsaved = ""; err != nil {
@@ -79,6 +75,17 @@ func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved str
 	}
 	p.keep()
 	return p.memory.Unsaved, nil
+}
+
+// decided ends that it is not known what was switched before, once every plugin was
+// switched again. p.mu is held.
+func (p *Plugins) decided() {
+	for _, f := range p.folders {
+		if p.memory.Switches[f.Name].Enabled == nil {
+			return
+		}
+	}
+	p.memory.Undecided = ""
 }
 
 // maxSwitches bounds what all operators' words are kept in, in bytes: half of the bag's

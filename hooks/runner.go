@@ -31,6 +31,9 @@ type Options struct {
 	// Self is the path of stoker's own binary, for commands that begin with stoker;
 	// empty: it is looked for as any other.
 	Self string
+	// OOMKills counts the processes of the container that the kernel's OOM killer has
+	// killed, and says where that stands; nil: they are not counted.
+	OOMKills func() (count uint64, source string, ok bool)
 	// PluginFailed hears of a plugin whose hook of an event failed that must not fail;
 	// nil: nobody.
 	PluginFailed func(plugin string, event Event, reason string)
@@ -121,7 +124,7 @@ func (r *Runner) resume(name string, k *kept) {
 	l.kept.Gifts = slices.DeleteFunc(l.kept.Gifts, func(g gift) bool { return r.opts.Past.Items[giftItem(name, g.Seq)] == nil })
 	for i := range l.kept.Gifts {
 		g := &l.kept.Gifts[i]
-		g.given, _ = ParseOut(r.opts.Past.Items[giftItem(name, g.Seq)], g.Event, g.Hook) // it was read before
+		g.given, _ = ParseOut(r.opts.Past.Items[giftItem(name, g.Seq)], g.Event, g.Hook, []string{"*"}) // it was read before
 	}
 	if moved {
 		l.keep()
@@ -353,12 +356,12 @@ func (r *Runner) Reserve(budget time.Duration) time.Duration {
 }
 
 // Given is what the hooks of init, of network-ready and of the present start of a
-// service have given, later ones over earlier ones.
-func (r *Runner) Given(service string) Given {
+// service have given to processes of a user, later ones over earlier ones.
+func (r *Runner) Given(service string, uid int) Given {
 	var out Given
 	for _, name := range []string{containerLane, service} {
 		if l := r.lane(name, false); l != nil && name != "" {
-			out.add(l.given())
+			out.add(l.given(uid))
 		}
 	}
 	return out

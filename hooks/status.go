@@ -154,7 +154,7 @@ func (r *Runner) picked(o Occasion, title string) ([]Bound, error) {
 		case b.Title() != title:
 			named = append(named, b.Title())
 		case b.Unmet != "":
-			return nil, fmt.Errorf("%w that counts here: the condition of %s does not hold: %s", ErrNoHook, b.full(), b.Unmet)
+			return nil, fmt.Errorf("%w that counts here: %s does not: %s", ErrNoHook, b.full(), b.Unmet)
 		default:
 			return []Bound{b}, nil
 		}
@@ -173,7 +173,7 @@ func (r *Runner) byHand(ctx context.Context, o Occasion, b *Bound) Outcome {
 		t.ID = fmt.Sprintf("%s@hand/%d.%d", idPrefix, time.Now().UnixNano(), r.hand)
 		r.mu.Unlock()
 		t.Begun = time.Now()
-		at := &attempt{r: r, b: b, o: o, ctx: ctx, try: &t, given: r.Given(o.Service).Env}
+		at := &attempt{r: r, b: b, o: o, ctx: ctx, try: &t}
 		at.bounds(time.Time{})
 		out, _ = at.run(nil)
 		t.release()

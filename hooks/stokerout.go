@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Bounds of what a hook gives back.
@@ -32,8 +34,8 @@ func (e Event) CanFail() bool { return e.givesToStart() || e == Started || e == 
 //	annotation NAME=VALUE
 //
 // Empty lines are left out. Nothing in it is ever evaluated. hook is the source of
-// its options. The error names the line.
-func ParseOut(data []byte, e Event, hook string) (Given, error) {
+// its options; allow is its AllowEnv. The error names the line.
+func ParseOut(data []byte, e Event, hook string, allow []string) (Given, error) {
 	var g Given
 	if len(data) > maxOut {
 		return g, fmt.Errorf("it has more than %d KiB", maxOut>>10)
@@ -49,7 +51,7 @@ func ParseOut(data []byte, e Event, hook string) (Given, error) {
 		if line == "" {
 			continue
 		}
-		if err := g.take(line, e, hook); err != nil {
+		if err := g.take(line, e, hook, allow); err != nil {
 			return Given{}, fmt.Errorf("line %d: %w", k+1, err)
 		}
 	}
@@ -57,7 +59,7 @@ func ParseOut(data []byte, e Event, hook string) (Given, error) {
 }
 
 // take adds what one line gives.
-func (g *Given) take(line string, e Event, hook string) error {
+func (g *Given) take(line string, e Event, hook string, allow []string) error {
 	verb, rest, _ := strings.Cut(line, " ")
 	if (verb == "env" || verb == "jvm-option") && !e.givesToStart() {
 		return fmt.Errorf("%s is for hooks of init, network-ready and pre-start: nothing is started after %s", verb, e)
@@ -68,8 +70,8 @@ func (g *Given) take(line string, e Event, hook string) error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(name, "STOKER_") {
-			return fmt.Errorf("%s is stoker's own variable", name)
+		if !allowed(name, allow) {
+			return fmt.Errorf("%s is refused, since it decides what programs load or execute: if that is wanted, set allow_env: [%s] for the hook", shorten(name), name)
 		}
 		put(&g.Env, name, value)
 	case "annotation":
@@ -122,6 +124,20 @@ func (g *Given) add(more Given) {
 		put(&g.Annotations, name, value)
 	}
 	g.Options = append(g.Options, more.Options...)
+	g.Withheld = append(g.Withheld, more.Withheld...)
+}
+
+// withheld says that a process of another user does not get it, if it is anything.
+func (g *gift) withheld() []string {
+	what := slices.Sorted(maps.Keys(g.given.Env))
+	for _, o := range g.given.Options {
+		what = append(what, o.Option)
+	}
+	if len(what) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("not taken from hook %s/%s, which runs as uid %d and gives to processes of that user only: %s", g.Event, g.Hook, *g.User,
+		strings.Join(what, ", "))}
 }
 
 // makeOut makes the file that a hook writes to, for its user alone.
@@ -143,29 +159,11 @@ func makeOut(dir string, user *proc.User) (path string, err error) {
 	return f.Name(), nil
 }
 
-// readOut reads it. What a hook has put into its place is refused where
-// it is no file.
+// readOut reads it, whatever a hook has put into its place.
 func readOut(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, syscall.ELOOP):
-		return nil, errors.New("a symbolic link is in its place")
-	case errors.Is(err, os.ErrNotExist):
+	data, err := untrusted.ReadFile(path, maxOut)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // the hook has removed it: it gives nothing
-	case err != nil:
-		return nil, errors.New(cause(err))
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, errors.New(cause(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("something else than a file is in its place (%s)", info.Mode().Type())
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxOut+1))
-	if err != nil {
-		return nil, errors.New(cause(err))
-	}
-	return data, nil
+	return data, err
 }

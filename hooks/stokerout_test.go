@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -28,7 +29,10 @@ func TestParseOut(t *testing.T) {
 		{"nothing behind env", "env", PreStart, Given{}, `line 1: "" is not NAME=VALUE`},
 		{"no name", "env =b", PreStart, Given{}, "line 1: there is no name"},
 		{"blank name", "env A B=c", PreStart, Given{}, `line 1: the name "A B" has a blank in it`},
-		{"ours", "env STOKER_SOCKET=/x", PreStart, Given{}, "line 1: STOKER_SOCKET is stoker's own"},
+		{"ours", "env STOKER_SOCKET=/x", PreStart, Given{}, `line 1: "STOKER_SOCKET" is refused`},
+		{"steers", "env A=b\nenv BASH_ENV=/x", PreStart, Given{},
+			`line 2: "BASH_ENV" is refused, since it decides what programs load or execute: if that is wanted, set allow_env: [BASH_ENV] for the hook`},
+		{"allowed", "env PATH=/x\nenv LD_PRELOAD=/y\nenv STOKER_X=z", PreStart, Given{Env: map[string]string{"PATH": "/x", "LD_PRELOAD": "/y", "STOKER_X": "z"}}, ""},
 		{"NUL", "env A=b\nenv B=\x00\n", PreStart, Given{}, "line 2: it holds a NUL byte"},
 		{"no option", "jvm-option ", PreStart, Given{}, "line 1: jvm-option has no option"},
 		{"a class", "jvm-option Main", PreStart, Given{}, `line 1: "Main" does not begin with -`},
@@ -39,7 +43,7 @@ func TestParseOut(t *testing.T) {
 		{"many lines", strings.Repeat("annotation a=b\n", maxOutLines), Ready, Given{Annotations: map[string]string{"a": "b"}}, ""},
 		{"too large", "annotation a=" + strings.Repeat("x", maxOut), Ready, Given{}, "more than 64 KiB"},
 	} {
-		got, err := ParseOut([]byte(tc.text), tc.event, "h")
+		got, err := ParseOut([]byte(tc.text), tc.event, "h", []string{"PATH", "LD_*", "STOKER_X"})
 		if !reflect.DeepEqual(got, tc.want) || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%s: %+v, %v", tc.name, got, err)
 		}
@@ -52,7 +56,7 @@ func FuzzParseOut(f *testing.F) {
 		f.Add([]byte(seed), "ready")
 	}
 	f.Fuzz(func(t *testing.T, data []byte, event string) {
-		g, err := ParseOut(data, Event(event), "h")
+		g, err := ParseOut(data, Event(event), "h", nil)
 		if err != nil {
 			if !reflect.DeepEqual(g, Given{}) {
 				t.Errorf("a refused file gives %+v", g)
@@ -103,14 +107,30 @@ func TestTheFileOfAHook(t *testing.T) {
 	}{
 		{func() error { return os.WriteFile(path, []byte("annotation a=b"), 0o644) }, "annotation a=b", ""},
 		{func() error { return nil }, "", ""}, // removed
-		{func() error { return os.Symlink("/etc/hostname", path) }, "", "a symbolic link"},
-		{func() error { return syscall.Mkfifo(path, 0o600) }, "", "something else than a file"},
-		{func() error { return os.Mkdir(path, 0o700) }, "", "something else than a file"},
+		{func() error { return os.Symlink("/dev/zero", path) }, "", "not a regular file"},
+		{func() error { return syscall.Mkfifo(path, 0o600) }, "", "not a regular file"},
+		{func() error { return os.Mkdir(path, 0o700) }, "", "not a regular file"},
+		{func() error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 20<<30)) }, "", "too large"},
 	} {
 		put(tc.make)
 		data, err := readOut(path)
 		if string(data) != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%q, %v, want %q", data, err, tc.err)
+		}
+	}
+}
+
+func TestVariablesThatNeedAnAllowance(t *testing.T) {
+	for _, name := range []string{"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "BASH_ENV", "BASH_FUNC_ls%%", "ENV", "IFS", "PS4", "SHELLOPTS", "PERL5LIB", "PERL5OPT", "PYTHONPATH",
+		"PYTHONSTARTUP", "NODE_OPTIONS", "RUBYOPT", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_CHECK_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS",
+		"JAVA_OPTS", "JAVA_HOME", "JRE_HOME", "CATALINA_OPTS", "CATALINA_BASE", "CLASSPATH", "STOKER_SOCKET"} {
+		if allowed(name, nil) || allowed(name, []string{"X*"}) || !allowed(name, []string{"X", name}) || !allowed(name, []string{name[:2] + "*"}) {
+			t.Errorf("%s", name)
+		}
+	}
+	for _, name := range []string{"DB_PASSWORD", "REGION", "NODE_NAME", "NODE_ENV", "GIT_COMMIT", "HOME", "TZ", "LANG", "MY_PATH", "XLD_PRELOAD"} {
+		if !allowed(name, nil) {
+			t.Errorf("%s needs an allowance", name)
 		}
 	}
 }

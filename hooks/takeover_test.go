@@ -3,6 +3,7 @@ package hooks
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -224,7 +225,7 @@ func TestGivenOnce(t *testing.T) {
 			entryPrefix + "broken": []byte("{"),
 		}}})
 		r.Settle(context.Background())
-		if given := r.Given("app"); len(given.Options) != 1 || len(r.Counts()) != 1 {
+		if given := r.Given("app", os.Geteuid()); len(given.Options) != 1 || len(r.Counts()) != 1 {
 			t.Errorf("given is %+v after %+v", given, r.Counts())
 		}
 	})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // Explain writes, for people: every option with its layer, source, reason and
@@ -48,7 +50,7 @@ func explainOptions(b *explanation, options []Option) {
 	table(b, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "OPTION\tLAYER\tSOURCE\tWHY\tBEAT")
 		for _, o := range options {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(o.String()), o.Layer, printable(o.Source), printable(o.Why), beaten(o.Replaced))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable.Line(o.String()), o.Layer, printable.Line(o.Source), printable.Line(o.Why), beaten(o.Replaced))
 		}
 	})
 }
@@ -60,7 +62,7 @@ func explainEnv(b *explanation, env []EnvVar) {
 	table(b, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "VARIABLE\tVALUE\tSOURCE\tWHY")
 		for _, v := range env {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Name, printable(v.Value), v.Source, v.Why)
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Name, printable.Line(v.Value), v.Source, v.Why)
 		}
 	})
 }
@@ -69,7 +71,7 @@ func explainEnv(b *explanation, env []EnvVar) {
 func beaten(options []Option) string {
 	parts := make([]string, len(options))
 	for i, o := range options {
-		parts[i] = fmt.Sprintf("%s (%s)", printable(o.String()), printable(o.origin()))
+		parts[i] = fmt.Sprintf("%s (%s)", printable.Line(o.String()), printable.Line(o.origin()))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -113,18 +115,7 @@ func explainLimits(b *explanation, l Limits, r Result) {
 			_, _ = fmt.Fprintf(w, "memory to use\t%s\tthe memory of the flavor\n", mibText(r.Limit))
 		}
 		if r.Flavor != nil {
-			_, _ = fmt.Fprintf(w, "flavor\t%s\t%s\n", printable(r.Flavor.Name), printable(r.Flavor.Why))
+			_, _ = fmt.Fprintf(w, "flavor\t%s\t%s\n", printable.Line(r.Flavor.Name), printable.Line(r.Flavor.Why))
 		}
 	})
-}
-
-// printable keeps a table a table: control characters of foreign text, which
-// could also steer a terminal, become "?".
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -34,7 +34,9 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 	old := s.set.Load()
 	services := maps.Clone(old.services)
 	fresh := map[string]bool{}
-	for _, d := range want.Definitions {
+	defined := map[string]*Definition{}
+	for k, d := range want.Definitions {
+		defined[d.Name] = &want.Definitions[k]
 		if services[d.Name] == nil {
 			services[d.Name] = newService(d, world{s}, s.opts.Log)
 			services[d.Name].kept.Gen = s.gone.starts(d.Name)
@@ -53,15 +55,14 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 		}
 	}
 	for _, name := range next.order {
-		k := slices.IndexFunc(want.Definitions, func(d Definition) bool { return d.Name == name })
-		if k < 0 {
+		d := defined[name]
+		if d == nil {
 			continue
 		}
-		d := want.Definitions[k]
 		s.configureLog(name, d.Log)
 		back := services[name].snap.Load().Leaving
 		if !fresh[name] && (back || slices.Contains(changed, name)) {
-			if err := services[name].ask(s.ctx, request{event: EvChanged, def: &d, by: by}); err != nil {
+			if err := services[name].ask(s.ctx, request{event: EvChanged, def: d, by: by}); err != nil {
 				return err
 			}
 		}
@@ -106,6 +107,10 @@ func (s *Supervisor) left(name string) {
 	next.names = slices.DeleteFunc(slices.Clone(old.names), func(n string) bool { return n == name })
 	next.graph = next.without(name)
 	s.set.Store(&next)
+	s.logs.Delete(name)
+	if l := s.m.KeptLog(name); l != nil { // before its state: a supervisor after us finds that and does this again
+		s.m.Retire(l)
+	}
 	if err := s.m.Put(goneItem, s.gone.add(name, svc.kept.Gen)); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
 	}

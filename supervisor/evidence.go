@@ -3,9 +3,11 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // End is the end of a process, for those who know where it leaves traces.
@@ -63,11 +66,10 @@ func ProcessEvidence(_ context.Context, end End) Findings {
 // process that an earlier supervisor started; what cannot be read is empty: the
 // directory of another user's process needs CAP_SYS_PTRACE.
 func ReadCommand(pid int) (argv []string, dir string) {
-	base := "/proc/" + strconv.Itoa(pid)
-	if data, err := os.ReadFile(base + "/cmdline"); err == nil && len(data) > 0 {
+	if data, err := untrusted.ReadProcess(pid, "cmdline"); err == nil && len(data) > 0 {
 		argv = strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 	}
-	dir, _ = os.Readlink(base + "/cwd") // empty then
+	dir, _ = os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd") // empty then
 	return argv, dir
 }
 
@@ -84,23 +86,31 @@ func coreFile(root string, end End) (file EvidenceFile, note string) {
 	case pattern[0] == '|':
 		return file, "the core was given to a program of the host: " + pattern[1:]
 	}
-	glob := coreGlob(pattern, end.Pid)
-	if !strings.Contains(pattern, "%p") && read("core_uses_pid") != "0" {
-		glob = glob + "*" // ".PID"
+	folder, name := filepath.Split(pattern)
+	if strings.Contains(strings.NewReplacer("%%", "", "%p", "").Replace(folder), "%") {
+		return file, "a core was dumped, as " + pattern
 	}
-	if !filepath.IsAbs(glob) {
+	folder = strings.NewReplacer("%%", "%", "%p", strconv.Itoa(end.Pid)).Replace(folder)
+	glob := coreGlob(name, end.Pid)
+	if !strings.Contains(pattern, "%p") && read("core_uses_pid") != "0" {
+		glob += "*" // ".PID"
+	}
+	if !filepath.IsAbs(folder) {
 		if end.Dir == "" {
 			return file, "a core was dumped in the working directory of the process, as " + pattern
 		}
-		glob = filepath.Join(escapeGlob(end.Dir), glob)
+		folder = filepath.Join(end.Dir, folder)
 	}
-	found, err := filepath.Glob(filepath.Join(escapeGlob(root), glob))
-	if err != nil {
-		return file, "a core was dumped, as " + pattern
+	dir := filepath.Join(root, folder)
+	names, err := untrusted.ReadDir(dir, maxCoreNames)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return file, fmt.Sprintf("a core was dumped, as %s; cannot read %s: %v", pattern, dir, err)
 	}
-	slices.Sort(found)
-	for _, path := range found {
-		if f, ok := statEvidence(FileCore, path, end.Started); ok && f.ModTime.After(file.ModTime) {
+	for _, e := range names {
+		if ok, err := filepath.Match(glob, e.Name()); err != nil || !ok {
+			continue
+		}
+		if f, ok := statEvidence(FileCore, filepath.Join(dir, e.Name()), end.Started); ok && f.ModTime.After(file.ModTime) {
 			file = f
 		}
 	}
@@ -110,7 +120,10 @@ func coreFile(root string, end End) (file EvidenceFile, note string) {
 	return file, note
 }
 
-// coreGlob turns a core_pattern into one for filepath.Glob.
+// maxCoreNames bounds the entries of the folder that a core is looked for in.
+const maxCoreNames = 10_000
+
+// coreGlob turns the name in a core_pattern into a pattern for filepath.Match.
 func coreGlob(pattern string, pid int) string {
 	var out strings.Builder
 	for k := 0; k < len(pattern); k++ {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Cause is why a start failed or a service died, as precisely as it is known.
@@ -154,6 +156,10 @@ func (i *Incident) cut() {
 		room -= len(f.Excerpt)
 	}
 	i.Options = cutWords(i.Options)
+	i.Notes = slices.Clone(i.Notes)
+	for k, note := range i.Notes {
+		i.Notes[k] = redact.Text(note)
+	}
 	i.Notes = cutWords(i.Notes)
 	if len(i.Limits) > maxReason || !json.Valid(i.Limits) {
 		i.Limits = nil

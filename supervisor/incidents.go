@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
 )
 
@@ -251,6 +252,9 @@ func writeIncident(name string, i *Incident) (*os.File, error) {
 	enc := json.NewEncoder(z)
 	enc.SetEscapeHTML(false)
 	if err := errors.Join(enc.Encode(i), z.Close()); err != nil {
+		return nil, err
+	}
+	if err := proc.DescriptorsFor(1); err != nil {
 		return nil, err
 	}
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)

@@ -213,7 +213,7 @@ func TestIncidentsWithoutDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if n != 1 || len(s.List()) != 0 || len(warned.all) != 1 || !strings.Contains(warned.all[0], "app (signal: killed): too many open files") {
+	if n != 1 || len(s.List()) != 0 || len(warned.all) != 1 || !strings.Contains(warned.all[0], "app (signal: killed): the last descriptors are kept for operators: too many open files") {
 		t.Errorf("%d %v %q", n, s.List(), warned.all)
 	}
 }

@@ -81,7 +81,7 @@ func TestHTTPProbe(t *testing.T) {
 		{"http://" + closedPort(t) + "/", nil, "connection refused (nothing listens there)"},
 		{"http://host.invalid/", nil, "GET http://host.invalid/: "},
 		{"http://%zz/", nil, "GET http://%zz/: invalid URL escape"},
-		{strings.Replace(plain.URL, "://", "://me:secret@", 1) + "/404", nil, "GET http://me:xxxxx@127.0.0.1"},
+		{strings.Replace(plain.URL, "://", "://me:secret@", 1) + "/404", nil, "GET http://me:***@127.0.0.1"},
 	}
 	for _, c := range cases {
 		wantError(t, check(newHTTPProbe(Look{HTTP: c.url, Status: c.status})), c.want)

@@ -11,14 +11,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/untrusted"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // maxBody is how much of an answer's body is looked at, and maxAnswer how much
@@ -47,7 +48,7 @@ func newHTTPProbe(l Look) *httpProbe {
 	l.Method = cmp.Or(l.Method, http.MethodGet)
 	p := &httpProbe{look: l, name: l.Method + " " + l.HTTP}
 	if u, err := url.Parse(l.HTTP); err == nil {
-		p.name = l.Method + " " + u.Redacted()
+		p.name = l.Method + " " + redact.Arg(u.String())
 	}
 	if l.Socket != "" {
 		p.name += " at " + l.Socket
@@ -136,7 +137,7 @@ const maxPEM = 1 << 20
 func clientPair(certFile, keyFile string) (pair tls.Certificate, err error) {
 	var texts [2][]byte
 	for k, path := range []string{certFile, keyFile} {
-		if texts[k], err = readPEM(path); err != nil {
+		if texts[k], err = untrusted.ReadFile(path, maxPEM); err != nil {
 			return pair, fmt.Errorf("cannot read %s: %w", path, err)
 		}
 	}
@@ -144,19 +145,6 @@ func clientPair(certFile, keyFile string) (pair tls.Certificate, err error) {
 		return pair, fmt.Errorf("cannot use the certificate %s with the key %s: %w", certFile, keyFile, err)
 	}
 	return pair, nil
-}
-
-// readPEM reads a regular file. A FIFO would hold up a look for ever, whatever its ctx.
-func readPEM(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, cmp.Or(errors.Unwrap(err), err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	return io.ReadAll(io.LimitReader(f, maxPEM))
 }
 
 // exchange sends the request and reads the answer up to its body.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Snapshot is what can be said of a service at one moment: a value that others
@@ -120,6 +122,9 @@ func (s *Service) publish() {
 		snap.Settled = true
 	case Fatal:
 		snap.Settled = k.Deadline == 0
+	}
+	for _, text := range []*string{&snap.Waiting, &snap.Unhealthy, &snap.Ill, &snap.Degraded} { // Reason is clipped
+		*text = redact.Text(*text)
 	}
 	old := s.snap.Swap(snap)
 	if old == nil || old.State != snap.State || old.held != snap.held || (old.Pid == 0) != (snap.Pid == 0) ||

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
@@ -187,6 +188,16 @@ func (s *Service) spawn(l *Launch) {
 	s.world.Changed()
 	s.log.Debug("process started", "pid", p.Pid())
 	s.attend()
+}
+
+// ServiceOf gives the service that a process with this ID is a start of; false: the
+// process is a hook, a probe or another command of stoker's.
+func ServiceOf(id string) (name string, ok bool) {
+	if strings.ContainsAny(id, "@/") {
+		return "", false
+	}
+	dot := strings.LastIndexByte(id, '.')
+	return id[:max(dot, 0)], dot > 0
 }
 
 // attend looks after a process that is not ready yet.

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -122,6 +123,11 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 		}
 	}
 	s.set.Store(newSet(want, services))
+	for _, name := range m.LogNames() { // of a service that was removed, and not yet passed on
+		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
+			m.Retire(m.KeptLog(name))
+		}
+	}
 	s.pendingCases()
 	for _, p := range latest {
 		go endStray(p) // ends with the process

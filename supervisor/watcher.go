@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // output is what a service reads of what it wrote; *proc.Log is one.
@@ -106,7 +108,9 @@ const maxReason = 4 << 10
 
 func clip(text string) string { return clipTo(text, maxReason) }
 
+// clipTo also hides secrets: a reason is kept, and shown to everybody who may look.
 func clipTo(text string, most int) string {
+	text = redact.Text(text)
 	if len(text) <= most {
 		return text
 	}

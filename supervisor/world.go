@@ -17,6 +17,7 @@ import (
 type world struct{ s *Supervisor }
 
 func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
+	spec.Modest = true
 	p, err := w.s.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err // not a *proc.Process that is nil within an interface
@@ -28,7 +29,11 @@ func (w world) Log(name string) *proc.Log {
 	if l, ok := w.s.logs.Load(name); ok {
 		return l.(*proc.Log)
 	}
-	l, err := w.s.m.Log(name, w.s.set.Load().logs[name])
+	set := w.s.set.Load()
+	if set.services != nil && set.services[name] == nil {
+		return nil // it is not configured any more, and its log is given up
+	}
+	l, err := w.s.m.Log(name, set.logs[name])
 	if err != nil {
 		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
 		w.s.logs.Store(name, (*proc.Log)(nil)) // said once, not at every look

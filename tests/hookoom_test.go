@@ -35,3 +35,31 @@ func TestHooksOfAnOOMKill(t *testing.T) {
 		t.Errorf("exit %d times", n)
 	}
 }
+
+// A hook that the kernel's OOM killer has taken says so.
+func TestHookThatIsKilledForMemory(t *testing.T) {
+	t.Parallel()
+	needsImage(t, "stoker-demo")
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const config = `services: {app: {command: [sleep, "98432"]}}
+hooks:
+  ready:
+    - {name: itself, command: [tail, /dev/zero]}
+    - {name: child, command: [sh, -c, "tail /dev/zero"]}
+`
+	if err := os.WriteFile(filepath.Join(dir, "stoker.yaml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := newContainer(t, "--memory", "64m", "--memory-swap", "64m", "-v", dir+":/t", "stoker-demo", "--config", "/t/stoker.yaml")
+	var list string
+	for _, want := range []string{"ready/itself: killed by the kernel's OOM killer: the memory limit was reached (", "ready/child: exit code 137: what it waited for was killed by the kernel's OOM killer ("} {
+		await(t, 30*time.Second, want, func() bool {
+			list, _ = c.exec("stoker", "hook", "list")
+			return strings.Contains(list, want)
+		})
+	}
+	c.stop()
+}

@@ -305,8 +305,8 @@ func TestUpgradeRefuses(t *testing.T) {
 	before := b.supervisor()
 	for path, want := range map[string]string{
 		"/nowhere/stoker":                 "no such file",
-		t.TempDir():                       "no regular file",
-		fifo:                              "no regular file",
+		t.TempDir():                       "not a regular file",
+		fifo:                              "not a regular file",
 		script(t, b.dir, "script.sh", ""): "",
 		copied(0o644, 0):                  "not executable",
 		copied(0o775, 0):                  "can be changed by others",

@@ -53,6 +53,25 @@ func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
 	return s
 }
 
+// confinedService gives the service that a process belongs to and that is not among
+// api.admins; empty: there is none. The command of run may do what its uid may, as the
+// whole of a container without services comes from it.
+func (b *backend) confinedService(pid int) (string, error) {
+	opts, plan := b.reloader.opts, b.reloader.plan()
+	if len(opts.command) > 0 && !opts.withServices {
+		return "", nil
+	}
+	id, err := b.reloader.m.Origin(pid)
+	if err != nil {
+		return "", err
+	}
+	name, ok := supervisor.ServiceOf(id)
+	if !ok || len(opts.command) > 0 && name == commandName(opts.command) || slices.Contains(plan.config.API.Admins, name) {
+		return "", nil
+	}
+	return name, nil
+}
+
 // Plugins are all of them, by name.
 func (b *backend) Plugins(fresh bool) []hooks.Plugin {
 	plugins := b.reloader.plugins

@@ -14,8 +14,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -118,9 +120,9 @@ func openCandidate(path string) (*candidate, error) {
 	bad := func(hint string, format string, args ...any) error {
 		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: "+format, append([]any{path}, args...)...), Hint: hint}
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hold us up
+	f, err := untrusted.Open(path)
 	if err != nil {
-		return nil, bad("", "%w", errors.Unwrap(err))
+		return nil, bad("", "%w", err)
 	}
 	hint, err := judgeFile(f)
 	if err != nil {
@@ -143,8 +145,6 @@ func judgeFile(f *os.File) (hint string, err error) {
 	}
 	var changeable *trust.Error
 	switch err := trust.File(f, os.Getuid()); {
-	case !info.Mode().IsRegular():
-		return "", errors.New("it is no regular file")
 	case info.Mode()&0o111 == 0:
 		return "name a binary of stoker; if this is one, chmod 755 it", errors.New("it is not executable")
 	case errors.As(err, &changeable):
@@ -220,7 +220,7 @@ func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
 		err = fmt.Errorf("it did not tell its version within %v", candidateTime)
 	case err != nil:
 	case code != 0:
-		err = fmt.Errorf("asked for its version it ended with %d: %.200s", code, printable(strings.TrimSpace(out)))
+		err = fmt.Errorf("asked for its version it ended with %d: %.200s", code, printable.Text(strings.TrimSpace(out)))
 	case json.Unmarshal([]byte(out), &said) != nil || said.Version == "":
 		err = fmt.Errorf("asked for its version it said %.200q", out)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // connect finds the supervisor of this container.
@@ -18,19 +20,31 @@ func connect() (*api.Client, error) {
 	if loaded, err := config.Load(config.Options{Environ: os.Environ()}); err == nil {
 		configured = loaded.Config.API.Socket
 	}
-	path, err := api.Find(configured, os.Getenv)
+	c, err := api.Find(configured, os.Getenv)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach stoker: %w", err)
 	}
-	return api.NewClient(path), nil
+	return c, nil
 }
 
 // printJSON is the output for programs.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	text, err := jsonText(v, "  ")
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	return err
+}
+
+// jsonText is a line, or with an indent several, in which nothing steers a terminal and
+// nothing is lost.
+func jsonText(v any, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	enc.SetIndent("", indent)
+	err := enc.Encode(v)
+	return printable.JSON(b.Bytes()), err
 }
 
 // mainService is the main service, or the only one.
@@ -59,6 +73,9 @@ func jvmExplain(ctx context.Context, w io.Writer, name, format string) error {
 	text, err := c.JVM(ctx, name, format, widthOf(w))
 	if err != nil {
 		return fmt.Errorf("cannot explain the JVM's options: %w", err)
+	}
+	if format == "json" {
+		text = string(printable.JSON([]byte(text)))
 	}
 	_, err = io.WriteString(w, text)
 	return err

@@ -21,6 +21,13 @@ func configCheck(w io.Writer, file string, set []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
+	s := &setup{config: loaded.Config, origins: loaded.Origins}
+	if err := s.readHooks(); err != nil { // they may be somewhere else
+		fmt.Fprintln(w, "warning:", err)
+	}
+	for _, note := range s.hookNotes {
+		fmt.Fprintln(w, "warning:", note)
+	}
 	switch len(loaded.Files) {
 	case 0:
 		fmt.Fprintln(w, "no configuration file; the defaults are fine")
@@ -40,7 +47,7 @@ func configShow(w io.Writer, file string, set []string, origin bool) error {
 	}
 	width := widthOf(w)
 	if !origin || width == 0 {
-		return loaded.Show(w, origin)
+		return loaded.Show(forPrograms(w), origin)
 	}
 	var b strings.Builder
 	if err := loaded.Show(&b, origin); err != nil {

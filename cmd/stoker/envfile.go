@@ -2,18 +2,15 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -120,7 +117,7 @@ func unquote(value string) (string, error) {
 // missing.
 func readEnvFile(path string) (map[string]string, error) {
 	path, optional := strings.CutPrefix(path, "-")
-	data, err := readBounded(path, maxEnvFile)
+	data, err := untrusted.ReadFile(path, maxEnvFile)
 	if optional && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -141,7 +138,7 @@ func readEnvFile(path string) (map[string]string, error) {
 // readSecret is the content of a file, less one newline at its end. No error has
 // any of it.
 func readSecret(name, path string) (string, error) {
-	data, err := readBounded(path, maxVariable)
+	data, err := untrusted.ReadFile(path, maxVariable)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the secret %s from %q: %w", name, path, err)
 	}
@@ -153,31 +150,6 @@ func readSecret(name, path string) (string, error) {
 		return "", fmt.Errorf("cannot use the secret %s: %q is longer than the 128 KiB that the kernel takes", name, path)
 	}
 	return string(data), nil
-}
-
-// readBounded reads a regular file without waiting for anything: a FIFO must not
-// hold up a start.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, cmp.Or(errors.Unwrap(err), err)
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, cmp.Or(errors.Unwrap(err), err)
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return nil, cmp.Or(errors.Unwrap(err), err)
-	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("it has more than %d KiB", (limit+1)>>10)
-	}
-	return data, nil
 }
 
 // shortSecret is the length below which a secret is not looked for in texts: it
@@ -197,7 +169,10 @@ func (m *secretMask) add(value string) {
 	slices.SortFunc(*m, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
 }
 
-func (m secretMask) text(s string) string {
+// text hides them, and what looks like a secret.
+func (m secretMask) text(s string) string { return redact.Text(m.known(s)) }
+
+func (m secretMask) known(s string) string {
 	for _, value := range m {
 		s = strings.ReplaceAll(s, value, redact.Hidden)
 	}
@@ -219,14 +194,15 @@ func (m secretMask) err(err error) error {
 
 // facts is a copy whose options and messages are masked.
 func (m secretMask) facts(f *jvmFacts) *jvmFacts {
-	if f == nil || len(m) == 0 {
-		return f
+	if f == nil {
+		return nil
 	}
 	out := *f
 	out.Result.Options = m.options(f.Result.Options)
 	out.Result.Env = slices.Clone(f.Result.Env)
 	for k := range out.Result.Env {
-		out.Result.Env[k].Value = m.text(out.Result.Env[k].Value)
+		v := &out.Result.Env[k]
+		_, v.Value, _ = strings.Cut(m.known(redact.Arg(v.Name+"="+v.Value)), "=")
 	}
 	if chosen := f.Result.Flavor; chosen != nil {
 		out.Result.Flavor = &jvm.Chosen{Name: chosen.Name, Why: m.text(chosen.Why)}
@@ -250,9 +226,9 @@ func (m secretMask) problems(in []jvm.Problem) []jvm.Problem {
 func (m secretMask) options(in []jvm.Option) []jvm.Option {
 	out := slices.Clone(in)
 	for k := range out {
-		out[k].Args = slices.Clone(out[k].Args)
+		out[k].Args = redact.Args(out[k].Args)
 		for n, arg := range out[k].Args {
-			out[k].Args[n] = m.text(arg)
+			out[k].Args[n] = m.known(arg)
 		}
 		out[k].Why, out[k].Replaced = m.text(out[k].Why), m.options(out[k].Replaced)
 	}

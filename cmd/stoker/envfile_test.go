@@ -144,7 +144,7 @@ func TestEnvironmentThatCannotBeRead(t *testing.T) {
 		{supervisor.Surroundings{Secrets: map[string]string{"S": "/no/such/file"}}, `cannot read the secret S from "/no/such/file": no such file or directory`},
 		{supervisor.Surroundings{Secrets: map[string]string{"S": fifo}}, "it is not a regular file"},
 		{supervisor.Surroundings{Secrets: map[string]string{"S": put(t, "nul", "hunter22\x00")}}, "cannot use the secret S: "},
-		{supervisor.Surroundings{Secrets: map[string]string{"S": put(t, "long", strings.Repeat("hunter22", 1<<15))}}, "it has more than 128 KiB"},
+		{supervisor.Surroundings{Secrets: map[string]string{"S": put(t, "long", strings.Repeat("hunter22", 1<<15))}}, "it is too large: more than 131071 bytes"},
 	} {
 		_, err := launcherOf(t, tc.s).Prepare(context.Background())
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter22") {

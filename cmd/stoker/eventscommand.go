@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // eventFlags are the flags of events.
@@ -66,11 +66,11 @@ func (p *eventPrinter) print(e events.Event) error {
 	var b strings.Builder
 	switch {
 	case p.json:
-		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(e); err != nil {
+		data, err := jsonText(e, "")
+		if err != nil {
 			return err
 		}
+		b.Write(data)
 	default:
 		if !p.begun {
 			fmt.Fprintf(&b, eventColumns+"\n", "TIME", "KIND", "SERVICE", "WHAT")
@@ -99,7 +99,7 @@ func (p *eventPrinter) print(e events.Event) error {
 }
 
 // oneLine is a text that others wrote as a part of a line.
-func oneLine(s string) string { return strings.Join(strings.Fields(printable(s)), " ") }
+func oneLine(s string) string { return strings.Join(strings.Fields(printable.Text(s)), " ") }
 
 // whatHappened is an event in words.
 func whatHappened(e *events.Event) string {

@@ -35,8 +35,8 @@ func health(ctx context.Context, w io.Writer, name string) error {
 
 // connectQuickly is connect without reading the configuration, if that is enough.
 func connectQuickly() (*api.Client, error) {
-	if path, err := api.Find("", os.Getenv); err == nil {
-		return api.NewClient(path), nil
+	if c, err := api.Find("", os.Getenv); err == nil {
+		return c, nil
 	}
 	return connect()
 }
@@ -57,7 +57,7 @@ func checkReady(ctx context.Context, c *api.Client, name string) error {
 		for k, line := range why {
 			for _, s := range st.Services {
 				if strings.HasPrefix(line, s.Name+" is ") && s.Reason != "" {
-					reason, _, _ := strings.Cut(printable(s.Reason), "\n")
+					reason, _, _ := strings.Cut(s.Reason, "\n")
 					why[k] = line + ": " + reason
 				}
 			}

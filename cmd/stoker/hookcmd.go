@@ -52,7 +52,7 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 			last = outcomeWord(s.Last.Outcome) + ", " + span(now.Sub(s.Last.At)) + " ago"
 			took = s.Last.Took.Round(time.Millisecond).String()
 			if !s.Last.OK {
-				fmt.Fprintf(&failed, "%s/%s: %s\n", s.Event, printable(name), printable(s.Last.Why))
+				fmt.Fprintf(&failed, "%s/%s: %s\n", s.Event, name, s.Last.Why)
 			}
 		}
 		t.add(string(s.Event), strconv.Itoa(s.Order), oneLine(name), oneLine(last), took, oneLine(s.Source))
@@ -120,10 +120,10 @@ func printOutcomes(w io.Writer, done api.HookRun) error {
 		if o.Tries > 1 {
 			line += fmt.Sprintf(" (%d tries)", o.Tries)
 		}
-		b.WriteString(printable(line) + ", took " + o.Took.Round(time.Millisecond).String() + "\n")
+		b.WriteString(line + ", took " + o.Took.Round(time.Millisecond).String() + "\n")
 		for _, text := range strings.Split(strings.TrimRight(o.Output, "\n"), "\n") {
 			if text != "" {
-				b.WriteString("  " + printable(text) + "\n")
+				b.WriteString("  " + text + "\n")
 			}
 		}
 		writeGiven(&b, o.Given)

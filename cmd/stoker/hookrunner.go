@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -50,7 +51,8 @@ func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	machine, past := hooks.NewMachine(m, rec)
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
-		Done: h.journal.hooks, PluginFailed: r.plugins.FailHook,
+		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
+		Done:     h.journal.hooks, PluginFailed: r.plugins.FailHook,
 		Failed: func(o hooks.Occasion, out hooks.Outcome) {
 			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
 		}})
@@ -189,10 +191,10 @@ func occasionOf(m supervisor.Moment) hooks.Occasion {
 	return o
 }
 
-// given is what hooks have given for the present start of a service.
-func (h *hookRunner) given(service string) hooks.Given {
+// given is what hooks have given to a user's processes for the present start of a service.
+func (h *hookRunner) given(service string, uid int) hooks.Given {
 	if h == nil || h.Runner == nil {
 		return hooks.Given{}
 	}
-	return h.Given(service)
+	return h.Given(service, uid)
 }

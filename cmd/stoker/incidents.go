@@ -114,7 +114,7 @@ const incidentIndent = 11
 
 // indented puts a text of several lines behind its name.
 func indented(text string) string {
-	return strings.ReplaceAll(printable(text), "\n", "\n"+strings.Repeat(" ", incidentIndent))
+	return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", incidentIndent))
 }
 
 // within is what is left of a width behind an indent; 0: it has no bounds.
@@ -164,7 +164,7 @@ func section(b *strings.Builder, title string, text supervisor.Text) {
 	if len(text) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n---- %s ----\n%s\n", printable(title), strings.TrimRight(printable(string(text)), "\n"))
+	fmt.Fprintf(b, "\n---- %s ----\n%s\n", title, strings.TrimRight(string(text), "\n"))
 }
 
 // advice is what to do next, with SERVICE for the name; docs/incidents.md has more.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -30,7 +31,7 @@ func shown() map[string]supervisor.Incident {
 func TestIncidentForPeople(t *testing.T) {
 	for name, i := range shown() {
 		var b bytes.Buffer
-		if err := printIncident(&b, i, now(), 0); err != nil {
+		if err := printIncident(printable.NewWriter(&b), i, now(), 0); err != nil {
 			t.Fatal(err)
 		}
 		if k := slices.IndexFunc(b.Bytes(), func(c byte) bool { return c < ' ' && c != '\n' && c != '\t' }); k >= 0 {

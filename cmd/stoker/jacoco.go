@@ -30,7 +30,7 @@ func jacocoDump(ctx context.Context, out, said io.Writer, o jacocoFlags) error {
 	var s jacoco.Summary
 	var err error
 	if o.file == "-" {
-		s, err = jacoco.Dump(ctx, o.address, o.reset, out)
+		s, err = jacoco.Dump(ctx, o.address, o.reset, exact(out))
 		out = said
 	} else {
 		s, err = jacoco.DumpFile(ctx, o.address, o.reset, o.file)

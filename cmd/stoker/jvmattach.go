@@ -38,7 +38,7 @@ func (a *attacher) attach(ctx context.Context, p supervisor.Process) (*hotspot.A
 		return nil, ctx.Err()
 	}
 	defer func() { t.token <- struct{}{} }()
-	return hotspot.Attach(ctx, hotspot.Target{Pid: p.Pid(), Quit: func() error { return p.Signal(syscall.SIGQUIT) }, As: asUserOf(p)})
+	return hotspot.Attach(ctx, hotspot.Target{Pid: p.Pid(), Quit: func() error { return p.Signal(syscall.SIGQUIT) }})
 }
 
 func (a *attacher) enter(pid int) *turns {

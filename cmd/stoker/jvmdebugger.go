@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -92,7 +93,7 @@ func childrenOf(pid int) (out []int) {
 func environOf(pid int, as func(look func() error) error) func(name string) string {
 	vars := sync.OnceValue(func() (vars map[string]string) {
 		_ = as(func() error {
-			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+			data, err := untrusted.ReadProcess(pid, "environ")
 			vars = environMap(strings.Split(string(data), "\x00"))
 			return err
 		})

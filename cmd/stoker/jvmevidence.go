@@ -116,17 +116,7 @@ func addAutopsy(f supervisor.Findings, a hotspot.Autopsy) supervisor.Findings {
 	kinds := map[string]string{hotspot.ErrorReport: supervisor.FileHsErr, hotspot.HeapDump: supervisor.FileHeapDump}
 	for _, t := range a.Files {
 		f.Files = append(f.Files, supervisor.EvidenceFile{Kind: kinds[t.Kind], Path: t.Path, Size: t.Size, ModTime: t.ModTime,
-			Excerpt: []byte(maskLines(string(t.Excerpt)))})
+			Excerpt: []byte(redact.Text(string(t.Excerpt)))})
 	}
 	return f
-}
-
-// maskLines hides the secrets of an hs_err file: it has the command line and a
-// part of the environment.
-func maskLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for k, line := range lines {
-		lines[k] = redact.Line(line)
-	}
-	return strings.Join(lines, "\n")
 }

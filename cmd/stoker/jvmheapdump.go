@@ -16,6 +16,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,14 @@ type heapDump struct {
 	want    api.JVMTool
 	p       supervisor.Process
 	at      *hotspot.Attached
+	// folder is held: its path, which the service's user may have chosen, can lead
+	// elsewhere by the time that a part is to be removed.
+	folder *os.File
+	name   string // of the file in it
 }
+
+// path is that of the file, as it was given.
+func (d *heapDump) path() string { return filepath.Join(d.folder.Name(), d.name) }
 
 // heapDumpFolder is where heap dumps go that nobody gave a path for.
 func heapDumpFolder(state string) string {
@@ -49,21 +57,26 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 			return nil, err
 		}
 	}
-	file, err := j.dumpFile(d)
-	if err != nil {
+	if err := j.place(d); err != nil {
 		return nil, err
 	}
-	if err := d.checkRoom(ctx, filepath.Dir(file)); err != nil {
+	if err := d.checkRoom(ctx); err != nil {
+		_ = d.folder.Close()
 		return nil, err
 	}
+	file := d.path()
 	if !j.begin(d.p.Pid(), file) {
+		_ = d.folder.Close()
 		return nil, refusal(http.StatusConflict, notNow, "it answers when that is done", "the JVM of %s writes another heap dump", d.service)
 	}
+	var size int64
 	done := make(chan error, 1)
 	go func() { // ends with the dump, with the JVM, or with its time limit
+		defer d.folder.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), longestDump)
 		defer cancel()
-		err := d.write(ctx, file)
+		var err error
+		size, err = d.write(ctx)
 		j.end(d.p.Pid()) // whoever has the answer may ask for the next
 		done <- err
 	}()
@@ -76,11 +89,7 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 		return nil, refusal(http.StatusGatewayTimeout, timedOut, "ls -l "+file+" shows how far it is; --timeout waits longer",
 			"the heap dump of %s is not done after %v, and the JVM goes on with it", d.service, d.want.Timeout)
 	}
-	info, err := os.Lstat(file)
-	if err != nil {
-		return nil, fmt.Errorf("cannot find the heap dump that the JVM says it has written: %w", err)
-	}
-	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, info.Size()))), nil
+	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, size))), nil
 }
 
 func (j *jvmTools) begin(pid int, file string) bool {
@@ -120,73 +129,112 @@ func (d *heapDump) compresses(ctx context.Context) error {
 	return nil
 }
 
-// dumpFile is the path of the dump, where nothing is yet.
-func (j *jvmTools) dumpFile(d *heapDump) (string, error) {
+// place opens the folder of the dump, where nothing of its name is yet.
+func (j *jvmTools) place(d *heapDump) error {
 	file := filepath.Clean(d.want.File)
 	if d.want.File == "" {
 		if j.folder == "" {
-			return "", refusal(http.StatusUnprocessableEntity, "not-supported", "stoker jvm heapdump "+d.service+" FILE", "stoker has no folder to keep heap dumps in")
+			return refusal(http.StatusUnprocessableEntity, "not-supported", "stoker jvm heapdump "+d.service+" FILE", "stoker has no folder to keep heap dumps in")
 		}
 		if err := makeDumpFolder(j.folder); err != nil {
-			return "", refusal(http.StatusInsufficientStorage, noRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place", "cannot make the folder for heap dumps: %v", err)
+			return refusal(http.StatusInsufficientStorage, noRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place", "cannot make the folder for heap dumps: %v", err)
 		}
 		file = filepath.Join(j.folder, d.service+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".hprof")
 		if d.want.GZ {
 			file += ".gz"
 		}
 	}
-	folder := false
-	err := asUserOf(d.p)(func() error {
-		info, err := os.Lstat(file)
-		folder = err == nil && info.IsDir()
+	d.name = filepath.Base(file)
+	var there unix.Stat_t
+	err := d.at.As().Do(func() (err error) {
+		if d.folder, err = openFolder(unix.AT_FDCWD, filepath.Dir(file), unix.O_PATH); err == nil {
+			err = unix.Fstatat(int(d.folder.Fd()), d.name, &there, unix.AT_SYMLINK_NOFOLLOW)
+		}
 		return err
 	})
 	switch {
-	case folder:
-		return "", refusal(http.StatusConflict, exists, "name a file in it that is not there yet", "%s is a folder", file)
+	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
+		err = refusal(http.StatusConflict, exists, "name a file in it that is not there yet", "%s is a folder", file)
 	case err == nil:
-		return "", refusal(http.StatusConflict, exists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", refusal(http.StatusInsufficientStorage, noRoom, "name a file in a folder that the service's user may write", "cannot write %s: %v", file, err)
+		err = refusal(http.StatusConflict, exists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
+	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
+		return nil
+	default:
+		err = refusal(http.StatusInsufficientStorage, noRoom, "name a file in a folder that the service's user may write", "cannot write %s: %v", file, err)
 	}
-	return file, nil
+	if d.folder != nil {
+		_ = d.folder.Close()
+	}
+	return err
+}
+
+// openFolder holds a folder for what is done in it later, whatever its path leads to then.
+func openFolder(at int, path string, flags int) (*os.File, error) {
+	fd, err := unix.Openat(at, path, flags|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // makeDumpFolder makes the folder, in which every service's user may put a file and
-// take away none but his own, and lets him pass through what is above it.
+// take away none but his own, and lets him pass through what is above it. Where others
+// could have that lead elsewhere root makes and changes nothing.
 func makeDumpFolder(dir string) error {
 	if os.Geteuid() != 0 {
 		return os.MkdirAll(dir, 0o700)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil {
+	state := filepath.Dir(dir)
+	around := filepath.Dir(state)
+	for _, err := os.Lstat(around); errors.Is(err, fs.ErrNotExist); _, err = os.Lstat(around) {
+		around = filepath.Dir(around)
+	}
+	if err := trust.Path(around, 0); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.MkdirAll(state, 0o711); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0) // the folder itself, whatever takes its name
+	above, err := rootsFolder(unix.AT_FDCWD, state, func(mode fs.FileMode) fs.FileMode { return mode | 0o111 })
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer above.Close()
+	name := filepath.Base(dir)
+	if err := unix.Mkdirat(int(above.Fd()), name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := rootsFolder(int(above.Fd()), name, func(fs.FileMode) fs.FileMode { return fs.ModeDir | fs.ModeSticky | 0o777 })
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// rootsFolder holds a folder of root's, and changes its mode where that is another one.
+func rootsFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (*os.File, error) {
+	f, err := openFolder(at, path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || st.Uid != 0 {
-		return fmt.Errorf("%s is not a folder of root's", dir)
-	}
-	if above, err := os.Stat(filepath.Dir(dir)); err == nil && above.Mode()&0o011 != 0o011 {
-		if err := os.Chmod(filepath.Dir(dir), above.Mode().Perm()|0o111); err != nil {
-			return err
+	if err == nil {
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
+			err = fmt.Errorf("%s is not a folder of root's", path)
+		} else if mode := change(info.Mode()); mode != info.Mode() {
+			err = f.Chmod(mode)
 		}
 	}
-	return f.Chmod(0o777 | os.ModeSticky)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // checkRoom refuses a dump that may not fit: it is about as large as what is used
 // of the heap.
-func (d *heapDump) checkRoom(ctx context.Context, dir string) error {
+func (d *heapDump) checkRoom(ctx context.Context) error {
 	if d.want.Force {
 		return nil
 	}
@@ -195,7 +243,8 @@ func (d *heapDump) checkRoom(ctx context.Context, dir string) error {
 		return err
 	}
 	var fsInfo unix.Statfs_t
-	if err := asUserOf(d.p)(func() error { return unix.Statfs(dir, &fsInfo) }); err != nil {
+	dir := d.folder.Name()
+	if err := unix.Fstatfs(int(d.folder.Fd()), &fsInfo); err != nil {
 		return refusal(http.StatusInsufficientStorage, noRoom, "name a file in a folder that the service's user may write", "cannot write to %s: %v", dir, err)
 	}
 	if fsInfo.Type == unix.TMPFS_MAGIC {
@@ -231,8 +280,9 @@ func usedHeap(ctx context.Context, at *hotspot.Attached) (int64, error) {
 	return most, nil
 }
 
-// write has the JVM write the dump. What was begun and cannot be ended is removed.
-func (d *heapDump) write(ctx context.Context, file string) error {
+// write has the JVM write the dump, and gives its size. What was begun and cannot be
+// ended is removed.
+func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 	objects, level := "-live", ""
 	if d.want.All {
 		objects = "-all"
@@ -240,18 +290,21 @@ func (d *heapDump) write(ctx context.Context, file string) error {
 	if d.want.GZ {
 		level = "1"
 	}
-	answer, err := d.at.Command(ctx, "dumpheap", file, objects, level)
+	answer, err := d.at.Command(ctx, "dumpheap", d.path(), objects, level)
 	why, ok := "", false
 	if err == nil {
 		why, ok = hotspot.DumpedTo(answer)
 	}
 	switch {
 	case ok:
-		return nil
+		if size, err = d.look(nil); err != nil {
+			return 0, fmt.Errorf("cannot find the heap dump that the JVM says it has written: %w", err)
+		}
+		return size, nil
 	case err != nil && ctx.Err() != nil: // it may still write
-		return err
+		return 0, err
 	case strings.HasPrefix(why, "Unable to create "): // perhaps another's: the JVM does not overwrite
-		return refusal(http.StatusInsufficientStorage, noRoom, "name a new file in a folder that the service's user may write", "the JVM of %s says: %s", d.service, why)
+		return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a new file in a folder that the service's user may write", "the JVM of %s says: %s", d.service, why)
 	}
 	if err != nil { // whatever the words of one that ends
 		select {
@@ -260,15 +313,35 @@ func (d *heapDump) write(ctx context.Context, file string) error {
 		case <-time.After(endTime):
 		}
 	}
-	left := ""
-	if _, statErr := os.Lstat(file); statErr == nil {
-		left = "; the part that was written is removed"
-		if err := os.Remove(file); err != nil {
-			left = "; a part is left: " + err.Error()
-		}
+	left := "; the part that was written is removed"
+	if _, removeErr := d.look(func() error { return unix.Unlinkat(int(d.folder.Fd()), d.name, 0) }); errors.Is(removeErr, fs.ErrNotExist) {
+		left = ""
+	} else if removeErr != nil {
+		left = "; a part is left: " + removeErr.Error()
 	}
 	if err != nil {
-		return refusal(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
+		return 0, refusal(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
 	}
-	return refusal(http.StatusInsufficientStorage, noRoom, "name a file on a larger volume", "the JVM of %s says: %s%s", d.service, why, left)
+	return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a file on a larger volume", "the JVM of %s says: %s%s", d.service, why, left)
+}
+
+// look gives the size of the dump, and then does with it what may be done as the JVM.
+// What is not a file of its user is no dump: then that may even be another's that the
+// JVM has put there.
+func (d *heapDump) look(then func() error) (size int64, err error) {
+	as := d.at.As()
+	err = as.Do(func() error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(int(d.folder.Fd()), d.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if size = st.Size; st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != as.UID {
+			return fmt.Errorf("%s is not a file of user %d", d.path(), as.UID)
+		}
+		if then == nil {
+			return nil
+		}
+		return then()
+	})
+	return size, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -66,7 +67,7 @@ func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time, width int) 
 		if s.Why != "" {
 			state += ": " + s.Why
 		}
-		t.add(printable(s.Source), s.Layer, printable(state))
+		t.add(printable.Line(s.Source), s.Layer, printable.Line(state))
 	}
 	b.WriteString(layout(t, width) + "\n")
 }

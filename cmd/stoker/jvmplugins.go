@@ -66,7 +66,8 @@ func (l *layers) carriedNames() (out []string) {
 	return out
 }
 
-// pluginsAllow says whether a service may start for all that its plugins are.
+// pluginsAllow says whether a service may start for all that its plugins are, which begin
+// with the start.
 func (l *processLauncher) pluginsAllow() error {
 	if l.plugins == nil {
 		return nil
@@ -75,6 +76,7 @@ func (l *processLauncher) pluginsAllow() error {
 	if err := l.plugins.Blocked(); err != nil {
 		return &hintError{fmt.Errorf("cannot start: %w", err), "stoker plugin list", 0}
 	}
+	l.plugins.Begins(l.name)
 	return nil
 }
 

@@ -85,6 +85,8 @@ func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 		in.Target.Flags = target.flags()
 	}
 	result, _ := jvm.Render(in) // its error is among the result's
+	// The options are what was asked for; what is said of them ends in logs of builds.
+	result.Warnings, result.Errors = secretMask(nil).problems(result.Warnings), secretMask(nil).problems(result.Errors)
 	return result
 }
 
@@ -117,7 +119,7 @@ func printResult(w, complaints io.Writer, r jvm.Result, format string) error {
 	if format == "argv" {
 		text = strings.Join(append(r.Argv(), ""), "\n")
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(forPrograms(w), text)
 	return err
 }
 

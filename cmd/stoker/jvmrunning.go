@@ -15,7 +15,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -273,7 +272,7 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, env.hide.err(err)
 	}
 	before, own := r.started(name, pid, base)
-	facts, err := l.tried(ctx, &readied{environment: env, own: own, options: base.hooks.given(base.name).Options})
+	facts, err := l.tried(ctx, &readied{environment: env, own: own, options: base.given().Options})
 	if err != nil {
 		why, _, _ := strings.Cut(env.hide.err(err).Error(), "\nhint:") // explain shows what runs
 		if bad := new(optionsError); errors.As(err, &bad) {
@@ -282,7 +281,7 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 		return nil, errors.New(why)
 	}
 	for _, c := range jvm.Diff(before, facts.argv) {
-		changes = append(changes, redact.Line(env.hide.text(c)))
+		changes = append(changes, env.hide.text(c))
 	}
 	return changes, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -271,13 +272,13 @@ func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
 	if !l.wanted(n, d.Dir, d.When) {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(d.Dir) // in byte order
+	entries, err := untrusted.ReadDir(d.Dir, maxOptionFiles) // in byte order
 	switch {
 	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
 		l.absent(n, "folder", d.Dir)
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("cannot read JVM options (%s.dirs): %w", n.path, err)
+		return nil, fmt.Errorf("cannot read JVM options (%s.dirs): %s: %w", n.path, d.Dir, err)
 	}
 	var out []string
 	for _, e := range entries {
@@ -285,8 +286,8 @@ func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
 		if !optionFileName(e.Name()) {
 			continue
 		}
-		// A mounted ConfigMap holds links to its files.
-		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		// A mounted ConfigMap holds links to its files. What is enforced is read or refused.
+		if info, err := os.Stat(path); n.name != jvm.Enforced && err == nil && !info.Mode().IsRegular() {
 			continue
 		}
 		out = append(out, path)
@@ -363,6 +364,9 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 	if doc.Stale != nil {
 		state, why = sourceCopy, doc.Stale.Error()
 		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, span(time.Since(doc.Time)), doc.Stale))
+	}
+	if doc.Damaged != nil {
+		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))
 	}
 	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes, func(n string) bool { return strings.HasPrefix(n, note) }) {
 		l.notes = append(l.notes, note+doc.Unkept.Error())

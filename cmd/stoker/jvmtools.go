@@ -194,7 +194,7 @@ func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p
 	case errors.Is(err, hotspot.ErrNoAttach):
 		return refusal(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",
 			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or let it listen only from its start on, and its socket in /tmp is gone (-Xrs)", service)
-	case errors.Is(err, hotspot.ErrOthersSocket):
+	case errors.Is(err, hotspot.ErrNameTaken):
 		return refusal(http.StatusInternalServerError, "failed", "remove that file: an earlier JVM has left it", "%v", err)
 	case errors.Is(err, hotspot.ErrStopped):
 		return refusal(http.StatusConflict, notNow, "kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)

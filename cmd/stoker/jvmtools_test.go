@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ type noProcess struct{ supervisor.Process }
 // commands.
 type playedJVM struct {
 	noProcess
+	pid    int // 0: ours
 	exited chan struct{}
 	state  supervisor.State
 	gone   bool // it has no process
@@ -37,7 +40,7 @@ type playedJVM struct {
 	asked []string
 }
 
-func (p *playedJVM) Pid() int                { return os.Getpid() }
+func (p *playedJVM) Pid() int                { return cmp.Or(p.pid, os.Getpid()) }
 func (p *playedJVM) Exited() <-chan struct{} { return p.exited }
 func (p *playedJVM) Signal(syscall.Signal) error {
 	return errors.New("it listens, and needs no signal")
@@ -280,7 +283,7 @@ func TestHeapDump(t *testing.T) {
 		{"no overwriting", api.JVMTool{File: taken}, heapOf("6K", "17", dumps), "", codeNoFile, "not overwritten"},
 		{"nor what a link is for", api.JVMTool{File: dir + "/link"}, heapOf("6K", "17", dumps), "", codeNoFile, "not overwritten"},
 		{"a folder", api.JVMTool{File: dir}, heapOf("6K", "17", dumps), "", codeNoFile, "is a folder"},
-		{"no such folder", api.JVMTool{File: dir + "/no/x"}, heapOf("6K", "17", dumps), "jcmd GC.heap_info", codeNoFile, "cannot write"},
+		{"no such folder", api.JVMTool{File: dir + "/no/x"}, heapOf("6K", "17", dumps), "", codeNoFile, "cannot write"},
 		{"below a file", api.JVMTool{File: taken + "/x"}, heapOf("6K", "17", dumps), "", codeNoFile, "cannot write"},
 		{"no room", api.JVMTool{File: dir + "/e"}, heapOf("1000000G", "17", dumps), "jcmd GC.heap_info", codeNoFile, "MiB free"},
 		{"no room for all that may be", api.JVMTool{File: dir + "/e"}, heapOf("", "8.0_412", dumps), "jcmd VM.flags -all", codeNoFile, "MiB free"},
@@ -407,5 +410,132 @@ func TestTwentyTools(t *testing.T) {
 	all.Wait()
 	if len(j.attacher.busy) != 0 {
 		t.Errorf("left: %v", j.attacher.busy)
+	}
+}
+
+// hostileJVM is a process of its own, and of another user, that has a libjvm.so mapped:
+// it does to dumpheap and everything else what its variables say.
+func hostileJVM(t *testing.T, env ...string) *jvmTools {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root acts as another user")
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(env, "STOKER_TEST_JVM=1")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: hostileUser, Gid: hostileUser}}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid))
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	p := &playedJVM{pid: cmd.Process.Pid, exited: make(chan struct{}), state: supervisor.Running}
+	return newJVMTools(playedServices{p}, newAttacher(), hclog.NewNullLogger())
+}
+
+const hostileUser = 65534
+
+// actHostileJVM is what that process does; it does not return.
+func actHostileJVM() {
+	dir, err := os.MkdirTemp("", "jvm")
+	if err != nil {
+		panic(err)
+	}
+	lib := filepath.Join(dir, "libjvm.so")
+	f, err := os.Create(lib)
+	if err == nil {
+		err = f.Truncate(int64(os.Getpagesize()))
+	}
+	if err == nil {
+		_, err = syscall.Mmap(int(f.Fd()), 0, os.Getpagesize(), syscall.PROT_READ, syscall.MAP_PRIVATE)
+	}
+	_ = os.RemoveAll(dir)
+	l, listenErr := net.Listen("unix", fmt.Sprintf("/tmp/.java_pid%d", os.Getpid()))
+	if err = errors.Join(err, listenErr); err != nil {
+		panic(err)
+	}
+	fmt.Println("up")
+	p := &playedJVM{answer: func(command []string) string {
+		if move := os.Getenv("MOVE"); command[0] == "dumpheap" && move != "" {
+			from := filepath.Dir(command[1])
+			if err := errors.Join(os.Rename(from, from+"-"), os.Symlink(move, from)); err != nil {
+				return "0\n" + err.Error() + "\n"
+			}
+			return "0\nDump file is incomplete: No space left on device\n"
+		}
+		return "0\n"
+	}}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		p.serve(conn)
+	}
+}
+
+// A JVM has another user's folder take the place of that of its dump, and says that the
+// dump has failed: what has the dump's name there is not removed.
+func TestFailedHeapDumpRemovesNothingElse(t *testing.T) {
+	dir, err := os.MkdirTemp("", "dumps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	theirs, others := filepath.Join(dir, "theirs"), filepath.Join(dir, "others")
+	err = errors.Join(os.Mkdir(theirs, 0o755), os.Mkdir(others, 0o755), os.WriteFile(filepath.Join(others, "x.hprof"), []byte("kept"), 0o644),
+		os.Chown(dir, hostileUser, hostileUser), os.Chown(theirs, hostileUser, hostileUser))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := hostileJVM(t, "MOVE="+others)
+	text, got := use(t, j, api.JVMTool{Tool: api.ToolHeapDump, File: filepath.Join(theirs, "x.hprof"), Force: true})
+	if got.Code != noRoom || strings.Contains(got.Message, "is removed") {
+		t.Errorf("%q, %+v", text, got)
+	}
+	if _, err := os.Readlink(theirs); err != nil {
+		t.Errorf("the folder was not moved: %v", err)
+	}
+	if text, err := os.ReadFile(filepath.Join(others, "x.hprof")); string(text) != "kept" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// Where others could have the state folder be another one, root makes none.
+func TestHeapDumpFolderOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	app, victim := t.TempDir(), t.TempDir()
+	if err := errors.Join(os.Chown(app, hostileUser, hostileUser), os.Symlink(victim, filepath.Join(app, "link")), os.Symlink(victim, filepath.Join(app, "stoker"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{filepath.Join(app, "link/stoker"), filepath.Join(app, "stoker"), filepath.Join(app, "new/stoker")} {
+		if err := makeDumpFolder(filepath.Join(state, "heapdumps")); err == nil {
+			t.Errorf("%s is made", state)
+		}
+	}
+	if left, err := os.ReadDir(victim); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if info, err := os.Stat(victim); err != nil || info.Mode() != os.ModeDir|0o755 && info.Mode() != os.ModeDir|0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	roomy := filepath.Join(t.TempDir(), "stoker") // as an emptyDir of Kubernetes is
+	if err := errors.Join(os.Mkdir(roomy, 0o777), os.Chmod(roomy, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if err := makeDumpFolder(filepath.Join(roomy, "heapdumps")); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"io"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // logQueue lets the supervisor log to a stderr that may stall: lines wait in a
@@ -36,10 +37,11 @@ func newLogQueue(w io.Writer) *logQueue {
 	return q
 }
 
-// Write queues one line; hclog calls it once for each.
+// Write queues one line without its secrets; hclog calls it once for each.
 func (q *logQueue) Write(p []byte) (int, error) {
+	line := []byte(redact.Text(string(p)))
 	select {
-	case q.entries <- logEntry{line: bytes.Clone(p)}:
+	case q.entries <- logEntry{line: line}:
 		return len(p), nil
 	default:
 	}
@@ -47,7 +49,7 @@ func (q *logQueue) Write(p []byte) (int, error) {
 	case <-q.entries:
 	default:
 	}
-	lost := append([]byte("(lines of stoker's own log were dropped before this one: stderr is not read) "), p...)
+	lost := append([]byte("(lines of stoker's own log were dropped before this one: stderr is not read) "), line...)
 	select {
 	case q.entries <- logEntry{line: lost}:
 	default:

@@ -34,7 +34,8 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr, Version: version}))
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr, Version: version,
+			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
 		os.Exit(supervise(os.Args[2:]))
 	case proc.ShimCommand:
@@ -113,7 +114,8 @@ func exitCode(err error) int {
 }
 
 // complain tells a person: the error, then what to try.
-func complain(w *os.File, err error) {
+func complain(f *os.File, err error) {
+	w := newDisplay(f)
 	fmt.Fprintf(w, "stoker: %v\n", err)
 	var hint *hintError
 	var refused *api.RefusedError

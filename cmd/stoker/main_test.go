@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -30,6 +32,9 @@ var update = flag.Bool("update", false, "write the golden files and scripts anew
 // TestMain builds the program itself: the init starts /proc/self/exe again as
 // the supervisor, and a test binary would not do for that.
 func TestMain(m *testing.M) {
+	if os.Getenv("STOKER_TEST_JVM") != "" {
+		actHostileJVM()
+	}
 	flag.Parse()
 	bin, err := os.MkdirTemp("", "stoker-bin-")
 	if err != nil {
@@ -98,6 +103,7 @@ func TestScripts(t *testing.T) {
 			"signalservice":  signalService,
 			"samepid":        samePid,
 			"serve":          serve,
+			"get":            get,
 		},
 	})
 }
@@ -126,6 +132,24 @@ func mounts(t *testing.T) (bool, error) {
 		t.Logf("nothing can be mounted here: %v", err)
 	}
 	return err == nil, nil
+}
+
+// get PATH asks the API by its socket; the answer is the script's stdout.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: get path")
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", ts.Getenv("STOKER_SOCKET"))
+	}}}
+	resp, err := client.Get("http://stoker" + args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s", args[0], resp.Status)
+	}
+	_, err = io.Copy(ts.Stdout(), resp.Body)
+	ts.Check(err)
 }
 
 // exits CODE COMMAND... wants that exit code.

@@ -47,7 +47,7 @@ func (r *reloader) runAction(ctx context.Context, plugin, name string, args []st
 	for _, value := range action.Secrets {
 		hide.add(value)
 	}
-	done.Output = hide.text(done.Output)
+	done.Output = hide.known(done.Output)
 	return done, nil
 }
 
@@ -65,6 +65,9 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 		}
 		spec.User = user
 		user.AdaptEnv(env)
+	}
+	if spec.Argv[0] != ownPath(r.m) {
+		spec.Open = hooks.Trusted(spec.User)
 	}
 	for name, value := range *r.plan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value

@@ -173,7 +173,7 @@ func printSwitched(w io.Writer, done api.PluginSwitched) error {
 		lines = append(lines, "this counts until the container ends only: "+done.Unsaved)
 	}
 	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
+		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}
 	}
@@ -199,7 +199,7 @@ func pluginRun(ctx context.Context, w io.Writer, args []string, format string) e
 	if done.Truncated {
 		fmt.Fprintln(os.Stderr, "stoker: only the end of what it wrote was kept")
 	}
-	if _, err := io.WriteString(w, done.Output); err != nil {
+	if _, err := io.WriteString(forPrograms(w), done.Output); err != nil {
 		return err
 	}
 	switch {

@@ -30,10 +30,10 @@ func pluginValidate(w io.Writer, args []string) error {
 	f := reader.Read(dir)
 	f.TryOut()
 	for _, note := range f.Notes {
-		fmt.Fprintf(w, "note: %s\n", printable(note))
+		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	if len(f.Problems) > 0 {
-		return &hintError{fmt.Errorf("cannot use the plugin in %s:\n%s", args[0], printable(strings.Join(f.Problems, "\n"))), "", codeConfig}
+		return &hintError{fmt.Errorf("cannot use the plugin in %s:\n%s", args[0], strings.Join(f.Problems, "\n")), "", codeConfig}
 	}
 	_, err = fmt.Fprintf(w, "%s %s: nothing is wrong\n", f.Manifest.Name, f.Manifest.Version)
 	return err

@@ -11,7 +11,6 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
@@ -107,7 +106,8 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	if err != nil {
 		return nil, err
 	}
-	r := &readied{environment: env, options: l.hooks.given(l.name).Options}
+	given := l.given()
+	r := &readied{environment: env, options: given.Options}
 	note := l.makeCgroup(r)
 	out, err := prepare(r)
 	if err != nil {
@@ -122,12 +122,22 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	if note != "" {
 		out.Warnings = append(out.Warnings, note)
 	}
+	out.Notes = append(out.Notes, given.Withheld...)
 	for _, texts := range [][]string{out.Notes, out.Warnings} {
 		for k := range texts {
-			texts[k] = redact.Line(r.hide.text(texts[k]))
+			texts[k] = r.hide.text(texts[k])
 		}
 	}
 	return out, nil
+}
+
+// given is what hooks have given to the service.
+func (l *processLauncher) given() hooks.Given {
+	uid := os.Geteuid()
+	if l.user != nil {
+		uid = int(l.user.UID)
+	}
+	return l.hooks.given(l.name, uid)
 }
 
 // makeCgroup makes the service's own, where one is wanted. Without it the service

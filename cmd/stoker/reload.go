@@ -38,6 +38,7 @@ type reloader struct {
 	unwatch context.CancelFunc // nil: nobody watches
 	current atomic.Pointer[setup]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
+	api     *apiServer
 	// socketPath is that of the API; nil: it does not serve.
 	socketPath atomic.Pointer[string]
 }
@@ -76,7 +77,7 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 		}
 		r.warn()
 		if err = keepConfig(r.m, r.loaded); err != nil {
-			return err
+			r.log.Error("a new supervisor will have to read the files again", "error", err)
 		}
 	}
 	if len(r.opts.command) == 0 || r.opts.withServices {

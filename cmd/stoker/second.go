@@ -26,7 +26,7 @@ func refuseSecond(opts runOptions, configured string, initPid int) error {
 	if configured == "" && runsServices(1) {
 		return errSecond("(pid 1)")
 	}
-	path, err := api.Find(configured, func(name string) string {
+	c, err := api.Find(configured, func(name string) string {
 		if name == "STOKER_SOCKET" { // where commands look, not where ours would listen
 			return ""
 		}
@@ -37,9 +37,9 @@ func refuseSecond(opts runOptions, configured string, initPid int) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), secondTime)
 	defer cancel()
-	switch v, err := api.NewClient(path).Versions(ctx); {
+	switch v, err := c.Versions(ctx); {
 	case err != nil:
-		return errSecond("and answers at " + path)
+		return errSecond("and answers at " + c.Socket())
 	case runsServices(v.Init.Pid): // else it is in another container, or has only a command
 		return errSecond(fmt.Sprintf("(pid %d)", v.Init.Pid))
 	}

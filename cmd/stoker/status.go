@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
@@ -55,8 +54,8 @@ func status(ctx context.Context, w io.Writer, name, format string, check bool) e
 // colourful says whether w is a terminal whose user did not refuse colour
 // (no-color.org).
 func colourful(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	f := fileOf(w)
+	if f == nil || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return false
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
@@ -71,7 +70,7 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 	}
 	if st.Config != "" {
 		text := "The configuration's files are refused; what was in force before still is:\n  " +
-			strings.ReplaceAll(printable(st.Config), "\n", "\n  ")
+			strings.ReplaceAll(st.Config, "\n", "\n  ")
 		fmt.Fprint(w, wrapped(text, width, "  ")+"\n\n")
 	}
 	t := table{{"NAME", "STATE", "PID", "UP", "RESTARTS"}}
@@ -93,12 +92,14 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 	}
 	for k, s := range st.Services {
 		line := strings.Join(lines[k+1], "\n")
-		if colour {
-			line = strings.Replace(line, string(s.State), colourOf(s.State)+string(s.State)+"\x1b[0m", 1)
+		if before, after, found := strings.Cut(line, string(s.State)); colour && found {
+			fmt.Fprint(w, before)
+			fmt.Fprint(exact(w), colourOf(s.State)+string(s.State)+"\x1b[0m")
+			line = after
 		}
 		fmt.Fprintln(w, line)
 		for _, d := range details(s, now) {
-			if _, err := fmt.Fprintln(w, wrapped("  "+strings.ReplaceAll(printable(d), "\n", "\n    "), width, "  ")); err != nil {
+			if _, err := fmt.Fprintln(w, wrapped("  "+strings.ReplaceAll(d, "\n", "\n    "), width, "  ")); err != nil {
 				return err
 			}
 		}
@@ -181,9 +182,9 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 		out = append(out, fmt.Sprintf("evidence: stoker incidents show %d", s.Incident))
 	}
 	out = append(out, s.Notes...)
-	if o := s.Output; o != nil && o.DroppedLines+o.LostLines > 0 {
-		out = append(out, fmt.Sprintf("output: %d lines dropped because nobody read them fast enough, %d discarded because no supervisor worked or they could not be kept",
-			o.DroppedLines, o.LostLines))
+	if o := s.Output; o != nil && o.DroppedBytes+o.LostBytes > 0 {
+		out = append(out, fmt.Sprintf("output: %d lines (%d bytes) dropped because they were not read fast enough, %d (%d bytes) discarded because no supervisor worked or they could not be kept",
+			o.DroppedLines, o.DroppedBytes, o.LostLines, o.LostBytes))
 	}
 	return append(out, outputDetails(s.Output)...)
 }
@@ -196,8 +197,8 @@ func outputDetails(o *proc.Stats) (out []string) {
 	if o.Blocked {
 		out = append(out, "output: the service waits, because what it writes is not read (output.overflow is block)")
 	}
-	if f := o.File; f != nil && (f.Error != "" || f.DroppedLines > 0) {
-		line := fmt.Sprintf("output: %d lines were not written to %s", f.DroppedLines, f.Path)
+	if f := o.File; f != nil && (f.Error != "" || f.DroppedBytes > 0) {
+		line := fmt.Sprintf("output: %d lines (%d bytes) were not written to %s", f.DroppedLines, f.DroppedBytes, f.Path)
 		if f.Error != "" {
 			line += ": " + f.Error
 		}
@@ -211,7 +212,7 @@ func printPlugins(w io.Writer, plugins []api.PluginLine, width int) error {
 	for k, p := range plugins {
 		line := fmt.Sprintf("plugin %s: %s", p.Name, p.State)
 		if p.Why != "" {
-			line += ": " + strings.ReplaceAll(printable(p.Why), "\n", "\n  ")
+			line += ": " + strings.ReplaceAll(p.Why, "\n", "\n  ")
 		}
 		if k == 0 {
 			line = "\n" + line
@@ -221,17 +222,6 @@ func printPlugins(w io.Writer, plugins []api.PluginLine, width int) error {
 		}
 	}
 	return nil
-}
-
-// printable keeps a service's words from steering the operator's terminal, be it
-// by control characters or by those that turn the direction of writing.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && !unicode.IsGraphic(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // span is a duration for people.

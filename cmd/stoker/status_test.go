@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -68,7 +69,7 @@ func snapshots() map[string]api.Status {
 		"chinese": one(supervisor.Snapshot{State: supervisor.Fatal, Reason: "上下文 [/app] 启动失败: 子容器启动失败 (web.xml:12)"}),
 		"control": one(supervisor.Snapshot{State: supervisor.Fatal, Reason: "\x1b[2J\x1b[1;1Hall is well\a\r\u009b31m\x7f, tab\tkept, \u202eno turning\u2066, 全角　空格"}),
 		"output": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Second),
-			Output: &proc.Stats{Lines: 1e6, DroppedLines: 12, LostLines: 3}}),
+			Output: &proc.Stats{Lines: 1e6, DroppedLines: 12, DroppedBytes: 960, LostLines: 3, LostBytes: 240}}),
 		"end": {Version: "v1", Stopping: &until, Services: []supervisor.Snapshot{
 			{Name: "a", State: supervisor.Stopping, Phase: "asked to end", Pid: 7, UpSince: at(-time.Minute), Deadline: at(3 * time.Second)},
 			{Name: "a-longer-name", State: supervisor.Stopped}}},
@@ -80,7 +81,7 @@ func TestStatusOfEachState(t *testing.T) {
 	for name, st := range snapshots() {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := printStatus(&b, st, now(), false, 0); err != nil {
+			if err := printStatus(printable.NewWriter(&b), st, now(), false, 0); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, filepath.Join("status", name+".golden"), b.Bytes())

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -48,13 +45,6 @@ const settleTime = 2 * time.Second
 const (
 	startPercent = 100
 	laterPercent = 50
-)
-
-// The threads that the supervisor may need at once are made while there are pids
-// for them; see pid1.SpareThreads.
-const (
-	spareThreads = 8
-	spareDelay   = 100 * time.Millisecond
 )
 
 // apiDelay is how much later than the services the API starts.
@@ -111,24 +101,32 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return ending{code: exitCode(err)}
 	}
 	r.level()
+	if opts.alone() { // the init can run it with less
+		m.OnLack(func(err error) {
+			log.Error("the command cannot be started here", "error", err)
+			queue.flush(flushTime)
+			os.Exit(codeNotNow)
+		})
+	}
 	r.hooks.begin(m, rec, r)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.command) > 0, Log: log,
-		Reload: func() { r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping, Companion: r.hooks})
+		Reload: func() { r.api.keep(); r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping, Companion: r.hooks})
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, log), jvmTools: newJVMTools(r.sup, r.plan().attacher, log), reloader: r}
-	serve := func() { serveAPI(ctx, m, rec, b, log) }
+	r.api = newAPIServer(ctx, b, log)
+	serve := func() { r.api.begin(rec) }
 	if rec.Starts > 1 || r.hooks.any() {
 		serve() // somebody may be waiting for it, and hooks may ask it
 	} else {
 		time.AfterFunc(apiDelay, serve) // the services first
 	}
-	time.AfterFunc(spareDelay, func() { pid1.SpareThreads(spareThreads) })
 	time.AfterFunc(settleTime, func() {
 		pid1.CatchInto(sigs)
 		pid1.CatchRest(sigs)
 		r.watch(ctx)
+		r.api.keep()
 		debug.SetGCPercent(laterPercent)
 		pid1.ReturnStartup()
 		time.AfterFunc(supervisor.DebuggerTime, pid1.ReturnStartup) // what the search for debuggers has used
@@ -145,48 +143,6 @@ func nothingToRun(noTomcat error) error {
 	}
 	return &hintError{fmt.Errorf("cannot run: no command is given, no service is configured, and there is no Tomcat to run: %s", why),
 		"stoker run -- CMD ARGS, or write /etc/stoker/stoker.yaml" + hint, codeUsage}
-}
-
-// serveAPI opens the API; without it the application still runs.
-func serveAPI(ctx context.Context, m *proc.Manager, rec *proc.Recovered, b *backend, log hclog.Logger) {
-	l, path, err := apiListener(m, rec, b.reloader.plan().config.API.Socket)
-	if err != nil {
-		log.Warn("the API is off: status, stop and logs will not work", "error", err)
-		return
-	}
-	log.Debug("api", "socket", path)
-	b.reloader.socketPath.Store(&path)
-	server := api.New(api.Options{Backend: b, Version: version, Log: log.Named("api"),
-		Viewers: func() []int { return b.reloader.plan().viewers() }, Events: b.reloader.journal.events})
-	go func() { // ends with ctx
-		if err := server.Serve(ctx, l); err != nil {
-			log.Error("the API has stopped", "error", err)
-		}
-	}()
-}
-
-// apiListener takes the listening socket out of the bag, so that a client which
-// connects while no supervisor works waits instead of being refused, or opens one.
-func apiListener(m *proc.Manager, rec *proc.Recovered, configured string) (net.Listener, string, error) {
-	if fds := rec.Files[apiItem]; len(fds) == 1 {
-		f := os.NewFile(uintptr(fds[0]), "api")
-		l, err := net.FileListener(f)
-		f.Close()
-		if err == nil {
-			return l, string(rec.Blobs[apiItem]), nil
-		}
-	}
-	l, path, err := api.Listen(configured, os.Getenv)
-	if err != nil {
-		return nil, "", err
-	}
-	raw, err := l.(*net.UnixListener).SyscallConn()
-	if err != nil {
-		return l, path, err
-	}
-	var putErr error // not by File: its Fd would make the socket a blocking one
-	err = raw.Control(func(fd uintptr) { putErr = m.Put(apiItem, []byte(path), int(fd)) })
-	return l, path, errors.Join(err, putErr)
 }
 
 // commandName is the service's name of `run -- CMD`.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -198,7 +199,7 @@ func (s *startWait) look(ctx context.Context, name string, number uint64, many i
 	case errors.As(err, &refused) && (refused.Code == "start-failed" || refused.Code == "no-such-service"):
 		s.failures = append(s.failures, fmt.Errorf("cannot start %s: %w", name, err))
 		if many > 1 { // the others may take long
-			reason, _, _ := strings.Cut(printable(refused.Message), "\n")
+			reason, _, _ := strings.Cut(refused.Message, "\n")
 			_, err = fmt.Fprintf(s.w, "%s has failed after %s: %s\n", name, span(took), reason)
 			return true, err
 		}
@@ -232,7 +233,7 @@ func progress(snap supervisor.Snapshot) string {
 	out := string(snap.State)
 	for _, what := range []string{snap.Phase, snap.Waiting} {
 		if what != "" {
-			out += ": " + strings.ReplaceAll(printable(what), "\n", " ")
+			out += ": " + strings.ReplaceAll(printable.Text(what), "\n", " ")
 		}
 	}
 	return out

@@ -3,29 +3,84 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
 )
 
 // Client talks to a Server on a unix socket.
 type Client struct {
 	socket string
+	strict bool // only to a process that may be a stoker here
 	http   *http.Client
 }
 
 // NewClient makes a client for the socket at path.
 func NewClient(path string) *Client {
-	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
-	}}}
+	c := &Client{socket: path}
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+	}}
+	return c
+}
+
+// Socket is the path of the socket.
+func (c *Client) Socket() string { return c.socket }
+
+// A connection may take tryTime. Where there is no room for it now, it is tried again
+// after retryPause.
+const (
+	tryTime    = 2 * time.Second
+	retryPause = 5 * time.Millisecond
+)
+
+// try says whether somebody answers.
+func (c *Client) try() error {
+	ctx, cancel := context.WithTimeout(context.Background(), tryTime)
+	defer cancel()
+	conn, err := c.dial(ctx)
+	if op := new(net.OpError); errors.As(err, &op) {
+		err = op.Err
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// dial connects, and asks the kernel who listens (SO_PEERCRED, unix(7)) before a word is
+// said.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	for begun := time.Now(); errors.Is(err, unix.EAGAIN) && time.Since(begun) < tryTime; {
+		// The queue of the socket is full: others connect faster than they are accepted.
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(retryPause):
+		}
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	}
+	if err != nil || !c.strict {
+		return conn, err
+	}
+	cred, err := credentials(conn)
+	if err == nil && !listensHere(int(cred.Uid)) {
+		err = &untrustedError{fmt.Sprintf("uid %d listens there", cred.Uid)}
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // RefusedError is an answer that is not a success.

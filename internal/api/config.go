@@ -1,5 +1,5 @@
 // Package api serves the supervisor's HTTP API on a unix socket: one table of
-// routes, authorised by the peer's uid. It decides nothing about services; it
+// routes, authorised by the peer's uid and by what the peer is. It decides nothing about services; it
 // asks the supervisor.
 package api
 
@@ -8,4 +8,7 @@ type Config struct {
 	// Socket is the path of the unix socket; empty: the first writable of
 	// the list in Candidates.
 	Socket string `yaml:"socket"`
+	// Admins are the services whose processes may do what their uid may; those of the
+	// others may look at most, root's too.
+	Admins []string `yaml:"admins"`
 }

@@ -53,7 +53,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newStream(w, follow, first)
 	p, _ := peerOf(r.Context())
-	whole := s.roleOf(p.uid) >= admin
+	have, _ := s.roleOf(p)
+	whole := have >= admin
 	send := func(e events.Event) error {
 		if e.Hook != nil && !whole {
 			e.Hook.Output = "" // it may hold what is secret, as that in incidents

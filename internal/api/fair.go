@@ -1,25 +1,66 @@
 package api
 
 import (
-	"context"
 	"net"
-	"os"
 	"sync"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Connections at once: of any one user that is neither root nor ours, and of all.
+// Connections at once: of any one user that is no admin, of all of those, and of all.
 // The socket is open to everybody, and each connection takes a descriptor that a
-// service may need to start.
+// service may need to start. What is left beyond maxOfOthers is for admins.
 const (
-	maxOfUser = 16
-	maxOfAll  = 128
+	maxOfUser   = 16
+	maxOfOthers = 96
+	maxOfAll    = 128
 )
 
-// fairListener closes what goes beyond.
+// limiter counts the connections that are open.
+type limiter struct {
+	mu     sync.Mutex  // guards what follows
+	open   map[int]int // of others than admins, by uid
+	others int
+	admins int
+}
+
+// take counts a connection, if there is room.
+func (l *limiter) take(p peer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.others+l.admins >= maxOfAll:
+		return false
+	case p.trusted():
+		l.admins++
+		return true
+	case l.open[p.uid] >= maxOfUser || l.others >= maxOfOthers:
+		return false
+	}
+	l.open[p.uid]++
+	l.others++
+	return true
+}
+
+func (l *limiter) give(p peer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.trusted() {
+		l.admins--
+		return
+	}
+	l.others--
+	if l.open[p.uid]--; l.open[p.uid] == 0 {
+		delete(l.open, p.uid)
+	}
+}
+
+// fairListener closes what goes beyond the limits, and where descriptors are short
+// whatever is no admin's.
 type fairListener struct {
 	net.Listener
-	mu   sync.Mutex  // guards open
-	open map[int]int // by uid
+	limits   *limiter
+	identify func(net.Conn) peer
 }
 
 // Accept gives the next connection that is within the limits.
@@ -29,48 +70,24 @@ func (l *fairListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, _ := peerOf(withPeer(context.Background(), conn))
-		if l.take(p.uid) {
-			return &fairConn{Conn: conn, l: l, uid: p.uid}, nil
+		p := l.identify(conn)
+		if (p.trusted() || proc.DescriptorsFor(0) == nil) && l.limits.take(p) {
+			return &fairConn{Conn: conn, limits: l.limits, peer: p}, nil
 		}
 		conn.Close()
-	}
-}
-
-// take counts a connection of uid, if there is room.
-func (l *fairListener) take(uid int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := 0
-	for _, n := range l.open {
-		all += n
-	}
-	trusted := uid == 0 || uid == os.Getuid()
-	if all >= maxOfAll || !trusted && l.open[uid] >= maxOfUser {
-		return false
-	}
-	l.open[uid]++
-	return true
-}
-
-func (l *fairListener) give(uid int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[uid]--; l.open[uid] == 0 {
-		delete(l.open, uid)
 	}
 }
 
 // fairConn gives its place back when it is closed.
 type fairConn struct {
 	net.Conn
-	l    *fairListener
-	uid  int
-	once sync.Once
+	limits *limiter
+	peer   peer
+	once   sync.Once
 }
 
 // Close closes the connection.
 func (c *fairConn) Close() error {
-	c.once.Do(func() { c.l.give(c.uid) })
+	c.once.Do(func() { c.limits.give(c.peer) })
 	return c.Conn.Close()
 }

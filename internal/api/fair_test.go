@@ -5,28 +5,55 @@ import (
 	"testing"
 )
 
-// One user's connections do not take the places of others.
-func TestFairListener(t *testing.T) {
-	l := &fairListener{open: map[int]int{}}
+// Eight users with all the connections that each may have, and root beside them.
+func TestRoomForTheOperator(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can ask in another's name")
+	}
+	path := serve(t, newFake())
+	for uid := range 8 {
+		for range maxOfUser {
+			conn, err := as(4700+uid, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
+	}
+	if got := ask(t, path, 0, "GET", "/v1/services"); got.status != 200 {
+		t.Errorf("root is answered by %d %s", got.status, got.body)
+	}
+}
+
+// The connections of others than admins do not take each other's places, nor the
+// admins'.
+func TestPlaces(t *testing.T) {
+	l := &limiter{open: map[int]int{}}
+	root, confined := peer{uid: 0}, peer{uid: 0, confined: "it belongs to a service"}
 	const greedy = 4444
-	for k := range maxOfUser {
-		if !l.take(greedy) {
-			t.Fatalf("connection %d of a user was refused", k)
+	fill := func(p peer) (n int) {
+		for l.take(p) {
+			n++
 		}
+		return n
 	}
-	if l.take(greedy) {
-		t.Error("one connection too many of a user was accepted")
+	if n := fill(peer{uid: greedy}); n != maxOfUser {
+		t.Errorf("%d connections of one user, want %d", n, maxOfUser)
 	}
-	for k := range maxOfAll - maxOfUser {
-		if !l.take(os.Getuid()) {
-			t.Fatalf("connection %d of our own was refused", k)
-		}
+	if n := fill(confined); n != maxOfUser {
+		t.Errorf("%d connections of confined processes, want %d", n, maxOfUser)
 	}
-	if l.take(os.Getuid()) {
-		t.Error("one connection too many was accepted")
+	for uid := range 100 {
+		fill(peer{uid: 5000 + uid})
 	}
-	l.give(greedy)
-	if !l.take(greedy) {
+	if n := fill(root); n != maxOfAll-maxOfOthers {
+		t.Errorf("%d connections of root beside all others, want %d", n, maxOfAll-maxOfOthers)
+	}
+	l.give(peer{uid: greedy})
+	if !l.take(root) {
 		t.Error("a place that was given back is not free")
+	}
+	if l.take(peer{uid: 6000}) {
+		t.Error("one connection too many")
 	}
 }

@@ -66,7 +66,7 @@ func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
 		Config: s.opts.Backend.ConfigProblem()}
 	st.Ready, _ = s.opts.Backend.Ready()
 	for _, p := range s.opts.Backend.Plugins(false) {
-		if p.State != hooks.PluginInactive || p.Off == hooks.OffByOperator {
+		if p.State != hooks.PluginInactive || p.Off == hooks.OffByOperator || p.Undecided {
 			st.Plugins = append(st.Plugins, PluginLine{p.Name, p.State, p.Why})
 		}
 	}

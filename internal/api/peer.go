@@ -2,38 +2,34 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
+	"strconv"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
 )
 
-// peer is who is at the other end of a unix socket.
-type peer struct{ uid, pid int }
+// peer is the process at the other end of a unix socket when it connected.
+type peer struct {
+	uid, pid int
+	// confined is why its uid makes it no admin; empty: nothing does.
+	confined string
+}
+
+// trusted says whether it is an admin.
+func (p peer) trusted() bool { return ownUID(p.uid) && p.confined == "" }
 
 // peerKey is the context's key of a peer.
 type peerKey struct{}
 
-// withPeer asks the kernel who connected (SO_PEERCRED, unix(7)).
+// withPeer adds the peer of a connection to the context of its requests.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if fair, ok := c.(*fairConn); ok {
-		c = fair.Conn
+		return context.WithValue(ctx, peerKey{}, fair.peer)
 	}
-	unixConn, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := unixConn.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil || credErr != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, peer{int(cred.Uid), int(cred.Pid)})
+	return ctx
 }
 
 // peerOf gives the peer of a request; false: unknown, and then nobody.
@@ -43,4 +39,111 @@ func peerOf(ctx context.Context) (peer, bool) {
 		p.uid = -1
 	}
 	return p, ok
+}
+
+// identify asks the kernel who connected (SO_PEERCRED, unix(7)). Of a process whose uid
+// would make it an admin it also finds out whether it is confined.
+func (s *Server) identify(c net.Conn) peer {
+	cred, err := credentials(c)
+	if err != nil {
+		return peer{uid: -1}
+	}
+	p := peer{uid: int(cred.Uid), pid: int(cred.Pid)}
+	if ownUID(p.uid) {
+		err = control(c, func(fd int) error {
+			p.confined = s.confined(fd, p.pid)
+			return nil
+		})
+	}
+	if err != nil {
+		return peer{uid: -1}
+	}
+	return p
+}
+
+// credentials are those of the process at the other end when it connected or listened.
+func credentials(c net.Conn) (cred *unix.Ucred, err error) {
+	err = control(c, func(fd int) (err error) {
+		cred, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		return err
+	})
+	return cred, err
+}
+
+// ownUID says whether a uid is root's or our own.
+func ownUID(uid int) bool { return uid == 0 || uid == os.Getuid() }
+
+// control calls f with the descriptor of a connection.
+func control(c net.Conn, f func(fd int) error) error {
+	unixConn, ok := c.(*net.UnixConn)
+	if !ok {
+		return net.ErrClosed
+	}
+	raw, err := unixConn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
+		return err
+	}
+	return result
+}
+
+// confined says why a peer has fewer rights than its uid tells; empty: it has not. What
+// cannot be found out is a reason too: a process may connect, hand the connection on and
+// end. One outside of our PID namespace (0) is on the host, or in a container that the
+// socket is shared with: it is nobody's here, and its uid decides.
+func (s *Server) confined(fd, pid int) string {
+	if pid == 0 {
+		return ""
+	}
+	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
+	// The directory stands for the process that has the pid now, the pidfd for the one
+	// that connected: where both live at the end they are the same, and what was read
+	// meanwhile is about it.
+	dir, err := os.Open("/proc/" + strconv.Itoa(pid))
+	if err != nil {
+		return ended
+	}
+	defer dir.Close()
+	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	switch {
+	case err == nil:
+		defer unix.Close(pidfd)
+	case err != unix.ENOPROTOOPT: // Linux < 6.5
+		return ended
+	}
+	why := s.restriction(pid)
+	// EPERM: it lives, and we are not root.
+	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
+		return ended
+	}
+	if _, err := dir.Readdirnames(1); err != nil {
+		return ended
+	}
+	return why
+}
+
+// restriction is why the process that has a pid now has fewer rights than its uid tells.
+func (s *Server) restriction(pid int) string {
+	service, err := s.opts.Member(pid)
+	switch {
+	case err != nil:
+		return "it is not known where it comes from: " + err.Error()
+	case service != "":
+		return fmt.Sprintf("pid %d belongs to the service %q", pid, service)
+	}
+	own, err := proc.ReadRights(os.Getpid())
+	if err != nil {
+		return err.Error()
+	}
+	theirs, err := proc.ReadRights(pid)
+	if err != nil {
+		return err.Error()
+	}
+	if lacks := theirs.Lacks(own); lacks != "" {
+		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks)
+	}
+	return ""
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -16,6 +15,8 @@ import (
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Backend is what the API asks; cmd wires it.
@@ -62,20 +63,24 @@ type Options struct {
 	Version string
 	Log     hclog.Logger
 	Viewers func() []int // uids that may look: the users of the services; nil: none
-	Events  *events.Journal
+	// Member gives the service that a process belongs to and that is not to be an admin;
+	// empty: it belongs to none. An error: it is not known.
+	Member func(pid int) (service string, err error)
+	Events *events.Journal
 }
 
 // Server is the HTTP API.
 type Server struct {
-	opts  Options
-	http  http.Server
-	stall time.Duration // how long a client may not read what a JVM answers
-	waits chan struct{} // a place for each request that waits
+	opts   Options
+	http   http.Server
+	stall  time.Duration // how long a client may not read what a JVM answers
+	waits  chan struct{} // a place for each request that waits
+	places limiter
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits)}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: limiter{open: map[int]int{}}}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
@@ -88,11 +93,12 @@ func New(opts Options) *Server {
 	return s
 }
 
-// Serve answers on l until ctx is done.
+// Serve answers on l until ctx is done or l is closed; what it has accepted is answered
+// to its end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	if err := s.http.Serve(&fairListener{Listener: l, open: map[int]int{}}); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
@@ -148,31 +154,38 @@ func (s *Server) routes() []route {
 	}
 }
 
-// guard lets only those through who have the route's role. On the unix socket
-// the kernel says who asks.
+// guard lets only those through who have the route's role.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		if r.role != anybody {
-			p, ok := peerOf(req.Context())
-			if have := s.roleOf(p.uid); !ok || have < r.role {
-				s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path)
-				fail(w, http.StatusForbidden, "forbidden", fmt.Sprintf("uid %d may not do this: it needs the role %s", p.uid, r.role),
-					"ask as root, or as the user that stoker runs as")
-				return
+		p, _ := peerOf(req.Context())
+		if have, why := s.roleOf(p); have < r.role {
+			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "reason", why)
+			hint := "ask as root, or as the user that stoker runs as"
+			if p.confined != "" {
+				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 			}
+			fail(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the role %s", why, r.role), hint)
+			return
 		}
 		r.handle(w, req)
 	}
 }
 
-func (s *Server) roleOf(uid int) role {
+// roleOf is the one place that decides what a peer may do, with the reason for people.
+// A confined process has what the users of the services have, although it is root's.
+func (s *Server) roleOf(p peer) (have role, why string) {
+	why = fmt.Sprintf("uid %d", p.uid)
 	switch {
-	case uid == 0 || uid == os.Getuid():
-		return admin
-	case s.opts.Viewers != nil && slices.Contains(s.opts.Viewers(), uid):
-		return view
+	case p.uid == -1:
+		return anybody, "one who is not known"
+	case p.trusted():
+		return admin, why
+	case ownUID(p.uid):
+		return view, why + " (" + p.confined + ")"
+	case s.opts.Viewers != nil && slices.Contains(s.opts.Viewers(), p.uid):
+		return view, why
 	default:
-		return anybody
+		return anybody, why
 	}
 }
 
@@ -187,7 +200,7 @@ type Error struct {
 
 func fail(w http.ResponseWriter, status int, code, message, hint string) {
 	var e Error
-	e.Error.Code, e.Error.Message, e.Error.Hint = code, message, hint
+	e.Error.Code, e.Error.Message, e.Error.Hint = code, redact.Text(message), redact.Text(hint)
 	answer(w, status, e)
 }
 

@@ -6,9 +6,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/trust"
 )
 
 // socketName is the file in each folder of Folders.
@@ -31,11 +34,11 @@ func folders(uid int, env func(string) string) []folder {
 }
 
 // Listen opens the socket: at path if that is not empty, else in the first
-// folder that can be written. Who may do what is decided by the peer's uid, not
-// by the mode of the socket.
+// folder that can be written and that others cannot change. Who may do what is
+// decided by the peer, not by the mode of the socket.
 func Listen(path string, env func(string) string) (net.Listener, string, error) {
 	if path != "" {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := folderOf(path, env).prepare(); err != nil {
 			return nil, "", fmt.Errorf("cannot open the API's socket %s: %w", path, err)
 		}
 		l, err := listen(path)
@@ -57,6 +60,17 @@ func Listen(path string, env func(string) string) (net.Listener, string, error) 
 	return nil, "", fmt.Errorf("cannot open the API's socket anywhere: %s", strings.Join(tried, "; "))
 }
 
+// folderOf is the folder of a configured path, or of one that Listen has given before.
+func folderOf(path string, env func(string) string) folder {
+	dir := filepath.Dir(path)
+	for _, f := range folders(os.Getuid(), env) {
+		if f.path == dir {
+			return f
+		}
+	}
+	return folder{path: dir}
+}
+
 // RuntimeFolder gives a folder of stoker's own for what need not outlive the
 // container: below the first of the socket's places that can be written. Who uses it
 // makes it. Empty: there is none.
@@ -69,11 +83,23 @@ func RuntimeFolder(name string, env func(string) string) string {
 	return ""
 }
 
-// prepare makes the folder, and refuses one in a shared place that is not ours.
+// prepare makes the folder. It refuses one that others than root and we could change or
+// replace: they could have us change the mode of a file of their choice, or answer in our
+// place; and one in a shared place that is not ours.
 func (f folder) prepare() error {
 	mode := os.FileMode(0o755)
 	if f.private {
 		mode = 0o700
+	}
+	above := f.path
+	for above != "/" && above != "." {
+		if _, err := os.Lstat(above); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	if err := trust.Folder(above, os.Getuid()); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(f.path, mode); err != nil {
 		return err
@@ -108,7 +134,7 @@ func listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, errors.Unwrap(err))
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // a successor may have bound anew
-	if err := os.Chmod(path, 0o666); err != nil {
+	if err := os.Chmod(path, 0o666); err != nil { // by its path: nobody else can exchange it in this folder
 		l.Close()
 		return nil, err
 	}
@@ -118,14 +144,18 @@ func listen(path string) (net.Listener, error) {
 // ErrNoSocket says that no stoker was found.
 var ErrNoSocket = errors.New("no stoker answers here")
 
-// Find looks for the socket of a stoker that answers: STOKER_SOCKET, the
-// configured path, the folders of our own uid and, as root, of every uid.
-func Find(configured string, env func(string) string) (string, error) {
+// Find gives a client of a stoker that answers: at STOKER_SOCKET, at the configured path,
+// in the folders of our own uid and, as root, of every uid. What STOKER_SOCKET names is
+// taken as it is; elsewhere the folder and the process that answers have to belong to
+// root, to us, or to the user of the container's first process.
+func Find(configured string, env func(string) string) (*Client, error) {
 	if path := env("STOKER_SOCKET"); path != "" {
-		return path, dial(path)
+		c := NewClient(path)
+		return c, noAnswer(path, c.try())
 	}
 	if configured != "" {
-		return configured, dial(configured)
+		c, err := found(configured)
+		return c, noAnswer(configured, err)
 	}
 	var tried []string
 	candidates := folders(os.Getuid(), env)
@@ -137,19 +167,62 @@ func Find(configured string, env func(string) string) (string, error) {
 	}
 	for _, f := range candidates {
 		path := filepath.Join(f.path, socketName)
-		err := dial(path)
+		c, err := found(path)
 		if err == nil {
-			return path, nil
+			return c, nil
 		}
-		tried = append(tried, path)
+		if untrusted := new(untrustedError); errors.As(err, &untrusted) {
+			path += ": " + err.Error()
+		}
+		if !slices.Contains(tried, path) {
+			tried = append(tried, path)
+		}
 	}
-	return "", fmt.Errorf("%w (looked at %s)", ErrNoSocket, strings.Join(tried, ", "))
+	return nil, fmt.Errorf("%w (looked at %s)", ErrNoSocket, strings.Join(tried, ", "))
 }
 
-func dial(path string) error {
-	conn, err := net.DialTimeout("unix", path, 2*time.Second)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrNoSocket, path, errors.Unwrap(err))
+// noAnswer says that no stoker answers at a path; nil: one does.
+func noAnswer(path string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return conn.Close()
+	return fmt.Errorf("%w: %s: %w", ErrNoSocket, path, err)
+}
+
+// found gives a client of what answers at a path that was found and not named by the
+// caller.
+func found(path string) (*Client, error) {
+	c := NewClient(path)
+	c.strict = true
+	info, err := os.Stat(path)
+	if err != nil {
+		return c, errors.Unwrap(err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !listensHere(int(st.Uid)) {
+		return c, &untrustedError{fmt.Sprintf("it belongs to uid %d", st.Uid)}
+	}
+	if err := trust.Folder(filepath.Dir(path), int(st.Uid)); err != nil {
+		return c, &untrustedError{err.Error()}
+	}
+	return c, c.try()
+}
+
+// untrustedError says why a socket is not spoken to.
+type untrustedError struct{ why string }
+
+func (e *untrustedError) Error() string { return "it is not trusted: " + e.why }
+
+// listensHere says whether a stoker may run as a user: root, we, or the user of the
+// container's first process.
+func listensHere(uid int) bool {
+	if ownUID(uid) {
+		return true
+	}
+	info, err := os.Stat("/proc/1")
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == uid
 }

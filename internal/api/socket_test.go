@@ -5,8 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // env is an environment of the given variables.
@@ -146,14 +150,158 @@ func TestFind(t *testing.T) {
 		{"configured and dead", none, env("XDG_RUNTIME_DIR", filepath.Join(dir, "run")), none, true},
 	} {
 		got, err := Find(tc.configured, tc.env)
-		if got != tc.want || errors.Is(err, ErrNoSocket) != tc.missing || (err != nil) != tc.missing {
-			t.Errorf("%s: %q, %v", tc.name, got, err)
+		if got.Socket() != tc.want || errors.Is(err, ErrNoSocket) != tc.missing || (err != nil) != tc.missing {
+			t.Errorf("%s: %q, %v", tc.name, got.Socket(), err)
 		}
 	}
 	if _, err := os.Stat("/run/stoker/" + socketName); err == nil {
 		t.Skip("a stoker of this machine has the first place")
 	}
-	if got, err := Find("", env("XDG_RUNTIME_DIR", filepath.Join(dir, "run"))); err != nil || got != runtime {
-		t.Errorf("searched: %q, %v", got, err)
+	if got, err := Find("", env("XDG_RUNTIME_DIR", filepath.Join(dir, "run"))); err != nil || got.Socket() != runtime {
+		t.Errorf("searched: %v, %v", got, err)
+	}
+}
+
+// A socket is not opened where others could put theirs, or a link, in its place.
+func TestListenInAnothersFolder(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give folders away")
+	}
+	dir := t.TempDir()
+	for name, make := range map[string]func(path string) error{
+		"another's":       func(path string) error { return os.Chown(path, 4711, -1) },
+		"open to others":  func(path string) error { return os.Chmod(path, 0o777) },
+		"below another's": func(path string) error { return os.Chown(dir, 4711, -1) },
+	} {
+		folder := filepath.Join(dir, name)
+		if err := errors.Join(os.Mkdir(folder, 0o755), make(folder)); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{filepath.Join(folder, "api.sock"), filepath.Join(folder, "deeper", "api.sock")} {
+			if _, _, err := Listen(path, env()); err == nil || !strings.Contains(err.Error(), "can be changed by") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+			t.Errorf("%s: %v was made in it, %v", name, left, err)
+		}
+		if err := os.Chown(dir, 0, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sticky := filepath.Join(dir, "sticky")
+	if err := errors.Join(os.Mkdir(sticky, 0o755), os.Chmod(sticky, 0o777|os.ModeSticky)); err != nil {
+		t.Fatal(err)
+	}
+	l, _, err := Listen(filepath.Join(sticky, "api.sock"), env())
+	if err != nil {
+		t.Fatalf("where the sticky bit protects it: %v", err)
+	}
+	l.Close()
+}
+
+// listenAs listens as a user; the kernel takes the uid from the thread that calls
+// listen(2).
+func listenAs(t *testing.T, uid int, path string) {
+	t.Helper()
+	ready := make(chan error)
+	go func() { // ends with its thread
+		runtime.LockOSThread()
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); errno != 0 {
+			ready <- errno
+			return
+		}
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		ready <- errors.Join(err, unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 5))
+	}()
+	if err := <-ready; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A command does not speak to a socket that another user has put where it looks.
+func TestFindTrustsNobody(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be deceived here")
+	}
+	const stranger = 4711
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	theirs, ours := filepath.Join(dir, "theirs"), filepath.Join(dir, "ours")
+	if err := errors.Join(os.Mkdir(theirs, 0o755), os.Chown(theirs, stranger, -1), os.Mkdir(ours, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	real, _, err := Listen(filepath.Join(ours, "real"), env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	listenAs(t, stranger, filepath.Join(theirs, "fake"))
+	if err := errors.Join(os.Symlink(filepath.Join(ours, "real"), filepath.Join(theirs, "link")),
+		os.Link(filepath.Join(theirs, "fake"), filepath.Join(ours, "moved")),
+		os.Link(filepath.Join(theirs, "fake"), filepath.Join(ours, "given")), os.Chmod(ours, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(theirs, "fake"): "it belongs to uid 4711",
+		filepath.Join(theirs, "link"): "can be changed by its owner",
+		filepath.Join(ours, "moved"):  "it belongs to uid 4711",
+		filepath.Join(ours, "real"):   "can be changed by others",
+	} {
+		if _, err := Find(path, env()); !errors.Is(err, ErrNoSocket) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+	}
+	if err := errors.Join(os.Chmod(ours, 0o755), os.Lchown(filepath.Join(ours, "given"), 0, -1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(filepath.Join(ours, "real"), env()); err != nil {
+		t.Errorf("our own: %v", err)
+	}
+	if _, err := Find(filepath.Join(ours, "given"), env()); err == nil || !strings.Contains(err.Error(), "uid 4711 listens there") {
+		t.Errorf("what another listens at: %v", err)
+	}
+	if c, err := Find("", env("STOKER_SOCKET", filepath.Join(theirs, "fake"))); err != nil {
+		t.Errorf("what was named: %v, %v", c, err)
+	}
+}
+
+// Where others connect faster than they are accepted a command waits for its turn.
+func TestFullQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		conn, err := net.Dial("unix", path)
+		if errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	tried := make(chan error, 1)
+	go func() { tried <- NewClient(path).try() }() // ends when it was let in
+	select {
+	case err := <-tried:
+		t.Fatalf("the command has not waited: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	conn, _, err := unix.Accept(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(conn)
+	if err := <-tried; err != nil {
+		t.Errorf("the command was not let in: %v", err)
 	}
 }

@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 	case "test-init":
 		sigs := pid1.Catch()
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: []string{"test-supervisor", os.Args[1]}, Env: os.Environ(), Log: os.Stderr}))
+	case "test-client":
+		os.Exit(askAlone(os.Args[1], os.Args[2]))
 	case "test-supervisor":
 		os.Exit(play(os.Args[1]))
 	}
@@ -65,7 +67,7 @@ func play(dir string) int {
 	b := newFake()
 	b.logs["talk"] = log
 	b.snaps = append(b.snaps, supervisor.Snapshot{Name: "talk", State: supervisor.Running})
-	go New(Options{Backend: b, Version: "test", Log: hclog.NewNullLogger()}).Serve(context.Background(), l) // ends with the process
+	go New(Options{Backend: b, Version: "test", Log: hclog.NewNullLogger(), Member: nobodys}).Serve(context.Background(), l) // ends with the process
 	for sig := range m.Signals() {
 		sig.Ack()
 		if sig.Stop > 0 {
@@ -128,6 +130,35 @@ func await(t *testing.T, holds func() bool) {
 			t.Fatal("what was waited for did not come within 20 s")
 		}
 	}
+}
+
+// askAlone is a client in a process of its own: it asks for a restart and prints the
+// refusal. Without a verb it only connects.
+func askAlone(path, verb string) int {
+	if verb == "" {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		conn.Close()
+		return 0
+	}
+	if _, err := NewClient(path).Command(context.Background(), "app", verb, 0); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// client makes the command of askAlone, run by another one as setpriv.
+func client(t *testing.T, path, verb string, by ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command("env", append(by, "bash", "-c", `exec -a test-client "$0" "$@"`, exe, path, verb)...)
 }
 
 // fake is a backend without a supervisor.
@@ -267,6 +298,16 @@ func serve(t *testing.T, b Backend, viewers ...int) string {
 // serveWith has a journal besides.
 func serveWith(t *testing.T, b Backend, journal *events.Journal, viewers ...int) string {
 	t.Helper()
+	return serveOptions(t, Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers },
+		Events: journal, Member: nobodys})
+}
+
+// nobodys is a Member that knows of no service.
+func nobodys(int) (string, error) { return "", nil }
+
+// serveOptions serves what the options say.
+func serveOptions(t *testing.T, o Options) string {
+	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} {
 		if err := os.Chmod(d, 0o755); err != nil {
@@ -281,8 +322,7 @@ func serveWith(t *testing.T, b Backend, journal *events.Journal, viewers ...int)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- New(Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers },
-			Events: journal}).Serve(ctx, l)
+		ended <- New(o).Serve(ctx, l)
 	}() // ends with ctx
 	t.Cleanup(func() {
 		cancel()

@@ -96,7 +96,10 @@ func Diff(old, next Config) []Change {
 // serviceChange compares one service; options are the changed paths of the JVM
 // options.
 func serviceChange(name string, before, after Service, parts []part, options []string) (Change, bool) {
-	changed := differences(reflect.ValueOf(before), reflect.ValueOf(after), parts, join("services", name))
+	var changed map[effect][]string
+	if !reflect.DeepEqual(before, after) { // as a rule nearly all are the same
+		changed = differences(reflect.ValueOf(before), reflect.ValueOf(after), parts, join("services", name))
+	}
 	causes := changed[newProcess]
 	if after.hasJVM() {
 		causes = append(causes, options...)

@@ -57,7 +57,7 @@ func containerEffects() map[string]effect {
 			hooks.dir hooks.init hooks.network-ready hooks.pre-start hooks.started hooks.ready hooks.start-failed
 			hooks.unhealthy hooks.degraded
 			hooks.pre-stop hooks.exited hooks.fatal hooks.stopped hooks.exit
-			hooks.job-started hooks.job-finished hooks.config-changed plugins.dir plugins.enabled`,
+			hooks.job-started hooks.job-finished hooks.config-changed plugins.dir plugins.enabled api.admins`,
 		newContainer: "api.socket", // clients have its path, and it is in the bag
 	})
 }

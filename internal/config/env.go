@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
@@ -68,7 +69,7 @@ func (l *loader) environment(environ []string) {
 
 // variable applies one variable to the one value that it names.
 func (l *loader) variable(name, value string, to []target) {
-	source := "env " + bounded(printable(name))
+	source := "env " + bounded(printable.Line(name))
 	switch len(to) {
 	case 0:
 		l.report.warn(Problem{File: source, Message: "is ignored: it names no setting", Hint: l.envHint(name, value)})

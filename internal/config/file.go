@@ -2,67 +2,44 @@ package config
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// maxFile bounds a configuration file, in bytes.
-const maxFile = 1 << 20
+// Bounds of a configuration file, in bytes, and of the entries of a folder.
+const (
+	maxFile  = 1 << 20
+	maxNames = 10_000
+)
 
 // readFile returns a file's bytes; ok is false when there is no such file. A
 // Problem with a message says why it cannot be read.
 func readFile(path string) (data []byte, ok bool, p Problem) {
-	// O_NONBLOCK: opening a named pipe without a writer would wait for ever.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	data, err := untrusted.ReadFile(path, maxFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		return nil, false, p
+	case errors.Is(err, untrusted.ErrTooLarge):
+		p.Hint = "is this the right file?"
+		fallthrough
+	case err != nil:
+		p.File, p.Message = path, "cannot read the file: "+err.Error()
 		return nil, false, p
 	}
-	if err != nil {
-		return nil, false, unreadable(path, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, false, unreadable(path, err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, false, Problem{File: path, Message: "cannot read the file: it is not a regular file"}
-	}
-	data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, false, unreadable(path, err)
-	}
-	if len(data) > maxFile {
-		return nil, false, Problem{File: path, Message: fmt.Sprintf("cannot read the file: it has more than %d bytes", maxFile),
-			Hint: "is this the right file?"}
-	}
 	return data, true, p
-}
-
-func unreadable(path string, err error) Problem {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return Problem{File: path, Message: "cannot read the file: " + err.Error()}
 }
 
 // confD lists conf.d/*.yaml beside the file in byte order.
 func (l *loader) confD(path string) []string {
 	dir := filepath.Join(filepath.Dir(path), "conf.d")
-	entries, err := os.ReadDir(dir) // sorted by name, in byte order
+	entries, err := untrusted.ReadDir(dir, maxNames) // by name, in byte order
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-			p := unreadable(dir, err)
-			p.Message = strings.Replace(p.Message, "the file", "the folder", 1)
-			l.report.add(p)
+			l.report.add(Problem{File: dir, Message: "cannot read the folder: " + err.Error()})
 			l.report.partial = true
 		}
 		return nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 )
 
 // Fingerprints gives one for each service: the same for two configurations of a
@@ -20,11 +19,11 @@ import (
 // comparing, and are not to be shown.
 func Fingerprints(cfg Config) map[string]string {
 	cfg = WithDefaults(cfg)
-	own, shared := fingerprintOf(reflect.TypeFor[Service](), serviceEffects()), fingerprintOf(reflect.TypeFor[Config](), jvmEffects())
-	jvm := shared.lines(reflect.ValueOf(cfg))
+	own := partsOf(reflect.TypeFor[Service](), serviceEffects())
+	jvm := processLines(partsOf(reflect.TypeFor[Config](), jvmEffects()), reflect.ValueOf(cfg))
 	out := make(map[string]string, len(cfg.Services))
 	for name, s := range cfg.Services {
-		lines := own.lines(reflect.ValueOf(s))
+		lines := processLines(own, reflect.ValueOf(s))
 		if s.hasJVM() {
 			lines = append(lines, jvm...)
 		}
@@ -38,38 +37,12 @@ func Fingerprints(cfg Config) map[string]string {
 	return out
 }
 
-// fingerprinted are the values of a section that make a fingerprint, by path. They
-// are looked up once: a hundred services have them all.
-type fingerprinted map[string][][]int
-
-func fingerprintOf(section reflect.Type, table map[string]effect) fingerprinted {
-	out := fingerprinted{}
-	for path, e := range table {
-		if e != newProcess {
-			continue
-		}
-		t := section
-		for key := range strings.SplitSeq(path, ".") {
-			f, ok := fieldNamed(t, key)
-			if !ok {
-				break // the test of the tables keeps this from happening
-			}
-			out[path] = append(out[path], f.index)
-			t = f.typ
-		}
-	}
-	return out
-}
-
-// lines gives those that are set, one line each.
-func (p fingerprinted) lines(section reflect.Value) []string {
+// processLines gives the values that need a new process and are set, one line each.
+func processLines(parts []part, section reflect.Value) []string {
 	var out []string
-	for path, indexes := range p {
-		v := section
-		for _, index := range indexes {
-			v = v.FieldByIndex(index)
-		}
-		if absent(path, v) {
+	for _, p := range parts {
+		v := section.FieldByIndex(p.index)
+		if p.effect != newProcess || absent(p.path, v) {
 			continue
 		}
 		// JSON sorts the keys of maps, and keeps a value on one line.
@@ -77,7 +50,7 @@ func (p fingerprinted) lines(section reflect.Value) []string {
 		if err != nil {
 			text = fmt.Appendf(nil, "%#v", v.Interface()) // NaN, which no file can hold
 		}
-		out = append(out, path+"="+string(text)+"\n")
+		out = append(out, p.path+"="+string(text)+"\n")
 	}
 	return out
 }

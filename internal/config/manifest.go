@@ -42,9 +42,9 @@ func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
 		orElse(&a.Service, hooks.ActionOfNone)
 		m.Actions[name] = a
 	}
-	orElse(&m.JVM.Layer, "default")
 	hookDefaults(&m.Hooks)
 	if len(r.problems) == 0 {
+		orElse(&m.JVM.Layer, "default") // of a broken one it is not known
 		return m, nil
 	}
 	problems := r.sorted([]string{path})

@@ -41,7 +41,7 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Version != "1.10" || !m.Required || *m.Enabled || m.JVM.Layer != "enforced" || *m.Params["port"].Default != "6300" ||
+	if m.Version != "1.10" || m.Required == nil || !*m.Required || *m.Enabled || m.JVM.Layer != "enforced" || *m.Params["port"].Default != "6300" ||
 		m.Hooks.Ready[1].Timeout != 5*time.Second || len(m.Hooks.PreStop[0].Command) != 2 {
 		t.Errorf("%+v", m)
 	}
@@ -90,8 +90,23 @@ func TestManifestProblems(t *testing.T) {
 // TestBrokenManifestIsRequired: what could be read counts, above all that it is required.
 func TestBrokenManifestIsRequired(t *testing.T) {
 	m, err := parseManifest("p.yaml", []byte("name: a\nrequired: true\nvrsion: 1\n"))
-	if err == nil || !m.Required {
+	if err == nil || m.Required == nil || !*m.Required {
 		t.Errorf("%+v %v", m, err)
+	}
+}
+
+// Of a broken manifest a layer that it does not name is not known.
+func TestLayerOfBrokenManifest(t *testing.T) {
+	for text, want := range map[string]string{
+		"name: a\nversion: 1\n":                          "default",
+		"name: a\nvrsion: 1\n":                           "",
+		"name: a\nvrsion: 1\njvm: {layer: enforced}\n":   "enforced",
+		"name: a\nversion: 1\njvmm: {layer: enforced}\n": "",
+		"name: a\nversion: [\n":                          "",
+	} {
+		if m, err := parseManifest("p.yaml", []byte(text)); m != nil && m.JVM.Layer != want || m == nil && want != "" {
+			t.Errorf("%q: %+v, %v", text, m, err)
+		}
 	}
 }
 

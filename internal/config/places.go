@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // maxLinks is how many symbolic links the kernel follows in one path.
@@ -44,7 +46,7 @@ func (p *places) list(path string) {
 	if !ok {
 		return
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := untrusted.ReadDir(dir, maxNames)
 	if err != nil {
 		return // not a folder, not readable: its name is watched
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/suggest"
@@ -17,15 +18,43 @@ type field struct {
 	short bool // its value may stand in the place of the whole section
 }
 
+// schema is what reflection says of a section's type. It is found out once: a thousand
+// services have the same sections.
+type schema struct {
+	fields []field
+	named  map[string]field
+	short  *field // the key whose value may stand for the section; nil: none
+}
+
+// schemas has the schema of every type that was asked for.
+var schemas sync.Map
+
+func schemaOf(t reflect.Type) *schema {
+	if s, known := schemas.Load(t); known {
+		return s.(*schema)
+	}
+	s := &schema{fields: readFields(t), named: map[string]field{}}
+	for k, f := range s.fields {
+		s.named[f.name] = f
+		if f.short {
+			s.short = &s.fields[k]
+		}
+	}
+	schemas.Store(t, s)
+	return s
+}
+
 // fieldsOf returns the keys of a section in the order of the struct, those of
-// inlined structs among them.
-func fieldsOf(t reflect.Type) []field {
+// inlined structs among them. They are not to be changed.
+func fieldsOf(t reflect.Type) []field { return schemaOf(t).fields }
+
+func readFields(t reflect.Type) []field {
 	var out []field
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if flags == "inline" {
-			for _, in := range fieldsOf(f.Type) {
+			for _, in := range readFields(f.Type) {
 				in.index = append([]int{i}, in.index...)
 				out = append(out, in)
 			}
@@ -39,20 +68,14 @@ func fieldsOf(t reflect.Type) []field {
 }
 
 func fieldNamed(t reflect.Type, name string) (field, bool) {
-	for _, f := range fieldsOf(t) {
-		if f.name == name {
-			return f, true
-		}
-	}
-	return field{}, false
+	f, ok := schemaOf(t).named[name]
+	return f, ok
 }
 
 // shortOf returns the key of a section whose value may stand for the section.
 func shortOf(t reflect.Type) (field, bool) {
-	for _, f := range fieldsOf(t) {
-		if f.short {
-			return f, true
-		}
+	if f := schemaOf(t).short; f != nil {
+		return *f, true
 	}
 	return field{}, false
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -34,7 +35,7 @@ func (l *loader) set(prefix string, settings []string) {
 		name, value, ok := strings.Cut(s, "=")
 		source := prefix
 		if strings.HasSuffix(prefix, " ") {
-			source += bounded(printable(name))
+			source += bounded(printable.Line(name))
 		}
 		if !ok {
 			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in stop.timeout=20s"})
@@ -53,12 +54,6 @@ func (l *loader) set(prefix string, settings []string) {
 		}
 		l.assign(source, to, value)
 	}
-}
-
-// printable keeps a name that goes into an origin on one line.
-func printable(s string) string {
-	quoted := strconv.QuoteToGraphic(s)
-	return quoted[1 : len(quoted)-1]
 }
 
 // assign lays one value, given as text, over what is there. Text is taken as

@@ -186,7 +186,7 @@ func isURL(path string) bool { return strings.HasPrefix(path, "jvm.") && lastKey
 func isMapKey(path string) bool {
 	return slices.ContainsFunc(ancestors(path), func(a string) bool {
 		last := lastKey(a)
-		return last == "env" || last == "labels" || last == "headers"
+		return slices.Contains([]string{"env", "labels", "headers", "set"}, last)
 	})
 }
 

@@ -130,7 +130,7 @@ func sourceLine(line string) string {
 		return ""
 	}
 	for _, name := range regexp.MustCompile(`[A-Za-z0-9_.-]+`).FindAllString(line, -1) {
-		if looksSecret(name) {
+		if redact.Name(name) {
 			return ""
 		}
 	}

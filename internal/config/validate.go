@@ -146,6 +146,12 @@ func (v *validator) api() {
 	if len(socket) > maxSocketPath {
 		v.bad(path, "", "the path has %d bytes, and the system allows %d", len(socket), maxSocketPath)
 	}
+	names := slices.Sorted(maps.Keys(v.cfg.Services))
+	for k, name := range v.raw.API.Admins {
+		if _, exists := v.cfg.Services[name]; !exists && !v.report.isSpoiled(join("services", name)) {
+			v.lacking(index("api.admins", k), didYouMean(name, names), "there is no service %s", quote("", name))
+		}
+	}
 }
 
 func (v *validator) stop() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
@@ -37,6 +38,9 @@ func (v *validator) env(path string, env, secrets map[string]string, script func
 // misreferred warns of what looks like a reference in a value that may have some, and is
 // none; literal is about values that have none.
 func (v *validator) misreferred(at, key string, env map[string]string) {
+	if !strings.Contains(env[key], "$") {
+		return
+	}
 	for _, m := range regexp.MustCompile(`\$+([A-Za-z_][A-Za-z0-9_]*)`).FindAllStringSubmatch(env[key], -1) {
 		name := m[1]
 		_, other := env[name]
@@ -53,11 +57,11 @@ func (v *validator) misreferred(at, key string, env map[string]string) {
 		// ${user.home} is a program's own; ${NAME-x} and ${NAME%x} are a shell's.
 		_, fallback, known := reference.Variable(p.Text)
 		if p.Ref && fallback != nil && strings.Contains(*fallback, "${") {
-			v.warn(at, "write another line for it", "${%s} ends at its first }: references do not nest", bounded(printable(p.Text)))
+			v.warn(at, "write another line for it", "${%s} ends at its first }: references do not nest", bounded(printable.Line(p.Text)))
 		}
 		if p.Ref && !known && !strings.Contains(p.Text, ".") && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*[-:=+?#%^,/@!]`).MatchString(p.Text) {
 			v.warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}",
-				bounded(printable(p.Text)))
+				bounded(printable.Line(p.Text)))
 		}
 	}
 }

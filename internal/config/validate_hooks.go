@@ -65,6 +65,11 @@ func (v *validator) hook(path string, e hooks.Event, h hooks.Hook) {
 	v.positive(join(path, "timeout"), h.Timeout)
 	v.positive(join(path, "retry_every"), h.RetryEvery)
 	v.hookPolicy(join(path, "on_failure"), e, h.OnFailure)
+	for k, pattern := range h.AllowEnv {
+		if err := hooks.CheckAllowed(pattern); err != nil {
+			v.bad(index(join(path, "allow_env"), k), "", "%s", err)
+		}
+	}
 	v.env(join(path, "env"), h.Env, nil, func(string) bool { return false })
 	if at := join(path, "share"); h.Share < 0 || h.Share > 1 || h.Share == 0 && v.isSet(at) {
 		v.bad(at, "write 0.5 for a half", "%v is not above 0 and up to 1", h.Share)

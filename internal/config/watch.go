@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
 )
 
 // Changes that come together are one: it is told when nothing has come for
@@ -63,7 +65,27 @@ func NewFileWatcher(files, dirs []string, counts func(name string) bool) (*Watch
 	return newWatcher(find, func() [sha256.Size]byte { return digestOfAll(files, dirs, counts) })
 }
 
+// NewPathWatcher is a Watcher of what is at a path, whatever that holds: it tells when it
+// is gone and when something else is there.
+func NewPathWatcher(path string) (*Watcher, error) {
+	find := func() places {
+		p := newPlaces(nil)
+		p.follow(absolute(path))
+		return p
+	}
+	return newWatcher(find, func() [sha256.Size]byte {
+		h := sha256.New()
+		var st unix.Stat_t
+		err := unix.Lstat(path, &st)
+		fmt.Fprintln(h, st.Dev, st.Ino, st.Mode, err)
+		return [sha256.Size]byte(h.Sum(nil))
+	})
+}
+
 func newWatcher(find func() places, sum func() [sha256.Size]byte) (*Watcher, error) {
+	if err := proc.DescriptorsFor(1); err != nil {
+		return nil, watchError(err)
+	}
 	n, err := fsnotify.NewWatcher() // its goroutine ends with Run
 	if err != nil {
 		return nil, watchError(err)
@@ -200,7 +222,7 @@ func digestOfAll(files, dirs []string, counts func(name string) bool) (sum [sha2
 		addFile(h, path)
 	}
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
+		entries, err := untrusted.ReadDir(dir, maxNames)
 		fmt.Fprintf(h, "%q %v\n", dir, err)
 		for _, e := range entries {
 			if counts(e.Name()) {

@@ -476,3 +476,48 @@ func TestWatchWithoutInotify(t *testing.T) {
 		}
 	}
 }
+
+// What counts is what is at the path, not what it holds.
+func TestWatchOfAPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run", "stoker")
+	path := filepath.Join(dir, "api.sock")
+	put(t, path, "a")
+	w, err := NewPathWatcher(path)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	told := make(chan string, 100)
+	go w.Run(ctx, func() { // ends with ctx
+		info, err := os.Lstat(path)
+		if err != nil {
+			told <- "nothing"
+			return
+		}
+		told <- info.Mode().Type().String()
+	})
+	for _, step := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return os.Remove(path) }, "nothing"},
+		{func() error { return os.WriteFile(path, []byte("a"), 0o644) }, "----------"},
+		{func() error { return os.RemoveAll(filepath.Dir(dir)) }, "nothing"},
+		{func() error { return errors.Join(os.MkdirAll(dir, 0o755), os.Symlink("/", path)) }, "L---------"},
+		{func() error { return os.Rename(dir, dir+".old") }, "nothing"},
+	} {
+		must(t, step.do())
+		for got := ""; got != step.want; {
+			got = await(t, told)
+		}
+	}
+	must(t, os.Mkdir(dir, 0o755), os.WriteFile(path, nil, 0o644))
+	for got := ""; got != "----------"; {
+		got = await(t, told)
+	}
+	must(t, os.WriteFile(path, []byte("more"), 0o644))
+	select {
+	case got := <-told:
+		t.Errorf("told of %s where only the content is another", got)
+	case <-time.After(3 * settleTime):
+	}
+}

@@ -6,6 +6,8 @@ package events
 import (
 	"slices"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Kinds of events beside the stages of lives, which go by their own names.
@@ -71,20 +73,22 @@ const (
 	maxChange = 50 // entries
 )
 
-// cut holds an event to its limits. Of the output the end is worth most, of
+// cut holds an event to its limits, and hides secrets in what it says. Of the output the end is worth most, of
 // everything else the beginning.
 func (e *Event) cut() {
+	e.Reason = redact.Text(e.Reason)
 	for _, text := range []*string{&e.Kind, &e.Service, &e.Signal, &e.Reason, &e.By, &e.Plugin, &e.State} {
 		*text = begin(*text)
 	}
 	e.Changes = slices.Clone(e.Changes[:min(len(e.Changes), maxChange)])
 	for k := range e.Changes {
-		e.Changes[k] = begin(e.Changes[k])
+		e.Changes[k] = begin(redact.Text(e.Changes[k]))
 	}
 	if e.Hook == nil {
 		return
 	}
 	h := *e.Hook
+	h.Why, h.Output = redact.Text(h.Why), redact.Text(h.Output)
 	for _, text := range []*string{&h.Event, &h.Name, &h.Plugin, &h.Why} {
 		*text = begin(*text)
 	}

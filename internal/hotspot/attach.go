@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,16 +23,19 @@ type Target struct {
 	// Quit sends SIGQUIT, by which a JVM is asked to open its socket. It is not
 	// called for one that does not catch it: that one would die.
 	Quit func() error
-	// As calls f again with the identity of the JVM's user where that is needed to
-	// look into its folders; nil: ours has to do.
-	As func(f func() error) error
 }
 
 // Attached is a JVM that listens for commands. There is nothing to be closed.
 type Attached struct {
 	target Target
+	// as is the JVM's identity. Its folders are its own choice: nothing is done there
+	// that it could not do itself.
+	as     asuser.Identity
 	socket string
 }
+
+// As is the identity with which the JVM was attached to: its own.
+func (a *Attached) As() asuser.Identity { return a.as }
 
 // Errors of Attach. Where we may not look the error is an fs.ErrPermission.
 var (
@@ -39,9 +45,10 @@ var (
 	ErrNotCaught = errors.New("it does not catch SIGQUIT (yet)")
 	// ErrNotListening says that the JVM did not open its socket in time.
 	ErrNotListening = errors.New("the JVM did not open its socket")
-	// ErrOthersSocket says that the name of the socket is taken by a file of another
-	// user, which the JVM cannot replace: an earlier JVM of its number has left it.
-	ErrOthersSocket = errors.New("its socket's name is taken by a file of another user")
+	// ErrNameTaken says that the name of the socket, or of the file that asks for it, is
+	// taken by a file of another user, which the JVM cannot replace or does not take: an
+	// earlier JVM of its number has left it.
+	ErrNameTaken = errors.New("a name that it needs is taken by a file of another user")
 	// ErrStopped says that the process does not run now, and cannot answer.
 	ErrStopped = errors.New("it is stopped (by SIGSTOP, or by who traces it)")
 )
@@ -63,12 +70,13 @@ const askAgainAfter = time.Second
 // the name gone and opens another (from 11.0.6 on). An older one, or one that was
 // only slow, dumps its threads to its output instead: that is the price.
 func Attach(ctx context.Context, t Target) (*Attached, error) {
-	if t.As == nil {
-		t.As = func(f func() error) error { return f() }
-	}
 	a := &Attached{target: t}
 	fail := func(err error) (*Attached, error) { return nil, fmt.Errorf("cannot attach to JVM %d: %w", t.Pid, err) }
-	forbidden, err := forbidsAttach(t)
+	var err error
+	if a.as, err = asuser.Of(t.Pid); err != nil {
+		return fail(err)
+	}
+	forbidden, err := a.forbidsAttach()
 	if err != nil {
 		return fail(err)
 	}
@@ -84,9 +92,6 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 		err = a.listens(ctx)
 		if err == nil {
 			return a, nil
-		}
-		if owner, ok := a.owner(); ok && owner != s.uid {
-			return fail(fmt.Errorf("%w: /tmp/.java_pid%d is of user %d", ErrOthersSocket, s.nsPid, owner))
 		}
 		if !notThere(err) {
 			return fail(err)
@@ -108,13 +113,6 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 	}
 }
 
-// owner is whose the socket's file is; false: there is none, or it cannot be seen.
-func (a *Attached) owner() (uid int, ok bool) {
-	var st unix.Stat_t
-	err := a.target.As(func() error { return unix.Lstat(a.socket, &st) })
-	return int(st.Uid), err == nil
-}
-
 // notThere says that nobody listens at the socket, or that it is none.
 func notThere(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
@@ -122,23 +120,19 @@ func notThere(err error) bool {
 
 // ask asks for the socket once, and waits for it.
 func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error {
-	name, asked := fmt.Sprintf("/.attach_pid%d", s.nsPid), ""
-	for _, dir := range []string{"cwd", "root/tmp"} {
-		path := fmt.Sprintf("/proc/%d/%s%s", a.target.Pid, dir, name)
-		err := a.target.As(func() error { return createOwned(path, s) })
-		if err == nil {
-			asked = path
-			break
-		}
-		if dir == "cwd" {
-			continue
-		}
-		if notThere(err) { // it is not the socket that is missing
-			return fmt.Errorf("cannot ask for its socket: %v", err) //nolint:errorlint // see above
-		}
+	name := fmt.Sprintf(".attach_pid%d", s.nsPid)
+	proc := "/proc/" + strconv.Itoa(a.target.Pid)
+	file, err := a.leave(proc+"/cwd", name)
+	if err != nil && !errors.Is(err, ErrNameTaken) { // that is where the JVM looks first
+		file, err = a.leave(proc+"/root/tmp", name)
+	}
+	switch {
+	case err != nil && notThere(err): // it is not the socket that is missing
+		return fmt.Errorf("cannot ask for its socket: %v", err) //nolint:errorlint // see above
+	case err != nil:
 		return fmt.Errorf("cannot ask for its socket: %w", err)
 	}
-	defer func() { _ = a.target.As(func() error { return os.Remove(asked) }) }() // the JVM may have done it
+	defer a.remove(file)
 	if err := a.target.Quit(); err != nil {
 		return err
 	}
@@ -172,7 +166,14 @@ func (a *Attached) listens(ctx context.Context) error {
 func (a *Attached) dial(ctx context.Context) (*net.UnixConn, error) {
 	for {
 		var conn net.Conn
-		err := a.target.As(func() (err error) {
+		err := a.as.Do(func() (err error) {
+			var st unix.Stat_t
+			if err := unix.Lstat(a.socket, &st); err != nil {
+				return err
+			}
+			if int(st.Uid) != a.as.UID {
+				return fmt.Errorf("%w: /tmp/%s is of user %d", ErrNameTaken, filepath.Base(a.socket), st.Uid)
+			}
 			conn, err = new(net.Dialer).DialContext(ctx, "unix", a.socket)
 			return err
 		})
@@ -209,20 +210,56 @@ func (a *Attached) ofJVM(c *net.UnixConn) (*net.UnixConn, error) {
 	return c, nil
 }
 
-// createOwned makes an empty file of the JVM's user: an older JVM takes no other.
-// A link that somebody has put there is not followed.
-func createOwned(path string, s status) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil // of somebody else who attaches, or who was killed in the middle
+// attachFile is a file by which a JVM is asked for its socket.
+type attachFile struct {
+	dir      int // the folder's descriptor; -1: the file is of somebody else who attaches
+	name     string
+	dev, ino uint64
+}
+
+// leave makes an empty file in a folder, which is held: the JVM may go elsewhere.
+func (a *Attached) leave(dir, name string) (file attachFile, err error) {
+	file = attachFile{dir: -1, name: name}
+	err = a.as.Do(func() (err error) {
+		if file.dir, err = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		fd, err := unix.Openat(file.dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			err = unix.Fstat(fd, &st)
+			_ = unix.Close(fd)
+			file.dev, file.ino = uint64(st.Dev), st.Ino //nolint:unconvert // its type differs by machine
+			return err
+		}
+		there := err == unix.EEXIST && unix.Fstatat(file.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+		_ = unix.Close(file.dir)
+		file.dir = -1
+		switch {
+		case !there:
+			return err
+		case int(st.Uid) != a.as.UID && st.Uid != 0:
+			return fmt.Errorf("%w: %s/%s is of user %d", ErrNameTaken, dir, name, st.Uid)
+		}
+		return nil // jcmd attaches, or did and was killed
+	})
+	return file, err
+}
+
+// remove removes the file that leave has made, unless another one has its name by now.
+func (a *Attached) remove(file attachFile) {
+	if file.dir < 0 {
+		return
 	}
-	if err != nil {
-		return err
-	}
-	if os.Geteuid() == 0 {
-		_ = f.Chown(s.uid, s.gid) // with the file-system identity of the user it is his already
-	}
-	return f.Close()
+	_ = a.as.Do(func() error { // the JVM may have removed it
+		var st unix.Stat_t
+		err := unix.Fstatat(file.dir, file.name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		if err != nil || uint64(st.Dev) != file.dev || st.Ino != file.ino { //nolint:unconvert // as above
+			return err
+		}
+		return unix.Unlinkat(file.dir, file.name, 0)
+	})
+	_ = unix.Close(file.dir)
 }
 
 // optionVariables are those that hold options of a JVM, in the order in which it
@@ -234,14 +271,14 @@ func optionVariables() []string {
 // forbidsAttach looks in the command line, and in the environment as far as that
 // can be seen, for what makes SIGQUIT do something else than to open the socket. A
 // later option wins.
-func forbidsAttach(t Target) (bool, error) {
-	argv, err := CommandLine(t.Pid)
+func (a *Attached) forbidsAttach() (bool, error) {
+	argv, err := CommandLine(a.target.Pid)
 	if err != nil {
 		return false, err
 	}
 	words := map[string][]string{"": argv}
-	_ = t.As(func() error { // where it cannot be seen, ErrNotListening tells
-		data, err := os.ReadFile("/proc/" + strconv.Itoa(t.Pid) + "/environ")
+	_ = a.as.Do(func() error { // where it cannot be seen, ErrNotListening tells
+		data, err := untrusted.ReadProcess(a.target.Pid, "environ")
 		for _, kv := range strings.Split(string(data), "\x00") {
 			if name, value, _ := strings.Cut(kv, "="); name != "" {
 				words[name] = strings.Fields(value)
@@ -265,7 +302,7 @@ func forbidsAttach(t Target) (bool, error) {
 
 // CommandLine gives the arguments of a process.
 func CommandLine(pid int) ([]string, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	data, err := untrusted.ReadProcess(pid, "cmdline")
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +312,6 @@ func CommandLine(pid int) ([]string, error) {
 // status is what /proc/PID/status says.
 type status struct {
 	nsPid       int // in the innermost namespace
-	uid, gid    int // effective
 	catchesQuit bool
 	stopped     bool
 	ended       bool // and not waited for yet
@@ -297,17 +333,13 @@ func readStatus(pid int) (status, error) {
 
 // parseStatus reads the lines that matter; Linux < 4.1 has no NSpid.
 func parseStatus(text string, pid int) (s status, err error) {
-	s = status{nsPid: pid, uid: -1, gid: -1}
+	s = status{nsPid: pid}
 	for line := range strings.Lines(text) {
 		name, rest, _ := strings.Cut(line, ":")
 		f := strings.Fields(rest)
 		switch {
 		case name == "NSpid" && len(f) > 0:
 			s.nsPid, err = strconv.Atoi(f[len(f)-1])
-		case name == "Uid" && len(f) > 1:
-			s.uid, err = strconv.Atoi(f[1])
-		case name == "Gid" && len(f) > 1:
-			s.gid, err = strconv.Atoi(f[1])
 		case name == "State" && len(f) > 0:
 			s.stopped = f[0] == "T" || f[0] == "t"
 			s.ended = f[0] == "Z" || f[0] == "X"

@@ -20,19 +20,19 @@ func TestParseStatus(t *testing.T) {
 		text string
 		want status
 	}{
-		{text, status{17, 1000, 1001, true, false, false}},
-		{"Uid:\t5\t5\t5\t5\nSigCgt:\tfffffffffffffffb\n", status{7, 5, -1, false, false, false}}, // Linux 3.10
-		{"State:\tT (stopped)\n", status{7, -1, -1, false, true, false}},
-		{"State:\tt (tracing stop)\n", status{7, -1, -1, false, true, false}},
-		{"State:\tZ (zombie)\n", status{7, -1, -1, false, false, true}},
-		{"State:\tS (sleeping)\n", status{7, -1, -1, false, false, false}},
-		{"", status{7, -1, -1, false, false, false}},
+		{text, status{17, true, false, false}},
+		{"Uid:\t5\t5\t5\t5\nSigCgt:\tfffffffffffffffb\n", status{7, false, false, false}}, // Linux 3.10
+		{"State:\tT (stopped)\n", status{7, false, true, false}},
+		{"State:\tt (tracing stop)\n", status{7, false, true, false}},
+		{"State:\tZ (zombie)\n", status{7, false, false, true}},
+		{"State:\tS (sleeping)\n", status{7, false, false, false}},
+		{"", status{7, false, false, false}},
 	} {
 		if got, err := parseStatus(c.text, 7); err != nil || got != c.want {
 			t.Errorf("%q: %+v, %v", c.text, got, err)
 		}
 	}
-	for _, bad := range []string{"NSpid:\tx\n", "SigCgt:\tx\n", "Uid:\tx y\n"} {
+	for _, bad := range []string{"NSpid:\tx\n", "SigCgt:\tx\n"} {
 		if _, err := parseStatus(bad, 7); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
@@ -43,12 +43,21 @@ func TestParseStatus(t *testing.T) {
 // the Target that its parent has of it.
 func living(t *testing.T, classes string, uid uint32, options ...string) (Target, *syscall.Signal) {
 	t.Helper()
+	dir := t.TempDir()
+	if uid != 0 {
+		dir = "/" // it cannot even see that one
+	}
+	return livingIn(t, dir, classes, uid, options...)
+}
+
+// livingIn is living with a working directory.
+func livingIn(t *testing.T, dir, classes string, uid uint32, options ...string) (Target, *syscall.Signal) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "java", append(append([]string{"-Xmx32m", "-cp", classes}, options...), "Eater", "wait")...)
-	cmd.Dir = t.TempDir()
+	cmd.Dir = dir
 	if uid != 0 {
-		cmd.Dir = "/" // it cannot even see that one
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	}
 	out, err := cmd.StdoutPipe()
@@ -177,7 +186,7 @@ func TestAttachWhereTheNameIsTaken(t *testing.T) {
 	if err := errors.Join(os.WriteFile(socket, nil, 0o600), os.Chown(socket, 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrOthersSocket) || !strings.Contains(err.Error(), socket+" is of user 65534") || *sent != 0 {
+	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNameTaken) || !strings.Contains(err.Error(), socket+" is of user 65534") || *sent != 0 {
 		t.Errorf("%v, signal %v", err, *sent)
 	}
 }
@@ -315,6 +324,19 @@ func TestAttachToAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
+	target, _ := living(t, forEverybody(t), 65534)
+	a, err := Attach(attachTime(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := a.Command(attachTime(t), "jcmd", "VM.flags"); err != nil || !strings.Contains(text, "-XX:MaxHeapSize=33554432") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// forEverybody is a folder with the class that another user can run too.
+func forEverybody(t *testing.T) string {
+	t.Helper()
 	classes, err := os.MkdirTemp("", "classes") // what t.TempDir makes is ours alone
 	if err != nil {
 		t.Fatal(err)
@@ -327,12 +349,89 @@ func TestAttachToAnotherUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, _ := living(t, classes, 65534)
-	a, err := Attach(attachTime(t), target)
-	if err != nil {
-		t.Fatal(err)
+	return classes
+}
+
+// A JVM chooses the folder where it is asked: what its user could not write there, root
+// does not write either, and what takes the file's name meanwhile is not removed.
+func TestAttachWritesAsTheJVM(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
 	}
-	if text, err := a.Command(attachTime(t), "jcmd", "VM.flags"); err != nil || !strings.Contains(text, "-XX:MaxHeapSize=33554432") {
-		t.Errorf("%q, %v", text, err)
+	const app = 65534
+	for _, c := range []struct {
+		name string
+		mode os.FileMode // of its working directory
+		uid  int
+		here bool // the file is there, and not in /tmp
+	}{
+		{"folder of root's", 0o755, 0, false},
+		{"folder that it may not even see", 0o700, 1234, false},
+		{"folder of its own", 0o755, app, true},
+		{"folder of everybody's", 0o777 | os.ModeSticky, 0, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "cwd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			target, _ := livingIn(t, dir, forEverybody(t), app)
+			if err := errors.Join(os.Chown(dir, c.uid, c.uid), os.Chmod(dir, c.mode)); err != nil {
+				t.Fatal(err)
+			}
+			quit, file := target.Quit, fmt.Sprintf("/.attach_pid%d", target.Pid)
+			target.Quit = func() error {
+				info, err := os.Lstat(dir + file)
+				if here := err == nil; here != c.here {
+					t.Errorf("%s%s: there is %v", dir, file, here)
+				} else if !here {
+					info, err = os.Lstat("/tmp" + file)
+				}
+				if err != nil || info.Sys().(*syscall.Stat_t).Uid != app || info.Mode() != 0o600 {
+					t.Errorf("%+v, %v", info, err)
+				}
+				return quit()
+			}
+			if _, err := Attach(attachTime(t), target); err != nil {
+				t.Error(err)
+			}
+			for _, path := range []string{dir + file, "/tmp" + file} {
+				if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s is left: %v", path, err)
+				}
+			}
+		})
 	}
+	t.Run("its name taken meanwhile", func(t *testing.T) {
+		target, _ := living(t, forEverybody(t), app)
+		quit, file := target.Quit, fmt.Sprintf("/tmp/.attach_pid%d", target.Pid)
+		t.Cleanup(func() { _ = os.Remove(file) })
+		target.Quit = func() error {
+			if err := quit(); err != nil {
+				return err
+			}
+			return errors.Join(os.WriteFile(file+"-", []byte("kept"), 0o600), os.Chown(file+"-", app, app), os.Rename(file+"-", file))
+		}
+		if _, err := Attach(attachTime(t), target); err != nil {
+			t.Error(err)
+		}
+		if text, err := os.ReadFile(file); string(text) != "kept" {
+			t.Errorf("%q, %v", text, err)
+		}
+	})
+	t.Run("its name taken before", func(t *testing.T) {
+		target, sent := living(t, forEverybody(t), app)
+		file := fmt.Sprintf("/tmp/.attach_pid%d", target.Pid)
+		t.Cleanup(func() { _ = os.Remove(file) })
+		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Chown(file, 1234, 1234)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNameTaken) || *sent != 0 {
+			t.Errorf("%v, signal %v", err, *sent)
+		}
+	})
 }

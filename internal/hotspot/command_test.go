@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/asuser"
 )
 
 func TestReadStatusLine(t *testing.T) {
@@ -64,7 +66,11 @@ func speaking(t *testing.T, answer func(net.Conn)) *Attached {
 			_ = conn.Close()
 		}
 	}()
-	return &Attached{target: Target{Pid: os.Getpid(), As: func(f func() error) error { return f() }}, socket: socket}
+	as, err := asuser.Of(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Attached{target: Target{Pid: os.Getpid()}, as: as, socket: socket}
 }
 
 func TestReplyIsBounded(t *testing.T) {
@@ -94,8 +100,9 @@ func TestReplyIsBounded(t *testing.T) {
 // first word and in the middle.
 func TestReplyThatDoesNotCome(t *testing.T) {
 	for _, begun := range []string{"", "0\nbegun"} {
-		gone := make(chan struct{})
+		come, gone := make(chan struct{}), make(chan struct{})
 		a := speaking(t, func(conn net.Conn) {
+			close(come)
 			_, _ = io.WriteString(conn, begun)
 			_, _ = io.Copy(io.Discard, conn)
 			close(gone)
@@ -103,6 +110,7 @@ func TestReplyThatDoesNotCome(t *testing.T) {
 		ctx, cancel := context.WithCancel(attachTime(t))
 		read := make(chan struct{})
 		go func() { // ends with the command
+			<-come
 			<-read
 			cancel()
 		}()

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -124,18 +124,16 @@ func trace(kind, path string, st *unix.Stat_t, since time.Time) (Trace, error) {
 	return t, nil
 }
 
-// readReport reads the beginning of an hs_err file. The name came from the
-// service's own words: it is not followed if it is a link, not waited for if it
-// is a FIFO, and not shown if it is anything else.
+// readReport reads the beginning of an hs_err file. The name came from the service's own
+// words: what is anything else is not shown.
 func readReport(path string, since time.Time) (Trace, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	f, err := untrusted.Open(path)
 	if err != nil {
 		return Trace{}, err
 	}
-	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return Trace{}, err
 	}
 	t, err := trace(ErrorReport, path, &st, since)

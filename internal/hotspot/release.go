@@ -6,12 +6,12 @@ package hotspot
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // JVM is an installed Java runtime.
@@ -57,21 +57,9 @@ func inspect(home, java string) JVM {
 }
 
 func readRelease(file string) (map[string]string, error) {
-	info, err := os.Stat(file)
+	text, err := untrusted.ReadFile(file, maxRelease)
 	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("cannot read %s: not a regular file", file)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read release file: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxRelease))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read release file: %w", err)
+		return nil, fmt.Errorf("cannot read %s: %w", file, err)
 	}
 	return parseRelease(string(text)), nil
 }

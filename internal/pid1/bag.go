@@ -14,11 +14,12 @@ const StopPlan = "stop-plan"
 
 // What the bag holds at most: some twenty times what a thousand services need. A
 // supervisor that puts for ever must not end PID 1 by its memory. Descriptors are
-// limited by what the process may have, less those that the init needs itself.
+// limited by what the process may have, less those that the init needs itself:
+// nine while nothing happens, and six more to start a supervisor while it drains.
 const (
 	maxItems = 20000
 	maxBytes = 32 << 20
-	ownFds   = 128
+	ownFds   = 16
 )
 
 // item is one thing that the supervisor asked to be kept.
@@ -41,30 +42,51 @@ func (l *lost) add(m lost) { l.bytes, l.lines = l.bytes+m.bytes, l.lines+m.lines
 type bag struct {
 	items  map[string]*item
 	order  []string
-	bytes  int         // of all items
-	fds    int         // of all items
-	pipes  int         // of all items
-	maxFds int         // 0: not known yet
+	bytes  int // of all items
+	fds    int // of all items
+	pipes  int // of all items
+	maxFds int
 	open   int         // intents whose child may exist without a known pid
+	unsure bool        // the record of a process was refused: any child may be a process of the supervisor
 	pids   map[int]int // how many items follow a child
 	plan   []byte      // read only when it is needed
 	drain  *drainer
 	unread *unread // nil: not made yet
 }
 
-func newBag() *bag { return &bag{items: map[string]*item{}, pids: map[int]int{}} }
+func newBag() *bag {
+	b := &bag{items: map[string]*item{}, pids: map[int]int{}, maxFds: maxItems}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Cur < maxItems+ownFds {
+		b.maxFds = max(int(limit.Cur)-ownFds, 1)
+	}
+	return b
+}
 
 // follows says whether an item is about this child.
 func (b *bag) follows(pid int) bool { return b.pids[pid] > 0 }
 
+// awaits says whether the end of a child may be one that the supervisor waits for.
+func (b *bag) awaits(pid int) bool { return b.follows(pid) || b.open > 0 || b.unsure }
+
 // put keeps m. An item that is put again keeps its place, and its descriptors
 // when the new message has none. An error says that there is no room for it; the
-// older one of that name stays.
+// older one of that name stays. The record of a process is kept without its
+// descriptors then: whoever waits for the process must learn of its end.
 func (b *bag) put(m *Msg, raw []byte) error {
 	old := b.items[m.Name]
-	if err := b.room(m, raw, old); err != nil {
+	refused := b.room(m, raw, old)
+	lacking := b.lacking(m, old)
+	if refused == nil && lacking != nil {
 		closeAll(m.Fds)
-		return err
+		if m.Fds = nil; !m.Open && m.Pid == 0 {
+			return lacking
+		}
+	}
+	if refused != nil {
+		closeAll(m.Fds)
+		b.unsure = b.unsure || m.Open || m.Pid > 0
+		return refused
 	}
 	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, open: m.Open, lost: new(lost)}
 	if m.Name == StopPlan {
@@ -96,33 +118,37 @@ func (b *bag) put(m *Msg, raw []byte) error {
 	if it.pid > 0 {
 		b.pids[it.pid]++
 	}
-	return nil
+	return lacking
 }
 
-// room says what the bag has no room for.
-func (b *bag) room(m *Msg, raw []byte, old *item) error {
-	if b.maxFds == 0 {
-		b.maxFds = maxItems
-		var limit unix.Rlimit
-		if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Cur < maxItems+ownFds {
-			b.maxFds = max(int(limit.Cur)-ownFds, 1)
-		}
-	}
-	had, hadFds := 0, 0
+// lacking says that there is no room for the descriptors of m.
+func (b *bag) lacking(m *Msg, old *item) error {
+	had := 0
 	if old != nil {
-		had, hadFds = len(old.raw), len(old.fds)
+		had = len(old.fds)
 	}
 	switch {
 	case m.Cut:
 		return errors.New("its descriptors cannot be received: this process has too many")
+	case len(m.Fds) > had && b.fds-had+len(m.Fds) > b.maxFds:
+		return fmt.Errorf("%d descriptors are kept, and %d are the most", b.fds, b.maxFds)
+	}
+	return nil
+}
+
+// room says what of m, its descriptors aside, the bag has no room for.
+func (b *bag) room(m *Msg, raw []byte, old *item) error {
+	had := 0
+	if old != nil {
+		had = len(old.raw)
+	}
+	switch {
 	case m.Name == StopPlan && len(m.Fds) == 0:
 		return nil // the last resort, and there is one
 	case old == nil && len(b.items) >= maxItems:
 		return fmt.Errorf("%d items are kept, which is the most", len(b.items))
 	case len(raw) > had && b.bytes-had+len(raw) > maxBytes:
 		return fmt.Errorf("%d bytes are kept, and %d are the most", b.bytes, maxBytes)
-	case len(m.Fds) > hadFds && b.fds-hadFds+len(m.Fds) > b.maxFds:
-		return fmt.Errorf("%d descriptors are kept, and %d are the most", b.fds, b.maxFds)
 	}
 	return nil
 }

@@ -35,7 +35,9 @@ func (i *initState) handle(m *Msg, raw []byte) {
 	case Hello:
 		i.replay()
 	case Put:
+		i.began = i.began || m.Pid > 0 // an intent that comes to nothing is taken back
 		if err := i.bag.put(m, raw); err != nil {
+			i.began = i.began || m.Open
 			i.refused(m.Name, err)
 		}
 	case Del:
@@ -47,7 +49,6 @@ func (i *initState) handle(m *Msg, raw []byte) {
 		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
 	case Ping:
 		if !i.keeper.healthy && i.keeper.starts == 1 {
-			time.AfterFunc(spareDelay, func() { SpareThreads(spareThreads) })
 			time.AfterFunc(returnDelay, ReturnStartup)
 		}
 		i.healthy(time.Now())
@@ -96,7 +97,7 @@ func (i *initState) replay() {
 		k.hello, k.helloAt = true, time.Now() // it has a moment to adopt before we read its pipes again
 	}
 	welcome := &Msg{Type: Welcome, Version: Version, Pid: os.Getpid(), Stop: i.stop,
-		Starts: i.keeper.starts, Orphans: i.events.orphans, Binary: i.bins.tell(i.opts.Version)}
+		Starts: i.keeper.starts, Orphans: i.events.orphans, Room: i.bag.maxFds, Binary: i.bins.tell(i.opts.Version)}
 	i.out = append(i.out[:0], message(welcome))
 	for _, name := range i.bag.order {
 		it := i.bag.items[name]

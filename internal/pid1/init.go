@@ -21,17 +21,32 @@ const (
 // SocketFD is the descriptor on which a supervisor finds its wire.
 const SocketFD = 3
 
+// Caught are the signals that reach the container, and what was found out before they
+// could be asked for.
+type Caught struct {
+	signals chan os.Signal
+	tasks   tasks
+	lack    error // there are no threads to catch signals with
+}
+
 // Catch asks for the signals that are sent to a container's first process: until
 // then Go's runtime ends it on them, with no clean-up, even as PID 1, so it must
 // be the first statement of main. Each costs a hand-over between two threads,
-// some 40 us; CatchRest asks for the others when there is time.
-func Catch() chan os.Signal {
-	c := make(chan os.Signal, 128)
-	CatchInto(c)
+// some 40 us; CatchRest asks for the others when there is time. The hand-overs need
+// threads: where a low limit can be seen they are made before.
+func Catch() *Caught {
+	runtime.GOMAXPROCS(1) // nothing in an init can run in parallel: spare the hand-overs, and threads
+	c := &Caught{signals: make(chan os.Signal, 128)}
+	if n, ok := taskLimit(); ok && n < fewTasks {
+		if c.lack = c.tasks.make(signalThreads, 0); c.lack != nil {
+			return c
+		}
+	}
+	CatchInto(c.signals)
 	return c
 }
 
-// CatchInto is Catch with a channel of the caller's.
+// CatchInto asks for them with a channel of the caller's.
 func CatchInto(c chan<- os.Signal) {
 	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 }
@@ -51,13 +66,6 @@ func CatchRest(c chan<- os.Signal) {
 // had the processors to themselves.
 const returnDelay = 2 * time.Second
 
-// The threads that the init may ever need at once, and when they are made: the
-// drainer, a log line, a supervisor's start, the collector, and some more.
-const (
-	spareThreads = 8
-	spareDelay   = 30 * time.Millisecond
-)
-
 // Options are what the init is told.
 type Options struct {
 	Args []string  // argv of the supervisor; Args[0] is its name in ps
@@ -65,6 +73,9 @@ type Options struct {
 	Log  io.Writer // where the init's own few lines go
 	// Version is what this binary calls itself.
 	Version string
+	// Command gives what the init runs where it cannot start a supervisor; nil: a
+	// supervisor is needed.
+	Command func() *Command
 }
 
 // initState is the init. One goroutine owns all of it.
@@ -86,24 +97,30 @@ type initState struct {
 	log     *logger
 	tty     *terminal
 	burst   burst
-	sync    bool // a Sync waits for its answer
+	tasks   tasks
+	lack    error       // there are no threads for an init at all
+	began   bool        // a child that is no supervisor was, or may have been, started
+	command *commandRun // run without a supervisor
+	sync    bool        // a Sync waits for its answer
 }
 
-// Run is the init role. sigs comes from Catch. It returns the exit code of the
+// Run is the init role. It returns the exit code of the
 // container when nothing is left to wait for.
-func Run(sigs chan os.Signal, opts Options) int {
+func Run(caught *Caught, opts Options) int {
 	i := &initState{
-		opts: opts, pid1: os.Getpid() == 1, sigs: sigs,
+		opts: opts, pid1: os.Getpid() == 1, sigs: caught.signals, tasks: caught.tasks, lack: caught.lack,
 		waiter: newWaiter(), bag: newBag(), log: newLogger(opts.Log), tty: saveTerminal(),
 	}
 	i.bins.now, i.bins.before = i.own(), i.own()
-	runtime.GOMAXPROCS(1) // nothing here can run in parallel: spare the hand-overs
 	defaultSignals()
 	closeOnExecFrom(3)
 	if !i.pid1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			i.log.printf("cannot become a subreaper: %v; orphans of the services will not be waited for", err)
 		}
+	}
+	if i.lack != nil {
+		i.notStarted(time.Now(), i.lack)
 	}
 	code := i.loop()
 	i.tty.restore()
@@ -151,6 +168,8 @@ func (i *initState) work(now time.Time) {
 		i.beginEnd(CodeBroken, 0)
 	case i.sweep != nil:
 		i.sweep.step(now, i)
+	case i.command != nil:
+		i.command.step(now)
 	case i.plan != nil:
 		if i.plan.step(now) {
 			i.beginEnd(CodeBroken, time.Second)
@@ -184,6 +203,8 @@ func (i *initState) due() time.Time {
 	switch {
 	case i.sweep != nil || i.plan != nil:
 		earlier(now.Add(10 * time.Millisecond))
+	case i.command != nil:
+		earlier(i.command.killAt)
 	default:
 		k := &i.keeper
 		earlier(i.endBy)
@@ -216,6 +237,10 @@ func (i *initState) signal(sig syscall.Signal) {
 		if i.sweep != nil && i.stop > 1 {
 			i.sweep.hurry()
 		}
+	}
+	if i.command != nil {
+		i.command.signal(sig, time.Now())
+		return
 	}
 	i.events.addSignal(int(sig), i.stop)
 }
@@ -254,7 +279,13 @@ func (i *initState) reap() {
 			died, supervisor = true, status
 			continue
 		}
-		if !i.bag.follows(pid) && i.bag.open == 0 || len(i.events.list) > maxHeld {
+		if i.command != nil {
+			if pid == i.command.pid {
+				i.beginEnd(exitCode(status), commandGrace)
+			}
+			continue
+		}
+		if !i.tells(pid) {
 			i.events.orphans++
 			continue
 		}
@@ -269,6 +300,12 @@ func (i *initState) reap() {
 		return // the waiter stays quiet for a moment: many exits, one wake-up
 	}
 	i.waiter.resume()
+}
+
+// tells says whether the end of a child is told to the supervisor. That of one it
+// has named is, however many wait to be acknowledged.
+func (i *initState) tells(pid int) bool {
+	return i.bag.follows(pid) || i.bag.awaits(pid) && len(i.events.list) <= maxHeld
 }
 
 // beginEnd starts the end of the container: whatever is left is ended, then code.

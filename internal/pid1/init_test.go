@@ -23,7 +23,8 @@ func TestMain(m *testing.M) {
 	switch os.Args[0] {
 	case "test-init":
 		sigs := Catch()
-		os.Exit(Run(sigs, Options{Args: []string{"test-supervisor", os.Args[1], os.Args[2]}, Env: os.Environ(), Log: os.Stderr, Version: "v1"}))
+		os.Exit(Run(sigs, Options{Args: []string{"test-supervisor", os.Args[1], os.Args[2]}, Env: os.Environ(), Log: os.Stderr, Version: "v1",
+			Command: func() *Command { return testCommand(os.Args[1], os.Args[2]) }}))
 	case "test-supervisor":
 		playSupervisor(os.Args[1], os.Args[2])
 	default:
@@ -178,7 +179,8 @@ var scripts = map[string]script{
 		return p.wait()
 	},
 	"upgrade-good": upgrades, "upgrade-dies": upgrades, "upgrade-mute": upgrades, "upgrade-final": upgrades, "upgrade-noexec": upgrades,
-	"halted": halted, "busy": busy, "loop": loop, "hoard": hoard,
+	"halted": halted, "busy": busy, "loop": loop, "hoard": hoard, "storm": storm,
+	"alone-dies": aloneDies, "alone-takes-back": aloneTakesBack, "alone-started": aloneStarted, "alone-intends": aloneIntends,
 	// Leaves a child that ignores TERM and a grandchild in a session of its own.
 	"leftovers": func(p *player, _ int) int {
 		p.child("deaf", "/bin/sh", "-c", "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >>"+p.dir+"/pids; while :; do sleep 0.05; done' & echo $$ >>"+p.dir+"/pids; while :; do sleep 0.05; done")

@@ -18,6 +18,7 @@ type keeper struct {
 	nextStart time.Time
 	downSince time.Time // since when nobody reads the log pipes
 	stopFail  int       // supervisors that failed after a stop request
+	lacking   bool      // the latest could not be started for want of processes or threads, which was said
 	halts     int       // stopped by a signal and continued, since it was last said
 	haltSaid  time.Time
 }
@@ -227,11 +228,16 @@ func (i *initState) unhalt(now time.Time) {
 func (i *initState) startSupervisor(now time.Time) {
 	k := &i.keeper
 	pid, conn, err := spawn(i.bins.now.exe(), i.opts)
+	if err == nil {
+		if err = i.tasks.make(0, supervisorTasks); err != nil { // it was not answered yet, and has started nothing
+			unix.Kill(pid, unix.SIGKILL)
+			conn.shut()
+			waitFor(pid)
+		}
+	}
 	i.waiter.resume()
 	if err != nil {
-		i.log.printf("cannot start the supervisor from %s: %v", i.bins.now.exe(), err)
-		i.failed(now)
-		i.trialDeath(fmt.Sprintf("no start: %v", err))
+		i.notStarted(now, err)
 		return
 	}
 	if k.downSince.IsZero() { // the first one: while it starts there is time
@@ -239,8 +245,32 @@ func (i *initState) startSupervisor(now time.Time) {
 		CatchRest(i.sigs)
 	}
 	k.starts++
+	k.lacking = false
 	k.life = life{pid: pid, conn: conn, startedAt: now, heardAt: now, trial: i.bins.trial, awaitAck: i.stop > 0 && !i.events.stopAcked()}
 	i.out = nil
+}
+
+// notStarted tries again later. Without threads of its own the init cannot go on: it
+// would end when it needs one.
+func (i *initState) notStarted(now time.Time, err error) {
+	why := i.cannotStart(err)
+	if i.alone(why) {
+		return
+	}
+	k, lacks := &i.keeper, lacking(err)
+	switch {
+	case i.lack != nil || lacks && i.tasks.make(0, 0) != nil:
+		i.log.printf("%s; ending the container", why)
+		i.beginEnd(CodeBroken, 0)
+		return
+	case !lacks:
+		i.log.printf("%s", why)
+		i.trialDeath(fmt.Sprintf("no start: %v", err))
+	case !k.lacking:
+		i.log.printf("%s; trying again until there is room", why)
+	}
+	k.lacking = lacks
+	i.failed(now)
 }
 
 // supervisorDied decides when the next one starts.
@@ -263,6 +293,9 @@ func (i *initState) supervisorDied(status syscall.WaitStatus) {
 		return
 	}
 	killed := status.Signaled() && status.Signal() == syscall.SIGKILL && !was.hung
+	if !killed && i.alone(fmt.Sprintf("the supervisor (pid %d) has ended before it started anything: %s", was.pid, describe(status))) {
+		return
+	}
 	i.log.printf("supervisor (pid %d) ended: %s; the services go on, starting it again", was.pid, describe(status))
 	if was.healthy && (killed || now.Sub(was.startedAt) > 5*time.Second) {
 		k.failures, k.nextStart = 0, now
@@ -285,30 +318,22 @@ func (i *initState) failed(now time.Time) {
 		k.stopFail++
 		k.nextStart = now
 	}
-	if k.failures >= loopDeaths && len(i.bag.items) == 0 {
+	if k.failures >= loopDeaths && len(i.bag.items) == 0 && !k.lacking {
+		if i.alone(fmt.Sprintf("the supervisor failed %d times", k.failures)) {
+			return
+		}
 		i.log.printf("the supervisor failed %d times and nothing runs yet; ending the container", k.failures)
 		i.beginEnd(CodeBroken, 0)
 	}
 }
 
-// spawn starts a supervisor from exe, in a process group of its own, so that a
-// key press at the terminal is not also a signal to it, and with an empty signal
-// mask: what our parent blocked is inherited by a Go child (the thread's mask is
-// restored before exec), and by every service after it.
+// spawn starts a supervisor from exe.
 func spawn(exe string, o Options) (int, *link, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, nil, err
 	}
-	runtime.LockOSThread()
-	var old, none unix.Sigset_t
-	unix.PthreadSigmask(unix.SIG_SETMASK, &none, &old)
-	pid, err := syscall.ForkExec(exe, o.Args, &syscall.ProcAttr{
-		Env: o.Env, Files: []uintptr{0, 1, 2, uintptr(pair[1])},
-		Sys: &syscall.SysProcAttr{Setpgid: true},
-	})
-	unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	runtime.UnlockOSThread()
+	pid, err := start(exe, o.Args, o.Env, []uintptr{0, 1, 2, uintptr(pair[1])})
 	unix.Close(pair[1])
 	if err != nil {
 		unix.Close(pair[0])
@@ -319,4 +344,17 @@ func spawn(exe string, o Options) (int, *link, error) {
 		return 0, nil, err // the supervisor finds a dead wire and ends
 	}
 	return pid, conn, nil
+}
+
+// start starts a program in a process group of its own, so that a key press at the
+// terminal is not also a signal to it, and with an empty signal mask: what our parent
+// blocked is inherited by a Go child (the thread's mask is restored before exec), and
+// by every service after it.
+func start(exe string, argv, env []string, files []uintptr) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var old, none unix.Sigset_t
+	unix.PthreadSigmask(unix.SIG_SETMASK, &none, &old)
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: env, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true}})
 }

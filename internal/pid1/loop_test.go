@@ -250,7 +250,8 @@ func hoard(p *player, life int) int {
 	}
 	p.say("good=%d", good)
 	p.Send(&Msg{Type: Ping})
-	fd := int(p.file.Fd()) // blocking from here on
+	fd := int(p.file.Fd())
+	unix.SetNonblock(fd, false)
 	var sent atomic.Int64
 	go func() { // ends with the process
 		for k := 0; ; k++ {
@@ -265,7 +266,9 @@ func hoard(p *player, life int) int {
 			case 4:
 				packet, _ = encode(&Msg{Type: Sync})
 			case 5:
-				packet, _ = encode(&Msg{Type: Upgrade})
+				if k < 1000 { // each is told of, and the log's queue is short
+					packet, _ = encode(&Msg{Type: Upgrade})
+				}
 			case 6:
 				packet = append([]byte("{\"t\":\"PUT\",\"name\":\"big\"}\n"), make([]byte, MaxBlob+100<<10)...)
 			}
@@ -367,5 +370,45 @@ func TestRestOfLine(t *testing.T) {
 	}
 	if gone := restOfLine(int32(fds[0]), time.Now()); gone != (lost{4, 1}) {
 		t.Errorf("of a line that is not complete took %+v", gone)
+	}
+}
+
+// The record of a process is kept without its descriptors where there is no room for
+// them; where there is none for the record every child's end is told.
+func TestEndsAreToldWithoutRoom(t *testing.T) {
+	b := newBag()
+	b.maxFds = 1
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	if b.put(&Msg{Name: "intent", Open: true, Fds: fds[:], Drain: true, Pipes: []int{0, 1}}, nil) == nil {
+		t.Error("two descriptors are said to be kept where one is the most")
+	}
+	if !b.awaits(7) || b.fds != 0 || b.pipes != 0 {
+		t.Errorf("an intent without room: %+v", b)
+	}
+	if _, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETFD, 0); err == nil {
+		t.Error("its descriptor is still open")
+	}
+	if b.put(&Msg{Name: "intent", Pid: 7, Cut: true}, nil) == nil || !b.follows(7) || b.awaits(8) {
+		t.Errorf("a record whose descriptors were cut: %+v", b)
+	}
+	b.bytes = maxBytes
+	if b.put(&Msg{Name: "other", Pid: 8}, []byte("x")) == nil || !b.awaits(8) {
+		t.Errorf("a record without room: %+v", b)
+	}
+}
+
+func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
+	i := &initState{bag: newBag()}
+	i.bag.put(&Msg{Name: "a", Pid: 7}, nil)
+	i.bag.put(&Msg{Name: "intent", Open: true}, nil)
+	if !i.tells(7) || !i.tells(8) {
+		t.Error("not told although an intent is open")
+	}
+	i.events.list = make([]event, maxHeld+1)
+	if !i.tells(7) || i.tells(8) {
+		t.Errorf("with %d events: of a named child told %t, of another %t", maxHeld+1, i.tells(7), i.tells(8))
 	}
 }

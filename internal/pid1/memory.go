@@ -3,10 +3,8 @@ package pid1
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
-	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -45,24 +43,4 @@ func ReturnStartup() {
 // mapped is memory at an address as a slice, for a system call that takes one.
 func mapped(addr uintptr, n int) []byte {
 	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), n)
-}
-
-// SpareThreads makes n threads ahead of their need. Go's runtime starts one when
-// a system call blocks while there is other work, and ends the whole process if
-// it cannot: where a service has used up the container's pids, that would be the
-// end of PID 1. Threads that were made once are kept and used again.
-func SpareThreads(n int) {
-	var up sync.WaitGroup
-	release := make(chan struct{})
-	up.Add(n)
-	for range n {
-		go func() { // ends with SpareThreads
-			runtime.LockOSThread() // each needs a thread of its own
-			defer runtime.UnlockOSThread()
-			up.Done()
-			<-release
-		}()
-	}
-	up.Wait()
-	close(release)
 }

@@ -17,10 +17,12 @@ type waiter struct {
 	again chan struct{}
 }
 
-// newWaiter starts the waiting goroutine. It ends with the process.
+// newWaiter starts the waiting goroutine, which begins with the first resume: it
+// takes a thread. It ends with the process.
 func newWaiter() *waiter {
 	w := &waiter{ready: make(chan struct{}), again: make(chan struct{}, 1)}
 	go func() {
+		<-w.again
 		for {
 			err := waitid(unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, new(unix.Siginfo))
 			if err == unix.EINTR {
@@ -124,6 +126,16 @@ func WaitChild(pid int) (Exit, error) {
 		}
 		return Exit{Pid: pid, Status: uint32(status), At: BootNow(),
 			CPU: use.Utime.Nano() + use.Stime.Nano(), RSS: use.Maxrss << 10}, err
+	}
+}
+
+// waitFor waits for a child that is about to end. Raw: the runtime would think of
+// another thread meanwhile.
+func waitFor(pid int) {
+	for {
+		if _, _, err := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(pid), 0, unix.WALL, 0, 0, 0); err != unix.EINTR {
+			return
+		}
 	}
 }
 

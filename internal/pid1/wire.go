@@ -54,6 +54,7 @@ type Msg struct {
 	Count   int    `json:"n,omitempty"`     // Signal: how often, merged
 	Stop    int    `json:"stop,omitempty"`  // Welcome, Signal: stop requests so far
 	Starts  int    `json:"starts,omitempty"`
+	Room    int    `json:"room,omitempty"`    // Welcome: descriptors that the bag holds at most
 	Code    int    `json:"code,omitempty"`    // Final: the container's exit code
 	Grace   int64  `json:"grace,omitempty"`   // Final: ns between TERM and KILL of what is left
 	Bytes   uint64 `json:"bytes,omitempty"`   // Lost

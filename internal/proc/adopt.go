@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -209,7 +210,7 @@ func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
 		if pid == os.Getpid() || b.State == 'Z' || b.Start < ticks(p.rec.Time) || m.known(pid, b) {
 			continue
 		}
-		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		cmdline, _ := untrusted.ReadProcess(pid, "cmdline")
 		if bytes.Equal(cmdline, ownCmdline()) || shimLine(cmdline, p.rec.ID) {
 			return pid, b, embryo
 		}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -153,26 +152,16 @@ func writesTo(pid int, pipes []string) (writes bool, err error) {
 	if len(pipes) == 0 {
 		return false, nil
 	}
-	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
 	err = asUser(pid, func() error {
-		fds, err := os.ReadDir(dir)
-		if err != nil {
-			return err
-		}
-		for _, fd := range fds {
-			link, err := os.Readlink(dir + "/" + fd.Name())
-			if errors.Is(err, fs.ErrPermission) {
-				return err
-			}
-			if !slices.Contains(pipes, link) {
-				continue
-			}
+		writes = false
+		return eachDescriptor(pid, func(fd, link string) bool {
 			const ownerMayWrite = 0o200 // so the kernel shows how it was opened
-			if info, err := os.Lstat(dir + "/" + fd.Name()); err == nil && info.Mode()&ownerMayWrite != 0 {
-				writes = true
+			if slices.Contains(pipes, link) {
+				info, err := os.Lstat(fd)
+				writes = err == nil && info.Mode()&ownerMayWrite != 0
 			}
-		}
-		return nil
+			return !writes
+		})
 	})
 	return writes, err
 }

@@ -90,12 +90,15 @@ func (f *logFile) render(last bool) (b fileBatch, out []byte, full bool) {
 		}
 	}
 	b.next = f.j.cursor
+	l.mu.Lock()
+	f.taken = taken{b.next.pos, b.lines}
+	l.mu.Unlock()
 	return b, out, full
 }
 
 // read reads what comes next.
 func (f *logFile) read(in []byte) (n int, seg segment, at int64) {
-	n, seg, at = f.l.read(in, f.j.pos)
+	n, seg, at = f.l.takeNext(&f.taken, in, f.j.pos)
 	f.l.mu.Lock()
 	defer f.l.mu.Unlock()
 	return int(max(min(int64(n), f.end()-at), 0)), seg, at
@@ -116,7 +119,7 @@ func (f *logFile) skipLost(b *fileBatch, out []byte) []byte {
 	l := f.l
 	l.mu.Lock()
 	defer l.unlock()
-	torn := f.j.begun[0]+f.j.begun[1] > 0
+	begun := f.j.begun
 	if start := l.ix.start(); f.j.pos < start {
 		rest, restLines := l.restOfLine(start)
 		lines := l.ix.startLines() + restLines
@@ -124,12 +127,17 @@ func (f *logFile) skipLost(b *fileBatch, out []byte) []byte {
 		b.dropped.lines += lines - min(b.lines, lines)
 		b.dropped.bytes += uint64(f.j.start(start + rest))
 		b.lines = lines
+		// Counted and noted in one step; a mark is due until one is noted.
+		place := f.j.cursor
+		place.begun = begun
+		f.taken = taken{place.pos, lines}
+		f.note(fileBatch{next: place, lines: lines, done: 1, dropped: b.dropped, marked: b.marked})
 	}
 	if b.dropped == b.marked {
 		return out
 	}
-	if torn {
-		out = append(out, '\n')
+	if begun[0]+begun[1] > 0 {
+		out, f.j.begun = append(out, '\n'), [2]uint64{}
 	}
 	reason := "the file could not be written in time"
 	if f.why != "" {

@@ -272,6 +272,46 @@ var kinScripts = map[string]play{
 		until(s, "gone", func() bool { return len(p.Members()) == 0 })
 		return 0
 	}},
+	// Where processes come from: by their parents alone, whatever else they say.
+	"origin": {play: func(s *stage) int {
+		p := s.sh("app.1", "setsid sh -c 'env "+CookieVar+"=hook/x sh -c \"echo \\$\\$ >"+s.dir+"/far; exec sleep 300\"'"+quiet+"& exec sleep 300")
+		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+"; exec sleep 300")
+		orphan := pidIn(s, "orphan")
+		until(s, "orphaned", func() bool { b, _ := pid1.ReadBirth(orphan); return b.Parent == s.m.initPid })
+		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.initPid, os.Getpid(), 99999999} {
+			id, err := s.m.Origin(pid)
+			s.say("%q %v", id, err != nil)
+		}
+		return 0
+	}},
+	// What is kept for operators nothing else takes, and the first process needs.
+	"descriptors": {play: func(s *stage) int {
+		take := func(enough func() bool) (fds []int) {
+			for !enough() {
+				fd, err := unix.Dup(0)
+				if err != nil {
+					break
+				}
+				fds = append(fds, fd)
+			}
+			return fds
+		}
+		modest := func(id string) error {
+			_, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sleep", "300"}, Env: os.Environ(), Modest: true})
+			return err
+		}
+		take(func() bool { return DescriptorsFor(0) != nil })
+		s.say("first %v", modest("a"))
+		s.say("second %v", errors.Is(modest("b"), unix.EMFILE))
+		_, err := s.m.Log("late", LogOptions{})
+		s.say("log %v", errors.Is(err, unix.EMFILE))
+		left := take(func() bool { return false })
+		for _, fd := range left {
+			unix.Close(fd)
+		}
+		s.say("left %v", len(left) > 0)
+		return 0
+	}},
 	"bench": {play: func(s *stage) int {
 		p := s.sh("over", "exit 0")
 		<-p.Exited()
@@ -323,6 +363,14 @@ func TestDescendantsInOtherGroups(t *testing.T) {
 
 func TestOneWhoMovesOn(t *testing.T) {
 	kinPlay(t, "hopper").want(t, "members true", "few true", "left 0")
+}
+
+func TestOrigin(t *testing.T) {
+	kinPlay(t, "origin").want(t, `"app.1" false`, `"app.1" false`, `"" true`, `"" true`, `"" true`, `"" true`)
+}
+
+func TestDescriptorsForOperators(t *testing.T) {
+	kinPlay(t, "descriptors", "-n", "64:64").want(t, "first <nil>", "second true", "log true", "left true")
 }
 
 func TestAdoptedStray(t *testing.T) {

@@ -136,16 +136,39 @@ func (p *pipes) cast(fd int, cause error) (int, error) {
 	return unix.Read(fd, make([]byte, chunkSize))
 }
 
-// Tail is the end of what the process has written, at most n bytes; of a process
-// without a late log it is empty.
-func (p *Process) Tail(n int) string {
+// Tail is the end of what the process has written, and of what it has written to stderr,
+// at most n bytes of each; of a process without a late log both are empty.
+func (p *Process) Tail(n int) (all, stderr string) {
 	if p.pipes == nil || p.pipes.late == nil {
-		return ""
+		return "", ""
 	}
 	l := p.pipes.log.Load()
 	if l == nil {
-		return ""
+		return "", ""
 	}
 	end := l.End()
-	return string(l.Bytes(max(end-int64(n), 0), end))
+	return string(l.Bytes(max(end-int64(n), 0), end)), string(l.streamTail(Stderr, n))
+}
+
+// streamTail is the end of what is kept of a stream, at most n bytes.
+func (l *Log) streamTail(stream, n int) (out []byte) {
+	l.mu.Lock()
+	defer l.unlock()
+	for from := l.ix.start(); from < l.end; {
+		seg, until, ok := l.ix.find(from, l.end)
+		if !ok {
+			break
+		}
+		if int(seg.stream) == stream {
+			part := make([]byte, until-from)
+			got, err := unix.Pread(l.data, part, from)
+			if err != nil {
+				break
+			}
+			out = append(out, part[:got]...)
+			out = out[max(len(out)-n, 0):]
+		}
+		from = until
+	}
+	return out
 }

@@ -37,10 +37,11 @@ func playLate(s *stage) int {
 	if s.first() {
 		silent := s.late("silent", "exit 3")
 		code := status(silent)
-		s.say("silent: code %d, tail %q, logs %q", code, silent.Tail(100), s.m.LogNames())
+		s.say("silent: code %d, tail %q, logs %q", code, tail(silent), s.m.LogNames())
 		p := s.late("talks", "echo out; echo err >&2")
 		<-p.Exited()
-		s.say("tail %q", slices.Sorted(slices.Values(strings.Fields(p.Tail(100)))))
+		_, stderr := p.Tail(100)
+		s.say("tail %q, stderr %q", slices.Sorted(slices.Values(strings.Fields(tail(p)))), stderr)
 		p.Done()
 		p = s.late("daemon", "(while [ ! -e $DIR/daemon ]; do sleep 0.01; done; echo of the daemon; while [ ! -e $DIR/over ]; do sleep 0.01; done) & exit 0")
 		s.say("daemon: code %d", status(p))
@@ -60,7 +61,7 @@ func playLate(s *stage) int {
 	for _, id := range []string{"wrote", "waits", "never"} {
 		p := s.process(id)
 		<-p.Exited()
-		s.say("%s: tail %q", id, p.Tail(100))
+		s.say("%s: tail %q", id, tail(p))
 		p.Done()
 	}
 	s.logs("that has written", "left")
@@ -73,7 +74,7 @@ func TestLateLogs(t *testing.T) {
 	t.Parallel()
 	out := performance{script: "late"}.run(t)
 	const said = `silent: code 3, tail "", logs []
-tail ["err" "out"]
+tail ["err" "out"], stderr "err\n"
 daemon: code 0
 it has written: ["daemon"]
 all is passed on: []
@@ -97,4 +98,9 @@ end: []
 	if !strings.Contains(out.stderr, "late talks | err\n") {
 		t.Errorf("stderr: %s", out.stderr)
 	}
+}
+
+func tail(p *Process) string {
+	all, _ := p.Tail(100)
+	return all
 }

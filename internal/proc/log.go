@@ -44,6 +44,7 @@ type Log struct {
 	pool   *sync.Pool
 	wakes  map[chan struct{}]bool
 	pipes  map[*pipes]bool
+	taken  taken    // by what passes on
 	pinned [2]int64 // bytes that are being passed on right now
 	behind int64    // bytes behind the pinned ones that were given back end here
 	notes  []string // markers to pass on before the next bytes
@@ -393,15 +394,19 @@ func (l *Log) Close() {
 	}
 }
 
-// release unmaps and closes everything.
+// release unmaps and closes everything. Readers find an empty log with its counters.
 func (l *Log) release() {
 	l.closed = true
+	l.wakeAll()
 	if l.rendering != nil {
 		l.rendering.close()
 		unix.Close(l.rendering.sent)
 	}
 	unix.Close(l.data)
 	unix.Close(l.sent)
+	left := *l.ix.header
+	left.first = left.next
 	unix.Munmap(l.ix.mem)
 	unix.Close(l.ix.fd)
+	l.data, l.sent, l.rendering, l.ix = -1, -1, nil, &index{fd: -1, header: &left}
 }

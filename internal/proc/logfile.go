@@ -22,10 +22,10 @@ type logFile struct {
 	done  chan struct{} // closed when the goroutine has ended
 
 	// Guarded by l.mu:
-	reached int64  // before it nothing is needed any more
-	lines   uint64 // newlines before reached
-	retired bool   // no file is wanted any more
-	until   int64  // retired: nothing from here on is written
+	reached int64 // before it nothing is needed any more
+	taken   taken
+	retired bool  // no file is wanted any more
+	until   int64 // retired: nothing from here on is written
 	options FileOptions
 	err     string // why it cannot be written now
 
@@ -105,7 +105,7 @@ func openLogFile(l *Log, fd int) (*logFile, error) {
 		f.begin(l.end)
 		return f, nil
 	}
-	f.reached, f.lines = b.next.pos, b.lines
+	f.reached, f.taken = b.next.pos, taken{b.next.pos, b.lines}
 	for _, open := range b.next.open {
 		if open >= 0 {
 			f.reached = min(f.reached, open)
@@ -118,8 +118,8 @@ func openLogFile(l *Log, fd int) (*logFile, error) {
 // begin writes the log to the file from pos on. It has l.mu, or the log alone.
 func (f *logFile) begin(pos int64) {
 	f.j.start(pos)
-	f.reached, f.lines = pos, f.l.ix.lines
-	f.note(fileBatch{next: f.j.cursor, lines: f.lines, done: 1, dropped: f.last().dropped, marked: f.last().dropped})
+	f.reached, f.taken = pos, taken{pos, f.l.ix.lines}
+	f.note(fileBatch{next: f.j.cursor, lines: f.taken.lines, done: 1, dropped: f.last().dropped, marked: f.last().dropped})
 }
 
 // start begins and runs.
@@ -139,15 +139,9 @@ func (f *logFile) note(b fileBatch) {
 
 // stats has l.mu.
 func (f *logFile) stats() *FileStats {
-	s := &FileStats{Path: f.options.Path, Bytes: atomic.LoadUint64(&f.notes.written), Error: f.err,
-		DroppedBytes: f.last().dropped.bytes, DroppedLines: f.last().dropped.lines}
-	if start := f.l.ix.start(); f.reached < start { // dropped, and counted when it can be written again
-		s.DroppedBytes += uint64(start - f.reached)
-		if lines := f.l.ix.startLines(); lines > f.lines {
-			s.DroppedLines += lines - f.lines
-		}
-	}
-	return s
+	counted, gone := f.last().dropped, f.l.missed(f.taken)
+	return &FileStats{Path: f.options.Path, Bytes: atomic.LoadUint64(&f.notes.written), Error: f.err,
+		DroppedBytes: counted.bytes + gone.bytes, DroppedLines: counted.lines + gone.lines}
 }
 
 // run writes until it is retired or the container ends.
@@ -321,7 +315,7 @@ func (f *logFile) finished() {
 func (f *logFile) advance() {
 	f.l.mu.Lock()
 	defer f.l.mu.Unlock()
-	f.reached, f.lines, f.err = f.j.pos, f.last().lines, ""
+	f.reached, f.err = f.j.pos, ""
 	f.l.trim()
 }
 

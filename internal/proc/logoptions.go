@@ -109,11 +109,18 @@ func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.logs[name]; l != nil {
+		l.mu.Lock()
+		l.retired = false
+		l.mu.Unlock()
 		return l, l.Configure(o)
 	}
-	l, err := newLog(name, LogOptions{})
+	err := DescriptorsFor(logFiles)
+	var l *Log
+	if err == nil {
+		l, err = newLog(name, LogOptions{})
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot keep the output of %q: %w", name, err)
+		return nil, limited(fmt.Errorf("cannot keep the output of %q: %w", name, err))
 	}
 	m.own(l)
 	meta, err := json.Marshal(l.opts)
@@ -124,7 +131,10 @@ func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
 		err = l.Configure(o)
 	}
 	if err != nil {
-		return nil, err
+		m.Del(logPrefix + name)
+		m.Del(outputPrefix + name)
+		l.release()
+		return nil, limited(err)
 	}
 	m.logs[name] = l
 	go m.passOn(l) // ends with Flush or Retire, or with the process
@@ -189,7 +199,10 @@ func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
 	r = l.rendering
 	if o.Format.rendered() && r == nil {
 		if r, err = newRendering(l); err == nil {
-			err = l.put(outputPrefix+l.name, nil, r.fd, r.sent)
+			if err = l.put(outputPrefix+l.name, nil, r.fd, r.sent); err != nil {
+				r.close()
+				unix.Close(r.sent)
+			}
 		}
 		if err != nil {
 			return nil, nil, err
@@ -200,7 +213,9 @@ func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
 	}
 	if f = l.file; f == nil {
 		if f, err = newLogFile(l); err == nil {
-			err = l.put(logFilePrefix+l.name, nil, f.fd)
+			if err = l.put(logFilePrefix+l.name, nil, f.fd); err != nil {
+				f.notebook.close()
+			}
 		}
 	}
 	return r, f, err

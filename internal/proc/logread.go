@@ -22,7 +22,7 @@ const MaxLine = 64 << 10
 
 // Lines calls f for every line from offset on (older ones when it is no longer
 // kept), each stream's bytes put together. With follow it waits for more until
-// ctx is done; without, it ends with what there is, unfinished lines included.
+// ctx is done or the log is gone; without, it ends with what there is, unfinished lines included.
 // It returns f's error or ctx's.
 func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line) error) error {
 	wake, cancel := l.subscribe()
@@ -32,7 +32,7 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 	for {
 		n, seg, at := l.read(buf, offset)
 		if n == 0 {
-			if !follow {
+			if !follow || l.over() {
 				return s.finish()
 			}
 			select {
@@ -51,10 +51,22 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 	}
 }
 
+// over says whether the log is gone: nothing comes any more.
+func (l *Log) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
 // read copies bytes from offset, or from the first that is kept.
 func (l *Log) read(buf []byte, offset int64) (n int, seg segment, at int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.readKept(buf, offset)
+}
+
+// readKept is read with l.mu.
+func (l *Log) readKept(buf []byte, offset int64) (n int, seg segment, at int64) {
 	at = max(offset, l.ix.start())
 	seg, until, ok := l.ix.find(at, l.end)
 	if !ok {

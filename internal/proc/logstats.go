@@ -1,5 +1,7 @@
 package proc
 
+import "bytes"
+
 // Stats are a log's counters.
 type Stats struct {
 	Bytes        int64  `json:"bytes"`         // written so far
@@ -27,7 +29,12 @@ func (l *Log) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.ix.header
-	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes, DroppedLines: h.droppedLines,
+	took := taken{l.ix.passed, l.ix.passedLines}
+	if l.taken.pos > took.pos { // these are on their way
+		took = l.taken
+	}
+	gone := l.missed(took)
+	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes + gone.bytes, DroppedLines: h.droppedLines + gone.lines,
 		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil}
 	for p := range l.pipes {
 		s.LostBytes += p.lost.bytes
@@ -37,4 +44,37 @@ func (l *Log) Stats() Stats {
 		s.File = l.file.stats()
 	}
 	return s
+}
+
+// taken is how far a sink has taken the log. What is dropped behind it is dropped for
+// that sink; what is before it is passed on, or written, or already counted.
+type taken struct {
+	pos   int64
+	lines uint64 // newlines before pos
+}
+
+// missed is what a sink that has come so far will not find any more. The sink itself
+// counts it only when it goes on, and a reader may never read. It has l.mu.
+func (l *Log) missed(by taken) (gone lostOutput) {
+	start, lines := l.ix.start(), l.ix.startLines()
+	if by.pos >= start {
+		return gone
+	}
+	gone.bytes = uint64(start - by.pos)
+	if lines > by.lines {
+		gone.lines = lines - by.lines
+	}
+	return gone
+}
+
+// takeNext is read for a sink, whose place it moves in the same moment: what is dropped
+// later than that the sink has.
+func (l *Log) takeNext(by *taken, buf []byte, offset int64) (n int, seg segment, at int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, seg, at = l.readKept(buf, offset)
+	if n > 0 && at == offset {
+		*by = taken{at + int64(n), by.lines + uint64(bytes.Count(buf[:n], []byte{'\n'}))}
+	}
+	return n, seg, at
 }

@@ -67,6 +67,10 @@ type Manager struct {
 	tellUnread sync.Once // that nobody reads the output
 	tellOwner  sync.Once // that pipes cannot be given to their user
 
+	room   room
+	spare  bool        // of the loop: the threads are made
+	onLack func(error) // of the loop; nil: nobody asks, or something was started
+
 	kin    tracked
 	tables tables
 
@@ -96,6 +100,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *pid1.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, logs: map[string]*Log{}, procs: map[string]*Process{}, outs: opts.Outlets}
+	m.room.items = map[string]int{}
 	if m.outs == nil {
 		m.outs = StdOutlets()
 	}
@@ -107,6 +112,9 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	rec, err := m.recover()
 	if err != nil {
 		return nil, nil, err
+	}
+	if rec.Starts > 1 { // its services run already
+		m.spareThreads()
 	}
 	go m.loop() // ends when the init is gone
 	return m, rec, nil
@@ -287,14 +295,6 @@ func (m *Manager) Gone() <-chan struct{} { return m.gone }
 // InitPid is the pid of the init: 1 in a container.
 func (m *Manager) InitPid() int { return m.initPid }
 
-// Put keeps a blob (64 KiB at most) and descriptors for the next supervisor.
-func (m *Manager) Put(name string, body []byte, fds ...int) error {
-	return m.conn.Send(&pid1.Msg{Type: pid1.Put, Name: name, Body: body, Fds: fds})
-}
-
-// Del forgets an item.
-func (m *Manager) Del(name string) { m.send(&pid1.Msg{Type: pid1.Del, Name: name}) }
-
 // Adopted tells the init that this supervisor works: a death from now on is
 // followed by a start at once.
 func (m *Manager) Adopted() { m.send(&pid1.Msg{Type: pid1.Ping}) }
@@ -330,8 +330,10 @@ func (m *Manager) recover() (*Recovered, error) {
 				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stop, msg.Starts
 				m.stats.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stop > 0
+				m.room.most = msg.Room
 				m.welcomed(msg)
 			case pid1.Put:
+				m.room.adopted(msg)
 				if isProc(msg.Name) {
 					records = append(records, msg)
 				} else {
@@ -368,7 +370,7 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 		msg.Pipes = append(msg.Pipes, k)
 	}
 	msg.Drain = len(pipes) > 0
-	return m.conn.Send(msg)
+	return m.put(msg)
 }
 
 // remove forgets a process for good.

@@ -47,8 +47,10 @@ func outputScripts() map[string]play {
 		"change":          {play: playChange},
 		"many":            {play: playMany},
 		"old":             {play: playOld},
+		"retire-again":    {play: playRetireAgain},
 		"retire":          {play: playRetire},
 		"late":            {play: playLate},
+		"unread":          {play: playUnread},
 		"no-splice-write": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: playWrite},
 	}
 }

@@ -24,9 +24,9 @@ type portion struct {
 }
 
 // passOn copies the log to the container's stdout and stderr. It is the only
-// one that a reader who stalls can block. It ends with Flush.
+// one that a reader who stalls can block. It ends with Flush, and when a retired log
+// is at its end.
 func (l *Log) passOn() {
-	defer close(l.passed)
 	var held time.Time // since when the beginning of a line waits, in raw
 	var now Format
 	var r *rendering
@@ -128,12 +128,15 @@ func (l *Log) portion(whole bool) portion {
 		}
 		cut, more = got, more || got >= longLine
 	}
+	lines := uint64(bytes.Count(b[:cut], []byte{'\n'}))
 	l.pinned = [2]int64{l.ix.passed, l.ix.passed + int64(cut)}
-	return portion{n: cut, stream: int(seg.stream), lines: uint64(bytes.Count(b[:cut], []byte{'\n'})), ends: b[cut-1] == '\n', more: more}
+	l.taken = taken{l.pinned[1], l.ix.passedLines + lines}
+	return portion{n: cut, stream: int(seg.stream), lines: lines, ends: b[cut-1] == '\n', more: more}
 }
 
-// skipLost jumps over what is no longer kept, and counts it.
+// skipLost jumps over what is no longer kept, and counts it. Nothing is on its way.
 func (l *Log) skipLost() {
+	l.taken = taken{}
 	start := l.ix.start()
 	if l.ix.passed >= start {
 		return

@@ -98,6 +98,14 @@ var scripts = map[string]play{
 		s.say("%d", status(s.sh("b", "exit 6")))
 		return 0
 	}},
+	// Every process has ended before its pid is recorded.
+	"few-descriptors": {opts: func(o *Options, _ string) {
+		o.at = func(step string) {
+			if step == "cloned" {
+				unix.Poll(nil, 10)
+			}
+		}
+	}, play: playFewDescriptors},
 	"no-splice": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: func(s *stage) int {
 		s.say("%d", status(s.sh("a", "echo copied; exit 3")))
 		return 0
@@ -122,6 +130,8 @@ var scripts = map[string]play{
 	"at-cloned":      {opts: dieAt("cloned"), play: playDieAt},
 	"at-recorded":    {opts: dieAt("recorded"), play: playDieAt},
 	"at-cloned-long": {opts: dieAt("cloned"), play: playDieAt},
+	"at-cloned-open": {opts: dieAt("cloned"), play: playOpened},
+	"at-cloned-link": {opts: dieAt("cloned"), play: playLinked},
 	"ended-unseen":   {opts: dieAt("cloned"), play: playDieAt},
 	"kills":          {play: playKills},
 	"stalled": {play: func(s *stage) int {

@@ -2,10 +2,8 @@ package proc
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -258,15 +256,10 @@ func gone(err error) error {
 // Catches says whether the process has a handler for sig now: a JVM in its first
 // milliseconds, or one with -Xrs, has none for QUIT and would die of it.
 func (p *Process) Catches(sig syscall.Signal) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.rec.Pid))
+	status, err := readStatus(p.rec.Pid)
 	if err != nil {
 		return false
 	}
-	for line := range strings.Lines(string(data)) {
-		if hex, ok := strings.CutPrefix(line, "SigCgt:"); ok {
-			mask, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			return err == nil && mask&(1<<(uint(sig)-1)) != 0
-		}
-	}
-	return false
+	mask, err := strconv.ParseUint(status["SigCgt"], 16, 64)
+	return err == nil && mask&(1<<(uint(sig)-1)) != 0
 }

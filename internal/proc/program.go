@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,15 +39,31 @@ func ScriptFault(path string) Fault {
 	return scriptFault(path, head)
 }
 
+// Interpreter is the program that the first line of a script names; empty: the file is
+// no script, or cannot be read.
+func Interpreter(path string) string {
+	f, head := openProgram(path)
+	if f == nil {
+		return ""
+	}
+	defer f.Close()
+	line, script := bytes.CutPrefix(head, []byte("#!"))
+	line, _, _ = bytes.Cut(line, []byte("\n"))
+	if words := strings.Fields(string(line)); script && len(words) > 0 {
+		return words[0]
+	}
+	return ""
+}
+
 // openProgram opens a regular file, and reads its beginning.
 func openProgram(path string) (f *os.File, head []byte) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := untrusted.Open(path)
 	if err != nil {
 		return nil, nil
 	}
 	head = make([]byte, maxFirstLine)
 	n, err := f.ReadAt(head, 0)
-	if info, statErr := f.Stat(); err != nil && err != io.EOF || statErr != nil || !info.Mode().IsRegular() {
+	if err != nil && err != io.EOF {
 		f.Close()
 		return nil, nil
 	}

@@ -84,6 +84,7 @@ func openRendering(l *Log, fd, sent int) (*rendering, error) {
 	}
 	if r.live {
 		r.j.load(l, b.next)
+		l.taken = taken{b.next.pos, l.ix.passedLines + b.lines}
 	}
 	return r, err
 }
@@ -154,7 +155,7 @@ func (l *Log) layDown(r *rendering, f Format, from int64, quit bool) (did bool, 
 		out = appendPiece(out, f, title, p)
 		return true
 	}
-	n, seg, at := l.read(buf, from)
+	n, seg, at := l.takeNext(&l.taken, buf, from)
 	if n > 0 && at != from {
 		return true, 0 // dropped in this moment: look again
 	}
@@ -169,13 +170,19 @@ func (l *Log) layDown(r *rendering, f Format, from int64, quit bool) (did bool, 
 		return false, 0
 	}
 	b.next = r.j.cursor
-	return true, l.lay(r, out, b)
+	laid = l.lay(r, out, b)
+	l.mu.Lock()
+	l.taken = taken{b.next.pos, l.ix.passedLines + b.lines}
+	l.mu.Unlock()
+	return true, laid
 }
 
 // lay writes a batch into the memfd and then says that it is there.
 func (l *Log) lay(r *rendering, out []byte, b outBatch) int {
 	if err := r.put(out, b.until); err != nil { // no memory, or a limit on the size of files
-		_, _ = l.outs[b.stream-1].Write(out)
+		if _, err := l.outs[b.stream-1].Write(out); err != nil {
+			l.dropBatch(b, err)
+		}
 		out = nil
 	}
 	b.until += int64(len(out))
@@ -201,6 +208,7 @@ func (l *Log) beginRendered(r *rendering) int64 {
 		}
 		r.note(outBatch{from: r.j.pos, next: r.j.cursor, until: r.last().until})
 	}
+	l.taken = taken{l.ix.passed, l.ix.passedLines}
 	return l.ix.passed
 }
 
@@ -260,17 +268,22 @@ func (l *Log) sendBatch(r *rendering, f Format, resumed bool) {
 		return // nothing is lost: what is left is sent as the rest of a batch
 	}
 	if sent < n {
-		l.mu.Lock()
-		l.ix.droppedBytes += uint64(b.next.pos - b.from)
-		l.ix.droppedLines += b.lines
-		l.reason = lostReader(err)
-		l.mu.Unlock()
+		l.dropBatch(b, err)
 		unix.Seek(r.sent, notesSize+b.until, io.SeekStart)
 	}
 	l.reachedBatch(r)
 	if b.until%(2*chunkSize) < int64(n) {
 		r.forget(max(b.until-16*chunkSize, 0), b.until)
 	}
+}
+
+// dropBatch counts a batch as dropped.
+func (l *Log) dropBatch(b outBatch, cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ix.droppedBytes += uint64(b.next.pos - b.from)
+	l.ix.droppedLines += b.lines
+	l.reason = lostReader(cause)
 }
 
 // reachedBatch notes that everything up to the end of the batch is dealt with.

@@ -27,9 +27,9 @@ func (m *Manager) KeptLog(name string) *Log {
 	return m.logs[name]
 }
 
-// Retire gives a log up that has no file: what it holds is passed on, and when no
-// process writes to it any more it is gone, also from the bag. Nothing may read it
-// from here on.
+// Retire gives a log up: what it holds is passed on and written to its file, and when
+// no process writes to it any more it is gone, also from the bag. Whoever reads it then
+// finds it empty. One that Log is asked for before that is kept.
 func (m *Manager) Retire(l *Log) {
 	l.mu.Lock()
 	l.retired = true
@@ -39,19 +39,37 @@ func (m *Manager) Retire(l *Log) {
 
 // passOn passes a log on to its end. One that was retired is forgotten then.
 func (m *Manager) passOn(l *Log) {
-	l.passOn()
-	l.mu.Lock()
-	gone := l.retired && !l.quit && len(l.pipes) == 0
-	l.mu.Unlock()
-	if !gone {
-		return
+	defer close(l.passed)
+	for l.passOn(); !m.forget(l); l.passOn() {
 	}
+}
+
+// forget takes a log that is passed on out of the bag, if it is retired; a file is
+// written to its end first. False: it is not over.
+func (m *Manager) forget(l *Log) (over bool) {
 	m.mu.Lock()
+	l.mu.Lock()
+	file, o, gone, quit := l.file, l.opts, l.retired && len(l.pipes) == 0, l.quit
+	l.mu.Unlock()
+	if quit || !gone {
+		m.mu.Unlock()
+		return quit
+	}
+	if file != nil {
+		o.File = nil
+		err := l.Configure(o)
+		m.mu.Unlock()
+		if err == nil {
+			<-file.done
+		}
+		return err != nil // the init is gone
+	}
+	defer m.mu.Unlock() // who asks for a log of this name from here on gets a new one
 	delete(m.logs, l.name)
-	m.mu.Unlock()
 	m.Del(logPrefix + l.name)
 	m.Del(outputPrefix + l.name)
 	l.mu.Lock()
 	l.release()
 	l.mu.Unlock()
+	return true
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -84,4 +85,57 @@ func TestRetiredLogsAreGone(t *testing.T) {
 	if out.said != said {
 		t.Errorf("%s", out.said)
 	}
+}
+
+// playRetireAgain retires a log with a file, takes it up again while its process
+// writes, and gives it up for good while somebody reads it.
+func playRetireAgain(s *stage) int {
+	o := LogOptions{Format: FormatNone, File: &FileOptions{Path: s.dir + "/file"}}
+	l, err := s.m.Log("a", o)
+	if err != nil {
+		s.say("%v", err)
+		return 1
+	}
+	p, err := s.m.Start(context.Background(), Spec{ID: "a.1", Argv: []string{"/bin/sh", "-c", "echo one; exec sleep 1000"}, Env: os.Environ(), Log: l})
+	if err != nil {
+		s.say("%v", err)
+		return 1
+	}
+	s.m.Retire(l)
+	again, err := s.m.Log("a", o)
+	s.say("the same %t, %v", again == l, err)
+	for until := time.Now().Add(10 * time.Second); l.Stats().Bytes == 0 && time.Now().Before(until); {
+		unix.Poll(nil, 5)
+	}
+	p.SignalGroup(unix.SIGKILL)
+	<-p.Exited()
+	p.Done()
+	s.say("kept %q %q", s.m.LogNames(), l.Text())
+	read := make(chan error)
+	go func() { // ends with the log
+		read <- l.Lines(context.Background(), 0, true, func(line Line) error { s.say("read %s", line.Text); return nil })
+	}()
+	for until := time.Now().Add(10 * time.Second); !strings.Contains(s.heard(), "read one") && time.Now().Before(until); {
+		unix.Poll(nil, 5)
+	}
+	s.m.Retire(l)
+	s.say("the reader ends: %v", <-read)
+	file, err := os.ReadFile(s.dir + "/file")
+	s.say("gone %q %q %d, file %q %v", s.m.LogNames(), l.Text(), l.Stats().Lines, file, err)
+	return 0
+}
+
+// heard is what was said so far.
+func (s *stage) heard() string {
+	data, err := os.ReadFile(s.dir + "/said")
+	if err != nil {
+		return ""
+	}
+	return string(data)
+}
+
+func TestRetiredLogIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	runPlay(t, "retire-again").want(t, "the same true, <nil>", `kept ["a"] "one\n"`, "read one", "the reader ends: <nil>",
+		`gone [] "" 1, file "one\n" <nil>`)
 }

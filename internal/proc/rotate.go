@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,41 +14,52 @@ import (
 // Path.2 and so on.
 type rotated struct {
 	FileOptions
-	fd       int // -1: not open
+	folder   *logFolder // nil: not open
+	fd       int        // -1: not open
 	dev, ino uint64
 	size     int64 // when it was last looked at, and what was written since
 }
 
-// open makes sure that the file at the path is the one that is open: somebody may
-// have moved or removed it.
+// open makes sure that the file of that name is the one that is open: somebody may
+// have moved or removed it, or removed its folder. After a failure the folder is
+// looked for by its path.
 func (r *rotated) open(o FileOptions, notes *fileNotes) error {
 	if o.Path != r.Path {
 		r.close()
 	}
 	r.FileOptions = o
+	held := r.folder != nil
+	err := r.openHere(notes)
+	if err != nil {
+		r.close()
+	}
+	if held && errors.Is(err, unix.ENOENT) {
+		if err = r.openHere(notes); err != nil {
+			r.close()
+		}
+	}
+	return err
+}
+
+func (r *rotated) openHere(notes *fileNotes) (err error) {
+	if r.folder == nil {
+		if r.folder, err = openLogFolder(r.Path); err != nil {
+			return err
+		}
+	}
 	var st unix.Stat_t
-	err := unix.Lstat(o.Path, &st)
-	if err == nil {
+	if r.folder.stat(r.named(0), &st) == nil {
 		if r.fd >= 0 && st.Dev == r.dev && st.Ino == r.ino {
 			r.size = st.Size
 			return nil
 		}
-		if err := mustBeFile(o.Path, st.Mode); err != nil {
-			r.close()
+		if err := mustBeFile(r.Path, st.Mode); err != nil {
 			return err
 		}
 	}
-	r.close()
-	// Not to follow a link, and not to wait for a FIFO's reader, made since the look.
-	fd, err := unix.Open(o.Path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
+	r.closeFile()
+	fd, st, err := r.folder.open(r.Path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT)
 	if err != nil {
-		return fmt.Errorf("cannot open %s: %w", o.Path, err)
-	}
-	if err = unix.Fstat(fd, &st); err == nil {
-		err = mustBeFile(o.Path, st.Mode)
-	}
-	if err != nil {
-		unix.Close(fd)
 		return err
 	}
 	r.fd, r.dev, r.ino, r.size = fd, st.Dev, st.Ino, st.Size
@@ -102,30 +114,46 @@ func (r *rotated) tooOld(notes *fileNotes) bool {
 	return r.Every > 0 && r.size > 0 && notes.begunIno == r.ino && time.Since(time.Unix(0, notes.begun)) >= r.Every
 }
 
-// rotate begins a new file. After a kill between two steps the numbers have a
-// gap, and only those before the first gap are moved up.
+// rotate begins a new file, in the folder that is at the path now. After a kill
+// between two steps the numbers have a gap, and only those before the first gap are
+// moved up.
 func (r *rotated) rotate(notes *fileNotes) error {
+	now, err := openLogFolder(r.Path)
+	if err != nil {
+		r.close()
+		return err
+	}
+	same := r.folder == nil || r.folder.is(now.info)
+	r.folder.close()
+	if r.folder = now; !same {
+		r.closeFile()
+		return r.open(r.FileOptions, notes)
+	}
 	var st unix.Stat_t
 	gap := 1
-	for gap <= r.Files && unix.Lstat(r.numbered(gap), &st) == nil {
+	for gap <= r.Files && r.folder.stat(r.named(gap), &st) == nil {
 		gap++
 	}
 	if gap > r.Files {
 		gap = r.Files // which is replaced
 	}
 	for k := gap; k > 0; k-- {
-		from := r.Path
-		if k > 1 {
-			from = r.numbered(k - 1)
-		}
-		if err := unix.Rename(from, r.numbered(k)); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("cannot rename %s, which is full, to %s: %w", from, r.numbered(k), err)
+		from, to := r.named(k-1), r.named(k)
+		if err := unix.Renameat(r.folder.fd(), from, r.folder.fd(), to); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("cannot rename %s, which is full, to %s: %w", filepath.Join(filepath.Dir(r.Path), from), to, err)
 		}
 	}
 	return r.open(r.FileOptions, notes)
 }
 
-func (r *rotated) numbered(k int) string { return fmt.Sprintf("%s.%d", r.Path, k) }
+// named is the name of a full file in the folder, 0 that of the one that is written.
+func (r *rotated) named(k int) string {
+	name := filepath.Base(r.Path)
+	if k > 0 {
+		name = fmt.Sprintf("%s.%d", name, k)
+	}
+	return name
+}
 
 // prune removes the oldest files beyond the number and the total that are kept,
 // the file that is written now counted as full.
@@ -133,7 +161,7 @@ func (r *rotated) prune() {
 	total, over := r.Size, false
 	for k := 1; ; k++ {
 		var st unix.Stat_t
-		err := unix.Lstat(r.numbered(k), &st)
+		err := r.folder.stat(r.named(k), &st)
 		if err != nil && k > r.Files {
 			return
 		}
@@ -142,24 +170,36 @@ func (r *rotated) prune() {
 		}
 		total += st.Size
 		if over = over || k > r.Files || r.Total > 0 && total > r.Total; over && st.Mode&unix.S_IFMT == unix.S_IFREG {
-			_ = unix.Unlink(r.numbered(k)) // tried again with the next file
+			_ = unix.Unlinkat(r.folder.fd(), r.named(k), 0) // tried again with the next file
 		}
 	}
 }
 
-func (r *rotated) close() {
+func (r *rotated) closeFile() {
 	if r.fd >= 0 {
 		unix.Close(r.fd)
 	}
 	r.fd = -1
 }
 
+// close gives the file and its folder up.
+func (r *rotated) close() {
+	r.closeFile()
+	r.folder.close()
+	r.folder = nil
+}
+
 // writtenBefore is how many bytes of what was laid down an earlier supervisor has
 // written: those that stand in the file behind what was in it. The file may have
 // been moved since.
 func writtenBefore(path string, b *fileBatch, laid []byte) int {
+	folder, err := openLogFolder(path)
+	if err != nil {
+		return 0
+	}
+	defer folder.close()
 	for _, p := range []string{path, path + ".1"} {
-		fd, err := unix.Open(p, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		fd, _, err := folder.open(p, unix.O_RDONLY)
 		if err != nil {
 			continue
 		}

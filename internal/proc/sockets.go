@@ -2,9 +2,9 @@ package proc
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -148,20 +148,31 @@ const (
 // tcpTables goes through the lines of both tables, split into their fields.
 func tcpTables(pid int, line func(fields []string)) (err error) {
 	for _, table := range []string{"tcp", "tcp6"} {
-		data, readErr := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
-		if readErr != nil {
-			if !errors.Is(readErr, fs.ErrNotExist) {
-				err = readErr
-			}
-			continue
-		}
-		for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
-			if f := strings.Fields(s.Text()); len(f) >= 10 {
+		readErr := eachLine(fmt.Sprintf("/proc/%d/net/%s", pid, table), func(text string) {
+			if f := strings.Fields(text); len(f) >= 10 {
 				line(f)
 			}
+		})
+		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+			err = readErr
 		}
 	}
 	return err
+}
+
+// eachLine goes through a table of the kernel, which has a line for each of any number
+// of sockets, without holding it in memory.
+func eachLine(path string, f func(text string)) error {
+	table, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	s := bufio.NewScanner(table)
+	for s.Scan() {
+		f(s.Text())
+	}
+	return s.Err()
 }
 
 // socketFiles reads the sockets that listen at a path (proc(5), /proc/net/unix: field
@@ -169,19 +180,15 @@ func tcpTables(pid int, line func(fields []string)) (err error) {
 // rest of the line is the path).
 func socketFiles(pid int, path string) ([]listener, error) {
 	const listening = "00010000"
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", pid))
-	if err != nil {
-		return nil, err
-	}
 	var out []listener
-	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
-		line, at, ok := strings.Cut(s.Text(), " /")
+	err := eachLine(fmt.Sprintf("/proc/%d/net/unix", pid), func(text string) {
+		line, at, ok := strings.Cut(text, " /")
 		f := strings.Fields(line)
 		if ok && "/"+at == path && len(f) >= 7 && f[3] == listening {
 			out = append(out, listener{inode: "socket:[" + f[6] + "]"})
 		}
-	}
-	return out, nil
+	})
+	return out, err
 }
 
 // TCPSocket is a TCP socket of a process that listens or is connected.
@@ -192,21 +199,31 @@ type TCPSocket struct {
 	Remote  int // port; 0: it listens
 }
 
+// maxSockets is how many TCP sockets of a network namespace are looked at.
+const maxSockets = 50_000
+
 // TCPSockets lists those of one process, by their local ports.
 func TCPSockets(pid int) (out []TCPSocket, err error) {
-	var all []TCPSocket
+	all := map[string]TCPSocket{}
 	err = tcpTables(pid, func(f []string) {
-		if f[3] == tcpListens || f[3] == tcpConnected {
-			all = append(all, TCPSocket{"socket:[" + f[9] + "]", f[3] == tcpListens, tcpPort(f[1]), tcpPort(f[2])})
+		if inode := "socket:[" + f[9] + "]"; (f[3] == tcpListens || f[3] == tcpConnected) && len(all) <= maxSockets {
+			all[inode] = TCPSocket{inode, f[3] == tcpListens, tcpPort(f[1]), tcpPort(f[2])}
 		}
 	})
+	if err == nil && len(all) > maxSockets {
+		err = fmt.Errorf("there are more than %d", maxSockets)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot see the sockets of process %d: %w", pid, err)
 	}
 	err = asUser(pid, func() error { // which may look twice
-		own, err := socketLinks(pid)
-		out = slices.DeleteFunc(slices.Clone(all), func(s TCPSocket) bool { return !slices.Contains(own, s.Inode) })
-		return err
+		out = nil
+		return eachDescriptor(pid, func(_, link string) bool {
+			if s, ok := all[link]; ok {
+				out = append(out, s)
+			}
+			return true
+		})
 	})
 	slices.SortStableFunc(out, func(a, b TCPSocket) int { return a.Local - b.Local })
 	return out, err
@@ -233,55 +250,41 @@ func ownsSocket(pid int, all []listener) (bool, error) {
 	return owned, err
 }
 
-func hasSocket(pid int, all []listener) (bool, error) {
-	own, err := socketLinks(pid)
-	return slices.ContainsFunc(all, func(l listener) bool { return slices.Contains(own, l.inode) }), err
+func hasSocket(pid int, all []listener) (has bool, err error) {
+	err = eachDescriptor(pid, func(_, link string) bool {
+		has = slices.ContainsFunc(all, func(l listener) bool { return l.inode == link })
+		return !has
+	})
+	return has, err
 }
 
-// socketLinks are the sockets among a process's descriptors, as "socket:[INODE]".
-func socketLinks(pid int) (out []string, err error) {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	fds, err := os.ReadDir(dir)
+// eachDescriptor calls f with the path in /proc of each descriptor of a process and what
+// it is, such as "socket:[INODE]", until it says no. There may be a million of them.
+func eachDescriptor(pid int, f func(path, link string) (more bool)) error {
+	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, fd := range fds {
-		link, err := os.Readlink(dir + "/" + fd.Name())
-		if errors.Is(err, fs.ErrPermission) {
-			return out, err
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(1024)
+		for _, name := range names {
+			path := dir.Name() + "/" + name
+			link, err := os.Readlink(path)
+			if errors.Is(err, fs.ErrPermission) {
+				return err
+			}
+			if err == nil && !f(path, link) {
+				return nil
+			}
 		}
-		if strings.HasPrefix(link, "socket:") {
-			out = append(out, link)
-		}
-	}
-	return out, nil
-}
-
-// ids are the effective user and group of a process.
-type ids struct{ uid, gid int }
-
-func identity(pid int) (ids, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return ids{}, err
-	}
-	var out ids
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) < 3 {
-			continue
-		}
-		switch f[0] {
-		case "Uid:":
-			out.uid, err = strconv.Atoi(f[2])
-		case "Gid:":
-			out.gid, err = strconv.Atoi(f[2])
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
 		if err != nil {
-			return ids{}, err
+			return err
 		}
 	}
-	return out, nil
 }
 
 // holder names who holds one of the sockets, where that can be seen.

@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
+	"golang.org/x/sys/unix"
 )
 
 // Spec says what to start and how.
@@ -22,6 +24,11 @@ type Spec struct {
 	Env  []string // the whole environment
 	Dir  string   // working directory; empty: ours
 	User *User    // nil: ours
+	// Open checks the program that was found, and gives the folder in which it is, open
+	// since before the check; nil: it is not checked. The program is executed as a name in
+	// that folder. A script is executed by its path, which its interpreter opens and calls
+	// $0, and so is every program where /proc is missing.
+	Open func(path string) (folder *os.File, name string, err error)
 	// What follows, up to Foreground, needs the exec shim: a millisecond more.
 
 	Umask *int // nil: ours
@@ -56,6 +63,9 @@ type Spec struct {
 	// Late captures both in a log of the process's own, called as the process, which
 	// is made when something is written and given up with Done; nil: Log counts.
 	Late *LogOptions
+	// Modest refuses a start beside others that would take the descriptors kept for
+	// operators.
+	Modest bool
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
 }
@@ -106,6 +116,9 @@ func (e *StartError) Code() int {
 	}
 	return 126
 }
+
+// LookPath finds the program of a command without a Manager.
+func LookPath(argv, env []string) (string, error) { return (&Spec{Argv: argv, Env: env}).lookPath() }
 
 // lookPath finds the program as execvp(3) would, in the process's own PATH.
 func (s *Spec) lookPath() (string, error) {
@@ -173,6 +186,62 @@ func (s *Spec) at(path string) string {
 func (s *Spec) cannotExecute(path string, err error) *StartError {
 	fault := programFault(s.at(path), err)
 	return &StartError{Path: path, Step: "execute", Why: fault.Why, Hint: fault.Hint, Err: err}
+}
+
+// opened is a program that is executed as a name in an open folder.
+type opened struct {
+	folder *os.File // nil: it is executed by its path
+	exe    string   // what the child executes
+}
+
+// folderFd is the descriptor of that folder in the child, behind those of the shim. It
+// stays open after the execve, and allows no more than the path of the folder does.
+const folderFd = shimErr + 1
+
+// open finds the program, and has it checked.
+func (s *Spec) open() (path string, o opened, err error) {
+	if path, err = s.lookPath(); err != nil || s.Open == nil {
+		return path, opened{exe: path}, err
+	}
+	folder, name, err := s.Open(s.at(path))
+	if err != nil {
+		return path, o, err
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)); err != nil || isScript(folder, name) {
+		folder.Close()
+		return path, opened{exe: path}, nil
+	}
+	return path, opened{folder, fmt.Sprintf("/proc/self/fd/%d/%s", folderFd, name)}, nil
+}
+
+// isScript says whether the kernel hands a file to an interpreter.
+func isScript(folder *os.File, name string) bool {
+	fd, err := unix.Openat(int(folder.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	head := make([]byte, len("#!"))
+	n, err := unix.Pread(fd, head, 0)
+	return err == nil && string(head[:n]) == "#!"
+}
+
+func (o opened) close() {
+	if o.folder != nil {
+		o.folder.Close()
+	}
+}
+
+// childFds adds the folder to the descriptors of a child.
+func (o opened) childFds(files []uintptr) []uintptr {
+	if o.folder == nil {
+		return files
+	}
+	files = slices.Clone(files)
+	for len(files) < folderFd {
+		files = append(files, ^uintptr(0)) // none
+	}
+	return append(files, o.folder.Fd())
 }
 
 // procPrefix marks the bag items that are processes.

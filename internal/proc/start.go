@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -15,16 +16,25 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	defer func() {
 		if err != nil {
 			removeCgroups(spec.Cgroups) // they were made for it
+			err = limited(err)
 		}
+		m.started(err)
 	}()
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
 	}
-	path, err := spec.lookPath()
+	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
+		if err := DescriptorsFor(processFiles); err != nil {
+			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
+		}
+	}
+	path, program, err := spec.open()
+	defer program.close()
 	if err != nil {
 		return nil, err
 	}
 	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
+	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.exe)) // as the kernel calls it
 	files, err := p.stdio(&spec)
 	defer files.close()
 	if err != nil {
@@ -38,7 +48,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	}
 	m.step("intent")
 	spec.Env = m.environ(&spec)
-	pid, pidfd, err := m.clone(&spec, path, files)
+	pid, pidfd, err := m.clone(&spec, path, program, files)
 	m.step("cloned")
 	if err != nil {
 		m.Del(procPrefix + spec.ID)
@@ -62,6 +72,41 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		go m.waitOwn(pid) // ends with the child
 	}
 	return p, nil
+}
+
+// started follows a start, or one that failed. After the first child the supervisor
+// makes the threads that it may need, before a service has used up the pids.
+func (m *Manager) started(err error) {
+	switch {
+	case err == nil:
+		m.onLack = nil
+		m.spareThreads()
+	case m.onLack != nil && lacking(err):
+		m.onLack(err)
+	}
+}
+
+// spareThreads makes them once.
+func (m *Manager) spareThreads() {
+	if !m.spare {
+		m.spare = true
+		pid1.SpareThreads(pid1.SupervisorSpare)
+	}
+}
+
+// OnLack has f called if nothing was started yet and a start fails for want of
+// processes, descriptors or memory.
+func (m *Manager) OnLack(f func(error)) { m.do(func() { m.onLack = f }) }
+
+// lacking says whether err is the want of something that others have used up, or
+// that the limits are too low for.
+func lacking(err error) bool {
+	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Manager) step(name string) {
@@ -154,7 +199,7 @@ func (m *Manager) giveOutput(u *User, ends ...*os.File) {
 
 // clone makes the child. Its signal mask is clean because the init started us
 // with an empty one, and ignored signals are none because the init catches all.
-func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, err error) {
+func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground}
 	if !m.have.denied.Pidfd {
@@ -164,12 +209,12 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
-	exe, argv := path, spec.Argv
+	exe, argv := program.exe, spec.Argv
 	var sh *shim
 	if !spec.shimmed() {
 		sys.Credential = spec.credential()
 	} else { // it is born with our rights, and in our directory
-		if sh, err = newShim(spec, path); err != nil {
+		if sh, err = newShim(spec, program.exe); err != nil {
 			return 0, -1, err
 		}
 		defer sh.close()
@@ -177,6 +222,7 @@ func (m *Manager) clone(spec *Spec, path string, files *stdio) (pid, pidfd int, 
 		attr.Dir = ""
 		attr.Files = append(files.child[:], sh.childFds()...)
 	}
+	attr.Files = program.childFds(attr.Files)
 	pid, err = syscall.ForkExec(exe, argv, attr)
 	if err != nil {
 		if pidfd >= 0 {
@@ -243,6 +289,9 @@ func startError(spec *Spec, path string, err error) error {
 	}
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
+	}
+	if errors.Is(err, syscall.EAGAIN) && e.Why == "" {
+		e.Why = "no more processes can be made" + pid1.TaskLimits()
 	}
 	if spec.User != nil && errors.Is(err, syscall.EPERM) {
 		e.Step = fmt.Sprintf("become user %s for", spec.User.Name)

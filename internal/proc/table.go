@@ -2,18 +2,17 @@ package proc
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/pid1"
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // tableAge is how old a table may be. A hundred services that stop together
@@ -154,46 +153,30 @@ func orphansOf(pid int) (children []int, ok bool) {
 // alive says whether a process can still do something.
 func alive(b pid1.Birth) bool { return b.State != 'Z' && b.State != 'X' }
 
-// asUser calls look, and where that is not permitted calls it again with the
-// file-system identity of a process's user: root in a default container lacks
-// CAP_SYS_PTRACE and may not look into another user's process.
+// asUser calls look, and where that is not permitted calls it again with the rights of
+// the process: root in a default container lacks CAP_SYS_PTRACE and may not look into
+// another user's process. It is for what the kernel shows in /proc alone: at places that
+// the process can choose, asuser.Identity.Do comes first.
 func asUser(pid int, look func() error) error {
 	err := look()
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	id, idErr := identity(pid)
+	id, idErr := asuser.Of(pid)
 	if idErr != nil {
 		return err
 	}
-	done := make(chan struct{})
-	go func() { // ends after the look
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		unix.Setfsgid(id.gid)
-		unix.Setfsuid(id.uid)
-		err = look()
-	}()
-	<-done
-	return err
+	return id.Do(look)
 }
 
-// AsUser calls look, and where that is not permitted calls it again with the
-// file-system identity of the process's user, on a thread of its own.
+// AsUser calls look, and where that is not permitted calls it again with the rights of
+// the process.
 func (p *Process) AsUser(look func() error) error { return asUser(p.Pid(), look) }
-
-// maxEnviron bounds what is read of an environment; execve takes 2 MiB by default.
-const maxEnviron = 4 << 20
 
 // cookieOf reads the cookie in a process's environment; empty: it has none.
 func cookieOf(pid int) (cookie string, err error) {
 	err = asUser(pid, func() error {
-		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		data, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+		data, err := untrusted.ReadProcess(pid, "environ")
 		for _, kv := range strings.Split(string(data), "\x00") {
 			if value, ok := strings.CutPrefix(kv, CookieVar+"="); ok {
 				cookie = value

@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/asuser"
 )
 
 // LookupUser reads "name", "uid", "name:group" or "uid:gid". A uid needs no
@@ -76,6 +78,15 @@ func (u *User) SetGroups(groups []string) error {
 		u.Groups = append(u.Groups, gid)
 	}
 	return nil
+}
+
+// Identity is what the user may do with files: capabilities it has none.
+func (u *User) Identity() asuser.Identity {
+	id := asuser.Identity{UID: int(u.UID), GID: int(u.GID)}
+	for _, gid := range u.Groups {
+		id.Groups = append(id.Groups, int(gid))
+	}
+	return id
 }
 
 // CurrentUser is whom we run as, without a home, for a process that differs from

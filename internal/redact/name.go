@@ -6,19 +6,41 @@ import (
 	"unicode"
 )
 
-// Name reports whether a variable, option or parameter of that name is likely to
-// hold a secret. It errs on the side of hiding; what it lets pass is named here.
+// Name reports whether a variable, header, option or parameter of that name is likely
+// to hold a secret. It errs on the side of hiding; what it lets pass is named here.
 func Name(name string) bool {
+	words := split(name)
+	if len(words) == 0 {
+		return false
+	}
+	last := words[len(words)-1]
+	if len(words) > 1 && slices.Contains([]string{"file", "path", "dir"}, last) {
+		return false // it says where the secret is: DB_PASSWORD_FILE
+	}
 	upper := strings.ToUpper(name)
-	for _, word := range []string{"PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL"} {
+	for _, word := range []string{"PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "AUTHORIZATION"} {
 		if strings.Contains(upper, word) {
 			return true
 		}
 	}
-	if !strings.Contains(upper, "KEY") || strings.HasPrefix(name, "-X") {
+	if strings.HasPrefix(name, "-X") {
 		return false // the JVM's own options have no secrets in their values
 	}
-	words := split(name)
+	return slices.Contains([]string{"cookie", "signature", "sig"}, last) || password(name, last) || key(name, words)
+}
+
+// password says whether a name ends in a short form of that word. PWD is the working
+// directory.
+func password(name, last string) bool {
+	return strings.HasSuffix(last, "pass") && !slices.Contains([]string{"bypass", "compass", "encompass", "surpass"}, last) ||
+		strings.HasSuffix(last, "pwd") && !slices.Contains([]string{"PWD", "OLDPWD"}, name)
+}
+
+// key says whether a name is that of a key, and not of something about keys.
+func key(name string, words []string) bool {
+	if !strings.Contains(strings.ToUpper(name), "KEY") {
+		return false
+	}
 	for k, word := range words {
 		before, after, found := strings.Cut(word, "key")
 		if (after == "" || after == "s") && k+1 < len(words) {

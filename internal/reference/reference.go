@@ -4,7 +4,6 @@ package reference
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -49,14 +48,20 @@ func Split(text string) ([]Piece, error) {
 // Variable reads NAME or NAME:-TEXT, where TEXT stands for a value that is not set or
 // empty; nil: there is none.
 func Variable(body string) (name string, fallback *string, ok bool) {
-	m := regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(:-[^\n\r\x00]*)?$`).FindStringSubmatch(body)
-	if m == nil {
-		return "", nil, false
-	}
-	if text, given := strings.CutPrefix(m[2], ":-"); given {
+	name, text, given := strings.Cut(body, ":-")
+	if given {
 		fallback = &text
 	}
-	return m[1], fallback, true
+	if name == "" || strings.ContainsAny(text, "\n\r\x00") {
+		return "", nil, false
+	}
+	for k, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+		if !letter && (k == 0 || c < '0' || c > '9') {
+			return "", nil, false
+		}
+	}
+	return name, fallback, true
 }
 
 // Shorten is the beginning of a text, for a message.

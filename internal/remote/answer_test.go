@@ -1,11 +1,12 @@
 package remote
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/statefile"
 )
 
 func TestParseAnswer(t *testing.T) {
@@ -63,10 +64,9 @@ func FuzzParseAnswer(f *testing.F) {
 	})
 }
 
-func FuzzParseKept(f *testing.F) {
-	k := kept{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain", Body: "-Xmx1g\n"}
-	k.Sum = k.sum()
-	whole, err := json.Marshal(k)
+func FuzzKeptAnswer(f *testing.F) {
+	file := (&Fetcher{}).file(strings.Repeat("k", 64))
+	whole, err := statefile.Encode(file.Kind, kept{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain", Body: "-Xmx1g\n"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -76,7 +76,12 @@ func FuzzParseKept(f *testing.F) {
 	f.Add([]byte(strings.Replace(string(whole), "1g", "2g", 1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		now := time.Unix(2e9, 0)
-		got, a, err := parseKept(data, "key", now)
+		var got kept
+		var a Answer
+		err := statefile.Decode(file.Kind, data, &got)
+		if err == nil {
+			a, err = got.answer("key", now)
+		}
 		if err == nil && (got.Key != "key" || got.Time.After(now)) {
 			t.Errorf("%q is believed: %+v", data, got)
 		}

@@ -10,9 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Bounds of asking.
@@ -20,6 +21,7 @@ const (
 	maxRedirects = 5
 	firstPause   = 100 * time.Millisecond // after a try that failed; then twice as long
 	longestPause = time.Second
+	maxPEM       = 4 << 20 // bytes of a ca_file; a system's bundle has 220 KiB
 	// confirmAfter is how old a kept copy may look although the service has confirmed
 	// it since: it is not written anew every minute.
 	confirmAfter = 10 * time.Minute
@@ -36,6 +38,8 @@ type Document struct {
 	Stale error
 	// Unkept says why it could not be kept for later; nil: it is.
 	Unkept error
+	// Damaged says why the kept copy could not be used; nil: it could, or there was none.
+	Damaged error
 }
 
 // Fetcher asks, and keeps what was good. Its fields are not changed while it is
@@ -61,7 +65,7 @@ func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document,
 	if have && f.Accept != nil && f.Accept(oldAnswer) != nil {
 		have = false // of a time when it was good enough
 	}
-	doc := Document{URL: Mask(t.full)}
+	doc := Document{URL: Mask(t.full), Damaged: damage}
 	fresh, answer, err := f.ask(ctx, s, t, old, have)
 	switch {
 	case err == nil && fresh == nil: // it has not changed
@@ -199,9 +203,9 @@ func newClient(s Source, t target) (*http.Client, error) {
 		}
 	}
 	if s.CAFile != "" {
-		pem, err := os.ReadFile(s.CAFile)
+		pem, err := untrusted.ReadFile(s.CAFile, maxPEM)
 		if err != nil {
-			return nil, finalError{fmt.Errorf("cannot read ca_file: %w", err)}
+			return nil, finalError{fmt.Errorf("cannot read ca_file %s: %w", strconv.Quote(s.CAFile), err)}
 		}
 		pool, err := x509.SystemCertPool()
 		if err != nil {

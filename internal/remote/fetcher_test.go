@@ -189,7 +189,7 @@ func TestFetchWithNobodyThere(t *testing.T) {
 			}
 			return os.WriteFile(files[0], []byte(strings.Replace(string(data), "good", "evil", 1)), 0o600)
 		},
-		"it is damaged":                func() error { return os.Truncate(files[0], 10) },
+		"it is too short":              func() error { return os.Truncate(files[0], 10) },
 		"others could have written it": func() error { return os.Chmod(files[0], 0o666) },
 	} {
 		good, err := os.ReadFile(files[0])

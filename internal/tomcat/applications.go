@@ -4,12 +4,16 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
+
+// maxNames bounds how many entries of a folder are looked at.
+const maxNames = 10_000
 
 // Applications are the context paths of what Tomcat deploys when it starts, as far
 // as its configuration and its folders say. all is false if there may be others.
@@ -49,8 +53,8 @@ func (in Install) Applications(x ServerXML) (paths []string, all bool) {
 }
 
 // names lists a folder; one that is not there is empty.
-func names(dir string) ([]os.DirEntry, error) {
-	entries, err := os.ReadDir(dir)
+func names(dir string) ([]fs.DirEntry, error) {
+	entries, err := untrusted.ReadDir(dir, maxNames)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

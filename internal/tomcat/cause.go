@@ -2,16 +2,20 @@ package tomcat
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// logTail is how much of a log file is searched from its end.
-const logTail = 512 << 10
+// Bounds in bytes: how much of a log file is searched from its end, and up to which
+// size its lines are counted from its beginning.
+const (
+	logTail    = 512 << 10
+	maxCounted = 16 << 20
+)
 
 // causeWindow is how far before the failure its cause may have been logged:
 // listeners run one after another, so a slow one may follow the one that threw.
@@ -27,14 +31,9 @@ func (p *Patterns) FindCause(base string, f Finding, since time.Time) (found Fin
 	if f.Kind != ContextFailed || f.Where != "" || f.Log != "" || f.Line > 0 {
 		return f, false, nil
 	}
-	files, _ := filepath.Glob(filepath.Join(base, "logs/localhost.*.log")) // only a bad pattern fails
 	best := f
-	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil || info.ModTime().Before(since) {
-			continue
-		}
-		causes, err := p.causes(file)
+	for _, file := range logFiles(base) {
+		causes, err := p.causes(file, since)
 		if err != nil {
 			return f, false, fmt.Errorf("cannot look for the cause of %s: %w", f.Context, err)
 		}
@@ -55,21 +54,29 @@ func (p *Patterns) FindCause(base string, f Finding, since time.Time) (found Fin
 	return f, true, nil
 }
 
-// causes lists what the end of a log file says about contexts that failed.
-func (p *Patterns) causes(file string) ([]Finding, error) {
-	f, err := os.Open(file)
+// causes lists what the end of a log file that was written since a time says about
+// contexts that failed.
+func (p *Patterns) causes(file string, since time.Time) ([]Finding, error) {
+	f, err := untrusted.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	// Lines are counted from the start of the file, so the part before the tail
-	// is read too, and only not looked at.
 	info, err := f.Stat()
-	if err != nil {
+	if err != nil || info.ModTime().Before(since) {
 		return nil, err
 	}
-	skip := info.Size() - logTail
-	r := bufio.NewReader(f)
+	// To count lines the part before the tail is read too, and only not looked at.
+	skip, counted := info.Size()-logTail, info.Size() <= maxCounted
+	at := int64(0)
+	if !counted {
+		if at, err = f.Seek(skip, io.SeekStart); err != nil {
+			return nil, err
+		}
+	}
+	// The file may grow as fast as it is read. A line that is longer than the buffer
+	// counts as several.
+	r := bufio.NewReaderSize(io.LimitReader(f, info.Size()-at), maxLogLine)
 	w := NewWatch(p)
 	var out []Finding
 	keep := func() {
@@ -78,25 +85,30 @@ func (p *Patterns) causes(file string) ([]Finding, error) {
 			w.why = Finding{}
 		}
 	}
-	for at, n := int64(0), 1; ; n++ {
-		line, err := r.ReadString('\n')
+	for n := 1; ; {
+		data, err := r.ReadSlice('\n')
+		line := string(data)
 		at += int64(len(line))
 		if at > skip && line != "" {
-			if t, ok := lineTime(line); ok {
+			t, ok := lineTime(line)
+			if ok {
 				keep()
-				w.Line(line)
-				if w.inWhy {
-					w.why.Time, w.why.Log = t, fmt.Sprintf("%s:%d", strings.TrimSpace(file), n)
+			}
+			w.Line(line)
+			if ok && w.inWhy {
+				w.why.Time, w.why.Log = t, file
+				if counted {
+					w.why.Log = fmt.Sprintf("%s:%d", file, n)
 				}
-			} else {
-				w.Line(line)
 			}
 		}
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			keep()
 			return out, nil
-		}
-		if err != nil {
+		case err == nil:
+			n++
+		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, err
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotFound is returned by Find when no Tomcat is where it was looked for.
@@ -187,14 +190,9 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// readable is the shell's [ -r ]: the file can be opened for reading.
+// readable is the shell's [ -r ]: the file could be opened for reading.
 func readable(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	_ = f.Close()
-	return true
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK, unix.AT_EACCESS) == nil
 }
 
 // readVersion takes the version from the jar; a jar that does not tell leaves
@@ -216,16 +214,41 @@ func readVersion(jar string) Version {
 	return v
 }
 
-// maxEntry bounds what is read of one file in a jar; Tomcat's largest
-// LocalStrings file has about 50 KiB.
-const maxEntry = 1 << 20
+// Bounds in bytes: of a jar, whose list of files is held in memory (catalina.jar has
+// 1.9 MB), and of what is read of one file in it (Tomcat's largest LocalStrings has
+// about 50 KiB).
+const (
+	maxJar   = 4 << 20
+	maxEntry = 256 << 10
+)
+
+// openJar opens a jar that others may have written. The caller closes the file.
+func openJar(path string) (*zip.Reader, io.Closer, error) {
+	f, err := untrusted.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() > maxJar {
+		err = fmt.Errorf("%w: more than %d bytes", untrusted.ErrTooLarge, maxJar)
+	}
+	var r *zip.Reader
+	if err == nil {
+		r, err = zip.NewReader(f, info.Size())
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return r, f, nil
+}
 
 func readFromJar(jar, name string) ([]byte, error) {
-	r, err := zip.OpenReader(jar)
+	r, file, err := openJar(jar)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = r.Close() }()
+	defer func() { _ = file.Close() }()
 	for _, f := range r.File {
 		if f.Name == name {
 			return readEntry(f)
@@ -240,7 +263,11 @@ func readEntry(f *zip.File) ([]byte, error) {
 		return nil, err
 	}
 	defer rc.Close()
-	return io.ReadAll(io.LimitReader(rc, maxEntry))
+	data, err := io.ReadAll(io.LimitReader(rc, maxEntry+1))
+	if err == nil && len(data) > maxEntry {
+		err = fmt.Errorf("%s: %w: more than %d bytes", f.Name, untrusted.ErrTooLarge, maxEntry)
+	}
+	return data, err
 }
 
 func isDir(path string) bool {

@@ -146,6 +146,10 @@ func (sh *shell) environ() []string {
 func (in Install) Launch(o Options) (Launch, error) {
 	sh := in.shell(o)
 	b := &builder{in: in, o: o, sh: sh}
+	if err := in.script.unread; err != nil {
+		b.notes = append(b.notes, fmt.Sprintf("cannot read %s: %v; what it adds is taken from %s",
+			filepath.Join(in.Home, "bin/catalina.sh"), err, in.script.from))
+	}
 	for _, step := range []func() error{b.logging, b.javaOpts, b.catalinaOpts, b.classpath, b.rest} {
 		if err := step(); err != nil {
 			return Launch{}, err

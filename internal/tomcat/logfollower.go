@@ -6,9 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // followEvery is the time between two looks at the log files.
@@ -46,7 +47,7 @@ type logFollower struct {
 // newLogFollower passes over what is there already.
 func newLogFollower(base string) *logFollower {
 	l := &logFollower{base: base, read: map[string]int64{}, rest: map[string][]byte{}}
-	for _, file := range l.files() {
+	for _, file := range logFiles(base) {
 		if info, err := os.Stat(file); err == nil {
 			l.read[file] = info.Size()
 		}
@@ -54,15 +55,25 @@ func newLogFollower(base string) *logFollower {
 	return l
 }
 
-// files are the log files that there are now.
-func (l *logFollower) files() []string {
-	files, _ := filepath.Glob(filepath.Join(l.base, "logs/localhost.*.log")) // only a bad pattern fails
-	return files
+// maxLogFiles bounds how many of the log files are read; Tomcat keeps 90 days.
+const maxLogFiles = 32
+
+// logFiles are the latest logs/localhost.DATE.log of a base, by name. A folder that
+// cannot be read, or has too many files, has none.
+func logFiles(base string) (files []string) {
+	dir := filepath.Join(base, "logs")
+	entries, _ := names(dir) // nil then
+	for _, e := range entries {
+		if name := e.Name(); len(name) > len("localhost..log") && strings.HasPrefix(name, "localhost.") && strings.HasSuffix(name, ".log") {
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	return files[max(len(files)-maxLogFiles, 0):]
 }
 
 // look reads what has come since the last look.
 func (l *logFollower) look(f func(line []byte)) {
-	files := l.files()
+	files := logFiles(l.base)
 	read, rest := make(map[string]int64, len(files)), map[string][]byte{} // those that are gone are forgotten
 	for _, file := range files {
 		from := l.read[file]
@@ -82,13 +93,13 @@ func (l *logFollower) look(f func(line []byte)) {
 // readFrom gives what a file has from an offset on, at most its last maxFollowed
 // bytes, and how far that is. One that is shorter now has begun anew.
 func readFrom(file string, from int64) (data []byte, size int64, err error) {
-	fd, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hold us up
+	fd, err := untrusted.Open(file)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer fd.Close()
 	info, err := fd.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	if err != nil {
 		return nil, from, err
 	}
 	if size = info.Size(); size < from {

@@ -1,7 +1,6 @@
 package tomcat
 
 import (
-	"archive/zip"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // messageKeys says which messages matter: package of the LocalStrings file, key,
@@ -50,7 +51,8 @@ type Patterns struct {
 	// is compared with few of them.
 	byLast map[byte][]compiled
 	// open are templates that end in an argument.
-	open []compiled
+	open  []compiled
+	count int // of both
 }
 
 type compiled struct {
@@ -76,13 +78,18 @@ func BuiltinPatterns() *Patterns {
 // then names the jars that could not be read.
 func LoadPatterns(home string) (*Patterns, error) {
 	p := BuiltinPatterns()
-	jars, _ := filepath.Glob(filepath.Join(home, "lib/*.jar")) // only a bad pattern fails
+	lib := filepath.Join(home, "lib")
+	files, err := untrusted.ReadDir(lib, maxNames)
+	if err != nil {
+		return p, fmt.Errorf("cannot read Tomcat's messages in %s: %w", lib, err)
+	}
 	var errs []error
-	for _, jar := range jars {
-		name := filepath.Base(jar)
-		if name != "catalina.jar" && !strings.HasPrefix(name, "tomcat-") {
+	for _, f := range files {
+		name := f.Name()
+		if !strings.HasSuffix(name, ".jar") || name != "catalina.jar" && !strings.HasPrefix(name, "tomcat-") {
 			continue
 		}
+		jar := filepath.Join(lib, name)
 		if err := p.addJar(jar); err != nil {
 			errs = append(errs, fmt.Errorf("cannot read Tomcat's messages from %s: %w", jar, err))
 		}
@@ -90,13 +97,21 @@ func LoadPatterns(home string) (*Patterns, error) {
 	return p, errors.Join(errs...)
 }
 
+// maxMessages bounds the messages of a Tomcat that are known: one of the release has
+// about 20 in each of 10 languages. maxMessage bounds the text of one, in bytes.
+const (
+	maxMessages = 2000
+	maxMessage  = 1000
+)
+
 func (p *Patterns) addJar(jar string) error {
-	r, err := zip.OpenReader(jar)
+	r, file, err := openJar(jar)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = r.Close() }()
+	defer func() { _ = file.Close() }()
 	keys := messageKeys()
+	budget := maxJar
 	for _, f := range r.File {
 		dir, file := path.Split(f.Name)
 		wanted := keys[strings.TrimSuffix(dir, "/")]
@@ -107,6 +122,9 @@ func (p *Patterns) addJar(jar string) error {
 		data, err := readEntry(f)
 		if err != nil {
 			return err
+		}
+		if budget -= len(data); budget < 0 {
+			return fmt.Errorf("its messages are %w: more than %d bytes", untrusted.ErrTooLarge, maxJar)
 		}
 		props := Properties(data)
 		for _, key := range slices.Sorted(maps.Keys(props)) {
@@ -120,7 +138,7 @@ func (p *Patterns) addJar(jar string) error {
 
 func (p *Patterns) add(key, lang, text string, kind Kind) {
 	t, ok := newTemplate(key, lang, strings.TrimSpace(text))
-	if !ok {
+	if !ok || len(text) > maxMessage || p.count >= maxMessages {
 		return
 	}
 	p.insert(compiled{t, kind})
@@ -133,12 +151,14 @@ func (p *Patterns) insert(c compiled) {
 	last := c.literals[len(c.literals)-1]
 	if last == "" {
 		p.open = append(p.open, c)
+		p.count++
 		return
 	}
 	list := p.byLast[last[len(last)-1]]
 	same := func(o compiled) bool { return o.key == c.key && slices.Equal(o.literals, c.literals) }
 	if !slices.ContainsFunc(list, same) {
 		p.byLast[last[len(last)-1]] = append(list, c)
+		p.count++
 	}
 }
 

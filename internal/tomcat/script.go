@@ -3,9 +3,15 @@ package tomcat
 import (
 	"bufio"
 	"bytes"
-	"os"
+	"errors"
+	"io/fs"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
+
+// maxScript bounds what is read of a catalina.sh, in bytes; real ones have 25 KiB.
+const maxScript = 1 << 20
 
 // script is what differs between the catalina.sh of one Tomcat and another, as
 // far as it reaches the JVM. It is read from the script in CATALINA_HOME, never
@@ -21,12 +27,17 @@ type script struct {
 	policy         string   // policy file relative to the base
 	jpdaAddress    string
 	from           string
+	unread         error // why a script that is there was not read; nil: it was, or there is none
 }
 
 func readScript(path string, v Version) script {
-	data, err := os.ReadFile(path)
+	data, err := untrusted.ReadFile(path, maxScript)
 	if err != nil {
-		return scriptByVersion(v)
+		s := scriptByVersion(v)
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.unread = err
+		}
+		return s
 	}
 	s := parseScript(data)
 	if len(s.opens) == 0 && !bytes.Contains(data, []byte("startup.Bootstrap")) {

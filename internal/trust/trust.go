@@ -9,8 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Error says what others could change.
@@ -101,38 +104,87 @@ func (e *Error) unless(m mount) error {
 }
 
 // Path refuses what path leads to if others than root and uid could change it, or could
-// have put it there: it looks at every folder and link on the way from top, and from /
-// where a link leads out of top. What top is in is not looked at.
+// have put it there: it looks at every folder and link on the way from / on.
 //
 // The sticky bit keeps others from taking away or replacing what is root's in a folder
 // that they may write to, such as /tmp; so a folder of root's in it can be relied on.
 // A file or link cannot: others may have moved it there from a folder of their own,
 // under a name of their choice. (A folder of root's they cannot move.)
-func Path(top, path string, uid int) error {
-	rel, err := filepath.Rel(top, path)
+func Path(path string, uid int) error {
+	_, err := way(path, uid)
+	return err
+}
+
+// Folder is Path for a folder that is about to get something of ours. It may be open to
+// others where the sticky bit keeps them from taking that away.
+func Folder(path string, uid int) error {
+	err := Path(path, uid)
+	var e *Error
+	if !errors.As(err, &e) || !e.trusts(uid) {
+		return err
+	}
+	real, realErr := filepath.EvalSymlinks(path)
+	if info, statErr := os.Lstat(e.Path); realErr != nil || statErr != nil || e.Path != real || info.Mode()&fs.ModeSticky == 0 {
+		return err
+	}
+	return nil
+}
+
+// Program is Path for a program that is about to be executed. It gives the folder of the
+// program, without links, open since before the check; name is the program's in it.
+// Executed as that name in that folder, it is what was checked, also if root exchanges a
+// folder above meanwhile.
+func Program(path string, uid int) (folder *os.File, name string, err error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		real, err = filepath.Abs(real)
+	}
 	if err != nil {
-		return unseen(path, err)
+		return nil, "", unseen(path, err)
 	}
-	if top, err = filepath.EvalSymlinks(top); err != nil {
-		return unseen(top, err)
-	}
-	steps, err := follow(top, rel)
+	folder, err = os.OpenFile(filepath.Dir(real), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return unseen(path, err)
+		return nil, "", unseen(path, err)
 	}
-	leaves := false
-	for _, s := range steps {
-		leaves = leaves || !within(s.path, top) && !within(top, s.path)
+	steps, err := way(path, uid)
+	if err == nil && !(holds(steps, filepath.Dir(real), folder, ".") && holds(steps, real, folder, filepath.Base(real))) {
+		err = fmt.Errorf("%s leads to another place than a moment ago", path)
+	}
+	if err != nil {
+		folder.Close()
+		return nil, "", err
+	}
+	return folder, filepath.Base(real), nil
+}
+
+// holds says whether what was looked at by a path is what a name in an open folder is.
+func holds(steps []step, path string, folder *os.File, name string) bool {
+	var st unix.Stat_t
+	if unix.Fstatat(int(folder.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return false
+	}
+	return slices.ContainsFunc(steps, func(s step) bool {
+		seen, ok := s.info.Sys().(*syscall.Stat_t)
+		return ok && s.path == path && seen.Dev == st.Dev && seen.Ino == st.Ino
+	})
+}
+
+// way is what Path looks at; the last is what path leads to.
+func way(path string, uid int) ([]step, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, unseen(path, err)
+	}
+	steps, err := follow("/", path)
+	if err != nil {
+		return nil, unseen(path, err)
 	}
 	open := map[string]*Error{} // folders that others may put names in
 	for k, s := range steps {
-		if !leaves && !within(s.path, top) {
-			continue
-		}
 		e := judge(s.path, s.info, uid)
 		if around := open[filepath.Dir(s.path)]; e == nil && around != nil && !s.info.IsDir() {
 			around.Why += ": the sticky bit keeps what is root's from being replaced, and not others from adding names"
-			return around
+			return nil, around
 		}
 		if e == nil {
 			continue
@@ -143,10 +195,10 @@ func Path(top, path string, uid int) error {
 		case sticky && k < len(steps)-1:
 			open[s.path] = e
 		default:
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return steps, nil
 }
 
 // trusts says whether the owner is root or uid.

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"os"
+
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// commandAlone is what the init runs where it cannot start a supervisor: the command
+// of run; nil: there is none, or services are to run too.
+func commandAlone(args []string) *pid1.Command {
+	opts, help, err := parseRun(args)
+	if err != nil || help || !opts.alone() {
+		return nil
+	}
+	c := &pid1.Command{Argv: opts.command, Env: os.Environ(), Budget: config.WithDefaults(config.Config{}).Stop.Timeout}
+	if loaded, err := config.Load(config.Options{File: opts.file, Set: opts.set, Environ: c.Env}); err == nil {
+		c.Budget = loaded.Config.Stop.Timeout
+	}
+	if c.Path, c.Err = proc.LookPath(c.Argv, c.Env); c.Err != nil {
+		c.Code = exitCode(c.Err)
+	}
+	return c
+}
+
+// alone says whether the command is all that is to run.
+func (o runOptions) alone() bool { return len(o.command) > 0 && !o.withServices }

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// A process of root's that is a service's, or that root itself has confined, may look
+// and no more.
+func TestConfinedPeer(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be confined")
+	}
+	for _, tc := range []struct {
+		name   string
+		by     []string // runs the client
+		member string
+		unsure error
+		want   string // in the refusal; empty: there is none
+	}{
+		{"plain", nil, "", nil, ""},
+		{"service", nil, "cron", nil, `belongs to the service "cron"`},
+		{"orphan", nil, "", errors.New("its parents have ended"), "it is not known where it comes from: its parents have ended"},
+		{"bounding set", []string{"setpriv", "--bounding-set", "-net_raw"}, "", nil, "fewer rights than stoker: it lacks NET_RAW"},
+		{"permitted", []string{"setpriv", "--securebits", "+noroot"}, "", nil, "fewer rights than stoker: it lacks "},
+		{"no_new_privs", []string{"setpriv", "--no-new-privs"}, "", nil, "fewer rights than stoker: it has no_new_privs"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := serveOptions(t, Options{Backend: newFake(), Log: hclog.NewNullLogger(),
+				Member: func(int) (string, error) { return tc.member, tc.unsure }})
+			out, err := client(t, path, "restart", tc.by...).CombinedOutput()
+			if (err == nil) != (tc.want == "") || !strings.Contains(string(out), tc.want) {
+				t.Errorf("%v: %s", err, out)
+			}
+			if err != nil && !strings.HasPrefix(string(out), "uid 0 (") {
+				t.Errorf("%s", out)
+			}
+		})
+	}
+	path := serveOptions(t, Options{Backend: newFake(), Log: hclog.NewNullLogger(), Member: func(int) (string, error) { return "cron", nil }})
+	if got := ask(t, path, -1, "GET", "/v1/services"); got.status != 200 {
+		t.Errorf("a service of root's may look: %d %s", got.status, got.body)
+	}
+	if got := ask(t, path, -1, "POST", "/v1/reload"); got.status != 403 || !strings.Contains(got.body, "api.admins") {
+		t.Errorf("a service of root's: %d %s", got.status, got.body)
+	}
+}
+
+// One who has connected and is gone is not known, whoever has the pid now.
+func TestPeerThatEnded(t *testing.T) {
+	path := t.TempDir() + "/s"
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if out, err := client(t, path, "").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s := New(Options{Backend: newFake(), Log: hclog.NewNullLogger(), Member: nobodys})
+	p := s.identify(conn)
+	if have, _ := s.roleOf(p); have != view || !strings.Contains(p.confined, "has ended") {
+		t.Errorf("%+v has the role %s", p, have)
+	}
+}

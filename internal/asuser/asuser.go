@@ -1,0 +1,179 @@
+// Package asuser calls a function with the rights that another user or process has
+// to files. It knows no names of users, and starts no processes.
+package asuser
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Identity is what the kernel goes by where a file is looked up, opened, made or
+// removed.
+type Identity struct {
+	UID, GID int
+	Groups   []int // supplementary
+	// Capabilities are those that may be in effect, a bit each: a user's, other than
+	// root's, are none.
+	Capabilities uint64
+}
+
+// Of is the identity of a process: its effective user and group, and every capability
+// that it could have in effect.
+func Of(pid int) (Identity, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := parse(string(data))
+	if err != nil {
+		return Identity{}, fmt.Errorf("cannot read the identity of process %d: %w", pid, err)
+	}
+	return id, nil
+}
+
+// parse reads the lines of /proc/PID/status that matter. All of them must be there.
+func parse(status string) (id Identity, err error) {
+	missing := map[string]bool{"Uid": true, "Gid": true, "Groups": true, "CapPrm": true}
+	for line := range strings.Lines(status) {
+		name, rest, _ := strings.Cut(line, ":")
+		f := strings.Fields(rest)
+		switch {
+		case name == "Uid" && len(f) == 4:
+			id.UID, err = strconv.Atoi(f[1])
+		case name == "Gid" && len(f) == 4:
+			id.GID, err = strconv.Atoi(f[1])
+		case name == "Groups":
+			for _, group := range f {
+				gid, numErr := strconv.Atoi(group)
+				id.Groups, err = append(id.Groups, gid), errors.Join(err, numErr)
+			}
+		case name == "CapPrm" && len(f) == 1:
+			id.Capabilities, err = strconv.ParseUint(f[0], 16, 64)
+		default:
+			continue
+		}
+		if err != nil {
+			return Identity{}, fmt.Errorf("line %s: %w", name, err)
+		}
+		delete(missing, name)
+	}
+	if len(missing) > 0 {
+		return Identity{}, fmt.Errorf("%d of its lines are missing", len(missing))
+	}
+	return id, nil
+}
+
+// Do calls f on a thread that has these rights and no others of ours, and gives its
+// error. Without them f is not called. f must start no process, and leave its
+// goroutine only by returning. Who is not root can only act as itself.
+func (id Identity) Do(f func() error) error {
+	if euid := os.Geteuid(); euid != 0 {
+		if euid != id.UID {
+			return fmt.Errorf("cannot act as user %d: %w", id.UID, unix.EPERM)
+		}
+		return f()
+	}
+	done := make(chan error, 1)
+	go func() { // ends with f
+		runtime.LockOSThread()
+		own, err := current()
+		if err == nil {
+			if err = id.take(); err == nil {
+				err = f()
+			}
+			if own.restore() != nil {
+				done <- err
+				return // still locked: the thread ends with the goroutine
+			}
+		}
+		// A thread that ended here each time would have to be replaced by a new one, and
+		// there may be no room for that.
+		runtime.UnlockOSThread()
+		done <- err
+	}()
+	return <-done
+}
+
+// take gives the calling thread these rights. Groups go first: a user other than root
+// may not change them. Setfsuid from root to another user takes every capability for
+// files out of effect (capabilities(7)); the others, and those that a confined root
+// lacks, are taken out here.
+func (id Identity) take() error {
+	groups, err := unix.Getgroups()
+	if err == nil && !slices.Equal(groups, id.Groups) {
+		err = unix.Setgroups(id.Groups) // of the thread: that of package syscall is for all
+	}
+	if err != nil {
+		return fmt.Errorf("cannot take the groups of user %d: %w", id.UID, err)
+	}
+	if err := setIDs(id.UID, id.GID); err != nil {
+		return fmt.Errorf("cannot act as user %d: %w", id.UID, err)
+	}
+	caps, err := effective()
+	if err == nil {
+		err = setEffective(caps & id.Capabilities)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot give up the capabilities that user %d lacks: %w", id.UID, err)
+	}
+	return nil
+}
+
+// current is the identity of the calling thread, with what is in effect of it.
+func current() (id Identity, err error) {
+	if id.Groups, err = unix.Getgroups(); err == nil {
+		id.Capabilities, err = effective()
+	}
+	id.UID, _ = unix.SetfsuidRetUid(-1) // no such user: it only tells
+	id.GID, _ = unix.SetfsgidRetGid(-1)
+	return id, err
+}
+
+// restore gives the calling thread back what current was: first the user, which is
+// always allowed, since it is the real one too, then what its capabilities allow.
+func (id Identity) restore() error {
+	_, _ = unix.SetfsuidRetUid(id.UID)
+	return errors.Join(setEffective(id.Capabilities), unix.Setgroups(id.Groups), setIDs(id.UID, id.GID), setEffective(id.Capabilities))
+}
+
+// setIDs sets user and group for files. These calls tell no error: asked again they
+// tell what counts.
+func setIDs(uid, gid int) error {
+	_, _ = unix.SetfsgidRetGid(gid)
+	_, _ = unix.SetfsuidRetUid(uid)
+	nowUID, _ := unix.SetfsuidRetUid(-1)
+	nowGID, _ := unix.SetfsgidRetGid(-1)
+	if nowUID != uid || nowGID != gid {
+		return unix.EPERM
+	}
+	return nil
+}
+
+// effective are the capabilities of the calling thread that are in effect.
+func effective() (uint64, error) {
+	_, sets, err := capabilities()
+	return uint64(sets[1].Effective)<<32 | uint64(sets[0].Effective), err
+}
+
+// setEffective puts these of the permitted ones in effect, and no others.
+func setEffective(caps uint64) error {
+	header, sets, err := capabilities()
+	if err != nil {
+		return err
+	}
+	sets[0].Effective, sets[1].Effective = uint32(caps)&sets[0].Permitted, uint32(caps>>32)&sets[1].Permitted
+	return unix.Capset(&header, &sets[0])
+}
+
+func capabilities() (header unix.CapUserHeader, sets [2]unix.CapUserData, err error) {
+	header.Version = unix.LINUX_CAPABILITY_VERSION_3
+	err = unix.Capget(&header, &sets[0])
+	return header, sets, err
+}

@@ -1,0 +1,53 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Rights are what the kernel lets a process do beyond its uid.
+type Rights struct {
+	Permitted, Bounding Capabilities
+	NoNewPrivileges     bool
+}
+
+// ReadRights gives those of a process, as /proc shows them for its main thread.
+func ReadRights(pid int) (Rights, error) {
+	status, err := readStatus(pid)
+	if err != nil {
+		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: %w", pid, cause(err))
+	}
+	permitted, err1 := strconv.ParseUint(status["CapPrm"], 16, 64)
+	bounding, err2 := strconv.ParseUint(status["CapBnd"], 16, 64)
+	if err1 != nil || err2 != nil || status["NoNewPrivs"] == "" {
+		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: /proc/%d/status lacks them", pid, pid)
+	}
+	return Rights{Capabilities(permitted), Capabilities(bounding), status["NoNewPrivs"] != "0"}, nil
+}
+
+// Lacks says what the rights are short of others; empty: nothing.
+func (r Rights) Lacks(than Rights) string {
+	switch {
+	case r.NoNewPrivileges && !than.NoNewPrivileges:
+		return "it has no_new_privs"
+	case than.Permitted&^r.Permitted != 0 || than.Bounding&^r.Bounding != 0:
+		return "it lacks " + (than.Permitted&^r.Permitted | than.Bounding&^r.Bounding).String()
+	}
+	return ""
+}
+
+// readStatus gives the lines of proc(5) /proc/pid/status by their names.
+func readStatus(pid int) (map[string]string, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		name, value, _ := strings.Cut(line, ":")
+		out[name] = strings.TrimSpace(value)
+	}
+	return out, nil
+}

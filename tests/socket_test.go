@@ -1,0 +1,84 @@
+//go:build container
+
+package tests
+
+import (
+	"bufio"
+	"encoding/json"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The API's socket is removed in every way; each time it is there again, and whoever had
+// connected before goes on.
+func TestSocketComesBack(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, boxOptions{config: `
+services:
+  ticks: {command: [sh, -c, 'while :; do echo tick; sleep 0.1; done']}
+`})
+	b.awaitState("ticks", "RUNNING", 10*time.Second)
+	pass(3 * time.Second) // two seconds after the start it is watched
+	back := func(how string) {
+		t.Helper()
+		await(t, 5*time.Second, "the socket, "+how, func() bool { _, ok := b.status(); return ok })
+	}
+	remove := func() {
+		t.Helper()
+		if err := os.Remove(b.socket); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove()
+	back("removed")
+	remove()
+	b.signal(syscall.SIGHUP)
+	back("removed before a HUP")
+	remove()
+	supervisor := b.supervisor()
+	if err := syscall.Kill(supervisor, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	back("removed before the supervisor's end")
+
+	follower, err := net.Dial("unix", b.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer follower.Close()
+	if _, err := follower.Write([]byte("GET /v1/services/ticks/logs?follow HTTP/1.1\r\nHost: stoker\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	pass(3 * time.Second)
+	remove()
+	write(t, b.socket, "precious", 0o644)
+	const said = "it is there, and no socket"
+	await(t, 5*time.Second, "what is there is said", func() bool { return strings.Contains(b.stderr.String(), said) })
+	b.signal(syscall.SIGHUP)
+	await(t, 5*time.Second, "the HUP", func() bool { return strings.Count(b.stderr.String(), "the configuration has not changed") == 2 })
+	if n := strings.Count(b.stderr.String(), said); n != 1 {
+		t.Errorf("what is in the socket's place is said %d times", n)
+	}
+	if data, err := os.ReadFile(b.socket); err != nil || string(data) != "precious" {
+		t.Errorf("what was in the socket's place is %q now, %v", data, err)
+	}
+	remove()
+	back("replaced by a file")
+	if err := follower.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for lines := bufio.NewScanner(follower); ; {
+		if !lines.Scan() {
+			t.Fatalf("one that follows is cut off: %v", lines.Err())
+		}
+		var line struct{ Time time.Time }
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok && json.Unmarshal([]byte(data), &line) == nil && line.Time.After(now) {
+			return
+		}
+	}
+}
