@@ -19,7 +19,7 @@ import (
 // Client talks to a Server on a unix socket.
 type Client struct {
 	socket string
-	strict bool // only to a process that may be a stoker here
+	strict bool // only to a process that may be stoker
 	http   *http.Client
 }
 
