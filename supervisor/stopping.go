@@ -299,7 +299,7 @@ func (s *Service) escalate() {
 		return
 	}
 	if !s.kept.Killed {
-		s.log.Warn("service does not stop, killing it", "pid", s.proc.Pid(), "members", s.proc.Members())
+		s.log.Warn("service does not stop, killing it", "pid", s.proc.Pid())
 		s.kept.Killed, s.kept.Signaled = true, true
 		s.keep()
 	}

@@ -142,6 +142,7 @@ func (s *Supervisor) putPlan() {
 		}
 	}
 	var plan strings.Builder
+	plan.WriteString(pid1.BudgetLine(set.stopTimeout))
 	for _, e := range entries {
 		share := set.stopTimeout * 3 / 4 / time.Duration(len(entries))
 		plan.WriteString(pid1.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))

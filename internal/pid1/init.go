@@ -88,9 +88,10 @@ type initState struct {
 	events  events
 	keeper  keeper
 	bins    binaries
-	out     []packet // the replay to a new supervisor, not yet sent
-	blocked bool     // the supervisor's queue is full
-	stop    int      // stop requests so far
+	out     []packet  // the replay to a new supervisor, not yet sent
+	blocked bool      // the supervisor's queue is full
+	stop    int       // stop requests so far
+	endBy   time.Time // when the budget of the stop is used up; zero: no stop, or no budget is known
 	plan    *planRun
 	sweep   *sweep
 	log     *logger
@@ -158,9 +159,16 @@ func (i *initState) loop() int {
 	}
 }
 
+// endMargin is how much later than the supervisor the init takes the time for a stop to
+// be used up.
+const endMargin = 500 * time.Millisecond
+
 // work does what has fallen due.
 func (i *initState) work(now time.Time) {
 	switch {
+	case i.sweep == nil && !i.endBy.IsZero() && now.After(i.endBy):
+		i.log.printf("the time for the stop is used up; killing what is left")
+		i.beginEnd(CodeBroken, 0)
 	case i.sweep != nil:
 		i.sweep.step(now, i)
 	case i.command != nil:
@@ -202,6 +210,7 @@ func (i *initState) due() time.Time {
 		earlier(i.command.killAt)
 	default:
 		k := &i.keeper
+		earlier(i.endBy)
 		earlier(k.due(i.stop > 0))
 		earlier(i.lookDue())
 		if !k.healthy && i.bag.canDrain() {
@@ -223,6 +232,9 @@ func (i *initState) signal(sig syscall.Signal) {
 		return // a write of ours to a reader that went away; the write reports it
 	}
 	if stopSignal(int(sig)) {
+		if budget := planBudget(i.bag.plan); budget > 0 && i.stop == 0 {
+			i.endBy = time.Now().Add(budget + endMargin)
+		}
 		i.stop++
 		i.keeper.stopRequested(time.Now())
 		if i.sweep != nil && i.stop > 1 {

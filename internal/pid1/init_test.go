@@ -51,6 +51,21 @@ var scripts = map[string]script{
 		p.Send(&Msg{Type: Final, Code: x.WaitStatus().ExitStatus()})
 		return p.wait()
 	},
+	// It goes on for ever with a stop, and says each time that it works.
+	"endless": func(p *player, _ int) int {
+		p.child("deaf", "/bin/sh", "-c", "trap '' TERM; while :; do sleep 60; done")
+		p.Send(&Msg{Type: Put, Name: StopPlan, Body: []byte(BudgetLine(700 * time.Millisecond))})
+		p.Send(&Msg{Type: Ping})
+		p.say("up")
+		for {
+			switch m := p.recv(); m.Type {
+			case Check:
+				p.Send(&Msg{Type: Ping})
+			case Signal:
+				p.Send(&Msg{Type: Ack, Seq: m.Seq})
+			}
+		}
+	},
 	// The first life is killed with an exit unacknowledged, a blob and a
 	// descriptor in the bag, and an intent of which nobody knows the pid.
 	"survive": func(p *player, life int) int {
@@ -423,6 +438,20 @@ func TestStopPlanWithoutSupervisor(t *testing.T) {
 		}
 		if !strings.Contains(c.log(), "KILL to group") {
 			t.Error("the deaf group was not killed")
+		}
+	})
+}
+
+// A supervisor that answers and gets nothing done does not hold up the end of the
+// container: it may have no processor time, or no pid for what it needs.
+func TestStopEndsWithItsBudget(t *testing.T) {
+	both(t, func(t *testing.T, asPID1 bool) {
+		c := launch(t, "endless", asPID1)
+		c.said("up")
+		unix.Kill(c.pid(), unix.SIGTERM)
+		c.wantCode(CodeBroken)
+		if !strings.Contains(c.log(), "the time for the stop is used up") {
+			t.Errorf("the log does not tell why:\n%s", c.log())
 		}
 	})
 }

@@ -60,6 +60,24 @@ func TestParsePlan(t *testing.T) {
 	}
 }
 
+func TestPlanBudget(t *testing.T) {
+	for body, want := range map[string]time.Duration{
+		BudgetLine(8*time.Second) + PlanLine(10, 5, syscall.SIGTERM, 0): 8 * time.Second,
+		PlanLine(10, 5, syscall.SIGTERM, 0):                             0, // of an older supervisor
+		"":                                                              0,
+		"budget -1\n":                                                   0,
+		"budget x\n":                                                    0,
+	} {
+		if got := planBudget([]byte(body)); got != want {
+			t.Errorf("%q: got %v, want %v", body, got, want)
+		}
+	}
+	plan := BudgetLine(time.Second) + PlanLine(10, 5, syscall.SIGTERM, 0)
+	if got := parsePlan([]byte(plan)); len(got) != 1 {
+		t.Errorf("got the steps %v, want one", got)
+	}
+}
+
 // Every field crosses the wire.
 func TestMessageRoundTrip(t *testing.T) {
 	in := &Msg{}

@@ -25,6 +25,21 @@ func PlanLine(pgid int, start uint64, signal syscall.Signal, wait time.Duration)
 	return fmt.Sprintf("%d %d %d %d\n", pgid, start, signal, wait.Milliseconds())
 }
 
+// BudgetLine is the line of the stop plan that says how long a stop of the container may
+// take. The init ends it then, whatever the supervisor has got done.
+func BudgetLine(budget time.Duration) string {
+	return fmt.Sprintf("budget %d\n", budget.Milliseconds())
+}
+
+// planBudget reads that line; 0: there is none.
+func planBudget(body []byte) time.Duration {
+	var ms int
+	if n, _ := fmt.Sscanf(string(body[:min(len(body), 40)]), "budget %d\n", &ms); n != 1 || ms < 0 {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
 // parsePlan reads the stop plan. A line that it does not understand is passed
 // over: the rest must still be stopped.
 func parsePlan(body []byte) []planStep {

@@ -33,47 +33,74 @@ func (s *sweep) step(now time.Time, i *initState) {
 		}
 		unix.Kill(i.keeper.pid, unix.SIGKILL)
 	}
-	left := i.others()
+	left := i.anyLeft()
 	switch {
-	case len(left) == 0 && i.keeper.pid == 0:
+	case !left && i.keeper.pid == 0:
 		s.done = true
 	case s.phase == 0:
 		s.phase, s.deadline = 1, now.Add(s.grace)
 		if s.grace > 0 {
-			i.signalAll(left, unix.SIGTERM)
-			i.signalAll(left, unix.SIGCONT)
+			i.signalAll(unix.SIGTERM)
+			i.signalAll(unix.SIGCONT)
 		}
 	case now.Before(s.deadline):
 	case s.phase == 1:
 		s.phase, s.deadline = 2, now.Add(2*time.Second)
-		i.signalAll(left, unix.SIGKILL)
 	case i.pid1:
 		s.done = true // the kernel kills what is left of our namespace
 	default:
-		i.log.printf("%d processes cannot be killed; leaving them", len(left))
+		i.log.printf("%d processes cannot be killed; leaving them", len(i.others()))
 		s.done = true
 	}
-	if !i.pid1 && s.phase == 2 {
-		i.signalAll(left, unix.SIGKILL) // those that became ours when their parent died
+	if s.phase == 2 {
+		i.freeze()
+		i.signalAll(unix.SIGKILL) // also those that became ours when their parent died
 	}
+}
+
+// anyLeft says whether there is a process to end. PID 1 asks the kernel: a look through
+// /proc takes long where a fork bomb has the processors, and may not be possible. A
+// zombie counts there until it is reaped, which one that is traced may never be.
+func (i *initState) anyLeft() bool {
+	if i.pid1 && i.sweep.phase < 2 {
+		return unix.Kill(-1, 0) != unix.ESRCH
+	}
+	return len(i.others()) > 0
 }
 
 // signalAll signals what is left: as PID 1 the whole namespace, where every
 // process is ours to end; else only the init's own descendants.
-func (i *initState) signalAll(left []int, sig unix.Signal) {
+func (i *initState) signalAll(sig unix.Signal) {
 	if i.pid1 {
-		unix.Kill(-1, sig)
+		unix.Kill(-1, sig) // all at once: no process forks on meanwhile
 		return
 	}
-	for _, pid := range left {
+	for _, pid := range i.others() {
 		if pid != i.keeper.pid {
 			unix.Kill(pid, sig)
 		}
 	}
 }
 
-// others lists the living processes that the init must end, itself and zombies
-// left out.
+// freezeRounds bounds the rounds of one freeze; the next step of the sweep goes on.
+const freezeRounds = 16
+
+// freeze stops our descendants until a look finds no new one: where each is killed by
+// itself, one that forks is quicker. PID 1 kills all at once and needs none of it.
+func (i *initState) freeze() {
+	stopped := map[int]bool{}
+	for fresh, round := !i.pid1, 0; fresh && round < freezeRounds; round++ {
+		fresh = false
+		for _, pid := range i.others() {
+			if !stopped[pid] && pid != i.keeper.pid {
+				stopped[pid], fresh = true, true
+				unix.Kill(pid, unix.SIGSTOP)
+			}
+		}
+	}
+}
+
+// others lists the living descendants of the init, itself and zombies left out.
 func (i *initState) others() []int {
 	parents := map[int]int{}
 	var all []int
@@ -86,9 +113,6 @@ func (i *initState) others() []int {
 		if b.State != 'Z' && b.State != 'X' {
 			all = append(all, pid)
 		}
-	}
-	if i.pid1 {
-		return all
 	}
 	var ours []int
 	for _, pid := range all {

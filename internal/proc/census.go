@@ -59,7 +59,7 @@ func (c *census) ours(pid int) bool {
 
 func (c *census) decide(pid int) bool {
 	m, p := c.p.m, c.p
-	b, there := c.table.born[pid]
+	b, there := c.table.birth(pid)
 	if !there || pid == m.initPid || pid == os.Getpid() {
 		return false
 	}
@@ -89,7 +89,7 @@ func (c *census) decide(pid int) bool {
 // groupIs says whether the group or session of our number is still ours: nobody
 // else leads it.
 func (p *Process) groupIs(t *table, number int) bool {
-	leader, there := t.born[number]
+	leader, there := t.birth(number)
 	return !there || p.rec.Start == 0 || leader.Start == p.rec.Start
 }
 

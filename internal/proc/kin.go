@@ -248,6 +248,33 @@ func (p *Process) strays(after int64) map[int]pid1.Birth {
 // next KILL.
 const sweepRounds = 64
 
+// freeze stops the members, until a look finds none that was not stopped before. One
+// that is stopped cannot fork, keeps its place below a limit of pids, and tells whose
+// its children are. One that is killed leaves its place to the child of another: so a
+// fork bomb outlives every KILL.
+//
+// Each is stopped as soon as it is seen to be one: it takes processor time from us until
+// then.
+func (p *Process) freeze() {
+	stopped := map[int]bool{}
+	for fresh, round := true, 0; fresh && round < sweepRounds; round++ {
+		fresh = false
+		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
+		c := p.census(&table{at: pid1.BootNow(), born: map[int]pid1.Birth{}, asked: true})
+		for _, pid := range allPids() {
+			if stopped[pid] || !c.ours(pid) {
+				continue
+			}
+			b, _ := c.table.birth(pid)
+			stopped[pid], fresh = true, fresh || alive(b)
+			if b.Pgrp != p.rec.Pid {
+				p.remember(pid, b.Start)
+				_ = p.m.have.signal(pid, b.Start, unix.SIGSTOP)
+			}
+		}
+	}
+}
+
 // killStrays kills the members outside of the group, and those that they make
 // meanwhile, until a look finds none that was not killed. What hangs below one
 // that dies becomes the init's child and is seen in the next round.

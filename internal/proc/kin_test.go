@@ -131,6 +131,16 @@ var kinScripts = map[string]play{
 		until(s, "gone", func() bool { return len(job.Members()) == 0 })
 		return 0
 	}},
+	// A child that nothing but its parent tells of is found before KILL ends the parent.
+	"traceless": {play: func(s *stage) int {
+		p := s.sh("a", "trap '' TERM; env -i setsid sh -c 'echo $$ >"+s.dir+"/far; exec /bin/sleep 300'"+quiet+"& wait")
+		far := pidIn(s, "far")
+		p.SignalGroup(syscall.SIGKILL)
+		<-p.Exited()
+		until(s, "gone", func() bool { b, err := pid1.ReadBirth(far); return err != nil || !alive(b) })
+		s.say("ended")
+		return 0
+	}},
 	// One that moves on every few milliseconds: a new session, a new process.
 	"hopper": {play: func(s *stage) int {
 		os.WriteFile(s.dir+"/hop", []byte("#!/bin/sh\ntrap '' TERM HUP\necho >>"+s.dir+"/hops\nsetsid sh -c \"$0 & exit\"\n"), 0o755)
@@ -344,6 +354,8 @@ func TestChildrenThatLeave(t *testing.T) {
 		})
 	}
 }
+
+func TestKillFindsChildrenFirst(t *testing.T) { kinPlay(t, "traceless").want(t, "ended") }
 
 func TestDescendantsInOtherGroups(t *testing.T) {
 	kinPlay(t, "descendants").want(t, "true", "candidates true", "job 2")

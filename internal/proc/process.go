@@ -185,6 +185,9 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	if sig != syscall.SIGKILL && sig != 0 {
 		outside = p.strays(0) // before the parents die by which they are known
 	}
+	if sig == syscall.SIGKILL {
+		p.freeze()
+	}
 	err := p.signalGroup(sig)
 	strays := p.signalStrays(sig, outside)
 	if sig == syscall.SIGKILL {

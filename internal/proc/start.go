@@ -226,7 +226,7 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (
 		attr.Files = append(files.child[:], sh.childFds()...)
 	}
 	attr.Files = program.childFds(attr.Files)
-	pid, err = syscall.ForkExec(exe, argv, attr)
+	m.asVictim(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
 		if pidfd >= 0 {
 			unix.Close(pidfd)

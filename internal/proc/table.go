@@ -25,10 +25,24 @@ type table struct {
 	at    int64 // before it was made; CLOCK_BOOTTIME, ns
 	born  map[int]pid1.Birth
 	moved bool // somebody ended while it was made, and may have left a child behind
+	asked bool // a process is read when it is asked for, and not before
 
 	sorted sync.Once // guards what follows
 	owned  map[*Process][]int
 	loose  []int // those of which nothing in the table says whose they are
+}
+
+// birth is what the table has of a process.
+func (t *table) birth(pid int) (b pid1.Birth, there bool) {
+	b, there = t.born[pid]
+	if there || !t.asked {
+		return b, there
+	}
+	b, err := pid1.ReadBirth(pid)
+	if err == nil {
+		t.born[pid] = b
+	}
+	return b, err == nil
 }
 
 // tables makes them, one at a time.
