@@ -91,7 +91,7 @@ type initState struct {
 	out     []packet  // the replay to a new supervisor, not yet sent
 	blocked bool      // the supervisor's queue is full
 	stop    int       // stop requests so far
-	endBy   time.Time // when the budget of the stop is used up; zero: no stop, or no budget is known
+	stopAt  time.Time // when it was first asked to stop; zero: it was not
 	plan    *planRun
 	sweep   *sweep
 	log     *logger
@@ -163,12 +163,28 @@ func (i *initState) loop() int {
 // be used up.
 const endMargin = 500 * time.Millisecond
 
+// stopEnd is when the time for the stop is used up; false: there is no stop, or the
+// supervisor has not said how long it may take.
+func (i *initState) stopEnd() (time.Time, bool) {
+	if i.stopAt.IsZero() {
+		return time.Time{}, false
+	}
+	budget := planBudget(i.bag.plan)
+	return i.stopAt.Add(budget + endMargin), budget > 0
+}
+
+func (i *initState) stopLate(now time.Time) bool {
+	end, ok := i.stopEnd()
+	return ok && now.After(end)
+}
+
 // work does what has fallen due.
 func (i *initState) work(now time.Time) {
 	switch {
-	case i.sweep == nil && !i.endBy.IsZero() && now.After(i.endBy):
+	case i.sweep == nil && i.stopLate(now):
 		i.log.printf("the time for the stop is used up; killing what is left")
 		i.beginEnd(CodeBroken, 0)
+		i.sweep.deadline = now // the supervisor has had its time too
 	case i.sweep != nil:
 		i.sweep.step(now, i)
 	case i.command != nil:
@@ -210,7 +226,9 @@ func (i *initState) due() time.Time {
 		earlier(i.command.killAt)
 	default:
 		k := &i.keeper
-		earlier(i.endBy)
+		if end, ok := i.stopEnd(); ok {
+			earlier(end)
+		}
 		earlier(k.due(i.stop > 0))
 		earlier(i.lookDue())
 		if !k.healthy && i.bag.canDrain() {
@@ -232,8 +250,8 @@ func (i *initState) signal(sig syscall.Signal) {
 		return // a write of ours to a reader that went away; the write reports it
 	}
 	if stopSignal(int(sig)) {
-		if budget := planBudget(i.bag.plan); budget > 0 && i.stop == 0 {
-			i.endBy = time.Now().Add(budget + endMargin)
+		if i.stop == 0 {
+			i.stopAt = time.Now()
 		}
 		i.stop++
 		i.keeper.stopRequested(time.Now())
