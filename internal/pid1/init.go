@@ -104,8 +104,8 @@ type initState struct {
 	sync    bool        // a Sync waits for its answer
 }
 
-// Run is the init role. It returns the exit code of the
-// container when nothing is left to wait for.
+// Run is the init role. It returns the exit code of the container when nothing is left to
+// wait for.
 func Run(caught *Caught, opts Options) int {
 	i := &initState{
 		opts: opts, pid1: os.Getpid() == 1, sigs: caught.signals, tasks: caught.tasks, lack: caught.lack,

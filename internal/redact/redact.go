@@ -180,8 +180,8 @@ func passwordOf(text string) (from, end int, ok bool) {
 const blanks = ", \t\n\""
 
 // upTo is what text begins with, before the first of some characters.
-func upTo(text, any string) string {
-	if k := strings.IndexAny(text, any); k >= 0 {
+func upTo(text, stop string) string {
+	if k := strings.IndexAny(text, stop); k >= 0 {
 		return text[:k]
 	}
 	return text
