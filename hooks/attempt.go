@@ -289,7 +289,7 @@ func (a *attempt) takeOut(out *Outcome) []byte {
 		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title(), a.b.AllowEnv)
 	}
 	if err != nil {
-		out.OK, out.Why = false, "STOKER_OUT: "+err.Error()
+		out.OK, out.Why = false, "STOKER_OUT: "+redact.Line(err.Error())
 		return nil
 	}
 	return raw
@@ -321,7 +321,7 @@ func (a *attempt) ask() (out Outcome) {
 	case !a.wanted(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
 		if line := firstLine(out.Output); line != "" {
-			out.Why += ": " + line
+			out.Why += ": " + redact.Line(line)
 		}
 	default:
 		out.OK = true

@@ -83,6 +83,7 @@ func TestExpectedVariable(t *testing.T) {
 // TestReasonOfAFailedHook: it is the last line on stderr, whatever stdout says, without
 // secrets; and the OOM killer is named.
 func TestReasonOfAFailedHook(t *testing.T) {
+	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		var kills atomic.Uint64
@@ -92,8 +93,10 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		l := newLife(t, h, Past{}, bound(Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say", "done\n")),
 			bound(Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
 			bound(Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
+			bound(Ready, "out-secret", "0s", words("give", "--password=geheim")),
 			bound(Ready, "killed", "0s", killing), bound(Ready, "shell", "0s", words("exit", "137", "complain", "Killed\n")),
 			bound(Unhealthy, "killed", "20ms", killing), bound(Unhealthy, "shell", "20ms", words("exit", "137", "complain", "Killed\n")))
+		l.opts.Runtime = dir
 		l.opts.OOMKills = func() (uint64, string, bool) { return kills.Load(), "/sys/memory.events", true }
 		l.Tell(of(Ready, 1))
 		l.Settle(context.Background())
@@ -106,7 +109,8 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		}
 		l.Settle(context.Background())
 		same(t, "told", l.told, []string{
-			"ready: both exit code 1: cannot reach db, out exit code 1: only this, secret exit code 1: no: --password=*** https://u:***@h/, killed killed by SIGKILL, shell exit code 137: Killed",
+			"ready: both exit code 1: cannot reach db, out exit code 1: only this, secret exit code 1: no: --password=*** https://u:***@h/, " +
+				`out-secret STOKER_OUT: line 1: "--password=***" is not env, jvm-option or annotation, ` + "killed killed by SIGKILL, shell exit code 137: Killed",
 			"unhealthy: killed killed by the kernel's OOM killer: the memory limit was reached (/sys/memory.events: oom_kill 3 -> 4), " +
 				"shell exit code 137: what it waited for was killed by the kernel's OOM killer (/sys/memory.events: oom_kill 4 -> 5): Killed"})
 	})

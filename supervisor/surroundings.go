@@ -27,7 +27,7 @@ type Surroundings struct {
 	// IONice is "idle", "best-effort", "best-effort:0" to ":7" or "realtime:0" to
 	// ":7"; empty: stoker's own.
 	IONice string `yaml:"ionice"`
-	// OOMScoreAdj is -1000 to 1000; absent: stoker's own.
+	// OOMScoreAdj is -1000 to 1000; absent: above stoker's own.
 	OOMScoreAdj *int `yaml:"oom_score_adj"`
 	// DropCapabilities are taken from the process for good: "NET_RAW", or "ALL".
 	DropCapabilities []string `yaml:"drop_capabilities"`

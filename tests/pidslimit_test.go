@@ -57,3 +57,113 @@ func TestPidsLimit(t *testing.T) {
 		t.Errorf("exit code %d, want 70: stopped by the init alone", code)
 	}
 }
+
+// pidsLimits are the limits that are tried; STOKER_PIDS=1 takes them all.
+func pidsLimits(t *testing.T) []int {
+	if number(t, "STOKER_PIDS", 2) > 1 {
+		return []int{6, 9, 12, 16, 20, 24, 27, 30, 34, 64}
+	}
+	var all []int
+	for n := 6; n <= 64; n++ {
+		all = append(all, n)
+	}
+	return all
+}
+
+// limited runs the stoker under test in a container with a limit.
+func limited(t *testing.T, config string, args ...string) *container {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "stoker.yaml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return newContainer(t, append([]string{"-v", dir + ":/etc/stoker:ro", "-v", stoker(t) + ":/usr/local/bin/stoker:ro"}, args...)...)
+}
+
+func (c *container) logs() string {
+	out, _ := exec.Command("docker", "logs", c.id).CombinedOutput()
+	return string(out)
+}
+
+// forksAtOnce is a service that uses up what there is, says so, and goes on.
+const forksAtOnce = `services: {bomb: {command: [perl, -e, '$|=1; my $said; for(;;){my $p=fork(); if(defined $p && $p==0){sleep 1000;exit} ` +
+	`if(!defined $p){print "full\n" if !$said++; select(undef,undef,undef,.01)}}']}}`
+
+// TestCommandAtEveryPidsLimit: a command runs where a Go program can start.
+func TestCommandAtEveryPidsLimit(t *testing.T) {
+	for _, limit := range pidsLimits(t) {
+		t.Run(strconv.Itoa(limit), func(t *testing.T) {
+			t.Parallel()
+			c := limited(t, "", "--pids-limit", strconv.Itoa(limit), "stoker-demo", "--", "sh", "-c", "echo ran; exit 7")
+			await(t, 30*time.Second, "the end", func() bool { return !c.alive() })
+			c.saysOnce(7)
+		})
+	}
+	t.Run("nproc", func(t *testing.T) {
+		c := limited(t, "", "--user", "54321", "--ulimit", "nproc=16", "stoker-demo", "--", "sh", "-c", "echo ran; exit 7")
+		await(t, 30*time.Second, "the end", func() bool { return !c.alive() })
+		c.saysOnce(7)
+	})
+}
+
+// saysOnce wants the command to have run once, and at most one line of stoker's.
+func (c *container) saysOnce(code int) {
+	c.t.Helper()
+	logs := c.logs()
+	if got := c.exitCode(); got != code || strings.Count(logs, "ran\n") != 1 {
+		c.t.Errorf("exit code %d, want %d; the command ran %d times", got, code, strings.Count(logs, "ran\n"))
+	}
+	if lines := strings.Count(logs, "\n"); lines > 2 {
+		c.t.Errorf("%d lines are said of it:\n%s", lines-1, logs)
+	}
+}
+
+// TestServiceAtEveryPidsLimit: where a supervisor has no room the init says so once and
+// waits; where not even the init has, it ends. PID 1 never ends with Go's own code.
+func TestServiceAtEveryPidsLimit(t *testing.T) {
+	for name, config := range map[string]string{"sleep": "services: {quiet: {command: [sleep, \"1000\"]}}", "forks": forksAtOnce} {
+		for _, limit := range pidsLimits(t) {
+			t.Run(fmt.Sprintf("%s%d", name, limit), func(t *testing.T) {
+				t.Parallel()
+				c := limited(t, config, "--pids-limit", strconv.Itoa(limit), "stoker-demo")
+				c.endsWell(map[string]string{"sleep": "service is ready", "forks": "full"}[name])
+			})
+		}
+	}
+}
+
+// endsWell waits for a word, or the one that there is no room, and stops the container.
+func (c *container) endsWell(word string) {
+	c.t.Helper()
+	await(c.t, 30*time.Second, word, func() bool {
+		logs := c.logs()
+		return strings.Contains(logs, word) || strings.Contains(logs, "trying again until there is room") || !c.alive()
+	})
+	if !c.alive() {
+		if code := c.exitCode(); code != 70 {
+			c.t.Errorf("it ended by itself with %d, want 70", code)
+		}
+		return
+	}
+	if took := c.stop(); took > 9500*time.Millisecond {
+		c.t.Errorf("the stop took %v", took)
+	}
+	if code := c.exitCode(); code == 2 || code == 137 && !strings.Contains(c.logs(), "budget") {
+		c.t.Errorf("exit code %d", code)
+	}
+	if logs := c.logs(); strings.Contains(logs, "newosproc") || strings.Count(logs, "until there is room") > 1 {
+		c.t.Errorf("it says:\n%s", lastOf(logs, 2000))
+	}
+	c.t.Logf("exit code %d", c.exitCode())
+}
+
+// TestForkAtOnce: a service uses up the pids before anything else could.
+func TestForkAtOnce(t *testing.T) {
+	for _, limit := range []string{"100", "512"} {
+		t.Run(limit, func(t *testing.T) {
+			c := limited(t, forksAtOnce, "--pids-limit", limit, "stoker-demo")
+			await(t, 30*time.Second, "full", func() bool { return strings.Contains(c.logs(), "full") || !c.alive() })
+			c.endsWell("full")
+		})
+	}
+}

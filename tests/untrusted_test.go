@@ -25,7 +25,7 @@ services:
     ready: {http: "http://127.0.0.1:8080/app/health", within: 120s}
     restart: {policy: always, backoff: {first: 200ms}}
     stop: {timeout: 2s}
-jvm: {flavor: {memory: 256MiB}}
+jvm: {flavor: {memory: 448MiB}}
 `), "--entrypoint", "sh", "stoker-demo", "-c",
 		"cp -rL /usr/share/tomcat10 /srv/home && chown -R app /srv/home /srv/app && cp -a /srv /copy && exec /usr/bin/stoker run")
 	c.awaitState("tomcat", "RUNNING", 2*time.Minute)
@@ -41,7 +41,10 @@ jvm: {flavor: {memory: 256MiB}}
 			}
 			began := time.Now()
 			c.must("stoker", "restart", "tomcat")
-			if !eventually(time.Minute, 100*time.Millisecond, func() bool { state := c.state("tomcat"); return state != "STOPPING" && state != "RUNNING" || state == "RUNNING" && time.Since(began) > 5*time.Second }) {
+			if !eventually(time.Minute, 100*time.Millisecond, func() bool {
+				state := c.state("tomcat")
+				return state != "STOPPING" && state != "RUNNING" || state == "RUNNING" && time.Since(began) > 5*time.Second
+			}) {
 				t.Errorf("%s as %s: it does not start again", what, file)
 			}
 			c.must("stoker", "status")

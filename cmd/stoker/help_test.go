@@ -127,7 +127,8 @@ func TestTextsNameCommandsThatExist(t *testing.T) {
 // proseVerbs are the words of sentences whose subject is stoker.
 func proseVerbs() []string {
 	return strings.Fields("alone and answers apart as asked beside between bin by chooses did does finds for has in is itself knows may or reads refuses " +
-		"restarts runs sizes something stoker speaks starts stays string takes testdata that was where which within")
+		"restarts runs sizes something stoker speaks starts stays string takes testdata that then was where which within " +
+		"acts here makes relies sees started")
 }
 
 func TestManPage(t *testing.T) {

@@ -104,9 +104,9 @@ func (a *attacher) threadDump(ctx context.Context, p supervisor.Process) ([]byte
 // openThreads asks for the threads with their locks, and with what a JVM from 11 on
 // knows of each besides.
 func openThreads(ctx context.Context, at *hotspot.Attached) (io.ReadCloser, error) {
-	text, err := at.Open(ctx, "jcmd", "Thread.print -l -e")
+	text, err := at.Open(ctx, hotspot.MaxReply, "jcmd", "Thread.print -l -e")
 	if refused := new(hotspot.StatusError); errors.As(err, &refused) {
-		return at.Open(ctx, "jcmd", "Thread.print -l")
+		return at.Open(ctx, hotspot.MaxReply, "jcmd", "Thread.print -l")
 	}
 	return text, err
 }

@@ -94,6 +94,20 @@ func oomCount(dirs []string) supervisor.OOMCount {
 	return supervisor.OOMCount{Count: count, Source: source}
 }
 
+// stokerMemory is more than init and supervisor use, in bytes.
+const stokerMemory = 64 << 20
+
+// oomRaise is by how much the OOM score adjustment of what stoker starts exceeds its
+// own: the adjustment is in thousandths of the memory there is, and with this much even
+// the smallest process of a service weighs more than stoker.
+func oomRaise() int {
+	memory := cgroup.Read("/").EffectiveMemory
+	if memory == nil || *memory <= 0 {
+		return 0
+	}
+	return int(1000*stokerMemory / *memory) + 1
+}
+
 // deathOf puts an end into the words of package hotspot.
 func deathOf(end supervisor.End) hotspot.Death {
 	d := hotspot.Death{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}

@@ -40,6 +40,9 @@ func newJVMTools(services jvmServices, a *attacher, log hclog.Logger) *jvmTools 
 	return &jvmTools{services: services, attacher: a, log: log, folder: heapDumpFolder(stateFolder(os.Geteuid(), os.Getenv)), dumps: map[int]string{}}
 }
 
+// maxHistogram bounds a histogram, in bytes: 100 000 classes have less.
+const maxHistogram = 16 << 20
+
 // Codes of the API for what is wrong with a JVM; exitCode knows them.
 const (
 	notNow   = "not-now"
@@ -99,7 +102,7 @@ func (j *jvmTools) run(ctx context.Context, service string, t api.JVMTool, by st
 		if t.All {
 			command += " -all"
 		}
-		text, err = at.Open(ctx, "jcmd", command)
+		text, err = at.Open(ctx, maxHistogram, "jcmd", command)
 	case api.ToolFlags:
 		text, err = flagsOf(ctx, at, t.All)
 	case api.ToolNMT:
@@ -140,12 +143,26 @@ func (j *jvmTools) dumping(pid int) string {
 
 // flagsOf are the flags of a JVM, all of them or those without their default.
 func flagsOf(ctx context.Context, at *hotspot.Attached, all bool) (io.ReadCloser, error) {
-	if all {
-		return at.Open(ctx, "jcmd", "VM.flags -all")
-	}
 	text, err := at.Command(ctx, "jcmd", "VM.flags -all")
-	return io.NopCloser(strings.NewReader(hotspot.ChangedFlags(text))), err
+	if !all {
+		text = hotspot.ChangedFlags(text)
+	}
+	return whole(text, err)
 }
+
+// whole is the text of an answer that was kept. Where the JVM had more to say its end
+// is that error.
+func whole(text string, err error) (io.ReadCloser, error) {
+	if errors.Is(err, hotspot.ErrLongReply) {
+		return io.NopCloser(io.MultiReader(strings.NewReader(text), endsWith{err})), nil
+	}
+	return io.NopCloser(strings.NewReader(text)), err
+}
+
+// endsWith is a text that only has an error.
+type endsWith struct{ err error }
+
+func (e endsWith) Read([]byte) (int, error) { return 0, e.err }
 
 // nativeMemory is the sum of what a JVM has taken from the system, if it counts that.
 func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io.ReadCloser, error) {
@@ -155,7 +172,7 @@ func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io
 			`set jvm.default.options: ["-XX:NativeMemoryTracking=summary"], then stoker restart `+service+"; it costs 5 to 10 % of the speed, by the JVM's makers",
 			"the JVM of %s does not track its native memory", service)
 	}
-	return io.NopCloser(strings.NewReader(text)), err
+	return whole(text, err)
 }
 
 // endTime is how long the end of a process is waited for that has let go of us.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -60,6 +62,9 @@ func (p *playedJVM) commands() []string {
 	defer p.mu.Unlock()
 	return append([]string(nil), p.asked...)
 }
+
+// flood is the answer of a JVM that does not end it.
+const flood = "(flood)"
 
 // breaksOff is the answer of a JVM that dies instead.
 const breaksOff = "(breaks off)"
@@ -115,7 +120,14 @@ func (p *playedJVM) serve(conn net.Conn) {
 	p.mu.Lock()
 	p.asked = append(p.asked, strings.TrimSpace(strings.Join(words[1:], " ")))
 	p.mu.Unlock()
-	if text := p.answer(words[1:]); text != breaksOff {
+	switch text := p.answer(words[1:]); text {
+	case breaksOff:
+	case flood:
+		_, err := io.WriteString(conn, "0\n")
+		for line := strings.Repeat("x", 1<<16); err == nil; {
+			_, err = io.WriteString(conn, line)
+		}
+	default:
 		_, _ = io.WriteString(conn, text)
 	}
 }
@@ -466,6 +478,9 @@ func actHostileJVM() {
 	}
 	fmt.Println("up")
 	p := &playedJVM{answer: func(command []string) string {
+		if os.Getenv("FLOOD") != "" {
+			return flood
+		}
 		if move := os.Getenv("MOVE"); command[0] == "dumpheap" && move != "" {
 			from := filepath.Dir(command[1])
 			if err := errors.Join(os.Rename(from, from+"-"), os.Symlink(move, from)); err != nil {
@@ -537,5 +552,39 @@ func TestHeapDumpFolderOfOthers(t *testing.T) {
 	}
 	if err := makeDumpFolder(filepath.Join(roomy, "heapdumps")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A JVM that does not end its answer costs a bounded part of memory, and it is said that
+// this is not all.
+func TestFloodingJVM(t *testing.T) {
+	j := hostileJVM(t, "FLOOD=1")
+	for _, c := range []struct {
+		tool api.JVMTool
+		most int
+	}{
+		{api.JVMTool{Tool: api.ToolFlags, All: true}, 1 << 20},
+		{api.JVMTool{Tool: api.ToolFlags}, 1 << 20},
+		{api.JVMTool{Tool: api.ToolNMT}, 1 << 20},
+		{api.JVMTool{Tool: api.ToolHisto}, maxHistogram},
+		{api.JVMTool{Tool: api.ToolThreads}, hotspot.MaxReply},
+	} {
+		c.tool.Timeout = time.Minute
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := j.JVMTool(t.Context(), "app", c.tool, "test")
+		if err != nil {
+			t.Errorf("%+v: %v", c.tool, err)
+			continue
+		}
+		n, err := io.Copy(io.Discard, r)
+		_ = r.Close()
+		runtime.ReadMemStats(&after)
+		if n > int64(c.most) || !errors.Is(err, hotspot.ErrLongReply) {
+			t.Errorf("%+v: %d bytes, %v", c.tool, n, err)
+		}
+		if taken := after.TotalAlloc - before.TotalAlloc; taken > 32<<20 { // the sum of all, also of what is given back
+			t.Errorf("%+v: %d MiB of memory", c.tool, taken>>20)
+		}
 	}
 }

@@ -62,7 +62,7 @@ func supervise(args []string) int {
 	queue := newLogQueue(outlets[1])
 	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
 	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Outlets: outlets,
-		Warn: func(msg string) { log.Warn(msg) }})
+		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: oomRaise})
 	if err != nil {
 		complain(os.Stderr, &hintError{err, "this is a command of stoker's own; use stoker run", 0})
 		return codeUsage

@@ -19,7 +19,7 @@ import (
 // Client talks to a Server on a unix socket.
 type Client struct {
 	socket string
-	strict bool // only to a process that may be a stoker here
+	strict bool // only to a process that may be stoker
 	http   *http.Client
 }
 
@@ -27,7 +27,8 @@ type Client struct {
 func NewClient(path string) *Client {
 	c := &Client{socket: path}
 	c.http = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		MaxResponseHeaderBytes: maxAnswerHeader,
 	}}
 	return c
 }
@@ -81,6 +82,18 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	return conn, nil
+}
+
+// Bounds on an answer, in bytes: something else than stoker may listen. What comes in
+// pieces has none.
+const (
+	maxAnswerHeader = 64 << 10
+	maxAnswer       = 32 << 20
+)
+
+// decode reads an answer.
+func decode(body io.Reader, into any) error {
+	return json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into)
 }
 
 // RefusedError is an answer that is not a success.
@@ -151,7 +164,7 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 		return err
 	}
 	defer body.Close()
-	return json.NewDecoder(body).Decode(into)
+	return decode(body, into)
 }
 
 // Status is what runs.
@@ -174,7 +187,7 @@ func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err e
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
 		return is, refusal(resp)
 	}
-	err = json.NewDecoder(resp.Body).Decode(&is)
+	err = decode(resp.Body, &is)
 	return is, err
 }
 
@@ -185,7 +198,7 @@ func (c *Client) post(ctx context.Context, path string, into any) error {
 		return err
 	}
 	defer body.Close()
-	return json.NewDecoder(body).Decode(into)
+	return decode(body, into)
 }
 
 // Command is "start", "stop" or "restart". Where a start of the service later than
@@ -204,6 +217,6 @@ func (c *Client) JVM(ctx context.Context, service, format string, width int) (st
 		return "", err
 	}
 	defer body.Close()
-	data, err := io.ReadAll(body)
+	data, err := io.ReadAll(io.LimitReader(body, maxAnswer))
 	return string(data), err
 }

@@ -16,6 +16,10 @@ const (
 	maxOfAll    = 128
 )
 
+// serviceFiles is how many descriptors a connection of others leaves besides those that
+// are kept for operators: a service can be started again.
+const serviceFiles = 8
+
 // limiter counts the connections that are open.
 type limiter struct {
 	mu     sync.Mutex  // guards what follows
@@ -71,7 +75,7 @@ func (l *fairListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		p := l.identify(conn)
-		if (p.trusted() || proc.DescriptorsFor(0) == nil) && l.limits.take(p) {
+		if (p.trusted() || proc.DescriptorsFor(serviceFiles) == nil) && l.limits.take(p) {
 			return &fairConn{Conn: conn, limits: l.limits, peer: p}, nil
 		}
 		conn.Close()

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -80,5 +79,5 @@ func (c *Client) RunHooks(ctx context.Context, event, name, service string) (don
 		return done, err
 	}
 	defer body.Close()
-	return done, json.NewDecoder(body).Decode(&done)
+	return done, decode(body, &done)
 }

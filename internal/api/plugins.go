@@ -179,5 +179,5 @@ func (c *Client) send(ctx context.Context, method, path string, body, into any) 
 		return err
 	}
 	defer answer.Close()
-	return json.NewDecoder(answer).Decode(into)
+	return decode(answer, into)
 }

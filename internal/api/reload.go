@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,5 +50,5 @@ func (c *Client) Reload(ctx context.Context, dryRun bool) (done Reloaded, err er
 		return done, err
 	}
 	defer body.Close()
-	return done, json.NewDecoder(body).Decode(&done)
+	return done, decode(body, &done)
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -113,5 +112,5 @@ func (c *Client) Upgrade(ctx context.Context, path string, check bool) (v Versio
 		return v, err
 	}
 	defer body.Close()
-	return v, json.NewDecoder(body).Decode(&v)
+	return v, decode(body, &v)
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -149,7 +148,7 @@ func (c *Client) AwaitStart(ctx context.Context, name string, number uint64, lim
 		return snap, false, err
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&snap); err != nil {
+	if err := decode(resp.Body, &snap); err != nil {
 		return snap, false, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err) // it went away while it answered
 	}
 	return snap, resp.StatusCode != http.StatusAccepted, nil

@@ -12,11 +12,15 @@ import (
 	"strings"
 )
 
-// maxReply bounds an answer, in bytes; a thread dump of 10 000 threads has less.
-const maxReply = 64 << 20
+// MaxReply bounds an answer that is passed on as it comes, in bytes; a thread dump of
+// 10 000 threads has less.
+const MaxReply = 64 << 20
 
-// ErrLongReply ends what is read of an answer that has more than 64 MiB.
-var ErrLongReply = errors.New("the rest is left out: the JVM answers with more than 64 MiB")
+// maxKept bounds an answer that is kept, in bytes: all flags have less than a tenth.
+const maxKept = 1 << 20
+
+// ErrLongReply ends what is read of an answer that is longer than it may be.
+var ErrLongReply = errors.New("the rest is left out: the JVM answers with more than")
 
 // StatusError is the JVM's word that it did not do what it was asked for.
 type StatusError struct {
@@ -39,7 +43,7 @@ const maxArgument = 1024
 // does what it was asked for. The JVM runs one command after the other, and waits
 // for who does not read. The answer must be closed; the end of ctx, which must
 // have one, ends it too.
-func (a *Attached) Open(ctx context.Context, name string, args ...string) (io.ReadCloser, error) {
+func (a *Attached) Open(ctx context.Context, most int, name string, args ...string) (io.ReadCloser, error) {
 	fail := func(err error) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("cannot have JVM %d run %s: %w", a.target.Pid, strings.Join(append([]string{name}, args...), " "), err)
 	}
@@ -55,7 +59,7 @@ func (a *Attached) Open(ctx context.Context, name string, args ...string) (io.Re
 	if err != nil {
 		return fail(err)
 	}
-	r := &reply{conn: conn, ctx: ctx, left: maxReply}
+	r := &reply{conn: conn, ctx: ctx, left: most, most: most}
 	r.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	words := append([]string{"1", name}, args...) // the version first
 	request := strings.Join(words, "\x00") + strings.Repeat("\x00", 1+maxArguments-len(args))
@@ -70,18 +74,19 @@ func (a *Attached) Open(ctx context.Context, name string, args ...string) (io.Re
 	return r, nil
 }
 
-// Command is Open for an answer that is short enough to be kept.
+// Command is Open for an answer that is short enough to be kept. With ErrLongReply it
+// gives the beginning.
 func (a *Attached) Command(ctx context.Context, name string, args ...string) (string, error) {
-	r, err := a.Open(ctx, name, args...)
+	r, err := a.Open(ctx, maxKept, name, args...)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = r.Close() }()
 	text, err := io.ReadAll(r)
 	if err != nil {
-		return "", fmt.Errorf("cannot read what JVM %d answers to %s: %w", a.target.Pid, name, err)
+		err = fmt.Errorf("cannot read what JVM %d answers to %s: %w", a.target.Pid, name, err)
 	}
-	return string(text), nil
+	return string(text), err
 }
 
 // reply is an answer that comes.
@@ -91,6 +96,7 @@ type reply struct {
 	stop func() bool
 	text *bufio.Reader
 	left int // bytes
+	most int
 }
 
 // Read reads the answer's text.
@@ -99,7 +105,7 @@ func (r *reply) Read(b []byte) (int, error) {
 		if _, err := r.text.Peek(1); err != nil {
 			return 0, inTime(r.ctx, err)
 		}
-		return 0, ErrLongReply
+		return 0, fmt.Errorf("%w %d MiB", ErrLongReply, r.most>>20)
 	}
 	n, err := r.text.Read(b[:min(len(b), r.left)])
 	r.left -= n

@@ -83,16 +83,19 @@ func TestReplyIsBounded(t *testing.T) {
 			}
 		}
 	})
-	r, err := a.Open(attachTime(t), "threaddump")
+	r, err := a.Open(attachTime(t), MaxReply, "threaddump")
 	if err != nil {
 		t.Fatal(err)
 	}
 	n, err := io.Copy(io.Discard, r)
-	if n != maxReply || !errors.Is(err, ErrLongReply) {
+	if n != MaxReply || !errors.Is(err, ErrLongReply) || !strings.Contains(err.Error(), "64 MiB") {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
+	}
+	if text, err := a.Command(attachTime(t), "jcmd", "VM.flags"); len(text) != maxKept || !errors.Is(err, ErrLongReply) {
+		t.Errorf("kept: %d bytes, %v", len(text), err)
 	}
 }
 
@@ -116,11 +119,11 @@ func TestReplyThatDoesNotCome(t *testing.T) {
 		}()
 		if begun == "" {
 			close(read)
-			if _, err := a.Open(ctx, "threaddump"); !errors.Is(err, context.Canceled) {
+			if _, err := a.Open(ctx, MaxReply, "threaddump"); !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 		} else {
-			r, err := a.Open(ctx, "threaddump")
+			r, err := a.Open(ctx, MaxReply, "threaddump")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +140,7 @@ func TestReplyThatDoesNotCome(t *testing.T) {
 func TestArgumentsAreChecked(t *testing.T) {
 	a := &Attached{}
 	for _, args := range [][]string{{"1", "2", "3", "4"}, {strings.Repeat("x", maxArgument+1)}, {"a\x00b"}} {
-		if _, err := a.Open(t.Context(), "dumpheap", args...); err == nil {
+		if _, err := a.Open(t.Context(), MaxReply, "dumpheap", args...); err == nil {
 			t.Errorf("%.20q: no error", args)
 		}
 	}

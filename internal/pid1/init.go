@@ -37,7 +37,7 @@ type Caught struct {
 func Catch() *Caught {
 	runtime.GOMAXPROCS(1) // nothing in an init can run in parallel: spare the hand-overs, and threads
 	c := &Caught{signals: make(chan os.Signal, 128)}
-	if n, ok := taskLimit(); ok && n < fewTasks {
+	if FewTasks() {
 		if c.lack = c.tasks.make(signalThreads, 0); c.lack != nil {
 			return c
 		}
@@ -98,7 +98,7 @@ type initState struct {
 	tty     *terminal
 	burst   burst
 	tasks   tasks
-	lack    error       // there are no threads for an init at all
+	lack    error       // there are no threads or descriptors for an init at all
 	began   bool        // a child that is no supervisor was, or may have been, started
 	command *commandRun // run without a supervisor
 	sync    bool        // a Sync waits for its answer
@@ -118,6 +118,9 @@ func Run(caught *Caught, opts Options) int {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			i.log.printf("cannot become a subreaper: %v; orphans of the services will not be waited for", err)
 		}
+	}
+	if i.lack == nil {
+		i.lack = descriptorsFor(ownFiles)
 	}
 	if i.lack != nil {
 		i.notStarted(time.Now(), i.lack)

@@ -28,7 +28,7 @@ const (
 	// signalThreads are os/signal's: one that waits, and one that asks for signals.
 	signalThreads = 2
 	// fewTasks is a limit at which even those may be too many.
-	fewTasks = 64
+	fewTasks = 128
 	// SupervisorSpare are the spare threads of a supervisor.
 	SupervisorSpare = 8
 	// supervisorTasks are its process and all its threads.
@@ -89,6 +89,12 @@ func TaskLimits() string {
 		return fmt.Sprintf(" (the limit that can be seen here is %d: pids.max of the container, or RLIMIT_NPROC)", n)
 	}
 	return ""
+}
+
+// FewTasks says whether so low a limit can be seen that a process uses it up at once.
+func FewTasks() bool {
+	n, ok := taskLimit()
+	return ok && n < fewTasks
 }
 
 // taskLimit is the lowest limit of processes and threads that can be seen from here.

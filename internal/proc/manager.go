@@ -32,6 +32,9 @@ type Options struct {
 	Warn func(msg string)
 	// Outlets are the container's stdout and stderr; nil: descriptors 1 and 2.
 	Outlets *[2]*Outlet
+	// OOMRaise says by how much the OOM score adjustment of what is started exceeds
+	// ours; it is asked once. nil: it does not.
+	OOMRaise func() int
 	// at is called between the steps of a start, for tests that die there.
 	at func(step string)
 }
@@ -68,6 +71,7 @@ type Manager struct {
 	tellOwner  sync.Once // that pipes cannot be given to their user
 
 	room   room
+	oom    oomScores   // of the loop
 	spare  bool        // of the loop: the threads are made
 	onLack func(error) // of the loop; nil: nobody asks, or something was started
 

@@ -36,7 +36,7 @@ type Spec struct {
 	Rlimits     []Rlimit
 	Nice        *int         // -20 to 19; nil: ours
 	IOPriority  *int         // of ParseIONice; nil: ours
-	OOMScoreAdj *int         // -1000 to 1000; nil: ours
+	OOMScoreAdj *int         // -1000 to 1000; nil: ours and Options.OOMRaise
 	Drop        Capabilities // taken from the process and all that comes of it
 	// NoNewPrivileges keeps set-user-ID programs and file capabilities from
 	// giving any.

@@ -47,6 +47,9 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	m.step("intent")
+	if !m.spare && pid1.FewTasks() { // it may use them up before we have come back
+		m.spareThreads()
+	}
 	spec.Env = m.environ(&spec)
 	pid, pidfd, err := m.clone(&spec, path, program, files)
 	m.step("cloned")
@@ -74,8 +77,8 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	return p, nil
 }
 
-// started follows a start, or one that failed. After the first child the supervisor
-// makes the threads that it may need, before a service has used up the pids.
+// started follows a start, or one that failed. After the first child, which has not
+// come far yet, the supervisor makes the threads that it may need.
 func (m *Manager) started(err error) {
 	switch {
 	case err == nil:
@@ -223,7 +226,7 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (
 		attr.Files = append(files.child[:], sh.childFds()...)
 	}
 	attr.Files = program.childFds(attr.Files)
-	pid, err = syscall.ForkExec(exe, argv, attr)
+	m.asVictim(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
 		if pidfd >= 0 {
 			unix.Close(pidfd)

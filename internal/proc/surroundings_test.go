@@ -72,6 +72,24 @@ var surroundingScripts = map[string]play{
 		show(s, Spec{ID: "none", Drop: AllCapabilities})
 		return 0
 	}},
+	// Everything that is started is a likelier victim than the supervisor.
+	"victims": {opts: func(o *Options, _ string) {
+		o.OOMRaise = func() int { return 40 }
+		os.WriteFile("/proc/self/oom_score_adj", []byte("7"), 0)
+	}, play: func(s *stage) int {
+		argv := []string{"/bin/cat", "/proc/self/oom_score_adj"}
+		show(s, Spec{ID: "plain", Argv: argv})
+		show(s, Spec{ID: "shim", Argv: argv, Umask: num(0o22)})
+		show(s, Spec{ID: "user", Argv: argv, User: &User{Name: "nobody", UID: 65534, GID: 65534}})
+		show(s, Spec{ID: "set", Argv: argv, OOMScoreAdj: num(20)})
+		own, err := os.ReadFile("/proc/self/oom_score_adj")
+		s.say("own %s %v", strings.TrimSpace(string(own)), err)
+		return 0
+	}},
+	"first-victims": {opts: func(o *Options, _ string) { o.OOMRaise = func() int { return 2000 } }, play: func(s *stage) int {
+		show(s, Spec{ID: "plain", Argv: []string{"/bin/cat", "/proc/self/oom_score_adj"}})
+		return 0
+	}},
 	// The soft limit that the Go runtime raised must not reach a program.
 	"nofile": {opts: nil, play: func(s *stage) int {
 		argv := []string{"/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"}
@@ -338,4 +356,13 @@ func TestStartErrorSaysWhy(t *testing.T) {
 	if !errors.Is(err, syscall.EACCES) || err.Code() != 126 {
 		t.Errorf("code %d", err.Code())
 	}
+}
+
+func TestWhatIsStartedIsKilledFirst(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	runPlay(t, "victims").want(t, "status 0", "47", "status 0", "47", "status 0", "47", "status 0", "20", "own 7 <nil>")
+	runPlay(t, "first-victims").want(t, "status 0", "1000")
 }

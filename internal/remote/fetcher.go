@@ -193,9 +193,12 @@ func withoutURL(err error) error {
 	return err
 }
 
+// maxHeader bounds the header of an answer, in bytes.
+const maxHeader = 64 << 10
+
 // newClient makes the client of one Fetch.
 func newClient(s Source, t target) (*http.Client, error) {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxHeader}
 	if t.socket != "" {
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -119,6 +119,12 @@ func TestFetchFallsBack(t *testing.T) {
 				fmt.Fprintf(w, "-D%s=x\n", strings.Repeat("a", 1020))
 			}
 		}, "more than 1024 KiB", 1},
+		"endless header": {func(w http.ResponseWriter, _ *http.Request) {
+			for k := range 100 {
+				w.Header().Set(fmt.Sprintf("X-%d", k), strings.Repeat("a", 1000))
+			}
+			fmt.Fprint(w, "-Dx=1")
+		}, "headers exceeded 65536 bytes", 2},
 		"loop": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) }, "more than 5 times", 6},
 	} {
 		t.Run(name, func(t *testing.T) {

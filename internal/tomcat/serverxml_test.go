@@ -153,3 +153,30 @@ func FuzzParseServerXML(f *testing.F) {
 		}
 	})
 }
+
+// FuzzServerFacts has a Tomcat's files say anything, also of each other.
+func FuzzServerFacts(f *testing.F) {
+	f.Add([]byte(sampleServer), []byte("a=1\nb=${a}\n"), "-Dcatalina.config=file:///x")
+	f.Add([]byte(`<!DOCTYPE Server [<!ENTITY e SYSTEM "catalina.properties">]><Server port="${a}">&e;<Service><Engine name="${b:-x}">`+
+		`<Host name="h" appBase="${c}" deployIgnore="(${a}"/></Engine></Service></Server>`), []byte("<Host name='i' xmlBase='../${a}'/>"), "-Da=1")
+	f.Add([]byte("<Server>"), []byte("org.apache.tomcat.util.digester.PROPERTY_SOURCE=org.apache.tomcat.util.digester.EnvironmentPropertySource"), "")
+	f.Fuzz(func(t *testing.T, server, properties []byte, option string) {
+		if len(server)+len(properties) > 16<<10 {
+			return
+		}
+		in := Install{Home: "/nowhere", Base: "/nowhere"}
+		x, err := in.ServerXML(Surroundings{Argv: []string{"java", option}, Env: map[string]string{"a": "${b}"}, Read: func(path string) ([]byte, error) {
+			if strings.HasSuffix(path, "server.xml") {
+				return server, nil
+			}
+			return properties, nil
+		}})
+		apps, _ := in.Applications(x)
+		if n := x.Threads(); n < 0 || len(apps) > len(server)+len(properties)+maxEntities {
+			t.Errorf("%d threads, %d applications", n, len(apps))
+		}
+		if err != nil && len(err.Error()) > 4<<10 {
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		}
+	})
+}

@@ -1,0 +1,52 @@
+package proc
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// mostAdjust is the highest OOM score adjustment: the first to be killed.
+const mostAdjust = 1000
+
+// adjustFile holds ours. Whoever is born inherits it.
+const adjustFile = "/proc/self/oom_score_adj"
+
+// oomScores are the OOM score adjustments of this process and of those it starts.
+type oomScores struct {
+	known      bool
+	own, child []byte // child nil: it is ours
+}
+
+// asVictim calls f, which makes a child, while our OOM score adjustment is what the
+// child is to have: where memory runs out the kernel takes it before us. One that was
+// raised after its birth might have children by then. Anybody may raise it, and go back.
+func (m *Manager) asVictim(f func()) {
+	o := &m.oom
+	if !o.known {
+		o.known = true
+		m.findScores()
+	}
+	if o.child == nil || os.WriteFile(adjustFile, o.child, 0) != nil {
+		f()
+		return
+	}
+	f()
+	if err := os.WriteFile(adjustFile, o.own, 0); err != nil {
+		o.child = nil
+		m.warn(fmt.Sprintf("the supervisor is as likely a victim of the kernel's OOM killer as the services: %v", err))
+	}
+}
+
+// findScores reads our adjustment and adds to it what Options say.
+func (m *Manager) findScores() {
+	data, err := os.ReadFile(adjustFile)
+	if err != nil || m.opts.OOMRaise == nil {
+		return
+	}
+	own, err := strconv.Atoi(string(bytes.TrimSpace(data)))
+	if child := min(own+m.opts.OOMRaise(), mostAdjust); err == nil && child > own {
+		m.oom.own, m.oom.child = strconv.AppendInt(nil, int64(own), 10), strconv.AppendInt(nil, int64(child), 10)
+	}
+}

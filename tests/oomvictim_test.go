@@ -1,0 +1,112 @@
+//go:build container
+
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// crowd starts small processes until they need more than 64 MiB.
+const crowd = `main: web
+services:
+  web: {command: [sleep, "98431"]}
+  crowd:
+    command: [sh, -c, 'i=0; while [ $i -lt 200 ]; do %s & i=$((i+1)); done; : >/tmp/all; wait']
+    restart: {policy: never}
+`
+
+// Where the container's memory is used up by many small processes of a service the
+// kernel takes those, and neither PID 1 nor the supervisor.
+func TestSmallProcessesDieBeforeStoker(t *testing.T) {
+	dir := t.TempDir()
+	config := fmt.Sprintf(crowd, `perl -e "\$x=q(a) x 700000; sleep 98431"`)
+	if err := os.WriteFile(filepath.Join(dir, "stoker.yaml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := newContainer(t, "-m", "64m", "--memory-swap", "64m", "-v", dir+":/box:ro", "-v", stoker(t)+":/usr/bin/stoker:ro",
+		"--entrypoint", "/usr/bin/stoker", "stoker-base", "run", "-c", "/box/stoker.yaml")
+	init, err := strconv.Atoi(c.inspect("{{.State.Pid}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	supervisor, small := 0, 0
+	await(t, 30*time.Second, "a supervisor and services", func() bool {
+		supervisor, small = 0, 0
+		for _, p := range childrenOf(init) {
+			switch {
+			case len(p.args) > 1 && p.args[1] == "supervise":
+				supervisor = p.pid
+			case len(p.args) > 0 && p.args[0] == "sh":
+				small = p.pid
+			}
+		}
+		return supervisor != 0 && small != 0
+	})
+	if of, above := adjustment(t, init), adjustment(t, small); of != 0 || above != 1000 {
+		t.Errorf("the OOM score adjustment of PID 1 is %d, of a service %d, want 0 and 1000 in 64 MiB", of, above)
+	}
+	await(t, 10*time.Second, "the supervisor's own adjustment, once it has started them", func() bool { return adjustment(t, supervisor) == 0 })
+	group, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", init))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, 60*time.Second, "the kernel to kill", func() bool { return oomKills(string(group)) > 10 })
+	for _, p := range childrenOf(init) {
+		if len(p.args) > 1 && p.args[1] == "supervise" && p.pid == supervisor {
+			supervisor = 0
+		}
+	}
+	if supervisor != 0 || !c.alive() {
+		t.Errorf("the supervisor of the beginning is there: %t, and PID 1: %t", supervisor == 0, c.alive())
+	}
+}
+
+// adjustment is a process's OOM score adjustment.
+func adjustment(t *testing.T, pid int) int {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+	n, err2 := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	return n
+}
+
+// oomKills is how many processes the kernel has killed in the cgroup that a
+// /proc/PID/cgroup names.
+func oomKills(group string) (n int) {
+	for line := range strings.Lines(group) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		for _, file := range []string{"/sys/fs/cgroup/memory" + f[2] + "/memory.oom_control", "/sys/fs/cgroup" + f[2] + "/memory.events"} {
+			data, err := os.ReadFile(file)
+			if _, count, ok := strings.Cut(string(data), "oom_kill "); err == nil && ok {
+				n, _ = strconv.Atoi(strings.Fields(count)[0])
+			}
+		}
+	}
+	return n
+}
+
+// The same with cgroup v2.
+func TestMachineSmallProcessesDieBeforeStoker(t *testing.T) {
+	t.Parallel()
+	m := boot(t, `
+cgroup box memory.max=36M memory.swap.max=0
+box box <<'EOF'
+`+fmt.Sprintf(crowd, `{ x=$(printf %700000d 0); sleep 98432; }`)+`EOF
+within 20 is web RUNNING
+old=$(supervisor)
+tell adjusted "$(cat /proc/"$old"/oom_score_adj) $(cat /proc/"$(pid_of web)"/oom_score_adj)"
+killed() { [ "$(sed -n 's/^oom_kill //p' /sys/fs/cgroup/box/memory.events)" -gt 5 ]; }
+within 60 killed
+tell same "$([ "$(supervisor)" = "$old" ] && kill -0 "$box_pid" && echo yes)"
+`)
+	m.want("adjusted", "0 1000")
+	m.want("same", "yes")
+}
