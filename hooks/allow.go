@@ -28,14 +28,15 @@ func allowed(name string, patterns []string) bool {
 // stoker's own: those that sudo and glibc take away, and those of Java, Tomcat and Node.
 func steers(name string) bool {
 	for _, prefix := range []string{"STOKER_", "LD_", "_RLD", "GLIBC_", "MALLOC_", "BASH", "PERL", "PYTHON", "RUBY", "LUA_",
-		"JAVA_", "_JAVA_", "JDK_", "JRE_", "CATALINA_", "OPENSSL_", "TERMINFO"} {
+		"JAVA_", "_JAVA_", "JDK_", "JRE_", "JPDA_", "CATALINA_", "OPENSSL_", "TERMINFO"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
 	return slices.Contains([]string{
 		"PATH", "ENV", "IFS", "CDPATH", "SHELLOPTS", "PS4", "PROMPT_COMMAND", "GLOBIGNORE", "ZDOTDIR", "FPATH",
-		"NULLCMD", "READNULLCMD", "CLASSPATH", "NODE_OPTIONS", "NODE_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "SHELL",
+		"NULLCMD", "READNULLCMD", "CLASSPATH", "JSSE_OPTS", "LOGGING_MANAGER",
+		"NODE_OPTIONS", "NODE_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "SHELL",
 		"EDITOR", "VISUAL", "PAGER", "LESSOPEN", "GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH",
 		"NIS_PATH", "NLSPATH", "PATH_LOCALE", "RESOLV_HOST_CONF", "RES_OPTIONS", "TZDIR", "TERMCAP", "TERMPATH",
 		"SSLKEYLOGFILE",
