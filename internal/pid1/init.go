@@ -37,7 +37,7 @@ type Caught struct {
 func Catch() *Caught {
 	runtime.GOMAXPROCS(1) // nothing in an init can run in parallel: spare the hand-overs, and threads
 	c := &Caught{signals: make(chan os.Signal, 128)}
-	if FewTasks() {
+	if fewTasksSeen() {
 		if c.lack = c.tasks.make(signalThreads, 0); c.lack != nil {
 			return c
 		}
