@@ -3,6 +3,7 @@ package pid1
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -365,12 +366,51 @@ func TestRestOfLine(t *testing.T) {
 	}
 	defer closeAll(fds[:])
 	unix.Write(fds[1], []byte("abc\nnext"))
-	if gone := restOfLine(int32(fds[0]), time.Now()); gone != (lost{4, 1}) {
-		t.Errorf("took %+v", gone)
+	if bytes, lines := restOfLine(int32(fds[0]), time.Now()); bytes != 4 || lines != 1 {
+		t.Errorf("took %d bytes, %d lines", bytes, lines)
 	}
-	if gone := restOfLine(int32(fds[0]), time.Now()); gone != (lost{4, 1}) {
-		t.Errorf("of a line that is not complete took %+v", gone)
+	if bytes, lines := restOfLine(int32(fds[0]), time.Now()); bytes != 4 || lines != 1 {
+		t.Errorf("of a line that is not complete took %d bytes, %d lines", bytes, lines)
 	}
+}
+
+// From a Sync on the supervisor reads the log pipes: however long it takes until it
+// says that it works, the init leaves them alone, and what it had discarded by then is
+// told before the answer, of each pipe.
+func TestSyncEndsDraining(t *testing.T) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[1])
+	now := time.Now()
+	i := &initState{bag: newBag(), log: newLogger(io.Discard), keeper: keeper{life: life{pid: os.Getpid(), hello: true, helloAt: now, heardAt: now.Add(2 * adoptTime)}, downSince: now.Add(-drainAfter)}}
+	defer i.log.close()
+	if err := i.bag.put(&Msg{Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	unix.Write(fds[1], []byte("one\ntwo\n"))
+	i.keep(now.Add(adoptTime))
+	if i.bag.drain == nil {
+		t.Fatal("the init does not empty a pipe that nobody has said to read")
+	}
+	for n := 1; n > 0; { // until it is empty
+		n, _ = unix.IoctlGetInt(fds[0], unix.TIOCINQ)
+		unix.Poll(nil, 1)
+	}
+	i.handle(&Msg{Type: Sync}, nil)
+	if len(i.out) != 1 || !i.sync {
+		t.Fatalf("the answer is %d messages, and Synced %v", len(i.out), i.sync)
+	}
+	if m, err := decode(i.out[0].data); err != nil || m.Type != Lost || m.Bytes != 8 || m.Lines != 2 || m.Each == nil || *m.Each != (Each{8, 0}) {
+		t.Errorf("told %s, %v", i.out[0].data, err)
+	}
+	i.keep(now.Add(2 * adoptTime))
+	if i.bag.drain != nil {
+		t.Error("the init empties the pipe that the supervisor reads")
+		i.bag.stopDraining()
+	}
+	i.bag.del("log")
 }
 
 // The record of a process is kept without its descriptors where there is no room for

@@ -47,7 +47,7 @@ func perform(name, dir string) {
 	if !ok {
 		sc, ok = outputScripts()[name]
 	}
-	for _, more := range []map[string]play{surroundingScripts, kinScripts} {
+	for _, more := range []map[string]play{surroundingScripts, kinScripts, cutScripts()} {
 		if !ok {
 			sc, ok = more[name]
 		}
@@ -60,7 +60,7 @@ func perform(name, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
-	if ok && name != "kills" && name != "adopt" { // those say so themselves, at their moment
+	if ok && name != "kills" && name != "adopt" && !strings.HasPrefix(name, "cut") { // those say so themselves, at their moment
 		m.Adopted()
 	}
 	s := &stage{m: m, rec: rec, dir: dir}
