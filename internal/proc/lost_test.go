@@ -19,6 +19,7 @@ const cutFlood = 400000
 func cutScripts() map[string]play {
 	return map[string]play{
 		"cut":        {opts: cutAt(""), play: playCut},
+		"cut-merged": {opts: cutAt(""), play: playCut},
 		"cut-ended":  {opts: cutAt("ended lines"), play: playCut},
 		"cut-taking": {opts: cutAt("taking"), play: playCut},
 	}
@@ -44,7 +45,7 @@ func cutAt(step string) func(*Options, string) {
 
 func playCut(s *stage) int {
 	await := func(name string) string { return "while [ ! -e " + s.dir + "/" + name + " ]; do sleep 0.01; done; " }
-	s.output.Keep = 8 << 20
+	s.output.Keep, s.merge = 8<<20, os.Args[1] == "cut-merged"
 	// within lets a part of a line come into the log, and dies.
 	within := func(mark, part string) {
 		os.WriteFile(s.dir+"/"+mark, nil, 0o644)

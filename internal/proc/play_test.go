@@ -37,6 +37,7 @@ type stage struct {
 	rec    *Recovered
 	dir    string
 	output LogOptions // of what sh starts
+	merge  bool       // its streams, too
 }
 
 // perform runs a script as the supervisor.
@@ -95,7 +96,7 @@ func (s *stage) sh(id, script string) *Process {
 	if err != nil {
 		s.say("log: %v", err)
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Log: l})
+	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Log: l, Merge: s.merge})
 	if err != nil {
 		s.say("start %s: %v", id, err)
 		os.Exit(1)
