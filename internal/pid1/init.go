@@ -231,7 +231,7 @@ func (i *initState) due() time.Time {
 		}
 		earlier(k.due(i.stop > 0))
 		earlier(i.lookDue())
-		if !k.healthy && i.bag.canDrain() {
+		if !k.reads && i.bag.canDrain() {
 			earlier(k.drainAt())
 		}
 		if !k.haltedAt.IsZero() {
