@@ -60,7 +60,6 @@ type Manager struct {
 	acked    map[uint64]bool     // of pending, done out of order
 	stopping bool
 	unknown  []pid1.Exit // while adopting: exits of nobody we know
-	synced   bool        // while adopting: the init has answered
 
 	mu    sync.Mutex // guards logs
 	logs  map[string]*Log
@@ -203,12 +202,11 @@ func (m *Manager) handle(msg *pid1.Msg) {
 			Ack: func() { m.do(func() { m.ack(seq) }) }}
 		m.tell(s, seq)
 	case pid1.Synced:
-		m.synced = true
 		m.pending = append(m.pending, msg.Seq)
 		m.ack(msg.Seq)
 	case pid1.Lost:
 		if p := m.procs[strings.TrimPrefix(msg.Name, procPrefix)]; p != nil {
-			p.outputLost(msg.Bytes, msg.Lines)
+			p.outputLost(msg)
 		}
 	}
 }
@@ -370,7 +368,9 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 		msg.Pid = 0 // it has ended: the pid may be somebody else's
 	}
 	for k := range pipes {
-		msg.Pipes = append(msg.Pipes, k)
+		if k == 0 || !r.Merged { // the second one is the first
+			msg.Pipes = append(msg.Pipes, k)
+		}
 	}
 	msg.Drain = len(pipes) > 0
 	return m.put(msg)
