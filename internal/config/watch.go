@@ -15,7 +15,6 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/untrusted"
-	"golang.org/x/sys/unix"
 )
 
 // Changes that come together are one: it is told when nothing has come for
@@ -32,7 +31,7 @@ const (
 // is no change.
 type Watcher struct {
 	find   func() places            // where a change can be seen now
-	sum    func() [sha256.Size]byte // of what is there now
+	sum    func() [sha256.Size]byte // of what is there now; nil: every change is told
 	notify *fsnotify.Watcher
 	places places
 	digest [sha256.Size]byte // of what was there when it last looked
@@ -65,21 +64,16 @@ func NewFileWatcher(files, dirs []string, counts func(name string) bool) (*Watch
 	return newWatcher(find, func() [sha256.Size]byte { return digestOfAll(files, dirs, counts) })
 }
 
-// NewPathWatcher is a Watcher of what is at a path, whatever that holds: it tells when it
-// is gone and when something else is there.
+// NewPathWatcher is a Watcher of what is at a path, whatever that holds. It tells whenever
+// that may be gone, or something else be there: it has nothing to compare it with, as who
+// is told puts back what is gone.
 func NewPathWatcher(path string) (*Watcher, error) {
 	find := func() places {
 		p := newPlaces(nil)
 		p.follow(absolute(path))
 		return p
 	}
-	return newWatcher(find, func() [sha256.Size]byte {
-		h := sha256.New()
-		var st unix.Stat_t
-		err := unix.Lstat(path, &st)
-		fmt.Fprintln(h, st.Dev, st.Ino, st.Mode, err)
-		return [sha256.Size]byte(h.Sum(nil))
-	})
+	return newWatcher(find, nil)
 }
 
 func newWatcher(find func() places, sum func() [sha256.Size]byte) (*Watcher, error) {
@@ -94,7 +88,9 @@ func newWatcher(find func() places, sum func() [sha256.Size]byte) (*Watcher, err
 	if err := w.refresh(); err != nil {
 		return nil, errors.Join(watchError(err), n.Close())
 	}
-	w.digest = w.sum()
+	if sum != nil {
+		w.digest = sum()
+	}
 	return w, nil
 }
 
@@ -108,10 +104,14 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 		if err := w.refresh(); err != nil {
 			return err
 		}
-		if now := w.sum(); now != w.digest {
+		if w.sum != nil {
+			now := w.sum()
+			if now == w.digest {
+				return nil
+			}
 			w.digest = now
-			changed()
 		}
+		changed()
 		return nil
 	})
 	closed := w.notify.Close()

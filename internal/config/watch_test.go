@@ -514,10 +514,28 @@ func TestWatchOfAPath(t *testing.T) {
 	for got := ""; got != "----------"; {
 		got = await(t, told)
 	}
-	must(t, os.WriteFile(path, []byte("more"), 0o644))
-	select {
-	case got := <-told:
-		t.Errorf("told of %s where only the content is another", got)
-	case <-time.After(3 * settleTime):
+}
+
+// Who puts back what is gone is told again where that is removed before the next look.
+func TestWatchOfAPathThatIsRemovedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "api.sock")
+	put(t, path, "a")
+	w, err := NewPathWatcher(path)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	told := make(chan bool, 100)
+	go w.Run(ctx, func() { // ends with ctx
+		_, err := os.Lstat(path)
+		if err != nil {
+			_, _ = os.WriteFile(path, nil, 0o644), os.Remove(path)
+		}
+		told <- err != nil
+	})
+	must(t, os.Remove(path))
+	for gone := 0; gone < 3; {
+		if await(t, told) {
+			gone++
+		}
 	}
 }

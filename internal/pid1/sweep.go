@@ -11,7 +11,7 @@ import (
 type sweep struct {
 	code     int
 	grace    time.Duration
-	phase    int // 0 the supervisor leaves, 1 TERM was sent, 2 KILL was sent
+	phase    int // 0 the supervisor leaves, 1 TERM was sent, 2 KILL was sent, which PID 1 need not
 	deadline time.Time
 	done     bool
 }
@@ -44,10 +44,10 @@ func (s *sweep) step(now time.Time, i *initState) {
 			i.signalAll(unix.SIGCONT)
 		}
 	case now.Before(s.deadline):
+	case i.pid1:
+		s.done = true // the kernel kills what is left of our namespace, all at once
 	case s.phase == 1:
 		s.phase, s.deadline = 2, now.Add(2*time.Second)
-	case i.pid1:
-		s.done = true // the kernel kills what is left of our namespace
 	default:
 		i.log.printf("%d processes cannot be killed; leaving them", len(i.others()))
 		s.done = true
@@ -59,10 +59,9 @@ func (s *sweep) step(now time.Time, i *initState) {
 }
 
 // anyLeft says whether there is a process to end. PID 1 asks the kernel: a look through
-// /proc takes long where a fork bomb has the processors, and may not be possible. A
-// zombie counts there until it is reaped, which one that is traced may never be.
+// /proc takes long where a fork bomb has the processors, and may not be possible.
 func (i *initState) anyLeft() bool {
-	if i.pid1 && i.sweep.phase < 2 {
+	if i.pid1 {
 		return unix.Kill(-1, 0) != unix.ESRCH
 	}
 	return len(i.others()) > 0
@@ -86,10 +85,10 @@ func (i *initState) signalAll(sig unix.Signal) {
 const freezeRounds = 16
 
 // freeze stops our descendants until a look finds no new one: where each is killed by
-// itself, one that forks is quicker. PID 1 kills all at once and needs none of it.
+// itself, one that forks is quicker.
 func (i *initState) freeze() {
 	stopped := map[int]bool{}
-	for fresh, round := !i.pid1, 0; fresh && round < freezeRounds; round++ {
+	for fresh, round := true, 0; fresh && round < freezeRounds; round++ {
 		fresh = false
 		for _, pid := range i.others() {
 			if !stopped[pid] && pid != i.keeper.pid {
