@@ -283,7 +283,6 @@ func readers() map[string]string {
 		"internal/pid1":                   kernel + "; the package has no others",
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
-		"internal/proc/rights.go":         kernel,
 		"internal/proc/shimsteps.go":      kernel,
 		"internal/proc/sockets.go":        kernel + ", or that are read piece by piece",
 		"internal/proc/table.go":          kernel,

@@ -53,7 +53,7 @@ func (a *apiServer) begin(rec *proc.Recovered) {
 			if conn, err := net.Dial("unix", a.path); err == nil {
 				conn.Close()
 			} else {
-				a.file = unix.Stat_t{} // it is another's, or nobody's any more
+				a.file = unix.Stat_t{} // another process listens there, or none
 			}
 		}
 	}
@@ -72,8 +72,8 @@ func (a *apiServer) serve(l net.Listener, path string) {
 	}()
 }
 
-// drainTime is how long a socket that was replaced is still listened at: whoever had
-// connected by then is answered.
+// drainTime is how long a replaced socket still accepts: connections that waited in its
+// queue are answered.
 const drainTime = time.Second
 
 // open opens the socket unless it is at its path; mu is held. What is there and is not
