@@ -273,6 +273,9 @@ type record struct {
 	// Merged says that both of its descriptors are the one pipe of both streams: a
 	// supervisor that does not know this reads two.
 	Merged bool `json:"merged,omitempty"`
+	// Lost is how much the init had discarded of each pipe when the line before it
+	// was ended in the log.
+	Lost pid1.Each `json:"lost,omitzero"`
 }
 
 // newRecord is the intent to start s.
