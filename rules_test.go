@@ -521,7 +521,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	for _, path := range files(t) {
 		there[filepath.Base(path)] = true
 	}
-	names := regexp.MustCompile("\\b(Test|Fuzz)[A-Z]\\w*|\\w+\\.txtar").FindAllString(string(text), -1)
+	names := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w*|\w+\.txtar`).FindAllString(string(text), -1)
 	for _, name := range names {
 		if !there[name] {
 			t.Errorf("docs/security.md names %s, which is not there", name)
