@@ -283,7 +283,6 @@ func readers() map[string]string {
 		"internal/pid1":                   kernel + "; the package has no others",
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
-		"internal/proc/rights.go":         kernel,
 		"internal/proc/shimsteps.go":      kernel,
 		"internal/proc/sockets.go":        kernel + ", or that are read piece by piece",
 		"internal/proc/table.go":          kernel,
@@ -522,7 +521,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	for _, path := range files(t) {
 		there[filepath.Base(path)] = true
 	}
-	names := regexp.MustCompile("\\b(Test|Fuzz)[A-Z]\\w*|\\w+\\.txtar").FindAllString(string(text), -1)
+	names := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w*|\w+\.txtar`).FindAllString(string(text), -1)
 	for _, name := range names {
 		if !there[name] {
 			t.Errorf("docs/security.md names %s, which is not there", name)

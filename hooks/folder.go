@@ -85,7 +85,7 @@ func (r FolderReader) Read(dir string) *Folder {
 }
 
 // required says whether services must not start without it. A policy that has failed
-// would vanish otherwise, and who runs in the JVM may have made it fail.
+// would vanish otherwise, and code in the JVM may have made it fail.
 func (f *Folder) required() bool {
 	if said := f.Manifest.Required; said != nil {
 		return *said

@@ -39,12 +39,12 @@ func Trusted(user *proc.User) func(path string) (*os.File, string, error) {
 func executable(path string) error {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return fmt.Errorf("cannot find %s: %s", path, untrusted.Cause(err))
+		return fmt.Errorf("cannot find %s: %w", path, untrusted.Cause(err))
 	}
 	info, err := os.Stat(resolved)
 	switch {
 	case err != nil:
-		return fmt.Errorf("cannot look at %s: %s", path, untrusted.Cause(err))
+		return fmt.Errorf("cannot look at %s: %w", path, untrusted.Cause(err))
 	case info.IsDir():
 		return fmt.Errorf("%s is a folder, and not a program", path)
 	case !info.Mode().IsRegular():

@@ -54,7 +54,7 @@ func (a *apiServer) begin(rec *proc.Recovered) {
 			if conn, err := net.Dial("unix", a.path); err == nil {
 				conn.Close()
 			} else {
-				a.file = unix.Stat_t{} // it is another's, or nobody's any more
+				a.file = unix.Stat_t{} // another process listens there, or none
 			}
 		}
 	}
@@ -73,8 +73,8 @@ func (a *apiServer) serve(l net.Listener, path string) {
 	}()
 }
 
-// drainTime is how long a socket that was replaced is still listened at: whoever had
-// connected by then is answered.
+// drainTime is how long a replaced socket still accepts: connections that waited in its
+// queue are answered.
 const drainTime = time.Second
 
 // openPause is how long after a failure the socket is opened again: that the reason is gone

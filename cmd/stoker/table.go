@@ -19,7 +19,7 @@ const defaultWidth = 80
 const minWidth = 20
 
 // display is where commands write to: a file, mostly a terminal, that gets printable
-// text only, whoever may have chosen it.
+// text only.
 type display struct {
 	*printable.Writer
 	file *os.File

@@ -43,7 +43,7 @@ const (
 	retryPause = 5 * time.Millisecond
 )
 
-// try says whether somebody answers.
+// try connects, and says why that is not possible.
 func (c *Client) try() error {
 	ctx, cancel := context.WithTimeout(context.Background(), tryTime)
 	defer cancel()
@@ -57,8 +57,8 @@ func (c *Client) try() error {
 	return conn.Close()
 }
 
-// dial connects, and asks the kernel who listens (SO_PEERCRED, unix(7)) before a word is
-// said.
+// dial connects, and checks the listening process (SO_PEERCRED, unix(7)) before anything
+// is sent.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
 	for begun := time.Now(); errors.Is(err, unix.EAGAIN) && time.Since(begun) < tryTime; {

@@ -32,7 +32,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// peerOf gives the peer of a request; false: unknown, and then nobody.
+// peerOf gives the peer of a request; false: it is unknown, with uid -1.
 func peerOf(ctx context.Context) (peer, bool) {
 	p, ok := ctx.Value(peerKey{}).(peer)
 	if !ok {
@@ -41,7 +41,7 @@ func peerOf(ctx context.Context) (peer, bool) {
 	return p, ok
 }
 
-// identify asks the kernel who connected (SO_PEERCRED, unix(7)). Of a process whose uid
+// identify reads the peer's credentials (SO_PEERCRED, unix(7)). Of a process whose uid
 // would make it an admin it also finds out whether it is confined.
 func (s *Server) identify(c net.Conn) peer {
 	cred, err := credentials(c)
@@ -90,10 +90,10 @@ func control(c net.Conn, f func(fd int) error) error {
 	return result
 }
 
-// confined says why a peer has fewer rights than its uid tells; empty: it has not. What
+// confined says why a peer has fewer rights than its uid has; empty: it has not. What
 // cannot be found out is a reason too: a process may connect, hand the connection on and
 // end. One outside of our PID namespace (0) is on the host, or in a container that the
-// socket is shared with: it is nobody's here, and its uid decides.
+// socket is shared with: it belongs to no service, and its uid decides.
 func (s *Server) confined(fd, pid int) string {
 	if pid == 0 {
 		return ""
@@ -125,7 +125,7 @@ func (s *Server) confined(fd, pid int) string {
 	return why
 }
 
-// restriction is why the process that has a pid now has fewer rights than its uid tells.
+// restriction is why the process that has a pid now has fewer rights than its uid has.
 func (s *Server) restriction(pid int) string {
 	service, err := s.opts.Member(pid)
 	switch {

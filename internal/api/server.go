@@ -154,7 +154,7 @@ func (s *Server) routes() []route {
 	}
 }
 
-// guard lets only those through who have the route's role.
+// guard requires the route's role of the peer.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		p, _ := peerOf(req.Context())
@@ -177,7 +177,7 @@ func (s *Server) roleOf(p peer) (have role, why string) {
 	why = fmt.Sprintf("uid %d", p.uid)
 	switch {
 	case p.uid == -1:
-		return anybody, "one who is not known"
+		return anybody, "an unknown process"
 	case p.trusted():
 		return admin, why
 	case ownUID(p.uid):

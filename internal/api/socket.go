@@ -34,8 +34,8 @@ func folders(uid int, env func(string) string) []folder {
 }
 
 // Listen opens the socket: at path if that is not empty, else in the first
-// folder that can be written and that others cannot change. Who may do what is
-// decided by the peer, not by the mode of the socket.
+// folder that can be written and that others cannot change. The
+// peer decides what is permitted, not the mode of the socket.
 func Listen(path string, env func(string) string) (net.Listener, string, error) {
 	if path != "" {
 		if err := folderOf(path, env).prepare(); err != nil {
@@ -134,7 +134,7 @@ func listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, errors.Unwrap(err))
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // a successor may have bound anew
-	if err := os.Chmod(path, 0o666); err != nil { // by its path: nobody else can exchange it in this folder
+	if err := os.Chmod(path, 0o666); err != nil { // by its path: others cannot replace it in this folder
 		l.Close()
 		return nil, err
 	}

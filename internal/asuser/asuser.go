@@ -24,55 +24,61 @@ type Identity struct {
 	Capabilities uint64
 }
 
+// Status gives the lines of proc(5) /proc/PID/status by their names.
+func Status(pid int) (map[string]string, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return nil, err
+	}
+	return lines(string(data)), nil
+}
+
+func lines(status string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(status) {
+		name, value, _ := strings.Cut(line, ":")
+		out[name] = strings.TrimSpace(value)
+	}
+	return out
+}
+
 // Of is the identity of a process: its effective user and group, and every capability
 // that it could have in effect.
 func Of(pid int) (Identity, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	status, err := Status(pid)
 	if err != nil {
 		return Identity{}, err
 	}
-	id, err := parse(string(data))
+	id, err := parse(status)
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot read the identity of process %d: %w", pid, err)
 	}
 	return id, nil
 }
 
-// parse reads the lines of /proc/PID/status that matter. All of them must be there.
-func parse(status string) (id Identity, err error) {
-	missing := map[string]bool{"Uid": true, "Gid": true, "Groups": true, "CapPrm": true}
-	for line := range strings.Lines(status) {
-		name, rest, _ := strings.Cut(line, ":")
-		f := strings.Fields(rest)
-		switch {
-		case name == "Uid" && len(f) == 4:
-			id.UID, err = strconv.Atoi(f[1])
-		case name == "Gid" && len(f) == 4:
-			id.GID, err = strconv.Atoi(f[1])
-		case name == "Groups":
-			for _, group := range f {
-				gid, numErr := strconv.Atoi(group)
-				id.Groups, err = append(id.Groups, gid), errors.Join(err, numErr)
-			}
-		case name == "CapPrm" && len(f) == 1:
-			id.Capabilities, err = strconv.ParseUint(f[0], 16, 64)
-		default:
-			continue
-		}
+// parse reads the lines that matter. All of them must be there.
+func parse(status map[string]string) (id Identity, err error) {
+	uids, gids := strings.Fields(status["Uid"]), strings.Fields(status["Gid"])
+	groups, there := status["Groups"]
+	if len(uids) != 4 || len(gids) != 4 || !there {
+		return Identity{}, errors.New("its user or groups are missing")
+	}
+	var numbers []int
+	for _, text := range append([]string{uids[1], gids[1]}, strings.Fields(groups)...) { // 1: the effective one
+		n, err := strconv.Atoi(text)
 		if err != nil {
-			return Identity{}, fmt.Errorf("line %s: %w", name, err)
+			return Identity{}, err
 		}
-		delete(missing, name)
+		numbers = append(numbers, n)
 	}
-	if len(missing) > 0 {
-		return Identity{}, fmt.Errorf("%d of its lines are missing", len(missing))
-	}
-	return id, nil
+	id.UID, id.GID, id.Groups = numbers[0], numbers[1], numbers[2:]
+	id.Capabilities, err = strconv.ParseUint(status["CapPrm"], 16, 64)
+	return id, err
 }
 
 // Do calls f on a thread that has these rights and no others of ours, and gives its
 // error. Without them f is not called. f must start no process, and leave its
-// goroutine only by returning. Who is not root can only act as itself.
+// goroutine only by returning. A process that is not root can only act as itself.
 func (id Identity) Do(f func() error) error {
 	if euid := os.Geteuid(); euid != 0 {
 		if euid != id.UID {

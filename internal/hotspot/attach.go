@@ -212,7 +212,7 @@ func (a *Attached) ofJVM(c *net.UnixConn) (*net.UnixConn, error) {
 
 // attachFile is a file by which a JVM is asked for its socket.
 type attachFile struct {
-	dir      int // the folder's descriptor; -1: the file is of somebody else who attaches
+	dir      int // the folder's descriptor; -1: another process attaches, and made the file
 	name     string
 	dev, ino uint64
 }

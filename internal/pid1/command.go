@@ -25,7 +25,7 @@ type Command struct {
 type commandRun struct {
 	pid    int
 	budget time.Duration
-	killAt time.Time // zero: nobody has asked for a stop
+	killAt time.Time // zero: no stop was asked for
 }
 
 // commandGrace is what a command's children get when it has ended.
@@ -42,7 +42,7 @@ func (i *initState) alone(why string) bool {
 		return false
 	}
 	i.began = true
-	for _, name := range slices.Clone(i.bag.order) { // an API at which nobody answers
+	for _, name := range slices.Clone(i.bag.order) { // such as an API that is not served
 		i.bag.del(name)
 	}
 	err := i.lack
@@ -90,7 +90,7 @@ func (i *initState) run(c *Command) error {
 // needs neither a descriptor nor a thread: nothing here may use Go's poller or a timer.
 func (i *initState) become(c *Command, why string) {
 	_, _ = fmt.Fprintf(i.opts.Log, "stoker: init: %s; nor is there room for an init: %s takes its place, gets the signals of a first process "+
-		"and has to wait for orphans\n", why, c.Argv[0]) // it runs also where nobody reads that
+		"and has to wait for orphans\n", why, c.Argv[0]) // it runs also if that is not read
 	i.cannotRun(c, execvp(c.Argv, c.Env))
 }
 

@@ -1,6 +1,6 @@
-// Package printable makes text of others fit for a terminal: what a service, a plugin
-// or whoever listens at a socket says must not steer it. It keeps no secrets: that is
-// package redact.
+// Package printable makes text of others fit for a terminal: the output of a service or a
+// plugin, or the answer at a socket, must not steer it. It hides no secrets: package
+// redact does.
 package printable
 
 import (

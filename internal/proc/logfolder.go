@@ -40,7 +40,7 @@ func openLogFolder(path string) (*logFolder, error) {
 	return f, nil
 }
 
-// judge refuses a folder that somebody else may have put here.
+// judge refuses a folder that another user may have put here.
 func (f *logFolder) judge() error {
 	us := os.Geteuid()
 	f.shared = trust.File(f.dir, us) != nil

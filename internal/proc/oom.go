@@ -10,7 +10,7 @@ import (
 // mostAdjust is the highest OOM score adjustment: the first to be killed.
 const mostAdjust = 1000
 
-// adjustFile holds ours. Whoever is born inherits it.
+// adjustFile holds ours. A child inherits it.
 const adjustFile = "/proc/self/oom_score_adj"
 
 // oomScores are the OOM score adjustments of this process and of those it starts.
@@ -21,7 +21,7 @@ type oomScores struct {
 
 // asVictim calls f, which makes a child, while our OOM score adjustment is what the
 // child is to have: where memory runs out the kernel takes it before us. One that was
-// raised after its birth might have children by then. Anybody may raise it, and go back.
+// raised later might have children by then. Every process may raise it, and go back.
 func (m *Manager) asVictim(f func()) {
 	o := &m.oom
 	if !o.known {

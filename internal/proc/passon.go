@@ -25,7 +25,7 @@ type portion struct {
 }
 
 // passOn copies the log to the container's stdout and stderr. It is the only
-// one that a reader who stalls can block. It ends with Flush, and when a retired log
+// one that a stalled reader can block. It ends with Flush, and when a retired log
 // is at its end.
 func (l *Log) passOn() {
 	var held time.Time // since when the beginning of a line waits, in raw

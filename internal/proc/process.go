@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -256,7 +257,7 @@ func gone(err error) error {
 // Catches says whether the process has a handler for sig now: a JVM in its first
 // milliseconds, or one with -Xrs, has none for QUIT and would die of it.
 func (p *Process) Catches(sig syscall.Signal) bool {
-	status, err := readStatus(p.rec.Pid)
+	status, err := asuser.Status(p.rec.Pid)
 	if err != nil {
 		return false
 	}

@@ -28,7 +28,7 @@ func (m *Manager) KeptLog(name string) *Log {
 }
 
 // Retire gives a log up: what it holds is passed on and written to its file, and when
-// no process writes to it any more it is gone, also from the bag. Whoever reads it then
+// no process writes to it any more it is gone, also from the bag. A reader then
 // finds it empty. One that Log is asked for before that is kept.
 func (m *Manager) Retire(l *Log) {
 	l.mu.Lock()
@@ -64,7 +64,7 @@ func (m *Manager) forget(l *Log) (over bool) {
 		}
 		return err != nil // the init is gone
 	}
-	defer m.mu.Unlock() // who asks for a log of this name from here on gets a new one
+	defer m.mu.Unlock() // from here on a log of this name is a new one
 	delete(m.logs, l.name)
 	m.Del(logPrefix + l.name)
 	m.Del(outputPrefix + l.name)

@@ -2,9 +2,9 @@ package proc
 
 import (
 	"fmt"
-	"os"
 	"strconv"
-	"strings"
+
+	"github.com/stoker-init/stoker/internal/asuser"
 )
 
 // Rights are what the kernel lets a process do beyond its uid.
@@ -15,7 +15,7 @@ type Rights struct {
 
 // ReadRights gives those of a process, as /proc shows them for its main thread.
 func ReadRights(pid int) (Rights, error) {
-	status, err := readStatus(pid)
+	status, err := asuser.Status(pid)
 	if err != nil {
 		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: %w", pid, cause(err))
 	}
@@ -36,18 +36,4 @@ func (r Rights) Lacks(than Rights) string {
 		return "it lacks " + (than.Permitted&^r.Permitted | than.Bounding&^r.Bounding).String()
 	}
 	return ""
-}
-
-// readStatus gives the lines of proc(5) /proc/pid/status by their names.
-func readStatus(pid int) (map[string]string, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		name, value, _ := strings.Cut(line, ":")
-		out[name] = strings.TrimSpace(value)
-	}
-	return out, nil
 }

@@ -24,8 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Why something is not opened or not read. No error of this package names the path: who
-// asked does.
+// Why something is not opened or not read. No error of this package names the path:
+// the caller does.
 var (
 	ErrNotRegular = errors.New("it is not a regular file")
 	ErrLink       = errors.New("a symbolic link of another user leads to what is not that user's")
@@ -167,7 +167,7 @@ func find(path string) (f found, err error) {
 			f.close()
 		}
 	}()
-	us, _ := unix.SetfsuidRetUid(-1) // is refused, and says who we act as
+	us, _ := unix.SetfsuidRetUid(-1) // is refused, and gives the user that we act as
 	var owners []uint32              // of the links, less those that are trusted
 	for rest, links := parts(path), 0; len(rest) > 0; {
 		if strings.HasPrefix(rest[0], "/") {
