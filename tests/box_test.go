@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,8 +44,6 @@ type boxOptions struct {
 	stdin  *os.File
 	raw    bool // the test reads stdout itself
 	joined bool // stderr is the same pipe as stdout
-	// descriptors are the most that each process may have; 0: what we may.
-	descriptors int
 	// program is the stoker to run; empty: the one under test.
 	program string
 }
@@ -71,13 +68,7 @@ func newBox(t testing.TB, o boxOptions) *box {
 		}
 		args = append(args, "--config", file)
 	}
-	args = append(args, o.args...)
-	if o.descriptors > 0 {
-		args = append([]string{"--nofile=" + strconv.Itoa(o.descriptors), "unshare"}, args...)
-		b.cmd = exec.Command("prlimit", args...)
-	} else {
-		b.cmd = exec.Command("unshare", args...)
-	}
+	b.cmd = exec.Command("unshare", append(args, o.args...)...)
 	b.cmd.Env = append(os.Environ(), append(o.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")...)
 	b.cmd.Stdin = o.stdin
 	b.start(o)

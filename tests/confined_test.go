@@ -103,8 +103,8 @@ func TestStatusWithFewDescriptors(t *testing.T) {
 				}
 				return ok && refused > 50
 			})
-			for range 10 {
-				if out, err := c.exec("timeout", "5", "stoker", "status"); err != nil || !strings.Contains(out, "RUNNING") {
+			for range 5 {
+				if out, err := c.exec("timeout", "60", "stoker", "status"); err != nil || !strings.Contains(out, "RUNNING") {
 					t.Fatalf("%v: %s", err, lastOf(out, 500))
 				}
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -15,12 +16,17 @@ func commandAlone(args []string) *pid1.Command {
 	if err != nil || help || !opts.alone() {
 		return nil
 	}
-	c := &pid1.Command{Argv: opts.command, Env: os.Environ(), Budget: config.WithDefaults(config.Config{}).Stop.Timeout}
-	if loaded, err := config.Load(config.Options{File: opts.file, Set: opts.set, Environ: c.Env}); err == nil {
-		c.Budget = loaded.Config.Stop.Timeout
+	c := &pid1.Command{Argv: opts.command, Env: os.Environ()}
+	c.Budget = func() time.Duration {
+		loaded, err := config.Load(config.Options{File: opts.file, Set: opts.set, Environ: c.Env})
+		if err != nil { // a supervisor would say so
+			return config.DefaultStopTimeout
+		}
+		return loaded.Config.Stop.Timeout
 	}
-	if c.Path, c.Err = proc.LookPath(c.Argv, c.Env); c.Err != nil {
-		c.Code = exitCode(c.Err)
+	c.Find = func() (string, int, error) {
+		path, err := proc.LookPath(c.Argv, c.Env)
+		return path, exitCode(err), err
 	}
 	return c
 }

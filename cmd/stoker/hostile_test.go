@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unicode"
 )
@@ -25,7 +26,7 @@ func TestHostileAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	evil := string(word)
-	refuse := false
+	var refuse atomic.Bool
 	socket := filepath.Join(t.TempDir(), "api.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -33,7 +34,7 @@ func TestHostileAnswers(t *testing.T) {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
-		case refuse && path != "/v1/services":
+		case refuse.Load() && path != "/v1/services":
 			w.WriteHeader(http.StatusConflict)
 			fmt.Fprintf(w, `{"error":{"code":"x","message":%s,"hint":%s}}`, evil, evil)
 		case path == "/v1/services":
@@ -54,7 +55,7 @@ func TestHostileAnswers(t *testing.T) {
 	go func() { _ = server.Serve(l) }() // ends with the listener
 	t.Cleanup(func() { _ = server.Close() })
 	for _, refused := range []bool{false, true} {
-		refuse = refused
+		refuse.Store(refused)
 		for _, command := range []string{"status", "status x", "health", "incidents", "incidents 1", "hook list", "hook run ready", "plugin list", "plugin show x", "plugin run x y",
 			"jvm threads", "jvm flags", "jvm explain", "reload", "start x", "events", "version", "upgrade --check", "__complete start ''"} {
 			for _, format := range []string{"", "json"} {

@@ -24,7 +24,8 @@ func testCommand(script, dir string) *Command {
 	if script == "alone-deaf" {
 		line = "trap '' TERM; echo up >>" + dir + "/said; while :; do sleep 0.05; done"
 	}
-	return &Command{Path: "/bin/sh", Argv: []string{"sh", "-c", line}, Env: os.Environ(), Budget: budget}
+	return &Command{Argv: []string{"sh", "-c", line}, Env: os.Environ(), Find: func() (string, int, error) { return "/bin/sh", 0, nil },
+		Budget: func() time.Duration { return budget }}
 }
 
 func aloneDies(*player, int) int { return 9 }

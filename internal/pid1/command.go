@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -14,11 +15,10 @@ import (
 // started the init runs it by itself, as a plain init does: that needs neither /proc,
 // nor more than a few descriptors, nor many threads.
 type Command struct {
-	Path      string
 	Argv, Env []string
-	Budget    time.Duration // from a wish to stop to the KILL
-	Err       error         // there is no such program; Code is the exit code that says so
-	Code      int
+	Budget    func() time.Duration // from a wish to stop to the KILL
+	// Find gives the program's path, or why there is none and the exit code that says so.
+	Find func() (path string, code int, err error)
 }
 
 // commandRun is the command at work.
@@ -45,25 +45,19 @@ func (i *initState) alone(why string) bool {
 	for _, name := range slices.Clone(i.bag.order) { // an API at which nobody answers
 		i.bag.del(name)
 	}
-	if c.Err != nil {
-		i.log.printf("%v", c.Err)
-		i.beginEnd(c.Code, 0)
-		return true
-	}
 	err := i.lack
 	if err == nil {
 		err = i.tasks.make(0, 1)
 	}
 	if err == nil {
-		i.log.printf("%s; running %s without a supervisor: there is no API, and status, logs and stop do not work", why, c.Argv[0])
 		err = i.run(c)
 	}
 	switch {
+	case err == nil && i.command == nil: // there is no such program
 	case err == nil:
-	case lacking(err), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		i.log.printf("%s; nor is there room for an init: %s takes its place, gets the signals of a first process and has to wait for orphans",
-			why, c.Argv[0])
-		i.become(c)
+		i.log.printf("%s; running %s without a supervisor: there is no API, and status, logs and stop do not work", why, c.Argv[0])
+	case lacking(err), fewFiles(err):
+		i.become(c, why)
 	default:
 		i.cannotRun(c, err)
 	}
@@ -72,7 +66,13 @@ func (i *initState) alone(why string) bool {
 
 // run starts the command as a child.
 func (i *initState) run(c *Command) error {
-	pid, err := start(c.Path, c.Argv, c.Env, []uintptr{0, 1, 2})
+	path, code, err := c.Find()
+	if err != nil {
+		i.log.printf("%v", err)
+		i.beginEnd(code, 0)
+		return nil
+	}
+	pid, err := start(path, c.Argv, c.Env, []uintptr{0, 1, 2})
 	if err != nil {
 		return err
 	}
@@ -80,23 +80,46 @@ func (i *initState) run(c *Command) error {
 		_ = TakeForeground(0, pid)
 		unix.Kill(-pid, unix.SIGCONT)
 	}
-	i.command = &commandRun{pid: pid, budget: c.Budget}
+	i.command = &commandRun{pid: pid, budget: c.Budget()}
 	CatchRest(i.sigs)
 	i.waiter.resume()
 	return nil
 }
 
-// become executes the command in the place of the init. It returns if that fails.
-func (i *initState) become(c *Command) {
-	i.log.close()
-	err := syscall.Exec(c.Path, c.Argv, c.Env)
-	i.log = newLogger(i.opts.Log)
-	i.cannotRun(c, err)
+// become executes the command in the place of the init. It returns if that fails. It
+// needs neither a descriptor nor a thread: nothing here may use Go's poller or a timer.
+func (i *initState) become(c *Command, why string) {
+	_, _ = fmt.Fprintf(i.opts.Log, "stoker: init: %s; nor is there room for an init: %s takes its place, gets the signals of a first process "+
+		"and has to wait for orphans\n", why, c.Argv[0]) // it runs also where nobody reads that
+	i.cannotRun(c, execvp(c.Argv, c.Env))
+}
+
+// execvp is execvp(3). It returns if that fails.
+func execvp(argv, env []string) error {
+	if strings.Contains(argv[0], "/") {
+		return syscall.Exec(argv[0], argv, env)
+	}
+	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			path = v
+		}
+	}
+	var found error = unix.ENOENT
+	for _, dir := range strings.Split(path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		if err := syscall.Exec(dir+"/"+argv[0], argv, env); err != unix.ENOENT && err != unix.ENOTDIR {
+			found = err
+		}
+	}
+	return found
 }
 
 // cannotRun ends the container as a shell would.
 func (i *initState) cannotRun(c *Command, err error) {
-	i.log.printf("cannot execute %s: %v", c.Path, err)
+	i.log.printf("cannot execute %s: %v", c.Argv[0], err)
 	code := 126
 	if errors.Is(err, unix.ENOENT) {
 		code = 127
@@ -148,4 +171,28 @@ func (i *initState) cannotStart(err error) string {
 		limits = TaskLimits()
 	}
 	return fmt.Sprintf("cannot start the supervisor from %s: %v%s", i.bins.now.exe(), err, limits)
+}
+
+// fewFiles says whether err is the want of descriptors.
+func fewFiles(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
+
+// ownFiles are the descriptors without which a start does not work, nor Go's poller,
+// which ends the process then.
+const ownFiles = 8
+
+// descriptorsFor says whether n more can be had.
+func descriptorsFor(n int) error {
+	fds := make([]int, 0, n)
+	defer func() { closeAll(fds) }()
+	for range n {
+		fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 0)
+		if fewFiles(err) {
+			return fmt.Errorf("%d more descriptors are needed, and %d can be had: %w", n, len(fds), err)
+		}
+		if err != nil {
+			return nil // there is no stdout
+		}
+		fds = append(fds, fd)
+	}
+	return nil
 }

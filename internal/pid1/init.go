@@ -91,14 +91,14 @@ type initState struct {
 	out     []packet  // the replay to a new supervisor, not yet sent
 	blocked bool      // the supervisor's queue is full
 	stop    int       // stop requests so far
-	endBy   time.Time // when the budget of the stop is used up; zero: no stop, or no budget is known
+	stopAt  time.Time // when it was first asked to stop; zero: it was not
 	plan    *planRun
 	sweep   *sweep
 	log     *logger
 	tty     *terminal
 	burst   burst
 	tasks   tasks
-	lack    error       // there are no threads for an init at all
+	lack    error       // there are no threads or descriptors for an init at all
 	began   bool        // a child that is no supervisor was, or may have been, started
 	command *commandRun // run without a supervisor
 	sync    bool        // a Sync waits for its answer
@@ -118,6 +118,9 @@ func Run(caught *Caught, opts Options) int {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			i.log.printf("cannot become a subreaper: %v; orphans of the services will not be waited for", err)
 		}
+	}
+	if i.lack == nil {
+		i.lack = descriptorsFor(ownFiles)
 	}
 	if i.lack != nil {
 		i.notStarted(time.Now(), i.lack)
@@ -160,12 +163,28 @@ func (i *initState) loop() int {
 // be used up.
 const endMargin = 500 * time.Millisecond
 
+// stopEnd is when the time for the stop is used up; false: there is no stop, or the
+// supervisor has not said how long it may take.
+func (i *initState) stopEnd() (time.Time, bool) {
+	if i.stopAt.IsZero() {
+		return time.Time{}, false
+	}
+	budget := planBudget(i.bag.plan)
+	return i.stopAt.Add(budget + endMargin), budget > 0
+}
+
+func (i *initState) stopLate(now time.Time) bool {
+	end, ok := i.stopEnd()
+	return ok && now.After(end)
+}
+
 // work does what has fallen due.
 func (i *initState) work(now time.Time) {
 	switch {
-	case i.sweep == nil && !i.endBy.IsZero() && now.After(i.endBy):
+	case i.sweep == nil && i.stopLate(now):
 		i.log.printf("the time for the stop is used up; killing what is left")
 		i.beginEnd(CodeBroken, 0)
+		i.sweep.deadline = now // the supervisor has had its time too
 	case i.sweep != nil:
 		i.sweep.step(now, i)
 	case i.command != nil:
@@ -207,7 +226,9 @@ func (i *initState) due() time.Time {
 		earlier(i.command.killAt)
 	default:
 		k := &i.keeper
-		earlier(i.endBy)
+		if end, ok := i.stopEnd(); ok {
+			earlier(end)
+		}
 		earlier(k.due(i.stop > 0))
 		earlier(i.lookDue())
 		if !k.reads && i.bag.canDrain() {
@@ -229,8 +250,8 @@ func (i *initState) signal(sig syscall.Signal) {
 		return // a write of ours to a reader that went away; the write reports it
 	}
 	if stopSignal(int(sig)) {
-		if budget := planBudget(i.bag.plan); budget > 0 && i.stop == 0 {
-			i.endBy = time.Now().Add(budget + endMargin)
+		if i.stop == 0 {
+			i.stopAt = time.Now()
 		}
 		i.stop++
 		i.keeper.stopRequested(time.Now())
