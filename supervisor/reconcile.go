@@ -31,13 +31,13 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 			return
 		}
 		set := s.set.Load()
-		for _, name := range set.order {
-			switch snap := set.services[name].snap.Load(); {
+		for _, svc := range set.inOrder {
+			switch snap := svc.snap.Load(); {
 			case !snap.held:
 			case snap.State == Starting:
-				s.letStart(ctx, set, name, snap)
+				s.letStart(ctx, set, svc.name, snap)
 			case snap.State == Stopping:
-				s.letStop(ctx, set, name, snap)
+				s.letStop(ctx, set, svc.name, snap)
 			}
 		}
 	}

@@ -22,7 +22,8 @@ type Set struct {
 type set struct {
 	*graph
 	services    map[string]*Service
-	names       []string // in the order of the configuration
+	inOrder     []*Service // as the graph has them
+	names       []string   // in the order of the configuration
 	kinds       map[string]string
 	logs        map[string]proc.LogOptions
 	main        string
@@ -48,6 +49,9 @@ func newSet(want Set, services map[string]*Service) *set {
 		}
 	}
 	s.graph = newGraph(defs)
+	for _, name := range s.order {
+		s.inOrder = append(s.inOrder, services[name])
+	}
 	return s
 }
 

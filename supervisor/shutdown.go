@@ -154,13 +154,12 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 	set := s.set.Load()
 	ranks := set.ranks()
 	share := min(leastShare, limit/time.Duration(ranks+1))
-	for _, name := range slices.Backward(set.order) {
-		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[name])*share,
+	for _, svc := range slices.Backward(set.inOrder) {
+		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[svc.name])*share,
 			budget: set.stopTimeout}
 		if s.opts.Command {
 			r.sig = sig // what the user sent is what the command gets
 		}
-		svc := set.services[name]
 		if svc.snap.Load().Settled {
 			continue // EXITED and FATAL stay what they are
 		}
@@ -185,9 +184,9 @@ func (s *Supervisor) hurry(ctx context.Context) {
 func (s *Supervisor) alive() []string {
 	var out []string
 	set := s.set.Load()
-	for _, name := range set.order {
-		if set.services[name].plan.Load() != nil {
-			out = append(out, name)
+	for _, svc := range set.inOrder {
+		if svc.plan.Load() != nil {
+			out = append(out, svc.name)
 		}
 	}
 	return out

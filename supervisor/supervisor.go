@@ -157,14 +157,12 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	opened, closeUp := s.beginOpening(ctx, rec, begun)
 	defer closeUp()
 	set := s.set.Load()
-	for _, name := range set.order {
-		svc := set.services[name]
+	for _, svc := range set.inOrder {
 		if svc.fresh && !begun && svc.cfg.autostart() {
 			svc.start(happening{req: &request{by: "the configuration"}})
 		}
 	}
-	for _, name := range set.order {
-		svc := set.services[name]
+	for _, svc := range set.inOrder {
 		go func() { // ends with ctx, or when the service is not configured any more
 			if !svc.fresh {
 				svc.pickUp()
@@ -256,12 +254,12 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 // FATAL it is past its limit, also where it is tried again.
 func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
-	for _, name := range set.order {
-		snap := set.services[name].snap.Load()
+	for _, svc := range set.inOrder {
+		snap := svc.snap.Load()
 		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
 		fatal := snap.State == Fatal && (snap.Essential || set.onFatal == OnFatalExit)
 		if snap.ends || fatal || snap.Essential && snap.State == Exited && !done {
-			return name, true
+			return svc.name, true
 		}
 	}
 	return "", false

@@ -136,8 +136,8 @@ func (s *Supervisor) putPlan() {
 	s.planDue.Store(false)
 	var entries []*planEntry
 	set := s.set.Load()
-	for _, name := range slices.Backward(set.order) {
-		if e := set.services[name].plan.Load(); e != nil {
+	for _, svc := range slices.Backward(set.inOrder) {
+		if e := svc.plan.Load(); e != nil {
 			entries = append(entries, e)
 		}
 	}

@@ -91,8 +91,8 @@ func TaskLimits() string {
 	return ""
 }
 
-// FewTasks says whether so low a limit can be seen that a process uses it up at once.
-func FewTasks() bool {
+// fewTasksSeen says whether a limit can be seen at which not even those may be had.
+func fewTasksSeen() bool {
 	n, ok := taskLimit()
 	return ok && n < fewTasks
 }
@@ -134,22 +134,32 @@ func room(n int) (int, error) {
 	return got, nil
 }
 
-// forkEnding is fork(2) and, in the child, nothing but _exit(2): the child has one
-// thread and a copy of a runtime that needs more.
-//
-//go:nosplit
-//go:norace
+// forkEnding makes children that end at once. Signals wait meanwhile: the child has our
+// memory, and Go's handler would take one that it gets for one of ours.
 func forkEnding(pids []int) (n int, errno syscall.Errno) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, before unix.Sigset_t
+	for k := range all.Val {
+		all.Val[k] = ^all.Val[k]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+		return 0, unix.EAGAIN
+	}
+	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }() // it was accepted before
 	for n < len(pids) {
-		pid, _, err := syscall.RawSyscall6(syscall.SYS_CLONE, 0, 0, 0, 0, 0, 0)
-		if err != 0 {
-			return n, err
+		pid := int(cloneEnding())
+		if pid < 0 {
+			return n, syscall.Errno(-pid)
 		}
-		for pid == 0 {
-			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
-		}
-		pids[n] = int(pid)
+		pids[n] = pid
 		n++
 	}
 	return n, 0
 }
+
+// cloneEnding is vfork(2) and, in the child, nothing but _exit(2). A fork(2) would copy
+// the page tables each time, and the pages that we write to. It is in assembler because
+// the child may not return: it would write over the stack that we return by. The pid is
+// a negative errno where there is none.
+func cloneEnding() (pid uintptr)

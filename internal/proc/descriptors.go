@@ -28,7 +28,8 @@ func reserved(limit uint64) int { return int(min(max(limit/8, minReserve), maxRe
 // DescriptorsFor refuses to have n descriptors taken where that would leave fewer than
 // are kept for operators. Whatever can do without asks before it takes them: a service
 // and its log, an incident, a watch, a client of the API that is no admin. It takes none
-// to find out: another request would miss those.
+// to find out: another request would miss those. The kernel gives out the lowest, so it
+// begins at the highest.
 func DescriptorsFor(n int) error {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
@@ -36,10 +37,11 @@ func DescriptorsFor(n int) error {
 	}
 	free, need := 0, n+reserved(limit.Cur)
 	var some [256]unix.PollFd
-	for from := uint64(0); from < limit.Cur; from += uint64(len(some)) {
-		part := some[:min(uint64(len(some)), limit.Cur-from)]
+	for end := min(limit.Cur, 1<<30); end > 0; {
+		part := some[:min(uint64(len(some)), end)]
+		end -= uint64(len(part))
 		for k := range part {
-			part[k] = unix.PollFd{Fd: int32(from) + int32(k)}
+			part[k] = unix.PollFd{Fd: int32(end) + int32(k)}
 		}
 		if _, err := unix.Poll(part, 0); err != nil {
 			return nil

@@ -55,7 +55,7 @@ func candidatesAreAll(s *stage, all ...*Process) bool {
 			candidate := slices.Contains(candidates, pid)
 			good = good && (candidate || !c.ours(pid))
 			for _, other := range all {
-				good = good && !(candidate && other != p && slices.Contains(other.Members(), pid))
+				good = good && (!candidate || other == p || !slices.Contains(other.Members(), pid))
 			}
 		}
 	}

@@ -71,7 +71,6 @@ type Manager struct {
 
 	room   room
 	oom    oomScores   // of the loop
-	spare  bool        // of the loop: the threads are made
 	onLack func(error) // of the loop; nil: nobody asks, or something was started
 
 	kin    tracked
@@ -112,12 +111,12 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		return nil, nil, err
 	}
 	go m.receive() // ends when the init is gone
+	// All threads before the first child, which may use up the pids before it is known
+	// here, while the init answers.
+	pid1.SpareThreads(pid1.SupervisorSpare)
 	rec, err := m.recover()
 	if err != nil {
 		return nil, nil, err
-	}
-	if rec.Starts > 1 { // its services run already
-		m.spareThreads()
 	}
 	go m.loop() // ends when the init is gone
 	return m, rec, nil

@@ -207,11 +207,16 @@ func (s *Spec) open() (path string, o opened, err error) {
 	if err != nil {
 		return path, o, err
 	}
-	if _, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)); err != nil || isScript(folder, name) {
+	if !exists(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)) || isScript(folder, name) {
 		folder.Close()
 		return path, opened{exe: path}, nil
 	}
 	return path, opened{folder, fmt.Sprintf("/proc/self/fd/%d/%s", folderFd, name)}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // isScript says whether the kernel hands a file to an interpreter.
