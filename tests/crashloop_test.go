@@ -61,13 +61,32 @@ func (l *crashLoop) end() {
 	l.done.Wait()
 }
 
-// fds is how many descriptors PID 1 has.
-func (b *box) fds() int {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.init))
+// fds are the descriptors that PID 1 has.
+func (b *box) fds() (links []string) {
+	dir := fmt.Sprintf("/proc/%d/fd/", b.init)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return len(entries)
+	for _, e := range entries {
+		link, _ := os.Readlink(dir + e.Name())
+		links = append(links, link)
+	}
+	return links
+}
+
+// settledFds is how many it has once it was given what a service has and looks at its
+// pipes, with an epoll of its own besides the runtime's.
+func (b *box) settledFds() (n int) {
+	b.t.Helper()
+	if !eventually(30*time.Second, 20*time.Millisecond, func() bool {
+		all := strings.Join(b.fds(), "\n")
+		n = strings.Count(all, "\n") + 1
+		return strings.Contains(all, "memfd:log-index") && strings.Count(all, "[eventpoll]") == 2
+	}) {
+		b.t.Fatalf("PID 1 has only the descriptors %q", b.fds())
+	}
+	return n
 }
 
 // While no supervisor gets to work the services run on, are not held up, and
@@ -76,7 +95,7 @@ func TestCrashLoopHoldsNobodyUp(t *testing.T) {
 	for name, upTo := range map[string]time.Duration{"at once": 0, "while it starts": 8 * time.Millisecond, "while it adopts": 25 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			w := newWriting(t)
-			before := w.fds()
+			before := w.settledFds()
 			loop := w.crash(upTo)
 			pass(loopTime(t))
 			loop.end()
@@ -85,8 +104,8 @@ func TestCrashLoopHoldsNobodyUp(t *testing.T) {
 			if err != nil || svc.Pid != w.pid || svc.Restarts != 0 {
 				t.Errorf("the service is %+v, %v; it was pid %d", svc, err, w.pid)
 			}
-			eventually(5*time.Second, 50*time.Millisecond, func() bool { return w.fds() <= before+2 })
-			if now := w.fds(); now > before+2 {
+			eventually(5*time.Second, 50*time.Millisecond, func() bool { return len(w.fds()) <= before+2 })
+			if now := len(w.fds()); now > before+2 {
 				t.Errorf("PID 1 had %d descriptors and has %d after %d kills", before, now, loop.kills)
 			}
 			w.checkCounted(loop.kills, upTo == 0)
