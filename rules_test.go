@@ -504,3 +504,31 @@ func TestNothingOfThisMachine(t *testing.T) {
 		}
 	}
 }
+
+// TestSecurityNamesTests holds docs/security.md to what the tests prove.
+func TestSecurityNamesTests(t *testing.T) {
+	text, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, decl := range s.file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && s.test {
+				there[f.Name.Name] = true
+			}
+		}
+	}
+	for _, path := range files(t) {
+		there[filepath.Base(path)] = true
+	}
+	names := regexp.MustCompile("\\b(Test|Fuzz)[A-Z]\\w*|\\w+\\.txtar").FindAllString(string(text), -1)
+	for _, name := range names {
+		if !there[name] {
+			t.Errorf("docs/security.md names %s, which is not there", name)
+		}
+	}
+	if len(names) < 50 {
+		t.Errorf("docs/security.md names %d tests", len(names))
+	}
+}

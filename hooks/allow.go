@@ -9,7 +9,8 @@ import (
 
 // CheckAllowed says what is wrong with a pattern of Hook.AllowEnv.
 func CheckAllowed(pattern string) error {
-	if _, err := path.Match(pattern, ""); err != nil || strings.Trim(pattern, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_*?[]^-") != "" || pattern == "" {
+	const characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_*?[]^-"
+	if _, err := path.Match(pattern, ""); err != nil || strings.Trim(pattern, characters) != "" || pattern == "" {
 		return fmt.Errorf("%s is not the name of a variable, nor a pattern such as LD_*", shorten(pattern))
 	}
 	return nil
@@ -27,12 +28,17 @@ func allowed(name string, patterns []string) bool {
 // stoker's own: those that sudo and glibc take away, and those of Java, Tomcat and Node.
 func steers(name string) bool {
 	for _, prefix := range []string{"STOKER_", "LD_", "_RLD", "GLIBC_", "MALLOC_", "BASH", "PERL", "PYTHON", "RUBY", "LUA_",
-		"JAVA_", "_JAVA_", "JDK_", "JRE_", "CATALINA_", "OPENSSL_", "TERMINFO"} {
+		"JAVA_", "_JAVA_", "JDK_", "JRE_", "JPDA_", "CATALINA_", "OPENSSL_", "TERMINFO"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
-	return slices.Contains([]string{"PATH", "ENV", "IFS", "CDPATH", "SHELLOPTS", "PS4", "PROMPT_COMMAND", "GLOBIGNORE", "ZDOTDIR", "FPATH", "NULLCMD", "READNULLCMD",
-		"CLASSPATH", "NODE_OPTIONS", "NODE_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "SHELL", "EDITOR", "VISUAL", "PAGER", "LESSOPEN", "GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH", "NIS_PATH", "NLSPATH",
-		"PATH_LOCALE", "RESOLV_HOST_CONF", "RES_OPTIONS", "TZDIR", "TERMCAP", "TERMPATH", "SSLKEYLOGFILE"}, name)
+	return slices.Contains([]string{
+		"PATH", "ENV", "IFS", "CDPATH", "SHELLOPTS", "PS4", "PROMPT_COMMAND", "GLOBIGNORE", "ZDOTDIR", "FPATH",
+		"NULLCMD", "READNULLCMD", "CLASSPATH", "JSSE_OPTS", "LOGGING_MANAGER",
+		"NODE_OPTIONS", "NODE_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "SHELL",
+		"EDITOR", "VISUAL", "PAGER", "LESSOPEN", "GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH",
+		"NIS_PATH", "NLSPATH", "PATH_LOCALE", "RESOLV_HOST_CONF", "RES_OPTIONS", "TZDIR", "TERMCAP", "TERMPATH",
+		"SSLKEYLOGFILE",
+	}, name)
 }

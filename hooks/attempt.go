@@ -111,7 +111,7 @@ func (a *attempt) start() (Execution, error) {
 			return nil, fmt.Errorf("run_as: %w", err)
 		}
 		spec.User = user
-		if int(user.UID) != os.Geteuid() {
+		if user.ID() != os.Geteuid() {
 			a.try.User = &user.UID
 		}
 	}
@@ -149,16 +149,9 @@ func (e Event) ends() bool {
 	return slices.Contains([]Event{PreStop, Exited, Fatal, Stopped, StartFailed, Exit, JobFinished}, e)
 }
 
-// userID is the uid of a process's user; nil: stoker's own.
-func userID(user *proc.User) int {
-	if user == nil {
-		return os.Geteuid()
-	}
-	return int(user.UID)
-}
-
 func (a *attempt) scene(user *proc.User, out string) *scene {
-	s := &scene{own: a.r.opts.Env, given: a.r.Given(a.o.Service, userID(user)).Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
+	s := &scene{own: a.r.opts.Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
+	s.given = a.r.Given(a.o.Service, user.ID()).Env
 	if a.r.opts.Socket != nil {
 		s.socket = a.r.opts.Socket()
 	}
@@ -198,7 +191,7 @@ func (a *attempt) await(x Execution) (out Outcome) {
 		out.OK = true
 	}
 	if last := cmp.Or(lastLine(stderr), lastLine(out.Output)); !out.OK && last != "" {
-		out.Why += ": " + redact.Line(last)
+		out.Why += ": " + last
 	}
 	a.try.left = append(a.try.left, x.Done)
 	return out
@@ -289,7 +282,7 @@ func (a *attempt) takeOut(out *Outcome) []byte {
 		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title(), a.b.AllowEnv)
 	}
 	if err != nil {
-		out.OK, out.Why = false, "STOKER_OUT: "+redact.Line(err.Error())
+		out.OK, out.Why = false, "STOKER_OUT: "+err.Error()
 		return nil
 	}
 	return raw
@@ -321,7 +314,7 @@ func (a *attempt) ask() (out Outcome) {
 	case !a.wanted(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
 		if line := firstLine(out.Output); line != "" {
-			out.Why += ": " + redact.Line(line)
+			out.Why += ": " + line
 		}
 	default:
 		out.OK = true

@@ -77,7 +77,7 @@ func strange(dir string) (out []Problem) {
 		return nil
 	}
 	if err != nil {
-		return []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + cause(err), Fatal: true}}
+		return []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + err.Error(), Fatal: true}}
 	}
 	var known []string
 	for _, e := range Events() {
@@ -100,7 +100,7 @@ func fileNames(dir string) (names []string, problems []Problem) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + cause(err), Fatal: true}}
+		return nil, []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + err.Error(), Fatal: true}}
 	}
 	for _, entry := range entries {
 		name := entry.Name()
@@ -186,13 +186,4 @@ func nearest(got string, known []string) string {
 		return fmt.Sprintf("did you mean %q?", word)
 	}
 	return ""
-}
-
-// cause is an error without the path that the caller names anyway.
-func cause(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err.Error()
-	}
-	return err.Error()
 }

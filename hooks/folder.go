@@ -196,7 +196,7 @@ func readText(path string, most int64) (string, error) {
 func guardTree(dir string) error {
 	place, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return fmt.Errorf("cannot look at %s: %w", dir, cmp.Or(errors.Unwrap(err), err))
+		return fmt.Errorf("cannot look at %s: %w", dir, untrusted.Cause(err))
 	}
 	if err := trust.Path(dir, os.Geteuid()); err != nil {
 		return err
@@ -204,7 +204,7 @@ func guardTree(dir string) error {
 	count := 0
 	return filepath.WalkDir(place, func(path string, d fs.DirEntry, err error) error {
 		if count++; err != nil {
-			return fmt.Errorf("cannot look at %s: %w", path, cmp.Or(errors.Unwrap(err), err))
+			return fmt.Errorf("cannot look at %s: %w", path, untrusted.Cause(err))
 		}
 		if count > maxPluginFiles {
 			return fmt.Errorf("%s has more than %d files: that is no plugin", dir, maxPluginFiles)
@@ -258,7 +258,7 @@ func (f *Folder) tryProgram(where, path string) {
 	}
 	switch info, err := os.Stat(path); {
 	case err != nil:
-		f.problem("%s: %s: %s: %v", filepath.Join(f.Dir, ManifestName), where, path, cmp.Or(errors.Unwrap(err), err))
+		f.problem("%s: %s: %s: %v", filepath.Join(f.Dir, ManifestName), where, path, untrusted.Cause(err))
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
 		f.problem("%s: %s: %s is no file that can be executed: chmod +x", filepath.Join(f.Dir, ManifestName), where, path)
 	}

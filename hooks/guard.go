@@ -7,6 +7,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,13 +16,10 @@ import (
 // or could have put there, and a script with such an interpreter. Where stoker is not it
 // is nil.
 func Trusted(user *proc.User) func(path string) (*os.File, string, error) {
-	uid := os.Geteuid()
-	if uid != 0 {
+	if os.Geteuid() != 0 {
 		return nil
 	}
-	if user != nil {
-		uid = int(user.UID)
-	}
+	uid := user.ID()
 	return func(path string) (*os.File, string, error) {
 		folder, name, err := trust.Program(path, uid)
 		if err != nil {
@@ -41,12 +39,12 @@ func Trusted(user *proc.User) func(path string) (*os.File, string, error) {
 func executable(path string) error {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return fmt.Errorf("cannot find %s: %s", path, cause(err))
+		return fmt.Errorf("cannot find %s: %s", path, untrusted.Cause(err))
 	}
 	info, err := os.Stat(resolved)
 	switch {
 	case err != nil:
-		return fmt.Errorf("cannot look at %s: %s", path, cause(err))
+		return fmt.Errorf("cannot look at %s: %s", path, untrusted.Cause(err))
 	case info.IsDir():
 		return fmt.Errorf("%s is a folder, and not a program", path)
 	case !info.Mode().IsRegular():

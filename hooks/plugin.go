@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/jvm"
-
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // PluginState is what a plugin is.

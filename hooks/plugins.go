@@ -139,7 +139,7 @@ func (p *Plugins) read(dir string) (out []*Folder, unread string) {
 				continue // removed meanwhile
 			}
 			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: true, Problems: []string{
-				fmt.Sprintf("cannot look at %s: %v", path, cmp.Or(errors.Unwrap(err), err))}})
+				fmt.Sprintf("cannot look at %s: %v", path, untrusted.Cause(err))}})
 			continue
 		}
 		if !PluginName(e.Name()) {

@@ -123,12 +123,12 @@ func TestTheFileOfAHook(t *testing.T) {
 func TestVariablesThatNeedAnAllowance(t *testing.T) {
 	for _, name := range []string{"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "BASH_ENV", "BASH_FUNC_ls%%", "ENV", "IFS", "PS4", "SHELLOPTS", "PERL5LIB", "PERL5OPT", "PYTHONPATH",
 		"PYTHONSTARTUP", "NODE_OPTIONS", "RUBYOPT", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_CHECK_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS",
-		"JAVA_OPTS", "JAVA_HOME", "JRE_HOME", "CATALINA_OPTS", "CATALINA_BASE", "CLASSPATH", "STOKER_SOCKET"} {
+		"JAVA_OPTS", "JAVA_HOME", "JRE_HOME", "JPDA_OPTS", "JSSE_OPTS", "LOGGING_MANAGER", "CATALINA_OPTS", "CATALINA_BASE", "CLASSPATH", "STOKER_SOCKET"} {
 		if allowed(name, nil) || allowed(name, []string{"X*"}) || !allowed(name, []string{"X", name}) || !allowed(name, []string{name[:2] + "*"}) {
 			t.Errorf("%s", name)
 		}
 	}
-	for _, name := range []string{"DB_PASSWORD", "REGION", "NODE_NAME", "NODE_ENV", "GIT_COMMIT", "HOME", "TZ", "LANG", "MY_PATH", "XLD_PRELOAD"} {
+	for _, name := range []string{"DB_PASSWORD", "REGION", "NODE_NAME", "NODE_ENV", "GIT_COMMIT", "HOME", "TZ", "LANG", "LOGGING_LEVEL_ROOT", "MY_PATH", "XLD_PRELOAD"} {
 		if !allowed(name, nil) {
 			t.Errorf("%s needs an allowance", name)
 		}

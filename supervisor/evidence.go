@@ -12,10 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
 )
 
 // End is the end of a process, for those who know where it leaves traces.

@@ -17,9 +17,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/internal/untrusted"
-
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // maxBody is how much of an answer's body is looked at, and maxAnswer how much

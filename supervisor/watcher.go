@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
-
 	"github.com/stoker-init/stoker/internal/redact"
 )
 

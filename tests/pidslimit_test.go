@@ -157,13 +157,25 @@ func (c *container) endsWell(word string) {
 	c.t.Logf("exit code %d", c.exitCode())
 }
 
-// TestForkAtOnce: a service uses up the pids before anything else could.
+// TestForkAtOnce: a service uses up the pids before anything else could. No supervisor
+// dies of it, also where the limit is a pod's, which cannot be seen in its containers.
 func TestForkAtOnce(t *testing.T) {
-	for _, limit := range []string{"100", "512"} {
-		t.Run(limit, func(t *testing.T) {
-			c := limited(t, forksAtOnce, "--pids-limit", limit, "stoker-demo")
-			await(t, 30*time.Second, "full", func() bool { return strings.Contains(c.logs(), "full") || !c.alive() })
-			c.endsWell("full")
-		})
+	for _, hidden := range []bool{false, true} {
+		for _, limit := range []string{"60", "100", "512"} {
+			t.Run(fmt.Sprintf("%s hidden %t", limit, hidden), func(t *testing.T) {
+				args := []string{"--pids-limit", limit, "stoker-demo"}
+				if hidden {
+					args = append([]string{"-v", t.TempDir() + ":/sys/fs/cgroup"}, args...)
+				}
+				for range 5 {
+					c := limited(t, forksAtOnce, args...)
+					await(t, 30*time.Second, "full", func() bool { return strings.Contains(c.logs(), "full") || !c.alive() })
+					c.endsWell("full")
+					if strings.Contains(c.logs(), "starting it again") {
+						t.Fatalf("the supervisor died:\n%s", lastOf(c.logs(), 2000))
+					}
+				}
+			})
+		}
 	}
 }

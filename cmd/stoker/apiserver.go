@@ -28,6 +28,7 @@ type apiServer struct {
 	path     string       // empty: it was never opened
 	file     unix.Stat_t  // of the socket at path
 	told     string       // why it could not be opened, as last said
+	retry    *time.Timer  // nil: it was always opened at once
 	watched  bool
 }
 
@@ -76,6 +77,10 @@ func (a *apiServer) serve(l net.Listener, path string) {
 // connected by then is answered.
 const drainTime = time.Second
 
+// openPause is how long after a failure the socket is opened again: that the reason is gone
+// need not be an event in its folder.
+const openPause = time.Second
+
 // open opens the socket unless it is at its path; mu is held. What is there and is not
 // ours stays.
 func (a *apiServer) open() {
@@ -88,14 +93,15 @@ func (a *apiServer) open() {
 		wanted = a.r.plan().config.API.Socket
 	}
 	l, path, err := api.Listen(wanted, os.Getenv)
-	switch {
-	case err != nil && err.Error() == a.told:
+	if err != nil {
+		if err.Error() != a.told {
+			a.told = err.Error()
+			a.log.Warn("the API is off: status, stop and logs will not work", "error", err, "hint", "repair it; it is opened again within a second or two")
+		}
+		a.openLater()
 		return
-	case err != nil:
-		a.told = err.Error()
-		a.log.Warn("the API is off: status, stop and logs will not work", "error", err, "hint", "repair it, and send HUP to the init")
-		return
-	case a.listener != nil:
+	}
+	if a.listener != nil {
 		a.log.Warn("the API's socket was gone; it is open again", "socket", path)
 		old := a.listener
 		time.AfterFunc(drainTime, func() { old.Close() })
@@ -105,6 +111,19 @@ func (a *apiServer) open() {
 	if err := a.store(); err != nil { // another one is opened then
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own", "error", err)
 	}
+}
+
+// openLater has the socket opened after openPause; mu is held.
+func (a *apiServer) openLater() {
+	if a.retry != nil {
+		a.retry.Reset(openPause)
+		return
+	}
+	a.retry = time.AfterFunc(openPause, func() {
+		if a.ctx.Err() == nil {
+			a.keep()
+		}
+	})
 }
 
 // store puts the listener into the bag for the next supervisor; mu is held.

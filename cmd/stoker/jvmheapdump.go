@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -147,7 +148,7 @@ func (j *jvmTools) place(d *heapDump) error {
 	d.name = filepath.Base(file)
 	var there unix.Stat_t
 	err := d.at.As().Do(func() (err error) {
-		if d.folder, err = openFolder(unix.AT_FDCWD, filepath.Dir(file), unix.O_PATH); err == nil {
+		if d.folder, err = untrusted.OpenDir(filepath.Dir(file)); err == nil {
 			err = unix.Fstatat(int(d.folder.Fd()), d.name, &there, unix.AT_SYMLINK_NOFOLLOW)
 		}
 		return err
@@ -166,15 +167,6 @@ func (j *jvmTools) place(d *heapDump) error {
 		_ = d.folder.Close()
 	}
 	return err
-}
-
-// openFolder holds a folder for what is done in it later, whatever its path leads to then.
-func openFolder(at int, path string, flags int) (*os.File, error) {
-	fd, err := unix.Openat(at, path, flags|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
 }
 
 // makeDumpFolder makes the folder, in which every service's user may put a file and
@@ -213,10 +205,11 @@ func makeDumpFolder(dir string) error {
 
 // rootsFolder holds a folder of root's, and changes its mode where that is another one.
 func rootsFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (*os.File, error) {
-	f, err := openFolder(at, path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	fd, err := unix.Openat(at, path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	f := os.NewFile(uintptr(fd), path)
 	info, err := f.Stat()
 	if err == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {

@@ -133,11 +133,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 
 // given is what hooks have given to the service.
 func (l *processLauncher) given() hooks.Given {
-	uid := os.Geteuid()
-	if l.user != nil {
-		uid = int(l.user.UID)
-	}
-	return l.hooks.given(l.name, uid)
+	return l.hooks.given(l.name, l.user.ID())
 }
 
 // makeCgroup makes the service's own, where one is wanted. Without it the service

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/printable"
-
 	"golang.org/x/sys/unix"
 )
 

@@ -71,13 +71,15 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 			x.sample(float64(snap.Output.DroppedLines+snap.Output.LostLines), "service", snap.Name)
 		}
 	}
-	x.family("stoker_output_dropped_bytes_total", "counter", "Bytes of output that were not passed on, or lost; absent where output is not captured.")
+	x.family("stoker_output_dropped_bytes_total", "counter",
+		"Bytes of output that were not passed on, or lost; absent where output is not captured.")
 	for _, snap := range all {
 		if snap.Output != nil {
 			x.sample(float64(snap.Output.DroppedBytes+snap.Output.LostBytes), "service", snap.Name)
 		}
 	}
-	x.family("stoker_output_file_dropped_bytes_total", "counter", "Bytes of output that could not be written to the service's file in time; absent without a file.")
+	x.family("stoker_output_file_dropped_bytes_total", "counter",
+		"Bytes of output that could not be written to the service's file in time; absent without a file.")
 	for _, snap := range all {
 		if snap.Output != nil && snap.Output.File != nil {
 			x.sample(float64(snap.Output.File.DroppedBytes), "service", snap.Name)

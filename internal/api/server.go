@@ -14,9 +14,8 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/supervisor"
-
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // Backend is what the API asks; cmd wires it.
@@ -98,10 +97,11 @@ func New(opts Options) *Server {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	if err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		return err
+	err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify})
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // role is who may use a route.

@@ -168,13 +168,13 @@ func TestListenInAnothersFolder(t *testing.T) {
 		t.Skip("only root can give folders away")
 	}
 	dir := t.TempDir()
-	for name, make := range map[string]func(path string) error{
+	for name, build := range map[string]func(path string) error{
 		"another's":       func(path string) error { return os.Chown(path, 4711, -1) },
 		"open to others":  func(path string) error { return os.Chmod(path, 0o777) },
 		"below another's": func(path string) error { return os.Chown(dir, 4711, -1) },
 	} {
 		folder := filepath.Join(dir, name)
-		if err := errors.Join(os.Mkdir(folder, 0o755), make(folder)); err != nil {
+		if err := errors.Join(os.Mkdir(folder, 0o755), build(folder)); err != nil {
 			t.Fatal(err)
 		}
 		for _, path := range []string{filepath.Join(folder, "api.sock"), filepath.Join(folder, "deeper", "api.sock")} {
@@ -233,11 +233,11 @@ func TestFindTrustsNobody(t *testing.T) {
 	if err := errors.Join(os.Mkdir(theirs, 0o755), os.Chown(theirs, stranger, -1), os.Mkdir(ours, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	real, _, err := Listen(filepath.Join(ours, "real"), env())
+	own, _, err := Listen(filepath.Join(ours, "real"), env())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer real.Close()
+	defer own.Close()
 	listenAs(t, stranger, filepath.Join(theirs, "fake"))
 	if err := errors.Join(os.Symlink(filepath.Join(ours, "real"), filepath.Join(theirs, "link")),
 		os.Link(filepath.Join(theirs, "fake"), filepath.Join(ours, "moved")),

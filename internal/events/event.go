@@ -73,8 +73,8 @@ const (
 	maxChange = 50 // entries
 )
 
-// cut holds an event to its limits, and hides secrets in what it says. Of the output the end is worth most, of
-// everything else the beginning.
+// cut holds an event to its limits, and hides secrets in what it says. Of the output the
+// end is worth most, of everything else the beginning.
 func (e *Event) cut() {
 	e.Reason = redact.Text(e.Reason)
 	for _, text := range []*string{&e.Kind, &e.Service, &e.Signal, &e.Reason, &e.By, &e.Plugin, &e.State} {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Setting is what names a JVM: a home folder or a java binary. An empty one does not.
@@ -113,7 +115,7 @@ func fromExplicit(value string) (JVM, error) {
 	}
 	info, err := os.Stat(value)
 	if err != nil {
-		return JVM{}, cause(err)
+		return JVM{}, untrusted.Cause(err)
 	}
 	if !info.IsDir() {
 		if err := executable(value); err != nil {
@@ -149,20 +151,11 @@ func executable(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return cause(err)
+		return untrusted.Cause(err)
 	case !info.Mode().IsRegular():
 		return errors.New("not a regular file")
 	case info.Mode().Perm()&0o111 == 0:
 		return errors.New("not executable")
 	}
 	return nil
-}
-
-// cause strips the path, which the message names already.
-func cause(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

@@ -15,15 +15,17 @@ func testCommand(script, dir string) *Command {
 	if !strings.HasPrefix(script, "alone") {
 		return nil
 	}
+	budget := 300 * time.Millisecond
 	line := "echo ran >>" + dir + "/ran; (sleep 0.1 &); exit 6"
 	if script == "alone-signals" {
+		budget = time.Minute
 		line = "trap 'echo usr1 >>" + dir + "/said' USR1; trap 'exit 9' TERM; echo up >>" + dir + "/said; while :; do sleep 0.05; done"
 	}
 	if script == "alone-deaf" {
 		line = "trap '' TERM; echo up >>" + dir + "/said; while :; do sleep 0.05; done"
 	}
 	return &Command{Argv: []string{"sh", "-c", line}, Env: os.Environ(), Find: func() (string, int, error) { return "/bin/sh", 0, nil },
-		Budget: func() time.Duration { return 300 * time.Millisecond }}
+		Budget: func() time.Duration { return budget }}
 }
 
 func aloneDies(*player, int) int { return 9 }

@@ -34,9 +34,17 @@ type item struct {
 }
 
 // lost counts output that was discarded.
-type lost struct{ bytes, lines uint64 }
+type lost struct {
+	bytes, lines uint64
+	each         Each
+}
 
-func (l *lost) add(m lost) { l.bytes, l.lines = l.bytes+m.bytes, l.lines+m.lines }
+func (l *lost) add(m lost) {
+	l.bytes, l.lines = l.bytes+m.bytes, l.lines+m.lines
+	for k, n := range m.each {
+		l.each[k] += n
+	}
+}
 
 // bag is what a new supervisor gets back, in the order in which it was put.
 type bag struct {

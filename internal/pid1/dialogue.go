@@ -44,6 +44,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 		i.bag.del(m.Name)
 	case Sync:
 		i.sync = true
+		i.leavePipes()
 	case Ack:
 		i.events.ack(m.Seq)
 		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
@@ -68,7 +69,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 	}
 }
 
-// healthy takes a ping: from the first one on the supervisor reads the log pipes.
+// healthy takes a ping.
 func (i *initState) healthy(now time.Time) {
 	k := &i.keeper
 	if !k.healthy {
@@ -76,6 +77,12 @@ func (i *initState) healthy(now time.Time) {
 		i.bins.good = ticks{at: now}
 		k.heard(now)
 	}
+	i.leavePipes()
+}
+
+// leavePipes leaves the log pipes to the supervisor, for as long as it lives.
+func (i *initState) leavePipes() {
+	i.keeper.reads = true
 	i.bag.stopDraining()
 	i.tellLost()
 }
@@ -121,7 +128,7 @@ func (i *initState) tellLost() {
 	for _, name := range i.bag.order {
 		if it := i.bag.items[name]; *it.lost != it.told {
 			it.told = *it.lost
-			i.out = append(i.out, message(&Msg{Type: Lost, Name: name, Bytes: it.lost.bytes, Lines: it.lost.lines}))
+			i.out = append(i.out, message(&Msg{Type: Lost, Name: name, Bytes: it.told.bytes, Lines: it.told.lines, Each: &it.told.each}))
 		}
 	}
 }

@@ -23,6 +23,21 @@ type drainer struct {
 	done chan map[*lost]lost
 }
 
+// source is a log pipe: whose, and the first or second of that item.
+type source struct {
+	lost *lost
+	pipe int
+}
+
+// gone is what was discarded from it.
+func (s source) gone(bytes, lines uint64) lost {
+	l := lost{bytes: bytes, lines: lines}
+	if s.pipe < len(l.each) {
+		l.each[s.pipe] = bytes
+	}
+	return l
+}
+
 // canDrain says whether there is a pipe to empty and nobody at it yet.
 func (b *bag) canDrain() bool { return b.drain == nil && b.pipes > 0 }
 
@@ -47,19 +62,19 @@ func (b *bag) startDraining() bool {
 	if unix.Pipe2(p, unix.O_CLOEXEC) != nil {
 		return false
 	}
-	polls, owners := []unix.PollFd{{Fd: int32(p[0]), Events: unix.POLLIN}}, []*lost{nil}
+	polls, sources := []unix.PollFd{{Fd: int32(p[0]), Events: unix.POLLIN}}, []source{{}}
 	for _, it := range b.items {
-		for _, fd := range it.pipes {
+		for k, fd := range it.pipes {
 			// A copy: the item's own may be closed, and its number given out again.
 			if own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
-				polls, owners = append(polls, unix.PollFd{Fd: int32(own), Events: unix.POLLIN}), append(owners, it.lost)
+				polls, sources = append(polls, unix.PollFd{Fd: int32(own), Events: unix.POLLIN}), append(sources, source{it.lost, k})
 			}
 		}
 	}
 	copies := slices.Clone(polls)
 	b.drain = &drainer{wake: p[1], done: make(chan map[*lost]lost, 1)}
 	go func(done chan<- map[*lost]lost) {
-		total := discard(polls, owners)
+		total := discard(polls, sources)
 		for _, c := range copies { // and p[0], the first
 			unix.Close(int(c.Fd))
 		}
@@ -82,8 +97,13 @@ func (b *bag) stopDraining() {
 
 // discard reads from polls[1:] until polls[0] hangs up, and then to the end of the
 // lines that it is in: a supervisor gets whole ones.
-func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
+func discard(polls []unix.PollFd, sources []source) map[*lost]lost {
 	total := map[*lost]lost{}
+	add := func(k int, bytes, lines uint64) {
+		t := total[sources[k].lost]
+		t.add(sources[k].gone(bytes, lines))
+		total[sources[k].lost] = t
+	}
 	buf := make([]byte, 64<<10)
 	within := make([]bool, len(polls)) // a line
 	for {
@@ -94,9 +114,8 @@ func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
 			until := time.Now().Add(lineTime)
 			for k, in := range within {
 				if in {
-					t := total[owners[k]]
-					t.add(restOfLine(polls[k].Fd, until))
-					total[owners[k]] = t
+					bytes, lines := restOfLine(polls[k].Fd, until)
+					add(k, bytes, lines)
 				}
 			}
 			return total
@@ -107,9 +126,8 @@ func discard(polls []unix.PollFd, owners []*lost) map[*lost]lost {
 			}
 			n, err := unix.Read(int(polls[k].Fd), buf)
 			if n > 0 {
-				t := total[owners[k]]
-				t.add(lost{uint64(n), uint64(bytes.Count(buf[:n], []byte{'\n'}))})
-				total[owners[k]], within[k] = t, buf[n-1] != '\n'
+				add(k, uint64(n), uint64(bytes.Count(buf[:n], []byte{'\n'})))
+				within[k] = buf[n-1] != '\n'
 			} else if err != unix.EAGAIN && err != unix.EINTR {
 				polls[k].Fd = -1 // every writer is gone: poll would return at once for ever
 			}
@@ -124,25 +142,23 @@ const lineTime = 5 * time.Millisecond
 // restOfLine takes what is left of a line, as far as it comes until then, and counts
 // the line: what comes later is only its end. A byte at a time: what is behind it must
 // stay.
-func restOfLine(fd int32, until time.Time) (gone lost) {
+func restOfLine(fd int32, until time.Time) (bytes, lines uint64) {
 	var b [1]byte
-	for p := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}}; gone.bytes < 64<<10; {
+	for p := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}}; bytes < 64<<10; {
 		wait := max(time.Until(until), 0)
 		if n, err := unix.Poll(p, int(wait.Milliseconds())); n <= 0 && err != unix.EINTR {
-			gone.lines++
-			return gone
+			return bytes, 1
 		}
 		n, err := unix.Read(int(fd), b[:])
 		switch {
 		case err == unix.EINTR:
 		case n <= 0:
-			return gone
+			return bytes, 0
 		default:
-			if gone.bytes++; b[0] == '\n' {
-				gone.lines++
-				return gone
+			if bytes++; b[0] == '\n' {
+				return bytes, 1
 			}
 		}
 	}
-	return gone
+	return bytes, 0
 }

@@ -37,7 +37,7 @@ type Caught struct {
 func Catch() *Caught {
 	runtime.GOMAXPROCS(1) // nothing in an init can run in parallel: spare the hand-overs, and threads
 	c := &Caught{signals: make(chan os.Signal, 128)}
-	if FewTasks() {
+	if fewTasksSeen() {
 		if c.lack = c.tasks.make(signalThreads, 0); c.lack != nil {
 			return c
 		}
@@ -104,8 +104,8 @@ type initState struct {
 	sync    bool        // a Sync waits for its answer
 }
 
-// Run is the init role. It returns the exit code of the
-// container when nothing is left to wait for.
+// Run is the init role. It returns the exit code of the container when nothing is left to
+// wait for.
 func Run(caught *Caught, opts Options) int {
 	i := &initState{
 		opts: opts, pid1: os.Getpid() == 1, sigs: caught.signals, tasks: caught.tasks, lack: caught.lack,
@@ -231,7 +231,7 @@ func (i *initState) due() time.Time {
 		}
 		earlier(k.due(i.stop > 0))
 		earlier(i.lookDue())
-		if !k.healthy && i.bag.canDrain() {
+		if !k.reads && i.bag.canDrain() {
 			earlier(k.drainAt())
 		}
 		if !k.haltedAt.IsZero() {

@@ -28,6 +28,7 @@ type life struct {
 	pid       int // 0: there is none
 	conn      *link
 	hello     bool // it has asked for the bag
+	reads     bool // it has said that it reads the log pipes
 	healthy   bool // it has adopted everything and pinged
 	trial     bool // of a binary that is new
 	startedAt time.Time
@@ -163,7 +164,7 @@ func (k *keeper) drainAt() time.Time {
 // services in its place.
 func (i *initState) keep(now time.Time) {
 	k := &i.keeper
-	if !k.healthy && i.bag.canDrain() && !now.Before(k.drainAt()) && !i.bag.startDraining() {
+	if !k.reads && i.bag.canDrain() && !now.Before(k.drainAt()) && !i.bag.startDraining() {
 		k.downSince = now // tried again
 	}
 	if k.pid == 0 {

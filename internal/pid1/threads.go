@@ -91,8 +91,8 @@ func TaskLimits() string {
 	return ""
 }
 
-// FewTasks says whether so low a limit can be seen that a process uses it up at once.
-func FewTasks() bool {
+// fewTasksSeen says whether a limit can be seen at which not even those may be had.
+func fewTasksSeen() bool {
 	n, ok := taskLimit()
 	return ok && n < fewTasks
 }

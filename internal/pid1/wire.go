@@ -27,7 +27,7 @@ const (
 	Del     = "DEL"     // supervisor: forget an item
 	Ack     = "ACK"     // supervisor: everything up to Seq is in the bag
 	Ping    = "PING"    // supervisor: alive; the first one also says "adopted"
-	Sync    = "SYNC"    // supervisor: answer with Synced once every zombie is told
+	Sync    = "SYNC"    // supervisor: answer with Synced once every zombie is told; leave the log pipes to me
 	Upgrade = "UPGRADE" // supervisor: start the next one from this binary
 	Final   = "FINAL"   // supervisor: end the container with Code
 	Welcome = "WELCOME" // init: answer to Hello
@@ -59,6 +59,7 @@ type Msg struct {
 	Grace   int64  `json:"grace,omitempty"`   // Final: ns between TERM and KILL of what is left
 	Bytes   uint64 `json:"bytes,omitempty"`   // Lost
 	Lines   uint64 `json:"lines,omitempty"`   // Lost
+	Each    *Each  `json:"each,omitempty"`    // Lost: Bytes of each pipe
 	Orphans uint64 `json:"orphans,omitempty"` // Exited, Welcome: ended so far, nobody's
 	Exits   []Exit `json:"exits,omitempty"`   // Exited
 	// Binary is what to start supervisors from (Upgrade) or what they are
@@ -71,6 +72,9 @@ type Msg struct {
 	// process has too many of them.
 	Cut bool `json:"-"`
 }
+
+// Each are bytes of an item's first and second pipe.
+type Each [2]uint64
 
 // Binary says from which executable supervisors are started.
 type Binary struct {

@@ -34,6 +34,10 @@ func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
 			all = append(all, p)
 		}
 	}
+	events, err := m.takePipes(events)
+	if err != nil {
+		return nil, err
+	}
 	for _, msg := range events {
 		m.handle(msg)
 	}
@@ -54,7 +58,28 @@ func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
 	return all, nil
 }
 
-// adoptRecord makes the process of a bag item and takes up its pipes.
+// takePipes begins to read them. The init must have ended that before us: what it
+// discards meanwhile would be torn out of what we read. The other events are given back.
+func (m *Manager) takePipes(events []*pid1.Msg) ([]*pid1.Msg, error) {
+	if err := m.sync(func(msg *pid1.Msg) { events = append(events, msg) }); err != nil {
+		return nil, err
+	}
+	isLost := func(msg *pid1.Msg) bool { return msg.Type == pid1.Lost }
+	for _, msg := range events {
+		if isLost(msg) {
+			m.handle(msg)
+		}
+	}
+	m.step("taking")
+	for _, p := range m.procs {
+		if p.pipes != nil {
+			p.pipes.run()
+		}
+	}
+	return slices.DeleteFunc(events, isLost), nil
+}
+
+// adoptRecord makes the process of a bag item and opens its pipes.
 func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
 	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
 	if err := json.Unmarshal(it.Body, p.rec); err != nil {
@@ -70,7 +95,9 @@ func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
 		pp, err := openPipes(l, p.lateLog(), ends)
 		if err == nil {
 			p.pipes = pp
-			pp.run()
+			if l != nil {
+				pp.join(l)
+			}
 			if p.rec.Done && p.rec.Late != nil {
 				pp.giveUpLog()
 			}
@@ -125,7 +152,7 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 		}
 		// Nobody lives for certain. After the init's answer every death before this
 		// look is known to us.
-		if err := m.sync(); err != nil {
+		if err := m.sync(m.handle); err != nil {
 			return false, err
 		}
 		k, score := m.findDead(p)
@@ -162,19 +189,19 @@ func (m *Manager) settleAs(p *Process, pid int, b pid1.Birth) error {
 	return m.putRecord(p.rec, false, nil)
 }
 
-// sync waits until the init has told every exit up to now.
-func (m *Manager) sync() error {
-	m.synced = false
+// sync waits until the init has told every exit up to now, and take has what it tells.
+func (m *Manager) sync(take func(*pid1.Msg)) error {
 	m.send(&pid1.Msg{Type: pid1.Sync})
-	for !m.synced {
+	for {
 		select {
 		case msg := <-m.msgs:
-			m.handle(msg)
+			if take(msg); msg.Type == pid1.Synced {
+				return nil
+			}
 		case <-m.gone:
 			return errors.New("cannot adopt the running processes: the init is gone")
 		}
 	}
-	return nil
 }
 
 // execFailed is the exit code of a Go child whose execve failed.

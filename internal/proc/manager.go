@@ -60,7 +60,6 @@ type Manager struct {
 	acked    map[uint64]bool     // of pending, done out of order
 	stopping bool
 	unknown  []pid1.Exit // while adopting: exits of nobody we know
-	synced   bool        // while adopting: the init has answered
 
 	mu    sync.Mutex // guards logs
 	logs  map[string]*Log
@@ -72,7 +71,6 @@ type Manager struct {
 
 	room   room
 	oom    oomScores   // of the loop
-	spare  bool        // of the loop: the threads are made
 	onLack func(error) // of the loop; nil: nobody asks, or something was started
 
 	kin    tracked
@@ -113,12 +111,12 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		return nil, nil, err
 	}
 	go m.receive() // ends when the init is gone
+	// All threads before the first child, which may use up the pids before it is known
+	// here, while the init answers.
+	pid1.SpareThreads(pid1.SupervisorSpare)
 	rec, err := m.recover()
 	if err != nil {
 		return nil, nil, err
-	}
-	if rec.Starts > 1 { // its services run already
-		m.spareThreads()
 	}
 	go m.loop() // ends when the init is gone
 	return m, rec, nil
@@ -204,12 +202,11 @@ func (m *Manager) handle(msg *pid1.Msg) {
 			Ack: func() { m.do(func() { m.ack(seq) }) }}
 		m.tell(s, seq)
 	case pid1.Synced:
-		m.synced = true
 		m.pending = append(m.pending, msg.Seq)
 		m.ack(msg.Seq)
 	case pid1.Lost:
 		if p := m.procs[strings.TrimPrefix(msg.Name, procPrefix)]; p != nil {
-			p.outputLost(msg.Bytes, msg.Lines)
+			p.outputLost(msg)
 		}
 	}
 }
@@ -371,7 +368,9 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 		msg.Pid = 0 // it has ended: the pid may be somebody else's
 	}
 	for k := range pipes {
-		msg.Pipes = append(msg.Pipes, k)
+		if k == 0 || !r.Merged { // the second one is the first
+			msg.Pipes = append(msg.Pipes, k)
+		}
 	}
 	msg.Drain = len(pipes) > 0
 	return m.put(msg)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
 
@@ -319,7 +320,7 @@ func (m *Manager) Flush(within time.Duration) {
 }
 
 // outputLost notes what the init discarded while no supervisor worked.
-func (p *Process) outputLost(bytes, lines uint64) {
+func (p *Process) outputLost(msg *pid1.Msg) {
 	if p.pipes == nil {
 		return
 	}
@@ -327,12 +328,13 @@ func (p *Process) outputLost(bytes, lines uint64) {
 	if err != nil {
 		return
 	}
+	p.endCut(l, msg.Each)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	p.pipes.lost = lostOutput{bytes, lines}
+	p.pipes.lost = lostOutput{msg.Bytes, msg.Lines}
 	total := l.ix.lostLines
 	for q := range l.pipes {
 		total += q.lost.lines
@@ -342,4 +344,44 @@ func (p *Process) outputLost(bytes, lines uint64) {
 		l.ix.notedLost = total
 	}
 	l.wakeSinks()
+}
+
+// endCut ends the lines whose rest the init has discarded: what comes next is none of
+// theirs. It comes before the pipes are read, and what it has done is in the bag by then.
+func (p *Process) endCut(l *Log, each *pid1.Each) {
+	if each == nil || *each == p.rec.Lost {
+		return
+	}
+	for k, n := range each {
+		if n != p.rec.Lost[k] {
+			l.endLine(k + 1)
+		}
+	}
+	p.rec.Lost = *each
+	p.m.step("ended lines")
+	p.m.putRecord(p.rec, p.rec.Pid == 0, nil)
+}
+
+// endLine ends the line that a stream is in.
+func (l *Log) endLine(stream int) {
+	l.mu.Lock()
+	defer l.unlock()
+	until := l.end
+	for n := l.ix.next; n > l.ix.first; n-- {
+		seg := l.ix.at(n - 1)
+		if int(seg.stream) != stream || seg.off == until {
+			until = seg.off
+			continue
+		}
+		var last [1]byte
+		if got, err := unix.Pread(l.data, last[:], until-1); err != nil || got < 1 || last[0] == '\n' {
+			return
+		}
+		l.ix.begin(l.end, stream, time.Now())
+		if got, err := unix.Write(l.data, []byte{'\n'}); err == nil && got == 1 {
+			l.end++
+			_ = l.count(1)
+		}
+		return
+	}
 }

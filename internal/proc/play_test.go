@@ -37,6 +37,7 @@ type stage struct {
 	rec    *Recovered
 	dir    string
 	output LogOptions // of what sh starts
+	merge  bool       // its streams, too
 }
 
 // perform runs a script as the supervisor.
@@ -47,7 +48,7 @@ func perform(name, dir string) {
 	if !ok {
 		sc, ok = outputScripts()[name]
 	}
-	for _, more := range []map[string]play{surroundingScripts, kinScripts} {
+	for _, more := range []map[string]play{surroundingScripts, kinScripts, cutScripts()} {
 		if !ok {
 			sc, ok = more[name]
 		}
@@ -60,7 +61,7 @@ func perform(name, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
-	if ok && name != "kills" && name != "adopt" { // those say so themselves, at their moment
+	if ok && name != "kills" && name != "adopt" && !strings.HasPrefix(name, "cut") { // those say so themselves, at their moment
 		m.Adopted()
 	}
 	s := &stage{m: m, rec: rec, dir: dir}
@@ -95,7 +96,7 @@ func (s *stage) sh(id, script string) *Process {
 	if err != nil {
 		s.say("log: %v", err)
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Log: l})
+	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Log: l, Merge: s.merge})
 	if err != nil {
 		s.say("start %s: %v", id, err)
 		os.Exit(1)

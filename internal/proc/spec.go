@@ -207,11 +207,16 @@ func (s *Spec) open() (path string, o opened, err error) {
 	if err != nil {
 		return path, o, err
 	}
-	if _, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)); err != nil || isScript(folder, name) {
+	if !exists(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)) || isScript(folder, name) {
 		folder.Close()
 		return path, opened{exe: path}, nil
 	}
 	return path, opened{folder, fmt.Sprintf("/proc/self/fd/%d/%s", folderFd, name)}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // isScript says whether the kernel hands a file to an interpreter.
@@ -268,6 +273,9 @@ type record struct {
 	// Merged says that both of its descriptors are the one pipe of both streams: a
 	// supervisor that does not know this reads two.
 	Merged bool `json:"merged,omitempty"`
+	// Lost is how much the init had discarded of each pipe when the line before it
+	// was ended in the log.
+	Lost pid1.Each `json:"lost,omitzero"`
 }
 
 // newRecord is the intent to start s.

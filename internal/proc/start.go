@@ -47,9 +47,6 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	m.step("intent")
-	if !m.spare && pid1.FewTasks() { // it may use them up before we have come back
-		m.spareThreads()
-	}
 	spec.Env = m.environ(&spec)
 	pid, pidfd, err := m.clone(&spec, path, program, files)
 	m.step("cloned")
@@ -77,23 +74,13 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	return p, nil
 }
 
-// started follows a start, or one that failed. After the first child, which has not
-// come far yet, the supervisor makes the threads that it may need.
+// started follows a start, or one that failed.
 func (m *Manager) started(err error) {
 	switch {
 	case err == nil:
 		m.onLack = nil
-		m.spareThreads()
 	case m.onLack != nil && lacking(err):
 		m.onLack(err)
-	}
-}
-
-// spareThreads makes them once.
-func (m *Manager) spareThreads() {
-	if !m.spare {
-		m.spare = true
-		pid1.SpareThreads(pid1.SupervisorSpare)
 	}
 }
 

@@ -80,6 +80,14 @@ func (u *User) SetGroups(groups []string) error {
 	return nil
 }
 
+// ID is the uid of a process's user; nil: stoker's own.
+func (u *User) ID() int {
+	if u == nil {
+		return os.Geteuid()
+	}
+	return int(u.UID)
+}
+
 // Identity is what the user may do with files: capabilities it has none.
 func (u *User) Identity() asuser.Identity {
 	id := asuser.Identity{UID: int(u.UID), GID: int(u.GID)}

@@ -161,7 +161,10 @@ func passwordOf(text string) (from, end int, ok bool) {
 	end = strings.LastIndexByte(authority, '@')
 	if end < 0 {
 		rest := text[len(authority):]
-		if address(authority, rest == "" || strings.ContainsAny(rest[:1], blanks)) {
+		if rest == "" || strings.ContainsAny(rest[:1], blanks) {
+			authority = strings.TrimRight(authority, `:;.)]'>\`) // of the text that it ends
+		}
+		if Host(authority) {
 			return 0, 0, false
 		}
 		url := upTo(text, blanks)
@@ -177,30 +180,31 @@ func passwordOf(text string) (from, end int, ok bool) {
 const blanks = ", \t\n\""
 
 // upTo is what text begins with, before the first of some characters.
-func upTo(text, any string) string {
-	if k := strings.IndexAny(text, any); k >= 0 {
+func upTo(text, stop string) string {
+	if k := strings.IndexAny(text, stop); k >= 0 {
 		return text[:k]
 	}
 	return text
 }
 
-// address says whether an authority without a user is a host, with a port or without
-// one; ${NAME} may be either. At the end of a text punctuation may follow.
-func address(authority string, last bool) bool {
-	if strings.HasPrefix(authority, "[") {
-		return true
-	}
-	if last {
-		authority = strings.TrimRight(authority, ":;.)]'>")
-	}
+// Host says whether an authority without its user is a host, with a port or without; ${NAME}
+// may be either.
+func Host(authority string) bool {
+	plain := authority
 	for {
-		before, rest, found := strings.Cut(authority, "${")
+		before, rest, found := strings.Cut(plain, "${")
 		_, after, closed := strings.Cut(rest, "}")
 		if !found || !closed {
 			break
 		}
-		authority = before + after
+		plain = before + after
 	}
-	_, port, _ := strings.Cut(authority, ":")
-	return len(port) <= 5 && strings.Trim(port, "0123456789") == ""
+	_, port, given := strings.Cut(plain, ":")
+	switch {
+	case strings.HasPrefix(plain, "["):
+		return strings.Trim(plain, "[]:.%0123456789abcdefABCDEF") == ""
+	case !given:
+		return true
+	}
+	return len(port) <= 5 && strings.Trim(port, "0123456789") == "" && (port != "" || plain != authority)
 }

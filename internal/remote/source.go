@@ -163,8 +163,8 @@ func Mask(text string) string {
 		authority, path, slash := strings.Cut(rest, "/")
 		at := strings.LastIndexByte(authority, '@')
 		switch host := authority[at+1:]; {
-		case !address(host), host == "" && (at >= 0 || scheme != "unix"):
-			return scheme + "://" + redact.Hidden // the begin of a password with / or ? in it
+		case strings.Contains(authority, "#"), !redact.Host(host), host == "" && (at >= 0 || scheme != "unix"):
+			return scheme + "://" + redact.Hidden // the begin of a password with /, ? or # in it
 		case at >= 0:
 			authority = redact.Hidden + authority[at:]
 		}
@@ -189,30 +189,6 @@ func Mask(text string) string {
 		out += "#" + fragment
 	}
 	return out
-}
-
-// address says whether an authority without its user is a host, with a port or without; ${NAME} may
-// be either.
-func address(authority string) bool {
-	plain := authority
-	for {
-		before, rest, found := strings.Cut(plain, "${")
-		_, after, closed := strings.Cut(rest, "}")
-		if !found || !closed {
-			break
-		}
-		plain = before + after
-	}
-	_, port, given := strings.Cut(plain, ":")
-	switch {
-	case strings.Contains(plain, "#"):
-		return false
-	case strings.HasPrefix(plain, "["):
-		return strings.Trim(plain, "[]:.%0123456789abcdefABCDEF") == ""
-	case !given:
-		return true
-	}
-	return len(port) <= 5 && strings.Trim(port, "0123456789") == "" && (port != "" || plain != authority)
 }
 
 func secret(name string) bool {

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 func TestExpand(t *testing.T) {
@@ -75,6 +77,7 @@ func TestMask(t *testing.T) {
 		"http://me:geh/eim@config/x":                 "http://***",
 		"http://me:geh?eim@config/x":                 "http://***",
 		"http://me:gehe:?im@config/x":                "http://***",
+		"http://me:#@0/geheim@config":                "http://***",
 		"http://me:?geheim@config/x":                 "http://***",
 		"http://[::1]:80/x":                          "http://[::1]:80/x",
 		"http://[::1]/x":                             "http://[::1]/x",
@@ -107,7 +110,7 @@ func FuzzMask(f *testing.F) {
 			_, authority, _ := strings.Cut(text, "://")
 			authority = authority[:strings.IndexAny(authority+"/", "/?#")]
 			host := authority[strings.LastIndexByte(authority, '@')+1:]
-			if strings.Contains(authority[:len(authority)-len(host)], marker) || !address(host) || host == "" { // else it is a host with a path
+			if strings.Contains(authority[:len(authority)-len(host)], marker) || !redact.Host(host) || host == "" { // else it is a host with a path
 				texts = append(texts, text)
 			}
 		}

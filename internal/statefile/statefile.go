@@ -5,13 +5,11 @@ package statefile
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -90,12 +88,12 @@ func (f File) Read(to any) error {
 	if err := ours(file); err != nil {
 		return &DamagedError{f.Path, fmt.Errorf("others could have written it: %w", err)}
 	}
-	content, err := io.ReadAll(io.LimitReader(file, f.Max+1))
+	content, err := untrusted.ReadAll(file, f.Max)
 	switch {
+	case errors.Is(err, untrusted.ErrTooLarge):
+		return &DamagedError{f.Path, err}
 	case err != nil:
-		return fmt.Errorf("cannot read the state file %s: %w", f.Path, cmp.Or(errors.Unwrap(err), err))
-	case int64(len(content)) > f.Max:
-		return &DamagedError{f.Path, untrusted.ErrTooLarge}
+		return fmt.Errorf("cannot read the state file %s: %w", f.Path, err)
 	}
 	if err := Decode(f.Kind, content, to); err != nil {
 		return &DamagedError{f.Path, err}
@@ -144,7 +142,7 @@ func (f File) Write(v any) (err error) {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("cannot write %s: %w", file.Name(), cmp.Or(errors.Unwrap(err), err))
+		return fmt.Errorf("cannot write %s: %w", file.Name(), untrusted.Cause(err))
 	}
 	if before := f.Read(new(json.RawMessage)); before == nil || errors.Is(before, fs.ErrNotExist) {
 		err = os.Rename(file.Name(), f.Path)

@@ -263,9 +263,9 @@ func readEntry(f *zip.File) ([]byte, error) {
 		return nil, err
 	}
 	defer rc.Close()
-	data, err := io.ReadAll(io.LimitReader(rc, maxEntry+1))
-	if err == nil && len(data) > maxEntry {
-		err = fmt.Errorf("%s: %w: more than %d bytes", f.Name, untrusted.ErrTooLarge, maxEntry)
+	data, err := untrusted.ReadAll(rc, maxEntry)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", f.Name, err)
 	}
 	return data, err
 }

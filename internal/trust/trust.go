@@ -123,8 +123,8 @@ func Folder(path string, uid int) error {
 	if !errors.As(err, &e) || !e.trusts(uid) {
 		return err
 	}
-	real, realErr := filepath.EvalSymlinks(path)
-	if info, statErr := os.Lstat(e.Path); realErr != nil || statErr != nil || e.Path != real || info.Mode()&fs.ModeSticky == 0 {
+	place, placeErr := filepath.EvalSymlinks(path)
+	if info, statErr := os.Lstat(e.Path); placeErr != nil || statErr != nil || e.Path != place || info.Mode()&fs.ModeSticky == 0 {
 		return err
 	}
 	return nil
@@ -135,26 +135,26 @@ func Folder(path string, uid int) error {
 // Executed as that name in that folder, it is what was checked, also if root exchanges a
 // folder above meanwhile.
 func Program(path string, uid int) (folder *os.File, name string, err error) {
-	real, err := filepath.EvalSymlinks(path)
+	place, err := filepath.EvalSymlinks(path)
 	if err == nil {
-		real, err = filepath.Abs(real)
+		place, err = filepath.Abs(place)
 	}
 	if err != nil {
 		return nil, "", unseen(path, err)
 	}
-	folder, err = os.OpenFile(filepath.Dir(real), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	folder, err = os.OpenFile(filepath.Dir(place), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, "", unseen(path, err)
 	}
 	steps, err := way(path, uid)
-	if err == nil && !(holds(steps, filepath.Dir(real), folder, ".") && holds(steps, real, folder, filepath.Base(real))) {
+	if err == nil && (!holds(steps, filepath.Dir(place), folder, ".") || !holds(steps, place, folder, filepath.Base(place))) {
 		err = fmt.Errorf("%s leads to another place than a moment ago", path)
 	}
 	if err != nil {
 		folder.Close()
 		return nil, "", err
 	}
-	return folder, filepath.Base(real), nil
+	return folder, filepath.Base(place), nil
 }
 
 // holds says whether what was looked at by a path is what a name in an open folder is.

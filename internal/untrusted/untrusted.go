@@ -61,20 +61,25 @@ func openDir(path string, flags int) (*os.File, error) {
 	return at.open(path, unix.O_DIRECTORY|flags)
 }
 
-// ReadFile reads a regular file. One that has more than max bytes is ErrTooLarge,
-// whenever it got them.
-func ReadFile(path string, max int64) ([]byte, error) {
+// ReadFile reads a regular file of at most that many bytes.
+func ReadFile(path string, most int64) ([]byte, error) {
 	file, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, max+1))
+	return ReadAll(file, most)
+}
+
+// ReadAll reads r to its end. More than that many bytes are ErrTooLarge, also in a file
+// that grows meanwhile.
+func ReadAll(r io.Reader, most int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, most+1))
 	switch {
 	case err != nil:
-		return nil, cause(err)
-	case int64(len(data)) > max:
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)
+		return nil, Cause(err)
+	case int64(len(data)) > most:
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
 	}
 	return data, nil
 }
@@ -89,26 +94,31 @@ func ReadProcess(pid int, name string) ([]byte, error) {
 	return ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name), maxMemory)
 }
 
-// ReadDir lists a folder by name. One that has more than max entries is ErrTooLarge.
-func ReadDir(path string, max int) ([]fs.DirEntry, error) {
+// ReadDir lists a folder by name. One that has more entries than that is ErrTooLarge.
+func ReadDir(path string, most int) ([]fs.DirEntry, error) {
 	dir, err := openDir(path, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	all, err := dir.ReadDir(max + 1)
+	all, err := dir.ReadDir(most + 1)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
-		return nil, cause(err)
-	case len(all) > max:
-		return nil, fmt.Errorf("%w: more than %d entries", ErrTooLarge, max)
+		return nil, Cause(err)
+	case len(all) > most:
+		return nil, fmt.Errorf("%w: more than %d entries", ErrTooLarge, most)
 	}
 	slices.SortFunc(all, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, nil
 }
 
-// cause takes the path off, which package os adds.
-func cause(err error) error { return cmp.Or(errors.Unwrap(err), err) }
+// Cause takes the path off that package os adds, for messages that name it themselves.
+func Cause(err error) error {
+	if e := new(fs.PathError); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
 
 // found is what a path leads to: a name in an open folder.
 type found struct {
