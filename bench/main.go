@@ -26,9 +26,10 @@ func main() {
 func run() error {
 	probe := flag.String("probe", "", "the compiled probe/probe.c")
 	stoker := flag.String("stoker", "bin/stoker", "the stoker to measure; left out if it is not there")
+	before := flag.String("before", "", "an older build of stoker to measure beside it")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
-	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,spawn,hooks")
+	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")
@@ -42,7 +43,7 @@ func run() error {
 	}
 	defer os.RemoveAll(work)
 
-	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker)}
+	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker, *before)}
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
 	}

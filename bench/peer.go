@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +24,8 @@ type peer struct {
 	// dawdles is true for one that takes most of a minute to reap 5000
 	// orphans, and so does it only once.
 	dawdles bool
+	// stop is the signal that has it stop its services and then end; 0: it waits for none.
+	stop syscall.Signal
 	// args returns the arguments that run the services, with configuration
 	// files written to dir where the program wants any.
 	args func(dir string, services []service) ([]string, error)
@@ -35,7 +39,8 @@ type service struct {
 
 // peers returns those of the known programs that are on this machine, stoker
 // first. The bare command is one of them: it shows what the kernel alone takes.
-func peers(stoker string) []peer {
+// before is an older build of it; empty: there is none to compare with.
+func peers(stoker, before string) []peer {
 	stoker, err := filepath.Abs(stoker)
 	if err != nil {
 		stoker = ""
@@ -44,13 +49,17 @@ func peers(stoker string) []peer {
 		return append([]string{"--"}, s[0].command...), nil
 	}
 	all := []peer{
-		{name: stokerName, program: stoker, args: stokerArgs},
+		{name: stokerName, program: stoker, args: stokerArgs, stop: syscall.SIGTERM},
 		{name: "bare exec", program: "/bin/true", wraps: true},
 		{name: "tini", program: "tini", wraps: true, args: wrapped},
 		{name: "dumb-init", program: "dumb-init", wraps: true, args: wrapped},
-		{name: "s6", program: "s6-svscan", args: s6Args},
+		{name: "s6", program: "s6-svscan", args: s6Args, stop: syscall.SIGTERM},
 		{name: "runit", program: "runsvdir", args: runitArgs},
 		{name: "Supervisor", program: "supervisord", dawdles: true, args: supervisorArgs},
+	}
+	if before != "" {
+		older := peer{name: "stoker before", program: before, args: stokerArgs, stop: syscall.SIGTERM}
+		all = slices.Insert(all, 1, older)
 	}
 	found := make([]peer, 0, len(all))
 	for _, p := range all {
@@ -108,7 +117,7 @@ func supervisorArgs(dir string, services []service) ([]string, error) {
 
 func s6Args(dir string, services []service) ([]string, error) {
 	// Half of the default limit is taken by loggers, of which there are none.
-	return []string{"-c", "500", dir}, runFiles(dir, services)
+	return []string{"-c", strconv.Itoa(max(500, 2*len(services))), dir}, runFiles(dir, services)
 }
 
 func runitArgs(dir string, services []service) ([]string, error) {
