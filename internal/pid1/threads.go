@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,31 +136,32 @@ func room(n int) (int, error) {
 }
 
 // forkEnding makes children that end at once. Signals wait meanwhile: the child has our
-// memory, and Go's handler would take one that it gets for one of ours.
+// memory, and Go's handler would take one that it gets for one of ours. It is not split
+// and makes raw calls only, so that the goroutine stays on its thread: to lock it there
+// would have the runtime make a thread, which is not known to be possible yet.
+//
+//go:nosplit
+//go:norace
 func forkEnding(pids []int) (n int, errno syscall.Errno) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, before unix.Sigset_t
-	for k := range all.Val {
-		all.Val[k] = ^all.Val[k]
-	}
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
-		return 0, unix.EAGAIN
-	}
-	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }() // it was accepted before
+	all, before := ^uint64(0), uint64(0)
+	setMask(&all, &before)
 	for n < len(pids) {
 		pid := int(cloneEnding())
 		if pid < 0 {
-			return n, syscall.Errno(-pid)
+			errno = syscall.Errno(-pid)
+			break
 		}
 		pids[n] = pid
 		n++
 	}
-	return n, 0
+	setMask(&before, nil)
+	return n, errno
 }
 
-// cloneEnding is vfork(2) and, in the child, nothing but _exit(2). A fork(2) would copy
-// the page tables each time, and the pages that we write to. It is in assembler because
-// the child may not return: it would write over the stack that we return by. The pid is
-// a negative errno where there is none.
-func cloneEnding() (pid uintptr)
+// setMask is sigprocmask(2) for this thread; it cannot fail with valid pointers.
+//
+//go:nosplit
+//go:norace
+func setMask(mask, before *uint64) {
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(mask)), uintptr(unsafe.Pointer(before)), 8, 0, 0)
+}
