@@ -167,7 +167,7 @@ func TestForkAtOnce(t *testing.T) {
 				if hidden {
 					args = append([]string{"-v", t.TempDir() + ":/sys/fs/cgroup"}, args...)
 				}
-				for range 5 {
+				for range 3 {
 					c := limited(t, forksAtOnce, args...)
 					await(t, 30*time.Second, "full", func() bool { return strings.Contains(c.logs(), "full") || !c.alive() })
 					c.endsWell("full")
