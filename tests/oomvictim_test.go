@@ -40,8 +40,8 @@ func TestSmallProcessesDieBeforeStoker(t *testing.T) {
 		supervisor, small = 0, 0
 		for _, p := range childrenOf(init) {
 			switch {
-			case len(p.args) > 1 && p.args[1] == "supervise":
-				supervisor = p.pid
+			case len(p.args) > 1 && p.args[1] == "supervise" && (supervisor == 0 || p.pid < supervisor):
+				supervisor = p.pid // a service has its arguments until it is executed
 			case len(p.args) > 0 && p.args[0] == "sh":
 				small = p.pid
 			}
