@@ -68,14 +68,22 @@ func connect(t *testing.T, blobs map[string]any, stop int) (*fakeInit, *proc.Man
 	return i, m, rec
 }
 
+// syncSeq is the number of the answer to Sync.
+const syncSeq = 1
+
 func (i *fakeInit) receive() {
 	for {
 		msg, err := i.conn.Recv()
 		if err != nil {
 			return
 		}
-		if msg.Type == pid1.Ack {
-			i.acked <- msg.Seq
+		switch msg.Type {
+		case pid1.Ack:
+			if msg.Seq != syncSeq {
+				i.acked <- msg.Seq
+			}
+		case pid1.Sync:
+			_ = i.conn.Send(&pid1.Msg{Type: pid1.Synced, Seq: syncSeq}) // Connect waits for it
 		}
 	}
 }

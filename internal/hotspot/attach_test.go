@@ -67,10 +67,12 @@ func livingIn(t *testing.T, dir, classes string, uid uint32, options ...string) 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	socket := fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid)
+	_ = os.Remove(socket) // that of a killed JVM that had this pid
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid)) // a killed JVM leaves it
+		_ = os.Remove(socket)
 	})
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
 		t.Fatalf("%q, %v", line, err)
