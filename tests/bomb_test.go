@@ -24,7 +24,8 @@ func bombs() map[string]struct{ kind, user string } {
 	}
 }
 
-// newBomb is a container of 300 pids with a service that uses them up at once.
+// newBomb is a container of 300 pids with a service that uses them up: after a moment, in
+// which the API begins to answer.
 func newBomb(t *testing.T, kind, user string) (c *container, socket string, members func() int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -41,7 +42,7 @@ func newBomb(t *testing.T, kind, user string) (c *container, socket string, memb
 api: {socket: /box/api.sock}
 services:
   quiet: {command: [sleep, "1000"]}
-  bomb: {command: [/box/bomb, "%s"], stop: {timeout: 1s}, restart: {policy: never}%s}
+  bomb: {command: [sh, -c, "sleep 2; exec /box/bomb %s"], stop: {timeout: 1s}, restart: {policy: never}%s}
 `, kind, user), 0o644)
 	c = newContainer(t, "--pids-limit", "300", "--cpus", "1", "-v", dir+":/box", "-v", stoker(t)+":/usr/bin/stoker",
 		"--entrypoint", "/usr/bin/stoker", "stoker-base", "run", "--config", "/box/stoker.yaml")
