@@ -143,10 +143,24 @@ func (c *Client) exchange(ctx context.Context, method, path string, header http.
 		req.Header[k] = v
 	}
 	resp, err := c.http.Do(req)
+	for begun := time.Now(); body == nil && method == http.MethodGet && turnedAway(err) && time.Since(begun) < tryTime; {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(retryPause):
+		}
+		resp, err = c.http.Do(req)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err)
 	}
 	return resp, nil
+}
+
+// turnedAway says whether a connection was closed before there was an answer: stoker had
+// no descriptor left for a moment to find out whose it is, or no place for it.
+func turnedAway(err error) bool {
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, io.EOF)
 }
 
 // refusal reads what an answer refuses.

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -303,5 +304,27 @@ func TestFullQueue(t *testing.T) {
 	defer unix.Close(conn)
 	if err := <-tried; err != nil {
 		t.Errorf("the command was not let in: %v", err)
+	}
+}
+
+// A question that is turned away, because descriptors are short for a moment, is asked again.
+func TestTurnedAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the server
+		for range 3 {
+			if conn, err := l.Accept(); err == nil {
+				conn.Close()
+			}
+		}
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	}()
+	defer l.Close()
+	var answer struct{}
+	if err := NewClient(path).get(t.Context(), "/v1/services", &answer); err != nil {
+		t.Error(err)
 	}
 }
