@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/supervisor"
@@ -157,10 +158,12 @@ func (c *Client) exchange(ctx context.Context, method, path string, header http.
 	return resp, nil
 }
 
-// turnedAway says whether a connection was closed before there was an answer: stoker had
+// turnedAway says whether a connection was closed before there was an answer: there was
 // no descriptor left for a moment to find out whose it is, or no place for it.
 func turnedAway(err error) bool {
-	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, io.EOF)
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, io.EOF) ||
+		// net/http has this one for itself: closed before the request was written.
+		err != nil && strings.Contains(err.Error(), "server closed idle connection")
 }
 
 // refusal reads what an answer refuses.
