@@ -53,7 +53,8 @@ func (b *bench) measure() ([]row, error) {
 	parts := []struct {
 		name string
 		run  func() ([]row, error)
-	}{{"launch", b.launches}, {"restart", b.restarts}, {"idle", b.idles}, {"orphans", b.orphans}, {"lines", b.lines}, {"recovery", b.recoveries}, {"stop", b.stops}}
+	}{{"launch", b.launches}, {"restart", b.restarts}, {"idle", b.idles}, {"orphans", b.orphans}, {"lines", b.lines},
+		{"recovery", b.recoveries}, {"stop", b.stops}}
 	var rows []row
 	for _, part := range parts {
 		if !b.wants(part.name) {

@@ -107,7 +107,8 @@ func fileNames(dir string) (names []string, problems []Problem) {
 		switch why := notAHook(name); {
 		case strings.HasPrefix(name, ".."): // of a mounted ConfigMap
 		case why != "":
-			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: "is ignored: " + why, Hint: "a hook is called NN-name, such as 50-register or 50-register.sh"})
+			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: "is ignored: " + why,
+				Hint: "a hook is called NN-name, such as 50-register or 50-register.sh"})
 		default:
 			names = append(names, name)
 		}

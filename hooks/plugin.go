@@ -136,7 +136,8 @@ func (e *evaluation) counts() bool {
 func (e *evaluation) evaluate(version string) {
 	m := e.folder.Manifest
 	e.info = Plugin{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: PluginActive, Required: e.folder.required(),
-		Undecided: e.undecided != "", Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []PluginParam{}, Options: []PluginOption{}, Hooks: []PluginHook{}, Actions: m.Actions}
+		Undecided: e.undecided != "", Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []PluginParam{}, Options: []PluginOption{},
+		Hooks: []PluginHook{}, Actions: m.Actions}
 	problems := e.parameters()
 	state, why := e.judge(version, problems)
 	if err := e.fill(); err != nil && state == PluginActive {

@@ -57,7 +57,8 @@ type pluginMemory struct {
 const maxReason = 500
 
 func newPluginMemory() pluginMemory {
-	return pluginMemory{Switches: map[string]Switch{}, Failed: map[string]failure{}, Carried: map[string][]string{}, Missing: map[string][]string{}, Trials: map[string][]string{},
+	return pluginMemory{Switches: map[string]Switch{}, Failed: map[string]failure{}, Carried: map[string][]string{},
+		Missing: map[string][]string{}, Trials: map[string][]string{},
 		Cleared: map[string][]string{}, Deferred: map[string]int{}, Told: map[string]string{}}
 }
 

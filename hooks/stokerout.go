@@ -71,7 +71,8 @@ func (g *Given) take(line string, e Event, hook string, allow []string) error {
 			return err
 		}
 		if !allowed(name, allow) {
-			return fmt.Errorf("%s is refused, since it decides what programs load or execute: if that is wanted, set allow_env: [%s] for the hook", shorten(name), name)
+			return fmt.Errorf("%s is refused, since it decides what programs load or execute: "+
+				"if that is wanted, set allow_env: [%s] for the hook", shorten(name), name)
 		}
 		put(&g.Env, name, value)
 	case "annotation":
@@ -136,7 +137,8 @@ func (g *gift) withheld() []string {
 	if len(what) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("not taken from hook %s/%s, which runs as uid %d and gives to processes of that user only: %s", g.Event, g.Hook, *g.User,
+	return []string{fmt.Sprintf("not taken from hook %s/%s, which runs as uid %d and gives to processes of that user only: %s",
+		g.Event, g.Hook, *g.User,
 		strings.Join(what, ", "))}
 }
 

@@ -50,7 +50,8 @@ func explainOptions(b *explanation, options []Option) {
 	table(b, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "OPTION\tLAYER\tSOURCE\tWHY\tBEAT")
 		for _, o := range options {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable.Line(o.String()), o.Layer, printable.Line(o.Source), printable.Line(o.Why), beaten(o.Replaced))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable.Line(o.String()), o.Layer, printable.Line(o.Source),
+				printable.Line(o.Why), beaten(o.Replaced))
 		}
 	})
 }

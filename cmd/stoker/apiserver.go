@@ -96,7 +96,8 @@ func (a *apiServer) open() {
 	if err != nil {
 		if err.Error() != a.told {
 			a.told = err.Error()
-			a.log.Warn("the API is off: status, stop and logs will not work", "error", err, "hint", "repair it; it is opened again within a second or two")
+			a.log.Warn("the API is off: status, stop and logs will not work", "error", err, "hint",
+				"repair it; it is opened again within a second or two")
 		}
 		a.openLater()
 		return
@@ -109,7 +110,8 @@ func (a *apiServer) open() {
 	a.told = ""
 	a.serve(l, path)
 	if err := a.store(); err != nil { // another one is opened then
-		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own", "error", err)
+		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
+			"error", err)
 	}
 }
 

@@ -182,7 +182,8 @@ func newApp(run func(runOptions) error) *cli.App {
 					Usage: "print as `FORMAT`: argv (an argument a line), argfile or json"}},
 				Action: func(c *cli.Context) error {
 					return atMost(c, 0, func([]string) error {
-						return jvmRender(app.Writer, newDisplay(os.Stderr), renderFlags{memory: c.String("memory"), cpus: c.String("cpus"), java: c.String("java-version"),
+						return jvmRender(app.Writer, newDisplay(os.Stderr), renderFlags{memory: c.String("memory"),
+							cpus: c.String("cpus"), java: c.String("java-version"),
 							layers: c.StringSlice("layer"), noSizing: c.Bool("no-sizing"), format: c.String("output")})
 					})
 				}},
@@ -202,8 +203,8 @@ func newApp(run func(runOptions) error) *cli.App {
 				&cli.StringFlag{Name: "file", Aliases: []string{"o"}, Usage: "write `FILE`, as a whole or not at all; - is stdout"}),
 				Action: func(c *cli.Context) error {
 					return atMost(c, 0, func([]string) error {
-						return jacocoDump(c.Context, app.Writer, newDisplay(os.Stderr), jacocoFlags{address: c.String("address"), timeout: c.Duration("timeout"),
-							reset: c.Bool("reset"), file: c.String("file")})
+						return jacocoDump(c.Context, app.Writer, newDisplay(os.Stderr), jacocoFlags{address: c.String("address"),
+							timeout: c.Duration("timeout"), reset: c.Bool("reset"), file: c.String("file")})
 					})
 				}},
 			{Name: "reset", Usage: "forget what was covered", Flags: jacocoFlagsOf(), Action: func(c *cli.Context) error {

@@ -135,10 +135,12 @@ func (j *jvmTools) place(d *heapDump) error {
 	file := filepath.Clean(d.want.File)
 	if d.want.File == "" {
 		if j.folder == "" {
-			return refusal(http.StatusUnprocessableEntity, "not-supported", "stoker jvm heapdump "+d.service+" FILE", "stoker has no folder to keep heap dumps in")
+			return refusal(http.StatusUnprocessableEntity, "not-supported", "stoker jvm heapdump "+d.service+" FILE",
+				"stoker has no folder to keep heap dumps in")
 		}
 		if err := makeDumpFolder(j.folder); err != nil {
-			return refusal(http.StatusInsufficientStorage, noRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place", "cannot make the folder for heap dumps: %v", err)
+			return refusal(http.StatusInsufficientStorage, noRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place",
+				"cannot make the folder for heap dumps: %v", err)
 		}
 		file = filepath.Join(j.folder, d.service+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".hprof")
 		if d.want.GZ {
@@ -161,7 +163,8 @@ func (j *jvmTools) place(d *heapDump) error {
 	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
-		err = refusal(http.StatusInsufficientStorage, noRoom, "name a file in a folder that the service's user may write", "cannot write %s: %v", file, err)
+		err = refusal(http.StatusInsufficientStorage, noRoom, "name a file in a folder that the service's user may write",
+			"cannot write %s: %v", file, err)
 	}
 	if d.folder != nil {
 		_ = d.folder.Close()
@@ -297,7 +300,8 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 	case err != nil && ctx.Err() != nil: // it may still write
 		return 0, err
 	case strings.HasPrefix(why, "Unable to create "): // perhaps another's: the JVM does not overwrite
-		return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a new file in a folder that the service's user may write", "the JVM of %s says: %s", d.service, why)
+		return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a new file in a folder that the service's user may write",
+			"the JVM of %s says: %s", d.service, why)
 	}
 	if err != nil { // whatever the words of one that ends
 		select {
@@ -313,9 +317,11 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		left = "; a part is left: " + removeErr.Error()
 	}
 	if err != nil {
-		return 0, refusal(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
+		return 0, refusal(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives",
+			"the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
 	}
-	return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a file on a larger volume", "the JVM of %s says: %s%s", d.service, why, left)
+	return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a file on a larger volume", "the JVM of %s says: %s%s",
+		d.service, why, left)
 }
 
 // look gives the size of the dump, and then does with it what may be done as the JVM.

@@ -125,6 +125,7 @@ func complain(f *os.File, err error) {
 	case errors.As(err, &refused) && refused.Hint != "":
 		fmt.Fprintf(w, "hint: %s\n", refused.Hint)
 	case errors.Is(err, api.ErrNoSocket):
-		fmt.Fprintln(w, "hint: is `stoker run` the container's first process? If the API is off, its log says why. STOKER_SOCKET names a socket elsewhere")
+		fmt.Fprintln(w, "hint: is `stoker run` the container's first process? If the API is off, its log says why. "+
+			"STOKER_SOCKET names a socket elsewhere")
 	}
 }

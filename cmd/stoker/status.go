@@ -183,7 +183,8 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 	}
 	out = append(out, s.Notes...)
 	if o := s.Output; o != nil && o.DroppedBytes+o.LostBytes > 0 {
-		out = append(out, fmt.Sprintf("output: %d lines (%d bytes) dropped because they were not read fast enough, %d (%d bytes) discarded because no supervisor worked or they could not be kept",
+		out = append(out, fmt.Sprintf("output: %d lines (%d bytes) dropped because they were not read fast enough, "+
+			"%d (%d bytes) discarded because no supervisor worked or they could not be kept",
 			o.DroppedLines, o.DroppedBytes, o.LostLines, o.LostBytes))
 	}
 	return append(out, outputDetails(s.Output)...)

@@ -143,7 +143,8 @@ func (v *validator) httpURL(path, text string) {
 
 func (v *validator) regexp(path, text string) {
 	if _, err := regexp.Compile(text); err != nil {
-		v.bad(path, "", "%s is not a regular expression: %s", quote(path, text), strings.TrimPrefix(printable.Line(err.Error()), "error parsing regexp: "))
+		v.bad(path, "", "%s is not a regular expression: %s", quote(path, text),
+			strings.TrimPrefix(printable.Line(err.Error()), "error parsing regexp: "))
 	}
 }
 

@@ -103,7 +103,8 @@ func (v *validator) tomcat(path string, t tomcat.Config) {
 	v.oneOf(join(path, "setenv"), t.Setenv, tomcat.SetenvImport, tomcat.SetenvIgnore, tomcat.SetenvRefuse)
 	for i, context := range t.Contexts {
 		if context != "" && !strings.HasPrefix(context, "/") {
-			v.bad(index(join(path, "contexts"), i), `write "/`+printable.Line(bounded(context))+`"`, "%s is not a context path", quote("", context))
+			v.bad(index(join(path, "contexts"), i), `write "/`+printable.Line(bounded(context))+`"`, "%s is not a context path",
+				quote("", context))
 		}
 	}
 }

@@ -89,8 +89,8 @@ func (i *initState) run(c *Command) error {
 // become executes the command in the place of the init. It returns if that fails. It
 // needs neither a descriptor nor a thread: nothing here may use Go's poller or a timer.
 func (i *initState) become(c *Command, why string) {
-	_, _ = fmt.Fprintf(i.opts.Log, "stoker: init: %s; nor is there room for an init: %s takes its place, gets the signals of a first process "+
-		"and has to wait for orphans\n", why, c.Argv[0]) // it runs also if that is not read
+	_, _ = fmt.Fprintf(i.opts.Log, "stoker: init: %s; nor is there room for an init: %s takes its place, "+
+		"gets the signals of a first process and has to wait for orphans\n", why, c.Argv[0]) // it runs also if that is not read
 	i.cannotRun(c, execvp(c.Argv, c.Env))
 }
 

@@ -163,5 +163,6 @@ func forkEnding(pids []int) (n int, errno syscall.Errno) {
 //go:nosplit
 //go:norace
 func setMask(mask, before *uint64) {
-	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(mask)), uintptr(unsafe.Pointer(before)), 8, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(mask)),
+		uintptr(unsafe.Pointer(before)), 8, 0, 0)
 }

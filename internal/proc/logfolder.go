@@ -88,7 +88,8 @@ func (f *logFolder) open(path string, flags int) (fd int, st unix.Stat_t, err er
 		err = mustBeFile(path, st.Mode)
 	}
 	if err == nil && f.shared && st.Nlink > 1 {
-		err = fmt.Errorf("cannot open %s: it has %d names (hard links), and others than root can write to its folder: remove it", path, st.Nlink)
+		err = fmt.Errorf("cannot open %s: it has %d names (hard links), and others than root can write to its folder: remove it",
+			path, st.Nlink)
 	}
 	if err != nil {
 		unix.Close(fd)

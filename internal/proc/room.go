@@ -22,7 +22,8 @@ type room struct {
 type noRoomError struct{ used, most, want int }
 
 func (e *noRoomError) Error() string {
-	return fmt.Sprintf("the init keeps %d descriptors for the next supervisor, %d are the most, and %d more are needed", e.used, e.most, e.want)
+	return fmt.Sprintf("the init keeps %d descriptors for the next supervisor, %d are the most, and %d more are needed",
+		e.used, e.most, e.want)
 }
 
 // Unwrap makes it what it comes from: too small a limit of open files.
