@@ -36,14 +36,14 @@ func edges() map[string][]string {
 		"internal/events": {"internal/proc", "internal/redact"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "internal/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable"},
-		"internal/hotspot":   {"internal/untrusted", "internal/asuser"},
+		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
 		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
-		"internal/tomcat":    {"internal/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
+		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
 		"internal/suggest":   {},
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
@@ -63,7 +63,7 @@ func homes() map[string]string {
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
 		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
-		"golang.org/x/text":                "internal/tomcat/entities.go",
+		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
 }
 
@@ -292,10 +292,10 @@ func readers() map[string]string {
 		"internal/proc/logoptions.go":     "a memfd of our own",
 		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
 		"internal/asuser":                 kernel,
-		"internal/hotspot/attach.go":      kernel + "; .attach_pidN is created",
-		"internal/hotspot/identify.go":    kernel + ", and bounded",
-		"internal/hotspot/find.go":        "it lists folders of the system",
-		"internal/tomcat/find.go":         "it lists /opt and /usr/local",
+		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
+		"jvm/hotspot/identify.go":         kernel + ", and bounded",
+		"jvm/hotspot/find.go":             "it lists folders of the system",
+		"jvm/tomcat/find.go":              "it lists /opt and /usr/local",
 		"internal/trust":                  "it judges without reading; " + kernel,
 		"internal/untrusted/untrusted.go": "it is the way",
 		"internal/api/peer.go":            kernel,

@@ -16,4 +16,4 @@ gcc -O2 -Wall -static -o "$work/probe" bench/probe/probe.c
 # Not by exec: the trap must clean up.
 "$work/bench" -probe "$work/probe" -stoker bin/stoker "$@"
 # With flags only a part is asked for.
-[ $# -gt 0 ] || "$go" test -run '^$' -bench 'BenchmarkCheck|BenchmarkLimitsAndRender' ./internal/hotspot ./cmd/stoker
+[ $# -gt 0 ] || "$go" test -run '^$' -bench 'BenchmarkCheck|BenchmarkLimitsAndRender' ./jvm/hotspot ./cmd/stoker

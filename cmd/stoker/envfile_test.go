@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

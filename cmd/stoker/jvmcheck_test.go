@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

@@ -7,9 +7,9 @@ import (
 	"sync"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
-	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

@@ -10,9 +10,9 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
 // renderFlags are the flags of jvm render as they were given; empty: not given.

@@ -7,8 +7,8 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/internal/hotspot"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/reference"
-	"github.com/stoker-init/stoker/internal/tomcat"
+	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
 // environment is what a service's process is started with.

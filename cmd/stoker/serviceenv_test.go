@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

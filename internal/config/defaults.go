@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/internal/tomcat"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

@@ -8,7 +8,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/printable"
-	"github.com/stoker-init/stoker/internal/tomcat"
+	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
 

@@ -3,7 +3,7 @@ package tomcat
 import (
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/hotspot"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
 // maxFindings bounds a Watch: a Tomcat that redeploys for months must not grow it.
