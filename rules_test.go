@@ -504,9 +504,9 @@ func TestNothingOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestSecurityNamesTests holds docs/security.md to what the tests prove.
+// TestSecurityNamesTests holds docs/reference/security.md to what the tests prove.
 func TestSecurityNamesTests(t *testing.T) {
-	text, err := os.ReadFile("docs/security.md")
+	text, err := os.ReadFile("docs/reference/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -524,10 +524,10 @@ func TestSecurityNamesTests(t *testing.T) {
 	names := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w*|\w+\.txtar`).FindAllString(string(text), -1)
 	for _, name := range names {
 		if !there[name] {
-			t.Errorf("docs/security.md names %s, which is not there", name)
+			t.Errorf("docs/reference/security.md names %s, which is not there", name)
 		}
 	}
 	if len(names) < 50 {
-		t.Errorf("docs/security.md names %d tests", len(names))
+		t.Errorf("docs/reference/security.md names %d tests", len(names))
 	}
 }
