@@ -383,19 +383,72 @@ func TestNoHiddenState(t *testing.T) {
 	}
 }
 
-// checkVariables lets errors, embedded files, checks of an interface and what is
-// listed pass.
+// checkVariables lets errors, embedded files, checks of an interface, read-only
+// tables, compiled expressions and what is listed pass.
 func (s source) checkVariables(t *testing.T, d *ast.GenDecl) {
 	for _, spec := range d.Specs {
 		v := spec.(*ast.ValueSpec)
 		embedded := strings.Contains(d.Doc.Text()+v.Doc.Text(), "go:embed") || hasDirective(d.Doc) || hasDirective(v.Doc)
-		for _, name := range v.Names {
+		for i, name := range v.Names {
 			isError := strings.HasPrefix(strings.ToLower(name.Name), "err")
-			if _, listed := variables()[s.dir+"."+name.Name]; !embedded && !isError && !listed && name.Name != "_" {
+			constant := i < len(v.Values) && readOnly(v.Values[i]) && !assigned(t, s.dir)[name.Name]
+			if _, listed := variables()[s.dir+"."+name.Name]; !embedded && !isError && !listed && !constant && name.Name != "_" {
 				t.Errorf("%s: package variable %s", s.at(v), name.Name)
 			}
 		}
 	}
+}
+
+// readOnly says whether a value is a table or a compiled expression.
+func readOnly(value ast.Expr) bool {
+	switch e := value.(type) {
+	case *ast.CompositeLit:
+		return true
+	case *ast.CallExpr:
+		sel, ok := e.Fun.(*ast.SelectorExpr)
+		return ok && slices.Contains([]string{"MustCompile", "NewReplacer"}, sel.Sel.Name)
+	}
+	return false
+}
+
+// assigned are the names that a package's functions assign to, as a whole or in part.
+func assigned(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	note := func(e ast.Expr) {
+		for {
+			switch x := e.(type) {
+			case *ast.IndexExpr:
+				e = x.X
+				continue
+			case *ast.SelectorExpr:
+				e = x.X
+				continue
+			case *ast.Ident:
+				out[x.Name] = true
+			}
+			return
+		}
+	}
+	for _, s := range ours(sources(t)) {
+		if s.dir != dir {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.AssignStmt:
+				for _, left := range x.Lhs {
+					if x.Tok != token.DEFINE {
+						note(left)
+					}
+				}
+			case *ast.IncDecStmt:
+				note(x.X)
+			}
+			return true
+		})
+	}
+	return out
 }
 
 // hasDirective says whether a comment holds go:embed, which Text leaves out.
