@@ -37,7 +37,8 @@ func edges() map[string][]string {
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
-			"internal/reference", "internal/untrusted", "internal/printable"},
+			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
+		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
 		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
@@ -62,7 +63,7 @@ func homes() map[string]string {
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
-		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
+		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
 }
