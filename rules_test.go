@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unicode/utf8"
 )
 
 // modulePath begins the import path of everything that is ours.
@@ -515,47 +514,6 @@ func bubbles(s source) bool {
 		data, err := os.ReadFile(path)
 		return err == nil && bytes.Contains(data, []byte(`"testing/synctest"`))
 	})
-}
-
-// TestNothingOfThisMachine looks for what works on one machine only: addresses
-// of registries and proxies, and the checkout's own path.
-func TestNothingOfThisMachine(t *testing.T) {
-	hosts := regexp.MustCompile(`\b(registry-1\.|index\.docker|quay|gcr|ghcr|mcr|k8s\.gcr)\.io\b|\bregistry\.[a-z0-9.-]+\.(com|org|io|cn|net)\b|` +
-		`\bproxy\.golang\.org\b|\bgoproxy\.|\bpypi\.org\b|\b(nexus|artifactory|artifacts|mirrors?)\.[a-z0-9-]+\.[a-z]`)
-	// One of these is in whatever matches; looking for them first is what makes it quick.
-	hints := []string{".io", "registry.", "proxy.", "pypi.", "nexus.", "artifact", "mirror"}
-	root, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	machine := []string{root + "/"}
-	if up := filepath.Dir(root); strings.Count(root, "/") == 2 && !slices.Contains([]string{"/home", "/root", "/tmp", "/opt", "/srv", "/usr", "/var", "/go"}, up) {
-		machine = append(machine, up+"/")
-	}
-	if strings.Count(root, "/") < 2 {
-		machine = nil // such as /src, which others have too
-	}
-	for _, path := range files(t) {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if path == "rules_test.go" || !utf8.Valid(data) {
-			continue
-		}
-		for n, line := range strings.Split(string(data), "\n") {
-			if slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(line, hint) }) {
-				if m := hosts.FindString(line); m != "" {
-					t.Errorf("%s:%d: names %s", path, n+1, m)
-				}
-			}
-			for _, place := range machine {
-				if k := strings.Index(line, place); k >= 0 && (k == 0 || strings.ContainsRune(" \"'`=:([", rune(line[k-1]))) {
-					t.Errorf("%s:%d: has a path of this machine, %s", path, n+1, place)
-				}
-			}
-		}
-	}
 }
 
 // TestSecurityNamesTests holds docs/reference/security.md to what the tests prove.
