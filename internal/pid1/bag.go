@@ -9,9 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StopPlan is the name of the one bag item that the init understands.
-const StopPlan = "stop-plan"
-
 // What the bag holds at most: some twenty times what a thousand services need. A
 // supervisor that puts for ever must not end PID 1 by its memory. Descriptors are
 // limited by what the process may have, less those that the init needs itself:
@@ -86,13 +83,13 @@ func (b *bag) put(m *Msg, raw []byte) error {
 	refused := b.room(m, raw, old)
 	lacking := b.lacking(m, old)
 	if refused == nil && lacking != nil {
-		closeAll(m.Fds)
+		CloseAll(m.Fds)
 		if m.Fds = nil; !m.Open && m.Pid == 0 {
 			return lacking
 		}
 	}
 	if refused != nil {
-		closeAll(m.Fds)
+		CloseAll(m.Fds)
 		b.unsure = b.unsure || m.Open || m.Pid > 0
 		return refused
 	}
@@ -193,11 +190,5 @@ func (b *bag) drop(it *item, shut bool) {
 	for _, fd := range it.pipes {
 		b.unread.remove(fd)
 	}
-	closeAll(it.fds)
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
+	CloseAll(it.fds)
 }

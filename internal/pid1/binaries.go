@@ -55,13 +55,13 @@ func (b binary) exe() string {
 func (i *initState) upgrade(m *Msg) {
 	b := &i.bins
 	if len(m.Fds) != 1 || m.Binary == nil || i.stop > 0 || i.sweep != nil {
-		closeAll(m.Fds)
+		CloseAll(m.Fds)
 		i.log.printf("a new binary is refused: it comes incomplete, or the container stops")
 		return
 	}
 	// Not one of the numbers that a child's own descriptors are put on.
 	fd, err := unix.FcntlInt(uintptr(m.Fds[0]), unix.F_DUPFD_CLOEXEC, 16)
-	closeAll(m.Fds)
+	CloseAll(m.Fds)
 	if err != nil {
 		i.log.printf("cannot take the new binary: %v", err)
 		return

@@ -15,7 +15,7 @@ const maxReceive = 1000
 // receive reads everything that the supervisor has sent.
 func (i *initState) receive() {
 	for n := 0; i.keeper.conn != nil && n < maxReceive; n++ {
-		m, raw, err := i.keeper.conn.recvPacket(i.keeper.conn.fd)
+		m, raw, err := i.keeper.conn.TryRecv()
 		if err == unix.EAGAIN {
 			return
 		}
@@ -65,7 +65,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 			i.beginEnd(m.Code, time.Duration(m.Grace))
 		}
 	default: // of a newer supervisor
-		closeAll(m.Fds)
+		CloseAll(m.Fds)
 	}
 }
 
@@ -148,7 +148,7 @@ func (i *initState) flush() {
 			i.out = append(i.out, message(m))
 			i.keeper.owe(time.Now())
 		}
-		switch err := sendPacket(i.keeper.conn.fd, i.out[0].data, i.out[0].fds); err {
+		switch err := i.keeper.conn.TrySend(i.out[0].data, i.out[0].fds); err {
 		case nil:
 			i.out = i.out[1:]
 		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS: // the last: descriptors in flight
@@ -173,7 +173,7 @@ type packet struct {
 // nothing in them that JSON refuses. If it did, a message of no type, which is
 // ignored, is better than an end of PID 1.
 func message(m *Msg) packet {
-	data, err := encode(m)
+	data, err := Encode(m)
 	if err != nil {
 		data = []byte("{}\n")
 	}

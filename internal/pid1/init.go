@@ -18,9 +18,6 @@ const (
 	CodeBroken = 70
 )
 
-// SocketFD is the descriptor on which a supervisor finds its wire.
-const SocketFD = 3
-
 // Caught are the signals that reach the container, and what was found out before they
 // could be asked for.
 type Caught struct {

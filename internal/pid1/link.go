@@ -57,7 +57,6 @@ func (p *poller) resume() {
 type link struct {
 	*Conn
 	*poller
-	fd int
 }
 
 // newLink takes over fd.
@@ -67,7 +66,7 @@ func newLink(fd int) (*link, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &link{Conn: conn, poller: newPoller(conn.raw), fd: fd}, nil
+	return &link{Conn: conn, poller: newPoller(conn.SyscallConn())}, nil
 }
 
 // resume makes the link look again; on no link it does nothing.
@@ -80,7 +79,7 @@ func (l *link) resume() {
 // shut closes the wire.
 func (l *link) shut() {
 	close(l.done)
-	l.file.Close()
+	l.Close()
 }
 
 // readable is the channel of the present link, nil while there is none.

@@ -268,24 +268,24 @@ func hoard(p *player, life int) int {
 	}
 	p.say("good=%d", good)
 	p.Send(&Msg{Type: Ping})
-	fd := int(p.file.Fd())
+	const fd = SocketFD
 	unix.SetNonblock(fd, false)
 	var sent atomic.Int64
 	go func() { // ends with the process
 		for k := 0; ; k++ {
-			packet, _ := encode(&Msg{Type: Put, Name: fmt.Sprint("more", k), Body: make([]byte, 100)})
+			packet, _ := Encode(&Msg{Type: Put, Name: fmt.Sprint("more", k), Body: make([]byte, 100)})
 			switch k % 100 {
 			case 1:
 				packet = []byte("no header")
 			case 2:
 				packet = []byte("{\"t\":\"PUT\",\"pid\":-99999999999999999999}\n")
 			case 3:
-				packet, _ = encode(&Msg{Type: Put, Name: "odd", Pid: -1, Drain: true, Pipes: []int{-1, 0, 7, 1 << 40}, Fds: []int{0}})
+				packet, _ = Encode(&Msg{Type: Put, Name: "odd", Pid: -1, Drain: true, Pipes: []int{-1, 0, 7, 1 << 40}, Fds: []int{0}})
 			case 4:
-				packet, _ = encode(&Msg{Type: Sync})
+				packet, _ = Encode(&Msg{Type: Sync})
 			case 5:
 				if k < 1000 { // each is told of, and the log's queue is short
-					packet, _ = encode(&Msg{Type: Upgrade})
+					packet, _ = Encode(&Msg{Type: Upgrade})
 				}
 			case 6:
 				packet = append([]byte("{\"t\":\"PUT\",\"name\":\"big\"}\n"), make([]byte, MaxBlob+100<<10)...)
@@ -377,7 +377,7 @@ func TestRestOfLine(t *testing.T) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	defer closeAll(fds[:])
+	defer CloseAll(fds[:])
 	unix.Write(fds[1], []byte("abc\nnext"))
 	if bytes, lines := restOfLine(int32(fds[0]), time.Now()); bytes != 4 || lines != 1 {
 		t.Errorf("took %d bytes, %d lines", bytes, lines)
@@ -415,7 +415,7 @@ func TestSyncEndsDraining(t *testing.T) {
 	if len(i.out) != 1 || !i.sync {
 		t.Fatalf("the answer is %d messages, and Synced %v", len(i.out), i.sync)
 	}
-	if m, err := decode(i.out[0].data); err != nil || m.Type != Lost || m.Bytes != 8 || m.Lines != 2 || m.Each == nil || *m.Each != (Each{8, 0}) {
+	if m, err := Decode(i.out[0].data); err != nil || m.Type != Lost || m.Bytes != 8 || m.Lines != 2 || m.Each == nil || *m.Each != (Each{8, 0}) {
 		t.Errorf("told %s, %v", i.out[0].data, err)
 	}
 	i.keep(now.Add(2 * adoptTime))

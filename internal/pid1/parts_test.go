@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,93 +32,6 @@ func TestParseStat(t *testing.T) {
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("42 (sh) S 7 100 200 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2"))
 	f.Fuzz(func(t *testing.T, data []byte) { parseStat(data) })
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte("{\"t\":\"PUT\",\"name\":\"x\",\"pid\":1}\nblob"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decode(data)
-		if err != nil {
-			return
-		}
-		if len(m.Body) > MaxBlob {
-			return
-		}
-		if _, err := encode(m); err != nil {
-			t.Fatalf("decoded but cannot be encoded: %v", err)
-		}
-	})
-}
-
-func TestParsePlan(t *testing.T) {
-	body := PlanLine(10, 5, syscall.SIGTERM, 2*time.Second) + "garbage\n1 2 15 4\n9 9 99 9\n-5 1 15 1\n" + PlanLine(11, 6, syscall.SIGINT, 0)
-	got := parsePlan([]byte(body))
-	want := []planStep{{10, 5, syscall.SIGTERM, 2 * time.Second}, {11, 6, syscall.SIGINT, 0}}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-func TestPlanBudget(t *testing.T) {
-	for body, want := range map[string]time.Duration{
-		BudgetLine(8*time.Second) + PlanLine(10, 5, syscall.SIGTERM, 0): 8 * time.Second,
-		PlanLine(10, 5, syscall.SIGTERM, 0):                             0, // of an older supervisor
-		"":                                                              0,
-		"budget -1\n":                                                   0,
-		"budget x\n":                                                    0,
-	} {
-		if got := planBudget([]byte(body)); got != want {
-			t.Errorf("%q: got %v, want %v", body, got, want)
-		}
-	}
-	plan := BudgetLine(time.Second) + PlanLine(10, 5, syscall.SIGTERM, 0)
-	if got := parsePlan([]byte(plan)); len(got) != 1 {
-		t.Errorf("got the steps %v, want one", got)
-	}
-}
-
-// Every field crosses the wire.
-func TestMessageRoundTrip(t *testing.T) {
-	in := &Msg{}
-	fill(reflect.ValueOf(in).Elem())
-	in.Fds, in.Cut = nil, false // descriptors travel beside the packet
-	packet, err := encode(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := decode(packet)
-	if err != nil || !reflect.DeepEqual(in, out) {
-		t.Errorf("sent %+v\ngot  %+v (%v)", in, out, err)
-	}
-	if _, err := encode(&Msg{Name: "big", Body: make([]byte, MaxBlob+1)}); err == nil {
-		t.Error("a blob larger than the bag's limit was accepted")
-	}
-}
-
-// fill sets every field to something that is not zero.
-func fill(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i))
-		}
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem())
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		for i := range v.Len() {
-			fill(v.Index(i))
-		}
-	case reflect.String:
-		v.SetString("text")
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Int, reflect.Int64:
-		v.SetInt(7)
-	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
-		v.SetUint(8)
-	}
 }
 
 func TestEvents(t *testing.T) {
