@@ -3,6 +3,7 @@ package pid1
 import (
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,13 +56,13 @@ func (p *poller) resume() {
 
 // link is the init's end of the wire.
 type link struct {
-	*Conn
+	*initproto.Conn
 	*poller
 }
 
 // newLink takes over fd.
 func newLink(fd int) (*link, error) {
-	conn, err := NewConn(fd)
+	conn, err := initproto.NewConn(fd)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err

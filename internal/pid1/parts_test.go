@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +15,7 @@ func TestParseStat(t *testing.T) {
 	tail := " S 7 100 200 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2"
 	for _, name := range []string{"java", "a b", "x) R 1 (", ""} {
 		got, ok := parseStat([]byte("42 (" + name + ")" + tail))
-		want := Birth{Comm: name, State: 'S', Parent: 7, Pgrp: 100, Session: 200, Start: 98765}
+		want := initproto.Birth{Comm: name, State: 'S', Parent: 7, Pgrp: 100, Session: 200, Start: 98765}
 		if !ok || got != want {
 			t.Errorf("%q: got %+v %v", name, got, ok)
 		}
@@ -36,14 +37,14 @@ func FuzzParseStat(f *testing.F) {
 
 func TestEvents(t *testing.T) {
 	var e events
-	e.addExit(Exit{Pid: 1})
+	e.addExit(initproto.Exit{Pid: 1})
 	e.addSignal(15, 1)
 	e.addSignal(15, 2)
 	e.addSignal(1, 2)
-	e.addExit(Exit{Pid: 2})
+	e.addExit(initproto.Exit{Pid: 2})
 	told := func() (seqs []uint64) {
 		for m := e.next(); m != nil; m = e.next() {
-			if m.Type == Exited {
+			if m.Type == initproto.Exited {
 				for _, x := range m.Exits {
 					seqs = append(seqs, x.Seq)
 				}
@@ -71,7 +72,7 @@ func TestEvents(t *testing.T) {
 	if !e.stopAcked() || e.next() != nil || len(e.list) != 0 {
 		t.Errorf("after the last acknowledgement: %+v", e)
 	}
-	e.addExit(Exit{Pid: 3})
+	e.addExit(initproto.Exit{Pid: 3})
 	if e.ack(99); len(e.list) != 1 {
 		t.Error("an exit that was not told was acknowledged")
 	}
@@ -119,9 +120,9 @@ func TestBurst(t *testing.T) {
 
 func TestBagCounts(t *testing.T) {
 	b := newBag()
-	b.put(&Msg{Name: "a", Open: true}, []byte("1"))
-	b.put(&Msg{Name: "a", Pid: 7}, []byte("2"))
-	b.put(&Msg{Name: "b", Pid: 7}, []byte("3"))
+	b.put(&initproto.Msg{Name: "a", Open: true}, []byte("1"))
+	b.put(&initproto.Msg{Name: "a", Pid: 7}, []byte("2"))
+	b.put(&initproto.Msg{Name: "b", Pid: 7}, []byte("3"))
 	if b.open != 0 || !b.follows(7) {
 		t.Errorf("after the pid is known: open %d follows %v", b.open, b.follows(7))
 	}
@@ -147,16 +148,16 @@ func TestFlushPassesOverBadPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.shut()
-	peer, err := NewConn(pair[1])
+	peer, err := initproto.NewConn(pair[1])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peer.Close()
 	i := &initState{bag: newBag(), log: newLogger(io.Discard)}
 	i.keeper.conn, i.keeper.hello = l, true
-	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, message(&Msg{Type: Ready})}
+	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, message(&initproto.Msg{Type: initproto.Ready})}
 	i.flush()
-	if m, err := peer.Recv(); err != nil || m.Type != Ready || i.blocked {
+	if m, err := peer.Recv(); err != nil || m.Type != initproto.Ready || i.blocked {
 		t.Errorf("got %+v %v, blocked %v", m, err, i.blocked)
 	}
 }

@@ -3,20 +3,21 @@ package pid1
 import (
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
 // planRun is the stop plan at work: the last resort when a stop was asked for
 // and no supervisor works.
 type planRun struct {
-	steps    []planStep
+	steps    []initproto.PlanStep
 	started  bool
 	killed   bool
 	deadline time.Time
 	log      *logger
 }
 
-func newPlanRun(steps []planStep, now time.Time, log *logger) *planRun {
+func newPlanRun(steps []initproto.PlanStep, now time.Time, log *logger) *planRun {
 	return &planRun{steps: steps, deadline: now, log: log}
 }
 
@@ -26,20 +27,20 @@ func (p *planRun) step(now time.Time) bool {
 		st := p.steps[0]
 		switch {
 		case !p.started && foreign(st):
-			p.log.printf("stop plan: group %d is another one by now; left alone", st.pgid)
-		case groupGone(st.pgid):
+			p.log.printf("stop plan: group %d is another one by now; left alone", st.Pgid)
+		case groupGone(st.Pgid):
 		case !p.started:
-			p.log.printf("stop plan: %s to group %d", st.signal, st.pgid)
-			p.started, p.killed, p.deadline = true, false, now.Add(st.wait)
-			unix.Kill(-st.pgid, st.signal)
-			unix.Kill(-st.pgid, unix.SIGCONT)
+			p.log.printf("stop plan: %s to group %d", st.Signal, st.Pgid)
+			p.started, p.killed, p.deadline = true, false, now.Add(st.Wait)
+			unix.Kill(-st.Pgid, st.Signal)
+			unix.Kill(-st.Pgid, unix.SIGCONT)
 			return false
 		case now.Before(p.deadline):
 			return false
 		case !p.killed:
-			p.log.printf("stop plan: KILL to group %d", st.pgid)
+			p.log.printf("stop plan: KILL to group %d", st.Pgid)
 			p.killed, p.deadline = true, now.Add(time.Second)
-			unix.Kill(-st.pgid, unix.SIGKILL)
+			unix.Kill(-st.Pgid, unix.SIGKILL)
 			return false
 		}
 		p.steps, p.started = p.steps[1:], false
@@ -50,9 +51,9 @@ func (p *planRun) step(now time.Time) bool {
 // foreign says whether the group's number was given to another process. The
 // kernel does not give out a pid that is still the number of a group, so a
 // missing leader means that the group is the one we know, or empty.
-func foreign(st planStep) bool {
-	b, err := ReadBirth(st.pgid)
-	return err == nil && b.Start != st.start
+func foreign(st initproto.PlanStep) bool {
+	b, err := ReadBirth(st.Pgid)
+	return err == nil && b.Start != st.Start
 }
 
 // groupGone says whether a group is empty. A zombie counts until it is reaped: to tell it

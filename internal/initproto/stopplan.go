@@ -1,4 +1,4 @@
-package pid1
+package initproto
 
 import (
 	"bufio"
@@ -12,11 +12,11 @@ import (
 const StopPlan = "stop-plan"
 
 // planStep ends one process group.
-type planStep struct {
-	pgid   int
-	start  uint64 // of the leader, clock ticks since boot: tells a re-used pid
-	signal syscall.Signal
-	wait   time.Duration
+type PlanStep struct {
+	Pgid   int
+	Start  uint64 // of the leader, clock ticks since boot: tells a re-used pid
+	Signal syscall.Signal
+	Wait   time.Duration
 }
 
 // PlanLine is a line of the stop plan: the group pgid, whose leader started at
@@ -33,7 +33,7 @@ func BudgetLine(budget time.Duration) string {
 }
 
 // planBudget reads that line; 0: there is none.
-func planBudget(body []byte) time.Duration {
+func PlanBudget(body []byte) time.Duration {
 	var ms int
 	if n, _ := fmt.Sscanf(string(body[:min(len(body), 40)]), "budget %d\n", &ms); n != 1 || ms < 0 {
 		return 0
@@ -43,16 +43,16 @@ func planBudget(body []byte) time.Duration {
 
 // parsePlan reads the stop plan. A line that it does not understand is passed
 // over: the rest must still be stopped.
-func parsePlan(body []byte) []planStep {
-	var plan []planStep
+func ParsePlan(body []byte) []PlanStep {
+	var plan []PlanStep
 	for s := bufio.NewScanner(bytes.NewReader(body)); s.Scan(); {
-		var st planStep
+		var st PlanStep
 		var sig, ms int
-		if n, _ := fmt.Sscanf(s.Text(), "%d %d %d %d", &st.pgid, &st.start, &sig, &ms); n != 4 ||
-			st.pgid <= 1 || sig < 1 || sig > 64 || ms < 0 {
+		if n, _ := fmt.Sscanf(s.Text(), "%d %d %d %d", &st.Pgid, &st.Start, &sig, &ms); n != 4 ||
+			st.Pgid <= 1 || sig < 1 || sig > 64 || ms < 0 {
 			continue
 		}
-		st.signal, st.wait = syscall.Signal(sig), time.Duration(ms)*time.Millisecond
+		st.Signal, st.Wait = syscall.Signal(sig), time.Duration(ms)*time.Millisecond
 		plan = append(plan, st)
 	}
 	return plan

@@ -1,4 +1,4 @@
-package pid1
+package initproto
 
 import (
 	"reflect"
@@ -9,8 +9,8 @@ import (
 
 func TestParsePlan(t *testing.T) {
 	body := PlanLine(10, 5, syscall.SIGTERM, 2*time.Second) + "garbage\n1 2 15 4\n9 9 99 9\n-5 1 15 1\n" + PlanLine(11, 6, syscall.SIGINT, 0)
-	got := parsePlan([]byte(body))
-	want := []planStep{{10, 5, syscall.SIGTERM, 2 * time.Second}, {11, 6, syscall.SIGINT, 0}}
+	got := ParsePlan([]byte(body))
+	want := []PlanStep{{10, 5, syscall.SIGTERM, 2 * time.Second}, {11, 6, syscall.SIGINT, 0}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -24,12 +24,12 @@ func TestPlanBudget(t *testing.T) {
 		"budget -1\n":                                                   0,
 		"budget x\n":                                                    0,
 	} {
-		if got := planBudget([]byte(body)); got != want {
+		if got := PlanBudget([]byte(body)); got != want {
 			t.Errorf("%q: got %v, want %v", body, got, want)
 		}
 	}
 	plan := BudgetLine(time.Second) + PlanLine(10, 5, syscall.SIGTERM, 0)
-	if got := parsePlan([]byte(plan)); len(got) != 1 {
+	if got := ParsePlan([]byte(plan)); len(got) != 1 {
 		t.Errorf("got the steps %v, want one", got)
 	}
 }
