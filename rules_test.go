@@ -37,7 +37,8 @@ func edges() map[string][]string {
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
-			"internal/reference", "internal/untrusted", "internal/printable"},
+			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
+		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
 		"internal/initproto": {},
 		"internal/pid1":      {"internal/initproto"},
@@ -63,7 +64,7 @@ func homes() map[string]string {
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"go.yaml.in/yaml/v3":               "internal/config",
-		"github.com/fsnotify/fsnotify":     "internal/config/watch.go",
+		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
 }
@@ -384,19 +385,72 @@ func TestNoHiddenState(t *testing.T) {
 	}
 }
 
-// checkVariables lets errors, embedded files, checks of an interface and what is
-// listed pass.
+// checkVariables lets errors, embedded files, checks of an interface, read-only
+// tables, compiled expressions and what is listed pass.
 func (s source) checkVariables(t *testing.T, d *ast.GenDecl) {
 	for _, spec := range d.Specs {
 		v := spec.(*ast.ValueSpec)
 		embedded := strings.Contains(d.Doc.Text()+v.Doc.Text(), "go:embed") || hasDirective(d.Doc) || hasDirective(v.Doc)
-		for _, name := range v.Names {
+		for i, name := range v.Names {
 			isError := strings.HasPrefix(strings.ToLower(name.Name), "err")
-			if _, listed := variables()[s.dir+"."+name.Name]; !embedded && !isError && !listed && name.Name != "_" {
+			constant := i < len(v.Values) && readOnly(v.Values[i]) && !assigned(t, s.dir)[name.Name]
+			if _, listed := variables()[s.dir+"."+name.Name]; !embedded && !isError && !listed && !constant && name.Name != "_" {
 				t.Errorf("%s: package variable %s", s.at(v), name.Name)
 			}
 		}
 	}
+}
+
+// readOnly says whether a value is a table or a compiled expression.
+func readOnly(value ast.Expr) bool {
+	switch e := value.(type) {
+	case *ast.CompositeLit:
+		return true
+	case *ast.CallExpr:
+		sel, ok := e.Fun.(*ast.SelectorExpr)
+		return ok && slices.Contains([]string{"MustCompile", "NewReplacer"}, sel.Sel.Name)
+	}
+	return false
+}
+
+// assigned are the names that a package's functions assign to, as a whole or in part.
+func assigned(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	note := func(e ast.Expr) {
+		for {
+			switch x := e.(type) {
+			case *ast.IndexExpr:
+				e = x.X
+				continue
+			case *ast.SelectorExpr:
+				e = x.X
+				continue
+			case *ast.Ident:
+				out[x.Name] = true
+			}
+			return
+		}
+	}
+	for _, s := range ours(sources(t)) {
+		if s.dir != dir {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.AssignStmt:
+				for _, left := range x.Lhs {
+					if x.Tok != token.DEFINE {
+						note(left)
+					}
+				}
+			case *ast.IncDecStmt:
+				note(x.X)
+			}
+			return true
+		})
+	}
+	return out
 }
 
 // hasDirective says whether a comment holds go:embed, which Text leaves out.
@@ -505,9 +559,9 @@ func TestNothingOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestSecurityNamesTests holds docs/security.md to what the tests prove.
+// TestSecurityNamesTests holds docs/reference/security.md to what the tests prove.
 func TestSecurityNamesTests(t *testing.T) {
-	text, err := os.ReadFile("docs/security.md")
+	text, err := os.ReadFile("docs/reference/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -525,10 +579,10 @@ func TestSecurityNamesTests(t *testing.T) {
 	names := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w*|\w+\.txtar`).FindAllString(string(text), -1)
 	for _, name := range names {
 		if !there[name] {
-			t.Errorf("docs/security.md names %s, which is not there", name)
+			t.Errorf("docs/reference/security.md names %s, which is not there", name)
 		}
 	}
 	if len(names) < 50 {
-		t.Errorf("docs/security.md names %d tests", len(names))
+		t.Errorf("docs/reference/security.md names %d tests", len(names))
 	}
 }
