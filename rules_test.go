@@ -27,7 +27,7 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
+		"bench":           {"hooks", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
 		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"internal/asuser": {},
@@ -39,8 +39,9 @@ func edges() map[string][]string {
 			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
 		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
-		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
+		"internal/initproto": {},
+		"internal/pid1":      {"internal/initproto"},
+		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -48,7 +49,7 @@ func edges() map[string][]string {
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
 		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
+		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
 		"internal/trust":     {},
 		"internal/untrusted": {},
 		"internal/reference": {},
@@ -200,9 +201,9 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1":
+			case "internal/pid1", "internal/initproto":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
-					t.Errorf("%s imports %s: package pid1 has the standard library and x/sys only", s.path, path)
+					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}
 			}
 			if strings.HasPrefix(path, "golang.org/x/sys/") || path == "github.com/hashicorp/go-hclog" {
