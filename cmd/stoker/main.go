@@ -61,7 +61,7 @@ func wantsHelp(args []string) bool {
 	return false
 }
 
-// Exit codes of stoker itself; docs/exit-codes.md is their table.
+// Exit codes of stoker itself; docs/reference/exit-codes.md is their table.
 const (
 	codeFailed   = 1
 	codeUsage    = 2

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -18,8 +18,8 @@ import (
 // adopt takes over the processes of an earlier supervisor: those whose pid is
 // in the bag, those whose exit waits to be told, and those of an open intent,
 // of which only the intention is known.
-func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
-	m.unknown = []pid1.Exit{}
+func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
+	m.unknown = []initproto.Exit{}
 	var all, open []*Process
 	for _, it := range items {
 		p, ok := m.adoptRecord(it)
@@ -59,11 +59,11 @@ func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
 
 // takePipes begins to read them. The init must have ended that before us: what it
 // discards meanwhile would be torn out of what we read. The other events are given back.
-func (m *Manager) takePipes(events []*pid1.Msg) ([]*pid1.Msg, error) {
-	if err := m.sync(func(msg *pid1.Msg) { events = append(events, msg) }); err != nil {
+func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
+	if err := m.sync(func(msg *initproto.Msg) { events = append(events, msg) }); err != nil {
 		return nil, err
 	}
-	isLost := func(msg *pid1.Msg) bool { return msg.Type == pid1.Lost }
+	isLost := func(msg *initproto.Msg) bool { return msg.Type == initproto.Lost }
 	for _, msg := range events {
 		if isLost(msg) {
 			m.handle(msg)
@@ -79,7 +79,7 @@ func (m *Manager) takePipes(events []*pid1.Msg) ([]*pid1.Msg, error) {
 }
 
 // adoptRecord makes the process of a bag item and opens its pipes.
-func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
+func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
 	if err := json.Unmarshal(it.Body, p.rec); err != nil {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
@@ -189,12 +189,12 @@ func (m *Manager) settleAs(p *Process, pid int, b procfs.Stat) error {
 }
 
 // sync waits until the init has told every exit up to now, and take has what it tells.
-func (m *Manager) sync(take func(*pid1.Msg)) error {
-	m.send(&pid1.Msg{Type: pid1.Sync})
+func (m *Manager) sync(take func(*initproto.Msg)) error {
+	m.send(&initproto.Msg{Type: initproto.Sync})
 	for {
 		select {
 		case msg := <-m.msgs:
-			if take(msg); msg.Type == pid1.Synced {
+			if take(msg); msg.Type == initproto.Synced {
 				return nil
 			}
 		case <-m.gone:

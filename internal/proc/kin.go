@@ -10,7 +10,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -139,7 +139,7 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 		if len(out) > 0 || !c.unsure && !c.table.moved {
 			return out
 		}
-		after = pid1.BootNow()
+		after = initproto.BootNow()
 	}
 	return nil
 }
@@ -261,7 +261,7 @@ func (p *Process) freeze() {
 	for fresh, round := true, 0; fresh && round < sweepRounds; round++ {
 		fresh = false
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
-		c := p.census(&table{at: pid1.BootNow(), born: map[int]procfs.Stat{}, asked: true})
+		c := p.census(&table{at: initproto.BootNow(), born: map[int]procfs.Stat{}, asked: true})
 		for _, pid := range procfs.Pids() {
 			if stopped[pid] || !c.ours(pid) {
 				continue
@@ -300,7 +300,7 @@ func (p *Process) killStrays() error {
 		}
 	}
 	for range sweepRounds {
-		if !kill(p.strays(pid1.BootNow())) {
+		if !kill(p.strays(initproto.BootNow())) {
 			break
 		}
 	}

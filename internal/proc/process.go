@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -77,7 +77,7 @@ func (p *Process) Exit() (Exit, bool) {
 }
 
 // ended runs in the loop.
-func (p *Process) ended(x pid1.Exit) {
+func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	if p.pipes != nil {
 		p.pipes.flush()

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
@@ -54,7 +54,7 @@ type tables struct {
 // since gives a table that is not older than a time, nor by more than tableAge than the
 // call. Where making one takes longer than that, those who call meanwhile share the next.
 func (t *tables) since(ns int64) *table {
-	return t.from(max(ns, pid1.BootNow()-int64(tableAge)))
+	return t.from(max(ns, initproto.BootNow()-int64(tableAge)))
 }
 
 // from gives a table that is not older than a time.
@@ -63,7 +63,7 @@ func (t *tables) from(need int64) *table {
 	defer t.mu.Unlock()
 	if t.last == nil || t.last.at < need {
 		t.made++
-		at := pid1.BootNow()
+		at := initproto.BootNow()
 		all := procfs.TakeSnapshot()
 		t.last = &table{at: at, born: all.Stats, moved: all.Changed}
 	}
