@@ -168,7 +168,7 @@ func section(b *strings.Builder, title string, text supervisor.Text) {
 	fmt.Fprintf(b, "\n---- %s ----\n%s\n", title, strings.TrimRight(string(text), "\n"))
 }
 
-// advice is what to do next, with SERVICE for the name; docs/incidents.md has more.
+// advice is what to do next, with SERVICE for the name; docs/reference/incidents.md has more.
 func advice(c supervisor.Cause) string {
 	switch c {
 	case supervisor.CauseNotStarted:

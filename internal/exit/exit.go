@@ -2,7 +2,7 @@
 // hint for the user.
 package exit
 
-// Exit codes of stoker itself; docs/exit-codes.md is their table.
+// Exit codes of stoker itself; docs/reference/exit-codes.md is their table.
 const (
 	Failed      = 1
 	Usage       = 2

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
@@ -19,8 +20,8 @@ import (
 // adopt takes over the processes of an earlier supervisor: those whose pid is
 // in the bag, those whose exit waits to be told, and those of an open intent,
 // of which only the intention is known.
-func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
-	m.unknown = []pid1.Exit{}
+func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
+	m.unknown = []initproto.Exit{}
 	var all, open []*Process
 	for _, it := range items {
 		p, ok := m.adoptRecord(it)
@@ -60,11 +61,11 @@ func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
 
 // takePipes begins to read them. The init must have ended that before us: what it
 // discards meanwhile would be torn out of what we read. The other events are given back.
-func (m *Manager) takePipes(events []*pid1.Msg) ([]*pid1.Msg, error) {
-	if err := m.sync(func(msg *pid1.Msg) { events = append(events, msg) }); err != nil {
+func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
+	if err := m.sync(func(msg *initproto.Msg) { events = append(events, msg) }); err != nil {
 		return nil, err
 	}
-	isLost := func(msg *pid1.Msg) bool { return msg.Type == pid1.Lost }
+	isLost := func(msg *initproto.Msg) bool { return msg.Type == initproto.Lost }
 	for _, msg := range events {
 		if isLost(msg) {
 			m.handle(msg)
@@ -80,7 +81,7 @@ func (m *Manager) takePipes(events []*pid1.Msg) ([]*pid1.Msg, error) {
 }
 
 // adoptRecord makes the process of a bag item and opens its pipes.
-func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
+func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
 	if err := json.Unmarshal(it.Body, p.rec); err != nil {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
@@ -181,7 +182,7 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 }
 
 // settleAs makes a living child the process that was meant.
-func (m *Manager) settleAs(p *Process, pid int, b pid1.Birth) error {
+func (m *Manager) settleAs(p *Process, pid int, b initproto.Birth) error {
 	p.rec.Pid, p.rec.Start = pid, b.Start
 	p.pidfd = m.have.open(pid)
 	m.pids[pid] = append(m.pids[pid], p)
@@ -190,12 +191,12 @@ func (m *Manager) settleAs(p *Process, pid int, b pid1.Birth) error {
 }
 
 // sync waits until the init has told every exit up to now, and take has what it tells.
-func (m *Manager) sync(take func(*pid1.Msg)) error {
-	m.send(&pid1.Msg{Type: pid1.Sync})
+func (m *Manager) sync(take func(*initproto.Msg)) error {
+	m.send(&initproto.Msg{Type: initproto.Sync})
 	for {
 		select {
 		case msg := <-m.msgs:
-			if take(msg); msg.Type == pid1.Synced {
+			if take(msg); msg.Type == initproto.Synced {
 				return nil
 			}
 		case <-m.gone:
@@ -229,10 +230,10 @@ const leader = 2
 
 // findLiving looks for the child of an intent among the init's children. Of those
 // that look alike the oldest is meant: what it has made is younger.
-func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
+func (m *Manager) findLiving(p *Process) (int, initproto.Birth, int) {
 	const byPipe, byTail, byArgs, byCookie = 1, 2, 3, 4
 	own := m.cookie(p.rec.ID)
-	best, bestBirth, bestScore := 0, pid1.Birth{}, 0
+	best, bestBirth, bestScore := 0, initproto.Birth{}, 0
 	for pid, b := range pid1.Children(m.initPid) {
 		if pid == os.Getpid() || b.State == 'Z' || b.Start < ticks(p.rec.Time) || m.known(pid, b) {
 			continue
@@ -295,7 +296,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 }
 
 // known says whether a living child is one that we already have.
-func (m *Manager) known(pid int, b pid1.Birth) bool {
+func (m *Manager) known(pid int, b initproto.Birth) bool {
 	for _, p := range m.procs {
 		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {
 			return true

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -47,7 +48,7 @@ func (t *tracked) drop(p *Process) {
 }
 
 // at is the tracked process of a number; b is who has the number now.
-func (t *tracked) at(pid int, b pid1.Birth) *Process {
+func (t *tracked) at(pid int, b initproto.Birth) *Process {
 	p := t.number(pid)
 	if p == nil || p.rec.Start != 0 && p.rec.Start != b.Start {
 		return nil
@@ -109,7 +110,7 @@ const looks = 5
 
 // members are the Members, as a table shows them that was made after a time, less
 // those that have ended since.
-func (p *Process) members(after int64) map[int]pid1.Birth {
+func (p *Process) members(after int64) map[int]initproto.Birth {
 	for range looks {
 		if p.isOver() {
 			return nil
@@ -120,7 +121,7 @@ func (p *Process) members(after int64) map[int]pid1.Birth {
 			}
 		}
 		c := p.census(p.m.tables.since(max(after, p.rec.Time)))
-		out := map[int]pid1.Birth{}
+		out := map[int]initproto.Birth{}
 		for _, pid := range c.candidates() {
 			b := c.table.born[pid]
 			if !c.ours(pid) {
@@ -138,7 +139,7 @@ func (p *Process) members(after int64) map[int]pid1.Birth {
 		if len(out) > 0 || !c.unsure && !c.table.moved {
 			return out
 		}
-		after = pid1.BootNow()
+		after = initproto.BootNow()
 	}
 	return nil
 }
@@ -190,14 +191,14 @@ func (p *Process) groupLives() bool {
 // When the leader and the group are gone, whoever is left is one of them or comes
 // of one, and mostly there is none: this is asked at each end of each service.
 // unsure says that the list changed meanwhile.
-func (p *Process) orphans() (roots map[int]pid1.Birth, unsure bool) {
+func (p *Process) orphans() (roots map[int]initproto.Birth, unsure bool) {
 	children, ok := orphansOf(p.m.initPid)
 	if !ok {
 		children = allPids()
 	} else if again, _ := orphansOf(p.m.initPid); !slices.Equal(children, again) {
 		unsure = true // and the kernel may have left some out
 	}
-	roots = map[int]pid1.Birth{}
+	roots = map[int]initproto.Birth{}
 	c := p.census(nil)
 	for pid := range c.cgroup {
 		children = append(children, pid)
@@ -227,7 +228,7 @@ func (p *Process) since() uint64 {
 }
 
 // signalStrays sends sig to members of the service outside of the group.
-func (p *Process) signalStrays(sig syscall.Signal, strays map[int]pid1.Birth) error {
+func (p *Process) signalStrays(sig syscall.Signal, strays map[int]initproto.Birth) error {
 	result := ErrGone
 	for pid, b := range strays {
 		if err := p.m.have.signal(pid, b.Start, sig); err == nil || errors.Is(result, ErrGone) {
@@ -238,9 +239,9 @@ func (p *Process) signalStrays(sig syscall.Signal, strays map[int]pid1.Birth) er
 }
 
 // strays are the members that a signal to the group does not reach.
-func (p *Process) strays(after int64) map[int]pid1.Birth {
+func (p *Process) strays(after int64) map[int]initproto.Birth {
 	out := p.members(after)
-	maps.DeleteFunc(out, func(_ int, b pid1.Birth) bool { return b.Pgrp == p.rec.Pid })
+	maps.DeleteFunc(out, func(_ int, b initproto.Birth) bool { return b.Pgrp == p.rec.Pid })
 	return out
 }
 
@@ -260,7 +261,7 @@ func (p *Process) freeze() {
 	for fresh, round := true, 0; fresh && round < sweepRounds; round++ {
 		fresh = false
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
-		c := p.census(&table{at: pid1.BootNow(), born: map[int]pid1.Birth{}, asked: true})
+		c := p.census(&table{at: initproto.BootNow(), born: map[int]initproto.Birth{}, asked: true})
 		for _, pid := range allPids() {
 			if stopped[pid] || !c.ours(pid) {
 				continue
@@ -281,7 +282,7 @@ func (p *Process) freeze() {
 func (p *Process) killStrays() error {
 	result := ErrGone
 	killed := map[int]uint64{}
-	kill := func(who map[int]pid1.Birth) (fresh bool) {
+	kill := func(who map[int]initproto.Birth) (fresh bool) {
 		for pid, b := range who {
 			if start, done := killed[pid]; done && start == b.Start {
 				continue
@@ -299,7 +300,7 @@ func (p *Process) killStrays() error {
 		}
 	}
 	for range sweepRounds {
-		if !kill(p.strays(pid1.BootNow())) {
+		if !kill(p.strays(initproto.BootNow())) {
 			break
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +50,7 @@ const quiet = " </dev/null >/dev/null 2>&1 "
 func candidatesAreAll(s *stage, all ...*Process) bool {
 	good := true
 	for _, p := range all {
-		c := p.census(s.m.tables.since(pid1.BootNow()))
+		c := p.census(s.m.tables.since(initproto.BootNow()))
 		candidates := c.candidates()
 		for pid := range c.table.born {
 			candidate := slices.Contains(candidates, pid)
@@ -65,7 +66,7 @@ func candidatesAreAll(s *stage, all ...*Process) bool {
 // A table serves all who asked before it was begun, however long it takes.
 func TestTableIsShared(t *testing.T) {
 	var all tables
-	asked := pid1.BootNow()
+	asked := initproto.BootNow()
 	var callers sync.WaitGroup
 	for range 50 {
 		callers.Go(func() {
@@ -78,7 +79,7 @@ func TestTableIsShared(t *testing.T) {
 	if all.made != 1 {
 		t.Errorf("%d tables for 50 who asked at the same time", all.made)
 	}
-	if all.from(pid1.BootNow()); all.made != 2 {
+	if all.from(initproto.BootNow()); all.made != 2 {
 		t.Errorf("%d tables when one has asked later", all.made)
 	}
 }
@@ -178,7 +179,7 @@ var kinScripts = map[string]play{
 	}},
 	"own-cgroup": {play: func(s *stage) int {
 		for k, base := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids"} {
-			dir := fmt.Sprintf("%s/proc-test-%d", base, os.Getppid()*1000000+int(pid1.BootNow()/1e3%1000000))
+			dir := fmt.Sprintf("%s/proc-test-%d", base, os.Getppid()*1000000+int(initproto.BootNow()/1e3%1000000))
 			if _, err := os.Stat(base + "/cgroup.procs"); err != nil || os.Mkdir(dir, 0o755) != nil {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -78,7 +79,7 @@ func (p *Process) Exit() (Exit, bool) {
 }
 
 // ended runs in the loop.
-func (p *Process) ended(x pid1.Exit) {
+func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	if p.pipes != nil {
 		p.pipes.flush()
@@ -182,7 +183,7 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 		p.FreeOutput()
 	}
 	killed := sig == syscall.SIGKILL && p.killCgroups()
-	var outside map[int]pid1.Birth
+	var outside map[int]initproto.Birth
 	if sig != syscall.SIGKILL && sig != 0 {
 		outside = p.strays(0) // before the parents die by which they are known
 	}

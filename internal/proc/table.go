@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -23,7 +24,7 @@ const tableAge = 10 * time.Millisecond
 // table is every process that can be seen, at one moment.
 type table struct {
 	at    int64 // before it was made; CLOCK_BOOTTIME, ns
-	born  map[int]pid1.Birth
+	born  map[int]initproto.Birth
 	moved bool // somebody ended while it was made, and may have left a child behind
 	asked bool // a process is read when it is asked for, and not before
 
@@ -33,7 +34,7 @@ type table struct {
 }
 
 // birth is what the table has of a process.
-func (t *table) birth(pid int) (b pid1.Birth, there bool) {
+func (t *table) birth(pid int) (b initproto.Birth, there bool) {
 	b, there = t.born[pid]
 	if there || !t.asked {
 		return b, there
@@ -55,7 +56,7 @@ type tables struct {
 // since gives a table that is not older than a time, nor by more than tableAge than the
 // call. Where making one takes longer than that, those who call meanwhile share the next.
 func (t *tables) since(ns int64) *table {
-	return t.from(max(ns, pid1.BootNow()-int64(tableAge)))
+	return t.from(max(ns, initproto.BootNow()-int64(tableAge)))
 }
 
 // from gives a table that is not older than a time.
@@ -64,7 +65,7 @@ func (t *tables) from(need int64) *table {
 	defer t.mu.Unlock()
 	if t.last == nil || t.last.at < need {
 		t.made++
-		t.last = &table{at: pid1.BootNow(), born: map[int]pid1.Birth{}}
+		t.last = &table{at: initproto.BootNow(), born: map[int]initproto.Birth{}}
 		for _, pid := range allPids() {
 			if b, err := pid1.ReadBirth(pid); err == nil {
 				t.last.born[pid] = b
@@ -151,7 +152,7 @@ func orphansOf(pid int) (children []int, ok bool) {
 }
 
 // alive says whether a process can still do something.
-func alive(b pid1.Birth) bool { return b.State != 'Z' && b.State != 'X' }
+func alive(b initproto.Birth) bool { return b.State != 'Z' && b.State != 'X' }
 
 // asUser calls look, and where that is not permitted calls it again with the rights of
 // the process: root in a default container lacks CAP_SYS_PTRACE and may not look into

@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 )
 
 // Protocol is the version of the wire that this binary speaks.
-const Protocol = pid1.Version
+const Protocol = initproto.Version
 
 // Init is what the init said of itself and of the binary that supervisors are
 // started from.
@@ -30,7 +30,7 @@ type Init struct {
 func (m *Manager) Init() Init { return m.init }
 
 // welcomed notes what the init says of itself.
-func (m *Manager) welcomed(msg *pid1.Msg) {
+func (m *Manager) welcomed(msg *initproto.Msg) {
 	m.init = Init{Pid: msg.Pid, Protocol: msg.Version}
 	if b := msg.Binary; b != nil {
 		m.init.Version, m.init.Upgrades, m.init.Path, m.init.Failed, m.init.Why = b.Init, b.Count, b.Path, b.Failed, b.Why
@@ -65,5 +65,5 @@ func (m *Manager) Upgrade(fd int, version, path, by string) error {
 	if m.init.Protocol < 2 {
 		return errors.New("the init of this container is older than upgrades")
 	}
-	return m.conn.Send(&pid1.Msg{Type: pid1.Upgrade, Fds: []int{fd}, Binary: &pid1.Binary{Version: version, Path: path, By: by}})
+	return m.conn.Send(&initproto.Msg{Type: initproto.Upgrade, Fds: []int{fd}, Binary: &initproto.Binary{Version: version, Path: path, By: by}})
 }
