@@ -33,7 +33,9 @@ func edges() map[string][]string {
 		"internal/asuser": {"internal/procfs"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc", "internal/redact"},
+		"internal/exit":   {},
 		"internal/jacoco": {},
+		"internal/layout": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
