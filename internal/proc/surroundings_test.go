@@ -330,24 +330,6 @@ func TestParseCapability(t *testing.T) {
 	}
 }
 
-func TestGroups(t *testing.T) {
-	u := CurrentUser()
-	if err := u.SetGroups([]string{"root", "4242"}); err != nil || fmt.Sprint(u.Groups) != "[0 4242]" || !u.Grouped {
-		t.Errorf("groups %v, %v", u.Groups, err)
-	}
-	if err := u.SetGroups([]string{}); err != nil || u.Groups == nil || len(u.Groups) > 0 {
-		t.Errorf("groups %v, %v", u.Groups, err)
-	}
-	if err := u.SetGroups([]string{"no-such-group"}); err == nil || err.Error() != `cannot find group "no-such-group" in /etc/group` {
-		t.Errorf("error %v", err)
-	}
-	for group, ok := range map[string]bool{"adm": true, "0": true, "4294967294": true, "4294967295": false, "": false, "a:b": false, "-x": false, "a b": false} {
-		if err := CheckGroup(group); (err == nil) != ok {
-			t.Errorf("group %q: %v", group, err)
-		}
-	}
-}
-
 func TestStartErrorSaysWhy(t *testing.T) {
 	err := &StartError{Path: "/x", Step: "set the nice value -1 of", Why: "needs CAP_SYS_NICE", Err: syscall.EACCES}
 	if got := err.Error(); got != "cannot set the nice value -1 of /x: permission denied (needs CAP_SYS_NICE)" {

@@ -132,21 +132,6 @@ func (u *User) AdaptEnv(env map[string]string) {
 	}
 }
 
-// CheckGroup says what is wrong with the form of a group's name or number. Who
-// exists is known when the process starts.
-func CheckGroup(group string) error {
-	if group == "" || strings.HasPrefix(group, "-") || strings.ContainsAny(group, ": \t\n\r/\x00") {
-		return fmt.Errorf("%.40q is not a group: write its name or number", group)
-	}
-	if strings.Trim(group, "0123456789") != "" {
-		return nil
-	}
-	if n, err := strconv.ParseUint(group, 10, 32); err != nil || n == 1<<32-1 { // -1 means none to the kernel
-		return fmt.Errorf("%.40q is not a group: numbers go from 0 to 4294967294", group)
-	}
-	return nil
-}
-
 func lookupGroup(group string) (uint32, error) {
 	if g, err := user.LookupGroup(group); err == nil {
 		if n, err := strconv.ParseUint(g.Gid, 10, 32); err == nil {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"testing"
@@ -37,5 +38,18 @@ func TestAdaptEnv(t *testing.T) {
 				t.Errorf("got  %v\nwant %v", env, want)
 			}
 		})
+	}
+}
+
+func TestGroups(t *testing.T) {
+	u := CurrentUser()
+	if err := u.SetGroups([]string{"root", "4242"}); err != nil || fmt.Sprint(u.Groups) != "[0 4242]" || !u.Grouped {
+		t.Errorf("groups %v, %v", u.Groups, err)
+	}
+	if err := u.SetGroups([]string{}); err != nil || u.Groups == nil || len(u.Groups) > 0 {
+		t.Errorf("groups %v, %v", u.Groups, err)
+	}
+	if err := u.SetGroups([]string{"no-such-group"}); err == nil || err.Error() != `cannot find group "no-such-group" in /etc/group` {
+		t.Errorf("error %v", err)
 	}
 }
