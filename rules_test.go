@@ -29,7 +29,7 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"bench":           {"hooks", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
 		"internal/api":    {"supervisor", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"hooks":           {"internal/asuser", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"internal/asuser": {"internal/procfs"},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc", "internal/redact"},

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -49,7 +49,7 @@ type scene struct {
 	labels   map[string]string
 	given    map[string]string // by hooks before
 	socket   string            // of the API; empty: unknown
-	user     *proc.User        // nil: stoker's own
+	user     *asuser.User      // nil: stoker's own
 	out      string            // path of STOKER_OUT; empty: there is none
 	deadline time.Time
 }

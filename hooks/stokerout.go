@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
@@ -143,7 +143,7 @@ func (g *gift) withheld() []string {
 }
 
 // makeOut makes the file that a hook writes to, for its user alone.
-func makeOut(dir string, user *proc.User) (path string, err error) {
+func makeOut(dir string, user *asuser.User) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return "", fmt.Errorf("cannot make the folder of STOKER_OUT: %w", err)
 	}

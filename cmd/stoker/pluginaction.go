@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -59,7 +60,7 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 	spec := proc.Spec{ID: uniqueID("plugin-" + plugin), Argv: slices.Concat(action.Command, args)}
 	env := jvm.WithoutOptions(environMap(os.Environ()))
 	if action.RunAs != "" {
-		user, err := proc.LookupUser(action.RunAs)
+		user, err := asuser.Lookup(action.RunAs)
 		if err != nil {
 			return spec, err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -22,7 +23,7 @@ type processLauncher struct {
 	m       *proc.Manager
 	name    string
 	service config.Service
-	user    *proc.User
+	user    *asuser.User
 	base    proc.Spec // what a process of the service has whatever it executes
 	cgroups *cgroup.Tree
 	wish    cgroup.Wish
@@ -46,14 +47,14 @@ func newProcessLauncher(m *proc.Manager, tree *cgroup.Tree, name string, cfg con
 func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
 	l.base = proc.Spec{Dir: s.Dir, Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}
 	if s.User != "" {
-		if l.user, err = proc.LookupUser(s.User); err != nil {
+		if l.user, err = asuser.Lookup(s.User); err != nil {
 			return err
 		}
 		l.base.User = l.user
 	}
 	if s.Groups != nil {
 		if l.base.User == nil {
-			l.base.User = proc.CurrentUser()
+			l.base.User = asuser.Current()
 		}
 		if err := l.base.User.SetGroups(s.Groups); err != nil {
 			return err

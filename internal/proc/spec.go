@@ -13,17 +13,18 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
 // Spec says what to start and how.
 type Spec struct {
-	ID   string   // names the process for good, e.g. "tomcat.5"; never used twice
-	Argv []string // Argv[0] is looked up in the PATH of Env when it has no slash
-	Env  []string // the whole environment
-	Dir  string   // working directory; empty: ours
-	User *User    // nil: ours
+	ID   string       // names the process for good, e.g. "tomcat.5"; never used twice
+	Argv []string     // Argv[0] is looked up in the PATH of Env when it has no slash
+	Env  []string     // the whole environment
+	Dir  string       // working directory; empty: ours
+	User *asuser.User // nil: ours
 	// Open checks the program that was found, and gives the folder in which it is, open
 	// since before the check; nil: it is not checked. The program is executed as a name in
 	// that folder. A script is executed by its path, which its interpreter opens and calls
@@ -72,19 +73,6 @@ type Spec struct {
 
 // ErrStopping refuses a start because the container stops.
 var ErrStopping = errors.New("the container stops")
-
-// User is whom a process runs as.
-type User struct {
-	Name   string // as configured, for messages
-	Login  string // the name of the passwd entry; empty: there is none
-	UID    uint32
-	GID    uint32
-	Groups []uint32
-	Home   string // empty when there is no passwd entry
-	// Grouped says that Groups were asked for. Those of the user's entry are left
-	// out where we are not root and could not set them.
-	Grouped bool
-}
 
 // StartError says why a program could not be started.
 type StartError struct {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
@@ -173,7 +174,7 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 
 // giveOutput makes a user the owner of the pipes that it writes to. A pipe belongs to
 // who made it, and /dev/stdout opens the pipe once more, which only the owner may.
-func (m *Manager) giveOutput(u *User, ends ...*os.File) {
+func (m *Manager) giveOutput(u *asuser.User, ends ...*os.File) {
 	if u == nil || int(u.UID) == os.Getuid() {
 		return
 	}

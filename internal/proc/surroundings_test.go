@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,7 +61,7 @@ var surroundingScripts = map[string]play{
 			os.Chmod(d, 0o755)
 		}
 		drop, _ := ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
-		u := &User{Name: "nobody", UID: 65534, GID: 65534, Groups: []uint32{7, 65534}}
+		u := &asuser.User{Name: "nobody", UID: 65534, GID: 65534, Groups: []uint32{7, 65534}}
 		io, _ := ParseIONice("best-effort:7")
 		show(s, Spec{ID: "all", User: u, Dir: s.dir + "/closed", Rlimits: mustLimits(map[string]string{"nofile": "900:1000", "core": "0", "as": "unlimited", "nproc": "500"}),
 			Nice: num(5), IOPriority: &io, OOMScoreAdj: num(300), Drop: drop, NoNewPrivileges: true, Umask: num(0o77)})
@@ -80,7 +81,7 @@ var surroundingScripts = map[string]play{
 		argv := []string{"/bin/cat", "/proc/self/oom_score_adj"}
 		show(s, Spec{ID: "plain", Argv: argv})
 		show(s, Spec{ID: "shim", Argv: argv, Umask: num(0o22)})
-		show(s, Spec{ID: "user", Argv: argv, User: &User{Name: "nobody", UID: 65534, GID: 65534}})
+		show(s, Spec{ID: "user", Argv: argv, User: &asuser.User{Name: "nobody", UID: 65534, GID: 65534}})
 		show(s, Spec{ID: "set", Argv: argv, OOMScoreAdj: num(20)})
 		own, err := os.ReadFile("/proc/self/oom_score_adj")
 		s.say("own %s %v", strings.TrimSpace(string(own)), err)
@@ -114,8 +115,8 @@ var surroundingScripts = map[string]play{
 		show(s, Spec{ID: "4", Argv: yes, IOPriority: &rt})
 		show(s, Spec{ID: "5", Argv: yes, Drop: AllCapabilities})
 		show(s, Spec{ID: "6", Argv: yes, Drop: AllCapabilities, NoNewPrivileges: true})
-		show(s, Spec{ID: "7", Argv: yes, Umask: num(0), User: &User{Name: "nobody", UID: 65534, GID: 65534}})
-		show(s, Spec{ID: "8", Argv: yes, Umask: num(0), User: &User{Name: "1:2", UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Groups: []uint32{5}, Grouped: true}})
+		show(s, Spec{ID: "7", Argv: yes, Umask: num(0), User: &asuser.User{Name: "nobody", UID: 65534, GID: 65534}})
+		show(s, Spec{ID: "8", Argv: yes, Umask: num(0), User: &asuser.User{Name: "1:2", UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Groups: []uint32{5}, Grouped: true}})
 		show(s, Spec{ID: "9", Argv: yes, Umask: num(0), Dir: s.dir + "/none"})
 		return 0
 	}},
@@ -123,7 +124,7 @@ var surroundingScripts = map[string]play{
 	// of the supervisor, and does the same beside it: in a hook and by the shim.
 	"stdout": {play: func(s *stage) int {
 		reopen := []string{"/bin/sh", "-c", "echo a >/dev/stdout; echo b >/dev/stderr; echo c >>/proc/self/fd/1; exit 5"}
-		u := &User{Name: "12345:12345", UID: 12345, GID: 12345}
+		u := &asuser.User{Name: "12345:12345", UID: 12345, GID: 12345}
 		if s.first() {
 			show(s, Spec{ID: "plain", Argv: reopen, User: u})
 			show(s, Spec{ID: "shim", Argv: reopen, User: u, Umask: num(0o22)})
@@ -148,7 +149,7 @@ var surroundingScripts = map[string]play{
 	}},
 	"no-chown": {play: func(s *stage) int {
 		for _, id := range []string{"one", "two"} {
-			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"}, User: &User{Name: "12345", UID: 12345, GID: 12345}})
+			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"}, User: &asuser.User{Name: "12345", UID: 12345, GID: 12345}})
 		}
 		return 0
 	}},
