@@ -11,6 +11,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -45,7 +46,7 @@ func newProcessLauncher(m *proc.Manager, tree *cgroup.Tree, name string, cfg con
 }
 
 func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
-	l.base = proc.Spec{Dir: s.Dir, Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}
+	l.base = proc.Spec{Dir: s.Dir, Attributes: execshim.Attributes{Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}}
 	if s.User != "" {
 		if l.user, err = asuser.Lookup(s.User); err != nil {
 			return err
@@ -67,17 +68,17 @@ func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
 		}
 		l.base.Umask = &mask
 	}
-	if l.base.Rlimits, err = proc.ParseRlimits(s.Rlimits); err != nil {
+	if l.base.Rlimits, err = execshim.ParseRlimits(s.Rlimits); err != nil {
 		return err
 	}
 	if s.IONice != "" {
-		priority, err := proc.ParseIONice(s.IONice)
+		priority, err := execshim.ParseIONice(s.IONice)
 		if err != nil {
 			return err
 		}
 		l.base.IOPriority = &priority
 	}
-	if l.base.Drop, err = proc.ParseCapabilities(s.DropCapabilities); err != nil {
+	if l.base.Drop, err = execshim.ParseCapabilities(s.DropCapabilities); err != nil {
 		return err
 	}
 	l.wish.CPUs = s.Cgroup.CPUs

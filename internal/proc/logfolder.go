@@ -27,7 +27,7 @@ type logFolder struct {
 func openLogFolder(path string) (*logFolder, error) {
 	dir, err := untrusted.OpenDir(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("cannot open %s: cannot open its folder: %w", path, cause(err))
+		return nil, fmt.Errorf("cannot open %s: cannot open its folder: %w", path, untrusted.Cause(err))
 	}
 	f := &logFolder{dir: dir}
 	if err = unix.Fstat(f.fd(), &f.info); err == nil {
