@@ -143,12 +143,6 @@ func (a *attempt) start() (Execution, error) {
 	return nil, &startFailure{err, strings.ReplaceAll(err.Error(), "\nhint: ", ": ")}
 }
 
-// ends says whether an event is one that comes when things end, also while the
-// container stops.
-func (e Event) ends() bool {
-	return slices.Contains([]Event{PreStop, Exited, Fatal, Stopped, StartFailed, Exit, JobFinished}, e)
-}
-
 func (a *attempt) scene(user *proc.User, out string) *scene {
 	s := &scene{own: a.r.opts.Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
 	s.given = a.r.Given(a.o.Service, user.ID()).Env

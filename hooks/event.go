@@ -1,9 +1,9 @@
-// Package hooks runs what others want done at the moments of a container's and
-// its services' lives, and bundles such hooks into plugins. It does not know how a
-// service is started or when one is ready: it is told.
 package hooks
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Event is a moment at which hooks run.
 type Event string
@@ -44,3 +44,40 @@ func (e Event) Blocking() bool {
 func (e Event) OfService() bool {
 	return slices.Contains([]Event{PreStart, Started, Ready, StartFailed, Unhealthy, Degraded, PreStop, Exited, Fatal, Stopped}, e)
 }
+
+// ends says whether an event is one that comes when things end, also while the
+// container stops.
+func (e Event) ends() bool {
+	return slices.Contains([]Event{PreStop, Exited, Fatal, Stopped, StartFailed, Exit, JobFinished}, e)
+}
+
+// givesToStart says whether variables and options that hooks of an event give
+// count for anything.
+func (e Event) givesToStart() bool { return e == Init || e == NetworkReady || e == PreStart }
+
+// CanFail says whether on_failure: fail of one of its hooks means anything.
+func (e Event) CanFail() bool { return e.givesToStart() || e == Started || e == Ready }
+
+// Occasion is an event as it happens.
+type Occasion struct {
+	Event   Event  `json:"event"`
+	Service string `json:"service,omitempty"` // or the job's name; empty: of the container
+	// Start numbers the service's starts. With Service and Event it says which
+	// occasion it is: one that is told again is not gone through again.
+	Start    uint64 `json:"start,omitempty"`
+	Attempt  int    `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
+	Pid      int    `json:"pid,omitempty"`     // 0: there is or was no process
+	Port     int    `json:"port,omitempty"`    // of the service's readiness; 0: not known
+	ExitCode *int   `json:"exit_code,omitempty"`
+	Signal   string `json:"signal,omitempty"` // that ended it: "KILL"; empty: it exited, or lives
+	OOM      bool   `json:"oom,omitempty"`    // the kernel's OOM killer ended it
+	Reason   string `json:"reason,omitempty"`
+	// Expected says of exited and stopped whether that was to come; nil: not known.
+	Expected *bool     `json:"expected,omitempty"`
+	At       time.Time `json:"at"`
+	// Until is when everything must be over; zero: each hook has its own timeout only.
+	Until time.Time `json:"until,omitzero"`
+	// Budget is that of the stop that it belongs to; 0: of none.
+	Budget time.Duration `json:"budget,omitempty"`
+}
+

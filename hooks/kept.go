@@ -103,7 +103,7 @@ type mark struct {
 }
 
 // kind is what its Start numbers.
-func (o *Occasion) kind() string {
+func kindOf(o *Occasion) string {
 	if laneOf(*o) == jobsLane {
 		return string(o.Event) + "/" + o.Service
 	}
@@ -143,7 +143,7 @@ const (
 // marked finds the mark of an occasion that was told.
 func (k *kept) marked(o *Occasion) *mark {
 	for i := range k.Marks {
-		if m := &k.Marks[i]; m.Kind == o.kind() && o.Start <= m.Start {
+		if m := &k.Marks[i]; m.Kind == kindOf(o) && o.Start <= m.Start {
 			return m
 		}
 	}
@@ -151,7 +151,7 @@ func (k *kept) marked(o *Occasion) *mark {
 }
 
 // subject is the service whose hooks count for an occasion; empty: those of all.
-func (o *Occasion) subject() string {
+func subjectOf(o *Occasion) string {
 	if o.Event.OfService() {
 		return o.Service
 	}
@@ -161,12 +161,12 @@ func (o *Occasion) subject() string {
 // mark notes that an occasion is told. Older ones of its kind count as told too.
 func (k *kept) mark(o *Occasion) {
 	for i := range k.Marks {
-		if k.Marks[i].Kind == o.kind() {
+		if k.Marks[i].Kind == kindOf(o) {
 			k.Marks = append(k.Marks[:i], k.Marks[i+1:]...)
 			break
 		}
 	}
-	k.Marks = append(k.Marks, mark{Kind: o.kind(), Start: o.Start})
+	k.Marks = append(k.Marks, mark{Kind: kindOf(o), Start: o.Start})
 	k.Marks = k.Marks[max(len(k.Marks)-maxMarks, 0):]
 }
 

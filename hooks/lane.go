@@ -76,7 +76,7 @@ func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
 	defer l.mu.Unlock()
 	l.supersede(o)
 	for _, e := range l.kept.Queue {
-		if e.kind() == o.kind() && e.Start == o.Start {
+		if kindOf(&e.Occasion) == kindOf(&o) && e.Start == o.Start {
 			return e.pass, nil
 		}
 	}

@@ -209,7 +209,7 @@ func (r *Runner) all() []*lane {
 // before it.
 func (r *Runner) Wants(e Event, service string) bool {
 	o := Occasion{Event: e, Service: service}
-	if len(r.opts.Book().For(e, o.subject())) > 0 {
+	if len(r.opts.Book().For(e, subjectOf(&o))) > 0 {
 		return true
 	}
 	if e != PreStart {
@@ -221,7 +221,7 @@ func (r *Runner) Wants(e Event, service string) bool {
 
 // hooksOf are the hooks that are run at an occasion.
 func (r *Runner) hooksOf(o *Occasion) []Bound {
-	all := r.opts.Book().For(o.Event, o.subject())
+	all := r.opts.Book().For(o.Event, subjectOf(o))
 	return slices.DeleteFunc(slices.Clone(all), func(b Bound) bool { return !b.at(o) })
 }
 

@@ -141,7 +141,7 @@ func (r *Runner) RunByHand(ctx context.Context, o Occasion, title string) ([]Out
 func (r *Runner) picked(o Occasion, title string) ([]Bound, error) {
 	book := r.opts.Book()
 	if title == "" {
-		hooks := book.For(o.Event, o.subject())
+		hooks := book.For(o.Event, subjectOf(&o))
 		if len(hooks) == 0 {
 			return nil, fmt.Errorf("%w: none of %s counts here", ErrNoHook, o.Event)
 		}

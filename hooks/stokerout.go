@@ -20,13 +20,6 @@ const (
 	maxOutLines = 200
 )
 
-// givesToStart says whether variables and options that hooks of an event give
-// count for anything.
-func (e Event) givesToStart() bool { return e == Init || e == NetworkReady || e == PreStart }
-
-// CanFail says whether on_failure: fail of one of its hooks means anything.
-func (e Event) CanFail() bool { return e.givesToStart() || e == Started || e == Ready }
-
 // ParseOut reads what a hook has written to STOKER_OUT, byte for byte: lines of
 //
 //	env NAME=VALUE
