@@ -35,6 +35,7 @@ func edges() map[string][]string {
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc", "internal/redact"},
 		"internal/jacoco": {},
+		"internal/lifecycle": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable"},

@@ -3,12 +3,16 @@
 // service is started or when one is ready: it is told.
 package hooks
 
-import "time"
+import (
+	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
+)
 
 // Bound is a hook with what belongs to it, ready to be run.
 type Bound struct {
 	Hook
-	Event  Event
+	Event  lifecycle.Event
 	Source string // where it is from, for people: a file and line, or the path of the file that it is
 	// Path is the file to be executed; empty: it is a command or a URL.
 	Path string

@@ -3,6 +3,7 @@ package hooks
 import (
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -37,42 +38,42 @@ type ByEvent struct {
 }
 
 // Of gives the list of an event.
-func (b *ByEvent) Of(e Event) []Hook { return *b.List(e) }
+func (b *ByEvent) Of(e lifecycle.Event) []Hook { return *b.List(e) }
 
 // List is where the list of an event stands; of what is no event, nowhere that lasts.
-func (b *ByEvent) List(e Event) *[]Hook {
+func (b *ByEvent) List(e lifecycle.Event) *[]Hook {
 	switch e {
-	case Init:
+	case lifecycle.Init:
 		return &b.Init
-	case NetworkReady:
+	case lifecycle.NetworkReady:
 		return &b.NetworkReady
-	case PreStart:
+	case lifecycle.PreStart:
 		return &b.PreStart
-	case Started:
+	case lifecycle.Started:
 		return &b.Started
-	case Ready:
+	case lifecycle.Ready:
 		return &b.Ready
-	case StartFailed:
+	case lifecycle.StartFailed:
 		return &b.StartFailed
-	case Unhealthy:
+	case lifecycle.Unhealthy:
 		return &b.Unhealthy
-	case Degraded:
+	case lifecycle.Degraded:
 		return &b.Degraded
-	case PreStop:
+	case lifecycle.PreStop:
 		return &b.PreStop
-	case Exited:
+	case lifecycle.Exited:
 		return &b.Exited
-	case Fatal:
+	case lifecycle.Fatal:
 		return &b.Fatal
-	case Stopped:
+	case lifecycle.Stopped:
 		return &b.Stopped
-	case Exit:
+	case lifecycle.Exit:
 		return &b.Exit
-	case JobStarted:
+	case lifecycle.JobStarted:
 		return &b.JobStarted
-	case JobFinished:
+	case lifecycle.JobFinished:
 		return &b.JobFinished
-	case ConfigChanged:
+	case lifecycle.ConfigChanged:
 		return &b.ConfigChanged
 	}
 	return new([]Hook)

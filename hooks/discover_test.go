@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 func TestDiscover(t *testing.T) {
@@ -20,7 +22,7 @@ func TestDiscover(t *testing.T) {
 	script(t, filepath.Join(dir, "pre_stop.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "README"), "", 0o644)
 	lists := &ByEvent{Ready: []Hook{{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"}, {Name: "other", Command: []string{"x"}}}, Exit: []Hook{{File: "10-x"}}}
-	source := func(e Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
+	source := func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
 	bound, problems := Discover(dir, lists, source)
 	var got []string
 	listed := 0

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -246,7 +247,7 @@ func TestEnforcedOptionsAreRequired(t *testing.T) {
 	if why := s.plugins.Blame("app", Death{Named: []string{"p"}, Reason: "crash"}); why != "" {
 		t.Errorf("a JVM that dies is started without it: %s", why)
 	}
-	s.plugins.FailHook("p", PreStart, "no")
+	s.plugins.FailHook("p", lifecycle.PreStart, "no")
 	s.want("p", "active")
 }
 
@@ -627,12 +628,12 @@ func TestHookFailure(t *testing.T) {
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
 		t.Errorf("bound %+v", s.bound)
 	}
-	s.plugins.FailHook("p", Ready, "no answer")
+	s.plugins.FailHook("p", lifecycle.Ready, "no answer")
 	s.want("p", "failed no answer")
 	if s.carried() == "" || len(s.bound) != 1 {
 		t.Error("a hook that failed after the start takes the options away")
 	}
-	s.plugins.FailHook("p", PreStart, "no file")
+	s.plugins.FailHook("p", lifecycle.PreStart, "no file")
 	if s.carried() != "" || len(s.bound) != 0 {
 		t.Error("a hook that failed before the start leaves the options in")
 	}
@@ -757,7 +758,7 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 	p := s.begin(PluginConfig{}, Container{})
 	runs := func(service string) (out []string) {
 		book := NewBook(s.bound, Surroundings{})
-		for _, b := range slices.Concat(book.For(PreStop, service), book.For(Exited, service)) {
+		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
 			out = append(out, b.full())
 		}
 		return out

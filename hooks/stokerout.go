@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -28,7 +29,7 @@ const (
 //
 // Empty lines are left out. Nothing in it is ever evaluated. hook is the source of
 // its options; allow is its AllowEnv. The error names the line.
-func ParseOut(data []byte, e Event, hook string, allow []string) (Given, error) {
+func ParseOut(data []byte, e lifecycle.Event, hook string, allow []string) (Given, error) {
 	var g Given
 	if len(data) > maxOut {
 		return g, fmt.Errorf("it has more than %d KiB", maxOut>>10)
@@ -52,9 +53,9 @@ func ParseOut(data []byte, e Event, hook string, allow []string) (Given, error) 
 }
 
 // take adds what one line gives.
-func (g *Given) take(line string, e Event, hook string, allow []string) error {
+func (g *Given) take(line string, e lifecycle.Event, hook string, allow []string) error {
 	verb, rest, _ := strings.Cut(line, " ")
-	if (verb == "env" || verb == "jvm-option") && !e.givesToStart() {
+	if (verb == "env" || verb == "jvm-option") && !e.Contributes() {
 		return fmt.Errorf("%s is for hooks of init, network-ready and pre-start: nothing is started after %s", verb, e)
 	}
 	switch verb {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
@@ -19,7 +20,7 @@ type HookList struct {
 
 // HookRun is the answer of POST /v1/hooks/{event}.
 type HookRun struct {
-	Event    hooks.Event     `json:"event"`
+	Event    lifecycle.Event `json:"event"`
 	Outcomes []hooks.Outcome `json:"outcomes"`
 }
 
@@ -34,9 +35,9 @@ func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
 
 // runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.
 func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
-	event := hooks.Event(r.PathValue("event"))
+	event := lifecycle.Event(r.PathValue("event"))
 	var known []string
-	for _, e := range hooks.Events() {
+	for _, e := range lifecycle.Events() {
 		known = append(known, string(e))
 	}
 	if !slices.Contains(known, string(event)) {
