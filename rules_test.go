@@ -28,16 +28,16 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"bench":           {"hooks", "internal/lifecycle", "internal/proc", "internal/pid1"}, // it measures them
+		"internal/api":    {"supervisor", "internal/lifecycle", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
+		"hooks":           {"internal/lifecycle", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"internal/asuser": {},
 		"internal/cgroup": {},
-		"internal/events": {"internal/proc", "internal/redact"},
+		"internal/events": {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/jacoco": {},
 		"internal/lifecycle": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},

@@ -40,14 +40,15 @@ func TestBook(t *testing.T) {
 }
 
 func TestFromConfig(t *testing.T) {
-	lists := &ByEvent{Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"}, {Name: "b", URL: "http://h/"}}, Init: []Hook{{Name: "i", Command: []string{"x"}}}}
+	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"}, {Name: "b", URL: "http://h/"}}, lifecycle.Init: []Hook{{Name: "i", Command: []string{"x"}}}})
+	lists := &hooks
 	var got []string
 	for _, b := range FromConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
 		got = append(got, fmt.Sprint(b.Source, " ", b.Event, " ", b.Name, " ", b.Timeout, " ", b.Method, " ", b.Share, " ", b.OnFailure))
 	}
 	same(t, "bound", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
 	for _, e := range lifecycle.Events() {
-		*lists.List(e) = []Hook{{Name: string(e)}}
+		lists.Lists[e.Index()] = []Hook{{Name: string(e)}}
 	}
 	for _, e := range lifecycle.Events() {
 		if got := lists.Of(e); len(got) != 1 || got[0].Name != string(e) {

@@ -268,3 +268,11 @@ func same(t *testing.T, what string, got, want []string) {
 		t.Errorf("%s: %q, want %q", what, got, want)
 	}
 }
+
+// byEvent makes lists of hooks.
+func byEvent(lists map[lifecycle.Event][]Hook) (out ByEvent) {
+	for e, list := range lists {
+		out.Lists[e.Index()] = list
+	}
+	return out
+}

@@ -623,7 +623,7 @@ func TestFragmentsNowhere(t *testing.T) {
 
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p", Hooks: ByEvent{Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}}}, "-Dp")
+	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
 	s.begin(PluginConfig{}, Container{})
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
 		t.Errorf("bound %+v", s.bound)
@@ -718,11 +718,11 @@ func (s *plugged) boundTo() string {
 // processes that were started with it, and of no others.
 func TestFarewell(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "a", Hooks: ByEvent{
-		Ready:   []Hook{{Name: "in", Command: []string{"x"}}},
-		PreStop: []Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
-		Stopped: []Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
-	}}, "-Da=b")
+	s.add(Manifest{Name: "a", Hooks: byEvent(map[lifecycle.Event][]Hook{
+		lifecycle.Ready:   []Hook{{Name: "in", Command: []string{"x"}}},
+		lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
+		lifecycle.Stopped: []Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
+	})}, "-Da=b")
 	p := s.begin(PluginConfig{}, Container{})
 	const on = "ready in, pre-stop out, pre-stop web web+db, stopped db db"
 	if got := s.boundTo(); got != on {
@@ -753,8 +753,8 @@ func TestFarewell(t *testing.T) {
 func TestSwitchedOnWhileItRuns(t *testing.T) {
 	s := newPlugged(t)
 	off, on := false, true
-	s.add(Manifest{Name: "a", Enabled: &off, Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}, Exited: []Hook{{Name: "told", Command: []string{"x"}}}}}, "-Da=b")
-	s.add(Manifest{Name: "b", Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}}}, "-Db=b")
+	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}}, lifecycle.Exited: []Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
+	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
 	p := s.begin(PluginConfig{}, Container{})
 	runs := func(service string) (out []string) {
 		book := NewBook(s.bound, Surroundings{})
@@ -785,7 +785,7 @@ func TestURLParameter(t *testing.T) {
 		"unix:///run/r.sock:/v1": "unix:///run/r.sock:/v1/agents/${PLUGIN_REF_1}"} {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
-			Hooks: ByEvent{Ready: []Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}}}, "")
+			Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}})}, "")
 		s.begin(PluginConfig{Enabled: map[string]Use{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Container{})
 		got := ""
 		for _, b := range s.bound {

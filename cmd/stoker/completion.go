@@ -174,9 +174,7 @@ func (at place) values(ctx context.Context, placeholder string) (out []string) {
 			return at.names(ctx, c, placeholder)
 		}
 	case "EVENT":
-		for _, e := range lifecycle.Events() {
-			out = append(out, string(e))
-		}
+		return lifecycle.Names()
 	case "KIND":
 		return events.Kinds()
 	case "SIGNAL":

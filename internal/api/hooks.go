@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -35,13 +34,9 @@ func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
 
 // runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.
 func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
-	event := lifecycle.Event(r.PathValue("event"))
-	var known []string
-	for _, e := range lifecycle.Events() {
-		known = append(known, string(e))
-	}
-	if !slices.Contains(known, string(event)) {
-		fail(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), known))
+	event, ok := lifecycle.Parse(r.PathValue("event"))
+	if !ok {
+		fail(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), lifecycle.Names()))
 		return
 	}
 	p, _ := peerOf(r.Context())

@@ -87,7 +87,7 @@ func hookDefaults(c *hooks.ByEvent) {
 		for k := range list {
 			list[k] = list[k].WithDefaults()
 		}
-		*c.List(e) = list
+		c.Lists[e.Index()] = list
 	}
 }
 
