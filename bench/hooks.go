@@ -12,8 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -53,7 +53,7 @@ func (b *bench) hooks() (t hookTimes, err error) {
 
 // measureHooks is the supervisor's part: all ways in turn.
 func measureHooks(out string) error {
-	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{})
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -49,7 +50,7 @@ type stage struct {
 func perform(name, dir string) {
 	pid1.Catch()
 	warned := 0
-	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s); warned++ }})
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s); warned++ }})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)

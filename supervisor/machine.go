@@ -145,7 +145,7 @@ func inStopping(ev Event) rule {
 }
 
 // Table is the state machine as a Markdown table: what each event leads to in
-// each state. docs/supervision.md holds it.
+// each state. docs/reference/supervision.md holds it.
 func Table() string {
 	var b strings.Builder
 	b.WriteString("| state | event | leads to |\n|---|---|---|\n")

@@ -185,12 +185,12 @@ func TestTableIsTheMachine(t *testing.T) {
 }
 
 func TestTableIsInTheDocs(t *testing.T) {
-	page, err := os.ReadFile("../docs/supervision.md")
+	page, err := os.ReadFile("../docs/reference/supervision.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(page), Table()) {
-		t.Errorf("docs/supervision.md does not have this table:\n%s", Table())
+		t.Errorf("docs/reference/supervision.md does not have this table:\n%s", Table())
 	}
 }
 

@@ -32,7 +32,7 @@ services:
 // comes from outside of the services may do all, also where stoker has no capability.
 func TestServicesOfRootAreNoAdmins(t *testing.T) {
 	needsImage(t, "stoker-base")
-	const refused = 3 // docs/exit-codes.md
+	const refused = 3 // docs/reference/exit-codes.md
 	for name, flags := range map[string][]string{
 		"default":         nil,
 		"another user":    {"--user=12345"},

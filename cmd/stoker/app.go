@@ -401,13 +401,13 @@ func optional(args []string) string {
 // appHelp explains where a command finds what it asks.
 const appHelp = `Commands ask the stoker that runs in the same container, by its unix socket:
 STOKER_SOCKET, or else api.socket of the configuration, or
-/run/stoker/stoker.sock and what docs/api.md names. STOKER_CONFIG names another
+/run/stoker/stoker.sock and what docs/reference/api.md names. STOKER_CONFIG names another
 configuration file.`
 
 // healthHelp explains health.
 const healthHelp = `Ends with 0 if every service is as it is wanted, as GET /v1/ready says; with
 SERVICE if that one is RUNNING and well. Else with 1 and one line why; with 69 if
-no stoker answers. docs/containers.md has HEALTHCHECK and probes for Kubernetes.`
+no stoker answers. docs/howto/containers.md has HEALTHCHECK and probes for Kubernetes.`
 
 // runHelp explains run.
 const runHelp = `Without CMD the services of the configuration are started; without a
@@ -427,7 +427,7 @@ refused end it with 78; with -o json stdout has the reasons then.`
 const toolHelp = `The JVM is asked by HotSpot's attach protocol, as jcmd does; no JDK is needed in
 the image. It is asked as its own user, and needs no option, if it has not
 -XX:+DisableAttachMechanism. The default SERVICE is the main one. A class
-histogram and a heap dump stop the JVM while they are made. docs/jvm.md has more.`
+histogram and a heap dump stop the JVM while they are made. docs/reference/jvm.md has more.`
 
 // allHelp explains the names of services.
 const allHelp = `SERVICE is a name of the configuration, "stoker status" lists them; all means all.

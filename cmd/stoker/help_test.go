@@ -139,13 +139,13 @@ func TestManPage(t *testing.T) {
 			t.Errorf("stoker %s: hidden is %v, and the page disagrees", name, hidden)
 		}
 	})
-	docs, err := os.ReadFile("../../docs/exit-codes.md")
+	docs, err := os.ReadFile("../../docs/reference/exit-codes.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range exitCodes() {
 		if !strings.Contains(string(docs), fmt.Sprintf("\n| %d |", c.code)) {
-			t.Errorf("docs/exit-codes.md has no exit code %d", c.code)
+			t.Errorf("docs/reference/exit-codes.md has no exit code %d", c.code)
 		}
 	}
 	needs(t, "groff")

@@ -16,8 +16,8 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -177,7 +177,7 @@ func (h *hookRunner) Await(ctx context.Context, m supervisor.Moment) error {
 // changed tells that another configuration is in force.
 func (h *hookRunner) changed(by string) {
 	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
-	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(pid1.BootNow()), Reason: by, At: time.Now()})
+	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
 }
 
 // occasionOf is the same in other words.

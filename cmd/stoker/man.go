@@ -70,7 +70,7 @@ func manOf(b *strings.Builder, c *cli.Command, name string) {
 	}
 }
 
-// exitMeaning is an exit code of stoker itself; docs/exit-codes.md has more.
+// exitMeaning is an exit code of stoker itself; docs/reference/exit-codes.md has more.
 type exitMeaning struct {
 	code int
 	when string

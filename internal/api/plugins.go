@@ -120,7 +120,7 @@ func body(w http.ResponseWriter, r *http.Request, into any) bool {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
-		fail(w, http.StatusBadRequest, "bad-request", fmt.Sprintf("cannot read the request: %v", err), "docs/api.md has its form")
+		fail(w, http.StatusBadRequest, "bad-request", fmt.Sprintf("cannot read the request: %v", err), "docs/reference/api.md has its form")
 		return false
 	}
 	return true

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 // play serves the API of one service "talk", whose shell writes what it is told
 // by files in dir, until the container ends.
 func play(dir string) int {
-	m, _, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(string) {}})
+	m, _, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(string) {}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -195,7 +195,7 @@ func TestParseMountinfo(t *testing.T) {
 
 // The page names every code and every key, and no other.
 func TestDocumentation(t *testing.T) {
-	text, err := os.ReadFile("../../docs/limits.md")
+	text, err := os.ReadFile("../../docs/reference/limits.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,6 +212,6 @@ func TestDocumentation(t *testing.T) {
 	}
 	slices.Sort(want)
 	if slices.Sort(got); !slices.Equal(got, want) {
-		t.Errorf("docs/limits.md has %q, want %q", got, want)
+		t.Errorf("docs/reference/limits.md has %q, want %q", got, want)
 	}
 }

@@ -61,7 +61,7 @@ func at(t *testing.T, doc any, path ...any) any {
 // accepted, the probes are commands of ours, and the times fit each other.
 func TestContainerExamples(t *testing.T) {
 	kinds := map[string]map[string]any{}
-	for _, doc := range yamlBlocks(t, "../../docs/containers.md") {
+	for _, doc := range yamlBlocks(t, "../../docs/howto/containers.md") {
 		kind, _ := doc["kind"].(string)
 		kinds[kind] = doc
 	}

@@ -237,9 +237,13 @@ func TestFingerprintStays(t *testing.T) {
 		t.Errorf("with defaults %s", got)
 	}
 	data, err := json.Marshal(c)
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var kept Config
-	must(t, json.Unmarshal(data, &kept))
+	if err := json.Unmarshal(data, &kept); err != nil {
+		t.Fatal(err)
+	}
 	if got := prints(kept); got != want {
 		t.Errorf("out of JSON %s", got)
 	}

@@ -42,7 +42,7 @@ func documented(text string, known []string) (paths, unknown []string) {
 }
 
 func TestDocumentationNamesEveryKey(t *testing.T) {
-	text, err := os.ReadFile("../../docs/configuration.md")
+	text, err := os.ReadFile("../../docs/reference/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,22 +54,22 @@ func TestDocumentationNamesEveryKey(t *testing.T) {
 	known = slices.DeleteFunc(known, func(path string) bool { return path == "jvm.default.env" || path == "jvm.enforced.env" })
 	paths, unknown := documented(string(text), known)
 	for _, path := range unknown {
-		t.Errorf("docs/configuration.md names %s, which is no key", path)
+		t.Errorf("docs/reference/configuration.md names %s, which is no key", path)
 	}
 	for _, path := range known {
 		switch n := len(slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return p != path })); n {
 		case 0:
-			t.Errorf("docs/configuration.md lacks %s", path)
+			t.Errorf("docs/reference/configuration.md lacks %s", path)
 		case 1:
 		default:
-			t.Errorf("docs/configuration.md has %s %d times", path, n)
+			t.Errorf("docs/reference/configuration.md has %s %d times", path, n)
 		}
 	}
 }
 
 // TestDocumentationOfReload compares the table of what a change touches.
 func TestDocumentationOfReload(t *testing.T) {
-	text, err := os.ReadFile("../../docs/reload.md")
+	text, err := os.ReadFile("../../docs/howto/reload.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestDocumentationOfReload(t *testing.T) {
 	for _, table := range []map[string]effect{serviceEffects(), jvmEffects(), containerEffects()} {
 		for path, e := range table {
 			if said(path) != e {
-				t.Errorf("docs/reload.md says %d of %s, and it is %d", said(path), path, e)
+				t.Errorf("docs/howto/reload.md says %d of %s, and it is %d", said(path), path, e)
 			}
 		}
 	}

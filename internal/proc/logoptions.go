@@ -13,7 +13,7 @@ import (
 // Format is how a service's output is passed on to the container's.
 type Format string
 
-// Formats; see docs/output.md.
+// Formats; see docs/reference/output.md.
 const (
 	FormatRaw    Format = "raw"    // byte for byte
 	FormatPrefix Format = "prefix" // each line behind the service's name

@@ -6,9 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
-
-	"github.com/stoker-init/stoker/internal/pid1"
 )
 
 // Outlet is the container's stdout or stderr, which the services and our own
@@ -61,7 +60,7 @@ const (
 // absent says whether it is not even tried to write.
 func (o *Outlet) absent() bool {
 	until := o.gone.Load()
-	return until != 0 && pid1.BootNow() < until
+	return until != 0 && initproto.BootNow() < until
 }
 
 // failing says whether the last write failed.
@@ -202,7 +201,7 @@ func (o *Outlet) retry(err error) (again, fatal bool) {
 		unix.Poll([]unix.PollFd{{Fd: int32(o.fd), Events: unix.POLLOUT}}, -1)
 		return true, false
 	}
-	o.gone.Store(pid1.BootNow() + int64(goneFor))
+	o.gone.Store(initproto.BootNow() + int64(goneFor))
 	return false, true
 }
 

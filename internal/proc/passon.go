@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -320,7 +320,7 @@ func (m *Manager) Flush(within time.Duration) {
 }
 
 // outputLost notes what the init discarded while no supervisor worked.
-func (p *Process) outputLost(msg *pid1.Msg) {
+func (p *Process) outputLost(msg *initproto.Msg) {
 	if p.pipes == nil {
 		return
 	}
@@ -348,7 +348,7 @@ func (p *Process) outputLost(msg *pid1.Msg) {
 
 // endCut ends the lines whose rest the init has discarded: what comes next is none of
 // theirs. It comes before the pipes are read, and what it has done is in the bag by then.
-func (p *Process) endCut(l *Log, each *pid1.Each) {
+func (p *Process) endCut(l *Log, each *initproto.Each) {
 	if each == nil || *each == p.rec.Lost {
 		return
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 )
 
 // room counts the descriptors in the bag as the init does. What has no place there is
@@ -30,13 +30,13 @@ func (e *noRoomError) Error() string {
 func (e *noRoomError) Unwrap() error { return syscall.EMFILE }
 
 // adopted counts an item that was in the bag.
-func (r *room) adopted(it *pid1.Msg) {
+func (r *room) adopted(it *initproto.Msg) {
 	r.items[it.Name] = len(it.Fds)
 	r.used += len(it.Fds)
 }
 
 // put sends an item to the bag.
-func (m *Manager) put(msg *pid1.Msg) error {
+func (m *Manager) put(msg *initproto.Msg) error {
 	r := &m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,7 +56,7 @@ func (m *Manager) put(msg *pid1.Msg) error {
 
 // Put keeps a blob (64 KiB at most) and descriptors for the next supervisor.
 func (m *Manager) Put(name string, body []byte, fds ...int) error {
-	return m.put(&pid1.Msg{Type: pid1.Put, Name: name, Body: body, Fds: fds})
+	return m.put(&initproto.Msg{Type: initproto.Put, Name: name, Body: body, Fds: fds})
 }
 
 // Del forgets an item.
@@ -64,7 +64,7 @@ func (m *Manager) Del(name string) {
 	r := &m.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.send(&pid1.Msg{Type: pid1.Del, Name: name})
+	m.send(&initproto.Msg{Type: initproto.Del, Name: name})
 	r.used -= r.items[name]
 	delete(r.items, name)
 }
