@@ -11,6 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/layout"
 )
 
 // hookList prints the hooks.
@@ -36,7 +37,7 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 		return err
 	}
 	var failed strings.Builder
-	t := table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
+	t := layout.Table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
 	for _, s := range list {
 		name := s.Name
 		if s.Plugin != "" {
@@ -49,17 +50,17 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 		case len(s.Running) > 0:
 			last = "runs now"
 		case s.Last != nil:
-			last = outcomeWord(s.Last.Outcome) + ", " + span(now.Sub(s.Last.At)) + " ago"
+			last = outcomeWord(s.Last.Outcome) + ", " + layout.Duration(now.Sub(s.Last.At)) + " ago"
 			took = s.Last.Took.Round(time.Millisecond).String()
 			if !s.Last.OK {
 				fmt.Fprintf(&failed, "%s/%s: %s\n", s.Event, name, s.Last.Why)
 			}
 		}
-		t.add(string(s.Event), strconv.Itoa(s.Order), oneLine(name), oneLine(last), took, oneLine(s.Source))
+		t.Add(string(s.Event), strconv.Itoa(s.Order), oneLine(name), oneLine(last), took, oneLine(s.Source))
 	}
-	text := layout(t, width)
+	text := layout.Rows(t, width)
 	if failed.Len() > 0 {
-		text += "\n" + wrapped(failed.String(), width, "  ")
+		text += "\n" + layout.Wrap(failed.String(), width, "  ")
 	}
 	_, err := io.WriteString(w, text)
 	return err
