@@ -42,10 +42,11 @@ func edges() map[string][]string {
 			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
 		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":   {"internal/initproto"},
 		"internal/initproto": {"internal/procfs"},
 		"internal/pid1":      {"internal/initproto", "internal/procfs"},
 		"internal/procfs":    {},
-		"internal/proc":      {"internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto"},
+		"internal/proc":      {"internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
