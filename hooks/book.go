@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -160,7 +160,7 @@ func (b *Bound) Does() string {
 	case b.Path != "":
 		return b.Path
 	case b.URL != "":
-		return b.Method + " " + remote.Mask(b.URL)
+		return b.Method + " " + redact.URL(b.URL)
 	case len(b.Command) > 0:
 		return b.Command[0]
 	}

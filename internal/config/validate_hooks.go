@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 )
 
@@ -120,7 +121,7 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		return
 	}
 	if err := remote.Check(h.URL); err != nil {
-		v.bad(join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", quote("", remote.Mask(h.URL)), err)
+		v.bad(join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", quote("", redact.URL(h.URL)), err)
 	}
 	v.method(join(path, "method"), h.Method)
 	v.headers(join(path, "headers"), h.Headers)
