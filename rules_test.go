@@ -27,24 +27,26 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":           {"hooks", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
-		"internal/asuser": {"internal/procfs"},
-		"internal/cgroup": {},
-		"internal/events": {"internal/proc", "internal/redact"},
-		"internal/exit":   {},
-		"internal/jacoco": {},
-		"internal/layout": {},
+		"bench":              {"hooks", "internal/lifecycle", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
+		"internal/api":       {"supervisor", "internal/lifecycle", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
+		"hooks":              {"internal/lifecycle", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"internal/asuser":    {"internal/procfs"},
+		"internal/cgroup":    {},
+		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
+		"internal/exit":      {},
+		"internal/jacoco":    {},
+		"internal/lifecycle": {},
+		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
 		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":   {"internal/initproto"},
 		"internal/initproto": {"internal/procfs"},
 		"internal/pid1":      {"internal/initproto", "internal/procfs"},
 		"internal/procfs":    {},
-		"internal/proc":      {"internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto"},
+		"internal/proc":      {"internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
