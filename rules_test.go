@@ -42,8 +42,8 @@ func edges() map[string][]string {
 		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
 		"internal/fdstore":   {"internal/initproto"},
-		"internal/initproto": {"internal/procfs"},
-		"internal/pid1":      {"internal/initproto", "internal/procfs"},
+		"internal/initproto": {"internal/procfs", "internal/procfs"},
+		"internal/pid1":      {"internal/initproto", "internal/procfs", "internal/procfs"},
 		"internal/procfs":    {},
 		"internal/proc":      {"internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
@@ -205,7 +205,7 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1", "internal/initproto":
+			case "internal/pid1", "internal/initproto", "internal/procfs":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
 					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}

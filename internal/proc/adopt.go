@@ -155,7 +155,7 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 			return false, err
 		}
 		k, score := m.findDead(p)
-		if stage == renamed && (score < leader || m.unknown[k].Birth.Start > b.Start) {
+		if stage == renamed && (score < leader || m.unknown[k].Stat.Start > b.Start) {
 			return true, m.settleAs(p, pid, b)
 		}
 		if score == nobody {
@@ -166,13 +166,13 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 			return false, nil
 		}
 		x := m.unknown[k]
-		if x.Birth.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
+		if x.Stat.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
 			m.unborn(x.Pid)
 			m.remove(p)
 			return false, nil
 		}
 		m.unknown = slices.Delete(m.unknown, k, k+1)
-		p.rec.Pid, p.rec.Start = x.Pid, x.Birth.Start
+		p.rec.Pid, p.rec.Start = x.Pid, x.Stat.Start
 		m.kin.add(p)
 		p.ended(x)
 		return true, m.putRecord(p.rec, false, nil)
@@ -275,7 +275,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 	comm := filepath.Base(p.rec.Path)
 	comm = comm[:min(len(comm), 15)]
 	for k, x := range m.unknown {
-		b := x.Birth
+		b := x.Stat
 		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.initPid {
 			continue
 		}
