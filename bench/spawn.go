@@ -83,7 +83,7 @@ func measureSpawns(out string) error {
 		return err
 	}
 	m.Adopted()
-	log, err := m.Log("true", proc.LogOptions{})
+	log, err := m.Logs.Open("true", proc.LogOptions{})
 	if err != nil {
 		return err
 	}

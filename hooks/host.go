@@ -66,9 +66,9 @@ func NewMachine(m *proc.Manager, rec *proc.Recovered) (*Machine, Past) {
 		past.Runs = append(past.Runs, p)
 		return true
 	})
-	for _, name := range m.LogNames() {
+	for _, name := range m.Logs.Names() {
 		if strings.HasPrefix(name, idPrefix) && !slices.Contains(logs, name) {
-			m.Retire(m.KeptLog(name)) // of one that was given up
+			m.Logs.Retire(m.Logs.Get(name)) // of one that was given up
 		}
 	}
 	return &Machine{m}, past

@@ -108,8 +108,8 @@ func (s *Supervisor) left(name string) {
 	next.graph = next.without(name)
 	s.set.Store(&next)
 	s.logs.Delete(name)
-	if l := s.m.KeptLog(name); l != nil { // before its state: a supervisor after us finds that and does this again
-		s.m.Retire(l)
+	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
+		s.m.Logs.Retire(l)
 	}
 	if err := s.m.Put(goneItem, s.gone.add(name, svc.kept.Gen)); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)

@@ -123,9 +123,9 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 		}
 	}
 	s.set.Store(newSet(want, services))
-	for _, name := range m.LogNames() { // of a service that was removed, and not yet passed on
+	for _, name := range m.Logs.Names() { // of a service that was removed, and not yet passed on
 		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
-			m.Retire(m.KeptLog(name))
+			m.Logs.Retire(m.Logs.Get(name))
 		}
 	}
 	s.pendingCases()

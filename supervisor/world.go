@@ -33,7 +33,7 @@ func (w world) Log(name string) *proc.Log {
 	if set.services != nil && set.services[name] == nil {
 		return nil // it is not configured any more, and its log is given up
 	}
-	l, err := w.s.m.Log(name, set.logs[name])
+	l, err := w.s.m.Logs.Open(name, set.logs[name])
 	if err != nil {
 		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
 		w.s.logs.Store(name, (*proc.Log)(nil)) // said once, not at every look

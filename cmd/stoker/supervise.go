@@ -73,7 +73,7 @@ func supervise(args []string) int {
 		}
 	}()
 	code := runSupervisor(m, rec, log, queue, sigs, args)
-	m.Flush(flushTime)
+	m.Logs.Flush(flushTime)
 	queue.flush(flushTime)
 	m.Final(code.code, code.grace)
 	return 0 // the init has the word, also after our end

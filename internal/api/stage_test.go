@@ -48,7 +48,7 @@ func play(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	log, err := m.Log("talk", proc.LogOptions{})
+	log, err := m.Logs.Open("talk", proc.LogOptions{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -15,6 +15,8 @@ import (
 const (
 	unreadLines = 200_000
 	unreadBytes = 50 * unreadLines
+
+	outputPipe = 1 << 20 // of a service's output
 )
 
 // watchCounters looks at the counters over and over, and tells of one that is lower
@@ -61,7 +63,7 @@ func (s *stage) watchCounters(l *Log, done chan struct{}) {
 // counted by then.
 func playUnread(s *stage) int {
 	o := playOptions()
-	l, err := s.m.Log("svc", o)
+	l, err := s.m.Logs.Open("svc", o)
 	if err != nil {
 		s.say("%v", err)
 		return 1
@@ -82,8 +84,8 @@ func playUnread(s *stage) int {
 		s.say("%d", status(p))
 	}
 	st := l.Stats()
-	held := uint64(l.opts.Keep + 2*pipeSize + 2*chunkSize) // and what the reader's pipe took
-	s.say("counted %v", o.Format == FormatNone || st.DroppedBytes+st.LostBytes+held+pipeSize > unreadBytes)
+	held := uint64(DefaultKeep + 2*outputPipe + 128<<10) // and what the reader's pipe took
+	s.say("counted %v", o.Format == FormatNone || st.DroppedBytes+st.LostBytes+held+outputPipe > unreadBytes)
 	s.say("counted for the file %v", st.File.DroppedBytes+st.LostBytes+held > unreadBytes)
 	os.WriteFile(s.dir+"/ended", nil, 0o644)
 	waitFile(s.dir + "/read")

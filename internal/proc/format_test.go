@@ -46,7 +46,11 @@ func FuzzJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, service string, text []byte, ends bool) {
 		service = strings.ToValidUTF8(service, "")
 		line := appendPiece(nil, FormatJSON, service, piece{Stdout, time.Now(), text, true, ends})
-		var o object
+		var o struct {
+			Service, Text string
+			Bytes         []byte
+			Partial       bool
+		}
 		if err := json.Unmarshal(line, &o); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
@@ -143,7 +147,7 @@ func TestRotateAfterKill(t *testing.T) {
 		var got []string
 		all, _ := filepath.Glob(dir + "/*")
 		for _, path := range all {
-			got = append(got, filepath.Base(path)+read(t, path))
+			got = append(got, filepath.Base(path)+readFile(t, path))
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%v became %v, want %v", c.have, got, c.want)
@@ -243,4 +247,13 @@ func TestLongLineIsReadWhole(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, want %d", len(got), len(want))
 	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

@@ -8,68 +8,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lateLog makes the log of a process when that writes something for the first time:
-// a log costs four memfds and five messages to the init, and most short commands
-// never say a word.
-type lateLog struct {
-	m    *Manager
-	id   string
-	opts LogOptions
-}
-
-// lateLog is the process's; nil: it has none.
-func (p *Process) lateLog() *lateLog {
-	if p.rec.Late == nil {
-		return nil
-	}
-	return &lateLog{m: p.m, id: p.rec.ID, opts: *p.rec.Late}
-}
-
 // maxUnread bounds the late logs that are given up and still to be passed on. Where
-// nobody reads the container's output more of them would pile up.
+// the container's output is not read more of them would pile up.
 const maxUnread = 64
 
-// open makes it. Where too many wait to be passed on it is one that is not, and that
-// a later supervisor does not have.
-func (late *lateLog) open() (l *Log, giveUp func(), err error) {
-	m := late.m
-	if m.unread() >= maxUnread {
-		m.tellUnread.Do(func() {
-			m.warn("nobody reads the container's output: that of hooks is not passed on until it is read")
+// openLate makes a late log. Where too many wait to be passed on it is a scratch log,
+// which is not passed on and which the next supervisor does not have.
+func (p *Capture) openLate() (l *Log, giveUp func(), err error) {
+	r := p.registry
+	if r.unread() >= maxUnread {
+		r.tellUnread.Do(func() {
+			r.Warn("nobody reads the container's output: that of hooks is not passed on until it is read")
 		})
-		l, err = NewScratchLog(late.id)
+		l, err = NewScratchLog(p.id)
 		return l, func() { l.Close() }, err
 	}
-	l, err = m.Log(late.id, late.opts)
-	return l, func() { m.Retire(l) }, err
+	l, err = r.Open(p.id, *p.late)
+	return l, func() { r.Retire(l) }, err
 }
 
-// unread counts the logs that are given up and not yet gone.
-func (m *Manager) unread() (n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, l := range m.logs {
-		l.mu.Lock()
-		if l.retired {
-			n++
-		}
-		l.mu.Unlock()
-	}
-	return n
-}
-
-// opened is the log, which is made if there is none yet.
-func (p *pipes) opened() (*Log, error) {
+// Open is the log, which is made if there is none yet.
+func (p *Capture) Open() (*Log, error) {
 	p.making.Lock()
 	defer p.making.Unlock()
 	if l := p.log.Load(); l != nil {
 		return l, nil
 	}
-	l, giveUp, err := p.late.open()
+	l, giveUp, err := p.openLate()
 	if err != nil {
 		if !p.toldLost {
 			p.toldLost = true
-			p.late.m.warn(fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", p.late.id, err))
+			p.registry.Warn(fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", p.id, err))
 		}
 		return nil, err
 	}
@@ -82,9 +51,12 @@ func (p *pipes) opened() (*Log, error) {
 	return l, nil
 }
 
-// giveUpLog gives the late log up: what it holds and what still comes is passed on,
+// GiveUp gives a late log up: what it holds and what still comes is passed on,
 // and nothing reads it.
-func (p *pipes) giveUpLog() {
+func (p *Capture) GiveUp() {
+	if p.late == nil {
+		return
+	}
 	p.making.Lock()
 	defer p.making.Unlock()
 	if !p.given && p.giveUp != nil {
@@ -93,9 +65,8 @@ func (p *pipes) giveUpLog() {
 	p.given = true
 }
 
-// capture is Log.capture of an end. Where there is no log yet it is made for the
-// first byte.
-func (p *pipes) capture(fd, stream int, force bool) (int, error) {
+// capture is Log.capture of an end. A late log is made for the first byte.
+func (p *Capture) capture(fd, stream int, force bool) (int, error) {
 	l := p.log.Load()
 	if l == nil {
 		if err := awaitByte(fd); err != nil {
@@ -105,7 +76,7 @@ func (p *pipes) capture(fd, stream int, force bool) (int, error) {
 			return 0, err
 		}
 		var err error
-		if l, err = p.opened(); err != nil {
+		if l, err = p.Open(); err != nil {
 			return -1, err
 		}
 	}
@@ -129,21 +100,18 @@ func awaitByte(fd int) error {
 }
 
 // cast is Log.discard of an end; where there is not even a log nothing is counted.
-func (p *pipes) cast(fd int, cause error) (int, error) {
+func (p *Capture) cast(fd int, cause error) (int, error) {
 	if l := p.log.Load(); l != nil {
 		return l.discard(fd, cause)
 	}
 	return unix.Read(fd, make([]byte, chunkSize))
 }
 
-// Tail is the end of what the process has written, and of what it has written to stderr,
-// at most n bytes of each; of a process without a late log both are empty.
-func (p *Process) Tail(n int) (all, stderr string) {
-	if p.pipes == nil || p.pipes.late == nil {
-		return "", ""
-	}
-	l := p.pipes.log.Load()
-	if l == nil {
+// Tail is the end of what is in a late log, and of what was written to stderr, at most
+// n bytes of each; without a late log both are empty.
+func (p *Capture) Tail(n int) (all, stderr string) {
+	l := p.log.Load()
+	if p.late == nil || l == nil {
 		return "", ""
 	}
 	end := l.End()
@@ -171,4 +139,27 @@ func (l *Log) streamTail(stream, n int) (out []byte) {
 		from = until
 	}
 	return out
+}
+
+// SetLost notes how much the init discarded in total while no supervisor worked.
+func (p *Capture) SetLost(bytes, lines uint64) {
+	l := p.log.Load()
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	p.lost = lostOutput{bytes, lines}
+	total := l.ix.lostLines
+	for q := range l.pipes {
+		total += q.lost.lines
+	}
+	if total > l.ix.notedLost { // an earlier supervisor may have told a part of it
+		l.notes = append(l.notes, fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked", total-l.ix.notedLost, l.name))
+		l.ix.notedLost = total
+	}
+	l.wakeSinks()
 }

@@ -61,13 +61,10 @@ type Manager struct {
 	stopping bool
 	unknown  []pid1.Exit // while adopting: exits of nobody we know
 
-	mu    sync.Mutex // guards logs
-	logs  map[string]*Log
-	outs  *[2]*Outlet
+	Logs  *Registry // of what is captured
 	stats atomicStats
 
-	tellUnread sync.Once // that nobody reads the output
-	tellOwner  sync.Once // that pipes cannot be given to their user
+	tellOwner sync.Once // that pipes cannot be given to their user
 
 	room   room
 	oom    oomScores   // of the loop
@@ -75,12 +72,7 @@ type Manager struct {
 
 	kin    tracked
 	tables tables
-
-	buffers sync.Pool // of []byte of chunkSize, for the logs
 }
-
-// lostOutput is what the init discarded in our absence.
-type lostOutput struct{ bytes, lines uint64 }
 
 // Recovered is what the bag held when the supervisor started.
 type Recovered struct {
@@ -101,11 +93,9 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *pid1.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, logs: map[string]*Log{}, procs: map[string]*Process{}, outs: opts.Outlets}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}}
 	m.room.items = map[string]int{}
-	if m.outs == nil {
-		m.outs = StdOutlets()
-	}
+	m.Logs = NewRegistry(Config{Outlets: opts.Outlets, Store: m, Warn: m.warn, Reserve: DescriptorsFor, Explain: limited, NoSplice: opts.Deny.Splice})
 	m.have.denied = opts.Deny
 	if err := conn.Send(&pid1.Msg{Type: pid1.Hello, Version: pid1.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err
@@ -351,7 +341,7 @@ func (m *Manager) recover() (*Recovered, error) {
 			return nil, errors.New("cannot start the supervisor: the init does not answer within 10s")
 		}
 	}
-	m.adoptLogs(rec)
+	m.Logs.Adopt(rec.Blobs, rec.Files)
 	procs, err := m.adopt(records, events)
 	rec.Processes = procs
 	return rec, err

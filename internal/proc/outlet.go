@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/stoker-init/stoker/internal/pid1"
 )
 
 // Outlet is the container's stdout or stderr, which the services and our own
@@ -16,7 +14,8 @@ import (
 // else; none of them holds a lock of its own meanwhile.
 type Outlet struct {
 	fd   int
-	gone atomic.Int64 // nothing can be written, and it is not tried again before; CLOCK_BOOTTIME, ns
+	gone atomic.Int64 // nothing can be written, and it is not tried again before; ns since made
+	made time.Time
 
 	mu      sync.Mutex
 	owner   any           // whose bytes were last
@@ -41,7 +40,7 @@ func StdOutlets() *[2]*Outlet {
 }
 
 // NewOutlet makes the outlet of a descriptor, which stays the caller's.
-func NewOutlet(fd int) *Outlet { return &Outlet{fd: fd} }
+func NewOutlet(fd int) *Outlet { return &Outlet{fd: fd, made: time.Now()} }
 
 // goneFor is how long an outlet that cannot be written (its reader is gone, its
 // disk is full) is left alone: what comes meanwhile is counted and costs no
@@ -61,7 +60,7 @@ const (
 // absent says whether it is not even tried to write.
 func (o *Outlet) absent() bool {
 	until := o.gone.Load()
-	return until != 0 && pid1.BootNow() < until
+	return until != 0 && int64(time.Since(o.made)) < until
 }
 
 // failing says whether the last write failed.
@@ -202,7 +201,7 @@ func (o *Outlet) retry(err error) (again, fatal bool) {
 		unix.Poll([]unix.PollFd{{Fd: int32(o.fd), Events: unix.POLLOUT}}, -1)
 		return true, false
 	}
-	o.gone.Store(pid1.BootNow() + int64(goneFor))
+	o.gone.Store(int64(time.Since(o.made) + goneFor))
 	return false, true
 }
 

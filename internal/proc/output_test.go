@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,7 +47,6 @@ func outputScripts() map[string]play {
 		"blocked":         {play: playBlocked},
 		"change":          {play: playChange},
 		"many":            {play: playMany},
-		"old":             {play: playOld},
 		"retire-again":    {play: playRetireAgain},
 		"retire":          {play: playRetire},
 		"late":            {play: playLate},
@@ -64,7 +64,7 @@ func playOptions() (o LogOptions) {
 
 // service starts a shell command that writes to a log.
 func (s *stage) service(name, script string, o LogOptions) *Process {
-	l, err := s.m.Log(name, o)
+	l, err := s.m.Logs.Open(name, o)
 	if err != nil {
 		s.say("log: %v", err)
 		os.Exit(1)
@@ -91,7 +91,7 @@ func (s *stage) dieSoon() {
 // playWrite runs the service to its end and tells the counters.
 func playWrite(s *stage) int {
 	o := playOptions()
-	l, err := s.m.Log("svc", o)
+	l, err := s.m.Logs.Open("svc", o)
 	if err != nil {
 		s.say("%v", err)
 		return 1
@@ -106,19 +106,10 @@ func playWrite(s *stage) int {
 		s.say("%d", status(p))
 	}
 	os.WriteFile(s.dir+"/ended", nil, 0o644)
-	for until := time.Now().Add(5 * time.Second); os.Getenv("PLAY_SETTLE") != "" && time.Now().Before(until) && l.Stats().Bytes > l.passedNow(); {
-		unix.Poll(nil, 5)
-	}
-	s.m.Flush(5 * time.Second)
+	s.m.Logs.Flush(5 * time.Second)
 	data, _ := json.Marshal(l.Stats())
 	os.WriteFile(s.dir+"/stats", data, 0o644)
 	return 0
-}
-
-func (l *Log) passedNow() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ix.passed
 }
 
 // perform runs it.
@@ -546,7 +537,7 @@ func TestStalledReaderOfRendered(t *testing.T) {
 // A reader that is gone is as one that stalls, and costs nothing but counting.
 func TestVanishedReader(t *testing.T) {
 	for _, o := range []LogOptions{{}, {Block: true}, {Format: FormatPrefix}, {Format: FormatJSON, Block: true}, {Format: FormatNone}} {
-		t.Run(string(o.withDefaults().Format)+fmt.Sprint(o.Block), func(t *testing.T) {
+		t.Run(string(cmp.Or(o.Format, FormatRaw))+fmt.Sprint(o.Block), func(t *testing.T) {
 			out := performance{shell: `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill memory $i"; done; exit 7`, options: o,
 				read: func(io.Reader) []byte { return nil }}.run(t)
 			if out.want(t, "7"); out.stats.Lines != 60000 {
@@ -569,13 +560,13 @@ func playBlocked(s *stage) int {
 	o := LogOptions{Block: true, Format: playOptions().Format}
 	s.m.Adopted()
 	p := s.service("svc", `trap 'i=0; while [ $i -lt 5000 ]; do echo "the last words, many of them: $i"; i=$((i+1)); done; exit 5' TERM; touch $DIR/up; while :; do echo "a line that is about fifty bytes long, to fill memory"; done`, o)
-	l, _ := s.m.Log("svc", o)
+	l, _ := s.m.Logs.Open("svc", o)
 	for until := time.Now().Add(20 * time.Second); !l.Stats().Blocked && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
 	st := l.Stats()
 	s.say("blocked %v", st.Blocked)
-	s.say("bounded %v", st.Bytes-l.passedNow() < DefaultKeep+2*chunkSize)
+	s.say("bounded %v", st.Bytes-l.Stats().Passed < DefaultKeep+128<<10)
 	unix.Poll(nil, 100)
 	s.say("waits %v", l.Stats().Bytes == st.Bytes && st.DroppedBytes == 0)
 	began := time.Now()
@@ -583,14 +574,14 @@ func playBlocked(s *stage) int {
 	s.say("stopped %d", status(p))
 	s.say("at once %v", time.Since(began) < 20*time.Second)
 	q := s.service("two", `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill memory $i"; done; exit 6`, o)
-	l, _ = s.m.Log("two", o)
+	l, _ = s.m.Logs.Open("two", o)
 	for until := time.Now().Add(20 * time.Second); !l.Stats().Blocked && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
 	s.say("blocked %v", l.Stats().Blocked)
 	os.WriteFile(s.dir+"/ended", nil, 0o644)
 	s.say("%d", status(q))
-	s.m.Flush(5 * time.Second)
+	s.m.Logs.Flush(5 * time.Second)
 	s.say("dropped %d", l.Stats().DroppedLines)
 	return 0
 }
@@ -616,7 +607,7 @@ func playChange(s *stage) int {
 		s.service("svc", os.Getenv("PLAY_SHELL"), LogOptions{})
 	}
 	s.m.Adopted()
-	l, _ := s.m.Log("svc", s.m.logs["svc"].opts)
+	l := s.m.Logs.Get("svc")
 	step := func(o LogOptions, tell string) {
 		var before uint64
 		if st := l.Stats(); st.File != nil {
@@ -627,7 +618,7 @@ func playChange(s *stage) int {
 		}
 		os.WriteFile(s.dir+"/"+tell, nil, 0o644)
 		for until := time.Now().Add(10 * time.Second); time.Now().Before(until); unix.Poll(nil, 2) {
-			if st := l.Stats(); st.Lines >= uint64(len(tell)) && st.Bytes == l.passedNow() && (o.File == nil || st.File.Bytes > before) {
+			if st := l.Stats(); st.Lines >= uint64(len(tell)) && st.Bytes == l.Stats().Passed && (o.File == nil || st.File.Bytes > before) {
 				return
 			}
 		}
@@ -636,9 +627,6 @@ func playChange(s *stage) int {
 		step(LogOptions{}, "1")
 		step(LogOptions{Format: FormatJSON}, "22")
 		die()
-	}
-	if got := l.opts.Format; got != FormatJSON {
-		s.say("the kept format is %s", got)
 	}
 	step(LogOptions{Format: FormatPrefix}, "333")
 	step(LogOptions{Format: FormatNone}, "4444")
@@ -706,43 +694,6 @@ func TestServicesShareTheOutletByLines(t *testing.T) {
 				t.Errorf("%d lines, want 60", lines)
 			}
 		})
-	}
-}
-
-// playOld leaves what a supervisor of before formats and files left: a blob with
-// keep alone, and an index without the words that came later.
-func playOld(s *stage) int {
-	if s.first() {
-		l, err := s.m.Log("svc", LogOptions{})
-		if err != nil {
-			s.say("%v", err)
-		}
-		l.mu.Lock()
-		l.ix.droppedLines, l.ix.droppedBytes = 7, 70
-		l.ix.markedLines, l.ix.markedBytes = 7, 70
-		l.mu.Unlock()
-		s.m.Put(logPrefix+"svc", []byte(`{"keep":12345}`))
-		s.service("svc", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after", LogOptions{Keep: 12345})
-		s.m.Adopted()
-		for l.Stats().Lines == 0 {
-			unix.Poll(nil, 2)
-		}
-		l.mu.Lock()
-		l.ix.marked, l.ix.markedLines, l.ix.markedBytes = 0, 0, 0
-		die()
-	}
-	s.m.Adopted()
-	s.say("keep %d", s.m.logs["svc"].opts.Keep)
-	os.WriteFile(s.dir+"/go", nil, 0o644)
-	s.say("%d", status(s.process("svc.1")))
-	return 0
-}
-
-func TestOldBagIsTakenOver(t *testing.T) {
-	out := performance{script: "old"}.run(t)
-	out.want(t, "keep 12345", "0")
-	if out.stdout != "before\nafter\n" || strings.Contains(out.stderr, "dropped") {
-		t.Errorf("%q, %q", out.stdout, out.stderr)
 	}
 }
 

@@ -66,7 +66,7 @@ func perform(name, dir string) {
 	}
 	s := &stage{m: m, rec: rec, dir: dir}
 	code := sc.play(s)
-	m.Flush(2 * time.Second)
+	m.Logs.Flush(2 * time.Second)
 	m.Final(code, 100*time.Millisecond)
 	<-m.Gone()
 	os.Exit(0)
@@ -92,7 +92,7 @@ func die() {
 
 // sh starts a shell command whose output is captured in log "out".
 func (s *stage) sh(id, script string) *Process {
-	l, err := s.m.Log("out", s.output)
+	l, err := s.m.Logs.Open("out", s.output)
 	if err != nil {
 		s.say("log: %v", err)
 	}

@@ -32,7 +32,7 @@ var scripts = map[string]play{
 	}},
 	"output": {play: func(s *stage) int {
 		status(s.sh("a", "echo out; echo err >&2; printf 'no end'"))
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", LogOptions{})
 		var lines []string // what comes by two pipes within a moment has no order
 		l.Lines(context.Background(), 0, false, func(l Line) error {
 			lines = append(lines, fmt.Sprintf("%d %s %v", l.Stream, l.Text, l.Open))
@@ -120,7 +120,7 @@ var scripts = map[string]play{
 		p := s.process("a")
 		os.WriteFile(s.dir+"/go", nil, 0o644)
 		s.say("%d", status(p))
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", LogOptions{})
 		s.say("lines %d", l.Stats().Lines)
 		return 0
 	}},
@@ -137,13 +137,13 @@ var scripts = map[string]play{
 	"stalled": {play: func(s *stage) int {
 		p := s.sh("a", "i=0; while [ $i -lt 60000 ]; do echo 'a line that is about fifty bytes long, to fill memory' $i; i=$((i+1)); done; exit 0")
 		s.say("%d", status(p)) // it ends although nobody reads our stdout
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", LogOptions{})
 		s.say("written %d", l.Stats().Lines)
 		var st unix.Stat_t
 		unix.Fstat(l.data, &st)
-		s.say("bounded %v", st.Blocks*512 < DefaultKeep+2*pipeSize+1<<19)
+		s.say("bounded %v", st.Blocks*512 < DefaultKeep+2*outputPipe+1<<19)
 		os.WriteFile(s.dir+"/read", nil, 0o644)
-		s.m.Flush(5 * time.Second)
+		s.m.Logs.Flush(5 * time.Second)
 		after := l.Stats()
 		s.say("dropped %v", after.DroppedLines > 0)
 		os.WriteFile(s.dir+"/dropped", fmt.Append(nil, after.DroppedLines), 0o644)
@@ -155,7 +155,7 @@ var scripts = map[string]play{
 		signal.Ignore(unix.SIGXFSZ)
 	}, play: func(s *stage) int {
 		s.say("%d", status(s.sh("a", "i=0; while [ $i -lt 30000 ]; do echo 'a line of some fifty bytes, far more than a pipe holds' $i; i=$((i+1)); done; exit 6")))
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", LogOptions{})
 		st := l.Stats()
 		s.say("counted %v", st.Lines+st.LostLines)
 		return 0
@@ -177,7 +177,7 @@ var scripts = map[string]play{
 	"setsid-holder": {play: func(s *stage) int {
 		p := s.sh("a", "setsid sh -c 'sleep 30' & echo before; exit 2")
 		s.say("%d", status(p))
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", LogOptions{})
 		l.Lines(context.Background(), 0, false, func(l Line) error { s.say("%s", l.Text); return nil })
 		return 0
 	}},
@@ -187,7 +187,7 @@ var scripts = map[string]play{
 func playGroup(s *stage) int {
 	p := s.sh("a", "sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.02; done' & exit 0")
 	<-p.Exited()
-	l, _ := s.m.Log("out", LogOptions{})
+	l, _ := s.m.Logs.Open("out", LogOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.Lines(ctx, 0, true, func(Line) error { cancel(); return nil })
 	s.say("signal to the leader: %v", p.Signal(syscall.SIGTERM))
@@ -277,7 +277,7 @@ func playKills(s *stage) int {
 	}
 	os.WriteFile(s.dir+"/enough", nil, 0o644)
 	s.say("long %d", status(s.process("long")))
-	l, _ := s.m.Log("out", s.output)
+	l, _ := s.m.Logs.Open("out", s.output)
 	s.say("lost %d", l.Stats().LostLines)
 	return 0
 }

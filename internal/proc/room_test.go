@@ -16,7 +16,7 @@ func playFewDescriptors(s *stage) int {
 	started := 0
 	for k := range 60 {
 		id := fmt.Sprint("s", k)
-		l, err := s.m.Log(id, LogOptions{Format: FormatPrefix})
+		l, err := s.m.Logs.Open(id, LogOptions{Format: FormatPrefix})
 		var p *Process
 		if err == nil {
 			p, err = s.m.Start(context.Background(), Spec{ID: id + ".1", Argv: []string{"/bin/sh", "-c", "exit 7"}, Env: os.Environ(), Log: l})

@@ -65,7 +65,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.procs[spec.ID] = p
 	m.kin.add(p)
 	if p.pipes != nil {
-		p.pipes.run()
+		p.pipes.Run()
 	}
 	m.checkParent(p)
 	if m.have.ownChildren {
@@ -109,7 +109,7 @@ func (m *Manager) step(name string) {
 type stdio struct {
 	child [3]uintptr
 	close func()
-	pipes *pipes
+	pipes *Capture
 	spec  *Spec
 }
 
@@ -118,7 +118,7 @@ func (s *stdio) readEnds() []int {
 	if s.pipes == nil {
 		return nil
 	}
-	fds := s.pipes.fds()
+	fds := s.pipes.Fds()
 	if len(fds) == 1 {
 		fds = append(fds, fds[0])
 	}
@@ -128,7 +128,7 @@ func (s *stdio) readEnds() []int {
 // abandon gives up the pipes of a child that was never born.
 func (s *stdio) abandon() {
 	if s.pipes != nil {
-		s.pipes.close()
+		s.pipes.Close()
 	}
 }
 
@@ -159,7 +159,7 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 	if spec.Merge {
 		count = 1
 	}
-	pp, writers, err := newPipes(spec.Log, p.lateLog(), count)
+	pp, writers, err := p.m.Logs.NewCapture(Source{ID: spec.ID, Log: spec.Log, Late: spec.Late}, count)
 	if err != nil {
 		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}

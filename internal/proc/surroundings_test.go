@@ -36,7 +36,7 @@ exit 6`
 
 // show starts spec and says what it printed.
 func show(s *stage, spec Spec) {
-	l, _ := s.m.Log("out", LogOptions{})
+	l, _ := s.m.Logs.Open("out", LogOptions{})
 	from := l.End()
 	spec.Log, spec.Env = l, append(os.Environ(), "HOME=/")
 	if spec.Argv == nil {
@@ -127,7 +127,7 @@ var surroundingScripts = map[string]play{
 		if s.first() {
 			show(s, Spec{ID: "plain", Argv: reopen, User: u})
 			show(s, Spec{ID: "shim", Argv: reopen, User: u, Umask: num(0o22)})
-			l, _ := s.m.Log("out", LogOptions{})
+			l, _ := s.m.Logs.Open("out", LogOptions{})
 			_, err := s.m.Start(context.Background(), Spec{ID: "adopted", User: u, Log: l, Env: os.Environ(),
 				Argv: []string{"/bin/sh", "-c", "while [ ! -e " + s.dir + "/go ]; do sleep 0.02; done; exec " + reopen[0] + " -c '" + reopen[2] + "'"}})
 			if err != nil {
@@ -139,7 +139,7 @@ var surroundingScripts = map[string]play{
 			}
 			die()
 		}
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", LogOptions{})
 		from := l.End()
 		os.WriteFile(s.dir+"/go", nil, 0o644)
 		s.say("status %d", status(s.process("adopted")))
