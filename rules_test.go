@@ -28,19 +28,20 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"bench":           {"hooks", "internal/logs", "internal/proc", "internal/pid1"}, // it measures them
+		"internal/api":    {"supervisor", "internal/logs", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
+		"hooks":           {"internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"internal/asuser": {},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc", "internal/redact"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
+		"internal/logs":      {"internal/trust", "internal/untrusted"},
+		"internal/proc":      {"internal/logs", "internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -48,7 +49,7 @@ func edges() map[string][]string {
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
 		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
+		"supervisor":         {"internal/logs", "internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
 		"internal/trust":     {},
 		"internal/untrusted": {},
 		"internal/reference": {},
@@ -289,8 +290,8 @@ func readers() map[string]string {
 		"internal/proc/upgrade.go":        kernel,
 		"internal/proc/start.go":          "/dev/null",
 		"internal/proc/spec.go":           "the beginning of a program that was judged before",
-		"internal/proc/logoptions.go":     "a memfd of our own",
-		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
+		"internal/logs/options.go":        "a memfd of our own",
+		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
 		"internal/asuser":                 kernel,
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -83,7 +84,7 @@ func measureSpawns(out string) error {
 		return err
 	}
 	m.Adopted()
-	log, err := m.Logs.Open("true", proc.LogOptions{})
+	log, err := m.Logs.Open("true", logs.Options{})
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func rawSpawn() error {
 	return err
 }
 
-func procSpawn(m *proc.Manager, id string, log *proc.Log) error {
+func procSpawn(m *proc.Manager, id string, log *logs.Log) error {
 	p, err := m.Start(context.Background(), proc.Spec{ID: id, Argv: []string{"/bin/true"}, Log: log})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -79,7 +80,7 @@ const keptOutput = 64 << 10
 
 // Start starts a program.
 func (h *Machine) Start(ctx context.Context, spec proc.Spec, title string) (Execution, error) {
-	spec.Late = &proc.LogOptions{Keep: keptOutput, Format: proc.FormatPrefix, Title: title}
+	spec.Late = &logs.Options{Keep: keptOutput, Format: logs.FormatPrefix, Title: title}
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err

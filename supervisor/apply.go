@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -79,12 +80,12 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 }
 
 // configureLog changes what becomes of a service's output, from now on.
-func (s *Supervisor) configureLog(name string, o proc.LogOptions) {
+func (s *Supervisor) configureLog(name string, o logs.Options) {
 	v, ok := s.logs.Load(name)
-	if !ok || v.(*proc.Log) == nil {
+	if !ok || v.(*logs.Log) == nil {
 		return
 	}
-	if err := v.(*proc.Log).Configure(o); err != nil {
+	if err := v.(*logs.Log).Configure(o); err != nil {
 		s.log.Error("the output of a service goes on as before", "name", name, "error", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
@@ -92,7 +93,7 @@ func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
 			unix.Close(ends[1])
 			ends = ends[:1]
 		}
-		pp, err := m.Logs.OpenCapture(Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, ends)
+		pp, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, ends)
 		if err == nil {
 			p.pipes = pp
 			if p.rec.Done {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 )
 
@@ -31,7 +32,7 @@ type Options struct {
 	// Warn gets what the operator should know: a fallback in use.
 	Warn func(msg string)
 	// Outlets are the container's stdout and stderr; nil: descriptors 1 and 2.
-	Outlets *[2]*Outlet
+	Sinks *[2]*logs.Sink
 	// OOMRaise says by how much the OOM score adjustment of what is started exceeds
 	// ours; it is asked once. nil: it does not.
 	OOMRaise func() int
@@ -61,7 +62,7 @@ type Manager struct {
 	stopping bool
 	unknown  []pid1.Exit // while adopting: exits of nobody we know
 
-	Logs  *Registry // of what is captured
+	Logs  *logs.Registry // of what is captured
 	stats atomicStats
 
 	tellOwner sync.Once // that pipes cannot be given to their user
@@ -95,7 +96,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		msgs: make(chan *pid1.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, procs: map[string]*Process{}}
 	m.room.items = map[string]int{}
-	m.Logs = NewRegistry(Config{Outlets: opts.Outlets, Store: m, Warn: m.warn, Reserve: DescriptorsFor, Explain: limited, NoSplice: opts.Deny.Splice})
+	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m, Warn: m.warn, Reserve: DescriptorsFor, Explain: limited, NoSplice: opts.Deny.Splice})
 	m.have.denied = opts.Deny
 	if err := conn.Send(&pid1.Msg{Type: pid1.Hello, Version: pid1.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -36,8 +37,8 @@ type stage struct {
 	m      *Manager
 	rec    *Recovered
 	dir    string
-	output LogOptions // of what sh starts
-	merge  bool       // its streams, too
+	output logs.Options // of what sh starts
+	merge  bool         // its streams, too
 }
 
 // perform runs a script as the supervisor.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,7 @@ type Process struct {
 	m      *Manager
 	rec    *record
 	exited chan struct{}
-	pipes  *Capture // captured output; nil: none
+	pipes  *logs.Capture // captured output; nil: none
 
 	mu    sync.Mutex     // guards pidfd and group
 	pidfd int            // -1: none

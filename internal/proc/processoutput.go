@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 )
 
@@ -19,7 +20,7 @@ func (p *Process) outputLost(msg *pid1.Msg) {
 
 // endCut ends the lines whose rest the init has discarded, so that the next bytes do
 // not continue them. It runs before the pipes are read, and is in the store when it returns.
-func (p *Process) endCut(l *Log, each *pid1.Each) {
+func (p *Process) endCut(l *logs.Log, each *pid1.Each) {
 	if each == nil || *each == p.rec.Lost {
 		return
 	}

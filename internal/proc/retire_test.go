@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +31,7 @@ func playRetire(s *stage) int {
 		before, routines := 0, 0
 		for k := range 60 {
 			name := fmt.Sprintf("cmd/%d", k)
-			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k), LogOptions{Format: FormatPrefix, Title: "the title"})
+			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k), logs.Options{Format: logs.FormatPrefix, Title: "the title"})
 			<-p.Exited()
 			s.m.Logs.Retire(s.m.Logs.Get(name))
 			p.Done()
@@ -45,7 +46,7 @@ func playRetire(s *stage) int {
 			unix.Poll(nil, 5)
 		}
 		s.say("more fds %t, more goroutines %t", fds() > before, runtime.NumGoroutine() > routines)
-		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ", LogOptions{Format: FormatPrefix, Title: "long one"})
+		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ", logs.Options{Format: logs.FormatPrefix, Title: "long one"})
 		for until := time.Now().Add(10 * time.Second); s.m.Logs.Get("long").Stats().Bytes == 0 && time.Now().Before(until); {
 			unix.Poll(nil, 5)
 		}
@@ -90,7 +91,7 @@ func TestRetiredLogsAreGone(t *testing.T) {
 // playRetireAgain retires a log with a file, takes it up again while its process
 // writes, and gives it up for good while somebody reads it.
 func playRetireAgain(s *stage) int {
-	o := LogOptions{Format: FormatNone, File: &FileOptions{Path: s.dir + "/file"}}
+	o := logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: s.dir + "/file"}}
 	l, err := s.m.Logs.Open("a", o)
 	if err != nil {
 		s.say("%v", err)
@@ -113,7 +114,7 @@ func playRetireAgain(s *stage) int {
 	s.say("kept %q %q", s.m.Logs.Names(), l.Text())
 	read := make(chan error)
 	go func() { // ends with the log
-		read <- l.Lines(context.Background(), 0, true, func(line Line) error { s.say("read %s", line.Text); return nil })
+		read <- l.Lines(context.Background(), 0, true, func(line logs.Line) error { s.say("read %s", line.Text); return nil })
 	}()
 	for until := time.Now().Add(10 * time.Second); !strings.Contains(s.heard(), "read one") && time.Now().Before(until); {
 		unix.Poll(nil, 5)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -55,14 +56,14 @@ type Spec struct {
 	Stdin *os.File
 	// Log captures stdout and stderr; nil: Stdout and Stderr, which nil means
 	// /dev/null.
-	Log            *Log
+	Log            *logs.Log
 	Stdout, Stderr *os.File
 	// Merge captures both through one pipe: what is written keeps its order, and all
 	// of it counts as stdout's.
 	Merge bool
 	// Late captures both in a log of the process's own, called as the process, which
 	// is made when something is written and given up with Done; nil: Log counts.
-	Late *LogOptions
+	Late *logs.Options
 	// Modest refuses a start beside others that would take the descriptors kept for
 	// operators.
 	Modest bool
@@ -257,19 +258,19 @@ func isProc(name string) bool { return strings.HasPrefix(name, procPrefix) }
 // record is what the bag knows of a process: enough for a supervisor that has
 // never seen it. Without Pid it is an intent.
 type record struct {
-	ID    string      `json:"id"`
-	Path  string      `json:"path"`
-	Exact string      `json:"exact"` // hash of the command line
-	Tail  string      `json:"tail"`  // hash of path and arguments, behind a script's interpreter
-	Log   string      `json:"log,omitempty"`
-	Late  *LogOptions `json:"late,omitempty"` // of the log, which may not be there yet
-	Time  int64       `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
-	Pid   int         `json:"pid,omitempty"`
-	Start uint64      `json:"start,omitempty"` // clock ticks since boot
-	Group bool        `json:"group,omitempty"` // leads a group only, not a session
-	Dirs  []string    `json:"dirs,omitempty"`  // its own cgroup
-	Exit  *pid1.Exit  `json:"exit,omitempty"`
-	Done  bool        `json:"done,omitempty"` // only its output is still of interest
+	ID    string        `json:"id"`
+	Path  string        `json:"path"`
+	Exact string        `json:"exact"` // hash of the command line
+	Tail  string        `json:"tail"`  // hash of path and arguments, behind a script's interpreter
+	Log   string        `json:"log,omitempty"`
+	Late  *logs.Options `json:"late,omitempty"` // of the log, which may not be there yet
+	Time  int64         `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
+	Pid   int           `json:"pid,omitempty"`
+	Start uint64        `json:"start,omitempty"` // clock ticks since boot
+	Group bool          `json:"group,omitempty"` // leads a group only, not a session
+	Dirs  []string      `json:"dirs,omitempty"`  // its own cgroup
+	Exit  *pid1.Exit    `json:"exit,omitempty"`
+	Done  bool          `json:"done,omitempty"` // only its output is still of interest
 	// Merged says that both of its descriptors are the one pipe of both streams: a
 	// supervisor that does not know this reads two.
 	Merged bool `json:"merged,omitempty"`
@@ -285,7 +286,7 @@ func newRecord(s *Spec, path string) *record {
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
 	case s.Log != nil:
-		r.Log = s.Log.name
+		r.Log = s.Log.Name()
 	case s.Late != nil:
 		r.Log, r.Late = s.ID, s.Late
 	}

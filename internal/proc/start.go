@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -109,7 +110,7 @@ func (m *Manager) step(name string) {
 type stdio struct {
 	child [3]uintptr
 	close func()
-	pipes *Capture
+	pipes *logs.Capture
 	spec  *Spec
 }
 
@@ -159,7 +160,7 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 	if spec.Merge {
 		count = 1
 	}
-	pp, writers, err := p.m.Logs.NewCapture(Source{ID: spec.ID, Log: spec.Log, Late: spec.Late}, count)
+	pp, writers, err := p.m.Logs.NewCapture(logs.Source{ID: spec.ID, Log: spec.Log, Late: spec.Late}, count)
 	if err != nil {
 		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}

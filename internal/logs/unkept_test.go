@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"os"
@@ -13,7 +13,7 @@ import (
 func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 	for name, noSplice := range map[string]bool{"splice": false, "read and write": true} {
 		t.Run(name, func(t *testing.T) {
-			l, err := newLog("unkept", LogOptions{})
+			l, err := newLog("unkept", Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"bytes"
@@ -66,7 +66,7 @@ func FuzzJoiner(f *testing.F) {
 	f.Add([]byte("a\nb\nccc\n\nd"), uint8(3), uint8(2))
 	f.Add(bytes.Repeat([]byte("é"), MaxLine), uint8(200), uint8(7))
 	f.Fuzz(func(t *testing.T, text []byte, step, room uint8) {
-		l, err := newLog("x", LogOptions{Keep: 16 << 20})
+		l, err := newLog("x", Options{Keep: 16 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func fill(t *testing.T, l *Log, first time.Time, parts ...string) {
 
 // Whoever comes back behind any line gets the rest, each line whole and once.
 func TestResumeBehindAnyLine(t *testing.T) {
-	l, err := newLog("x", LogOptions{})
+	l, err := newLog("x", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestResumeBehindAnyLine(t *testing.T) {
 }
 
 func TestSinceOffset(t *testing.T) {
-	l, err := newLog("x", LogOptions{})
+	l, err := newLog("x", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestSinceOffset(t *testing.T) {
 // A line of 10 MB, with bytes of every kind and no newline at its end, is read as
 // it was written, in pieces of at most MaxLine.
 func TestLongLineIsReadWhole(t *testing.T) {
-	l, err := newLog("x", LogOptions{Keep: 16 << 20})
+	l, err := newLog("x", Options{Keep: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"encoding/json"
@@ -20,7 +20,7 @@ type Store interface {
 
 // Config is what a Registry needs of the supervisor.
 type Config struct {
-	Outlets  *[2]*Outlet // the container's stdout and stderr; nil: descriptors 1 and 2
+	Sinks    *[2]*Sink // the container's stdout and stderr; nil: descriptors 1 and 2
 	Store    Store
 	Warn     func(msg string)
 	Reserve  func(n int) error // fails when fewer than n descriptors are free
@@ -39,8 +39,8 @@ type Registry struct {
 
 // NewRegistry makes an empty one.
 func NewRegistry(c Config) *Registry {
-	if c.Outlets == nil {
-		c.Outlets = StdOutlets()
+	if c.Sinks == nil {
+		c.Sinks = StdSinks()
 	}
 	return &Registry{Config: c, logs: map[string]*Log{}}
 }
@@ -50,7 +50,7 @@ const filesPerLog = 5
 
 // Open gives the log of a service and makes it when there is none. An existing one
 // is reconfigured where the options differ.
-func (r *Registry) Open(name string, o LogOptions) (*Log, error) {
+func (r *Registry) Open(name string, o Options) (*Log, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l := r.logs[name]; l != nil {
@@ -62,7 +62,7 @@ func (r *Registry) Open(name string, o LogOptions) (*Log, error) {
 	err := r.Reserve(filesPerLog)
 	var l *Log
 	if err == nil {
-		l, err = newLog(name, LogOptions{})
+		l, err = newLog(name, Options{})
 	}
 	if err != nil {
 		return nil, r.Explain(fmt.Errorf("cannot keep the output of %q: %w", name, err))
@@ -88,7 +88,7 @@ func (r *Registry) Open(name string, o LogOptions) (*Log, error) {
 
 // own makes the log one of this registry.
 func (r *Registry) own(l *Log) {
-	l.outs, l.noSplice, l.pool, l.store, l.warn = r.Outlets, r.NoSplice, &r.buffers, r.Store, r.Warn
+	l.outs, l.noSplice, l.pool, l.store, l.warn = r.Sinks, r.NoSplice, &r.buffers, r.Store, r.Warn
 }
 
 // Adopt takes over the logs of an earlier supervisor, and removes their items from
@@ -129,7 +129,7 @@ func (r *Registry) Adopt(items map[string][]byte, files map[string][]int) {
 // adoptLog takes over one log. It warns and returns nil where it cannot.
 func (r *Registry) adoptLog(name string, blob []byte, files map[string][]int) *Log {
 	fds := files[logPrefix+name]
-	var o LogOptions
+	var o Options
 	if json.Unmarshal(blob, &o) != nil || len(fds) != 3 {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (r *Registry) adoptLog(name string, blob []byte, files map[string][]int) *L
 }
 
 // adoptSinks makes what the options ask for and the store did not have.
-func (l *Log) adoptSinks(o LogOptions) (*rendering, *logFile, error) {
+func (l *Log) adoptSinks(o Options) (*rendering, *logFile, error) {
 	had := l.file
 	r, f, err := l.sinks(o)
 	if f != nil && err == nil {

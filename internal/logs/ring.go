@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ const chunkSize = 64 << 10
 // what is no longer kept is punched out, so an offset names a byte for good.
 type Log struct {
 	name     string
-	outs     *[2]*Outlet
+	outs     *[2]*Sink
 	noSplice bool
 	store    Store
 	warn     func(string)
@@ -34,7 +34,7 @@ type Log struct {
 	changes sync.Mutex // one Configure at a time; never held by the output's flow
 
 	mu     sync.Mutex // guards what follows
-	opts   LogOptions // with defaults; written with changes held too
+	opts   Options    // with defaults; written with changes held too
 	data   int        // memfd; its position is the end
 	sent   int        // the same file; its position is what was passed on
 	ix     *index
@@ -63,7 +63,7 @@ type Log struct {
 }
 
 // newLog makes an empty log.
-func newLog(name string, o LogOptions) (*Log, error) {
+func newLog(name string, o Options) (*Log, error) {
 	data, err := unix.MemfdCreate("log-"+name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -82,14 +82,14 @@ func newLog(name string, o LogOptions) (*Log, error) {
 	return makeLog(name, o, data, sent, ix), nil
 }
 
-func makeLog(name string, o LogOptions, data, sent int, ix *index) *Log {
+func makeLog(name string, o Options, data, sent int, ix *index) *Log {
 	return &Log{name: name, opts: o.withDefaults(), data: data, sent: sent, ix: ix, wakes: map[chan struct{}]bool{},
 		pipes: map[*Capture]bool{}, passed: make(chan struct{}), poke: make(chan struct{}, 1)}
 }
 
 // openLog takes over one from the bag and counts what its last owner had moved
 // and not yet counted.
-func openLog(name string, o LogOptions, data, sent, ixfd int) (*Log, error) {
+func openLog(name string, o Options, data, sent, ixfd int) (*Log, error) {
 	ix, err := mapIndex(ixfd)
 	if err != nil {
 		return nil, err
@@ -367,7 +367,7 @@ func pageSize() int64 { return int64(os.Getpagesize()) }
 
 // NewScratchLog makes a log that is kept by nobody and passed on nowhere, for a
 // command whose output is wanted at its end.
-func NewScratchLog(name string) (*Log, error) { return newLog(name, LogOptions{}) }
+func NewScratchLog(name string) (*Log, error) { return newLog(name, Options{}) }
 
 // Text is everything that is kept, both streams in the order of arrival.
 func (l *Log) Text() string {

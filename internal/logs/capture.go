@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ const (
 type Capture struct {
 	registry *Registry           // nil: the log is not late
 	id       string              // of the process
-	late     *LogOptions         // nil: the log is not the process's own
+	late     *Options            // nil: the log is not the process's own
 	log      atomic.Pointer[Log] // nil: late, and nothing was written yet
 	ends     []*os.File
 	raw      []syscall.RawConn
@@ -52,7 +52,7 @@ const pipeSize = 1 << 20
 type Source struct {
 	ID   string // of the process, and of its late log
 	Log  *Log
-	Late *LogOptions
+	Late *Options
 }
 
 // NewCapture makes one pipe or two, and gives the child's ends.

@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"encoding/json"
@@ -35,7 +35,7 @@ const (
 const MaxKeep = 128 << 20
 
 // LogOptions say what becomes of a service's output. The zero value is right.
-type LogOptions struct {
+type Options struct {
 	Keep   int64  `json:"keep"`             // bytes kept in memory; 0: DefaultKeep
 	Format Format `json:"format,omitempty"` // empty: FormatRaw
 	// Block makes the service wait when what was not passed on exceeds Keep, instead
@@ -56,7 +56,7 @@ type FileOptions struct {
 }
 
 // withDefaults fills in what is absent.
-func (o LogOptions) withDefaults() LogOptions {
+func (o Options) withDefaults() Options {
 	if o.Keep <= 0 {
 		o.Keep = DefaultKeep
 	}
@@ -79,7 +79,7 @@ func (o LogOptions) withDefaults() LogOptions {
 	return o
 }
 
-func (o LogOptions) check() error {
+func (o Options) check() error {
 	switch {
 	case o.Format != FormatRaw && o.Format != FormatPrefix && o.Format != FormatJSON && o.Format != FormatNone:
 		return fmt.Errorf("there is no format %q", o.Format)
@@ -89,7 +89,7 @@ func (o LogOptions) check() error {
 	return nil
 }
 
-func (o LogOptions) equal(p LogOptions) bool {
+func (o Options) equal(p Options) bool {
 	sameFile := o.File == p.File || o.File != nil && p.File != nil && *o.File == *p.File
 	return sameFile && o.Keep == p.Keep && o.Format == p.Format && o.Block == p.Block && o.Title == p.Title
 }
@@ -104,7 +104,7 @@ const (
 
 // Configure changes what becomes of the output while it flows. What it says is in
 // the bag when it returns; what was passed on or written by then stays as it is.
-func (l *Log) Configure(o LogOptions) error {
+func (l *Log) Configure(o Options) error {
 	l.changes.Lock() // one change at a time; the output flows on meanwhile
 	defer l.changes.Unlock()
 	o = o.withDefaults()
@@ -151,7 +151,7 @@ func (l *Log) Configure(o LogOptions) error {
 }
 
 // sinks makes what o needs beside the log itself and puts it into the bag.
-func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
+func (l *Log) sinks(o Options) (r *rendering, f *logFile, err error) {
 	r = l.rendering
 	if o.Format.rendered() && r == nil {
 		if r, err = newRendering(l); err == nil {

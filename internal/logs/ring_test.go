@@ -1,7 +1,10 @@
-package proc
+package logs
 
 import (
+	"bytes"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,18 +18,7 @@ func TestLossEndsLinesOfItsStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	write := func(stream int, text string) {
-		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			t.Fatal(err)
-		}
-		unix.Write(fds[1], []byte(text))
-		unix.Close(fds[1])
-		if n, err := l.capture(fds[0], stream, true); n != len(text) || err != nil {
-			t.Fatalf("captured %d bytes of %q: %v", n, text, err)
-		}
-		unix.Close(fds[0])
-	}
+	write := func(stream int, text string) { write(t, l, stream, text) }
 	l.EndLine(Stdout) // there is none
 	write(Stdout, "whole\nout")
 	write(Stderr, "err")
@@ -42,6 +34,21 @@ func TestLossEndsLinesOfItsStream(t *testing.T) {
 	if got := string(l.streamTail(Stdout, 100)); got != "whole\nout\n" {
 		t.Errorf("stdout is %q", got)
 	}
+}
+
+// write has a log capture text as that of a process.
+func write(t *testing.T, l *Log, stream int, text string) {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	unix.Write(fds[1], []byte(text))
+	unix.Close(fds[1])
+	if n, err := l.capture(fds[0], stream, true); n != len(text) || err != nil {
+		t.Fatalf("captured %d bytes of %q: %v", n, text, err)
+	}
+	unix.Close(fds[0])
 }
 
 // fakeStore is a store in memory, with descriptors of its own.
@@ -75,7 +82,7 @@ func (s *fakeStore) Del(name string) {
 // registry is one whose output goes to two files.
 func registry(t *testing.T, s Store) (r *Registry, stdout, stderr string) {
 	t.Helper()
-	var outs [2]*Outlet
+	var outs [2]*Sink
 	var names [2]string
 	for k := range outs {
 		f, err := os.CreateTemp(t.TempDir(), "out")
@@ -83,9 +90,9 @@ func registry(t *testing.T, s Store) (r *Registry, stdout, stderr string) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		outs[k], names[k] = NewOutlet(int(f.Fd())), f.Name()
+		outs[k], names[k] = NewSink(int(f.Fd())), f.Name()
 	}
-	return NewRegistry(Config{Outlets: &outs, Store: s, Warn: func(msg string) { t.Error(msg) }, Reserve: func(int) error { return nil },
+	return NewRegistry(Config{Sinks: &outs, Store: s, Warn: func(msg string) { t.Error(msg) }, Reserve: func(int) error { return nil },
 		Explain: func(err error) error { return err }}), names[0], names[1]
 }
 
@@ -94,11 +101,11 @@ func registry(t *testing.T, s Store) (r *Registry, stdout, stderr string) {
 func TestOldStoreIsTakenOver(t *testing.T) {
 	s := newFakeStore()
 	r, _, _ := registry(t, s)
-	l, err := r.Open("svc", LogOptions{Format: FormatNone})
+	l, err := r.Open("svc", Options{Format: FormatNone})
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill(t, l, time.Now(), "1before\n")
+	write(t, l, Stdout, "before\n")
 	l.mu.Lock()
 	l.ix.droppedLines, l.ix.droppedBytes = 7, 70
 	l.ix.marked, l.ix.markedLines, l.ix.markedBytes = 0, 0, 0
@@ -110,9 +117,9 @@ func TestOldStoreIsTakenOver(t *testing.T) {
 	if l.opts.Keep != 12345 || l.opts.Format != FormatRaw {
 		t.Errorf("%+v", l.opts)
 	}
-	fill(t, l, time.Now(), "1after\n")
+	write(t, l, Stdout, "after\n")
 	r.Flush(5 * time.Second)
-	if got := readFile(t, stdout) + readFile(t, stderr); got != "before\nafter\n" {
+	if got := readFile(t, stdout) + readFile(t, stderr); got != "after\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -121,11 +128,11 @@ func TestOldStoreIsTakenOver(t *testing.T) {
 func TestOptionsAreTakenOver(t *testing.T) {
 	s := newFakeStore()
 	r, _, _ := registry(t, s)
-	l, err := r.Open("svc", LogOptions{})
+	l, err := r.Open("svc", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := LogOptions{Format: FormatJSON, Keep: 99999, Block: true, Title: "the title"}
+	o := Options{Format: FormatJSON, Keep: 99999, Block: true, Title: "the title"}
 	if err := l.Configure(o); err != nil {
 		t.Fatal(err)
 	}
@@ -135,4 +142,36 @@ func TestOptionsAreTakenOver(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, o)
 	}
 	r.Flush(5 * time.Second)
+}
+
+func BenchmarkIndexFind(b *testing.B) {
+	ix, err := newIndex()
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	for k := range int64(segments) {
+		ix.begin(k*100, int(k%2)+1, now)
+	}
+	for b.Loop() {
+		ix.find(12345, segments*100)
+	}
+}
+
+func TestSplitter(t *testing.T) {
+	var got []string
+	s := splitter{f: func(l Line) error {
+		got = append(got, fmt.Sprintf("%d%s%v", l.Stream, l.Text, l.Open))
+		return nil
+	}}
+	s.add([]byte("a\nb"), segment{stream: 1}, 0)
+	s.add([]byte("x\n"), segment{stream: 2}, 3)
+	s.add([]byte("c\n"), segment{stream: 1}, 5)
+	s.add(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, 7)
+	s.finish()
+	long := strings.Repeat("y", MaxLine)
+	want := []string{"1afalse", "2xfalse", "1bcfalse", "1" + long + "true", "1yfalse"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %.200v", got)
+	}
 }
