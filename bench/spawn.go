@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -79,7 +80,7 @@ func (b *bench) spawns() ([]row, error) {
 
 // measureSpawns is the supervisor's part: all ways in turn.
 func measureSpawns(out string) error {
-	m, _, err := proc.Connect(pid1.SocketFD, proc.Options{})
+	m, _, err := proc.Connect(initproto.SocketFD, proc.Options{})
 	if err != nil {
 		return err
 	}

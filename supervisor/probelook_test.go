@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -116,7 +117,7 @@ func TestFileLook(t *testing.T) {
 	probe := func(path string, ticks uint64) error {
 		return Look{File: path, Timeout: time.Second}.Probes(nil).Check(context.Background(), startedAt{ticks: ticks})
 	}
-	now := uint64(pid1.BootNow()) / uint64(tick) // of a process that starts at this moment
+	now := uint64(initproto.BootNow()) / uint64(tick) // of a process that starts at this moment
 	wantError(t, probe(file, now), "file "+file+": no such file or directory")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -142,7 +143,7 @@ func TestFileOfRealProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := startTime(b.Start, time.Now(), pid1.BootNow())
+	started := startTime(b.Start, time.Now(), initproto.BootNow())
 	if ago := time.Since(started); ago < 0 || ago > time.Hour {
 		t.Errorf("this process started %v ago", ago)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
@@ -34,7 +35,7 @@ func onStage(t *testing.T, play func(m *proc.Manager, rec *proc.Recovered, dir s
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: os.Args, Env: os.Environ(), Log: os.Stderr}))
 	case "supervisor":
 		pid1.Catch()
-		m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, "warning:", s) }})
+		m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, "warning:", s) }})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(99)

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -108,7 +108,7 @@ func (w world) Rested() {
 	}
 }
 
-func (w world) Now() int64 { return pid1.BootNow() }
+func (w world) Now() int64 { return initproto.BootNow() }
 
 // planEntry is a service's line of the stop plan.
 type planEntry struct {
@@ -143,16 +143,16 @@ func (s *Supervisor) putPlan() {
 		}
 	}
 	var plan strings.Builder
-	plan.WriteString(pid1.BudgetLine(set.stopTimeout))
+	plan.WriteString(initproto.BudgetLine(set.stopTimeout))
 	for _, e := range entries {
 		share := set.stopTimeout * 3 / 4 / time.Duration(len(entries))
-		plan.WriteString(pid1.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))
+		plan.WriteString(initproto.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))
 	}
 	if plan.String() == s.plan {
 		return
 	}
 	s.plan = plan.String()
-	if err := s.m.Put(pid1.StopPlan, []byte(s.plan)); err != nil {
+	if err := s.m.Put(initproto.StopPlan, []byte(s.plan)); err != nil {
 		s.log.Error("cannot keep the stop plan", "error", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -363,7 +364,7 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 	state, why := sourceRead, ""
 	if doc.Stale != nil {
 		state, why = sourceCopy, doc.Stale.Error()
-		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, span(time.Since(doc.Time)), doc.Stale))
+		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, layout.Duration(time.Since(doc.Time)), doc.Stale))
 	}
 	if doc.Damaged != nil {
 		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))

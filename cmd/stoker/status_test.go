@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
@@ -138,7 +139,7 @@ func TestSpan(t *testing.T) {
 		49*time.Hour + 59*time.Minute:   "2d1h",
 		1000*24*time.Hour + 3*time.Hour: "1000d3h",
 	} {
-		if got := span(d); got != want {
+		if got := layout.Duration(d); got != want {
 			t.Errorf("%v: %s, want %s", d, got, want)
 		}
 	}

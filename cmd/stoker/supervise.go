@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -62,7 +63,7 @@ func supervise(args []string) int {
 	outlets := logs.StdSinks()
 	queue := newLogQueue(outlets[1])
 	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
-	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Sinks: outlets,
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Sinks: outlets,
 		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: oomRaise})
 	if err != nil {
 		complain(os.Stderr, &hintError{err, "this is a command of stoker's own; use stoker run", 0})

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -48,7 +49,7 @@ type Backend interface {
 	HookCounts() []hooks.Count
 	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
 	// a service; empty: to the only one, or to the container.
-	RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error)
+	RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error)
 	Commander
 	Signaler
 	Upgrader

@@ -19,6 +19,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -44,7 +46,7 @@ func TestMain(m *testing.M) {
 // play serves the API of one service "talk", whose shell writes what it is told
 // by files in dir, until the container ends.
 func play(dir string) int {
-	m, _, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(string) {}})
+	m, _, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(string) {}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -267,7 +269,7 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 func (f *fake) Orphans() uint64           { return 17 }
 func (f *fake) HookCounts() []hooks.Count { return f.counts }
 
-func (f *fake) RunHooks(_ context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
+func (f *fake) RunHooks(_ context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))
 	switch {
 	case service == "none":

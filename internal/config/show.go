@@ -79,7 +79,7 @@ func (p printer) node(v reflect.Value, path string) (n *yaml.Node, ok bool) {
 func (p printer) section(v reflect.Value, path string) (*yaml.Node, bool) {
 	out := &yaml.Node{Kind: yaml.MappingNode}
 	for _, f := range fieldsOf(v.Type()) {
-		if kid, ok := p.node(v.FieldByIndex(f.index), join(path, f.name)); ok {
+		if kid, ok := p.node(fieldAt(v, f.index), join(path, f.name)); ok {
 			out.Content = append(out.Content, text(f.name), kid)
 		}
 	}
@@ -150,7 +150,7 @@ func (p printer) item(v reflect.Value, path string) *yaml.Node {
 	}
 	n, ok := p.node(v, path)
 	if f, short := shortOf(v.Type()); ok && short && len(n.Content) == 2 {
-		return p.value(v.FieldByIndex(f.index), join(path, f.name))
+		return p.value(fieldAt(v, f.index), join(path, f.name))
 	}
 	return n
 }

@@ -130,7 +130,7 @@ func (l *Log) Configure(o Options) error {
 	fresh := f != nil && l.file == nil
 	if l.file != nil && f == nil {
 		l.file.retired, l.file.until = true, l.end // its goroutine writes what there is, and ends
-		l.store.Del(logFilePrefix + l.name)
+		l.store.Delete(logFilePrefix + l.name)
 	}
 	old := l.file
 	l.opts, l.rendering, l.file = o, r, f

@@ -15,7 +15,7 @@ import (
 // Store keeps items, with their descriptors, for the next supervisor.
 type Store interface {
 	Put(name string, body []byte, fds ...int) error // without descriptors the item keeps those it has
-	Del(name string)
+	Delete(name string)
 }
 
 // Config is what a Registry needs of the supervisor.
@@ -76,8 +76,8 @@ func (r *Registry) Open(name string, o Options) (*Log, error) {
 		err = l.Configure(o)
 	}
 	if err != nil {
-		r.Store.Del(logPrefix + name)
-		r.Store.Del(outputPrefix + name)
+		r.Store.Delete(logPrefix + name)
+		r.Store.Delete(outputPrefix + name)
 		l.release()
 		return nil, r.Explain(err)
 	}
@@ -112,7 +112,7 @@ func (r *Registry) Adopt(items map[string][]byte, files map[string][]int) {
 				for _, fd := range files[name] { // of a kill between two steps of Configure
 					unix.Close(fd)
 				}
-				r.Store.Del(name)
+				r.Store.Delete(name)
 			}
 			delete(items, name)
 			delete(files, name)
@@ -242,8 +242,8 @@ func (r *Registry) remove(l *Log) (over bool) {
 	}
 	defer r.mu.Unlock() // from here on a log of this name is a new one
 	delete(r.logs, l.name)
-	r.Store.Del(logPrefix + l.name)
-	r.Store.Del(outputPrefix + l.name)
+	r.Store.Delete(logPrefix + l.name)
+	r.Store.Delete(outputPrefix + l.name)
 	l.mu.Lock()
 	l.release()
 	l.mu.Unlock()

@@ -74,7 +74,7 @@ func (s *fakeStore) Put(name string, body []byte, fds ...int) error {
 	return nil
 }
 
-func (s *fakeStore) Del(name string) {
+func (s *fakeStore) Delete(name string) {
 	delete(s.items, name)
 	delete(s.files, name)
 }

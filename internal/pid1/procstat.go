@@ -6,20 +6,21 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
 // ReadBirth reads /proc/PID/stat. It works on zombies too.
-func ReadBirth(pid int) (Birth, error) {
+func ReadBirth(pid int) (initproto.Birth, error) {
 	path := "/proc/" + strconv.Itoa(pid) + "/stat"
 	var buf [1024]byte // it is one line, of fifty numbers
 	n, err := readOnce(path, buf[:])
 	if err != nil {
-		return Birth{}, &os.PathError{Op: "read", Path: path, Err: err}
+		return initproto.Birth{}, &os.PathError{Op: "read", Path: path, Err: err}
 	}
 	b, ok := parseStat(buf[:n])
 	if !ok {
-		return Birth{}, fmt.Errorf("cannot read %s: unknown format %.80q", path, buf[:n])
+		return initproto.Birth{}, fmt.Errorf("cannot read %s: unknown format %.80q", path, buf[:n])
 	}
 	return b, nil
 }
@@ -44,16 +45,16 @@ func readOnce(path string, buf []byte) (int, error) {
 
 // parseStat reads the line of proc(5) /proc/pid/stat. The name stands in
 // parentheses and may itself hold parentheses and blanks: the last ")" ends it.
-func parseStat(data []byte) (Birth, bool) {
+func parseStat(data []byte) (initproto.Birth, bool) {
 	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 0 || end < open {
-		return Birth{}, false
+		return initproto.Birth{}, false
 	}
 	f := bytes.Fields(data[end+1:])
 	if len(f) < 20 || len(f[0]) != 1 {
-		return Birth{}, false
+		return initproto.Birth{}, false
 	}
-	b := Birth{Comm: string(data[open+1 : end]), State: f[0][0]}
+	b := initproto.Birth{Comm: string(data[open+1 : end]), State: f[0][0]}
 	ints := []struct {
 		to *int
 		at int
@@ -61,7 +62,7 @@ func parseStat(data []byte) (Birth, bool) {
 	for _, i := range ints {
 		n, err := strconv.Atoi(string(f[i.at]))
 		if err != nil {
-			return Birth{}, false
+			return initproto.Birth{}, false
 		}
 		*i.to = n
 	}
@@ -88,8 +89,8 @@ func pids() []int {
 }
 
 // Children lists the children of parent, zombies included, by a scan of /proc.
-func Children(parent int) map[int]Birth {
-	out := map[int]Birth{}
+func Children(parent int) map[int]initproto.Birth {
+	out := map[int]initproto.Birth{}
 	for _, pid := range pids() {
 		if b, err := ReadBirth(pid); err == nil && b.Parent == parent {
 			out[pid] = b
@@ -100,8 +101,8 @@ func Children(parent int) map[int]Birth {
 
 // Group lists the living members of a process group, zombies left out, by a
 // scan of /proc.
-func Group(pgrp int) map[int]Birth {
-	out := map[int]Birth{}
+func Group(pgrp int) map[int]initproto.Birth {
+	out := map[int]initproto.Birth{}
 	for _, pid := range pids() {
 		if b, err := ReadBirth(pid); err == nil && b.Pgrp == pgrp && b.State != 'Z' && b.State != 'X' {
 			out[pid] = b

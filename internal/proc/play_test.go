@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
@@ -57,7 +58,7 @@ func perform(name, dir string) {
 	if sc.opts != nil {
 		sc.opts(&opts, dir)
 	}
-	m, rec, err := Connect(pid1.SocketFD, opts)
+	m, rec, err := Connect(initproto.SocketFD, opts)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)

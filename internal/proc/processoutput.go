@@ -1,12 +1,13 @@
 package proc
 
 import (
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // outputLost notes what the init discarded while no supervisor worked.
-func (p *Process) outputLost(msg *pid1.Msg) {
+func (p *Process) outputLost(msg *initproto.Msg) {
 	if p.pipes == nil {
 		return
 	}
@@ -20,7 +21,7 @@ func (p *Process) outputLost(msg *pid1.Msg) {
 
 // endCut ends the lines whose rest the init has discarded, so that the next bytes do
 // not continue them. It runs before the pipes are read, and is in the store when it returns.
-func (p *Process) endCut(l *logs.Log, each *pid1.Each) {
+func (p *Process) endCut(l *logs.Log, each *initproto.Each) {
 	if each == nil || *each == p.rec.Lost {
 		return
 	}
@@ -63,9 +64,9 @@ func (p *Process) writesOutput(pid int) bool {
 	if p.pipes == nil {
 		return false
 	}
-	var want []listener
+	var want []procfs.Socket
 	for _, inode := range p.pipes.Inodes() {
-		want = append(want, listener{inode: inode})
+		want = append(want, procfs.Socket{Inode: inode})
 	}
 	found, err := ownsSocket(pid, want)
 	return err == nil && found

@@ -1,18 +1,14 @@
-package main
+package layout
 
 import (
-	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"github.com/creack/pty"
 )
 
 // sampleTable is like those that are printed.
-func sampleTable() table {
-	return table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"},
+func sampleTable() Table {
+	return Table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"},
 		{"12", "2026-03-01T11:57:00Z", "web", "jvm-crash", "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]"},
 		{"3", "2026-02-27T12:00:00Z", "a-service-with-a-long-name", "not-started", "cannot execute /opt/company/application/releases/2026/bin/start-it-all.sh: no such file"},
 		{"1", "2026-02-27T12:00:00Z", "job", "exit", ""}}
@@ -22,7 +18,7 @@ func sampleTable() table {
 func TestTablesFit(t *testing.T) {
 	rows := sampleTable()
 	for _, width := range []int{40, 50, 60, 80, 100, 132, 200, 0} {
-		text := layout(rows, width)
+		text := Rows(rows, width)
 		for line := range strings.Lines(text) {
 			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); width > 0 && n > width {
 				t.Errorf("width %d: a line has %d columns: %s", width, n, line)
@@ -45,8 +41,8 @@ func TestTablesFit(t *testing.T) {
 			t.Errorf("without a terminal a row is not a line:\n%s", text)
 		}
 	}
-	if !strings.Contains(layout(rows, 40), "REASON   fatal error in the JVM:") {
-		t.Errorf("what does not fit is not stacked:\n%s", layout(rows, 40))
+	if !strings.Contains(Rows(rows, 40), "REASON   fatal error in the JVM:") {
+		t.Errorf("what does not fit is not stacked:\n%s", Rows(rows, 40))
 	}
 }
 
@@ -74,7 +70,7 @@ func TestTextsAreWrapped(t *testing.T) {
 		{"", 20, ""},
 		{strings.Repeat("x ", 100), 0, strings.Repeat("x ", 100)},
 	} {
-		if got := wrapped(c.in, c.width, "  "); got != c.want {
+		if got := Wrap(c.in, c.width, "  "); got != c.want {
 			t.Errorf("%q at %d: %q, want %q", c.in, c.width, got, c.want)
 		}
 	}
@@ -83,46 +79,16 @@ func TestTextsAreWrapped(t *testing.T) {
 func FuzzWrapped(f *testing.F) {
 	f.Add("note: a/b,c é", 20)
 	f.Fuzz(func(t *testing.T, text string, width int) {
-		if width < minWidth || width > 300 || !utf8.ValidString(text) {
+		if width < MinWidth || width > 300 || !utf8.ValidString(text) {
 			return
 		}
-		got := wrapped(text, width, "  ")
+		got := Wrap(text, width, "  ")
 		squeeze := func(s string) string {
 			return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\n' }), "")
 		}
 		if squeeze(got) != squeeze(text) {
 			t.Errorf("%q at %d: %q", text, width, got)
 		}
-		_ = layout([][]string{{"A", "B"}, {text, got}}, width)
+		_ = Rows([][]string{{"A", "B"}, {text, got}}, width)
 	})
-}
-
-// TestWidthOfATerminal: where there is none, rows stay lines.
-func TestWidthOfATerminal(t *testing.T) {
-	master, terminal, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer master.Close()
-	defer terminal.Close()
-	for _, c := range []struct {
-		columns uint16
-		want    int
-	}{{80, 80}, {132, 132}, {3, minWidth}, {0, 0}} {
-		if err := pty.Setsize(master, &pty.Winsize{Cols: c.columns, Rows: 24}); err != nil {
-			t.Fatal(err)
-		}
-		if got := widthOf(terminal); got != c.want {
-			t.Errorf("%d columns: %d, want %d", c.columns, got, c.want)
-		}
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
-	if got := fmt.Sprint(widthOf(w), widthOf(&strings.Builder{})); got != "0 0" {
-		t.Errorf("a pipe and a text are %s wide", got)
-	}
 }

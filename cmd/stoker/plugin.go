@@ -12,6 +12,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/layout"
 )
 
 // pluginList prints the table of plugins.
@@ -31,15 +32,15 @@ func pluginList(ctx context.Context, w io.Writer, format string) error {
 		_, err := fmt.Fprintln(w, "There are no plugins.")
 		return err
 	}
-	t := table{{"NAME", "VERSION", "STATE", "WHY"}}
+	t := layout.Table{{"NAME", "VERSION", "STATE", "WHY"}}
 	for _, p := range list.Plugins {
 		why, more, _ := strings.Cut(p.Why, "\n")
 		if more != "" {
 			why += " (and more: stoker plugin show " + p.Name + ")"
 		}
-		t.add(oneLine(p.Name), dash(oneLine(p.Version)), string(p.State), oneLine(why))
+		t.Add(oneLine(p.Name), dash(oneLine(p.Version)), string(p.State), oneLine(why))
 	}
-	return t.write(w, widthOf(w))
+	return t.Write(w, widthOf(w))
 }
 
 func dash(s string) string {
@@ -73,7 +74,7 @@ func printPlugin(w io.Writer, p hooks.Plugin, width int) error {
 	var b strings.Builder
 	line := func(name, text string) {
 		if text != "" {
-			fmt.Fprintf(&b, "%-10s %s\n", name, indented(wrapped(text, within(width, incidentIndent), "")))
+			fmt.Fprintf(&b, "%-10s %s\n", name, indented(layout.Wrap(text, within(width, incidentIndent), "")))
 		}
 	}
 	line("plugin", strings.TrimSpace(p.Name+" "+p.Version))
@@ -87,23 +88,23 @@ func printPlugin(w io.Writer, p hooks.Plugin, width int) error {
 	for _, n := range p.Notes {
 		line("note", n)
 	}
-	tables := []table{{{"PARAMETER", "VALUE", "ORIGIN", "TYPE", "ABOUT"}},
+	tables := []layout.Table{{{"PARAMETER", "VALUE", "ORIGIN", "TYPE", "ABOUT"}},
 		{{"JVM OPTION", "LAYER", "FROM"}}, {{"HOOK", "EVENT", "FROM"}}, {{"ACTION", "ABOUT"}}}
 	for _, v := range p.Params {
-		tables[0].add(v.Name, dash(oneLine(v.Value)), v.Origin, v.Type, oneLine(v.Description))
+		tables[0].Add(v.Name, dash(oneLine(v.Value)), v.Origin, v.Type, oneLine(v.Description))
 	}
 	for _, o := range p.Options {
-		tables[1].add(oneLine(o.Option), string(o.Layer), o.Source)
+		tables[1].Add(oneLine(o.Option), string(o.Layer), o.Source)
 	}
 	for _, h := range p.Hooks {
-		tables[2].add(h.Name, string(h.Event), oneLine(h.Source))
+		tables[2].Add(h.Name, string(h.Event), oneLine(h.Source))
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-		tables[3].add(name, oneLine(p.Actions[name].Description))
+		tables[3].Add(name, oneLine(p.Actions[name].Description))
 	}
 	for _, t := range tables {
 		if len(t) > 1 {
-			b.WriteString("\n" + layout(t, width))
+			b.WriteString("\n" + layout.Rows(t, width))
 		}
 	}
 	_, err := io.WriteString(w, b.String())

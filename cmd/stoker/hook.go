@@ -11,6 +11,8 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // hookList prints the hooks.
@@ -36,7 +38,7 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 		return err
 	}
 	var failed strings.Builder
-	t := table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
+	t := layout.Table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
 	for _, s := range list {
 		name := s.Name
 		if s.Plugin != "" {
@@ -49,17 +51,17 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 		case len(s.Running) > 0:
 			last = "runs now"
 		case s.Last != nil:
-			last = outcomeWord(s.Last.Outcome) + ", " + span(now.Sub(s.Last.At)) + " ago"
+			last = outcomeWord(s.Last.Outcome) + ", " + layout.Duration(now.Sub(s.Last.At)) + " ago"
 			took = s.Last.Took.Round(time.Millisecond).String()
 			if !s.Last.OK {
 				fmt.Fprintf(&failed, "%s/%s: %s\n", s.Event, name, s.Last.Why)
 			}
 		}
-		t.add(string(s.Event), strconv.Itoa(s.Order), oneLine(name), oneLine(last), took, oneLine(s.Source))
+		t.Add(string(s.Event), strconv.Itoa(s.Order), oneLine(name), oneLine(last), took, oneLine(s.Source))
 	}
-	text := layout(t, width)
+	text := layout.Rows(t, width)
 	if failed.Len() > 0 {
-		text += "\n" + wrapped(failed.String(), width, "  ")
+		text += "\n" + layout.Wrap(failed.String(), width, "  ")
 	}
 	_, err := io.WriteString(w, text)
 	return err
@@ -146,8 +148,8 @@ func (b *backend) Hooks() []hooks.Status { return b.reloader.hooks.Statuses() }
 func (b *backend) HookCounts() []hooks.Count { return b.reloader.hooks.Counts() }
 
 // RunHooks runs hooks by hand.
-func (b *backend) RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
-	o := hooks.Occasion{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
+func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
+	o := lifecycle.Occurrence{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
 	if event.OfService() {
 		if o.Service == "" {
 			all := b.Services()

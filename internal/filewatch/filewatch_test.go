@@ -1,4 +1,4 @@
-package config
+package filewatch
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type watched struct {
 // startWatch watches file until the test ends.
 func startWatch(t *testing.T, file string) *watched {
 	t.Helper()
-	w, err := NewWatcher(Options{File: file})
+	w, err := New(configSet(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,12 +46,18 @@ func startWatch(t *testing.T, file string) *watched {
 	return out
 }
 
-// content is what Load would read, in a form for comparison.
+// configSet has a file, and *.yaml in conf.d beside it.
+func configSet(file string) FileSet {
+	return FileSet{Files: []string{file}, Folders: []string{filepath.Join(filepath.Dir(file), "conf.d")},
+		Match: func(name string) bool { return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".yaml") }}
+}
+
+// content is what is in the files, in a form for comparison.
 func content(file string) string {
-	l := loader{report: newReport()}
 	var all []string
-	for _, path := range append([]string{file}, l.confD(file)...) {
-		if data, ok, _ := readFile(path); ok {
+	more, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "conf.d", "[^.]*.yaml"))
+	for _, path := range append([]string{file}, more...) {
+		if data, err := os.ReadFile(path); err == nil {
 			all = append(all, filepath.Base(path)+":"+string(data))
 		}
 	}
@@ -317,7 +323,7 @@ func TestWatchLosesNothingToAFullQueue(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "etc")
 	file := filepath.Join(dir, "stoker.yaml")
 	put(t, file, "0")
-	watcher, err := NewWatcher(Options{File: file})
+	watcher, err := New(configSet(file))
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	entered, release, ended := make(chan string), make(chan bool), make(chan error, 1)
@@ -383,7 +389,7 @@ func TestGather(t *testing.T) {
 				begin := time.Now()
 				var looked []time.Duration
 				go func() { // ends with ctx
-					ended <- gather(ctx, events, errs, func(path string) bool { return path == "ours" }, func() error {
+					ended <- debounce(ctx, events, errs, func(path string) bool { return path == "ours" }, func() error {
 						looked = append(looked, time.Since(begin))
 						return nil
 					})
@@ -409,12 +415,12 @@ func TestGatherFails(t *testing.T) {
 	broken := errors.New("broken")
 	errs := make(chan error, 1)
 	errs <- broken
-	if err := gather(t.Context(), nil, errs, nil, nil); err != broken {
+	if err := debounce(t.Context(), nil, errs, nil, nil); err != broken {
 		t.Errorf("got %v", err)
 	}
 	events := make(chan fsnotify.Event)
 	close(events)
-	if err := gather(t.Context(), events, nil, nil, nil); err != fsnotify.ErrClosed {
+	if err := debounce(t.Context(), events, nil, nil, nil); err != fsnotify.ErrClosed {
 		t.Errorf("got %v", err)
 	}
 }
@@ -433,7 +439,7 @@ func await[T any](t *testing.T, from <-chan T) T {
 func TestWatchEnds(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 20 {
-		w, err := NewWatcher(Options{File: filepath.Join(t.TempDir(), "stoker.yaml")})
+		w, err := New(configSet(filepath.Join(t.TempDir(), "stoker.yaml")))
 		must(t, err)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -459,7 +465,7 @@ func TestWatchErrorSaysWhatToDo(t *testing.T) {
 // TestWatchWithoutInotify runs itself in a user namespace with limits of its own.
 func TestWatchWithoutInotify(t *testing.T) {
 	if want := os.Getenv("STOKER_CI_NO_INOTIFY"); want != "" {
-		_, err := NewWatcher(Options{File: "/etc/stoker/stoker.yaml"})
+		_, err := New(configSet("/etc/stoker/stoker.yaml"))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Fatalf("got %v, want %s", err, want)
 		}
@@ -482,7 +488,7 @@ func TestWatchOfAPath(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run", "stoker")
 	path := filepath.Join(dir, "api.sock")
 	put(t, path, "a")
-	w, err := NewPathWatcher(path)
+	w, err := NewPath(path)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -520,7 +526,7 @@ func TestWatchOfAPath(t *testing.T) {
 func TestWatchOfAPathThatIsRemovedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "api.sock")
 	put(t, path, "a")
-	w, err := NewPathWatcher(path)
+	w, err := NewPath(path)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -538,4 +544,51 @@ func TestWatchOfAPathThatIsRemovedAgain(t *testing.T) {
 			gone++
 		}
 	}
+}
+
+// Files in several folders are watched with their folders and links.
+func TestWatchOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	file, folder := filepath.Join(dir, "later", "jvm.options"), filepath.Join(dir, "opts")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w, err := New(FileSet{Files: []string{file}, Folders: []string{folder}, Match: func(name string) bool { return strings.HasSuffix(name, ".opts") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls, done := make(chan struct{}, 100), make(chan error, 1)
+	go func() { done <- w.Run(t.Context(), func() { calls <- struct{}{} }) }() // ends with the test
+	told := func(what string, want bool) {
+		t.Helper()
+		limit := 10 * time.Second
+		if !want {
+			limit = 3 * settleTime
+		}
+		select {
+		case <-calls:
+			if !want {
+				t.Errorf("%s: it was told of", what)
+			}
+		case <-time.After(limit):
+			if want {
+				t.Fatalf("%s: nothing was told", what)
+			}
+		}
+	}
+	put(t, filepath.Join(folder, "a.opts"), "-Da=b")
+	told("a new file", true)
+	put(t, filepath.Join(folder, "a.txt"), "-Da=b")
+	told("a file that does not count", false)
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put(t, file, "-Xmx1g")
+	told("a file in a new folder", true)
+	put(t, file, "-Xmx1g")
+	told("the same text", false)
+	if err := os.Remove(filepath.Join(folder, "a.opts")); err != nil {
+		t.Fatal(err)
+	}
+	told("a file is gone", true)
 }

@@ -1,94 +1,40 @@
-package main
+// Package layout lays text and tables out for people within the width of a terminal.
+package layout
 
 import (
+	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/stoker-init/stoker/internal/printable"
-	"golang.org/x/sys/unix"
 )
 
-// defaultWidth is that of texts which are wrapped wherever they go.
-const defaultWidth = 80
-
-// minWidth is the width below which nothing is laid out any more.
-const minWidth = 20
-
-// display is where commands write to: a file, mostly a terminal, that gets printable
-// text only.
-type display struct {
-	*printable.Writer
-	file *os.File
-}
-
-func newDisplay(f *os.File) *display { return &display{printable.NewWriter(f), f} }
-
-// fileOf is the file that w is or writes to; nil: there is none.
-func fileOf(w io.Writer) *os.File {
-	switch w := w.(type) {
-	case *os.File:
-		return w
-	case *display:
-		return w.file
-	}
-	return nil
-}
-
-// exact is w for what is written byte for byte.
-func exact(w io.Writer) io.Writer {
-	if s, ok := w.(*display); ok {
-		return s.file
-	}
-	return w
-}
-
-// forPrograms is w for what programs read byte for byte, and people on a terminal.
-func forPrograms(w io.Writer) io.Writer {
-	if widthOf(w) > 0 {
-		return w
-	}
-	return exact(w)
-}
-
-// widthOf is the width of the terminal that w is; 0: it is none, and every row
-// stays one line, for programs.
-func widthOf(w io.Writer) int {
-	f := fileOf(w)
-	if f == nil {
-		return 0
-	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil || size.Col == 0 {
-		return 0
-	}
-	return max(int(size.Col), minWidth)
-}
+// MinWidth is the width below which nothing is laid out any more.
+const MinWidth = 20
 
 // columnGap is what stands between two columns.
 const columnGap = 2
 
-// table is rows of cells; the first is the head.
-type table [][]string
+// Table is rows of cells; the first is the head.
+type Table [][]string
 
-// add appends a row.
-func (t *table) add(cells ...string) { *t = append(*t, cells) }
+// Add appends a row.
+func (t *Table) Add(cells ...string) { *t = append(*t, cells) }
 
-// write lays the table out within a width, and prints it.
-func (t *table) write(w io.Writer, width int) error {
-	_, err := io.WriteString(w, layout(*t, width))
+// Write lays the table out within a width, and prints it.
+func (t *Table) Write(w io.Writer, width int) error {
+	_, err := io.WriteString(w, Rows(*t, width))
 	return err
 }
 
-// layout makes lines of rows: columns side by side, where need be with cells of
+// Rows makes lines of rows: columns side by side, where need be with cells of
 // several lines; where that would cut words, a block for each row. Width 0 has no
 // bounds.
-func layout(rows [][]string, width int) string {
+func Rows(rows [][]string, width int) string {
 	var b strings.Builder
-	for _, lines := range layoutRows(rows, width) {
+	for _, lines := range RowLines(rows, width) {
 		for _, line := range lines {
 			b.WriteString(line + "\n")
 		}
@@ -96,9 +42,9 @@ func layout(rows [][]string, width int) string {
 	return b.String()
 }
 
-// layoutRows is layout with the lines of each row. A long first cell may have lines
+// RowLines is Rows with the lines of each row. A long first cell may have lines
 // of its own, with the others below it.
-func layoutRows(rows [][]string, width int) [][]string {
+func RowLines(rows [][]string, width int) [][]string {
 	if widths, fits := columnWidths(rows, width); fits {
 		return sideBySide(rows, widths)
 	}
@@ -115,7 +61,7 @@ func layoutRows(rows [][]string, width int) [][]string {
 	out := sideBySide(short, widths)
 	for k, cells := range rows {
 		if short[k][0] != cells[0] {
-			out[k] = append(wrapText(cells[0], width), out[k]...)
+			out[k] = append(Lines(cells[0], width), out[k]...)
 		}
 	}
 	return out
@@ -128,7 +74,7 @@ func sideBySide(rows [][]string, widths []int) [][]string {
 		parts, height := make([][]string, len(cells)), 1
 		for c, cell := range cells {
 			if parts[c] = []string{cell}; utf8.RuneCountInString(cell) > widths[c] {
-				parts[c] = wrapText(cell, widths[c])
+				parts[c] = Lines(cell, widths[c])
 			}
 			height = max(height, len(parts[c]))
 		}
@@ -209,7 +155,7 @@ func stacked(rows [][]string, width int) [][]string {
 			}
 			name := rows[0][c]
 			head := name + strings.Repeat(" ", indent-utf8.RuneCountInString(name))
-			for _, line := range wrapText(cell, max(width-indent, minWidth)) {
+			for _, line := range Lines(cell, max(width-indent, MinWidth)) {
 				out[k] = append(out[k], head+line)
 				head = strings.Repeat(" ", indent)
 			}
@@ -218,9 +164,9 @@ func stacked(rows [][]string, width int) [][]string {
 	return out
 }
 
-// wrapped is a text of lines within a width; what follows a line's begin is
+// Wrap gives a text of lines within a width; what follows a line's begin is
 // indented. Width 0 has no bounds.
-func wrapped(text string, width int, indent string) string {
+func Wrap(text string, width int, indent string) string {
 	if width == 0 {
 		return text
 	}
@@ -231,8 +177,8 @@ func wrapped(text string, width int, indent string) string {
 			continue
 		}
 		lead := line[:len(line)-len(strings.TrimLeft(line, " "))]
-		room := max(width-utf8.RuneCountInString(lead+indent), minWidth)
-		for k, part := range wrapText(line[len(lead):], room) {
+		room := max(width-utf8.RuneCountInString(lead+indent), MinWidth)
+		for k, part := range Lines(line[len(lead):], room) {
 			if k > 0 {
 				part = indent + part
 			}
@@ -242,10 +188,10 @@ func wrapped(text string, width int, indent string) string {
 	return strings.Join(out, "\n")
 }
 
-// wrapText breaks a text into lines of a width: at blanks, and within a word that is
+// Lines breaks a text into lines of a width: at blanks, and within a word that is
 // longer than a line behind what separates its parts, as in a path. Only a word
 // that has no such place is left too long.
-func wrapText(text string, width int) []string {
+func Lines(text string, width int) []string {
 	var lines []string
 	line := ""
 	for _, piece := range pieces(text) {
@@ -281,4 +227,18 @@ func pieces(text string) []string {
 		out = append(out, word[begin:])
 	}
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
+}
+
+// Duration writes a duration for people.
+func Duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < 24*time.Hour:
+		return strings.Replace(d.Round(time.Second).String(), "m0s", "m", 1)
+	default:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
 }

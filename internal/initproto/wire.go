@@ -1,4 +1,4 @@
-package pid1
+package initproto
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ import (
 // Version is the protocol that this binary speaks. Each side ignores messages
 // and fields that it does not know. 2 added Upgrade.
 const Version = 2
+
+// SocketFD is the descriptor on which a supervisor finds its wire.
+const SocketFD = 3
 
 // MaxBlob is the largest blob that a bag item may hold, in bytes. With its
 // header it fits the kernel's default socket buffer (212992 bytes) thrice.
@@ -120,6 +123,7 @@ func (e Exit) WaitStatus() syscall.WaitStatus { return syscall.WaitStatus(e.Stat
 type Conn struct {
 	file *os.File
 	raw  syscall.RawConn
+	fd   int
 	buf  []byte
 	oob  []byte
 }
@@ -135,14 +139,17 @@ func NewConn(fd int) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use descriptor %d as the init's socket: %w", fd, err)
 	}
-	return &Conn{file: f, raw: raw, buf: make([]byte, MaxBlob+64<<10), oob: make([]byte, unix.CmsgSpace(4*64))}, nil
+	return &Conn{file: f, raw: raw, fd: fd, buf: make([]byte, MaxBlob+64<<10), oob: make([]byte, unix.CmsgSpace(4*64))}, nil
 }
+
+// SyscallConn is for a poll of the socket.
+func (c *Conn) SyscallConn() syscall.RawConn { return c.raw }
 
 // Close closes the socket.
 func (c *Conn) Close() error { return c.file.Close() }
 
-// encode gives the packet of m.
-func encode(m *Msg) ([]byte, error) {
+// Encode gives the packet of m.
+func Encode(m *Msg) ([]byte, error) {
 	if len(m.Body) > MaxBlob {
 		return nil, fmt.Errorf("cannot keep %q: %d bytes are more than the bag's %d", m.Name, len(m.Body), MaxBlob)
 	}
@@ -153,8 +160,8 @@ func encode(m *Msg) ([]byte, error) {
 	return append(append(head, '\n'), m.Body...), nil
 }
 
-// decode reads a packet. The blob is a copy.
-func decode(p []byte) (*Msg, error) {
+// Decode reads a packet. The blob is a copy.
+func Decode(p []byte) (*Msg, error) {
 	head, body, ok := bytes.Cut(p, []byte{'\n'})
 	if !ok {
 		return nil, errors.New("a message without an end of its header")
@@ -171,20 +178,21 @@ func decode(p []byte) (*Msg, error) {
 
 // decodeOrNothing gives a message without a type for what is none.
 func decodeOrNothing(p []byte) *Msg {
-	if m, err := decode(p); err == nil {
+	if m, err := Decode(p); err == nil {
 		return m
 	}
 	return new(Msg)
 }
 
-// sendPacket sends without blocking; unix.EAGAIN says that the peer's queue is full.
-func sendPacket(fd int, packet []byte, fds []int) error {
+// TrySend sends an encoded message without blocking; unix.EAGAIN says that the peer's
+// queue is full.
+func (c *Conn) TrySend(packet []byte, fds []int) error {
 	var oob []byte
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
 	for {
-		err := unix.Sendmsg(fd, packet, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		err := unix.Sendmsg(c.fd, packet, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err != unix.EINTR {
 			return err
 		}
@@ -193,13 +201,13 @@ func sendPacket(fd int, packet []byte, fds []int) error {
 
 // Send sends m and waits while the peer's queue is full.
 func (c *Conn) Send(m *Msg) error {
-	packet, err := encode(m)
+	packet, err := Encode(m)
 	if err != nil {
 		return err
 	}
 	var sendErr error
-	err = c.raw.Write(func(fd uintptr) bool {
-		sendErr = sendPacket(int(fd), packet, m.Fds)
+	err = c.raw.Write(func(uintptr) bool {
+		sendErr = c.TrySend(packet, m.Fds)
 		return sendErr != unix.EAGAIN
 	})
 	if err == nil {
@@ -211,13 +219,13 @@ func (c *Conn) Send(m *Msg) error {
 	return nil
 }
 
-// recvPacket reads one message without blocking. io.EOF: the peer is gone and
+// TryRecv reads one message, and gives its packet too, without blocking. io.EOF: the peer is gone and
 // nothing is left; unix.EAGAIN: nothing is there now. A peer that died with
 // unread messages gives ECONNRESET once, before what it had still sent. What is
 // no message of ours is one without a type.
-func (c *Conn) recvPacket(fd int) (*Msg, []byte, error) {
+func (c *Conn) TryRecv() (*Msg, []byte, error) {
 	for {
-		n, oobn, flags, _, err := unix.Recvmsg(fd, c.buf, c.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, oobn, flags, _, err := unix.Recvmsg(c.fd, c.buf, c.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 		switch {
 		case err == unix.EINTR || err == unix.ECONNRESET:
 			continue
@@ -229,7 +237,7 @@ func (c *Conn) recvPacket(fd int) (*Msg, []byte, error) {
 		fds := parseRights(c.oob[:oobn])
 		m := decodeOrNothing(c.buf[:n])
 		if m.Type == "" || flags&unix.MSG_TRUNC != 0 {
-			closeAll(fds)
+			CloseAll(fds)
 			return new(Msg), nil, nil // not ours to understand: a newer peer
 		}
 		m.Fds, m.Cut = fds, flags&unix.MSG_CTRUNC != 0
@@ -241,14 +249,21 @@ func (c *Conn) recvPacket(fd int) (*Msg, []byte, error) {
 func (c *Conn) Recv() (*Msg, error) {
 	var m *Msg
 	var recvErr error
-	err := c.raw.Read(func(fd uintptr) bool {
-		m, _, recvErr = c.recvPacket(int(fd))
+	err := c.raw.Read(func(uintptr) bool {
+		m, _, recvErr = c.TryRecv()
 		return recvErr != unix.EAGAIN
 	})
 	if err == nil {
 		err = recvErr
 	}
 	return m, err
+}
+
+// CloseAll closes descriptors.
+func CloseAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // parseRights gives the descriptors of a control message.
