@@ -21,9 +21,9 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestEventsAreDocumented compares the table of docs/hooks.md with ours.
+// TestEventsAreDocumented compares the table of docs/reference/hooks.md with ours.
 func TestEventsAreDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../docs/hooks.md")
+	text, err := os.ReadFile("../../docs/reference/hooks.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestEventsAreDocumented(t *testing.T) {
 	}
 	for _, e := range Events() {
 		if want := []string{scopes[e.Scope()], waits[e.Blocking()]}; !slices.Equal(documented[e], want) {
-			t.Errorf("docs/hooks.md says %q of %s, want %q", documented[e], e, want)
+			t.Errorf("docs/reference/hooks.md says %q of %s, want %q", documented[e], e, want)
 		}
 	}
 }
