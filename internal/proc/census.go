@@ -10,7 +10,6 @@ import (
 
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/untrusted"
-	"golang.org/x/sys/unix"
 )
 
 // census says of each process of a table whether it is p's.
@@ -30,7 +29,7 @@ func (p *Process) census(t *table) *census {
 		c.cgroup[pid] = true
 	}
 	if p.pipes != nil {
-		c.pipes = p.pipes.inodes()
+		c.pipes = p.pipes.Inodes()
 	}
 	return c
 }
@@ -128,23 +127,6 @@ func (c *census) known(pid int) bool {
 		})
 	}
 	return writes
-}
-
-// inodes are the names of the pipes; none when they have ended.
-func (p *pipes) inodes() []string {
-	if p.atEnd() {
-		return nil
-	}
-	var out []string
-	for k := range p.ends {
-		_ = p.raw[k].Control(func(fd uintptr) { // an error: closed meanwhile
-			var st unix.Stat_t
-			if unix.Fstat(int(fd), &st) == nil {
-				out = append(out, fmt.Sprintf("pipe:[%d]", st.Ino))
-			}
-		})
-	}
-	return out
 }
 
 // writesTo says whether a process holds the write end of one of the pipes. A child

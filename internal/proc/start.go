@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -70,7 +71,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.procs[spec.ID] = p
 	m.kin.add(p)
 	if p.pipes != nil {
-		p.pipes.run()
+		p.pipes.Run()
 	}
 	m.checkParent(p)
 	if m.have.ownChildren {
@@ -114,7 +115,7 @@ func (m *Manager) step(name string) {
 type stdio struct {
 	child [3]uintptr
 	close func()
-	pipes *pipes
+	pipes *logs.Capture
 	spec  *Spec
 }
 
@@ -123,7 +124,7 @@ func (s *stdio) readEnds() []int {
 	if s.pipes == nil {
 		return nil
 	}
-	fds := s.pipes.fds()
+	fds := s.pipes.Fds()
 	if len(fds) == 1 {
 		fds = append(fds, fds[0])
 	}
@@ -133,7 +134,7 @@ func (s *stdio) readEnds() []int {
 // abandon gives up the pipes of a child that was never born.
 func (s *stdio) abandon() {
 	if s.pipes != nil {
-		s.pipes.close()
+		s.pipes.Close()
 	}
 }
 
@@ -164,7 +165,7 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 	if spec.Merge {
 		count = 1
 	}
-	pp, writers, err := newPipes(spec.Log, p.lateLog(), count)
+	pp, writers, err := p.m.Logs.NewCapture(logs.Source{ID: spec.ID, Log: spec.Log, Late: spec.Late}, count)
 	if err != nil {
 		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}
