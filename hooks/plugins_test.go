@@ -759,7 +759,7 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 	runs := func(service string) (out []string) {
 		book := NewBook(s.bound, Surroundings{})
 		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
-			out = append(out, b.full())
+			out = append(out, string(b.Event) + "/" + b.Title())
 		}
 		return out
 	}
