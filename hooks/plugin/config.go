@@ -1,4 +1,4 @@
-package hooks
+package plugin
 
 import "github.com/stoker-init/stoker/jvm"
 
