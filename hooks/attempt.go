@@ -297,7 +297,7 @@ func (a *attempt) ask() (out Outcome) {
 	resp, err := remote.Send(ctx, remote.Request{Method: a.b.Method, URL: a.b.URL, Headers: a.b.Headers, Body: a.b.Body, CAFile: a.b.CAFile, Timeout: a.b.Timeout},
 		func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	out.Code, out.Output = resp.Status, string(resp.Body[:min(len(resp.Body), keptTail)])
-	what := a.b.Method + " " + remote.Mask(a.b.URL)
+	what := a.b.Method + " " + redact.URL(a.b.URL)
 	switch {
 	case a.ctx.Err() != nil && err != nil:
 		out.Why = context.Cause(a.ctx).Error()

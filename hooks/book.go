@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -161,7 +161,7 @@ func (b *Bound) Does() string {
 	case b.Path != "":
 		return b.Path
 	case b.URL != "":
-		return b.Method + " " + remote.Mask(b.URL)
+		return b.Method + " " + redact.URL(b.URL)
 	case len(b.Command) > 0:
 		return b.Command[0]
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/redact"
-	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 	"go.yaml.in/yaml/v3"
@@ -173,7 +172,7 @@ func shown(path, s string) string {
 		return redact.Hidden
 	}
 	if isURL(path) {
-		return remote.Mask(s)
+		return redact.URL(s)
 	}
 	return redact.Arg(s)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 )
 
@@ -121,7 +122,7 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		return
 	}
 	if err := remote.Check(h.URL); err != nil {
-		v.bad(join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", quote("", remote.Mask(h.URL)), err)
+		v.bad(join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", quote("", redact.URL(h.URL)), err)
 	}
 	v.method(join(path, "method"), h.Method)
 	v.headers(join(path, "headers"), h.Headers)
