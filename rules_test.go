@@ -512,7 +512,6 @@ func longFunctions() map[string]string {
 	return map[string]string{
 		"cmd/stoker.newApp": "one table: the whole command line",
 		"jvm.flagChanges":   "one table: what became of each flag",
-		"jvm.flagTable":     "one table: the flags of the JVMs that we know",
 	}
 }
 
