@@ -28,7 +28,8 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "internal/execshim"},
+		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
+		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
@@ -39,7 +40,7 @@ func edges() map[string][]string {
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact", "internal/execshim",
-			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
+			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch", "hooks/plugin"},
 		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
 		"internal/fdstore":   {"internal/initproto"},
@@ -305,7 +306,7 @@ func readers() map[string]string {
 		"internal/trust":                  "it judges without reading; " + kernel,
 		"internal/untrusted/untrusted.go": "it is the way",
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
-		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
+		"hooks/plugin/folder.go":          "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
 		"cmd/stoker/candidate.go":         "/proc/self/exe",
 		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",
