@@ -33,6 +33,8 @@ func edges() map[string][]string {
 		"internal/asuser": {},
 		"internal/cgroup": {},
 		"internal/events": {"internal/proc", "internal/redact"},
+		"internal/daemon": {"hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout",
+			"internal/pid1", "internal/printable", "internal/proc", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
 		"internal/exit":   {},
 		"internal/jacoco": {},
 		"internal/layout": {},
@@ -305,9 +307,9 @@ func readers() map[string]string {
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
 		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
-		"cmd/stoker/candidate.go":         "/proc/self/exe",
-		"cmd/stoker/jvmdebugger.go":       kernel,
-		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",
+		"internal/daemon/candidate.go":    "/proc/self/exe",
+		"internal/daemon/jvmdebugger.go":  kernel,
+		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
 		"supervisor/evidence.go":          kernel,
 	}
 }
