@@ -27,25 +27,27 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":           {"hooks", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
-		"internal/asuser": {},
-		"internal/cgroup": {},
-		"internal/events": {"internal/proc", "internal/redact"},
-		"internal/daemon": {"hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout",
-			"internal/pid1", "internal/printable", "internal/proc", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
-		"internal/exit":   {},
-		"internal/jacoco": {},
-		"internal/layout": {},
+		"bench":              {"hooks", "internal/lifecycle", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
+		"internal/api":       {"supervisor", "internal/lifecycle", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
+		"hooks":              {"internal/lifecycle", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"internal/asuser":    {"internal/procfs"},
+		"internal/cgroup":    {},
+		"internal/daemon":    {"hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "internal/lifecycle", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
+		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
+		"internal/exit":      {},
+		"internal/jacoco":    {},
+		"internal/lifecycle": {},
+		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
 		"internal/filewatch": {"internal/proc", "internal/untrusted"},
-		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
-		"internal/initproto": {},
-		"internal/pid1":      {"internal/initproto"},
-		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto"},
+		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":   {"internal/initproto"},
+		"internal/initproto": {"internal/procfs"},
+		"internal/pid1":      {"internal/initproto", "internal/procfs"},
+		"internal/procfs":    {},
+		"internal/proc":      {"internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -53,7 +55,7 @@ func edges() map[string][]string {
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
 		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
+		"supervisor":         {"internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
 		"internal/trust":     {},
 		"internal/untrusted": {},
 		"internal/reference": {},
@@ -289,26 +291,22 @@ func readers() map[string]string {
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
 		"internal/proc/shimsteps.go":      kernel,
-		"internal/proc/sockets.go":        kernel + ", or that are read piece by piece",
-		"internal/proc/table.go":          kernel,
 		"internal/proc/upgrade.go":        kernel,
+		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/start.go":          "/dev/null",
 		"internal/proc/spec.go":           "the beginning of a program that was judged before",
 		"internal/proc/logoptions.go":     "a memfd of our own",
 		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
-		"internal/asuser":                 kernel,
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
 		"jvm/hotspot/find.go":             "it lists folders of the system",
 		"jvm/tomcat/find.go":              "it lists /opt and /usr/local",
 		"internal/trust":                  "it judges without reading; " + kernel,
 		"internal/untrusted/untrusted.go": "it is the way",
-		"internal/api/peer.go":            kernel,
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
 		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
 		"internal/daemon/candidate.go":    "/proc/self/exe",
-		"internal/daemon/jvmdebugger.go":  kernel,
 		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
 		"supervisor/evidence.go":          kernel,
 	}
@@ -336,6 +334,29 @@ func TestUntrustedFilesAreOpenedByOneRule(t *testing.T) {
 		if !used[place] {
 			t.Errorf("%s opens nothing any more: it needs no exception", place)
 		}
+	}
+}
+
+// TestOnlyProcfsReadsProcesses wants the directory of a process, /proc/PID, to be named
+// by package procfs alone. The own process, /proc/self, is not meant.
+func TestOnlyProcfsReadsProcesses(t *testing.T) {
+	allowed := map[string]string{
+		"internal/config/foreign.go":         "the beginning of a path of a foreign configuration",
+		"internal/config/validate_output.go": "a path that is refused for a log",
+		"internal/pid1/procstat.go":          "until it uses package procfs",
+		"internal/proc/rotate.go":            "a path that is refused for a log",
+	}
+	process := regexp.MustCompile(`^/proc/?$|/proc/(%|[0-9]|$)`)
+	for _, s := range ours(sources(t)) {
+		if s.dir == "bench" || s.dir == "internal/procfs" || allowed[s.path] != "" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if text, ok := n.(*ast.BasicLit); ok && text.Kind == token.STRING && process.MatchString(strings.Trim(text.Value, "`\"")) {
+				t.Errorf("%s names /proc/PID: use package procfs", s.at(n))
+			}
+			return true
+		})
 	}
 }
 

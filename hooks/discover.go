@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -38,10 +39,10 @@ const folderSuffix = ".d"
 // the order of the numbers and then of the bytes. Entries of lists that name such a
 // file give it its settings; source says where the one of a number stands. A folder
 // that is not there holds none. What has another name is listed behind them, Unmet.
-func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([]Bound, []Problem) {
+func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) ([]Bound, []Problem) {
 	var out []Bound
 	problems := strange(dir)
-	for _, e := range Events() {
+	for _, e := range lifecycle.Events() {
 		names, more := fileNames(filepath.Join(dir, string(e)+folderSuffix))
 		problems = append(problems, more...)
 		ignored := slices.DeleteFunc(more, func(p Problem) bool { return p.Fatal })
@@ -80,7 +81,7 @@ func strange(dir string) (out []Problem) {
 		return []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + err.Error(), Fatal: true}}
 	}
 	var known []string
-	for _, e := range Events() {
+	for _, e := range lifecycle.Events() {
 		known = append(known, string(e)+folderSuffix)
 	}
 	for _, entry := range entries {

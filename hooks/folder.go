@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -96,7 +97,7 @@ func (f *Folder) required() bool {
 // readHooks finds the hooks that are files.
 func (f *Folder) readHooks() {
 	var problems []Problem
-	f.Files, problems = Discover(filepath.Join(f.Dir, "hooks"), &f.Manifest.Hooks, func(e Event, k int) string {
+	f.Files, problems = Discover(filepath.Join(f.Dir, "hooks"), &f.Manifest.Hooks, func(e lifecycle.Event, k int) string {
 		return fmt.Sprintf("%s: hooks.%s[%d]", filepath.Join(f.Dir, ManifestName), e, k)
 	})
 	for _, p := range problems {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -103,7 +104,7 @@ func (m *Manifest) RefFaults() []Fault {
 	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
 		check("params."+name+".default", deref(m.Params[name].Default), inDefault)
 	}
-	for _, event := range Events() {
+	for _, event := range lifecycle.Events() {
 		for k, h := range m.Hooks.Of(event) {
 			path := fmt.Sprintf("hooks.%s[%d]", event, k)
 			list(path+".command", h.Command)

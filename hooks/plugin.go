@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -75,9 +76,9 @@ type PluginOption struct {
 
 // PluginHook is a hook of a plugin.
 type PluginHook struct {
-	Event  Event  `json:"event"`
-	Name   string `json:"name"`
-	Source string `json:"source"`
+	Event  lifecycle.Event `json:"event"`
+	Name   string          `json:"name"`
+	Source string          `json:"source"`
 }
 
 // Carried is what an active plugin adds to JVMs.
@@ -264,7 +265,7 @@ func (e *evaluation) fill() error {
 			e.info.Options = append(e.info.Options, shown)
 		}
 	}
-	for _, event := range Events() {
+	for _, event := range lifecycle.Events() {
 		for k, h := range e.folder.Manifest.Hooks.Of(event) {
 			if h.File != "" {
 				continue // it is among the files

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // Begins notes which plugins count for a start of a service that is being prepared.
@@ -13,7 +15,7 @@ func (p *Plugins) Begins(service string) {
 	defer p.mu.Unlock()
 	var missing []string
 	for _, e := range p.now {
-		if !e.counts() && slices.ContainsFunc(e.bound, func(b Bound) bool { return b.Event == PreStop }) {
+		if !e.counts() && slices.ContainsFunc(e.bound, func(b Bound) bool { return b.Event == lifecycle.PreStop }) {
 			missing = append(missing, e.info.Name)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -200,7 +201,7 @@ func (p *Plugins) settle() {
 func (p *Plugins) forItsOwn(e *evaluation) []Bound {
 	out := slices.Clone(e.bound)
 	for k := range out {
-		if out[k].Event != PreStop {
+		if out[k].Event != lifecycle.PreStop {
 			continue
 		}
 		for _, service := range slices.Sorted(maps.Keys(p.memory.Missing)) {
@@ -223,7 +224,7 @@ func (p *Plugins) farewells(e *evaluation) (out []Bound) {
 		}
 	}
 	for _, b := range e.bound {
-		if b.Event != PreStop && b.Event != Exited && b.Event != Stopped {
+		if b.Event != lifecycle.PreStop && b.Event != lifecycle.Exited && b.Event != lifecycle.Stopped {
 			continue
 		}
 		all := len(b.Services) == 0
@@ -375,14 +376,14 @@ func (p *Plugins) Get(name string) (Plugin, error) {
 // FailHook notes that a hook of a plugin has failed. One that stands before a start
 // leaves the plugin out of it; after that its options go on counting, since no JVM is
 // to be started anew for a hook.
-func (p *Plugins) FailHook(name string, event Event, reason string) {
+func (p *Plugins) FailHook(name string, event lifecycle.Event, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.find(name)
 	if e == nil || e.info.Required {
 		return
 	}
-	before := event == PreStart || event == Init || event == NetworkReady
+	before := event == lifecycle.PreStart || event == lifecycle.Init || event == lifecycle.NetworkReady
 	p.memory.Failed[name] = failure{Reason: brief(reason), At: time.Now(), Carried: !before}
 	p.settle()
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -246,7 +247,7 @@ func TestEnforcedOptionsAreRequired(t *testing.T) {
 	if why := s.plugins.Blame("app", Death{Named: []string{"p"}, Reason: "crash"}); why != "" {
 		t.Errorf("a JVM that dies is started without it: %s", why)
 	}
-	s.plugins.FailHook("p", PreStart, "no")
+	s.plugins.FailHook("p", lifecycle.PreStart, "no")
 	s.want("p", "active")
 }
 
@@ -622,17 +623,17 @@ func TestFragmentsNowhere(t *testing.T) {
 
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p", Hooks: ByEvent{Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}}}, "-Dp")
+	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
 	s.begin(PluginConfig{}, Container{})
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
 		t.Errorf("bound %+v", s.bound)
 	}
-	s.plugins.FailHook("p", Ready, "no answer")
+	s.plugins.FailHook("p", lifecycle.Ready, "no answer")
 	s.want("p", "failed no answer")
 	if s.carried() == "" || len(s.bound) != 1 {
 		t.Error("a hook that failed after the start takes the options away")
 	}
-	s.plugins.FailHook("p", PreStart, "no file")
+	s.plugins.FailHook("p", lifecycle.PreStart, "no file")
 	if s.carried() != "" || len(s.bound) != 0 {
 		t.Error("a hook that failed before the start leaves the options in")
 	}
@@ -717,11 +718,11 @@ func (s *plugged) boundTo() string {
 // processes that were started with it, and of no others.
 func TestFarewell(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "a", Hooks: ByEvent{
-		Ready:   []Hook{{Name: "in", Command: []string{"x"}}},
-		PreStop: []Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
-		Stopped: []Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
-	}}, "-Da=b")
+	s.add(Manifest{Name: "a", Hooks: byEvent(map[lifecycle.Event][]Hook{
+		lifecycle.Ready:   []Hook{{Name: "in", Command: []string{"x"}}},
+		lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
+		lifecycle.Stopped: []Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
+	})}, "-Da=b")
 	p := s.begin(PluginConfig{}, Container{})
 	const on = "ready in, pre-stop out, pre-stop web web+db, stopped db db"
 	if got := s.boundTo(); got != on {
@@ -752,12 +753,12 @@ func TestFarewell(t *testing.T) {
 func TestSwitchedOnWhileItRuns(t *testing.T) {
 	s := newPlugged(t)
 	off, on := false, true
-	s.add(Manifest{Name: "a", Enabled: &off, Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}, Exited: []Hook{{Name: "told", Command: []string{"x"}}}}}, "-Da=b")
-	s.add(Manifest{Name: "b", Hooks: ByEvent{PreStop: []Hook{{Name: "out", Command: []string{"x"}}}}}, "-Db=b")
+	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}}, lifecycle.Exited: []Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
+	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
 	p := s.begin(PluginConfig{}, Container{})
 	runs := func(service string) (out []string) {
 		book := NewBook(s.bound, Surroundings{})
-		for _, b := range slices.Concat(book.For(PreStop, service), book.For(Exited, service)) {
+		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
 			out = append(out, b.full())
 		}
 		return out
@@ -784,7 +785,7 @@ func TestURLParameter(t *testing.T) {
 		"unix:///run/r.sock:/v1": "unix:///run/r.sock:/v1/agents/${PLUGIN_REF_1}"} {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
-			Hooks: ByEvent{Ready: []Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}}}, "")
+			Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}})}, "")
 		s.begin(PluginConfig{Enabled: map[string]Use{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Container{})
 		got := ""
 		for _, b := range s.bound {

@@ -107,7 +107,7 @@ const maxReason = 4 << 10
 
 func clip(text string) string { return clipTo(text, maxReason) }
 
-// clipTo also hides secrets: a reason is kept, and shown to the role view.
+// clipTo also hides secrets: a reason is kept, and shown to all with the grant view.
 func clipTo(text string, most int) string {
 	text = redact.Text(text)
 	if len(text) <= most {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -65,7 +66,7 @@ func runsServices(pid int) bool {
 
 // sameProgram says whether a process executes the file that we do.
 func sameProgram(pid int) bool {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	theirs, err := procfs.Exe(pid)
 	if err != nil {
 		return false
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -19,9 +20,9 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func someHookCounts() []hooks.Count {
-	return []hooks.Count{{Event: hooks.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
-		{Event: hooks.Ready, Hook: "register", Result: hooks.ResultTimeout, Runs: 1, Took: 30 * time.Second},
-		{Event: hooks.Ready, Hook: "register", Plugin: "jacoco", Result: hooks.ResultOK, Runs: 1, Took: time.Second}}
+	return []hooks.Count{{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
+		{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultTimeout, Runs: 1, Took: 30 * time.Second},
+		{Event: lifecycle.Ready, Hook: "register", Plugin: "jacoco", Result: hooks.ResultOK, Runs: 1, Took: time.Second}}
 }
 
 // TestMetrics compares everything with a golden file.

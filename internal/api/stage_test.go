@@ -20,6 +20,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -267,7 +268,7 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 func (f *fake) Orphans() uint64           { return 17 }
 func (f *fake) HookCounts() []hooks.Count { return f.counts }
 
-func (f *fake) RunHooks(_ context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
+func (f *fake) RunHooks(_ context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))
 	switch {
 	case service == "none":

@@ -65,7 +65,7 @@ func TestEveryFieldHasAnEffect(t *testing.T) {
 
 // valueAt returns the value at a path of the schema that leads through sections only.
 func valueAt(v reflect.Value, path string) reflect.Value {
-	return v.FieldByIndex(partsOf(v.Type(), map[string]effect{path: atOnce})[0].index)
+	return fieldAt(v, partsOf(v.Type(), map[string]effect{path: atOnce})[0].index)
 }
 
 // TestDiffOfManyServices: what is found out about the schema is not found out for each

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
@@ -106,11 +107,11 @@ func ofStart(service, key string, n *yaml.Node) (advice, bool) {
 	case "execstart", "entrypoint", "cmd", "exec", "program", "script":
 		return advice{write: "command: [" + commandIn(n) + "]"}, true
 	case "execstartpre", "execcondition":
-		return hookAdvice(hooks.PreStart, service, n, "on_failure: fail, "), true
+		return hookAdvice(lifecycle.PreStart, service, n, "on_failure: fail, "), true
 	case "execstartpost":
-		return hookAdvice(hooks.Started, service, n, ""), true
+		return hookAdvice(lifecycle.Started, service, n, ""), true
 	case "execstoppost":
-		return hookAdvice(hooks.Stopped, service, n, ""), true
+		return hookAdvice(lifecycle.Stopped, service, n, ""), true
 	case "startsecs":
 		return advice{"restart: {backoff: {reset: " + seconds(n, "10s") + "}}", false,
 			"after that time it counts as stable; ready says when it is started"}, true

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // Defaults of a plugin's manifest.
@@ -123,7 +124,7 @@ func (v *manifestValidator) action(path, name string, a hooks.Action) {
 // hooks checks them as those of the configuration. Which services there will be is not
 // known here.
 func (v *manifestValidator) hooks() {
-	for _, event := range hooks.Events() {
+	for _, event := range lifecycle.Events() {
 		list := join("hooks", string(event))
 		v.hookNames(list, v.m.Hooks.Of(event))
 		for k, h := range v.m.Hooks.Of(event) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // wholeManifest has every section.
@@ -42,7 +43,7 @@ func TestManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.Version != "1.10" || m.Required == nil || !*m.Required || *m.Enabled || m.JVM.Layer != "enforced" || *m.Params["port"].Default != "6300" ||
-		m.Hooks.Ready[1].Timeout != 5*time.Second || len(m.Hooks.PreStop[0].Command) != 2 {
+		m.Hooks.Of(lifecycle.Ready)[1].Timeout != 5*time.Second || len(m.Hooks.Of(lifecycle.PreStop)[0].Command) != 2 {
 		t.Errorf("%+v", m)
 	}
 	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != hooks.ActionOfMain || a.RunAs != "app" {

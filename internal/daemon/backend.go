@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -124,8 +125,8 @@ func (b *backend) Hooks() []hooks.Status { return b.reloader.hooks.Statuses() }
 func (b *backend) HookCounts() []hooks.Count { return b.reloader.hooks.Counts() }
 
 // RunHooks runs hooks by hand.
-func (b *backend) RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
-	o := hooks.Occasion{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
+func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
+	o := lifecycle.Occurrence{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
 	if event.OfService() {
 		if o.Service == "" {
 			all := b.Services()

@@ -19,6 +19,7 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
@@ -353,7 +354,7 @@ func sourceOf(u jvm.URL) remote.Source {
 
 // document adds the options of a URL.
 func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) error {
-	if !l.wanted(n, remote.Mask(u.URL), u.When) {
+	if !l.wanted(n, redact.URL(u.URL), u.When) {
 		return nil
 	}
 	got := l.fetched[urlID(n, k)]

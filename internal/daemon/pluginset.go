@@ -11,6 +11,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -61,7 +62,7 @@ func ownPath(m *proc.Manager) string {
 			return path
 		}
 	}
-	return fmt.Sprintf("/proc/%d/exe", m.InitPid())
+	return procfs.Path(m.InitPid(), "exe")
 }
 
 // surroundings are what the conditions of plugins look at.

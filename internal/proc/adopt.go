@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/pid1"
-	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -182,7 +180,7 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 }
 
 // settleAs makes a living child the process that was meant.
-func (m *Manager) settleAs(p *Process, pid int, b initproto.Birth) error {
+func (m *Manager) settleAs(p *Process, pid int, b procfs.Stat) error {
 	p.rec.Pid, p.rec.Start = pid, b.Start
 	p.pidfd = m.have.open(pid)
 	m.pids[pid] = append(m.pids[pid], p)
@@ -210,7 +208,7 @@ const execFailed = 253
 
 // ownComm is the name that a child of ours bears until it executes its program.
 func ownComm() string {
-	b, err := pid1.ReadBirth(os.Getpid())
+	b, err := procfs.ReadStat(os.Getpid())
 	if err != nil {
 		return "stoker"
 	}
@@ -230,16 +228,16 @@ const leader = 2
 
 // findLiving looks for the child of an intent among the init's children. Of those
 // that look alike the oldest is meant: what it has made is younger.
-func (m *Manager) findLiving(p *Process) (int, initproto.Birth, int) {
+func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 	const byPipe, byTail, byArgs, byCookie = 1, 2, 3, 4
 	own := m.cookie(p.rec.ID)
-	best, bestBirth, bestScore := 0, initproto.Birth{}, 0
-	for pid, b := range pid1.Children(m.initPid) {
-		if pid == os.Getpid() || b.State == 'Z' || b.Start < ticks(p.rec.Time) || m.known(pid, b) {
+	best, bestBirth, bestScore := 0, procfs.Stat{}, 0
+	for pid, b := range procfs.TakeSnapshot().Stats {
+		if b.Parent != m.initPid || pid == os.Getpid() || b.State == 'Z' || b.Start < procfs.Ticks(p.rec.Time) || m.known(pid, b) {
 			continue
 		}
-		cmdline, _ := untrusted.ReadProcess(pid, "cmdline")
-		if bytes.Equal(cmdline, ownCmdline()) || shimLine(cmdline, p.rec.ID) {
+		args, _ := procfs.Cmdline(pid)
+		if slices.Equal(args, os.Args) || slices.Equal(args, shimArgs(p.rec.ID)) { // not yet the program
 			return pid, b, embryo
 		}
 		cookie, _ := cookieOf(pid) // one that cannot be read is none
@@ -247,7 +245,7 @@ func (m *Manager) findLiving(p *Process) (int, initproto.Birth, int) {
 			continue
 		}
 		score := 0
-		switch args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00"); {
+		switch {
 		case hashArgs(args) == p.rec.Exact:
 			score = byArgs
 		case tailMatches(args, p.rec.Tail):
@@ -278,7 +276,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 	comm = comm[:min(len(comm), 15)]
 	for k, x := range m.unknown {
 		b := x.Birth
-		if b == nil || x.At < p.rec.Time || b.Start < ticks(p.rec.Time) || b.Parent != m.initPid {
+		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.initPid {
 			continue
 		}
 		s := 1
@@ -296,7 +294,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 }
 
 // known says whether a living child is one that we already have.
-func (m *Manager) known(pid int, b initproto.Birth) bool {
+func (m *Manager) known(pid int, b procfs.Stat) bool {
 	for _, p := range m.procs {
 		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {
 			return true
@@ -305,15 +303,8 @@ func (m *Manager) known(pid int, b initproto.Birth) bool {
 	return false
 }
 
-// ownCmdline is what a child of ours shows until it executes its program.
-func ownCmdline() []byte {
-	return append([]byte(strings.Join(os.Args, "\x00")), 0)
-}
-
-// shimLine says whether a command line is that of the exec shim for id.
-func shimLine(cmdline []byte, id string) bool {
-	return string(cmdline) == "stoker\x00"+ShimCommand+"\x00"+id+"\x00"
-}
+// shimArgs is the command line of the exec shim for an id.
+func shimArgs(id string) []string { return []string{"stoker", ShimCommand, id} }
 
 // tailMatches says whether a command line ends in the hashed one: the kernel
 // puts a script's interpreter, and at most one argument, before it.

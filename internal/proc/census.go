@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -112,7 +112,7 @@ func (c *census) known(pid int) bool {
 		}
 	}
 	if cookie == "" && !errors.Is(err, fs.ErrPermission) {
-		if b, err := pid1.ReadBirth(pid); err != nil || !alive(b) {
+		if b, err := procfs.ReadStat(pid); err != nil || !b.Alive() {
 			c.unsure = true
 			return false
 		}
@@ -154,7 +154,7 @@ func writesTo(pid int, pipes []string) (writes bool, err error) {
 	}
 	err = asUser(pid, func() error {
 		writes = false
-		return eachDescriptor(pid, func(fd, link string) bool {
+		return procfs.EachFD(pid, func(fd, link string) bool {
 			const ownerMayWrite = 0o200 // so the kernel shows how it was opened
 			if slices.Contains(pipes, link) {
 				info, err := os.Lstat(fd)

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -138,7 +138,7 @@ var kinScripts = map[string]play{
 		far := pidIn(s, "far")
 		p.SignalGroup(syscall.SIGKILL)
 		<-p.Exited()
-		until(s, "gone", func() bool { b, err := pid1.ReadBirth(far); return err != nil || !alive(b) })
+		until(s, "gone", func() bool { b, err := procfs.ReadStat(far); return err != nil || !b.Alive() })
 		s.say("ended")
 		return 0
 	}},
@@ -154,8 +154,8 @@ var kinScripts = map[string]play{
 			return len(p.Members()) == 0
 		})
 		left := 0
-		for _, pid := range allPids() {
-			if b, err := pid1.ReadBirth(pid); err == nil && alive(b) && pid != os.Getpid() && pid != s.m.initPid {
+		for _, pid := range procfs.Pids() {
+			if b, err := procfs.ReadStat(pid); err == nil && b.Alive() && pid != os.Getpid() && pid != s.m.initPid {
 				left++
 			}
 		}
@@ -275,7 +275,7 @@ var kinScripts = map[string]play{
 		p := s.sh("app.1", "setsid sh -c 'env "+CookieVar+"=hook/x sh -c \"echo \\$\\$ >"+s.dir+"/far; exec sleep 300\"'"+quiet+"& exec sleep 300")
 		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+"; exec sleep 300")
 		orphan := pidIn(s, "orphan")
-		until(s, "orphaned", func() bool { b, _ := pid1.ReadBirth(orphan); return b.Parent == s.m.initPid })
+		until(s, "orphaned", func() bool { b, _ := procfs.ReadStat(orphan); return b.Parent == s.m.initPid })
 		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.initPid, os.Getpid(), 99999999} {
 			id, err := s.m.Origin(pid)
 			s.say("%q %v", id, err != nil)
@@ -412,7 +412,7 @@ func TestSignalGoesToNobodyElse(t *testing.T) {
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
-	b, err := pid1.ReadBirth(cmd.Process.Pid)
+	b, err := procfs.ReadStat(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,15 +2,14 @@ package proc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 )
@@ -70,7 +69,7 @@ type Manager struct {
 	tellUnread sync.Once // that nobody reads the output
 	tellOwner  sync.Once // that pipes cannot be given to their user
 
-	room   room
+	store  *fdstore.Store
 	oom    oomScores   // of the loop
 	onLack func(error) // of the loop; nil: nobody asks, or something was started
 
@@ -85,11 +84,10 @@ type lostOutput struct{ bytes, lines uint64 }
 
 // Recovered is what the bag held when the supervisor started.
 type Recovered struct {
-	Starts    int               // which supervisor of this container this is, from 1
-	Stop      int               // stop requests so far
-	Blobs     map[string][]byte // items of the supervisor's own
-	Files     map[string][]int  // their descriptors
-	Processes []*Process        // adopted, running or ended
+	Starts        int        // which supervisor of this container this is, from 1
+	Stop          int        // stop requests so far
+	fdstore.Items            // without those of this package
+	Processes     []*Process // adopted, running or ended
 }
 
 // Connect says hello to the init on its socket, adopts what an earlier
@@ -103,7 +101,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, logs: map[string]*Log{}, procs: map[string]*Process{}, outs: opts.Outlets}
-	m.room.items = map[string]int{}
+	m.store = fdstore.New(conn.Send)
 	if m.outs == nil {
 		m.outs = StdOutlets()
 	}
@@ -320,7 +318,7 @@ func (m *Manager) Orphans() uint64 { return m.stats.orphans.Load() }
 
 // recover reads the replay up to Ready, then settles what was open.
 func (m *Manager) recover() (*Recovered, error) {
-	rec := &Recovered{Blobs: map[string][]byte{}, Files: map[string][]int{}}
+	rec := &Recovered{Items: fdstore.NewItems()}
 	var records []*initproto.Msg
 	var events []*initproto.Msg
 	deadline := time.After(10 * time.Second)
@@ -332,14 +330,14 @@ func (m *Manager) recover() (*Recovered, error) {
 				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stop, msg.Starts
 				m.stats.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stop > 0
-				m.room.most = msg.Room
+				m.store.SetLimit(msg.Room)
 				m.welcomed(msg)
 			case initproto.Put:
-				m.room.adopted(msg)
+				m.store.Replayed(msg)
 				if isProc(msg.Name) {
 					records = append(records, msg)
 				} else {
-					rec.Blobs[msg.Name], rec.Files[msg.Name] = msg.Body, msg.Fds
+					rec.Add(msg.Name, msg.Body, msg.Fds)
 				}
 			case initproto.Ready:
 				rec.Stop, ready = msg.Stop, true
@@ -360,21 +358,16 @@ func (m *Manager) recover() (*Recovered, error) {
 
 // putRecord keeps what is known of a process.
 func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("cannot keep the record of %q: %w", r.ID, err)
-	}
-	msg := &initproto.Msg{Type: initproto.Put, Name: procPrefix + r.ID, Pid: r.Pid, Open: open, Body: body, Fds: pipes}
+	child := fdstore.Process{Pid: r.Pid, Intent: open}
 	if r.Exit != nil {
-		msg.Pid = 0 // it has ended: the pid may be somebody else's
+		child.Pid = 0 // it has ended: the pid may be another process's by now
 	}
 	for k := range pipes {
 		if k == 0 || !r.Merged { // the second one is the first
-			msg.Pipes = append(msg.Pipes, k)
+			child.Pipes = append(child.Pipes, k)
 		}
 	}
-	msg.Drain = len(pipes) > 0
-	return m.put(msg)
+	return m.store.PutProcess(procPrefix+r.ID, r, child, pipes...)
 }
 
 // remove forgets a process for good.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -278,11 +279,11 @@ func (p *pipes) close() {
 
 // writtenBy says whether a process has one of the pipes as its stdout or stderr.
 func (p *pipes) writtenBy(pid int) bool {
-	var want []listener
+	var want []procfs.Socket
 	for _, fd := range p.fds() {
 		var st unix.Stat_t
 		if unix.Fstat(fd, &st) == nil {
-			want = append(want, listener{inode: fmt.Sprintf("pipe:[%d]", st.Ino)})
+			want = append(want, procfs.Socket{Inode: fmt.Sprintf("pipe:[%d]", st.Ino)})
 		}
 	}
 	found, err := ownsSocket(pid, want)

@@ -3,14 +3,12 @@ package proc
 import (
 	"errors"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,7 +92,7 @@ func (p *Process) ended(x initproto.Exit) {
 // Held says whether the process is dead and cannot be waited for: a tracer that
 // does not let go has it.
 func (p *Process) Held() bool {
-	b, err := pid1.ReadBirth(p.rec.Pid)
+	b, err := procfs.ReadStat(p.rec.Pid)
 	return err == nil && b.State == 'Z' && (p.rec.Start == 0 || b.Start == p.rec.Start)
 }
 
@@ -166,7 +164,7 @@ func (p *Process) Signal(sig syscall.Signal) error {
 
 // same says whether the pid still belongs to this process.
 func (p *Process) same() bool {
-	b, err := pid1.ReadBirth(p.rec.Pid)
+	b, err := procfs.ReadStat(p.rec.Pid)
 	return err == nil && (p.rec.Start == 0 || b.Start == p.rec.Start)
 }
 
@@ -183,7 +181,7 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 		p.FreeOutput()
 	}
 	killed := sig == syscall.SIGKILL && p.killCgroups()
-	var outside map[int]initproto.Birth
+	var outside map[int]procfs.Stat
 	if sig != syscall.SIGKILL && sig != 0 {
 		outside = p.strays(0) // before the parents die by which they are known
 	}
@@ -229,11 +227,11 @@ func (p *Process) signalGroup(sig syscall.Signal) error {
 // groupOurs says whether the group of this number is still the one we made:
 // its leader is our process, or it has no leader and a member that lives.
 func (p *Process) groupOurs() bool {
-	if b, err := pid1.ReadBirth(p.rec.Pid); err == nil {
+	if b, err := procfs.ReadStat(p.rec.Pid); err == nil {
 		return p.rec.Start == 0 || b.Start == p.rec.Start
 	}
-	for _, b := range pid1.Group(p.rec.Pid) {
-		if p.rec.Group || b.Session == p.rec.Pid {
+	for _, b := range procfs.TakeSnapshot().Stats {
+		if b.Pgrp == p.rec.Pid && b.Alive() && (p.rec.Group || b.Session == p.rec.Pid) {
 			return true
 		}
 	}
@@ -258,10 +256,6 @@ func gone(err error) error {
 // Catches says whether the process has a handler for sig now: a JVM in its first
 // milliseconds, or one with -Xrs, has none for QUIT and would die of it.
 func (p *Process) Catches(sig syscall.Signal) bool {
-	status, err := asuser.Status(p.rec.Pid)
-	if err != nil {
-		return false
-	}
-	mask, err := strconv.ParseUint(status["SigCgt"], 16, 64)
-	return err == nil && mask&(1<<(uint(sig)-1)) != 0
+	status, err := procfs.ReadStatus(p.rec.Pid)
+	return err == nil && status.Catches(int(sig))
 }

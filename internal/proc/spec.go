@@ -299,12 +299,5 @@ func hashArgs(argv []string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// ticksPerSecond is USER_HZ, which is 100 on every architecture that Go and
-// Java share.
-const ticksPerSecond = 100
-
-// ticks converts CLOCK_BOOTTIME ns to the unit of a process's start time.
-func ticks(ns int64) uint64 { return uint64(ns) / (1e9 / ticksPerSecond) }
-
 // atomicStats are counters that others read.
 type atomicStats struct{ orphans atomic.Uint64 }

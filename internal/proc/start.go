@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +57,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, err
 	}
 	p.rec.Pid, p.pidfd = pid, pidfd
-	if b, err := pid1.ReadBirth(pid); err == nil {
+	if b, err := procfs.ReadStat(pid); err == nil {
 		p.rec.Start = b.Start
 	}
 	m.putRecord(p.rec, false, nil)
@@ -208,7 +209,7 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (
 			return 0, -1, err
 		}
 		defer sh.close()
-		exe, argv = "/proc/self/exe", []string{"stoker", ShimCommand, spec.ID}
+		exe, argv = "/proc/self/exe", shimArgs(spec.ID)
 		attr.Dir = ""
 		attr.Files = append(files.child[:], sh.childFds()...)
 	}

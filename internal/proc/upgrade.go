@@ -1,13 +1,12 @@
 package proc
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // Protocol is the version of the wire that this binary speaks.
@@ -44,16 +43,16 @@ func (m *Manager) welcomed(msg *initproto.Msg) {
 // started from a descriptor is called by its number: nobody finds it in ps, and
 // a successor could not tell a child of ours that has not yet become its program.
 func takeName(initPid int) {
-	want, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", initPid))
+	want, err := procfs.Comm(initPid)
 	if err != nil {
 		return
 	}
-	if have, err := os.ReadFile("/proc/self/comm"); err == nil && bytes.Equal(have, want) {
+	if have, err := procfs.Comm(os.Getpid()); err == nil && have == want {
 		return
 	}
 	tasks, _ := filepath.Glob("/proc/self/task/*/comm") // its pattern is right
 	for _, task := range tasks {
-		_ = os.WriteFile(task, bytes.TrimSpace(want), 0) // a thread that has ended needs no name
+		_ = os.WriteFile(task, []byte(want), 0) // a thread that has ended needs no name
 	}
 }
 
