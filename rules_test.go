@@ -27,27 +27,28 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":              {"hooks", "internal/lifecycle", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":              {"internal/lifecycle", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
+		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
+		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "internal/lifecycle", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
+		"internal/daemon":    {"hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
 		"internal/filewatch": {"internal/proc", "internal/untrusted"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
 		"internal/fdstore":   {"internal/initproto"},
-		"internal/initproto": {"internal/procfs"},
-		"internal/pid1":      {"internal/initproto", "internal/procfs"},
+		"internal/initproto": {"internal/procfs", "internal/procfs"},
+		"internal/pid1":      {"internal/initproto", "internal/procfs", "internal/procfs"},
 		"internal/procfs":    {},
-		"internal/proc":      {"internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
+		"internal/logs":      {"internal/trust", "internal/untrusted"},
+		"internal/proc":      {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -55,7 +56,7 @@ func edges() map[string][]string {
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
 		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
+		"supervisor":         {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
 		"internal/trust":     {},
 		"internal/untrusted": {},
 		"internal/reference": {},
@@ -207,7 +208,7 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1", "internal/initproto":
+			case "internal/pid1", "internal/initproto", "internal/procfs":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
 					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}
@@ -295,8 +296,8 @@ func readers() map[string]string {
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/start.go":          "/dev/null",
 		"internal/proc/spec.go":           "the beginning of a program that was judged before",
-		"internal/proc/logoptions.go":     "a memfd of our own",
-		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
+		"internal/logs/options.go":        "a memfd of our own",
+		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
 		"jvm/hotspot/find.go":             "it lists folders of the system",
@@ -344,7 +345,7 @@ func TestOnlyProcfsReadsProcesses(t *testing.T) {
 		"internal/config/foreign.go":         "the beginning of a path of a foreign configuration",
 		"internal/config/validate_output.go": "a path that is refused for a log",
 		"internal/pid1/procstat.go":          "until it uses package procfs",
-		"internal/proc/rotate.go":            "a path that is refused for a log",
+		"internal/logs/rotate.go":            "a path that is refused for a log",
 	}
 	process := regexp.MustCompile(`^/proc/?$|/proc/(%|[0-9]|$)`)
 	for _, s := range ours(sources(t)) {
@@ -511,7 +512,6 @@ func longFunctions() map[string]string {
 	return map[string]string{
 		"cmd/stoker.newApp": "one table: the whole command line",
 		"jvm.flagChanges":   "one table: what became of each flag",
-		"jvm.flagTable":     "one table: the flags of the JVMs that we know",
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -84,7 +85,7 @@ func measureSpawns(out string) error {
 		return err
 	}
 	m.Adopted()
-	log, err := m.Log("true", proc.LogOptions{})
+	log, err := m.Logs.Open("true", logs.Options{})
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func rawSpawn() error {
 	return err
 }
 
-func procSpawn(m *proc.Manager, id string, log *proc.Log) error {
+func procSpawn(m *proc.Manager, id string, log *logs.Log) error {
 	p, err := m.Start(context.Background(), proc.Spec{ID: id, Argv: []string{"/bin/true"}, Log: log})
 	if err != nil {
 		return err

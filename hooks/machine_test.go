@@ -59,7 +59,7 @@ func perform(name, dir string) {
 	s := &stage{m: m, starts: rec.Starts, dir: dir, warned: &warned}
 	s.host, s.past = NewMachine(m, rec)
 	map[string]func(*stage){"machine": playMachine, "parallel": playParallel, "exchange": playExchange}[name](s)
-	m.Flush(2 * time.Second)
+	m.Logs.Flush(2 * time.Second)
 	m.Final(0, 100*time.Millisecond)
 	<-m.Gone()
 	os.Exit(0)
@@ -138,12 +138,12 @@ func playMachine(s *stage) {
 			}
 		}
 		after := s.usage(before)
-		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.LogNames()))
+		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.Logs.Names()))
 		for _, n := range r.Counts() {
 			s.say("%s %s %d", n.Hook, n.Result, n.Runs)
 		}
 		go func() { _ = r.Await(ctx, of(lifecycle.PreStart, 13)) }() // ends with us
-		s.until(func() bool { return len(s.m.LogNames()) == 1 && s.m.KeptLog(s.m.LogNames()[0]).End() > 0 })
+		s.until(func() bool { return len(s.m.Logs.Names()) == 1 && s.m.Logs.Get(s.m.Logs.Names()[0]).End() > 0 })
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 		select {}
 	}
@@ -152,9 +152,9 @@ func playMachine(s *stage) {
 	}
 	err := r.Await(ctx, of(lifecycle.PreStart, 13))
 	s.say("taken over: %v, %v", err, r.Given("app", os.Geteuid()).Env)
-	s.until(func() bool { return len(s.m.LogNames()) == 0 })
+	s.until(func() bool { return len(s.m.Logs.Names()) == 0 })
 	left, _ := os.ReadDir(s.dir + "/run")
-	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.LogNames()), *s.warned)
+	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.Logs.Names()), *s.warned)
 }
 
 // usage counts what must not grow, once it is not more than before.
@@ -162,7 +162,7 @@ func (s *stage) usage(before [2]int) (now [2]int) {
 	s.until(func() bool {
 		all, _ := os.ReadDir("/proc/self/fd")
 		now = [2]int{len(all), runtime.NumGoroutine()}
-		return len(s.m.LogNames()) == 0 && (before == [2]int{} || now[0] <= before[0] && now[1] <= before[1])
+		return len(s.m.Logs.Names()) == 0 && (before == [2]int{} || now[0] <= before[0] && now[1] <= before[1])
 	})
 	return now
 }

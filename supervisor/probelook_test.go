@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -139,7 +139,7 @@ func TestFileLook(t *testing.T) {
 // A file that our own process writes first thing is never too old, whatever the
 // kernel's clocks do.
 func TestFileOfRealProcess(t *testing.T) {
-	b, err := pid1.ReadBirth(os.Getpid())
+	b, err := procfs.ReadStat(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

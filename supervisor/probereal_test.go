@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -130,7 +131,7 @@ func fate(path string) string {
 		return err.Error()
 	}
 	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); {
-		if b, err := pid1.ReadBirth(pid); err != nil || b.State == 'Z' || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		if b, err := procfs.ReadStat(pid); err != nil || b.State == 'Z' || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			return "is gone"
 		}
 		<-time.After(10 * time.Millisecond)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
@@ -61,7 +62,7 @@ func connect(t *testing.T, blobs map[string]any, stop int) (*fakeInit, *proc.Man
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, rec, err := proc.Connect(fds[1], proc.Options{Outlets: &[2]*proc.Outlet{proc.NewOutlet(int(null.Fd())), proc.NewOutlet(int(null.Fd()))}})
+	m, rec, err := proc.Connect(fds[1], proc.Options{Sinks: &[2]*logs.Sink{logs.NewSink(int(null.Fd())), logs.NewSink(int(null.Fd()))}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,10 +20,10 @@ type logFlags struct {
 	since         string
 }
 
-// logs prints a service's output, each stream to the stream that it came from,
+// showLogs prints a service's output, each stream to the stream that it came from,
 // byte for byte. While it follows it outlives the supervisor: it goes on behind
 // the last line.
-func logs(ctx context.Context, name string, o logFlags) error {
+func showLogs(ctx context.Context, name string, o logFlags) error {
 	q := api.LogQuery{Lines: o.lines, Follow: o.follow}
 	if o.since != "" {
 		var err error

@@ -12,7 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/layout"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -192,7 +192,7 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 }
 
 // outputDetails says where the output does not go as it should.
-func outputDetails(o *proc.Stats) (out []string) {
+func outputDetails(o *logs.Stats) (out []string) {
 	if o == nil {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -32,8 +32,8 @@ func TestMetrics(t *testing.T) {
 	f.waits, f.counts = []string{"side car"}, someHookCounts()
 	f.plugins = []hooks.Plugin{{Name: "jacoco", State: hooks.PluginFailed}, {Name: "jmx", State: hooks.PluginActive}}
 	f.snaps = []supervisor.Snapshot{
-		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &proc.Stats{DroppedLines: 5, LostLines: 6,
-			DroppedBytes: 70, LostBytes: 8, File: &proc.FileStats{DroppedBytes: 9}}},
+		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &logs.Stats{DroppedLines: 5, LostLines: 6,
+			DroppedBytes: 70, LostBytes: 8, File: &logs.FileStats{DroppedBytes: 9}}},
 		{Name: "never", State: supervisor.Stopped},
 		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Delayed, Starts: 1},
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -24,7 +24,7 @@ type Backend interface {
 	Service(name string) (supervisor.Snapshot, bool)
 	Ready() (bool, []string)
 	ReadyService(name string) (bool, []string)
-	Log(name string) *proc.Log
+	Log(name string) *logs.Log
 	StopDeadline() (time.Time, bool)
 	// JVM explains the options of a service's JVM as they were rendered for its
 	// latest start; text is for people, within a width; 0: without bounds. False: it has no JVM, or was not started.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -92,7 +93,7 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 // awaitAction runs a program to its end: when its time is up its group gets TERM, and
 // KILL. What it leaves behind in its group goes with it.
 func (r *reloader) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionDone, err error) {
-	log, err := proc.NewScratchLog(spec.ID)
+	log, err := logs.NewScratchLog(spec.ID)
 	if err != nil {
 		return done, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -77,10 +78,10 @@ func Run(program Program) int {
 	signal.Notify(sigs, syscall.SIGPIPE) // a reader of stdout that goes away must not end us
 	dropOneProcessor()
 	debug.SetGCPercent(startPercent)
-	outlets := proc.StdOutlets()
+	outlets := logs.StdSinks()
 	queue := newLogQueue(outlets[1])
 	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
-	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Outlets: outlets,
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Sinks: outlets,
 		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: oomRaise})
 	if err != nil {
 		return program.Report(&exit.Error{Err: err, Hint: "this is a command of stoker's own; use stoker run", Code: exit.Usage})
@@ -91,7 +92,7 @@ func Run(program Program) int {
 		}
 	}()
 	code := runSupervisor(m, rec, log, queue, sigs, program)
-	m.Flush(flushTime)
+	m.Logs.Flush(flushTime)
 	queue.flush(flushTime)
 	m.Final(code.code, code.grace)
 	return 0 // the init has the word, also after our end

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,20 +99,9 @@ type Exit struct {
 	At     int64  `json:"at"`            // CLOCK_BOOTTIME, ns
 	CPU    int64  `json:"cpu,omitempty"` // user and system time, ns
 	RSS    int64  `json:"rss,omitempty"` // largest resident set, bytes
-	// Birth is what /proc/PID/stat said of the zombie. It is filled in only
-	// while an intent was open, for a supervisor that must find out whether
-	// the child that ended was the one it had meant to start.
-	Birth *Birth `json:"birth,omitempty"`
-}
-
-// Birth identifies a process beyond its pid.
-type Birth struct {
-	Comm    string `json:"comm"`  // name of the executable, 15 bytes at most
-	Parent  int    `json:"ppid"`  // parent's pid
-	Pgrp    int    `json:"pgrp"`  // process group
-	Session int    `json:"sid"`   // session
-	Start   uint64 `json:"start"` // clock ticks since boot
-	State   byte   `json:"state"` // R, S, D, Z, T ...
+	// Stat is the zombie's /proc/PID/stat. It is filled in only while an intent is open: a
+	// supervisor then has to find out whether the child is the one it meant to start.
+	Stat *procfs.Stat `json:"stat,omitempty"`
 }
 
 // WaitStatus is the status in the form of package syscall.

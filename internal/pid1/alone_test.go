@@ -153,7 +153,7 @@ func TestRoom(t *testing.T) {
 	if n, err := room(20); n != 20 || err != nil {
 		t.Errorf("room for %d of 20: %v", n, err)
 	}
-	for pid, b := range Children(os.Getpid()) {
+	for pid, b := range children(os.Getpid()) {
 		if b.State == 'Z' {
 			t.Errorf("%d is left: %+v", pid, b)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -283,10 +284,10 @@ func (i *initState) reap() {
 			continue
 		}
 		i.receive()
-		var birth *initproto.Birth
+		var stat *procfs.Stat
 		if i.bag.open > 0 {
-			if b, err := ReadBirth(pid); err == nil {
-				birth = &b
+			if s, err := procfs.ReadStat(pid); err == nil {
+				stat = &s
 			}
 		}
 		var status syscall.WaitStatus
@@ -308,7 +309,7 @@ func (i *initState) reap() {
 			i.events.orphans++
 			continue
 		}
-		i.events.addExit(initproto.Exit{Pid: pid, Status: uint32(status), At: initproto.BootNow(), Birth: birth,
+		i.events.addExit(initproto.Exit{Pid: pid, Status: uint32(status), At: initproto.BootNow(), Stat: stat,
 			CPU: use.Utime.Nano() + use.Stime.Nano(), RSS: use.Maxrss << 10})
 	}
 	if died {

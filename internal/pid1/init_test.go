@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -127,11 +128,11 @@ var scripts = map[string]script{
 		var plan strings.Builder
 		for _, name := range []string{"b", "a"} {
 			pid := p.child(name, "/bin/sh", "-c", "trap 'echo "+name+" >>"+p.dir+"/order; exit 0' TERM; echo "+name+" >>"+p.dir+"/up; while :; do sleep 0.05; done")
-			b, _ := ReadBirth(pid)
+			b, _ := procfs.ReadStat(pid)
 			plan.WriteString(initproto.PlanLine(pid, b.Start, syscall.SIGTERM, 5*time.Second))
 		}
 		pid := p.child("deaf", "/bin/sh", "-c", "trap '' TERM; echo deaf >>"+p.dir+"/up; while :; do sleep 0.05; done")
-		b, _ := ReadBirth(pid)
+		b, _ := procfs.ReadStat(pid)
 		plan.WriteString(initproto.PlanLine(pid, b.Start, syscall.SIGTERM, 200*time.Millisecond))
 		p.Send(&initproto.Msg{Type: initproto.Put, Name: initproto.StopPlan, Body: []byte(plan.String())})
 		p.Send(&initproto.Msg{Type: initproto.Ping})
@@ -341,7 +342,7 @@ func (c *container) pid() int {
 		return c.cmd.Process.Pid
 	}
 	for {
-		for pid := range Children(c.cmd.Process.Pid) {
+		for pid := range children(c.cmd.Process.Pid) {
 			return pid
 		}
 		unix.Poll(nil, 5)
@@ -427,7 +428,7 @@ func TestStopPlanWithoutSupervisor(t *testing.T) {
 		for len(strings.Fields(read(c.dir+"/up"))) < 3 {
 			unix.Poll(nil, 5)
 		}
-		for pid := range Children(c.pid()) {
+		for pid := range children(c.pid()) {
 			if cmdline := read(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.HasPrefix(cmdline, "test-supervisor") {
 				unix.Kill(pid, unix.SIGKILL)
 			}
@@ -490,11 +491,11 @@ func TestEndSparesStranger(t *testing.T) {
 	defer func() { stranger.Process.Kill(); stranger.Wait() }()
 	c := launch(t, "leftovers", false)
 	c.wantCode(5)
-	if b, err := ReadBirth(stranger.Process.Pid); err != nil || b.State == 'Z' {
+	if b, err := procfs.ReadStat(stranger.Process.Pid); err != nil || b.State == 'Z' {
 		t.Error("the stranger was ended")
 	}
 	for _, pid := range strings.Fields(read(c.dir + "/pids")) {
-		if b, err := ReadBirth(atoi(pid)); err == nil && b.State != 'Z' {
+		if b, err := procfs.ReadStat(atoi(pid)); err == nil && b.State != 'Z' {
 			t.Errorf("descendant %s lives on: %+v", pid, b)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -216,7 +217,7 @@ func (i *initState) unhalt(now time.Time) {
 		return
 	}
 	k.haltedAt = time.Time{}
-	if b, err := ReadBirth(k.pid); err != nil || b.State != 'T' {
+	if b, err := procfs.ReadStat(k.pid); err != nil || b.State != 'T' {
 		return // somebody was quicker
 	}
 	unix.Kill(k.pid, unix.SIGCONT)

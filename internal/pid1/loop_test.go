@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +42,7 @@ func halted(p *player, _ int) int {
 func (c *container) child(line string) int {
 	c.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); unix.Poll(nil, 5) {
-		for pid := range Children(c.pid()) {
+		for pid := range children(c.pid()) {
 			if strings.HasPrefix(read(fmt.Sprintf("/proc/%d/cmdline", pid)), line) {
 				return pid
 			}
@@ -54,7 +56,7 @@ func (c *container) child(line string) int {
 func state(t *testing.T, pid int, states string) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); time.Now().Before(until); unix.Poll(nil, 1) {
-		if b, err := ReadBirth(pid); err == nil && strings.IndexByte(states, b.State) >= 0 {
+		if b, err := procfs.ReadStat(pid); err == nil && strings.IndexByte(states, b.State) >= 0 {
 			return
 		}
 	}
@@ -86,7 +88,7 @@ func TestStoppedSupervisorGoesOn(t *testing.T) {
 		if used := cpu(c.pid()) - before; used > 10 {
 			t.Errorf("the init used %d ticks in a second in which two children are stopped", used)
 		}
-		if b, err := ReadBirth(service); err != nil || b.State != 'T' {
+		if b, err := procfs.ReadStat(service); err != nil || b.State != 'T' {
 			t.Errorf("the stopped service is %+v, %v", b, err)
 		}
 		unix.Kill(pid, unix.SIGSTOP)
@@ -144,7 +146,7 @@ func TestTracedSupervisorIsLeftAlone(t *testing.T) {
 	}
 	before := cpu(c.pid())
 	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); unix.Poll(nil, 20) {
-		if b, err := ReadBirth(pid); err != nil || b.State != 't' {
+		if b, err := procfs.ReadStat(pid); err != nil || b.State != 't' {
 			t.Fatalf("the traced supervisor is %+v, %v", b, err)
 		}
 	}
@@ -465,4 +467,11 @@ func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
 	if !i.tells(7) || i.tells(8) {
 		t.Errorf("with %d events: of a named child told %t, of another %t", maxHeld+1, i.tells(7), i.tells(8))
 	}
+}
+
+// children are the children of a process, zombies included.
+func children(parent int) map[int]procfs.Stat {
+	stats := procfs.TakeSnapshot().Stats
+	maps.DeleteFunc(stats, func(_ int, s procfs.Stat) bool { return s.Parent != parent })
+	return stats
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,7 +53,7 @@ func (p *planRun) step(now time.Time) bool {
 // kernel does not give out a pid that is still the number of a group, so a
 // missing leader means that the group is the one we know, or empty.
 func foreign(st initproto.PlanStep) bool {
-	b, err := ReadBirth(st.Pgid)
+	b, err := procfs.ReadStat(st.Pgid)
 	return err == nil && b.Start != st.Start
 }
 

@@ -45,7 +45,7 @@ func upgrades(p *player, life int) int {
 	}
 	buf := make([]byte, 8)
 	n, _ := unix.Read(p.bag["pipe"].Fds[0], buf)
-	p.say("pipe=%s service=%v", buf[:n], len(Group(p.bag["service"].Pid)) == 1)
+	p.say("pipe=%s service=%v", buf[:n], unix.Kill(-p.bag["service"].Pid, 0) == nil)
 	p.Send(&initproto.Msg{Type: initproto.Final})
 	return p.wait()
 }

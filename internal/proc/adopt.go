@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,7 @@ func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
 		switch {
 		case !ok:
 		case p.rec.Done:
-			p.pipes.whenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
+			p.pipes.WhenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
 		case p.rec.Pid == 0:
 			open = append(open, p)
 		default:
@@ -72,7 +73,7 @@ func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
 	m.step("taking")
 	for _, p := range m.procs {
 		if p.pipes != nil {
-			p.pipes.run()
+			p.pipes.Run()
 		}
 	}
 	return slices.DeleteFunc(events, isLost), nil
@@ -85,20 +86,17 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
 	}
-	if l := m.logs[p.rec.Log]; (l != nil || p.rec.Late != nil) && len(it.Fds) == 2 {
+	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) == 2 {
 		ends := it.Fds
 		if p.rec.Merged {
 			unix.Close(ends[1])
 			ends = ends[:1]
 		}
-		pp, err := openPipes(l, p.lateLog(), ends)
+		pp, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, ends)
 		if err == nil {
 			p.pipes = pp
-			if l != nil {
-				pp.join(l)
-			}
-			if p.rec.Done && p.rec.Late != nil {
-				pp.giveUpLog()
+			if p.rec.Done {
+				pp.GiveUp()
 			}
 		}
 	}
@@ -155,24 +153,24 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 			return false, err
 		}
 		k, score := m.findDead(p)
-		if stage == renamed && (score < leader || m.unknown[k].Birth.Start > b.Start) {
+		if stage == renamed && (score < leader || m.unknown[k].Stat.Start > b.Start) {
 			return true, m.settleAs(p, pid, b)
 		}
 		if score == nobody {
 			if p.pipes != nil {
-				p.pipes.close()
+				p.pipes.Close()
 			}
 			m.remove(p)
 			return false, nil
 		}
 		x := m.unknown[k]
-		if x.Birth.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
+		if x.Stat.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
 			m.unborn(x.Pid)
 			m.remove(p)
 			return false, nil
 		}
 		m.unknown = slices.Delete(m.unknown, k, k+1)
-		p.rec.Pid, p.rec.Start = x.Pid, x.Birth.Start
+		p.rec.Pid, p.rec.Start = x.Pid, x.Stat.Start
 		m.kin.add(p)
 		p.ended(x)
 		return true, m.putRecord(p.rec, false, nil)
@@ -250,7 +248,7 @@ func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 			score = byArgs
 		case tailMatches(args, p.rec.Tail):
 			score = byTail
-		case cookie != own && p.pipes != nil && p.pipes.writtenBy(pid):
+		case cookie != own && p.writesOutput(pid):
 			score = byPipe // it has become another program since, and wiped out its environment
 		}
 		if cookie == own {
@@ -275,7 +273,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 	comm := filepath.Base(p.rec.Path)
 	comm = comm[:min(len(comm), 15)]
 	for k, x := range m.unknown {
-		b := x.Birth
+		b := x.Stat
 		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.initPid {
 			continue
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/procfs"
-	"golang.org/x/sys/unix"
 )
 
 // census says of each process of a table whether it is p's.
@@ -29,7 +28,7 @@ func (p *Process) census(t *table) *census {
 		c.cgroup[pid] = true
 	}
 	if p.pipes != nil {
-		c.pipes = p.pipes.inodes()
+		c.pipes = p.pipes.Inodes()
 	}
 	return c
 }
@@ -127,23 +126,6 @@ func (c *census) known(pid int) bool {
 		})
 	}
 	return writes
-}
-
-// inodes are the names of the pipes; none when they have ended.
-func (p *pipes) inodes() []string {
-	if p.atEnd() {
-		return nil
-	}
-	var out []string
-	for k := range p.ends {
-		_ = p.raw[k].Control(func(fd uintptr) { // an error: closed meanwhile
-			var st unix.Stat_t
-			if unix.Fstat(int(fd), &st) == nil {
-				out = append(out, fmt.Sprintf("pipe:[%d]", st.Ino))
-			}
-		})
-	}
-	return out
 }
 
 // writesTo says whether a process holds the write end of one of the pipes. A child

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -183,7 +184,7 @@ var kinScripts = map[string]play{
 			if _, err := os.Stat(base + "/cgroup.procs"); err != nil || os.Mkdir(dir, 0o755) != nil {
 				continue
 			}
-			l, _ := s.m.Log("out", LogOptions{})
+			l, _ := s.m.Logs.Open("out", logs.Options{})
 			name := fmt.Sprint("own", k)
 			p, err := s.m.Start(context.Background(), Spec{ID: name, Argv: []string{"/bin/sh", "-c",
 				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" + name},
@@ -301,7 +302,7 @@ var kinScripts = map[string]play{
 		take(func() bool { return DescriptorsFor(0) != nil })
 		s.say("first %v", modest("a"))
 		s.say("second %v", errors.Is(modest("b"), unix.EMFILE))
-		_, err := s.m.Log("late", LogOptions{})
+		_, err := s.m.Logs.Open("late", logs.Options{})
 		s.say("log %v", errors.Is(err, unix.EMFILE))
 		left := take(func() bool { return false })
 		for _, fd := range left {

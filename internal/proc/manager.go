@@ -11,6 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 )
 
@@ -31,7 +32,7 @@ type Options struct {
 	// Warn gets what the operator should know: a fallback in use.
 	Warn func(msg string)
 	// Outlets are the container's stdout and stderr; nil: descriptors 1 and 2.
-	Outlets *[2]*Outlet
+	Sinks *[2]*logs.Sink
 	// OOMRaise says by how much the OOM score adjustment of what is started exceeds
 	// ours; it is asked once. nil: it does not.
 	OOMRaise func() int
@@ -61,13 +62,10 @@ type Manager struct {
 	stopping bool
 	unknown  []initproto.Exit // while adopting: exits of nobody we know
 
-	mu    sync.Mutex // guards logs
-	logs  map[string]*Log
-	outs  *[2]*Outlet
+	Logs  *logs.Registry // of what is captured
 	stats atomicStats
 
-	tellUnread sync.Once // that nobody reads the output
-	tellOwner  sync.Once // that pipes cannot be given to their user
+	tellOwner sync.Once // that pipes cannot be given to their user
 
 	store  *fdstore.Store
 	oom    oomScores   // of the loop
@@ -75,12 +73,7 @@ type Manager struct {
 
 	kin    tracked
 	tables tables
-
-	buffers sync.Pool // of []byte of chunkSize, for the logs
 }
-
-// lostOutput is what the init discarded in our absence.
-type lostOutput struct{ bytes, lines uint64 }
 
 // Recovered is what the bag held when the supervisor started.
 type Recovered struct {
@@ -100,11 +93,9 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, logs: map[string]*Log{}, procs: map[string]*Process{}, outs: opts.Outlets}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}}
 	m.store = fdstore.New(conn.Send)
-	if m.outs == nil {
-		m.outs = StdOutlets()
-	}
+	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn, Reserve: DescriptorsFor, Explain: limited, NoSplice: opts.Deny.Splice})
 	m.have.denied = opts.Deny
 	if err := conn.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err
@@ -350,7 +341,7 @@ func (m *Manager) recover() (*Recovered, error) {
 			return nil, errors.New("cannot start the supervisor: the init does not answer within 10s")
 		}
 	}
-	m.adoptLogs(rec)
+	m.Logs.Adopt(rec.Blobs, rec.Files)
 	procs, err := m.adopt(records, events)
 	rec.Processes = procs
 	return rec, err

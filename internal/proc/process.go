@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,7 @@ type Process struct {
 	m      *Manager
 	rec    *record
 	exited chan struct{}
-	pipes  *pipes // captured output; nil: none
+	pipes  *logs.Capture // captured output; nil: none
 
 	mu    sync.Mutex     // guards pidfd and group
 	pidfd int            // -1: none
@@ -80,8 +81,8 @@ func (p *Process) Exit() (Exit, bool) {
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	if p.pipes != nil {
-		p.pipes.flush()
-		p.pipes.setFree() // what it left behind must not hold up what follows
+		p.pipes.Flush()
+		p.pipes.Free() // what it left behind must not hold up what follows
 	}
 	close(p.exited)
 	if p.isOver() { // given up before: nobody will say what followed
@@ -118,16 +119,16 @@ func (p *Process) Done() {
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
-	if p.pipes != nil && p.pipes.late != nil {
-		p.pipes.giveUpLog()
+	if p.pipes != nil {
+		p.pipes.GiveUp()
 	}
 	p.m.kin.drop(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if p.pipes != nil && !p.pipes.atEnd() {
+		if p.pipes != nil && !p.pipes.AtEnd() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
-			p.pipes.whenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+			p.pipes.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 		} else {
 			p.m.remove(p)
 		}
@@ -236,13 +237,6 @@ func (p *Process) groupOurs() bool {
 		}
 	}
 	return false
-}
-
-// FlushOutput takes what the process has written by now into its log.
-func (p *Process) FlushOutput() {
-	if p.pipes != nil {
-		p.pipes.flush()
-	}
 }
 
 // gone maps ESRCH.

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,14 +56,14 @@ type Spec struct {
 	Stdin *os.File
 	// Log captures stdout and stderr; nil: Stdout and Stderr, which nil means
 	// /dev/null.
-	Log            *Log
+	Log            *logs.Log
 	Stdout, Stderr *os.File
 	// Merge captures both through one pipe: what is written keeps its order, and all
 	// of it counts as stdout's.
 	Merge bool
 	// Late captures both in a log of the process's own, called as the process, which
 	// is made when something is written and given up with Done; nil: Log counts.
-	Late *LogOptions
+	Late *logs.Options
 	// Modest refuses a start beside others that would take the descriptors kept for
 	// operators.
 	Modest bool
@@ -262,7 +263,7 @@ type record struct {
 	Exact string          `json:"exact"` // hash of the command line
 	Tail  string          `json:"tail"`  // hash of path and arguments, behind a script's interpreter
 	Log   string          `json:"log,omitempty"`
-	Late  *LogOptions     `json:"late,omitempty"` // of the log, which may not be there yet
+	Late  *logs.Options   `json:"late,omitempty"` // of the log, which may not be there yet
 	Time  int64           `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
 	Pid   int             `json:"pid,omitempty"`
 	Start uint64          `json:"start,omitempty"` // clock ticks since boot
@@ -285,7 +286,7 @@ func newRecord(s *Spec, path string) *record {
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
 	case s.Log != nil:
-		r.Log = s.Log.name
+		r.Log = s.Log.Name()
 	case s.Late != nil:
 		r.Log, r.Late = s.ID, s.Late
 	}

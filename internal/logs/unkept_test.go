@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"os"
@@ -13,7 +13,7 @@ import (
 func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 	for name, noSplice := range map[string]bool{"splice": false, "read and write": true} {
 		t.Run(name, func(t *testing.T) {
-			l, err := newLog("unkept", LogOptions{})
+			l, err := newLog("unkept", Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -23,16 +23,16 @@ func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 			}
 			defer null.Close()
 			unix.Close(l.data)
-			l.data, l.have.Splice = int(null.Fd()), noSplice
-			p, writers, err := newPipes(l, nil, 2)
+			l.data, l.noSplice = int(null.Fd()), noSplice
+			p, writers, err := (&Registry{}).NewCapture(Source{Log: l}, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer p.close()
+			defer p.Close()
 			defer writers[1].Close()
 			writers[0].WriteString(strings.Repeat("a line\n", 5000))
 			writers[0].Close()
-			p.flush()
+			p.Flush()
 			if st := l.Stats(); st.LostLines != 5000 || st.LostBytes != 7*5000 || st.Lines != 0 {
 				t.Errorf("%+v", st)
 			}

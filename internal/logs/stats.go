@@ -1,6 +1,9 @@
-package proc
+package logs
 
-import "bytes"
+import (
+	"bytes"
+	"cmp"
+)
 
 // Stats are a log's counters.
 type Stats struct {
@@ -10,6 +13,7 @@ type Stats struct {
 	DroppedLines uint64 `json:"dropped_lines"`
 	LostBytes    uint64 `json:"lost_bytes"` // discarded: no supervisor worked, or it could not be kept
 	LostLines    uint64 `json:"lost_lines"`
+	Passed       int64  `json:"-"` // bytes passed on, or given up
 	// Blocked says that the service waits for the reader of its output.
 	Blocked bool       `json:"blocked,omitempty"`
 	File    *FileStats `json:"file,omitempty"` // nil: written to none
@@ -24,6 +28,13 @@ type FileStats struct {
 	Error        string `json:"error,omitempty"` // why nothing can be written now
 }
 
+// title is the name of the log in front of its lines.
+func (l *Log) title() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return cmp.Or(l.opts.Title, l.name)
+}
+
 // Stats gives the counters.
 func (l *Log) Stats() Stats {
 	l.mu.Lock()
@@ -35,7 +46,7 @@ func (l *Log) Stats() Stats {
 	}
 	gone := l.missed(took)
 	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes + gone.bytes, DroppedLines: h.droppedLines + gone.lines,
-		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil}
+		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil, Passed: l.ix.passed}
 	for p := range l.pipes {
 		s.LostBytes += p.lost.bytes
 		s.LostLines += p.lost.lines
@@ -78,3 +89,6 @@ func (l *Log) takeNext(by *taken, buf []byte, offset int64) (n int, seg segment,
 	}
 	return n, seg, at
 }
+
+// lostOutput is an amount of output that is missing.
+type lostOutput struct{ bytes, lines uint64 }

@@ -1,12 +1,10 @@
-package proc
+package logs
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -285,85 +283,8 @@ func (l *Log) passNotes() {
 	l.mu.Unlock()
 }
 
-// Flush passes on what there is, as far as the reader takes it within the
-// deadline, and then no more. It is for the end of the container.
-func (m *Manager) Flush(within time.Duration) {
-	deadline := time.After(within)
-	m.mu.Lock()
-	var all []*Log
-	for _, l := range m.logs {
-		all = append(all, l)
-	}
-	m.mu.Unlock()
-	for _, l := range all {
-		l.mu.Lock()
-		l.quit = true
-		l.makeRoom()
-		l.wakeAll()
-		l.mu.Unlock()
-	}
-	for _, l := range all {
-		l.mu.Lock()
-		ends := []<-chan struct{}{l.passed}
-		if l.file != nil {
-			ends = append(ends, l.file.done)
-		}
-		l.mu.Unlock()
-		for _, end := range ends {
-			select {
-			case <-end:
-			case <-deadline:
-				return
-			}
-		}
-	}
-}
-
-// outputLost notes what the init discarded while no supervisor worked.
-func (p *Process) outputLost(msg *initproto.Msg) {
-	if p.pipes == nil {
-		return
-	}
-	l, err := p.pipes.opened()
-	if err != nil {
-		return
-	}
-	p.endCut(l, msg.Each)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return
-	}
-	p.pipes.lost = lostOutput{msg.Bytes, msg.Lines}
-	total := l.ix.lostLines
-	for q := range l.pipes {
-		total += q.lost.lines
-	}
-	if total > l.ix.notedLost { // a supervisor before us may have told a part of it
-		l.notes = append(l.notes, fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked", total-l.ix.notedLost, l.name))
-		l.ix.notedLost = total
-	}
-	l.wakeSinks()
-}
-
-// endCut ends the lines whose rest the init has discarded: what comes next is none of
-// theirs. It comes before the pipes are read, and what it has done is in the bag by then.
-func (p *Process) endCut(l *Log, each *initproto.Each) {
-	if each == nil || *each == p.rec.Lost {
-		return
-	}
-	for k, n := range each {
-		if n != p.rec.Lost[k] {
-			l.endLine(k + 1)
-		}
-	}
-	p.rec.Lost = *each
-	p.m.step("ended lines")
-	p.m.putRecord(p.rec, p.rec.Pid == 0, nil)
-}
-
-// endLine ends the line that a stream is in.
-func (l *Log) endLine(stream int) {
+// EndLine ends the line that a stream is in.
+func (l *Log) EndLine(stream int) {
 	l.mu.Lock()
 	defer l.unlock()
 	until := l.end

@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ type logFolder struct {
 func openLogFolder(path string) (*logFolder, error) {
 	dir, err := untrusted.OpenDir(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("cannot open %s: cannot open its folder: %w", path, cause(err))
+		return nil, fmt.Errorf("cannot open %s: cannot open its folder: %w", path, openCause(err))
 	}
 	f := &logFolder{dir: dir}
 	if err = unix.Fstat(f.fd(), &f.info); err == nil {
@@ -103,4 +103,13 @@ func (f *logFolder) close() {
 	if f != nil {
 		_ = f.dir.Close()
 	}
+}
+
+// openCause is an error without the path that the message names already.
+func openCause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }

@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"bytes"
@@ -46,7 +46,11 @@ func FuzzJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, service string, text []byte, ends bool) {
 		service = strings.ToValidUTF8(service, "")
 		line := appendPiece(nil, FormatJSON, service, piece{Stdout, time.Now(), text, true, ends})
-		var o object
+		var o struct {
+			Service, Text string
+			Bytes         []byte
+			Partial       bool
+		}
 		if err := json.Unmarshal(line, &o); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
@@ -62,7 +66,7 @@ func FuzzJoiner(f *testing.F) {
 	f.Add([]byte("a\nb\nccc\n\nd"), uint8(3), uint8(2))
 	f.Add(bytes.Repeat([]byte("é"), MaxLine), uint8(200), uint8(7))
 	f.Fuzz(func(t *testing.T, text []byte, step, room uint8) {
-		l, err := newLog("x", LogOptions{Keep: 16 << 20})
+		l, err := newLog("x", Options{Keep: 16 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +147,7 @@ func TestRotateAfterKill(t *testing.T) {
 		var got []string
 		all, _ := filepath.Glob(dir + "/*")
 		for _, path := range all {
-			got = append(got, filepath.Base(path)+read(t, path))
+			got = append(got, filepath.Base(path)+readFile(t, path))
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%v became %v, want %v", c.have, got, c.want)
@@ -169,7 +173,7 @@ func fill(t *testing.T, l *Log, first time.Time, parts ...string) {
 
 // Whoever comes back behind any line gets the rest, each line whole and once.
 func TestResumeBehindAnyLine(t *testing.T) {
-	l, err := newLog("x", LogOptions{})
+	l, err := newLog("x", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +203,7 @@ func TestResumeBehindAnyLine(t *testing.T) {
 }
 
 func TestSinceOffset(t *testing.T) {
-	l, err := newLog("x", LogOptions{})
+	l, err := newLog("x", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +228,7 @@ func TestSinceOffset(t *testing.T) {
 // A line of 10 MB, with bytes of every kind and no newline at its end, is read as
 // it was written, in pieces of at most MaxLine.
 func TestLongLineIsReadWhole(t *testing.T) {
-	l, err := newLog("x", LogOptions{Keep: 16 << 20})
+	l, err := newLog("x", Options{Keep: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,4 +247,13 @@ func TestLongLineIsReadWhole(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, want %d", len(got), len(want))
 	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

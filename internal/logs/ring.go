@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"bytes"
@@ -22,20 +22,19 @@ const chunkSize = 64 << 10
 // and out of it by sendfile(2) on a second description. The file only grows;
 // what is no longer kept is punched out, so an offset names a byte for good.
 type Log struct {
-	name string
-	outs *[2]*Outlet
-	have Features
-	put  func(name string, body []byte, fds ...int) error // into the bag
-	del  func(name string)                                // out of it
-	warn func(string)
-	poke chan struct{} // wakes passOn
+	name     string
+	outs     *[2]*Sink
+	noSplice bool
+	store    Store
+	warn     func(string)
+	poke     chan struct{} // wakes passOn
 
 	within [2]bool // of passOn: what it passed on last of a stream ended no line
 
 	changes sync.Mutex // one Configure at a time; never held by the output's flow
 
 	mu     sync.Mutex // guards what follows
-	opts   LogOptions // with defaults; written with changes held too
+	opts   Options    // with defaults; written with changes held too
 	data   int        // memfd; its position is the end
 	sent   int        // the same file; its position is what was passed on
 	ix     *index
@@ -43,7 +42,7 @@ type Log struct {
 	buf    []byte // borrowed from pool
 	pool   *sync.Pool
 	wakes  map[chan struct{}]bool
-	pipes  map[*pipes]bool
+	pipes  map[*Capture]bool
 	taken  taken    // by what passes on
 	pinned [2]int64 // bytes that are being passed on right now
 	behind int64    // bytes behind the pinned ones that were given back end here
@@ -64,7 +63,7 @@ type Log struct {
 }
 
 // newLog makes an empty log.
-func newLog(name string, o LogOptions) (*Log, error) {
+func newLog(name string, o Options) (*Log, error) {
 	data, err := unix.MemfdCreate("log-"+name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -83,14 +82,14 @@ func newLog(name string, o LogOptions) (*Log, error) {
 	return makeLog(name, o, data, sent, ix), nil
 }
 
-func makeLog(name string, o LogOptions, data, sent int, ix *index) *Log {
+func makeLog(name string, o Options, data, sent int, ix *index) *Log {
 	return &Log{name: name, opts: o.withDefaults(), data: data, sent: sent, ix: ix, wakes: map[chan struct{}]bool{},
-		pipes: map[*pipes]bool{}, passed: make(chan struct{}), poke: make(chan struct{}, 1)}
+		pipes: map[*Capture]bool{}, passed: make(chan struct{}), poke: make(chan struct{}, 1)}
 }
 
 // openLog takes over one from the bag and counts what its last owner had moved
 // and not yet counted.
-func openLog(name string, o LogOptions, data, sent, ixfd int) (*Log, error) {
+func openLog(name string, o Options, data, sent, ixfd int) (*Log, error) {
 	ix, err := mapIndex(ixfd)
 	if err != nil {
 		return nil, err
@@ -215,13 +214,13 @@ func (l *Log) wakeSinks() {
 // move is splice, or read and write where splice is not to be had: there a kill
 // between the two loses what was read.
 func (l *Log) move(fd int) (int, error) {
-	for !l.have.Splice {
+	for !l.noSplice {
 		n, err := unix.Splice(fd, nil, l.data, nil, chunkSize, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		if err == unix.EINTR {
 			continue
 		}
 		if err == unix.EINVAL || err == unix.ENOSYS {
-			l.have.Splice = true
+			l.noSplice = true
 			break
 		}
 		return int(n), err
@@ -368,7 +367,7 @@ func pageSize() int64 { return int64(os.Getpagesize()) }
 
 // NewScratchLog makes a log that is kept by nobody and passed on nowhere, for a
 // command whose output is wanted at its end.
-func NewScratchLog(name string) (*Log, error) { return newLog(name, LogOptions{}) }
+func NewScratchLog(name string) (*Log, error) { return newLog(name, Options{}) }
 
 // Text is everything that is kept, both streams in the order of arrival.
 func (l *Log) Text() string {

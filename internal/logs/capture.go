@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,15 +18,17 @@ const (
 	Stderr = 2
 )
 
-// pipes are the read ends of one process's stdout and stderr, or the one of both. The
+// Capture reads one process's stdout and stderr, or the one pipe of both. The
 // write ends may be held by descendants long after it.
-type pipes struct {
-	log  atomic.Pointer[Log] // nil: late, and nothing was written yet
-	late *lateLog            // nil: the log is not the process's own
-	ends []*os.File
-	raw  []syscall.RawConn
-	lost lostOutput  // by the init, in total; guarded by log.mu
-	free atomic.Bool // it never waits for the reader of the output
+type Capture struct {
+	registry *Registry           // nil: the log is not late
+	id       string              // of the process
+	late     *Options            // nil: the log is not the process's own
+	log      atomic.Pointer[Log] // nil: late, and nothing was written yet
+	ends     []*os.File
+	raw      []syscall.RawConn
+	lost     lostOutput  // by the init, in total; guarded by log.mu
+	freed    atomic.Bool // it never waits for the reader of the output
 
 	mu    sync.Mutex // guards what follows
 	open  int        // ends that have not ended
@@ -45,8 +46,17 @@ type pipes struct {
 // MB/s. The kernel grants it to root, and to others up to their quota.
 const pipeSize = 1 << 20
 
-// newPipes makes one pipe or two, and gives the child's ends. One of l and late is not nil.
-func newPipes(l *Log, late *lateLog, count int) (p *pipes, writers []*os.File, err error) {
+// Source says where captured output goes: Log, or Late for a log that is made when the
+// process writes something for the first time (a log costs four memfds and five messages
+// to the init, and most short commands write nothing).
+type Source struct {
+	ID   string // of the process, and of its late log
+	Log  *Log
+	Late *Options
+}
+
+// NewCapture makes one pipe or two, and gives the child's ends.
+func (r *Registry) NewCapture(s Source, count int) (p *Capture, writers []*os.File, err error) {
 	var readers []int
 	for range count {
 		fds := make([]int, 2)
@@ -60,16 +70,25 @@ func newPipes(l *Log, late *lateLog, count int) (p *pipes, writers []*os.File, e
 		unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
 		readers, writers = append(readers, fds[0]), append(writers, os.NewFile(uintptr(fds[1]), "output"))
 	}
-	p, err = openPipes(l, late, readers)
+	p, err = r.capture(s, readers)
 	return p, writers, err
 }
 
-// openPipes takes over read ends, new ones or from the bag.
-func openPipes(l *Log, late *lateLog, fds []int) (*pipes, error) {
-	p := &pipes{late: late, open: len(fds)}
-	p.log.Store(l)
-	if late != nil && l != nil {
-		p.giveUp = func() { late.m.Retire(l) }
+// OpenCapture takes over read ends from the store.
+func (r *Registry) OpenCapture(s Source, fds []int) (*Capture, error) {
+	p, err := r.capture(s, fds)
+	if err == nil && s.Log != nil {
+		p.join(s.Log)
+	}
+	return p, err
+}
+
+// capture reads from pipes.
+func (r *Registry) capture(s Source, fds []int) (*Capture, error) {
+	p := &Capture{registry: r, id: s.ID, late: s.Late, open: len(fds)}
+	p.log.Store(s.Log)
+	if s.Late != nil && s.Log != nil {
+		p.giveUp = func() { r.Retire(s.Log) }
 	}
 	for _, fd := range fds {
 		unix.SetNonblock(fd, true)
@@ -83,8 +102,8 @@ func openPipes(l *Log, late *lateLog, fds []int) (*pipes, error) {
 	return p, nil
 }
 
-// fds are for the bag. They stay ours.
-func (p *pipes) fds() []int {
+// Fds are for the bag. They stay ours.
+func (p *Capture) Fds() []int {
 	out := make([]int, len(p.ends))
 	for k := range p.ends {
 		p.raw[k].Control(func(fd uintptr) { out[k] = int(fd) })
@@ -92,8 +111,8 @@ func (p *pipes) fds() []int {
 	return out
 }
 
-// run captures until every writer is gone. Its goroutines end then, or with close.
-func (p *pipes) run() {
+// Run captures until every writer is gone. Its goroutines end then, or with close.
+func (p *Capture) Run() {
 	if l := p.log.Load(); l != nil {
 		p.join(l)
 	}
@@ -102,7 +121,7 @@ func (p *pipes) run() {
 			for {
 				n, err := 0, error(nil)
 				waitErr := p.raw[k].Read(func(fd uintptr) bool {
-					n, err = p.capture(int(fd), k+1, p.free.Load())
+					n, err = p.capture(int(fd), k+1, p.freed.Load())
 					return err != unix.EAGAIN
 				})
 				if err == unix.EINTR {
@@ -128,7 +147,7 @@ func (p *pipes) run() {
 }
 
 // join makes the pipes some of those that the log is filled from.
-func (p *pipes) join(l *Log) {
+func (p *Capture) join(l *Log) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pipes[p] = true
@@ -136,7 +155,7 @@ func (p *pipes) join(l *Log) {
 }
 
 // discard is Log.discard of an end. nil says that there may be more.
-func (p *pipes) discard(k int, cause error) error {
+func (p *Capture) discard(k int, cause error) error {
 	var n int
 	var err error
 	if ctlErr := p.raw[k].Control(func(fd uintptr) { n, err = p.cast(int(fd), cause) }); ctlErr != nil {
@@ -153,10 +172,10 @@ func (p *pipes) discard(k int, cause error) error {
 
 // awaitRoom lets the pipe fill, and so the service wait, until the reader of the
 // output has read, is gone, or nobody is to wait for it any more.
-func (p *pipes) awaitRoom() {
+func (p *Capture) awaitRoom() {
 	l := p.log.Load()
 	l.mu.Lock()
-	if p.free.Load() || l.closed || !l.full() {
+	if p.freed.Load() || l.closed || !l.full() {
 		l.mu.Unlock()
 		return
 	}
@@ -168,10 +187,10 @@ func (p *pipes) awaitRoom() {
 	<-room // closed by makeRoom and by setFree
 }
 
-// setFree ends all waiting for the reader of the output: from now on its lines
+// Free ends all waiting for the reader of the output: from now on its lines
 // are dropped rather than that their writer is held up.
-func (p *pipes) setFree() {
-	p.free.Store(true)
+func (p *Capture) Free() {
+	p.freed.Store(true)
 	l := p.log.Load()
 	if l == nil {
 		return
@@ -184,16 +203,8 @@ func (p *pipes) setFree() {
 	}
 }
 
-// FreeOutput is for a process that is to be stopped: with LogOptions.Block it
-// does not wait any more for whoever reads its output.
-func (p *Process) FreeOutput() {
-	if p.pipes != nil {
-		p.pipes.setFree()
-	}
-}
-
 // ended notes that one end has no writer left.
-func (p *pipes) ended() {
+func (p *Capture) ended() {
 	p.mu.Lock()
 	p.open--
 	var after func()
@@ -208,7 +219,7 @@ func (p *pipes) ended() {
 }
 
 // settle closes the ends and moves what was lost into the log's own count.
-func (p *pipes) settle() {
+func (p *Capture) settle() {
 	for _, f := range p.ends {
 		f.Close()
 	}
@@ -230,15 +241,15 @@ func (p *pipes) settle() {
 	l.mu.Unlock()
 }
 
-// atEnd says whether every writer is gone.
-func (p *pipes) atEnd() bool {
+// AtEnd says whether every writer is gone.
+func (p *Capture) AtEnd() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.open == 0
 }
 
-// whenEnded calls f once every writer is gone.
-func (p *pipes) whenEnded(f func()) {
+// WhenEnded calls f once every writer is gone.
+func (p *Capture) WhenEnded(f func()) {
 	p.mu.Lock()
 	if p.open > 0 {
 		p.after, f = f, nil
@@ -249,10 +260,10 @@ func (p *pipes) whenEnded(f func()) {
 	}
 }
 
-// flush takes what is in the pipes now: what a process wrote before it ended is
+// Flush takes what is in the pipes now: what a process wrote before it ended is
 // in the log before its exit is told. A descendant that goes on writing cannot
 // hold this up for more than a pipe's worth. What cannot be kept is counted.
-func (p *pipes) flush() {
+func (p *Capture) Flush() {
 	for k := range p.ends {
 		p.raw[k].Control(func(fd uintptr) {
 			for total := 0; total < 2*pipeSize; {
@@ -269,23 +280,27 @@ func (p *pipes) flush() {
 	}
 }
 
-// close gives the pipes up.
-func (p *pipes) close() {
-	p.setFree()
+// Close gives the pipes up.
+func (p *Capture) Close() {
+	p.Free()
 	for _, f := range p.ends {
 		f.Close()
 	}
 }
 
-// writtenBy says whether a process has one of the pipes as its stdout or stderr.
-func (p *pipes) writtenBy(pid int) bool {
-	var want []procfs.Socket
-	for _, fd := range p.fds() {
-		var st unix.Stat_t
-		if unix.Fstat(fd, &st) == nil {
-			want = append(want, procfs.Socket{Inode: fmt.Sprintf("pipe:[%d]", st.Ino)})
-		}
+// Inodes are the names of the pipes; none when they have ended.
+func (p *Capture) Inodes() []string {
+	if p.AtEnd() {
+		return nil
 	}
-	found, err := ownsSocket(pid, want)
-	return err == nil && found
+	var out []string
+	for k := range p.ends {
+		_ = p.raw[k].Control(func(fd uintptr) { // an error: closed meanwhile
+			var st unix.Stat_t
+			if unix.Fstat(int(fd), &st) == nil {
+				out = append(out, fmt.Sprintf("pipe:[%d]", st.Ino))
+			}
+		})
+	}
+	return out
 }

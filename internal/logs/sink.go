@@ -1,4 +1,4 @@
-package proc
+package logs
 
 import (
 	"os"
@@ -6,16 +6,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
 // Outlet is the container's stdout or stderr, which the services and our own
 // log share line by line. A reader that stalls blocks its users and nobody
 // else; none of them holds a lock of its own meanwhile.
-type Outlet struct {
+type Sink struct {
 	fd   int
-	gone atomic.Int64 // nothing can be written, and it is not tried again before; CLOCK_BOOTTIME, ns
+	gone atomic.Int64 // nothing can be written, and it is not tried again before; ns since made
+	made time.Time
 
 	mu      sync.Mutex
 	owner   any           // whose bytes were last
@@ -30,17 +30,17 @@ type Outlet struct {
 // StdOutlets are those of the container's stdout and stderr: one and the same
 // where both are the same pipe, file or terminal, so that a line of one is not
 // written into the middle of a line of the other.
-func StdOutlets() *[2]*Outlet {
-	out := NewOutlet(1)
+func StdSinks() *[2]*Sink {
+	out := NewSink(1)
 	var a, b unix.Stat_t
 	if unix.Fstat(1, &a) == nil && unix.Fstat(2, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino {
-		return &[2]*Outlet{out, out}
+		return &[2]*Sink{out, out}
 	}
-	return &[2]*Outlet{out, NewOutlet(2)}
+	return &[2]*Sink{out, NewSink(2)}
 }
 
 // NewOutlet makes the outlet of a descriptor, which stays the caller's.
-func NewOutlet(fd int) *Outlet { return &Outlet{fd: fd} }
+func NewSink(fd int) *Sink { return &Sink{fd: fd, made: time.Now()} }
 
 // goneFor is how long an outlet that cannot be written (its reader is gone, its
 // disk is full) is left alone: what comes meanwhile is counted and costs no
@@ -58,17 +58,17 @@ const (
 )
 
 // absent says whether it is not even tried to write.
-func (o *Outlet) absent() bool {
+func (o *Sink) absent() bool {
 	until := o.gone.Load()
-	return until != 0 && initproto.BootNow() < until
+	return until != 0 && int64(time.Since(o.made)) < until
 }
 
 // failing says whether the last write failed.
-func (o *Outlet) failing() bool { return o.gone.Load() != 0 }
+func (o *Sink) failing() bool { return o.gone.Load() != 0 }
 
 // Write writes whole lines of our own, for a logger behind a queue. While nobody
 // can be written to it gives os.ErrClosed at once.
-func (o *Outlet) Write(p []byte) (int, error) {
+func (o *Sink) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -87,7 +87,7 @@ func (o *Outlet) Write(p []byte) (int, error) {
 
 // lock takes the outlet. Where somebody else is within a long line, its end is
 // waited for; not for a prompt's, and not where the line is torn anyway.
-func (o *Outlet) lock(owner any) {
+func (o *Sink) lock(owner any) {
 	o.mu.Lock()
 	for limit := (time.Time{}); o.midLine && o.more && !o.torn && o.owner != owner; {
 		if limit.IsZero() {
@@ -112,7 +112,7 @@ func (o *Outlet) lock(owner any) {
 }
 
 // turn ends the line of somebody else.
-func (o *Outlet) turn(owner any) {
+func (o *Sink) turn(owner any) {
 	if o.midLine && o.owner != owner {
 		_, _ = o.writeAll([]byte{'\n'})
 		o.wrote(true)
@@ -121,7 +121,7 @@ func (o *Outlet) turn(owner any) {
 }
 
 // wrote notes whether the owner's bytes ended a line.
-func (o *Outlet) wrote(ends bool) {
+func (o *Sink) wrote(ends bool) {
 	o.midLine = !ends
 	if !ends {
 		o.since = time.Now()
@@ -131,7 +131,7 @@ func (o *Outlet) wrote(ends bool) {
 }
 
 // endLine ends the line that owner has begun, if it has.
-func (o *Outlet) endLine(owner any) {
+func (o *Sink) endLine(owner any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.owner == owner {
@@ -140,7 +140,7 @@ func (o *Outlet) endLine(owner any) {
 }
 
 // leave says that nothing more comes of owner: nobody need wait for its line's end.
-func (o *Outlet) leave(owner any) {
+func (o *Sink) leave(owner any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.owner == owner && o.midLine {
@@ -150,7 +150,7 @@ func (o *Outlet) leave(owner any) {
 }
 
 // tell wakes those who wait for the end of a line.
-func (o *Outlet) tell() {
+func (o *Sink) tell() {
 	if o.ended != nil {
 		close(o.ended)
 		o.ended = nil
@@ -159,7 +159,7 @@ func (o *Outlet) tell() {
 
 // claim says that an earlier supervisor was in the middle of a line of owner. It
 // does not wait: where our own log is stalled already, the line is torn.
-func (o *Outlet) claim(owner any) {
+func (o *Sink) claim(owner any) {
 	if !o.mu.TryLock() {
 		return
 	}
@@ -171,7 +171,7 @@ func (o *Outlet) claim(owner any) {
 
 // writeAll is write(2) until all is out, also where the descriptor, which we
 // share with others, does not block.
-func (o *Outlet) writeAll(p []byte) (int, error) {
+func (o *Sink) writeAll(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
 		n, err := unix.Write(o.fd, p[done:])
@@ -188,7 +188,7 @@ func (o *Outlet) writeAll(p []byte) (int, error) {
 }
 
 // retry waits where err says so.
-func (o *Outlet) retry(err error) (again, fatal bool) {
+func (o *Sink) retry(err error) (again, fatal bool) {
 	switch err {
 	case nil:
 		if o.failing() {
@@ -201,7 +201,7 @@ func (o *Outlet) retry(err error) (again, fatal bool) {
 		unix.Poll([]unix.PollFd{{Fd: int32(o.fd), Events: unix.POLLOUT}}, -1)
 		return true, false
 	}
-	o.gone.Store(initproto.BootNow() + int64(goneFor))
+	o.gone.Store(int64(time.Since(o.made) + goneFor))
 	return false, true
 }
 
@@ -217,7 +217,7 @@ type passing struct {
 }
 
 // pass sends bytes.
-func (o *Outlet) pass(p passing) (int, error) {
+func (o *Sink) pass(p passing) (int, error) {
 	o.lock(p.owner)
 	defer o.mu.Unlock()
 	between := o.owner != p.owner
@@ -240,7 +240,7 @@ func (o *Outlet) pass(p passing) (int, error) {
 	return n, err
 }
 
-func (o *Outlet) send(p passing) (int, error) {
+func (o *Sink) send(p passing) (int, error) {
 	done := 0
 	for done < p.n && !o.noSend {
 		got, err := unix.Sendfile(o.fd, p.src, nil, p.n-done)
@@ -267,7 +267,7 @@ func (o *Outlet) send(p passing) (int, error) {
 
 // copy is send where sendfile does not work. A kill between the write and the
 // seek repeats up to one chunk.
-func (o *Outlet) copy(src, n, done int) (int, error) {
+func (o *Sink) copy(src, n, done int) (int, error) {
 	buf := make([]byte, min(n-done, chunkSize))
 	for done < n {
 		pos, err := unix.Seek(src, 0, 1)

@@ -1,10 +1,9 @@
-package proc
+package logs
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +35,7 @@ const (
 const MaxKeep = 128 << 20
 
 // LogOptions say what becomes of a service's output. The zero value is right.
-type LogOptions struct {
+type Options struct {
 	Keep   int64  `json:"keep"`             // bytes kept in memory; 0: DefaultKeep
 	Format Format `json:"format,omitempty"` // empty: FormatRaw
 	// Block makes the service wait when what was not passed on exceeds Keep, instead
@@ -57,7 +56,7 @@ type FileOptions struct {
 }
 
 // withDefaults fills in what is absent.
-func (o LogOptions) withDefaults() LogOptions {
+func (o Options) withDefaults() Options {
 	if o.Keep <= 0 {
 		o.Keep = DefaultKeep
 	}
@@ -80,7 +79,7 @@ func (o LogOptions) withDefaults() LogOptions {
 	return o
 }
 
-func (o LogOptions) check() error {
+func (o Options) check() error {
 	switch {
 	case o.Format != FormatRaw && o.Format != FormatPrefix && o.Format != FormatJSON && o.Format != FormatNone:
 		return fmt.Errorf("there is no format %q", o.Format)
@@ -90,7 +89,7 @@ func (o LogOptions) check() error {
 	return nil
 }
 
-func (o LogOptions) equal(p LogOptions) bool {
+func (o Options) equal(p Options) bool {
 	sameFile := o.File == p.File || o.File != nil && p.File != nil && *o.File == *p.File
 	return sameFile && o.Keep == p.Keep && o.Format == p.Format && o.Block == p.Block && o.Title == p.Title
 }
@@ -103,52 +102,9 @@ const (
 	logFilePrefix = "log-file/" // descriptor of a logFile
 )
 
-// Log gives the log of a service and makes it when there is none. One that is
-// there is configured anew where the options differ.
-func (m *Manager) Log(name string, o LogOptions) (*Log, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if l := m.logs[name]; l != nil {
-		l.mu.Lock()
-		l.retired = false
-		l.mu.Unlock()
-		return l, l.Configure(o)
-	}
-	err := DescriptorsFor(logFiles)
-	var l *Log
-	if err == nil {
-		l, err = newLog(name, LogOptions{})
-	}
-	if err != nil {
-		return nil, limited(fmt.Errorf("cannot keep the output of %q: %w", name, err))
-	}
-	m.own(l)
-	meta, err := json.Marshal(l.opts)
-	if err == nil {
-		err = m.Put(logPrefix+name, meta, l.data, l.sent, l.ix.fd)
-	}
-	if err == nil {
-		err = l.Configure(o)
-	}
-	if err != nil {
-		m.Del(logPrefix + name)
-		m.Del(outputPrefix + name)
-		l.release()
-		return nil, limited(err)
-	}
-	m.logs[name] = l
-	go m.passOn(l) // ends with Flush or Retire, or with the process
-	return l, nil
-}
-
-// own makes the log one of ours.
-func (m *Manager) own(l *Log) {
-	l.outs, l.have, l.pool, l.put, l.del, l.warn = m.outs, m.opts.Deny, &m.buffers, m.Put, m.Del, m.warn
-}
-
 // Configure changes what becomes of the output while it flows. What it says is in
 // the bag when it returns; what was passed on or written by then stays as it is.
-func (l *Log) Configure(o LogOptions) error {
+func (l *Log) Configure(o Options) error {
 	l.changes.Lock() // one change at a time; the output flows on meanwhile
 	defer l.changes.Unlock()
 	o = o.withDefaults()
@@ -166,7 +122,7 @@ func (l *Log) Configure(o LogOptions) error {
 	if err != nil {
 		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
 	}
-	if err := l.put(logPrefix+l.name, meta); err != nil {
+	if err := l.store.Put(logPrefix+l.name, meta); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -174,7 +130,7 @@ func (l *Log) Configure(o LogOptions) error {
 	fresh := f != nil && l.file == nil
 	if l.file != nil && f == nil {
 		l.file.retired, l.file.until = true, l.end // its goroutine writes what there is, and ends
-		l.del(logFilePrefix + l.name)
+		l.store.Delete(logFilePrefix + l.name)
 	}
 	old := l.file
 	l.opts, l.rendering, l.file = o, r, f
@@ -195,11 +151,11 @@ func (l *Log) Configure(o LogOptions) error {
 }
 
 // sinks makes what o needs beside the log itself and puts it into the bag.
-func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
+func (l *Log) sinks(o Options) (r *rendering, f *logFile, err error) {
 	r = l.rendering
 	if o.Format.rendered() && r == nil {
 		if r, err = newRendering(l); err == nil {
-			if err = l.put(outputPrefix+l.name, nil, r.fd, r.sent); err != nil {
+			if err = l.store.Put(outputPrefix+l.name, nil, r.fd, r.sent); err != nil {
 				r.close()
 				unix.Close(r.sent)
 			}
@@ -213,92 +169,9 @@ func (l *Log) sinks(o LogOptions) (r *rendering, f *logFile, err error) {
 	}
 	if f = l.file; f == nil {
 		if f, err = newLogFile(l); err == nil {
-			if err = l.put(logFilePrefix+l.name, nil, f.fd); err != nil {
+			if err = l.store.Put(logFilePrefix+l.name, nil, f.fd); err != nil {
 				f.notebook.close()
 			}
-		}
-	}
-	return r, f, err
-}
-
-// adoptLogs takes over the logs of an earlier supervisor.
-func (m *Manager) adoptLogs(rec *Recovered) {
-	var all []*Log
-	for name, blob := range rec.Blobs {
-		if short, ok := strings.CutPrefix(name, logPrefix); ok {
-			if l := m.adoptLog(rec, name, short, blob); l != nil {
-				all = append(all, l)
-			}
-		}
-	}
-	for name := range rec.Blobs {
-		for _, prefix := range []string{logPrefix, outputPrefix, logFilePrefix} {
-			short, ok := strings.CutPrefix(name, prefix)
-			if !ok {
-				continue
-			}
-			if l := m.logs[short]; prefix != logPrefix && (l == nil || prefix == logFilePrefix && l.file == nil) {
-				for _, fd := range rec.Files[name] { // of a kill between two steps of Configure
-					unix.Close(fd)
-				}
-				m.Del(name)
-			}
-			delete(rec.Blobs, name)
-			delete(rec.Files, name)
-		}
-	}
-	for _, l := range all { // each knows by now whose line is unfinished on an outlet
-		go m.passOn(l) // ends with Flush or Retire, or with the process
-		if l.file != nil {
-			go l.file.run() // ends with Flush, or when it is retired
-		}
-	}
-}
-
-// adoptLog takes over one; nil: it cannot be, and the operator was told.
-func (m *Manager) adoptLog(rec *Recovered, item, name string, blob []byte) *Log {
-	fds := rec.Files[item]
-	var o LogOptions
-	if json.Unmarshal(blob, &o) != nil || len(fds) != 3 {
-		return nil
-	}
-	o = o.withDefaults()
-	if o.check() != nil { // of a newer supervisor
-		o.Format = FormatRaw
-	}
-	l, err := openLog(name, o, fds[0], fds[1], fds[2])
-	if err != nil {
-		m.warn(fmt.Sprintf("cannot take over the output kept for %s: %v", item, err))
-		return nil
-	}
-	m.own(l)
-	if fds := rec.Files[outputPrefix+name]; len(fds) == 2 {
-		l.rendering, err = openRendering(l, fds[0], fds[1])
-	}
-	if fds := rec.Files[logFilePrefix+name]; err == nil && len(fds) == 1 && o.File != nil {
-		l.file, err = openLogFile(l, fds[0])
-	}
-	if err == nil {
-		l.rendering, l.file, err = l.adoptSinks(o)
-	}
-	if err != nil { // the output itself is not lost for it
-		m.warn(fmt.Sprintf("cannot take over how the output of %s is passed on; it is now as the service writes it: %v", name, err))
-		l.opts.Format, l.opts.File, l.file = FormatRaw, nil, nil
-	}
-	l.skipUnwanted()
-	l.claimOutlet()
-	m.logs[name] = l
-	return l
-}
-
-// adoptSinks makes what the options ask for and the bag did not have.
-func (l *Log) adoptSinks(o LogOptions) (*rendering, *logFile, error) {
-	had := l.file
-	r, f, err := l.sinks(o)
-	if f != nil && err == nil {
-		f.options = *o.File
-		if had == nil {
-			f.begin(l.end)
 		}
 	}
 	return r, f, err
