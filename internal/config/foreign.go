@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
@@ -306,7 +306,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	switch t {
 	case reflect.TypeFor[Config]():
 		return `write keys with a colon, as in services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`
-	case reflect.TypeFor[Service](), reflect.TypeFor[hooks.Action]():
+	case reflect.TypeFor[Service](), reflect.TypeFor[plugin.Action]():
 		return write("command: [" + commandIn(n) + "]")
 	case reflect.TypeFor[supervisor.Restart]():
 		return write(policy(text))

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
@@ -23,32 +23,32 @@ const pluginsItem = "plugins"
 const runtimePluginDir = "/run/stoker/plugins"
 
 // newPlugins are the plugins of this container, with what was switched before.
-func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.Logger, journal *journal, runner *hookRunner) *hooks.Plugins {
-	o := hooks.PluginsOptions{Reader: PluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
+func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.Logger, journal *journal, runner *hookRunner) *plugin.Plugins {
+	o := plugin.PluginsOptions{Reader: PluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
 		Kept:    rec.Blobs[pluginsItem],
 		Keep:    func(data []byte) error { return m.Put(pluginsItem, data) },
 		Warn:    func(text string) { log.Warn("plugins", "problem", text) },
 		Renewed: runner.renewPlugins,
-		Changed: func(p hooks.Plugin) {
+		Changed: func(p plugin.Plugin) {
 			journal.plugin(p.Name, string(p.State), p.Why)
 			switch p.State {
-			case hooks.PluginActive:
+			case plugin.PluginActive:
 				log.Info("plugin is active", "plugin", p.Name, "version", p.Version)
-			case hooks.PluginFailed:
+			case plugin.PluginFailed:
 				log.Error("plugin has failed", "plugin", p.Name, "reason", strings.ReplaceAll(p.Why, "\n", "; "))
-			case hooks.PluginInactive:
+			case plugin.PluginInactive:
 				log.Debug("plugin is inactive", "plugin", p.Name, "reason", p.Why)
 			}
 		}}
 	if dir := stateFolder(os.Geteuid(), os.Getenv); dir != "" {
 		o.StateFile, o.StateDirs = filepath.Join(dir, "plugins.json"), []string{filepath.Join(dir, "plugins"), runtimePluginDir}
 	}
-	return hooks.NewPlugins(o)
+	return plugin.NewPlugins(o)
 }
 
 // pluginReader reads plugins, with the care that root needs.
-func PluginReader() hooks.FolderReader {
-	return hooks.FolderReader{Manifest: config.LoadManifest, Guarded: os.Geteuid() == 0}
+func PluginReader() plugin.FolderReader {
+	return plugin.FolderReader{Manifest: config.LoadManifest, Guarded: os.Geteuid() == 0}
 }
 
 // ownPath is a path by which our own binary can be executed, whoever does it.
@@ -66,9 +66,9 @@ func ownPath(m *proc.Manager) string {
 }
 
 // surroundings are what the conditions of plugins look at.
-func surroundings(cfg config.Config) hooks.Container {
+func surroundings(cfg config.Config) plugin.Container {
 	env := EnvironMap(os.Environ())
-	return hooks.Container{Env: env, Labels: cfg.Labels, Flavor: func() string {
+	return plugin.Container{Env: env, Labels: cfg.Labels, Flavor: func() string {
 		limits, _ := ReadLimits(nil)
 		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {

@@ -1,4 +1,4 @@
-package hooks
+package plugin
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -15,7 +16,7 @@ func (p *Plugins) Begins(service string) {
 	defer p.mu.Unlock()
 	var missing []string
 	for _, e := range p.now {
-		if !e.counts() && slices.ContainsFunc(e.bound, func(b Bound) bool { return b.Event == lifecycle.PreStop }) {
+		if !e.counts() && slices.ContainsFunc(e.bound, func(b hooks.Bound) bool { return b.Event == lifecycle.PreStop }) {
 			missing = append(missing, e.info.Name)
 		}
 	}

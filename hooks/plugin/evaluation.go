@@ -1,4 +1,7 @@
-package hooks
+// Package plugin bundles hooks, JVM options and actions in folders with a manifest that can be
+// switched on and off. It decides which plugins are active and what they contribute. It runs
+// nothing: hooks are run by package hooks, JVMs are started by others.
+package plugin
 
 import (
 	"cmp"
@@ -8,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
@@ -124,7 +128,7 @@ type evaluation struct {
 
 	info    Plugin
 	carried Carried
-	bound   []Bound
+	bound   []hooks.Bound
 	actions map[string]Action // with values
 }
 
@@ -273,7 +277,7 @@ func (e *evaluation) fill() error {
 			if h.URL = e.based(h.URL); h.URL == "" && len(h.Command) == 0 {
 				continue // nobody is to be asked
 			}
-			b := Bound{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
+			b := hooks.Bound{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
 			note(fmt.Sprintf("hooks.%s[%d]", event, k), e.hook(&b.Hook))
 			e.bind(b)
 		}
@@ -311,7 +315,7 @@ func (e *evaluation) based(text string) string {
 }
 
 // bind makes a hook the plugin's.
-func (e *evaluation) bind(b Bound) {
+func (e *evaluation) bind(b hooks.Bound) {
 	b.Plugin, b.PluginDir, b.StateDir, b.Params = e.folder.Name, e.scope.pluginDir, e.scope.stateDir, e.scope.params
 	b.Optional = !e.folder.required()
 	e.bound = append(e.bound, b)
@@ -322,7 +326,7 @@ func (e *evaluation) bind(b Bound) {
 }
 
 // hook fills the values of a hook in.
-func (e *evaluation) hook(h *Hook) (err error) {
+func (e *evaluation) hook(h *hooks.Hook) (err error) {
 	if len(h.Command) > 0 {
 		if h.Command, err = e.command(h.Command); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package hooks
+package plugin
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/trust"
@@ -33,7 +34,7 @@ type Folder struct {
 	// told: what cannot be read may be a policy.
 	Enforces bool
 	// Files are the hooks of hooks/EVENT.d.
-	Files []Bound
+	Files []hooks.Bound
 	// Problems are why it cannot be used, with file and line.
 	Problems []string
 	// Notes are what was left out.
@@ -96,8 +97,8 @@ func (f *Folder) required() bool {
 
 // readHooks finds the hooks that are files.
 func (f *Folder) readHooks() {
-	var problems []Problem
-	f.Files, problems = Discover(filepath.Join(f.Dir, "hooks"), &f.Manifest.Hooks, func(e lifecycle.Event, k int) string {
+	var problems []hooks.Problem
+	f.Files, problems = hooks.Discover(filepath.Join(f.Dir, "hooks"), &f.Manifest.Hooks, func(e lifecycle.Event, k int) string {
 		return fmt.Sprintf("%s: hooks.%s[%d]", filepath.Join(f.Dir, ManifestName), e, k)
 	})
 	for _, p := range problems {

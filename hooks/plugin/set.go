@@ -1,4 +1,4 @@
-package hooks
+package plugin
 
 import (
 	"cmp"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -39,7 +40,7 @@ type PluginsOptions struct {
 	Changed func(p Plugin)
 	// Renewed is told when the hooks of active plugins may be others. It must not call
 	// back.
-	Renewed func(bound []Bound)
+	Renewed func(bound []hooks.Bound)
 	// Warn gets what an operator should know.
 	Warn func(text string)
 }
@@ -177,7 +178,7 @@ func (p *Plugins) place(f *Folder) scope {
 // changed. p.mu is held.
 func (p *Plugins) settle() {
 	p.now = p.now[:0:0]
-	var bound []Bound
+	var bound []hooks.Bound
 	for _, f := range p.folders {
 		e := p.evaluation(f)
 		e.evaluate(p.opts.Version)
@@ -198,7 +199,7 @@ func (p *Plugins) settle() {
 
 // forItsOwn are the hooks of a plugin that counts, without those of pre-stop for processes
 // that were started without it: what it has not begun it is not to end. p.mu is held.
-func (p *Plugins) forItsOwn(e *evaluation) []Bound {
+func (p *Plugins) forItsOwn(e *evaluation) []hooks.Bound {
 	out := slices.Clone(e.bound)
 	for k := range out {
 		if out[k].Event != lifecycle.PreStop {
@@ -216,7 +217,7 @@ func (p *Plugins) forItsOwn(e *evaluation) []Bound {
 // farewells are the hooks at the end of processes that were started with a plugin
 // which does not count any more: what it has begun with them it is to end. p.mu is
 // held.
-func (p *Plugins) farewells(e *evaluation) (out []Bound) {
+func (p *Plugins) farewells(e *evaluation) (out []hooks.Bound) {
 	var services []string
 	for _, service := range slices.Sorted(maps.Keys(p.memory.Carried)) {
 		if slices.Contains(p.memory.Carried[service], e.info.Name) {

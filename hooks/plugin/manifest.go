@@ -1,4 +1,4 @@
-package hooks
+package plugin
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -34,7 +35,7 @@ type Manifest struct {
 	JVM    ManifestJVM      `yaml:"jvm"`
 	// Hooks are lists as those of the configuration; those with File give settings
 	// to files of the folder's hooks/EVENT.d.
-	Hooks ByEvent `yaml:"hooks"`
+	Hooks hooks.ByEvent `yaml:"hooks"`
 	// Actions are what an operator may have done, by name.
 	Actions map[string]Action `yaml:"actions"`
 }

@@ -1,4 +1,4 @@
-package hooks
+package plugin
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -24,7 +25,7 @@ type plugged struct {
 	kept      []byte
 	told      []string
 	warned    []string
-	bound     []Bound
+	bound     []hooks.Bound
 	plugins   *Plugins
 }
 
@@ -65,7 +66,7 @@ func (s *plugged) begin(cfg PluginConfig, where Container) *Plugins {
 		}},
 		Keep:    func(data []byte) error { s.kept = data; return nil },
 		Changed: func(p Plugin) { s.told = append(s.told, fmt.Sprint(p.Name, " ", p.State)) },
-		Renewed: func(bound []Bound) { s.bound = bound },
+		Renewed: func(bound []hooks.Bound) { s.bound = bound },
 		Warn:    func(text string) { s.warned = append(s.warned, text) }})
 	cfg.Dir = filepath.Join(s.dir, "plugins")
 	s.plugins.Configure(cfg, where)
@@ -623,7 +624,7 @@ func TestFragmentsNowhere(t *testing.T) {
 
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
+	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
 	s.begin(PluginConfig{}, Container{})
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
 		t.Errorf("bound %+v", s.bound)
@@ -718,10 +719,10 @@ func (s *plugged) boundTo() string {
 // processes that were started with it, and of no others.
 func TestFarewell(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "a", Hooks: byEvent(map[lifecycle.Event][]Hook{
-		lifecycle.Ready:   []Hook{{Name: "in", Command: []string{"x"}}},
-		lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
-		lifecycle.Stopped: []Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
+	s.add(Manifest{Name: "a", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{
+		lifecycle.Ready:   []hooks.Hook{{Name: "in", Command: []string{"x"}}},
+		lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
+		lifecycle.Stopped: []hooks.Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
 	})}, "-Da=b")
 	p := s.begin(PluginConfig{}, Container{})
 	const on = "ready in, pre-stop out, pre-stop web web+db, stopped db db"
@@ -753,13 +754,13 @@ func TestFarewell(t *testing.T) {
 func TestSwitchedOnWhileItRuns(t *testing.T) {
 	s := newPlugged(t)
 	off, on := false, true
-	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}}, lifecycle.Exited: []Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
-	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.PreStop: []Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
+	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}, lifecycle.Exited: []hooks.Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
+	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
 	p := s.begin(PluginConfig{}, Container{})
 	runs := func(service string) (out []string) {
-		book := NewBook(s.bound, Surroundings{})
+		book := hooks.NewBook(s.bound, hooks.Surroundings{})
 		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
-			out = append(out, b.full())
+			out = append(out, string(b.Event)+"/"+b.Title())
 		}
 		return out
 	}
@@ -785,7 +786,7 @@ func TestURLParameter(t *testing.T) {
 		"unix:///run/r.sock:/v1": "unix:///run/r.sock:/v1/agents/${PLUGIN_REF_1}"} {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
-			Hooks: byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}})}, "")
+			Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}})}, "")
 		s.begin(PluginConfig{Enabled: map[string]Use{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Container{})
 		got := ""
 		for _, b := range s.bound {
