@@ -33,7 +33,7 @@ func edges() map[string][]string {
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
+		"internal/daemon":    {"hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
