@@ -32,7 +32,7 @@ func run(ctx context.Context, m *proc.Manager, spec proc.Spec, killGroup bool) (
 		return 0, "", err
 	}
 	defer log.Close() // may come while a descendant still writes
-	spec.Log, spec.Merge = log, true
+	spec.Stdio = proc.Stdio{Mode: proc.Capture, Log: log, Merge: true}
 	begun := time.Now()
 	p, err := m.Start(ctx, spec)
 	if err != nil {
