@@ -84,7 +84,7 @@ func netCause(err error) string {
 
 func execProbe(argv []string, start func(context.Context, []string) (int, string, error)) Probe {
 	return ProbeFunc(func(ctx context.Context, _ Process) error {
-		err := CommandError(start(ctx, argv))
+		err := proc.CommandError(start(ctx, argv))
 		if errors.Is(err, context.DeadlineExceeded) { // as it is: the caller has a shorter text for it
 			return fmt.Errorf("exec %s: %s", argv[0], err.Error())
 		}

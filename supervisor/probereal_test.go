@@ -69,7 +69,7 @@ func TestExecLook(t *testing.T) {
 		n := 0
 		start := func(ctx context.Context, argv []string) (int, string, error) {
 			n++
-			return RunProbe(ctx, m, proc.Spec{ID: fmt.Sprint("probe.", n), Argv: argv, Env: os.Environ()})
+			return proc.RunProbe(ctx, m, proc.Spec{ID: fmt.Sprint("probe.", n), Argv: argv, Env: os.Environ()})
 		}
 		sh := func(script string, limit time.Duration) error {
 			l := Look{Exec: []string{"/bin/sh", "-c", script, dir}, Timeout: limit}

@@ -28,7 +28,7 @@ func (j *journal) moment(m supervisor.Moment) {
 		if code := m.Exit.Code; m.Exit.Signal == 0 {
 			e.Code = &code
 		} else {
-			e.Signal = supervisor.SignalName(m.Exit.Signal)
+			e.Signal = proc.SignalName(m.Exit.Signal)
 		}
 	}
 	j.events.Append(e)

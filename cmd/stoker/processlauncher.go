@@ -218,7 +218,7 @@ func (l *processLauncher) runOnce(ctx context.Context, what string, argv, env []
 	if dir != "" {
 		spec.Dir = dir
 	}
-	return supervisor.RunCommand(ctx, l.m, spec)
+	return proc.RunCommand(ctx, l.m, spec)
 }
 
 // beforeStart bounds what is run to prepare a start, which itself needs the rest of its
@@ -251,7 +251,7 @@ func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, str
 		return 0, "", err
 	}
 	spec.ID, spec.Argv = uniqueID("probe"), argv
-	return supervisor.RunProbe(ctx, l.m, spec)
+	return proc.RunProbe(ctx, l.m, spec)
 }
 
 // terminal says whether fd is one.

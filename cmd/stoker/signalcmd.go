@@ -7,7 +7,6 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
 )
 
@@ -34,7 +33,7 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 		return &hintError{fmt.Errorf("cannot send a signal: a service and a signal are wanted"),
 			"stoker signal SERVICE HUP; stoker status lists the services", codeUsage}
 	}
-	sig, err := supervisor.ParseSignal(args[1])
+	sig, err := proc.ParseSignal(args[1])
 	if err != nil {
 		return &hintError{err, "a name with or without SIG, or a number: HUP, SIGUSR1, 10", codeUsage}
 	}
@@ -50,7 +49,7 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 	if err != nil {
 		return err
 	}
-	done, err := c.Signal(ctx, names[0], supervisor.SignalName(sig), group)
+	done, err := c.Signal(ctx, names[0], proc.SignalName(sig), group)
 	if err != nil {
 		return fmt.Errorf("cannot signal %s: %w", names[0], err)
 	}
@@ -71,7 +70,7 @@ func (b *backend) Signal(service string, sig syscall.Signal, group bool, by stri
 	if !ok {
 		return proc.ErrGone
 	}
-	b.reloader.log.Info("signal sent", "name", service, "signal", supervisor.SignalName(sig),
+	b.reloader.log.Info("signal sent", "name", service, "signal", proc.SignalName(sig),
 		"pid", p.Pid(), "group", group, "asked_by", by)
 	if group {
 		return p.SignalGroup(sig)

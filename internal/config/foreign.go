@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
@@ -314,7 +315,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	case reflect.TypeFor[supervisor.Limit]():
 		return write("starts: " + number(n, "5"))
 	case reflect.TypeFor[supervisor.Stop](), reflect.TypeFor[Stop]():
-		if _, err := supervisor.ParseSignal(text); err == nil && t == reflect.TypeFor[supervisor.Stop]() && number(n, "") == "" {
+		if _, err := proc.ParseSignal(text); err == nil && t == reflect.TypeFor[supervisor.Stop]() && number(n, "") == "" {
 			return write("signal: " + word(text))
 		}
 		return write("timeout: " + seconds(n, "8s"))
