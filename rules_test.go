@@ -36,7 +36,7 @@ func edges() map[string][]string {
 		"internal/events": {"internal/proc", "internal/redact"},
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
+		"internal/config": {"supervisor", "supervisor/probe", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
 			"internal/reference", "internal/untrusted", "internal/printable"},
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
 		"internal/pid1":      {},
@@ -48,7 +48,8 @@ func edges() map[string][]string {
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
 		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
+		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted", "supervisor/probe"},
+		"supervisor/probe":   {"internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":     {},
 		"internal/untrusted": {},
 		"internal/reference": {},

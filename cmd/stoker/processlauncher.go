@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 	"golang.org/x/sys/unix"
 )
 
@@ -174,25 +175,25 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
+	out := &supervisor.Launch{Ready: l.service.Ready.New(l.runProbe), Live: l.service.Live.New(l.runProbe),
 		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Debugger: lookForDebugger,
-		Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
+		Evidence: l.traces.find, Port: readyPort(l.service.Ready.Config)}
 	if pattern := l.service.Ready.Log; pattern != "" {
-		watch, err := supervisor.LogWatch(pattern)
+		matches, err := pattern.Matcher()
 		if err != nil {
 			return nil, fmt.Errorf("cannot use ready.log: %w", err)
 		}
-		out.Watch = watch
+		out.Watch = func(line []byte) supervisor.Observation { return supervisor.Observation{Match: matches(line)} }
 	}
 	return out, nil
 }
 
 // readyPort is the port that readiness looks at; 0: at none.
-func readyPort(l supervisor.Look) int {
-	if u, err := url.Parse(l.HTTP); err == nil && l.HTTP != "" && l.Socket == "" {
+func readyPort(c probe.Config) int {
+	if u, err := url.Parse(c.HTTP.URL); err == nil && c.HTTP.IsSet() && c.HTTP.Socket == "" {
 		return portOf(u)
 	}
-	_, port, err := net.SplitHostPort(l.TCP)
+	_, port, err := net.SplitHostPort(string(c.TCP))
 	if err != nil {
 		return 0
 	}

@@ -1,4 +1,4 @@
-package supervisor
+package probe
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func actuator(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"status":"UP"}`)
 	case "/long":
 		fmt.Fprint(w, strings.Repeat("é", 5000))
-	case "/late": // the word comes behind what is looked at
+	case "/late": // the word comes behind what is read
 		fmt.Fprint(w, strings.Repeat(" ", maxBody)+"UP")
 	case "/html":
 		w.Header().Set("Content-Type", "text/html;charset=utf-8")
@@ -52,43 +52,43 @@ func actuator(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestHTTPLook(t *testing.T) {
+func TestHTTPAnswers(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(actuator))
 	defer server.Close()
 	url := server.URL
 	cases := []struct {
-		look Look
-		want string
+		config Config
+		want   string
 	}{
-		{Look{HTTP: url + "/up", Body: `"UP"`}, ""},
-		{Look{HTTP: url + "/down"}, "GET " + url + `/down: answered 503 Service Unavailable: "{"status":"DOWN","db":"no ?[2Jconnection"}"`},
-		{Look{HTTP: url + "/down", Body: `"UP"`}, `answered 503 Service Unavailable, body does not match "\"UP\"": "{"status":"DOWN"`},
-		{Look{HTTP: url + "/down", Body: `"UP"`, Status: []int{503}}, `answered 503 Service Unavailable, body does not match`},
-		{Look{HTTP: url + "/down", Body: `DOWN`, Status: []int{503}}, ""},
-		{Look{HTTP: url + "/down", Body: `DOWN`}, "answered 503 Service Unavailable"},
-		{Look{HTTP: url + "/up", Body: `^UP$`}, `GET ` + url + `/up: answered 200 OK, body does not match "^UP$": "{"status":"UP"}"`},
-		{Look{HTTP: url + "/late", Body: `UP`}, "body does not match"},
-		{Look{HTTP: url + "/html"}, "answered 500 Internal Server Error"},
-		{Look{HTTP: url + "/up", Body: `(`}, "missing closing )"},
-		{Look{HTTP: url + "/echo", Method: "POST", Headers: map[string]string{"host": "app.example", "X-Probe": "1"}, Body: "^POST app.example 1 stoker$"}, ""},
-		{Look{HTTP: url + "/echo", Headers: map[string]string{"User-Agent": "curl"}, Body: "curl$"}, ""},
-		{Look{HTTP: url + "/echo", Method: "BAD METHOD"}, "invalid method"},
-		{Look{HTTP: url + "/zip", Body: `^""$`}, ""},
+		{Config{HTTP: HTTP{URL: url + "/up", Body: `"UP"`}}, ""},
+		{Config{HTTP: HTTP{URL: url + "/down"}}, "GET " + url + `/down: answered 503 Service Unavailable: "{"status":"DOWN","db":"no ?[2Jconnection"}"`},
+		{Config{HTTP: HTTP{URL: url + "/down", Body: `"UP"`}}, `answered 503 Service Unavailable, body does not match "\"UP\"": "{"status":"DOWN"`},
+		{Config{HTTP: HTTP{URL: url + "/down", Body: `"UP"`, Status: []int{503}}}, `answered 503 Service Unavailable, body does not match`},
+		{Config{HTTP: HTTP{URL: url + "/down", Body: `DOWN`, Status: []int{503}}}, ""},
+		{Config{HTTP: HTTP{URL: url + "/down", Body: `DOWN`}}, "answered 503 Service Unavailable"},
+		{Config{HTTP: HTTP{URL: url + "/up", Body: `^UP$`}}, `GET ` + url + `/up: answered 200 OK, body does not match "^UP$": "{"status":"UP"}"`},
+		{Config{HTTP: HTTP{URL: url + "/late", Body: `UP`}}, "body does not match"},
+		{Config{HTTP: HTTP{URL: url + "/html"}}, "answered 500 Internal Server Error"},
+		{Config{HTTP: HTTP{URL: url + "/up", Body: `(`}}, "missing closing )"},
+		{Config{HTTP: HTTP{URL: url + "/echo", Method: "POST", Headers: map[string]string{"host": "app.example", "X-Probe": "1"}, Body: "^POST app.example 1 stoker$"}}, ""},
+		{Config{HTTP: HTTP{URL: url + "/echo", Headers: map[string]string{"User-Agent": "curl"}, Body: "curl$"}}, ""},
+		{Config{HTTP: HTTP{URL: url + "/echo", Method: "BAD METHOD"}}, "invalid method"},
+		{Config{HTTP: HTTP{URL: url + "/zip", Body: `^""$`}}, ""},
 	}
 	for _, c := range cases {
-		wantError(t, check(c.look.Probes(nil)), c.want)
+		wantError(t, check(c.config.New(nil)), c.want)
 	}
-	err := check(Look{HTTP: url + "/html"}.Probes(nil))
+	err := check(Config{HTTP: HTTP{URL: url + "/html"}}.New(nil))
 	if err == nil || strings.Contains(err.Error(), "html>") {
 		t.Errorf("%v quotes a page", err)
 	}
-	err = check(Look{HTTP: url + "/long", Body: "UP"}.Probes(nil))
+	err = check(Config{HTTP: HTTP{URL: url + "/long", Body: "UP"}}.New(nil))
 	if err == nil || len(err.Error()) > 400 || !strings.HasSuffix(err.Error(), `..."`) {
 		t.Errorf("an error of %d bytes: %v", len(err.Error()), err)
 	}
 }
 
-func TestHTTPLookAtSocket(t *testing.T) {
+func TestHTTPOverSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -97,9 +97,9 @@ func TestHTTPLookAtSocket(t *testing.T) {
 	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(actuator)}}
 	server.Start()
 	defer server.Close()
-	wantError(t, check(Look{HTTP: "http://app.example/echo", Socket: path, Body: "GET app.example"}.Probes(nil)), "")
-	wantError(t, check(Look{HTTP: "http://app.example/down", Socket: path}.Probes(nil)), "GET http://app.example/down at "+path+": answered 503")
-	wantError(t, check(Look{HTTP: "http://app.example/", Socket: path + "x"}.Probes(nil)), "no such file or directory")
+	wantError(t, check(Config{HTTP: HTTP{URL: "http://app.example/echo", Socket: path, Body: "GET app.example"}}.New(nil)), "")
+	wantError(t, check(Config{HTTP: HTTP{URL: "http://app.example/down", Socket: path}}.New(nil)), "GET http://app.example/down at "+path+": answered 503")
+	wantError(t, check(Config{HTTP: HTTP{URL: "http://app.example/", Socket: path + "x"}}.New(nil)), "no such file or directory")
 }
 
 // startedAt is a process of which only the start is known.
@@ -110,20 +110,20 @@ type startedAt struct {
 
 func (p startedAt) StartTicks() uint64 { return p.ticks }
 
-func TestFileLook(t *testing.T) {
+func TestFileProbe(t *testing.T) {
 	dir := t.TempDir()
 	file, fifo := filepath.Join(dir, "ready"), filepath.Join(dir, "fifo")
 	probe := func(path string, ticks uint64) error {
-		return Look{File: path, Timeout: time.Second}.Probes(nil).Check(context.Background(), startedAt{ticks: ticks})
+		return Config{File: File(path), Timeout: time.Second}.New(nil).Check(context.Background(), startedAt{ticks: ticks})
 	}
-	now := uint64(pid1.BootNow()) / uint64(tick) // of a process that starts at this moment
+	now := uint64(pid1.BootNow()) / uint64(10*time.Millisecond) // of a process that starts at this moment
 	wantError(t, probe(file, now), "file "+file+": no such file or directory")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, probe(file, now), "")
 	wantError(t, probe(file, now+200), "it is older than the process")
-	wantError(t, probe(file, 0), "whose start is not known")
+	wantError(t, probe(file, 0), "which is unknown")
 	old := time.Now().Add(-time.Minute)
 	if err := os.Chtimes(file, old, old); err != nil {
 		t.Fatal(err)
@@ -135,44 +135,11 @@ func TestFileLook(t *testing.T) {
 	wantError(t, probe(fifo, now), "")
 }
 
-// A file that our own process writes first thing is never too old, whatever the
-// kernel's clocks do.
-func TestFileOfRealProcess(t *testing.T) {
-	b, err := pid1.ReadBirth(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	started := startTime(b.Start, time.Now(), pid1.BootNow())
-	if ago := time.Since(started); ago < 0 || ago > time.Hour {
-		t.Errorf("this process started %v ago", ago)
-	}
-	info, err := os.Stat(fmt.Sprintf("/proc/%d", os.Getpid()))
-	if err == nil && started.Sub(info.ModTime()) > time.Minute {
-		t.Errorf("it started at %v, and /proc knows of it since %v", started, info.ModTime())
-	}
-}
-
-func TestWrittenSince(t *testing.T) {
-	start := time.Date(2026, 3, 1, 12, 0, 0, 500e6, time.UTC)
-	for _, c := range []struct {
-		after time.Duration
-		want  bool
-	}{
-		{0, true}, {time.Hour, true}, {-tick, true}, {-tick - 1, false}, {-time.Hour, false},
-		{-500 * time.Millisecond, true}, // the file system keeps whole seconds
-		{-1500 * time.Millisecond, false},
-	} {
-		if got := writtenSince(start.Add(c.after), start); got != c.want {
-			t.Errorf("written %v after the start: %v, want %v", c.after, got, c.want)
-		}
-	}
-}
-
-// A file system that does not answer holds one goroutine, not one a look.
-func TestFileLookDoesNotPileUp(t *testing.T) {
+// A file system that does not answer holds one goroutine, not one a check.
+func TestFileProbeDoesNotPileUp(t *testing.T) {
 	f := newFileProbe("/")
-	f.busy <- struct{}{} // an earlier look hangs
-	wantError(t, f.Check(context.Background(), startedAt{ticks: 1}), "has not answered since an earlier look")
+	f.busy <- struct{}{} // an earlier check hangs
+	wantError(t, f.Check(context.Background(), startedAt{ticks: 1}), "has not answered since an earlier check")
 	<-f.busy
 	wantError(t, f.Check(context.Background(), startedAt{ticks: 1}), "")
 }
@@ -252,8 +219,8 @@ func openFiles() int {
 	return len(entries)
 }
 
-// TestLooksLeaveNothing looks a thousand times at the worst servers there are.
-func TestLooksLeaveNothing(t *testing.T) {
+// TestProbesLeaveNothing asks a thousand times the worst servers there are.
+func TestProbesLeaveNothing(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -261,22 +228,22 @@ func TestLooksLeaveNothing(t *testing.T) {
 	}
 	const head = "HTTP/1.1 200 OK\r\n\r\n"
 	silent := rude(t, wait)
-	looks := []Look{
-		{TCP: full(t)},
-		{HTTP: "http://" + silent + "/"},
-		{HTTP: "https://" + silent + "/"},
-		{HTTP: "http://" + full(t) + "/"},
-		{HTTP: "http://" + rude(t, flood("HTTP/1.1 100 Continue\r\n\r\n")) + "/"},
-		{HTTP: "http://" + rude(t, flood("HTTP/1.1 200 OK\r\n"+strings.Repeat("X: y\r\n", 1000))) + "/"},
-		{HTTP: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head); flood(strings.Repeat("x", 1<<20))(c) }) + "/", Body: "never"},
-		{HTTP: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head+"begun"); wait(c) }) + "/", Body: "begun"},
-		{HTTP: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 500 no\r\n\r\nbegun"); wait(c) }) + "/", Body: "begun"},
-		{File: fifo},
+	configs := []Config{
+		{TCP: TCP(full(t))},
+		{HTTP: HTTP{URL: "http://" + silent + "/"}},
+		{HTTP: HTTP{URL: "https://" + silent + "/"}},
+		{HTTP: HTTP{URL: "http://" + full(t) + "/"}},
+		{HTTP: HTTP{URL: "http://" + rude(t, flood("HTTP/1.1 100 Continue\r\n\r\n")) + "/"}},
+		{HTTP: HTTP{URL: "http://" + rude(t, flood("HTTP/1.1 200 OK\r\n"+strings.Repeat("X: y\r\n", 1000))) + "/"}},
+		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head); flood(strings.Repeat("x", 1<<20))(c) }) + "/", Body: "never"}},
+		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head+"begun"); wait(c) }) + "/", Body: "begun"}},
+		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 500 no\r\n\r\nbegun"); wait(c) }) + "/", Body: "begun"}},
+		{File: File(fifo)},
 	}
-	var probes []Probe
-	for _, l := range looks {
+	var probes []Checker
+	for _, l := range configs {
 		l.Timeout = 3 * time.Millisecond
-		probes = append(probes, l.Probes(nil))
+		probes = append(probes, l.New(nil))
 	}
 	for _, p := range probes { // what is made once is made now
 		_ = p.Check(context.Background(), startedAt{ticks: 1e9})
@@ -285,7 +252,7 @@ func TestLooksLeaveNothing(t *testing.T) {
 	goroutines, files := runtime.NumGoroutine(), openFiles()
 	for k := range 1000 {
 		if err := probes[k%len(probes)].Check(context.Background(), startedAt{ticks: 1e9}); err == nil {
-			t.Errorf("a look at %+v succeeded", looks[k%len(probes)])
+			t.Errorf("the probe %+v succeeded", configs[k%len(probes)])
 		}
 	}
 	for limit := time.Now().Add(10 * time.Second); ; {
@@ -305,11 +272,11 @@ func TestLooksLeaveNothing(t *testing.T) {
 func TestEndlessAnswerIsAnAnswer(t *testing.T) {
 	address := rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nbegun"); wait(c) })
 	from := time.Now()
-	err := Look{HTTP: "http://" + address + "/", Timeout: 10 * time.Second}.Probes(nil).Check(context.Background(), nil)
+	err := Config{HTTP: HTTP{URL: "http://" + address + "/"}, Timeout: 10 * time.Second}.New(nil).Check(context.Background(), nil)
 	if took := time.Since(from); err != nil || took > 5*time.Second {
 		t.Errorf("%v after %v", err, took)
 	}
-	err = Look{HTTP: "http://" + address + "/", Body: "gun", Timeout: 2 * time.Second}.Probes(nil).Check(context.Background(), nil)
+	err = Config{HTTP: HTTP{URL: "http://" + address + "/", Body: "gun"}, Timeout: 2 * time.Second}.New(nil).Check(context.Background(), nil)
 	wantError(t, err, "answered 200 OK, but its body does not end: no answer in time after 5 bytes")
 }
 
@@ -332,24 +299,24 @@ func TestClientCertificate(t *testing.T) {
 		url := server.URL + "/up"
 		const hint = "the server demands a client certificate (tls: "
 		for _, c := range []struct {
-			look Look
-			want string
+			config Config
+			want   string
 		}{
-			{Look{HTTP: url, CertFile: cert, KeyFile: key}, ""},
-			{Look{HTTP: url}, "GET " + url + ": " + hint},
-			{Look{HTTP: url, Status: []int{200}}, hint},
-			{Look{HTTP: url, Status: []int{200, 401}}, ""},
-			{Look{HTTP: url, Status: []int{401}, Body: "UP"}, hint}, // there is no body
-			{Look{HTTP: server.URL + "/down", Status: []int{401}, CertFile: cert, KeyFile: key}, "answered 503"},
-			{Look{HTTP: url, Status: []int{401}, CertFile: cert, KeyFile: cert}, "cannot use the certificate " + cert},
-			{Look{HTTP: url, Status: []int{401}, CertFile: cert, KeyFile: fifo}, "cannot read " + fifo + ": it is not a regular file"},
-			{Look{HTTP: url, Status: []int{401}, CertFile: cert + "x", KeyFile: key}, "cannot read " + cert + "x: no such file"},
+			{Config{HTTP: HTTP{URL: url, CertFile: cert, KeyFile: key}}, ""},
+			{Config{HTTP: HTTP{URL: url}}, "GET " + url + ": " + hint},
+			{Config{HTTP: HTTP{URL: url, Status: []int{200}}}, hint},
+			{Config{HTTP: HTTP{URL: url, Status: []int{200, 401}}}, ""},
+			{Config{HTTP: HTTP{URL: url, Status: []int{401}, Body: "UP"}}, hint}, // there is no body
+			{Config{HTTP: HTTP{URL: server.URL + "/down", Status: []int{401}, CertFile: cert, KeyFile: key}}, "answered 503"},
+			{Config{HTTP: HTTP{URL: url, Status: []int{401}, CertFile: cert, KeyFile: cert}}, "cannot use the certificate " + cert},
+			{Config{HTTP: HTTP{URL: url, Status: []int{401}, CertFile: cert, KeyFile: fifo}}, "cannot read " + fifo + ": it is not a regular file"},
+			{Config{HTTP: HTTP{URL: url, Status: []int{401}, CertFile: cert + "x", KeyFile: key}}, "cannot read " + cert + "x: no such file"},
 		} {
-			wantError(t, check(c.look.Probes(nil)), c.want)
+			wantError(t, check(c.config.New(nil)), c.want)
 		}
 		// Another's certificate is refused, which is no proof of anything.
 		other, otherKey, _ := clientCertificate(t)
-		if err := check(Look{HTTP: url, Status: []int{200, 401}, CertFile: other, KeyFile: otherKey}.Probes(nil)); err == nil || strings.Contains(err.Error(), "demands") {
+		if err := check(Config{HTTP: HTTP{URL: url, Status: []int{200, 401}, CertFile: other, KeyFile: otherKey}}.New(nil)); err == nil || strings.Contains(err.Error(), "demands") {
 			t.Errorf("%x: with another's certificate: %v", version, err)
 		}
 	}
@@ -360,8 +327,8 @@ func TestClientCertificate(t *testing.T) {
 	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
 	plain.StartTLS()
 	defer plain.Close()
-	wantError(t, check(Look{HTTP: plain.URL, Status: []int{401}}.Probes(nil)), "tls: internal error")
-	wantError(t, check(Look{HTTP: "https://" + rude(t, func(net.Conn) {}) + "/", Status: []int{401}}.Probes(nil)), "GET https://")
+	wantError(t, check(Config{HTTP: HTTP{URL: plain.URL, Status: []int{401}}}.New(nil)), "tls: internal error")
+	wantError(t, check(Config{HTTP: HTTP{URL: "https://" + rude(t, func(net.Conn) {}) + "/", Status: []int{401}}}.New(nil)), "GET https://")
 }
 
 // clientCertificate makes a certificate of its own and its key.

@@ -1,4 +1,4 @@
-package supervisor
+package probe
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// check looks once, for at most a second.
-func check(p Probe) error {
+// check runs a probe once, for at most a second.
+func check(c Checker) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	return p.Check(ctx, nil)
+	return c.Check(ctx, nil)
 }
 
 func wantError(t *testing.T, err error, want string) {
@@ -84,7 +84,7 @@ func TestHTTPProbe(t *testing.T) {
 		{strings.Replace(plain.URL, "://", "://me:secret@", 1) + "/404", nil, "GET http://me:***@127.0.0.1"},
 	}
 	for _, c := range cases {
-		wantError(t, check(newHTTPProbe(Look{HTTP: c.url, Status: c.status})), c.want)
+		wantError(t, check(HTTP{URL: c.url, Status: c.status}.New(nil)), c.want)
 	}
 	if asked["/500"] != 1 {
 		t.Errorf("/500 was asked %d times: a redirection was followed", asked["/500"])
@@ -99,7 +99,7 @@ func TestHTTPProbeTimeout(t *testing.T) {
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	wantError(t, newHTTPProbe(Look{HTTP: "http://" + l.Addr().String() + "/"}).Check(ctx, nil), "no answer in time")
+	wantError(t, HTTP{URL: "http://" + l.Addr().String() + "/"}.New(nil).Check(ctx, nil), "no answer in time")
 }
 
 func TestTCPProbe(t *testing.T) {
@@ -108,9 +108,9 @@ func TestTCPProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	wantError(t, check(Look{TCP: l.Addr().String()}.Probes(nil)), "")
-	wantError(t, check(Look{TCP: closedPort(t)}.Probes(nil)), "connection refused")
-	wantError(t, check(Look{TCP: "127.0.0.1"}.Probes(nil)), "missing port")
+	wantError(t, check(Config{TCP: TCP(l.Addr().String())}.New(nil)), "")
+	wantError(t, check(Config{TCP: TCP(closedPort(t))}.New(nil)), "connection refused")
+	wantError(t, check(Config{TCP: "127.0.0.1"}.New(nil)), "missing port")
 }
 
 // lateError is the error of a command that was killed.
@@ -135,7 +135,7 @@ func TestExecProbe(t *testing.T) {
 		{1, strings.Repeat("x", 10000), nil, "exit code 1: " + strings.Repeat("x", 200) + "..."},
 	}
 	for _, c := range cases {
-		probe := Look{Exec: []string{"/check", "-a"}}.Probes(func(_ context.Context, argv []string) (int, string, error) {
+		probe := Config{Exec: Exec{"/check", "-a"}}.New(func(_ context.Context, argv []string) (int, string, error) {
 			if strings.Join(argv, " ") != "/check -a" {
 				t.Errorf("argv %q", argv)
 			}
@@ -151,35 +151,35 @@ func TestExecProbe(t *testing.T) {
 
 // All kinds must hold, and the first that does not is named.
 func TestProbesTogether(t *testing.T) {
-	if (Ready{Log: "up"}).Probes(nil) != nil {
-		t.Error("there is nothing to look at, but a probe")
+	if (Config{Timeout: time.Second}).New(nil) != nil {
+		t.Error("nothing is configured, but there is a probe")
 	}
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	code := 1
 	start := func(context.Context, []string) (int, string, error) { return code, "", nil }
 	address := strings.TrimPrefix(server.URL, "http://")
-	r := Look{TCP: address, HTTP: server.URL, Status: []int{404}, Exec: []string{"/check"}}
-	wantError(t, check(r.Probes(start)), "exec /check: exit code 1")
+	r := Config{HTTP: HTTP{URL: server.URL, Status: []int{404}}, TCP: TCP(address), Exec: Exec{"/check"}}
+	wantError(t, check(r.New(start)), "exec /check: exit code 1")
 	code = 0
-	wantError(t, check(r.Probes(start)), "")
-	r.Status = nil
-	wantError(t, check(r.Probes(start)), "answered 404")
-	r.TCP = closedPort(t)
-	wantError(t, check(r.Probes(start)), "tcp "+r.TCP)
+	wantError(t, check(r.New(start)), "")
+	r.HTTP.Status = nil
+	wantError(t, check(r.New(start)), "answered 404")
+	r.TCP = TCP(closedPort(t))
+	wantError(t, check(r.New(start)), "tcp "+string(r.TCP))
 }
 
-func TestLogWatch(t *testing.T) {
-	watch, err := LogWatch(`^started in \d+ ms$`)
+func TestLogMatcher(t *testing.T) {
+	matches, err := Log(`^started in \d+ ms$`).Matcher()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]bool{"started in 12 ms": true, "not started in 12 ms": false, "": false} {
-		if got := watch([]byte(line)); got.Match != want || got.Failed != "" {
-			t.Errorf("%q: %+v", line, got)
+		if got := matches([]byte(line)); got != want {
+			t.Errorf("%q: %v", line, got)
 		}
 	}
-	if _, err := LogWatch("("); err == nil {
+	if _, err := Log("(").Matcher(); err == nil {
 		t.Error("no error for a bad expression")
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/probe"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,9 +63,9 @@ func onStage(t *testing.T, play func(m *proc.Manager, rec *proc.Recovered, dir s
 	return string(said), true
 }
 
-// TestExecLook: a command that does not end is killed with what it has forked,
-// one that ends leaves nothing behind, and a thousand looks cost nothing.
-func TestExecLook(t *testing.T) {
+// TestExecOfProcess: a command that does not end is killed with what it has forked,
+// one that ends leaves nothing behind, and a thousand checks cost nothing.
+func TestExecOfProcess(t *testing.T) {
 	said, _ := onStage(t, func(m *proc.Manager, _ *proc.Recovered, dir string) string {
 		n := 0
 		start := func(ctx context.Context, argv []string) (int, string, error) {
@@ -72,8 +73,8 @@ func TestExecLook(t *testing.T) {
 			return proc.RunProbe(ctx, m, proc.Spec{ID: fmt.Sprint("probe.", n), Argv: argv, Env: os.Environ()})
 		}
 		sh := func(script string, limit time.Duration) error {
-			l := Look{Exec: []string{"/bin/sh", "-c", script, dir}, Timeout: limit}
-			return l.Probes(start).Check(context.Background(), nil)
+			l := probe.Config{Exec: probe.Exec{"/bin/sh", "-c", script, dir}, Timeout: limit}
+			return l.New(start).Check(context.Background(), nil)
 		}
 		var out strings.Builder
 		say := func(v any) { fmt.Fprintln(&out, v) }
@@ -82,7 +83,7 @@ func TestExecLook(t *testing.T) {
 		say(sh(`sleep 300 & echo $! >"$0"/slow; echo waiting; wait`, 300*time.Millisecond))
 		say(sh(`sleep 300 & echo $! >"$0"/left; exit 0`, time.Minute))
 		say(sh(`exec /no/such`, time.Minute))
-		say(Look{Exec: []string{"/no/such"}}.Probes(start).Check(context.Background(), nil))
+		say(probe.Config{Exec: probe.Exec{"/no/such"}}.New(start).Check(context.Background(), nil))
 		for _, name := range []string{"slow", "left"} {
 			say(name + " " + fate(filepath.Join(dir, name)))
 		}
@@ -135,4 +136,13 @@ func fate(path string) string {
 		<-time.After(10 * time.Millisecond)
 	}
 	return "lives"
+}
+
+// openFiles is how many descriptors this process has.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(entries)
 }

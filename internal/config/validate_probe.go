@@ -15,81 +15,81 @@ import (
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// look checks what a probe looks at.
-func (v *validator) look(path string, l supervisor.Look) {
-	if l.HTTP != "" {
-		v.httpURL(join(path, "http"), l.HTTP)
-	}
-	v.request(path, l)
-	v.certificate(path, l)
-	v.statuses(join(path, "status"), l.Status)
-	if tcp := join(path, "tcp"); l.TCP != "" {
-		host, port, err := net.SplitHostPort(l.TCP)
-		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
-			v.bad(tcp, orNotExpanded(tcp, l.TCP, "write 127.0.0.1:8080"), "%s is not host:port", quote(tcp, l.TCP))
-		}
-	}
-	v.program(join(path, "exec"), l.Exec)
-	v.absolute(join(path, "file"), l.File)
-	v.positive(join(path, "timeout"), l.Timeout)
+// probeReport is the report of the probe in the section at path.
+type probeReport struct {
+	*validator
+	path string
 }
 
-// request checks what belongs to a request, and that there is one.
-func (v *validator) request(path string, l supervisor.Look) {
-	method, headers, socket, body := join(path, "method"), join(path, "headers"), join(path, "socket"), join(path, "body")
-	if l.HTTP == "" && !v.report.isSpoiled(join(path, "http")) && !v.report.isMeant(join(path, "http")) {
-		const needs = "nothing is asked: http is not set"
-		hint := "set " + lastKey(path) + ".http"
-		given := map[string]bool{method: l.Method != "", headers: len(l.Headers) > 0, socket: l.Socket != "", body: l.Body != ""}
-		for _, at := range slices.Sorted(maps.Keys(given)) {
-			if given[at] {
-				v.lacking(at, hint, needs)
-			}
-		}
-		if len(l.Status) > 0 {
-			v.warn(join(path, "status"), hint, needs)
-		}
-	}
-	if v.method(method, l.Method) && l.Method == http.MethodHead && l.Body != "" {
-		v.bad(body, "write method: GET", "the answer to HEAD has no body")
-	}
-	v.headers(headers, l.Headers)
-	v.absolute(socket, l.Socket)
-	if len(l.Socket) > maxSocketPath {
-		v.bad(socket, "", "the path has %d bytes, and the system allows %d", len(l.Socket), maxSocketPath)
-	}
-	v.regexp(body, l.Body)
+// Bad reports a wrong value.
+func (r probeReport) Bad(key, hint, format string, args ...any) {
+	r.bad(join(r.path, key), hint, format, args...)
 }
 
-// certificate checks that of the client. A Tomcat has URLs of its own that take it.
-func (v *validator) certificate(path string, l supervisor.Look) {
-	cert, key := join(path, "cert_file"), join(path, "key_file")
-	v.absolute(cert, l.CertFile)
-	v.absolute(key, l.KeyFile)
-	switch given := l.CertFile != "" || l.KeyFile != ""; {
-	case l.CertFile != "" && l.KeyFile == "":
-		v.lacking(cert, "set "+lastKey(path)+".key_file", "its key is not set")
-	case l.CertFile == "" && l.KeyFile != "":
-		v.lacking(key, "set "+lastKey(path)+".cert_file", "its certificate is not set")
-	case given && l.HTTP != "" && !strings.HasPrefix(l.HTTP, "https:"):
-		v.bad(cert, "ask an https URL", "%s takes no certificate", join(lastKey(path), "http"))
+// Missing reports that key cannot be used because other is not set.
+func (r probeReport) Missing(key, other, why string) {
+	r.lacking(join(r.path, key), "set "+lastKey(r.path)+"."+other, "%s", why)
+}
+
+// Unused warns that key has no effect because other is not set.
+func (r probeReport) Unused(key, other, why string) {
+	r.warn(join(r.path, key), "set "+lastKey(r.path)+"."+other, "%s", why)
+}
+
+// Refused reports whether key, or a misspelling of it, was refused already.
+func (r probeReport) Refused(key string) bool {
+	at := join(r.path, key)
+	return r.report.isSpoiled(at) || r.report.isMeant(at)
+}
+
+// Value checks the form of a value.
+func (r probeReport) Value(key string, form probe.Form, value any) {
+	at := join(r.path, key)
+	switch text, _ := value.(string); form {
+	case probe.URL:
+		r.httpURL(at, text)
+	case probe.Address:
+		r.address(at, text)
+	case probe.Path:
+		r.absolute(at, text)
+	case probe.Socket:
+		r.socket(at, text)
+	case probe.Regexp:
+		r.regexp(at, text)
+	case probe.Method:
+		r.method(at, text)
+	case probe.Headers:
+		r.headers(at, value.(map[string]string))
+	case probe.Statuses:
+		r.statuses(at, value.([]int))
+	case probe.Command:
+		r.program(at, value.([]string))
+	}
+}
+
+// address checks a "host:port".
+func (v *validator) address(path, text string) {
+	if text == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(text)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
+		v.bad(path, orNotExpanded(path, text, "write 127.0.0.1:8080"), "%s is not host:port", quote(path, text))
 	}
 }
 
 // method refuses what is none.
-func (v *validator) method(path, method string) (ok bool) {
+func (v *validator) method(path, method string) {
 	known := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
 	switch upper := strings.ToUpper(method); {
 	case method != "" && !validToken(method):
 		v.bad(path, "", "%s is not a method of HTTP", quote(path, method))
 	case method != upper && slices.Contains(known, upper):
 		v.bad(path, "write "+upper, "%s is another method than %s: capitals count", quote(path, method), upper)
-	default:
-		return true
 	}
-	return false
 }
 
 func (v *validator) statuses(path string, codes []int) {
@@ -159,18 +159,22 @@ func (v *validator) program(path string, argv []string) {
 
 func (v *validator) ready(path string, s Service) {
 	r := s.Ready
-	v.look(path, r.Look)
-	v.regexp(join(path, "log"), r.Log)
+	report := probeReport{v, path}
+	r.Config.Validate(report)
+	r.Log.Validate(report)
+	v.positive(join(path, "timeout"), r.Timeout)
 	v.positive(join(path, "within"), r.Within)
 	v.positive(join(path, "every"), r.Every)
-	if s.Oneshot && (looks(r.Look) || r.Log != "") {
-		v.warn(path, "remove it, or remove oneshot", "nothing is looked at: a oneshot has done its work when it has ended")
+	if s.Oneshot && (r.IsSet() || r.Log != "") {
+		v.warn(path, "remove it, or remove oneshot", "a oneshot has no readiness: it has done its work when it has ended")
 	}
 }
 
 func (v *validator) live(path string, raw, cfg Service) {
 	l := raw.Live
-	v.look(path, l.Look)
+	report := probeReport{v, path}
+	l.Validate(report)
+	v.positive(join(path, "timeout"), l.Timeout)
 	v.positive(join(path, "every"), l.Every)
 	v.aboveZero(join(path, "failures"), l.Failures)
 	v.aboveZero(join(path, "successes"), l.Successes)
@@ -181,25 +185,13 @@ func (v *validator) live(path string, raw, cfg Service) {
 	case raw.Oneshot && !reflect.ValueOf(l).IsZero():
 		v.bad(path, "remove it, or remove oneshot", "a oneshot is expected to end: it has no live")
 	case raw.Oneshot:
-	case !looks(l.Look) && !reflect.DeepEqual(cfg.Live, untouched) && !v.lookRefused(path):
-		v.warn(path, "set live.http, tcp, exec or file", "nobody looks: no kind of look is set")
-	case looks(l.Look) && cfg.Live.Timeout > cfg.Live.Every && cfg.Live.Every > 0:
+	case !l.IsSet() && !reflect.DeepEqual(cfg.Live, untouched) && !slices.ContainsFunc(probe.Keys(), report.Refused):
+		v.warn(path, "set live.http, tcp, exec or file", "there is no liveness probe: no kind is set")
+	case l.IsSet() && cfg.Live.Timeout > cfg.Live.Every && cfg.Live.Every > 0:
 		v.warn(join(path, "timeout"), "lower it to "+shortDuration(cfg.Live.Every)+" or less",
 			"%s is more than every, %s: a service that hangs is found later than every and failures say",
 			shortDuration(cfg.Live.Timeout), shortDuration(cfg.Live.Every))
 	}
-}
-
-// looks says whether anything is looked at.
-func looks(l supervisor.Look) bool {
-	return l.HTTP != "" || l.TCP != "" || len(l.Exec) > 0 || l.File != ""
-}
-
-// lookRefused says whether a kind of look was given, and refused already.
-func (v *validator) lookRefused(path string) bool {
-	return slices.ContainsFunc([]string{"http", "tcp", "exec", "file"}, func(key string) bool {
-		return v.report.isSpoiled(join(path, key)) || v.report.isMeant(join(path, key))
-	})
 }
 
 // aboveZero refuses a number of 0 or less. An absent one is 0 too.
