@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
 )
@@ -147,7 +147,7 @@ func (a *apiServer) keep() {
 	if a.watched || a.path == "" {
 		return
 	}
-	w, err := config.NewPathWatcher(a.path)
+	w, err := filewatch.NewPath(a.path)
 	if err != nil {
 		a.log.Warn("the API's socket is not watched: where it is removed, HUP opens it again", "error", err)
 		return

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -106,7 +106,7 @@ func (r *runningJVMs) watchNamed(ctx context.Context, changed chan<- struct{}) {
 		if len(files) == 0 {
 			continue
 		}
-		w, err := config.NewFileWatcher(files, nil, nil)
+		w, err := filewatch.New(filewatch.FileSet{Files: files})
 		if err != nil {
 			r.log.Warn(unwatched, "error", err)
 			continue

@@ -14,7 +14,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
-	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -156,7 +157,7 @@ func (r *runningJVMs) begin(parent context.Context, want watchedSources) {
 	kick, before, over := make(chan struct{}, 1), r.over, make(chan struct{})
 	r.kick, r.stop, r.over = kick, cancel, over
 	if len(want.Files)+len(want.Dirs) > 0 {
-		if w, err := config.NewFileWatcher(want.Files, want.Dirs, optionFileName); err != nil {
+		if w, err := filewatch.New(filewatch.FileSet{Files: want.Files, Folders: want.Dirs, Match: optionFileName}); err != nil {
 			r.log.Warn(unwatched, "error", err)
 		} else {
 			all.Go(func() { // ends with ctx
@@ -208,7 +209,7 @@ func (r *runningJVMs) poll(ctx context.Context, fetch *remote.Fetcher, p polled,
 		}
 		doc, err := fetch.Fetch(ctx, p.Source, remote.Variables(p.Env, p.Labels))
 		if err != nil || doc.Stale != nil {
-			r.log.Debug("a configuration service does not answer", "url", remote.Mask(p.Source.URL), "error", errors.Join(err, doc.Stale))
+			r.log.Debug("a configuration service does not answer", "url", redact.URL(p.Source.URL), "error", errors.Join(err, doc.Stale))
 			continue
 		}
 		if now := fmt.Sprintf("%q %q", doc.Text, doc.List); !known || now != last {

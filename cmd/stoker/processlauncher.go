@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -29,10 +30,10 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	hooks   *hookRunner    // nil: hooks give it nothing
-	plugins *hooks.Plugins // nil: there are none for it
-	public  []string       // variables whose values become arguments, which everybody can read
-	origins config.Origins // of the configuration
+	hooks   *hookRunner     // nil: hooks give it nothing
+	plugins *plugin.Plugins // nil: there are none for it
+	public  []string        // variables whose values become arguments, which everybody can read
+	origins config.Origins  // of the configuration
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.

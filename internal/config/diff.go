@@ -141,7 +141,7 @@ func partsOf(section reflect.Type, table map[string]effect) []part {
 func differences(was, is reflect.Value, parts []part, prefix string) map[effect][]string {
 	out := map[effect][]string{}
 	for _, p := range parts {
-		a, b := was.FieldByIndex(p.index), is.FieldByIndex(p.index)
+		a, b := fieldAt(was, p.index), fieldAt(is, p.index)
 		full := strings.TrimPrefix(prefix+"."+p.path, ".")
 		if a.Kind() == reflect.Map {
 			for _, key := range changedKeys(a, b) {

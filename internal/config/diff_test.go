@@ -65,7 +65,7 @@ func TestEveryFieldHasAnEffect(t *testing.T) {
 
 // valueAt returns the value at a path of the schema that leads through sections only.
 func valueAt(v reflect.Value, path string) reflect.Value {
-	return v.FieldByIndex(partsOf(v.Type(), map[string]effect{path: atOnce})[0].index)
+	return fieldAt(v, partsOf(v.Type(), map[string]effect{path: atOnce})[0].index)
 }
 
 // TestDiffOfManyServices: what is found out about the schema is not found out for each
@@ -237,9 +237,13 @@ func TestFingerprintStays(t *testing.T) {
 		t.Errorf("with defaults %s", got)
 	}
 	data, err := json.Marshal(c)
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var kept Config
-	must(t, json.Unmarshal(data, &kept))
+	if err := json.Unmarshal(data, &kept); err != nil {
+		t.Fatal(err)
+	}
 	if got := prints(kept); got != want {
 		t.Errorf("out of JSON %s", got)
 	}

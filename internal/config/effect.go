@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
+)
 
 // effect is what it takes for a changed value to count.
 type effect int
@@ -52,14 +56,15 @@ func jvmEffects() map[string]effect {
 
 // containerEffects has every value that belongs to no service.
 func containerEffects() map[string]effect {
-	return effects(map[effect]string{
+	out := effects(map[effect]string{
 		atOnce: `main on_fatal stop.timeout log.level labels reload.watch jvm.apply jvm.check
-			hooks.dir hooks.init hooks.network-ready hooks.pre-start hooks.started hooks.ready hooks.start-failed
-			hooks.unhealthy hooks.degraded
-			hooks.pre-stop hooks.exited hooks.fatal hooks.stopped hooks.exit
-			hooks.job-started hooks.job-finished hooks.config-changed plugins.dir plugins.enabled api.admins`,
+			hooks.dir plugins.dir plugins.enabled api.admins`,
 		newContainer: "api.socket", // clients have its path, and it is in the bag
 	})
+	for _, event := range lifecycle.Names() {
+		out[join("hooks", event)] = atOnce
+	}
+	return out
 }
 
 func effects(lists map[effect]string) map[string]effect {

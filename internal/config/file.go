@@ -35,7 +35,7 @@ func readFile(path string) (data []byte, ok bool, p Problem) {
 
 // confD lists conf.d/*.yaml beside the file in byte order.
 func (l *loader) confD(path string) []string {
-	dir := filepath.Join(filepath.Dir(path), "conf.d")
+	dir := confDir(path)
 	entries, err := untrusted.ReadDir(dir, maxNames) // by name, in byte order
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
@@ -48,7 +48,7 @@ func (l *loader) confD(path string) []string {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case confName(name):
+		case isConfFile(name):
 			out = append(out, filepath.Join(dir, name))
 		case strings.HasSuffix(name, ".yml") && !strings.HasPrefix(name, "."):
 			l.report.warn(Problem{File: filepath.Join(dir, name), Message: "is ignored: only *.yaml files are read",

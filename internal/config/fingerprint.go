@@ -41,7 +41,7 @@ func Fingerprints(cfg Config) map[string]string {
 func processLines(parts []part, section reflect.Value) []string {
 	var out []string
 	for _, p := range parts {
-		v := section.FieldByIndex(p.index)
+		v := fieldAt(section, p.index)
 		if p.effect != newProcess || absent(p.path, v) {
 			continue
 		}

@@ -8,7 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
@@ -107,11 +108,11 @@ func ofStart(service, key string, n *yaml.Node) (advice, bool) {
 	case "execstart", "entrypoint", "cmd", "exec", "program", "script":
 		return advice{write: "command: [" + commandIn(n) + "]"}, true
 	case "execstartpre", "execcondition":
-		return hookAdvice(hooks.PreStart, service, n, "on_failure: fail, "), true
+		return hookAdvice(lifecycle.PreStart, service, n, "on_failure: fail, "), true
 	case "execstartpost":
-		return hookAdvice(hooks.Started, service, n, ""), true
+		return hookAdvice(lifecycle.Started, service, n, ""), true
 	case "execstoppost":
-		return hookAdvice(hooks.Stopped, service, n, ""), true
+		return hookAdvice(lifecycle.Stopped, service, n, ""), true
 	case "startsecs":
 		return advice{"restart: {backoff: {reset: " + seconds(n, "10s") + "}}", false,
 			"after that time it counts as stable; ready says when it is started"}, true
@@ -306,7 +307,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	switch t {
 	case reflect.TypeFor[Config]():
 		return `write keys with a colon, as in services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`
-	case reflect.TypeFor[Service](), reflect.TypeFor[hooks.Action]():
+	case reflect.TypeFor[Service](), reflect.TypeFor[plugin.Action]():
 		return write("command: [" + commandIn(n) + "]")
 	case reflect.TypeFor[supervisor.Restart]():
 		return write(policy(text))

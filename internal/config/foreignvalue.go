@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"go.yaml.in/yaml/v3"
@@ -168,7 +168,7 @@ func commandIn(n *yaml.Node) string {
 }
 
 // hookAdvice makes a hook of a command that another program runs around a start.
-func hookAdvice(e hooks.Event, service string, n *yaml.Node, more string) advice {
+func hookAdvice(e lifecycle.Event, service string, n *yaml.Node, more string) advice {
 	name := word(service)
 	return advice{fmt.Sprintf("hooks: {%s: [{name: %s, command: [%s], %sservices: [%s]}]}", e, name, commandIn(n), more, name), true, ""}
 }

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"path/filepath"
 	"reflect"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/filewatch"
 )
 
 // DefaultFile is read when no other file is named. It may be absent.
@@ -70,6 +73,21 @@ func Load(o Options) (*Loaded, error) {
 		return &Loaded{Files: l.files, Warnings: l.report.warnings}, l.report.sorted(l.files)
 	}
 	return &Loaded{effective, l.report.warnings, l.files, origins}, nil
+}
+
+// NewWatcher watches the files that Load reads with the same options.
+func NewWatcher(o Options) (*filewatch.Watcher, error) {
+	file, _ := o.path()
+	return filewatch.New(filewatch.FileSet{Files: []string{file}, Folders: []string{confDir(file)}, Match: isConfFile})
+}
+
+// confDir is the folder of further files beside the file.
+func confDir(file string) string { return filepath.Join(filepath.Dir(file), "conf.d") }
+
+// isConfFile reports whether a file of that name in conf.d is read. Editors and mounted
+// ConfigMaps make files whose names begin with a dot.
+func isConfFile(name string) bool {
+	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".yaml")
 }
 
 // readFiles reads the file and those of conf.d.

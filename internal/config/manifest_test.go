@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // wholeManifest has every section.
@@ -42,13 +43,13 @@ func TestManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.Version != "1.10" || m.Required == nil || !*m.Required || *m.Enabled || m.JVM.Layer != "enforced" || *m.Params["port"].Default != "6300" ||
-		m.Hooks.Ready[1].Timeout != 5*time.Second || len(m.Hooks.PreStop[0].Command) != 2 {
+		m.Hooks.Of(lifecycle.Ready)[1].Timeout != 5*time.Second || len(m.Hooks.Of(lifecycle.PreStop)[0].Command) != 2 {
 		t.Errorf("%+v", m)
 	}
-	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != hooks.ActionOfMain || a.RunAs != "app" {
+	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != plugin.ActionOfMain || a.RunAs != "app" {
 		t.Errorf("%+v", a)
 	}
-	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != hooks.ActionOfNone {
+	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != plugin.ActionOfNone {
 		t.Errorf("%+v", a)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/redact"
-	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 	"go.yaml.in/yaml/v3"
@@ -79,7 +78,7 @@ func (p printer) node(v reflect.Value, path string) (n *yaml.Node, ok bool) {
 func (p printer) section(v reflect.Value, path string) (*yaml.Node, bool) {
 	out := &yaml.Node{Kind: yaml.MappingNode}
 	for _, f := range fieldsOf(v.Type()) {
-		if kid, ok := p.node(v.FieldByIndex(f.index), join(path, f.name)); ok {
+		if kid, ok := p.node(fieldAt(v, f.index), join(path, f.name)); ok {
 			out.Content = append(out.Content, text(f.name), kid)
 		}
 	}
@@ -150,7 +149,7 @@ func (p printer) item(v reflect.Value, path string) *yaml.Node {
 	}
 	n, ok := p.node(v, path)
 	if f, short := shortOf(v.Type()); ok && short && len(n.Content) == 2 {
-		return p.value(v.FieldByIndex(f.index), join(path, f.name))
+		return p.value(fieldAt(v, f.index), join(path, f.name))
 	}
 	return n
 }
@@ -173,7 +172,7 @@ func shown(path, s string) string {
 		return redact.Hidden
 	}
 	if isURL(path) {
-		return remote.Mask(s)
+		return redact.URL(s)
 	}
 	return redact.Arg(s)
 }

@@ -75,7 +75,7 @@ func (t *tree) into(v reflect.Value) {
 	default:
 		for _, f := range fieldsOf(v.Type()) {
 			if kid := t.kids[f.name]; kid != nil {
-				kid.into(v.FieldByIndex(f.index))
+				kid.into(fieldAt(v, f.index))
 			}
 		}
 	}

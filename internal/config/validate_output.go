@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -30,7 +30,7 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	v.absolute(name, raw.File.Path)
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
 		v.bad(name, "add the file's name", "%s is a folder", quote(name, p))
-	} else if what := proc.NotAFile(p); what != "" {
+	} else if what := logs.NotAFile(p); what != "" {
 		v.bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", quote(name, p), what)
 	}
 	full, sized := v.size(join(file, "size"), raw.File.Size)

@@ -73,7 +73,7 @@ func (v *validator) terms(path string, t jvm.Terms) {
 func (v *validator) url(path string, u jvm.URL) {
 	v.source(path, "url", u.URL, u.When)
 	if err := remote.Check(u.URL); u.URL != "" && err != nil {
-		v.bad(join(path, "url"), `write "http://config/apps/${APPID}/jvm", or "unix:///run/agent.sock:/jvm"`, "%s cannot be asked: %s", quote("", remote.Mask(u.URL)), err)
+		v.bad(join(path, "url"), `write "http://config/apps/${APPID}/jvm", or "unix:///run/agent.sock:/jvm"`, "%s cannot be asked: %s", quote("", redact.URL(u.URL)), err)
 	}
 	v.positive(join(path, "timeout"), u.Timeout)
 	v.positive(join(path, "deadline"), u.Deadline)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/logs"
 )
 
 // RunProbe is RunCommand for a command that is repeated: processes that it leaves
@@ -24,7 +26,7 @@ func RunCommand(ctx context.Context, m *Manager, spec Spec) (code int, output st
 const killWait = time.Second
 
 func run(ctx context.Context, m *Manager, spec Spec, killGroup bool) (code int, output string, err error) {
-	log, err := NewScratchLog(spec.ID)
+	log, err := logs.NewScratchLog(spec.ID)
 	if err != nil {
 		return 0, "", err
 	}

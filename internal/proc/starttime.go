@@ -3,7 +3,7 @@ package proc
 import (
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 )
 
 // tick is the unit of a process's start time, which the kernel rounds down.
@@ -11,7 +11,7 @@ const tick = 10 * time.Millisecond
 
 // StartTime converts the start of a process in clock ticks since boot to the time of day.
 func StartTime(ticks uint64) time.Time {
-	return time.Now().Add(time.Duration(int64(ticks)*int64(tick) - pid1.BootNow()))
+	return time.Now().Add(time.Duration(int64(ticks)*int64(tick) - initproto.BootNow()))
 }
 
 // WrittenSince reports whether a file with this time was written after start. The

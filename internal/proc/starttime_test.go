@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // A file that our own process writes first thing is never too old, whatever the
 // kernel's clocks do.
 func TestStartTimeOfRealProcess(t *testing.T) {
-	b, err := pid1.ReadBirth(os.Getpid())
+	b, err := procfs.ReadStat(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

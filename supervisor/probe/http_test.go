@@ -24,7 +24,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,7 +116,7 @@ func TestFileProbe(t *testing.T) {
 	probe := func(path string, ticks uint64) error {
 		return Config{File: File(path), Timeout: time.Second}.New(nil).Check(context.Background(), startedAt{ticks: ticks})
 	}
-	now := uint64(pid1.BootNow()) / uint64(10*time.Millisecond) // of a process that starts at this moment
+	now := uint64(initproto.BootNow()) / uint64(10*time.Millisecond) // of a process that starts at this moment
 	wantError(t, probe(file, now), "file "+file+": no such file or directory")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
