@@ -33,6 +33,7 @@ func edges() map[string][]string {
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
+		"internal/daemon":    {"supervisor/probe", "hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
@@ -308,8 +309,8 @@ func readers() map[string]string {
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
 		"hooks/plugin/folder.go":          "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
-		"cmd/stoker/candidate.go":         "/proc/self/exe",
-		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",
+		"internal/daemon/candidate.go":    "/proc/self/exe",
+		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
 		"supervisor/evidence.go":          kernel,
 	}
 }

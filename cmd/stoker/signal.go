@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/urfave/cli/v2"
@@ -62,18 +61,4 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 	}
 	_, err = fmt.Fprintf(w, "%s was sent to %s (%s)\n", done.Signal, done.Service, to)
 	return err
-}
-
-// Signal sends a signal to a service's process, or to all its processes.
-func (b *backend) Signal(service string, sig syscall.Signal, group bool, by string) error {
-	p, ok := b.Process(service)
-	if !ok {
-		return proc.ErrGone
-	}
-	b.reloader.log.Info("signal sent", "name", service, "signal", proc.SignalName(sig),
-		"pid", p.Pid(), "group", group, "asked_by", by)
-	if group {
-		return p.SignalGroup(sig)
-	}
-	return p.Signal(sig)
 }
