@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -40,8 +41,8 @@ func main() {
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
 		os.Exit(daemon.Run(supervisorProgram(os.Args[2:])))
-	case proc.ShimCommand:
-		os.Exit(proc.RunShim())
+	case execshim.Command:
+		os.Exit(execshim.Run())
 	}
 	if err := runApp(context.Background(), os.Args); err != nil {
 		complain(os.Stderr, err)

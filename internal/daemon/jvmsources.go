@@ -17,9 +17,9 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -85,7 +85,7 @@ type layers struct {
 	given   []hooks.GivenOption
 	words   []namedWords // options of variables that the kind of service knows, weaker first
 	own     *cgroup.Own  // nil: the JVM runs in the container's
-	user    *proc.User   // of the service; nil: stoker's own
+	user    *asuser.User // of the service; nil: stoker's own
 	// flags asks the JVM for its flags; nil: it is not to be asked.
 	flags   func(ctx context.Context, java string) map[string]jvm.OwnFlag
 	java    int // the JVM's feature release; 0: unknown

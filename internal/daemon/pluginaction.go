@@ -15,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
@@ -61,7 +62,7 @@ func (r *reloader) actionSpec(of string, action plugin.ReadyAction, args []strin
 	spec := proc.Spec{ID: uniqueID("plugin-" + of), Argv: slices.Concat(action.Command, args)}
 	env := jvm.WithoutOptions(EnvironMap(os.Environ()))
 	if action.RunAs != "" {
-		user, err := proc.LookupUser(action.RunAs)
+		user, err := asuser.Lookup(action.RunAs)
 		if err != nil {
 			return spec, err
 		}

@@ -9,8 +9,10 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
@@ -25,7 +27,7 @@ type processLauncher struct {
 	m       *proc.Manager
 	name    string
 	service config.Service
-	user    *proc.User
+	user    *asuser.User
 	base    proc.Spec // what a process of the service has whatever it executes
 	cgroups *cgroup.Tree
 	wish    cgroup.Wish
@@ -47,16 +49,16 @@ func newProcessLauncher(m *proc.Manager, tree *cgroup.Tree, name string, cfg con
 }
 
 func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
-	l.base = proc.Spec{Dir: s.Dir, Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}
+	l.base = proc.Spec{Dir: s.Dir, Attributes: execshim.Attributes{Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}}
 	if s.User != "" {
-		if l.user, err = proc.LookupUser(s.User); err != nil {
+		if l.user, err = asuser.Lookup(s.User); err != nil {
 			return err
 		}
 		l.base.User = l.user
 	}
 	if s.Groups != nil {
 		if l.base.User == nil {
-			l.base.User = proc.CurrentUser()
+			l.base.User = asuser.Current()
 		}
 		if err := l.base.User.SetGroups(s.Groups); err != nil {
 			return err
@@ -69,17 +71,17 @@ func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
 		}
 		l.base.Umask = &mask
 	}
-	if l.base.Rlimits, err = proc.ParseRlimits(s.Rlimits); err != nil {
+	if l.base.Rlimits, err = execshim.ParseRlimits(s.Rlimits); err != nil {
 		return err
 	}
 	if s.IONice != "" {
-		priority, err := proc.ParseIONice(s.IONice)
+		priority, err := execshim.ParseIONice(s.IONice)
 		if err != nil {
 			return err
 		}
 		l.base.IOPriority = &priority
 	}
-	if l.base.Drop, err = proc.ParseCapabilities(s.DropCapabilities); err != nil {
+	if l.base.Drop, err = execshim.ParseCapabilities(s.DropCapabilities); err != nil {
 		return err
 	}
 	l.wish.CPUs = s.Cgroup.CPUs

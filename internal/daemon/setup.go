@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -36,7 +37,7 @@ type setup struct {
 	hooks       []hooks.Bound
 	hookNotes   []hooks.Problem
 	plugins     *plugin.Plugins // nil: there are none beside the command of run
-	users       []*proc.User
+	users       []*asuser.User
 	cgroups     *cgroup.Tree
 }
 

@@ -1,4 +1,4 @@
-package proc
+package execshim
 
 import (
 	"errors"
@@ -10,11 +10,12 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
 // failure makes the report of a step that failed; nil: it did not.
-func failure(step string, err error) *shimReport {
+func failure(step string, err error) *report {
 	if err == nil {
 		return nil
 	}
@@ -22,11 +23,11 @@ func failure(step string, err error) *shimReport {
 	if !errors.As(err, &errno) {
 		errno = syscall.EINVAL
 	}
-	return &shimReport{Step: step, Errno: errno}
+	return &report{Step: step, Errno: errno}
 }
 
 // because adds what the error does not say.
-func (r *shimReport) because(why string) *shimReport {
+func (r *report) because(why string) *report {
 	if r != nil {
 		r.Why = why
 	}
@@ -35,9 +36,9 @@ func (r *shimReport) because(why string) *shimReport {
 
 // obey does what was ordered, on the calling thread. The order is the point: what
 // needs a right comes before the rights are given up.
-func (o *shimOrders) obey(note func(string)) *shimReport {
+func (o *Orders) obey(note func(string)) *report {
 	o.join(note)
-	for _, step := range []func() *shimReport{o.adjustOOM, o.setLimits, o.setPriorities, o.takeTerminal,
+	for _, step := range []func() *report{o.adjustOOM, o.setLimits, o.setPriorities, o.takeTerminal,
 		o.dropBounding, o.become, o.enterDir, o.dropRest} {
 		if failed := step(); failed != nil {
 			return failed
@@ -48,7 +49,7 @@ func (o *shimOrders) obey(note func(string)) *shimReport {
 
 // join enters the cgroups, all of them or none. A process without is better than
 // none.
-func (o *shimOrders) join(note func(string)) {
+func (o *Orders) join(note func(string)) {
 	for k, dir := range o.Cgroups {
 		err := enterCgroup(dir)
 		if err == nil {
@@ -57,7 +58,7 @@ func (o *shimOrders) join(note func(string)) {
 		for _, entered := range o.Cgroups[:k] {
 			_ = enterCgroup(filepath.Dir(entered)) // where its limits come from is where we were
 		}
-		note(fmt.Sprintf("no cgroup of its own: cannot enter %s: %v", dir, cause(err)))
+		note(fmt.Sprintf("no cgroup of its own: cannot enter %s: %v", dir, untrusted.Cause(err)))
 		return
 	}
 }
@@ -67,16 +68,7 @@ func enterCgroup(dir string) error {
 	return os.WriteFile(dir+"/cgroup.procs", []byte("0"), 0)
 }
 
-// cause strips the path that a message names already.
-func cause(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
-func (o *shimOrders) adjustOOM() *shimReport {
+func (o *Orders) adjustOOM() *report {
 	if o.OOMScoreAdj == nil {
 		return nil
 	}
@@ -90,7 +82,7 @@ func (o *shimOrders) adjustOOM() *shimReport {
 
 // setLimits goes by package syscall: it then knows that the limit of open files
 // is not the Go runtime's to restore.
-func (o *shimOrders) setLimits() *shimReport {
+func (o *Orders) setLimits() *report {
 	for _, l := range o.Rlimits {
 		var have syscall.Rlimit
 		_ = syscall.Getrlimit(l.Resource, &have) // for the message
@@ -120,7 +112,7 @@ func limitText(n uint64) string {
 }
 
 // setPriorities sets those of this thread, which becomes the program's.
-func (o *shimOrders) setPriorities() *shimReport {
+func (o *Orders) setPriorities() *report {
 	if o.Nice != nil {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *o.Nice); err != nil {
 			return failure(fmt.Sprintf("set the nice value %d of", *o.Nice), err).because(needs(unix.CAP_SYS_NICE, ""))
@@ -138,7 +130,7 @@ func (o *shimOrders) setPriorities() *shimReport {
 	return nil
 }
 
-func (o *shimOrders) takeTerminal() *shimReport {
+func (o *Orders) takeTerminal() *report {
 	if o.Umask != nil {
 		unix.Umask(*o.Umask)
 	}
@@ -150,7 +142,7 @@ func (o *shimOrders) takeTerminal() *shimReport {
 
 // dropBounding may be refused to one who has no capabilities anyway. Then a set-
 // user-ID program could still give them, except where nothing can.
-func (o *shimOrders) dropBounding() *shimReport {
+func (o *Orders) dropBounding() *report {
 	if o.Drop == 0 {
 		return nil
 	}
@@ -163,7 +155,7 @@ func (o *shimOrders) dropBounding() *shimReport {
 }
 
 // become takes the user's identity, by calls that change this thread only.
-func (o *shimOrders) become() *shimReport {
+func (o *Orders) become() *report {
 	c := o.Become
 	if c == nil {
 		return nil
@@ -189,7 +181,7 @@ func (o *shimOrders) become() *shimReport {
 
 // enterDir comes after the user: the directory may be closed to others, root
 // included where it is on NFS.
-func (o *shimOrders) enterDir() *shimReport {
+func (o *Orders) enterDir() *report {
 	if o.Dir == "" {
 		return nil
 	}
@@ -201,7 +193,7 @@ func (o *shimOrders) enterDir() *shimReport {
 }
 
 // dropRest gives up what is left to give up.
-func (o *shimOrders) dropRest() *shimReport {
+func (o *Orders) dropRest() *report {
 	if o.Drop != 0 {
 		if err := o.Drop.dropHeld(); err != nil {
 			return failure("drop the capabilities of", err)

@@ -1,9 +1,10 @@
-package proc
+package execshim
 
 import (
 	"fmt"
 
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Rights are what the kernel lets a process do beyond its uid.
@@ -16,7 +17,7 @@ type Rights struct {
 func ReadRights(pid int) (Rights, error) {
 	status, err := procfs.ReadStatus(pid)
 	if err != nil {
-		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: %w", pid, cause(err))
+		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: %w", pid, untrusted.Cause(err))
 	}
 	permitted, err1 := status.Mask("CapPrm")
 	bounding, err2 := status.Mask("CapBnd")

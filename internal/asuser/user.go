@@ -1,4 +1,4 @@
-package proc
+package asuser
 
 import (
 	"errors"
@@ -7,13 +7,24 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-
-	"github.com/stoker-init/stoker/internal/asuser"
 )
 
-// LookupUser reads "name", "uid", "name:group" or "uid:gid". A uid needs no
+// User is the user of a process.
+type User struct {
+	Name   string // as configured, for messages
+	Login  string // the name of the passwd entry; empty: there is none
+	UID    uint32
+	GID    uint32
+	Groups []uint32
+	Home   string // empty when there is no passwd entry
+	// Grouped says that Groups were asked for. Those of the user's entry are left
+	// out where we are not root and could not set them.
+	Grouped bool
+}
+
+// Lookup reads "name", "uid", "name:group" or "uid:gid". A uid needs no
 // passwd entry; it then gets its own number as its group unless one is given.
-func LookupUser(spec string) (*User, error) {
+func Lookup(spec string) (*User, error) {
 	name, group, hasGroup := strings.Cut(spec, ":")
 	out := &User{Name: spec}
 	u, err := user.Lookup(name)
@@ -80,7 +91,7 @@ func (u *User) SetGroups(groups []string) error {
 	return nil
 }
 
-// ID is the uid of a process's user; nil: stoker's own.
+// ID is the uid of a process's user; nil is stoker's own.
 func (u *User) ID() int {
 	if u == nil {
 		return os.Geteuid()
@@ -89,17 +100,17 @@ func (u *User) ID() int {
 }
 
 // Identity is what the user may do with files: capabilities it has none.
-func (u *User) Identity() asuser.Identity {
-	id := asuser.Identity{UID: int(u.UID), GID: int(u.GID)}
+func (u *User) Identity() Identity {
+	id := Identity{UID: int(u.UID), GID: int(u.GID)}
 	for _, gid := range u.Groups {
 		id.Groups = append(id.Groups, int(gid))
 	}
 	return id
 }
 
-// CurrentUser is whom we run as, without a home, for a process that differs from
-// us in its groups only.
-func CurrentUser() *User {
+// Current is the user that stoker runs as, without a home, for a process that differs in
+// its groups only.
+func Current() *User {
 	uid, gid := os.Getuid(), os.Getgid()
 	return &User{Name: fmt.Sprintf("%d:%d", uid, gid), UID: uint32(uid), GID: uint32(gid)}
 }
@@ -130,21 +141,6 @@ func (u *User) AdaptEnv(env map[string]string) {
 	if u.Login != "" {
 		env["USER"], env["LOGNAME"] = u.Login, u.Login
 	}
-}
-
-// CheckGroup says what is wrong with the form of a group's name or number. Who
-// exists is known when the process starts.
-func CheckGroup(group string) error {
-	if group == "" || strings.HasPrefix(group, "-") || strings.ContainsAny(group, ": \t\n\r/\x00") {
-		return fmt.Errorf("%.40q is not a group: write its name or number", group)
-	}
-	if strings.Trim(group, "0123456789") != "" {
-		return nil
-	}
-	if n, err := strconv.ParseUint(group, 10, 32); err != nil || n == 1<<32-1 { // -1 means none to the kernel
-		return fmt.Errorf("%.40q is not a group: numbers go from 0 to 4294967294", group)
-	}
-	return nil
 }
 
 func lookupGroup(group string) (uint32, error) {

@@ -1,6 +1,7 @@
-package proc
+package asuser
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"testing"
@@ -19,7 +20,7 @@ func TestAdaptEnv(t *testing.T) {
 		whole bool              // want is all
 	}{
 		"our own":               {user: nil, env: roots, want: roots, whole: true},
-		"our own, other groups": {user: CurrentUser(), env: roots, want: roots, whole: true},
+		"our own, other groups": {user: Current(), env: roots, want: roots, whole: true},
 		"an entry":              {user: &User{UID: other, Login: "app", Home: "/home/app"}, env: roots, want: map[string]string{"HOME": "/home/app", "USER": "app", "LOGNAME": "app"}},
 		"no entry":              {user: &User{UID: other}, env: roots, want: map[string]string{"HOME": "/"}},
 		"an entry without home": {user: &User{UID: other, Login: "app"}, env: roots, want: map[string]string{"HOME": "/", "USER": "app", "LOGNAME": "app"}},
@@ -37,5 +38,18 @@ func TestAdaptEnv(t *testing.T) {
 				t.Errorf("got  %v\nwant %v", env, want)
 			}
 		})
+	}
+}
+
+func TestGroups(t *testing.T) {
+	u := Current()
+	if err := u.SetGroups([]string{"root", "4242"}); err != nil || fmt.Sprint(u.Groups) != "[0 4242]" || !u.Grouped {
+		t.Errorf("groups %v, %v", u.Groups, err)
+	}
+	if err := u.SetGroups([]string{}); err != nil || u.Groups == nil || len(u.Groups) > 0 {
+		t.Errorf("groups %v, %v", u.Groups, err)
+	}
+	if err := u.SetGroups([]string{"no-such-group"}); err == nil || err.Error() != `cannot find group "no-such-group" in /etc/group` {
+		t.Errorf("error %v", err)
 	}
 }
