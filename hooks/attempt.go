@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -107,7 +108,7 @@ func (a *attempt) start() (Execution, error) {
 		spec.Argv = []string{a.b.Path}
 	}
 	if a.b.RunAs != "" {
-		user, err := proc.LookupUser(a.b.RunAs)
+		user, err := asuser.Lookup(a.b.RunAs)
 		if err != nil {
 			return nil, fmt.Errorf("run_as: %w", err)
 		}
@@ -144,7 +145,7 @@ func (a *attempt) start() (Execution, error) {
 	return nil, &startFailure{err, strings.ReplaceAll(err.Error(), "\nhint: ", ": ")}
 }
 
-func (a *attempt) scene(user *proc.User, out string) *scene {
+func (a *attempt) scene(user *asuser.User, out string) *scene {
 	s := &scene{own: a.r.opts.Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
 	s.given = a.r.Given(a.o.Service, user.ID()).Env
 	if a.r.opts.Socket != nil {

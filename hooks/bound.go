@@ -1,6 +1,5 @@
-// Package hooks runs what others want done at the moments of a container's and
-// its services' lives, and bundles such hooks into plugins. It does not know how a
-// service is started or when one is ready: it is told.
+// Package hooks runs programs and requests at the lifecycle events of the container, its
+// services and its jobs. It does not start services and does not decide when one is ready.
 package hooks
 
 import (

@@ -32,6 +32,9 @@ func (p Problem) Error() string {
 	return p.Path + ": " + p.Message
 }
 
+// maxFiles bounds the entries of a folder of hooks.
+const maxFiles = 10_000
+
 // folderSuffix ends the name of an event's folder.
 const folderSuffix = ".d"
 
@@ -73,7 +76,7 @@ func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) 
 
 // strange finds what is no event's folder.
 func strange(dir string) (out []Problem) {
-	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
+	entries, err := untrusted.ReadDir(dir, maxFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -96,7 +99,7 @@ func strange(dir string) (out []Problem) {
 
 // fileNames lists the names in an event's folder that count, in their order.
 func fileNames(dir string) (names []string, problems []Problem) {
-	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
+	entries, err := untrusted.ReadDir(dir, maxFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

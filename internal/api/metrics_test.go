@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
@@ -30,7 +31,7 @@ func TestMetrics(t *testing.T) {
 	up := time.Unix(1767323045, 250e6)
 	f := newFake()
 	f.waits, f.counts = []string{"side car"}, someHookCounts()
-	f.plugins = []hooks.Plugin{{Name: "jacoco", State: hooks.PluginFailed}, {Name: "jmx", State: hooks.PluginActive}}
+	f.plugins = []plugin.Plugin{{Name: "jacoco", State: plugin.PluginFailed}, {Name: "jmx", State: plugin.PluginActive}}
 	f.snaps = []supervisor.Snapshot{
 		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &logs.Stats{DroppedLines: 5, LostLines: 6,
 			DroppedBytes: 70, LostBytes: 8, File: &logs.FileStats{DroppedBytes: 9}}},

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
@@ -306,7 +307,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	switch t {
 	case reflect.TypeFor[Config]():
 		return `write keys with a colon, as in services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`
-	case reflect.TypeFor[Service](), reflect.TypeFor[hooks.Action]():
+	case reflect.TypeFor[Service](), reflect.TypeFor[plugin.Action]():
 		return write("command: [" + commandIn(n) + "]")
 	case reflect.TypeFor[supervisor.Restart]():
 		return write(policy(text))
@@ -315,7 +316,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	case reflect.TypeFor[supervisor.Limit]():
 		return write("starts: " + number(n, "5"))
 	case reflect.TypeFor[supervisor.Stop](), reflect.TypeFor[Stop]():
-		if _, err := supervisor.ParseSignal(text); err == nil && t == reflect.TypeFor[supervisor.Stop]() && number(n, "") == "" {
+		if _, err := proc.ParseSignal(text); err == nil && t == reflect.TypeFor[supervisor.Stop]() && number(n, "") == "" {
 			return write("signal: " + word(text))
 		}
 		return write("timeout: " + seconds(n, "8s"))

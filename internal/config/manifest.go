@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -17,10 +17,10 @@ const defaultActionTimeout = time.Minute
 // LoadManifest reads a plugin.yaml. Like Load it knows no unknown keys, and what is
 // wrong comes as Problems, all at once. The manifest then is what could be read;
 // nil: nothing could.
-func LoadManifest(path string) (*hooks.Manifest, error) {
+func LoadManifest(path string) (*plugin.Manifest, error) {
 	data, ok, p := readFile(path)
 	if !ok && p.Message == "" {
-		p = Problem{File: path, Message: "cannot read the file: it does not exist", Hint: "a plugin is a folder with a " + hooks.ManifestName}
+		p = Problem{File: path, Message: "cannot read the file: it does not exist", Hint: "a plugin is a folder with a " + plugin.ManifestName}
 	}
 	if p.Message != "" {
 		return nil, Problems{p}
@@ -29,10 +29,10 @@ func LoadManifest(path string) (*hooks.Manifest, error) {
 }
 
 // parseManifest is the same with the bytes of a file.
-func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
+func parseManifest(path string, data []byte) (*plugin.Manifest, error) {
 	r := newReport()
-	m, origins := new(hooks.Manifest), Origins{}
-	if t := decodeFile(r, path, data, reflect.TypeFor[hooks.Manifest]()); t != nil {
+	m, origins := new(plugin.Manifest), Origins{}
+	if t := decodeFile(r, path, data, reflect.TypeFor[plugin.Manifest]()); t != nil {
 		t.into(reflect.ValueOf(m).Elem())
 		t.origins("", origins)
 	}
@@ -40,7 +40,7 @@ func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
 	v.check()
 	for name, a := range m.Actions {
 		orElse(&a.Timeout, defaultActionTimeout)
-		orElse(&a.Service, hooks.ActionOfNone)
+		orElse(&a.Service, plugin.ActionOfNone)
 		m.Actions[name] = a
 	}
 	hookDefaults(&m.Hooks)
@@ -60,7 +60,7 @@ func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
 // manifestValidator checks the values of a manifest.
 type manifestValidator struct {
 	validator
-	m    *hooks.Manifest
+	m    *plugin.Manifest
 	path string
 }
 
@@ -68,13 +68,13 @@ func (v *manifestValidator) check() {
 	switch name := v.m.Name; {
 	case name == "":
 		v.lacking("name", "", "a plugin needs a name: that of its folder")
-	case !hooks.PluginName(name):
+	case !plugin.PluginName(name):
 		v.bad("name", "", "%s is no name of a plugin: it has small letters, digits, _ . and -", quote("", name))
 	}
 	if v.m.Version == "" {
 		v.lacking("version", "", "a plugin needs a version, such as 1.0")
 	}
-	if err := hooks.CheckRequires(v.m.Requires.Stoker); err != nil {
+	if err := plugin.CheckRequires(v.m.Requires.Stoker); err != nil {
 		v.bad("requires.stoker", "", "%s", err)
 	}
 	v.when("when", v.m.When)
@@ -93,7 +93,7 @@ func (v *manifestValidator) params() {
 	names := map[string]string{} // as the end of a variable's name
 	for _, name := range slices.Sorted(maps.Keys(v.m.Params)) {
 		path := join("params", name)
-		if !hooks.ParamName(name) {
+		if !plugin.ParamName(name) {
 			v.bad(path, "it begins with a letter and has letters, digits and _", "%s cannot be the name of a parameter", quote("", name))
 		}
 		if other, taken := names[envName(name)]; taken {
@@ -103,22 +103,22 @@ func (v *manifestValidator) params() {
 		for _, f := range v.m.Params[name].Faults() {
 			hint := f.Hint
 			if f.Key == "type" {
-				hint = didYouMean(v.m.Params[name].Type, hooks.Types())
+				hint = didYouMean(v.m.Params[name].Type, plugin.Types())
 			}
 			v.bad(join(path, f.Key), hint, "%s", f.Message)
 		}
 	}
 }
 
-func (v *manifestValidator) action(path, name string, a hooks.Action) {
-	if !hooks.ActionName(name) {
+func (v *manifestValidator) action(path, name string, a plugin.Action) {
+	if !plugin.ActionName(name) {
 		v.bad(path, "it has letters, digits, _ . and -", "%s cannot be the name of an action", quote("", name))
 	}
 	if len(a.Command) == 0 || a.Command[0] == "" {
 		v.lacking(join(path, "command"), `write ["${plugin_dir}/bin/PROGRAM", "ARGUMENT"]`, "an action needs a command")
 	}
 	v.positive(join(path, "timeout"), a.Timeout)
-	v.oneOf(join(path, "service"), a.Service, hooks.ActionOfMain, hooks.ActionOfNone)
+	v.oneOf(join(path, "service"), a.Service, plugin.ActionOfMain, plugin.ActionOfNone)
 }
 
 // hooks checks them as those of the configuration. Which services there will be is not
@@ -128,14 +128,14 @@ func (v *manifestValidator) hooks() {
 		list := join("hooks", string(event))
 		v.hookNames(list, v.m.Hooks.Of(event))
 		for k, h := range v.m.Hooks.Of(event) {
-			h.Services, h.URL = nil, hooks.WithoutReferences(h.URL)
+			h.Services, h.URL = nil, plugin.WithoutReferences(h.URL)
 			h.Command = slices.Clone(h.Command)
 			for i, arg := range h.Command {
-				h.Command[i] = hooks.WithoutReferences(arg)
+				h.Command[i] = plugin.WithoutReferences(arg)
 			}
-			h.CAFile, h.Body, h.Headers = hooks.WithoutReferences(h.CAFile), hooks.WithoutReferences(h.Body), maps.Clone(h.Headers)
+			h.CAFile, h.Body, h.Headers = plugin.WithoutReferences(h.CAFile), plugin.WithoutReferences(h.Body), maps.Clone(h.Headers)
 			for name, text := range h.Headers {
-				h.Headers[name] = hooks.WithoutReferences(text)
+				h.Headers[name] = plugin.WithoutReferences(text)
 			}
 			if strings.HasPrefix(h.URL, "1") { // a parameter of type url
 				h.URL = "http://" + h.URL

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -46,10 +46,10 @@ func TestManifest(t *testing.T) {
 		m.Hooks.Of(lifecycle.Ready)[1].Timeout != 5*time.Second || len(m.Hooks.Of(lifecycle.PreStop)[0].Command) != 2 {
 		t.Errorf("%+v", m)
 	}
-	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != hooks.ActionOfMain || a.RunAs != "app" {
+	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != plugin.ActionOfMain || a.RunAs != "app" {
 		t.Errorf("%+v", a)
 	}
-	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != hooks.ActionOfNone {
+	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != plugin.ActionOfNone {
 		t.Errorf("%+v", a)
 	}
 }

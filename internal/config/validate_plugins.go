@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 )
 
 // plugins checks how plugins are used. Whether there are such plugins, and what their
@@ -13,13 +13,13 @@ func (v *validator) plugins() {
 	v.absolute("plugins.dir", v.raw.Plugins.Dir)
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
 		path := join("plugins.enabled", name)
-		if !hooks.PluginName(name) {
+		if !plugin.PluginName(name) {
 			v.bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", quote("", name))
 		}
 		use := v.raw.Plugins.Enabled[name]
 		v.when(join(path, "when"), use.When)
 		for _, param := range slices.Sorted(maps.Keys(use.Set)) {
-			if at := join(join(path, "set"), param); !hooks.ParamName(param) {
+			if at := join(join(path, "set"), param); !plugin.ParamName(param) {
 				v.bad(at, "", "%s cannot be the name of a parameter", quote("", param))
 			}
 		}
