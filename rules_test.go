@@ -37,22 +37,23 @@ func edges() map[string][]string {
 		"internal/jacoco": {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
-			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
-		"internal/filewatch": {"internal/proc", "internal/untrusted"},
-		"jvm/hotspot":        {"internal/untrusted", "internal/asuser"},
-		"internal/pid1":      {},
-		"internal/proc":      {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":    {},
-		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
-		"internal/suggest":   {},
-		"internal/printable": {},
-		"jvm":                {"internal/suggest", "internal/printable"},
-		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
-		"internal/trust":     {},
-		"internal/untrusted": {},
-		"internal/reference": {},
+			"internal/reference", "internal/printable", "internal/filewatch", "internal/layeredyaml"},
+		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
+		"internal/filewatch":   {"internal/proc", "internal/untrusted"},
+		"jvm/hotspot":          {"internal/untrusted", "internal/asuser"},
+		"internal/pid1":        {},
+		"internal/proc":        {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
+		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
+		"internal/redact":      {},
+		"jvm/tomcat":           {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
+		"internal/suggest":     {},
+		"internal/printable":   {},
+		"jvm":                  {"internal/suggest", "internal/printable"},
+		"internal/statefile":   {"internal/trust", "internal/untrusted"},
+		"supervisor":           {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
+		"internal/trust":       {},
+		"internal/untrusted":   {},
+		"internal/reference":   {},
 	}
 }
 
@@ -62,7 +63,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
-		"go.yaml.in/yaml/v3":               "internal/config",
+		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
@@ -71,8 +72,8 @@ func homes() map[string]string {
 // variables are the package variables that may be there, with the reason.
 func variables() map[string]string {
 	return map[string]string{
-		"cmd/stoker.version":      "the linker sets it",
-		"internal/config.schemas": "what reflection says of the types, which never changes",
+		"cmd/stoker.version":                "the linker sets it",
+		"internal/layeredyaml.sectionTypes": "what reflection says of the types, which never changes",
 	}
 }
 

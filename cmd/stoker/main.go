@@ -11,7 +11,7 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -85,7 +85,7 @@ func (e *hintError) Unwrap() error { return e.error }
 // exitCode maps an error to the code of the process.
 func exitCode(err error) int {
 	var hint *hintError
-	var problems config.Problems
+	var problems layeredyaml.Problems
 	var refused *api.RefusedError
 	var start *proc.StartError
 	switch {

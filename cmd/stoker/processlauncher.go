@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -28,10 +29,10 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	hooks   *hookRunner    // nil: hooks give it nothing
-	plugins *hooks.Plugins // nil: there are none for it
-	public  []string       // variables whose values become arguments, which everybody can read
-	origins config.Origins // of the configuration
+	hooks   *hookRunner         // nil: hooks give it nothing
+	plugins *hooks.Plugins      // nil: there are none for it
+	public  []string            // variables whose values become arguments, which everybody can read
+	origins layeredyaml.Origins // of the configuration
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.

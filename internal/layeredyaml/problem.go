@@ -1,10 +1,13 @@
-package config
+package layeredyaml
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/reference"
 )
 
 // maxProblems bounds a report, so that a file of another program, given by
@@ -72,20 +75,20 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// report collects the problems of one load, and what later checks have to know
-// in order not to complain about the consequences of an earlier problem.
+// report collects the problems of one load, and what keeps later checks from reporting
+// the consequences of an earlier problem.
 type report struct {
 	problems Problems
 	warnings Problems
 	seen     map[Problem]bool
 	dropped  int             // problems past maxProblems
-	spoiled  map[string]bool // paths whose value was given and refused
+	reported map[string]bool // paths that have a problem
 	meant    map[string]bool // paths that a misspelt key probably meant to set
 	partial  bool            // a whole file was refused: absence proves nothing
 }
 
 func newReport() *report {
-	return &report{seen: map[Problem]bool{}, spoiled: map[string]bool{}, meant: map[string]bool{}}
+	return &report{seen: map[Problem]bool{}, reported: map[string]bool{}, meant: map[string]bool{}}
 }
 
 // add records a problem once: an anchor's contents are met at each alias.
@@ -99,7 +102,7 @@ func (r *report) add(p Problem) {
 		r.problems = append(r.problems, p)
 	}
 	if p.Path != "" {
-		r.spoiled[p.Path] = true
+		r.reported[p.Path] = true
 	}
 }
 
@@ -110,19 +113,12 @@ func (r *report) warn(p Problem) {
 	}
 }
 
-// isSpoiled reports whether path, or a section around it, was refused already.
-func (r *report) isSpoiled(path string) bool { return within(r.spoiled, path) }
-
-// isMeant reports whether a misspelt key, reported already, explains that there
-// is nothing at path.
-func (r *report) isMeant(path string) bool { return within(r.meant, path) }
-
 // within reports whether path or a section around it is in paths.
 func within(paths map[string]bool, path string) bool {
 	if paths[path] {
 		return true
 	}
-	return slices.ContainsFunc(ancestors(path), func(a string) bool { return paths[a] })
+	return slices.ContainsFunc(Ancestors(path), func(a string) bool { return paths[a] })
 }
 
 // sorted returns the problems by file in the order of files, then by place.
@@ -156,9 +152,9 @@ func (r *report) sorted(files []string) Problems {
 	return out
 }
 
-// quote makes a value safe to print: escaped, bounded, and hidden where its
-// path says that it is a secret.
-func quote(path, value string) string {
+// Quote makes a value safe to print: escaped, bounded, and hidden where its path names a
+// secret.
+func Quote(path, value string) string {
 	if secretPath(path) {
 		return `"***"`
 	}
@@ -172,3 +168,18 @@ func quote(path, value string) string {
 	}
 	return fmt.Sprintf("%+q...", value[:cut])
 }
+
+// QuoteList renders words as items of a list.
+func QuoteList(words []string) string {
+	out := make([]string, len(words))
+	for i, word := range words {
+		out[i] = fmt.Sprintf("%+q", word)
+	}
+	return strings.Join(out, ", ")
+}
+
+// secretPath reports whether the value at path belongs to a secret key.
+func secretPath(path string) bool { return redact.Name(LastKey(path)) }
+
+// Shorten keeps an absurdly long key from filling the report.
+func Shorten(key string) string { return reference.Shorten(key, 64) }

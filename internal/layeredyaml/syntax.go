@@ -1,4 +1,4 @@
-package config
+package layeredyaml
 
 import (
 	"fmt"
@@ -12,17 +12,17 @@ type brokenText struct {
 	at    int      // in lines, from 0
 }
 
-// syntaxFault is what is wrong with a line.
-type syntaxFault struct {
+// syntaxError is what is wrong with a line.
+type syntaxError struct {
 	line   int // in lines, from 0
 	column int // in bytes, from 0
-	fault
+	valueError
 }
 
 // explain finds out what is wrong by the YAML library's words and by the line itself;
 // ok is false where the library's words are all that is known.
-func (b brokenText) explain(said string) (f syntaxFault, ok bool) {
-	for _, look := range []func(said string) (syntaxFault, bool){b.foreignFile, b.tab, b.firstCharacter, b.quotes, b.brackets, b.behindKey,
+func (b brokenText) explain(said string) (f syntaxError, ok bool) {
+	for _, look := range []func(said string) (syntaxError, bool){b.foreignFile, b.tab, b.firstCharacter, b.quotes, b.brackets, b.behindKey,
 		b.noColon, b.secondColon, b.indentation} {
 		if f, ok = look(said); ok {
 			return f, true
@@ -33,11 +33,11 @@ func (b brokenText) explain(said string) (f syntaxFault, ok bool) {
 
 func (b brokenText) line() string { return b.lines[b.at] }
 
-func (b brokenText) here(column int, message, hint string) (syntaxFault, bool) {
-	return syntaxFault{b.at, column, fault{message, hint}}, true
+func (b brokenText) here(column int, message, hint string) (syntaxError, bool) {
+	return syntaxError{b.at, column, valueError{message, hint}}, true
 }
 
-func none() (syntaxFault, bool) { return syntaxFault{}, false }
+func none() (syntaxError, bool) { return syntaxError{}, false }
 
 // before is the last line above that is neither empty nor a comment; -1: there is none.
 func (b brokenText) before(line int) int {
@@ -65,12 +65,12 @@ func keyLine(line string) (key, value string, ok bool) {
 }
 
 // foreignFile knows files of others and what is left of a merge.
-func (b brokenText) foreignFile(string) (syntaxFault, bool) {
+func (b brokenText) foreignFile(string) (syntaxError, bool) {
 	if first := b.before(len(b.lines)); first >= 0 {
 		for first = 0; strings.TrimSpace(b.lines[first]) == "" || strings.TrimSpace(b.lines[first])[0] == '#'; first++ {
 		}
 		if regexp.MustCompile(`^\[[A-Za-z][\w:. -]*\]\s*$`).MatchString(b.lines[first]) {
-			return syntaxFault{first, 0, fault{"this is an INI file, as of Supervisor or systemd",
+			return syntaxError{first, 0, valueError{"this is an INI file, as of Supervisor or systemd",
 				`write services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`}}, true
 		}
 	}
@@ -80,7 +80,7 @@ func (b brokenText) foreignFile(string) (syntaxFault, bool) {
 	return none()
 }
 
-func (b brokenText) tab(string) (syntaxFault, bool) {
+func (b brokenText) tab(string) (syntaxError, bool) {
 	blank := b.line()[:len(b.line())-len(strings.TrimLeft(b.line(), " \t"))]
 	if at := strings.IndexByte(blank, '\t'); at >= 0 {
 		return b.here(at, "the line is indented with a tab", "use blanks")
@@ -89,7 +89,7 @@ func (b brokenText) tab(string) (syntaxFault, bool) {
 }
 
 // firstCharacter is about values that begin with a character of YAML's own.
-func (b brokenText) firstCharacter(said string) (syntaxFault, bool) {
+func (b brokenText) firstCharacter(said string) (syntaxError, bool) {
 	marks := ""
 	switch {
 	case strings.Contains(said, "cannot start any token"):
@@ -109,13 +109,13 @@ func (b brokenText) firstCharacter(said string) (syntaxFault, bool) {
 	if name, ok := strings.CutPrefix(said, "unknown anchor '"); ok {
 		name, _, _ = strings.Cut(name, "'")
 		return b.here(m[2], "there is no anchor &"+name,
-			"write &"+name+" at what it stands for, further up, or put the value in quotes: "+quote("", value))
+			"write &"+name+" at what it stands for, further up, or put the value in quotes: "+Quote("", value))
 	}
-	return b.here(m[2], fmt.Sprintf("a value cannot begin with %c", value[0]), "put it in quotes: "+quote("", value))
+	return b.here(m[2], fmt.Sprintf("a value cannot begin with %c", value[0]), "put it in quotes: "+Quote("", value))
 }
 
 // quotes is about values in quotes.
-func (b brokenText) quotes(said string) (syntaxFault, bool) {
+func (b brokenText) quotes(said string) (syntaxError, bool) {
 	line := b.line()
 	opening := regexp.MustCompile(`(?:^\s*|[:,\[{-]\s+|[\[{,])(["'])`)
 	m := opening.FindStringSubmatchIndex(line)
@@ -165,7 +165,7 @@ func closingQuote(line string, open int) int {
 }
 
 // brackets is about lists and sections in one line.
-func (b brokenText) brackets(said string) (syntaxFault, bool) {
+func (b brokenText) brackets(said string) (syntaxError, bool) {
 	line := b.line()
 	var open []int
 	for k := 0; k < len(line); k++ {
@@ -210,7 +210,7 @@ func (b brokenText) brackets(said string) (syntaxFault, bool) {
 }
 
 // behindKey is about what cannot stand in the line of its key.
-func (b brokenText) behindKey(said string) (syntaxFault, bool) {
+func (b brokenText) behindKey(said string) (syntaxError, bool) {
 	colon := strings.Index(b.line(), ": ") + 2
 	switch {
 	case strings.Contains(said, "block sequence entries"):

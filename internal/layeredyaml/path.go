@@ -1,13 +1,13 @@
-package config
+package layeredyaml
 
 import (
 	"strconv"
 	"strings"
 )
 
-// join adds a key to a dotted path. A key with other characters than letters,
+// Join adds a key to a dotted path. A key with other characters than letters,
 // digits, "_" and "-" is quoted, so that a path has one meaning.
-func join(path, key string) string {
+func Join(path, key string) string {
 	if !plainKey(key) {
 		key = strconv.Quote(key)
 	}
@@ -17,14 +17,8 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// ServicePath is the path of what stands below a service.
-func ServicePath(service, below string) string { return join("services", service) + "." + below }
-
-// EnvPath is the path of a variable of a service.
-func EnvPath(service, name string) string { return join(ServicePath(service, "env"), name) }
-
-// index adds a list position, counted from 0, to a path.
-func index(path string, i int) string {
+// Index adds a list position, counted from 0, to a path.
+func Index(path string, i int) string {
 	return path + "[" + strconv.Itoa(i) + "]"
 }
 
@@ -41,9 +35,9 @@ func isAlnum(c rune) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// ancestors returns the paths around path, the nearest first. A cut inside a
+// Ancestors returns the paths around path, the nearest first. A cut inside a
 // quoted key gives a path that nothing has, which does no harm to a look-up.
-func ancestors(path string) []string {
+func Ancestors(path string) []string {
 	var out []string
 	for i := len(path) - 1; i > 0; i-- {
 		if path[i] == '.' || path[i] == '[' {
@@ -53,8 +47,8 @@ func ancestors(path string) []string {
 	return out
 }
 
-// lastKey returns the last key of a path, without list positions and quotes.
-func lastKey(path string) string {
+// LastKey returns the last key of a path, without list positions and quotes.
+func LastKey(path string) string {
 	for strings.HasSuffix(path, "]") {
 		i := strings.LastIndexByte(path, '[')
 		if i < 0 {

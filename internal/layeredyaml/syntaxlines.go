@@ -1,4 +1,4 @@
-package config
+package layeredyaml
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 // noColon is about lines without a key. The library complains of them one line too
 // late.
-func (b brokenText) noColon(said string) (syntaxFault, bool) {
+func (b brokenText) noColon(said string) (syntaxError, bool) {
 	if !strings.Contains(said, "expected ':'") && !strings.Contains(said, "mapping values") && !strings.Contains(said, "expected key") {
 		return none()
 	}
@@ -25,7 +25,7 @@ func (b brokenText) noColon(said string) (syntaxFault, bool) {
 		}
 		column := indentOf(b.lines[k])
 		if m := regexp.MustCompile(`^([A-Za-z_][\w-]*):(\S.*)$`).FindStringSubmatch(text); m != nil {
-			return syntaxFault{k, column + len(m[1]) + 1, fault{"there is no blank behind the colon", "write " + m[1] + ": " + m[2]}}, true
+			return syntaxError{k, column + len(m[1]) + 1, valueError{"there is no blank behind the colon", "write " + m[1] + ": " + m[2]}}, true
 		}
 		key, rest, _ := strings.Cut(text, " ")
 		if regexp.MustCompile(`^[A-Za-z_][\w-]*$`).MatchString(key) && !b.continues(k) {
@@ -33,7 +33,7 @@ func (b brokenText) noColon(said string) (syntaxFault, bool) {
 			if rest = strings.TrimSpace(rest); rest != "" {
 				hint += " " + rest
 			}
-			return syntaxFault{k, column + len(key), fault{"there is no colon behind the key", hint}}, true
+			return syntaxError{k, column + len(key), valueError{"there is no colon behind the key", hint}}, true
 		}
 	}
 	return none()
@@ -50,7 +50,7 @@ func (b brokenText) continues(line int) bool {
 }
 
 // indentation compares a line with those above it.
-func (b brokenText) indentation(said string) (syntaxFault, bool) {
+func (b brokenText) indentation(said string) (syntaxError, bool) {
 	above := b.before(b.at)
 	if above < 0 || !strings.Contains(said, "mapping values") && !strings.Contains(said, "did not find expected key") &&
 		!strings.Contains(said, "indicator") && !strings.Contains(said, "document start") {
@@ -106,7 +106,7 @@ func blanks(n int) string {
 }
 
 // secondColon is about a colon and a blank in a value without quotes.
-func (b brokenText) secondColon(said string) (syntaxFault, bool) {
+func (b brokenText) secondColon(said string) (syntaxError, bool) {
 	if !strings.Contains(said, "mapping values") && !strings.Contains(said, "expected ','") {
 		return none()
 	}
@@ -116,7 +116,7 @@ func (b brokenText) secondColon(said string) (syntaxFault, bool) {
 	}
 	value := regexp.MustCompile(`^[^,\]}]*`).FindString(b.line()[m[4]:])
 	return b.here(m[5], "a colon and a blank stand in a value",
-		"put the value in quotes: "+b.line()[m[2]:m[3]]+": "+quote(b.line()[m[2]:m[3]], value))
+		"put the value in quotes: "+b.line()[m[2]:m[3]]+": "+Quote(b.line()[m[2]:m[3]], value))
 }
 
 // maxShown bounds a line that is shown, in bytes.

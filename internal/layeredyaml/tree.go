@@ -1,7 +1,9 @@
-package config
+package layeredyaml
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 )
 
@@ -22,29 +24,45 @@ func (o Origin) String() string {
 	return o.File + ":" + strconv.Itoa(o.Line)
 }
 
-// Origins maps dotted paths to where the values came from. A path that is not
-// in it has its default. Sections are in it too, with where they first appear.
+// Origins maps dotted paths to where the values came from. A path that is not in it has
+// its default. Sections are in it too, with where they first appear.
 type Origins map[string]Origin
 
-// tree is one layer of the configuration, or several merged: what was set, and
-// where. It is a leaf, a list or a section.
+// tree is what one layer sets, or several merged, and where. It is a leaf, a list or a
+// section.
 type tree struct {
-	origin Origin
-	value  reflect.Value    // a leaf's; not valid otherwise
-	list   bool             // items is the value, and may be empty
-	items  []*tree          // a list's
-	kids   map[string]*tree // a section's or a map's; not nil for these
+	origin   Origin
+	value    reflect.Value    // a leaf's; not valid otherwise
+	list     bool             // items is the value, and may be empty
+	items    []*tree          // a list's
+	children map[string]*tree // a section's or a map's; not nil for these
 }
 
-func section(o Origin) *tree { return &tree{origin: o, kids: map[string]*tree{}} }
+func newSection(o Origin) *tree { return &tree{origin: o, children: map[string]*tree{}} }
+
+// child returns what is set below a key; nil is a tree in which nothing is set.
+func (t *tree) child(key string) *tree {
+	if t == nil {
+		return nil
+	}
+	return t.children[key]
+}
+
+// keys returns the keys that are set, sorted.
+func (t *tree) keys() []string {
+	if t == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(t.children))
+}
 
 // merge lays over on top of t: sections and maps by key, all else replaced.
 func (t *tree) merge(over *tree) *tree {
-	if t == nil || t.kids == nil || over.kids == nil {
+	if t == nil || t.children == nil || over.children == nil {
 		return over
 	}
-	for key, kid := range over.kids {
-		t.kids[key] = t.kids[key].merge(kid)
+	for key, child := range over.children {
+		t.children[key] = t.children[key].merge(child)
 	}
 	return t
 }
@@ -63,19 +81,19 @@ func (t *tree) into(v reflect.Value) {
 		for i, item := range t.items {
 			item.into(v.Index(i))
 		}
-	case v.Kind() == reflect.Map && len(t.kids) == 0:
+	case v.Kind() == reflect.Map && len(t.children) == 0:
 		// Left nil: "env: {}" adds nothing to what other layers say.
 	case v.Kind() == reflect.Map:
-		v.Set(reflect.MakeMapWithSize(v.Type(), len(t.kids)))
-		for key, kid := range t.kids {
+		v.Set(reflect.MakeMapWithSize(v.Type(), len(t.children)))
+		for key, child := range t.children {
 			elem := reflect.New(v.Type().Elem()).Elem()
-			kid.into(elem)
+			child.into(elem)
 			v.SetMapIndex(reflect.ValueOf(key), elem)
 		}
 	default:
 		for _, f := range fieldsOf(v.Type()) {
-			if kid := t.kids[f.name]; kid != nil {
-				kid.into(v.FieldByIndex(f.index))
+			if child := t.children[f.name]; child != nil {
+				child.into(v.FieldByIndex(f.index))
 			}
 		}
 	}
@@ -87,9 +105,9 @@ func (t *tree) origins(path string, out Origins) {
 		out[path] = t.origin
 	}
 	for i, item := range t.items {
-		item.origins(index(path, i), out)
+		item.origins(Index(path, i), out)
 	}
-	for key, kid := range t.kids {
-		kid.origins(join(path, key), out)
+	for key, child := range t.children {
+		child.origins(Join(path, key), out)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // foreignKeys are what users of Supervisor, compose and systemd write in a service.
@@ -55,7 +55,7 @@ func TestForeignKeys(t *testing.T) {
 	var said strings.Builder
 	for _, given := range foreignKeys() {
 		_, err := loadText(t, aroundService+"    "+given+"\n"+itsCommand)
-		var ps Problems
+		var ps layeredyaml.Problems
 		if !errors.As(err, &ps) || len(ps) != 1 || ps[0].Line != 6 {
 			t.Errorf("%s: not one problem in its line: %v", given, err)
 			continue
@@ -75,7 +75,7 @@ func TestForeignKeys(t *testing.T) {
 }
 
 // followed is the file after the hint of a problem was followed.
-func followed(t *testing.T, given string, p Problem) []string {
+func followed(t *testing.T, given string, p layeredyaml.Problem) []string {
 	t.Helper()
 	line, isWrite := strings.CutPrefix(p.Hint, "write ")
 	if !isWrite {
@@ -122,7 +122,7 @@ func TestForeignTop(t *testing.T) {
 		"supervisord: {nodaemon: true}", "Service: {ExecStart: x}", "Unit: {}", "x-common: &c {}", "stop: 5s", "log: debug", "jvm: -Xmx1g", "services: {a: java -jar x.jar}",
 		"services: {a: 'java $X | tee log'}", "services: {a: [java, -jar, x.jar]}", "services: {t: {kind: tomcat, tomcat: /opt/tomcat}}", "services: {j: {kind: java, java: /app/x.jar}}"} {
 		_, err := loadText(t, given+"\n")
-		var ps Problems
+		var ps layeredyaml.Problems
 		if !errors.As(err, &ps) {
 			t.Errorf("%s: %v", given, err)
 			continue
@@ -153,11 +153,12 @@ func TestForeignTop(t *testing.T) {
 // No key of ours is taken for another program's.
 func TestForeignLeavesOurs(t *testing.T) {
 	for _, section := range []reflect.Type{reflect.TypeFor[Service](), reflect.TypeFor[Config]()} {
-		for _, key := range keysOf(section) {
+		for i := range section.NumField() {
+			key, _, _ := strings.Cut(section.Field(i).Tag.Get("yaml"), ",")
 			if slices.Contains([]string{"requires", "after", "restart"}, key) { // systemd writes them with a capital
 				continue
 			}
-			if a, ok := foreign(section, "services.a", entry{key: key, value: &yaml.Node{}}); ok && section == reflect.TypeFor[Service]() {
+			if a, ok := adviseKey(section, "services.a", key, layeredyaml.Value{}); ok && section == reflect.TypeFor[Service]() {
 				t.Errorf("%s: %+v", key, a)
 			}
 		}

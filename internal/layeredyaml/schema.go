@@ -1,4 +1,4 @@
-package config
+package layeredyaml
 
 import (
 	"reflect"
@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/suggest"
-	"github.com/stoker-init/stoker/jvm"
 )
 
 // field is one key of a section.
@@ -15,38 +14,42 @@ type field struct {
 	name  string // its YAML key
 	index []int  // for reflect.Value.FieldByIndex
 	typ   reflect.Type
-	short bool // its value may stand in the place of the whole section
+	// Of its tags:
+	short       bool   // yaml ",short": its value may stand in the place of the whole section
+	secret      string // how its text is masked
+	change      string // see Leaf
+	emptyCounts bool
 }
 
-// schema is what reflection says of a section's type. It is found out once: a thousand
+// sectionType is what reflection says of a section. It is found out once: a thousand
 // services have the same sections.
-type schema struct {
+type sectionType struct {
 	fields []field
 	named  map[string]field
 	short  *field // the key whose value may stand for the section; nil: none
 }
 
-// schemas has the schema of every type that was asked for.
-var schemas sync.Map
+// sectionTypes has the sectionType of every type that was asked for.
+var sectionTypes sync.Map
 
-func schemaOf(t reflect.Type) *schema {
-	if s, known := schemas.Load(t); known {
-		return s.(*schema)
+func sectionTypeOf(t reflect.Type) *sectionType {
+	if s, known := sectionTypes.Load(t); known {
+		return s.(*sectionType)
 	}
-	s := &schema{fields: readFields(t), named: map[string]field{}}
+	s := &sectionType{fields: readFields(t), named: map[string]field{}}
 	for k, f := range s.fields {
 		s.named[f.name] = f
 		if f.short {
 			s.short = &s.fields[k]
 		}
 	}
-	schemas.Store(t, s)
+	sectionTypes.Store(t, s)
 	return s
 }
 
 // fieldsOf returns the keys of a section in the order of the struct, those of
 // inlined structs among them. They are not to be changed.
-func fieldsOf(t reflect.Type) []field { return schemaOf(t).fields }
+func fieldsOf(t reflect.Type) []field { return sectionTypeOf(t).fields }
 
 func readFields(t reflect.Type) []field {
 	var out []field
@@ -61,20 +64,29 @@ func readFields(t reflect.Type) []field {
 			continue
 		}
 		if name != "" && name != "-" {
-			out = append(out, field{name, []int{i}, f.Type, flags == "short"})
+			out = append(out, field{name, []int{i}, f.Type, flags == "short", f.Tag.Get("secret"), f.Tag.Get("change"), f.Tag.Get("empty") == "counts"})
 		}
 	}
 	return out
 }
 
 func fieldNamed(t reflect.Type, name string) (field, bool) {
-	f, ok := schemaOf(t).named[name]
+	f, ok := sectionTypeOf(t).named[name]
 	return f, ok
+}
+
+// HasKey reports whether a section of type t has a key.
+func HasKey(t reflect.Type, key string) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	_, ok := fieldNamed(t, key)
+	return ok
 }
 
 // shortOf returns the key of a section whose value may stand for the section.
 func shortOf(t reflect.Type) (field, bool) {
-	if f := schemaOf(t).short; f != nil {
+	if f := sectionTypeOf(t).short; f != nil {
 		return *f, true
 	}
 	return field{}, false
@@ -96,8 +108,14 @@ func plain(t reflect.Type) reflect.Type {
 	return t
 }
 
-// isWords says whether a list may be written as its only item.
-func isWords(t reflect.Type) bool { return t == reflect.TypeFor[jvm.Words]() }
+// takesItem reports whether a list may be written as its only item: one whose type has a
+// name.
+func takesItem(t reflect.Type) bool { return t.Name() != "" }
+
+// isTable reports whether a map has sections of its own.
+func isTable(t reflect.Type) bool {
+	return t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct
+}
 
 func isDuration(t reflect.Type) bool { return t == reflect.TypeFor[time.Duration]() }
 
@@ -120,8 +138,8 @@ func wanted(t reflect.Type) string {
 	return "a section of keys"
 }
 
-// didYouMean is the nearest known word as a hint; without a near word it lists a few.
-func didYouMean(got string, known []string) string {
+// DidYouMean is the nearest known word as a hint; without a near word it lists a few.
+func DidYouMean(got string, known []string) string {
 	if word, ok := suggest.Nearest(got, known); ok {
 		return `did you mean "` + word + `"?`
 	}

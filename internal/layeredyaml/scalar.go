@@ -1,4 +1,4 @@
-package config
+package layeredyaml
 
 import (
 	"fmt"
@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// fault is what is wrong with one value, before its place is known.
-type fault struct{ message, hint string }
+// valueError is what is wrong with one value, before its place is known.
+type valueError struct{ message, hint string }
 
 // parseScalar turns text into a value of type t, a leaf of the schema. Text is
 // taken as it is written: 0027, 1.10 and no stay what they look like. ok is
 // false when f says what is wrong.
-func parseScalar(t reflect.Type, path, text string) (v reflect.Value, f fault, ok bool) {
+func parseScalar(t reflect.Type, path, text string) (v reflect.Value, f valueError, ok bool) {
 	if strings.ContainsRune(text, 0) {
-		return v, fault{message: quote(path, text) + " has a NUL byte"}, false
+		return v, valueError{message: Quote(path, text) + " has a NUL byte"}, false
 	}
 	v = reflect.New(t).Elem()
 	switch {
@@ -49,7 +49,7 @@ func parseScalar(t reflect.Type, path, text string) (v reflect.Value, f fault, o
 			}
 		}
 	}
-	return v, fault{message: quote(path, text) + " is not " + wanted(t), hint: scalarHint(t, text)}, false
+	return v, valueError{message: Quote(path, text) + " is not " + wanted(t), hint: scalarHint(t, text)}, false
 }
 
 func scalarHint(t reflect.Type, text string) string {
@@ -70,57 +70,62 @@ func decimal(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789.eE+-") == ""
 }
 
-func parseInt(path, text string) (int, fault, bool) {
+func parseInt(path, text string) (int, valueError, bool) {
 	digits := strings.TrimLeft(text, "+-")
 	if len(digits) > 1 && digits[0] == '0' && decimal(digits) {
 		// YAML 1.1 would read 010 as 8 and YAML 1.2 as 10.
-		return 0, fault{quote(path, text) + " begins with 0", "write a decimal number without it"}, false
+		return 0, valueError{Quote(path, text) + " begins with 0", "write a decimal number without it"}, false
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fault{message: quote(path, text) + " is not a whole number"}, false
+		return 0, valueError{message: Quote(path, text) + " is not a whole number"}, false
 	}
-	return n, fault{}, true
+	return n, valueError{}, true
 }
+
+var (
+	numberAndUnit = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$`)
+	clockTime     = regexp.MustCompile(`^([0-9]{1,4}):([0-9]{2})$`)
+)
 
 // parseDuration is time.ParseDuration with hints for what people write instead.
-func parseDuration(path, text string) (time.Duration, fault, bool) {
+func parseDuration(path, text string) (time.Duration, valueError, bool) {
 	if d, err := time.ParseDuration(text); err == nil {
-		return d, fault{}, true
+		return d, valueError{}, true
 	}
-	const units = "the units are h, m, s and ms"
-	f := fault{quote(path, text) + " is not a duration", units + ": 90s, 1m30s, 500ms"}
-	number := regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$`).FindStringSubmatch(text)
-	switch {
-	case number == nil:
-		if m := regexp.MustCompile(`^([0-9]{1,4}):([0-9]{2})$`).FindStringSubmatch(text); m != nil {
-			f.hint = "write " + m[1] + "m" + m[2] + "s"
-		}
-	case number[2] == "":
-		f = fault{quote(path, text) + " needs a unit", "write " + number[1] + "s"}
-	case strings.HasPrefix(strings.ToLower(number[2]), "d"):
-		if days, err := strconv.Atoi(number[1]); err == nil && days < 10000 {
-			f.hint = fmt.Sprintf("write %dh", days*24)
-		}
-	default:
-		if unit, ok := knownUnit(number[2]); ok {
-			f.hint = "write " + number[1] + unit
-		}
+	e := valueError{Quote(path, text) + " is not a duration", "the units are h, m, s and ms: 90s, 1m30s, 500ms"}
+	guess, ok := GuessDuration(text)
+	if ok {
+		e.hint = "write " + guess
 	}
-	return 0, f, false
+	if m := numberAndUnit.FindStringSubmatch(text); m != nil && m[2] == "" {
+		e.message = Quote(path, text) + " needs a unit"
+	}
+	return 0, e, false
 }
 
-// knownUnit returns the unit that is meant by a word such as "sec".
-func knownUnit(word string) (string, bool) {
-	switch strings.ToLower(word) {
-	case "s", "sec", "secs", "second", "seconds":
-		return "s", true
+// GuessDuration returns the duration that is meant by a text such as 5, 10 min, 2days or
+// 1:30.
+func GuessDuration(text string) (string, bool) {
+	if m := clockTime.FindStringSubmatch(text); m != nil {
+		return m[1] + "m" + m[2] + "s", true
+	}
+	m := numberAndUnit.FindStringSubmatch(text)
+	if m == nil {
+		return "", false
+	}
+	switch number := m[1]; strings.ToLower(m[2]) {
+	case "", "s", "sec", "secs", "second", "seconds":
+		return number + "s", true
 	case "m", "min", "mins", "minute", "minutes":
-		return "m", true
+		return number + "m", true
 	case "h", "hr", "hrs", "hour", "hours":
-		return "h", true
+		return number + "h", true
 	case "ms", "msec", "millis", "millisecond", "milliseconds":
-		return "ms", true
+		return number + "ms", true
+	case "d", "day", "days":
+		days, err := strconv.Atoi(number)
+		return fmt.Sprintf("%dh", days*24), err == nil && days < 10000
 	}
 	return "", false
 }

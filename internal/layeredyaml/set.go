@@ -1,8 +1,7 @@
-package config
+package layeredyaml
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,35 +14,40 @@ import (
 
 // target is a value of the schema that a variable or a setting names.
 type target struct {
-	keys []string
-	typ  reflect.Type
-	made bool // the last key is a map's, and no layer has it yet
+	keys  []string
+	typ   reflect.Type
+	added bool // the last key is a map's, and no layer has it yet
+}
+
+// below is what a key of t names.
+func (t target) below(key string, typ reflect.Type) target {
+	return target{keys: append(slices.Clone(t.keys), key), typ: typ}
 }
 
 func (t target) path() string {
 	path := ""
 	for _, key := range t.keys {
-		path = join(path, key)
+		path = Join(path, key)
 	}
 	return path
 }
 
-// set applies "path=value" settings. Each one's origin is prefix, followed by
+// Set applies "path=value" settings. Each one's origin is prefix, followed by
 // its path unless prefix is complete in itself.
-func (l *loader) set(prefix string, settings []string) {
+func (l *Layers) Set(prefix string, settings []string) {
 	for _, s := range settings {
 		name, value, ok := strings.Cut(s, "=")
 		source := prefix
 		if strings.HasSuffix(prefix, " ") {
-			source += bounded(printable.Line(name))
+			source += Shorten(printable.Line(name))
 		}
 		if !ok {
 			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in stop.timeout=20s"})
 			continue
 		}
-		to, f, ok := resolve(target{typ: reflect.TypeFor[Config]()}, l.root, name)
+		to, f, ok := resolve(target{typ: l.schema.Type}, l.root, name)
 		if !ok {
-			if hint := settingHint(to, f.message == isSection, value, asFlag); hint != "" {
+			if hint := l.adviseSetting(to, f.message == isSection, value, asFlag); hint != "" {
 				f.hint = hint
 			}
 			l.report.add(Problem{File: source, Path: to.path(), Message: f.message, Hint: f.hint})
@@ -58,17 +62,17 @@ func (l *loader) set(prefix string, settings []string) {
 
 // assign lays one value, given as text, over what is there. Text is taken as
 // it is for everything but lists, which are written as in YAML: ["a", "b"].
-func (l *loader) assign(source string, to target, text string) {
+func (l *Layers) assign(source string, to target, text string) {
 	path := to.path()
-	d := decoder{report: l.report, name: source}
+	d := decoder{report: l.report, schema: l.schema, name: source}
 	var leaf *tree
 	switch t := plain(to.typ); {
 	case !utf8.ValidString(text):
-		l.report.add(Problem{File: source, Path: path, Message: quote(path, text) + " is not UTF-8"})
+		l.report.add(Problem{File: source, Path: path, Message: Quote(path, text) + " is not UTF-8"})
 	case t.Kind() == reflect.Slice:
 		n, _, ok := parse([]byte(text))
 		if !ok || n == nil {
-			l.report.add(Problem{File: source, Path: path, Message: quote(path, redact.Arg(text)) + " is not a list", Hint: `write ["a", "b"]`})
+			l.report.add(Problem{File: source, Path: path, Message: Quote(path, redact.Arg(text)) + " is not a list", Hint: `write ["a", "b"]`})
 			break
 		}
 		leaf = d.node(n, t, path)
@@ -84,8 +88,8 @@ func (l *loader) assign(source string, to target, text string) {
 		return
 	}
 	for _, key := range slices.Backward(to.keys) {
-		around := section(Origin{File: source})
-		around.kids[key] = leaf
+		around := newSection(Origin{File: source})
+		around.children[key] = leaf
 		leaf = around
 	}
 	l.root = l.root.merge(leaf)
@@ -97,29 +101,29 @@ const isSection = "names a section, not a value"
 // resolve finds what a dotted path names, starting at from, of which have is
 // what is set so far. A service's name may have dots of its own: the longest
 // one that exists wins, and quotes ("my.app") settle it.
-func resolve(from target, have *tree, rest string) (target, fault, bool) {
+func resolve(from target, have *tree, rest string) (target, valueError, bool) {
 	t := plain(from.typ)
 	switch {
 	case rest == "" && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map):
-		return from, fault{message: isSection}, false
+		return from, valueError{message: isSection}, false
 	case rest == "":
-		return from, fault{}, true
+		return from, valueError{}, true
 	case t.Kind() == reflect.Struct:
 		key, rest, _ := strings.Cut(rest, ".")
 		f, ok := fieldNamed(t, key)
 		if !ok {
-			from.keys = append(from.keys, bounded(key))
-			return from, fault{"unknown key", didYouMean(key, keysOf(t))}, false
+			from.keys = append(from.keys, Shorten(key))
+			return from, valueError{"unknown key", DidYouMean(key, keysOf(t))}, false
 		}
-		return resolve(target{keys: append(from.keys, key), typ: f.typ}, have.kid(key), rest)
+		return resolve(from.below(key, f.typ), have.child(key), rest)
 	case t.Kind() == reflect.Map:
 		key, rest, ok := mapKey(t, have, rest)
 		if !ok {
-			return from, fault{message: "has an empty or badly quoted key"}, false
+			return from, valueError{message: "has an empty or badly quoted key"}, false
 		}
-		return resolve(target{keys: append(from.keys, key), typ: t.Elem()}, have.kid(key), rest)
+		return resolve(from.below(key, t.Elem()), have.child(key), rest)
 	}
-	return from, fault{message: fmt.Sprintf("is a value: it has no key %s", quote("", rest))}, false
+	return from, valueError{message: fmt.Sprintf("is a value: it has no key %s", Quote("", rest))}, false
 }
 
 // mapKey splits the key of a map off a dotted path.
@@ -141,20 +145,4 @@ func mapKey(t reflect.Type, have *tree, rest string) (key, after string, ok bool
 		key, after, _ = strings.Cut(rest, ".")
 	}
 	return key, after, key != ""
-}
-
-// kid returns what is set below a key; nil is a tree in which nothing is set.
-func (t *tree) kid(key string) *tree {
-	if t == nil {
-		return nil
-	}
-	return t.kids[key]
-}
-
-// keys returns the keys that are set, sorted.
-func (t *tree) keys() []string {
-	if t == nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(t.kids))
 }
