@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unicode/utf8"
 )
 
 // modulePath begins the import path of everything that is ours.
@@ -28,21 +27,29 @@ const modulePath = "github.com/stoker-init/stoker"
 // only. cmd/stoker wires everything and is not listed.
 func edges() map[string][]string {
 	return map[string][]string{
-		"bench":           {"hooks", "internal/proc", "internal/pid1"}, // it measures them
-		"internal/api":    {"supervisor", "internal/proc", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":           {"internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
-		"internal/asuser": {},
-		"internal/cgroup": {},
-		"internal/events": {"internal/proc", "internal/redact"},
-		"internal/jacoco": {},
+		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
+		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin"},
+		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact"},
+		"internal/asuser":    {"internal/procfs"},
+		"internal/cgroup":    {},
+		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
+		"internal/exit":      {},
+		"internal/jacoco":    {},
+		"internal/lifecycle": {},
+		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/proc", "internal/suggest", "internal/redact",
-			"internal/reference", "internal/printable", "internal/filewatch", "internal/layeredyaml"},
+		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact",
+			"internal/reference", "internal/printable", "internal/filewatch", "internal/layeredyaml", "hooks/plugin"},
 		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
 		"internal/filewatch":   {"internal/proc", "internal/untrusted"},
-		"jvm/hotspot":          {"internal/untrusted", "internal/asuser"},
-		"internal/pid1":        {},
-		"internal/proc":        {"internal/pid1", "internal/trust", "internal/untrusted", "internal/asuser"},
+		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":     {"internal/initproto"},
+		"internal/initproto":   {"internal/procfs"},
+		"internal/pid1":        {"internal/initproto", "internal/procfs"},
+		"internal/procfs":      {},
+		"internal/logs":        {"internal/trust", "internal/untrusted"},
+		"internal/proc":        {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
 		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":      {},
 		"jvm/tomcat":           {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -50,7 +57,7 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"internal/proc", "internal/pid1", "internal/redact", "internal/untrusted"},
+		"supervisor":           {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
 		"internal/trust":       {},
 		"internal/untrusted":   {},
 		"internal/reference":   {},
@@ -202,9 +209,9 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1":
+			case "internal/pid1", "internal/initproto", "internal/procfs":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
-					t.Errorf("%s imports %s: package pid1 has the standard library and x/sys only", s.path, path)
+					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}
 			}
 			if strings.HasPrefix(path, "golang.org/x/sys/") || path == "github.com/hashicorp/go-hclog" {
@@ -286,26 +293,22 @@ func readers() map[string]string {
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
 		"internal/proc/shimsteps.go":      kernel,
-		"internal/proc/sockets.go":        kernel + ", or that are read piece by piece",
-		"internal/proc/table.go":          kernel,
 		"internal/proc/upgrade.go":        kernel,
+		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/start.go":          "/dev/null",
 		"internal/proc/spec.go":           "the beginning of a program that was judged before",
-		"internal/proc/logoptions.go":     "a memfd of our own",
-		"internal/proc/logfolder.go":      "the folder of a log and its files: not followed, compared with what is there",
-		"internal/asuser":                 kernel,
+		"internal/logs/options.go":        "a memfd of our own",
+		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
 		"jvm/hotspot/find.go":             "it lists folders of the system",
 		"jvm/tomcat/find.go":              "it lists /opt and /usr/local",
 		"internal/trust":                  "it judges without reading; " + kernel,
 		"internal/untrusted/untrusted.go": "it is the way",
-		"internal/api/peer.go":            kernel,
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
-		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
+		"hooks/plugin/folder.go":          "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
 		"cmd/stoker/candidate.go":         "/proc/self/exe",
-		"cmd/stoker/jvmdebugger.go":       kernel,
 		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",
 		"supervisor/evidence.go":          kernel,
 	}
@@ -333,6 +336,28 @@ func TestUntrustedFilesAreOpenedByOneRule(t *testing.T) {
 		if !used[place] {
 			t.Errorf("%s opens nothing any more: it needs no exception", place)
 		}
+	}
+}
+
+// TestOnlyProcfsReadsProcesses wants the directory of a process, /proc/PID, to be named
+// by package procfs alone. The own process, /proc/self, is not meant.
+func TestOnlyProcfsReadsProcesses(t *testing.T) {
+	allowed := map[string]string{
+		"internal/config/validate_output.go": "a path that is refused for a log",
+		"internal/pid1/procstat.go":          "until it uses package procfs",
+		"internal/logs/rotate.go":            "a path that is refused for a log",
+	}
+	process := regexp.MustCompile(`^/proc/?$|/proc/(%|[0-9]|$)`)
+	for _, s := range ours(sources(t)) {
+		if s.dir == "bench" || s.dir == "internal/procfs" || allowed[s.path] != "" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if text, ok := n.(*ast.BasicLit); ok && text.Kind == token.STRING && process.MatchString(strings.Trim(text.Value, "`\"")) {
+				t.Errorf("%s names /proc/PID: use package procfs", s.at(n))
+			}
+			return true
+		})
 	}
 }
 
@@ -385,19 +410,72 @@ func TestNoHiddenState(t *testing.T) {
 	}
 }
 
-// checkVariables lets errors, embedded files, checks of an interface and what is
-// listed pass.
+// checkVariables lets errors, embedded files, checks of an interface, read-only
+// tables, compiled expressions and what is listed pass.
 func (s source) checkVariables(t *testing.T, d *ast.GenDecl) {
 	for _, spec := range d.Specs {
 		v := spec.(*ast.ValueSpec)
 		embedded := strings.Contains(d.Doc.Text()+v.Doc.Text(), "go:embed") || hasDirective(d.Doc) || hasDirective(v.Doc)
-		for _, name := range v.Names {
+		for i, name := range v.Names {
 			isError := strings.HasPrefix(strings.ToLower(name.Name), "err")
-			if _, listed := variables()[s.dir+"."+name.Name]; !embedded && !isError && !listed && name.Name != "_" {
+			constant := i < len(v.Values) && readOnly(v.Values[i]) && !assigned(t, s.dir)[name.Name]
+			if _, listed := variables()[s.dir+"."+name.Name]; !embedded && !isError && !listed && !constant && name.Name != "_" {
 				t.Errorf("%s: package variable %s", s.at(v), name.Name)
 			}
 		}
 	}
+}
+
+// readOnly says whether a value is a table or a compiled expression.
+func readOnly(value ast.Expr) bool {
+	switch e := value.(type) {
+	case *ast.CompositeLit:
+		return true
+	case *ast.CallExpr:
+		sel, ok := e.Fun.(*ast.SelectorExpr)
+		return ok && slices.Contains([]string{"MustCompile", "NewReplacer"}, sel.Sel.Name)
+	}
+	return false
+}
+
+// assigned are the names that a package's functions assign to, as a whole or in part.
+func assigned(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	note := func(e ast.Expr) {
+		for {
+			switch x := e.(type) {
+			case *ast.IndexExpr:
+				e = x.X
+				continue
+			case *ast.SelectorExpr:
+				e = x.X
+				continue
+			case *ast.Ident:
+				out[x.Name] = true
+			}
+			return
+		}
+	}
+	for _, s := range ours(sources(t)) {
+		if s.dir != dir {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.AssignStmt:
+				for _, left := range x.Lhs {
+					if x.Tok != token.DEFINE {
+						note(left)
+					}
+				}
+			case *ast.IncDecStmt:
+				note(x.X)
+			}
+			return true
+		})
+	}
+	return out
 }
 
 // hasDirective says whether a comment holds go:embed, which Text leaves out.
@@ -434,7 +512,6 @@ func longFunctions() map[string]string {
 	return map[string]string{
 		"cmd/stoker.newApp": "one table: the whole command line",
 		"jvm.flagChanges":   "one table: what became of each flag",
-		"jvm.flagTable":     "one table: the flags of the JVMs that we know",
 	}
 }
 
@@ -463,47 +540,6 @@ func bubbles(s source) bool {
 		data, err := os.ReadFile(path)
 		return err == nil && bytes.Contains(data, []byte(`"testing/synctest"`))
 	})
-}
-
-// TestNothingOfThisMachine looks for what works on one machine only: addresses
-// of registries and proxies, and the checkout's own path.
-func TestNothingOfThisMachine(t *testing.T) {
-	hosts := regexp.MustCompile(`\b(registry-1\.|index\.docker|quay|gcr|ghcr|mcr|k8s\.gcr)\.io\b|\bregistry\.[a-z0-9.-]+\.(com|org|io|cn|net)\b|` +
-		`\bproxy\.golang\.org\b|\bgoproxy\.|\bpypi\.org\b|\b(nexus|artifactory|artifacts|mirrors?)\.[a-z0-9-]+\.[a-z]`)
-	// One of these is in whatever matches; looking for them first is what makes it quick.
-	hints := []string{".io", "registry.", "proxy.", "pypi.", "nexus.", "artifact", "mirror"}
-	root, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	machine := []string{root + "/"}
-	if up := filepath.Dir(root); strings.Count(root, "/") == 2 && !slices.Contains([]string{"/home", "/root", "/tmp", "/opt", "/srv", "/usr", "/var", "/go"}, up) {
-		machine = append(machine, up+"/")
-	}
-	if strings.Count(root, "/") < 2 {
-		machine = nil // such as /src, which others have too
-	}
-	for _, path := range files(t) {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if path == "rules_test.go" || !utf8.Valid(data) {
-			continue
-		}
-		for n, line := range strings.Split(string(data), "\n") {
-			if slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(line, hint) }) {
-				if m := hosts.FindString(line); m != "" {
-					t.Errorf("%s:%d: names %s", path, n+1, m)
-				}
-			}
-			for _, place := range machine {
-				if k := strings.Index(line, place); k >= 0 && (k == 0 || strings.ContainsRune(" \"'`=:([", rune(line[k-1]))) {
-					t.Errorf("%s:%d: has a path of this machine, %s", path, n+1, place)
-				}
-			}
-		}
-	}
 }
 
 // TestSecurityNamesTests holds docs/reference/security.md to what the tests prove.

@@ -12,7 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -52,7 +53,7 @@ func (b *bench) hooks() (t hookTimes, err error) {
 
 // measureHooks is the supervisor's part: all ways in turn.
 func measureHooks(out string) error {
-	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{})
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{})
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func measureHooks(out string) error {
 	}
 	began := time.Now()
 	for n := range hooksEvents {
-		r.Tell(hooks.Occasion{Event: hooks.Exited, Service: "app", Start: uint64(n)})
+		r.Tell(lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Start: uint64(n)})
 	}
 	t.Event = float64(time.Since(began)) / hooksEvents
 	data, err := json.Marshal(t)
@@ -82,9 +83,9 @@ func measureHooks(out string) error {
 // hookList has one and many of each way that is a hook, at events of their own.
 func hookList() (list []hooks.Bound) {
 	for _, of := range []struct {
-		one, all hooks.Event
+		one, all lifecycle.Event
 		command  []string
-	}{{hooks.Started, hooks.Ready, []string{"/bin/true"}}, {hooks.PreStop, hooks.Stopped, []string{"/bin/sleep", "0.1"}}} {
+	}{{lifecycle.Started, lifecycle.Ready, []string{"/bin/true"}}, {lifecycle.PreStop, lifecycle.Stopped, []string{"/bin/sleep", "0.1"}}} {
 		for k := range 1 + hooksCount {
 			b := hooks.Bound{Hook: hooks.Hook{Name: "n" + strconv.Itoa(k), Command: of.command, Parallel: true}.WithDefaults(), Event: of.all}
 			if k == 0 {
@@ -111,17 +112,17 @@ func (t *hookTimes) round(r *hooks.Runner, n int) error {
 	}
 	all.Wait()
 	t.All[ways[0]] = append(t.All[ways[0]], since(began))
-	event := func(e hooks.Event, times map[string][]float64, way string) {
+	event := func(e lifecycle.Event, times map[string][]float64, way string) {
 		began := time.Now()
-		r.Tell(hooks.Occasion{Event: e, Service: "app", Start: uint64(n + 1)})
+		r.Tell(lifecycle.Occurrence{Event: e, Service: "app", Start: uint64(n + 1)})
 		r.Settle(context.Background())
 		times[way] = append(times[way], since(began))
 	}
-	event(hooks.Started, t.One, ways[1])
-	event(hooks.Ready, t.All, ways[1])
+	event(lifecycle.Started, t.One, ways[1])
+	event(lifecycle.Ready, t.All, ways[1])
 	if n < hooksWaited {
-		event(hooks.PreStop, t.One, ways[2])
-		event(hooks.Stopped, t.All, ways[2])
+		event(lifecycle.PreStop, t.One, ways[2])
+		event(lifecycle.Stopped, t.All, ways[2])
 	}
 	return nil
 }

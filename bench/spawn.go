@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -78,12 +80,12 @@ func (b *bench) spawns() ([]row, error) {
 
 // measureSpawns is the supervisor's part: all ways in turn.
 func measureSpawns(out string) error {
-	m, _, err := proc.Connect(pid1.SocketFD, proc.Options{})
+	m, _, err := proc.Connect(initproto.SocketFD, proc.Options{})
 	if err != nil {
 		return err
 	}
 	m.Adopted()
-	log, err := m.Log("true", proc.LogOptions{})
+	log, err := m.Logs.Open("true", logs.Options{})
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func rawSpawn() error {
 	return err
 }
 
-func procSpawn(m *proc.Manager, id string, log *proc.Log) error {
+func procSpawn(m *proc.Manager, id string, log *logs.Log) error {
 	p, err := m.Start(context.Background(), proc.Spec{ID: id, Argv: []string{"/bin/true"}, Log: log})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
@@ -32,7 +33,7 @@ const keptTail = 4 << 10
 type attempt struct {
 	r      *Runner
 	b      *Bound
-	o      Occasion
+	o      lifecycle.Occurrence
 	ctx    context.Context // done: it is brought to an end
 	try    *try
 	before func() // keeps the try, before anything is done; nil: it is kept
@@ -98,7 +99,7 @@ func (s *startFailure) Unwrap() error { return s.error }
 
 // start starts the program.
 func (a *attempt) start() (Execution, error) {
-	spec := proc.Spec{ID: a.try.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.o.Event.ends()}
+	spec := proc.Spec{ID: a.try.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.o.Event.Ending()}
 	if a.b.Path != "" {
 		if err := executable(a.b.Path); err != nil {
 			return nil, err
@@ -141,12 +142,6 @@ func (a *attempt) start() (Execution, error) {
 		return x, nil
 	}
 	return nil, &startFailure{err, strings.ReplaceAll(err.Error(), "\nhint: ", ": ")}
-}
-
-// ends says whether an event is one that comes when things end, also while the
-// container stops.
-func (e Event) ends() bool {
-	return slices.Contains([]Event{PreStop, Exited, Fatal, Stopped, StartFailed, Exit, JobFinished}, e)
 }
 
 func (a *attempt) scene(user *proc.User, out string) *scene {
@@ -302,7 +297,7 @@ func (a *attempt) ask() (out Outcome) {
 	resp, err := remote.Send(ctx, remote.Request{Method: a.b.Method, URL: a.b.URL, Headers: a.b.Headers, Body: a.b.Body, CAFile: a.b.CAFile, Timeout: a.b.Timeout},
 		func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	out.Code, out.Output = resp.Status, string(resp.Body[:min(len(resp.Body), keptTail)])
-	what := a.b.Method + " " + remote.Mask(a.b.URL)
+	what := a.b.Method + " " + redact.URL(a.b.URL)
 	switch {
 	case a.ctx.Err() != nil && err != nil:
 		out.Why = context.Cause(a.ctx).Error()

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -54,7 +55,7 @@ func (b *Bound) policy() Policy {
 
 // at says whether it is run at an occasion of its event. Where it is not known how
 // that was, a hook that asks for it is not.
-func (b *Bound) at(o *Occasion) bool {
+func (b *Bound) at(o *lifecycle.Occurrence) bool {
 	return b.When.End == "" || o.Expected != nil && *o.Expected == (b.When.End == EndExpected)
 }
 
@@ -65,9 +66,9 @@ func (b *Bound) of(service string) bool {
 
 // FromConfig binds the hooks of a list that are not files: those are Discover's.
 // source says where the hook of a number stands.
-func FromConfig(lists *ByEvent, source func(e Event, k int) string) []Bound {
+func FromConfig(lists *ByEvent, source func(e lifecycle.Event, k int) string) []Bound {
 	var out []Bound
-	for _, e := range Events() {
+	for _, e := range lifecycle.Events() {
 		for k, h := range lists.Of(e) {
 			if h.File == "" {
 				out = append(out, Bound{Hook: h.WithDefaults(), Event: e, Source: source(e, k)})
@@ -94,16 +95,16 @@ func (s *Surroundings) meets(w jvm.When) string {
 // Book is a list of hooks that does not change.
 type Book struct {
 	all   []Bound
-	event map[Event][]*Bound           // those that count, of every service
-	exact map[Event]map[string][]Bound // for the services that are named anywhere
-	other map[Event][]Bound            // for every other service
+	event map[lifecycle.Event][]*Bound           // those that count, of every service
+	exact map[lifecycle.Event]map[string][]Bound // for the services that are named anywhere
+	other map[lifecycle.Event][]Bound            // for every other service
 }
 
 // NewBook makes a book. Hooks of one event run in the order of the list; those
 // whose condition does not hold are listed and do not count. One that is called as
 // another of its event is told apart by a number.
 func NewBook(list []Bound, s Surroundings) *Book {
-	b := &Book{all: slices.Clone(list), exact: map[Event]map[string][]Bound{}, other: map[Event][]Bound{}, event: map[Event][]*Bound{}}
+	b := &Book{all: slices.Clone(list), exact: map[lifecycle.Event]map[string][]Bound{}, other: map[lifecycle.Event][]Bound{}, event: map[lifecycle.Event][]*Bound{}}
 	var named []string
 	titles := map[string]int{}
 	for k := range b.all {
@@ -143,7 +144,7 @@ func pick(hooks []*Bound, service string) []Bound {
 
 // For lists the hooks of an event of a service, in their order. Nothing of it may
 // be changed.
-func (b *Book) For(e Event, service string) []Bound {
+func (b *Book) For(e lifecycle.Event, service string) []Bound {
 	if of, ok := b.exact[e][service]; ok {
 		return of
 	}
@@ -160,7 +161,7 @@ func (b *Bound) Does() string {
 	case b.Path != "":
 		return b.Path
 	case b.URL != "":
-		return b.Method + " " + remote.Mask(b.URL)
+		return b.Method + " " + redact.URL(b.URL)
 	case len(b.Command) > 0:
 		return b.Command[0]
 	}

@@ -6,20 +6,21 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
 
 func TestBook(t *testing.T) {
 	onlyTest := func(b *Bound) { b.When.Env = map[string]jvm.Words{"ENV": {"test"}} }
-	b := NewBook([]Bound{bound(Ready, "all", "x"), bound(Ready, "db", "x", services("db", "cache")), bound(Ready, "test", "x", onlyTest),
-		bound(Ready, "p", "x", plugin("jacoco")), bound(Exit, "x", "x"), bound(Init, "none", "x", services("db"))}, Surroundings{Env: map[string]string{"ENV": "prod"}})
+	b := NewBook([]Bound{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")), bound(lifecycle.Ready, "test", "x", onlyTest),
+		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"), bound(lifecycle.Init, "none", "x", services("db"))}, Surroundings{Env: map[string]string{"ENV": "prod"}})
 	for _, tc := range []struct {
-		event   Event
+		event   lifecycle.Event
 		service string
 		want    string
 	}{
-		{Ready, "app", "[all jacoco/p]"}, {Ready, "db", "[all db jacoco/p]"}, {Ready, "cache", "[all db jacoco/p]"}, {Exit, "", "[x]"},
-		{Init, "", "[]"}, {Stopped, "app", "[]"}, {"nonsense", "app", "[]"},
+		{lifecycle.Ready, "app", "[all jacoco/p]"}, {lifecycle.Ready, "db", "[all db jacoco/p]"}, {lifecycle.Ready, "cache", "[all db jacoco/p]"}, {lifecycle.Exit, "", "[x]"},
+		{lifecycle.Init, "", "[]"}, {lifecycle.Stopped, "app", "[]"}, {"nonsense", "app", "[]"},
 	} {
 		names := []string{}
 		for _, h := range b.For(tc.event, tc.service) {
@@ -29,7 +30,7 @@ func TestBook(t *testing.T) {
 			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
 		}
 	}
-	twice := NewBook([]Bound{bound(Ready, "a", "x"), bound(Ready, "a", "x"), bound(Exit, "a", "x"), bound(Ready, "a", "x", plugin("p"))}, Surroundings{}).For(Ready, "app")
+	twice := NewBook([]Bound{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"), bound(lifecycle.Ready, "a", "x", plugin("p"))}, Surroundings{}).For(lifecycle.Ready, "app")
 	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
 		t.Errorf("%+v", twice)
 	}
@@ -39,16 +40,17 @@ func TestBook(t *testing.T) {
 }
 
 func TestFromConfig(t *testing.T) {
-	lists := &ByEvent{Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"}, {Name: "b", URL: "http://h/"}}, Init: []Hook{{Name: "i", Command: []string{"x"}}}}
+	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"}, {Name: "b", URL: "http://h/"}}, lifecycle.Init: []Hook{{Name: "i", Command: []string{"x"}}}})
+	lists := &hooks
 	var got []string
-	for _, b := range FromConfig(lists, func(e Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
+	for _, b := range FromConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
 		got = append(got, fmt.Sprint(b.Source, " ", b.Event, " ", b.Name, " ", b.Timeout, " ", b.Method, " ", b.Share, " ", b.OnFailure))
 	}
 	same(t, "bound", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
-	for _, e := range Events() {
-		*lists.List(e) = []Hook{{Name: string(e)}}
+	for _, e := range lifecycle.Events() {
+		lists.Lists[e.Index()] = []Hook{{Name: string(e)}}
 	}
-	for _, e := range Events() {
+	for _, e := range lifecycle.Events() {
 		if got := lists.Of(e); len(got) != 1 || got[0].Name != string(e) {
 			t.Errorf("%s: %+v", e, got)
 		}
@@ -58,10 +60,10 @@ func TestFromConfig(t *testing.T) {
 // TestAnEventWithoutHooksKeepsNothing: it costs no write and no goroutine.
 func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
 	h := newFakeHost()
-	l := newLife(t, h, Past{}, bound(Ready, "r", "x"))
+	l := newLife(t, h, Past{}, bound(lifecycle.Ready, "r", "x"))
 	for start := range uint64(3) {
-		for _, e := range Events() {
-			if e == Ready {
+		for _, e := range lifecycle.Events() {
+			if e == lifecycle.Ready {
 				continue
 			}
 			if err := l.Await(context.Background(), of(e, start+1)); err != nil || l.Wants(e, "app") {
@@ -75,12 +77,12 @@ func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
 }
 
 func BenchmarkEventWithoutHooks(b *testing.B) {
-	book := NewBook([]Bound{bound(Ready, "r", "x")}, Surroundings{})
+	book := NewBook([]Bound{bound(lifecycle.Ready, "r", "x")}, Surroundings{})
 	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Book: func() *Book { return book }})
-	o := of(Started, 1)
+	o := of(lifecycle.Started, 1)
 	b.ReportAllocs()
 	for b.Loop() {
-		if r.Wants(Started, "app") {
+		if r.Wants(lifecycle.Started, "app") {
 			b.Fatal("it wants")
 		}
 		r.Tell(o)

@@ -1,11 +1,17 @@
+// Package hooks runs programs and requests at the lifecycle events of the container, its
+// services and its jobs. It does not start services and does not decide when one is ready.
 package hooks
 
-import "time"
+import (
+	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
+)
 
 // Bound is a hook with what belongs to it, ready to be run.
 type Bound struct {
 	Hook
-	Event  Event
+	Event  lifecycle.Event
 	Source string // where it is from, for people: a file and line, or the path of the file that it is
 	// Path is the file to be executed; empty: it is a command or a URL.
 	Path string
@@ -23,29 +29,6 @@ type Bound struct {
 	PluginDir, StateDir string
 	// Params are the plugin's, by name.
 	Params map[string]string
-}
-
-// Occasion is an event as it happens.
-type Occasion struct {
-	Event   Event  `json:"event"`
-	Service string `json:"service,omitempty"` // or the job's name; empty: of the container
-	// Start numbers the service's starts. With Service and Event it says which
-	// occasion it is: one that is told again is not gone through again.
-	Start    uint64 `json:"start,omitempty"`
-	Attempt  int    `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
-	Pid      int    `json:"pid,omitempty"`     // 0: there is or was no process
-	Port     int    `json:"port,omitempty"`    // of the service's readiness; 0: not known
-	ExitCode *int   `json:"exit_code,omitempty"`
-	Signal   string `json:"signal,omitempty"` // that ended it: "KILL"; empty: it exited, or lives
-	OOM      bool   `json:"oom,omitempty"`    // the kernel's OOM killer ended it
-	Reason   string `json:"reason,omitempty"`
-	// Expected says of exited and stopped whether that was to come; nil: not known.
-	Expected *bool     `json:"expected,omitempty"`
-	At       time.Time `json:"at"`
-	// Until is when everything must be over; zero: each hook has its own timeout only.
-	Until time.Time `json:"until,omitzero"`
-	// Budget is that of the stop that it belongs to; 0: of none.
-	Budget time.Duration `json:"budget,omitempty"`
 }
 
 // Given is what the hooks of an event gave back by STOKER_OUT.

@@ -1,8 +1,10 @@
 package hooks
 
 import (
+	"encoding/json"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -16,66 +18,39 @@ type Config struct {
 	ByEvent `yaml:",inline"`
 }
 
-// ByEvent are lists of hooks. They run in their order.
+// ByEvent has a list of hooks for each lifecycle event.
 type ByEvent struct {
-	Init          []Hook `yaml:"init"`
-	NetworkReady  []Hook `yaml:"network-ready"`
-	PreStart      []Hook `yaml:"pre-start"`
-	Started       []Hook `yaml:"started"`
-	Ready         []Hook `yaml:"ready"`
-	StartFailed   []Hook `yaml:"start-failed"`
-	Unhealthy     []Hook `yaml:"unhealthy"`
-	Degraded      []Hook `yaml:"degraded"`
-	PreStop       []Hook `yaml:"pre-stop"`
-	Exited        []Hook `yaml:"exited"`
-	Fatal         []Hook `yaml:"fatal"`
-	Stopped       []Hook `yaml:"stopped"`
-	Exit          []Hook `yaml:"exit"`
-	JobStarted    []Hook `yaml:"job-started"`
-	JobFinished   []Hook `yaml:"job-finished"`
-	ConfigChanged []Hook `yaml:"config-changed"`
+	Lists Lists `yaml:",inline"`
 }
 
-// Of gives the list of an event.
-func (b *ByEvent) Of(e Event) []Hook { return *b.List(e) }
+// Of returns the hooks of an event in the order in which they run.
+func (b *ByEvent) Of(e lifecycle.Event) []Hook { return b.Lists[e.Index()] }
 
-// List is where the list of an event stands; of what is no event, nowhere that lasts.
-func (b *ByEvent) List(e Event) *[]Hook {
-	switch e {
-	case Init:
-		return &b.Init
-	case NetworkReady:
-		return &b.NetworkReady
-	case PreStart:
-		return &b.PreStart
-	case Started:
-		return &b.Started
-	case Ready:
-		return &b.Ready
-	case StartFailed:
-		return &b.StartFailed
-	case Unhealthy:
-		return &b.Unhealthy
-	case Degraded:
-		return &b.Degraded
-	case PreStop:
-		return &b.PreStop
-	case Exited:
-		return &b.Exited
-	case Fatal:
-		return &b.Fatal
-	case Stopped:
-		return &b.Stopped
-	case Exit:
-		return &b.Exit
-	case JobStarted:
-		return &b.JobStarted
-	case JobFinished:
-		return &b.JobFinished
-	case ConfigChanged:
-		return &b.ConfigChanged
+// Lists are in the order of lifecycle.Events.
+type Lists [lifecycle.Count][]Hook
+
+// Keys are the names of the lists in the configuration: those of the events.
+func (Lists) Keys() []string { return lifecycle.Names() }
+
+// MarshalJSON writes an object by event: a supervisor of another version may have more events.
+func (l Lists) MarshalJSON() ([]byte, error) {
+	byEvent := map[lifecycle.Event][]Hook{}
+	for k, e := range lifecycle.Events() {
+		if len(l[k]) > 0 {
+			byEvent[e] = l[k]
+		}
 	}
-	return new([]Hook)
+	return json.Marshal(byEvent)
+}
+
+// UnmarshalJSON reads that object and skips unknown events.
+func (l *Lists) UnmarshalJSON(data []byte) error {
+	var byEvent map[lifecycle.Event][]Hook
+	err := json.Unmarshal(data, &byEvent)
+	for k, e := range lifecycle.Events() {
+		l[k] = byEvent[e]
+	}
+	return err
 }
 
 // Hook is one thing to be done at an event: exactly one of Command, File and URL.
@@ -139,21 +114,3 @@ const (
 	EndExpected   = "expected"
 	EndUnexpected = "unexpected"
 )
-
-// PluginConfig is the plugins section of the configuration.
-type PluginConfig struct {
-	// Dir holds the plugins, a folder each (default /etc/stoker/plugins).
-	Dir string `yaml:"dir"`
-	// Enabled says by name what differs from the plugins' manifests.
-	Enabled map[string]Use `yaml:"enabled"`
-}
-
-// Use is how a plugin is used.
-type Use struct {
-	// On false switches it off, true on (default: as its manifest says).
-	On *bool `yaml:"on,short"`
-	// When holds besides the manifest's condition.
-	When jvm.When `yaml:"when"`
-	// Set gives parameters their values.
-	Set map[string]string `yaml:"set"`
-}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // How a run of a hook may end.
@@ -16,7 +18,7 @@ const (
 
 // Count is how often a hook has ended so since the supervisor began.
 type Count struct {
-	Event  Event
+	Event  lifecycle.Event
 	Plugin string // whose it is; empty: nobody's
 	Hook   string
 	Result string // of the try: ResultOK, ResultFailed or ResultTimeout
@@ -65,7 +67,7 @@ func (r *Runner) Counts() []Count {
 		out = append(out, *n)
 	}
 	slices.SortFunc(out, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(slices.Index(Events(), a.Event), slices.Index(Events(), b.Event)), cmp.Compare(a.Plugin, b.Plugin), cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
+		return cmp.Or(cmp.Compare(slices.Index(lifecycle.Events(), a.Event), slices.Index(lifecycle.Events(), b.Event)), cmp.Compare(a.Plugin, b.Plugin), cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
 	})
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -31,6 +32,9 @@ func (p Problem) Error() string {
 	return p.Path + ": " + p.Message
 }
 
+// maxFiles bounds the entries of a folder of hooks.
+const maxFiles = 10_000
+
 // folderSuffix ends the name of an event's folder.
 const folderSuffix = ".d"
 
@@ -38,10 +42,10 @@ const folderSuffix = ".d"
 // the order of the numbers and then of the bytes. Entries of lists that name such a
 // file give it its settings; source says where the one of a number stands. A folder
 // that is not there holds none. What has another name is listed behind them, Unmet.
-func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([]Bound, []Problem) {
+func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) ([]Bound, []Problem) {
 	var out []Bound
 	problems := strange(dir)
-	for _, e := range Events() {
+	for _, e := range lifecycle.Events() {
 		names, more := fileNames(filepath.Join(dir, string(e)+folderSuffix))
 		problems = append(problems, more...)
 		ignored := slices.DeleteFunc(more, func(p Problem) bool { return p.Fatal })
@@ -72,7 +76,7 @@ func Discover(dir string, lists *ByEvent, source func(e Event, k int) string) ([
 
 // strange finds what is no event's folder.
 func strange(dir string) (out []Problem) {
-	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
+	entries, err := untrusted.ReadDir(dir, maxFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -80,7 +84,7 @@ func strange(dir string) (out []Problem) {
 		return []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + err.Error(), Fatal: true}}
 	}
 	var known []string
-	for _, e := range Events() {
+	for _, e := range lifecycle.Events() {
 		known = append(known, string(e)+folderSuffix)
 	}
 	for _, entry := range entries {
@@ -95,7 +99,7 @@ func strange(dir string) (out []Problem) {
 
 // fileNames lists the names in an event's folder that count, in their order.
 func fileNames(dir string) (names []string, problems []Problem) {
-	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
+	entries, err := untrusted.ReadDir(dir, maxFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 func TestDiscover(t *testing.T) {
@@ -19,8 +21,9 @@ func TestDiscover(t *testing.T) {
 	script(t, filepath.Join(dir, "redy.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "pre_stop.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "README"), "", 0o644)
-	lists := &ByEvent{Ready: []Hook{{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"}, {Name: "other", Command: []string{"x"}}}, Exit: []Hook{{File: "10-x"}}}
-	source := func(e Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
+	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"}, {Name: "other", Command: []string{"x"}}}, lifecycle.Exit: []Hook{{File: "10-x"}}})
+	lists := &hooks
+	source := func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
 	bound, problems := Discover(dir, lists, source)
 	var got []string
 	listed := 0

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // A hook that asks for one kind of end is run at that one only, also by a supervisor
@@ -23,9 +25,9 @@ func TestEndsOfService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLife(t, newFakeHost(), Past{}, bound(Exited, "any", "1s"), bound(Exited, "crash", "1s", atEnd(EndUnexpected)),
-					bound(Exited, "wanted", "1s", atEnd(EndExpected)))
-				o := of(Exited, 1)
+				l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exited, "any", "1s"), bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
+					bound(lifecycle.Exited, "wanted", "1s", atEnd(EndExpected)))
+				o := of(lifecycle.Exited, 1)
 				o.Expected = c.expected
 				l.Tell(o)
 				l.Settle(context.Background())
@@ -38,12 +40,12 @@ func TestEndsOfService(t *testing.T) {
 // An end without hooks waits for nothing and reports nothing.
 func TestEndWithoutItsHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Exited, "crash", "1s", atEnd(EndUnexpected)), bound(Stopped, "t", "1s"))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)), bound(lifecycle.Stopped, "t", "1s"))
 		yes := true
-		o := of(Exited, 1)
+		o := of(lifecycle.Exited, 1)
 		o.Expected = &yes
 		l.Tell(o)
-		l.Tell(of(Stopped, 1))
+		l.Tell(of(lifecycle.Stopped, 1))
 		l.Settle(context.Background())
 		same(t, "started", l.h.started, []string{"stopped/t@0s"})
 		same(t, "told", l.told, []string{"stopped: t ok"})
@@ -53,13 +55,13 @@ func TestEndWithoutItsHook(t *testing.T) {
 // The hooks of fatal run to their end also when the container ends because of it.
 func TestFatalHooksInAStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Ready, "r", "1m"), bound(Fatal, "page", "3s"))
-		l.Tell(of(Ready, 1))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "r", "1m"), bound(lifecycle.Fatal, "page", "3s"))
+		l.Tell(of(lifecycle.Ready, 1))
 		time.Sleep(time.Second)
-		l.Tell(of(Exited, 1))
-		l.Tell(of(Fatal, 1))
-		l.Tell(of(Fatal, 1))
-		l.Tell(of(Stopped, 1))
+		l.Tell(of(lifecycle.Exited, 1))
+		l.Tell(of(lifecycle.Fatal, 1))
+		l.Tell(of(lifecycle.Fatal, 1))
+		l.Tell(of(lifecycle.Stopped, 1))
 		ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 		defer cancel()
 		l.Settle(ctx)
@@ -72,8 +74,8 @@ func TestFatalHooksInAStop(t *testing.T) {
 func TestExpectedVariable(t *testing.T) {
 	yes, no := true, false
 	for want, expected := range map[string]*bool{"true": &yes, "false": &no, "": nil} {
-		b := bound(Exited, "e", "1s")
-		env, _ := (&scene{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b, Occasion{Event: Exited, Expected: expected})
+		b := bound(lifecycle.Exited, "e", "1s")
+		env, _ := (&scene{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b, lifecycle.Occurrence{Event: lifecycle.Exited, Expected: expected})
 		if env["STOKER_EXPECTED"] != want {
 			t.Errorf("STOKER_EXPECTED is %q, want %q", env["STOKER_EXPECTED"], want)
 		}
@@ -90,17 +92,17 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		kills.Store(3)
 		killing := func(b *Bound) { b.Command = append(b.Command, "killed") }
 		words := func(words ...string) func(*Bound) { return func(b *Bound) { b.Command = append(b.Command, words...) } }
-		l := newLife(t, h, Past{}, bound(Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say", "done\n")),
-			bound(Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
-			bound(Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
-			bound(Ready, "out-secret", "0s", words("give", "--password=geheim")),
-			bound(Ready, "killed", "0s", killing), bound(Ready, "shell", "0s", words("exit", "137", "complain", "Killed\n")),
-			bound(Unhealthy, "killed", "20ms", killing), bound(Unhealthy, "shell", "20ms", words("exit", "137", "complain", "Killed\n")))
+		l := newLife(t, h, Past{}, bound(lifecycle.Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say", "done\n")),
+			bound(lifecycle.Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
+			bound(lifecycle.Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
+			bound(lifecycle.Ready, "out-secret", "0s", words("give", "--password=geheim")),
+			bound(lifecycle.Ready, "killed", "0s", killing), bound(lifecycle.Ready, "shell", "0s", words("exit", "137", "complain", "Killed\n")),
+			bound(lifecycle.Unhealthy, "killed", "20ms", killing), bound(lifecycle.Unhealthy, "shell", "20ms", words("exit", "137", "complain", "Killed\n")))
 		l.opts.Runtime = dir
 		l.opts.OOMKills = func() (uint64, string, bool) { return kills.Load(), "/sys/memory.events", true }
-		l.Tell(of(Ready, 1))
+		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
-		l.Tell(of(Unhealthy, 1))
+		l.Tell(of(lifecycle.Unhealthy, 1))
 		for range 2 {
 			time.Sleep(10 * time.Millisecond)
 			kills.Add(1)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/jvm"
@@ -56,7 +57,7 @@ type scene struct {
 
 // environ is the environment of a hook. What has no value is absent. A program does not
 // get the options of the JVM beside which it runs; its own env may name them.
-func (s *scene) environ(b *Bound, o Occasion) (map[string]string, error) {
+func (s *scene) environ(b *Bound, o lifecycle.Occurrence) (map[string]string, error) {
 	env := maps.Clone(s.own)
 	if env == nil {
 		env = map[string]string{}
@@ -97,7 +98,7 @@ func ownEnv(b *Bound, env map[string]string) (map[string]string, error) {
 }
 
 // facts are what is known of the occasion.
-func (s *scene) facts(env map[string]string, b *Bound, o Occasion) {
+func (s *scene) facts(env map[string]string, b *Bound, o lifecycle.Occurrence) {
 	set := func(name, value string) {
 		if value != "" {
 			env[name] = strings.ReplaceAll(value, "\x00", "?")

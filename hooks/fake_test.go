@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -216,9 +217,9 @@ func newLife(t *testing.T, h *fakeHost, past Past, list ...Bound) *life {
 	t.Helper()
 	l := &life{h: h, book: NewBook(list, Surroundings{})}
 	l.Runner = NewRunner(Options{Host: h, Past: past, Log: hclog.NewNullLogger(), Book: func() *Book { return l.book },
-		PluginFailed: func(p string, _ Event, why string) { l.note(&l.bad, p+": "+why) },
-		Failed:       func(o Occasion, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
-		Done: func(o Occasion, outs []Outcome) {
+		PluginFailed: func(p string, _ lifecycle.Event, why string) { l.note(&l.bad, p+": "+why) },
+		Failed:       func(o lifecycle.Occurrence, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
+		Done: func(o lifecycle.Occurrence, outs []Outcome) {
 			var words []string
 			for _, out := range outs {
 				if out.OK {
@@ -241,7 +242,7 @@ func (l *life) note(to *[]string, text string) {
 }
 
 // bound makes a hook of words for the fake host.
-func bound(e Event, name, command string, more ...func(*Bound)) Bound {
+func bound(e lifecycle.Event, name, command string, more ...func(*Bound)) Bound {
 	h := Hook{Name: name, Command: strings.Fields(command)}
 	b := Bound{Hook: h, Event: e, Source: "test"}
 	for _, f := range more {
@@ -258,12 +259,20 @@ func services(names ...string) func(*Bound) { return func(b *Bound) { b.Services
 func plugin(name string) func(*Bound)       { return func(b *Bound) { b.Plugin, b.Optional = name, true } }
 func share(s float64) func(*Bound)          { return func(b *Bound) { b.Share = s } }
 func atEnd(end string) func(*Bound)         { return func(b *Bound) { b.When.End = end } }
-func of(e Event, start uint64) Occasion {
-	return Occasion{Event: e, Service: "app", Start: start, At: time.Now()}
+func of(e lifecycle.Event, start uint64) lifecycle.Occurrence {
+	return lifecycle.Occurrence{Event: e, Service: "app", Start: start, At: time.Now()}
 }
 func same(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: %q, want %q", what, got, want)
 	}
+}
+
+// byEvent makes lists of hooks.
+func byEvent(lists map[lifecycle.Event][]Hook) (out ByEvent) {
+	for e, list := range lists {
+		out.Lists[e.Index()] = list
+	}
+	return out
 }

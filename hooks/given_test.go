@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
 
 // gives makes a hook that writes text to STOKER_OUT.
-func gives(e Event, name, text string, more ...func(*Bound)) Bound {
+func gives(e lifecycle.Event, name, text string, more ...func(*Bound)) Bound {
 	b := bound(e, name, "100ms", more...)
 	b.Command = append(b.Command, "give", text)
 	return b
@@ -24,14 +25,14 @@ func gives(e Event, name, text string, more ...func(*Bound)) Bound {
 func TestWhatHooksGive(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		list := []Bound{gives(Init, "i", "env A=init\nenv B=init\n"), gives(NetworkReady, "n", "jvm-option -Dn=1"),
-			gives(PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel), gives(PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
-			bound(PreStart, "third", "0s"), gives(Ready, "r", "annotation ready=1"), gives(Ready, "refused", "env A=ready")}
+		list := []Bound{gives(lifecycle.Init, "i", "env A=init\nenv B=init\n"), gives(lifecycle.NetworkReady, "n", "jvm-option -Dn=1"),
+			gives(lifecycle.PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel), gives(lifecycle.PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
+			bound(lifecycle.PreStart, "third", "0s"), gives(lifecycle.Ready, "r", "annotation ready=1"), gives(lifecycle.Ready, "refused", "env A=ready")}
 		h := newFakeHost()
 		l := newLife(t, h, Past{}, list...)
 		l.opts.Runtime = dir
 		var annotations []string
-		l.opts.Done = func(_ Occasion, outs []Outcome) {
+		l.opts.Done = func(_ lifecycle.Occurrence, outs []Outcome) {
 			for _, o := range outs {
 				for name, value := range o.Given.Annotations {
 					annotations = append(annotations, name+"="+value)
@@ -39,7 +40,7 @@ func TestWhatHooksGive(t *testing.T) {
 			}
 		}
 		ctx := context.Background()
-		for _, o := range []Occasion{{Event: Init}, {Event: NetworkReady}, of(PreStart, 1)} {
+		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, {Event: lifecycle.NetworkReady}, of(lifecycle.PreStart, 1)} {
 			if err := l.Await(ctx, o); err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +56,7 @@ func TestWhatHooksGive(t *testing.T) {
 		if got := l.Given("db", os.Geteuid()); !reflect.DeepEqual(got, Given{Env: map[string]string{"A": "init", "B": "init"}, Options: want.Options[:1]}) {
 			t.Errorf("another service has %+v", got)
 		}
-		l.Tell(of(Ready, 1))
+		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(ctx)
 		slices.Sort(annotations)
 		same(t, "annotations", annotations, []string{"ready=1", "x=y"})
@@ -71,7 +72,7 @@ func TestWhatHooksGive(t *testing.T) {
 		// The next start begins with what the container has; with hooks or without.
 		second.opts.Runtime = dir
 		second.book = NewBook(list[:2], Surroundings{})
-		second.Tell(of(PreStart, 2))
+		second.Tell(of(lifecycle.PreStart, 2))
 		if got := second.Given("app", os.Geteuid()); len(got.Env) != 2 || len(got.Options) != 1 {
 			t.Errorf("the next start has %+v", got)
 		}
@@ -86,7 +87,7 @@ func TestWhatHooksGive(t *testing.T) {
 	})
 }
 
-func environOf(t *testing.T, s *scene, b *Bound, o Occasion) []string {
+func environOf(t *testing.T, s *scene, b *Bound, o lifecycle.Occurrence) []string {
 	t.Helper()
 	env, err := s.environ(b, o)
 	if err != nil {
@@ -104,9 +105,9 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 	}
 	s := &scene{own: own, given: given}
 	env := func(hook Hook) []string {
-		b := bound(Init, "h", "x")
+		b := bound(lifecycle.Init, "h", "x")
 		b.Hook = hook
-		return environOf(t, s, &b, Occasion{Event: Init})
+		return environOf(t, s, &b, lifecycle.Occurrence{Event: lifecycle.Init})
 	}
 	about := []string{"PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"}
 	same(t, "command", env(Hook{Name: "h"}), about)
@@ -117,13 +118,13 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 	if got := env(Hook{Name: "h", URL: "http://x"}); len(got) != len(own)+2 || !slices.Contains(got, "JAVA_OPTS=-Dgiven=1") {
 		t.Errorf("a request has %v", got)
 	}
-	b := bound(Init, "h", "x")
+	b := bound(lifecycle.Init, "h", "x")
 	b.Env, b.Source = map[string]string{"A": "${NONE}"}, "stoker.yaml:7"
-	if _, err := s.environ(&b, Occasion{Event: Init}); err == nil || !strings.Contains(err.Error(), "env.A of the hook (stoker.yaml:7): NONE is not set") {
+	if _, err := s.environ(&b, lifecycle.Occurrence{Event: lifecycle.Init}); err == nil || !strings.Contains(err.Error(), "env.A of the hook (stoker.yaml:7): NONE is not set") {
 		t.Errorf("unset: %v", err)
 	}
 	b.Plugin = "p" // its references were filled in before
-	if got := environOf(t, s, &b, Occasion{Event: Init}); !slices.Contains(got, "A=${NONE}") {
+	if got := environOf(t, s, &b, lifecycle.Occurrence{Event: lifecycle.Init}); !slices.Contains(got, "A=${NONE}") {
 		t.Errorf("a plugin's hook has %v", got)
 	}
 }
@@ -132,7 +133,7 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 func TestEndedBeforeItIsStarted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errEnded{"the process is gone"})
-	b := bound(Ready, "h", "x")
+	b := bound(lifecycle.Ready, "h", "x")
 	a := &attempt{r: &Runner{host: &fakeHost{}, log: hclog.NewNullLogger()}, b: &b, ctx: ctx, try: &try{ID: "h.1"}}
 	if out, _ := a.run(nil); out.OK || out.Why != (errEnded{"the process is gone"}).Error() {
 		t.Errorf("%+v", out)
@@ -141,18 +142,18 @@ func TestEndedBeforeItIsStarted(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	three := 3
-	b := bound(Exited, "h", "x", plugin("jacoco"))
+	b := bound(lifecycle.Exited, "h", "x", plugin("jacoco"))
 	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state", map[string]string{"A": "hook", "STOKER_PORT": "1"}
 	s := &scene{own: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x", "STOKER_PID": "7", "STOKER_CONFIG": "/x"},
 		labels: map[string]string{"app.id": "1"}, given: map[string]string{"B": "given"}, socket: "/s", out: "/o", deadline: time.UnixMilli(1234)}
-	got := environOf(t, s, &b, Occasion{Event: Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"})
+	got := environOf(t, s, &b, lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"})
 	same(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited", "STOKER_EXIT_CODE=3",
 		"STOKER_HOOK=jacoco/h", "STOKER_LABEL_APP_ID=1", "STOKER_OOM=0", "STOKER_OUT=/o", "STOKER_PARAM_AGENT_PORT=6300", "STOKER_PLUGIN_DIR=/plugins/jacoco", "STOKER_PORT=1",
 		"STOKER_REASON=a?b", "STOKER_SERVICE=app", "STOKER_SOCKET=/s", "STOKER_STATE_DIR=/state"})
-	b = bound(Exited, "h", "x")
-	got = environOf(t, &scene{}, &b, Occasion{Event: Exited, Service: "app", Signal: "KILL", OOM: true})
+	b = bound(lifecycle.Exited, "h", "x")
+	got = environOf(t, &scene{}, &b, lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Signal: "KILL", OOM: true})
 	same(t, "killed", got, []string{"STOKER_EVENT=exited", "STOKER_HOOK=h", "STOKER_OOM=1", "STOKER_SERVICE=app", "STOKER_SIGNAL=KILL"})
-	got = environOf(t, &scene{}, &b, Occasion{Event: Init})
+	got = environOf(t, &scene{}, &b, lifecycle.Occurrence{Event: lifecycle.Init})
 	same(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
 }
 
@@ -165,14 +166,14 @@ func TestGiftsOfAnotherUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := func(user string) func(*Bound) { return func(b *Bound) { b.RunAs = user } }
 		h := newFakeHost()
-		list := []Bound{gives(Init, "i", "env A=init\nenv LD_PRELOAD=/evil\n", as("4711"), func(b *Bound) { b.AllowEnv = []string{"LD_*"} }),
-			gives(PreStart, "app", "env B=app\njvm-option -Dapp=1\nannotation a=b", as("4711")), gives(PreStart, "refused", "env PATH=/evil"),
-			gives(PreStart, "root", "env B=root\n", as("0")), gives(PreStart, "noted", "annotation x=y", as("4711")),
-			bound(PreStart, "as-root", "0s"), bound(PreStart, "as-app", "0s", as("4711")), bound(PreStart, "as-other", "0s", as("4712"))}
+		list := []Bound{gives(lifecycle.Init, "i", "env A=init\nenv LD_PRELOAD=/evil\n", as("4711"), func(b *Bound) { b.AllowEnv = []string{"LD_*"} }),
+			gives(lifecycle.PreStart, "app", "env B=app\njvm-option -Dapp=1\nannotation a=b", as("4711")), gives(lifecycle.PreStart, "refused", "env PATH=/evil"),
+			gives(lifecycle.PreStart, "root", "env B=root\n", as("0")), gives(lifecycle.PreStart, "noted", "annotation x=y", as("4711")),
+			bound(lifecycle.PreStart, "as-root", "0s"), bound(lifecycle.PreStart, "as-app", "0s", as("4711")), bound(lifecycle.PreStart, "as-other", "0s", as("4712"))}
 		l := newLife(t, h, Past{}, list...)
 		l.opts.Runtime = dir
 		ctx := context.Background()
-		for _, o := range []Occasion{{Event: Init}, of(PreStart, 1)} {
+		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, of(lifecycle.PreStart, 1)} {
 			if err := l.Await(ctx, o); err != nil {
 				t.Fatal(err)
 			}

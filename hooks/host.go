@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -66,9 +67,9 @@ func NewMachine(m *proc.Manager, rec *proc.Recovered) (*Machine, Past) {
 		past.Runs = append(past.Runs, p)
 		return true
 	})
-	for _, name := range m.LogNames() {
+	for _, name := range m.Logs.Names() {
 		if strings.HasPrefix(name, idPrefix) && !slices.Contains(logs, name) {
-			m.Retire(m.KeptLog(name)) // of one that was given up
+			m.Logs.Retire(m.Logs.Get(name)) // of one that was given up
 		}
 	}
 	return &Machine{m}, past
@@ -79,7 +80,7 @@ const keptOutput = 64 << 10
 
 // Start starts a program.
 func (h *Machine) Start(ctx context.Context, spec proc.Spec, title string) (Execution, error) {
-	spec.Late = &proc.LogOptions{Keep: keptOutput, Format: proc.FormatPrefix, Title: title}
+	spec.Late = &logs.Options{Keep: keptOutput, Format: logs.FormatPrefix, Title: title}
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // Lanes that are no service's. No service can be called so.
@@ -20,9 +22,9 @@ const (
 )
 
 // laneOf is the lane of an occasion.
-func laneOf(o Occasion) string {
+func laneOf(o lifecycle.Occurrence) string {
 	switch {
-	case o.Event == JobStarted || o.Event == JobFinished:
+	case o.Event == lifecycle.JobStarted || o.Event == lifecycle.JobFinished:
 		return jobsLane
 	case !o.Event.OfService():
 		return containerLane
@@ -48,7 +50,7 @@ type kept struct {
 
 // entry is an occasion that was told and is not through.
 type entry struct {
-	Occasion
+	lifecycle.Occurrence
 	// Drop says why it is brought to an end, At says when that is due.
 	Drop string    `json:"drop,omitempty"`
 	Due  time.Time `json:"due,omitzero"`
@@ -103,7 +105,7 @@ type mark struct {
 }
 
 // kind is what its Start numbers.
-func (o *Occasion) kind() string {
+func kindOf(o *lifecycle.Occurrence) string {
 	if laneOf(*o) == jobsLane {
 		return string(o.Event) + "/" + o.Service
 	}
@@ -112,10 +114,10 @@ func (o *Occasion) kind() string {
 
 // gift is something that a hook has given. What it is has an item of its own.
 type gift struct {
-	Seq   uint64 `json:"seq"`
-	Event Event  `json:"event"`
-	Hook  string `json:"hook"`
-	Place int    `json:"place"` // among the event's hooks
+	Seq   uint64          `json:"seq"`
+	Event lifecycle.Event `json:"event"`
+	Hook  string          `json:"hook"`
+	Place int             `json:"place"` // among the event's hooks
 	// User is whose processes it is for; nil: everybody's.
 	User  *uint32 `json:"user,omitempty"`
 	given Given
@@ -123,11 +125,11 @@ type gift struct {
 
 // Ended is how a hook ended last.
 type Ended struct {
-	Event   Event     `json:"event"`
-	Hook    string    `json:"hook"` // its Title
-	Service string    `json:"service,omitempty"`
-	Start   uint64    `json:"start,omitempty"`
-	At      time.Time `json:"at"`
+	Event   lifecycle.Event `json:"event"`
+	Hook    string          `json:"hook"` // its Title
+	Service string          `json:"service,omitempty"`
+	Start   uint64          `json:"start,omitempty"`
+	At      time.Time       `json:"at"`
 	Outcome
 }
 
@@ -141,9 +143,9 @@ const (
 )
 
 // marked finds the mark of an occasion that was told.
-func (k *kept) marked(o *Occasion) *mark {
+func (k *kept) marked(o *lifecycle.Occurrence) *mark {
 	for i := range k.Marks {
-		if m := &k.Marks[i]; m.Kind == o.kind() && o.Start <= m.Start {
+		if m := &k.Marks[i]; m.Kind == kindOf(o) && o.Start <= m.Start {
 			return m
 		}
 	}
@@ -151,7 +153,7 @@ func (k *kept) marked(o *Occasion) *mark {
 }
 
 // subject is the service whose hooks count for an occasion; empty: those of all.
-func (o *Occasion) subject() string {
+func subjectOf(o *lifecycle.Occurrence) string {
 	if o.Event.OfService() {
 		return o.Service
 	}
@@ -159,19 +161,19 @@ func (o *Occasion) subject() string {
 }
 
 // mark notes that an occasion is told. Older ones of its kind count as told too.
-func (k *kept) mark(o *Occasion) {
+func (k *kept) mark(o *lifecycle.Occurrence) {
 	for i := range k.Marks {
-		if k.Marks[i].Kind == o.kind() {
+		if k.Marks[i].Kind == kindOf(o) {
 			k.Marks = append(k.Marks[:i], k.Marks[i+1:]...)
 			break
 		}
 	}
-	k.Marks = append(k.Marks, mark{Kind: o.kind(), Start: o.Start})
+	k.Marks = append(k.Marks, mark{Kind: kindOf(o), Start: o.Start})
 	k.Marks = k.Marks[max(len(k.Marks)-maxMarks, 0):]
 }
 
 // note keeps how a hook ended, in the place of how it ended before.
-func (k *kept) note(o *Occasion, hook string, at time.Time, out Outcome) {
+func (k *kept) note(o *lifecycle.Occurrence, hook string, at time.Time, out Outcome) {
 	for i := range k.Last {
 		if k.Last[i].Event == o.Event && k.Last[i].Hook == hook {
 			k.Last = append(k.Last[:i], k.Last[i+1:]...)
@@ -187,8 +189,8 @@ func (k *kept) complete() {
 	slices.SortStableFunc(k.Queue, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, e := range k.Queue {
 		k.Seq = max(k.Seq, e.Seq, e.LaneSeq)
-		if k.marked(&e.Occasion) == nil {
-			k.mark(&e.Occasion)
+		if k.marked(&e.Occurrence) == nil {
+			k.mark(&e.Occurrence)
 		}
 		k.Port = cmp.Or(e.Port, k.Port)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // lane goes through the occasions of one service in their order, or those of the
@@ -71,12 +73,12 @@ func (p *passage) endAt(at time.Time, why string) {
 
 // tell takes an occasion; nil, and the error of the one that was told before: there
 // is nothing to wait for.
-func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
+func (l *lane) tell(o lifecycle.Occurrence, hooks int) (*passage, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.supersede(o)
 	for _, e := range l.kept.Queue {
-		if e.kind() == o.kind() && e.Start == o.Start {
+		if kindOf(&e.Occurrence) == kindOf(&o) && e.Start == o.Start {
 			return e.pass, nil
 		}
 	}
@@ -90,7 +92,7 @@ func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
 		l.kept.Port = o.Port
 	}
 	if hooks == 0 && len(l.kept.Queue) == 0 {
-		if o.Event == PreStart && len(l.kept.Gifts) > 0 {
+		if o.Event == lifecycle.PreStart && len(l.kept.Gifts) > 0 {
 			l.dropGifts(everyGift)
 			l.keep()
 		}
@@ -99,7 +101,7 @@ func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
 	if hooks == 0 && !o.Event.Blocking() {
 		return nil, nil // nobody waits, and nothing is to be done
 	}
-	e := &entry{Occasion: o, Seq: l.sequence()}
+	e := &entry{Occurrence: o, Seq: l.sequence()}
 	l.newPassage(e)
 	l.kept.mark(&o)
 	l.kept.Queue = append(l.kept.Queue, e)
@@ -114,17 +116,17 @@ func (l *lane) tell(o Occasion, hooks int) (*passage, error) {
 const lateTime = 5 * time.Second
 
 // supersede brings to an end what must not hold up what comes now.
-func (l *lane) supersede(o Occasion) {
+func (l *lane) supersede(o lifecycle.Occurrence) {
 	var at time.Time
 	why := whyStopped
 	switch o.Event {
-	case PreStop, Stopped:
+	case lifecycle.PreStop, lifecycle.Stopped:
 		if third := time.Until(o.Until) / 3; !o.Until.IsZero() && third < lateTime {
 			at = time.Now().Add(third)
-		} else if o.Event == PreStop {
+		} else if o.Event == lifecycle.PreStop {
 			at = time.Now().Add(lateTime)
 		}
-	case Exited:
+	case lifecycle.Exited:
 		why = whyGone
 	default:
 		return
@@ -132,9 +134,9 @@ func (l *lane) supersede(o Occasion) {
 	for _, e := range l.kept.Queue {
 		switch {
 		case e.Drop != "" && !e.Due.After(time.Now()):
-		case e.Event == Started || e.Event == Ready:
+		case e.Event == lifecycle.Started || e.Event == lifecycle.Ready:
 			l.drop(e, why, time.Now())
-		case (e.Event == Unhealthy || e.Event == StartFailed) && !at.IsZero() && e.Drop == "":
+		case (e.Event == lifecycle.Unhealthy || e.Event == lifecycle.StartFailed) && !at.IsZero() && e.Drop == "":
 			l.drop(e, whyLate, at)
 		}
 	}
@@ -148,7 +150,7 @@ func (l *lane) lastCall(until time.Time) {
 	defer l.mu.Unlock()
 	at := time.Now().Add(min(max(time.Until(until)/3, 0), lateTime))
 	for _, e := range l.kept.Queue {
-		if (e.Event == ConfigChanged || e.Event == JobStarted) && e.Drop == "" {
+		if (e.Event == lifecycle.ConfigChanged || e.Event == lifecycle.JobStarted) && e.Drop == "" {
 			l.drop(e, whyLast, at)
 		}
 	}
@@ -168,7 +170,7 @@ func (l *lane) overflow() {
 		return
 	}
 	for _, e := range l.kept.Queue[1:] {
-		if e.Drop == "" && !e.Event.Blocking() && e.Event != Exited && e.Event != Fatal && e.Event != Stopped {
+		if e.Drop == "" && !e.Event.Blocking() && e.Event != lifecycle.Exited && e.Event != lifecycle.Fatal && e.Event != lifecycle.Stopped {
 			l.drop(e, whyOverflow, time.Now())
 			l.r.host.Del(entryItem(l.name, e.Seq)) // nothing of it is to be run
 			return
@@ -195,7 +197,7 @@ func (l *lane) run() {
 			return
 		}
 		e := l.kept.Queue[0]
-		if e.Event == PreStart && len(e.Over) == 0 && len(e.Trying) == 0 && len(l.kept.Gifts) > 0 {
+		if e.Event == lifecycle.PreStart && len(e.Over) == 0 && len(e.Trying) == 0 && len(l.kept.Gifts) > 0 {
 			l.dropGifts(everyGift) // of the start before
 			l.keep()
 		}
@@ -207,13 +209,13 @@ func (l *lane) run() {
 
 // finish takes the first of the queue off.
 func (l *lane) finish(e *entry, outcomes []Outcome, err error) {
-	l.r.through(e.Occasion, outcomes) // before anybody goes on, and before a later supervisor takes it for told
+	l.r.through(e.Occurrence, outcomes) // before anybody goes on, and before a later supervisor takes it for told
 	l.mu.Lock()
 	l.kept.Queue = l.kept.Queue[1:]
-	if m := l.kept.marked(&e.Occasion); m != nil && err != nil && m.Start == e.Start {
+	if m := l.kept.marked(&e.Occurrence); m != nil && err != nil && m.Start == e.Start {
 		m.Err = err.Error()
 	}
-	if !e.Event.givesToStart() {
+	if !e.Event.Contributes() {
 		l.dropGifts(func(g gift) bool { return g.Event == e.Event })
 	}
 	l.keep() // with the mark that the occasion's own item stood for
@@ -269,7 +271,7 @@ func (l *lane) given(uid int) (out Given) {
 	defer l.mu.Unlock()
 	gifts := slices.Clone(l.kept.Gifts)
 	slices.SortStableFunc(gifts, func(a, b gift) int {
-		return cmp.Or(cmp.Compare(slices.Index(Events(), a.Event), slices.Index(Events(), b.Event)), cmp.Compare(a.Place, b.Place))
+		return cmp.Or(cmp.Compare(slices.Index(lifecycle.Events(), a.Event), slices.Index(lifecycle.Events(), b.Event)), cmp.Compare(a.Place, b.Place))
 	})
 	for _, g := range gifts {
 		if g.User != nil && int(*g.User) != uid {
@@ -334,7 +336,7 @@ func (l *lane) over(e *entry, all ...ended) {
 		l.r.say(h.b, e.Service, h.out)
 		short := h.out.short()
 		e.Over = append(e.Over, short)
-		l.kept.note(&e.Occasion, h.b.Title(), time.Now(), short)
+		l.kept.note(&e.Occurrence, h.b.Title(), time.Now(), short)
 		if !h.out.OK || len(h.raw) == 0 {
 			continue
 		}

@@ -12,30 +12,32 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 func TestAWholeLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLife(t, newFakeHost(), Past{},
-			bound(Init, "i", "1s"), bound(NetworkReady, "n", "1s"), bound(PreStart, "a", "1s"), bound(PreStart, "b", "1s"),
-			bound(Started, "s", "1s"), bound(Ready, "r", "1s"), bound(Ready, "other", "1s", services("db")),
-			bound(PreStop, "p", "1s"), bound(Exited, "e", "1s"), bound(Stopped, "t", "1s"), bound(Exit, "x", "1s"))
+			bound(lifecycle.Init, "i", "1s"), bound(lifecycle.NetworkReady, "n", "1s"), bound(lifecycle.PreStart, "a", "1s"), bound(lifecycle.PreStart, "b", "1s"),
+			bound(lifecycle.Started, "s", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Ready, "other", "1s", services("db")),
+			bound(lifecycle.PreStop, "p", "1s"), bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Stopped, "t", "1s"), bound(lifecycle.Exit, "x", "1s"))
 		ctx := context.Background()
-		for _, o := range []Occasion{{Event: Init}, {Event: NetworkReady}, of(PreStart, 1)} {
+		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, {Event: lifecycle.NetworkReady}, of(lifecycle.PreStart, 1)} {
 			if err := l.Await(ctx, o); err != nil {
 				t.Fatal(err)
 			}
 		}
-		l.Tell(of(Started, 1))
-		l.Tell(of(Ready, 1))
+		l.Tell(of(lifecycle.Started, 1))
+		l.Tell(of(lifecycle.Ready, 1))
 		time.Sleep(5 * time.Second)
-		if err := l.Await(ctx, of(PreStop, 1)); err != nil {
+		if err := l.Await(ctx, of(lifecycle.PreStop, 1)); err != nil {
 			t.Fatal(err)
 		}
-		l.Tell(of(Exited, 1))
-		l.Tell(of(Stopped, 1))
+		l.Tell(of(lifecycle.Exited, 1))
+		l.Tell(of(lifecycle.Stopped, 1))
 		l.Settle(ctx)
-		if err := l.Await(ctx, Occasion{Event: Exit}); err != nil {
+		if err := l.Await(ctx, lifecycle.Occurrence{Event: lifecycle.Exit}); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "started", l.h.started, []string{"init/i@0s", "network-ready/n@1s", "pre-start/a@2s", "pre-start/b@3s", "started/s@4s", "ready/r@5s",
@@ -49,21 +51,21 @@ func TestAWholeLife(t *testing.T) {
 
 func TestOnceEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(PreStart, "a", "1s exit 1", onFailure("fail")), bound(Ready, "r", "1s"), bound(JobFinished, "j", "1s"))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStart, "a", "1s exit 1", onFailure("fail")), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
 		ctx := context.Background()
 		for range 3 {
-			if err := l.Await(ctx, of(PreStart, 1)); err == nil || err.Error() != "hook pre-start/a failed: exit code 1" {
+			if err := l.Await(ctx, of(lifecycle.PreStart, 1)); err == nil || err.Error() != "hook pre-start/a failed: exit code 1" {
 				t.Errorf("%v", err)
 			}
-			l.Tell(of(Ready, 1))
-			l.Tell(Occasion{Event: JobFinished, Service: "one"})
-			l.Tell(Occasion{Event: JobFinished, Service: "two"})
+			l.Tell(of(lifecycle.Ready, 1))
+			l.Tell(lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: "one"})
+			l.Tell(lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: "two"})
 		}
-		if err := l.Await(ctx, of(PreStart, 2)); err == nil {
+		if err := l.Await(ctx, of(lifecycle.PreStart, 2)); err == nil {
 			t.Error("the second start does not fail")
 		}
-		l.Tell(of(Ready, 2))
-		l.Tell(of(Ready, 1)) // of a start that is over
+		l.Tell(of(lifecycle.Ready, 2))
+		l.Tell(of(lifecycle.Ready, 1)) // of a start that is over
 		l.Settle(ctx)
 		slices.Sort(l.told) // lanes do not wait for each other
 		same(t, "told", l.told, []string{"job-finished: j ok", "job-finished: j ok", "pre-start: a exit code 1", "pre-start: a exit code 1", "ready: r ok", "ready: r ok"})
@@ -72,8 +74,8 @@ func TestOnceEach(t *testing.T) {
 
 func TestParallelHooksThatStandTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Ready, "a", "3s"), bound(Ready, "b", "3s", parallel), bound(Ready, "c", "1s exit 1", parallel), bound(Ready, "d", "3s"))
-		l.Tell(of(Ready, 1))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "a", "3s"), bound(lifecycle.Ready, "b", "3s", parallel), bound(lifecycle.Ready, "c", "1s exit 1", parallel), bound(lifecycle.Ready, "d", "3s"))
+		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
 		same(t, "started", []string{l.h.started[0], l.h.started[3]}, []string{"ready/a@0s", "ready/d@6s"})
 		same(t, "told", l.told, []string{"ready: a ok, b ok, c exit code 1, d ok"})
@@ -95,9 +97,9 @@ func TestTimeouts(t *testing.T) {
 		{"does not die", "1h immortal", []string{"terminated@2s", "killed@7s"}, "did not end within 2s, ignored TERM and was killed, and does not die of KILL within 1s", 8 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLife(t, newFakeHost(), Past{}, bound(PreStart, "a", tc.command, timeout(2*time.Second)))
+			l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStart, "a", tc.command, timeout(2*time.Second)))
 			begun := time.Now()
-			if err := l.Await(context.Background(), of(PreStart, 1)); err != nil {
+			if err := l.Await(context.Background(), of(lifecycle.PreStart, 1)); err != nil {
 				t.Errorf("%s: %v", tc.name, err)
 			}
 			if took := time.Since(begun); took != tc.took {
@@ -122,7 +124,7 @@ func TestTimeouts(t *testing.T) {
 
 func TestPolicies(t *testing.T) {
 	for _, tc := range []struct {
-		event  Event
+		event  lifecycle.Event
 		policy string
 		more   func(*Bound)
 		tries  int
@@ -130,17 +132,17 @@ func TestPolicies(t *testing.T) {
 		failed string
 		bad    string
 	}{
-		{PreStart, "ignore", nil, 1, "", "", ""},
-		{PreStart, "fail", nil, 1, "hook pre-start/a failed: exit code 3: no route", "", ""},
-		{PreStart, "retry 2", nil, 3, "", "", ""},
-		{PreStart, "retry 2, fail", nil, 3, "hook pre-start/a failed: exit code 3: no route", "", ""},
-		{Init, "fail", nil, 1, "hook init/a failed: exit code 3: no route", "", ""},
-		{PreStop, "fail", nil, 1, "", "", ""},
-		{Exit, "fail", nil, 1, "", "", ""},
-		{Ready, "fail", nil, 1, "", "ready/a: exit code 3: no route", ""},
-		{Exited, "fail", nil, 1, "", "", ""},
-		{PreStart, "fail", plugin("jacoco"), 1, "", "", "jacoco: its hook pre-start/jacoco/a failed: exit code 3: no route"},
-		{PreStart, "ignore", plugin("jacoco"), 1, "", "", ""},
+		{lifecycle.PreStart, "ignore", nil, 1, "", "", ""},
+		{lifecycle.PreStart, "fail", nil, 1, "hook pre-start/a failed: exit code 3: no route", "", ""},
+		{lifecycle.PreStart, "retry 2", nil, 3, "", "", ""},
+		{lifecycle.PreStart, "retry 2, fail", nil, 3, "hook pre-start/a failed: exit code 3: no route", "", ""},
+		{lifecycle.Init, "fail", nil, 1, "hook init/a failed: exit code 3: no route", "", ""},
+		{lifecycle.PreStop, "fail", nil, 1, "", "", ""},
+		{lifecycle.Exit, "fail", nil, 1, "", "", ""},
+		{lifecycle.Ready, "fail", nil, 1, "", "ready/a: exit code 3: no route", ""},
+		{lifecycle.Exited, "fail", nil, 1, "", "", ""},
+		{lifecycle.PreStart, "fail", plugin("jacoco"), 1, "", "", "jacoco: its hook pre-start/jacoco/a failed: exit code 3: no route"},
+		{lifecycle.PreStart, "ignore", plugin("jacoco"), 1, "", "", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := bound(tc.event, "a", "1s exit 3 say", onFailure(tc.policy))
@@ -169,18 +171,18 @@ func TestPolicies(t *testing.T) {
 
 func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 	for _, tc := range []struct {
-		event, comes Event
+		event, comes lifecycle.Event
 		took         time.Duration // until pre-stop's own hook begins
 		until        time.Duration
 	}{
-		{Started, PreStop, 0, 0},
-		{Ready, PreStop, 0, 0},
-		{Ready, PreStop, 0, 3 * time.Second},
-		{Unhealthy, PreStop, 5 * time.Second, 0}, // what follows it is often this stop
-		{StartFailed, PreStop, 5 * time.Second, 0},
-		{Unhealthy, PreStop, time.Second, 3 * time.Second},
-		{Ready, Exited, 0, 0},
-		{Ready, Stopped, 0, 0},
+		{lifecycle.Started, lifecycle.PreStop, 0, 0},
+		{lifecycle.Ready, lifecycle.PreStop, 0, 0},
+		{lifecycle.Ready, lifecycle.PreStop, 0, 3 * time.Second},
+		{lifecycle.Unhealthy, lifecycle.PreStop, 5 * time.Second, 0}, // what follows it is often this stop
+		{lifecycle.StartFailed, lifecycle.PreStop, 5 * time.Second, 0},
+		{lifecycle.Unhealthy, lifecycle.PreStop, time.Second, 3 * time.Second},
+		{lifecycle.Ready, lifecycle.Exited, 0, 0},
+		{lifecycle.Ready, lifecycle.Stopped, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLife(t, newFakeHost(), Past{}, bound(tc.event, "hangs", "1h"), bound(tc.event, "waits", "1h"), bound(tc.comes, "p", "0s"))
@@ -203,18 +205,18 @@ func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 
 func TestCancelledStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")), bound(PreStart, "b", "0s"), bound(Stopped, "t", "0s"))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")), bound(lifecycle.PreStart, "b", "0s"), bound(lifecycle.Stopped, "t", "0s"))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		begun := time.Now()
 		var ended errEnded
-		if err := l.Await(ctx, of(PreStart, 1)); !errors.As(err, &ended) {
+		if err := l.Await(ctx, of(lifecycle.PreStart, 1)); !errors.As(err, &ended) {
 			t.Errorf("%v", err)
 		}
 		if took := time.Since(begun); took != 3*time.Second { // TERM, and KILL a second later
 			t.Errorf("%v", took)
 		}
-		l.Tell(of(Stopped, 1))
+		l.Tell(of(lifecycle.Stopped, 1))
 		l.Settle(context.Background())
 		same(t, "told", l.told, []string{"pre-start: a ended: nobody waits for it any more, ignored TERM and was killed, b ended: nobody waits for it any more", "stopped: t ok"})
 		if n := l.Counts(); n[0].Runs != 1 {
@@ -225,23 +227,23 @@ func TestCancelledStart(t *testing.T) {
 
 func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Stopped, "t", "4s"))
-		if l.Wants(PreStart, "app") {
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Stopped, "t", "4s"))
+		if l.Wants(lifecycle.PreStart, "app") {
 			t.Error("nothing is to be waited for")
 		}
-		l.Tell(of(Stopped, 1))
-		if !l.Wants(PreStart, "app") || l.Wants(PreStart, "db") || l.Wants(PreStop, "app") || !l.Wants(Stopped, "app") {
+		l.Tell(of(lifecycle.Stopped, 1))
+		if !l.Wants(lifecycle.PreStart, "app") || l.Wants(lifecycle.PreStart, "db") || l.Wants(lifecycle.PreStop, "app") || !l.Wants(lifecycle.Stopped, "app") {
 			t.Error("wrong wants")
 		}
 		begun := time.Now()
-		if err := l.Await(context.Background(), of(PreStart, 2)); err != nil || time.Since(begun) != 4*time.Second {
+		if err := l.Await(context.Background(), of(lifecycle.PreStart, 2)); err != nil || time.Since(begun) != 4*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 		// One that is given up while it waits for its turn does not wait longer.
-		l.Tell(of(Stopped, 2))
+		l.Tell(of(lifecycle.Stopped, 2))
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := l.Await(ctx, of(PreStart, 3)); err == nil {
+		if err := l.Await(ctx, of(lifecycle.PreStart, 3)); err == nil {
 			t.Error("no error")
 		}
 		l.Settle(context.Background())
@@ -250,8 +252,8 @@ func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(PreStop, "half", "1h"), bound(PreStop, "tenth", "1h", share(0.1)), bound(PreStop, "late", "1h"), bound(PreStop, "never", "0s"))
-		o := of(PreStop, 1)
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStop, "half", "1h"), bound(lifecycle.PreStop, "tenth", "1h", share(0.1)), bound(lifecycle.PreStop, "late", "1h"), bound(lifecycle.PreStop, "never", "0s"))
+		o := of(lifecycle.PreStop, 1)
 		begun := time.Now()
 		o.Budget, o.Until = 8*time.Second, time.Now().Add(6*time.Second)
 		if err := l.Await(context.Background(), o); err != nil {
@@ -262,7 +264,7 @@ func TestBudgets(t *testing.T) {
 		}
 		same(t, "told", l.told, []string{"pre-stop: half did not end within 3.2s, tenth did not end within 640ms, late did not end within 1.728s, never ok"})
 	})
-	l := newLife(t, newFakeHost(), Past{}, bound(Exit, "a", "", timeout(time.Second), parallel), bound(Exit, "b", "", timeout(500*time.Millisecond), parallel), bound(Exit, "c", "", timeout(200*time.Millisecond)))
+	l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exit, "a", "", timeout(time.Second), parallel), bound(lifecycle.Exit, "b", "", timeout(500*time.Millisecond), parallel), bound(lifecycle.Exit, "c", "", timeout(200*time.Millisecond)))
 	for budget, want := range map[time.Duration]time.Duration{8 * time.Second: 1200 * time.Millisecond, 2 * time.Second: 500 * time.Millisecond} {
 		if got := l.Reserve(budget); got != want {
 			t.Errorf("of %v %v are kept", budget, got)
@@ -272,9 +274,9 @@ func TestBudgets(t *testing.T) {
 
 func TestSettleEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Exited, "hangs", "1h ignore-term"), bound(Stopped, "waits", "0s"))
-		l.Tell(of(Exited, 1))
-		l.Tell(of(Stopped, 1))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exited, "hangs", "1h ignore-term"), bound(lifecycle.Stopped, "waits", "0s"))
+		l.Tell(of(lifecycle.Exited, 1))
+		l.Tell(of(lifecycle.Stopped, 1))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		begun := time.Now()
@@ -290,12 +292,12 @@ func TestSettleEnds(t *testing.T) {
 
 func TestTooManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Unhealthy, "u", "1s"), bound(Stopped, "t", "0s"), bound(JobStarted, "j", "1s"))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.Stopped, "t", "0s"), bound(lifecycle.JobStarted, "j", "1s"))
 		for k := range 500 {
-			l.Tell(of(Unhealthy, uint64(k+1)))
-			l.Tell(Occasion{Event: JobStarted, Service: strings.Repeat("j", k+1)})
+			l.Tell(of(lifecycle.Unhealthy, uint64(k+1)))
+			l.Tell(lifecycle.Occurrence{Event: lifecycle.JobStarted, Service: strings.Repeat("j", k+1)})
 		}
-		l.Tell(of(Stopped, 500))
+		l.Tell(of(lifecycle.Stopped, 500))
 		l.Settle(context.Background())
 		dropped, ran := 0, 0
 		for _, text := range l.told {
@@ -316,16 +318,18 @@ func TestTooManyWait(t *testing.T) {
 // through them: it is the same for one of many and for one of few.
 func TestWorkPerOccasion(t *testing.T) {
 	const few, many = 2 * maxMarks, 8 * maxMarks
-	for name, occasion := range map[string]func(k int) Occasion{
-		"never dropped": func(k int) Occasion { return of(Exited, uint64(k+1)) },
-		"dropped":       func(k int) Occasion { return of(Unhealthy, uint64(k+1)) },
-		"of many kinds": func(k int) Occasion { return Occasion{Event: JobFinished, Service: fmt.Sprintf("job%04d", k)} },
+	for name, occasion := range map[string]func(k int) lifecycle.Occurrence{
+		"never dropped": func(k int) lifecycle.Occurrence { return of(lifecycle.Exited, uint64(k+1)) },
+		"dropped":       func(k int) lifecycle.Occurrence { return of(lifecycle.Unhealthy, uint64(k+1)) },
+		"of many kinds": func(k int) lifecycle.Occurrence {
+			return lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: fmt.Sprintf("job%04d", k)}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				work := func(n int) (puts, told, through int) {
 					h := newFakeHost()
-					l := newLife(t, h, Past{}, bound(Exited, "e", "1s"), bound(Unhealthy, "u", "1s"), bound(JobFinished, "j", "1s"))
+					l := newLife(t, h, Past{}, bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
 					for k := range n {
 						l.Tell(occasion(k))
 					}
@@ -351,10 +355,10 @@ func TestWorkPerOccasion(t *testing.T) {
 // TestCountedTime is in the metrics: that of each try.
 func TestCountedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Ready, "slow", "3s exit 1", onFailure("retry 1")))
-		l.Tell(of(Ready, 1))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "slow", "3s exit 1", onFailure("retry 1")))
+		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
-		if _, err := l.RunByHand(context.Background(), of(Ready, 1), "slow"); err != nil {
+		if _, err := l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "slow"); err != nil {
 			t.Error(err)
 		}
 		got := l.Counts()
@@ -368,9 +372,9 @@ func TestCountedTime(t *testing.T) {
 // the end of the container has.
 func TestTheEndDoesNotWaitForNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(ConfigChanged, "hangs", "10m", timeout(time.Hour)), bound(Stopped, "last", "5s"), bound(Exit, "bye", "1s"))
-		l.Tell(Occasion{Event: ConfigChanged, Start: 1, At: time.Now()})
-		l.Tell(of(Stopped, 1))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)), bound(lifecycle.Stopped, "last", "5s"), bound(lifecycle.Exit, "bye", "1s"))
+		l.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: 1, At: time.Now()})
+		l.Tell(of(lifecycle.Stopped, 1))
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 		defer cancel()
@@ -378,7 +382,7 @@ func TestTheEndDoesNotWaitForNews(t *testing.T) {
 		if took := time.Since(began); took != 5*time.Second {
 			t.Errorf("it settles after %v, want the 5s of the last hook", took)
 		}
-		if err := l.Await(context.Background(), Occasion{Event: Exit, At: time.Now(), Until: time.Now().Add(2 * time.Second)}); err != nil {
+		if err := l.Await(context.Background(), lifecycle.Occurrence{Event: lifecycle.Exit, At: time.Now(), Until: time.Now().Add(2 * time.Second)}); err != nil {
 			t.Error(err)
 		}
 		same(t, "told", l.told, []string{"config-changed: hangs " + whyLast, "stopped: last ok", "exit: bye ok"})
@@ -388,12 +392,12 @@ func TestTheEndDoesNotWaitForNews(t *testing.T) {
 // TestAHookThatRunsItself by hand comes to an end.
 func TestAHookThatRunsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(Ready, "self", "1s"))
+		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "self", "1s"))
 		var all sync.WaitGroup
 		var refused atomic.Int32
 		for range maxByHand + 3 {
 			all.Go(func() {
-				if _, err := l.RunByHand(context.Background(), of(Ready, 1), "self"); errors.Is(err, ErrTooMany) {
+				if _, err := l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "self"); errors.Is(err, ErrTooMany) {
 					refused.Add(1)
 				}
 			})
@@ -402,7 +406,7 @@ func TestAHookThatRunsItself(t *testing.T) {
 		if n := refused.Load(); n != 3 {
 			t.Errorf("%d are refused, want 3", n)
 		}
-		if _, err := l.RunByHand(context.Background(), of(Ready, 1), "self"); err != nil {
+		if _, err := l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "self"); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
@@ -48,7 +50,7 @@ type stage struct {
 func perform(name, dir string) {
 	pid1.Catch()
 	warned := 0
-	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s); warned++ }})
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s); warned++ }})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
@@ -57,7 +59,7 @@ func perform(name, dir string) {
 	s := &stage{m: m, starts: rec.Starts, dir: dir, warned: &warned}
 	s.host, s.past = NewMachine(m, rec)
 	map[string]func(*stage){"machine": playMachine, "parallel": playParallel, "exchange": playExchange}[name](s)
-	m.Flush(2 * time.Second)
+	m.Logs.Flush(2 * time.Second)
 	m.Final(0, 100*time.Millisecond)
 	<-m.Gone()
 	os.Exit(0)
@@ -76,7 +78,7 @@ func (s *stage) runner(list ...Bound) *Runner {
 		Env: map[string]string{"PATH": os.Getenv("PATH"), "DIR": s.dir}, Runtime: s.dir + "/run"})
 }
 
-func sh(e Event, name, text string, more ...func(*Bound)) Bound {
+func sh(e lifecycle.Event, name, text string, more ...func(*Bound)) Bound {
 	return bound(e, name, "", append(more, func(b *Bound) { b.Command = []string{"/bin/sh", "-c", text} })...)
 }
 
@@ -116,19 +118,19 @@ func containerIn(t testing.TB, script, dir string) (said, stdout string) {
 // playMachine runs hooks many times over, dies in the middle of one, and goes on.
 func playMachine(s *stage) {
 	hostile := []Bound{
-		sh(Ready, "daemon", "setsid sleep 1000 & (sleep 1000 &) ; echo left", parallel),
-		sh(Ready, "closed", "exec >&- 2>&-; exit 4", parallel),
-		sh(Ready, "gives", "echo annotation a=b >$STOKER_OUT", parallel),
-		sh(Ready, "fails", "exit 127", parallel),
-		sh(Ready, "big", "head -c 200000 /dev/zero | tr '\\0' x", parallel),
-		sh(PreStart, "long", "echo begins; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo ends; echo env A=b >$STOKER_OUT"),
+		sh(lifecycle.Ready, "daemon", "setsid sleep 1000 & (sleep 1000 &) ; echo left", parallel),
+		sh(lifecycle.Ready, "closed", "exec >&- 2>&-; exit 4", parallel),
+		sh(lifecycle.Ready, "gives", "echo annotation a=b >$STOKER_OUT", parallel),
+		sh(lifecycle.Ready, "fails", "exit 127", parallel),
+		sh(lifecycle.Ready, "big", "head -c 200000 /dev/zero | tr '\\0' x", parallel),
+		sh(lifecycle.PreStart, "long", "echo begins; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo ends; echo env A=b >$STOKER_OUT"),
 	}
 	r := s.runner(hostile...)
 	ctx := context.Background()
 	if s.starts == 1 {
 		var before [2]int
 		for start := range uint64(12) {
-			o := of(Ready, start+1)
+			o := of(lifecycle.Ready, start+1)
 			r.Tell(o)
 			r.Settle(ctx)
 			if start == 3 {
@@ -136,23 +138,23 @@ func playMachine(s *stage) {
 			}
 		}
 		after := s.usage(before)
-		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.LogNames()))
+		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.Logs.Names()))
 		for _, n := range r.Counts() {
 			s.say("%s %s %d", n.Hook, n.Result, n.Runs)
 		}
-		go func() { _ = r.Await(ctx, of(PreStart, 13)) }() // ends with us
-		s.until(func() bool { return len(s.m.LogNames()) == 1 && s.m.KeptLog(s.m.LogNames()[0]).End() > 0 })
+		go func() { _ = r.Await(ctx, of(lifecycle.PreStart, 13)) }() // ends with us
+		s.until(func() bool { return len(s.m.Logs.Names()) == 1 && s.m.Logs.Get(s.m.Logs.Names()[0]).End() > 0 })
 		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 		select {}
 	}
 	if err := os.WriteFile(s.dir+"/go", nil, 0o644); err != nil {
 		s.say("%v", err)
 	}
-	err := r.Await(ctx, of(PreStart, 13))
+	err := r.Await(ctx, of(lifecycle.PreStart, 13))
 	s.say("taken over: %v, %v", err, r.Given("app", os.Geteuid()).Env)
-	s.until(func() bool { return len(s.m.LogNames()) == 0 })
+	s.until(func() bool { return len(s.m.Logs.Names()) == 0 })
 	left, _ := os.ReadDir(s.dir + "/run")
-	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.LogNames()), *s.warned)
+	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.Logs.Names()), *s.warned)
 }
 
 // usage counts what must not grow, once it is not more than before.
@@ -160,7 +162,7 @@ func (s *stage) usage(before [2]int) (now [2]int) {
 	s.until(func() bool {
 		all, _ := os.ReadDir("/proc/self/fd")
 		now = [2]int{len(all), runtime.NumGoroutine()}
-		return len(s.m.LogNames()) == 0 && (before == [2]int{} || now[0] <= before[0] && now[1] <= before[1])
+		return len(s.m.Logs.Names()) == 0 && (before == [2]int{} || now[0] <= before[0] && now[1] <= before[1])
 	})
 	return now
 }
@@ -204,8 +206,8 @@ func playExchange(s *stage) {
 		}
 		path := filepath.Join(s.dir, around, "one", "ready.d", "10-hook")
 		program := func(b *Bound) { b.Command = []string{path, "-c", "echo " + around + " >>$DIR/ran"} }
-		list = append(list, bound(Ready, around+"-file", "", func(b *Bound) { b.Path = path }),
-			bound(Ready, around+"-command", "", program), bound(Ready, around+"-plugin", "", program, func(b *Bound) { b.Plugin = "p" }))
+		list = append(list, bound(lifecycle.Ready, around+"-file", "", func(b *Bound) { b.Path = path }),
+			bound(lifecycle.Ready, around+"-command", "", program), bound(lifecycle.Ready, around+"-plugin", "", program, func(b *Bound) { b.Plugin = "p" }))
 	}
 	_ = os.Chown(s.dir+"/owned", app, app)
 	r := s.runner(list...)
@@ -226,7 +228,7 @@ func playExchange(s *stage) {
 		}
 	}()
 	for start := range uint64(starts) {
-		r.Tell(of(Ready, start+1))
+		r.Tell(of(lifecycle.Ready, start+1))
 		r.Settle(context.Background())
 	}
 	close(done)
@@ -264,20 +266,20 @@ func TestFolderIsExchangedMeanwhile(t *testing.T) {
 func playParallel(s *stage) {
 	var list []Bound
 	for k := range 20 {
-		list = append(list, bound(Ready, fmt.Sprint("n", k), "/bin/true", parallel))
+		list = append(list, bound(lifecycle.Ready, fmt.Sprint("n", k), "/bin/true", parallel))
 	}
-	r := s.runner(append(list, bound(Unhealthy, "one", "/bin/true"))...)
-	took := map[Event]time.Duration{}
+	r := s.runner(append(list, bound(lifecycle.Unhealthy, "one", "/bin/true"))...)
+	took := map[lifecycle.Event]time.Duration{}
 	const rounds = 20
 	for start := range uint64(rounds) {
-		for _, e := range []Event{Unhealthy, Ready} {
+		for _, e := range []lifecycle.Event{lifecycle.Unhealthy, lifecycle.Ready} {
 			begun := time.Now()
 			r.Tell(of(e, start+1))
 			r.Settle(context.Background())
 			took[e] += time.Since(begun)
 		}
 	}
-	s.say("%d %d", took[Unhealthy]/rounds, took[Ready]/rounds)
+	s.say("%d %d", took[lifecycle.Unhealthy]/rounds, took[lifecycle.Ready]/rounds)
 }
 
 // BenchmarkParallelHooks compares twenty hooks at once with one.

@@ -8,13 +8,15 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // pass goes through the hooks of an occasion, in their order; parallel ones that
 // stand together at the same time. What an earlier supervisor has done is not done
 // again. The error is why what waits for the occasion fails.
 func (l *lane) pass(e *entry) (outcomes []Outcome, err error) {
-	hooks := l.r.hooksOf(&e.Occasion)
+	hooks := l.r.hooksOf(&e.Occurrence)
 	l.endForgotten(e, hooks)
 	for k := 0; k < len(hooks); {
 		group := hooks[k:together(hooks, k)]
@@ -159,10 +161,10 @@ func (r *Runner) judge(e *entry, b *Bound, out Outcome) error {
 		if r.opts.PluginFailed != nil {
 			r.opts.PluginFailed(b.Plugin, e.Event, fmt.Sprintf("its hook %s failed: %s", b.full(), out.Why))
 		}
-	case e.Event.givesToStart():
+	case e.Event.Contributes():
 		return &blocked{b.full(), out.Why}
-	case (e.Event == Started || e.Event == Ready) && r.opts.Failed != nil:
-		r.opts.Failed(e.Occasion, out)
+	case (e.Event == lifecycle.Started || e.Event == lifecycle.Ready) && r.opts.Failed != nil:
+		r.opts.Failed(e.Occurrence, out)
 	}
 	return nil
 }
@@ -239,7 +241,7 @@ func (l *lane) once(e *entry, b *Bound, t *try, limit time.Time) (Outcome, []byt
 		}
 		t.Begun = time.Now()
 	}
-	at := &attempt{r: l.r, b: b, o: e.Occasion, ctx: e.pass.ctx, try: t}
+	at := &attempt{r: l.r, b: b, o: e.Occurrence, ctx: e.pass.ctx, try: t}
 	at.bounds(limit)
 	if running == nil {
 		earlier := try{left: t.left}

@@ -11,10 +11,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // ask runs one HTTP hook for real.
-func ask(t *testing.T, h Hook, o Occasion) Outcome {
+func ask(t *testing.T, h Hook, o lifecycle.Occurrence) Outcome {
 	t.Helper()
 	b := Bound{Hook: h, Event: o.Event}
 	b.Name = "register"
@@ -86,7 +88,7 @@ func TestRequests(t *testing.T) {
 		{"a flood", Hook{URL: server.URL + "/flood"}, "", "", 200},
 	} {
 		last.Store("")
-		out := ask(t, tc.hook, Occasion{Event: Ready, Service: "app", Pid: 42})
+		out := ask(t, tc.hook, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app", Pid: 42})
 		if out.OK != (tc.why == "") || !strings.Contains(out.Why, tc.why) || out.Code != tc.code || len(out.Output) > keptTail {
 			t.Errorf("%s: %+v, want %q", tc.name, out, tc.why)
 		}
@@ -115,11 +117,11 @@ func TestRequestsToWhatIsNoServer(t *testing.T) {
 			c.Close()
 		}
 	}()
-	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, Occasion{Event: Ready, Service: "app"}); out.OK || !strings.Contains(out.Why, l.Addr().String()) {
+	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); out.OK || !strings.Contains(out.Why, l.Addr().String()) {
 		t.Errorf("%+v", out)
 	}
 	l.Close()
-	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, Occasion{Event: Ready, Service: "app"}); out.OK || !strings.Contains(out.Why, "refused") {
+	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); out.OK || !strings.Contains(out.Why, "refused") {
 		t.Errorf("%+v", out)
 	}
 }
@@ -133,7 +135,7 @@ func TestRequestOverASocket(t *testing.T) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })}
 	go func() { _ = server.Serve(l) }() // ends with Close
 	defer server.Close()
-	if out := ask(t, Hook{URL: "unix://" + path + ":/apps/${STOKER_SERVICE}"}, Occasion{Event: Ready, Service: "app"}); !out.OK || out.Output != "/apps/app" {
+	if out := ask(t, Hook{URL: "unix://" + path + ":/apps/${STOKER_SERVICE}"}, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); !out.OK || out.Output != "/apps/app" {
 		t.Errorf("%+v", out)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -36,12 +37,12 @@ type Options struct {
 	OOMKills func() (count uint64, source string, ok bool)
 	// PluginFailed hears of a plugin whose hook of an event failed that must not fail;
 	// nil: nobody.
-	PluginFailed func(plugin string, event Event, reason string)
+	PluginFailed func(plugin string, event lifecycle.Event, reason string)
 	// Failed hears of a hook of started or ready that must not fail; nil: nobody.
-	Failed func(Occasion, Outcome)
+	Failed func(lifecycle.Occurrence, Outcome)
 	// Done hears how the hooks of an occasion ended; nil: nobody. A supervisor that
 	// takes over may tell it again.
-	Done func(Occasion, []Outcome)
+	Done func(lifecycle.Occurrence, []Outcome)
 }
 
 // Runner runs hooks. It is safe for concurrent use.
@@ -91,7 +92,7 @@ func (r *Runner) readKept() map[string]*kept {
 		} else if strings.HasPrefix(item, entryPrefix) {
 			e := &entry{}
 			if err = unpack(body, e); err == nil {
-				name := laneOf(e.Occasion)
+				name := laneOf(e.Occurrence)
 				queued[name] = append(queued[name], e)
 			}
 		}
@@ -207,12 +208,12 @@ func (r *Runner) all() []*lane {
 
 // Wants says whether anything is to be done at an event of a service, or waited for
 // before it.
-func (r *Runner) Wants(e Event, service string) bool {
-	o := Occasion{Event: e, Service: service}
-	if len(r.opts.Book().For(e, o.subject())) > 0 {
+func (r *Runner) Wants(e lifecycle.Event, service string) bool {
+	o := lifecycle.Occurrence{Event: e, Service: service}
+	if len(r.opts.Book().For(e, subjectOf(&o))) > 0 {
 		return true
 	}
-	if e != PreStart {
+	if e != lifecycle.PreStart {
 		return false
 	}
 	l := r.lane(laneOf(o), false)
@@ -220,15 +221,15 @@ func (r *Runner) Wants(e Event, service string) bool {
 }
 
 // hooksOf are the hooks that are run at an occasion.
-func (r *Runner) hooksOf(o *Occasion) []Bound {
-	all := r.opts.Book().For(o.Event, o.subject())
+func (r *Runner) hooksOf(o *lifecycle.Occurrence) []Bound {
+	all := r.opts.Book().For(o.Event, subjectOf(o))
 	return slices.DeleteFunc(slices.Clone(all), func(b Bound) bool { return !b.at(o) })
 }
 
 // Tell hands an occasion over. When it returns, that is kept for a later supervisor.
-func (r *Runner) Tell(o Occasion) { _, _, _ = r.tell(o) }
+func (r *Runner) Tell(o lifecycle.Occurrence) { _, _, _ = r.tell(o) }
 
-func (r *Runner) tell(o Occasion) (*lane, *passage, error) {
+func (r *Runner) tell(o lifecycle.Occurrence) (*lane, *passage, error) {
 	hooks := len(r.hooksOf(&o))
 	l := r.lane(laneOf(o), hooks > 0)
 	if l == nil {
@@ -243,7 +244,7 @@ const endTime = hurried + dieTime + time.Second
 
 // Await hands an occasion over and waits until its hooks are through; when ctx is
 // done they are ended. The error is why what waits must not go on.
-func (r *Runner) Await(ctx context.Context, o Occasion) error {
+func (r *Runner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	l, p, err := r.tell(o)
 	if p == nil {
 		return err
@@ -342,7 +343,7 @@ const reservedShare = 4
 
 // Reserve is what the exit hooks need of a stop's budget, a quarter of it at most.
 func (r *Runner) Reserve(budget time.Duration) time.Duration {
-	hooks := r.opts.Book().For(Exit, "")
+	hooks := r.opts.Book().For(lifecycle.Exit, "")
 	var sum time.Duration
 	for k := 0; k < len(hooks); {
 		var longest time.Duration
@@ -368,7 +369,7 @@ func (r *Runner) Given(service string, uid int) Given {
 }
 
 // through tells of an occasion.
-func (r *Runner) through(o Occasion, outcomes []Outcome) {
+func (r *Runner) through(o lifecycle.Occurrence, outcomes []Outcome) {
 	if r.opts.Done != nil && len(outcomes) > 0 {
 		r.opts.Done(o, outcomes)
 	}

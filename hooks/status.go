@@ -6,18 +6,20 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // Status is what can be said of a hook.
 type Status struct {
-	Event    Event    `json:"event"`
-	Order    int      `json:"order"` // among those of its event, from 1
-	Name     string   `json:"name"`
-	Plugin   string   `json:"plugin,omitempty"`
-	Source   string   `json:"source"`
-	Does     string   `json:"does"` // path, program, or method and URL
-	Services []string `json:"services,omitempty"`
-	Unmet    string   `json:"unmet,omitempty"` // why it does not count here
+	Event    lifecycle.Event `json:"event"`
+	Order    int             `json:"order"` // among those of its event, from 1
+	Name     string          `json:"name"`
+	Plugin   string          `json:"plugin,omitempty"`
+	Source   string          `json:"source"`
+	Does     string          `json:"does"` // path, program, or method and URL
+	Services []string        `json:"services,omitempty"`
+	Unmet    string          `json:"unmet,omitempty"` // why it does not count here
 	// Running are the services at whose event it runs now; "" is the container's.
 	Running []string `json:"running,omitempty"`
 	// Last is how it ended last; nil: it was not run.
@@ -45,7 +47,7 @@ func (r *Runner) Statuses() []Status {
 	}
 	var out []Status
 	all := r.opts.Book().All()
-	for _, event := range Events() {
+	for _, event := range lifecycle.Events() {
 		order := 0
 		for k := range all {
 			b := &all[k]
@@ -109,7 +111,7 @@ var ErrTooMany = fmt.Errorf("%d runs by hand are under way, and no more are begu
 // RunByHand runs the hooks of an event, or the one of a title, as if o happened,
 // in their order. Nobody waits for them, what they give counts for nothing, and no
 // other hook waits. When ctx is done they are ended.
-func (r *Runner) RunByHand(ctx context.Context, o Occasion, title string) ([]Outcome, error) {
+func (r *Runner) RunByHand(ctx context.Context, o lifecycle.Occurrence, title string) ([]Outcome, error) {
 	hooks, err := r.picked(o, title)
 	if err != nil {
 		return nil, err
@@ -138,10 +140,10 @@ func (r *Runner) RunByHand(ctx context.Context, o Occasion, title string) ([]Out
 }
 
 // picked are the hooks to be run by hand.
-func (r *Runner) picked(o Occasion, title string) ([]Bound, error) {
+func (r *Runner) picked(o lifecycle.Occurrence, title string) ([]Bound, error) {
 	book := r.opts.Book()
 	if title == "" {
-		hooks := book.For(o.Event, o.subject())
+		hooks := book.For(o.Event, subjectOf(&o))
 		if len(hooks) == 0 {
 			return nil, fmt.Errorf("%w: none of %s counts here", ErrNoHook, o.Event)
 		}
@@ -163,7 +165,7 @@ func (r *Runner) picked(o Occasion, title string) ([]Bound, error) {
 }
 
 // byHand runs one, with its tries.
-func (r *Runner) byHand(ctx context.Context, o Occasion, b *Bound) Outcome {
+func (r *Runner) byHand(ctx context.Context, o lifecycle.Occurrence, b *Bound) Outcome {
 	t := try{Try: 1, First: time.Now()}
 	retries := b.policy().Retries
 	var out Outcome

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -20,13 +21,6 @@ const (
 	maxOutLines = 200
 )
 
-// givesToStart says whether variables and options that hooks of an event give
-// count for anything.
-func (e Event) givesToStart() bool { return e == Init || e == NetworkReady || e == PreStart }
-
-// CanFail says whether on_failure: fail of one of its hooks means anything.
-func (e Event) CanFail() bool { return e.givesToStart() || e == Started || e == Ready }
-
 // ParseOut reads what a hook has written to STOKER_OUT, byte for byte: lines of
 //
 //	env NAME=VALUE
@@ -35,7 +29,7 @@ func (e Event) CanFail() bool { return e.givesToStart() || e == Started || e == 
 //
 // Empty lines are left out. Nothing in it is ever evaluated. hook is the source of
 // its options; allow is its AllowEnv. The error names the line.
-func ParseOut(data []byte, e Event, hook string, allow []string) (Given, error) {
+func ParseOut(data []byte, e lifecycle.Event, hook string, allow []string) (Given, error) {
 	var g Given
 	if len(data) > maxOut {
 		return g, fmt.Errorf("it has more than %d KiB", maxOut>>10)
@@ -59,9 +53,9 @@ func ParseOut(data []byte, e Event, hook string, allow []string) (Given, error) 
 }
 
 // take adds what one line gives.
-func (g *Given) take(line string, e Event, hook string, allow []string) error {
+func (g *Given) take(line string, e lifecycle.Event, hook string, allow []string) error {
 	verb, rest, _ := strings.Cut(line, " ")
-	if (verb == "env" || verb == "jvm-option") && !e.givesToStart() {
+	if (verb == "env" || verb == "jvm-option") && !e.Contributes() {
 		return fmt.Errorf("%s is for hooks of init, network-ready and pre-start: nothing is started after %s", verb, e)
 	}
 	switch verb {

@@ -8,40 +8,42 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 func TestParseOut(t *testing.T) {
 	for _, tc := range []struct {
 		name, text string
-		event      Event
+		event      lifecycle.Event
 		want       Given
 		err        string
 	}{
-		{"nothing", "", Ready, Given{}, ""},
-		{"all verbs", "env A=b c\njvm-option -Da=b c\nannotation n=v\n", PreStart, Given{Env: map[string]string{"A": "b c"},
+		{"nothing", "", lifecycle.Ready, Given{}, ""},
+		{"all verbs", "env A=b c\njvm-option -Da=b c\nannotation n=v\n", lifecycle.PreStart, Given{Env: map[string]string{"A": "b c"},
 			Options: []GivenOption{{"-Da=b c", "hook pre-start/h"}}, Annotations: map[string]string{"n": "v"}}, ""},
-		{"byte for byte", "env A= $(x) `y` \"'\\\t=\xff\r\nenv B=", Init, Given{Env: map[string]string{"A": " $(x) `y` \"'\\\t=\xff\r", "B": ""}}, ""},
-		{"the later wins", "env A=1\n\nenv A=2", NetworkReady, Given{Env: map[string]string{"A": "2"}}, ""},
-		{"annotations of any event", "annotation a=", Exited, Given{Annotations: map[string]string{"a": ""}}, ""},
-		{"unknown verb", "annotation a=b\nexport A=b\n", Ready, Given{}, `line 2: "export" is not env, jvm-option or annotation`},
-		{"no verb", "A=b", PreStart, Given{}, `line 1: "A=b" is not env`},
-		{"no =", "env A", PreStart, Given{}, `line 1: "A" is not NAME=VALUE`},
-		{"nothing behind env", "env", PreStart, Given{}, `line 1: "" is not NAME=VALUE`},
-		{"no name", "env =b", PreStart, Given{}, "line 1: there is no name"},
-		{"blank name", "env A B=c", PreStart, Given{}, `line 1: the name "A B" has a blank in it`},
-		{"ours", "env STOKER_SOCKET=/x", PreStart, Given{}, `line 1: "STOKER_SOCKET" is refused`},
-		{"steers", "env A=b\nenv BASH_ENV=/x", PreStart, Given{},
+		{"byte for byte", "env A= $(x) `y` \"'\\\t=\xff\r\nenv B=", lifecycle.Init, Given{Env: map[string]string{"A": " $(x) `y` \"'\\\t=\xff\r", "B": ""}}, ""},
+		{"the later wins", "env A=1\n\nenv A=2", lifecycle.NetworkReady, Given{Env: map[string]string{"A": "2"}}, ""},
+		{"annotations of any event", "annotation a=", lifecycle.Exited, Given{Annotations: map[string]string{"a": ""}}, ""},
+		{"unknown verb", "annotation a=b\nexport A=b\n", lifecycle.Ready, Given{}, `line 2: "export" is not env, jvm-option or annotation`},
+		{"no verb", "A=b", lifecycle.PreStart, Given{}, `line 1: "A=b" is not env`},
+		{"no =", "env A", lifecycle.PreStart, Given{}, `line 1: "A" is not NAME=VALUE`},
+		{"nothing behind env", "env", lifecycle.PreStart, Given{}, `line 1: "" is not NAME=VALUE`},
+		{"no name", "env =b", lifecycle.PreStart, Given{}, "line 1: there is no name"},
+		{"blank name", "env A B=c", lifecycle.PreStart, Given{}, `line 1: the name "A B" has a blank in it`},
+		{"ours", "env STOKER_SOCKET=/x", lifecycle.PreStart, Given{}, `line 1: "STOKER_SOCKET" is refused`},
+		{"steers", "env A=b\nenv BASH_ENV=/x", lifecycle.PreStart, Given{},
 			`line 2: "BASH_ENV" is refused, since it decides what programs load or execute: if that is wanted, set allow_env: [BASH_ENV] for the hook`},
-		{"allowed", "env PATH=/x\nenv LD_PRELOAD=/y\nenv STOKER_X=z", PreStart, Given{Env: map[string]string{"PATH": "/x", "LD_PRELOAD": "/y", "STOKER_X": "z"}}, ""},
-		{"NUL", "env A=b\nenv B=\x00\n", PreStart, Given{}, "line 2: it holds a NUL byte"},
-		{"no option", "jvm-option ", PreStart, Given{}, "line 1: jvm-option has no option"},
-		{"a class", "jvm-option Main", PreStart, Given{}, `line 1: "Main" does not begin with -`},
-		{"an argument file", "jvm-option @/x", PreStart, Given{}, `line 1: "@/x" does not begin with -`},
-		{"env at ready", "env A=b", Ready, Given{}, "line 1: env is for hooks of init, network-ready and pre-start"},
-		{"option at exit", "jvm-option -Da", Exit, Given{}, "line 1: jvm-option is for hooks of init"},
-		{"too many lines", strings.Repeat("annotation a=b\n", maxOutLines+1), Ready, Given{}, "201 lines"},
-		{"many lines", strings.Repeat("annotation a=b\n", maxOutLines), Ready, Given{Annotations: map[string]string{"a": "b"}}, ""},
-		{"too large", "annotation a=" + strings.Repeat("x", maxOut), Ready, Given{}, "more than 64 KiB"},
+		{"allowed", "env PATH=/x\nenv LD_PRELOAD=/y\nenv STOKER_X=z", lifecycle.PreStart, Given{Env: map[string]string{"PATH": "/x", "LD_PRELOAD": "/y", "STOKER_X": "z"}}, ""},
+		{"NUL", "env A=b\nenv B=\x00\n", lifecycle.PreStart, Given{}, "line 2: it holds a NUL byte"},
+		{"no option", "jvm-option ", lifecycle.PreStart, Given{}, "line 1: jvm-option has no option"},
+		{"a class", "jvm-option Main", lifecycle.PreStart, Given{}, `line 1: "Main" does not begin with -`},
+		{"an argument file", "jvm-option @/x", lifecycle.PreStart, Given{}, `line 1: "@/x" does not begin with -`},
+		{"env at ready", "env A=b", lifecycle.Ready, Given{}, "line 1: env is for hooks of init, network-ready and pre-start"},
+		{"option at exit", "jvm-option -Da", lifecycle.Exit, Given{}, "line 1: jvm-option is for hooks of init"},
+		{"too many lines", strings.Repeat("annotation a=b\n", maxOutLines+1), lifecycle.Ready, Given{}, "201 lines"},
+		{"many lines", strings.Repeat("annotation a=b\n", maxOutLines), lifecycle.Ready, Given{Annotations: map[string]string{"a": "b"}}, ""},
+		{"too large", "annotation a=" + strings.Repeat("x", maxOut), lifecycle.Ready, Given{}, "more than 64 KiB"},
 	} {
 		got, err := ParseOut([]byte(tc.text), tc.event, "h", []string{"PATH", "LD_*", "STOKER_X"})
 		if !reflect.DeepEqual(got, tc.want) || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
@@ -56,7 +58,7 @@ func FuzzParseOut(f *testing.F) {
 		f.Add([]byte(seed), "ready")
 	}
 	f.Fuzz(func(t *testing.T, data []byte, event string) {
-		g, err := ParseOut(data, Event(event), "h", nil)
+		g, err := ParseOut(data, lifecycle.Event(event), "h", nil)
 		if err != nil {
 			if !reflect.DeepEqual(g, Given{}) {
 				t.Errorf("a refused file gives %+v", g)
@@ -73,7 +75,7 @@ func FuzzParseOut(f *testing.F) {
 				t.Errorf("%q of %q", o.Option, data)
 			}
 		}
-		if !Event(event).givesToStart() && len(g.Env)+len(g.Options) > 0 {
+		if !lifecycle.Event(event).Contributes() && len(g.Env)+len(g.Options) > 0 {
 			t.Errorf("%s gives %+v", event, g)
 		}
 	})

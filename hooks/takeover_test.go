@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // TestASupervisorThatDies kills it at every tenth of a second of a life, and after
@@ -27,15 +28,15 @@ func TestASupervisorThatDies(t *testing.T) {
 // dies lives with a supervisor that is killed after a number of writes or a time, and
 // another one after it. It says whether the first was killed before the end.
 func dies(t *testing.T, when string, writes int, after time.Duration) (killed bool) {
-	list := []Bound{bound(Init, "i", "500ms"), bound(PreStart, "a", "500ms"), bound(PreStart, "b", "700ms", parallel), bound(PreStart, "c", "300ms", parallel),
-		bound(PreStart, "retried", "200ms exit 1", onFailure("retry 1")), bound(Ready, "r", "300ms"), bound(Exited, "e", "300ms"), bound(Stopped, "t", "300ms")}
+	list := []Bound{bound(lifecycle.Init, "i", "500ms"), bound(lifecycle.PreStart, "a", "500ms"), bound(lifecycle.PreStart, "b", "700ms", parallel), bound(lifecycle.PreStart, "c", "300ms", parallel),
+		bound(lifecycle.PreStart, "retried", "200ms exit 1", onFailure("retry 1")), bound(lifecycle.Ready, "r", "300ms"), bound(lifecycle.Exited, "e", "300ms"), bound(lifecycle.Stopped, "t", "300ms")}
 	story := func(ctx context.Context, l *life) { // as a supervisor tells it, again after a takeover
-		for _, o := range []Occasion{{Event: Init}, of(PreStart, 1)} {
+		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, of(lifecycle.PreStart, 1)} {
 			if l.Await(ctx, o) != nil {
 				t.Error("a start fails")
 			}
 		}
-		for _, e := range []Event{Started, Ready, Exited, Stopped} {
+		for _, e := range []lifecycle.Event{lifecycle.Started, lifecycle.Ready, lifecycle.Exited, lifecycle.Stopped} {
 			l.Tell(of(e, 1))
 			l.Settle(ctx)
 		}
@@ -85,9 +86,9 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 func TestStraysOfTheDeadAreEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
-		l := newLife(t, h, Past{}, bound(Ready, "r", "1h"))
-		go func() { _, _ = l.RunByHand(context.Background(), of(Ready, 1), "") }() // ends with its process
-		l.Tell(of(Ready, 1))
+		l := newLife(t, h, Past{}, bound(lifecycle.Ready, "r", "1h"))
+		go func() { _, _ = l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "") }() // ends with its process
+		l.Tell(of(lifecycle.Ready, 1))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		next, past := h.die()
@@ -109,12 +110,12 @@ func TestNothingGrows(t *testing.T) {
 		h := newFakeHost()
 		var list []Bound
 		for k := range 50 {
-			list = append(list, bound(Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x", func(b *Bound) { b.Parallel = k%2 == 0 }))
+			list = append(list, bound(lifecycle.Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x", func(b *Bound) { b.Parallel = k%2 == 0 }))
 		}
 		l := newLife(t, h, Past{}, list...)
 		size := 0
 		for start := range uint64(20) {
-			for _, e := range Events()[2:10] {
+			for _, e := range lifecycle.Events()[2:10] {
 				if e.Blocking() {
 					if err := l.Await(context.Background(), of(e, start+1)); err != nil {
 						t.Fatal(err)
@@ -145,11 +146,11 @@ func TestTheBagAlwaysHasRoom(t *testing.T) {
 	long := strings.Repeat("x", 4000)
 	k := &kept{}
 	for i := range 300 {
-		o := Occasion{Event: JobFinished, Service: fmt.Sprint(long[:500], i), Start: uint64(i)}
+		o := lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: fmt.Sprint(long[:500], i), Start: uint64(i)}
 		k.mark(&o)
-		k.note(&Occasion{Event: Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long}.short())
+		k.note(&lifecycle.Occurrence{Event: lifecycle.Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long}.short())
 	}
-	e := &entry{Occasion: Occasion{Event: Unhealthy, Service: "app", Reason: long}}
+	e := &entry{Occurrence: lifecycle.Occurrence{Event: lifecycle.Unhealthy, Service: "app", Reason: long}}
 	for i := range 900 {
 		e.Over = append(e.Over, Outcome{Hook: fmt.Sprint("hook", i), Why: long}.short())
 	}
@@ -178,12 +179,12 @@ func TestManyHooks(t *testing.T) {
 	var list []Bound
 	const many = 900
 	for k := range many {
-		list = append(list, bound(Started, fmt.Sprintf("a-hook-with-a-longish-name-%d", k), "1s", parallel))
+		list = append(list, bound(lifecycle.Started, fmt.Sprintf("a-hook-with-a-longish-name-%d", k), "1s", parallel))
 	}
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		first := newLife(t, h, Past{}, list...)
-		first.Tell(of(Started, 1))
+		first.Tell(of(lifecycle.Started, 1))
 		time.Sleep(25*time.Second + 500*time.Millisecond) // nearly all have run
 		synctest.Wait()
 		if h.most > maxParallel {
@@ -217,7 +218,7 @@ func TestManyHooks(t *testing.T) {
 func TestGivenOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		book := NewBook([]Bound{gives(PreStart, "a", "jvm-option -Da=1\n")}, Surroundings{})
+		book := NewBook([]Bound{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Surroundings{})
 		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Book: func() *Book { return book }, Runtime: dir, Past: Past{Items: map[string][]byte{
 			lanePrefix + "app":     []byte(`{"gifts": [{"seq": 2, "event": "pre-start", "hook": "a"}]}`),
 			giftItem("app", 2):     []byte("jvm-option -Da=1\n"),
@@ -238,12 +239,12 @@ func TestQueueOfAnEarlierVersion(t *testing.T) {
 		past := Past{Items: map[string][]byte{lanePrefix + "app": []byte(`{"queue": [
 			{"event": "ready", "service": "app", "start": 1, "over": [{"hook": "done", "ok": true}]}, {"event": "exited", "service": "app", "start": 1}],
 			"marks": [{"kind": "ready", "start": 1}, {"kind": "exited", "start": 1}], "seq": 7}`)}}
-		list := []Bound{bound(Ready, "done", "1s"), bound(Ready, "r", "1s"), bound(Exited, "e", "1s")}
+		list := []Bound{bound(lifecycle.Ready, "done", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Exited, "e", "1s")}
 		first := newLife(t, h, past, list...)
 		next, past := h.die()
 		second := newLife(t, next, past, list...)
 		second.Settle(context.Background())
-		second.Tell(of(Exited, 1))
+		second.Tell(of(lifecycle.Exited, 1))
 		second.Settle(context.Background())
 		same(t, "told", second.told, []string{"ready: done ok, r ok", "exited: e ok"})
 		if len(next.items) != 1 {
@@ -259,8 +260,8 @@ func TestToldBeforeForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		var waiting int
-		r := NewRunner(Options{Host: h, Log: hclog.NewNullLogger(), Book: func() *Book { return NewBook([]Bound{bound(Ready, "r", "10ms")}, Surroundings{}) },
-			Done: func(Occasion, []Outcome) {
+		r := NewRunner(Options{Host: h, Log: hclog.NewNullLogger(), Book: func() *Book { return NewBook([]Bound{bound(lifecycle.Ready, "r", "10ms")}, Surroundings{}) },
+			Done: func(lifecycle.Occurrence, []Outcome) {
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				for item := range h.items {
@@ -269,7 +270,7 @@ func TestToldBeforeForgotten(t *testing.T) {
 					}
 				}
 			}})
-		r.Tell(of(Ready, 1))
+		r.Tell(of(lifecycle.Ready, 1))
 		r.Settle(context.Background())
 		if waiting != 1 {
 			t.Errorf("%d occasions were kept when it was told how the hooks ended, want the 1", waiting)

@@ -14,6 +14,7 @@ need shellcheck gcc libc6-dev
 
 unformatted=$(find . -name '*.go' -not -path './.git/*' -exec "$(dirname "$go")/gofmt" -l {} +)
 [ -z "$unformatted" ] || die "not formatted (make fmt does it): $unformatted"
+"$go" mod tidy -diff || die "go.mod is not tidy (go mod tidy does it)"
 shellcheck -x scripts/*.sh plugins/*/bin/* .ci/run
 progress_shown "go vet" "$go" vet -tags container ./...
 # The linters call the go command themselves.

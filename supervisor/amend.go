@@ -5,7 +5,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 )
 
 // Died is a process that has ended by itself soon after it was started.
@@ -51,7 +51,7 @@ func (s *Service) amend(info *ExitInf, ran time.Duration) {
 // of one may stand in the middle of the other's in the log.
 func (s *Service) lastLines(out output, from int64) []byte {
 	var b bytes.Buffer
-	_ = out.Lines(s.life, from, false, func(line proc.Line) error { // ends with what there is
+	_ = out.Lines(s.life, from, false, func(line logs.Line) error { // ends with what there is
 		b.Write(line.Text)
 		return b.WriteByte('\n')
 	})

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -79,12 +80,12 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 }
 
 // configureLog changes what becomes of a service's output, from now on.
-func (s *Supervisor) configureLog(name string, o proc.LogOptions) {
+func (s *Supervisor) configureLog(name string, o logs.Options) {
 	v, ok := s.logs.Load(name)
-	if !ok || v.(*proc.Log) == nil {
+	if !ok || v.(*logs.Log) == nil {
 		return
 	}
-	if err := v.(*proc.Log).Configure(o); err != nil {
+	if err := v.(*logs.Log).Configure(o); err != nil {
 		s.log.Error("the output of a service goes on as before", "name", name, "error", err)
 	}
 }
@@ -108,8 +109,8 @@ func (s *Supervisor) left(name string) {
 	next.graph = next.without(name)
 	s.set.Store(&next)
 	s.logs.Delete(name)
-	if l := s.m.KeptLog(name); l != nil { // before its state: a supervisor after us finds that and does this again
-		s.m.Retire(l)
+	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
+		s.m.Logs.Retire(l)
 	}
 	if err := s.m.Put(goneItem, s.gone.add(name, svc.kept.Gen)); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -49,7 +49,7 @@ func TestApply(t *testing.T) {
 	if made := s.set.Load().services["a"].made; made != "2" {
 		t.Errorf("a is made of %q", made)
 	}
-	if err := init.conn.Send(&pid1.Msg{Type: pid1.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}); err != nil {
+	if err := init.conn.Send(&initproto.Msg{Type: initproto.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}); err != nil {
 		t.Fatal(err)
 	}
 	<-code
@@ -62,7 +62,7 @@ func TestApply(t *testing.T) {
 // A reload that a kill cut short is finished by the next supervisor: what is in the
 // bag and not configured any more goes.
 func TestLeftOver(t *testing.T) {
-	init, m, rec := connect(t, map[string]any{"service/gone": kept{State: Delayed, Gen: 2, Deadline: pid1.BootNow() + int64(time.Hour)}}, 0)
+	init, m, rec := connect(t, map[string]any{"service/gone": kept{State: Delayed, Gen: 2, Deadline: initproto.BootNow() + int64(time.Hour)}}, 0)
 	s := New(m, rec, Set{StopTimeout: time.Second}, options())
 	if snap, ok := s.Service("gone"); !ok || snap.State != Delayed {
 		t.Fatalf("%v, %+v", ok, snap)
@@ -70,7 +70,7 @@ func TestLeftOver(t *testing.T) {
 	code := make(chan int, 1)
 	go func() { code <- s.Run(t.Context(), rec) }() // ends with the stop
 	await(t, "it is gone", func() bool { return len(s.Services()) == 0 })
-	if err := init.conn.Send(&pid1.Msg{Type: pid1.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}); err != nil {
+	if err := init.conn.Send(&initproto.Msg{Type: initproto.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}); err != nil {
 		t.Fatal(err)
 	}
 	<-code

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -26,7 +27,7 @@ func RunCommand(ctx context.Context, m *proc.Manager, spec proc.Spec) (code int,
 const dieTime = time.Second
 
 func run(ctx context.Context, m *proc.Manager, spec proc.Spec, killGroup bool) (code int, output string, err error) {
-	log, err := proc.NewScratchLog(spec.ID)
+	log, err := logs.NewScratchLog(spec.ID)
 	if err != nil {
 		return 0, "", err
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 )
 
 // Complaint is something that is wrong with a service that runs on. It makes one
@@ -91,7 +91,7 @@ func (s *Service) listen(ctx context.Context) {
 	}
 	from, hear, complain := s.kept.LogStart, s.launch.Listen(), complainer()
 	go func() { // ends with ctx
-		_ = out.Lines(ctx, from, true, func(line proc.Line) error {
+		_ = out.Lines(ctx, from, true, func(line logs.Line) error {
 			if c := hear(line.Text); c != nil {
 				complain(c)
 			}

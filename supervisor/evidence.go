@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
@@ -65,10 +66,8 @@ func ProcessEvidence(_ context.Context, end End) Findings {
 // process that an earlier supervisor started; what cannot be read is empty: the
 // directory of another user's process needs CAP_SYS_PTRACE.
 func ReadCommand(pid int) (argv []string, dir string) {
-	if data, err := untrusted.ReadProcess(pid, "cmdline"); err == nil && len(data) > 0 {
-		argv = strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
-	}
-	dir, _ = os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd") // empty then
+	argv, _ = procfs.Cmdline(pid)
+	dir, _ = procfs.Cwd(pid)
 	return argv, dir
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -49,7 +50,7 @@ type fakeWorld struct {
 func (w *fakeWorld) at() time.Duration { return time.Since(w.epoch) }
 
 func (w *fakeWorld) Now() int64                { return int64(time.Hour + w.at()) }
-func (w *fakeWorld) Log(name string) *proc.Log { return nil }
+func (w *fakeWorld) Log(name string) *logs.Log { return nil }
 
 func (w *fakeWorld) Changed() { w.changed.Add(1) }
 func (w *fakeWorld) Moved()   {}
@@ -377,7 +378,7 @@ func (o *fakeOutput) Bytes(from, to int64) []byte {
 	return []byte(strings.Join(o.lines[from:to], "\n"))
 }
 
-func (o *fakeOutput) Lines(ctx context.Context, offset int64, follow bool, f func(proc.Line) error) error {
+func (o *fakeOutput) Lines(ctx context.Context, offset int64, follow bool, f func(logs.Line) error) error {
 	for {
 		o.mu.Lock()
 		offset = min(offset, int64(len(o.lines)))
@@ -385,7 +386,7 @@ func (o *fakeOutput) Lines(ctx context.Context, offset int64, follow bool, f fun
 		o.mu.Unlock()
 		for _, line := range lines {
 			offset++
-			if err := f(proc.Line{Text: []byte(line), Offset: offset}); err != nil {
+			if err := f(logs.Line{Text: []byte(line), Offset: offset}); err != nil {
 				return err
 			}
 			if ctx.Err() != nil {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -71,7 +71,7 @@ func (s *Supervisor) endOpening() {
 // shutdownUnopened ends the container whose first stages forbid it to go on.
 func (s *Supervisor) shutdownUnopened(ctx context.Context, rec *proc.Recovered, err error) int {
 	s.log.Error("the container ends: " + err.Error())
-	s.keepStop(rec, stopState{Until: pid1.BootNow() + int64(s.set.Load().stopTimeout), Code: 1, Why: err.Error()})
+	s.keepStop(rec, stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout), Code: 1, Why: err.Error()})
 	return s.shutdown(ctx, rec, 0, 0)
 }
 
@@ -95,7 +95,7 @@ func (s *Supervisor) ownShare() time.Duration {
 func (s *Supervisor) lastStages(ctx context.Context, st stopState, own time.Duration, code int, through chan<- struct{}) {
 	defer close(through)
 	c := s.opts.Companion
-	left := func() time.Duration { return max(time.Duration(st.Until-pid1.BootNow())-reserve, 0) }
+	left := func() time.Duration { return max(time.Duration(st.Until-initproto.BootNow())-reserve, 0) }
 	rest := left()
 	if c.Wants(StageExit, "") {
 		rest -= min(own, rest/2)

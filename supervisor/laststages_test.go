@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 )
 
 // patience bounds what a test waits for that is to happen.
@@ -68,7 +68,7 @@ func (o *opener) await(what string, holds func() bool) {
 
 func (o *opener) term(level int) {
 	o.t.Helper()
-	msg := &pid1.Msg{Type: pid1.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stop: level}
+	msg := &initproto.Msg{Type: initproto.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stop: level}
 	if err := o.init.conn.Send(msg); err != nil {
 		o.t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestFirstHooksFail(t *testing.T) {
 // A stop that began because of that goes on with its code.
 func TestFirstHooksFailedBefore(t *testing.T) {
 	c := newFakeCompanion(nil, StageInit)
-	st := stopState{Until: pid1.BootNow() + int64(5*time.Second), Code: 1, Why: "hook init/mount ended with code 3"}
+	st := stopState{Until: initproto.BootNow() + int64(5*time.Second), Code: 1, Why: "hook init/mount ended with code 3"}
 	o := runWith(t, c, 8*time.Second, map[string]any{stopItem: st, openItem: ""}, 0)
 	o.wantCode(1)
 	o.wantStages(c, StageExit)
@@ -214,7 +214,7 @@ func TestFirstHooksFailedBefore(t *testing.T) {
 // The stopped services' hooks and the exit's come last, in that order.
 func TestLastHooks(t *testing.T) {
 	for name, blobs := range map[string]map[string]any{"asked": nil,
-		"essential": {stopItem: stopState{Until: pid1.BootNow() + int64(time.Minute), For: "app", Why: "app is over"},
+		"essential": {stopItem: stopState{Until: initproto.BootNow() + int64(time.Minute), For: "app", Why: "app is over"},
 			servicePrefix + "app": kept{State: Exited, Gen: 2, Exit: &ExitInf{Code: 3}}}} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeCompanion(nil, StageExit)

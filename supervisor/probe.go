@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -149,7 +149,7 @@ func (f *fileProbe) judge(at time.Time, err error, p Process) error {
 	if p == nil || p.StartTicks() == 0 {
 		return fmt.Errorf("file %s: cannot tell whether it is newer than the process, whose start is not known", f.path)
 	}
-	started := startTime(p.StartTicks(), time.Now(), pid1.BootNow())
+	started := startTime(p.StartTicks(), time.Now(), initproto.BootNow())
 	if writtenSince(at, started) {
 		return nil
 	}

@@ -24,7 +24,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,7 +117,7 @@ func TestFileLook(t *testing.T) {
 	probe := func(path string, ticks uint64) error {
 		return Look{File: path, Timeout: time.Second}.Probes(nil).Check(context.Background(), startedAt{ticks: ticks})
 	}
-	now := uint64(pid1.BootNow()) / uint64(tick) // of a process that starts at this moment
+	now := uint64(initproto.BootNow()) / uint64(tick) // of a process that starts at this moment
 	wantError(t, probe(file, now), "file "+file+": no such file or directory")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -138,11 +139,11 @@ func TestFileLook(t *testing.T) {
 // A file that our own process writes first thing is never too old, whatever the
 // kernel's clocks do.
 func TestFileOfRealProcess(t *testing.T) {
-	b, err := pid1.ReadBirth(os.Getpid())
+	b, err := procfs.ReadStat(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := startTime(b.Start, time.Now(), pid1.BootNow())
+	started := startTime(b.Start, time.Now(), initproto.BootNow())
 	if ago := time.Since(started); ago < 0 || ago > time.Hour {
 		t.Errorf("this process started %v ago", ago)
 	}

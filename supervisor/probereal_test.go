@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,7 +36,7 @@ func onStage(t *testing.T, play func(m *proc.Manager, rec *proc.Recovered, dir s
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: os.Args, Env: os.Environ(), Log: os.Stderr}))
 	case "supervisor":
 		pid1.Catch()
-		m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, "warning:", s) }})
+		m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, "warning:", s) }})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(99)
@@ -129,7 +131,7 @@ func fate(path string) string {
 		return err.Error()
 	}
 	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); {
-		if b, err := pid1.ReadBirth(pid); err != nil || b.State == 'Z' || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		if b, err := procfs.ReadStat(pid); err != nil || b.State == 'Z' || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			return "is gone"
 		}
 		<-time.After(10 * time.Millisecond)

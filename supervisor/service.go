@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -18,7 +19,7 @@ type Starter interface {
 	// Start starts a process whose Spec has its ID and Log.
 	Start(ctx context.Context, spec proc.Spec) (Process, error)
 	// Log is the service's captured output; nil: none is captured.
-	Log(name string) *proc.Log
+	Log(name string) *logs.Log
 	// Keep puts the service's state into the bag.
 	Keep(name string, state []byte)
 	// Changed says that the processes of the services changed.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -25,7 +26,7 @@ type set struct {
 	inOrder     []*Service // as the graph has them
 	names       []string   // in the order of the configuration
 	kinds       map[string]string
-	logs        map[string]proc.LogOptions
+	logs        map[string]logs.Options
 	main        string
 	stopTimeout time.Duration
 	onFatal     string
@@ -34,7 +35,7 @@ type set struct {
 // newSet puts a set together. Services that are not defined any more are in it
 // until they are gone.
 func newSet(want Set, services map[string]*Service) *set {
-	s := &set{services: services, kinds: map[string]string{}, logs: map[string]proc.LogOptions{},
+	s := &set{services: services, kinds: map[string]string{}, logs: map[string]logs.Options{},
 		main: want.Main, stopTimeout: want.StopTimeout, onFatal: want.OnFatal}
 	defs := want.Definitions
 	for _, d := range defs {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
@@ -22,7 +24,7 @@ import (
 // fakeInit is the init's end of the wire, with a bag that an earlier supervisor
 // has left.
 type fakeInit struct {
-	conn  *pid1.Conn
+	conn  *initproto.Conn
 	acked chan uint64
 }
 
@@ -34,25 +36,25 @@ func connect(t *testing.T, blobs map[string]any, stop int) (*fakeInit, *proc.Man
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := pid1.NewConn(fds[0])
+	conn, err := initproto.NewConn(fds[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	i := &fakeInit{conn: conn, acked: make(chan uint64, 10)}
-	if err := conn.Send(&pid1.Msg{Type: pid1.Welcome, Pid: os.Getppid(), Stop: stop, Starts: 2}); err != nil {
+	if err := conn.Send(&initproto.Msg{Type: initproto.Welcome, Pid: os.Getppid(), Stop: stop, Starts: 2}); err != nil {
 		t.Fatal(err)
 	}
 	for name, blob := range blobs {
 		body, err := json.Marshal(blob)
 		if err == nil {
-			err = conn.Send(&pid1.Msg{Type: pid1.Put, Name: name, Body: body})
+			err = conn.Send(&initproto.Msg{Type: initproto.Put, Name: name, Body: body})
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := conn.Send(&pid1.Msg{Type: pid1.Ready, Stop: stop}); err != nil {
+	if err := conn.Send(&initproto.Msg{Type: initproto.Ready, Stop: stop}); err != nil {
 		t.Fatal(err)
 	}
 	go i.receive() // ends with the connection
@@ -60,7 +62,7 @@ func connect(t *testing.T, blobs map[string]any, stop int) (*fakeInit, *proc.Man
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, rec, err := proc.Connect(fds[1], proc.Options{Outlets: &[2]*proc.Outlet{proc.NewOutlet(int(null.Fd())), proc.NewOutlet(int(null.Fd()))}})
+	m, rec, err := proc.Connect(fds[1], proc.Options{Sinks: &[2]*logs.Sink{logs.NewSink(int(null.Fd())), logs.NewSink(int(null.Fd()))}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +80,12 @@ func (i *fakeInit) receive() {
 			return
 		}
 		switch msg.Type {
-		case pid1.Ack:
+		case initproto.Ack:
 			if msg.Seq != syncSeq {
 				i.acked <- msg.Seq
 			}
-		case pid1.Sync:
-			_ = i.conn.Send(&pid1.Msg{Type: pid1.Synced, Seq: syncSeq}) // Connect waits for it
+		case initproto.Sync:
+			_ = i.conn.Send(&initproto.Msg{Type: initproto.Synced, Seq: syncSeq}) // Connect waits for it
 		}
 	}
 }
@@ -112,12 +114,12 @@ func options() Options {
 
 func TestRunUntilTheEnd(t *testing.T) {
 	over := kept{State: Exited, Gen: 4, Exit: &ExitInf{Code: 3}}
-	term := &pid1.Msg{Type: pid1.Signal, Seq: 7, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}
+	term := &initproto.Msg{Type: initproto.Signal, Seq: 7, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}
 	cases := map[string]struct {
 		blobs     map[string]any
 		essential bool
 		stop      int
-		signal    *pid1.Msg
+		signal    *initproto.Msg
 		want      int
 		asked     bool // what to start
 	}{
@@ -127,8 +129,8 @@ func TestRunUntilTheEnd(t *testing.T) {
 		"nothing is started after TERM":      {stop: 1},
 		"essential is over, unheard":         {essential: true, blobs: map[string]any{"service/app": over}, want: 3},
 		"in the middle of such an end": {essential: true, want: 3, blobs: map[string]any{"service/app": over,
-			"stopping": stopState{Until: pid1.BootNow() + int64(5*time.Second), For: "app"}}},
-		"its other services are not started": {blobs: map[string]any{"stopping": stopState{Until: pid1.BootNow() + int64(5*time.Second)}}},
+			"stopping": stopState{Until: initproto.BootNow() + int64(5*time.Second), For: "app"}}},
+		"its other services are not started": {blobs: map[string]any{"stopping": stopState{Until: initproto.BootNow() + int64(5*time.Second)}}},
 		"unreadable state begins anew":       {signal: term, want: 1, asked: true, blobs: map[string]any{"service/app": "nonsense"}},
 	}
 	for name, c := range cases {

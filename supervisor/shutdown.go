@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -27,7 +28,7 @@ const reserve = 700 * time.Millisecond
 
 // noteStop puts the beginning of the stop into the bag, or takes it from there.
 func (s *Supervisor) noteStop(rec *proc.Recovered) stopState {
-	st := stopState{Until: pid1.BootNow() + int64(s.set.Load().stopTimeout)}
+	st := stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout)}
 	if blob, ok := rec.Blobs[stopItem]; ok && json.Unmarshal(blob, &st) == nil {
 		s.stopping.Store(st.Until)
 		return st
@@ -51,14 +52,14 @@ func (s *Supervisor) keepStop(rec *proc.Recovered, st stopState) {
 // StopDeadline is when the budget of a stop ends; false: no stop is under way.
 func (s *Supervisor) StopDeadline() (time.Time, bool) {
 	until := s.stopping.Load()
-	return time.Now().Add(time.Duration(until - pid1.BootNow())), until != 0
+	return time.Now().Add(time.Duration(until - initproto.BootNow())), until != 0
 }
 
 // shutdownFor ends the container because a service is over: an essential one, or one
 // that is FATAL where that ends it.
 func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name string) int {
 	set := s.set.Load()
-	st := stopState{Until: pid1.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
+	st := stopState{Until: initproto.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
 	if snap := set.services[name].snap.Load(); snap.State == Fatal {
 		reason, _, _ := strings.Cut(snap.lastFailure(), "\n")
 		st.Why = clipTo(name+" is FATAL: "+reason, maxMomentReason)
@@ -76,7 +77,7 @@ func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name 
 func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level int, sig syscall.Signal) int {
 	s.m.Stopping()
 	st := s.noteStop(rec)
-	left := func() time.Duration { return time.Duration(st.Until - pid1.BootNow()) }
+	left := func() time.Duration { return time.Duration(st.Until - initproto.BootNow()) }
 	s.log.Info("the container stops", "budget", left().Round(10*time.Millisecond))
 	own := s.ownShare()
 	hooks, cut := context.WithCancel(ctx)

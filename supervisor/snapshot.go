@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -39,7 +39,7 @@ type Snapshot struct {
 	Deadline  *time.Time  `json:"deadline,omitempty"`      // STARTING, STOPPING: when patience ends
 	Left      []int       `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader
 	Notes     []string    `json:"notes,omitempty"`         // what the start found
-	Output    *proc.Stats `json:"output,omitempty"`
+	Output    *logs.Stats `json:"output,omitempty"`
 	// Incident is the number of its latest incident; 0: none is kept.
 	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.

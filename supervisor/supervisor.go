@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -20,7 +21,7 @@ type Definition struct {
 	Kind     string
 	Config   Config // with its defaults filled in
 	Launcher Launcher
-	Log      proc.LogOptions // of its output
+	Log      logs.Options // of its output
 	// Made identifies what a process of the service is started with: where it
 	// changes, a running process is started anew.
 	Made string
@@ -123,9 +124,9 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 		}
 	}
 	s.set.Store(newSet(want, services))
-	for _, name := range m.LogNames() { // of a service that was removed, and not yet passed on
+	for _, name := range m.Logs.Names() { // of a service that was removed, and not yet passed on
 		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
-			m.Retire(m.KeptLog(name))
+			m.Logs.Retire(m.Logs.Get(name))
 		}
 	}
 	s.pendingCases()
@@ -346,7 +347,7 @@ func (s *Snapshot) unready() string {
 }
 
 // Log gives the captured output of a service.
-func (s *Supervisor) Log(name string) *proc.Log {
+func (s *Supervisor) Log(name string) *logs.Log {
 	if s.set.Load().services[name] == nil {
 		return nil
 	}

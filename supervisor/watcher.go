@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -15,7 +15,7 @@ import (
 type output interface {
 	End() int64
 	Bytes(from, to int64) []byte
-	Lines(ctx context.Context, offset int64, follow bool, f func(proc.Line) error) error
+	Lines(ctx context.Context, offset int64, follow bool, f func(logs.Line) error) error
 }
 
 // watcher reads the output of one start line by line.
@@ -39,7 +39,7 @@ func (s *Service) watch(l *Launch) *watcher {
 	w.seen.Store(from)
 	go func() { // ends with ctx
 		defer close(w.ended)
-		_ = out.Lines(ctx, from, true, func(line proc.Line) error {
+		_ = out.Lines(ctx, from, true, func(line logs.Line) error {
 			o := l.Watch(line.Text)
 			if o.Failed != "" {
 				s.report(ctx, happening{event: EvFailed, gen: gen, text: o.Failed})
@@ -107,7 +107,7 @@ const maxReason = 4 << 10
 
 func clip(text string) string { return clipTo(text, maxReason) }
 
-// clipTo also hides secrets: a reason is kept, and shown to the role view.
+// clipTo also hides secrets: a reason is kept, and shown to all with the grant view.
 func clipTo(text string, most int) string {
 	text = redact.Text(text)
 	if len(text) <= most {

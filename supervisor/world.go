@@ -9,7 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -25,18 +26,18 @@ func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
 	return p, nil
 }
 
-func (w world) Log(name string) *proc.Log {
+func (w world) Log(name string) *logs.Log {
 	if l, ok := w.s.logs.Load(name); ok {
-		return l.(*proc.Log)
+		return l.(*logs.Log)
 	}
 	set := w.s.set.Load()
 	if set.services != nil && set.services[name] == nil {
 		return nil // it is not configured any more, and its log is given up
 	}
-	l, err := w.s.m.Log(name, set.logs[name])
+	l, err := w.s.m.Logs.Open(name, set.logs[name])
 	if err != nil {
 		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
-		w.s.logs.Store(name, (*proc.Log)(nil)) // said once, not at every look
+		w.s.logs.Store(name, (*logs.Log)(nil)) // said once, not at every look
 		return nil
 	}
 	w.s.logs.Store(name, l)
@@ -68,11 +69,11 @@ const outputTime = 200 * time.Millisecond
 
 func (w world) LogAfterOutput(name string) {
 	l, ok := w.s.logs.Load(name)
-	if !ok || l.(*proc.Log) == nil || w.s.opts.LogAfter == nil {
+	if !ok || l.(*logs.Log) == nil || w.s.opts.LogAfter == nil {
 		return
 	}
-	end := l.(*proc.Log).End()
-	w.s.opts.LogAfter(func() { l.(*proc.Log).AwaitPassed(end, outputTime) })
+	end := l.(*logs.Log).End()
+	w.s.opts.LogAfter(func() { l.(*logs.Log).AwaitPassed(end, outputTime) })
 }
 
 // oomAge is how old a reading of the container's counter may be when a service is
@@ -107,7 +108,7 @@ func (w world) Rested() {
 	}
 }
 
-func (w world) Now() int64 { return pid1.BootNow() }
+func (w world) Now() int64 { return initproto.BootNow() }
 
 // planEntry is a service's line of the stop plan.
 type planEntry struct {
@@ -142,16 +143,16 @@ func (s *Supervisor) putPlan() {
 		}
 	}
 	var plan strings.Builder
-	plan.WriteString(pid1.BudgetLine(set.stopTimeout))
+	plan.WriteString(initproto.BudgetLine(set.stopTimeout))
 	for _, e := range entries {
 		share := set.stopTimeout * 3 / 4 / time.Duration(len(entries))
-		plan.WriteString(pid1.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))
+		plan.WriteString(initproto.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))
 	}
 	if plan.String() == s.plan {
 		return
 	}
 	s.plan = plan.String()
-	if err := s.m.Put(pid1.StopPlan, []byte(s.plan)); err != nil {
+	if err := s.m.Put(initproto.StopPlan, []byte(s.plan)); err != nil {
 		s.log.Error("cannot keep the stop plan", "error", err)
 	}
 }

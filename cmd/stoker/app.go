@@ -119,7 +119,7 @@ func newApp(run func(runOptions) error) *cli.App {
 					if o.since != "" && !c.IsSet("lines") {
 						o.lines = -1
 					}
-					return logs(c.Context, optional(a), o)
+					return showLogs(c.Context, optional(a), o)
 				})
 			}},
 		{Name: "events", Usage: "show what has happened: the stages of services, hooks, plugins, reloads", Flags: []cli.Flag{output,

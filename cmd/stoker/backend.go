@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/supervisor"
@@ -73,7 +73,7 @@ func (b *backend) confinedService(pid int) (string, error) {
 }
 
 // Plugins are all of them, by name.
-func (b *backend) Plugins(fresh bool) []hooks.Plugin {
+func (b *backend) Plugins(fresh bool) []plugin.Plugin {
 	plugins := b.reloader.plugins
 	if plugins == nil {
 		return nil
@@ -85,15 +85,15 @@ func (b *backend) Plugins(fresh bool) []hooks.Plugin {
 }
 
 // Plugin is one.
-func (b *backend) Plugin(name string) (hooks.Plugin, error) {
+func (b *backend) Plugin(name string) (plugin.Plugin, error) {
 	if b.reloader.plugins == nil {
-		return hooks.Plugin{}, errNoPlugins()
+		return plugin.Plugin{}, errNoPlugins()
 	}
 	return b.reloader.plugins.Get(name)
 }
 
 // SwitchPlugin switches one on or off, or sets its parameters.
-func (b *backend) SwitchPlugin(ctx context.Context, name string, want hooks.PluginSwitch, by string) (api.PluginSwitched, error) {
+func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.PluginSwitch, by string) (api.PluginSwitched, error) {
 	return b.reloader.switchPlugin(ctx, name, want, by)
 }
 

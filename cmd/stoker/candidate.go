@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/supervisor"
@@ -94,7 +95,7 @@ func (u *upgrades) runningPath() (string, error) {
 	if path := u.m.Init().Path; path != "" {
 		return path, nil
 	}
-	path, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", u.m.InitPid()))
+	path, err := procfs.Exe(u.m.InitPid())
 	if err != nil {
 		return "", &api.BinaryError{Err: fmt.Errorf("cannot find out where the running binary is: %w", err), Hint: "name the new one: stoker upgrade PATH"}
 	}

@@ -12,10 +12,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
@@ -174,9 +174,7 @@ func (at place) values(ctx context.Context, placeholder string) (out []string) {
 			return at.names(ctx, c, placeholder)
 		}
 	case "EVENT":
-		for _, e := range hooks.Events() {
-			out = append(out, string(e))
-		}
+		return lifecycle.Names()
 	case "KIND":
 		return events.Kinds()
 	case "SIGNAL":

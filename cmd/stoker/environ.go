@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
 )
 
 // environMap cuts NAME=VALUE pairs; the last of a name counts, as for execve's
@@ -59,4 +59,4 @@ func dropOneProcessor() {
 
 // uniqueID names a process that is no service. The time of its start keeps it
 // apart from those of an earlier supervisor.
-func uniqueID(kind string) string { return fmt.Sprintf("%s@%d", kind, pid1.BootNow()) }
+func uniqueID(kind string) string { return fmt.Sprintf("%s@%d", kind, initproto.BootNow()) }

@@ -8,6 +8,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -35,7 +36,7 @@ func (j *journal) moment(m supervisor.Moment) {
 }
 
 // hooks are those of an occasion, as they ended.
-func (j *journal) hooks(o hooks.Occasion, outcomes []hooks.Outcome) {
+func (j *journal) hooks(o lifecycle.Occurrence, outcomes []hooks.Outcome) {
 	for _, out := range outcomes {
 		j.events.Append(events.Event{Kind: events.KindHook, Service: o.Service, Start: o.Start, Hook: &events.Hook{
 			Event: string(o.Event), Name: out.Hook, Plugin: out.Plugin, Moment: o.At, OK: out.OK, Why: out.Why,

@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -37,7 +38,7 @@ func TestEventsInWords(t *testing.T) {
 	j.moment(supervisor.Moment{Stage: supervisor.StageStartFailed, Service: "none", Exit: &supervisor.ExitInf{Code: 126, NotStarted: true}, Reason: "cannot execute /x", At: at})
 	j.moment(supervisor.Moment{Stage: supervisor.StageExit, Exit: &supervisor.ExitInf{Code: 7}, At: at})
 	moment(supervisor.StageStopped, supervisor.Moment{Exit: &supervisor.ExitInf{Code: 0}, Reason: "told again"})
-	o := hooks.Occasion{Event: hooks.Ready, Service: "web", Start: 2, At: at}
+	o := lifecycle.Occurrence{Event: lifecycle.Ready, Service: "web", Start: 2, At: at}
 	j.hooks(o, []hooks.Outcome{
 		{Hook: "tell", OK: true, Tries: 1, Took: 12345 * time.Microsecond},
 		{Hook: "tell", Plugin: "p", Tries: 3, Took: 2 * time.Second, Why: "exit code 7: no"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 )
 
@@ -88,7 +89,7 @@ func (p *eventPrinter) print(e events.Event) error {
 		}
 		lines := []string{what}
 		if p.width > 0 {
-			lines = wrapText(what, within(p.width, indent))
+			lines = layout.Lines(what, within(p.width, indent))
 		}
 		b.WriteString(strings.TrimRight(line+strings.Join(lines, "\n"+strings.Repeat(" ", indent)), " ") + "\n")
 	}

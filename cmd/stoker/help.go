@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/urfave/cli/v2"
 )
 
@@ -92,14 +93,14 @@ func printHelp(w io.Writer, app *cli.App, inv *invocation) error {
 // helpText is the help of a command.
 func helpText(cmd *cli.Command, name string, width int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", usageOf(cmd, name), wrapped(sentence(cmd.Usage), width, ""))
+	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", usageOf(cmd, name), layout.Wrap(sentence(cmd.Usage), width, ""))
 	if cmd.Description != "" {
-		b.WriteString("\n" + wrapped(cmd.Description, width, "") + "\n")
+		b.WriteString("\n" + layout.Wrap(cmd.Description, width, "") + "\n")
 	}
-	title, commands := "", table{}
+	title, commands := "", layout.Table{}
 	flush := func() {
 		if len(commands) > 0 {
-			b.WriteString("\n" + title + ":\n" + layout(commands, width))
+			b.WriteString("\n" + title + ":\n" + layout.Rows(commands, width))
 		}
 		commands = nil
 	}
@@ -115,22 +116,22 @@ func helpText(cmd *cli.Command, name string, width int) string {
 			flush()
 		}
 		title = name
-		commands.add("  "+c.Name, c.Usage)
+		commands.Add("  "+c.Name, c.Usage)
 	}
 	flush()
-	var rows table
+	var rows layout.Table
 	for _, f := range visibleFlags(cmd) {
 		names, usage := describeFlag(f)
-		rows.add("  "+names, usage)
+		rows.Add("  "+names, usage)
 	}
 	if len(rows) > 0 {
-		b.WriteString("\nFlags:\n" + layout(rows, width))
+		b.WriteString("\nFlags:\n" + layout.Rows(rows, width))
 	}
 	if cmd.UsageText != "" {
 		b.WriteString("\nExample:\n  " + strings.ReplaceAll(cmd.UsageText, "\n", "\n  ") + "\n")
 	}
 	if len(cmd.Subcommands) > 0 {
-		b.WriteString("\n" + wrapped("\""+name+" COMMAND --help\" explains a command.", width, "") + "\n")
+		b.WriteString("\n" + layout.Wrap("\""+name+" COMMAND --help\" explains a command.", width, "") + "\n")
 	}
 	return b.String()
 }

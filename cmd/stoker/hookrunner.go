@@ -16,7 +16,8 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -53,7 +54,7 @@ func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
 		Done:     h.journal.hooks, PluginFailed: r.plugins.FailHook,
-		Failed: func(o hooks.Occasion, out hooks.Outcome) {
+		Failed: func(o lifecycle.Occurrence, out hooks.Outcome) {
 			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
 		}})
 }
@@ -85,7 +86,7 @@ func leaving(own []hooks.Bound, before config.Config, next *setup) (out []hooks.
 		}
 		of := func(b hooks.Bound) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
 		for _, b := range own {
-			ends := slices.Contains([]hooks.Event{hooks.PreStop, hooks.Exited, hooks.Stopped}, b.Event)
+			ends := slices.Contains([]lifecycle.Event{lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped}, b.Event)
 			again := slices.ContainsFunc(next.hooks, func(n hooks.Bound) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
 			if ends && !again && of(b) {
 				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
@@ -133,7 +134,7 @@ func flavorOf(cfg config.Config, bound []hooks.Bound) string {
 
 // readHooks finds the hooks of a configuration and of its folder.
 func (s *setup) readHooks() error {
-	source := func(e hooks.Event, k int) string {
+	source := func(e lifecycle.Event, k int) string {
 		path := fmt.Sprintf("hooks.%s[%d]", e, k)
 		for _, key := range []string{path + ".name", path + ".file", path} {
 			if o, ok := s.origins[key]; ok {
@@ -158,7 +159,7 @@ func (h *hookRunner) any() bool { return len(h.book.Load().All()) > 0 }
 
 // Wants says whether anything belongs to a stage.
 func (h *hookRunner) Wants(stage supervisor.Stage, service string) bool {
-	return h.Runner.Wants(hooks.Event(stage), service)
+	return h.Runner.Wants(lifecycle.Event(stage), service)
 }
 
 // Tell hands a moment over.
@@ -176,12 +177,12 @@ func (h *hookRunner) Await(ctx context.Context, m supervisor.Moment) error {
 // changed tells that another configuration is in force.
 func (h *hookRunner) changed(by string) {
 	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
-	h.Runner.Tell(hooks.Occasion{Event: hooks.ConfigChanged, Start: uint64(pid1.BootNow()), Reason: by, At: time.Now()})
+	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
 }
 
 // occasionOf is the same in other words.
-func occasionOf(m supervisor.Moment) hooks.Occasion {
-	o := hooks.Occasion{Event: hooks.Event(m.Stage), Service: m.Service, Start: m.Round, Attempt: m.Attempt, Pid: m.Pid, Port: m.Port,
+func occasionOf(m supervisor.Moment) lifecycle.Occurrence {
+	o := lifecycle.Occurrence{Event: lifecycle.Event(m.Stage), Service: m.Service, Start: m.Round, Attempt: m.Attempt, Pid: m.Pid, Port: m.Port,
 		OOM: m.OOM, Reason: m.Reason, Expected: m.Expected, At: m.At, Until: m.Until, Budget: m.Budget}
 	if m.Exit != nil && m.Exit.Signal != 0 {
 		o.Signal = strings.TrimPrefix(unix.SignalName(m.Exit.Signal), "SIG")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -55,11 +56,11 @@ func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
 		_, err := fmt.Fprintln(w, "No service has failed or died.")
 		return err
 	}
-	t := table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"}}
+	t := layout.Table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"}}
 	for _, i := range list {
-		t.add(strconv.FormatUint(i.Number, 10), i.At.UTC().Format(time.RFC3339), oneLine(i.Service), oneLine(string(i.Cause)), oneLine(i.Reason))
+		t.Add(strconv.FormatUint(i.Number, 10), i.At.UTC().Format(time.RFC3339), oneLine(i.Service), oneLine(string(i.Cause)), oneLine(i.Reason))
 	}
-	return t.write(w, width)
+	return t.Write(w, width)
 }
 
 // printIncident is everything for people: what happened, what to do, what was in
@@ -67,11 +68,11 @@ func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
 func printIncident(w io.Writer, i supervisor.Incident, now time.Time, width int) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-10s %s\n", name, indented(wrapped(fmt.Sprintf(format, args...), within(width, incidentIndent), "")))
+		fmt.Fprintf(&b, "%-10s %s\n", name, indented(layout.Wrap(fmt.Sprintf(format, args...), within(width, incidentIndent), "")))
 	}
 	line("incident", "%d", i.Number)
 	line("service", "%s", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
-	line("time", "%s (%s ago)", i.At.UTC().Format(time.RFC3339), span(now.Sub(i.At)))
+	line("time", "%s (%s ago)", i.At.UTC().Format(time.RFC3339), layout.Duration(now.Sub(i.At)))
 	line("cause", "%s", i.Cause)
 	line("reason", "%s", i.Reason)
 	if next := advice(i.Cause); next != "" {
@@ -122,7 +123,7 @@ func within(width, indent int) int {
 	if width == 0 {
 		return 0
 	}
-	return max(width-indent, minWidth)
+	return max(width-indent, layout.MinWidth)
 }
 
 func parenthesised(s string) string {
@@ -140,7 +141,7 @@ func startOf(i supervisor.Incident) string {
 	}
 	text = fmt.Sprintf("%s, pid %d", text, i.Pid)
 	if i.Ran > 0 { // else nobody knows
-		text += ", ran " + span(i.Ran)
+		text += ", ran " + layout.Duration(i.Ran)
 	}
 	return text
 }
@@ -152,9 +153,9 @@ func limitsText(data json.RawMessage, width int) string {
 	if json.Unmarshal(data, &l) != nil || l.EffectiveCPUs == 0 {
 		return string(data)
 	}
-	text := layout(limitsTable(l), width)
+	text := layout.Rows(limitsTable(l), width)
 	for _, warning := range l.Warnings {
-		text += wrapped("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"
+		text += layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"
 	}
 	return strings.TrimRight(text, "\n")
 }

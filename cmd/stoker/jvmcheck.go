@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -245,7 +246,7 @@ type startedJVM struct {
 
 // identity compares its command line and its program with what was started.
 func (r startedJVM) identity() error {
-	argv, err := hotspot.CommandLine(r.p.Pid())
+	argv, err := procfs.Cmdline(r.p.Pid())
 	if err != nil {
 		return fmt.Errorf("cannot look at the running JVM: %w", err)
 	}
@@ -279,7 +280,7 @@ func (r startedJVM) flags(ctx context.Context) error {
 func (r startedJVM) program() string {
 	var path string
 	_ = asUserOf(r.p)(func() (err error) {
-		path, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", r.p.Pid()))
+		path, err = procfs.Exe(r.p.Pid())
 		return err
 	})
 	if strings.HasSuffix(path, " (deleted)") {

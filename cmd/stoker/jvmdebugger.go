@@ -2,14 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -21,7 +18,8 @@ func lookForDebugger(p supervisor.Process, before supervisor.Debugging) (now sup
 	if own, ok := p.(*proc.Process); ok {
 		as = own.AsUser
 	}
-	for _, pid := range append([]int{p.Pid()}, childrenOf(p.Pid())...) {
+	children, _ := procfs.Children(p.Pid())
+	for _, pid := range append([]int{p.Pid()}, children...) {
 		argv, _ := supervisor.ReadCommand(pid)
 		d, ok := hotspot.FindDebugger(argv, environOf(pid, as))
 		if !ok {
@@ -39,19 +37,19 @@ func lookForDebugger(p supervisor.Process, before supervisor.Debugging) (now sup
 // debuggingOf judges by the sockets of a JVM. Its agent listens until a debugger comes,
 // gives up that socket while one is there, and makes another one when it has gone: a JVM
 // that waits for a debugger is one that still has its first socket.
-func debuggingOf(d hotspot.Debugger, sockets []proc.TCPSocket, before supervisor.Debugging) supervisor.Debugging {
+func debuggingOf(d hotspot.Debugger, sockets []procfs.Socket, before supervisor.Debugging) supervisor.Debugging {
 	now := before
 	now.Text = ""
 	if now.Port == 0 {
 		now.Port = d.Port
 	}
-	port := func(s proc.TCPSocket) int {
+	port := func(s procfs.Socket) int {
 		if d.Server {
 			return s.Local
 		}
 		return s.Remote
 	}
-	if k := slices.IndexFunc(sockets, func(s proc.TCPSocket) bool { return s.Listens }); k >= 0 && now.Port == 0 && d.Server {
+	if k := slices.IndexFunc(sockets, func(s procfs.Socket) bool { return s.Listens }); k >= 0 && now.Port == 0 && d.Server {
 		now.Port = sockets[k].Local // the agent chose it, and is the first to listen
 	}
 	for _, s := range sockets {
@@ -73,28 +71,13 @@ func debuggingOf(d hotspot.Debugger, sockets []proc.TCPSocket, before supervisor
 	return now
 }
 
-// childrenOf are the children of a process; nil: there are none, or the kernel does not
-// list them.
-func childrenOf(pid int) (out []int) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return nil
-	}
-	for _, word := range strings.Fields(string(data)) {
-		if child, err := strconv.Atoi(word); err == nil {
-			out = append(out, child)
-		}
-	}
-	return out
-}
-
 // environOf looks up the variables of a process, which are read when the first is asked
 // for, as as may see them; empty: it has none, or they cannot be seen.
 func environOf(pid int, as func(look func() error) error) func(name string) string {
 	vars := sync.OnceValue(func() (vars map[string]string) {
 		_ = as(func() error {
-			data, err := untrusted.ReadProcess(pid, "environ")
-			vars = environMap(strings.Split(string(data), "\x00"))
+			environ, err := procfs.Environ(pid)
+			vars = environMap(environ)
 			return err
 		})
 		return vars

@@ -68,7 +68,7 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 	file := d.path()
 	if !j.begin(d.p.Pid(), file) {
 		_ = d.folder.Close()
-		return nil, refusal(http.StatusConflict, notNow, "it answers when that is done", "the JVM of %s writes another heap dump", d.service)
+		return nil, refusal(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s writes another heap dump", d.service)
 	}
 	var size int64
 	done := make(chan error, 1)
@@ -87,7 +87,7 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 			return nil, err
 		}
 	case <-ctx.Done():
-		return nil, refusal(http.StatusGatewayTimeout, timedOut, "ls -l "+file+" shows how far it is; --timeout waits longer",
+		return nil, refusal(http.StatusGatewayTimeout, api.CodeTimeout, "ls -l "+file+" shows how far it is; --timeout waits longer",
 			"the heap dump of %s is not done after %v, and the JVM goes on with it", d.service, d.want.Timeout)
 	}
 	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, size))), nil
@@ -139,7 +139,7 @@ func (j *jvmTools) place(d *heapDump) error {
 				"stoker has no folder to keep heap dumps in")
 		}
 		if err := makeDumpFolder(j.folder); err != nil {
-			return refusal(http.StatusInsufficientStorage, noRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place",
+			return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place",
 				"cannot make the folder for heap dumps: %v", err)
 		}
 		file = filepath.Join(j.folder, d.service+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".hprof")
@@ -157,13 +157,13 @@ func (j *jvmTools) place(d *heapDump) error {
 	})
 	switch {
 	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
-		err = refusal(http.StatusConflict, exists, "name a file in it that is not there yet", "%s is a folder", file)
+		err = refusal(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
 	case err == nil:
-		err = refusal(http.StatusConflict, exists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
+		err = refusal(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
 	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
-		err = refusal(http.StatusInsufficientStorage, noRoom, "name a file in a folder that the service's user may write",
+		err = refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write",
 			"cannot write %s: %v", file, err)
 	}
 	if d.folder != nil {
@@ -241,15 +241,15 @@ func (d *heapDump) checkRoom(ctx context.Context) error {
 	var fsInfo unix.Statfs_t
 	dir := d.folder.Name()
 	if err := unix.Fstatfs(int(d.folder.Fd()), &fsInfo); err != nil {
-		return refusal(http.StatusInsufficientStorage, noRoom, "name a file in a folder that the service's user may write", "cannot write to %s: %v", dir, err)
+		return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write", "cannot write to %s: %v", dir, err)
 	}
 	if fsInfo.Type == unix.TMPFS_MAGIC {
-		return refusal(http.StatusInsufficientStorage, noRoom, "name a file on a disk or a volume; --force writes it all the same",
+		return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a disk or a volume; --force writes it all the same",
 			"%s is in memory (tmpfs): a heap dump there counts as memory of the container", dir)
 	}
 	free, need := int64(fsInfo.Bavail)*fsInfo.Bsize, used+used/5 //nolint:unconvert // their types differ by machine
 	if free < need {
-		return refusal(http.StatusInsufficientStorage, noRoom, "name a file on a larger volume; --force writes it all the same",
+		return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume; --force writes it all the same",
 			"a heap dump of %s may need %d MiB, and %s has %d MiB free", d.service, need>>20+1, dir, free>>20)
 	}
 	return nil
@@ -300,7 +300,7 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 	case err != nil && ctx.Err() != nil: // it may still write
 		return 0, err
 	case strings.HasPrefix(why, "Unable to create "): // perhaps another's: the JVM does not overwrite
-		return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a new file in a folder that the service's user may write",
+		return 0, refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a new file in a folder that the service's user may write",
 			"the JVM of %s says: %s", d.service, why)
 	}
 	if err != nil { // whatever the words of one that ends
@@ -320,7 +320,7 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		return 0, refusal(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives",
 			"the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
 	}
-	return 0, refusal(http.StatusInsufficientStorage, noRoom, "name a file on a larger volume", "the JVM of %s says: %s%s",
+	return 0, refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume", "the JVM of %s says: %s%s",
 		d.service, why, left)
 }
 

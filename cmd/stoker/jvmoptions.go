@@ -11,6 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -38,14 +39,14 @@ func (f *jvmFacts) text(width int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
 	var explained strings.Builder
-	lay := func(rows [][]string) string { return layout(rows, width) }
+	lay := func(rows [][]string) string { return layout.Rows(rows, width) }
 	if err := jvm.Explain(&explained, f.Result, f.limits, lay); err != nil {
 		fmt.Fprintln(&explained, err)
 	}
-	b.WriteString(wrapped(explained.String(), width, "  "))
+	b.WriteString(layout.Wrap(explained.String(), width, "  "))
 	f.explainSources(&b, time.Now(), width)
 	if f.Pending != nil {
-		b.WriteString(wrapped(f.Pending.String(), width, "  ") + "\n")
+		b.WriteString(layout.Wrap(f.Pending.String(), width, "  ") + "\n")
 	}
 	return b.String()
 }
@@ -58,18 +59,18 @@ func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time, width int) 
 	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
 		b.WriteString("\n")
 	}
-	t := table{{"READ FROM", "LAYER", "STATE"}}
+	t := layout.Table{{"READ FROM", "LAYER", "STATE"}}
 	for _, s := range f.Sources {
 		state := s.State
 		if s.Time != nil {
-			state += ", " + span(now.Sub(*s.Time)) + " ago"
+			state += ", " + layout.Duration(now.Sub(*s.Time)) + " ago"
 		}
 		if s.Why != "" {
 			state += ": " + s.Why
 		}
-		t.add(printable.Line(s.Source), s.Layer, printable.Line(state))
+		t.Add(printable.Line(s.Source), s.Layer, printable.Line(state))
 	}
-	b.WriteString(layout(t, width) + "\n")
+	b.WriteString(layout.Rows(t, width) + "\n")
 }
 
 // readLimits puts the cgroup's answer into the form that jvm takes; own is the

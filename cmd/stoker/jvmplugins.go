@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -100,7 +100,7 @@ func (l *processLauncher) whenReady(look func(context.Context, supervisor.Proces
 // sparing prepares something of the JVM options, and where those cannot be used, does
 // it again without the plugins that are not required: those that the error names, else
 // all. If it was them, they have failed with its words.
-func sparing[T any](p *hooks.Plugins, r *readied, prepare func() (T, error)) (T, error) {
+func sparing[T any](p *plugin.Plugins, r *readied, prepare func() (T, error)) (T, error) {
 	out, first := prepare()
 	err := first
 	for err != nil && p != nil {
@@ -134,7 +134,7 @@ func optionsReason(err error) string {
 }
 
 // spareable are the plugins that may be left out, less those that are.
-func spareable(p *hooks.Plugins, left []string) []string {
+func spareable(p *plugin.Plugins, left []string) []string {
 	var out []string
 	for _, c := range p.Carried(left) {
 		if !c.Required {
@@ -165,7 +165,7 @@ func (l *processLauncher) amend(d supervisor.Died) (why string) {
 	carried := l.plugins.StartedWith(l.name)
 	named := accused(string(d.Output), carried)
 	text := cmp.Or(hotspot.LastWords(d.Output), d.Exit.String())
-	return l.plugins.Blame(l.name, hooks.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), Ready: d.Ready})
+	return l.plugins.Blame(l.name, plugin.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), Ready: d.Ready})
 }
 
 // asJVM adds what a JVM can do and what it says, and what its plugins are asked for.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -252,6 +253,6 @@ func printChecked(w io.Writer, checked []checkedFile, width int) error {
 			fmt.Fprintf(&b, "%s: nothing is wrong\n", c.File)
 		}
 	}
-	_, err := io.WriteString(w, wrapped(b.String(), width, "  "))
+	_, err := io.WriteString(w, layout.Wrap(b.String(), width, "  "))
 	return err
 }

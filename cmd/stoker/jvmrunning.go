@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -208,7 +209,7 @@ func (r *runningJVMs) poll(ctx context.Context, fetch *remote.Fetcher, p polled,
 		}
 		doc, err := fetch.Fetch(ctx, p.Source, remote.Variables(p.Env, p.Labels))
 		if err != nil || doc.Stale != nil {
-			r.log.Debug("a configuration service does not answer", "url", remote.Mask(p.Source.URL), "error", errors.Join(err, doc.Stale))
+			r.log.Debug("a configuration service does not answer", "url", redact.URL(p.Source.URL), "error", errors.Join(err, doc.Stale))
 			continue
 		}
 		if now := fmt.Sprintf("%q %q", doc.Text, doc.List); !known || now != last {

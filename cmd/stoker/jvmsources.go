@@ -16,8 +16,11 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
@@ -29,7 +32,7 @@ type sourceWorld struct {
 	labels func() map[string]string // as they are now
 	fetch  *remote.Fetcher
 	// plugins add options; nil: nobody does.
-	plugins *hooks.Plugins
+	plugins *plugin.Plugins
 }
 
 // newFetcher keeps what configuration services said in the state folder.
@@ -93,8 +96,8 @@ type layers struct {
 	sum     hash.Hash // of what files, folders and URLs hold
 	files   []string  // that options name, of what fixed has read; sorted
 	fetched map[string]fetched
-	leave   []string        // plugins that do not count
-	carried []hooks.Carried // what plugins add
+	leave   []string         // plugins that do not count
+	carried []plugin.Carried // what plugins add
 }
 
 // fetched is the answer of one URL.
@@ -352,7 +355,7 @@ func sourceOf(u jvm.URL) remote.Source {
 
 // document adds the options of a URL.
 func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) error {
-	if !l.wanted(n, remote.Mask(u.URL), u.When) {
+	if !l.wanted(n, redact.URL(u.URL), u.When) {
 		return nil
 	}
 	got := l.fetched[urlID(n, k)]
@@ -363,7 +366,7 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 	state, why := sourceRead, ""
 	if doc.Stale != nil {
 		state, why = sourceCopy, doc.Stale.Error()
-		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, span(time.Since(doc.Time)), doc.Stale))
+		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, layout.Duration(time.Since(doc.Time)), doc.Stale))
 	}
 	if doc.Damaged != nil {
 		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))

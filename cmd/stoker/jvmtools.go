@@ -43,14 +43,6 @@ func newJVMTools(services jvmServices, a *attacher, log hclog.Logger) *jvmTools 
 // maxHistogram bounds a histogram, in bytes: 100 000 classes have less.
 const maxHistogram = 16 << 20
 
-// Codes of the API for what is wrong with a JVM; exitCode knows them.
-const (
-	notNow   = "not-now"
-	timedOut = "timeout"
-	noRoom   = "no-room"
-	exists   = "file-exists"
-)
-
 // refusal is an answer of the API.
 func refusal(status int, code, hint, format string, args ...any) *api.RefusedError {
 	return &api.RefusedError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
@@ -124,12 +116,12 @@ func (j *jvmTools) process(service, tool string) (supervisor.Process, error) {
 	p, ok := j.services.Process(service)
 	switch {
 	case !ok:
-		return nil, refusal(http.StatusConflict, notNow, "stoker status "+service+" tells why", "%s is %s and has no process", service, snap.State)
+		return nil, refusal(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "%s is %s and has no process", service, snap.State)
 	case snap.State == supervisor.Stopping && tool != api.ToolThreads:
-		return nil, refusal(http.StatusConflict, notNow, "only threads may be asked for now", "%s is STOPPING, and its time is limited", service)
+		return nil, refusal(http.StatusConflict, api.CodeNotNow, "only threads may be asked for now", "%s is STOPPING, and its time is limited", service)
 	}
 	if file := j.dumping(p.Pid()); file != "" {
-		return nil, refusal(http.StatusConflict, notNow, "it answers when that is done", "the JVM of %s is stopped while it writes the heap dump %s", service, file)
+		return nil, refusal(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s is stopped while it writes the heap dump %s", service, file)
 	}
 	return p, nil
 }
@@ -201,26 +193,26 @@ func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p
 	status := new(hotspot.StatusError)
 	switch {
 	case errors.Is(err, os.ErrProcessDone):
-		return refusal(http.StatusConflict, notNow, "stoker status "+service+" tells why", "the process of %s has ended", service)
+		return refusal(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "the process of %s has ended", service)
 	case errors.Is(err, hotspot.ErrNotJVM):
 		return refusal(http.StatusNotFound, "no-jvm", "where its command is a script, let that end with: exec java ...", "the process of %s is no JVM", service)
 	case errors.Is(err, hotspot.ErrOpenJ9):
 		return refusal(http.StatusNotFound, "no-jvm", "OpenJ9's own jcmd can ask it", "the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
 	case errors.Is(err, hotspot.ErrBegins), errors.Is(err, hotspot.ErrNotCaught):
-		return refusal(http.StatusConflict, notNow, "ask again in a moment", "the JVM of %s has just begun: the signal by which it is asked would end it", service)
+		return refusal(http.StatusConflict, api.CodeNotNow, "ask again in a moment", "the JVM of %s has just begun: the signal by which it is asked would end it", service)
 	case errors.Is(err, hotspot.ErrNoAttach):
 		return refusal(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",
 			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or let it listen only from its start on, and its socket in /tmp is gone (-Xrs)", service)
 	case errors.Is(err, hotspot.ErrNameTaken):
 		return refusal(http.StatusInternalServerError, "failed", "remove that file: an earlier JVM has left it", "%v", err)
 	case errors.Is(err, hotspot.ErrStopped):
-		return refusal(http.StatusConflict, notNow, "kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)
+		return refusal(http.StatusConflict, api.CodeNotNow, "kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)
 	case errors.Is(err, fs.ErrPermission):
 		return refusal(http.StatusForbidden, "forbidden", "let stoker run as root, or the service and stoker as one user", "the JVM of %s is another user's, whom stoker may not act for: %v", service, err)
 	case errors.As(err, &status):
 		return refusal(http.StatusInternalServerError, "failed", "", "the JVM of %s refuses: %s", service, status.Text)
 	case errors.Is(err, hotspot.ErrNotListening), ctx.Err() != nil:
-		return refusal(http.StatusGatewayTimeout, timedOut, "it may hang, or be short of CPU; --timeout gives it more time", "the JVM of %s did not answer within %v", service, t.Timeout)
+		return refusal(http.StatusGatewayTimeout, api.CodeTimeout, "it may hang, or be short of CPU; --timeout gives it more time", "the JVM of %s did not answer within %v", service, t.Timeout)
 	}
 	return refusal(http.StatusInternalServerError, "failed", "", "%v", err)
 }

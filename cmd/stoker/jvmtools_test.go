@@ -204,11 +204,11 @@ func TestToolRefusals(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Delayed }, api.JVMTool{Tool: api.ToolThreads}, "", notNow, codeNotNow, "app is BACKOFF and has no process"},
-		{"stopping", func(p *playedJVM) { p.state = supervisor.Stopping }, api.JVMTool{Tool: api.ToolHisto}, "", notNow, codeNotNow, "STOPPING"},
-		{"ends meanwhile", func(p *playedJVM) { close(p.exited) }, api.JVMTool{Tool: api.ToolHisto}, breaksOff, notNow, codeNotNow, "has ended"},
+		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Delayed }, api.JVMTool{Tool: api.ToolThreads}, "", api.CodeNotNow, codeNotNow, "app is BACKOFF and has no process"},
+		{"stopping", func(p *playedJVM) { p.state = supervisor.Stopping }, api.JVMTool{Tool: api.ToolHisto}, "", api.CodeNotNow, codeNotNow, "STOPPING"},
+		{"ends meanwhile", func(p *playedJVM) { close(p.exited) }, api.JVMTool{Tool: api.ToolHisto}, breaksOff, api.CodeNotNow, codeNotNow, "has ended"},
 		{"does not let us", nil, api.JVMTool{Tool: api.ToolHisto}, breaksOff, "forbidden", codeRefused, "another user's"},
-		{"does not answer", nil, api.JVMTool{Tool: api.ToolHisto, Timeout: 50 * time.Millisecond}, "hang", timedOut, codeNotNow, "did not answer within 50ms"},
+		{"does not answer", nil, api.JVMTool{Tool: api.ToolHisto, Timeout: 50 * time.Millisecond}, "hang", api.CodeTimeout, codeNotNow, "did not answer within 50ms"},
 		{"does not want to", nil, api.JVMTool{Tool: api.ToolHisto}, "1\njava.lang.X: no\n", "failed", codeFailed, "refuses: java.lang.X: no"},
 		{"speaks another language", nil, api.JVMTool{Tool: api.ToolHisto}, "hello", "failed", codeFailed, `it answered "hello"`},
 		{"does not track", nil, api.JVMTool{Tool: api.ToolNMT}, "0\nNative memory tracking is not enabled\n", "refused", codeConfig, "does not track"},
@@ -355,7 +355,7 @@ func TestHeapDumpFolder(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), j.folder); err != nil {
 		t.Fatal(err)
 	}
-	if text, refused := use(t, j, api.JVMTool{Tool: api.ToolHeapDump}); os.Geteuid() == 0 && refused.Code != noRoom {
+	if text, refused := use(t, j, api.JVMTool{Tool: api.ToolHeapDump}); os.Geteuid() == 0 && refused.Code != api.CodeNoRoom {
 		t.Errorf("through a link: %q, %+v", text, refused)
 	}
 	j.folder = ""
@@ -386,14 +386,14 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 	}()
 	<-begun
 	for _, tool := range []string{api.ToolHeapDump, api.ToolThreads} {
-		if _, got := use(t, j, api.JVMTool{Tool: tool, File: dir + "/2"}); got.Code != notNow || !strings.Contains(got.Message, dir+"/1") {
+		if _, got := use(t, j, api.JVMTool{Tool: tool, File: dir + "/2"}); got.Code != api.CodeNotNow || !strings.Contains(got.Message, dir+"/1") {
 			t.Errorf("%s: %+v", tool, got)
 		}
 	}
-	if got := <-first; got.Code != timedOut || !strings.Contains(got.Message, "goes on") {
+	if got := <-first; got.Code != api.CodeTimeout || !strings.Contains(got.Message, "goes on") {
 		t.Errorf("%+v", got)
 	}
-	if _, got := use(t, j, api.JVMTool{Tool: api.ToolHeapDump, File: dir + "/2"}); got.Code != notNow {
+	if _, got := use(t, j, api.JVMTool{Tool: api.ToolHeapDump, File: dir + "/2"}); got.Code != api.CodeNotNow {
 		t.Errorf("after the first has given up: %+v", got)
 	}
 	close(goOn)
@@ -515,7 +515,7 @@ func TestFailedHeapDumpRemovesNothingElse(t *testing.T) {
 	}
 	j := hostileJVM(t, "MOVE="+others)
 	text, got := use(t, j, api.JVMTool{Tool: api.ToolHeapDump, File: filepath.Join(theirs, "x.hprof"), Force: true})
-	if got.Code != noRoom || strings.Contains(got.Message, "is removed") {
+	if got.Code != api.CodeNoRoom || strings.Contains(got.Message, "is removed") {
 		t.Errorf("%q, %+v", text, got)
 	}
 	if _, err := os.Readlink(theirs); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/layout"
 )
 
 // limits prints what the container has.
@@ -17,23 +18,23 @@ func limits(w io.Writer, root, format string) error {
 	}
 	width := widthOf(w)
 	t := limitsTable(l)
-	if err := t.write(w, width); err != nil {
+	if err := t.Write(w, width); err != nil {
 		return err
 	}
 	for _, warning := range l.Warnings {
-		fmt.Fprintln(w, wrapped("warning: "+warning.Code+": "+warning.Message, width, "  "))
+		fmt.Fprintln(w, layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  "))
 	}
 	return nil
 }
 
 // limitsTable has a row for each limit.
-func limitsTable(l cgroup.Limits) table {
-	t := table{{"LIMIT", "VALUE", "SAID BY"}}
+func limitsTable(l cgroup.Limits) layout.Table {
+	t := layout.Table{{"LIMIT", "VALUE", "SAID BY"}}
 	version := "none"
 	if l.Version > 0 {
 		version = fmt.Sprintf("v%d", l.Version)
 	}
-	t.add("cgroup", version, "")
+	t.Add("cgroup", version, "")
 	quota, cpuset := "none", "unknown"
 	if l.CPUQuota != nil {
 		quota = fmt.Sprintf("%.4g cores", *l.CPUQuota)
@@ -41,11 +42,11 @@ func limitsTable(l cgroup.Limits) table {
 	if l.CPUSet != nil {
 		cpuset = fmt.Sprint(*l.CPUSet)
 	}
-	t.add("CPU quota", quota, l.Sources.CPUQuota)
-	t.add("CPUs allowed", cpuset, l.Sources.CPUSet)
-	t.add("CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs)
-	t.add("memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit)
-	t.add("memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory)
+	t.Add("CPU quota", quota, l.Sources.CPUQuota)
+	t.Add("CPUs allowed", cpuset, l.Sources.CPUSet)
+	t.Add("CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs)
+	t.Add("memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit)
+	t.Add("memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory)
 	return t
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -24,10 +24,10 @@ type logFlags struct {
 	since         string
 }
 
-// logs prints a service's output, each stream to the stream that it came from,
+// showLogs prints a service's output, each stream to the stream that it came from,
 // byte for byte. While it follows it outlives the supervisor: it goes on behind
 // the last line.
-func logs(ctx context.Context, name string, o logFlags) error {
+func showLogs(ctx context.Context, name string, o logFlags) error {
 	q := api.LogQuery{Lines: o.lines, Follow: o.follow}
 	if o.since != "" {
 		var err error
@@ -140,8 +140,8 @@ func (p *logPrinter) print(l api.LogLine) error {
 }
 
 // logOptions are the options of a service's log by its configuration.
-func logOptions(o supervisor.Output) (proc.LogOptions, error) {
-	out := proc.LogOptions{Format: proc.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
+func logOptions(o supervisor.Output) (logs.Options, error) {
+	out := logs.Options{Format: logs.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
 	switch o.Format {
 	case "", supervisor.OutputRaw, supervisor.OutputPrefix, supervisor.OutputJSON, supervisor.OutputNone:
 	default:
@@ -156,8 +156,8 @@ func logOptions(o supervisor.Output) (proc.LogOptions, error) {
 	if out.Keep, err = size("output.keep", o.Keep); err != nil {
 		return out, err
 	}
-	if out.Keep > proc.MaxKeep {
-		return out, fmt.Errorf("output.keep is %q, want at most %dMiB", o.Keep, proc.MaxKeep>>20)
+	if out.Keep > logs.MaxKeep {
+		return out, fmt.Errorf("output.keep is %q, want at most %dMiB", o.Keep, logs.MaxKeep>>20)
 	}
 	if o.File == (supervisor.OutputFile{}) {
 		return out, nil
@@ -167,8 +167,8 @@ func logOptions(o supervisor.Output) (proc.LogOptions, error) {
 }
 
 // fileOptions are those of its files.
-func fileOptions(o supervisor.OutputFile) (*proc.FileOptions, error) {
-	f := &proc.FileOptions{Path: o.Path, Every: o.Every, Files: o.Files}
+func fileOptions(o supervisor.OutputFile) (*logs.FileOptions, error) {
+	f := &logs.FileOptions{Path: o.Path, Every: o.Every, Files: o.Files}
 	switch {
 	case o.Path == "":
 		return nil, errors.New("output.file has no path")

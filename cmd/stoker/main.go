@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -61,16 +62,16 @@ func wantsHelp(args []string) bool {
 	return false
 }
 
-// Exit codes of stoker itself; docs/reference/exit-codes.md is their table.
+// Exit codes of stoker itself.
 const (
-	codeFailed   = 1
-	codeUsage    = 2
-	codeRefused  = 3  // not permitted
-	codeNoThing  = 4  // no such service
-	codeNoSocket = 69 // no stoker answers
-	codeNoFile   = 73 // a file cannot be written there
-	codeNotNow   = 75 // it may work later
-	codeConfig   = 78 // the configuration was refused
+	codeFailed   = exit.Failed
+	codeUsage    = exit.Usage
+	codeRefused  = exit.Refused
+	codeNoThing  = exit.NotFound
+	codeNoSocket = exit.Unavailable
+	codeNoFile   = exit.CannotWrite
+	codeNotNow   = exit.TryLater
+	codeConfig   = exit.BadConfig
 )
 
 // hintError is an error that knows what to try.
@@ -85,19 +86,22 @@ func (e *hintError) Unwrap() error { return e.error }
 // exitCode maps an error to the code of the process.
 func exitCode(err error) int {
 	var hint *hintError
+	var coded *exit.Error
 	var problems layeredyaml.Problems
 	var refused *api.RefusedError
 	var start *proc.StartError
 	switch {
 	case errors.As(err, &hint) && hint.code != 0:
 		return hint.code
+	case errors.As(err, &coded) && coded.Code != 0:
+		return coded.Code
 	case errors.As(err, &problems):
 		return codeConfig
 	case errors.As(err, &refused) && refused.Code == "refused":
 		return codeConfig
-	case errors.As(err, &refused) && (refused.Code == notNow || refused.Code == timedOut):
+	case errors.As(err, &refused) && (refused.Code == api.CodeNotNow || refused.Code == api.CodeTimeout):
 		return codeNotNow
-	case errors.As(err, &refused) && (refused.Code == noRoom || refused.Code == exists):
+	case errors.As(err, &refused) && (refused.Code == api.CodeNoRoom || refused.Code == api.CodeFileExists):
 		return codeNoFile
 	case errors.As(err, &refused) && refused.Code == "bad-parameter":
 		return codeUsage
@@ -118,10 +122,13 @@ func complain(f *os.File, err error) {
 	w := newDisplay(f)
 	fmt.Fprintf(w, "stoker: %v\n", err)
 	var hint *hintError
+	var coded *exit.Error
 	var refused *api.RefusedError
 	switch {
 	case errors.As(err, &hint) && hint.hint != "":
 		fmt.Fprintf(w, "hint: %s\n", hint.hint)
+	case errors.As(err, &coded) && coded.Hint != "":
+		fmt.Fprintf(w, "hint: %s\n", coded.Hint)
 	case errors.As(err, &refused) && refused.Hint != "":
 		fmt.Fprintf(w, "hint: %s\n", refused.Hint)
 	case errors.Is(err, api.ErrNoSocket):

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -23,25 +25,25 @@ const actionGrace = 5 * time.Second
 
 // runAction runs an action of a plugin until it is over, its time is up, or whoever
 // asked for it goes away.
-func (r *reloader) runAction(ctx context.Context, plugin, name string, args []string, by string) (done api.ActionDone, err error) {
+func (r *reloader) runAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionDone, err error) {
 	if r.plugins == nil {
 		return done, errNoPlugins()
 	}
-	action, err := r.plugins.Action(plugin, name)
-	var none *hooks.NoPluginError
+	action, err := r.plugins.Action(of, name)
+	var none *plugin.NoPluginError
 	if errors.As(err, &none) {
 		return done, err
 	}
 	if err != nil {
 		return done, fmt.Errorf("%w: %w", api.ErrNotNow, err)
 	}
-	spec, err := r.actionSpec(plugin, action, args)
+	spec, err := r.actionSpec(of, action, args)
 	if err != nil {
-		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, plugin, err)
+		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
 	}
-	r.log.Info("plugin action", "plugin", plugin, "action", name, "by", by)
+	r.log.Info("plugin action", "plugin", of, "action", name, "by", by)
 	if done, err = r.awaitAction(ctx, spec, action.Timeout); err != nil {
-		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, plugin, err)
+		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
 	}
 	var hide secretMask
 	for _, value := range action.Secrets {
@@ -52,11 +54,11 @@ func (r *reloader) runAction(ctx context.Context, plugin, name string, args []st
 }
 
 // actionSpec says how an action is started.
-func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []string) (proc.Spec, error) {
+func (r *reloader) actionSpec(of string, action plugin.ReadyAction, args []string) (proc.Spec, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
 	}
-	spec := proc.Spec{ID: uniqueID("plugin-" + plugin), Argv: slices.Concat(action.Command, args)}
+	spec := proc.Spec{ID: uniqueID("plugin-" + of), Argv: slices.Concat(action.Command, args)}
 	env := jvm.WithoutOptions(environMap(os.Environ()))
 	if action.RunAs != "" {
 		user, err := proc.LookupUser(action.RunAs)
@@ -74,7 +76,7 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 	}
 	maps.Copy(env, environMap(action.Env))
 	env["STOKER_SOCKET"] = r.socket()
-	if action.Service == hooks.ActionOfMain {
+	if action.Service == plugin.ActionOfMain {
 		main := r.plan().config.Main
 		s, ok := r.sup.Service(main)
 		if !ok || s.Pid == 0 {
@@ -92,7 +94,7 @@ func (r *reloader) actionSpec(plugin string, action hooks.ReadyAction, args []st
 // awaitAction runs a program to its end: when its time is up its group gets TERM, and
 // KILL. What it leaves behind in its group goes with it.
 func (r *reloader) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionDone, err error) {
-	log, err := proc.NewScratchLog(spec.ID)
+	log, err := logs.NewScratchLog(spec.ID)
 	if err != nil {
 		return done, err
 	}

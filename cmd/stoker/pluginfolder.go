@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 )
 
 //go:embed all:plugintemplate
@@ -45,7 +45,7 @@ func pluginInit(w io.Writer, args []string, around string) error {
 		return &hintError{errors.New("cannot begin a plugin: give it one name"), "stoker plugin init NAME [--dir DIR]", codeUsage}
 	}
 	name := args[0]
-	if !hooks.PluginName(name) {
+	if !plugin.PluginName(name) {
 		return &hintError{fmt.Errorf("cannot begin the plugin %q: that is no name", name), "a name has small letters, digits, _ . and -", codeUsage}
 	}
 	dir := filepath.Join(around, name)

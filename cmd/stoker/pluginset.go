@@ -8,9 +8,10 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -22,32 +23,32 @@ const pluginsItem = "plugins"
 const runtimePluginDir = "/run/stoker/plugins"
 
 // newPlugins are the plugins of this container, with what was switched before.
-func newPlugins(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, journal *journal, runner *hookRunner) *hooks.Plugins {
-	o := hooks.PluginsOptions{Reader: pluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
+func newPlugins(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, journal *journal, runner *hookRunner) *plugin.Plugins {
+	o := plugin.PluginsOptions{Reader: pluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
 		Kept:    rec.Blobs[pluginsItem],
 		Keep:    func(data []byte) error { return m.Put(pluginsItem, data) },
 		Warn:    func(text string) { log.Warn("plugins", "problem", text) },
 		Renewed: runner.renewPlugins,
-		Changed: func(p hooks.Plugin) {
+		Changed: func(p plugin.Plugin) {
 			journal.plugin(p.Name, string(p.State), p.Why)
 			switch p.State {
-			case hooks.PluginActive:
+			case plugin.PluginActive:
 				log.Info("plugin is active", "plugin", p.Name, "version", p.Version)
-			case hooks.PluginFailed:
+			case plugin.PluginFailed:
 				log.Error("plugin has failed", "plugin", p.Name, "reason", strings.ReplaceAll(p.Why, "\n", "; "))
-			case hooks.PluginInactive:
+			case plugin.PluginInactive:
 				log.Debug("plugin is inactive", "plugin", p.Name, "reason", p.Why)
 			}
 		}}
 	if dir := stateFolder(os.Geteuid(), os.Getenv); dir != "" {
 		o.StateFile, o.StateDirs = filepath.Join(dir, "plugins.json"), []string{filepath.Join(dir, "plugins"), runtimePluginDir}
 	}
-	return hooks.NewPlugins(o)
+	return plugin.NewPlugins(o)
 }
 
 // pluginReader reads plugins, with the care that root needs.
-func pluginReader() hooks.FolderReader {
-	return hooks.FolderReader{Manifest: config.LoadManifest, Guarded: os.Geteuid() == 0}
+func pluginReader() plugin.FolderReader {
+	return plugin.FolderReader{Manifest: config.LoadManifest, Guarded: os.Geteuid() == 0}
 }
 
 // ownPath is a path by which our own binary can be executed, whoever does it.
@@ -61,13 +62,13 @@ func ownPath(m *proc.Manager) string {
 			return path
 		}
 	}
-	return fmt.Sprintf("/proc/%d/exe", m.InitPid())
+	return procfs.Path(m.InitPid(), "exe")
 }
 
 // surroundings are what the conditions of plugins look at.
-func surroundings(cfg config.Config) hooks.Container {
+func surroundings(cfg config.Config) plugin.Container {
 	env := environMap(os.Environ())
-	return hooks.Container{Env: env, Labels: cfg.Labels, Flavor: func() string {
+	return plugin.Container{Env: env, Labels: cfg.Labels, Flavor: func() string {
 		limits, _ := readLimits(nil)
 		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -18,7 +18,7 @@ const renewTime = time.Minute
 // switchPlugin does what an operator wants of a plugin, and has the JVMs whose options
 // change by that started anew, once. Whoever asked may go away meanwhile: it is done
 // as a whole.
-func (r *reloader) switchPlugin(ctx context.Context, name string, want hooks.PluginSwitch, by string) (done api.PluginSwitched, err error) {
+func (r *reloader) switchPlugin(ctx context.Context, name string, want plugin.PluginSwitch, by string) (done api.PluginSwitched, err error) {
 	if r.plugins == nil {
 		return done, errNoPlugins()
 	}
@@ -47,7 +47,7 @@ func (r *reloader) switchPlugin(ctx context.Context, name string, want hooks.Plu
 
 // errNoPlugins is for an init of one command.
 func errNoPlugins() error {
-	return &hooks.NoPluginError{What: "there are no plugins", Hint: "beside the command of run they do not count; --with-services has them"}
+	return &plugin.NoPluginError{What: "there are no plugins", Hint: "beside the command of run they do not count; --with-services has them"}
 }
 
 // renewal says which JVMs are to be started anew.
@@ -135,11 +135,11 @@ func (r *reloader) changes(ctx context.Context, j runningJVM, plugin string) (bo
 }
 
 // dropped says whether a plugin has failed now for options that cannot be used.
-func (r *reloader) dropped(plugin string, bad *optionsError) bool {
-	p, err := r.plugins.Get(plugin)
-	if err != nil || p.State != hooks.PluginActive || p.Required {
+func (r *reloader) dropped(name string, bad *optionsError) bool {
+	p, err := r.plugins.Get(name)
+	if err != nil || p.State != plugin.PluginActive || p.Required {
 		return false
 	}
-	r.plugins.Fail([]string{plugin}, optionsReason(bad))
+	r.plugins.Fail([]string{name}, optionsReason(bad))
 	return true
 }

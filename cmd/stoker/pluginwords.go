@@ -6,7 +6,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
@@ -21,20 +21,20 @@ func fromOutside(e *supervisor.ExitInf) bool {
 // accused are the plugins that the words of a JVM which has died speak of. Where they
 // are about an option without naming it, such as an agent that has failed, only who
 // carries such a one can be meant.
-func accused(output string, carried []hooks.Carried) []string {
+func accused(output string, carried []plugin.Carried) []string {
 	topics := topicsOf(output)
-	meant := slices.DeleteFunc(slices.Clone(carried), func(c hooks.Carried) bool { return !carries(c, topics) })
-	if named := namesOf(meant, func(c hooks.Carried) bool { return speaksOf(output, c) }); len(named) > 0 {
+	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.Carried) bool { return !carries(c, topics) })
+	if named := namesOf(meant, func(c plugin.Carried) bool { return speaksOf(output, c) }); len(named) > 0 {
 		return named
 	}
 	if len(meant) > 0 {
-		return namesOf(meant, func(hooks.Carried) bool { return true })
+		return namesOf(meant, func(plugin.Carried) bool { return true })
 	}
-	return namesOf(carried, func(c hooks.Carried) bool { return speaksOf(output, c) })
+	return namesOf(carried, func(c plugin.Carried) bool { return speaksOf(output, c) })
 }
 
 // namesOf are the names of those that fit.
-func namesOf(carried []hooks.Carried, fits func(hooks.Carried) bool) (out []string) {
+func namesOf(carried []plugin.Carried, fits func(plugin.Carried) bool) (out []string) {
 	for _, c := range carried {
 		if fits(c) {
 			out = append(out, c.Name)
@@ -44,7 +44,7 @@ func namesOf(carried []hooks.Carried, fits func(hooks.Carried) bool) (out []stri
 }
 
 // carries says whether a plugin gives an option that begins with one of the topics.
-func carries(c hooks.Carried, topics []string) bool {
+func carries(c plugin.Carried, topics []string) bool {
 	for _, options := range c.Options {
 		for _, o := range options {
 			if slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) }) {
@@ -57,7 +57,7 @@ func carries(c hooks.Carried, topics []string) bool {
 
 // speaksOf says whether what a JVM has written names a plugin: its folder, a jar of
 // it, or an option that only it has given.
-func speaksOf(output string, c hooks.Carried) bool {
+func speaksOf(output string, c plugin.Carried) bool {
 	if strings.Contains(output, c.Dir+"/") {
 		return true
 	}

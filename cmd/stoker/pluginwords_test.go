@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -15,20 +15,20 @@ func TestAccused(t *testing.T) {
 	const bind = "FATAL ERROR in native method: processing of -javaagent failed, processJavaStart failed\n" +
 		"java.net.BindException: Address already in use\n\tat java.base/sun.nio.ch.Net.bind0(Native Method)\n"
 	const report = "# An error report file with more information is saved as:\n# /etc/stoker/plugins/heapdump/dumps/hs_err_7.log\n"
-	plugin := func(name string, options ...string) hooks.Carried {
-		c := hooks.Carried{Name: name, Dir: "/etc/stoker/plugins/" + name, Options: map[jvm.Layer][]jvm.Option{}}
+	adds := func(name string, options ...string) plugin.Carried {
+		c := plugin.Carried{Name: name, Dir: "/etc/stoker/plugins/" + name, Options: map[jvm.Layer][]jvm.Option{}}
 		for _, o := range options {
 			c.Options[jvm.Default] = append(c.Options[jvm.Default], jvm.Option{Args: []string{o}})
 		}
 		return c
 	}
-	carried := []hooks.Carried{
-		plugin("apm", "-javaagent:/opt/apm/apm.jar"),
-		plugin("heapdump", "-XX:ErrorFile=/dumps/hs_err_%p.log"),
-		plugin("jacoco", "-javaagent:/etc/stoker/plugins/jacoco/lib/jacocoagent.jar=port=6300"),
-		plugin("native", "-agentpath:/opt/n/libn.so"),
-		plugin("jmx", "-Dcom.sun.management.jmxremote.port=9010"),
-		plugin("small", "-Xmx16m"),
+	carried := []plugin.Carried{
+		adds("apm", "-javaagent:/opt/apm/apm.jar"),
+		adds("heapdump", "-XX:ErrorFile=/dumps/hs_err_%p.log"),
+		adds("jacoco", "-javaagent:/etc/stoker/plugins/jacoco/lib/jacocoagent.jar=port=6300"),
+		adds("native", "-agentpath:/opt/n/libn.so"),
+		adds("jmx", "-Dcom.sun.management.jmxremote.port=9010"),
+		adds("small", "-Xmx16m"),
 	}
 	for name, tc := range map[string]struct {
 		output string

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
@@ -30,7 +31,7 @@ type processLauncher struct {
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
 	hooks   *hookRunner         // nil: hooks give it nothing
-	plugins *hooks.Plugins      // nil: there are none for it
+	plugins *plugin.Plugins     // nil: there are none for it
 	public  []string            // variables whose values become arguments, which everybody can read
 	origins layeredyaml.Origins // of the configuration
 }

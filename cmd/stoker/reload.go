@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -30,7 +30,7 @@ type reloader struct {
 	// hooks run what belongs to the stages.
 	hooks *hookRunner
 	// plugins are those of the services; nil: the command of run has none.
-	plugins *hooks.Plugins
+	plugins *plugin.Plugins
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded

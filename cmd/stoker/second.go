@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -64,7 +65,7 @@ func runsServices(pid int) bool {
 
 // sameProgram says whether a process executes the file that we do.
 func sameProgram(pid int) bool {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	theirs, err := procfs.Exe(pid)
 	if err != nil {
 		return false
 	}

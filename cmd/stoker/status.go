@@ -11,7 +11,8 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -66,25 +67,25 @@ func colourful(w io.Writer) bool {
 // what an operator must know.
 func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width int) error {
 	if st.Stopping != nil {
-		fmt.Fprintf(w, "The container stops; %s of its budget are left.\n\n", span(st.Stopping.Sub(now)))
+		fmt.Fprintf(w, "The container stops; %s of its budget are left.\n\n", layout.Duration(st.Stopping.Sub(now)))
 	}
 	if st.Config != "" {
 		text := "The configuration's files are refused; what was in force before still is:\n  " +
 			strings.ReplaceAll(st.Config, "\n", "\n  ")
-		fmt.Fprint(w, wrapped(text, width, "  ")+"\n\n")
+		fmt.Fprint(w, layout.Wrap(text, width, "  ")+"\n\n")
 	}
-	t := table{{"NAME", "STATE", "PID", "UP", "RESTARTS"}}
+	t := layout.Table{{"NAME", "STATE", "PID", "UP", "RESTARTS"}}
 	for _, s := range st.Services {
 		pid, up := "-", "-"
 		if s.Pid != 0 {
 			pid = fmt.Sprint(s.Pid)
 		}
 		if s.UpSince != nil {
-			up = span(now.Sub(*s.UpSince))
+			up = layout.Duration(now.Sub(*s.UpSince))
 		}
-		t.add(s.Name, string(s.State), pid, up, strconv.Itoa(s.Restarts))
+		t.Add(s.Name, string(s.State), pid, up, strconv.Itoa(s.Restarts))
 	}
-	lines := layoutRows(t, width)
+	lines := layout.RowLines(t, width)
 	for _, line := range lines[0] {
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
@@ -99,7 +100,7 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 		}
 		fmt.Fprintln(w, line)
 		for _, d := range details(s, now) {
-			if _, err := fmt.Fprintln(w, wrapped("  "+strings.ReplaceAll(d, "\n", "\n    "), width, "  ")); err != nil {
+			if _, err := fmt.Fprintln(w, layout.Wrap("  "+strings.ReplaceAll(d, "\n", "\n    "), width, "  ")); err != nil {
 				return err
 			}
 		}
@@ -130,7 +131,7 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			out = append(out, "waiting: "+s.Waiting)
 		}
 		if s.Deadline != nil {
-			out = append(out, "given up in "+span(s.Deadline.Sub(now)))
+			out = append(out, "given up in "+layout.Duration(s.Deadline.Sub(now)))
 		}
 	case supervisor.Stopping:
 		phase := "stop: " + s.Phase
@@ -138,7 +139,7 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			phase += ", because " + s.Waiting
 		}
 		if s.Deadline != nil {
-			phase += "; the next step in " + span(s.Deadline.Sub(now))
+			phase += "; the next step in " + layout.Duration(s.Deadline.Sub(now))
 		}
 		out = append(out, phase)
 		if len(s.Left) > 0 {
@@ -166,17 +167,17 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 		out = append(out, "reason: "+s.Reason)
 	}
 	if s.Exit != nil && s.State != supervisor.Running && s.Pid == 0 {
-		how := "last end: " + s.Exit.String() + ", " + span(now.Sub(s.Exit.At)) + " ago"
+		how := "last end: " + s.Exit.String() + ", " + layout.Duration(now.Sub(s.Exit.At)) + " ago"
 		if s.Exit.Asked != "" {
 			how += ", stop asked for by " + s.Exit.Asked
 		}
 		out = append(out, how)
 	}
 	if s.Previous != nil && s.Pid != 0 {
-		out = append(out, "previous end: "+s.Previous.String()+", "+span(now.Sub(s.Previous.At))+" ago")
+		out = append(out, "previous end: "+s.Previous.String()+", "+layout.Duration(now.Sub(s.Previous.At))+" ago")
 	}
 	if s.Next != nil {
-		out = append(out, "next start in "+span(s.Next.Sub(now))+" (stoker start "+s.Name+" does not wait)")
+		out = append(out, "next start in "+layout.Duration(s.Next.Sub(now))+" (stoker start "+s.Name+" does not wait)")
 	}
 	if s.Incident != 0 && s.State != supervisor.Running && (s.State != supervisor.Stopped || s.Reason != "") {
 		out = append(out, fmt.Sprintf("evidence: stoker incidents show %d", s.Incident))
@@ -191,7 +192,7 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 }
 
 // outputDetails says where the output does not go as it should.
-func outputDetails(o *proc.Stats) (out []string) {
+func outputDetails(o *logs.Stats) (out []string) {
 	if o == nil {
 		return nil
 	}
@@ -218,23 +219,9 @@ func printPlugins(w io.Writer, plugins []api.PluginLine, width int) error {
 		if k == 0 {
 			line = "\n" + line
 		}
-		if _, err := fmt.Fprintln(w, wrapped(line, width, "  ")); err != nil {
+		if _, err := fmt.Fprintln(w, layout.Wrap(line, width, "  ")); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// span is a duration for people.
-func span(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d < 24*time.Hour:
-		return strings.Replace(d.Round(time.Second).String(), "m0s", "m", 1)
-	default:
-		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-	}
 }

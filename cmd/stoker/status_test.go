@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -69,7 +70,7 @@ func snapshots() map[string]api.Status {
 		"chinese": one(supervisor.Snapshot{State: supervisor.Fatal, Reason: "上下文 [/app] 启动失败: 子容器启动失败 (web.xml:12)"}),
 		"control": one(supervisor.Snapshot{State: supervisor.Fatal, Reason: "\x1b[2J\x1b[1;1Hall is well\a\r\u009b31m\x7f, tab\tkept, \u202eno turning\u2066, 全角　空格"}),
 		"output": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Second),
-			Output: &proc.Stats{Lines: 1e6, DroppedLines: 12, DroppedBytes: 960, LostLines: 3, LostBytes: 240}}),
+			Output: &logs.Stats{Lines: 1e6, DroppedLines: 12, DroppedBytes: 960, LostLines: 3, LostBytes: 240}}),
 		"end": {Version: "v1", Stopping: &until, Services: []supervisor.Snapshot{
 			{Name: "a", State: supervisor.Stopping, Phase: "asked to end", Pid: 7, UpSince: at(-time.Minute), Deadline: at(3 * time.Second)},
 			{Name: "a-longer-name", State: supervisor.Stopped}}},
@@ -138,7 +139,7 @@ func TestSpan(t *testing.T) {
 		49*time.Hour + 59*time.Minute:   "2d1h",
 		1000*24*time.Hour + 3*time.Hour: "1000d3h",
 	} {
-		if got := span(d); got != want {
+		if got := layout.Duration(d); got != want {
 			t.Errorf("%v: %s, want %s", d, got, want)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -58,10 +60,10 @@ func supervise(args []string) int {
 	signal.Notify(sigs, syscall.SIGPIPE) // a reader of stdout that goes away must not end us
 	dropOneProcessor()
 	debug.SetGCPercent(startPercent)
-	outlets := proc.StdOutlets()
+	outlets := logs.StdSinks()
 	queue := newLogQueue(outlets[1])
 	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
-	m, rec, err := proc.Connect(pid1.SocketFD, proc.Options{Outlets: outlets,
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Sinks: outlets,
 		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: oomRaise})
 	if err != nil {
 		complain(os.Stderr, &hintError{err, "this is a command of stoker's own; use stoker run", 0})
@@ -73,7 +75,7 @@ func supervise(args []string) int {
 		}
 	}()
 	code := runSupervisor(m, rec, log, queue, sigs, args)
-	m.Flush(flushTime)
+	m.Logs.Flush(flushTime)
 	queue.flush(flushTime)
 	m.Final(code.code, code.grace)
 	return 0 // the init has the word, also after our end

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
@@ -200,7 +201,7 @@ func (s *startWait) look(ctx context.Context, name string, number uint64, many i
 		s.failures = append(s.failures, fmt.Errorf("cannot start %s: %w", name, err))
 		if many > 1 { // the others may take long
 			reason, _, _ := strings.Cut(refused.Message, "\n")
-			_, err = fmt.Fprintf(s.w, "%s has failed after %s: %s\n", name, span(took), reason)
+			_, err = fmt.Fprintf(s.w, "%s has failed after %s: %s\n", name, layout.Duration(took), reason)
 			return true, err
 		}
 		return true, nil
@@ -214,7 +215,7 @@ func (s *startWait) look(ctx context.Context, name string, number uint64, many i
 		if snap.Oneshot {
 			how = "has succeeded"
 		}
-		_, err := fmt.Fprintf(s.w, "%s %s after %s\n", name, how, span(took))
+		_, err := fmt.Fprintf(s.w, "%s %s after %s\n", name, how, layout.Duration(took))
 		return true, err
 	case s.f.timeout > 0 && took >= s.f.timeout:
 		s.failures = append(s.failures, &hintError{fmt.Errorf("cannot start %s within %v: it is %s", name, s.f.timeout, progress(snap)),

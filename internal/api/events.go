@@ -53,8 +53,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newStream(w, follow, first)
 	p, _ := peerOf(r.Context())
-	have, _ := s.roleOf(p)
-	whole := have >= admin
+	have, _ := s.grantsOf(p)
+	whole := have.has(admin)
 	send := func(e events.Event) error {
 		if e.Hook != nil && !whole {
 			e.Hook.Output = "" // it may hold what is secret, as that in incidents

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
@@ -19,7 +19,7 @@ type HookList struct {
 
 // HookRun is the answer of POST /v1/hooks/{event}.
 type HookRun struct {
-	Event    hooks.Event     `json:"event"`
+	Event    lifecycle.Event `json:"event"`
 	Outcomes []hooks.Outcome `json:"outcomes"`
 }
 
@@ -34,13 +34,9 @@ func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
 
 // runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.
 func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
-	event := hooks.Event(r.PathValue("event"))
-	var known []string
-	for _, e := range hooks.Events() {
-		known = append(known, string(e))
-	}
-	if !slices.Contains(known, string(event)) {
-		fail(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), known))
+	event, ok := lifecycle.Parse(r.PathValue("event"))
+	if !ok {
+		fail(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), lifecycle.Names()))
 		return
 	}
 	p, _ := peerOf(r.Context())

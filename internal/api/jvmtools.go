@@ -24,6 +24,14 @@ const (
 	ToolHeapDump = "heapdump"
 )
 
+// Codes of errors that a client tells apart.
+const (
+	CodeNotNow     = "not-now"
+	CodeTimeout    = "timeout"
+	CodeNoRoom     = "no-room"
+	CodeFileExists = "file-exists"
+)
+
 // JVMTool is what a JVM is asked for.
 type JVMTool struct {
 	Tool    string

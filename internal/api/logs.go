@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 )
 
 // LogLine is one line of output on the wire, or a piece of one that is longer
@@ -34,7 +34,7 @@ const defaultLines = 100
 
 // readLogQuery reads n, since, follow and Last-Event-ID. The error is for the
 // client.
-func readLogQuery(r *http.Request, log *proc.Log) (logQuery, error) {
+func readLogQuery(r *http.Request, log *logs.Log) (logQuery, error) {
 	values := r.URL.Query()
 	q := logQuery{follow: values.Has("follow")}
 	n, limited := defaultLines, true
@@ -96,7 +96,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newStream(w, q.follow, max(q.from, q.behind))
-	_ = log.Lines(r.Context(), q.from, q.follow, func(l proc.Line) error { // ends with the client
+	_ = log.Lines(r.Context(), q.from, q.follow, func(l logs.Line) error { // ends with the client
 		if l.Offset <= q.behind || l.Time.Before(q.since) {
 			return nil
 		}
@@ -104,9 +104,9 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func logLine(l proc.Line) LogLine {
+func logLine(l logs.Line) LogLine {
 	out := LogLine{Stream: "stdout", Time: l.Time, Open: l.Open, Offset: l.Offset}
-	if l.Stream == proc.Stderr {
+	if l.Stream == logs.Stderr {
 		out.Stream = "stderr"
 	}
 	if utf8.Valid(l.Text) {

@@ -11,17 +11,19 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/events"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func someHookCounts() []hooks.Count {
-	return []hooks.Count{{Event: hooks.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
-		{Event: hooks.Ready, Hook: "register", Result: hooks.ResultTimeout, Runs: 1, Took: 30 * time.Second},
-		{Event: hooks.Ready, Hook: "register", Plugin: "jacoco", Result: hooks.ResultOK, Runs: 1, Took: time.Second}}
+	return []hooks.Count{{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
+		{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultTimeout, Runs: 1, Took: 30 * time.Second},
+		{Event: lifecycle.Ready, Hook: "register", Plugin: "jacoco", Result: hooks.ResultOK, Runs: 1, Took: time.Second}}
 }
 
 // TestMetrics compares everything with a golden file.
@@ -29,10 +31,10 @@ func TestMetrics(t *testing.T) {
 	up := time.Unix(1767323045, 250e6)
 	f := newFake()
 	f.waits, f.counts = []string{"side car"}, someHookCounts()
-	f.plugins = []hooks.Plugin{{Name: "jacoco", State: hooks.PluginFailed}, {Name: "jmx", State: hooks.PluginActive}}
+	f.plugins = []plugin.Plugin{{Name: "jacoco", State: plugin.PluginFailed}, {Name: "jmx", State: plugin.PluginActive}}
 	f.snaps = []supervisor.Snapshot{
-		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &proc.Stats{DroppedLines: 5, LostLines: 6,
-			DroppedBytes: 70, LostBytes: 8, File: &proc.FileStats{DroppedBytes: 9}}},
+		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &logs.Stats{DroppedLines: 5, LostLines: 6,
+			DroppedBytes: 70, LostBytes: 8, File: &logs.FileStats{DroppedBytes: 9}}},
 		{Name: "never", State: supervisor.Stopped},
 		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Delayed, Starts: 1},
 	}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -102,7 +102,7 @@ func (s *Server) confined(fd, pid int) string {
 	// The directory stands for the process that has the pid now, the pidfd for the one
 	// that connected: where both live at the end they are the same, and what was read
 	// meanwhile is about it.
-	dir, err := os.Open("/proc/" + strconv.Itoa(pid))
+	dir, err := procfs.Open(pid)
 	if err != nil {
 		return ended
 	}

@@ -69,7 +69,7 @@ func TestPeerThatEnded(t *testing.T) {
 	defer conn.Close()
 	s := New(Options{Backend: newFake(), Log: hclog.NewNullLogger(), Member: nobodys})
 	p := s.identify(conn)
-	if have, _ := s.roleOf(p); have != view || !strings.Contains(p.confined, "has ended") {
-		t.Errorf("%+v has the role %s", p, have)
+	if have, _ := s.grantsOf(p); have != view || !strings.Contains(p.confined, "has ended") {
+		t.Errorf("%+v has the grants %s", p, have)
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -24,7 +24,7 @@ type Backend interface {
 	Service(name string) (supervisor.Snapshot, bool)
 	Ready() (bool, []string)
 	ReadyService(name string) (bool, []string)
-	Log(name string) *proc.Log
+	Log(name string) *logs.Log
 	StopDeadline() (time.Time, bool)
 	// JVM explains the options of a service's JVM as they were rendered for its
 	// latest start; text is for people, within a width; 0: without bounds. False: it has no JVM, or was not started.
@@ -48,7 +48,7 @@ type Backend interface {
 	HookCounts() []hooks.Count
 	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
 	// a service; empty: to the only one, or to the container.
-	RunHooks(ctx context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error)
+	RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error)
 	Commander
 	Signaler
 	Upgrader
@@ -104,29 +104,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// role is who may use a route.
-type role int
-
-const (
-	anybody role = iota
-	view
-	admin
-)
-
-func (r role) String() string { return [...]string{"anybody", "view", "admin"}[r] }
-
 // route is one line of the API.
 type route struct {
 	pattern string
-	role    role
+	grant   grants // what the peer must have
 	handle  func(http.ResponseWriter, *http.Request)
 }
 
 // routes is the whole API.
 func (s *Server) routes() []route {
 	return []route{
-		{"GET /v1/health", anybody, s.health},
-		{"GET /v1/ready", anybody, s.ready},
+		{"GET /v1/health", 0, s.health},
+		{"GET /v1/ready", 0, s.ready},
 		{"GET /v1/services", view, s.services},
 		{"GET /v1/services/{name}", view, s.service},
 		{"POST /v1/services/{name}/start", admin, s.command(supervisor.EvStart)},
@@ -154,38 +143,20 @@ func (s *Server) routes() []route {
 	}
 }
 
-// guard requires the route's role of the peer.
+// guard requires the route's grant of the peer.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		p, _ := peerOf(req.Context())
-		if have, why := s.roleOf(p); have < r.role {
-			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "reason", why)
+		if have, who := s.grantsOf(p); !have.has(r.grant) {
+			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "peer", who, "grant", r.grant)
 			hint := "ask as root, or as the user that stoker runs as"
 			if p.confined != "" {
 				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 			}
-			fail(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the role %s", why, r.role), hint)
+			fail(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the grant %s", who, r.grant), hint)
 			return
 		}
 		r.handle(w, req)
-	}
-}
-
-// roleOf is the one place that decides what a peer may do, with the reason for people.
-// A confined process has what the users of the services have, although it is root's.
-func (s *Server) roleOf(p peer) (have role, why string) {
-	why = fmt.Sprintf("uid %d", p.uid)
-	switch {
-	case p.uid == -1:
-		return anybody, "an unknown process"
-	case p.trusted():
-		return admin, why
-	case ownUID(p.uid):
-		return view, why + " (" + p.confined + ")"
-	case s.opts.Viewers != nil && slices.Contains(s.opts.Viewers(), p.uid):
-		return view, why
-	default:
-		return anybody, why
 	}
 }
 

@@ -93,7 +93,7 @@ func TestStatusWhileStopping(t *testing.T) {
 	}
 }
 
-func TestRoles(t *testing.T) {
+func TestGrants(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can ask in another's name")
 	}
@@ -105,14 +105,14 @@ func TestRoles(t *testing.T) {
 	for _, r := range server.routes() {
 		method, target, _ := strings.Cut(r.pattern, " ")
 		target = strings.Replace(target, "{name}", "app", 1)
-		for uid, have := range map[int]role{0: admin, viewer: view, stranger: anybody} {
+		for uid, have := range map[int]grants{0: everything, viewer: view, stranger: 0} {
 			got := ask(t, path, uid, method, target)
 			refused := got.status == 403
-			if want := have < r.role; refused != want {
+			if want := !have.has(r.grant); refused != want {
 				t.Errorf("uid %d (%s), %s: %d %s; refused should be %v", uid, have, r.pattern, got.status, got.body, want)
 			}
 			if refused {
-				want := fmt.Sprintf(`{"error":{"code":"forbidden","message":"uid %d may not do this: it needs the role %s","hint":"ask as root, or as the user that stoker runs as"}}`, uid, r.role)
+				want := fmt.Sprintf(`{"error":{"code":"forbidden","message":"uid %d may not do this: it needs the grant %s","hint":"ask as root, or as the user that stoker runs as"}}`, uid, r.grant)
 				if got.body != want {
 					t.Errorf("%s, want %s", got.body, want)
 				}
@@ -126,14 +126,14 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestNobodyWithoutAPeer: a connection whose peer is not known has no role.
+// TestNobodyWithoutAPeer: a connection whose peer is not known has no grant.
 func TestNobodyWithoutAPeer(t *testing.T) {
 	p, ok := peerOf(context.Background())
 	if ok {
 		t.Error("a request without a connection has a peer")
 	}
-	if got, _ := (&Server{}).roleOf(p); got != anybody {
-		t.Errorf("one who is not known has the role %s", got)
+	if got, _ := (&Server{}).grantsOf(p); got != 0 {
+		t.Errorf("one who is not known has the grants %s", got)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/trust"
 )
 
@@ -219,10 +220,6 @@ func listensHere(uid int) bool {
 	if ownUID(uid) {
 		return true
 	}
-	info, err := os.Stat("/proc/1")
-	if err != nil {
-		return false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(st.Uid) == uid
+	owner, err := procfs.Owner(1)
+	return err == nil && owner == uid
 }

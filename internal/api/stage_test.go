@@ -19,6 +19,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -43,12 +46,12 @@ func TestMain(m *testing.M) {
 // play serves the API of one service "talk", whose shell writes what it is told
 // by files in dir, until the container ends.
 func play(dir string) int {
-	m, _, err := proc.Connect(pid1.SocketFD, proc.Options{Warn: func(string) {}})
+	m, _, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(string) {}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	log, err := m.Log("talk", proc.LogOptions{})
+	log, err := m.Logs.Open("talk", logs.Options{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -169,7 +172,7 @@ type fake struct {
 	refuse  error    // what commands end with
 	waits   []string // services that are not ready
 	until   time.Time
-	logs    map[string]*proc.Log
+	logs    map[string]*logs.Log
 	jvmText map[string]string
 	signals []string // as they were asked for
 	problem string   // of the configuration's files
@@ -202,7 +205,7 @@ func (f *fake) Incident(number uint64) (supervisor.Incident, bool) {
 }
 
 func newFake() *fake {
-	return &fake{fakePlugins: &fakePlugins{}, logs: map[string]*proc.Log{}, jvmText: map[string]string{}, snaps: []supervisor.Snapshot{
+	return &fake{fakePlugins: &fakePlugins{}, logs: map[string]*logs.Log{}, jvmText: map[string]string{}, snaps: []supervisor.Snapshot{
 		{Name: "app", Kind: "java", State: supervisor.Running, Main: true, Pid: 42},
 		{Name: "side car", Kind: "process", State: supervisor.Stopped}}}
 }
@@ -255,7 +258,7 @@ func (f *fake) ReadyService(name string) (bool, []string) {
 	}
 	return true, nil
 }
-func (f *fake) Log(name string) *proc.Log       { return f.logs[name] }
+func (f *fake) Log(name string) *logs.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
 func (f *fake) Hooks() []hooks.Status           { return f.hooks }
 func (f *fake) ConfigProblem() string           { return f.problem }
@@ -266,7 +269,7 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 func (f *fake) Orphans() uint64           { return 17 }
 func (f *fake) HookCounts() []hooks.Count { return f.counts }
 
-func (f *fake) RunHooks(_ context.Context, event hooks.Event, name, service, by string) ([]hooks.Outcome, error) {
+func (f *fake) RunHooks(_ context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))
 	switch {
 	case service == "none":

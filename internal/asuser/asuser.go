@@ -8,9 +8,8 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,28 +23,10 @@ type Identity struct {
 	Capabilities uint64
 }
 
-// Status gives the lines of proc(5) /proc/PID/status by their names.
-func Status(pid int) (map[string]string, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return nil, err
-	}
-	return lines(string(data)), nil
-}
-
-func lines(status string) map[string]string {
-	out := map[string]string{}
-	for line := range strings.Lines(status) {
-		name, value, _ := strings.Cut(line, ":")
-		out[name] = strings.TrimSpace(value)
-	}
-	return out
-}
-
 // Of is the identity of a process: its effective user and group, and every capability
 // that it could have in effect.
 func Of(pid int) (Identity, error) {
-	status, err := Status(pid)
+	status, err := procfs.ReadStatus(pid)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -57,23 +38,18 @@ func Of(pid int) (Identity, error) {
 }
 
 // parse reads the lines that matter. All of them must be there.
-func parse(status map[string]string) (id Identity, err error) {
-	uids, gids := strings.Fields(status["Uid"]), strings.Fields(status["Gid"])
-	groups, there := status["Groups"]
-	if len(uids) != 4 || len(gids) != 4 || !there {
+func parse(status procfs.Status) (Identity, error) {
+	uids, err1 := status.Ints("Uid") // real, effective, saved, file system
+	gids, err2 := status.Ints("Gid")
+	groups, err3 := status.Ints("Groups")
+	caps, err4 := status.Mask("CapPrm")
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return Identity{}, err
+	}
+	if len(uids) != 4 || len(gids) != 4 {
 		return Identity{}, errors.New("its user or groups are missing")
 	}
-	var numbers []int
-	for _, text := range append([]string{uids[1], gids[1]}, strings.Fields(groups)...) { // 1: the effective one
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return Identity{}, err
-		}
-		numbers = append(numbers, n)
-	}
-	id.UID, id.GID, id.Groups = numbers[0], numbers[1], numbers[2:]
-	id.Capabilities, err = strconv.ParseUint(status["CapPrm"], 16, 64)
-	return id, err
+	return Identity{UID: uids[1], GID: gids[1], Groups: groups, Capabilities: caps}, nil
 }
 
 // Do calls f on a thread that has these rights and no others of ours, and gives its

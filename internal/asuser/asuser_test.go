@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -169,16 +170,16 @@ func TestOfProcess(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	const good = "Name:\tx\nUid:\t0\t1\t2\t3\nGid:\t4\t5\t6\t7\nGroups:\t8 9 \nCapPrm:\t000001fffeffffff\n"
-	id, err := parse(lines(good))
+	id, err := parse(procfs.ParseStatus(good))
 	if err != nil || id.UID != 1 || id.GID != 5 || len(id.Groups) != 2 || id.Groups[0] != 8 || id.Capabilities != 0x1fffeffffff {
 		t.Errorf("%+v, %v", id, err)
 	}
-	if id, err := parse(lines(strings.Replace(good, "8 9 ", "", 1))); err != nil || len(id.Groups) != 0 {
+	if id, err := parse(procfs.ParseStatus(strings.Replace(good, "8 9 ", "", 1))); err != nil || len(id.Groups) != 0 {
 		t.Errorf("no groups: %+v, %v", id, err)
 	}
 	for _, bad := range []string{"", strings.Replace(good, "Uid:\t0\t1", "Uid:\t0\tx", 1), strings.Replace(good, "Groups:", "Grups:", 1),
 		strings.Replace(good, "8 9", "8 x", 1), strings.Replace(good, "000001", "x", 1), strings.Replace(good, "\t7\n", "\n", 1)} {
-		if id, err := parse(lines(bad)); err == nil {
+		if id, err := parse(procfs.ParseStatus(bad)); err == nil {
 			t.Errorf("%q: %+v", bad, id)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
@@ -57,7 +57,7 @@ var serviceKeys = []foreignKey{
 	{"requires after", "<key>: [<names other>]", "", false},
 	{"priority before", "after: [other]", "order is said by names, in the service that comes later", false},
 	{"type", "", "the program stays in the foreground; ready says when it is started", false},
-	{"watchdogsec", `live: {exec: ["PROGRAM"], every: <seconds 10s>}`, "stoker probes it; it does not report by itself", false},
+	{"watchdogsec", `live: {exec: ["PROGRAM"], every: <seconds 10s>}`, "it is probed, and does not report by itself", false},
 	// Its end.
 	{"autorestart restart restartpolicy", "restart: {<policy>}", "", false},
 	{"startretries startlimitburst", "restart: {limit: {starts: <number 3>, retry_every: 0s}}",
@@ -168,7 +168,7 @@ func (a adviser) special() (layeredyaml.Advice, bool) {
 		switch {
 		case strings.EqualFold(text, "none") || text == "null":
 			return layeredyaml.Advice{Write: "output: {format: none}", Note: "that is both streams"}, true
-		case !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "/dev/") || strings.HasPrefix(text, "/proc/"):
+		case !strings.HasPrefix(text, "/") || noLogFile.MatchString(text):
 			return layeredyaml.Advice{Note: "output goes to the container's own output and to `stoker logs` anyway"}, true
 		}
 		return layeredyaml.Advice{Write: "output: {file: {path: " + logPath(text) + "}}",
@@ -201,7 +201,7 @@ func (a adviser) healthcheck(section string) layeredyaml.Advice {
 // sections are how one value is written as a section, by the section's type; templates.
 var sections = map[reflect.Type]string{
 	reflect.TypeFor[Service]():               "command: [<command>]",
-	reflect.TypeFor[hooks.Action]():          "command: [<command>]",
+	reflect.TypeFor[plugin.Action]():         "command: [<command>]",
 	reflect.TypeFor[supervisor.Restart]():    "<policy>",
 	reflect.TypeFor[supervisor.Backoff]():    "first: <seconds 1s>",
 	reflect.TypeFor[supervisor.Limit]():      "starts: <number 5>",
@@ -217,6 +217,9 @@ var sections = map[reflect.Type]string{
 	reflect.TypeFor[Java]():                  "jar: <word /app/app.jar>",
 	reflect.TypeFor[jvm.Config]():            "user: {options: [<argument>]}",
 }
+
+// noLogFile matches paths that lead to the container's output.
+var noLogFile = regexp.MustCompile(`^/(dev|proc)/`)
 
 var keyWithoutBlank = regexp.MustCompile(`^([A-Za-z_][\w-]*):(\S+)$`)
 

@@ -286,7 +286,7 @@ func envIn(v layeredyaml.Value) string {
 
 // logPath is a path of a log as an example.
 func logPath(text string) string {
-	if strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "/dev/") {
+	if strings.HasPrefix(text, "/") && !noLogFile.MatchString(text) {
 		return word(text)
 	}
 	return "/var/log/app.log"

@@ -26,6 +26,10 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 		elem := reflect.New(v.Type().Elem()).Elem()
 		fill(t, elem, n)
 		v.SetMapIndex(reflect.ValueOf(fmt.Sprint("k", *n)), elem)
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(t, v.Index(i), n)
+		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fill(t, v.Index(0), n)

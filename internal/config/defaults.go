@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
@@ -81,12 +82,12 @@ func WithDefaults(cfg Config) Config {
 
 // hookDefaults makes the lists new ones.
 func hookDefaults(c *hooks.ByEvent) {
-	for _, e := range hooks.Events() {
+	for _, e := range lifecycle.Events() {
 		list := slices.Clone(c.Of(e))
 		for k := range list {
 			list[k] = list[k].WithDefaults()
 		}
-		*c.List(e) = list
+		c.Lists[e.Index()] = list
 	}
 }
 

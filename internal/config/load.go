@@ -12,7 +12,6 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
-	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -55,7 +54,7 @@ type Loaded struct {
 // schema is that of the configuration.
 var schema = layeredyaml.Schema{
 	Type: reflect.TypeFor[Config](), EnvPrefix: "STOKER_", ReservedEnv: reservedEnv, NewMapKey: newMapKey,
-	AdviseKey: adviseKey, AdviseSection: adviseSection, MaskURL: remote.Mask,
+	AdviseKey: adviseKey, AdviseSection: adviseSection,
 }
 
 // Load reads and merges every layer: the file, conf.d/*.yaml beside it in byte order, the
@@ -148,7 +147,7 @@ func (l *Loaded) Show(w io.Writer, origin bool) error {
 			cfg.Services[name] = s
 		}
 	}
-	return schema.Show(w, cfg, l.Origins, origin)
+	return layeredyaml.Show(w, cfg, l.Origins, origin)
 }
 
 // lookup returns the last value of a variable, as the system's getenv would

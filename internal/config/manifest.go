@@ -8,36 +8,37 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // Defaults of a plugin's manifest.
 const defaultActionTimeout = time.Minute
 
 // manifestSchema is that of a plugin.yaml.
-var manifestSchema = layeredyaml.Schema{Type: reflect.TypeFor[hooks.Manifest](), AdviseSection: adviseSection}
+var manifestSchema = layeredyaml.Schema{Type: reflect.TypeFor[plugin.Manifest](), AdviseSection: adviseSection}
 
 // LoadManifest reads a plugin.yaml. Its error is layeredyaml.Problems, with everything
 // that is wrong. The manifest then is what could be read; nil: nothing could.
-func LoadManifest(path string) (*hooks.Manifest, error) {
+func LoadManifest(path string) (*plugin.Manifest, error) {
 	l := layeredyaml.New(manifestSchema)
 	if !l.File(path, true) {
 		problems := l.Problems()
-		problems[0].Hint = cmp.Or(problems[0].Hint, "a plugin is a folder with a "+hooks.ManifestName)
+		problems[0].Hint = cmp.Or(problems[0].Hint, "a plugin is a folder with a "+plugin.ManifestName)
 		return nil, problems
 	}
 	return manifestOf(l, path)
 }
 
 // manifestOf checks the manifest that was read.
-func manifestOf(l *layeredyaml.Layers, path string) (*hooks.Manifest, error) {
-	m := new(hooks.Manifest)
+func manifestOf(l *layeredyaml.Layers, path string) (*plugin.Manifest, error) {
+	m := new(plugin.Manifest)
 	v := &manifestValidator{validator{Checker: l.Checker(l.Decode(m))}, m}
 	v.check()
 	for name, a := range m.Actions {
 		orElse(&a.Timeout, defaultActionTimeout)
-		orElse(&a.Service, hooks.ActionOfNone)
+		orElse(&a.Service, plugin.ActionOfNone)
 		m.Actions[name] = a
 	}
 	hookDefaults(&m.Hooks)
@@ -57,20 +58,20 @@ func manifestOf(l *layeredyaml.Layers, path string) (*hooks.Manifest, error) {
 // manifestValidator checks the values of a manifest.
 type manifestValidator struct {
 	validator
-	m *hooks.Manifest
+	m *plugin.Manifest
 }
 
 func (v *manifestValidator) check() {
 	switch name := v.m.Name; {
 	case name == "":
 		v.Missing("name", "", "a plugin needs a name: that of its folder")
-	case !hooks.PluginName(name):
+	case !plugin.PluginName(name):
 		v.Bad("name", "", "%s is no name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
 	}
 	if v.m.Version == "" {
 		v.Missing("version", "", "a plugin needs a version, such as 1.0")
 	}
-	if err := hooks.CheckRequires(v.m.Requires.Stoker); err != nil {
+	if err := plugin.CheckRequires(v.m.Requires.Stoker); err != nil {
 		v.Bad("requires.stoker", "", "%s", err)
 	}
 	v.when("when", v.m.When)
@@ -89,7 +90,7 @@ func (v *manifestValidator) params() {
 	names := map[string]string{} // as the end of a variable's name
 	for _, name := range slices.Sorted(maps.Keys(v.m.Params)) {
 		path := layeredyaml.Join("params", name)
-		if !hooks.ParamName(name) {
+		if !plugin.ParamName(name) {
 			v.Bad(path, "it begins with a letter and has letters, digits and _", "%s cannot be the name of a parameter", layeredyaml.Quote("", name))
 		}
 		if other, taken := names[layeredyaml.VariableName(name)]; taken {
@@ -99,39 +100,39 @@ func (v *manifestValidator) params() {
 		for _, f := range v.m.Params[name].Faults() {
 			hint := f.Hint
 			if f.Key == "type" {
-				hint = layeredyaml.DidYouMean(v.m.Params[name].Type, hooks.Types())
+				hint = layeredyaml.DidYouMean(v.m.Params[name].Type, plugin.Types())
 			}
 			v.Bad(layeredyaml.Join(path, f.Key), hint, "%s", f.Message)
 		}
 	}
 }
 
-func (v *manifestValidator) action(path, name string, a hooks.Action) {
-	if !hooks.ActionName(name) {
+func (v *manifestValidator) action(path, name string, a plugin.Action) {
+	if !plugin.ActionName(name) {
 		v.Bad(path, "it has letters, digits, _ . and -", "%s cannot be the name of an action", layeredyaml.Quote("", name))
 	}
 	if len(a.Command) == 0 || a.Command[0] == "" {
 		v.Missing(layeredyaml.Join(path, "command"), `write ["${plugin_dir}/bin/PROGRAM", "ARGUMENT"]`, "an action needs a command")
 	}
 	v.Positive(layeredyaml.Join(path, "timeout"), a.Timeout)
-	v.OneOf(layeredyaml.Join(path, "service"), a.Service, hooks.ActionOfMain, hooks.ActionOfNone)
+	v.OneOf(layeredyaml.Join(path, "service"), a.Service, plugin.ActionOfMain, plugin.ActionOfNone)
 }
 
 // hooks checks them as those of the configuration. Which services there will be is not
 // known here.
 func (v *manifestValidator) hooks() {
-	for _, event := range hooks.Events() {
+	for _, event := range lifecycle.Events() {
 		list := layeredyaml.Join("hooks", string(event))
 		v.hookNames(list, v.m.Hooks.Of(event))
 		for k, h := range v.m.Hooks.Of(event) {
-			h.Services, h.URL = nil, hooks.WithoutReferences(h.URL)
+			h.Services, h.URL = nil, plugin.WithoutReferences(h.URL)
 			h.Command = slices.Clone(h.Command)
 			for i, arg := range h.Command {
-				h.Command[i] = hooks.WithoutReferences(arg)
+				h.Command[i] = plugin.WithoutReferences(arg)
 			}
-			h.CAFile, h.Body, h.Headers = hooks.WithoutReferences(h.CAFile), hooks.WithoutReferences(h.Body), maps.Clone(h.Headers)
+			h.CAFile, h.Body, h.Headers = plugin.WithoutReferences(h.CAFile), plugin.WithoutReferences(h.Body), maps.Clone(h.Headers)
 			for name, text := range h.Headers {
-				h.Headers[name] = hooks.WithoutReferences(text)
+				h.Headers[name] = plugin.WithoutReferences(text)
 			}
 			if strings.HasPrefix(h.URL, "1") { // a parameter of type url
 				h.URL = "http://" + h.URL

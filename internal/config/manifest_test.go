@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // wholeManifest has every section.
@@ -38,7 +39,7 @@ actions:
 `
 
 // parseManifest is LoadManifest with the bytes of a file.
-func parseManifest(path string, data []byte) (*hooks.Manifest, error) {
+func parseManifest(path string, data []byte) (*plugin.Manifest, error) {
 	l := layeredyaml.New(manifestSchema)
 	l.Bytes(path, data)
 	return manifestOf(l, path)
@@ -50,13 +51,13 @@ func TestManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.Version != "1.10" || m.Required == nil || !*m.Required || *m.Enabled || m.JVM.Layer != "enforced" || *m.Params["port"].Default != "6300" ||
-		m.Hooks.Ready[1].Timeout != 5*time.Second || len(m.Hooks.PreStop[0].Command) != 2 {
+		m.Hooks.Of(lifecycle.Ready)[1].Timeout != 5*time.Second || len(m.Hooks.Of(lifecycle.PreStop)[0].Command) != 2 {
 		t.Errorf("%+v", m)
 	}
-	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != hooks.ActionOfMain || a.RunAs != "app" {
+	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != plugin.ActionOfMain || a.RunAs != "app" {
 		t.Errorf("%+v", a)
 	}
-	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != hooks.ActionOfNone {
+	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != plugin.ActionOfNone {
 		t.Errorf("%+v", a)
 	}
 }

@@ -8,18 +8,20 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 )
 
 func (v *validator) hooks() {
 	v.absolute("hooks.dir", v.raw.Hooks.Dir)
-	for _, e := range hooks.Events() {
+	for _, e := range lifecycle.Events() {
 		list := layeredyaml.Join("hooks", string(e))
 		v.hookNames(list, v.raw.Hooks.Of(e))
 		for k, h := range v.raw.Hooks.Of(e) {
 			v.hook(layeredyaml.Index(list, k), e, h)
 		}
-		if e == hooks.PreStop || e == hooks.Stopped || e == hooks.Exit {
+		if e == lifecycle.PreStop || e == lifecycle.Stopped || e == lifecycle.Exit {
 			v.hookTimes(list, e)
 		}
 	}
@@ -50,7 +52,7 @@ func (v *validator) hookNames(list string, all []hooks.Hook) {
 }
 
 // hook checks one.
-func (v *validator) hook(path string, e hooks.Event, h hooks.Hook) {
+func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookKind(path, h)
 	v.program(layeredyaml.Join(path, "command"), h.Command)
 	if h.File != "" {
@@ -78,12 +80,12 @@ func (v *validator) hook(path string, e hooks.Event, h hooks.Hook) {
 }
 
 // hookEnd wants one of the two ends, and an event that tells of one.
-func (v *validator) hookEnd(path string, e hooks.Event, end string) {
+func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
 	switch at := layeredyaml.Join(path, "end"); {
 	case end == "":
 	case end != hooks.EndExpected && end != hooks.EndUnexpected:
 		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is no kind of end", layeredyaml.Quote("", end))
-	case e != hooks.Exited && e != hooks.Stopped:
+	case e != lifecycle.Exited && e != lifecycle.Stopped:
 		v.Bad(at, "remove it", "only exited and stopped tell whether an end was expected, %s does not", e)
 	}
 }
@@ -121,7 +123,7 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		return
 	}
 	if err := remote.Check(h.URL); err != nil {
-		v.Bad(layeredyaml.Join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", layeredyaml.Quote("", remote.Mask(h.URL)), err)
+		v.Bad(layeredyaml.Join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", layeredyaml.Quote("", redact.URL(h.URL)), err)
 	}
 	v.method(layeredyaml.Join(path, "method"), h.Method)
 	v.headers(layeredyaml.Join(path, "headers"), h.Headers)
@@ -141,7 +143,7 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 }
 
 // hookServices wants services that exist, and an event that has any.
-func (v *validator) hookServices(path string, e hooks.Event, names []string) {
+func (v *validator) hookServices(path string, e lifecycle.Event, names []string) {
 	known := slices.Sorted(maps.Keys(v.cfg.Services))
 	for i, name := range names {
 		switch {
@@ -155,7 +157,7 @@ func (v *validator) hookServices(path string, e hooks.Event, names []string) {
 }
 
 // hookPolicy checks the form, and that it means something.
-func (v *validator) hookPolicy(path string, e hooks.Event, text string) {
+func (v *validator) hookPolicy(path string, e lifecycle.Event, text string) {
 	p, err := hooks.ParsePolicy(text)
 	switch {
 	case err != nil:
@@ -166,7 +168,7 @@ func (v *validator) hookPolicy(path string, e hooks.Event, text string) {
 }
 
 // hookTimes warns of parts that together exceed the whole.
-func (v *validator) hookTimes(list string, e hooks.Event) {
+func (v *validator) hookTimes(list string, e lifecycle.Event) {
 	budget := v.cfg.Stop.Timeout
 	var sum time.Duration
 	for _, h := range v.cfg.Hooks.Of(e) {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -31,7 +31,7 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	v.absolute(name, raw.File.Path)
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
 		v.Bad(name, "add the file's name", "%s is a folder", layeredyaml.Quote(name, p))
-	} else if what := proc.NotAFile(p); what != "" {
+	} else if what := logs.NotAFile(p); what != "" {
 		v.Bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", layeredyaml.Quote(name, p), what)
 	}
 	full, sized := v.size(layeredyaml.Join(file, "size"), raw.File.Size)

@@ -74,7 +74,7 @@ func (v *validator) terms(path string, t jvm.Terms) {
 func (v *validator) url(path string, u jvm.URL) {
 	v.source(path, "url", u.URL, u.When)
 	if err := remote.Check(u.URL); u.URL != "" && err != nil {
-		v.Bad(layeredyaml.Join(path, "url"), `write "http://config/apps/${APPID}/jvm", or "unix:///run/agent.sock:/jvm"`, "%s cannot be asked: %s", layeredyaml.Quote("", remote.Mask(u.URL)), err)
+		v.Bad(layeredyaml.Join(path, "url"), `write "http://config/apps/${APPID}/jvm", or "unix:///run/agent.sock:/jvm"`, "%s cannot be asked: %s", layeredyaml.Quote("", redact.URL(u.URL)), err)
 	}
 	v.Positive(layeredyaml.Join(path, "timeout"), u.Timeout)
 	v.Positive(layeredyaml.Join(path, "deadline"), u.Deadline)

@@ -7,10 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// Kinds of events beside the stages of lives, which go by their own names.
+// Kinds of events beside the lifecycle events, whose kind is their name.
 const (
 	KindHook      = "hook"      // a hook is over
 	KindPlugin    = "plugin"    // a plugin has another state
@@ -19,10 +20,10 @@ const (
 	KindMissed    = "missed"    // for one follower: it was too slow, and Missed events are gone
 )
 
-// Kinds lists all that are kept, in the order in which a life goes through them.
+// Kinds lists all kinds that are recorded. Of config-changed there is the more detailed KindConfig.
 func Kinds() []string {
-	return []string{"init", "network-ready", "pre-start", "started", "ready", "start-failed", "unhealthy", "degraded", "pre-stop",
-		"exited", "fatal", "stopped", "exit", "job-started", "job-finished", KindHook, KindPlugin, KindConfig, KindContainer}
+	names := slices.DeleteFunc(lifecycle.Names(), func(name string) bool { return name == string(lifecycle.ConfigChanged) })
+	return append(names, KindHook, KindPlugin, KindConfig, KindContainer)
 }
 
 // Event is one thing that has happened.

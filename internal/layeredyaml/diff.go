@@ -48,7 +48,7 @@ func Leaves(section reflect.Type, change string) []Leaf {
 
 // Get returns the leaf's value in a section; ok is false for one that is not set.
 func (l Leaf) Get(section reflect.Value) (v reflect.Value, ok bool) {
-	v = section.FieldByIndex(l.index)
+	v = fieldAt(section, l.index)
 	if v.Kind() == reflect.Map || v.Kind() == reflect.Slice && !l.empty {
 		return v, v.Len() > 0
 	}

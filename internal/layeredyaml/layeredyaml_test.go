@@ -32,7 +32,7 @@ type sampleEntry struct {
 }
 
 func sampleSchema() Schema {
-	return Schema{Type: reflect.TypeFor[sampleConfig](), EnvPrefix: "APP_", MaskURL: func(string) string { return "masked" }}
+	return Schema{Type: reflect.TypeFor[sampleConfig](), EnvPrefix: "APP_"}
 }
 
 func TestLayersOverrideFieldByField(t *testing.T) {
@@ -61,12 +61,12 @@ func TestLayersOverrideFieldByField(t *testing.T) {
 
 func TestShowMasksByTheSchema(t *testing.T) {
 	var b strings.Builder
-	c := sampleConfig{Env: map[string]string{"TOKEN": "t1", "A": "b"}, Files: map[string]string{"TOKEN": "/run/token"}, Remote: sampleRemote{URL: "t2"},
-		Items: []sampleRemote{{URL: "t3"}}}
-	if err := sampleSchema().Show(&b, c, nil, false); err != nil {
+	c := sampleConfig{Env: map[string]string{"TOKEN": "t1", "A": "b"}, Files: map[string]string{"TOKEN": "/run/token"}, Remote: sampleRemote{URL: "http://me:t2@h/"},
+		Items: []sampleRemote{{URL: "http://h/?token=t3"}}}
+	if err := Show(&b, c, nil, false); err != nil {
 		t.Fatal(err)
 	}
-	want := "env:\n  A: b\n  TOKEN: '***'\nfiles:\n  TOKEN: /run/token\nremote:\n  url: masked\nitems:\n  - masked\n"
+	want := "env:\n  A: b\n  TOKEN: '***'\nfiles:\n  TOKEN: /run/token\nremote:\n  url: http://***@h/\nitems:\n  - http://h/?token=***\n"
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

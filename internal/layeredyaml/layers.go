@@ -37,8 +37,6 @@ type Schema struct {
 	AdviseKey func(section reflect.Type, path, key string, v Value) (Advice, bool)
 	// AdviseSection returns how a value is written that stands in the place of a section.
 	AdviseSection func(section reflect.Type, path string, v Value) string
-	// MaskURL hides the secrets of a URL.
-	MaskURL func(url string) string
 }
 
 // Layers is a configuration while its layers are added, in rising precedence.

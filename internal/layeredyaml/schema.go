@@ -12,7 +12,7 @@ import (
 // field is one key of a section.
 type field struct {
 	name  string // its YAML key
-	index []int  // for reflect.Value.FieldByIndex
+	index []int  // for fieldAt
 	typ   reflect.Type
 	// Of its tags:
 	short       bool   // yaml ",short": its value may stand in the place of the whole section
@@ -56,6 +56,12 @@ func readFields(t reflect.Type) []field {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if keys, ok := reflect.Zero(f.Type).Interface().(interface{ Keys() []string }); ok && flags == "inline" {
+			for k, key := range keys.Keys() { // an array
+				out = append(out, field{name: key, index: []int{i, k}, typ: f.Type.Elem()})
+			}
+			continue
+		}
 		if flags == "inline" {
 			for _, in := range readFields(f.Type) {
 				in.index = append([]int{i}, in.index...)
@@ -68,6 +74,18 @@ func readFields(t reflect.Type) []field {
 		}
 	}
 	return out
+}
+
+// fieldAt is the value of a field in a struct, or in an array that is inlined in one.
+func fieldAt(v reflect.Value, index []int) reflect.Value {
+	for _, k := range index {
+		if v.Kind() == reflect.Array {
+			v = v.Index(k)
+		} else {
+			v = v.Field(k)
+		}
+	}
+	return v
 }
 
 func fieldNamed(t reflect.Type, name string) (field, bool) {

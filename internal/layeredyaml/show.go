@@ -12,13 +12,13 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// Show prints v, a value of the schema's type, as YAML in the order of the schema. With
+// Show prints v, a value of a schema's type, as YAML in the order of the schema. With
 // comments every value has one that says where it came from: "file:line", "env NAME",
 // "flag --set PATH", or "default". What has neither a value nor a default is left out;
 // secrets are shown as ***: values of a map whose key names one, and by the field tag
 // secret.
-func (s Schema) Show(w io.Writer, v any, origins Origins, comments bool) error {
-	p := printer{s, origins, comments}
+func Show(w io.Writer, v any, origins Origins, comments bool) error {
+	p := printer{origins, comments}
 	n, _ := p.node(reflect.ValueOf(v), "", "")
 	if err := encode(w, n); err != nil {
 		return fmt.Errorf("cannot print the configuration: %w", err)
@@ -28,7 +28,6 @@ func (s Schema) Show(w io.Writer, v any, origins Origins, comments bool) error {
 
 // printer turns a configuration into YAML nodes.
 type printer struct {
-	schema   Schema
 	origins  Origins
 	comments bool
 }
@@ -63,7 +62,7 @@ func (p printer) node(v reflect.Value, path, secret string) (n *node, ok bool) {
 func (p printer) section(v reflect.Value, path string) (*node, bool) {
 	out := &node{Kind: sectionNode}
 	for _, f := range fieldsOf(v.Type()) {
-		if child, ok := p.node(v.FieldByIndex(f.index), Join(path, f.name), f.secret); ok {
+		if child, ok := p.node(fieldAt(v, f.index), Join(path, f.name), f.secret); ok {
 			out.Content = append(out.Content, text(f.name), child)
 		}
 	}
@@ -137,7 +136,7 @@ func (p printer) item(v reflect.Value, path string) *node {
 	}
 	n, ok := p.node(v, path, "")
 	if f, short := shortOf(v.Type()); ok && short && len(n.Content) == 2 {
-		return p.value(v.FieldByIndex(f.index), Join(path, f.name), f.secret)
+		return p.value(fieldAt(v, f.index), Join(path, f.name), f.secret)
 	}
 	return n
 }
@@ -159,8 +158,8 @@ func (p printer) masked(s, path, secret string) string {
 	switch {
 	case secret == secretByName && s != "" && secretPath(path):
 		return redact.Hidden
-	case secret == secretURL && p.schema.MaskURL != nil:
-		return p.schema.MaskURL(s)
+	case secret == secretURL:
+		return redact.URL(s)
 	}
 	return redact.Arg(s)
 }

@@ -93,7 +93,7 @@ func (t *tree) into(v reflect.Value) {
 	default:
 		for _, f := range fieldsOf(v.Type()) {
 			if child := t.children[f.name]; child != nil {
-				child.into(v.FieldByIndex(f.index))
+				child.into(fieldAt(v, f.index))
 			}
 		}
 	}

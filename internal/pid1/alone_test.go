@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,30 +33,30 @@ func aloneDies(*player, int) int { return 9 }
 
 // aloneTakesBack could not make the child that it meant to.
 func aloneTakesBack(p *player, _ int) int {
-	p.Send(&Msg{Type: Put, Name: "kept"})
-	p.Send(&Msg{Type: Put, Name: "proc/a", Open: true})
-	p.Send(&Msg{Type: Del, Name: "proc/a"})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: "kept"})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: "proc/a", Open: true})
+	p.Send(&initproto.Msg{Type: initproto.Del, Name: "proc/a"})
 	return 9
 }
 
 // aloneStarted has started the command; the next one ends with it.
 func aloneStarted(p *player, life int) int {
 	if life > 1 {
-		p.Send(&Msg{Type: Final, Code: 3})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 3})
 		return p.wait()
 	}
 	p.exit(p.child("proc/a", "/bin/sh", "-c", "echo ran >>"+p.dir+"/ran"))
-	p.Send(&Msg{Type: Del, Name: "proc/a"})
+	p.Send(&initproto.Msg{Type: initproto.Del, Name: "proc/a"})
 	return 9
 }
 
 // aloneIntends dies between the intent and the record.
 func aloneIntends(p *player, life int) int {
 	if life > 1 {
-		p.Send(&Msg{Type: Final, Code: 3})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 3})
 		return p.wait()
 	}
-	p.Send(&Msg{Type: Put, Name: "proc/a", Open: true})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: "proc/a", Open: true})
 	p.start("/bin/sh", "-c", "echo ran >>"+p.dir+"/ran")
 	waitFile(p.dir + "/ran")
 	return 9
@@ -102,20 +103,20 @@ func storm(p *player, life int) int {
 	case 1:
 		var out [2]int
 		unix.Pipe2(out[:], unix.O_CLOEXEC)
-		p.Send(&Msg{Type: Put, Name: "log", Fds: out[:1], Drain: true, Pipes: []int{0}})
-		p.Send(&Msg{Type: Put, Name: "bomb", Open: true})
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: out[:1], Drain: true, Pipes: []int{0}})
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: "bomb", Open: true})
 		pid := p.startOut(out[1], "/bin/sh", "-c", "while :; do echo line; ( (exit 1) & ); kill -USR1 "+strconv.Itoa(os.Getppid())+"; done")
-		p.Send(&Msg{Type: Put, Name: "bomb", Pid: pid})
-		p.Send(&Msg{Type: Ping})
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: "bomb", Pid: pid})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 		p.say("up")
 		waitFile(p.dir + "/counted")
 	case 7:
 		p.say("over")
 		waitFile(p.dir + "/end")
-		p.Send(&Msg{Type: Final, Code: 4})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 4})
 		return p.wait()
 	default:
-		p.Send(&Msg{Type: Ping})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 	}
 	for until := time.Now().Add(1200 * time.Millisecond); time.Now().Before(until); {
 		unix.Poll(nil, 20) // the pipe fills, and messages are not taken
@@ -152,7 +153,7 @@ func TestRoom(t *testing.T) {
 	if n, err := room(20); n != 20 || err != nil {
 		t.Errorf("room for %d of 20: %v", n, err)
 	}
-	for pid, b := range Children(os.Getpid()) {
+	for pid, b := range children(os.Getpid()) {
 		if b.State == 'Z' {
 			t.Errorf("%d is left: %+v", pid, b)
 		}

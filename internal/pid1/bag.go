@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
-
-// StopPlan is the name of the one bag item that the init understands.
-const StopPlan = "stop-plan"
 
 // What the bag holds at most: some twenty times what a thousand services need. A
 // supervisor that puts for ever must not end PID 1 by its memory. Descriptors are
@@ -36,7 +34,7 @@ type item struct {
 // lost counts output that was discarded.
 type lost struct {
 	bytes, lines uint64
-	each         Each
+	each         initproto.Each
 }
 
 func (l *lost) add(m lost) {
@@ -81,23 +79,23 @@ func (b *bag) awaits(pid int) bool { return b.follows(pid) || b.open > 0 || b.un
 // when the new message has none. An error says that there is no room for it; the
 // older one of that name stays. The record of a process is kept without its
 // descriptors then: whoever waits for the process must learn of its end.
-func (b *bag) put(m *Msg, raw []byte) error {
+func (b *bag) put(m *initproto.Msg, raw []byte) error {
 	old := b.items[m.Name]
 	refused := b.room(m, raw, old)
 	lacking := b.lacking(m, old)
 	if refused == nil && lacking != nil {
-		closeAll(m.Fds)
+		initproto.CloseAll(m.Fds)
 		if m.Fds = nil; !m.Open && m.Pid == 0 {
 			return lacking
 		}
 	}
 	if refused != nil {
-		closeAll(m.Fds)
+		initproto.CloseAll(m.Fds)
 		b.unsure = b.unsure || m.Open || m.Pid > 0
 		return refused
 	}
 	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, open: m.Open, lost: new(lost)}
-	if m.Name == StopPlan {
+	if m.Name == initproto.StopPlan {
 		b.plan = m.Body
 	}
 	if m.Drain {
@@ -130,7 +128,7 @@ func (b *bag) put(m *Msg, raw []byte) error {
 }
 
 // lacking says that there is no room for the descriptors of m.
-func (b *bag) lacking(m *Msg, old *item) error {
+func (b *bag) lacking(m *initproto.Msg, old *item) error {
 	had := 0
 	if old != nil {
 		had = len(old.fds)
@@ -145,13 +143,13 @@ func (b *bag) lacking(m *Msg, old *item) error {
 }
 
 // room says what of m, its descriptors aside, the bag has no room for.
-func (b *bag) room(m *Msg, raw []byte, old *item) error {
+func (b *bag) room(m *initproto.Msg, raw []byte, old *item) error {
 	had := 0
 	if old != nil {
 		had = len(old.raw)
 	}
 	switch {
-	case m.Name == StopPlan && len(m.Fds) == 0:
+	case m.Name == initproto.StopPlan && len(m.Fds) == 0:
 		return nil // the last resort, and there is one
 	case old == nil && len(b.items) >= maxItems:
 		return fmt.Errorf("%d items are kept, which is the most", len(b.items))
@@ -170,7 +168,7 @@ func (b *bag) del(name string) {
 	b.drop(it, true)
 	delete(b.items, name)
 	b.order = slices.Delete(b.order, slices.Index(b.order, name), slices.Index(b.order, name)+1)
-	if name == StopPlan {
+	if name == initproto.StopPlan {
 		b.plan = nil
 	}
 }
@@ -193,11 +191,5 @@ func (b *bag) drop(it *item, shut bool) {
 	for _, fd := range it.pipes {
 		b.unread.remove(fd)
 	}
-	closeAll(it.fds)
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
+	initproto.CloseAll(it.fds)
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,16 +53,16 @@ func (b binary) exe() string {
 }
 
 // upgrade takes a new binary. The supervisor that sent it leaves by itself.
-func (i *initState) upgrade(m *Msg) {
+func (i *initState) upgrade(m *initproto.Msg) {
 	b := &i.bins
 	if len(m.Fds) != 1 || m.Binary == nil || i.stop > 0 || i.sweep != nil {
-		closeAll(m.Fds)
+		initproto.CloseAll(m.Fds)
 		i.log.printf("a new binary is refused: it comes incomplete, or the container stops")
 		return
 	}
 	// Not one of the numbers that a child's own descriptors are put on.
 	fd, err := unix.FcntlInt(uintptr(m.Fds[0]), unix.F_DUPFD_CLOEXEC, 16)
-	closeAll(m.Fds)
+	initproto.CloseAll(m.Fds)
 	if err != nil {
 		i.log.printf("cannot take the new binary: %v", err)
 		return
@@ -120,8 +121,8 @@ func (i *initState) fallBack(why string) {
 func (i *initState) own() binary { return binary{version: i.opts.Version} }
 
 // tell is what a new supervisor is told of the binaries.
-func (b *binaries) tell(own string) *Binary {
-	return &Binary{Version: b.now.version, Path: b.now.path, Init: own, Count: b.count, Failed: b.failed, Why: b.why}
+func (b *binaries) tell(own string) *initproto.Binary {
+	return &initproto.Binary{Version: b.now.version, Path: b.now.path, Init: own, Count: b.count, Failed: b.failed, Why: b.why}
 }
 
 // ownExe is the executable of the init: by its path (which also names the process

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -183,7 +184,7 @@ const ownFiles = 8
 // descriptorsFor says whether n more can be had.
 func descriptorsFor(n int) error {
 	fds := make([]int, 0, n)
-	defer func() { closeAll(fds) }()
+	defer func() { initproto.CloseAll(fds) }()
 	for range n {
 		fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 0)
 		if fewFiles(err) {

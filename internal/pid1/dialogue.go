@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,7 +16,7 @@ const maxReceive = 1000
 // receive reads everything that the supervisor has sent.
 func (i *initState) receive() {
 	for n := 0; i.keeper.conn != nil && n < maxReceive; n++ {
-		m, raw, err := i.keeper.conn.recvPacket(i.keeper.conn.fd)
+		m, raw, err := i.keeper.conn.TryRecv()
 		if err == unix.EAGAIN {
 			return
 		}
@@ -30,32 +31,32 @@ func (i *initState) receive() {
 }
 
 // handle obeys one message of the supervisor.
-func (i *initState) handle(m *Msg, raw []byte) {
+func (i *initState) handle(m *initproto.Msg, raw []byte) {
 	switch m.Type {
-	case Hello:
+	case initproto.Hello:
 		i.replay()
-	case Put:
+	case initproto.Put:
 		i.began = i.began || m.Pid > 0 // an intent that comes to nothing is taken back
 		if err := i.bag.put(m, raw); err != nil {
 			i.began = i.began || m.Open
 			i.refused(m.Name, err)
 		}
-	case Del:
+	case initproto.Del:
 		i.bag.del(m.Name)
-	case Sync:
+	case initproto.Sync:
 		i.sync = true
 		i.leavePipes()
-	case Ack:
+	case initproto.Ack:
 		i.events.ack(m.Seq)
 		i.keeper.awaitAck = i.keeper.awaitAck && !i.events.stopAcked()
-	case Ping:
+	case initproto.Ping:
 		if !i.keeper.healthy && i.keeper.starts == 1 {
 			time.AfterFunc(returnDelay, ReturnStartup)
 		}
 		i.healthy(time.Now())
-	case Upgrade:
+	case initproto.Upgrade:
 		i.upgrade(m)
-	case Final:
+	case initproto.Final:
 		switch k := &i.keeper; {
 		case k.trial && !k.healthy: // it refuses what its predecessor runs
 			if k.leaveBy.IsZero() {
@@ -65,7 +66,7 @@ func (i *initState) handle(m *Msg, raw []byte) {
 			i.beginEnd(m.Code, time.Duration(m.Grace))
 		}
 	default: // of a newer supervisor
-		closeAll(m.Fds)
+		initproto.CloseAll(m.Fds)
 	}
 }
 
@@ -103,7 +104,7 @@ func (i *initState) replay() {
 	if k := &i.keeper; !k.hello {
 		k.hello, k.helloAt = true, time.Now() // it has a moment to adopt before we read its pipes again
 	}
-	welcome := &Msg{Type: Welcome, Version: Version, Pid: os.Getpid(), Stop: i.stop,
+	welcome := &initproto.Msg{Type: initproto.Welcome, Version: initproto.Version, Pid: os.Getpid(), Stop: i.stop,
 		Starts: i.keeper.starts, Orphans: i.events.orphans, Room: i.bag.maxFds, Binary: i.bins.tell(i.opts.Version)}
 	i.out = append(i.out[:0], message(welcome))
 	for _, name := range i.bag.order {
@@ -120,7 +121,7 @@ func (i *initState) replay() {
 		}
 		i.out = append(i.out, message(m))
 	}
-	i.out = append(i.out, message(&Msg{Type: Ready, Stop: i.stop}))
+	i.out = append(i.out, message(&initproto.Msg{Type: initproto.Ready, Stop: i.stop}))
 }
 
 // tellLost says what was discarded from log pipes, in totals for each item.
@@ -128,7 +129,7 @@ func (i *initState) tellLost() {
 	for _, name := range i.bag.order {
 		if it := i.bag.items[name]; *it.lost != it.told {
 			it.told = *it.lost
-			i.out = append(i.out, message(&Msg{Type: Lost, Name: name, Bytes: it.told.bytes, Lines: it.told.lines, Each: &it.told.each}))
+			i.out = append(i.out, message(&initproto.Msg{Type: initproto.Lost, Name: name, Bytes: it.told.bytes, Lines: it.told.lines, Each: &it.told.each}))
 		}
 	}
 }
@@ -148,7 +149,7 @@ func (i *initState) flush() {
 			i.out = append(i.out, message(m))
 			i.keeper.owe(time.Now())
 		}
-		switch err := sendPacket(i.keeper.conn.fd, i.out[0].data, i.out[0].fds); err {
+		switch err := i.keeper.conn.TrySend(i.out[0].data, i.out[0].fds); err {
 		case nil:
 			i.out = i.out[1:]
 		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.ETOOMANYREFS: // the last: descriptors in flight
@@ -172,8 +173,8 @@ type packet struct {
 // message encodes one of the init's own messages, which are small and have
 // nothing in them that JSON refuses. If it did, a message of no type, which is
 // ignored, is better than an end of PID 1.
-func message(m *Msg) packet {
-	data, err := encode(m)
+func message(m *initproto.Msg) packet {
+	data, err := initproto.Encode(m)
 	if err != nil {
 		data = []byte("{}\n")
 	}

@@ -1,6 +1,10 @@
 package pid1
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/initproto"
+)
 
 // events are the exits and signals that the supervisor has not acknowledged.
 // A supervisor acknowledges after the state that follows from an event is in
@@ -15,7 +19,7 @@ type events struct {
 // event is an exit, a signal (sig > 0) or the answer to a Sync.
 type event struct {
 	seq       uint64
-	exit      Exit
+	exit      initproto.Exit
 	sig       int
 	count     int
 	stopLevel int
@@ -27,7 +31,7 @@ const (
 	maxHeld  = 100000 // events kept for supervisors that acknowledge nothing
 )
 
-func (e *events) addExit(x Exit) {
+func (e *events) addExit(x initproto.Exit) {
 	e.seq++
 	x.Seq = e.seq
 	e.list = append(e.list, event{seq: e.seq, exit: x})
@@ -90,19 +94,19 @@ func (e *events) stopAcked() bool {
 func stopSignal(sig int) bool { return sig == int(syscall.SIGTERM) || sig == int(syscall.SIGINT) }
 
 // next gives the next message to tell, nil when all is told.
-func (e *events) next() *Msg {
+func (e *events) next() *initproto.Msg {
 	if e.sent == len(e.list) {
 		return nil
 	}
 	switch ev := e.list[e.sent]; {
 	case ev.sync:
 		e.sent++
-		return &Msg{Type: Synced, Seq: ev.seq}
+		return &initproto.Msg{Type: initproto.Synced, Seq: ev.seq}
 	case ev.sig > 0:
 		e.sent++
-		return &Msg{Type: Signal, Seq: ev.seq, Signal: ev.sig, Count: ev.count, Stop: ev.stopLevel}
+		return &initproto.Msg{Type: initproto.Signal, Seq: ev.seq, Signal: ev.sig, Count: ev.count, Stop: ev.stopLevel}
 	}
-	m := &Msg{Type: Exited, Orphans: e.orphans}
+	m := &initproto.Msg{Type: initproto.Exited, Orphans: e.orphans}
 	for e.sent < len(e.list) && e.list[e.sent].exit.Pid > 0 && len(m.Exits) < maxExits {
 		m.Exits = append(m.Exits, e.list[e.sent].exit)
 		e.sent++

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,9 +19,6 @@ const (
 	// stopped by the init alone because no supervisor did.
 	CodeBroken = 70
 )
-
-// SocketFD is the descriptor on which a supervisor finds its wire.
-const SocketFD = 3
 
 // Caught are the signals that reach the container, and what was found out before they
 // could be asked for.
@@ -169,7 +168,7 @@ func (i *initState) stopEnd() (time.Time, bool) {
 	if i.stopAt.IsZero() {
 		return time.Time{}, false
 	}
-	budget := planBudget(i.bag.plan)
+	budget := initproto.PlanBudget(i.bag.plan)
 	return i.stopAt.Add(budget + endMargin), budget > 0
 }
 
@@ -285,10 +284,10 @@ func (i *initState) reap() {
 			continue
 		}
 		i.receive()
-		var birth *Birth
+		var stat *procfs.Stat
 		if i.bag.open > 0 {
-			if b, err := ReadBirth(pid); err == nil {
-				birth = &b
+			if s, err := procfs.ReadStat(pid); err == nil {
+				stat = &s
 			}
 		}
 		var status syscall.WaitStatus
@@ -310,7 +309,7 @@ func (i *initState) reap() {
 			i.events.orphans++
 			continue
 		}
-		i.events.addExit(Exit{Pid: pid, Status: uint32(status), At: BootNow(), Birth: birth,
+		i.events.addExit(initproto.Exit{Pid: pid, Status: uint32(status), At: initproto.BootNow(), Stat: stat,
 			CPU: use.Utime.Nano() + use.Stime.Nano(), RSS: use.Maxrss << 10})
 	}
 	if died {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,11 +36,11 @@ func TestMain(m *testing.M) {
 
 // player is the scripted supervisor's side of the wire.
 type player struct {
-	*Conn
+	*initproto.Conn
 	dir     string
-	welcome *Msg
-	bag     map[string]*Msg
-	events  []*Msg // what came before Ready
+	welcome *initproto.Msg
+	bag     map[string]*initproto.Msg
+	events  []*initproto.Msg // what came before Ready
 }
 
 // script is one supervisor; life counts from 1 for the first of the container.
@@ -48,21 +50,21 @@ var scripts = map[string]script{
 	"exit3": func(p *player, _ int) int {
 		pid := p.child("job", "/bin/sh", "-c", "exit 3")
 		x := p.exit(pid)
-		p.Send(&Msg{Type: Final, Code: x.WaitStatus().ExitStatus()})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: x.WaitStatus().ExitStatus()})
 		return p.wait()
 	},
 	// It goes on for ever with a stop, and says each time that it works.
 	"endless": func(p *player, _ int) int {
 		p.child("deaf", "/bin/sh", "-c", "trap '' TERM; while :; do sleep 60; done")
-		p.Send(&Msg{Type: Put, Name: StopPlan, Body: []byte(BudgetLine(700 * time.Millisecond))})
-		p.Send(&Msg{Type: Ping})
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: initproto.StopPlan, Body: []byte(initproto.BudgetLine(700 * time.Millisecond))})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 		p.say("up")
 		for {
 			switch m := p.recv(); m.Type {
-			case Check:
-				p.Send(&Msg{Type: Ping})
-			case Signal:
-				p.Send(&Msg{Type: Ack, Seq: m.Seq})
+			case initproto.Check:
+				p.Send(&initproto.Msg{Type: initproto.Ping})
+			case initproto.Signal:
+				p.Send(&initproto.Msg{Type: initproto.Ack, Seq: m.Seq})
 			}
 		}
 	},
@@ -73,14 +75,14 @@ var scripts = map[string]script{
 			var fds [2]int
 			unix.Pipe2(fds[:], unix.O_CLOEXEC)
 			unix.Write(fds[1], []byte("in the pipe"))
-			p.Send(&Msg{Type: Put, Name: "pipe", Body: []byte("blob"), Fds: []int{fds[0]}})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: "pipe", Body: []byte("blob"), Fds: []int{fds[0]}})
 			a := p.child("acked", "/bin/sh", "-c", "exit 4")
-			p.Send(&Msg{Type: Ack, Seq: p.exit(a).Seq})
+			p.Send(&initproto.Msg{Type: initproto.Ack, Seq: p.exit(a).Seq})
 			b := p.child("unacked", "/bin/sh", "-c", "exit 5")
 			p.exit(b)
-			p.Send(&Msg{Type: Put, Name: "intent", Open: true})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: "intent", Open: true})
 			p.start("/bin/sh", "-c", "exit 6")
-			p.Send(&Msg{Type: Ping})
+			p.Send(&initproto.Msg{Type: initproto.Ping})
 			unix.Kill(os.Getpid(), unix.SIGKILL)
 		}
 		buf := make([]byte, 64)
@@ -91,22 +93,22 @@ var scripts = map[string]script{
 			seen = append(seen, p.recv())
 		}
 		p.say("exits=%s", codes(seen))
-		p.Send(&Msg{Type: Final, Code: 0})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 0})
 		return p.wait()
 	},
 	"never-works": func(p *player, _ int) int { return 9 },
 	"signals": func(p *player, _ int) int {
-		p.Send(&Msg{Type: Ping})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 		p.say("up")
 		for {
 			m := p.recv()
-			if m.Type != Signal {
+			if m.Type != initproto.Signal {
 				continue
 			}
 			p.say("signal=%d stop=%d", m.Signal, m.Stop)
-			p.Send(&Msg{Type: Ack, Seq: m.Seq})
+			p.Send(&initproto.Msg{Type: initproto.Ack, Seq: m.Seq})
 			if m.Stop > 0 {
-				p.Send(&Msg{Type: Final, Code: 21})
+				p.Send(&initproto.Msg{Type: initproto.Final, Code: 21})
 				return p.wait()
 			}
 		}
@@ -114,7 +116,7 @@ var scripts = map[string]script{
 	"orphans": func(p *player, _ int) int {
 		pid := p.child("storm", "/bin/sh", "-c", "i=0; while [ $i -lt 500 ]; do ( (exit 1) & ); i=$((i+1)); done; exit 7")
 		x := p.exit(pid)
-		p.Send(&Msg{Type: Final, Code: x.WaitStatus().ExitStatus(), Grace: int64(time.Second)})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: x.WaitStatus().ExitStatus(), Grace: int64(time.Second)})
 		return p.wait()
 	},
 	// A supervisor that works once and is then broken for good: the init has
@@ -126,20 +128,20 @@ var scripts = map[string]script{
 		var plan strings.Builder
 		for _, name := range []string{"b", "a"} {
 			pid := p.child(name, "/bin/sh", "-c", "trap 'echo "+name+" >>"+p.dir+"/order; exit 0' TERM; echo "+name+" >>"+p.dir+"/up; while :; do sleep 0.05; done")
-			b, _ := ReadBirth(pid)
-			plan.WriteString(PlanLine(pid, b.Start, syscall.SIGTERM, 5*time.Second))
+			b, _ := procfs.ReadStat(pid)
+			plan.WriteString(initproto.PlanLine(pid, b.Start, syscall.SIGTERM, 5*time.Second))
 		}
 		pid := p.child("deaf", "/bin/sh", "-c", "trap '' TERM; echo deaf >>"+p.dir+"/up; while :; do sleep 0.05; done")
-		b, _ := ReadBirth(pid)
-		plan.WriteString(PlanLine(pid, b.Start, syscall.SIGTERM, 200*time.Millisecond))
-		p.Send(&Msg{Type: Put, Name: StopPlan, Body: []byte(plan.String())})
-		p.Send(&Msg{Type: Ping})
+		b, _ := procfs.ReadStat(pid)
+		plan.WriteString(initproto.PlanLine(pid, b.Start, syscall.SIGTERM, 200*time.Millisecond))
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: initproto.StopPlan, Body: []byte(plan.String())})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 		p.say("planned")
 		return p.wait()
 	},
 	// The first life hangs once a stop is asked for.
 	"hangs": func(p *player, life int) int {
-		p.Send(&Msg{Type: Ping})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 		if life == 1 {
 			p.say("up")
 			signal.Notify(make(chan os.Signal, 1), unix.SIGUSR1)
@@ -148,7 +150,7 @@ var scripts = map[string]script{
 			}
 		}
 		p.say("second life stop=%d", p.welcome.Stop)
-		p.Send(&Msg{Type: Final, Code: 33})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 33})
 		return p.wait()
 	},
 	"drain": func(p *player, life int) int {
@@ -156,9 +158,9 @@ var scripts = map[string]script{
 		case 1:
 			var fds [2]int
 			unix.Pipe2(fds[:], unix.O_CLOEXEC)
-			p.Send(&Msg{Type: Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
 			p.startOut(fds[1], "/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo 123456789; i=$((i+1)); done; echo end >"+p.dir+"/end")
-			p.Send(&Msg{Type: Ping})
+			p.Send(&initproto.Msg{Type: initproto.Ping})
 			unix.Kill(os.Getpid(), unix.SIGKILL)
 		case 2: // says Hello and nothing more, until the writer got everything out
 			waitFile(p.dir + "/end")
@@ -166,7 +168,7 @@ var scripts = map[string]script{
 		}
 		var lostBytes, lostLines uint64
 		for _, m := range p.events {
-			if m.Type == Lost {
+			if m.Type == initproto.Lost {
 				lostBytes, lostLines = m.Bytes, m.Lines
 			}
 		}
@@ -175,7 +177,7 @@ var scripts = map[string]script{
 		p.say("bytes=%d", lostBytes+uint64(max(n, 0)))
 		p.say("lines=%d", lostLines+uint64(bytes.Count(rest[:max(n, 0)], []byte{'\n'})))
 		p.say("some=%v", lostBytes > 0)
-		p.Send(&Msg{Type: Final})
+		p.Send(&initproto.Msg{Type: initproto.Final})
 		return p.wait()
 	},
 	"upgrade-good": upgrades, "upgrade-dies": upgrades, "upgrade-mute": upgrades, "upgrade-final": upgrades, "upgrade-noexec": upgrades,
@@ -187,23 +189,23 @@ var scripts = map[string]script{
 		for len(strings.Fields(read(p.dir+"/pids"))) < 2 {
 			waitFile(p.dir + "/pids")
 		}
-		p.Send(&Msg{Type: Final, Code: 5, Grace: int64(50 * time.Millisecond)})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 5, Grace: int64(50 * time.Millisecond)})
 		return p.wait()
 	},
 }
 
 func playSupervisor(name, dir string) {
-	conn, err := NewConn(SocketFD)
+	conn, err := initproto.NewConn(initproto.SocketFD)
 	if err != nil {
 		os.Exit(99)
 	}
-	p := &player{Conn: conn, dir: dir, bag: map[string]*Msg{}}
-	p.Send(&Msg{Type: Hello, Version: Version})
-	for m := p.recv(); m.Type != Ready; m = p.recv() {
+	p := &player{Conn: conn, dir: dir, bag: map[string]*initproto.Msg{}}
+	p.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version})
+	for m := p.recv(); m.Type != initproto.Ready; m = p.recv() {
 		switch m.Type {
-		case Welcome:
+		case initproto.Welcome:
 			p.welcome = m
-		case Put:
+		case initproto.Put:
 			p.bag[m.Name] = m
 		default:
 			p.events = append(p.events, m)
@@ -212,7 +214,7 @@ func playSupervisor(name, dir string) {
 	os.Exit(scripts[name](p, p.welcome.Starts))
 }
 
-func (p *player) recv() *Msg {
+func (p *player) recv() *initproto.Msg {
 	m, err := p.Recv()
 	if err != nil {
 		os.Exit(98) // the init is gone
@@ -242,14 +244,14 @@ func (p *player) startOut(out int, argv ...string) int {
 
 // child starts one with an intent.
 func (p *player) child(name string, argv ...string) int {
-	p.Send(&Msg{Type: Put, Name: name, Open: true})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Open: true})
 	pid := p.start(argv...)
-	p.Send(&Msg{Type: Put, Name: name, Pid: pid})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Pid: pid})
 	return pid
 }
 
 // exit waits for the end of pid.
-func (p *player) exit(pid int) Exit {
+func (p *player) exit(pid int) initproto.Exit {
 	for {
 		for _, x := range p.recv().Exits {
 			if x.Pid == pid {
@@ -265,7 +267,7 @@ func (p *player) say(format string, args ...any) {
 	f.Close()
 }
 
-func codes(ms []*Msg) string {
+func codes(ms []*initproto.Msg) string {
 	var all []string
 	for _, m := range ms {
 		for _, x := range m.Exits {
@@ -340,7 +342,7 @@ func (c *container) pid() int {
 		return c.cmd.Process.Pid
 	}
 	for {
-		for pid := range Children(c.cmd.Process.Pid) {
+		for pid := range children(c.cmd.Process.Pid) {
 			return pid
 		}
 		unix.Poll(nil, 5)
@@ -426,7 +428,7 @@ func TestStopPlanWithoutSupervisor(t *testing.T) {
 		for len(strings.Fields(read(c.dir+"/up"))) < 3 {
 			unix.Poll(nil, 5)
 		}
-		for pid := range Children(c.pid()) {
+		for pid := range children(c.pid()) {
 			if cmdline := read(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.HasPrefix(cmdline, "test-supervisor") {
 				unix.Kill(pid, unix.SIGKILL)
 			}
@@ -489,11 +491,11 @@ func TestEndSparesStranger(t *testing.T) {
 	defer func() { stranger.Process.Kill(); stranger.Wait() }()
 	c := launch(t, "leftovers", false)
 	c.wantCode(5)
-	if b, err := ReadBirth(stranger.Process.Pid); err != nil || b.State == 'Z' {
+	if b, err := procfs.ReadStat(stranger.Process.Pid); err != nil || b.State == 'Z' {
 		t.Error("the stranger was ended")
 	}
 	for _, pid := range strings.Fields(read(c.dir + "/pids")) {
-		if b, err := ReadBirth(atoi(pid)); err == nil && b.State != 'Z' {
+		if b, err := procfs.ReadStat(atoi(pid)); err == nil && b.State != 'Z' {
 			t.Errorf("descendant %s lives on: %+v", pid, b)
 		}
 	}

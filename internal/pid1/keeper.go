@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -170,7 +172,7 @@ func (i *initState) keep(now time.Time) {
 	if k.pid == 0 {
 		if i.stop > 0 && k.stopFail >= 2 {
 			i.log.printf("no supervisor works; stopping the services by the stop plan")
-			i.plan = newPlanRun(parsePlan(i.bag.plan), now, i.log)
+			i.plan = newPlanRun(initproto.ParsePlan(i.bag.plan), now, i.log)
 		} else if !now.Before(k.nextStart) {
 			i.startSupervisor(now)
 		}
@@ -188,7 +190,7 @@ func (i *initState) keep(now time.Time) {
 	}
 	ask, hung := k.watch(now, i.stop > 0)
 	if ask && k.hello {
-		i.out = append(i.out, message(&Msg{Type: Check}))
+		i.out = append(i.out, message(&initproto.Msg{Type: initproto.Check}))
 	}
 	switch {
 	case !hung || k.hung:
@@ -215,7 +217,7 @@ func (i *initState) unhalt(now time.Time) {
 		return
 	}
 	k.haltedAt = time.Time{}
-	if b, err := ReadBirth(k.pid); err != nil || b.State != 'T' {
+	if b, err := procfs.ReadStat(k.pid); err != nil || b.State != 'T' {
 		return // somebody was quicker
 	}
 	unix.Kill(k.pid, unix.SIGCONT)

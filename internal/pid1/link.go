@@ -3,6 +3,7 @@ package pid1
 import (
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,19 +56,18 @@ func (p *poller) resume() {
 
 // link is the init's end of the wire.
 type link struct {
-	*Conn
+	*initproto.Conn
 	*poller
-	fd int
 }
 
 // newLink takes over fd.
 func newLink(fd int) (*link, error) {
-	conn, err := NewConn(fd)
+	conn, err := initproto.NewConn(fd)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &link{Conn: conn, poller: newPoller(conn.raw), fd: fd}, nil
+	return &link{Conn: conn, poller: newPoller(conn.SyscallConn())}, nil
 }
 
 // resume makes the link look again; on no link it does nothing.
@@ -80,7 +80,7 @@ func (l *link) resume() {
 // shut closes the wire.
 func (l *link) shut() {
 	close(l.done)
-	l.file.Close()
+	l.Close()
 }
 
 // readable is the channel of the present link, nil while there is none.

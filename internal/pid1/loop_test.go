@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -12,24 +13,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
 // halted says who it is, and ends the container when it is asked to.
 func halted(p *player, _ int) int {
-	p.Send(&Msg{Type: Ping})
+	p.Send(&initproto.Msg{Type: initproto.Ping})
 	p.start("/bin/sleep", "60")
 	p.say("up")
 	for {
 		m := p.recv()
 		switch {
-		case m.Type == Check:
-			p.Send(&Msg{Type: Ping})
-		case m.Type == Signal && m.Stop > 0:
-			p.Send(&Msg{Type: Final, Code: 11})
+		case m.Type == initproto.Check:
+			p.Send(&initproto.Msg{Type: initproto.Ping})
+		case m.Type == initproto.Signal && m.Stop > 0:
+			p.Send(&initproto.Msg{Type: initproto.Final, Code: 11})
 			return p.wait()
-		case m.Type == Signal:
-			p.Send(&Msg{Type: Ack, Seq: m.Seq})
+		case m.Type == initproto.Signal:
+			p.Send(&initproto.Msg{Type: initproto.Ack, Seq: m.Seq})
 			p.say("signal")
 		}
 	}
@@ -39,7 +42,7 @@ func halted(p *player, _ int) int {
 func (c *container) child(line string) int {
 	c.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); unix.Poll(nil, 5) {
-		for pid := range Children(c.pid()) {
+		for pid := range children(c.pid()) {
 			if strings.HasPrefix(read(fmt.Sprintf("/proc/%d/cmdline", pid)), line) {
 				return pid
 			}
@@ -53,7 +56,7 @@ func (c *container) child(line string) int {
 func state(t *testing.T, pid int, states string) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); time.Now().Before(until); unix.Poll(nil, 1) {
-		if b, err := ReadBirth(pid); err == nil && strings.IndexByte(states, b.State) >= 0 {
+		if b, err := procfs.ReadStat(pid); err == nil && strings.IndexByte(states, b.State) >= 0 {
 			return
 		}
 	}
@@ -85,7 +88,7 @@ func TestStoppedSupervisorGoesOn(t *testing.T) {
 		if used := cpu(c.pid()) - before; used > 10 {
 			t.Errorf("the init used %d ticks in a second in which two children are stopped", used)
 		}
-		if b, err := ReadBirth(service); err != nil || b.State != 'T' {
+		if b, err := procfs.ReadStat(service); err != nil || b.State != 'T' {
 			t.Errorf("the stopped service is %+v, %v", b, err)
 		}
 		unix.Kill(pid, unix.SIGSTOP)
@@ -143,7 +146,7 @@ func TestTracedSupervisorIsLeftAlone(t *testing.T) {
 	}
 	before := cpu(c.pid())
 	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); unix.Poll(nil, 20) {
-		if b, err := ReadBirth(pid); err != nil || b.State != 't' {
+		if b, err := procfs.ReadStat(pid); err != nil || b.State != 't' {
 			t.Fatalf("the traced supervisor is %+v, %v", b, err)
 		}
 	}
@@ -167,14 +170,14 @@ func TestTracedSupervisorIsLeftAlone(t *testing.T) {
 func busy(p *player, life int) int {
 	if life > 1 {
 		p.say("second")
-		p.Send(&Msg{Type: Final, Code: 12})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 12})
 		return p.wait()
 	}
 	var fds [2]int
 	unix.Pipe2(fds[:], unix.O_CLOEXEC)
-	p.Send(&Msg{Type: Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
 	p.startOut(fds[1], "/bin/sh", "-c", "sleep 2; while :; do echo line; sleep 0.1; done")
-	p.Send(&Msg{Type: Ping})
+	p.Send(&initproto.Msg{Type: initproto.Ping})
 	p.say("first")
 	<-time.After(time.Hour) // deaf
 	return 0
@@ -200,7 +203,7 @@ func loop(p *player, life int) int {
 		for k := range 10 {
 			var fds [2]int
 			unix.Pipe2(fds[:], unix.O_CLOEXEC)
-			p.Send(&Msg{Type: Put, Name: fmt.Sprint("log", k), Fds: fds[:1], Drain: true, Pipes: []int{0}})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: fmt.Sprint("log", k), Fds: fds[:1], Drain: true, Pipes: []int{0}})
 			p.startOut(fds[1], "/bin/sh", "-c", "while :; do echo line; sleep 0.01; done")
 		}
 	}
@@ -209,10 +212,10 @@ func loop(p *player, life int) int {
 		p.say("fds=%d rss=%d", len(fds), rss(os.Getppid()))
 	}
 	if life == rounds {
-		p.Send(&Msg{Type: Final, Code: 13})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 13})
 		return p.wait()
 	}
-	p.Send(&Msg{Type: Ping})
+	p.Send(&initproto.Msg{Type: initproto.Ping})
 	unix.Kill(os.Getpid(), unix.SIGKILL)
 	select {}
 }
@@ -250,10 +253,10 @@ func hoard(p *player, life int) int {
 			unix.Pipe2(fds[:], unix.O_CLOEXEC)
 			unix.Write(fds[1], []byte(fmt.Sprint(k)))
 			unix.Close(fds[1])
-			p.Send(&Msg{Type: Put, Name: fmt.Sprint("item", k), Body: bytes.Repeat([]byte{'x'}, 10*k), Fds: fds[:1]})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: fmt.Sprint("item", k), Body: bytes.Repeat([]byte{'x'}, 10*k), Fds: fds[:1]})
 			unix.Close(fds[0])
 		}
-		p.Send(&Msg{Type: Ping})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 		unix.Kill(os.Getpid(), unix.SIGKILL)
 	}
 	good, buf := 0, make([]byte, 16)
@@ -267,28 +270,28 @@ func hoard(p *player, life int) int {
 		}
 	}
 	p.say("good=%d", good)
-	p.Send(&Msg{Type: Ping})
-	fd := int(p.file.Fd())
+	p.Send(&initproto.Msg{Type: initproto.Ping})
+	const fd = initproto.SocketFD
 	unix.SetNonblock(fd, false)
 	var sent atomic.Int64
 	go func() { // ends with the process
 		for k := 0; ; k++ {
-			packet, _ := encode(&Msg{Type: Put, Name: fmt.Sprint("more", k), Body: make([]byte, 100)})
+			packet, _ := initproto.Encode(&initproto.Msg{Type: initproto.Put, Name: fmt.Sprint("more", k), Body: make([]byte, 100)})
 			switch k % 100 {
 			case 1:
 				packet = []byte("no header")
 			case 2:
 				packet = []byte("{\"t\":\"PUT\",\"pid\":-99999999999999999999}\n")
 			case 3:
-				packet, _ = encode(&Msg{Type: Put, Name: "odd", Pid: -1, Drain: true, Pipes: []int{-1, 0, 7, 1 << 40}, Fds: []int{0}})
+				packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Put, Name: "odd", Pid: -1, Drain: true, Pipes: []int{-1, 0, 7, 1 << 40}, Fds: []int{0}})
 			case 4:
-				packet, _ = encode(&Msg{Type: Sync})
+				packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Sync})
 			case 5:
 				if k < 1000 { // each is told of, and the log's queue is short
-					packet, _ = encode(&Msg{Type: Upgrade})
+					packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Upgrade})
 				}
 			case 6:
-				packet = append([]byte("{\"t\":\"PUT\",\"name\":\"big\"}\n"), make([]byte, MaxBlob+100<<10)...)
+				packet = append([]byte("{\"t\":\"PUT\",\"name\":\"big\"}\n"), make([]byte, initproto.MaxBlob+100<<10)...)
 			}
 			unix.Sendmsg(fd, packet, nil, nil, unix.MSG_NOSIGNAL)
 			if sent.Add(1) == 100000 {
@@ -297,9 +300,9 @@ func hoard(p *player, life int) int {
 		}
 	}()
 	for {
-		if m := p.recv(); m.Type == Signal && m.Stop > 0 {
+		if m := p.recv(); m.Type == initproto.Signal && m.Stop > 0 {
 			p.say("rss=%d", rss(os.Getppid()))
-			p.Send(&Msg{Type: Final, Code: 14})
+			p.Send(&initproto.Msg{Type: initproto.Final, Code: 14})
 			return 0
 		}
 	}
@@ -343,26 +346,26 @@ func TestBagLimits(t *testing.T) {
 		}
 		return out
 	}
-	put := func(ok bool, m *Msg, size int) {
+	put := func(ok bool, m *initproto.Msg, size int) {
 		t.Helper()
 		if err := b.put(m, make([]byte, size)); (err == nil) != ok {
 			t.Errorf("put %s: %v", m.Name, err)
 		}
 	}
-	put(true, &Msg{Name: "a", Fds: pipe(2), Drain: true, Pipes: []int{0, 1}}, 100)
-	put(false, &Msg{Name: "b", Fds: pipe(2)}, 100)
-	put(true, &Msg{Name: "b", Fds: pipe(1)}, 100)
-	put(true, &Msg{Name: "a"}, 50) // keeps its descriptors
+	put(true, &initproto.Msg{Name: "a", Fds: pipe(2), Drain: true, Pipes: []int{0, 1}}, 100)
+	put(false, &initproto.Msg{Name: "b", Fds: pipe(2)}, 100)
+	put(true, &initproto.Msg{Name: "b", Fds: pipe(1)}, 100)
+	put(true, &initproto.Msg{Name: "a"}, 50) // keeps its descriptors
 	if b.fds != 3 || b.pipes != 2 || b.bytes != 150 {
 		t.Errorf("%d descriptors, %d pipes, %d bytes", b.fds, b.pipes, b.bytes)
 	}
-	put(true, &Msg{Name: "a", Fds: pipe(1)}, 50) // has new ones
-	put(true, &Msg{Name: "c", Fds: pipe(1)}, maxBytes-150)
-	put(false, &Msg{Name: "d"}, 100)
-	put(true, &Msg{Name: StopPlan}, 100)
-	put(false, &Msg{Name: "e", Cut: true}, 1)
-	put(false, &Msg{Name: "a"}, 500)
-	for _, name := range []string{"c", "a", "b", StopPlan, "none"} {
+	put(true, &initproto.Msg{Name: "a", Fds: pipe(1)}, 50) // has new ones
+	put(true, &initproto.Msg{Name: "c", Fds: pipe(1)}, maxBytes-150)
+	put(false, &initproto.Msg{Name: "d"}, 100)
+	put(true, &initproto.Msg{Name: initproto.StopPlan}, 100)
+	put(false, &initproto.Msg{Name: "e", Cut: true}, 1)
+	put(false, &initproto.Msg{Name: "a"}, 500)
+	for _, name := range []string{"c", "a", "b", initproto.StopPlan, "none"} {
 		b.del(name)
 	}
 	if b.fds != 0 || b.pipes != 0 || b.bytes != 0 || len(b.order) != 0 || len(b.items) != 0 {
@@ -377,7 +380,7 @@ func TestRestOfLine(t *testing.T) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	defer closeAll(fds[:])
+	defer initproto.CloseAll(fds[:])
 	unix.Write(fds[1], []byte("abc\nnext"))
 	if bytes, lines := restOfLine(int32(fds[0]), time.Now()); bytes != 4 || lines != 1 {
 		t.Errorf("took %d bytes, %d lines", bytes, lines)
@@ -399,7 +402,7 @@ func TestSyncEndsDraining(t *testing.T) {
 	now := time.Now()
 	i := &initState{bag: newBag(), log: newLogger(io.Discard), keeper: keeper{life: life{pid: os.Getpid(), hello: true, helloAt: now, heardAt: now.Add(2 * adoptTime)}, downSince: now.Add(-drainAfter)}}
 	defer i.log.close()
-	if err := i.bag.put(&Msg{Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}}, nil); err != nil {
+	if err := i.bag.put(&initproto.Msg{Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	unix.Write(fds[1], []byte("one\ntwo\n"))
@@ -411,11 +414,11 @@ func TestSyncEndsDraining(t *testing.T) {
 		n, _ = unix.IoctlGetInt(fds[0], unix.TIOCINQ)
 		unix.Poll(nil, 1)
 	}
-	i.handle(&Msg{Type: Sync}, nil)
+	i.handle(&initproto.Msg{Type: initproto.Sync}, nil)
 	if len(i.out) != 1 || !i.sync {
 		t.Fatalf("the answer is %d messages, and Synced %v", len(i.out), i.sync)
 	}
-	if m, err := decode(i.out[0].data); err != nil || m.Type != Lost || m.Bytes != 8 || m.Lines != 2 || m.Each == nil || *m.Each != (Each{8, 0}) {
+	if m, err := initproto.Decode(i.out[0].data); err != nil || m.Type != initproto.Lost || m.Bytes != 8 || m.Lines != 2 || m.Each == nil || *m.Each != (initproto.Each{8, 0}) {
 		t.Errorf("told %s, %v", i.out[0].data, err)
 	}
 	i.keep(now.Add(2 * adoptTime))
@@ -435,7 +438,7 @@ func TestEndsAreToldWithoutRoom(t *testing.T) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	if b.put(&Msg{Name: "intent", Open: true, Fds: fds[:], Drain: true, Pipes: []int{0, 1}}, nil) == nil {
+	if b.put(&initproto.Msg{Name: "intent", Open: true, Fds: fds[:], Drain: true, Pipes: []int{0, 1}}, nil) == nil {
 		t.Error("two descriptors are said to be kept where one is the most")
 	}
 	if !b.awaits(7) || b.fds != 0 || b.pipes != 0 {
@@ -444,19 +447,19 @@ func TestEndsAreToldWithoutRoom(t *testing.T) {
 	if _, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETFD, 0); err == nil {
 		t.Error("its descriptor is still open")
 	}
-	if b.put(&Msg{Name: "intent", Pid: 7, Cut: true}, nil) == nil || !b.follows(7) || b.awaits(8) {
+	if b.put(&initproto.Msg{Name: "intent", Pid: 7, Cut: true}, nil) == nil || !b.follows(7) || b.awaits(8) {
 		t.Errorf("a record whose descriptors were cut: %+v", b)
 	}
 	b.bytes = maxBytes
-	if b.put(&Msg{Name: "other", Pid: 8}, []byte("x")) == nil || !b.awaits(8) {
+	if b.put(&initproto.Msg{Name: "other", Pid: 8}, []byte("x")) == nil || !b.awaits(8) {
 		t.Errorf("a record without room: %+v", b)
 	}
 }
 
 func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
 	i := &initState{bag: newBag()}
-	i.bag.put(&Msg{Name: "a", Pid: 7}, nil)
-	i.bag.put(&Msg{Name: "intent", Open: true}, nil)
+	i.bag.put(&initproto.Msg{Name: "a", Pid: 7}, nil)
+	i.bag.put(&initproto.Msg{Name: "intent", Open: true}, nil)
 	if !i.tells(7) || !i.tells(8) {
 		t.Error("not told although an intent is open")
 	}
@@ -464,4 +467,11 @@ func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
 	if !i.tells(7) || i.tells(8) {
 		t.Errorf("with %d events: of a named child told %t, of another %t", maxHeld+1, i.tells(7), i.tells(8))
 	}
+}
+
+// children are the children of a process, zombies included.
+func children(parent int) map[int]procfs.Stat {
+	stats := procfs.TakeSnapshot().Stats
+	maps.DeleteFunc(stats, func(_ int, s procfs.Stat) bool { return s.Parent != parent })
+	return stats
 }

@@ -2,136 +2,24 @@ package pid1
 
 import (
 	"io"
-	"os"
 	"reflect"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
-func TestParseStat(t *testing.T) {
-	tail := " S 7 100 200 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2"
-	for _, name := range []string{"java", "a b", "x) R 1 (", ""} {
-		got, ok := parseStat([]byte("42 (" + name + ")" + tail))
-		want := Birth{Comm: name, State: 'S', Parent: 7, Pgrp: 100, Session: 200, Start: 98765}
-		if !ok || got != want {
-			t.Errorf("%q: got %+v %v", name, got, ok)
-		}
-	}
-	for _, bad := range []string{"", "42", "42 (x", "42 (x) S", "42 (x) S a b c", ")("} {
-		if _, ok := parseStat([]byte(bad)); ok {
-			t.Errorf("%q was accepted", bad)
-		}
-	}
-	if b, err := ReadBirth(os.Getpid()); err != nil || b.Parent != os.Getppid() {
-		t.Errorf("own stat: %+v %v", b, err)
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("42 (sh) S 7 100 200 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2"))
-	f.Fuzz(func(t *testing.T, data []byte) { parseStat(data) })
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte("{\"t\":\"PUT\",\"name\":\"x\",\"pid\":1}\nblob"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decode(data)
-		if err != nil {
-			return
-		}
-		if len(m.Body) > MaxBlob {
-			return
-		}
-		if _, err := encode(m); err != nil {
-			t.Fatalf("decoded but cannot be encoded: %v", err)
-		}
-	})
-}
-
-func TestParsePlan(t *testing.T) {
-	body := PlanLine(10, 5, syscall.SIGTERM, 2*time.Second) + "garbage\n1 2 15 4\n9 9 99 9\n-5 1 15 1\n" + PlanLine(11, 6, syscall.SIGINT, 0)
-	got := parsePlan([]byte(body))
-	want := []planStep{{10, 5, syscall.SIGTERM, 2 * time.Second}, {11, 6, syscall.SIGINT, 0}}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-func TestPlanBudget(t *testing.T) {
-	for body, want := range map[string]time.Duration{
-		BudgetLine(8*time.Second) + PlanLine(10, 5, syscall.SIGTERM, 0): 8 * time.Second,
-		PlanLine(10, 5, syscall.SIGTERM, 0):                             0, // of an older supervisor
-		"":                                                              0,
-		"budget -1\n":                                                   0,
-		"budget x\n":                                                    0,
-	} {
-		if got := planBudget([]byte(body)); got != want {
-			t.Errorf("%q: got %v, want %v", body, got, want)
-		}
-	}
-	plan := BudgetLine(time.Second) + PlanLine(10, 5, syscall.SIGTERM, 0)
-	if got := parsePlan([]byte(plan)); len(got) != 1 {
-		t.Errorf("got the steps %v, want one", got)
-	}
-}
-
-// Every field crosses the wire.
-func TestMessageRoundTrip(t *testing.T) {
-	in := &Msg{}
-	fill(reflect.ValueOf(in).Elem())
-	in.Fds, in.Cut = nil, false // descriptors travel beside the packet
-	packet, err := encode(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := decode(packet)
-	if err != nil || !reflect.DeepEqual(in, out) {
-		t.Errorf("sent %+v\ngot  %+v (%v)", in, out, err)
-	}
-	if _, err := encode(&Msg{Name: "big", Body: make([]byte, MaxBlob+1)}); err == nil {
-		t.Error("a blob larger than the bag's limit was accepted")
-	}
-}
-
-// fill sets every field to something that is not zero.
-func fill(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i))
-		}
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem())
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		for i := range v.Len() {
-			fill(v.Index(i))
-		}
-	case reflect.String:
-		v.SetString("text")
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Int, reflect.Int64:
-		v.SetInt(7)
-	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
-		v.SetUint(8)
-	}
-}
-
 func TestEvents(t *testing.T) {
 	var e events
-	e.addExit(Exit{Pid: 1})
+	e.addExit(initproto.Exit{Pid: 1})
 	e.addSignal(15, 1)
 	e.addSignal(15, 2)
 	e.addSignal(1, 2)
-	e.addExit(Exit{Pid: 2})
+	e.addExit(initproto.Exit{Pid: 2})
 	told := func() (seqs []uint64) {
 		for m := e.next(); m != nil; m = e.next() {
-			if m.Type == Exited {
+			if m.Type == initproto.Exited {
 				for _, x := range m.Exits {
 					seqs = append(seqs, x.Seq)
 				}
@@ -159,7 +47,7 @@ func TestEvents(t *testing.T) {
 	if !e.stopAcked() || e.next() != nil || len(e.list) != 0 {
 		t.Errorf("after the last acknowledgement: %+v", e)
 	}
-	e.addExit(Exit{Pid: 3})
+	e.addExit(initproto.Exit{Pid: 3})
 	if e.ack(99); len(e.list) != 1 {
 		t.Error("an exit that was not told was acknowledged")
 	}
@@ -207,9 +95,9 @@ func TestBurst(t *testing.T) {
 
 func TestBagCounts(t *testing.T) {
 	b := newBag()
-	b.put(&Msg{Name: "a", Open: true}, []byte("1"))
-	b.put(&Msg{Name: "a", Pid: 7}, []byte("2"))
-	b.put(&Msg{Name: "b", Pid: 7}, []byte("3"))
+	b.put(&initproto.Msg{Name: "a", Open: true}, []byte("1"))
+	b.put(&initproto.Msg{Name: "a", Pid: 7}, []byte("2"))
+	b.put(&initproto.Msg{Name: "b", Pid: 7}, []byte("3"))
 	if b.open != 0 || !b.follows(7) {
 		t.Errorf("after the pid is known: open %d follows %v", b.open, b.follows(7))
 	}
@@ -235,16 +123,16 @@ func TestFlushPassesOverBadPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.shut()
-	peer, err := NewConn(pair[1])
+	peer, err := initproto.NewConn(pair[1])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peer.Close()
 	i := &initState{bag: newBag(), log: newLogger(io.Discard)}
 	i.keeper.conn, i.keeper.hello = l, true
-	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, message(&Msg{Type: Ready})}
+	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, message(&initproto.Msg{Type: initproto.Ready})}
 	i.flush()
-	if m, err := peer.Recv(); err != nil || m.Type != Ready || i.blocked {
+	if m, err := peer.Recv(); err != nil || m.Type != initproto.Ready || i.blocked {
 		t.Errorf("got %+v %v, blocked %v", m, err, i.blocked)
 	}
 }

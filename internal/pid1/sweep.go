@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -103,13 +104,12 @@ func (i *initState) freeze() {
 func (i *initState) others() []int {
 	parents := map[int]int{}
 	var all []int
-	for _, pid := range pids() {
-		b, err := ReadBirth(pid)
-		if err != nil || pid == os.Getpid() {
+	for pid, stat := range procfs.TakeSnapshot().Stats {
+		if pid == os.Getpid() {
 			continue
 		}
-		parents[pid] = b.Parent
-		if b.State != 'Z' && b.State != 'X' {
+		parents[pid] = stat.Parent
+		if stat.Alive() {
 			all = append(all, pid)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,10 +22,10 @@ func upgrades(p *player, life int) int {
 		var fds [2]int
 		unix.Pipe2(fds[:], unix.O_CLOEXEC)
 		unix.Write(fds[1], []byte("kept"))
-		p.Send(&Msg{Type: Put, Name: "pipe", Fds: fds[:1]})
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: "pipe", Fds: fds[:1]})
 		p.child("service", "/bin/sleep", "60")
-		p.Send(&Msg{Type: Ping})
-		p.Send(&Msg{Type: Upgrade, Fds: []int{binaryFor(kind)}, Binary: &Binary{Version: "v2", Path: "/new"}})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
+		p.Send(&initproto.Msg{Type: initproto.Upgrade, Fds: []int{binaryFor(kind)}, Binary: &initproto.Binary{Version: "v2", Path: "/new"}})
 		return 0
 	case !strings.HasPrefix(exe, "/memfd:new"):
 		p.say("life %d of %s failed=%s count=%d: %s", life, b.Version, b.Failed, b.Count, b.Why)
@@ -33,10 +34,10 @@ func upgrades(p *player, life int) int {
 	case kind == "mute":
 		return p.wait()
 	case kind == "final":
-		p.Send(&Msg{Type: Final, Code: 78})
+		p.Send(&initproto.Msg{Type: initproto.Final, Code: 78})
 		return 0
 	default:
-		p.Send(&Msg{Type: Ping})
+		p.Send(&initproto.Msg{Type: initproto.Ping})
 		p.say("life %d of %s from %s init=%s count=%d", life, b.Version, b.Path, b.Init, b.Count)
 		if life == 2 { // a later one is of the new binary too
 			unix.Kill(os.Getpid(), unix.SIGKILL)
@@ -44,8 +45,8 @@ func upgrades(p *player, life int) int {
 	}
 	buf := make([]byte, 8)
 	n, _ := unix.Read(p.bag["pipe"].Fds[0], buf)
-	p.say("pipe=%s service=%v", buf[:n], len(Group(p.bag["service"].Pid)) == 1)
-	p.Send(&Msg{Type: Final})
+	p.say("pipe=%s service=%v", buf[:n], unix.Kill(-p.bag["service"].Pid, 0) == nil)
+	p.Send(&initproto.Msg{Type: initproto.Final})
 	return p.wait()
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,7 +117,7 @@ func (b *burst) count(now time.Time, n int) bool {
 
 // WaitChild waits for one child of the caller. It is for a supervisor on a
 // kernel that ignores CLONE_PARENT: there its children are not the init's.
-func WaitChild(pid int) (Exit, error) {
+func WaitChild(pid int) (initproto.Exit, error) {
 	var status syscall.WaitStatus
 	var use syscall.Rusage
 	for {
@@ -124,7 +125,7 @@ func WaitChild(pid int) (Exit, error) {
 		if err == syscall.EINTR {
 			continue
 		}
-		return Exit{Pid: pid, Status: uint32(status), At: BootNow(),
+		return initproto.Exit{Pid: pid, Status: uint32(status), At: initproto.BootNow(),
 			CPU: use.Utime.Nano() + use.Stime.Nano(), RSS: use.Maxrss << 10}, err
 	}
 }

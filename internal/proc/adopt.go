@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,23 +10,24 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
-	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
 // adopt takes over the processes of an earlier supervisor: those whose pid is
 // in the bag, those whose exit waits to be told, and those of an open intent,
 // of which only the intention is known.
-func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
-	m.unknown = []pid1.Exit{}
+func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
+	m.unknown = []initproto.Exit{}
 	var all, open []*Process
 	for _, it := range items {
 		p, ok := m.adoptRecord(it)
 		switch {
 		case !ok:
 		case p.rec.Done:
-			p.pipes.whenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
+			p.pipes.WhenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
 		case p.rec.Pid == 0:
 			open = append(open, p)
 		default:
@@ -60,11 +60,11 @@ func (m *Manager) adopt(items, events []*pid1.Msg) ([]*Process, error) {
 
 // takePipes begins to read them. The init must have ended that before us: what it
 // discards meanwhile would be torn out of what we read. The other events are given back.
-func (m *Manager) takePipes(events []*pid1.Msg) ([]*pid1.Msg, error) {
-	if err := m.sync(func(msg *pid1.Msg) { events = append(events, msg) }); err != nil {
+func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
+	if err := m.sync(func(msg *initproto.Msg) { events = append(events, msg) }); err != nil {
 		return nil, err
 	}
-	isLost := func(msg *pid1.Msg) bool { return msg.Type == pid1.Lost }
+	isLost := func(msg *initproto.Msg) bool { return msg.Type == initproto.Lost }
 	for _, msg := range events {
 		if isLost(msg) {
 			m.handle(msg)
@@ -73,33 +73,30 @@ func (m *Manager) takePipes(events []*pid1.Msg) ([]*pid1.Msg, error) {
 	m.step("taking")
 	for _, p := range m.procs {
 		if p.pipes != nil {
-			p.pipes.run()
+			p.pipes.Run()
 		}
 	}
 	return slices.DeleteFunc(events, isLost), nil
 }
 
 // adoptRecord makes the process of a bag item and opens its pipes.
-func (m *Manager) adoptRecord(it *pid1.Msg) (*Process, bool) {
+func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
 	if err := json.Unmarshal(it.Body, p.rec); err != nil {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
 	}
-	if l := m.logs[p.rec.Log]; (l != nil || p.rec.Late != nil) && len(it.Fds) == 2 {
+	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) == 2 {
 		ends := it.Fds
 		if p.rec.Merged {
 			unix.Close(ends[1])
 			ends = ends[:1]
 		}
-		pp, err := openPipes(l, p.lateLog(), ends)
+		pp, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, ends)
 		if err == nil {
 			p.pipes = pp
-			if l != nil {
-				pp.join(l)
-			}
-			if p.rec.Done && p.rec.Late != nil {
-				pp.giveUpLog()
+			if p.rec.Done {
+				pp.GiveUp()
 			}
 		}
 	}
@@ -156,24 +153,24 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 			return false, err
 		}
 		k, score := m.findDead(p)
-		if stage == renamed && (score < leader || m.unknown[k].Birth.Start > b.Start) {
+		if stage == renamed && (score < leader || m.unknown[k].Stat.Start > b.Start) {
 			return true, m.settleAs(p, pid, b)
 		}
 		if score == nobody {
 			if p.pipes != nil {
-				p.pipes.close()
+				p.pipes.Close()
 			}
 			m.remove(p)
 			return false, nil
 		}
 		x := m.unknown[k]
-		if x.Birth.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
+		if x.Stat.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
 			m.unborn(x.Pid)
 			m.remove(p)
 			return false, nil
 		}
 		m.unknown = slices.Delete(m.unknown, k, k+1)
-		p.rec.Pid, p.rec.Start = x.Pid, x.Birth.Start
+		p.rec.Pid, p.rec.Start = x.Pid, x.Stat.Start
 		m.kin.add(p)
 		p.ended(x)
 		return true, m.putRecord(p.rec, false, nil)
@@ -181,7 +178,7 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 }
 
 // settleAs makes a living child the process that was meant.
-func (m *Manager) settleAs(p *Process, pid int, b pid1.Birth) error {
+func (m *Manager) settleAs(p *Process, pid int, b procfs.Stat) error {
 	p.rec.Pid, p.rec.Start = pid, b.Start
 	p.pidfd = m.have.open(pid)
 	m.pids[pid] = append(m.pids[pid], p)
@@ -190,12 +187,12 @@ func (m *Manager) settleAs(p *Process, pid int, b pid1.Birth) error {
 }
 
 // sync waits until the init has told every exit up to now, and take has what it tells.
-func (m *Manager) sync(take func(*pid1.Msg)) error {
-	m.send(&pid1.Msg{Type: pid1.Sync})
+func (m *Manager) sync(take func(*initproto.Msg)) error {
+	m.send(&initproto.Msg{Type: initproto.Sync})
 	for {
 		select {
 		case msg := <-m.msgs:
-			if take(msg); msg.Type == pid1.Synced {
+			if take(msg); msg.Type == initproto.Synced {
 				return nil
 			}
 		case <-m.gone:
@@ -209,7 +206,7 @@ const execFailed = 253
 
 // ownComm is the name that a child of ours bears until it executes its program.
 func ownComm() string {
-	b, err := pid1.ReadBirth(os.Getpid())
+	b, err := procfs.ReadStat(os.Getpid())
 	if err != nil {
 		return "stoker"
 	}
@@ -229,16 +226,16 @@ const leader = 2
 
 // findLiving looks for the child of an intent among the init's children. Of those
 // that look alike the oldest is meant: what it has made is younger.
-func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
+func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 	const byPipe, byTail, byArgs, byCookie = 1, 2, 3, 4
 	own := m.cookie(p.rec.ID)
-	best, bestBirth, bestScore := 0, pid1.Birth{}, 0
-	for pid, b := range pid1.Children(m.initPid) {
-		if pid == os.Getpid() || b.State == 'Z' || b.Start < ticks(p.rec.Time) || m.known(pid, b) {
+	best, bestBirth, bestScore := 0, procfs.Stat{}, 0
+	for pid, b := range procfs.TakeSnapshot().Stats {
+		if b.Parent != m.initPid || pid == os.Getpid() || b.State == 'Z' || b.Start < procfs.Ticks(p.rec.Time) || m.known(pid, b) {
 			continue
 		}
-		cmdline, _ := untrusted.ReadProcess(pid, "cmdline")
-		if bytes.Equal(cmdline, ownCmdline()) || shimLine(cmdline, p.rec.ID) {
+		args, _ := procfs.Cmdline(pid)
+		if slices.Equal(args, os.Args) || slices.Equal(args, shimArgs(p.rec.ID)) { // not yet the program
 			return pid, b, embryo
 		}
 		cookie, _ := cookieOf(pid) // one that cannot be read is none
@@ -246,12 +243,12 @@ func (m *Manager) findLiving(p *Process) (int, pid1.Birth, int) {
 			continue
 		}
 		score := 0
-		switch args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00"); {
+		switch {
 		case hashArgs(args) == p.rec.Exact:
 			score = byArgs
 		case tailMatches(args, p.rec.Tail):
 			score = byTail
-		case cookie != own && p.pipes != nil && p.pipes.writtenBy(pid):
+		case cookie != own && p.writesOutput(pid):
 			score = byPipe // it has become another program since, and wiped out its environment
 		}
 		if cookie == own {
@@ -276,8 +273,8 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 	comm := filepath.Base(p.rec.Path)
 	comm = comm[:min(len(comm), 15)]
 	for k, x := range m.unknown {
-		b := x.Birth
-		if b == nil || x.At < p.rec.Time || b.Start < ticks(p.rec.Time) || b.Parent != m.initPid {
+		b := x.Stat
+		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.initPid {
 			continue
 		}
 		s := 1
@@ -295,7 +292,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 }
 
 // known says whether a living child is one that we already have.
-func (m *Manager) known(pid int, b pid1.Birth) bool {
+func (m *Manager) known(pid int, b procfs.Stat) bool {
 	for _, p := range m.procs {
 		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {
 			return true
@@ -304,15 +301,8 @@ func (m *Manager) known(pid int, b pid1.Birth) bool {
 	return false
 }
 
-// ownCmdline is what a child of ours shows until it executes its program.
-func ownCmdline() []byte {
-	return append([]byte(strings.Join(os.Args, "\x00")), 0)
-}
-
-// shimLine says whether a command line is that of the exec shim for id.
-func shimLine(cmdline []byte, id string) bool {
-	return string(cmdline) == "stoker\x00"+ShimCommand+"\x00"+id+"\x00"
-}
+// shimArgs is the command line of the exec shim for an id.
+func shimArgs(id string) []string { return []string{"stoker", ShimCommand, id} }
 
 // tailMatches says whether a command line ends in the hashed one: the kernel
 // puts a script's interpreter, and at most one argument, before it.

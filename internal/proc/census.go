@@ -8,8 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/pid1"
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // census says of each process of a table whether it is p's.
@@ -29,7 +28,7 @@ func (p *Process) census(t *table) *census {
 		c.cgroup[pid] = true
 	}
 	if p.pipes != nil {
-		c.pipes = p.pipes.inodes()
+		c.pipes = p.pipes.Inodes()
 	}
 	return c
 }
@@ -112,7 +111,7 @@ func (c *census) known(pid int) bool {
 		}
 	}
 	if cookie == "" && !errors.Is(err, fs.ErrPermission) {
-		if b, err := pid1.ReadBirth(pid); err != nil || !alive(b) {
+		if b, err := procfs.ReadStat(pid); err != nil || !b.Alive() {
 			c.unsure = true
 			return false
 		}
@@ -129,23 +128,6 @@ func (c *census) known(pid int) bool {
 	return writes
 }
 
-// inodes are the names of the pipes; none when they have ended.
-func (p *pipes) inodes() []string {
-	if p.atEnd() {
-		return nil
-	}
-	var out []string
-	for k := range p.ends {
-		_ = p.raw[k].Control(func(fd uintptr) { // an error: closed meanwhile
-			var st unix.Stat_t
-			if unix.Fstat(int(fd), &st) == nil {
-				out = append(out, fmt.Sprintf("pipe:[%d]", st.Ino))
-			}
-		})
-	}
-	return out
-}
-
 // writesTo says whether a process holds the write end of one of the pipes. A child
 // of ours that has not executed its program yet holds read ends.
 func writesTo(pid int, pipes []string) (writes bool, err error) {
@@ -154,7 +136,7 @@ func writesTo(pid int, pipes []string) (writes bool, err error) {
 	}
 	err = asUser(pid, func() error {
 		writes = false
-		return eachDescriptor(pid, func(fd, link string) bool {
+		return procfs.EachFD(pid, func(fd, link string) bool {
 			const ownerMayWrite = 0o200 // so the kernel shows how it was opened
 			if slices.Contains(pipes, link) {
 				info, err := os.Lstat(fd)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,7 +18,7 @@ func (p *Process) inCgroups() []int {
 	for _, dir := range p.rec.Dirs {
 		data, err := os.ReadFile(dir + "/cgroup.procs")
 		if err == nil {
-			out = append(out, numbers(strings.Fields(string(data)))...)
+			out = append(out, procfs.ParsePids(strings.Fields(string(data)))...)
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,11 +16,13 @@ import (
 const (
 	unreadLines = 200_000
 	unreadBytes = 50 * unreadLines
+
+	outputPipe = 1 << 20 // of a service's output
 )
 
 // watchCounters looks at the counters over and over, and tells of one that is lower
 // than it was, also than before a kill.
-func (s *stage) watchCounters(l *Log, done chan struct{}) {
+func (s *stage) watchCounters(l *logs.Log, done chan struct{}) {
 	seen, err := os.OpenFile(s.dir+"/seen", os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		s.say("%v", err)
@@ -61,7 +64,7 @@ func (s *stage) watchCounters(l *Log, done chan struct{}) {
 // counted by then.
 func playUnread(s *stage) int {
 	o := playOptions()
-	l, err := s.m.Log("svc", o)
+	l, err := s.m.Logs.Open("svc", o)
 	if err != nil {
 		s.say("%v", err)
 		return 1
@@ -82,8 +85,8 @@ func playUnread(s *stage) int {
 		s.say("%d", status(p))
 	}
 	st := l.Stats()
-	held := uint64(l.opts.Keep + 2*pipeSize + 2*chunkSize) // and what the reader's pipe took
-	s.say("counted %v", o.Format == FormatNone || st.DroppedBytes+st.LostBytes+held+pipeSize > unreadBytes)
+	held := uint64(logs.DefaultKeep + 2*outputPipe + 128<<10) // and what the reader's pipe took
+	s.say("counted %v", o.Format == logs.FormatNone || st.DroppedBytes+st.LostBytes+held+outputPipe > unreadBytes)
 	s.say("counted for the file %v", st.File.DroppedBytes+st.LostBytes+held > unreadBytes)
 	os.WriteFile(s.dir+"/ended", nil, 0o644)
 	waitFile(s.dir + "/read")
@@ -96,13 +99,13 @@ func playUnread(s *stage) int {
 // What is dropped is counted when it is dropped, not when the reader returns or the
 // file can be written again; no counter ever falls, over kills of the supervisor too.
 func TestDropsAreCountedAtOnce(t *testing.T) {
-	for _, f := range []Format{FormatRaw, FormatPrefix, FormatJSON} {
+	for _, f := range []logs.Format{logs.FormatRaw, logs.FormatPrefix, logs.FormatJSON} {
 		for _, kills := range []int{0, 12} {
 			t.Run(fmt.Sprint(f, kills), func(t *testing.T) {
 				gate := make(chan struct{})
 				folder := t.TempDir() + "/folder"
 				out := performance{script: "unread", kills: kills, shell: fmt.Sprintf(`yes "a line that is about fifty bytes long, to fill it" | head -n %d`, unreadLines),
-					options: LogOptions{Format: f, File: &FileOptions{Path: folder + "/f", Size: 64 << 10}},
+					options: logs.Options{Format: f, File: &logs.FileOptions{Path: folder + "/f", Size: 64 << 10}},
 					read:    func(r io.Reader) []byte { <-gate; out, _ := io.ReadAll(r); return out },
 					during: func(dir string) {
 						waitFile(dir + "/ended")

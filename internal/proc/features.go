@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -79,7 +80,7 @@ func (m *Manager) checkParent(p *Process) {
 	if m.have.parentChecked {
 		return
 	}
-	b, err := pid1.ReadBirth(p.rec.Pid)
+	b, err := procfs.ReadStat(p.rec.Pid)
 	if err != nil || b.Parent != os.Getpid() && b.Parent != m.initPid {
 		return // gone already: the next child tells
 	}

@@ -10,7 +10,8 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,7 +48,7 @@ func (t *tracked) drop(p *Process) {
 }
 
 // at is the tracked process of a number; b is who has the number now.
-func (t *tracked) at(pid int, b pid1.Birth) *Process {
+func (t *tracked) at(pid int, b procfs.Stat) *Process {
 	p := t.number(pid)
 	if p == nil || p.rec.Start != 0 && p.rec.Start != b.Start {
 		return nil
@@ -77,7 +78,7 @@ func (m *Manager) cookie(id string) string {
 	m.kin.mu.Lock()
 	defer m.kin.mu.Unlock()
 	if m.kin.under == "" {
-		b, _ := pid1.ReadBirth(m.initPid) // without /proc there is nothing to be found anyway
+		b, _ := procfs.ReadStat(m.initPid) // without /proc there is nothing to be found anyway
 		m.kin.under = fmt.Sprintf("@%d.%d", m.initPid, b.Start)
 	}
 	return id + m.kin.under
@@ -109,7 +110,7 @@ const looks = 5
 
 // members are the Members, as a table shows them that was made after a time, less
 // those that have ended since.
-func (p *Process) members(after int64) map[int]pid1.Birth {
+func (p *Process) members(after int64) map[int]procfs.Stat {
 	for range looks {
 		if p.isOver() {
 			return nil
@@ -120,13 +121,13 @@ func (p *Process) members(after int64) map[int]pid1.Birth {
 			}
 		}
 		c := p.census(p.m.tables.since(max(after, p.rec.Time)))
-		out := map[int]pid1.Birth{}
+		out := map[int]procfs.Stat{}
 		for _, pid := range c.candidates() {
 			b := c.table.born[pid]
 			if !c.ours(pid) {
 				continue
 			}
-			if now, err := pid1.ReadBirth(pid); err == nil && now.Start == b.Start && alive(now) {
+			if now, err := procfs.ReadStat(pid); err == nil && now.Start == b.Start && now.Alive() {
 				out[pid] = now
 				if now.Pgrp != p.rec.Pid {
 					p.remember(pid, now.Start)
@@ -138,7 +139,7 @@ func (p *Process) members(after int64) map[int]pid1.Birth {
 		if len(out) > 0 || !c.unsure && !c.table.moved {
 			return out
 		}
-		after = pid1.BootNow()
+		after = initproto.BootNow()
 	}
 	return nil
 }
@@ -167,7 +168,7 @@ func (p *Process) remembers(pid int) bool {
 	if !known {
 		return false
 	}
-	b, err := pid1.ReadBirth(pid)
+	b, err := procfs.ReadStat(pid)
 	return err == nil && b.Start == start
 }
 
@@ -190,14 +191,14 @@ func (p *Process) groupLives() bool {
 // When the leader and the group are gone, whoever is left is one of them or comes
 // of one, and mostly there is none: this is asked at each end of each service.
 // unsure says that the list changed meanwhile.
-func (p *Process) orphans() (roots map[int]pid1.Birth, unsure bool) {
-	children, ok := orphansOf(p.m.initPid)
+func (p *Process) orphans() (roots map[int]procfs.Stat, unsure bool) {
+	children, ok := procfs.Children(p.m.initPid)
 	if !ok {
-		children = allPids()
-	} else if again, _ := orphansOf(p.m.initPid); !slices.Equal(children, again) {
+		children = procfs.Pids()
+	} else if again, _ := procfs.Children(p.m.initPid); !slices.Equal(children, again) {
 		unsure = true // and the kernel may have left some out
 	}
-	roots = map[int]pid1.Birth{}
+	roots = map[int]procfs.Stat{}
 	c := p.census(nil)
 	for pid := range c.cgroup {
 		children = append(children, pid)
@@ -206,9 +207,9 @@ func (p *Process) orphans() (roots map[int]pid1.Birth, unsure bool) {
 		if pid == p.m.initPid || pid == os.Getpid() || p.m.kin.runs(pid) {
 			continue
 		}
-		b, err := pid1.ReadBirth(pid)
+		b, err := procfs.ReadStat(pid)
 		switch {
-		case err != nil || !alive(b):
+		case err != nil || !b.Alive():
 			unsure = true
 		case b.Start < c.since || p.m.kin.at(pid, b) != nil:
 		case c.cgroup[pid] || b.Parent == p.m.initPid && c.known(pid):
@@ -223,11 +224,11 @@ func (p *Process) since() uint64 {
 	if p.rec.Start != 0 {
 		return p.rec.Start
 	}
-	return ticks(p.rec.Time)
+	return procfs.Ticks(p.rec.Time)
 }
 
 // signalStrays sends sig to members of the service outside of the group.
-func (p *Process) signalStrays(sig syscall.Signal, strays map[int]pid1.Birth) error {
+func (p *Process) signalStrays(sig syscall.Signal, strays map[int]procfs.Stat) error {
 	result := ErrGone
 	for pid, b := range strays {
 		if err := p.m.have.signal(pid, b.Start, sig); err == nil || errors.Is(result, ErrGone) {
@@ -238,9 +239,9 @@ func (p *Process) signalStrays(sig syscall.Signal, strays map[int]pid1.Birth) er
 }
 
 // strays are the members that a signal to the group does not reach.
-func (p *Process) strays(after int64) map[int]pid1.Birth {
+func (p *Process) strays(after int64) map[int]procfs.Stat {
 	out := p.members(after)
-	maps.DeleteFunc(out, func(_ int, b pid1.Birth) bool { return b.Pgrp == p.rec.Pid })
+	maps.DeleteFunc(out, func(_ int, b procfs.Stat) bool { return b.Pgrp == p.rec.Pid })
 	return out
 }
 
@@ -260,13 +261,13 @@ func (p *Process) freeze() {
 	for fresh, round := true, 0; fresh && round < sweepRounds; round++ {
 		fresh = false
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
-		c := p.census(&table{at: pid1.BootNow(), born: map[int]pid1.Birth{}, asked: true})
-		for _, pid := range allPids() {
+		c := p.census(&table{at: initproto.BootNow(), born: map[int]procfs.Stat{}, asked: true})
+		for _, pid := range procfs.Pids() {
 			if stopped[pid] || !c.ours(pid) {
 				continue
 			}
 			b, _ := c.table.birth(pid)
-			stopped[pid], fresh = true, fresh || alive(b)
+			stopped[pid], fresh = true, fresh || b.Alive()
 			if b.Pgrp != p.rec.Pid {
 				p.remember(pid, b.Start)
 				_ = p.m.have.signal(pid, b.Start, unix.SIGSTOP)
@@ -281,7 +282,7 @@ func (p *Process) freeze() {
 func (p *Process) killStrays() error {
 	result := ErrGone
 	killed := map[int]uint64{}
-	kill := func(who map[int]pid1.Birth) (fresh bool) {
+	kill := func(who map[int]procfs.Stat) (fresh bool) {
 		for pid, b := range who {
 			if start, done := killed[pid]; done && start == b.Start {
 				continue
@@ -299,7 +300,7 @@ func (p *Process) killStrays() error {
 		}
 	}
 	for range sweepRounds {
-		if !kill(p.strays(pid1.BootNow())) {
+		if !kill(p.strays(initproto.BootNow())) {
 			break
 		}
 	}
@@ -313,7 +314,7 @@ func (f *featureSet) signal(pid int, start uint64, sig syscall.Signal) error {
 	if fd >= 0 {
 		defer unix.Close(fd)
 	}
-	if b, err := pid1.ReadBirth(pid); err != nil || b.Start != start {
+	if b, err := procfs.ReadStat(pid); err != nil || b.Start != start {
 		return ErrGone
 	}
 	if fd >= 0 {

@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,7 +51,7 @@ const quiet = " </dev/null >/dev/null 2>&1 "
 func candidatesAreAll(s *stage, all ...*Process) bool {
 	good := true
 	for _, p := range all {
-		c := p.census(s.m.tables.since(pid1.BootNow()))
+		c := p.census(s.m.tables.since(initproto.BootNow()))
 		candidates := c.candidates()
 		for pid := range c.table.born {
 			candidate := slices.Contains(candidates, pid)
@@ -65,7 +67,7 @@ func candidatesAreAll(s *stage, all ...*Process) bool {
 // A table serves all who asked before it was begun, however long it takes.
 func TestTableIsShared(t *testing.T) {
 	var all tables
-	asked := pid1.BootNow()
+	asked := initproto.BootNow()
 	var callers sync.WaitGroup
 	for range 50 {
 		callers.Go(func() {
@@ -78,7 +80,7 @@ func TestTableIsShared(t *testing.T) {
 	if all.made != 1 {
 		t.Errorf("%d tables for 50 who asked at the same time", all.made)
 	}
-	if all.from(pid1.BootNow()); all.made != 2 {
+	if all.from(initproto.BootNow()); all.made != 2 {
 		t.Errorf("%d tables when one has asked later", all.made)
 	}
 }
@@ -137,7 +139,7 @@ var kinScripts = map[string]play{
 		far := pidIn(s, "far")
 		p.SignalGroup(syscall.SIGKILL)
 		<-p.Exited()
-		until(s, "gone", func() bool { b, err := pid1.ReadBirth(far); return err != nil || !alive(b) })
+		until(s, "gone", func() bool { b, err := procfs.ReadStat(far); return err != nil || !b.Alive() })
 		s.say("ended")
 		return 0
 	}},
@@ -153,8 +155,8 @@ var kinScripts = map[string]play{
 			return len(p.Members()) == 0
 		})
 		left := 0
-		for _, pid := range allPids() {
-			if b, err := pid1.ReadBirth(pid); err == nil && alive(b) && pid != os.Getpid() && pid != s.m.initPid {
+		for _, pid := range procfs.Pids() {
+			if b, err := procfs.ReadStat(pid); err == nil && b.Alive() && pid != os.Getpid() && pid != s.m.initPid {
 				left++
 			}
 		}
@@ -178,11 +180,11 @@ var kinScripts = map[string]play{
 	}},
 	"own-cgroup": {play: func(s *stage) int {
 		for k, base := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids"} {
-			dir := fmt.Sprintf("%s/proc-test-%d", base, os.Getppid()*1000000+int(pid1.BootNow()/1e3%1000000))
+			dir := fmt.Sprintf("%s/proc-test-%d", base, os.Getppid()*1000000+int(initproto.BootNow()/1e3%1000000))
 			if _, err := os.Stat(base + "/cgroup.procs"); err != nil || os.Mkdir(dir, 0o755) != nil {
 				continue
 			}
-			l, _ := s.m.Log("out", LogOptions{})
+			l, _ := s.m.Logs.Open("out", logs.Options{})
 			name := fmt.Sprint("own", k)
 			p, err := s.m.Start(context.Background(), Spec{ID: name, Argv: []string{"/bin/sh", "-c",
 				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" + name},
@@ -274,7 +276,7 @@ var kinScripts = map[string]play{
 		p := s.sh("app.1", "setsid sh -c 'env "+CookieVar+"=hook/x sh -c \"echo \\$\\$ >"+s.dir+"/far; exec sleep 300\"'"+quiet+"& exec sleep 300")
 		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+"; exec sleep 300")
 		orphan := pidIn(s, "orphan")
-		until(s, "orphaned", func() bool { b, _ := pid1.ReadBirth(orphan); return b.Parent == s.m.initPid })
+		until(s, "orphaned", func() bool { b, _ := procfs.ReadStat(orphan); return b.Parent == s.m.initPid })
 		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.initPid, os.Getpid(), 99999999} {
 			id, err := s.m.Origin(pid)
 			s.say("%q %v", id, err != nil)
@@ -300,7 +302,7 @@ var kinScripts = map[string]play{
 		take(func() bool { return DescriptorsFor(0) != nil })
 		s.say("first %v", modest("a"))
 		s.say("second %v", errors.Is(modest("b"), unix.EMFILE))
-		_, err := s.m.Log("late", LogOptions{})
+		_, err := s.m.Logs.Open("late", logs.Options{})
 		s.say("log %v", errors.Is(err, unix.EMFILE))
 		left := take(func() bool { return false })
 		for _, fd := range left {
@@ -411,7 +413,7 @@ func TestSignalGoesToNobodyElse(t *testing.T) {
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
-	b, err := pid1.ReadBirth(cmd.Process.Pid)
+	b, err := procfs.ReadStat(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

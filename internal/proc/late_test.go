@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
 // late starts a shell command whose log is made when it is needed.
 func (s *stage) late(id, script string) *Process {
 	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: append(os.Environ(), "DIR="+s.dir),
-		Late: &LogOptions{Format: FormatPrefix, Title: "late " + id}})
+		Late: &logs.Options{Format: logs.FormatPrefix, Title: "late " + id}})
 	if err != nil {
 		s.say("start %s: %v", id, err)
 		os.Exit(1)
@@ -24,10 +25,10 @@ func (s *stage) late(id, script string) *Process {
 
 // logs waits for the logs to be those, and says which there are.
 func (s *stage) logs(what string, want ...string) {
-	for until := time.Now().Add(20 * time.Second); strings.Join(s.m.LogNames(), " ") != strings.Join(want, " ") && time.Now().Before(until); {
+	for until := time.Now().Add(20 * time.Second); strings.Join(s.m.Logs.Names(), " ") != strings.Join(want, " ") && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
-	s.say("%s: %q", what, s.m.LogNames())
+	s.say("%s: %q", what, s.m.Logs.Names())
 }
 
 // playLate runs commands that say nothing, something, or something after they were
@@ -37,7 +38,7 @@ func playLate(s *stage) int {
 	if s.first() {
 		silent := s.late("silent", "exit 3")
 		code := status(silent)
-		s.say("silent: code %d, tail %q, logs %q", code, tail(silent), s.m.LogNames())
+		s.say("silent: code %d, tail %q, logs %q", code, tail(silent), s.m.Logs.Names())
 		p := s.late("talks", "echo out; echo err >&2")
 		<-p.Exited()
 		_, stderr := p.Tail(100)
@@ -56,7 +57,7 @@ func playLate(s *stage) int {
 		s.logs("one has written", "wrote")
 		die()
 	}
-	s.say("found: %q", s.m.LogNames())
+	s.say("found: %q", s.m.Logs.Names())
 	os.WriteFile(s.dir+"/go", nil, 0o644)
 	for _, id := range []string{"wrote", "waits", "never"} {
 		p := s.process(id)

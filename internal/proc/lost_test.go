@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +48,7 @@ func playCut(s *stage) int {
 	// within lets a part of a line come into the log, and dies.
 	within := func(mark, part string) {
 		os.WriteFile(s.dir+"/"+mark, nil, 0o644)
-		l, _ := s.m.Log("out", s.output)
+		l, _ := s.m.Logs.Open("out", s.output)
 		for !strings.HasSuffix(l.Text(), part) {
 			unix.Poll(nil, 2)
 		}
@@ -66,7 +65,7 @@ func playCut(s *stage) int {
 	}
 	os.WriteFile(s.dir+"/end", nil, 0o644)
 	s.say("%d", status(s.process("a")))
-	l, _ := s.m.Log("out", s.output)
+	l, _ := s.m.Logs.Open("out", s.output)
 	lines := strings.Split(strings.TrimSuffix(l.Text(), "\n"), "\n")
 	for k := 1; k < len(lines)-1; k++ {
 		if lines[k] != "flood" {
@@ -90,41 +89,5 @@ func TestCutLineEndsBeforeTheLoss(t *testing.T) {
 			t.Parallel()
 			runPlay(t, name).want(t, "3", `first "beg", last "after"`)
 		})
-	}
-}
-
-// What is lost of one stream ends no line of the other.
-func TestLossEndsLinesOfItsStream(t *testing.T) {
-	l, err := NewScratchLog("x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	write := func(stream int, text string) {
-		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			t.Fatal(err)
-		}
-		unix.Write(fds[1], []byte(text))
-		unix.Close(fds[1])
-		if n, err := l.capture(fds[0], stream, true); n != len(text) || err != nil {
-			t.Fatalf("captured %d bytes of %q: %v", n, text, err)
-		}
-		unix.Close(fds[0])
-	}
-	l.endLine(Stdout) // there is none
-	write(Stdout, "whole\nout")
-	write(Stderr, "err")
-	l.mu.Lock()
-	l.ix.begin(l.end, Stdout, time.Now()) // of a supervisor that died before its bytes came
-	l.mu.Unlock()
-	l.endLine(Stdout)
-	l.endLine(Stdout)
-	write(Stderr, " goes on\n")
-	if text, lines := l.Text(), l.Stats().Lines; text != "whole\nouterr\n goes on\n" || lines != 3 {
-		t.Errorf("the log holds %q and counts %d lines", text, lines)
-	}
-	if got := string(l.streamTail(Stdout, 100)); got != "whole\nout\n" {
-		t.Errorf("stdout is %q", got)
 	}
 }

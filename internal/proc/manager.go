@@ -2,15 +2,16 @@ package proc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 )
 
@@ -31,7 +32,7 @@ type Options struct {
 	// Warn gets what the operator should know: a fallback in use.
 	Warn func(msg string)
 	// Outlets are the container's stdout and stderr; nil: descriptors 1 and 2.
-	Outlets *[2]*Outlet
+	Sinks *[2]*logs.Sink
 	// OOMRaise says by how much the OOM score adjustment of what is started exceeds
 	// ours; it is asked once. nil: it does not.
 	OOMRaise func() int
@@ -42,7 +43,7 @@ type Options struct {
 // Manager starts processes and receives their exits. One goroutine does both,
 // so an exit never comes before the pid that it belongs to is known.
 type Manager struct {
-	conn    *pid1.Conn
+	conn    *initproto.Conn
 	initPid int
 	init    Init
 	opts    Options
@@ -50,7 +51,7 @@ type Manager struct {
 
 	requests chan func()
 	signals  chan Signal
-	msgs     chan *pid1.Msg
+	msgs     chan *initproto.Msg
 	gone     chan struct{} // closed when the init is gone
 
 	// Of the loop alone:
@@ -59,55 +60,44 @@ type Manager struct {
 	pending  []uint64            // event numbers not acknowledged, ascending
 	acked    map[uint64]bool     // of pending, done out of order
 	stopping bool
-	unknown  []pid1.Exit // while adopting: exits of nobody we know
+	unknown  []initproto.Exit // while adopting: exits of nobody we know
 
-	mu    sync.Mutex // guards logs
-	logs  map[string]*Log
-	outs  *[2]*Outlet
+	Logs  *logs.Registry // of what is captured
 	stats atomicStats
 
-	tellUnread sync.Once // that nobody reads the output
-	tellOwner  sync.Once // that pipes cannot be given to their user
+	tellOwner sync.Once // that pipes cannot be given to their user
 
-	room   room
+	store  *fdstore.Store
 	oom    oomScores   // of the loop
 	onLack func(error) // of the loop; nil: nobody asks, or something was started
 
 	kin    tracked
 	tables tables
-
-	buffers sync.Pool // of []byte of chunkSize, for the logs
 }
-
-// lostOutput is what the init discarded in our absence.
-type lostOutput struct{ bytes, lines uint64 }
 
 // Recovered is what the bag held when the supervisor started.
 type Recovered struct {
-	Starts    int               // which supervisor of this container this is, from 1
-	Stop      int               // stop requests so far
-	Blobs     map[string][]byte // items of the supervisor's own
-	Files     map[string][]int  // their descriptors
-	Processes []*Process        // adopted, running or ended
+	Starts        int        // which supervisor of this container this is, from 1
+	Stop          int        // stop requests so far
+	fdstore.Items            // without those of this package
+	Processes     []*Process // adopted, running or ended
 }
 
 // Connect says hello to the init on its socket, adopts what an earlier
 // supervisor left, and settles every open intent. Nothing can be started
 // before it returns.
 func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
-	conn, err := pid1.NewConn(fd)
+	conn, err := initproto.NewConn(fd)
 	if err != nil {
 		return nil, nil, err
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
-		msgs: make(chan *pid1.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, logs: map[string]*Log{}, procs: map[string]*Process{}, outs: opts.Outlets}
-	m.room.items = map[string]int{}
-	if m.outs == nil {
-		m.outs = StdOutlets()
-	}
+		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
+		acked: map[uint64]bool{}, procs: map[string]*Process{}}
+	m.store = fdstore.New(conn.Send)
+	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn, Reserve: DescriptorsFor, Explain: limited, NoSplice: opts.Deny.Splice})
 	m.have.denied = opts.Deny
-	if err := conn.Send(&pid1.Msg{Type: pid1.Hello, Version: pid1.Version, Pid: os.Getpid()}); err != nil {
+	if err := conn.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err
 	}
 	go m.receive() // ends when the init is gone
@@ -154,7 +144,7 @@ func (m *Manager) loop() {
 		case f := <-m.requests:
 			f()
 		case <-ping.C:
-			m.send(&pid1.Msg{Type: pid1.Ping})
+			m.send(&initproto.Msg{Type: initproto.Ping})
 		case <-m.gone:
 			m.initGone()
 			return
@@ -181,18 +171,18 @@ func (m *Manager) do(f func()) bool {
 
 // send tells the init. An error means that the init is gone, which the loop
 // learns by itself.
-func (m *Manager) send(msg *pid1.Msg) { m.conn.Send(msg) }
+func (m *Manager) send(msg *initproto.Msg) { m.conn.Send(msg) }
 
-func (m *Manager) handle(msg *pid1.Msg) {
+func (m *Manager) handle(msg *initproto.Msg) {
 	switch msg.Type {
-	case pid1.Check:
-		m.send(&pid1.Msg{Type: pid1.Ping})
-	case pid1.Exited:
+	case initproto.Check:
+		m.send(&initproto.Msg{Type: initproto.Ping})
+	case initproto.Exited:
 		m.stats.orphans.Store(msg.Orphans)
 		for _, x := range msg.Exits {
 			m.exited(x)
 		}
-	case pid1.Signal:
+	case initproto.Signal:
 		m.pending = append(m.pending, msg.Seq)
 		if msg.Stop > 0 {
 			m.stopping = true
@@ -201,10 +191,10 @@ func (m *Manager) handle(msg *pid1.Msg) {
 		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stop,
 			Ack: func() { m.do(func() { m.ack(seq) }) }}
 		m.tell(s, seq)
-	case pid1.Synced:
+	case initproto.Synced:
 		m.pending = append(m.pending, msg.Seq)
 		m.ack(msg.Seq)
-	case pid1.Lost:
+	case initproto.Lost:
 		if p := m.procs[strings.TrimPrefix(msg.Name, procPrefix)]; p != nil {
 			p.outputLost(msg)
 		}
@@ -235,7 +225,7 @@ func (m *Manager) tell(s Signal, seq uint64) {
 // exited gives an exit to the process that it belongs to. A pid is given out
 // again only after its exit was reaped, so exits of one pid come in the order
 // of the starts; an exit that was reaped before a start began is not its own.
-func (m *Manager) exited(x pid1.Exit) {
+func (m *Manager) exited(x initproto.Exit) {
 	m.pending = append(m.pending, x.Seq)
 	list := m.pids[x.Pid]
 	if len(list) == 0 || x.At < list[0].rec.Time {
@@ -267,7 +257,7 @@ func (m *Manager) ack(seq uint64) {
 		m.pending = m.pending[1:]
 	}
 	if upTo > 0 {
-		m.send(&pid1.Msg{Type: pid1.Ack, Seq: upTo})
+		m.send(&initproto.Msg{Type: initproto.Ack, Seq: upTo})
 	}
 }
 
@@ -282,7 +272,7 @@ func (m *Manager) initGone() {
 	}
 	for _, list := range m.pids {
 		for _, p := range list {
-			p.ended(pid1.Exit{Pid: p.rec.Pid, Status: uint32(syscall.SIGKILL), At: pid1.BootNow()})
+			p.ended(initproto.Exit{Pid: p.rec.Pid, Status: uint32(syscall.SIGKILL), At: initproto.BootNow()})
 		}
 	}
 }
@@ -298,20 +288,20 @@ func (m *Manager) InitPid() int { return m.initPid }
 
 // Adopted tells the init that this supervisor works: a death from now on is
 // followed by a start at once.
-func (m *Manager) Adopted() { m.send(&pid1.Msg{Type: pid1.Ping}) }
+func (m *Manager) Adopted() { m.send(&initproto.Msg{Type: initproto.Ping}) }
 
 // Stopping makes the pings frequent; the init allows a second of silence.
 func (m *Manager) Stopping() {
 	m.do(func() {
 		m.stopping = true
-		m.send(&pid1.Msg{Type: pid1.Ping})
+		m.send(&initproto.Msg{Type: initproto.Ping})
 	})
 }
 
 // Final ends the container with code. What is left gets TERM and, after
 // grace, KILL.
 func (m *Manager) Final(code int, grace time.Duration) {
-	m.send(&pid1.Msg{Type: pid1.Final, Code: code, Grace: int64(grace)})
+	m.send(&initproto.Msg{Type: initproto.Final, Code: code, Grace: int64(grace)})
 }
 
 // Orphans is how many processes of nobody the init has waited for.
@@ -319,28 +309,28 @@ func (m *Manager) Orphans() uint64 { return m.stats.orphans.Load() }
 
 // recover reads the replay up to Ready, then settles what was open.
 func (m *Manager) recover() (*Recovered, error) {
-	rec := &Recovered{Blobs: map[string][]byte{}, Files: map[string][]int{}}
-	var records []*pid1.Msg
-	var events []*pid1.Msg
+	rec := &Recovered{Items: fdstore.NewItems()}
+	var records []*initproto.Msg
+	var events []*initproto.Msg
 	deadline := time.After(10 * time.Second)
 	for ready := false; !ready; {
 		select {
 		case msg := <-m.msgs:
 			switch msg.Type {
-			case pid1.Welcome:
+			case initproto.Welcome:
 				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stop, msg.Starts
 				m.stats.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stop > 0
-				m.room.most = msg.Room
+				m.store.SetLimit(msg.Room)
 				m.welcomed(msg)
-			case pid1.Put:
-				m.room.adopted(msg)
+			case initproto.Put:
+				m.store.Replayed(msg)
 				if isProc(msg.Name) {
 					records = append(records, msg)
 				} else {
-					rec.Blobs[msg.Name], rec.Files[msg.Name] = msg.Body, msg.Fds
+					rec.Add(msg.Name, msg.Body, msg.Fds)
 				}
-			case pid1.Ready:
+			case initproto.Ready:
 				rec.Stop, ready = msg.Stop, true
 			default:
 				events = append(events, msg)
@@ -351,7 +341,7 @@ func (m *Manager) recover() (*Recovered, error) {
 			return nil, errors.New("cannot start the supervisor: the init does not answer within 10s")
 		}
 	}
-	m.adoptLogs(rec)
+	m.Logs.Adopt(rec.Blobs, rec.Files)
 	procs, err := m.adopt(records, events)
 	rec.Processes = procs
 	return rec, err
@@ -359,21 +349,16 @@ func (m *Manager) recover() (*Recovered, error) {
 
 // putRecord keeps what is known of a process.
 func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("cannot keep the record of %q: %w", r.ID, err)
-	}
-	msg := &pid1.Msg{Type: pid1.Put, Name: procPrefix + r.ID, Pid: r.Pid, Open: open, Body: body, Fds: pipes}
+	child := fdstore.Process{Pid: r.Pid, Intent: open}
 	if r.Exit != nil {
-		msg.Pid = 0 // it has ended: the pid may be somebody else's
+		child.Pid = 0 // it has ended: the pid may be another process's by now
 	}
 	for k := range pipes {
 		if k == 0 || !r.Merged { // the second one is the first
-			msg.Pipes = append(msg.Pipes, k)
+			child.Pipes = append(child.Pipes, k)
 		}
 	}
-	msg.Drain = len(pipes) > 0
-	return m.put(msg)
+	return m.store.PutProcess(procPrefix+r.ID, r, child, pipes...)
 }
 
 // remove forgets a process for good.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/logs"
 )
 
 // playOpened executes programs as names in open folders and a script by its path, with
@@ -39,7 +41,7 @@ func playLinked(s *stage) int {
 }
 
 func (s *stage) opened(id string, umask *int, argv ...string) *Process {
-	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: argv, Env: append(os.Environ(), "DIR="+s.dir), Umask: umask, Late: &LogOptions{},
+	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: argv, Env: append(os.Environ(), "DIR="+s.dir), Umask: umask, Late: &logs.Options{},
 		Open: func(path string) (*os.File, string, error) {
 			path, err := filepath.EvalSymlinks(path)
 			if err != nil {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // Origin gives the ID of the tracked process that a process is or descends from, the
@@ -57,7 +57,7 @@ func (m *Manager) ancestors(pid int) (line []ancestor) {
 		if pid == 0 || pid == m.initPid || pid == os.Getpid() {
 			return line
 		}
-		b, err := pid1.ReadBirth(pid)
+		b, err := procfs.ReadStat(pid)
 		if err != nil {
 			return line
 		}

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +26,7 @@ import (
 type performance struct {
 	script  string // of the supervisor; empty: "write"
 	shell   string // of the service
-	options LogOptions
+	options logs.Options
 	merge   bool     // both streams through one pipe
 	kills   int      // of the supervisor, at random moments
 	stdout  *os.File // nil: a pipe that is read
@@ -36,7 +38,7 @@ type performance struct {
 // outcome is what it left behind.
 type outcome struct {
 	result
-	stats Stats
+	stats logs.Stats
 }
 
 // outputScripts are the supervisors of the tests of output, by name.
@@ -46,7 +48,6 @@ func outputScripts() map[string]play {
 		"blocked":         {play: playBlocked},
 		"change":          {play: playChange},
 		"many":            {play: playMany},
-		"old":             {play: playOld},
 		"retire-again":    {play: playRetireAgain},
 		"retire":          {play: playRetire},
 		"late":            {play: playLate},
@@ -55,7 +56,7 @@ func outputScripts() map[string]play {
 	}
 }
 
-func playOptions() (o LogOptions) {
+func playOptions() (o logs.Options) {
 	if err := json.Unmarshal([]byte(os.Getenv("PLAY_OPTIONS")), &o); err != nil {
 		panic(err)
 	}
@@ -63,8 +64,8 @@ func playOptions() (o LogOptions) {
 }
 
 // service starts a shell command that writes to a log.
-func (s *stage) service(name, script string, o LogOptions) *Process {
-	l, err := s.m.Log(name, o)
+func (s *stage) service(name, script string, o logs.Options) *Process {
+	l, err := s.m.Logs.Open(name, o)
 	if err != nil {
 		s.say("log: %v", err)
 		os.Exit(1)
@@ -91,7 +92,7 @@ func (s *stage) dieSoon() {
 // playWrite runs the service to its end and tells the counters.
 func playWrite(s *stage) int {
 	o := playOptions()
-	l, err := s.m.Log("svc", o)
+	l, err := s.m.Logs.Open("svc", o)
 	if err != nil {
 		s.say("%v", err)
 		return 1
@@ -106,19 +107,10 @@ func playWrite(s *stage) int {
 		s.say("%d", status(p))
 	}
 	os.WriteFile(s.dir+"/ended", nil, 0o644)
-	for until := time.Now().Add(5 * time.Second); os.Getenv("PLAY_SETTLE") != "" && time.Now().Before(until) && l.Stats().Bytes > l.passedNow(); {
-		unix.Poll(nil, 5)
-	}
-	s.m.Flush(5 * time.Second)
+	s.m.Logs.Flush(5 * time.Second)
 	data, _ := json.Marshal(l.Stats())
 	os.WriteFile(s.dir+"/stats", data, 0o644)
 	return 0
-}
-
-func (l *Log) passedNow() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ix.passed
 }
 
 // perform runs it.
@@ -225,7 +217,7 @@ func TestRawIsByteIdentical(t *testing.T) {
 			t.Errorf("%d bytes, want %d; the first other one is number %d", len(got), len(want), k)
 		}
 	}
-	p := performance{shell: "cat " + file, options: LogOptions{Block: true}}
+	p := performance{shell: "cat " + file, options: logs.Options{Block: true}}
 	t.Run("pipe", func(t *testing.T) { check(t, []byte(p.run(t).stdout)) })
 	t.Run("slow pipe", func(t *testing.T) {
 		p := p
@@ -343,7 +335,7 @@ func wantCounted(t *testing.T, what, text, each string, n int) {
 // lost, told twice or torn.
 func TestPassedOnOnceInSpiteOfKills(t *testing.T) {
 	const n = 6000
-	run := func(t *testing.T, o LogOptions) (outcome, string) {
+	run := func(t *testing.T, o logs.Options) (outcome, string) {
 		errs, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 		if err != nil {
 			t.Fatal(err)
@@ -358,7 +350,7 @@ func TestPassedOnOnceInSpiteOfKills(t *testing.T) {
 	}
 	t.Run("prefix", func(t *testing.T) {
 		t.Parallel()
-		out, errs := run(t, LogOptions{Format: FormatPrefix, Keep: 4 << 20})
+		out, errs := run(t, logs.Options{Format: logs.FormatPrefix, Keep: 4 << 20})
 		wantCounted(t, "stdout", out.stdout, "svc | out %d", n)
 		wantCounted(t, "stderr", errs, "svc | err %d", n)
 		if !strings.HasSuffix(out.stdout, "\nsvc | no end") {
@@ -367,7 +359,7 @@ func TestPassedOnOnceInSpiteOfKills(t *testing.T) {
 	})
 	t.Run("json", func(t *testing.T) {
 		t.Parallel()
-		out, errs := run(t, LogOptions{Format: FormatJSON, Keep: 4 << 20})
+		out, errs := run(t, logs.Options{Format: logs.FormatJSON, Keep: 4 << 20})
 		wantCounted(t, "stdout", texts(t, out.stdout, "stdout"), "out %d", n)
 		wantCounted(t, "stderr", texts(t, errs, "stderr"), "err %d", n)
 		if !strings.HasSuffix(out.stdout, `"stream":"stdout","text":"no end","partial":true}`+"\n") {
@@ -376,12 +368,12 @@ func TestPassedOnOnceInSpiteOfKills(t *testing.T) {
 	})
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()
-		out, _ := run(t, LogOptions{Format: FormatNone, Keep: 4 << 20, File: &FileOptions{Path: "DIR/f", Size: 5000, Files: 100}})
+		out, _ := run(t, logs.Options{Format: logs.FormatNone, Keep: 4 << 20, File: &logs.FileOptions{Path: "DIR/f", Size: 5000, Files: 100}})
 		wantFiles(t, out.dir, n, 5000)
 	})
 	t.Run("raw and file", func(t *testing.T) {
 		t.Parallel()
-		out, errs := run(t, LogOptions{Keep: 4 << 20, File: &FileOptions{Path: "DIR/f", Size: 50000, Files: 100}})
+		out, errs := run(t, logs.Options{Keep: 4 << 20, File: &logs.FileOptions{Path: "DIR/f", Size: 50000, Files: 100}})
 		wantCounted(t, "stdout", out.stdout, "out %d", n)
 		wantCounted(t, "stderr", errs, "err %d", n)
 		wantFiles(t, out.dir, n, 50000)
@@ -393,11 +385,11 @@ func TestPassedOnOnceInSpiteOfKills(t *testing.T) {
 func TestMergedStreamsKeepTheirOrder(t *testing.T) {
 	const n = 20000
 	script := fmt.Sprintf(`for ((k = 1; k <= %d; k += 2)); do echo "line $k"; echo "line $((k + 1))" >&2; done`, n)
-	for name, o := range map[string]LogOptions{
+	for name, o := range map[string]logs.Options{
 		"raw":    {Keep: 4 << 20},
-		"prefix": {Keep: 4 << 20, Format: FormatPrefix},
-		"json":   {Keep: 4 << 20, Format: FormatJSON},
-		"file":   {Keep: 4 << 20, Format: FormatNone, File: &FileOptions{Path: "DIR/f", Size: 8 << 20, Files: 3}},
+		"prefix": {Keep: 4 << 20, Format: logs.FormatPrefix},
+		"json":   {Keep: 4 << 20, Format: logs.FormatJSON},
+		"file":   {Keep: 4 << 20, Format: logs.FormatNone, File: &logs.FileOptions{Path: "DIR/f", Size: 8 << 20, Files: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -496,17 +488,17 @@ func TestRenderedIsWhole(t *testing.T) {
 	if err := os.WriteFile(file, want, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out := performance{shell: "cat " + file, options: LogOptions{Block: true, Format: FormatJSON}}.run(t)
+	out := performance{shell: "cat " + file, options: logs.Options{Block: true, Format: logs.FormatJSON}}.run(t)
 	if got := texts(t, out.stdout, "stdout"); got != string(want) {
 		t.Errorf("json: %d bytes, want %d", len(got), len(want))
 	}
 	for line := range strings.Lines(out.stdout) {
-		if len(line) > MaxLine*4/3+200 {
+		if len(line) > logs.MaxLine*4/3+200 {
 			t.Errorf("an object of %d bytes", len(line))
 			break
 		}
 	}
-	out = performance{shell: "cat " + file, options: LogOptions{Block: true, Format: FormatPrefix}}.run(t)
+	out = performance{shell: "cat " + file, options: logs.Options{Block: true, Format: logs.FormatPrefix}}.run(t)
 	var plain strings.Builder
 	for line := range strings.Lines(out.stdout) {
 		text, ok := strings.CutPrefix(line, "svc | ")
@@ -523,19 +515,19 @@ func TestRenderedIsWhole(t *testing.T) {
 // Nobody reads until the service has ended: it must not be held up, and what was
 // dropped is told in the stream, in its format.
 func TestStalledReaderOfRendered(t *testing.T) {
-	for _, f := range []Format{FormatPrefix, FormatJSON} {
+	for _, f := range []logs.Format{logs.FormatPrefix, logs.FormatJSON} {
 		t.Run(string(f), func(t *testing.T) {
 			gate := make(chan struct{})
 			out := performance{shell: `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill memory $i"; done`,
-				options: LogOptions{Format: f},
+				options: logs.Options{Format: f},
 				read:    func(r io.Reader) []byte { <-gate; out, _ := io.ReadAll(r); return out },
 				during:  func(dir string) { waitFile(dir + "/ended"); close(gate) }}.run(t)
 			kept := strings.Count(out.stdout, "\n")
 			if both := kept + int(out.stats.DroppedLines); out.stats.DroppedLines == 0 || both != 60000 && both != 60001 {
 				t.Errorf("%d lines read and %d dropped, want 60000 together", kept, out.stats.DroppedLines)
 			}
-			mark := map[Format]string{FormatPrefix: "stoker | %d lines (%d bytes) of the output of svc were dropped here: it is not read fast enough\n",
-				FormatJSON: `"service":"svc","stream":"stoker","text":"%d lines (%d bytes) of the output of svc were dropped here: it is not read fast enough"}` + "\n"}[f]
+			mark := map[logs.Format]string{logs.FormatPrefix: "stoker | %d lines (%d bytes) of the output of svc were dropped here: it is not read fast enough\n",
+				logs.FormatJSON: `"service":"svc","stream":"stoker","text":"%d lines (%d bytes) of the output of svc were dropped here: it is not read fast enough"}` + "\n"}[f]
 			if want := fmt.Sprintf(mark, out.stats.DroppedLines, out.stats.DroppedBytes); !strings.Contains(out.stderr, want) {
 				t.Errorf("no mark %q", want)
 			}
@@ -545,15 +537,15 @@ func TestStalledReaderOfRendered(t *testing.T) {
 
 // A reader that is gone is as one that stalls, and costs nothing but counting.
 func TestVanishedReader(t *testing.T) {
-	for _, o := range []LogOptions{{}, {Block: true}, {Format: FormatPrefix}, {Format: FormatJSON, Block: true}, {Format: FormatNone}} {
-		t.Run(string(o.withDefaults().Format)+fmt.Sprint(o.Block), func(t *testing.T) {
+	for _, o := range []logs.Options{{}, {Block: true}, {Format: logs.FormatPrefix}, {Format: logs.FormatJSON, Block: true}, {Format: logs.FormatNone}} {
+		t.Run(string(cmp.Or(o.Format, logs.FormatRaw))+fmt.Sprint(o.Block), func(t *testing.T) {
 			out := performance{shell: `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill memory $i"; done; exit 7`, options: o,
 				read: func(io.Reader) []byte { return nil }}.run(t)
 			if out.want(t, "7"); out.stats.Lines != 60000 {
 				t.Errorf("%+v", out.stats)
 			}
 			want := uint64(60000)
-			if o.Format == FormatNone {
+			if o.Format == logs.FormatNone {
 				want = 0
 			}
 			if out.stats.DroppedLines != want {
@@ -566,16 +558,16 @@ func TestVanishedReader(t *testing.T) {
 // playBlocked has a service that must wait, is stopped, and another that must
 // wait and is let go on.
 func playBlocked(s *stage) int {
-	o := LogOptions{Block: true, Format: playOptions().Format}
+	o := logs.Options{Block: true, Format: playOptions().Format}
 	s.m.Adopted()
 	p := s.service("svc", `trap 'i=0; while [ $i -lt 5000 ]; do echo "the last words, many of them: $i"; i=$((i+1)); done; exit 5' TERM; touch $DIR/up; while :; do echo "a line that is about fifty bytes long, to fill memory"; done`, o)
-	l, _ := s.m.Log("svc", o)
+	l, _ := s.m.Logs.Open("svc", o)
 	for until := time.Now().Add(20 * time.Second); !l.Stats().Blocked && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
 	st := l.Stats()
 	s.say("blocked %v", st.Blocked)
-	s.say("bounded %v", st.Bytes-l.passedNow() < DefaultKeep+2*chunkSize)
+	s.say("bounded %v", st.Bytes-l.Stats().Passed < logs.DefaultKeep+128<<10)
 	unix.Poll(nil, 100)
 	s.say("waits %v", l.Stats().Bytes == st.Bytes && st.DroppedBytes == 0)
 	began := time.Now()
@@ -583,23 +575,23 @@ func playBlocked(s *stage) int {
 	s.say("stopped %d", status(p))
 	s.say("at once %v", time.Since(began) < 20*time.Second)
 	q := s.service("two", `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill memory $i"; done; exit 6`, o)
-	l, _ = s.m.Log("two", o)
+	l, _ = s.m.Logs.Open("two", o)
 	for until := time.Now().Add(20 * time.Second); !l.Stats().Blocked && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
 	s.say("blocked %v", l.Stats().Blocked)
 	os.WriteFile(s.dir+"/ended", nil, 0o644)
 	s.say("%d", status(q))
-	s.m.Flush(5 * time.Second)
+	s.m.Logs.Flush(5 * time.Second)
 	s.say("dropped %d", l.Stats().DroppedLines)
 	return 0
 }
 
 func TestBlock(t *testing.T) {
-	for _, f := range []Format{FormatRaw, FormatPrefix, FormatJSON} {
+	for _, f := range []logs.Format{logs.FormatRaw, logs.FormatPrefix, logs.FormatJSON} {
 		t.Run(string(f), func(t *testing.T) {
 			gate := make(chan struct{})
-			out := performance{script: "blocked", options: LogOptions{Format: f},
+			out := performance{script: "blocked", options: logs.Options{Format: f},
 				read:   func(r io.Reader) []byte { <-gate; out, _ := io.ReadAll(r); return out },
 				during: func(dir string) { waitFile(dir + "/ended"); close(gate) }}.run(t)
 			out.want(t, "blocked true", "bounded true", "waits true", "stopped 5", "at once true", "blocked true", "6", "dropped 0")
@@ -613,11 +605,11 @@ func TestBlock(t *testing.T) {
 // playChange changes the format while the service writes.
 func playChange(s *stage) int {
 	if s.first() {
-		s.service("svc", os.Getenv("PLAY_SHELL"), LogOptions{})
+		s.service("svc", os.Getenv("PLAY_SHELL"), logs.Options{})
 	}
 	s.m.Adopted()
-	l, _ := s.m.Log("svc", s.m.logs["svc"].opts)
-	step := func(o LogOptions, tell string) {
+	l := s.m.Logs.Get("svc")
+	step := func(o logs.Options, tell string) {
 		var before uint64
 		if st := l.Stats(); st.File != nil {
 			before = st.File.Bytes
@@ -627,26 +619,23 @@ func playChange(s *stage) int {
 		}
 		os.WriteFile(s.dir+"/"+tell, nil, 0o644)
 		for until := time.Now().Add(10 * time.Second); time.Now().Before(until); unix.Poll(nil, 2) {
-			if st := l.Stats(); st.Lines >= uint64(len(tell)) && st.Bytes == l.passedNow() && (o.File == nil || st.File.Bytes > before) {
+			if st := l.Stats(); st.Lines >= uint64(len(tell)) && st.Bytes == l.Stats().Passed && (o.File == nil || st.File.Bytes > before) {
 				return
 			}
 		}
 	}
 	if s.first() {
-		step(LogOptions{}, "1")
-		step(LogOptions{Format: FormatJSON}, "22")
+		step(logs.Options{}, "1")
+		step(logs.Options{Format: logs.FormatJSON}, "22")
 		die()
 	}
-	if got := l.opts.Format; got != FormatJSON {
-		s.say("the kept format is %s", got)
-	}
-	step(LogOptions{Format: FormatPrefix}, "333")
-	step(LogOptions{Format: FormatNone}, "4444")
-	step(LogOptions{Format: FormatRaw, File: &FileOptions{Path: s.dir + "/f"}}, "55555")
-	step(LogOptions{Format: FormatJSON, File: &FileOptions{Path: s.dir + "/g"}}, "666666")
-	step(LogOptions{Format: FormatPrefix, Keep: 8192}, "7777777")
+	step(logs.Options{Format: logs.FormatPrefix}, "333")
+	step(logs.Options{Format: logs.FormatNone}, "4444")
+	step(logs.Options{Format: logs.FormatRaw, File: &logs.FileOptions{Path: s.dir + "/f"}}, "55555")
+	step(logs.Options{Format: logs.FormatJSON, File: &logs.FileOptions{Path: s.dir + "/g"}}, "666666")
+	step(logs.Options{Format: logs.FormatPrefix, Keep: 8192}, "7777777")
 	s.say("%d", status(s.process("svc.1")))
-	if err := l.Configure(LogOptions{Format: "xml"}); err != nil {
+	if err := l.Configure(logs.Options{Format: "xml"}); err != nil {
 		s.say("%v", err)
 	}
 	return 0
@@ -684,14 +673,14 @@ func playMany(s *stage) int {
 }
 
 func TestServicesShareTheOutletByLines(t *testing.T) {
-	for _, f := range []Format{FormatRaw, FormatPrefix} {
+	for _, f := range []logs.Format{logs.FormatRaw, logs.FormatPrefix} {
 		t.Run(string(f), func(t *testing.T) {
-			out := performance{script: "many", options: LogOptions{Format: f, Block: true}}.run(t)
+			out := performance{script: "many", options: logs.Options{Format: f, Block: true}}.run(t)
 			out.want(t, "0", "0", "0")
 			lines := 0
 			for line := range strings.Lines(out.stdout) {
 				line = strings.TrimSuffix(line, "\n")
-				if f == FormatPrefix {
+				if f == logs.FormatPrefix {
 					if name, _, _ := strings.Cut(line, " | "); name != line[len(line)-1:] {
 						t.Fatalf("%.20q", line)
 					}
@@ -706,43 +695,6 @@ func TestServicesShareTheOutletByLines(t *testing.T) {
 				t.Errorf("%d lines, want 60", lines)
 			}
 		})
-	}
-}
-
-// playOld leaves what a supervisor of before formats and files left: a blob with
-// keep alone, and an index without the words that came later.
-func playOld(s *stage) int {
-	if s.first() {
-		l, err := s.m.Log("svc", LogOptions{})
-		if err != nil {
-			s.say("%v", err)
-		}
-		l.mu.Lock()
-		l.ix.droppedLines, l.ix.droppedBytes = 7, 70
-		l.ix.markedLines, l.ix.markedBytes = 7, 70
-		l.mu.Unlock()
-		s.m.Put(logPrefix+"svc", []byte(`{"keep":12345}`))
-		s.service("svc", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after", LogOptions{Keep: 12345})
-		s.m.Adopted()
-		for l.Stats().Lines == 0 {
-			unix.Poll(nil, 2)
-		}
-		l.mu.Lock()
-		l.ix.marked, l.ix.markedLines, l.ix.markedBytes = 0, 0, 0
-		die()
-	}
-	s.m.Adopted()
-	s.say("keep %d", s.m.logs["svc"].opts.Keep)
-	os.WriteFile(s.dir+"/go", nil, 0o644)
-	s.say("%d", status(s.process("svc.1")))
-	return 0
-}
-
-func TestOldBagIsTakenOver(t *testing.T) {
-	out := performance{script: "old"}.run(t)
-	out.want(t, "keep 12345", "0")
-	if out.stdout != "before\nafter\n" || strings.Contains(out.stderr, "dropped") {
-		t.Errorf("%q, %q", out.stdout, out.stderr)
 	}
 }
 
@@ -765,7 +717,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := performance{shell: `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill disks $i"; done; touch $DIR/full; while [ ! -e $DIR/room ]; do sleep 0.02; done; sleep 2.5; echo last`,
-		options: LogOptions{Format: FormatNone, File: &FileOptions{Path: dir + "/f", Size: 16 << 20}, Keep: 64 << 10},
+		options: logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: dir + "/f", Size: 16 << 20}, Keep: 64 << 10},
 		during: func(play string) {
 			waitFile(play + "/full")
 			os.Remove(dir + "/filler")
@@ -802,7 +754,7 @@ func TestRefusedPaths(t *testing.T) {
 		"/dev/null": "it is a device", dir + "/none/f": "no such file or directory",
 	} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			out := performance{shell: "for i in {1..1000}; do echo $i; done", options: LogOptions{File: &FileOptions{Path: path}}}.run(t)
+			out := performance{shell: "for i in {1..1000}; do echo $i; done", options: logs.Options{File: &logs.FileOptions{Path: path}}}.run(t)
 			if strings.Count(out.stderr, want) != 1 || !strings.Contains(out.stats.File.Error, want) || !strings.Contains(out.stats.File.Error, path) {
 				t.Errorf("%q; %+v", out.stderr, out.stats.File)
 			}
@@ -817,7 +769,7 @@ func TestRefusedPaths(t *testing.T) {
 // are appended to.
 func TestFileIsMovedAway(t *testing.T) {
 	out := performance{shell: `echo one; while [ ! -e $DIR/f ]; do sleep 0.01; done; sleep 0.1; mv $DIR/f $DIR/moved; echo two; sleep 0.2; rm $DIR/f; echo three; sleep 0.2; : >$DIR/f; echo four`,
-		options: LogOptions{Format: FormatNone, File: &FileOptions{Path: "DIR/f"}}}.run(t)
+		options: logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: "DIR/f"}}}.run(t)
 	if moved, now := read(t, out.dir+"/moved"), read(t, out.dir+"/f"); moved != "one\n" || now != "four\n" {
 		t.Errorf("%q and %q", moved, now)
 	}
@@ -835,11 +787,11 @@ func TestFilesAreLimited(t *testing.T) {
 		}
 		return n, total
 	}
-	out := performance{shell: shell, options: LogOptions{Block: true, File: &FileOptions{Path: "DIR/f", Size: 4000, Files: 3}}}.run(t)
+	out := performance{shell: shell, options: logs.Options{Block: true, File: &logs.FileOptions{Path: "DIR/f", Size: 4000, Files: 3}}}.run(t)
 	if n, _ := sum(out.dir); n != 4 || !strings.HasSuffix(read(t, out.dir+"/f"), "bytes 2000\n") {
 		t.Errorf("%d files", n)
 	}
-	out = performance{shell: shell, options: LogOptions{File: &FileOptions{Path: "DIR/f", Size: 4000, Files: 30, Total: 20000}}}.run(t)
+	out = performance{shell: shell, options: logs.Options{File: &logs.FileOptions{Path: "DIR/f", Size: 4000, Files: 30, Total: 20000}}}.run(t)
 	if n, total := sum(out.dir); n != 5 || total > 20000 {
 		t.Errorf("%d files of %d bytes", n, total)
 	}
@@ -847,7 +799,7 @@ func TestFilesAreLimited(t *testing.T) {
 
 // A file is full by its age too, at the next line.
 func TestFileIsFullByAge(t *testing.T) {
-	out := performance{shell: `echo one; sleep 0.1; echo two; sleep 1.1; echo three`, options: LogOptions{File: &FileOptions{Path: "DIR/f", Every: time.Second}}}.run(t)
+	out := performance{shell: `echo one; sleep 0.1; echo two; sleep 1.1; echo three`, options: logs.Options{File: &logs.FileOptions{Path: "DIR/f", Every: time.Second}}}.run(t)
 	if one, two := read(t, out.dir+"/f.1"), read(t, out.dir+"/f"); one != "one\ntwo\n" || two != "three\n" {
 		t.Errorf("%q and %q", one, two)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"golang.org/x/sys/unix"
 )
@@ -36,8 +38,8 @@ type stage struct {
 	m      *Manager
 	rec    *Recovered
 	dir    string
-	output LogOptions // of what sh starts
-	merge  bool       // its streams, too
+	output logs.Options // of what sh starts
+	merge  bool         // its streams, too
 }
 
 // perform runs a script as the supervisor.
@@ -56,7 +58,7 @@ func perform(name, dir string) {
 	if sc.opts != nil {
 		sc.opts(&opts, dir)
 	}
-	m, rec, err := Connect(pid1.SocketFD, opts)
+	m, rec, err := Connect(initproto.SocketFD, opts)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
@@ -66,7 +68,7 @@ func perform(name, dir string) {
 	}
 	s := &stage{m: m, rec: rec, dir: dir}
 	code := sc.play(s)
-	m.Flush(2 * time.Second)
+	m.Logs.Flush(2 * time.Second)
 	m.Final(code, 100*time.Millisecond)
 	<-m.Gone()
 	os.Exit(0)
@@ -92,7 +94,7 @@ func die() {
 
 // sh starts a shell command whose output is captured in log "out".
 func (s *stage) sh(id, script string) *Process {
-	l, err := s.m.Log("out", s.output)
+	l, err := s.m.Logs.Open("out", s.output)
 	if err != nil {
 		s.say("log: %v", err)
 	}

@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -18,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,9 +35,9 @@ var scripts = map[string]play{
 	}},
 	"output": {play: func(s *stage) int {
 		status(s.sh("a", "echo out; echo err >&2; printf 'no end'"))
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", logs.Options{})
 		var lines []string // what comes by two pipes within a moment has no order
-		l.Lines(context.Background(), 0, false, func(l Line) error {
+		l.Lines(context.Background(), 0, false, func(l logs.Line) error {
 			lines = append(lines, fmt.Sprintf("%d %s %v", l.Stream, l.Text, l.Open))
 			return nil
 		})
@@ -120,7 +123,7 @@ var scripts = map[string]play{
 		p := s.process("a")
 		os.WriteFile(s.dir+"/go", nil, 0o644)
 		s.say("%d", status(p))
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", logs.Options{})
 		s.say("lines %d", l.Stats().Lines)
 		return 0
 	}},
@@ -137,13 +140,11 @@ var scripts = map[string]play{
 	"stalled": {play: func(s *stage) int {
 		p := s.sh("a", "i=0; while [ $i -lt 60000 ]; do echo 'a line that is about fifty bytes long, to fill memory' $i; i=$((i+1)); done; exit 0")
 		s.say("%d", status(p)) // it ends although nobody reads our stdout
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", logs.Options{})
 		s.say("written %d", l.Stats().Lines)
-		var st unix.Stat_t
-		unix.Fstat(l.data, &st)
-		s.say("bounded %v", st.Blocks*512 < DefaultKeep+2*pipeSize+1<<19)
+		s.say("bounded %v", memoryOf("log-out") < logs.DefaultKeep+2*outputPipe+1<<19)
 		os.WriteFile(s.dir+"/read", nil, 0o644)
-		s.m.Flush(5 * time.Second)
+		s.m.Logs.Flush(5 * time.Second)
 		after := l.Stats()
 		s.say("dropped %v", after.DroppedLines > 0)
 		os.WriteFile(s.dir+"/dropped", fmt.Append(nil, after.DroppedLines), 0o644)
@@ -155,7 +156,7 @@ var scripts = map[string]play{
 		signal.Ignore(unix.SIGXFSZ)
 	}, play: func(s *stage) int {
 		s.say("%d", status(s.sh("a", "i=0; while [ $i -lt 30000 ]; do echo 'a line of some fifty bytes, far more than a pipe holds' $i; i=$((i+1)); done; exit 6")))
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", logs.Options{})
 		st := l.Stats()
 		s.say("counted %v", st.Lines+st.LostLines)
 		return 0
@@ -177,8 +178,8 @@ var scripts = map[string]play{
 	"setsid-holder": {play: func(s *stage) int {
 		p := s.sh("a", "setsid sh -c 'sleep 30' & echo before; exit 2")
 		s.say("%d", status(p))
-		l, _ := s.m.Log("out", LogOptions{})
-		l.Lines(context.Background(), 0, false, func(l Line) error { s.say("%s", l.Text); return nil })
+		l, _ := s.m.Logs.Open("out", logs.Options{})
+		l.Lines(context.Background(), 0, false, func(l logs.Line) error { s.say("%s", l.Text); return nil })
 		return 0
 	}},
 }
@@ -187,9 +188,9 @@ var scripts = map[string]play{
 func playGroup(s *stage) int {
 	p := s.sh("a", "sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.02; done' & exit 0")
 	<-p.Exited()
-	l, _ := s.m.Log("out", LogOptions{})
+	l, _ := s.m.Logs.Open("out", logs.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
-	l.Lines(ctx, 0, true, func(Line) error { cancel(); return nil })
+	l.Lines(ctx, 0, true, func(logs.Line) error { cancel(); return nil })
 	s.say("signal to the leader: %v", p.Signal(syscall.SIGTERM))
 	s.say("members %v", len(p.Members()) > 0)
 	s.say("term %v", p.SignalGroup(syscall.SIGTERM))
@@ -277,7 +278,7 @@ func playKills(s *stage) int {
 	}
 	os.WriteFile(s.dir+"/enough", nil, 0o644)
 	s.say("long %d", status(s.process("long")))
-	l, _ := s.m.Log("out", s.output)
+	l, _ := s.m.Logs.Open("out", s.output)
 	s.say("lost %d", l.Stats().LostLines)
 	return 0
 }
@@ -507,31 +508,14 @@ func TestStrangerIsNotAdopted(t *testing.T) {
 
 func TestOutputIsThereWhenExitIs(t *testing.T) { runPlay(t, "setsid-holder").want(t, "2", "before") }
 
-func BenchmarkIndexFind(b *testing.B) {
-	ix, err := newIndex()
-	if err != nil {
-		b.Fatal(err)
+// memoryOf is how many bytes a memfd of this process takes; more than any where it is not found.
+func memoryOf(name string) int64 {
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, link := range links {
+		var st unix.Stat_t
+		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, "/memfd:"+name) && unix.Stat(link, &st) == nil {
+			return st.Blocks * 512
+		}
 	}
-	now := time.Now()
-	for k := range int64(segments) {
-		ix.begin(k*100, int(k%2)+1, now)
-	}
-	for b.Loop() {
-		ix.find(12345, segments*100)
-	}
-}
-
-func TestSplitter(t *testing.T) {
-	var got []string
-	s := splitter{f: func(l Line) error { got = append(got, fmt.Sprintf("%d%s%v", l.Stream, l.Text, l.Open)); return nil }}
-	s.add([]byte("a\nb"), segment{stream: 1}, 0)
-	s.add([]byte("x\n"), segment{stream: 2}, 3)
-	s.add([]byte("c\n"), segment{stream: 1}, 5)
-	s.add(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, 7)
-	s.finish()
-	long := strings.Repeat("y", MaxLine)
-	want := []string{"1afalse", "2xfalse", "1bcfalse", "1" + long + "true", "1yfalse"}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got %.200v", got)
-	}
+	return math.MaxInt64
 }

@@ -3,13 +3,13 @@ package proc
 import (
 	"errors"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +18,7 @@ type Process struct {
 	m      *Manager
 	rec    *record
 	exited chan struct{}
-	pipes  *pipes // captured output; nil: none
+	pipes  *logs.Capture // captured output; nil: none
 
 	mu    sync.Mutex     // guards pidfd and group
 	pidfd int            // -1: none
@@ -78,11 +78,11 @@ func (p *Process) Exit() (Exit, bool) {
 }
 
 // ended runs in the loop.
-func (p *Process) ended(x pid1.Exit) {
+func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	if p.pipes != nil {
-		p.pipes.flush()
-		p.pipes.setFree() // what it left behind must not hold up what follows
+		p.pipes.Flush()
+		p.pipes.Free() // what it left behind must not hold up what follows
 	}
 	close(p.exited)
 	if p.isOver() { // given up before: nobody will say what followed
@@ -93,7 +93,7 @@ func (p *Process) ended(x pid1.Exit) {
 // Held says whether the process is dead and cannot be waited for: a tracer that
 // does not let go has it.
 func (p *Process) Held() bool {
-	b, err := pid1.ReadBirth(p.rec.Pid)
+	b, err := procfs.ReadStat(p.rec.Pid)
 	return err == nil && b.State == 'Z' && (p.rec.Start == 0 || b.Start == p.rec.Start)
 }
 
@@ -119,16 +119,16 @@ func (p *Process) Done() {
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
-	if p.pipes != nil && p.pipes.late != nil {
-		p.pipes.giveUpLog()
+	if p.pipes != nil {
+		p.pipes.GiveUp()
 	}
 	p.m.kin.drop(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if p.pipes != nil && !p.pipes.atEnd() {
+		if p.pipes != nil && !p.pipes.AtEnd() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
-			p.pipes.whenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+			p.pipes.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 		} else {
 			p.m.remove(p)
 		}
@@ -165,7 +165,7 @@ func (p *Process) Signal(sig syscall.Signal) error {
 
 // same says whether the pid still belongs to this process.
 func (p *Process) same() bool {
-	b, err := pid1.ReadBirth(p.rec.Pid)
+	b, err := procfs.ReadStat(p.rec.Pid)
 	return err == nil && (p.rec.Start == 0 || b.Start == p.rec.Start)
 }
 
@@ -182,7 +182,7 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 		p.FreeOutput()
 	}
 	killed := sig == syscall.SIGKILL && p.killCgroups()
-	var outside map[int]pid1.Birth
+	var outside map[int]procfs.Stat
 	if sig != syscall.SIGKILL && sig != 0 {
 		outside = p.strays(0) // before the parents die by which they are known
 	}
@@ -228,22 +228,15 @@ func (p *Process) signalGroup(sig syscall.Signal) error {
 // groupOurs says whether the group of this number is still the one we made:
 // its leader is our process, or it has no leader and a member that lives.
 func (p *Process) groupOurs() bool {
-	if b, err := pid1.ReadBirth(p.rec.Pid); err == nil {
+	if b, err := procfs.ReadStat(p.rec.Pid); err == nil {
 		return p.rec.Start == 0 || b.Start == p.rec.Start
 	}
-	for _, b := range pid1.Group(p.rec.Pid) {
-		if p.rec.Group || b.Session == p.rec.Pid {
+	for _, b := range procfs.TakeSnapshot().Stats {
+		if b.Pgrp == p.rec.Pid && b.Alive() && (p.rec.Group || b.Session == p.rec.Pid) {
 			return true
 		}
 	}
 	return false
-}
-
-// FlushOutput takes what the process has written by now into its log.
-func (p *Process) FlushOutput() {
-	if p.pipes != nil {
-		p.pipes.flush()
-	}
 }
 
 // gone maps ESRCH.
@@ -257,10 +250,6 @@ func gone(err error) error {
 // Catches says whether the process has a handler for sig now: a JVM in its first
 // milliseconds, or one with -Xrs, has none for QUIT and would die of it.
 func (p *Process) Catches(sig syscall.Signal) bool {
-	status, err := asuser.Status(p.rec.Pid)
-	if err != nil {
-		return false
-	}
-	mask, err := strconv.ParseUint(status["SigCgt"], 16, 64)
-	return err == nil && mask&(1<<(uint(sig)-1)) != 0
+	status, err := procfs.ReadStatus(p.rec.Pid)
+	return err == nil && status.Catches(int(sig))
 }

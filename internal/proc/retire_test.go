@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,19 +21,19 @@ func playRetire(s *stage) int {
 		return len(all)
 	}
 	settled := func(what string) {
-		for until := time.Now().Add(20 * time.Second); len(s.m.LogNames()) > 0 && time.Now().Before(until); {
+		for until := time.Now().Add(20 * time.Second); len(s.m.Logs.Names()) > 0 && time.Now().Before(until); {
 			unix.Poll(nil, 5)
 		}
-		s.say("%s: logs %q", what, s.m.LogNames())
+		s.say("%s: logs %q", what, s.m.Logs.Names())
 	}
 	s.m.Adopted()
 	if s.first() {
 		before, routines := 0, 0
 		for k := range 60 {
 			name := fmt.Sprintf("cmd/%d", k)
-			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k), LogOptions{Format: FormatPrefix, Title: "the title"})
+			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k), logs.Options{Format: logs.FormatPrefix, Title: "the title"})
 			<-p.Exited()
-			s.m.Retire(s.m.KeptLog(name))
+			s.m.Logs.Retire(s.m.Logs.Get(name))
 			p.Done()
 			if k == 20 {
 				settled("some")
@@ -45,20 +46,20 @@ func playRetire(s *stage) int {
 			unix.Poll(nil, 5)
 		}
 		s.say("more fds %t, more goroutines %t", fds() > before, runtime.NumGoroutine() > routines)
-		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ", LogOptions{Format: FormatPrefix, Title: "long one"})
-		for until := time.Now().Add(10 * time.Second); s.m.KeptLog("long").Stats().Bytes == 0 && time.Now().Before(until); {
+		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ", logs.Options{Format: logs.FormatPrefix, Title: "long one"})
+		for until := time.Now().Add(10 * time.Second); s.m.Logs.Get("long").Stats().Bytes == 0 && time.Now().Before(until); {
 			unix.Poll(nil, 5)
 		}
-		s.m.Retire(s.m.KeptLog("long")) // it is still written to
+		s.m.Logs.Retire(s.m.Logs.Get("long")) // it is still written to
 		_ = p
 		die()
 	}
 	for name := range s.rec.Blobs {
 		s.say("left in the bag: %s", name)
 	}
-	s.say("found: %q", s.m.LogNames())
+	s.say("found: %q", s.m.Logs.Names())
 	p := s.process("long.1")
-	s.m.Retire(s.m.KeptLog("long"))
+	s.m.Logs.Retire(s.m.Logs.Get("long"))
 	os.WriteFile(s.dir+"/go", nil, 0o644)
 	<-p.Exited()
 	p.SignalGroup(unix.SIGKILL)
@@ -90,8 +91,8 @@ func TestRetiredLogsAreGone(t *testing.T) {
 // playRetireAgain retires a log with a file, takes it up again while its process
 // writes, and gives it up for good while somebody reads it.
 func playRetireAgain(s *stage) int {
-	o := LogOptions{Format: FormatNone, File: &FileOptions{Path: s.dir + "/file"}}
-	l, err := s.m.Log("a", o)
+	o := logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: s.dir + "/file"}}
+	l, err := s.m.Logs.Open("a", o)
 	if err != nil {
 		s.say("%v", err)
 		return 1
@@ -101,8 +102,8 @@ func playRetireAgain(s *stage) int {
 		s.say("%v", err)
 		return 1
 	}
-	s.m.Retire(l)
-	again, err := s.m.Log("a", o)
+	s.m.Logs.Retire(l)
+	again, err := s.m.Logs.Open("a", o)
 	s.say("the same %t, %v", again == l, err)
 	for until := time.Now().Add(10 * time.Second); l.Stats().Bytes == 0 && time.Now().Before(until); {
 		unix.Poll(nil, 5)
@@ -110,18 +111,18 @@ func playRetireAgain(s *stage) int {
 	p.SignalGroup(unix.SIGKILL)
 	<-p.Exited()
 	p.Done()
-	s.say("kept %q %q", s.m.LogNames(), l.Text())
+	s.say("kept %q %q", s.m.Logs.Names(), l.Text())
 	read := make(chan error)
 	go func() { // ends with the log
-		read <- l.Lines(context.Background(), 0, true, func(line Line) error { s.say("read %s", line.Text); return nil })
+		read <- l.Lines(context.Background(), 0, true, func(line logs.Line) error { s.say("read %s", line.Text); return nil })
 	}()
 	for until := time.Now().Add(10 * time.Second); !strings.Contains(s.heard(), "read one") && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
-	s.m.Retire(l)
+	s.m.Logs.Retire(l)
 	s.say("the reader ends: %v", <-read)
 	file, err := os.ReadFile(s.dir + "/file")
-	s.say("gone %q %q %d, file %q %v", s.m.LogNames(), l.Text(), l.Stats().Lines, file, err)
+	s.say("gone %q %q %d, file %q %v", s.m.Logs.Names(), l.Text(), l.Stats().Lines, file, err)
 	return 0
 }
 

@@ -2,9 +2,8 @@ package proc
 
 import (
 	"fmt"
-	"strconv"
 
-	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // Rights are what the kernel lets a process do beyond its uid.
@@ -15,14 +14,14 @@ type Rights struct {
 
 // ReadRights gives those of a process, as /proc shows them for its main thread.
 func ReadRights(pid int) (Rights, error) {
-	status, err := asuser.Status(pid)
+	status, err := procfs.ReadStatus(pid)
 	if err != nil {
 		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: %w", pid, cause(err))
 	}
-	permitted, err1 := strconv.ParseUint(status["CapPrm"], 16, 64)
-	bounding, err2 := strconv.ParseUint(status["CapBnd"], 16, 64)
+	permitted, err1 := status.Mask("CapPrm")
+	bounding, err2 := status.Mask("CapBnd")
 	if err1 != nil || err2 != nil || status["NoNewPrivs"] == "" {
-		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: /proc/%d/status lacks them", pid, pid)
+		return Rights{}, fmt.Errorf("cannot read the capabilities of pid %d: %s lacks them", pid, procfs.Path(pid, "status"))
 	}
 	return Rights{Capabilities(permitted), Capabilities(bounding), status["NoNewPrivs"] != "0"}, nil
 }

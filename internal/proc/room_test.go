@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/logs"
 )
 
 // playFewDescriptors starts services with a log each until there is no room for more.
@@ -16,7 +18,7 @@ func playFewDescriptors(s *stage) int {
 	started := 0
 	for k := range 60 {
 		id := fmt.Sprint("s", k)
-		l, err := s.m.Log(id, LogOptions{Format: FormatPrefix})
+		l, err := s.m.Logs.Open(id, logs.Options{Format: logs.FormatPrefix})
 		var p *Process
 		if err == nil {
 			p, err = s.m.Start(context.Background(), Spec{ID: id + ".1", Argv: []string{"/bin/sh", "-c", "exit 7"}, Env: os.Environ(), Log: l})

@@ -1,33 +1,21 @@
 package proc
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/stoker-init/stoker/internal/pid1"
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
-
-// listener is a listening socket.
-type listener struct {
-	inode string
-	uid   int
-}
 
 // OwnsListener says whether a TCP socket that listens on port belongs to the
 // process or to its group. certain is false where the kernel does not let us
 // see whose it is and only the user of the socket is known to match. The error
 // says that nothing listens, or who does.
 func (p *Process) OwnsListener(port int) (certain bool, err error) {
-	suffix := fmt.Sprintf(":%04X", port)
-	all, err := listeners(p.Pid(), func(address string) bool { return strings.HasSuffix(address, suffix) })
+	all, err := listeners(p.Pid(), port)
 	if err != nil {
 		return false, fmt.Errorf("cannot see who listens on port %d: %w", port, err)
 	}
@@ -39,9 +27,8 @@ func (p *Process) OwnsListener(port int) (certain bool, err error) {
 		return true, nil
 	}
 	if blind {
-		var st unix.Stat_t
-		if unix.Stat(fmt.Sprintf("/proc/%d", p.Pid()), &st) == nil &&
-			slices.ContainsFunc(all, func(l listener) bool { return l.uid == int(st.Uid) }) {
+		uid, err := procfs.Owner(p.Pid())
+		if err == nil && slices.ContainsFunc(all, func(s procfs.Socket) bool { return s.UID == uid }) {
 			return false, nil
 		}
 	}
@@ -51,7 +38,7 @@ func (p *Process) OwnsListener(port int) (certain bool, err error) {
 // Listens says whether the process or its group listens on any TCP port. The error
 // says that it does not, or that it cannot be seen.
 func (p *Process) Listens() error {
-	all, err := listeners(p.Pid(), func(string) bool { return true })
+	all, err := procfs.TCPSockets(p.Pid(), func(s procfs.Socket) bool { return s.Listens })
 	if err != nil {
 		return fmt.Errorf("cannot see what it listens on: %w", err)
 	}
@@ -68,7 +55,7 @@ func (p *Process) Listens() error {
 // OwnsSocketFile says whether the process or its group listens at a unix socket. The
 // error says that it does not, or that it cannot be seen.
 func (p *Process) OwnsSocketFile(path string) error {
-	all, err := socketFiles(p.Pid(), path)
+	all, err := procfs.UnixListeners(p.Pid(), path)
 	if err != nil {
 		return fmt.Errorf("cannot see what listens at %s: %w", path, err)
 	}
@@ -87,7 +74,7 @@ func (p *Process) OwnsSocketFile(path string) error {
 
 // owns looks for one of the sockets among the descriptors of the process and its
 // group. blind: not all of them could be seen.
-func (p *Process) owns(all []listener) (owned, blind bool) {
+func (p *Process) owns(all []procfs.Socket) (owned, blind bool) {
 	for _, pid := range p.withMembers() {
 		owned, err := ownsSocket(pid, all)
 		if owned {
@@ -98,11 +85,15 @@ func (p *Process) owns(all []listener) (owned, blind bool) {
 	return false, blind
 }
 
+// listeners are the TCP sockets that listen on a port in the network namespace of a process.
+func listeners(pid, port int) ([]procfs.Socket, error) {
+	return procfs.TCPSockets(pid, func(s procfs.Socket) bool { return s.Listens && s.Local == port })
+}
+
 // PortHolder names the process that listens on a TCP port here, as ": pid 20
 // (nginx)"; empty: nobody does, or it cannot be seen who.
 func PortHolder(port int) string {
-	suffix := fmt.Sprintf(":%04X", port)
-	all, err := listeners(os.Getpid(), func(address string) bool { return strings.HasSuffix(address, suffix) })
+	all, err := listeners(os.Getpid(), port)
 	if err != nil || len(all) == 0 {
 		return ""
 	}
@@ -120,128 +111,33 @@ func (p *Process) withMembers() []int {
 	return pids
 }
 
-// listeners reads the listening sockets at the wanted addresses from the tables of
-// the process's own network namespace (proc(5), /proc/net/tcp: field 2 is the local
-// address in hexadecimal, 4 the state, 8 the uid, 10 the inode).
-func listeners(pid int, wanted func(address string) bool) ([]listener, error) {
-	var out []listener
-	err := tcpTables(pid, func(f []string) {
-		if f[3] != tcpListens || !wanted(f[1]) {
-			return
-		}
-		if uid, err := strconv.Atoi(f[7]); err == nil {
-			out = append(out, listener{"socket:[" + f[9] + "]", uid})
-		}
-	})
-	if len(out) == 0 && err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// States of a socket in the kernel's tables.
-const (
-	tcpListens   = "0A"
-	tcpConnected = "01"
-)
-
-// tcpTables goes through the lines of both tables, split into their fields.
-func tcpTables(pid int, line func(fields []string)) (err error) {
-	for _, table := range []string{"tcp", "tcp6"} {
-		readErr := eachLine(fmt.Sprintf("/proc/%d/net/%s", pid, table), func(text string) {
-			if f := strings.Fields(text); len(f) >= 10 {
-				line(f)
-			}
-		})
-		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
-			err = readErr
-		}
-	}
-	return err
-}
-
-// eachLine goes through a table of the kernel, which has a line for each of any number
-// of sockets, without holding it in memory.
-func eachLine(path string, f func(text string)) error {
-	table, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer table.Close()
-	s := bufio.NewScanner(table)
-	for s.Scan() {
-		f(s.Text())
-	}
-	return s.Err()
-}
-
-// socketFiles reads the sockets that listen at a path (proc(5), /proc/net/unix: field
-// 4 are the flags, of which __SO_ACCEPTCON says that it listens, 7 the inode, and the
-// rest of the line is the path).
-func socketFiles(pid int, path string) ([]listener, error) {
-	const listening = "00010000"
-	var out []listener
-	err := eachLine(fmt.Sprintf("/proc/%d/net/unix", pid), func(text string) {
-		line, at, ok := strings.Cut(text, " /")
-		f := strings.Fields(line)
-		if ok && "/"+at == path && len(f) >= 7 && f[3] == listening {
-			out = append(out, listener{inode: "socket:[" + f[6] + "]"})
-		}
-	})
-	return out, err
-}
-
-// TCPSocket is a TCP socket of a process that listens or is connected.
-type TCPSocket struct {
-	Inode   string // its identity
-	Listens bool
-	Local   int // port
-	Remote  int // port; 0: it listens
-}
-
-// maxSockets is how many TCP sockets of a network namespace are looked at.
-const maxSockets = 50_000
-
-// TCPSockets lists those of one process, by their local ports.
-func TCPSockets(pid int) (out []TCPSocket, err error) {
-	all := map[string]TCPSocket{}
-	err = tcpTables(pid, func(f []string) {
-		if inode := "socket:[" + f[9] + "]"; (f[3] == tcpListens || f[3] == tcpConnected) && len(all) <= maxSockets {
-			all[inode] = TCPSocket{inode, f[3] == tcpListens, tcpPort(f[1]), tcpPort(f[2])}
-		}
-	})
-	if err == nil && len(all) > maxSockets {
-		err = fmt.Errorf("there are more than %d", maxSockets)
-	}
+// TCPSockets lists the TCP sockets of one process by their local ports.
+func TCPSockets(pid int) (out []procfs.Socket, err error) {
+	all, err := procfs.TCPSockets(pid, nil)
 	if err != nil {
 		return nil, fmt.Errorf("cannot see the sockets of process %d: %w", pid, err)
 	}
-	err = asUser(pid, func() error { // which may look twice
+	byInode := map[string]procfs.Socket{}
+	for _, s := range all {
+		byInode[s.Inode] = s
+	}
+	err = asUser(pid, func() error { // which may be called twice
 		out = nil
-		return eachDescriptor(pid, func(_, link string) bool {
-			if s, ok := all[link]; ok {
+		return procfs.EachFD(pid, func(_, target string) bool {
+			if s, ok := byInode[target]; ok {
 				out = append(out, s)
 			}
 			return true
 		})
 	})
-	slices.SortStableFunc(out, func(a, b TCPSocket) int { return a.Local - b.Local })
+	slices.SortStableFunc(out, func(a, b procfs.Socket) int { return a.Local - b.Local })
 	return out, err
-}
-
-// tcpPort is the port of an address in the tables; 0: none.
-func tcpPort(address string) int {
-	n, err := strconv.ParseUint(address[strings.LastIndexByte(address, ':')+1:], 16, 16)
-	if err != nil {
-		return 0
-	}
-	return int(n)
 }
 
 // ownsSocket looks for one of the sockets among a process's descriptors. Root in
 // a default container lacks CAP_SYS_PTRACE and may not look at another user's:
 // then it looks with that user's file-system identity, on a thread of its own.
-func ownsSocket(pid int, all []listener) (bool, error) {
+func ownsSocket(pid int, all []procfs.Socket) (bool, error) {
 	owned := false
 	err := asUser(pid, func() (err error) {
 		owned, err = hasSocket(pid, all)
@@ -250,58 +146,21 @@ func ownsSocket(pid int, all []listener) (bool, error) {
 	return owned, err
 }
 
-func hasSocket(pid int, all []listener) (has bool, err error) {
-	err = eachDescriptor(pid, func(_, link string) bool {
-		has = slices.ContainsFunc(all, func(l listener) bool { return l.inode == link })
+func hasSocket(pid int, all []procfs.Socket) (has bool, err error) {
+	err = procfs.EachFD(pid, func(_, link string) bool {
+		has = slices.ContainsFunc(all, func(l procfs.Socket) bool { return l.Inode == link })
 		return !has
 	})
 	return has, err
 }
 
-// eachDescriptor calls f with the path in /proc of each descriptor of a process and what
-// it is, such as "socket:[INODE]", until it says no. There may be a million of them.
-func eachDescriptor(pid int, f func(path, link string) (more bool)) error {
-	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	for {
-		names, err := dir.Readdirnames(1024)
-		for _, name := range names {
-			path := dir.Name() + "/" + name
-			link, err := os.Readlink(path)
-			if errors.Is(err, fs.ErrPermission) {
-				return err
-			}
-			if err == nil && !f(path, link) {
-				return nil
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // holder names who holds one of the sockets, where that can be seen.
-func holder(all []listener) string {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return ""
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+func holder(all []procfs.Socket) string {
+	for _, pid := range procfs.Pids() {
 		if owned, _ := ownsSocket(pid, all); owned {
-			name := "?"
-			if b, err := pid1.ReadBirth(pid); err == nil {
-				name = b.Comm
+			name, err := procfs.Comm(pid)
+			if err != nil {
+				name = "?"
 			}
 			return fmt.Sprintf(": pid %d (%s)", pid, name)
 		}

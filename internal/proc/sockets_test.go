@@ -4,8 +4,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // Listening sockets are found by where they listen; a connection is none.
@@ -28,7 +29,7 @@ func TestListeningSockets(t *testing.T) {
 	defer tcp.Close()
 
 	self := os.Getpid()
-	at, err := socketFiles(self, path)
+	at, err := procfs.UnixListeners(self, path)
 	if err != nil || len(at) != 1 {
 		t.Fatalf("%v listen at the path, %v", at, err)
 	}
@@ -38,14 +39,14 @@ func TestListeningSockets(t *testing.T) {
 	if owned, _ := hasSocket(os.Getppid(), at); owned {
 		t.Error("our parent has our socket")
 	}
-	if others, err := socketFiles(self, path+"x"); err != nil || len(others) != 0 {
+	if others, err := procfs.UnixListeners(self, path+"x"); err != nil || len(others) != 0 {
 		t.Errorf("at another path listen %v, %v", others, err)
 	}
-	all, err := listeners(self, func(string) bool { return true })
+	all, err := procfs.TCPSockets(self, func(s procfs.Socket) bool { return s.Listens })
 	if owned, blind := hasSocket(self, all); err != nil || !owned || blind != nil {
 		t.Errorf("a TCP socket is ours: %v, %v, %v", owned, err, blind)
 	}
-	if none, err := listeners(self, func(address string) bool { return strings.HasSuffix(address, ":0000") }); err != nil || len(none) != 0 {
+	if none, err := listeners(self, 0); err != nil || len(none) != 0 {
 		t.Errorf("on port 0 listen %v, %v", none, err)
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,14 +56,14 @@ type Spec struct {
 	Stdin *os.File
 	// Log captures stdout and stderr; nil: Stdout and Stderr, which nil means
 	// /dev/null.
-	Log            *Log
+	Log            *logs.Log
 	Stdout, Stderr *os.File
 	// Merge captures both through one pipe: what is written keeps its order, and all
 	// of it counts as stdout's.
 	Merge bool
 	// Late captures both in a log of the process's own, called as the process, which
 	// is made when something is written and given up with Done; nil: Log counts.
-	Late *LogOptions
+	Late *logs.Options
 	// Modest refuses a start beside others that would take the descriptors kept for
 	// operators.
 	Modest bool
@@ -257,35 +258,35 @@ func isProc(name string) bool { return strings.HasPrefix(name, procPrefix) }
 // record is what the bag knows of a process: enough for a supervisor that has
 // never seen it. Without Pid it is an intent.
 type record struct {
-	ID    string      `json:"id"`
-	Path  string      `json:"path"`
-	Exact string      `json:"exact"` // hash of the command line
-	Tail  string      `json:"tail"`  // hash of path and arguments, behind a script's interpreter
-	Log   string      `json:"log,omitempty"`
-	Late  *LogOptions `json:"late,omitempty"` // of the log, which may not be there yet
-	Time  int64       `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
-	Pid   int         `json:"pid,omitempty"`
-	Start uint64      `json:"start,omitempty"` // clock ticks since boot
-	Group bool        `json:"group,omitempty"` // leads a group only, not a session
-	Dirs  []string    `json:"dirs,omitempty"`  // its own cgroup
-	Exit  *pid1.Exit  `json:"exit,omitempty"`
-	Done  bool        `json:"done,omitempty"` // only its output is still of interest
+	ID    string          `json:"id"`
+	Path  string          `json:"path"`
+	Exact string          `json:"exact"` // hash of the command line
+	Tail  string          `json:"tail"`  // hash of path and arguments, behind a script's interpreter
+	Log   string          `json:"log,omitempty"`
+	Late  *logs.Options   `json:"late,omitempty"` // of the log, which may not be there yet
+	Time  int64           `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
+	Pid   int             `json:"pid,omitempty"`
+	Start uint64          `json:"start,omitempty"` // clock ticks since boot
+	Group bool            `json:"group,omitempty"` // leads a group only, not a session
+	Dirs  []string        `json:"dirs,omitempty"`  // its own cgroup
+	Exit  *initproto.Exit `json:"exit,omitempty"`
+	Done  bool            `json:"done,omitempty"` // only its output is still of interest
 	// Merged says that both of its descriptors are the one pipe of both streams: a
 	// supervisor that does not know this reads two.
 	Merged bool `json:"merged,omitempty"`
 	// Lost is how much the init had discarded of each pipe when the line before it
 	// was ended in the log.
-	Lost pid1.Each `json:"lost,omitzero"`
+	Lost initproto.Each `json:"lost,omitzero"`
 }
 
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
-	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Merge, Dirs: s.Cgroups, Time: pid1.BootNow()}
+	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Merge, Dirs: s.Cgroups, Time: initproto.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
 	case s.Log != nil:
-		r.Log = s.Log.name
+		r.Log = s.Log.Name()
 	case s.Late != nil:
 		r.Log, r.Late = s.ID, s.Late
 	}
@@ -298,13 +299,6 @@ func hashArgs(argv []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(argv, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
-
-// ticksPerSecond is USER_HZ, which is 100 on every architecture that Go and
-// Java share.
-const ticksPerSecond = 100
-
-// ticks converts CLOCK_BOOTTIME ns to the unit of a process's start time.
-func ticks(ns int64) uint64 { return uint64(ns) / (1e9 / ticksPerSecond) }
 
 // atomicStats are counters that others read.
 type atomicStats struct{ orphans atomic.Uint64 }

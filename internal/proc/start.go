@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +58,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, err
 	}
 	p.rec.Pid, p.pidfd = pid, pidfd
-	if b, err := pid1.ReadBirth(pid); err == nil {
+	if b, err := procfs.ReadStat(pid); err == nil {
 		p.rec.Start = b.Start
 	}
 	m.putRecord(p.rec, false, nil)
@@ -65,7 +67,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.procs[spec.ID] = p
 	m.kin.add(p)
 	if p.pipes != nil {
-		p.pipes.run()
+		p.pipes.Run()
 	}
 	m.checkParent(p)
 	if m.have.ownChildren {
@@ -109,7 +111,7 @@ func (m *Manager) step(name string) {
 type stdio struct {
 	child [3]uintptr
 	close func()
-	pipes *pipes
+	pipes *logs.Capture
 	spec  *Spec
 }
 
@@ -118,7 +120,7 @@ func (s *stdio) readEnds() []int {
 	if s.pipes == nil {
 		return nil
 	}
-	fds := s.pipes.fds()
+	fds := s.pipes.Fds()
 	if len(fds) == 1 {
 		fds = append(fds, fds[0])
 	}
@@ -128,7 +130,7 @@ func (s *stdio) readEnds() []int {
 // abandon gives up the pipes of a child that was never born.
 func (s *stdio) abandon() {
 	if s.pipes != nil {
-		s.pipes.close()
+		s.pipes.Close()
 	}
 }
 
@@ -159,7 +161,7 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 	if spec.Merge {
 		count = 1
 	}
-	pp, writers, err := newPipes(spec.Log, p.lateLog(), count)
+	pp, writers, err := p.m.Logs.NewCapture(logs.Source{ID: spec.ID, Log: spec.Log, Late: spec.Late}, count)
 	if err != nil {
 		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}
@@ -208,7 +210,7 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (
 			return 0, -1, err
 		}
 		defer sh.close()
-		exe, argv = "/proc/self/exe", []string{"stoker", ShimCommand, spec.ID}
+		exe, argv = "/proc/self/exe", shimArgs(spec.ID)
 		attr.Dir = ""
 		attr.Files = append(files.child[:], sh.childFds()...)
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,7 +37,7 @@ exit 6`
 
 // show starts spec and says what it printed.
 func show(s *stage, spec Spec) {
-	l, _ := s.m.Log("out", LogOptions{})
+	l, _ := s.m.Logs.Open("out", logs.Options{})
 	from := l.End()
 	spec.Log, spec.Env = l, append(os.Environ(), "HOME=/")
 	if spec.Argv == nil {
@@ -48,7 +49,7 @@ func show(s *stage, spec Spec) {
 		return
 	}
 	s.say("status %d", status(p))
-	l.Lines(context.Background(), from, false, func(l Line) error { s.say("%s", strings.ReplaceAll(string(l.Text), "\t", " ")); return nil })
+	l.Lines(context.Background(), from, false, func(l logs.Line) error { s.say("%s", strings.ReplaceAll(string(l.Text), "\t", " ")); return nil })
 }
 
 // surroundingScripts are more supervisors of the tests.
@@ -127,7 +128,7 @@ var surroundingScripts = map[string]play{
 		if s.first() {
 			show(s, Spec{ID: "plain", Argv: reopen, User: u})
 			show(s, Spec{ID: "shim", Argv: reopen, User: u, Umask: num(0o22)})
-			l, _ := s.m.Log("out", LogOptions{})
+			l, _ := s.m.Logs.Open("out", logs.Options{})
 			_, err := s.m.Start(context.Background(), Spec{ID: "adopted", User: u, Log: l, Env: os.Environ(),
 				Argv: []string{"/bin/sh", "-c", "while [ ! -e " + s.dir + "/go ]; do sleep 0.02; done; exec " + reopen[0] + " -c '" + reopen[2] + "'"}})
 			if err != nil {
@@ -139,11 +140,11 @@ var surroundingScripts = map[string]play{
 			}
 			die()
 		}
-		l, _ := s.m.Log("out", LogOptions{})
+		l, _ := s.m.Logs.Open("out", logs.Options{})
 		from := l.End()
 		os.WriteFile(s.dir+"/go", nil, 0o644)
 		s.say("status %d", status(s.process("adopted")))
-		l.Lines(context.Background(), from, false, func(l Line) error { s.say("%s", l.Text); return nil })
+		l.Lines(context.Background(), from, false, func(l logs.Line) error { s.say("%s", l.Text); return nil })
 		return 0
 	}},
 	"no-chown": {play: func(s *stage) int {

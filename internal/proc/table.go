@@ -5,14 +5,13 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/pid1"
-	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // tableAge is how old a table may be. A hundred services that stop together
@@ -23,7 +22,7 @@ const tableAge = 10 * time.Millisecond
 // table is every process that can be seen, at one moment.
 type table struct {
 	at    int64 // before it was made; CLOCK_BOOTTIME, ns
-	born  map[int]pid1.Birth
+	born  map[int]procfs.Stat
 	moved bool // somebody ended while it was made, and may have left a child behind
 	asked bool // a process is read when it is asked for, and not before
 
@@ -33,12 +32,12 @@ type table struct {
 }
 
 // birth is what the table has of a process.
-func (t *table) birth(pid int) (b pid1.Birth, there bool) {
+func (t *table) birth(pid int) (b procfs.Stat, there bool) {
 	b, there = t.born[pid]
 	if there || !t.asked {
 		return b, there
 	}
-	b, err := pid1.ReadBirth(pid)
+	b, err := procfs.ReadStat(pid)
 	if err == nil {
 		t.born[pid] = b
 	}
@@ -55,7 +54,7 @@ type tables struct {
 // since gives a table that is not older than a time, nor by more than tableAge than the
 // call. Where making one takes longer than that, those who call meanwhile share the next.
 func (t *tables) since(ns int64) *table {
-	return t.from(max(ns, pid1.BootNow()-int64(tableAge)))
+	return t.from(max(ns, initproto.BootNow()-int64(tableAge)))
 }
 
 // from gives a table that is not older than a time.
@@ -64,14 +63,9 @@ func (t *tables) from(need int64) *table {
 	defer t.mu.Unlock()
 	if t.last == nil || t.last.at < need {
 		t.made++
-		t.last = &table{at: pid1.BootNow(), born: map[int]pid1.Birth{}}
-		for _, pid := range allPids() {
-			if b, err := pid1.ReadBirth(pid); err == nil {
-				t.last.born[pid] = b
-			} else {
-				t.last.moved = true
-			}
-		}
+		at := initproto.BootNow()
+		all := procfs.TakeSnapshot()
+		t.last = &table{at: at, born: all.Stats, moved: all.Changed}
 	}
 	return t.last
 }
@@ -119,40 +113,6 @@ func (t *table) sort(m *Manager) {
 	}
 }
 
-// allPids lists the numeric folders of /proc.
-func allPids() []int {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	all, _ := dir.Readdirnames(-1) // as far as it got
-	return numbers(all)
-}
-
-func numbers(words []string) []int {
-	out := make([]int, 0, len(words))
-	for _, w := range words {
-		if n, err := strconv.Atoi(w); err == nil {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// orphansOf lists the children of a process that it did not make, and some that
-// it did, zombies included. The kernel keeps them by the thread that is the
-// parent, and hands orphans to the first (proc(5), needs CONFIG_PROC_CHILDREN);
-// where it does not, ok is false.
-func orphansOf(pid int) (children []int, ok bool) {
-	number := strconv.Itoa(pid)
-	data, err := os.ReadFile("/proc/" + number + "/task/" + number + "/children")
-	return numbers(strings.Fields(string(data))), err == nil
-}
-
-// alive says whether a process can still do something.
-func alive(b pid1.Birth) bool { return b.State != 'Z' && b.State != 'X' }
-
 // asUser calls look, and where that is not permitted calls it again with the rights of
 // the process: root in a default container lacks CAP_SYS_PTRACE and may not look into
 // another user's process. It is for what the kernel shows in /proc alone: at places that
@@ -176,8 +136,8 @@ func (p *Process) AsUser(look func() error) error { return asUser(p.Pid(), look)
 // cookieOf reads the cookie in a process's environment; empty: it has none.
 func cookieOf(pid int) (cookie string, err error) {
 	err = asUser(pid, func() error {
-		data, err := untrusted.ReadProcess(pid, "environ")
-		for _, kv := range strings.Split(string(data), "\x00") {
+		environ, err := procfs.Environ(pid)
+		for _, kv := range environ {
 			if value, ok := strings.CutPrefix(kv, CookieVar+"="); ok {
 				cookie = value
 			}

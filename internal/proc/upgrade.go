@@ -1,17 +1,16 @@
 package proc
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // Protocol is the version of the wire that this binary speaks.
-const Protocol = pid1.Version
+const Protocol = initproto.Version
 
 // Init is what the init said of itself and of the binary that supervisors are
 // started from.
@@ -30,7 +29,7 @@ type Init struct {
 func (m *Manager) Init() Init { return m.init }
 
 // welcomed notes what the init says of itself.
-func (m *Manager) welcomed(msg *pid1.Msg) {
+func (m *Manager) welcomed(msg *initproto.Msg) {
 	m.init = Init{Pid: msg.Pid, Protocol: msg.Version}
 	if b := msg.Binary; b != nil {
 		m.init.Version, m.init.Upgrades, m.init.Path, m.init.Failed, m.init.Why = b.Init, b.Count, b.Path, b.Failed, b.Why
@@ -44,16 +43,16 @@ func (m *Manager) welcomed(msg *pid1.Msg) {
 // started from a descriptor is called by its number: nobody finds it in ps, and
 // a successor could not tell a child of ours that has not yet become its program.
 func takeName(initPid int) {
-	want, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", initPid))
+	want, err := procfs.Comm(initPid)
 	if err != nil {
 		return
 	}
-	if have, err := os.ReadFile("/proc/self/comm"); err == nil && bytes.Equal(have, want) {
+	if have, err := procfs.Comm(os.Getpid()); err == nil && have == want {
 		return
 	}
 	tasks, _ := filepath.Glob("/proc/self/task/*/comm") // its pattern is right
 	for _, task := range tasks {
-		_ = os.WriteFile(task, bytes.TrimSpace(want), 0) // a thread that has ended needs no name
+		_ = os.WriteFile(task, []byte(want), 0) // a thread that has ended needs no name
 	}
 }
 
@@ -65,5 +64,5 @@ func (m *Manager) Upgrade(fd int, version, path, by string) error {
 	if m.init.Protocol < 2 {
 		return errors.New("the init of this container is older than upgrades")
 	}
-	return m.conn.Send(&pid1.Msg{Type: pid1.Upgrade, Fds: []int{fd}, Binary: &pid1.Binary{Version: version, Path: path, By: by}})
+	return m.conn.Send(&initproto.Msg{Type: initproto.Upgrade, Fds: []int{fd}, Binary: &initproto.Binary{Version: version, Path: path, By: by}})
 }

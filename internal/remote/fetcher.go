@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
@@ -58,14 +59,14 @@ type Fetcher struct {
 func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document, error) {
 	t, err := parse(s.URL, lookup)
 	if err != nil {
-		return Document{}, fmt.Errorf("cannot ask %s: %w", Mask(s.URL), err)
+		return Document{}, fmt.Errorf("cannot ask %s: %w", redact.URL(s.URL), err)
 	}
 	key := keyOf(t)
 	old, oldAnswer, have, damage := f.load(key)
 	if have && f.Accept != nil && f.Accept(oldAnswer) != nil {
 		have = false // of a time when it was good enough
 	}
-	doc := Document{URL: Mask(t.full), Damaged: damage}
+	doc := Document{URL: redact.URL(t.full), Damaged: damage}
 	fresh, answer, err := f.ask(ctx, s, t, old, have)
 	switch {
 	case err == nil && fresh == nil: // it has not changed

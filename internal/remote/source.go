@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
@@ -153,47 +152,4 @@ func substitute(text string, lookup Lookup, quote func(before, name, value strin
 		return "", fmt.Errorf("no variable and no label gives %s a value", strings.Join(unset, ", "))
 	}
 	return b.String(), nil
-}
-
-// Mask is a URL for people: without the user and password, and without the query
-// values whose names look secret. It takes any text, also with variables.
-func Mask(text string) string {
-	head, query, asked := strings.Cut(text, "?")
-	if scheme, rest, ok := strings.Cut(head, "://"); ok {
-		authority, path, slash := strings.Cut(rest, "/")
-		at := strings.LastIndexByte(authority, '@')
-		switch host := authority[at+1:]; {
-		case strings.Contains(authority, "#"), !redact.Host(host), host == "" && (at >= 0 || scheme != "unix"):
-			return scheme + "://" + redact.Hidden // the begin of a password with /, ? or # in it
-		case at >= 0:
-			authority = redact.Hidden + authority[at:]
-		}
-		head = scheme + "://" + authority
-		if slash {
-			head += "/" + path
-		}
-	}
-	if !asked {
-		return head
-	}
-	query, fragment, cut := strings.Cut(query, "#")
-	pairs := strings.Split(query, "&")
-	for k, pair := range pairs {
-		name, _, valued := strings.Cut(pair, "=")
-		if valued && secret(name) {
-			pairs[k] = name + "=" + redact.Hidden
-		}
-	}
-	out := head + "?" + strings.Join(pairs, "&")
-	if cut {
-		out += "#" + fragment
-	}
-	return out
-}
-
-func secret(name string) bool {
-	if plain, err := url.QueryUnescape(name); err == nil {
-		name = plain
-	}
-	return redact.Name(name)
 }

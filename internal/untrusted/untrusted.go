@@ -84,16 +84,6 @@ func ReadAll(r io.Reader, most int64) ([]byte, error) {
 	return data, nil
 }
 
-// maxMemory bounds what is read of a process's memory, in bytes: execve(2) takes 6 MiB of
-// arguments and variables at most.
-const maxMemory = 8 << 20
-
-// ReadProcess reads the cmdline or environ of a process. Both are in its memory, and it
-// may say itself where they end (prctl(2), PR_SET_MM_MAP).
-func ReadProcess(pid int, name string) ([]byte, error) {
-	return ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name), maxMemory)
-}
-
 // ReadDir lists a folder by name. One that has more entries than that is ErrTooLarge.
 func ReadDir(path string, most int) ([]fs.DirEntry, error) {
 	dir, err := openDir(path, unix.O_RDONLY)

@@ -8,10 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -249,46 +247,6 @@ func TestReadDir(t *testing.T) {
 	}
 	if all, err := ReadDir(t.TempDir(), 2); err != nil || len(all) != 0 {
 		t.Errorf("an empty one: %v, %v", all, err)
-	}
-}
-
-// A process may have its command line end anywhere in its memory.
-func TestReadProcess(t *testing.T) {
-	own, err := ReadProcess(os.Getpid(), "cmdline")
-	if err != nil || !bytes.HasPrefix(own, []byte(os.Args[0]+"\x00")) {
-		t.Fatalf("%q, %v", own, err)
-	}
-	const size = 1 << 30
-	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	must(t, err)
-	defer unix.Munmap(memory)
-	stat, err := os.ReadFile("/proc/self/stat")
-	must(t, err)
-	_, after, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(after) // from the third of proc(5) on
-	field := func(n int) uint64 {
-		value, err := strconv.ParseUint(fields[n-3], 10, 64)
-		must(t, err)
-		return value
-	}
-	at := uint64(uintptr(unsafe.Pointer(&memory[0])))
-	layout := func(begin, end uint64) [13]uint64 { // struct prctl_mm_map
-		return [13]uint64{field(26), field(27), field(45), field(46), field(47), field(47), field(28), begin, end, field(50), field(51), 0, 0xffffffff << 32}
-	}
-	set := func(m [13]uint64) error {
-		_, _, errno := unix.Syscall6(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, uintptr(unsafe.Pointer(&m)), unsafe.Sizeof(m), 0, 0)
-		if errno != 0 {
-			return errno
-		}
-		return nil
-	}
-	if err := set(layout(at, at+size)); err != nil {
-		t.Skipf("this kernel does not allow it: %v", err)
-	}
-	_, err = ReadProcess(os.Getpid(), "cmdline")
-	must(t, set(layout(field(48), field(49))))
-	if !errors.Is(err, ErrTooLarge) {
-		t.Errorf("a command line of 1 GiB: %v", err)
 	}
 }
 

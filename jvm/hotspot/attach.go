@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -88,7 +86,7 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 		if s.stopped {
 			return fail(ErrStopped)
 		}
-		a.socket = fmt.Sprintf("/proc/%d/root/tmp/.java_pid%d", t.Pid, s.nsPid)
+		a.socket = procfs.Path(t.Pid, fmt.Sprintf("root/tmp/.java_pid%d", s.nsPid))
 		err = a.listens(ctx)
 		if err == nil {
 			return a, nil
@@ -121,10 +119,9 @@ func notThere(err error) bool {
 // ask asks for the socket once, and waits for it.
 func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error {
 	name := fmt.Sprintf(".attach_pid%d", s.nsPid)
-	proc := "/proc/" + strconv.Itoa(a.target.Pid)
-	file, err := a.leave(proc+"/cwd", name)
+	file, err := a.leave(procfs.Path(a.target.Pid, "cwd"), name)
 	if err != nil && !errors.Is(err, ErrNameTaken) { // that is where the JVM looks first
-		file, err = a.leave(proc+"/root/tmp", name)
+		file, err = a.leave(procfs.Path(a.target.Pid, "root/tmp"), name)
 	}
 	switch {
 	case err != nil && notThere(err): // it is not the socket that is missing
@@ -272,14 +269,14 @@ func optionVariables() []string {
 // can be seen, for what makes SIGQUIT do something else than to open the socket. A
 // later option wins.
 func (a *Attached) forbidsAttach() (bool, error) {
-	argv, err := CommandLine(a.target.Pid)
+	argv, err := procfs.Cmdline(a.target.Pid)
 	if err != nil {
 		return false, err
 	}
 	words := map[string][]string{"": argv}
 	_ = a.as.Do(func() error { // where it cannot be seen, ErrNotListening tells
-		data, err := untrusted.ReadProcess(a.target.Pid, "environ")
-		for _, kv := range strings.Split(string(data), "\x00") {
+		environ, err := procfs.Environ(a.target.Pid)
+		for _, kv := range environ {
 			if name, value, _ := strings.Cut(kv, "="); name != "" {
 				words[name] = strings.Fields(value)
 			}
@@ -300,15 +297,6 @@ func (a *Attached) forbidsAttach() (bool, error) {
 	return disabled || reduced, nil
 }
 
-// CommandLine gives the arguments of a process.
-func CommandLine(pid int) ([]string, error) {
-	data, err := untrusted.ReadProcess(pid, "cmdline")
-	if err != nil {
-		return nil, err
-	}
-	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), nil
-}
-
 // status is what /proc/PID/status says.
 type status struct {
 	nsPid       int // in the innermost namespace
@@ -324,33 +312,32 @@ func Stopped(pid int) bool {
 }
 
 func readStatus(pid int) (status, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	s, err := procfs.ReadStatus(pid)
 	if err != nil {
 		return status{}, err
 	}
-	return parseStatus(string(data), pid)
+	return parseStatus(s, pid)
 }
 
-// parseStatus reads the lines that matter; Linux < 4.1 has no NSpid.
-func parseStatus(text string, pid int) (s status, err error) {
+// parseStatus reads the lines that matter. Linux < 4.1 has no NSpid.
+func parseStatus(lines procfs.Status, pid int) (s status, err error) {
 	s = status{nsPid: pid}
-	for line := range strings.Lines(text) {
-		name, rest, _ := strings.Cut(line, ":")
-		f := strings.Fields(rest)
-		switch {
-		case name == "NSpid" && len(f) > 0:
-			s.nsPid, err = strconv.Atoi(f[len(f)-1])
-		case name == "State" && len(f) > 0:
-			s.stopped = f[0] == "T" || f[0] == "t"
-			s.ended = f[0] == "Z" || f[0] == "X"
-		case name == "SigCgt" && len(f) > 0:
-			var mask uint64
-			mask, err = strconv.ParseUint(f[0], 16, 64)
-			s.catchesQuit = mask&(1<<(unix.SIGQUIT-1)) != 0
-		}
+	if _, there := lines["NSpid"]; there {
+		pids, err := lines.Ints("NSpid")
 		if err != nil {
 			return s, fmt.Errorf("cannot read the status of process %d: %w", pid, err)
 		}
+		s.nsPid = pids[len(pids)-1]
 	}
+	if _, there := lines["SigCgt"]; there {
+		mask, err := lines.Mask("SigCgt")
+		if err != nil {
+			return s, fmt.Errorf("cannot read the status of process %d: %w", pid, err)
+		}
+		s.catchesQuit = mask&(1<<(unix.SIGQUIT-1)) != 0
+	}
+	state, _, _ := strings.Cut(lines["State"], " ")
+	s.stopped = state == "T" || state == "t"
+	s.ended = state == "Z" || state == "X"
 	return s, nil
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 func TestParseStatus(t *testing.T) {
@@ -28,12 +30,12 @@ func TestParseStatus(t *testing.T) {
 		{"State:\tS (sleeping)\n", status{7, false, false, false}},
 		{"", status{7, false, false, false}},
 	} {
-		if got, err := parseStatus(c.text, 7); err != nil || got != c.want {
+		if got, err := parseStatus(procfs.ParseStatus(c.text), 7); err != nil || got != c.want {
 			t.Errorf("%q: %+v, %v", c.text, got, err)
 		}
 	}
 	for _, bad := range []string{"NSpid:\tx\n", "SigCgt:\tx\n"} {
-		if _, err := parseStatus(bad, 7); err == nil {
+		if _, err := parseStatus(procfs.ParseStatus(bad), 7); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,10 +32,9 @@ const maxMaps = 64 << 20
 // mapped. Another program may take SIGQUIT for the wish that it ends, as nginx
 // does, so it must be known before Attach. as is Target.As. os.ErrProcessDone: it has ended.
 func Identify(pid int, as func(func() error) error) error {
-	proc := "/proc/" + strconv.Itoa(pid)
 	var verdict error
 	err := as(func() error {
-		f, err := os.Open(proc + "/maps")
+		f, err := os.Open(procfs.Path(pid, "maps"))
 		if err != nil {
 			return err
 		}
@@ -53,7 +52,7 @@ func Identify(pid int, as func(func() error) error) error {
 		if s, err := readStatus(pid); err != nil || s.ended { // it has no mappings any more
 			return os.ErrProcessDone
 		}
-		argv, _ := CommandLine(pid) // of a process that has ended it is empty
+		argv, _ := procfs.Cmdline(pid) // of a process that has ended it is empty
 		if len(argv) > 0 && filepath.Base(argv[0]) == "java" {
 			return ErrBegins
 		}

@@ -1,0 +1,28 @@
+// Package exit has the exit codes of stoker, and the error that carries one with a
+// hint for the user.
+package exit
+
+// Exit codes of stoker itself; docs/reference/exit-codes.md is their table.
+const (
+	Failed      = 1
+	Usage       = 2
+	Refused     = 3  // not permitted
+	NotFound    = 4  // no such service
+	Unavailable = 69 // no stoker answers
+	CannotWrite = 73 // a file cannot be written there
+	TryLater    = 75 // it may work later
+	BadConfig   = 78 // the configuration was refused
+)
+
+// Error is an error with a hint and an exit code.
+type Error struct {
+	Err  error
+	Hint string // what to try; may be empty
+	Code int    // 0: that of Err
+}
+
+// Error is the text of Err.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,12 @@
+// Package fdstore is the supervisor's side of the init's fd store: named items, each
+// a blob of at most 64 KiB, open files, or both, that the next supervisor gets back.
+//
+//   - Put keeps a blob and descriptors, PutFile an open file, PutJSON a value of any
+//     size, PutProcess the record of a process. An item is replaced as a whole, except
+//     that an item put again without descriptors keeps those it has.
+//   - Delete forgets an item.
+//   - Items are what the previous supervisor kept. Take and TakeJSON hand an item out
+//     once; what a newer supervisor kept under an unknown name stays in the store.
+//
+// The init's side is in internal/pid1.
+package fdstore

@@ -1,0 +1,96 @@
+package fdstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/initproto"
+)
+
+// MaxValue bounds a value that PutJSON keeps, in bytes.
+const MaxValue = 64 << 20
+
+// Items are what the previous supervisor kept. An item without a blob has an empty
+// one, and one without files an empty list.
+type Items struct {
+	Blobs map[string][]byte
+	Files map[string][]int // descriptors, close-on-exec
+}
+
+// NewItems returns none.
+func NewItems() Items { return Items{Blobs: map[string][]byte{}, Files: map[string][]int{}} }
+
+// Add notes an item.
+func (it Items) Add(name string, blob []byte, fds []int) {
+	it.Blobs[name], it.Files[name] = blob, fds
+}
+
+// Has reports whether there is an item of that name.
+func (it Items) Has(name string) bool {
+	_, ok := it.Blobs[name]
+	return ok
+}
+
+// Names returns the names that begin with prefix, in order.
+func (it Items) Names(prefix string) []string {
+	names := slices.Sorted(maps.Keys(it.Blobs))
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
+}
+
+// Take hands an item out. Its descriptors are the caller's.
+func (it Items) Take(name string) (blob []byte, fds []int, ok bool) {
+	if !it.Has(name) {
+		return nil, nil, false
+	}
+	blob, fds = it.Blobs[name], it.Files[name]
+	delete(it.Blobs, name)
+	delete(it.Files, name)
+	return blob, fds, true
+}
+
+// TakeJSON hands out a value that PutJSON kept without descriptors. found is false if
+// there is no such item; value may be changed in part if there is an error.
+func (it Items) TakeJSON(name string, value any) (found bool, err error) {
+	blob, fds, found := it.Take(name)
+	if !found {
+		return false, nil
+	}
+	defer initproto.CloseAll(fds)
+	if len(blob) == 0 && len(fds) == 1 {
+		f := os.NewFile(uintptr(fds[0]), name)
+		fds = nil
+		defer f.Close()
+		if blob, err = ReadFile(f, MaxValue); err != nil {
+			return true, fmt.Errorf("cannot read the kept %q: %w", name, err)
+		}
+	}
+	if err := json.Unmarshal(blob, value); err != nil {
+		return true, fmt.Errorf("cannot read the kept %q: %w", name, err)
+	}
+	return true, nil
+}
+
+// TakeFile hands out the one file that PutFile kept, and the blob beside it.
+func (it Items) TakeFile(name string) (f *os.File, blob []byte, err error) {
+	blob, fds, _ := it.Take(name)
+	if len(fds) != 1 {
+		initproto.CloseAll(fds)
+		return nil, nil, fmt.Errorf("cannot read the kept %q: it has %d descriptors", name, len(fds))
+	}
+	return os.NewFile(uintptr(fds[0]), name), blob, nil
+}
+
+// ReadFile reads all of a kept file, from its beginning: its position is shared with
+// earlier supervisors. It is an error if the file has more than limit bytes.
+func ReadFile(f *os.File, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("it has more than %d bytes", limit)
+	}
+	return data, err
+}

@@ -1,0 +1,94 @@
+package layout
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// sampleTable is like those that are printed.
+func sampleTable() Table {
+	return Table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"},
+		{"12", "2026-03-01T11:57:00Z", "web", "jvm-crash", "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]"},
+		{"3", "2026-02-27T12:00:00Z", "a-service-with-a-long-name", "not-started", "cannot execute /opt/company/application/releases/2026/bin/start-it-all.sh: no such file"},
+		{"1", "2026-02-27T12:00:00Z", "job", "exit", ""}}
+}
+
+// TestTablesFit: no line is longer than the terminal, no word is cut, nothing is lost.
+func TestTablesFit(t *testing.T) {
+	rows := sampleTable()
+	for _, width := range []int{40, 50, 60, 80, 100, 132, 200, 0} {
+		text := Rows(rows, width)
+		for line := range strings.Lines(text) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); width > 0 && n > width {
+				t.Errorf("width %d: a line has %d columns: %s", width, n, line)
+			}
+			if strings.HasSuffix(line, " \n") {
+				t.Errorf("width %d: blanks at the end of %q", width, line)
+			}
+		}
+		words := strings.Fields(text)
+		for _, cells := range rows[1:] {
+			for _, cell := range cells {
+				for word := range strings.FieldsSeq(cell) {
+					if len(word) <= longWord && !contains(words, word) {
+						t.Errorf("width %d: %q is cut:\n%s", width, word, text)
+					}
+				}
+			}
+		}
+		if width == 0 && strings.Count(text, "\n") != len(rows) {
+			t.Errorf("without a terminal a row is not a line:\n%s", text)
+		}
+	}
+	if !strings.Contains(Rows(rows, 40), "REASON   fatal error in the JVM:") {
+		t.Errorf("what does not fit is not stacked:\n%s", Rows(rows, 40))
+	}
+}
+
+func contains(words []string, word string) bool {
+	for _, w := range words {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+func TestTextsAreWrapped(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		width int
+		want  string
+	}{
+		{"short", 20, "short"},
+		{"one two three four five six", 20, "one two three four\n  five six"},
+		{"  note: one two three four", 20, "  note: one two three\n    four"},
+		{"a\n\n  b c", 20, "a\n\n  b c"},
+		{"/opt/company/application/releases/bin", 20, "/opt/company/\n  application/\n  releases/bin"},
+		{"anevenlongerwordthathasnoplace", 20, "anevenlongerwordthathasnoplace"},
+		{"", 20, ""},
+		{strings.Repeat("x ", 100), 0, strings.Repeat("x ", 100)},
+	} {
+		if got := Wrap(c.in, c.width, "  "); got != c.want {
+			t.Errorf("%q at %d: %q, want %q", c.in, c.width, got, c.want)
+		}
+	}
+}
+
+func FuzzWrapped(f *testing.F) {
+	f.Add("note: a/b,c é", 20)
+	f.Fuzz(func(t *testing.T, text string, width int) {
+		if width < MinWidth || width > 300 || !utf8.ValidString(text) {
+			return
+		}
+		got := Wrap(text, width, "  ")
+		squeeze := func(s string) string {
+			return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\n' }), "")
+		}
+		if squeeze(got) != squeeze(text) {
+			t.Errorf("%q at %d: %q", text, width, got)
+		}
+		_ = Rows([][]string{{"A", "B"}, {text, got}}, width)
+	})
+}

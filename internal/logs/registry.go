@@ -1,0 +1,282 @@
+package logs
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Store keeps items, with their descriptors, for the next supervisor.
+type Store interface {
+	Put(name string, body []byte, fds ...int) error // without descriptors the item keeps those it has
+	Delete(name string)
+}
+
+// Config is what a Registry needs of the supervisor.
+type Config struct {
+	Sinks    *[2]*Sink // the container's stdout and stderr; nil: descriptors 1 and 2
+	Store    Store
+	Warn     func(msg string)
+	Reserve  func(n int) error // fails when fewer than n descriptors are free
+	Explain  func(error) error // adds what the operator can do about it
+	NoSplice bool              // splice(2) is not used
+}
+
+// Registry holds the logs of one container by name.
+type Registry struct {
+	Config
+	mu         sync.Mutex // guards logs
+	logs       map[string]*Log
+	tellUnread sync.Once
+	buffers    sync.Pool // of []byte of chunkSize
+}
+
+// NewRegistry makes an empty one.
+func NewRegistry(c Config) *Registry {
+	if c.Sinks == nil {
+		c.Sinks = StdSinks()
+	}
+	return &Registry{Config: c, logs: map[string]*Log{}}
+}
+
+// filesPerLog is how many descriptors a log takes.
+const filesPerLog = 5
+
+// Open gives the log of a service and makes it when there is none. An existing one
+// is reconfigured where the options differ.
+func (r *Registry) Open(name string, o Options) (*Log, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.logs[name]; l != nil {
+		l.mu.Lock()
+		l.retired = false
+		l.mu.Unlock()
+		return l, l.Configure(o)
+	}
+	err := r.Reserve(filesPerLog)
+	var l *Log
+	if err == nil {
+		l, err = newLog(name, Options{})
+	}
+	if err != nil {
+		return nil, r.Explain(fmt.Errorf("cannot keep the output of %q: %w", name, err))
+	}
+	r.own(l)
+	meta, err := json.Marshal(l.opts)
+	if err == nil {
+		err = r.Store.Put(logPrefix+name, meta, l.data, l.sent, l.ix.fd)
+	}
+	if err == nil {
+		err = l.Configure(o)
+	}
+	if err != nil {
+		r.Store.Delete(logPrefix + name)
+		r.Store.Delete(outputPrefix + name)
+		l.release()
+		return nil, r.Explain(err)
+	}
+	r.logs[name] = l
+	go r.passOn(l) // ends with Flush or Retire, or with the process
+	return l, nil
+}
+
+// own makes the log one of this registry.
+func (r *Registry) own(l *Log) {
+	l.outs, l.noSplice, l.pool, l.store, l.warn = r.Sinks, r.NoSplice, &r.buffers, r.Store, r.Warn
+}
+
+// Adopt takes over the logs of an earlier supervisor, and removes their items from
+// what it left.
+func (r *Registry) Adopt(items map[string][]byte, files map[string][]int) {
+	var all []*Log
+	for name, blob := range items {
+		if short, ok := strings.CutPrefix(name, logPrefix); ok {
+			if l := r.adoptLog(short, blob, files); l != nil {
+				all = append(all, l)
+			}
+		}
+	}
+	for name := range items {
+		for _, prefix := range []string{logPrefix, outputPrefix, logFilePrefix} {
+			short, ok := strings.CutPrefix(name, prefix)
+			if !ok {
+				continue
+			}
+			if l := r.logs[short]; prefix != logPrefix && (l == nil || prefix == logFilePrefix && l.file == nil) {
+				for _, fd := range files[name] { // of a kill between two steps of Configure
+					unix.Close(fd)
+				}
+				r.Store.Delete(name)
+			}
+			delete(items, name)
+			delete(files, name)
+		}
+	}
+	for _, l := range all { // only now it is known whose line is unfinished on a sink
+		go r.passOn(l) // ends with Flush or Retire, or with the process
+		if l.file != nil {
+			go l.file.run() // ends with Flush, or when it is retired
+		}
+	}
+}
+
+// adoptLog takes over one log. It warns and returns nil where it cannot.
+func (r *Registry) adoptLog(name string, blob []byte, files map[string][]int) *Log {
+	fds := files[logPrefix+name]
+	var o Options
+	if json.Unmarshal(blob, &o) != nil || len(fds) != 3 {
+		return nil
+	}
+	o = o.withDefaults()
+	if o.check() != nil { // of a newer supervisor
+		o.Format = FormatRaw
+	}
+	l, err := openLog(name, o, fds[0], fds[1], fds[2])
+	if err != nil {
+		r.Warn(fmt.Sprintf("cannot take over the output kept for %s: %v", name, err))
+		return nil
+	}
+	r.own(l)
+	if fds := files[outputPrefix+name]; len(fds) == 2 {
+		l.rendering, err = openRendering(l, fds[0], fds[1])
+	}
+	if fds := files[logFilePrefix+name]; err == nil && len(fds) == 1 && o.File != nil {
+		l.file, err = openLogFile(l, fds[0])
+	}
+	if err == nil {
+		l.rendering, l.file, err = l.adoptSinks(o)
+	}
+	if err != nil { // the output itself is not lost for it
+		r.Warn(fmt.Sprintf("cannot take over how the output of %s is passed on; it is now as the service writes it: %v", name, err))
+		l.opts.Format, l.opts.File, l.file = FormatRaw, nil, nil
+	}
+	l.skipUnwanted()
+	l.claimOutlet()
+	r.logs[name] = l
+	return l
+}
+
+// adoptSinks makes what the options ask for and the store did not have.
+func (l *Log) adoptSinks(o Options) (*rendering, *logFile, error) {
+	had := l.file
+	r, f, err := l.sinks(o)
+	if f != nil && err == nil {
+		f.options = *o.File
+		if had == nil {
+			f.begin(l.end)
+		}
+	}
+	return r, f, err
+}
+
+// Names lists the logs that are kept.
+func (r *Registry) Names() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.logs))
+}
+
+// Get gives an existing log; nil: there is none of that name.
+func (r *Registry) Get(name string) *Log {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.logs[name]
+}
+
+// Retire gives a log up: what it holds is passed on and written to its file, and when
+// no process writes to it any more it is removed, also from the store. A reader then
+// finds it empty. If Open asks for it before that, it is kept.
+func (r *Registry) Retire(l *Log) {
+	l.mu.Lock()
+	l.retired = true
+	poke(l.poke)
+	l.mu.Unlock()
+}
+
+// unread counts the logs that are given up and not yet removed.
+func (r *Registry) unread() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.logs {
+		l.mu.Lock()
+		if l.retired {
+			n++
+		}
+		l.mu.Unlock()
+	}
+	return n
+}
+
+// passOn passes a log on to its end. One that was retired is removed then.
+func (r *Registry) passOn(l *Log) {
+	defer close(l.passed)
+	for l.passOn(); !r.remove(l); l.passOn() {
+	}
+}
+
+// remove takes a log that is passed on out of the store, if it is retired; a file is
+// written to its end first. False: it is not over.
+func (r *Registry) remove(l *Log) (over bool) {
+	r.mu.Lock()
+	l.mu.Lock()
+	file, o, gone, quit := l.file, l.opts, l.retired && len(l.pipes) == 0, l.quit
+	l.mu.Unlock()
+	if quit || !gone {
+		r.mu.Unlock()
+		return quit
+	}
+	if file != nil {
+		o.File = nil
+		err := l.Configure(o)
+		r.mu.Unlock()
+		if err == nil {
+			<-file.done
+		}
+		return err != nil // the store is gone
+	}
+	defer r.mu.Unlock() // from here on a log of this name is a new one
+	delete(r.logs, l.name)
+	r.Store.Delete(logPrefix + l.name)
+	r.Store.Delete(outputPrefix + l.name)
+	l.mu.Lock()
+	l.release()
+	l.mu.Unlock()
+	return true
+}
+
+// Flush passes on what there is, as far as the reader takes it within the
+// deadline, and then no more. It is for the end of the container.
+func (r *Registry) Flush(within time.Duration) {
+	deadline := time.After(within)
+	r.mu.Lock()
+	all := slices.Collect(maps.Values(r.logs))
+	r.mu.Unlock()
+	for _, l := range all {
+		l.mu.Lock()
+		l.quit = true
+		l.makeRoom()
+		l.wakeAll()
+		l.mu.Unlock()
+	}
+	for _, l := range all {
+		l.mu.Lock()
+		ends := []<-chan struct{}{l.passed}
+		if l.file != nil {
+			ends = append(ends, l.file.done)
+		}
+		l.mu.Unlock()
+		for _, end := range ends {
+			select {
+			case <-end:
+			case <-deadline:
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package logs
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is lost of one stream ends no line of the other.
+func TestLossEndsLinesOfItsStream(t *testing.T) {
+	l, err := NewScratchLog("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	write := func(stream int, text string) { write(t, l, stream, text) }
+	l.EndLine(Stdout) // there is none
+	write(Stdout, "whole\nout")
+	write(Stderr, "err")
+	l.mu.Lock()
+	l.ix.begin(l.end, Stdout, time.Now()) // of a supervisor that died before its bytes came
+	l.mu.Unlock()
+	l.EndLine(Stdout)
+	l.EndLine(Stdout)
+	write(Stderr, " goes on\n")
+	if text, lines := l.Text(), l.Stats().Lines; text != "whole\nouterr\n goes on\n" || lines != 3 {
+		t.Errorf("the log holds %q and counts %d lines", text, lines)
+	}
+	if got := string(l.streamTail(Stdout, 100)); got != "whole\nout\n" {
+		t.Errorf("stdout is %q", got)
+	}
+}
+
+// write has a log capture text as that of a process.
+func write(t *testing.T, l *Log, stream int, text string) {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	unix.Write(fds[1], []byte(text))
+	unix.Close(fds[1])
+	if n, err := l.capture(fds[0], stream, true); n != len(text) || err != nil {
+		t.Fatalf("captured %d bytes of %q: %v", n, text, err)
+	}
+	unix.Close(fds[0])
+}
+
+// fakeStore is a store in memory, with descriptors of its own.
+type fakeStore struct {
+	items map[string][]byte
+	files map[string][]int
+}
+
+func newFakeStore() *fakeStore { return &fakeStore{map[string][]byte{}, map[string][]int{}} }
+
+func (s *fakeStore) Put(name string, body []byte, fds ...int) error {
+	if s.items[name] = body; len(fds) == 0 {
+		return nil
+	}
+	s.files[name] = nil
+	for _, fd := range fds {
+		again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		s.files[name] = append(s.files[name], again)
+	}
+	return nil
+}
+
+func (s *fakeStore) Delete(name string) {
+	delete(s.items, name)
+	delete(s.files, name)
+}
+
+// registry is one whose output goes to two files.
+func registry(t *testing.T, s Store) (r *Registry, stdout, stderr string) {
+	t.Helper()
+	var outs [2]*Sink
+	var names [2]string
+	for k := range outs {
+		f, err := os.CreateTemp(t.TempDir(), "out")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		outs[k], names[k] = NewSink(int(f.Fd())), f.Name()
+	}
+	return NewRegistry(Config{Sinks: &outs, Store: s, Warn: func(msg string) { t.Error(msg) }, Reserve: func(int) error { return nil },
+		Explain: func(err error) error { return err }}), names[0], names[1]
+}
+
+// A supervisor from before formats and files left an item with keep alone, and an index
+// without the words that came later.
+func TestOldStoreIsTakenOver(t *testing.T) {
+	s := newFakeStore()
+	r, _, _ := registry(t, s)
+	l, err := r.Open("svc", Options{Format: FormatNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, Stdout, "before\n")
+	l.mu.Lock()
+	l.ix.droppedLines, l.ix.droppedBytes = 7, 70
+	l.ix.marked, l.ix.markedLines, l.ix.markedBytes = 0, 0, 0
+	l.mu.Unlock()
+	s.items["log/svc"] = []byte(`{"keep":12345}`)
+	r, stdout, stderr := registry(t, s)
+	r.Adopt(s.items, s.files)
+	l = r.Get("svc")
+	if l.opts.Keep != 12345 || l.opts.Format != FormatRaw {
+		t.Errorf("%+v", l.opts)
+	}
+	write(t, l, Stdout, "after\n")
+	r.Flush(5 * time.Second)
+	if got := readFile(t, stdout) + readFile(t, stderr); got != "after\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// The options are in the store when Configure returns.
+func TestOptionsAreTakenOver(t *testing.T) {
+	s := newFakeStore()
+	r, _, _ := registry(t, s)
+	l, err := r.Open("svc", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Format: FormatJSON, Keep: 99999, Block: true, Title: "the title"}
+	if err := l.Configure(o); err != nil {
+		t.Fatal(err)
+	}
+	r, _, _ = registry(t, s)
+	r.Adopt(s.items, s.files)
+	if got := r.Get("svc").opts; got != o {
+		t.Errorf("%+v, want %+v", got, o)
+	}
+	r.Flush(5 * time.Second)
+}
+
+func BenchmarkIndexFind(b *testing.B) {
+	ix, err := newIndex()
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	for k := range int64(segments) {
+		ix.begin(k*100, int(k%2)+1, now)
+	}
+	for b.Loop() {
+		ix.find(12345, segments*100)
+	}
+}
+
+func TestSplitter(t *testing.T) {
+	var got []string
+	s := splitter{f: func(l Line) error {
+		got = append(got, fmt.Sprintf("%d%s%v", l.Stream, l.Text, l.Open))
+		return nil
+	}}
+	s.add([]byte("a\nb"), segment{stream: 1}, 0)
+	s.add([]byte("x\n"), segment{stream: 2}, 3)
+	s.add([]byte("c\n"), segment{stream: 1}, 5)
+	s.add(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, 7)
+	s.finish()
+	long := strings.Repeat("y", MaxLine)
+	want := []string{"1afalse", "2xfalse", "1bcfalse", "1" + long + "true", "1yfalse"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %.200v", got)
+	}
+}

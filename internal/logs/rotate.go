@@ -1,0 +1,229 @@
+package logs
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// rotated is a file that is renamed to Path.1 when it is full, as Path.1 is to
+// Path.2 and so on.
+type rotated struct {
+	FileOptions
+	folder   *logFolder // nil: not open
+	fd       int        // -1: not open
+	dev, ino uint64
+	size     int64 // when it was last looked at, and what was written since
+}
+
+// open makes sure that the file of that name is the one that is open: somebody may
+// have moved or removed it, or removed its folder. After a failure the folder is
+// looked for by its path.
+func (r *rotated) open(o FileOptions, notes *fileNotes) error {
+	if o.Path != r.Path {
+		r.close()
+	}
+	r.FileOptions = o
+	held := r.folder != nil
+	err := r.openHere(notes)
+	if err != nil {
+		r.close()
+	}
+	if held && errors.Is(err, unix.ENOENT) {
+		if err = r.openHere(notes); err != nil {
+			r.close()
+		}
+	}
+	return err
+}
+
+func (r *rotated) openHere(notes *fileNotes) (err error) {
+	if r.folder == nil {
+		if r.folder, err = openLogFolder(r.Path); err != nil {
+			return err
+		}
+	}
+	var st unix.Stat_t
+	if r.folder.stat(r.named(0), &st) == nil {
+		if r.fd >= 0 && st.Dev == r.dev && st.Ino == r.ino {
+			r.size = st.Size
+			return nil
+		}
+		if err := mustBeFile(r.Path, st.Mode); err != nil {
+			return err
+		}
+	}
+	r.closeFile()
+	fd, st, err := r.folder.open(r.Path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT)
+	if err != nil {
+		return err
+	}
+	r.fd, r.dev, r.ino, r.size = fd, st.Dev, st.Ino, st.Size
+	if r.size > 0 && notes.begunIno != r.ino {
+		notes.begun, notes.begunIno = birth(fd, &st), r.ino
+	}
+	r.prune()
+	return nil
+}
+
+// NotAFile says what is at a path that can never be a log's file, such as "a FIFO";
+// empty: a file, or nothing yet.
+func NotAFile(path string) string {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) == nil {
+		return kindOf(st.Mode)
+	}
+	for _, stream := range []string{"/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/"} {
+		if strings.HasPrefix(path, stream) { // it may be missing just here
+			return "a stream of a process"
+		}
+	}
+	return ""
+}
+
+// kindOf names what is not an ordinary file; empty: it is one.
+func kindOf(mode uint32) string {
+	return map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
+		unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}[mode&unix.S_IFMT]
+}
+
+// mustBeFile refuses what is not an ordinary file.
+func mustBeFile(path string, mode uint32) error {
+	what := kindOf(mode)
+	if what == "" {
+		return nil
+	}
+	return fmt.Errorf("cannot open %s: it is %s, and only an ordinary file is written to", path, what)
+}
+
+// birth is when a file that is not ours was made, or else last written; Unix, ns.
+func birth(fd int, st *unix.Stat_t) int64 {
+	var x unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &x) == nil && x.Mask&unix.STATX_BTIME != 0 {
+		return x.Btime.Sec*1e9 + int64(x.Btime.Nsec)
+	}
+	return st.Mtim.Nano()
+}
+
+// tooOld says whether the file is full by its age.
+func (r *rotated) tooOld(notes *fileNotes) bool {
+	return r.Every > 0 && r.size > 0 && notes.begunIno == r.ino && time.Since(time.Unix(0, notes.begun)) >= r.Every
+}
+
+// rotate begins a new file, in the folder that is at the path now. After a kill
+// between two steps the numbers have a gap, and only those before the first gap are
+// moved up.
+func (r *rotated) rotate(notes *fileNotes) error {
+	now, err := openLogFolder(r.Path)
+	if err != nil {
+		r.close()
+		return err
+	}
+	same := r.folder == nil || r.folder.is(now.info)
+	r.folder.close()
+	if r.folder = now; !same {
+		r.closeFile()
+		return r.open(r.FileOptions, notes)
+	}
+	var st unix.Stat_t
+	gap := 1
+	for gap <= r.Files && r.folder.stat(r.named(gap), &st) == nil {
+		gap++
+	}
+	if gap > r.Files {
+		gap = r.Files // which is replaced
+	}
+	for k := gap; k > 0; k-- {
+		from, to := r.named(k-1), r.named(k)
+		if err := unix.Renameat(r.folder.fd(), from, r.folder.fd(), to); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("cannot rename %s, which is full, to %s: %w", filepath.Join(filepath.Dir(r.Path), from), to, err)
+		}
+	}
+	return r.open(r.FileOptions, notes)
+}
+
+// named is the name of a full file in the folder, 0 that of the one that is written.
+func (r *rotated) named(k int) string {
+	name := filepath.Base(r.Path)
+	if k > 0 {
+		name = fmt.Sprintf("%s.%d", name, k)
+	}
+	return name
+}
+
+// prune removes the oldest files beyond the number and the total that are kept,
+// the file that is written now counted as full.
+func (r *rotated) prune() {
+	total, over := r.Size, false
+	for k := 1; ; k++ {
+		var st unix.Stat_t
+		err := r.folder.stat(r.named(k), &st)
+		if err != nil && k > r.Files {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		total += st.Size
+		if over = over || k > r.Files || r.Total > 0 && total > r.Total; over && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			_ = unix.Unlinkat(r.folder.fd(), r.named(k), 0) // tried again with the next file
+		}
+	}
+}
+
+func (r *rotated) closeFile() {
+	if r.fd >= 0 {
+		unix.Close(r.fd)
+	}
+	r.fd = -1
+}
+
+// close gives the file and its folder up.
+func (r *rotated) close() {
+	r.closeFile()
+	r.folder.close()
+	r.folder = nil
+}
+
+// writtenBefore is how many bytes of what was laid down an earlier supervisor has
+// written: those that stand in the file behind what was in it. The file may have
+// been moved since.
+func writtenBefore(path string, b *fileBatch, laid []byte) int {
+	folder, err := openLogFolder(path)
+	if err != nil {
+		return 0
+	}
+	defer folder.close()
+	for _, p := range []string{path, path + ".1"} {
+		fd, _, err := folder.open(p, unix.O_RDONLY)
+		if err != nil {
+			continue
+		}
+		n, same := wroteTo(fd, b, laid)
+		unix.Close(fd)
+		if same {
+			return n
+		}
+	}
+	return 0
+}
+
+func wroteTo(fd int, b *fileBatch, laid []byte) (n int, same bool) {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Dev != b.dev || st.Ino != b.ino {
+		return 0, false
+	}
+	have := make([]byte, len(laid))
+	got, err := unix.Pread(fd, have, b.size)
+	if err != nil {
+		return 0, true
+	}
+	for n < got && have[n] == laid[n] {
+		n++
+	}
+	return n, true
+}

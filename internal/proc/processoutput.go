@@ -1,0 +1,73 @@
+package proc
+
+import (
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/procfs"
+)
+
+// outputLost notes what the init discarded while no supervisor worked.
+func (p *Process) outputLost(msg *initproto.Msg) {
+	if p.pipes == nil {
+		return
+	}
+	l, err := p.pipes.Open()
+	if err != nil {
+		return
+	}
+	p.endCut(l, msg.Each)
+	p.pipes.SetLost(msg.Bytes, msg.Lines)
+}
+
+// endCut ends the lines whose rest the init has discarded, so that the next bytes do
+// not continue them. It runs before the pipes are read, and is in the store when it returns.
+func (p *Process) endCut(l *logs.Log, each *initproto.Each) {
+	if each == nil || *each == p.rec.Lost {
+		return
+	}
+	for k, n := range each {
+		if n != p.rec.Lost[k] {
+			l.EndLine(k + 1)
+		}
+	}
+	p.rec.Lost = *each
+	p.m.step("ended lines")
+	p.m.putRecord(p.rec, p.rec.Pid == 0, nil)
+}
+
+// FreeOutput is for a process that is to be stopped: with Options.Block it
+// no longer waits for the reader of its output.
+func (p *Process) FreeOutput() {
+	if p.pipes != nil {
+		p.pipes.Free()
+	}
+}
+
+// FlushOutput takes what the process has written by now into its log.
+func (p *Process) FlushOutput() {
+	if p.pipes != nil {
+		p.pipes.Flush()
+	}
+}
+
+// Tail is the end of what the process has written, and of what it has written to stderr,
+// at most n bytes of each; of a process without a late log both are empty.
+func (p *Process) Tail(n int) (all, stderr string) {
+	if p.pipes == nil {
+		return "", ""
+	}
+	return p.pipes.Tail(n)
+}
+
+// writesOutput says whether a process has one of the pipes of p as its stdout or stderr.
+func (p *Process) writesOutput(pid int) bool {
+	if p.pipes == nil {
+		return false
+	}
+	var want []procfs.Socket
+	for _, inode := range p.pipes.Inodes() {
+		want = append(want, procfs.Socket{Inode: inode})
+	}
+	found, err := ownsSocket(pid, want)
+	return err == nil && found
+}
