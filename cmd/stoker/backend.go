@@ -49,7 +49,7 @@ func (b *backend) Service(name string) (supervisor.Snapshot, bool) {
 // addTo adds what only the wiring knows.
 func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
 	s = b.reloader.jvms.addTo(s)
-	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Troubles(s.Name))
+	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Failures(s.Name))
 	return s
 }
 

@@ -128,14 +128,14 @@ func printOutcomes(w io.Writer, done api.HookRun) error {
 				b.WriteString("  " + text + "\n")
 			}
 		}
-		writeGiven(&b, o.Given)
+		writeGiven(&b, o.Contributed)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 // writeGiven tells what a hook would have given.
-func writeGiven(b *strings.Builder, g hooks.Given) {
+func writeGiven(b *strings.Builder, g hooks.Output) {
 	if n := len(g.Env) + len(g.Options) + len(g.Annotations); n > 0 {
 		fmt.Fprintf(b, "  it gives %d variables, %d JVM options, %d annotations; run by hand they count for nothing\n", len(g.Env), len(g.Options), len(g.Annotations))
 	}
@@ -145,7 +145,7 @@ func writeGiven(b *strings.Builder, g hooks.Given) {
 func (b *backend) Hooks() []hooks.Status { return b.reloader.hooks.Statuses() }
 
 // HookCounts are how the runs of hooks ended.
-func (b *backend) HookCounts() []hooks.Count { return b.reloader.hooks.Counts() }
+func (b *backend) HookCounts() []hooks.Counter { return b.reloader.hooks.Counters() }
 
 // RunHooks runs hooks by hand.
 func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
@@ -165,7 +165,7 @@ func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, ser
 		o.Pid, o.Port = s.Pid, b.reloader.hooks.Port(o.Service)
 	}
 	b.reloader.log.Info("hooks are run by hand", "event", event, "hook", name, "name", o.Service, "asked_by", by)
-	return b.reloader.hooks.RunByHand(ctx, o, name)
+	return b.reloader.hooks.RunManually(ctx, o, name)
 }
 
 // needEvent refuses a command line without an event.

@@ -30,12 +30,12 @@ type hookRunner struct {
 	*hooks.Runner // nil before begin
 	log           hclog.Logger
 	journal       *journal
-	book          atomic.Pointer[hooks.Book]
+	book          atomic.Pointer[hooks.Registry]
 
 	mu      sync.Mutex // guards what follows
-	own     []hooks.Bound
-	leaving []hooks.Bound // of services that are not configured any more, for their end
-	plugins []hooks.Bound
+	own     []hooks.ResolvedHook
+	leaving []hooks.ResolvedHook // of services that are not configured any more, for their end
+	plugins []hooks.ResolvedHook
 	config  config.Config
 	said    map[string]bool // what was told of hook files, once each
 }
@@ -49,12 +49,12 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 // supervisor.New, which ends processes that nobody has claimed.
 func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
-	machine, past := hooks.NewMachine(m, rec)
-	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: environMap(os.Environ()),
+	machine, past := hooks.NewManagerHost(m, rec)
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: environMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
-		Done:     h.journal.hooks, PluginFailed: r.plugins.FailHook,
-		Failed: func(o lifecycle.Occurrence, out hooks.Outcome) {
+		OnDone:   h.journal.hooks, OnPluginFailure: r.plugins.FailHook,
+		OnFailure: func(o lifecycle.Occurrence, out hooks.Outcome) {
 			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
 		}})
 }
@@ -66,7 +66,7 @@ func (h *hookRunner) renew(plan *setup) {
 	if left := leaving(h.own, h.config, plan); len(left) > 0 {
 		h.leaving = left
 	}
-	h.leaving = slices.DeleteFunc(h.leaving, func(b hooks.Bound) bool { _, back := plan.config.Services[b.Services[0]]; return back })
+	h.leaving = slices.DeleteFunc(h.leaving, func(b hooks.ResolvedHook) bool { _, back := plan.config.Services[b.Services[0]]; return back })
 	h.own, h.config = plan.hooks, plan.config
 	for _, p := range plan.hookNotes {
 		if text := p.Error(); !h.said[text] {
@@ -79,15 +79,15 @@ func (h *hookRunner) renew(plan *setup) {
 
 // leaving are the hooks for the end of services that another configuration does not
 // have any more: whoever removes a service removes what is its own with it.
-func leaving(own []hooks.Bound, before config.Config, next *setup) (out []hooks.Bound) {
+func leaving(own []hooks.ResolvedHook, before config.Config, next *setup) (out []hooks.ResolvedHook) {
 	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
 		if _, stays := next.config.Services[name]; stays {
 			continue
 		}
-		of := func(b hooks.Bound) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
+		of := func(b hooks.ResolvedHook) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
 		for _, b := range own {
 			ends := slices.Contains([]lifecycle.Event{lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped}, b.Event)
-			again := slices.ContainsFunc(next.hooks, func(n hooks.Bound) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
+			again := slices.ContainsFunc(next.hooks, func(n hooks.ResolvedHook) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
 			if ends && !again && of(b) {
 				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
 				out = append(out, b)
@@ -98,7 +98,7 @@ func leaving(own []hooks.Bound, before config.Config, next *setup) (out []hooks.
 }
 
 // renewPlugins takes over the hooks of the active plugins.
-func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
+func (h *hookRunner) renewPlugins(bound []hooks.ResolvedHook) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.plugins = bound
@@ -108,7 +108,7 @@ func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
 // rebind puts both into force. h.mu is held.
 func (h *hookRunner) rebind() {
 	bound := slices.Concat(h.own, h.leaving, h.plugins)
-	h.book.Store(hooks.NewBook(bound, hooks.Surroundings{Env: environMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
+	h.book.Store(hooks.NewRegistry(bound, hooks.Surroundings{Env: environMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
 }
 
 // labels are those of the configuration that the hooks are of.
@@ -120,8 +120,8 @@ func (h *hookRunner) labels() map[string]string {
 
 // flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
 // while.
-func flavorOf(cfg config.Config, bound []hooks.Bound) string {
-	if !slices.ContainsFunc(bound, func(b hooks.Bound) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
+func flavorOf(cfg config.Config, bound []hooks.ResolvedHook) string {
+	if !slices.ContainsFunc(bound, func(b hooks.ResolvedHook) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
 		return ""
 	}
 	limits, _ := readLimits(nil)
@@ -150,7 +150,7 @@ func (s *setup) readHooks() error {
 			return &hintError{fmt.Errorf("cannot use the hooks: %w", p), "", codeConfig}
 		}
 	}
-	s.hooks, s.hookNotes = append(hooks.FromConfig(lists, source), files...), problems
+	s.hooks, s.hookNotes = append(hooks.ResolveConfig(lists, source), files...), problems
 	return nil
 }
 
@@ -193,9 +193,9 @@ func occasionOf(m supervisor.Moment) lifecycle.Occurrence {
 }
 
 // given is what hooks have given to a user's processes for the present start of a service.
-func (h *hookRunner) given(service string, uid int) hooks.Given {
+func (h *hookRunner) given(service string, uid int) hooks.Output {
 	if h == nil || h.Runner == nil {
-		return hooks.Given{}
+		return hooks.Output{}
 	}
-	return h.Given(service, uid)
+	return h.Output(service, uid)
 }

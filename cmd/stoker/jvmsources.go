@@ -82,7 +82,7 @@ type layers struct {
 	world   sourceWorld
 	outside environment // the service's, for conditions and URLs
 	env     environment // the same with what setenv.sh changed, for variables that hold options
-	given   []hooks.GivenOption
+	given   []hooks.OutputOption
 	words   []namedWords // options of variables that the kind of service knows, weaker first
 	own     *cgroup.Own  // nil: the JVM runs in the container's
 	user    *proc.User   // of the service; nil: stoker's own

@@ -69,7 +69,7 @@ func (r *reloader) actionSpec(of string, action plugin.ReadyAction, args []strin
 		user.AdaptEnv(env)
 	}
 	if spec.Argv[0] != ownPath(r.m) {
-		spec.Open = hooks.Trusted(spec.User)
+		spec.Open = hooks.OpenTrusted(spec.User)
 	}
 	for name, value := range *r.plan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value

@@ -92,7 +92,7 @@ type readied struct {
 	*environment
 	own *cgroup.Own // nil: the service runs in the container's
 	// options of the JVM that hooks have given.
-	options []hooks.GivenOption
+	options []hooks.OutputOption
 	// leave are plugins that the start goes without.
 	leave []string
 }
@@ -133,7 +133,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 }
 
 // given is what hooks have given to the service.
-func (l *processLauncher) given() hooks.Given {
+func (l *processLauncher) given() hooks.Output {
 	return l.hooks.given(l.name, l.user.ID())
 }
 

@@ -33,7 +33,7 @@ type setup struct {
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
 	fetch       *remote.Fetcher
 	runner      *hookRunner
-	hooks       []hooks.Bound
+	hooks       []hooks.ResolvedHook
 	hookNotes   []hooks.Problem
 	plugins     *plugin.Plugins // nil: there are none beside the command of run
 	users       []*proc.User

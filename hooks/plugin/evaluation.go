@@ -128,7 +128,7 @@ type evaluation struct {
 
 	info    Plugin
 	carried Carried
-	bound   []hooks.Bound
+	bound   []hooks.ResolvedHook
 	actions map[string]Action // with values
 }
 
@@ -277,7 +277,7 @@ func (e *evaluation) fill() error {
 			if h.URL = e.based(h.URL); h.URL == "" && len(h.Command) == 0 {
 				continue // nobody is to be asked
 			}
-			b := hooks.Bound{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
+			b := hooks.ResolvedHook{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
 			note(fmt.Sprintf("hooks.%s[%d]", event, k), e.hook(&b.Hook))
 			e.bind(b)
 		}
@@ -315,7 +315,7 @@ func (e *evaluation) based(text string) string {
 }
 
 // bind makes a hook the plugin's.
-func (e *evaluation) bind(b hooks.Bound) {
+func (e *evaluation) bind(b hooks.ResolvedHook) {
 	b.Plugin, b.PluginDir, b.StateDir, b.Params = e.folder.Name, e.scope.pluginDir, e.scope.stateDir, e.scope.params
 	b.Optional = !e.folder.required()
 	e.bound = append(e.bound, b)

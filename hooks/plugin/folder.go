@@ -34,7 +34,7 @@ type Folder struct {
 	// told: what cannot be read may be a policy.
 	Enforces bool
 	// Files are the hooks of hooks/EVENT.d.
-	Files []hooks.Bound
+	Files []hooks.ResolvedHook
 	// Problems are why it cannot be used, with file and line.
 	Problems []string
 	// Notes are what was left out.

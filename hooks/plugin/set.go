@@ -40,7 +40,7 @@ type PluginsOptions struct {
 	Changed func(p Plugin)
 	// Renewed is told when the hooks of active plugins may be others. It must not call
 	// back.
-	Renewed func(bound []hooks.Bound)
+	Renewed func(bound []hooks.ResolvedHook)
 	// Warn gets what an operator should know.
 	Warn func(text string)
 }
@@ -178,7 +178,7 @@ func (p *Plugins) place(f *Folder) scope {
 // changed. p.mu is held.
 func (p *Plugins) settle() {
 	p.now = p.now[:0:0]
-	var bound []hooks.Bound
+	var bound []hooks.ResolvedHook
 	for _, f := range p.folders {
 		e := p.evaluation(f)
 		e.evaluate(p.opts.Version)
@@ -199,7 +199,7 @@ func (p *Plugins) settle() {
 
 // forItsOwn are the hooks of a plugin that counts, without those of pre-stop for processes
 // that were started without it: what it has not begun it is not to end. p.mu is held.
-func (p *Plugins) forItsOwn(e *evaluation) []hooks.Bound {
+func (p *Plugins) forItsOwn(e *evaluation) []hooks.ResolvedHook {
 	out := slices.Clone(e.bound)
 	for k := range out {
 		if out[k].Event != lifecycle.PreStop {
@@ -217,7 +217,7 @@ func (p *Plugins) forItsOwn(e *evaluation) []hooks.Bound {
 // farewells are the hooks at the end of processes that were started with a plugin
 // which does not count any more: what it has begun with them it is to end. p.mu is
 // held.
-func (p *Plugins) farewells(e *evaluation) (out []hooks.Bound) {
+func (p *Plugins) farewells(e *evaluation) (out []hooks.ResolvedHook) {
 	var services []string
 	for _, service := range slices.Sorted(maps.Keys(p.memory.Carried)) {
 		if slices.Contains(p.memory.Carried[service], e.info.Name) {

@@ -25,7 +25,7 @@ type plugged struct {
 	kept      []byte
 	told      []string
 	warned    []string
-	bound     []hooks.Bound
+	bound     []hooks.ResolvedHook
 	plugins   *Plugins
 }
 
@@ -66,7 +66,7 @@ func (s *plugged) begin(cfg PluginConfig, where Container) *Plugins {
 		}},
 		Keep:    func(data []byte) error { s.kept = data; return nil },
 		Changed: func(p Plugin) { s.told = append(s.told, fmt.Sprint(p.Name, " ", p.State)) },
-		Renewed: func(bound []hooks.Bound) { s.bound = bound },
+		Renewed: func(bound []hooks.ResolvedHook) { s.bound = bound },
 		Warn:    func(text string) { s.warned = append(s.warned, text) }})
 	cfg.Dir = filepath.Join(s.dir, "plugins")
 	s.plugins.Configure(cfg, where)
@@ -758,7 +758,7 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
 	p := s.begin(PluginConfig{}, Container{})
 	runs := func(service string) (out []string) {
-		book := hooks.NewBook(s.bound, hooks.Surroundings{})
+		book := hooks.NewRegistry(s.bound, hooks.Surroundings{})
 		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
 			out = append(out, string(b.Event)+"/"+b.Title())
 		}

@@ -16,7 +16,7 @@ func (p *Plugins) Begins(service string) {
 	defer p.mu.Unlock()
 	var missing []string
 	for _, e := range p.now {
-		if !e.counts() && slices.ContainsFunc(e.bound, func(b hooks.Bound) bool { return b.Event == lifecycle.PreStop }) {
+		if !e.counts() && slices.ContainsFunc(e.bound, func(b hooks.ResolvedHook) bool { return b.Event == lifecycle.PreStop }) {
 			missing = append(missing, e.info.Name)
 		}
 	}

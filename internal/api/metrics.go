@@ -13,7 +13,7 @@ import (
 )
 
 // countLabels are those of the series of a count.
-func countLabels(c hooks.Count) []string {
+func countLabels(c hooks.Counter) []string {
 	out := []string{"event", string(c.Event), "hook", c.Hook}
 	if c.Plugin != "" {
 		out = append(out, "plugin", c.Plugin)

@@ -68,7 +68,7 @@ func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.positive(join(path, "retry_every"), h.RetryEvery)
 	v.hookPolicy(join(path, "on_failure"), e, h.OnFailure)
 	for k, pattern := range h.AllowEnv {
-		if err := hooks.CheckAllowed(pattern); err != nil {
+		if err := hooks.CheckEnvPattern(pattern); err != nil {
 			v.bad(index(join(path, "allow_env"), k), "", "%s", err)
 		}
 	}

@@ -17,7 +17,7 @@ const (
 )
 
 // Count is how often a hook has ended so since the supervisor began.
-type Count struct {
+type Counter struct {
 	Event  lifecycle.Event
 	Plugin string // whose it is; empty: nobody's
 	Hook   string
@@ -27,18 +27,18 @@ type Count struct {
 }
 
 // counted is what is counted apart.
-type counted struct{ hook, result string }
+type counterKey struct{ hook, result string }
 
 // counts are the counters by hook and result.
-type counts struct {
+type counters struct {
 	mu sync.Mutex // guards by
-	by map[counted]*Count
+	by map[counterKey]*Counter
 }
 
-func newCounts() *counts { return &counts{by: map[counted]*Count{}} }
+func newCounters() *counters { return &counters{by: map[counterKey]*Counter{}} }
 
 // add counts a try and how long it took.
-func (c *counts) add(b *Bound, out Outcome, took time.Duration) {
+func (c *counters) add(b *ResolvedHook, out Outcome, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	result := ResultOK
@@ -48,10 +48,10 @@ func (c *counts) add(b *Bound, out Outcome, took time.Duration) {
 	case !out.OK:
 		result = ResultFailed
 	}
-	key := counted{b.full(), result}
+	key := counterKey{b.FullName(), result}
 	n := c.by[key]
 	if n == nil {
-		n = &Count{Event: b.Event, Plugin: b.Plugin, Hook: b.Name, Result: result}
+		n = &Counter{Event: b.Event, Plugin: b.Plugin, Hook: b.Name, Result: result}
 		c.by[key] = n
 	}
 	n.Runs++
@@ -59,14 +59,14 @@ func (c *counts) add(b *Bound, out Outcome, took time.Duration) {
 }
 
 // Counts are the counters, sorted.
-func (r *Runner) Counts() []Count {
-	r.counts.mu.Lock()
-	defer r.counts.mu.Unlock()
-	var out []Count
-	for _, n := range r.counts.by {
+func (r *Runner) Counters() []Counter {
+	r.counters.mu.Lock()
+	defer r.counters.mu.Unlock()
+	var out []Counter
+	for _, n := range r.counters.by {
 		out = append(out, *n)
 	}
-	slices.SortFunc(out, func(a, b Count) int {
+	slices.SortFunc(out, func(a, b Counter) int {
 		return cmp.Or(cmp.Compare(slices.Index(lifecycle.Events(), a.Event), slices.Index(lifecycle.Events(), b.Event)), cmp.Compare(a.Plugin, b.Plugin), cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
 	})
 	return out

@@ -17,57 +17,57 @@ import (
 
 // Lanes that are no service's. No service can be called so.
 const (
-	containerLane = "@container"
-	jobsLane      = "@jobs"
+	containerQueue = "@container"
+	jobsQueue      = "@jobs"
 )
 
 // laneOf is the lane of an occasion.
-func laneOf(o lifecycle.Occurrence) string {
+func queueOf(o lifecycle.Occurrence) string {
 	switch {
 	case o.Event == lifecycle.JobStarted || o.Event == lifecycle.JobFinished:
-		return jobsLane
+		return jobsQueue
 	case !o.Event.OfService():
-		return containerLane
+		return containerQueue
 	}
 	return o.Service
 }
 
 // kept is what the bag has of a lane.
-type kept struct {
+type savedQueue struct {
 	// Queue are the occasions that are not through; the first is under way. Each has an
 	// item of its own; only earlier versions kept them here.
-	Queue []*entry `json:"queue,omitempty"`
+	Runs []*run `json:"queue,omitempty"`
 	// Marks are those that were told, the latest of each kind. Those of the queue are
 	// made again from it.
 	Marks []mark `json:"marks,omitempty"`
 	// Gifts are what the hooks of the present start have given, or of the container.
-	Gifts []gift `json:"gifts,omitempty"`
+	Outputs []savedOutput `json:"gifts,omitempty"`
 	// Last is how each hook ended last.
-	Last []Ended `json:"last,omitempty"`
-	Port int     `json:"port,omitempty"`
-	Seq  uint64  `json:"seq,omitempty"` // of runs and gifts
+	Last []LastOutcome `json:"last,omitempty"`
+	Port int           `json:"port,omitempty"`
+	Seq  uint64        `json:"seq,omitempty"` // of runs and gifts
 }
 
 // entry is an occasion that was told and is not through.
-type entry struct {
+type run struct {
 	lifecycle.Occurrence
 	// Drop says why it is brought to an end, At says when that is due.
-	Drop string    `json:"drop,omitempty"`
-	Due  time.Time `json:"due,omitzero"`
+	Cancelled string    `json:"drop,omitempty"`
+	CancelAt  time.Time `json:"due,omitzero"`
 	// Over are the hooks of it that have ended, Trying those that run.
-	Over   []Outcome `json:"over,omitempty"`
-	Trying []try     `json:"trying,omitempty"`
+	Ended   []Outcome `json:"over,omitempty"`
+	Running []attempt `json:"trying,omitempty"`
 	// Seq numbers it in its lane, LaneSeq is the lane's when it was kept.
-	Seq     uint64 `json:"seq"`
-	LaneSeq uint64 `json:"lane_seq"`
+	Seq      uint64 `json:"seq"`
+	QueueSeq uint64 `json:"lane_seq"`
 
-	pass *passage
+	flow *flow
 	// tries counts those that began, keptTries those of them that are in the fd store.
-	tries, keptTries uint64
+	begun, saved uint64
 }
 
 // try is a hook that runs, or is about to.
-type try struct {
+type attempt struct {
 	Hook  string    `json:"hook"` // its Title
 	ID    string    `json:"id"`   // of the process
 	Out   string    `json:"out,omitempty"`
@@ -83,14 +83,14 @@ type try struct {
 }
 
 // leaves notes a file to be removed in the end; empty: there is none.
-func (t *try) leaves(path string) {
+func (t *attempt) removeLater(path string) {
 	if path != "" {
 		t.left = append(t.left, func() { os.Remove(path) })
 	}
 }
 
 // release gives up what ended tries have left.
-func (t *try) release() {
+func (t *attempt) cleanUp() {
 	for _, f := range t.left {
 		f()
 	}
@@ -106,25 +106,25 @@ type mark struct {
 
 // kind is what its Start numbers.
 func kindOf(o *lifecycle.Occurrence) string {
-	if laneOf(*o) == jobsLane {
+	if queueOf(*o) == jobsQueue {
 		return string(o.Event) + "/" + o.Service
 	}
 	return string(o.Event)
 }
 
 // gift is something that a hook has given. What it is has an item of its own.
-type gift struct {
+type savedOutput struct {
 	Seq   uint64          `json:"seq"`
 	Event lifecycle.Event `json:"event"`
 	Hook  string          `json:"hook"`
-	Place int             `json:"place"` // among the event's hooks
+	Order int             `json:"place"` // among the event's hooks
 	// User is whose processes it is for; nil: everybody's.
-	User  *uint32 `json:"user,omitempty"`
-	given Given
+	User   *uint32 `json:"user,omitempty"`
+	output Output
 }
 
 // Ended is how a hook ended last.
-type Ended struct {
+type LastOutcome struct {
 	Event   lifecycle.Event `json:"event"`
 	Hook    string          `json:"hook"` // its Title
 	Service string          `json:"service,omitempty"`
@@ -143,7 +143,7 @@ const (
 )
 
 // marked finds the mark of an occasion that was told.
-func (k *kept) marked(o *lifecycle.Occurrence) *mark {
+func (k *savedQueue) marked(o *lifecycle.Occurrence) *mark {
 	for i := range k.Marks {
 		if m := &k.Marks[i]; m.Kind == kindOf(o) && o.Start <= m.Start {
 			return m
@@ -161,7 +161,7 @@ func subjectOf(o *lifecycle.Occurrence) string {
 }
 
 // mark notes that an occasion is told. Older ones of its kind count as told too.
-func (k *kept) mark(o *lifecycle.Occurrence) {
+func (k *savedQueue) mark(o *lifecycle.Occurrence) {
 	for i := range k.Marks {
 		if k.Marks[i].Kind == kindOf(o) {
 			k.Marks = append(k.Marks[:i], k.Marks[i+1:]...)
@@ -173,22 +173,22 @@ func (k *kept) mark(o *lifecycle.Occurrence) {
 }
 
 // note keeps how a hook ended, in the place of how it ended before.
-func (k *kept) note(o *lifecycle.Occurrence, hook string, at time.Time, out Outcome) {
+func (k *savedQueue) noteOutcome(o *lifecycle.Occurrence, hook string, at time.Time, out Outcome) {
 	for i := range k.Last {
 		if k.Last[i].Event == o.Event && k.Last[i].Hook == hook {
 			k.Last = append(k.Last[:i], k.Last[i+1:]...)
 			break
 		}
 	}
-	k.Last = append(k.Last, Ended{Event: o.Event, Hook: hook, Service: o.Service, Start: o.Start, At: at, Outcome: out})
+	k.Last = append(k.Last, LastOutcome{Event: o.Event, Hook: hook, Service: o.Service, Start: o.Start, At: at, Outcome: out})
 	k.Last = k.Last[max(len(k.Last)-maxLast, 0):]
 }
 
 // complete adds to what was kept of the lane what its queue alone says.
-func (k *kept) complete() {
-	slices.SortStableFunc(k.Queue, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
-	for _, e := range k.Queue {
-		k.Seq = max(k.Seq, e.Seq, e.LaneSeq)
+func (k *savedQueue) complete() {
+	slices.SortStableFunc(k.Runs, func(a, b *run) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, e := range k.Runs {
+		k.Seq = max(k.Seq, e.Seq, e.QueueSeq)
 		if k.marked(&e.Occurrence) == nil {
 			k.mark(&e.Occurrence)
 		}
@@ -198,9 +198,9 @@ func (k *kept) complete() {
 
 // body is what the fd store gets of a lane, without its queue: how hooks ended last
 // only where there is room for it.
-func (k *kept) body() ([]byte, error) {
+func (k *savedQueue) body() ([]byte, error) {
 	less := *k
-	less.Queue = nil
+	less.Runs = nil
 	data, err := json.Marshal(&less)
 	if err != nil || len(data) <= maxItem {
 		return data, err
@@ -211,17 +211,17 @@ func (k *kept) body() ([]byte, error) {
 
 // body is what the fd store gets: everything that keeps a hook from being run twice,
 // and as much of the rest as there is room for.
-func (e *entry) body() ([]byte, error) {
+func (e *run) body() ([]byte, error) {
 	data, err := json.Marshal(e)
 	if err != nil || len(data) <= maxItem {
 		return data, err
 	}
 	short := *e
 	short.Reason = ""
-	short.Over = nil
-	for _, o := range e.Over {
+	short.Ended = nil
+	for _, o := range e.Ended {
 		o.Why = o.Why[:min(len(o.Why), 40)]
-		short.Over = append(short.Over, o)
+		short.Ended = append(short.Ended, o)
 	}
 	return pack(&short)
 }
@@ -263,7 +263,7 @@ func inflate(data []byte) ([]byte, error) {
 
 // short is an outcome without what the bag has no room for.
 func (o Outcome) short() Outcome {
-	o.Output, o.Given = "", Given{}
+	o.Output, o.Contributed = "", Output{}
 	o.Why = strings.ToValidUTF8(o.Why[:min(len(o.Why), maxWhy)], "?")
 	return o
 }
@@ -281,19 +281,19 @@ func unpack(body []byte, to any) error {
 }
 
 // entryItem is the item of an occasion.
-func entryItem(lane string, seq uint64) string {
-	return fmt.Sprintf("%s%s/%d", entryPrefix, lane, seq)
+func runItem(lane string, seq uint64) string {
+	return fmt.Sprintf("%s%s/%d", runPrefix, lane, seq)
 }
 
 // giftItem is the item of a gift.
-func giftItem(lane string, seq uint64) string {
-	return fmt.Sprintf("%s%s/%d", giftPrefix, lane, seq)
+func outputItem(lane string, seq uint64) string {
+	return fmt.Sprintf("%s%s/%d", outputPrefix, lane, seq)
 }
 
 // giftPrefix begins the items of gifts, lanePrefix those of lanes, entryPrefix those
 // of the occasions in their queues.
 const (
-	giftPrefix  = itemPrefix + "given/"
-	lanePrefix  = itemPrefix + "lane/"
-	entryPrefix = itemPrefix + "entry/"
+	outputPrefix = itemPrefix + "given/"
+	queuePrefix  = itemPrefix + "lane/"
+	runPrefix    = itemPrefix + "entry/"
 )

@@ -33,7 +33,7 @@ func (h Hook) WithDefaults() Hook {
 }
 
 // Title is how the hook is called before people: NAME, or PLUGIN/NAME.
-func (b *Bound) Title() string {
+func (b *ResolvedHook) Title() string {
 	if b.Plugin != "" {
 		return b.Plugin + "/" + b.Name
 	}
@@ -41,11 +41,11 @@ func (b *Bound) Title() string {
 }
 
 // full is the title with the event.
-func (b *Bound) full() string { return string(b.Event) + "/" + b.Title() }
+func (b *ResolvedHook) FullName() string { return string(b.Event) + "/" + b.Title() }
 
 // policy is that of OnFailure, which was checked when it was read; what cannot be
 // read ignores failures.
-func (b *Bound) policy() Policy {
+func (b *ResolvedHook) policy() Policy {
 	p, err := ParsePolicy(b.OnFailure)
 	if err != nil {
 		return Policy{}
@@ -55,23 +55,23 @@ func (b *Bound) policy() Policy {
 
 // at says whether it is run at an occasion of its event. Where it is not known how
 // that was, a hook that asks for it is not.
-func (b *Bound) at(o *lifecycle.Occurrence) bool {
+func (b *ResolvedHook) matchesEnd(o *lifecycle.Occurrence) bool {
 	return b.When.End == "" || o.Expected != nil && *o.Expected == (b.When.End == EndExpected)
 }
 
 // of says whether it is a hook of a service's events.
-func (b *Bound) of(service string) bool {
+func (b *ResolvedHook) appliesTo(service string) bool {
 	return (len(b.Services) == 0 || slices.Contains(b.Services, service)) && !slices.Contains(b.Except, service)
 }
 
 // FromConfig binds the hooks of a list that are not files: those are Discover's.
 // source says where the hook of a number stands.
-func FromConfig(lists *ByEvent, source func(e lifecycle.Event, k int) string) []Bound {
-	var out []Bound
+func ResolveConfig(lists *ByEvent, source func(e lifecycle.Event, k int) string) []ResolvedHook {
+	var out []ResolvedHook
 	for _, e := range lifecycle.Events() {
 		for k, h := range lists.Of(e) {
 			if h.File == "" {
-				out = append(out, Bound{Hook: h.WithDefaults(), Event: e, Source: source(e, k)})
+				out = append(out, ResolvedHook{Hook: h.WithDefaults(), Event: e, Source: source(e, k)})
 			}
 		}
 	}
@@ -93,23 +93,23 @@ func (s *Surroundings) meets(w jvm.When) string {
 }
 
 // Book is a list of hooks that does not change.
-type Book struct {
-	all   []Bound
-	event map[lifecycle.Event][]*Bound           // those that count, of every service
-	exact map[lifecycle.Event]map[string][]Bound // for the services that are named anywhere
-	other map[lifecycle.Event][]Bound            // for every other service
+type Registry struct {
+	all   []ResolvedHook
+	event map[lifecycle.Event][]*ResolvedHook           // those that count, of every service
+	exact map[lifecycle.Event]map[string][]ResolvedHook // for the services that are named anywhere
+	other map[lifecycle.Event][]ResolvedHook            // for every other service
 }
 
 // NewBook makes a book. Hooks of one event run in the order of the list; those
 // whose condition does not hold are listed and do not count. One that is called as
 // another of its event is told apart by a number.
-func NewBook(list []Bound, s Surroundings) *Book {
-	b := &Book{all: slices.Clone(list), exact: map[lifecycle.Event]map[string][]Bound{}, other: map[lifecycle.Event][]Bound{}, event: map[lifecycle.Event][]*Bound{}}
+func NewRegistry(list []ResolvedHook, s Surroundings) *Registry {
+	b := &Registry{all: slices.Clone(list), exact: map[lifecycle.Event]map[string][]ResolvedHook{}, other: map[lifecycle.Event][]ResolvedHook{}, event: map[lifecycle.Event][]*ResolvedHook{}}
 	var named []string
 	titles := map[string]int{}
 	for k := range b.all {
 		h := &b.all[k]
-		title := h.full()
+		title := h.FullName()
 		if titles[title]++; titles[title] > 1 { // a file may be called as a hook of the configuration is
 			h.Name = fmt.Sprintf("%s#%d", h.Name, titles[title])
 		}
@@ -122,7 +122,7 @@ func NewBook(list []Bound, s Surroundings) *Book {
 		}
 	}
 	for e, hooks := range b.event {
-		b.exact[e] = map[string][]Bound{}
+		b.exact[e] = map[string][]ResolvedHook{}
 		for _, name := range named {
 			b.exact[e][name] = pick(hooks, name)
 		}
@@ -132,10 +132,10 @@ func NewBook(list []Bound, s Surroundings) *Book {
 }
 
 // pick copies those of a service; empty: of one that nobody names, or of none.
-func pick(hooks []*Bound, service string) []Bound {
-	var out []Bound
+func pick(hooks []*ResolvedHook, service string) []ResolvedHook {
+	var out []ResolvedHook
 	for _, h := range hooks {
-		if h.of(service) {
+		if h.appliesTo(service) {
 			out = append(out, *h)
 		}
 	}
@@ -144,7 +144,7 @@ func pick(hooks []*Bound, service string) []Bound {
 
 // For lists the hooks of an event of a service, in their order. Nothing of it may
 // be changed.
-func (b *Book) For(e lifecycle.Event, service string) []Bound {
+func (b *Registry) For(e lifecycle.Event, service string) []ResolvedHook {
 	if of, ok := b.exact[e][service]; ok {
 		return of
 	}
@@ -152,11 +152,11 @@ func (b *Book) For(e lifecycle.Event, service string) []Bound {
 }
 
 // All are the hooks with those that do not count.
-func (b *Book) All() []Bound { return b.all }
+func (b *Registry) All() []ResolvedHook { return b.all }
 
 // Does says what the hook is, without what may be secret: a path, a program, or a
 // method and a URL.
-func (b *Bound) Does() string {
+func (b *ResolvedHook) Does() string {
 	switch {
 	case b.Path != "":
 		return b.Path

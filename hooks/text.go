@@ -7,7 +7,7 @@ import (
 )
 
 // shorten quotes text for an error.
-func shorten(text string) string { return `"` + proc.OneLine(text) + `"` }
+func quote(text string) string { return `"` + proc.OneLine(text) + `"` }
 
 // lastLine is the last line of a program's output that is not empty, and no hint of
 // stoker's own: what stands before that says what is wrong.

@@ -9,7 +9,7 @@ import (
 )
 
 // Bound is a hook with what belongs to it, ready to be run.
-type Bound struct {
+type ResolvedHook struct {
 	Hook
 	Event  lifecycle.Event
 	Source string // where it is from, for people: a file and line, or the path of the file that it is
@@ -32,30 +32,30 @@ type Bound struct {
 }
 
 // Given is what the hooks of an event gave back by STOKER_OUT.
-type Given struct {
+type Output struct {
 	Env         map[string]string `json:"env,omitempty"`
-	Options     []GivenOption     `json:"options,omitempty"` // of the JVM
+	Options     []OutputOption    `json:"options,omitempty"` // of the JVM
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Withheld says what was given to processes of another user, a line for each hook.
 	Withheld []string `json:"-"`
 }
 
 // GivenOption is an option of the JVM and who gave it.
-type GivenOption struct {
+type OutputOption struct {
 	Option string `json:"option"`
 	Source string `json:"source"` // "hook pre-start/NAME"
 }
 
 // Outcome is how one hook ended.
 type Outcome struct {
-	Hook     string        `json:"hook"`
-	Plugin   string        `json:"plugin,omitempty"`
-	OK       bool          `json:"ok"`
-	Why      string        `json:"why,omitempty"`       // it failed, was not run, or was ended
-	Tries    int           `json:"tries"`               // 0: it was not run
-	TimedOut bool          `json:"timed_out,omitempty"` // the last try took too long
-	Code     int           `json:"code"`                // exit code by shell convention, or HTTP status; 0 without a try
-	Took     time.Duration `json:"took_ns"`
-	Output   string        `json:"output,omitempty"` // the end of what it wrote or was answered
-	Given    Given         `json:"given,omitzero"`
+	Hook        string        `json:"hook"`
+	Plugin      string        `json:"plugin,omitempty"`
+	OK          bool          `json:"ok"`
+	Why         string        `json:"why,omitempty"`       // it failed, was not run, or was ended
+	Tries       int           `json:"tries"`               // 0: it was not run
+	TimedOut    bool          `json:"timed_out,omitempty"` // the last try took too long
+	Code        int           `json:"code"`                // exit code by shell convention, or HTTP status; 0 without a try
+	Took        time.Duration `json:"took_ns"`
+	Output      string        `json:"output,omitempty"` // the end of what it wrote or was answered
+	Contributed Output        `json:"given,omitzero"`
 }

@@ -8,17 +8,17 @@ import (
 )
 
 // CheckAllowed says what is wrong with a pattern of Hook.AllowEnv.
-func CheckAllowed(pattern string) error {
+func CheckEnvPattern(pattern string) error {
 	const characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_*?[]^-"
 	if _, err := path.Match(pattern, ""); err != nil || strings.Trim(pattern, characters) != "" || pattern == "" {
-		return fmt.Errorf("%s is not the name of a variable, nor a pattern such as LD_*", shorten(pattern))
+		return fmt.Errorf("%s is not the name of a variable, nor a pattern such as LD_*", quote(pattern))
 	}
 	return nil
 }
 
 // allowed says whether a hook may set a variable by STOKER_OUT.
-func allowed(name string, patterns []string) bool {
-	return !steers(name) || slices.ContainsFunc(patterns, func(p string) bool {
+func maySet(name string, patterns []string) bool {
+	return !sensitive(name) || slices.ContainsFunc(patterns, func(p string) bool {
 		ok, err := path.Match(p, name)
 		return ok && err == nil
 	})
@@ -26,7 +26,7 @@ func allowed(name string, patterns []string) bool {
 
 // steers says whether a variable makes a program load or execute something, or is
 // stoker's own: those that sudo and glibc take away, and those of Java, Tomcat and Node.
-func steers(name string) bool {
+func sensitive(name string) bool {
 	for _, prefix := range []string{"STOKER_", "LD_", "_RLD", "GLIBC_", "MALLOC_", "BASH", "PERL", "PYTHON", "RUBY", "LUA_",
 		"JAVA_", "_JAVA_", "JDK_", "JRE_", "JPDA_", "CATALINA_", "OPENSSL_", "TERMINFO"} {
 		if strings.HasPrefix(name, prefix) {

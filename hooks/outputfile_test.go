@@ -16,34 +16,34 @@ func TestParseOut(t *testing.T) {
 	for _, tc := range []struct {
 		name, text string
 		event      lifecycle.Event
-		want       Given
+		want       Output
 		err        string
 	}{
-		{"nothing", "", lifecycle.Ready, Given{}, ""},
-		{"all verbs", "env A=b c\njvm-option -Da=b c\nannotation n=v\n", lifecycle.PreStart, Given{Env: map[string]string{"A": "b c"},
-			Options: []GivenOption{{"-Da=b c", "hook pre-start/h"}}, Annotations: map[string]string{"n": "v"}}, ""},
-		{"byte for byte", "env A= $(x) `y` \"'\\\t=\xff\r\nenv B=", lifecycle.Init, Given{Env: map[string]string{"A": " $(x) `y` \"'\\\t=\xff\r", "B": ""}}, ""},
-		{"the later wins", "env A=1\n\nenv A=2", lifecycle.NetworkReady, Given{Env: map[string]string{"A": "2"}}, ""},
-		{"annotations of any event", "annotation a=", lifecycle.Exited, Given{Annotations: map[string]string{"a": ""}}, ""},
-		{"unknown verb", "annotation a=b\nexport A=b\n", lifecycle.Ready, Given{}, `line 2: "export" is not env, jvm-option or annotation`},
-		{"no verb", "A=b", lifecycle.PreStart, Given{}, `line 1: "A=b" is not env`},
-		{"no =", "env A", lifecycle.PreStart, Given{}, `line 1: "A" is not NAME=VALUE`},
-		{"nothing behind env", "env", lifecycle.PreStart, Given{}, `line 1: "" is not NAME=VALUE`},
-		{"no name", "env =b", lifecycle.PreStart, Given{}, "line 1: there is no name"},
-		{"blank name", "env A B=c", lifecycle.PreStart, Given{}, `line 1: the name "A B" has a blank in it`},
-		{"ours", "env STOKER_SOCKET=/x", lifecycle.PreStart, Given{}, `line 1: "STOKER_SOCKET" is refused`},
-		{"steers", "env A=b\nenv BASH_ENV=/x", lifecycle.PreStart, Given{},
+		{"nothing", "", lifecycle.Ready, Output{}, ""},
+		{"all verbs", "env A=b c\njvm-option -Da=b c\nannotation n=v\n", lifecycle.PreStart, Output{Env: map[string]string{"A": "b c"},
+			Options: []OutputOption{{"-Da=b c", "hook pre-start/h"}}, Annotations: map[string]string{"n": "v"}}, ""},
+		{"byte for byte", "env A= $(x) `y` \"'\\\t=\xff\r\nenv B=", lifecycle.Init, Output{Env: map[string]string{"A": " $(x) `y` \"'\\\t=\xff\r", "B": ""}}, ""},
+		{"the later wins", "env A=1\n\nenv A=2", lifecycle.NetworkReady, Output{Env: map[string]string{"A": "2"}}, ""},
+		{"annotations of any event", "annotation a=", lifecycle.Exited, Output{Annotations: map[string]string{"a": ""}}, ""},
+		{"unknown verb", "annotation a=b\nexport A=b\n", lifecycle.Ready, Output{}, `line 2: "export" is not env, jvm-option or annotation`},
+		{"no verb", "A=b", lifecycle.PreStart, Output{}, `line 1: "A=b" is not env`},
+		{"no =", "env A", lifecycle.PreStart, Output{}, `line 1: "A" is not NAME=VALUE`},
+		{"nothing behind env", "env", lifecycle.PreStart, Output{}, `line 1: "" is not NAME=VALUE`},
+		{"no name", "env =b", lifecycle.PreStart, Output{}, "line 1: there is no name"},
+		{"blank name", "env A B=c", lifecycle.PreStart, Output{}, `line 1: the name "A B" has a blank in it`},
+		{"ours", "env STOKER_SOCKET=/x", lifecycle.PreStart, Output{}, `line 1: "STOKER_SOCKET" is refused`},
+		{"steers", "env A=b\nenv BASH_ENV=/x", lifecycle.PreStart, Output{},
 			`line 2: "BASH_ENV" is refused, since it decides what programs load or execute: if that is wanted, set allow_env: [BASH_ENV] for the hook`},
-		{"allowed", "env PATH=/x\nenv LD_PRELOAD=/y\nenv STOKER_X=z", lifecycle.PreStart, Given{Env: map[string]string{"PATH": "/x", "LD_PRELOAD": "/y", "STOKER_X": "z"}}, ""},
-		{"NUL", "env A=b\nenv B=\x00\n", lifecycle.PreStart, Given{}, "line 2: it holds a NUL byte"},
-		{"no option", "jvm-option ", lifecycle.PreStart, Given{}, "line 1: jvm-option has no option"},
-		{"a class", "jvm-option Main", lifecycle.PreStart, Given{}, `line 1: "Main" does not begin with -`},
-		{"an argument file", "jvm-option @/x", lifecycle.PreStart, Given{}, `line 1: "@/x" does not begin with -`},
-		{"env at ready", "env A=b", lifecycle.Ready, Given{}, "line 1: env is for hooks of init, network-ready and pre-start"},
-		{"option at exit", "jvm-option -Da", lifecycle.Exit, Given{}, "line 1: jvm-option is for hooks of init"},
-		{"too many lines", strings.Repeat("annotation a=b\n", maxOutLines+1), lifecycle.Ready, Given{}, "201 lines"},
-		{"many lines", strings.Repeat("annotation a=b\n", maxOutLines), lifecycle.Ready, Given{Annotations: map[string]string{"a": "b"}}, ""},
-		{"too large", "annotation a=" + strings.Repeat("x", maxOut), lifecycle.Ready, Given{}, "more than 64 KiB"},
+		{"allowed", "env PATH=/x\nenv LD_PRELOAD=/y\nenv STOKER_X=z", lifecycle.PreStart, Output{Env: map[string]string{"PATH": "/x", "LD_PRELOAD": "/y", "STOKER_X": "z"}}, ""},
+		{"NUL", "env A=b\nenv B=\x00\n", lifecycle.PreStart, Output{}, "line 2: it holds a NUL byte"},
+		{"no option", "jvm-option ", lifecycle.PreStart, Output{}, "line 1: jvm-option has no option"},
+		{"a class", "jvm-option Main", lifecycle.PreStart, Output{}, `line 1: "Main" does not begin with -`},
+		{"an argument file", "jvm-option @/x", lifecycle.PreStart, Output{}, `line 1: "@/x" does not begin with -`},
+		{"env at ready", "env A=b", lifecycle.Ready, Output{}, "line 1: env is for hooks of init, network-ready and pre-start"},
+		{"option at exit", "jvm-option -Da", lifecycle.Exit, Output{}, "line 1: jvm-option is for hooks of init"},
+		{"too many lines", strings.Repeat("annotation a=b\n", maxOutLines+1), lifecycle.Ready, Output{}, "201 lines"},
+		{"many lines", strings.Repeat("annotation a=b\n", maxOutLines), lifecycle.Ready, Output{Annotations: map[string]string{"a": "b"}}, ""},
+		{"too large", "annotation a=" + strings.Repeat("x", maxOut), lifecycle.Ready, Output{}, "more than 64 KiB"},
 	} {
 		got, err := ParseOut([]byte(tc.text), tc.event, "h", []string{"PATH", "LD_*", "STOKER_X"})
 		if !reflect.DeepEqual(got, tc.want) || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
@@ -60,7 +60,7 @@ func FuzzParseOut(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, event string) {
 		g, err := ParseOut(data, lifecycle.Event(event), "h", nil)
 		if err != nil {
-			if !reflect.DeepEqual(g, Given{}) {
+			if !reflect.DeepEqual(g, Output{}) {
 				t.Errorf("a refused file gives %+v", g)
 			}
 			return
@@ -126,12 +126,12 @@ func TestVariablesThatNeedAnAllowance(t *testing.T) {
 	for _, name := range []string{"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "BASH_ENV", "BASH_FUNC_ls%%", "ENV", "IFS", "PS4", "SHELLOPTS", "PERL5LIB", "PERL5OPT", "PYTHONPATH",
 		"PYTHONSTARTUP", "NODE_OPTIONS", "RUBYOPT", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_CHECK_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS",
 		"JAVA_OPTS", "JAVA_HOME", "JRE_HOME", "JPDA_OPTS", "JSSE_OPTS", "LOGGING_MANAGER", "CATALINA_OPTS", "CATALINA_BASE", "CLASSPATH", "STOKER_SOCKET"} {
-		if allowed(name, nil) || allowed(name, []string{"X*"}) || !allowed(name, []string{"X", name}) || !allowed(name, []string{name[:2] + "*"}) {
+		if maySet(name, nil) || maySet(name, []string{"X*"}) || !maySet(name, []string{"X", name}) || !maySet(name, []string{name[:2] + "*"}) {
 			t.Errorf("%s", name)
 		}
 	}
 	for _, name := range []string{"DB_PASSWORD", "REGION", "NODE_NAME", "NODE_ENV", "GIT_COMMIT", "HOME", "TZ", "LANG", "LOGGING_LEVEL_ROOT", "MY_PATH", "XLD_PRELOAD"} {
-		if !allowed(name, nil) {
+		if !maySet(name, nil) {
 			t.Errorf("%s needs an allowance", name)
 		}
 	}

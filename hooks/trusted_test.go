@@ -42,15 +42,15 @@ func TestExecutableNamesWhatIsWrong(t *testing.T) {
 		{"elf", "\x7fELF...", 0o755, ""},
 	} {
 		path := script(t, filepath.Join(dir, "ready.d", tc.name), tc.text, tc.mode)
-		err := executable(path)
+		err := checkExecutable(path)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}
-	if err := executable(filepath.Join(dir, "ready.d")); err == nil || !strings.Contains(err.Error(), "is a folder") {
+	if err := checkExecutable(filepath.Join(dir, "ready.d")); err == nil || !strings.Contains(err.Error(), "is a folder") {
 		t.Errorf("%v", err)
 	}
-	if err := executable(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "cannot find") {
+	if err := checkExecutable(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "cannot find") {
 		t.Errorf("%v", err)
 	}
 }
@@ -73,7 +73,7 @@ func TestOnlyWhatOthersCannotChangeIsExecutedAsRoot(t *testing.T) {
 	}
 	check := func(path, want string) {
 		t.Helper()
-		folder, _, err := Trusted(nil)(path)
+		folder, _, err := OpenTrusted(nil)(path)
 		if err == nil {
 			folder.Close()
 		}
@@ -120,7 +120,7 @@ func TestOnlyWhatOthersCannotChangeIsExecutedAsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for uid, want := range map[uint32]bool{0: false, 4711: true, 4712: false} {
-		folder, name, err := Trusted(&proc.User{UID: uid})(path)
+		folder, name, err := OpenTrusted(&proc.User{UID: uid})(path)
 		if (err == nil) != want || err == nil && (name != "10-a" || folder.Name() != filepath.Dir(path)) {
 			t.Errorf("as %d: %v %v", uid, name, err)
 		}

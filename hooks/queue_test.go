@@ -18,7 +18,7 @@ import (
 
 func TestAWholeLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{},
+		l := newLife(t, newFakeHost(), Recovered{},
 			bound(lifecycle.Init, "i", "1s"), bound(lifecycle.NetworkReady, "n", "1s"), bound(lifecycle.PreStart, "a", "1s"), bound(lifecycle.PreStart, "b", "1s"),
 			bound(lifecycle.Started, "s", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Ready, "other", "1s", services("db")),
 			bound(lifecycle.PreStop, "p", "1s"), bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Stopped, "t", "1s"), bound(lifecycle.Exit, "x", "1s"))
@@ -51,7 +51,7 @@ func TestAWholeLife(t *testing.T) {
 
 func TestOnceEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStart, "a", "1s exit 1", onFailure("fail")), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "1s exit 1", onFailure("fail")), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
 		ctx := context.Background()
 		for range 3 {
 			if err := l.Await(ctx, of(lifecycle.PreStart, 1)); err == nil || err.Error() != "hook pre-start/a failed: exit code 1" {
@@ -74,7 +74,7 @@ func TestOnceEach(t *testing.T) {
 
 func TestParallelHooksThatStandTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "a", "3s"), bound(lifecycle.Ready, "b", "3s", parallel), bound(lifecycle.Ready, "c", "1s exit 1", parallel), bound(lifecycle.Ready, "d", "3s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "a", "3s"), bound(lifecycle.Ready, "b", "3s", parallel), bound(lifecycle.Ready, "c", "1s exit 1", parallel), bound(lifecycle.Ready, "d", "3s"))
 		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
 		same(t, "started", []string{l.h.started[0], l.h.started[3]}, []string{"ready/a@0s", "ready/d@6s"})
@@ -97,7 +97,7 @@ func TestTimeouts(t *testing.T) {
 		{"does not die", "1h immortal", []string{"terminated@2s", "killed@7s"}, "did not end within 2s, ignored TERM and was killed, and does not die of KILL within 1s", 8 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStart, "a", tc.command, timeout(2*time.Second)))
+			l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", tc.command, timeout(2*time.Second)))
 			begun := time.Now()
 			if err := l.Await(context.Background(), of(lifecycle.PreStart, 1)); err != nil {
 				t.Errorf("%s: %v", tc.name, err)
@@ -108,7 +108,7 @@ func TestTimeouts(t *testing.T) {
 			l.Settle(context.Background())
 			same(t, tc.name, l.h.signals, tc.signals)
 			same(t, tc.name, l.told, []string{"pre-start: a " + tc.why})
-			if n := l.Counts(); len(n) != 1 || n[0].Result != ResultTimeout || n[0].Runs != 1 {
+			if n := l.Counters(); len(n) != 1 || n[0].Result != ResultTimeout || n[0].Runs != 1 {
 				t.Errorf("%s: %+v", tc.name, n)
 			}
 			l.h.mu.Lock()
@@ -126,7 +126,7 @@ func TestPolicies(t *testing.T) {
 	for _, tc := range []struct {
 		event  lifecycle.Event
 		policy string
-		more   func(*Bound)
+		more   func(*ResolvedHook)
 		tries  int
 		err    string
 		failed string
@@ -150,7 +150,7 @@ func TestPolicies(t *testing.T) {
 			if tc.more != nil {
 				tc.more(&b)
 			}
-			l := newLife(t, newFakeHost(), Past{}, b, bound(tc.event, "next", "0s"))
+			l := newLife(t, newFakeHost(), Recovered{}, b, bound(tc.event, "next", "0s"))
 			err := l.Await(context.Background(), of(tc.event, 1))
 			if (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err {
 				t.Errorf("%s %s: %v", tc.event, tc.policy, err)
@@ -185,7 +185,7 @@ func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 		{lifecycle.Ready, lifecycle.Stopped, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLife(t, newFakeHost(), Past{}, bound(tc.event, "hangs", "1h"), bound(tc.event, "waits", "1h"), bound(tc.comes, "p", "0s"))
+			l := newLife(t, newFakeHost(), Recovered{}, bound(tc.event, "hangs", "1h"), bound(tc.event, "waits", "1h"), bound(tc.comes, "p", "0s"))
 			l.Tell(of(tc.event, 1))
 			time.Sleep(2 * time.Second)
 			o := of(tc.comes, 1)
@@ -205,11 +205,11 @@ func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 
 func TestCancelledStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")), bound(lifecycle.PreStart, "b", "0s"), bound(lifecycle.Stopped, "t", "0s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")), bound(lifecycle.PreStart, "b", "0s"), bound(lifecycle.Stopped, "t", "0s"))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		begun := time.Now()
-		var ended errEnded
+		var ended cancelError
 		if err := l.Await(ctx, of(lifecycle.PreStart, 1)); !errors.As(err, &ended) {
 			t.Errorf("%v", err)
 		}
@@ -219,7 +219,7 @@ func TestCancelledStart(t *testing.T) {
 		l.Tell(of(lifecycle.Stopped, 1))
 		l.Settle(context.Background())
 		same(t, "told", l.told, []string{"pre-start: a ended: nobody waits for it any more, ignored TERM and was killed, b ended: nobody waits for it any more", "stopped: t ok"})
-		if n := l.Counts(); n[0].Runs != 1 {
+		if n := l.Counters(); n[0].Runs != 1 {
 			t.Errorf("%+v", n)
 		}
 	})
@@ -227,7 +227,7 @@ func TestCancelledStart(t *testing.T) {
 
 func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Stopped, "t", "4s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Stopped, "t", "4s"))
 		if l.Wants(lifecycle.PreStart, "app") {
 			t.Error("nothing is to be waited for")
 		}
@@ -252,7 +252,7 @@ func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.PreStop, "half", "1h"), bound(lifecycle.PreStop, "tenth", "1h", share(0.1)), bound(lifecycle.PreStop, "late", "1h"), bound(lifecycle.PreStop, "never", "0s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStop, "half", "1h"), bound(lifecycle.PreStop, "tenth", "1h", share(0.1)), bound(lifecycle.PreStop, "late", "1h"), bound(lifecycle.PreStop, "never", "0s"))
 		o := of(lifecycle.PreStop, 1)
 		begun := time.Now()
 		o.Budget, o.Until = 8*time.Second, time.Now().Add(6*time.Second)
@@ -264,7 +264,7 @@ func TestBudgets(t *testing.T) {
 		}
 		same(t, "told", l.told, []string{"pre-stop: half did not end within 3.2s, tenth did not end within 640ms, late did not end within 1.728s, never ok"})
 	})
-	l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exit, "a", "", timeout(time.Second), parallel), bound(lifecycle.Exit, "b", "", timeout(500*time.Millisecond), parallel), bound(lifecycle.Exit, "c", "", timeout(200*time.Millisecond)))
+	l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exit, "a", "", timeout(time.Second), parallel), bound(lifecycle.Exit, "b", "", timeout(500*time.Millisecond), parallel), bound(lifecycle.Exit, "c", "", timeout(200*time.Millisecond)))
 	for budget, want := range map[time.Duration]time.Duration{8 * time.Second: 1200 * time.Millisecond, 2 * time.Second: 500 * time.Millisecond} {
 		if got := l.Reserve(budget); got != want {
 			t.Errorf("of %v %v are kept", budget, got)
@@ -274,7 +274,7 @@ func TestBudgets(t *testing.T) {
 
 func TestSettleEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exited, "hangs", "1h ignore-term"), bound(lifecycle.Stopped, "waits", "0s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "hangs", "1h ignore-term"), bound(lifecycle.Stopped, "waits", "0s"))
 		l.Tell(of(lifecycle.Exited, 1))
 		l.Tell(of(lifecycle.Stopped, 1))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -292,7 +292,7 @@ func TestSettleEnds(t *testing.T) {
 
 func TestTooManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.Stopped, "t", "0s"), bound(lifecycle.JobStarted, "j", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.Stopped, "t", "0s"), bound(lifecycle.JobStarted, "j", "1s"))
 		for k := range 500 {
 			l.Tell(of(lifecycle.Unhealthy, uint64(k+1)))
 			l.Tell(lifecycle.Occurrence{Event: lifecycle.JobStarted, Service: strings.Repeat("j", k+1)})
@@ -329,14 +329,14 @@ func TestWorkPerOccasion(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				work := func(n int) (puts, told, through int) {
 					h := newFakeHost()
-					l := newLife(t, h, Past{}, bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
+					l := newLife(t, h, Recovered{}, bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
 					for k := range n {
 						l.Tell(occasion(k))
 					}
 					told = h.bytes
 					l.Settle(context.Background())
 					for item := range h.items {
-						if strings.HasPrefix(item, entryPrefix) {
+						if strings.HasPrefix(item, runPrefix) {
 							t.Errorf("%s is left", item)
 						}
 					}
@@ -355,13 +355,13 @@ func TestWorkPerOccasion(t *testing.T) {
 // TestCountedTime is in the metrics: that of each try.
 func TestCountedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "slow", "3s exit 1", onFailure("retry 1")))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "slow", "3s exit 1", onFailure("retry 1")))
 		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
-		if _, err := l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "slow"); err != nil {
+		if _, err := l.RunManually(context.Background(), of(lifecycle.Ready, 1), "slow"); err != nil {
 			t.Error(err)
 		}
-		got := l.Counts()
+		got := l.Counters()
 		if len(got) != 1 || got[0].Runs != 4 || got[0].Took != 12*time.Second {
 			t.Errorf("%+v, want 4 runs that took 12s", got)
 		}
@@ -372,7 +372,7 @@ func TestCountedTime(t *testing.T) {
 // the end of the container has.
 func TestTheEndDoesNotWaitForNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)), bound(lifecycle.Stopped, "last", "5s"), bound(lifecycle.Exit, "bye", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)), bound(lifecycle.Stopped, "last", "5s"), bound(lifecycle.Exit, "bye", "1s"))
 		l.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: 1, At: time.Now()})
 		l.Tell(of(lifecycle.Stopped, 1))
 		began := time.Now()
@@ -392,12 +392,12 @@ func TestTheEndDoesNotWaitForNews(t *testing.T) {
 // TestAHookThatRunsItself by hand comes to an end.
 func TestAHookThatRunsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "self", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "self", "1s"))
 		var all sync.WaitGroup
 		var refused atomic.Int32
-		for range maxByHand + 3 {
+		for range maxManualRuns + 3 {
 			all.Go(func() {
-				if _, err := l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "self"); errors.Is(err, ErrTooMany) {
+				if _, err := l.RunManually(context.Background(), of(lifecycle.Ready, 1), "self"); errors.Is(err, ErrTooMany) {
 					refused.Add(1)
 				}
 			})
@@ -406,7 +406,7 @@ func TestAHookThatRunsItself(t *testing.T) {
 		if n := refused.Load(); n != 3 {
 			t.Errorf("%d are refused, want 3", n)
 		}
-		if _, err := l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "self"); err != nil {
+		if _, err := l.RunManually(context.Background(), of(lifecycle.Ready, 1), "self"); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	})

@@ -11,8 +11,8 @@ import (
 )
 
 func TestBook(t *testing.T) {
-	onlyTest := func(b *Bound) { b.When.Env = map[string]jvm.Words{"ENV": {"test"}} }
-	b := NewBook([]Bound{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")), bound(lifecycle.Ready, "test", "x", onlyTest),
+	onlyTest := func(b *ResolvedHook) { b.When.Env = map[string]jvm.Words{"ENV": {"test"}} }
+	b := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")), bound(lifecycle.Ready, "test", "x", onlyTest),
 		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"), bound(lifecycle.Init, "none", "x", services("db"))}, Surroundings{Env: map[string]string{"ENV": "prod"}})
 	for _, tc := range []struct {
 		event   lifecycle.Event
@@ -30,7 +30,7 @@ func TestBook(t *testing.T) {
 			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
 		}
 	}
-	twice := NewBook([]Bound{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"), bound(lifecycle.Ready, "a", "x", plugin("p"))}, Surroundings{}).For(lifecycle.Ready, "app")
+	twice := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"), bound(lifecycle.Ready, "a", "x", plugin("p"))}, Surroundings{}).For(lifecycle.Ready, "app")
 	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
 		t.Errorf("%+v", twice)
 	}
@@ -43,7 +43,7 @@ func TestFromConfig(t *testing.T) {
 	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"}, {Name: "b", URL: "http://h/"}}, lifecycle.Init: []Hook{{Name: "i", Command: []string{"x"}}}})
 	lists := &hooks
 	var got []string
-	for _, b := range FromConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
+	for _, b := range ResolveConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
 		got = append(got, fmt.Sprint(b.Source, " ", b.Event, " ", b.Name, " ", b.Timeout, " ", b.Method, " ", b.Share, " ", b.OnFailure))
 	}
 	same(t, "bound", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
@@ -60,7 +60,7 @@ func TestFromConfig(t *testing.T) {
 // TestAnEventWithoutHooksKeepsNothing: it costs no write and no goroutine.
 func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
 	h := newFakeHost()
-	l := newLife(t, h, Past{}, bound(lifecycle.Ready, "r", "x"))
+	l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "r", "x"))
 	for start := range uint64(3) {
 		for _, e := range lifecycle.Events() {
 			if e == lifecycle.Ready {
@@ -71,14 +71,14 @@ func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
 			}
 		}
 	}
-	if h.puts != 0 || len(l.lanes) != 0 {
-		t.Errorf("%d writes, %d lanes", h.puts, len(l.lanes))
+	if h.puts != 0 || len(l.queues) != 0 {
+		t.Errorf("%d writes, %d lanes", h.puts, len(l.queues))
 	}
 }
 
 func BenchmarkEventWithoutHooks(b *testing.B) {
-	book := NewBook([]Bound{bound(lifecycle.Ready, "r", "x")}, Surroundings{})
-	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Book: func() *Book { return book }})
+	book := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "x")}, Surroundings{})
+	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return book }})
 	o := of(lifecycle.Started, 1)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -15,7 +15,7 @@ import (
 // Where stoker is root it refuses one that others than root and that user could change,
 // or could have put there, and a script with such an interpreter. Where stoker is not it
 // is nil.
-func Trusted(user *proc.User) func(path string) (*os.File, string, error) {
+func OpenTrusted(user *proc.User) func(path string) (*os.File, string, error) {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -36,7 +36,7 @@ func Trusted(user *proc.User) func(path string) (*os.File, string, error) {
 }
 
 // executable says why a hook file cannot be executed, in better words than the kernel's.
-func executable(path string) error {
+func checkExecutable(path string) error {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("cannot find %s: %w", path, untrusted.Cause(err))

@@ -21,39 +21,39 @@ import (
 
 // Times around the end of a process that must end.
 const (
-	killAfter = 5 * time.Second // from TERM to KILL
-	hurried   = time.Second     // the same where somebody waits for it
-	dieTime   = time.Second     // that a killed process may take
+	killAfter  = 5 * time.Second // from TERM to KILL
+	shortGrace = time.Second     // the same where somebody waits for it
+	dieTime    = time.Second     // that a killed process may take
 )
 
 // keptTail is what an Outcome keeps of the output or the answer, in bytes.
 const keptTail = 4 << 10
 
 // attempt is one try of a hook.
-type attempt struct {
-	r      *Runner
-	b      *Bound
-	o      lifecycle.Occurrence
-	ctx    context.Context // done: it is brought to an end
-	try    *try
-	before func() // keeps the try, before anything is done; nil: it is kept
+type execution struct {
+	r          *Runner
+	b          *ResolvedHook
+	occurrence lifecycle.Occurrence
+	ctx        context.Context // done: it is brought to an end
+	attempt    *attempt
+	begin      func() // keeps the try, before anything is done; nil: it is kept
 
 	term, kill time.Time // when it is ended
 }
 
 // bounds finds out when the process is told to end, and when it is killed.
-func (a *attempt) bounds(limit time.Time) {
+func (a *execution) setDeadlines(limit time.Time) {
 	grace := killAfter
-	if a.o.Budget > 0 {
-		grace = hurried
+	if a.occurrence.Budget > 0 {
+		grace = shortGrace
 	}
-	a.term = a.try.Begun.Add(a.b.Timeout)
+	a.term = a.attempt.Begun.Add(a.b.Timeout)
 	a.kill = a.term.Add(grace)
 	if limit.IsZero() || !limit.Before(a.kill) {
 		return
 	}
 	// Within what there is, the last fifth is for dying.
-	room := limit.Sub(a.try.Begun)
+	room := limit.Sub(a.attempt.Begun)
 	a.kill = limit
 	if last := limit.Add(-min(grace, room/5)); last.Before(a.term) {
 		a.term = last
@@ -61,10 +61,10 @@ func (a *attempt) bounds(limit time.Time) {
 }
 
 // run does it, or goes on with what runs.
-func (a *attempt) run(running Execution) (out Outcome, raw []byte) {
+func (a *execution) run(running Process) (out Outcome, raw []byte) {
 	defer func() { out.Why = redact.Text(out.Why) }() // it has a line of the output, and everybody may look
 	if a.b.URL != "" {
-		return a.ask(), nil
+		return a.request(), nil
 	}
 	if running == nil {
 		var err error
@@ -75,8 +75,8 @@ func (a *attempt) run(running Execution) (out Outcome, raw []byte) {
 			return Outcome{Why: err.Error(), Code: startCode(err)}, nil
 		}
 	}
-	out = a.await(running)
-	return out, a.takeOut(&out)
+	out = a.wait(running)
+	return out, a.readOutput(&out)
 }
 
 // startCode is the exit code by which shells report that a program was not started.
@@ -98,10 +98,10 @@ func (s *startFailure) Error() string { return s.text }
 func (s *startFailure) Unwrap() error { return s.error }
 
 // start starts the program.
-func (a *attempt) start() (Execution, error) {
-	spec := proc.Spec{ID: a.try.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.o.Event.Ending()}
+func (a *execution) start() (Process, error) {
+	spec := proc.Spec{ID: a.attempt.ID, Argv: a.b.Command, Dir: a.b.PluginDir, WhileStopping: a.occurrence.Event.Ending()}
 	if a.b.Path != "" {
-		if err := executable(a.b.Path); err != nil {
+		if err := checkExecutable(a.b.Path); err != nil {
 			return nil, err
 		}
 		spec.Argv = []string{a.b.Path}
@@ -113,40 +113,40 @@ func (a *attempt) start() (Execution, error) {
 		}
 		spec.User = user
 		if user.ID() != os.Geteuid() {
-			a.try.User = &user.UID
+			a.attempt.User = &user.UID
 		}
 	}
 	switch self := a.r.opts.Self; {
 	case self != "" && len(spec.Argv) > 0 && (spec.Argv[0] == "stoker" || spec.Argv[0] == self):
 		spec.Argv = append([]string{self}, spec.Argv[1:]...)
 	default:
-		spec.Open = Trusted(spec.User)
+		spec.Open = OpenTrusted(spec.User)
 	}
 	if a.r.opts.OOMKills != nil {
 		if n, _, ok := a.r.opts.OOMKills(); ok {
-			a.try.OOMKills = &n
+			a.attempt.OOMKills = &n
 		}
 	}
-	a.try.Out = a.r.out(spec.User)
-	a.try.leaves(a.try.Out)
-	if a.before != nil {
-		a.before()
+	a.attempt.Out = a.r.newOutFile(spec.User)
+	a.attempt.removeLater(a.attempt.Out)
+	if a.begin != nil {
+		a.begin()
 	}
-	env, err := a.scene(spec.User, a.try.Out).environ(a.b, a.o)
+	env, err := a.environment(spec.User, a.attempt.Out).environ(a.b, a.occurrence)
 	if err != nil {
 		return nil, err
 	}
 	spec.Env = pairs(env)
-	x, err := a.r.host.Start(a.ctx, spec, "hook "+a.b.full())
+	x, err := a.r.host.Start(a.ctx, spec, "hook "+a.b.FullName())
 	if err == nil {
 		return x, nil
 	}
 	return nil, &startFailure{err, strings.ReplaceAll(err.Error(), "\nhint: ", ": ")}
 }
 
-func (a *attempt) scene(user *proc.User, out string) *scene {
-	s := &scene{own: a.r.opts.Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
-	s.given = a.r.Given(a.o.Service, user.ID()).Env
+func (a *execution) environment(user *proc.User, out string) *environment {
+	s := &environment{own: a.r.opts.Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
+	s.contributed = a.r.Output(a.occurrence.Service, user.ID()).Env
 	if a.r.opts.Socket != nil {
 		s.socket = a.r.opts.Socket()
 	}
@@ -155,8 +155,8 @@ func (a *attempt) scene(user *proc.User, out string) *scene {
 
 // await waits for the end of a process, or brings it about. The hook is over when
 // its leader is; what that has left behind is killed.
-func (a *attempt) await(x Execution) (out Outcome) {
-	ended := a.end(x, &out)
+func (a *execution) wait(x Process) (out Outcome) {
+	ended := a.waitOrKill(x, &out)
 	if !ended {
 		out.Why += fmt.Sprintf(", and does not die of KILL within %v", dieTime)
 		go func() { // ends with the process
@@ -188,26 +188,26 @@ func (a *attempt) await(x Execution) (out Outcome) {
 	if last := cmp.Or(lastLine(stderr), lastLine(out.Output)); !out.OK && last != "" {
 		out.Why += ": " + last
 	}
-	a.try.left = append(a.try.left, x.Done)
+	a.attempt.left = append(a.attempt.left, x.Done)
 	return out
 }
 
 // oomKills is the rise of the counter of OOM kills since the hook was started; empty:
 // it did not rise, that cannot be known, or it was not KILL that ended the hook or what
 // its shell has waited for.
-func (a *attempt) oomKills(exit proc.Exit) string {
-	if exit.Status() != 128+int(syscall.SIGKILL) || a.r.opts.OOMKills == nil || a.try.OOMKills == nil {
+func (a *execution) oomKills(exit proc.Exit) string {
+	if exit.Status() != 128+int(syscall.SIGKILL) || a.r.opts.OOMKills == nil || a.attempt.OOMKills == nil {
 		return ""
 	}
 	now, source, ok := a.r.opts.OOMKills()
-	if !ok || now <= *a.try.OOMKills {
+	if !ok || now <= *a.attempt.OOMKills {
 		return ""
 	}
-	return fmt.Sprintf("%s: oom_kill %d -> %d", source, *a.try.OOMKills, now)
+	return fmt.Sprintf("%s: oom_kill %d -> %d", source, *a.attempt.OOMKills, now)
 }
 
 // end waits until the process has ended. out.Why says why it was made to.
-func (a *attempt) end(x Execution, out *Outcome) bool {
+func (a *execution) waitOrKill(x Process, out *Outcome) bool {
 	term := time.NewTimer(time.Until(a.term))
 	defer term.Stop()
 	select {
@@ -221,16 +221,16 @@ func (a *attempt) end(x Execution, out *Outcome) bool {
 		return true
 	case <-term.C:
 		out.TimedOut, kill = true, a.kill
-		out.Why = fmt.Sprintf("did not end within %v", a.term.Sub(a.try.Begun).Round(time.Millisecond))
+		out.Why = fmt.Sprintf("did not end within %v", a.term.Sub(a.attempt.Begun).Round(time.Millisecond))
 	case <-a.ctx.Done():
-		kill = time.Now().Add(hurried)
+		kill = time.Now().Add(shortGrace)
 		out.Why = context.Cause(a.ctx).Error()
 	}
 	if kill.After(a.kill) {
 		kill = a.kill
 	}
 	x.SignalGroup(syscall.SIGTERM)
-	if a.wait(x, kill) {
+	if a.waitUntil(x, kill) {
 		return true
 	}
 	out.Why += ", ignored TERM and was killed"
@@ -247,7 +247,7 @@ func (a *attempt) end(x Execution, out *Outcome) bool {
 
 // wait waits for a process until it has to be killed: sooner, where the occasion is
 // brought to an end meanwhile.
-func (a *attempt) wait(x Execution, kill time.Time) bool {
+func (a *execution) waitUntil(x Process, kill time.Time) bool {
 	timer := time.NewTimer(time.Until(kill))
 	defer timer.Stop()
 	done := a.ctx.Done()
@@ -262,19 +262,19 @@ func (a *attempt) wait(x Execution, kill time.Time) bool {
 			return false
 		case <-done:
 			done = nil
-			timer.Reset(min(time.Until(kill), hurried))
+			timer.Reset(min(time.Until(kill), shortGrace))
 		}
 	}
 }
 
 // takeOut reads what the hook has given, if it succeeded.
-func (a *attempt) takeOut(out *Outcome) []byte {
-	if a.try.Out == "" || !out.OK {
+func (a *execution) readOutput(out *Outcome) []byte {
+	if a.attempt.Out == "" || !out.OK {
 		return nil
 	}
-	raw, err := readOut(a.try.Out)
+	raw, err := readOut(a.attempt.Out)
 	if err == nil {
-		out.Given, err = ParseOut(raw, a.o.Event, a.b.Title(), a.b.AllowEnv)
+		out.Contributed, err = ParseOut(raw, a.occurrence.Event, a.b.Title(), a.b.AllowEnv)
 	}
 	if err != nil {
 		out.OK, out.Why = false, "STOKER_OUT: "+err.Error()
@@ -284,11 +284,11 @@ func (a *attempt) takeOut(out *Outcome) []byte {
 }
 
 // ask makes the request.
-func (a *attempt) ask() (out Outcome) {
-	if a.before != nil {
-		a.before()
+func (a *execution) request() (out Outcome) {
+	if a.begin != nil {
+		a.begin()
 	}
-	env, err := a.scene(nil, "").environ(a.b, a.o)
+	env, err := a.environment(nil, "").environ(a.b, a.occurrence)
 	if err != nil {
 		return Outcome{Why: err.Error()}
 	}
@@ -303,10 +303,10 @@ func (a *attempt) ask() (out Outcome) {
 		out.Why = context.Cause(a.ctx).Error()
 	case ctx.Err() != nil && err != nil:
 		out.TimedOut = true
-		out.Why = fmt.Sprintf("%s: no answer within %v", what, a.term.Sub(a.try.Begun).Round(time.Millisecond))
+		out.Why = fmt.Sprintf("%s: no answer within %v", what, a.term.Sub(a.attempt.Begun).Round(time.Millisecond))
 	case err != nil:
 		out.Why = fmt.Sprintf("%s: %s", what, proc.OneLine(err.Error()))
-	case !a.wanted(resp.Status):
+	case !a.isSuccess(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
 		if line := firstLine(out.Output); line != "" {
 			out.Why += ": " + line
@@ -318,7 +318,7 @@ func (a *attempt) ask() (out Outcome) {
 }
 
 // wanted says whether a status is a success.
-func (a *attempt) wanted(status int) bool {
+func (a *execution) isSuccess(status int) bool {
 	if len(a.b.Status) > 0 {
 		return slices.Contains(a.b.Status, status)
 	}

@@ -29,8 +29,8 @@ const (
 //
 // Empty lines are left out. Nothing in it is ever evaluated. hook is the source of
 // its options; allow is its AllowEnv. The error names the line.
-func ParseOut(data []byte, e lifecycle.Event, hook string, allow []string) (Given, error) {
-	var g Given
+func ParseOut(data []byte, e lifecycle.Event, hook string, allow []string) (Output, error) {
+	var g Output
 	if len(data) > maxOut {
 		return g, fmt.Errorf("it has more than %d KiB", maxOut>>10)
 	}
@@ -45,15 +45,15 @@ func ParseOut(data []byte, e lifecycle.Event, hook string, allow []string) (Give
 		if line == "" {
 			continue
 		}
-		if err := g.take(line, e, hook, allow); err != nil {
-			return Given{}, fmt.Errorf("line %d: %w", k+1, err)
+		if err := g.add(line, e, hook, allow); err != nil {
+			return Output{}, fmt.Errorf("line %d: %w", k+1, err)
 		}
 	}
 	return g, nil
 }
 
 // take adds what one line gives.
-func (g *Given) take(line string, e lifecycle.Event, hook string, allow []string) error {
+func (g *Output) add(line string, e lifecycle.Event, hook string, allow []string) error {
 	verb, rest, _ := strings.Cut(line, " ")
 	if (verb == "env" || verb == "jvm-option") && !e.Contributes() {
 		return fmt.Errorf("%s is for hooks of init, network-ready and pre-start: nothing is started after %s", verb, e)
@@ -64,9 +64,9 @@ func (g *Given) take(line string, e lifecycle.Event, hook string, allow []string
 		if err != nil {
 			return err
 		}
-		if !allowed(name, allow) {
+		if !maySet(name, allow) {
 			return fmt.Errorf("%s is refused, since it decides what programs load or execute: "+
-				"if that is wanted, set allow_env: [%s] for the hook", shorten(name), name)
+				"if that is wanted, set allow_env: [%s] for the hook", quote(name), name)
 		}
 		put(&g.Env, name, value)
 	case "annotation":
@@ -80,11 +80,11 @@ func (g *Given) take(line string, e lifecycle.Event, hook string, allow []string
 			return errors.New("jvm-option has no option behind it")
 		}
 		if !strings.HasPrefix(rest, "-") {
-			return fmt.Errorf("%s does not begin with -, as every JVM option does", shorten(rest))
+			return fmt.Errorf("%s does not begin with -, as every JVM option does", quote(rest))
 		}
-		g.Options = append(g.Options, GivenOption{Option: rest, Source: "hook " + string(e) + "/" + hook})
+		g.Options = append(g.Options, OutputOption{Option: rest, Source: "hook " + string(e) + "/" + hook})
 	default:
-		return fmt.Errorf("%s is not env, jvm-option or annotation", shorten(verb))
+		return fmt.Errorf("%s is not env, jvm-option or annotation", quote(verb))
 	}
 	return nil
 }
@@ -94,11 +94,11 @@ func assignment(text string) (name, value string, err error) {
 	name, value, ok := strings.Cut(text, "=")
 	switch {
 	case !ok:
-		return "", "", fmt.Errorf("%s is not NAME=VALUE", shorten(text))
+		return "", "", fmt.Errorf("%s is not NAME=VALUE", quote(text))
 	case name == "":
 		return "", "", errors.New("there is no name before the =")
 	case strings.ContainsAny(name, " \t\r"):
-		return "", "", fmt.Errorf("the name %s has a blank in it", shorten(name))
+		return "", "", fmt.Errorf("the name %s has a blank in it", quote(name))
 	}
 	return name, value, nil
 }
@@ -111,7 +111,7 @@ func put(m *map[string]string, name, value string) {
 }
 
 // add puts what was given later over what was before.
-func (g *Given) add(more Given) {
+func (g *Output) merge(more Output) {
 	for name, value := range more.Env {
 		put(&g.Env, name, value)
 	}
@@ -123,9 +123,9 @@ func (g *Given) add(more Given) {
 }
 
 // withheld says that a process of another user does not get it, if it is anything.
-func (g *gift) withheld() []string {
-	what := slices.Sorted(maps.Keys(g.given.Env))
-	for _, o := range g.given.Options {
+func (g *savedOutput) withheld() []string {
+	what := slices.Sorted(maps.Keys(g.output.Env))
+	for _, o := range g.output.Options {
 		what = append(what, o.Option)
 	}
 	if len(what) == 0 {
