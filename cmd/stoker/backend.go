@@ -73,7 +73,7 @@ func (b *backend) confinedService(pid int) (string, error) {
 }
 
 // Plugins are all of them, by name.
-func (b *backend) Plugins(fresh bool) []plugin.Plugin {
+func (b *backend) Plugins(fresh bool) []plugin.Info {
 	plugins := b.reloader.plugins
 	if plugins == nil {
 		return nil
@@ -85,15 +85,15 @@ func (b *backend) Plugins(fresh bool) []plugin.Plugin {
 }
 
 // Plugin is one.
-func (b *backend) Plugin(name string) (plugin.Plugin, error) {
+func (b *backend) Plugin(name string) (plugin.Info, error) {
 	if b.reloader.plugins == nil {
-		return plugin.Plugin{}, errNoPlugins()
+		return plugin.Info{}, errNoPlugins()
 	}
 	return b.reloader.plugins.Get(name)
 }
 
 // SwitchPlugin switches one on or off, or sets its parameters.
-func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.PluginSwitch, by string) (api.PluginSwitched, error) {
+func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (api.PluginSwitched, error) {
 	return b.reloader.switchPlugin(ctx, name, want, by)
 }
 

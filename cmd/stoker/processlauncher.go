@@ -29,10 +29,10 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	hooks   *hookRunner     // nil: hooks give it nothing
-	plugins *plugin.Plugins // nil: there are none for it
-	public  []string        // variables whose values become arguments, which everybody can read
-	origins config.Origins  // of the configuration
+	hooks   *hookRunner    // nil: hooks give it nothing
+	plugins *plugin.Set    // nil: there are none for it
+	public  []string       // variables whose values become arguments, which everybody can read
+	origins config.Origins // of the configuration
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.

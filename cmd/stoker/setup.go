@@ -35,14 +35,14 @@ type setup struct {
 	runner      *hookRunner
 	hooks       []hooks.ResolvedHook
 	hookNotes   []hooks.Problem
-	plugins     *plugin.Plugins // nil: there are none beside the command of run
+	plugins     *plugin.Set // nil: there are none beside the command of run
 	users       []*proc.User
 	cgroups     *cgroup.Tree
 }
 
 // prepare makes the services of a configuration. What was found out by the setup
 // before it, if there is one, stays known.
-func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup, plugins *plugin.Plugins, runner *hookRunner) (*setup, error) {
+func prepare(m *proc.Manager, log hclog.Logger, opts runOptions, loaded *config.Loaded, before *setup, plugins *plugin.Set, runner *hookRunner) (*setup, error) {
 	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
 	if before != nil {
 		s.jvms, s.cgroups, s.labels, s.fetch, s.checker, s.attacher = before.jvms, before.cgroups, before.labels, before.fetch, before.checker, before.attacher

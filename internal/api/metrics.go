@@ -91,7 +91,7 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 func (s *Server) hookMetrics(x *exposition) {
 	x.family("stoker_plugin_state", "gauge", "1 for the state that the plugin is in, 0 for the others.")
 	for _, p := range s.opts.Backend.Plugins(false) {
-		for _, state := range plugin.PluginStates() {
+		for _, state := range plugin.States() {
 			x.sample(truth(p.State == state), "plugin", p.Name, "state", string(state))
 		}
 	}

@@ -68,7 +68,7 @@ func (v *manifestValidator) check() {
 	switch name := v.m.Name; {
 	case name == "":
 		v.lacking("name", "", "a plugin needs a name: that of its folder")
-	case !plugin.PluginName(name):
+	case !plugin.ValidName(name):
 		v.bad("name", "", "%s is no name of a plugin: it has small letters, digits, _ . and -", quote("", name))
 	}
 	if v.m.Version == "" {
@@ -80,7 +80,7 @@ func (v *manifestValidator) check() {
 	v.when("when", v.m.When)
 	v.oneOf("jvm.layer", v.m.JVM.Layer, "default", "user", "enforced")
 	v.params()
-	for _, f := range v.m.RefFaults() {
+	for _, f := range v.m.CheckReferences() {
 		v.bad(f.Key, f.Hint, "%s", f.Message)
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.m.Actions)) {
@@ -93,14 +93,14 @@ func (v *manifestValidator) params() {
 	names := map[string]string{} // as the end of a variable's name
 	for _, name := range slices.Sorted(maps.Keys(v.m.Params)) {
 		path := join("params", name)
-		if !plugin.ParamName(name) {
+		if !plugin.ValidParamName(name) {
 			v.bad(path, "it begins with a letter and has letters, digits and _", "%s cannot be the name of a parameter", quote("", name))
 		}
 		if other, taken := names[envName(name)]; taken {
 			v.bad(path, "", "its variable is that of %s too", other)
 		}
 		names[envName(name)] = name
-		for _, f := range v.m.Params[name].Faults() {
+		for _, f := range v.m.Params[name].Problems() {
 			hint := f.Hint
 			if f.Key == "type" {
 				hint = didYouMean(v.m.Params[name].Type, plugin.Types())
@@ -111,7 +111,7 @@ func (v *manifestValidator) params() {
 }
 
 func (v *manifestValidator) action(path, name string, a plugin.Action) {
-	if !plugin.ActionName(name) {
+	if !plugin.ValidActionName(name) {
 		v.bad(path, "it has letters, digits, _ . and -", "%s cannot be the name of an action", quote("", name))
 	}
 	if len(a.Command) == 0 || a.Command[0] == "" {

@@ -13,13 +13,13 @@ func (v *validator) plugins() {
 	v.absolute("plugins.dir", v.raw.Plugins.Dir)
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
 		path := join("plugins.enabled", name)
-		if !plugin.PluginName(name) {
+		if !plugin.ValidName(name) {
 			v.bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", quote("", name))
 		}
 		use := v.raw.Plugins.Enabled[name]
 		v.when(join(path, "when"), use.When)
 		for _, param := range slices.Sorted(maps.Keys(use.Set)) {
-			if at := join(join(path, "set"), param); !plugin.ParamName(param) {
+			if at := join(join(path, "set"), param); !plugin.ValidParamName(param) {
 				v.bad(at, "", "%s cannot be the name of a parameter", quote("", param))
 			}
 		}
