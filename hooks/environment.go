@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -50,7 +50,7 @@ type environment struct {
 	labels      map[string]string
 	contributed map[string]string // by hooks before
 	socket      string            // of the API; empty: unknown
-	user        *proc.User        // nil: stoker's own
+	user        *asuser.User      // nil: stoker's own
 	out         string            // path of STOKER_OUT; empty: there is none
 	deadline    time.Time
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -107,7 +108,7 @@ func (a *execution) start() (Process, error) {
 		spec.Argv = []string{a.b.Path}
 	}
 	if a.b.RunAs != "" {
-		user, err := proc.LookupUser(a.b.RunAs)
+		user, err := asuser.Lookup(a.b.RunAs)
 		if err != nil {
 			return nil, fmt.Errorf("run_as: %w", err)
 		}
@@ -144,7 +145,7 @@ func (a *execution) start() (Process, error) {
 	return nil, &startFailure{err, strings.ReplaceAll(err.Error(), "\nhint: ", ": ")}
 }
 
-func (a *execution) environment(user *proc.User, out string) *environment {
+func (a *execution) environment(user *asuser.User, out string) *environment {
 	s := &environment{own: a.r.opts.Env, user: user, out: out, deadline: a.term, labels: a.r.labels()}
 	s.contributed = a.r.Output(a.occurrence.Service, user.ID()).Env
 	if a.r.opts.Socket != nil {

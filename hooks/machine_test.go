@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -24,8 +25,8 @@ import (
 // are processes need both.
 func TestMain(m *testing.M) {
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == proc.ShimCommand:
-		os.Exit(proc.RunShim())
+	case len(os.Args) > 1 && os.Args[1] == execshim.Command:
+		os.Exit(execshim.Run())
 	case os.Args[0] == "test-init":
 		sigs := pid1.Catch()
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: append([]string{"test-supervisor"}, os.Args[1:]...), Env: os.Environ(), Log: os.Stderr}))

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
@@ -137,7 +137,7 @@ func (g *savedOutput) withheld() []string {
 }
 
 // makeOut makes the file that a hook writes to, for its user alone.
-func makeOut(dir string, user *proc.User) (path string, err error) {
+func makeOut(dir string, user *asuser.User) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return "", fmt.Errorf("cannot make the folder of STOKER_OUT: %w", err)
 	}

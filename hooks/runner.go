@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // Options say with what a Runner works.
@@ -386,7 +386,7 @@ func (r *Runner) logOutcome(b *ResolvedHook, service string, out Outcome) {
 
 // out makes the file of STOKER_OUT; empty: it cannot be made, and the operator was
 // told once.
-func (r *Runner) newOutFile(user *proc.User) string {
+func (r *Runner) newOutFile(user *asuser.User) string {
 	err := errors.New("there is no folder for it that can be written")
 	path := ""
 	if r.opts.Runtime != "" {

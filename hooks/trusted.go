@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -15,7 +16,7 @@ import (
 // Where stoker is root it refuses one that others than root and that user could change,
 // or could have put there, and a script with such an interpreter. Where stoker is not it
 // is nil.
-func OpenTrusted(user *proc.User) func(path string) (*os.File, string, error) {
+func OpenTrusted(user *asuser.User) func(path string) (*os.File, string, error) {
 	if os.Geteuid() != 0 {
 		return nil
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/asuser"
 )
 
 func script(t *testing.T, path, text string, mode os.FileMode) string {
@@ -120,7 +120,7 @@ func TestOnlyWhatOthersCannotChangeIsExecutedAsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for uid, want := range map[uint32]bool{0: false, 4711: true, 4712: false} {
-		folder, name, err := OpenTrusted(&proc.User{UID: uid})(path)
+		folder, name, err := OpenTrusted(&asuser.User{UID: uid})(path)
 		if (err == nil) != want || err == nil && (name != "10-a" || folder.Name() != filepath.Dir(path)) {
 			t.Errorf("as %d: %v %v", uid, name, err)
 		}

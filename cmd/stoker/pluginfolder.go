@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/daemon"
 )
 
 //go:embed all:plugintemplate
@@ -25,7 +26,7 @@ func pluginValidate(w io.Writer, args []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot validate %s: %w", args[0], err)
 	}
-	reader := pluginReader()
+	reader := daemon.PluginReader()
 	reader.CheckOwners = false // whose files they are is a matter of where they are put
 	f := reader.Read(dir)
 	f.Check()

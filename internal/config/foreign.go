@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
@@ -315,7 +316,7 @@ func sectionOf(t reflect.Type, path string, n *yaml.Node) string {
 	case reflect.TypeFor[supervisor.Limit]():
 		return write("starts: " + number(n, "5"))
 	case reflect.TypeFor[supervisor.Stop](), reflect.TypeFor[Stop]():
-		if _, err := supervisor.ParseSignal(text); err == nil && t == reflect.TypeFor[supervisor.Stop]() && number(n, "") == "" {
+		if _, err := proc.ParseSignal(text); err == nil && t == reflect.TypeFor[supervisor.Stop]() && number(n, "") == "" {
 			return write("signal: " + word(text))
 		}
 		return write("timeout: " + seconds(n, "8s"))

@@ -5,14 +5,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/execshim"
 )
 
 // limits checks what the kernel is told about a service's processes.
 func (v *validator) limits(path string, s Service) {
 	rlimits := join(path, "rlimits")
 	for _, name := range slices.Sorted(maps.Keys(s.Rlimits)) {
-		switch l, err := proc.ParseRlimit(name, s.Rlimits[name]); {
+		switch l, err := execshim.ParseRlimit(name, s.Rlimits[name]); {
 		case err != nil:
 			v.bad(join(rlimits, name), "", "%v", err)
 		case l.Name != name: // else one limit could be there twice
@@ -22,13 +22,13 @@ func (v *validator) limits(path string, s Service) {
 	v.between(join(path, "nice"), s.Nice, -20, 19)
 	v.between(join(path, "oom_score_adj"), s.OOMScoreAdj, -1000, 1000)
 	if s.IONice != "" {
-		if _, err := proc.ParseIONice(s.IONice); err != nil {
+		if _, err := execshim.ParseIONice(s.IONice); err != nil {
 			v.bad(join(path, "ionice"), "", "%v", err)
 		}
 	}
 	for i, name := range s.DropCapabilities {
-		if _, err := proc.ParseCapability(name); err != nil {
-			v.bad(index(join(path, "drop_capabilities"), i), didYouMean(strings.ToUpper(name), proc.CapabilityNames()), "%v", err)
+		if _, err := execshim.ParseCapability(name); err != nil {
+			v.bad(index(join(path, "drop_capabilities"), i), didYouMean(strings.ToUpper(name), execshim.CapabilityNames()), "%v", err)
 		}
 	}
 	cgroup := join(path, "cgroup")

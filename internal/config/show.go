@@ -33,7 +33,7 @@ func (l *Loaded) Show(w io.Writer, origin bool) error {
 }
 
 // shown is the configuration without defaults that would mislead: nothing is
-// restarted where nobody looks whether it is alive, or where there is no JVM.
+// restarted without a liveness probe, or where there is no JVM.
 func (l *Loaded) shown() Config {
 	cfg := l.Config
 	cfg.Services = maps.Clone(cfg.Services)
@@ -41,7 +41,7 @@ func (l *Loaded) shown() Config {
 		cfg.JVM.Apply = ""
 	}
 	for name, s := range cfg.Services {
-		if _, set := l.Origins[join("services", name)+".live"]; !set && !looks(s.Live.Look) {
+		if _, set := l.Origins[join("services", name)+".live"]; !set && !s.Live.IsSet() {
 			s.Live = supervisor.Live{}
 			cfg.Services[name] = s
 		}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -143,7 +144,7 @@ func (v *validator) serviceStop(path string, s supervisor.Stop) {
 }
 
 func (v *validator) signal(path, name string) (syscall.Signal, bool) {
-	sig, err := supervisor.ParseSignal(name)
+	sig, err := proc.ParseSignal(name)
 	if err != nil {
 		v.bad(path, didYouMean(name, signalNames()), "%s", err)
 	}
