@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
@@ -232,7 +233,7 @@ func adviseSection(t reflect.Type, path string, v layeredyaml.Value) string {
 		return "put a blank behind the colon: " + m[1] + ": " + word(m[2])
 	}
 	template := sections[t]
-	_, notSignal := supervisor.ParseSignal(text)
+	_, notSignal := proc.ParseSignal(text)
 	switch {
 	case t == reflect.TypeFor[map[string]string]() && a.key == "env":
 		return "write env: " + envIn(v)

@@ -5,15 +5,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
-	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // limits checks what the kernel is told about a service's processes.
 func (v *validator) limits(path string, s Service) {
 	rlimits := layeredyaml.Join(path, "rlimits")
 	for _, name := range slices.Sorted(maps.Keys(s.Rlimits)) {
-		switch l, err := proc.ParseRlimit(name, s.Rlimits[name]); {
+		switch l, err := execshim.ParseRlimit(name, s.Rlimits[name]); {
 		case err != nil:
 			v.Bad(layeredyaml.Join(rlimits, name), "", "%v", err)
 		case l.Name != name: // else one limit could be there twice
@@ -23,13 +23,13 @@ func (v *validator) limits(path string, s Service) {
 	v.Between(layeredyaml.Join(path, "nice"), s.Nice, -20, 19)
 	v.Between(layeredyaml.Join(path, "oom_score_adj"), s.OOMScoreAdj, -1000, 1000)
 	if s.IONice != "" {
-		if _, err := proc.ParseIONice(s.IONice); err != nil {
+		if _, err := execshim.ParseIONice(s.IONice); err != nil {
 			v.Bad(layeredyaml.Join(path, "ionice"), "", "%v", err)
 		}
 	}
 	for i, name := range s.DropCapabilities {
-		if _, err := proc.ParseCapability(name); err != nil {
-			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "drop_capabilities"), i), layeredyaml.DidYouMean(strings.ToUpper(name), proc.CapabilityNames()), "%v", err)
+		if _, err := execshim.ParseCapability(name); err != nil {
+			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "drop_capabilities"), i), layeredyaml.DidYouMean(strings.ToUpper(name), execshim.CapabilityNames()), "%v", err)
 		}
 	}
 	cgroup := layeredyaml.Join(path, "cgroup")

@@ -142,7 +142,7 @@ func (l *Loaded) Show(w io.Writer, origin bool) error {
 		cfg.JVM.Apply = ""
 	}
 	for name, s := range cfg.Services {
-		if _, set := l.Origins[ServicePath(name, "live")]; !set && !looks(s.Live.Look) {
+		if _, set := l.Origins[ServicePath(name, "live")]; !set && !s.Live.IsSet() {
 			s.Live = supervisor.Live{}
 			cfg.Services[name] = s
 		}

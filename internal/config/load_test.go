@@ -106,7 +106,7 @@ func TestLayers(t *testing.T) {
 	checks := []struct{ got, want any }{
 		{web.Command, []string{"c"}}, {web.User, "three"}, {web.Dir, "/env"}, {web.Umask, "0027"}, {web.Essential, true},
 		{web.Env, map[string]string{"A": "1", "B": "2", "New": "x"}}, {*web.Restart.Backoff.First, time.Duration(0)},
-		{app.User, "app"}, {app.SuccessCodes, []int{3, 4}}, {app.Ready.Status, []int{200, 204}},
+		{app.User, "app"}, {app.SuccessCodes, []int{3, 4}}, {app.Ready.HTTP.Status, []int{200, 204}},
 		{l.Config.Stop.Timeout, 9 * time.Second}, {l.Config.Labels, map[string]string{"v": "2.0", "appid": "7"}}, {l.Config.Main, "web"},
 		{l.Origins["services.web.user"].String(), dir + "/conf.d/9-b.yaml:1"}, {l.Origins["services.web.umask"].String(), file + ":7"},
 		{l.Origins["services.web.dir"].String(), "env STOKER_SERVICES_WEB_DIR"}, {l.Origins["stop.timeout"].String(), "flag --set stop.timeout"},

@@ -65,7 +65,7 @@ func (v *manifestValidator) check() {
 	switch name := v.m.Name; {
 	case name == "":
 		v.Missing("name", "", "a plugin needs a name: that of its folder")
-	case !plugin.PluginName(name):
+	case !plugin.ValidName(name):
 		v.Bad("name", "", "%s is no name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
 	}
 	if v.m.Version == "" {
@@ -77,7 +77,7 @@ func (v *manifestValidator) check() {
 	v.when("when", v.m.When)
 	v.OneOf("jvm.layer", v.m.JVM.Layer, "default", "user", "enforced")
 	v.params()
-	for _, f := range v.m.RefFaults() {
+	for _, f := range v.m.CheckReferences() {
 		v.Bad(f.Key, f.Hint, "%s", f.Message)
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.m.Actions)) {
@@ -90,14 +90,14 @@ func (v *manifestValidator) params() {
 	names := map[string]string{} // as the end of a variable's name
 	for _, name := range slices.Sorted(maps.Keys(v.m.Params)) {
 		path := layeredyaml.Join("params", name)
-		if !plugin.ParamName(name) {
+		if !plugin.ValidParamName(name) {
 			v.Bad(path, "it begins with a letter and has letters, digits and _", "%s cannot be the name of a parameter", layeredyaml.Quote("", name))
 		}
 		if other, taken := names[layeredyaml.VariableName(name)]; taken {
 			v.Bad(path, "", "its variable is that of %s too", other)
 		}
 		names[layeredyaml.VariableName(name)] = name
-		for _, f := range v.m.Params[name].Faults() {
+		for _, f := range v.m.Params[name].Problems() {
 			hint := f.Hint
 			if f.Key == "type" {
 				hint = layeredyaml.DidYouMean(v.m.Params[name].Type, plugin.Types())
@@ -108,7 +108,7 @@ func (v *manifestValidator) params() {
 }
 
 func (v *manifestValidator) action(path, name string, a plugin.Action) {
-	if !plugin.ActionName(name) {
+	if !plugin.ValidActionName(name) {
 		v.Bad(path, "it has letters, digits, _ . and -", "%s cannot be the name of an action", layeredyaml.Quote("", name))
 	}
 	if len(a.Command) == 0 || a.Command[0] == "" {

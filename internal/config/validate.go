@@ -52,6 +52,14 @@ func (v *validator) absolute(path, file string) {
 	}
 }
 
+// socket checks the path of a unix socket.
+func (v *validator) socket(path, file string) {
+	v.absolute(path, file)
+	if len(file) > maxSocketPath {
+		v.Bad(path, "", "the path has %d bytes, and the system allows %d", len(file), maxSocketPath)
+	}
+}
+
 func (v *validator) main() {
 	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	switch _, exists := v.cfg.Services[v.raw.Main]; {
@@ -65,12 +73,7 @@ func (v *validator) main() {
 }
 
 func (v *validator) api() {
-	const path = "api.socket"
-	socket := v.raw.API.Socket
-	v.absolute(path, socket)
-	if len(socket) > maxSocketPath {
-		v.Bad(path, "", "the path has %d bytes, and the system allows %d", len(socket), maxSocketPath)
-	}
+	v.socket("api.socket", v.raw.API.Socket)
 	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	for k, name := range v.raw.API.Admins {
 		if _, exists := v.cfg.Services[name]; !exists && !v.AlreadyReported(layeredyaml.Join("services", name)) {

@@ -69,7 +69,7 @@ func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.Positive(layeredyaml.Join(path, "retry_every"), h.RetryEvery)
 	v.hookPolicy(layeredyaml.Join(path, "on_failure"), e, h.OnFailure)
 	for k, pattern := range h.AllowEnv {
-		if err := hooks.CheckAllowed(pattern); err != nil {
+		if err := hooks.CheckEnvPattern(pattern); err != nil {
 			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "allow_env"), k), "", "%s", err)
 		}
 	}

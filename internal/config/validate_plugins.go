@@ -14,13 +14,13 @@ func (v *validator) plugins() {
 	v.absolute("plugins.dir", v.raw.Plugins.Dir)
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
 		path := layeredyaml.Join("plugins.enabled", name)
-		if !plugin.PluginName(name) {
+		if !plugin.ValidName(name) {
 			v.Bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
 		}
 		use := v.raw.Plugins.Enabled[name]
 		v.when(layeredyaml.Join(path, "when"), use.When)
 		for _, param := range slices.Sorted(maps.Keys(use.Set)) {
-			if at := layeredyaml.Join(layeredyaml.Join(path, "set"), param); !plugin.ParamName(param) {
+			if at := layeredyaml.Join(layeredyaml.Join(path, "set"), param); !plugin.ValidParamName(param) {
 				v.Bad(at, "", "%s cannot be the name of a parameter", layeredyaml.Quote("", param))
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -144,7 +145,7 @@ func (v *validator) serviceStop(path string, s supervisor.Stop) {
 }
 
 func (v *validator) signal(path, name string) (syscall.Signal, bool) {
-	sig, err := supervisor.ParseSignal(name)
+	sig, err := proc.ParseSignal(name)
 	if err != nil {
 		v.Bad(path, layeredyaml.DidYouMean(name, signalNames()), "%s", err)
 	}
