@@ -152,10 +152,10 @@ const (
 
 // Output says what becomes of what a service writes.
 type Output struct {
-	Keep     string     `yaml:"keep"`     // how much is kept for `stoker logs`, in memory; default 256KiB
-	Format   string     `yaml:"format"`   // raw (default), prefix, json, none
-	Overflow string     `yaml:"overflow"` // drop (default), block
-	Merge    bool       `yaml:"merge" change:"restart"`    // stdout and stderr through one pipe, in their order; all of it is stdout
+	Keep     string     `yaml:"keep"`                   // how much is kept for `stoker logs`, in memory; default 256KiB
+	Format   string     `yaml:"format"`                 // raw (default), prefix, json, none
+	Overflow string     `yaml:"overflow"`               // drop (default), block
+	Merge    bool       `yaml:"merge" change:"restart"` // stdout and stderr through one pipe, in their order; all of it is stdout
 	File     OutputFile `yaml:"file"`
 }
 
