@@ -44,10 +44,18 @@ func edges() map[string][]string {
 		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
 		"internal/fdstore":   {"internal/initproto"},
 		"internal/initproto": {"internal/procfs", "internal/procfs"},
-		"internal/pid1":      {"internal/initproto", "internal/procfs", "internal/procfs"},
+		"internal/fdready":   {},
+		"internal/headroom":  {"internal/initproto", "internal/waitid"},
+		"internal/logpipes":  {"internal/fdready", "internal/initproto"},
+		"internal/memory":    {},
+		"internal/signals":   {},
+		"internal/spawn":     {},
+		"internal/terminal":  {},
+		"internal/waitid":    {"internal/initproto"},
+		"internal/pid1":      {"internal/initproto", "internal/procfs", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/logpipes", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
 		"internal/procfs":    {},
 		"internal/logs":      {"internal/trust", "internal/untrusted"},
-		"internal/proc":      {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
+		"internal/proc":      {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/headroom", "internal/terminal", "internal/waitid"},
 		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":    {},
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -55,7 +63,7 @@ func edges() map[string][]string {
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
 		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
+		"supervisor":         {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "internal/exit"},
 		"internal/trust":     {},
 		"internal/untrusted": {},
 		"internal/reference": {},
@@ -207,7 +215,8 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1", "internal/initproto", "internal/procfs":
+			case "internal/pid1", "internal/exit", "internal/fdready", "internal/headroom", "internal/initproto", "internal/logpipes", "internal/memory",
+				"internal/procfs", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
 					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}
@@ -271,8 +280,8 @@ func TestOnlyProcStartsProcesses(t *testing.T) {
 			t.Errorf("%s imports os/exec", s.path)
 		}
 		switch s.path {
-		case "internal/pid1/keeper.go", "internal/pid1/command.go", "internal/pid1/ending_other.go":
-			continue // the supervisor's own start, that of a command without one, and the search for room
+		case "internal/spawn/spawn.go", "internal/headroom/clone_other.go":
+			continue // the start of the supervisor, or of a command without one; the search for room
 		}
 		for _, n := range s.calls("os.StartProcess", "syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "unix.Exec",
 			"syscall.SYS_CLONE", "unix.SYS_CLONE", "unix.SYS_CLONE3", "syscall.SYS_FORK", "unix.SYS_FORK", "syscall.SYS_EXECVE", "unix.SYS_EXECVE") {
@@ -287,7 +296,9 @@ func readers() map[string]string {
 	return map[string]string{
 		"bench":                           "it measures",
 		"internal/cgroup":                 kernel + ", below a root that tests set",
-		"internal/pid1":                   kernel + "; the package has no others",
+		"internal/headroom":               kernel,
+		"internal/memory":                 kernel,
+		"internal/spawn":                  kernel,
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
 		"internal/proc/shimsteps.go":      kernel,
@@ -362,7 +373,7 @@ func TestOnlyProcfsReadsProcesses(t *testing.T) {
 
 func TestOnlyPid1Waits(t *testing.T) {
 	for _, s := range ours(sources(t)) {
-		if s.dir == "bench" || s.dir == "internal/pid1" {
+		if s.dir == "bench" || s.dir == "internal/waitid" {
 			continue
 		}
 		for _, n := range s.calls("syscall.Wait4", "unix.Wait4", "unix.Waitid", "os.FindProcess",

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/terminal"
 	"golang.org/x/sys/unix"
 )
 
@@ -145,7 +145,7 @@ func (o *shimOrders) takeTerminal() *shimReport {
 	if !o.Foreground {
 		return nil
 	}
-	return failure("give the terminal to", pid1.TakeForeground(0, os.Getpid()))
+	return failure("give the terminal to", terminal.SetForeground(0, os.Getpid()))
 }
 
 // dropBounding may be refused to one who has no capabilities anyway. Then a set-
