@@ -28,45 +28,68 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact"},
-		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
+		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
+		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
+		"internal/daemon":    {"supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact",
-			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch"},
-		"internal/filewatch": {"internal/proc", "internal/untrusted"},
-		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
-		"internal/fdstore":   {"internal/initproto"},
-		"internal/initproto": {"internal/procfs", "internal/procfs"},
-		"internal/fdready":   {},
-		"internal/headroom":  {"internal/initproto", "internal/waitid"},
-		"internal/logpipes":  {"internal/fdready", "internal/initproto"},
-		"internal/memory":    {},
-		"internal/signals":   {},
-		"internal/spawn":     {},
-		"internal/terminal":  {},
-		"internal/waitid":    {"internal/initproto"},
-		"internal/pid1":      {"internal/initproto", "internal/procfs", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/logpipes", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
-		"internal/procfs":    {},
-		"internal/logs":      {"internal/trust", "internal/untrusted"},
-		"internal/proc":      {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/headroom", "internal/terminal", "internal/waitid"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":    {},
-		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
-		"internal/suggest":   {},
-		"internal/printable": {},
-		"jvm":                {"internal/suggest", "internal/printable"},
-		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "internal/exit"},
-		"internal/trust":     {},
-		"internal/untrusted": {},
-		"internal/reference": {},
+		"internal/config": {
+			"hooks",
+			"hooks/plugin",
+			"internal/api",
+			"internal/execshim",
+			"internal/filewatch",
+			"internal/layeredyaml",
+			"internal/lifecycle",
+			"internal/logs",
+			"internal/printable",
+			"internal/proc",
+			"internal/redact",
+			"internal/reference",
+			"internal/remote",
+			"internal/suggest",
+			"jvm",
+			"jvm/tomcat",
+			"supervisor",
+			"supervisor/probe",
+		},
+		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
+		"internal/filewatch":   {"internal/proc", "internal/untrusted"},
+		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":     {"internal/initproto"},
+		"internal/initproto":   {"internal/procfs"},
+		"internal/pid1":        {"internal/initproto", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/logpipes", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
+		"internal/fdready":     {},
+		"internal/logpipes":    {"internal/fdready", "internal/initproto"},
+		"internal/signals":     {},
+		"internal/terminal":    {},
+		"internal/headroom":    {"internal/initproto", "internal/waitid"},
+		"internal/memory":      {},
+		"internal/spawn":       {},
+		"internal/waitid":      {"internal/initproto"},
+		"internal/procfs":      {},
+		"internal/logs":        {"internal/trust", "internal/untrusted"},
+		"internal/proc":        {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
+		"internal/execshim":    {"internal/pid1", "internal/procfs", "internal/untrusted", "internal/terminal"},
+		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
+		"internal/redact":      {},
+		"jvm/tomcat":           {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
+		"internal/suggest":     {},
+		"internal/printable":   {},
+		"jvm":                  {"internal/suggest", "internal/printable"},
+		"internal/statefile":   {"internal/trust", "internal/untrusted"},
+		"supervisor":           {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
+		"internal/trust":       {},
+		"internal/untrusted":   {},
+		"internal/reference":   {},
 	}
 }
 
@@ -76,7 +99,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
-		"go.yaml.in/yaml/v3":               "internal/config",
+		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
@@ -85,8 +108,8 @@ func homes() map[string]string {
 // variables are the package variables that may be there, with the reason.
 func variables() map[string]string {
 	return map[string]string{
-		"cmd/stoker.version":      "the linker sets it",
-		"internal/config.schemas": "what reflection says of the types, which never changes",
+		"cmd/stoker.version":                "the linker sets it",
+		"internal/layeredyaml.sectionTypes": "what reflection says of the types, which never changes",
 	}
 }
 
@@ -273,7 +296,7 @@ func (s source) calls(names ...string) []ast.Node {
 
 func TestOnlyProcStartsProcesses(t *testing.T) {
 	for _, s := range ours(sources(t)) {
-		if s.dir == "bench" || s.dir == "internal/proc" {
+		if s.dir == "bench" || s.dir == "internal/proc" || s.path == "internal/execshim/execshim.go" {
 			continue
 		}
 		if slices.Contains(s.imports(), "os/exec") {
@@ -301,7 +324,7 @@ func readers() map[string]string {
 		"internal/spawn":                  kernel,
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
-		"internal/proc/shimsteps.go":      kernel,
+		"internal/execshim/steps.go":      kernel,
 		"internal/proc/upgrade.go":        kernel,
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/start.go":          "/dev/null",
@@ -315,10 +338,10 @@ func readers() map[string]string {
 		"internal/trust":                  "it judges without reading; " + kernel,
 		"internal/untrusted/untrusted.go": "it is the way",
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
-		"hooks/folder.go":                 "a folder is listed when nobody else can write to it",
+		"hooks/plugin/folder.go":          "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
-		"cmd/stoker/candidate.go":         "/proc/self/exe",
-		"cmd/stoker/jvmheapdump.go":       "a folder: not followed, its owner is checked",
+		"internal/daemon/candidate.go":    "/proc/self/exe",
+		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
 		"supervisor/evidence.go":          kernel,
 	}
 }
@@ -352,7 +375,6 @@ func TestUntrustedFilesAreOpenedByOneRule(t *testing.T) {
 // by package procfs alone. The own process, /proc/self, is not meant.
 func TestOnlyProcfsReadsProcesses(t *testing.T) {
 	allowed := map[string]string{
-		"internal/config/foreign.go":         "the beginning of a path of a foreign configuration",
 		"internal/config/validate_output.go": "a path that is refused for a log",
 		"internal/pid1/procstat.go":          "until it uses package procfs",
 		"internal/logs/rotate.go":            "a path that is refused for a log",
@@ -522,7 +544,6 @@ func longFunctions() map[string]string {
 	return map[string]string{
 		"cmd/stoker.newApp": "one table: the whole command line",
 		"jvm.flagChanges":   "one table: what became of each flag",
-		"jvm.flagTable":     "one table: the flags of the JVMs that we know",
 	}
 }
 

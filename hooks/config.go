@@ -114,21 +114,3 @@ const (
 	EndExpected   = "expected"
 	EndUnexpected = "unexpected"
 )
-
-// PluginConfig is the plugins section of the configuration.
-type PluginConfig struct {
-	// Dir holds the plugins, a folder each (default /etc/stoker/plugins).
-	Dir string `yaml:"dir"`
-	// Enabled says by name what differs from the plugins' manifests.
-	Enabled map[string]Use `yaml:"enabled"`
-}
-
-// Use is how a plugin is used.
-type Use struct {
-	// On false switches it off, true on (default: as its manifest says).
-	On *bool `yaml:"on,short"`
-	// When holds besides the manifest's condition.
-	When jvm.When `yaml:"when"`
-	// Set gives parameters their values.
-	Set map[string]string `yaml:"set"`
-}

@@ -95,7 +95,7 @@ type catalog map[string]flagFacts
 
 func newCatalog() catalog {
 	c := make(catalog, 1600)
-	for line := range strings.Lines(flagTable() + otherFlags()) {
+	for line := range strings.Lines(flagTable + otherFlags) {
 		word, names, _ := strings.Cut(line, " ")
 		facts := readFacts(word)
 		for name := range strings.FieldsSeq(names) {

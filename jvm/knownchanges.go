@@ -24,7 +24,7 @@ func flagChanges() []change {
 		{names: "UseParallelOldGC", deprecated: 14, ignored: 15, gone: 16, instead: "use UseParallelGC instead"},
 		{names: "CMSIncrementalMode CMSIncrementalDutyCycle CMSIncrementalDutyCycleMin CMSIncrementalOffset CMSIncrementalPacing " +
 			"UseCMSCompactAtFullCollection CMSFullGCsBeforeCompaction UseCMSCollectionPassing", gone: 10, instead: "use UseG1GC instead"},
-		{names: concurrentMarkSweep, ignored: 14, gone: 15, instead: "use UseG1GC instead"},
+		{names: flagsOfCMS, ignored: 14, gone: 15, instead: "use UseG1GC instead"},
 		{names: "UseZGC UseEpsilonGC", since: 11},
 		{names: "ZGenerational", since: 21, deprecated: 23, ignored: 24, gone: 26},
 		{names: "G1ConcRefinementGreenZone G1ConcRefinementYellowZone G1ConcRefinementRedZone G1ConcRefinementThresholdStep " +
@@ -82,33 +82,6 @@ func flagChanges() []change {
 		{names: "LockingMode", deprecated: 24, since: 21},
 		{names: "UseCompressedClassPointers UseOprofile", deprecated: 25},
 		{names: "PerfDataSamplingInterval UseLinuxPosixThreadCPUClocks", ignored: 25},
-		{names: onlyBefore17, gone: 17},
+		{names: flagsBefore17, gone: 17},
 	}
 }
-
-// concurrentMarkSweep are the flags of a collector that went in 14.
-const concurrentMarkSweep = `
-CMSAbortSemantics CMSAbortablePrecleanMinWorkPerIteration CMSAbortablePrecleanWaitMillis CMSBitMapYieldQuantum CMSBootstrapOccupancy
-CMSClassUnloadingEnabled CMSClassUnloadingMaxInterval CMSCleanOnEnter CMSCompactWhenClearAllSoftRefs CMSConcMarkMultiple CMSConcurrentMTEnabled
-CMSCoordinatorYieldSleepCount CMSDumpAtPromotionFailure CMSEdenChunksRecordAlways CMSExpAvgFactor CMSExtrapolateSweep
-CMSIncrementalSafetyFactor CMSIndexedFreeListReplenish CMSInitiatingOccupancyFraction CMSIsTooFullPercentage
-CMSLargeCoalSurplusPercent CMSLargeSplitSurplusPercent CMSLoopWarn CMSMaxAbortablePrecleanLoops CMSMaxAbortablePrecleanTime
-CMSOldPLABMax CMSOldPLABMin CMSOldPLABNumRefills CMSOldPLABReactivityFactor CMSOldPLABResizeQuicker CMSOldPLABToleranceFactor
-CMSPLABRecordAlways CMSParPromoteBlocksToClaim CMSParallelInitialMarkEnabled CMSParallelRemarkEnabled
-CMSParallelSurvivorRemarkEnabled CMSPrecleanDenominator CMSPrecleanIter CMSPrecleanNumerator CMSPrecleanRefLists1
-CMSPrecleanRefLists2 CMSPrecleanSurvivors1 CMSPrecleanSurvivors2 CMSPrecleanThreshold CMSPrecleaningEnabled CMSPrintChunksInDump
-CMSPrintEdenSurvivorChunks CMSPrintObjectsInDump CMSRemarkVerifyVariant CMSReplenishIntermediate CMSRescanMultiple CMSSamplingGrain
-CMSScavengeBeforeRemark CMSScheduleRemarkEdenPenetration CMSScheduleRemarkEdenSizeThreshold CMSScheduleRemarkSamplingRatio
-CMSSmallCoalSurplusPercent CMSSmallSplitSurplusPercent CMSSplitIndexedFreeListBlocks CMSTriggerRatio CMSTriggerInterval CMSWaitDuration
-CMSWorkQueueDrainThreshold CMSYield CMSYieldSleepCount CMSYoungGenPerWorker CMS_FLSPadding CMS_FLSWeight CMS_SweepPadding
-CMS_SweepTimerThresholdMillis CMS_SweepWeight FLSAlwaysCoalesceLarge FLSCoalescePolicy FLSLargestBlockCoalesceProximity
-OldPLABWeight ParGCDesiredObjsFromOverflowList ParGCTrimOverflow ParGCUseLocalOverflow ResizeOldPLAB UseCMSBestFit
-UseCMSInitiatingOccupancyOnly GCLockerInvokesConcurrent ExplicitGCInvokesConcurrentAndUnloadsClasses`
-
-// onlyBefore17 are other flags of older or other builds of Java 8 that 17 refuses.
-const onlyBefore17 = `
-AdaptivePermSizeWeight AdaptiveSizePolicyGCTimeLimitThreshold AdaptiveSizePolicyReadyThreshold CompilationRepeat G1ConcMarkForceOverflow
-G1ConcRegionFreeingVerbose G1DeferredRSUpdate G1ExitOnExpansionFailure G1RSBarrierRegionFilter G1RSLogCheckCardTable G1ScrubRemSets
-G1SecondaryFreeListAppendLength G1StressConcRegionFreeing GCWorkerDelayMillis LogCommercialFeatures PrintMethodFlushing PrintStringDeduplication
-TracePageSizes TraceReferenceGC UseBlockCopy UseBsdPosixThreadCPUClocks UseCBCond UseCompressedStrings UseG1LogLevel UseOldInlining UsePPCLWSYNC
-UseStringCache UseVIS`

@@ -13,12 +13,12 @@ import (
 // of run; nil: there is none, or services are to run too.
 func commandAlone(args []string) *pid1.Command {
 	opts, help, err := parseRun(args)
-	if err != nil || help || !opts.alone() {
+	if err != nil || help || !opts.Alone() {
 		return nil
 	}
-	c := &pid1.Command{Argv: opts.command, Env: os.Environ()}
+	c := &pid1.Command{Argv: opts.Command, Env: os.Environ()}
 	c.Budget = func() time.Duration {
-		loaded, err := config.Load(config.Options{File: opts.file, Set: opts.set, Environ: c.Env})
+		loaded, err := config.Load(config.Options{File: opts.File, Set: opts.Set, Environ: c.Env})
 		if err != nil { // a supervisor would say so
 			return config.DefaultStopTimeout
 		}
@@ -30,6 +30,3 @@ func commandAlone(args []string) *pid1.Command {
 	}
 	return c
 }
-
-// alone says whether the command is all that is to run.
-func (o runOptions) alone() bool { return len(o.command) > 0 && !o.withServices }

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/urfave/cli/v2"
 )
 
 // runApp parses a command line and runs the command.
 func runApp(ctx context.Context, args []string) error {
-	app := newApp(func(runOptions) error {
+	app := newApp(func(daemon.Options) error {
 		return fmt.Errorf("cannot run from here") // main has handled run already
 	})
 	inv, err := parseArguments(app, args)
@@ -30,8 +31,8 @@ func runApp(ctx context.Context, args []string) error {
 
 // parseRun parses the arguments of run. help says that they only asked for it,
 // and it was given.
-func parseRun(args []string) (opts runOptions, help bool, err error) {
-	app := newApp(func(o runOptions) error {
+func parseRun(args []string) (opts daemon.Options, help bool, err error) {
+	app := newApp(func(o daemon.Options) error {
 		opts = o
 		return nil
 	})
@@ -46,7 +47,7 @@ func parseRun(args []string) (opts runOptions, help bool, err error) {
 }
 
 // newApp is the whole command line.
-func newApp(run func(runOptions) error) *cli.App {
+func newApp(run func(daemon.Options) error) *cli.App {
 	output := outputFlag()
 	file := &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE` (default /etc/stoker/stoker.yaml, if it is there)"}
 	set := &cli.StringSliceFlag{Name: "set", Usage: "override one value: `PATH=VALUE`"}
@@ -79,8 +80,8 @@ func newApp(run func(runOptions) error) *cli.App {
 				&cli.BoolFlag{Name: "with-services", Usage: "with CMD: start the configured services too"},
 				&cli.BoolFlag{Name: "force", Usage: "start the services also where a stoker runs some already"}},
 			Action: func(c *cli.Context) error {
-				return run(runOptions{file: c.String("config"), set: c.StringSlice("set"),
-					withServices: c.Bool("with-services"), force: c.Bool("force"), command: c.Args().Slice()})
+				return run(daemon.Options{File: c.String("config"), Set: c.StringSlice("set"),
+					WithServices: c.Bool("with-services"), Force: c.Bool("force"), Command: c.Args().Slice()})
 			}},
 		{Name: "status", Usage: "show the services: state, process, what is wrong", ArgsUsage: "[SERVICE]", Flags: []cli.Flag{output,
 			&cli.BoolFlag{Name: "check", Usage: "end with 1 if it is not ready, and say why"}},

@@ -6,11 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/urfave/cli/v2"
 )
 
 // testApp is the command line, which runs nothing.
-func testApp() *cli.App { return newApp(func(runOptions) error { return nil }) }
+func testApp() *cli.App { return newApp(func(daemon.Options) error { return nil }) }
 
 func TestFlagsStandAnywhere(t *testing.T) {
 	for line, want := range map[string]string{

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/daemon"
 )
 
 // configCheck reports every problem of the configuration.
@@ -21,11 +22,11 @@ func configCheck(w io.Writer, file string, set []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
-	s := &setup{config: loaded.Config, origins: loaded.Origins}
-	if err := s.readHooks(); err != nil { // they may be somewhere else
+	_, notes, err := daemon.ReadHooks(loaded.Config, loaded.Origins)
+	if err != nil { // they may be somewhere else
 		fmt.Fprintln(w, "warning:", err)
 	}
-	for _, note := range s.hookNotes {
+	for _, note := range notes {
 		fmt.Fprintln(w, "warning:", note)
 	}
 	switch len(loaded.Files) {

@@ -12,7 +12,6 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/layout"
-	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // hookList prints the hooks.
@@ -128,44 +127,17 @@ func printOutcomes(w io.Writer, done api.HookRun) error {
 				b.WriteString("  " + text + "\n")
 			}
 		}
-		writeGiven(&b, o.Given)
+		writeGiven(&b, o.Contributed)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 // writeGiven tells what a hook would have given.
-func writeGiven(b *strings.Builder, g hooks.Given) {
+func writeGiven(b *strings.Builder, g hooks.Output) {
 	if n := len(g.Env) + len(g.Options) + len(g.Annotations); n > 0 {
 		fmt.Fprintf(b, "  it gives %d variables, %d JVM options, %d annotations; run by hand they count for nothing\n", len(g.Env), len(g.Options), len(g.Annotations))
 	}
-}
-
-// Hooks are all of them.
-func (b *backend) Hooks() []hooks.Status { return b.reloader.hooks.Statuses() }
-
-// HookCounts are how the runs of hooks ended.
-func (b *backend) HookCounts() []hooks.Count { return b.reloader.hooks.Counts() }
-
-// RunHooks runs hooks by hand.
-func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
-	o := lifecycle.Occurrence{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
-	if event.OfService() {
-		if o.Service == "" {
-			all := b.Services()
-			if len(all) != 1 {
-				return nil, &api.NoServiceError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service", event, len(all))}
-			}
-			o.Service = all[0].Name
-		}
-		s, ok := b.Supervisor.Service(o.Service)
-		if !ok {
-			return nil, &api.NoServiceError{Message: fmt.Sprintf("there is no service %q", o.Service)}
-		}
-		o.Pid, o.Port = s.Pid, b.reloader.hooks.Port(o.Service)
-	}
-	b.reloader.log.Info("hooks are run by hand", "event", event, "hook", name, "name", o.Service, "asked_by", by)
-	return b.reloader.hooks.RunByHand(ctx, o, name)
 }
 
 // needEvent refuses a command line without an event.

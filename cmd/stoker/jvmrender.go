@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,12 +8,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 
+	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/layout"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
-	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
 // renderFlags are the flags of jvm render as they were given; empty: not given.
@@ -38,7 +35,7 @@ func jvmRender(w, complaints io.Writer, f renderFlags) error {
 		}
 		return err
 	}
-	result := renderLayers(cfg, environMap(os.Environ()), limits, target, f.noSizing)
+	result := daemon.RenderLayers(cfg, daemon.EnvironMap(os.Environ()), limits, target, f.noSizing)
 	if err := printResult(w, complaints, result, f.format); err != nil {
 		return fmt.Errorf("cannot print the options: %w", err)
 	}
@@ -49,59 +46,15 @@ func jvmRender(w, complaints io.Writer, f renderFlags) error {
 }
 
 // parse reads what the flags describe.
-func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target renderTarget, err error) {
+func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target daemon.RenderTarget, err error) {
 	if cfg, err = f.config(); err != nil {
 		return cfg, limits, target, err
 	}
 	if limits, err = f.limits(); err != nil {
 		return cfg, limits, target, err
 	}
-	target, err = targetOf(f.java)
+	target, err = daemon.TargetOf(f.java)
 	return cfg, limits, target, err
-}
-
-// renderLayers reads the sources as run does, and renders. What cannot be read
-// is an error of the result too.
-func renderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, target renderTarget, noSizing bool) jvm.Result {
-	var missing []jvm.Problem
-	for _, layer := range []jvm.LayerConfig{cfg.Default, cfg.User, cfg.Enforced} {
-		for _, file := range layer.Files {
-			if _, err := os.Stat(file.File); err != nil {
-				missing = append(missing, jvm.Problem{Code: jvm.BadValue, Message: fmt.Sprintf("cannot read the option file %q: %v", file.File, errors.Unwrap(err))})
-			}
-		}
-	}
-	if missing != nil {
-		return jvm.Result{Errors: missing}
-	}
-	own := environment{vars: env}
-	world := sourceWorld{labels: func() map[string]string { return nil }}
-	l := &layers{cfg: cfg, world: world, outside: own, env: own, java: target.jvm.JavaMajor}
-	in, err := l.scripted()
-	if err != nil {
-		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
-	}
-	in.Limits, in.Target, in.NoSizing = limits, target.jvm, noSizing
-	if in.NamesFlags() {
-		in.Target.Flags = target.flags()
-	}
-	result, _ := jvm.Render(in) // its error is among the result's
-	// The options are what was asked for; what is said of them ends in logs of builds.
-	result.Warnings, result.Errors = secretMask(nil).problems(result.Warnings), secretMask(nil).problems(result.Errors)
-	return result
-}
-
-// scripted reads the sources of a JVM that would be a Tomcat's: with the
-// variables of catalina.sh.
-func (l *layers) scripted() (jvm.Input, error) {
-	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
-		words, err := jvm.SplitOptions(l.env.vars[name])
-		if err != nil {
-			return jvm.Input{}, fmt.Errorf("cannot take JVM options from %s: %w", name, err)
-		}
-		l.words = append(l.words, namedWords{name: name, words: words})
-	}
-	return l.input(context.Background())
 }
 
 // printResult writes the result in one of its formats; what is no part of that
@@ -142,7 +95,7 @@ func (f renderFlags) config() (cfg jvm.Config, err error) {
 // missing.
 func (f renderFlags) limits() (l jvm.Limits, err error) {
 	if f.memory == "" || f.cpus == "" {
-		l, _ = readLimits(nil) // its warnings are stoker limits' business
+		l, _ = daemon.ReadLimits(nil) // its warnings are stoker limits' business
 	}
 	if f.memory != "" {
 		if l.Memory, err = jvm.ParseMemory(f.memory); err != nil {
@@ -163,46 +116,6 @@ func (f renderFlags) limits() (l jvm.Limits, err error) {
 	return l, nil
 }
 
-// renderTarget is the JVM that options are made for.
-type renderTarget struct {
-	jvm   jvm.Target
-	flags func() map[string]jvm.OwnFlag // that it prints; nil where it is only described, or cannot be asked
-}
-
-// targetOf is the JVM of a version, which need not be here; without one, the java that
-// is found here.
-func targetOf(version string) (renderTarget, error) {
-	if version == "" {
-		own := &environment{vars: environMap(os.Environ())}
-		java, _, err := hotspot.Find("/", own.vars["PATH"], javaSettings(own)...) // one that is unknown is treated as a current one
-		t := renderTarget{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, notAsked}
-		if err == nil {
-			t.flags = sync.OnceValue(func() map[string]jvm.OwnFlag { return askHere(java.Java) })
-		}
-		return t, nil
-	}
-	major := hotspot.ParseMajor(version)
-	if major < 8 {
-		return renderTarget{}, &hintError{fmt.Errorf("cannot use --java-version %q", version),
-			"it is a version from 8, such as 17 or 1.8.0_412", codeUsage}
-	}
-	return renderTarget{jvm.Target{JavaMajor: major, JavaVersion: version}, notAsked}, nil
-}
-
-func notAsked() map[string]jvm.OwnFlag { return nil }
-
-// askHere has the java of this machine print its flags; nil: it does not.
-func askHere(java string) map[string]jvm.OwnFlag {
-	env := environList(jvmEnviron(environMap(os.Environ()), nil))
-	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
-		return proc.Output(ctx, argv, env)
-	})
-	if err != nil {
-		return nil
-	}
-	return ownFlags(flags)
-}
-
 // checkedFile is what jvm check says of one file.
 type checkedFile struct {
 	File     string        `json:"file"`
@@ -216,7 +129,7 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 	if len(files) == 0 {
 		return &hintError{errors.New("cannot check: no file is named"), "stoker jvm check --java-version 17 FILE...", codeUsage}
 	}
-	target, err := targetOf(version)
+	target, err := daemon.TargetOf(version)
 	if err != nil {
 		return err
 	}
@@ -224,7 +137,7 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 	wrong := 0
 	for _, file := range files {
 		cfg := jvm.Config{User: jvm.LayerConfig{Files: []jvm.File{{File: file}}}}
-		r := renderLayers(cfg, nil, jvm.Limits{}, target, true)
+		r := daemon.RenderLayers(cfg, nil, jvm.Limits{}, target, true)
 		wrong += len(r.Errors)
 		checked = append(checked, checkedFile{file, append([]jvm.Problem{}, r.Warnings...), append([]jvm.Problem{}, r.Errors...)})
 	}

@@ -11,8 +11,10 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -35,17 +37,33 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: oneProcessor(os.Environ()), Log: os.Stderr, Version: version,
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.OneProcessor(os.Environ()), Log: os.Stderr, Version: version,
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
-		os.Exit(supervise(os.Args[2:]))
-	case proc.ShimCommand:
-		os.Exit(proc.RunShim())
+		os.Exit(daemon.Run(supervisorProgram(os.Args[2:])))
+	case execshim.Command:
+		os.Exit(execshim.Run())
 	}
 	if err := runApp(context.Background(), os.Args); err != nil {
 		complain(os.Stderr, err)
 		os.Exit(exitCode(err))
 	}
+}
+
+// supervisorProgram is this command as the supervisor process with the arguments of run.
+func supervisorProgram(args []string) daemon.Program {
+	return daemon.Program{Version: version, RefuseSecond: refuseSecond,
+		Parse: func() (*daemon.Options, error) {
+			opts, help, err := parseRun(args)
+			if err != nil || help {
+				return nil, err
+			}
+			return &opts, nil
+		},
+		Report: func(err error) int {
+			complain(os.Stderr, err)
+			return exitCode(err)
+		}}
 }
 
 // wantsHelp says whether the flags before a command ask for help: then there is
@@ -87,7 +105,7 @@ func (e *hintError) Unwrap() error { return e.error }
 func exitCode(err error) int {
 	var hint *hintError
 	var coded *exit.Error
-	var problems config.Problems
+	var problems layeredyaml.Problems
 	var refused *api.RefusedError
 	var start *proc.StartError
 	switch {

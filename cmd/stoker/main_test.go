@@ -32,9 +32,6 @@ var update = flag.Bool("update", false, "write the golden files and scripts anew
 // TestMain builds the program itself: the init starts /proc/self/exe again as
 // the supervisor, and a test binary would not do for that.
 func TestMain(m *testing.M) {
-	if os.Getenv("STOKER_TEST_JVM") != "" {
-		actHostileJVM()
-	}
 	flag.Parse()
 	bin, err := os.MkdirTemp("", "stoker-bin-")
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/daemon"
 )
 
 //go:embed all:plugintemplate
@@ -25,10 +26,10 @@ func pluginValidate(w io.Writer, args []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot validate %s: %w", args[0], err)
 	}
-	reader := pluginReader()
-	reader.Guarded = false // whose files they are is a matter of where they are put
+	reader := daemon.PluginReader()
+	reader.CheckOwners = false // whose files they are is a matter of where they are put
 	f := reader.Read(dir)
-	f.TryOut()
+	f.Check()
 	for _, note := range f.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
@@ -45,7 +46,7 @@ func pluginInit(w io.Writer, args []string, around string) error {
 		return &hintError{errors.New("cannot begin a plugin: give it one name"), "stoker plugin init NAME [--dir DIR]", codeUsage}
 	}
 	name := args[0]
-	if !hooks.PluginName(name) {
+	if !plugin.ValidName(name) {
 		return &hintError{fmt.Errorf("cannot begin the plugin %q: that is no name", name), "a name has small letters, digits, _ . and -", codeUsage}
 	}
 	dir := filepath.Join(around, name)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -20,8 +21,8 @@ const secondTime = 2 * time.Second
 // `docker exec C stoker run`: two Tomcats in one base spoil each other. Such a one is
 // the container's first process, or answers at the socket that ours would have; who
 // gives ours a socket of its own means another one. A command alone is only run.
-func refuseSecond(opts runOptions, configured string, initPid int) error {
-	if opts.force || initPid == 1 || len(opts.command) > 0 && !opts.withServices {
+func refuseSecond(opts daemon.Options, configured string, initPid int) error {
+	if opts.Force || initPid == 1 || opts.Alone() {
 		return nil
 	}
 	if configured == "" && runsServices(1) {
@@ -60,7 +61,7 @@ func runsServices(pid int) bool {
 		return false
 	}
 	opts, help, err := parseRun(args[2:])
-	return err == nil && !help && (len(opts.command) == 0 || opts.withServices)
+	return err == nil && !help && !opts.Alone()
 }
 
 // sameProgram says whether a process executes the file that we do.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
 )
 
@@ -34,7 +32,7 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 		return &hintError{fmt.Errorf("cannot send a signal: a service and a signal are wanted"),
 			"stoker signal SERVICE HUP; stoker status lists the services", codeUsage}
 	}
-	sig, err := supervisor.ParseSignal(args[1])
+	sig, err := proc.ParseSignal(args[1])
 	if err != nil {
 		return &hintError{err, "a name with or without SIG, or a number: HUP, SIGUSR1, 10", codeUsage}
 	}
@@ -50,7 +48,7 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 	if err != nil {
 		return err
 	}
-	done, err := c.Signal(ctx, names[0], supervisor.SignalName(sig), group)
+	done, err := c.Signal(ctx, names[0], proc.SignalName(sig), group)
 	if err != nil {
 		return fmt.Errorf("cannot signal %s: %w", names[0], err)
 	}
@@ -63,18 +61,4 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 	}
 	_, err = fmt.Fprintf(w, "%s was sent to %s (%s)\n", done.Signal, done.Service, to)
 	return err
-}
-
-// Signal sends a signal to a service's process, or to all its processes.
-func (b *backend) Signal(service string, sig syscall.Signal, group bool, by string) error {
-	p, ok := b.Process(service)
-	if !ok {
-		return proc.ErrGone
-	}
-	b.reloader.log.Info("signal sent", "name", service, "signal", supervisor.SignalName(sig),
-		"pid", p.Pid(), "group", group, "asked_by", by)
-	if group {
-		return p.SignalGroup(sig)
-	}
-	return p.Signal(sig)
 }

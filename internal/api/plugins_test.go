@@ -10,36 +10,36 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // fakePlugins has one plugin, "jacoco", with a parameter "port" and an action "dump".
 type fakePlugins struct {
-	plugins  []hooks.Plugin
-	switched []hooks.PluginSwitch
+	plugins  []plugin.Info
+	switched []plugin.SwitchRequest
 	ran      []string
 	mishap   error // what everything ends with
 }
 
-func (f *fakePlugins) Plugins(bool) []hooks.Plugin { return f.plugins }
+func (f *fakePlugins) Plugins(bool) []plugin.Info { return f.plugins }
 
-func (f *fakePlugins) Plugin(name string) (hooks.Plugin, error) {
+func (f *fakePlugins) Plugin(name string) (plugin.Info, error) {
 	for _, p := range f.plugins {
 		if p.Name == name {
 			return p, nil
 		}
 	}
-	return hooks.Plugin{}, &hooks.NoPluginError{What: fmt.Sprintf("there is no plugin %q", name), Hint: "there are: jacoco"}
+	return plugin.Info{}, &plugin.NotFoundError{What: fmt.Sprintf("there is no plugin %q", name), Hint: "there are: jacoco"}
 }
 
-func (f *fakePlugins) SwitchPlugin(_ context.Context, name string, want hooks.PluginSwitch, by string) (PluginSwitched, error) {
+func (f *fakePlugins) SwitchPlugin(_ context.Context, name string, want plugin.SwitchRequest, by string) (PluginSwitched, error) {
 	p, err := f.Plugin(name)
 	if f.mishap != nil || err != nil {
 		return PluginSwitched{}, errors.Join(f.mishap, err)
 	}
 	if want.Params["port"] != nil && *want.Params["port"] == "no" {
-		return PluginSwitched{}, &hooks.ParamError{Param: "port", Why: `"no" is not a whole number`}
+		return PluginSwitched{}, &plugin.ParamError{Param: "port", Why: `"no" is not a whole number`}
 	}
 	f.switched = append(f.switched, want)
 	return PluginSwitched{Plugin: p, Restarted: []string{"app"}, Notes: []string{by}}, nil
@@ -63,8 +63,8 @@ func tell(t *testing.T, path, method, target, text string) (string, error) {
 
 func TestPluginRoutes(t *testing.T) {
 	b := newFake()
-	b.fakePlugins = &fakePlugins{plugins: []hooks.Plugin{{Name: "jacoco", State: hooks.PluginFailed, Why: "the port is taken"},
-		{Name: "off", State: hooks.PluginInactive, Off: hooks.OffByManifest}, {Name: "held", State: hooks.PluginInactive, Off: hooks.OffByOperator, Why: "switched off"}}}
+	b.fakePlugins = &fakePlugins{plugins: []plugin.Info{{Name: "jacoco", State: plugin.Failed, Why: "the port is taken"},
+		{Name: "off", State: plugin.Inactive, Off: plugin.OffByManifest}, {Name: "held", State: plugin.Inactive, Off: plugin.OffByOperator, Why: "switched off"}}}
 	path := serve(t, b)
 	for _, tc := range []struct {
 		method, target, text string

@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -37,6 +38,13 @@ actions:
   reset: {command: ["${plugin_dir}/bin/reset"], timeout: 5s}
 `
 
+// parseManifest is LoadManifest with the bytes of a file.
+func parseManifest(path string, data []byte) (*plugin.Manifest, error) {
+	l := layeredyaml.New(manifestSchema)
+	l.Bytes(path, data)
+	return manifestOf(l, path)
+}
+
 func TestManifest(t *testing.T) {
 	m, err := parseManifest("plugin.yaml", []byte(wholeManifest))
 	if err != nil {
@@ -46,10 +54,10 @@ func TestManifest(t *testing.T) {
 		m.Hooks.Of(lifecycle.Ready)[1].Timeout != 5*time.Second || len(m.Hooks.Of(lifecycle.PreStop)[0].Command) != 2 {
 		t.Errorf("%+v", m)
 	}
-	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != hooks.ActionOfMain || a.RunAs != "app" {
+	if a := m.Actions["dump"]; a.Timeout != time.Minute || a.Service != plugin.ActionOfMain || a.RunAs != "app" {
 		t.Errorf("%+v", a)
 	}
-	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != hooks.ActionOfNone {
+	if a := m.Actions["reset"]; a.Timeout != 5*time.Second || a.Service != plugin.ActionOfNone {
 		t.Errorf("%+v", a)
 	}
 }
@@ -78,7 +86,7 @@ func TestManifestProblems(t *testing.T) {
 		{"[a]", "p.yaml:1:1: is a list, not a section of keys"},
 	} {
 		m, err := parseManifest("p.yaml", []byte(tc.text))
-		var problems Problems
+		var problems layeredyaml.Problems
 		if !errors.As(err, &problems) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: %v, want %s", tc.text, err, tc.want)
 		}
@@ -131,7 +139,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte("<<: {a: b}\nwhen: &a {not: *a}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, err := parseManifest("p.yaml", data)
-		var problems Problems
+		var problems layeredyaml.Problems
 		if err == nil {
 			return
 		}

@@ -1,0 +1,250 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of a candidate: what its check may take, and what a binary may measure.
+const (
+	candidateTime = 10 * time.Second
+	candidateSize = 256 << 20
+)
+
+// upgrades swaps the supervisor's binary; one at a time.
+type upgrades struct {
+	m       *proc.Manager
+	version string
+	log     hclog.Logger
+	busy    chan struct{} // holds one while an upgrade is under way
+}
+
+func newUpgrades(m *proc.Manager, version string, log hclog.Logger) *upgrades {
+	return &upgrades{m: m, version: version, log: log, busy: make(chan struct{}, 1)}
+}
+
+// Versions says what runs.
+func (u *upgrades) Versions() api.Versions {
+	i := u.m.Init()
+	v := api.Versions{Supervisor: api.Program{Version: u.version, Protocol: proc.Protocol, Pid: os.Getpid(), Path: i.Path},
+		Init: api.Program{Version: i.Version, Protocol: i.Protocol, Pid: i.Pid}, Upgrades: i.Upgrades}
+	if i.Failed != "" || i.Why != "" {
+		v.Fallback = &api.Undone{Version: i.Failed, Reason: i.Why}
+	}
+	return v
+}
+
+// Upgrade checks a binary and hands it to the init.
+func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by string) (api.Versions, error) {
+	select {
+	case u.busy <- struct{}{}:
+	default:
+		return api.Versions{}, api.ErrUpgrading
+	}
+	done := func() { <-u.busy }
+	v := u.Versions()
+	if path == "" {
+		var err error
+		if path, err = u.runningPath(); err != nil {
+			done()
+			return v, err
+		}
+	}
+	c, err := openCandidate(path)
+	if err == nil {
+		defer c.close()
+		err = c.try(ctx, u.m)
+	}
+	if err == nil && !check {
+		err = u.m.Upgrade(int(c.file.Fd()), c.program.Version, path, by)
+	}
+	if err != nil {
+		done()
+		u.log.Warn("upgrade refused", "path", path, "by", by, "error", err)
+		return v, err
+	}
+	v.Candidate = &c.program
+	if check {
+		done()
+	}
+	return v, nil // the init says in the log what follows: our own lines may not be written any more
+}
+
+// Leave ends this process as a kill would: nothing is left to be put away.
+func (u *upgrades) Leave() { os.Exit(0) }
+
+// runningPath is where the running binary was found, whatever is there now.
+func (u *upgrades) runningPath() (string, error) {
+	if path := u.m.Init().Path; path != "" {
+		return path, nil
+	}
+	path, err := procfs.Exe(u.m.InitPid())
+	if err != nil {
+		return "", &api.BinaryError{Err: fmt.Errorf("cannot find out where the running binary is: %w", err), Hint: "name the new one: stoker upgrade PATH"}
+	}
+	return strings.TrimSuffix(path, " (deleted)"), nil
+}
+
+// candidate is a binary that may become the supervisor's.
+type candidate struct {
+	file    *os.File // what is to be executed: a sealed copy, or the file itself
+	origin  *os.File
+	program api.Program
+}
+
+func (c *candidate) close() {
+	c.origin.Close()
+	c.file.Close()
+}
+
+// openCandidate looks at the file without running it, and copies it into a memfd:
+// what is written over the file later, or a mount that allows no execution, is
+// then no concern of the container's.
+func openCandidate(path string) (*candidate, error) {
+	bad := func(hint string, format string, args ...any) error {
+		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: "+format, append([]any{path}, args...)...), Hint: hint}
+	}
+	f, err := untrusted.Open(path)
+	if err != nil {
+		return nil, bad("", "%w", err)
+	}
+	hint, err := judgeFile(f)
+	if err != nil {
+		f.Close()
+		return nil, bad(hint, "%w", err)
+	}
+	c := &candidate{file: f, origin: f, program: api.Program{Path: path}}
+	if copied, err := sealedCopy(f); err == nil {
+		c.file = copied
+	}
+	return c, nil
+}
+
+// judgeFile refuses what is no binary for this machine, and what others than root
+// and we ourselves could have written or could still change.
+func judgeFile(f *os.File) (hint string, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	var changeable *trust.Error
+	switch err := trust.File(f, os.Getuid()); {
+	case info.Mode()&0o111 == 0:
+		return "name a binary of stoker; if this is one, chmod 755 it", errors.New("it is not executable")
+	case errors.As(err, &changeable):
+		return changeable.Fix, fmt.Errorf("it (mode %s, uid %d) %s", changeable.Mode, changeable.UID, changeable.Why)
+	case err != nil:
+		return "", err
+	case info.Size() > candidateSize:
+		return "", fmt.Errorf("it has %d bytes", info.Size())
+	}
+	own, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return "", err
+	}
+	defer own.Close()
+	if head, want := elfHead(f), elfHead(own); head == nil || !bytes.Equal(head, want) {
+		return "it must be a binary of the same architecture", errors.New("it is no program of this machine")
+	}
+	return "", nil
+}
+
+// elfHead is what of an ELF file names the machine: class, byte order and, at 18,
+// e_machine. nil: it is no ELF program.
+func elfHead(f *os.File) []byte {
+	var h [20]byte
+	if n, err := f.ReadAt(h[:], 0); err != nil || n < len(h) || string(h[:4]) != "\x7fELF" {
+		return nil
+	}
+	return append(h[4:6:6], h[18:20]...)
+}
+
+// sealedCopy is f in memory, executable and never to be changed again. Where
+// vm.memfd_noexec forbids that there is an error.
+func sealedCopy(f *os.File) (*os.File, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate("stoker", flags|unix.MFD_EXEC)
+	if err == unix.EINVAL { // Linux < 6.3: always executable
+		fd, err = unix.MemfdCreate("stoker", flags)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := os.NewFile(uintptr(fd), "stoker")
+	if _, err = io.Copy(c, io.NewSectionReader(f, 0, candidateSize)); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// try asks the binary which version it is, by the descriptor from which it would
+// be started: the copy, or where that may not be executed the file.
+func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
+	ctx, cancel := context.WithTimeout(ctx, candidateTime)
+	defer cancel()
+	code, out, err := c.ask(ctx, m)
+	var start *proc.StartError
+	if errors.As(err, &start) && c.file != c.origin {
+		c.file.Close()
+		c.file = c.origin
+		code, out, err = c.ask(ctx, m)
+	}
+	var said struct {
+		Version  string `json:"version"`
+		Protocol int    `json:"protocol"`
+	}
+	switch {
+	case errors.Is(err, proc.ErrStopping):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("it did not tell its version within %v", candidateTime)
+	case err != nil:
+	case code != 0:
+		err = fmt.Errorf("asked for its version it ended with %d: %.200s", code, printable.Text(strings.TrimSpace(out)))
+	case json.Unmarshal([]byte(out), &said) != nil || said.Version == "":
+		err = fmt.Errorf("asked for its version it said %.200q", out)
+	}
+	if err != nil {
+		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err), Hint: "is it stoker, of this architecture? `PATH version -o json` must answer"}
+	}
+	c.program.Version, c.program.Protocol = word(said.Version), max(said.Protocol, 1) // the first ones did not say
+	return nil
+}
+
+func (c *candidate) ask(ctx context.Context, m *proc.Manager) (int, string, error) {
+	return proc.RunCommand(ctx, m, proc.Spec{ID: uniqueID("upgrade"),
+		Argv: []string{fmt.Sprintf("/proc/self/fd/%d", c.file.Fd()), "version", "-o", "json"},
+		Env:  []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "STOKER_SOCKET=" + os.DevNull}})
+}
+
+// word is a version as it may stand in a log line.
+func word(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || !unicode.IsGraphic(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	return s[:min(len(s), 128)]
+}

@@ -1,0 +1,68 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// journal tells the journal of events what has happened, in its words.
+type journal struct{ events *events.Journal }
+
+// newJournal goes on with that of an earlier supervisor.
+func newJournal(m *proc.Manager, rec *proc.Recovered, log hclog.Logger) *journal {
+	return &journal{events.Resume(m, rec.Blobs, rec.Files, rec.Starts <= 1, func(text string) { log.Warn(text) })}
+}
+
+// moment is a stage of a service's or the container's life.
+func (j *journal) moment(m supervisor.Moment) {
+	e := events.Event{Kind: string(m.Stage), Service: m.Service, Start: m.Round, Pid: m.Pid, OOM: m.OOM,
+		Expected: m.Expected, Reason: m.Reason, Time: m.At}
+	if m.Exit != nil {
+		if code := m.Exit.Code; m.Exit.Signal == 0 {
+			e.Code = &code
+		} else {
+			e.Signal = proc.SignalName(m.Exit.Signal)
+		}
+	}
+	j.events.Append(e)
+}
+
+// hooks are those of an occasion, as they ended.
+func (j *journal) hooks(o lifecycle.Occurrence, outcomes []hooks.Outcome) {
+	for _, out := range outcomes {
+		j.events.Append(events.Event{Kind: events.KindHook, Service: o.Service, Start: o.Start, Hook: &events.Hook{
+			Event: string(o.Event), Name: out.Hook, Plugin: out.Plugin, Moment: o.At, OK: out.OK, Why: out.Why,
+			Tries: out.Tries, Code: out.Code, Took: out.Took, Output: out.Output, Annotations: out.Contributed.Annotations}})
+	}
+}
+
+// plugin has another state: inactive, active or failed.
+func (j *journal) plugin(name, state, reason string) {
+	j.events.Append(events.Event{Kind: events.KindPlugin, Plugin: name, State: state, Reason: reason})
+}
+
+// reloaded is what a reload came to; one that changed nothing is no event.
+func (j *journal) reloaded(by string, done api.Reloaded, err error) {
+	e := events.Event{Kind: events.KindConfig, By: by, Changes: done.Changes, State: "in force"}
+	switch {
+	case err != nil:
+		e.State, e.Reason = "refused", err.Error()
+	case len(done.Changes) == 0:
+		return
+	}
+	j.events.Append(e)
+}
+
+// stopping is the beginning of the container's end.
+func (j *journal) stopping(why string, budget time.Duration) {
+	j.events.Append(events.Event{Kind: events.KindContainer, State: "stopping",
+		Reason: fmt.Sprintf("%s; the budget is %v", why, budget.Round(10*time.Millisecond))})
+}

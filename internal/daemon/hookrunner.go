@@ -1,0 +1,202 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// hookRunner puts what the supervisor tells into the words of package hooks: it is
+// the supervisor's Companion.
+type hookRunner struct {
+	*hooks.Runner // nil before begin
+	log           hclog.Logger
+	journal       *journal
+	book          atomic.Pointer[hooks.Registry]
+
+	mu      sync.Mutex // guards what follows
+	own     []hooks.ResolvedHook
+	leaving []hooks.ResolvedHook // of services that are not configured any more, for their end
+	plugins []hooks.ResolvedHook
+	config  config.Config
+	said    map[string]bool // what was told of hook files, once each
+}
+
+// newHookRunner makes the one of this supervisor; nothing runs before begin.
+func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
+	return &hookRunner{log: log.Named("hooks"), journal: journal, said: map[string]bool{}}
+}
+
+// begin goes on with what an earlier supervisor has begun. It must come before
+// supervisor.New, which ends processes that nobody has claimed.
+func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
+	h.renew(r.plan())
+	machine, past := hooks.NewManagerHost(m, rec)
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: EnvironMap(os.Environ()),
+		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
+		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
+		OnDone:   h.journal.hooks, OnPluginFailure: r.plugins.OnHookFailure,
+		OnFailure: func(o lifecycle.Occurrence, out hooks.Outcome) {
+			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
+		}})
+}
+
+// renew takes over the hooks of a setup.
+func (h *hookRunner) renew(plan *setup) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if left := leaving(h.own, h.config, plan); len(left) > 0 {
+		h.leaving = left
+	}
+	h.leaving = slices.DeleteFunc(h.leaving, func(b hooks.ResolvedHook) bool { _, back := plan.config.Services[b.Services[0]]; return back })
+	h.own, h.config = plan.hooks, plan.config
+	for _, p := range plan.hookNotes {
+		if text := p.Error(); !h.said[text] {
+			h.said[text] = true
+			h.log.Warn("hook files", "problem", text)
+		}
+	}
+	h.rebind()
+}
+
+// leaving are the hooks for the end of services that another configuration does not
+// have any more: whoever removes a service removes what is its own with it.
+func leaving(own []hooks.ResolvedHook, before config.Config, next *setup) (out []hooks.ResolvedHook) {
+	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
+		if _, stays := next.config.Services[name]; stays {
+			continue
+		}
+		of := func(b hooks.ResolvedHook) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
+		for _, b := range own {
+			ends := slices.Contains([]lifecycle.Event{lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped}, b.Event)
+			again := slices.ContainsFunc(next.hooks, func(n hooks.ResolvedHook) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
+			if ends && !again && of(b) {
+				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// renewPlugins takes over the hooks of the active plugins.
+func (h *hookRunner) renewPlugins(bound []hooks.ResolvedHook) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.plugins = bound
+	h.rebind()
+}
+
+// rebind puts both into force. h.mu is held.
+func (h *hookRunner) rebind() {
+	bound := slices.Concat(h.own, h.leaving, h.plugins)
+	h.book.Store(hooks.NewRegistry(bound, hooks.Surroundings{Env: EnvironMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
+}
+
+// labels are those of the configuration that the hooks are of.
+func (h *hookRunner) labels() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.config.Labels
+}
+
+// flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
+// while.
+func flavorOf(cfg config.Config, bound []hooks.ResolvedHook) string {
+	if !slices.ContainsFunc(bound, func(b hooks.ResolvedHook) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
+		return ""
+	}
+	limits, _ := ReadLimits(nil)
+	policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: EnvironMap(os.Environ()), Labels: cfg.Labels, Limits: limits})
+	if err != nil {
+		return "" // the JVM's start says why
+	}
+	return policy.ProfileName()
+}
+
+// ReadHooks finds the lifecycle of a configuration and of its folder. Problems of single
+// files are notes.
+func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.ResolvedHook, notes []hooks.Problem, err error) {
+	source := func(e lifecycle.Event, k int) string {
+		path := fmt.Sprintf("hooks.%s[%d]", e, k)
+		for _, key := range []string{path + ".name", path + ".file", path} {
+			if o, ok := origins[key]; ok {
+				return o.String()
+			}
+		}
+		return path
+	}
+	files, problems := hooks.Discover(cfg.Hooks.Dir, &cfg.Hooks.ByEvent, source)
+	for _, p := range problems {
+		if p.Fatal {
+			return nil, nil, &exit.Error{Err: fmt.Errorf("cannot use the hooks: %w", p), Code: exit.BadConfig}
+		}
+	}
+	return append(hooks.ResolveConfig(&cfg.Hooks.ByEvent, source), files...), problems, nil
+}
+
+// any says whether there are hooks at all.
+func (h *hookRunner) any() bool { return len(h.book.Load().All()) > 0 }
+
+// Wants says whether anything belongs to a stage.
+func (h *hookRunner) Wants(stage supervisor.Stage, service string) bool {
+	return h.Runner.Wants(lifecycle.Event(stage), service)
+}
+
+// Tell hands a moment over.
+func (h *hookRunner) Tell(m supervisor.Moment) {
+	h.journal.moment(m)
+	h.Runner.Tell(occasionOf(m))
+}
+
+// Await hands a moment over and waits for its hooks.
+func (h *hookRunner) Await(ctx context.Context, m supervisor.Moment) error {
+	h.journal.moment(m)
+	return h.Runner.Await(ctx, occasionOf(m))
+}
+
+// changed tells that another configuration is in force.
+func (h *hookRunner) changed(by string) {
+	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
+	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
+}
+
+// occasionOf is the same in other words.
+func occasionOf(m supervisor.Moment) lifecycle.Occurrence {
+	o := lifecycle.Occurrence{Event: lifecycle.Event(m.Stage), Service: m.Service, Start: m.Round, Attempt: m.Attempt, Pid: m.Pid, Port: m.Port,
+		OOM: m.OOM, Reason: m.Reason, Expected: m.Expected, At: m.At, Until: m.Until, Budget: m.Budget}
+	if m.Exit != nil && m.Exit.Signal != 0 {
+		o.Signal = strings.TrimPrefix(unix.SignalName(m.Exit.Signal), "SIG")
+	} else if m.Exit != nil {
+		o.ExitCode = &m.Exit.Code
+	}
+	return o
+}
+
+// given is what hooks have given to a user's processes for the present start of a service.
+func (h *hookRunner) given(service string, uid int) hooks.Output {
+	if h == nil || h.Runner == nil {
+		return hooks.Output{}
+	}
+	return h.Output(service, uid)
+}

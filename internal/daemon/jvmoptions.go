@@ -1,0 +1,225 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// jvmFacts are what one start of a JVM was made of, for its explanation.
+type jvmFacts struct {
+	JVM     hotspot.JVM  `json:"jvm"`
+	Found   string       `json:"found_by"`
+	Result  jvm.Result   `json:"options"`
+	Sources []sourceFact `json:"sources"` // files, folders and URLs
+	// Pending is what a restart would change now; nil: nothing.
+	Pending *pending `json:"restart_to_apply,omitempty"`
+	limits  jvm.Limits
+	digest  string        // of the sources
+	own     *cgroup.Own   // that it was sized for; nil: the container's
+	argv    []string      // the whole command line
+	carried []string      // plugins whose options are in it
+	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
+}
+
+// text is the explanation for people.
+func (f *jvmFacts) text(width int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
+	var explained strings.Builder
+	lay := func(rows [][]string) string { return layout.Rows(rows, width) }
+	if err := jvm.Explain(&explained, f.Result, f.limits, lay); err != nil {
+		fmt.Fprintln(&explained, err)
+	}
+	b.WriteString(layout.Wrap(explained.String(), width, "  "))
+	f.explainSources(&b, time.Now(), width)
+	if f.Pending != nil {
+		b.WriteString(layout.Wrap(f.Pending.String(), width, "  ") + "\n")
+	}
+	return b.String()
+}
+
+// explainSources is the table of files, folders and URLs.
+func (f *jvmFacts) explainSources(b *strings.Builder, now time.Time, width int) {
+	if len(f.Sources) == 0 {
+		return
+	}
+	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
+		b.WriteString("\n")
+	}
+	t := layout.Table{{"READ FROM", "LAYER", "STATE"}}
+	for _, s := range f.Sources {
+		state := s.State
+		if s.Time != nil {
+			state += ", " + layout.Duration(now.Sub(*s.Time)) + " ago"
+		}
+		if s.Why != "" {
+			state += ": " + s.Why
+		}
+		t.Add(printable.Line(s.Source), s.Layer, printable.Line(state))
+	}
+	b.WriteString(layout.Rows(t, width) + "\n")
+}
+
+// readLimits puts the cgroup's answer into the form that jvm takes; own is the
+// cgroup that the JVM will run in, nil: the container's.
+func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
+	l := cgroup.Read("/")
+	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
+	if l.EffectiveMemory != nil {
+		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
+	}
+	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
+		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
+	}
+	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
+		out.CPUQuota = own.CPUs
+		if n := int(math.Ceil(*own.CPUs)); n < out.CPUs {
+			out.CPUs, out.CPUSource = max(n, 1), "the service's own cgroup"
+		}
+	}
+	return out, l.Warnings
+}
+
+// jvmEnviron is env without what the JVM would read by itself, and with what the
+// sizing adds. What it would read becomes part of the user layer: _JAVA_OPTIONS would
+// win over everything, and all of it reaches every other JVM that this one starts.
+func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
+	out := make(map[string]string, len(env)+len(add))
+	maps.Copy(out, env)
+	for _, name := range jvm.ReadVariables() {
+		delete(out, name)
+	}
+	for _, v := range add {
+		out[v.Name] = v.Value
+	}
+	return out
+}
+
+// javaLauncher starts a service of kind java.
+type javaLauncher struct {
+	*processLauncher
+	jvm   jvm.Config
+	world sourceWorld
+	keep  func(*jvmFacts)
+	check jvmCheck
+}
+
+// Prepare finds the JVM and builds its command line.
+func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
+	return l.ready(func(r *readied) (*supervisor.Launch, error) {
+		return sparing(l.plugins, r, func() (*supervisor.Launch, error) { return l.prepare(ctx, r) })
+	})
+}
+
+func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
+	out, err := l.Attach(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	facts, warnings, err := l.plan(ctx, r)
+	if facts != nil {
+		l.keep(r.hide.facts(facts))
+	}
+	if err != nil {
+		return nil, err
+	}
+	facts, checked, err := l.check.before(ctx, l.processLauncher, facts, r.vars, "")
+	if err != nil {
+		return nil, err
+	}
+	l.keep(r.hide.facts(facts))
+	l.carries(facts)
+	out.Spec = l.spec(jvmEnviron(r.vars, facts.Result.Env))
+	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, []string{javaNote(facts.JVM, facts.Found)}
+	out.Warnings = slices.Concat(warnings, checked)
+	out.ReadOutput = outputReader(facts.Result.Options)
+	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
+	return out, nil
+}
+
+// plan is what a start would execute.
+func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, warnings []string, err error) {
+	settings := append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)
+	java, found, err := hotspot.Find("/", r.vars["PATH"], settings...)
+	if err != nil {
+		return nil, nil, err
+	}
+	words, err := jvm.SplitOptions(r.vars["JAVA_OPTS"])
+	if err != nil {
+		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
+	}
+	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment,
+		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave,
+		flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
+	facts, err = layers.render(ctx, java, found, 0)
+	if err != nil {
+		return facts, nil, err
+	}
+	facts.argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
+	return facts, layers.notes, nil
+}
+
+// tried is what a start would execute, if the JVM takes it.
+func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error) {
+	facts, _, err := l.plan(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	facts, _, err = l.check.before(ctx, l.processLauncher, facts, r.vars, "")
+	return facts, err
+}
+
+// Attach adds what a JVM can do to the probes.
+func (l *javaLauncher) Attach(ctx context.Context, learned string) (*supervisor.Launch, error) {
+	out, err := l.processLauncher.Attach(ctx, learned)
+	return l.asJVM(l.check.attacher, out, err)
+}
+
+// javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.
+func javaCommand(java string, options []string, c config.Java) []string {
+	argv := append([]string{java}, options...)
+	if len(c.Classpath) > 0 {
+		argv = append(argv, "-cp", strings.Join(c.Classpath, ":"))
+	}
+	if c.Jar != "" {
+		argv = append(argv, "-jar", c.Jar)
+	} else {
+		argv = append(argv, c.Main)
+	}
+	return append(argv, c.Args...)
+}
+
+// setting is the one of the configuration that names the JVM, by its path below the
+// service.
+func (l *processLauncher) setting(path, value string) hotspot.Setting {
+	return hotspot.Setting{Name: path, Value: value, From: l.origins[config.ServicePath(l.name, path)].String()}
+}
+
+// javaSettings are the variables that name the JVM.
+func javaSettings(env *environment) (out []hotspot.Setting) {
+	for _, name := range []string{"JRE_HOME", "JAVA_HOME"} {
+		out = append(out, hotspot.Setting{Name: name, Value: env.vars[name], From: env.origin(name)})
+	}
+	return out
+}
+
+func javaNote(java hotspot.JVM, found string) string {
+	note := fmt.Sprintf("JVM %s in %s (%s)", java.Version, java.Home, found)
+	if java.Note != "" {
+		note += "; " + java.Note
+	}
+	return note
+}

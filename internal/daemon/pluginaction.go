@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// actionGrace is what an action has between TERM and KILL, and then to be gone.
+const actionGrace = 5 * time.Second
+
+// runAction runs an action of a plugin until it is over, its time is up, or whoever
+// asked for it goes away.
+func (r *reloader) runAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionDone, err error) {
+	if r.plugins == nil {
+		return done, errNoPlugins()
+	}
+	action, err := r.plugins.Action(of, name)
+	var none *plugin.NotFoundError
+	if errors.As(err, &none) {
+		return done, err
+	}
+	if err != nil {
+		return done, fmt.Errorf("%w: %w", api.ErrNotNow, err)
+	}
+	spec, err := r.actionSpec(of, action, args)
+	if err != nil {
+		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
+	}
+	r.log.Info("plugin action", "plugin", of, "action", name, "by", by)
+	if done, err = r.awaitAction(ctx, spec, action.Timeout); err != nil {
+		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
+	}
+	var hide secretMask
+	for _, value := range action.Secrets {
+		hide.add(value)
+	}
+	done.Output = hide.known(done.Output)
+	return done, nil
+}
+
+// actionSpec says how an action is started.
+func (r *reloader) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
+	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
+		return proc.Spec{}, errors.New("an argument has a NUL byte")
+	}
+	spec := proc.Spec{ID: uniqueID("plugin-" + of), Argv: slices.Concat(action.Command, args)}
+	env := jvm.WithoutOptions(EnvironMap(os.Environ()))
+	if action.RunAs != "" {
+		user, err := asuser.Lookup(action.RunAs)
+		if err != nil {
+			return spec, err
+		}
+		spec.User = user
+		user.AdaptEnv(env)
+	}
+	if spec.Argv[0] != ownPath(r.m) {
+		spec.Open = hooks.OpenTrusted(spec.User)
+	}
+	for name, value := range *r.plan().labels.Load() {
+		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
+	}
+	maps.Copy(env, EnvironMap(action.Env))
+	env["STOKER_SOCKET"] = r.socket()
+	if action.Service == plugin.ActionOfMain {
+		main := r.plan().config.Main
+		s, ok := r.sup.Service(main)
+		if !ok || s.Pid == 0 {
+			return spec, fmt.Errorf("%w: it is about the main service, which has no process", api.ErrNotNow)
+		}
+		env["STOKER_SERVICE"], env["STOKER_PID"] = main, strconv.Itoa(s.Pid)
+	}
+	if env["STOKER_SOCKET"] == "" {
+		delete(env, "STOKER_SOCKET")
+	}
+	spec.Env = environList(env)
+	return spec, nil
+}
+
+// awaitAction runs a program to its end: when its time is up its group gets TERM, and
+// KILL. What it leaves behind in its group goes with it.
+func (r *reloader) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionDone, err error) {
+	log, err := logs.NewScratchLog(spec.ID)
+	if err != nil {
+		return done, err
+	}
+	defer log.Close() // may come while a descendant still writes
+	spec.Log, spec.Merge = log, true
+	p, err := r.m.Start(ctx, spec)
+	if err != nil {
+		return done, err
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.Exited():
+	case <-ctx.Done():
+		done.Why = "whoever asked for it went away"
+	case <-timer.C:
+		done.Why = fmt.Sprintf("it was ended: it did not end within %v", limit)
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if _, ended := p.Exit(); ended {
+			break
+		}
+		_ = p.SignalGroup(sig) // who is gone needs none
+		select {
+		case <-p.Exited():
+		case <-time.After(actionGrace):
+		}
+	}
+	x, ended := p.Exit()
+	if !ended {
+		go func() { // ends with the process
+			<-p.Exited()
+			p.Done()
+		}()
+		return done, fmt.Errorf("pid %d does not die", p.Pid())
+	}
+	_ = p.SignalGroup(syscall.SIGKILL) // an action is not the place to start a daemon
+	p.FlushOutput()
+	p.Done()
+	done.Code, done.Output = x.Status(), log.Text()
+	done.Truncated = log.End() > int64(len(done.Output))
+	return done, nil
+}

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// pluginsItem is the bag item of the plugins.
+const pluginsItem = "plugins"
+
+// runtimePluginDir is where plugins have their state where the state folder cannot be
+// written: it goes with the container.
+const runtimePluginDir = "/run/stoker/plugins"
+
+// newPlugins are the plugins of this container, with what was switched before.
+func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.Logger, journal *journal, runner *hookRunner) *plugin.Set {
+	o := plugin.Options{Reader: PluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
+		Saved:   rec.Blobs[pluginsItem],
+		Save:    func(data []byte) error { return m.Put(pluginsItem, data) },
+		Warn:    func(text string) { log.Warn("plugins", "problem", text) },
+		OnHooks: runner.renewPlugins,
+		OnChange: func(p plugin.Info) {
+			journal.plugin(p.Name, string(p.State), p.Why)
+			switch p.State {
+			case plugin.Active:
+				log.Info("plugin is active", "plugin", p.Name, "version", p.Version)
+			case plugin.Failed:
+				log.Error("plugin has failed", "plugin", p.Name, "reason", strings.ReplaceAll(p.Why, "\n", "; "))
+			case plugin.Inactive:
+				log.Debug("plugin is inactive", "plugin", p.Name, "reason", p.Why)
+			}
+		}}
+	if dir := stateFolder(os.Geteuid(), os.Getenv); dir != "" {
+		o.StateFile, o.StateDirs = filepath.Join(dir, "plugins.json"), []string{filepath.Join(dir, "plugins"), runtimePluginDir}
+	}
+	return plugin.New(o)
+}
+
+// pluginReader reads plugins, with the care that root needs.
+func PluginReader() plugin.Reader {
+	return plugin.Reader{Manifest: config.LoadManifest, CheckOwners: os.Geteuid() == 0}
+}
+
+// ownPath is a path by which our own binary can be executed, whoever does it.
+func ownPath(m *proc.Manager) string {
+	path, err := os.Readlink("/proc/self/exe")
+	if _, missing := os.Stat(path); err == nil && missing == nil && strings.HasPrefix(path, "/") {
+		return path
+	}
+	if path = m.Init().Path; path != "" { // we are a copy in memory
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return procfs.Path(m.InitPid(), "exe")
+}
+
+// surroundings are what the conditions of plugins look at.
+func surroundings(cfg config.Config) plugin.Environment {
+	env := EnvironMap(os.Environ())
+	return plugin.Environment{Env: env, Labels: cfg.Labels, Flavor: func() string {
+		limits, _ := ReadLimits(nil)
+		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
+		if err != nil {
+			return "" // a start says what is wrong
+		}
+		return policy.ProfileName()
+	}}
+}
+
+// owePlugins notes that what another configuration makes of the plugins is to be
+// followed by restarts, until settled is called. r.mu is held.
+func (r *reloader) owePlugins(by string) (settled func()) {
+	if r.plugins == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
+	defer cancel()
+	r.payPlugins(ctx)
+	r.plugins.RequireRestart(by)
+	return r.plugins.RestartDone
+}
+
+// configurePlugins has the plugins follow another configuration, and gives what is to
+// be done when that is in force. r.mu is held.
+func (r *reloader) configurePlugins(loaded *config.Loaded) (then func(by string)) {
+	if r.plugins == nil {
+		return func(string) {}
+	}
+	before := fmt.Sprint(r.plugins.JVMOptions(nil))
+	r.plugins.Configure(loaded.Config.Plugins, surroundings(loaded.Config))
+	if fmt.Sprint(r.plugins.JVMOptions(nil)) == before {
+		return func(string) {}
+	}
+	return func(by string) {
+		ctx, cancel := context.WithTimeout(context.Background(), renewTime)
+		defer cancel()
+		for _, note := range r.renewJVMs(ctx, renewal{by: by, running: true}).notes {
+			r.log.Warn("the plugins' JVM options are not applied", "problem", note)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// setup is what a supervisor runs: the configuration and the services made of it.
+type setup struct {
+	config      config.Config
+	origins     layeredyaml.Origins
+	definitions []supervisor.Definition
+	made        map[string]string                  // fingerprints of the services
+	jvms        *sync.Map                          // service name -> *jvmFacts, of its latest start; shared with the setups before
+	checker     *hotspot.Checker                   // what came of checks; shared with the setups before
+	attacher    *attacher                          // shared with the setups before
+	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
+	fetch       *remote.Fetcher
+	runner      *hookRunner
+	hooks       []hooks.ResolvedHook
+	hookNotes   []hooks.Problem
+	plugins     *plugin.Set // nil: there are none beside the command of run
+	users       []*asuser.User
+	cgroups     *cgroup.Tree
+}
+
+// prepare makes the services of a configuration. What was found out by the setup
+// before it, if there is one, stays known.
+func prepare(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *setup, plugins *plugin.Set, runner *hookRunner) (*setup, error) {
+	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
+	if before != nil {
+		s.jvms, s.cgroups, s.labels, s.fetch, s.checker, s.attacher = before.jvms, before.cgroups, before.labels, before.fetch, before.checker, before.attacher
+	} else {
+		s.jvms, s.cgroups, s.labels, s.fetch = new(sync.Map), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string]), newFetcher()
+		s.checker, s.attacher = new(hotspot.Checker), newAttacher()
+	}
+	if len(opts.Command) > 0 {
+		s.addCommand(m, opts)
+	}
+	if len(opts.Command) == 0 || opts.WithServices {
+		var err error
+		if s.hooks, s.hookNotes, err = ReadHooks(s.config, s.origins); err != nil {
+			return nil, err
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.config.Services)) {
+			if err := s.addService(m, log, name, s.config.Services[name]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s, nil
+}
+
+// set is what the supervisor runs.
+func (s *setup) set() supervisor.Set {
+	return supervisor.Set{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
+}
+
+// addCommand makes the service of `run -- CMD`.
+func (s *setup) addCommand(m *proc.Manager, opts Options) {
+	name := commandName(opts.Command)
+	if _, taken := s.config.Services[name]; taken && opts.WithServices {
+		name = "command"
+	}
+	cfg := config.WithDefaults(config.Config{Services: map[string]config.Service{name: {Config: supervisor.Config{
+		Command: opts.Command, Essential: true, Restart: supervisor.Restart{Policy: supervisor.Never},
+		Stop: supervisor.Stop{Timeout: s.config.Stop.Timeout},
+	}}}}).Services[name]
+	l := &processLauncher{m: m, service: cfg, inherit: true}
+	s.config.Main = name
+	s.definitions = append(s.definitions, supervisor.Definition{Name: name, Kind: config.KindProcess, Config: cfg.Config, Launcher: l})
+}
+
+// addService makes a service of the configuration.
+func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg config.Service) error {
+	base, err := newProcessLauncher(m, s.cgroups, name, cfg)
+	if err != nil {
+		return err
+	}
+	if base.user != nil {
+		s.users = append(s.users, base.user)
+	}
+	base.hooks = s.runner
+	base.plugins, base.origins = s.plugins, s.origins
+	if cfg.Kind != config.KindProcess {
+		base.public = append(jvm.OptionVariables(), s.config.JVM.User.Env...)
+	}
+	logs, err := logOptions(cfg.Output)
+	if err != nil {
+		return fmt.Errorf("cannot run service %q: %w", name, err)
+	}
+	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
+		Made: s.made[name]}
+	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
+	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
+	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}
+	switch cfg.Kind {
+	case config.KindJava:
+		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check}
+	case config.KindTomcat:
+		d.Launcher = &tomcatLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check, log: log.With("name", name)}
+	}
+	s.definitions = append(s.definitions, d)
+	return nil
+}
+
+// viewers are the users of the services: they may look at them.
+func (s *setup) viewers() []int {
+	var out []int
+	for _, u := range s.users {
+		out = append(out, int(u.UID))
+	}
+	return out
+}
+
+// assumeTomcat is the configuration of an image that has a Tomcat and no file; found
+// says which Tomcat.
+func assumeTomcat(opts Options) (loaded *config.Loaded, found string, err error) {
+	where, err := tomcat.Find(tomcat.Config{}, EnvironMap(os.Environ()))
+	if err != nil {
+		return nil, "", nothingToRun(err)
+	}
+	loaded, err = config.Load(config.Options{File: opts.File, Set: opts.Set, Environ: os.Environ(),
+		Assume: []string{"services.tomcat.kind=tomcat"}})
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot accept the configuration:\n%w", err)
+	}
+	return loaded, where.String(), nil
+}
