@@ -16,8 +16,8 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/suggest"
-	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
 )
 
@@ -179,7 +179,7 @@ func (at place) values(ctx context.Context, placeholder string) (out []string) {
 		return events.Kinds()
 	case "SIGNAL":
 		for sig := syscall.SIGHUP; sig <= syscall.SIGSYS; sig++ {
-			out = append(out, supervisor.SignalName(sig))
+			out = append(out, proc.SignalName(sig))
 		}
 	case "FORMAT":
 		if at.cmd.Name == "render" {

@@ -127,14 +127,14 @@ func printOutcomes(w io.Writer, done api.HookRun) error {
 				b.WriteString("  " + text + "\n")
 			}
 		}
-		writeGiven(&b, o.Given)
+		writeGiven(&b, o.Contributed)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 // writeGiven tells what a hook would have given.
-func writeGiven(b *strings.Builder, g hooks.Given) {
+func writeGiven(b *strings.Builder, g hooks.Output) {
 	if n := len(g.Env) + len(g.Options) + len(g.Annotations); n > 0 {
 		fmt.Fprintf(b, "  it gives %d variables, %d JVM options, %d annotations; run by hand they count for nothing\n", len(g.Env), len(g.Options), len(g.Annotations))
 	}

@@ -11,10 +11,10 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -105,7 +105,7 @@ func (e *hintError) Unwrap() error { return e.error }
 func exitCode(err error) int {
 	var hint *hintError
 	var coded *exit.Error
-	var problems config.Problems
+	var problems layeredyaml.Problems
 	var refused *api.RefusedError
 	var start *proc.StartError
 	switch {

@@ -70,7 +70,7 @@ func pluginShow(ctx context.Context, w io.Writer, args []string, format string) 
 }
 
 // printPlugin is everything for people.
-func printPlugin(w io.Writer, p plugin.Plugin, width int) error {
+func printPlugin(w io.Writer, p plugin.Info, width int) error {
 	var b strings.Builder
 	line := func(name, text string) {
 		if text != "" {
@@ -125,7 +125,7 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 	if len(args) != 1 {
 		return &hintError{fmt.Errorf("cannot %s: name one plugin", verb), "stoker plugin list has the names", codeUsage}
 	}
-	want := plugin.PluginSwitch{Enabled: &on, NoRestart: f.noRestart, Params: map[string]*string{}}
+	want := plugin.SwitchRequest{Enabled: &on, NoRestart: f.noRestart, Params: map[string]*string{}}
 	for _, pair := range f.set {
 		name, value, given := strings.Cut(pair, "=")
 		if want.Params[name] = &value; !given {
@@ -146,7 +146,7 @@ func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f sw
 		} else {
 			err = printSwitched(w, done)
 		}
-		if err == nil && on && done.Plugin.State == plugin.PluginFailed {
+		if err == nil && on && done.Plugin.State == plugin.Failed {
 			err = &hintError{fmt.Errorf("cannot enable the plugin %s: it has failed", args[0]),
 				"stoker plugin show " + args[0] + " tells more", codeFailed}
 		}

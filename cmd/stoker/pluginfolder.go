@@ -27,9 +27,9 @@ func pluginValidate(w io.Writer, args []string) error {
 		return fmt.Errorf("cannot validate %s: %w", args[0], err)
 	}
 	reader := daemon.PluginReader()
-	reader.Guarded = false // whose files they are is a matter of where they are put
+	reader.CheckOwners = false // whose files they are is a matter of where they are put
 	f := reader.Read(dir)
-	f.TryOut()
+	f.Check()
 	for _, note := range f.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
@@ -46,7 +46,7 @@ func pluginInit(w io.Writer, args []string, around string) error {
 		return &hintError{errors.New("cannot begin a plugin: give it one name"), "stoker plugin init NAME [--dir DIR]", codeUsage}
 	}
 	name := args[0]
-	if !plugin.PluginName(name) {
+	if !plugin.ValidName(name) {
 		return &hintError{fmt.Errorf("cannot begin the plugin %q: that is no name", name), "a name has small letters, digits, _ . and -", codeUsage}
 	}
 	dir := filepath.Join(around, name)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/urfave/cli/v2"
 )
 
@@ -32,7 +32,7 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 		return &hintError{fmt.Errorf("cannot send a signal: a service and a signal are wanted"),
 			"stoker signal SERVICE HUP; stoker status lists the services", codeUsage}
 	}
-	sig, err := supervisor.ParseSignal(args[1])
+	sig, err := proc.ParseSignal(args[1])
 	if err != nil {
 		return &hintError{err, "a name with or without SIG, or a number: HUP, SIGUSR1, 10", codeUsage}
 	}
@@ -48,7 +48,7 @@ func sendSignal(ctx context.Context, w io.Writer, args []string, group bool, for
 	if err != nil {
 		return err
 	}
-	done, err := c.Signal(ctx, names[0], supervisor.SignalName(sig), group)
+	done, err := c.Signal(ctx, names[0], proc.SignalName(sig), group)
 	if err != nil {
 		return fmt.Errorf("cannot signal %s: %w", names[0], err)
 	}
