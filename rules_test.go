@@ -28,39 +28,60 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin"},
+		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact"},
+		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"hooks", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
+		"internal/daemon":    {"supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact",
-			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch", "hooks/plugin"},
-		"internal/filewatch": {"internal/proc", "internal/untrusted"},
-		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
-		"internal/fdstore":   {"internal/initproto"},
-		"internal/initproto": {"internal/procfs"},
-		"internal/pid1":      {"internal/initproto", "internal/procfs"},
-		"internal/procfs":    {},
-		"internal/logs":      {"internal/trust", "internal/untrusted"},
-		"internal/proc":      {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":    {},
-		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
-		"internal/suggest":   {},
-		"internal/printable": {},
-		"jvm":                {"internal/suggest", "internal/printable"},
-		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
-		"internal/trust":     {},
-		"internal/untrusted": {},
-		"internal/reference": {},
+		"internal/config": {
+			"hooks",
+			"hooks/plugin",
+			"internal/api",
+			"internal/execshim",
+			"internal/filewatch",
+			"internal/layeredyaml",
+			"internal/lifecycle",
+			"internal/logs",
+			"internal/printable",
+			"internal/proc",
+			"internal/redact",
+			"internal/reference",
+			"internal/remote",
+			"internal/suggest",
+			"jvm",
+			"jvm/tomcat",
+			"supervisor",
+			"supervisor/probe",
+		},
+		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
+		"internal/filewatch":   {"internal/proc", "internal/untrusted"},
+		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":     {"internal/initproto"},
+		"internal/initproto":   {"internal/procfs"},
+		"internal/pid1":        {"internal/initproto", "internal/procfs"},
+		"internal/procfs":      {},
+		"internal/logs":        {"internal/trust", "internal/untrusted"},
+		"internal/proc":        {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim"},
+		"internal/execshim":    {"internal/pid1", "internal/procfs", "internal/untrusted"},
+		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
+		"internal/redact":      {},
+		"jvm/tomcat":           {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
+		"internal/suggest":     {},
+		"internal/printable":   {},
+		"jvm":                  {"internal/suggest", "internal/printable"},
+		"internal/statefile":   {"internal/trust", "internal/untrusted"},
+		"supervisor":           {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe"},
+		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
+		"internal/trust":       {},
+		"internal/untrusted":   {},
+		"internal/reference":   {},
 	}
 }
 
@@ -70,7 +91,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
-		"go.yaml.in/yaml/v3":               "internal/config",
+		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
@@ -79,8 +100,8 @@ func homes() map[string]string {
 // variables are the package variables that may be there, with the reason.
 func variables() map[string]string {
 	return map[string]string{
-		"cmd/stoker.version":      "the linker sets it",
-		"internal/config.schemas": "what reflection says of the types, which never changes",
+		"cmd/stoker.version":                "the linker sets it",
+		"internal/layeredyaml.sectionTypes": "what reflection says of the types, which never changes",
 	}
 }
 
@@ -266,7 +287,7 @@ func (s source) calls(names ...string) []ast.Node {
 
 func TestOnlyProcStartsProcesses(t *testing.T) {
 	for _, s := range ours(sources(t)) {
-		if s.dir == "bench" || s.dir == "internal/proc" {
+		if s.dir == "bench" || s.dir == "internal/proc" || s.path == "internal/execshim/execshim.go" {
 			continue
 		}
 		if slices.Contains(s.imports(), "os/exec") {
@@ -292,7 +313,7 @@ func readers() map[string]string {
 		"internal/pid1":                   kernel + "; the package has no others",
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
-		"internal/proc/shimsteps.go":      kernel,
+		"internal/execshim/steps.go":      kernel,
 		"internal/proc/upgrade.go":        kernel,
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/start.go":          "/dev/null",
@@ -343,7 +364,6 @@ func TestUntrustedFilesAreOpenedByOneRule(t *testing.T) {
 // by package procfs alone. The own process, /proc/self, is not meant.
 func TestOnlyProcfsReadsProcesses(t *testing.T) {
 	allowed := map[string]string{
-		"internal/config/foreign.go":         "the beginning of a path of a foreign configuration",
 		"internal/config/validate_output.go": "a path that is refused for a log",
 		"internal/pid1/procstat.go":          "until it uses package procfs",
 		"internal/logs/rotate.go":            "a path that is refused for a log",

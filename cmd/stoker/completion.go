@@ -15,8 +15,8 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/suggest"
-	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
 )
 
@@ -179,7 +179,7 @@ func eventNames(context.Context, *invocation) []string { return lifecycle.Names(
 
 func signalNames(context.Context, *invocation) (out []string) {
 	for sig := syscall.SIGHUP; sig <= syscall.SIGSYS; sig++ {
-		out = append(out, supervisor.SignalName(sig))
+		out = append(out, proc.SignalName(sig))
 	}
 	return out
 }

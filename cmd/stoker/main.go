@@ -12,9 +12,10 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -41,8 +42,8 @@ func main() {
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
 		os.Exit(daemon.Run(supervisorProgram(os.Args[2:])))
-	case proc.ShimCommand:
-		os.Exit(proc.RunShim())
+	case execshim.Command:
+		os.Exit(execshim.Run())
 	}
 	app := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
 	if _, err := execute(context.Background(), app, os.Args); err != nil {
@@ -94,7 +95,7 @@ func parseRun(args []string) (opts daemon.Options, help bool, err error) {
 // exitCode maps an error to the exit code of the process.
 func exitCode(err error) int {
 	var coded *exit.Error
-	var problems config.Problems
+	var problems layeredyaml.Problems
 	var refused *api.RefusedError
 	var start *proc.StartError
 	switch {

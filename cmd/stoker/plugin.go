@@ -87,7 +87,7 @@ func showPlugin(c *cli.Context) error {
 	return printPlugin(c.App.Writer, p, widthOf(c.App.Writer))
 }
 
-func printPlugin(w io.Writer, p plugin.Plugin, width int) error {
+func printPlugin(w io.Writer, p plugin.Info, width int) error {
 	b := fields{width: width}
 	b.add("plugin", strings.TrimSpace(p.Name+" "+p.Version))
 	b.add("about", p.Description)
@@ -129,7 +129,7 @@ func printPlugin(w io.Writer, p plugin.Plugin, width int) error {
 func switchPlugin(c *cli.Context, on bool) error {
 	verb := map[bool]string{true: "enable", false: "disable"}[on]
 	name := c.Args().First()
-	want := plugin.PluginSwitch{Enabled: &on, NoRestart: c.Bool("no-restart"), Params: map[string]*string{}}
+	want := plugin.SwitchRequest{Enabled: &on, NoRestart: c.Bool("no-restart"), Params: map[string]*string{}}
 	for _, pair := range c.StringSlice("set") {
 		param, value, given := strings.Cut(pair, "=")
 		if want.Params[param] = &value; !given {
@@ -150,7 +150,7 @@ func switchPlugin(c *cli.Context, on bool) error {
 		} else {
 			err = printLines(c.App.Writer, switchedLines(done))
 		}
-		if err == nil && on && done.Plugin.State == plugin.PluginFailed {
+		if err == nil && on && done.Plugin.State == plugin.Failed {
 			err = &exit.Error{Err: fmt.Errorf("cannot enable the plugin %s: it has failed", name),
 				Hint: "stoker plugin show " + name + " tells more"}
 		}

@@ -25,7 +25,7 @@ func pluginInitCommand() *cli.Command {
 // initPlugin writes a plugin to begin with into a new folder.
 func initPlugin(c *cli.Context) error {
 	name, parent := c.Args().First(), c.String("dir")
-	if !plugin.PluginName(name) {
+	if !plugin.ValidName(name) {
 		return usageError("a name has small letters, digits, _ . and -", "cannot make the plugin %q: that is no name", name)
 	}
 	dir := filepath.Join(parent, name)

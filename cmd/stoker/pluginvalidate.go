@@ -26,9 +26,9 @@ func validatePlugin(w io.Writer, path string) error {
 		return fmt.Errorf("cannot validate %s: %w", path, err)
 	}
 	reader := daemon.PluginReader()
-	reader.Guarded = false
+	reader.CheckOwners = false
 	f := reader.Read(dir)
-	f.TryOut()
+	f.Check()
 	for _, note := range f.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/urfave/cli/v2"
 )
 
@@ -23,7 +23,7 @@ is ended by it was not stopped: it is restarted as its configuration says.
 // sendSignal sends a signal to a service.
 func sendSignal(c *cli.Context) error {
 	service, group := c.Args().First(), c.Bool("group")
-	sig, err := supervisor.ParseSignal(c.Args().Get(1))
+	sig, err := proc.ParseSignal(c.Args().Get(1))
 	if err != nil {
 		return usageError(placeholders["SIGNAL"].hint, "%w", err)
 	}
@@ -41,7 +41,7 @@ func sendSignal(c *cli.Context) error {
 	if _, err := selectServices(all, "signal", []string{service}); err != nil {
 		return err
 	}
-	sent, err := client.Signal(c.Context, service, supervisor.SignalName(sig), group)
+	sent, err := client.Signal(c.Context, service, proc.SignalName(sig), group)
 	if err != nil {
 		return fmt.Errorf("cannot signal %s: %w", service, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"net"
 	"os"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -134,11 +134,11 @@ func (s *Server) restriction(pid int) string {
 	case service != "":
 		return fmt.Sprintf("pid %d belongs to the service %q", pid, service)
 	}
-	own, err := proc.ReadRights(os.Getpid())
+	own, err := execshim.ReadRights(os.Getpid())
 	if err != nil {
 		return err.Error()
 	}
-	theirs, err := proc.ReadRights(pid)
+	theirs, err := execshim.ReadRights(pid)
 	if err != nil {
 		return err.Error()
 	}

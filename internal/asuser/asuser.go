@@ -1,5 +1,5 @@
-// Package asuser calls a function with the rights that another user or process has
-// to files. It knows no names of users, and starts no processes.
+// Package asuser looks users up, and calls functions with the rights that another user or
+// process has to files. It starts no processes.
 package asuser
 
 import (

@@ -17,9 +17,9 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -32,7 +32,7 @@ type sourceWorld struct {
 	labels func() map[string]string // as they are now
 	fetch  *remote.Fetcher
 	// plugins add options; nil: nobody does.
-	plugins *plugin.Plugins
+	plugins *plugin.Set
 }
 
 // newFetcher keeps what configuration services said in the state folder.
@@ -82,10 +82,10 @@ type layers struct {
 	world   sourceWorld
 	outside environment // the service's, for conditions and URLs
 	env     environment // the same with what setenv.sh changed, for variables that hold options
-	given   []hooks.GivenOption
+	given   []hooks.OutputOption
 	words   []namedWords // options of variables that the kind of service knows, weaker first
 	own     *cgroup.Own  // nil: the JVM runs in the container's
-	user    *proc.User   // of the service; nil: stoker's own
+	user    *asuser.User // of the service; nil: stoker's own
 	// flags asks the JVM for its flags; nil: it is not to be asked.
 	flags   func(ctx context.Context, java string) map[string]jvm.OwnFlag
 	java    int // the JVM's feature release; 0: unknown
@@ -96,8 +96,8 @@ type layers struct {
 	sum     hash.Hash // of what files, folders and URLs hold
 	files   []string  // that options name, of what fixed has read; sorted
 	fetched map[string]fetched
-	leave   []string         // plugins that do not count
-	carried []plugin.Carried // what plugins add
+	leave   []string            // plugins that do not count
+	carried []plugin.JVMOptions // what plugins add
 }
 
 // fetched is the answer of one URL.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -16,7 +16,7 @@ const maxOptionFiles = 10_000
 // the user layer names are read with the rights of the service's user: what they
 // hold shows up as options, and stoker itself may read more than that user. A nil
 // user is stoker's own.
-func optionFiles(user *proc.User) func(jvm.Layer, string) ([]byte, error) {
+func optionFiles(user *asuser.User) func(jvm.Layer, string) ([]byte, error) {
 	return func(layer jvm.Layer, path string) (data []byte, err error) {
 		if data, err = readOptionFile(user, layer, path); err != nil {
 			return nil, fmt.Errorf("cannot read %q: %w", path, err)
@@ -26,7 +26,7 @@ func optionFiles(user *proc.User) func(jvm.Layer, string) ([]byte, error) {
 }
 
 // readOptionFile reads one file of a layer, with the rights that optionFiles tells of.
-func readOptionFile(user *proc.User, layer jvm.Layer, path string) (data []byte, err error) {
+func readOptionFile(user *asuser.User, layer jvm.Layer, path string) (data []byte, err error) {
 	if layer == jvm.User && user != nil && os.Geteuid() == 0 && user.UID != 0 {
 		err = user.Identity().Do(func() error {
 			data, err = untrusted.ReadFile(path, jvm.MaxOptionFile)

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -33,7 +33,7 @@ func TestOptionFilesAreReadAsTheUser(t *testing.T) {
 	if err := os.Chown(group, 0, 4321); err != nil {
 		t.Fatal(err)
 	}
-	read := optionFiles(&proc.User{Name: "app", UID: 65534, GID: 65534, Groups: []uint32{4321}})
+	read := optionFiles(&asuser.User{Name: "app", UID: 65534, GID: 65534, Groups: []uint32{4321}})
 	for _, c := range []struct {
 		layer jvm.Layer
 		path  string
@@ -51,7 +51,7 @@ func TestOptionFilesAreReadAsTheUser(t *testing.T) {
 	if err := errors.Join(os.Mkdir(filepath.Dir(link), 0o755), os.Symlink(secret, link)); err != nil {
 		t.Fatal(err)
 	}
-	user := &proc.User{Name: "app", UID: 65534, GID: 65534}
+	user := &asuser.User{Name: "app", UID: 65534, GID: 65534}
 	for name, layer := range map[string]jvm.LayerConfig{"files": {Files: []jvm.File{{File: secret}}}, "argfiles": {Argfiles: []jvm.File{{File: secret}}}, "dirs": {Dirs: []jvm.Dir{{Dir: filepath.Dir(link)}}}} {
 		l := &layers{cfg: jvm.Config{User: layer}, world: sourceWorld{labels: noLabels}, user: user}
 		if in, err := l.input(t.Context()); !errors.Is(err, syscall.EACCES) {

@@ -9,12 +9,16 @@ import (
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,16 +28,16 @@ type processLauncher struct {
 	m       *proc.Manager
 	name    string
 	service config.Service
-	user    *proc.User
+	user    *asuser.User
 	base    proc.Spec // what a process of the service has whatever it executes
 	cgroups *cgroup.Tree
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	hooks   *hookRunner     // nil: hooks give it nothing
-	plugins *plugin.Plugins // nil: there are none for it
-	public  []string        // variables whose values become arguments, which everybody can read
-	origins config.Origins  // of the configuration
+	hooks   *hookRunner         // nil: hooks give it nothing
+	plugins *plugin.Set         // nil: there are none for it
+	public  []string            // variables whose values become arguments, which everybody can read
+	origins layeredyaml.Origins // of the configuration
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -46,16 +50,16 @@ func newProcessLauncher(m *proc.Manager, tree *cgroup.Tree, name string, cfg con
 }
 
 func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
-	l.base = proc.Spec{Dir: s.Dir, Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}
+	l.base = proc.Spec{Dir: s.Dir, Attributes: execshim.Attributes{Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}}
 	if s.User != "" {
-		if l.user, err = proc.LookupUser(s.User); err != nil {
+		if l.user, err = asuser.Lookup(s.User); err != nil {
 			return err
 		}
 		l.base.User = l.user
 	}
 	if s.Groups != nil {
 		if l.base.User == nil {
-			l.base.User = proc.CurrentUser()
+			l.base.User = asuser.Current()
 		}
 		if err := l.base.User.SetGroups(s.Groups); err != nil {
 			return err
@@ -68,17 +72,17 @@ func (l *processLauncher) parse(s supervisor.Surroundings) (err error) {
 		}
 		l.base.Umask = &mask
 	}
-	if l.base.Rlimits, err = proc.ParseRlimits(s.Rlimits); err != nil {
+	if l.base.Rlimits, err = execshim.ParseRlimits(s.Rlimits); err != nil {
 		return err
 	}
 	if s.IONice != "" {
-		priority, err := proc.ParseIONice(s.IONice)
+		priority, err := execshim.ParseIONice(s.IONice)
 		if err != nil {
 			return err
 		}
 		l.base.IOPriority = &priority
 	}
-	if l.base.Drop, err = proc.ParseCapabilities(s.DropCapabilities); err != nil {
+	if l.base.Drop, err = execshim.ParseCapabilities(s.DropCapabilities); err != nil {
 		return err
 	}
 	l.wish.CPUs = s.Cgroup.CPUs
@@ -93,7 +97,7 @@ type readied struct {
 	*environment
 	own *cgroup.Own // nil: the service runs in the container's
 	// options of the JVM that hooks have given.
-	options []hooks.GivenOption
+	options []hooks.OutputOption
 	// leave are plugins that the start goes without.
 	leave []string
 }
@@ -134,7 +138,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 }
 
 // given is what hooks have given to the service.
-func (l *processLauncher) given() hooks.Given {
+func (l *processLauncher) given() hooks.Output {
 	return l.hooks.given(l.name, l.user.ID())
 }
 
@@ -176,25 +180,25 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
+	out := &supervisor.Launch{Ready: l.service.Ready.New(l.runProbe), Live: l.service.Live.New(l.runProbe),
 		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Debugger: lookForDebugger,
-		Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
+		Evidence: l.traces.find, Port: readyPort(l.service.Ready.Config)}
 	if pattern := l.service.Ready.Log; pattern != "" {
-		watch, err := supervisor.LogWatch(pattern)
+		matches, err := pattern.Matcher()
 		if err != nil {
 			return nil, fmt.Errorf("cannot use ready.log: %w", err)
 		}
-		out.Watch = watch
+		out.Watch = func(line []byte) supervisor.Observation { return supervisor.Observation{Match: matches(line)} }
 	}
 	return out, nil
 }
 
 // readyPort is the port that readiness looks at; 0: at none.
-func readyPort(l supervisor.Look) int {
-	if u, err := url.Parse(l.HTTP); err == nil && l.HTTP != "" && l.Socket == "" {
+func readyPort(c probe.Config) int {
+	if u, err := url.Parse(c.HTTP.URL); err == nil && c.HTTP.IsSet() && c.HTTP.Socket == "" {
 		return portOf(u)
 	}
-	_, port, err := net.SplitHostPort(l.TCP)
+	_, port, err := net.SplitHostPort(string(c.TCP))
 	if err != nil {
 		return 0
 	}
@@ -220,7 +224,7 @@ func (l *processLauncher) runOnce(ctx context.Context, what string, argv, env []
 	if dir != "" {
 		spec.Dir = dir
 	}
-	return supervisor.RunCommand(ctx, l.m, spec)
+	return proc.RunCommand(ctx, l.m, spec)
 }
 
 // beforeStart bounds what is run to prepare a start, which itself needs the rest of its
@@ -253,7 +257,7 @@ func (l *processLauncher) runProbe(ctx context.Context, argv []string) (int, str
 		return 0, "", err
 	}
 	spec.ID, spec.Argv = uniqueID("probe"), argv
-	return supervisor.RunProbe(ctx, l.m, spec)
+	return proc.RunProbe(ctx, l.m, spec)
 }
 
 // terminal says whether fd is one.

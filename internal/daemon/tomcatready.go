@@ -15,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // tomcatProof is how a Tomcat is seen to be ready where no path is configured. It
@@ -129,7 +130,7 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 	apps, _ := s.install.Applications(s.server)
 	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.service.Tomcat.Contexts, options: s.options,
 		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
-	if u, err := url.Parse(l.service.Ready.HTTP); err == nil && l.service.Ready.HTTP != "" {
+	if u, err := url.Parse(l.service.Ready.HTTP.URL); err == nil && l.service.Ready.HTTP.URL != "" {
 		w.asked = u.Path
 	}
 	w.begin()
@@ -145,11 +146,11 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 // configuredProof is p, unless ready.http says what is asked: then the port is that of
 // the URL, if it is one of this machine.
 func (l *tomcatLauncher) configuredProof(p tomcatProof) tomcatProof {
-	configured := l.service.Ready.HTTP
+	configured := l.service.Ready.HTTP.URL
 	if configured == "" {
 		return p
 	}
-	p = tomcatProof{Since: p.Since, URL: configured, Socket: l.service.Ready.Socket}
+	p = tomcatProof{Since: p.Since, URL: configured, Socket: l.service.Ready.HTTP.Socket}
 	if u, err := url.Parse(configured); err == nil && p.Socket == "" {
 		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
 			p.Port = portOf(u)
@@ -178,11 +179,11 @@ func answers() []int {
 
 // probe looks once whether Tomcat is ready. configured is what the configuration asks
 // for; nil: nothing.
-func (l *tomcatLauncher) probe(proof tomcatProof, configured supervisor.Probe, w *tomcatWatch) supervisor.Probe {
+func (l *tomcatLauncher) probe(proof tomcatProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
 	ready := l.service.Ready
-	look := supervisor.Look{HTTP: proof.URL, Socket: proof.Socket, Status: answers(), CertFile: ready.CertFile, KeyFile: ready.KeyFile}
-	root := look.Probes(nil)
-	return supervisor.ProbeFunc(func(ctx context.Context, p supervisor.Process) error {
+	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: answers(),
+		CertFile: ready.HTTP.CertFile, KeyFile: ready.HTTP.KeyFile}}.New(nil)
+	return probe.Func(func(ctx context.Context, p probe.Process) error {
 		own, ok := p.(*proc.Process)
 		switch {
 		case !ok:

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // gate is a reader of our log that reads nothing until it is opened.
@@ -131,8 +132,8 @@ func TestTomcatProof(t *testing.T) {
 		{"broken file, configured", "http://localhost/health", "", "<Server", tomcatProof{URL: "http://localhost/health", Port: 80}, ""},
 	} {
 		server, err := tomcat.ParseServerXML("server.xml", []byte(tc.xml), tomcat.References{}, nil)
-		look := supervisor.Look{HTTP: tc.ready, Socket: tc.socket}
-		l := &tomcatLauncher{processLauncher: &processLauncher{service: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Look: look}}}}}
+		ready := probe.Config{HTTP: probe.HTTP{URL: tc.ready, Socket: tc.socket}}
+		l := &tomcatLauncher{processLauncher: &processLauncher{service: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Config: ready}}}}}
 		found := proofOf(server, err, time.Unix(1, 0).UTC())
 		if again, err := learnedProof(found.kept()); err != nil || again != found {
 			t.Errorf("%s: %+v becomes %+v in the state, %v", tc.name, found, again, err)
@@ -271,19 +272,19 @@ func TestEnviron(t *testing.T) {
 
 func TestReadyPort(t *testing.T) {
 	for _, c := range []struct {
-		look supervisor.Look
-		want int
+		config probe.Config
+		want   int
 	}{
-		{supervisor.Look{}, 0},
-		{supervisor.Look{HTTP: "http://127.0.0.1:8080/health"}, 8080},
-		{supervisor.Look{HTTP: "https://localhost/"}, 443},
-		{supervisor.Look{HTTP: "http://localhost/", Socket: "/run/app.sock"}, 0},
-		{supervisor.Look{TCP: "127.0.0.1:5432"}, 5432},
-		{supervisor.Look{TCP: "127.0.0.1"}, 0},
-		{supervisor.Look{HTTP: "http://127.0.0.1:8080/", TCP: "127.0.0.1:5432"}, 8080},
+		{probe.Config{}, 0},
+		{probe.Config{HTTP: probe.HTTP{URL: "http://127.0.0.1:8080/health"}}, 8080},
+		{probe.Config{HTTP: probe.HTTP{URL: "https://localhost/"}}, 443},
+		{probe.Config{HTTP: probe.HTTP{URL: "http://localhost/", Socket: "/run/app.sock"}}, 0},
+		{probe.Config{TCP: "127.0.0.1:5432"}, 5432},
+		{probe.Config{TCP: "127.0.0.1"}, 0},
+		{probe.Config{HTTP: probe.HTTP{URL: "http://127.0.0.1:8080/"}, TCP: "127.0.0.1:5432"}, 8080},
 	} {
-		if got := readyPort(c.look); got != c.want {
-			t.Errorf("%+v: %d, want %d", c.look, got, c.want)
+		if got := readyPort(c.config); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.config, got, c.want)
 		}
 	}
 }

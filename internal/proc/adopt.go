@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
@@ -235,7 +236,7 @@ func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 			continue
 		}
 		args, _ := procfs.Cmdline(pid)
-		if slices.Equal(args, os.Args) || slices.Equal(args, shimArgs(p.rec.ID)) { // not yet the program
+		if slices.Equal(args, os.Args) || slices.Equal(args, execshim.Args(p.rec.ID)) { // not yet the program
 			return pid, b, embryo
 		}
 		cookie, _ := cookieOf(pid) // one that cannot be read is none
@@ -300,9 +301,6 @@ func (m *Manager) known(pid int, b procfs.Stat) bool {
 	}
 	return false
 }
-
-// shimArgs is the command line of the exec shim for an id.
-func shimArgs(id string) []string { return []string{"stoker", ShimCommand, id} }
 
 // tailMatches says whether a command line ends in the hashed one: the kernel
 // puts a script's interpreter, and at most one argument, before it.

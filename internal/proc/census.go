@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // census says of each process of a table whether it is p's.
@@ -122,7 +123,7 @@ func (c *census) known(pid int) bool {
 	writes, pipeErr := writesTo(pid, c.pipes)
 	if errors.Is(err, fs.ErrPermission) && !writes && (errors.Is(pipeErr, fs.ErrPermission) || len(c.pipes) == 0) {
 		m.kin.cannot.Do(func() {
-			m.warn(fmt.Sprintf("cannot see which service pid %d belongs to, and perhaps others: %v; the end of its service will not end it", pid, cause(err)))
+			m.warn(fmt.Sprintf("cannot see which service pid %d belongs to, and perhaps others: %v; the end of its service will not end it", pid, untrusted.Cause(err)))
 		})
 	}
 	return writes

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
@@ -188,7 +189,7 @@ var kinScripts = map[string]play{
 			name := fmt.Sprint("own", k)
 			p, err := s.m.Start(context.Background(), Spec{ID: name, Argv: []string{"/bin/sh", "-c",
 				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" + name},
-				Env: os.Environ(), Log: l, Cgroups: []string{dir}})
+				Env: os.Environ(), Log: l, Attributes: execshim.Attributes{Cgroups: []string{dir}}})
 			if err != nil {
 				s.say("%v", err)
 				continue
@@ -210,7 +211,7 @@ var kinScripts = map[string]play{
 			s.say("tried")
 			// A start that fails leaves no directory behind.
 			os.Mkdir(dir, 0o755)
-			_, err = s.m.Start(context.Background(), Spec{ID: "x", Argv: []string{"/no/such"}, Cgroups: []string{dir}})
+			_, err = s.m.Start(context.Background(), Spec{ID: "x", Argv: []string{"/no/such"}, Attributes: execshim.Attributes{Cgroups: []string{dir}}})
 			if _, statErr := os.Stat(dir); err == nil || statErr == nil {
 				s.say("a failed start: %v, directory %v", err, statErr)
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -21,8 +22,8 @@ import (
 // shim as well as the test.
 func TestMain(m *testing.M) {
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == ShimCommand:
-		os.Exit(RunShim())
+	case len(os.Args) > 1 && os.Args[1] == execshim.Command:
+		os.Exit(execshim.Run())
 	case os.Args[0] == "test-init":
 		sigs := pid1.Catch()
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: append([]string{"test-supervisor"}, os.Args[1:]...), Env: os.Environ(), Log: os.Stderr}))

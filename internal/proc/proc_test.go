@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
@@ -58,11 +59,11 @@ var scripts = map[string]play{
 			{Argv: []string{"/no/such"}}, {Argv: []string{"nosuch"}, Env: []string{"PATH=/usr/bin:/bin"}},
 			{Argv: []string{s.dir + "/noexec"}}, {Argv: []string{s.dir}}, {Argv: []string{s.dir + "/badinterp"}},
 			{Argv: []string{s.dir + "/garbage"}}, {Argv: []string{"/bin/true"}, Dir: "/no/dir"},
-			{Argv: nil}, {Argv: []string{s.dir + "/garbage"}, Umask: &umask},
+			{Argv: nil}, {Argv: []string{s.dir + "/garbage"}, Attributes: execshim.Attributes{Umask: &umask}},
 			{Argv: []string{s.dir + "/crlf"}}, {Argv: []string{s.dir + "/crlfarg"}}, {Argv: []string{"crlfenv"}, Env: []string{"PATH=" + s.dir}},
-			{Argv: []string{"./crlf"}, Dir: s.dir, Umask: &umask}, {Argv: []string{s.dir + "/text"}}, {Argv: []string{s.dir + "/text"}, Umask: &umask},
+			{Argv: []string{"./crlf"}, Dir: s.dir, Attributes: execshim.Attributes{Umask: &umask}}, {Argv: []string{s.dir + "/text"}}, {Argv: []string{s.dir + "/text"}, Attributes: execshim.Attributes{Umask: &umask}},
 			{Argv: []string{s.dir + "/empty"}}, {Argv: []string{s.dir + "/bom"}}, {Argv: []string{s.dir + "/dirinterp"}},
-			{Argv: []string{s.dir + "/arm"}}, {Argv: []string{s.dir + "/musl"}}, {Argv: []string{s.dir + "/musl"}, Umask: &umask}, {Argv: []string{s.dir + "/cut"}},
+			{Argv: []string{s.dir + "/arm"}}, {Argv: []string{s.dir + "/musl"}}, {Argv: []string{s.dir + "/musl"}, Attributes: execshim.Attributes{Umask: &umask}}, {Argv: []string{s.dir + "/cut"}},
 		} {
 			spec.ID = "x"
 			_, err := s.m.Start(context.Background(), spec)
@@ -83,7 +84,7 @@ var scripts = map[string]play{
 	}},
 	"shim": {play: func(s *stage) int {
 		umask := 0o27
-		p, err := s.m.Start(context.Background(), Spec{ID: "shim", Argv: []string{"/bin/sh", "-c", "umask >" + s.dir + "/umask; ls /proc/self/fd >" + s.dir + "/fd; grep SigIgn /proc/self/status >" + s.dir + "/sig; exit 6"}, Env: os.Environ(), Umask: &umask})
+		p, err := s.m.Start(context.Background(), Spec{ID: "shim", Argv: []string{"/bin/sh", "-c", "umask >" + s.dir + "/umask; ls /proc/self/fd >" + s.dir + "/fd; grep SigIgn /proc/self/status >" + s.dir + "/sig; exit 6"}, Env: os.Environ(), Attributes: execshim.Attributes{Umask: &umask}})
 		if err != nil {
 			s.say("%v", err)
 			return 1

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
@@ -20,37 +22,20 @@ import (
 
 // Spec says what to start and how.
 type Spec struct {
-	ID   string   // names the process for good, e.g. "tomcat.5"; never used twice
-	Argv []string // Argv[0] is looked up in the PATH of Env when it has no slash
-	Env  []string // the whole environment
-	Dir  string   // working directory; empty: ours
-	User *User    // nil: ours
+	ID   string       // names the process for good, e.g. "tomcat.5"; never used twice
+	Argv []string     // Argv[0] is looked up in the PATH of Env when it has no slash
+	Env  []string     // the whole environment
+	Dir  string       // working directory; empty: ours
+	User *asuser.User // nil: ours
 	// Open checks the program that was found, and gives the folder in which it is, open
 	// since before the check; nil: it is not checked. The program is executed as a name in
 	// that folder. A script is executed by its path, which its interpreter opens and calls
 	// $0, and so is every program where /proc is missing.
 	Open func(path string) (folder *os.File, name string, err error)
-	// What follows, up to Foreground, needs the exec shim: a millisecond more.
-
-	Umask *int // nil: ours
-	// Rlimits are set in this order; those that are not named stay ours.
-	Rlimits     []Rlimit
-	Nice        *int         // -20 to 19; nil: ours
-	IOPriority  *int         // of ParseIONice; nil: ours
-	OOMScoreAdj *int         // -1000 to 1000; nil: ours and Options.OOMRaise
-	Drop        Capabilities // taken from the process and all that comes of it
-	// NoNewPrivileges keeps set-user-ID programs and file capabilities from
-	// giving any.
-	NoNewPrivileges bool
-	// Cgroups are directories of cgroup file systems that the process joins
-	// before it is the program. Where it cannot, it runs where we do, and
-	// Options.Warn says so. They are removed when the process is Done and nobody
-	// is in them.
-	Cgroups []string
-	// Foreground gives the process our terminal: it stays in our session, and
-	// its group becomes the foreground group. Needs the exec shim. Otherwise it
+	// Attributes need the exec shim, which takes a millisecond. Their Cgroups are removed
+	// when the process is Done and no other is in them. A process that is not Foreground
 	// leads a session of its own.
-	Foreground bool
+	execshim.Attributes
 
 	// Stdin is 0 to inherit ours; nil: /dev/null.
 	Stdin *os.File
@@ -73,19 +58,6 @@ type Spec struct {
 
 // ErrStopping refuses a start because the container stops.
 var ErrStopping = errors.New("the container stops")
-
-// User is whom a process runs as.
-type User struct {
-	Name   string // as configured, for messages
-	Login  string // the name of the passwd entry; empty: there is none
-	UID    uint32
-	GID    uint32
-	Groups []uint32
-	Home   string // empty when there is no passwd entry
-	// Grouped says that Groups were asked for. Those of the user's entry are left
-	// out where we are not root and could not set them.
-	Grouped bool
-}
 
 // StartError says why a program could not be started.
 type StartError struct {
@@ -197,7 +169,7 @@ type opened struct {
 
 // folderFd is the descriptor of that folder in the child, behind those of the shim. It
 // stays open after the execve, and allows no more than the path of the folder does.
-const folderFd = shimErr + 1
+const folderFd = execshim.FirstFreeFD
 
 // open finds the program, and has it checked.
 func (s *Spec) open() (path string, o opened, err error) {

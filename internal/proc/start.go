@@ -1,15 +1,19 @@
 package proc
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -174,7 +178,7 @@ func (p *Process) stdio(spec *Spec) (*stdio, error) {
 
 // giveOutput makes a user the owner of the pipes that it writes to. A pipe belongs to
 // who made it, and /dev/stdout opens the pipe once more, which only the owner may.
-func (m *Manager) giveOutput(u *User, ends ...*os.File) {
+func (m *Manager) giveOutput(u *asuser.User, ends ...*os.File) {
 	if u == nil || int(u.UID) == os.Getuid() {
 		return
 	}
@@ -182,7 +186,7 @@ func (m *Manager) giveOutput(u *User, ends ...*os.File) {
 		if err := f.Chown(int(u.UID), -1); err != nil {
 			m.tellOwner.Do(func() {
 				m.warn(fmt.Sprintf("processes of another user (%s) cannot open /dev/stdout and /dev/stderr: %v (needs CAP_CHOWN)",
-					u.Name, cause(err)))
+					u.Name, untrusted.Cause(err)))
 			})
 			return
 		}
@@ -202,17 +206,17 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
 	exe, argv := program.exe, spec.Argv
-	var sh *shim
-	if !spec.shimmed() {
+	var shim *execshim.Shim
+	if !spec.NeedShim() {
 		sys.Credential = spec.credential()
 	} else { // it is born with our rights, and in our directory
-		if sh, err = newShim(spec, program.exe); err != nil {
-			return 0, -1, err
+		if shim, err = execshim.New(spec.orders(program.exe)); err != nil {
+			return 0, -1, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
-		defer sh.close()
-		exe, argv = "/proc/self/exe", shimArgs(spec.ID)
+		defer shim.Close()
+		exe, argv = "/proc/self/exe", execshim.Args(spec.ID)
 		attr.Dir = ""
-		attr.Files = append(files.child[:], sh.childFds()...)
+		attr.Files = append(files.child[:], shim.FDs()...)
 	}
 	attr.Files = program.childFds(attr.Files)
 	m.asVictim(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
@@ -222,10 +226,10 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (
 		}
 		return 0, -1, startError(spec, path, err)
 	}
-	if sh != nil {
-		// The child is born and has an exit to come: a failure behind this point
-		// is told by the pipe and by that exit.
-		notes, err := sh.result(path)
+	if shim != nil {
+		// The child exists: a failure of the shim is reported by the shim and by the exit
+		// that follows.
+		notes, err := shim.Wait()
 		for _, note := range notes {
 			m.warn(fmt.Sprintf("%s: %s", spec.ID, note))
 		}
@@ -234,7 +238,7 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (
 			if pidfd >= 0 {
 				unix.Close(pidfd)
 			}
-			return 0, -1, spec.explained(err)
+			return 0, -1, spec.shimError(path, err)
 		}
 	}
 	return pid, pidfd, nil
@@ -258,13 +262,25 @@ func (m *Manager) unborn(pid int) {
 	}
 }
 
-// explained adds what can be seen of the file where the exec shim could not execute it.
-func (s *Spec) explained(err error) error {
-	var e *StartError
-	if !errors.As(err, &e) || e.Step != "execute" || e.Why != "" {
-		return err
+// orders are what the exec shim does to start a program.
+func (s *Spec) orders(program string) execshim.Orders {
+	o := execshim.Orders{Attributes: s.Attributes, Path: program, Argv: s.Argv, Dir: s.Dir}
+	if c := s.credential(); c != nil {
+		o.Become = &execshim.Credential{Name: s.User.Name, UID: c.Uid, GID: c.Gid, Groups: c.Groups, Keep: c.NoSetGroups}
 	}
-	return s.cannotExecute(e.Path, e.Err)
+	return o
+}
+
+// shimError is the *StartError for a step of the exec shim that failed.
+func (s *Spec) shimError(path string, err error) error {
+	var failed *execshim.StepError
+	if !errors.As(err, &failed) {
+		return fmt.Errorf("cannot start %s: %w", path, err)
+	}
+	if failed.Step == "execute" && failed.Why == "" {
+		return s.cannotExecute(path, failed.Errno)
+	}
+	return &StartError{Path: cmp.Or(failed.Thing, path), Step: failed.Step, Why: failed.Why, Err: failed.Errno}
 }
 
 // startError says which of the many steps between clone and exec may have

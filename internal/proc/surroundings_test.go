@@ -10,14 +10,16 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
 
 func num(n int) *int { return &n }
 
-func mustLimits(set map[string]string) []Rlimit {
-	l, err := ParseRlimits(set)
+func mustLimits(set map[string]string) []execshim.Rlimit {
+	l, err := execshim.ParseRlimits(set)
 	if err != nil {
 		panic(err)
 	}
@@ -60,17 +62,16 @@ var surroundingScripts = map[string]play{
 		for d := s.dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
 			os.Chmod(d, 0o755)
 		}
-		drop, _ := ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
-		u := &User{Name: "nobody", UID: 65534, GID: 65534, Groups: []uint32{7, 65534}}
-		io, _ := ParseIONice("best-effort:7")
-		show(s, Spec{ID: "all", User: u, Dir: s.dir + "/closed", Rlimits: mustLimits(map[string]string{"nofile": "900:1000", "core": "0", "as": "unlimited", "nproc": "500"}),
-			Nice: num(5), IOPriority: &io, OOMScoreAdj: num(300), Drop: drop, NoNewPrivileges: true, Umask: num(0o77)})
+		drop, _ := execshim.ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
+		u := &asuser.User{Name: "nobody", UID: 65534, GID: 65534, Groups: []uint32{7, 65534}}
+		io, _ := execshim.ParseIONice("best-effort:7")
+		show(s, Spec{ID: "all", User: u, Dir: s.dir + "/closed", Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"nofile": "900:1000", "core": "0", "as": "unlimited", "nproc": "500"}), Nice: num(5), IOPriority: &io, OOMScoreAdj: num(300), Drop: drop, NoNewPrivileges: true, Umask: num(0o77)}})
 		return 0
 	}},
 	"root": {play: func(s *stage) int {
-		drop, _ := ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
-		show(s, Spec{ID: "some", Drop: drop, Nice: num(-5)})
-		show(s, Spec{ID: "none", Drop: AllCapabilities})
+		drop, _ := execshim.ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
+		show(s, Spec{ID: "some", Attributes: execshim.Attributes{Drop: drop, Nice: num(-5)}})
+		show(s, Spec{ID: "none", Attributes: execshim.Attributes{Drop: execshim.AllCapabilities}})
 		return 0
 	}},
 	// Everything that is started is a likelier victim than the supervisor.
@@ -80,9 +81,9 @@ var surroundingScripts = map[string]play{
 	}, play: func(s *stage) int {
 		argv := []string{"/bin/cat", "/proc/self/oom_score_adj"}
 		show(s, Spec{ID: "plain", Argv: argv})
-		show(s, Spec{ID: "shim", Argv: argv, Umask: num(0o22)})
-		show(s, Spec{ID: "user", Argv: argv, User: &User{Name: "nobody", UID: 65534, GID: 65534}})
-		show(s, Spec{ID: "set", Argv: argv, OOMScoreAdj: num(20)})
+		show(s, Spec{ID: "shim", Argv: argv, Attributes: execshim.Attributes{Umask: num(0o22)}})
+		show(s, Spec{ID: "user", Argv: argv, User: &asuser.User{Name: "nobody", UID: 65534, GID: 65534}})
+		show(s, Spec{ID: "set", Argv: argv, Attributes: execshim.Attributes{OOMScoreAdj: num(20)}})
 		own, err := os.ReadFile("/proc/self/oom_score_adj")
 		s.say("own %s %v", strings.TrimSpace(string(own)), err)
 		return 0
@@ -95,39 +96,39 @@ var surroundingScripts = map[string]play{
 	"nofile": {opts: nil, play: func(s *stage) int {
 		argv := []string{"/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"}
 		show(s, Spec{ID: "fast", Argv: argv})
-		show(s, Spec{ID: "shim", Argv: argv, Umask: num(0o22)})
-		show(s, Spec{ID: "set", Argv: argv, Rlimits: mustLimits(map[string]string{"nofile": "77:99"})})
+		show(s, Spec{ID: "shim", Argv: argv, Attributes: execshim.Attributes{Umask: num(0o22)}})
+		show(s, Spec{ID: "set", Argv: argv, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"nofile": "77:99"})}})
 		return 0
 	}},
 	"tight": {play: func(s *stage) int {
-		show(s, Spec{ID: "tight", Argv: []string{"/bin/sh", "-c", "exit 3"}, Rlimits: mustLimits(map[string]string{
-			"as": "20000000", "data": "4000000", "nproc": "1", "fsize": "0", "stack": "1000000", "memlock": "0", "sigpending": "0"})})
-		show(s, Spec{ID: "absurd", Argv: []string{"/bin/true"}, Rlimits: mustLimits(map[string]string{"as": "1"})})
-		show(s, Spec{ID: "files", Argv: []string{"/bin/sh", "-c", "exit 4"}, Rlimits: mustLimits(map[string]string{"nofile": "4"})})
+		show(s, Spec{ID: "tight", Argv: []string{"/bin/sh", "-c", "exit 3"}, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{
+			"as": "20000000", "data": "4000000", "nproc": "1", "fsize": "0", "stack": "1000000", "memlock": "0", "sigpending": "0"})}})
+		show(s, Spec{ID: "absurd", Argv: []string{"/bin/true"}, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"as": "1"})}})
+		show(s, Spec{ID: "files", Argv: []string{"/bin/sh", "-c", "exit 4"}, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"nofile": "4"})}})
 		return 0
 	}},
 	"refused": {play: func(s *stage) int {
 		yes := []string{"/bin/true"}
-		show(s, Spec{ID: "1", Argv: yes, Nice: num(-1)})
-		show(s, Spec{ID: "2", Argv: yes, OOMScoreAdj: num(-1)})
-		show(s, Spec{ID: "3", Argv: yes, Rlimits: mustLimits(map[string]string{"nofile": "100000000"})})
-		rt, _ := ParseIONice("realtime:0")
-		show(s, Spec{ID: "4", Argv: yes, IOPriority: &rt})
-		show(s, Spec{ID: "5", Argv: yes, Drop: AllCapabilities})
-		show(s, Spec{ID: "6", Argv: yes, Drop: AllCapabilities, NoNewPrivileges: true})
-		show(s, Spec{ID: "7", Argv: yes, Umask: num(0), User: &User{Name: "nobody", UID: 65534, GID: 65534}})
-		show(s, Spec{ID: "8", Argv: yes, Umask: num(0), User: &User{Name: "1:2", UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Groups: []uint32{5}, Grouped: true}})
-		show(s, Spec{ID: "9", Argv: yes, Umask: num(0), Dir: s.dir + "/none"})
+		show(s, Spec{ID: "1", Argv: yes, Attributes: execshim.Attributes{Nice: num(-1)}})
+		show(s, Spec{ID: "2", Argv: yes, Attributes: execshim.Attributes{OOMScoreAdj: num(-1)}})
+		show(s, Spec{ID: "3", Argv: yes, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"nofile": "100000000"})}})
+		rt, _ := execshim.ParseIONice("realtime:0")
+		show(s, Spec{ID: "4", Argv: yes, Attributes: execshim.Attributes{IOPriority: &rt}})
+		show(s, Spec{ID: "5", Argv: yes, Attributes: execshim.Attributes{Drop: execshim.AllCapabilities}})
+		show(s, Spec{ID: "6", Argv: yes, Attributes: execshim.Attributes{Drop: execshim.AllCapabilities, NoNewPrivileges: true}})
+		show(s, Spec{ID: "7", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)}, User: &asuser.User{Name: "nobody", UID: 65534, GID: 65534}})
+		show(s, Spec{ID: "8", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)}, User: &asuser.User{Name: "1:2", UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Groups: []uint32{5}, Grouped: true}})
+		show(s, Spec{ID: "9", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)}, Dir: s.dir + "/none"})
 		return 0
 	}},
 	// A user without an entry opens its output once more, before and after a kill -9
 	// of the supervisor, and does the same beside it: in a hook and by the shim.
 	"stdout": {play: func(s *stage) int {
 		reopen := []string{"/bin/sh", "-c", "echo a >/dev/stdout; echo b >/dev/stderr; echo c >>/proc/self/fd/1; exit 5"}
-		u := &User{Name: "12345:12345", UID: 12345, GID: 12345}
+		u := &asuser.User{Name: "12345:12345", UID: 12345, GID: 12345}
 		if s.first() {
 			show(s, Spec{ID: "plain", Argv: reopen, User: u})
-			show(s, Spec{ID: "shim", Argv: reopen, User: u, Umask: num(0o22)})
+			show(s, Spec{ID: "shim", Argv: reopen, User: u, Attributes: execshim.Attributes{Umask: num(0o22)}})
 			l, _ := s.m.Logs.Open("out", logs.Options{})
 			_, err := s.m.Start(context.Background(), Spec{ID: "adopted", User: u, Log: l, Env: os.Environ(),
 				Argv: []string{"/bin/sh", "-c", "while [ ! -e " + s.dir + "/go ]; do sleep 0.02; done; exec " + reopen[0] + " -c '" + reopen[2] + "'"}})
@@ -149,12 +150,12 @@ var surroundingScripts = map[string]play{
 	}},
 	"no-chown": {play: func(s *stage) int {
 		for _, id := range []string{"one", "two"} {
-			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"}, User: &User{Name: "12345", UID: 12345, GID: 12345}})
+			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"}, User: &asuser.User{Name: "12345", UID: 12345, GID: 12345}})
 		}
 		return 0
 	}},
 	"no-cgroup": {play: func(s *stage) int {
-		show(s, Spec{ID: "a", Argv: []string{"/bin/true"}, Cgroups: []string{s.dir + "/none"}})
+		show(s, Spec{ID: "a", Argv: []string{"/bin/true"}, Attributes: execshim.Attributes{Cgroups: []string{s.dir + "/none"}}})
 		return 0
 	}},
 }
@@ -268,84 +269,6 @@ func TestWithoutTheCgroup(t *testing.T) {
 	r.want(t, "status 0")
 	if !strings.Contains(r.stderr, "a: no cgroup of its own: cannot enter "+r.dir+"/none: no such file or directory") {
 		t.Error("the operator is not told")
-	}
-}
-
-func TestParseRlimit(t *testing.T) {
-	const none = unix.RLIM_INFINITY
-	for _, tc := range []struct {
-		name, value string
-		soft, hard  uint64
-		err         string
-	}{
-		{"nofile", "1024", 1024, 1024, ""},
-		{"nofile", "1024:4096", 1024, 4096, ""},
-		{"RLIMIT_CORE", "0:unlimited", 0, none, ""},
-		{"MemLock", "unlimited", none, none, ""},
-		{"stack", "infinity:infinity", none, none, ""},
-		{"files", "1", 0, 0, `there is no limit "files"; the limits are as, core, cpu, data`},
-		{"nofile", "2:1", 0, 0, "the soft limit of nofile, 2, is above the hard one, 1"},
-		{"nofile", "unlimited:5", 0, 0, "is above the hard one"},
-		{"as", "4GiB", 0, 0, `"4GiB" is not a limit of as: write a number, SOFT:HARD or "unlimited"; it counts bytes`},
-		{"as", "", 0, 0, "is not a limit"}, {"as", "-1", 0, 0, "is not a limit"}, {"as", "+1", 0, 0, "is not a limit"},
-		{"as", "1:2:3", 0, 0, "is not a limit"}, {"as", "18446744073709551615", 0, 0, "is not a limit"},
-	} {
-		got, err := ParseRlimit(tc.name, tc.value)
-		switch {
-		case tc.err == "" && (err != nil || got.Soft != tc.soft || got.Hard != tc.hard):
-			t.Errorf("%s %s: %+v, %v", tc.name, tc.value, got, err)
-		case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
-			t.Errorf("%s %s: error %v, want %s", tc.name, tc.value, err, tc.err)
-		}
-	}
-}
-
-func TestParseIONice(t *testing.T) {
-	for text, want := range map[string]int{"idle": 3 << 13, "best-effort": 2<<13 | 4, "best-effort:0": 2 << 13,
-		"best-effort:7": 2<<13 | 7, "realtime:3": 1<<13 | 3, "realtime": 1<<13 | 4} {
-		if got, err := ParseIONice(text); err != nil || got != want {
-			t.Errorf("%s: %d, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "idle:1", "best-effort:8", "best-effort:", "best-effort:-1", "rt", "best-effort:07", "Idle"} {
-		if got, err := ParseIONice(text); err == nil {
-			t.Errorf("%q is %d", text, got)
-		}
-	}
-}
-
-func TestParseCapability(t *testing.T) {
-	for name, want := range map[string]Capabilities{"NET_RAW": 1 << 13, "cap_net_raw": 1 << 13, "CAP_CHOWN": 1,
-		"checkpoint_restore": 1 << 40, "ALL": AllCapabilities, "all": AllCapabilities} {
-		if got, err := ParseCapability(name); err != nil || got != want {
-			t.Errorf("%s: %x, %v", name, got, err)
-		}
-	}
-	for _, name := range []string{"", "CAP_", "NET RAW", "13", "CAP_CAP_CHOWN"} {
-		if got, err := ParseCapability(name); err == nil {
-			t.Errorf("%q is %x", name, got)
-		}
-	}
-	if got := (1<<13 | Capabilities(1)).String(); got != "CHOWN NET_RAW" {
-		t.Errorf("named %q", got)
-	}
-}
-
-func TestGroups(t *testing.T) {
-	u := CurrentUser()
-	if err := u.SetGroups([]string{"root", "4242"}); err != nil || fmt.Sprint(u.Groups) != "[0 4242]" || !u.Grouped {
-		t.Errorf("groups %v, %v", u.Groups, err)
-	}
-	if err := u.SetGroups([]string{}); err != nil || u.Groups == nil || len(u.Groups) > 0 {
-		t.Errorf("groups %v, %v", u.Groups, err)
-	}
-	if err := u.SetGroups([]string{"no-such-group"}); err == nil || err.Error() != `cannot find group "no-such-group" in /etc/group` {
-		t.Errorf("error %v", err)
-	}
-	for group, ok := range map[string]bool{"adm": true, "0": true, "4294967294": true, "4294967295": false, "": false, "a:b": false, "-x": false, "a b": false} {
-		if err := CheckGroup(group); (err == nil) != ok {
-			t.Errorf("group %q: %v", group, err)
-		}
 	}
 }
 

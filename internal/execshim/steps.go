@@ -1,0 +1,206 @@
+package execshim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
+)
+
+// failure makes the report of a step that failed; nil: it did not.
+func failure(step string, err error) *report {
+	if err == nil {
+		return nil
+	}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		errno = syscall.EINVAL
+	}
+	return &report{Step: step, Errno: errno}
+}
+
+// because adds what the error does not say.
+func (r *report) because(why string) *report {
+	if r != nil {
+		r.Why = why
+	}
+	return r
+}
+
+// obey does what was ordered, on the calling thread. The order is the point: what
+// needs a right comes before the rights are given up.
+func (o *Orders) obey(note func(string)) *report {
+	o.join(note)
+	for _, step := range []func() *report{o.adjustOOM, o.setLimits, o.setPriorities, o.takeTerminal,
+		o.dropBounding, o.become, o.enterDir, o.dropRest} {
+		if failed := step(); failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// join enters the cgroups, all of them or none. A process without is better than
+// none.
+func (o *Orders) join(note func(string)) {
+	for k, dir := range o.Cgroups {
+		err := enterCgroup(dir)
+		if err == nil {
+			continue
+		}
+		for _, entered := range o.Cgroups[:k] {
+			_ = enterCgroup(filepath.Dir(entered)) // where its limits come from is where we were
+		}
+		note(fmt.Sprintf("no cgroup of its own: cannot enter %s: %v", dir, untrusted.Cause(err)))
+		return
+	}
+}
+
+// enterCgroup moves this process, as a whole, into a cgroup.
+func enterCgroup(dir string) error {
+	return os.WriteFile(dir+"/cgroup.procs", []byte("0"), 0)
+}
+
+func (o *Orders) adjustOOM() *report {
+	if o.OOMScoreAdj == nil {
+		return nil
+	}
+	err := os.WriteFile("/proc/self/oom_score_adj", strconv.AppendInt(nil, int64(*o.OOMScoreAdj), 10), 0)
+	step := fmt.Sprintf("set the OOM score adjustment %d of", *o.OOMScoreAdj)
+	if errors.Is(err, unix.EACCES) {
+		return failure(step, err).because(needs(unix.CAP_SYS_RESOURCE, "it cannot be lowered here"))
+	}
+	return failure(step, err)
+}
+
+// setLimits goes by package syscall: it then knows that the limit of open files
+// is not the Go runtime's to restore.
+func (o *Orders) setLimits() *report {
+	for _, l := range o.Rlimits {
+		var have syscall.Rlimit
+		_ = syscall.Getrlimit(l.Resource, &have) // for the message
+		err := syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: l.Soft, Max: l.Hard})
+		if err == nil {
+			continue
+		}
+		failed := failure("set the limit "+l.Name+" of", err)
+		switch {
+		case err != unix.EPERM:
+		case !holds(unix.CAP_SYS_RESOURCE):
+			failed.Why = fmt.Sprintf("the hard limit here is %s, and more needs CAP_SYS_RESOURCE", limitText(have.Max))
+		case l.Resource == unix.RLIMIT_NOFILE:
+			most, _ := os.ReadFile("/proc/sys/fs/nr_open")
+			failed.Why = "fs.nr_open of this machine is " + strings.TrimSpace(string(most))
+		}
+		return failed
+	}
+	return nil
+}
+
+func limitText(n uint64) string {
+	if n == unix.RLIM_INFINITY {
+		return "unlimited"
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+// setPriorities sets those of this thread, which becomes the program's.
+func (o *Orders) setPriorities() *report {
+	if o.Nice != nil {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *o.Nice); err != nil {
+			return failure(fmt.Sprintf("set the nice value %d of", *o.Nice), err).because(needs(unix.CAP_SYS_NICE, ""))
+		}
+	}
+	if o.IOPriority != nil {
+		const thisThread = 1 // IOPRIO_WHO_PROCESS
+		_, _, errno := unix.RawSyscall(unix.SYS_IOPRIO_SET, thisThread, 0, uintptr(*o.IOPriority))
+		if errno == unix.EPERM {
+			return failure("set the I/O priority of", errno).because(needs(unix.CAP_SYS_NICE, ""))
+		} else if errno != 0 {
+			return failure("set the I/O priority of", errno)
+		}
+	}
+	return nil
+}
+
+func (o *Orders) takeTerminal() *report {
+	if o.Umask != nil {
+		unix.Umask(*o.Umask)
+	}
+	if !o.Foreground {
+		return nil
+	}
+	return failure("give the terminal to", pid1.TakeForeground(0, os.Getpid()))
+}
+
+// dropBounding may be refused to one who has no capabilities anyway. Then a set-
+// user-ID program could still give them, except where nothing can.
+func (o *Orders) dropBounding() *report {
+	if o.Drop == 0 {
+		return nil
+	}
+	number, err := o.Drop.dropBounding()
+	if err == nil || o.NoNewPrivileges && errors.Is(err, unix.EPERM) {
+		return nil
+	}
+	return failure("drop the capability "+capabilityName(number)+" of", err).
+		because(needs(unix.CAP_SETPCAP, "the kernel keeps it") + "; with no_new_privileges nothing can give it")
+}
+
+// become takes the user's identity, by calls that change this thread only.
+func (o *Orders) become() *report {
+	c := o.Become
+	if c == nil {
+		return nil
+	}
+	if !c.Keep {
+		groups := make([]int, len(c.Groups))
+		for k, gid := range c.Groups {
+			groups[k] = int(gid)
+		}
+		if err := unix.Setgroups(groups); err != nil {
+			return failure("set the groups of user "+c.Name+" for", err).because(needs(unix.CAP_SETGID, "the user namespace allows none"))
+		}
+	}
+	gid, uid := uintptr(c.GID), uintptr(c.UID)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
+		return failure("become group "+strconv.FormatUint(uint64(c.GID), 10)+" for", errno).because(needs(unix.CAP_SETGID, ""))
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+		return failure("become user "+c.Name+" for", errno).because(needs(unix.CAP_SETUID, ""))
+	}
+	return nil
+}
+
+// enterDir comes after the user: the directory may be closed to others, root
+// included where it is on NFS.
+func (o *Orders) enterDir() *report {
+	if o.Dir == "" {
+		return nil
+	}
+	failed := failure("change to the working directory", os.Chdir(o.Dir))
+	if failed != nil {
+		failed.Thing = o.Dir
+	}
+	return failed
+}
+
+// dropRest gives up what is left to give up.
+func (o *Orders) dropRest() *report {
+	if o.Drop != 0 {
+		if err := o.Drop.dropHeld(); err != nil {
+			return failure("drop the capabilities of", err)
+		}
+	}
+	if !o.NoNewPrivileges {
+		return nil
+	}
+	return failure("set no_new_privileges for", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+}
