@@ -10,6 +10,7 @@ const (
 	NotFound    = 4  // no such service
 	Unavailable = 69 // no stoker answers
 	CannotWrite = 73 // a file cannot be written there
+	InitFailed  = 70 // no supervisor worked
 	TryLater    = 75 // it may work later
 	BadConfig   = 78 // the configuration was refused
 )

@@ -1,7 +1,7 @@
 #include "textflag.h"
 
-// func cloneEnding() (pid uintptr)
-TEXT ·cloneEnding(SB), NOSPLIT, $0-8
+// func cloneExit() (pid uintptr)
+TEXT ·cloneExit(SB), NOSPLIT, $0-8
 	MOVL	$0x4100, DI // CLONE_VFORK|CLONE_VM, and no signal
 	XORL	SI, SI
 	XORL	DX, DX

@@ -1,7 +1,7 @@
 #include "textflag.h"
 
-// func cloneEnding() (pid uintptr)
-TEXT ·cloneEnding(SB), NOSPLIT, $0-8
+// func cloneExit() (pid uintptr)
+TEXT ·cloneExit(SB), NOSPLIT, $0-8
 	MOVD	$0x4100, R0 // CLONE_VFORK|CLONE_VM, and no signal
 	MOVD	ZR, R1
 	MOVD	ZR, R2

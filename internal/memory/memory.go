@@ -1,4 +1,5 @@
-package pid1
+// Package memory gives the memory back that only the start of a process needed.
+package memory
 
 import (
 	"bytes"
@@ -10,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReturnStartup gives back the memory that only the start of the process needed:
+// ReleaseStartup releases the memory that only the start of the process needed:
 // the free heap, and the mapped pages of the executable, which are the file's
 // own. Those that are used again come back by a minor fault each. Most of a Go
 // program's start is the set-up of packages that it then hardly uses.
-func ReturnStartup() {
+func ReleaseStartup() {
 	debug.FreeOSMemory()
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {

@@ -1,15 +1,15 @@
 //go:build !amd64 && !arm64
 
-package pid1
+package headroom
 
 import "syscall"
 
-// cloneEnding is fork(2) and, in the child, nothing but _exit(2). The pid is a negative
+// cloneExit is fork(2) and, in the child, nothing but _exit(2). The pid is a negative
 // errno where there is none.
 //
 //go:nosplit
 //go:norace
-func cloneEnding() (pid uintptr) {
+func cloneExit() (pid uintptr) {
 	pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, 0, 0, 0, 0, 0, 0)
 	if errno != 0 {
 		return -uintptr(errno)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// planRun is the stop plan at work: the last resort when a stop was asked for
-// and no supervisor works.
+// planRun carries out the stop plan: the last resort when a stop was requested and no
+// supervisor works.
 type planRun struct {
 	steps    []initproto.PlanStep
 	started  bool
@@ -22,14 +22,14 @@ func newPlanRun(steps []initproto.PlanStep, now time.Time, log *logger) *planRun
 	return &planRun{steps: steps, deadline: now, log: log}
 }
 
-// step does what is due and says whether the plan is done.
+// step does what is due and reports whether the plan is done.
 func (p *planRun) step(now time.Time) bool {
 	for len(p.steps) > 0 {
 		st := p.steps[0]
 		switch {
 		case !p.started && foreign(st):
-			p.log.printf("stop plan: group %d is another one by now; left alone", st.Pgid)
-		case groupGone(st.Pgid):
+			p.log.printf("stop plan: the number of group %d was given to another process; leaving it alone", st.Pgid)
+		case groupEmpty(st.Pgid):
 		case !p.started:
 			p.log.printf("stop plan: %s to group %d", st.Signal, st.Pgid)
 			p.started, p.killed, p.deadline = true, false, now.Add(st.Wait)
@@ -49,14 +49,14 @@ func (p *planRun) step(now time.Time) bool {
 	return true
 }
 
-// foreign says whether the group's number was given to another process. The
-// kernel does not give out a pid that is still the number of a group, so a
-// missing leader means that the group is the one we know, or empty.
+// foreign reports whether the group's number was given to another process. The kernel does
+// not give out a pid that is still the number of a group, so a missing leader means that
+// the group is the one of the plan, or empty.
 func foreign(st initproto.PlanStep) bool {
-	b, err := procfs.ReadStat(st.Pgid)
-	return err == nil && b.Start != st.Start
+	stat, err := procfs.ReadStat(st.Pgid)
+	return err == nil && stat.Start != st.Start
 }
 
-// groupGone says whether a group is empty. A zombie counts until it is reaped: to tell it
-// apart takes a look through /proc, which a fork bomb makes last seconds.
-func groupGone(pgid int) bool { return unix.Kill(-pgid, 0) == unix.ESRCH }
+// groupEmpty reports whether a group has no process. A zombie counts until it is reaped: to
+// tell it apart takes a snapshot of /proc, which a fork bomb makes last seconds.
+func groupEmpty(pgid int) bool { return unix.Kill(-pgid, 0) == unix.ESRCH }
