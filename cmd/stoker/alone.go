@@ -25,7 +25,7 @@ func commandAlone(args []string) *pid1.Command {
 		return loaded.Config.Stop.Timeout
 	}
 	c.Find = func() (string, int, error) {
-		path, err := proc.LookPath(c.Argv, c.Env)
+		path, err := (&proc.Command{Argv: c.Argv, Env: c.Env}).LookPath()
 		return path, exitCode(err), err
 	}
 	return c
