@@ -14,7 +14,9 @@ import (
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"golang.org/x/sys/unix"
@@ -82,7 +84,7 @@ func (a *execution) run(running Process) (out Outcome, raw []byte) {
 
 // startCode is the exit code by which shells report that a program was not started.
 func startCode(err error) int {
-	var s *proc.StartError
+	var s *program.StartError
 	if errors.As(err, &s) {
 		return s.Code()
 	}
@@ -306,7 +308,7 @@ func (a *execution) request() (out Outcome) {
 		out.TimedOut = true
 		out.Why = fmt.Sprintf("%s: no answer within %v", what, a.term.Sub(a.attempt.Begun).Round(time.Millisecond))
 	case err != nil:
-		out.Why = fmt.Sprintf("%s: %s", what, proc.OneLine(err.Error()))
+		out.Why = fmt.Sprintf("%s: %s", what, printable.OneLine(err.Error()))
 	case !a.isSuccess(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
 		if line := firstLine(out.Output); line != "" {

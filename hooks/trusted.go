@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
@@ -26,7 +26,7 @@ func OpenTrusted(user *asuser.User) func(path string) (*os.File, string, error) 
 		if err != nil {
 			return nil, "", fmt.Errorf("refused as root: %w", err)
 		}
-		if interpreter := proc.Interpreter(path); interpreter != "" {
+		if interpreter := program.Interpreter(path); interpreter != "" {
 			if err := trust.Path(interpreter, uid); err != nil {
 				folder.Close()
 				return nil, "", fmt.Errorf("refused as root: the interpreter of %s: %w", path, err)
@@ -62,7 +62,7 @@ func checkExecutable(path string) error {
 
 // scriptError names what execve(2) would only give a number for.
 func scriptError(path string) error {
-	fault := proc.ScriptFault(path)
+	fault := program.ScriptFault(path)
 	switch {
 	case fault.Why == "":
 		return nil

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/headroom"
 	"golang.org/x/sys/unix"
 )
 
@@ -254,7 +254,7 @@ func writeIncident(name string, i *Incident) (*os.File, error) {
 	if err := errors.Join(enc.Encode(i), z.Close()); err != nil {
 		return nil, err
 	}
-	if err := proc.DescriptorsFor(1); err != nil {
+	if err := headroom.DescriptorsFor(1); err != nil {
 		return nil, err
 	}
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -271,7 +272,7 @@ func (s *Service) notBorn(err error) {
 	again := s.kept.InARow > 0 && s.kept.Reason == clip(err.Error())
 	s.blame(err.Error())
 	code := 1
-	var se *proc.StartError
+	var se *program.StartError
 	if errors.As(err, &se) {
 		code = se.Code()
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -169,7 +170,7 @@ func setenvError(err error) error {
 		return err
 	}
 	wrote := "it wrote nothing"
-	if last := proc.LastLines(failed.Output, 3); last != "" {
+	if last := printable.LastLines(failed.Output, 3); last != "" {
 		wrote = "its output ends: " + last
 	}
 	return fmt.Errorf("%w; %s\nhint: correct it, or set tomcat.setenv to ignore if it is not needed", err, wrote)

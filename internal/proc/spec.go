@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 // Spec says what to start and how.
@@ -36,7 +37,9 @@ type Spec struct {
 	WhileStopping bool
 }
 
-func (s *Spec) command() *Command { return &Command{s.Argv, s.Env, s.Dir, s.Open} }
+func (s *Spec) command() *program.Command {
+	return &program.Command{Argv: s.Argv, Env: s.Env, Dir: s.Dir, Open: s.Open}
+}
 
 // ErrStopping refuses a start because the container stops.
 var ErrStopping = errors.New("the container stops")

@@ -11,9 +11,13 @@ import (
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/waitid"
 	"golang.org/x/sys/unix"
 )
+
+// processFDs are the descriptors of a process: its pidfd, and the ends of two pipes while it starts.
+const processFDs = 4
 
 // start runs in the loop: intent, clone, pid.
 func (m *Manager) start(spec Spec) (started *Process, err error) {
@@ -28,7 +32,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, ErrStopping
 	}
 	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
-		if err := DescriptorsFor(processFiles); err != nil {
+		if err := headroom.DescriptorsFor(processFDs); err != nil {
 			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
 	}
@@ -111,7 +115,7 @@ func (m *Manager) step(name string) {
 
 // clone makes the child. Its signal mask is clean because the init started us
 // with an empty one, and ignored signals are none because the init catches all.
-func (m *Manager) clone(spec *Spec, path string, program Opened, files *streams) (pid, pidfd int, err error) {
+func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
 	if !m.have.denied.Pidfd {
@@ -196,7 +200,7 @@ func (s *Spec) shimError(path string, err error) error {
 	if failed.Step == "execute" && failed.Why == "" {
 		return s.command().CannotExecute(path, failed.Errno)
 	}
-	return &StartError{Path: cmp.Or(failed.Thing, path), Step: failed.Step, Why: failed.Why, Err: failed.Errno}
+	return &program.StartError{Path: cmp.Or(failed.Thing, path), Step: failed.Step, Why: failed.Why, Err: failed.Errno}
 }
 
 // startError says which of the many steps between clone and exec may have
@@ -208,7 +212,7 @@ func startError(spec *Spec, path string, err error) error {
 			if statErr == nil {
 				statErr = syscall.ENOTDIR
 			}
-			return &StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
+			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
 		}
 	}
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {

@@ -1,4 +1,6 @@
-package proc
+// Package program finds the program of a command as execvp(3) does, opens it for execution,
+// and explains why a file cannot be executed. It starts nothing.
+package program
 
 import (
 	"errors"
