@@ -61,7 +61,7 @@ func speaksOf(output string, c plugin.JVMOptions) bool {
 	if strings.Contains(output, c.Dir+"/") {
 		return true
 	}
-	var refusal hotspot.RefusalReader
+	var refusal hotspot.StartupErrorReader
 	for line := range strings.Lines(output) {
 		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
 		if ok && len(blamed(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {

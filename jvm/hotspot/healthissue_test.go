@@ -8,7 +8,7 @@ import (
 
 // ailments reads output and gives the kinds in order.
 func ailments(output string) string {
-	var r AilmentReader
+	var r HealthReader
 	var kinds []string
 	for line := range strings.Lines(output) {
 		if a, ok := r.Line(line); ok {
@@ -75,9 +75,9 @@ func TestAilments(t *testing.T) {
 
 // A long line is cut, and what follows is not taken for more of it.
 func TestAilmentIsShort(t *testing.T) {
-	var r AilmentReader
+	var r HealthReader
 	a, ok := r.Line(`Exception in thread "x" java.lang.OutOfMemoryError: Java heap space` + strings.Repeat("x", 1<<20))
-	if !ok || len(a.Line) > maxWords+3 {
+	if !ok || len(a.Line) > maxText+3 {
 		t.Errorf("%v, %d bytes", ok, len(a.Line))
 	}
 }
@@ -88,7 +88,7 @@ func FuzzAilments(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, output string) {
-		var r AilmentReader
+		var r HealthReader
 		for line := range strings.Lines(output) {
 			if a, ok := r.Line(line); ok && (a.Kind == "" || !strings.Contains(a.Line, "OutOf") && !strings.Contains(a.Line, "Compiler")) {
 				t.Error(fmt.Sprint(a))
@@ -98,7 +98,7 @@ func FuzzAilments(f *testing.F) {
 }
 
 func BenchmarkAilmentReader(b *testing.B) {
-	var r AilmentReader
+	var r HealthReader
 	const line = "01-Jan-2026 00:00:00.000 INFO [http-nio-8080-exec-1] org.example.App.handle a request was answered in 12 ms"
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {

@@ -25,7 +25,7 @@ func TestLastWords(t *testing.T) {
 		{"#\n# A fatal error has been detected by the Java Runtime Environment:\n#\n#  SIGSEGV (0xb) at pc=0x1, pid=7, tid=8\n#\n# Problematic frame:\n# C  [x.so+0x1]\n",
 			"SIGSEGV (0xb) at pc=0x1, in C [x.so+0x1]"},
 	} {
-		if got := LastWords([]byte(tc.output)); got != tc.want {
+		if got := FatalMessage([]byte(tc.output)); got != tc.want {
 			t.Errorf("%q: %q, want %q", tc.output, got, tc.want)
 		}
 	}

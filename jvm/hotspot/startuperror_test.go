@@ -23,8 +23,8 @@ func TestRefusalReader(t *testing.T) {
 		{"Error: --add-opens requires modules to be specified\n", "--add-opens", "Error: --add-opens requires modules to be specified"},
 		{"openjdk version \"17.0.15\" 2025-04-15\n", "", ""},
 	} {
-		var r RefusalReader
-		var got []Refusal
+		var r StartupErrorReader
+		var got []StartupError
 		for line := range strings.Lines(c.output) {
 			if refusal, ok := r.Line(strings.TrimRight(line, "\n")); ok {
 				got = append(got, refusal)
@@ -33,7 +33,7 @@ func TestRefusalReader(t *testing.T) {
 		switch {
 		case c.message == "" && len(got) > 0:
 			t.Errorf("%q: %+v", c.output, got)
-		case c.message != "" && (len(got) != 1 || got[0] != Refusal{c.option, c.message}):
+		case c.message != "" && (len(got) != 1 || got[0] != StartupError{c.option, c.message}):
 			t.Errorf("%q: %+v, want %q %q", c.output, got, c.option, c.message)
 		}
 	}

@@ -6,35 +6,34 @@ import (
 	"strings"
 )
 
-// words are what a JVM writes when it dies: of its output, or of the head of an
-// hs_err file, which has the same lines.
-type words struct {
-	ended     string // the detail of an OutOfMemoryError that ended it by an option
-	uncaught  string // the same, of one that nobody caught in the main thread
-	mentioned string // the same, of the last one that is written anywhere
-	noMemory  string // what the JVM itself could not get
+// exitOutput holds what a JVM printed when it ended. The head of an hs_err file has the same
+// lines.
+type exitOutput struct {
+	ended     string // the message of an OutOfMemoryError that ended it because of an option
+	uncaught  string // the same, of one that ended the main thread
+	mentioned string // the same, of the last one printed anywhere
+	noMemory  string // the allocation of the JVM itself that failed
 	fatal     string // the fatal error
-	frame     string // where it came: the "problematic frame"
+	frame     string // its "problematic frame"
 	initError string // the line behind "Error occurred during initialization of VM"
-	start     startWords
-	pid       int    // as the JVM sees it; 0: it does not say
+	start     startOutput
+	pid       int    // as the JVM prints it; 0: unknown
 	report    string // path of the hs_err file
-	dump      string // path of the heap dump; "" where it was not begun
-	dumped    bool   // and it is complete
-	dumpError string // why there is none
+	dump      string // path of the heap dump; empty: none was started
+	dumped    bool   // the heap dump is complete
+	dumpError string // why there is no heap dump
 }
 
-// maxWords bounds what is taken of a line, in bytes.
-const maxWords = 512
+// maxText is the longest text taken from a line, in bytes.
+const maxText = 512
 
-// readWords goes through output line by line; an expected line is recognised by
-// the one before it.
-func readWords(output []byte) (w words) {
+// readExitOutput reads the output line by line; some lines are recognised by the one before.
+func readExitOutput(output []byte) (w exitOutput) {
 	before := ""
-	var refusal RefusalReader
-	fatal := false // within the block that describes a fatal error
+	var refusal StartupErrorReader
+	fatal := false // inside the block that describes a fatal error
 	for raw := range bytes.Lines(output) {
-		line := strings.TrimRight(string(raw[:min(len(raw), 4*maxWords)]), " \r\n")
+		line := strings.TrimRight(string(raw[:min(len(raw), 4*maxText)]), " \r\n")
 		w.start.line(line, &refusal)
 		note, isNote := strings.CutPrefix(line, "#")
 		note = clip(strings.TrimSpace(note))
@@ -53,14 +52,14 @@ func readWords(output []byte) (w words) {
 }
 
 // fatalLine reads a line of the block below "A fatal error has been detected";
-// false: that was its last.
-func (w *words) fatalLine(note string) bool {
+// false: it was the last one.
+func (w *exitOutput) fatalLine(note string) bool {
 	if note == "" {
 		return w.fatal == ""
 	}
 	if k := strings.Index(note, ", pid="); k >= 0 {
 		digits, _, _ := strings.Cut(note[k+len(", pid="):], ",")
-		w.pid, _ = strconv.Atoi(digits) // 0: it does not say
+		w.pid, _ = strconv.Atoi(digits) // 0: unknown
 		note = note[:k]
 	}
 	if w.fatal != "" {
@@ -71,7 +70,7 @@ func (w *words) fatalLine(note string) bool {
 }
 
 // noteLine reads a line that begins with "#"; true: the fatal error follows.
-func (w *words) noteLine(note, before string) bool {
+func (w *exitOutput) noteLine(note, before string) bool {
 	switch {
 	case strings.HasPrefix(note, "A fatal error has been detected by the Java"):
 		w.fatal = ""
@@ -87,18 +86,18 @@ func (w *words) noteLine(note, before string) bool {
 	case strings.HasPrefix(note, "java.lang.OutOfMemoryError: "):
 		w.mentioned = note[len("java.lang.OutOfMemoryError: "):]
 	case strings.HasPrefix(note, "-XX:OnOutOfMemoryError=") && w.mentioned != "":
-		w.ended = w.mentioned // its command is usually kill
+		w.ended = w.mentioned // its command usually kills the JVM
 	}
 	return false
 }
 
 // plainLine reads any other line.
-func (w *words) plainLine(line, before string) {
+func (w *exitOutput) plainLine(line, before string) {
 	const oom = "java.lang.OutOfMemoryError"
 	switch {
 	case line == "Error occurred during initialization of VM":
 		w.initError = line
-	case w.initError == "Error occurred during initialization of VM" && !aside(line):
+	case w.initError == "Error occurred during initialization of VM" && !interleaved(line):
 		w.initError = clip(line)
 	}
 	if detail, ok := strings.CutPrefix(line, "Dumping heap to "); ok {
@@ -126,19 +125,19 @@ func (w *words) plainLine(line, before string) {
 		w.ended = detail
 	case begin == `Exception in thread "main" `:
 		w.uncaught = detail
-	case begin == "Exception: " && strings.HasSuffix(line, `in thread "main"`): // there was not even memory to say it
+	case begin == "Exception: " && strings.HasSuffix(line, `in thread "main"`): // no memory was left to print more
 		w.mentioned, w.uncaught = "no detail", "no detail"
 	}
 }
 
-// fromReport adds what only the hs_err file says.
-func (w *words) fromReport(r words) {
+// fromReport takes over what an hs_err file says.
+func (w *exitOutput) fromReport(r exitOutput) {
 	w.fatal, w.frame, w.noMemory = r.fatal, r.frame, r.noMemory
 }
 
 func clip(s string) string {
-	if len(s) <= maxWords {
+	if len(s) <= maxText {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxWords], "") + "..."
+	return strings.ToValidUTF8(s[:maxText], "") + "..."
 }

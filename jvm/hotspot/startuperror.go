@@ -4,34 +4,32 @@ import (
 	"strings"
 )
 
-// Refusal is the JVM's word that it cannot start.
-type Refusal struct {
-	// Option is as the JVM quotes it, an -XX option without its sign; empty: it
-	// names none.
+// StartupError is the message of a JVM that cannot start.
+type StartupError struct {
+	// Option is the option that the JVM names, an -XX option without its sign; may be empty.
 	Option  string
-	Message string // the line, with what the JVM said about it before
+	Message string // the line, with the explanation that the JVM printed before it
 }
 
-// RefusalReader recognises in the output of a start what HotSpot and its launcher
-// print when they cannot start; these texts are not translated. The zero value is
-// ready.
-type RefusalReader struct {
+// StartupErrorReader finds the startup errors of HotSpot and its launcher, which are not
+// translated. The zero value is ready.
+type StartupErrorReader struct {
 	found  bool
-	vmInit bool   // the next line says why the JVM's initialization failed
-	before string // the latest line that is not empty, where the JVM explains an option
+	vmInit bool   // the next line is the reason of the failed initialization
+	before string // the latest line that is not empty: it may explain an option
 }
 
-// Line takes the next line. ok says that the JVM cannot start; the first word
-// counts, for the others follow from it.
-func (r *RefusalReader) Line(line string) (refusal Refusal, ok bool) {
+// Line takes the next line. ok: the JVM cannot start. Only the first error is returned, the
+// others follow from it.
+func (r *StartupErrorReader) Line(line string) (refusal StartupError, ok bool) {
 	if r.found {
-		return Refusal{}, false
+		return StartupError{}, false
 	}
-	refusal, ok = refusalLine(line)
-	if r.vmInit && !ok && !aside(line) {
-		refusal, ok = Refusal{Message: line}, true
+	refusal, ok = startupErrorLine(line)
+	if r.vmInit && !ok && !interleaved(line) {
+		refusal, ok = StartupError{Message: line}, true
 	}
-	r.vmInit = strings.HasPrefix(line, "Error occurred during initialization of ") || r.vmInit && aside(line)
+	r.vmInit = strings.HasPrefix(line, "Error occurred during initialization of ") || r.vmInit && interleaved(line)
 	switch {
 	case !ok:
 	case strings.Contains(r.before, "is outside the allowed range"), strings.Contains(r.before, "[error][logging] "):
@@ -47,47 +45,47 @@ func (r *RefusalReader) Line(line string) (refusal Refusal, ok bool) {
 	return refusal, ok
 }
 
-// noVM is the launcher's word; the line before says why.
+// noVM is the launcher's generic error; the line before has the reason.
 const noVM = "Error: Could not create the Java Virtual Machine."
 
-// refusalLine reads one line by itself.
-func refusalLine(line string) (Refusal, bool) {
+// startupErrorLine matches a single line.
+func startupErrorLine(line string) (StartupError, bool) {
 	for _, prefix := range []string{
 		"Unrecognized VM option '", "Improperly specified VM option '", "Missing +/- setting for VM option '",
 		"Unexpected +/- setting in VM option '", "Error: VM option '",
 	} {
 		if rest, ok := strings.CutPrefix(line, prefix); ok {
 			option, _, _ := strings.Cut(rest, "'")
-			return Refusal{Option: "-XX:" + option, Message: line}, true
+			return StartupError{Option: "-XX:" + option, Message: line}, true
 		}
 	}
 	for _, prefix := range []string{"Unrecognized option: ", "Error: Unrecognized option: "} {
 		if option, ok := strings.CutPrefix(line, prefix); ok {
-			return Refusal{Option: option, Message: line}, true
+			return StartupError{Option: option, Message: line}, true
 		}
 	}
 	if rest, ok := strings.CutPrefix(line, "Invalid -Xlog option '"); ok {
 		option, _, _ := strings.Cut(rest, "'")
-		return Refusal{Option: option, Message: line}, true
+		return StartupError{Option: option, Message: line}, true
 	}
 	if strings.HasPrefix(line, "Invalid ") {
 		if _, option, ok := strings.Cut(line, ": -"); ok {
-			return Refusal{Option: "-" + option, Message: line}, true
+			return StartupError{Option: "-" + option, Message: line}, true
 		}
 	}
 	if jar, ok := strings.CutPrefix(line, "Error opening zip file or JAR manifest missing : "); ok {
-		return Refusal{Option: "-javaagent:" + jar, Message: line}, true
+		return StartupError{Option: "-javaagent:" + jar, Message: line}, true
 	}
 	if library, ok := strings.CutPrefix(line, "Could not find agent library "); ok {
 		name, _, _ := strings.Cut(library, " ")
 		if strings.Contains(library, " in absolute path") {
-			return Refusal{Option: "-agentpath:" + name, Message: line}, true
+			return StartupError{Option: "-agentpath:" + name, Message: line}, true
 		}
-		return Refusal{Option: "-agentlib:" + name, Message: line}, true
+		return StartupError{Option: "-agentlib:" + name, Message: line}, true
 	}
 	if option, ok := strings.CutPrefix(line, "Error: --"); ok {
 		option, _, _ = strings.Cut(option, " ")
-		return Refusal{Option: "--" + option, Message: line}, true
+		return StartupError{Option: "--" + option, Message: line}, true
 	}
 	for _, prefix := range []string{
 		"Error: Could not find or load main class ", "Error: Unable to access jarfile ", "Error: Invalid com.sun.",
@@ -96,8 +94,8 @@ func refusalLine(line string) (Refusal, bool) {
 		"ERROR: transport error ", "Error: Password file", "Error: could not find libjava", "Error: could not open ",
 	} {
 		if strings.HasPrefix(line, prefix) {
-			return Refusal{Message: strings.TrimPrefix(line, "# ")}, true
+			return StartupError{Message: strings.TrimPrefix(line, "# ")}, true
 		}
 	}
-	return Refusal{}, false
+	return StartupError{}, false
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// Kinds of ailments.
+// Kinds of health issues.
 const (
 	DirectMemory  = "direct memory" // does not end the JVM, whatever its options say
 	HeapMemory    = "heap"
@@ -14,56 +14,54 @@ const (
 	CodeCacheFull = "code cache" // what is not compiled yet never will be
 )
 
-// Ailment is something that a JVM said and lives on with, but not well.
-type Ailment struct {
+// HealthIssue is a failure that a JVM reports and survives.
+type HealthIssue struct {
 	Kind string
 	Line string
 }
 
-// AilmentReader finds ailments in the output of a living JVM. Only what the JVM
-// or a stack trace begins a line with counts, not a message that mentions it. The
-// zero value is ready.
-type AilmentReader struct {
-	// pending was said by the JVM or by a stack trace; the next line tells which,
-	// and whether the JVM ends of it. Without Kind there is none.
-	pending  Ailment
-	indented bool // pending counts only if it has a stack trace
+// HealthReader finds health issues in the output of a running JVM. It matches the start of
+// a line only, not a message that mentions an error. The zero value is ready.
+type HealthReader struct {
+	// pending waits for the next line, which shows whether the JVM printed it or a stack
+	// artifact, and whether the JVM ends. An empty Kind: none is pending.
+	pending  HealthIssue
+	indented bool // pending is an issue only if a stack trace follows
 }
 
-// Line takes the next line. An ailment may be that of a line before.
-func (r *AilmentReader) Line(line string) (a Ailment, ok bool) {
+// Line takes the next line. It may return the issue of the line before.
+func (r *HealthReader) Line(line string) (a HealthIssue, ok bool) {
 	line = strings.TrimRight(line, "\r\n")
 	if r.pending.Kind != "" {
 		switch {
 		case hasPrefix(line, "Dumping heap to ", "Heap dump file created", "Unable to create ", "Dump file is incomplete"):
-			return a, false // it goes on after the dump, or does not
+			return a, false // the line after the dump decides
 		case hasPrefix(line, "Terminating due to java.lang.OutOfMemoryError", "Aborting due to java.lang.OutOfMemoryError", "#"):
-			r.pending = Ailment{}
+			r.pending = HealthIssue{}
 			return a, false
 		}
-		a, r.pending = r.pending, Ailment{}
+		a, r.pending = r.pending, HealthIssue{}
 		if !r.indented || strings.HasPrefix(line, "\t\tat ") {
 			return a, true
 		}
 	}
 	if len(line) > 0 && strings.HasSuffix(line, " is full. Compiler has been disabled.") && codeCacheLine(line) {
-		return Ailment{CodeCacheFull, clip(line)}, true
+		return HealthIssue{CodeCacheFull, clip(line)}, true
 	}
 	// Tomcat's own formatter puts a tab before each line of a stack trace.
 	line, r.indented = strings.CutPrefix(line, "\t")
 	kind, final := memoryLine(line)
 	switch {
 	case kind == "":
-		return Ailment{}, false
+		return HealthIssue{}, false
 	case final && !r.indented:
-		return Ailment{kind, clip(line)}, true
+		return HealthIssue{kind, clip(line)}, true
 	}
-	r.pending = Ailment{kind, clip(line)}
-	return Ailment{}, false
+	r.pending = HealthIssue{kind, clip(line)}
+	return HealthIssue{}, false
 }
 
-// codeCacheLine tells HotSpot's two ways to say it, once by its log, once as a
-// warning, from others.
+// codeCacheLine matches HotSpot's two forms: a log line and a warning.
 func codeCacheLine(line string) bool {
 	what := line[strings.LastIndexByte(line, ']')+1:]
 	if _, after, found := strings.Cut(line, " VM warning: "); found {
@@ -72,14 +70,14 @@ func codeCacheLine(line string) bool {
 	return hasPrefix(strings.TrimSpace(what), "CodeCache is full", "CodeHeap '")
 }
 
-// memoryLine recognises the beginning of a stack trace of an OutOfMemoryError.
-// final says that nothing which follows can change what it means.
+// memoryLine matches the first line of an OutOfMemoryError. final: the following lines
+// cannot change its meaning.
 func memoryLine(line string) (kind string, final bool) {
 	if len(line) < 2 || line[0] != 'j' && line[0] != 'C' && line[0] != 'E' && line[0] != 'i' {
 		return "", false // nearly every line
 	}
 	if strings.HasPrefix(line, "Exception: java.lang.OutOfMemoryError thrown from the UncaughtExceptionHandler in thread ") {
-		return OtherMemory, true // there was not even memory to say more
+		return OtherMemory, true // no memory was left to print the details
 	}
 	rest := line
 	if thread, ok := strings.CutPrefix(line, `Exception in thread "`); ok {
@@ -101,8 +99,8 @@ func memoryLine(line string) (kind string, final bool) {
 	return memoryKind(strings.TrimPrefix(detail, ": ")), final
 }
 
-// memoryKind sorts the details; empty: no memory was lacking, what was asked for
-// was longer than any array can be.
+// memoryKind classifies the message of an OutOfMemoryError. Empty: memory was not short, the
+// requested array was longer than an array can be.
 func memoryKind(detail string) string {
 	switch {
 	case hasPrefix(detail, "Direct buffer memory"), hasPrefix(detail, "Cannot reserve ") && strings.Contains(detail, "direct buffer memory"):
