@@ -41,7 +41,7 @@ type Backend interface {
 	Incidents() []supervisor.Summary
 	// Incident is one of them with its evidence.
 	Incident(number uint64) (supervisor.Incident, bool)
-	// Orphans is how many processes of nobody have been waited for.
+	// Orphans is the number of orphaned processes reaped.
 	Orphans() uint64
 	// Hooks are all hooks, HookCounts how their runs ended.
 	Hooks() []hooks.Status

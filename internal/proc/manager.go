@@ -304,7 +304,7 @@ func (m *Manager) Final(code int, grace time.Duration) {
 	m.send(&initproto.Msg{Type: initproto.Final, Code: code, Grace: int64(grace)})
 }
 
-// Orphans is how many processes of nobody the init has waited for.
+// Orphans is the number of orphaned processes that the init has reaped.
 func (m *Manager) Orphans() uint64 { return m.stats.orphans.Load() }
 
 // recover reads the replay up to Ready, then settles what was open.
