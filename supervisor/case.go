@@ -22,7 +22,7 @@ type Case struct {
 	Start   uint64        `json:"start"` // number of the start
 	Pid     int           `json:"pid"`   // 0: there was no process
 	Ran     time.Duration `json:"ran"`
-	Exit    *ExitInf      `json:"exit"`    // nil: it lives, or nobody knows how it ended
+	Exit    *Exit         `json:"exit"`    // nil: it lives, or nobody knows how it ended
 	Asked   string        `json:"asked"`   // who asked for the stop; empty: nobody
 	Killed  bool          `json:"killed"`  // by us
 	Signal  bool          `json:"signal"`  // it had got the stop signal, or the stop command had ended

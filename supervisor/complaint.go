@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Complaint is something that is wrong with a service that runs on. It makes one
@@ -139,7 +140,7 @@ func (s *Service) complains(h happening) {
 	made := *c
 	made.Text = clip(c.Text)
 	if made.Degraded {
-		made.Text = clipTo(c.Text, maxComplaint)
+		made.Text = redact.Clip(c.Text, maxComplaint)
 	}
 	s.kept.Complaints = append(s.kept.Complaints, made)
 	then := LiveReport

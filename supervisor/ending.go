@@ -125,8 +125,8 @@ func describe(pids []int) string {
 }
 
 // judge puts an exit down, and whether it counts as success.
-func (s *Service) judge(x proc.Exit) *ExitInf {
-	info := &ExitInf{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.kept.Asked}
+func (s *Service) judge(x proc.Exit) *Exit {
+	info := &Exit{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.kept.Asked}
 	info.Success = slices.Contains(s.cfg.SuccessCodes, x.Status()) ||
 		s.kept.Asked != "" && x.Status() == 128+int(s.stopSignal()) // by it, or by itself in the manner of shells and JVMs
 	for _, name := range s.cfg.SuccessSignals {
@@ -149,7 +149,7 @@ func (s *Service) gaveUp() bool {
 
 // readOOM finds out whether the kernel's OOM killer ended the process: only a KILL that
 // is not ours is a reason to look.
-func (s *Service) readOOM(info *ExitInf) {
+func (s *Service) readOOM(info *Exit) {
 	if !killedFromOutside(info) || s.kept.Killed {
 		return
 	}
@@ -216,26 +216,4 @@ func (s *Service) park(why string, args ...any) {
 func (s *Service) restart() {
 	s.kept.Restarts++
 	s.enterStarting()
-}
-
-// String puts an exit into words.
-func (e *ExitInf) String() string {
-	switch {
-	case e.NotStarted:
-		return "not started"
-	case e.Signal != 0 && e.Core:
-		return fmt.Sprintf("killed by signal %d (%s), core dumped", int(e.Signal), proc.SignalName(e.Signal))
-	case e.Signal != 0:
-		return fmt.Sprintf("killed by signal %d (%s)", int(e.Signal), proc.SignalName(e.Signal))
-	default:
-		return fmt.Sprintf("exit code %d", e.Code)
-	}
-}
-
-// Status is the code by which shells report it.
-func (e *ExitInf) Status() int {
-	if e.Signal != 0 {
-		return 128 + int(e.Signal)
-	}
-	return e.Code
 }

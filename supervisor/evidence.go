@@ -22,8 +22,8 @@ import (
 // End is the end of a process, for those who know where it leaves traces.
 type End struct {
 	Service string
-	Pid     int      // as we see it
-	Exit    *ExitInf // nil: nobody has seen it, or it still lives
+	Pid     int   // as we see it
+	Exit    *Exit // nil: nobody has seen it, or it still lives
 	Started time.Time
 	Dir     string   // its working directory; empty: not known
 	Argv    []string // its command line; nil: not known

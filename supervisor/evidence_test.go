@@ -61,7 +61,7 @@ func TestCoreFile(t *testing.T) {
 }
 
 func TestProcessEvidence(t *testing.T) {
-	f := ProcessEvidence(context.Background(), End{Argv: []string{"app", "--token", "x"}, Exit: &ExitInf{Code: 1}})
+	f := ProcessEvidence(context.Background(), End{Argv: []string{"app", "--token", "x"}, Exit: &Exit{Code: 1}})
 	if !slices.Equal(f.Options, []string{"app", "--token", "***"}) || f.Cause != "" || len(f.Files)+len(f.Notes) > 0 {
 		t.Errorf("%+v", f)
 	}

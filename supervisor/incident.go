@@ -54,7 +54,7 @@ type Incident struct {
 	Reason  string    `json:"reason"`
 	// Exit is how the process ended; nil: there was none, or it lives, or nobody
 	// has seen it.
-	Exit *ExitInf `json:"exit,omitempty"`
+	Exit *Exit `json:"exit,omitempty"`
 	// StopRequestedBy is who had asked for a stop before the end; empty: nobody.
 	StopRequestedBy string        `json:"stop_requested_by,omitempty"`
 	Start           uint64        `json:"start"`         // number of the service's start

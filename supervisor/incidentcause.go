@@ -26,7 +26,7 @@ type Death struct {
 	// State is the one in which the end came.
 	State State
 	// Exit is how the process ended; nil: nobody has seen it. NotStarted counts.
-	Exit *ExitInf
+	Exit *Exit
 	// GaveUp is why it was brought down by us, and Why in words; empty: it was not.
 	GaveUp Cause // CauseStartTimeout, CauseFailedStart, CauseUnhealthy
 	Why    string
@@ -131,14 +131,14 @@ func (v *Verdict) addFound(f Findings) {
 
 // killedFromOutside says whether SIGKILL ended it, also if it is a shell's word
 // for the end of its child.
-func killedFromOutside(x *ExitInf) bool {
+func killedFromOutside(x *Exit) bool {
 	return x.Signal == syscall.SIGKILL || x.Signal == 0 && x.Code == 128+int(syscall.SIGKILL)
 }
 
 // stopped says whether it ended by our signal, as it should.
 func stopped(d Death) bool { return d.Signaled && d.Exit.Signal == 0 && d.Exit.Success }
 
-func plainCause(x *ExitInf) Cause {
+func plainCause(x *Exit) Cause {
 	switch {
 	case x.Signal != 0 && x.Core:
 		return CauseCore

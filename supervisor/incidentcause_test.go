@@ -9,9 +9,9 @@ import (
 func TestClassify(t *testing.T) {
 	const file = "/sys/fs/cgroup/memory.events"
 	count := func(n uint64) OOMCount { return OOMCount{n, file} }
-	code := func(n int) *ExitInf { return &ExitInf{Code: n} }
-	by := func(s syscall.Signal) *ExitInf { return &ExitInf{Code: -1, Signal: s} }
-	success := &ExitInf{Code: 143, Success: true}
+	code := func(n int) *Exit { return &Exit{Code: n} }
+	by := func(s syscall.Signal) *Exit { return &Exit{Code: -1, Signal: s} }
+	success := &Exit{Code: 143, Success: true}
 	oom := Findings{Cause: CauseJVMMemory, Reason: "java.lang.OutOfMemoryError: Java heap space", Notes: []string{"a heap dump"}}
 	crash := Findings{Cause: CauseJVMCrash, Reason: "SIGSEGV in libc"}
 	for _, c := range []struct {
@@ -20,7 +20,7 @@ func TestClassify(t *testing.T) {
 		cause Cause // empty: no incident
 		want  string
 	}{
-		{"no process", Death{State: Starting, Exit: &ExitInf{Code: 127, NotStarted: true}, Why: "cannot execute /x: no such file"}, CauseNotStarted, "cannot execute /x: no such file"},
+		{"no process", Death{State: Starting, Exit: &Exit{Code: 127, NotStarted: true}, Why: "cannot execute /x: no such file"}, CauseNotStarted, "cannot execute /x: no such file"},
 		{"nothing known", Death{State: Running}, CauseUnseen, "ended while no supervisor worked"},
 		{"nothing seen, but counted", Death{State: Running, Before: count(1), After: count(2)}, CauseUnseen, "|a process of the cgroup was killed by the kernel's OOM killer meanwhile (" + file + ": oom_kill 1 -> 2)"},
 		{"ends", Death{State: Running, Exit: code(3)}, CauseExit, "exit code 3"},
@@ -28,18 +28,18 @@ func TestClassify(t *testing.T) {
 		{"ends early, and says why", Death{State: Starting, Exit: code(1), Found: Findings{Reason: "Could not reserve"}}, CauseExit, "exit code 1 before it was ready: Could not reserve"},
 		{"nobody asked for a good end", Death{State: Running, Exit: success}, CauseExit, "exit code 143"},
 		{"asked for", Death{State: Stopping, Exit: success, Asked: true, Signaled: true}, "", ""},
-		{"done", Death{State: Running, Exit: &ExitInf{Success: true}, Expected: true}, "", ""},
+		{"done", Death{State: Running, Exit: &Exit{Success: true}, Expected: true}, "", ""},
 		{"a oneshot fails", Death{State: Running, Exit: code(1), Expected: true}, CauseExit, "exit code 1"},
 		{"asked for, and ends badly", Death{State: Stopping, Exit: code(1), Asked: true, Signaled: true}, CauseExit, "exit code 1"},
 		{"too slow", Death{State: Stopping, Exit: by(9), Asked: true, Signaled: true, Killed: true}, CauseStopTimeout, "did not stop in time"},
 		{"ends by itself at the last moment", Death{State: Stopping, Exit: success, Asked: true, Killed: true}, "", ""},
-		{"KILL is its stop signal", Death{State: Stopping, Exit: &ExitInf{Code: -1, Signal: 9, Success: true}, Asked: true}, "", ""},
+		{"KILL is its stop signal", Death{State: Stopping, Exit: &Exit{Code: -1, Signal: 9, Success: true}, Asked: true}, "", ""},
 		{"not ready", Death{State: Stopping, Exit: by(15), GaveUp: CauseStartTimeout, Why: "not ready within 2m"}, CauseStartTimeout, "not ready within 2m"},
 		{"not ready, and lives", Death{State: Stopping, GaveUp: CauseStartTimeout, Why: "not ready within 2m"}, CauseStartTimeout, "not ready within 2m"},
 		{"not ready, killed", Death{State: Stopping, Exit: by(9), GaveUp: CauseFailedStart, Killed: true, Why: "/app failed"}, CauseFailedStart, "/app failed"},
 		{"hangs for want of memory", Death{State: Stopping, Exit: by(9), GaveUp: CauseUnhealthy, Killed: true, Why: "no answer", Found: oom}, CauseUnhealthy, "no answer|a heap dump|java.lang.OutOfMemoryError: Java heap space"},
 		{"by a signal", Death{State: Running, Exit: by(15)}, CauseSignal, "killed by signal 15 (TERM)"},
-		{"by a signal, with a core", Death{State: Running, Exit: &ExitInf{Code: -1, Signal: 11, Core: true}}, CauseCore, "killed by signal 11 (SEGV), core dumped"},
+		{"by a signal, with a core", Death{State: Running, Exit: &Exit{Code: -1, Signal: 11, Core: true}}, CauseCore, "killed by signal 11 (SEGV), core dumped"},
 		{"by the kernel", Death{State: Running, Exit: by(9), Before: count(2), After: count(3)}, CauseOOMKill, "killed by the kernel's OOM killer: the memory limit of the cgroup was reached (" + file + ": oom_kill 2 -> 3)"},
 		{"by the kernel, behind a shell", Death{State: Running, Exit: code(137), Before: count(0), After: count(1)}, CauseOOMKill, "OOM killer"},
 		{"by the kernel, in a stop", Death{State: Stopping, Exit: by(9), Asked: true, Signaled: true, Before: count(0), After: count(1)}, CauseOOMKill, "OOM killer"},

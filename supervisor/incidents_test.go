@@ -24,7 +24,7 @@ import (
 func fullIncident() Incident {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return Incident{Service: "tomcat", Kind: "tomcat", At: at, Cause: CauseJVMCrash, Reason: "SIGSEGV <in> libc",
-		Exit: &ExitInf{Code: -1, Signal: 6, Core: true, At: at}, StopRequestedBy: "uid 0", Start: 7, Pid: 42, Ran: 3 * time.Second,
+		Exit: &Exit{Code: -1, Signal: 6, Core: true, At: at}, StopRequestedBy: "uid 0", Start: 7, Pid: 42, Ran: 3 * time.Second,
 		Notes: []string{"a note"}, Output: []byte("out \x1b[1m\xff\x00"), ThreadDump: []byte("Full thread dump"),
 		Files:   []EvidenceFile{{Kind: FileHsErr, Path: "/x", Size: 5, ModTime: at, Excerpt: []byte("# é")}, {Kind: FileCore, Path: "/core", ModTime: at}},
 		Options: []string{"java", "-Xmx1g"}, Limits: json.RawMessage(`{"cpus":2}`)}

@@ -32,8 +32,8 @@ type kept struct {
 	KillBy   int64          `json:"kill_by"`   // STOPPING: the end of the limit that came with the request; 0: none
 	StopSig  syscall.Signal `json:"stop_sig"`  // instead of the configured signal; 0: none
 	Asked    string         `json:"asked"`     // who asked for the stop; empty: nobody
-	Exit     *ExitInf       `json:"exit"`      // of the latest process
-	Previous *ExitInf       `json:"previous"`  // how the process before the latest ended
+	Exit     *Exit          `json:"exit"`      // of the latest process
+	Previous *Exit          `json:"previous"`  // how the process before the latest ended
 	Reason   string         `json:"reason"`    // why it is not up
 	Notes    []string       `json:"notes"`     // what the last start found
 	LogStart int64          `json:"log_start"` // where the latest process's output begins

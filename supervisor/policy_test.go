@@ -80,15 +80,15 @@ func TestWanted(t *testing.T) {
 
 func TestExitInf(t *testing.T) {
 	cases := []struct {
-		x      ExitInf
+		x      Exit
 		status int
 		want   string
 	}{
-		{ExitInf{}, 0, "exit code 0"},
-		{ExitInf{Code: 143}, 143, "exit code 143"},
-		{ExitInf{Code: -1, Signal: syscall.SIGKILL}, 137, "killed by signal 9 (KILL)"},
-		{ExitInf{Code: -1, Signal: syscall.SIGSEGV, Core: true}, 139, "killed by signal 11 (SEGV), core dumped"},
-		{ExitInf{Code: -1, Signal: 40}, 168, "killed by signal 40 (40)"},
+		{Exit{}, 0, "exit code 0"},
+		{Exit{Code: 143}, 143, "exit code 143"},
+		{Exit{Code: -1, Signal: syscall.SIGKILL}, 137, "killed by signal 9 (KILL)"},
+		{Exit{Code: -1, Signal: syscall.SIGSEGV, Core: true}, 139, "killed by signal 11 (SEGV), core dumped"},
+		{Exit{Code: -1, Signal: 40}, 168, "killed by signal 40 (40)"},
 	}
 	for _, c := range cases {
 		if got := c.x.String(); got != c.want || c.x.Status() != c.status {

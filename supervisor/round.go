@@ -3,6 +3,8 @@ package supervisor
 import (
 	"slices"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // A round is a start of a service with everything that comes of it, until all of
@@ -27,7 +29,7 @@ func (s *Service) reach(stage Stage, reason string) bool {
 		return true
 	}
 	m := Moment{Stage: stage, Service: s.name, Round: k.Round, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
-		Reason: clipTo(reason, maxMomentReason), At: time.Now()}
+		Reason: redact.Clip(reason, maxMomentReason), At: time.Now()}
 	switch stage {
 	case StageStartFailed, StageExited, StageFatal, StageStopped:
 		m.Exit, m.OOM = k.Exit, k.OOMKilled

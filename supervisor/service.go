@@ -127,18 +127,6 @@ type Service struct {
 	back     bool          // it was leaving, and is configured again
 }
 
-// ExitInf says how a process ended and why.
-type ExitInf struct {
-	Code int `json:"code"` // -1 when a signal ended it
-	// NotStarted says that there was no process: Code is what a shell would give.
-	NotStarted bool           `json:"not_started,omitempty"`
-	Signal     syscall.Signal `json:"signal,omitempty"` // 0: it exited
-	Core       bool           `json:"core,omitempty"`
-	Asked      string         `json:"stop_requested,omitempty"` // by whom
-	At         time.Time      `json:"at"`
-	Success    bool           `json:"success"`
-}
-
 // newService makes a service that rests in STOPPED.
 func newService(d Definition, world Starter, log hclog.Logger) *Service {
 	s := &Service{name: d.Name, cfg: d.Config, made: d.Made, launcher: d.Launcher, world: world, log: log.With("name", d.Name),

@@ -33,8 +33,8 @@ type Snapshot struct {
 	Requires  []string    `json:"requires,omitempty"`
 	After     []string    `json:"after,omitempty"`
 	Oneshot   bool        `json:"oneshot,omitempty"`
-	Exit      *ExitInf    `json:"exit,omitempty"`          // how the latest process ended
-	Previous  *ExitInf    `json:"previous_exit,omitempty"` // how the one before ended
+	Exit      *Exit       `json:"exit,omitempty"`          // how the latest process ended
+	Previous  *Exit       `json:"previous_exit,omitempty"` // how the one before ended
 	Next      *time.Time  `json:"next_start,omitempty"`    // BACKOFF, FATAL: when it is tried again
 	Deadline  *time.Time  `json:"deadline,omitempty"`      // STARTING, STOPPING: when patience ends
 	Left      []int       `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader

@@ -276,7 +276,7 @@ func (s *Service) notBorn(err error) {
 	if errors.As(err, &se) {
 		code = se.Code()
 	}
-	s.kept.Exit = &ExitInf{Code: code, NotStarted: true, At: time.Now()}
+	s.kept.Exit = &Exit{Code: code, NotStarted: true, At: time.Now()}
 	s.reach(StageStartFailed, s.kept.Reason)
 	var l LastingError
 	s.kept.Lasting = errors.As(err, &l) && l.Lasting()

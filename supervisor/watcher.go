@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -105,16 +104,7 @@ func (s *Service) blame(why string) {
 // must fit into one bag item.
 const maxReason = 4 << 10
 
-func clip(text string) string { return clipTo(text, maxReason) }
-
-// clipTo also hides secrets: a reason is kept, and shown to all with the grant view.
-func clipTo(text string, most int) string {
-	text = redact.Text(text)
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
-}
+func clip(text string) string { return redact.Clip(text, maxReason) }
 
 // explainTime is how long the search for a cause may take.
 const explainTime = 3 * time.Second

@@ -16,14 +16,14 @@ import (
 func shown() map[string]supervisor.Incident {
 	return map[string]supervisor.Incident{
 		"everything": {Number: 7, Service: "web", Kind: "tomcat", At: *at(-3 * time.Minute), Cause: supervisor.CauseJVMCrash,
-			Reason: "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]", Exit: &supervisor.ExitInf{Code: -1, Signal: 6, Core: true},
+			Reason: "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]", Exit: &supervisor.Exit{Code: -1, Signal: 6, Core: true},
 			StopRequestedBy: "uid 0 by the API", Start: 4, Pid: 123, Ran: 182 * time.Second, Notes: []string{"first note", "second\nnote"},
 			Output: []byte("last \x1b[2J\x07words\n\u202eüber\xff\n\n"), ThreadDump: []byte("Full thread dump\n\n\"main\" #1\n"),
 			Files: []supervisor.EvidenceFile{{Kind: supervisor.FileHsErr, Path: "/srv/hs_err_pid123.log", Size: 46217, ModTime: *at(-3 * time.Minute), Excerpt: []byte("#\n# A fatal error\n")},
 				{Kind: supervisor.FileCore, Path: "/srv/co\nre", Size: 1 << 30, ModTime: *at(-3 * time.Minute)}},
 			Options: []string{"java", "-Xmx1g", "-Dp=***", "100%"}, Limits: json.RawMessage("{\n \"effective_cpus\": 2}")},
 		"least": {Number: 1, Service: "job", At: *at(0), Cause: supervisor.CauseNotStarted, Reason: "cannot execute /x: no such file or directory",
-			Exit: &supervisor.ExitInf{Code: 127, NotStarted: true}, Start: 1},
+			Exit: &supervisor.Exit{Code: 127, NotStarted: true}, Start: 1},
 		"unseen": {Number: 2, Service: "job", At: *at(-48 * time.Hour), Cause: supervisor.CauseUnseen, Reason: "nobody knows", Start: 1, Pid: 5},
 	}
 }

@@ -19,7 +19,7 @@ func TestIncidents(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	want := supervisor.Incident{Number: 7, Service: "app", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Cause: supervisor.CauseCore, Reason: "why",
-		Exit: &supervisor.ExitInf{Code: -1, Signal: 11}, Output: []byte("last <words>\xff"), ThreadDump: []byte("dump"),
+		Exit: &supervisor.Exit{Code: -1, Signal: 11}, Output: []byte("last <words>\xff"), ThreadDump: []byte("dump"),
 		Files: []supervisor.EvidenceFile{{Kind: supervisor.FileCore, Path: "/core"}}}
 	b.broken = []supervisor.Incident{want}
 	for _, c := range []struct {

@@ -19,7 +19,7 @@ func TestEvidenceOfJVM(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "hs_err_pid1073741825.log"), []byte(report), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	end := supervisor.End{Pid: 1<<30 + 1, Dir: dir, Started: time.Now().Add(-time.Minute), Exit: &supervisor.ExitInf{Code: -1, Signal: 6},
+	end := supervisor.End{Pid: 1<<30 + 1, Dir: dir, Started: time.Now().Add(-time.Minute), Exit: &supervisor.Exit{Code: -1, Signal: 6},
 		Argv:   []string{"java", "-Dmy.password=geheim", "-Xmx32m", "Main", "--token=geheim"},
 		Output: []byte("before\nFull thread dump X\n\nJNI global refs: 1\nafter\n")}
 	var e evidence
