@@ -28,12 +28,12 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
+		"internal/api":       {"supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
+		"internal/daemon":    {"supervisor/incident", "supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
@@ -42,27 +42,28 @@ func edges() map[string][]string {
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"supervisor/probe", "supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact", "internal/execshim",
 			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch", "hooks/plugin"},
-		"internal/filewatch": {"internal/proc", "internal/untrusted"},
-		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
-		"internal/fdstore":   {"internal/initproto"},
-		"internal/initproto": {"internal/procfs"},
-		"internal/pid1":      {"internal/initproto", "internal/procfs"},
-		"internal/procfs":    {},
-		"internal/logs":      {"internal/trust", "internal/untrusted"},
-		"internal/proc":      {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim"},
-		"internal/execshim":  {"internal/pid1", "internal/procfs", "internal/untrusted"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":    {},
-		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
-		"internal/suggest":   {},
-		"internal/printable": {},
-		"jvm":                {"internal/suggest", "internal/printable"},
-		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe"},
-		"supervisor/probe":   {"internal/proc", "internal/redact", "internal/untrusted"},
-		"internal/trust":     {},
-		"internal/untrusted": {},
-		"internal/reference": {},
+		"internal/filewatch":  {"internal/proc", "internal/untrusted"},
+		"jvm/hotspot":         {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":    {"internal/initproto"},
+		"internal/initproto":  {"internal/procfs"},
+		"internal/pid1":       {"internal/initproto", "internal/procfs"},
+		"internal/procfs":     {},
+		"internal/logs":       {"internal/trust", "internal/untrusted"},
+		"internal/proc":       {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim"},
+		"internal/execshim":   {"internal/pid1", "internal/procfs", "internal/untrusted"},
+		"internal/remote":     {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
+		"internal/redact":     {},
+		"jvm/tomcat":          {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
+		"internal/suggest":    {},
+		"internal/printable":  {},
+		"jvm":                 {"internal/suggest", "internal/printable"},
+		"internal/statefile":  {"internal/trust", "internal/untrusted"},
+		"supervisor":          {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/incident", "supervisor/probe"},
+		"supervisor/incident": {"internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
+		"supervisor/probe":    {"internal/proc", "internal/redact", "internal/untrusted"},
+		"internal/trust":      {},
+		"internal/untrusted":  {},
+		"internal/reference":  {},
 	}
 }
 
@@ -312,7 +313,7 @@ func readers() map[string]string {
 		"internal/statefile":              "a folder, to sync it",
 		"internal/daemon/candidate.go":    "/proc/self/exe",
 		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
-		"supervisor/evidence.go":          kernel,
+		"supervisor/incident/evidence.go": kernel,
 	}
 }
 

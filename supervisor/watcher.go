@@ -100,11 +100,10 @@ func (s *Service) blame(why string) {
 	}
 }
 
-// maxReason bounds a reason, which may be a line of the output: the whole state
-// must fit into one bag item.
-const maxReason = 4 << 10
+// maxText bounds a text of the saved state, in bytes: the whole must fit into one item.
+const maxText = 4 << 10
 
-func clip(text string) string { return redact.Clip(text, maxReason) }
+func clip(text string) string { return redact.Clip(text, maxText) }
 
 // explainTime is how long the search for a cause may take.
 const explainTime = 3 * time.Second
@@ -146,6 +145,6 @@ func (s *Service) explained(h happening) {
 	}
 	s.kept.Reason = text
 	s.log.Error("cause of the failure", "reason", text)
-	s.world.Explained(s.name, h.gen, text)
+	s.world.AddReason(s.name, h.gen, text)
 	s.keep()
 }

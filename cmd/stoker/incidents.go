@@ -11,7 +11,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // incidents prints the list.
@@ -51,7 +51,7 @@ func incidentShow(ctx context.Context, w io.Writer, text, format string) error {
 }
 
 // printIncidents is the table for people.
-func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
+func printIncidents(w io.Writer, list []incident.Summary, width int) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No service has failed or died.")
 		return err
@@ -65,7 +65,7 @@ func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
 
 // printIncident is everything for people: what happened, what to do, what was in
 // force, and then the long texts, the output last.
-func printIncident(w io.Writer, i supervisor.Incident, now time.Time, width int) error {
+func printIncident(w io.Writer, i incident.Incident, now time.Time, width int) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-10s %s\n", name, indented(layout.Wrap(fmt.Sprintf(format, args...), within(width, incidentIndent), "")))
@@ -134,7 +134,7 @@ func parenthesised(s string) string {
 }
 
 // startOf says which start it was.
-func startOf(i supervisor.Incident) string {
+func startOf(i incident.Incident) string {
 	text := fmt.Sprintf("number %d", i.Start)
 	if i.Pid == 0 {
 		return text + ", no process"
@@ -161,7 +161,7 @@ func limitsText(data json.RawMessage, width int) string {
 }
 
 // section is a long text, as it was written but for what would steer a terminal.
-func section(b *strings.Builder, title string, text supervisor.Text) {
+func section(b *strings.Builder, title string, text incident.Text) {
 	if len(text) == 0 {
 		return
 	}
@@ -169,35 +169,35 @@ func section(b *strings.Builder, title string, text supervisor.Text) {
 }
 
 // advice is what to do next, with SERVICE for the name; docs/reference/incidents.md has more.
-func advice(c supervisor.Cause) string {
+func advice(c incident.Cause) string {
 	switch c {
-	case supervisor.CauseNotStarted:
+	case incident.CauseNotStarted:
 		return "the reason names what is missing; after the repair: stoker start SERVICE"
-	case supervisor.CauseExit:
+	case incident.CauseExit:
 		return "the end of the output says why, below"
-	case supervisor.CauseSignal:
+	case incident.CauseSignal:
 		return "find out who sent it: the container engine, the host, another process"
-	case supervisor.CauseCore:
+	case incident.CauseCore:
 		return "the core, if there is one, can be read with gdb"
-	case supervisor.CauseOOMKill:
+	case incident.CauseOOMKill:
 		return "raise the container's memory, or lower what is used: stoker jvm explain shows the budget"
-	case supervisor.CauseJVMMemory:
+	case incident.CauseJVMMemory:
 		return "look at the heap dump, or make one: -XX:+HeapDumpOnOutOfMemoryError; stoker jvm explain shows the sizes"
-	case supervisor.CauseJVMCrash:
+	case incident.CauseJVMCrash:
 		return "the problematic frame says whose code it was: a native library, or the JVM itself"
-	case supervisor.CauseStartTimeout:
+	case incident.CauseStartTimeout:
 		return "the reason is what the last look found; ready.within sets the time"
-	case supervisor.CauseFailedStart:
+	case incident.CauseFailedStart:
 		return "the reason names what failed; after the repair: stoker start SERVICE"
-	case supervisor.CauseUnhealthy:
+	case incident.CauseUnhealthy:
 		return "the thread dump shows what the threads wait for"
-	case supervisor.CauseDegraded:
+	case incident.CauseDegraded:
 		return "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE"
-	case supervisor.CauseStopTimeout:
+	case incident.CauseStopTimeout:
 		return "the thread dump shows what did not end; stop.timeout sets the time"
-	case supervisor.CauseLeft:
+	case incident.CauseLeft:
 		return "run the program in the foreground, then: stoker restart SERVICE"
-	case supervisor.CauseUnseen:
+	case incident.CauseUnseen:
 		return "look at the log of stoker and of the host at that time"
 	}
 	return ""

@@ -1,4 +1,4 @@
-package supervisor
+package incident
 
 import (
 	"fmt"
@@ -41,3 +41,6 @@ func (e *Exit) Status() int {
 	}
 	return e.Code
 }
+
+// Killed reports whether SIGKILL ended it, or the child of a shell that reports that.
+func (e *Exit) Killed() bool { return e.Status() == 128+int(syscall.SIGKILL) }
