@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
@@ -209,7 +209,7 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 				return s.shutdownFor(ctx, rec, name)
 			}
 		case <-s.m.Gone():
-			return pid1.CodeBroken
+			return exit.InitFailed
 		}
 	}
 }

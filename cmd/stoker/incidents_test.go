@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor/incident"
+
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // shown are incidents of each shape.
@@ -64,7 +65,7 @@ func TestAdvice(t *testing.T) {
 	for _, c := range []incident.Cause{incident.CauseNotStarted, incident.CauseExit, incident.CauseSignal, incident.CauseCore, incident.CauseOOMKill,
 		incident.CauseJVMMemory, incident.CauseJVMCrash, incident.CauseStartTimeout, incident.CauseFailedStart, incident.CauseUnhealthy,
 		incident.CauseStopTimeout, incident.CauseUnseen} {
-		if advice(c) == "" {
+		if advice[c] == "" {
 			t.Errorf("%s has none", c)
 		}
 	}

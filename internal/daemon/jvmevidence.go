@@ -6,11 +6,12 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stoker-init/stoker/supervisor/incident"
+
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
-	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // evidence looks for what the processes of one service leave behind. The zero
@@ -21,11 +22,11 @@ type evidence struct {
 	looking sync.Mutex
 }
 
-// find is the supervisor.Evidence of every kind of service: a process may be a
+// find is the incident.Evidence of every kind of service: a process may be a
 // JVM, or a script that runs one, and what is not has none of its traces.
 func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings {
 	f := e.look(ctx, end, func() incident.Findings {
-		return addAutopsy(incident.ProcessEvidence(ctx, end), hotspot.Examine(deathOf(end)))
+		return addAutopsy(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(deathOf(end)))
 	})
 	if dump, ok := hotspot.ThreadDump(end.Output); ok {
 		f.ThreadDump = dump
@@ -38,10 +39,10 @@ func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings
 // reason says where that comes from.
 func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	return func(end incident.End) incident.Findings {
-		a := hotspot.ReadOutput(deathOf(end))
+		a := hotspot.CrashFromOutput(deathOf(end))
 		var names []string
-		if a.Refused.Message != "" {
-			for _, o := range blamed(options, a.Refused) {
+		if a.StartupError.Message != "" {
+			for _, o := range blamed(options, a.StartupError) {
 				names = append(names, o.Named())
 			}
 		}
@@ -109,8 +110,8 @@ func oomRaise() int {
 }
 
 // deathOf puts an end into the words of package hotspot.
-func deathOf(end incident.End) hotspot.Death {
-	d := hotspot.Death{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
+func deathOf(end incident.End) hotspot.Exit {
+	d := hotspot.Exit{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
 	if end.Exit != nil {
 		d.Code, d.Signal = end.Exit.Code, end.Exit.Signal
 	}
@@ -118,7 +119,7 @@ func deathOf(end incident.End) hotspot.Death {
 }
 
 // addAutopsy adds what was found out about a JVM.
-func addAutopsy(f incident.Findings, a hotspot.Autopsy) incident.Findings {
+func addAutopsy(f incident.Findings, a hotspot.CrashReport) incident.Findings {
 	switch a.Kind {
 	case hotspot.OutOfMemory:
 		f.Cause = incident.CauseJVMMemory

@@ -31,7 +31,7 @@ func (l *layers) addPlugins(in *jvm.Input) {
 	if l.world.plugins == nil {
 		return
 	}
-	l.carried = l.world.plugins.Carried(l.leave)
+	l.carried = l.world.plugins.JVMOptions(l.leave)
 	for _, c := range l.carried {
 		in.Default = append(in.Default, c.Options[jvm.Default]...)
 		in.Enforced = append(in.Enforced, c.Options[jvm.Enforced]...)
@@ -76,14 +76,14 @@ func (l *processLauncher) pluginsAllow() error {
 	if err := l.plugins.Blocked(); err != nil {
 		return fmt.Errorf("cannot start: %w\nhint: stoker plugin list", err)
 	}
-	l.plugins.Begins(l.name)
+	l.plugins.BeginStart(l.name)
 	return nil
 }
 
 // carries notes whose options a start has.
 func (l *processLauncher) carries(f *jvmFacts) {
 	if l.plugins != nil {
-		l.plugins.Starts(l.name, f.carried)
+		l.plugins.SetStartedWith(l.name, f.carried)
 	}
 }
 
@@ -91,7 +91,7 @@ func (l *processLauncher) carries(f *jvmFacts) {
 func (l *processLauncher) whenReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		if l.plugins != nil {
-			l.plugins.Ready(l.name)
+			l.plugins.OnReady(l.name)
 		}
 		return look(ctx, p)
 	}
@@ -100,7 +100,7 @@ func (l *processLauncher) whenReady(look func(context.Context, supervisor.Proces
 // sparing prepares something of the JVM options, and where those cannot be used, does
 // it again without the plugins that are not required: those that the error names, else
 // all. If it was them, they have failed with its words.
-func sparing[T any](p *plugin.Plugins, r *readied, prepare func() (T, error)) (T, error) {
+func sparing[T any](p *plugin.Set, r *readied, prepare func() (T, error)) (T, error) {
 	out, first := prepare()
 	err := first
 	for err != nil && p != nil {
@@ -123,7 +123,7 @@ func sparing[T any](p *plugin.Plugins, r *readied, prepare func() (T, error)) (T
 		var none T
 		return none, first
 	}
-	p.Fail(r.leave, r.hide.text(optionsReason(first)))
+	p.Disable(r.leave, r.hide.text(optionsReason(first)))
 	return out, nil
 }
 
@@ -134,9 +134,9 @@ func optionsReason(err error) string {
 }
 
 // spareable are the plugins that may be left out, less those that are.
-func spareable(p *plugin.Plugins, left []string) []string {
+func spareable(p *plugin.Set, left []string) []string {
 	var out []string
-	for _, c := range p.Carried(left) {
+	for _, c := range p.JVMOptions(left) {
 		if !c.Required {
 			out = append(out, c.Name)
 		}
@@ -164,8 +164,8 @@ func (l *processLauncher) amend(d supervisor.Died) (why string) {
 	}
 	carried := l.plugins.StartedWith(l.name)
 	named := accused(string(d.Output), carried)
-	text := cmp.Or(hotspot.LastWords(d.Output), d.Exit.String())
-	return l.plugins.Blame(l.name, plugin.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), Ready: d.Ready})
+	text := cmp.Or(hotspot.FatalMessage(d.Output), d.Exit.String())
+	return l.plugins.DisableSuspects(l.name, plugin.Exit{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), WasReady: d.Ready})
 }
 
 // asJVM adds what a JVM can do and what it says, and what its plugins are asked for.
@@ -175,7 +175,7 @@ func (l *processLauncher) asJVM(a *attacher, out *supervisor.Launch, err error) 
 	}
 	out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, a.threadDump, hearAilments
 	if l.plugins != nil {
-		out.Amend, out.Confirm = l.amend, func() { l.plugins.Confirm(l.name) }
+		out.Amend, out.Confirm = l.amend, func() { l.plugins.OnStable(l.name) }
 	}
 	return out, nil
 }

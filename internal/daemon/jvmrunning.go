@@ -319,7 +319,7 @@ func (r *runningJVMs) start(ctx context.Context, name string) error {
 
 func (r *runningJVMs) restarts(name string, pid int) bool {
 	plan := r.plan()
-	return plan.config.JVM.Apply == jvm.ApplyRestart && (plan.plugins == nil || !plan.plugins.Deferred(name, pid))
+	return plan.config.JVM.Apply == jvm.ApplyRestart && (plan.plugins == nil || !plan.plugins.RestartDeferred(name, pid))
 }
 
 // addTo adds what a restart would change to the notes of a service.

@@ -32,7 +32,7 @@ type sourceWorld struct {
 	labels func() map[string]string // as they are now
 	fetch  *remote.Fetcher
 	// plugins add options; nil: nobody does.
-	plugins *plugin.Plugins
+	plugins *plugin.Set
 }
 
 // newFetcher keeps what configuration services said in the state folder.
@@ -82,7 +82,7 @@ type layers struct {
 	world   sourceWorld
 	outside environment // the service's, for conditions and URLs
 	env     environment // the same with what setenv.sh changed, for variables that hold options
-	given   []hooks.GivenOption
+	given   []hooks.OutputOption
 	words   []namedWords // options of variables that the kind of service knows, weaker first
 	own     *cgroup.Own  // nil: the JVM runs in the container's
 	user    *asuser.User // of the service; nil: stoker's own
@@ -96,8 +96,8 @@ type layers struct {
 	sum     hash.Hash // of what files, folders and URLs hold
 	files   []string  // that options name, of what fixed has read; sorted
 	fetched map[string]fetched
-	leave   []string         // plugins that do not count
-	carried []plugin.Carried // what plugins add
+	leave   []string            // plugins that do not count
+	carried []plugin.JVMOptions // what plugins add
 }
 
 // fetched is the answer of one URL.

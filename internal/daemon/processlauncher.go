@@ -14,6 +14,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -33,10 +34,10 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	hooks   *hookRunner     // nil: hooks give it nothing
-	plugins *plugin.Plugins // nil: there are none for it
-	public  []string        // variables whose values become arguments, which everybody can read
-	origins config.Origins  // of the configuration
+	hooks   *hookRunner         // nil: hooks give it nothing
+	plugins *plugin.Set         // nil: there are none for it
+	public  []string            // variables whose values become arguments, which everybody can read
+	origins layeredyaml.Origins // of the configuration
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -96,7 +97,7 @@ type readied struct {
 	*environment
 	own *cgroup.Own // nil: the service runs in the container's
 	// options of the JVM that hooks have given.
-	options []hooks.GivenOption
+	options []hooks.OutputOption
 	// leave are plugins that the start goes without.
 	leave []string
 }
@@ -137,7 +138,7 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 }
 
 // given is what hooks have given to the service.
-func (l *processLauncher) given() hooks.Given {
+func (l *processLauncher) given() hooks.Output {
 	return l.hooks.given(l.name, l.user.ID())
 }
 
