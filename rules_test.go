@@ -100,6 +100,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
+		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
@@ -328,7 +329,7 @@ func readers() map[string]string {
 		"internal/execshim/steps.go":      kernel,
 		"internal/proc/upgrade.go":        kernel,
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
-		"internal/proc/start.go":          "/dev/null",
+		"internal/proc/stdio.go":          "/dev/null",
 		"internal/proc/spec.go":           "the beginning of a program that was judged before",
 		"internal/logs/options.go":        "a memfd of our own",
 		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -164,11 +163,11 @@ func (s *Service) spawn(l *Launch) {
 		s.addNote(s.kept.Amended)
 	}
 	l.Spec.ID = fmt.Sprintf("%s.%d", s.name, s.kept.Gen)
-	if l.Spec.Stdout == nil {
-		if l.Spec.Log = s.world.Log(s.name); l.Spec.Log == nil {
-			l.Spec.Stdout, l.Spec.Stderr = os.Stdout, os.Stderr
+	if io := &l.Spec.Stdio; io.Mode != proc.Inherit {
+		io.Mode, io.Merge = proc.Capture, s.cfg.Output.Merge
+		if io.Log = s.world.Log(s.name); io.Log == nil {
+			io.Mode = proc.Inherit
 		}
-		l.Spec.Merge = s.cfg.Output.Merge
 	}
 	if out := s.output(); out != nil {
 		s.kept.LogStart = out.End()

@@ -58,7 +58,7 @@ func play(dir string) int {
 		return 1
 	}
 	script := `cd "$0"; mkfifo more; exec 3<>more; echo one; echo two; printf 'three \377\n'; while read -r line <&3; do echo "$line"; done`
-	if _, err := m.Start(context.Background(), proc.Spec{ID: "talk.1", Argv: []string{"/bin/sh", "-c", script, dir}, Env: os.Environ(), Log: log}); err != nil {
+	if _, err := m.Start(context.Background(), proc.Spec{ID: "talk.1", Argv: []string{"/bin/sh", "-c", script, dir}, Env: os.Environ(), Stdio: proc.Stdio{Mode: proc.Capture, Log: log}}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
