@@ -1,9 +1,9 @@
 package main
 
 import (
-	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -15,9 +15,8 @@ func TestCheckedFits(t *testing.T) {
 		0:  "error    unknown-option: cannot use \"-XX:+Nope\" (user layer, jvm.options:6): the JVM at hand has no such flag\n",
 		80: "error    unknown-option: cannot use \"-XX:+Nope\" (user layer, jvm.options:6):\n  the JVM at hand has no such flag\n",
 	} {
-		var b strings.Builder
-		if err := printChecked(&b, checked, width); err != nil || b.String() != want {
-			t.Errorf("%d: %q, %v; want %q", width, b.String(), err, want)
+		if got := layout.Wrap(checkedText(checked), width, "  "); got != want {
+			t.Errorf("%d: %q, want %q", width, got, want)
 		}
 	}
 }

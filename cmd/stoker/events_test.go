@@ -41,8 +41,8 @@ func TestEventsInWords(t *testing.T) {
 2026-01-02T02:04:05Z  hook           web           ready/late was not run: a stop came first
 2026-01-02T02:04:05Z  plugin         -             jacoco is failed: Address already in use
 2026-01-02T02:04:05Z  plugin         -             jacoco is active
-2026-01-02T02:04:05Z  config         -             in force, asked for by SIGHUP, add a; restart b
-2026-01-02T02:04:05Z  config         -             refused, asked for by SIGHUP: cannot accept it
+2026-01-02T02:04:05Z  config         -             in force, requested by SIGHUP, add a; restart b
+2026-01-02T02:04:05Z  config         -             refused, requested by SIGHUP: cannot accept it
 2026-01-02T02:04:05Z  container      -             stopping: a stop was asked for; the budget is 8s
 `
 	if out.String() != want {
