@@ -28,19 +28,19 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
+		"internal/api":       {"internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
+		"hooks":              {"internal/program", "internal/printable", "internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
+		"internal/daemon":    {"internal/program", "supervisor/incident", "supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {
+		"internal/config": {"supervisor/probe",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
@@ -61,7 +61,7 @@ func edges() map[string][]string {
 			"supervisor/probe",
 		},
 		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
-		"internal/filewatch":   {"internal/proc", "internal/untrusted"},
+		"internal/filewatch":   {"internal/headroom", "internal/proc", "internal/untrusted"},
 		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
 		"internal/fdstore":     {"internal/initproto"},
 		"internal/initproto":   {"internal/procfs"},
@@ -75,8 +75,9 @@ func edges() map[string][]string {
 		"internal/spawn":       {},
 		"internal/waitid":      {"internal/initproto"},
 		"internal/procfs":      {},
+		"internal/program":     {"internal/execshim", "internal/untrusted"},
 		"internal/logs":        {"internal/trust", "internal/untrusted"},
-		"internal/proc":        {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
+		"internal/proc":        {"internal/program", "internal/printable", "internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
 		"internal/execshim":    {"internal/pid1", "internal/procfs", "internal/untrusted", "internal/terminal"},
 		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":      {},
@@ -85,8 +86,9 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
-		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
+		"supervisor":           {"internal/program", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor/incident":  {"internal/headroom", "internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
+		"supervisor/probe":     {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":       {},
 		"internal/untrusted":   {},
 		"internal/reference":   {},
@@ -329,7 +331,7 @@ func readers() map[string]string {
 		"internal/proc/upgrade.go":        kernel,
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/stdio.go":          "/dev/null",
-		"internal/proc/spec.go":           "the beginning of a program that was judged before",
+		"internal/program/program.go":     "the beginning of a program that was judged before",
 		"internal/logs/options.go":        "a memfd of our own",
 		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
@@ -343,7 +345,7 @@ func readers() map[string]string {
 		"internal/statefile":              "a folder, to sync it",
 		"internal/daemon/candidate.go":    "/proc/self/exe",
 		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
-		"supervisor/evidence.go":          kernel,
+		"supervisor/incident/evidence.go": kernel,
 	}
 }
 
