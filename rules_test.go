@@ -34,7 +34,7 @@ func edges() map[string][]string {
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
 		"internal/daemon":    {"supervisor/incident", "supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
-		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
+		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
