@@ -28,19 +28,19 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
+		"internal/api":       {"supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
+		"internal/daemon":    {"supervisor/incident", "supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {
+		"internal/config": {"supervisor/probe",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
@@ -85,7 +85,8 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor":           {"supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor/incident":  {"internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":       {},
 		"internal/untrusted":   {},
@@ -99,6 +100,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
+		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
@@ -327,7 +329,7 @@ func readers() map[string]string {
 		"internal/execshim/steps.go":      kernel,
 		"internal/proc/upgrade.go":        kernel,
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
-		"internal/proc/start.go":          "/dev/null",
+		"internal/proc/stdio.go":          "/dev/null",
 		"internal/proc/spec.go":           "the beginning of a program that was judged before",
 		"internal/logs/options.go":        "a memfd of our own",
 		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
@@ -342,7 +344,7 @@ func readers() map[string]string {
 		"internal/statefile":              "a folder, to sync it",
 		"internal/daemon/candidate.go":    "/proc/self/exe",
 		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
-		"supervisor/evidence.go":          kernel,
+		"supervisor/incident/evidence.go": kernel,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // jvmCheck looks whether a JVM becomes what its options ask for: before a start
@@ -233,7 +234,7 @@ func differs(err error, hide secretMask) error {
 	if !errors.Is(err, errDiffers) {
 		return err
 	}
-	return &supervisor.Complaint{Cause: supervisor.CauseJVMDiffers, Text: hide.text(err.Error())}
+	return &supervisor.Complaint{Cause: incident.CauseJVMDiffers, Text: hide.text(err.Error())}
 }
 
 // startedJVM is one that is looked at.
@@ -338,8 +339,8 @@ func hearAilments() func(line []byte) *supervisor.Complaint {
 		case !ok:
 			return nil
 		case a.Kind == hotspot.CodeCacheFull:
-			return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
+			return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
 		}
-		return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
+		return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
 	}
 }
