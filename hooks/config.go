@@ -8,7 +8,6 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-
 // Config is the hooks section of the configuration.
 type Config struct {
 	// Dir holds hooks as files: EVENT.d/NN-name (default /etc/stoker/hooks).
