@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
@@ -166,12 +165,12 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 		out.Spec = l.spec(r.vars)
 		out.Spec.Argv = l.service.Command
 		if l.inherit {
-			out.Spec.Stdin = os.Stdin
+			out.Spec.Stdio.InheritStdin = true
 			if terminal(0) {
 				out.Spec.Foreground = true
 			}
 			if terminal(1) {
-				out.Spec.Stdout, out.Spec.Stderr = os.Stdout, os.Stderr
+				out.Spec.Stdio.Mode = proc.Inherit
 			}
 		}
 		return out, nil

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ type player struct {
 	*initproto.Conn
 	dir     string
 	welcome *initproto.Msg
-	bag     map[string]*initproto.Msg
+	items   map[string]*initproto.Msg
 	events  []*initproto.Msg // what came before Ready
 }
 
@@ -69,7 +70,7 @@ var scripts = map[string]script{
 		}
 	},
 	// The first life is killed with an exit unacknowledged, a blob and a
-	// descriptor in the bag, and an intent of which nobody knows the pid.
+	// descriptor in the fd store, and an intent of which nobody knows the pid.
 	"survive": func(p *player, life int) int {
 		if life == 1 {
 			var fds [2]int
@@ -80,14 +81,14 @@ var scripts = map[string]script{
 			p.Send(&initproto.Msg{Type: initproto.Ack, Seq: p.exit(a).Seq})
 			b := p.child("unacked", "/bin/sh", "-c", "exit 5")
 			p.exit(b)
-			p.Send(&initproto.Msg{Type: initproto.Put, Name: "intent", Open: true})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: "intent", Intent: true})
 			p.start("/bin/sh", "-c", "exit 6")
 			p.Send(&initproto.Msg{Type: initproto.Ping})
 			unix.Kill(os.Getpid(), unix.SIGKILL)
 		}
 		buf := make([]byte, 64)
-		n, _ := unix.Read(p.bag["pipe"].Fds[0], buf)
-		p.say("pipe=%s blob=%s", buf[:n], p.bag["pipe"].Body)
+		n, _ := unix.Read(p.items["pipe"].Fds[0], buf)
+		p.say("pipe=%s blob=%s", buf[:n], p.items["pipe"].Body)
 		seen := p.events
 		for !strings.Contains(codes(seen), "6") {
 			seen = append(seen, p.recv())
@@ -105,9 +106,9 @@ var scripts = map[string]script{
 			if m.Type != initproto.Signal {
 				continue
 			}
-			p.say("signal=%d stop=%d", m.Signal, m.Stop)
+			p.say("signal=%d stop=%d", m.Signal, m.Stops)
 			p.Send(&initproto.Msg{Type: initproto.Ack, Seq: m.Seq})
-			if m.Stop > 0 {
+			if m.Stops > 0 {
 				p.Send(&initproto.Msg{Type: initproto.Final, Code: 21})
 				return p.wait()
 			}
@@ -149,7 +150,7 @@ var scripts = map[string]script{
 				p.recv()
 			}
 		}
-		p.say("second life stop=%d", p.welcome.Stop)
+		p.say("second life stop=%d", p.welcome.Stops)
 		p.Send(&initproto.Msg{Type: initproto.Final, Code: 33})
 		return p.wait()
 	},
@@ -158,7 +159,7 @@ var scripts = map[string]script{
 		case 1:
 			var fds [2]int
 			unix.Pipe2(fds[:], unix.O_CLOEXEC)
-			p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Pipes: []int{0}})
 			p.startOut(fds[1], "/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo 123456789; i=$((i+1)); done; echo end >"+p.dir+"/end")
 			p.Send(&initproto.Msg{Type: initproto.Ping})
 			unix.Kill(os.Getpid(), unix.SIGKILL)
@@ -173,7 +174,7 @@ var scripts = map[string]script{
 			}
 		}
 		rest := make([]byte, 1<<20)
-		n, _ := unix.Read(p.bag["log"].Fds[0], rest)
+		n, _ := unix.Read(p.items["log"].Fds[0], rest)
 		p.say("bytes=%d", lostBytes+uint64(max(n, 0)))
 		p.say("lines=%d", lostLines+uint64(bytes.Count(rest[:max(n, 0)], []byte{'\n'})))
 		p.say("some=%v", lostBytes > 0)
@@ -199,14 +200,14 @@ func playSupervisor(name, dir string) {
 	if err != nil {
 		os.Exit(99)
 	}
-	p := &player{Conn: conn, dir: dir, bag: map[string]*initproto.Msg{}}
+	p := &player{Conn: conn, dir: dir, items: map[string]*initproto.Msg{}}
 	p.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version})
 	for m := p.recv(); m.Type != initproto.Ready; m = p.recv() {
 		switch m.Type {
 		case initproto.Welcome:
 			p.welcome = m
 		case initproto.Put:
-			p.bag[m.Name] = m
+			p.items[m.Name] = m
 		default:
 			p.events = append(p.events, m)
 		}
@@ -244,7 +245,7 @@ func (p *player) startOut(out int, argv ...string) int {
 
 // child starts one with an intent.
 func (p *player) child(name string, argv ...string) int {
-	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Open: true})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Intent: true})
 	pid := p.start(argv...)
 	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Pid: pid})
 	return pid
@@ -397,7 +398,7 @@ func TestBagSurvivesKill(t *testing.T) {
 }
 
 func TestBrokenSupervisorEndsEmptyContainer(t *testing.T) {
-	both(t, func(t *testing.T, asPID1 bool) { launch(t, "never-works", asPID1).wantCode(CodeBroken) })
+	both(t, func(t *testing.T, asPID1 bool) { launch(t, "never-works", asPID1).wantCode(exit.InitFailed) })
 }
 
 func TestSignals(t *testing.T) {
@@ -434,7 +435,7 @@ func TestStopPlanWithoutSupervisor(t *testing.T) {
 			}
 		}
 		unix.Kill(c.pid(), unix.SIGTERM)
-		c.wantCode(CodeBroken)
+		c.wantCode(exit.InitFailed)
 		if got := strings.Fields(read(c.dir + "/order")); strings.Join(got, " ") != "b a" {
 			t.Errorf("stopped in order %v, want b a", got)
 		}
@@ -451,7 +452,7 @@ func TestStopEndsWithItsBudget(t *testing.T) {
 		c := launch(t, "endless", asPID1)
 		c.said("up")
 		unix.Kill(c.pid(), unix.SIGTERM)
-		c.wantCode(CodeBroken)
+		c.wantCode(exit.InitFailed)
 		if !strings.Contains(c.log(), "the time for the stop is used up") {
 			t.Errorf("the log does not tell why:\n%s", c.log())
 		}

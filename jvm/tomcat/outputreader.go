@@ -1,0 +1,216 @@
+package tomcat
+
+import (
+	"strings"
+
+	"github.com/stoker-init/stoker/jvm/hotspot"
+)
+
+// maxFindings bounds the findings of a Tomcat that redeploys for months.
+const maxFindings = 64
+
+// OutputReader reads the output of one start of Tomcat line by line and joins related lines:
+// a failure and the exception after it, a position and its file. Each start needs a new one.
+// It is not safe for concurrent use.
+type OutputReader struct {
+	p        *Patterns
+	findings []Finding
+	// current is the finding that following exception lines belong to; -1: none.
+	current int
+	// cause collects the cause of the next context to fail.
+	cause Finding
+	// inCause: following exception lines belong to cause.
+	inCause       bool
+	started       bool
+	startupErrors hotspot.StartupErrorReader
+}
+
+// NewOutputReader returns a reader for one start.
+func NewOutputReader(p *Patterns) *OutputReader { return &OutputReader{p: p, current: -1} }
+
+// Diagnose reads the output of one start.
+func Diagnose(p *Patterns, lines []string) []Finding {
+	w := NewOutputReader(p)
+	for _, l := range lines {
+		w.Line(l)
+	}
+	return w.Findings()
+}
+
+// Findings returns all findings so far, in order, each with its cause if known.
+func (w *OutputReader) Findings() []Finding { return append([]Finding(nil), w.findings...) }
+
+// Started reports whether Tomcat has logged the end of its start.
+func (w *OutputReader) Started() bool { return w.started }
+
+// Line takes the next line of stdout or stderr. ok is true if the line itself
+// is a finding; its cause may follow, see Findings.
+func (w *OutputReader) Line(line string) (f Finding, ok bool) {
+	line = strings.TrimRight(line, "\r\n")
+	if w.stackFrame(line) {
+		return Finding{}, false
+	}
+	if f, ok := parseSAX(line); ok {
+		return w.position(f)
+	}
+	if e, ok := parseException(line); ok && (w.current >= 0 || w.inCause) {
+		w.exception(e)
+		return Finding{}, false
+	}
+	w.current, w.inCause = -1, false
+	if f, ok := w.jvmLine(line); ok {
+		return w.add(f), true
+	}
+	f, ok = w.p.Match(line)
+	if !ok {
+		return Finding{}, false
+	}
+	switch f.Kind {
+	case contextCause:
+		w.cause = Finding{Message: f.Message}
+		w.inCause = true
+		return Finding{}, false
+	case parsePosition:
+		f.Kind = ConfigError
+	case ContextFailed:
+		return w.context(f), true
+	case Started:
+		w.started = true
+	case ConfigError:
+		for i, old := range w.findings {
+			if old.Kind == ConfigError && old.File == f.File {
+				w.current = i
+				return Finding{}, false
+			}
+		}
+	}
+	return w.add(f), true
+}
+
+// stackFrame handles the frames of a stack trace, by far the most frequent lines.
+func (w *OutputReader) stackFrame(line string) bool {
+	t := strings.TrimLeft(line, "\t ")
+	if !strings.HasPrefix(t, "at ") && !strings.HasPrefix(t, "... ") || t == line && t[0] != 'a' {
+		return false
+	}
+	if where, ok := frame(t); ok {
+		if target := w.target(); target != nil && target.Where == "" && target.Cause != "" {
+			target.Where = where
+		}
+	}
+	return true
+}
+
+// frame returns "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class belongs to Java
+// or Tomcat.
+func frame(t string) (string, bool) {
+	t = strings.TrimPrefix(t, "at ")
+	open := strings.IndexByte(t, '(')
+	if open < 0 || !strings.HasSuffix(t, ")") || !strings.Contains(t[open:], ":") {
+		return "", false
+	}
+	class := t[:open]
+	if i := strings.LastIndexByte(class, '/'); i >= 0 { // module or loader
+		class = class[i+1:]
+	}
+	for _, prefix := range []string{"java.", "javax.", "jdk.", "sun.", "com.sun.", "jakarta.", "org.apache.catalina.", "org.apache.tomcat.", "org.apache.coyote.", "org.apache.jasper."} {
+		if strings.HasPrefix(class, prefix) {
+			return "", false
+		}
+	}
+	return t[open+1 : len(t)-1], true
+}
+
+func (w *OutputReader) target() *Finding {
+	switch {
+	case w.inCause:
+		return &w.cause
+	case w.current >= 0:
+		return &w.findings[w.current]
+	}
+	return nil
+}
+
+type exception struct {
+	text   string // "class: message"
+	caused bool
+}
+
+// parseException recognises "a.b.CException: message" with or without
+// "Caused by: " in front.
+func parseException(line string) (exception, bool) {
+	t := strings.TrimSpace(line)
+	t, caused := strings.CutPrefix(t, "Caused by: ")
+	class, _, _ := strings.Cut(t, ":")
+	dot := strings.LastIndexByte(class, '.')
+	if dot <= 0 || dot+1 == len(class) || class[dot+1] < 'A' || class[dot+1] > 'Z' {
+		return exception{}, false
+	}
+	for i := range len(class) {
+		if c := class[i]; c != '.' && c != '$' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return exception{}, false
+		}
+	}
+	return exception{text: t, caused: caused}, true
+}
+
+func (w *OutputReader) exception(e exception) {
+	f := w.target()
+	switch {
+	case e.caused:
+		f.Root = e.text
+	case f.Cause == "":
+		f.Cause = e.text
+	}
+	if f.Context == "" {
+		f.Context, _ = contextIn(e.text)
+	}
+}
+
+// position merges a SAX message into the position printed before it. Tomcat prints the same
+// error twice; the second is ignored.
+func (w *OutputReader) position(f Finding) (Finding, bool) {
+	for i, old := range w.findings {
+		if old.Kind != ConfigError || old.Line != f.Line || old.Column != f.Column {
+			continue
+		}
+		if old.File == "" || old.File == f.File {
+			w.findings[i].File, w.findings[i].Message = f.File, f.Message
+			w.current = -1
+			return Finding{}, false
+		}
+	}
+	return w.add(f), true
+}
+
+// context records a failed application with the cause printed before.
+func (w *OutputReader) context(f Finding) Finding {
+	for i, old := range w.findings {
+		if old.Kind == ContextFailed && old.Context == f.Context {
+			w.current = i
+			return old
+		}
+	}
+	f.Cause, f.Root, f.Where = w.cause.Cause, w.cause.Root, w.cause.Where
+	if f.Cause == "" {
+		f.Cause = w.cause.Message
+	}
+	w.cause = Finding{}
+	// An XML error of the application just before is its cause, not one more.
+	if n := len(w.findings); n > 0 && w.findings[n-1].Kind == ConfigError && !strings.HasSuffix(w.findings[n-1].File, "/conf/server.xml") {
+		x := w.findings[n-1]
+		f.File, f.Line, f.Column = x.File, x.Line, x.Column
+		f.Cause = first(f.Cause, x.Message)
+		w.findings = w.findings[:n-1]
+	}
+	return w.add(f)
+}
+
+func (w *OutputReader) add(f Finding) Finding {
+	if len(w.findings) >= maxFindings {
+		w.findings = append(w.findings[:0], w.findings[1:]...)
+	}
+	w.findings = append(w.findings, f)
+	w.current = len(w.findings) - 1
+	return f
+}
