@@ -127,7 +127,7 @@ func printOutcomes(w io.Writer, done api.HookRun) error {
 				b.WriteString("  " + text + "\n")
 			}
 		}
-		writeGiven(&b, o.Contributed)
+		writeGiven(&b, o.Given)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
