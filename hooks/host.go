@@ -73,7 +73,7 @@ const maxBuffered = 64 << 10
 
 // Start starts a program.
 func (h *ManagerHost) Start(ctx context.Context, spec proc.Spec, title string) (Process, error) {
-	spec.Late = &logs.Options{Keep: maxBuffered, Format: logs.FormatPrefix, Title: title}
+	spec.Stdio = proc.Stdio{Mode: proc.Capture, Late: &logs.Options{Keep: maxBuffered, Format: logs.FormatPrefix, Title: title}}
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err // no typed nil

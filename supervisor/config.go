@@ -15,32 +15,32 @@ type Config struct {
 	Surroundings `yaml:",inline"`
 	// Autostart false leaves the service STOPPED until it is asked for, or until
 	// a service starts that requires it.
-	Autostart *bool `yaml:"autostart"`
+	Autostart *bool `yaml:"autostart" change:"live"`
 	// Oneshot is a service that does its work and ends: what is to start behind
 	// it waits until it has ended with a success code.
 	Oneshot bool `yaml:"oneshot"`
 	// Requires are services that must be RUNNING (a oneshot: have succeeded)
 	// before this one starts. They are started with it, and it is stopped before
 	// they are.
-	Requires []string `yaml:"requires"`
+	Requires []string `yaml:"requires" change:"live"`
 	// After are services that, if they are starting too, must be RUNNING or have
 	// ended before this one starts, and that stop after it.
-	After []string `yaml:"after"`
+	After []string `yaml:"after" change:"live"`
 	// Essential ends the container with the service's code when it ends for good; a
 	// oneshot that succeeds does not count.
-	Essential bool `yaml:"essential"`
+	Essential bool `yaml:"essential" change:"live"`
 	// SuccessCodes are the exit codes that count as success (default 0; java
 	// and tomcat also 143, which is what a JVM makes of SIGTERM).
-	SuccessCodes []int `yaml:"success_codes"`
+	SuccessCodes []int `yaml:"success_codes" change:"live"`
 	// SuccessSignals are signals whose deadly effect counts as success (default
 	// none; the stop signal counts whenever somebody asked for the stop).
-	SuccessSignals []string `yaml:"success_signals"`
+	SuccessSignals []string `yaml:"success_signals" change:"live"`
 
-	Ready   Ready   `yaml:"ready"`
-	Live    Live    `yaml:"live"`
-	Restart Restart `yaml:"restart"`
-	Stop    Stop    `yaml:"stop"`
-	Output  Output  `yaml:"output"`
+	Ready   Ready   `yaml:"ready" change:"live"`
+	Live    Live    `yaml:"live" change:"live"`
+	Restart Restart `yaml:"restart" change:"live"`
+	Stop    Stop    `yaml:"stop" change:"live"`
+	Output  Output  `yaml:"output" change:"live"`
 }
 
 // What becomes of the container when a service is FATAL that is not essential.
@@ -152,10 +152,10 @@ const (
 
 // Output says what becomes of what a service writes.
 type Output struct {
-	Keep     string     `yaml:"keep"`     // how much is kept for `stoker logs`, in memory; default 256KiB
-	Format   string     `yaml:"format"`   // raw (default), prefix, json, none
-	Overflow string     `yaml:"overflow"` // drop (default), block
-	Merge    bool       `yaml:"merge"`    // stdout and stderr through one pipe, in their order; all of it is stdout
+	Keep     string     `yaml:"keep"`                   // how much is kept for `stoker logs`, in memory; default 256KiB
+	Format   string     `yaml:"format"`                 // raw (default), prefix, json, none
+	Overflow string     `yaml:"overflow"`               // drop (default), block
+	Merge    bool       `yaml:"merge" change:"restart"` // stdout and stderr through one pipe, in their order; all of it is stdout
 	File     OutputFile `yaml:"file"`
 }
 

@@ -9,9 +9,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // stopState is what a supervisor must know that comes in the middle of a stop.
@@ -62,7 +63,7 @@ func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name 
 	st := stopState{Until: initproto.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
 	if snap := set.services[name].snap.Load(); snap.State == Fatal {
 		reason, _, _ := strings.Cut(snap.lastFailure(), "\n")
-		st.Why = clipTo(name+" is FATAL: "+reason, maxMomentReason)
+		st.Why = redact.Clip(name+" is FATAL: "+reason, maxMomentReason)
 		if snap.Exit != nil && snap.Exit.Status() == 0 {
 			st.Code = 1 // it has failed all the same
 		}
@@ -97,7 +98,7 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 	}
 	ended, alive := s.obey(done, max(left()-reserve/2-own, 500*time.Millisecond), hurry)
 	if !alive {
-		return pid1.CodeBroken
+		return exit.InitFailed
 	}
 	if !ended {
 		s.log.Error("the budget is used up; what is left is killed", "services", s.alive())
@@ -107,7 +108,7 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 		through := make(chan struct{})
 		go s.lastStages(hooks, st, own, code, through) // ends with the stages, which obey hooks and the budget
 		if ended, alive = s.obey(through, max(left()-reserve/2, leastLast), hurry); !alive {
-			return pid1.CodeBroken
+			return exit.InitFailed
 		}
 		if !ended {
 			s.log.Error("the budget is used up; the last hooks are not waited for")

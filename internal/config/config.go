@@ -27,8 +27,8 @@ type Config struct {
 	// code; empty: the only service that is no oneshot, or the only one of kind
 	// tomcat.
 	Main     string             `yaml:"main"`
-	Services map[string]Service `yaml:"services"`
-	JVM      jvm.Config         `yaml:"jvm"`
+	Services map[string]Service `yaml:"services" change:"-"`
+	JVM      jvm.Config         `yaml:"jvm" change:"jvm"`
 	API      api.Config         `yaml:"api"`
 	Stop     Stop               `yaml:"stop"`
 	// OnFatal says what becomes of the container when any service is FATAL: stay

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
@@ -199,7 +200,7 @@ func FuzzOrder(f *testing.F) {
 		for i, b := range data[:min(len(data), 40)] {
 			from, to := names[int(b>>4)%6], names[int(b&15)%6]
 			if from != to {
-				edges[from] = append(edges[from], edge{from, to, index("x", i), "requires"})
+				edges[from] = append(edges[from], edge{from, to, layeredyaml.Index("x", i), "requires"})
 				if left[from] == nil {
 					left[from] = map[string]bool{}
 				}

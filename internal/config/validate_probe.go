@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -26,28 +26,28 @@ type probeReport struct {
 
 // Bad reports a wrong value.
 func (r probeReport) Bad(key, hint, format string, args ...any) {
-	r.bad(join(r.path, key), hint, format, args...)
+	r.validator.Bad(layeredyaml.Join(r.path, key), hint, format, args...)
 }
 
 // Missing reports that key cannot be used because other is not set.
 func (r probeReport) Missing(key, other, why string) {
-	r.lacking(join(r.path, key), "set "+lastKey(r.path)+"."+other, "%s", why)
+	r.validator.Missing(layeredyaml.Join(r.path, key), "set "+layeredyaml.LastKey(r.path)+"."+other, "%s", why)
 }
 
 // Unused warns that key has no effect because other is not set.
 func (r probeReport) Unused(key, other, why string) {
-	r.warn(join(r.path, key), "set "+lastKey(r.path)+"."+other, "%s", why)
+	r.Warn(layeredyaml.Join(r.path, key), "set "+layeredyaml.LastKey(r.path)+"."+other, "%s", why)
 }
 
 // Refused reports whether key, or a misspelling of it, was refused already.
 func (r probeReport) Refused(key string) bool {
-	at := join(r.path, key)
-	return r.report.isSpoiled(at) || r.report.isMeant(at)
+	at := layeredyaml.Join(r.path, key)
+	return r.AlreadyReported(at) || r.IsMeant(at)
 }
 
 // Value checks the form of a value.
 func (r probeReport) Value(key string, form probe.Form, value any) {
-	at := join(r.path, key)
+	at := layeredyaml.Join(r.path, key)
 	switch text, _ := value.(string); form {
 	case probe.URL:
 		r.httpURL(at, text)
@@ -77,7 +77,7 @@ func (v *validator) address(path, text string) {
 	}
 	host, port, err := net.SplitHostPort(text)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
-		v.bad(path, orNotExpanded(path, text, "write 127.0.0.1:8080"), "%s is not host:port", quote(path, text))
+		v.Bad(path, orNotExpanded(path, text, "write 127.0.0.1:8080"), "%s is not host:port", layeredyaml.Quote(path, text))
 	}
 }
 
@@ -86,16 +86,16 @@ func (v *validator) method(path, method string) {
 	known := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
 	switch upper := strings.ToUpper(method); {
 	case method != "" && !validToken(method):
-		v.bad(path, "", "%s is not a method of HTTP", quote(path, method))
+		v.Bad(path, "", "%s is not a method of HTTP", layeredyaml.Quote(path, method))
 	case method != upper && slices.Contains(known, upper):
-		v.bad(path, "write "+upper, "%s is another method than %s: capitals count", quote(path, method), upper)
+		v.Bad(path, "write "+upper, "%s is another method than %s: capitals count", layeredyaml.Quote(path, method), upper)
 	}
 }
 
 func (v *validator) statuses(path string, codes []int) {
 	for i, code := range codes {
 		if code < 100 || code > 599 {
-			v.bad(index(path, i), "", "%d is not an HTTP status: they go from 100 to 599", code)
+			v.Bad(layeredyaml.Index(path, i), "", "%d is not an HTTP status: they go from 100 to 599", code)
 		}
 	}
 }
@@ -103,14 +103,14 @@ func (v *validator) statuses(path string, codes []int) {
 func (v *validator) headers(path string, headers map[string]string) {
 	first := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		at, canonical := join(path, name), http.CanonicalHeaderKey(name)
+		at, canonical := layeredyaml.Join(path, name), http.CanonicalHeaderKey(name)
 		switch {
 		case !validToken(name):
-			v.bad(at, "letters, digits and - are safe", "%s is not the name of a header", quote("", name))
+			v.Bad(at, "letters, digits and - are safe", "%s is not the name of a header", layeredyaml.Quote("", name))
 		case first[canonical] != "":
-			v.bad(at, "remove one of the two", "is the same header as %s", first[canonical])
+			v.Bad(at, "remove one of the two", "is the same header as %s", first[canonical])
 		case strings.ContainsFunc(headers[name], func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
-			v.bad(at, "", "the value has a line break or another control character")
+			v.Bad(at, "", "the value has a line break or another control character")
 		}
 		first[canonical] = name
 	}
@@ -119,7 +119,8 @@ func (v *validator) headers(path string, headers map[string]string) {
 // validToken is what RFC 9110 calls one: the form of methods and header names.
 func validToken(s string) bool {
 	for _, c := range s {
-		if !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", c) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", c) {
 			return false
 		}
 	}
@@ -135,7 +136,7 @@ func (v *validator) httpURL(path, text string) {
 	}
 	if !ok {
 		hint := orNotExpanded(path, text, "write http://127.0.0.1:8080/health")
-		v.bad(path, hint, "%s is not an http or https URL with a host", quote(path, redact.Arg(text)))
+		v.Bad(path, hint, "%s is not an http or https URL with a host", layeredyaml.Quote(path, redact.Arg(text)))
 		return
 	}
 	v.literal(path, text)
@@ -143,7 +144,7 @@ func (v *validator) httpURL(path, text string) {
 
 func (v *validator) regexp(path, text string) {
 	if _, err := regexp.Compile(text); err != nil {
-		v.bad(path, "", "%s is not a regular expression: %s", quote(path, text),
+		v.Bad(path, "", "%s is not a regular expression: %s", layeredyaml.Quote(path, text),
 			strings.TrimPrefix(printable.Line(err.Error()), "error parsing regexp: "))
 	}
 }
@@ -152,7 +153,7 @@ func (v *validator) regexp(path, text string) {
 // for the caller to say.
 func (v *validator) program(path string, argv []string) {
 	if len(argv) > 0 && argv[0] == "" {
-		v.bad(index(path, 0), "", "the program's name is empty")
+		v.Bad(layeredyaml.Index(path, 0), "", "the program's name is empty")
 	}
 	v.arguments(path, argv)
 }
@@ -162,11 +163,11 @@ func (v *validator) ready(path string, s Service) {
 	report := probeReport{v, path}
 	r.Config.Validate(report)
 	r.Log.Validate(report)
-	v.positive(join(path, "timeout"), r.Timeout)
-	v.positive(join(path, "within"), r.Within)
-	v.positive(join(path, "every"), r.Every)
+	v.Positive(layeredyaml.Join(path, "timeout"), r.Timeout)
+	v.Positive(layeredyaml.Join(path, "within"), r.Within)
+	v.Positive(layeredyaml.Join(path, "every"), r.Every)
 	if s.Oneshot && (r.IsSet() || r.Log != "") {
-		v.warn(path, "remove it, or remove oneshot", "a oneshot has no readiness: it has done its work when it has ended")
+		v.Warn(path, "remove it, or remove oneshot", "a oneshot has no readiness: it has done its work when it has ended")
 	}
 }
 
@@ -174,36 +175,22 @@ func (v *validator) live(path string, raw, cfg Service) {
 	l := raw.Live
 	report := probeReport{v, path}
 	l.Validate(report)
-	v.positive(join(path, "timeout"), l.Timeout)
-	v.positive(join(path, "every"), l.Every)
-	v.aboveZero(join(path, "failures"), l.Failures)
-	v.aboveZero(join(path, "successes"), l.Successes)
-	v.oneOf(join(path, "then"), l.Then, supervisor.LiveReport, supervisor.LiveRestart, supervisor.LiveStopContainer)
+	v.Positive(layeredyaml.Join(path, "timeout"), l.Timeout)
+	v.Positive(layeredyaml.Join(path, "every"), l.Every)
+	v.AboveZero(layeredyaml.Join(path, "failures"), l.Failures)
+	v.AboveZero(layeredyaml.Join(path, "successes"), l.Successes)
+	v.OneOf(layeredyaml.Join(path, "then"), l.Then, supervisor.LiveReport, supervisor.LiveRestart, supervisor.LiveStopContainer)
 	var untouched supervisor.Live
 	liveDefaults(&untouched)
 	switch {
 	case raw.Oneshot && !reflect.ValueOf(l).IsZero():
-		v.bad(path, "remove it, or remove oneshot", "a oneshot is expected to end: it has no live")
+		v.Bad(path, "remove it, or remove oneshot", "a oneshot is expected to end: it has no live")
 	case raw.Oneshot:
 	case !l.IsSet() && !reflect.DeepEqual(cfg.Live, untouched) && !slices.ContainsFunc(probe.Keys(), report.Refused):
-		v.warn(path, "set live.http, tcp, exec or file", "there is no liveness probe: no kind is set")
+		v.Warn(path, "set live.http, tcp, exec or file", "there is no liveness probe: no kind is set")
 	case l.IsSet() && cfg.Live.Timeout > cfg.Live.Every && cfg.Live.Every > 0:
-		v.warn(join(path, "timeout"), "lower it to "+shortDuration(cfg.Live.Every)+" or less",
+		v.Warn(layeredyaml.Join(path, "timeout"), "lower it to "+layeredyaml.ShortDuration(cfg.Live.Every)+" or less",
 			"%s is more than every, %s: a service that hangs is found later than every and failures say",
-			shortDuration(cfg.Live.Timeout), shortDuration(cfg.Live.Every))
-	}
-}
-
-// aboveZero refuses a number of 0 or less. An absent one is 0 too.
-func (v *validator) aboveZero(path string, n int) {
-	if n < 0 || n == 0 && v.isSet(path) {
-		v.bad(path, "", "%d is not above 0", n)
-	}
-}
-
-// notBelow refuses a duration below a least one, which is not 0. An absent one is 0.
-func (v *validator) notBelow(path string, d, least time.Duration) {
-	if d < 0 || d > 0 && d < least {
-		v.bad(path, "", "%s is less than %s", d, least)
+			layeredyaml.ShortDuration(cfg.Live.Timeout), layeredyaml.ShortDuration(cfg.Live.Every))
 	}
 }

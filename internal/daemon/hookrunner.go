@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
@@ -120,7 +121,7 @@ func (h *hookRunner) labels() map[string]string {
 
 // ReadHooks finds the lifecycle of a configuration and of its folder. Problems of single
 // files are notes.
-func ReadHooks(cfg config.Config, origins config.Origins) (bound []hooks.ResolvedHook, notes []hooks.Problem, err error) {
+func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.ResolvedHook, notes []hooks.Problem, err error) {
 	source := func(e lifecycle.Event, k int) string {
 		path := fmt.Sprintf("hooks.%s[%d]", e, k)
 		for _, key := range []string{path + ".name", path + ".file", path} {

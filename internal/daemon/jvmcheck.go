@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // jvmCheck looks whether a JVM becomes what its options ask for: before a start
@@ -80,10 +81,10 @@ func (c jvmCheck) before(ctx context.Context, l *processLauncher, f *jvmFacts, e
 	}
 	a := l.asking(env, f.Result.Env, dir)
 	flags, err := c.checker.Check(ctx, f.JVM.Java, a.who, f.Result.Argv(), a.run)
-	var refused *hotspot.RefusedError
+	var refused *hotspot.StartError
 	switch {
 	case errors.As(err, &refused):
-		return f, nil, refusedOptions(f.Result, refused.Refusal)
+		return f, nil, refusedOptions(f.Result, refused.StartupError)
 	case err != nil:
 		return f, []string{err.Error() + "; the service is started without that"}, nil //nolint:nilerr // a JVM that cannot be asked is no refusal
 	}
@@ -113,7 +114,7 @@ func differences(options []jvm.Option, flags, known hotspot.Flags) []string {
 
 // refusedOptions is the error for a JVM that does not take its options. It names
 // those that its words fit, and where they stand.
-func refusedOptions(made jvm.Result, r hotspot.Refusal) error {
+func refusedOptions(made jvm.Result, r hotspot.StartupError) error {
 	var names []string
 	known := ""
 	for _, o := range blamed(made.Options, r) {
@@ -135,7 +136,7 @@ func refusedOptions(made jvm.Result, r hotspot.Refusal) error {
 
 // blamed are the options that a refusal speaks of: that which it quotes, else
 // those whose flag or value it mentions, else those of its topic.
-func blamed(options []jvm.Option, r hotspot.Refusal) []jvm.Option {
+func blamed(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
 	for _, fits := range []func(jvm.Option) bool{
 		func(o jvm.Option) bool { return r.Option != "" && unsigned(o.String()) == r.Option },
@@ -233,7 +234,7 @@ func differs(err error, hide secretMask) error {
 	if !errors.Is(err, errDiffers) {
 		return err
 	}
-	return &supervisor.Complaint{Cause: supervisor.CauseJVMDiffers, Text: hide.text(err.Error())}
+	return &supervisor.Complaint{Cause: incident.CauseJVMDiffers, Text: hide.text(err.Error())}
 }
 
 // startedJVM is one that is looked at.
@@ -331,15 +332,15 @@ func overhearTomcat(base string) func(context.Context, func(*supervisor.Complain
 // own, and make it ill. Of the other kinds a JVM ends by itself as a rule, so who says
 // so and lives on may speak of another one, whose exception came over the wire.
 func hearAilments() func(line []byte) *supervisor.Complaint {
-	r := new(hotspot.AilmentReader)
+	r := new(hotspot.HealthReader)
 	return func(line []byte) *supervisor.Complaint {
 		a, ok := r.Line(string(line))
 		switch {
 		case !ok:
 			return nil
 		case a.Kind == hotspot.CodeCacheFull:
-			return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
+			return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
 		}
-		return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
+		return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
 	}
 }

@@ -164,7 +164,7 @@ func (l *processLauncher) amend(d supervisor.Died) (why string) {
 	}
 	carried := l.plugins.StartedWith(l.name)
 	named := accused(string(d.Output), carried)
-	text := cmp.Or(hotspot.LastWords(d.Output), d.Exit.String())
+	text := cmp.Or(hotspot.FatalMessage(d.Output), d.Exit.String())
 	return l.plugins.DisableSuspects(l.name, plugin.Exit{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), WasReady: d.Ready})
 }
 

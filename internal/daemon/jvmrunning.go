@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
@@ -301,7 +302,7 @@ func (r *runningJVMs) started(name string, pid int, base *processLauncher) (argv
 		}
 		own.CPUs = &base.wish.CPUs
 	}
-	argv, _ = supervisor.ReadCommand(pid)
+	argv, _ = procfs.Cmdline(pid)
 	return argv, own
 }
 

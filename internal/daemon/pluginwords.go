@@ -9,12 +9,12 @@ import (
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // fromOutside says whether a process was ended by a signal that others send. A JVM
 // that catches one exits by itself, with the code that a shell gives.
-func fromOutside(e *supervisor.ExitInf) bool {
+func fromOutside(e *incident.Exit) bool {
 	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT), 128 + int(syscall.SIGHUP)}, e.Status())
 }
 
@@ -61,7 +61,7 @@ func speaksOf(output string, c plugin.JVMOptions) bool {
 	if strings.Contains(output, c.Dir+"/") {
 		return true
 	}
-	var refusal hotspot.RefusalReader
+	var refusal hotspot.StartupErrorReader
 	for line := range strings.Lines(output) {
 		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
 		if ok && len(blamed(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {

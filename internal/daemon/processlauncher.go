@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
@@ -14,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -33,10 +33,10 @@ type processLauncher struct {
 	wish    cgroup.Wish
 	inherit bool // the command of run: it gets our stdin, and our terminal
 	traces  evidence
-	hooks   *hookRunner    // nil: hooks give it nothing
-	plugins *plugin.Set    // nil: there are none for it
-	public  []string       // variables whose values become arguments, which everybody can read
-	origins config.Origins // of the configuration
+	hooks   *hookRunner         // nil: hooks give it nothing
+	plugins *plugin.Set         // nil: there are none for it
+	public  []string            // variables whose values become arguments, which everybody can read
+	origins layeredyaml.Origins // of the configuration
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -165,12 +165,12 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 		out.Spec = l.spec(r.vars)
 		out.Spec.Argv = l.service.Command
 		if l.inherit {
-			out.Spec.Stdin = os.Stdin
+			out.Spec.Stdio.InheritStdin = true
 			if terminal(0) {
 				out.Spec.Foreground = true
 			}
 			if terminal(1) {
-				out.Spec.Stdout, out.Spec.Stderr = os.Stdout, os.Stderr
+				out.Spec.Stdio.Mode = proc.Inherit
 			}
 		}
 		return out, nil

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
@@ -17,7 +18,7 @@ func TestEnvironmentKnowsWhereItComesFrom(t *testing.T) {
 	t.Setenv("OURS", "1")
 	file := put(t, "web.env", "PATH=/file\nJAVA_HOME=/jdk\n")
 	l := launcherOf(t, supervisor.Surroundings{EnvFiles: []string{file}, Env: map[string]string{"PATH": "/opt:${PATH}", "JAVA_OPTS": "-Da=${OURS}"}})
-	l.name, l.origins = "web", config.Origins{"services.web.env.PATH": {File: "stoker.yaml", Line: 7}}
+	l.name, l.origins = "web", layeredyaml.Origins{"services.web.env.PATH": {File: "stoker.yaml", Line: 7}}
 	env, err := l.environ()
 	if err != nil || env.vars["PATH"] != "/opt:/file" || env.vars["JAVA_OPTS"] != "-Da=1" {
 		t.Fatalf("%q, %q, %v", env.vars["PATH"], env.vars["JAVA_OPTS"], err)

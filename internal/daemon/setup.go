@@ -14,6 +14,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
@@ -25,7 +26,7 @@ import (
 // setup is what a supervisor runs: the configuration and the services made of it.
 type setup struct {
 	config      config.Config
-	origins     config.Origins
+	origins     layeredyaml.Origins
 	definitions []supervisor.Definition
 	made        map[string]string                  // fingerprints of the services
 	jvms        *sync.Map                          // service name -> *jvmFacts, of its latest start; shared with the setups before

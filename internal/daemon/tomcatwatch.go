@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // tomcatWatch reads one start of a Tomcat.
@@ -132,7 +133,7 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 				return nil
 			}
 			needed := again.needs(f.Context)
-			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: supervisor.CauseDegraded, Text: f.String(),
+			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
 				Ill: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
 		}
 	}
@@ -140,7 +141,7 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 
 // given is a refused option as it was written, and where.
 func (w *tomcatWatch) given(refused string) string {
-	for _, o := range blamed(w.options, hotspot.Refusal{Option: refused}) {
+	for _, o := range blamed(w.options, hotspot.StartupError{Option: refused}) {
 		if o.Source != "" {
 			return o.String() + " (" + o.Source + ")"
 		}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
 )
 
 // Signal is a signal that reached the container. Ack must be called once the
@@ -65,7 +65,7 @@ type Manager struct {
 	Logs  *logs.Registry // of what is captured
 	stats atomicStats
 
-	tellOwner sync.Once // that pipes cannot be given to their user
+	warnOwner sync.Once // that output cannot be given to its user
 
 	store  *fdstore.Store
 	oom    oomScores   // of the loop
@@ -103,7 +103,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	go m.receive() // ends when the init is gone
 	// All threads before the first child, which may use up the pids before it is known
 	// here, while the init answers.
-	pid1.SpareThreads(pid1.SupervisorSpare)
+	headroom.SpareThreads(headroom.SupervisorThreads)
 	rec, err := m.recover()
 	if err != nil {
 		return nil, nil, err
@@ -342,7 +342,7 @@ func (m *Manager) recover() (*Recovered, error) {
 		}
 	}
 	m.Logs.Adopt(rec.Blobs, rec.Files)
-	procs, err := m.adopt(records, events)
+	procs, err := m.adopt(records, events, rec.Items)
 	rec.Processes = procs
 	return rec, err
 }
