@@ -12,13 +12,10 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// DefaultDir is the default of Config.Dir.
-const DefaultDir = "/etc/stoker/hooks"
-
 // Config is the hooks section of the configuration.
 type Config struct {
 	// Dir holds hooks as files: EVENT.d/NN-name (default /etc/stoker/hooks).
-	Dir     string `yaml:"dir"`
+	Dir     string `yaml:"dir" default:"/etc/stoker/hooks" check:"absolute"`
 	ByEvent `yaml:",inline"`
 }
 
@@ -62,33 +59,33 @@ type Hook struct {
 	// Name is unique among the hooks of an event. It is optional with File.
 	Name string `yaml:"name"`
 	// Command is an argument list. It is never given to a shell.
-	Command []string `yaml:"command"`
+	Command []string `yaml:"command" check:"command"`
 	// File is the name of a file in EVENT.d; the other fields are its settings.
 	File string `yaml:"file"`
 	// URL of a request: http://, https:// or unix:///path/of/socket:/http/path. URL, Headers and
 	// Body may have ${NAME} for variables of the hook's environment.
 	URL string `yaml:"url"`
 	// Method of the request (default POST).
-	Method string `yaml:"method"`
+	Method string `yaml:"method" check:"method"`
 	// Headers of the request. The Content-Type of a body defaults to application/json.
-	Headers map[string]string `yaml:"headers"`
+	Headers map[string]string `yaml:"headers" check:"headers"`
 	// Body of the request; values are escaped for its Content-Type.
 	Body string `yaml:"body"`
 	// Status are the HTTP statuses of success (default 200 to 299).
-	Status []int `yaml:"status"`
+	Status []int `yaml:"status" check:"statuses"`
 	// CAFile has PEM certificates that are trusted besides the system's.
-	CAFile string `yaml:"ca_file"`
+	CAFile string `yaml:"ca_file" check:"absolute"`
 
 	// Services whose events run the hook; empty: all.
 	Services []string `yaml:"services"`
 	// When is the condition for running it.
 	When When `yaml:"when"`
 	// Timeout of one try: then its group gets TERM, and KILL (default 30s).
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" check:"positive"`
 	// OnFailure is ignore (default), fail, "retry N" or "retry N, fail".
 	OnFailure string `yaml:"on_failure"`
 	// RetryEvery is the pause before another try (default 1s).
-	RetryEvery time.Duration `yaml:"retry_every"`
+	RetryEvery time.Duration `yaml:"retry_every" check:"positive"`
 	// RunAs is the user, as that of a service (default stoker's own).
 	RunAs string `yaml:"run_as"`
 	// AllowEnv are patterns of variables that it may set by STOKER_OUT although they decide

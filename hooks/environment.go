@@ -25,7 +25,7 @@ var hookVariables = []string{"STOKER_EVENT", "STOKER_SERVICE", "STOKER_PID", "ST
 	"STOKER_OOM", "STOKER_EXPECTED", "STOKER_REASON", "STOKER_PORT", "STOKER_PLUGIN_DIR", "STOKER_STATE_DIR", "STOKER_DEADLINE",
 	"STOKER_OUT", "STOKER_HOOK"}
 
-// Variable reports whether a variable is one that stoker sets for hooks.
+// Variable reports whether a variable is set for hooks.
 func Variable(name string) bool {
 	return slices.Contains(hookVariables, name) || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
 }

@@ -76,7 +76,7 @@ func (l *processLauncher) environ() (*environment, error) {
 // without it. A Tomcat's own places are known only when its options are read.
 func (l *processLauncher) configured(e *environment) error {
 	env, errs := reference.Env(l.service.Env, func(key, name string) (string, bool) {
-		if l.service.Kind == config.KindTomcat && tomcat.Evaluates(key) && tomcat.OwnPlace(name) {
+		if l.service.Kind == config.KindTomcat && tomcat.Evaluates(key) && tomcat.SetByStoker(name) {
 			return "${" + name + "}", true
 		}
 		value, set := e.vars[name]

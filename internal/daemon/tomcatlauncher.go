@@ -184,7 +184,7 @@ func (l *tomcatLauncher) run(ctx context.Context, argv, env []string, dir string
 // findJava finds the JVM: as configured, as the script would, or in the image.
 func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
 	settings := []hotspot.Setting{l.setting("tomcat.java", l.service.Tomcat.Java)}
-	if value, name, ok := tomcat.JavaHint(s.env.vars, s.vars); ok {
+	if value, name, ok := tomcat.JavaSetting(s.env.vars, s.vars); ok {
 		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: s.env.origin(name)})
 	}
 	return hotspot.Find("/", s.env.vars["PATH"], settings...)
@@ -201,10 +201,10 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 		flags: l.check.flagsOf(l.asking(s.env.vars, nil, s.dir))}
 	before, _ := s.install.UserOptions(s.readied.vars, nil) // only to compare
 	for _, src := range sources {
-		w := namedWords{name: src.Var, words: src.Words}
+		w := namedWords{name: src.Var, words: src.Options}
 		for _, b := range before {
 			if b.Var == src.Var {
-				w.given = b.Words
+				w.given = b.Options
 			}
 		}
 		ls.words = append(ls.words, w)
@@ -223,7 +223,7 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 // one that must read it, but until it has done that nothing is proven.
 func (l *tomcatLauncher) readServer(s *tomcatSetup, argv []string, env map[string]string) {
 	read := func(path string) ([]byte, error) { return readOptionFile(l.user, jvm.User, path) }
-	s.server, s.serverErr = s.install.ServerXML(tomcat.Surroundings{Argv: argv, Env: env, Read: read})
+	s.server, s.serverErr = s.install.ServerXML(tomcat.Inputs{Argv: argv, Env: env, Read: read})
 }
 
 // missing is the error for wanted applications of which there is nothing to deploy:
