@@ -36,7 +36,7 @@ type asking struct {
 	run hotspot.Runner
 }
 
-func (l *processLauncher) asking(env map[string]string, add []jvm.EnvVar, dir string) asking {
+func (l *jvmLauncher) asking(env map[string]string, add []jvm.EnvVar, dir string) asking {
 	who := os.Geteuid()
 	if l.user != nil {
 		who = int(l.user.UID)
@@ -71,30 +71,32 @@ func ownFlags(flags hotspot.Flags) map[string]jvm.OwnFlag {
 	return out
 }
 
-// before tries the options as the service's user and in its environment, and gives
-// the facts with what came of it. The error is the JVM's refusal; where the JVM
-// could not be asked a note says so, and the service is started all the same.
-func (c jvmCheck) before(ctx context.Context, l *processLauncher, f *jvmFacts, env map[string]string, dir string) (out *jvmFacts, notes []string, err error) {
-	if !c.on {
-		return f, nil, nil
+// preflight tries the options of a plan as the service's user and in its environment,
+// and puts what came of it into the plan. The error is the JVM's refusal; where the JVM
+// could not be asked a warning says so, and the service is started all the same.
+func (l *jvmLauncher) preflight(ctx context.Context, p *jvmPlan) error {
+	if !l.check.on {
+		return nil
 	}
-	a := l.asking(env, f.Result.Env, dir)
-	flags, err := c.checker.Check(ctx, f.JVM.Java, a.who, f.Result.Argv(), a.run)
+	a := l.asking(p.env.vars, p.facts.Result.Env, p.dir)
+	flags, err := l.check.checker.Check(ctx, p.facts.JVM.Java, a.who, p.facts.Result.Argv(), a.run)
 	var refused *hotspot.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return f, nil, refusedOptions(f.Result, refused.Refusal)
-	case err != nil:
-		return f, []string{err.Error() + "; the service is started without that"}, nil //nolint:nilerr // a JVM that cannot be asked is no refusal
+		return refusedOptions(p.facts.Result, refused.Refusal)
+	case err != nil: // a JVM that cannot be asked is no refusal
+		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
+		return nil
 	}
-	checked := *f // others may read that already
+	checked := *p.facts // others may read that already
 	checked.flags = flags
-	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(f.Result.Warnings), func(p jvm.Problem) bool { return jvm.Presumed(p.Code) })
-	for _, d := range differences(f.Result.Options, flags, nil) {
+	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings), func(p jvm.Problem) bool { return jvm.Presumed(p.Code) })
+	for _, d := range differences(checked.Result.Options, flags, nil) {
 		checked.Result.Warnings = append(checked.Result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
-		notes = append(notes, "JVM options: "+d)
+		p.warnings = append(p.warnings, "JVM options: "+d)
 	}
-	return &checked, notes, nil
+	p.facts = &checked
+	return nil
 }
 
 // differences compares flags with what the options ask for. What is in known too

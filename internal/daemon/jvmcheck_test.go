@@ -68,14 +68,16 @@ func TestRefusalIsNotContradicted(t *testing.T) {
 
 // What could not be found out keeps nobody from starting.
 func TestCheckThatDoesNotWork(t *testing.T) {
-	l := &processLauncher{}
 	f := &jvmFacts{JVM: hotspot.JVM{Java: t.TempDir() + "/java"}}
-	out, notes, err := jvmCheck{on: true, checker: new(hotspot.Checker)}.before(t.Context(), l, f, nil, "")
-	if err != nil || out != f || len(notes) != 1 || !strings.HasSuffix(notes[0], "; the service is started without that") {
-		t.Errorf("%v, %q", err, notes)
+	l := &jvmLauncher{processLauncher: &processLauncher{}, check: jvmCheck{on: true, checker: new(hotspot.Checker)}}
+	p := &jvmPlan{facts: f, env: &environment{}}
+	err := l.preflight(t.Context(), p)
+	if err != nil || p.facts != f || len(p.warnings) != 1 || !strings.HasSuffix(p.warnings[0], "; the service is started without that") {
+		t.Errorf("%v, %q", err, p.warnings)
 	}
-	if out, notes, err := (jvmCheck{}).before(t.Context(), l, f, nil, ""); err != nil || out != f || len(notes) > 0 {
-		t.Errorf("turned off: %v, %q", err, notes)
+	l.check.on, p.warnings = false, nil
+	if err := l.preflight(t.Context(), p); err != nil || p.facts != f || len(p.warnings) > 0 {
+		t.Errorf("turned off: %v, %q", err, p.warnings)
 	}
 }
 

@@ -21,6 +21,11 @@ type evidence struct {
 	looking sync.Mutex
 }
 
+// observe adds what every process may turn out to be: a JVM, or a script that runs one.
+func observe(out *supervisor.Launch) {
+	out.ReadOutput, out.Debugger, out.Evidence = outputReader(nil), lookForDebugger, new(evidence).find
+}
+
 // find is the supervisor.Evidence of every kind of service: a process may be a
 // JVM, or a script that runs one, and what is not has none of its traces.
 func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Findings {

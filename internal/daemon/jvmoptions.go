@@ -1,11 +1,9 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
-	"github.com/stoker-init/stoker/supervisor"
 )
 
 // jvmFacts are what one start of a JVM was made of, for its explanation.
@@ -108,86 +105,6 @@ func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
 	return out
 }
 
-// javaLauncher starts a service of kind java.
-type javaLauncher struct {
-	*processLauncher
-	jvm   jvm.Config
-	world sourceWorld
-	keep  func(*jvmFacts)
-	check jvmCheck
-}
-
-// Prepare finds the JVM and builds its command line.
-func (l *javaLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
-	return l.ready(func(r *readied) (*supervisor.Launch, error) {
-		return sparing(l.plugins, r, func() (*supervisor.Launch, error) { return l.prepare(ctx, r) })
-	})
-}
-
-func (l *javaLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	out, err := l.Attach(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	facts, warnings, err := l.plan(ctx, r)
-	if facts != nil {
-		l.keep(r.hide.facts(facts))
-	}
-	if err != nil {
-		return nil, err
-	}
-	facts, checked, err := l.check.before(ctx, l.processLauncher, facts, r.vars, "")
-	if err != nil {
-		return nil, err
-	}
-	l.keep(r.hide.facts(facts))
-	l.carries(facts)
-	out.Spec = l.spec(jvmEnviron(r.vars, facts.Result.Env))
-	out.Spec.Argv, out.Sources, out.Notes = facts.argv, facts.digest, []string{javaNote(facts.JVM, facts.Found)}
-	out.Warnings = slices.Concat(warnings, checked)
-	out.ReadOutput = outputReader(facts.Result.Options)
-	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
-	return out, nil
-}
-
-// plan is what a start would execute.
-func (l *javaLauncher) plan(ctx context.Context, r *readied) (facts *jvmFacts, warnings []string, err error) {
-	settings := append([]hotspot.Setting{l.setting("java.home", l.service.Java.Home)}, javaSettings(r.environment)...)
-	java, found, err := hotspot.Find("/", r.vars["PATH"], settings...)
-	if err != nil {
-		return nil, nil, err
-	}
-	words, err := jvm.SplitOptions(r.vars["JAVA_OPTS"])
-	if err != nil {
-		return nil, nil, &optionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
-	}
-	layers := &layers{cfg: l.jvm, world: l.world, outside: *r.environment, env: *r.environment,
-		words: []namedWords{{name: "JAVA_OPTS", words: words}}, own: r.own, user: l.user, given: r.options, leave: r.leave,
-		flags: l.check.flagsOf(l.asking(r.vars, nil, ""))}
-	facts, err = layers.render(ctx, java, found, 0)
-	if err != nil {
-		return facts, nil, err
-	}
-	facts.argv = javaCommand(java.Java, facts.Result.Argv(), l.service.Java)
-	return facts, layers.notes, nil
-}
-
-// tried is what a start would execute, if the JVM takes it.
-func (l *javaLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error) {
-	facts, _, err := l.plan(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	facts, _, err = l.check.before(ctx, l.processLauncher, facts, r.vars, "")
-	return facts, err
-}
-
-// Attach adds what a JVM can do to the probes.
-func (l *javaLauncher) Attach(ctx context.Context, learned string) (*supervisor.Launch, error) {
-	out, err := l.processLauncher.Attach(ctx, learned)
-	return l.asJVM(l.check.attacher, out, err)
-}
-
 // javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.
 func javaCommand(java string, options []string, c config.Java) []string {
 	argv := append([]string{java}, options...)
@@ -204,7 +121,7 @@ func javaCommand(java string, options []string, c config.Java) []string {
 
 // setting is the one of the configuration that names the JVM, by its path below the
 // service.
-func (l *processLauncher) setting(path, value string) hotspot.Setting {
+func (l *jvmLauncher) setting(path, value string) hotspot.Setting {
 	return hotspot.Setting{Name: path, Value: value, From: l.origins[config.ServicePath(l.name, path)].String()}
 }
 

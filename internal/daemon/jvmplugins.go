@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -66,32 +65,27 @@ func (l *layers) carriedNames() (out []string) {
 	return out
 }
 
-// pluginsAllow says whether a service may start for all that its plugins are, which begin
-// with the start.
-func (l *processLauncher) pluginsAllow() error {
-	if l.plugins == nil {
+// pluginsAllow gives what says whether a service may start for all that its plugins are,
+// which begin with the start.
+func pluginsAllow(p *plugin.Plugins) func(service string) error {
+	if p == nil {
 		return nil
 	}
-	l.plugins.Refresh()
-	if err := l.plugins.Blocked(); err != nil {
-		return fmt.Errorf("cannot start: %w\nhint: stoker plugin list", err)
-	}
-	l.plugins.Begins(l.name)
-	return nil
-}
-
-// carries notes whose options a start has.
-func (l *processLauncher) carries(f *jvmFacts) {
-	if l.plugins != nil {
-		l.plugins.Starts(l.name, f.carried)
+	return func(service string) error {
+		p.Refresh()
+		if err := p.Blocked(); err != nil {
+			return fmt.Errorf("cannot start: %w\nhint: stoker plugin list", err)
+		}
+		p.Begins(service)
+		return nil
 	}
 }
 
 // whenReady has the plugins know that a start was ready, before anybody looks at it.
-func (l *processLauncher) whenReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
+func (l *jvmLauncher) whenReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
-		if l.plugins != nil {
-			l.plugins.Ready(l.name)
+		if l.world.plugins != nil {
+			l.world.plugins.Ready(l.name)
 		}
 		return look(ctx, p)
 	}
@@ -100,30 +94,28 @@ func (l *processLauncher) whenReady(look func(context.Context, supervisor.Proces
 // sparing prepares something of the JVM options, and where those cannot be used, does
 // it again without the plugins that are not required: those that the error names, else
 // all. If it was them, they have failed with its words.
-func sparing[T any](p *plugin.Plugins, r *readied, prepare func() (T, error)) (T, error) {
-	out, first := prepare()
+func sparing(p *plugin.Plugins, hide secretMask, prepare func(without []string) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
+	out, first := prepare(nil)
+	var without []string
 	err := first
 	for err != nil && p != nil {
 		var bad *optionsError
 		if !errors.As(err, &bad) {
 			break
 		}
-		suspects := namedIn(spareable(p, r.leave), err.Error())
+		suspects := namedIn(spareable(p, without), err.Error())
 		if len(suspects) == 0 {
 			break
 		}
-		r.leave = append(r.leave, suspects...)
-		out, err = prepare()
+		without = append(without, suspects...)
+		out, err = prepare(without)
 	}
-	if len(r.leave) == 0 {
-		return out, first
+	if err != nil {
+		return nil, first // it was not them
 	}
-	if err != nil { // it was not them
-		r.leave = nil
-		var none T
-		return none, first
+	if len(without) > 0 {
+		p.Fail(without, hide.text(optionsReason(first)))
 	}
-	p.Fail(r.leave, r.hide.text(optionsReason(first)))
 	return out, nil
 }
 
@@ -158,24 +150,12 @@ func pluginSource(name string) string { return "plugin " + name + " (" }
 
 // amend asks whether a plugin is the cause of the end of a JVM that has hardly begun:
 // then it is started again without.
-func (l *processLauncher) amend(d supervisor.Died) (why string) {
+func (l *jvmLauncher) amend(d supervisor.Died) (why string) {
 	if d.Exit.Success || d.Ready && fromOutside(d.Exit) {
 		return ""
 	}
-	carried := l.plugins.StartedWith(l.name)
+	carried := l.world.plugins.StartedWith(l.name)
 	named := accused(string(d.Output), carried)
 	text := cmp.Or(hotspot.LastWords(d.Output), d.Exit.String())
-	return l.plugins.Blame(l.name, plugin.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), Ready: d.Ready})
-}
-
-// asJVM adds what a JVM can do and what it says, and what its plugins are asked for.
-func (l *processLauncher) asJVM(a *attacher, out *supervisor.Launch, err error) (*supervisor.Launch, error) {
-	if err != nil {
-		return out, err
-	}
-	out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, a.threadDump, hearAilments
-	if l.plugins != nil {
-		out.Amend, out.Confirm = l.amend, func() { l.plugins.Confirm(l.name) }
-	}
-	return out, nil
+	return l.world.plugins.Blame(l.name, plugin.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), Ready: d.Ready})
 }

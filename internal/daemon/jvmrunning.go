@@ -27,22 +27,6 @@ const bySources = "a change of the sources of its JVM options"
 // unwatched is what it means when files cannot be watched.
 const unwatched = "the sources of JVM options are not watched; a restart reads them"
 
-// jvmPlanner is a launcher of a JVM.
-type jvmPlanner interface {
-	// tried is what a start would execute, if the JVM takes it: the error may be its
-	// refusal.
-	tried(ctx context.Context, r *readied) (*jvmFacts, error)
-	common() (*processLauncher, jvm.Config, sourceWorld)
-}
-
-func (l *javaLauncher) common() (*processLauncher, jvm.Config, sourceWorld) {
-	return l.processLauncher, l.jvm, l.world
-}
-
-func (l *tomcatLauncher) common() (*processLauncher, jvm.Config, sourceWorld) {
-	return l.processLauncher, l.jvm, l.world
-}
-
 // runningJVMs watches the sources of the JVMs that run: it is the jvmWorld of its
 // sourceWatch.
 type runningJVMs struct {
@@ -83,10 +67,10 @@ func newRunningJVMs(sup *supervisor.Supervisor, plan func() *setup, log hclog.Lo
 }
 
 // launchers are the JVMs of the configuration in force.
-func (r *runningJVMs) launchers() map[string]jvmPlanner {
-	out := map[string]jvmPlanner{}
+func (r *runningJVMs) launchers() map[string]*jvmLauncher {
+	out := map[string]*jvmLauncher{}
 	for _, d := range r.plan().definitions {
-		if l, ok := d.Launcher.(jvmPlanner); ok {
+		if l, ok := d.Launcher.(*jvmLauncher); ok {
 			out[d.Name] = l
 		}
 	}
@@ -120,9 +104,10 @@ func (r *runningJVMs) wanted() watchedSources {
 	var out watchedSources
 	launchers := r.launchers()
 	for _, name := range slices.Sorted(maps.Keys(launchers)) {
-		base, cfg, world := launchers[name].common()
+		l := launchers[name]
+		cfg, world := l.jvm, l.world
 		out.Files, out.Dirs = watched(cfg) // the same for all
-		env, _ := base.environ()           // what cannot be read is found by the comparison
+		env, _ := l.environ()              // what cannot be read is found by the comparison
 		sources := &layers{cfg: cfg, world: world, outside: *env}
 		if files := inConfig(sources); len(files) > 0 {
 			if out.Named == nil {
@@ -243,15 +228,14 @@ func (r *runningJVMs) digest(ctx context.Context, name string) (string, error) {
 	if l == nil {
 		return "", errGone
 	}
-	base, cfg, world := l.common()
-	env, err := base.environ()
+	env, err := l.environ()
 	if err != nil {
 		return "", env.hide.err(err)
 	}
-	if world.plugins != nil {
-		world.plugins.Refresh()
+	if l.world.plugins != nil {
+		l.world.plugins.Refresh()
 	}
-	sources := &layers{cfg: cfg, world: world, outside: *env, user: base.user}
+	sources := &layers{cfg: l.jvm, world: l.world, outside: *env, user: l.user}
 	if _, err := sources.fixed(ctx); err != nil {
 		return "", env.hide.err(err)
 	}
@@ -267,13 +251,12 @@ func (r *runningJVMs) compare(ctx context.Context, name string, pid int) (change
 	if l == nil {
 		return nil, errGone
 	}
-	base, _, _ := l.common()
-	env, err := base.environ()
+	env, err := l.environ()
 	if err != nil {
 		return nil, env.hide.err(err)
 	}
-	before, own := r.started(name, pid, base)
-	facts, err := l.tried(ctx, &readied{environment: env, own: own, options: base.given().Options})
+	before, own := r.started(name, pid, l.processLauncher)
+	facts, err := l.tried(ctx, &readied{environment: env, own: own, options: l.hooksGave().Options})
 	if err != nil {
 		why, _, _ := strings.Cut(env.hide.err(err).Error(), "\nhint:") // explain shows what runs
 		if bad := new(optionsError); errors.As(err, &bad) {

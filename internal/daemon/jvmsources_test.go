@@ -227,7 +227,7 @@ func TestStateFolder(t *testing.T) {
 // Where no source can change nobody watches: no inotify, no goroutine, no request.
 func TestNothingToWatch(t *testing.T) {
 	never := time.Duration(0)
-	l := &javaLauncher{processLauncher: &processLauncher{}, world: sourceWorld{labels: noLabels}, jvm: jvm.Config{User: jvm.LayerConfig{
+	l := &jvmLauncher{processLauncher: &processLauncher{}, world: sourceWorld{labels: noLabels}, jvm: jvm.Config{User: jvm.LayerConfig{
 		Options: []jvm.Inline{{Option: "-Xmx1g"}}, Env: []string{"APP_OPTS"}, URLs: []jvm.URL{{URL: "http://config/x", Every: &never},
 			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"STOKER_NO_SUCH": {"x"}}}}}}}}}
 	for name, plan := range map[string]*setup{

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
@@ -30,12 +29,20 @@ type processLauncher struct {
 	base    proc.Spec // what a process of the service has whatever it executes
 	cgroups *cgroup.Tree
 	wish    cgroup.Wish
-	inherit bool // the command of run: it gets our stdin, and our terminal
-	traces  evidence
-	hooks   *hookRunner     // nil: hooks give it nothing
-	plugins *plugin.Plugins // nil: there are none for it
-	public  []string        // variables whose values become arguments, which everybody can read
-	origins config.Origins  // of the configuration
+	serviceDeps
+}
+
+// serviceDeps are what a launcher uses beside the configuration of its service.
+type serviceDeps struct {
+	inherit bool           // the command of run: it gets our stdin, and our terminal
+	public  []string       // variables whose values become arguments, which everybody can read
+	origins config.Origins // of the configuration
+	// given is what hooks have given to a service; nil: nothing.
+	given func(service string, uid int) hooks.Given
+	// allow is an error if a service must not start; nil: every one may.
+	allow func(service string) error
+	// observe adds what can be seen of a process whatever it executes; nil: nothing.
+	observe func(*supervisor.Launch)
 }
 
 // newProcessLauncher reads what a service's processes are to be started with.
@@ -96,21 +103,21 @@ type readied struct {
 	own *cgroup.Own // nil: the service runs in the container's
 	// options of the JVM that hooks have given.
 	options []hooks.GivenOption
-	// leave are plugins that the start goes without.
-	leave []string
 }
 
 // ready reads the environment, makes the cgroup, and has prepare make a Launch of
 // it. What that says is for people, so it is kept clear of secrets.
 func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
-	if err := l.pluginsAllow(); err != nil {
-		return nil, err
+	if l.allow != nil {
+		if err := l.allow(l.name); err != nil {
+			return nil, err
+		}
 	}
 	env, err := l.environ()
 	if err != nil {
 		return nil, err
 	}
-	given := l.given()
+	given := l.hooksGave()
 	r := &readied{environment: env, options: given.Options}
 	note := l.makeCgroup(r)
 	out, err := prepare(r)
@@ -135,9 +142,12 @@ func (l *processLauncher) ready(prepare func(r *readied) (*supervisor.Launch, er
 	return out, nil
 }
 
-// given is what hooks have given to the service.
-func (l *processLauncher) given() hooks.Given {
-	return l.hooks.given(l.name, l.user.ID())
+// hooksGave is what hooks have given to the service.
+func (l *processLauncher) hooksGave() hooks.Given {
+	if l.given == nil {
+		return hooks.Given{}
+	}
+	return l.given(l.name, l.user.ID())
 }
 
 // makeCgroup makes the service's own, where one is wanted. Without it the service
@@ -179,8 +189,10 @@ func (l *processLauncher) Prepare(ctx context.Context) (*supervisor.Launch, erro
 // Attach gives the probes.
 func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Ready: l.service.Ready.Probes(l.runProbe), Live: l.service.Live.Probes(l.runProbe),
-		StopCommand: l.stopCommand(), ReadOutput: outputReader(nil), Debugger: lookForDebugger,
-		Evidence: l.traces.find, Port: readyPort(l.service.Ready.Look)}
+		StopCommand: l.stopCommand(), Port: readyPort(l.service.Ready.Look)}
+	if l.observe != nil {
+		l.observe(out)
+	}
 	if pattern := l.service.Ready.Log; pattern != "" {
 		watch, err := supervisor.LogWatch(pattern)
 		if err != nil {

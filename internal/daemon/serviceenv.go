@@ -47,7 +47,7 @@ func (e *environment) source(name string) string {
 func (l *processLauncher) environ() (*environment, error) {
 	e := &environment{vars: EnvironMap(os.Environ()), from: map[string]string{}}
 	l.user.AdaptEnv(e.vars)
-	e.put(l.given().Env, "a hook")
+	e.put(l.hooksGave().Env, "a hook")
 	var err error
 	for _, path := range l.service.EnvFiles {
 		vars, readErr := readEnvFile(path)

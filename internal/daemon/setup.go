@@ -83,7 +83,7 @@ func (s *setup) addCommand(m *proc.Manager, opts Options) {
 		Command: opts.Command, Essential: true, Restart: supervisor.Restart{Policy: supervisor.Never},
 		Stop: supervisor.Stop{Timeout: s.config.Stop.Timeout},
 	}}}}).Services[name]
-	l := &processLauncher{m: m, service: cfg, inherit: true}
+	l := &processLauncher{m: m, service: cfg, serviceDeps: serviceDeps{inherit: true, observe: observe}}
 	s.config.Main = name
 	s.definitions = append(s.definitions, supervisor.Definition{Name: name, Kind: config.KindProcess, Config: cfg.Config, Launcher: l})
 }
@@ -97,8 +97,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	if base.user != nil {
 		s.users = append(s.users, base.user)
 	}
-	base.hooks = s.runner
-	base.plugins, base.origins = s.plugins, s.origins
+	base.serviceDeps = serviceDeps{origins: s.origins, given: s.runner.given, allow: pluginsAllow(s.plugins), observe: observe}
 	if cfg.Kind != config.KindProcess {
 		base.public = append(jvm.OptionVariables(), s.config.JVM.User.Env...)
 	}
@@ -111,11 +110,8 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
 	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}
-	switch cfg.Kind {
-	case config.KindJava:
-		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check}
-	case config.KindTomcat:
-		d.Launcher = &tomcatLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check, log: log.With("name", name)}
+	if cfg.Kind != config.KindProcess {
+		d.Launcher = newJVMLauncher(jvmLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check, log: log.With("name", name)})
 	}
 	s.definitions = append(s.definitions, d)
 	return nil

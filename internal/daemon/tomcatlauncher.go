@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -19,20 +18,15 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// tomcatLauncher starts a service of kind tomcat.
-type tomcatLauncher struct {
-	*processLauncher
-	jvm      jvm.Config
-	world    sourceWorld
-	keep     func(*jvmFacts)
-	check    jvmCheck
-	log      hclog.Logger
+// tomcatKind is a service of kind tomcat.
+type tomcatKind struct {
+	*jvmLauncher
 	patterns sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
 	vague    sync.Once
 }
 
-// tomcatSetup is what one start found out.
-type tomcatSetup struct {
+// tomcatStart is what one start found out.
+type tomcatStart struct {
 	install tomcat.Install
 	env     *environment // with what setenv.sh changed
 	vars    map[string]string
@@ -42,106 +36,71 @@ type tomcatSetup struct {
 	serverErr error
 	proof     tomcatProof
 	options   []jvm.Option // of the JVM; nil: it was started before our time
+	umask     int
 	notes     []string
-	warnings  []string // shown with the notes
-	readied   *readied // nil: it was started before our time
 }
 
-// Prepare does what catalina.sh would do.
-func (l *tomcatLauncher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
-	return l.ready(func(r *readied) (*supervisor.Launch, error) {
-		return sparing(l.plugins, r, func() (*supervisor.Launch, error) { return l.prepare(ctx, r) })
-	})
-}
-
-func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.Launch, error) {
-	s, launch, facts, err := l.setUp(ctx, r)
-	if facts != nil {
-		l.keep(r.hide.facts(facts))
-	}
+// plan does what catalina.sh would do.
+func (l *tomcatKind) plan(ctx context.Context, r *readied, without []string) (*jvmPlan, error) {
+	s, err := l.find(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	facts, warnings, err := l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
+	java, found, err := l.findJava(s)
 	if err != nil {
 		return nil, err
 	}
-	s.warnings = append(s.warnings, warnings...)
-	l.keep(r.hide.facts(facts))
-	l.carries(facts)
-	l.readServer(s, launch.Argv, EnvironMap(launch.Env))
+	p := &jvmPlan{env: s.env, dir: s.dir, tomcat: s, notes: append(s.notes, javaNote(java, found))}
+	words, err := l.words(r, s)
+	if err != nil {
+		return nil, err
+	}
+	layers := l.layers(r, without, s.env, s.dir, words)
+	l.readServer(s, nil, s.env.vars)
+	if p.facts, err = layers.render(ctx, java, found, s.server.Threads()); err != nil {
+		return p, err
+	}
+	p.warnings, s.options = layers.notes, p.facts.Result.Options
+	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.vars, p.facts.Result.Env),
+		Vars: s.vars, CatalinaOpts: p.facts.Result.Argv(), OpensAsOptions: true})
+	p.facts.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
+	return p, err
+}
+
+// launch looks at server.xml as that start reads it.
+func (l *tomcatKind) launch(p *jvmPlan) (*supervisor.Launch, error) {
+	s := p.tomcat
+	l.readServer(s, p.facts.argv, EnvironMap(p.environ))
 	if err := l.missing(s); err != nil {
 		return nil, err
 	}
 	s.proof = proofOf(s.server, s.serverErr, time.Now())
-	s.warnings = append(s.warnings, s.proof.notes()...)
-	out, err := l.attach(s)
+	p.warnings = append(p.warnings, s.proof.notes()...)
+	out, err := l.watched(s)
 	if err != nil {
 		return nil, err
 	}
-	out.Learned = s.proof.kept()
-	out.Spec = l.spec(nil)
-	out.Spec.Argv, out.Spec.Env = launch.Argv, launch.Env
-	if out.Spec.Umask == nil {
-		mask := int(launch.Umask)
-		out.Spec.Umask = &mask
-	}
-	if s.dir != "" {
-		out.Spec.Dir = s.dir
-	}
-	out.Notes, out.Warnings, out.Sources = append(s.notes, launch.Notes...), s.warnings, facts.digest
-	out.ReadOutput = outputReader(facts.Result.Options)
-	out.Verify = l.whenReady(l.check.after(facts, out.Spec.Argv, r.hide))
+	out.Learned, out.Spec.Umask = s.proof.kept(), &s.umask
 	return out, nil
 }
 
-// setUp finds out what a start would execute. Facts may come with an error.
-func (l *tomcatLauncher) setUp(ctx context.Context, r *readied) (s *tomcatSetup, launch tomcat.Launch, facts *jvmFacts, err error) {
-	if s, err = l.find(ctx, r); err != nil {
-		return s, launch, nil, err
-	}
-	java, found, err := l.findJava(s)
-	if err != nil {
-		return s, launch, nil, err
-	}
-	s.notes = append(s.notes, javaNote(java, found))
-	if facts, err = l.render(ctx, s, java, found); err != nil {
-		return s, launch, facts, err
-	}
-	launch, err = s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.vars, facts.Result.Env),
-		Vars: s.vars, CatalinaOpts: facts.Result.Argv(), OpensAsOptions: true})
-	facts.argv = launch.Argv
-	return s, launch, facts, err
-}
-
-// tried is what a start would execute, if the JVM takes it.
-func (l *tomcatLauncher) tried(ctx context.Context, r *readied) (*jvmFacts, error) {
-	s, _, facts, err := l.setUp(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	facts, _, err = l.check.before(ctx, l.processLauncher, facts, s.env.vars, s.dir)
-	return facts, err
-}
-
-// Attach gives what is needed to look after a Tomcat that runs. setenv.sh is not
-// run again for it.
-func (l *tomcatLauncher) Attach(_ context.Context, learned string) (*supervisor.Launch, error) {
+// attach does not run setenv.sh again.
+func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
 	env, _ := l.environ() // what cannot be read now was read when it was started
 	install, err := tomcat.Find(l.service.Tomcat, env.vars)
 	if err != nil {
 		return nil, err
 	}
-	s := &tomcatSetup{install: install, env: env}
+	s := &tomcatStart{install: install, env: env}
 	l.readServer(s, nil, env.vars)
 	if s.proof, err = learnedProof(learned); err != nil {
 		s.proof = proofOf(s.server, s.serverErr, time.Now())
 	}
-	return l.attach(s)
+	return l.watched(s)
 }
 
 // find finds Tomcat and takes setenv.sh's changes.
-func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, error) {
+func (l *tomcatKind) find(ctx context.Context, r *readied) (*tomcatStart, error) {
 	install, err := tomcat.Find(l.service.Tomcat, r.vars)
 	if err != nil {
 		return nil, err
@@ -152,8 +111,7 @@ func (l *tomcatLauncher) find(ctx context.Context, r *readied) (*tomcatSetup, er
 	if err != nil {
 		return nil, setenvError(err)
 	}
-	s := &tomcatSetup{install: imp.Install, vars: imp.Vars, dir: imp.Dir, readied: r,
-		notes: append([]string{imp.Install.String()}, imp.Notes...)}
+	s := &tomcatStart{install: imp.Install, vars: imp.Vars, dir: imp.Dir, notes: append([]string{imp.Install.String()}, imp.Notes...)}
 	s.env = &environment{vars: imp.Env, from: maps.Clone(r.from), hide: r.hide}
 	for _, c := range imp.Changes {
 		s.env.from[c.Name] = "bin/setenv.sh"
@@ -176,13 +134,13 @@ func setenvError(err error) error {
 }
 
 // run is the shell for setenv.sh, under the service's user.
-func (l *tomcatLauncher) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
+func (l *tomcatKind) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
 	code, output, err := l.runOnce(ctx, "setenv", argv, env, dir)
 	return []byte(output), supervisor.CommandError(code, "", err)
 }
 
 // findJava finds the JVM: as configured, as the script would, or in the image.
-func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
+func (l *tomcatKind) findJava(s *tomcatStart) (hotspot.JVM, string, error) {
 	settings := []hotspot.Setting{l.setting("tomcat.java", l.service.Tomcat.Java)}
 	if value, name, ok := tomcat.JavaHint(s.env.vars, s.vars); ok {
 		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: s.env.origin(name)})
@@ -190,16 +148,14 @@ func (l *tomcatLauncher) findJava(s *tomcatSetup) (hotspot.JVM, string, error) {
 	return hotspot.Find("/", s.env.vars["PATH"], settings...)
 }
 
-// render makes the JVM options, with the threads that server.xml allows.
-func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspot.JVM, found string) (*jvmFacts, error) {
+// words are the options of the variables that catalina.sh reads.
+func (l *tomcatKind) words(r *readied, s *tomcatStart) ([]namedWords, error) {
 	sources, err := s.install.UserOptions(s.env.vars, s.vars)
 	if err != nil {
 		return nil, &optionsError{err}
 	}
-	ls := &layers{cfg: l.jvm, world: l.world, outside: *s.readied.environment, env: *s.env, own: s.readied.own, user: l.user,
-		given: s.readied.options, leave: s.readied.leave,
-		flags: l.check.flagsOf(l.asking(s.env.vars, nil, s.dir))}
-	before, _ := s.install.UserOptions(s.readied.vars, nil) // only to compare
+	before, _ := s.install.UserOptions(r.vars, nil) // only to compare
+	var out []namedWords
 	for _, src := range sources {
 		w := namedWords{name: src.Var, words: src.Words}
 		for _, b := range before {
@@ -207,28 +163,22 @@ func (l *tomcatLauncher) render(ctx context.Context, s *tomcatSetup, java hotspo
 				w.given = b.Words
 			}
 		}
-		ls.words = append(ls.words, w)
+		out = append(out, w)
 	}
-	l.readServer(s, nil, s.env.vars)
-	facts, err := ls.render(ctx, java, found, s.threads())
-	if err != nil {
-		return facts, err
-	}
-	s.warnings, s.options = append(s.warnings, ls.notes...), facts.Result.Options
-	return facts, nil
+	return out, nil
 }
 
 // readServer reads server.xml as a Tomcat with this command line and environment
 // would, and as its user. What is wrong with the file is Tomcat's to say: it is the
 // one that must read it, but until it has done that nothing is proven.
-func (l *tomcatLauncher) readServer(s *tomcatSetup, argv []string, env map[string]string) {
+func (l *tomcatKind) readServer(s *tomcatStart, argv []string, env map[string]string) {
 	read := func(path string) ([]byte, error) { return readOptionFile(l.user, jvm.User, path) }
 	s.server, s.serverErr = s.install.ServerXML(tomcat.Surroundings{Argv: argv, Env: env, Read: read})
 }
 
 // missing is the error for wanted applications of which there is nothing to deploy:
 // Tomcat says no word of what is not there.
-func (l *tomcatLauncher) missing(s *tomcatSetup) error {
+func (l *tomcatKind) missing(s *tomcatStart) error {
 	apps, all := s.install.Applications(s.server)
 	if s.serverErr != nil || !all {
 		return nil //nolint:nilerr // see readServer
@@ -243,11 +193,8 @@ func (l *tomcatLauncher) missing(s *tomcatSetup) error {
 	return nil
 }
 
-// threads are those of the connectors; 0: none are known, so Tomcat's default.
-func (s *tomcatSetup) threads() int { return s.server.Threads() }
-
 // patternsOf gives the patterns of the Tomcat at home.
-func (l *tomcatLauncher) patternsOf(home string) *tomcat.Patterns {
+func (l *tomcatKind) patternsOf(home string) *tomcat.Patterns {
 	if p, ok := l.patterns.Load(home); ok {
 		return p.(*tomcat.Patterns)
 	}

@@ -118,11 +118,10 @@ func learnedProof(learned string) (p tomcatProof, err error) {
 	return p, err
 }
 
-// attach gives readiness by its three parts: what listens is Tomcat's own, it
+// watched gives readiness by its three parts: what listens is Tomcat's own, it
 // answers as it should, and no application that is needed has failed to deploy.
-func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
-	base, err := l.processLauncher.Attach(context.Background(), "")
-	out, err := l.asJVM(l.check.attacher, base, err)
+func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
+	out, err := l.base()
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +143,7 @@ func (l *tomcatLauncher) attach(s *tomcatSetup) (*supervisor.Launch, error) {
 
 // configuredProof is p, unless ready.http says what is asked: then the port is that of
 // the URL, if it is one of this machine.
-func (l *tomcatLauncher) configuredProof(p tomcatProof) tomcatProof {
+func (l *tomcatKind) configuredProof(p tomcatProof) tomcatProof {
 	configured := l.service.Ready.HTTP
 	if configured == "" {
 		return p
@@ -178,7 +177,7 @@ func answers() []int {
 
 // probe looks once whether Tomcat is ready. configured is what the configuration asks
 // for; nil: nothing.
-func (l *tomcatLauncher) probe(proof tomcatProof, configured supervisor.Probe, w *tomcatWatch) supervisor.Probe {
+func (l *tomcatKind) probe(proof tomcatProof, configured supervisor.Probe, w *tomcatWatch) supervisor.Probe {
 	ready := l.service.Ready
 	look := supervisor.Look{HTTP: proof.URL, Socket: proof.Socket, Status: answers(), CertFile: ready.CertFile, KeyFile: ready.KeyFile}
 	root := look.Probes(nil)
@@ -213,7 +212,7 @@ func (l *tomcatLauncher) probe(proof tomcatProof, configured supervisor.Probe, w
 }
 
 // owns says whether the port is this Tomcat's.
-func (l *tomcatLauncher) owns(p *proc.Process, port int) error {
+func (l *tomcatKind) owns(p *proc.Process, port int) error {
 	certain, err := p.OwnsListener(port)
 	if err == nil && !certain {
 		l.vague.Do(func() {

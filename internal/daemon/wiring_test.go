@@ -132,7 +132,7 @@ func TestTomcatProof(t *testing.T) {
 	} {
 		server, err := tomcat.ParseServerXML("server.xml", []byte(tc.xml), tomcat.References{}, nil)
 		look := supervisor.Look{HTTP: tc.ready, Socket: tc.socket}
-		l := &tomcatLauncher{processLauncher: &processLauncher{service: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Look: look}}}}}
+		l := &tomcatKind{jvmLauncher: &jvmLauncher{processLauncher: &processLauncher{service: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Look: look}}}}}}
 		found := proofOf(server, err, time.Unix(1, 0).UTC())
 		if again, err := learnedProof(found.kept()); err != nil || again != found {
 			t.Errorf("%s: %+v becomes %+v in the state, %v", tc.name, found, again, err)
