@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/launch"
 )
 
 // renderFlags are the flags of jvm render as they were given; empty: not given.
@@ -35,7 +36,7 @@ func jvmRender(w, complaints io.Writer, f renderFlags) error {
 		}
 		return err
 	}
-	result := daemon.RenderLayers(cfg, daemon.EnvironMap(os.Environ()), limits, target, f.noSizing)
+	result := launch.RenderLayers(cfg, service.EnvironMap(os.Environ()), limits, target, f.noSizing)
 	if err := printResult(w, complaints, result, f.format); err != nil {
 		return fmt.Errorf("cannot print the options: %w", err)
 	}
@@ -46,14 +47,14 @@ func jvmRender(w, complaints io.Writer, f renderFlags) error {
 }
 
 // parse reads what the flags describe.
-func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target daemon.RenderTarget, err error) {
+func (f renderFlags) parse() (cfg jvm.Config, limits jvm.Limits, target launch.Target, err error) {
 	if cfg, err = f.config(); err != nil {
 		return cfg, limits, target, err
 	}
 	if limits, err = f.limits(); err != nil {
 		return cfg, limits, target, err
 	}
-	target, err = daemon.TargetOf(f.java)
+	target, err = launch.TargetOf(f.java)
 	return cfg, limits, target, err
 }
 
@@ -95,7 +96,7 @@ func (f renderFlags) config() (cfg jvm.Config, err error) {
 // missing.
 func (f renderFlags) limits() (l jvm.Limits, err error) {
 	if f.memory == "" || f.cpus == "" {
-		l, _ = daemon.ReadLimits(nil) // its warnings are stoker limits' business
+		l, _ = launch.ReadLimits(nil) // its warnings are stoker limits' business
 	}
 	if f.memory != "" {
 		if l.Memory, err = jvm.ParseMemory(f.memory); err != nil {
@@ -129,7 +130,7 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 	if len(files) == 0 {
 		return &hintError{errors.New("cannot check: no file is named"), "stoker jvm check --java-version 17 FILE...", codeUsage}
 	}
-	target, err := daemon.TargetOf(version)
+	target, err := launch.TargetOf(version)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func jvmCheckFiles(w io.Writer, files []string, version, format string) error {
 	wrong := 0
 	for _, file := range files {
 		cfg := jvm.Config{User: jvm.LayerConfig{Files: []jvm.File{{File: file}}}}
-		r := daemon.RenderLayers(cfg, nil, jvm.Limits{}, target, true)
+		r := launch.RenderLayers(cfg, nil, jvm.Limits{}, target, true)
 		wrong += len(r.Errors)
 		checked = append(checked, checkedFile{file, append([]jvm.Problem{}, r.Warnings...), append([]jvm.Problem{}, r.Errors...)})
 	}

@@ -20,7 +20,9 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -51,7 +53,7 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
 	machine, past := hooks.NewMachine(m, rec)
-	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: EnvironMap(os.Environ()),
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: service.EnvironMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
 		Done:     h.journal.hooks, PluginFailed: r.plugins.FailHook,
@@ -109,7 +111,7 @@ func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
 // rebind puts both into force. h.mu is held.
 func (h *hookRunner) rebind() {
 	bound := slices.Concat(h.own, h.leaving, h.plugins)
-	h.book.Store(hooks.NewBook(bound, hooks.Surroundings{Env: EnvironMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
+	h.book.Store(hooks.NewBook(bound, hooks.Surroundings{Env: service.EnvironMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
 }
 
 // labels are those of the configuration that the hooks are of.
@@ -125,8 +127,8 @@ func flavorOf(cfg config.Config, bound []hooks.Bound) string {
 	if !slices.ContainsFunc(bound, func(b hooks.Bound) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
 		return ""
 	}
-	limits, _ := ReadLimits(nil)
-	policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: EnvironMap(os.Environ()), Labels: cfg.Labels, Limits: limits})
+	limits, _ := launch.ReadLimits(nil)
+	policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: service.EnvironMap(os.Environ()), Labels: cfg.Labels, Limits: limits})
 	if err != nil {
 		return "" // the JVM's start says why
 	}
