@@ -33,37 +33,65 @@ func edges() map[string][]string {
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/service", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/launch", "jvm/tomcat", "supervisor"},
-		"internal/service":   {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit", "internal/initproto", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm", "jvm/tomcat", "supervisor"},
-		"jvm/launch":         {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote", "internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor"},
+		"internal/daemon":    {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/launch", "jvm/tomcat", "supervisor"},
+		"internal/service":   {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit", "internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm", "jvm/tomcat", "supervisor", "supervisor/probe"},
+		"jvm/launch":         {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote", "internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/probe"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor", "hooks", "internal/lifecycle", "jvm", "internal/api", "jvm/tomcat", "internal/remote", "internal/logs", "internal/proc", "internal/suggest", "internal/redact", "internal/execshim",
-			"internal/reference", "internal/untrusted", "internal/printable", "internal/filewatch", "hooks/plugin"},
-		"internal/filewatch": {"internal/proc", "internal/untrusted"},
-		"jvm/hotspot":        {"internal/untrusted", "internal/asuser", "internal/procfs"},
-		"internal/fdstore":   {"internal/initproto"},
-		"internal/initproto": {"internal/procfs"},
-		"internal/pid1":      {"internal/initproto", "internal/procfs"},
-		"internal/procfs":    {},
-		"internal/logs":      {"internal/trust", "internal/untrusted"},
-		"internal/proc":      {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim"},
-		"internal/execshim":  {"internal/pid1", "internal/procfs", "internal/untrusted"},
-		"internal/remote":    {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":    {},
-		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
-		"internal/suggest":   {},
-		"internal/printable": {},
-		"jvm":                {"internal/suggest", "internal/printable"},
-		"internal/statefile": {"internal/trust", "internal/untrusted"},
-		"supervisor":         {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto"},
-		"internal/trust":     {},
-		"internal/untrusted": {},
-		"internal/reference": {},
+		"internal/config": {
+			"hooks",
+			"hooks/plugin",
+			"internal/api",
+			"internal/execshim",
+			"internal/filewatch",
+			"internal/layeredyaml",
+			"internal/lifecycle",
+			"internal/logs",
+			"internal/printable",
+			"internal/proc",
+			"internal/redact",
+			"internal/reference",
+			"internal/remote",
+			"internal/suggest",
+			"jvm",
+			"jvm/tomcat",
+			"supervisor",
+			"supervisor/probe",
+		},
+		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
+		"internal/filewatch":   {"internal/proc", "internal/untrusted"},
+		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"internal/fdstore":     {"internal/initproto"},
+		"internal/initproto":   {"internal/procfs"},
+		"internal/pid1":        {"internal/initproto", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/logpipes", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
+		"internal/fdready":     {},
+		"internal/logpipes":    {"internal/fdready", "internal/initproto"},
+		"internal/signals":     {},
+		"internal/terminal":    {},
+		"internal/headroom":    {"internal/initproto", "internal/waitid"},
+		"internal/memory":      {},
+		"internal/spawn":       {},
+		"internal/waitid":      {"internal/initproto"},
+		"internal/procfs":      {},
+		"internal/logs":        {"internal/trust", "internal/untrusted"},
+		"internal/proc":        {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
+		"internal/execshim":    {"internal/pid1", "internal/procfs", "internal/untrusted", "internal/terminal"},
+		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
+		"internal/redact":      {},
+		"jvm/tomcat":           {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
+		"internal/suggest":     {},
+		"internal/printable":   {},
+		"jvm":                  {"internal/suggest", "internal/printable"},
+		"internal/statefile":   {"internal/trust", "internal/untrusted"},
+		"supervisor":           {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
+		"internal/trust":       {},
+		"internal/untrusted":   {},
+		"internal/reference":   {},
 	}
 }
 
@@ -73,7 +101,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
-		"go.yaml.in/yaml/v3":               "internal/config",
+		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
@@ -82,8 +110,8 @@ func homes() map[string]string {
 // variables are the package variables that may be there, with the reason.
 func variables() map[string]string {
 	return map[string]string{
-		"cmd/stoker.version":      "the linker sets it",
-		"internal/config.schemas": "what reflection says of the types, which never changes",
+		"cmd/stoker.version":                "the linker sets it",
+		"internal/layeredyaml.sectionTypes": "what reflection says of the types, which never changes",
 	}
 }
 
@@ -212,7 +240,8 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1", "internal/initproto", "internal/procfs":
+			case "internal/pid1", "internal/exit", "internal/fdready", "internal/headroom", "internal/initproto", "internal/logpipes", "internal/memory",
+				"internal/procfs", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
 					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}
@@ -276,8 +305,8 @@ func TestOnlyProcStartsProcesses(t *testing.T) {
 			t.Errorf("%s imports os/exec", s.path)
 		}
 		switch s.path {
-		case "internal/pid1/keeper.go", "internal/pid1/command.go", "internal/pid1/ending_other.go":
-			continue // the supervisor's own start, that of a command without one, and the search for room
+		case "internal/spawn/spawn.go", "internal/headroom/clone_other.go":
+			continue // the start of the supervisor, or of a command without one; the search for room
 		}
 		for _, n := range s.calls("os.StartProcess", "syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "unix.Exec",
 			"syscall.SYS_CLONE", "unix.SYS_CLONE", "unix.SYS_CLONE3", "syscall.SYS_FORK", "unix.SYS_FORK", "syscall.SYS_EXECVE", "unix.SYS_EXECVE") {
@@ -292,7 +321,9 @@ func readers() map[string]string {
 	return map[string]string{
 		"bench":                           "it measures",
 		"internal/cgroup":                 kernel + ", below a root that tests set",
-		"internal/pid1":                   kernel + "; the package has no others",
+		"internal/headroom":               kernel,
+		"internal/memory":                 kernel,
+		"internal/spawn":                  kernel,
 		"internal/proc/cgroups.go":        kernel,
 		"internal/proc/oom.go":            kernel,
 		"internal/execshim/steps.go":      kernel,
@@ -346,7 +377,6 @@ func TestUntrustedFilesAreOpenedByOneRule(t *testing.T) {
 // by package procfs alone. The own process, /proc/self, is not meant.
 func TestOnlyProcfsReadsProcesses(t *testing.T) {
 	allowed := map[string]string{
-		"internal/config/foreign.go":         "the beginning of a path of a foreign configuration",
 		"internal/config/validate_output.go": "a path that is refused for a log",
 		"internal/pid1/procstat.go":          "until it uses package procfs",
 		"internal/logs/rotate.go":            "a path that is refused for a log",
@@ -367,7 +397,7 @@ func TestOnlyProcfsReadsProcesses(t *testing.T) {
 
 func TestOnlyPid1Waits(t *testing.T) {
 	for _, s := range ours(sources(t)) {
-		if s.dir == "bench" || s.dir == "internal/pid1" {
+		if s.dir == "bench" || s.dir == "internal/waitid" {
 			continue
 		}
 		for _, n := range s.calls("syscall.Wait4", "unix.Wait4", "unix.Waitid", "os.FindProcess",
@@ -514,8 +544,7 @@ func TestSizes(t *testing.T) {
 // longFunctions may be longer, with the reason.
 func longFunctions() map[string]string {
 	return map[string]string{
-		"cmd/stoker.newApp": "one table: the whole command line",
-		"jvm.flagChanges":   "one table: what became of each flag",
+		"jvm.flagChanges": "one table: what became of each flag",
 	}
 }
 

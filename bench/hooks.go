@@ -58,9 +58,9 @@ func measureHooks(out string) error {
 		return err
 	}
 	m.Adopted()
-	machine, past := hooks.NewMachine(m, rec)
-	book := hooks.NewBook(hookList(), hooks.Surroundings{})
-	r := hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: hclog.NewNullLogger(), Book: func() *hooks.Book { return book }, Runtime: out + ".run"})
+	machine, past := hooks.NewManagerHost(m, rec)
+	book := hooks.NewRegistry(hookList(), hooks.Surroundings{})
+	r := hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *hooks.Registry { return book }, Runtime: out + ".run"})
 	t := hookTimes{One: map[string][]float64{}, All: map[string][]float64{}}
 	for n := range hooksRounds {
 		if err := t.round(r, n); err != nil {
@@ -81,13 +81,13 @@ func measureHooks(out string) error {
 }
 
 // hookList has one and many of each way that is a hook, at events of their own.
-func hookList() (list []hooks.Bound) {
+func hookList() (list []hooks.ResolvedHook) {
 	for _, of := range []struct {
 		one, all lifecycle.Event
 		command  []string
 	}{{lifecycle.Started, lifecycle.Ready, []string{"/bin/true"}}, {lifecycle.PreStop, lifecycle.Stopped, []string{"/bin/sleep", "0.1"}}} {
 		for k := range 1 + hooksCount {
-			b := hooks.Bound{Hook: hooks.Hook{Name: "n" + strconv.Itoa(k), Command: of.command, Parallel: true}.WithDefaults(), Event: of.all}
+			b := hooks.ResolvedHook{Hook: hooks.Hook{Name: "n" + strconv.Itoa(k), Command: of.command, Parallel: true}.WithDefaults(), Event: of.all}
 			if k == 0 {
 				b.Event = of.one
 			}

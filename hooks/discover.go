@@ -42,9 +42,9 @@ const folderSuffix = ".d"
 // the order of the numbers and then of the bytes. Entries of lists that name such a
 // file give it its settings; source says where the one of a number stands. A folder
 // that is not there holds none. What has another name is listed behind them, Unmet.
-func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) ([]Bound, []Problem) {
-	var out []Bound
-	problems := strange(dir)
+func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) ([]ResolvedHook, []Problem) {
+	var out []ResolvedHook
+	problems := unknownFolders(dir)
 	for _, e := range lifecycle.Events() {
 		names, more := fileNames(filepath.Join(dir, string(e)+folderSuffix))
 		problems = append(problems, more...)
@@ -64,18 +64,18 @@ func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) 
 			h := settings[name].WithDefaults()
 			h.File, h.Name = name, cmp.Or(h.Name, name)
 			path := filepath.Join(dir, string(e)+folderSuffix, name)
-			out = append(out, Bound{Hook: h, Event: e, Source: path, Path: path})
+			out = append(out, ResolvedHook{Hook: h, Event: e, Source: path, Path: path})
 		}
 		for _, p := range ignored {
 			h := Hook{Name: filepath.Base(p.Path)}.WithDefaults()
-			out = append(out, Bound{Hook: h, Event: e, Source: p.Path, Path: p.Path, Unmet: strings.TrimPrefix(p.Message, "is ignored: ")})
+			out = append(out, ResolvedHook{Hook: h, Event: e, Source: p.Path, Path: p.Path, Unmet: strings.TrimPrefix(p.Message, "is ignored: ")})
 		}
 	}
 	return out, problems
 }
 
 // strange finds what is no event's folder.
-func strange(dir string) (out []Problem) {
+func unknownFolders(dir string) (out []Problem) {
 	entries, err := untrusted.ReadDir(dir, maxFiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -108,7 +108,7 @@ func fileNames(dir string) (names []string, problems []Problem) {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		switch why := notAHook(name); {
+		switch why := badFileName(name); {
 		case strings.HasPrefix(name, ".."): // of a mounted ConfigMap
 		case why != "":
 			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: "is ignored: " + why,
@@ -122,7 +122,7 @@ func fileNames(dir string) (names []string, problems []Problem) {
 }
 
 // notAHook says why a name is not one of a hook; empty: it is.
-func notAHook(name string) string {
+func badFileName(name string) string {
 	digits := len(name) - len(strings.TrimLeft(name, "0123456789"))
 	rest, dash := strings.CutPrefix(name[digits:], "-")
 	switch {
@@ -172,7 +172,7 @@ func CheckName(name string) error {
 
 // CheckFileName says what is wrong with the name of a hook file.
 func CheckFileName(name string) error {
-	if why := notAHook(name); why != "" {
+	if why := badFileName(name); why != "" {
 		return fmt.Errorf("%q is not the name of a hook file: %s", name, why)
 	}
 	return nil

@@ -25,7 +25,7 @@ func TestEndsOfService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exited, "any", "1s"), bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
+				l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "any", "1s"), bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
 					bound(lifecycle.Exited, "wanted", "1s", atEnd(EndExpected)))
 				o := of(lifecycle.Exited, 1)
 				o.Expected = c.expected
@@ -40,7 +40,7 @@ func TestEndsOfService(t *testing.T) {
 // An end without hooks waits for nothing and reports nothing.
 func TestEndWithoutItsHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)), bound(lifecycle.Stopped, "t", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)), bound(lifecycle.Stopped, "t", "1s"))
 		yes := true
 		o := of(lifecycle.Exited, 1)
 		o.Expected = &yes
@@ -55,7 +55,7 @@ func TestEndWithoutItsHook(t *testing.T) {
 // The hooks of fatal run to their end also when the container ends because of it.
 func TestFatalHooksInAStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Past{}, bound(lifecycle.Ready, "r", "1m"), bound(lifecycle.Fatal, "page", "3s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "r", "1m"), bound(lifecycle.Fatal, "page", "3s"))
 		l.Tell(of(lifecycle.Ready, 1))
 		time.Sleep(time.Second)
 		l.Tell(of(lifecycle.Exited, 1))
@@ -75,7 +75,7 @@ func TestExpectedVariable(t *testing.T) {
 	yes, no := true, false
 	for want, expected := range map[string]*bool{"true": &yes, "false": &no, "": nil} {
 		b := bound(lifecycle.Exited, "e", "1s")
-		env, _ := (&scene{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b, lifecycle.Occurrence{Event: lifecycle.Exited, Expected: expected})
+		env, _ := (&environment{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b, lifecycle.Occurrence{Event: lifecycle.Exited, Expected: expected})
 		if env["STOKER_EXPECTED"] != want {
 			t.Errorf("STOKER_EXPECTED is %q, want %q", env["STOKER_EXPECTED"], want)
 		}
@@ -90,9 +90,11 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		h := newFakeHost()
 		var kills atomic.Uint64
 		kills.Store(3)
-		killing := func(b *Bound) { b.Command = append(b.Command, "killed") }
-		words := func(words ...string) func(*Bound) { return func(b *Bound) { b.Command = append(b.Command, words...) } }
-		l := newLife(t, h, Past{}, bound(lifecycle.Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say", "done\n")),
+		killing := func(b *ResolvedHook) { b.Command = append(b.Command, "killed") }
+		words := func(words ...string) func(*ResolvedHook) {
+			return func(b *ResolvedHook) { b.Command = append(b.Command, words...) }
+		}
+		l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say", "done\n")),
 			bound(lifecycle.Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
 			bound(lifecycle.Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
 			bound(lifecycle.Ready, "out-secret", "0s", words("give", "--password=geheim")),

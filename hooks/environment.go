@@ -45,19 +45,19 @@ func VariableName(name string) string {
 }
 
 // scene is what the environment of a hook is made of.
-type scene struct {
-	own      map[string]string // stoker's environment
-	labels   map[string]string
-	given    map[string]string // by hooks before
-	socket   string            // of the API; empty: unknown
-	user     *asuser.User      // nil: stoker's own
-	out      string            // path of STOKER_OUT; empty: there is none
-	deadline time.Time
+type environment struct {
+	own         map[string]string // stoker's environment
+	labels      map[string]string
+	contributed map[string]string // by hooks before
+	socket      string            // of the API; empty: unknown
+	user        *asuser.User      // nil: stoker's own
+	out         string            // path of STOKER_OUT; empty: there is none
+	deadline    time.Time
 }
 
 // environ is the environment of a hook. What has no value is absent. A program does not
 // get the options of the JVM beside which it runs; its own env may name them.
-func (s *scene) environ(b *Bound, o lifecycle.Occurrence) (map[string]string, error) {
+func (s *environment) environ(b *ResolvedHook, o lifecycle.Occurrence) (map[string]string, error) {
 	env := maps.Clone(s.own)
 	if env == nil {
 		env = map[string]string{}
@@ -68,14 +68,14 @@ func (s *scene) environ(b *Bound, o lifecycle.Occurrence) (map[string]string, er
 		}
 	}
 	s.user.AdaptEnv(env)
-	maps.Copy(env, s.given)
+	maps.Copy(env, s.contributed)
 	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
 		env[labelPrefix+VariableName(name)] = s.labels[name]
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Params)) {
 		env[paramPrefix+VariableName(name)] = b.Params[name]
 	}
-	s.facts(env, b, o)
+	s.setOccurrence(env, b, o)
 	own, err := ownEnv(b, env)
 	if b.URL == "" {
 		env = jvm.WithoutOptions(env)
@@ -86,7 +86,7 @@ func (s *scene) environ(b *Bound, o lifecycle.Occurrence) (map[string]string, er
 
 // ownEnv is env of a hook with its references filled in. Those of a plugin's were
 // filled in with the plugin's values.
-func ownEnv(b *Bound, env map[string]string) (map[string]string, error) {
+func ownEnv(b *ResolvedHook, env map[string]string) (map[string]string, error) {
 	if b.Plugin != "" {
 		return b.Env, nil
 	}
@@ -98,7 +98,7 @@ func ownEnv(b *Bound, env map[string]string) (map[string]string, error) {
 }
 
 // facts are what is known of the occasion.
-func (s *scene) facts(env map[string]string, b *Bound, o lifecycle.Occurrence) {
+func (s *environment) setOccurrence(env map[string]string, b *ResolvedHook, o lifecycle.Occurrence) {
 	set := func(name, value string) {
 		if value != "" {
 			env[name] = strings.ReplaceAll(value, "\x00", "?")

@@ -53,7 +53,7 @@ type fakeRun struct {
 	exit       proc.Exit
 }
 
-func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Execution, error) {
+func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Process, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -137,18 +137,18 @@ func (h *fakeHost) Del(name string) {
 }
 
 // die ends the supervisor; its successor has what it left.
-func (h *fakeHost) die() (*fakeHost, Past) {
+func (h *fakeHost) die() (*fakeHost, Recovered) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.dead = true
 	next := newFakeHost()
 	next.begun, next.started = h.begun, slices.Clone(h.started)
-	past := Past{Items: maps.Clone(h.items)}
+	past := Recovered{Items: maps.Clone(h.items)}
 	next.items = maps.Clone(h.items)
 	for id, r := range h.living {
 		r.host.Store(next)
 		next.living[id] = r
-		past.Runs = append(past.Runs, r)
+		past.Processes = append(past.Processes, r)
 	}
 	return next, past
 }
@@ -209,17 +209,17 @@ type life struct {
 	told  []string // "event: hook ok|why, ..."
 	fails []string
 	bad   []string
-	book  *Book
+	book  *Registry
 	over  bool
 }
 
-func newLife(t *testing.T, h *fakeHost, past Past, list ...Bound) *life {
+func newLife(t *testing.T, h *fakeHost, past Recovered, list ...ResolvedHook) *life {
 	t.Helper()
-	l := &life{h: h, book: NewBook(list, Surroundings{})}
-	l.Runner = NewRunner(Options{Host: h, Past: past, Log: hclog.NewNullLogger(), Book: func() *Book { return l.book },
-		PluginFailed: func(p string, _ lifecycle.Event, why string) { l.note(&l.bad, p+": "+why) },
-		Failed:       func(o lifecycle.Occurrence, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
-		Done: func(o lifecycle.Occurrence, outs []Outcome) {
+	l := &life{h: h, book: NewRegistry(list, Surroundings{})}
+	l.Runner = NewRunner(Options{Host: h, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return l.book },
+		OnPluginFailure: func(p string, _ lifecycle.Event, why string) { l.note(&l.bad, p+": "+why) },
+		OnFailure:       func(o lifecycle.Occurrence, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
+		OnDone: func(o lifecycle.Occurrence, outs []Outcome) {
 			var words []string
 			for _, out := range outs {
 				if out.OK {
@@ -242,9 +242,9 @@ func (l *life) note(to *[]string, text string) {
 }
 
 // bound makes a hook of words for the fake host.
-func bound(e lifecycle.Event, name, command string, more ...func(*Bound)) Bound {
+func bound(e lifecycle.Event, name, command string, more ...func(*ResolvedHook)) ResolvedHook {
 	h := Hook{Name: name, Command: strings.Fields(command)}
-	b := Bound{Hook: h, Event: e, Source: "test"}
+	b := ResolvedHook{Hook: h, Event: e, Source: "test"}
 	for _, f := range more {
 		f(&b)
 	}
@@ -252,13 +252,17 @@ func bound(e lifecycle.Event, name, command string, more ...func(*Bound)) Bound 
 	return b
 }
 
-func onFailure(p string) func(*Bound)       { return func(b *Bound) { b.OnFailure = p } }
-func timeout(d time.Duration) func(*Bound)  { return func(b *Bound) { b.Timeout = d } }
-func parallel(b *Bound)                     { b.Parallel = true }
-func services(names ...string) func(*Bound) { return func(b *Bound) { b.Services = names } }
-func plugin(name string) func(*Bound)       { return func(b *Bound) { b.Plugin, b.Optional = name, true } }
-func share(s float64) func(*Bound)          { return func(b *Bound) { b.Share = s } }
-func atEnd(end string) func(*Bound)         { return func(b *Bound) { b.When.End = end } }
+func onFailure(p string) func(*ResolvedHook)      { return func(b *ResolvedHook) { b.OnFailure = p } }
+func timeout(d time.Duration) func(*ResolvedHook) { return func(b *ResolvedHook) { b.Timeout = d } }
+func parallel(b *ResolvedHook)                    { b.Parallel = true }
+func services(names ...string) func(*ResolvedHook) {
+	return func(b *ResolvedHook) { b.Services = names }
+}
+func plugin(name string) func(*ResolvedHook) {
+	return func(b *ResolvedHook) { b.Plugin, b.Optional = name, true }
+}
+func share(s float64) func(*ResolvedHook)  { return func(b *ResolvedHook) { b.Share = s } }
+func atEnd(end string) func(*ResolvedHook) { return func(b *ResolvedHook) { b.When.End = end } }
 func of(e lifecycle.Event, start uint64) lifecycle.Occurrence {
 	return lifecycle.Occurrence{Event: e, Service: "app", Start: start, At: time.Now()}
 }

@@ -14,14 +14,14 @@ import (
 // one.
 type Host interface {
 	// Start starts a program; each line that it writes is passed on behind title.
-	Start(ctx context.Context, spec proc.Spec, title string) (Execution, error)
+	Start(ctx context.Context, spec proc.Spec, title string) (Process, error)
 	// Put keeps a blob (64 KiB at most) for the next supervisor, Del forgets it.
 	Put(name string, body []byte) error
 	Del(name string)
 }
 
 // Execution is a process that runs or has ended.
-type Execution interface {
+type Process interface {
 	ID() string
 	Exited() <-chan struct{}
 	Exit() (proc.Exit, bool)
@@ -33,9 +33,9 @@ type Execution interface {
 }
 
 // Past is what an earlier supervisor has left.
-type Past struct {
-	Items map[string][]byte // by the name that Put was given
-	Runs  []Execution
+type Recovered struct {
+	Items     map[string][]byte // by the name that Put was given
+	Processes []Process
 }
 
 // Names of what is ours.
@@ -45,12 +45,12 @@ const (
 )
 
 // Machine is the Host of a container.
-type Machine struct{ m *proc.Manager }
+type ManagerHost struct{ m *proc.Manager }
 
 // NewMachine makes one and takes out of rec what belongs to hooks, so that nobody
 // takes their processes for strays.
-func NewMachine(m *proc.Manager, rec *proc.Recovered) (*Machine, Past) {
-	past := Past{Items: map[string][]byte{}}
+func NewManagerHost(m *proc.Manager, rec *proc.Recovered) (*ManagerHost, Recovered) {
+	past := Recovered{Items: map[string][]byte{}}
 	for name, body := range rec.Blobs {
 		if strings.HasPrefix(name, itemPrefix) {
 			past.Items[name] = body
@@ -64,7 +64,7 @@ func NewMachine(m *proc.Manager, rec *proc.Recovered) (*Machine, Past) {
 			return false
 		}
 		logs = append(logs, p.ID())
-		past.Runs = append(past.Runs, p)
+		past.Processes = append(past.Processes, p)
 		return true
 	})
 	for _, name := range m.Logs.Names() {
@@ -72,14 +72,14 @@ func NewMachine(m *proc.Manager, rec *proc.Recovered) (*Machine, Past) {
 			m.Logs.Retire(m.Logs.Get(name)) // of one that was given up
 		}
 	}
-	return &Machine{m}, past
+	return &ManagerHost{m}, past
 }
 
 // keptOutput is what is kept of a hook's output until it is passed on, in bytes.
 const keptOutput = 64 << 10
 
 // Start starts a program.
-func (h *Machine) Start(ctx context.Context, spec proc.Spec, title string) (Execution, error) {
+func (h *ManagerHost) Start(ctx context.Context, spec proc.Spec, title string) (Process, error) {
 	spec.Late = &logs.Options{Keep: keptOutput, Format: logs.FormatPrefix, Title: title}
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
@@ -89,7 +89,7 @@ func (h *Machine) Start(ctx context.Context, spec proc.Spec, title string) (Exec
 }
 
 // Put keeps a blob.
-func (h *Machine) Put(name string, body []byte) error { return h.m.Put(name, body) }
+func (h *ManagerHost) Put(name string, body []byte) error { return h.m.Put(name, body) }
 
 // Del forgets it.
-func (h *Machine) Del(name string) { h.m.Del(name) }
+func (h *ManagerHost) Del(name string) { h.m.Del(name) }

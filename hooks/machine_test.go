@@ -42,8 +42,8 @@ type stage struct {
 	m      *proc.Manager
 	starts int
 	dir    string
-	past   Past
-	host   *Machine
+	past   Recovered
+	host   *ManagerHost
 	warned *int
 }
 
@@ -58,7 +58,7 @@ func perform(name, dir string) {
 	}
 	m.Adopted()
 	s := &stage{m: m, starts: rec.Starts, dir: dir, warned: &warned}
-	s.host, s.past = NewMachine(m, rec)
+	s.host, s.past = NewManagerHost(m, rec)
 	map[string]func(*stage){"machine": playMachine, "parallel": playParallel, "exchange": playExchange}[name](s)
 	m.Logs.Flush(2 * time.Second)
 	m.Final(0, 100*time.Millisecond)
@@ -73,14 +73,14 @@ func (s *stage) say(format string, args ...any) {
 }
 
 // runner makes one of hooks that are shell commands.
-func (s *stage) runner(list ...Bound) *Runner {
-	book := NewBook(list, Surroundings{})
-	return NewRunner(Options{Host: s.host, Past: s.past, Log: hclog.NewNullLogger(), Book: func() *Book { return book },
+func (s *stage) runner(list ...ResolvedHook) *Runner {
+	book := NewRegistry(list, Surroundings{})
+	return NewRunner(Options{Host: s.host, Recovered: s.past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return book },
 		Env: map[string]string{"PATH": os.Getenv("PATH"), "DIR": s.dir}, Runtime: s.dir + "/run"})
 }
 
-func sh(e lifecycle.Event, name, text string, more ...func(*Bound)) Bound {
-	return bound(e, name, "", append(more, func(b *Bound) { b.Command = []string{"/bin/sh", "-c", text} })...)
+func sh(e lifecycle.Event, name, text string, more ...func(*ResolvedHook)) ResolvedHook {
+	return bound(e, name, "", append(more, func(b *ResolvedHook) { b.Command = []string{"/bin/sh", "-c", text} })...)
 }
 
 // container runs a script below an init of its own.
@@ -118,7 +118,7 @@ func containerIn(t testing.TB, script, dir string) (said, stdout string) {
 
 // playMachine runs hooks many times over, dies in the middle of one, and goes on.
 func playMachine(s *stage) {
-	hostile := []Bound{
+	hostile := []ResolvedHook{
 		sh(lifecycle.Ready, "daemon", "setsid sleep 1000 & (sleep 1000 &) ; echo left", parallel),
 		sh(lifecycle.Ready, "closed", "exec >&- 2>&-; exit 4", parallel),
 		sh(lifecycle.Ready, "gives", "echo annotation a=b >$STOKER_OUT", parallel),
@@ -140,7 +140,7 @@ func playMachine(s *stage) {
 		}
 		after := s.usage(before)
 		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.Logs.Names()))
-		for _, n := range r.Counts() {
+		for _, n := range r.Counters() {
 			s.say("%s %s %d", n.Hook, n.Result, n.Runs)
 		}
 		go func() { _ = r.Await(ctx, of(lifecycle.PreStart, 13)) }() // ends with us
@@ -152,7 +152,7 @@ func playMachine(s *stage) {
 		s.say("%v", err)
 	}
 	err := r.Await(ctx, of(lifecycle.PreStart, 13))
-	s.say("taken over: %v, %v", err, r.Given("app", os.Geteuid()).Env)
+	s.say("taken over: %v, %v", err, r.Output("app", os.Geteuid()).Env)
 	s.until(func() bool { return len(s.m.Logs.Names()) == 0 })
 	left, _ := os.ReadDir(s.dir + "/run")
 	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.Logs.Names()), *s.warned)
@@ -193,7 +193,7 @@ func TestRealProcesses(t *testing.T) {
 func playExchange(s *stage) {
 	const app, starts = 4711, 60
 	shell, _ := os.ReadFile("/bin/sh")
-	var list []Bound
+	var list []ResolvedHook
 	for _, around := range []string{"owned", "safe"} {
 		for tree, owner := range map[string]int{"one": 0, "two": app} {
 			dir := filepath.Join(s.dir, around, tree, "ready.d")
@@ -206,9 +206,9 @@ func playExchange(s *stage) {
 			_ = os.Chown(dir+"/10-hook", owner, owner)
 		}
 		path := filepath.Join(s.dir, around, "one", "ready.d", "10-hook")
-		program := func(b *Bound) { b.Command = []string{path, "-c", "echo " + around + " >>$DIR/ran"} }
-		list = append(list, bound(lifecycle.Ready, around+"-file", "", func(b *Bound) { b.Path = path }),
-			bound(lifecycle.Ready, around+"-command", "", program), bound(lifecycle.Ready, around+"-plugin", "", program, func(b *Bound) { b.Plugin = "p" }))
+		program := func(b *ResolvedHook) { b.Command = []string{path, "-c", "echo " + around + " >>$DIR/ran"} }
+		list = append(list, bound(lifecycle.Ready, around+"-file", "", func(b *ResolvedHook) { b.Path = path }),
+			bound(lifecycle.Ready, around+"-command", "", program), bound(lifecycle.Ready, around+"-plugin", "", program, func(b *ResolvedHook) { b.Plugin = "p" }))
 	}
 	_ = os.Chown(s.dir+"/owned", app, app)
 	r := s.runner(list...)
@@ -233,7 +233,7 @@ func playExchange(s *stage) {
 		r.Settle(context.Background())
 	}
 	close(done)
-	for _, n := range r.Counts() {
+	for _, n := range r.Counters() {
 		s.say("%s %s %d", n.Hook, n.Result, n.Runs)
 	}
 	s.say("exchanged %t", exchanged.Load() > 100*starts)
@@ -265,7 +265,7 @@ func TestFolderIsExchangedMeanwhile(t *testing.T) {
 
 // playParallel times one hook that does nothing, and twenty at the same time.
 func playParallel(s *stage) {
-	var list []Bound
+	var list []ResolvedHook
 	for k := range 20 {
 		list = append(list, bound(lifecycle.Ready, fmt.Sprint("n", k), "/bin/true", parallel))
 	}

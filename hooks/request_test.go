@@ -18,13 +18,13 @@ import (
 // ask runs one HTTP hook for real.
 func ask(t *testing.T, h Hook, o lifecycle.Occurrence) Outcome {
 	t.Helper()
-	b := Bound{Hook: h, Event: o.Event}
+	b := ResolvedHook{Hook: h, Event: o.Event}
 	b.Name = "register"
 	b.Hook = b.WithDefaults()
-	l := newLife(t, newFakeHost(), Past{}, b)
+	l := newLife(t, newFakeHost(), Recovered{}, b)
 	l.opts.Labels = func() map[string]string { return map[string]string{"app id": `a"b\c` + "\n"} }
 	l.opts.Env = map[string]string{"PLACE": "a/b ?&=#", "TWO": "x\r\nX-Evil: y", "DOTS": ".."}
-	outs, err := l.RunByHand(context.Background(), o, "")
+	outs, err := l.RunManually(context.Background(), o, "")
 	if err != nil || len(outs) != 1 {
 		t.Fatalf("%v, %v", outs, err)
 	}

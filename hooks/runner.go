@@ -17,11 +17,11 @@ import (
 
 // Options say with what a Runner works.
 type Options struct {
-	Host Host
-	Past Past // of an earlier supervisor
-	Log  hclog.Logger
+	Host      Host
+	Recovered Recovered // of an earlier supervisor
+	Log       hclog.Logger
 	// Book gives the hooks that are in force.
-	Book func() *Book
+	Registry func() *Registry
 	// Env is stoker's own environment, Labels gives the labels in force; nil: none.
 	Env    map[string]string
 	Labels func() map[string]string
@@ -37,62 +37,62 @@ type Options struct {
 	OOMKills func() (count uint64, source string, ok bool)
 	// PluginFailed hears of a plugin whose hook of an event failed that must not fail;
 	// nil: nobody.
-	PluginFailed func(plugin string, event lifecycle.Event, reason string)
+	OnPluginFailure func(plugin string, event lifecycle.Event, reason string)
 	// Failed hears of a hook of started or ready that must not fail; nil: nobody.
-	Failed func(lifecycle.Occurrence, Outcome)
+	OnFailure func(lifecycle.Occurrence, Outcome)
 	// Done hears how the hooks of an occasion ended; nil: nobody. A supervisor that
 	// takes over may tell it again.
-	Done func(lifecycle.Occurrence, []Outcome)
+	OnDone func(lifecycle.Occurrence, []Outcome)
 }
 
 // Runner runs hooks. It is safe for concurrent use.
 type Runner struct {
-	opts    Options
-	host    Host
-	log     hclog.Logger
-	ctx     context.Context // of everything that is under way; never done
-	counts  *counts
-	byHands atomic.Int64 // runs by hand that are under way
-	noOut   sync.Once    // for the one warning
+	opts       Options
+	host       Host
+	log        hclog.Logger
+	ctx        context.Context // of everything that is under way; never done
+	counters   *counters
+	manualRuns atomic.Int64 // runs by hand that are under way
+	noOut      sync.Once    // for the one warning
 
-	mu    sync.Mutex // guards what follows
-	lanes map[string]*lane
-	runs  map[string]Execution // of an earlier supervisor, not yet claimed
-	hand  uint64               // numbers runs by hand
+	mu        sync.Mutex // guards what follows
+	queues    map[string]*queue
+	orphans   map[string]Process // of an earlier supervisor, not yet claimed
+	manualSeq uint64             // numbers runs by hand
 }
 
 // NewRunner makes one, and goes on with what an earlier supervisor began.
 func NewRunner(o Options) *Runner {
-	r := &Runner{opts: o, host: o.Host, log: o.Log, ctx: context.Background(), counts: newCounts(), lanes: map[string]*lane{}, runs: map[string]Execution{}}
-	for _, x := range o.Past.Runs {
-		r.runs[x.ID()] = x
+	r := &Runner{opts: o, host: o.Host, log: o.Log, ctx: context.Background(), counters: newCounters(), queues: map[string]*queue{}, orphans: map[string]Process{}}
+	for _, x := range o.Recovered.Processes {
+		r.orphans[x.ID()] = x
 	}
-	for name, k := range r.readKept() {
+	for name, k := range r.readSaved() {
 		r.resume(name, k)
 	}
-	r.sweep()
-	for _, l := range r.lanes {
+	r.killOrphans()
+	for _, l := range r.queues {
 		l.mu.Lock()
-		l.begin()
+		l.start()
 		l.mu.Unlock()
 	}
 	return r
 }
 
 // readKept reads what an earlier supervisor has kept of the lanes.
-func (r *Runner) readKept() map[string]*kept {
-	lanes, queued := map[string]*kept{}, map[string][]*entry{}
-	for item, body := range r.opts.Past.Items {
+func (r *Runner) readSaved() map[string]*savedQueue {
+	lanes, queued := map[string]*savedQueue{}, map[string][]*run{}
+	for item, body := range r.opts.Recovered.Items {
 		var err error
-		if name, ok := strings.CutPrefix(item, lanePrefix); ok {
-			k := &kept{}
+		if name, ok := strings.CutPrefix(item, queuePrefix); ok {
+			k := &savedQueue{}
 			if err = unpack(body, k); err == nil {
 				lanes[name] = k
 			}
-		} else if strings.HasPrefix(item, entryPrefix) {
-			e := &entry{}
+		} else if strings.HasPrefix(item, runPrefix) {
+			e := &run{}
 			if err = unpack(body, e); err == nil {
-				name := laneOf(e.Occurrence)
+				name := queueOf(e.Occurrence)
 				queued[name] = append(queued[name], e)
 			}
 		}
@@ -103,66 +103,66 @@ func (r *Runner) readKept() map[string]*kept {
 	}
 	for name, q := range queued {
 		if lanes[name] == nil {
-			lanes[name] = &kept{}
+			lanes[name] = &savedQueue{}
 		}
-		lanes[name].Queue = append(lanes[name].Queue, q...)
+		lanes[name].Runs = append(lanes[name].Runs, q...)
 	}
 	return lanes
 }
 
 // resume takes up a lane.
-func (r *Runner) resume(name string, k *kept) {
+func (r *Runner) resume(name string, k *savedQueue) {
 	k.complete()
-	l := &lane{r: r, name: name, kept: *k}
+	l := &queue{r: r, name: name, saved: *k}
 	moved := false
-	for _, e := range l.kept.Queue {
-		l.newPassage(e)
+	for _, e := range l.saved.Runs {
+		l.newFlow(e)
 		if e.Seq == 0 { // of a version that kept the queue with the lane
 			e.Seq, moved = l.sequence(), true
-			l.keepEntry(e)
+			l.saveRun(e)
 		}
 	}
-	l.kept.Gifts = slices.DeleteFunc(l.kept.Gifts, func(g gift) bool { return r.opts.Past.Items[giftItem(name, g.Seq)] == nil })
-	for i := range l.kept.Gifts {
-		g := &l.kept.Gifts[i]
-		g.given, _ = ParseOut(r.opts.Past.Items[giftItem(name, g.Seq)], g.Event, g.Hook, []string{"*"}) // it was read before
+	l.saved.Outputs = slices.DeleteFunc(l.saved.Outputs, func(g savedOutput) bool { return r.opts.Recovered.Items[outputItem(name, g.Seq)] == nil })
+	for i := range l.saved.Outputs {
+		g := &l.saved.Outputs[i]
+		g.output, _ = ParseOut(r.opts.Recovered.Items[outputItem(name, g.Seq)], g.Event, g.Hook, []string{"*"}) // it was read before
 	}
 	if moved {
-		l.keep()
+		l.save()
 	}
-	r.lanes[name] = l
+	r.queues[name] = l
 }
 
 // sweep ends processes that no lane goes on with, and forgets gifts that none has.
-func (r *Runner) sweep() {
+func (r *Runner) killOrphans() {
 	claimed, items := map[string]bool{}, map[string]bool{}
-	for _, l := range r.lanes {
-		for _, e := range l.kept.Queue {
-			for _, t := range e.Trying {
+	for _, l := range r.queues {
+		for _, e := range l.saved.Runs {
+			for _, t := range e.Running {
 				claimed[t.ID] = true
 			}
 		}
-		for _, g := range l.kept.Gifts {
-			items[giftItem(l.name, g.Seq)] = true
+		for _, g := range l.saved.Outputs {
+			items[outputItem(l.name, g.Seq)] = true
 		}
 	}
-	for item := range r.opts.Past.Items {
-		if strings.HasPrefix(item, giftPrefix) && !items[item] {
+	for item := range r.opts.Recovered.Items {
+		if strings.HasPrefix(item, outputPrefix) && !items[item] {
 			r.host.Del(item)
 		}
 	}
-	for id, x := range r.runs {
+	for id, x := range r.orphans {
 		if claimed[id] {
 			continue
 		}
-		delete(r.runs, id)
-		endStray(x)
+		delete(r.orphans, id)
+		kill(x)
 	}
-	r.opts.Past = Past{}
+	r.opts.Recovered = Recovered{}
 }
 
 // endStray ends a process that nothing goes on with.
-func endStray(x Execution) {
+func kill(x Process) {
 	x.SignalGroup(syscall.SIGKILL)
 	go func() { // ends with the process
 		<-x.Exited()
@@ -171,38 +171,38 @@ func endStray(x Execution) {
 }
 
 // adopted claims the process of a try; nil: there is none of that name.
-func (r *Runner) adopted(id string) Execution {
+func (r *Runner) claim(id string) Process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	x, ok := r.runs[id]
+	x, ok := r.orphans[id]
 	if !ok {
 		return nil
 	}
-	delete(r.runs, id)
+	delete(r.orphans, id)
 	return x
 }
 
 // lane finds one; nil: there is none yet, and it is not to be made.
-func (r *Runner) lane(name string, wanted bool) *lane {
+func (r *Runner) queue(name string, wanted bool) *queue {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := r.lanes[name]
+	l := r.queues[name]
 	if l == nil && wanted {
-		l = &lane{r: r, name: name}
-		r.lanes[name] = l
+		l = &queue{r: r, name: name}
+		r.queues[name] = l
 	}
 	return l
 }
 
 // all are the lanes.
-func (r *Runner) all() []*lane {
+func (r *Runner) allQueues() []*queue {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []*lane
-	for _, l := range r.lanes {
+	var out []*queue
+	for _, l := range r.queues {
 		out = append(out, l)
 	}
-	slices.SortFunc(out, func(a, b *lane) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b *queue) int { return strings.Compare(a.name, b.name) })
 	return out
 }
 
@@ -210,37 +210,37 @@ func (r *Runner) all() []*lane {
 // before it.
 func (r *Runner) Wants(e lifecycle.Event, service string) bool {
 	o := lifecycle.Occurrence{Event: e, Service: service}
-	if len(r.opts.Book().For(e, subjectOf(&o))) > 0 {
+	if len(r.opts.Registry().For(e, subjectOf(&o))) > 0 {
 		return true
 	}
 	if e != lifecycle.PreStart {
 		return false
 	}
-	l := r.lane(laneOf(o), false)
-	return l != nil && l.underWay() != nil
+	l := r.queue(queueOf(o), false)
+	return l != nil && l.busyUntil() != nil
 }
 
 // hooksOf are the hooks that are run at an occasion.
-func (r *Runner) hooksOf(o *lifecycle.Occurrence) []Bound {
-	all := r.opts.Book().For(o.Event, subjectOf(o))
-	return slices.DeleteFunc(slices.Clone(all), func(b Bound) bool { return !b.at(o) })
+func (r *Runner) hooksOf(o *lifecycle.Occurrence) []ResolvedHook {
+	all := r.opts.Registry().For(o.Event, subjectOf(o))
+	return slices.DeleteFunc(slices.Clone(all), func(b ResolvedHook) bool { return !b.matchesEnd(o) })
 }
 
 // Tell hands an occasion over. When it returns, that is kept for a later supervisor.
 func (r *Runner) Tell(o lifecycle.Occurrence) { _, _, _ = r.tell(o) }
 
-func (r *Runner) tell(o lifecycle.Occurrence) (*lane, *passage, error) {
+func (r *Runner) tell(o lifecycle.Occurrence) (*queue, *flow, error) {
 	hooks := len(r.hooksOf(&o))
-	l := r.lane(laneOf(o), hooks > 0)
+	l := r.queue(queueOf(o), hooks > 0)
 	if l == nil {
 		return nil, nil, nil
 	}
-	p, err := l.tell(o, hooks)
+	p, err := l.enqueue(o, hooks)
 	return l, p, err
 }
 
 // endTime is what hooks get at most to come to their end.
-const endTime = hurried + dieTime + time.Second
+const cancelTime = shortGrace + dieTime + time.Second
 
 // Await hands an occasion over and waits until its hooks are through; when ctx is
 // done they are ended. The error is why what waits must not go on.
@@ -255,25 +255,25 @@ func (r *Runner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	case <-ctx.Done():
 	}
 	if !l.cancel(p, whyCancelled) {
-		return errEnded{whyCancelled} // its turn has not come, and nothing of it will run
+		return cancelError{whyCancelled} // its turn has not come, and nothing of it will run
 	}
-	timer := time.NewTimer(endTime)
+	timer := time.NewTimer(cancelTime)
 	defer timer.Stop()
 	select {
 	case <-p.done:
 		return p.err
 	case <-timer.C:
-		return errEnded{whyCancelled}
+		return cancelError{whyCancelled}
 	}
 }
 
 // cancel brings an occasion to an end now. It says whether it is under way.
-func (l *lane) cancel(p *passage, why string) bool {
+func (l *queue) cancel(p *flow, why string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for k, e := range l.kept.Queue {
-		if e.pass == p {
-			l.drop(e, why, time.Now())
+	for k, e := range l.saved.Runs {
+		if e.flow == p {
+			l.cancelAt(e, why, time.Now())
 			return k == 0
 		}
 	}
@@ -281,7 +281,7 @@ func (l *lane) cancel(p *passage, why string) bool {
 }
 
 // underWay is closed when nothing is under way any more; nil: nothing is.
-func (l *lane) underWay() <-chan struct{} {
+func (l *queue) busyUntil() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.busy {
@@ -296,14 +296,14 @@ func (r *Runner) Settle(ctx context.Context) {
 	var last <-chan time.Time
 	done := ctx.Done()
 	if until, ok := ctx.Deadline(); ok {
-		for _, l := range r.all() {
-			l.lastCall(until)
+		for _, l := range r.allQueues() {
+			l.limitAtShutdown(until)
 		}
 	}
 	for {
 		var busy <-chan struct{}
-		for _, l := range r.all() {
-			if busy = l.underWay(); busy != nil {
+		for _, l := range r.allQueues() {
+			if busy = l.busyUntil(); busy != nil {
 				break
 			}
 		}
@@ -314,10 +314,10 @@ func (r *Runner) Settle(ctx context.Context) {
 		case <-busy:
 		case <-done:
 			done = nil
-			for _, l := range r.all() {
+			for _, l := range r.allQueues() {
 				l.cancelAll()
 			}
-			timer := time.NewTimer(endTime)
+			timer := time.NewTimer(cancelTime)
 			defer timer.Stop()
 			last = timer.C
 		case <-last:
@@ -327,12 +327,12 @@ func (r *Runner) Settle(ctx context.Context) {
 }
 
 // cancelAll brings everything to an end.
-func (l *lane) cancelAll() {
+func (l *queue) cancelAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.kept.Queue {
-		if e.Drop == "" || e.Due.After(time.Now()) {
-			l.drop(e, whyCancelled, time.Now())
+	for _, e := range l.saved.Runs {
+		if e.Cancelled == "" || e.CancelAt.After(time.Now()) {
+			l.cancelAt(e, whyCancelled, time.Now())
 		}
 	}
 }
@@ -343,11 +343,11 @@ const reservedShare = 4
 
 // Reserve is what the exit hooks need of a stop's budget, a quarter of it at most.
 func (r *Runner) Reserve(budget time.Duration) time.Duration {
-	hooks := r.opts.Book().For(lifecycle.Exit, "")
+	hooks := r.opts.Registry().For(lifecycle.Exit, "")
 	var sum time.Duration
 	for k := 0; k < len(hooks); {
 		var longest time.Duration
-		end := together(hooks, k)
+		end := groupEnd(hooks, k)
 		for _, b := range hooks[k:end] {
 			longest = max(longest, min(b.Timeout, time.Duration(b.Share*float64(budget))))
 		}
@@ -358,35 +358,35 @@ func (r *Runner) Reserve(budget time.Duration) time.Duration {
 
 // Given is what the hooks of init, of network-ready and of the present start of a
 // service have given to processes of a user, later ones over earlier ones.
-func (r *Runner) Given(service string, uid int) Given {
-	var out Given
-	for _, name := range []string{containerLane, service} {
-		if l := r.lane(name, false); l != nil && name != "" {
-			out.add(l.given(uid))
+func (r *Runner) Output(service string, uid int) Output {
+	var out Output
+	for _, name := range []string{containerQueue, service} {
+		if l := r.queue(name, false); l != nil && name != "" {
+			out.merge(l.output(uid))
 		}
 	}
 	return out
 }
 
 // through tells of an occasion.
-func (r *Runner) through(o lifecycle.Occurrence, outcomes []Outcome) {
-	if r.opts.Done != nil && len(outcomes) > 0 {
-		r.opts.Done(o, outcomes)
+func (r *Runner) reportDone(o lifecycle.Occurrence, outcomes []Outcome) {
+	if r.opts.OnDone != nil && len(outcomes) > 0 {
+		r.opts.OnDone(o, outcomes)
 	}
 }
 
 // say logs how a hook ended.
-func (r *Runner) say(b *Bound, service string, out Outcome) {
+func (r *Runner) logOutcome(b *ResolvedHook, service string, out Outcome) {
 	if out.OK {
-		r.log.Debug("a hook is through", "hook", b.full(), "name", service, "took", out.Took.Round(time.Millisecond))
+		r.log.Debug("a hook is through", "hook", b.FullName(), "name", service, "took", out.Took.Round(time.Millisecond))
 		return
 	}
-	r.log.Warn("a hook failed", "hook", b.full(), "name", service, "why", out.Why, "tries", out.Tries)
+	r.log.Warn("a hook failed", "hook", b.FullName(), "name", service, "why", out.Why, "tries", out.Tries)
 }
 
 // out makes the file of STOKER_OUT; empty: it cannot be made, and the operator was
 // told once.
-func (r *Runner) out(user *asuser.User) string {
+func (r *Runner) newOutFile(user *asuser.User) string {
 	err := errors.New("there is no folder for it that can be written")
 	path := ""
 	if r.opts.Runtime != "" {

@@ -28,7 +28,7 @@ func TestASupervisorThatDies(t *testing.T) {
 // dies lives with a supervisor that is killed after a number of writes or a time, and
 // another one after it. It says whether the first was killed before the end.
 func dies(t *testing.T, when string, writes int, after time.Duration) (killed bool) {
-	list := []Bound{bound(lifecycle.Init, "i", "500ms"), bound(lifecycle.PreStart, "a", "500ms"), bound(lifecycle.PreStart, "b", "700ms", parallel), bound(lifecycle.PreStart, "c", "300ms", parallel),
+	list := []ResolvedHook{bound(lifecycle.Init, "i", "500ms"), bound(lifecycle.PreStart, "a", "500ms"), bound(lifecycle.PreStart, "b", "700ms", parallel), bound(lifecycle.PreStart, "c", "300ms", parallel),
 		bound(lifecycle.PreStart, "retried", "200ms exit 1", onFailure("retry 1")), bound(lifecycle.Ready, "r", "300ms"), bound(lifecycle.Exited, "e", "300ms"), bound(lifecycle.Stopped, "t", "300ms")}
 	story := func(ctx context.Context, l *life) { // as a supervisor tells it, again after a takeover
 		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, of(lifecycle.PreStart, 1)} {
@@ -44,7 +44,7 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		h.writes = writes
-		first := newLife(t, h, Past{}, list...)
+		first := newLife(t, h, Recovered{}, list...)
 		went := make(chan struct{})
 		go func() { // ends with the story
 			defer close(went)
@@ -75,7 +75,7 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 			t.Errorf("%s: %d processes are left", when, len(next.living))
 		}
 		for item := range next.items {
-			if strings.HasPrefix(item, entryPrefix) {
+			if strings.HasPrefix(item, runPrefix) {
 				t.Errorf("%s: %s is left", when, item)
 			}
 		}
@@ -86,14 +86,14 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 func TestStraysOfTheDeadAreEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
-		l := newLife(t, h, Past{}, bound(lifecycle.Ready, "r", "1h"))
-		go func() { _, _ = l.RunByHand(context.Background(), of(lifecycle.Ready, 1), "") }() // ends with its process
+		l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "r", "1h"))
+		go func() { _, _ = l.RunManually(context.Background(), of(lifecycle.Ready, 1), "") }() // ends with its process
 		l.Tell(of(lifecycle.Ready, 1))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		next, past := h.die()
-		if len(past.Runs) != 2 {
-			t.Fatalf("%d runs", len(past.Runs))
+		if len(past.Processes) != 2 {
+			t.Fatalf("%d runs", len(past.Processes))
 		}
 		second := newLife(t, next, past) // its configuration has no such hook any more
 		second.Settle(context.Background())
@@ -108,11 +108,11 @@ func TestStraysOfTheDeadAreEnded(t *testing.T) {
 func TestNothingGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
-		var list []Bound
+		var list []ResolvedHook
 		for k := range 50 {
-			list = append(list, bound(lifecycle.Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x", func(b *Bound) { b.Parallel = k%2 == 0 }))
+			list = append(list, bound(lifecycle.Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x", func(b *ResolvedHook) { b.Parallel = k%2 == 0 }))
 		}
-		l := newLife(t, h, Past{}, list...)
+		l := newLife(t, h, Recovered{}, list...)
 		size := 0
 		for start := range uint64(20) {
 			for _, e := range lifecycle.Events()[2:10] {
@@ -144,18 +144,18 @@ func TestNothingGrows(t *testing.T) {
 
 func TestTheBagAlwaysHasRoom(t *testing.T) {
 	long := strings.Repeat("x", 4000)
-	k := &kept{}
+	k := &savedQueue{}
 	for i := range 300 {
 		o := lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: fmt.Sprint(long[:500], i), Start: uint64(i)}
 		k.mark(&o)
-		k.note(&lifecycle.Occurrence{Event: lifecycle.Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long}.short())
+		k.noteOutcome(&lifecycle.Occurrence{Event: lifecycle.Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long}.short())
 	}
-	e := &entry{Occurrence: lifecycle.Occurrence{Event: lifecycle.Unhealthy, Service: "app", Reason: long}}
+	e := &run{Occurrence: lifecycle.Occurrence{Event: lifecycle.Unhealthy, Service: "app", Reason: long}}
 	for i := range 900 {
-		e.Over = append(e.Over, Outcome{Hook: fmt.Sprint("hook", i), Why: long}.short())
+		e.Ended = append(e.Ended, Outcome{Hook: fmt.Sprint("hook", i), Why: long}.short())
 	}
-	var lane kept
-	var queued entry
+	var lane savedQueue
+	var queued run
 	for _, tc := range []struct {
 		body func() ([]byte, error)
 		back any
@@ -168,22 +168,22 @@ func TestTheBagAlwaysHasRoom(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(lane.Marks) != maxMarks || len(queued.Over) != 900 {
-		t.Errorf("%d marks, %d hooks that ended", len(lane.Marks), len(queued.Over))
+	if len(lane.Marks) != maxMarks || len(queued.Ended) != 900 {
+		t.Errorf("%d marks, %d hooks that ended", len(lane.Marks), len(queued.Ended))
 	}
 }
 
 // TestManyHooks keeps hundreds of them through the death of a supervisor: none is
 // run twice, and no more than a few run at once.
 func TestManyHooks(t *testing.T) {
-	var list []Bound
+	var list []ResolvedHook
 	const many = 900
 	for k := range many {
 		list = append(list, bound(lifecycle.Started, fmt.Sprintf("a-hook-with-a-longish-name-%d", k), "1s", parallel))
 	}
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
-		first := newLife(t, h, Past{}, list...)
+		first := newLife(t, h, Recovered{}, list...)
 		first.Tell(of(lifecycle.Started, 1))
 		time.Sleep(25*time.Second + 500*time.Millisecond) // nearly all have run
 		synctest.Wait()
@@ -218,16 +218,16 @@ func TestManyHooks(t *testing.T) {
 func TestGivenOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		book := NewBook([]Bound{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Surroundings{})
-		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Book: func() *Book { return book }, Runtime: dir, Past: Past{Items: map[string][]byte{
-			lanePrefix + "app":     []byte(`{"gifts": [{"seq": 2, "event": "pre-start", "hook": "a"}]}`),
-			giftItem("app", 2):     []byte("jvm-option -Da=1\n"),
-			entryItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "trying": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
-			entryPrefix + "broken": []byte("{"),
+		book := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Surroundings{})
+		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return book }, Runtime: dir, Recovered: Recovered{Items: map[string][]byte{
+			queuePrefix + "app":  []byte(`{"gifts": [{"seq": 2, "event": "pre-start", "hook": "a"}]}`),
+			outputItem("app", 2): []byte("jvm-option -Da=1\n"),
+			runItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "trying": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
+			runPrefix + "broken": []byte("{"),
 		}}})
 		r.Settle(context.Background())
-		if given := r.Given("app", os.Geteuid()); len(given.Options) != 1 || len(r.Counts()) != 1 {
-			t.Errorf("given is %+v after %+v", given, r.Counts())
+		if given := r.Output("app", os.Geteuid()); len(given.Options) != 1 || len(r.Counters()) != 1 {
+			t.Errorf("given is %+v after %+v", given, r.Counters())
 		}
 	})
 }
@@ -236,10 +236,10 @@ func TestGivenOnce(t *testing.T) {
 func TestQueueOfAnEarlierVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
-		past := Past{Items: map[string][]byte{lanePrefix + "app": []byte(`{"queue": [
+		past := Recovered{Items: map[string][]byte{queuePrefix + "app": []byte(`{"queue": [
 			{"event": "ready", "service": "app", "start": 1, "over": [{"hook": "done", "ok": true}]}, {"event": "exited", "service": "app", "start": 1}],
 			"marks": [{"kind": "ready", "start": 1}, {"kind": "exited", "start": 1}], "seq": 7}`)}}
-		list := []Bound{bound(lifecycle.Ready, "done", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Exited, "e", "1s")}
+		list := []ResolvedHook{bound(lifecycle.Ready, "done", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Exited, "e", "1s")}
 		first := newLife(t, h, past, list...)
 		next, past := h.die()
 		second := newLife(t, next, past, list...)
@@ -260,12 +260,14 @@ func TestToldBeforeForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		var waiting int
-		r := NewRunner(Options{Host: h, Log: hclog.NewNullLogger(), Book: func() *Book { return NewBook([]Bound{bound(lifecycle.Ready, "r", "10ms")}, Surroundings{}) },
-			Done: func(lifecycle.Occurrence, []Outcome) {
+		r := NewRunner(Options{Host: h, Log: hclog.NewNullLogger(), Registry: func() *Registry {
+			return NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "10ms")}, Surroundings{})
+		},
+			OnDone: func(lifecycle.Occurrence, []Outcome) {
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				for item := range h.items {
-					if strings.HasPrefix(item, entryPrefix) {
+					if strings.HasPrefix(item, runPrefix) {
 						waiting++
 					}
 				}

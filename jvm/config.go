@@ -19,13 +19,13 @@ type Config struct {
 	// Reserve is memory set aside for jobs and sessions, such as "256MiB".
 	Reserve string `yaml:"reserve"`
 	// Check tries the merged options on the JVM before a start (default true).
-	Check    *bool       `yaml:"check"`
+	Check    *bool       `yaml:"check" change:"live"`
 	Default  LayerConfig `yaml:"default"`
 	User     LayerConfig `yaml:"user"`
 	Enforced LayerConfig `yaml:"enforced"`
 	// Apply says what follows when a file, folder or URL gives other options than
 	// a running JVM was started with: ApplyReport (default) or ApplyRestart.
-	Apply string `yaml:"apply"`
+	Apply string `yaml:"apply" change:"live"`
 }
 
 // The values of Config.CPUs. The default is the first, as in the JVM; with the

@@ -30,7 +30,7 @@ type Dir struct {
 type URL struct {
 	// URL is http://, https:// or unix:///path/of/socket:/http/path. ${NAME}
 	// stands for a variable, or for the label whose name in capitals it is.
-	URL  string `yaml:"url,short"`
+	URL  string `yaml:"url,short" secret:"url"`
 	When When   `yaml:"when" json:",omitzero"`
 	// Timeout bounds one try (default 2s), Deadline all tries of a start (5s).
 	Timeout  time.Duration `yaml:"timeout" json:",omitzero"`

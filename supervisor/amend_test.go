@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // amending is a Launch that says why the next start is another one, and counts how
@@ -16,7 +17,7 @@ func amending(ready func() error, why func(Died) string, confirmed *int) func(co
 	return func(context.Context, int) (*Launch, error) {
 		l := &Launch{Amend: why, Confirm: func() { *confirmed++ }}
 		if ready != nil {
-			l.Ready = ProbeFunc(func(context.Context, Process) error { return ready() })
+			l.Ready = probe.Func(func(context.Context, probe.Process) error { return ready() })
 		}
 		return l, nil
 	}

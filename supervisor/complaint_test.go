@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // hears is a Launch that complains of lines which begin with "ill ", and whose
 // kind is the rest.
-func hears(live Probe) func(context.Context, int) (*Launch, error) {
+func hears(live probe.Checker) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
 		return &Launch{Live: live, Listen: func() func([]byte) *Complaint {
 			return func(line []byte) *Complaint {
@@ -72,7 +73,7 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 		t.Run(then, func(t *testing.T) {
 			play(t, func(st *stage) {
 				st.cfg.Live.Then = then
-				st.out, st.l.prepare = newFakeOutput(), hears(ProbeFunc(func(context.Context, Process) error { return nil }))
+				st.out, st.l.prepare = newFakeOutput(), hears(probe.Func(func(context.Context, probe.Process) error { return nil }))
 				st.w.startup = func(_ int, p *fakeProcess) error {
 					p.ignores = true
 					return nil
@@ -110,7 +111,7 @@ func TestIllnessBeforeReadiness(t *testing.T) {
 		prepare := hears(nil)
 		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 			l, err := prepare(ctx, n)
-			l.Ready = ProbeFunc(func(context.Context, Process) error {
+			l.Ready = probe.Func(func(context.Context, probe.Process) error {
 				if !ready.Load() {
 					return errors.New("not yet")
 				}
@@ -270,7 +271,7 @@ func TestDegraded(t *testing.T) {
 	play(t, func(st *stage) {
 		st.out = newFakeOutput()
 		st.cfg.Live.Then = LiveRestart
-		alive := ProbeFunc(func(context.Context, Process) error { return nil })
+		alive := probe.Func(func(context.Context, probe.Process) error { return nil })
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{Live: alive, Listen: func() func([]byte) *Complaint {
 				return func(line []byte) *Complaint {

@@ -1,6 +1,10 @@
 package supervisor
 
-import "time"
+import (
+	"time"
+
+	"github.com/stoker-init/stoker/supervisor/probe"
+)
 
 // Config says how one service is kept running. It is the part of a service's
 // configuration that does not depend on what the service is.
@@ -11,32 +15,32 @@ type Config struct {
 	Surroundings `yaml:",inline"`
 	// Autostart false leaves the service STOPPED until it is asked for, or until
 	// a service starts that requires it.
-	Autostart *bool `yaml:"autostart"`
+	Autostart *bool `yaml:"autostart" change:"live"`
 	// Oneshot is a service that does its work and ends: what is to start behind
 	// it waits until it has ended with a success code.
 	Oneshot bool `yaml:"oneshot"`
 	// Requires are services that must be RUNNING (a oneshot: have succeeded)
 	// before this one starts. They are started with it, and it is stopped before
 	// they are.
-	Requires []string `yaml:"requires"`
+	Requires []string `yaml:"requires" change:"live"`
 	// After are services that, if they are starting too, must be RUNNING or have
 	// ended before this one starts, and that stop after it.
-	After []string `yaml:"after"`
+	After []string `yaml:"after" change:"live"`
 	// Essential ends the container with the service's code when it ends for good; a
 	// oneshot that succeeds does not count.
-	Essential bool `yaml:"essential"`
+	Essential bool `yaml:"essential" change:"live"`
 	// SuccessCodes are the exit codes that count as success (default 0; java
 	// and tomcat also 143, which is what a JVM makes of SIGTERM).
-	SuccessCodes []int `yaml:"success_codes"`
+	SuccessCodes []int `yaml:"success_codes" change:"live"`
 	// SuccessSignals are signals whose deadly effect counts as success (default
 	// none; the stop signal counts whenever somebody asked for the stop).
-	SuccessSignals []string `yaml:"success_signals"`
+	SuccessSignals []string `yaml:"success_signals" change:"live"`
 
-	Ready   Ready   `yaml:"ready"`
-	Live    Live    `yaml:"live"`
-	Restart Restart `yaml:"restart"`
-	Stop    Stop    `yaml:"stop"`
-	Output  Output  `yaml:"output"`
+	Ready   Ready   `yaml:"ready" change:"live"`
+	Live    Live    `yaml:"live" change:"live"`
+	Restart Restart `yaml:"restart" change:"live"`
+	Stop    Stop    `yaml:"stop" change:"live"`
+	Output  Output  `yaml:"output" change:"live"`
 }
 
 // What becomes of the container when a service is FATAL that is not essential.
@@ -45,46 +49,16 @@ const (
 	OnFatalExit = "exit" // it ends, as with an essential service
 )
 
-// Look is what a probe looks at. With several kinds set, all must hold.
-type Look struct {
-	// HTTP is an http:// or https:// URL that must answer with one of Status.
-	HTTP string `yaml:"http"`
-	// Method of the request (default GET).
-	Method string `yaml:"method"`
-	// Headers of the request; "Host" sets the host.
-	Headers map[string]string `yaml:"headers"`
-	// Socket is the path of a unix socket to which the request goes instead of
-	// the URL's host.
-	Socket string `yaml:"socket"`
-	// Status are the accepted codes; empty: 200 to 399. A server that demands a client
-	// certificate, and gets none, counts as one that answers 401.
-	Status []int `yaml:"status"`
-	// CertFile and KeyFile are the client's certificate, with its chain, and its key,
-	// in PEM; empty: it has none. They are read for each probe.
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
-	// Body is a regular expression that the first 64 KiB of the answer must match.
-	Body string `yaml:"body"`
-	// TCP is a "host:port" that must accept a connection.
-	TCP string `yaml:"tcp"`
-	// Exec is a command that must exit with 0.
-	Exec []string `yaml:"exec"`
-	// File must exist, and must have been written after the process was started.
-	File string `yaml:"file"`
-	// Timeout of one look (default 5s).
-	Timeout time.Duration `yaml:"timeout"`
-}
-
-// Ready says when a started service is RUNNING. With none of its proofs set a
-// service of kind process is ready as soon as it runs.
+// Ready is the readiness probe, which makes a started service RUNNING. Without any
+// kind of probe a service of kind process is ready as soon as it runs.
 type Ready struct {
-	Look `yaml:",inline"`
+	probe.Config `yaml:",inline"`
 	// Log is a regular expression that one line of the output must match.
-	Log string `yaml:"log"`
+	Log probe.Log `yaml:"log"`
 	// Within is the start timeout (default 120s).
 	Within time.Duration `yaml:"within"`
-	// Every is the longest time between two looks (default 1s); the first
-	// looks follow each other faster.
+	// Every is the longest time between two checks (default 1s); the first
+	// checks follow each other faster.
 	Every time.Duration `yaml:"every"`
 }
 
@@ -95,11 +69,11 @@ const (
 	LiveStopContainer = "stop-container" // the container ends with a code that is not 0
 )
 
-// Live says how it is found out that a RUNNING service hangs. With no kind of
-// look set nobody looks.
+// Live is the liveness probe of a RUNNING service. Without a kind of probe there is
+// none.
 type Live struct {
-	Look `yaml:",inline"`
-	// Every is the time between two looks (default 10s).
+	probe.Config `yaml:",inline"`
+	// Every is the time between two checks (default 10s).
 	Every time.Duration `yaml:"every"`
 	// Failures in a row after which Then follows (default 3).
 	Failures int `yaml:"failures"`
@@ -178,10 +152,10 @@ const (
 
 // Output says what becomes of what a service writes.
 type Output struct {
-	Keep     string     `yaml:"keep"`     // how much is kept for `stoker logs`, in memory; default 256KiB
-	Format   string     `yaml:"format"`   // raw (default), prefix, json, none
-	Overflow string     `yaml:"overflow"` // drop (default), block
-	Merge    bool       `yaml:"merge"`    // stdout and stderr through one pipe, in their order; all of it is stdout
+	Keep     string     `yaml:"keep"`                   // how much is kept for `stoker logs`, in memory; default 256KiB
+	Format   string     `yaml:"format"`                 // raw (default), prefix, json, none
+	Overflow string     `yaml:"overflow"`               // drop (default), block
+	Merge    bool       `yaml:"merge" change:"restart"` // stdout and stderr through one pipe, in their order; all of it is stdout
 	File     OutputFile `yaml:"file"`
 }
 

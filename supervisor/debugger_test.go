@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // debuggable is a Launch of a process that a debugger can hold.
@@ -20,8 +22,8 @@ type debuggable struct {
 func (d *debuggable) says(text string) { d.text.Store(&text) }
 
 func (d *debuggable) prepare(context.Context, int) (*Launch, error) {
-	answers := func(ok *atomic.Bool) Probe {
-		return ProbeFunc(func(context.Context, Process) error {
+	answers := func(ok *atomic.Bool) probe.Checker {
+		return probe.Func(func(context.Context, probe.Process) error {
 			if !ok.Load() {
 				return errors.New("no answer")
 			}

@@ -130,7 +130,7 @@ func (s *Service) judge(x proc.Exit) *ExitInf {
 	info.Success = slices.Contains(s.cfg.SuccessCodes, x.Status()) ||
 		s.kept.Asked != "" && x.Status() == 128+int(s.stopSignal()) // by it, or by itself in the manner of shells and JVMs
 	for _, name := range s.cfg.SuccessSignals {
-		if sig, err := ParseSignal(name); err == nil && x.Signal == sig {
+		if sig, err := proc.ParseSignal(name); err == nil && x.Signal == sig {
 			info.Success = true
 		}
 	}
@@ -224,9 +224,9 @@ func (e *ExitInf) String() string {
 	case e.NotStarted:
 		return "not started"
 	case e.Signal != 0 && e.Core:
-		return fmt.Sprintf("killed by signal %d (%s), core dumped", int(e.Signal), SignalName(e.Signal))
+		return fmt.Sprintf("killed by signal %d (%s), core dumped", int(e.Signal), proc.SignalName(e.Signal))
 	case e.Signal != 0:
-		return fmt.Sprintf("killed by signal %d (%s)", int(e.Signal), SignalName(e.Signal))
+		return fmt.Sprintf("killed by signal %d (%s)", int(e.Signal), proc.SignalName(e.Signal))
 	default:
 		return fmt.Sprintf("exit code %d", e.Code)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -156,5 +157,5 @@ func statEvidence(kind, path string, since time.Time) (EvidenceFile, bool) {
 		return EvidenceFile{}, false
 	}
 	f := EvidenceFile{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
-	return f, writtenSince(f.ModTime, since)
+	return f, proc.WrittenSince(f.ModTime, since)
 }

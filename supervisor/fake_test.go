@@ -195,7 +195,7 @@ func (p *fakeProcess) FreeOutput()                     {}
 func (p *fakeProcess) Held() bool                      { return p.held }
 func (p *fakeProcess) Cgroups() []string               { return nil }
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
-	p.note(SignalName(sig) + " alone")
+	p.note(proc.SignalName(sig) + " alone")
 	return nil
 }
 func (p *fakeProcess) ended() bool {
@@ -222,7 +222,7 @@ func (p *fakeProcess) note(what string) {
 
 func (p *fakeProcess) SignalGroup(sig syscall.Signal) error {
 	if sig != syscall.SIGCONT {
-		p.note(SignalName(sig))
+		p.note(proc.SignalName(sig))
 	}
 	if sig != syscall.SIGCONT && !p.isUndead() {
 		p.mu.Lock()

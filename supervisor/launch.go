@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // Process is a started process; *proc.Process is one.
@@ -51,9 +52,9 @@ type Launch struct {
 	// with the service, and may have maxLearned bytes.
 	Learned string
 	// Ready proves that the service is; nil: it is as soon as it runs.
-	Ready Probe
+	Ready probe.Checker
 	// Live proves that a RUNNING service does not hang; nil: nobody looks.
-	Live Probe
+	Live probe.Checker
 	// StopCommand asks the process to end in the place of the signal; nil: the
 	// signal does.
 	StopCommand func(ctx context.Context, p Process) error
@@ -109,14 +110,3 @@ type Observation struct {
 	Failed string // why the service will never be ready by itself; empty: nothing
 	Match  bool   // the line that readiness waits for
 }
-
-// Probe looks once whether a process is ready. Its error says why not.
-type Probe interface {
-	Check(ctx context.Context, p Process) error
-}
-
-// ProbeFunc is a function as a Probe.
-type ProbeFunc func(ctx context.Context, p Process) error
-
-// Check calls f.
-func (f ProbeFunc) Check(ctx context.Context, p Process) error { return f(ctx, p) }

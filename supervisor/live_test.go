@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // liveWhen is a Launch whose liveness asks f.
 func liveWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{DumpSignal: syscall.SIGQUIT, Live: ProbeFunc(func(context.Context, Process) error { return f() })}, nil
+		return &Launch{DumpSignal: syscall.SIGQUIT, Live: probe.Func(func(context.Context, probe.Process) error { return f() })}, nil
 	}
 }
 

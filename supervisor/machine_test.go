@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // bring brings a service into a state by what happens in real life. Readiness is
@@ -63,7 +64,7 @@ func (st *stage) cause(ev Event) {
 	case EvReleased, EvAsked, EvWell, EvOutlived:
 		st.tell(happening{event: ev})
 	case EvAttached:
-		st.tell(happening{event: ev, launch: &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })}})
+		st.tell(happening{event: ev, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
 	case EvSick:
 		for range 3 {
 			st.tell(happening{event: ev, err: errors.New("no answer")})
@@ -71,7 +72,7 @@ func (st *stage) cause(ev Event) {
 	case EvComplaint:
 		st.tell(happening{event: ev, err: &Complaint{Cause: CauseJVMStarved, Text: "no memory", Ill: true}})
 	case EvSpawned:
-		st.tell(happening{event: EvSpawned, launch: &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })}})
+		st.tell(happening{event: EvSpawned, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
 	case EvNotBorn:
 		st.tell(happening{event: EvSpawned, err: errors.New("cannot fork")})
 	case EvReady:

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/proc"
 )
 
 func TestBackoffWait(t *testing.T) {
@@ -98,17 +100,17 @@ func TestExitInf(t *testing.T) {
 func TestParseSignal(t *testing.T) {
 	good := map[string]syscall.Signal{"TERM": 15, "SIGTERM": 15, "term": 15, "sigquit": 3, "USR1": 10, "9": 9, "1": 1, "64": 64, "37": 37}
 	for name, want := range good {
-		if got, err := ParseSignal(name); err != nil || got != want {
+		if got, err := proc.ParseSignal(name); err != nil || got != want {
 			t.Errorf("%q: %v, %v, want %v", name, got, err, want)
 		}
 	}
 	for _, name := range []string{"", "SIG", "0", "65", "-1", "NOPE", "TERM ", "SIGSIGTERM"} {
-		if got, err := ParseSignal(name); err == nil {
+		if got, err := proc.ParseSignal(name); err == nil {
 			t.Errorf("%q: %v, want an error", name, got)
 		}
 	}
 	for sig, want := range map[syscall.Signal]string{syscall.SIGTERM: "TERM", syscall.SIGABRT: "ABRT", 40: "40"} {
-		if got := SignalName(sig); got != want {
+		if got := proc.SignalName(sig); got != want {
 			t.Errorf("%d: %q, want %q", sig, got, want)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // fill sets every field to something that is not its zero value.
@@ -321,7 +323,7 @@ func TestLearnedSurvives(t *testing.T) {
 			}
 			play(t, func(st *stage) {
 				var ready atomic.Bool
-				probe := ProbeFunc(func(context.Context, Process) error {
+				probe := probe.Func(func(context.Context, probe.Process) error {
 					if !ready.Load() {
 						return errors.New("not yet")
 					}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // stable forgets the past of a service that has run for long enough.
@@ -32,7 +34,7 @@ func (s *Service) lookAlive() {
 		}
 		return
 	}
-	gen, p, live, probe, sick := s.kept.Gen, s.proc, s.cfg.Live, s.launch.Live, s.kept.Sick > 0 || s.kept.Reported
+	gen, p, live, checker, sick := s.kept.Gen, s.proc, s.cfg.Live, s.launch.Live, s.kept.Sick > 0 || s.kept.Reported
 	go func() { // ends with ctx
 		for {
 			select {
@@ -41,7 +43,7 @@ func (s *Service) lookAlive() {
 				return
 			}
 			h := happening{event: EvWell, gen: gen}
-			if err := look(ctx, probe, p, live.Timeout); err != nil {
+			if err := probe.Check(ctx, checker, p, live.Timeout); err != nil {
 				h.event, h.err, sick = EvSick, err, true
 			}
 			if sick && ctx.Err() == nil {
@@ -143,12 +145,15 @@ func (s *Service) changedUp(h happening) {
 	}
 }
 
+// attachTime bounds Launcher.Attach.
+const attachTime = 5 * time.Second
+
 // attach asks the launcher for what belongs to a process that runs already; the
 // answer is EvAttached.
 func (s *Service) attach() {
 	gen, launcher, learned := s.kept.Gen, s.launcher, s.kept.Learned
 	go func() { // ends when Attach does, which obeys its ctx
-		ctx, cancel := context.WithTimeout(s.life, lookTime)
+		ctx, cancel := context.WithTimeout(s.life, attachTime)
 		defer cancel()
 		l, err := launcher.Attach(ctx, learned)
 		if l == nil && err == nil {

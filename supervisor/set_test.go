@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
 )
@@ -172,7 +172,7 @@ func TestInitGone(t *testing.T) {
 	init, m, rec := connect(t, nil, 0)
 	s := New(m, rec, Set{}, options())
 	init.conn.Close()
-	if code := s.Run(t.Context(), rec); code != pid1.CodeBroken {
+	if code := s.Run(t.Context(), rec); code != exit.InitFailed {
 		t.Errorf("code %d", code)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -97,7 +97,7 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 	}
 	ended, alive := s.obey(done, max(left()-reserve/2-own, 500*time.Millisecond), hurry)
 	if !alive {
-		return pid1.CodeBroken
+		return exit.InitFailed
 	}
 	if !ended {
 		s.log.Error("the budget is used up; what is left is killed", "services", s.alive())
@@ -107,7 +107,7 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 		through := make(chan struct{})
 		go s.lastStages(hooks, st, own, code, through) // ends with the stages, which obey hooks and the budget
 		if ended, alive = s.obey(through, max(left()-reserve/2, leastLast), hurry); !alive {
-			return pid1.CodeBroken
+			return exit.InitFailed
 		}
 		if !ended {
 			s.log.Error("the budget is used up; the last hooks are not waited for")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // defaults is a configuration with every default, as internal/config makes it,
@@ -157,6 +158,6 @@ func (st *stage) wantReason(reason string) {
 // readyWhen is a Launch whose probe asks f.
 func readyWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Ready: ProbeFunc(func(context.Context, Process) error { return f() })}, nil
+		return &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return f() })}, nil
 	}
 }

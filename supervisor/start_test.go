@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 func TestStartWithoutProbe(t *testing.T) {
@@ -78,7 +79,7 @@ func TestStartTimeout(t *testing.T) {
 func TestLookThatHangs(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ready: ProbeFunc(func(ctx context.Context, _ Process) error { <-ctx.Done(); return ctx.Err() })}, nil
+			return &Launch{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}, nil
 		}
 		st.open()
 		st.ask(EvStart)
@@ -107,7 +108,7 @@ func TestExitBeforeReady(t *testing.T) {
 func TestDeadProcessIsNotReady(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ready: ProbeFunc(func(_ context.Context, p Process) error { p.(*fakeProcess).exits(1); return nil })}, nil
+			return &Launch{Ready: probe.Func(func(_ context.Context, p probe.Process) error { p.(*fakeProcess).exits(1); return nil })}, nil
 		}
 		for range 20 { // the choice between two events that are there is random
 			st.open()
@@ -219,8 +220,8 @@ func TestReadyByLogLine(t *testing.T) {
 		st.out = newFakeOutput()
 		st.cfg.Ready.Log = "up$"
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			watch, err := LogWatch("up$")
-			return &Launch{Watch: watch}, err
+			matches, err := probe.Log("up$").Matcher()
+			return &Launch{Watch: func(line []byte) Observation { return Observation{Match: matches(line)} }}, err
 		}
 		st.out.write("old: up") // of an earlier start
 		st.open()
@@ -255,7 +256,7 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 func explaining(ready func() error, takes time.Duration, lines *[]string) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
 		return &Launch{
-			Ready: ProbeFunc(func(context.Context, Process) error { return ready() }),
+			Ready: probe.Func(func(context.Context, probe.Process) error { return ready() }),
 			Watch: func(line []byte) Observation {
 				*lines = append(*lines, string(line)) // not locked: never called together with Explain
 				if string(line) == "failed" {
@@ -367,7 +368,7 @@ func (l longer) End() int64 { return l.fakeOutput.End() + 5 }
 // What is given up has not ended as it should, whatever its code says: a JVM that
 // obeys TERM exits with 143.
 func TestGivenUpIsNoSuccess(t *testing.T) {
-	never := ProbeFunc(func(context.Context, Process) error { return errors.New("not yet") })
+	never := probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })
 	obeys := func(p *fakeProcess) { p.onTerm = func() { p.exits(143) } }
 	for name, c := range map[string]struct {
 		launch *Launch

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // enterStarting begins a start, which is another round.
@@ -210,23 +211,23 @@ func (s *Service) attend() {
 	}
 	s.watcher = s.watch(l)
 	s.watchDebugger(ctx)
-	go s.probe(ctx, gen, ready, p, l, s.watcher) // ends with ctx or when ready
+	go s.awaitReady(ctx, gen, ready, p, l, s.watcher) // ends with ctx or when ready
 }
 
 // unproven says that nothing proves the readiness of what was started.
 func (l *Launch) unproven(ready Ready) bool { return l.Ready == nil && ready.Log == "" }
 
-// Times between two looks at readiness: quick at first, so that a fast service
-// is not held up.
-const firstLook = 20 * time.Millisecond
+// firstPause is the time between the first two readiness checks; it doubles up to
+// ready.every.
+const firstPause = 20 * time.Millisecond
 
-// probe looks until the service is ready, as it was configured when that began.
-func (s *Service) probe(ctx context.Context, gen uint64, ready Ready, p Process, l *Launch, w *watcher) {
-	if ready.Log != "" && !s.awaitLine(ctx, gen, ready.Log, w) {
+// awaitReady probes until the service is ready, as it was configured at the start.
+func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Process, l *Launch, w *watcher) {
+	if ready.Log != "" && !s.awaitLine(ctx, gen, string(ready.Log), w) {
 		return
 	}
-	for pause := firstLook; l.Ready != nil; pause = min(2*pause, ready.Every) {
-		err := look(ctx, l.Ready, p, ready.Timeout)
+	for pause := firstPause; l.Ready != nil; pause = min(2*pause, ready.Every) {
+		err := probe.Check(ctx, l.Ready, p, ready.Timeout)
 		if err == nil {
 			break
 		}
@@ -242,23 +243,6 @@ func (s *Service) probe(ctx context.Context, gen uint64, ready Ready, p Process,
 		w.reach(ctx, s.output().End())
 	}
 	s.report(ctx, happening{event: EvReady, gen: gen})
-}
-
-// lookTime bounds one look where no timeout is configured.
-const lookTime = 5 * time.Second
-
-// look lets a probe look once.
-func look(ctx context.Context, probe Probe, p Process, limit time.Duration) error {
-	if limit <= 0 {
-		limit = lookTime
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := probe.Check(ctx, p)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v", limit)
-	}
-	return err
 }
 
 // ready enters RUNNING.

@@ -54,7 +54,7 @@ func (s *Service) stopSignal() syscall.Signal {
 	if s.kept.StopSig != 0 {
 		return s.kept.StopSig
 	}
-	sig, err := ParseSignal(s.cfg.Stop.Signal)
+	sig, err := proc.ParseSignal(s.cfg.Stop.Signal)
 	if err != nil {
 		return syscall.SIGTERM // refused by the configuration's check
 	}
@@ -127,7 +127,7 @@ func (s *Service) beginStop() {
 // more.
 func (s *Service) drain() {
 	if !s.leaderGone() {
-		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", SignalName(s.stopSignal()), "why", s.whyStopped())
+		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", proc.SignalName(s.stopSignal()), "why", s.whyStopped())
 	}
 	wait := s.cfg.Stop.Drain
 	if left := s.untilKill(); left >= 0 {

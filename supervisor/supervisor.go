@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -204,7 +204,7 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 				return s.shutdownFor(ctx, rec, name)
 			}
 		case <-s.m.Gone():
-			return pid1.CodeBroken
+			return exit.InitFailed
 		}
 	}
 }
@@ -225,7 +225,7 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 			go s.opts.Reload() // ends with the reload
 		}
 	default:
-		s.log.Debug("signal ignored", "signal", SignalName(sig))
+		s.log.Debug("signal ignored", "signal", proc.SignalName(sig))
 	}
 }
 
@@ -241,11 +241,11 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	switch sig {
 	case syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGALRM:
 	default:
-		s.log.Debug("signal ignored", "signal", SignalName(sig))
+		s.log.Debug("signal ignored", "signal", proc.SignalName(sig))
 		return
 	}
 	if p == nil || !(*p).Catches(sig) {
-		s.log.Info("signal dropped: the command does not catch it", "signal", SignalName(sig))
+		s.log.Info("signal dropped: the command does not catch it", "signal", proc.SignalName(sig))
 		return
 	}
 	(*p).Signal(sig)

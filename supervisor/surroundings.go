@@ -6,7 +6,7 @@ type Surroundings struct {
 	User string `yaml:"user"`
 	// Groups are the supplementary groups; absent: those of the user's entry in
 	// the group file; an empty list: none.
-	Groups []string `yaml:"groups"`
+	Groups []string `yaml:"groups" empty:"counts"`
 	// Dir is the working directory; empty: stoker's own.
 	Dir string `yaml:"dir"`
 	// Env is added to stoker's own environment and wins over it and over EnvFiles.
@@ -16,7 +16,7 @@ type Surroundings struct {
 	EnvFiles []string `yaml:"env_files"`
 	// Secrets are variables whose value is the content of a file, read at each
 	// start, less one newline at its end.
-	Secrets map[string]string `yaml:"secrets"`
+	Secrets map[string]string `yaml:"secrets" secret:"files"`
 	// Umask is octal ("0027"); empty: stoker's own.
 	Umask string `yaml:"umask"`
 	// Rlimits are resource limits by name ("nofile"): "1024", "1024:4096" (soft

@@ -251,7 +251,7 @@ func TestUpgradeToABrokenOne(t *testing.T) {
 	w := newWriting(t)
 	for mode, want := range map[string]string{
 		"dies":  "it ended 2 times within its first minute, the last time with exit code 3",
-		"hangs": "it did not say in time that it works",
+		"hangs": "it did not report in time that it works",
 	} {
 		from := time.Now()
 		out, err := w.run("upgrade", broken(t, mode))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/urfave/cli/v2"
 )
 
@@ -100,8 +101,8 @@ func TestWhatIsMeant(t *testing.T) {
 		"completion -o json": "stoker completion --help lists the flags",
 	} {
 		_, err := parseArguments(testApp(), append([]string{"stoker"}, strings.Fields(line)...))
-		var hint *hintError
-		if !errors.As(err, &hint) || hint.code != codeUsage || hint.hint != want {
+		var hint *exit.Error
+		if !errors.As(err, &hint) || hint.Code != exit.Usage || hint.Hint != want {
 			t.Errorf("%s: %v, %+v; want the hint %s", line, err, hint, want)
 		}
 	}

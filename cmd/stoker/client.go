@@ -1,17 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // connect finds the supervisor of this container.
@@ -27,56 +28,107 @@ func connect() (*api.Client, error) {
 	return c, nil
 }
 
-// printJSON is the output for programs.
-func printJSON(w io.Writer, v any) error {
-	text, err := jsonText(v, "  ")
-	if err == nil {
-		_, err = w.Write(text)
+// services returns the services of the running stoker.
+func services(ctx context.Context, c *api.Client) ([]supervisor.Snapshot, error) {
+	st, err := retry(ctx, func() (api.Status, error) { return c.Status(ctx) })
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the services: %w", err)
 	}
-	return err
+	return st.Services, nil
 }
 
-// jsonText is a line, or with an indent several, in which nothing steers a terminal and
-// nothing is lost.
-func jsonText(v any, indent string) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", indent)
-	err := enc.Encode(v)
-	return printable.JSON(b.Bytes()), err
-}
-
-// mainService is the main service, or the only one.
+// mainService returns the main service, or the only one.
 func mainService(ctx context.Context, c *api.Client) (string, error) {
-	there, err := services(ctx, c)
+	all, err := services(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	for _, s := range there {
-		if s.Main || len(there) == 1 {
+	for _, s := range all {
+		if s.Main || len(all) == 1 {
 			return s.Name, nil
 		}
 	}
-	return "", &hintError{errors.New("cannot choose a service: there is no main one"), "name one; stoker status lists them", codeUsage}
+	return "", usageError("name one; stoker status lists them", "cannot choose a service: there is no main service")
 }
 
-// jvmExplain prints what was rendered for a service's latest start.
-func jvmExplain(ctx context.Context, w io.Writer, name, format string) error {
-	c, err := connect()
-	if err != nil {
-		return err
+// selectServices returns the services that are named, each once; "all" names all. An
+// unknown name is an error that says what was to be done with it.
+func selectServices(all []supervisor.Snapshot, verb string, names []string) (out []string, err error) {
+	var known []string
+	for _, s := range all {
+		known = append(known, s.Name)
 	}
-	if format == "table" {
-		format = "text"
+	for _, name := range names {
+		selected := []string{name}
+		if name == config.AllServices {
+			selected = known
+		} else if !slices.Contains(known, name) {
+			return nil, &exit.Error{Err: fmt.Errorf("cannot %s %q: there is no such service", verb, name),
+				Hint: suggest.Hint(name, known), Code: exit.NotFound}
+		}
+		for _, s := range selected {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
 	}
-	text, err := c.JVM(ctx, name, format, widthOf(w))
-	if err != nil {
-		return fmt.Errorf("cannot explain the JVM's options: %w", err)
+	return out, nil
+}
+
+// retryTime bounds how long a command waits for a restarted supervisor.
+const retryTime = 3 * time.Second
+
+// retryPause is the time between two attempts to reach the supervisor.
+const retryPause = 50 * time.Millisecond
+
+// retry repeats a request while no supervisor answers: the init restarts one that died.
+func retry[T any](ctx context.Context, request func() (T, error)) (T, error) {
+	for until := time.Now().Add(retryTime); ; {
+		v, err := request()
+		if !errors.Is(err, api.ErrNoSocket) || time.Now().After(until) || ctx.Err() != nil {
+			return v, err
+		}
+		<-time.After(retryPause)
 	}
-	if format == "json" {
-		text = string(printable.JSON([]byte(text)))
+}
+
+// retryIf repeats a request only if the command waits for its result.
+func retryIf[T any](ctx context.Context, waits bool, request func() (T, error)) (T, error) {
+	if !waits {
+		return request()
 	}
-	_, err = io.WriteString(w, text)
-	return err
+	return retry(ctx, request)
+}
+
+// errPrint marks an error of our own output.
+var errPrint = errors.New("cannot print it")
+
+// followTime bounds how long a followed stream waits for a restarted supervisor.
+const followTime = 10 * time.Second
+
+// readStream reads a stream of the API to its end. With follow it survives a restart of
+// the supervisor: read is called again, and goes on where it was.
+func readStream(ctx context.Context, follow bool, what string, read func() error) error {
+	var lost time.Time // when the supervisor was last there
+	for {
+		err := read()
+		var refused *api.RefusedError
+		if !follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
+			if err != nil {
+				err = fmt.Errorf("cannot show %s: %w", what, err)
+			}
+			return err
+		}
+		if !errors.Is(err, api.ErrNoSocket) || lost.IsZero() {
+			lost = time.Now()
+		}
+		if time.Since(lost) > followTime {
+			return fmt.Errorf("cannot follow %s any more: %w", what, api.ErrNoSocket)
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

@@ -12,16 +12,15 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/suggest"
-	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
 )
 
-// The scripts of the shells. They ask completeCommand at each TAB.
+// The scripts of the shells. They call completeCommand at each TAB.
 var (
 	//go:embed completion/bash.sh
 	bashCompletion string
@@ -31,218 +30,217 @@ var (
 	fishCompletion string
 )
 
-// shellScripts are the scripts by shell.
-func shellScripts() map[string]string {
-	return map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
-}
-
-// completionHelp explains completion.
-const completionHelp = `SHELL is bash, zsh or fish. In the shell's startup file:
+// completionCommand is `stoker completion`.
+func completionCommand() *cli.Command {
+	return &cli.Command{Name: "completion", Usage: "print a script that completes commands in a shell", ArgsUsage: "SHELL",
+		Category: categoryStoker, UsageText: "source <(stoker completion bash)",
+		Description: `SHELL is bash, zsh or fish. In the shell's startup file:
   bash:  source <(stoker completion bash)
   zsh:   source <(stoker completion zsh)
   fish:  stoker completion fish | source
-Names of services, plugins and incidents are those of the stoker that runs here.`
-
-// completionCommands are the command for people, and the hidden one that the scripts
-// call.
-func completionCommands(app *cli.App) []*cli.Command {
-	return []*cli.Command{
-		{Name: "completion", Usage: "print a script that completes commands in a shell", ArgsUsage: "SHELL", Description: completionHelp,
-			Action: func(c *cli.Context) error {
-				return atMost(c, 1, func(a []string) error {
-					script, ok := shellScripts()[optional(a)]
-					if !ok {
-						return &hintError{fmt.Errorf("cannot complete in the shell %q", optional(a)),
-							suggest.Hint(optional(a), slices.Sorted(maps.Keys(shellScripts()))), codeUsage}
-					}
-					_, err := io.WriteString(app.Writer, script)
-					return err
-				})
-			}},
-		{Name: "__complete", Usage: "print what may stand in the place of the last word", ArgsUsage: "[ARGS...]", Hidden: true,
-			Action: func(c *cli.Context) error {
-				ctx, cancel := context.WithTimeout(c.Context, completionTime)
-				defer cancel()
-				for _, word := range complete(ctx, app, c.Args().Slice()) {
-					fmt.Fprintln(app.Writer, word)
-				}
-				return nil // a shell has no place for an error
-			}},
-	}
+Names of services, plugins and incidents are those of the stoker that runs here.`,
+		Action: func(c *cli.Context) error {
+			shell := c.Args().First()
+			script, ok := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[shell]
+			if !ok {
+				return usageError(suggest.Hint(shell, shells), "cannot complete in the shell %q", shell)
+			}
+			_, err := io.WriteString(c.App.Writer, script)
+			return err
+		}}
 }
 
-// completionTime is how long a person waits for names after a TAB.
+var shells = []string{"bash", "fish", "zsh"}
+
+// completionTime bounds how long a user waits for names after a TAB.
 const completionTime = 700 * time.Millisecond
 
-// wantFiles stands for the files of the folder, which the shell knows.
-const wantFiles = ":files"
+// completeCommand prints the completions of the last word for the scripts of the shells.
+func completeCommand() *cli.Command {
+	return &cli.Command{Name: "__complete", Usage: "print the completions of the last word", ArgsUsage: "[ARGS...]", Hidden: true,
+		Action: func(c *cli.Context) error {
+			ctx, cancel := context.WithTimeout(c.Context, completionTime)
+			defer cancel()
+			for _, word := range complete(ctx, c.App, c.Args().Slice()) {
+				fmt.Fprintln(c.App.Writer, word)
+			}
+			return nil // a shell cannot show an error here
+		}}
+}
 
-// complete gives what may stand in the place of the last word, each with a tab and
-// what it means.
+// complete returns the completions of the last word, each with a tab and its meaning.
 func complete(ctx context.Context, app *cli.App, words []string) []string {
 	if len(words) == 0 {
 		return nil
 	}
-	at := placeOf(app, words[:len(words)-1])
-	last := words[len(words)-1]
+	i := readArguments(app, words[:len(words)-1])
+	cmd, last := i.command(), words[len(words)-1]
 	name, value, valued := strings.Cut(last, "=")
 	switch {
-	case at.flag != nil:
-		return starting(last, "", at.values(ctx, placeholder(at.flag)))
-	case !at.argsOnly && strings.HasPrefix(last, "--") && valued:
-		if f := flagOf(at.cmd, strings.TrimLeft(name, "-")); f != nil {
-			return starting(value, name+"=", at.values(ctx, placeholder(f)))
+	case i.pending != nil:
+		return withPrefix(last, "", i.flagValues(ctx, i.pending))
+	case !i.argsOnly && strings.HasPrefix(last, "--") && valued:
+		f := flagOf(cmd, strings.TrimLeft(name, "-"))
+		if f == nil {
+			return nil
 		}
-		return nil
-	case !at.argsOnly && strings.HasPrefix(last, "-"):
-		var flags []string
-		for _, f := range visibleFlags(at.cmd) {
-			_, usage := describeFlag(f)
-			for _, n := range f.Names() {
-				if len(n) > 1 {
-					flags = append(flags, "--"+n+"\t"+usage)
-				}
-			}
-		}
-		return starting(last, "", flags)
+		return withPrefix(value, name+"=", i.flagValues(ctx, f))
+	case !i.argsOnly && strings.HasPrefix(last, "-"):
+		return withPrefix(last, "", longFlags(cmd))
 	}
 	var found []string
-	if len(at.args) == 0 && !at.argsOnly {
-		for _, c := range at.cmd.Subcommands {
-			if !c.Hidden {
-				found = append(found, c.Name+"\t"+c.Usage)
-			}
+	if len(i.rest) == 0 && !i.argsOnly {
+		for _, c := range cmd.VisibleCommands() {
+			found = append(found, c.Name+"\t"+c.Usage)
 		}
 	}
-	if places := strings.Fields(strings.TrimPrefix(at.cmd.ArgsUsage, "[--]")); len(places) > 0 {
-		place := places[min(len(at.args), len(places)-1)]
-		if len(at.args) < len(places) || strings.Contains(place, "...") {
-			found = append(found, at.values(ctx, strings.Trim(place, "[]."))...)
+	if places := placesOf(cmd); len(places) > 0 {
+		place := places[min(len(i.rest), len(places)-1)]
+		if len(i.rest) < len(places) || strings.Contains(place, "...") {
+			found = append(found, i.values(ctx, placeholderName(place))...)
 		}
 	}
-	return starting(last, "", found)
+	return withPrefix(last, "", found)
 }
 
-// place is where a word stands.
-type place struct {
-	cmd      *cli.Command
-	args     []string
-	flag     cli.DocGenerationFlag // whose value it is; nil: of none
-	argsOnly bool                  // no flag can stand there
-}
-
-// placeOf is the place behind words.
-func placeOf(app *cli.App, words []string) place {
-	at := place{cmd: rootCommand(app)}
-	for _, word := range words {
-		switch {
-		case at.flag != nil:
-			at.flag = nil
-		case at.argsOnly:
-			at.args = append(at.args, word)
-		case word == "--":
-			at.argsOnly = true
-		case len(word) > 1 && word[0] == '-':
-			name := strings.TrimLeft(word, "-")
-			if !strings.HasPrefix(word, "--") {
-				name = word[len(word)-1:] // of -fn
-			}
-			if f := flagOf(at.cmd, name); f != nil && f.TakesValue() {
-				at.flag = f
-			}
-		case len(at.args) == 0 && at.cmd.Command(word) != nil:
-			at.cmd = at.cmd.Command(word)
-		default:
-			at.args = append(at.args, word)
-			at.argsOnly = len(at.args) == argumentsBeforeProgram(at.cmd)
-		}
+// flagValues returns the values of a flag.
+func (i *invocation) flagValues(ctx context.Context, f cli.DocGenerationFlag) []string {
+	if o, ok := f.(*outputFlag); ok {
+		return o.formats
 	}
-	return at
+	return i.values(ctx, placeholderOf(f))
 }
 
-// placeholder is the name of a flag's value in the help.
-func placeholder(f cli.DocGenerationFlag) string {
-	names, _ := describeFlag(f)
-	return names[strings.LastIndexByte(names, ' ')+1:]
-}
-
-// values are those of a placeholder of the help.
-func (at place) values(ctx context.Context, placeholder string) (out []string) {
-	switch placeholder {
-	case "SERVICE", "PLUGIN", "HOOK", "ACTION", "NUMBER":
-		if c, err := connect(); err == nil {
-			return at.names(ctx, c, placeholder)
-		}
-	case "EVENT":
-		return lifecycle.Names()
-	case "KIND":
-		return events.Kinds()
-	case "SIGNAL":
-		for sig := syscall.SIGHUP; sig <= syscall.SIGSYS; sig++ {
-			out = append(out, supervisor.SignalName(sig))
-		}
-	case "FORMAT":
-		if at.cmd.Name == "render" {
-			return []string{"argv", "argfile", "json"}
-		}
-		return []string{"table", "json"}
-	case "SHELL":
-		return slices.Sorted(maps.Keys(shellScripts()))
-	case "FILE", "DIR", "PATH", "CMD", "ARGS":
-		return []string{wantFiles}
+// values returns the values of a placeholder of the help.
+func (i *invocation) values(ctx context.Context, name string) []string {
+	if p, ok := placeholders[name]; ok {
+		return p.values(ctx, i)
 	}
-	return out
+	return nil
 }
 
-// names are those that the stoker which runs here knows.
-func (at place) names(ctx context.Context, c *api.Client, placeholder string) (out []string) {
-	switch placeholder {
-	case "SERVICE":
-		st, _ := c.Status(ctx) // without an answer there are none
-		for _, s := range st.Services {
-			out = append(out, s.Name+"\t"+string(s.State))
-		}
-		if at.flag == nil && slices.Contains([]string{"start", "stop", "restart", "status", "logs"}, at.cmd.Name) && len(out) > 1 {
-			out = append(out, config.AllServices+"\tevery service")
-		}
-	case "PLUGIN":
-		list, _ := c.Plugins(ctx)
-		for _, p := range list.Plugins {
-			out = append(out, p.Name+"\t"+string(p.State))
-		}
-	case "ACTION":
-		p, _ := c.Plugin(ctx, at.args[0])
-		for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-			out = append(out, name+"\t"+p.Actions[name].Description)
-		}
-	case "HOOK":
-		list, _ := c.Hooks(ctx)
-		for _, h := range list.Hooks {
-			if string(h.Event) == at.args[0] {
-				out = append(out, h.Name)
+// longFlags returns the long names of the flags of a command.
+func longFlags(cmd *cli.Command) (out []string) {
+	for _, f := range visibleFlags(cmd) {
+		_, usage := describeFlag(f)
+		for _, n := range f.Names() {
+			if len(n) > 1 {
+				out = append(out, "--"+n+"\t"+usage)
 			}
-		}
-	case "NUMBER":
-		list, _ := c.Incidents(ctx)
-		for _, i := range list.Incidents {
-			out = append(out, strconv.FormatUint(i.Number, 10)+"\t"+i.Service+": "+string(i.Cause))
 		}
 	}
 	return out
 }
 
-// starting are the words that begin so, each behind prefix and on one line.
-func starting(begin, prefix string, words []string) (out []string) {
+// withPrefix filters words by their beginning, and puts prefix before each.
+func withPrefix(begin, prefix string, words []string) (out []string) {
 	for _, word := range words {
 		name, about, described := strings.Cut(word, "\t")
 		switch {
-		case word == wantFiles:
+		case word == fileNames:
 			out = append(out, word)
 		case !strings.HasPrefix(name, begin):
 		case described:
 			out = append(out, prefix+oneLine(name)+"\t"+oneLine(about))
 		default:
 			out = append(out, prefix+oneLine(name))
+		}
+	}
+	return out
+}
+
+// fileNames has the shell complete the names of files.
+const fileNames = ":files"
+
+// placeholder is a word of the help that stands for a value.
+type placeholder struct {
+	hint   string // where a user finds the values; empty: in the help of the command
+	values func(ctx context.Context, i *invocation) []string
+}
+
+// placeholders are those whose values are completed.
+var placeholders = map[string]placeholder{
+	"SERVICE":     {"stoker status lists the services", serviceNames},
+	"SERVICE|all": {"stoker status lists the services", serviceNamesAndAll},
+	"PLUGIN":      {"stoker plugin list has the names", pluginNames},
+	"ACTION":      {"stoker plugin show PLUGIN has the actions", actionNames},
+	"EVENT":       {"stoker hook list has the events", eventNames},
+	"HOOK":        {"stoker hook list has the names", hookNames},
+	"NUMBER":      {"stoker incidents has the numbers", incidentNumbers},
+	"SIGNAL":      {"a name with or without SIG, or a number: HUP, SIGUSR1, 10", signalNames},
+	"KIND":        {"", func(context.Context, *invocation) []string { return events.Kinds() }},
+	"SHELL":       {"it is bash, zsh or fish", func(context.Context, *invocation) []string { return shells }},
+	"FILE":        {"", files}, "DIR": {"", files}, "PATH": {"", files}, "CMD": {"", files}, "ARGS": {"", files},
+}
+
+func files(context.Context, *invocation) []string { return []string{fileNames} }
+
+func eventNames(context.Context, *invocation) []string { return lifecycle.Names() }
+
+func signalNames(context.Context, *invocation) (out []string) {
+	for sig := syscall.SIGHUP; sig <= syscall.SIGSYS; sig++ {
+		out = append(out, proc.SignalName(sig))
+	}
+	return out
+}
+
+// What follows asks the running stoker. Without an answer there are no names.
+
+func serviceNames(ctx context.Context, _ *invocation) (out []string) {
+	if c, err := connect(); err == nil {
+		st, _ := c.Status(ctx)
+		for _, s := range st.Services {
+			out = append(out, s.Name+"\t"+string(s.State))
+		}
+	}
+	return out
+}
+
+func serviceNamesAndAll(ctx context.Context, i *invocation) []string {
+	out := serviceNames(ctx, i)
+	if len(out) > 1 {
+		out = append(out, config.AllServices+"\tevery service")
+	}
+	return out
+}
+
+func pluginNames(ctx context.Context, _ *invocation) (out []string) {
+	if c, err := connect(); err == nil {
+		list, _ := c.Plugins(ctx)
+		for _, p := range list.Plugins {
+			out = append(out, p.Name+"\t"+string(p.State))
+		}
+	}
+	return out
+}
+
+func actionNames(ctx context.Context, i *invocation) (out []string) {
+	if c, err := connect(); err == nil {
+		p, _ := c.Plugin(ctx, i.rest[0])
+		for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
+			out = append(out, name+"\t"+p.Actions[name].Description)
+		}
+	}
+	return out
+}
+
+func hookNames(ctx context.Context, i *invocation) (out []string) {
+	if c, err := connect(); err == nil {
+		list, _ := c.Hooks(ctx)
+		for _, h := range list.Hooks {
+			if string(h.Event) == i.rest[0] {
+				out = append(out, h.Name)
+			}
+		}
+	}
+	return out
+}
+
+func incidentNumbers(ctx context.Context, _ *invocation) (out []string) {
+	if c, err := connect(); err == nil {
+		list, _ := c.Incidents(ctx)
+		for _, n := range list.Incidents {
+			out = append(out, strconv.FormatUint(n.Number, 10)+"\t"+n.Service+": "+string(n.Cause))
 		}
 	}
 	return out

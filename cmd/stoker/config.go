@@ -9,43 +9,77 @@ import (
 
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/urfave/cli/v2"
 )
 
-// configCheck reports every problem of the configuration.
-func configCheck(w io.Writer, file string, set []string) error {
-	loaded, err := config.Load(config.Options{File: file, Set: set, Environ: os.Environ()})
+// configFlags say which configuration a command reads.
+func configFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE` (default: /etc/stoker/stoker.yaml, if it exists)"},
+		&cli.StringSliceFlag{Name: "set", Usage: "override one value: `PATH=VALUE`"},
+	}
+}
+
+// configCommand is `stoker config`.
+func configCommand() *cli.Command {
+	const help = `The files, variables and flags are those of this command. The running stoker is
+not asked: where it was given --config or --set, give them here too.`
+	return &cli.Command{Name: "config", Usage: "check or show the configuration", Description: help,
+		Category: categoryExtensions, UsageText: "stoker config check",
+		Subcommands: []*cli.Command{
+			{Name: "check", Usage: "check every file; all problems at once, with file and line", Description: help,
+				UsageText: "stoker config check -c stoker.yaml", Flags: configFlags(), Action: checkConfig},
+			{Name: "show", Usage: "print what files, variables and flags make together", Description: help,
+				UsageText: "stoker config show --origin", Action: showConfig,
+				Flags: append(configFlags(), &cli.BoolFlag{Name: "origin", Usage: "with the file and line, the variable or the flag of each value"})},
+		}}
+}
+
+// loadConfig reads the configuration that the flags name. Its warnings are there even if
+// it has problems.
+func loadConfig(c *cli.Context) (*config.Loaded, error) {
+	loaded, err := config.Load(config.Options{File: c.String("config"), Set: c.StringSlice("set"), Environ: os.Environ()})
+	if err != nil {
+		err = fmt.Errorf("cannot accept the configuration:\n%w", err)
+	}
+	return loaded, err
+}
+
+// checkConfig reports every problem of the configuration.
+func checkConfig(c *cli.Context) error {
+	w := c.App.Writer
+	loaded, err := loadConfig(c)
 	if loaded != nil {
 		for _, warning := range loaded.Warnings {
 			fmt.Fprintln(w, "warning:", warning)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("cannot accept the configuration:\n%w", err)
+		return err
 	}
 	_, notes, err := daemon.ReadHooks(loaded.Config, loaded.Origins)
-	if err != nil { // they may be somewhere else
+	if err != nil { // the files may be in the image only
 		fmt.Fprintln(w, "warning:", err)
 	}
 	for _, note := range notes {
 		fmt.Fprintln(w, "warning:", note)
 	}
-	switch len(loaded.Files) {
-	case 0:
-		fmt.Fprintln(w, "no configuration file; the defaults are fine")
-	default:
-		for _, f := range loaded.Files {
-			fmt.Fprintln(w, f, "is fine")
-		}
+	for _, f := range loaded.Files {
+		fmt.Fprintln(w, f, "is valid")
+	}
+	if len(loaded.Files) == 0 {
+		fmt.Fprintln(w, "no configuration file; the defaults are valid")
 	}
 	return nil
 }
 
-// configShow prints the configuration after all layers are merged.
-func configShow(w io.Writer, file string, set []string, origin bool) error {
-	loaded, err := config.Load(config.Options{File: file, Set: set, Environ: os.Environ()})
+// showConfig prints the configuration after all layers are merged.
+func showConfig(c *cli.Context) error {
+	loaded, err := loadConfig(c)
 	if err != nil {
-		return fmt.Errorf("cannot accept the configuration:\n%w", err)
+		return err
 	}
+	w, origin := c.App.Writer, c.Bool("origin")
 	width := widthOf(w)
 	if !origin || width == 0 {
 		return loaded.Show(forPrograms(w), origin)
@@ -58,12 +92,12 @@ func configShow(w io.Writer, file string, set []string, origin bool) error {
 	return err
 }
 
-// originsAbove puts the comment of a line that is longer than the terminal above it.
+// originsAbove moves the comment of a line that is longer than the terminal above it.
 func originsAbove(text string, width int) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		k := strings.LastIndex(line, " # ")
-		if k >= 0 && utf8.RuneCountInString(line) > width+1 { // with its end
+		if k >= 0 && utf8.RuneCountInString(line) > width+1 { // with its line feed
 			indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
 			b.WriteString(indent + line[k+1:])
 			line = line[:k] + "\n"

@@ -4,64 +4,69 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/urfave/cli/v2"
 )
 
-// healthTime bounds one health check. The container runtime that runs it has a limit
-// of its own.
+// healthTime bounds one health check. The container runtime has a limit of its own.
 const healthTime = 5 * time.Second
 
-// health says whether the container, or one service, is ready. It runs every few
-// seconds for as long as a container lives: the configuration is read only where the
-// socket is not in its place.
-func health(ctx context.Context, w io.Writer, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, healthTime)
+// healthCommand is `stoker health`.
+func healthCommand() *cli.Command {
+	return &cli.Command{Name: "health", Usage: "check whether the container, or a service, is ready: for HEALTHCHECK and probes",
+		ArgsUsage: "[SERVICE]", Category: categoryServices, UsageText: "stoker health\nstoker health tomcat",
+		Description: `Ends with 0 if every service is in its wanted state, as GET /v1/ready says; with
+SERVICE if that one is RUNNING and healthy. Else with 1 and one line why; with
+69 if no stoker answers. docs/howto/containers.md has HEALTHCHECK and probes for
+Kubernetes.`,
+		Action: checkHealth}
+}
+
+// checkHealth fails unless the container, or one service, is ready. It runs every few
+// seconds, so it reads the configuration only if no default socket answers.
+func checkHealth(c *cli.Context) error {
+	ctx, cancel := context.WithTimeout(c.Context, healthTime)
 	defer cancel()
-	c, err := connectQuickly()
+	client, err := api.Find("", os.Getenv)
+	if err != nil {
+		client, err = connect()
+	}
 	if err != nil {
 		return err
 	}
-	if err := checkReady(ctx, c, name); err != nil {
+	if err := checkReady(ctx, client, c.Args().First()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w, "ready")
+	_, err = fmt.Fprintln(c.App.Writer, "ready")
 	return err
 }
 
-// connectQuickly is connect without reading the configuration, if that is enough.
-func connectQuickly() (*api.Client, error) {
-	if c, err := api.Find("", os.Getenv); err == nil {
-		return c, nil
-	}
-	return connect()
-}
-
-// checkReady is an error that says why the container, or one service, is not ready.
-func checkReady(ctx context.Context, c *api.Client, name string) error {
-	is, err := persist(ctx, func() (api.Readiness, error) { return c.Ready(ctx, name) })
+// checkReady returns an error with the reason if the container, or one service, is not
+// ready.
+func checkReady(ctx context.Context, client *api.Client, service string) error {
+	state, err := retry(ctx, func() (api.Readiness, error) { return client.Ready(ctx, service) })
 	switch {
-	case err != nil && name != "":
-		return fmt.Errorf("cannot ask for the health of %q: %w", name, err)
+	case err != nil && service != "":
+		return fmt.Errorf("cannot check the health of %q: %w", service, err)
 	case err != nil:
-		return fmt.Errorf("cannot ask for the health: %w", err)
-	case is.Ready:
+		return fmt.Errorf("cannot check the health: %w", err)
+	case state.Ready:
 		return nil
 	}
-	why := is.Waiting
-	if st, err := c.Status(ctx); err == nil { // not everybody may ask for the reasons
-		for k, line := range why {
+	reasons := state.Waiting
+	if st, err := client.Status(ctx); err == nil { // only viewers may see the reasons
+		for k, line := range reasons {
 			for _, s := range st.Services {
 				if strings.HasPrefix(line, s.Name+" is ") && s.Reason != "" {
 					reason, _, _ := strings.Cut(s.Reason, "\n")
-					why[k] = line + ": " + reason
+					reasons[k] = line + ": " + reason
 				}
 			}
 		}
 	}
-	return errors.New("not ready: " + strings.Join(why, "; "))
+	return errors.New("not ready: " + strings.Join(reasons, "; "))
 }

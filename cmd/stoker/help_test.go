@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/urfave/cli/v2"
 )
 
@@ -28,14 +29,14 @@ func everyCommand(app *cli.App, f func(name string, c *cli.Command)) {
 	each(app.Commands, "")
 }
 
-// TestEachCommandIsExplained: a theme, an example that can be typed, lines of at most
+// TestEachCommandIsExplained: a category, an example that can be typed, lines of at most
 // 80 columns, and one way to say that json is wanted.
 func TestEachCommandIsExplained(t *testing.T) {
 	app := testApp()
 	printsNoTable := strings.Fields("run health start stop restart logs plugin-validate plugin-init config-check config-show completion man __complete jacoco-dump jacoco-reset " +
 		"jvm-threads jvm-histo jvm-heapdump jvm-flags jvm-nmt")
 	if !strings.Contains(helpText(rootCommand(app), "stoker", 80), "\nJava:\n  jvm ") {
-		t.Errorf("the help has no themes:\n%s", helpText(rootCommand(app), "stoker", 80))
+		t.Errorf("the help has no categories:\n%s", helpText(rootCommand(app), "stoker", 80))
 	}
 	everyCommand(app, func(name string, c *cli.Command) {
 		text := helpText(c, "stoker "+name, 80)
@@ -47,8 +48,8 @@ func TestEachCommandIsExplained(t *testing.T) {
 		if strings.HasPrefix(name, "__") {
 			return
 		}
-		if !strings.Contains(name, " ") && themes()[themeOf(name)].commands == "" && !c.Hidden {
-			t.Errorf("stoker %s has no theme", name)
+		if !strings.Contains(name, " ") && c.Category == "" && !c.Hidden {
+			t.Errorf("stoker %s has no category", name)
 		}
 		if c.UsageText == "" || !strings.Contains(text, "\nExample:\n  ") {
 			t.Errorf("stoker %s has no example", name)
@@ -143,9 +144,9 @@ func TestManPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range exitCodes() {
-		if !strings.Contains(string(docs), fmt.Sprintf("\n| %d |", c.code)) {
-			t.Errorf("docs/reference/exit-codes.md has no exit code %d", c.code)
+	for _, c := range exit.Meanings {
+		if !strings.Contains(string(docs), fmt.Sprintf("\n| %d |", c.Code)) {
+			t.Errorf("docs/reference/exit-codes.md has no exit code %d", c.Code)
 		}
 	}
 	needs(t, "groff")

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,25 +10,40 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/urfave/cli/v2"
 )
 
-// hookList prints the hooks.
-func hookList(ctx context.Context, w io.Writer, format string) error {
-	c, err := connect()
+// hookCommand is `stoker hook`.
+func hookCommand() *cli.Command {
+	return &cli.Command{Name: "hook", Usage: "show the hooks, run them by hand", Category: categoryExtensions, UsageText: "stoker hook list",
+		Subcommands: []*cli.Command{
+			{Name: "list", Usage: "each hook with its event, its source and its last result", UsageText: "stoker hook list -o json",
+				Flags: []cli.Flag{tableOrJSON()}, Action: listHooks},
+			{Name: "run", Usage: "run the hooks of an event, or one of them, and print the results", ArgsUsage: "EVENT [HOOK]",
+				UsageText: "stoker hook run ready --service tomcat",
+				Flags: []cli.Flag{tableOrJSON(),
+					&cli.StringFlag{Name: "service", Aliases: []string{"s"}, Usage: "as if it happened to `SERVICE` (default: the only one)"}},
+				Action: runHooks},
+		}}
+}
+
+// listHooks prints the hooks.
+func listHooks(c *cli.Context) error {
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	list, err := c.Hooks(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot ask for the hooks: %w", err)
+	list, err := client.Hooks(c.Context)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot list the hooks: %w", err)
+	case asJSON(c):
+		return printJSON(c.App.Writer, list)
 	}
-	if format == "json" {
-		return printJSON(w, list)
-	}
-	return printHooks(w, list.Hooks, time.Now(), widthOf(w))
+	return printHooks(c.App.Writer, list.Hooks, time.Now(), widthOf(c.App.Writer))
 }
 
-// printHooks is the table for people, and below it why hooks have failed.
+// printHooks prints a table, and below it the reasons of failed hooks.
 func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "There are no hooks.")
@@ -39,11 +52,7 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 	var failed strings.Builder
 	t := layout.Table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
 	for _, s := range list {
-		name := s.Name
-		if s.Plugin != "" {
-			name = s.Plugin + "/" + name
-		}
-		last, took := "-", "-"
+		name, last, took := hookName(s.Plugin, s.Name), "-", "-"
 		switch {
 		case s.Unmet != "":
 			last = "does not count: " + s.Unmet
@@ -66,7 +75,14 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 	return err
 }
 
-// outcomeWord is an outcome in a word.
+// hookName puts the plugin of a hook before its name.
+func hookName(plugin, name string) string {
+	if plugin == "" {
+		return name
+	}
+	return plugin + "/" + name
+}
+
 func outcomeWord(o hooks.Outcome) string {
 	switch {
 	case o.OK:
@@ -79,42 +95,39 @@ func outcomeWord(o hooks.Outcome) string {
 	return "failed"
 }
 
-// hookRun runs hooks by hand, and fails where one of them does.
-func hookRun(ctx context.Context, w io.Writer, event, name, service, format string) error {
-	c, err := connect()
+// runHooks runs hooks by hand, and fails if one of them does.
+func runHooks(c *cli.Context) error {
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	done, err := c.RunHooks(ctx, event, name, service)
+	event := c.Args().First()
+	run, err := client.RunHooks(c.Context, event, c.Args().Get(1), c.String("service"))
 	if err != nil {
 		return fmt.Errorf("cannot run hooks of %s: %w", event, err)
 	}
-	if format == "json" {
-		err = printJSON(w, done)
+	if asJSON(c) {
+		err = printJSON(c.App.Writer, run)
 	} else {
-		err = printOutcomes(w, done)
+		_, err = io.WriteString(c.App.Writer, hookRunText(run))
 	}
 	failed := 0
-	for _, o := range done.Outcomes {
+	for _, o := range run.Outcomes {
 		if !o.OK {
 			failed++
 		}
 	}
 	if err == nil && failed > 0 {
-		err = fmt.Errorf("%d of %d hooks failed", failed, len(done.Outcomes))
+		err = fmt.Errorf("%d of %d hooks failed", failed, len(run.Outcomes))
 	}
 	return err
 }
 
-// printOutcomes tells how each hook ended, with the end of what it wrote.
-func printOutcomes(w io.Writer, done api.HookRun) error {
+// hookRunText describes the result of each hook, with the end of its output.
+func hookRunText(run api.HookRun) string {
 	var b strings.Builder
-	for _, o := range done.Outcomes {
-		name := o.Hook
-		if o.Plugin != "" {
-			name = o.Plugin + "/" + name
-		}
-		line := fmt.Sprintf("%s/%s: %s", done.Event, name, outcomeWord(o))
+	for _, o := range run.Outcomes {
+		line := fmt.Sprintf("%s/%s: %s", run.Event, hookName(o.Plugin, o.Hook), outcomeWord(o))
 		if o.Why != "" {
 			line += ", " + o.Why
 		}
@@ -122,31 +135,15 @@ func printOutcomes(w io.Writer, done api.HookRun) error {
 			line += fmt.Sprintf(" (%d tries)", o.Tries)
 		}
 		b.WriteString(line + ", took " + o.Took.Round(time.Millisecond).String() + "\n")
-		for _, text := range strings.Split(strings.TrimRight(o.Output, "\n"), "\n") {
+		for text := range strings.SplitSeq(o.Output, "\n") {
 			if text != "" {
 				b.WriteString("  " + text + "\n")
 			}
 		}
-		writeGiven(&b, o.Given)
+		if g := o.Contributed; len(g.Env)+len(g.Options)+len(g.Annotations) > 0 {
+			fmt.Fprintf(&b, "  it gives %d variables, %d JVM options, %d annotations; run by hand they count for nothing\n",
+				len(g.Env), len(g.Options), len(g.Annotations))
+		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// writeGiven tells what a hook would have given.
-func writeGiven(b *strings.Builder, g hooks.Given) {
-	if n := len(g.Env) + len(g.Options) + len(g.Annotations); n > 0 {
-		fmt.Fprintf(b, "  it gives %d variables, %d JVM options, %d annotations; run by hand they count for nothing\n", len(g.Env), len(g.Options), len(g.Annotations))
-	}
-}
-
-// needEvent refuses a command line without an event.
-func needEvent(args []string) (event, name string, err error) {
-	if len(args) == 0 {
-		return "", "", &hintError{errors.New("cannot run hooks: no event is named"), "stoker hook list lists them", codeUsage}
-	}
-	if len(args) > 1 {
-		name = args[1]
-	}
-	return args[0], name, nil
+	return b.String()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,45 +11,63 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/urfave/cli/v2"
 )
 
-// incidents prints the list.
-func incidents(ctx context.Context, w io.Writer, format string) error {
-	c, err := connect()
+// incidentsCommand is `stoker incidents`.
+func incidentsCommand() *cli.Command {
+	return &cli.Command{Name: "incidents", Usage: "show why services failed or died: the last ten failures, or one by its NUMBER",
+		ArgsUsage: "[NUMBER]", Category: categoryHistory, UsageText: "stoker incidents\nstoker incidents 1",
+		Flags: []cli.Flag{tableOrJSON()},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return showIncident(c)
+			}
+			return listIncidents(c)
+		},
+		Subcommands: []*cli.Command{
+			{Name: "show", Usage: "show everything that is known of one; the list has its NUMBER", ArgsUsage: "NUMBER",
+				UsageText: "stoker incidents show 1", Flags: []cli.Flag{tableOrJSON()}, Action: showIncident},
+		}}
+}
+
+// listIncidents prints the table of incidents.
+func listIncidents(c *cli.Context) error {
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	list, err := c.Incidents(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot ask for the incidents: %w", err)
+	list, err := client.Incidents(c.Context)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot list the incidents: %w", err)
+	case asJSON(c):
+		return printJSON(c.App.Writer, list)
 	}
-	if format == "json" {
-		return printJSON(w, list)
-	}
-	return printIncidents(w, list.Incidents, widthOf(w))
+	return printIncidents(c.App.Writer, list.Incidents, widthOf(c.App.Writer))
 }
 
-// incidentShow prints one with everything.
-func incidentShow(ctx context.Context, w io.Writer, text, format string) error {
+// showIncident prints everything about one incident.
+func showIncident(c *cli.Context) error {
+	text := c.Args().First()
 	number, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return &hintError{fmt.Errorf("cannot show incident %q: that is no number", text), "stoker incidents lists them", codeUsage}
+		return usageError(placeholders["NUMBER"].hint, "cannot show incident %q: that is no number", text)
 	}
-	c, err := connect()
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	i, err := c.Incident(ctx, number)
-	if err != nil {
+	i, err := client.Incident(c.Context, number)
+	switch {
+	case err != nil:
 		return fmt.Errorf("cannot show incident %d: %w", number, err)
+	case asJSON(c):
+		return printJSON(c.App.Writer, i)
 	}
-	if format == "json" {
-		return printJSON(w, i)
-	}
-	return printIncident(w, i, time.Now(), widthOf(w))
+	return printIncident(c.App.Writer, i, time.Now(), widthOf(c.App.Writer))
 }
 
-// printIncidents is the table for people.
 func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No service has failed or died.")
@@ -63,67 +80,49 @@ func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
 	return t.Write(w, width)
 }
 
-// printIncident is everything for people: what happened, what to do, what was in
-// force, and then the long texts, the output last.
+// printIncident prints what happened, what to do, what was in force, and then the long
+// texts, the output last.
 func printIncident(w io.Writer, i supervisor.Incident, now time.Time, width int) error {
-	var b strings.Builder
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-10s %s\n", name, indented(layout.Wrap(fmt.Sprintf(format, args...), within(width, incidentIndent), "")))
-	}
-	line("incident", "%d", i.Number)
-	line("service", "%s", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
-	line("time", "%s (%s ago)", i.At.UTC().Format(time.RFC3339), layout.Duration(now.Sub(i.At)))
-	line("cause", "%s", i.Cause)
-	line("reason", "%s", i.Reason)
-	if next := advice(i.Cause); next != "" {
-		line("next", "%s", strings.ReplaceAll(next, "SERVICE", i.Service))
-	}
-	line("start", "%s", startOf(i))
+	b := fields{width: width}
+	b.add("incident", strconv.FormatUint(i.Number, 10))
+	b.add("service", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
+	b.add("time", fmt.Sprintf("%s (%s ago)", i.At.UTC().Format(time.RFC3339), layout.Duration(now.Sub(i.At))))
+	b.add("cause", string(i.Cause))
+	b.add("reason", i.Reason)
+	b.add("next", strings.ReplaceAll(advice[i.Cause], "SERVICE", i.Service))
+	b.add("start", startOf(i))
 	if i.Exit != nil {
-		line("end", "%s", i.Exit)
+		b.add("end", i.Exit.String())
 	}
 	if i.StopRequestedBy != "" {
-		line("stop", "asked for by %s", i.StopRequestedBy)
+		b.add("stop", "requested by "+i.StopRequestedBy)
 	}
 	for _, n := range i.Notes {
-		line("note", "%s", n)
+		b.add("note", n)
 	}
 	for _, f := range i.Files {
-		line("file", "%s %s, %d bytes, %s", f.Kind, f.Path, f.Size, f.ModTime.UTC().Format(time.RFC3339))
+		b.add("file", fmt.Sprintf("%s %s, %d bytes, %s", f.Kind, f.Path, f.Size, f.ModTime.UTC().Format(time.RFC3339)))
 	}
-	if len(i.Limits) > 0 {
-		line("limits", "%s", limitsText(i.Limits, within(width, incidentIndent)))
-	}
-	for k, o := range i.Options {
-		name := ""
-		if k == 0 {
-			name = "command"
-		}
-		line(name, "%s", o)
+	b.add("limits", limitsInForce(i.Limits, within(width, fieldIndent)))
+	name := "command"
+	for _, o := range i.Options {
+		b.add(name, o)
+		name = ""
 	}
 	for _, f := range i.Files {
-		section(&b, "beginning of "+f.Path, f.Excerpt)
+		b.section("beginning of "+f.Path, f.Excerpt)
 	}
-	section(&b, "thread dump", i.ThreadDump)
-	section(&b, "end of the output", i.Output)
+	b.section("thread dump", i.ThreadDump)
+	b.section("end of the output", i.Output)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// incidentIndent is the width of the names before the texts.
-const incidentIndent = 11
-
-// indented puts a text of several lines behind its name.
-func indented(text string) string {
-	return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", incidentIndent))
-}
-
-// within is what is left of a width behind an indent; 0: it has no bounds.
-func within(width, indent int) int {
-	if width == 0 {
-		return 0
+// section adds a long text below a title.
+func (f *fields) section(title string, text supervisor.Text) {
+	if len(text) > 0 {
+		fmt.Fprintf(f, "\n---- %s ----\n%s\n", title, strings.TrimRight(string(text), "\n"))
 	}
-	return max(width-indent, layout.MinWidth)
 }
 
 func parenthesised(s string) string {
@@ -133,72 +132,43 @@ func parenthesised(s string) string {
 	return "(" + s + ")"
 }
 
-// startOf says which start it was.
+// startOf describes the start that failed.
 func startOf(i supervisor.Incident) string {
 	text := fmt.Sprintf("number %d", i.Start)
 	if i.Pid == 0 {
 		return text + ", no process"
 	}
 	text = fmt.Sprintf("%s, pid %d", text, i.Pid)
-	if i.Ran > 0 { // else nobody knows
+	if i.Ran > 0 { // 0: unknown
 		text += ", ran " + layout.Duration(i.Ran)
 	}
 	return text
 }
 
-// limitsText is the table of the limits that were in force; what an earlier stoker
-// has written otherwise stays as it is.
-func limitsText(data json.RawMessage, width int) string {
+// limitsInForce lays out the limits of an incident. Those in the form of an earlier stoker
+// are not changed.
+func limitsInForce(data json.RawMessage, width int) string {
 	var l cgroup.Limits
 	if json.Unmarshal(data, &l) != nil || l.EffectiveCPUs == 0 {
 		return string(data)
 	}
-	text := layout.Rows(limitsTable(l), width)
-	for _, warning := range l.Warnings {
-		text += layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"
-	}
-	return strings.TrimRight(text, "\n")
+	return strings.TrimRight(limitsText(l, width), "\n")
 }
 
-// section is a long text, as it was written but for what would steer a terminal.
-func section(b *strings.Builder, title string, text supervisor.Text) {
-	if len(text) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\n---- %s ----\n%s\n", title, strings.TrimRight(string(text), "\n"))
-}
-
-// advice is what to do next, with SERVICE for the name; docs/reference/incidents.md has more.
-func advice(c supervisor.Cause) string {
-	switch c {
-	case supervisor.CauseNotStarted:
-		return "the reason names what is missing; after the repair: stoker start SERVICE"
-	case supervisor.CauseExit:
-		return "the end of the output says why, below"
-	case supervisor.CauseSignal:
-		return "find out who sent it: the container engine, the host, another process"
-	case supervisor.CauseCore:
-		return "the core, if there is one, can be read with gdb"
-	case supervisor.CauseOOMKill:
-		return "raise the container's memory, or lower what is used: stoker jvm explain shows the budget"
-	case supervisor.CauseJVMMemory:
-		return "look at the heap dump, or make one: -XX:+HeapDumpOnOutOfMemoryError; stoker jvm explain shows the sizes"
-	case supervisor.CauseJVMCrash:
-		return "the problematic frame says whose code it was: a native library, or the JVM itself"
-	case supervisor.CauseStartTimeout:
-		return "the reason is what the last look found; ready.within sets the time"
-	case supervisor.CauseFailedStart:
-		return "the reason names what failed; after the repair: stoker start SERVICE"
-	case supervisor.CauseUnhealthy:
-		return "the thread dump shows what the threads wait for"
-	case supervisor.CauseDegraded:
-		return "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE"
-	case supervisor.CauseStopTimeout:
-		return "the thread dump shows what did not end; stop.timeout sets the time"
-	case supervisor.CauseLeft:
-		return "run the program in the foreground, then: stoker restart SERVICE"
-	case supervisor.CauseUnseen:
-		return "look at the log of stoker and of the host at that time"
-	}
-	return ""
+// advice is what to do next, with SERVICE for the name; docs/howto/incidents.md has more.
+var advice = map[supervisor.Cause]string{
+	supervisor.CauseNotStarted:   "the reason names what is missing; after the repair: stoker start SERVICE",
+	supervisor.CauseExit:         "the end of the output says why, below",
+	supervisor.CauseSignal:       "find out who sent it: the container engine, the host, another process",
+	supervisor.CauseCore:         "the core, if there is one, can be read with gdb",
+	supervisor.CauseOOMKill:      "raise the container's memory, or lower what is used: stoker jvm explain shows the budget",
+	supervisor.CauseJVMMemory:    "look at the heap dump, or make one: -XX:+HeapDumpOnOutOfMemoryError; stoker jvm explain shows the sizes",
+	supervisor.CauseJVMCrash:     "the problematic frame says whose code it was: a native library, or the JVM itself",
+	supervisor.CauseStartTimeout: "the reason is what the last probe found; ready.within sets the time",
+	supervisor.CauseFailedStart:  "the reason names what failed; after the repair: stoker start SERVICE",
+	supervisor.CauseUnhealthy:    "the thread dump shows what the threads wait for",
+	supervisor.CauseDegraded:     "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE",
+	supervisor.CauseStopTimeout:  "the thread dump shows what did not end; stop.timeout sets the time",
+	supervisor.CauseLeft:         "run the program in the foreground, then: stoker restart SERVICE",
+	supervisor.CauseUnseen:       "read the logs of stoker and of the host at that time",
 }

@@ -64,7 +64,7 @@ func TestAdvice(t *testing.T) {
 	for _, c := range []supervisor.Cause{supervisor.CauseNotStarted, supervisor.CauseExit, supervisor.CauseSignal, supervisor.CauseCore, supervisor.CauseOOMKill,
 		supervisor.CauseJVMMemory, supervisor.CauseJVMCrash, supervisor.CauseStartTimeout, supervisor.CauseFailedStart, supervisor.CauseUnhealthy,
 		supervisor.CauseStopTimeout, supervisor.CauseUnseen} {
-		if advice(c) == "" {
+		if advice[c] == "" {
 			t.Errorf("%s has none", c)
 		}
 	}

@@ -9,52 +9,65 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/jacoco"
+	"github.com/urfave/cli/v2"
 )
 
-// jacocoFlags are the flags of jacoco dump and reset.
-type jacocoFlags struct {
-	address string
-	timeout time.Duration
-	reset   bool
-	file    string // - is stdout
+// jacocoCommand is `stoker jacoco`, which the plugin jacoco runs.
+func jacocoCommand() *cli.Command {
+	flags := func(more ...cli.Flag) []cli.Flag {
+		return append(more, &cli.StringFlag{Name: "address", Value: "127.0.0.1:6300", Usage: "of the agent, `HOST:PORT`"},
+			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "give up after `TIME`"})
+	}
+	return &cli.Command{Name: "jacoco", Usage: "ask a JaCoCo agent for its data, as the plugin jacoco does", Hidden: true,
+		UsageText: "stoker jacoco dump -o jacoco.exec",
+		Subcommands: []*cli.Command{
+			{Name: "dump", Usage: "write the coverage to a file", UsageText: "stoker jacoco dump --reset -o jacoco.exec", Action: dumpJaCoCo,
+				Flags: flags(&cli.BoolFlag{Name: "reset", Usage: "and reset it; what cannot be written then is lost"},
+					&cli.StringFlag{Name: "file", Aliases: []string{"o"}, Usage: "write `FILE`, as a whole or not at all; - is stdout"})},
+			{Name: "reset", Usage: "reset the coverage", UsageText: "stoker jacoco reset --address 127.0.0.1:6301",
+				Flags: flags(), Action: resetJaCoCo},
+		}}
 }
 
-// jacocoDump writes the agent's data to a file and says what it holds.
-func jacocoDump(ctx context.Context, out, said io.Writer, o jacocoFlags) error {
-	if o.file == "" {
-		return &hintError{errors.New("cannot dump: no file is named"), "-o FILE, or -o - for stdout", codeUsage}
+// dumpJaCoCo writes the data of the agent to a file, and prints a summary.
+func dumpJaCoCo(c *cli.Context) error {
+	address, file := c.String("address"), c.String("file")
+	if file == "" {
+		return usageError("-o FILE, or -o - for stdout", "cannot dump: no file is named")
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
+	var summary io.Writer = c.App.Writer
 	var s jacoco.Summary
 	var err error
-	if o.file == "-" {
-		s, err = jacoco.Dump(ctx, o.address, o.reset, exact(out))
-		out = said
+	if file == "-" {
+		summary = newDisplay(os.Stderr)
+		s, err = jacoco.Dump(ctx, address, c.Bool("reset"), exact(c.App.Writer))
 	} else {
-		s, err = jacoco.DumpFile(ctx, o.address, o.reset, o.file)
+		s, err = jacoco.DumpFile(ctx, address, c.Bool("reset"), file)
 	}
 	if err != nil {
-		return hintJaCoCo(fmt.Errorf("cannot dump: %w", err))
+		return withJaCoCoHint(fmt.Errorf("cannot dump: %w", err))
 	}
-	_, err = fmt.Fprintf(out, "%d of %d probes hit in %d classes, %d sessions; %d bytes in %s\n", s.Hit, s.Probes, s.Classes, len(s.Sessions), s.Bytes, o.file)
+	_, err = fmt.Fprintf(summary, "%d of %d probes hit in %d classes, %d sessions; %d bytes in %s\n",
+		s.Hit, s.Probes, s.Classes, len(s.Sessions), s.Bytes, file)
 	return err
 }
 
-// jacocoReset has the agent forget what was covered.
-func jacocoReset(ctx context.Context, w io.Writer, o jacocoFlags) error {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+// resetJaCoCo resets the coverage of the agent.
+func resetJaCoCo(c *cli.Context) error {
+	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
-	if err := jacoco.Reset(ctx, o.address); err != nil {
-		return hintJaCoCo(fmt.Errorf("cannot reset: %w", err))
+	if err := jacoco.Reset(ctx, c.String("address")); err != nil {
+		return withJaCoCoHint(fmt.Errorf("cannot reset: %w", err))
 	}
-	_, err := fmt.Fprintln(w, "nothing counts as covered any more")
+	_, err := fmt.Fprintln(c.App.Writer, "the coverage is reset")
 	return err
 }
 
-// hintJaCoCo says what to try.
-func hintJaCoCo(err error) error {
+func withJaCoCoHint(err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -66,5 +79,5 @@ func hintJaCoCo(err error) error {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
 		hint = "-o is a file in a folder that exists and may be written to"
 	}
-	return &hintError{err, hint, 0}
+	return &exit.Error{Err: err, Hint: hint}
 }

@@ -1,70 +1,84 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/urfave/cli/v2"
 )
 
-// toolFlags are the flags of the commands that ask a running JVM.
-type toolFlags struct {
-	api.JVMTool
-	live bool // heapdump: said to be so, which it is anyway
+// jvmToolCommands look into the JVM of a service.
+func jvmToolCommands() []*cli.Command {
+	const short, long = 30 * time.Second, 10 * time.Minute
+	unreachable := &cli.BoolFlag{Name: "all", Usage: "unreachable objects too, without a full collection before"}
+	return []*cli.Command{
+		jvmToolCommand(api.ToolThreads, "the threads", "show what every thread does, and which locks it holds", "tomcat", short),
+		jvmToolCommand(api.ToolHisto, "the class histogram", "count the objects of each class, after a full collection", "tomcat", short, unreachable),
+		jvmToolCommand(api.ToolHeapDump, "a heap dump", "write the heap into a file, by default in stoker's state folder",
+			"tomcat /tmp/heap.hprof.gz --gz", long, unreachable,
+			&cli.BoolFlag{Name: "live", Usage: "live objects only, which takes a full collection (the default)"},
+			&cli.BoolFlag{Name: "gz", Usage: "compress it (Java 15 and later)"},
+			&cli.BoolFlag{Name: "force", Usage: "write it even if there may not be enough room"}),
+		jvmToolCommand(api.ToolFlags, "the JVM flags", "show the flags that do not have their default", "tomcat --all", short,
+			&cli.BoolFlag{Name: "all", Usage: "those that have it too"}),
+		jvmToolCommand(api.ToolNMT, "the native memory", "show what the JVM has taken from the system, by purpose", "tomcat", short),
+	}
 }
 
-// jvmTool asks the JVM of a service, and prints what it answers.
-func jvmTool(ctx context.Context, w io.Writer, args []string, o toolFlags) error {
-	if o.live && o.All {
-		return &hintError{errors.New("cannot dump both live objects only and all"), "--live is the default, --all takes unreachable ones too", codeUsage}
+// jvmToolCommand makes the command of a tool; noun is what it gets.
+func jvmToolCommand(tool, noun, usage, example string, timeout time.Duration, flags ...cli.Flag) *cli.Command {
+	args := "[SERVICE]"
+	if tool == api.ToolHeapDump {
+		args += " [FILE]"
 	}
-	if o.Timeout < 0 {
-		return &hintError{fmt.Errorf("cannot wait for %v", o.Timeout), "--timeout is a duration such as 30s", codeUsage}
+	return &cli.Command{Name: tool, Usage: usage, ArgsUsage: args, UsageText: "stoker jvm " + tool + " " + example,
+		Description: `The JVM is asked by HotSpot's attach protocol, as jcmd does; no JDK is needed in
+the image. It is asked as its own user, and needs no option, unless it has
+-XX:+DisableAttachMechanism. The default SERVICE is the main one. A class
+histogram and a heap dump stop the JVM while they are made. docs/reference/jvm.md
+has more.`,
+		Flags:  append(flags, &cli.DurationFlag{Name: "timeout", Value: timeout, Usage: "give the JVM `DURATION` to answer"}),
+		Action: func(c *cli.Context) error { return runJVMTool(c, tool, noun) }}
+}
+
+// runJVMTool asks the JVM of a service, and prints its answer.
+func runJVMTool(c *cli.Context, tool, noun string) error {
+	want := api.JVMTool{Tool: tool, All: c.Bool("all"), GZ: c.Bool("gz"), Force: c.Bool("force"), Timeout: c.Duration("timeout")}
+	switch {
+	case c.Bool("live") && want.All:
+		return usageError("--live is the default, --all takes unreachable ones too", "cannot dump both live objects only and all")
+	case want.Timeout < 0:
+		return usageError("--timeout is a duration such as 30s", "cannot wait for %v", want.Timeout)
 	}
-	c, err := connect()
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	service := optional(args)
+	service, file := c.Args().First(), c.Args().Get(1)
 	if service == "" {
-		if service, err = mainService(ctx, c); err != nil {
+		if service, err = mainService(c.Context, client); err != nil {
 			return err
 		}
 	}
-	if len(args) > 1 {
-		if args[1] == "" || strings.HasSuffix(args[1], "/") {
-			return &hintError{fmt.Errorf("cannot write a heap dump to %q", args[1]), "name a file that is not there yet, or none", codeUsage}
+	if c.NArg() > 1 {
+		if file == "" || strings.HasSuffix(file, "/") {
+			return usageError("name a file that does not exist yet, or none", "cannot write a heap dump to %q", file)
 		}
-		if o.File, err = filepath.Abs(args[1]); err != nil {
-			return fmt.Errorf("cannot tell where %s is: %w", args[1], err)
+		if want.File, err = filepath.Abs(file); err != nil {
+			return fmt.Errorf("cannot make %s an absolute path: %w", file, err)
 		}
 	}
-	text, err := c.JVMTool(ctx, service, o.JVMTool)
+	text, err := client.JVMTool(c.Context, service, want)
 	if err != nil {
-		return fmt.Errorf("cannot get %s of %s: %w", toolNoun(o.Tool), service, err)
+		return fmt.Errorf("cannot get %s of %s: %w", noun, service, err)
 	}
 	defer text.Close()
-	if _, err = io.Copy(w, text); err != nil {
-		return fmt.Errorf("cannot get all of %s of %s: %w", toolNoun(o.Tool), service, err)
+	if _, err = io.Copy(c.App.Writer, text); err != nil {
+		return fmt.Errorf("cannot get all of %s of %s: %w", noun, service, err)
 	}
 	return nil
-}
-
-// toolNoun is what a tool gives.
-func toolNoun(tool string) string {
-	switch tool {
-	case api.ToolThreads:
-		return "the threads"
-	case api.ToolHisto:
-		return "the class histogram"
-	case api.ToolFlags:
-		return "the JVM flags"
-	case api.ToolNMT:
-		return "the native memory"
-	}
-	return "a heap dump"
 }

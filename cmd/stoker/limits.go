@@ -8,23 +8,31 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/urfave/cli/v2"
 )
 
-// limits prints what the container has.
-func limits(w io.Writer, root, format string) error {
-	l := cgroup.Read(root)
-	if format == "json" {
-		return printJSON(w, l)
-	}
-	width := widthOf(w)
-	t := limitsTable(l)
-	if err := t.Write(w, width); err != nil {
-		return err
-	}
+// limitsCommand is `stoker limits`.
+func limitsCommand() *cli.Command {
+	return &cli.Command{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so",
+		Category: categoryHistory, UsageText: "stoker limits -o json",
+		Flags: []cli.Flag{tableOrJSON(), &cli.StringFlag{Name: "root", Value: "/", Usage: "read proc and sys below `DIR`"}},
+		Action: func(c *cli.Context) error {
+			l := cgroup.Read(c.String("root"))
+			if asJSON(c) {
+				return printJSON(c.App.Writer, l)
+			}
+			_, err := io.WriteString(c.App.Writer, limitsText(l, widthOf(c.App.Writer)))
+			return err
+		}}
+}
+
+// limitsText lays out the limits and the warnings about them.
+func limitsText(l cgroup.Limits, width int) string {
+	text := layout.Rows(limitsTable(l), width)
 	for _, warning := range l.Warnings {
-		fmt.Fprintln(w, layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  "))
+		text += layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"
 	}
-	return nil
+	return text
 }
 
 // limitsTable has a row for each limit.

@@ -6,106 +6,143 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/urfave/cli/v2"
 )
 
-// logFlags are the flags of logs.
-type logFlags struct {
-	follow, times bool
-	lines         int // negative: however many
-	since         string
+// logsCommand is `stoker logs`.
+func logsCommand() *cli.Command {
+	return &cli.Command{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE|all]",
+		Category: categoryServices, UsageText: "stoker logs tomcat -n 50 -f\nstoker logs all --since 10m -t",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
+			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N` lines; with --since alone all since then"},
+			&cli.StringFlag{Name: "since", Usage: "begin at `TIME`, or that long ago: 2026-01-31T12:00:00Z, 10m"},
+			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"},
+		},
+		Action: showLogs}
 }
 
-// showLogs prints a service's output, each stream to the stream that it came from,
-// byte for byte. While it follows it outlives the supervisor: it goes on behind
-// the last line.
-func showLogs(ctx context.Context, name string, o logFlags) error {
-	q := api.LogQuery{Lines: o.lines, Follow: o.follow}
-	if o.since != "" {
+// showLogs prints the output of a service, or of all, each stream to the stream that it
+// came from, byte for byte.
+func showLogs(c *cli.Context) error {
+	q := api.LogQuery{Lines: c.Int("lines"), Follow: c.Bool("follow")}
+	if q.Lines < 0 {
+		return usageError("-n is a number from 0", "cannot show %d lines", q.Lines)
+	}
+	if since := c.String("since"); since != "" {
 		var err error
-		if q.Since, err = api.ParseSince(o.since, time.Now()); err != nil {
-			return &hintError{fmt.Errorf("cannot show the output: %w", err), "", codeUsage}
+		if q.Since, err = api.ParseSince(since, time.Now()); err != nil {
+			return usageError("", "cannot show the output: %w", err)
+		}
+		if !c.IsSet("lines") {
+			q.Lines = -1
 		}
 	}
-	c, err := connect()
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	if name == config.AllServices {
-		there, err := services(ctx, c)
+	out := newLogPrinter(os.Stdout, os.Stderr, c.Bool("timestamps"))
+	service := c.Args().First()
+	if service == config.AllServices {
+		all, err := services(c.Context, client)
 		if err != nil {
 			return err
 		}
-		names, err := chooseServices(there, "show the output of", []string{name})
+		names, err := selectServices(all, "show the output of", []string{service})
 		if err != nil {
 			return err
 		}
-		return logsOfAll(ctx, c, names, q, o)
+		return showAllLogs(c.Context, client, names, q, out)
 	}
-	if q.Service = name; name == "" {
-		if q.Service, err = mainService(ctx, c); err != nil {
+	if service == "" {
+		if service, err = mainService(c.Context, client); err != nil {
 			return err
 		}
 	}
-	out := newLogPrinter(os.Stdout, os.Stderr, o.times)
-	return outlive(ctx, o.follow, "the output of "+q.Service, func() error {
+	return readLog(c.Context, client, service, q, out.print)
+}
+
+// readLog calls print for each line of a service.
+func readLog(ctx context.Context, client *api.Client, service string, q api.LogQuery, print func(api.LogLine) error) error {
+	q.Service = service
+	return readStream(ctx, q.Follow, "the output of "+service, func() error {
 		q.Started = func(offset int64) { q.After = offset }
-		return c.Logs(ctx, q, func(l api.LogLine) error {
+		return client.Logs(ctx, q, func(l api.LogLine) error {
 			q.After = l.Offset
-			return out.print(l)
+			return print(l)
 		})
 	})
 }
 
-// outlive reads what, and where it is followed goes on with another supervisor when
-// the one that was asked has gone.
-func outlive(ctx context.Context, follow bool, what string, read func() error) error {
-	var gone time.Time
-	for {
-		err := read()
-		var refused *api.RefusedError
-		if !follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
-			if err != nil {
-				err = fmt.Errorf("cannot show %s: %w", what, err)
-			}
+// showAllLogs prints the output of several services, each line behind the name of its
+// service: sorted by time, or with Follow as the lines come.
+func showAllLogs(ctx context.Context, client *api.Client, names []string, q api.LogQuery, out *logPrinter) error {
+	type serviceLine struct {
+		service string
+		api.LogLine
+	}
+	longest := 0
+	for _, name := range names {
+		longest = max(longest, utf8.RuneCountInString(name))
+	}
+	show := func(l serviceLine) error {
+		out.prefix = l.service + strings.Repeat(" ", longest-utf8.RuneCountInString(l.service)) + " | "
+		l.Open = false // the next line may be another service's
+		return out.print(l.LogLine)
+	}
+	var mu sync.Mutex // guards lines, errs and, with Follow, out
+	var lines []serviceLine
+	var errs []error
+	var readers sync.WaitGroup
+	for _, name := range names {
+		readers.Go(func() { // ends with the output, or with ctx
+			err := readLog(ctx, client, name, q, func(l api.LogLine) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if q.Follow {
+					return show(serviceLine{name, l})
+				}
+				lines = append(lines, serviceLine{name, l})
+				return nil
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	readers.Wait()
+	slices.SortStableFunc(lines, func(a, b serviceLine) int { return a.Time.Compare(b.Time) })
+	for _, l := range lines {
+		if err := show(l); err != nil {
 			return err
 		}
-		if !errors.Is(err, api.ErrNoSocket) || gone.IsZero() {
-			gone = time.Now() // it was there until this moment
-		}
-		if time.Since(gone) > 10*time.Second {
-			return fmt.Errorf("cannot follow %s any more: %w", what, api.ErrNoSocket)
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
+	return errors.Join(errs...)
 }
 
-// errPrint says that our own output cannot be written.
-var errPrint = errors.New("cannot print it")
-
-// logPrinter prints lines, and puts the pieces of a long one together.
+// logPrinter prints lines, and joins the fragments of a long one.
 type logPrinter struct {
-	out   [2]io.Writer
-	open  [2]bool // the latest piece of the stream had no newline
-	one   bool    // both go to the same file, where their lines must not be mixed
-	times bool
-	// prefix begins each line: of which service it is; empty: of the only one.
-	prefix string
+	out    [2]io.Writer // stdout, stderr
+	open   [2]bool      // the latest fragment of the stream had no newline
+	shared bool         // both streams go to one file, where their lines must not be mixed
+	times  bool
+	prefix string // of each line: the name of its service
 }
 
 func newLogPrinter(stdout, stderr *os.File, times bool) *logPrinter {
 	p := &logPrinter{out: [2]io.Writer{stdout, stderr}, times: times}
 	a, errA := stdout.Stat()
 	b, errB := stderr.Stat()
-	p.one = errA == nil && errB == nil && os.SameFile(a, b)
+	p.shared = errA == nil && errB == nil && os.SameFile(a, b)
 	return p
 }
 
@@ -115,7 +152,7 @@ func (p *logPrinter) print(l api.LogLine) error {
 		k = 1
 	}
 	var text strings.Builder
-	if p.one && p.open[1-k] {
+	if p.shared && p.open[1-k] {
 		text.WriteByte('\n')
 		p.open[1-k] = false
 	}

@@ -21,7 +21,7 @@ func TestLogPrinter(t *testing.T) {
 		{false, true, "be\xff\n\nend", "\nx\n"},
 	} {
 		var out, errs strings.Builder
-		p := &logPrinter{times: c.times, one: c.one}
+		p := &logPrinter{times: c.times, shared: c.one}
 		p.out[0], p.out[1] = &out, &errs
 		for _, l := range lines {
 			if err := p.print(l); err != nil {

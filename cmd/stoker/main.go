@@ -1,6 +1,6 @@
-// Command stoker is the first process of an application container. As `stoker
-// run` it is the init (internal/pid1), which starts itself again as the
-// supervisor; everything else is a client of that supervisor or looks at the
+// Command stoker is the first process of an application container. As `stoker run` it is
+// the init (internal/pid1), which starts itself again as the supervisor
+// (internal/daemon). Every other command is a client of that supervisor, or looks at the
 // container by itself.
 package main
 
@@ -8,13 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -44,8 +45,9 @@ func main() {
 	case execshim.Command:
 		os.Exit(execshim.Run())
 	}
-	if err := runApp(context.Background(), os.Args); err != nil {
-		complain(os.Stderr, err)
+	app := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
+	if _, err := execute(context.Background(), app, os.Args); err != nil {
+		printError(os.Stderr, err)
 		os.Exit(exitCode(err))
 	}
 }
@@ -61,7 +63,7 @@ func supervisorProgram(args []string) daemon.Program {
 			return &opts, nil
 		},
 		Report: func(err error) int {
-			complain(os.Stderr, err)
+			printError(os.Stderr, err)
 			return exitCode(err)
 		}}
 }
@@ -80,77 +82,74 @@ func wantsHelp(args []string) bool {
 	return false
 }
 
-// Exit codes of stoker itself.
-const (
-	codeFailed   = exit.Failed
-	codeUsage    = exit.Usage
-	codeRefused  = exit.Refused
-	codeNoThing  = exit.NotFound
-	codeNoSocket = exit.Unavailable
-	codeNoFile   = exit.CannotWrite
-	codeNotNow   = exit.TryLater
-	codeConfig   = exit.BadConfig
-)
-
-// hintError is an error that knows what to try.
-type hintError struct {
-	error
-	hint string
-	code int
+// parseRun parses the arguments of run. If they ask for help it prints that.
+func parseRun(args []string) (opts daemon.Options, help bool, err error) {
+	app := newApp(func(o daemon.Options) error {
+		opts = o
+		return nil
+	})
+	help, err = execute(context.Background(), app, append([]string{"stoker", "run"}, args...))
+	return opts, help, err
 }
 
-func (e *hintError) Unwrap() error { return e.error }
-
-// exitCode maps an error to the code of the process.
+// exitCode maps an error to the exit code of the process.
 func exitCode(err error) int {
-	var hint *hintError
 	var coded *exit.Error
-	var problems config.Problems
+	var problems layeredyaml.Problems
 	var refused *api.RefusedError
 	var start *proc.StartError
 	switch {
-	case errors.As(err, &hint) && hint.code != 0:
-		return hint.code
 	case errors.As(err, &coded) && coded.Code != 0:
 		return coded.Code
 	case errors.As(err, &problems):
-		return codeConfig
-	case errors.As(err, &refused) && refused.Code == "refused":
-		return codeConfig
-	case errors.As(err, &refused) && (refused.Code == api.CodeNotNow || refused.Code == api.CodeTimeout):
-		return codeNotNow
-	case errors.As(err, &refused) && (refused.Code == api.CodeNoRoom || refused.Code == api.CodeFileExists):
-		return codeNoFile
-	case errors.As(err, &refused) && refused.Code == "bad-parameter":
-		return codeUsage
-	case errors.As(err, &refused) && refused.Status == 403:
-		return codeRefused
-	case errors.As(err, &refused) && refused.Status == 404:
-		return codeNoThing
+		return exit.BadConfig
+	case errors.As(err, &refused):
+		return refusedCode(refused)
 	case errors.Is(err, api.ErrNoSocket):
-		return codeNoSocket
+		return exit.Unavailable
 	case errors.As(err, &start):
 		return start.Code()
 	}
-	return codeFailed
+	return exit.Failed
 }
 
-// complain tells a person: the error, then what to try.
-func complain(f *os.File, err error) {
+// refusedCode maps an error of the API to an exit code.
+func refusedCode(err *api.RefusedError) int {
+	switch err.Code {
+	case "refused":
+		return exit.BadConfig
+	case api.CodeNotNow, api.CodeTimeout:
+		return exit.TryLater
+	case api.CodeNoRoom, api.CodeFileExists:
+		return exit.CannotWrite
+	case "bad-parameter":
+		return exit.Usage
+	}
+	switch err.Status {
+	case http.StatusForbidden:
+		return exit.Refused
+	case http.StatusNotFound:
+		return exit.NotFound
+	}
+	return exit.Failed
+}
+
+// printError prints an error, and a hint what to do next.
+func printError(f *os.File, err error) {
 	w := newDisplay(f)
 	fmt.Fprintf(w, "stoker: %v\n", err)
-	var hint *hintError
 	var coded *exit.Error
 	var refused *api.RefusedError
+	hint := ""
 	switch {
-	case errors.As(err, &hint) && hint.hint != "":
-		fmt.Fprintf(w, "hint: %s\n", hint.hint)
 	case errors.As(err, &coded) && coded.Hint != "":
-		fmt.Fprintf(w, "hint: %s\n", coded.Hint)
+		hint = coded.Hint
 	case errors.As(err, &refused) && refused.Hint != "":
-		fmt.Fprintf(w, "hint: %s\n", refused.Hint)
+		hint = refused.Hint
 	case errors.Is(err, api.ErrNoSocket):
-		fmt.Fprintln(w, "hint: is `stoker run` the container's first process? If the API is off, its log says why. "+
-			"STOKER_SOCKET names a socket elsewhere")
+		hint = "is `stoker run` the container's first process? If the API is off, its log says why. STOKER_SOCKET names another socket"
+	}
+	if hint != "" {
+		fmt.Fprintln(w, "hint: "+hint)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -308,20 +309,20 @@ func TestExitCode(t *testing.T) {
 		err  error
 		want int
 	}{
-		{"any", errors.New("x"), codeFailed},
-		{"hint with a code", fmt.Errorf("outer: %w", &hintError{errors.New("x"), "y", codeUsage}), codeUsage},
-		{"hint without one", &hintError{errors.New("x"), "y", 0}, codeFailed},
-		{"hint around what has one", &hintError{api.ErrNoSocket, "y", 0}, codeNoSocket},
-		{"configuration", fmt.Errorf("outer: %w", missing), codeConfig},
-		{"forbidden", &api.RefusedError{Status: 403}, codeRefused},
-		{"no such service", fmt.Errorf("outer: %w", &api.RefusedError{Status: 404}), codeNoThing},
-		{"stopping", &api.RefusedError{Status: 503}, codeFailed},
-		{"not now", &api.RefusedError{Status: 409, Code: api.CodeNotNow}, codeNotNow},
-		{"no answer in time", &api.RefusedError{Status: 504, Code: api.CodeTimeout}, codeNotNow},
-		{"no room", &api.RefusedError{Status: 507, Code: api.CodeNoRoom}, codeNoFile},
-		{"file exists", &api.RefusedError{Status: 409, Code: api.CodeFileExists}, codeNoFile},
-		{"another upgrade", &api.RefusedError{Status: 409, Code: "upgrading"}, codeFailed},
-		{"nobody answers", fmt.Errorf("outer: %w", api.ErrNoSocket), codeNoSocket},
+		{"any", errors.New("x"), exit.Failed},
+		{"hint with a code", fmt.Errorf("outer: %w", &exit.Error{Err: errors.New("x"), Hint: "y", Code: exit.Usage}), exit.Usage},
+		{"hint without one", &exit.Error{Err: errors.New("x"), Hint: "y"}, exit.Failed},
+		{"hint around what has one", &exit.Error{Err: api.ErrNoSocket, Hint: "y"}, exit.Unavailable},
+		{"configuration", fmt.Errorf("outer: %w", missing), exit.BadConfig},
+		{"forbidden", &api.RefusedError{Status: 403}, exit.Refused},
+		{"no such service", fmt.Errorf("outer: %w", &api.RefusedError{Status: 404}), exit.NotFound},
+		{"stopping", &api.RefusedError{Status: 503}, exit.Failed},
+		{"not now", &api.RefusedError{Status: 409, Code: api.CodeNotNow}, exit.TryLater},
+		{"no answer in time", &api.RefusedError{Status: 504, Code: api.CodeTimeout}, exit.TryLater},
+		{"no room", &api.RefusedError{Status: 507, Code: api.CodeNoRoom}, exit.CannotWrite},
+		{"file exists", &api.RefusedError{Status: 409, Code: api.CodeFileExists}, exit.CannotWrite},
+		{"another upgrade", &api.RefusedError{Status: 409, Code: "upgrading"}, exit.Failed},
+		{"nobody answers", fmt.Errorf("outer: %w", api.ErrNoSocket), exit.Unavailable},
 		{"program missing", &proc.StartError{Path: "/x", Err: syscall.ENOENT}, 127},
 		{"program not executable", &proc.StartError{Path: "/x", Err: syscall.EACCES}, 126},
 	} {

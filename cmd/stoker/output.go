@@ -1,19 +1,113 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
 
-// defaultWidth is that of texts which are wrapped wherever they go.
-const defaultWidth = 80
+// outputFlag is -o with its values, of which the first is the default.
+type outputFlag struct {
+	*cli.StringFlag
+	formats []string
+}
 
-// display is where commands write to: a file, mostly a terminal, that gets printable
-// text only.
+func newOutputFlag(formats ...string) cli.Flag {
+	last := len(formats) - 1
+	list := strings.Join(formats[:last], ", ") + " or " + formats[last]
+	return &outputFlag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: formats[0], Usage: "print as `FORMAT`: " + list,
+		Action: func(_ *cli.Context, format string) error {
+			if !slices.Contains(formats, format) {
+				return usageError("-o is "+list, "cannot print as %q", format)
+			}
+			return nil
+		}}, formats}
+}
+
+// tableOrJSON is the -o of commands that print a table.
+func tableOrJSON() cli.Flag { return newOutputFlag("table", "json") }
+
+// asJSON says whether -o json was given.
+func asJSON(c *cli.Context) bool { return c.String("output") == "json" }
+
+// printJSON writes indented JSON.
+func printJSON(w io.Writer, v any) error {
+	text, err := jsonText(v, "  ")
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	return err
+}
+
+// jsonText returns JSON on one line, or with an indent on several, without characters
+// that would control a terminal.
+func jsonText(v any, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	err := enc.Encode(v)
+	return printable.JSON(b.Bytes()), err
+}
+
+// printLines writes each line with its line feed.
+func printLines(w io.Writer, lines []string) error {
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneLine makes foreign text a part of a line.
+func oneLine(s string) string { return strings.Join(strings.Fields(printable.Text(s)), " ") }
+
+// dash stands for an empty cell.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// fields writes lines of a name and a text, with the texts one below the other.
+type fields struct {
+	strings.Builder
+	width int // of the terminal; 0: unlimited
+}
+
+// fieldIndent is the width of the names.
+const fieldIndent = 11
+
+// add writes a line, unless the text is empty.
+func (f *fields) add(name, text string) {
+	if text == "" {
+		return
+	}
+	lines := strings.Split(layout.Wrap(text, within(f.width, fieldIndent), ""), "\n")
+	f.WriteString((name + strings.Repeat(" ", fieldIndent))[:max(fieldIndent, len(name)+1)])
+	f.WriteString(strings.Join(lines, "\n"+strings.Repeat(" ", fieldIndent)) + "\n")
+}
+
+// within returns what is left of a width behind an indent; 0: unlimited.
+func within(width, indent int) int {
+	if width == 0 {
+		return 0
+	}
+	return max(width-indent, layout.MinWidth)
+}
+
+// display makes everything that is written to a file printable.
 type display struct {
 	*printable.Writer
 	file *os.File
@@ -21,7 +115,7 @@ type display struct {
 
 func newDisplay(f *os.File) *display { return &display{printable.NewWriter(f), f} }
 
-// fileOf is the file that w is or writes to; nil: there is none.
+// fileOf returns the file that w is or writes to; nil: there is none.
 func fileOf(w io.Writer) *os.File {
 	switch w := w.(type) {
 	case *os.File:
@@ -32,7 +126,7 @@ func fileOf(w io.Writer) *os.File {
 	return nil
 }
 
-// exact is w for what is written byte for byte.
+// exact returns a writer to the same file that changes no byte.
 func exact(w io.Writer) io.Writer {
 	if s, ok := w.(*display); ok {
 		return s.file
@@ -40,7 +134,7 @@ func exact(w io.Writer) io.Writer {
 	return w
 }
 
-// forPrograms is w for what programs read byte for byte, and people on a terminal.
+// forPrograms is exact, except on a terminal.
 func forPrograms(w io.Writer) io.Writer {
 	if widthOf(w) > 0 {
 		return w
@@ -48,8 +142,8 @@ func forPrograms(w io.Writer) io.Writer {
 	return exact(w)
 }
 
-// widthOf is the width of the terminal that w is; 0: it is none, and every row
-// stays one line, for programs.
+// widthOf returns the width of the terminal that w writes to. It is 0 for a pipe or a
+// file, where a row stays on one line.
 func widthOf(w io.Writer) int {
 	f := fileOf(w)
 	if f == nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,23 +10,52 @@ import (
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/urfave/cli/v2"
 )
 
-// pluginList prints the table of plugins.
-func pluginList(ctx context.Context, w io.Writer, format string) error {
-	c, err := connect()
+// pluginCommand is `stoker plugin`.
+func pluginCommand() *cli.Command {
+	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Category: categoryExtensions, UsageText: "stoker plugin list",
+		Subcommands: []*cli.Command{
+			{Name: "list", Usage: "show the plugins and their states", UsageText: "stoker plugin list",
+				Flags: []cli.Flag{tableOrJSON()}, Action: listPlugins},
+			{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "PLUGIN",
+				UsageText: "stoker plugin show jacoco", Flags: []cli.Flag{tableOrJSON()}, Action: showPlugin},
+			{Name: "enable", Usage: "switch one on; services whose JVM options change are restarted once", ArgsUsage: "PLUGIN",
+				UsageText: "stoker plugin enable jacoco --wait --set port=6301", Flags: switchFlags(),
+				Action: func(c *cli.Context) error { return switchPlugin(c, true) }},
+			{Name: "disable", Usage: "switch one off; services whose JVM options change are restarted once", ArgsUsage: "PLUGIN",
+				UsageText: "stoker plugin disable jacoco --no-restart", Flags: switchFlags(),
+				Action: func(c *cli.Context) error { return switchPlugin(c, false) }},
+			{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "PLUGIN ACTION [ARGS...]",
+				UsageText: "stoker plugin run jacoco dump", Flags: []cli.Flag{tableOrJSON()}, Action: runPluginAction},
+			pluginValidateCommand(),
+			pluginInitCommand(),
+		}}
+}
+
+func switchFlags() []cli.Flag {
+	return append(waitFlags(), tableOrJSON(),
+		&cli.StringSliceFlag{Name: "set", Usage: "give a parameter a value: `NAME=VALUE`; NAME alone takes it back"},
+		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change"})
+}
+
+// listPlugins prints the table of plugins.
+func listPlugins(c *cli.Context) error {
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	list, err := c.Plugins(ctx)
-	if err != nil {
+	w := c.App.Writer
+	list, err := client.Plugins(c.Context)
+	switch {
+	case err != nil:
 		return fmt.Errorf("cannot list the plugins: %w", err)
-	}
-	if format == "json" {
+	case asJSON(c):
 		return printJSON(w, list)
-	}
-	if len(list.Plugins) == 0 {
+	case len(list.Plugins) == 0:
 		_, err := fmt.Fprintln(w, "There are no plugins.")
 		return err
 	}
@@ -43,66 +70,53 @@ func pluginList(ctx context.Context, w io.Writer, format string) error {
 	return t.Write(w, widthOf(w))
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// pluginShow prints everything about one.
-func pluginShow(ctx context.Context, w io.Writer, args []string, format string) error {
-	if len(args) != 1 {
-		return &hintError{errors.New("cannot show: name one plugin"), "stoker plugin list has the names", codeUsage}
-	}
-	c, err := connect()
+// showPlugin prints everything about one plugin.
+func showPlugin(c *cli.Context) error {
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	p, err := c.Plugin(ctx, args[0])
-	if err != nil {
-		return fmt.Errorf("cannot show the plugin %s: %w", args[0], err)
+	name := c.Args().First()
+	p, err := client.Plugin(c.Context, name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot show the plugin %s: %w", name, err)
+	case asJSON(c):
+		return printJSON(c.App.Writer, p)
 	}
-	if format == "json" {
-		return printJSON(w, p)
-	}
-	return printPlugin(w, p, widthOf(w))
+	return printPlugin(c.App.Writer, p, widthOf(c.App.Writer))
 }
 
-// printPlugin is everything for people.
-func printPlugin(w io.Writer, p plugin.Plugin, width int) error {
-	var b strings.Builder
-	line := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(&b, "%-10s %s\n", name, indented(layout.Wrap(text, within(width, incidentIndent), "")))
-		}
-	}
-	line("plugin", strings.TrimSpace(p.Name+" "+p.Version))
-	line("about", p.Description)
-	line("state", string(p.State))
-	line("why", p.Why)
+func printPlugin(w io.Writer, p plugin.Info, width int) error {
+	b := fields{width: width}
+	b.add("plugin", strings.TrimSpace(p.Name+" "+p.Version))
+	b.add("about", p.Description)
+	b.add("state", string(p.State))
+	b.add("why", p.Why)
 	if p.Required {
-		line("required", "services do not start when it has failed")
+		b.add("required", "services do not start when it has failed")
 	}
-	line("folder", p.Dir)
+	b.add("folder", p.Dir)
 	for _, n := range p.Notes {
-		line("note", n)
+		b.add("note", n)
 	}
-	tables := []layout.Table{{{"PARAMETER", "VALUE", "ORIGIN", "TYPE", "ABOUT"}},
-		{{"JVM OPTION", "LAYER", "FROM"}}, {{"HOOK", "EVENT", "FROM"}}, {{"ACTION", "ABOUT"}}}
+	params := layout.Table{{"PARAMETER", "VALUE", "ORIGIN", "TYPE", "ABOUT"}}
 	for _, v := range p.Params {
-		tables[0].Add(v.Name, dash(oneLine(v.Value)), v.Origin, v.Type, oneLine(v.Description))
+		params.Add(v.Name, dash(oneLine(v.Value)), v.Origin, v.Type, oneLine(v.Description))
 	}
+	options := layout.Table{{"JVM OPTION", "LAYER", "FROM"}}
 	for _, o := range p.Options {
-		tables[1].Add(oneLine(o.Option), string(o.Layer), o.Source)
+		options.Add(oneLine(o.Option), string(o.Layer), o.Source)
 	}
+	hooks := layout.Table{{"HOOK", "EVENT", "FROM"}}
 	for _, h := range p.Hooks {
-		tables[2].Add(h.Name, string(h.Event), oneLine(h.Source))
+		hooks.Add(h.Name, string(h.Event), oneLine(h.Source))
 	}
+	actions := layout.Table{{"ACTION", "ABOUT"}}
 	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-		tables[3].Add(name, oneLine(p.Actions[name].Description))
+		actions.Add(name, oneLine(p.Actions[name].Description))
 	}
-	for _, t := range tables {
+	for _, t := range []layout.Table{params, options, hooks, actions} {
 		if len(t) > 1 {
 			b.WriteString("\n" + layout.Rows(t, width))
 		}
@@ -111,51 +125,41 @@ func printPlugin(w io.Writer, p plugin.Plugin, width int) error {
 	return err
 }
 
-// switchFlags are the flags of a switch.
-type switchFlags struct {
-	set       []string
-	noRestart bool
-	format    string
-	waitFlags
-}
-
-// pluginSwitch is enable and disable.
-func pluginSwitch(ctx context.Context, w io.Writer, on bool, args []string, f switchFlags) error {
+// switchPlugin enables or disables a plugin.
+func switchPlugin(c *cli.Context, on bool) error {
 	verb := map[bool]string{true: "enable", false: "disable"}[on]
-	if len(args) != 1 {
-		return &hintError{fmt.Errorf("cannot %s: name one plugin", verb), "stoker plugin list has the names", codeUsage}
-	}
-	want := plugin.PluginSwitch{Enabled: &on, NoRestart: f.noRestart, Params: map[string]*string{}}
-	for _, pair := range f.set {
-		name, value, given := strings.Cut(pair, "=")
-		if want.Params[name] = &value; !given {
-			want.Params[name] = nil
+	name := c.Args().First()
+	want := plugin.SwitchRequest{Enabled: &on, NoRestart: c.Bool("no-restart"), Params: map[string]*string{}}
+	for _, pair := range c.StringSlice("set") {
+		param, value, given := strings.Cut(pair, "=")
+		if want.Params[param] = &value; !given {
+			want.Params[param] = nil
 		}
 	}
-	c, err := connect()
+	s, err := newStartWait(c)
 	if err != nil {
 		return err
 	}
-	return waitAround(ctx, c, waitLines(w, f.format), f.waitFlags, func() error {
-		done, err := persistIf(ctx, f.wait, func() (api.PluginSwitched, error) { return c.SwitchPlugin(ctx, args[0], want) })
+	return s.around(c.Context, func() error {
+		done, err := retryIf(c.Context, s.wait, func() (api.PluginSwitched, error) { return s.client.SwitchPlugin(c.Context, name, want) })
 		if err != nil {
-			return fmt.Errorf("cannot %s the plugin %s: %w", verb, args[0], err)
+			return fmt.Errorf("cannot %s the plugin %s: %w", verb, name, err)
 		}
-		if f.format == "json" {
-			err = printJSON(w, done)
+		if asJSON(c) {
+			err = printJSON(c.App.Writer, done)
 		} else {
-			err = printSwitched(w, done)
+			err = printLines(c.App.Writer, switchedLines(done))
 		}
-		if err == nil && on && done.Plugin.State == plugin.PluginFailed {
-			err = &hintError{fmt.Errorf("cannot enable the plugin %s: it has failed", args[0]),
-				"stoker plugin show " + args[0] + " tells more", codeFailed}
+		if err == nil && on && done.Plugin.State == plugin.Failed {
+			err = &exit.Error{Err: fmt.Errorf("cannot enable the plugin %s: it has failed", name),
+				Hint: "stoker plugin show " + name + " tells more"}
 		}
 		return err
 	})
 }
 
-// printSwitched says what has become of a switch.
-func printSwitched(w io.Writer, done api.PluginSwitched) error {
+// switchedLines describes the result of a switch.
+func switchedLines(done api.PluginSwitched) []string {
 	lines := []string{fmt.Sprintf("%s is %s", done.Plugin.Name, done.Plugin.State)}
 	if done.Plugin.Why != "" {
 		lines[0] += ": " + done.Plugin.Why
@@ -173,41 +177,36 @@ func printSwitched(w io.Writer, done api.PluginSwitched) error {
 	if done.Unsaved != "" {
 		lines = append(lines, "this counts until the container ends only: "+done.Unsaved)
 	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
-		}
-	}
-	return nil
+	return lines
 }
 
-// pluginRun runs an action, and ends with its exit code.
-func pluginRun(ctx context.Context, w io.Writer, args []string, format string) error {
-	if len(args) < 2 {
-		return &hintError{errors.New("cannot run: name a plugin and one of its actions"), "stoker plugin show NAME has the actions", codeUsage}
-	}
-	c, err := connect()
+// runPluginAction runs an action, and ends with its exit code.
+func runPluginAction(c *cli.Context) error {
+	client, err := connect()
 	if err != nil {
 		return err
 	}
-	done, err := c.RunAction(ctx, args[0], args[1], args[2:])
-	if err != nil {
-		return fmt.Errorf("cannot run %s of the plugin %s: %w", args[1], args[0], err)
-	}
-	if format == "json" {
-		return printJSON(w, done)
+	args := c.Args().Slice()
+	name, action := args[0], args[1]
+	done, err := client.RunAction(c.Context, name, action, args[2:])
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot run %s of the plugin %s: %w", action, name, err)
+	case asJSON(c):
+		return printJSON(c.App.Writer, done)
 	}
 	if done.Truncated {
-		fmt.Fprintln(os.Stderr, "stoker: only the end of what it wrote was kept")
+		fmt.Fprintln(os.Stderr, "stoker: only the end of its output was kept")
 	}
-	if _, err := io.WriteString(forPrograms(w), done.Output); err != nil {
+	if _, err := io.WriteString(forPrograms(c.App.Writer), done.Output); err != nil {
 		return err
 	}
 	switch {
 	case done.Why != "":
-		return &hintError{fmt.Errorf("the action %s of the plugin %s failed: %s", args[1], args[0], done.Why), "actions.NAME.timeout of its plugin.yaml sets the time", max(done.Code, 1)}
+		return &exit.Error{Err: fmt.Errorf("the action %s of the plugin %s failed: %s", action, name, done.Why),
+			Hint: "actions.NAME.timeout of its plugin.yaml sets the time", Code: max(done.Code, 1)}
 	case done.Code != 0:
-		return &hintError{fmt.Errorf("the action %s of the plugin %s ended with %d", args[1], args[0], done.Code), "", done.Code}
+		return &exit.Error{Err: fmt.Errorf("the action %s of the plugin %s ended with %d", action, name, done.Code), Code: done.Code}
 	}
 	return nil
 }

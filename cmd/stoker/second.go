@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -49,9 +50,9 @@ func refuseSecond(opts daemon.Options, configured string, initPid int) error {
 }
 
 func errSecond(which string) error {
-	return &hintError{fmt.Errorf("cannot run the services: a stoker runs here already %s", which),
-		"stoker status shows its services, stoker reload applies the configuration; " +
-			"stoker run --force starts a second one beside it", codeNotNow}
+	return &exit.Error{Err: fmt.Errorf("cannot run the services: a stoker runs here already %s", which),
+		Hint: "stoker status shows its services, stoker reload applies the configuration; " +
+			"stoker run --force starts a second one beside it", Code: exit.TryLater}
 }
 
 // runsServices says whether a process is the init of a stoker that runs services.

@@ -17,7 +17,7 @@ func TestShippedPlugins(t *testing.T) {
 	}
 	for _, dir := range dirs {
 		var out bytes.Buffer
-		if err := pluginValidate(&out, []string{filepath.Clean(dir)}); err != nil {
+		if err := validatePlugin(&out, filepath.Clean(dir)); err != nil {
 			t.Errorf("%s: %v: %s", dir, err, &out)
 		}
 	}

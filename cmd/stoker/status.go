@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,48 +13,51 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
 
-// status prints the services. With check it is an error if they are not ready.
-func status(ctx context.Context, w io.Writer, name, format string, check bool) error {
-	c, err := connect()
-	if err != nil {
-		return err
-	}
-	st, err := c.Status(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot ask for the status: %w", err)
-	}
-	if name != "" && name != config.AllServices {
-		var only []supervisor.Snapshot
-		var all []string
-		for _, s := range st.Services {
-			all = append(all, s.Name)
-			if s.Name == name {
-				only = append(only, s)
-			}
-		}
-		if len(only) == 0 {
-			return noService("show", name, all)
-		}
-		st.Services, st.Plugins = only, nil
-	}
-	if format == "json" {
-		err = printJSON(w, st)
-	} else {
-		err = printStatus(w, st, time.Now(), colourful(w), widthOf(w))
-	}
-	if err != nil || !check {
-		return err
-	}
-	return checkReady(ctx, c, name)
+// statusCommand is `stoker status`.
+func statusCommand() *cli.Command {
+	return &cli.Command{Name: "status", Usage: "show the services: state, process, problems", ArgsUsage: "[SERVICE|all]",
+		Category: categoryServices, UsageText: "stoker status tomcat -o json",
+		Flags:  []cli.Flag{tableOrJSON(), &cli.BoolFlag{Name: "check", Usage: "end with 1 if it is not ready, and say why"}},
+		Action: showStatus}
 }
 
-// colourful says whether w is a terminal whose user did not refuse colour
-// (no-color.org).
-func colourful(w io.Writer) bool {
+// showStatus prints the services. With --check it fails if they are not ready.
+func showStatus(c *cli.Context) error {
+	client, err := connect()
+	if err != nil {
+		return err
+	}
+	st, err := client.Status(c.Context)
+	if err != nil {
+		return fmt.Errorf("cannot get the status: %w", err)
+	}
+	name := c.Args().First()
+	if name != "" && name != config.AllServices {
+		if _, err := selectServices(st.Services, "show", []string{name}); err != nil {
+			return err
+		}
+		st.Services = slices.DeleteFunc(st.Services, func(s supervisor.Snapshot) bool { return s.Name != name })
+		st.Plugins = nil
+	}
+	if w := c.App.Writer; asJSON(c) {
+		err = printJSON(w, st)
+	} else {
+		err = printStatus(w, st, time.Now(), hasColour(w), widthOf(w))
+	}
+	if err != nil || !c.Bool("check") {
+		return err
+	}
+	return checkReady(c.Context, client, name)
+}
+
+// hasColour says whether w is a terminal whose user wants colour (no-color.org).
+func hasColour(w io.Writer) bool {
 	f := fileOf(w)
 	if f == nil || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return false
@@ -63,49 +66,52 @@ func colourful(w io.Writer) bool {
 	return err == nil
 }
 
-// printStatus is the table for people: a line for each service, and below it
-// what an operator must know.
+// printStatus prints a row for each service, and its details below the row.
 func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width int) error {
+	var b strings.Builder
+	line := func(text string) { b.WriteString(printable.Text(layout.Wrap(text, width, "  ")) + "\n") }
 	if st.Stopping != nil {
-		fmt.Fprintf(w, "The container stops; %s of its budget are left.\n\n", layout.Duration(st.Stopping.Sub(now)))
+		line("The container stops; " + layout.Duration(st.Stopping.Sub(now)) + " of its budget are left.\n")
 	}
 	if st.Config != "" {
-		text := "The configuration's files are refused; what was in force before still is:\n  " +
-			strings.ReplaceAll(st.Config, "\n", "\n  ")
-		fmt.Fprint(w, layout.Wrap(text, width, "  ")+"\n\n")
+		line("The configuration's files are rejected; the previous configuration is still in force:\n  " +
+			strings.ReplaceAll(st.Config, "\n", "\n  ") + "\n")
 	}
 	t := layout.Table{{"NAME", "STATE", "PID", "UP", "RESTARTS"}}
 	for _, s := range st.Services {
 		pid, up := "-", "-"
 		if s.Pid != 0 {
-			pid = fmt.Sprint(s.Pid)
+			pid = strconv.Itoa(s.Pid)
 		}
 		if s.UpSince != nil {
 			up = layout.Duration(now.Sub(*s.UpSince))
 		}
 		t.Add(s.Name, string(s.State), pid, up, strconv.Itoa(s.Restarts))
 	}
-	lines := layout.RowLines(t, width)
-	for _, line := range lines[0] {
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
-		}
-	}
+	rows := layout.RowLines(t, width)
+	b.WriteString(strings.Join(rows[0], "\n") + "\n")
 	for k, s := range st.Services {
-		line := strings.Join(lines[k+1], "\n")
-		if before, after, found := strings.Cut(line, string(s.State)); colour && found {
-			fmt.Fprint(w, before)
-			fmt.Fprint(exact(w), colourOf(s.State)+string(s.State)+"\x1b[0m")
-			line = after
+		row, state := printable.Text(strings.Join(rows[k+1], "\n")), string(s.State)
+		if colour {
+			row = strings.Replace(row, state, colourOf(s.State)+state+"\x1b[0m", 1)
 		}
-		fmt.Fprintln(w, line)
+		b.WriteString(row + "\n")
 		for _, d := range details(s, now) {
-			if _, err := fmt.Fprintln(w, layout.Wrap("  "+strings.ReplaceAll(d, "\n", "\n    "), width, "  ")); err != nil {
-				return err
-			}
+			line("  " + strings.ReplaceAll(d, "\n", "\n    "))
 		}
 	}
-	return printPlugins(w, st.Plugins, width)
+	for k, p := range st.Plugins {
+		if k == 0 {
+			b.WriteByte('\n')
+		}
+		text := fmt.Sprintf("plugin %s: %s", p.Name, p.State)
+		if p.Why != "" {
+			text += ": " + strings.ReplaceAll(p.Why, "\n", "\n  ")
+		}
+		line(text)
+	}
+	_, err := io.WriteString(exact(w), b.String())
+	return err
 }
 
 func colourOf(s supervisor.State) string {
@@ -119,19 +125,21 @@ func colourOf(s supervisor.State) string {
 	}
 }
 
-// details says what the line of a service cannot.
-func details(s supervisor.Snapshot, now time.Time) []string {
-	var out []string
+// details returns what a row cannot show.
+func details(s supervisor.Snapshot, now time.Time) (out []string) {
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	left := func(t time.Time) string { return layout.Duration(t.Sub(now)) }
+	ago := func(t time.Time) string { return layout.Duration(now.Sub(t)) + " ago" }
 	if s.Debugger != "" {
-		out = append(out, s.Debugger+": no time runs for its start, and liveness is only reported")
+		add("%s: its start has no time limit, and liveness is only reported", s.Debugger)
 	}
 	switch s.State {
 	case supervisor.Starting:
 		if s.Waiting != "" {
-			out = append(out, "waiting: "+s.Waiting)
+			add("waiting: %s", s.Waiting)
 		}
 		if s.Deadline != nil {
-			out = append(out, "given up in "+layout.Duration(s.Deadline.Sub(now)))
+			add("start timeout in %s", left(*s.Deadline))
 		}
 	case supervisor.Stopping:
 		phase := "stop: " + s.Phase
@@ -139,65 +147,65 @@ func details(s supervisor.Snapshot, now time.Time) []string {
 			phase += ", because " + s.Waiting
 		}
 		if s.Deadline != nil {
-			phase += "; the next step in " + layout.Duration(s.Deadline.Sub(now))
+			phase += "; the next step in " + left(*s.Deadline)
 		}
-		out = append(out, phase)
+		add("%s", phase)
 		if len(s.Left) > 0 {
-			out = append(out, fmt.Sprintf("its process is gone; of those that belong to it live on: %v", s.Left))
+			add("its process has ended; other processes of the service are alive: %v", s.Left)
 		}
 	case supervisor.Running:
 		if s.Ill != "" {
-			out = append(out, "not healthy: "+s.Ill)
+			add("not healthy: %s", s.Ill)
 		}
 		if s.Degraded != "" {
-			out = append(out, "degraded: "+s.Degraded)
+			add("degraded: %s", s.Degraded)
 		}
 		if s.Unhealthy != "" {
-			what := "live" // not yet often enough
+			verdict := "live" // too few failures yet
 			if s.Reported {
-				what = "not alive"
+				verdict = "not alive"
 			}
-			out = append(out, fmt.Sprintf("%s: %d looks in a row failed, the last: %s", what, s.Looks, s.Unhealthy))
+			add("%s: %d probes in a row failed, the last: %s", verdict, s.Looks, s.Unhealthy)
 		}
 	}
 	if s.Leaving {
-		out = append(out, "not configured any more")
+		add("not configured any more")
 	}
 	if s.Reason != "" && s.State != supervisor.Running {
-		out = append(out, "reason: "+s.Reason)
+		add("reason: %s", s.Reason)
 	}
 	if s.Exit != nil && s.State != supervisor.Running && s.Pid == 0 {
-		how := "last end: " + s.Exit.String() + ", " + layout.Duration(now.Sub(s.Exit.At)) + " ago"
+		requested := ""
 		if s.Exit.Asked != "" {
-			how += ", stop asked for by " + s.Exit.Asked
+			requested = ", stop requested by " + s.Exit.Asked
 		}
-		out = append(out, how)
+		add("last end: %s, %s%s", s.Exit, ago(s.Exit.At), requested)
 	}
 	if s.Previous != nil && s.Pid != 0 {
-		out = append(out, "previous end: "+s.Previous.String()+", "+layout.Duration(now.Sub(s.Previous.At))+" ago")
+		add("previous end: %s, %s", s.Previous, ago(s.Previous.At))
 	}
 	if s.Next != nil {
-		out = append(out, "next start in "+layout.Duration(s.Next.Sub(now))+" (stoker start "+s.Name+" does not wait)")
+		add("next start in %s (stoker start %s does not wait)", left(*s.Next), s.Name)
 	}
 	if s.Incident != 0 && s.State != supervisor.Running && (s.State != supervisor.Stopped || s.Reason != "") {
-		out = append(out, fmt.Sprintf("evidence: stoker incidents show %d", s.Incident))
+		add("evidence: stoker incidents show %d", s.Incident)
 	}
 	out = append(out, s.Notes...)
-	if o := s.Output; o != nil && o.DroppedBytes+o.LostBytes > 0 {
-		out = append(out, fmt.Sprintf("output: %d lines (%d bytes) dropped because they were not read fast enough, "+
-			"%d (%d bytes) discarded because no supervisor worked or they could not be kept",
-			o.DroppedLines, o.DroppedBytes, o.LostLines, o.LostBytes))
-	}
 	return append(out, outputDetails(s.Output)...)
 }
 
-// outputDetails says where the output does not go as it should.
+// outputDetails returns what is wrong with the output of a service.
 func outputDetails(o *logs.Stats) (out []string) {
 	if o == nil {
 		return nil
 	}
+	if o.DroppedBytes+o.LostBytes > 0 {
+		out = append(out, fmt.Sprintf("output: %d lines (%d bytes) dropped because they were not read fast enough, "+
+			"%d (%d bytes) discarded because no supervisor worked or they could not be kept",
+			o.DroppedLines, o.DroppedBytes, o.LostLines, o.LostBytes))
+	}
 	if o.Blocked {
-		out = append(out, "output: the service waits, because what it writes is not read (output.overflow is block)")
+		out = append(out, "output: the service waits, because its output is not read (output.overflow is block)")
 	}
 	if f := o.File; f != nil && (f.Error != "" || f.DroppedBytes > 0) {
 		line := fmt.Sprintf("output: %d lines (%d bytes) were not written to %s", f.DroppedLines, f.DroppedBytes, f.Path)
@@ -207,21 +215,4 @@ func outputDetails(o *logs.Stats) (out []string) {
 		out = append(out, line)
 	}
 	return out
-}
-
-// printPlugins is a line for each plugin that an operator should know of.
-func printPlugins(w io.Writer, plugins []api.PluginLine, width int) error {
-	for k, p := range plugins {
-		line := fmt.Sprintf("plugin %s: %s", p.Name, p.State)
-		if p.Why != "" {
-			line += ": " + strings.ReplaceAll(p.Why, "\n", "\n  ")
-		}
-		if k == 0 {
-			line = "\n" + line
-		}
-		if _, err := fmt.Fprintln(w, layout.Wrap(line, width, "  ")); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -116,7 +116,7 @@ func TestColourOnlyForTheState(t *testing.T) {
 	if n := strings.Count(colour.String(), "\x1b["); n != 2 {
 		t.Errorf("%d colour changes, want 2:\n%q", n, colour.String())
 	}
-	if colourful(&plain) {
+	if hasColour(&plain) {
 		t.Error("a buffer counts as a terminal")
 	}
 }

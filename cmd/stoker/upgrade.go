@@ -4,57 +4,67 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/urfave/cli/v2"
 )
 
-// Waits of upgrade. The init gives a new binary 10 s to work, twice where it dies
-// late, and then needs a moment for the one before.
-const (
-	upgradeTime = 45 * time.Second
-	upgradeLook = 50 * time.Millisecond
-	versionTime = 2 * time.Second
-)
+// upgradeTime bounds an upgrade. The init gives a new binary 10 s to work, twice if it
+// dies late, and then needs a moment for the previous one.
+const upgradeTime = 45 * time.Second
 
-// upgrade has the init start the supervisor from another binary, and waits until
-// one answers again.
-func upgrade(ctx context.Context, w io.Writer, path string, check bool, format string) error {
-	c, err := connect()
+// upgradeCommand is `stoker upgrade`.
+func upgradeCommand() *cli.Command {
+	return &cli.Command{Name: "upgrade", Usage: "swap the supervisor's binary under the running services", ArgsUsage: "[PATH]",
+		Category: categoryStoker, UsageText: "stoker upgrade /tmp/stoker --check",
+		Description: `PATH is a new stoker, by default the file that the running one was started from,
+replaced by a new version. The services are not touched. The init is not
+replaced; it returns to the previous binary if the new one does not work.`,
+		Flags:  []cli.Flag{tableOrJSON(), &cli.BoolFlag{Name: "check", Usage: "only check whether the binary would work"}},
+		Action: upgrade}
+}
+
+// upgrade has the init start the supervisor from another binary, and waits until a
+// supervisor answers again.
+func upgrade(c *cli.Context) error {
+	client, err := connect()
 	if err != nil {
 		return err
 	}
+	w, path := c.App.Writer, c.Args().First()
 	if path != "" {
 		if path, err = filepath.Abs(path); err != nil {
 			return fmt.Errorf("cannot upgrade: %w", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, upgradeTime)
+	ctx, cancel := context.WithTimeout(c.Context, upgradeTime)
 	defer cancel()
-	before, err := c.Versions(ctx)
+	before, err := client.Versions(ctx)
 	if err != nil {
-		return upgradeRefused(err)
+		return upgradeError(err)
 	}
-	if check {
-		v, err := c.Upgrade(ctx, path, true)
-		if err != nil {
-			return upgradeRefused(err)
+	if c.Bool("check") {
+		v, err := client.Upgrade(ctx, path, true)
+		switch {
+		case err != nil:
+			return upgradeError(err)
+		case asJSON(c):
+			return printJSON(w, v)
 		}
-		return printVersions(w, v, format)
+		return printVersions(w, v)
 	}
-	now, err := swap(ctx, c, before, path)
-	if err != nil {
+	now, err := swap(ctx, client, before, path)
+	switch {
+	case err != nil:
 		return err
-	}
-	if now.Fallback != nil {
-		return &hintError{fmt.Errorf("cannot upgrade to %s: it %s; %s supervises again, and the services run on", now.Fallback.Version, now.Fallback.Reason,
-			now.Supervisor.Version), "stoker's own log says more", codeFailed}
-	}
-	if format == "json" {
+	case now.Fallback != nil:
+		return &exit.Error{Err: fmt.Errorf("cannot upgrade to %s: it %s; %s supervises again, and the services run on",
+			now.Fallback.Version, now.Fallback.Reason, now.Supervisor.Version), Hint: "stoker's own log says more"}
+	case asJSON(c):
 		return printJSON(w, now)
 	}
 	_, err = fmt.Fprintf(w, "stoker %s supervises now (it was %s); the services run on.\n"+
@@ -62,12 +72,12 @@ func upgrade(ctx context.Context, w io.Writer, path string, check bool, format s
 	return err
 }
 
-// upgradeRefused says what was refused. A supervisor that does not know the way
-// is one of the first.
-func upgradeRefused(err error) error {
+// upgradeError adds what could not be done. A supervisor without the route is one of the
+// first versions.
+func upgradeError(err error) error {
 	var refused *api.RefusedError
 	if errors.As(err, &refused) && refused.Code == "not-found" {
-		return &hintError{errors.New("cannot upgrade: the running supervisor cannot do that yet"), "restart the container with the new image", codeFailed}
+		return &exit.Error{Err: errors.New("cannot upgrade: the running supervisor cannot do that yet"), Hint: "restart the container with the new image"}
 	}
 	if errors.As(err, &refused) && !strings.HasPrefix(refused.Message, "cannot ") {
 		return fmt.Errorf("cannot upgrade: %w", err)
@@ -75,16 +85,15 @@ func upgradeRefused(err error) error {
 	return err
 }
 
-// swap asks for the upgrade and waits until a supervisor answers that was started
-// after it. One that dies before it has passed the binary on is followed by one
-// of the same, which is asked again.
-func swap(ctx context.Context, c *api.Client, before api.Versions, path string) (api.Versions, error) {
+// swap requests the upgrade and waits for a supervisor that was started after it. If one
+// of the old binary answers, the request was lost with its predecessor and is repeated.
+func swap(ctx context.Context, client *api.Client, before api.Versions, path string) (api.Versions, error) {
 	for {
-		v, err := c.Upgrade(ctx, path, false)
+		v, err := client.Upgrade(ctx, path, false)
 		if err != nil && !errors.Is(err, api.ErrNoSocket) {
-			return v, upgradeRefused(err)
+			return v, upgradeError(err)
 		}
-		now, done, err := awaitSupervisor(ctx, c, before, v.Candidate)
+		now, done, err := awaitSupervisor(ctx, client, before, v.Candidate)
 		if done || err != nil {
 			return now, err
 		}
@@ -92,11 +101,11 @@ func swap(ctx context.Context, c *api.Client, before api.Versions, path string) 
 	}
 }
 
-// awaitSupervisor waits for another supervisor than the one before; done says that
-// the binary was swapped since.
-func awaitSupervisor(ctx context.Context, c *api.Client, before api.Versions, want *api.Program) (v api.Versions, done bool, err error) {
+// awaitSupervisor waits for another supervisor than before; done says that the binary was
+// swapped since.
+func awaitSupervisor(ctx context.Context, client *api.Client, before api.Versions, want *api.Program) (v api.Versions, done bool, err error) {
 	for {
-		v, err := c.Versions(ctx)
+		v, err := client.Versions(ctx)
 		var refused *api.RefusedError
 		switch {
 		case err == nil && (v.Upgrades > before.Upgrades || v.Supervisor.Pid != before.Supervisor.Pid):
@@ -106,64 +115,9 @@ func awaitSupervisor(ctx context.Context, c *api.Client, before api.Versions, wa
 		}
 		select {
 		case <-ctx.Done():
-			return v, false, &hintError{fmt.Errorf("cannot say what became of the upgrade: no other supervisor answered within %v", upgradeTime),
-				"the services run on; stoker's own log says more", codeFailed}
-		case <-time.After(upgradeLook):
+			return v, false, &exit.Error{Err: fmt.Errorf("cannot tell how the upgrade ended: no other supervisor answered within %v", upgradeTime),
+				Hint: "the services run on; stoker's own log says more"}
+		case <-time.After(retryPause):
 		}
 	}
-}
-
-// showVersion prints the version of this binary and, where a stoker answers that
-// knows, of what runs.
-func showVersion(ctx context.Context, w io.Writer, format string) error {
-	ctx, cancel := context.WithTimeout(ctx, versionTime)
-	defer cancel()
-	var running *api.Versions
-	if c, err := connect(); err == nil {
-		if v, err := c.Versions(ctx); err == nil {
-			running = &v
-		}
-	}
-	return printVersion(w, format, running)
-}
-
-// printVersion prints the version.
-func printVersion(w io.Writer, format string, running *api.Versions) error {
-	if format == "json" {
-		return printJSON(w, struct {
-			Version  string        `json:"version"`
-			Protocol int           `json:"protocol"`
-			Running  *api.Versions `json:"running,omitempty"`
-		}{version, proc.Protocol, running})
-	}
-	if _, err := fmt.Fprintln(w, "stoker", version); err != nil || running == nil {
-		return err
-	}
-	return printVersions(w, *running, format)
-}
-
-// printVersions says what runs, and what was checked.
-func printVersions(w io.Writer, v api.Versions, format string) error {
-	if format == "json" {
-		return printJSON(w, v)
-	}
-	line := func(what string, p api.Program) {
-		fmt.Fprintf(w, "%-12s%s, protocol %d", what+":", p.Version, p.Protocol)
-		if p.Pid != 0 {
-			fmt.Fprintf(w, ", pid %d", p.Pid)
-		}
-		if p.Path != "" {
-			fmt.Fprintf(w, ", from %s", p.Path)
-		}
-		fmt.Fprintln(w)
-	}
-	line("supervisor", v.Supervisor)
-	line("init", v.Init)
-	if v.Fallback != nil {
-		fmt.Fprintf(w, "the latest upgrade was undone: %s %s\n", v.Fallback.Version, v.Fallback.Reason)
-	}
-	if v.Candidate != nil {
-		line("candidate", *v.Candidate)
-	}
-	return nil
 }

@@ -8,10 +8,10 @@ import (
 
 func TestPrintVersion(t *testing.T) {
 	var b strings.Builder
-	if err := printVersion(&b, "table", nil); err != nil || b.String() != "stoker dev\n" {
+	if err := printVersion(&b, false, nil); err != nil || b.String() != "stoker dev\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
-	if err := printVersion(failing{}, "table", nil); err == nil {
+	if err := printVersion(failing{}, false, nil); err == nil {
 		t.Error("an output that cannot be written is no error")
 	}
 }

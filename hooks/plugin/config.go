@@ -3,15 +3,15 @@ package plugin
 import "github.com/stoker-init/stoker/jvm"
 
 // PluginConfig is the plugins section of the configuration.
-type PluginConfig struct {
+type Config struct {
 	// Dir holds the plugins, a folder each (default /etc/stoker/plugins).
 	Dir string `yaml:"dir"`
 	// Enabled says by name what differs from the plugins' manifests.
-	Enabled map[string]Use `yaml:"enabled"`
+	Enabled map[string]Override `yaml:"enabled"`
 }
 
 // Use is how a plugin is used.
-type Use struct {
+type Override struct {
 	// On false switches it off, true on (default: as its manifest says).
 	On *bool `yaml:"on,short"`
 	// When holds besides the manifest's condition.

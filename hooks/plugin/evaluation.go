@@ -18,26 +18,26 @@ import (
 )
 
 // PluginState is what a plugin is.
-type PluginState string
+type State string
 
 // States of a plugin.
 const (
-	PluginInactive PluginState = "inactive" // it does not count: it is off, or its condition does not hold
-	PluginActive   PluginState = "active"
-	PluginFailed   PluginState = "failed" // it was to count, and cannot
+	Inactive State = "inactive" // it does not count: it is off, or its condition does not hold
+	Active   State = "active"
+	Failed   State = "failed" // it was to count, and cannot
 )
 
 // PluginStates lists them all.
-func PluginStates() []PluginState {
-	return []PluginState{PluginInactive, PluginActive, PluginFailed}
+func States() []State {
+	return []State{Inactive, Active, Failed}
 }
 
 // Plugin is a plugin as it counts now, for people and programs. Secrets are masked.
-type Plugin struct {
-	Name        string      `json:"name"`
-	Version     string      `json:"version,omitempty"`
-	Description string      `json:"description,omitempty"`
-	State       PluginState `json:"state"`
+type Info struct {
+	Name        string `json:"name"`
+	Version     string `json:"version,omitempty"`
+	Description string `json:"description,omitempty"`
+	State       State  `json:"state"`
 	// Why it is not active; empty: it is.
 	Why string `json:"why,omitempty"`
 	// Off says whose word it is that it is off; empty: it is not.
@@ -46,9 +46,9 @@ type Plugin struct {
 	Undecided bool              `json:"undecided,omitempty"`
 	Required  bool              `json:"required"`
 	Dir       string            `json:"dir"`
-	Params    []PluginParam     `json:"params"`
-	Options   []PluginOption    `json:"jvm_options"`
-	Hooks     []PluginHook      `json:"hooks"`
+	Params    []ParamInfo       `json:"params"`
+	Options   []OptionInfo      `json:"jvm_options"`
+	Hooks     []HookInfo        `json:"hooks"`
 	Actions   map[string]Action `json:"actions"`
 	Notes     []string          `json:"notes,omitempty"`
 }
@@ -61,7 +61,7 @@ const (
 )
 
 // PluginParam is a parameter with its value.
-type PluginParam struct {
+type ParamInfo struct {
 	Name        string `json:"name"`
 	Type        string `json:"type"`
 	Value       string `json:"value"`
@@ -72,21 +72,21 @@ type PluginParam struct {
 }
 
 // PluginOption is a JVM option of a plugin, with its values where it has them.
-type PluginOption struct {
+type OptionInfo struct {
 	Option string    `json:"option"`
 	Layer  jvm.Layer `json:"layer"`
 	Source string    `json:"source"` // file:line, from the plugin's folder
 }
 
 // PluginHook is a hook of a plugin.
-type PluginHook struct {
+type HookInfo struct {
 	Event  lifecycle.Event `json:"event"`
 	Name   string          `json:"name"`
 	Source string          `json:"source"`
 }
 
 // Carried is what an active plugin adds to JVMs.
-type Carried struct {
+type JVMOptions struct {
 	Name     string
 	Dir      string
 	Required bool
@@ -95,7 +95,7 @@ type Carried struct {
 }
 
 // hiddenValue stands for a secret.
-const hiddenValue = "***"
+const masked = "***"
 
 // Switch is what an operator has said of a plugin.
 type Switch struct {
@@ -106,7 +106,7 @@ type Switch struct {
 }
 
 // Container is what the conditions and references of plugins look at.
-type Container struct {
+type Environment struct {
 	Env, Labels map[string]string
 	// Flavor names the one in force; empty: none. It is asked where there are plugins;
 	// nil: there is none.
@@ -115,80 +115,80 @@ type Container struct {
 
 // evaluation is what one plugin comes to.
 type evaluation struct {
-	folder *Folder
-	use    Use
-	said   Switch
-	where  Container
-	flavor string
-	failed *failure // what befell it; nil: nothing
-	scope  scope
+	folder   *Folder
+	override Override
+	operator Switch
+	env      Environment
+	flavor   string
+	failed   *failure // what befell it; nil: nothing
+	scope    scope
 	// undecided is why it is not known whether an operator has switched it off; empty: it
 	// is known.
 	undecided string
 
-	info    Plugin
-	carried Carried
-	bound   []hooks.Bound
+	info    Info
+	options JVMOptions
+	hooks   []hooks.ResolvedHook
 	actions map[string]Action // with values
 }
 
 // counts says whether the plugin does; also one of which only a hook has failed.
-func (e *evaluation) counts() bool {
-	return e.info.State == PluginActive || e.info.State == PluginFailed && e.failed != nil && e.failed.Carried
+func (e *evaluation) isActive() bool {
+	return e.info.State == Active || e.info.State == Failed && e.failed != nil && e.failed.OptionsApply
 }
 
 // evaluate finds out what a plugin comes to.
 func (e *evaluation) evaluate(version string) {
 	m := e.folder.Manifest
-	e.info = Plugin{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: PluginActive, Required: e.folder.required(),
-		Undecided: e.undecided != "", Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []PluginParam{}, Options: []PluginOption{},
-		Hooks: []PluginHook{}, Actions: m.Actions}
+	e.info = Info{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: Active, Required: e.folder.required(),
+		Undecided: e.undecided != "", Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []ParamInfo{}, Options: []OptionInfo{},
+		Hooks: []HookInfo{}, Actions: m.Actions}
 	problems := e.parameters()
-	state, why := e.judge(version, problems)
-	if err := e.fill(); err != nil && state == PluginActive {
-		state, why = PluginFailed, err.Error()
+	state, why := e.state(version, problems)
+	if err := e.fill(); err != nil && state == Active {
+		state, why = Failed, err.Error()
 	}
-	if f := e.failed; f != nil && state == PluginActive {
-		state, why = PluginFailed, f.Reason
+	if f := e.failed; f != nil && state == Active {
+		state, why = Failed, f.Reason
 	}
 	e.info.State, e.info.Why = state, redact.Text(why)
 }
 
 // judge decides the state: what somebody wants, then the conditions, then what is
 // wrong with it.
-func (e *evaluation) judge(version string, problems []string) (PluginState, string) {
+func (e *evaluation) state(version string, problems []string) (State, string) {
 	m := e.folder.Manifest
-	switch on := e.said.Enabled; {
+	switch on := e.operator.Enabled; {
 	case on != nil && !*on:
 		e.info.Off = OffByOperator
-		return PluginInactive, "switched off by the operator at " + e.said.At.UTC().Format(time.RFC3339)
+		return Inactive, "switched off by the operator at " + e.operator.At.UTC().Format(time.RFC3339)
 	case on != nil:
-	case e.use.On != nil && !*e.use.On:
+	case e.override.On != nil && !*e.override.On:
 		e.info.Off = OffByConfiguration
-		return PluginInactive, "switched off by the configuration" + e.unknown()
-	case e.use.On == nil && m.Enabled != nil && !*m.Enabled:
+		return Inactive, "switched off by the configuration" + e.undecidedNote()
+	case e.override.On == nil && m.Enabled != nil && !*m.Enabled:
 		e.info.Off = OffByManifest
-		return PluginInactive, "off by its manifest, until it is switched on" + e.unknown()
+		return Inactive, "off by its manifest, until it is switched on" + e.undecidedNote()
 	}
-	for _, when := range []jvm.When{m.When, e.use.When} {
-		if ok, why := when.Matches(e.where.Env, e.where.Labels, e.flavor); !ok {
-			return PluginInactive, "condition: " + why
+	for _, when := range []jvm.When{m.When, e.override.When} {
+		if ok, why := when.Matches(e.env.Env, e.env.Labels, e.flavor); !ok {
+			return Inactive, "condition: " + why
 		}
 	}
 	if e.info.Undecided {
-		return PluginFailed, "it is not known whether it was switched off: " + e.undecided
+		return Failed, "it is not known whether it was switched off: " + e.undecided
 	}
 	if problems = slices.Concat(e.folder.Problems, problems); len(problems) > 0 {
-		return PluginFailed, strings.Join(problems, "\n")
+		return Failed, strings.Join(problems, "\n")
 	}
-	if ok, _ := meets(version, m.Requires.Stoker); !ok { // its form was checked
-		return PluginFailed, fmt.Sprintf("it needs stoker %s, and this is %s", m.Requires.Stoker, version)
+	if ok, _ := satisfies(version, m.Requires.Stoker); !ok { // its form was checked
+		return Failed, fmt.Sprintf("it needs stoker %s, and this is %s", m.Requires.Stoker, version)
 	}
-	return PluginActive, ""
+	return Active, ""
 }
 
 // unknown adds to why it is off that an operator may have switched it on.
-func (e *evaluation) unknown() string {
+func (e *evaluation) undecidedNote() string {
 	if e.undecided == "" {
 		return ""
 	}
@@ -202,7 +202,7 @@ func (e *evaluation) parameters() (problems []string) {
 	e.scope.params = map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		p := params[name]
-		value, origin := e.given(name)
+		value, origin := e.setValue(name)
 		if origin == "" && p.Default != nil {
 			origin = "default"
 			var err error
@@ -218,15 +218,15 @@ func (e *evaluation) parameters() (problems []string) {
 		}
 		e.scope.params[name] = value
 		if p.Secret && value != "" {
-			value = hiddenValue
+			value = masked
 		}
-		e.info.Params = append(e.info.Params, PluginParam{Name: name, Type: p.kind(), Value: value, Origin: cmp.Or(origin, "not set"),
+		e.info.Params = append(e.info.Params, ParamInfo{Name: name, Type: p.kind(), Value: value, Origin: cmp.Or(origin, "not set"),
 			Required: p.Required, Secret: p.Secret, Description: p.Description})
 	}
 	for _, set := range []struct {
 		values map[string]string
 		of     string
-	}{{e.said.Set, "operator"}, {e.use.Set, "configuration"}} {
+	}{{e.operator.Set, "operator"}, {e.override.Set, "configuration"}} {
 		for _, name := range slices.Sorted(maps.Keys(set.values)) {
 			if _, known := params[name]; !known {
 				problems = append(problems, fmt.Sprintf("the %s sets %q, and there is no such parameter%s", set.of, name, among(slices.Sorted(maps.Keys(params)))))
@@ -237,11 +237,11 @@ func (e *evaluation) parameters() (problems []string) {
 }
 
 // given is a value that somebody has set, and who.
-func (e *evaluation) given(name string) (value, origin string) {
-	if value, ok := e.said.Set[name]; ok {
+func (e *evaluation) setValue(name string) (value, origin string) {
+	if value, ok := e.operator.Set[name]; ok {
 		return value, "operator"
 	}
-	if value, ok := e.use.Set[name]; ok {
+	if value, ok := e.override.Set[name]; ok {
 		return value, "configuration"
 	}
 	return "", ""
@@ -257,14 +257,14 @@ func (e *evaluation) fill() error {
 		}
 		return err == nil
 	}
-	e.carried = Carried{Name: e.folder.Name, Dir: e.folder.Dir, Required: e.folder.required(), Options: map[jvm.Layer][]jvm.Option{}}
+	e.options = JVMOptions{Name: e.folder.Name, Dir: e.folder.Dir, Required: e.folder.required(), Options: map[jvm.Layer][]jvm.Option{}}
 	for _, f := range e.folder.Fragments {
 		for _, o := range f.Options {
-			shown := PluginOption{Option: o.String(), Layer: f.Layer, Source: o.Source}
+			shown := OptionInfo{Option: o.String(), Layer: f.Layer, Source: o.Source}
 			if args, err := e.scope.expandAll(o.Args); note(o.Source, err) {
 				filled := jvm.Option{Args: args, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, o.Source)}
 				shown.Option = filled.String()
-				e.carried.Options[f.Layer] = append(e.carried.Options[f.Layer], filled)
+				e.options.Options[f.Layer] = append(e.options.Options[f.Layer], filled)
 			}
 			e.info.Options = append(e.info.Options, shown)
 		}
@@ -274,16 +274,16 @@ func (e *evaluation) fill() error {
 			if h.File != "" {
 				continue // it is among the files
 			}
-			if h.URL = e.based(h.URL); h.URL == "" && len(h.Command) == 0 {
+			if h.URL = e.withBaseURL(h.URL); h.URL == "" && len(h.Command) == 0 {
 				continue // nobody is to be asked
 			}
-			b := hooks.Bound{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
-			note(fmt.Sprintf("hooks.%s[%d]", event, k), e.hook(&b.Hook))
-			e.bind(b)
+			b := hooks.ResolvedHook{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
+			note(fmt.Sprintf("hooks.%s[%d]", event, k), e.fillHook(&b.Hook))
+			e.addHook(b)
 		}
 		for _, b := range e.folder.Files {
 			if b.Event == event {
-				e.bind(b)
+				e.addHook(b)
 			}
 		}
 	}
@@ -291,7 +291,7 @@ func (e *evaluation) fill() error {
 	for _, name := range slices.Sorted(maps.Keys(e.folder.Manifest.Actions)) {
 		a := e.folder.Manifest.Actions[name]
 		var err error
-		a.Command, err = e.command(a.Command)
+		a.Command, err = e.fillCommand(a.Command)
 		note("actions."+name, err)
 		e.actions[name] = a
 	}
@@ -300,7 +300,7 @@ func (e *evaluation) fill() error {
 
 // based is a hook's url with the parameter of type url that it begins with, if it
 // does: as it stands, where every other value is escaped. Empty: the parameter is.
-func (e *evaluation) based(text string) string {
+func (e *evaluation) withBaseURL(text string) string {
 	pieces, err := parseText(text, true)
 	if err != nil || len(pieces) == 0 || pieces[0].ref == nil || pieces[0].ref.kind != refParam ||
 		e.folder.Manifest.Params[pieces[0].ref.name].kind() != TypeURL {
@@ -315,20 +315,20 @@ func (e *evaluation) based(text string) string {
 }
 
 // bind makes a hook the plugin's.
-func (e *evaluation) bind(b hooks.Bound) {
+func (e *evaluation) addHook(b hooks.ResolvedHook) {
 	b.Plugin, b.PluginDir, b.StateDir, b.Params = e.folder.Name, e.scope.pluginDir, e.scope.stateDir, e.scope.params
 	b.Optional = !e.folder.required()
-	e.bound = append(e.bound, b)
+	e.hooks = append(e.hooks, b)
 	if b.Unmet != "" {
 		return // it is among the notes
 	}
-	e.info.Hooks = append(e.info.Hooks, PluginHook{Event: b.Event, Name: b.Name, Source: b.Source})
+	e.info.Hooks = append(e.info.Hooks, HookInfo{Event: b.Event, Name: b.Name, Source: b.Source})
 }
 
 // hook fills the values of a hook in.
-func (e *evaluation) hook(h *hooks.Hook) (err error) {
+func (e *evaluation) fillHook(h *hooks.Hook) (err error) {
 	if len(h.Command) > 0 {
-		if h.Command, err = e.command(h.Command); err != nil {
+		if h.Command, err = e.fillCommand(h.Command); err != nil {
 			return err
 		}
 	}
@@ -359,7 +359,7 @@ func (e *evaluation) hook(h *hooks.Hook) (err error) {
 
 // command fills an argument list in. Its program may be ours, or be named from the
 // plugin's folder.
-func (e *evaluation) command(argv []string) ([]string, error) {
+func (e *evaluation) fillCommand(argv []string) ([]string, error) {
 	out, err := e.scope.expandAll(argv)
 	switch {
 	case err != nil || len(out) == 0:

@@ -34,7 +34,7 @@ type Folder struct {
 	// told: what cannot be read may be a policy.
 	Enforces bool
 	// Files are the hooks of hooks/EVENT.d.
-	Files []hooks.Bound
+	Files []hooks.ResolvedHook
 	// Problems are why it cannot be used, with file and line.
 	Problems []string
 	// Notes are what was left out.
@@ -49,12 +49,12 @@ type Fragment struct {
 }
 
 // FolderReader reads plugins.
-type FolderReader struct {
+type Reader struct {
 	// Manifest reads a plugin.yaml. With an error the manifest is what could be read,
 	// and may be nil.
 	Manifest func(path string) (*Manifest, error)
 	// Guarded refuses what others than root and we ourselves may write to.
-	Guarded bool
+	CheckOwners bool
 }
 
 // Bounds on a plugin.
@@ -64,10 +64,10 @@ const (
 )
 
 // Read reads the plugin of a folder. What is wrong is in its Problems.
-func (r FolderReader) Read(dir string) *Folder {
+func (r Reader) Read(dir string) *Folder {
 	f := &Folder{Name: filepath.Base(dir), Dir: dir}
-	if r.Guarded {
-		if err := guardTree(dir); err != nil {
+	if r.CheckOwners {
+		if err := checkOwners(dir); err != nil {
 			f.problem("%v", err)
 		}
 	}
@@ -195,7 +195,7 @@ func readText(path string, most int64) (string, error) {
 
 // guardTree refuses a plugin that others may write to: its folder, those around it, and
 // all that is in it.
-func guardTree(dir string) error {
+func checkOwners(dir string) error {
 	place, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("cannot look at %s: %w", dir, untrusted.Cause(err))
@@ -224,15 +224,15 @@ func guardTree(dir string) error {
 // TryOut adds to the problems what is only found with values: it takes defaults, and
 // where there are none something that the parameter may be. What of the surroundings
 // is missing is no problem.
-func (f *Folder) TryOut() {
+func (f *Folder) Check() {
 	if len(f.Problems) > 0 {
 		return // what follows from them
 	}
 	e := evaluation{folder: f, scope: scope{pluginDir: f.Dir, stateDir: "/sample", stoker: "stoker", anything: true}}
-	e.use.Set = map[string]string{}
+	e.override.Set = map[string]string{}
 	for name, p := range f.Manifest.Params {
 		if p.Default == nil || *p.Default == "" {
-			e.use.Set[name] = p.sample()
+			e.override.Set[name] = p.sample()
 		}
 	}
 	e.parameters()
@@ -240,21 +240,21 @@ func (f *Folder) TryOut() {
 		f.problem("%s: %v", f.Dir, err)
 		return
 	}
-	for _, p := range jvm.Merge(e.carried.Options[jvm.Default], e.carried.Options[jvm.User], e.carried.Options[jvm.Enforced]).Errors {
+	for _, p := range jvm.Merge(e.options.Options[jvm.Default], e.options.Options[jvm.User], e.options.Options[jvm.Enforced]).Errors {
 		f.problem("%s: %s", f.Dir, p.Message)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.actions)) {
-		f.tryProgram("actions."+name+".command", e.actions[name].Command[0])
+		f.checkProgram("actions."+name+".command", e.actions[name].Command[0])
 	}
-	for _, b := range e.bound {
+	for _, b := range e.hooks {
 		if len(b.Command) > 0 {
-			f.tryProgram(fmt.Sprintf("hooks.%s of %s", b.Event, b.Name), b.Command[0])
+			f.checkProgram(fmt.Sprintf("hooks.%s of %s", b.Event, b.Name), b.Command[0])
 		}
 	}
 }
 
 // tryProgram looks whether a program of the folder can be executed.
-func (f *Folder) tryProgram(where, path string) {
+func (f *Folder) checkProgram(where, path string) {
 	if !strings.HasPrefix(path, f.Dir+"/") {
 		return // of the image, where it runs
 	}

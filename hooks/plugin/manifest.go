@@ -73,28 +73,28 @@ type Action struct {
 }
 
 // PluginName says whether a word may be the name of a plugin.
-func PluginName(name string) bool {
+func ValidName(name string) bool {
 	return regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`).MatchString(name)
 }
 
 // ParamName says whether a word may be the name of a parameter, which is also the
 // end of a variable's.
-func ParamName(name string) bool {
+func ValidParamName(name string) bool {
 	return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`).MatchString(name)
 }
 
 // ActionName says whether a word may be the name of an action.
-func ActionName(name string) bool {
+func ValidActionName(name string) bool {
 	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`).MatchString(name)
 }
 
 // RefFaults says what is wrong with the references of a manifest; the keys are
 // dotted paths.
-func (m *Manifest) RefFaults() []Fault {
-	var out []Fault
+func (m *Manifest) CheckReferences() []Problem {
+	var out []Problem
 	check := func(path, text string, use usage) {
 		if err := checkText(text, m.Params, use); err != nil {
-			out = append(out, Fault{Key: path, Message: err.Error()})
+			out = append(out, Problem{Key: path, Message: err.Error()})
 		}
 	}
 	list := func(path string, texts []string) {

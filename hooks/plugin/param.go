@@ -156,14 +156,14 @@ func (p Param) number(value string) (int64, error) {
 }
 
 // Fault is what is wrong with one key of a section.
-type Fault struct{ Key, Message, Hint string }
+type Problem struct{ Key, Message, Hint string }
 
 // Faults says what is wrong with a parameter as its plugin defines it. Whether the
 // references of its default are right is not looked at.
-func (p Param) Faults() []Fault {
-	var out []Fault
+func (p Param) Problems() []Problem {
+	var out []Problem
 	bad := func(key, hint, format string, args ...any) {
-		out = append(out, Fault{key, fmt.Sprintf(format, args...), hint})
+		out = append(out, Problem{key, fmt.Sprintf(format, args...), hint})
 	}
 	if !slices.Contains(Types(), p.kind()) {
 		bad("type", "", "%q is not one of %s", p.Type, strings.Join(Types(), ", "))
@@ -196,7 +196,7 @@ func (p Param) Faults() []Fault {
 			bad("default", "", "%s", err)
 		}
 	}
-	slices.SortFunc(out, func(a, b Fault) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(out, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
 

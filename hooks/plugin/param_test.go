@@ -73,7 +73,7 @@ func TestParamFaults(t *testing.T) {
 		{Param{Required: true, Default: text("")}, ""},
 	} {
 		var keys []string
-		for _, f := range tc.p.Faults() {
+		for _, f := range tc.p.Problems() {
 			keys = append(keys, f.Key)
 		}
 		if got := strings.Join(keys, " "); got != tc.want {
@@ -104,7 +104,7 @@ func TestMeets(t *testing.T) {
 		{"1", ">=0.5,", false, true},
 		{"1", "~1", false, true},
 	} {
-		ok, err := meets(tc.version, tc.condition)
+		ok, err := satisfies(tc.version, tc.condition)
 		if ok != tc.ok || (err != nil) != tc.bad {
 			t.Errorf("%s of %s: %v %v", tc.condition, tc.version, ok, err)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // referenced is one ${...} of a text.
-type referenced struct {
+type ref struct {
 	// kind is params, env, label, or one of the words that stand alone.
 	kind, name string
 	// fallback stands where the value is not set or empty; nil: there is none.
@@ -29,7 +29,7 @@ const (
 	refStoker = "stoker"
 )
 
-func (r referenced) String() string {
+func (r ref) String() string {
 	if r.name == "" {
 		return r.kind
 	}
@@ -37,33 +37,33 @@ func (r referenced) String() string {
 }
 
 // piece is a part of a text: words, or a reference.
-type piece struct {
+type part struct {
 	text string
-	ref  *referenced
+	ref  *ref
 }
 
 // parseText splits a text at its references: ${params.NAME}, ${env.NAME},
 // ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}, each also with a fallback,
 // as in ${label.appid:-none}. $${ is ${ as it stands. With foreign both ${NAME} without
 // a dot and $${ are left for who comes later.
-func parseText(text string, foreign bool) ([]piece, error) {
+func parseText(text string, foreign bool) ([]part, error) {
 	parts, err := reference.Split(text)
 	if err != nil {
 		return nil, err
 	}
-	var out []piece
+	var out []part
 	for _, p := range parts {
 		ref, ok := parseReference(p.Text)
 		_, _, variable := reference.Variable(p.Text)
 		switch {
 		case !p.Ref && foreign:
-			out = append(out, piece{text: strings.ReplaceAll(p.Text, "${", "$${")})
+			out = append(out, part{text: strings.ReplaceAll(p.Text, "${", "$${")})
 		case !p.Ref:
-			out = append(out, piece{text: p.Text})
+			out = append(out, part{text: p.Text})
 		case ok:
-			out = append(out, piece{ref: &ref})
+			out = append(out, part{ref: &ref})
 		case foreign && variable:
-			out = append(out, piece{text: "${" + p.Text + "}"})
+			out = append(out, part{text: "${" + p.Text + "}"})
 		default:
 			return nil, fmt.Errorf("%q is no reference", "${"+reference.Shorten(p.Text, 60)+"}")
 		}
@@ -72,7 +72,7 @@ func parseText(text string, foreign bool) ([]piece, error) {
 }
 
 // parseReference reads what stands between the braces.
-func parseReference(body string) (r referenced, ok bool) {
+func parseReference(body string) (r ref, ok bool) {
 	m := regexp.MustCompile(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`).FindStringSubmatch(body)
 	if m == nil {
 		return r, false
@@ -141,7 +141,7 @@ type scope struct {
 
 // value gives what a reference stands for. A variable or label that is not set
 // needs a fallback.
-func (s scope) value(r referenced) (string, error) {
+func (s scope) value(r ref) (string, error) {
 	value, set := "", true
 	switch r.kind {
 	case refParam:

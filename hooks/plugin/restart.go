@@ -8,7 +8,7 @@ import (
 
 // Owed is that JVMs are to be started anew with other options, until it is done: a
 // supervisor that dies in between leaves it to the next.
-type Owed struct {
+type PendingRestart struct {
 	By     string `json:"by"`               // who wants it
 	Plugin string `json:"plugin,omitempty"` // that was switched; empty: the configuration is another one
 	Later  bool   `json:"later,omitempty"`  // they are to be left as they are
@@ -17,38 +17,38 @@ type Owed struct {
 }
 
 // Owe notes that another configuration is going to be in force.
-func (p *Plugins) Owe(by string) {
+func (p *Set) RequireRestart(by string) {
 	before := p.digest()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.memory.Owed = &Owed{By: by, Before: before}
-	p.keep()
+	p.saved.Pending = &PendingRestart{By: by, Before: before}
+	p.save()
 }
 
 // Owed is what is still to be done; ok is false where that is nothing.
-func (p *Plugins) Owed() (o Owed, ok bool) {
+func (p *Set) PendingRestart() (o PendingRestart, ok bool) {
 	now := p.digest()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.memory.Owed == nil || p.memory.Owed.Before == now {
-		return Owed{}, false
+	if p.saved.Pending == nil || p.saved.Pending.Before == now {
+		return PendingRestart{}, false
 	}
-	return *p.memory.Owed, true
+	return *p.saved.Pending, true
 }
 
 // Settled says that it was done.
-func (p *Plugins) Settled() {
+func (p *Set) RestartDone() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.memory.Owed == nil {
+	if p.saved.Pending == nil {
 		return
 	}
-	p.memory.Owed = nil
-	p.keep()
+	p.saved.Pending = nil
+	p.save()
 }
 
 // digest tells one set of carried options from another.
-func (p *Plugins) digest() string {
-	sum := sha256.Sum256(fmt.Append(nil, p.Carried(nil))) // maps are printed in the order of their keys
+func (p *Set) digest() string {
+	sum := sha256.Sum256(fmt.Append(nil, p.JVMOptions(nil))) // maps are printed in the order of their keys
 	return hex.EncodeToString(sum[:])
 }

@@ -21,8 +21,8 @@ import (
 )
 
 // PluginsOptions are what Plugins work with.
-type PluginsOptions struct {
-	Reader FolderReader
+type Options struct {
+	Reader Reader
 	// Version is stoker's.
 	Version string
 	// Stoker is the path of our own binary, for commands that begin with "stoker".
@@ -32,15 +32,15 @@ type PluginsOptions struct {
 	// StateDirs are where a plugin's state folder may be, best first.
 	StateDirs []string
 	// Kept is what an earlier supervisor of this container gave to Keep; nil: nothing.
-	Kept []byte
+	Saved []byte
 	// Keep keeps something for a later supervisor.
-	Keep func(data []byte) error
+	Save func(data []byte) error
 	// Changed is told of every plugin whose state has changed, one at a time and in
 	// their order. It must not call back.
-	Changed func(p Plugin)
+	OnChange func(p Info)
 	// Renewed is told when the hooks of active plugins may be others. It must not call
 	// back.
-	Renewed func(bound []hooks.Bound)
+	OnHooks func(bound []hooks.ResolvedHook)
 	// Warn gets what an operator should know.
 	Warn func(text string)
 }
@@ -48,56 +48,56 @@ type PluginsOptions struct {
 // Plugins are the plugins of a container: which there are, which count, and what
 // they add. It may be used by several goroutines; what reads the disk is done by one
 // at a time, and the others do not wait for it.
-type Plugins struct {
-	opts    PluginsOptions
+type Set struct {
+	opts    Options
 	reading sync.Mutex // held while folders are read
 	// switching is held by one switch at a time, also while the state file is written.
 	switching sync.Mutex
 
-	mu      sync.Mutex // guards what follows
-	cfg     PluginConfig
-	where   Container
-	folders []*Folder
-	scopes  map[string]scope // what of a plugin's scope was found on the disk
-	unread  string           // why the folder of the plugins cannot be read; empty: it can
-	memory  pluginMemory
-	now     []*evaluation
-	bound   []byte // the hooks that were told, for comparing
-	flavor  string // in force, if there are plugins
+	mu          sync.Mutex // guards what follows
+	cfg         Config
+	env         Environment
+	folders     []*Folder
+	scopes      map[string]scope // what of a plugin's scope was found on the disk
+	readErr     string           // why the folder of the plugins cannot be read; empty: it can
+	saved       savedState
+	evaluations []*evaluation
+	hooks       []byte // the hooks that were told, for comparing
+	flavor      string // in force, if there are plugins
 }
 
 // NewPlugins knows what was switched before. Configure must follow.
-func NewPlugins(o PluginsOptions) *Plugins {
-	p := &Plugins{opts: o, memory: newPluginMemory(), scopes: map[string]scope{}}
-	if o.Kept != nil {
+func New(o Options) *Set {
+	p := &Set{opts: o, saved: newSavedState(), scopes: map[string]scope{}}
+	if o.Saved != nil {
 		var err error
-		if p.memory, err = readPluginMemory(o.Kept); err == nil {
+		if p.saved, err = readSavedState(o.Saved); err == nil {
 			return p
 		}
 		o.Warn("cannot read the kept state of the plugins: " + err.Error())
-		p.memory = newPluginMemory()
-		p.memory.Undecided = "the state that an earlier supervisor kept cannot be read"
+		p.saved = newSavedState()
+		p.saved.Undecided = "the state that an earlier supervisor kept cannot be read"
 	}
-	p.recall()
+	p.loadSwitches()
 	return p
 }
 
 // Configure has another configuration count.
-func (p *Plugins) Configure(cfg PluginConfig, where Container) {
+func (p *Set) Configure(cfg Config, where Environment) {
 	p.reading.Lock()
 	p.mu.Lock()
-	p.cfg, p.where = cfg, where
+	p.cfg, p.env = cfg, where
 	p.mu.Unlock()
 	p.reading.Unlock()
 	p.Refresh()
 }
 
 // Refresh reads the folders again. It may wait for the disk.
-func (p *Plugins) Refresh() {
+func (p *Set) Refresh() {
 	p.reading.Lock()
 	defer p.reading.Unlock()
 	p.mu.Lock()
-	dir, where := p.cfg.Dir, p.where
+	dir, where := p.cfg.Dir, p.env
 	p.mu.Unlock()
 	folders, unread := p.read(dir)
 	flavor := ""
@@ -106,20 +106,20 @@ func (p *Plugins) Refresh() {
 	}
 	scopes := map[string]scope{}
 	for _, f := range folders {
-		scopes[f.Name] = p.place(f)
+		scopes[f.Name] = p.scopeOf(f)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if unread != "" && unread != p.unread {
+	if unread != "" && unread != p.readErr {
 		p.opts.Warn("there are no plugins: " + unread)
 	}
-	p.unread, p.folders, p.scopes = unread, folders, scopes
+	p.readErr, p.folders, p.scopes = unread, folders, scopes
 	p.flavor = flavor
-	p.settle()
+	p.update()
 }
 
 // read reads every plugin of a folder, by name.
-func (p *Plugins) read(dir string) (out []*Folder, unread string) {
+func (p *Set) read(dir string) (out []*Folder, unread string) {
 	if dir == "" {
 		return nil, ""
 	}
@@ -144,7 +144,7 @@ func (p *Plugins) read(dir string) (out []*Folder, unread string) {
 				fmt.Sprintf("cannot look at %s: %v", path, untrusted.Cause(err))}})
 			continue
 		}
-		if !PluginName(e.Name()) {
+		if !ValidName(e.Name()) {
 			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Problems: []string{
 				path + ": the name of a plugin has small letters, digits, _ . and -"}})
 			continue
@@ -155,7 +155,7 @@ func (p *Plugins) read(dir string) (out []*Folder, unread string) {
 }
 
 // place finds the folders of a plugin, and makes that of its state.
-func (p *Plugins) place(f *Folder) scope {
+func (p *Set) scopeOf(f *Folder) scope {
 	s := scope{pluginDir: f.Dir, stoker: p.opts.Stoker}
 	if dir, err := filepath.Abs(f.Dir); err == nil {
 		s.pluginDir = dir
@@ -176,37 +176,37 @@ func (p *Plugins) place(f *Folder) scope {
 
 // settle finds out anew what everything comes to, keeps it and tells what has
 // changed. p.mu is held.
-func (p *Plugins) settle() {
-	p.now = p.now[:0:0]
-	var bound []hooks.Bound
+func (p *Set) update() {
+	p.evaluations = p.evaluations[:0:0]
+	var bound []hooks.ResolvedHook
 	for _, f := range p.folders {
 		e := p.evaluation(f)
 		e.evaluate(p.opts.Version)
-		p.now = append(p.now, e)
-		if e.counts() {
-			bound = append(bound, p.forItsOwn(e)...)
+		p.evaluations = append(p.evaluations, e)
+		if e.isActive() {
+			bound = append(bound, p.activeHooks(e)...)
 		} else {
-			bound = append(bound, p.farewells(e)...)
+			bound = append(bound, p.teardownHooks(e)...)
 		}
 	}
-	p.tell()
-	p.keep()
-	if said, err := json.Marshal(bound); p.opts.Renewed != nil && (err != nil || string(said) != string(p.bound)) {
-		p.bound = said
-		p.opts.Renewed(bound)
+	p.notify()
+	p.save()
+	if said, err := json.Marshal(bound); p.opts.OnHooks != nil && (err != nil || string(said) != string(p.hooks)) {
+		p.hooks = said
+		p.opts.OnHooks(bound)
 	}
 }
 
 // forItsOwn are the hooks of a plugin that counts, without those of pre-stop for processes
 // that were started without it: what it has not begun it is not to end. p.mu is held.
-func (p *Plugins) forItsOwn(e *evaluation) []hooks.Bound {
-	out := slices.Clone(e.bound)
+func (p *Set) activeHooks(e *evaluation) []hooks.ResolvedHook {
+	out := slices.Clone(e.hooks)
 	for k := range out {
 		if out[k].Event != lifecycle.PreStop {
 			continue
 		}
-		for _, service := range slices.Sorted(maps.Keys(p.memory.Missing)) {
-			if slices.Contains(p.memory.Missing[service], e.info.Name) {
+		for _, service := range slices.Sorted(maps.Keys(p.saved.StartedWithout)) {
+			if slices.Contains(p.saved.StartedWithout[service], e.info.Name) {
 				out[k].Except = append(out[k].Except, service)
 			}
 		}
@@ -217,14 +217,14 @@ func (p *Plugins) forItsOwn(e *evaluation) []hooks.Bound {
 // farewells are the hooks at the end of processes that were started with a plugin
 // which does not count any more: what it has begun with them it is to end. p.mu is
 // held.
-func (p *Plugins) farewells(e *evaluation) (out []hooks.Bound) {
+func (p *Set) teardownHooks(e *evaluation) (out []hooks.ResolvedHook) {
 	var services []string
-	for _, service := range slices.Sorted(maps.Keys(p.memory.Carried)) {
-		if slices.Contains(p.memory.Carried[service], e.info.Name) {
+	for _, service := range slices.Sorted(maps.Keys(p.saved.StartedWith)) {
+		if slices.Contains(p.saved.StartedWith[service], e.info.Name) {
 			services = append(services, service)
 		}
 	}
-	for _, b := range e.bound {
+	for _, b := range e.hooks {
 		if b.Event != lifecycle.PreStop && b.Event != lifecycle.Exited && b.Event != lifecycle.Stopped {
 			continue
 		}
@@ -240,40 +240,40 @@ func (p *Plugins) farewells(e *evaluation) (out []hooks.Bound) {
 }
 
 // evaluation puts together what decides one plugin. p.mu is held.
-func (p *Plugins) evaluation(f *Folder) *evaluation {
-	e := &evaluation{folder: f, use: p.cfg.Enabled[f.Name], said: p.memory.Switches[f.Name], where: p.where, flavor: p.flavor, scope: p.scopes[f.Name]}
-	e.scope.env, e.scope.labels = p.where.Env, p.where.Labels
-	if e.said.Enabled == nil {
-		e.undecided = p.memory.Undecided
+func (p *Set) evaluation(f *Folder) *evaluation {
+	e := &evaluation{folder: f, override: p.cfg.Enabled[f.Name], operator: p.saved.Switches[f.Name], env: p.env, flavor: p.flavor, scope: p.scopes[f.Name]}
+	e.scope.env, e.scope.labels = p.env.Env, p.env.Labels
+	if e.operator.Enabled == nil {
+		e.undecided = p.saved.Undecided
 	}
-	if failed, ok := p.memory.Failed[f.Name]; ok {
+	if failed, ok := p.saved.Failed[f.Name]; ok {
 		e.failed = &failed
 	}
 	return e
 }
 
 // tell tells of other states than before. p.mu is held.
-func (p *Plugins) tell() {
+func (p *Set) notify() {
 	there := map[string]bool{}
-	for _, e := range p.now {
+	for _, e := range p.evaluations {
 		there[e.info.Name] = true
-		said := string(e.info.State) + " " + brief(e.info.Why)
-		if p.memory.Told[e.info.Name] == said {
+		said := string(e.info.State) + " " + shorten(e.info.Why)
+		if p.saved.Reported[e.info.Name] == said {
 			continue
 		}
-		p.memory.Told[e.info.Name] = said
-		if p.opts.Changed != nil {
-			p.opts.Changed(e.info)
+		p.saved.Reported[e.info.Name] = said
+		if p.opts.OnChange != nil {
+			p.opts.OnChange(e.info)
 		}
 	}
-	maps.DeleteFunc(p.memory.Told, func(name, _ string) bool { return !there[name] })
+	maps.DeleteFunc(p.saved.Reported, func(name, _ string) bool { return !there[name] })
 }
 
 // keep puts what outlives us into the bag. p.mu is held.
-func (p *Plugins) keep() {
-	data, err := json.Marshal(p.memory)
+func (p *Set) save() {
+	data, err := json.Marshal(p.saved)
 	if err == nil {
-		err = p.opts.Keep(data)
+		err = p.opts.Save(data)
 	}
 	if err != nil {
 		p.opts.Warn("the state of the plugins is not kept: " + err.Error())
@@ -281,35 +281,35 @@ func (p *Plugins) keep() {
 }
 
 // List gives all plugins as they were found last, by name.
-func (p *Plugins) List() []Plugin {
+func (p *Set) List() []Info {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := make([]Plugin, 0, len(p.now))
-	for _, e := range p.now {
+	out := make([]Info, 0, len(p.evaluations))
+	for _, e := range p.evaluations {
 		out = append(out, e.info)
 	}
 	return out
 }
 
 // find gives the evaluation of a plugin; nil: there is none. p.mu is held.
-func (p *Plugins) find(name string) *evaluation {
-	k := slices.IndexFunc(p.now, func(e *evaluation) bool { return e.info.Name == name })
+func (p *Set) find(name string) *evaluation {
+	k := slices.IndexFunc(p.evaluations, func(e *evaluation) bool { return e.info.Name == name })
 	if k < 0 {
 		return nil
 	}
-	return p.now[k]
+	return p.evaluations[k]
 }
 
 // Blocked says why no service may start: a plugin that is required has failed, or their
 // folder, where such a one may be, cannot be read. nil: they may.
-func (p *Plugins) Blocked() error {
+func (p *Set) Blocked() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.unread != "" {
-		return fmt.Errorf("the plugins are not known: %s", p.unread)
+	if p.readErr != "" {
+		return fmt.Errorf("the plugins are not known: %s", p.readErr)
 	}
-	for _, e := range p.now {
-		if !e.info.Required || e.info.State != PluginFailed || e.failed != nil && e.failed.Carried {
+	for _, e := range p.evaluations {
+		if !e.info.Required || e.info.State != Failed || e.failed != nil && e.failed.OptionsApply {
 			continue
 		}
 		why := "is required"
@@ -323,20 +323,20 @@ func (p *Plugins) Blocked() error {
 
 // Carried are what the plugins that count add to JVMs, by name, less those that are
 // left out.
-func (p *Plugins) Carried(leave []string) []Carried {
+func (p *Set) JVMOptions(leave []string) []JVMOptions {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []Carried
-	for _, e := range p.now {
-		if e.counts() && len(e.carried.Options) > 0 && !slices.Contains(leave, e.info.Name) {
-			out = append(out, e.carried)
+	var out []JVMOptions
+	for _, e := range p.evaluations {
+		if e.isActive() && len(e.options.Options) > 0 && !slices.Contains(leave, e.info.Name) {
+			out = append(out, e.options)
 		}
 	}
 	return out
 }
 
 // Watched are the files and folders whose change may make another plugin of one.
-func (p *Plugins) Watched() (files, dirs []string) {
+func (p *Set) Watched() (files, dirs []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range p.folders {
@@ -347,37 +347,37 @@ func (p *Plugins) Watched() (files, dirs []string) {
 }
 
 // NoPluginError says that there is no such plugin, or nothing of that name in it.
-type NoPluginError struct{ What, Hint string }
+type NotFoundError struct{ What, Hint string }
 
-func (e *NoPluginError) Error() string { return e.What }
+func (e *NotFoundError) Error() string { return e.What }
 
 // noPlugin says that there is none. p.mu is held.
-func (p *Plugins) noPlugin(name string) error {
+func (p *Set) notFound(name string) error {
 	var names []string
-	for _, e := range p.now {
+	for _, e := range p.evaluations {
 		names = append(names, e.info.Name)
 	}
 	hint := suggest.Hint(name, names)
 	if len(names) == 0 {
 		hint = fmt.Sprintf("there are none in %s", cmp.Or(p.cfg.Dir, "this mode"))
 	}
-	return &NoPluginError{fmt.Sprintf("there is no plugin %q", name), hint}
+	return &NotFoundError{fmt.Sprintf("there is no plugin %q", name), hint}
 }
 
 // Get gives one plugin.
-func (p *Plugins) Get(name string) (Plugin, error) {
+func (p *Set) Get(name string) (Info, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.find(name); e != nil {
 		return e.info, nil
 	}
-	return Plugin{}, p.noPlugin(name)
+	return Info{}, p.notFound(name)
 }
 
 // FailHook notes that a hook of a plugin has failed. One that stands before a start
 // leaves the plugin out of it; after that its options go on counting, since no JVM is
 // to be started anew for a hook.
-func (p *Plugins) FailHook(name string, event lifecycle.Event, reason string) {
+func (p *Set) OnHookFailure(name string, event lifecycle.Event, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.find(name)
@@ -385,22 +385,22 @@ func (p *Plugins) FailHook(name string, event lifecycle.Event, reason string) {
 		return
 	}
 	before := event == lifecycle.PreStart || event == lifecycle.Init || event == lifecycle.NetworkReady
-	p.memory.Failed[name] = failure{Reason: brief(reason), At: time.Now(), Carried: !before}
-	p.settle()
+	p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now(), OptionsApply: !before}
+	p.update()
 }
 
 // Fail leaves a plugin out, until it is switched on again or the container is another
 // one.
-func (p *Plugins) Fail(names []string, reason string) {
+func (p *Set) Disable(names []string, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fail(names, reason)
-	p.settle()
+	p.disable(names, reason)
+	p.update()
 }
 
 // fail notes it. p.mu is held.
-func (p *Plugins) fail(names []string, reason string) {
+func (p *Set) disable(names []string, reason string) {
 	for _, name := range names {
-		p.memory.Failed[name] = failure{Reason: brief(reason), At: time.Now()}
+		p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now()}
 	}
 }

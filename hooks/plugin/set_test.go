@@ -25,8 +25,8 @@ type plugged struct {
 	kept      []byte
 	told      []string
 	warned    []string
-	bound     []hooks.Bound
-	plugins   *Plugins
+	bound     []hooks.ResolvedHook
+	plugins   *Set
 }
 
 func newPlugged(t *testing.T) *plugged {
@@ -54,20 +54,20 @@ func (s *plugged) write(path, text string) {
 }
 
 // begin is a supervisor that begins, with what another has kept.
-func (s *plugged) begin(cfg PluginConfig, where Container) *Plugins {
-	s.plugins = NewPlugins(PluginsOptions{Version: "0.5.0", Stoker: "/bin/stoker", StateFile: filepath.Join(s.dir, "state/plugins.json"),
-		StateDirs: []string{filepath.Join(s.dir, "state/plugins")}, Kept: s.kept,
-		Reader: FolderReader{Manifest: func(path string) (*Manifest, error) {
+func (s *plugged) begin(cfg Config, where Environment) *Set {
+	s.plugins = New(Options{Version: "0.5.0", Stoker: "/bin/stoker", StateFile: filepath.Join(s.dir, "state/plugins.json"),
+		StateDirs: []string{filepath.Join(s.dir, "state/plugins")}, Saved: s.kept,
+		Reader: Reader{Manifest: func(path string) (*Manifest, error) {
 			m := s.manifests[filepath.Base(filepath.Dir(path))]
 			if m == nil {
 				return nil, errors.New(path + ": it cannot be read")
 			}
 			return m, nil
 		}},
-		Keep:    func(data []byte) error { s.kept = data; return nil },
-		Changed: func(p Plugin) { s.told = append(s.told, fmt.Sprint(p.Name, " ", p.State)) },
-		Renewed: func(bound []hooks.Bound) { s.bound = bound },
-		Warn:    func(text string) { s.warned = append(s.warned, text) }})
+		Save:     func(data []byte) error { s.kept = data; return nil },
+		OnChange: func(p Info) { s.told = append(s.told, fmt.Sprint(p.Name, " ", p.State)) },
+		OnHooks:  func(bound []hooks.ResolvedHook) { s.bound = bound },
+		Warn:     func(text string) { s.warned = append(s.warned, text) }})
 	cfg.Dir = filepath.Join(s.dir, "plugins")
 	s.plugins.Configure(cfg, where)
 	return s.plugins
@@ -92,7 +92,7 @@ func (s *plugged) want(name, want string) {
 
 func (s *plugged) carried() string {
 	var out []string
-	for _, c := range s.plugins.Carried(nil) {
+	for _, c := range s.plugins.JVMOptions(nil) {
 		for _, layer := range layers() {
 			for _, o := range c.Options[layer] {
 				out = append(out, fmt.Sprintf("%s %s %s", layer, strings.Join(o.Args, "|"), o.Source))
@@ -113,29 +113,29 @@ func TestStates(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		m    Manifest
-		use  Use
+		use  Override
 		want string
 	}{
-		{"a folder is enough", Manifest{}, Use{}, "active"},
-		{"off by manifest", Manifest{Enabled: no()}, Use{}, "inactive off by its manifest"},
-		{"on by configuration", Manifest{Enabled: no()}, Use{On: yes()}, "active"},
-		{"off by configuration", Manifest{Enabled: yes()}, Use{On: no()}, "inactive switched off by the configuration"},
-		{"condition of the manifest", Manifest{When: moon}, Use{On: yes()}, "inactive condition: env PLACE is not moon"},
-		{"condition of the configuration", Manifest{}, Use{When: gold}, "inactive condition: label tier is not gold"},
-		{"flavor", Manifest{When: small}, Use{}, "active"},
-		{"version", Manifest{Requires: Requires{Stoker: ">=0.6"}}, Use{}, "failed it needs stoker >=0.6, and this is 0.5.0"},
-		{"required parameter", Manifest{Params: port}, Use{}, "failed the parameter port is required and not set"},
-		{"off before that", Manifest{Params: port}, Use{On: no()}, "inactive"},
-		{"given", Manifest{Params: port}, Use{Set: map[string]string{"port": "1"}}, "active"},
-		{"wrong", Manifest{Params: port}, Use{Set: map[string]string{"port": "http"}}, `failed the parameter port of the configuration: "http" is not a whole number`},
-		{"unknown", Manifest{}, Use{Set: map[string]string{"x": "1"}}, `failed the configuration sets "x", and there is no such parameter`},
-		{"a label that is missing", Manifest{Params: map[string]Param{"id": {Default: text("${label.appid}")}}}, Use{}, "failed params.id.default: label appid is not set"},
+		{"a folder is enough", Manifest{}, Override{}, "active"},
+		{"off by manifest", Manifest{Enabled: no()}, Override{}, "inactive off by its manifest"},
+		{"on by configuration", Manifest{Enabled: no()}, Override{On: yes()}, "active"},
+		{"off by configuration", Manifest{Enabled: yes()}, Override{On: no()}, "inactive switched off by the configuration"},
+		{"condition of the manifest", Manifest{When: moon}, Override{On: yes()}, "inactive condition: env PLACE is not moon"},
+		{"condition of the configuration", Manifest{}, Override{When: gold}, "inactive condition: label tier is not gold"},
+		{"flavor", Manifest{When: small}, Override{}, "active"},
+		{"version", Manifest{Requires: Requires{Stoker: ">=0.6"}}, Override{}, "failed it needs stoker >=0.6, and this is 0.5.0"},
+		{"required parameter", Manifest{Params: port}, Override{}, "failed the parameter port is required and not set"},
+		{"off before that", Manifest{Params: port}, Override{On: no()}, "inactive"},
+		{"given", Manifest{Params: port}, Override{Set: map[string]string{"port": "1"}}, "active"},
+		{"wrong", Manifest{Params: port}, Override{Set: map[string]string{"port": "http"}}, `failed the parameter port of the configuration: "http" is not a whole number`},
+		{"unknown", Manifest{}, Override{Set: map[string]string{"x": "1"}}, `failed the configuration sets "x", and there is no such parameter`},
+		{"a label that is missing", Manifest{Params: map[string]Param{"id": {Default: text("${label.appid}")}}}, Override{}, "failed params.id.default: label appid is not set"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newPlugged(t)
 			tc.m.Name = "p"
 			s.add(tc.m, "")
-			s.begin(PluginConfig{Enabled: map[string]Use{"p": tc.use}}, Container{Env: map[string]string{"PLACE": "earth"},
+			s.begin(Config{Enabled: map[string]Override{"p": tc.use}}, Environment{Env: map[string]string{"PLACE": "earth"},
 				Labels: map[string]string{"tier": "iron"}, Flavor: func() string { return "small" }})
 			s.want("p", tc.want)
 		})
@@ -147,7 +147,7 @@ func TestCarriedInOrder(t *testing.T) {
 	s.add(Manifest{Name: "b", Params: map[string]Param{"v": {Default: text("two words")}}}, "# layer: enforced\n-Db=${params.v}\n--add-opens java.base/java.lang=${params.v}\n")
 	s.add(Manifest{Name: "a", JVM: ManifestJVM{Layer: "user"}}, "-Da=${plugin_dir} ${state_dir}\n\n# comment\n--add-modules\njdk.x\n")
 	s.add(Manifest{Name: "c", Enabled: no()}, "-Dc=1")
-	s.begin(PluginConfig{}, Container{})
+	s.begin(Config{}, Environment{})
 	a, state := filepath.Join(s.dir, "plugins/a"), filepath.Join(s.dir, "state/plugins/a")
 	want := "user -Da=" + a + " " + state + " plugin a (jvm.d/50-a.opts:1)\nuser --add-modules|jdk.x plugin a (jvm.d/50-a.opts:4)\n" +
 		"enforced -Db=two words plugin b (jvm.d/50-a.opts:2)\nenforced --add-opens|java.base/java.lang=two words plugin b (jvm.d/50-a.opts:3)"
@@ -157,7 +157,7 @@ func TestCarriedInOrder(t *testing.T) {
 	if info, err := os.Stat(state); err != nil || !info.IsDir() {
 		t.Errorf("the state folder: %v", err)
 	}
-	if got := s.plugins.Carried([]string{"a"}); len(got) != 1 || got[0].Name != "b" {
+	if got := s.plugins.JVMOptions([]string{"a"}); len(got) != 1 || got[0].Name != "b" {
 		t.Errorf("without a: %v", got)
 	}
 }
@@ -172,7 +172,7 @@ func TestBadFragments(t *testing.T) {
 	} {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "p", Params: map[string]Param{"se": {Secret: true}}}, fragment)
-		s.begin(PluginConfig{}, Container{})
+		s.begin(Config{}, Environment{})
 		if got := s.state("p"); !strings.HasPrefix(got, "failed") || !strings.Contains(got, want) {
 			t.Errorf("%q: %s, want %s", fragment, got, want)
 		}
@@ -186,11 +186,11 @@ func TestRequiredPluginBlocks(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Required: yes(), Params: map[string]Param{"x": {Required: true}}}, "")
 	s.add(Manifest{Name: "q", Params: map[string]Param{"x": {Required: true}}}, "")
-	s.begin(PluginConfig{}, Container{})
+	s.begin(Config{}, Environment{})
 	if err := s.plugins.Blocked(); err == nil || !strings.Contains(err.Error(), "the plugin p is required and has failed: the parameter x is required") {
 		t.Errorf("%v", err)
 	}
-	s.plugins.Configure(PluginConfig{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Use{"p": {On: no()}}}, Container{})
+	s.plugins.Configure(Config{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Override{"p": {On: no()}}}, Environment{})
 	if err := s.plugins.Blocked(); err != nil {
 		t.Errorf("a plugin that is off blocks: %v", err)
 	}
@@ -235,7 +235,7 @@ func TestEnforcedOptionsAreRequired(t *testing.T) {
 			c.m.Name = "p"
 			s.add(c.m, c.fragment)
 			c.harm(s, filepath.Join(s.dir, "plugins/p"))
-			s.begin(PluginConfig{}, Container{})
+			s.begin(Config{}, Environment{})
 			if err := s.plugins.Blocked(); (err != nil) != c.blocks {
 				t.Errorf("%v, want an error: %v", err, c.blocks)
 			}
@@ -243,12 +243,12 @@ func TestEnforcedOptionsAreRequired(t *testing.T) {
 	}
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, enforced)
-	s.begin(PluginConfig{}, Container{})
-	s.plugins.Starts("app", []string{"p"})
-	if why := s.plugins.Blame("app", Death{Named: []string{"p"}, Reason: "crash"}); why != "" {
+	s.begin(Config{}, Environment{})
+	s.plugins.SetStartedWith("app", []string{"p"})
+	if why := s.plugins.DisableSuspects("app", Exit{Named: []string{"p"}, Reason: "crash"}); why != "" {
 		t.Errorf("a JVM that dies is started without it: %s", why)
 	}
-	s.plugins.FailHook("p", lifecycle.PreStart, "no")
+	s.plugins.OnHookFailure("p", lifecycle.PreStart, "no")
 	s.want("p", "active")
 }
 
@@ -262,9 +262,9 @@ func (s *plugged) try(errs ...error) {
 func TestSwitchIsKept(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Enabled: no(), Params: map[string]Param{"v": {Pattern: "[a-z]+", Default: text("a")}}}, "-Dv=${params.v}")
-	p := s.begin(PluginConfig{Enabled: map[string]Use{"p": {On: no(), Set: map[string]string{"v": "conf"}}}}, Container{})
+	p := s.begin(Config{Enabled: map[string]Override{"p": {On: no(), Set: map[string]string{"v": "conf"}}}}, Environment{})
 	s.want("p", "inactive switched off by the configuration")
-	if unsaved, err := p.Switch("p", PluginSwitch{Enabled: yes(), Params: map[string]*string{"v": text("said")}}, "me"); err != nil || unsaved != "" {
+	if unsaved, err := p.Switch("p", SwitchRequest{Enabled: yes(), Params: map[string]*string{"v": text("said")}}, "me"); err != nil || unsaved != "" {
 		t.Fatal(unsaved, err)
 	}
 	s.want("p", "active")
@@ -273,15 +273,15 @@ func TestSwitchIsKept(t *testing.T) {
 	}
 	for _, bad := range []map[string]*string{{"v": text("UPPER")}, {"w": text("x")}, {"v": text("ok"), "w": nil}} {
 		var refused *ParamError
-		if _, err := p.Switch("p", PluginSwitch{Enabled: no(), Params: bad}, "me"); !errors.As(err, &refused) {
+		if _, err := p.Switch("p", SwitchRequest{Enabled: no(), Params: bad}, "me"); !errors.As(err, &refused) {
 			t.Errorf("%v: %v", bad, err)
 		}
 		s.want("p", "active")
 	}
 	s.kept = nil // another container
-	p = s.begin(PluginConfig{}, Container{})
+	p = s.begin(Config{}, Environment{})
 	s.want("p", "active")
-	if _, err := p.Switch("p", PluginSwitch{Params: map[string]*string{"v": nil}}, "me"); err != nil {
+	if _, err := p.Switch("p", SwitchRequest{Params: map[string]*string{"v": nil}}, "me"); err != nil {
 		t.Fatal(err)
 	}
 	if want := "default -Dv=a plugin p (jvm.d/50-a.opts:1)"; s.carried() != want {
@@ -291,8 +291,8 @@ func TestSwitchIsKept(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)
 	}
-	var none *NoPluginError
-	if _, err := p.Switch("q", PluginSwitch{}, "me"); !errors.As(err, &none) {
+	var none *NotFoundError
+	if _, err := p.Switch("q", SwitchRequest{}, "me"); !errors.As(err, &none) {
 		t.Errorf("%v", err)
 	}
 }
@@ -301,12 +301,12 @@ func TestSwitchThatCannotBeWritten(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "")
 	s.write(filepath.Join(s.dir, "state"), "") // where its folder would be
-	s.begin(PluginConfig{}, Container{})
-	if unsaved, err := s.plugins.Switch("p", PluginSwitch{Enabled: no()}, "me"); err != nil || unsaved == "" {
+	s.begin(Config{}, Environment{})
+	if unsaved, err := s.plugins.Switch("p", SwitchRequest{Enabled: no()}, "me"); err != nil || unsaved == "" {
 		t.Errorf("%q %v", unsaved, err)
 	}
 	s.want("p", "inactive switched off by the operator")
-	s.begin(PluginConfig{}, Container{}) // another supervisor of the same container
+	s.begin(Config{}, Environment{}) // another supervisor of the same container
 	s.want("p", "inactive switched off by the operator")
 }
 
@@ -321,9 +321,9 @@ func TestDamagedStateFile(t *testing.T) {
 		}
 		s.add(m, "-D"+name)
 	}
-	p := s.begin(PluginConfig{}, Container{})
+	p := s.begin(Config{}, Environment{})
 	for name, on := range map[string]*bool{"off": no(), "on": yes()} {
-		if _, err := p.Switch(name, PluginSwitch{Enabled: on}, "me"); err != nil {
+		if _, err := p.Switch(name, SwitchRequest{Enabled: on}, "me"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -336,7 +336,7 @@ func TestDamagedStateFile(t *testing.T) {
 		t.Helper()
 		s.kept, s.warned = nil, nil
 		s.write(path, string(content))
-		p = s.begin(PluginConfig{}, Container{})
+		p = s.begin(Config{}, Environment{})
 		s.want("off", "failed it is not known whether it was switched off: the state file "+path+" is damaged: ")
 		s.want("on", "failed it is not known")
 		s.want("other", "failed it is not known")
@@ -359,24 +359,24 @@ func TestDamagedStateFile(t *testing.T) {
 
 	s.kept, s.warned = nil, nil // another container still does not know, and another supervisor neither
 	for range 2 {
-		p = s.begin(PluginConfig{}, Container{})
+		p = s.begin(Config{}, Environment{})
 		s.want("off", "failed it is not known")
 	}
-	if _, err := p.Switch("other", PluginSwitch{Enabled: yes()}, "me"); err != nil {
+	if _, err := p.Switch("other", SwitchRequest{Enabled: yes()}, "me"); err != nil {
 		t.Fatal(err)
 	}
 	s.kept = nil
-	p = s.begin(PluginConfig{}, Container{})
+	p = s.begin(Config{}, Environment{})
 	s.want("other", "active")
 	s.want("off", "failed it is not known")
 	for name, on := range map[string]*bool{"off": no(), "on": yes(), "manifest": yes()} {
-		if _, err := p.Switch(name, PluginSwitch{Enabled: on}, "me"); err != nil {
+		if _, err := p.Switch(name, SwitchRequest{Enabled: on}, "me"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.add(Manifest{Name: "new"}, "-Dnew")
 	s.kept = nil
-	s.begin(PluginConfig{}, Container{})
+	s.begin(Config{}, Environment{})
 	s.want("off", "inactive switched off by the operator")
 	s.want("manifest", "active")
 	s.want("new", "active") // every one that there was is decided
@@ -389,11 +389,11 @@ func TestDamagedStateFileAndRequiredPlugin(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(s.dir, "state/plugins.json"), 0o755); err != nil { // a folder
 		t.Fatal(err)
 	}
-	p := s.begin(PluginConfig{}, Container{})
+	p := s.begin(Config{}, Environment{})
 	if err := p.Blocked(); err == nil || !strings.Contains(err.Error(), "policy is required and has failed: it is not known") {
 		t.Errorf("%v", err)
 	}
-	if _, err := p.Switch("policy", PluginSwitch{Enabled: yes()}, "me"); err != nil || p.Blocked() != nil {
+	if _, err := p.Switch("policy", SwitchRequest{Enabled: yes()}, "me"); err != nil || p.Blocked() != nil {
 		t.Errorf("%v, %v", err, p.Blocked())
 	}
 }
@@ -403,13 +403,13 @@ func TestDamagedKeptState(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "-Dp")
 	s.kept = []byte(`{"switches": {"p": {"ena`)
-	p := s.begin(PluginConfig{}, Container{})
+	p := s.begin(Config{}, Environment{})
 	s.want("p", "failed it is not known")
-	if _, err := p.Switch("p", PluginSwitch{Enabled: no()}, "me"); err != nil {
+	if _, err := p.Switch("p", SwitchRequest{Enabled: no()}, "me"); err != nil {
 		t.Fatal(err)
 	}
 	s.kept = []byte("{")
-	s.begin(PluginConfig{}, Container{})
+	s.begin(Config{}, Environment{})
 	s.want("p", "inactive switched off by the operator")
 }
 
@@ -418,27 +418,27 @@ func TestSwitchesAtTheSameTime(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		s.add(Manifest{Name: name}, "-D"+name)
 	}
-	p := s.begin(PluginConfig{}, Container{})
+	p := s.begin(Config{}, Environment{})
 	var all sync.WaitGroup
 	for _, name := range []string{"a", "b", "c", "d"} {
 		all.Go(func() {
 			for k := range 20 {
 				on := k%2 == 1
-				if _, err := p.Switch(name, PluginSwitch{Enabled: &on}, "me"); err != nil {
+				if _, err := p.Switch(name, SwitchRequest{Enabled: &on}, "me"); err != nil {
 					t.Error(err)
 				}
-				p.Carried(nil)
+				p.JVMOptions(nil)
 				p.List()
 			}
 		})
 	}
 	all.Wait()
 	s.kept = nil
-	p = s.begin(PluginConfig{}, Container{})
-	if len(p.memory.Switches) != 4 {
-		t.Fatalf("%v", p.memory.Switches)
+	p = s.begin(Config{}, Environment{})
+	if len(p.saved.Switches) != 4 {
+		t.Fatalf("%v", p.saved.Switches)
 	}
-	for name, said := range p.memory.Switches {
+	for name, said := range p.saved.Switches {
 		if !*said.Enabled {
 			t.Errorf("%s is off in the state file", name)
 		}
@@ -455,90 +455,90 @@ func TestBlame(t *testing.T) {
 			}
 			s.add(m, "-D"+name)
 		}
-		s.begin(PluginConfig{}, Container{})
-		s.plugins.Starts("app", []string{"a", "b", "required"})
+		s.begin(Config{}, Environment{})
+		s.plugins.SetStartedWith("app", []string{"a", "b", "required"})
 		return s
 	}
 	t.Run("named, and it was it", func(t *testing.T) {
 		s := begin(t)
-		if why := s.plugins.Blame("app", Death{Named: []string{"b"}, Reason: "port\ntaken"}); !strings.Contains(why, "without the plugin b, which") || !strings.Contains(why, "port taken") {
+		if why := s.plugins.DisableSuspects("app", Exit{Named: []string{"b"}, Reason: "port\ntaken"}); !strings.Contains(why, "without the plugin b, which") || !strings.Contains(why, "port taken") {
 			t.Errorf("%q", why)
 		}
 		s.want("b", "failed port taken")
 		s.want("a", "active")
-		s.plugins.Starts("app", []string{"a", "required"})
-		s.plugins.Ready("app")
-		s.plugins.Confirm("app")
+		s.plugins.SetStartedWith("app", []string{"a", "required"})
+		s.plugins.OnReady("app")
+		s.plugins.OnStable("app")
 		s.want("b", "failed")
-		s.begin(PluginConfig{}, Container{}) // a later supervisor
+		s.begin(Config{}, Environment{}) // a later supervisor
 		s.want("b", "failed port taken")
-		if _, err := s.plugins.Switch("b", PluginSwitch{Enabled: yes()}, "me"); err != nil {
+		if _, err := s.plugins.Switch("b", SwitchRequest{Enabled: yes()}, "me"); err != nil {
 			t.Fatal(err)
 		}
 		s.want("b", "active")
 		s.kept = nil // a new container
-		s.begin(PluginConfig{}, Container{})
+		s.begin(Config{}, Environment{})
 		s.want("b", "active")
 	})
 	t.Run("nobody is named", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", Death{Reason: "crash", Ready: true})
+		s.plugins.DisableSuspects("app", Exit{Reason: "crash", WasReady: true})
 		s.want("a", "failed")
 		s.want("b", "failed")
 		s.want("required", "active")
 	})
 	t.Run("they were not it", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", Death{Reason: "crash"})
-		s.begin(PluginConfig{}, Container{}) // a later supervisor goes on with it
-		s.plugins.Starts("app", []string{"required"})
-		if why := s.plugins.Blame("app", Death{Reason: "crash"}); why != "" {
+		s.plugins.DisableSuspects("app", Exit{Reason: "crash"})
+		s.begin(Config{}, Environment{}) // a later supervisor goes on with it
+		s.plugins.SetStartedWith("app", []string{"required"})
+		if why := s.plugins.DisableSuspects("app", Exit{Reason: "crash"}); why != "" {
 			t.Errorf("again: %q", why)
 		}
 		s.want("a", "active")
 		s.want("b", "active")
-		s.plugins.Starts("app", []string{"a", "b", "required"})
-		if why := s.plugins.Blame("app", Death{Reason: "crash"}); why != "" {
+		s.plugins.SetStartedWith("app", []string{"a", "b", "required"})
+		if why := s.plugins.DisableSuspects("app", Exit{Reason: "crash"}); why != "" {
 			t.Errorf("an innocent is suspected again: %q", why)
 		}
-		s.plugins.Confirm("app")
-		if why := s.plugins.Blame("app", Death{Reason: "crash", Ready: true}); why == "" {
+		s.plugins.OnStable("app")
+		if why := s.plugins.DisableSuspects("app", Exit{Reason: "crash", WasReady: true}); why == "" {
 			t.Error("after a start that has lasted nobody is suspected")
 		}
 	})
 	t.Run("the words speak of something else", func(t *testing.T) {
 		s := begin(t)
-		if why := s.plugins.Blame("app", Death{Explained: true, Reason: "out of memory"}); why != "" {
+		if why := s.plugins.DisableSuspects("app", Exit{Explained: true, Reason: "out of memory"}); why != "" {
 			t.Errorf("%q", why)
 		}
 		s.want("a", "active")
-		if why := s.plugins.Blame("app", Death{Explained: true, Named: []string{"a"}, Reason: "out of memory"}); !strings.Contains(why, "plugin a, which") {
+		if why := s.plugins.DisableSuspects("app", Exit{Explained: true, Named: []string{"a"}, Reason: "out of memory"}); !strings.Contains(why, "plugin a, which") {
 			t.Errorf("%q", why)
 		}
 	})
 	t.Run("one that is required is named", func(t *testing.T) {
 		s := begin(t)
-		if why := s.plugins.Blame("app", Death{Named: []string{"required"}, Reason: "port taken"}); why != "" {
+		if why := s.plugins.DisableSuspects("app", Exit{Named: []string{"required"}, Reason: "port taken"}); why != "" {
 			t.Errorf("%q", why)
 		}
 		s.want("b", "active")
 	})
 	t.Run("an innocent is named after all", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "crash"})
-		s.plugins.Starts("app", []string{"b", "required"})
-		s.plugins.Blame("app", Death{Named: []string{"required"}, Reason: "crash"})
+		s.plugins.DisableSuspects("app", Exit{Named: []string{"a"}, Reason: "crash"})
+		s.plugins.SetStartedWith("app", []string{"b", "required"})
+		s.plugins.DisableSuspects("app", Exit{Named: []string{"required"}, Reason: "crash"})
 		s.want("a", "active")
-		s.plugins.Starts("app", []string{"a", "b", "required"})
-		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "port taken"})
+		s.plugins.SetStartedWith("app", []string{"a", "b", "required"})
+		s.plugins.DisableSuspects("app", Exit{Named: []string{"a"}, Reason: "port taken"})
 		s.want("a", "failed port taken")
 		s.want("b", "active")
 	})
 	t.Run("the wrong one first", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "one"})
-		s.plugins.Starts("app", []string{"b", "required"})
-		if why := s.plugins.Blame("app", Death{Named: []string{"b"}, Reason: "two"}); !strings.Contains(why, "plugin b") {
+		s.plugins.DisableSuspects("app", Exit{Named: []string{"a"}, Reason: "one"})
+		s.plugins.SetStartedWith("app", []string{"b", "required"})
+		if why := s.plugins.DisableSuspects("app", Exit{Named: []string{"b"}, Reason: "two"}); !strings.Contains(why, "plugin b") {
 			t.Errorf("%q", why)
 		}
 		s.want("a", "active")
@@ -546,10 +546,10 @@ func TestBlame(t *testing.T) {
 	})
 	t.Run("another trial is not judged by a later end", func(t *testing.T) {
 		s := begin(t)
-		s.plugins.Blame("app", Death{Named: []string{"a"}, Reason: "one"})
-		s.plugins.Starts("app", []string{"b", "required"})
-		s.plugins.Ready("app")
-		s.plugins.Blame("app", Death{Named: []string{"b"}, Reason: "two"})
+		s.plugins.DisableSuspects("app", Exit{Named: []string{"a"}, Reason: "one"})
+		s.plugins.SetStartedWith("app", []string{"b", "required"})
+		s.plugins.OnReady("app")
+		s.plugins.DisableSuspects("app", Exit{Named: []string{"b"}, Reason: "two"})
 		s.want("a", "failed one")
 		s.want("b", "failed two")
 	})
@@ -560,27 +560,27 @@ func TestBlame(t *testing.T) {
 func TestOwed(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "a", Enabled: no()}, "-Da")
-	p := s.begin(PluginConfig{}, Container{})
-	if _, err := p.Switch("a", PluginSwitch{Enabled: yes(), NoRestart: true}, "me"); err != nil {
+	p := s.begin(Config{}, Environment{})
+	if _, err := p.Switch("a", SwitchRequest{Enabled: yes(), NoRestart: true}, "me"); err != nil {
 		t.Fatal(err)
 	}
-	p = s.begin(PluginConfig{}, Container{})
-	if got, ok := p.Owed(); !ok || got != (Owed{By: "me", Plugin: "a", Later: true}) {
+	p = s.begin(Config{}, Environment{})
+	if got, ok := p.PendingRestart(); !ok || got != (PendingRestart{By: "me", Plugin: "a", Later: true}) {
 		t.Errorf("after a switch: %+v %v", got, ok)
 	}
-	p.Settled()
-	p = s.begin(PluginConfig{}, Container{})
-	if got, ok := p.Owed(); ok {
+	p.RestartDone()
+	p = s.begin(Config{}, Environment{})
+	if got, ok := p.PendingRestart(); ok {
 		t.Errorf("settled: %+v", got)
 	}
-	p.Owe("reload")
-	p = s.begin(PluginConfig{}, Container{})
-	if got, ok := p.Owed(); ok {
+	p.RequireRestart("reload")
+	p = s.begin(Config{}, Environment{})
+	if got, ok := p.PendingRestart(); ok {
 		t.Errorf("a configuration with the same plugins: %+v", got)
 	}
-	other := PluginConfig{Enabled: map[string]Use{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"X": {"y"}}}}}}}
-	p = s.begin(other, Container{})
-	if got, ok := p.Owed(); !ok || got.By != "reload" || got.Plugin != "" {
+	other := Config{Enabled: map[string]Override{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"X": {"y"}}}}}}}
+	p = s.begin(other, Environment{})
+	if got, ok := p.PendingRestart(); !ok || got.By != "reload" || got.Plugin != "" {
 		t.Errorf("a configuration with other plugins: %+v %v", got, ok)
 	}
 }
@@ -597,15 +597,15 @@ func TestSwitchIsBounded(t *testing.T) {
 		m.Params[name], all[name] = Param{}, &long
 	}
 	s.add(m, "")
-	p := s.begin(PluginConfig{}, Container{})
+	p := s.begin(Config{}, Environment{})
 	var bad *ParamError
-	if _, err := p.Switch("a", PluginSwitch{Params: all}, "me"); !errors.As(err, &bad) || !strings.Contains(err.Error(), "more than 32768") {
+	if _, err := p.Switch("a", SwitchRequest{Params: all}, "me"); !errors.As(err, &bad) || !strings.Contains(err.Error(), "more than 32768") {
 		t.Errorf("%v", err)
 	}
 	if len(s.kept) > maxSwitches {
 		t.Errorf("%d bytes are kept", len(s.kept))
 	}
-	if _, err := p.Switch("a", PluginSwitch{Params: map[string]*string{"p0": &long}}, "me"); err != nil {
+	if _, err := p.Switch("a", SwitchRequest{Params: map[string]*string{"p0": &long}}, "me"); err != nil {
 		t.Error(err)
 	}
 }
@@ -618,23 +618,23 @@ func TestFragmentsNowhere(t *testing.T) {
 	if err := errors.Join(os.Remove(dir), os.Symlink("nowhere", dir)); err != nil {
 		t.Fatal(err)
 	}
-	s.begin(PluginConfig{}, Container{})
+	s.begin(Config{}, Environment{})
 	s.want("a", "failed cannot read "+dir)
 }
 
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
-	s.begin(PluginConfig{}, Container{})
+	s.begin(Config{}, Environment{})
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
 		t.Errorf("bound %+v", s.bound)
 	}
-	s.plugins.FailHook("p", lifecycle.Ready, "no answer")
+	s.plugins.OnHookFailure("p", lifecycle.Ready, "no answer")
 	s.want("p", "failed no answer")
 	if s.carried() == "" || len(s.bound) != 1 {
 		t.Error("a hook that failed after the start takes the options away")
 	}
-	s.plugins.FailHook("p", lifecycle.PreStart, "no file")
+	s.plugins.OnHookFailure("p", lifecycle.PreStart, "no file")
 	if s.carried() != "" || len(s.bound) != 0 {
 		t.Error("a hook that failed before the start leaves the options in")
 	}
@@ -643,10 +643,10 @@ func TestHookFailure(t *testing.T) {
 func TestStatesAreToldOnce(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "-Dp")
-	s.begin(PluginConfig{}, Container{})
+	s.begin(Config{}, Environment{})
 	s.plugins.Refresh()
-	s.begin(PluginConfig{}, Container{}) // a later supervisor
-	s.plugins.Fail([]string{"p"}, "why")
+	s.begin(Config{}, Environment{}) // a later supervisor
+	s.plugins.Disable([]string{"p"}, "why")
 	s.plugins.Refresh()
 	if want := []string{"p active", "p failed"}; !slices.Equal(s.told, want) {
 		t.Errorf("told %q", s.told)
@@ -656,7 +656,7 @@ func TestStatesAreToldOnce(t *testing.T) {
 func TestSecretsAreNotShown(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Params: map[string]Param{"token": {Secret: true, Type: TypeInt}}}, "")
-	s.begin(PluginConfig{Enabled: map[string]Use{"p": {Set: map[string]string{"token": "geheim"}}}}, Container{})
+	s.begin(Config{Enabled: map[string]Override{"p": {Set: map[string]string{"token": "geheim"}}}}, Environment{})
 	data, err := json.Marshal(s.plugins.List())
 	if err != nil || strings.Contains(string(data), "geheim") {
 		t.Errorf("%s %v", data, err)
@@ -676,7 +676,7 @@ func TestGuardedFolder(t *testing.T) {
 	if err := os.Symlink(jar, filepath.Join(plugin, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := guardTree(plugin); err != nil {
+	if err := checkOwners(plugin); err != nil {
 		t.Errorf("%v", err)
 	}
 	for _, path := range []string{jar, filepath.Join(plugin, "lib"), plugin, dir} {
@@ -688,7 +688,7 @@ func TestGuardedFolder(t *testing.T) {
 			if err := os.Chmod(path, info.Mode().Perm()|more); err != nil {
 				t.Fatal(err)
 			}
-			if err := guardTree(plugin); err == nil || !strings.Contains(err.Error(), "chmod go-w") || !strings.Contains(err.Error(), path) {
+			if err := checkOwners(plugin); err == nil || !strings.Contains(err.Error(), "chmod go-w") || !strings.Contains(err.Error(), path) {
 				t.Errorf("%s with %o: %v", path, more, err)
 			}
 		}
@@ -700,7 +700,7 @@ func TestGuardedFolder(t *testing.T) {
 		if err := os.Chown(jar, 4711, -1); err != nil {
 			t.Fatal(err)
 		}
-		if err := guardTree(plugin); err == nil || !strings.Contains(err.Error(), "uid 4711) can be changed by its owner") {
+		if err := checkOwners(plugin); err == nil || !strings.Contains(err.Error(), "uid 4711) can be changed by its owner") {
 			t.Errorf("%v", err)
 		}
 	}
@@ -724,26 +724,26 @@ func TestFarewell(t *testing.T) {
 		lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
 		lifecycle.Stopped: []hooks.Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
 	})}, "-Da=b")
-	p := s.begin(PluginConfig{}, Container{})
+	p := s.begin(Config{}, Environment{})
 	const on = "ready in, pre-stop out, pre-stop web web+db, stopped db db"
 	if got := s.boundTo(); got != on {
 		t.Errorf("active: %s", got)
 	}
-	p.Starts("web", []string{"a"})
-	p.Starts("other", []string{"b"})
+	p.SetStartedWith("web", []string{"a"})
+	p.SetStartedWith("other", []string{"b"})
 	off := false
-	if _, err := p.Switch("a", PluginSwitch{Enabled: &off}, "somebody"); err != nil {
+	if _, err := p.Switch("a", SwitchRequest{Enabled: &off}, "somebody"); err != nil {
 		t.Fatal(err)
 	}
 	const farewell = "pre-stop out web, pre-stop web web"
 	if got := s.boundTo(); got != farewell {
 		t.Errorf("switched off: %s", got)
 	}
-	p = s.begin(PluginConfig{}, Container{})
+	p = s.begin(Config{}, Environment{})
 	if got := s.boundTo(); got != farewell {
 		t.Errorf("in the next supervisor: %s", got)
 	}
-	p.Starts("web", nil)
+	p.SetStartedWith("web", nil)
 	if got := s.boundTo(); got != "" {
 		t.Errorf("started without it: %s", got)
 	}
@@ -756,24 +756,24 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 	off, on := false, true
 	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}, lifecycle.Exited: []hooks.Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
 	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
-	p := s.begin(PluginConfig{}, Container{})
+	p := s.begin(Config{}, Environment{})
 	runs := func(service string) (out []string) {
-		book := hooks.NewBook(s.bound, hooks.Surroundings{})
+		book := hooks.NewRegistry(s.bound, hooks.Surroundings{})
 		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
 			out = append(out, string(b.Event)+"/"+b.Title())
 		}
 		return out
 	}
-	p.Begins("web")
-	if _, err := p.Switch("a", PluginSwitch{Enabled: &on}, "somebody"); err != nil {
+	p.BeginStart("web")
+	if _, err := p.Switch("a", SwitchRequest{Enabled: &on}, "somebody"); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "of one that runs", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
-	p = s.begin(PluginConfig{}, Container{})
+	p = s.begin(Config{}, Environment{})
 	same(t, "in the next supervisor", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
-	p.Begins("db")
+	p.BeginStart("db")
 	same(t, "of one that starts then", runs("db"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
-	p.Begins("web")
+	p.BeginStart("web")
 	same(t, "at its next start", runs("web"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
 	same(t, "of one that starts later", runs("other"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
 }
@@ -787,7 +787,7 @@ func TestURLParameter(t *testing.T) {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
 			Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}})}, "")
-		s.begin(PluginConfig{Enabled: map[string]Use{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Container{})
+		s.begin(Config{Enabled: map[string]Override{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Environment{})
 		got := ""
 		for _, b := range s.bound {
 			if b.Name == "in" {

@@ -19,13 +19,13 @@ type failure struct {
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
 	// Carried says that its options count all the same: only a hook has failed.
-	Carried bool `json:"carried,omitempty"`
+	OptionsApply bool `json:"carried,omitempty"`
 }
 
 // pluginMemory is what of the plugins outlives the supervisor, in the bag. A
 // supervisor of another version may read it: fields are added, and keep their
 // meaning.
-type pluginMemory struct {
+type savedState struct {
 	// Switches are the operator's, by plugin.
 	Switches map[string]Switch `json:"switches,omitempty"`
 	// Undecided is why it is not known what was switched before; empty: it is. Then a
@@ -36,35 +36,35 @@ type pluginMemory struct {
 	Failed  map[string]failure `json:"failed,omitempty"`
 	// Carried are the plugins whose options a service's latest process was started
 	// with, by service.
-	Carried map[string][]string `json:"carried,omitempty"`
+	StartedWith map[string][]string `json:"carried,omitempty"`
 	// Missing are the plugins with hooks of pre-stop that did not count when a service's
 	// latest process was started, by service.
-	Missing map[string][]string `json:"missing,omitempty"`
+	StartedWithout map[string][]string `json:"missing,omitempty"`
 	// Trials are those that a service is started without to see whether they were the
 	// cause of its end.
 	Trials map[string][]string `json:"trials,omitempty"`
 	// Cleared are those that were found not to be it.
-	Cleared map[string][]string `json:"cleared,omitempty"`
+	Exonerated map[string][]string `json:"cleared,omitempty"`
 	// Deferred are processes that are not restarted for what a switch changed.
 	Deferred map[string]int `json:"deferred,omitempty"`
 	// Owed is what a change of the plugins has to be followed by, and has not been.
-	Owed *Owed `json:"owed,omitempty"`
+	Pending *PendingRestart `json:"owed,omitempty"`
 	// Told are the states that were told.
-	Told map[string]string `json:"told,omitempty"`
+	Reported map[string]string `json:"told,omitempty"`
 }
 
 // maxReason bounds what is kept of a failure, in bytes: the bag is small.
 const maxReason = 500
 
-func newPluginMemory() pluginMemory {
-	return pluginMemory{Switches: map[string]Switch{}, Failed: map[string]failure{}, Carried: map[string][]string{},
-		Missing: map[string][]string{}, Trials: map[string][]string{},
-		Cleared: map[string][]string{}, Deferred: map[string]int{}, Told: map[string]string{}}
+func newSavedState() savedState {
+	return savedState{Switches: map[string]Switch{}, Failed: map[string]failure{}, StartedWith: map[string][]string{},
+		StartedWithout: map[string][]string{}, Trials: map[string][]string{},
+		Exonerated: map[string][]string{}, Deferred: map[string]int{}, Reported: map[string]string{}}
 }
 
 // readPluginMemory reads what an earlier supervisor of this container has kept.
-func readPluginMemory(data []byte) (pluginMemory, error) {
-	m := newPluginMemory()
+func readSavedState(data []byte) (savedState, error) {
+	m := newSavedState()
 	err := json.Unmarshal(data, &m)
 	return m, err
 }
@@ -80,13 +80,13 @@ type switchFile struct {
 const maxStateFile = 1 << 20
 
 // stateFile is the file; ok is false where there is no folder for it.
-func (p *Plugins) stateFile() (f statefile.File, ok bool) {
+func (p *Set) stateFile() (f statefile.File, ok bool) {
 	return statefile.File{Path: p.opts.StateFile, Kind: "plugins", Max: maxStateFile}, p.opts.StateFile != ""
 }
 
 // recall reads what was switched before. What cannot be read is undecided, and a damaged
 // file is replaced by one that says so, which keeps it.
-func (p *Plugins) recall() {
+func (p *Set) loadSwitches() {
 	file, ok := p.stateFile()
 	if !ok {
 		return
@@ -97,29 +97,29 @@ func (p *Plugins) recall() {
 	case errors.Is(err, fs.ErrNotExist):
 		return
 	case err == nil:
-		maps.Copy(p.memory.Switches, s.Plugins)
-		p.memory.Undecided = s.Undecided
+		maps.Copy(p.saved.Switches, s.Plugins)
+		p.saved.Undecided = s.Undecided
 		return
 	}
 	why := err.Error()
-	p.memory.Undecided = why
+	p.saved.Undecided = why
 	if errors.As(err, new(*statefile.DamagedError)) {
-		p.memory.Undecided += "; it is kept as " + filepath.Base(file.Path) + ".bad"
-		if p.save() != nil {
-			p.memory.Undecided = why // it stays in its place, and says so again
+		p.saved.Undecided += "; it is kept as " + filepath.Base(file.Path) + ".bad"
+		if p.saveSwitches() != nil {
+			p.saved.Undecided = why // it stays in its place, and says so again
 		}
 	}
-	p.opts.Warn(p.memory.Undecided + ": a plugin counts once it is switched on again")
+	p.opts.Warn(p.saved.Undecided + ": a plugin counts once it is switched on again")
 }
 
 // save writes what was switched.
-func (p *Plugins) save() error {
+func (p *Set) saveSwitches() error {
 	file, ok := p.stateFile()
 	if !ok {
 		return errors.New("there is no folder for it")
 	}
 	p.mu.Lock()
-	s := switchFile{maps.Clone(p.memory.Switches), p.memory.Undecided}
+	s := switchFile{maps.Clone(p.saved.Switches), p.saved.Undecided}
 	p.mu.Unlock()
 	if err := os.MkdirAll(filepath.Dir(file.Path), 0o755); err != nil {
 		return err
@@ -128,6 +128,6 @@ func (p *Plugins) save() error {
 }
 
 // brief is a text as a reason that is kept.
-func brief(text string) string {
+func shorten(text string) string {
 	return reference.Shorten(strings.Join(strings.Fields(text), " "), maxReason)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // PluginSwitch is what an operator wants of a plugin.
-type PluginSwitch struct {
+type SwitchRequest struct {
 	// Enabled switches it on or off; nil: that stays.
 	Enabled *bool `json:"enabled,omitempty"`
 	// Params are set; one that is null goes back to what it is without the operator.
@@ -32,7 +32,7 @@ func (e *ParamError) Error() string {
 // Switch does what an operator wants, or nothing. unsaved is why it counts until the
 // container ends only; empty: it counts for good. What has to follow is owed until
 // Settled.
-func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved string, err error) {
+func (p *Set) Switch(name string, want SwitchRequest, by string) (unsaved string, err error) {
 	p.switching.Lock()
 	defer p.switching.Unlock()
 	p.Refresh()
@@ -40,7 +40,7 @@ func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved str
 	e := p.find(name)
 	if e == nil {
 		defer p.mu.Unlock()
-		return "", p.noPlugin(name)
+		return "", p.notFound(name)
 	}
 	next, err := e.switched(want)
 	if err != nil {
@@ -48,44 +48,44 @@ func (p *Plugins) Switch(name string, want PluginSwitch, by string) (unsaved str
 		return "", err
 	}
 	next.At, next.By = time.Now().UTC().Truncate(time.Second), by
-	if err := p.fits(name, next); err != nil {
+	if err := p.checkSize(name, next); err != nil {
 		p.mu.Unlock()
 		return "", err
 	}
-	p.memory.Switches[name] = next
+	p.saved.Switches[name] = next
 	if want.Enabled != nil && *want.Enabled || want.Enabled == nil && len(want.Params) > 0 { // it is to be tried again
-		delete(p.memory.Failed, name)
-		for _, list := range []map[string][]string{p.memory.Trials, p.memory.Cleared} {
+		delete(p.saved.Failed, name)
+		for _, list := range []map[string][]string{p.saved.Trials, p.saved.Exonerated} {
 			for service, names := range list {
 				list[service] = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
 			}
 		}
 	}
-	clear(p.memory.Deferred)
-	p.memory.Owed = &Owed{By: by, Plugin: name, Later: want.NoRestart}
-	p.decided()
-	p.settle()
+	clear(p.saved.Deferred)
+	p.saved.Pending = &PendingRestart{By: by, Plugin: name, Later: want.NoRestart}
+	p.clearUndecided()
+	p.update()
 	p.mu.Unlock()
 
-	err = p.save()
+	err = p.saveSwitches()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.memory.Unsaved = ""; err != nil {
-		p.memory.Unsaved = err.Error()
+	if p.saved.Unsaved = ""; err != nil {
+		p.saved.Unsaved = err.Error()
 	}
-	p.keep()
-	return p.memory.Unsaved, nil
+	p.save()
+	return p.saved.Unsaved, nil
 }
 
 // decided ends that it is not known what was switched before, once every plugin was
 // switched again. p.mu is held.
-func (p *Plugins) decided() {
+func (p *Set) clearUndecided() {
 	for _, f := range p.folders {
-		if p.memory.Switches[f.Name].Enabled == nil {
+		if p.saved.Switches[f.Name].Enabled == nil {
 			return
 		}
 	}
-	p.memory.Undecided = ""
+	p.saved.Undecided = ""
 }
 
 // maxSwitches bounds what all operators' words are kept in, in bytes: half of the bag's
@@ -94,8 +94,8 @@ const maxSwitches = 32 << 10
 
 // fits refuses what could not be kept for a later supervisor, and would take the rest
 // along. Less than before is never refused. p.mu is held.
-func (p *Plugins) fits(name string, next Switch) error {
-	all := maps.Clone(p.memory.Switches)
+func (p *Set) checkSize(name string, next Switch) error {
+	all := maps.Clone(p.saved.Switches)
 	before, err := json.Marshal(all)
 	if err != nil {
 		return err
@@ -117,8 +117,8 @@ func (p *Plugins) fits(name string, next Switch) error {
 }
 
 // switched is what the operator has said with that.
-func (e *evaluation) switched(want PluginSwitch) (Switch, error) {
-	next := Switch{Enabled: cmp.Or(want.Enabled, e.said.Enabled), Set: maps.Clone(e.said.Set)}
+func (e *evaluation) switched(want SwitchRequest) (Switch, error) {
+	next := Switch{Enabled: cmp.Or(want.Enabled, e.operator.Enabled), Set: maps.Clone(e.operator.Set)}
 	if next.Set == nil {
 		next.Set = map[string]string{}
 	}
@@ -146,7 +146,7 @@ func (e *evaluation) switched(want PluginSwitch) (Switch, error) {
 }
 
 // ReadyAction is an action with its values.
-type ReadyAction struct {
+type ResolvedAction struct {
 	Action
 	Env []string // NAME=VALUE, of the plugin
 	// Secrets are values that are not to be shown.
@@ -154,12 +154,12 @@ type ReadyAction struct {
 }
 
 // Action gives an action of a plugin that is active, or has only failed.
-func (p *Plugins) Action(plugin, name string) (ReadyAction, error) {
+func (p *Set) Action(plugin, name string) (ResolvedAction, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.find(plugin)
 	if e == nil {
-		return ReadyAction{}, p.noPlugin(plugin)
+		return ResolvedAction{}, p.notFound(plugin)
 	}
 	a, ok := e.actions[name]
 	switch {
@@ -168,11 +168,11 @@ func (p *Plugins) Action(plugin, name string) (ReadyAction, error) {
 		if len(e.actions) == 0 {
 			hint = "it has none"
 		}
-		return ReadyAction{}, &NoPluginError{fmt.Sprintf("the plugin %s has no action %q", plugin, name), hint}
-	case e.info.State != PluginActive && e.failed == nil:
-		return ReadyAction{}, fmt.Errorf("the plugin %s is %s: %s", plugin, e.info.State, e.info.Why)
+		return ResolvedAction{}, &NotFoundError{fmt.Sprintf("the plugin %s has no action %q", plugin, name), hint}
+	case e.info.State != Active && e.failed == nil:
+		return ResolvedAction{}, fmt.Errorf("the plugin %s is %s: %s", plugin, e.info.State, e.info.Why)
 	}
-	out := ReadyAction{Action: a, Env: []string{"STOKER_PLUGIN=" + plugin, "STOKER_ACTION=" + name, "STOKER_PLUGIN_DIR=" + e.scope.pluginDir}}
+	out := ResolvedAction{Action: a, Env: []string{"STOKER_PLUGIN=" + plugin, "STOKER_ACTION=" + name, "STOKER_PLUGIN_DIR=" + e.scope.pluginDir}}
 	if e.scope.stateErr == nil {
 		out.Env = append(out.Env, "STOKER_STATE_DIR="+e.scope.stateDir)
 	}

@@ -11,13 +11,13 @@ import (
 
 // CheckRequires says what is wrong with a condition on stoker's version.
 func CheckRequires(condition string) error {
-	_, err := meets("0", condition)
+	_, err := satisfies("0", condition)
 	return err
 }
 
 // meets says whether a version fulfils a condition such as ">=0.5, <2". A version
 // that is no release (dev, a git describe) fulfils every condition.
-func meets(version, condition string) (bool, error) {
+func satisfies(version, condition string) (bool, error) {
 	have, release := parseVersion(version)
 	for part := range strings.SplitSeq(condition, ",") {
 		part = strings.TrimSpace(part)

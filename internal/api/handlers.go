@@ -29,9 +29,9 @@ type Status struct {
 
 // PluginLine is a plugin in a Status.
 type PluginLine struct {
-	Name  string             `json:"name"`
-	State plugin.PluginState `json:"state"`
-	Why   string             `json:"why,omitempty"`
+	Name  string       `json:"name"`
+	State plugin.State `json:"state"`
+	Why   string       `json:"why,omitempty"`
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
@@ -66,7 +66,7 @@ func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
 		Config: s.opts.Backend.ConfigProblem()}
 	st.Ready, _ = s.opts.Backend.Ready()
 	for _, p := range s.opts.Backend.Plugins(false) {
-		if p.State != plugin.PluginInactive || p.Off == plugin.OffByOperator || p.Undecided {
+		if p.State != plugin.Inactive || p.Off == plugin.OffByOperator || p.Undecided {
 			st.Plugins = append(st.Plugins, PluginLine{p.Name, p.State, p.Why})
 		}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // countLabels are those of the series of a count.
-func countLabels(c hooks.Count) []string {
+func countLabels(c hooks.Counter) []string {
 	out := []string{"event", string(c.Event), "hook", c.Hook}
 	if c.Plugin != "" {
 		out = append(out, "plugin", c.Plugin)
@@ -91,7 +91,7 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 func (s *Server) hookMetrics(x *exposition) {
 	x.family("stoker_plugin_state", "gauge", "1 for the state that the plugin is in, 0 for the others.")
 	for _, p := range s.opts.Backend.Plugins(false) {
-		for _, state := range plugin.PluginStates() {
+		for _, state := range plugin.States() {
 			x.sample(truth(p.State == state), "plugin", p.Name, "state", string(state))
 		}
 	}

@@ -20,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func someHookCounts() []hooks.Count {
-	return []hooks.Count{{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
+func someHookCounts() []hooks.Counter {
+	return []hooks.Counter{{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
 		{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultTimeout, Runs: 1, Took: 30 * time.Second},
 		{Event: lifecycle.Ready, Hook: "register", Plugin: "jacoco", Result: hooks.ResultOK, Runs: 1, Took: time.Second}}
 }
@@ -31,7 +31,7 @@ func TestMetrics(t *testing.T) {
 	up := time.Unix(1767323045, 250e6)
 	f := newFake()
 	f.waits, f.counts = []string{"side car"}, someHookCounts()
-	f.plugins = []plugin.Plugin{{Name: "jacoco", State: plugin.PluginFailed}, {Name: "jmx", State: plugin.PluginActive}}
+	f.plugins = []plugin.Info{{Name: "jacoco", State: plugin.Failed}, {Name: "jmx", State: plugin.Active}}
 	f.snaps = []supervisor.Snapshot{
 		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &logs.Stats{DroppedLines: 5, LostLines: 6,
 			DroppedBytes: 70, LostBytes: 8, File: &logs.FileStats{DroppedBytes: 9}}},

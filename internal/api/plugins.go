@@ -16,12 +16,12 @@ import (
 
 // PluginList is the answer of GET /v1/plugins.
 type PluginList struct {
-	Plugins []plugin.Plugin `json:"plugins"` // by name
+	Plugins []plugin.Info `json:"plugins"` // by name
 }
 
 // PluginSwitched is the answer of PUT /v1/plugins/{name}.
 type PluginSwitched struct {
-	Plugin plugin.Plugin `json:"plugin"`
+	Plugin plugin.Info `json:"plugin"`
 	// Restarted are the services that are started anew for it, Deferred those that
 	// would be, and were to be left.
 	Restarted []string `json:"restarted,omitempty"`
@@ -49,9 +49,9 @@ type ActionDone struct {
 // is wrong with a parameter a *hooks.ParamError.
 type Pluginer interface {
 	// Plugins reads them again where fresh is set, and else gives what is known.
-	Plugins(fresh bool) []plugin.Plugin
-	Plugin(name string) (plugin.Plugin, error)
-	SwitchPlugin(ctx context.Context, name string, want plugin.PluginSwitch, by string) (PluginSwitched, error)
+	Plugins(fresh bool) []plugin.Info
+	Plugin(name string) (plugin.Info, error)
+	SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (PluginSwitched, error)
 	// RunAction runs an action until it is over, or ctx is. ErrNotNow says that it
 	// cannot be run at present.
 	RunAction(ctx context.Context, plugin, action string, args []string, by string) (ActionDone, error)
@@ -64,7 +64,7 @@ var ErrNotNow = errors.New("it cannot be done now")
 const maxBody = 1 << 20
 
 func (s *Server) plugins(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, PluginList{append([]plugin.Plugin{}, s.opts.Backend.Plugins(true)...)})
+	answer(w, http.StatusOK, PluginList{append([]plugin.Info{}, s.opts.Backend.Plugins(true)...)})
 }
 
 func (s *Server) plugin(w http.ResponseWriter, r *http.Request) {
@@ -78,7 +78,7 @@ func (s *Server) plugin(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) switchPlugin(w http.ResponseWriter, r *http.Request) {
-	var want plugin.PluginSwitch
+	var want plugin.SwitchRequest
 	if !body(w, r, &want) {
 		return
 	}
@@ -128,7 +128,7 @@ func body(w http.ResponseWriter, r *http.Request, into any) bool {
 
 // failPlugin answers what went wrong with a plugin.
 func failPlugin(w http.ResponseWriter, err error) {
-	var none *plugin.NoPluginError
+	var none *plugin.NotFoundError
 	var param *plugin.ParamError
 	switch {
 	case errors.As(err, &none):
@@ -151,13 +151,13 @@ func (c *Client) Plugins(ctx context.Context) (list PluginList, err error) {
 }
 
 // Plugin is one.
-func (c *Client) Plugin(ctx context.Context, name string) (p plugin.Plugin, err error) {
+func (c *Client) Plugin(ctx context.Context, name string) (p plugin.Info, err error) {
 	err = c.get(ctx, "/v1/plugins/"+url.PathEscape(name), &p)
 	return p, err
 }
 
 // SwitchPlugin does what is wanted of a plugin.
-func (c *Client) SwitchPlugin(ctx context.Context, name string, want plugin.PluginSwitch) (done PluginSwitched, err error) {
+func (c *Client) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest) (done PluginSwitched, err error) {
 	err = c.send(ctx, http.MethodPut, "/v1/plugins/"+url.PathEscape(name), want, &done)
 	return done, err
 }

@@ -16,24 +16,24 @@ import (
 
 // fakePlugins has one plugin, "jacoco", with a parameter "port" and an action "dump".
 type fakePlugins struct {
-	plugins  []plugin.Plugin
-	switched []plugin.PluginSwitch
+	plugins  []plugin.Info
+	switched []plugin.SwitchRequest
 	ran      []string
 	mishap   error // what everything ends with
 }
 
-func (f *fakePlugins) Plugins(bool) []plugin.Plugin { return f.plugins }
+func (f *fakePlugins) Plugins(bool) []plugin.Info { return f.plugins }
 
-func (f *fakePlugins) Plugin(name string) (plugin.Plugin, error) {
+func (f *fakePlugins) Plugin(name string) (plugin.Info, error) {
 	for _, p := range f.plugins {
 		if p.Name == name {
 			return p, nil
 		}
 	}
-	return plugin.Plugin{}, &plugin.NoPluginError{What: fmt.Sprintf("there is no plugin %q", name), Hint: "there are: jacoco"}
+	return plugin.Info{}, &plugin.NotFoundError{What: fmt.Sprintf("there is no plugin %q", name), Hint: "there are: jacoco"}
 }
 
-func (f *fakePlugins) SwitchPlugin(_ context.Context, name string, want plugin.PluginSwitch, by string) (PluginSwitched, error) {
+func (f *fakePlugins) SwitchPlugin(_ context.Context, name string, want plugin.SwitchRequest, by string) (PluginSwitched, error) {
 	p, err := f.Plugin(name)
 	if f.mishap != nil || err != nil {
 		return PluginSwitched{}, errors.Join(f.mishap, err)
@@ -63,8 +63,8 @@ func tell(t *testing.T, path, method, target, text string) (string, error) {
 
 func TestPluginRoutes(t *testing.T) {
 	b := newFake()
-	b.fakePlugins = &fakePlugins{plugins: []plugin.Plugin{{Name: "jacoco", State: plugin.PluginFailed, Why: "the port is taken"},
-		{Name: "off", State: plugin.PluginInactive, Off: plugin.OffByManifest}, {Name: "held", State: plugin.PluginInactive, Off: plugin.OffByOperator, Why: "switched off"}}}
+	b.fakePlugins = &fakePlugins{plugins: []plugin.Info{{Name: "jacoco", State: plugin.Failed, Why: "the port is taken"},
+		{Name: "off", State: plugin.Inactive, Off: plugin.OffByManifest}, {Name: "held", State: plugin.Inactive, Off: plugin.OffByOperator, Why: "switched off"}}}
 	path := serve(t, b)
 	for _, tc := range []struct {
 		method, target, text string

@@ -45,7 +45,7 @@ type Backend interface {
 	Orphans() uint64
 	// Hooks are all hooks, HookCounts how their runs ended.
 	Hooks() []hooks.Status
-	HookCounts() []hooks.Count
+	HookCounts() []hooks.Counter
 	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
 	// a service; empty: to the only one, or to the container.
 	RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error)

@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/supervisor"
 )
 
 // Signaler sends signals to services.
@@ -33,7 +32,7 @@ func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	sig, err := supervisor.ParseSignal(r.URL.Query().Get("signal"))
+	sig, err := proc.ParseSignal(r.URL.Query().Get("signal"))
 	if err != nil {
 		fail(w, http.StatusUnprocessableEntity, "bad-parameter", err.Error(), "?signal=HUP: a name with or without SIG, or a number")
 		return
@@ -48,7 +47,7 @@ func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
 	default:
-		answer(w, http.StatusOK, Signaled{snap.Name, supervisor.SignalName(sig), group, snap.Pid})
+		answer(w, http.StatusOK, Signaled{snap.Name, proc.SignalName(sig), group, snap.Pid})
 	}
 }
 

@@ -180,7 +180,7 @@ type fake struct {
 	broken  []supervisor.Incident
 	text    io.Reader // what a JVM answers
 	hooks   []hooks.Status
-	counts  []hooks.Count
+	counts  []hooks.Counter
 	after   []uint64 // numbers that came with commands
 	changes func()   // what a command brings about; nil: nothing
 	// results of starts by service; one that is not here is not over before its wait is.
@@ -266,8 +266,8 @@ func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
 	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
-func (f *fake) Orphans() uint64           { return 17 }
-func (f *fake) HookCounts() []hooks.Count { return f.counts }
+func (f *fake) Orphans() uint64             { return 17 }
+func (f *fake) HookCounts() []hooks.Counter { return f.counts }
 
 func (f *fake) RunHooks(_ context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // brokenFiles are files that are no YAML, each in a way of its own; mended is what the
@@ -64,7 +66,7 @@ func TestBrokenFiles(t *testing.T) {
 	var said strings.Builder
 	for _, tc := range brokenFiles() {
 		_, err := loadText(t, tc.text)
-		var ps Problems
+		var ps layeredyaml.Problems
 		if !errors.As(err, &ps) {
 			t.Errorf("%s: %v", tc.name, err)
 			continue

@@ -27,18 +27,18 @@ type Config struct {
 	// code; empty: the only service that is no oneshot, or the only one of kind
 	// tomcat.
 	Main     string             `yaml:"main"`
-	Services map[string]Service `yaml:"services"`
-	JVM      jvm.Config         `yaml:"jvm"`
+	Services map[string]Service `yaml:"services" change:"-"`
+	JVM      jvm.Config         `yaml:"jvm" change:"jvm"`
 	API      api.Config         `yaml:"api"`
 	Stop     Stop               `yaml:"stop"`
 	// OnFatal says what becomes of the container when any service is FATAL: stay
 	// (default) or exit. Of an essential service it always ends.
-	OnFatal string              `yaml:"on_fatal"`
-	Log     Log                 `yaml:"log"`
-	Reload  Reload              `yaml:"reload"`
-	Plugins plugin.PluginConfig `yaml:"plugins"`
-	Labels  map[string]string   `yaml:"labels"`
-	Hooks   hooks.Config        `yaml:"hooks"`
+	OnFatal string            `yaml:"on_fatal"`
+	Log     Log               `yaml:"log"`
+	Reload  Reload            `yaml:"reload"`
+	Plugins plugin.Config     `yaml:"plugins"`
+	Labels  map[string]string `yaml:"labels"`
+	Hooks   hooks.Config      `yaml:"hooks"`
 }
 
 // Service is one service: how it is kept running, and what it is.

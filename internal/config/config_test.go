@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // fill sets every field below v to a value that is not zero; n makes them differ.
@@ -70,12 +72,12 @@ func TestSchemaIsLoadable(t *testing.T) {
 	if err := (&Loaded{Config: want}).Show(&b, true); err != nil {
 		t.Fatal(err)
 	}
-	r := newReport()
-	tree := decodeFile(r, "shown", []byte(b.String()), reflect.TypeFor[Config]())
-	if len(r.problems) > 0 {
-		t.Fatalf("%v\n%s", r.problems, b.String())
+	l := layeredyaml.New(schema)
+	l.Bytes("shown", []byte(b.String()))
+	if problems := l.Problems(); len(problems) > 0 {
+		t.Fatalf("%v\n%s", problems, b.String())
 	}
-	tree.into(reflect.ValueOf(&got).Elem())
+	l.Decode(&got)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

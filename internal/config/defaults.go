@@ -11,6 +11,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // Defaults that more than one place needs.
@@ -105,7 +106,7 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	pointerOrElse(&s.Autostart, true)
 	orElse(&s.Ready.Within, 120*time.Second)
 	orElse(&s.Ready.Every, time.Second)
-	lookDefaults(&s.Ready.Look)
+	probeDefaults(&s.Ready.Config)
 	if !s.Oneshot {
 		liveDefaults(&s.Live)
 	}
@@ -121,15 +122,15 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	return s
 }
 
-func lookDefaults(l *supervisor.Look) {
-	orElse(&l.Timeout, 5*time.Second)
-	if l.HTTP != "" {
-		orElse(&l.Method, http.MethodGet)
+func probeDefaults(p *probe.Config) {
+	orElse(&p.Timeout, 5*time.Second)
+	if p.HTTP.IsSet() {
+		orElse(&p.HTTP.Method, http.MethodGet)
 	}
 }
 
 func liveDefaults(l *supervisor.Live) {
-	lookDefaults(&l.Look)
+	probeDefaults(&l.Config)
 	orElse(&l.Every, 10*time.Second)
 	orElse(&l.Failures, 3)
 	orElse(&l.Successes, 1)

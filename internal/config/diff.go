@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // Action is what a changed configuration asks for.
@@ -63,14 +65,13 @@ func Diff(old, next Config) []Change {
 	old, next = WithDefaults(old), WithDefaults(next)
 	var out []Change
 	was, is := reflect.ValueOf(old), reflect.ValueOf(next)
-	changed := differences(was, is, partsOf(was.Type(), containerEffects()), "")
-	for _, c := range []Change{{Action: ActionUpdate, Fields: changed[atOnce]}, {Action: ActionRenew, Fields: changed[newContainer]}} {
+	changed := layeredyaml.Differences(was, is, leavesOf[Config](), "")
+	for _, c := range []Change{{Action: ActionUpdate, Fields: changed[changeLive]}, {Action: ActionRenew, Fields: changed[changeContainer]}} {
 		if len(c.Fields) > 0 {
 			out = append(out, c)
 		}
 	}
-	options := differences(was, is, partsOf(was.Type(), jvmEffects()), "")[newProcess]
-	parts := partsOf(reflect.TypeFor[Service](), serviceEffects())
+	leaves := leavesOf[Service]()
 	all := maps.Clone(old.Services)
 	if all == nil {
 		all = map[string]Service{}
@@ -85,7 +86,7 @@ func Diff(old, next Config) []Change {
 		case !has:
 			out = append(out, Change{Service: name, Action: ActionRemove})
 		default:
-			if c, ok := serviceChange(name, before, after, parts, options); ok {
+			if c, ok := serviceChange(name, before, after, leaves, changed[changeJVM]); ok {
 				out = append(out, c)
 			}
 		}
@@ -95,16 +96,16 @@ func Diff(old, next Config) []Change {
 
 // serviceChange compares one service; options are the changed paths of the JVM
 // options.
-func serviceChange(name string, before, after Service, parts []part, options []string) (Change, bool) {
-	var changed map[effect][]string
+func serviceChange(name string, before, after Service, leaves []layeredyaml.Leaf, options []string) (Change, bool) {
+	var changed map[string][]string
 	if !reflect.DeepEqual(before, after) { // as a rule nearly all are the same
-		changed = differences(reflect.ValueOf(before), reflect.ValueOf(after), parts, join("services", name))
+		changed = layeredyaml.Differences(reflect.ValueOf(before), reflect.ValueOf(after), leaves, layeredyaml.Join("services", name))
 	}
-	causes := changed[newProcess]
+	causes := changed[changeRestart]
 	if after.hasJVM() {
 		causes = append(causes, options...)
 	}
-	c := Change{Service: name, Action: ActionUpdate, Fields: append(causes, changed[atOnce]...)}
+	c := Change{Service: name, Action: ActionUpdate, Fields: append(causes, changed[changeLive]...)}
 	if len(causes) > 0 {
 		c.Action = ActionRestart
 	}
@@ -113,69 +114,19 @@ func serviceChange(name string, before, after Service, parts []part, options []s
 
 func (s Service) hasJVM() bool { return s.Kind == KindJava || s.Kind == KindTomcat }
 
-// part is a value that is compared: its path in the schema, what a change of it needs,
-// and where it is in the struct.
-type part struct {
-	path   string
-	effect effect
-	index  []int
-}
+// What a change of a value needs: the tag change of its field, or of a section around it.
+const (
+	changeLive      = "live"      // it is taken over while everything runs; default outside of services
+	changeRestart   = "restart"   // a restart of the service; default of what belongs to a service
+	changeJVM       = "jvm"       // a restart of the services of kind java and tomcat
+	changeContainer = "container" // a new container
+)
 
-// partsOf finds the values of a table in a section, in the order of their paths, which
-// lead through sections only. It takes reflection a while, so it is done once for all
-// services.
-func partsOf(section reflect.Type, table map[string]effect) []part {
-	var out []part
-	for _, path := range slices.Sorted(maps.Keys(table)) {
-		p, t := part{path: path, effect: table[path]}, section
-		for key := range strings.SplitSeq(path, ".") {
-			f, _ := fieldNamed(t, key) // the test of the tables keeps it from being missing
-			p.index, t = append(p.index, f.index...), f.typ
-		}
-		out = append(out, p)
+// leavesOf returns the values of Config, without its services, or of Service.
+func leavesOf[T Config | Service]() []layeredyaml.Leaf {
+	section := reflect.TypeFor[T]()
+	if section == reflect.TypeFor[Service]() {
+		return layeredyaml.Leaves(section, changeRestart)
 	}
-	return out
-}
-
-// differences returns the paths of the values that differ, by what they need.
-func differences(was, is reflect.Value, parts []part, prefix string) map[effect][]string {
-	out := map[effect][]string{}
-	for _, p := range parts {
-		a, b := fieldAt(was, p.index), fieldAt(is, p.index)
-		full := strings.TrimPrefix(prefix+"."+p.path, ".")
-		if a.Kind() == reflect.Map {
-			for _, key := range changedKeys(a, b) {
-				out[p.effect] = append(out[p.effect], join(full, key))
-			}
-			continue
-		}
-		if absent(p.path, a) != absent(p.path, b) || !absent(p.path, a) && !reflect.DeepEqual(a.Interface(), b.Interface()) {
-			out[p.effect] = append(out[p.effect], full)
-		}
-	}
-	return out
-}
-
-// absent says whether a value asks for nothing. An empty list does not, but for
-// groups, where it asks for having none.
-func absent(path string, v reflect.Value) bool {
-	if v.Kind() == reflect.Map || v.Kind() == reflect.Slice && path != "groups" {
-		return v.Len() == 0
-	}
-	return v.IsZero()
-}
-
-// changedKeys returns the keys whose values two maps do not share, sorted.
-func changedKeys(a, b reflect.Value) []string {
-	var out []string
-	for _, m := range []reflect.Value{a, b} {
-		for _, key := range m.MapKeys() {
-			was, is := a.MapIndex(key), b.MapIndex(key)
-			if !was.IsValid() || !is.IsValid() || !reflect.DeepEqual(was.Interface(), is.Interface()) {
-				out = append(out, key.String())
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return layeredyaml.Leaves(section, changeLive)
 }

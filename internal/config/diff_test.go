@@ -3,7 +3,6 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"reflect"
@@ -12,60 +11,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// leaves are the paths of all values of a section of the schema.
-func leaves(t reflect.Type, path string) []string {
-	var out []string
-	for _, f := range fieldsOf(t) {
-		at := join(path, f.name)
-		if typ := plain(f.typ); typ.Kind() == reflect.Struct {
-			out = append(out, leaves(typ, at)...)
-		} else if at != "services" {
-			out = append(out, at)
+// TestEveryChangeIsKnown refuses a misspelt tag.
+func TestEveryChangeIsKnown(t *testing.T) {
+	for _, l := range append(leavesOf[Config](), leavesOf[Service]()...) {
+		if !slices.Contains([]string{changeLive, changeRestart, changeJVM, changeContainer}, l.Change) {
+			t.Errorf("%s has the tag change %q", l.Path, l.Change)
 		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// TestEveryFieldHasAnEffect: a new field has to say what its change needs.
-func TestEveryFieldHasAnEffect(t *testing.T) {
-	whole := containerEffects()
-	maps.Copy(whole, jvmEffects())
-	if len(whole) != len(containerEffects())+len(jvmEffects()) {
-		t.Error("a path is in two tables")
-	}
-	for _, tc := range []struct {
-		typ   reflect.Type
-		table map[string]effect
-	}{{reflect.TypeFor[Service](), serviceEffects()}, {reflect.TypeFor[Config](), whole}} {
-		fields, classed := leaves(tc.typ, ""), slices.Sorted(maps.Keys(tc.table))
-		for _, path := range fields {
-			if tc.table[path] == 0 {
-				t.Errorf("%s of %s is in no list of effect.go", path, tc.typ)
-			}
-		}
-		for _, path := range classed {
-			if !slices.Contains(fields, path) {
-				t.Errorf("effect.go lists %s, which %s does not have", path, tc.typ)
-			}
-		}
-	}
-	lists := 0
-	for _, list := range []map[string]effect{serviceEffects(), jvmEffects(), containerEffects()} {
-		lists += len(list)
-	}
-	if n := len(leaves(reflect.TypeFor[Service](), "")) + len(leaves(reflect.TypeFor[Config](), "")); n != lists {
-		t.Errorf("%d fields, %d effects", n, lists)
 	}
 }
 
 // valueAt returns the value at a path of the schema that leads through sections only.
-func valueAt(v reflect.Value, path string) reflect.Value {
-	return fieldAt(v, partsOf(v.Type(), map[string]effect{path: atOnce})[0].index)
+func valueAt(t *testing.T, v reflect.Value, path string) reflect.Value {
+	t.Helper()
+	for _, l := range layeredyaml.Leaves(v.Type(), "") {
+		if l.Path == path {
+			value, _ := l.Get(v)
+			return value
+		}
+	}
+	t.Fatalf("there is no %s", path)
+	return v
 }
 
 // TestDiffOfManyServices: what is found out about the schema is not found out for each
@@ -98,21 +68,22 @@ func sample() Config {
 // nothing else that needs more, and the fingerprint changes when a restart follows.
 func TestEveryFieldIsCompared(t *testing.T) {
 	old := WithDefaults(sample())
-	for path, e := range serviceEffects() {
+	for _, l := range leavesOf[Service]() {
+		path := l.Path
 		changed := WithDefaults(sample())
 		s := changed.Services["cat"]
 		n := 1000
-		fill(t, valueAt(reflect.ValueOf(&s).Elem(), path), &n)
+		fill(t, valueAt(t, reflect.ValueOf(&s).Elem(), path), &n)
 		changed.Services["cat"] = s
 		got := Diff(old, changed)
 		want := ActionUpdate
-		if e == newProcess {
+		if l.Change == changeRestart {
 			want = ActionRestart
 		}
 		if path == "oneshot" || path == "autostart" || strings.HasSuffix(path, "thread_dump") {
 			// fill knows only true, which some have by default.
-			b := !reflect.Indirect(valueAt(reflect.ValueOf(old.Services["cat"]), path)).Bool()
-			reflect.Indirect(valueAt(reflect.ValueOf(&s).Elem(), path)).SetBool(b)
+			b := !reflect.Indirect(valueAt(t, reflect.ValueOf(old.Services["cat"]), path)).Bool()
+			reflect.Indirect(valueAt(t, reflect.ValueOf(&s).Elem(), path)).SetBool(b)
 			changed.Services["cat"] = s
 			got = Diff(old, changed)
 		}
@@ -120,32 +91,40 @@ func TestEveryFieldIsCompared(t *testing.T) {
 			!slices.ContainsFunc(got[0].Fields, func(field string) bool { return strings.HasPrefix(field, "services.cat."+path) }) {
 			t.Errorf("%s: got %v, want %s", path, got, want)
 		}
-		if differs := fingerprint(old, "cat") != fingerprint(changed, "cat"); differs != (e == newProcess) {
+		if differs := fingerprint(old, "cat") != fingerprint(changed, "cat"); differs != (l.Change == changeRestart) {
 			t.Errorf("%s: the fingerprint differs: %v", path, differs)
 		}
 	}
-	for path, e := range jvmEffects() {
+	for _, l := range leavesOf[Config]() {
+		path := l.Path
+		if l.Change != changeJVM {
+			continue
+		}
 		changed := WithDefaults(sample())
 		n := 1000
-		fill(t, valueAt(reflect.ValueOf(&changed).Elem(), path), &n)
+		fill(t, valueAt(t, reflect.ValueOf(&changed).Elem(), path), &n)
 		if got := Diff(old, changed); len(got) != 1 || got[0].String() != "restart cat ("+path+" changed)" {
-			t.Errorf("%s (%d): got %v", path, e, got)
+			t.Errorf("%s: got %v", path, got)
 		}
 		if fingerprint(old, "cat") == fingerprint(changed, "cat") || fingerprint(old, "web") != fingerprint(changed, "web") {
 			t.Errorf("%s: the fingerprint of the JVM has to change, and no other", path)
 		}
 	}
-	for path, e := range containerEffects() {
+	for _, l := range leavesOf[Config]() {
+		path := l.Path
+		if l.Change == changeJVM {
+			continue
+		}
 		changed := WithDefaults(sample())
 		n := 1000
-		fill(t, valueAt(reflect.ValueOf(&changed).Elem(), path), &n)
+		fill(t, valueAt(t, reflect.ValueOf(&changed).Elem(), path), &n)
 		switch path { // true already
 		case "reload.watch":
 			*changed.Reload.Watch = false
 		case "jvm.check":
 			*changed.JVM.Check = false
 		}
-		want := map[effect]Action{atOnce: ActionUpdate, newContainer: ActionRenew}[e]
+		want := map[string]Action{changeLive: ActionUpdate, changeContainer: ActionRenew}[l.Change]
 		got := Diff(old, changed)
 		if len(got) != 1 || got[0].Service != "" || got[0].Action != want || !strings.HasPrefix(got[0].Fields[0], path) {
 			t.Errorf("%s: got %v, want %s", path, got, want)
@@ -261,10 +240,11 @@ func FuzzDiff(f *testing.F) {
 	f.Add([]byte("services: {a: {kind: tomcat}}\njvm: {flavor: {cpus: 2}}"), []byte("services: {a: {kind: tomcat, groups: []}}"))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		load := func(data []byte) Config {
-			r := newReport()
+			l := layeredyaml.New(schema)
+			l.Bytes("x", data)
 			var c Config
-			if tree := decodeFile(r, "x", data, reflect.TypeFor[Config]()); tree != nil && len(r.problems) == 0 {
-				tree.into(reflect.ValueOf(&c).Elem())
+			if len(l.Problems()) == 0 {
+				l.Decode(&c)
 			}
 			return c
 		}

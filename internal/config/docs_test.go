@@ -2,11 +2,12 @@ package config
 
 import (
 	"os"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // documented are the keys in the first column of a page's tables, in full. A key
@@ -46,9 +47,12 @@ func TestDocumentationNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := leaves(reflect.TypeFor[Config](), "")
-	for _, path := range leaves(reflect.TypeFor[Service](), "") {
-		known = append(known, "services.NAME."+path)
+	var known []string
+	for _, l := range leavesOf[Config]() {
+		known = append(known, l.Path)
+	}
+	for _, l := range leavesOf[Service]() {
+		known = append(known, "services.NAME."+l.Path)
 	}
 	// Only the user layer reads variables; in the others the key is refused.
 	known = slices.DeleteFunc(known, func(path string) bool { return path == "jvm.default.env" || path == "jvm.enforced.env" })
@@ -73,42 +77,44 @@ func TestDocumentationOfReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	says := map[string]effect{}
+	says := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(line, "|")
 		if len(cells) < 4 {
 			continue
 		}
-		var e effect
+		var change string
 		switch what := cells[2]; {
 		case strings.Contains(what, "restarted"):
-			e = newProcess
+			change = changeRestart
 		case strings.Contains(what, "taken over"):
-			e = atOnce
+			change = changeLive
 		case strings.Contains(what, "needs a new container"):
-			e = newContainer
+			change = changeContainer
 		default:
 			continue
 		}
 		list := strings.ReplaceAll(cells[1], "(but `contexts`)", "")
 		list = strings.ReplaceAll(list, "(but `apply`)", "")
 		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(list, -1) {
-			says[m[1]] = e
+			says[m[1]] = change
 		}
 	}
-	said := func(path string) effect {
-		for _, p := range append([]string{path}, ancestors(path)...) {
+	said := func(path string) string {
+		for _, p := range append([]string{path}, layeredyaml.Ancestors(path)...) {
 			if e, ok := says[p]; ok {
 				return e
 			}
 		}
-		return 0
+		return ""
 	}
-	for _, table := range []map[string]effect{serviceEffects(), jvmEffects(), containerEffects()} {
-		for path, e := range table {
-			if said(path) != e {
-				t.Errorf("docs/howto/reload.md says %d of %s, and it is %d", said(path), path, e)
-			}
+	for _, l := range append(leavesOf[Config](), leavesOf[Service]()...) {
+		change := l.Change
+		if change == changeJVM {
+			change = changeRestart
+		}
+		if said(l.Path) != change {
+			t.Errorf("docs says %q of %s, and it is %s", said(l.Path), l.Path, change)
 		}
 	}
 }

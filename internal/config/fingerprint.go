@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // Fingerprints gives one for each service: the same for two configurations of a
@@ -19,11 +21,11 @@ import (
 // comparing, and are not to be shown.
 func Fingerprints(cfg Config) map[string]string {
 	cfg = WithDefaults(cfg)
-	own := partsOf(reflect.TypeFor[Service](), serviceEffects())
-	jvm := processLines(partsOf(reflect.TypeFor[Config](), jvmEffects()), reflect.ValueOf(cfg))
+	own := leavesOf[Service]()
+	jvm := setLines(leavesOf[Config](), changeJVM, reflect.ValueOf(cfg))
 	out := make(map[string]string, len(cfg.Services))
 	for name, s := range cfg.Services {
-		lines := processLines(own, reflect.ValueOf(s))
+		lines := setLines(own, changeRestart, reflect.ValueOf(s))
 		if s.hasJVM() {
 			lines = append(lines, jvm...)
 		}
@@ -37,12 +39,12 @@ func Fingerprints(cfg Config) map[string]string {
 	return out
 }
 
-// processLines gives the values that need a new process and are set, one line each.
-func processLines(parts []part, section reflect.Value) []string {
+// setLines returns one line for each value that is set and needs change.
+func setLines(leaves []layeredyaml.Leaf, change string, section reflect.Value) []string {
 	var out []string
-	for _, p := range parts {
-		v := fieldAt(section, p.index)
-		if p.effect != newProcess || absent(p.path, v) {
+	for _, l := range leaves {
+		v, set := l.Get(section)
+		if l.Change != change || !set {
 			continue
 		}
 		// JSON sorts the keys of maps, and keeps a value on one line.
@@ -50,7 +52,7 @@ func processLines(parts []part, section reflect.Value) []string {
 		if err != nil {
 			text = fmt.Appendf(nil, "%#v", v.Interface()) // NaN, which no file can hold
 		}
-		out = append(out, p.path+"="+string(text)+"\n")
+		out = append(out, l.Path+"="+string(text)+"\n")
 	}
 	return out
 }

@@ -1,11 +1,19 @@
 package config
 
 import (
+	"io"
+	"maps"
+	"net/http"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
 )
 
 // DefaultFile is read when no other file is named. It may be absent.
@@ -36,70 +44,74 @@ type Loaded struct {
 	// Config has its defaults filled in.
 	Config Config `json:"config"`
 	// Warnings do not keep the configuration from being used.
-	Warnings []Problem `json:"warnings,omitempty"`
+	Warnings layeredyaml.Problems `json:"warnings,omitempty"`
 	// Files are the files that were read, in the order of rising precedence.
 	Files []string `json:"files,omitempty"`
 	// Origins has an entry for every value that was set.
-	Origins Origins `json:"origins,omitempty"`
+	Origins layeredyaml.Origins `json:"origins,omitempty"`
 }
 
-// loader is one call of Load.
-type loader struct {
-	report *report
-	root   *tree // what the layers so far have set
-	files  []string
+// schema is that of the configuration.
+var schema = layeredyaml.Schema{
+	Type: reflect.TypeFor[Config](), EnvPrefix: "STOKER_", ReservedEnv: reservedEnv, NewMapKey: newMapKey,
+	AdviseKey: adviseKey, AdviseSection: adviseSection,
 }
 
-// Load reads and merges every layer: the file, conf.d/*.yaml beside it in byte
-// order, the STOKER_* variables, the settings of the command line; each later
-// one overrides, field by field (maps by key, lists as a whole).
+// Load reads and merges every layer: the file, conf.d/*.yaml beside it in byte order, the
+// STOKER_* variables, the settings of the command line; each later one overrides, field by
+// field (maps by key, lists as a whole).
 //
-// When something is wrong the error is Problems, with all that was found in all
-// layers, and Loaded has only Files and Warnings.
+// When something is wrong the error is layeredyaml.Problems, with all that was found in
+// all layers, and Loaded has only Files and Warnings.
 func Load(o Options) (*Loaded, error) {
-	l := loader{report: newReport(), root: section(Origin{})}
-	l.set("assumed", o.Assume)
-	l.readFiles(o)
-	l.environment(o.Environ)
-	l.set("flag --set ", o.Set)
+	l := layeredyaml.New(schema)
+	l.Set("assumed", o.Assume)
+	path, named := o.path()
+	l.File(path, named)
+	l.Folder(confDir(path))
+	l.Environment(o.Environ)
+	l.Set("flag --set ", o.Set)
 
 	var raw Config
-	l.root.into(reflect.ValueOf(&raw).Elem())
-	origins := Origins{}
-	l.root.origins("", origins)
+	origins := l.Decode(&raw)
 	effective := WithDefaults(raw)
-	validate(raw, effective, origins, o.Environ, l.report)
-	if len(l.report.problems) > 0 {
-		return &Loaded{Files: l.files, Warnings: l.report.warnings}, l.report.sorted(l.files)
+	validate(raw, effective, l.Checker(origins), o.Environ)
+	if problems := l.Problems(); len(problems) > 0 {
+		return &Loaded{Files: l.Files(), Warnings: l.Warnings()}, problems
 	}
-	return &Loaded{effective, l.report.warnings, l.files, origins}, nil
+	return &Loaded{effective, l.Warnings(), l.Files(), origins}, nil
 }
 
 // NewWatcher watches the files that Load reads with the same options.
 func NewWatcher(o Options) (*filewatch.Watcher, error) {
 	file, _ := o.path()
-	return filewatch.New(filewatch.FileSet{Files: []string{file}, Folders: []string{confDir(file)}, Match: isConfFile})
+	return filewatch.New(filewatch.FileSet{Files: []string{file}, Folders: []string{confDir(file)}, Match: layeredyaml.IsLayerFile})
 }
 
 // confDir is the folder of further files beside the file.
 func confDir(file string) string { return filepath.Join(filepath.Dir(file), "conf.d") }
 
-// isConfFile reports whether a file of that name in conf.d is read. Editors and mounted
-// ConfigMaps make files whose names begin with a dot.
-func isConfFile(name string) bool {
-	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".yaml")
+// reservedEnv reports whether a variable is read elsewhere: STOKER_CONFIG names the file,
+// STOKER_SOCKET tells the command line where the API is, STOKER_CI makes tests strict, and
+// hooks get variables of their own.
+func reservedEnv(name, value string) bool {
+	return name == EnvFile || name == "STOKER_SOCKET" || name == "STOKER_CI" || name == "STOKER_PROCESS" || name == "STOKER_PID" ||
+		hooks.Variable(name) && !strings.Contains(value, "://") // a link to a service named stoker may be STOKER_PORT
 }
 
-// readFiles reads the file and those of conf.d.
-func (l *loader) readFiles(o Options) {
-	path, named := o.path()
-	l.file(path, named)
-	for _, more := range l.confD(path) {
-		l.file(more, true)
+// newMapKey spells a key that a variable adds: of env and secrets as it is written, of
+// headers with "-" for "_", of the others in lower case.
+func newMapKey(keys []string, name string) string {
+	switch keys[len(keys)-1] {
+	case "env", "secrets":
+		return name
+	case "headers":
+		return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 	}
+	return strings.ToLower(name)
 }
 
-// path returns the file to read, and whether somebody named it.
+// path returns the file to read, and whether an option names it.
 func (o Options) path() (path string, named bool) {
 	if o.File != "" {
 		return o.File, true
@@ -113,26 +125,29 @@ func (o Options) path() (path string, named bool) {
 	return DefaultFile, false
 }
 
-// file adds one file's layer. A file that may be absent and is makes no layer.
-func (l *loader) file(path string, must bool) {
-	data, ok, p := readFile(path)
-	switch {
-	case p.Message != "":
-		l.report.add(p)
-		l.report.partial = true
-		l.files = append(l.files, path)
-		return
-	case !ok && must:
-		l.report.add(Problem{File: path, Message: "cannot read the file: it does not exist"})
-		l.report.partial = true
-		return
-	case !ok:
-		return
+// ServicePath is the path of what stands below a service.
+func ServicePath(service, below string) string {
+	return layeredyaml.Join("services", service) + "." + below
+}
+
+// EnvPath is the path of a variable of a service.
+func EnvPath(service, name string) string { return layeredyaml.Join(ServicePath(service, "env"), name) }
+
+// Show prints the effective configuration as YAML, with the origin of each value if origin
+// is set. The live section of a service without a live probe is left out.
+func (l *Loaded) Show(w io.Writer, origin bool) error {
+	cfg := l.Config
+	cfg.Services = maps.Clone(cfg.Services)
+	if _, set := l.Origins["jvm"]; !set && cfg.JVM.Apply == jvm.ApplyReport && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)), Service.hasJVM) {
+		cfg.JVM.Apply = ""
 	}
-	l.files = append(l.files, path)
-	if t := decodeFile(l.report, path, data, reflect.TypeFor[Config]()); t != nil {
-		l.root = l.root.merge(t)
+	for name, s := range cfg.Services {
+		if _, set := l.Origins[ServicePath(name, "live")]; !set && !s.Live.IsSet() {
+			s.Live = supervisor.Live{}
+			cfg.Services[name] = s
+		}
 	}
+	return layeredyaml.Show(w, cfg, l.Origins, origin)
 }
 
 // lookup returns the last value of a variable, as the system's getenv would

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -58,9 +59,9 @@ func TestReports(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			_, err := Load(Options{File: file})
-			var ps Problems
+			var ps layeredyaml.Problems
 			if !errors.As(err, &ps) {
-				t.Fatalf("got %v, want Problems", err)
+				t.Fatalf("got %v, want layeredyaml.Problems", err)
 			}
 			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", ps.Error()+"\n")
 		})
@@ -105,7 +106,7 @@ func TestLayers(t *testing.T) {
 	checks := []struct{ got, want any }{
 		{web.Command, []string{"c"}}, {web.User, "three"}, {web.Dir, "/env"}, {web.Umask, "0027"}, {web.Essential, true},
 		{web.Env, map[string]string{"A": "1", "B": "2", "New": "x"}}, {*web.Restart.Backoff.First, time.Duration(0)},
-		{app.User, "app"}, {app.SuccessCodes, []int{3, 4}}, {app.Ready.Status, []int{200, 204}},
+		{app.User, "app"}, {app.SuccessCodes, []int{3, 4}}, {app.Ready.HTTP.Status, []int{200, 204}},
 		{l.Config.Stop.Timeout, 9 * time.Second}, {l.Config.Labels, map[string]string{"v": "2.0", "appid": "7"}}, {l.Config.Main, "web"},
 		{l.Origins["services.web.user"].String(), dir + "/conf.d/9-b.yaml:1"}, {l.Origins["services.web.umask"].String(), file + ":7"},
 		{l.Origins["services.web.dir"].String(), "env STOKER_SERVICES_WEB_DIR"}, {l.Origins["stop.timeout"].String(), "flag --set stop.timeout"},
@@ -141,7 +142,7 @@ func TestFiles(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	huge := write(t, map[string]string{"stoker.yaml": strings.Repeat("# padding\n", maxFile/10+1)})
+	huge := write(t, map[string]string{"stoker.yaml": strings.Repeat("# padding\n", 1<<20/10+1)})
 	tests := []struct {
 		name string
 		o    Options
@@ -179,11 +180,11 @@ func TestFiles(t *testing.T) {
 func TestUnreadableFileSilencesAbsence(t *testing.T) {
 	file := write(t, map[string]string{"stoker.yaml": "main: web\nlog: {level: loud}\n", "conf.d/a.yaml": "services: [", "conf.d/b.yaml": "x: 1\n"})
 	_, err := Load(Options{File: file})
-	var ps Problems
+	var ps layeredyaml.Problems
 	if !errors.As(err, &ps) || len(ps) != 3 {
 		t.Fatalf("got %v, want three problems", err)
 	}
-	if slices.ContainsFunc(ps, func(p Problem) bool { return p.Path == "main" }) {
+	if slices.ContainsFunc(ps, func(p layeredyaml.Problem) bool { return p.Path == "main" }) {
 		t.Errorf("main is said to name no service, which nobody can know: %v", err)
 	}
 }
@@ -238,9 +239,9 @@ func FuzzLoad(f *testing.F) {
 		}
 		l, err := Load(Options{File: file})
 		if err != nil {
-			var ps Problems
+			var ps layeredyaml.Problems
 			if !errors.As(err, &ps) || len(ps) == 0 {
-				t.Fatalf("not Problems: %q", err)
+				t.Fatalf("not layeredyaml.Problems: %q", err)
 			}
 			for _, p := range ps {
 				if strings.Contains(p.String(), "\n") || strings.Contains(p.Source, "\n") || p.Line < 0 || p.Column < 0 {

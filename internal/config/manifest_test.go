@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -36,6 +37,13 @@ actions:
   dump: {command: [stoker, jacoco, dump], service: main, run_as: app}
   reset: {command: ["${plugin_dir}/bin/reset"], timeout: 5s}
 `
+
+// parseManifest is LoadManifest with the bytes of a file.
+func parseManifest(path string, data []byte) (*plugin.Manifest, error) {
+	l := layeredyaml.New(manifestSchema)
+	l.Bytes(path, data)
+	return manifestOf(l, path)
+}
 
 func TestManifest(t *testing.T) {
 	m, err := parseManifest("plugin.yaml", []byte(wholeManifest))
@@ -78,7 +86,7 @@ func TestManifestProblems(t *testing.T) {
 		{"[a]", "p.yaml:1:1: is a list, not a section of keys"},
 	} {
 		m, err := parseManifest("p.yaml", []byte(tc.text))
-		var problems Problems
+		var problems layeredyaml.Problems
 		if !errors.As(err, &problems) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: %v, want %s", tc.text, err, tc.want)
 		}
@@ -131,7 +139,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte("<<: {a: b}\nwhen: &a {not: *a}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, err := parseManifest("p.yaml", data)
-		var problems Problems
+		var problems layeredyaml.Problems
 		if err == nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
@@ -36,7 +37,7 @@ func TestWarnings(t *testing.T) {
 		{"nothing special", "{a: {command: [x], live: {tcp: 'h:1'}}}", ""},
 		{"look longer than every", "{a: {command: [x], live: {tcp: 'h:1', every: 2s}}}", "services.a.live.timeout: 5s is more than every, 2s"},
 		{"look as long as every", "{a: {command: [x], live: {tcp: 'h:1', every: 5s}}}", ""},
-		{"live without a look", "{a: {command: [x], live: {every: 2s}}}", "services.a.live: nobody looks"},
+		{"live without a kind", "{a: {command: [x], live: {every: 2s}}}", "services.a.live: there is no liveness probe"},
 		{"live with its defaults", "{a: {command: [x], live: {every: 10s, timeout: 5s, then: restart}}}", ""},
 		{"live commented out", "{a: {command: [x], live: }}", ""},
 		{"drain", "{a: {command: [x], stop: {drain: 3s}}}", "services.a.stop.drain: 3s of drain and 6s of timeout are more than"},
@@ -45,7 +46,7 @@ func TestWarnings(t *testing.T) {
 		{"requires what ends for good", "{a: {command: [x], requires: [b]}, b: {command: [x], restart: {policy: never}}}\nmain: a", "services.a.requires[0]: b is not started again"},
 		{"requires a oneshot that is tried once", "{a: {command: [x], requires: [b]}, b: {command: [x], oneshot: true, restart: {policy: never}}}", ""},
 		{"after what ends for good", "{a: {command: [x], after: [b]}, b: {command: [x], restart: {policy: never}}}\nmain: a", ""},
-		{"readiness of a oneshot", "{a: {command: [x], oneshot: true, ready: {tcp: 'h:1'}}}", "services.a.ready: nothing is looked at"},
+		{"readiness of a oneshot", "{a: {command: [x], oneshot: true, ready: {tcp: 'h:1'}}}", "services.a.ready: a oneshot has no readiness"},
 		{"KILL is success", "{a: {command: [x], success_signals: [SIGKILL, INT]}}", "services.a.success_signals[0]: the kernel sends KILL"},
 		{"the main service is no oneshot", "{a: {command: [x], oneshot: true}, b: {command: [x]}}", ""},
 		{"no hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x]}], ready: [{name: x, command: [x], timeout: 1h, on_failure: fail}]}", ""},
@@ -105,8 +106,8 @@ services:
 	for i, c := range []struct{ got, want any }{
 		{web.EnvFiles, []string{"/c"}}, {len(web.Env), 0}, {web.Groups, []string{}}, {db.Groups, []string(nil)}, {*web.Nice, -5}, {*web.OOMScoreAdj, 0},
 		{web.Rlimits, map[string]string{"nofile": "1024:4096", "core": "unlimited"}}, {web.Secrets, map[string]string{"A": "/run/a", "Db_Pass": "/run/b"}},
-		{web.Live.Headers["X-Request-Id"], "7"}, {web.Live.Headers["X-Other"], "a.b"}, {web.Live.Timeout, time.Second}, {web.Live.Every, 10 * time.Second},
-		{web.Live.Then, supervisor.LiveRestart}, {web.Live.Failures, 3}, {web.Live.Successes, 1}, {web.Ready.Method, "GET"}, {db.Ready.Method, ""},
+		{web.Live.HTTP.Headers["X-Request-Id"], "7"}, {web.Live.HTTP.Headers["X-Other"], "a.b"}, {web.Live.Timeout, time.Second}, {web.Live.Every, 10 * time.Second},
+		{web.Live.Then, supervisor.LiveRestart}, {web.Live.Failures, 3}, {web.Live.Successes, 1}, {web.Ready.HTTP.Method, "GET"}, {db.Ready.HTTP.Method, ""},
 		{web.Restart.Policy, supervisor.Always}, {db.Restart.Policy, supervisor.OnFailure}, {db.Live, supervisor.Live{}}, {db.Output.Keep, "256KiB"},
 		{web.Output.File, supervisor.OutputFile{Path: "/var/log/web.log", Size: "10MiB", Every: 24 * time.Hour, Files: 3, Total: "1GiB"}},
 		{db.Output.File, supervisor.OutputFile{}}, {web.Cgroup.CPUs, 2.0}, {*l.Config.Reload.Watch, true}, {l.Config.Main, "web"},
@@ -128,7 +129,7 @@ services:
 	}
 	want := l.Config.Services["web"]
 	for _, header := range []string{"Authorization", "Cookie", "X-Api-Key"} {
-		want.Live.Headers[header] = redact.Hidden
+		want.Live.HTTP.Headers[header] = redact.Hidden
 	}
 	if !reflect.DeepEqual(again.Config.Services["web"], want) {
 		t.Errorf("got\n%+v, want\n%+v", again.Config.Services["web"], want)
@@ -199,7 +200,7 @@ func FuzzOrder(f *testing.F) {
 		for i, b := range data[:min(len(data), 40)] {
 			from, to := names[int(b>>4)%6], names[int(b&15)%6]
 			if from != to {
-				edges[from] = append(edges[from], edge{from, to, index("x", i), "requires"})
+				edges[from] = append(edges[from], edge{from, to, layeredyaml.Index("x", i), "requires"})
 				if left[from] == nil {
 					left[from] = map[string]bool{}
 				}

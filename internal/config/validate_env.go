@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/reference"
 )
@@ -19,14 +20,14 @@ func (v *validator) env(path string, env, secrets map[string]string, script func
 		return "", true // what is set is known when it is started
 	})
 	for _, key := range slices.Sorted(maps.Keys(env)) {
-		at := join(path, key)
+		at := layeredyaml.Join(path, key)
 		v.envName(at, key)
 		if err := errs[key]; err != nil {
-			v.bad(at, "", "%s", err)
+			v.Bad(at, "", "%s", err)
 		}
 		for _, name := range needs[key] {
 			if _, secret := secrets[name]; secret {
-				v.bad(at, "have the application read both", "refers to the secret %s, whose value is put into no other variable", name)
+				v.Bad(at, "have the application read both", "refers to the secret %s, whose value is put into no other variable", name)
 			}
 		}
 		if !script(key) {
@@ -47,7 +48,7 @@ func (v *validator) misreferred(at, key string, env map[string]string) {
 		if strings.HasPrefix(m[0], "$$") || !other && !v.environ[name] {
 			continue
 		}
-		v.warn(at, "write ${"+name+"}", "$%s stays as it stands: no shell reads it", name)
+		v.Warn(at, "write ${"+name+"}", "$%s stays as it stands: no shell reads it", name)
 	}
 	pieces, err := reference.Split(env[key])
 	if err != nil {
@@ -57,11 +58,11 @@ func (v *validator) misreferred(at, key string, env map[string]string) {
 		// ${user.home} is a program's own; ${NAME-x} and ${NAME%x} are a shell's.
 		_, fallback, known := reference.Variable(p.Text)
 		if p.Ref && fallback != nil && strings.Contains(*fallback, "${") {
-			v.warn(at, "write another line for it", "${%s} ends at its first }: references do not nest", bounded(printable.Line(p.Text)))
+			v.Warn(at, "write another line for it", "${%s} ends at its first }: references do not nest", layeredyaml.Shorten(printable.Line(p.Text)))
 		}
 		if p.Ref && !known && !strings.Contains(p.Text, ".") && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*[-:=+?#%^,/@!]`).MatchString(p.Text) {
-			v.warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}",
-				bounded(printable.Line(p.Text)))
+			v.Warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}",
+				layeredyaml.Shorten(printable.Line(p.Text)))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -63,7 +64,7 @@ func TestFlavorsAndRulesAreChecked(t *testing.T) {
 		{`flavors: [{name: a, match: {env: {A: {b: c}}}}]`, `jvm.flavors[0].match.env.A: is a section of keys, not a list`},
 	} {
 		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {web: {command: [x]}}\njvm: {" + tc.jvm + "}\n"})})
-		var ps Problems
+		var ps layeredyaml.Problems
 		if !errors.As(err, &ps) || len(ps) != 1 || !strings.Contains(ps[0].String(), tc.want) || ps[0].Line != 2 {
 			t.Errorf("%s: %v, want %s", tc.jvm, err, tc.want)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -34,14 +35,14 @@ func variableIn(text string) string {
 // literal warns of a value in which nothing is expanded though it looks so.
 func (v *validator) literal(at, text string) {
 	if name := variableIn(text); name != "" {
-		v.warn(at, notExpanded(at), "%s stays as it is: nothing is expanded here", quote("", name))
+		v.Warn(at, notExpanded(at), "%s stays as it is: nothing is expanded here", layeredyaml.Quote("", name))
 	}
 }
 
 // eachLiteral is literal for the items of a list.
 func (v *validator) eachLiteral(at string, list []string) {
 	for i, text := range list {
-		v.literal(index(at, i), text)
+		v.literal(layeredyaml.Index(at, i), text)
 	}
 }
 
@@ -50,7 +51,7 @@ func notExpanded(at string) string {
 	for strings.HasSuffix(at, "]") {
 		at = at[:strings.LastIndexByte(at, '[')]
 	}
-	return "write the value itself, or set it by the variable " + envPrefix + envName(strings.ReplaceAll(at, `"`, ""))
+	return "write the value itself, or set it by the variable " + schema.Variable(at)
 }
 
 // orNotExpanded is the hint for a refused value: another one where it refers to a
@@ -71,8 +72,8 @@ func (v *validator) arguments(at string, argv []string) {
 		}
 		shell = shell || slices.Contains([]string{"sh", "bash", "dash", "ash", "ksh", "zsh"}, path.Base(arg))
 		if name := variableIn(arg); name != "" {
-			v.warn(index(at, i), "write "+lastKey(at)+": ["+quoted([]string{"sh", "-c", "exec " + shellLine(argv)})+"]",
-				"%s stays as it is: a command is given to no shell", quote("", name))
+			v.Warn(layeredyaml.Index(at, i), "write "+layeredyaml.LastKey(at)+": ["+layeredyaml.QuoteList([]string{"sh", "-c", "exec " + shellLine(argv)})+"]",
+				"%s stays as it is: a command is given to no shell", layeredyaml.Quote("", name))
 			return
 		}
 	}

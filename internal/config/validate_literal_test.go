@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // TestLiteral: each value looks as if something would be expanded in it. What the hint
@@ -75,14 +77,14 @@ func TestLiteral(t *testing.T) {
 }
 
 // onlyOne is the one problem or warning that a service has.
-func onlyOne(t *testing.T, service string) Problem {
+func onlyOne(t *testing.T, service string) layeredyaml.Problem {
 	t.Helper()
 	l, err := loadText(t, "services: {a: {"+service+"}}\n")
-	var ps Problems
+	var ps layeredyaml.Problems
 	errors.As(err, &ps)
 	if all := slices.Concat(ps, l.Warnings); len(all) == 1 {
 		return all[0]
 	}
 	t.Fatalf("%s: not one problem: %v %v", service, err, l.Warnings)
-	return Problem{}
+	return layeredyaml.Problem{}
 }

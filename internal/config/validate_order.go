@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -22,8 +23,8 @@ func (v *validator) order() {
 	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	edges := map[string][]edge{}
 	for _, name := range names {
-		s, at := v.raw.Services[name], join("services", name)
-		all := append(edgesOf(name, join(at, "requires"), "requires", s.Requires), edgesOf(name, join(at, "after"), "is after", s.After)...)
+		s, at := v.raw.Services[name], layeredyaml.Join("services", name)
+		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"), "is after", s.After)...)
 		for _, e := range all {
 			if v.edge(e, names) {
 				edges[name] = append(edges[name], e)
@@ -33,16 +34,16 @@ func (v *validator) order() {
 	for _, cycle := range cycles(names, edges) {
 		steps := make([]string, len(cycle))
 		for i, e := range cycle {
-			steps[i] = fmt.Sprintf("%s %s %s%s", e.from, e.verb, e.to, v.where(e.path))
+			steps[i] = fmt.Sprintf("%s %s %s%s", e.from, e.verb, e.to, v.Where(e.path))
 		}
-		v.bad(cycle[0].path, "take one of these away", "the services wait for each other: %s", strings.Join(steps, ", "))
+		v.Bad(cycle[0].path, "take one of these away", "the services wait for each other: %s", strings.Join(steps, ", "))
 	}
 }
 
 func edgesOf(from, path, verb string, names []string) []edge {
 	out := make([]edge, len(names))
 	for i, to := range names {
-		out[i] = edge{from, to, index(path, i), verb}
+		out[i] = edge{from, to, layeredyaml.Index(path, i), verb}
 	}
 	return out
 }
@@ -52,19 +53,19 @@ func (v *validator) edge(e edge, names []string) bool {
 	to, exists := v.cfg.Services[e.to]
 	switch {
 	case e.to == e.from:
-		v.bad(e.path, "remove it", "the service %s itself", e.verb)
+		v.Bad(e.path, "remove it", "the service %s itself", e.verb)
 		return false
 	case !exists:
 		// What is there of a service that was refused as a whole counts as one.
-		if !v.report.isSpoiled(join("services", e.to)) {
-			v.lacking(e.path, didYouMean(e.to, names), "there is no service %s", quote("", e.to))
+		if !v.AlreadyReported(layeredyaml.Join("services", e.to)) {
+			v.Missing(e.path, layeredyaml.DidYouMean(e.to, names), "there is no service %s", layeredyaml.Quote("", e.to))
 		}
 		return false
 	}
 	if e.verb == "requires" && !to.Oneshot && to.Restart.Policy == supervisor.Never {
-		v.warn(e.path, "write oneshot: true for "+e.to+" if it is to end, else another restart.policy",
+		v.Warn(e.path, "write oneshot: true for "+e.to+" if it is to end, else another restart.policy",
 			"%s is not started again when it has ended (restart.policy never%s), and %s cannot start from then on",
-			e.to, v.where(join("services", e.to)+".restart.policy"), e.from)
+			e.to, v.Where(layeredyaml.Join("services", e.to)+".restart.policy"), e.from)
 	}
 	return true
 }

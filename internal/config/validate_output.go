@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -19,31 +20,31 @@ import (
 const maxKeep = 128 << 20
 
 func (v *validator) output(at string, raw, cfg supervisor.Output) {
-	if n, ok := v.size(join(at, "keep"), raw.Keep); ok && n > maxKeep {
-		v.bad(join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", quote("", raw.Keep), maxKeep>>20)
+	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > maxKeep {
+		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), maxKeep>>20)
 	}
-	v.oneOf(join(at, "format"), raw.Format, supervisor.OutputRaw, supervisor.OutputPrefix, supervisor.OutputJSON, supervisor.OutputNone)
-	v.oneOf(join(at, "overflow"), raw.Overflow, supervisor.OverflowDrop, supervisor.OverflowBlock)
+	v.OneOf(layeredyaml.Join(at, "format"), raw.Format, supervisor.OutputRaw, supervisor.OutputPrefix, supervisor.OutputJSON, supervisor.OutputNone)
+	v.OneOf(layeredyaml.Join(at, "overflow"), raw.Overflow, supervisor.OverflowDrop, supervisor.OverflowBlock)
 
-	file := join(at, "file")
-	name := join(file, "path")
+	file := layeredyaml.Join(at, "file")
+	name := layeredyaml.Join(file, "path")
 	v.absolute(name, raw.File.Path)
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
-		v.bad(name, "add the file's name", "%s is a folder", quote(name, p))
+		v.Bad(name, "add the file's name", "%s is a folder", layeredyaml.Quote(name, p))
 	} else if what := logs.NotAFile(p); what != "" {
-		v.bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", quote(name, p), what)
+		v.Bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", layeredyaml.Quote(name, p), what)
 	}
-	full, sized := v.size(join(file, "size"), raw.File.Size)
+	full, sized := v.size(layeredyaml.Join(file, "size"), raw.File.Size)
 	if !sized && raw.File.Size == "" {
 		full, _ = jvm.ParseMemory(cfg.File.Size) // the default's
 	}
-	if total, ok := v.size(join(file, "total"), raw.File.Total); ok && total < full {
-		v.bad(join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total, cfg.File.Size)
+	if total, ok := v.size(layeredyaml.Join(file, "total"), raw.File.Total); ok && total < full {
+		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total, cfg.File.Size)
 	}
-	v.notBelow(join(file, "every"), raw.File.Every, time.Second)
-	v.aboveZero(join(file, "files"), raw.File.Files)
-	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.report.isSpoiled(name) {
-		v.lacking(name, "set output.file.path", "no file is written without it")
+	v.NotBelow(layeredyaml.Join(file, "every"), raw.File.Every, time.Second)
+	v.AboveZero(layeredyaml.Join(file, "files"), raw.File.Files)
+	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.AlreadyReported(name) {
+		v.Missing(name, "set output.file.path", "no file is written without it")
 	}
 }
 
@@ -63,16 +64,16 @@ func notAFileHint(path string) string {
 // size reads a size in bytes; ok is false for none and for a bad one.
 func (v *validator) size(at, text string) (n int64, ok bool) {
 	if text == "" {
-		if v.isSet(at) {
-			v.bad(at, "remove the key to keep the default", "is empty")
+		if v.IsSet(at) {
+			v.Bad(at, "remove the key to keep the default", "is empty")
 		}
 		return 0, false
 	}
 	n, err := jvm.ParseMemory(text)
 	if err != nil {
-		v.bad(at, "", "%s", err)
+		v.Bad(at, "", "%s", err)
 	} else if strings.Trim(text, "0123456789") == "" && n < 64<<10 {
-		v.warn(at, fmt.Sprintf("write the unit: %dMiB", n), "%d is a number of bytes", n)
+		v.Warn(at, fmt.Sprintf("write the unit: %dMiB", n), "%d is a number of bytes", n)
 	}
 	return n, err == nil
 }
@@ -88,7 +89,7 @@ func (v *validator) outputFiles() {
 		}
 		at, clean := outputPath(name), path.Clean(f.Path)
 		if other, taken := writers[clean]; taken {
-			v.bad(at, "give each service a file of its own", "service %s writes this file too%s", other, v.where(outputPath(other)))
+			v.Bad(at, "give each service a file of its own", "service %s writes this file too%s", other, v.Where(outputPath(other)))
 			continue
 		}
 		writers[clean] = name
@@ -97,18 +98,12 @@ func (v *validator) outputFiles() {
 		name := writers[clean]
 		for n := 1; n <= min(v.cfg.Services[name].Output.File.Files, 1000); n++ {
 			if other, taken := writers[fmt.Sprintf("%s.%d", clean, n)]; taken {
-				v.bad(outputPath(other), "choose another name", "a full file of service %s gets this name%s", name, v.where(outputPath(name)))
+				v.Bad(outputPath(other), "choose another name", "a full file of service %s gets this name%s", name, v.Where(outputPath(name)))
 			}
 		}
 	}
 }
 
-func outputPath(service string) string { return join("services", service) + ".output.file.path" }
-
-// where is the place of a path in brackets; empty where it is not known.
-func (v *validator) where(path string) string {
-	if o, ok := v.origins[path]; ok {
-		return " (" + o.String() + ")"
-	}
-	return ""
+func outputPath(service string) string {
+	return layeredyaml.Join("services", service) + ".output.file.path"
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // plugins checks how plugins are used. Whether there are such plugins, and what their
@@ -12,15 +13,15 @@ import (
 func (v *validator) plugins() {
 	v.absolute("plugins.dir", v.raw.Plugins.Dir)
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
-		path := join("plugins.enabled", name)
-		if !plugin.PluginName(name) {
-			v.bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", quote("", name))
+		path := layeredyaml.Join("plugins.enabled", name)
+		if !plugin.ValidName(name) {
+			v.Bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
 		}
 		use := v.raw.Plugins.Enabled[name]
-		v.when(join(path, "when"), use.When)
+		v.when(layeredyaml.Join(path, "when"), use.When)
 		for _, param := range slices.Sorted(maps.Keys(use.Set)) {
-			if at := join(join(path, "set"), param); !plugin.ParamName(param) {
-				v.bad(at, "", "%s cannot be the name of a parameter", quote("", param))
+			if at := layeredyaml.Join(layeredyaml.Join(path, "set"), param); !plugin.ValidParamName(param) {
+				v.Bad(at, "", "%s cannot be the name of a parameter", layeredyaml.Quote("", param))
 			}
 		}
 	}

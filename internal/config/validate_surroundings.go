@@ -6,34 +6,35 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
 // surroundings checks what a process is started with.
 func (v *validator) surroundings(path string, s Service) {
-	v.absolute(join(path, "dir"), s.Dir)
-	v.literal(join(path, "user"), s.User)
+	v.absolute(layeredyaml.Join(path, "dir"), s.Dir)
+	v.literal(layeredyaml.Join(path, "user"), s.User)
 	if s.User != "" && !validUser(s.User) {
-		v.bad(join(path, "user"), "write name, uid, name:group or uid:gid", "%s is not a user", quote("", s.User))
+		v.Bad(layeredyaml.Join(path, "user"), "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", s.User))
 	}
 	if s.Umask != "" {
 		if _, err := ParseUmask(s.Umask); err != nil {
-			v.bad(join(path, "umask"), `write "0027"`, "%s", err)
+			v.Bad(layeredyaml.Join(path, "umask"), `write "0027"`, "%s", err)
 		}
 	}
-	v.env(join(path, "env"), s.Env, s.Secrets, func(name string) bool {
+	v.env(layeredyaml.Join(path, "env"), s.Env, s.Secrets, func(name string) bool {
 		return s.Kind == KindTomcat && tomcat.Evaluates(name)
 	})
 	for i, group := range s.Groups {
-		if at := index(join(path, "groups"), i); !validID(group) {
-			v.bad(at, "write a name or a number", "%s is not a group", quote("", group))
+		if at := layeredyaml.Index(layeredyaml.Join(path, "groups"), i); !validID(group) {
+			v.Bad(at, "write a name or a number", "%s is not a group", layeredyaml.Quote("", group))
 		}
 	}
 	for i, file := range s.EnvFiles {
-		at := index(join(path, "env_files"), i)
+		at := layeredyaml.Index(layeredyaml.Join(path, "env_files"), i)
 		if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
 			hint := orNotExpanded(at, file, `write "/path", or "-/path" for one that may be missing`)
-			v.bad(at, hint, "%s is not an absolute path", quote("", file))
+			v.Bad(at, hint, "%s is not an absolute path", layeredyaml.Quote("", file))
 			continue
 		}
 		v.literal(at, file)
@@ -45,15 +46,15 @@ func (v *validator) surroundings(path string, s Service) {
 // mistake: it is not repeated.
 func (v *validator) secrets(path string, s Service) {
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
-		at, env := join(join(path, "secrets"), name), join(join(path, "env"), name)
+		at, env := layeredyaml.Join(layeredyaml.Join(path, "secrets"), name), layeredyaml.Join(layeredyaml.Join(path, "env"), name)
 		v.envName(at, name)
 		if !strings.HasPrefix(s.Secrets[name], "/") {
-			v.bad(at, "write the path of a file that holds it", "the value is not an absolute path")
+			v.Bad(at, "write the path of a file that holds it", "the value is not an absolute path")
 		} else {
 			v.literal(at, s.Secrets[name])
 		}
 		if _, both := s.Env[name]; both {
-			v.bad(at, "remove one of the two", "is set in env too%s", v.where(env))
+			v.Bad(at, "remove one of the two", "is set in env too%s", v.Where(env))
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // signalNames are the signals that people stop services with, for hints.
@@ -16,10 +18,10 @@ func signalNames() []string {
 func ParseUmask(s string) (int, error) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
 	if err != nil {
-		return 0, fmt.Errorf("cannot read umask %s: it is not an octal number", quote("", s))
+		return 0, fmt.Errorf("cannot read umask %s: it is not an octal number", layeredyaml.Quote("", s))
 	}
 	if n > 0o777 {
-		return 0, fmt.Errorf("cannot read umask %s: it is above 0777", quote("", s))
+		return 0, fmt.Errorf("cannot read umask %s: it is above 0777", layeredyaml.Quote("", s))
 	}
 	return int(n), nil
 }

@@ -55,7 +55,7 @@ func (b *backend) Service(name string) (supervisor.Snapshot, bool) {
 // addTo adds what only the wiring knows.
 func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
 	s = b.reloader.jvms.AddTo(s)
-	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Troubles(s.Name))
+	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Failures(s.Name))
 	return s
 }
 
@@ -79,7 +79,7 @@ func (b *backend) confinedService(pid int) (string, error) {
 }
 
 // Plugins are all of them, by name.
-func (b *backend) Plugins(fresh bool) []plugin.Plugin {
+func (b *backend) Plugins(fresh bool) []plugin.Info {
 	plugins := b.reloader.plugins
 	if plugins == nil {
 		return nil
@@ -91,15 +91,15 @@ func (b *backend) Plugins(fresh bool) []plugin.Plugin {
 }
 
 // Plugin is one.
-func (b *backend) Plugin(name string) (plugin.Plugin, error) {
+func (b *backend) Plugin(name string) (plugin.Info, error) {
 	if b.reloader.plugins == nil {
-		return plugin.Plugin{}, errNoPlugins()
+		return plugin.Info{}, errNoPlugins()
 	}
 	return b.reloader.plugins.Get(name)
 }
 
 // SwitchPlugin switches one on or off, or sets its parameters.
-func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.PluginSwitch, by string) (api.PluginSwitched, error) {
+func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (api.PluginSwitched, error) {
 	return b.reloader.switchPlugin(ctx, name, want, by)
 }
 
@@ -123,7 +123,7 @@ func (b *backend) ConfigProblem() string { return b.reloader.problemText() }
 func (b *backend) Hooks() []hooks.Status { return b.reloader.hooks.Statuses() }
 
 // HookCounts are how the runs of hooks ended.
-func (b *backend) HookCounts() []hooks.Count { return b.reloader.hooks.Counts() }
+func (b *backend) HookCounts() []hooks.Counter { return b.reloader.hooks.Counters() }
 
 // RunHooks runs hooks by hand.
 func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
@@ -143,7 +143,7 @@ func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, ser
 		o.Pid, o.Port = s.Pid, b.reloader.hooks.Port(o.Service)
 	}
 	b.reloader.log.Info("hooks are run by hand", "event", event, "hook", name, "name", o.Service, "asked_by", by)
-	return b.reloader.hooks.RunByHand(ctx, o, name)
+	return b.reloader.hooks.RunManually(ctx, o, name)
 }
 
 // Signal sends a signal to a service's process, or to all its processes.
@@ -152,7 +152,7 @@ func (b *backend) Signal(service string, sig syscall.Signal, group bool, by stri
 	if !ok {
 		return proc.ErrGone
 	}
-	b.reloader.log.Info("signal sent", "name", service, "signal", supervisor.SignalName(sig),
+	b.reloader.log.Info("signal sent", "name", service, "signal", proc.SignalName(sig),
 		"pid", p.Pid(), "group", group, "asked_by", by)
 	if group {
 		return p.SignalGroup(sig)

@@ -20,7 +20,6 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
-	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
 
@@ -235,7 +234,7 @@ func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
 }
 
 func (c *candidate) ask(ctx context.Context, m *proc.Manager) (int, string, error) {
-	return supervisor.RunCommand(ctx, m, proc.Spec{ID: service.ProcessID("upgrade"),
+	return proc.RunCommand(ctx, m, proc.Spec{ID: service.ProcessID("upgrade"),
 		Argv: []string{fmt.Sprintf("/proc/self/fd/%d", c.file.Fd()), "version", "-o", "json"},
 		Env:  []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "STOKER_SOCKET=" + os.DevNull}})
 }

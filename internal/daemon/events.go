@@ -29,7 +29,7 @@ func (j *journal) moment(m supervisor.Moment) {
 		if code := m.Exit.Code; m.Exit.Signal == 0 {
 			e.Code = &code
 		} else {
-			e.Signal = supervisor.SignalName(m.Exit.Signal)
+			e.Signal = proc.SignalName(m.Exit.Signal)
 		}
 	}
 	j.events.Append(e)
@@ -40,7 +40,7 @@ func (j *journal) hooks(o lifecycle.Occurrence, outcomes []hooks.Outcome) {
 	for _, out := range outcomes {
 		j.events.Append(events.Event{Kind: events.KindHook, Service: o.Service, Start: o.Start, Hook: &events.Hook{
 			Event: string(o.Event), Name: out.Hook, Plugin: out.Plugin, Moment: o.At, OK: out.OK, Why: out.Why,
-			Tries: out.Tries, Code: out.Code, Took: out.Took, Output: out.Output, Annotations: out.Given.Annotations}})
+			Tries: out.Tries, Code: out.Code, Took: out.Took, Output: out.Output, Annotations: out.Contributed.Annotations}})
 	}
 }
 

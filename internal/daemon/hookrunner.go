@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
@@ -33,12 +34,12 @@ type hookRunner struct {
 	*hooks.Runner // nil before begin
 	log           hclog.Logger
 	journal       *journal
-	book          atomic.Pointer[hooks.Book]
+	book          atomic.Pointer[hooks.Registry]
 
 	mu      sync.Mutex // guards what follows
-	own     []hooks.Bound
-	leaving []hooks.Bound // of services that are not configured any more, for their end
-	plugins []hooks.Bound
+	own     []hooks.ResolvedHook
+	leaving []hooks.ResolvedHook // of services that are not configured any more, for their end
+	plugins []hooks.ResolvedHook
 	config  config.Config
 	said    map[string]bool // what was told of hook files, once each
 }
@@ -52,12 +53,12 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 // supervisor.New, which ends processes that nobody has claimed.
 func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
-	machine, past := hooks.NewMachine(m, rec)
-	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Past: past, Log: h.log, Book: h.book.Load, Env: service.EnvironMap(os.Environ()),
+	machine, past := hooks.NewManagerHost(m, rec)
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: service.EnvironMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
-		Done:     h.journal.hooks, PluginFailed: r.plugins.FailHook,
-		Failed: func(o lifecycle.Occurrence, out hooks.Outcome) {
+		OnDone:   h.journal.hooks, OnPluginFailure: r.plugins.OnHookFailure,
+		OnFailure: func(o lifecycle.Occurrence, out hooks.Outcome) {
 			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
 		}})
 }
@@ -69,7 +70,7 @@ func (h *hookRunner) renew(plan *setup) {
 	if left := leaving(h.own, h.config, plan); len(left) > 0 {
 		h.leaving = left
 	}
-	h.leaving = slices.DeleteFunc(h.leaving, func(b hooks.Bound) bool { _, back := plan.config.Services[b.Services[0]]; return back })
+	h.leaving = slices.DeleteFunc(h.leaving, func(b hooks.ResolvedHook) bool { _, back := plan.config.Services[b.Services[0]]; return back })
 	h.own, h.config = plan.hooks, plan.config
 	for _, p := range plan.hookNotes {
 		if text := p.Error(); !h.said[text] {
@@ -82,15 +83,15 @@ func (h *hookRunner) renew(plan *setup) {
 
 // leaving are the hooks for the end of services that another configuration does not
 // have any more: whoever removes a service removes what is its own with it.
-func leaving(own []hooks.Bound, before config.Config, next *setup) (out []hooks.Bound) {
+func leaving(own []hooks.ResolvedHook, before config.Config, next *setup) (out []hooks.ResolvedHook) {
 	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
 		if _, stays := next.config.Services[name]; stays {
 			continue
 		}
-		of := func(b hooks.Bound) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
+		of := func(b hooks.ResolvedHook) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
 		for _, b := range own {
 			ends := slices.Contains([]lifecycle.Event{lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped}, b.Event)
-			again := slices.ContainsFunc(next.hooks, func(n hooks.Bound) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
+			again := slices.ContainsFunc(next.hooks, func(n hooks.ResolvedHook) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
 			if ends && !again && of(b) {
 				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
 				out = append(out, b)
@@ -101,7 +102,7 @@ func leaving(own []hooks.Bound, before config.Config, next *setup) (out []hooks.
 }
 
 // renewPlugins takes over the hooks of the active plugins.
-func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
+func (h *hookRunner) renewPlugins(bound []hooks.ResolvedHook) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.plugins = bound
@@ -111,7 +112,7 @@ func (h *hookRunner) renewPlugins(bound []hooks.Bound) {
 // rebind puts both into force. h.mu is held.
 func (h *hookRunner) rebind() {
 	bound := slices.Concat(h.own, h.leaving, h.plugins)
-	h.book.Store(hooks.NewBook(bound, hooks.Surroundings{Env: service.EnvironMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
+	h.book.Store(hooks.NewRegistry(bound, hooks.Surroundings{Env: service.EnvironMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
 }
 
 // labels are those of the configuration that the hooks are of.
@@ -123,8 +124,8 @@ func (h *hookRunner) labels() map[string]string {
 
 // flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
 // while.
-func flavorOf(cfg config.Config, bound []hooks.Bound) string {
-	if !slices.ContainsFunc(bound, func(b hooks.Bound) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
+func flavorOf(cfg config.Config, bound []hooks.ResolvedHook) string {
+	if !slices.ContainsFunc(bound, func(b hooks.ResolvedHook) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
 		return ""
 	}
 	limits, _ := launch.ReadLimits(nil)
@@ -137,7 +138,7 @@ func flavorOf(cfg config.Config, bound []hooks.Bound) string {
 
 // ReadHooks finds the lifecycle of a configuration and of its folder. Problems of single
 // files are notes.
-func ReadHooks(cfg config.Config, origins config.Origins) (bound []hooks.Bound, notes []hooks.Problem, err error) {
+func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.ResolvedHook, notes []hooks.Problem, err error) {
 	source := func(e lifecycle.Event, k int) string {
 		path := fmt.Sprintf("hooks.%s[%d]", e, k)
 		for _, key := range []string{path + ".name", path + ".file", path} {
@@ -153,7 +154,7 @@ func ReadHooks(cfg config.Config, origins config.Origins) (bound []hooks.Bound, 
 			return nil, nil, &exit.Error{Err: fmt.Errorf("cannot use the hooks: %w", p), Code: exit.BadConfig}
 		}
 	}
-	return append(hooks.FromConfig(&cfg.Hooks.ByEvent, source), files...), problems, nil
+	return append(hooks.ResolveConfig(&cfg.Hooks.ByEvent, source), files...), problems, nil
 }
 
 // any says whether there are hooks at all.
@@ -195,9 +196,9 @@ func occasionOf(m supervisor.Moment) lifecycle.Occurrence {
 }
 
 // given is what hooks have given to a user's processes for the present start of a service.
-func (h *hookRunner) given(service string, uid int) hooks.Given {
+func (h *hookRunner) given(service string, uid int) hooks.Output {
 	if h == nil || h.Runner == nil {
-		return hooks.Given{}
+		return hooks.Output{}
 	}
-	return h.Given(service, uid)
+	return h.Output(service, uid)
 }

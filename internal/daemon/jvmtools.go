@@ -199,7 +199,7 @@ func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p
 		return refusal(http.StatusNotFound, "no-jvm", "where its command is a script, let that end with: exec java ...", "the process of %s is no JVM", service)
 	case errors.Is(err, hotspot.ErrOpenJ9):
 		return refusal(http.StatusNotFound, "no-jvm", "OpenJ9's own jcmd can ask it", "the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
-	case errors.Is(err, hotspot.ErrBegins), errors.Is(err, hotspot.ErrNotCaught):
+	case errors.Is(err, hotspot.ErrStarting), errors.Is(err, hotspot.ErrNotCaught):
 		return refusal(http.StatusConflict, api.CodeNotNow, "ask again in a moment", "the JVM of %s has just begun: the signal by which it is asked would end it", service)
 	case errors.Is(err, hotspot.ErrNoAttach):
 		return refusal(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",

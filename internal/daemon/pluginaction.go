@@ -32,7 +32,7 @@ func (r *reloader) runAction(ctx context.Context, of, name string, args []string
 		return done, errNoPlugins()
 	}
 	action, err := r.plugins.Action(of, name)
-	var none *plugin.NoPluginError
+	var none *plugin.NotFoundError
 	if errors.As(err, &none) {
 		return done, err
 	}
@@ -56,7 +56,7 @@ func (r *reloader) runAction(ctx context.Context, of, name string, args []string
 }
 
 // actionSpec says how an action is started.
-func (r *reloader) actionSpec(of string, action plugin.ReadyAction, args []string) (proc.Spec, error) {
+func (r *reloader) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
 	}
@@ -71,7 +71,7 @@ func (r *reloader) actionSpec(of string, action plugin.ReadyAction, args []strin
 		user.AdaptEnv(env)
 	}
 	if spec.Argv[0] != ownPath(r.m) {
-		spec.Open = hooks.Trusted(spec.User)
+		spec.Open = hooks.OpenTrusted(spec.User)
 	}
 	for name, value := range *r.plan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value

@@ -25,32 +25,32 @@ const pluginsItem = "plugins"
 const runtimePluginDir = "/run/stoker/plugins"
 
 // newPlugins are the plugins of this container, with what was switched before.
-func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.Logger, journal *journal, runner *hookRunner) *plugin.Plugins {
-	o := plugin.PluginsOptions{Reader: PluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
-		Kept:    rec.Blobs[pluginsItem],
-		Keep:    func(data []byte) error { return m.Put(pluginsItem, data) },
+func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.Logger, journal *journal, runner *hookRunner) *plugin.Set {
+	o := plugin.Options{Reader: PluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
+		Saved:   rec.Blobs[pluginsItem],
+		Save:    func(data []byte) error { return m.Put(pluginsItem, data) },
 		Warn:    func(text string) { log.Warn("plugins", "problem", text) },
-		Renewed: runner.renewPlugins,
-		Changed: func(p plugin.Plugin) {
+		OnHooks: runner.renewPlugins,
+		OnChange: func(p plugin.Info) {
 			journal.plugin(p.Name, string(p.State), p.Why)
 			switch p.State {
-			case plugin.PluginActive:
+			case plugin.Active:
 				log.Info("plugin is active", "plugin", p.Name, "version", p.Version)
-			case plugin.PluginFailed:
+			case plugin.Failed:
 				log.Error("plugin has failed", "plugin", p.Name, "reason", strings.ReplaceAll(p.Why, "\n", "; "))
-			case plugin.PluginInactive:
+			case plugin.Inactive:
 				log.Debug("plugin is inactive", "plugin", p.Name, "reason", p.Why)
 			}
 		}}
 	if dir := stateFolder(os.Geteuid(), os.Getenv); dir != "" {
 		o.StateFile, o.StateDirs = filepath.Join(dir, "plugins.json"), []string{filepath.Join(dir, "plugins"), runtimePluginDir}
 	}
-	return plugin.NewPlugins(o)
+	return plugin.New(o)
 }
 
 // pluginReader reads plugins, with the care that root needs.
-func PluginReader() plugin.FolderReader {
-	return plugin.FolderReader{Manifest: config.LoadManifest, Guarded: os.Geteuid() == 0}
+func PluginReader() plugin.Reader {
+	return plugin.Reader{Manifest: config.LoadManifest, CheckOwners: os.Geteuid() == 0}
 }
 
 // ownPath is a path by which our own binary can be executed, whoever does it.
@@ -68,9 +68,9 @@ func ownPath(m *proc.Manager) string {
 }
 
 // surroundings are what the conditions of plugins look at.
-func surroundings(cfg config.Config) plugin.Container {
+func surroundings(cfg config.Config) plugin.Environment {
 	env := service.EnvironMap(os.Environ())
-	return plugin.Container{Env: env, Labels: cfg.Labels, Flavor: func() string {
+	return plugin.Environment{Env: env, Labels: cfg.Labels, Flavor: func() string {
 		limits, _ := launch.ReadLimits(nil)
 		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {
@@ -89,8 +89,8 @@ func (r *reloader) owePlugins(by string) (settled func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
 	defer cancel()
 	r.payPlugins(ctx)
-	r.plugins.Owe(by)
-	return r.plugins.Settled
+	r.plugins.RequireRestart(by)
+	return r.plugins.RestartDone
 }
 
 // configurePlugins has the plugins follow another configuration, and gives what is to
@@ -99,9 +99,9 @@ func (r *reloader) configurePlugins(loaded *config.Loaded) (then func(by string)
 	if r.plugins == nil {
 		return func(string) {}
 	}
-	before := fmt.Sprint(r.plugins.Carried(nil))
+	before := fmt.Sprint(r.plugins.JVMOptions(nil))
 	r.plugins.Configure(loaded.Config.Plugins, surroundings(loaded.Config))
-	if fmt.Sprint(r.plugins.Carried(nil)) == before {
+	if fmt.Sprint(r.plugins.JVMOptions(nil)) == before {
 		return func(string) {}
 	}
 	return func(by string) {

@@ -19,7 +19,7 @@ const renewTime = time.Minute
 // switchPlugin does what an operator wants of a plugin, and has the JVMs whose options
 // change by that started anew, once. Whoever asked may go away meanwhile: it is done
 // as a whole.
-func (r *reloader) switchPlugin(ctx context.Context, name string, want plugin.PluginSwitch, by string) (done api.PluginSwitched, err error) {
+func (r *reloader) switchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.PluginSwitched, err error) {
 	if r.plugins == nil {
 		return done, errNoPlugins()
 	}
@@ -39,7 +39,7 @@ func (r *reloader) switchPlugin(ctx context.Context, name string, want plugin.Pl
 		r.log.Warn("what was switched counts until the container ends only", "plugin", name, "error", done.Unsaved)
 	}
 	made := r.renewJVMs(ctx, renewal{by: by + ", plugin " + name, plugin: name, later: want.NoRestart})
-	r.plugins.Settled()
+	r.plugins.RestartDone()
 	done.Restarted, done.Deferred, done.Notes = made.restarted, made.deferred, made.notes
 	r.followSources()
 	done.Plugin, err = r.plugins.Get(name)
@@ -48,7 +48,7 @@ func (r *reloader) switchPlugin(ctx context.Context, name string, want plugin.Pl
 
 // errNoPlugins is for an init of one command.
 func errNoPlugins() error {
-	return &plugin.NoPluginError{What: "there are no plugins", Hint: "beside the command of run they do not count; --with-services has them"}
+	return &plugin.NotFoundError{What: "there are no plugins", Hint: "beside the command of run they do not count; --with-services has them"}
 }
 
 // renewal says which JVMs are to be started anew.
@@ -78,7 +78,7 @@ func (r *reloader) renewJVMs(ctx context.Context, how renewal) (out renewed) {
 		case !changed:
 			continue
 		case how.later:
-			r.plugins.Defer(j.Name, j.Pid)
+			r.plugins.DeferRestart(j.Name, j.Pid)
 			out.deferred = append(out.deferred, j.Name)
 			continue
 		case j.State == supervisor.Running:
@@ -102,7 +102,7 @@ func (r *reloader) payPlugins(ctx context.Context) {
 	if r.plugins == nil {
 		return
 	}
-	if owed, ok := r.plugins.Owed(); ok {
+	if owed, ok := r.plugins.PendingRestart(); ok {
 		by := owed.By
 		if owed.Plugin != "" {
 			by += ", plugin " + owed.Plugin
@@ -113,7 +113,7 @@ func (r *reloader) payPlugins(ctx context.Context) {
 			r.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}
-	r.plugins.Settled()
+	r.plugins.RestartDone()
 }
 
 // changes says whether a start would give a JVM other options than it has. Where they
@@ -138,9 +138,9 @@ func (r *reloader) changes(ctx context.Context, j launch.JVM, plugin string) (bo
 // dropped says whether a plugin has failed now for options that cannot be used.
 func (r *reloader) dropped(name string, bad *launch.OptionsError) bool {
 	p, err := r.plugins.Get(name)
-	if err != nil || p.State != plugin.PluginActive || p.Required {
+	if err != nil || p.State != plugin.Active || p.Required {
 		return false
 	}
-	r.plugins.Fail([]string{name}, launch.OptionsReason(bad))
+	r.plugins.Disable([]string{name}, launch.OptionsReason(bad))
 	return true
 }

@@ -30,7 +30,7 @@ type reloader struct {
 	// hooks run what belongs to the stages.
 	hooks *hookRunner
 	// plugins are those of the services; nil: the command of run has none.
-	plugins *plugin.Plugins
+	plugins *plugin.Set
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
@@ -24,22 +25,22 @@ import (
 // setup is what a supervisor runs: the configuration and the services made of it.
 type setup struct {
 	config      config.Config
-	origins     config.Origins
+	origins     layeredyaml.Origins
 	definitions []supervisor.Definition
 	made        map[string]string                  // fingerprints of the services
 	jvms        *launch.Shared                     // shared with the setups before
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
 	runner      *hookRunner
-	hooks       []hooks.Bound
+	hooks       []hooks.ResolvedHook
 	hookNotes   []hooks.Problem
-	plugins     *plugin.Plugins // nil: there are none beside the command of run
+	plugins     *plugin.Set // nil: there are none beside the command of run
 	users       []*asuser.User
 	cgroups     *cgroup.Tree
 }
 
 // prepare makes the services of a configuration. What was found out by the setup
 // before it, if there is one, stays known.
-func prepare(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *setup, plugins *plugin.Plugins, runner *hookRunner) (*setup, error) {
+func prepare(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *setup, plugins *plugin.Set, runner *hookRunner) (*setup, error) {
 	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
 	if before != nil {
 		s.jvms, s.cgroups, s.labels = before.jvms, before.cgroups, before.labels

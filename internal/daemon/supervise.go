@@ -18,8 +18,9 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/memory"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -143,13 +144,13 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		time.AfterFunc(apiDelay, serve) // the services first
 	}
 	time.AfterFunc(settleTime, func() {
-		pid1.CatchInto(sigs)
-		pid1.CatchRest(sigs)
+		signals.NotifyFirst(sigs)
+		signals.NotifyRest(sigs)
 		r.watch(ctx)
 		r.api.keep()
 		debug.SetGCPercent(laterPercent)
-		pid1.ReturnStartup()
-		time.AfterFunc(supervisor.DebuggerTime, pid1.ReturnStartup) // what the search for debuggers has used
+		memory.ReleaseStartup()
+		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // what the search for debuggers has used
 	})
 	code := r.sup.Run(ctx, rec)
 	return ending{code: code, grace: r.sup.Grace()}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/terminal"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
@@ -137,7 +137,7 @@ func (o *Orders) takeTerminal() *report {
 	if !o.Foreground {
 		return nil
 	}
-	return failure("give the terminal to", pid1.TakeForeground(0, os.Getpid()))
+	return failure("give the terminal to", terminal.SetForeground(0, os.Getpid()))
 }
 
 // dropBounding may be refused to one who has no capabilities anyway. Then a set-

@@ -10,9 +10,26 @@ const (
 	NotFound    = 4  // no such service
 	Unavailable = 69 // no stoker answers
 	CannotWrite = 73 // a file cannot be written there
+	InitFailed  = 70 // no supervisor worked
 	TryLater    = 75 // it may work later
 	BadConfig   = 78 // the configuration was refused
 )
+
+// Meanings explain the codes, for the manual page.
+var Meanings = []struct {
+	Code int
+	Text string
+}{
+	{0, "success"},
+	{Failed, "failure, and no other code fits"},
+	{Usage, "the command line is wrong, or there is nothing to run"},
+	{Refused, "not permitted"},
+	{NotFound, "there is no such service or plugin, or nothing is known of it"},
+	{Unavailable, "no stoker answers"},
+	{CannotWrite, "a file cannot be written there"},
+	{TryLater, "not now: it may work later"},
+	{BadConfig, "the configuration, or a JVM option, is rejected"},
+}
 
 // Error is an error with a hint and an exit code.
 type Error struct {

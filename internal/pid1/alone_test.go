@@ -147,15 +147,3 @@ func threadsOf(t *testing.T, pid int) []os.DirEntry {
 	}
 	return tasks
 }
-
-// room leaves nothing behind.
-func TestRoom(t *testing.T) {
-	if n, err := room(20); n != 20 || err != nil {
-		t.Errorf("room for %d of 20: %v", n, err)
-	}
-	for pid, b := range children(os.Getpid()) {
-		if b.State == 'Z' {
-			t.Errorf("%d is left: %+v", pid, b)
-		}
-	}
-}

@@ -2,24 +2,23 @@ package pid1
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/spawn"
 	"golang.org/x/sys/unix"
 )
 
-// A binary that supervisors are newly started from is on trial: it must ping
-// within the patience before Hello, must not end trialDeaths times, and must then
-// be healthy for trialSteps steps in a row. Time in which the init itself did not
-// run is not counted.
+// A new binary is on trial: a supervisor of it must ping before the watchdog's limit,
+// supervisors of it must not end trialDeaths times, and one must then be healthy for
+// trialSteps steps in a row. Time in which the init itself did not run is not counted.
 const (
 	trialDeaths = 2
 	trialStep   = time.Second
 	trialSteps  = 60
-	leaveLimit  = time.Second // of a supervisor that handed over
-	loopDeaths  = 8           // in a row, and no trial: it does not work any more
+	exitLimit   = time.Second // of a supervisor that handed over
+	loopDeaths  = 8           // in a row after the trial: it does not work any more
 )
 
 // binary is an executable that supervisors are started from.
@@ -34,110 +33,94 @@ func (b binary) close() {
 	}
 }
 
-// binaries are the one in use and the one to return to.
-type binaries struct {
-	now, before binary
-	count       int // upgrades so far
-	trial       bool
-	deaths      int   // on trial
-	good        ticks // steps of health on trial
-	failed, why string
-}
-
-// exe is the path of what supervisors are started from.
+// exe is its path.
 func (b binary) exe() string {
 	if b.fd > 0 {
 		return "/proc/self/fd/" + strconv.Itoa(b.fd)
 	}
-	return ownExe()
+	return spawn.OwnExe()
 }
 
-// upgrade takes a new binary. The supervisor that sent it leaves by itself.
+// binaries are the one in use and the one to return to.
+type binaries struct {
+	current, previous binary
+	upgrades          int
+	trial             bool
+	deaths            int         // on trial
+	healthTicks       tickCounter // steps of health on trial
+	failed, why       string      // version of the last one that failed, and how
+}
+
+// upgrade takes a new binary. The supervisor that sent it exits by itself.
 func (i *initState) upgrade(m *initproto.Msg) {
-	b := &i.bins
-	if len(m.Fds) != 1 || m.Binary == nil || i.stop > 0 || i.sweep != nil {
+	b := &i.binaries
+	if len(m.Fds) != 1 || m.Binary == nil || i.stops > 0 || i.killAll != nil {
 		initproto.CloseAll(m.Fds)
-		i.log.printf("a new binary is refused: it comes incomplete, or the container stops")
+		i.log.printf("cannot upgrade: the request is incomplete, or the container stops")
 		return
 	}
 	// Not one of the numbers that a child's own descriptors are put on.
 	fd, err := unix.FcntlInt(uintptr(m.Fds[0]), unix.F_DUPFD_CLOEXEC, 16)
 	initproto.CloseAll(m.Fds)
 	if err != nil {
-		i.log.printf("cannot take the new binary: %v", err)
+		i.log.printf("cannot upgrade: %v", err)
 		return
 	}
-	b.before.close()
-	*b = binaries{now: binary{fd: fd, version: cut(m.Binary.Version), path: cut(m.Binary.Path)}, before: b.now, count: b.count + 1, trial: true}
-	i.log.printf("supervisors are started from %s now (stoker %s, before it %s); asked for by %s", b.now.path, b.now.version, b.before.version, cut(m.Binary.By))
-	i.keeper.leaveBy = time.Now().Add(leaveLimit)
+	b.previous.close()
+	next := binary{fd: fd, version: shorten(m.Binary.Version), path: shorten(m.Binary.Path)}
+	*b = binaries{current: next, previous: b.current, upgrades: b.upgrades + 1, trial: true}
+	i.log.printf("upgrading the supervisor to %s (stoker %s, before it %s), requested by %s",
+		next.path, next.version, b.previous.version, shorten(m.Binary.By))
+	i.supervisor.exitBy = time.Now().Add(exitLimit)
 }
 
-// cut bounds a text that is not ours.
-func cut(s string) string { return s[:min(len(s), 512)] }
+// shorten bounds a text of the supervisor's.
+func shorten(s string) string { return s[:min(len(s), 512)] }
 
-// judge ends the trial of a binary that has worked for long enough.
-func (i *initState) judge(now time.Time) {
-	b := &i.bins
-	if !b.trial || !i.keeper.trial || !i.keeper.healthy {
+// checkTrial ends the trial of a binary that has worked for long enough.
+func (i *initState) checkTrial(now time.Time) {
+	b := &i.binaries
+	if !b.trial || !i.supervisor.onTrial || !i.supervisor.healthy {
 		return
 	}
-	if b.good.tick(now, trialStep); b.good.n >= trialSteps {
+	if b.healthTicks.tick(now, trialStep); b.healthTicks.n >= trialSteps {
 		b.trial = false
-		b.before.close()
-		b.before = i.own()
+		b.previous.close()
+		b.previous = i.ownBinary()
 	}
 }
 
-// trialDeath counts the end of a supervisor, or its failed start.
-func (i *initState) trialDeath(how string) {
-	b := &i.bins
-	b.good = ticks{}
+// countDeath counts the end of a supervisor, or its failed start, against its binary.
+func (i *initState) countDeath(how string) {
+	b := &i.binaries
+	b.healthTicks = tickCounter{}
 	switch {
 	case b.trial:
 		if b.deaths++; b.deaths >= trialDeaths {
-			i.fallBack(fmt.Sprintf("ended %d times within its first minute, the last time with %s", b.deaths, how))
+			i.revertBinary(fmt.Sprintf("ended %d times within its first minute, the last time with %s", b.deaths, how))
 		}
-	case b.now.fd > 0 && i.keeper.failures >= loopDeaths:
-		i.fallBack(fmt.Sprintf("does not work any more: it ended %d times in a row, the last time with %s", i.keeper.failures, how))
+	case b.current.fd > 0 && i.supervisor.failures >= loopDeaths:
+		i.revertBinary(fmt.Sprintf("does not work any more: it ended %d times in a row, the last time with %s", i.supervisor.failures, how))
 	}
 }
 
-// fallBack returns to the binary before. A supervisor of the present one that
-// still lives is killed, which is no failure of its successor.
-func (i *initState) fallBack(why string) {
-	b, k := &i.bins, &i.keeper
-	b.failed, b.why, b.trial = b.now.version, why, false
-	b.now.close()
-	b.now, b.before = b.before, i.own()
-	i.log.printf("stoker %s %s; returning to %s", b.failed, why, b.now.version)
-	k.failures, k.stopFail, k.nextStart = 0, 0, time.Now()
-	if k.pid != 0 {
-		k.leaveBy = time.Now()
+// revertBinary returns to the previous binary. A supervisor of the present one that still
+// lives is killed, which does not count as a failure of its successor.
+func (i *initState) revertBinary(why string) {
+	b, s := &i.binaries, &i.supervisor
+	b.failed, b.why, b.trial = b.current.version, why, false
+	b.current.close()
+	b.current, b.previous = b.previous, i.ownBinary()
+	i.log.printf("stoker %s %s; returning to %s", b.failed, why, b.current.version)
+	s.failures, s.stopFailures, s.nextStart = 0, 0, time.Now()
+	if s.pid != 0 {
+		s.exitBy = time.Now()
 	}
 }
 
-// own is the init's own binary.
-func (i *initState) own() binary { return binary{version: i.opts.Version} }
+func (i *initState) ownBinary() binary { return binary{version: i.opts.Version} }
 
-// tell is what a new supervisor is told of the binaries.
-func (b *binaries) tell(own string) *initproto.Binary {
-	return &initproto.Binary{Version: b.now.version, Path: b.now.path, Init: own, Count: b.count, Failed: b.failed, Why: b.why}
-}
-
-// ownExe is the executable of the init: by its path (which also names the process
-// in ps) while that is still the same file, and by the kernel's link after it was
-// replaced or removed.
-func ownExe() string {
-	const self = "/proc/self/exe"
-	path, err := os.Readlink(self)
-	if err != nil {
-		return self
-	}
-	here, err1 := os.Stat(self)
-	there, err2 := os.Stat(path)
-	if err1 != nil || err2 != nil || !os.SameFile(here, there) {
-		return self
-	}
-	return path
+// message is what a new supervisor learns of the binaries.
+func (b *binaries) message(own string) *initproto.Binary {
+	return &initproto.Binary{Version: b.current.version, Path: b.current.path, Init: own, Count: b.upgrades, Failed: b.failed, Why: b.why}
 }

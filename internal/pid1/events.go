@@ -6,110 +6,109 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 )
 
-// events are the exits and signals that the supervisor has not acknowledged.
-// A supervisor acknowledges after the state that follows from an event is in
-// the bag; what is not acknowledged is told again to the next one.
-type events struct {
+// eventQueue holds the exits and signals that the supervisor has not acknowledged. A
+// supervisor acknowledges an event after the state that follows from it is in the fd
+// store; the others are sent again to the next supervisor.
+type eventQueue struct {
 	list    []event
-	sent    int    // list[:sent] was told to the present supervisor
-	seq     uint64 // last number given
-	orphans uint64 // children that ended and that nobody had asked to follow
+	sent    int    // list[:sent] was sent to the present supervisor
+	seq     uint64 // the last number
+	orphans uint64 // children reaped that no item of the fd store follows
 }
 
 // event is an exit, a signal (sig > 0) or the answer to a Sync.
 type event struct {
-	seq       uint64
-	exit      initproto.Exit
-	sig       int
-	count     int
-	stopLevel int
-	sync      bool
+	seq   uint64
+	exit  initproto.Exit
+	sig   int
+	count int
+	stops int
+	sync  bool
 }
 
 const (
-	maxExits = 100    // in one message, which keeps it below 30 KiB
-	maxHeld  = 100000 // events kept for supervisors that acknowledge nothing
+	maxExits  = 100    // in one message, which keeps it below 30 KiB
+	maxQueued = 100000 // events kept for supervisors that acknowledge nothing
 )
 
-func (e *events) addExit(x initproto.Exit) {
-	e.seq++
-	x.Seq = e.seq
-	e.list = append(e.list, event{seq: e.seq, exit: x})
+func (q *eventQueue) addExit(e initproto.Exit) {
+	q.seq++
+	e.Seq = q.seq
+	q.list = append(q.list, event{seq: q.seq, exit: e})
 }
 
-// addSignal merges a signal into an equal one that was not told yet, so that a
-// flood of signals needs no memory. For a stop the level counts, which Ready
-// tells too.
-func (e *events) addSignal(sig, stop int) {
-	for k := e.sent; k < len(e.list); k++ {
-		if ev := &e.list[k]; ev.sig == sig {
-			ev.count++
-			ev.stopLevel = stop
+// addSignal merges a signal into an equal one that was not sent yet, so that a flood of
+// signals needs no memory. Stop requests are a level, which Ready carries too.
+func (q *eventQueue) addSignal(sig, stops int) {
+	for k := q.sent; k < len(q.list); k++ {
+		if e := &q.list[k]; e.sig == sig {
+			e.count++
+			e.stops = stops
 			return
 		}
 	}
-	if len(e.list) > maxHeld {
+	if len(q.list) > maxQueued {
 		return
 	}
-	e.seq++
-	e.list = append(e.list, event{seq: e.seq, sig: sig, count: 1, stopLevel: stop})
+	q.seq++
+	q.list = append(q.list, event{seq: q.seq, sig: sig, count: 1, stops: stops})
 }
 
 // addSync answers a Sync behind everything that happened before it.
-func (e *events) addSync() {
-	if n := len(e.list); n > maxHeld || n > e.sent && e.list[n-1].sync {
+func (q *eventQueue) addSync() {
+	if n := len(q.list); n > maxQueued || n > q.sent && q.list[n-1].sync {
 		return
 	}
-	e.seq++
-	e.list = append(e.list, event{seq: e.seq, sync: true})
+	q.seq++
+	q.list = append(q.list, event{seq: q.seq, sync: true})
 }
 
-// ack forgets everything up to seq.
-func (e *events) ack(seq uint64) {
+// ack drops the events up to seq.
+func (q *eventQueue) ack(seq uint64) {
 	n := 0
-	for n < e.sent && e.list[n].seq <= seq {
+	for n < q.sent && q.list[n].seq <= seq {
 		n++
 	}
-	e.list = e.list[n:]
-	e.sent -= n
-	if len(e.list) == 0 {
-		e.list = nil
+	q.list = q.list[n:]
+	q.sent -= n
+	if len(q.list) == 0 {
+		q.list = nil
 	}
 }
 
-// rewind lets everything be told again, to a new supervisor.
-func (e *events) rewind() { e.sent = 0 }
+// rewind makes every event be sent again, to a new supervisor.
+func (q *eventQueue) rewind() { q.sent = 0 }
 
-// stopAcked says whether no stop request waits for an acknowledgement.
-func (e *events) stopAcked() bool {
-	for k := range e.list {
-		if stopSignal(e.list[k].sig) {
+// stopAcked reports whether no stop request waits for an acknowledgement.
+func (q *eventQueue) stopAcked() bool {
+	for k := range q.list {
+		if isStop(q.list[k].sig) {
 			return false
 		}
 	}
 	return true
 }
 
-// stopSignal says whether a signal asks the container to stop.
-func stopSignal(sig int) bool { return sig == int(syscall.SIGTERM) || sig == int(syscall.SIGINT) }
+// isStop reports whether a signal asks the container to stop.
+func isStop(sig int) bool { return sig == int(syscall.SIGTERM) || sig == int(syscall.SIGINT) }
 
-// next gives the next message to tell, nil when all is told.
-func (e *events) next() *initproto.Msg {
-	if e.sent == len(e.list) {
+// next returns the next message, nil when everything is sent.
+func (q *eventQueue) next() *initproto.Msg {
+	if q.sent == len(q.list) {
 		return nil
 	}
-	switch ev := e.list[e.sent]; {
-	case ev.sync:
-		e.sent++
-		return &initproto.Msg{Type: initproto.Synced, Seq: ev.seq}
-	case ev.sig > 0:
-		e.sent++
-		return &initproto.Msg{Type: initproto.Signal, Seq: ev.seq, Signal: ev.sig, Count: ev.count, Stop: ev.stopLevel}
+	switch e := q.list[q.sent]; {
+	case e.sync:
+		q.sent++
+		return &initproto.Msg{Type: initproto.Synced, Seq: e.seq}
+	case e.sig > 0:
+		q.sent++
+		return &initproto.Msg{Type: initproto.Signal, Seq: e.seq, Signal: e.sig, Count: e.count, Stop: e.stops}
 	}
-	m := &initproto.Msg{Type: initproto.Exited, Orphans: e.orphans}
-	for e.sent < len(e.list) && e.list[e.sent].exit.Pid > 0 && len(m.Exits) < maxExits {
-		m.Exits = append(m.Exits, e.list[e.sent].exit)
-		e.sent++
+	m := &initproto.Msg{Type: initproto.Exited, Orphans: q.orphans}
+	for q.sent < len(q.list) && q.list[q.sent].exit.Pid > 0 && len(m.Exits) < maxExits {
+		m.Exits = append(m.Exits, q.list[q.sent].exit)
+		q.sent++
 	}
 	return m
 }

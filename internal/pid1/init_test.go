@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ type player struct {
 	*initproto.Conn
 	dir     string
 	welcome *initproto.Msg
-	bag     map[string]*initproto.Msg
+	items   map[string]*initproto.Msg
 	events  []*initproto.Msg // what came before Ready
 }
 
@@ -69,7 +70,7 @@ var scripts = map[string]script{
 		}
 	},
 	// The first life is killed with an exit unacknowledged, a blob and a
-	// descriptor in the bag, and an intent of which nobody knows the pid.
+	// descriptor in the fd store, and an intent of which nobody knows the pid.
 	"survive": func(p *player, life int) int {
 		if life == 1 {
 			var fds [2]int
@@ -86,8 +87,8 @@ var scripts = map[string]script{
 			unix.Kill(os.Getpid(), unix.SIGKILL)
 		}
 		buf := make([]byte, 64)
-		n, _ := unix.Read(p.bag["pipe"].Fds[0], buf)
-		p.say("pipe=%s blob=%s", buf[:n], p.bag["pipe"].Body)
+		n, _ := unix.Read(p.items["pipe"].Fds[0], buf)
+		p.say("pipe=%s blob=%s", buf[:n], p.items["pipe"].Body)
 		seen := p.events
 		for !strings.Contains(codes(seen), "6") {
 			seen = append(seen, p.recv())
@@ -173,7 +174,7 @@ var scripts = map[string]script{
 			}
 		}
 		rest := make([]byte, 1<<20)
-		n, _ := unix.Read(p.bag["log"].Fds[0], rest)
+		n, _ := unix.Read(p.items["log"].Fds[0], rest)
 		p.say("bytes=%d", lostBytes+uint64(max(n, 0)))
 		p.say("lines=%d", lostLines+uint64(bytes.Count(rest[:max(n, 0)], []byte{'\n'})))
 		p.say("some=%v", lostBytes > 0)
@@ -199,14 +200,14 @@ func playSupervisor(name, dir string) {
 	if err != nil {
 		os.Exit(99)
 	}
-	p := &player{Conn: conn, dir: dir, bag: map[string]*initproto.Msg{}}
+	p := &player{Conn: conn, dir: dir, items: map[string]*initproto.Msg{}}
 	p.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version})
 	for m := p.recv(); m.Type != initproto.Ready; m = p.recv() {
 		switch m.Type {
 		case initproto.Welcome:
 			p.welcome = m
 		case initproto.Put:
-			p.bag[m.Name] = m
+			p.items[m.Name] = m
 		default:
 			p.events = append(p.events, m)
 		}
@@ -397,7 +398,7 @@ func TestBagSurvivesKill(t *testing.T) {
 }
 
 func TestBrokenSupervisorEndsEmptyContainer(t *testing.T) {
-	both(t, func(t *testing.T, asPID1 bool) { launch(t, "never-works", asPID1).wantCode(CodeBroken) })
+	both(t, func(t *testing.T, asPID1 bool) { launch(t, "never-works", asPID1).wantCode(exit.InitFailed) })
 }
 
 func TestSignals(t *testing.T) {
@@ -434,7 +435,7 @@ func TestStopPlanWithoutSupervisor(t *testing.T) {
 			}
 		}
 		unix.Kill(c.pid(), unix.SIGTERM)
-		c.wantCode(CodeBroken)
+		c.wantCode(exit.InitFailed)
 		if got := strings.Fields(read(c.dir + "/order")); strings.Join(got, " ") != "b a" {
 			t.Errorf("stopped in order %v, want b a", got)
 		}
@@ -451,7 +452,7 @@ func TestStopEndsWithItsBudget(t *testing.T) {
 		c := launch(t, "endless", asPID1)
 		c.said("up")
 		unix.Kill(c.pid(), unix.SIGTERM)
-		c.wantCode(CodeBroken)
+		c.wantCode(exit.InitFailed)
 		if !strings.Contains(c.log(), "the time for the stop is used up") {
 			t.Errorf("the log does not tell why:\n%s", c.log())
 		}

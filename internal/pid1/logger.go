@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// logger writes the init's few lines. A reader of our stderr that stalls must
-// not stall the init: lines are queued, and those that find the queue full are
-// counted and told later.
+// logger writes the init's few lines. A reader of our stderr that stalls must not stall
+// the init: lines are queued, and those that find the queue full are counted.
 type logger struct {
 	lines chan string
 	done  chan struct{}
@@ -31,7 +30,7 @@ func newLogger(w io.Writer) *logger {
 func (l *logger) printf(format string, args ...any) {
 	line := "stoker: init: " + fmt.Sprintf(format, args...)
 	if l.lost > 0 {
-		line += fmt.Sprintf(" (%d lines before this one were lost: stderr is not read)", l.lost)
+		line += fmt.Sprintf(" (%d lines before this one were lost: stderr was not read)", l.lost)
 	}
 	select {
 	case l.lines <- line + "\n":
@@ -41,7 +40,7 @@ func (l *logger) printf(format string, args ...any) {
 	}
 }
 
-// close gives the last lines a moment.
+// close waits a moment for the last lines to be written.
 func (l *logger) close() {
 	close(l.lines)
 	select {
@@ -50,7 +49,7 @@ func (l *logger) close() {
 	}
 }
 
-// describe puts a wait status into words.
+// describe is a wait status as text.
 func describe(s syscall.WaitStatus) string {
 	switch {
 	case s.Signaled() && s.CoreDump():

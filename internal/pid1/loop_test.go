@@ -115,13 +115,13 @@ func TestHaltTime(t *testing.T) {
 		after time.Duration
 		stop  int
 		want  string // states
-	}{{haltTime - 1, 0, "T"}, {haltTime, 0, "SR"}, {0, 1, "SR"}} {
+	}{{resumeAfter - 1, 0, "T"}, {resumeAfter, 0, "SR"}, {0, 1, "SR"}} {
 		cmd.Process.Signal(unix.SIGSTOP)
 		state(t, cmd.Process.Pid, "T")
-		i := &initState{log: log, stop: c.stop, keeper: keeper{life: life{pid: cmd.Process.Pid, haltedAt: now}}}
-		i.unhalt(now.Add(c.after))
+		i := &initState{log: log, stops: c.stop, supervisor: supervisorProc{instance: instance{pid: cmd.Process.Pid, stoppedAt: now}}}
+		i.resumeStopped(now.Add(c.after))
 		state(t, cmd.Process.Pid, c.want)
-		if left := !i.keeper.haltedAt.IsZero(); left != (c.want == "T") {
+		if left := !i.supervisor.stoppedAt.IsZero(); left != (c.want == "T") {
 			t.Errorf("after %v, with %d stop requests: it counts as stopped: %v", c.after, c.stop, left)
 		}
 	}
@@ -130,7 +130,7 @@ func TestHaltTime(t *testing.T) {
 // A supervisor under a tracer is its tracer's.
 func TestTracedSupervisorIsLeftAlone(t *testing.T) {
 	c := launch(t, "halted", true)
-	c.said("up") // a signal that comes before that is told with the bag
+	c.said("up") // a signal that comes before that is told with the fd store
 	pid := c.child("test-supervisor")
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -244,7 +244,7 @@ func TestCrashLoopLeaksNothing(t *testing.T) {
 	}
 }
 
-// hoard fills the bag, and then goes on for ever.
+// hoard fills the fd store, and then goes on for ever.
 func hoard(p *player, life int) int {
 	const items = 1000
 	if life == 1 {
@@ -261,7 +261,7 @@ func hoard(p *player, life int) int {
 	}
 	good, buf := 0, make([]byte, 16)
 	for k := range items {
-		m := p.bag[fmt.Sprint("item", k)]
+		m := p.items[fmt.Sprint("item", k)]
 		if m == nil || len(m.Fds) != 1 || len(m.Body) != 10*k {
 			continue
 		}
@@ -330,9 +330,9 @@ func TestBagIsBounded(t *testing.T) {
 	})
 }
 
-// The bag's counts are right after any order of puts and deletes.
-func TestBagLimits(t *testing.T) {
-	b := newBag()
+// The store's counts are right after any order of puts and deletes.
+func TestStoreLimits(t *testing.T) {
+	b := newStore()
 	b.maxFds = 3
 	pipe := func(n int) []int {
 		var out []int
@@ -369,24 +369,7 @@ func TestBagLimits(t *testing.T) {
 		b.del(name)
 	}
 	if b.fds != 0 || b.pipes != 0 || b.bytes != 0 || len(b.order) != 0 || len(b.items) != 0 {
-		t.Errorf("an empty bag has %+v", b)
-	}
-}
-
-// What the init discards ends with a line, and a line that is not complete counts:
-// nothing but its end is left for a supervisor.
-func TestRestOfLine(t *testing.T) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer initproto.CloseAll(fds[:])
-	unix.Write(fds[1], []byte("abc\nnext"))
-	if bytes, lines := restOfLine(int32(fds[0]), time.Now()); bytes != 4 || lines != 1 {
-		t.Errorf("took %d bytes, %d lines", bytes, lines)
-	}
-	if bytes, lines := restOfLine(int32(fds[0]), time.Now()); bytes != 4 || lines != 1 {
-		t.Errorf("of a line that is not complete took %d bytes, %d lines", bytes, lines)
+		t.Errorf("an empty store has %+v", b)
 	}
 }
 
@@ -400,14 +383,14 @@ func TestSyncEndsDraining(t *testing.T) {
 	}
 	defer unix.Close(fds[1])
 	now := time.Now()
-	i := &initState{bag: newBag(), log: newLogger(io.Discard), keeper: keeper{life: life{pid: os.Getpid(), hello: true, helloAt: now, heardAt: now.Add(2 * adoptTime)}, downSince: now.Add(-drainAfter)}}
+	i := &initState{store: newStore(), log: newLogger(io.Discard), supervisor: supervisorProc{instance: instance{pid: os.Getpid(), hello: true, helloAt: now, aliveAt: now.Add(2 * adoptTime)}, unreadSince: now.Add(-drainAfter)}}
 	defer i.log.close()
-	if err := i.bag.put(&initproto.Msg{Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}}, nil); err != nil {
+	if err := i.store.put(&initproto.Msg{Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	unix.Write(fds[1], []byte("one\ntwo\n"))
-	i.keep(now.Add(adoptTime))
-	if i.bag.drain == nil {
+	i.supervise(now.Add(adoptTime))
+	if i.store.drainer == nil {
 		t.Fatal("the init does not empty a pipe that nobody has said to read")
 	}
 	for n := 1; n > 0; { // until it is empty
@@ -415,24 +398,24 @@ func TestSyncEndsDraining(t *testing.T) {
 		unix.Poll(nil, 1)
 	}
 	i.handle(&initproto.Msg{Type: initproto.Sync}, nil)
-	if len(i.out) != 1 || !i.sync {
-		t.Fatalf("the answer is %d messages, and Synced %v", len(i.out), i.sync)
+	if len(i.out) != 1 || !i.syncAsked {
+		t.Fatalf("the answer is %d messages, and Synced %v", len(i.out), i.syncAsked)
 	}
 	if m, err := initproto.Decode(i.out[0].data); err != nil || m.Type != initproto.Lost || m.Bytes != 8 || m.Lines != 2 || m.Each == nil || *m.Each != (initproto.Each{8, 0}) {
 		t.Errorf("told %s, %v", i.out[0].data, err)
 	}
-	i.keep(now.Add(2 * adoptTime))
-	if i.bag.drain != nil {
+	i.supervise(now.Add(2 * adoptTime))
+	if i.store.drainer != nil {
 		t.Error("the init empties the pipe that the supervisor reads")
-		i.bag.stopDraining()
+		i.store.stopDraining()
 	}
-	i.bag.del("log")
+	i.store.del("log")
 }
 
 // The record of a process is kept without its descriptors where there is no room for
 // them; where there is none for the record every child's end is told.
 func TestEndsAreToldWithoutRoom(t *testing.T) {
-	b := newBag()
+	b := newStore()
 	b.maxFds = 1
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
@@ -441,31 +424,31 @@ func TestEndsAreToldWithoutRoom(t *testing.T) {
 	if b.put(&initproto.Msg{Name: "intent", Open: true, Fds: fds[:], Drain: true, Pipes: []int{0, 1}}, nil) == nil {
 		t.Error("two descriptors are said to be kept where one is the most")
 	}
-	if !b.awaits(7) || b.fds != 0 || b.pipes != 0 {
+	if !b.mayFollow() || b.fds != 0 || b.pipes != 0 {
 		t.Errorf("an intent without room: %+v", b)
 	}
 	if _, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETFD, 0); err == nil {
 		t.Error("its descriptor is still open")
 	}
-	if b.put(&initproto.Msg{Name: "intent", Pid: 7, Cut: true}, nil) == nil || !b.follows(7) || b.awaits(8) {
+	if b.put(&initproto.Msg{Name: "intent", Pid: 7, Cut: true}, nil) == nil || !b.follows(7) || b.mayFollow() {
 		t.Errorf("a record whose descriptors were cut: %+v", b)
 	}
 	b.bytes = maxBytes
-	if b.put(&initproto.Msg{Name: "other", Pid: 8}, []byte("x")) == nil || !b.awaits(8) {
+	if b.put(&initproto.Msg{Name: "other", Pid: 8}, []byte("x")) == nil || !b.mayFollow() {
 		t.Errorf("a record without room: %+v", b)
 	}
 }
 
 func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
-	i := &initState{bag: newBag()}
-	i.bag.put(&initproto.Msg{Name: "a", Pid: 7}, nil)
-	i.bag.put(&initproto.Msg{Name: "intent", Open: true}, nil)
-	if !i.tells(7) || !i.tells(8) {
+	i := &initState{store: newStore()}
+	i.store.put(&initproto.Msg{Name: "a", Pid: 7}, nil)
+	i.store.put(&initproto.Msg{Name: "intent", Open: true}, nil)
+	if !i.reportsExit(7) || !i.reportsExit(8) {
 		t.Error("not told although an intent is open")
 	}
-	i.events.list = make([]event, maxHeld+1)
-	if !i.tells(7) || i.tells(8) {
-		t.Errorf("with %d events: of a named child told %t, of another %t", maxHeld+1, i.tells(7), i.tells(8))
+	i.events.list = make([]event, maxQueued+1)
+	if !i.reportsExit(7) || i.reportsExit(8) {
+		t.Errorf("with %d events: of a named child told %t, of another %t", maxQueued+1, i.reportsExit(7), i.reportsExit(8))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 func TestEvents(t *testing.T) {
-	var e events
+	var e eventQueue
 	e.addExit(initproto.Exit{Pid: 1})
 	e.addSignal(15, 1)
 	e.addSignal(15, 2)
@@ -68,10 +68,10 @@ func TestWatchdog(t *testing.T) {
 		{"paused, then still silent", []float64{40, 41, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112}, true},
 	}
 	for _, tt := range tests {
-		k := keeper{life: life{pid: 1, hello: true, healthy: true, heardAt: t0}}
+		k := supervisorProc{instance: instance{pid: 1, hello: true, healthy: true, aliveAt: t0}}
 		hung := false
 		for _, s := range tt.ticks {
-			_, h := k.watch(at(s), false)
+			_, h := k.watchdog(at(s), false)
 			hung = hung || h
 		}
 		if hung != tt.hung {
@@ -93,13 +93,13 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-func TestBagCounts(t *testing.T) {
-	b := newBag()
+func TestStoreCounts(t *testing.T) {
+	b := newStore()
 	b.put(&initproto.Msg{Name: "a", Open: true}, []byte("1"))
 	b.put(&initproto.Msg{Name: "a", Pid: 7}, []byte("2"))
 	b.put(&initproto.Msg{Name: "b", Pid: 7}, []byte("3"))
-	if b.open != 0 || !b.follows(7) {
-		t.Errorf("after the pid is known: open %d follows %v", b.open, b.follows(7))
+	if b.intents != 0 || !b.follows(7) {
+		t.Errorf("after the pid is known: open %d follows %v", b.intents, b.follows(7))
 	}
 	b.del("a")
 	if !b.follows(7) {
@@ -122,15 +122,15 @@ func TestFlushPassesOverBadPacket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.shut()
+	defer l.close()
 	peer, err := initproto.NewConn(pair[1])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	i := &initState{bag: newBag(), log: newLogger(io.Discard)}
-	i.keeper.conn, i.keeper.hello = l, true
-	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, message(&initproto.Msg{Type: initproto.Ready})}
+	i := &initState{store: newStore(), log: newLogger(io.Discard)}
+	i.supervisor.conn, i.supervisor.hello = l, true
+	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, encode(&initproto.Msg{Type: initproto.Ready})}
 	i.flush()
 	if m, err := peer.Recv(); err != nil || m.Type != initproto.Ready || i.blocked {
 		t.Errorf("got %+v %v, blocked %v", m, err, i.blocked)

@@ -44,8 +44,8 @@ func upgrades(p *player, life int) int {
 		}
 	}
 	buf := make([]byte, 8)
-	n, _ := unix.Read(p.bag["pipe"].Fds[0], buf)
-	p.say("pipe=%s service=%v", buf[:n], unix.Kill(-p.bag["service"].Pid, 0) == nil)
+	n, _ := unix.Read(p.items["pipe"].Fds[0], buf)
+	p.say("pipe=%s service=%v", buf[:n], unix.Kill(-p.items["service"].Pid, 0) == nil)
 	p.Send(&initproto.Msg{Type: initproto.Final})
 	return p.wait()
 }
@@ -86,7 +86,7 @@ func TestUpgradeFallsBack(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[string]string{
 		"dies":   "life 4 of v1 failed=v2 count=1: ended 2 times within its first minute, the last time with exit code 9",
-		"mute":   "life 3 of v1 failed=v2 count=1: did not say in time that it works",
+		"mute":   "life 3 of v1 failed=v2 count=1: did not report in time that it works",
 		"final":  "life 3 of v1 failed=v2 count=1: wanted to end the container with code 78 before it had taken over",
 		"noexec": "life 2 of v1 failed=v2 count=1: ended 2 times within its first minute, the last time with no start: exec format error",
 	} {
@@ -107,18 +107,18 @@ func TestUpgradeFallsBack(t *testing.T) {
 func TestTrial(t *testing.T) {
 	t0 := time.Now()
 	start := func() *initState {
-		i := &initState{bag: newBag(), log: newLogger(io.Discard)}
-		i.bins = binaries{now: binary{version: "v2"}, trial: true, good: ticks{at: t0}}
-		i.keeper.life = life{trial: true, healthy: true}
+		i := &initState{store: newStore(), log: newLogger(io.Discard)}
+		i.binaries = binaries{current: binary{version: "v2"}, trial: true, healthTicks: tickCounter{at: t0}}
+		i.supervisor.instance = instance{onTrial: true, healthy: true}
 		return i
 	}
 	i := start()
 	for s := range 60 {
-		if i.judge(t0.Add(time.Duration(s) * time.Second)); !i.bins.trial {
+		if i.checkTrial(t0.Add(time.Duration(s) * time.Second)); !i.binaries.trial {
 			t.Fatalf("the trial was over after %d s", s)
 		}
 	}
-	if i.judge(t0.Add(60 * time.Second)); i.bins.trial {
+	if i.checkTrial(t0.Add(60 * time.Second)); i.binaries.trial {
 		t.Error("the trial is not over after a minute")
 	}
 	i = start()
@@ -126,25 +126,25 @@ func TestTrial(t *testing.T) {
 		if s >= 30 && s < 90 {
 			continue // paused
 		}
-		if i.judge(t0.Add(time.Duration(s) * time.Second)); i.bins.trial != (s < 150) {
-			t.Fatalf("paused from 30 to 90 s, after %d s: trial %v", s, i.bins.trial)
+		if i.checkTrial(t0.Add(time.Duration(s) * time.Second)); i.binaries.trial != (s < 150) {
+			t.Fatalf("paused from 30 to 90 s, after %d s: trial %v", s, i.binaries.trial)
 		}
 	}
 	i = start()
-	i.trialDeath("x")
-	if i.bins.why != "" {
+	i.countDeath("x")
+	if i.binaries.why != "" {
 		t.Error("one death ended the trial")
 	}
-	if i.trialDeath("x"); i.bins.why == "" || i.bins.trial || i.bins.failed != "v2" {
-		t.Errorf("after two deaths: %+v", i.bins)
+	if i.countDeath("x"); i.binaries.why == "" || i.binaries.trial || i.binaries.failed != "v2" {
+		t.Errorf("after two deaths: %+v", i.binaries)
 	}
 	i = start()
-	i.bins.trial, i.bins.now.fd, i.keeper.failures = false, 1<<20, loopDeaths-1
-	if i.trialDeath("x"); i.bins.why != "" {
+	i.binaries.trial, i.binaries.current.fd, i.supervisor.failures = false, 1<<20, loopDeaths-1
+	if i.countDeath("x"); i.binaries.why != "" {
 		t.Error("a binary that was good for long is given up too soon")
 	}
-	i.keeper.failures = loopDeaths
-	if i.trialDeath("x"); i.bins.now.fd != 0 {
+	i.supervisor.failures = loopDeaths
+	if i.countDeath("x"); i.binaries.current.fd != 0 {
 		t.Error("a binary that works no more is kept")
 	}
 }

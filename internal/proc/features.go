@@ -5,8 +5,8 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/waitid"
 	"golang.org/x/sys/unix"
 )
 
@@ -93,7 +93,7 @@ func (m *Manager) checkParent(p *Process) {
 
 // waitOwn waits for a child that is our own. It ends with the child.
 func (m *Manager) waitOwn(pid int) {
-	x, err := pid1.WaitChild(pid)
+	x, err := waitid.Reap(pid, 0)
 	if err == nil {
 		m.do(func() { m.exited(x) })
 	}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
 )
 
 // Signal is a signal that reached the container. Ack must be called once the
@@ -103,7 +103,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	go m.receive() // ends when the init is gone
 	// All threads before the first child, which may use up the pids before it is known
 	// here, while the init answers.
-	pid1.SpareThreads(pid1.SupervisorSpare)
+	headroom.SpareThreads(headroom.SupervisorThreads)
 	rec, err := m.recover()
 	if err != nil {
 		return nil, nil, err

@@ -10,10 +10,11 @@ import (
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/internal/waitid"
 	"golang.org/x/sys/unix"
 )
 
@@ -258,7 +259,7 @@ func (s *Spec) credential() *syscall.Credential {
 // unseen: it is nobody's.
 func (m *Manager) unborn(pid int) {
 	if m.have.ownChildren {
-		go func() { _, _ = pid1.WaitChild(pid) }() // ends with the child, which is about to
+		go func() { _, _ = waitid.Reap(pid, 0) }() // ends with the child, which is about to
 	}
 }
 
@@ -299,7 +300,7 @@ func startError(spec *Spec, path string, err error) error {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
 	}
 	if errors.Is(err, syscall.EAGAIN) && e.Why == "" {
-		e.Why = "no more processes can be made" + pid1.TaskLimits()
+		e.Why = "no more processes can be made" + headroom.TaskLimitText()
 	}
 	if spec.User != nil && errors.Is(err, syscall.EPERM) {
 		e.Step = fmt.Sprintf("become user %s for", spec.User.Name)

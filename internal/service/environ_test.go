@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 func TestEnviron(t *testing.T) {
@@ -16,19 +16,19 @@ func TestEnviron(t *testing.T) {
 
 func TestReadyPort(t *testing.T) {
 	for _, c := range []struct {
-		look supervisor.Look
-		want int
+		config probe.Config
+		want   int
 	}{
-		{supervisor.Look{}, 0},
-		{supervisor.Look{HTTP: "http://127.0.0.1:8080/health"}, 8080},
-		{supervisor.Look{HTTP: "https://localhost/"}, 443},
-		{supervisor.Look{HTTP: "http://localhost/", Socket: "/run/app.sock"}, 0},
-		{supervisor.Look{TCP: "127.0.0.1:5432"}, 5432},
-		{supervisor.Look{TCP: "127.0.0.1"}, 0},
-		{supervisor.Look{HTTP: "http://127.0.0.1:8080/", TCP: "127.0.0.1:5432"}, 8080},
+		{probe.Config{}, 0},
+		{probe.Config{HTTP: probe.HTTP{URL: "http://127.0.0.1:8080/health"}}, 8080},
+		{probe.Config{HTTP: probe.HTTP{URL: "https://localhost/"}}, 443},
+		{probe.Config{HTTP: probe.HTTP{URL: "http://localhost/", Socket: "/run/app.sock"}}, 0},
+		{probe.Config{TCP: "127.0.0.1:5432"}, 5432},
+		{probe.Config{TCP: "127.0.0.1"}, 0},
+		{probe.Config{HTTP: probe.HTTP{URL: "http://127.0.0.1:8080/"}, TCP: "127.0.0.1:5432"}, 8080},
 	} {
-		if got := readyPort(c.look); got != c.want {
-			t.Errorf("%+v: %d, want %d", c.look, got, c.want)
+		if got := readyPort(c.config); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.config, got, c.want)
 		}
 	}
 }

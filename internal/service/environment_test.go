@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -13,7 +14,7 @@ func TestEnvironmentKnowsWhereItComesFrom(t *testing.T) {
 	t.Setenv("OURS", "1")
 	file := put(t, "web.env", "PATH=/file\nJAVA_HOME=/jdk\n")
 	l := launcherOf(t, supervisor.Surroundings{EnvFiles: []string{file}, Env: map[string]string{"PATH": "/opt:${PATH}", "JAVA_OPTS": "-Da=${OURS}"}})
-	l.Name, l.Origins = "web", config.Origins{"services.web.env.PATH": {File: "stoker.yaml", Line: 7}}
+	l.Name, l.Origins = "web", layeredyaml.Origins{"services.web.env.PATH": {File: "stoker.yaml", Line: 7}}
 	env, err := l.Environ()
 	if err != nil || env.Vars["PATH"] != "/opt:/file" || env.Vars["JAVA_OPTS"] != "-Da=1" {
 		t.Fatalf("%q, %q, %v", env.Vars["PATH"], env.Vars["JAVA_OPTS"], err)

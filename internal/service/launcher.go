@@ -16,9 +16,11 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,11 +39,11 @@ type Launcher struct {
 
 // serviceDeps are what a launcher uses beside the configuration of its service.
 type Deps struct {
-	Inherit bool           // the command of run: it gets our stdin, and our terminal
-	Public  []string       // variables whose values become arguments, which everybody can read
-	Origins config.Origins // of the configuration
+	Inherit bool                // the command of run: it gets our stdin, and our terminal
+	Public  []string            // variables whose values become arguments, which everybody can read
+	Origins layeredyaml.Origins // of the configuration
 	// given is what hooks have given to a service; nil: nothing.
-	HookOutput func(service string, uid int) hooks.Given
+	HookOutput func(service string, uid int) hooks.Output
 	// allow is an error if a service must not start; nil: every one may.
 	Allow func(service string) error
 	// observe adds what can be seen of a process whatever it executes; nil: nothing.
@@ -105,7 +107,7 @@ type Start struct {
 	*Environment
 	Cgroup *cgroup.Own // nil: the service runs in the container's
 	// options of the JVM that hooks have given.
-	Options []hooks.GivenOption
+	Options []hooks.OutputOption
 }
 
 // ready reads the environment, makes the cgroup, and has prepare make a Launch of
@@ -146,9 +148,9 @@ func (l *Launcher) Begin(prepare func(r *Start) (*supervisor.Launch, error)) (*s
 }
 
 // hooksGave is what hooks have given to the service.
-func (l *Launcher) HooksGave() hooks.Given {
+func (l *Launcher) HooksGave() hooks.Output {
 	if l.HookOutput == nil {
-		return hooks.Given{}
+		return hooks.Output{}
 	}
 	return l.HookOutput(l.Name, l.User.ID())
 }
@@ -191,27 +193,27 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 
 // Attach gives the probes.
 func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Ready: l.Config.Ready.Probes(l.runProbe), Live: l.Config.Live.Probes(l.runProbe),
-		StopCommand: l.stopCommand(), Port: readyPort(l.Config.Ready.Look)}
+	out := &supervisor.Launch{Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe),
+		StopCommand: l.stopCommand(), Port: readyPort(l.Config.Ready.Config)}
 	if l.Observe != nil {
 		l.Observe(out)
 	}
 	if pattern := l.Config.Ready.Log; pattern != "" {
-		watch, err := supervisor.LogWatch(pattern)
+		matches, err := pattern.Matcher()
 		if err != nil {
 			return nil, fmt.Errorf("cannot use ready.log: %w", err)
 		}
-		out.Watch = watch
+		out.Watch = func(line []byte) supervisor.Observation { return supervisor.Observation{Match: matches(line)} }
 	}
 	return out, nil
 }
 
 // readyPort is the port that readiness looks at; 0: at none.
-func readyPort(l supervisor.Look) int {
-	if u, err := url.Parse(l.HTTP); err == nil && l.HTTP != "" && l.Socket == "" {
+func readyPort(c probe.Config) int {
+	if u, err := url.Parse(c.HTTP.URL); err == nil && c.HTTP.IsSet() && c.HTTP.Socket == "" {
 		return PortOf(u)
 	}
-	_, port, err := net.SplitHostPort(l.TCP)
+	_, port, err := net.SplitHostPort(string(c.TCP))
 	if err != nil {
 		return 0
 	}
@@ -245,7 +247,7 @@ func (l *Launcher) Run(ctx context.Context, what string, argv, env []string, dir
 	if dir != "" {
 		spec.Dir = dir
 	}
-	return supervisor.RunCommand(ctx, l.Manager, spec)
+	return proc.RunCommand(ctx, l.Manager, spec)
 }
 
 // beforeStart bounds what is run to prepare a start, which itself needs the rest of its
@@ -278,7 +280,7 @@ func (l *Launcher) runProbe(ctx context.Context, argv []string) (int, string, er
 		return 0, "", err
 	}
 	spec.ID, spec.Argv = ProcessID("probe"), argv
-	return supervisor.RunProbe(ctx, l.Manager, spec)
+	return proc.RunProbe(ctx, l.Manager, spec)
 }
 
 // terminal says whether fd is one.

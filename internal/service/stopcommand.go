@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -21,7 +22,7 @@ func (l *Launcher) stopCommand() func(context.Context, supervisor.Process) error
 		}
 		spec.Env = append(spec.Env, "STOKER_PID="+strconv.Itoa(p.Pid()))
 		spec.ID, spec.Argv, spec.WhileStopping = ProcessID("stop"), l.Config.Stop.Command, true
-		if err := supervisor.CommandError(supervisor.RunProbe(ctx, l.Manager, spec)); err != nil {
+		if err := proc.CommandError(proc.RunProbe(ctx, l.Manager, spec)); err != nil {
 			return fmt.Errorf("cannot stop by %s: %w", l.Config.Stop.Command[0], err)
 		}
 		return nil

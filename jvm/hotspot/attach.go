@@ -39,7 +39,7 @@ func (a *Attached) As() asuser.Identity { return a.as }
 var (
 	// ErrNoAttach says that the JVM was started with an option that forbids it.
 	ErrNoAttach = errors.New("its options forbid to attach (-XX:+DisableAttachMechanism, -Xrs)")
-	// ErrNotCaught says that the JVM has no handler for SIGQUIT: it has just begun.
+	// ErrNotCaught says that the JVM has no handler for SIGQUIT yet.
 	ErrNotCaught = errors.New("it does not catch SIGQUIT (yet)")
 	// ErrNotListening says that the JVM did not open its socket in time.
 	ErrNotListening = errors.New("the JVM did not open its socket")

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Runner runs argv to its end and gives its exit code, by shell convention, and
-// what it wrote to stdout and stderr.
+// Runner runs argv to its end and returns its exit code by shell convention and its stdout
+// and stderr.
 type Runner func(ctx context.Context, argv []string) (code int, output string, err error)
 
-// RefusedError says that the JVM would not start.
-type RefusedError struct{ Refusal }
+// StartError is returned for options with which the JVM does not start.
+type StartError struct{ StartupError }
 
-func (e *RefusedError) Error() string { return "the JVM refuses to start: " + e.Message }
+func (e *StartError) Error() string { return "the JVM refuses to start: " + e.Message }
 
 // CheckTime bounds one check. A JVM needs 30 to 60 ms to print its flags.
 const CheckTime = 10 * time.Second
@@ -26,23 +26,21 @@ const CheckTime = 10 * time.Second
 // maxChecks is how many results a Checker remembers.
 const maxChecks = 32
 
-// Checker tries options on a JVM before something is started with them, and
-// remembers what came of it, so that to ask again costs nothing. The zero value
-// is ready. It may be used by several goroutines.
+// Checker tries options on a JVM before a service is started with them, and caches the
+// result. The zero value is ready. It is safe for concurrent use.
 type Checker struct {
 	mu    sync.Mutex // guards what follows
 	known map[string]Flags
 	order []string // the keys of known, the oldest first
 }
 
-// Check has the JVM start with the options, without side effects (Harmless), and
-// gives its flags; they are not to be changed. A *RefusedError says that it does
-// not start. Any other error says that the check itself did not work, which
-// proves nothing. Only a result is remembered: what a file caused may be repaired
-// with the same options. who is the user that run does it as.
-func (c *Checker) Check(ctx context.Context, java, who string, options []string, run Runner) (Flags, error) {
-	argv := append([]string{java}, Harmless(options)...)
-	key, err := checkKey(java, who, argv)
+// Check starts the JVM with the options, without side effects (DryRun), and returns its
+// flags, which the caller must not change. A *StartError: the JVM does not start with them.
+// Any other error: the check itself failed and proves nothing. Only flags are cached, since a
+// broken file may be repaired under the same options. user is the one that run uses.
+func (c *Checker) Check(ctx context.Context, java, user string, options []string, run Runner) (Flags, error) {
+	argv := append([]string{java}, DryRun(options)...)
+	key, err := checkKey(java, user, argv)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +61,8 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	case err != nil:
 		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
 	case code != 0:
-		err := judge(code, output)
-		var refused *RefusedError
+		err := startFailure(code, output)
+		var refused *StartError
 		if errors.As(err, &refused) {
 			refused.Option = given(options, refused.Option)
 		}
@@ -73,7 +71,7 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	if flags = ParseFlags(output); len(flags) == 0 {
 		return nil, errors.New("cannot try the JVM options: the JVM printed no flags; it is none of HotSpot's kind")
 	}
-	if startsSmall(options) { // what it said of these is ours
+	if startsSmall(options) { // these two come from DryRun
 		delete(flags, "InitialHeapSize")
 		delete(flags, "MinHeapSize")
 	}
@@ -81,28 +79,28 @@ func (c *Checker) Check(ctx context.Context, java, who string, options []string,
 	return flags, nil
 }
 
-// wrote is the last line of an output, for an error.
+// wrote quotes the last line of an output, for an error.
 func wrote(output string) string {
 	output = strings.TrimSpace(output)
 	if output == "" {
 		return " and wrote nothing"
 	}
-	return fmt.Sprintf(" and wrote last: %.*q", maxWords, output[strings.LastIndexByte(output, '\n')+1:])
+	return fmt.Sprintf(" and wrote last: %.*q", maxText, output[strings.LastIndexByte(output, '\n')+1:])
 }
 
-// Build has the JVM print every flag that it has, whatever unlocks it. As with Check it
-// is asked once for each build: another one has a file of another size or time.
-func (c *Checker) Build(ctx context.Context, java, who string, run Runner) (Flags, error) {
-	return c.Check(ctx, java, who, []string{"-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions"}, run)
+// Build returns every flag of the JVM, also those that need an unlock option. Like Check it
+// asks each build once: another build differs in size or time of its file.
+func (c *Checker) Build(ctx context.Context, java, user string, run Runner) (Flags, error) {
+	return c.Check(ctx, java, user, []string{"-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions"}, run)
 }
 
-// checkKey is what a result depends on.
-func checkKey(java, who string, argv []string) (string, error) {
+// checkKey identifies what a result depends on.
+func checkKey(java, user string, argv []string) (string, error) {
 	info, err := os.Stat(java)
 	if err != nil {
 		return "", fmt.Errorf("cannot try the JVM options: %w", err)
 	}
-	return fmt.Sprintf("%d %d %s\x00%s", info.Size(), info.ModTime().UnixNano(), who, strings.Join(argv, "\x00")), nil
+	return fmt.Sprintf("%d %d %s\x00%s", info.Size(), info.ModTime().UnixNano(), user, strings.Join(argv, "\x00")), nil
 }
 
 func (c *Checker) remember(key string, flags Flags) {
@@ -121,10 +119,10 @@ func (c *Checker) remember(key string, flags Flags) {
 	}
 }
 
-// judge tells a JVM that refuses its options from one that met with something
+// classify tells a JVM that refuses its options from one that met with something
 // else, such as a machine without memory or a KILL.
-func judge(code int, output string) error {
-	var r RefusalReader
+func startFailure(code int, output string) error {
+	var r StartupErrorReader
 	var last string
 	for line := range strings.Lines(output) {
 		line = strings.TrimRight(line, "\r\n")
@@ -133,30 +131,28 @@ func judge(code int, output string) error {
 		}
 		refusal, ok := r.Line(line)
 		switch {
-		case ok && lacksMemory(refusal.Message):
+		case ok && outOfMemory(refusal.Message):
 			return fmt.Errorf("cannot try the JVM options: %s", refusal.Message)
 		case ok && code == 1:
-			return &RefusedError{refusal}
+			return &StartError{refusal}
 		}
 	}
 	if code == 1 && strings.HasPrefix(last, "Error: ") { // the launcher's, as "-cp requires class path specification"
-		return &RefusedError{Refusal{Message: last}}
+		return &StartError{StartupError{Message: last}}
 	}
 	return fmt.Errorf("cannot try the JVM options: the JVM ended with code %d: %s", code, clip(last))
 }
 
-// lacksMemory says whether the machine and not an option may be the reason.
-func lacksMemory(message string) bool {
+// outOfMemory reports whether the machine may be the reason, and not an option.
+func outOfMemory(message string) bool {
 	return strings.Contains(message, "insufficient memory") || strings.Contains(message, "unable to create native thread") ||
 		strings.Contains(message, "annot create VM thread")
 }
 
-// Harmless gives the arguments that try options without the side effects that
-// some have even with -version: agents run, jdwp listens, management binds its
-// port, log files are begun anew, the heap is touched (by ZGC all that it begins
-// with). Classes that only the application's class path has are not asked for
-// either, nor an archive that fits that path alone.
-func Harmless(options []string) []string {
+// DryRun returns arguments that try the options without their side effects: even with
+// -version agents run, jdwp listens, management binds its port, log files are truncated and
+// the heap is touched. Options that need the application's class path are left out too.
+func DryRun(options []string) []string {
 	out := make([]string, 0, len(options)+5)
 	logs := false
 	for _, o := range options {
@@ -169,7 +165,7 @@ func Harmless(options []string) []string {
 		}
 		out = append(out, o)
 	}
-	if logs { // they were looked at; what they would print is of no interest
+	if logs { // the options were parsed; their output is not needed
 		out = append(out, "-Xlog:disable", "-Xlog:all=warning:stderr")
 	}
 	if startsSmall(options) {
@@ -178,11 +174,11 @@ func Harmless(options []string) []string {
 	return append(out, "-XX:-UsePerfData", "-XX:+PrintFlagsFinal", "-version")
 }
 
-// startsSmall says whether the trial begins with a smaller heap: ZGC takes all of it
-// from the machine at once, and a second time beside what runs.
+// startsSmall reports whether the dry run needs a smaller heap: ZGC allocates all of it at
+// once, beside the JVM that runs.
 func startsSmall(options []string) bool { return slices.Contains(options, "-XX:+UseZGC") }
 
-// given is the option as it was given, of which the JVM has quoted what Harmless
+// given is the option as it was given, of which the JVM has quoted what DryRun
 // made of it.
 func given(options []string, quoted string) string {
 	for _, o := range options {
@@ -213,7 +209,7 @@ func hasEffects(option string) bool {
 	return ok && manager != "" && manager != "allow" && manager != "disallow" && manager != "default"
 }
 
-// logToStderr turns a log file, which would be begun anew, into stderr: of
+// logToStderr turns a log file, which would be truncated, into stderr: of
 // -Xlog:WHAT:OUTPUT:DECORATORS:OPTIONS only WHAT is left then.
 func logToStderr(option, rest string) string {
 	what, output, _ := strings.Cut(rest, ":")

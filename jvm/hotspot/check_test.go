@@ -23,7 +23,7 @@ func TestHarmless(t *testing.T) {
 		{"-Djava.security.manager -Djava.security.manager=allow -Djava.security.manager=a.B -Djava.system.class.loader=a.C", "-Djava.security.manager -Djava.security.manager=allow"},
 	} {
 		want := strings.Fields(c.want + " -XX:-UsePerfData -XX:+PrintFlagsFinal -version")
-		if got := Harmless(strings.Fields(c.options)); !slices.Equal(got, want) {
+		if got := DryRun(strings.Fields(c.options)); !slices.Equal(got, want) {
 			t.Errorf("%s:\n%q, want\n%q", c.options, got, want)
 		}
 	}
@@ -73,7 +73,7 @@ func TestCheckIsRemembered(t *testing.T) {
 	}
 	a.code, a.output = 1, "Unrecognized VM option 'X'\n"
 	for runs := range 2 {
-		var refused *RefusedError
+		var refused *StartError
 		if err := check("0", "-XX:+X"); !errors.As(err, &refused) || refused.Option != "-XX:X" || a.runs != 5+runs {
 			t.Errorf("%v, %d runs", err, a.runs)
 		}
@@ -107,7 +107,7 @@ func TestCheckProvesNothing(t *testing.T) {
 		{"another code", answers{code: 2, output: "Unrecognized VM option 'X'\n"}, "ended with code 2"},
 	} {
 		_, err := new(Checker).Check(t.Context(), os.Args[0], "0", nil, c.a.run)
-		var refused *RefusedError
+		var refused *StartError
 		if err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}

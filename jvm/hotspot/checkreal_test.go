@@ -51,7 +51,7 @@ func java(t testing.TB) string {
 // What a JVM 17 does not take. Where it quotes an option that is known.
 func TestCheckRealJVMRefuses(t *testing.T) {
 	java := java(t)
-	for options, want := range map[string]Refusal{
+	for options, want := range map[string]StartupError{
 		"-XX:+UseNothing":               {"-XX:UseNothing", "Unrecognized VM option 'UseNothing'"},
 		"-XX:+PrintGCDateStamps":        {"-XX:PrintGCDateStamps", "Unrecognized VM option 'PrintGCDateStamps'"},
 		"-Xmx2GB":                       {"-Xmx2GB", "Invalid maximum heap size: -Xmx2GB"},
@@ -72,7 +72,7 @@ func TestCheckRealJVMRefuses(t *testing.T) {
 	} {
 		t.Run(options, func(t *testing.T) {
 			_, err := new(Checker).Check(t.Context(), java, "0", strings.Fields(options), new(program).run)
-			var refused *RefusedError
+			var refused *StartError
 			if !errors.As(err, &refused) {
 				t.Fatalf("not refused: %v", err)
 			}

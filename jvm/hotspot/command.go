@@ -22,7 +22,7 @@ const maxKept = 1 << 20
 // ErrLongReply ends what is read of an answer that is longer than it may be.
 var ErrLongReply = errors.New("the rest is left out: the JVM answers with more than")
 
-// StatusError is the JVM's word that it did not do what it was asked for.
+// StatusError is the answer of a JVM that did not execute a command.
 type StatusError struct {
 	Status int
 	Text   string
@@ -38,11 +38,10 @@ const maxArguments = 3
 // maxArgument is how long the JVM lets one of them be, in bytes.
 const maxArgument = 1024
 
-// Open has the JVM run a command of the attach protocol, such as "jcmd" with
-// "VM.flags -all", and gives the answer as it comes, when the JVM has said that it
-// does what it was asked for. The JVM runs one command after the other, and waits
-// for who does not read. The answer must be closed; the end of ctx, which must
-// have one, ends it too.
+// Open sends a command of the attach protocol, such as "jcmd" with "VM.flags -all", and
+// returns the answer as a stream once the JVM has accepted it. The JVM runs one command at a
+// time and blocks on a slow reader. The caller closes the answer; the end of ctx, which must
+// have a deadline, ends it too.
 func (a *Attached) Open(ctx context.Context, most int, name string, args ...string) (io.ReadCloser, error) {
 	fail := func(err error) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("cannot have JVM %d run %s: %w", a.target.Pid, strings.Join(append([]string{name}, args...), " "), err)
@@ -69,13 +68,12 @@ func (a *Attached) Open(ctx context.Context, most int, name string, args ...stri
 	}
 	if err != nil {
 		_ = r.Close()
-		return fail(inTime(ctx, err))
+		return fail(contextError(ctx, err))
 	}
 	return r, nil
 }
 
-// Command is Open for an answer that is short enough to be kept. With ErrLongReply it
-// gives the beginning.
+// Command is Open for a short answer. With ErrLongReply it returns the beginning.
 func (a *Attached) Command(ctx context.Context, name string, args ...string) (string, error) {
 	r, err := a.Open(ctx, maxKept, name, args...)
 	if err != nil {
@@ -89,7 +87,7 @@ func (a *Attached) Command(ctx context.Context, name string, args ...string) (st
 	return string(text), err
 }
 
-// reply is an answer that comes.
+// reply is an answer while it is read.
 type reply struct {
 	conn *net.UnixConn
 	ctx  context.Context //nolint:containedctx // it lives as long as the answer
@@ -103,26 +101,26 @@ type reply struct {
 func (r *reply) Read(b []byte) (int, error) {
 	if r.left == 0 {
 		if _, err := r.text.Peek(1); err != nil {
-			return 0, inTime(r.ctx, err)
+			return 0, contextError(r.ctx, err)
 		}
 		return 0, fmt.Errorf("%w %d MiB", ErrLongReply, r.most>>20)
 	}
 	n, err := r.text.Read(b[:min(len(b), r.left)])
 	r.left -= n
 	if err != nil && err != io.EOF {
-		err = inTime(r.ctx, err)
+		err = contextError(r.ctx, err)
 	}
 	return n, err
 }
 
-// Close gives it up.
+// Close ends the answer.
 func (r *reply) Close() error {
 	r.stop()
 	return r.conn.Close()
 }
 
-// inTime says so where err comes of the end of ctx.
-func inTime(ctx context.Context, err error) error {
+// contextError returns the error of ctx in place of err, if ctx is done.
+func contextError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -152,7 +150,7 @@ func readStatusLine(r *bufio.Reader) error {
 			if status == 0 {
 				return nil
 			}
-			text, err := io.ReadAll(io.LimitReader(r, 4*maxWords))
+			text, err := io.ReadAll(io.LimitReader(r, 4*maxText))
 			if err != nil {
 				return err
 			}

@@ -7,42 +7,42 @@ import (
 	"time"
 )
 
-// Death is the end of a JVM as it is seen from outside.
-type Death struct {
+// Exit describes the end of a JVM as seen from outside.
+type Exit struct {
 	Argv    []string // its command line; nil: not known
 	Dir     string   // its working directory; empty: not known
 	Pid     int      // as the JVM sees it
 	Started time.Time
-	Output  []byte // the end of what this start wrote
-	// Code is the exit code, Signal what ended it instead; -1 and 0: not known.
+	Output  []byte // the tail of the output of this start
+	// Code is the exit code, Signal the signal that ended it; -1 and 0: unknown.
 	Code   int
 	Signal syscall.Signal
 }
 
-// Kinds of an Autopsy.
+// Kinds of a CrashReport.
 const (
-	OutOfMemory = "out-of-memory" // it ended because there was no memory left
+	OutOfMemory = "out-of-memory" // it ended because memory was exhausted
 	Crashed     = "crash"         // it found a fatal error in itself
 )
 
-// Autopsy is what a JVM's traces say of its end.
-type Autopsy struct {
-	Kind   string // empty: they say nothing of the kind
-	Reason string // in the JVM's words; may be there without Kind
+// CrashReport explains the end of a JVM, from its output and the files it left.
+type CrashReport struct {
+	Kind   string // empty: neither of them
+	Reason string // quotes the JVM; may be set without Kind
 	Notes  []string
-	Files  []Trace
-	// Refused is what it said when it could not start; without Message it did not.
-	Refused Refusal
+	Files  []Artifact
+	// StartupError has a Message if the JVM could not start.
+	StartupError StartupError
 }
 
-// Kinds of traces.
+// Kinds of artifacts.
 const (
 	ErrorReport = "hs_err"
 	HeapDump    = "heap_dump"
 )
 
-// Trace is a file that the JVM has left.
-type Trace struct {
+// Artifact is a file that the JVM left.
+type Artifact struct {
 	Kind    string
 	Path    string
 	Size    int64 // bytes
@@ -50,26 +50,26 @@ type Trace struct {
 	Excerpt []byte // the first 64 KiB of an ErrorReport
 }
 
-// ReadOutput is what a JVM's output alone says of its end. It reads no files.
-func ReadOutput(d Death) Autopsy {
-	var a Autopsy
-	a.judge(d, readCrashOptions(d.Argv), readWords(d.Output))
+// CrashFromOutput explains the end of a JVM by its output alone.
+func CrashFromOutput(d Exit) CrashReport {
+	var a CrashReport
+	a.classify(d, readCrashOptions(d.Argv), readExitOutput(d.Output))
 	return a
 }
 
-// Examine reads a JVM's last words and looks for the files that it leaves. It
-// reads files of the live system, regular ones only, and never waits for one.
-func Examine(d Death) Autopsy {
-	w := readWords(d.Output)
+// InspectCrash explains the end of a JVM by its output and by the files that it left. It
+// reads regular files only, and does not block.
+func InspectCrash(d Exit) CrashReport {
+	w := readExitOutput(d.Output)
 	o := readCrashOptions(d.Argv)
-	var a Autopsy
+	var a CrashReport
 	a.addReports(d, o, w)
-	if w.fatal == "" && w.noMemory == "" { // its output may go elsewhere
+	if w.fatal == "" && w.noMemory == "" { // its output may go to another place
 		for _, f := range a.Files {
-			w.fromReport(readWords(f.Excerpt))
+			w.fromReport(readExitOutput(f.Excerpt))
 		}
 	}
-	a.judge(d, o, w)
+	a.classify(d, o, w)
 	a.addHeapDump(d, o, w)
 	if a.Kind == Crashed && len(a.Files) == 0 {
 		a.Notes = append(a.Notes, "the JVM's error report (hs_err) was not found")
@@ -77,11 +77,11 @@ func Examine(d Death) Autopsy {
 	return a
 }
 
-// judge finds the kind and the reason.
-func (a *Autopsy) judge(d Death, o crashOptions, w words) {
+// classify sets the kind and the reason.
+func (a *CrashReport) classify(d Exit, o crashOptions, w exitOutput) {
 	if d.Signal == 0 && (d.Code == 0 || d.Code == 128+int(syscall.SIGTERM)) && w.ended == "" {
-		a.mention(w)
-		return // it ended as a JVM does that is asked to
+		a.noteSurvived(w)
+		return // a normal end after TERM
 	}
 	const oom = "java.lang.OutOfMemoryError: "
 	switch {
@@ -96,10 +96,10 @@ func (a *Autopsy) judge(d Death, o crashOptions, w words) {
 		}
 	case w.start.native != "" && (d.Signal == 0 || d.Signal == syscall.SIGABRT):
 		a.Reason = w.nativeError()
-	case d.Signal == 0 && slices.Contains(refusalCodes(), d.Code) && w.startError() != "":
-		a.Refused = w.startRefusal()
-		a.Reason = "the JVM could not start: " + strings.TrimPrefix(strings.TrimPrefix(w.startError(), "Error: "), "ERROR: ")
-		if aboutMemory(w.startError()) {
+	case d.Signal == 0 && slices.Contains(startupExitCodes(), d.Code) && w.startupMessage() != "":
+		a.StartupError = w.startupError()
+		a.Reason = "the JVM could not start: " + strings.TrimPrefix(strings.TrimPrefix(w.startupMessage(), "Error: "), "ERROR: ")
+		if memoryError(w.startupMessage()) {
 			a.Kind = OutOfMemory
 		}
 	case w.uncaught != "" && d.Signal == 0:
@@ -111,32 +111,31 @@ func (a *Autopsy) judge(d Death, o crashOptions, w words) {
 		}
 	case w.exception() != "" && d.Signal == 0 && d.Code == mainExceptionCode:
 		a.Reason = "exception in the main thread: " + w.exception()
-		a.mention(w)
+		a.noteSurvived(w)
 	default:
-		a.mention(w)
+		a.noteSurvived(w)
 	}
 }
 
-// mainExceptionCode is what the launcher exits with when an exception ends the main
-// thread.
+// mainExceptionCode is the exit code of the launcher when an exception ends the main thread.
 const mainExceptionCode = 1
 
-// refusalCodes are what a JVM exits with that does not start: the launcher's, and
-// the debugger agent's.
-func refusalCodes() []int { return []int{1, 2} }
+// startupExitCodes are the exit codes of a JVM that does not start: the launcher's and the
+// debugger agent's.
+func startupExitCodes() []int { return []int{1, 2} }
 
-// exitOnOOMCode is what -XX:+ExitOnOutOfMemoryError exits with.
+// exitOnOOMCode is the exit code of -XX:+ExitOnOutOfMemoryError.
 const exitOnOOMCode = 3
 
-// mention notes an error that the JVM has survived.
-func (a *Autopsy) mention(w words) {
+// noteSurvived notes an OutOfMemoryError that the JVM survived.
+func (a *CrashReport) noteSurvived(w exitOutput) {
 	if w.mentioned != "" {
 		a.Notes = append(a.Notes, "the output has java.lang.OutOfMemoryError: "+w.mentioned)
 	}
 }
 
-// aboutMemory says whether the JVM could not start for want of memory.
-func aboutMemory(initError string) bool {
+// memoryError reports whether the JVM could not start because memory was short.
+func memoryError(initError string) bool {
 	for _, begin := range []string{"Could not reserve enough space", "Could not allocate", "Unable to allocate", "java.lang.OutOfMemoryError"} {
 		if strings.HasPrefix(initError, begin) {
 			return true
@@ -145,7 +144,7 @@ func aboutMemory(initError string) bool {
 	return false
 }
 
-// crashOptions are the options that say what a JVM does when it dies.
+// crashOptions are the options for what a JVM does when it crashes.
 type crashOptions struct {
 	errorFile string // empty: the default
 	dumpPath  string // empty: the default
@@ -153,8 +152,7 @@ type crashOptions struct {
 	exitOnOOM bool
 }
 
-// readCrashOptions takes the last of each; what follows the main class is not the
-// JVM's, and does not look like these.
+// readCrashOptions takes the last value of each option.
 func readCrashOptions(argv []string) (o crashOptions) {
 	for _, arg := range argv {
 		text, ours := strings.CutPrefix(arg, "-XX:")

@@ -81,7 +81,7 @@ func TestExamineWords(t *testing.T) {
 		{"failed dump", "java.lang.OutOfMemoryError: Java heap space\nDumping heap to /no/such ...\nUnable to create /no/such: No such file or directory\nTerminating due to java.lang.OutOfMemoryError: Java heap space\n",
 			nil, 3, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space|no heap dump: Unable to create /no/such: No such file or directory"},
 	} {
-		a := Examine(Death{Argv: c.argv, Dir: t.TempDir(), Pid: 1 << 30, Started: time.Now(), Output: []byte(c.output), Code: c.code, Signal: c.signal})
+		a := InspectCrash(Exit{Argv: c.argv, Dir: t.TempDir(), Pid: 1 << 30, Started: time.Now(), Output: []byte(c.output), Code: c.code, Signal: c.signal})
 		reason, note, _ := strings.Cut(c.want, "|")
 		if a.Kind != c.kind || !strings.HasPrefix(a.Reason, reason) || !strings.Contains(strings.Join(a.Notes, "\n"), note) {
 			t.Errorf("%s: %+v, want %q: %s", c.name, a, c.kind, c.want)
@@ -107,7 +107,7 @@ func TestReasonInAnyOrder(t *testing.T) {
 		{"agent library", saysInit + "Could not find agent library x on the library path\n", "Picked up _JAVA_OPTIONS: -Xmx1g\nsome wrapper's word\n", "Could not find agent library x on the library path"},
 	} {
 		for _, output := range mixed(strings.SplitAfter(c.stdout, "\n"), strings.SplitAfter(c.stderr, "\n")) {
-			r := ReadOutput(Death{Output: []byte(output), Code: 1})
+			r := CrashFromOutput(Exit{Output: []byte(output), Code: 1})
 			if r.Reason != "the JVM could not start: "+c.want {
 				t.Errorf("%s: %q, from %q", c.name, r.Reason, output)
 			}
@@ -131,7 +131,7 @@ func mixed(a, b []string) []string {
 }
 
 // examineFiles makes files in a folder and looks for them.
-func examineFiles(t *testing.T, files map[string]string, d Death) (Autopsy, string) {
+func examineFiles(t *testing.T, files map[string]string, d Exit) (CrashReport, string) {
 	dir := t.TempDir()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
@@ -147,7 +147,7 @@ func examineFiles(t *testing.T, files map[string]string, d Death) (Autopsy, stri
 		d.Argv[k] = strings.ReplaceAll(d.Argv[k], "DIR", dir)
 	}
 	d.Output = []byte(strings.ReplaceAll(string(d.Output), "DIR", dir))
-	return Examine(d), dir
+	return InspectCrash(d), dir
 }
 
 func TestExamineFiles(t *testing.T) {
@@ -172,7 +172,7 @@ func TestExamineFiles(t *testing.T) {
 		{"dump to a file", map[string]string{"d/1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=d/%p.hprof"}, "", "heap_dump DIR/d/1073741829.hprof"},
 		{"no dump is made", map[string]string{"java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:-HeapDumpOnOutOfMemoryError"}, "", ""},
 	} {
-		a, dir := examineFiles(t, c.files, Death{Argv: c.argv, Pid: pid, Started: started, Output: []byte(c.output)})
+		a, dir := examineFiles(t, c.files, Exit{Argv: c.argv, Pid: pid, Started: started, Output: []byte(c.output)})
 		var got []string
 		for _, f := range a.Files {
 			got = append(got, f.Kind+" "+strings.Replace(f.Path, dir, "DIR", 1))
@@ -186,7 +186,7 @@ func TestExamineFiles(t *testing.T) {
 		if strings.HasPrefix(c.want, "hs_err") && (a.Kind != Crashed || !strings.HasPrefix(a.Reason, "fatal error in the JVM: SIG")) {
 			t.Errorf("%s: %s %q", c.name, a.Kind, a.Reason)
 		}
-		late, _ := examineFiles(t, c.files, Death{Argv: c.argv, Pid: pid, Started: started.Add(time.Hour), Output: []byte(c.output)})
+		late, _ := examineFiles(t, c.files, Exit{Argv: c.argv, Pid: pid, Started: started.Add(time.Hour), Output: []byte(c.output)})
 		if len(late.Files) > 0 {
 			t.Errorf("%s: files of an earlier start: %+v", c.name, late.Files)
 		}
@@ -218,7 +218,7 @@ func TestExamineTrustsNobody(t *testing.T) {
 	}
 	for name, want := range map[string]int{"link": links, "fifo": 0, "none": 0, "": 0, "large": 1} {
 		said := "# An error report file with more information is saved as:\n# " + dir + "/" + name + "\n"
-		a := Examine(Death{Pid: 1 << 30, Started: time.Now().Add(-time.Minute), Output: []byte(said), Code: 1})
+		a := InspectCrash(Exit{Pid: 1 << 30, Started: time.Now().Add(-time.Minute), Output: []byte(said), Code: 1})
 		if len(a.Files) != want || want > 0 && len(a.Files[0].Excerpt) != maxReport {
 			t.Errorf("%q: %d files", name, len(a.Files))
 		}
@@ -230,9 +230,9 @@ func FuzzExamine(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, output []byte) {
-		w := readWords(output)
-		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.startError(), w.exception(), w.dumpError} {
-			if len(s) > 2*maxWords+8 {
+		w := readExitOutput(output)
+		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.startupMessage(), w.exception(), w.dumpError} {
+			if len(s) > 2*maxText+8 {
 				t.Errorf("%d bytes: %.100q", len(s), s)
 			}
 		}

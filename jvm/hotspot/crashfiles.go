@@ -17,9 +17,9 @@ import (
 // maxReport is how much is taken of an hs_err file, in bytes.
 const maxReport = 64 << 10
 
-// addReports looks for hs_err files: where the JVM says that it is, where an
-// option sends it, and at the two places where it goes otherwise.
-func (a *Autopsy) addReports(d Death, o crashOptions, w words) {
+// addReports looks for hs_err files: at the path that the JVM printed, at that of the
+// option, and at the two default places.
+func (a *CrashReport) addReports(d Exit, o crashOptions, w exitOutput) {
 	paths := []string{d.in(w.report)}
 	if o.errorFile != "" {
 		for _, pid := range d.pids(w) {
@@ -41,7 +41,7 @@ func (a *Autopsy) addReports(d Death, o crashOptions, w words) {
 }
 
 // addHeapDump looks for the heap dump.
-func (a *Autopsy) addHeapDump(d Death, o crashOptions, w words) {
+func (a *CrashReport) addHeapDump(d Exit, o crashOptions, w exitOutput) {
 	if w.dumpError != "" {
 		a.Notes = append(a.Notes, "no heap dump: "+w.dumpError)
 	}
@@ -62,7 +62,7 @@ func (a *Autopsy) addHeapDump(d Death, o crashOptions, w words) {
 		}
 	}
 	for _, path := range paths {
-		t, err := describe(HeapDump, path, d.Started)
+		t, err := statArtifact(HeapDump, path, d.Started)
 		if err != nil {
 			continue
 		}
@@ -75,7 +75,7 @@ func (a *Autopsy) addHeapDump(d Death, o crashOptions, w words) {
 }
 
 // in is a path as the JVM sees it; empty where that is not known.
-func (d Death) in(path string) string {
+func (d Exit) in(path string) string {
 	switch {
 	case path == "" || filepath.IsAbs(path):
 		return path
@@ -87,7 +87,7 @@ func (d Death) in(path string) string {
 
 // pids are the process ids that file names may have: behind a wrapper the JVM is
 // another process than the one that we know.
-func (d Death) pids(w words) []int {
+func (d Exit) pids(w exitOutput) []int {
 	out := []int{d.Pid}
 	if w.pid > 0 && w.pid != d.Pid {
 		out = append(out, w.pid)
@@ -100,18 +100,18 @@ func expand(pattern string, pid int) string {
 	return strings.NewReplacer("%%", "%", "%p", strconv.Itoa(pid)).Replace(pattern)
 }
 
-// describe says what is at path: a regular file that was written since the JVM
+// statArtifact describes the file at path: a regular file that was written since the JVM
 // started.
-func describe(kind, path string, since time.Time) (Trace, error) {
+func statArtifact(kind, path string, since time.Time) (Artifact, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return Trace{}, err
+		return Artifact{}, err
 	}
-	return trace(kind, path, &st, since)
+	return artifact(kind, path, &st, since)
 }
 
-func trace(kind, path string, st *unix.Stat_t, since time.Time) (Trace, error) {
-	t := Trace{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
+func artifact(kind, path string, st *unix.Stat_t, since time.Time) (Artifact, error) {
+	t := Artifact{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
 	if t.ModTime.Nanosecond() == 0 {
 		since = since.Truncate(time.Second) // the file system keeps no more
 	}
@@ -125,18 +125,18 @@ func trace(kind, path string, st *unix.Stat_t, since time.Time) (Trace, error) {
 }
 
 // readReport reads the beginning of an hs_err file. The name came from the service's own
-// words: what is anything else is not shown.
-func readReport(path string, since time.Time) (Trace, error) {
+// exitOutput: what is anything else is not shown.
+func readReport(path string, since time.Time) (Artifact, error) {
 	f, err := untrusted.Open(path)
 	if err != nil {
-		return Trace{}, err
+		return Artifact{}, err
 	}
 	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return Trace{}, err
+		return Artifact{}, err
 	}
-	t, err := trace(ErrorReport, path, &st, since)
+	t, err := artifact(ErrorReport, path, &st, since)
 	if err != nil {
 		return t, err
 	}

@@ -47,7 +47,7 @@ func compile(t *testing.T) string {
 
 // dies runs a JVM in a folder of its own to its end. What send names is sent once it
 // waits.
-func dies(t *testing.T, classes string, options []string, send ...syscall.Signal) Death {
+func dies(t *testing.T, classes string, options []string, send ...syscall.Signal) Exit {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -64,7 +64,7 @@ func dies(t *testing.T, classes string, options []string, send ...syscall.Signal
 	}
 	defer r.Close()
 	cmd.Stdout, cmd.Stderr = w, w
-	d := Death{Argv: argv, Dir: cmd.Dir, Started: time.Now(), Code: -1}
+	d := Exit{Argv: argv, Dir: cmd.Dir, Started: time.Now(), Code: -1}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestExamineRealJVM(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d := dies(t, classes, c.options, c.send...)
-			a := Examine(d)
+			a := InspectCrash(d)
 			var kinds []string
 			for _, f := range a.Files {
 				kinds = append(kinds, f.Kind)

@@ -77,9 +77,9 @@ func readJDWP(options string) Debugger {
 		case "onjcmd":
 			onDemand = value == "y"
 		case "address":
-			d.Port, _ = strconv.Atoi(value[strings.LastIndexByte(value, ':')+1:]) // 0: it is none of TCP
+			d.Port, _ = strconv.Atoi(value[strings.LastIndexByte(value, ':')+1:]) // 0: not TCP
 		}
 	}
-	d.Suspend = d.Suspend && !onDemand // who asks for it then finds a JVM that runs
+	d.Suspend = d.Suspend && !onDemand // a debugger that attaches later finds a running JVM
 	return d
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// Flag is what a JVM says of one of its flags.
+// Flag is a flag of a JVM, as the JVM prints it.
 type Flag struct {
 	Type string // "bool", "size_t", "ccstr", ...
 	Kind string // "product", "C2 diagnostic", "experimental", ...
@@ -18,8 +18,7 @@ type Flag struct {
 // Flags are the flags of a JVM by name.
 type Flags map[string]Flag
 
-// maxFlags bounds what is taken of a table; Java 25 with everything unlocked has
-// fewer than 1000.
+// maxFlags bounds a table; Java 25 with everything unlocked has fewer than 1000.
 const maxFlags = 4096
 
 // ParseFlags reads the table that -XX:+PrintFlagsFinal and jcmd's VM.flags -all
@@ -73,7 +72,7 @@ func cutGroups(rest string) (value, kind, origin string) {
 	return strings.TrimSpace(rest), kind, origin
 }
 
-// isFlagName says whether a word may be the name or the type of a flag.
+// isFlagName reports whether a word may be the name or type of a flag.
 func isFlagName(word string) bool {
 	for _, r := range word {
 		if r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
@@ -83,8 +82,8 @@ func isFlagName(word string) bool {
 	return word != ""
 }
 
-// ChangedFlags are the lines of the table that ParseFlags reads whose flags do not
-// have their default: set by somebody, or chosen by the JVM for this machine.
+// ChangedFlags returns the lines of ParseFlags' table whose flags do not have their default:
+// set by an option, or chosen by the JVM for this machine.
 func ChangedFlags(text string) string {
 	var changed strings.Builder
 	for line := range strings.Lines(text) {

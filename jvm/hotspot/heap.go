@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// UsedHeap reads out of what a JVM answers to GC.heap_info how many bytes of its
-// heap are used. Each collector says it in its own way: "used 1193K" of each
-// generation, or "1536K used". False: it cannot be found there.
+// UsedHeap returns the used bytes of the heap from the answer to GC.heap_info. Collectors
+// differ: "used 1193K" for each generation, or "1536K used". False: it is not there.
 func UsedHeap(info string) (bytes int64, ok bool) {
 	used := regexp.MustCompile(`\bused (\d{1,12})([BKMGT])\b|\b(\d{1,12})([BKMGT]) used\b`)
 	for line := range strings.Lines(info) {
@@ -28,8 +27,7 @@ func UsedHeap(info string) (bytes int64, ok bool) {
 	return bytes, ok
 }
 
-// DumpedTo reads what a JVM answers to a wish for a heap dump: it says that it
-// could not in the words of a success.
+// DumpedTo reads the answer to a heap dump request, whose status is 0 also when it failed.
 func DumpedTo(answer string) (why string, ok bool) {
 	last := ""
 	for line := range strings.Lines(answer) {
@@ -42,7 +40,7 @@ func DumpedTo(answer string) (why string, ok bool) {
 		last = line
 	}
 	if last == "" {
-		last = "the JVM does not say why"
+		last = "the JVM gives no reason"
 	}
 	return clip(last), false
 }

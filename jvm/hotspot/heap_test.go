@@ -35,7 +35,7 @@ func TestDumpedTo(t *testing.T) {
 		"Heap dump file created\n": "",
 		"Dumping heap to /no/x ...\nUnable to create /no/x: File exists\n":           "Unable to create /no/x: File exists",
 		"Dumping heap to /x ...\nDump file is incomplete: No space left on device\n": "Dump file is incomplete: No space left on device",
-		"": "the JVM does not say why",
+		"": "the JVM gives no reason",
 	} {
 		if why, ok := DumpedTo(answer); why != want || ok != (want == "") {
 			t.Errorf("%q: %q, %v", answer, why, ok)

@@ -16,21 +16,21 @@ import (
 
 // Errors of Identify.
 var (
-	// ErrNotJVM says that the process runs no JVM.
+	// ErrNotJVM is returned for a process that runs no JVM.
 	ErrNotJVM = errors.New("it is no JVM")
-	// ErrOpenJ9 says that it is a JVM which does not speak HotSpot's protocol.
+	// ErrOpenJ9 is returned for a JVM that does not speak HotSpot's protocol.
 	ErrOpenJ9 = errors.New("it is an OpenJ9 JVM, which does not take HotSpot's commands")
-	// ErrBegins says that it is about to be a JVM, and has not loaded it yet.
-	ErrBegins = errors.New("it has just begun")
+	// ErrStarting is returned for a java process that has not loaded its JVM yet.
+	ErrStarting = errors.New("it has just started")
 )
 
 // maxMaps bounds what is read of the list of a process's mappings; that of a JVM
 // with 10 000 threads has 3 MiB.
 const maxMaps = 64 << 20
 
-// Identify says whether a process is a HotSpot JVM, by the libraries that it has
-// mapped. Another program may take SIGQUIT for the wish that it ends, as nginx
-// does, so it must be known before Attach. as is Target.As. os.ErrProcessDone: it has ended.
+// Identify checks that a process is a HotSpot JVM, by its mapped libraries. Attach needs
+// this: SIGQUIT ends other programs, such as nginx. as is Target.As. os.ErrProcessDone: it
+// has ended.
 func Identify(pid int, as func(func() error) error) error {
 	var verdict error
 	err := as(func() error {
@@ -54,7 +54,7 @@ func Identify(pid int, as func(func() error) error) error {
 		}
 		argv, _ := procfs.Cmdline(pid) // of a process that has ended it is empty
 		if len(argv) > 0 && filepath.Base(argv[0]) == "java" {
-			return ErrBegins
+			return ErrStarting
 		}
 	}
 	return verdict

@@ -1,6 +1,6 @@
-// Package hotspot looks at a JVM from outside: where it is installed and what it
-// is, whether it takes its options, what flags it has while it runs, and what it
-// says when it cannot start, is ill, or dies. It starts nothing.
+// Package hotspot examines a JVM from outside: where it is installed, its version, whether
+// it accepts its options, the flags of a running one, and what its output and files say when
+// it cannot start, degrades or crashes. It starts no process.
 package hotspot
 
 import (

@@ -293,7 +293,7 @@ func (r *Drift) start(ctx context.Context, name string) error {
 
 func (r *Drift) restarts(name string, pid int) bool {
 	l := r.launchers()[name]
-	return l != nil && l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.Deferred(name, pid))
+	return l != nil && l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, pid))
 }
 
 // Pending is what a restart of the process pid of a service would change; nil: nothing.

@@ -30,7 +30,7 @@ func Observe(out *supervisor.Launch) {
 // JVM, or a script that runs one, and what is not has none of its traces.
 func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Findings {
 	f := e.look(ctx, end, func() supervisor.Findings {
-		return addAutopsy(supervisor.ProcessEvidence(ctx, end), hotspot.Examine(deathOf(end)))
+		return addAutopsy(supervisor.ProcessEvidence(ctx, end), hotspot.InspectCrash(deathOf(end)))
 	})
 	if dump, ok := hotspot.ThreadDump(end.Output); ok {
 		f.ThreadDump = dump
@@ -43,10 +43,10 @@ func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Find
 // reason says where that comes from.
 func outputReader(options []jvm.Option) func(supervisor.End) supervisor.Findings {
 	return func(end supervisor.End) supervisor.Findings {
-		a := hotspot.ReadOutput(deathOf(end))
+		a := hotspot.CrashFromOutput(deathOf(end))
 		var names []string
-		if a.Refused.Message != "" {
-			for _, o := range blamed(options, a.Refused) {
+		if a.StartupError.Message != "" {
+			for _, o := range blamed(options, a.StartupError) {
 				names = append(names, o.Named())
 			}
 		}
@@ -114,8 +114,8 @@ func OOMRaise() int {
 }
 
 // deathOf puts an end into the words of package hotspot.
-func deathOf(end supervisor.End) hotspot.Death {
-	d := hotspot.Death{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
+func deathOf(end supervisor.End) hotspot.Exit {
+	d := hotspot.Exit{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
 	if end.Exit != nil {
 		d.Code, d.Signal = end.Exit.Code, end.Exit.Signal
 	}
@@ -123,7 +123,7 @@ func deathOf(end supervisor.End) hotspot.Death {
 }
 
 // addAutopsy adds what was found out about a JVM.
-func addAutopsy(f supervisor.Findings, a hotspot.Autopsy) supervisor.Findings {
+func addAutopsy(f supervisor.Findings, a hotspot.CrashReport) supervisor.Findings {
 	switch a.Kind {
 	case hotspot.OutOfMemory:
 		f.Cause = supervisor.CauseJVMMemory

@@ -78,7 +78,7 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	}
 	l.shared.reports.Store(l.Name, maskedFacts(r.Mask, p.facts))
 	if l.shared.Plugins != nil {
-		l.shared.Plugins.Starts(l.Name, p.facts.carried)
+		l.shared.Plugins.SetStartedWith(l.Name, p.facts.carried)
 	}
 	out, err := l.kind.launch(p)
 	if err != nil {
@@ -122,7 +122,7 @@ func (l *Launcher) base() (*supervisor.Launch, error) {
 	}
 	out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, l.shared.Attacher.ThreadDump, hearAilments
 	if l.shared.Plugins != nil {
-		out.Amend, out.Confirm = l.amend, func() { l.shared.Plugins.Confirm(l.Name) }
+		out.Amend, out.Confirm = l.amend, func() { l.shared.Plugins.OnStable(l.Name) }
 	}
 	return out, nil
 }

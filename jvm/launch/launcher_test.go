@@ -11,6 +11,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 func TestJavaCommand(t *testing.T) {
@@ -71,8 +72,8 @@ func TestTomcatProof(t *testing.T) {
 		{"broken file, configured", "http://localhost/health", "", "<Server", tomcatProof{URL: "http://localhost/health", Port: 80}, ""},
 	} {
 		server, err := tomcat.ParseServerXML("server.xml", []byte(tc.xml), tomcat.References{}, nil)
-		look := supervisor.Look{HTTP: tc.ready, Socket: tc.socket}
-		l := &tomcatKind{Launcher: &Launcher{Launcher: &service.Launcher{Config: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Look: look}}}}}}
+		ready := probe.Config{HTTP: probe.HTTP{URL: tc.ready, Socket: tc.socket}}
+		l := &tomcatKind{Launcher: &Launcher{Launcher: &service.Launcher{Config: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Config: ready}}}}}}
 		found := proofOf(server, err, time.Unix(1, 0).UTC())
 		if again, err := learnedProof(found.kept()); err != nil || again != found {
 			t.Errorf("%s: %+v becomes %+v in the state, %v", tc.name, found, again, err)

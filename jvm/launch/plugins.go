@@ -31,7 +31,7 @@ func (l *layers) addPlugins(in *jvm.Input) {
 	if l.shared.Plugins == nil {
 		return
 	}
-	l.carried = l.shared.Plugins.Carried(l.leave)
+	l.carried = l.shared.Plugins.JVMOptions(l.leave)
 	for _, c := range l.carried {
 		in.Default = append(in.Default, c.Options[jvm.Default]...)
 		in.Enforced = append(in.Enforced, c.Options[jvm.Enforced]...)
@@ -68,7 +68,7 @@ func (l *layers) carriedNames() (out []string) {
 
 // AllowedByPlugins gives what says whether a service may start for all that its plugins are,
 // which begin with the start.
-func AllowedByPlugins(p *plugin.Plugins) func(service string) error {
+func AllowedByPlugins(p *plugin.Set) func(service string) error {
 	if p == nil {
 		return nil
 	}
@@ -77,7 +77,7 @@ func AllowedByPlugins(p *plugin.Plugins) func(service string) error {
 		if err := p.Blocked(); err != nil {
 			return fmt.Errorf("cannot start: %w\nhint: stoker plugin list", err)
 		}
-		p.Begins(service)
+		p.BeginStart(service)
 		return nil
 	}
 }
@@ -86,7 +86,7 @@ func AllowedByPlugins(p *plugin.Plugins) func(service string) error {
 func (l *Launcher) whenReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		if l.shared.Plugins != nil {
-			l.shared.Plugins.Ready(l.Name)
+			l.shared.Plugins.OnReady(l.Name)
 		}
 		return look(ctx, p)
 	}
@@ -95,7 +95,7 @@ func (l *Launcher) whenReady(look func(context.Context, supervisor.Process) erro
 // sparing prepares something of the JVM options, and where those cannot be used, does
 // it again without the plugins that are not required: those that the error names, else
 // all. If it was them, they have failed with its words.
-func sparing(p *plugin.Plugins, hide service.Mask, prepare func(without []string) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
+func sparing(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
 	out, first := prepare(nil)
 	var without []string
 	err := first
@@ -115,7 +115,7 @@ func sparing(p *plugin.Plugins, hide service.Mask, prepare func(without []string
 		return nil, first // it was not them
 	}
 	if len(without) > 0 {
-		p.Fail(without, hide.Text(OptionsReason(first)))
+		p.Disable(without, hide.Text(OptionsReason(first)))
 	}
 	return out, nil
 }
@@ -127,9 +127,9 @@ func OptionsReason(err error) string {
 }
 
 // spareable are the plugins that may be left out, less those that are.
-func spareable(p *plugin.Plugins, left []string) []string {
+func spareable(p *plugin.Set, left []string) []string {
 	var out []string
-	for _, c := range p.Carried(left) {
+	for _, c := range p.JVMOptions(left) {
 		if !c.Required {
 			out = append(out, c.Name)
 		}
@@ -157,6 +157,6 @@ func (l *Launcher) amend(d supervisor.Died) (why string) {
 	}
 	carried := l.shared.Plugins.StartedWith(l.Name)
 	named := accused(string(d.Output), carried)
-	text := cmp.Or(hotspot.LastWords(d.Output), d.Exit.String())
-	return l.shared.Plugins.Blame(l.Name, plugin.Death{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), Ready: d.Ready})
+	text := cmp.Or(hotspot.FatalMessage(d.Output), d.Exit.String())
+	return l.shared.Plugins.DisableSuspects(l.Name, plugin.Exit{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), WasReady: d.Ready})
 }

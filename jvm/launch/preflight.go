@@ -73,10 +73,10 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	}
 	a := l.asking(p.env.Vars, p.facts.Result.Env, p.dir)
 	flags, err := l.shared.checker.Check(ctx, p.facts.JVM.Java, a.who, p.facts.Result.Argv(), a.run)
-	var refused *hotspot.RefusedError
+	var refused *hotspot.StartError
 	switch {
 	case errors.As(err, &refused):
-		return refusedOptions(p.facts.Result, refused.Refusal)
+		return refusedOptions(p.facts.Result, refused.StartupError)
 	case err != nil: // a JVM that cannot be asked is no refusal
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
 		return nil
@@ -108,7 +108,7 @@ func differences(options []jvm.Option, flags, known hotspot.Flags) []string {
 
 // refusedOptions is the error for a JVM that does not take its options. It names
 // those that its words fit, and where they stand.
-func refusedOptions(made jvm.Result, r hotspot.Refusal) error {
+func refusedOptions(made jvm.Result, r hotspot.StartupError) error {
 	var names []string
 	known := ""
 	for _, o := range blamed(made.Options, r) {
@@ -130,7 +130,7 @@ func refusedOptions(made jvm.Result, r hotspot.Refusal) error {
 
 // blamed are the options that a refusal speaks of: that which it quotes, else
 // those whose flag or value it mentions, else those of its topic.
-func blamed(options []jvm.Option, r hotspot.Refusal) []jvm.Option {
+func blamed(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
 	for _, fits := range []func(jvm.Option) bool{
 		func(o jvm.Option) bool { return r.Option != "" && unsigned(o.String()) == r.Option },
@@ -326,7 +326,7 @@ func overhearTomcat(base string) func(context.Context, func(*supervisor.Complain
 // own, and make it ill. Of the other kinds a JVM ends by itself as a rule, so who says
 // so and lives on may speak of another one, whose exception came over the wire.
 func hearAilments() func(line []byte) *supervisor.Complaint {
-	r := new(hotspot.AilmentReader)
+	r := new(hotspot.HealthReader)
 	return func(line []byte) *supervisor.Complaint {
 		a, ok := r.Line(string(line))
 		switch {

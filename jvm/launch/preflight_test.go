@@ -23,20 +23,20 @@ func merged(lines ...string) []jvm.Option {
 func TestRefusedOptionIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		options []string
-		refusal hotspot.Refusal
+		refusal hotspot.StartupError
 		want    string // what is blamed
 	}{
-		{[]string{"-Xmx1g", "-XX:+UseFoo"}, hotspot.Refusal{Option: "-XX:UseFoo", Message: "Unrecognized VM option 'UseFoo'"}, `"-XX:+UseFoo" (user layer, f:2)`},
-		{[]string{"-XX:MaxGCPauseMillis=0"}, hotspot.Refusal{Option: "-XX:MaxGCPauseMillis=0", Message: "Improperly"}, `"-XX:MaxGCPauseMillis=0" (user layer, f:1)`},
-		{[]string{"-XX:LogFile=x"}, hotspot.Refusal{Option: "-XX:LogFile", Message: "Error: VM option 'LogFile' is diagnostic"}, `"-XX:LogFile=x" (user layer, f:1)`},
-		{[]string{"-XX:CICompilerCount=1"}, hotspot.Refusal{Message: "CICompilerCount (1) must be at least 2"}, `"-XX:CICompilerCount=1" (user layer, f:1)`},
-		{[]string{"-Xms1g", "-Da=b", "-Xmx2g"}, hotspot.Refusal{Message: "Initial heap size set to a larger value than the maximum heap size"},
+		{[]string{"-Xmx1g", "-XX:+UseFoo"}, hotspot.StartupError{Option: "-XX:UseFoo", Message: "Unrecognized VM option 'UseFoo'"}, `"-XX:+UseFoo" (user layer, f:2)`},
+		{[]string{"-XX:MaxGCPauseMillis=0"}, hotspot.StartupError{Option: "-XX:MaxGCPauseMillis=0", Message: "Improperly"}, `"-XX:MaxGCPauseMillis=0" (user layer, f:1)`},
+		{[]string{"-XX:LogFile=x"}, hotspot.StartupError{Option: "-XX:LogFile", Message: "Error: VM option 'LogFile' is diagnostic"}, `"-XX:LogFile=x" (user layer, f:1)`},
+		{[]string{"-XX:CICompilerCount=1"}, hotspot.StartupError{Message: "CICompilerCount (1) must be at least 2"}, `"-XX:CICompilerCount=1" (user layer, f:1)`},
+		{[]string{"-Xms1g", "-Da=b", "-Xmx2g"}, hotspot.StartupError{Message: "Initial heap size set to a larger value than the maximum heap size"},
 			`"-Xms1g" (user layer, f:1) and "-Xmx2g" (user layer, f:3)`},
-		{[]string{"-XX:+UseSerialGC", "-XX:+UseNUMA"}, hotspot.Refusal{Message: "Multiple garbage collectors selected"}, `"-XX:+UseSerialGC" (user layer, f:1)`},
-		{[]string{"-Xss150k"}, hotspot.Refusal{Message: "The Java thread stack size specified is too small. Specify at least 136k"}, `"-Xss150k" (user layer, f:1)`},
-		{[]string{"--add-modules=nosuch"}, hotspot.Refusal{Message: "java.lang.module.FindException: Module nosuch not found"}, `"--add-modules=nosuch" (user layer, f:1)`},
-		{[]string{"-Xbootclasspath/p:x"}, hotspot.Refusal{Message: "-Xbootclasspath/p is no longer a supported option."}, `"-Xbootclasspath/p:x" (user layer, f:1)`},
-		{[]string{"-Da=b"}, hotspot.Refusal{Message: "something new"}, "them"},
+		{[]string{"-XX:+UseSerialGC", "-XX:+UseNUMA"}, hotspot.StartupError{Message: "Multiple garbage collectors selected"}, `"-XX:+UseSerialGC" (user layer, f:1)`},
+		{[]string{"-Xss150k"}, hotspot.StartupError{Message: "The Java thread stack size specified is too small. Specify at least 136k"}, `"-Xss150k" (user layer, f:1)`},
+		{[]string{"--add-modules=nosuch"}, hotspot.StartupError{Message: "java.lang.module.FindException: Module nosuch not found"}, `"--add-modules=nosuch" (user layer, f:1)`},
+		{[]string{"-Xbootclasspath/p:x"}, hotspot.StartupError{Message: "-Xbootclasspath/p is no longer a supported option."}, `"-Xbootclasspath/p:x" (user layer, f:1)`},
+		{[]string{"-Da=b"}, hotspot.StartupError{Message: "something new"}, "them"},
 	} {
 		want := "cannot use the JVM options: cannot use " + c.want + ": the JVM says: " + c.refusal.Message + "\nhint: "
 		if got := refusedOptions(jvm.Result{Options: merged(c.options...)}, c.refusal).Error(); !strings.HasPrefix(got, want) {
@@ -61,7 +61,7 @@ func TestRefusalIsNotContradicted(t *testing.T) {
 		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
 	} {
 		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}
-		if got := refusedOptions(made, hotspot.Refusal{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
+		if got := refusedOptions(made, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
 			t.Errorf("%s: %s", c.code, got)
 		}
 	}

@@ -32,7 +32,7 @@ import (
 type Shared struct {
 	Labels func() map[string]string // as they are now
 	// Plugins add options; nil: there are none.
-	Plugins  *plugin.Plugins
+	Plugins  *plugin.Set
 	fetch    *remote.Fetcher
 	checker  hotspot.Checker // what came of checks
 	Attacher *Attacher
@@ -94,7 +94,7 @@ type layers struct {
 	shared  *Shared
 	outside service.Environment // the service's, for conditions and URLs
 	env     service.Environment // the same with what setenv.sh changed, for variables that hold options
-	given   []hooks.GivenOption
+	given   []hooks.OutputOption
 	words   []namedWords // options of variables that the kind of service knows, weaker first
 	own     *cgroup.Own  // nil: the JVM runs in the container's
 	user    *asuser.User // of the service; nil: stoker's own
@@ -108,8 +108,8 @@ type layers struct {
 	sum     hash.Hash // of what files, folders and URLs hold
 	files   []string  // that options name, of what fixed has read; sorted
 	fetched map[string]fetched
-	leave   []string         // plugins that do not count
-	carried []plugin.Carried // what plugins add
+	leave   []string            // plugins that do not count
+	carried []plugin.JVMOptions // what plugins add
 }
 
 // fetched is the answer of one URL.

@@ -128,7 +128,7 @@ func TestWindowsTextInEverySource(t *testing.T) {
 		URLs: []jvm.URL{asked(web.URL + "/list"), asked(web.URL + "/text")}, Env: []string{"APP_OPTS"}}},
 		env: service.Environment{Vars: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"), "JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
 			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
-		given:  []hooks.GivenOption{{Option: "-Dhook=1\r", Source: "hook"}},
+		given:  []hooks.OutputOption{{Option: "-Dhook=1\r", Source: "hook"}},
 		shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.scripted()
 	if err != nil {

@@ -21,20 +21,20 @@ func fromOutside(e *supervisor.ExitInf) bool {
 // accused are the plugins that the words of a JVM which has died speak of. Where they
 // are about an option without naming it, such as an agent that has failed, only who
 // carries such a one can be meant.
-func accused(output string, carried []plugin.Carried) []string {
+func accused(output string, carried []plugin.JVMOptions) []string {
 	topics := topicsOf(output)
-	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.Carried) bool { return !carries(c, topics) })
-	if named := namesOf(meant, func(c plugin.Carried) bool { return speaksOf(output, c) }); len(named) > 0 {
+	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.JVMOptions) bool { return !carries(c, topics) })
+	if named := namesOf(meant, func(c plugin.JVMOptions) bool { return speaksOf(output, c) }); len(named) > 0 {
 		return named
 	}
 	if len(meant) > 0 {
-		return namesOf(meant, func(plugin.Carried) bool { return true })
+		return namesOf(meant, func(plugin.JVMOptions) bool { return true })
 	}
-	return namesOf(carried, func(c plugin.Carried) bool { return speaksOf(output, c) })
+	return namesOf(carried, func(c plugin.JVMOptions) bool { return speaksOf(output, c) })
 }
 
 // namesOf are the names of those that fit.
-func namesOf(carried []plugin.Carried, fits func(plugin.Carried) bool) (out []string) {
+func namesOf(carried []plugin.JVMOptions, fits func(plugin.JVMOptions) bool) (out []string) {
 	for _, c := range carried {
 		if fits(c) {
 			out = append(out, c.Name)
@@ -44,7 +44,7 @@ func namesOf(carried []plugin.Carried, fits func(plugin.Carried) bool) (out []st
 }
 
 // carries says whether a plugin gives an option that begins with one of the topics.
-func carries(c plugin.Carried, topics []string) bool {
+func carries(c plugin.JVMOptions, topics []string) bool {
 	for _, options := range c.Options {
 		for _, o := range options {
 			if slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) }) {
@@ -57,11 +57,11 @@ func carries(c plugin.Carried, topics []string) bool {
 
 // speaksOf says whether what a JVM has written names a plugin: its folder, a jar of
 // it, or an option that only it has given.
-func speaksOf(output string, c plugin.Carried) bool {
+func speaksOf(output string, c plugin.JVMOptions) bool {
 	if strings.Contains(output, c.Dir+"/") {
 		return true
 	}
-	var refusal hotspot.RefusalReader
+	var refusal hotspot.StartupErrorReader
 	for line := range strings.Lines(output) {
 		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
 		if ok && len(blamed(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {

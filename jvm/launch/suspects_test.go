@@ -15,14 +15,14 @@ func TestAccused(t *testing.T) {
 	const bind = "FATAL ERROR in native method: processing of -javaagent failed, processJavaStart failed\n" +
 		"java.net.BindException: Address already in use\n\tat java.base/sun.nio.ch.Net.bind0(Native Method)\n"
 	const report = "# An error report file with more information is saved as:\n# /etc/stoker/plugins/heapdump/dumps/hs_err_7.log\n"
-	adds := func(name string, options ...string) plugin.Carried {
-		c := plugin.Carried{Name: name, Dir: "/etc/stoker/plugins/" + name, Options: map[jvm.Layer][]jvm.Option{}}
+	adds := func(name string, options ...string) plugin.JVMOptions {
+		c := plugin.JVMOptions{Name: name, Dir: "/etc/stoker/plugins/" + name, Options: map[jvm.Layer][]jvm.Option{}}
 		for _, o := range options {
 			c.Options[jvm.Default] = append(c.Options[jvm.Default], jvm.Option{Args: []string{o}})
 		}
 		return c
 	}
-	carried := []plugin.Carried{
+	carried := []plugin.JVMOptions{
 		adds("apm", "-javaagent:/opt/apm/apm.jar"),
 		adds("heapdump", "-XX:ErrorFile=/dumps/hs_err_%p.log"),
 		adds("jacoco", "-javaagent:/etc/stoker/plugins/jacoco/lib/jacocoagent.jar=port=6300"),

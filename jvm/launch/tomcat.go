@@ -137,7 +137,7 @@ func setenvError(err error) error {
 // run is the shell for setenv.sh, under the service's user.
 func (l *tomcatKind) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
 	code, output, err := l.Run(ctx, "setenv", argv, env, dir)
-	return []byte(output), supervisor.CommandError(code, "", err)
+	return []byte(output), proc.CommandError(code, "", err)
 }
 
 // findJava finds the JVM: as configured, as the script would, or in the image.

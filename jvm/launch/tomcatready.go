@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // tomcatProof is how a Tomcat is seen to be ready where no path is configured. It
@@ -129,7 +130,7 @@ func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
 	apps, _ := s.install.Applications(s.server)
 	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts, options: s.options,
 		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
-	if u, err := url.Parse(l.Config.Ready.HTTP); err == nil && l.Config.Ready.HTTP != "" {
+	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
 		w.asked = u.Path
 	}
 	w.begin()
@@ -145,11 +146,11 @@ func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
 // configuredProof is p, unless ready.http says what is asked: then the port is that of
 // the URL, if it is one of this machine.
 func (l *tomcatKind) configuredProof(p tomcatProof) tomcatProof {
-	configured := l.Config.Ready.HTTP
+	configured := l.Config.Ready.HTTP.URL
 	if configured == "" {
 		return p
 	}
-	p = tomcatProof{Since: p.Since, URL: configured, Socket: l.Config.Ready.Socket}
+	p = tomcatProof{Since: p.Since, URL: configured, Socket: l.Config.Ready.HTTP.Socket}
 	if u, err := url.Parse(configured); err == nil && p.Socket == "" {
 		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
 			p.Port = service.PortOf(u)
@@ -170,11 +171,11 @@ func answers() []int {
 
 // probe looks once whether Tomcat is ready. configured is what the configuration asks
 // for; nil: nothing.
-func (l *tomcatKind) probe(proof tomcatProof, configured supervisor.Probe, w *tomcatWatch) supervisor.Probe {
+func (l *tomcatKind) probe(proof tomcatProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
 	ready := l.Config.Ready
-	look := supervisor.Look{HTTP: proof.URL, Socket: proof.Socket, Status: answers(), CertFile: ready.CertFile, KeyFile: ready.KeyFile}
-	root := look.Probes(nil)
-	return supervisor.ProbeFunc(func(ctx context.Context, p supervisor.Process) error {
+	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: answers(),
+		CertFile: ready.HTTP.CertFile, KeyFile: ready.HTTP.KeyFile}}.New(nil)
+	return probe.Func(func(ctx context.Context, p probe.Process) error {
 		own, ok := p.(*proc.Process)
 		switch {
 		case !ok:

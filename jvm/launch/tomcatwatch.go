@@ -140,7 +140,7 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 
 // given is a refused option as it was written, and where.
 func (w *tomcatWatch) given(refused string) string {
-	for _, o := range blamed(w.options, hotspot.Refusal{Option: refused}) {
+	for _, o := range blamed(w.options, hotspot.StartupError{Option: refused}) {
 		if o.Source != "" {
 			return o.String() + " (" + o.Source + ")"
 		}

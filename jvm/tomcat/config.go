@@ -19,5 +19,5 @@ type Config struct {
 	Setenv string `yaml:"setenv"` // import (default), ignore, refuse
 	// Contexts are the context paths that must be deployed for readiness
 	// ("/app", "" or "/" for ROOT); empty: every context.
-	Contexts []string `yaml:"contexts"`
+	Contexts []string `yaml:"contexts" change:"live"`
 }

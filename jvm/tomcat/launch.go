@@ -30,10 +30,6 @@ type Options struct {
 	// them). UserOptions gives the values of these variables; a caller who has
 	// merged them with others puts the outcome into CatalinaOpts, so that it wins.
 	JavaOpts, CatalinaOpts []string
-	// JPDA does what "catalina.sh jpda run" does.
-	JPDA bool
-	// Security does what "catalina.sh run -security" does (not in Tomcat 11).
-	Security bool
 	// OpensAsOptions puts --add-opens into the argv even for the versions of
 	// Tomcat whose script exports JDK_JAVA_OPTIONS for them, and leaves that
 	// variable alone. For callers who fold JDK_JAVA_OPTIONS into their options.
@@ -268,17 +264,6 @@ func (b *builder) jdkOptions() {
 }
 
 func (b *builder) catalinaOpts() error {
-	if b.o.JPDA {
-		b.sh.setDefault("JPDA_TRANSPORT", "dt_socket")
-		b.sh.setDefault("JPDA_ADDRESS", b.in.script.jpdaAddress)
-		b.sh.setDefault("JPDA_SUSPEND", "n")
-		b.sh.setDefault("JPDA_OPTS", fmt.Sprintf("-agentlib:jdwp=transport=%s,address=%s,server=y,suspend=%s",
-			b.sh.get("JPDA_TRANSPORT"), b.sh.get("JPDA_ADDRESS"), b.sh.get("JPDA_SUSPEND")))
-		if err := b.addVar("JPDA_OPTS"); err != nil {
-			return err
-		}
-		b.sh.vars["CATALINA_OPTS"] = b.sh.get("JPDA_OPTS") + " " + b.sh.get("CATALINA_OPTS")
-	}
 	b.add("CATALINA_OPTS", b.o.CatalinaOpts...)
 	return b.endorsed()
 }
@@ -317,12 +302,6 @@ func (b *builder) classpath() error {
 }
 
 func (b *builder) rest() error {
-	if b.o.Security {
-		if !b.in.script.security {
-			return fmt.Errorf("cannot start Tomcat %s with -security: it no longer has a security manager", b.in.Version)
-		}
-		b.add("-security", "-Djava.security.manager", "-Djava.security.policy=="+b.in.Base+"/"+b.in.script.policy)
-	}
 	b.add("catalina.sh", "-Dcatalina.base="+b.in.Base, "-Dcatalina.home="+b.in.Home,
 		"-Djava.io.tmpdir="+b.sh.get("CATALINA_TMPDIR"), mainClass, "start")
 	b.sh.setDefault("CATALINA_OUT", b.in.Base+"/logs/catalina.out")

@@ -14,15 +14,12 @@ import (
 
 // launchCase is one way to start; the files are relative to home or base.
 type launchCase struct {
-	name     string
-	env      map[string]string
-	home     map[string]string
-	base     map[string]string
-	ownBase  bool // CATALINA_BASE apart from CATALINA_HOME
-	args     []string
-	script   func(string) string // edits catalina.sh
-	jpda     bool
-	security bool
+	name    string
+	env     map[string]string
+	home    map[string]string
+	base    map[string]string
+	ownBase bool                // CATALINA_BASE apart from CATALINA_HOME
+	script  func(string) string // edits catalina.sh
 }
 
 func launchCases() []launchCase {
@@ -43,10 +40,6 @@ func launchCases() []launchCase {
 		{name: "classpath dropped", env: map[string]string{"CLASSPATH": "/x.jar"}},
 		{name: "tmpdir", env: map[string]string{"CATALINA_TMPDIR": "/tmp/with blank"}},
 		{name: "jsse", env: map[string]string{"JSSE_OPTS": "-Djdk.tls.ephemeralDHKeySize=4096 -Dmore=1"}},
-		{name: "jpda", args: []string{"jpda"}, jpda: true},
-		{name: "jpda variables", args: []string{"jpda"}, jpda: true, env: map[string]string{"JPDA_ADDRESS": "*:9009", "JPDA_SUSPEND": "y", "CATALINA_OPTS": "-Dx=1"}},
-		{name: "jpda opts", args: []string{"jpda"}, jpda: true, env: map[string]string{"JPDA_OPTS": "-agentlib:jdwp=transport=dt_socket,address=1 -Dj=1"}},
-		{name: "security", security: true, ownBase: true},
 		{name: "pid and out have no effect", env: map[string]string{"CATALINA_PID": "/nonexistent/pid", "CATALINA_OUT": "/nonexistent/out", "USE_NOHUP": "true"}},
 		{name: "endorsed is not known any more", env: map[string]string{"JAVA_ENDORSED_DIRS": "/e"}},
 		{name: "exported but empty", env: map[string]string{"JSSE_OPTS": "", "LOGGING_MANAGER": "", "JRE_HOME": "", "CATALINA_OUT": ""}},
@@ -150,11 +143,7 @@ func (c launchCase) prepare(t *testing.T) (env map[string]string, in Install, ja
 
 func (c launchCase) runScript(t *testing.T, env map[string]string, home string) dump {
 	t.Helper()
-	args := append(append([]string(nil), c.args...), "run")
-	if c.security {
-		args = append(args, "-security")
-	}
-	cmd := exec.Command(home+"/bin/catalina.sh", args...)
+	cmd := exec.Command(home+"/bin/catalina.sh", "run")
 	cmd.Env = environOf(env)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("catalina.sh: %v\n%s", err, out)
@@ -176,7 +165,7 @@ func (c launchCase) build(t *testing.T, env map[string]string, in Install, java 
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Java: java, JavaMajor: 17, Env: imp.Env, Vars: imp.Vars, JPDA: c.jpda, Security: c.security}
+	o := Options{Java: java, JavaMajor: 17, Env: imp.Env, Vars: imp.Vars}
 	sources, err := imp.Install.UserOptions(imp.Env, imp.Vars)
 	if err != nil {
 		t.Fatal(err)
@@ -256,9 +245,6 @@ func TestLaunchByVersion(t *testing.T) {
 				t.Errorf("endorsed: want %q in %q", c.endorsed, l.Argv)
 			}
 		})
-	}
-	if _, err := fakeInstall(t, Version{Major: 11}).Launch(Options{Security: true}); err == nil {
-		t.Error("-security accepted for Tomcat 11")
 	}
 	if _, err := fakeInstall(t, Version{}).Launch(Options{Env: map[string]string{"UMASK": "u=rwx"}}); err == nil {
 		t.Error("symbolic UMASK accepted")

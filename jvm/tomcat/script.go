@@ -23,9 +23,6 @@ type script struct {
 	loggingOld     bool     // LOGGING_CONFIG is honoured if it begins with -D
 	loggingOldOnly bool     // only LOGGING_CONFIG exists, whatever it begins with
 	endorsed       bool     // -D$ENDORSED_PROP=$JAVA_ENDORSED_DIRS (8.5, 9.0, 10.0)
-	security       bool     // run -security is known (not in 11)
-	policy         string   // policy file relative to the base
-	jpdaAddress    string
 	from           string
 	unread         error // why a script that is there was not read; nil: it was, or there is none
 }
@@ -51,7 +48,7 @@ func readScript(path string, v Version) script {
 // parseScript looks for the few assignments that matter, each on one line in
 // every catalina.sh since 8.5.
 func parseScript(data []byte) script {
-	s := script{policy: "conf/catalina.policy", jpdaAddress: "localhost:8000"}
+	var s script
 	newLogging := false
 	sc := bufio.NewScanner(bytes.NewReader(data))
 	for sc.Scan() {
@@ -72,17 +69,6 @@ func parseScript(data []byte) script {
 			s.loggingOld = true
 		case strings.Contains(line, "CATALINA_LOGGING_CONFIG"):
 			newLogging = true
-		case strings.Contains(line, `= "-security"`):
-			s.security = true
-		case strings.Contains(line, "java.security.policy=="):
-			if _, rest, ok := strings.Cut(line, "$CATALINA_BASE"); ok {
-				rest = strings.TrimLeft(rest, `\"/`)
-				if end := strings.IndexAny(rest, `\" `); end > 0 {
-					s.policy = rest[:end]
-				}
-			}
-		case strings.HasPrefix(line, "JPDA_ADDRESS="):
-			s.jpdaAddress = strings.Trim(strings.TrimPrefix(line, "JPDA_ADDRESS="), `"`)
 		}
 	}
 	s.loggingOldOnly = !newLogging && !s.loggingOld
@@ -104,9 +90,6 @@ func scriptByVersion(v Version) script {
 			"java.rmi/sun.rmi.transport=ALL-UNNAMED",
 		},
 		canonCaches: true,
-		security:    v.Major < 11,
-		policy:      "conf/catalina.policy",
-		jpdaAddress: "localhost:8000",
 		from:        "the table for Tomcat " + v.String(),
 	}
 	if v.Known() && (v.Major < 10 || v.Major == 10 && v.Minor < 1) {

@@ -23,7 +23,7 @@ type Watch struct {
 	// inWhy: following exception lines belong to why.
 	inWhy   bool
 	started bool
-	refusal hotspot.RefusalReader
+	refusal hotspot.StartupErrorReader
 }
 
 // NewWatch begins to follow a start.

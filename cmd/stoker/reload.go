@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/urfave/cli/v2"
+)
+
+// reloadCommand is `stoker reload`.
+func reloadCommand() *cli.Command {
+	return &cli.Command{Name: "reload", Usage: "read the configuration again and apply what has changed", Category: categoryExtensions,
+		UsageText: "stoker reload --dry-run\nstoker reload --wait --timeout 2m",
+		Description: `What did not change is not touched. Changed files are seen without this command,
+unless reload.watch is false. A configuration with a problem changes nothing.`,
+		Flags:  append(waitFlags(), tableOrJSON(), &cli.BoolFlag{Name: "dry-run", Usage: "only print what would be done"}),
+		Action: reload}
+}
+
+// reload has the configuration read again, and prints what has changed.
+func reload(c *cli.Context) error {
+	s, err := newStartWait(c)
+	if err != nil {
+		return err
+	}
+	dryRun := c.Bool("dry-run")
+	return s.around(c.Context, func() error {
+		done, err := retryIf(c.Context, s.wait, func() (api.Reloaded, error) { return s.client.Reload(c.Context, dryRun) })
+		if err != nil {
+			return fmt.Errorf("cannot reload: %w", err)
+		}
+		if asJSON(c) {
+			return printJSON(c.App.Writer, done)
+		}
+		lines := slices.Clone(done.Changes)
+		for k := range lines {
+			if dryRun {
+				lines[k] = "would " + lines[k]
+			}
+		}
+		if len(lines) == 0 {
+			lines = []string{"nothing has changed"}
+		}
+		return printLines(c.App.Writer, lines)
+	})
+}

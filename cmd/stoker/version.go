@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/urfave/cli/v2"
+)
+
+// versionTime bounds how long the version of the running stoker is waited for.
+const versionTime = 2 * time.Second
+
+// versionCommand is `stoker version`.
+func versionCommand() *cli.Command {
+	return &cli.Command{Name: "version", Usage: "print the version, and what runs here", Category: categoryStoker,
+		UsageText: "stoker version -o json", Flags: []cli.Flag{tableOrJSON()}, Action: showVersion}
+}
+
+// showVersion prints the version of this binary and, if a stoker answers, of what runs.
+func showVersion(c *cli.Context) error {
+	ctx, cancel := context.WithTimeout(c.Context, versionTime)
+	defer cancel()
+	var running *api.Versions
+	if client, err := connect(); err == nil {
+		if v, err := client.Versions(ctx); err == nil {
+			running = &v
+		}
+	}
+	return printVersion(c.App.Writer, asJSON(c), running)
+}
+
+func printVersion(w io.Writer, json bool, running *api.Versions) error {
+	if json {
+		return printJSON(w, struct {
+			Version  string        `json:"version"`
+			Protocol int           `json:"protocol"`
+			Running  *api.Versions `json:"running,omitempty"`
+		}{version, initproto.Version, running})
+	}
+	if _, err := fmt.Fprintln(w, "stoker", version); err != nil || running == nil {
+		return err
+	}
+	return printVersions(w, *running)
+}
+
+// printVersions prints what runs, and the binary that was checked.
+func printVersions(w io.Writer, v api.Versions) error {
+	line := func(name string, p api.Program) string {
+		text := fmt.Sprintf("%-12s%s, protocol %d", name+":", p.Version, p.Protocol)
+		if p.Pid != 0 {
+			text += fmt.Sprintf(", pid %d", p.Pid)
+		}
+		if p.Path != "" {
+			text += ", from " + p.Path
+		}
+		return text
+	}
+	lines := []string{line("supervisor", v.Supervisor), line("init", v.Init)}
+	if v.Fallback != nil {
+		lines = append(lines, fmt.Sprintf("the latest upgrade was undone: %s %s", v.Fallback.Version, v.Fallback.Reason))
+	}
+	if v.Candidate != nil {
+		lines = append(lines, line("candidate", *v.Candidate))
+	}
+	return printLines(w, lines)
+}

@@ -1,0 +1,165 @@
+package hooks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/untrusted"
+)
+
+// Bounds of what a hook gives back.
+const (
+	maxOut      = 64 << 10 // bytes; also what the bag takes
+	maxOutLines = 200
+)
+
+// ParseOut reads what a hook has written to STOKER_OUT, byte for byte: lines of
+//
+//	env NAME=VALUE
+//	jvm-option OPTION
+//	annotation NAME=VALUE
+//
+// Empty lines are left out. Nothing in it is ever evaluated. hook is the source of
+// its options; allow is its AllowEnv. The error names the line.
+func ParseOut(data []byte, e lifecycle.Event, hook string, allow []string) (Output, error) {
+	var g Output
+	if len(data) > maxOut {
+		return g, fmt.Errorf("it has more than %d KiB", maxOut>>10)
+	}
+	if k := bytes.IndexByte(data, 0); k >= 0 {
+		return g, fmt.Errorf("line %d: it holds a NUL byte", bytes.Count(data[:k], []byte("\n"))+1)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	if len(lines) > maxOutLines {
+		return g, fmt.Errorf("it has %d lines, and %d are allowed", len(lines), maxOutLines)
+	}
+	for k, line := range lines {
+		if line == "" {
+			continue
+		}
+		if err := g.add(line, e, hook, allow); err != nil {
+			return Output{}, fmt.Errorf("line %d: %w", k+1, err)
+		}
+	}
+	return g, nil
+}
+
+// take adds what one line gives.
+func (g *Output) add(line string, e lifecycle.Event, hook string, allow []string) error {
+	verb, rest, _ := strings.Cut(line, " ")
+	if (verb == "env" || verb == "jvm-option") && !e.Contributes() {
+		return fmt.Errorf("%s is for hooks of init, network-ready and pre-start: nothing is started after %s", verb, e)
+	}
+	switch verb {
+	case "env":
+		name, value, err := assignment(rest)
+		if err != nil {
+			return err
+		}
+		if !maySet(name, allow) {
+			return fmt.Errorf("%s is refused, since it decides what programs load or execute: "+
+				"if that is wanted, set allow_env: [%s] for the hook", quote(name), name)
+		}
+		put(&g.Env, name, value)
+	case "annotation":
+		name, value, err := assignment(rest)
+		if err != nil {
+			return err
+		}
+		put(&g.Annotations, name, value)
+	case "jvm-option":
+		if rest == "" {
+			return errors.New("jvm-option has no option behind it")
+		}
+		if !strings.HasPrefix(rest, "-") {
+			return fmt.Errorf("%s does not begin with -, as every JVM option does", quote(rest))
+		}
+		g.Options = append(g.Options, OutputOption{Option: rest, Source: "hook " + string(e) + "/" + hook})
+	default:
+		return fmt.Errorf("%s is not env, jvm-option or annotation", quote(verb))
+	}
+	return nil
+}
+
+// assignment cuts NAME=VALUE.
+func assignment(text string) (name, value string, err error) {
+	name, value, ok := strings.Cut(text, "=")
+	switch {
+	case !ok:
+		return "", "", fmt.Errorf("%s is not NAME=VALUE", quote(text))
+	case name == "":
+		return "", "", errors.New("there is no name before the =")
+	case strings.ContainsAny(name, " \t\r"):
+		return "", "", fmt.Errorf("the name %s has a blank in it", quote(name))
+	}
+	return name, value, nil
+}
+
+func put(m *map[string]string, name, value string) {
+	if *m == nil {
+		*m = map[string]string{}
+	}
+	(*m)[name] = value
+}
+
+// add puts what was given later over what was before.
+func (g *Output) merge(more Output) {
+	for name, value := range more.Env {
+		put(&g.Env, name, value)
+	}
+	for name, value := range more.Annotations {
+		put(&g.Annotations, name, value)
+	}
+	g.Options = append(g.Options, more.Options...)
+	g.Withheld = append(g.Withheld, more.Withheld...)
+}
+
+// withheld says that a process of another user does not get it, if it is anything.
+func (g *savedOutput) withheld() []string {
+	what := slices.Sorted(maps.Keys(g.output.Env))
+	for _, o := range g.output.Options {
+		what = append(what, o.Option)
+	}
+	if len(what) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("not taken from hook %s/%s, which runs as uid %d and gives to processes of that user only: %s",
+		g.Event, g.Hook, *g.User,
+		strings.Join(what, ", "))}
+}
+
+// makeOut makes the file that a hook writes to, for its user alone.
+func makeOut(dir string, user *asuser.User) (path string, err error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return "", fmt.Errorf("cannot make the folder of STOKER_OUT: %w", err)
+	}
+	f, err := os.CreateTemp(dir, "out-*") // 0600
+	if err != nil {
+		return "", fmt.Errorf("cannot make STOKER_OUT: %w", err)
+	}
+	defer f.Close()
+	if user != nil && int(user.UID) != os.Geteuid() {
+		if err := f.Chown(int(user.UID), int(user.GID)); err != nil {
+			os.Remove(f.Name())
+			return "", fmt.Errorf("cannot give STOKER_OUT to %s: %w", user.Name, err)
+		}
+	}
+	return f.Name(), nil
+}
+
+// readOut reads it, whatever a hook has put into its place.
+func readOut(path string) ([]byte, error) {
+	data, err := untrusted.ReadFile(path, maxOut)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the hook has removed it: it gives nothing
+	}
+	return data, err
+}

@@ -1,0 +1,73 @@
+package hooks
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
+)
+
+// Trusted is proc.Spec.Open for a program that is executed as a user; nil: stoker's own.
+// Where stoker is root it refuses one that others than root and that user could change,
+// or could have put there, and a script with such an interpreter. Where stoker is not it
+// is nil.
+func OpenTrusted(user *asuser.User) func(path string) (*os.File, string, error) {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	uid := user.ID()
+	return func(path string) (*os.File, string, error) {
+		folder, name, err := trust.Program(path, uid)
+		if err != nil {
+			return nil, "", fmt.Errorf("refused as root: %w", err)
+		}
+		if interpreter := proc.Interpreter(path); interpreter != "" {
+			if err := trust.Path(interpreter, uid); err != nil {
+				folder.Close()
+				return nil, "", fmt.Errorf("refused as root: the interpreter of %s: %w", path, err)
+			}
+		}
+		return folder, name, nil
+	}
+}
+
+// executable says why a hook file cannot be executed, in better words than the kernel's.
+func checkExecutable(path string) error {
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("cannot find %s: %w", path, untrusted.Cause(err))
+	}
+	info, err := os.Stat(resolved)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot look at %s: %w", path, untrusted.Cause(err))
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder, and not a program", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file", path)
+	case info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("%s is not executable (mode %s): chmod +x %s", path, trust.Mode(info), path)
+	}
+	var st unix.Statfs_t
+	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {
+		return fmt.Errorf("%s is on a mount that forbids execution (noexec): mount it with exec, or copy the file elsewhere", path)
+	}
+	return scriptError(path)
+}
+
+// scriptError names what execve(2) would only give a number for.
+func scriptError(path string) error {
+	fault := proc.ScriptFault(path)
+	switch {
+	case fault.Why == "":
+		return nil
+	case fault.Hint == "":
+		return fmt.Errorf("cannot execute %s: %s", path, fault.Why)
+	}
+	return fmt.Errorf("cannot execute %s: %s: %s", path, fault.Why, fault.Hint)
+}

@@ -1,0 +1,151 @@
+// Package layeredyaml reads a configuration that comes in layers: YAML files, variables
+// and settings of the command line, each laid over the one before, field by field. A Go
+// type with yaml tags is the schema: unknown keys are refused, every value keeps its
+// origin, and all problems are reported at once, each with its place, its path and a hint.
+// It knows no key of any schema.
+package layeredyaml
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
+)
+
+// Bounds of a configuration file, in bytes, and of the entries of a folder.
+const (
+	maxFile  = 1 << 20
+	maxNames = 10_000
+)
+
+// Schema is the type of a document, and what the engine cannot derive from it. The
+// functions may be nil.
+type Schema struct {
+	Type reflect.Type
+	// EnvPrefix begins the names of the variables that set values.
+	EnvPrefix string
+	// ReservedEnv reports whether a variable with the prefix is none of the schema's.
+	ReservedEnv func(name, value string) bool
+	// NewMapKey turns the end of a variable's name into a new key of the map at keys.
+	NewMapKey func(keys []string, name string) string
+	// AdviseKey returns what to write in the place of a key that a section lacks.
+	AdviseKey func(section reflect.Type, path, key string, v Value) (Advice, bool)
+	// AdviseSection returns how a value is written that stands in the place of a section.
+	AdviseSection func(section reflect.Type, path string, v Value) string
+}
+
+// Layers is a configuration while its layers are added, in rising precedence.
+type Layers struct {
+	schema Schema
+	report *report
+	root   *tree
+	files  []string
+}
+
+// New returns a configuration without a layer.
+func New(s Schema) *Layers {
+	return &Layers{schema: s, report: newReport(), root: newSection(Origin{})}
+}
+
+// Decode sets what the layers set of v, a pointer to the schema's type, and returns where
+// the values came from.
+func (l *Layers) Decode(v any) Origins {
+	l.root.into(reflect.ValueOf(v).Elem())
+	origins := Origins{}
+	l.root.origins("", origins)
+	return origins
+}
+
+// Checker reports further problems of the values.
+func (l *Layers) Checker(origins Origins) Checker { return Checker{origins, l.report} }
+
+// Files returns the files that were read, in their order.
+func (l *Layers) Files() []string { return l.files }
+
+// Problems returns what is wrong in all layers.
+func (l *Layers) Problems() Problems { return l.report.sorted(l.files) }
+
+// Warnings returns what does not keep the configuration from being used.
+func (l *Layers) Warnings() Problems { return l.report.warnings }
+
+// File adds a file, and reports whether it was read. It may be absent unless it is
+// required.
+func (l *Layers) File(path string, required bool) bool {
+	data, err := untrusted.ReadFile(path, maxFile)
+	p := Problem{File: path}
+	switch absent := missing(err); {
+	case err == nil:
+		l.Bytes(path, data)
+		return true
+	case absent && !required:
+		return false
+	case absent:
+		p.Message = "cannot read the file: it does not exist"
+	default:
+		p.Message = "cannot read the file: " + err.Error()
+		l.files = append(l.files, path)
+	}
+	if errors.Is(err, untrusted.ErrTooLarge) {
+		p.Hint = "is this the right file?"
+	}
+	l.report.add(p)
+	l.report.partial = true
+	return false
+}
+
+// Folder adds the *.yaml files of a folder in byte order. It may be absent.
+func (l *Layers) Folder(dir string) {
+	entries, err := untrusted.ReadDir(dir, maxNames) // by name, in byte order
+	if err != nil && !missing(err) {
+		l.report.add(Problem{File: dir, Message: "cannot read the folder: " + err.Error()})
+		l.report.partial = true
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if base, ok := strings.CutSuffix(e.Name(), ".yml"); ok && !strings.HasPrefix(base, ".") {
+			l.report.warn(Problem{File: path, Message: "is ignored: only *.yaml files are read", Hint: "rename it to " + base + ".yaml"})
+		}
+		if IsLayerFile(e.Name()) {
+			l.File(path, true)
+		}
+	}
+}
+
+// IsLayerFile reports whether Folder reads a file of that name. Editors and mounted
+// ConfigMaps make files whose names begin with a dot.
+func IsLayerFile(name string) bool {
+	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".yaml")
+}
+
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// Bytes adds the contents of a file.
+func (l *Layers) Bytes(path string, data []byte) {
+	l.files = append(l.files, path)
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	p, bad := notText(data)
+	var root *node
+	if !bad {
+		var ok bool
+		root, p, ok = parse(data)
+		bad = !ok
+	}
+	if bad {
+		p.File, l.report.partial = path, true
+		l.report.add(p)
+	}
+	if root == nil {
+		return
+	}
+	d := decoder{report: l.report, schema: l.schema, name: path, lines: true}
+	if t := d.node(root, l.schema.Type, ""); t != nil {
+		l.root = l.root.merge(t)
+	}
+}

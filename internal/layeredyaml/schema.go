@@ -1,0 +1,168 @@
+package layeredyaml
+
+import (
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/suggest"
+)
+
+// field is one key of a section.
+type field struct {
+	name  string // its YAML key
+	index []int  // for fieldAt
+	typ   reflect.Type
+	// Of its tags:
+	short       bool   // yaml ",short": its value may stand in the place of the whole section
+	secret      string // how its text is masked
+	change      string // see Leaf
+	emptyCounts bool
+}
+
+// sectionType is what reflection says of a section. It is found out once: a thousand
+// services have the same sections.
+type sectionType struct {
+	fields []field
+	named  map[string]field
+	short  *field // the key whose value may stand for the section; nil: none
+}
+
+// sectionTypes has the sectionType of every type that was asked for.
+var sectionTypes sync.Map
+
+func sectionTypeOf(t reflect.Type) *sectionType {
+	if s, known := sectionTypes.Load(t); known {
+		return s.(*sectionType)
+	}
+	s := &sectionType{fields: readFields(t), named: map[string]field{}}
+	for k, f := range s.fields {
+		s.named[f.name] = f
+		if f.short {
+			s.short = &s.fields[k]
+		}
+	}
+	sectionTypes.Store(t, s)
+	return s
+}
+
+// fieldsOf returns the keys of a section in the order of the struct, those of
+// inlined structs among them. They are not to be changed.
+func fieldsOf(t reflect.Type) []field { return sectionTypeOf(t).fields }
+
+func readFields(t reflect.Type) []field {
+	var out []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if keys, ok := reflect.Zero(f.Type).Interface().(interface{ Keys() []string }); ok && flags == "inline" {
+			for k, key := range keys.Keys() { // an array
+				out = append(out, field{name: key, index: []int{i, k}, typ: f.Type.Elem()})
+			}
+			continue
+		}
+		if flags == "inline" {
+			for _, in := range readFields(f.Type) {
+				in.index = append([]int{i}, in.index...)
+				out = append(out, in)
+			}
+			continue
+		}
+		if name != "" && name != "-" {
+			out = append(out, field{name, []int{i}, f.Type, flags == "short", f.Tag.Get("secret"), f.Tag.Get("change"), f.Tag.Get("empty") == "counts"})
+		}
+	}
+	return out
+}
+
+// fieldAt is the value of a field in a struct, or in an array that is inlined in one.
+func fieldAt(v reflect.Value, index []int) reflect.Value {
+	for _, k := range index {
+		if v.Kind() == reflect.Array {
+			v = v.Index(k)
+		} else {
+			v = v.Field(k)
+		}
+	}
+	return v
+}
+
+func fieldNamed(t reflect.Type, name string) (field, bool) {
+	f, ok := sectionTypeOf(t).named[name]
+	return f, ok
+}
+
+// HasKey reports whether a section of type t has a key.
+func HasKey(t reflect.Type, key string) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	_, ok := fieldNamed(t, key)
+	return ok
+}
+
+// shortOf returns the key of a section whose value may stand for the section.
+func shortOf(t reflect.Type) (field, bool) {
+	if f := sectionTypeOf(t).short; f != nil {
+		return *f, true
+	}
+	return field{}, false
+}
+
+func keysOf(t reflect.Type) []string {
+	var out []string
+	for _, f := range fieldsOf(t) {
+		out = append(out, f.name)
+	}
+	return out
+}
+
+// plain returns what a pointer points at; pointers mean "may be absent" here.
+func plain(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
+}
+
+// takesItem reports whether a list may be written as its only item: one whose type has a
+// name.
+func takesItem(t reflect.Type) bool { return t.Name() != "" }
+
+// isTable reports whether a map has sections of its own.
+func isTable(t reflect.Type) bool {
+	return t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct
+}
+
+func isDuration(t reflect.Type) bool { return t == reflect.TypeFor[time.Duration]() }
+
+// wanted says in a user's words what a value of type t looks like.
+func wanted(t reflect.Type) string {
+	switch {
+	case isDuration(t):
+		return "a duration such as 30s"
+	case t.Kind() == reflect.String:
+		return "text"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.Int:
+		return "a whole number"
+	case t.Kind() == reflect.Float64:
+		return "a number"
+	case t.Kind() == reflect.Slice:
+		return "a list"
+	}
+	return "a section of keys"
+}
+
+// DidYouMean is the nearest known word as a hint; without a near word it lists a few.
+func DidYouMean(got string, known []string) string {
+	if word, ok := suggest.Nearest(got, known); ok {
+		return `did you mean "` + word + `"?`
+	}
+	if len(known) == 0 || len(known) > 20 {
+		return ""
+	}
+	return "known: " + strings.Join(known, ", ")
+}

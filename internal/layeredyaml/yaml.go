@@ -1,0 +1,180 @@
+package layeredyaml
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// node is a parsed value with its line and column.
+type node = yaml.Node
+
+// Kinds and styles of a node.
+const (
+	scalarNode  = yaml.ScalarNode
+	listNode    = yaml.SequenceNode
+	sectionNode = yaml.MappingNode
+	aliasNode   = yaml.AliasNode
+
+	flowStyle    = yaml.FlowStyle
+	doubleQuoted = yaml.DoubleQuotedStyle
+	taggedStyle  = yaml.TaggedStyle
+	anyQuotes    = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+)
+
+// Bounds on the search for a syntax error's line: the bytes that it parses again, and the
+// time, since a byte of deeply nested brackets costs ten times that of an ordinary file.
+const (
+	searchCost = 8 << 20
+	searchTime = 500 * time.Millisecond
+)
+
+// documents reads the documents of a file one by one.
+type documents struct{ decoder *yaml.Decoder }
+
+func documentsOf(data []byte) documents { return documents{yaml.NewDecoder(bytes.NewReader(data))} }
+
+// next returns the next document, whose only content is its root, or io.EOF. A panic of
+// the library, which broken input can cause, becomes an error.
+func (d documents) next() (doc *node, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			doc, err = nil, fmt.Errorf("the decoder fails on it: %v", v)
+		}
+	}()
+	doc = new(node)
+	return doc, d.decoder.Decode(doc)
+}
+
+// encode writes a document.
+func encode(w io.Writer, n *node) error {
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+	if err := enc.Encode(n); err != nil {
+		return err
+	}
+	return enc.Close()
+}
+
+// onOneLine is a value as YAML without line breaks.
+func onOneLine(n *node) string {
+	n.Style = flowStyle
+	text, err := yaml.Marshal(n)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// notText finds the first byte that has no place in a configuration file. The YAML
+// library refuses most of them too, but without their place.
+func notText(data []byte) (Problem, bool) {
+	line, column := 1, 1
+	for i := 0; i < len(data); {
+		c, size := utf8.DecodeRune(data[i:])
+		p := Problem{Line: line, Column: column}
+		switch {
+		case c == utf8.RuneError && size == 1:
+			p.Message, p.Hint = fmt.Sprintf("byte 0x%02x is not UTF-8", data[i]), "save the file as UTF-8"
+		case c == 0:
+			p.Message, p.Hint = "has a NUL byte", "is this a text file?"
+		case c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f:
+			p.Message = fmt.Sprintf("has the control character 0x%02x", c)
+		}
+		if p.Message != "" {
+			return p, true
+		}
+		column++
+		if c == '\n' {
+			line, column = line+1, 1
+		}
+		i += size
+	}
+	return Problem{}, false
+}
+
+// parse returns the root of the only document of data; nil for an empty file. On a
+// problem ok is false.
+func parse(data []byte) (root *node, p Problem, ok bool) {
+	docs := documentsOf(data)
+	first, err := docs.next()
+	if errors.Is(err, io.EOF) {
+		return nil, p, true
+	}
+	if err != nil {
+		return nil, syntaxProblem(data, err), false
+	}
+	switch second, err := docs.next(); {
+	case err == nil:
+		return nil, Problem{Line: second.Line, Column: second.Column, Message: "a second YAML document begins here",
+			Hint: "put it into a file of its own in conf.d"}, false
+	case !errors.Is(err, io.EOF):
+		return nil, syntaxProblem(data, err), false
+	}
+	return first.Content[0], p, true
+}
+
+// cannotRead begins the message about a file that is no YAML.
+const cannotRead = "cannot read YAML: "
+
+var libraryLine = regexp.MustCompile(`^line (\d+): `)
+
+// syntaxProblem explains a syntax error, or repeats the YAML library's message, with a
+// line that can be relied on where that is cheap to find.
+func syntaxProblem(data []byte, err error) Problem {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	p := Problem{Message: cannotRead + text}
+	if m := libraryLine.FindStringSubmatch(text); m != nil {
+		p.Line, _ = strconv.Atoi(m[1])
+		text = text[len(m[0]):]
+		p.Message = cannotRead + text
+	}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	if len(lines)*len(data) <= searchCost {
+		if line, ok := brokenLine(lines); ok {
+			p.Line = line
+		}
+	}
+	if p.Line == 0 || p.Line > len(lines) {
+		return p
+	}
+	broken := brokenText{at: p.Line - 1}
+	for _, line := range lines {
+		broken.lines = append(broken.lines, strings.TrimRight(string(line), "\r\n"))
+	}
+	if e, ok := broken.explain(text); ok {
+		p.Line, p.Message, p.Hint = e.line+1, cannotRead+e.message, e.hint
+		p.Column = utf8.RuneCountInString(broken.lines[e.line][:min(e.column, len(broken.lines[e.line]))]) + 1
+	}
+	p.Source = sourceLine(broken.lines[p.Line-1])
+	return p
+}
+
+// brokenLine returns the line, counted from 1, after the longest beginning of the file
+// that is YAML. The library names the line where the construct began that it was reading,
+// which can be the first of the file. ok is false when the search takes too long.
+func brokenLine(lines [][]byte) (line int, ok bool) {
+	begin := time.Now()
+	for k := len(lines) - 1; k > 0; k-- {
+		if time.Since(begin) > searchTime {
+			return 0, false
+		}
+		docs := documentsOf(bytes.Join(lines[:k], nil))
+		_, err := docs.next()
+		if err == nil {
+			_, err = docs.next()
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			return k + 1, true
+		}
+	}
+	return 1, true
+}

@@ -1,0 +1,215 @@
+package pid1
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logpipes"
+	"golang.org/x/sys/unix"
+)
+
+// Limits of the fd store: some twenty times what a thousand services need. A supervisor
+// that puts again and again must not end PID 1 by its memory. Descriptors are limited by
+// what the process may have, less those that the init needs itself: nine while nothing
+// happens, and six more to start a supervisor while it drains.
+const (
+	maxItems = 20000
+	maxBytes = 32 << 20
+	ownFds   = 16
+)
+
+// item is what the supervisor keeps under a name.
+type item struct {
+	raw      []byte // the Put packet as it came, with fields that may be unknown here
+	fds      []int
+	pid      int
+	intent   bool
+	pipes    []int          // of fds, those to be drained while no supervisor reads them
+	lost     *logpipes.Lost // stays the same when the item is put again
+	reported logpipes.Lost  // of lost, to the present supervisor
+}
+
+// store is the fd store: what a new supervisor gets back, in the order in which it was put.
+type store struct {
+	items   map[string]*item
+	order   []string
+	bytes   int // of all items
+	fds     int // of all items
+	pipes   int // of all items
+	maxFds  int
+	intents int         // items whose process may exist without a known pid
+	refused bool        // the record of a process was refused: any child may be a process of the supervisor
+	pids    map[int]int // number of items that follow a child
+	plan    []byte      // the stop plan, parsed when it is needed
+	drainer *logpipes.Drainer
+	watch   *logpipes.Watch // nil: not made yet
+}
+
+func newStore() *store {
+	s := &store{items: map[string]*item{}, pids: map[int]int{}, maxFds: maxItems}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Cur < maxItems+ownFds {
+		s.maxFds = max(int(limit.Cur)-ownFds, 1)
+	}
+	return s
+}
+
+// follows reports whether an item is about this child.
+func (s *store) follows(pid int) bool { return s.pids[pid] > 0 }
+
+// mayFollow reports whether any child may be a process of the supervisor.
+func (s *store) mayFollow() bool { return s.intents > 0 || s.refused }
+
+// put keeps m. An item that is put again keeps its place, and its descriptors when the new
+// message has none. An error means that there is no room; the older item of that name
+// stays. The record of a process is kept without its descriptors then: its exit must be
+// reported.
+func (s *store) put(m *initproto.Msg, raw []byte) error {
+	old := s.items[m.Name]
+	if err := s.checkRoom(m, raw, old); err != nil {
+		initproto.CloseAll(m.Fds)
+		s.refused = s.refused || m.Open || m.Pid > 0
+		return err
+	}
+	fdsErr := s.checkFds(m, old)
+	if fdsErr != nil {
+		initproto.CloseAll(m.Fds)
+		if m.Fds = nil; !m.Open && m.Pid == 0 {
+			return fdsErr
+		}
+	}
+	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, intent: m.Open, lost: new(logpipes.Lost)}
+	if m.Name == initproto.StopPlan {
+		s.plan = m.Body
+	}
+	if m.Drain {
+		for _, k := range m.Pipes {
+			if k >= 0 && k < len(m.Fds) && len(it.pipes) < len(m.Fds) {
+				it.pipes = append(it.pipes, m.Fds[k])
+				s.watch.Add(m.Fds[k])
+			}
+		}
+	}
+	if old == nil {
+		s.order = append(s.order, m.Name)
+	} else {
+		it.lost, it.reported = old.lost, old.reported
+		inherits := len(it.fds) == 0
+		if inherits {
+			it.fds, it.pipes = old.fds, old.pipes
+		}
+		s.discount(old, !inherits)
+	}
+	s.items[m.Name] = it
+	s.bytes, s.fds, s.pipes = s.bytes+len(it.raw), s.fds+len(it.fds), s.pipes+len(it.pipes)
+	if it.intent {
+		s.intents++
+	}
+	if it.pid > 0 {
+		s.pids[it.pid]++
+	}
+	return fdsErr
+}
+
+// checkFds reports that there is no room for the descriptors of m.
+func (s *store) checkFds(m *initproto.Msg, old *item) error {
+	had := 0
+	if old != nil {
+		had = len(old.fds)
+	}
+	switch {
+	case m.Cut:
+		return errors.New("its descriptors cannot be received: this process has too many")
+	case len(m.Fds) > had && s.fds-had+len(m.Fds) > s.maxFds:
+		return fmt.Errorf("%d descriptors are kept, and %d are the most", s.fds, s.maxFds)
+	}
+	return nil
+}
+
+// checkRoom reports that there is no room for m, its descriptors aside.
+func (s *store) checkRoom(m *initproto.Msg, raw []byte, old *item) error {
+	had := 0
+	if old != nil {
+		had = len(old.raw)
+	}
+	switch {
+	case m.Name == initproto.StopPlan && len(m.Fds) == 0:
+		return nil // the last resort, and there is one
+	case old == nil && len(s.items) >= maxItems:
+		return fmt.Errorf("%d items are kept, which is the most", len(s.items))
+	case len(raw) > had && s.bytes-had+len(raw) > maxBytes:
+		return fmt.Errorf("%d bytes are kept, and %d are the most", s.bytes, maxBytes)
+	}
+	return nil
+}
+
+// del forgets an item.
+func (s *store) del(name string) {
+	it := s.items[name]
+	if it == nil {
+		return
+	}
+	s.discount(it, true)
+	delete(s.items, name)
+	at := slices.Index(s.order, name)
+	s.order = slices.Delete(s.order, at, at+1)
+	if name == initproto.StopPlan {
+		s.plan = nil
+	}
+}
+
+// discount takes an item out of the counts, and closes its descriptors unless its
+// successor has them.
+func (s *store) discount(it *item, closeFds bool) {
+	s.bytes, s.fds, s.pipes = s.bytes-len(it.raw), s.fds-len(it.fds), s.pipes-len(it.pipes)
+	if it.intent {
+		s.intents--
+	}
+	if it.pid > 0 {
+		if s.pids[it.pid]--; s.pids[it.pid] == 0 {
+			delete(s.pids, it.pid)
+		}
+	}
+	if !closeFds {
+		return
+	}
+	for _, fd := range it.pipes {
+		s.watch.Remove(fd)
+	}
+	initproto.CloseAll(it.fds)
+}
+
+// logPipes are the pipes of all items.
+func (s *store) logPipes() []logpipes.Pipe {
+	var out []logpipes.Pipe
+	for _, it := range s.items {
+		for k, fd := range it.pipes {
+			out = append(out, logpipes.Pipe{FD: fd, Index: k, Lost: it.lost})
+		}
+	}
+	return out
+}
+
+// canDrain reports whether there is a pipe to drain and no drainer yet.
+func (s *store) canDrain() bool { return s.drainer == nil && s.pipes > 0 }
+
+// startDraining begins to discard, and to count, what services write; false: it cannot now.
+func (s *store) startDraining() bool {
+	s.drainer = logpipes.Drain(s.logPipes())
+	return s.drainer != nil
+}
+
+func (s *store) stopDraining() {
+	if s.drainer != nil {
+		s.drainer.Stop()
+		s.drainer = nil
+	}
+}
+
+// pipesMostlyFull reports whether a log pipe is more than half full: it is not read.
+func (s *store) pipesMostlyFull() bool {
+	return slices.ContainsFunc(s.logPipes(), logpipes.Pipe.MostlyFull)
+}

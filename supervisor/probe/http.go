@@ -1,0 +1,323 @@
+package probe
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/untrusted"
+)
+
+// HTTP is a request that must be answered as configured; without a URL: not checked.
+type HTTP struct {
+	// URL is an http:// or https:// URL that must answer with one of Status.
+	URL string `yaml:"http"`
+	// Method of the request (default GET).
+	Method string `yaml:"method"`
+	// Headers of the request; "Host" sets the host.
+	Headers map[string]string `yaml:"headers"`
+	// Socket is the path of a unix socket to which the request goes instead of
+	// the URL's host.
+	Socket string `yaml:"socket"`
+	// Status are the accepted codes; empty: 200 to 399. A server that demands a client
+	// certificate, and gets none, counts as one that answers 401.
+	Status []int `yaml:"status"`
+	// CertFile and KeyFile are the client's certificate, with its chain, and its key,
+	// in PEM; empty: it has none. They are read for each check.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// Body is a regular expression that the first 64 KiB of the answer must match.
+	Body string `yaml:"body"`
+}
+
+// maxBody bounds how much of an answer's body is read, and maxAnswer how much of the
+// whole answer, in bytes.
+const (
+	maxBody   = 64 << 10
+	maxAnswer = 2*maxBody + 64<<10 // a body in chunks, and the header
+)
+
+// drainTime is how long the rest of an answer that does not matter is read: a server
+// whose answer is cut off may log that at each check.
+const drainTime = 100 * time.Millisecond
+
+// Key is the key in the configuration.
+func (HTTP) Key() string { return "http" }
+
+// IsSet reports whether a URL is set.
+func (h HTTP) IsSet() bool { return h.URL != "" }
+
+// Validate checks the request.
+func (h HTTP) Validate(r Report) {
+	if h.URL != "" {
+		r.Value("http", URL, h.URL)
+	} else if !r.Refused("http") {
+		h.reportUnused(r)
+	}
+	r.Value("method", Method, h.Method)
+	if h.Method == http.MethodHead && h.Body != "" {
+		r.Bad("body", "write method: GET", "the answer to HEAD has no body")
+	}
+	r.Value("headers", Headers, h.Headers)
+	r.Value("socket", Socket, h.Socket)
+	r.Value("body", Regexp, h.Body)
+	r.Value("status", Statuses, h.Status)
+	h.validateCertificate(r)
+}
+
+// reportUnused reports what has no effect without a URL.
+func (h HTTP) reportUnused(r Report) {
+	const why = "nothing is asked: http is not set"
+	set := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "socket": h.Socket != "", "body": h.Body != ""}
+	for _, key := range slices.Sorted(maps.Keys(set)) {
+		if set[key] {
+			r.Missing(key, "http", why)
+		}
+	}
+	if len(h.Status) > 0 {
+		r.Unused("status", "http", why)
+	}
+}
+
+// validateCertificate checks the client's certificate. It may be set without a URL: a
+// Tomcat has URLs of its own.
+func (h HTTP) validateCertificate(r Report) {
+	r.Value("cert_file", Path, h.CertFile)
+	r.Value("key_file", Path, h.KeyFile)
+	switch {
+	case h.CertFile != "" && h.KeyFile == "":
+		r.Missing("cert_file", "key_file", "its key is not set")
+	case h.CertFile == "" && h.KeyFile != "":
+		r.Missing("key_file", "cert_file", "its certificate is not set")
+	case h.CertFile != "" && h.URL != "" && !strings.HasPrefix(h.URL, "https:"):
+		r.Bad("cert_file", "ask an https URL", "the URL of http takes no certificate")
+	}
+}
+
+// New returns the probe.
+func (h HTTP) New(Runner) Checker {
+	h.Method = cmp.Or(h.Method, http.MethodGet)
+	p := &httpProbe{HTTP: h, name: h.Method + " " + h.URL}
+	if u, err := url.Parse(h.URL); err == nil {
+		p.name = h.Method + " " + redact.Arg(u.String())
+	}
+	if h.Socket != "" {
+		p.name += " at " + h.Socket
+	}
+	if h.Body != "" {
+		p.pattern, p.invalid = regexp.Compile(h.Body)
+	}
+	return p
+}
+
+// httpProbe asks a server. It follows no redirection, takes no proxy from the
+// environment and does not verify certificates: it talks to the service itself. Each
+// check has one connection and no goroutine: the dials of an http.Transport go on
+// after the request was cancelled.
+type httpProbe struct {
+	HTTP
+	pattern *regexp.Regexp // nil: any
+	invalid error          // the check can never succeed
+	name    string         // of the request, for errors: without a password
+}
+
+// Check asks once.
+func (p *httpProbe) Check(ctx context.Context, _ Process) error {
+	req, err := p.request(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	demanded := false
+	conn, err := p.connect(ctx, req.URL, &demanded)
+	if err != nil {
+		return p.failed(err, demanded)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	resp, err := exchange(conn, req)
+	if err != nil {
+		return p.failed(err, demanded)
+	}
+	defer resp.Body.Close()
+	return p.verify(conn, resp)
+}
+
+// failed returns the error of a probe that got no answer. A TLS alert of a server that
+// demanded a client certificate and got none counts as an answer 401. With TLS 1.3 the
+// alert comes instead of the answer.
+func (p *httpProbe) failed(err error, demanded bool) error {
+	var op *net.OpError
+	alert := errors.As(err, &op) && op.Op == "remote error" // as crypto/tls calls the alerts of the other side
+	switch {
+	case demanded && alert && p.pattern == nil && p.accepts(http.StatusUnauthorized):
+		return nil
+	case demanded && alert:
+		return fmt.Errorf("%s: the server demands a client certificate (%s): set cert_file and key_file, or add 401 to status",
+			p.name, networkError(innerError(err)))
+	}
+	return fmt.Errorf("%s: %s", p.name, networkError(innerError(err)))
+}
+
+// connect dials, with TLS for https. It sets demanded when the server asks for a
+// certificate that is not configured.
+func (p *httpProbe) connect(ctx context.Context, u *url.URL, demanded *bool) (net.Conn, error) {
+	network, address := "unix", p.Socket
+	if address == "" {
+		network, address = "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]))
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil || u.Scheme != "https" {
+		return conn, err
+	}
+	cfg := &tls.Config{InsecureSkipVerify: true, ServerName: u.Hostname()}
+	if p.CertFile == "" {
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			*demanded = true
+			return new(tls.Certificate), nil // none
+		}
+	} else {
+		cert, err := clientPair(p.CertFile, p.KeyFile)
+		if err != nil {
+			conn.Close()
+			return nil, err
+		}
+		// The configured certificate is sent even if the server does not name its issuer.
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
+	client := tls.Client(conn, cfg)
+	if err := client.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return client, nil
+}
+
+// maxPEM bounds a file with a certificate and its chain, or a key, in bytes.
+const maxPEM = 1 << 20
+
+// clientPair reads a certificate and its key.
+func clientPair(certFile, keyFile string) (pair tls.Certificate, err error) {
+	var texts [2][]byte
+	for k, path := range []string{certFile, keyFile} {
+		if texts[k], err = untrusted.ReadFile(path, maxPEM); err != nil {
+			return pair, fmt.Errorf("cannot read %s: %w", path, err)
+		}
+	}
+	if pair, err = tls.X509KeyPair(texts[0], texts[1]); err != nil {
+		return pair, fmt.Errorf("cannot use the certificate %s with the key %s: %w", certFile, keyFile, err)
+	}
+	return pair, nil
+}
+
+// exchange sends the request and reads the answer up to its body.
+func exchange(conn net.Conn, req *http.Request) (*http.Response, error) {
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	limited := &io.LimitedReader{R: conn, N: maxAnswer}
+	in := bufio.NewReader(limited)
+	for {
+		resp, err := http.ReadResponse(in, req)
+		switch {
+		case err != nil && limited.N <= 0:
+			return nil, errors.New("the answer's header does not end")
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, errors.New("the connection was closed without an answer")
+		case err != nil:
+			return nil, err
+		case resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
+			return resp, nil
+		} // else the real answer is still to come
+	}
+}
+
+// verify returns what is wrong with an answer.
+func (p *httpProbe) verify(conn net.Conn, resp *http.Response) error {
+	answered := fmt.Sprintf("%s: answered %s", p.name, proc.OneLine(resp.Status))
+	wrong := !p.accepts(resp.StatusCode)
+	if wrong || p.pattern == nil { // the status has decided
+		_ = conn.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	switch {
+	case wrong && p.pattern == nil:
+		return errors.New(answered + explanation(resp, body))
+	case p.pattern == nil:
+		return nil
+	case err != nil && !wrong:
+		return fmt.Errorf("%s, but its body does not end: %s after %d bytes", answered, networkError(innerError(err)), len(body))
+	case !p.pattern.Match(body):
+		return fmt.Errorf("%s, body does not match %q: \"%s\"", answered, p.Body, proc.OneLine(string(body)))
+	case wrong:
+		return errors.New(answered)
+	}
+	return nil
+}
+
+// request returns the request of one check.
+func (p *httpProbe) request(ctx context.Context) (*http.Request, error) {
+	if p.invalid != nil {
+		return nil, p.invalid
+	}
+	req, err := http.NewRequestWithContext(ctx, p.Method, p.URL, nil)
+	switch {
+	case err != nil:
+		return nil, innerError(err)
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+		return nil, errors.New("not an http or https URL")
+	}
+	req.Close = true
+	req.Header.Set("User-Agent", "stoker")
+	if user := req.URL.User; user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
+	for name, value := range p.Headers {
+		if strings.EqualFold(name, "Host") {
+			req.Host = value
+		} else {
+			req.Header.Set(name, value)
+		}
+	}
+	return req, nil
+}
+
+func (p *httpProbe) accepts(status int) bool {
+	if len(p.Status) > 0 {
+		return slices.Contains(p.Status, status)
+	}
+	return status >= 200 && status < 400
+}
+
+// explanation is the body of a refusing answer: health checks name the part that is
+// down. HTML is left out.
+func explanation(resp *http.Response, body []byte) string {
+	kind := resp.Header.Get("Content-Type")
+	if len(body) == 0 || strings.HasPrefix(kind, "text/html") {
+		return ""
+	}
+	return `: "` + proc.OneLine(string(body)) + `"`
+}
+
+// innerError removes the URL, which may hold a password.
+func innerError(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}

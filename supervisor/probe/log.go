@@ -1,0 +1,19 @@
+package probe
+
+import "regexp"
+
+// Log is a regular expression that one line of the output must match; empty: not
+// checked. It is no kind of Config: the supervisor reads the output anyway.
+type Log string
+
+// Validate checks the expression.
+func (l Log) Validate(r Report) { r.Value("log", Regexp, string(l)) }
+
+// Matcher returns a function that reports whether a line matches.
+func (l Log) Matcher() (func(line []byte) bool, error) {
+	re, err := regexp.Compile(string(l))
+	if err != nil {
+		return nil, err
+	}
+	return re.Match, nil
+}
