@@ -28,21 +28,21 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
-		"internal/api":       {"supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
+		"internal/api":       {"supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/launch", "jvm/tomcat", "supervisor"},
 		"internal/service":   {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit", "internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm", "jvm/tomcat", "supervisor", "supervisor/probe"},
-		"jvm/launch":         {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote", "internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/probe"},
+		"jvm/launch":         {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote", "internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
+		"internal/daemon":    {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/launch", "jvm/tomcat", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {
+		"internal/config": {"supervisor/probe",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
@@ -87,7 +87,8 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor":           {"supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor/incident":  {"internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":       {},
 		"internal/untrusted":   {},
@@ -101,6 +102,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
+		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
@@ -329,7 +331,7 @@ func readers() map[string]string {
 		"internal/execshim/steps.go":      kernel,
 		"internal/proc/upgrade.go":        kernel,
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
-		"internal/proc/start.go":          "/dev/null",
+		"internal/proc/stdio.go":          "/dev/null",
 		"internal/proc/spec.go":           "the beginning of a program that was judged before",
 		"internal/logs/options.go":        "a memfd of our own",
 		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
@@ -344,7 +346,7 @@ func readers() map[string]string {
 		"internal/statefile":              "a folder, to sync it",
 		"internal/daemon/candidate.go":    "/proc/self/exe",
 		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
-		"supervisor/evidence.go":          kernel,
+		"supervisor/incident/evidence.go": kernel,
 	}
 }
 

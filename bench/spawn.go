@@ -126,7 +126,7 @@ func rawSpawn() error {
 }
 
 func procSpawn(m *proc.Manager, id string, log *logs.Log) error {
-	p, err := m.Start(context.Background(), proc.Spec{ID: id, Argv: []string{"/bin/true"}, Log: log})
+	p, err := m.Start(context.Background(), proc.Spec{ID: id, Argv: []string{"/bin/true"}, Stdio: proc.Stdio{Mode: proc.Capture, Log: log}})
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ const keptOutput = 64 << 10
 
 // Start starts a program.
 func (h *ManagerHost) Start(ctx context.Context, spec proc.Spec, title string) (Process, error) {
-	spec.Late = &logs.Options{Keep: keptOutput, Format: logs.FormatPrefix, Title: title}
+	spec.Stdio = proc.Stdio{Mode: proc.Capture, Late: &logs.Options{Keep: keptOutput, Format: logs.FormatPrefix, Title: title}}
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err

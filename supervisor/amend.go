@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // Died is a process that has ended by itself soon after it was started.
 type Died struct {
-	Exit   *ExitInf
+	Exit   *incident.Exit
 	Ran    time.Duration
 	Ready  bool   // its readiness had been proven
 	Output []byte // the last lines that this start has written, of both streams
@@ -28,7 +29,7 @@ const amendOutput = 8 << 10
 const maxAmends = 16
 
 // amend asks whether another start is to follow the one that has just failed.
-func (s *Service) amend(info *ExitInf, ran time.Duration) {
+func (s *Service) amend(info *incident.Exit, ran time.Duration) {
 	ready := s.kept.State != Starting
 	if s.launch == nil || s.launch.Amend == nil || ready && ran >= amendTime || s.kept.Amends >= maxAmends {
 		return

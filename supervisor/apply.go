@@ -39,7 +39,7 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 	for k, d := range want.Definitions {
 		defined[d.Name] = &want.Definitions[k]
 		if services[d.Name] == nil {
-			services[d.Name] = newService(d, world{s}, s.opts.Log)
+			services[d.Name] = newService(d, s.environment(), s.opts.Log)
 			services[d.Name].kept.Gen = s.gone.starts(d.Name)
 			fresh[d.Name] = true
 		}

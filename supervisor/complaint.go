@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // Complaint is something that is wrong with a service that runs on. It makes one
 // incident for each start and Kind.
 type Complaint struct {
-	Kind  string `json:"kind"` // empty: that of Cause
-	Cause Cause  `json:"cause"`
-	Text  string `json:"text"`
+	Kind  string         `json:"kind"` // empty: that of Cause
+	Cause incident.Cause `json:"cause"`
+	Text  string         `json:"text"`
 	// Ill says that the service does not count as healthy any more.
 	Ill bool `json:"ill,omitempty"`
 	// Degraded says that a part of it does not work; it counts as healthy.
@@ -108,7 +110,7 @@ func (s *Supervisor) Fail(service string, round uint64, why string) {
 		return
 	}
 	if snap := svc.snap.Load(); snap.round == round {
-		svc.report(svc.life, happening{event: EvComplaint, gen: snap.gen, err: &Complaint{Kind: "failed", Cause: CauseUnhealthy, Text: why, Ill: true}})
+		svc.report(svc.life, happening{event: EvComplaint, gen: snap.gen, err: &Complaint{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Ill: true}})
 	}
 }
 
@@ -116,7 +118,7 @@ func (s *Supervisor) Fail(service string, round uint64, why string) {
 func (s *Service) complainsEarly(h happening) {
 	var c *Complaint
 	if s.proc != nil && errors.As(h.err, &c) && c.Ill {
-		s.fail(CauseFailedStart, c.Text)
+		s.fail(incident.CauseFailedStart, c.Text)
 	}
 }
 
@@ -139,7 +141,7 @@ func (s *Service) complains(h happening) {
 	made := *c
 	made.Text = clip(c.Text)
 	if made.Degraded {
-		made.Text = clipTo(c.Text, maxComplaint)
+		made.Text = redact.Clip(c.Text, maxComplaint)
 	}
 	s.kept.Complaints = append(s.kept.Complaints, made)
 	then := LiveReport
@@ -149,14 +151,14 @@ func (s *Service) complains(h happening) {
 	if made.Degraded {
 		s.log.Error("service is degraded", "reason", made.Text)
 		s.reach(StageDegraded, made.Text)
-		s.noteWhy(made.Cause, made.Text, 0)
+		s.recordIssue(made.Cause, made.Text)
 		s.keep()
 		return
 	}
 	if !made.Ill {
 		s.log.Error("service is not what it should be", "reason", made.Text)
 		s.addNote(made.Text)
-		s.noteWhy(made.Cause, made.Text, 0)
+		s.recordIssue(made.Cause, made.Text)
 		s.keep()
 		return
 	}

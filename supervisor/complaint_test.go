@@ -8,10 +8,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -25,7 +24,7 @@ func hears(live probe.Checker) func(context.Context, int) (*Launch, error) {
 				if !ok {
 					return nil
 				}
-				return &Complaint{Kind: kind, Cause: CauseJVMStarved, Text: "no " + kind, Ill: true}
+				return &Complaint{Kind: kind, Cause: incident.CauseJVMStarved, Text: "no " + kind, Ill: true}
 			}
 		}}, nil
 	}
@@ -55,7 +54,7 @@ func TestIllnessIsReported(t *testing.T) {
 			}
 		}
 		cases := st.w.cases()
-		if len(cases) != 2 || cases[0].GaveUp != CauseJVMStarved || cases[0].Reason != "no heap" || cases[1].Reason != "no metaspace" {
+		if len(cases) != 2 || cases[0].GaveUp != incident.CauseJVMStarved || cases[0].Reason != "no heap" || cases[1].Reason != "no metaspace" {
 			t.Errorf("%d cases, %+v", len(cases), cases[0])
 		}
 		p.wantSignals(t)
@@ -85,7 +84,7 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 				if ends := st.snap().ends; ends != (then == LiveStopContainer) {
 					t.Errorf("the container ends: %v", ends)
 				}
-				if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != CauseJVMStarved {
+				if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseJVMStarved {
 					t.Errorf("%d cases", len(cases))
 				}
 				if then != LiveRestart {
@@ -158,7 +157,7 @@ func TestIllnessOverheard(t *testing.T) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{Overhear: func(ctx context.Context, complain func(*Complaint)) {
 				for range 2 {
-					complain(&Complaint{Kind: "heap", Cause: CauseJVMStarved, Text: "no heap", Ill: true})
+					complain(&Complaint{Kind: "heap", Cause: incident.CauseJVMStarved, Text: "no heap", Ill: true})
 				}
 				<-ctx.Done()
 				over.Add(1)
@@ -188,7 +187,7 @@ func TestVerify(t *testing.T) {
 	}{
 		{"as it should be", nil, []string{"found"}, 0},
 		{"nobody can look", errors.New("cannot attach"), []string{"found", "cannot attach"}, 0},
-		{"another one", &Complaint{Cause: CauseJVMDiffers, Text: "it is another one"}, []string{"found", "it is another one"}, 1},
+		{"another one", &Complaint{Cause: incident.CauseJVMDiffers, Text: "it is another one"}, []string{"found", "it is another one"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, func(st *stage) {
@@ -230,7 +229,7 @@ func TestVerifyOfAnEarlierStart(t *testing.T) {
 					return nil
 				}
 				time.Sleep(4 * time.Second)
-				return &Complaint{Cause: CauseJVMDiffers, Text: "it was another one"}
+				return &Complaint{Cause: incident.CauseJVMDiffers, Text: "it was another one"}
 			}}, nil
 		}
 		st.up()
@@ -239,28 +238,6 @@ func TestVerifyOfAnEarlierStart(t *testing.T) {
 		st.want(Running)
 		if cases := st.w.cases(); len(cases) > 0 {
 			t.Errorf("%+v", cases[0])
-		}
-	})
-}
-
-// A start may have several incidents: the one that was not made yet is made by
-// the next supervisor, though another one of the start is there.
-func TestPendingCaseOfAStartWithIncidents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		bag, now := newMemoryBag(t), time.Now()
-		incidents := bag.resume(&warnings{})
-		incidents.Add(Incident{Service: "app", At: now, Start: 1})
-		for age, want := range map[time.Duration]int{0: 0, time.Second: 1} {
-			svc := newService(Definition{Name: "app", Config: defaults()}, &fakeWorld{t: t, epoch: now}, hclog.NewNullLogger())
-			svc.kept.Case = &Case{Service: "app", At: now.Add(age), Start: 1}
-			s := setOf(svc)
-			s.incidents = incidents
-			s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
-			s.recorder.begin.Do(func() {}) // nobody works
-			s.pendingCases()
-			if got := len(s.recorder.queue); got != want {
-				t.Errorf("%v later: %d are made, want %d", age, got, want)
-			}
 		}
 	})
 }
@@ -279,7 +256,7 @@ func TestDegraded(t *testing.T) {
 					if !ok {
 						return nil
 					}
-					return &Complaint{Kind: app, Cause: CauseDegraded, Text: app + " failed", Degraded: true, Detail: func(context.Context) string {
+					return &Complaint{Kind: app, Cause: incident.CauseDegraded, Text: app + " failed", Degraded: true, Detail: func(context.Context) string {
 						time.Sleep(time.Second)
 						if app == "/b" {
 							return ""
@@ -308,7 +285,7 @@ func TestDegraded(t *testing.T) {
 		st.crash()
 		st.sleep(10 * time.Second)
 		check("after a takeover")
-		if cases := st.w.cases(); len(cases) != 2 || cases[0].GaveUp != CauseDegraded {
+		if cases := st.w.cases(); len(cases) != 2 || cases[0].GaveUp != incident.CauseDegraded {
 			t.Errorf("%d cases", len(cases))
 		}
 		for k := range 100 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -68,7 +69,7 @@ func TestDebuggerStopsTheStartTime(t *testing.T) {
 		if st.snap().State == Starting && st.snap().Restarts == 0 {
 			t.Error("the start has no end")
 		}
-		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != CauseStartTimeout {
+		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseStartTimeout {
 			t.Errorf("%d cases", len(cases))
 		}
 	})
@@ -90,7 +91,7 @@ func TestBreakpointIsNotDeath(t *testing.T) {
 		if snap := st.snap(); !snap.Reported || snap.Debugger == "" {
 			t.Errorf("%+v", snap)
 		}
-		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != CauseUnhealthy {
+		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseUnhealthy {
 			t.Errorf("%d cases", len(cases))
 		}
 		d.says("") // the debugger goes, and it is as dead as before

@@ -12,12 +12,6 @@ type signalledDump struct {
 	at  int64  // where in the output it begins
 }
 
-// givenDump is a thread dump that Launch.ThreadDump made.
-type givenDump struct {
-	start uint64
-	text  []byte
-}
-
 // dumpAside has Launch.ThreadDump make a thread dump that the application's output
 // has nothing of. Where it gives up before the time is over, the signal asks for one.
 func (s *Service) dumpAside(wait time.Duration) {
@@ -27,7 +21,7 @@ func (s *Service) dumpAside(wait time.Duration) {
 		defer cancel()
 		text, err := l.ThreadDump(ctx, p)
 		if err == nil && len(text) > 0 {
-			s.world.GaveDump(s.name, gen, text)
+			s.world.AddThreadDump(s.name, gen, text)
 			return
 		}
 		if ctx.Err() != nil || !p.Catches(l.DumpSignal) { // no time is left, or it has ended
@@ -48,38 +42,6 @@ func (s *Service) dumpAt() int64 {
 		return d.at
 	}
 	return s.kept.DumpAt
-}
-
-func (w world) GaveDump(name string, start uint64, text []byte) { w.s.gaveDump(name, start, text) }
-
-// gaveDump puts a thread dump into the incidents of a start: those that are kept,
-// and the one that follows when the service has ended.
-func (s *Supervisor) gaveDump(service string, start uint64, text []byte) {
-	text = text[:min(len(text), MaxThreadDump)]
-	s.givenDumps.Store(service, givenDump{start, text})
-	s.recorder.do(func() { s.addDump(service, start, text) })
-}
-
-// dumpOf is the thread dump that was given for a start.
-func (s *Supervisor) dumpOf(service string, start uint64) []byte {
-	if d, ok := s.givenDumps.Load(service); ok && d.(givenDump).start == start {
-		return d.(givenDump).text
-	}
-	return nil
-}
-
-// addDump puts a thread dump into the incidents of a start that have none.
-func (s *Supervisor) addDump(service string, start uint64, dump []byte) {
-	for _, i := range s.incidents.List() {
-		if len(dump) == 0 || i.Service != service || i.Start != start {
-			continue
-		}
-		s.incidents.Amend(i.Number, func(i *Incident) {
-			if len(i.ThreadDump) == 0 {
-				i.ThreadDump = dump
-			}
-		})
-	}
 }
 
 // Process gives the process of a service; false: it has none.

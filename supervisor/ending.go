@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // exited handles the end of the process.
@@ -25,14 +27,14 @@ func (s *Service) exited(h happening) {
 	if s.kept.State == Stopping {
 		s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 		if out := s.output(); out != nil && s.dumpAt() > 0 {
-			s.world.Dumped(s.name, s.kept.Gen, s.dumpAt(), out.End())
+			s.world.AddThreadDumpAt(s.name, s.kept.Gen, s.dumpAt(), out.End())
 		}
 		if s.kept.Killed && !info.Success {
-			c := s.caseOf("", "", ran)
+			f := s.failure("", "", ran)
 			if s.kept.Reason == "" {
-				s.blame(Classify(c.death()).Reason)
+				s.blame(incident.Classify(*f).Reason)
 			}
-			s.keepCase(c)
+			s.record(f)
 		}
 		s.kept.Awaited = nil
 		s.reach(StageExited, s.whyOver())
@@ -53,7 +55,7 @@ func (s *Service) exited(h happening) {
 			s.addNote(note)
 		}
 	} else {
-		s.failed(s.caseOfEnd(ran, left))
+		s.failed(s.failureOfEnd(ran, left))
 	}
 	s.reach(StageExited, s.kept.Reason)
 	if !done {
@@ -74,15 +76,15 @@ func (s *Service) exited(h happening) {
 	s.world.Changed()
 }
 
-// failed puts down why a process ended that was not to end: what its incident says is
-// what the status, the log and the stages say.
-func (s *Service) failed(c *Case) {
+// failed deals with an end that was not expected: status, log, events and incident give
+// the same reason.
+func (s *Service) failed(f *incident.Failure) {
 	before, again := s.kept.Reason, s.kept.InARow > 0
-	c.Reason = Classify(c.death()).Reason
-	s.blame(c.Reason)
-	args, reason := []any{"pid", s.proc.Pid(), "how", c.Exit.String(), "ran", c.Ran}, c.Reason
+	f.Reason = incident.Classify(*f).Reason
+	s.blame(f.Reason)
+	args, reason := []any{"pid", s.proc.Pid(), "how", f.Exit.String(), "ran", f.Ran}, f.Reason
 	switch {
-	case reason == c.Exit.String():
+	case reason == f.Exit.String():
 	case again && reason == before:
 		args = append(args, "reason", "as before", "tries", s.kept.InARow+1)
 	case again: // the hint is in the log already
@@ -93,10 +95,10 @@ func (s *Service) failed(c *Case) {
 	}
 	s.log.Info("service ended", args...)
 	if s.kept.State == Starting {
-		s.reach(StageStartFailed, c.Reason)
+		s.reach(StageStartFailed, f.Reason)
 	}
-	s.keepCase(c)
-	if c.Found == "" && c.Left == "" {
+	s.record(f)
+	if f.Found.Reason == "" && f.Left == "" {
 		s.explain()
 	}
 }
@@ -111,7 +113,7 @@ const (
 func describe(pids []int) string {
 	var out []string
 	for _, pid := range pids[:min(len(pids), maxDescribed)] {
-		argv, _ := ReadCommand(pid)
+		argv, _ := procfs.Cmdline(pid)
 		text := strings.TrimSpace(strings.Join(redact.Args(argv), " "))
 		if long := []rune(text); len(long) > maxCommandLine { // the main class of a JVM stands at the end
 			text = string(long[:maxCommandLine/2]) + " ... " + string(long[len(long)-maxCommandLine/2:])
@@ -125,8 +127,8 @@ func describe(pids []int) string {
 }
 
 // judge puts an exit down, and whether it counts as success.
-func (s *Service) judge(x proc.Exit) *ExitInf {
-	info := &ExitInf{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.kept.Asked}
+func (s *Service) judge(x proc.Exit) *incident.Exit {
+	info := &incident.Exit{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.kept.Asked}
 	info.Success = slices.Contains(s.cfg.SuccessCodes, x.Status()) ||
 		s.kept.Asked != "" && x.Status() == 128+int(s.stopSignal()) // by it, or by itself in the manner of shells and JVMs
 	for _, name := range s.cfg.SuccessSignals {
@@ -149,12 +151,12 @@ func (s *Service) gaveUp() bool {
 
 // readOOM finds out whether the kernel's OOM killer ended the process: only a KILL that
 // is not ours is a reason to look.
-func (s *Service) readOOM(info *ExitInf) {
-	if !killedFromOutside(info) || s.kept.Killed {
+func (s *Service) readOOM(info *incident.Exit) {
+	if !info.Killed() || s.kept.Killed {
 		return
 	}
 	s.oomAfter = s.world.OOM(s.proc.Cgroups(), true)
-	s.kept.OOMKilled = s.kept.OOM.rose(s.oomAfter) > 0
+	s.kept.OOMKilled = s.kept.OOM.Rose(s.oomAfter) > 0
 }
 
 // settle decides what follows an end that nobody asked for.
@@ -216,26 +218,4 @@ func (s *Service) park(why string, args ...any) {
 func (s *Service) restart() {
 	s.kept.Restarts++
 	s.enterStarting()
-}
-
-// String puts an exit into words.
-func (e *ExitInf) String() string {
-	switch {
-	case e.NotStarted:
-		return "not started"
-	case e.Signal != 0 && e.Core:
-		return fmt.Sprintf("killed by signal %d (%s), core dumped", int(e.Signal), proc.SignalName(e.Signal))
-	case e.Signal != 0:
-		return fmt.Sprintf("killed by signal %d (%s)", int(e.Signal), proc.SignalName(e.Signal))
-	default:
-		return fmt.Sprintf("exit code %d", e.Code)
-	}
-}
-
-// Status is the code by which shells report it.
-func (e *ExitInf) Status() int {
-	if e.Signal != 0 {
-		return 128 + int(e.Signal)
-	}
-	return e.Code
 }

@@ -15,9 +15,10 @@ import (
 
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// fakeWorld is a Starter whose processes exist only in the test.
+// fakeWorld is a world whose processes exist only in the test.
 type fakeWorld struct {
 	t       *testing.T
 	epoch   time.Time
@@ -35,7 +36,7 @@ type fakeWorld struct {
 	procs     []*fakeProcess
 	tries     []time.Duration // when a start was tried
 	bag       []byte
-	notes     []*Case
+	notes     []*incident.Failure
 	dumps     []uint64  // starts whose thread dump was handed on
 	given     []string  // thread dumps that were not in the output, after their starts
 	before    string    // what must be up first
@@ -46,6 +47,10 @@ type fakeWorld struct {
 	rested    atomic.Int32
 }
 
+func (w *fakeWorld) environment() environment {
+	return environment{w, w, w, w, w.companion}
+}
+
 // at is the time since the beginning of the test.
 func (w *fakeWorld) at() time.Duration { return time.Since(w.epoch) }
 
@@ -54,26 +59,25 @@ func (w *fakeWorld) Log(name string) *logs.Log { return nil }
 
 func (w *fakeWorld) Changed() { w.changed.Add(1) }
 func (w *fakeWorld) Moved()   {}
-func (w *fakeWorld) Note(c *Case) {
+func (w *fakeWorld) Record(c *incident.Failure) {
 	w.mu.Lock()
 	w.notes = append(w.notes, c)
 	w.mu.Unlock()
 }
 func (w *fakeWorld) LogAfterOutput(string)            {}
-func (w *fakeWorld) Explained(string, uint64, string) {}
-func (w *fakeWorld) Dumped(_ string, start uint64, _, _ int64) {
+func (w *fakeWorld) AddReason(string, uint64, string) {}
+func (w *fakeWorld) AddThreadDumpAt(_ string, start uint64, _, _ int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dumps = append(w.dumps, start)
 }
-func (w *fakeWorld) GaveDump(_ string, start uint64, text []byte) {
+func (w *fakeWorld) AddThreadDump(_ string, start uint64, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeWorld) OOM([]string, bool) OOMCount { return OOMCount{} }
-func (w *fakeWorld) Companion() Companion        { return w.companion }
-func (w *fakeWorld) Left(string)                 { w.leftBy.Add(1) }
+func (w *fakeWorld) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeWorld) Left(string)                          { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -86,7 +90,11 @@ func (w *fakeWorld) MayStop(string) string {
 }
 
 // cases are the failures that were noted.
-func (w *fakeWorld) cases() []*Case { w.mu.Lock(); defer w.mu.Unlock(); return slices.Clone(w.notes) }
+func (w *fakeWorld) cases() []*incident.Failure {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.notes)
+}
 
 // holds sets what the service must wait for to start and to stop.
 func (w *fakeWorld) holds(start, stop string) {

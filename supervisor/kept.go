@@ -3,6 +3,8 @@ package supervisor
 import (
 	"encoding/json"
 	"syscall"
+
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // kept is the state of a service that a new supervisor gets back. Times are
@@ -32,8 +34,8 @@ type kept struct {
 	KillBy   int64          `json:"kill_by"`   // STOPPING: the end of the limit that came with the request; 0: none
 	StopSig  syscall.Signal `json:"stop_sig"`  // instead of the configured signal; 0: none
 	Asked    string         `json:"asked"`     // who asked for the stop; empty: nobody
-	Exit     *ExitInf       `json:"exit"`      // of the latest process
-	Previous *ExitInf       `json:"previous"`  // how the process before the latest ended
+	Exit     *incident.Exit `json:"exit"`      // of the latest process
+	Previous *incident.Exit `json:"previous"`  // how the process before the latest ended
 	Reason   string         `json:"reason"`    // why it is not up
 	Notes    []string       `json:"notes"`     // what the last start found
 	LogStart int64          `json:"log_start"` // where the latest process's output begins
@@ -44,11 +46,11 @@ type kept struct {
 	Well     int            `json:"well"`      // RUNNING: looks that went well since it was reported
 	LiveErr  string         `json:"live_err"`  // of the latest look at liveness that failed
 	// Complaints are what was found wrong with the latest process while it ran.
-	Complaints []Complaint `json:"complaints,omitempty"`
-	Reported   bool        `json:"reported"` // RUNNING: it does not count as healthy
-	Ends       bool        `json:"ends"`     // the container ends because of it
-	Leaving    bool        `json:"leaving"`  // not configured any more: it goes when it is STOPPED
-	OOM        OOMCount    `json:"oom"`      // of its cgroup when the latest process was started
+	Complaints []Complaint       `json:"complaints,omitempty"`
+	Reported   bool              `json:"reported"` // RUNNING: it does not count as healthy
+	Ends       bool              `json:"ends"`     // the container ends because of it
+	Leaving    bool              `json:"leaving"`  // not configured any more: it goes when it is STOPPED
+	OOM        incident.OOMCount `json:"oom"`      // of its cgroup when the latest process was started
 	// Round is the number of the first try of the present start; see round.go.
 	Round   uint64   `json:"round"`
 	Attempt int      `json:"attempt"`           // of the round: starts in a row without a stable time, from 1
@@ -67,9 +69,9 @@ type kept struct {
 	Lasting   bool   `json:"lasting"`   // the latest start failed by what does not change by itself
 	// Debugging is of the latest process; StartLeft what its start has left when the time
 	// goes on, ns.
-	Debugging Debugging `json:"debugging"`
-	StartLeft int64     `json:"start_left"`
-	Case      *Case     `json:"case"` // the latest failure; its incident may not be kept yet
+	Debugging Debugging         `json:"debugging"`
+	StartLeft int64             `json:"start_left"`
+	Failure   *incident.Failure `json:"failure"` // the latest; it may not be recorded yet
 	// LeavingStop is how it is to be stopped when its configuration is gone.
 	LeavingStop *Stop `json:"leaving_stop,omitempty"`
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // notOpen is what services wait for at first.
@@ -108,7 +110,7 @@ func (s *Supervisor) lastStages(ctx context.Context, st stopState, own time.Dura
 		why = "asked to stop"
 	}
 	now := time.Now()
-	m := Moment{Stage: StageExit, At: now, Reason: clipTo(why, maxMomentReason), Exit: &ExitInf{Code: code, At: now, Success: code == 0},
+	m := Moment{Stage: StageExit, At: now, Reason: redact.Clip(why, maxMomentReason), Exit: &incident.Exit{Code: code, At: now, Success: code == 0},
 		Until: now.Add(left()), Budget: s.set.Load().stopTimeout}
 	if !c.Wants(StageExit, "") {
 		c.Tell(m)

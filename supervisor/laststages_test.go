@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // patience bounds what a test waits for that is to happen.
@@ -215,7 +216,7 @@ func TestFirstHooksFailedBefore(t *testing.T) {
 func TestLastHooks(t *testing.T) {
 	for name, blobs := range map[string]map[string]any{"asked": nil,
 		"essential": {stopItem: stopState{Until: initproto.BootNow() + int64(time.Minute), For: "app", Why: "app is over"},
-			servicePrefix + "app": kept{State: Exited, Gen: 2, Exit: &ExitInf{Code: 3}}}} {
+			servicePrefix + "app": kept{State: Exited, Gen: 2, Exit: &incident.Exit{Code: 3}}}} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeCompanion(nil, StageExit)
 			o := runWith(t, c, time.Minute, blobs, 0)
@@ -229,7 +230,7 @@ func TestLastHooks(t *testing.T) {
 			}
 			c.mu.Unlock()
 			m := c.last(t, StageExit)
-			want := map[string]Moment{"asked": {Reason: "asked to stop", Exit: &ExitInf{Code: 1}}, "essential": {Reason: "app is over", Exit: &ExitInf{Code: 3}}}[name]
+			want := map[string]Moment{"asked": {Reason: "asked to stop", Exit: &incident.Exit{Code: 1}}, "essential": {Reason: "app is over", Exit: &incident.Exit{Code: 3}}}[name]
 			if m.Reason != want.Reason || m.Exit.Code != want.Exit.Code || m.Until.IsZero() || m.Budget != time.Minute {
 				t.Errorf("%+v", m)
 			}

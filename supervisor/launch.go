@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -73,7 +74,7 @@ type Launch struct {
 	Overhear func(ctx context.Context, complain func(*Complaint))
 	// ReadOutput says why a process ended, going by the output of that start alone: the
 	// Cause and the Reason of the Findings count. It does not wait. nil: nothing is read.
-	ReadOutput func(End) Findings
+	ReadOutput func(incident.End) incident.Findings
 	// Explain says why a start or a run has failed, after the last line of the
 	// output was watched; empty: it does not know. It is not asked where ReadOutput knows.
 	// nil: no explanation.
@@ -97,7 +98,7 @@ type Launch struct {
 	// is not known.
 	Port int
 	// Evidence looks for what an ended process has left; nil: ProcessEvidence.
-	Evidence Evidence
+	Evidence incident.Evidence
 	// DumpSignal asks for a thread dump; 0: it cannot make one.
 	DumpSignal syscall.Signal
 	// ThreadDump makes one that does not go to the output. Where it fails before ctx

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -55,7 +56,7 @@ func TestLivenessRestarts(t *testing.T) {
 		st.sleep(2 * time.Second)
 		p.wantSignals(t, "QUIT alone 1m20s", "TERM 1m21s")
 		st.want(Running)
-		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != CauseUnhealthy || st.snap().Restarts != 1 {
+		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseUnhealthy || st.snap().Restarts != 1 {
 			t.Errorf("%d cases, %d restarts", len(cases), st.snap().Restarts)
 		}
 	})

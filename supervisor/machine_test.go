@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -70,7 +71,7 @@ func (st *stage) cause(ev Event) {
 			st.tell(happening{event: ev, err: errors.New("no answer")})
 		}
 	case EvComplaint:
-		st.tell(happening{event: ev, err: &Complaint{Cause: CauseJVMStarved, Text: "no memory", Ill: true}})
+		st.tell(happening{event: ev, err: &Complaint{Cause: incident.CauseJVMStarved, Text: "no memory", Ill: true}})
 	case EvSpawned:
 		st.tell(happening{event: EvSpawned, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
 	case EvNotBorn:

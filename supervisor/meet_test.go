@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -20,6 +19,9 @@ type setWorld struct {
 	s *Supervisor
 }
 
+func (w setWorld) environment() environment {
+	return environment{w.fakeWorld, w, w.fakeWorld, w.fakeWorld, nil}
+}
 func (w setWorld) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
 func (w setWorld) MayStop(name string) string  { return w.s.mayStop(w.s.set.Load(), name) }
 func (w setWorld) Moved()                      { w.s.Moved() }
@@ -38,7 +40,7 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 			d.Config.Requires, d.Config.After, d.Launcher = requires, after, &fakeLauncher{}
 			want.Definitions = append(want.Definitions, d)
 			worlds[d.Name] = &fakeWorld{t: t, epoch: time.Now()}
-			services[d.Name] = newService(d, setWorld{worlds[d.Name], s}, s.log)
+			services[d.Name] = newService(d, setWorld{worlds[d.Name], s}.environment(), s.log)
 		}
 		s.set.Store(newSet(want, services))
 		for _, svc := range services {
@@ -95,7 +97,7 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 		w := &fakeWorld{t: t, epoch: time.Now()}
 		d := Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}
 		d.Config.Requires = []string{"db"}
-		app := newService(d, setWorld{w, s}, s.log)
+		app := newService(d, setWorld{w, s}.environment(), s.log)
 		services := map[string]*Service{"db": s.set.Load().services["db"], "app": app}
 		db := Definition{Name: "db", Config: defaults(), Launcher: &fakeLauncher{}}
 		s.set.Store(newSet(Set{Definitions: []Definition{db, d}}, services))
@@ -131,7 +133,7 @@ func TestEverybodyHearsOfTheLimit(t *testing.T) {
 			for name, w := range worlds {
 				heard[name] = newFakeCompanion(w, StagePreStop)
 				heard[name].takes[StagePreStop] = 100 * time.Millisecond
-				w.companion = heard[name]
+				s.set.Load().services[name].world.listener = heard[name]
 			}
 			s.stopping.Store(1)
 			s.stopAll(s.ctx, 6*time.Second, 0, make(chan struct{}))
@@ -256,56 +258,6 @@ func TestZombieForAMoment(t *testing.T) {
 		st.want(Stopped)
 		if x := st.snap().Exit; x == nil || x.Code != 3 {
 			t.Errorf("it ended with %v", x)
-		}
-	})
-}
-
-// An incident that had to go does not come back with every supervisor.
-func TestOldIncidentStaysAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		bag, now := newMemoryBag(t), time.Now()
-		incidents := bag.resume(&warnings{})
-		for n := range maxIncidents {
-			incidents.Add(Incident{Service: string(rune('a' + n)), At: now.Add(time.Duration(n) * time.Second), Start: 1})
-		}
-		var asked atomic.Int32
-		for age, want := range map[time.Duration]int32{-time.Second: 0, time.Minute: 1} {
-			svc := newService(Definition{Name: "old", Config: defaults()}, &fakeWorld{t: t, epoch: now}, hclog.NewNullLogger())
-			svc.kept.Case = &Case{Service: "old", At: now.Add(age), Start: 1}
-			s := setOf(svc)
-			s.incidents = incidents
-			s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
-			s.recorder.begin.Do(func() {}) // nobody works
-			s.pendingCases()
-			if asked.Store(int32(len(s.recorder.queue))); asked.Load() != want {
-				t.Errorf("%v: %d are made, want %d", age, asked.Load(), want)
-			}
-		}
-	})
-}
-
-// Who has seen a service fail finds its incident, though it is made a moment later;
-// evidence that takes long is not waited for.
-func TestIncidentIsThereAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := setOf()
-		s.incidents = newMemoryBag(t).resume(&warnings{})
-		s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
-		defer close(s.recorder.queue)
-		release := make(chan struct{})
-		for n := range 2 {
-			s.recorder.do(func() { s.incidents.Add(Incident{Service: "app", Start: uint64(n)}) })
-		}
-		s.recorder.do(func() { <-release })
-		begin := time.Now()
-		if got := len(s.Incidents()); got != 2 || time.Since(begin) != settleTime {
-			t.Errorf("%d incidents after %v, want 2 after %v", got, time.Since(begin), settleTime)
-		}
-		close(release)
-		time.Sleep(time.Second)
-		begin = time.Now()
-		if _, found := s.Incident(2); !found || time.Since(begin) != 0 {
-			t.Errorf("incident 2 is there: %v, after %v, with nothing to wait for", found, time.Since(begin))
 		}
 	})
 }

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"time"
+
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // Stage is a point of the container's or a service's life at which others may act.
@@ -32,12 +34,12 @@ type Moment struct {
 	Service string `json:"service,omitempty"` // empty: of the container
 	// Round numbers the starts of a service. One that a supervisor began and another
 	// one made is one round.
-	Round   uint64   `json:"round,omitempty"`
-	Attempt int      `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
-	Pid     int      `json:"pid,omitempty"`
-	Port    int      `json:"port,omitempty"` // Launch.Port
-	Exit    *ExitInf `json:"exit,omitempty"`
-	OOM     bool     `json:"oom,omitempty"` // the kernel's OOM killer ended it
+	Round   uint64         `json:"round,omitempty"`
+	Attempt int            `json:"attempt,omitempty"` // starts in a row without a stable time, from 1
+	Pid     int            `json:"pid,omitempty"`
+	Port    int            `json:"port,omitempty"` // Launch.Port
+	Exit    *incident.Exit `json:"exit,omitempty"`
+	OOM     bool           `json:"oom,omitempty"` // the kernel's OOM killer ended it
 	// Expected says of exited and stopped whether that was to come: a stop was asked
 	// for, or it ended well and is not started again. nil: of another stage.
 	Expected *bool     `json:"expected,omitempty"`

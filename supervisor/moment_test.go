@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 func TestMomentsOfALife(t *testing.T) {
@@ -34,11 +35,11 @@ type oomWorld struct {
 	fresh int
 }
 
-func (w *oomWorld) OOM(_ []string, fresh bool) OOMCount {
+func (w *oomWorld) OOM(_ []string, fresh bool) incident.OOMCount {
 	if fresh {
 		w.fresh++
 	}
-	return OOMCount{Count: w.count, Source: "memory.events"}
+	return incident.OOMCount{Count: w.count, Source: "memory.events"}
 }
 
 // Only a KILL that is not ours is a reason to look at the counter.
@@ -72,7 +73,7 @@ func TestOOMOfAnExit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			accompanied(t, func(st *stage, f *fakeCompanion) {
 				w := &oomWorld{fakeWorld: st.w}
-				st.world = w
+				st.host = w
 				st.up()
 				c.ends(st, w)
 				st.sleep(7 * time.Second)
@@ -81,7 +82,7 @@ func TestOOMOfAnExit(t *testing.T) {
 				}
 				if name == "after our KILL" {
 					cases := st.w.cases()
-					if last := cases[len(cases)-1]; last.Killed || last.After.rose(OOMCount{}) != 0 || last.Before.rose(last.After) != 1 {
+					if last := cases[len(cases)-1]; last.Killed || last.After.Rose(incident.OOMCount{}) != 0 || last.Before.Rose(last.After) != 1 {
 						t.Errorf("%+v", last)
 					}
 				}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // defsOf reads "a>b,c;d" as: a requires b, c comes after... each definition is
@@ -60,7 +62,7 @@ func TestClosure(t *testing.T) {
 }
 
 func TestMayStartAndStop(t *testing.T) {
-	ok := &ExitInf{Success: true}
+	ok := &incident.Exit{Success: true}
 	at := func(st State) Snapshot { return Snapshot{State: st} }
 	for _, c := range []struct {
 		name        string
@@ -75,7 +77,7 @@ func TestMayStartAndStop(t *testing.T) {
 		{"failed", at(Fatal), false, "is FATAL", "b must stop first", ""},
 		{"oneshot at work", Snapshot{State: Running, Oneshot: true}, true, "is RUNNING", "b must stop first", "is RUNNING"},
 		{"oneshot that succeeded", Snapshot{State: Exited, Oneshot: true, Exit: ok}, false, "", "b must stop first", ""},
-		{"oneshot that failed", Snapshot{State: Exited, Oneshot: true, Exit: &ExitInf{Code: 1}}, false, "is EXITED", "b must stop first", ""},
+		{"oneshot that failed", Snapshot{State: Exited, Oneshot: true, Exit: &incident.Exit{Code: 1}}, false, "is EXITED", "b must stop first", ""},
 		{"on its way down", Snapshot{State: Stopping, then: Stopped}, true, "is STOPPING", "b must stop first", ""},
 		{"being restarted", Snapshot{State: Stopping, then: Starting}, true, "is STOPPING", "b must stop first", "is STOPPING"},
 	} {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 func TestBackoffWait(t *testing.T) {
@@ -80,15 +81,15 @@ func TestWanted(t *testing.T) {
 
 func TestExitInf(t *testing.T) {
 	cases := []struct {
-		x      ExitInf
+		x      incident.Exit
 		status int
 		want   string
 	}{
-		{ExitInf{}, 0, "exit code 0"},
-		{ExitInf{Code: 143}, 143, "exit code 143"},
-		{ExitInf{Code: -1, Signal: syscall.SIGKILL}, 137, "killed by signal 9 (KILL)"},
-		{ExitInf{Code: -1, Signal: syscall.SIGSEGV, Core: true}, 139, "killed by signal 11 (SEGV), core dumped"},
-		{ExitInf{Code: -1, Signal: 40}, 168, "killed by signal 40 (40)"},
+		{incident.Exit{}, 0, "exit code 0"},
+		{incident.Exit{Code: 143}, 143, "exit code 143"},
+		{incident.Exit{Code: -1, Signal: syscall.SIGKILL}, 137, "killed by signal 9 (KILL)"},
+		{incident.Exit{Code: -1, Signal: syscall.SIGSEGV, Core: true}, 139, "killed by signal 11 (SEGV), core dumped"},
+		{incident.Exit{Code: -1, Signal: 40}, 168, "killed by signal 40 (40)"},
 	}
 	for _, c := range cases {
 		if got := c.x.String(); got != c.want || c.x.Status() != c.status {
@@ -127,8 +128,8 @@ func TestHistoryIsBounded(t *testing.T) {
 }
 
 func TestClip(t *testing.T) {
-	for text, want := range map[string]int{"": 0, "short": 5, strings.Repeat("x", maxReason): maxReason,
-		strings.Repeat("x", 64<<10): maxReason + 3, strings.Repeat("失", 10000): maxReason - 1 + 3} {
+	for text, want := range map[string]int{"": 0, "short": 5, strings.Repeat("x", incident.MaxReason): incident.MaxReason,
+		strings.Repeat("x", 64<<10): incident.MaxReason + 3, strings.Repeat("失", 10000): incident.MaxReason - 1 + 3} {
 		if got := clip(text); len(got) != want || !utf8.ValidString(got) {
 			t.Errorf("%.10q: %d bytes, want %d", text, len(got), want)
 		}

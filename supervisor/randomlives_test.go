@@ -100,7 +100,7 @@ func BenchmarkStages(b *testing.B) {
 	for name, c := range map[string]Companion{"nobody": nil, "listens": deaf{}} {
 		b.Run(name, func(b *testing.B) {
 			w := &fakeWorld{epoch: time.Now(), companion: c}
-			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w, hclog.NewNullLogger())
+			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w.environment(), hclog.NewNullLogger())
 			b.ReportAllocs()
 			for b.Loop() {
 				s.kept.Reached, s.kept.Round = nil, s.kept.Round+1

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/supervisor/incident"
+
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -138,6 +140,38 @@ func fate(path string) string {
 		<-time.After(10 * time.Millisecond)
 	}
 	return "lives"
+}
+
+// TestIncidentsOutliveTheSupervisor: a real init, and kill -9 behind each Add.
+func TestIncidentsOutliveTheSupervisor(t *testing.T) {
+	said, _ := onStage(t, func(m *proc.Manager, rec *proc.Recovered, dir string) string {
+		s := incident.Restore(m.FDStore(), rec.Items, func(w string) { fmt.Fprintln(os.Stderr, w) })
+		if rec.Starts <= 15 {
+			n := s.Add(incident.Incident{Service: "app", Start: uint64(rec.Starts), Reason: "SIGSEGV <in> libc", Output: []byte("0123456789")})
+			if rec.Starts%2 == 0 {
+				s.Amend(n, func(i *incident.Incident) { i.Reason = "amended" })
+			}
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			select {}
+		}
+		var out strings.Builder
+		for _, l := range s.List() {
+			i, ok := s.Get(l.Number)
+			fmt.Fprintf(&out, "%d %d %v %s %d\n", l.Number, i.Start, ok, i.Reason, len(i.Output))
+		}
+		return out.String()
+	})
+	var want strings.Builder
+	for n := 15; n > 5; n-- {
+		reason := "SIGSEGV <in> libc"
+		if n%2 == 0 {
+			reason = "amended"
+		}
+		fmt.Fprintf(&want, "%d %d true %s 10\n", n, n, reason)
+	}
+	if said != want.String() {
+		t.Errorf("said\n%s\nwant\n%s", said, want.String())
+	}
 }
 
 // openFiles is how many descriptors this process has.

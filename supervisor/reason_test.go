@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // told is a Companion that only remembers.
@@ -30,12 +31,12 @@ func (c *told) reason(stage Stage) (reasons []string) {
 
 // Whatever ends a service, status, incident and stages give the same reason.
 func TestOneReason(t *testing.T) {
-	reads := func(cause Cause, reason string) func(End) Findings {
-		return func(end End) Findings {
+	reads := func(cause incident.Cause, reason string) func(incident.End) incident.Findings {
+		return func(end incident.End) incident.Findings {
 			if !strings.Contains(string(end.Output), "last words") {
-				return Findings{}
+				return incident.Findings{}
 			}
-			return Findings{Cause: cause, Reason: reason}
+			return incident.Findings{Cause: cause, Reason: reason}
 		}
 	}
 	never := func(c *Config) { c.Restart.Policy = Never }
@@ -43,21 +44,21 @@ func TestOneReason(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		cfg   func(*Config)
-		reads func(End) Findings
+		reads func(incident.End) incident.Findings
 		exit  proc.Exit
 		left  bool
-		cause Cause // empty: no incident
+		cause incident.Cause // empty: no incident
 		want  string
 	}{
-		{"exit code", never, nil, proc.Exit{Code: 1}, false, CauseExit, "exit code 1"},
-		{"words", never, reads("", "no such agent"), proc.Exit{Code: 1}, false, CauseExit, "exit code 1: no such agent"},
-		{"words with a cause", never, reads(CauseJVMMemory, "no heap"), proc.Exit{Code: 3}, false, CauseJVMMemory, "no heap"},
-		{"of a oneshot", oneshot, reads("", "no such class"), proc.Exit{Code: 1}, false, CauseExit, "exit code 1: no such class"},
-		{"signal", never, reads("", ""), proc.Exit{Code: -1, Signal: syscall.SIGSEGV}, false, CauseSignal, "killed by signal 11 (SEGV)"},
-		{"left behind", nil, nil, proc.Exit{}, true, CauseLeft, "exit code 0, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does the program"},
-		{"left behind before it was ready", func(c *Config) { c.Restart.Policy, c.Ready.Log = Never, "never" }, nil, proc.Exit{}, true, CauseLeft,
+		{"exit code", never, nil, proc.Exit{Code: 1}, false, incident.CauseExit, "exit code 1"},
+		{"words", never, reads("", "no such agent"), proc.Exit{Code: 1}, false, incident.CauseExit, "exit code 1: no such agent"},
+		{"words with a cause", never, reads(incident.CauseJVMMemory, "no heap"), proc.Exit{Code: 3}, false, incident.CauseJVMMemory, "no heap"},
+		{"of a oneshot", oneshot, reads("", "no such class"), proc.Exit{Code: 1}, false, incident.CauseExit, "exit code 1: no such class"},
+		{"signal", never, reads("", ""), proc.Exit{Code: -1, Signal: syscall.SIGSEGV}, false, incident.CauseSignal, "killed by signal 11 (SEGV)"},
+		{"left behind", nil, nil, proc.Exit{}, true, incident.CauseLeft, "exit code 0, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does the program"},
+		{"left behind before it was ready", func(c *Config) { c.Restart.Policy, c.Ready.Log = Never, "never" }, nil, proc.Exit{}, true, incident.CauseLeft,
 			"exit code 0 before it was ready, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does"},
-		{"left behind, failed", never, nil, proc.Exit{Code: 1}, true, CauseExit, "exit code 1"},
+		{"left behind, failed", never, nil, proc.Exit{Code: 1}, true, incident.CauseExit, "exit code 1"},
 		{"left behind by a oneshot", oneshot, nil, proc.Exit{}, true, "", ""},
 		{"a good end", never, reads("", "never mind"), proc.Exit{}, false, "", ""},
 	} {
@@ -91,9 +92,9 @@ func TestOneReason(t *testing.T) {
 					t.Fatalf("%d cases", len(cases))
 				}
 				if c.cause != "" {
-					if v := Classify(cases[0].death()); v.Cause != c.cause || v.Reason != snap.Reason {
+					if v := incident.Classify(*cases[0]); v.Cause != c.cause || v.Reason != snap.Reason {
 						t.Errorf("incident: %s %q, status: %q", v.Cause, v.Reason, snap.Reason)
-					} else if c.left && c.cause != CauseLeft && !slices.Contains(v.Notes, "it left processes behind, which are ended: pid 1073741830 ()") {
+					} else if c.left && c.cause != incident.CauseLeft && !slices.Contains(v.Notes, "it left processes behind, which are ended: pid 1073741830 ()") {
 						t.Errorf("notes: %q", v.Notes)
 					}
 				}
@@ -113,7 +114,7 @@ func TestReasonOfAKill(t *testing.T) {
 		st.ask(EvStop)
 		st.sleep(time.Minute)
 		st.want(Stopped)
-		st.wantReason(Classify(st.w.cases()[0].death()).Reason)
+		st.wantReason(incident.Classify(*st.w.cases()[0]).Reason)
 		if st.snap().Reason != "did not stop in time and was killed" {
 			t.Errorf("%q", st.snap().Reason)
 		}

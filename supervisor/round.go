@@ -3,6 +3,8 @@ package supervisor
 import (
 	"slices"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // A round is a start of a service with everything that comes of it, until all of
@@ -23,11 +25,11 @@ func (s *Service) reach(stage Stage, reason string) bool {
 		return false
 	}
 	k.Reached = append(k.Reached, stage)
-	if s.world.Companion() == nil {
+	if s.world.listener == nil {
 		return true
 	}
 	m := Moment{Stage: stage, Service: s.name, Round: k.Round, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
-		Reason: clipTo(reason, maxMomentReason), At: time.Now()}
+		Reason: redact.Clip(reason, maxMomentReason), At: time.Now()}
 	switch stage {
 	case StageStartFailed, StageExited, StageFatal, StageStopped:
 		m.Exit, m.OOM = k.Exit, k.OOMKilled
@@ -48,7 +50,7 @@ func (s *Service) reach(stage Stage, reason string) bool {
 // reachAwaited is reach for a stage that is waited for, at most for limit if that is
 // not negative; false: there is nothing to wait for.
 func (s *Service) reachAwaited(stage Stage, reason string, limit time.Duration) bool {
-	c := s.world.Companion()
+	c := s.world.listener
 	if !s.reach(stage, reason) || c == nil || !c.Wants(stage, s.name) {
 		return false
 	}
@@ -63,7 +65,7 @@ func (s *Service) reachAwaited(stage Stage, reason string, limit time.Duration) 
 
 // tell tells of what was reached, after it was kept.
 func (s *Service) tell() {
-	c := s.world.Companion()
+	c := s.world.listener
 	if c == nil {
 		return
 	}
@@ -77,7 +79,7 @@ func (s *Service) tell() {
 // awaitHooks waits for what belongs to the stage that is awaited; the answer is
 // EvHooked.
 func (s *Service) awaitHooks() {
-	ctx, gen, m, c := s.begin(), s.kept.Gen, *s.kept.Awaited, s.world.Companion()
+	ctx, gen, m, c := s.begin(), s.kept.Gen, *s.kept.Awaited, s.world.listener
 	go func() { // ends with Await, which obeys ctx
 		var err error
 		if c != nil { // an earlier supervisor may have had one

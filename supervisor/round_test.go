@@ -247,7 +247,7 @@ func TestLaterStopWhileHooksRun(t *testing.T) {
 func TestCommandToStopAgain(t *testing.T) {
 	playSet(t, "db app>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
 		c := newFakeCompanion(worlds["app"], StagePreStop)
-		worlds["app"].companion = c
+		s.set.Load().services["app"].world.listener = c
 		p, got := worlds["app"].last(), make(chan error, 2)
 		for n := range 2 {
 			go func() { got <- s.Command(s.ctx, "db", EvStop, "test") }() // ends with the stop

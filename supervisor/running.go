@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -69,24 +71,24 @@ func (s *Service) sick(h happening) {
 	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", then)
 	s.reach(StageUnhealthy, why)
 	s.kept.Reported = s.kept.Reported || then == LiveReport
-	s.giveUp(then, CauseUnhealthy, why)
+	s.giveUp(then, incident.CauseUnhealthy, why)
 }
 
 // giveUp does with a service that is not well what live.then says.
-func (s *Service) giveUp(then string, cause Cause, why string) {
+func (s *Service) giveUp(then string, cause incident.Cause, why string) {
 	switch then {
 	case LiveReport:
-		s.noteWhy(cause, why, 0)
+		s.recordIssue(cause, why)
 		s.keep()
 	case LiveStopContainer:
 		s.blame(why)
 		s.kept.Ends = true
 		s.keep()
-		s.note(cause, 0)
+		s.recordFailure(cause, 0)
 		s.world.Rested()
 	default:
 		s.blame(why)
-		s.note(cause, 0)
+		s.recordFailure(cause, 0)
 		s.stop(Delayed, 0)
 	}
 }
@@ -181,7 +183,8 @@ func (s *Service) attached(h happening) {
 			s.kept.Port = h.launch.Port
 		}
 		if s.launch.Spec.Argv == nil {
-			s.launch.Spec.Argv, s.launch.Spec.Dir = ReadCommand(s.proc.Pid())
+			s.launch.Spec.Argv, _ = procfs.Cmdline(s.proc.Pid())
+			s.launch.Spec.Dir, _ = procfs.Cwd(s.proc.Pid()) // that of another user's process needs CAP_SYS_PTRACE
 		}
 	}
 	if s.kept.State == Starting && s.launch == nil {

@@ -11,48 +11,64 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Starter is what a service needs of the world; *proc.Manager with the
-// Supervisor around it is one.
-type Starter interface {
+// environment is what a service needs of the rest, by role. world, the Supervisor as its
+// services see it, has the first three.
+type environment struct {
+	processHost
+	coordinator
+	stateStore
+	failureRecorder
+	listener Companion // nil: none
+}
+
+// processHost starts processes and knows the system.
+type processHost interface {
 	// Start starts a process whose Spec has its ID and Log.
 	Start(ctx context.Context, spec proc.Spec) (Process, error)
 	// Log is the service's captured output; nil: none is captured.
 	Log(name string) *logs.Log
-	// Keep puts the service's state into the bag.
-	Keep(name string, state []byte)
-	// Changed says that the processes of the services changed.
-	Changed()
-	// Moved says that the service is in another state, or waits for others.
-	Moved()
-	// Rested says that a service ended for good, or failed too often.
-	Rested()
-	// MayStart says what a service must wait for before it starts; empty: nothing.
-	MayStart(name string) (why string)
-	// MayStop says what must be gone before a service is asked to end.
-	MayStop(name string) (why string)
-	// Note keeps the evidence of a failure.
-	Note(c *Case)
-	// LogAfterOutput puts what is logged from now on behind what the service has
+	// LogAfterOutput orders what is logged from now on behind what the service has
 	// written by now.
 	LogAfterOutput(name string)
-	// Explained adds the cause of a failure that was found later.
-	Explained(name string, start uint64, text string)
-	// Dumped adds the thread dump that lies between two offsets of the output to
-	// the incidents of a start.
-	Dumped(name string, start uint64, from, to int64)
-	// GaveDump is Dumped for a thread dump that is not in the output.
-	GaveDump(name string, start uint64, text []byte)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
-	// What was read a moment ago does, unless it must be fresh.
-	OOM(cgroups []string, fresh bool) OOMCount
-	// Companion acts at the stages; nil: nobody does.
-	Companion() Companion
-	// Left says that a service that is not configured any more is STOPPED.
-	Left(name string)
+	// fresh false allows a reading of a moment ago.
+	OOM(cgroups []string, fresh bool) incident.OOMCount
 	// Now is CLOCK_BOOTTIME in ns.
 	Now() int64
+}
+
+// coordinator orders the starts and stops of services.
+type coordinator interface {
+	// MayStart returns what a service must wait for before it starts; empty: nothing.
+	MayStart(name string) (why string)
+	// MayStop returns what must be gone before a service is asked to end.
+	MayStop(name string) (why string)
+	// Moved reports that the service is in another state, or waits for others.
+	Moved()
+	// Rested reports that a service ended for good, or failed too often.
+	Rested()
+	// Left reports that a service that is not configured any more is STOPPED.
+	Left(name string)
+}
+
+// stateStore keeps what outlives the supervisor.
+type stateStore interface {
+	// Keep puts the service's state into the fd store.
+	Keep(name string, state []byte)
+	// Changed reports that the processes of the services changed, and with them the
+	// stop plan.
+	Changed()
+}
+
+// failureRecorder records failures; *Recorder is one.
+type failureRecorder interface {
+	Record(f *incident.Failure)
+	AddReason(service string, start uint64, reason string)
+	AddThreadDump(service string, start uint64, text []byte)
+	AddThreadDumpAt(service string, start uint64, from, to int64)
 }
 
 // request is a command to a service and where its answer goes.
@@ -92,7 +108,7 @@ type Service struct {
 	cfg      Config
 	made     string // fingerprint of what a process is started with
 	launcher Launcher
-	world    Starter
+	world    environment
 	log      hclog.Logger
 	random   func() float64
 
@@ -117,7 +133,7 @@ type Service struct {
 	unlook   context.CancelFunc // ends the looks at liveness
 	watcher  *watcher           // of the present start; nil: its output is not watched
 	blamed   uint64             // the start that kept.Reason speaks of; 0: none
-	oomAfter OOMCount           // when the process had ended; without Source: it was not read
+	oomAfter incident.OOMCount  // when the process had ended; without Source: it was not read
 	probeErr string
 	poll     time.Duration // between looks at a group that is ending
 	waiters  []chan error  // who waits for STOPPED
@@ -127,20 +143,8 @@ type Service struct {
 	back     bool          // it was leaving, and is configured again
 }
 
-// ExitInf says how a process ended and why.
-type ExitInf struct {
-	Code int `json:"code"` // -1 when a signal ended it
-	// NotStarted says that there was no process: Code is what a shell would give.
-	NotStarted bool           `json:"not_started,omitempty"`
-	Signal     syscall.Signal `json:"signal,omitempty"` // 0: it exited
-	Core       bool           `json:"core,omitempty"`
-	Asked      string         `json:"stop_requested,omitempty"` // by whom
-	At         time.Time      `json:"at"`
-	Success    bool           `json:"success"`
-}
-
 // newService makes a service that rests in STOPPED.
-func newService(d Definition, world Starter, log hclog.Logger) *Service {
+func newService(d Definition, world environment, log hclog.Logger) *Service {
 	s := &Service{name: d.Name, cfg: d.Config, made: d.Made, launcher: d.Launcher, world: world, log: log.With("name", d.Name),
 		random: rand.Float64, requests: make(chan request), happened: make(chan happening, 16), cancel: func() {}, unlook: func() {}, over: make(chan struct{}), fresh: true}
 	s.life, s.end = context.WithCancel(context.Background())

@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"golang.org/x/sys/unix"
 )
 
@@ -92,9 +93,7 @@ func (i *fakeInit) receive() {
 
 // recorded waits until the incidents of what has happened are kept.
 func recorded(s *Supervisor) {
-	done := make(chan struct{})
-	s.recorder.do(func() { close(done) })
-	<-done
+	s.Incidents()
 }
 
 // cannotStart counts how often it is asked what to start.
@@ -113,7 +112,7 @@ func options() Options {
 }
 
 func TestRunUntilTheEnd(t *testing.T) {
-	over := kept{State: Exited, Gen: 4, Exit: &ExitInf{Code: 3}}
+	over := kept{State: Exited, Gen: 4, Exit: &incident.Exit{Code: 3}}
 	term := &initproto.Msg{Type: initproto.Signal, Seq: 7, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}
 	cases := map[string]struct {
 		blobs     map[string]any
@@ -264,10 +263,10 @@ func showing(name string, snap Snapshot, process bool) *Service {
 }
 
 func TestCode(t *testing.T) {
-	killed := &ExitInf{Code: -1, Signal: syscall.SIGKILL}
-	asked := &ExitInf{Code: -1, Signal: syscall.SIGTERM, Success: true}
+	killed := &incident.Exit{Code: -1, Signal: syscall.SIGKILL}
+	asked := &incident.Exit{Code: -1, Signal: syscall.SIGTERM, Success: true}
 	cases := map[string]struct {
-		exit    *ExitInf
+		exit    *incident.Exit
 		process bool
 		command bool
 		end     string // the essential service that is over
@@ -275,13 +274,13 @@ func TestCode(t *testing.T) {
 	}{
 		"never ran":               {},
 		"stopped as it should":    {exit: asked},
-		"failed":                  {exit: &ExitInf{Code: 3}, want: 3},
+		"failed":                  {exit: &incident.Exit{Code: 3}, want: 3},
 		"killed":                  {exit: killed, want: 137},
 		"lives on":                {process: true, want: 137},
 		"command: its own":        {exit: asked, command: true, want: 143},
-		"command: 0":              {exit: &ExitInf{Success: true}, command: true},
+		"command: 0":              {exit: &incident.Exit{Success: true}, command: true},
 		"essential: its own":      {exit: asked, end: "app", want: 143},
-		"essential: with success": {exit: &ExitInf{Success: true}, end: "app"},
+		"essential: with success": {exit: &incident.Exit{Success: true}, end: "app"},
 		"no such service":         {end: "gone"},
 	}
 	for name, c := range cases {
@@ -294,14 +293,14 @@ func TestCode(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
-	ok := &ExitInf{Success: true}
+	ok := &incident.Exit{Success: true}
 	cases := map[string]Snapshot{
 		"":              {State: Running},
 		"b is STARTING": {State: Starting},
 		"b is BACKOFF":  {State: Delayed},
 		"b is STOPPING": {State: Stopping},
 		"b is FATAL":    {State: Fatal},
-		"b is EXITED":   {State: Exited, Exit: &ExitInf{Code: 1}},
+		"b is EXITED":   {State: Exited, Exit: &incident.Exit{Code: 1}},
 	}
 	for want, snap := range cases {
 		s := setOf(showing("a", Snapshot{State: Stopped}, false), showing("b", snap, false), showing("c", Snapshot{State: Exited, Exit: ok}, false))
@@ -321,7 +320,7 @@ func TestEssentialOver(t *testing.T) {
 	for _, state := range States() {
 		s := setOf(showing("a", Snapshot{State: state}, false), showing("b", Snapshot{State: state, Essential: true}, false))
 		name, over := s.essentialOver()
-		if _, over := setOf(showing("b", Snapshot{State: state, Essential: true, Oneshot: true, Exit: &ExitInf{Success: true}}, false)).essentialOver(); over != (state == Fatal) {
+		if _, over := setOf(showing("b", Snapshot{State: state, Essential: true, Oneshot: true, Exit: &incident.Exit{Success: true}}, false)).essentialOver(); over != (state == Fatal) {
 			t.Errorf("%s: a oneshot that succeeded: %v", state, over)
 		}
 		if want := state == Exited || state == Fatal; over != want || over && name != "b" {

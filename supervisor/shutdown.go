@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // stopState is what a supervisor must know that comes in the middle of a stop.
@@ -62,7 +63,7 @@ func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name 
 	st := stopState{Until: initproto.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
 	if snap := set.services[name].snap.Load(); snap.State == Fatal {
 		reason, _, _ := strings.Cut(snap.lastFailure(), "\n")
-		st.Why = clipTo(name+" is FATAL: "+reason, maxMomentReason)
+		st.Why = redact.Clip(name+" is FATAL: "+reason, maxMomentReason)
 		if snap.Exit != nil && snap.Exit.Status() == 0 {
 			st.Code = 1 // it has failed all the same
 		}

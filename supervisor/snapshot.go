@@ -6,40 +6,41 @@ import (
 
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // Snapshot is what can be said of a service at one moment: a value that others
 // may keep.
 type Snapshot struct {
-	Name      string      `json:"name"`
-	Kind      string      `json:"kind"`
-	State     State       `json:"state"`
-	Main      bool        `json:"main"`
-	Essential bool        `json:"essential,omitempty"`
-	Pid       int         `json:"pid,omitempty"` // 0: no process
-	Since     time.Time   `json:"since"`         // in this state
-	UpSince   *time.Time  `json:"up_since,omitempty"`
-	Restarts  int         `json:"restarts"`               // by policy, since it was last asked for
-	Reason    string      `json:"reason,omitempty"`       // why it is not up, or failed last
-	Waiting   string      `json:"waiting_for,omitempty"`  // STARTING, STOPPING: who comes first, or what the last look at readiness found
-	Phase     string      `json:"phase,omitempty"`        // STOPPING: how far it is
-	Unhealthy string      `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
-	Looks     int         `json:"failed_looks,omitempty"` // at liveness, in a row
-	Debugger  string      `json:"debugger,omitempty"`     // STARTING, RUNNING: "waits for a debugger on port 5005"; empty: there is none
-	Ill       string      `json:"ill,omitempty"`          // RUNNING: what it said itself that makes it unhealthy
-	Degraded  string      `json:"degraded,omitempty"`     // RUNNING: what part of it does not work
-	Reported  bool        `json:"reported,omitempty"`     // it does not count as healthy any more
-	Leaving   bool        `json:"leaving,omitempty"`      // not configured any more
-	Requires  []string    `json:"requires,omitempty"`
-	After     []string    `json:"after,omitempty"`
-	Oneshot   bool        `json:"oneshot,omitempty"`
-	Exit      *ExitInf    `json:"exit,omitempty"`          // how the latest process ended
-	Previous  *ExitInf    `json:"previous_exit,omitempty"` // how the one before ended
-	Next      *time.Time  `json:"next_start,omitempty"`    // BACKOFF, FATAL: when it is tried again
-	Deadline  *time.Time  `json:"deadline,omitempty"`      // STARTING, STOPPING: when patience ends
-	Left      []int       `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader
-	Notes     []string    `json:"notes,omitempty"`         // what the start found
-	Output    *logs.Stats `json:"output,omitempty"`
+	Name      string         `json:"name"`
+	Kind      string         `json:"kind"`
+	State     State          `json:"state"`
+	Main      bool           `json:"main"`
+	Essential bool           `json:"essential,omitempty"`
+	Pid       int            `json:"pid,omitempty"` // 0: no process
+	Since     time.Time      `json:"since"`         // in this state
+	UpSince   *time.Time     `json:"up_since,omitempty"`
+	Restarts  int            `json:"restarts"`               // by policy, since it was last asked for
+	Reason    string         `json:"reason,omitempty"`       // why it is not up, or failed last
+	Waiting   string         `json:"waiting_for,omitempty"`  // STARTING, STOPPING: who comes first, or what the last look at readiness found
+	Phase     string         `json:"phase,omitempty"`        // STOPPING: how far it is
+	Unhealthy string         `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
+	Looks     int            `json:"failed_looks,omitempty"` // at liveness, in a row
+	Debugger  string         `json:"debugger,omitempty"`     // STARTING, RUNNING: "waits for a debugger on port 5005"; empty: there is none
+	Ill       string         `json:"ill,omitempty"`          // RUNNING: what it said itself that makes it unhealthy
+	Degraded  string         `json:"degraded,omitempty"`     // RUNNING: what part of it does not work
+	Reported  bool           `json:"reported,omitempty"`     // it does not count as healthy any more
+	Leaving   bool           `json:"leaving,omitempty"`      // not configured any more
+	Requires  []string       `json:"requires,omitempty"`
+	After     []string       `json:"after,omitempty"`
+	Oneshot   bool           `json:"oneshot,omitempty"`
+	Exit      *incident.Exit `json:"exit,omitempty"`          // how the latest process ended
+	Previous  *incident.Exit `json:"previous_exit,omitempty"` // how the one before ended
+	Next      *time.Time     `json:"next_start,omitempty"`    // BACKOFF, FATAL: when it is tried again
+	Deadline  *time.Time     `json:"deadline,omitempty"`      // STARTING, STOPPING: when patience ends
+	Left      []int          `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader
+	Notes     []string       `json:"notes,omitempty"`         // what the start found
+	Output    *logs.Stats    `json:"output,omitempty"`
 	// Incident is the number of its latest incident; 0: none is kept.
 	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
@@ -216,8 +217,8 @@ func (s *Service) pickUp() {
 	case Running:
 		if s.proc == nil { // its end is dealt with, but not in the bag: as if it ended now
 			s.kept.UpSince, s.kept.Exit = 0, nil
-			s.blame("ended while no supervisor worked; nobody knows how")
-			s.note("", 0)
+			s.blame("ended while no supervisor worked; how is unknown")
+			s.recordFailure("", 0)
 			s.settle(false)
 			return
 		}

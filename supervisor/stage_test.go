@@ -31,7 +31,7 @@ type stage struct {
 	t      *testing.T
 	cfg    Config
 	w      *fakeWorld
-	world  Starter // nil: w
+	host   processHost // nil: w
 	l      *fakeLauncher
 	out    *fakeOutput // nil: not captured
 	made   string
@@ -57,15 +57,15 @@ func play(t *testing.T, f func(st *stage)) {
 }
 
 func (st *stage) make() *Service {
-	world := st.world
-	if world == nil {
-		world = st.w
+	env := st.w.environment()
+	if st.host != nil {
+		env.processHost = st.host
 	}
 	log := st.log
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, world, log)
+	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, env, log)
 	s.random = func() float64 { return 0.5 }
 	s.output = func() output {
 		if st.out == nil {

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -37,7 +37,7 @@ func (s *Service) try() {
 	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
 	k.Debugging, k.StartLeft, k.Lasting = Debugging{}, 0, false
 	s.quit()
-	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, OOMCount{}
+	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, incident.OOMCount{}
 	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
 		k.Held = true
 		s.enter(Starting, -1)
@@ -132,7 +132,7 @@ func (s *Service) unready(h happening) {
 
 func (s *Service) saidFailed(h happening) {
 	if s.proc != nil {
-		s.fail(CauseFailedStart, h.text)
+		s.fail(incident.CauseFailedStart, h.text)
 	}
 }
 
@@ -145,7 +145,7 @@ func (s *Service) startTimeout(happening) {
 	if s.probeErr != "" {
 		why += ": " + s.probeErr
 	}
-	s.fail(CauseStartTimeout, why)
+	s.fail(incident.CauseStartTimeout, why)
 }
 
 // spawn starts the process that was prepared.
@@ -163,11 +163,11 @@ func (s *Service) spawn(l *Launch) {
 		s.addNote(s.kept.Amended)
 	}
 	l.Spec.ID = fmt.Sprintf("%s.%d", s.name, s.kept.Gen)
-	if l.Spec.Stdout == nil {
-		if l.Spec.Log = s.world.Log(s.name); l.Spec.Log == nil {
-			l.Spec.Stdout, l.Spec.Stderr = os.Stdout, os.Stderr
+	if io := &l.Spec.Stdio; io.Mode != proc.Inherit {
+		io.Mode, io.Merge = proc.Capture, s.cfg.Output.Merge
+		if io.Log = s.world.Log(s.name); io.Log == nil {
+			io.Mode = proc.Inherit
 		}
-		l.Spec.Merge = s.cfg.Output.Merge
 	}
 	if out := s.output(); out != nil {
 		s.kept.LogStart = out.End()
@@ -276,7 +276,7 @@ func (s *Service) notBorn(err error) {
 	if errors.As(err, &se) {
 		code = se.Code()
 	}
-	s.kept.Exit = &ExitInf{Code: code, NotStarted: true, At: time.Now()}
+	s.kept.Exit = &incident.Exit{Code: code, NotStarted: true, At: time.Now()}
 	s.reach(StageStartFailed, s.kept.Reason)
 	var l LastingError
 	s.kept.Lasting = errors.As(err, &l) && l.Lasting()
@@ -286,7 +286,7 @@ func (s *Service) notBorn(err error) {
 	case !s.kept.Lasting: // else what follows says it
 		s.log.Error("service cannot be started, for the same reason as before", "tries", s.kept.InARow+1)
 	}
-	s.note(CauseNotStarted, 0)
+	s.recordFailure(incident.CauseNotStarted, 0)
 	s.settle(false)
 }
 
@@ -298,11 +298,11 @@ type LastingError interface {
 }
 
 // fail gives up a start whose process lives.
-func (s *Service) fail(what Cause, why string) {
+func (s *Service) fail(what incident.Cause, why string) {
 	s.blame(why)
 	s.reach(StageStartFailed, s.kept.Reason)
 	s.log.Error("service failed to start", "reason", why)
-	s.note(what, 0)
+	s.recordFailure(what, 0)
 	s.explain()
 	s.stop(Delayed, 0)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // Definition is one service of the set.
@@ -44,7 +45,7 @@ type Options struct {
 	Companion Companion
 	// OOM reads the counter of OOM kills of these cgroups, of none: of the
 	// container's; nil: nobody can.
-	OOM func(cgroups []string) OOMCount
+	OOM func(cgroups []string) incident.OOMCount
 	// Stops is told that the container begins to stop, why, and what it has for that,
 	// by each supervisor that does it; nil: nobody asks.
 	Stops func(why string, budget time.Duration)
@@ -68,13 +69,11 @@ type Supervisor struct {
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
 
-	oomMu sync.Mutex // guards oom and oomAt
-	oom   OOMCount   // as last read, of the container's cgroup
+	oomMu sync.Mutex        // guards oom and oomAt
+	oom   incident.OOMCount // as last read, of the container's cgroup
 	oomAt time.Time
 
-	incidents  *Incidents
-	recorder   recorder
-	givenDumps sync.Map // service -> givenDump, the latest
+	incidents *incident.Recorder
 
 	opening  atomic.Bool  // the container's first stages come before every start
 	gone     gone         // what is remembered of services that are not configured any more
@@ -95,9 +94,9 @@ const (
 // New makes the set. What rec holds of services is resumed, also of those that
 // are not defined any more, which are stopped; Run goes on with it.
 func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervisor {
-	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1), begun: make(chan struct{}),
-		incidents: ResumeIncidents(m, rec.Blobs, rec.Files, func(text string) { opts.Log.Warn(text) })}
-	s.recorder = recorder{s: s, queue: make(chan func(), maxCases)}
+	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1), begun: make(chan struct{})}
+	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
+	s.incidents = incident.NewRecorder(store, world{s}, opts.Log)
 	s.set.Store(newSet(Set{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
 	s.gone.resume(rec.Blobs[goneItem])
 	latest := map[string]*proc.Process{}
@@ -106,7 +105,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 	}
 	services := map[string]*Service{}
 	for _, d := range slices.Concat(want.Definitions, leftOver(want, rec)) {
-		svc := newService(d, world{s}, opts.Log)
+		svc := newService(d, s.environment(), opts.Log)
 		services[d.Name] = svc
 		state, ok := rec.Blobs[servicePrefix+d.Name]
 		if !ok {
@@ -129,7 +128,13 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 			m.Logs.Retire(m.Logs.Get(name))
 		}
 	}
-	s.pendingCases()
+	var failures []*incident.Failure
+	for _, svc := range services {
+		if svc.kept.Failure != nil {
+			failures = append(failures, svc.kept.Failure)
+		}
+	}
+	s.incidents.Resume(failures)
 	for _, p := range latest {
 		go endStray(p) // ends with the process
 	}
@@ -286,12 +291,7 @@ func (s *Supervisor) Service(name string) (Snapshot, bool) {
 	}
 	snap := svc.Snapshot()
 	snap.Kind, snap.Main = set.kinds[name], name == set.main
-	for _, i := range s.incidents.List() { // the newest first
-		if i.Service == name {
-			snap.Incident = i.Number
-			break
-		}
-	}
+	snap.Incident = s.incidents.Latest(name)
 	return snap, true
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // waitStory is one request, and what its wait must come to.
@@ -122,7 +123,7 @@ func TestAwaitStart(t *testing.T) {
 	for name, st := range waitStories() {
 		t.Run(name, func(t *testing.T) {
 			playSet(t, st.services, func(s *Supervisor, worlds map[string]*fakeWorld) {
-				s.incidents = &Incidents{}
+				s.incidents = incident.NewRecorder(&incident.Store{}, nil, nil)
 				if st.setUp != nil {
 					st.setUp(s, worlds)
 				}
@@ -156,7 +157,7 @@ func TestAwaitStart(t *testing.T) {
 // A request whose answer was lost is made again, and done once.
 func TestAskAgain(t *testing.T) {
 	playSet(t, "app", func(s *Supervisor, worlds map[string]*fakeWorld) {
-		s.incidents = &Incidents{}
+		s.incidents = incident.NewRecorder(&incident.Store{}, nil, nil)
 		for _, event := range []Event{EvRestart, EvStart, EvRestart} {
 			before, _ := s.Service("app")
 			first, err := s.Ask(s.ctx, "app", event, "test", &before.Starts)

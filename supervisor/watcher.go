@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -101,20 +100,10 @@ func (s *Service) blame(why string) {
 	}
 }
 
-// maxReason bounds a reason, which may be a line of the output: the whole state
-// must fit into one bag item.
-const maxReason = 4 << 10
+// maxText bounds a text of the saved state, in bytes: the whole must fit into one item.
+const maxText = 4 << 10
 
-func clip(text string) string { return clipTo(text, maxReason) }
-
-// clipTo also hides secrets: a reason is kept, and shown to all with the grant view.
-func clipTo(text string, most int) string {
-	text = redact.Text(text)
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
-}
+func clip(text string) string { return redact.Clip(text, maxText) }
 
 // explainTime is how long the search for a cause may take.
 const explainTime = 3 * time.Second
@@ -156,6 +145,6 @@ func (s *Service) explained(h happening) {
 	}
 	s.kept.Reason = text
 	s.log.Error("cause of the failure", "reason", text)
-	s.world.Explained(s.name, h.gen, text)
+	s.world.AddReason(s.name, h.gen, text)
 	s.keep()
 }

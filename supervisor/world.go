@@ -12,10 +12,17 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // world is the Supervisor as its services see it.
 type world struct{ s *Supervisor }
+
+// environment is what the services get.
+func (s *Supervisor) environment() environment {
+	w := world{s}
+	return environment{w, w, w, s.incidents, s.opts.Companion}
+}
 
 func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
 	spec.Modest = true
@@ -58,12 +65,6 @@ func (w world) MayStart(name string) string { return w.s.mayStart(w.s.set.Load()
 
 func (w world) MayStop(name string) string { return w.s.mayStop(w.s.set.Load(), name) }
 
-func (w world) Note(c *Case) { w.s.noteCase(c) }
-
-func (w world) Explained(name string, start uint64, text string) { w.s.explained(name, start, text) }
-
-func (w world) Dumped(name string, start uint64, from, to int64) { w.s.dumped(name, start, from, to) }
-
 // outputTime bounds how long our log waits for a service's output to be read.
 const outputTime = 200 * time.Millisecond
 
@@ -80,9 +81,9 @@ func (w world) LogAfterOutput(name string) {
 // started: a hundred that start together need one.
 const oomAge = 100 * time.Millisecond
 
-func (w world) OOM(cgroups []string, fresh bool) OOMCount {
+func (w world) OOM(cgroups []string, fresh bool) incident.OOMCount {
 	if w.s.opts.OOM == nil {
-		return OOMCount{}
+		return incident.OOMCount{}
 	}
 	if len(cgroups) > 0 {
 		return w.s.opts.OOM(cgroups)
@@ -94,8 +95,6 @@ func (w world) OOM(cgroups []string, fresh bool) OOMCount {
 	}
 	return w.s.oom
 }
-
-func (w world) Companion() Companion { return w.s.opts.Companion }
 
 func (w world) Left(name string) {
 	go w.s.left(name) // ends with the service

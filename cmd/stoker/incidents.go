@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/supervisor/incident"
+
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
-	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
 )
 
@@ -68,7 +69,7 @@ func showIncident(c *cli.Context) error {
 	return printIncident(c.App.Writer, i, time.Now(), widthOf(c.App.Writer))
 }
 
-func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
+func printIncidents(w io.Writer, list []incident.Summary, width int) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No service has failed or died.")
 		return err
@@ -82,7 +83,7 @@ func printIncidents(w io.Writer, list []supervisor.Summary, width int) error {
 
 // printIncident prints what happened, what to do, what was in force, and then the long
 // texts, the output last.
-func printIncident(w io.Writer, i supervisor.Incident, now time.Time, width int) error {
+func printIncident(w io.Writer, i incident.Incident, now time.Time, width int) error {
 	b := fields{width: width}
 	b.add("incident", strconv.FormatUint(i.Number, 10))
 	b.add("service", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
@@ -119,7 +120,7 @@ func printIncident(w io.Writer, i supervisor.Incident, now time.Time, width int)
 }
 
 // section adds a long text below a title.
-func (f *fields) section(title string, text supervisor.Text) {
+func (f *fields) section(title string, text incident.Text) {
 	if len(text) > 0 {
 		fmt.Fprintf(f, "\n---- %s ----\n%s\n", title, strings.TrimRight(string(text), "\n"))
 	}
@@ -133,7 +134,7 @@ func parenthesised(s string) string {
 }
 
 // startOf describes the start that failed.
-func startOf(i supervisor.Incident) string {
+func startOf(i incident.Incident) string {
 	text := fmt.Sprintf("number %d", i.Start)
 	if i.Pid == 0 {
 		return text + ", no process"
@@ -156,19 +157,19 @@ func limitsInForce(data json.RawMessage, width int) string {
 }
 
 // advice is what to do next, with SERVICE for the name; docs/howto/incidents.md has more.
-var advice = map[supervisor.Cause]string{
-	supervisor.CauseNotStarted:   "the reason names what is missing; after the repair: stoker start SERVICE",
-	supervisor.CauseExit:         "the end of the output says why, below",
-	supervisor.CauseSignal:       "find out who sent it: the container engine, the host, another process",
-	supervisor.CauseCore:         "the core, if there is one, can be read with gdb",
-	supervisor.CauseOOMKill:      "raise the container's memory, or lower what is used: stoker jvm explain shows the budget",
-	supervisor.CauseJVMMemory:    "look at the heap dump, or make one: -XX:+HeapDumpOnOutOfMemoryError; stoker jvm explain shows the sizes",
-	supervisor.CauseJVMCrash:     "the problematic frame says whose code it was: a native library, or the JVM itself",
-	supervisor.CauseStartTimeout: "the reason is what the last probe found; ready.within sets the time",
-	supervisor.CauseFailedStart:  "the reason names what failed; after the repair: stoker start SERVICE",
-	supervisor.CauseUnhealthy:    "the thread dump shows what the threads wait for",
-	supervisor.CauseDegraded:     "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE",
-	supervisor.CauseStopTimeout:  "the thread dump shows what did not end; stop.timeout sets the time",
-	supervisor.CauseLeft:         "run the program in the foreground, then: stoker restart SERVICE",
-	supervisor.CauseUnseen:       "read the logs of stoker and of the host at that time",
+var advice = map[incident.Cause]string{
+	incident.CauseNotStarted:   "the reason names what is missing; after the repair: stoker start SERVICE",
+	incident.CauseExit:         "the end of the output says why, below",
+	incident.CauseSignal:       "find out who sent it: the container engine, the host, another process",
+	incident.CauseCore:         "the core, if there is one, can be read with gdb",
+	incident.CauseOOMKill:      "raise the container's memory, or lower what is used: stoker jvm explain shows the budget",
+	incident.CauseJVMMemory:    "look at the heap dump, or make one: -XX:+HeapDumpOnOutOfMemoryError; stoker jvm explain shows the sizes",
+	incident.CauseJVMCrash:     "the problematic frame says whose code it was: a native library, or the JVM itself",
+	incident.CauseStartTimeout: "the reason is what the last probe found; ready.within sets the time",
+	incident.CauseFailedStart:  "the reason names what failed; after the repair: stoker start SERVICE",
+	incident.CauseUnhealthy:    "the thread dump shows what the threads wait for",
+	incident.CauseDegraded:     "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE",
+	incident.CauseStopTimeout:  "the thread dump shows what did not end; stop.timeout sets the time",
+	incident.CauseLeft:         "run the program in the foreground, then: stoker restart SERVICE",
+	incident.CauseUnseen:       "read the logs of stoker and of the host at that time",
 }

@@ -8,23 +8,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/supervisor/incident"
+
 	"github.com/stoker-init/stoker/internal/printable"
-	"github.com/stoker-init/stoker/supervisor"
 )
 
 // shown are incidents of each shape.
-func shown() map[string]supervisor.Incident {
-	return map[string]supervisor.Incident{
-		"everything": {Number: 7, Service: "web", Kind: "tomcat", At: *at(-3 * time.Minute), Cause: supervisor.CauseJVMCrash,
-			Reason: "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]", Exit: &supervisor.ExitInf{Code: -1, Signal: 6, Core: true},
+func shown() map[string]incident.Incident {
+	return map[string]incident.Incident{
+		"everything": {Number: 7, Service: "web", Kind: "tomcat", At: *at(-3 * time.Minute), Cause: incident.CauseJVMCrash,
+			Reason: "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]", Exit: &incident.Exit{Code: -1, Signal: 6, Core: true},
 			StopRequestedBy: "uid 0 by the API", Start: 4, Pid: 123, Ran: 182 * time.Second, Notes: []string{"first note", "second\nnote"},
 			Output: []byte("last \x1b[2J\x07words\n\u202eüber\xff\n\n"), ThreadDump: []byte("Full thread dump\n\n\"main\" #1\n"),
-			Files: []supervisor.EvidenceFile{{Kind: supervisor.FileHsErr, Path: "/srv/hs_err_pid123.log", Size: 46217, ModTime: *at(-3 * time.Minute), Excerpt: []byte("#\n# A fatal error\n")},
-				{Kind: supervisor.FileCore, Path: "/srv/co\nre", Size: 1 << 30, ModTime: *at(-3 * time.Minute)}},
+			Files: []incident.File{{Kind: incident.FileHsErr, Path: "/srv/hs_err_pid123.log", Size: 46217, ModTime: *at(-3 * time.Minute), Excerpt: []byte("#\n# A fatal error\n")},
+				{Kind: incident.FileCore, Path: "/srv/co\nre", Size: 1 << 30, ModTime: *at(-3 * time.Minute)}},
 			Options: []string{"java", "-Xmx1g", "-Dp=***", "100%"}, Limits: json.RawMessage("{\n \"effective_cpus\": 2}")},
-		"least": {Number: 1, Service: "job", At: *at(0), Cause: supervisor.CauseNotStarted, Reason: "cannot execute /x: no such file or directory",
-			Exit: &supervisor.ExitInf{Code: 127, NotStarted: true}, Start: 1},
-		"unseen": {Number: 2, Service: "job", At: *at(-48 * time.Hour), Cause: supervisor.CauseUnseen, Reason: "nobody knows", Start: 1, Pid: 5},
+		"least": {Number: 1, Service: "job", At: *at(0), Cause: incident.CauseNotStarted, Reason: "cannot execute /x: no such file or directory",
+			Exit: &incident.Exit{Code: 127, NotStarted: true}, Start: 1},
+		"unseen": {Number: 2, Service: "job", At: *at(-48 * time.Hour), Cause: incident.CauseUnseen, Reason: "nobody knows", Start: 1, Pid: 5},
 	}
 }
 
@@ -42,12 +43,12 @@ func TestIncidentForPeople(t *testing.T) {
 }
 
 func TestIncidentsForPeople(t *testing.T) {
-	var list []supervisor.Summary
+	var list []incident.Summary
 	for _, name := range []string{"everything", "unseen", "least"} {
 		i := shown()[name]
 		list = append(list, i.Summary())
 	}
-	list = append(list, supervisor.Summary{Number: 10, Service: "a\tb", Cause: "x", At: now(), Reason: "two\nlines \x1b[m" + strings.Repeat("é", 200)})
+	list = append(list, incident.Summary{Number: 10, Service: "a\tb", Cause: "x", At: now(), Reason: "two\nlines \x1b[m" + strings.Repeat("é", 200)})
 	var b bytes.Buffer
 	if err := printIncidents(&b, list, 0); err != nil {
 		t.Fatal(err)
@@ -61,9 +62,9 @@ func TestIncidentsForPeople(t *testing.T) {
 
 // Every cause tells the operator what to do next.
 func TestAdvice(t *testing.T) {
-	for _, c := range []supervisor.Cause{supervisor.CauseNotStarted, supervisor.CauseExit, supervisor.CauseSignal, supervisor.CauseCore, supervisor.CauseOOMKill,
-		supervisor.CauseJVMMemory, supervisor.CauseJVMCrash, supervisor.CauseStartTimeout, supervisor.CauseFailedStart, supervisor.CauseUnhealthy,
-		supervisor.CauseStopTimeout, supervisor.CauseUnseen} {
+	for _, c := range []incident.Cause{incident.CauseNotStarted, incident.CauseExit, incident.CauseSignal, incident.CauseCore, incident.CauseOOMKill,
+		incident.CauseJVMMemory, incident.CauseJVMCrash, incident.CauseStartTimeout, incident.CauseFailedStart, incident.CauseUnhealthy,
+		incident.CauseStopTimeout, incident.CauseUnseen} {
 		if advice[c] == "" {
 			t.Errorf("%s has none", c)
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/procfs"
-	"github.com/stoker-init/stoker/supervisor"
 )
 
 // secondTime is what a stoker that runs here already has to answer.
@@ -57,7 +56,7 @@ func errSecond(which string) error {
 
 // runsServices says whether a process is the init of a stoker that runs services.
 func runsServices(pid int) bool {
-	args, _ := supervisor.ReadCommand(pid)
+	args, _ := procfs.Cmdline(pid)
 	if len(args) < 2 || args[1] != "run" || filepath.Base(args[0]) != "stoker" && !sameProgram(pid) {
 		return false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // golden compares with a file of testdata, or writes it with -update.
@@ -51,19 +52,19 @@ func snapshots() map[string]api.Status {
 	until := now().Add(5300 * time.Millisecond)
 	return map[string]api.Status{
 		"stopped": one(supervisor.Snapshot{State: supervisor.Stopped,
-			Exit: &supervisor.ExitInf{Code: 143, At: *at(-3 * time.Minute), Asked: "uid 0 by the API", Success: true}}),
+			Exit: &incident.Exit{Code: 143, At: *at(-3 * time.Minute), Asked: "uid 0 by the API", Success: true}}),
 		"starting": one(supervisor.Snapshot{State: supervisor.Starting, Pid: 42, UpSince: at(-1200 * time.Millisecond), Deadline: at(118 * time.Second),
 			Waiting: "GET http://127.0.0.1:8080/app/health: connection refused (nothing listens there)", Notes: []string{"JVM 17.0.21 in /opt/java/openjdk (JAVA_HOME)"}}),
 		"running": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-26 * time.Hour), Restarts: 2,
-			Reason: "not shown while it runs", Exit: &supervisor.ExitInf{Code: 1, At: *at(-27 * time.Hour)}}),
+			Reason: "not shown while it runs", Exit: &incident.Exit{Code: 1, At: *at(-27 * time.Hour)}}),
 		"degraded": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Hour),
 			Degraded: "application /a failed to start: java.lang.IllegalStateException: no database (A.java:3); application /b failed to start"}),
 		"backoff": one(supervisor.Snapshot{State: supervisor.Delayed, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
-			Exit: &supervisor.ExitInf{Code: 1, At: *at(-100 * time.Millisecond)}}),
+			Exit: &incident.Exit{Code: 1, At: *at(-100 * time.Millisecond)}}),
 		"stopping": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Pid: 42, UpSince: at(-time.Hour), Deadline: at(4 * time.Second)}),
 		"stopping-left": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Left: []int{77, 78}, Deadline: at(-time.Second),
-			Exit: &supervisor.ExitInf{Code: -1, Signal: 9, At: *at(-2 * time.Second)}}),
-		"exited": one(supervisor.Snapshot{State: supervisor.Exited, Exit: &supervisor.ExitInf{Code: -1, Signal: 11, Core: true, At: *at(-90 * time.Second)},
+			Exit: &incident.Exit{Code: -1, Signal: 9, At: *at(-2 * time.Second)}}),
+		"exited": one(supervisor.Snapshot{State: supervisor.Exited, Exit: &incident.Exit{Code: -1, Signal: 11, Core: true, At: *at(-90 * time.Second)},
 			Reason: "killed by signal 11 (SEGV), core dumped"}),
 		"fatal": one(supervisor.Snapshot{State: supervisor.Fatal, Restarts: 5, Next: at(287 * time.Second),
 			Reason: "cannot use the JVM options: cannot use \"-Xmx\" (user jvm.options:2): its value is missing\ncannot use \"-version\""}),

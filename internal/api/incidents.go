@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // IncidentList is the answer of GET /v1/incidents.
 type IncidentList struct {
-	Incidents []supervisor.Summary `json:"incidents"` // the newest first
+	Incidents []incident.Summary `json:"incidents"` // the newest first
 }
 
 // incidents lists those that are kept.
@@ -45,7 +45,7 @@ func (c *Client) Incidents(ctx context.Context) (list IncidentList, err error) {
 }
 
 // Incident is one with all of its evidence.
-func (c *Client) Incident(ctx context.Context, number uint64) (i supervisor.Incident, err error) {
+func (c *Client) Incident(ctx context.Context, number uint64) (i incident.Incident, err error) {
 	err = c.get(ctx, "/v1/incidents/"+strconv.FormatUint(number, 10), &i)
 	return i, err
 }

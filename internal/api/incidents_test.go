@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 func TestIncidents(t *testing.T) {
@@ -18,10 +18,10 @@ func TestIncidents(t *testing.T) {
 	if got := ask(t, path, -1, "GET", "/v1/incidents"); got.status != 200 || got.body != `{"incidents":[]}` {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	want := supervisor.Incident{Number: 7, Service: "app", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Cause: supervisor.CauseCore, Reason: "why",
-		Exit: &supervisor.ExitInf{Code: -1, Signal: 11}, Output: []byte("last <words>\xff"), ThreadDump: []byte("dump"),
-		Files: []supervisor.EvidenceFile{{Kind: supervisor.FileCore, Path: "/core"}}}
-	b.broken = []supervisor.Incident{want}
+	want := incident.Incident{Number: 7, Service: "app", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Cause: incident.CauseCore, Reason: "why",
+		Exit: &incident.Exit{Code: -1, Signal: 11}, Output: []byte("last <words>\xff"), ThreadDump: []byte("dump"),
+		Files: []incident.File{{Kind: incident.FileCore, Path: "/core"}}}
+	b.broken = []incident.Incident{want}
 	for _, c := range []struct {
 		target string
 		status int

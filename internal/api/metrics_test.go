@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -38,7 +39,7 @@ func TestMetrics(t *testing.T) {
 		{Name: "never", State: supervisor.Stopped},
 		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Delayed, Starts: 1},
 	}
-	f.broken = []supervisor.Incident{{Number: 12, Service: "app"}, {Number: 11, Service: "app"}}
+	f.broken = []incident.Incident{{Number: 12, Service: "app"}, {Number: 11, Service: "app"}}
 	j := newJournal(t)
 	j.Append(events.Event{Kind: "init"})
 	got := ask(t, serveWith(t, f, j), -1, "GET", "/metrics")

@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // Backend is what the API asks; cmd wires it.
@@ -38,9 +39,9 @@ type Backend interface {
 	// they are.
 	ConfigProblem() string
 	// Incidents are those that are kept, the newest first.
-	Incidents() []supervisor.Summary
+	Incidents() []incident.Summary
 	// Incident is one of them with its evidence.
-	Incident(number uint64) (supervisor.Incident, bool)
+	Incident(number uint64) (incident.Incident, bool)
 	// Orphans is how many processes of nobody have been waited for.
 	Orphans() uint64
 	// Hooks are all hooks, HookCounts how their runs ended.

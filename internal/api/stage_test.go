@@ -25,6 +25,7 @@ import (
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,7 +58,7 @@ func play(dir string) int {
 		return 1
 	}
 	script := `cd "$0"; mkfifo more; exec 3<>more; echo one; echo two; printf 'three \377\n'; while read -r line <&3; do echo "$line"; done`
-	if _, err := m.Start(context.Background(), proc.Spec{ID: "talk.1", Argv: []string{"/bin/sh", "-c", script, dir}, Env: os.Environ(), Log: log}); err != nil {
+	if _, err := m.Start(context.Background(), proc.Spec{ID: "talk.1", Argv: []string{"/bin/sh", "-c", script, dir}, Env: os.Environ(), Stdio: proc.Stdio{Mode: proc.Capture, Log: log}}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -177,7 +178,7 @@ type fake struct {
 	signals []string // as they were asked for
 	problem string   // of the configuration's files
 	reloads []string // as they were asked for
-	broken  []supervisor.Incident
+	broken  []incident.Incident
 	text    io.Reader // what a JVM answers
 	hooks   []hooks.Status
 	counts  []hooks.Counter
@@ -187,21 +188,21 @@ type fake struct {
 	results map[string]supervisor.StartResult
 }
 
-func (f *fake) Incidents() []supervisor.Summary {
-	out := []supervisor.Summary{}
+func (f *fake) Incidents() []incident.Summary {
+	out := []incident.Summary{}
 	for _, i := range f.broken {
 		out = append(out, i.Summary())
 	}
 	return out
 }
 
-func (f *fake) Incident(number uint64) (supervisor.Incident, bool) {
+func (f *fake) Incident(number uint64) (incident.Incident, bool) {
 	for _, i := range f.broken {
 		if i.Number == number {
 			return i, true
 		}
 	}
-	return supervisor.Incident{}, false
+	return incident.Incident{}, false
 }
 
 func newFake() *fake {

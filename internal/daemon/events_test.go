@@ -14,6 +14,7 @@ import (
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // forgetful is a bag that keeps nothing.
@@ -32,14 +33,14 @@ func TestEventsAreAppended(t *testing.T) {
 	j.moment(supervisor.Moment{Stage: supervisor.StageInit, At: at})
 	moment(supervisor.StagePreStart, supervisor.Moment{})
 	moment(supervisor.StageStarted, supervisor.Moment{Pid: 42})
-	moment(supervisor.StageExited, supervisor.Moment{Pid: 42, Exit: &supervisor.ExitInf{Code: -1, Signal: syscall.SIGKILL}, OOM: true, Reason: "was too\nlarge \x1b[31m"})
-	moment(supervisor.StageStopped, supervisor.Moment{Pid: 42, Exit: &supervisor.ExitInf{Code: 0}})
-	j.moment(supervisor.Moment{Stage: supervisor.StageExited, Service: "code", Pid: 43, Exit: &supervisor.ExitInf{Code: 7}, Reason: "exit code 7: no port", At: at})
+	moment(supervisor.StageExited, supervisor.Moment{Pid: 42, Exit: &incident.Exit{Code: -1, Signal: syscall.SIGKILL}, OOM: true, Reason: "was too\nlarge \x1b[31m"})
+	moment(supervisor.StageStopped, supervisor.Moment{Pid: 42, Exit: &incident.Exit{Code: 0}})
+	j.moment(supervisor.Moment{Stage: supervisor.StageExited, Service: "code", Pid: 43, Exit: &incident.Exit{Code: 7}, Reason: "exit code 7: no port", At: at})
 	j.moment(supervisor.Moment{Stage: supervisor.StageExited, Service: "signal", Pid: 44,
-		Exit: &supervisor.ExitInf{Signal: syscall.SIGSEGV}, Reason: "killed by signal 11 (SEGV)", At: at})
-	j.moment(supervisor.Moment{Stage: supervisor.StageStartFailed, Service: "none", Exit: &supervisor.ExitInf{Code: 126, NotStarted: true}, Reason: "cannot execute /x", At: at})
-	j.moment(supervisor.Moment{Stage: supervisor.StageExit, Exit: &supervisor.ExitInf{Code: 7}, At: at})
-	moment(supervisor.StageStopped, supervisor.Moment{Exit: &supervisor.ExitInf{Code: 0}, Reason: "told again"})
+		Exit: &incident.Exit{Signal: syscall.SIGSEGV}, Reason: "killed by signal 11 (SEGV)", At: at})
+	j.moment(supervisor.Moment{Stage: supervisor.StageStartFailed, Service: "none", Exit: &incident.Exit{Code: 126, NotStarted: true}, Reason: "cannot execute /x", At: at})
+	j.moment(supervisor.Moment{Stage: supervisor.StageExit, Exit: &incident.Exit{Code: 7}, At: at})
+	moment(supervisor.StageStopped, supervisor.Moment{Exit: &incident.Exit{Code: 0}, Reason: "told again"})
 	o := lifecycle.Occurrence{Event: lifecycle.Ready, Service: "web", Start: 2, At: at}
 	j.hooks(o, []hooks.Outcome{
 		{Hook: "tell", OK: true, Tries: 1, Took: 12345 * time.Microsecond},

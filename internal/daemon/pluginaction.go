@@ -101,7 +101,7 @@ func (r *reloader) awaitAction(ctx context.Context, spec proc.Spec, limit time.D
 		return done, err
 	}
 	defer log.Close() // may come while a descendant still writes
-	spec.Log, spec.Merge = log, true
+	spec.Stdio = proc.Stdio{Mode: proc.Capture, Log: log, Merge: true}
 	p, err := r.m.Start(ctx, spec)
 	if err != nil {
 		return done, err

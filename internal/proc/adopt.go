@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
@@ -20,7 +21,7 @@ import (
 // adopt takes over the processes of an earlier supervisor: those whose pid is
 // in the bag, those whose exit waits to be told, and those of an open intent,
 // of which only the intention is known.
-func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
+func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*Process, error) {
 	m.unknown = []initproto.Exit{}
 	var all, open []*Process
 	for _, it := range items {
@@ -35,6 +36,7 @@ func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
 			all = append(all, p)
 		}
 	}
+	m.adoptTerminals(rest)
 	events, err := m.takePipes(events)
 	if err != nil {
 		return nil, err
@@ -158,15 +160,14 @@ func (m *Manager) settle(p *Process) (born bool, err error) {
 			return true, m.settleAs(p, pid, b)
 		}
 		if score == nobody {
-			if p.pipes != nil {
-				p.pipes.Close()
-			}
+			p.abandonStreams()
 			m.remove(p)
 			return false, nil
 		}
 		x := m.unknown[k]
 		if x.Stat.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
 			m.unborn(x.Pid)
+			p.abandonStreams()
 			m.remove(p)
 			return false, nil
 		}

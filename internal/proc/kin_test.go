@@ -189,7 +189,7 @@ var kinScripts = map[string]play{
 			name := fmt.Sprint("own", k)
 			p, err := s.m.Start(context.Background(), Spec{ID: name, Argv: []string{"/bin/sh", "-c",
 				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" + name},
-				Env: os.Environ(), Log: l, Attributes: execshim.Attributes{Cgroups: []string{dir}}})
+				Env: os.Environ(), Stdio: Stdio{Mode: Capture, Log: l}, Attributes: execshim.Attributes{Cgroups: []string{dir}}})
 			if err != nil {
 				s.say("%v", err)
 				continue

@@ -65,7 +65,7 @@ type Manager struct {
 	Logs  *logs.Registry // of what is captured
 	stats atomicStats
 
-	tellOwner sync.Once // that pipes cannot be given to their user
+	warnOwner sync.Once // that output cannot be given to its user
 
 	store  *fdstore.Store
 	oom    oomScores   // of the loop
@@ -342,7 +342,7 @@ func (m *Manager) recover() (*Recovered, error) {
 		}
 	}
 	m.Logs.Adopt(rec.Blobs, rec.Files)
-	procs, err := m.adopt(records, events)
+	procs, err := m.adopt(records, events, rec.Items)
 	rec.Processes = procs
 	return rec, err
 }

@@ -70,8 +70,8 @@ func (s *stage) service(name, script string, o logs.Options) *Process {
 		s.say("log: %v", err)
 		os.Exit(1)
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: name + ".1", Argv: []string{"/bin/bash", "-c", script}, Env: append(os.Environ(), "DIR="+s.dir), Log: l,
-		Merge: os.Getenv("PLAY_MERGE") == "true"})
+	p, err := s.m.Start(context.Background(), Spec{ID: name + ".1", Argv: []string{"/bin/bash", "-c", script}, Env: append(os.Environ(), "DIR="+s.dir),
+		Stdio: Stdio{Mode: Capture, Log: l, Merge: os.Getenv("PLAY_MERGE") == "true"}})
 	if err != nil {
 		s.say("start: %v", err)
 		os.Exit(1)

@@ -51,7 +51,7 @@ func perform(name, dir string) {
 	if !ok {
 		sc, ok = outputScripts()[name]
 	}
-	for _, more := range []map[string]play{surroundingScripts, kinScripts, cutScripts()} {
+	for _, more := range []map[string]play{surroundingScripts, kinScripts, cutScripts(), terminalScripts} {
 		if !ok {
 			sc, ok = more[name]
 		}
@@ -99,7 +99,7 @@ func (s *stage) sh(id, script string) *Process {
 	if err != nil {
 		s.say("log: %v", err)
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Log: l, Merge: s.merge})
+	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Stdio: Stdio{Mode: Capture, Log: l, Merge: s.merge}})
 	if err != nil {
 		s.say("start %s: %v", id, err)
 		os.Exit(1)

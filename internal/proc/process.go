@@ -15,10 +15,11 @@ import (
 
 // Process is a child of the init that we started or adopted.
 type Process struct {
-	m      *Manager
-	rec    *record
-	exited chan struct{}
-	pipes  *logs.Capture // captured output; nil: none
+	m        *Manager
+	rec      *record
+	exited   chan struct{}
+	pipes    *logs.Capture // captured output; nil: none
+	terminal *os.File      // master side; nil: none
 
 	mu    sync.Mutex     // guards pidfd and group
 	pidfd int            // -1: none
@@ -122,6 +123,7 @@ func (p *Process) Done() {
 	if p.pipes != nil {
 		p.pipes.GiveUp()
 	}
+	p.HangUp()
 	p.m.kin.drop(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {

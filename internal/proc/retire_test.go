@@ -97,7 +97,7 @@ func playRetireAgain(s *stage) int {
 		s.say("%v", err)
 		return 1
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: "a.1", Argv: []string{"/bin/sh", "-c", "echo one; exec sleep 1000"}, Env: os.Environ(), Log: l})
+	p, err := s.m.Start(context.Background(), Spec{ID: "a.1", Argv: []string{"/bin/sh", "-c", "echo one; exec sleep 1000"}, Env: os.Environ(), Stdio: Stdio{Mode: Capture, Log: l}})
 	if err != nil {
 		s.say("%v", err)
 		return 1

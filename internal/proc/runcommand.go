@@ -31,7 +31,7 @@ func run(ctx context.Context, m *Manager, spec Spec, killGroup bool) (code int, 
 		return 0, "", err
 	}
 	defer log.Close() // may come while a descendant still writes
-	spec.Log, spec.Merge = log, true
+	spec.Stdio = Stdio{Mode: Capture, Log: log, Merge: true}
 	begun := time.Now()
 	p, err := m.Start(ctx, spec)
 	if err != nil {

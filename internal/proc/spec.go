@@ -37,18 +37,7 @@ type Spec struct {
 	// leads a session of its own.
 	execshim.Attributes
 
-	// Stdin is 0 to inherit ours; nil: /dev/null.
-	Stdin *os.File
-	// Log captures stdout and stderr; nil: Stdout and Stderr, which nil means
-	// /dev/null.
-	Log            *logs.Log
-	Stdout, Stderr *os.File
-	// Merge captures both through one pipe: what is written keeps its order, and all
-	// of it counts as stdout's.
-	Merge bool
-	// Late captures both in a log of the process's own, called as the process, which
-	// is made when something is written and given up with Done; nil: Log counts.
-	Late *logs.Options
+	Stdio Stdio
 	// Modest refuses a start beside others that would take the descriptors kept for
 	// operators.
 	Modest bool
@@ -253,14 +242,14 @@ type record struct {
 
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
-	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Merge, Dirs: s.Cgroups, Time: initproto.BootNow()}
+	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Stdio.Merge, Dirs: s.Cgroups, Time: initproto.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
-	case s.Log != nil:
-		r.Log = s.Log.Name()
-	case s.Late != nil:
-		r.Log, r.Late = s.ID, s.Late
+	case s.Stdio.Log != nil:
+		r.Log = s.Stdio.Log.Name()
+	case s.Stdio.Late != nil:
+		r.Log, r.Late = s.ID, s.Stdio.Late
 	}
 	return r
 }

@@ -8,12 +8,9 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/headroom"
-	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
-	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/internal/waitid"
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +39,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	}
 	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
 	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.exe)) // as the kernel calls it
-	files, err := p.stdio(&spec)
+	files, err := p.openStreams(&spec)
 	defer files.close()
 	if err != nil {
 		return nil, err
@@ -50,7 +47,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	// From here on a supervisor that comes after us knows that there may be a
 	// child, and has the pipes that it writes to.
 	if err := m.putRecord(p.rec, true, files.readEnds()); err != nil {
-		files.abandon()
+		p.abandonStreams()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	m.step("intent")
@@ -59,7 +56,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.step("cloned")
 	if err != nil {
 		m.Del(procPrefix + spec.ID)
-		files.abandon()
+		p.abandonStreams()
 		return nil, err
 	}
 	p.rec.Pid, p.pidfd = pid, pidfd
@@ -112,93 +109,11 @@ func (m *Manager) step(name string) {
 	}
 }
 
-// stdio are the descriptors of a child and what of them is ours to close.
-type stdio struct {
-	child [3]uintptr
-	close func()
-	pipes *logs.Capture
-	spec  *Spec
-}
-
-// readEnds are the descriptors that the bag keeps.
-func (s *stdio) readEnds() []int {
-	if s.pipes == nil {
-		return nil
-	}
-	fds := s.pipes.Fds()
-	if len(fds) == 1 {
-		fds = append(fds, fds[0])
-	}
-	return fds
-}
-
-// abandon gives up the pipes of a child that was never born.
-func (s *stdio) abandon() {
-	if s.pipes != nil {
-		s.pipes.Close()
-	}
-}
-
-// stdio opens what the child gets as descriptors 0 to 2.
-func (p *Process) stdio(spec *Spec) (*stdio, error) {
-	s := &stdio{spec: spec, close: func() {}}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return s, fmt.Errorf("cannot start %q: cannot open %s: %w", spec.ID, os.DevNull, err)
-	}
-	ends := []*os.File{null}
-	s.close = func() {
-		for _, f := range ends {
-			f.Close()
-		}
-	}
-	pick := func(f *os.File) uintptr {
-		if f == nil {
-			return null.Fd()
-		}
-		return f.Fd()
-	}
-	s.child = [3]uintptr{pick(spec.Stdin), pick(spec.Stdout), pick(spec.Stderr)}
-	if spec.Log == nil && spec.Late == nil {
-		return s, nil
-	}
-	count := 2
-	if spec.Merge {
-		count = 1
-	}
-	pp, writers, err := p.m.Logs.NewCapture(logs.Source{ID: spec.ID, Log: spec.Log, Late: spec.Late}, count)
-	if err != nil {
-		return s, fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
-	}
-	ends = append(ends, writers...)
-	p.m.giveOutput(spec.User, writers...)
-	s.child[1], s.child[2] = writers[0].Fd(), writers[len(writers)-1].Fd()
-	s.pipes, p.pipes = pp, pp
-	return s, nil
-}
-
-// giveOutput makes a user the owner of the pipes that it writes to. A pipe belongs to
-// who made it, and /dev/stdout opens the pipe once more, which only the owner may.
-func (m *Manager) giveOutput(u *asuser.User, ends ...*os.File) {
-	if u == nil || int(u.UID) == os.Getuid() {
-		return
-	}
-	for _, f := range ends {
-		if err := f.Chown(int(u.UID), -1); err != nil {
-			m.tellOwner.Do(func() {
-				m.warn(fmt.Sprintf("processes of another user (%s) cannot open /dev/stdout and /dev/stderr: %v (needs CAP_CHOWN)",
-					u.Name, untrusted.Cause(err)))
-			})
-			return
-		}
-	}
-}
-
 // clone makes the child. Its signal mask is clean because the init started us
 // with an empty one, and ignored signals are none because the init catches all.
-func (m *Manager) clone(spec *Spec, path string, program opened, files *stdio) (pid, pidfd int, err error) {
+func (m *Manager) clone(spec *Spec, path string, program opened, files *streams) (pid, pidfd int, err error) {
 	pidfd = -1
-	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground}
+	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
 	if !m.have.denied.Pidfd {
 		sys.PidFD = &pidfd
 	}

@@ -41,7 +41,7 @@ exit 6`
 func show(s *stage, spec Spec) {
 	l, _ := s.m.Logs.Open("out", logs.Options{})
 	from := l.End()
-	spec.Log, spec.Env = l, append(os.Environ(), "HOME=/")
+	spec.Stdio, spec.Env = Stdio{Mode: Capture, Log: l}, append(os.Environ(), "HOME=/")
 	if spec.Argv == nil {
 		spec.Argv = []string{"/bin/sh", "-c", what}
 	}
@@ -130,7 +130,7 @@ var surroundingScripts = map[string]play{
 			show(s, Spec{ID: "plain", Argv: reopen, User: u})
 			show(s, Spec{ID: "shim", Argv: reopen, User: u, Attributes: execshim.Attributes{Umask: num(0o22)}})
 			l, _ := s.m.Logs.Open("out", logs.Options{})
-			_, err := s.m.Start(context.Background(), Spec{ID: "adopted", User: u, Log: l, Env: os.Environ(),
+			_, err := s.m.Start(context.Background(), Spec{ID: "adopted", User: u, Stdio: Stdio{Mode: Capture, Log: l}, Env: os.Environ(),
 				Argv: []string{"/bin/sh", "-c", "while [ ! -e " + s.dir + "/go ]; do sleep 0.02; done; exec " + reopen[0] + " -c '" + reopen[2] + "'"}})
 			if err != nil {
 				s.say("%v", err)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 
 	"github.com/stoker-init/stoker/hooks"
@@ -179,12 +178,12 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 		out.Spec = l.Spec(r.Vars)
 		out.Spec.Argv = l.Config.Command
 		if l.Inherit {
-			out.Spec.Stdin = os.Stdin
+			out.Spec.Stdio.InheritStdin = true
 			if terminal(0) {
 				out.Spec.Foreground = true
 			}
 			if terminal(1) {
-				out.Spec.Stdout, out.Spec.Stderr = os.Stdout, os.Stderr
+				out.Spec.Stdio.Mode = proc.Inherit
 			}
 		}
 		return out, nil

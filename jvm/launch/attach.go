@@ -11,6 +11,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // attacher attaches to JVMs, to each for one at a time: one that is asked for its
@@ -94,7 +95,7 @@ func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte
 		return nil, err
 	}
 	defer text.Close()
-	dump, err := io.ReadAll(io.LimitReader(text, supervisor.MaxThreadDump))
+	dump, err := io.ReadAll(io.LimitReader(text, incident.MaxThreadDump))
 	if len(dump) > 0 {
 		err = nil // a part is better than nothing
 	}

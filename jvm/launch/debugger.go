@@ -21,7 +21,7 @@ func lookForDebugger(p supervisor.Process, before supervisor.Debugging) (now sup
 	}
 	children, _ := procfs.Children(p.Pid())
 	for _, pid := range append([]int{p.Pid()}, children...) {
-		argv, _ := supervisor.ReadCommand(pid)
+		argv, _ := procfs.Cmdline(pid)
 		d, ok := hotspot.FindDebugger(argv, environOf(pid, as))
 		if !ok {
 			continue

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/service"
@@ -276,7 +277,7 @@ func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *
 		}
 		own.CPUs = &l.CgroupLimits.CPUs
 	}
-	argv, _ = supervisor.ReadCommand(pid)
+	argv, _ = procfs.Cmdline(pid)
 	return argv, own
 }
 

@@ -6,11 +6,13 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
+
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
-	"github.com/stoker-init/stoker/supervisor"
 )
 
 // evidence looks for what the processes of one service leave behind. The zero
@@ -26,11 +28,11 @@ func Observe(out *supervisor.Launch) {
 	out.ReadOutput, out.Debugger, out.Evidence = outputReader(nil), lookForDebugger, new(evidence).find
 }
 
-// find is the supervisor.Evidence of every kind of service: a process may be a
+// find is the incident.Evidence of every kind of service: a process may be a
 // JVM, or a script that runs one, and what is not has none of its traces.
-func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Findings {
-	f := e.look(ctx, end, func() supervisor.Findings {
-		return addAutopsy(supervisor.ProcessEvidence(ctx, end), hotspot.InspectCrash(deathOf(end)))
+func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings {
+	f := e.look(ctx, end, func() incident.Findings {
+		return addAutopsy(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(deathOf(end)))
 	})
 	if dump, ok := hotspot.ThreadDump(end.Output); ok {
 		f.ThreadDump = dump
@@ -41,8 +43,8 @@ func (e *evidence) find(ctx context.Context, end supervisor.End) supervisor.Find
 // outputReader gives the ReadOutput of a start with these JVM options; nil: they are
 // not known, or there are none. Where the JVM names one that it does not take, the
 // reason says where that comes from.
-func outputReader(options []jvm.Option) func(supervisor.End) supervisor.Findings {
-	return func(end supervisor.End) supervisor.Findings {
+func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
+	return func(end incident.End) incident.Findings {
 		a := hotspot.CrashFromOutput(deathOf(end))
 		var names []string
 		if a.StartupError.Message != "" {
@@ -54,19 +56,19 @@ func outputReader(options []jvm.Option) func(supervisor.End) supervisor.Findings
 			a.Reason += "; the option is " + strings.Join(names, " and ")
 		}
 		a.Reason = redact.Line(a.Reason)
-		return addAutopsy(supervisor.Findings{}, a)
+		return addAutopsy(incident.Findings{}, a)
 	}
 }
 
 // look runs f, for as long as ctx allows.
-func (e *evidence) look(ctx context.Context, end supervisor.End, f func() supervisor.Findings) supervisor.Findings {
-	without := func(note string) supervisor.Findings {
-		return supervisor.Findings{Options: redact.Args(end.Argv), Notes: []string{note}}
+func (e *evidence) look(ctx context.Context, end incident.End, f func() incident.Findings) incident.Findings {
+	without := func(note string) incident.Findings {
+		return incident.Findings{Options: redact.Args(end.Argv), Notes: []string{note}}
 	}
 	if !e.looking.TryLock() {
 		return without("files were not looked for: the file system has not answered since an earlier look")
 	}
-	found := make(chan supervisor.Findings, 1)
+	found := make(chan incident.Findings, 1)
 	go func() { // ends with the looks at files, which only a dead file system delays
 		defer e.looking.Unlock()
 		out := f()
@@ -91,12 +93,12 @@ func limitsInForce() json.RawMessage {
 }
 
 // OOMCount reads the counter of a service's own cgroup, or of the container's.
-func OOMCount(dirs []string) supervisor.OOMCount {
+func OOMCount(dirs []string) incident.OOMCount {
 	count, source, ok := cgroup.OOMKills("/", dirs...)
 	if !ok {
-		return supervisor.OOMCount{}
+		return incident.OOMCount{}
 	}
-	return supervisor.OOMCount{Count: count, Source: source}
+	return incident.OOMCount{Count: count, Source: source}
 }
 
 // stokerMemory is more than init and supervisor use, in bytes.
@@ -114,7 +116,7 @@ func OOMRaise() int {
 }
 
 // deathOf puts an end into the words of package hotspot.
-func deathOf(end supervisor.End) hotspot.Exit {
+func deathOf(end incident.End) hotspot.Exit {
 	d := hotspot.Exit{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
 	if end.Exit != nil {
 		d.Code, d.Signal = end.Exit.Code, end.Exit.Signal
@@ -123,18 +125,18 @@ func deathOf(end supervisor.End) hotspot.Exit {
 }
 
 // addAutopsy adds what was found out about a JVM.
-func addAutopsy(f supervisor.Findings, a hotspot.CrashReport) supervisor.Findings {
+func addAutopsy(f incident.Findings, a hotspot.CrashReport) incident.Findings {
 	switch a.Kind {
 	case hotspot.OutOfMemory:
-		f.Cause = supervisor.CauseJVMMemory
+		f.Cause = incident.CauseJVMMemory
 	case hotspot.Crashed:
-		f.Cause = supervisor.CauseJVMCrash
+		f.Cause = incident.CauseJVMCrash
 	}
 	f.Reason = a.Reason
 	f.Notes = append(f.Notes, a.Notes...)
-	kinds := map[string]string{hotspot.ErrorReport: supervisor.FileHsErr, hotspot.HeapDump: supervisor.FileHeapDump}
+	kinds := map[string]string{hotspot.ErrorReport: incident.FileHsErr, hotspot.HeapDump: incident.FileHeapDump}
 	for _, t := range a.Files {
-		f.Files = append(f.Files, supervisor.EvidenceFile{Kind: kinds[t.Kind], Path: t.Path, Size: t.Size, ModTime: t.ModTime,
+		f.Files = append(f.Files, incident.File{Kind: kinds[t.Kind], Path: t.Path, Size: t.Size, ModTime: t.ModTime,
 			Excerpt: []byte(redact.Text(string(t.Excerpt)))})
 	}
 	return f

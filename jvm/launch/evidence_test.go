@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 func TestEvidenceOfJVM(t *testing.T) {
@@ -19,16 +19,16 @@ func TestEvidenceOfJVM(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "hs_err_pid1073741825.log"), []byte(report), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	end := supervisor.End{Pid: 1<<30 + 1, Dir: dir, Started: time.Now().Add(-time.Minute), Exit: &supervisor.ExitInf{Code: -1, Signal: 6},
+	end := incident.End{Pid: 1<<30 + 1, Dir: dir, Started: time.Now().Add(-time.Minute), Exit: &incident.Exit{Code: -1, Signal: 6},
 		Argv:   []string{"java", "-Dmy.password=geheim", "-Xmx32m", "Main", "--token=geheim"},
 		Output: []byte("before\nFull thread dump X\n\nJNI global refs: 1\nafter\n")}
 	var e evidence
 	f := e.find(context.Background(), end)
-	if f.Cause != supervisor.CauseJVMCrash || f.Reason != "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6]" ||
+	if f.Cause != incident.CauseJVMCrash || f.Reason != "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6]" ||
 		strings.Join(f.Options, " ") != "java -Dmy.password=*** -Xmx32m Main --token=***" || string(f.ThreadDump) != "Full thread dump X\n\nJNI global refs: 1\n" {
 		t.Errorf("%+v", f)
 	}
-	if len(f.Files) != 1 || f.Files[0].Kind != supervisor.FileHsErr || strings.Contains(string(f.Files[0].Excerpt), "geheim") ||
+	if len(f.Files) != 1 || f.Files[0].Kind != incident.FileHsErr || strings.Contains(string(f.Files[0].Excerpt), "geheim") ||
 		!strings.Contains(string(f.Files[0].Excerpt), "PATH=/bin") || f.Files[0].Size != int64(len(report)) {
 		t.Errorf("%+v", f.Files)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -140,7 +141,7 @@ func TestNeededApplications(t *testing.T) {
 			if failed {
 				got = append(got, context)
 			}
-			if c := listen(line); c == nil || c.Ill != failed || c.Degraded == failed || c.Cause != supervisor.CauseDegraded || !strings.Contains(c.Text, context) {
+			if c := listen(line); c == nil || c.Ill != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
 				t.Errorf("%+v: of %s is complained %+v", tc, context, c)
 			}
 		}

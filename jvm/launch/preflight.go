@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // asksJVM says whether a configuration has the JVM asked before a start.
@@ -228,7 +229,7 @@ func differs(err error, hide service.Mask) error {
 	if !errors.Is(err, errDiffers) {
 		return err
 	}
-	return &supervisor.Complaint{Cause: supervisor.CauseJVMDiffers, Text: hide.Text(err.Error())}
+	return &supervisor.Complaint{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
 }
 
 // startedJVM is one that is looked at.
@@ -333,8 +334,8 @@ func hearAilments() func(line []byte) *supervisor.Complaint {
 		case !ok:
 			return nil
 		case a.Kind == hotspot.CodeCacheFull:
-			return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
+			return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
 		}
-		return &supervisor.Complaint{Kind: a.Kind, Cause: supervisor.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
+		return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
 	}
 }

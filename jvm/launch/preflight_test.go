@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // merged are options as Merge gives them: every line one, of the user layer.
@@ -125,7 +126,7 @@ func TestRunningProgramIsCompared(t *testing.T) {
 		cancel()
 		err := (&Launcher{shared: new(Shared)}).after(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ourselves{})
 		var wrong *supervisor.Complaint
-		if !errors.As(err, &wrong) || wrong.Cause != supervisor.CauseJVMDiffers || wrong.Ill || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
+		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Ill || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -138,11 +139,11 @@ func TestRunningProgramIsCompared(t *testing.T) {
 func TestAilmentsAreComplaints(t *testing.T) {
 	hear := hearAilments()
 	for line, want := range map[string]supervisor.Complaint{
-		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: supervisor.CauseJVMStarved, // it may be another JVM's
+		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: incident.CauseJVMStarved, // it may be another JVM's
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`},
-		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: supervisor.CauseJVMStarved, Ill: true,
+		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved, Ill: true,
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`},
-		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: supervisor.CauseCodeCache, Ill: true,
+		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: incident.CauseCodeCache, Ill: true,
 			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
 	} {
 		if got := hear([]byte(line)); got == nil || !reflect.DeepEqual(*got, want) {

@@ -9,12 +9,12 @@ import (
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // fromOutside says whether a process was ended by a signal that others send. A JVM
 // that catches one exits by itself, with the code that a shell gives.
-func fromOutside(e *supervisor.ExitInf) bool {
+func fromOutside(e *incident.Exit) bool {
 	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT), 128 + int(syscall.SIGHUP)}, e.Status())
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/jvm"
-	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // What JVMs have written at their end, with three plugins that may be the cause.
@@ -59,11 +59,11 @@ func TestAccused(t *testing.T) {
 // A JVM that catches a signal exits with the code that a shell gives.
 func TestFromOutside(t *testing.T) {
 	for _, tc := range []struct {
-		exit supervisor.ExitInf
+		exit incident.Exit
 		want bool
 	}{
-		{supervisor.ExitInf{Code: -1, Signal: syscall.SIGKILL}, true}, {supervisor.ExitInf{Code: 130}, true}, {supervisor.ExitInf{Code: 129}, true},
-		{supervisor.ExitInf{Code: 143}, true}, {supervisor.ExitInf{Code: 1}, false}, {supervisor.ExitInf{Code: -1, Signal: syscall.SIGABRT}, false}, {supervisor.ExitInf{Code: 134}, false},
+		{incident.Exit{Code: -1, Signal: syscall.SIGKILL}, true}, {incident.Exit{Code: 130}, true}, {incident.Exit{Code: 129}, true},
+		{incident.Exit{Code: 143}, true}, {incident.Exit{Code: 1}, false}, {incident.Exit{Code: -1, Signal: syscall.SIGABRT}, false}, {incident.Exit{Code: 134}, false},
 	} {
 		if got := fromOutside(&tc.exit); got != tc.want {
 			t.Errorf("%s is from outside: %v", tc.exit.String(), got)

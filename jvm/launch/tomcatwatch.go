@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // tomcatWatch reads one start of a Tomcat.
@@ -132,7 +133,7 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 				return nil
 			}
 			needed := again.needs(f.Context)
-			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: supervisor.CauseDegraded, Text: f.String(),
+			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
 				Ill: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
 		}
 	}

@@ -1,4 +1,4 @@
-package supervisor
+package incident
 
 import (
 	"context"
@@ -13,41 +13,39 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
-// End is the end of a process, for those who know where it leaves traces.
+// End is the end of a process, for those who know what it leaves.
 type End struct {
 	Service string
-	Pid     int      // as we see it
-	Exit    *ExitInf // nil: nobody has seen it, or it still lives
+	Pid     int   // as we see it
+	Exit    *Exit // nil: unknown, or it still lives
 	Started time.Time
-	Dir     string   // its working directory; empty: not known
-	Argv    []string // its command line; nil: not known
-	Output  []byte   // the end of what it wrote, at least MaxIncidentOutput of it
+	Dir     string   // its working directory; empty: unknown
+	Argv    []string // its command line; nil: unknown
+	Output  []byte   // the end of its output, at least MaxOutput of it
 }
 
 // Findings are what was found out about an end.
 type Findings struct {
-	Cause   Cause  // more precise than what the exit says; empty: it says all
-	Reason  string // in words; may be there without Cause
-	Notes   []string
-	Files   []EvidenceFile
-	Options []string        // in force, secrets masked
-	Limits  json.RawMessage // in force; nil: not known
+	Cause   Cause           `json:"cause"`  // more precise than the exit; empty: the exit says all
+	Reason  string          `json:"reason"` // may be set without Cause
+	Notes   []string        `json:"-"`
+	Files   []File          `json:"-"`
+	Options []string        `json:"-"` // in force, secrets masked
+	Limits  json.RawMessage `json:"-"` // in force; nil: unknown
 	// ThreadDump is the last one in the output; nil: there is none.
-	ThreadDump []byte
+	ThreadDump []byte `json:"-"`
 }
 
-// Evidence looks for traces of an end. It obeys ctx, and what it has found by
-// then counts.
+// Evidence looks for what a process has left. It obeys ctx, and returns what it has
+// found by then.
 type Evidence func(ctx context.Context, end End) Findings
 
-// ProcessEvidence is the Evidence that every process leaves: its command line and
-// its core.
+// ProcessEvidence is the Evidence of every process: its command line and its core.
 func ProcessEvidence(_ context.Context, end End) Findings {
 	f := Findings{Options: redact.Args(end.Argv)}
 	if end.Exit == nil || !end.Exit.Core {
@@ -63,17 +61,8 @@ func ProcessEvidence(_ context.Context, end End) Findings {
 	return f
 }
 
-// ReadCommand gives the command line and the working directory of a living
-// process that an earlier supervisor started; what cannot be read is empty: the
-// directory of another user's process needs CAP_SYS_PTRACE.
-func ReadCommand(pid int) (argv []string, dir string) {
-	argv, _ = procfs.Cmdline(pid)
-	dir, _ = procfs.Cwd(pid)
-	return argv, dir
-}
-
 // coreFile finds the core that the kernel wrote, by core_pattern; see core(5).
-func coreFile(root string, end End) (file EvidenceFile, note string) {
+func coreFile(root string, end End) (file File, note string) {
 	read := func(name string) string {
 		data, _ := os.ReadFile(filepath.Join(root, "proc/sys/kernel", name)) // empty: not known
 		return strings.TrimSpace(string(data))
@@ -109,7 +98,7 @@ func coreFile(root string, end End) (file EvidenceFile, note string) {
 		if ok, err := filepath.Match(glob, e.Name()); err != nil || !ok {
 			continue
 		}
-		if f, ok := statEvidence(FileCore, filepath.Join(dir, e.Name()), end.Started); ok && f.ModTime.After(file.ModTime) {
+		if f, ok := statFile(FileCore, filepath.Join(dir, e.Name()), end.Started); ok && f.ModTime.After(file.ModTime) {
 			file = f
 		}
 	}
@@ -149,13 +138,13 @@ func escapeGlob(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(text)
 }
 
-// statEvidence describes a regular file that was written since a time. Files
-// that are older belong to earlier starts, whose pid may have been the same.
-func statEvidence(kind, path string, since time.Time) (EvidenceFile, bool) {
+// statFile describes a regular file that was written since a time. An older one is of
+// an earlier start, whose pid may have been the same.
+func statFile(kind, path string, since time.Time) (File, bool) {
 	var st unix.Stat_t
 	if unix.Lstat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return EvidenceFile{}, false
+		return File{}, false
 	}
-	f := EvidenceFile{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
+	f := File{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
 	return f, proc.WrittenSince(f.ModTime, since)
 }

@@ -1,4 +1,4 @@
-package supervisor
+package incident
 
 import (
 	"context"
@@ -61,20 +61,9 @@ func TestCoreFile(t *testing.T) {
 }
 
 func TestProcessEvidence(t *testing.T) {
-	f := ProcessEvidence(context.Background(), End{Argv: []string{"app", "--token", "x"}, Exit: &ExitInf{Code: 1}})
+	f := ProcessEvidence(context.Background(), End{Argv: []string{"app", "--token", "x"}, Exit: &Exit{Code: 1}})
 	if !slices.Equal(f.Options, []string{"app", "--token", "***"}) || f.Cause != "" || len(f.Files)+len(f.Notes) > 0 {
 		t.Errorf("%+v", f)
-	}
-}
-
-func TestReadCommand(t *testing.T) {
-	argv, dir := ReadCommand(os.Getpid())
-	here, err := os.Getwd()
-	if err != nil || !slices.Equal(argv, os.Args) || dir != here {
-		t.Errorf("%q in %q, want %q in %q", argv, dir, os.Args, here)
-	}
-	if argv, dir := ReadCommand(1 << 30); argv != nil || dir != "" {
-		t.Errorf("%q in %q", argv, dir)
 	}
 }
 
@@ -88,7 +77,7 @@ func TestStatEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"x": true, "link": false, "none": false, ".": false} {
-		f, ok := statEvidence(FileCore, filepath.Join(dir, name), time.Now().Add(-time.Hour))
+		f, ok := statFile(FileCore, filepath.Join(dir, name), time.Now().Add(-time.Hour))
 		if ok != want || ok && (f.Size != 5 || time.Since(f.ModTime) > time.Minute) {
 			t.Errorf("%s: %v %+v", name, ok, f)
 		}

@@ -1,15 +1,18 @@
-package supervisor
+package incident
 
 import (
+	"errors"
 	"sync"
+	"syscall"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"golang.org/x/sys/unix"
 )
 
-// memoryBag is a bag without an init. It duplicates descriptors, as the kernel
+// memoryStore is an fd store without an init. It duplicates descriptors, as the kernel
 // does when they are sent.
-type memoryBag struct {
+type memoryStore struct {
 	t      *testing.T
 	mu     sync.Mutex
 	refuse error
@@ -18,17 +21,17 @@ type memoryBag struct {
 	most   int // items at once
 }
 
-func newMemoryBag(t *testing.T) *memoryBag {
-	b := &memoryBag{t: t, blobs: map[string][]byte{}, files: map[string][]int{}}
+func newMemoryStore(t *testing.T) *memoryStore {
+	b := &memoryStore{t: t, blobs: map[string][]byte{}, files: map[string][]int{}}
 	t.Cleanup(func() {
 		for name := range b.blobs {
-			b.Del(name)
+			b.Delete(name)
 		}
 	})
 	return b
 }
 
-func (b *memoryBag) Put(name string, body []byte, fds ...int) error {
+func (b *memoryStore) Put(name string, body []byte, fds ...int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.refuse != nil {
@@ -47,13 +50,23 @@ func (b *memoryBag) Put(name string, body []byte, fds ...int) error {
 	return nil
 }
 
-func (b *memoryBag) Del(name string) {
+func (b *memoryStore) PutFile(name string, blob []byte, f syscall.Conn) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var putErr error
+	err = raw.Control(func(fd uintptr) { putErr = b.Put(name, blob, int(fd)) })
+	return errors.Join(err, putErr)
+}
+
+func (b *memoryStore) Delete(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.forget(name)
 }
 
-func (b *memoryBag) forget(name string) {
+func (b *memoryStore) forget(name string) {
 	for _, fd := range b.files[name] {
 		unix.Close(fd)
 	}
@@ -62,7 +75,7 @@ func (b *memoryBag) forget(name string) {
 }
 
 // replay is what a new supervisor gets: copies.
-func (b *memoryBag) replay() (map[string][]byte, map[string][]int) {
+func (b *memoryStore) replay() (map[string][]byte, map[string][]int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	blobs, files := map[string][]byte{}, map[string][]int{}
@@ -91,10 +104,10 @@ func (w *warnings) add(text string) {
 	w.all = append(w.all, text)
 }
 
-func (b *memoryBag) resume(w *warnings) *Incidents {
+func (b *memoryStore) resume(w *warnings) *Store {
 	blobs, files := b.replay()
 	blobs["service/app"], files["service/app"] = []byte("{}"), nil
-	s := ResumeIncidents(b, blobs, files, w.add)
+	s := Restore(b, fdstore.Items{Blobs: blobs, Files: files}, w.add)
 	b.t.Cleanup(func() { // not by the garbage collector, which another test would see
 		for _, k := range s.kept {
 			k.file.Close()

@@ -1,4 +1,7 @@
-package supervisor
+// Package incident finds out why a start failed or a service ended, and keeps the last
+// incidents with their evidence for the operator and the next supervisor. It knows
+// neither services nor their states: a Failure has plain facts.
+package incident
 
 import (
 	"bytes"
@@ -10,12 +13,12 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// Cause is why a start failed or a service died, as precisely as it is known.
+// Cause is why a start failed or a service ended, as precisely as it is known.
 type Cause string
 
 // Causes of incidents.
 const (
-	CauseNotStarted   Cause = "not-started"       // there was never a process
+	CauseNotStarted   Cause = "not-started"       // there was no process
 	CauseExit         Cause = "exit-code"         // it ended by itself
 	CauseSignal       Cause = "signal"            // a signal ended it, and no core was dumped
 	CauseCore         Cause = "core"              // a signal ended it, and a core was dumped
@@ -23,28 +26,29 @@ const (
 	CauseJVMMemory    Cause = "jvm-out-of-memory" // the JVM ended because it had no memory left
 	CauseJVMCrash     Cause = "jvm-crash"         // the JVM found a fatal error in itself
 	CauseStartTimeout Cause = "start-timeout"     // it was not ready in time
-	CauseFailedStart  Cause = "failed-start"      // it said that it failed: an application that is not deployed
-	CauseUnhealthy    Cause = "unhealthy"         // it did not answer any more
+	CauseFailedStart  Cause = "failed-start"      // it reported that it failed: an application that is not deployed
+	CauseUnhealthy    Cause = "unhealthy"         // liveness checks failed
 	CauseJVMDiffers   Cause = "jvm-differs"       // the JVM that runs is not the one that was started
-	CauseJVMStarved   Cause = "jvm-starved"       // the JVM lives, and had no memory for what was asked of it
-	CauseCodeCache    Cause = "jvm-code-cache"    // the JVM lives, and compiles nothing any more
+	CauseJVMStarved   Cause = "jvm-starved"       // the JVM lives, but lacks memory
+	CauseCodeCache    Cause = "jvm-code-cache"    // the JVM lives, but does not compile any more
 	CauseDegraded     Cause = "degraded"          // it runs, and a part of it does not work: an application that is not deployed
 	CauseStopTimeout  Cause = "stop-timeout"      // it did not stop in time and was killed
 	CauseLeft         Cause = "left-processes"    // it ended well, and processes of it live on
-	CauseUnseen       Cause = "unseen"            // it ended while no supervisor worked, and nobody knows how
+	CauseUnseen       Cause = "unseen"            // it ended while no supervisor worked
 )
 
 // Limits of what an incident holds, in bytes unless the name says otherwise.
 const (
-	MaxIncidentOutput = 64 << 10
-	MaxThreadDump     = 256 << 10
-	MaxExcerpt        = 64 << 10 // of all files together
-	maxIncidentFiles  = 8        // files
-	maxIncidentWords  = 64 << 10 // options together, notes together
+	MaxOutput     = 64 << 10
+	MaxThreadDump = 256 << 10
+	MaxExcerpt    = 64 << 10 // of all files together
+	MaxReason     = 4 << 10  // a reason, a path, Limits
+	maxFiles      = 8        // files
+	maxWords      = 64 << 10 // options together, notes together
 )
 
-// Incident is everything that was found out about one failed start or one death
-// of a service.
+// Incident is everything that is known of one failed start or one unexpected end of a
+// service.
 type Incident struct {
 	Number  uint64    `json:"number"` // from 1, of the container
 	Service string    `json:"service"`
@@ -52,10 +56,9 @@ type Incident struct {
 	At      time.Time `json:"at"`
 	Cause   Cause     `json:"cause"`
 	Reason  string    `json:"reason"`
-	// Exit is how the process ended; nil: there was none, or it lives, or nobody
-	// has seen it.
-	Exit *ExitInf `json:"exit,omitempty"`
-	// StopRequestedBy is who had asked for a stop before the end; empty: nobody.
+	// Exit is how the process ended; nil: there was none, it lives, or that is unknown.
+	Exit *Exit `json:"exit,omitempty"`
+	// StopRequestedBy is the origin of a stop request before the end; empty: none.
 	StopRequestedBy string        `json:"stop_requested_by,omitempty"`
 	Start           uint64        `json:"start"`         // number of the service's start
 	Pid             int           `json:"pid,omitempty"` // 0: there was no process
@@ -63,9 +66,9 @@ type Incident struct {
 	// Notes are what else was found, a line each.
 	Notes []string `json:"notes,omitempty"`
 	// Output is the end of what that start wrote, both streams as they came.
-	Output     Text           `json:"output,omitempty"`
-	ThreadDump Text           `json:"thread_dump,omitempty"`
-	Files      []EvidenceFile `json:"files,omitempty"`
+	Output     Text   `json:"output,omitempty"`
+	ThreadDump Text   `json:"thread_dump,omitempty"`
+	Files      []File `json:"files,omitempty"`
 	// Options are the argument list in force, secrets masked.
 	Options []string `json:"options,omitempty"`
 	// Limits are the CPU and memory in force; null: not known.
@@ -79,8 +82,8 @@ const (
 	FileCore     = "core"      // of any process
 )
 
-// EvidenceFile is a file that the dying process, or the kernel for it, has left.
-type EvidenceFile struct {
+// File is a file that the ending process, or the kernel, has left.
+type File struct {
 	Kind    string    `json:"kind"`
 	Path    string    `json:"path"`
 	Size    int64     `json:"size"` // bytes
@@ -88,7 +91,7 @@ type EvidenceFile struct {
 	Excerpt Text      `json:"excerpt,omitempty"` // its beginning, of an hs_err only; secrets masked
 }
 
-// Text is what others wrote. In JSON it is a string if it is UTF-8, else an
+// Text is output. In JSON it is a string if it is UTF-8, else an
 // object with the bytes as "base64".
 type Text []byte
 
@@ -135,23 +138,23 @@ type Summary struct {
 	Ran     time.Duration `json:"ran_ns,omitempty"`
 }
 
-// Summary gives the line.
+// Summary returns the line.
 func (i *Incident) Summary() Summary {
 	return Summary{Number: i.Number, Service: i.Service, Kind: i.Kind, At: i.At, Cause: i.Cause, Reason: i.Reason,
 		Start: i.Start, Pid: i.Pid, Ran: i.Ran}
 }
 
-// cut holds an incident to its limits. Of the output the end is worth most, of
-// everything else the beginning.
+// cut cuts an incident to its limits: the output to its end, everything else to its
+// beginning.
 func (i *Incident) cut() {
-	i.Reason = clip(i.Reason)
-	i.Output = i.Output[max(0, len(i.Output)-MaxIncidentOutput):]
+	i.Reason = redact.Clip(i.Reason, MaxReason)
+	i.Output = i.Output[max(0, len(i.Output)-MaxOutput):]
 	i.ThreadDump = i.ThreadDump[:min(len(i.ThreadDump), MaxThreadDump)]
-	i.Files = slices.Clone(i.Files[:min(len(i.Files), maxIncidentFiles)]) // the caller's are left alone
+	i.Files = slices.Clone(i.Files[:min(len(i.Files), maxFiles)]) // the caller's are left alone
 	room := MaxExcerpt
 	for k := range i.Files {
 		f := &i.Files[k]
-		f.Path = clip(f.Path)
+		f.Path = redact.Clip(f.Path, MaxReason)
 		f.Excerpt = f.Excerpt[:min(len(f.Excerpt), room)]
 		room -= len(f.Excerpt)
 	}
@@ -161,14 +164,14 @@ func (i *Incident) cut() {
 		i.Notes[k] = redact.Text(note)
 	}
 	i.Notes = cutWords(i.Notes)
-	if len(i.Limits) > maxReason || !json.Valid(i.Limits) {
+	if len(i.Limits) > MaxReason || !json.Valid(i.Limits) {
 		i.Limits = nil
 	}
 }
 
-// cutWords drops what is beyond maxIncidentWords, saying so.
+// cutWords cuts a list to maxWords, and ends it with "...".
 func cutWords(words []string) []string {
-	room := maxIncidentWords
+	room := maxWords
 	for k, w := range words {
 		if room -= len(w) + 1; room < 0 {
 			return append(append([]string(nil), words[:k]...), "...")

@@ -1,4 +1,4 @@
-package supervisor
+package incident
 
 import (
 	"bytes"
@@ -13,10 +13,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,18 +25,18 @@ import (
 func fullIncident() Incident {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return Incident{Service: "tomcat", Kind: "tomcat", At: at, Cause: CauseJVMCrash, Reason: "SIGSEGV <in> libc",
-		Exit: &ExitInf{Code: -1, Signal: 6, Core: true, At: at}, StopRequestedBy: "uid 0", Start: 7, Pid: 42, Ran: 3 * time.Second,
+		Exit: &Exit{Code: -1, Signal: 6, Core: true, At: at}, StopRequestedBy: "uid 0", Start: 7, Pid: 42, Ran: 3 * time.Second,
 		Notes: []string{"a note"}, Output: []byte("out \x1b[1m\xff\x00"), ThreadDump: []byte("Full thread dump"),
-		Files:   []EvidenceFile{{Kind: FileHsErr, Path: "/x", Size: 5, ModTime: at, Excerpt: []byte("# é")}, {Kind: FileCore, Path: "/core", ModTime: at}},
+		Files:   []File{{Kind: FileHsErr, Path: "/x", Size: 5, ModTime: at, Excerpt: []byte("# é")}, {Kind: FileCore, Path: "/core", ModTime: at}},
 		Options: []string{"java", "-Xmx1g"}, Limits: json.RawMessage(`{"cpus":2}`)}
 }
 
 func TestIncidentsSurvive(t *testing.T) {
-	bag, warned := newMemoryBag(t), &warnings{}
+	mem, warned := newMemoryStore(t), &warnings{}
 	runtime.GC() // closes what tests before this one have left open
 	runtime.GC()
 	files := openFiles()
-	s := bag.resume(warned)
+	s := mem.resume(warned)
 	want := fullIncident()
 	if n := s.Add(want); n != 1 {
 		t.Errorf("the first has number %d", n)
@@ -45,7 +46,7 @@ func TestIncidentsSurvive(t *testing.T) {
 	}
 	s.Add(Incident{Service: "other"})
 	want.Number, want.Cause = 1, CauseOOMKill
-	for _, s := range []*Incidents{s, bag.resume(warned), bag.resume(warned)} {
+	for _, s := range []*Store{s, mem.resume(warned), mem.resume(warned)} {
 		got, ok := s.Get(1)
 		if !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
@@ -54,7 +55,7 @@ func TestIncidentsSurvive(t *testing.T) {
 			t.Errorf("%+v", list)
 		}
 	}
-	last := bag.resume(warned)
+	last := mem.resume(warned)
 	if n := last.Add(Incident{}); n != 3 {
 		t.Errorf("the next has number %d", n)
 	}
@@ -64,28 +65,28 @@ func TestIncidentsSurvive(t *testing.T) {
 	if len(warned.all) > 0 {
 		t.Errorf("%q", warned.all)
 	}
-	if got := openFiles() - files; got != 2+2+2+3+3 { // of s, three times resumed, and the bag
+	if got := openFiles() - files; got != 2+2+2+3+3 { // of s, three times resumed, and the fd store
 		t.Errorf("%d descriptors more", got)
 	}
 }
 
 // A crash loop does not take the place of the only incident of another service.
 func TestIncidentsKeepTen(t *testing.T) {
-	bag, warned := newMemoryBag(t), &warnings{}
-	s := bag.resume(warned)
+	mem, warned := newMemoryStore(t), &warnings{}
+	s := mem.resume(warned)
 	s.Add(Incident{Service: "db"})
 	for range 30 {
 		s.Add(Incident{Service: "app"})
 	}
 	s.Add(Incident{Service: "web"})
 	want := []uint64{32, 31, 30, 29, 28, 27, 26, 25, 24, 1}
-	for _, s := range []*Incidents{s, bag.resume(warned)} {
+	for _, s := range []*Store{s, mem.resume(warned)} {
 		if got := numbers(s.List()); !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}
-	if len(bag.blobs) != maxIncidents || bag.most != maxIncidents+1 {
-		t.Errorf("the bag has %d, had %d", len(bag.blobs), bag.most)
+	if len(mem.blobs) != maxIncidents || mem.most != maxIncidents+1 {
+		t.Errorf("the fd store has %d, had %d", len(mem.blobs), mem.most)
 	}
 	for k := range 20 { // each its own: then the oldest goes
 		s.Add(Incident{Service: fmt.Sprint("s", k)})
@@ -97,8 +98,8 @@ func TestIncidentsKeepTen(t *testing.T) {
 
 // A supervisor that was killed between Put and Del leaves one too many.
 func TestIncidentsOneTooMany(t *testing.T) {
-	bag, warned := newMemoryBag(t), &warnings{}
-	s := bag.resume(warned)
+	mem, warned := newMemoryStore(t), &warnings{}
+	s := mem.resume(warned)
 	for range maxIncidents {
 		s.Add(Incident{Service: "app"})
 	}
@@ -108,17 +109,17 @@ func TestIncidentsOneTooMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := bag.Put("incident/11", nil, int(f.Fd())); err != nil {
+	if err := mem.Put("incident/11", nil, int(f.Fd())); err != nil {
 		t.Fatal(err)
 	}
-	if got := numbers(bag.resume(warned).List()); len(got) != maxIncidents || got[0] != 11 || got[9] != 2 || len(bag.blobs) != maxIncidents {
-		t.Errorf("%v, %d in the bag", got, len(bag.blobs))
+	if got := numbers(mem.resume(warned).List()); len(got) != maxIncidents || got[0] != 11 || got[9] != 2 || len(mem.blobs) != maxIncidents {
+		t.Errorf("%v, %d in the fd store", got, len(mem.blobs))
 	}
 }
 
 func TestIncidentsCorrupt(t *testing.T) {
-	bag, warned := newMemoryBag(t), &warnings{}
-	s := bag.resume(warned)
+	mem, warned := newMemoryStore(t), &warnings{}
+	s := mem.resume(warned)
 	s.Add(Incident{Service: "app"})
 	memfd := func(data []byte) int {
 		fd, err := unix.MemfdCreate("x", unix.MFD_CLOEXEC)
@@ -152,7 +153,7 @@ func TestIncidentsCorrupt(t *testing.T) {
 		{"incident/25", []int{memfd(good.Bytes()), memfd(nil)}}, {"incident/x", []int{memfd(nil)}}, {"incident/-1", nil},
 		{"incident/26", []int{memfd(bomb)}}, {"incident/99999999999999999999", nil},
 	} {
-		if err := bag.Put(c.name, nil, c.fds...); err != nil {
+		if err := mem.Put(c.name, nil, c.fds...); err != nil {
 			t.Fatal(k, err)
 		}
 		for _, fd := range c.fds {
@@ -160,17 +161,17 @@ func TestIncidentsCorrupt(t *testing.T) {
 		}
 	}
 	files := openFiles()
-	s = bag.resume(warned)
+	s = mem.resume(warned)
 	if got := numbers(s.List()); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("%v", got)
 	}
-	if len(warned.all) != 10 || len(bag.blobs) != 1 {
-		t.Errorf("%d warnings, %d in the bag: %q", len(warned.all), len(bag.blobs), warned.all)
+	if len(warned.all) != 10 || len(mem.blobs) != 1 {
+		t.Errorf("%d warnings, %d in the fd store: %q", len(warned.all), len(mem.blobs), warned.all)
 	}
 	if n := s.Add(Incident{}); n != 27 {
 		t.Errorf("the next has number %d: one was used before", n)
 	}
-	if got := openFiles(); got != files-8+1+2 { // those of the bag are closed; ours of 1 and 27, the bag's of 27
+	if got := openFiles(); got != files-8+1+2 { // those of the fd store are closed; ours of 1 and 27, the fd store's of 27
 		t.Errorf("%d descriptors, there were %d", got, files)
 	}
 }
@@ -188,10 +189,10 @@ func gz(t *testing.T, data []byte) []byte {
 }
 
 // Where nothing can be kept for the next supervisor, this one still knows.
-func TestIncidentsWithoutBag(t *testing.T) {
-	bag, warned := newMemoryBag(t), &warnings{}
-	s := bag.resume(warned)
-	bag.refuse = errors.New("the init is gone")
+func TestIncidentsWithoutFDStore(t *testing.T) {
+	mem, warned := newMemoryStore(t), &warnings{}
+	s := mem.resume(warned)
+	mem.refuse = errors.New("the init is gone")
 	n := s.Add(Incident{Service: "app"})
 	if got, ok := s.Get(n); !ok || got.Service != "app" || len(warned.all) != 1 || !strings.Contains(warned.all[0], "the init is gone") {
 		t.Errorf("%+v %v %q", got, ok, warned.all)
@@ -200,8 +201,8 @@ func TestIncidentsWithoutBag(t *testing.T) {
 
 // Without a descriptor to be had an incident is lost, and said.
 func TestIncidentsWithoutDescriptors(t *testing.T) {
-	bag, warned := newMemoryBag(t), &warnings{}
-	s := bag.resume(warned)
+	mem, warned := newMemoryStore(t), &warnings{}
+	s := mem.resume(warned)
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
@@ -223,11 +224,11 @@ func TestIncidentsAreBounded(t *testing.T) {
 	noise := make([]byte, 4<<20)
 	random := rand.NewChaCha8([32]byte{})
 	_, _ = random.Read(noise)
-	bag, warned := newMemoryBag(t), &warnings{}
-	s := bag.resume(warned)
+	mem, warned := newMemoryStore(t), &warnings{}
+	s := mem.resume(warned)
 	in := Incident{Reason: string(noise), Output: noise, ThreadDump: noise, Limits: json.RawMessage(`{`)}
 	for range 100 {
-		in.Files = append(in.Files, EvidenceFile{Excerpt: noise, Path: string(noise[:8<<10])})
+		in.Files = append(in.Files, File{Excerpt: noise, Path: string(noise[:8<<10])})
 		in.Options = append(in.Options, string(noise[:8<<10]))
 		in.Notes = append(in.Notes, string(noise[:8<<10]))
 	}
@@ -236,8 +237,8 @@ func TestIncidentsAreBounded(t *testing.T) {
 		t.Error("the caller's own was cut")
 	}
 	got, ok := s.Get(n)
-	if !ok || len(got.Output) != MaxIncidentOutput || !bytes.Equal(got.Output, noise[len(noise)-MaxIncidentOutput:]) ||
-		len(got.ThreadDump) != MaxThreadDump || len(got.Files) != maxIncidentFiles || len(got.Files[0].Excerpt) != MaxExcerpt ||
+	if !ok || len(got.Output) != MaxOutput || !bytes.Equal(got.Output, noise[len(noise)-MaxOutput:]) ||
+		len(got.ThreadDump) != MaxThreadDump || len(got.Files) != maxFiles || len(got.Files[0].Excerpt) != MaxExcerpt ||
 		len(got.Files[1].Excerpt) != 0 || got.Limits != nil || len(got.Options) > 10 || got.Options[len(got.Options)-1] != "..." {
 		t.Errorf("kept: %v %d %d %d %d", ok, len(got.Output), len(got.ThreadDump), len(got.Files), len(got.Options))
 	}
@@ -254,8 +255,8 @@ func TestIncidentsAreBounded(t *testing.T) {
 
 // TestIncidentsTogether: under -race, and no reader waits for a writer.
 func TestIncidentsTogether(t *testing.T) {
-	bag, warned := newMemoryBag(t), &warnings{}
-	s := bag.resume(warned)
+	mem, warned := newMemoryStore(t), &warnings{}
+	s := mem.resume(warned)
 	files := openFiles()
 	var wg sync.WaitGroup
 	for w := range 4 {
@@ -282,10 +283,10 @@ func TestIncidentsTogether(t *testing.T) {
 	if got := openFiles() - files; got != 2*maxIncidents {
 		t.Errorf("%d descriptors more, want %d", got, 2*maxIncidents)
 	}
-	stuck := &stuckBag{enter: make(chan struct{}), leave: make(chan struct{})}
-	s = ResumeIncidents(stuck, map[string][]byte{}, map[string][]int{}, warned.add)
+	stuck := &stuckStore{enter: make(chan struct{}), leave: make(chan struct{})}
+	s = Restore(stuck, fdstore.NewItems(), warned.add)
 	added := make(chan uint64, 1)
-	go func() { added <- s.Add(Incident{}) }() // ends when the bag lets go
+	go func() { added <- s.Add(Incident{}) }() // ends when the fd store lets go
 	<-stuck.enter
 	s.List()
 	s.Get(1)
@@ -293,49 +294,15 @@ func TestIncidentsTogether(t *testing.T) {
 	<-added
 }
 
-// stuckBag is an init that does not read.
-type stuckBag struct{ enter, leave chan struct{} }
+// stuckStore is an init that does not read.
+type stuckStore struct{ enter, leave chan struct{} }
 
-func (b *stuckBag) Put(string, []byte, ...int) error {
+func (b *stuckStore) PutFile(string, []byte, syscall.Conn) error {
 	b.enter <- struct{}{}
 	<-b.leave
 	return nil
 }
-func (b *stuckBag) Del(string) {}
-
-// TestIncidentsOutliveTheSupervisor: a real init, and kill -9 behind each Add.
-func TestIncidentsOutliveTheSupervisor(t *testing.T) {
-	said, _ := onStage(t, func(m *proc.Manager, rec *proc.Recovered, dir string) string {
-		s := ResumeIncidents(m, rec.Blobs, rec.Files, func(w string) { fmt.Fprintln(os.Stderr, w) })
-		if rec.Starts <= 15 {
-			i := fullIncident()
-			i.Start = uint64(rec.Starts)
-			n := s.Add(i)
-			if rec.Starts%2 == 0 {
-				s.Amend(n, func(i *Incident) { i.Reason = "amended" })
-			}
-			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-			select {}
-		}
-		var out strings.Builder
-		for _, l := range s.List() {
-			i, ok := s.Get(l.Number)
-			fmt.Fprintf(&out, "%d %d %v %s %d\n", l.Number, i.Start, ok, i.Reason, len(i.Output))
-		}
-		return out.String()
-	})
-	var want strings.Builder
-	for n := 15; n > 5; n-- {
-		reason := "SIGSEGV <in> libc"
-		if n%2 == 0 {
-			reason = "amended"
-		}
-		fmt.Fprintf(&want, "%d %d true %s 10\n", n, n, reason)
-	}
-	if said != want.String() {
-		t.Errorf("said\n%s\nwant\n%s", said, want.String())
-	}
-}
+func (b *stuckStore) Delete(string) {}
 
 func TestTextInJSON(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
@@ -357,14 +324,23 @@ func TestTextInJSON(t *testing.T) {
 
 func BenchmarkIncidentsAdd(b *testing.B) {
 	line := []byte("01-Mar-2026 12:00:00.000 INFO [main] org.apache.catalina.startup.Catalina.start Server startup in [1234] milliseconds\n")
-	s := ResumeIncidents(&nullBag{}, map[string][]byte{}, map[string][]int{}, func(w string) { b.Error(w) })
-	i := Incident{Service: "app", Output: bytes.Repeat(line, MaxIncidentOutput/len(line))}
+	s := Restore(&nullStore{}, fdstore.NewItems(), func(w string) { b.Error(w) })
+	i := Incident{Service: "app", Output: bytes.Repeat(line, MaxOutput/len(line))}
 	for b.Loop() {
 		s.Add(i)
 	}
 }
 
-type nullBag struct{}
+type nullStore struct{}
 
-func (*nullBag) Put(string, []byte, ...int) error { return nil }
-func (*nullBag) Del(string)                       {}
+func (*nullStore) PutFile(string, []byte, syscall.Conn) error { return nil }
+func (*nullStore) Delete(string)                              {}
+
+// openFiles is how many descriptors this process has.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(entries)
+}

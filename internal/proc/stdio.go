@@ -1,0 +1,137 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/untrusted"
+)
+
+// StdioMode says what the standard streams of a process are.
+type StdioMode int
+
+// The modes of Stdio.
+const (
+	Discard StdioMode = iota // /dev/null
+	Inherit                  // stdout and stderr are stoker's own
+	Capture                  // stdout and stderr go to a log
+	Pty                      // all three are a terminal, whose other side is Process.Terminal
+)
+
+// Stdio says what a process has as stdin, stdout and stderr.
+type Stdio struct {
+	Mode StdioMode
+	// InheritStdin makes stdin stoker's own in the modes Inherit and Capture. Otherwise it
+	// is /dev/null.
+	InheritStdin bool
+	Log          *logs.Log // of Capture
+	// Late is for Capture without a Log: the process gets a log of its own, with its ID as
+	// the name. It is made at the first output and given up with Done.
+	Late *logs.Options
+	// Merge captures both streams through one pipe: what is written keeps its order, and
+	// all of it is stdout's.
+	Merge bool
+	// Rows and Columns are the first size of the terminal of Pty; 0: 24 and 80.
+	Rows, Columns uint16
+}
+
+// streams are the standard streams of a child that is being started.
+type streams struct {
+	child   [3]uintptr
+	files   []*os.File // the child's side, which is closed after the start
+	capture *logs.Capture
+}
+
+// openStreams opens what the child gets as descriptors 0 to 2.
+func (p *Process) openStreams(spec *Spec) (*streams, error) {
+	s := &streams{}
+	if spec.Stdio.Mode == Pty {
+		slave, err := p.openTerminal(spec)
+		if err != nil {
+			return s, err
+		}
+		s.files = []*os.File{slave}
+		s.child = [3]uintptr{slave.Fd(), slave.Fd(), slave.Fd()}
+		return s, nil
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return s, fmt.Errorf("cannot start %q: cannot open %s: %w", spec.ID, os.DevNull, err)
+	}
+	s.files = []*os.File{null}
+	s.child = [3]uintptr{null.Fd(), null.Fd(), null.Fd()}
+	if spec.Stdio.InheritStdin {
+		s.child[0] = os.Stdin.Fd()
+	}
+	switch spec.Stdio.Mode {
+	case Inherit:
+		s.child[1], s.child[2] = os.Stdout.Fd(), os.Stderr.Fd()
+	case Capture:
+		return s, p.capture(spec, s)
+	}
+	return s, nil
+}
+
+// capture makes the pipes of the output.
+func (p *Process) capture(spec *Spec, s *streams) error {
+	count := 2
+	if spec.Stdio.Merge {
+		count = 1
+	}
+	source := logs.Source{ID: spec.ID, Log: spec.Stdio.Log, Late: spec.Stdio.Late}
+	capture, writers, err := p.m.Logs.NewCapture(source, count)
+	if err != nil {
+		return fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
+	}
+	s.files = append(s.files, writers...)
+	p.m.giveOutput(spec.User, writers...)
+	s.child[1], s.child[2] = writers[0].Fd(), writers[len(writers)-1].Fd()
+	s.capture, p.pipes = capture, capture
+	return nil
+}
+
+// close closes the child's side.
+func (s *streams) close() {
+	for _, f := range s.files {
+		f.Close()
+	}
+}
+
+// readEnds are the pipes that the fd store keeps.
+func (s *streams) readEnds() []int {
+	if s.capture == nil {
+		return nil
+	}
+	fds := s.capture.Fds()
+	if len(fds) == 1 {
+		fds = append(fds, fds[0])
+	}
+	return fds
+}
+
+// abandonStreams gives up the output or the terminal of a process that was not started.
+func (p *Process) abandonStreams() {
+	if p.pipes != nil {
+		p.pipes.Close()
+	}
+	p.HangUp()
+}
+
+// giveOutput makes a user the owner of the pipes or the terminal that it writes to. They
+// belong to stoker's user, and /dev/stdout opens them once more, which only the owner may.
+func (m *Manager) giveOutput(u *asuser.User, files ...*os.File) {
+	if u == nil || int(u.UID) == os.Getuid() {
+		return
+	}
+	for _, f := range files {
+		if err := f.Chown(int(u.UID), -1); err != nil {
+			m.warnOwner.Do(func() {
+				m.warn(fmt.Sprintf("processes of another user (%s) cannot open /dev/stdout and /dev/stderr: %v (needs CAP_CHOWN)",
+					u.Name, untrusted.Cause(err)))
+			})
+			return
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package incident
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/redact"
+)
+
+// Services is what a Recorder asks of the supervisor.
+type Services interface {
+	// Kind is the kind of a service.
+	Kind(service string) string
+	// OutputOf returns at most the last most bytes of a service's output between two
+	// offsets; to 0: up to now.
+	OutputOf(service string, from, to int64, most int) []byte
+	// ReasonFound gives a better reason for the failure of a start.
+	ReasonFound(service string, start uint64, reason string)
+}
+
+// Recorder makes incidents of failures, one at a time, while the services go on.
+type Recorder struct {
+	store    *Store
+	services Services
+	log      hclog.Logger
+	queue    chan func()
+	begin    sync.Once
+	pending  atomic.Int32 // queued and not done
+	dumps    sync.Map     // service -> threadDump, the latest
+}
+
+// threadDump is one that was handed over by AddThreadDump.
+type threadDump struct {
+	start uint64
+	text  []byte
+}
+
+// maxQueued is how many failures wait to be recorded.
+const maxQueued = 64
+
+// NewRecorder returns a Recorder that keeps its incidents in store.
+func NewRecorder(store *Store, services Services, log hclog.Logger) *Recorder {
+	return &Recorder{store: store, services: services, log: log, queue: make(chan func(), maxQueued)}
+}
+
+// recordDelay is how long a failure waits to be recorded: the next start of the service
+// comes first. The failure is saved already.
+const recordDelay = 20 * time.Millisecond
+
+// do runs f in the background, after what was queued before; false: the queue is full.
+func (r *Recorder) do(f func()) bool {
+	r.begin.Do(func() {
+		go func() { // ends with the process: the container's end is recorded too
+			for f := range r.queue {
+				<-time.After(recordDelay)
+				f()
+				r.pending.Add(-1)
+			}
+		}()
+	})
+	r.pending.Add(1)
+	select {
+	case r.queue <- f:
+		return true
+	default:
+		r.pending.Add(-1)
+		return false
+	}
+}
+
+// flushTime bounds how long a query waits for what is queued.
+const flushTime = 2 * time.Second
+
+// flush waits until what was queued before is done: a caller that has seen a service
+// fail finds its incident.
+func (r *Recorder) flush() {
+	done := make(chan struct{})
+	if r.pending.Load() == 0 || !r.do(func() { close(done) }) {
+		return
+	}
+	select {
+	case <-done:
+	case <-time.After(flushTime):
+	}
+}
+
+// List lists the incidents, the newest first.
+func (r *Recorder) List() []Summary {
+	r.flush()
+	return r.store.List()
+}
+
+// Get returns an incident with its evidence; false: it is not kept.
+func (r *Recorder) Get(number uint64) (Incident, bool) {
+	r.flush()
+	return r.store.Get(number)
+}
+
+// Latest is the number of a service's latest incident; 0: none is kept.
+func (r *Recorder) Latest(service string) uint64 {
+	for _, i := range r.store.List() {
+		if i.Service == service {
+			return i.Number
+		}
+	}
+	return 0
+}
+
+// Record makes an incident of a failure, in the background.
+func (r *Recorder) Record(f *Failure) {
+	if !r.do(func() { r.record(f) }) {
+		r.log.Error("no incident is kept of a failure: too many wait", "name", f.Service, "reason", f.Reason)
+	}
+}
+
+// Resume records failures that an earlier supervisor saved, unless it recorded them.
+func (r *Recorder) Resume(failures []*Failure) {
+	known := r.store.List()
+	for _, f := range failures {
+		older := slices.ContainsFunc(known, func(i Summary) bool { return i.At.Before(f.At) })
+		if len(known) == maxIncidents && !older {
+			continue // its incident was dropped for others
+		}
+		if !slices.ContainsFunc(known, func(i Summary) bool { return i.Service == f.Service && i.Start == f.Start && i.At.Equal(f.At) }) {
+			r.Record(f)
+		}
+	}
+}
+
+// evidenceTime bounds the search for what an end has left.
+const evidenceTime = 5 * time.Second
+
+// record makes the incident of a failure: at once what is known, then what is found.
+func (r *Recorder) record(f *Failure) {
+	to := f.To
+	if f.Exit == nil && f.GaveUp != "" {
+		to = 0 // it lives, and may have written more since
+	}
+	output := r.services.OutputOf(f.Service, f.From, to, MaxOutput)
+	known := Classify(*f)
+	if !known.Incident {
+		return
+	}
+	i := Incident{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason, Exit: f.Exit,
+		StopRequestedBy: f.Asked, Start: f.Start, Pid: f.Pid, Ran: f.Ran, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)}
+	if d, ok := r.dumps.Load(f.Service); ok && d.(threadDump).start == f.Start {
+		i.ThreadDump = d.(threadDump).text
+	} else if f.DumpAt > 0 {
+		i.ThreadDump = r.services.OutputOf(f.Service, f.DumpAt, 0, MaxThreadDump)
+	}
+	number := r.store.Add(i)
+	find := f.Evidence
+	if find == nil {
+		find = ProcessEvidence
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime)
+	defer cancel()
+	found := find(ctx, End{Service: f.Service, Pid: f.Pid, Exit: f.Exit, Started: f.At.Add(-f.Ran), Dir: f.Dir, Argv: f.Argv, Output: output})
+	if f.Found.Reason != "" { // the status says so already
+		found.Cause, found.Reason = f.Found.Cause, f.Found.Reason
+	}
+	complete := *f
+	complete.Found = found
+	v := Classify(complete)
+	r.store.Amend(number, func(i *Incident) { i.add(v, found) })
+	if v.Reason != known.Reason {
+		r.services.ReasonFound(f.Service, f.Start, v.Reason)
+	}
+}
+
+// add adds what was found.
+func (i *Incident) add(v Verdict, f Findings) {
+	i.Cause, i.Reason, i.Notes, i.Files = v.Cause, v.Reason, v.Notes, f.Files
+	if f.Options != nil {
+		i.Options = f.Options
+	}
+	if f.Limits != nil {
+		i.Limits = f.Limits
+	}
+	if len(i.ThreadDump) == 0 {
+		i.ThreadDump = f.ThreadDump
+	}
+}
+
+// AddReason gives the incident of a start a reason that was found later. If that
+// incident has a proven cause, it is the service that gets its reason.
+func (r *Recorder) AddReason(service string, start uint64, reason string) {
+	r.do(func() {
+		for _, i := range r.store.List() {
+			if i.Service != service || i.Start != start {
+				continue
+			}
+			if i.Cause.proven() {
+				r.services.ReasonFound(service, start, i.Reason)
+			} else {
+				r.store.Amend(i.Number, func(i *Incident) { i.Reason = reason })
+			}
+			return
+		}
+	})
+}
+
+// AddThreadDump adds a thread dump to the incidents of a start, also to the one that
+// follows when the service has ended.
+func (r *Recorder) AddThreadDump(service string, start uint64, text []byte) {
+	text = text[:min(len(text), MaxThreadDump)]
+	r.dumps.Store(service, threadDump{start, text})
+	r.do(func() { r.addDump(service, start, text) })
+}
+
+// AddThreadDumpAt adds the thread dump that lies between two offsets of the output to
+// the incidents of a start.
+func (r *Recorder) AddThreadDumpAt(service string, start uint64, from, to int64) {
+	r.do(func() { r.addDump(service, start, r.services.OutputOf(service, from, to, MaxThreadDump)) })
+}
+
+// addDump adds a thread dump to the incidents of a start that have none.
+func (r *Recorder) addDump(service string, start uint64, text []byte) {
+	for _, i := range r.store.List() {
+		if len(text) == 0 || i.Service != service || i.Start != start {
+			continue
+		}
+		r.store.Amend(i.Number, func(i *Incident) {
+			if len(i.ThreadDump) == 0 {
+				i.ThreadDump = text
+			}
+		})
+	}
+}
