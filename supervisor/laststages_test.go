@@ -69,7 +69,7 @@ func (o *opener) await(what string, holds func() bool) {
 
 func (o *opener) term(level int) {
 	o.t.Helper()
-	msg := &initproto.Msg{Type: initproto.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stop: level}
+	msg := &initproto.Msg{Type: initproto.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stops: level}
 	if err := o.init.conn.Send(msg); err != nil {
 		o.t.Fatal(err)
 	}

@@ -354,7 +354,7 @@ func (s *Supervisor) Log(name string) *logs.Log {
 	return world{s}.Log(name)
 }
 
-// Orphans is how many processes of nobody were waited for.
+// Orphans is the number of orphaned processes reaped.
 func (s *Supervisor) Orphans() uint64 { return s.m.Orphans() }
 
 // Survives says whether the services outlive the supervisor here.

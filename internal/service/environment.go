@@ -76,7 +76,7 @@ func (l *Launcher) Environ() (*Environment, error) {
 // without it. A Tomcat's own places are known only when its options are read.
 func (l *Launcher) configured(e *Environment) error {
 	env, errs := reference.Env(l.Config.Env, func(key, name string) (string, bool) {
-		if l.Config.Kind == config.KindTomcat && tomcat.Evaluates(key) && tomcat.OwnPlace(name) {
+		if l.Config.Kind == config.KindTomcat && tomcat.Evaluates(key) && tomcat.SetByStoker(name) {
 			return "${" + name + "}", true
 		}
 		value, set := e.Vars[name]

@@ -143,7 +143,7 @@ func (l *tomcatKind) run(ctx context.Context, argv, env []string, dir string) ([
 // findJava finds the JVM: as configured, as the script would, or in the image.
 func (l *tomcatKind) findJava(s *tomcatStart) (hotspot.JVM, string, error) {
 	settings := []hotspot.Setting{l.setting("tomcat.java", l.Config.Tomcat.Java)}
-	if value, name, ok := tomcat.JavaHint(s.env.Vars, s.vars); ok {
+	if value, name, ok := tomcat.JavaSetting(s.env.Vars, s.vars); ok {
 		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: s.env.Origin(name)})
 	}
 	return hotspot.Find("/", s.env.Vars["PATH"], settings...)
@@ -158,10 +158,10 @@ func (l *tomcatKind) words(r *service.Start, s *tomcatStart) ([]namedWords, erro
 	before, _ := s.install.UserOptions(r.Vars, nil) // only to compare
 	var out []namedWords
 	for _, src := range sources {
-		w := namedWords{name: src.Var, words: src.Words}
+		w := namedWords{name: src.Var, words: src.Options}
 		for _, b := range before {
 			if b.Var == src.Var {
-				w.given = b.Words
+				w.given = b.Options
 			}
 		}
 		out = append(out, w)
@@ -174,7 +174,7 @@ func (l *tomcatKind) words(r *service.Start, s *tomcatStart) ([]namedWords, erro
 // one that must read it, but until it has done that nothing is proven.
 func (l *tomcatKind) readServer(s *tomcatStart, argv []string, env map[string]string) {
 	read := func(path string) ([]byte, error) { return readOptionFile(l.User, jvm.User, path) }
-	s.server, s.serverErr = s.install.ServerXML(tomcat.Surroundings{Argv: argv, Env: env, Read: read})
+	s.server, s.serverErr = s.install.ServerXML(tomcat.Inputs{Argv: argv, Env: env, Read: read})
 }
 
 // missing is the error for wanted applications of which there is nothing to deploy:

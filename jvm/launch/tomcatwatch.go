@@ -28,11 +28,11 @@ type tomcatWatch struct {
 	next      func([]byte) supervisor.Observation // the line that readiness waits for; nil: none
 
 	mu     sync.Mutex // guards what follows
-	watch  *tomcat.Watch
+	watch  *tomcat.OutputReader
 	failed []string // contexts
 }
 
-func (w *tomcatWatch) begin() { w.watch = tomcat.NewWatch(w.patterns) }
+func (w *tomcatWatch) begin() { w.watch = tomcat.NewOutputReader(w.patterns) }
 
 // line looks at one line of output.
 func (w *tomcatWatch) line(line []byte) supervisor.Observation {

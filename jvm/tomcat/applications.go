@@ -12,11 +12,11 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// maxNames bounds how many entries of a folder are looked at.
+// maxNames bounds the entries that are read of a folder.
 const maxNames = 10_000
 
-// Applications are the context paths of what Tomcat deploys when it starts, as far
-// as its configuration and its folders say. all is false if there may be others.
+// Applications returns the context paths that Tomcat deploys at its start, by its
+// configuration and its folders. all is false if there may be others.
 func (in Install) Applications(x ServerXML) (paths []string, all bool) {
 	found := map[string]bool{}
 	all = len(x.Notes) == 0
@@ -52,7 +52,7 @@ func (in Install) Applications(x ServerXML) (paths []string, all bool) {
 	return slices.Sorted(maps.Keys(found)), all
 }
 
-// names lists a folder; one that is not there is empty.
+// names lists a folder; a missing one is empty.
 func names(dir string) ([]fs.DirEntry, error) {
 	entries, err := untrusted.ReadDir(dir, maxNames)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,13 +68,12 @@ func (in Install) inBase(path string) string {
 	return filepath.Join(in.Base, path)
 }
 
-// notDeployed are folders that are no application, or not meant as one.
+// notDeployed reports whether a name is never an application.
 func notDeployed(name string) bool {
 	return strings.EqualFold(name, "META-INF") || strings.EqualFold(name, "WEB-INF") || name == "lost+found" || strings.HasPrefix(name, ".")
 }
 
-// contextOfFile is the context path that a file or folder is deployed at: "a#b" is
-// /a/b, ROOT is /.
+// contextOfFile returns the context path of a file or folder: "a#b" is /a/b, ROOT is /.
 func contextOfFile(name string) string {
 	name = ContextOf(name)
 	if name == "/ROOT" {

@@ -10,23 +10,22 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// Bounds in bytes: how much of a log file is searched from its end, and up to which
-// size its lines are counted from its beginning.
+// Bounds in bytes: how much of the end of a log file is searched, and up to which size its
+// lines are numbered.
 const (
 	logTail    = 512 << 10
 	maxCounted = 16 << 20
 )
 
-// causeWindow is how far before the failure its cause may have been logged:
-// listeners run one after another, so a slow one may follow the one that threw.
+// causeWindow is the longest time between a cause and the failure: listeners run one after
+// another, so a slow one may follow the one that threw.
 const causeWindow = 10 * time.Minute
 
 // FindCause looks for the exception behind a failed application in
 // logs/localhost.DATE.log of the base, where Tomcat's own logging puts it, and
-// returns the finding with Cause, Root, Where and Log filled in. ok is false if
-// there is nothing to find (yet: the file is written in the background, so ask
-// again a second later). since is the start of this Tomcat: older entries do
-// not count.
+// returns the finding with Cause, Root, Where and Log. ok is false if there is none (yet:
+// Tomcat writes the file in the background, so ask again a second later). Entries before
+// since, the start of this Tomcat, are ignored.
 func (p *Patterns) FindCause(base string, f Finding, since time.Time) (found Finding, ok bool, err error) {
 	if f.Kind != ContextFailed || f.Where != "" || f.Log != "" || f.Line > 0 {
 		return f, false, nil
@@ -54,8 +53,8 @@ func (p *Patterns) FindCause(base string, f Finding, since time.Time) (found Fin
 	return f, true, nil
 }
 
-// causes lists what the end of a log file that was written since a time says about
-// contexts that failed.
+// causes lists the causes of failed contexts at the end of a log file, if it was written
+// after since.
 func (p *Patterns) causes(file string, since time.Time) ([]Finding, error) {
 	f, err := untrusted.Open(file)
 	if err != nil {
@@ -66,7 +65,7 @@ func (p *Patterns) causes(file string, since time.Time) ([]Finding, error) {
 	if err != nil || info.ModTime().Before(since) {
 		return nil, err
 	}
-	// To count lines the part before the tail is read too, and only not looked at.
+	// The part before the tail is read to number the lines, but not searched.
 	skip, counted := info.Size()-logTail, info.Size() <= maxCounted
 	at := int64(0)
 	if !counted {
@@ -74,15 +73,14 @@ func (p *Patterns) causes(file string, since time.Time) ([]Finding, error) {
 			return nil, err
 		}
 	}
-	// The file may grow as fast as it is read. A line that is longer than the buffer
-	// counts as several.
+	// The file may grow as fast as it is read. A line longer than the buffer is several.
 	r := bufio.NewReaderSize(io.LimitReader(f, info.Size()-at), maxLogLine)
-	w := NewWatch(p)
+	w := NewOutputReader(p)
 	var out []Finding
 	keep := func() {
-		if w.why.Message != "" {
-			out = append(out, w.why)
-			w.why = Finding{}
+		if w.cause.Message != "" {
+			out = append(out, w.cause)
+			w.cause = Finding{}
 		}
 	}
 	for n := 1; ; {
@@ -95,10 +93,10 @@ func (p *Patterns) causes(file string, since time.Time) ([]Finding, error) {
 				keep()
 			}
 			w.Line(line)
-			if ok && w.inWhy {
-				w.why.Time, w.why.Log = t, file
+			if ok && w.inCause {
+				w.cause.Time, w.cause.Log = t, file
 				if counted {
-					w.why.Log = fmt.Sprintf("%s:%d", file, n)
+					w.cause.Log = fmt.Sprintf("%s:%d", file, n)
 				}
 			}
 		}

@@ -1,10 +1,9 @@
-// Package tomcat does what catalina.sh would do, without a shell: it finds
-// Tomcat, builds the argv and environment of its JVM, imports bin/setenv.sh as
-// data, reads the facts of server.xml and knows the lines by which Tomcat says
-// that an application failed to deploy. It starts nothing.
+// Package tomcat does what catalina.sh does, without a shell: it finds Tomcat, builds the
+// argv and environment of its JVM, imports bin/setenv.sh as data, reads server.xml, and
+// matches the log lines of failed deployments. It starts no process.
 package tomcat
 
-// What is done with bin/setenv.sh.
+// Values of Config.Setenv, the treatment of bin/setenv.sh.
 const (
 	SetenvImport = "import"
 	SetenvIgnore = "ignore"

@@ -17,30 +17,29 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// Bounds of what entities make of a file: bytes of all that are read, of which each
-// use counts as some more, and how deep they nest.
+// Bounds of entities: their bytes in total, with a surcharge for each use, and their depth.
 const (
 	maxEntities  = 1 << 20
 	entityCost   = 64
 	maxEntityRun = 20
 )
 
-// entity is one that a DOCTYPE declares.
+// entity is declared by a DOCTYPE.
 type entity struct {
-	file  string // that declares it
-	value string // what it stands for
-	// system is the URI of the file that it stands for; empty: it stands for value.
+	file  string // the file that declares it
+	value string // its replacement text
+	// system is the URI of an external entity; empty: value is the text.
 	system string
 }
 
-// The decoder takes an entity for text. What it gives for one is its name between two
-// characters of the private use area, so that the markup in it can be read.
+// The decoder replaces an entity by text. Here that is its name between two characters of
+// the private use area, so that markup inside the entity can be parsed.
 const (
 	entityBegin = "\ue000"
 	entityEnd   = "\ue001"
 )
 
-// declare takes the entities of a DOCTYPE. The first declaration of a name counts.
+// declare records the entities of a DOCTYPE. The first declaration of a name wins.
 func (p *xmlParser) declare(file, directive string) {
 	re := regexp.MustCompile(`<!ENTITY\s+([^\s"'%]+)\s+(SYSTEM\s+|PUBLIC\s+(?:"[^"]*"|'[^']*')\s+)?("[^"]*"|'[^']*')`)
 	for _, m := range re.FindAllStringSubmatch(directive, -1) {
@@ -56,8 +55,7 @@ func (p *xmlParser) declare(file, directive string) {
 	}
 }
 
-// characters replaces the references to characters, which an entity's value holds as
-// what they stand for.
+// characters resolves the character references in the value of an entity.
 func characters(literal string) string {
 	return regexp.MustCompile(`&#x?[0-9A-Fa-f]+;`).ReplaceAllStringFunc(literal, func(ref string) string {
 		var text string
@@ -68,7 +66,7 @@ func characters(literal string) string {
 	})
 }
 
-// content reads the entities that stand between elements.
+// content parses the entities between elements.
 func (p *xmlParser) content(text string) error {
 	for {
 		_, after, found := strings.Cut(text, entityBegin)
@@ -76,17 +74,17 @@ func (p *xmlParser) content(text string) error {
 			return nil
 		}
 		name, rest, _ := strings.Cut(after, entityEnd)
-		if err := p.follow(name); err != nil {
+		if err := p.readEntity(name); err != nil {
 			return err
 		}
 		text = rest
 	}
 }
 
-// follow reads an entity as markup.
-func (p *xmlParser) follow(name string) error {
+// readEntity parses an entity as markup.
+func (p *xmlParser) readEntity(name string) error {
 	e, ok := p.entities[name]
-	if !ok { // the characters of a marker, written by hand
+	if !ok { // marker characters in the file itself
 		return nil
 	}
 	file, data := e.file, []byte(e.value)
@@ -102,7 +100,7 @@ func (p *xmlParser) follow(name string) error {
 		}
 		file = local
 	}
-	if err := p.enter(name, len(data)); err != nil {
+	if err := p.openEntity(name, len(data)); err != nil {
 		return err
 	}
 	defer func() { p.open = p.open[:len(p.open)-1] }()
@@ -110,20 +108,20 @@ func (p *xmlParser) follow(name string) error {
 	return err
 }
 
-// enter counts an entity; the caller takes it from p.open when it is read.
-func (p *xmlParser) enter(name string, size int) error {
+// openEntity checks the bounds and pushes an entity on p.open; the caller pops it.
+func (p *xmlParser) openEntity(name string, size int) error {
 	p.budget -= size + entityCost
 	switch {
 	case slices.Contains(p.open, name):
 		return fmt.Errorf("the entity &%s; refers to itself", name)
 	case len(p.open) >= maxEntityRun, p.budget < 0:
-		return errors.New("its entities make too much of it")
+		return errors.New("its entities expand to too much text")
 	}
 	p.open = append(p.open, name)
 	return nil
 }
 
-// attribute puts the text of entities into the value of an attribute.
+// attribute expands the entities in the value of an attribute.
 func (p *xmlParser) attribute(value string) (string, error) {
 	if !strings.Contains(value, entityBegin) {
 		return value, nil
@@ -145,13 +143,13 @@ func (p *xmlParser) attribute(value string) (string, error) {
 	}
 }
 
-// text is what an entity says where it stands in an attribute.
+// text expands an entity inside an attribute.
 func (p *xmlParser) text(name string) (string, error) {
 	e, ok := p.entities[name]
 	if !ok || e.system != "" {
 		return "", fmt.Errorf("the entity &%s; cannot stand in an attribute", name)
 	}
-	if err := p.enter(name, len(e.value)); err != nil {
+	if err := p.openEntity(name, len(e.value)); err != nil {
 		return "", err
 	}
 	defer func() { p.open = p.open[:len(p.open)-1] }()
@@ -178,8 +176,8 @@ func (p *xmlParser) text(name string) (string, error) {
 	}
 }
 
-// localFile is the file that a URI names, which is relative to the file that it
-// stands in; false: it is not on this machine.
+// localFile returns the path that a URI names, relative to the file from; false: the URI is
+// remote.
 func localFile(from, uri string) (string, bool) {
 	if scheme, _, ok := strings.Cut(uri, ":"); ok && !strings.Contains(scheme, "/") {
 		if scheme != "file" {
@@ -193,8 +191,8 @@ func localFile(from, uri string) (string, bool) {
 	return uri, true
 }
 
-// toUTF8 makes UTF-8 of UTF-16, whose declaration cannot be read before, and gives
-// what a decoder needs for the other encodings.
+// toUTF8 converts UTF-16, whose XML declaration cannot be read before, and returns the
+// decoder's reader for the other encodings.
 func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, error)) {
 	big, little := bytes.HasPrefix(data, []byte("\x00<\x00?")), bytes.HasPrefix(data, []byte("<\x00?\x00"))
 	if !big && !little && !bytes.HasPrefix(data, []byte("\xfe\xff")) && !bytes.HasPrefix(data, []byte("\xff\xfe")) {
@@ -206,13 +204,12 @@ func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, err
 	}
 	text, err := unicode.UTF16(endian, unicode.UseBOM).NewDecoder().Bytes(data)
 	if err != nil {
-		text = data // the decoder says what is wrong with it
+		text = data // the decoder reports the error
 	}
 	return text, func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 }
 
-// charset knows the encodings that a declaration names, as browsers and as IANA
-// call them.
+// charset finds an encoding by its name of the WHATWG or of IANA.
 func charset(name string, r io.Reader) (io.Reader, error) {
 	for _, find := range []func(string) (encoding.Encoding, error){htmlindex.Get, ianaindex.IANA.Encoding} {
 		if e, err := find(name); err == nil && e != nil && e != encoding.Replacement {

@@ -16,21 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotFound is returned by Find when no Tomcat is where it was looked for.
+// ErrNotFound is returned by Find when there is no Tomcat.
 var ErrNotFound = errors.New("no Tomcat found")
 
 // Install is a Tomcat on disk: a home (the program) and a base (one instance).
 type Install struct {
 	Home, Base string
-	// HomeFrom and BaseFrom say in words how each was found.
+	// HomeFrom and BaseFrom tell a reader how each was found.
 	HomeFrom, BaseFrom string
-	// Version is empty if lib/catalina.jar does not tell.
+	// Version is empty if lib/catalina.jar has none.
 	Version Version
 
 	script script
 }
 
-// Version is a Tomcat's "server.number" and the text it shows of itself.
+// Version is a Tomcat's "server.number" and "server.info".
 type Version struct {
 	Major, Minor, Patch int
 	Info                string // "Apache Tomcat/10.1.60 (Debian)"
@@ -47,14 +47,14 @@ func (v Version) String() string {
 	return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch)
 }
 
-// String says what was found, where and how, for one log line.
+// String describes the installation in one line.
 func (in Install) String() string {
 	return fmt.Sprintf("Tomcat %s, home %s (%s), base %s (%s)", in.Version, in.Home, in.HomeFrom, in.Base, in.BaseFrom)
 }
 
 // Find locates Tomcat: configuration, then CATALINA_HOME and CATALINA_BASE of
-// env, then the places where images and distributions put it. What is told
-// explicitly is never replaced by something found. The error names each place.
+// env, then the places where images and distributions put it. An explicit setting is never
+// replaced by another place. The error names each place.
 func Find(cfg Config, env map[string]string) (Install, error) {
 	return find(cfg, env, "/")
 }
@@ -89,10 +89,9 @@ func find(cfg Config, env map[string]string, root string) (Install, error) {
 	return in, nil
 }
 
-// Open reads what there is to know about a Tomcat whose places are known. It
-// fails if home is no Tomcat or base has no conf/server.xml, and, as
-// catalina.sh does, if a path has a colon in it, because the class path cannot
-// express that.
+// Open inspects the Tomcat at home and base. It fails if home is no Tomcat, if base has no
+// conf/server.xml, and, as catalina.sh does, if a path has a colon, which separates the
+// entries of a class path.
 func Open(home, base string) (Install, error) {
 	home, errHome := filepath.Abs(home)
 	base, errBase := filepath.Abs(base)
@@ -117,11 +116,11 @@ func Open(home, base string) (Install, error) {
 }
 
 func findHome(cfg Config, env map[string]string, root string) (home, from string, err error) {
-	told := []struct{ dir, from string }{
+	explicit := []struct{ dir, from string }{
 		{cfg.Home, "tomcat.home in the configuration"},
 		{env["CATALINA_HOME"], "CATALINA_HOME"},
 	}
-	for _, t := range told {
+	for _, t := range explicit {
 		if t.dir == "" {
 			continue
 		}
@@ -140,8 +139,7 @@ func findHome(cfg Config, env map[string]string, root string) (home, from string
 		"hint: set tomcat.home", ErrNotFound, strings.Join(places, ", "))
 }
 
-// wellKnown lists candidates, the official image's place first, the newest
-// version first among equals.
+// wellKnown lists candidates: the official image's place first, then the newest version.
 func wellKnown(root string) []string {
 	fixed := []string{"usr/local/tomcat", "usr/share/tomcat11", "usr/share/tomcat10", "usr/share/tomcat9", "usr/share/tomcat8",
 		"usr/share/tomcat", "opt/tomcat", "opt/bitnami/tomcat"}
@@ -195,8 +193,8 @@ func readable(path string) bool {
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK, unix.AT_EACCESS) == nil
 }
 
-// readVersion takes the version from the jar; a jar that does not tell leaves
-// it unknown, which costs only the choice of options by version.
+// readVersion returns the version in the jar, or an unknown one: then options are not
+// chosen by version.
 func readVersion(jar string) Version {
 	data, err := readFromJar(jar, "org/apache/catalina/util/ServerInfo.properties")
 	if err != nil {
@@ -214,15 +212,14 @@ func readVersion(jar string) Version {
 	return v
 }
 
-// Bounds in bytes: of a jar, whose list of files is held in memory (catalina.jar has
-// 1.9 MB), and of what is read of one file in it (Tomcat's largest LocalStrings has
-// about 50 KiB).
+// Bounds in bytes: of a jar, whose directory is held in memory (catalina.jar has 1.9 MB), and
+// of one file in it (Tomcat's largest LocalStrings has about 50 KiB).
 const (
 	maxJar   = 4 << 20
 	maxEntry = 256 << 10
 )
 
-// openJar opens a jar that others may have written. The caller closes the file.
+// openJar opens a jar that other users may write. The caller closes the file.
 func openJar(path string) (*zip.Reader, io.Closer, error) {
 	f, err := untrusted.Open(path)
 	if err != nil {

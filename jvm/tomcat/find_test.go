@@ -63,13 +63,13 @@ func TestRealVersion(t *testing.T) {
 
 func TestJavaHint(t *testing.T) {
 	env := map[string]string{"JAVA_HOME": "/jdk"}
-	if p, from, ok := JavaHint(env, nil); p != "/jdk" || from != "JAVA_HOME" || !ok {
+	if p, from, ok := JavaSetting(env, nil); p != "/jdk" || from != "JAVA_HOME" || !ok {
 		t.Error(p, from, ok)
 	}
-	if p, _, _ := JavaHint(env, map[string]string{"JRE_HOME": "/jre"}); p != "/jre" {
+	if p, _, _ := JavaSetting(env, map[string]string{"JRE_HOME": "/jre"}); p != "/jre" {
 		t.Error(p)
 	}
-	if _, _, ok := JavaHint(nil, nil); ok {
+	if _, _, ok := JavaSetting(nil, nil); ok {
 		t.Error("a java out of nothing")
 	}
 }

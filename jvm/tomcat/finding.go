@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Kind is what a line of output means.
+// Kind is the meaning of a line of output.
 type Kind string
 
 // The kinds of Finding.
@@ -28,8 +28,8 @@ const (
 	parsePosition Kind = "parse-position" // line and column; the file follows
 )
 
-// Finding is one thing that Tomcat or its JVM said about a start. Fields that do
-// not belong to the kind, or were not said, are empty or 0.
+// Finding is one statement of Tomcat or its JVM about a start. Fields that do not apply are
+// empty or 0.
 type Finding struct {
 	Kind    Kind
 	Message string // the line without time, level and logger
@@ -131,9 +131,8 @@ func first(texts ...string) string {
 	return ""
 }
 
-// Worst is the finding to show when there is room for one: what stopped the JVM
-// before what stopped Tomcat before what stopped an application. ok is false if
-// nothing failed.
+// Worst returns the most important finding: what stopped the JVM, then Tomcat, then an
+// application. ok is false if nothing failed.
 func Worst(findings []Finding) (Finding, bool) {
 	for _, kind := range []Kind{JVMOption, JVMFailed, ConfigError, ConnectorFailed, ContextFailed, DeployFailed, ServerFailed, ServletFailed} {
 		for _, f := range findings {
@@ -145,7 +144,7 @@ func Worst(findings []Finding) (Finding, bool) {
 	return Finding{}, false
 }
 
-// Match recognises one line by itself: no cause, which stands on other lines.
+// Match matches a single line. The cause is on other lines.
 func (p *Patterns) Match(line string) (Finding, bool) {
 	c, args, ok := p.find(line)
 	if !ok {
@@ -176,7 +175,7 @@ func (p *Patterns) Match(line string) (Finding, bool) {
 	return f, true
 }
 
-// deployedName is a file or folder that Tomcat deploys, without what marks its kind.
+// deployedName is the name of a deployed file or folder without .war or .xml.
 func deployedName(file string) string {
 	name := filepath.Base(file)
 	for _, ext := range []string{".war", ".xml"} {
@@ -185,7 +184,7 @@ func deployedName(file string) string {
 	return name
 }
 
-// component tells a connector and a web application from other components.
+// component refines the kind by the name of the component.
 func (f *Finding) component(name string) {
 	f.Component = name
 	switch {
@@ -229,7 +228,7 @@ func connectorPort(name string) (address string, port int) {
 	if err != nil {
 		return "", 0
 	}
-	// scheme-(implementation-)kind-ADDRESS: an address begins behind nio, nio2, apr or bio.
+	// scheme-(implementation-)kind-ADDRESS: the address follows nio, nio2, apr or bio.
 	for _, kind := range []string{"-nio-", "-nio2-", "-apr-", "-bio-"} {
 		if _, a, ok := strings.Cut(name[:i], kind); ok {
 			return a, port

@@ -65,7 +65,7 @@ func readAll(base string) string {
 		}
 	}
 	read := func(path string) ([]byte, error) { return untrusted.ReadFile(path, 1<<20) }
-	x, err := in.ServerXML(Surroundings{Read: read})
+	x, err := in.ServerXML(Inputs{Read: read})
 	note(err)
 	said = append(said, x.Notes...)
 	if _, all := in.Applications(x); !all {
@@ -84,7 +84,7 @@ func readAll(base string) string {
 	FollowLogs(ctx, base, func([]byte) {})
 	l := newLogFollower(base)
 	clear(l.read)
-	l.look(func([]byte) {})
+	l.poll(func([]byte) {})
 	if !in.Version.Known() {
 		said = append(said, "unknown version")
 	}

@@ -1,12 +1,12 @@
 package tomcat
 
-// jvm recognises what the JVM says when it cannot start. Once Tomcat is up that
+// jvmLine recognises what the JVM says when it cannot start. Once Tomcat is up that
 // means nothing: an application may run a JVM of its own.
-func (w *Watch) jvm(line string) (Finding, bool) {
+func (w *OutputReader) jvmLine(line string) (Finding, bool) {
 	if w.started {
 		return Finding{}, false
 	}
-	r, ok := w.refusal.Line(line)
+	r, ok := w.startupErrors.Line(line)
 	switch {
 	case !ok:
 		return Finding{}, false

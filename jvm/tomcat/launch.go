@@ -14,7 +14,7 @@ import (
 // mainClass is what catalina.sh runs, with the argument "start".
 const mainClass = "org.apache.catalina.startup.Bootstrap"
 
-// Options are what the caller decides about one start.
+// Options are the caller's inputs for one start.
 type Options struct {
 	// Java is the path of the java program; JavaMajor its version (8, 17), 0 if
 	// unknown.
@@ -26,13 +26,13 @@ type Options struct {
 	// script sees them, the JVM does not.
 	Vars map[string]string
 	// JavaOpts and CatalinaOpts are JVM options, one argument each, put where the
-	// script puts JAVA_OPTS (before its own options) and CATALINA_OPTS (after
-	// them). UserOptions gives the values of these variables; a caller who has
-	// merged them with others puts the outcome into CatalinaOpts, so that it wins.
+	// script puts JAVA_OPTS (before its own options) and CATALINA_OPTS (after them).
+	// UserOptions returns the values of these variables; merged options belong into
+	// CatalinaOpts, so that they win.
 	JavaOpts, CatalinaOpts []string
 	// OpensAsOptions puts --add-opens into the argv even for the versions of
 	// Tomcat whose script exports JDK_JAVA_OPTIONS for them, and leaves that
-	// variable alone. For callers who fold JDK_JAVA_OPTIONS into their options.
+	// variable alone, for callers that merge JDK_JAVA_OPTIONS into their options.
 	OpensAsOptions bool
 }
 
@@ -42,32 +42,32 @@ type Launch struct {
 	Argv  []string // Argv[0] is Path
 	Env   []string // NAME=VALUE, sorted
 	Umask uint32
-	// Words are Argv[1:] with where each came from, for an explanation.
-	Words []Word
-	Notes []string
+	// Arguments are Argv[1:] with the origin of each.
+	Arguments []Argument
+	Notes     []string
 }
 
-// Word is one argument and its origin.
-type Word struct{ Text, From string }
+// Argument is one argument and its origin.
+type Argument struct{ Text, From string }
 
-// Source is a variable with options in it, already cut into arguments.
-type Source struct {
-	Var   string
-	Words []string
+// OptionSource is a variable with options in it, already cut into arguments.
+type OptionSource struct {
+	Var     string
+	Options []string
 }
 
 // UserOptions cuts JAVA_OPTS and CATALINA_OPTS into arguments (jvm.SplitScript), in
 // the order of the script. Variables that are unset or blank are left out.
-func (in Install) UserOptions(env, vars map[string]string) ([]Source, error) {
+func (in Install) UserOptions(env, vars map[string]string) ([]OptionSource, error) {
 	sh := in.shell(Options{Env: env, Vars: vars})
-	var out []Source
+	var out []OptionSource
 	for _, name := range evaluated() {
 		words, err := sh.split(name)
 		if err != nil {
 			return nil, err
 		}
 		if len(words) > 0 {
-			out = append(out, Source{Var: name, Words: words})
+			out = append(out, OptionSource{Var: name, Options: words})
 		}
 	}
 	return out, nil
@@ -79,9 +79,9 @@ func Evaluates(name string) bool { return slices.Contains(evaluated(), name) }
 
 func evaluated() []string { return []string{"JAVA_OPTS", "CATALINA_OPTS"} }
 
-// OwnPlace says whether a variable is one of those that a Tomcat is given, whatever the
+// SetByStoker says whether a variable is one of those that a Tomcat is given, whatever the
 // environment has.
-func OwnPlace(name string) bool {
+func SetByStoker(name string) bool {
 	return slices.Contains([]string{"CATALINA_HOME", "CATALINA_BASE", "CATALINA_TMPDIR"}, name)
 }
 
@@ -151,25 +151,25 @@ func (in Install) Launch(o Options) (Launch, error) {
 			return Launch{}, err
 		}
 	}
-	l := Launch{Path: o.Java, Argv: []string{o.Java}, Env: sh.environ(), Umask: b.umask, Words: b.words, Notes: b.notes}
-	for _, w := range b.words {
+	l := Launch{Path: o.Java, Argv: []string{o.Java}, Env: sh.environ(), Umask: b.umask, Arguments: b.arguments, Notes: b.notes}
+	for _, w := range b.arguments {
 		l.Argv = append(l.Argv, w.Text)
 	}
 	return l, nil
 }
 
 type builder struct {
-	in    Install
-	o     Options
-	sh    *shell
-	words []Word
-	notes []string
-	umask uint32
+	in        Install
+	o         Options
+	sh        *shell
+	arguments []Argument
+	notes     []string
+	umask     uint32
 }
 
 func (b *builder) add(from string, words ...string) {
 	for _, w := range words {
-		b.words = append(b.words, Word{Text: w, From: from})
+		b.arguments = append(b.arguments, Argument{Text: w, From: from})
 	}
 }
 
@@ -313,10 +313,10 @@ func (b *builder) rest() error {
 	return nil
 }
 
-// JavaHint is the java, or its home, that catalina.sh would take from the environment:
+// JavaSetting is the java, or its home, that catalina.sh would take from the environment:
 // _RUNJAVA, JRE_HOME, JAVA_HOME, in this order. ok is false if it would search
 // the PATH.
-func JavaHint(env, vars map[string]string) (path, from string, ok bool) {
+func JavaSetting(env, vars map[string]string) (path, from string, ok bool) {
 	get := func(name string) string {
 		if v, ok := vars[name]; ok {
 			return v

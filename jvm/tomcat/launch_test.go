@@ -172,9 +172,9 @@ func (c launchCase) build(t *testing.T, env map[string]string, in Install, java 
 	}
 	for _, s := range sources {
 		if s.Var == "JAVA_OPTS" {
-			o.JavaOpts = s.Words
+			o.JavaOpts = s.Options
 		} else {
-			o.CatalinaOpts = s.Words
+			o.CatalinaOpts = s.Options
 		}
 	}
 	l, err := imp.Install.Launch(o)

@@ -12,39 +12,38 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// followEvery is the time between two looks at the log files.
-const followEvery = 10 * time.Second
+// pollInterval is the time between two reads of the log files.
+const pollInterval = 10 * time.Second
 
-// Bounds of one look at a file, in bytes: what was written before is passed over,
-// and a longer line counts as several.
+// Bounds of one poll of a file, in bytes: older output is skipped, a longer line is split.
 const (
 	maxFollowed = 1 << 20
 	maxLogLine  = 64 << 10
 )
 
-// FollowLogs calls f for each line that comes into logs/localhost.DATE.log of the
-// base from now on, until ctx is done. Tomcat's own logging puts there, and not on
-// the console, what servlets throw. Whatever cannot be read is passed over.
+// FollowLogs calls f for each new line of logs/localhost.DATE.log of the base, until ctx is
+// done. Tomcat logs the exceptions of servlets there and not to the console. Files that
+// cannot be read are skipped.
 func FollowLogs(ctx context.Context, base string, f func(line []byte)) {
 	l := newLogFollower(base)
 	for {
 		select {
-		case <-time.After(followEvery):
-			l.look(f)
+		case <-time.After(pollInterval):
+			l.poll(f)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// logFollower knows how far each file has been read.
+// logFollower holds the read offset of each file.
 type logFollower struct {
 	base string
 	read map[string]int64  // offset
-	rest map[string][]byte // of a line that is not finished
+	rest map[string][]byte // of an unfinished line
 }
 
-// newLogFollower passes over what is there already.
+// newLogFollower skips what the files contain already.
 func newLogFollower(base string) *logFollower {
 	l := &logFollower{base: base, read: map[string]int64{}, rest: map[string][]byte{}}
 	for _, file := range logFiles(base) {
@@ -71,10 +70,10 @@ func logFiles(base string) (files []string) {
 	return files[max(len(files)-maxLogFiles, 0):]
 }
 
-// look reads what has come since the last look.
-func (l *logFollower) look(f func(line []byte)) {
+// poll reads what was appended since the last poll.
+func (l *logFollower) poll(f func(line []byte)) {
 	files := logFiles(l.base)
-	read, rest := make(map[string]int64, len(files)), map[string][]byte{} // those that are gone are forgotten
+	read, rest := make(map[string]int64, len(files)), map[string][]byte{} // without the removed files
 	for _, file := range files {
 		from := l.read[file]
 		data, size, err := readFrom(file, from)
@@ -90,8 +89,8 @@ func (l *logFollower) look(f func(line []byte)) {
 	l.read, l.rest = read, rest
 }
 
-// readFrom gives what a file has from an offset on, at most its last maxFollowed
-// bytes, and how far that is. One that is shorter now has begun anew.
+// readFrom returns the content from an offset, at most the last maxFollowed bytes, and the
+// new offset. A file that became shorter is read from its start.
 func readFrom(file string, from int64) (data []byte, size int64, err error) {
 	fd, err := untrusted.Open(file)
 	if err != nil {
@@ -108,13 +107,13 @@ func readFrom(file string, from int64) (data []byte, size int64, err error) {
 	from = max(from, size-maxFollowed)
 	data = make([]byte, size-from)
 	n, err := fd.ReadAt(data, from)
-	if err == io.EOF { // it was cut meanwhile
+	if err == io.EOF { // it was truncated meanwhile
 		err = nil
 	}
 	return data[:n], from + int64(n), err
 }
 
-// lines calls f for each line and gives what is left at the end.
+// lines calls f for each line and returns an unfinished last one.
 func lines(data []byte, f func(line []byte)) (rest []byte) {
 	for len(data) > 0 {
 		end := bytes.IndexByte(data, '\n')

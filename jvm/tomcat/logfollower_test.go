@@ -30,7 +30,7 @@ func TestLogFollower(t *testing.T) {
 	look := func(want ...string) {
 		t.Helper()
 		var got []string
-		l.look(func(line []byte) { got = append(got, strings.TrimSuffix(string(line), "\n")) })
+		l.poll(func(line []byte) { got = append(got, strings.TrimSuffix(string(line), "\n")) })
 		if !slices.Equal(got, want) {
 			t.Errorf("%.200q, want %.200q", got, want)
 		}
@@ -56,7 +56,7 @@ func TestLogFollower(t *testing.T) {
 	look(strings.Repeat("x", maxLogLine), "x")
 	write(tuesday, strings.Repeat("y", maxFollowed)+"\nlast\n", os.O_APPEND)
 	var total int
-	l.look(func(line []byte) { total += len(line) })
+	l.poll(func(line []byte) { total += len(line) })
 	if total != maxFollowed {
 		t.Errorf("%d bytes were read", total)
 	}

@@ -142,7 +142,7 @@ func (p *Patterns) add(key, lang, text string, kind Kind) {
 		return
 	}
 	p.insert(compiled{t, kind})
-	if l, changed := t.lossy(); changed {
+	if l, changed := t.asASCII(); changed {
 		p.insert(compiled{l, kind})
 	}
 }

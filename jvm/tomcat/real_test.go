@@ -16,7 +16,7 @@ import (
 
 // realRun starts the real Tomcat with the argv that Launch built and reads its
 // output until it ends or until says so.
-func realRun(t *testing.T, base string, env map[string]string, until func(Finding) bool, opts ...string) (*Watch, *Patterns) {
+func realRun(t *testing.T, base string, env map[string]string, until func(Finding) bool, opts ...string) (*OutputReader, *Patterns) {
 	t.Helper()
 	java, err := exec.LookPath("java")
 	if err != nil {
@@ -51,7 +51,7 @@ func realRun(t *testing.T, base string, env map[string]string, until func(Findin
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w := NewWatch(p)
+	w := NewOutputReader(p)
 	var lines []string
 	sc := bufio.NewScanner(out)
 	for sc.Scan() {

@@ -7,28 +7,28 @@ import (
 	"strings"
 )
 
-// Surroundings are what a Tomcat reads its configuration with.
-type Surroundings struct {
+// Inputs are what Tomcat resolves its configuration with.
+type Inputs struct {
 	Argv []string          // of its JVM
 	Env  map[string]string // of its JVM
 	// Read reads a file, bounded, as Tomcat may.
 	Read func(path string) ([]byte, error)
 }
 
-// References know what ${name} stands for.
+// References resolves ${name}.
 type References struct {
-	// sources are asked in order; the first that knows a name counts.
+	// sources are asked in order; the first that knows a name wins.
 	sources []func(name string) (value string, ok bool)
-	// Unknown says why a name may stand for something that is not known here; empty:
-	// all that Tomcat asks is asked.
+	// Unknown is why a name may have a value that is not known here; empty: every source
+	// that Tomcat asks is known.
 	Unknown string
 }
 
-// maxResolve is how often Tomcat resolves what came of resolving.
+// maxResolve is how often Tomcat resolves the result again.
 const maxResolve = 20
 
-// resolve replaces ${name} and ${name:-default} as Tomcat does, and does it again
-// with what came of it. What has no value stays as it stands.
+// resolve replaces ${name} and ${name:-default} as Tomcat does, repeatedly. A reference
+// without a value stays.
 func (r References) resolve(text string) string {
 	for range maxResolve {
 		if !strings.Contains(text, "${") || r.Unknown != "" {
@@ -71,7 +71,7 @@ func (r References) once(text string) string {
 	}
 }
 
-// maxResolved bounds what references make of an attribute, in bytes.
+// maxResolved bounds a resolved attribute, in bytes.
 const maxResolved = 64 << 10
 
 func (r References) lookUp(name string) (value string, ok bool) {
@@ -89,7 +89,7 @@ const propertySources = "org.apache.tomcat.util.digester.PROPERTY_SOURCE"
 
 // references are the system properties, where those of catalina.properties replace
 // those of the command line, and the other sources that Tomcat is configured to ask.
-func (in Install) references(s Surroundings) References {
+func (in Install) references(s Inputs) References {
 	var r References
 	props := map[string]string{"catalina.home": in.Home, "catalina.base": in.Base}
 	for _, a := range s.Argv {
@@ -110,7 +110,7 @@ func (in Install) references(s Surroundings) References {
 	case config != "":
 		file = filepath.Join(in.Base, "conf", config)
 	}
-	// Where there is none Tomcat has one of its own, which says nothing of this.
+	// Without the file Tomcat uses a built-in one, which sets nothing of this.
 	data, err := s.Read(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && r.Unknown == "" {
 		r.Unknown = "cannot read " + file + ": " + err.Error()
@@ -133,9 +133,9 @@ func (in Install) references(s Surroundings) References {
 	return r
 }
 
-// binding gives the content of a file below SERVICE_BINDING_ROOT: "name.key", with
-// "chomp:" before it less one line break at the end.
-func (s Surroundings) binding(name string) (string, bool) {
+// binding returns the content of the file name/key below SERVICE_BINDING_ROOT for "name.key";
+// "chomp:" removes one line break at the end.
+func (s Inputs) binding(name string) (string, bool) {
 	root, ok := s.Env["SERVICE_BINDING_ROOT"]
 	name, chomp := strings.CutPrefix(name, "chomp:")
 	dir, key, dotted := strings.Cut(name, ".")

@@ -13,9 +13,9 @@ import (
 // maxScript bounds what is read of a catalina.sh, in bytes; real ones have 25 KiB.
 const maxScript = 1 << 20
 
-// script is what differs between the catalina.sh of one Tomcat and another, as
-// far as it reaches the JVM. It is read from the script in CATALINA_HOME, never
-// run; the tables below are for homes that have no script.
+// script holds the differences among the catalina.sh of Tomcat's versions that reach the JVM.
+// It is read from the script in CATALINA_HOME, never run; scriptByVersion is for homes
+// without one.
 type script struct {
 	opens          []string // "java.base/java.lang=ALL-UNNAMED"
 	opensInEnv     bool     // by JDK_JAVA_OPTIONS (8.5, 9.0, early 10.1) instead of JAVA_OPTS
@@ -24,7 +24,7 @@ type script struct {
 	loggingOldOnly bool     // only LOGGING_CONFIG exists, whatever it begins with
 	endorsed       bool     // -D$ENDORSED_PROP=$JAVA_ENDORSED_DIRS (8.5, 9.0, 10.0)
 	from           string
-	unread         error // why a script that is there was not read; nil: it was, or there is none
+	unread         error // why an existing script could not be read
 }
 
 func readScript(path string, v Version) script {
@@ -38,15 +38,15 @@ func readScript(path string, v Version) script {
 	}
 	s := parseScript(data)
 	if len(s.opens) == 0 && !bytes.Contains(data, []byte("startup.Bootstrap")) {
-		// A wrapper of somebody's own making tells nothing.
+		// A custom wrapper has none of it.
 		return scriptByVersion(v)
 	}
 	s.from = path
 	return s
 }
 
-// parseScript looks for the few assignments that matter, each on one line in
-// every catalina.sh since 8.5.
+// parseScript finds the assignments that matter. Each is on one line in every catalina.sh
+// since 8.5.
 func parseScript(data []byte) script {
 	var s script
 	newLogging := false
@@ -75,10 +75,9 @@ func parseScript(data []byte) script {
 	return s
 }
 
-// scriptByVersion is the shape for a home without a script. 10.1.60 was
-// measured; the others follow the published catalina.sh of those branches and
-// have not been run: an --add-opens too many does no harm, so each list is the
-// longest that its branch has had.
+// scriptByVersion is the script of a home without one. 10.1.60 was measured; the others
+// follow the published scripts and were not run: a superfluous --add-opens does no harm, so
+// each list is the longest that its branch has had.
 func scriptByVersion(v Version) script {
 	s := script{
 		opens: []string{

@@ -14,7 +14,7 @@ import (
 
 // ServerXML reads conf/server.xml of the base as Tomcat does. What is unknown of
 // ${...} stays as it stands. A file that is not XML is an *XMLError.
-func (in Install) ServerXML(s Surroundings) (ServerXML, error) {
+func (in Install) ServerXML(s Inputs) (ServerXML, error) {
 	file := filepath.Join(in.Base, "conf/server.xml")
 	data, err := s.Read(file)
 	if err != nil {
@@ -29,7 +29,7 @@ func (in Install) ServerXML(s Surroundings) (ServerXML, error) {
 }
 
 // ParseServerXML reads the content of a server.xml. file is for errors, and external
-// entities are looked for beside it; read reads them, nil: none is followed.
+// entities are relative to it; read reads them, nil: none is read.
 func ParseServerXML(file string, data []byte, refs References, read func(path string) ([]byte, error)) (ServerXML, error) {
 	p := &xmlParser{out: ServerXML{File: file}, refs: refs, read: read, budget: maxEntities,
 		entities: map[string]entity{}, names: map[string]string{}}

@@ -77,7 +77,7 @@ func TestPortIsResolvedAsTomcatDoes(t *testing.T) {
 		{"another catalina.properties by URL", "${other}", []string{"-Dcatalina.config=file:/b/conf/other.properties"}, "", 8085},
 		{"another catalina.properties elsewhere", "${http.port}", []string{"-Dcatalina.config=http://x/y", "-Dhttp.port=8081"}, "", 0},
 	} {
-		s := Surroundings{Argv: append([]string{"java"}, c.argv...), Env: map[string]string{"PORT": "27102", "SERVICE_BINDING_ROOT": "/bindings"},
+		s := Inputs{Argv: append([]string{"java"}, c.argv...), Env: map[string]string{"PORT": "27102", "SERVICE_BINDING_ROOT": "/bindings"},
 			Read: memory(map[string]string{"/b/conf/catalina.properties": c.props, "/b/conf/other.properties": "other=8085",
 				"/bindings/web/port": "8082", "/bindings/web/line": "8083\n", "/bindings/web/crlf": "8084\r\n",
 				"/b/conf/server.xml": `<Server><Service name="C"><Connector port="` + c.port + `"/></Service></Server>`})}
@@ -108,7 +108,7 @@ func TestUnreadablePropertiesAreUnknown(t *testing.T) {
 			}
 			return files(path)
 		}
-		x, got := Install{Home: "/h", Base: "/b"}.ServerXML(Surroundings{Read: read})
+		x, got := Install{Home: "/h", Base: "/b"}.ServerXML(Inputs{Read: read})
 		if got != nil || x.Connectors[0].Port.Set != want {
 			t.Errorf("%v: %+v, %v", err, x.Connectors, got)
 		}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// XMLError says where a configuration file cannot be read.
+// XMLError is the position of a syntax error in a configuration file.
 type XMLError struct {
 	File         string
 	Line, Column int
@@ -17,8 +17,8 @@ func (e *XMLError) Error() string {
 	return fmt.Sprintf("cannot parse %s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
-// ServerXML is what conf/server.xml says, as far as it matters outside Tomcat.
-// It reads the file, not Tomcat's mind: a listener may change all of it.
+// ServerXML is the part of conf/server.xml that matters outside Tomcat. A listener may
+// change all of it at run time.
 type ServerXML struct {
 	File            string
 	Shutdown        Port // -1: none
@@ -26,8 +26,8 @@ type ServerXML struct {
 	Connectors      []Connector
 	Hosts           []Host
 	Contexts        []Context
-	// Notes name what could not be followed, such as an entity behind a URL: there
-	// may be more connectors, hosts and contexts than these.
+	// Notes name what was not read, such as an entity behind a URL: there may be more
+	// connectors, hosts and contexts.
 	Notes []string
 }
 
@@ -45,7 +45,7 @@ type Connector struct {
 	Line       int
 	Port       Port
 	Address    string // empty: every address
-	Socket     string // unixDomainSocketPath, which counts instead of Address and Port; empty: none
+	Socket     string // unixDomainSocketPath, in place of Address and Port; empty: none
 	Protocol   string // "HTTP/1.1" if absent
 	Scheme     string // "http" if absent
 	TLS        bool   // SSLEnabled
@@ -60,7 +60,7 @@ type Executor struct {
 	MaxThreads Port
 }
 
-// HTTP says whether the connector speaks HTTP and not AJP.
+// HTTP reports whether the connector speaks HTTP and not AJP.
 func (c Connector) HTTP() bool { return !strings.Contains(strings.ToUpper(c.Protocol), "AJP") }
 
 // Host is one <Host>.

@@ -165,7 +165,7 @@ func FuzzServerFacts(f *testing.F) {
 			return
 		}
 		in := Install{Home: "/nowhere", Base: "/nowhere"}
-		x, err := in.ServerXML(Surroundings{Argv: []string{"java", option}, Env: map[string]string{"a": "${b}"}, Read: func(path string) ([]byte, error) {
+		x, err := in.ServerXML(Inputs{Argv: []string{"java", option}, Env: map[string]string{"a": "${b}"}, Read: func(path string) ([]byte, error) {
 			if strings.HasSuffix(path, "server.xml") {
 				return server, nil
 			}

@@ -14,16 +14,15 @@ import (
 	"time"
 )
 
-// Runner runs a program to its end and returns what it wrote to stdout and stderr, in
-// that order. The tomcat package starts nothing itself. The error of a program that
-// failed says how it ended.
+// Runner runs a program to its end and returns its stdout followed by its stderr. The error
+// of a failed program tells how it ended.
 type Runner func(ctx context.Context, argv, env []string, dir string) (output []byte, err error)
 
 // setenvLimit bounds a setenv.sh that hangs, if ctx has no earlier deadline.
 const setenvLimit = 30 * time.Second
 
-// scriptVars are all the variables that catalina.sh and setclasspath.sh read
-// after setenv.sh. The script sources setenv.sh, so they count exported or not.
+// scriptVars are the variables that catalina.sh and setclasspath.sh read after setenv.sh.
+// The script sources setenv.sh, so they apply exported or not.
 func scriptVars() []string {
 	return []string{
 		"CATALINA_HOME", "CATALINA_BASE", "CATALINA_OUT", "CATALINA_OUT_CMD", "CATALINA_OPTS", "CATALINA_TMPDIR",
@@ -40,8 +39,8 @@ type Change struct {
 	Exported bool
 }
 
-// Imported is what bin/setenv.sh did, as data.
-type Imported struct {
+// SetenvResult is the effect of bin/setenv.sh.
+type SetenvResult struct {
 	// File is the script; empty if there is none or it is ignored.
 	File string
 	// Install is the one given, or another if setenv.sh moved CATALINA_HOME or
@@ -51,8 +50,7 @@ type Imported struct {
 	// only catalina.sh would see; both go into Options and UserOptions.
 	Env, Vars map[string]string
 	Changes   []Change
-	// Dir is where the script left the shell if it changed directory: the JVM
-	// would have been started there.
+	// Dir is the working directory after the script, if it changed: the JVM starts there.
 	Dir   string
 	Notes []string
 }
@@ -72,8 +70,8 @@ func (in Install) SetenvFile() (path string, ok bool) {
 // is import) to bin/setenv.sh. import runs it once in sh, with the variables it
 // would have seen, and takes what it changed. It fails if the script ends the
 // shell, because catalina.sh would have ended there too.
-func (in Install) ImportSetenv(ctx context.Context, policy string, env map[string]string, dir string, run Runner) (Imported, error) {
-	imp := Imported{Install: in, Env: maps.Clone(env), Vars: map[string]string{}}
+func (in Install) ImportSetenv(ctx context.Context, policy string, env map[string]string, dir string, run Runner) (SetenvResult, error) {
+	imp := SetenvResult{Install: in, Env: maps.Clone(env), Vars: map[string]string{}}
 	file, ok := in.SetenvFile()
 	if !ok {
 		return imp, nil
@@ -83,11 +81,11 @@ func (in Install) ImportSetenv(ctx context.Context, policy string, env map[strin
 		imp.Notes = append(imp.Notes, file+" is ignored (tomcat.setenv: ignore)")
 		return imp, nil
 	case SetenvRefuse:
-		return Imported{}, fmt.Errorf("cannot start Tomcat: %s exists and tomcat.setenv is refuse\n"+
+		return SetenvResult{}, fmt.Errorf("cannot start Tomcat: %s exists and tomcat.setenv is refuse\n"+
 			"hint: move what it sets into the configuration, or set tomcat.setenv to import or ignore", file)
 	case SetenvImport, "":
 	default:
-		return Imported{}, fmt.Errorf("cannot use tomcat.setenv %q: not import, ignore or refuse", policy)
+		return SetenvResult{}, fmt.Errorf("cannot use tomcat.setenv %q: not import, ignore or refuse", policy)
 	}
 	imp.File = file
 	ctx, cancel := context.WithTimeout(ctx, setenvLimit)
@@ -104,22 +102,22 @@ func (in Install) ImportSetenv(ctx context.Context, policy string, env map[strin
 		}
 		return parts, nil
 	}
-	held, err := sh(heldProgram(mark), 3)
+	held, err := sh(envProgram(mark), 3)
 	if err != nil {
-		return Imported{}, err
+		return SetenvResult{}, err
 	}
 	parts, err := sh(in.setenvProgram(file, mark), 5)
 	if err != nil {
-		return Imported{}, err
+		return SetenvResult{}, err
 	}
-	return imp.take(env, nulPairs(held[1]), parts[1:4])
+	return imp.apply(env, nulPairs(held[1]), parts[1:4])
 }
 
-// SetenvError says that bin/setenv.sh did not come to its end.
+// SetenvError is returned when bin/setenv.sh did not run to its end.
 type SetenvError struct {
 	File string
 	Why  string
-	// Output is what it wrote until then: as it is, and unbounded.
+	// Output is what it printed, unbounded and not redacted.
 	Output string
 	err    error
 }
@@ -127,15 +125,14 @@ type SetenvError struct {
 func (e *SetenvError) Error() string { return fmt.Sprintf("cannot import %s: %s", e.File, e.Why) }
 func (e *SetenvError) Unwrap() error { return e.err }
 
-// setenvFailed is the error for a script that ended the shell, or was ended. What
-// was written before it says why.
+// setenvFailed is the error for a script that exited the shell or was killed.
 func setenvFailed(ctx context.Context, file, output string, took time.Duration, err error) error {
 	e := &SetenvError{File: file, err: err, Output: output}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		e.Why = fmt.Sprintf("it did not end within %v and was killed", took.Round(time.Second))
 	case ctx.Err() != nil:
-		e.Why, e.err = "it was not waited for any more", ctx.Err()
+		e.Why, e.err = "the start was cancelled", ctx.Err()
 	case err != nil:
 		e.Why = fmt.Sprintf("it ended the shell: %v", err)
 	default:
@@ -144,10 +141,10 @@ func setenvFailed(ctx context.Context, file, output string, took time.Duration, 
 	return e
 }
 
-// heldProgram writes, between marks, the environment that the shell hands on: less the
-// names that it cannot hold, and with variables of its own. It is apart from
-// setenvProgram, whose output may be long, and of which only the end is kept.
-func heldProgram(mark string) string {
+// envProgram prints, between marks, the environment that the shell exports: without names
+// that it cannot hold, and with its own variables. It is not part of setenvProgram, of whose
+// output only the end is kept.
+func envProgram(mark string) string {
 	return fmt.Sprintf("stoker_env=`command -v env` || exit 127\nprintf %%s %[1]s\n\"$stoker_env\" -0 || exit 126\nprintf %%s %[1]s\n", mark)
 }
 
@@ -196,21 +193,20 @@ func environOf(env map[string]string) []string {
 	return out
 }
 
-// take reads the parts that setenvProgram wrote. What setenv.sh changed of the
-// environment that the shell held is changed in ours; what the shell could not hold,
-// and what it has made, is no part of that.
-func (imp Imported) take(before, was map[string]string, parts [][]byte) (Imported, error) {
+// apply takes over what setenv.sh changed of the shell's environment, from the output of
+// setenvProgram. Names that a shell cannot hold, and its own variables, stay as they were.
+func (imp SetenvResult) apply(before, was map[string]string, parts [][]byte) (SetenvResult, error) {
 	is, vars, other := nulPairs(parts[0]), nulPairs(parts[1]), nulPairs(parts[2])
 	if imp.Env == nil {
 		imp.Env = map[string]string{}
 	}
 	for name := range was {
-		if _, has := is[name]; !has && !ofShell(name) {
+		if _, has := is[name]; !has && !shellOwned(name) {
 			delete(imp.Env, name)
 		}
 	}
 	for name, value := range is {
-		if old, had := was[name]; (!had || old != value) && !ofShell(name) {
+		if old, had := was[name]; (!had || old != value) && !shellOwned(name) {
 			imp.Env[name] = value
 		}
 	}
@@ -229,12 +225,11 @@ func (imp Imported) take(before, was map[string]string, parts [][]byte) (Importe
 	if other["before-dir"] != other["after-dir"] {
 		imp.Dir = other["after-dir"]
 	}
-	return imp.moved(vars)
+	return imp.followMove(vars)
 }
 
-// ofShell says whether a variable is one that a shell keeps for itself, or the mark of
-// the process that the shell is.
-func ofShell(name string) bool {
+// shellOwned reports whether a variable belongs to the shell or marks its process.
+func shellOwned(name string) bool {
 	return slices.Contains([]string{"_", "PWD", "OLDPWD", "SHLVL", "STOKER_PROCESS"}, name)
 }
 
@@ -258,8 +253,8 @@ func changesText(changes []Change) string {
 	return strings.Join(out, " and ")
 }
 
-// moved follows a setenv.sh that sets CATALINA_HOME or CATALINA_BASE.
-func (imp Imported) moved(vars map[string]string) (Imported, error) {
+// followMove applies a CATALINA_HOME or CATALINA_BASE that setenv.sh set.
+func (imp SetenvResult) followMove(vars map[string]string) (SetenvResult, error) {
 	home, base := vars["CATALINA_HOME"], vars["CATALINA_BASE"]
 	old := imp.Install
 	if home == old.Home && base == old.Base {
@@ -267,7 +262,7 @@ func (imp Imported) moved(vars map[string]string) (Imported, error) {
 	}
 	in, err := Open(home, base)
 	if err != nil {
-		return Imported{}, fmt.Errorf("cannot follow %s: %w", imp.File, err)
+		return SetenvResult{}, fmt.Errorf("cannot follow %s: %w", imp.File, err)
 	}
 	in.HomeFrom, in.BaseFrom = old.HomeFrom, old.BaseFrom
 	if in.Home != old.Home {
@@ -282,7 +277,7 @@ func (imp Imported) moved(vars map[string]string) (Imported, error) {
 
 // diff lists what differs from before, by name. The variables that catalina.sh
 // itself sets ahead of setenv.sh are compared with these values.
-func (imp Imported) diff(before map[string]string) []Change {
+func (imp SetenvResult) diff(before map[string]string) []Change {
 	was := maps.Clone(before)
 	if was == nil {
 		was = map[string]string{}

@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// template is one message of Tomcat's LocalStrings taken apart: the literal
-// text between its arguments. It matches a line from the end, which is cheap
-// enough to try every template on every line of a service's output.
+// template is a message of Tomcat's LocalStrings, split into the literal texts between its
+// arguments. It matches a line from its end, which is cheap enough for every line.
 type template struct {
 	key      string
 	lang     string
 	literals []string // len(args)+1 of them
 	args     []int    // the {N} between the literals
-	needs    string   // what must be in the line too
+	required string   // must be in the line too
 }
 
 // newTemplate reads java.text.MessageFormat's syntax. Tomcat formats a message
@@ -65,18 +64,16 @@ func (t template) usable() bool {
 	for i, l := range t.literals {
 		total += len(l)
 		if l == "" && i > 0 && i < len(t.literals)-1 {
-			return false // {0}{1}: nobody can tell them apart
+			return false // {0}{1}: the border is unknown
 		}
 	}
 	return total > 3
 }
 
-// lossy is the template as it arrives through a JVM whose output charset is
-// ASCII (a container without LANG): each character it cannot write is a "?".
-// Question marks are poor evidence ("cannot start component [x]" and "starting
-// service [x]" are the same in Chinese then), so the class that wrote the line
-// must be in it, as it is in Tomcat's own layout.
-func (t template) lossy() (template, bool) {
+// asASCII is the template as a JVM with the charset ASCII prints it (a container without
+// LANG): each other character is a "?". Different Chinese messages look the same then, so the
+// class that logged the line must be in it, as in Tomcat's layout.
+func (t template) asASCII() (template, bool) {
 	out := template{key: t.key, lang: t.lang, args: t.args}
 	changed := false
 	for _, l := range t.literals {
@@ -91,7 +88,7 @@ func (t template) lossy() (template, bool) {
 		out.literals = append(out.literals, b.String())
 	}
 	class, _, _ := strings.Cut(t.key, ".")
-	out.needs = "." + strings.ToUpper(class[:1]) + class[1:] + "."
+	out.required = "." + strings.ToUpper(class[:1]) + class[1:] + "."
 	return out, changed
 }
 
@@ -112,7 +109,7 @@ func (t template) match(line string) (args [10]string, ok bool) {
 		}
 		rest = rest[:at]
 	}
-	if t.needs != "" && !strings.Contains(rest, t.needs) {
+	if t.required != "" && !strings.Contains(rest, t.required) {
 		return args, false
 	}
 	return args, rest == "" || strings.IndexByte(" \t\":>]", rest[len(rest)-1]) >= 0

@@ -6,61 +6,59 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-// maxFindings bounds a Watch: a Tomcat that redeploys for months must not grow it.
+// maxFindings bounds the findings of a Tomcat that redeploys for months.
 const maxFindings = 64
 
-// Watch follows the output of one start of Tomcat, line by line, and puts
-// together what belongs together: a failure and the exception printed after it,
-// a position and its file. Make a new one for each start. It is not safe for
-// use by several goroutines.
-type Watch struct {
+// OutputReader reads the output of one start of Tomcat line by line and joins related lines:
+// a failure and the exception after it, a position and its file. Each start needs a new one.
+// It is not safe for concurrent use.
+type OutputReader struct {
 	p        *Patterns
 	findings []Finding
 	// current is the finding that following exception lines belong to; -1: none.
 	current int
-	// why collects what was said about the next context to fail.
-	why Finding
-	// inWhy: following exception lines belong to why.
-	inWhy   bool
-	started bool
-	refusal hotspot.StartupErrorReader
+	// cause collects the cause of the next context to fail.
+	cause Finding
+	// inCause: following exception lines belong to cause.
+	inCause       bool
+	started       bool
+	startupErrors hotspot.StartupErrorReader
 }
 
-// NewWatch begins to follow a start.
-func NewWatch(p *Patterns) *Watch { return &Watch{p: p, current: -1} }
+// NewOutputReader returns a reader for one start.
+func NewOutputReader(p *Patterns) *OutputReader { return &OutputReader{p: p, current: -1} }
 
 // Diagnose reads the output of one start.
 func Diagnose(p *Patterns, lines []string) []Finding {
-	w := NewWatch(p)
+	w := NewOutputReader(p)
 	for _, l := range lines {
 		w.Line(l)
 	}
 	return w.Findings()
 }
 
-// Findings are copies of all findings so far, in order, each with the cause as
-// far as it is known.
-func (w *Watch) Findings() []Finding { return append([]Finding(nil), w.findings...) }
+// Findings returns all findings so far, in order, each with its cause if known.
+func (w *OutputReader) Findings() []Finding { return append([]Finding(nil), w.findings...) }
 
-// Started says whether Tomcat has said that its start is over.
-func (w *Watch) Started() bool { return w.started }
+// Started reports whether Tomcat has logged the end of its start.
+func (w *OutputReader) Started() bool { return w.started }
 
 // Line takes the next line of stdout or stderr. ok is true if the line itself
 // is a finding; its cause may follow, see Findings.
-func (w *Watch) Line(line string) (f Finding, ok bool) {
+func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	line = strings.TrimRight(line, "\r\n")
-	if w.detail(line) {
+	if w.stackFrame(line) {
 		return Finding{}, false
 	}
 	if f, ok := parseSAX(line); ok {
 		return w.position(f)
 	}
-	if e, ok := parseException(line); ok && (w.current >= 0 || w.inWhy) {
+	if e, ok := parseException(line); ok && (w.current >= 0 || w.inCause) {
 		w.exception(e)
 		return Finding{}, false
 	}
-	w.current, w.inWhy = -1, false
-	if f, ok := w.jvm(line); ok {
+	w.current, w.inCause = -1, false
+	if f, ok := w.jvmLine(line); ok {
 		return w.add(f), true
 	}
 	f, ok = w.p.Match(line)
@@ -69,8 +67,8 @@ func (w *Watch) Line(line string) (f Finding, ok bool) {
 	}
 	switch f.Kind {
 	case contextCause:
-		w.why = Finding{Message: f.Message}
-		w.inWhy = true
+		w.cause = Finding{Message: f.Message}
+		w.inCause = true
 		return Finding{}, false
 	case parsePosition:
 		f.Kind = ConfigError
@@ -89,8 +87,8 @@ func (w *Watch) Line(line string) (f Finding, ok bool) {
 	return w.add(f), true
 }
 
-// detail takes the frames of a stack trace, by far the most frequent lines.
-func (w *Watch) detail(line string) bool {
+// stackFrame handles the frames of a stack trace, by far the most frequent lines.
+func (w *OutputReader) stackFrame(line string) bool {
 	t := strings.TrimLeft(line, "\t ")
 	if !strings.HasPrefix(t, "at ") && !strings.HasPrefix(t, "... ") || t == line && t[0] != 'a' {
 		return false
@@ -103,8 +101,8 @@ func (w *Watch) detail(line string) bool {
 	return true
 }
 
-// frame gives "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class
-// belongs to Java or Tomcat.
+// frame returns "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class belongs to Java
+// or Tomcat.
 func frame(t string) (string, bool) {
 	t = strings.TrimPrefix(t, "at ")
 	open := strings.IndexByte(t, '(')
@@ -123,10 +121,10 @@ func frame(t string) (string, bool) {
 	return t[open+1 : len(t)-1], true
 }
 
-func (w *Watch) target() *Finding {
+func (w *OutputReader) target() *Finding {
 	switch {
-	case w.inWhy:
-		return &w.why
+	case w.inCause:
+		return &w.cause
 	case w.current >= 0:
 		return &w.findings[w.current]
 	}
@@ -156,7 +154,7 @@ func parseException(line string) (exception, bool) {
 	return exception{text: t, caused: caused}, true
 }
 
-func (w *Watch) exception(e exception) {
+func (w *OutputReader) exception(e exception) {
 	f := w.target()
 	switch {
 	case e.caused:
@@ -169,9 +167,9 @@ func (w *Watch) exception(e exception) {
 	}
 }
 
-// position merges a SAX message into the position printed before it. The same
-// error is printed twice; the second counts for nothing.
-func (w *Watch) position(f Finding) (Finding, bool) {
+// position merges a SAX message into the position printed before it. Tomcat prints the same
+// error twice; the second is ignored.
+func (w *OutputReader) position(f Finding) (Finding, bool) {
 	for i, old := range w.findings {
 		if old.Kind != ConfigError || old.Line != f.Line || old.Column != f.Column {
 			continue
@@ -185,19 +183,19 @@ func (w *Watch) position(f Finding) (Finding, bool) {
 	return w.add(f), true
 }
 
-// context records a failed application with what was said about it before.
-func (w *Watch) context(f Finding) Finding {
+// context records a failed application with the cause printed before.
+func (w *OutputReader) context(f Finding) Finding {
 	for i, old := range w.findings {
 		if old.Kind == ContextFailed && old.Context == f.Context {
 			w.current = i
 			return old
 		}
 	}
-	f.Cause, f.Root, f.Where = w.why.Cause, w.why.Root, w.why.Where
+	f.Cause, f.Root, f.Where = w.cause.Cause, w.cause.Root, w.cause.Where
 	if f.Cause == "" {
-		f.Cause = w.why.Message
+		f.Cause = w.cause.Message
 	}
-	w.why = Finding{}
+	w.cause = Finding{}
 	// An XML error of the application just before is its cause, not one more.
 	if n := len(w.findings); n > 0 && w.findings[n-1].Kind == ConfigError && !strings.HasSuffix(w.findings[n-1].File, "/conf/server.xml") {
 		x := w.findings[n-1]
@@ -208,7 +206,7 @@ func (w *Watch) context(f Finding) Finding {
 	return w.add(f)
 }
 
-func (w *Watch) add(f Finding) Finding {
+func (w *OutputReader) add(f Finding) Finding {
 	if len(w.findings) >= maxFindings {
 		w.findings = append(w.findings[:0], w.findings[1:]...)
 	}

@@ -55,7 +55,7 @@ func TestTemplatesOfEveryLanguage(t *testing.T) {
 	}
 	for _, c := range append(all, p.open...) {
 		var b strings.Builder
-		b.WriteString("23-Nov-2026 07:01:10.113 X [main] a" + c.needs + "m ")
+		b.WriteString("23-Nov-2026 07:01:10.113 X [main] a" + c.required + "m ")
 		for i, l := range c.literals {
 			b.WriteString(l)
 			if i < len(c.args) {
@@ -67,7 +67,7 @@ func TestTemplatesOfEveryLanguage(t *testing.T) {
 			t.Errorf("%s %s: %q not recognised", c.key, c.lang, b.String())
 			continue
 		}
-		if c.needs == "" && c.kind != f.Kind {
+		if c.required == "" && c.kind != f.Kind {
 			t.Errorf("%s %s: %q is %s, want %s", c.key, c.lang, b.String(), f.Kind, c.kind)
 		}
 		if c.kind == ContextFailed && f.Context != "/app" {
@@ -136,7 +136,7 @@ func TestDiagnose(t *testing.T) {
 }
 
 func TestWatchStarted(t *testing.T) {
-	w := NewWatch(BuiltinPatterns())
+	w := NewOutputReader(BuiltinPatterns())
 	f, ok := w.Line("23-Nov-2026 07:01:11.104 INFO [main] org.apache.catalina.startup.Catalina.start Server startup in [2,254] milliseconds")
 	if !ok || f.Kind != Started || f.Took != 2254*time.Millisecond {
 		t.Errorf("%+v, %v", f, ok)
@@ -176,7 +176,7 @@ func FuzzTemplate(f *testing.F) {
 
 func BenchmarkWatchOrdinaryLine(b *testing.B) {
 	p := BuiltinPatterns()
-	w := NewWatch(p)
+	w := NewOutputReader(p)
 	line := "23-Nov-2026 07:01:11.016 INFO [http-nio-8080-exec-4] com.example.shop.OrderController.get order 4711 delivered in 12 ms"
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {
