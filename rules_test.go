@@ -87,7 +87,7 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor":           {"internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident":  {"internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":       {},

@@ -21,7 +21,7 @@ type world struct{ s *Supervisor }
 // environment is what the services get.
 func (s *Supervisor) environment() environment {
 	w := world{s}
-	return environment{w, w, w, s.incidents, s.opts.Companion}
+	return environment{w, w, w, s.incidents, s.opts.Listener}
 }
 
 func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {

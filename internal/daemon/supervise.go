@@ -131,7 +131,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	r.hooks.begin(m, rec, r)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { r.api.keep(); r.reloadFor("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.after, Stops: r.journal.stopping,
-		Companion: r.hooks})
+		Listener: r.hooks})
 	r.jvms = launch.NewDrift(r.sup, func() map[string]*launch.Launcher { return r.plan().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
