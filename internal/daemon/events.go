@@ -17,7 +17,7 @@ type journal struct{ events *events.Journal }
 
 // newJournal goes on with that of an earlier supervisor.
 func newJournal(m *proc.Manager, rec *proc.Recovered, log hclog.Logger) *journal {
-	return &journal{events.Resume(m, rec.Blobs, rec.Files, rec.Starts <= 1, func(text string) { log.Warn(text) })}
+	return &journal{events.Resume(m.FDStore(), rec.Items, rec.Starts <= 1, func(text string) { log.Warn(text) })}
 }
 
 // occurred appends what happened to a service or the container.
