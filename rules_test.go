@@ -30,7 +30,7 @@ func edges() map[string][]string {
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
 		"internal/api":       {"supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
+		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/fdstore", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
 		"internal/service":   {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit", "internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm", "jvm/tomcat", "supervisor", "supervisor/probe"},
