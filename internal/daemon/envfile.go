@@ -200,7 +200,7 @@ func (m secretMask) facts(f *jvmFacts) *jvmFacts {
 		_, v.Value, _ = strings.Cut(m.known(redact.Arg(v.Name+"="+v.Value)), "=")
 	}
 	if chosen := f.Result.Flavor; chosen != nil {
-		out.Result.Flavor = &jvm.Chosen{Name: chosen.Name, Why: m.text(chosen.Why)}
+		out.Result.Flavor = &jvm.ProfileChoice{Name: chosen.Name, Why: m.text(chosen.Why)}
 	}
 	out.Sources = slices.Clone(f.Sources)
 	for k := range out.Sources {

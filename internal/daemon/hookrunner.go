@@ -127,7 +127,7 @@ func flavorOf(cfg config.Config, bound []hooks.ResolvedHook) string {
 		return ""
 	}
 	limits, _ := ReadLimits(nil)
-	policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: EnvironMap(os.Environ()), Labels: cfg.Labels, Limits: limits})
+	policy, err := cfg.JVM.Policy(jvm.Container{Env: EnvironMap(os.Environ()), Labels: cfg.Labels, Limits: limits})
 	if err != nil {
 		return "" // the JVM's start says why
 	}

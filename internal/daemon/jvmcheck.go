@@ -50,11 +50,11 @@ func (l *processLauncher) asking(env map[string]string, add []jvm.EnvVar, dir st
 }
 
 // flagsOf gives what asks a JVM for its flags; nil where it is not to be asked.
-func (c jvmCheck) flagsOf(a asking) func(context.Context, string) map[string]jvm.OwnFlag {
+func (c jvmCheck) flagsOf(a asking) func(context.Context, string) map[string]jvm.JVMFlag {
 	if !c.on {
 		return nil
 	}
-	return func(ctx context.Context, java string) map[string]jvm.OwnFlag {
+	return func(ctx context.Context, java string) map[string]jvm.JVMFlag {
 		flags, err := c.checker.Build(ctx, java, a.who, a.run)
 		if err != nil {
 			return nil // before says so
@@ -64,10 +64,10 @@ func (c jvmCheck) flagsOf(a asking) func(context.Context, string) map[string]jvm
 }
 
 // ownFlags is what package jvm wants to know of them.
-func ownFlags(flags hotspot.Flags) map[string]jvm.OwnFlag {
-	out := make(map[string]jvm.OwnFlag, len(flags))
+func ownFlags(flags hotspot.Flags) map[string]jvm.JVMFlag {
+	out := make(map[string]jvm.JVMFlag, len(flags))
 	for name, f := range flags {
-		out[name] = jvm.OwnFlag{Type: f.Type, Kind: f.Kind}
+		out[name] = jvm.JVMFlag{Type: f.Type, Kind: f.Kind}
 	}
 	return out
 }
@@ -90,7 +90,7 @@ func (c jvmCheck) before(ctx context.Context, l *processLauncher, f *jvmFacts, e
 	}
 	checked := *f // others may read that already
 	checked.flags = flags
-	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(f.Result.Warnings), func(p jvm.Problem) bool { return jvm.Presumed(p.Code) })
+	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(f.Result.Warnings), func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
 	for _, d := range differences(f.Result.Options, flags, nil) {
 		checked.Result.Warnings = append(checked.Result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
 		notes = append(notes, "JVM options: "+d)

@@ -64,7 +64,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	when := func(value string) jvm.When {
-		return jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"ENV": {value}}}}
+		return jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"ENV": {value}}}}
 	}
 	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{
 		Options:  []jvm.Inline{{Option: "--add-exports"}, {Option: "a/b=c"}, {Option: "-Dskipped=1", When: when("uat")}},
@@ -229,7 +229,7 @@ func TestNothingToWatch(t *testing.T) {
 	never := time.Duration(0)
 	l := &javaLauncher{processLauncher: &processLauncher{}, world: sourceWorld{labels: noLabels}, jvm: jvm.Config{User: jvm.LayerConfig{
 		Options: []jvm.Inline{{Option: "-Xmx1g"}}, Env: []string{"APP_OPTS"}, URLs: []jvm.URL{{URL: "http://config/x", Every: &never},
-			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"STOKER_NO_SUCH": {"x"}}}}}}}}}
+			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"STOKER_NO_SUCH": {"x"}}}}}}}}}
 	for name, plan := range map[string]*setup{
 		"no JVM":     {definitions: []supervisor.Definition{{Name: "web", Launcher: l.processLauncher}}},
 		"no sources": {definitions: []supervisor.Definition{{Name: "app", Launcher: l}}},

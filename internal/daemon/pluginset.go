@@ -70,7 +70,7 @@ func surroundings(cfg config.Config) plugin.Environment {
 	env := EnvironMap(os.Environ())
 	return plugin.Environment{Env: env, Labels: cfg.Labels, Flavor: func() string {
 		limits, _ := ReadLimits(nil)
-		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
+		policy, err := cfg.JVM.Policy(jvm.Container{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {
 			return "" // a start says what is wrong
 		}
