@@ -8,13 +8,10 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// DefaultDir is that of Config.Dir.
-const DefaultDir = "/etc/stoker/hooks"
-
 // Config is the hooks section of the configuration.
 type Config struct {
 	// Dir holds hooks as files: EVENT.d/NN-name (default /etc/stoker/hooks).
-	Dir     string `yaml:"dir"`
+	Dir     string `yaml:"dir" default:"/etc/stoker/hooks" check:"absolute"`
 	ByEvent `yaml:",inline"`
 }
 
@@ -58,7 +55,7 @@ type Hook struct {
 	// Name tells it apart from the others of its event. With File it may be absent.
 	Name string `yaml:"name"`
 	// Command is an argument list. It is never given to a shell.
-	Command []string `yaml:"command"`
+	Command []string `yaml:"command" check:"command"`
 	// File is the name of a file in EVENT.d beside which this stands; what else is
 	// set here counts for it.
 	File string `yaml:"file"`
@@ -66,27 +63,27 @@ type Hook struct {
 	// ${NAME} for what the hook's environment has.
 	URL string `yaml:"url"`
 	// Method of the request (default POST).
-	Method string `yaml:"method"`
+	Method string `yaml:"method" check:"method"`
 	// Headers of the request, with ${NAME}. The Content-Type of a body is
 	// application/json where none is given.
-	Headers map[string]string `yaml:"headers"`
+	Headers map[string]string `yaml:"headers" check:"headers"`
 	// Body with ${NAME}, whose values are quoted as the Content-Type wants it.
 	Body string `yaml:"body"`
 	// Status are the answers that count as success (default 200 to 299).
-	Status []int `yaml:"status"`
+	Status []int `yaml:"status" check:"statuses"`
 	// CAFile holds PEM certificates that count beside the system's.
-	CAFile string `yaml:"ca_file"`
+	CAFile string `yaml:"ca_file" check:"absolute"`
 
 	// Services are those of whose events it is a hook; none: of all.
 	Services []string `yaml:"services"`
 	// When says in which containers it counts, and at which ends.
 	When When `yaml:"when"`
 	// Timeout of one try: then TERM to its group, and KILL (default 30s).
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" check:"positive"`
 	// OnFailure is ignore (default), fail, "retry N" or "retry N, fail".
 	OnFailure string `yaml:"on_failure"`
 	// RetryEvery is the wait before another try (default 1s).
-	RetryEvery time.Duration `yaml:"retry_every"`
+	RetryEvery time.Duration `yaml:"retry_every" check:"positive"`
 	// RunAs is the user, as that of a service (default stoker's own).
 	RunAs string `yaml:"run_as"`
 	// AllowEnv are patterns of the variables that it may set by STOKER_OUT although they

@@ -15,17 +15,17 @@ type Config struct {
 	Rules Rules `yaml:"rules"`
 	// CPUs says how GC threads come from a fractional quota: CPUsCeil or
 	// CPUsFloor.
-	CPUs string `yaml:"cpus"`
+	CPUs string `yaml:"cpus" check:"oneof ceil floor"`
 	// Reserve is memory set aside for jobs and sessions, such as "256MiB".
-	Reserve string `yaml:"reserve"`
+	Reserve string `yaml:"reserve" check:"size"`
 	// Check tries the merged options on the JVM before a start (default true).
-	Check    *bool       `yaml:"check" change:"live"`
+	Check    *bool       `yaml:"check" change:"live" default:"true"`
 	Default  LayerConfig `yaml:"default"`
 	User     LayerConfig `yaml:"user"`
 	Enforced LayerConfig `yaml:"enforced"`
 	// Apply says what follows when a file, folder or URL gives other options than
 	// a running JVM was started with: ApplyReport (default) or ApplyRestart.
-	Apply string `yaml:"apply" change:"live"`
+	Apply string `yaml:"apply" change:"live" default:"report" check:"oneof report restart"`
 }
 
 // The values of Config.CPUs. The default is the first, as in the JVM; with the
@@ -40,7 +40,7 @@ type Flavor struct {
 	// Name is that of a profile; absent: the first one that matches.
 	Name   string  `yaml:"name"`
 	CPUs   float64 `yaml:"cpus"`
-	Memory string  `yaml:"memory"`
+	Memory string  `yaml:"memory" check:"size"`
 }
 
 // What Config.Apply may be.
@@ -64,5 +64,5 @@ type LayerConfig struct {
 	// URLs are documents of a configuration service.
 	URLs []URL `yaml:"urls" json:",omitempty"`
 	// Env names environment variables that hold options; only for the user layer.
-	Env []string `yaml:"env"`
+	Env []string `yaml:"env" check:"variables"`
 }

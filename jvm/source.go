@@ -33,16 +33,16 @@ type URL struct {
 	URL  string `yaml:"url,short" secret:"url"`
 	When When   `yaml:"when" json:",omitzero"`
 	// Timeout bounds one try (default 2s), Deadline all tries of a start (5s).
-	Timeout  time.Duration `yaml:"timeout" json:",omitzero"`
-	Deadline time.Duration `yaml:"deadline" json:",omitzero"`
+	Timeout  time.Duration `yaml:"timeout" json:",omitzero" default:"2s" check:"positive"`
+	Deadline time.Duration `yaml:"deadline" json:",omitzero" default:"5s" check:"positive"`
 	// Every is the time between two requests while the JVM runs (default 60s), +-20 %; 0:
 	// never.
-	Every *time.Duration `yaml:"every" json:",omitempty"`
+	Every *time.Duration `yaml:"every" json:",omitempty" default:"60s" check:"atleast 1s"`
 	// RequireFresh: a start fails without an answer, instead of using the last good one.
 	RequireFresh bool              `yaml:"require_fresh" json:",omitempty"`
-	Headers      map[string]string `yaml:"headers" json:",omitempty"`
-	// CAFile holds PEM certificates that count beside the system's.
-	CAFile string `yaml:"ca_file" json:",omitempty"`
+	Headers      map[string]string `yaml:"headers" json:",omitempty" check:"headers"`
+	// CAFile holds PEM certificates, in addition to the system's.
+	CAFile string `yaml:"ca_file" json:",omitempty" check:"absolute"`
 }
 
 // MarshalJSON gives an option without a condition as text: so it was kept and

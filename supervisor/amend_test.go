@@ -47,7 +47,7 @@ func TestAmend(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			accompanied(t, func(st *stage, f *fakeCompanion) {
+			listened(t, func(st *stage, f *fakeListener) {
 				var asked []Died
 				confirmed := 0
 				st.l.prepare = amending(c.ready, func(d Died) string {

@@ -49,7 +49,7 @@ func TestApply(t *testing.T) {
 	if made := s.set.Load().services["a"].made; made != "2" {
 		t.Errorf("a is made of %q", made)
 	}
-	if err := init.conn.Send(&initproto.Msg{Type: initproto.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}); err != nil {
+	if err := init.conn.Send(&initproto.Msg{Type: initproto.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stops: 1}); err != nil {
 		t.Fatal(err)
 	}
 	<-code
@@ -70,7 +70,7 @@ func TestLeftOver(t *testing.T) {
 	code := make(chan int, 1)
 	go func() { code <- s.Run(t.Context(), rec) }() // ends with the stop
 	await(t, "it is gone", func() bool { return len(s.Services()) == 0 })
-	if err := init.conn.Send(&initproto.Msg{Type: initproto.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}); err != nil {
+	if err := init.conn.Send(&initproto.Msg{Type: initproto.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stops: 1}); err != nil {
 		t.Fatal(err)
 	}
 	<-code

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -150,7 +151,7 @@ func (s *Service) complains(h happening) {
 	}
 	if made.Degraded {
 		s.log.Error("service is degraded", "reason", made.Text)
-		s.reach(StageDegraded, made.Text)
+		s.reach(lifecycle.Degraded, made.Text)
 		s.recordIssue(made.Cause, made.Text)
 		s.keep()
 		return
@@ -163,7 +164,7 @@ func (s *Service) complains(h happening) {
 		return
 	}
 	s.log.Error("service is ill", "reason", made.Text, "then", then)
-	s.reach(StageUnhealthy, made.Text)
+	s.reach(lifecycle.Unhealthy, made.Text)
 	s.kept.Spared = true // it works: its restart is not to park it
 	s.giveUp(then, made.Cause, made.Text)
 }

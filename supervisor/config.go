@@ -15,7 +15,7 @@ type Config struct {
 	Surroundings `yaml:",inline"`
 	// Autostart false leaves the service STOPPED until it is asked for, or until
 	// a service starts that requires it.
-	Autostart *bool `yaml:"autostart" change:"live"`
+	Autostart *bool `yaml:"autostart" change:"live" default:"true"`
 	// Oneshot is a service that does its work and ends: what is to start behind
 	// it waits until it has ended with a success code.
 	Oneshot bool `yaml:"oneshot"`
@@ -31,13 +31,13 @@ type Config struct {
 	Essential bool `yaml:"essential" change:"live"`
 	// SuccessCodes are the exit codes that count as success (default 0; java
 	// and tomcat also 143, which is what a JVM makes of SIGTERM).
-	SuccessCodes []int `yaml:"success_codes" change:"live"`
+	SuccessCodes []int `yaml:"success_codes" change:"live" check:"exitcodes"`
 	// SuccessSignals are signals whose deadly effect counts as success (default
 	// none; the stop signal counts whenever somebody asked for the stop).
 	SuccessSignals []string `yaml:"success_signals" change:"live"`
 
 	Ready   Ready   `yaml:"ready" change:"live"`
-	Live    Live    `yaml:"live" change:"live"`
+	Live    Live    `yaml:"live" change:"live" default:"-"`
 	Restart Restart `yaml:"restart" change:"live"`
 	Stop    Stop    `yaml:"stop" change:"live"`
 	Output  Output  `yaml:"output" change:"live"`
@@ -54,12 +54,12 @@ const (
 type Ready struct {
 	probe.Config `yaml:",inline"`
 	// Log is a regular expression that one line of the output must match.
-	Log probe.Log `yaml:"log"`
+	Log probe.Log `yaml:"log" check:"regexp"`
 	// Within is the start timeout (default 120s).
-	Within time.Duration `yaml:"within"`
+	Within time.Duration `yaml:"within" default:"120s" check:"positive"`
 	// Every is the longest time between two checks (default 1s); the first
 	// checks follow each other faster.
-	Every time.Duration `yaml:"every"`
+	Every time.Duration `yaml:"every" default:"1s" check:"positive"`
 }
 
 // What follows when a RUNNING service is not alive any more.
@@ -74,13 +74,13 @@ const (
 type Live struct {
 	probe.Config `yaml:",inline"`
 	// Every is the time between two checks (default 10s).
-	Every time.Duration `yaml:"every"`
+	Every time.Duration `yaml:"every" default:"10s" check:"positive"`
 	// Failures in a row after which Then follows (default 3).
-	Failures int `yaml:"failures"`
+	Failures int `yaml:"failures" default:"3" check:"positive"`
 	// Successes in a row after which a service that was reported counts as
 	// healthy again (default 1).
-	Successes int    `yaml:"successes"`
-	Then      string `yaml:"then"` // report, restart (default), stop-container
+	Successes int    `yaml:"successes" default:"1" check:"positive"`
+	Then      string `yaml:"then" default:"restart" check:"oneof report restart stop-container"` // report, restart (default), stop-container
 }
 
 // Restart policies.
@@ -92,7 +92,7 @@ const (
 
 // Restart says what follows the end of a service that nobody asked to stop.
 type Restart struct {
-	Policy  string  `yaml:"policy"` // always (default; a oneshot: on-failure), on-failure, never
+	Policy  string  `yaml:"policy" check:"oneof always on-failure never"` // always (default; a oneshot: on-failure), on-failure, never
 	Backoff Backoff `yaml:"backoff"`
 	Limit   Limit   `yaml:"limit"`
 }
@@ -101,36 +101,36 @@ type Restart struct {
 // with up to Jitter (a fraction) added. A service that ran for Reset starts
 // again at First.
 type Backoff struct {
-	First  *time.Duration `yaml:"first"`  // default 500ms
-	Factor float64        `yaml:"factor"` // default 2
-	Max    time.Duration  `yaml:"max"`    // default 30s
-	Jitter *float64       `yaml:"jitter"` // default 0.1
-	Reset  time.Duration  `yaml:"reset"`  // default 60s
+	First  *time.Duration `yaml:"first" default:"500ms" check:"notnegative"` // default 500ms
+	Factor float64        `yaml:"factor" default:"2"`                        // default 2
+	Max    time.Duration  `yaml:"max" default:"30s" check:"positive"`        // default 30s
+	Jitter *float64       `yaml:"jitter" default:"0.1"`                      // default 0.1
+	Reset  time.Duration  `yaml:"reset" default:"60s" check:"positive"`      // default 60s
 }
 
 // Limit bounds how often a service may be started anew within a time. Past it
 // the service is tried again every RetryEvery (+-20 %), or is FATAL for good
 // where that is set to 0.
 type Limit struct {
-	Starts     int            `yaml:"starts"`      // default 5
-	Within     time.Duration  `yaml:"within"`      // default 10m
-	RetryEvery *time.Duration `yaml:"retry_every"` // default 5m
+	Starts     int            `yaml:"starts" default:"5" check:"positive"`          // default 5
+	Within     time.Duration  `yaml:"within" default:"10m" check:"positive"`        // default 10m
+	RetryEvery *time.Duration `yaml:"retry_every" default:"5m" check:"notnegative"` // default 5m
 	// UncountedCodes are exit codes that do not count when the service was RUNNING:
 	// it works, and only the back-off holds it up (default none; java and tomcat 3,
 	// which is what -XX:+ExitOnOutOfMemoryError makes of a full heap).
-	UncountedCodes []int `yaml:"uncounted_codes"`
+	UncountedCodes []int `yaml:"uncounted_codes" check:"exitcodes"`
 }
 
 // Stop says how a service is ended.
 type Stop struct {
-	Signal string `yaml:"signal"` // default TERM
+	Signal string `yaml:"signal" default:"TERM" check:"signal"` // default TERM
 	// Command is run instead of the signal. Where it fails, the signal is sent.
 	// It gets the process's id as STOKER_PID.
-	Command []string `yaml:"command"`
+	Command []string `yaml:"command" check:"command"`
 	// Drain is the time between the wish to stop, from which on the container is
 	// not ready, and the signal or command (default 0). It is not part of Timeout.
-	Drain   time.Duration `yaml:"drain"`
-	Timeout time.Duration `yaml:"timeout"` // before KILL; default the container's less 2s: 6s
+	Drain   time.Duration `yaml:"drain" check:"notnegative"`
+	Timeout time.Duration `yaml:"timeout" check:"positive"` // before KILL; default the container's less 2s: 6s
 	// ThreadDump sends QUIT to a JVM that catches it before it is killed
 	// (default: true for java and tomcat).
 	ThreadDump *bool `yaml:"thread_dump"`
@@ -152,19 +152,19 @@ const (
 
 // Output says what becomes of what a service writes.
 type Output struct {
-	Keep     string     `yaml:"keep"`                   // how much is kept for `stoker logs`, in memory; default 256KiB
-	Format   string     `yaml:"format"`                 // raw (default), prefix, json, none
-	Overflow string     `yaml:"overflow"`               // drop (default), block
-	Merge    bool       `yaml:"merge" change:"restart"` // stdout and stderr through one pipe, in their order; all of it is stdout
-	File     OutputFile `yaml:"file"`
+	Keep     string     `yaml:"keep" default:"256KiB" check:"size"`                      // how much is kept for `stoker logs`, in memory; default 256KiB
+	Format   string     `yaml:"format" default:"raw" check:"oneof raw prefix json none"` // raw (default), prefix, json, none
+	Overflow string     `yaml:"overflow" default:"drop" check:"oneof drop block"`        // drop (default), block
+	Merge    bool       `yaml:"merge" change:"restart"`                                  // stdout and stderr through one pipe, in their order; all of it is stdout
+	File     OutputFile `yaml:"file" default:"-"`
 }
 
 // OutputFile writes a service's output to files too. The file at Path is
 // renamed to Path.1, Path.1 to Path.2 and so on when it is full.
 type OutputFile struct {
-	Path  string        `yaml:"path"`  // empty: to none
-	Size  string        `yaml:"size"`  // at which it is full; default 10MiB
-	Every time.Duration `yaml:"every"` // after which it is full, whatever its size; default never
-	Files int           `yaml:"files"` // how many full ones are kept; default 5
-	Total string        `yaml:"total"` // of all of them together; default no more than Size and Files allow
+	Path  string        `yaml:"path" check:"absolute"`              // empty: to none
+	Size  string        `yaml:"size" default:"10MiB" check:"size"`  // at which it is full; default 10MiB
+	Every time.Duration `yaml:"every" check:"atleast 1s"`           // after which it is full, whatever its size; default never
+	Files int           `yaml:"files" default:"5" check:"positive"` // how many full ones are kept; default 5
+	Total string        `yaml:"total" check:"size"`                 // of all of them together; default no more than Size and Files allow
 }

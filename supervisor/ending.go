@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -37,7 +38,7 @@ func (s *Service) exited(h happening) {
 			s.record(f)
 		}
 		s.kept.Awaited = nil
-		s.reach(StageExited, s.whyOver())
+		s.reach(lifecycle.Exited, s.whyOver())
 		s.keep()
 		s.proc.Ack()
 		s.awaitGroup()
@@ -57,7 +58,7 @@ func (s *Service) exited(h happening) {
 	} else {
 		s.failed(s.failureOfEnd(ran, left))
 	}
-	s.reach(StageExited, s.kept.Reason)
+	s.reach(lifecycle.Exited, s.kept.Reason)
 	if !done {
 		s.amend(info, ran)
 	}
@@ -95,7 +96,7 @@ func (s *Service) failed(f *incident.Failure) {
 	}
 	s.log.Info("service ended", args...)
 	if s.kept.State == Starting {
-		s.reach(StageStartFailed, f.Reason)
+		s.reach(lifecycle.StartFailed, f.Reason)
 	}
 	s.record(f)
 	if f.Found.Reason == "" && f.Left == "" {
@@ -201,7 +202,7 @@ func (s *Service) park(why string, args ...any) {
 	if !s.kept.Fatal {
 		s.kept.Fatal = true
 		s.reachExited()
-		s.reach(StageFatal, s.kept.Reason)
+		s.reach(lifecycle.Fatal, s.kept.Reason)
 	}
 	limit := s.cfg.Restart.Limit
 	if *limit.RetryEvery == 0 {

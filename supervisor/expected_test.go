@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // Whoever acts at the end of a service hears whether it was to come.
@@ -25,16 +27,16 @@ func TestExpectedEnds(t *testing.T) {
 		"crashes, and leaves processes there": {func(st *stage) { p := st.up(); p.leave(map[int]bool{900: false}); p.exits(3); synctest.Wait() }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			accompanied(t, func(st *stage, f *fakeCompanion) {
+			listened(t, func(st *stage, f *fakeListener) {
 				c.story(st)
 				synctest.Wait()
-				for _, stage := range []Stage{StageExited, StageStopped} {
+				for _, stage := range []lifecycle.Event{lifecycle.Exited, lifecycle.Stopped} {
 					if m := f.last(t, stage); m.Expected == nil || *m.Expected != c.want {
 						t.Errorf("%s: expected %v, want %v", stage, m.Expected, c.want)
 					}
 				}
-				if m := f.last(t, StageStarted); m.Expected != nil {
-					t.Errorf("%s: expected %v", m.Stage, *m.Expected)
+				if m := f.last(t, lifecycle.Started); m.Expected != nil {
+					t.Errorf("%s: expected %v", m.Event, *m.Expected)
 				}
 			})
 		})

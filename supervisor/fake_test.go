@@ -31,24 +31,24 @@ type fakeWorld struct {
 	// dies says that a supervisor is being killed: its end is not seen by others.
 	dies atomic.Bool
 
-	mu        sync.Mutex // guards what follows
-	steps     int
-	procs     []*fakeProcess
-	tries     []time.Duration // when a start was tried
-	bag       []byte
-	notes     []*incident.Failure
-	dumps     []uint64  // starts whose thread dump was handed on
-	given     []string  // thread dumps that were not in the output, after their starts
-	before    string    // what must be up first
-	after     string    // what must be gone first
-	companion Companion // who acts at the stages; nil: nobody does
-	leftBy    atomic.Int32
-	changed   atomic.Int32
-	rested    atomic.Int32
+	mu       sync.Mutex // guards what follows
+	steps    int
+	procs    []*fakeProcess
+	tries    []time.Duration // when a start was tried
+	bag      []byte
+	notes    []*incident.Failure
+	dumps    []uint64 // starts whose thread dump was handed on
+	given    []string // thread dumps that were not in the output, after their starts
+	before   string   // what must be up first
+	after    string   // what must be gone first
+	listener Listener // who acts at the stages; nil: nobody does
+	leftBy   atomic.Int32
+	changed  atomic.Int32
+	rested   atomic.Int32
 }
 
 func (w *fakeWorld) environment() environment {
-	return environment{w, w, w, w, w.companion}
+	return environment{w, w, w, w, w.listener}
 }
 
 // at is the time since the beginning of the test.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
@@ -52,14 +53,14 @@ type kept struct {
 	Leaving    bool              `json:"leaving"`  // not configured any more: it goes when it is STOPPED
 	OOM        incident.OOMCount `json:"oom"`      // of its cgroup when the latest process was started
 	// Round is the number of the first try of the present start; see round.go.
-	Round   uint64   `json:"round"`
-	Attempt int      `json:"attempt"`           // of the round: starts in a row without a stable time, from 1
-	Reached []Stage  `json:"reached,omitempty"` // by the round, in order
-	Untold  []Moment `json:"untold,omitempty"`  // which may not have been told yet
-	Awaited *Moment  `json:"awaited,omitempty"` // STARTING, STOPPING: its hooks come first; nil: none do
-	Pid     int      `json:"pid"`               // of the round's process; 0: there was none
-	Port    int      `json:"port"`              // Launch.Port
-	Budget  int64    `json:"budget"`            // of the stop that the stop of the service belongs to, ns; 0: of none
+	Round   uint64                 `json:"round"`
+	Attempt int                    `json:"attempt"`           // of the round: starts in a row without a stable time, from 1
+	Reached []lifecycle.Event      `json:"reached,omitempty"` // by the round, in order
+	Untold  []lifecycle.Occurrence `json:"untold,omitempty"`  // which may not have been told yet
+	Awaited *lifecycle.Occurrence  `json:"awaited,omitempty"` // STARTING, STOPPING: its hooks come first; nil: none do
+	Pid     int                    `json:"pid"`               // of the round's process; 0: there was none
+	Port    int                    `json:"port"`              // Launch.Port
+	Budget  int64                  `json:"budget"`            // of the stop that the stop of the service belongs to, ns; 0: of none
 	// OOMKilled says that the kernel's OOM killer ended the latest process.
 	OOMKilled bool   `json:"oom_killed"`
 	Amend     string `json:"amend"`     // why the next start is another one; empty: it is not

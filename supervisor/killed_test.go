@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // outcome is what must not depend on a crash.
@@ -32,7 +34,7 @@ func (st *stage) outcome() outcome {
 	for _, p := range st.w.procs {
 		o.Alive += len(p.Members())
 	}
-	if c, ok := st.w.companion.(*fakeCompanion); ok {
+	if c, ok := st.w.listener.(*fakeListener); ok {
 		o.Told = c.life()
 	}
 	return o
@@ -93,13 +95,13 @@ func TestKilledAtEveryStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var want outcome
 			for dieAt, steps := 0, 1; dieAt <= steps; dieAt++ {
-				accompanied(t, func(st *stage, c *fakeCompanion) {
-					c.takes[StagePreStart], c.takes[StagePreStop] = 100*time.Millisecond, 100*time.Millisecond
+				listened(t, func(st *stage, c *fakeListener) {
+					c.takes[lifecycle.PreStart], c.takes[lifecycle.PreStop] = 100*time.Millisecond, 100*time.Millisecond
 					st.w.dieAt = dieAt
 					story(st)
 					got := st.outcome()
 					if name == "gives up" { // it is dead before or after it counts as ready
-						got.Told = strings.ReplaceAll(got.Told, string(StageStartFailed), string(StageReady))
+						got.Told = strings.ReplaceAll(got.Told, string(lifecycle.StartFailed), string(lifecycle.Ready))
 					}
 					c.check(t, false)
 					if dieAt == 0 {
@@ -108,7 +110,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 					} else if got != want {
 						t.Errorf("killed at step %d: %+v\nwant %+v", dieAt, got, want)
 					}
-				}, StagePreStart, StagePreStop)
+				}, lifecycle.PreStart, lifecycle.PreStop)
 			}
 		})
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // lives are stories of a service, and what is told of them.
@@ -177,12 +179,12 @@ func TestLives(t *testing.T) {
 	for name, c := range lives() {
 		for _, hooked := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, "/", hooked), func(t *testing.T) {
-				var wants []Stage
+				var wants []lifecycle.Event
 				if hooked {
-					wants = []Stage{StagePreStart, StagePreStop}
+					wants = []lifecycle.Event{lifecycle.PreStart, lifecycle.PreStop}
 				}
-				accompanied(t, func(st *stage, f *fakeCompanion) {
-					f.takes[StagePreStart], f.takes[StagePreStop] = 0, 0
+				listened(t, func(st *stage, f *fakeListener) {
+					f.takes[lifecycle.PreStart], f.takes[lifecycle.PreStop] = 0, 0
 					c.story(st)
 					synctest.Wait()
 					if got := f.life(); got != c.want {
@@ -200,8 +202,8 @@ func TestLives(t *testing.T) {
 func TestLivesSurviveAKill(t *testing.T) {
 	for name, c := range lives() {
 		t.Run(name, func(t *testing.T) {
-			accompanied(t, func(st *stage, f *fakeCompanion) {
-				f.takes[StagePreStart], f.takes[StagePreStop] = 0, 0
+			listened(t, func(st *stage, f *fakeListener) {
+				f.takes[lifecycle.PreStart], f.takes[lifecycle.PreStop] = 0, 0
 				c.story(st)
 				for range 3 {
 					st.crash()
@@ -216,7 +218,7 @@ func TestLivesSurviveAKill(t *testing.T) {
 				st.sleep(10 * time.Second)
 				st.want(Stopped)
 				f.check(t, true)
-			}, StagePreStart, StagePreStop)
+			}, lifecycle.PreStart, lifecycle.PreStop)
 		})
 	}
 }

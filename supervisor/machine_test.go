@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
@@ -61,7 +62,7 @@ func (st *stage) cause(ev Event) {
 	case EvChanged:
 		st.send(request{event: EvChanged, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, Made: "other"}})
 	case EvHooked:
-		st.tell(happening{event: ev, text: string(StagePreStart)})
+		st.tell(happening{event: ev, text: string(lifecycle.PreStart)})
 	case EvReleased, EvAsked, EvWell, EvOutlived:
 		st.tell(happening{event: ev})
 	case EvAttached:

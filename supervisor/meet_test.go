@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -129,16 +130,16 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 func TestEverybodyHearsOfTheLimit(t *testing.T) {
 	for range 20 { // who is asked first is random
 		playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeWorld) {
-			heard := map[string]*fakeCompanion{}
+			heard := map[string]*fakeListener{}
 			for name, w := range worlds {
-				heard[name] = newFakeCompanion(w, StagePreStop)
-				heard[name].takes[StagePreStop] = 100 * time.Millisecond
+				heard[name] = newFakeListener(w, lifecycle.PreStop)
+				heard[name].takes[lifecycle.PreStop] = 100 * time.Millisecond
 				s.set.Load().services[name].world.listener = heard[name]
 			}
 			s.stopping.Store(1)
 			s.stopAll(s.ctx, 6*time.Second, 0, make(chan struct{}))
 			for name, c := range heard {
-				if m := c.last(t, StagePreStop); m.Until.IsZero() || m.Budget != s.set.Load().stopTimeout {
+				if m := c.last(t, lifecycle.PreStop); m.Until.IsZero() || m.Budget != s.set.Load().stopTimeout {
 					t.Errorf("%s: %+v", name, m)
 				}
 			}

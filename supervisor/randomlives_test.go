@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // Whatever happens in whatever order, no round is told of in another way than it
@@ -22,7 +23,7 @@ func TestRandomLives(t *testing.T) {
 		seeds = 40
 	}
 	for seed := range seeds {
-		accompanied(t, func(st *stage, c *fakeCompanion) {
+		listened(t, func(st *stage, c *fakeListener) {
 			r := rand.New(rand.NewPCG(seed, 5)) //nolint:gosec // it is to be the same each time
 			st.random(r, c)
 			var did []string
@@ -36,7 +37,7 @@ func TestRandomLives(t *testing.T) {
 					held := []string{"", "", "db comes first"}
 					st.w.holds(held[r.IntN(3)], held[r.IntN(3)])
 				case ev == EvHooked:
-					c.end([]Stage{StagePreStart, StagePreStop}[r.IntN(2)], []error{nil, errors.New("boom")}[r.IntN(2)])
+					c.end([]lifecycle.Event{lifecycle.PreStart, lifecycle.PreStop}[r.IntN(2)], []error{nil, errors.New("boom")}[r.IntN(2)])
 				case (ev == EvExited || ev == EvGroupGone) && (st.w.count() == 0 || st.w.last().ended()):
 				default:
 					st.cause(ev)
@@ -55,17 +56,17 @@ func TestRandomLives(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("seed %d: %s\ntold: %s", seed, strings.Join(did, ", "), c.life())
 			}
-		}, []Stage{StagePreStart, StagePreStop}[:seed%3]...)
+		}, []lifecycle.Event{lifecycle.PreStart, lifecycle.PreStop}[:seed%3]...)
 	}
 }
 
 // random makes a service of which much is left to chance.
-func (st *stage) random(r *rand.Rand, c *fakeCompanion) {
+func (st *stage) random(r *rand.Rand, c *fakeListener) {
 	if r.IntN(2) == 0 {
-		c.takes[StagePreStart] = time.Duration(r.IntN(3)) * time.Second
+		c.takes[lifecycle.PreStart] = time.Duration(r.IntN(3)) * time.Second
 	}
 	if r.IntN(2) == 0 {
-		c.takes[StagePreStop] = time.Duration(r.IntN(3)) * time.Second
+		c.takes[lifecycle.PreStop] = time.Duration(r.IntN(3)) * time.Second
 	}
 	st.made = fmt.Sprint(r.IntN(2))
 	st.cfg.Restart.Policy = []string{Always, OnFailure, Never}[r.IntN(3)]
@@ -97,34 +98,34 @@ func (st *stage) random(r *rand.Rand, c *fakeCompanion) {
 // BenchmarkStages is what is kept and told of a life in which nobody acts, and of one
 // to which somebody only listens.
 func BenchmarkStages(b *testing.B) {
-	for name, c := range map[string]Companion{"nobody": nil, "listens": deaf{}} {
+	for name, c := range map[string]Listener{"nobody": nil, "listens": deaf{}} {
 		b.Run(name, func(b *testing.B) {
-			w := &fakeWorld{epoch: time.Now(), companion: c}
+			w := &fakeWorld{epoch: time.Now(), listener: c}
 			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w.environment(), hclog.NewNullLogger())
 			b.ReportAllocs()
 			for b.Loop() {
 				s.kept.Reached, s.kept.Round = nil, s.kept.Round+1
 				s.preStart()
 				s.keep()
-				s.reach(StageStarted, "")
+				s.reach(lifecycle.Started, "")
 				s.keep()
-				s.reach(StageReady, "")
+				s.reach(lifecycle.Ready, "")
 				s.keep()
 				s.preStop()
 				s.keep()
-				s.reach(StageExited, "exit code 1")
-				s.reach(StageStopped, "exit code 1")
+				s.reach(lifecycle.Exited, "exit code 1")
+				s.reach(lifecycle.Stopped, "exit code 1")
 				s.keep()
 			}
 		})
 	}
 }
 
-// deaf is a Companion to which nothing belongs.
+// deaf is a Listener to which nothing belongs.
 type deaf struct{}
 
-func (deaf) Wants(Stage, string) bool            { return false }
-func (deaf) Tell(Moment)                         {}
-func (deaf) Await(context.Context, Moment) error { return nil }
-func (deaf) Settle(context.Context)              {}
-func (deaf) Reserve(time.Duration) time.Duration { return 0 }
+func (deaf) Wants(lifecycle.Event, string) bool                { return false }
+func (deaf) Tell(lifecycle.Occurrence)                         {}
+func (deaf) Await(context.Context, lifecycle.Occurrence) error { return nil }
+func (deaf) Settle(context.Context)                            {}
+func (deaf) Reserve(time.Duration) time.Duration               { return 0 }

@@ -8,21 +8,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// told is a Companion that only remembers.
-type told struct{ moments []Moment }
+// told is a Listener that only remembers.
+type told struct{ moments []lifecycle.Occurrence }
 
-func (*told) Wants(Stage, string) bool            { return false }
-func (c *told) Tell(m Moment)                     { c.moments = append(c.moments, m) }
-func (*told) Await(context.Context, Moment) error { return nil }
-func (*told) Settle(context.Context)              {}
-func (*told) Reserve(time.Duration) time.Duration { return 0 }
-func (c *told) reason(stage Stage) (reasons []string) {
+func (*told) Wants(lifecycle.Event, string) bool                { return false }
+func (c *told) Tell(m lifecycle.Occurrence)                     { c.moments = append(c.moments, m) }
+func (*told) Await(context.Context, lifecycle.Occurrence) error { return nil }
+func (*told) Settle(context.Context)                            {}
+func (*told) Reserve(time.Duration) time.Duration               { return 0 }
+func (c *told) reason(stage lifecycle.Event) (reasons []string) {
 	for _, m := range c.moments {
-		if m.Stage == stage {
+		if m.Event == stage {
 			reasons = append(reasons, m.Reason)
 		}
 	}
@@ -68,7 +69,7 @@ func TestOneReason(t *testing.T) {
 					c.cfg(&st.cfg)
 				}
 				tells := new(told)
-				st.w.companion, st.out = tells, newFakeOutput()
+				st.w.listener, st.out = tells, newFakeOutput()
 				st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{ReadOutput: c.reads}, nil }
 				st.open()
 				st.ask(EvStart)
@@ -84,7 +85,7 @@ func TestOneReason(t *testing.T) {
 				if !strings.HasPrefix(snap.Reason, c.want) || c.want == "" && snap.Reason != "" {
 					t.Errorf("status: %q, want %q", snap.Reason, c.want)
 				}
-				if got := tells.reason(StageExited); len(got) != 1 || got[0] != snap.Reason {
+				if got := tells.reason(lifecycle.Exited); len(got) != 1 || got[0] != snap.Reason {
 					t.Errorf("stages: %q, status: %q", got, snap.Reason)
 				}
 				cases := st.w.cases()

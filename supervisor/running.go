@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
@@ -69,7 +70,7 @@ func (s *Service) sick(h happening) {
 	}
 	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.kept.Sick, s.kept.LiveErr)
 	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", then)
-	s.reach(StageUnhealthy, why)
+	s.reach(lifecycle.Unhealthy, why)
 	s.kept.Reported = s.kept.Reported || then == LiveReport
 	s.giveUp(then, incident.CauseUnhealthy, why)
 }

@@ -21,7 +21,7 @@ type environment struct {
 	coordinator
 	stateStore
 	failureRecorder
-	listener Companion // nil: none
+	listener Listener // nil: none
 }
 
 // processHost starts processes and knows the system.

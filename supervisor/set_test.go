@@ -43,7 +43,7 @@ func connect(t *testing.T, blobs map[string]any, stop int) (*fakeInit, *proc.Man
 	}
 	t.Cleanup(func() { conn.Close() })
 	i := &fakeInit{conn: conn, acked: make(chan uint64, 10)}
-	if err := conn.Send(&initproto.Msg{Type: initproto.Welcome, Pid: os.Getppid(), Stop: stop, Starts: 2}); err != nil {
+	if err := conn.Send(&initproto.Msg{Type: initproto.Welcome, Pid: os.Getppid(), Stops: stop, Starts: 2}); err != nil {
 		t.Fatal(err)
 	}
 	for name, blob := range blobs {
@@ -55,7 +55,7 @@ func connect(t *testing.T, blobs map[string]any, stop int) (*fakeInit, *proc.Man
 			t.Fatal(err)
 		}
 	}
-	if err := conn.Send(&initproto.Msg{Type: initproto.Ready, Stop: stop}); err != nil {
+	if err := conn.Send(&initproto.Msg{Type: initproto.Ready, Stops: stop}); err != nil {
 		t.Fatal(err)
 	}
 	go i.receive() // ends with the connection
@@ -113,7 +113,7 @@ func options() Options {
 
 func TestRunUntilTheEnd(t *testing.T) {
 	over := kept{State: Exited, Gen: 4, Exit: &incident.Exit{Code: 3}}
-	term := &initproto.Msg{Type: initproto.Signal, Seq: 7, Signal: int(syscall.SIGTERM), Count: 1, Stop: 1}
+	term := &initproto.Msg{Type: initproto.Signal, Seq: 7, Signal: int(syscall.SIGTERM), Count: 1, Stops: 1}
 	cases := map[string]struct {
 		blobs     map[string]any
 		essential bool

@@ -104,7 +104,7 @@ func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level in
 		s.log.Error("the budget is used up; what is left is killed", "services", s.alive())
 	}
 	code := s.code(st)
-	if s.opts.Companion != nil {
+	if s.opts.Listener != nil {
 		through := make(chan struct{})
 		go s.lastStages(hooks, st, own, code, through) // ends with the stages, which obey hooks and the budget
 		if ended, alive = s.obey(through, max(left()-reserve/2, leastLast), hurry); !alive {

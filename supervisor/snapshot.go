@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -247,7 +248,7 @@ func (s *Service) pickUpStart() {
 		s.releasedStart(happening{})
 	case s.kept.Awaited != nil:
 		s.awaitHooks()
-	case s.reached(StageStarted): // there was a process, of whose end nobody knows
+	case s.reached(lifecycle.Started): // there was a process, of whose end nobody knows
 		s.enterStarting()
 	default: // the start came to nothing: the same one again
 		left := time.Until(s.deadline)

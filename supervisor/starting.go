@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
@@ -183,7 +184,7 @@ func (s *Service) spawn(l *Launch) {
 		return
 	}
 	s.proc, s.kept.UpSince, s.kept.Pid = p, s.world.Now(), p.Pid()
-	s.reach(StageStarted, "")
+	s.reach(lifecycle.Started, "")
 	s.kept.OOM = s.world.OOM(p.Cgroups(), false)
 	s.keep()
 	s.world.Changed()
@@ -251,7 +252,7 @@ func (s *Service) ready() {
 	s.quit()
 	s.blame("")
 	s.probeErr = ""
-	s.reach(StageReady, "")
+	s.reach(lifecycle.Ready, "")
 	s.enter(Running, s.cfg.Restart.Backoff.Reset)
 	if s.cfg.Oneshot {
 		s.log.Info("service runs", "pid", s.proc.Pid())
@@ -277,7 +278,7 @@ func (s *Service) notBorn(err error) {
 		code = se.Code()
 	}
 	s.kept.Exit = &incident.Exit{Code: code, NotStarted: true, At: time.Now()}
-	s.reach(StageStartFailed, s.kept.Reason)
+	s.reach(lifecycle.StartFailed, s.kept.Reason)
 	var l LastingError
 	s.kept.Lasting = errors.As(err, &l) && l.Lasting()
 	switch {
@@ -300,7 +301,7 @@ type LastingError interface {
 // fail gives up a start whose process lives.
 func (s *Service) fail(what incident.Cause, why string) {
 	s.blame(why)
-	s.reach(StageStartFailed, s.kept.Reason)
+	s.reach(lifecycle.StartFailed, s.kept.Reason)
 	s.log.Error("service failed to start", "reason", why)
 	s.recordFailure(what, 0)
 	s.explain()

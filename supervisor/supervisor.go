@@ -40,9 +40,9 @@ type Options struct {
 	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
 	// nothing to read again.
 	Reload func()
-	// Companion acts at the stages of the container's and the services' lives; nil:
+	// Listener acts at the stages of the container's and the services' lives; nil:
 	// nobody does.
-	Companion Companion
+	Listener Listener
 	// OOM reads the counter of OOM kills of these cgroups, of none: of the
 	// container's; nil: nobody can.
 	OOM func(cgroups []string) incident.OOMCount
@@ -354,7 +354,7 @@ func (s *Supervisor) Log(name string) *logs.Log {
 	return world{s}.Log(name)
 }
 
-// Orphans is how many processes of nobody were waited for.
+// Orphans is the number of orphaned processes reaped.
 func (s *Supervisor) Orphans() uint64 { return s.m.Orphans() }
 
 // Survives says whether the services outlive the supervisor here.

@@ -21,7 +21,7 @@ type world struct{ s *Supervisor }
 // environment is what the services get.
 func (s *Supervisor) environment() environment {
 	w := world{s}
-	return environment{w, w, w, s.incidents, s.opts.Companion}
+	return environment{w, w, w, s.incidents, s.opts.Listener}
 }
 
 func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
@@ -74,7 +74,7 @@ func (w world) LogAfterOutput(name string) {
 		return
 	}
 	end := l.(*logs.Log).End()
-	w.s.opts.LogAfter(func() { l.(*logs.Log).AwaitPassed(end, outputTime) })
+	w.s.opts.LogAfter(func() { l.(*logs.Log).AwaitForwarded(end, outputTime) })
 }
 
 // oomAge is how old a reading of the container's counter may be when a service is

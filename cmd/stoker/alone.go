@@ -20,7 +20,7 @@ func commandAlone(args []string) *pid1.Command {
 	c.Budget = func() time.Duration {
 		loaded, err := config.Load(config.Options{File: opts.File, Set: opts.Set, Environ: c.Env})
 		if err != nil { // a supervisor would say so
-			return config.DefaultStopTimeout
+			return config.WithDefaults(config.Config{}).Stop.Timeout
 		}
 		return loaded.Config.Stop.Timeout
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/daemon"
@@ -40,11 +39,7 @@ func checkJVMFiles(c *cli.Context) error {
 		rejected += len(r.Errors)
 		checked = append(checked, checkedFile{file, append([]jvm.Problem{}, r.Warnings...), append([]jvm.Problem{}, r.Errors...)})
 	}
-	if asJSON(c) {
-		err = printJSON(c.App.Writer, checked)
-	} else {
-		_, err = io.WriteString(c.App.Writer, layout.Wrap(checkedText(checked), widthOf(c.App.Writer), "  "))
-	}
+	err = show(c, checked, func(width int) string { return layout.Wrap(checkedText(checked), width, "  ") })
 	if err == nil && rejected > 0 {
 		err = &exit.Error{Err: fmt.Errorf("cannot use %d of the options", rejected), Code: exit.BadConfig}
 	}

@@ -5,7 +5,7 @@ import "github.com/stoker-init/stoker/jvm"
 // PluginConfig is the plugins section of the configuration.
 type Config struct {
 	// Dir holds the plugins, a folder each (default /etc/stoker/plugins).
-	Dir string `yaml:"dir"`
+	Dir string `yaml:"dir" default:"/etc/stoker/plugins" check:"absolute"`
 	// Enabled says by name what differs from the plugins' manifests.
 	Enabled map[string]Override `yaml:"enabled"`
 }

@@ -50,7 +50,7 @@ type Requires struct {
 // ManifestJVM is about the option files of a plugin.
 type ManifestJVM struct {
 	// Layer is that of files in jvm.d whose first line names none (default default).
-	Layer string `yaml:"layer"`
+	Layer string `yaml:"layer" check:"oneof default user enforced"`
 }
 
 // What Action.Service may be.
@@ -64,11 +64,11 @@ type Action struct {
 	// Command is an argument list. It is never given to a shell.
 	Command []string `yaml:"command"`
 	// Timeout is until TERM to its group, and KILL (default 60s).
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" default:"60s" check:"positive"`
 	// RunAs is the user, as that of a service (default stoker's own).
 	RunAs string `yaml:"run_as"`
 	// Service is ActionOfNone (default) or ActionOfMain.
-	Service     string `yaml:"service"`
+	Service     string `yaml:"service" default:"none" check:"oneof main none"`
 	Description string `yaml:"description"`
 }
 

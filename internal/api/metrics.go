@@ -36,7 +36,7 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	}
 	x.family("stoker_incidents_total", "counter", "Failed starts and deaths of services since the container was started.")
 	x.sample(float64(incidents))
-	x.family("stoker_orphans_total", "counter", "Processes of nobody that were waited for.")
+	x.family("stoker_orphans_total", "counter", "Orphaned processes reaped.")
 	x.sample(float64(s.opts.Backend.Orphans()))
 	x.family("stoker_events_total", "counter", "Events since the container was started.")
 	x.sample(float64(s.opts.Events.Last()))

@@ -42,7 +42,7 @@ type Backend interface {
 	Incidents() []incident.Summary
 	// Incident is one of them with its evidence.
 	Incident(number uint64) (incident.Incident, bool)
-	// Orphans is how many processes of nobody have been waited for.
+	// Orphans is the number of orphaned processes reaped.
 	Orphans() uint64
 	// Hooks are all hooks, HookCounts how their runs ended.
 	Hooks() []hooks.Status

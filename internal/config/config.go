@@ -33,7 +33,7 @@ type Config struct {
 	Stop     Stop               `yaml:"stop"`
 	// OnFatal says what becomes of the container when any service is FATAL: stay
 	// (default) or exit. Of an essential service it always ends.
-	OnFatal string            `yaml:"on_fatal"`
+	OnFatal string            `yaml:"on_fatal" default:"stay" check:"oneof stay exit"`
 	Log     Log               `yaml:"log"`
 	Reload  Reload            `yaml:"reload"`
 	Plugins plugin.Config     `yaml:"plugins"`
@@ -43,35 +43,35 @@ type Config struct {
 
 // Service is one service: how it is kept running, and what it is.
 type Service struct {
-	Kind              string `yaml:"kind"` // process (default), java, tomcat
+	Kind              string `yaml:"kind" default:"process" check:"oneof process java tomcat"` // process (default), java, tomcat
 	supervisor.Config `yaml:",inline"`
-	Tomcat            tomcat.Config `yaml:"tomcat"`
+	Tomcat            tomcat.Config `yaml:"tomcat" default:"-"`
 	Java              Java          `yaml:"java"`
 }
 
 // Java is the java section of a service of kind java: exactly one of Jar and
 // Main is set.
 type Java struct {
-	Home      string   `yaml:"home"`      // JAVA_HOME or a java binary; empty: found
-	Jar       string   `yaml:"jar"`       // -jar
-	Main      string   `yaml:"main"`      // main class
-	Classpath []string `yaml:"classpath"` // -cp, joined with ':'
-	Args      []string `yaml:"args"`      // the program's own arguments
+	Home      string   `yaml:"home" check:"literal"`      // JAVA_HOME or a java binary; empty: found
+	Jar       string   `yaml:"jar" check:"literal"`       // -jar
+	Main      string   `yaml:"main" check:"literal"`      // main class
+	Classpath []string `yaml:"classpath" check:"literal"` // -cp, joined with ':'
+	Args      []string `yaml:"args" check:"literal"`      // the program's own arguments
 }
 
 // Stop is the budget of the whole shutdown.
 type Stop struct {
-	Timeout time.Duration `yaml:"timeout"` // default 8s
+	Timeout time.Duration `yaml:"timeout" default:"8s" check:"positive"` // default 8s
 }
 
 // Log is stoker's own log.
 type Log struct {
-	Level string `yaml:"level"` // debug, info (default), warn, error
+	Level string `yaml:"level" default:"info" check:"oneof debug info warn error"` // debug, info (default), warn, error
 }
 
 // Reload says when a changed configuration is taken over. The signal HUP always
 // does it.
 type Reload struct {
 	// Watch takes it over when its files have changed, too; default true.
-	Watch *bool `yaml:"watch"`
+	Watch *bool `yaml:"watch" default:"true"`
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
@@ -83,6 +84,16 @@ func TestSchemaIsLoadable(t *testing.T) {
 	}
 }
 
+// TestEveryCheckIsKnown checks every field: a misspelt tag panics.
+func TestEveryCheckIsKnown(t *testing.T) {
+	var c Config
+	n := 0
+	fill(t, reflect.ValueOf(&c).Elem(), &n)
+	if problems, _ := Validate(c); len(problems) == 0 {
+		t.Error("a configuration of numbers and words is right")
+	}
+}
+
 func TestWithDefaultsLeavesItsInput(t *testing.T) {
 	in := Config{Services: map[string]Service{"a": {Kind: KindTomcat}, "b": {}, "c": {Kind: KindJava}}}
 	out := WithDefaults(in)
@@ -112,7 +123,7 @@ func TestValidate(t *testing.T) {
 		t.Errorf("got %v, %v", problems, warnings)
 	}
 	s.Command, s.Umask = nil, "9"
-	s.Stop.Timeout = DefaultStopTimeout + 1
+	s.Stop.Timeout = 8*time.Second + 1
 	problems, warnings := Validate(Config{Main: "b", Services: map[string]Service{"a": s}})
 	if len(problems) != 3 || len(warnings) != 1 {
 		t.Errorf("got %v, %v", problems, warnings)

@@ -1,60 +1,39 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
-	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// Defaults that more than one place needs.
-const (
-	DefaultStopTimeout = 8 * time.Second // the whole shutdown
-	DefaultLogLevel    = "info"
-	DefaultPluginDir   = "/etc/stoker/plugins"
-)
-
-// WithDefaults returns cfg with every absent value that has a default set to
-// it; pointers are set. cfg itself is left as it is.
+// WithDefaults returns cfg with every absent value that has a default set to it; pointers
+// are set. cfg itself is left as it is. Most defaults are the tags of the fields. The
+// others are
 //
 //	main                       the only service that is no oneshot, else the only one of kind tomcat
-//	kind                       process
-//	autostart                  true
 //	success_codes              [0]; java and tomcat [0, 143]
-//	ready.within, every        120s, 1s
-//	ready.timeout, method      5s, GET (with ready.http)
-//	live.every, timeout        10s, 5s; method GET (with live.http)
-//	live.failures, successes   3, 1
-//	live.then                  restart
+//	ready.method, live.method  GET (with http)
+//	live                       only of a service that is no oneshot
 //	restart.policy             always; a oneshot: on-failure
-//	restart.backoff            first 500ms, factor 2, max 30s, jitter 0.1, reset 60s
-//	restart.limit              starts 5, within 10m, retry_every 5m; uncounted_codes of java and tomcat [3]
-//	stop                       signal TERM, timeout the container's less 2s, thread_dump for java and tomcat
-//	output                     keep 256KiB, format raw, overflow drop
-//	output.file                size 10MiB, files 5 (with output.file.path)
-//	tomcat.setenv              import (kind tomcat)
-//	stop.timeout, log.level    8s, info
-//	on_fatal                   stay
-//	jvm.check                  true
-//	reload.watch               true
-//	jvm.apply                  report
-//	plugins.dir                /etc/stoker/plugins
-//	jvm.*.urls                 timeout 2s, deadline 5s, every 60s
-//	hooks.dir                  /etc/stoker/hooks
-//	hooks.*                    timeout 30s, on_failure ignore, retry_every 1s, share 0.5; method POST (with url)
+//	restart.limit              uncounted_codes of java and tomcat [3]
+//	stop                       timeout the container's less 2s, thread_dump for java and tomcat
+//	output.file                only with output.file.path
+//	tomcat                     only of kind tomcat
+//	hooks.*                    see hooks.Hook
 //
-// What is found on the machine when it is absent (user, paths of Tomcat and the
-// JVM, the API's socket, the flavor) stays absent here, and so does live of a
-// oneshot, which has none.
+// What is found on the machine when it is absent (user, paths of Tomcat and the JVM, the
+// API's socket, the flavor) stays absent here.
 func WithDefaults(cfg Config) Config {
-	orElse(&cfg.Stop.Timeout, DefaultStopTimeout)
+	layeredyaml.SetDefaults(&cfg)
 	cfg.Services = maps.Clone(cfg.Services)
 	for name, s := range cfg.Services {
 		cfg.Services[name] = serviceDefaults(s, cfg.Stop.Timeout)
@@ -62,21 +41,12 @@ func WithDefaults(cfg Config) Config {
 	if cfg.Main == "" {
 		cfg.Main = mainService(cfg.Services)
 	}
-	orElse(&cfg.Log.Level, DefaultLogLevel)
-	orElse(&cfg.OnFatal, supervisor.OnFatalStay)
-	pointerOrElse(&cfg.JVM.Check, true)
-	pointerOrElse(&cfg.Reload.Watch, true)
-	orElse(&cfg.JVM.Apply, jvm.ApplyReport)
-	orElse(&cfg.Plugins.Dir, DefaultPluginDir)
 	for _, layer := range []*jvm.LayerConfig{&cfg.JVM.Default, &cfg.JVM.User, &cfg.JVM.Enforced} {
 		layer.URLs = slices.Clone(layer.URLs)
 		for k := range layer.URLs {
-			orElse(&layer.URLs[k].Timeout, 2*time.Second)
-			orElse(&layer.URLs[k].Deadline, 5*time.Second)
-			pointerOrElse(&layer.URLs[k].Every, time.Minute)
+			layeredyaml.SetDefaults(&layer.URLs[k])
 		}
 	}
-	orElse(&cfg.Hooks.Dir, hooks.DefaultDir)
 	hookDefaults(&cfg.Hooks.ByEvent)
 	return cfg
 }
@@ -93,7 +63,7 @@ func hookDefaults(c *hooks.ByEvent) {
 }
 
 func serviceDefaults(s Service, budget time.Duration) Service {
-	orElse(&s.Kind, KindProcess)
+	layeredyaml.SetDefaults(&s)
 	if s.SuccessCodes == nil {
 		s.SuccessCodes = []int{0}
 		if s.hasJVM() {
@@ -103,64 +73,34 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	if s.Restart.Limit.UncountedCodes == nil && s.hasJVM() {
 		s.Restart.Limit.UncountedCodes = []int{3} // -XX:+ExitOnOutOfMemoryError
 	}
-	pointerOrElse(&s.Autostart, true)
-	orElse(&s.Ready.Within, 120*time.Second)
-	orElse(&s.Ready.Every, time.Second)
 	probeDefaults(&s.Ready.Config)
 	if !s.Oneshot {
-		liveDefaults(&s.Live)
+		layeredyaml.SetDefaults(&s.Live)
+		probeDefaults(&s.Live.Config)
 	}
-	restartDefaults(&s.Restart, s.Oneshot)
-	orElse(&s.Stop.Signal, "TERM")
+	policy := supervisor.Always
+	if s.Oneshot {
+		policy = supervisor.OnFailure // what has succeeded is done
+	}
+	s.Restart.Policy = cmp.Or(s.Restart.Policy, policy)
 	// With the container's 8s that is 6s; a longer grace serves the service.
-	orElse(&s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
-	pointerOrElse(&s.Stop.ThreadDump, s.hasJVM())
-	outputDefaults(&s.Output)
+	s.Stop.Timeout = cmp.Or(s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
+	if s.Stop.ThreadDump == nil {
+		dump := s.hasJVM()
+		s.Stop.ThreadDump = &dump
+	}
+	if s.Output.File.Path != "" {
+		layeredyaml.SetDefaults(&s.Output.File)
+	}
 	if s.Kind == KindTomcat {
-		orElse(&s.Tomcat.Setenv, tomcat.SetenvImport)
+		layeredyaml.SetDefaults(&s.Tomcat)
 	}
 	return s
 }
 
 func probeDefaults(p *probe.Config) {
-	orElse(&p.Timeout, 5*time.Second)
 	if p.HTTP.IsSet() {
-		orElse(&p.HTTP.Method, http.MethodGet)
-	}
-}
-
-func liveDefaults(l *supervisor.Live) {
-	probeDefaults(&l.Config)
-	orElse(&l.Every, 10*time.Second)
-	orElse(&l.Failures, 3)
-	orElse(&l.Successes, 1)
-	orElse(&l.Then, supervisor.LiveRestart)
-}
-
-func restartDefaults(r *supervisor.Restart, oneshot bool) {
-	policy := supervisor.Always
-	if oneshot {
-		policy = supervisor.OnFailure // what has succeeded is done
-	}
-	orElse(&r.Policy, policy)
-	b := &r.Backoff
-	pointerOrElse(&b.First, 500*time.Millisecond)
-	orElse(&b.Factor, 2)
-	orElse(&b.Max, 30*time.Second)
-	pointerOrElse(&b.Jitter, 0.1)
-	orElse(&b.Reset, time.Minute)
-	orElse(&r.Limit.Starts, 5)
-	orElse(&r.Limit.Within, 10*time.Minute)
-	pointerOrElse(&r.Limit.RetryEvery, 5*time.Minute)
-}
-
-func outputDefaults(o *supervisor.Output) {
-	orElse(&o.Keep, "256KiB")
-	orElse(&o.Format, supervisor.OutputRaw)
-	orElse(&o.Overflow, supervisor.OverflowDrop)
-	if o.File.Path != "" {
-		orElse(&o.File.Size, "10MiB")
-		orElse(&o.File.Files, 5)
+		p.HTTP.Method = cmp.Or(p.HTTP.Method, http.MethodGet)
 	}
 }
 
@@ -183,18 +123,4 @@ func mainService(services map[string]Service) string {
 		}
 	}
 	return ""
-}
-
-func orElse[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
-
-// pointerOrElse makes a new value, since a shared one would tie services together.
-func pointerOrElse[T any](v **T, def T) {
-	if *v == nil {
-		*v = &def
-	}
 }

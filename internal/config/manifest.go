@@ -6,15 +6,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
-
-// Defaults of a plugin's manifest.
-const defaultActionTimeout = time.Minute
 
 // manifestSchema is that of a plugin.yaml.
 var manifestSchema = layeredyaml.Schema{Type: reflect.TypeFor[plugin.Manifest](), AdviseSection: adviseSection}
@@ -37,14 +34,13 @@ func manifestOf(l *layeredyaml.Layers, path string) (*plugin.Manifest, error) {
 	v := &manifestValidator{validator{Checker: l.Checker(l.Decode(m))}, m}
 	v.check()
 	for name, a := range m.Actions {
-		orElse(&a.Timeout, defaultActionTimeout)
-		orElse(&a.Service, plugin.ActionOfNone)
+		layeredyaml.SetDefaults(&a)
 		m.Actions[name] = a
 	}
 	hookDefaults(&m.Hooks)
 	problems := l.Problems()
 	if len(problems) == 0 {
-		orElse(&m.JVM.Layer, "default") // of a broken one it is not known
+		m.JVM.Layer = cmp.Or(m.JVM.Layer, "default") // of a broken one it is not known
 		return m, nil
 	}
 	for k := range problems {
@@ -74,8 +70,10 @@ func (v *manifestValidator) check() {
 	if err := plugin.CheckRequires(v.m.Requires.Stoker); err != nil {
 		v.Bad("requires.stoker", "", "%s", err)
 	}
+	withoutHooks := *v.m
+	withoutHooks.Hooks = hooks.ByEvent{}
+	v.tags(withoutHooks, "")
 	v.when("when", v.m.When)
-	v.OneOf("jvm.layer", v.m.JVM.Layer, "default", "user", "enforced")
 	v.params()
 	for _, f := range v.m.CheckReferences() {
 		v.Bad(f.Key, f.Hint, "%s", f.Message)
@@ -114,12 +112,10 @@ func (v *manifestValidator) action(path, name string, a plugin.Action) {
 	if len(a.Command) == 0 || a.Command[0] == "" {
 		v.Missing(layeredyaml.Join(path, "command"), `write ["${plugin_dir}/bin/PROGRAM", "ARGUMENT"]`, "an action needs a command")
 	}
-	v.Positive(layeredyaml.Join(path, "timeout"), a.Timeout)
-	v.OneOf(layeredyaml.Join(path, "service"), a.Service, plugin.ActionOfMain, plugin.ActionOfNone)
 }
 
-// hooks checks them as those of the configuration. Which services there will be is not
-// known here.
+// hooks checks them as those of the configuration, with an example in the place of each
+// reference. Which services there will be is not known here.
 func (v *manifestValidator) hooks() {
 	for _, event := range lifecycle.Events() {
 		list := layeredyaml.Join("hooks", string(event))
@@ -140,7 +136,9 @@ func (v *manifestValidator) hooks() {
 			if strings.HasPrefix(h.CAFile, "1") { // a folder of the plugin, or a parameter
 				h.CAFile = "/" + h.CAFile
 			}
-			v.hook(layeredyaml.Index(list, k), event, h)
+			at := layeredyaml.Index(list, k)
+			v.tags(h, at)
+			v.hook(at, event, h)
 		}
 	}
 }

@@ -6,11 +6,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
-	"github.com/stoker-init/stoker/supervisor"
 )
-
-// maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
-const maxSocketPath = 107
 
 // Validate returns everything that is wrong with cfg, and what is only worth a warning.
 // cfg may lack its defaults. Load checks the same, and adds files and lines.
@@ -34,29 +30,11 @@ func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {
 		name, _, _ := strings.Cut(kv, "=")
 		v.environ[name] = true
 	}
-	checks := []func(){v.services, v.main, v.jvm, v.api, v.stop, v.log, v.hooks, v.plugins}
+	tags := func() { v.tags(raw, "") }
+	// A probe without a URL comes before the form of what belongs to a URL.
+	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.stop, v.hooks, v.plugins}
 	for _, check := range checks {
 		check()
-	}
-}
-
-func (v *validator) absolute(path, file string) {
-	switch {
-	case file == "":
-	case strings.HasPrefix(file, "/"):
-		v.literal(path, file)
-	case variableIn(file) != "":
-		v.Bad(path, notExpanded(path), "%s is not an absolute path, and nothing is expanded here", layeredyaml.Quote(path, file))
-	default:
-		v.Bad(path, "begin it with /", "%s is not an absolute path", layeredyaml.Quote(path, file))
-	}
-}
-
-// socket checks the path of a unix socket.
-func (v *validator) socket(path, file string) {
-	v.absolute(path, file)
-	if len(file) > maxSocketPath {
-		v.Bad(path, "", "the path has %d bytes, and the system allows %d", len(file), maxSocketPath)
 	}
 }
 
@@ -72,8 +50,7 @@ func (v *validator) main() {
 	}
 }
 
-func (v *validator) api() {
-	v.socket("api.socket", v.raw.API.Socket)
+func (v *validator) admins() {
 	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	for k, name := range v.raw.API.Admins {
 		if _, exists := v.cfg.Services[name]; !exists && !v.AlreadyReported(layeredyaml.Join("services", name)) {
@@ -82,16 +59,15 @@ func (v *validator) api() {
 	}
 }
 
+// stop compares the stop of each service with that of the whole.
 func (v *validator) stop() {
-	v.OneOf("on_fatal", v.raw.OnFatal, supervisor.OnFatalStay, supervisor.OnFatalExit)
-	v.Positive("stop.timeout", v.raw.Stop.Timeout)
 	budget := v.cfg.Stop.Timeout
 	if budget <= 0 {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {
 		own := v.cfg.Services[name].Stop
-		path := layeredyaml.Join(layeredyaml.Join("services", name), "stop")
+		path := ServicePath(name, "stop")
 		switch {
 		case own.Drain > 0 && own.Drain+own.Timeout > budget:
 			v.Warn(layeredyaml.Join(path, "drain"), "raise stop.timeout of the whole, and the container's grace above that",
@@ -100,16 +76,5 @@ func (v *validator) stop() {
 			v.Warn(layeredyaml.Join(path, "timeout"), "raise stop.timeout of the whole, and the container's grace above that",
 				"%s is more than the whole shutdown has, stop.timeout %s", own.Timeout, budget)
 		}
-	}
-}
-
-func (v *validator) log() {
-	v.OneOf("log.level", v.raw.Log.Level, "debug", "info", "warn", "error")
-}
-
-// envName refuses what no environment can hold.
-func (v *validator) envName(path, name string) {
-	if name == "" || strings.ContainsAny(name, "=\x00") {
-		v.Bad(path, "", "%s is not the name of a variable", layeredyaml.Quote("", name))
 	}
 }

@@ -14,7 +14,6 @@ import (
 )
 
 func (v *validator) hooks() {
-	v.absolute("hooks.dir", v.raw.Hooks.Dir)
 	for _, e := range lifecycle.Events() {
 		list := layeredyaml.Join("hooks", string(e))
 		v.hookNames(list, v.raw.Hooks.Of(e))
@@ -54,7 +53,6 @@ func (v *validator) hookNames(list string, all []hooks.Hook) {
 // hook checks one.
 func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookKind(path, h)
-	v.program(layeredyaml.Join(path, "command"), h.Command)
 	if h.File != "" {
 		if err := hooks.CheckFileName(h.File); err != nil {
 			v.Bad(layeredyaml.Join(path, "file"), "", "%s", err)
@@ -65,8 +63,6 @@ func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookEnd(layeredyaml.Join(path, "when"), e, h.When.End)
 	v.terms(layeredyaml.Join(path, "when"), h.When.Terms)
 	v.terms(layeredyaml.Join(layeredyaml.Join(path, "when"), "not"), h.When.Not)
-	v.Positive(layeredyaml.Join(path, "timeout"), h.Timeout)
-	v.Positive(layeredyaml.Join(path, "retry_every"), h.RetryEvery)
 	v.hookPolicy(layeredyaml.Join(path, "on_failure"), e, h.OnFailure)
 	for k, pattern := range h.AllowEnv {
 		if err := hooks.CheckEnvPattern(pattern); err != nil {
@@ -125,8 +121,6 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 	if err := remote.Check(h.URL); err != nil {
 		v.Bad(layeredyaml.Join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", layeredyaml.Quote("", redact.URL(h.URL)), err)
 	}
-	v.method(layeredyaml.Join(path, "method"), h.Method)
-	v.headers(layeredyaml.Join(path, "headers"), h.Headers)
 	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
 		if _, err := remote.Names(h.Headers[name]); err != nil {
 			v.Bad(layeredyaml.Join(layeredyaml.Join(path, "headers"), name), "", "%s", err)
@@ -135,8 +129,6 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 	if _, err := remote.Names(h.Body); err != nil {
 		v.Bad(layeredyaml.Join(path, "body"), "", "%s", err)
 	}
-	v.statuses(layeredyaml.Join(path, "status"), h.Status)
-	v.absolute(layeredyaml.Join(path, "ca_file"), h.CAFile)
 	if h.RunAs != "" {
 		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself asks a url")
 	}

@@ -4,16 +4,10 @@ import (
 	"slices"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
-	"github.com/stoker-init/stoker/jvm"
 )
 
 func (v *validator) jvm() {
 	v.flavors()
-	v.OneOf("jvm.cpus", v.raw.JVM.CPUs, jvm.CPUsCeil, jvm.CPUsFloor)
-	v.size("jvm.reserve", v.raw.JVM.Reserve)
-	for _, name := range v.raw.JVM.User.Env {
-		v.envName(layeredyaml.Join("jvm.user", "env"), name)
-	}
 	for layer, env := range map[string][]string{"jvm.default": v.raw.JVM.Default.Env, "jvm.enforced": v.raw.JVM.Enforced.Env} {
 		if len(env) > 0 {
 			v.Bad(layeredyaml.Join(layer, "env"), "move it to jvm.user.env", "only the user layer reads variables")
@@ -22,7 +16,6 @@ func (v *validator) jvm() {
 	v.sources("jvm.default", v.raw.JVM.Default)
 	v.sources("jvm.user", v.raw.JVM.User)
 	v.sources("jvm.enforced", v.raw.JVM.Enforced)
-	v.OneOf("jvm.apply", v.raw.JVM.Apply, jvm.ApplyReport, jvm.ApplyRestart)
 }
 
 // flavors checks what was bought, and the profiles that it may name.
@@ -32,7 +25,6 @@ func (v *validator) flavors() {
 	if path := layeredyaml.Join(flavor, "cpus"); is.CPUs < 0 || is.CPUs == 0 && v.IsSet(path) {
 		v.Bad(path, "remove the key to use the cgroup's limit", "%v is not above 0", is.CPUs)
 	}
-	v.size(layeredyaml.Join(flavor, "memory"), is.Memory)
 	var names []string
 	for i, p := range v.raw.JVM.Flavors {
 		at := layeredyaml.Index(list, i)

@@ -39,13 +39,6 @@ func (v *validator) literal(at, text string) {
 	}
 }
 
-// eachLiteral is literal for the items of a list.
-func (v *validator) eachLiteral(at string, list []string) {
-	for i, text := range list {
-		v.literal(layeredyaml.Index(at, i), text)
-	}
-}
-
 // notExpanded is what to do instead of a reference to a variable.
 func notExpanded(at string) string {
 	for strings.HasSuffix(at, "]") {

@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/logs"
@@ -23,12 +22,9 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > maxKeep {
 		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), maxKeep>>20)
 	}
-	v.OneOf(layeredyaml.Join(at, "format"), raw.Format, supervisor.OutputRaw, supervisor.OutputPrefix, supervisor.OutputJSON, supervisor.OutputNone)
-	v.OneOf(layeredyaml.Join(at, "overflow"), raw.Overflow, supervisor.OverflowDrop, supervisor.OverflowBlock)
 
 	file := layeredyaml.Join(at, "file")
 	name := layeredyaml.Join(file, "path")
-	v.absolute(name, raw.File.Path)
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
 		v.Bad(name, "add the file's name", "%s is a folder", layeredyaml.Quote(name, p))
 	} else if what := logs.NotAFile(p); what != "" {
@@ -41,8 +37,6 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	if total, ok := v.size(layeredyaml.Join(file, "total"), raw.File.Total); ok && total < full {
 		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total, cfg.File.Size)
 	}
-	v.NotBelow(layeredyaml.Join(file, "every"), raw.File.Every, time.Second)
-	v.AboveZero(layeredyaml.Join(file, "files"), raw.File.Files)
 	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.AlreadyReported(name) {
 		v.Missing(name, "set output.file.path", "no file is written without it")
 	}
@@ -59,23 +53,6 @@ func notAFileHint(path string) string {
 		}
 	}
 	return "name a file in a folder of its own, such as /var/log/app/out.log"
-}
-
-// size reads a size in bytes; ok is false for none and for a bad one.
-func (v *validator) size(at, text string) (n int64, ok bool) {
-	if text == "" {
-		if v.IsSet(at) {
-			v.Bad(at, "remove the key to keep the default", "is empty")
-		}
-		return 0, false
-	}
-	n, err := jvm.ParseMemory(text)
-	if err != nil {
-		v.Bad(at, "", "%s", err)
-	} else if strings.Trim(text, "0123456789") == "" && n < 64<<10 {
-		v.Warn(at, fmt.Sprintf("write the unit: %dMiB", n), "%d is a number of bytes", n)
-	}
-	return n, err == nil
 }
 
 // outputFiles refuses two services that write one file, also by the names that

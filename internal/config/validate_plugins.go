@@ -11,7 +11,6 @@ import (
 // plugins checks how plugins are used. Whether there are such plugins, and what their
 // parameters may be, is only known where they are.
 func (v *validator) plugins() {
-	v.absolute("plugins.dir", v.raw.Plugins.Dir)
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
 		path := layeredyaml.Join("plugins.enabled", name)
 		if !plugin.ValidName(name) {

@@ -45,58 +45,11 @@ func (r probeReport) Refused(key string) bool {
 	return r.AlreadyReported(at) || r.IsMeant(at)
 }
 
-// Value checks the form of a value.
-func (r probeReport) Value(key string, form probe.Form, value any) {
-	at := layeredyaml.Join(r.path, key)
-	switch text, _ := value.(string); form {
-	case probe.URL:
-		r.httpURL(at, text)
-	case probe.Address:
-		r.address(at, text)
-	case probe.Path:
-		r.absolute(at, text)
-	case probe.Socket:
-		r.socket(at, text)
-	case probe.Regexp:
-		r.regexp(at, text)
-	case probe.Method:
-		r.method(at, text)
-	case probe.Headers:
-		r.headers(at, value.(map[string]string))
-	case probe.Statuses:
-		r.statuses(at, value.([]int))
-	case probe.Command:
-		r.program(at, value.([]string))
-	}
-}
-
 // address checks a "host:port".
 func (v *validator) address(path, text string) {
-	if text == "" {
-		return
-	}
 	host, port, err := net.SplitHostPort(text)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
 		v.Bad(path, orNotExpanded(path, text, "write 127.0.0.1:8080"), "%s is not host:port", layeredyaml.Quote(path, text))
-	}
-}
-
-// method refuses what is none.
-func (v *validator) method(path, method string) {
-	known := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
-	switch upper := strings.ToUpper(method); {
-	case method != "" && !validToken(method):
-		v.Bad(path, "", "%s is not a method of HTTP", layeredyaml.Quote(path, method))
-	case method != upper && slices.Contains(known, upper):
-		v.Bad(path, "write "+upper, "%s is another method than %s: capitals count", layeredyaml.Quote(path, method), upper)
-	}
-}
-
-func (v *validator) statuses(path string, codes []int) {
-	for i, code := range codes {
-		if code < 100 || code > 599 {
-			v.Bad(layeredyaml.Index(path, i), "", "%d is not an HTTP status: they go from 100 to 599", code)
-		}
 	}
 }
 
@@ -158,39 +111,37 @@ func (v *validator) program(path string, argv []string) {
 	v.arguments(path, argv)
 }
 
+// probes checks what belongs together in probes.
+func (v *validator) probes() {
+	for _, name := range slices.Sorted(maps.Keys(v.raw.Services)) {
+		raw := v.raw.Services[name]
+		v.ready(ServicePath(name, "ready"), raw)
+		v.live(ServicePath(name, "live"), raw, v.cfg.Services[name])
+	}
+}
+
 func (v *validator) ready(path string, s Service) {
-	r := s.Ready
-	report := probeReport{v, path}
-	r.Config.Validate(report)
-	r.Log.Validate(report)
-	v.Positive(layeredyaml.Join(path, "timeout"), r.Timeout)
-	v.Positive(layeredyaml.Join(path, "within"), r.Within)
-	v.Positive(layeredyaml.Join(path, "every"), r.Every)
-	if s.Oneshot && (r.IsSet() || r.Log != "") {
+	s.Ready.Validate(probeReport{v, path})
+	if s.Oneshot && (s.Ready.IsSet() || s.Ready.Log != "") {
 		v.Warn(path, "remove it, or remove oneshot", "a oneshot has no readiness: it has done its work when it has ended")
 	}
 }
 
 func (v *validator) live(path string, raw, cfg Service) {
-	l := raw.Live
 	report := probeReport{v, path}
-	l.Validate(report)
-	v.Positive(layeredyaml.Join(path, "timeout"), l.Timeout)
-	v.Positive(layeredyaml.Join(path, "every"), l.Every)
-	v.AboveZero(layeredyaml.Join(path, "failures"), l.Failures)
-	v.AboveZero(layeredyaml.Join(path, "successes"), l.Successes)
-	v.OneOf(layeredyaml.Join(path, "then"), l.Then, supervisor.LiveReport, supervisor.LiveRestart, supervisor.LiveStopContainer)
+	raw.Live.Validate(report)
 	var untouched supervisor.Live
-	liveDefaults(&untouched)
+	layeredyaml.SetDefaults(&untouched)
+	timeout, every := cfg.Live.Timeout, cfg.Live.Every
 	switch {
-	case raw.Oneshot && !reflect.ValueOf(l).IsZero():
+	case raw.Oneshot && !reflect.ValueOf(raw.Live).IsZero():
 		v.Bad(path, "remove it, or remove oneshot", "a oneshot is expected to end: it has no live")
 	case raw.Oneshot:
-	case !l.IsSet() && !reflect.DeepEqual(cfg.Live, untouched) && !slices.ContainsFunc(probe.Keys(), report.Refused):
+	case !raw.Live.IsSet() && !reflect.DeepEqual(cfg.Live, untouched) && !slices.ContainsFunc(probe.Keys(), report.Refused):
 		v.Warn(path, "set live.http, tcp, exec or file", "there is no liveness probe: no kind is set")
-	case l.IsSet() && cfg.Live.Timeout > cfg.Live.Every && cfg.Live.Every > 0:
-		v.Warn(layeredyaml.Join(path, "timeout"), "lower it to "+layeredyaml.ShortDuration(cfg.Live.Every)+" or less",
+	case raw.Live.IsSet() && timeout > every && every > 0:
+		v.Warn(layeredyaml.Join(path, "timeout"), "lower it to "+layeredyaml.ShortDuration(every)+" or less",
 			"%s is more than every, %s: a service that hangs is found later than every and failures say",
-			layeredyaml.ShortDuration(cfg.Live.Timeout), layeredyaml.ShortDuration(cfg.Live.Every))
+			layeredyaml.ShortDuration(timeout), layeredyaml.ShortDuration(every))
 	}
 }

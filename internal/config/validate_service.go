@@ -9,7 +9,6 @@ import (
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/printable"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -26,14 +25,10 @@ func (v *validator) services() {
 		v.serviceName(path, name)
 		raw, cfg := v.raw.Services[name], v.cfg.Services[name]
 		v.kind(path, raw, cfg)
-		v.surroundings(path, raw)
-		v.limits(path, raw)
-		v.successes(path, raw)
-		v.ready(layeredyaml.Join(path, "ready"), raw)
-		v.live(layeredyaml.Join(path, "live"), raw, cfg)
+		v.process(path, raw)
+		v.successSignals(path, raw)
 		v.restart(layeredyaml.Join(path, "restart"), raw.Restart, cfg.Restart)
 		v.oneshot(path, raw)
-		v.serviceStop(layeredyaml.Join(path, "stop"), raw.Stop)
 		v.output(layeredyaml.Join(path, "output"), raw.Output, cfg.Output)
 	}
 	v.order()
@@ -55,7 +50,6 @@ func (v *validator) serviceName(path, name string) {
 // kind checks what belongs to one kind of service and to no other.
 func (v *validator) kind(path string, raw, cfg Service) {
 	kindPath := layeredyaml.Join(path, "kind")
-	v.OneOf(kindPath, raw.Kind, KindProcess, KindJava, KindTomcat)
 	if v.AlreadyReported(kindPath) || raw.Kind == "" && v.IsMeant(kindPath) {
 		return
 	}
@@ -82,11 +76,6 @@ func (v *validator) kind(path string, raw, cfg Service) {
 
 func (v *validator) java(path string, j Java) {
 	jar, main := layeredyaml.Join(path, "jar"), layeredyaml.Join(path, "main")
-	v.literal(layeredyaml.Join(path, "home"), j.Home)
-	v.literal(jar, j.Jar)
-	v.literal(main, j.Main)
-	v.eachLiteral(layeredyaml.Join(path, "classpath"), j.Classpath)
-	v.eachLiteral(layeredyaml.Join(path, "args"), j.Args)
 	if v.AlreadyReported(jar) || v.AlreadyReported(main) || v.IsMeant(jar) || v.IsMeant(main) {
 		return
 	}
@@ -99,10 +88,6 @@ func (v *validator) java(path string, j Java) {
 }
 
 func (v *validator) tomcat(path string, t tomcat.Config) {
-	v.absolute(layeredyaml.Join(path, "home"), t.Home)
-	v.absolute(layeredyaml.Join(path, "base"), t.Base)
-	v.literal(layeredyaml.Join(path, "java"), t.Java)
-	v.OneOf(layeredyaml.Join(path, "setenv"), t.Setenv, tomcat.SetenvImport, tomcat.SetenvIgnore, tomcat.SetenvRefuse)
 	for i, context := range t.Contexts {
 		if context != "" && !strings.HasPrefix(context, "/") {
 			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "contexts"), i), `write "/`+printable.Line(layeredyaml.Shorten(context))+`"`, "%s is not a context path",
@@ -112,13 +97,10 @@ func (v *validator) tomcat(path string, t tomcat.Config) {
 }
 
 func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
-	v.OneOf(layeredyaml.Join(path, "policy"), raw.Policy, supervisor.Always, supervisor.OnFailure, supervisor.Never)
-	backoff, limit := layeredyaml.Join(path, "backoff"), layeredyaml.Join(path, "limit")
-	v.NotNegative(layeredyaml.Join(backoff, "first"), raw.Backoff.First)
-	v.Positive(layeredyaml.Join(backoff, "max"), raw.Backoff.Max)
-	v.Positive(layeredyaml.Join(backoff, "reset"), raw.Backoff.Reset)
-	if first := *cfg.Backoff.First; first > cfg.Backoff.Max && cfg.Backoff.Max > 0 && !v.AlreadyReported(layeredyaml.Join(backoff, "max")) {
-		v.Bad(layeredyaml.Join(backoff, "first"), "raise max or lower first", "%s is more than max, %s", first, cfg.Backoff.Max)
+	backoff := layeredyaml.Join(path, "backoff")
+	first, most := *cfg.Backoff.First, cfg.Backoff.Max
+	if first > most && most > 0 && !v.AlreadyReported(layeredyaml.Join(backoff, "max")) {
+		v.Bad(layeredyaml.Join(backoff, "first"), "raise max or lower first", "%s is more than max, %s", first, most)
 	}
 	// Written so that NaN, which a file cannot hold but a caller can, fails too.
 	if factor := layeredyaml.Join(backoff, "factor"); !(raw.Backoff.Factor >= 1) && (raw.Backoff.Factor != 0 || v.IsSet(factor)) {
@@ -127,42 +109,10 @@ func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 	if j := raw.Backoff.Jitter; j != nil && !(*j >= 0 && *j <= 1) {
 		v.Bad(layeredyaml.Join(backoff, "jitter"), "write 0.1 for 10 %", "%v is not between 0 and 1", *j)
 	}
-	if starts := layeredyaml.Join(limit, "starts"); raw.Limit.Starts < 0 || raw.Limit.Starts == 0 && v.IsSet(starts) {
-		v.Bad(starts, "", "%d is not above 0", raw.Limit.Starts)
-	}
-	v.Positive(layeredyaml.Join(limit, "within"), raw.Limit.Within)
-	v.NotNegative(layeredyaml.Join(limit, "retry_every"), raw.Limit.RetryEvery)
-	v.exitCodes(layeredyaml.Join(limit, "uncounted_codes"), raw.Limit.UncountedCodes)
 }
 
-func (v *validator) serviceStop(path string, s supervisor.Stop) {
-	if s.Signal != "" {
-		v.signal(layeredyaml.Join(path, "signal"), s.Signal)
-	}
-	v.program(layeredyaml.Join(path, "command"), s.Command)
-	v.NotNegative(layeredyaml.Join(path, "drain"), &s.Drain)
-	v.Positive(layeredyaml.Join(path, "timeout"), s.Timeout)
-}
-
-func (v *validator) signal(path, name string) (syscall.Signal, bool) {
-	sig, err := proc.ParseSignal(name)
-	if err != nil {
-		v.Bad(path, layeredyaml.DidYouMean(name, signalNames()), "%s", err)
-	}
-	return sig, err == nil
-}
-
-func (v *validator) exitCodes(path string, codes []int) {
-	for i, code := range codes {
-		if code < 0 || code > 255 {
-			v.Bad(layeredyaml.Index(path, i), "", "%d is not an exit code: they go from 0 to 255", code)
-		}
-	}
-}
-
-// successes checks which ends count as success.
-func (v *validator) successes(path string, s Service) {
-	v.exitCodes(layeredyaml.Join(path, "success_codes"), s.SuccessCodes)
+// successSignals checks which deadly signals count as success.
+func (v *validator) successSignals(path string, s Service) {
 	for i, name := range s.SuccessSignals {
 		at := layeredyaml.Index(layeredyaml.Join(path, "success_signals"), i)
 		if sig, ok := v.signal(at, name); ok && sig == syscall.SIGKILL {

@@ -3,16 +3,12 @@ package config
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 )
-
-// shortestEvery is the least time between two looks at a URL.
-const shortestEvery = time.Second
 
 // sources checks where a layer's options come from. Paths of files may be relative,
 // as they always could.
@@ -76,11 +72,4 @@ func (v *validator) url(path string, u jvm.URL) {
 	if err := remote.Check(u.URL); u.URL != "" && err != nil {
 		v.Bad(layeredyaml.Join(path, "url"), `write "http://config/apps/${APPID}/jvm", or "unix:///run/agent.sock:/jvm"`, "%s cannot be asked: %s", layeredyaml.Quote("", redact.URL(u.URL)), err)
 	}
-	v.Positive(layeredyaml.Join(path, "timeout"), u.Timeout)
-	v.Positive(layeredyaml.Join(path, "deadline"), u.Deadline)
-	if u.Every != nil {
-		v.NotBelow(layeredyaml.Join(path, "every"), *u.Every, shortestEvery)
-	}
-	v.headers(layeredyaml.Join(path, "headers"), u.Headers)
-	v.absolute(layeredyaml.Join(path, "ca_file"), u.CAFile)
 }

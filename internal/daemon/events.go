@@ -10,7 +10,6 @@ import (
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/supervisor"
 )
 
 // journal tells the journal of events what has happened, in its words.
@@ -21,18 +20,10 @@ func newJournal(m *proc.Manager, rec *proc.Recovered, log hclog.Logger) *journal
 	return &journal{events.Resume(m, rec.Blobs, rec.Files, rec.Starts <= 1, func(text string) { log.Warn(text) })}
 }
 
-// moment is a stage of a service's or the container's life.
-func (j *journal) moment(m supervisor.Moment) {
-	e := events.Event{Kind: string(m.Stage), Service: m.Service, Start: m.Round, Pid: m.Pid, OOM: m.OOM,
-		Expected: m.Expected, Reason: m.Reason, Time: m.At}
-	if m.Exit != nil {
-		if code := m.Exit.Code; m.Exit.Signal == 0 {
-			e.Code = &code
-		} else {
-			e.Signal = proc.SignalName(m.Exit.Signal)
-		}
-	}
-	j.events.Append(e)
+// occurred appends what happened to a service or the container.
+func (j *journal) occurred(o lifecycle.Occurrence) {
+	j.events.Append(events.Event{Kind: string(o.Event), Service: o.Service, Start: o.Start, Pid: o.Pid, Code: o.ExitCode, Signal: o.Signal,
+		OOM: o.OOM, Expected: o.Expected, Reason: o.Reason, Time: o.At})
 }
 
 // hooks are those of an occasion, as they ended.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -13,8 +12,6 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/supervisor"
-	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // forgetful is a bag that keeps nothing.
@@ -26,21 +23,22 @@ func (forgetful) Put(string, []byte, ...int) error { return nil }
 func TestEventsAreAppended(t *testing.T) {
 	j := &journal{events.Resume(forgetful{}, nil, nil, true, func(text string) { t.Error(text) })}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
-	moment := func(stage supervisor.Stage, m supervisor.Moment) {
-		m.Stage, m.Service, m.Round, m.At = stage, "web", 2, at
-		j.moment(m)
+	code := func(n int) *int { return &n }
+	occurred := func(event lifecycle.Event, m lifecycle.Occurrence) {
+		m.Event, m.Service, m.Start, m.At = event, "web", 2, at
+		j.occurred(m)
 	}
-	j.moment(supervisor.Moment{Stage: supervisor.StageInit, At: at})
-	moment(supervisor.StagePreStart, supervisor.Moment{})
-	moment(supervisor.StageStarted, supervisor.Moment{Pid: 42})
-	moment(supervisor.StageExited, supervisor.Moment{Pid: 42, Exit: &incident.Exit{Code: -1, Signal: syscall.SIGKILL}, OOM: true, Reason: "was too\nlarge \x1b[31m"})
-	moment(supervisor.StageStopped, supervisor.Moment{Pid: 42, Exit: &incident.Exit{Code: 0}})
-	j.moment(supervisor.Moment{Stage: supervisor.StageExited, Service: "code", Pid: 43, Exit: &incident.Exit{Code: 7}, Reason: "exit code 7: no port", At: at})
-	j.moment(supervisor.Moment{Stage: supervisor.StageExited, Service: "signal", Pid: 44,
-		Exit: &incident.Exit{Signal: syscall.SIGSEGV}, Reason: "killed by signal 11 (SEGV)", At: at})
-	j.moment(supervisor.Moment{Stage: supervisor.StageStartFailed, Service: "none", Exit: &incident.Exit{Code: 126, NotStarted: true}, Reason: "cannot execute /x", At: at})
-	j.moment(supervisor.Moment{Stage: supervisor.StageExit, Exit: &incident.Exit{Code: 7}, At: at})
-	moment(supervisor.StageStopped, supervisor.Moment{Exit: &incident.Exit{Code: 0}, Reason: "told again"})
+	j.occurred(lifecycle.Occurrence{Event: lifecycle.Init, At: at})
+	occurred(lifecycle.PreStart, lifecycle.Occurrence{})
+	occurred(lifecycle.Started, lifecycle.Occurrence{Pid: 42})
+	occurred(lifecycle.Exited, lifecycle.Occurrence{Pid: 42, Signal: "KILL", OOM: true, Reason: "was too\nlarge \x1b[31m"})
+	occurred(lifecycle.Stopped, lifecycle.Occurrence{Pid: 42, ExitCode: code(0)})
+	j.occurred(lifecycle.Occurrence{Event: lifecycle.Exited, Service: "code", Pid: 43, ExitCode: code(7), Reason: "exit code 7: no port", At: at})
+	j.occurred(lifecycle.Occurrence{Event: lifecycle.Exited, Service: "signal", Pid: 44,
+		Signal: "SEGV", Reason: "killed by signal 11 (SEGV)", At: at})
+	j.occurred(lifecycle.Occurrence{Event: lifecycle.StartFailed, Service: "none", ExitCode: code(126), Reason: "cannot execute /x", At: at})
+	j.occurred(lifecycle.Occurrence{Event: lifecycle.Exit, ExitCode: code(7), At: at})
+	occurred(lifecycle.Stopped, lifecycle.Occurrence{ExitCode: code(0), Reason: "told again"})
 	o := lifecycle.Occurrence{Event: lifecycle.Ready, Service: "web", Start: 2, At: at}
 	j.hooks(o, []hooks.Outcome{
 		{Hook: "tell", OK: true, Tries: 1, Took: 12345 * time.Microsecond},

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,12 +21,10 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
-	"github.com/stoker-init/stoker/supervisor"
-	"golang.org/x/sys/unix"
 )
 
 // hookRunner puts what the supervisor tells into the words of package hooks: it is
-// the supervisor's Companion.
+// the supervisor's Listener.
 type hookRunner struct {
 	*hooks.Runner // nil before begin
 	log           hclog.Logger
@@ -158,39 +155,22 @@ func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.Re
 // any says whether there are hooks at all.
 func (h *hookRunner) any() bool { return len(h.book.Load().All()) > 0 }
 
-// Wants says whether anything belongs to a stage.
-func (h *hookRunner) Wants(stage supervisor.Stage, service string) bool {
-	return h.Runner.Wants(lifecycle.Event(stage), service)
+// Tell publishes an occurrence.
+func (h *hookRunner) Tell(o lifecycle.Occurrence) {
+	h.journal.occurred(o)
+	h.Runner.Tell(o)
 }
 
-// Tell hands a moment over.
-func (h *hookRunner) Tell(m supervisor.Moment) {
-	h.journal.moment(m)
-	h.Runner.Tell(occasionOf(m))
-}
-
-// Await hands a moment over and waits for its hooks.
-func (h *hookRunner) Await(ctx context.Context, m supervisor.Moment) error {
-	h.journal.moment(m)
-	return h.Runner.Await(ctx, occasionOf(m))
+// Await publishes an occurrence and waits for its hooks.
+func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
+	h.journal.occurred(o)
+	return h.Runner.Await(ctx, o)
 }
 
 // changed tells that another configuration is in force.
 func (h *hookRunner) changed(by string) {
 	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
 	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
-}
-
-// occasionOf is the same in other words.
-func occasionOf(m supervisor.Moment) lifecycle.Occurrence {
-	o := lifecycle.Occurrence{Event: lifecycle.Event(m.Stage), Service: m.Service, Start: m.Round, Attempt: m.Attempt, Pid: m.Pid, Port: m.Port,
-		OOM: m.OOM, Reason: m.Reason, Expected: m.Expected, At: m.At, Until: m.Until, Budget: m.Budget}
-	if m.Exit != nil && m.Exit.Signal != 0 {
-		o.Signal = strings.TrimPrefix(unix.SignalName(m.Exit.Signal), "SIG")
-	} else if m.Exit != nil {
-		o.ExitCode = &m.Exit.Code
-	}
-	return o
 }
 
 // given is what hooks have given to a user's processes for the present start of a service.

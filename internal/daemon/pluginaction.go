@@ -95,7 +95,7 @@ func (r *reloader) actionSpec(of string, action plugin.ResolvedAction, args []st
 // awaitAction runs a program to its end: when its time is up its group gets TERM, and
 // KILL. What it leaves behind in its group goes with it.
 func (r *reloader) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionDone, err error) {
-	log, err := logs.NewScratchLog(spec.ID)
+	log, err := logs.NewScratch(spec.ID)
 	if err != nil {
 		return done, err
 	}

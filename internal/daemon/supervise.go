@@ -130,7 +130,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	r.hooks.begin(m, rec, r)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { r.api.keep(); r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping,
-		Companion: r.hooks})
+		Listener: r.hooks})
 	r.jvms = newRunningJVMs(r.sup, r.plan, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -159,7 +159,7 @@ func TestPutProcess(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	err = s.PutProcess("p", map[string]int{"pid": 7}, Process{Pid: 7, Intent: true, Pipes: []int{0}}, int(r.Fd()))
-	if m := f.items["p"]; err != nil || m.Pid != 7 || !m.Open || !m.Drain || len(m.Pipes) != 1 || string(m.Body) != `{"pid":7}` {
+	if m := f.items["p"]; err != nil || m.Pid != 7 || !m.Intent || len(m.Pipes) != 1 || string(m.Body) != `{"pid":7}` {
 		t.Errorf("%+v, %v", m, err)
 	}
 }

@@ -56,7 +56,7 @@ func (s *Store) PutProcess(name string, record any, p Process, fds ...int) error
 	if err != nil {
 		return fmt.Errorf("cannot keep %q: %w", name, err)
 	}
-	return s.put(&initproto.Msg{Name: name, Body: blob, Fds: fds, Pid: p.Pid, Open: p.Intent, Drain: len(p.Pipes) > 0, Pipes: p.Pipes})
+	return s.put(&initproto.Msg{Name: name, Body: blob, Fds: fds, Pid: p.Pid, Intent: p.Intent, Pipes: p.Pipes})
 }
 
 // PutJSON keeps a value and descriptors. A value that is too large for a blob is kept

@@ -8,31 +8,30 @@ import (
 	"time"
 )
 
-// StopPlan is the name of the one bag item that the init understands.
+// StopPlan is the name of the one item in the fd store that the init understands.
 const StopPlan = "stop-plan"
 
-// planStep ends one process group.
+// PlanStep ends one process group.
 type PlanStep struct {
 	Pgid   int
-	Start  uint64 // of the leader, clock ticks since boot: tells a re-used pid
+	Start  uint64 // of the leader, clock ticks since boot: a re-used pid has another
 	Signal syscall.Signal
 	Wait   time.Duration
 }
 
-// PlanLine is a line of the stop plan: the group pgid, whose leader started at
-// start, gets signal and, after wait, KILL. The lines are obeyed in order, one
-// group after the other.
+// PlanLine is a line of the stop plan: the group pgid, whose leader started at start, gets
+// signal and, after wait, KILL. The groups are stopped one after the other.
 func PlanLine(pgid int, start uint64, signal syscall.Signal, wait time.Duration) string {
 	return fmt.Sprintf("%d %d %d %d\n", pgid, start, signal, wait.Milliseconds())
 }
 
-// BudgetLine is the line of the stop plan that says how long a stop of the container may
-// take. The init ends it then, whatever the supervisor has got done.
+// BudgetLine is the line of the stop plan with the time for a stop of the container. The init
+// ends the container then, whatever the supervisor has done.
 func BudgetLine(budget time.Duration) string {
 	return fmt.Sprintf("budget %d\n", budget.Milliseconds())
 }
 
-// planBudget reads that line; 0: there is none.
+// PlanBudget returns the time of the BudgetLine; 0: there is none.
 func PlanBudget(body []byte) time.Duration {
 	var ms int
 	if n, _ := fmt.Sscanf(string(body[:min(len(body), 40)]), "budget %d\n", &ms); n != 1 || ms < 0 {
@@ -41,8 +40,8 @@ func PlanBudget(body []byte) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// parsePlan reads the stop plan. A line that it does not understand is passed
-// over: the rest must still be stopped.
+// ParsePlan parses the stop plan. It skips a line that it does not understand: the rest
+// must still be stopped.
 func ParsePlan(body []byte) []PlanStep {
 	var plan []PlanStep
 	for s := bufio.NewScanner(bytes.NewReader(body)); s.Scan(); {

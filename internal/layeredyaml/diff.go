@@ -6,13 +6,6 @@ import (
 	"strings"
 )
 
-// A field of a schema may have the tags
-//
-//	change  what a change of it needs, in the words of the schema's owner; it holds for what
-//	        is below the field too, unless a field there has a tag of its own. "-": the field
-//	        is no leaf
-//	empty   "counts": an empty list is not the same as none
-
 // Leaf is a value of a section: what leads to it are sections only.
 type Leaf struct {
 	Path   string

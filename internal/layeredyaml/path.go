@@ -5,16 +5,19 @@ import (
 	"strings"
 )
 
-// Join adds a key to a dotted path. A key with other characters than letters,
-// digits, "_" and "-" is quoted, so that a path has one meaning.
-func Join(path, key string) string {
-	if !plainKey(key) {
-		key = strconv.Quote(key)
+// Join adds keys to a dotted path. A key with other characters than letters, digits, "_"
+// and "-" is quoted, so that a path has one meaning.
+func Join(path string, keys ...string) string {
+	for _, key := range keys {
+		if !plainKey(key) {
+			key = strconv.Quote(key)
+		}
+		if path != "" {
+			path += "."
+		}
+		path += key
 	}
-	if path == "" {
-		return key
-	}
-	return path + "." + key
+	return path
 }
 
 // Index adds a list position, counted from 0, to a path.

@@ -14,11 +14,13 @@ type field struct {
 	name  string // its YAML key
 	index []int  // for fieldAt
 	typ   reflect.Type
-	// Of its tags:
-	short       bool   // yaml ",short": its value may stand in the place of the whole section
-	secret      string // how its text is masked
-	change      string // see Leaf
-	emptyCounts bool
+	// Its tags, see tags.go:
+	short         bool // yaml ",short": its value may stand in the place of the whole section
+	def           reflect.Value
+	noDefaults    bool
+	check, change string
+	secret        string
+	emptyCounts   bool
 }
 
 // sectionType is what reflection says of a section. It is found out once: a thousand
@@ -70,7 +72,9 @@ func readFields(t reflect.Type) []field {
 			continue
 		}
 		if name != "" && name != "-" {
-			out = append(out, field{name, []int{i}, f.Type, flags == "short", f.Tag.Get("secret"), f.Tag.Get("change"), f.Tag.Get("empty") == "counts"})
+			def, none := defaultOf(f)
+			out = append(out, field{name, []int{i}, f.Type, flags == "short", def, none, f.Tag.Get("check"), f.Tag.Get("change"),
+				f.Tag.Get("secret"), f.Tag.Get("empty") == "counts"})
 		}
 	}
 	return out

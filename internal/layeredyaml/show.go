@@ -32,10 +32,10 @@ type printer struct {
 	comments bool
 }
 
-// What the tag secret of a field says of its text, and secretByName of the texts of a map.
+// Values of the tag secret, and secretByName for the texts of a map.
 const (
-	secretURL    = "url"   // it is a URL, whose query may hold secrets
-	secretFiles  = "files" // the keys of the map name secrets, but the texts are paths of files
+	secretURL    = "url" // it is a URL, whose query may hold secrets
+	secretFiles  = "files"
 	secretByName = "name"
 )
 
@@ -74,9 +74,7 @@ func (p printer) table(v reflect.Value, path, secret string) (*node, bool) {
 		secret = secretByName
 	}
 	out := &node{Kind: sectionNode}
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-	for _, key := range keys {
+	for _, key := range sortedKeys(v) {
 		at := Join(path, key.String())
 		child, ok := p.node(v.MapIndex(key), at, secret)
 		if !ok {
@@ -86,6 +84,12 @@ func (p printer) table(v reflect.Value, path, secret string) (*node, bool) {
 		out.Content = append(out.Content, text(key.String()), child)
 	}
 	return out, len(out.Content) > 0
+}
+
+func sortedKeys(v reflect.Value) []reflect.Value {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	return keys
 }
 
 // value prints a leaf or a list that is there, whatever it holds.

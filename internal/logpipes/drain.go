@@ -12,7 +12,7 @@ import (
 // Lost counts output that was discarded.
 type Lost struct {
 	Bytes, Lines uint64
-	Each         initproto.Each // Bytes of each pipe
+	PipeBytes    initproto.PipeBytes // Bytes of each pipe
 }
 
 // Pipe is the read end of a log pipe.
@@ -71,8 +71,8 @@ func (d *Drainer) Stop() {
 		p := d.pipes[k]
 		p.Lost.Bytes += c.bytes
 		p.Lost.Lines += c.lines
-		if p.Index < len(p.Lost.Each) {
-			p.Lost.Each[p.Index] += c.bytes
+		if p.Index < len(p.Lost.PipeBytes) {
+			p.Lost.PipeBytes[p.Index] += c.bytes
 		}
 	}
 }

@@ -34,7 +34,7 @@ func aloneDies(*player, int) int { return 9 }
 // aloneTakesBack could not make the child that it meant to.
 func aloneTakesBack(p *player, _ int) int {
 	p.Send(&initproto.Msg{Type: initproto.Put, Name: "kept"})
-	p.Send(&initproto.Msg{Type: initproto.Put, Name: "proc/a", Open: true})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: "proc/a", Intent: true})
 	p.Send(&initproto.Msg{Type: initproto.Del, Name: "proc/a"})
 	return 9
 }
@@ -56,7 +56,7 @@ func aloneIntends(p *player, life int) int {
 		p.Send(&initproto.Msg{Type: initproto.Final, Code: 3})
 		return p.wait()
 	}
-	p.Send(&initproto.Msg{Type: initproto.Put, Name: "proc/a", Open: true})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: "proc/a", Intent: true})
 	p.start("/bin/sh", "-c", "echo ran >>"+p.dir+"/ran")
 	waitFile(p.dir + "/ran")
 	return 9
@@ -103,8 +103,8 @@ func storm(p *player, life int) int {
 	case 1:
 		var out [2]int
 		unix.Pipe2(out[:], unix.O_CLOEXEC)
-		p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: out[:1], Drain: true, Pipes: []int{0}})
-		p.Send(&initproto.Msg{Type: initproto.Put, Name: "bomb", Open: true})
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: out[:1], Pipes: []int{0}})
+		p.Send(&initproto.Msg{Type: initproto.Put, Name: "bomb", Intent: true})
 		pid := p.startOut(out[1], "/bin/sh", "-c", "while :; do echo line; ( (exit 1) & ); kill -USR1 "+strconv.Itoa(os.Getppid())+"; done")
 		p.Send(&initproto.Msg{Type: initproto.Put, Name: "bomb", Pid: pid})
 		p.Send(&initproto.Msg{Type: initproto.Ping})

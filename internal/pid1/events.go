@@ -103,7 +103,7 @@ func (q *eventQueue) next() *initproto.Msg {
 		return &initproto.Msg{Type: initproto.Synced, Seq: e.seq}
 	case e.sig > 0:
 		q.sent++
-		return &initproto.Msg{Type: initproto.Signal, Seq: e.seq, Signal: e.sig, Count: e.count, Stop: e.stops}
+		return &initproto.Msg{Type: initproto.Signal, Seq: e.seq, Signal: e.sig, Count: e.count, Stops: e.stops}
 	}
 	m := &initproto.Msg{Type: initproto.Exited, Orphans: q.orphans}
 	for q.sent < len(q.list) && q.list[q.sent].exit.Pid > 0 && len(m.Exits) < maxExits {

@@ -81,7 +81,7 @@ var scripts = map[string]script{
 			p.Send(&initproto.Msg{Type: initproto.Ack, Seq: p.exit(a).Seq})
 			b := p.child("unacked", "/bin/sh", "-c", "exit 5")
 			p.exit(b)
-			p.Send(&initproto.Msg{Type: initproto.Put, Name: "intent", Open: true})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: "intent", Intent: true})
 			p.start("/bin/sh", "-c", "exit 6")
 			p.Send(&initproto.Msg{Type: initproto.Ping})
 			unix.Kill(os.Getpid(), unix.SIGKILL)
@@ -106,9 +106,9 @@ var scripts = map[string]script{
 			if m.Type != initproto.Signal {
 				continue
 			}
-			p.say("signal=%d stop=%d", m.Signal, m.Stop)
+			p.say("signal=%d stop=%d", m.Signal, m.Stops)
 			p.Send(&initproto.Msg{Type: initproto.Ack, Seq: m.Seq})
-			if m.Stop > 0 {
+			if m.Stops > 0 {
 				p.Send(&initproto.Msg{Type: initproto.Final, Code: 21})
 				return p.wait()
 			}
@@ -150,7 +150,7 @@ var scripts = map[string]script{
 				p.recv()
 			}
 		}
-		p.say("second life stop=%d", p.welcome.Stop)
+		p.say("second life stop=%d", p.welcome.Stops)
 		p.Send(&initproto.Msg{Type: initproto.Final, Code: 33})
 		return p.wait()
 	},
@@ -159,7 +159,7 @@ var scripts = map[string]script{
 		case 1:
 			var fds [2]int
 			unix.Pipe2(fds[:], unix.O_CLOEXEC)
-			p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Pipes: []int{0}})
 			p.startOut(fds[1], "/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo 123456789; i=$((i+1)); done; echo end >"+p.dir+"/end")
 			p.Send(&initproto.Msg{Type: initproto.Ping})
 			unix.Kill(os.Getpid(), unix.SIGKILL)
@@ -245,7 +245,7 @@ func (p *player) startOut(out int, argv ...string) int {
 
 // child starts one with an intent.
 func (p *player) child(name string, argv ...string) int {
-	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Open: true})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Intent: true})
 	pid := p.start(argv...)
 	p.Send(&initproto.Msg{Type: initproto.Put, Name: name, Pid: pid})
 	return pid

@@ -28,7 +28,7 @@ func halted(p *player, _ int) int {
 		switch {
 		case m.Type == initproto.Check:
 			p.Send(&initproto.Msg{Type: initproto.Ping})
-		case m.Type == initproto.Signal && m.Stop > 0:
+		case m.Type == initproto.Signal && m.Stops > 0:
 			p.Send(&initproto.Msg{Type: initproto.Final, Code: 11})
 			return p.wait()
 		case m.Type == initproto.Signal:
@@ -175,7 +175,7 @@ func busy(p *player, life int) int {
 	}
 	var fds [2]int
 	unix.Pipe2(fds[:], unix.O_CLOEXEC)
-	p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}})
+	p.Send(&initproto.Msg{Type: initproto.Put, Name: "log", Fds: fds[:1], Pipes: []int{0}})
 	p.startOut(fds[1], "/bin/sh", "-c", "sleep 2; while :; do echo line; sleep 0.1; done")
 	p.Send(&initproto.Msg{Type: initproto.Ping})
 	p.say("first")
@@ -203,7 +203,7 @@ func loop(p *player, life int) int {
 		for k := range 10 {
 			var fds [2]int
 			unix.Pipe2(fds[:], unix.O_CLOEXEC)
-			p.Send(&initproto.Msg{Type: initproto.Put, Name: fmt.Sprint("log", k), Fds: fds[:1], Drain: true, Pipes: []int{0}})
+			p.Send(&initproto.Msg{Type: initproto.Put, Name: fmt.Sprint("log", k), Fds: fds[:1], Pipes: []int{0}})
 			p.startOut(fds[1], "/bin/sh", "-c", "while :; do echo line; sleep 0.01; done")
 		}
 	}
@@ -283,7 +283,7 @@ func hoard(p *player, life int) int {
 			case 2:
 				packet = []byte("{\"t\":\"PUT\",\"pid\":-99999999999999999999}\n")
 			case 3:
-				packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Put, Name: "odd", Pid: -1, Drain: true, Pipes: []int{-1, 0, 7, 1 << 40}, Fds: []int{0}})
+				packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Put, Name: "odd", Pid: -1, Pipes: []int{-1, 0, 7, 1 << 40}, Fds: []int{0}})
 			case 4:
 				packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Sync})
 			case 5:
@@ -300,7 +300,7 @@ func hoard(p *player, life int) int {
 		}
 	}()
 	for {
-		if m := p.recv(); m.Type == initproto.Signal && m.Stop > 0 {
+		if m := p.recv(); m.Type == initproto.Signal && m.Stops > 0 {
 			p.say("rss=%d", rss(os.Getppid()))
 			p.Send(&initproto.Msg{Type: initproto.Final, Code: 14})
 			return 0
@@ -352,7 +352,7 @@ func TestStoreLimits(t *testing.T) {
 			t.Errorf("put %s: %v", m.Name, err)
 		}
 	}
-	put(true, &initproto.Msg{Name: "a", Fds: pipe(2), Drain: true, Pipes: []int{0, 1}}, 100)
+	put(true, &initproto.Msg{Name: "a", Fds: pipe(2), Pipes: []int{0, 1}}, 100)
 	put(false, &initproto.Msg{Name: "b", Fds: pipe(2)}, 100)
 	put(true, &initproto.Msg{Name: "b", Fds: pipe(1)}, 100)
 	put(true, &initproto.Msg{Name: "a"}, 50) // keeps its descriptors
@@ -363,7 +363,7 @@ func TestStoreLimits(t *testing.T) {
 	put(true, &initproto.Msg{Name: "c", Fds: pipe(1)}, maxBytes-150)
 	put(false, &initproto.Msg{Name: "d"}, 100)
 	put(true, &initproto.Msg{Name: initproto.StopPlan}, 100)
-	put(false, &initproto.Msg{Name: "e", Cut: true}, 1)
+	put(false, &initproto.Msg{Name: "e", FdsCut: true}, 1)
 	put(false, &initproto.Msg{Name: "a"}, 500)
 	for _, name := range []string{"c", "a", "b", initproto.StopPlan, "none"} {
 		b.del(name)
@@ -385,7 +385,7 @@ func TestSyncEndsDraining(t *testing.T) {
 	now := time.Now()
 	i := &initState{store: newStore(), log: newLogger(io.Discard), supervisor: supervisorProc{instance: instance{pid: os.Getpid(), hello: true, helloAt: now, aliveAt: now.Add(2 * adoptTime)}, unreadSince: now.Add(-drainAfter)}}
 	defer i.log.close()
-	if err := i.store.put(&initproto.Msg{Name: "log", Fds: fds[:1], Drain: true, Pipes: []int{0}}, nil); err != nil {
+	if err := i.store.put(&initproto.Msg{Name: "log", Fds: fds[:1], Pipes: []int{0}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	unix.Write(fds[1], []byte("one\ntwo\n"))
@@ -401,7 +401,7 @@ func TestSyncEndsDraining(t *testing.T) {
 	if len(i.out) != 1 || !i.syncAsked {
 		t.Fatalf("the answer is %d messages, and Synced %v", len(i.out), i.syncAsked)
 	}
-	if m, err := initproto.Decode(i.out[0].data); err != nil || m.Type != initproto.Lost || m.Bytes != 8 || m.Lines != 2 || m.Each == nil || *m.Each != (initproto.Each{8, 0}) {
+	if m, err := initproto.Decode(i.out[0].data); err != nil || m.Type != initproto.Lost || m.Bytes != 8 || m.Lines != 2 || m.PipeBytes == nil || *m.PipeBytes != (initproto.PipeBytes{8, 0}) {
 		t.Errorf("told %s, %v", i.out[0].data, err)
 	}
 	i.supervise(now.Add(2 * adoptTime))
@@ -421,7 +421,7 @@ func TestEndsAreToldWithoutRoom(t *testing.T) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	if b.put(&initproto.Msg{Name: "intent", Open: true, Fds: fds[:], Drain: true, Pipes: []int{0, 1}}, nil) == nil {
+	if b.put(&initproto.Msg{Name: "intent", Intent: true, Fds: fds[:], Pipes: []int{0, 1}}, nil) == nil {
 		t.Error("two descriptors are said to be kept where one is the most")
 	}
 	if !b.mayFollow() || b.fds != 0 || b.pipes != 0 {
@@ -430,7 +430,7 @@ func TestEndsAreToldWithoutRoom(t *testing.T) {
 	if _, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETFD, 0); err == nil {
 		t.Error("its descriptor is still open")
 	}
-	if b.put(&initproto.Msg{Name: "intent", Pid: 7, Cut: true}, nil) == nil || !b.follows(7) || b.mayFollow() {
+	if b.put(&initproto.Msg{Name: "intent", Pid: 7, FdsCut: true}, nil) == nil || !b.follows(7) || b.mayFollow() {
 		t.Errorf("a record whose descriptors were cut: %+v", b)
 	}
 	b.bytes = maxBytes
@@ -442,7 +442,7 @@ func TestEndsAreToldWithoutRoom(t *testing.T) {
 func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
 	i := &initState{store: newStore()}
 	i.store.put(&initproto.Msg{Name: "a", Pid: 7}, nil)
-	i.store.put(&initproto.Msg{Name: "intent", Open: true}, nil)
+	i.store.put(&initproto.Msg{Name: "intent", Intent: true}, nil)
 	if !i.reportsExit(7) || !i.reportsExit(8) {
 		t.Error("not told although an intent is open")
 	}

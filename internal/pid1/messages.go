@@ -82,7 +82,7 @@ func (i *initState) handle(m *initproto.Msg, raw []byte) {
 	case initproto.Put:
 		i.started = i.started || m.Pid > 0 // an intent whose start fails is deleted again
 		if err := i.store.put(m, raw); err != nil {
-			i.started = i.started || m.Open
+			i.started = i.started || m.Intent
 			i.logRefusal(m.Name, err)
 		}
 	case initproto.Del:
@@ -147,8 +147,8 @@ func (i *initState) replay() {
 	if s := &i.supervisor; !s.hello {
 		s.hello, s.helloAt = true, time.Now() // it has a moment to adopt before the init drains its pipes again
 	}
-	welcome := &initproto.Msg{Type: initproto.Welcome, Version: initproto.Version, Pid: os.Getpid(), Stop: i.stops,
-		Starts: i.supervisor.starts, Orphans: i.events.orphans, Room: i.store.maxFds, Binary: i.binaries.message(i.opts.Version)}
+	welcome := &initproto.Msg{Type: initproto.Welcome, Version: initproto.Version, Pid: os.Getpid(), Stops: i.stops,
+		Starts: i.supervisor.starts, Orphans: i.events.orphans, MaxFds: i.store.maxFds, Binary: i.binaries.message(i.opts.Version)}
 	i.out = append(i.out[:0], encode(welcome))
 	for _, name := range i.store.order {
 		it := i.store.items[name]
@@ -160,7 +160,7 @@ func (i *initState) replay() {
 	for m := i.events.next(); m != nil; m = i.events.next() {
 		i.out = append(i.out, encode(m))
 	}
-	i.out = append(i.out, encode(&initproto.Msg{Type: initproto.Ready, Stop: i.stops}))
+	i.out = append(i.out, encode(&initproto.Msg{Type: initproto.Ready, Stops: i.stops}))
 }
 
 // reportLost reports what was discarded from log pipes, in totals for each item.
@@ -169,7 +169,7 @@ func (i *initState) reportLost() {
 		if it := i.store.items[name]; *it.lost != it.reported {
 			it.reported = *it.lost
 			i.out = append(i.out, encode(&initproto.Msg{Type: initproto.Lost, Name: name,
-				Bytes: it.reported.Bytes, Lines: it.reported.Lines, Each: &it.reported.Each}))
+				Bytes: it.reported.Bytes, Lines: it.reported.Lines, PipeBytes: &it.reported.PipeBytes}))
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestEvents(t *testing.T) {
 				continue
 			}
 			seqs = append(seqs, m.Seq)
-			if m.Signal == 15 && (m.Count != 2 || m.Stop != 2) {
+			if m.Signal == 15 && (m.Count != 2 || m.Stops != 2) {
 				t.Errorf("TERM twice was told as %+v", m)
 			}
 		}
@@ -95,7 +95,7 @@ func TestBurst(t *testing.T) {
 
 func TestStoreCounts(t *testing.T) {
 	b := newStore()
-	b.put(&initproto.Msg{Name: "a", Open: true}, []byte("1"))
+	b.put(&initproto.Msg{Name: "a", Intent: true}, []byte("1"))
 	b.put(&initproto.Msg{Name: "a", Pid: 7}, []byte("2"))
 	b.put(&initproto.Msg{Name: "b", Pid: 7}, []byte("3"))
 	if b.intents != 0 || !b.follows(7) {

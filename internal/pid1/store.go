@@ -71,26 +71,24 @@ func (s *store) put(m *initproto.Msg, raw []byte) error {
 	old := s.items[m.Name]
 	if err := s.checkRoom(m, raw, old); err != nil {
 		initproto.CloseAll(m.Fds)
-		s.refused = s.refused || m.Open || m.Pid > 0
+		s.refused = s.refused || m.Intent || m.Pid > 0
 		return err
 	}
 	fdsErr := s.checkFds(m, old)
 	if fdsErr != nil {
 		initproto.CloseAll(m.Fds)
-		if m.Fds = nil; !m.Open && m.Pid == 0 {
+		if m.Fds = nil; !m.Intent && m.Pid == 0 {
 			return fdsErr
 		}
 	}
-	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, intent: m.Open, lost: new(logpipes.Lost)}
+	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, intent: m.Intent, lost: new(logpipes.Lost)}
 	if m.Name == initproto.StopPlan {
 		s.plan = m.Body
 	}
-	if m.Drain {
-		for _, k := range m.Pipes {
-			if k >= 0 && k < len(m.Fds) && len(it.pipes) < len(m.Fds) {
-				it.pipes = append(it.pipes, m.Fds[k])
-				s.watch.Add(m.Fds[k])
-			}
+	for _, k := range m.Pipes {
+		if k >= 0 && k < len(m.Fds) && len(it.pipes) < len(m.Fds) {
+			it.pipes = append(it.pipes, m.Fds[k])
+			s.watch.Add(m.Fds[k])
 		}
 	}
 	if old == nil {
@@ -121,7 +119,7 @@ func (s *store) checkFds(m *initproto.Msg, old *item) error {
 		had = len(old.fds)
 	}
 	switch {
-	case m.Cut:
+	case m.FdsCut:
 		return errors.New("its descriptors cannot be received: this process has too many")
 	case len(m.Fds) > had && s.fds-had+len(m.Fds) > s.maxFds:
 		return fmt.Errorf("%d descriptors are kept, and %d are the most", s.fds, s.maxFds)

@@ -184,11 +184,11 @@ func (m *Manager) handle(msg *initproto.Msg) {
 		}
 	case initproto.Signal:
 		m.pending = append(m.pending, msg.Seq)
-		if msg.Stop > 0 {
+		if msg.Stops > 0 {
 			m.stopping = true
 		}
 		seq := msg.Seq
-		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stop,
+		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stops,
 			Ack: func() { m.do(func() { m.ack(seq) }) }}
 		m.tell(s, seq)
 	case initproto.Synced:
@@ -304,7 +304,7 @@ func (m *Manager) Final(code int, grace time.Duration) {
 	m.send(&initproto.Msg{Type: initproto.Final, Code: code, Grace: int64(grace)})
 }
 
-// Orphans is how many processes of nobody the init has waited for.
+// Orphans is the number of orphaned processes that the init has reaped.
 func (m *Manager) Orphans() uint64 { return m.stats.orphans.Load() }
 
 // recover reads the replay up to Ready, then settles what was open.
@@ -318,10 +318,10 @@ func (m *Manager) recover() (*Recovered, error) {
 		case msg := <-m.msgs:
 			switch msg.Type {
 			case initproto.Welcome:
-				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stop, msg.Starts
+				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stops, msg.Starts
 				m.stats.orphans.Store(msg.Orphans)
-				m.stopping = msg.Stop > 0
-				m.store.SetLimit(msg.Room)
+				m.stopping = msg.Stops > 0
+				m.store.SetLimit(msg.MaxFds)
 				m.welcomed(msg)
 			case initproto.Put:
 				m.store.Replayed(msg)
@@ -331,7 +331,7 @@ func (m *Manager) recover() (*Recovered, error) {
 					rec.Add(msg.Name, msg.Body, msg.Fds)
 				}
 			case initproto.Ready:
-				rec.Stop, ready = msg.Stop, true
+				rec.Stop, ready = msg.Stops, true
 			default:
 				events = append(events, msg)
 			}

@@ -15,13 +15,13 @@ func (p *Process) outputLost(msg *initproto.Msg) {
 	if err != nil {
 		return
 	}
-	p.endCut(l, msg.Each)
+	p.endCut(l, msg.PipeBytes)
 	p.pipes.SetLost(msg.Bytes, msg.Lines)
 }
 
 // endCut ends the lines whose rest the init has discarded, so that the next bytes do
 // not continue them. It runs before the pipes are read, and is in the store when it returns.
-func (p *Process) endCut(l *logs.Log, each *initproto.Each) {
+func (p *Process) endCut(l *logs.Log, each *initproto.PipeBytes) {
 	if each == nil || *each == p.rec.Lost {
 		return
 	}

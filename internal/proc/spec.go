@@ -237,7 +237,7 @@ type record struct {
 	Merged bool `json:"merged,omitempty"`
 	// Lost is how much the init had discarded of each pipe when the line before it
 	// was ended in the log.
-	Lost initproto.Each `json:"lost,omitzero"`
+	Lost initproto.PipeBytes `json:"lost,omitzero"`
 }
 
 // newRecord is the intent to start s.

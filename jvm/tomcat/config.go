@@ -12,10 +12,10 @@ const (
 
 // Config is the tomcat section of a service of kind tomcat.
 type Config struct {
-	Home   string `yaml:"home"`   // CATALINA_HOME; empty: found
-	Base   string `yaml:"base"`   // CATALINA_BASE; empty: CATALINA_BASE or home
-	Java   string `yaml:"java"`   // JAVA_HOME or a java binary; empty: found
-	Setenv string `yaml:"setenv"` // import (default), ignore, refuse
+	Home   string `yaml:"home" check:"absolute"`                                      // CATALINA_HOME; empty: found
+	Base   string `yaml:"base" check:"absolute"`                                      // CATALINA_BASE; empty: CATALINA_BASE or home
+	Java   string `yaml:"java" check:"literal"`                                       // JAVA_HOME or a java binary; empty: found
+	Setenv string `yaml:"setenv" default:"import" check:"oneof import ignore refuse"` // import (default), ignore, refuse
 	// Contexts are the context paths that must be deployed for readiness
 	// ("/app", "" or "/" for ROOT); empty: every context.
 	Contexts []string `yaml:"contexts" change:"live"`

@@ -17,9 +17,6 @@ func (Exec) Key() string { return "exec" }
 // IsSet reports whether a command is set.
 func (e Exec) IsSet() bool { return len(e) > 0 }
 
-// Validate checks the command.
-func (e Exec) Validate(r Report) { r.Value(e.Key(), Command, []string(e)) }
-
 // New returns the probe.
 func (e Exec) New(run Runner) Checker {
 	return Func(func(ctx context.Context, _ Process) error {

@@ -20,9 +20,6 @@ func (File) Key() string { return "file" }
 // IsSet reports whether a path is set.
 func (f File) IsSet() bool { return f != "" }
 
-// Validate checks the path.
-func (f File) Validate(r Report) { r.Value(f.Key(), Path, string(f)) }
-
 // New returns the probe.
 func (f File) New(Runner) Checker { return newFileProbe(string(f)) }
 

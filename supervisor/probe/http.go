@@ -25,23 +25,23 @@ import (
 // HTTP is a request that must be answered as configured; without a URL: not checked.
 type HTTP struct {
 	// URL is an http:// or https:// URL that must answer with one of Status.
-	URL string `yaml:"http"`
+	URL string `yaml:"http" check:"url"`
 	// Method of the request (default GET).
-	Method string `yaml:"method"`
+	Method string `yaml:"method" check:"method"`
 	// Headers of the request; "Host" sets the host.
-	Headers map[string]string `yaml:"headers"`
+	Headers map[string]string `yaml:"headers" check:"headers"`
 	// Socket is the path of a unix socket to which the request goes instead of
 	// the URL's host.
-	Socket string `yaml:"socket"`
+	Socket string `yaml:"socket" check:"socket"`
 	// Status are the accepted codes; empty: 200 to 399. A server that demands a client
 	// certificate, and gets none, counts as one that answers 401.
-	Status []int `yaml:"status"`
+	Status []int `yaml:"status" check:"statuses"`
 	// CertFile and KeyFile are the client's certificate, with its chain, and its key,
 	// in PEM; empty: it has none. They are read for each check.
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	CertFile string `yaml:"cert_file" check:"absolute"`
+	KeyFile  string `yaml:"key_file" check:"absolute"`
 	// Body is a regular expression that the first 64 KiB of the answer must match.
-	Body string `yaml:"body"`
+	Body string `yaml:"body" check:"regexp"`
 }
 
 // maxBody bounds how much of an answer's body is read, and maxAnswer how much of the
@@ -61,21 +61,14 @@ func (HTTP) Key() string { return "http" }
 // IsSet reports whether a URL is set.
 func (h HTTP) IsSet() bool { return h.URL != "" }
 
-// Validate checks the request.
+// Validate checks what belongs together.
 func (h HTTP) Validate(r Report) {
-	if h.URL != "" {
-		r.Value("http", URL, h.URL)
-	} else if !r.Refused("http") {
+	if h.URL == "" && !r.Refused("http") {
 		h.reportUnused(r)
 	}
-	r.Value("method", Method, h.Method)
 	if h.Method == http.MethodHead && h.Body != "" {
 		r.Bad("body", "write method: GET", "the answer to HEAD has no body")
 	}
-	r.Value("headers", Headers, h.Headers)
-	r.Value("socket", Socket, h.Socket)
-	r.Value("body", Regexp, h.Body)
-	r.Value("status", Statuses, h.Status)
 	h.validateCertificate(r)
 }
 
@@ -96,8 +89,6 @@ func (h HTTP) reportUnused(r Report) {
 // validateCertificate checks the client's certificate. It may be set without a URL: a
 // Tomcat has URLs of its own.
 func (h HTTP) validateCertificate(r Report) {
-	r.Value("cert_file", Path, h.CertFile)
-	r.Value("key_file", Path, h.KeyFile)
 	switch {
 	case h.CertFile != "" && h.KeyFile == "":
 		r.Missing("cert_file", "key_file", "its key is not set")

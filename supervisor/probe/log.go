@@ -6,9 +6,6 @@ import "regexp"
 // checked. It is no kind of Config: the supervisor reads the output anyway.
 type Log string
 
-// Validate checks the expression.
-func (l Log) Validate(r Report) { r.Value("log", Regexp, string(l)) }
-
 // Matcher returns a function that reports whether a line matches.
 func (l Log) Matcher() (func(line []byte) bool, error) {
 	re, err := regexp.Compile(string(l))

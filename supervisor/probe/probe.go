@@ -20,23 +20,25 @@ import (
 // order. It is the table of the kinds: a kind is a field whose type implements kind.
 type Config struct {
 	// TCP is a "host:port" that must accept a connection.
-	TCP  TCP  `yaml:"tcp"`
+	TCP  TCP  `yaml:"tcp" check:"address"`
 	HTTP HTTP `yaml:",inline"`
 	// File must exist, and must have been written after the process was started.
-	File File `yaml:"file"`
+	File File `yaml:"file" check:"absolute"`
 	// Exec is a command that must exit with 0.
-	Exec Exec `yaml:"exec"`
+	Exec Exec `yaml:"exec" check:"command"`
 	// Timeout of one check (default 5s).
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" default:"5s" check:"positive"`
 }
 
 // kind is a kind of probe.
 type kind interface {
 	Key() string // its key in the configuration
 	IsSet() bool
-	Validate(Report)
 	New(Runner) Checker
 }
+
+// validator is a kind of probe with checks besides the tags of its fields.
+type validator interface{ Validate(Report) }
 
 // Checker checks a process once. Its error says what is wrong.
 type Checker interface {
@@ -67,25 +69,7 @@ type Report interface {
 	Unused(key, other, why string)
 	// Refused reports whether key was set to something that was refused already.
 	Refused(key string) bool
-	// Value checks the form of a value; an empty one is absent.
-	Value(key string, form Form, value any)
 }
-
-// Form is a form of values that other sections of the configuration have too.
-type Form int
-
-// Forms, and the types of their values.
-const (
-	URL      Form = iota // string
-	Address              // string
-	Path                 // string
-	Socket               // string, the path of a unix socket
-	Regexp               // string
-	Method               // string
-	Headers              // map[string]string
-	Statuses             // []int
-	Command              // []string
-)
 
 // kinds are the probes of the table.
 func (c Config) kinds() []kind {
@@ -117,10 +101,13 @@ func Keys() []string {
 	return out
 }
 
-// Validate reports what is wrong with the configuration.
+// Validate reports what is wrong with the configuration besides the forms that the tags
+// check name.
 func (c Config) Validate(r Report) {
 	for _, k := range c.kinds() {
-		k.Validate(r)
+		if v, ok := k.(validator); ok {
+			v.Validate(r)
+		}
 	}
 }
 

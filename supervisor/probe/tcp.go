@@ -15,9 +15,6 @@ func (TCP) Key() string { return "tcp" }
 // IsSet reports whether an address is set.
 func (t TCP) IsSet() bool { return t != "" }
 
-// Validate checks the address.
-func (t TCP) Validate(r Report) { r.Value(t.Key(), Address, string(t)) }
-
 // New returns the probe.
 func (t TCP) New(Runner) Checker { return t }
 

@@ -3,33 +3,18 @@ package config
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
-// surroundings checks what a process is started with.
-func (v *validator) surroundings(path string, s Service) {
-	v.absolute(layeredyaml.Join(path, "dir"), s.Dir)
-	v.literal(layeredyaml.Join(path, "user"), s.User)
-	if s.User != "" && !validUser(s.User) {
-		v.Bad(layeredyaml.Join(path, "user"), "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", s.User))
-	}
-	if s.Umask != "" {
-		if _, err := ParseUmask(s.Umask); err != nil {
-			v.Bad(layeredyaml.Join(path, "umask"), `write "0027"`, "%s", err)
-		}
-	}
+// process checks what a service's process is started with.
+func (v *validator) process(path string, s Service) {
 	v.env(layeredyaml.Join(path, "env"), s.Env, s.Secrets, func(name string) bool {
 		return s.Kind == KindTomcat && tomcat.Evaluates(name)
 	})
-	for i, group := range s.Groups {
-		if at := layeredyaml.Index(layeredyaml.Join(path, "groups"), i); !validID(group) {
-			v.Bad(at, "write a name or a number", "%s is not a group", layeredyaml.Quote("", group))
-		}
-	}
 	for i, file := range s.EnvFiles {
 		at := layeredyaml.Index(layeredyaml.Join(path, "env_files"), i)
 		if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
@@ -40,6 +25,25 @@ func (v *validator) surroundings(path string, s Service) {
 		v.literal(at, file)
 	}
 	v.secrets(path, s)
+	for _, name := range slices.Sorted(maps.Keys(s.Rlimits)) {
+		at := layeredyaml.Join(path, "rlimits", name)
+		switch l, err := execshim.ParseRlimit(name, s.Rlimits[name]); {
+		case err != nil:
+			v.Bad(at, "", "%v", err)
+		case l.Name != name: // else one limit could be there twice
+			v.Bad(at, "write "+l.Name, "%s is not how a limit is written here", layeredyaml.Quote("", name))
+		}
+	}
+	for i, name := range s.DropCapabilities {
+		if _, err := execshim.ParseCapability(name); err != nil {
+			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "drop_capabilities"), i),
+				layeredyaml.DidYouMean(strings.ToUpper(name), execshim.CapabilityNames()), "%v", err)
+		}
+	}
+	// Written so that NaN fails too.
+	if at := layeredyaml.Join(path, "cgroup", "cpus"); !(s.Cgroup.CPUs > 0) && (s.Cgroup.CPUs != 0 || v.IsSet(at)) {
+		v.Bad(at, "remove the key for no limit of its own", "%v is not above 0", s.Cgroup.CPUs)
+	}
 }
 
 // secrets are files. What is no path may be the secret itself, written there by
@@ -57,22 +61,4 @@ func (v *validator) secrets(path string, s Service) {
 			v.Bad(at, "remove one of the two", "is set in env too%s", v.Where(env))
 		}
 	}
-}
-
-// validUser checks the form only: who exists is known when the service starts.
-func validUser(user string) bool {
-	name, group, both := strings.Cut(user, ":")
-	return validID(name) && (!both || validID(group))
-}
-
-func validID(id string) bool {
-	if id == "" || strings.HasPrefix(id, "-") || strings.ContainsAny(id, ": \t\n\r/\x00") {
-		return false
-	}
-	if strings.Trim(id, "0123456789") != "" {
-		return true
-	}
-	// The highest number means "no user" to the kernel.
-	n, err := strconv.ParseUint(id, 10, 32)
-	return err == nil && n != 1<<32-1
 }

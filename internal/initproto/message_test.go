@@ -21,11 +21,11 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Every field crosses the wire.
+// Every field is encoded.
 func TestMessageRoundTrip(t *testing.T) {
 	in := &Msg{}
 	fill(reflect.ValueOf(in).Elem())
-	in.Fds, in.Cut = nil, false // descriptors travel beside the packet
+	in.Fds, in.FdsCut = nil, false // descriptors travel beside the packet
 	packet, err := Encode(in)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestMessageRoundTrip(t *testing.T) {
 		t.Errorf("sent %+v\ngot  %+v (%v)", in, out, err)
 	}
 	if _, err := Encode(&Msg{Name: "big", Body: make([]byte, MaxBlob+1)}); err == nil {
-		t.Error("a blob larger than the bag's limit was accepted")
+		t.Error("a blob larger than the limit was accepted")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -14,44 +15,45 @@ import (
 // maxMomentReason bounds the reason of a moment: a round has several of them.
 const maxMomentReason = 512
 
-// reached says whether the present round has come to a stage.
-func (s *Service) reached(stage Stage) bool { return slices.Contains(s.kept.Reached, stage) }
+// reached says whether the present round has come to a event.
+func (s *Service) reached(event lifecycle.Event) bool { return slices.Contains(s.kept.Reached, event) }
 
-// reach puts down that the present round has come to a stage; the next keep tells
+// reach puts down that the present round has come to a event; the next keep tells
 // of it. False: it had come to it before, and that is not told twice.
-func (s *Service) reach(stage Stage, reason string) bool {
+func (s *Service) reach(event lifecycle.Event, reason string) bool {
 	k := &s.kept
-	if s.reached(stage) {
+	if s.reached(event) {
 		return false
 	}
-	k.Reached = append(k.Reached, stage)
+	k.Reached = append(k.Reached, event)
 	if s.world.listener == nil {
 		return true
 	}
-	m := Moment{Stage: stage, Service: s.name, Round: k.Round, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
+	o := lifecycle.Occurrence{Event: event, Service: s.name, Start: k.Round, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
 		Reason: redact.Clip(reason, maxMomentReason), At: time.Now()}
-	switch stage {
-	case StageStartFailed, StageExited, StageFatal, StageStopped:
-		m.Exit, m.OOM = k.Exit, k.OOMKilled
+	switch event {
+	case lifecycle.StartFailed, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped:
+		setExit(&o, k.Exit)
+		o.OOM = k.OOMKilled
 	}
-	if stage == StageExited || stage == StageStopped {
+	if event == lifecycle.Exited || event == lifecycle.Stopped {
 		well := k.Exit != nil && k.Exit.Success && !s.cfg.Restart.wanted(true)
 		expected := k.Asked != "" || well
-		m.Expected = &expected
+		o.Expected = &expected
 	}
-	switch stage {
-	case StagePreStop, StageExited, StageStopped:
-		m.Budget = time.Duration(k.Budget)
+	switch event {
+	case lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped:
+		o.Budget = time.Duration(k.Budget)
 	}
-	k.Untold = append(k.Untold, m)
+	k.Untold = append(k.Untold, o)
 	return true
 }
 
-// reachAwaited is reach for a stage that is waited for, at most for limit if that is
+// reachAwaited is reach for a event that is waited for, at most for limit if that is
 // not negative; false: there is nothing to wait for.
-func (s *Service) reachAwaited(stage Stage, reason string, limit time.Duration) bool {
+func (s *Service) reachAwaited(event lifecycle.Event, reason string, limit time.Duration) bool {
 	c := s.world.listener
-	if !s.reach(stage, reason) || c == nil || !c.Wants(stage, s.name) {
+	if !s.reach(event, reason) || c == nil || !c.Wants(event, s.name) {
 		return false
 	}
 	m := &s.kept.Untold[len(s.kept.Untold)-1]
@@ -76,7 +78,7 @@ func (s *Service) tell() {
 	s.kept.Untold = nil
 }
 
-// awaitHooks waits for what belongs to the stage that is awaited; the answer is
+// awaitHooks waits for what belongs to the event that is awaited; the answer is
 // EvHooked.
 func (s *Service) awaitHooks() {
 	ctx, gen, m, c := s.begin(), s.kept.Gen, *s.kept.Awaited, s.world.listener
@@ -85,14 +87,14 @@ func (s *Service) awaitHooks() {
 		if c != nil { // an earlier supervisor may have had one
 			err = c.Await(ctx, m)
 		}
-		s.report(ctx, happening{event: EvHooked, gen: gen, err: err, text: string(m.Stage)})
+		s.report(ctx, happening{event: EvHooked, gen: gen, err: err, text: string(m.Event)})
 	}()
 }
 
 // through says whether an answer is that of the hooks that are awaited, which are
 // not from then on.
 func (s *Service) through(h happening) bool {
-	if s.kept.Awaited == nil || string(s.kept.Awaited.Stage) != h.text {
+	if s.kept.Awaited == nil || string(s.kept.Awaited.Event) != h.text {
 		return false
 	}
 	s.kept.Awaited = nil
@@ -102,17 +104,17 @@ func (s *Service) through(h happening) bool {
 // endRound ends the present round, of which nothing is left.
 func (s *Service) endRound() {
 	s.kept.Awaited = nil
-	if !s.reached(StagePreStart) {
+	if !s.reached(lifecycle.PreStart) {
 		return
 	}
 	s.reachExited()
-	s.reach(StageStopped, s.whyOver())
+	s.reach(lifecycle.Stopped, s.whyOver())
 }
 
 // reachExited makes up for the end of a process that no supervisor has seen.
 func (s *Service) reachExited() {
-	if s.reached(StageStarted) {
-		s.reach(StageExited, s.kept.Reason)
+	if s.reached(lifecycle.Started) {
+		s.reach(lifecycle.Exited, s.kept.Reason)
 	}
 }
 
@@ -127,7 +129,7 @@ func (s *Service) whyOver() string {
 // preStart begins with the hooks that come before a start, once for a round, and
 // says how long the state may last.
 func (s *Service) preStart() time.Duration {
-	if s.reachAwaited(StagePreStart, "", -1) {
+	if s.reachAwaited(lifecycle.PreStart, "", -1) {
 		return -1 // they have limits of their own
 	}
 	return s.cfg.Ready.Within
@@ -164,7 +166,7 @@ func (s *Service) preStop() time.Duration {
 	if limit >= 0 {
 		limit /= 2
 	}
-	if s.leaderGone() || !s.reachAwaited(StagePreStop, s.whyStopped(), limit) {
+	if s.leaderGone() || !s.reachAwaited(lifecycle.PreStop, s.whyStopped(), limit) {
 		return -1
 	}
 	return limit
@@ -213,13 +215,13 @@ func (s *Service) resumeRound(p Process) {
 	k.Round, k.Attempt = k.Gen, k.InARow+1
 	switch {
 	case k.State == Running:
-		k.Reached = []Stage{StagePreStart, StageStarted, StageReady}
+		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.Ready}
 	case k.State == Stopping:
-		k.Reached = []Stage{StagePreStart, StageStarted, StagePreStop}
+		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.PreStop}
 	case k.State == Starting && k.UpSince != 0:
-		k.Reached = []Stage{StagePreStart, StageStarted}
+		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started}
 	case k.State == Starting && !k.Held:
-		k.Reached = []Stage{StagePreStart}
+		k.Reached = []lifecycle.Event{lifecycle.PreStart}
 	}
 }
 
@@ -227,7 +229,7 @@ func (s *Service) resumeRound(p Process) {
 // of a process that came into the bag when our state did not.
 func (s *Service) retell() {
 	s.tell()
-	if s.proc != nil && s.kept.State == Starting && s.reach(StageStarted, "") {
+	if s.proc != nil && s.kept.State == Starting && s.reach(lifecycle.Started, "") {
 		s.keep()
 	}
 }

@@ -14,13 +14,14 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // patience bounds what a test waits for that is to happen.
 const patience = 30 * time.Second
 
-// opener is a Supervisor with one service that cannot be started, and a Companion.
+// opener is a Supervisor with one service that cannot be started, and a Listener.
 type opener struct {
 	t    *testing.T
 	init *fakeInit
@@ -44,11 +45,11 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 
 func (b *lockedBuffer) text() string { b.mu.Lock(); defer b.mu.Unlock(); return b.buf.String() }
 
-func runWith(t *testing.T, c Companion, budget time.Duration, blobs map[string]any, stop int) *opener {
+func runWith(t *testing.T, c Listener, budget time.Duration, blobs map[string]any, stop int) *opener {
 	t.Helper()
 	init, m, rec := connect(t, blobs, stop)
 	o := &opener{t: t, init: init, l: &cannotStart{}, log: &lockedBuffer{}, code: make(chan int, 1)}
-	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Companion: c}
+	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c}
 	o.s = New(m, rec, Set{Main: "app", StopTimeout: budget, Definitions: []Definition{
 		{Name: "app", Kind: "process", Config: defaults(), Launcher: o.l}}}, opts)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -69,7 +70,7 @@ func (o *opener) await(what string, holds func() bool) {
 
 func (o *opener) term(level int) {
 	o.t.Helper()
-	msg := &initproto.Msg{Type: initproto.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stop: level}
+	msg := &initproto.Msg{Type: initproto.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stops: level}
 	if err := o.init.conn.Send(msg); err != nil {
 		o.t.Fatal(err)
 	}
@@ -91,17 +92,17 @@ func (o *opener) wantCode(want int) {
 func (o *opener) app() *Snapshot { return o.s.set.Load().services["app"].snap.Load() }
 
 // stages are what was told of the container.
-func (c *fakeCompanion) stages() []Stage {
-	var out []Stage
+func (c *fakeListener) stages() []lifecycle.Event {
+	var out []lifecycle.Event
 	for _, m := range c.moments() {
 		if m.Service == "" {
-			out = append(out, m.Stage)
+			out = append(out, m.Event)
 		}
 	}
 	return out
 }
 
-func (o *opener) wantStages(c *fakeCompanion, want ...Stage) {
+func (o *opener) wantStages(c *fakeListener, want ...lifecycle.Event) {
 	o.t.Helper()
 	if got := c.stages(); !slices.Equal(got, want) {
 		o.t.Errorf("told of the container: %q, want %q", got, want)
@@ -114,40 +115,40 @@ func TestServicesWaitForTheFirstHooks(t *testing.T) {
 	held := kept{State: Starting, Gen: 1, Round: 1, Held: true}
 	for name, blobs := range map[string]map[string]any{"first": nil, "taken over": {openItem: "", servicePrefix + "app": held}} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCompanion(nil, StageInit, StageNetworkReady)
+			c := newFakeListener(nil, lifecycle.Init, lifecycle.NetworkReady)
 			o := runWith(t, c, 8*time.Second, blobs, 0)
 			o.await("the service waits", func() bool { return o.app().Waiting == notOpen })
 			if ready, not := o.s.Ready(); ready || not[0] != notOpen {
 				t.Errorf("ready %v, %q", ready, not)
 			}
 			o.await("init", func() bool { return len(c.stages()) == 1 })
-			c.end(StageInit, nil)
+			c.end(lifecycle.Init, nil)
 			o.await("the network's hooks", func() bool { return len(c.stages()) == 2 })
 			if o.l.asked.Load() != 0 {
 				t.Error("it was started too early")
 			}
-			c.end(StageNetworkReady, nil)
+			c.end(lifecycle.NetworkReady, nil)
 			o.await("the start", func() bool { return o.l.asked.Load() > 0 })
 			o.term(1)
 			o.wantCode(1)
-			o.wantStages(c, StageInit, StageNetworkReady, StageExit)
+			o.wantStages(c, lifecycle.Init, lifecycle.NetworkReady, lifecycle.Exit)
 		})
 	}
 }
 
 // Where nobody wants to do anything first nobody waits.
 func TestNobodyWantsTheFirstHooks(t *testing.T) {
-	c := newFakeCompanion(nil)
+	c := newFakeListener(nil)
 	o := runWith(t, c, 8*time.Second, nil, 0)
 	o.await("the start", func() bool { return o.l.asked.Load() > 0 })
-	o.wantStages(c, StageInit, StageNetworkReady)
+	o.wantStages(c, lifecycle.Init, lifecycle.NetworkReady)
 	o.term(1)
 	o.wantCode(1)
 }
 
 // Hooks that are configured later do not come when a supervisor takes over.
 func TestFirstHooksDoNotComeLater(t *testing.T) {
-	c := newFakeCompanion(nil, StageInit)
+	c := newFakeListener(nil, lifecycle.Init)
 	o := runWith(t, c, 8*time.Second, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
 	if err := o.s.Command(t.Context(), "app", EvStart, "test"); err != nil {
 		t.Fatal(err)
@@ -155,13 +156,13 @@ func TestFirstHooksDoNotComeLater(t *testing.T) {
 	o.await("the failed start", func() bool { return o.app().State == Delayed })
 	o.term(1)
 	o.wantCode(1)
-	o.wantStages(c, StageExit)
+	o.wantStages(c, lifecycle.Exit)
 }
 
 // TERM does not wait for the first hooks, and nothing is started afterwards.
 func TestTermDuringTheFirstHooks(t *testing.T) {
 	for _, before := range []bool{false, true} { // the supervisor came in the middle of the stop
-		c := newFakeCompanion(nil, StageInit)
+		c := newFakeListener(nil, lifecycle.Init)
 		blobs, stop := map[string]any{}, 0
 		if before {
 			blobs, stop = map[string]any{openItem: "", servicePrefix + "app": kept{State: Starting, Gen: 1, Round: 1, Held: true}}, 1
@@ -176,8 +177,8 @@ func TestTermDuringTheFirstHooks(t *testing.T) {
 			t.Errorf("%s, asked %d times", o.app().State, o.l.asked.Load())
 		}
 		if !before {
-			o.wantStages(c, StageInit, StageExit)
-			if got := c.cuts(); !slices.Equal(got, []Stage{StageInit}) {
+			o.wantStages(c, lifecycle.Init, lifecycle.Exit)
+			if got := c.cuts(); !slices.Equal(got, []lifecycle.Event{lifecycle.Init}) {
 				t.Errorf("brought to an end: %q", got)
 			}
 		}
@@ -185,17 +186,17 @@ func TestTermDuringTheFirstHooks(t *testing.T) {
 }
 
 func TestFirstHooksFail(t *testing.T) {
-	c := newFakeCompanion(nil, StageInit, StageNetworkReady, StageExit)
-	c.takes[StageExit] = 0
+	c := newFakeListener(nil, lifecycle.Init, lifecycle.NetworkReady, lifecycle.Exit)
+	c.takes[lifecycle.Exit] = 0
 	o := runWith(t, c, 8*time.Second, nil, 0)
 	o.await("init", func() bool { return len(c.stages()) == 1 })
-	c.end(StageInit, errors.New("hook init/mount ended with code 3"))
+	c.end(lifecycle.Init, errors.New("hook init/mount ended with code 3"))
 	o.wantCode(1)
 	if o.l.asked.Load() != 0 {
 		t.Error("a service was started")
 	}
-	o.wantStages(c, StageInit, StageExit)
-	if m := c.last(t, StageExit); m.Reason != "hook init/mount ended with code 3" || m.Exit.Code != 1 {
+	o.wantStages(c, lifecycle.Init, lifecycle.Exit)
+	if m := c.last(t, lifecycle.Exit); m.Reason != "hook init/mount ended with code 3" || *m.ExitCode != 1 {
 		t.Errorf("%+v", m)
 	}
 	if want := "the container ends: hook init/mount ended with code 3"; !strings.Contains(o.log.text(), want) {
@@ -205,11 +206,11 @@ func TestFirstHooksFail(t *testing.T) {
 
 // A stop that began because of that goes on with its code.
 func TestFirstHooksFailedBefore(t *testing.T) {
-	c := newFakeCompanion(nil, StageInit)
+	c := newFakeListener(nil, lifecycle.Init)
 	st := stopState{Until: initproto.BootNow() + int64(5*time.Second), Code: 1, Why: "hook init/mount ended with code 3"}
 	o := runWith(t, c, 8*time.Second, map[string]any{stopItem: st, openItem: ""}, 0)
 	o.wantCode(1)
-	o.wantStages(c, StageExit)
+	o.wantStages(c, lifecycle.Exit)
 }
 
 // The stopped services' hooks and the exit's come last, in that order.
@@ -218,44 +219,47 @@ func TestLastHooks(t *testing.T) {
 		"essential": {stopItem: stopState{Until: initproto.BootNow() + int64(time.Minute), For: "app", Why: "app is over"},
 			servicePrefix + "app": kept{State: Exited, Gen: 2, Exit: &incident.Exit{Code: 3}}}} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCompanion(nil, StageExit)
+			c := newFakeListener(nil, lifecycle.Exit)
 			o := runWith(t, c, time.Minute, blobs, 0)
 			if blobs == nil {
 				o.await("the start", func() bool { return o.app().State == Delayed })
 				o.term(1)
 			}
-			o.await("exit", func() bool { return slices.Contains(c.stages(), StageExit) })
+			o.await("exit", func() bool { return slices.Contains(c.stages(), lifecycle.Exit) })
 			if c.mu.Lock(); c.settled != 1 {
 				t.Errorf("settled %d times before the exit", c.settled)
 			}
 			c.mu.Unlock()
-			m := c.last(t, StageExit)
-			want := map[string]Moment{"asked": {Reason: "asked to stop", Exit: &incident.Exit{Code: 1}}, "essential": {Reason: "app is over", Exit: &incident.Exit{Code: 3}}}[name]
-			if m.Reason != want.Reason || m.Exit.Code != want.Exit.Code || m.Until.IsZero() || m.Budget != time.Minute {
+			m := c.last(t, lifecycle.Exit)
+			reason, code := "asked to stop", 1
+			if name == "essential" {
+				reason, code = "app is over", 3
+			}
+			if m.Reason != reason || *m.ExitCode != code || m.Until.IsZero() || m.Budget != time.Minute {
 				t.Errorf("%+v", m)
 			}
-			c.end(StageExit, errors.New("it does not matter any more"))
-			o.wantCode(want.Exit.Code)
+			c.end(lifecycle.Exit, errors.New("it does not matter any more"))
+			o.wantCode(code)
 		})
 	}
 }
 
 // A second wish to stop does not wait for the last hooks.
 func TestSecondTermDuringTheLastHooks(t *testing.T) {
-	c := newFakeCompanion(nil, StageExit)
+	c := newFakeListener(nil, lifecycle.Exit)
 	o := runWith(t, c, time.Hour, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
 	o.term(1)
-	o.await("exit", func() bool { return slices.Contains(c.stages(), StageExit) })
+	o.await("exit", func() bool { return slices.Contains(c.stages(), lifecycle.Exit) })
 	o.term(2)
 	o.wantCode(0)
-	if got := c.cuts(); !slices.Equal(got, []Stage{StageExit}) {
+	if got := c.cuts(); !slices.Equal(got, []lifecycle.Event{lifecycle.Exit}) {
 		t.Errorf("brought to an end: %q", got)
 	}
 }
 
 // stubborn does not even obey its ctx.
 type stubborn struct {
-	*fakeCompanion
+	*fakeListener
 	release chan struct{}
 	settles bool
 }
@@ -266,7 +270,7 @@ func (s *stubborn) Settle(context.Context) {
 	}
 }
 
-func (s *stubborn) Await(_ context.Context, m Moment) error {
+func (s *stubborn) Await(_ context.Context, m lifecycle.Occurrence) error {
 	s.Tell(m)
 	<-s.release
 	return nil
@@ -275,7 +279,7 @@ func (s *stubborn) Await(_ context.Context, m Moment) error {
 // The budget holds whatever the hooks do: without that the test would not end.
 func TestBudgetHoldsWhateverHooksDo(t *testing.T) {
 	for _, settles := range []bool{false, true} {
-		c := &stubborn{newFakeCompanion(nil, StageExit), make(chan struct{}), settles}
+		c := &stubborn{newFakeListener(nil, lifecycle.Exit), make(chan struct{}), settles}
 		c.share = time.Hour
 		o := runWith(t, c, 1500*time.Millisecond, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
 		o.term(1)
@@ -299,14 +303,14 @@ func TestOwnShare(t *testing.T) {
 	for _, c := range cases {
 		s := setOf()
 		s.set.Store(newSet(Set{StopTimeout: c.budget}, nil))
-		f := newFakeCompanion(nil)
-		f.share, s.opts.Companion = c.reserve, f
+		f := newFakeListener(nil)
+		f.share, s.opts.Listener = c.reserve, f
 		if got := s.ownShare(); got != c.want {
 			t.Errorf("%v of %v: %v, want %v", c.reserve, c.budget, got, c.want)
 		}
 	}
 	if s := setOf(); s.ownShare() != 0 {
-		t.Error("without a Companion")
+		t.Error("without a Listener")
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
-	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // notOpen is what services wait for at first.
@@ -18,16 +18,16 @@ const notOpen = "the container's init and network-ready hooks are not through"
 // no service starts before they are through: opened says so, or why they forbid it.
 // closeUp brings them to an end.
 func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stops bool) (opened <-chan error, closeUp func()) {
-	c := s.opts.Companion
+	c := s.opts.Listener
 	_, begun := rec.Blobs[openItem]
 	if c == nil || rec.Starts > 1 && !begun && knowsServices(rec) {
 		return nil, func() {} // an earlier supervisor has been through them
 	}
-	stages := []Stage{StageInit, StageNetworkReady}
+	stages := []lifecycle.Event{lifecycle.Init, lifecycle.NetworkReady}
 	if !begun && !c.Wants(stages[0], "") && !c.Wants(stages[1], "") {
 		for _, stage := range stages {
 			if !stops {
-				c.Tell(Moment{Stage: stage, At: time.Now()})
+				c.Tell(lifecycle.Occurrence{Event: stage, At: time.Now()})
 			}
 		}
 		return nil, func() {}
@@ -43,7 +43,7 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	through := make(chan error, 1)
 	go func() { // ends with the stages, which obey ctx
 		for _, stage := range stages {
-			if err := c.Await(ctx, Moment{Stage: stage, At: time.Now()}); err != nil {
+			if err := c.Await(ctx, lifecycle.Occurrence{Event: stage, At: time.Now()}); err != nil {
 				through <- err
 				return
 			}
@@ -84,11 +84,11 @@ const leastLast = 100 * time.Millisecond
 // ownShare is what the end of the container keeps of the budget for itself: never
 // more than half of what there is to share.
 func (s *Supervisor) ownShare() time.Duration {
-	if s.opts.Companion == nil {
+	if s.opts.Listener == nil {
 		return 0
 	}
 	budget := s.set.Load().stopTimeout
-	return max(min(s.opts.Companion.Reserve(budget), (budget-reserve)/2), 0)
+	return max(min(s.opts.Listener.Reserve(budget), (budget-reserve)/2), 0)
 }
 
 // lastStages goes through what is to be done when the services have stopped: what
@@ -96,10 +96,10 @@ func (s *Supervisor) ownShare() time.Duration {
 // of the time that is left.
 func (s *Supervisor) lastStages(ctx context.Context, st stopState, own time.Duration, code int, through chan<- struct{}) {
 	defer close(through)
-	c := s.opts.Companion
+	c := s.opts.Listener
 	left := func() time.Duration { return max(time.Duration(st.Until-initproto.BootNow())-reserve, 0) }
 	rest := left()
-	if c.Wants(StageExit, "") {
+	if c.Wants(lifecycle.Exit, "") {
 		rest -= min(own, rest/2)
 	}
 	settle, cancel := context.WithTimeout(ctx, rest)
@@ -110,9 +110,9 @@ func (s *Supervisor) lastStages(ctx context.Context, st stopState, own time.Dura
 		why = "asked to stop"
 	}
 	now := time.Now()
-	m := Moment{Stage: StageExit, At: now, Reason: redact.Clip(why, maxMomentReason), Exit: &incident.Exit{Code: code, At: now, Success: code == 0},
+	m := lifecycle.Occurrence{Event: lifecycle.Exit, At: now, Reason: redact.Clip(why, maxMomentReason), ExitCode: &code,
 		Until: now.Add(left()), Budget: s.set.Load().stopTimeout}
-	if !c.Wants(StageExit, "") {
+	if !c.Wants(lifecycle.Exit, "") {
 		c.Tell(m)
 		return
 	}

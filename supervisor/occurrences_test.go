@@ -8,10 +8,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
 // wantCut says which stages were brought to an end.
-func (c *fakeCompanion) wantCut(t *testing.T, want ...Stage) {
+func (c *fakeListener) wantCut(t *testing.T, want ...lifecycle.Event) {
 	t.Helper()
 	synctest.Wait()
 	if got := c.cuts(); !slices.Equal(got, want) {
@@ -19,7 +21,7 @@ func (c *fakeCompanion) wantCut(t *testing.T, want ...Stage) {
 	}
 }
 
-func (c *fakeCompanion) wantLife(t *testing.T, want string) {
+func (c *fakeListener) wantLife(t *testing.T, want string) {
 	t.Helper()
 	synctest.Wait()
 	if got := c.life(); got != want {
@@ -29,7 +31,7 @@ func (c *fakeCompanion) wantLife(t *testing.T, want string) {
 
 // The time that hooks take before a start does not count as the start's own.
 func TestHooksBeforeAStart(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
+	listened(t, func(st *stage, c *fakeListener) {
 		st.cfg.Ready.Within = 10 * time.Second
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 		st.open()
@@ -39,7 +41,7 @@ func TestHooksBeforeAStart(t *testing.T) {
 		if snap := st.snap(); snap.Waiting != "pre-start hooks" || snap.Deadline != nil || st.l.asked != 0 {
 			t.Errorf("%+v; asked %d times what to start", snap, st.l.asked)
 		}
-		c.end(StagePreStart, nil)
+		c.end(lifecycle.PreStart, nil)
 		st.want(Starting)
 		if st.w.count() != 1 {
 			t.Errorf("%d processes", st.w.count())
@@ -47,19 +49,19 @@ func TestHooksBeforeAStart(t *testing.T) {
 		st.until(time.Hour + 10*time.Second)
 		st.want(Delayed)
 		c.wantCut(t)
-	}, StagePreStart)
+	}, lifecycle.PreStart)
 }
 
 func TestHooksForbidAStart(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
-		c.takes[StagePreStart], c.fails[StagePreStart] = time.Second, errors.New("hook pre-start/secrets ended with code 1: no such file")
+	listened(t, func(st *stage, c *fakeListener) {
+		c.takes[lifecycle.PreStart], c.fails[lifecycle.PreStart] = time.Second, errors.New("hook pre-start/secrets ended with code 1: no such file")
 		st.open()
 		st.ask(EvStart)
 		st.sleep(time.Second)
 		st.want(Delayed)
 		st.wantReason("hook pre-start/secrets ended with code 1: no such file")
 		st.wantNext(500 * time.Millisecond)
-		if m := c.last(t, StageStartFailed); m.Reason != st.snap().Reason || m.Exit == nil || !m.Exit.NotStarted {
+		if m := c.last(t, lifecycle.StartFailed); m.Reason != st.snap().Reason || m.ExitCode == nil {
 			t.Errorf("%+v", m)
 		}
 		for range 5 {
@@ -70,12 +72,12 @@ func TestHooksForbidAStart(t *testing.T) {
 			t.Errorf("asked %d times what to start, %d incidents", st.l.asked, len(st.w.cases()))
 		}
 		c.check(t, true)
-	}, StagePreStart)
+	}, lifecycle.PreStart)
 }
 
 // Whoever takes over waits for the same hooks, and does not begin them anew.
 func TestKilledWhileHooksRun(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
+	listened(t, func(st *stage, c *fakeListener) {
 		st.open()
 		st.ask(EvStart)
 		for range 3 {
@@ -85,7 +87,7 @@ func TestKilledWhileHooksRun(t *testing.T) {
 		if st.snap().Waiting != "pre-start hooks" {
 			t.Errorf("%+v", st.snap())
 		}
-		c.end(StagePreStart, nil)
+		c.end(lifecycle.PreStart, nil)
 		st.want(Running)
 		st.ask(EvStop)
 		for range 3 {
@@ -96,27 +98,27 @@ func TestKilledWhileHooksRun(t *testing.T) {
 			t.Errorf("%+v", st.snap())
 		}
 		st.w.last().wantSignals(t)
-		c.end(StagePreStop, nil)
+		c.end(lifecycle.PreStop, nil)
 		st.want(Stopped)
 		c.wantLife(t, "pre-start started ready pre-stop exited stopped")
 		c.wantCut(t)
-	}, StagePreStart, StagePreStop)
+	}, lifecycle.PreStart, lifecycle.PreStop)
 }
 
 // What ends while no supervisor works has ended when the next one comes.
 func TestHooksEndWhileNobodyLooks(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
+	listened(t, func(st *stage, c *fakeListener) {
 		st.open()
 		st.ask(EvStart)
 		st.w.dies.Store(true)
 		st.cancel()
 		<-st.s.life.Done()
 		synctest.Wait()
-		c.end(StagePreStart, errors.New("hook pre-start/x: boom"))
+		c.end(lifecycle.PreStart, errors.New("hook pre-start/x: boom"))
 		st.takeOver()
 		st.want(Delayed)
 		st.wantReason("hook pre-start/x: boom")
-	}, StagePreStart)
+	}, lifecycle.PreStart)
 }
 
 // A stop and a restart do not wait for the hooks of a start.
@@ -136,19 +138,19 @@ func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
 	}
 	for ev, want := range cases {
 		t.Run(string(ev), func(t *testing.T) {
-			accompanied(t, func(st *stage, c *fakeCompanion) {
+			listened(t, func(st *stage, c *fakeListener) {
 				st.open()
 				st.ask(EvStart)
 				st.cause(ev)
 				st.want(want.want)
 				c.wantLife(t, want.life)
 				if strings.Contains(want.life, "stopped") {
-					c.wantCut(t, StagePreStart)
+					c.wantCut(t, lifecycle.PreStart)
 				}
 				if st.sleep(time.Minute); st.l.asked != 0 || st.w.count() != 0 {
 					t.Errorf("asked %d times what to start", st.l.asked)
 				}
-			}, StagePreStart)
+			}, lifecycle.PreStart)
 		})
 	}
 }
@@ -168,9 +170,9 @@ func TestHooksBeforeAStop(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			accompanied(t, func(st *stage, f *fakeCompanion) {
+			listened(t, func(st *stage, f *fakeListener) {
 				if c.takes >= 0 {
-					f.takes[StagePreStop] = c.takes
+					f.takes[lifecycle.PreStop] = c.takes
 				}
 				p := st.up()
 				p.ignores = true
@@ -181,19 +183,19 @@ func TestHooksBeforeAStop(t *testing.T) {
 				if f.wantLife(t, "pre-start started ready pre-stop exited stopped"); len(f.cuts()) > 0 != c.cut {
 					t.Errorf("brought to an end: %q", f.cuts())
 				}
-				m := f.last(t, StagePreStop)
+				m := f.last(t, lifecycle.PreStop)
 				if m.Reason != "asked for by test" || m.Budget != 2*c.limit || m.Until.IsZero() != (c.limit == 0) ||
 					c.limit > 0 && m.Until.Sub(m.At) != c.limit/2 {
 					t.Errorf("%+v", m)
 				}
-			}, StagePreStop)
+			}, lifecycle.PreStop)
 		})
 	}
 }
 
 // The drain comes behind the hooks, and what it needs comes before them.
 func TestHooksStandBetweenTheOthersAndTheDrain(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
+	listened(t, func(st *stage, c *fakeListener) {
 		st.cfg.Stop.Drain = 3 * time.Second
 		p := st.up()
 		st.w.holds("", "app must stop first")
@@ -209,7 +211,7 @@ func TestHooksStandBetweenTheOthersAndTheDrain(t *testing.T) {
 			t.Errorf("%+v", st.snap())
 		}
 		st.sleep(time.Second)
-		c.end(StagePreStop, nil)
+		c.end(lifecycle.PreStop, nil)
 		synctest.Wait()
 		if st.snap().Phase != "drains" {
 			t.Errorf("%+v", st.snap())
@@ -217,12 +219,12 @@ func TestHooksStandBetweenTheOthersAndTheDrain(t *testing.T) {
 		st.sleep(3 * time.Second)
 		st.want(Stopped)
 		p.wantSignals(t, "TERM 5s")
-	}, StagePreStop)
+	}, lifecycle.PreStop)
 }
 
 // A later request with a limit cuts the hooks, one without does not.
 func TestLaterStopWhileHooksRun(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
+	listened(t, func(st *stage, c *fakeListener) {
 		p := st.up()
 		p.ignores = true
 		st.ask(EvStop)
@@ -235,18 +237,18 @@ func TestLaterStopWhileHooksRun(t *testing.T) {
 		c.wantCut(t)
 		st.until(30 * time.Second)
 		st.want(Stopped)
-		c.wantCut(t, StagePreStop)
+		c.wantCut(t, lifecycle.PreStop)
 		p.wantSignals(t, "TERM 22s", "KILL 24s")
-		if m := c.last(t, StageStopped); m.Budget != 8*time.Second {
+		if m := c.last(t, lifecycle.Stopped); m.Budget != 8*time.Second {
 			t.Errorf("%+v", m)
 		}
-	}, StagePreStop)
+	}, lifecycle.PreStop)
 }
 
 // Who asks a second time does not want to wait for hooks.
 func TestCommandToStopAgain(t *testing.T) {
 	playSet(t, "db app>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
-		c := newFakeCompanion(worlds["app"], StagePreStop)
+		c := newFakeListener(worlds["app"], lifecycle.PreStop)
 		s.set.Load().services["app"].world.listener = c
 		p, got := worlds["app"].last(), make(chan error, 2)
 		for n := range 2 {
@@ -258,7 +260,7 @@ func TestCommandToStopAgain(t *testing.T) {
 			}
 		}
 		p.wantSignals(t, "TERM 1m0s")
-		c.wantCut(t, StagePreStop)
+		c.wantCut(t, lifecycle.PreStop)
 		if err := errors.Join(<-got, <-got); err != nil {
 			t.Error(err)
 		}
@@ -268,7 +270,7 @@ func TestCommandToStopAgain(t *testing.T) {
 // A process that ends while its hooks run is not waited for, nor are they.
 func TestEndWhileHooksRunBeforeAStop(t *testing.T) {
 	for _, left := range []bool{false, true} {
-		accompanied(t, func(st *stage, c *fakeCompanion) {
+		listened(t, func(st *stage, c *fakeListener) {
 			p := st.up()
 			st.ask(EvStop)
 			if left {
@@ -277,30 +279,30 @@ func TestEndWhileHooksRunBeforeAStop(t *testing.T) {
 			p.exits(0)
 			st.sleep(lastPoll)
 			st.want(Stopped)
-			c.wantCut(t, StagePreStop)
+			c.wantCut(t, lifecycle.PreStop)
 			c.wantLife(t, "pre-start started ready pre-stop exited stopped")
-			if x := c.last(t, StageExited).Exit; x == nil || x.Code != 0 || x.Asked != "test" {
-				t.Errorf("%+v", x)
+			if o := c.last(t, lifecycle.Exited); o.ExitCode == nil || *o.ExitCode != 0 || !*o.Expected {
+				t.Errorf("%+v", o)
 			}
-		}, StagePreStop)
+		}, lifecycle.PreStop)
 	}
 }
 
 // Hooks that fail before a stop do not hold it up.
 func TestHooksFailBeforeAStop(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
-		c.takes[StagePreStop], c.fails[StagePreStop] = time.Second, errors.New("boom")
+	listened(t, func(st *stage, c *fakeListener) {
+		c.takes[lifecycle.PreStop], c.fails[lifecycle.PreStop] = time.Second, errors.New("boom")
 		p := st.up()
 		st.ask(EvStop)
 		st.sleep(time.Second)
 		st.want(Stopped)
 		p.wantSignals(t, "TERM 1s")
-	}, StagePreStop)
+	}, lifecycle.PreStop)
 }
 
 // The state of a supervisor that knew of no stages: what went before is not told now.
 func TestResumeOfAnOlderState(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
+	listened(t, func(st *stage, c *fakeListener) {
 		p := st.up()
 		st.w.dies.Store(true)
 		st.cancel()
@@ -314,7 +316,7 @@ func TestResumeOfAnOlderState(t *testing.T) {
 		p.exits(1)
 		st.sleep(10 * time.Second)
 		c.wantLife(t, "exited stopped | pre-start started ready")
-		if m := c.moments()[0]; m.Round != 1 || m.Pid != 101 || m.Attempt != 2 {
+		if m := c.moments()[0]; m.Start != 1 || m.Pid != 101 || m.Attempt != 2 {
 			t.Errorf("%+v", m)
 		}
 	})
@@ -323,7 +325,7 @@ func TestResumeOfAnOlderState(t *testing.T) {
 // Its end was dealt with by nobody: who listens hears that it is over.
 func TestEndThatNobodyHasSeen(t *testing.T) {
 	for _, state := range []State{Starting, Running, Stopping} {
-		accompanied(t, func(st *stage, c *fakeCompanion) {
+		listened(t, func(st *stage, c *fakeListener) {
 			st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 			st.open()
 			st.ask(EvStart)

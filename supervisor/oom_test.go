@@ -6,23 +6,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 func TestMomentsOfALife(t *testing.T) {
-	accompanied(t, func(st *stage, c *fakeCompanion) {
+	listened(t, func(st *stage, c *fakeListener) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{Port: 8080}, nil }
 		st.up().die(proc.Exit{Code: -1, Signal: syscall.SIGSEGV})
 		st.sleep(time.Second)
-		if m := c.last(t, StageReady); m.Service != "app" || m.Round != 2 || m.Attempt != 2 || m.Pid != 102 || m.Port != 8080 || m.Exit != nil {
+		if m := c.last(t, lifecycle.Ready); m.Service != "app" || m.Start != 2 || m.Attempt != 2 || m.Pid != 102 || m.Port != 8080 || m.ExitCode != nil || m.Signal != "" {
 			t.Errorf("%+v", m)
 		}
-		if m := c.last(t, StageExited); m.Round != 1 || m.Attempt != 1 || m.Pid != 101 || m.OOM || m.Exit.Signal != syscall.SIGSEGV ||
+		if m := c.last(t, lifecycle.Exited); m.Start != 1 || m.Attempt != 1 || m.Pid != 101 || m.OOM || m.Signal != "SEGV" ||
 			m.Reason != "killed by signal 11 (SEGV)" || m.At.IsZero() || m.Budget != 0 {
 			t.Errorf("%+v", m)
 		}
-		if m := c.last(t, StagePreStart); m.Pid != 0 || m.Port != 0 {
+		if m := c.last(t, lifecycle.PreStart); m.Pid != 0 || m.Port != 0 {
 			t.Errorf("%+v", m)
 		}
 	})
@@ -71,13 +72,13 @@ func TestOOMOfAnExit(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			accompanied(t, func(st *stage, f *fakeCompanion) {
+			listened(t, func(st *stage, f *fakeListener) {
 				w := &oomWorld{fakeWorld: st.w}
 				st.host = w
 				st.up()
 				c.ends(st, w)
 				st.sleep(7 * time.Second)
-				if m, n := f.last(t, StageExited), f.last(t, StageStopped); m.OOM != c.oom || n.OOM != c.oom || w.fresh != c.fresh {
+				if m, n := f.last(t, lifecycle.Exited), f.last(t, lifecycle.Stopped); m.OOM != c.oom || n.OOM != c.oom || w.fresh != c.fresh {
 					t.Errorf("oom %v, stopped %v, read %d times", m.OOM, n.OOM, w.fresh)
 				}
 				if name == "after our KILL" {

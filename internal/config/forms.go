@@ -1,0 +1,192 @@
+package config
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
+const maxSocketPath = 107
+
+// tags checks the values below v, the section at path, by their tags check.
+func (v *validator) tags(section any, path string) { v.CheckTags(section, path, v.form) }
+
+// form checks a value by the form that a tag names. Literals are texts in which nothing is
+// expanded.
+func (v *validator) form(form, path string, value any) {
+	text, _ := value.(string)
+	list, _ := value.([]string)
+	switch form {
+	case "absolute":
+		v.absolute(path, text)
+	case "socket":
+		v.socket(path, text)
+	case "size":
+		v.size(path, text)
+	case "signal":
+		v.signal(path, text)
+	case "regexp":
+		v.regexp(path, text)
+	case "url":
+		v.httpURL(path, text)
+	case "address":
+		v.address(path, text)
+	case "method":
+		v.method(path, text)
+	case "statuses":
+		v.numbers(path, value.([]int), 100, 599, "an HTTP status")
+	case "command":
+		v.program(path, list)
+	case "headers":
+		v.headers(path, value.(map[string]string))
+	case "exitcodes":
+		v.numbers(path, value.([]int), 0, 255, "an exit code")
+	case "literal":
+		v.literal(path, text)
+		for i, item := range list {
+			v.literal(layeredyaml.Index(path, i), item)
+		}
+	case "variables":
+		for _, name := range list {
+			v.envName(path, name)
+		}
+	case "user":
+		v.literal(path, text)
+		name, group, both := strings.Cut(text, ":")
+		if text != "" && !(validID(name) && (!both || validID(group))) {
+			v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
+		}
+	case "groups":
+		for i, group := range list {
+			if at := layeredyaml.Index(path, i); !validID(group) {
+				v.Bad(at, "write a name or a number", "%s is not a group", layeredyaml.Quote("", group))
+			}
+		}
+	case "umask":
+		if _, err := ParseUmask(text); text != "" && err != nil {
+			v.Bad(path, `write "0027"`, "%s", err)
+		}
+	case "ionice":
+		if _, err := execshim.ParseIONice(text); text != "" && err != nil {
+			v.Bad(path, "", "%v", err)
+		}
+	default:
+		panic(path + " has the unknown check " + form)
+	}
+}
+
+// absolute refuses a relative path; empty means absent.
+func (v *validator) absolute(path, file string) {
+	switch {
+	case file == "":
+	case strings.HasPrefix(file, "/"):
+		v.literal(path, file)
+	case variableIn(file) != "":
+		v.Bad(path, notExpanded(path), "%s is not an absolute path, and nothing is expanded here", layeredyaml.Quote(path, file))
+	default:
+		v.Bad(path, "begin it with /", "%s is not an absolute path", layeredyaml.Quote(path, file))
+	}
+}
+
+// socket checks the path of a unix socket.
+func (v *validator) socket(path, file string) {
+	v.absolute(path, file)
+	if len(file) > maxSocketPath {
+		v.Bad(path, "", "the path has %d bytes, and the system allows %d", len(file), maxSocketPath)
+	}
+}
+
+// size reads a size in bytes; ok is false for none and for a bad one.
+func (v *validator) size(path, text string) (n int64, ok bool) {
+	if text == "" {
+		if v.IsSet(path) {
+			v.Bad(path, "remove the key to keep the default", "is empty")
+		}
+		return 0, false
+	}
+	n, err := jvm.ParseMemory(text)
+	if err != nil {
+		v.Bad(path, "", "%s", err)
+	} else if strings.Trim(text, "0123456789") == "" && n < 64<<10 {
+		v.Warn(path, "write the unit: "+strconv.FormatInt(n, 10)+"MiB", "%d is a number of bytes", n)
+	}
+	return n, err == nil
+}
+
+// commonSignals are the signals that services are stopped with, for hints.
+var commonSignals = []string{"TERM", "INT", "QUIT", "HUP", "KILL", "USR1", "USR2", "WINCH"}
+
+func (v *validator) signal(path, name string) (syscall.Signal, bool) {
+	if name == "" {
+		return 0, false
+	}
+	sig, err := proc.ParseSignal(name)
+	if err != nil {
+		v.Bad(path, layeredyaml.DidYouMean(name, commonSignals), "%s", err)
+	}
+	return sig, err == nil
+}
+
+// numbers checks a list of exit codes, or of HTTP statuses.
+func (v *validator) numbers(path string, list []int, low, high int, what string) {
+	for i, n := range list {
+		if n < low || n > high {
+			v.Bad(layeredyaml.Index(path, i), "", "%d is not %s: they go from %d to %d", n, what, low, high)
+		}
+	}
+}
+
+// envName refuses what no environment can hold.
+func (v *validator) envName(path, name string) {
+	if name == "" || strings.ContainsAny(name, "=\x00") {
+		v.Bad(path, "", "%s is not the name of a variable", layeredyaml.Quote("", name))
+	}
+}
+
+// validID checks the form of a user or group only: which ones exist is known when the
+// service starts.
+func validID(id string) bool {
+	if id == "" || strings.HasPrefix(id, "-") || strings.ContainsAny(id, ": \t\n\r/\x00") {
+		return false
+	}
+	if strings.Trim(id, "0123456789") != "" {
+		return true
+	}
+	// The highest number means "no user" to the kernel.
+	n, err := strconv.ParseUint(id, 10, 32)
+	return err == nil && n != 1<<32-1
+}
+
+// ParseUmask reads an umask: octal digits, with or without 0 or 0o before them, at most
+// 0777.
+func ParseUmask(s string) (int, error) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
+	if err != nil {
+		return 0, fmt.Errorf("cannot read umask %s: it is not an octal number", layeredyaml.Quote("", s))
+	}
+	if n > 0o777 {
+		return 0, fmt.Errorf("cannot read umask %s: it is above 0777", layeredyaml.Quote("", s))
+	}
+	return int(n), nil
+}
+
+// methods are those of HTTP.
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
+
+func (v *validator) method(path, method string) {
+	switch upper := strings.ToUpper(method); {
+	case method != "" && !validToken(method):
+		v.Bad(path, "", "%s is not a method of HTTP", layeredyaml.Quote(path, method))
+	case method != upper && slices.Contains(methods, upper):
+		v.Bad(path, "write "+upper, "%s is another method than %s: capitals count", layeredyaml.Quote(path, method), upper)
+	}
+}
