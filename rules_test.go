@@ -30,11 +30,11 @@ func edges() map[string][]string {
 		"bench":              {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"}, // it measures them
 		"internal/api":       {"supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc", "internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin", "internal/execshim"},
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
+		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/fdstore", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
 		"internal/daemon":    {"supervisor/incident", "supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
-		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact"},
+		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},

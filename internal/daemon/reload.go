@@ -81,7 +81,7 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 	}
 	if len(r.opts.Command) == 0 || r.opts.WithServices {
 		r.plugins = newPlugins(r.m, rec, r.program.Version, r.log, r.journal, r.hooks)
-		r.plugins.Configure(r.loaded.Config.Plugins, surroundings(r.loaded.Config))
+		r.plugins.Configure(r.loaded.Config.Plugins, factsOf(r.loaded.Config))
 	}
 	plan, err := prepare(r.m, r.log, r.opts, r.loaded, nil, r.plugins, r.hooks)
 	if err != nil {
