@@ -12,7 +12,7 @@ import (
 type StringList []string
 
 // ScalarIsItem lets the configuration take one value for the list.
-func (Words) ScalarIsItem() {}
+func (StringList) ScalarIsItem() {}
 
 // Terms are compared with a container: every key that is named must have one of
 // its values. A variable or label that is not set has none.
