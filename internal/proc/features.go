@@ -77,16 +77,16 @@ func (f *featureSet) open(pid int) int {
 // CLONE_PARENT is ignored we must wait for our own children, and nothing
 // survives us.
 func (m *Manager) checkParent(p *Process) {
-	if m.have.parentChecked {
+	if m.features.parentChecked {
 		return
 	}
 	b, err := procfs.ReadStat(p.rec.Pid)
 	if err != nil || b.Parent != os.Getpid() && b.Parent != m.initPid {
 		return // gone already: the next child tells
 	}
-	m.have.parentChecked = true
+	m.features.parentChecked = true
 	if b.Parent == os.Getpid() {
-		m.have.ownChildren = true
+		m.features.ownChildren = true
 		m.warn("this kernel ignores CLONE_PARENT: services are children of the supervisor, and its death would lose them")
 	}
 }
@@ -108,6 +108,6 @@ func (m *Manager) warn(msg string) {
 // Survives says whether processes outlive this supervisor.
 func (m *Manager) Survives() bool {
 	ok := false
-	m.do(func() { ok = !m.have.ownChildren })
+	m.do(func() { ok = !m.features.ownChildren })
 	return ok
 }

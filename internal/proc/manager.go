@@ -43,11 +43,11 @@ type Options struct {
 // Manager starts processes and receives their exits. One goroutine does both,
 // so an exit never comes before the pid that it belongs to is known.
 type Manager struct {
-	conn    *initproto.Conn
-	initPid int
-	init    Init
-	opts    Options
-	have    featureSet
+	conn     *initproto.Conn
+	initPid  int
+	init     Init
+	opts     Options
+	features featureSet
 
 	requests chan func()
 	signals  chan Signal
@@ -55,24 +55,24 @@ type Manager struct {
 	gone     chan struct{} // closed when the init is gone
 
 	// Of the loop alone:
-	pids     map[int][]*Process  // not exited, in the order of their start
-	procs    map[string]*Process // by id, until their item is deleted
-	pending  []uint64            // event numbers not acknowledged, ascending
-	acked    map[uint64]bool     // of pending, done out of order
-	stopping bool
-	unknown  []initproto.Exit // while adopting: exits of nobody we know
+	pids      map[int][]*Process  // not exited, in the order of their start
+	procs     map[string]*Process // by id, until their item is deleted
+	pending   []uint64            // event numbers not acknowledged, ascending
+	acked     map[uint64]bool     // of pending, done out of order
+	stopping  bool
+	unclaimed []initproto.Exit // while adopting: exits of nobody we know
 
 	Logs  *logs.Registry // of what is captured
 	stats atomicStats
 
 	warnOwner sync.Once // that output cannot be given to its user
 
-	store  *fdstore.Store
-	oom    oomScores   // of the loop
-	onLack func(error) // of the loop; nil: nobody asks, or something was started
+	store      *fdstore.Store
+	oom        oomScores   // of the loop
+	onShortage func(error) // of the loop; nil: nobody asks, or something was started
 
-	kin    tracked
-	tables tables
+	tracked   tracked
+	snapshots snapshots
 }
 
 // Recovered is what the bag held when the supervisor started.
@@ -95,8 +95,8 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, procs: map[string]*Process{}}
 	m.store = fdstore.New(conn.Send)
-	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn, Reserve: headroom.DescriptorsFor, Explain: limited, NoSplice: opts.Deny.Splice})
-	m.have.denied = opts.Deny
+	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn, Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
+	m.features.denied = opts.Deny
 	if err := conn.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err
 	}
@@ -190,7 +190,7 @@ func (m *Manager) handle(msg *initproto.Msg) {
 		seq := msg.Seq
 		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stops,
 			Ack: func() { m.do(func() { m.ack(seq) }) }}
-		m.tell(s, seq)
+		m.deliver(s, seq)
 	case initproto.Synced:
 		m.pending = append(m.pending, msg.Seq)
 		m.ack(msg.Seq)
@@ -201,9 +201,9 @@ func (m *Manager) handle(msg *initproto.Msg) {
 	}
 }
 
-// tell hands a signal on. Where nobody takes them the loop must not stand still:
+// deliver hands a signal on. Where nobody takes them the loop must not stand still:
 // the oldest is lost then, and never the latest stop, which holds those before it.
-func (m *Manager) tell(s Signal, seq uint64) {
+func (m *Manager) deliver(s Signal, seq uint64) {
 	for {
 		select {
 		case m.signals <- s:
@@ -229,8 +229,8 @@ func (m *Manager) exited(x initproto.Exit) {
 	m.pending = append(m.pending, x.Seq)
 	list := m.pids[x.Pid]
 	if len(list) == 0 || x.At < list[0].rec.Time {
-		if m.unknown != nil {
-			m.unknown = append(m.unknown, x)
+		if m.unclaimed != nil {
+			m.unclaimed = append(m.unclaimed, x)
 			return // decided when the open intents are
 		}
 		m.ack(x.Seq)
@@ -322,7 +322,7 @@ func (m *Manager) recover() (*Recovered, error) {
 				m.stats.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stops > 0
 				m.store.SetLimit(msg.MaxFds)
-				m.welcomed(msg)
+				m.noteWelcome(msg)
 			case initproto.Put:
 				m.store.Replayed(msg)
 				if isProc(msg.Name) {

@@ -19,14 +19,14 @@ type oomScores struct {
 	own, child []byte // child nil: it is ours
 }
 
-// asVictim calls f, which makes a child, while our OOM score adjustment is what the
+// withOOMScore calls f, which makes a child, while our OOM score adjustment is what the
 // child is to have: where memory runs out the kernel takes it before us. One that was
 // raised later might have children by then. Every process may raise it, and go back.
-func (m *Manager) asVictim(f func()) {
+func (m *Manager) withOOMScore(f func()) {
 	o := &m.oom
 	if !o.known {
 		o.known = true
-		m.findScores()
+		m.readOOMScores()
 	}
 	if o.child == nil || os.WriteFile(adjustFile, o.child, 0) != nil {
 		f()
@@ -39,8 +39,8 @@ func (m *Manager) asVictim(f func()) {
 	}
 }
 
-// findScores reads our adjustment and adds to it what Options say.
-func (m *Manager) findScores() {
+// readOOMScores reads our adjustment and adds to it what Options say.
+func (m *Manager) readOOMScores() {
 	data, err := os.ReadFile(adjustFile)
 	if err != nil || m.opts.OOMRaise == nil {
 		return

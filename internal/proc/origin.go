@@ -22,7 +22,7 @@ func (m *Manager) Origin(pid int) (id string, err error) {
 }
 
 func (m *Manager) origin(pid int) (string, error) {
-	for range looks {
+	for range maxAttempts {
 		line := m.ancestors(pid)
 		if !slices.Equal(line, m.ancestors(pid)) {
 			continue // a parent has ended meanwhile, and its pid may be another's
@@ -62,7 +62,7 @@ func (m *Manager) ancestors(pid int) (line []ancestor) {
 			return line
 		}
 		last := &line[len(line)-1]
-		if last.start, last.owner = b.Start, m.kin.at(pid, b); last.owner != nil {
+		if last.start, last.owner = b.Start, m.tracked.find(pid, b); last.owner != nil {
 			return line
 		}
 		pid = b.Parent

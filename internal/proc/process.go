@@ -18,13 +18,13 @@ type Process struct {
 	m        *Manager
 	rec      *record
 	exited   chan struct{}
-	pipes    *logs.Capture // captured output; nil: none
+	capture  *logs.Capture // captured output; nil: none
 	terminal *os.File      // master side; nil: none
 
-	mu    sync.Mutex     // guards pidfd and group
-	pidfd int            // -1: none
-	over  bool           // Done was called
-	left  map[int]uint64 // members seen outside of the group, with their start
+	mu       sync.Mutex     // guards pidfd and group
+	pidfd    int            // -1: none
+	done     bool           // Done was called
+	escapees map[int]uint64 // members seen outside of the group, with their start
 }
 
 // Exit says how a process ended.
@@ -55,8 +55,8 @@ func (p *Process) Pid() int { return p.rec.Pid }
 // ended before we could look.
 func (p *Process) StartTicks() uint64 { return p.rec.Start }
 
-// Born is when it was started; CLOCK_BOOTTIME, ns.
-func (p *Process) Born() int64 { return p.rec.Time }
+// StartedAt is when it was started; CLOCK_BOOTTIME, ns.
+func (p *Process) StartedAt() int64 { return p.rec.Time }
 
 // Exited is closed when the process has ended and what it had written by then
 // is in its log.
@@ -81,12 +81,12 @@ func (p *Process) Exit() (Exit, bool) {
 // ended runs in the loop.
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
-	if p.pipes != nil {
-		p.pipes.Flush()
-		p.pipes.Free() // what it left behind must not hold up what follows
+	if p.capture != nil {
+		p.capture.Flush()
+		p.capture.Free() // what it left behind must not hold up what follows
 	}
 	close(p.exited)
-	if p.isOver() { // given up before: nobody will say what followed
+	if p.isDone() { // given up before: nobody will say what followed
 		p.m.ack(x.Seq)
 	}
 }
@@ -114,23 +114,23 @@ func (p *Process) Ack() {
 // pipe. A process that lives is left to itself: its end will be nobody's.
 func (p *Process) Done() {
 	p.mu.Lock()
-	p.over = true
+	p.done = true
 	if p.pidfd >= 0 {
 		unix.Close(p.pidfd)
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
-	if p.pipes != nil {
-		p.pipes.GiveUp()
+	if p.capture != nil {
+		p.capture.GiveUp()
 	}
 	p.HangUp()
-	p.m.kin.drop(p)
+	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if p.pipes != nil && !p.pipes.AtEnd() {
+		if p.capture != nil && !p.capture.AtEnd() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
-			p.pipes.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+			p.capture.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 		} else {
 			p.m.remove(p)
 		}
@@ -152,21 +152,21 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	}
 	if p.pidfd >= 0 {
 		err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
-		if !p.m.have.refusedPidfd(err) {
-			return gone(err)
+		if !p.m.features.refusedPidfd(err) {
+			return errGone(err)
 		}
 	}
 	// No pidfd: the pid is ours as long as its start time is. Between this look
 	// and the signal the init would have to reap it and the kernel to come
 	// around to the same number.
-	if !p.same() {
+	if !p.alive() {
 		return ErrGone
 	}
-	return gone(unix.Kill(p.rec.Pid, sig))
+	return errGone(unix.Kill(p.rec.Pid, sig))
 }
 
-// same says whether the pid still belongs to this process.
-func (p *Process) same() bool {
+// alive says whether the pid still belongs to this process.
+func (p *Process) alive() bool {
 	b, err := procfs.ReadStat(p.rec.Pid)
 	return err == nil && (p.rec.Start == 0 || b.Start == p.rec.Start)
 }
@@ -177,7 +177,7 @@ const groupFlag = 1 << 2
 // SignalGroup sends sig to every one of the Members. ErrGone says that there is
 // none; another error, that none of them could be signalled.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
-	if p.isOver() {
+	if p.isDone() {
 		return ErrGone
 	}
 	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL {
@@ -186,15 +186,15 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	killed := sig == syscall.SIGKILL && p.killCgroups()
 	var outside map[int]procfs.Stat
 	if sig != syscall.SIGKILL && sig != 0 {
-		outside = p.strays(0) // before the parents die by which they are known
+		outside = p.escaped(0) // before the parents die by which they are known
 	}
 	if sig == syscall.SIGKILL {
 		p.freeze()
 	}
 	err := p.signalGroup(sig)
-	strays := p.signalStrays(sig, outside)
+	strays := p.signalEscaped(sig, outside)
 	if sig == syscall.SIGKILL {
-		strays = p.killStrays()
+		strays = p.killEscaped()
 	}
 	if killed {
 		return nil
@@ -212,24 +212,24 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 func (p *Process) signalGroup(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over {
+	if p.done {
 		return ErrGone
 	}
-	if p.pidfd >= 0 && p.m.have.groupSignal() {
+	if p.pidfd >= 0 && p.m.features.groupSignal() {
 		err := unix.PidfdSendSignal(p.pidfd, sig, nil, groupFlag)
-		if !p.m.have.refusedGroup(err) {
-			return gone(err)
+		if !p.m.features.refusedGroup(err) {
+			return errGone(err)
 		}
 	}
-	if !p.groupOurs() {
+	if !p.ownsGroup() {
 		return ErrGone
 	}
-	return gone(unix.Kill(-p.rec.Pid, sig))
+	return errGone(unix.Kill(-p.rec.Pid, sig))
 }
 
-// groupOurs says whether the group of this number is still the one we made:
+// ownsGroup says whether the group of this number is still the one we made:
 // its leader is our process, or it has no leader and a member that lives.
-func (p *Process) groupOurs() bool {
+func (p *Process) ownsGroup() bool {
 	if b, err := procfs.ReadStat(p.rec.Pid); err == nil {
 		return p.rec.Start == 0 || b.Start == p.rec.Start
 	}
@@ -241,8 +241,8 @@ func (p *Process) groupOurs() bool {
 	return false
 }
 
-// gone maps ESRCH.
-func gone(err error) error {
+// errGone maps ESRCH.
+func errGone(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return ErrGone
 	}

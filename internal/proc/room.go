@@ -19,8 +19,8 @@ func (m *Manager) Put(name string, body []byte, fds ...int) error {
 // Del forgets an item.
 func (m *Manager) Del(name string) { m.store.Delete(name) }
 
-// limited adds what to do about an error that comes of too few descriptors.
-func limited(err error) error {
+// withLimitHint adds what to do about an error that comes of too few descriptors.
+func withLimitHint(err error) error {
 	var limit syscall.Rlimit
 	if !errors.Is(err, syscall.EMFILE) || syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return err

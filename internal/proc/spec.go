@@ -30,9 +30,9 @@ type Spec struct {
 	execshim.Attributes
 
 	Stdio Stdio
-	// Modest refuses a start beside others that would take the descriptors kept for
+	// KeepReserve refuses a start beside others that would take the descriptors kept for
 	// operators.
-	Modest bool
+	KeepReserve bool
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
 }

@@ -24,14 +24,14 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	defer func() {
 		if err != nil {
 			removeCgroups(spec.Cgroups) // they were made for it
-			err = limited(err)
+			err = withLimitHint(err)
 		}
 		m.started(err)
 	}()
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
 	}
-	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
+	if spec.KeepReserve && len(m.pids) > 0 { // the first one has to run at any limit
 		if err := headroom.DescriptorsFor(processFDs); err != nil {
 			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
@@ -71,12 +71,12 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.step("recorded")
 	m.pids[pid] = append(m.pids[pid], p)
 	m.procs[spec.ID] = p
-	m.kin.add(p)
-	if p.pipes != nil {
-		p.pipes.Run()
+	m.tracked.add(p)
+	if p.capture != nil {
+		p.capture.Run()
 	}
 	m.checkParent(p)
-	if m.have.ownChildren {
+	if m.features.ownChildren {
 		go m.waitOwn(pid) // ends with the child
 	}
 	return p, nil
@@ -86,19 +86,19 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 func (m *Manager) started(err error) {
 	switch {
 	case err == nil:
-		m.onLack = nil
-	case m.onLack != nil && lacking(err):
-		m.onLack(err)
+		m.onShortage = nil
+	case m.onShortage != nil && isShortage(err):
+		m.onShortage(err)
 	}
 }
 
-// OnLack has f called if nothing was started yet and a start fails for want of
+// OnShortage has f called if nothing was started yet and a start fails for want of
 // processes, descriptors or memory.
-func (m *Manager) OnLack(f func(error)) { m.do(func() { m.onLack = f }) }
+func (m *Manager) OnShortage(f func(error)) { m.do(func() { m.onShortage = f }) }
 
-// lacking says whether err is the want of something that others have used up, or
+// isShortage says whether err is the want of something that others have used up, or
 // that the limits are too low for.
-func lacking(err error) bool {
+func isShortage(err error) bool {
 	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		if errors.Is(err, errno) {
 			return true
@@ -118,10 +118,10 @@ func (m *Manager) step(name string) {
 func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
-	if !m.have.denied.Pidfd {
+	if !m.features.denied.Pidfd {
 		sys.PidFD = &pidfd
 	}
-	if !m.have.denied.CloneParent && !m.have.ownChildren {
+	if !m.features.denied.CloneParent && !m.features.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
@@ -139,7 +139,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 		attr.Files = append(files.child[:], shim.FDs()...)
 	}
 	attr.Files = program.AddTo(attr.Files)
-	m.asVictim(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
+	m.withOOMScore(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
 		if pidfd >= 0 {
 			unix.Close(pidfd)
@@ -154,7 +154,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 			m.warn(fmt.Sprintf("%s: %s", spec.ID, note))
 		}
 		if err != nil {
-			m.unborn(pid)
+			m.reapFailed(pid)
 			if pidfd >= 0 {
 				unix.Close(pidfd)
 			}
@@ -174,10 +174,10 @@ func (s *Spec) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups, NoSetGroups: os.Getuid() != 0 && !u.Grouped}
 }
 
-// unborn lets the exit of a child that never became what was asked for pass
+// reapFailed lets the exit of a child that never became what was asked for pass
 // unseen: it is nobody's.
-func (m *Manager) unborn(pid int) {
-	if m.have.ownChildren {
+func (m *Manager) reapFailed(pid int) {
+	if m.features.ownChildren {
 		go func() { _, _ = waitid.Reap(pid, 0) }() // ends with the child, which is about to
 	}
 }

@@ -28,8 +28,8 @@ type Init struct {
 // Init is what the init said when this supervisor started.
 func (m *Manager) Init() Init { return m.init }
 
-// welcomed notes what the init says of itself.
-func (m *Manager) welcomed(msg *initproto.Msg) {
+// noteWelcome notes what the init says of itself.
+func (m *Manager) noteWelcome(msg *initproto.Msg) {
 	m.init = Init{Pid: msg.Pid, Protocol: msg.Version}
 	if b := msg.Binary; b != nil {
 		m.init.Version, m.init.Upgrades, m.init.Path, m.init.Failed, m.init.Why = b.Init, b.Count, b.Path, b.Failed, b.Why

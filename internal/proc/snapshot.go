@@ -14,72 +14,72 @@ import (
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// tableAge is how old a table may be. A hundred services that stop together
+// snapshotAge is how old a table may be. A hundred services that stop together
 // need one, not a hundred. An old one shows too much and never too little: a
 // process that came since is the child of one that it shows.
-const tableAge = 10 * time.Millisecond
+const snapshotAge = 10 * time.Millisecond
 
-// table is every process that can be seen, at one moment.
-type table struct {
-	at    int64 // before it was made; CLOCK_BOOTTIME, ns
-	born  map[int]procfs.Stat
-	moved bool // somebody ended while it was made, and may have left a child behind
-	asked bool // a process is read when it is asked for, and not before
+// snapshot is every process that can be seen, at one moment.
+type snapshot struct {
+	at      int64 // before it was made; CLOCK_BOOTTIME, ns
+	stats   map[int]procfs.Stat
+	changed bool // somebody ended while it was made, and may have left a child behind
+	lazy    bool // a process is read when it is asked for, and not before
 
-	sorted sync.Once // guards what follows
-	owned  map[*Process][]int
-	loose  []int // those of which nothing in the table says whose they are
+	assigned sync.Once // guards what follows
+	owned    map[*Process][]int
+	unowned  []int // those of which nothing in the table says whose they are
 }
 
-// birth is what the table has of a process.
-func (t *table) birth(pid int) (b procfs.Stat, there bool) {
-	b, there = t.born[pid]
-	if there || !t.asked {
+// stat is what the table has of a process.
+func (t *snapshot) stat(pid int) (b procfs.Stat, there bool) {
+	b, there = t.stats[pid]
+	if there || !t.lazy {
 		return b, there
 	}
 	b, err := procfs.ReadStat(pid)
 	if err == nil {
-		t.born[pid] = b
+		t.stats[pid] = b
 	}
 	return b, err == nil
 }
 
-// tables makes them, one at a time.
-type tables struct {
-	mu   sync.Mutex
-	last *table
-	made int // so many
+// snapshots makes them, one at a time.
+type snapshots struct {
+	mu    sync.Mutex
+	last  *snapshot
+	count int // so many
 }
 
 // since gives a table that is not older than a time, nor by more than tableAge than the
 // call. Where making one takes longer than that, those who call meanwhile share the next.
-func (t *tables) since(ns int64) *table {
-	return t.from(max(ns, initproto.BootNow()-int64(tableAge)))
+func (t *snapshots) since(ns int64) *snapshot {
+	return t.from(max(ns, initproto.BootNow()-int64(snapshotAge)))
 }
 
 // from gives a table that is not older than a time.
-func (t *tables) from(need int64) *table {
+func (t *snapshots) from(need int64) *snapshot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.last == nil || t.last.at < need {
-		t.made++
+		t.count++
 		at := initproto.BootNow()
 		all := procfs.TakeSnapshot()
-		t.last = &table{at: at, born: all.Stats, moved: all.Changed}
+		t.last = &snapshot{at: at, stats: all.Stats, changed: all.Changed}
 	}
 	return t.last
 }
 
 // candidates are the processes that may be p's: all but those that are certainly
 // another's. Where two thousand services stop, each looks at its own few only.
-func (t *table) candidates(p *Process) []int {
-	t.sorted.Do(func() { t.sort(p.m) })
-	return slices.Concat(t.owned[p], t.loose)
+func (t *snapshot) candidates(p *Process) []int {
+	t.assigned.Do(func() { t.assignOwners(p.m) })
+	return slices.Concat(t.owned[p], t.unowned)
 }
 
-// sort finds the owner of each process as decide does, as far as that is the same for
+// assignOwners finds the owner of each process as decide does, as far as that is the same for
 // whoever asks.
-func (t *table) sort(m *Manager) {
+func (t *snapshot) assignOwners(m *Manager) {
 	t.owned = map[*Process][]int{}
 	known := map[int]*Process{}
 	var owner func(pid int) *Process
@@ -88,14 +88,14 @@ func (t *table) sort(m *Manager) {
 			return p
 		}
 		known[pid] = nil // a table that changed while it was read may have loops
-		b, there := t.born[pid]
+		b, there := t.stats[pid]
 		if !there {
 			return nil
 		}
-		p := m.kin.at(pid, b)
+		p := m.tracked.find(pid, b)
 		for _, number := range [2]int{b.Pgrp, b.Session} {
 			if p == nil && number != 0 {
-				p = m.kin.number(number)
+				p = m.tracked.lookup(number)
 			}
 		}
 		if p == nil && b.Parent != m.initPid && b.Parent != os.Getpid() {
@@ -104,11 +104,11 @@ func (t *table) sort(m *Manager) {
 		known[pid] = p
 		return p
 	}
-	for pid := range t.born {
+	for pid := range t.stats {
 		if p := owner(pid); p != nil {
 			t.owned[p] = append(t.owned[p], pid)
 		} else {
-			t.loose = append(t.loose, pid)
+			t.unowned = append(t.unowned, pid)
 		}
 	}
 }

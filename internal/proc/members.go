@@ -24,10 +24,10 @@ const CookieVar = "STOKER_PROCESS"
 // tracked are the processes that are somebody's: each is the first of its own
 // kin, whoever made it.
 type tracked struct {
-	mu     sync.Mutex
-	byPid  map[int]*Process
-	under  string // the second part of our cookies
-	cannot sync.Once
+	mu             sync.Mutex
+	byPid          map[int]*Process
+	cookieSuffix   string // the second part of our cookies
+	warnUnreadable sync.Once
 }
 
 func (t *tracked) add(p *Process) {
@@ -39,7 +39,7 @@ func (t *tracked) add(p *Process) {
 	t.byPid[p.rec.Pid] = p
 }
 
-func (t *tracked) drop(p *Process) {
+func (t *tracked) remove(p *Process) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byPid[p.rec.Pid] == p {
@@ -47,17 +47,17 @@ func (t *tracked) drop(p *Process) {
 	}
 }
 
-// at is the tracked process of a number; b is who has the number now.
-func (t *tracked) at(pid int, b procfs.Stat) *Process {
-	p := t.number(pid)
+// find is the tracked process of a number; b is who has the number now.
+func (t *tracked) find(pid int, b procfs.Stat) *Process {
+	p := t.lookup(pid)
 	if p == nil || p.rec.Start != 0 && p.rec.Start != b.Start {
 		return nil
 	}
 	return p
 }
 
-// number is the tracked process that has, or had, a number.
-func (t *tracked) number(pid int) *Process {
+// lookup is the tracked process that has, or had, a number.
+func (t *tracked) lookup(pid int) *Process {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byPid[pid]
@@ -65,7 +65,7 @@ func (t *tracked) number(pid int) *Process {
 
 // runs says whether a number is that of a tracked process that has not ended.
 func (t *tracked) runs(pid int) bool {
-	p := t.number(pid)
+	p := t.lookup(pid)
 	if p == nil {
 		return false
 	}
@@ -75,13 +75,13 @@ func (t *tracked) runs(pid int) bool {
 
 // cookie is the value for a process.
 func (m *Manager) cookie(id string) string {
-	m.kin.mu.Lock()
-	defer m.kin.mu.Unlock()
-	if m.kin.under == "" {
+	m.tracked.mu.Lock()
+	defer m.tracked.mu.Unlock()
+	if m.tracked.cookieSuffix == "" {
 		b, _ := procfs.ReadStat(m.initPid) // without /proc there is nothing to be found anyway
-		m.kin.under = fmt.Sprintf("@%d.%d", m.initPid, b.Start)
+		m.tracked.cookieSuffix = fmt.Sprintf("@%d.%d", m.initPid, b.Start)
 	}
-	return id + m.kin.under
+	return id + m.tracked.cookieSuffix
 }
 
 // environ is the environment of s, with its cookie and no other.
@@ -104,39 +104,39 @@ func (p *Process) Members() []int {
 	return slices.Sorted(maps.Keys(p.members(0)))
 }
 
-// looks bounds how often we look anew at a scene that moves while we do: a
+// maxAttempts bounds how often we look anew at a scene that moves while we do: a
 // process that ends in the middle may have handed on to one that we missed.
-const looks = 5
+const maxAttempts = 5
 
 // members are the Members, as a table shows them that was made after a time, less
 // those that have ended since.
 func (p *Process) members(after int64) map[int]procfs.Stat {
-	for range looks {
-		if p.isOver() {
+	for range maxAttempts {
+		if p.isDone() {
 			return nil
 		}
 		if !p.groupLives() {
-			if roots, unsure := p.orphans(); len(roots) == 0 && !unsure {
+			if roots, unsure := p.orphanedMembers(); len(roots) == 0 && !unsure {
 				return nil
 			}
 		}
-		c := p.census(p.m.tables.since(max(after, p.rec.Time)))
+		c := p.membership(p.m.snapshots.since(max(after, p.rec.Time)))
 		out := map[int]procfs.Stat{}
 		for _, pid := range c.candidates() {
-			b := c.table.born[pid]
-			if !c.ours(pid) {
+			b := c.snapshot.stats[pid]
+			if !c.contains(pid) {
 				continue
 			}
 			if now, err := procfs.ReadStat(pid); err == nil && now.Start == b.Start && now.Alive() {
 				out[pid] = now
 				if now.Pgrp != p.rec.Pid {
-					p.remember(pid, now.Start)
+					p.rememberEscaped(pid, now.Start)
 				}
 			} else {
-				c.unsure = true
+				c.incomplete = true
 			}
 		}
-		if len(out) > 0 || !c.unsure && !c.table.moved {
+		if len(out) > 0 || !c.incomplete && !c.snapshot.changed {
 			return out
 		}
 		after = initproto.BootNow()
@@ -144,26 +144,26 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 	return nil
 }
 
-// remember keeps one that has left the group: when its parents are gone nothing may
+// rememberEscaped keeps one that has left the group: when its parents are gone nothing may
 // tell any more whose it is.
-func (p *Process) remember(pid int, start uint64) {
+func (p *Process) rememberEscaped(pid int, start uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.left == nil {
-		p.left = map[int]uint64{}
+	if p.escapees == nil {
+		p.escapees = map[int]uint64{}
 	}
-	if len(p.left) < maxLeft {
-		p.left[pid] = start
+	if len(p.escapees) < maxEscapees {
+		p.escapees[pid] = start
 	}
 }
 
-// maxLeft bounds what is remembered of a service that makes daemons for ever.
-const maxLeft = 4096
+// maxEscapees bounds what is remembered of a service that makes daemons for ever.
+const maxEscapees = 4096
 
-// remembers says whether a process is one of those.
-func (p *Process) remembers(pid int) bool {
+// hasEscaped says whether a process is one of those.
+func (p *Process) hasEscaped(pid int) bool {
 	p.mu.Lock()
-	start, known := p.left[pid]
+	start, known := p.escapees[pid]
 	p.mu.Unlock()
 	if !known {
 		return false
@@ -172,10 +172,10 @@ func (p *Process) remembers(pid int) bool {
 	return err == nil && b.Start == start
 }
 
-func (p *Process) isOver() bool {
+func (p *Process) isDone() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.over
+	return p.done
 }
 
 // groupLives says whether the leader runs or its group has a member, also one
@@ -187,11 +187,11 @@ func (p *Process) groupLives() bool {
 	return !errors.Is(unix.Kill(-p.rec.Pid, 0), unix.ESRCH)
 }
 
-// orphans are the children of the init that nobody owns and that come from p.
+// orphanedMembers are the children of the init that nobody owns and that come from p.
 // When the leader and the group are gone, whoever is left is one of them or comes
 // of one, and mostly there is none: this is asked at each end of each service.
 // unsure says that the list changed meanwhile.
-func (p *Process) orphans() (roots map[int]procfs.Stat, unsure bool) {
+func (p *Process) orphanedMembers() (roots map[int]procfs.Stat, unsure bool) {
 	children, ok := procfs.Children(p.m.initPid)
 	if !ok {
 		children = procfs.Pids()
@@ -199,55 +199,55 @@ func (p *Process) orphans() (roots map[int]procfs.Stat, unsure bool) {
 		unsure = true // and the kernel may have left some out
 	}
 	roots = map[int]procfs.Stat{}
-	c := p.census(nil)
+	c := p.membership(nil)
 	for pid := range c.cgroup {
 		children = append(children, pid)
 	}
 	for _, pid := range children {
-		if pid == p.m.initPid || pid == os.Getpid() || p.m.kin.runs(pid) {
+		if pid == p.m.initPid || pid == os.Getpid() || p.m.tracked.runs(pid) {
 			continue
 		}
 		b, err := procfs.ReadStat(pid)
 		switch {
 		case err != nil || !b.Alive():
 			unsure = true
-		case b.Start < c.since || p.m.kin.at(pid, b) != nil:
-		case c.cgroup[pid] || b.Parent == p.m.initPid && c.known(pid):
+		case b.Start < c.since || p.m.tracked.find(pid, b) != nil:
+		case c.cgroup[pid] || b.Parent == p.m.initPid && c.marked(pid):
 			roots[pid] = b
 		}
 	}
-	return roots, unsure || c.unsure
+	return roots, unsure || c.incomplete
 }
 
-// since is before, or in, the tick in which p started.
-func (p *Process) since() uint64 {
+// startTicks is before, or in, the tick in which p started.
+func (p *Process) startTicks() uint64 {
 	if p.rec.Start != 0 {
 		return p.rec.Start
 	}
 	return procfs.Ticks(p.rec.Time)
 }
 
-// signalStrays sends sig to members of the service outside of the group.
-func (p *Process) signalStrays(sig syscall.Signal, strays map[int]procfs.Stat) error {
+// signalEscaped sends sig to members of the service outside of the group.
+func (p *Process) signalEscaped(sig syscall.Signal, strays map[int]procfs.Stat) error {
 	result := ErrGone
 	for pid, b := range strays {
-		if err := p.m.have.signal(pid, b.Start, sig); err == nil || errors.Is(result, ErrGone) {
+		if err := p.m.features.signal(pid, b.Start, sig); err == nil || errors.Is(result, ErrGone) {
 			result = err
 		}
 	}
 	return result
 }
 
-// strays are the members that a signal to the group does not reach.
-func (p *Process) strays(after int64) map[int]procfs.Stat {
+// escaped are the members that a signal to the group does not reach.
+func (p *Process) escaped(after int64) map[int]procfs.Stat {
 	out := p.members(after)
 	maps.DeleteFunc(out, func(_ int, b procfs.Stat) bool { return b.Pgrp == p.rec.Pid })
 	return out
 }
 
-// sweepRounds bounds a sweep: one who forks faster than we look is caught by the
+// maxRounds bounds a sweep: one who forks faster than we look is caught by the
 // next KILL.
-const sweepRounds = 64
+const maxRounds = 64
 
 // freeze stops the members, until a look finds none that was not stopped before. One
 // that is stopped cannot fork, keeps its place below a limit of pids, and tells whose
@@ -258,28 +258,28 @@ const sweepRounds = 64
 // then.
 func (p *Process) freeze() {
 	stopped := map[int]bool{}
-	for fresh, round := true, 0; fresh && round < sweepRounds; round++ {
+	for fresh, round := true, 0; fresh && round < maxRounds; round++ {
 		fresh = false
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
-		c := p.census(&table{at: initproto.BootNow(), born: map[int]procfs.Stat{}, asked: true})
+		c := p.membership(&snapshot{at: initproto.BootNow(), stats: map[int]procfs.Stat{}, lazy: true})
 		for _, pid := range procfs.Pids() {
-			if stopped[pid] || !c.ours(pid) {
+			if stopped[pid] || !c.contains(pid) {
 				continue
 			}
-			b, _ := c.table.birth(pid)
+			b, _ := c.snapshot.stat(pid)
 			stopped[pid], fresh = true, fresh || b.Alive()
 			if b.Pgrp != p.rec.Pid {
-				p.remember(pid, b.Start)
-				_ = p.m.have.signal(pid, b.Start, unix.SIGSTOP)
+				p.rememberEscaped(pid, b.Start)
+				_ = p.m.features.signal(pid, b.Start, unix.SIGSTOP)
 			}
 		}
 	}
 }
 
-// killStrays kills the members outside of the group, and those that they make
+// killEscaped kills the members outside of the group, and those that they make
 // meanwhile, until a look finds none that was not killed. What hangs below one
 // that dies becomes the init's child and is seen in the next round.
-func (p *Process) killStrays() error {
+func (p *Process) killEscaped() error {
 	result := ErrGone
 	killed := map[int]uint64{}
 	kill := func(who map[int]procfs.Stat) (fresh bool) {
@@ -288,19 +288,19 @@ func (p *Process) killStrays() error {
 				continue
 			}
 			killed[pid], fresh = b.Start, true
-			if err := p.m.have.signal(pid, b.Start, unix.SIGKILL); err == nil || errors.Is(result, ErrGone) {
+			if err := p.m.features.signal(pid, b.Start, unix.SIGKILL); err == nil || errors.Is(result, ErrGone) {
 				result = err
 			}
 		}
 		return fresh
 	}
-	for range sweepRounds {
-		if roots, unsure := p.orphans(); !kill(roots) && !unsure {
+	for range maxRounds {
+		if roots, unsure := p.orphanedMembers(); !kill(roots) && !unsure {
 			break
 		}
 	}
-	for range sweepRounds {
-		if !kill(p.strays(initproto.BootNow())) {
+	for range maxRounds {
+		if !kill(p.escaped(initproto.BootNow())) {
 			break
 		}
 	}
@@ -320,8 +320,8 @@ func (f *featureSet) signal(pid int, start uint64, sig syscall.Signal) error {
 	if fd >= 0 {
 		err := unix.PidfdSendSignal(fd, sig, nil, 0)
 		if err == nil || !f.refusedPidfd(err) {
-			return gone(err)
+			return errGone(err)
 		}
 	}
-	return gone(unix.Kill(pid, sig))
+	return errGone(unix.Kill(pid, sig))
 }

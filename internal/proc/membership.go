@@ -12,42 +12,42 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// census says of each process of a table whether it is p's.
-type census struct {
-	p      *Process
-	table  *table
-	since  uint64
-	cgroup map[int]bool
-	pipes  []string // those of p
-	seen   map[int]bool
-	unsure bool // somebody ended before it was known whose he was
+// membership says of each process of a table whether it is p's.
+type membership struct {
+	p          *Process
+	snapshot   *snapshot
+	since      uint64
+	cgroup     map[int]bool
+	pipes      []string // those of p
+	seen       map[int]bool
+	incomplete bool // somebody ended before it was known whose he was
 }
 
-func (p *Process) census(t *table) *census {
-	c := &census{p: p, table: t, since: p.since(), cgroup: map[int]bool{}, seen: map[int]bool{}}
+func (p *Process) membership(t *snapshot) *membership {
+	c := &membership{p: p, snapshot: t, since: p.startTicks(), cgroup: map[int]bool{}, seen: map[int]bool{}}
 	for _, pid := range p.inCgroups() {
 		c.cgroup[pid] = true
 	}
-	if p.pipes != nil {
-		c.pipes = p.pipes.Inodes()
+	if p.capture != nil {
+		c.pipes = p.capture.Inodes()
 	}
 	return c
 }
 
 // candidates are the processes of the table that may be p's.
-func (c *census) candidates() []int {
-	out := c.table.candidates(c.p)
+func (c *membership) candidates() []int {
+	out := c.snapshot.candidates(c.p)
 	for pid := range c.cgroup {
-		if _, there := c.table.born[pid]; there && !slices.Contains(out, pid) {
+		if _, there := c.snapshot.stats[pid]; there && !slices.Contains(out, pid) {
 			out = append(out, pid)
 		}
 	}
 	return out
 }
 
-// ours says whether a process is p's: what is nearest decides, so that a job or
+// contains says whether a process is p's: what is nearest decides, so that a job or
 // console that was started from within a service is not the service's.
-func (c *census) ours(pid int) bool {
+func (c *membership) contains(pid int) bool {
 	if known, ok := c.seen[pid]; ok {
 		return known
 	}
@@ -57,13 +57,13 @@ func (c *census) ours(pid int) bool {
 	return known
 }
 
-func (c *census) decide(pid int) bool {
+func (c *membership) decide(pid int) bool {
 	m, p := c.p.m, c.p
-	b, there := c.table.birth(pid)
+	b, there := c.snapshot.stat(pid)
 	if !there || pid == m.initPid || pid == os.Getpid() {
 		return false
 	}
-	if owner := m.kin.at(pid, b); owner != nil {
+	if owner := m.tracked.find(pid, b); owner != nil {
 		return owner == p
 	}
 	switch {
@@ -73,31 +73,31 @@ func (c *census) decide(pid int) bool {
 		return true
 	}
 	for _, number := range [2]int{b.Pgrp, b.Session} {
-		if owner := m.kin.number(number); owner != nil && number != 0 {
-			return owner == p && p.groupIs(c.table, number)
+		if owner := m.tracked.lookup(number); owner != nil && number != 0 {
+			return owner == p && p.groupIs(c.snapshot, number)
 		}
 	}
 	switch b.Parent {
 	case m.initPid:
-		return c.known(pid)
+		return c.marked(pid)
 	case os.Getpid(): // one that is being born
 		return false
 	}
-	return c.ours(b.Parent)
+	return c.contains(b.Parent)
 }
 
 // groupIs says whether the group or session of our number is still ours: nobody
 // else leads it.
-func (p *Process) groupIs(t *table, number int) bool {
-	leader, there := t.birth(number)
+func (p *Process) groupIs(t *snapshot, number int) bool {
+	leader, there := t.stat(number)
 	return !there || p.rec.Start == 0 || leader.Start == p.rec.Start
 }
 
-// known says whether a process that the init has as its child since its parent
+// marked says whether a process that the init has as its child since its parent
 // died comes from p: by its cookie, and where that was wiped out by the pipe
 // that it writes to.
-func (c *census) known(pid int) bool {
-	if c.cgroup[pid] || c.p.remembers(pid) {
+func (c *membership) marked(pid int) bool {
+	if c.cgroup[pid] || c.p.hasEscaped(pid) {
 		return true
 	}
 	m := c.p.m
@@ -113,7 +113,7 @@ func (c *census) known(pid int) bool {
 	}
 	if cookie == "" && !errors.Is(err, fs.ErrPermission) {
 		if b, err := procfs.ReadStat(pid); err != nil || !b.Alive() {
-			c.unsure = true
+			c.incomplete = true
 			return false
 		}
 	}
@@ -122,7 +122,7 @@ func (c *census) known(pid int) bool {
 	}
 	writes, pipeErr := writesTo(pid, c.pipes)
 	if errors.Is(err, fs.ErrPermission) && !writes && (errors.Is(pipeErr, fs.ErrPermission) || len(c.pipes) == 0) {
-		m.kin.cannot.Do(func() {
+		m.tracked.warnUnreadable.Do(func() {
 			m.warn(fmt.Sprintf("cannot see which service pid %d belongs to, and perhaps others: %v; the end of its service will not end it", pid, untrusted.Cause(err)))
 		})
 	}
