@@ -114,7 +114,7 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		close(p.exited)
 	default:
 		// The look comes after the open: while it is held the number is nobody else's.
-		if p.pidfd = m.features.open(p.rec.Pid); p.pidfd >= 0 && !p.alive() {
+		if p.pidfd = m.features.open(p.rec.Pid); p.pidfd >= 0 && !hasStart(p.rec.Pid, p.rec.Start) {
 			unix.Close(p.pidfd)
 			p.pidfd = -1
 		}

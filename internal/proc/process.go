@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a child of the init that we started or adopted.
+// Process is a child of the init that this supervisor started or adopted.
 type Process struct {
 	m        *Manager
 	rec      *record
@@ -21,10 +21,10 @@ type Process struct {
 	capture  *logs.Capture // captured output; nil: none
 	terminal *os.File      // master side; nil: none
 
-	mu       sync.Mutex     // guards pidfd and group
+	mu       sync.Mutex     // guards what follows; held while a signal is sent
 	pidfd    int            // -1: none
 	done     bool           // Done was called
-	escapees map[int]uint64 // members seen outside of the group, with their start
+	escapees map[int]uint64 // start times of members that left the group
 }
 
 // Exit says how a process ended.
@@ -51,12 +51,9 @@ func (p *Process) ID() string { return p.rec.ID }
 // Pid is its process id, which is also its group's.
 func (p *Process) Pid() int { return p.rec.Pid }
 
-// StartTicks is when it started, in clock ticks since boot; 0: unknown, it had
-// ended before we could look.
+// StartTicks is when it started, in clock ticks since boot; 0: unknown, since it had ended
+// before its stat was read.
 func (p *Process) StartTicks() uint64 { return p.rec.Start }
-
-// StartedAt is when it was started; CLOCK_BOOTTIME, ns.
-func (p *Process) StartedAt() int64 { return p.rec.Time }
 
 // Exited is closed when the process has ended and what it had written by then
 // is in its log.
@@ -78,40 +75,39 @@ func (p *Process) Exit() (Exit, bool) {
 	return e, true
 }
 
-// ended runs in the loop.
+// ended notes the exit. It runs in the loop.
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	if p.capture != nil {
 		p.capture.Flush()
-		p.capture.Free() // what it left behind must not hold up what follows
+		p.capture.Free() // its descendants must not delay what follows
 	}
 	close(p.exited)
-	if p.isDone() { // given up before: nobody will say what followed
+	if p.isDone() {
 		p.m.ack(x.Seq)
 	}
 }
 
-// Held says whether the process is dead and cannot be waited for: a tracer that
-// does not let go has it.
+// Held says whether the process is a zombie that the init cannot reap, because a tracer
+// holds it.
 func (p *Process) Held() bool {
-	b, err := procfs.ReadStat(p.rec.Pid)
-	return err == nil && b.State == 'Z' && (p.rec.Start == 0 || b.Start == p.rec.Start)
+	s, err := procfs.ReadStat(p.rec.Pid)
+	return err == nil && s.State == 'Z' && (p.rec.Start == 0 || s.Start == p.rec.Start)
 }
 
-// Ack says that the exit has been dealt with and its consequences are in the
-// bag, while the rest of its group is still of interest.
+// Ack acknowledges the exit: what follows from it is in the fd store. The other members
+// are still of interest.
 func (p *Process) Ack() {
 	p.m.do(func() {
 		p.m.putRecord(p.rec, false, nil)
-		if p.rec.Exit != nil { // not where somebody holds the zombie
+		if p.rec.Exit != nil { // nil: a tracer holds the zombie
 			p.m.ack(p.rec.Exit.Seq)
 		}
 	})
 }
 
-// Done says that the exit has been dealt with and the process is of no interest
-// any more. Output of its descendants is captured for as long as they hold the
-// pipe. A process that lives is left to itself: its end will be nobody's.
+// Done ends the supervision of the process. Output of its descendants is captured as long
+// as they hold the pipe. Of a process that lives, the exit will be discarded.
 func (p *Process) Done() {
 	p.mu.Lock()
 	p.done = true
@@ -140,7 +136,7 @@ func (p *Process) Done() {
 	})
 }
 
-// ErrGone says that there is nobody left to signal.
+// ErrGone says that there is no process left to signal.
 var ErrGone = os.ErrProcessDone
 
 // Signal sends sig to the process alone.
@@ -156,26 +152,19 @@ func (p *Process) Signal(sig syscall.Signal) error {
 			return errGone(err)
 		}
 	}
-	// No pidfd: the pid is ours as long as its start time is. Between this look
-	// and the signal the init would have to reap it and the kernel to come
-	// around to the same number.
-	if !p.alive() {
+	// Without a pidfd the start time identifies the process. It would have to be reaped, and
+	// its pid given out again, between this check and the signal.
+	if !hasStart(p.rec.Pid, p.rec.Start) {
 		return ErrGone
 	}
 	return errGone(unix.Kill(p.rec.Pid, sig))
 }
 
-// alive says whether the pid still belongs to this process.
-func (p *Process) alive() bool {
-	b, err := procfs.ReadStat(p.rec.Pid)
-	return err == nil && (p.rec.Start == 0 || b.Start == p.rec.Start)
-}
-
 // groupFlag is PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9.
 const groupFlag = 1 << 2
 
-// SignalGroup sends sig to every one of the Members. ErrGone says that there is
-// none; another error, that none of them could be signalled.
+// SignalGroup sends sig to all Members. ErrGone says that there is none; another error,
+// that none of them could be signalled.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
 	if p.isDone() {
 		return ErrGone
@@ -184,31 +173,31 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 		p.FreeOutput()
 	}
 	killed := sig == syscall.SIGKILL && p.killCgroups()
-	var outside map[int]procfs.Stat
-	if sig != syscall.SIGKILL && sig != 0 {
-		outside = p.escaped(0) // before the parents die by which they are known
-	}
-	if sig == syscall.SIGKILL {
+	var escaped map[int]procfs.Stat
+	switch sig {
+	case 0:
+	case syscall.SIGKILL:
 		p.freeze()
+	default:
+		escaped = p.escaped(0) // before the parents end by which they are known
 	}
 	err := p.signalGroup(sig)
-	strays := p.signalEscaped(sig, outside)
+	escapedErr := p.signalAll(sig, escaped)
 	if sig == syscall.SIGKILL {
-		strays = p.killEscaped()
+		escapedErr = p.killEscaped()
 	}
-	if killed {
+	switch {
+	case killed:
 		return nil
-	}
-	if strays == nil || errors.Is(err, ErrGone) {
-		return strays
+	case escapedErr == nil || errors.Is(err, ErrGone):
+		return escapedErr
 	}
 	return err
 }
 
-// signalGroup sends sig to the members of the process's group. It works after
-// the leader has ended: through the pidfd where the kernel can, else by the
-// number of the group, which the kernel does not give out again while a member
-// lives.
+// signalGroup sends sig to the process group, also after its leader has ended: through the
+// pidfd where the kernel can, else by the number of the group, which the kernel does not
+// give out again while a member lives.
 func (p *Process) signalGroup(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -227,21 +216,21 @@ func (p *Process) signalGroup(sig syscall.Signal) error {
 	return errGone(unix.Kill(-p.rec.Pid, sig))
 }
 
-// ownsGroup says whether the group of this number is still the one we made:
-// its leader is our process, or it has no leader and a member that lives.
+// ownsGroup says whether the group with the number of p is still the one that p began: p
+// leads it, or it has no leader and a member that lives.
 func (p *Process) ownsGroup() bool {
-	if b, err := procfs.ReadStat(p.rec.Pid); err == nil {
-		return p.rec.Start == 0 || b.Start == p.rec.Start
+	if leader, err := procfs.ReadStat(p.rec.Pid); err == nil {
+		return p.rec.Start == 0 || leader.Start == p.rec.Start
 	}
-	for _, b := range procfs.TakeSnapshot().Stats {
-		if b.Pgrp == p.rec.Pid && b.Alive() && (p.rec.Group || b.Session == p.rec.Pid) {
+	for _, s := range procfs.TakeSnapshot().Stats {
+		if s.Pgrp == p.rec.Pid && s.Alive() && (p.rec.Group || s.Session == p.rec.Pid) {
 			return true
 		}
 	}
 	return false
 }
 
-// errGone maps ESRCH.
+// errGone maps ESRCH to ErrGone.
 func errGone(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return ErrGone

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
@@ -121,7 +122,7 @@ func TCPSockets(pid int) (out []procfs.Socket, err error) {
 	for _, s := range all {
 		byInode[s.Inode] = s
 	}
-	err = asUser(pid, func() error { // which may be called twice
+	err = asuser.Try(pid, func() error { // which may be called twice
 		out = nil
 		return procfs.EachFD(pid, func(_, target string) bool {
 			if s, ok := byInode[target]; ok {
@@ -139,7 +140,7 @@ func TCPSockets(pid int) (out []procfs.Socket, err error) {
 // then it looks with that user's file-system identity, on a thread of its own.
 func ownsSocket(pid int, all []procfs.Socket) (bool, error) {
 	owned := false
-	err := asUser(pid, func() (err error) {
+	err := asuser.Try(pid, func() (err error) {
 		owned, err = hasSocket(pid, all)
 		return err
 	})

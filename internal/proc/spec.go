@@ -17,11 +17,11 @@ import (
 
 // Spec says what to start and how.
 type Spec struct {
-	ID   string       // names the process for good, e.g. "tomcat.5"; never used twice
+	ID   string       // "tomcat.5"; never used twice
 	Argv []string     // Argv[0] is looked up in the PATH of Env when it has no slash
 	Env  []string     // the whole environment
-	Dir  string       // working directory; empty: ours
-	User *asuser.User // nil: ours
+	Dir  string       // working directory; empty: stoker's own
+	User *asuser.User // nil: stoker's own
 	// Open checks the program, as in Command; nil: it is not checked.
 	Open func(path string) (folder *os.File, name string, err error)
 	// Attributes need the exec shim, which takes a millisecond. Their Cgroups are removed
@@ -30,8 +30,8 @@ type Spec struct {
 	execshim.Attributes
 
 	Stdio Stdio
-	// KeepReserve refuses a start beside others that would take the descriptors kept for
-	// operators.
+	// KeepReserve refuses a start beside others that would take the descriptors that are
+	// kept for operators.
 	KeepReserve bool
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
@@ -44,13 +44,13 @@ func (s *Spec) command() *program.Command {
 // ErrStopping refuses a start because the container stops.
 var ErrStopping = errors.New("the container stops")
 
-// procPrefix marks the bag items that are processes.
+// procPrefix marks the items of the fd store that are records of processes.
 const procPrefix = "proc/"
 
 func isProc(name string) bool { return strings.HasPrefix(name, procPrefix) }
 
-// record is what the bag knows of a process: enough for a supervisor that has
-// never seen it. Without Pid it is an intent.
+// record is what the fd store keeps of a process: enough for a supervisor that has never
+// seen it. Without Pid it is the intent to start one.
 type record struct {
 	ID    string          `json:"id"`
 	Path  string          `json:"path"`
