@@ -18,12 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adopt takes over the processes of an earlier supervisor: those whose pid is
-// in the bag, those whose exit waits to be told, and those of an open intent,
-// of which only the intention is known.
+// adopt takes over the processes of an earlier supervisor. Of those that it was about to
+// start only the intent is known.
 func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*Process, error) {
 	m.unclaimed = []initproto.Exit{}
-	var all, open []*Process
+	var all, intents []*Process
 	for _, it := range items {
 		p, ok := m.adoptRecord(it)
 		switch {
@@ -31,7 +30,7 @@ func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*
 		case p.rec.Done:
 			p.capture.WhenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
 		case p.rec.Pid == 0:
-			open = append(open, p)
+			intents = append(intents, p)
 		default:
 			all = append(all, p)
 		}
@@ -44,13 +43,13 @@ func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*
 	for _, msg := range events {
 		m.handle(msg)
 	}
-	slices.SortFunc(open, func(a, b *Process) int { return int(min(max(a.rec.Time-b.rec.Time, -1), 1)) })
-	for _, p := range open {
-		born, err := m.resolveIntent(p)
+	slices.SortFunc(intents, func(a, b *Process) int { return int(min(max(a.rec.Time-b.rec.Time, -1), 1)) })
+	for _, p := range intents {
+		started, err := m.resolveIntent(p)
 		if err != nil {
 			return nil, err
 		}
-		if born {
+		if started {
 			all = append(all, p)
 		}
 	}
@@ -61,8 +60,8 @@ func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*
 	return all, nil
 }
 
-// takePipes begins to read them. The init must have ended that before us: what it
-// discards meanwhile would be torn out of what we read. The other events are given back.
+// takePipes begins to read the pipes, after the init has ended to discard what is in them.
+// It returns the other events.
 func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
 	if err := m.sync(func(msg *initproto.Msg) { events = append(events, msg) }); err != nil {
 		return nil, err
@@ -82,24 +81,19 @@ func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
 	return slices.DeleteFunc(events, isLost), nil
 }
 
-// adoptRecord makes the process of a bag item and opens its pipes.
+// adoptRecord makes the process of a record and opens its pipes.
 func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
 	if err := json.Unmarshal(it.Body, p.rec); err != nil {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
 	}
-	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) == 2 {
-		ends := it.Fds
-		if p.rec.Merged {
-			unix.Close(ends[1])
-			ends = ends[:1]
-		}
-		pp, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, ends)
+	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) > 0 {
+		capture, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, it.Fds)
 		if err == nil {
-			p.capture = pp
+			p.capture = capture
 			if p.rec.Done {
-				pp.GiveUp()
+				capture.GiveUp()
 			}
 		}
 	}
@@ -109,11 +103,11 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		m.remove(p)
 		return nil, false
 	case p.rec.Done || p.rec.Pid == 0:
-	case p.rec.Exit != nil: // told and acknowledged; its group may live
+	case p.rec.Exit != nil: // acknowledged; its group may live
 		p.rec.Exit.Seq = 0
 		close(p.exited)
 	default:
-		// The look comes after the open: while it is held the number is nobody else's.
+		// The check comes after the open: a pidfd keeps the pid from being given out again.
 		if p.pidfd = m.features.open(p.rec.Pid); p.pidfd >= 0 && !hasStart(p.rec.Pid, p.rec.Start) {
 			unix.Close(p.pidfd)
 			p.pidfd = -1
@@ -126,22 +120,21 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	return p, true
 }
 
-// execTimeout is how long a child may take between clone and exec before it is
-// given up. It shares its memory with nobody any more and depends on nothing
-// but the file system that its program is on.
+// execTimeout is how long a child may take between clone and exec before it is killed. It
+// depends on nothing but the file system that its program is on.
 const execTimeout = 10 * time.Second
 
-// resolveIntent finds out what became of an intent. Our predecessor is dead as a whole,
-// so no child of it can be born any more; one that was born is a child of the
-// init, not older than the intent, and nobody else's.
-func (m *Manager) resolveIntent(p *Process) (born bool, err error) {
+// resolveIntent finds out whether an intent led to a process. The earlier supervisor is dead
+// with all its threads, so no child can come any more; one that came is an untracked child
+// of the init and not older than the intent.
+func (m *Manager) resolveIntent(p *Process) (started bool, err error) {
 	deadline := time.Now().Add(execTimeout)
 	for {
 		pid, b, stage := m.findLiving(p)
 		switch stage {
 		case executed:
 			return true, m.resolveAs(p, pid, b)
-		case beforeExec: // between clone and exec: look again
+		case beforeExec:
 			if time.Now().After(deadline) {
 				m.warn(fmt.Sprintf("pid %d did not become %s within %v; killing it", pid, p.rec.Path, execTimeout))
 				unix.Kill(pid, unix.SIGKILL)
@@ -150,8 +143,7 @@ func (m *Manager) resolveIntent(p *Process) (born bool, err error) {
 			unix.Poll(nil, 1)
 			continue
 		}
-		// Nobody lives for certain. After the init's answer every death before this
-		// look is known to us.
+		// No living child is certain. After the init's answer every earlier exit is known.
 		if err := m.sync(m.handle); err != nil {
 			return false, err
 		}
@@ -179,7 +171,7 @@ func (m *Manager) resolveIntent(p *Process) (born bool, err error) {
 	}
 }
 
-// resolveAs makes a living child the process that was meant.
+// resolveAs makes a living child the process of an intent.
 func (m *Manager) resolveAs(p *Process, pid int, b procfs.Stat) error {
 	p.rec.Pid, p.rec.Start = pid, b.Start
 	p.pidfd = m.features.open(pid)
@@ -188,7 +180,7 @@ func (m *Manager) resolveAs(p *Process, pid int, b procfs.Stat) error {
 	return m.putRecord(p.rec, false, nil)
 }
 
-// sync waits until the init has told every exit up to now, and take has what it tells.
+// sync waits until the init has sent every exit up to now, and passes what comes to take.
 func (m *Manager) sync(take func(*initproto.Msg)) error {
 	m.send(&initproto.Msg{Type: initproto.Sync})
 	for {
@@ -206,28 +198,28 @@ func (m *Manager) sync(take func(*initproto.Msg)) error {
 // execFailed is the exit code of a Go child whose execve failed.
 const execFailed = 253
 
-// ownComm is the name that a child of ours bears until it executes its program.
+// ownComm is the name of a child until it executes its program.
 func ownComm() string {
-	b, err := procfs.ReadStat(os.Getpid())
+	comm, err := procfs.Comm(os.Getpid())
 	if err != nil {
 		return "stoker"
 	}
-	return b.Comm
+	return comm
 }
 
 // Stages of a child.
 const (
 	notFound   = iota
 	beforeExec // cloned, not yet the program
-	markedOnly // known by its cookie or pipe only: a child of it may bear them too
+	markedOnly // known by its cookie or pipe only, which a child of it has too
 	executed
 )
 
-// leaderScore is the score of a dead child that led a group under the program's name.
+// leaderScore is the score of an exit of a group leader with the program's name.
 const leaderScore = 2
 
-// findLiving looks for the child of an intent among the init's children. Of those
-// that look alike the oldest is meant: what it has made is younger.
+// findLiving looks for the child of an intent among the init's children. Of those that match
+// equally the oldest is meant: the others may be its children.
 func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 	const byPipe, byTail, byArgs, byCookie = 1, 2, 3, 4
 	own := m.cookie(p.rec.ID)
@@ -251,7 +243,7 @@ func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 		case tailMatches(args, p.rec.Tail):
 			score = byTail
 		case cookie != own && p.writesOutput(pid):
-			score = byPipe // it has become another program since, and wiped out its environment
+			score = byPipe // it executes another program by now, and has cleared its environment
 		}
 		if cookie == own {
 			score += byCookie
@@ -269,8 +261,8 @@ func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 	return best, bestBirth, executed
 }
 
-// findDead looks for it among the exits that nobody claimed. The score is 0 for
-// none, and leader for the best.
+// findDead looks for the child of an intent among the unclaimed exits. The score is 0 for
+// none, and leaderScore at best.
 func (m *Manager) findDead(p *Process) (best, score int) {
 	comm := filepath.Base(p.rec.Path)
 	comm = comm[:min(len(comm), 15)]
@@ -284,7 +276,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 		case b.Comm == comm && b.Pgrp == x.Pid:
 			s = leaderScore
 		case b.Comm != ownComm():
-			s = 0 // an orphan; ours is a leader, or still bears our own name
+			s = 0 // an orphan: the child leads its group, or still has our own name
 		}
 		if s > score {
 			best, score = k, s
@@ -293,7 +285,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 	return best, score
 }
 
-// isTracked says whether a living child is one that we already have.
+// isTracked says whether a living child is that of a record.
 func (m *Manager) isTracked(pid int, b procfs.Stat) bool {
 	for _, p := range m.procs {
 		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,8 +62,8 @@ type Manager struct {
 	stopping  bool
 	unclaimed []initproto.Exit // while adopting: exits of unknown processes
 
-	Logs  *logs.Registry // of what is captured
-	stats atomicStats
+	Logs    *logs.Registry // of what is captured
+	orphans atomic.Uint64
 
 	warnOwner sync.Once // that output cannot be given to its user
 
@@ -176,7 +177,7 @@ func (m *Manager) handle(msg *initproto.Msg) {
 	case initproto.Check:
 		m.send(&initproto.Msg{Type: initproto.Ping})
 	case initproto.Exited:
-		m.stats.orphans.Store(msg.Orphans)
+		m.orphans.Store(msg.Orphans)
 		for _, x := range msg.Exits {
 			m.exited(x)
 		}
@@ -302,7 +303,7 @@ func (m *Manager) Final(code int, grace time.Duration) {
 }
 
 // Orphans is the number of orphaned processes that the init has reaped.
-func (m *Manager) Orphans() uint64 { return m.stats.orphans.Load() }
+func (m *Manager) Orphans() uint64 { return m.orphans.Load() }
 
 // recover reads the replay up to Ready, and adopts the processes.
 func (m *Manager) recover() (*Recovered, error) {
@@ -316,7 +317,7 @@ func (m *Manager) recover() (*Recovered, error) {
 			switch msg.Type {
 			case initproto.Welcome:
 				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stops, msg.Starts
-				m.stats.orphans.Store(msg.Orphans)
+				m.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stops > 0
 				m.store.SetLimit(msg.MaxFds)
 				m.noteWelcome(msg)
@@ -351,9 +352,7 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 		child.Pid = 0 // it has ended: the pid may be another process's by now
 	}
 	for k := range pipes {
-		if k == 0 || !r.Merged { // the second one is the first
-			child.Pipes = append(child.Pipes, k)
-		}
+		child.Pipes = append(child.Pipes, k)
 	}
 	return m.store.PutProcess(procPrefix+r.ID, r, child, pipes...)
 }

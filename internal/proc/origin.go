@@ -9,10 +9,10 @@ import (
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// Origin gives the ID of the tracked process that a process is or descends from, the
-// nearest one. Empty: it came from outside of the init, as by docker exec or nsenter.
-// It goes by the parents alone, which no process can choose: a process whose parents
-// have ended is the init's child, and its origin is unknown, which is an error.
+// Origin returns the ID of the nearest tracked process that a process is or descends from.
+// Empty: it came from outside of the init, as by docker exec or nsenter. It goes by the
+// parents alone, which no process can choose: if those have ended, the init is the parent,
+// and the origin is unknown, which is an error.
 func (m *Manager) Origin(pid int) (id string, err error) {
 	if id, err = m.origin(pid); err != nil {
 		m.do(func() {}) // one that was started just now may not have been tracked yet
@@ -38,10 +38,10 @@ func (m *Manager) origin(pid int) (string, error) {
 			return "", fmt.Errorf("pid %d has ended, or /proc does not show its parents", pid)
 		}
 	}
-	return "", errors.New("its parents end while they are looked at")
+	return "", errors.New("its parents change too fast")
 }
 
-// ancestor is one step on the way up from a process.
+// ancestor is one step from a process to its parent.
 type ancestor struct {
 	pid   int
 	start uint64

@@ -3,7 +3,6 @@ package proc
 import (
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // outputLost notes what the init discarded while no supervisor worked.
@@ -59,15 +58,11 @@ func (p *Process) Tail(n int) (all, stderr string) {
 	return p.capture.Tail(n)
 }
 
-// writesOutput says whether a process has one of the pipes of p as its stdout or stderr.
+// writesOutput says whether a process has one of the log pipes of p open.
 func (p *Process) writesOutput(pid int) bool {
 	if p.capture == nil {
 		return false
 	}
-	var want []procfs.Socket
-	for _, inode := range p.capture.Inodes() {
-		want = append(want, procfs.Socket{Inode: inode})
-	}
-	found, err := ownsSocket(pid, want)
-	return err == nil && found
+	open, err := hasOpen(pid, p.capture.Inodes())
+	return err == nil && open
 }

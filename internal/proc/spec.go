@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"sync/atomic"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
@@ -65,17 +64,14 @@ type record struct {
 	Dirs  []string        `json:"dirs,omitempty"`  // its own cgroup
 	Exit  *initproto.Exit `json:"exit,omitempty"`
 	Done  bool            `json:"done,omitempty"` // only its output is still of interest
-	// Merged says that both of its descriptors are the one pipe of both streams: a
-	// supervisor that does not know this reads two.
-	Merged bool `json:"merged,omitempty"`
-	// Lost is how much the init had discarded of each pipe when the line before it
-	// was ended in the log.
+	// Lost is how much the init had discarded of each pipe when the line before it was ended
+	// in the log.
 	Lost initproto.PipeBytes `json:"lost,omitzero"`
 }
 
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
-	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Stdio.Merge, Dirs: s.Cgroups, Time: initproto.BootNow()}
+	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Dirs: s.Cgroups, Time: initproto.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
@@ -87,12 +83,8 @@ func newRecord(s *Spec, path string) *record {
 	return r
 }
 
-// hashArgs identifies an argument list; a whole one may be larger than the bag's
-// limit.
+// hashArgs identifies an argument list, which may be larger than an item of the fd store.
 func hashArgs(argv []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(argv, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
-
-// atomicStats are counters that others read.
-type atomicStats struct{ orphans atomic.Uint64 }

@@ -23,7 +23,7 @@ const processFDs = 4
 func (m *Manager) start(spec Spec) (started *Process, err error) {
 	defer func() {
 		if err != nil {
-			removeCgroups(spec.Cgroups) // they were made for it
+			removeCgroups(spec.Cgroups)
 			err = withLimitHint(err)
 		}
 		m.started(err)
@@ -48,8 +48,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// From here on a supervisor that comes after us knows that there may be a
-	// child, and has the pipes that it writes to.
+	// From here on a later supervisor knows that there may be a child, and has its pipes.
 	if err := m.putRecord(p.rec, true, files.readEnds()); err != nil {
 		p.abandonStreams()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
@@ -82,7 +81,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	return p, nil
 }
 
-// started follows a start, or one that failed.
+// started handles the result of a start.
 func (m *Manager) started(err error) {
 	switch {
 	case err == nil:
@@ -92,12 +91,11 @@ func (m *Manager) started(err error) {
 	}
 }
 
-// OnShortage has f called if nothing was started yet and a start fails for want of
-// processes, descriptors or memory.
+// OnShortage sets what is called if, before the first start that succeeds, a start fails
+// for want of processes, descriptors or memory.
 func (m *Manager) OnShortage(f func(error)) { m.do(func() { m.onShortage = f }) }
 
-// isShortage says whether err is the want of something that others have used up, or
-// that the limits are too low for.
+// isShortage says whether err is the want of processes, descriptors or memory.
 func isShortage(err error) bool {
 	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		if errors.Is(err, errno) {
@@ -113,8 +111,8 @@ func (m *Manager) step(name string) {
 	}
 }
 
-// clone makes the child. Its signal mask is clean because the init started us
-// with an empty one, and ignored signals are none because the init catches all.
+// clone makes the child. The init started the supervisor with an empty signal mask and
+// without ignored signals, and the child inherits both.
 func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
@@ -129,7 +127,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 	var shim *execshim.Shim
 	if !spec.NeedShim() {
 		sys.Credential = spec.credential()
-	} else { // it is born with our rights, and in our directory
+	} else { // the shim starts with stoker's rights, in stoker's directory
 		if shim, err = execshim.New(spec.orders(program.Exe)); err != nil {
 			return 0, -1, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
@@ -164,8 +162,8 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 	return pid, pidfd, nil
 }
 
-// credential is whom a child becomes; nil: it stays what we are. What we are
-// already is not set again: that needs a capability too.
+// credential is the user that a child becomes; nil: stoker's own, which is not set again,
+// since that needs a capability too.
 func (s *Spec) credential() *syscall.Credential {
 	u := s.User
 	if u == nil || os.Getuid() != 0 && !u.Grouped && int(u.UID) == os.Getuid() && int(u.GID) == os.Getgid() {
@@ -174,8 +172,8 @@ func (s *Spec) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups, NoSetGroups: os.Getuid() != 0 && !u.Grouped}
 }
 
-// reapFailed lets the exit of a child that never became what was asked for pass
-// unseen: it is nobody's.
+// reapFailed reaps a child that did not become its program, where the init cannot. Its exit
+// belongs to no process.
 func (m *Manager) reapFailed(pid int) {
 	if m.features.ownChildren {
 		go func() { _, _ = waitid.Reap(pid, 0) }() // ends with the child, which is about to
@@ -203,8 +201,8 @@ func (s *Spec) shimError(path string, err error) error {
 	return &program.StartError{Path: cmp.Or(failed.Thing, path), Step: failed.Step, Why: failed.Why, Err: failed.Errno}
 }
 
-// startError says which of the many steps between clone and exec may have
-// failed; the kernel gives only the number.
+// startError says which of the steps between clone and exec may have failed: the kernel
+// returns only an errno.
 func startError(spec *Spec, path string, err error) error {
 	e := spec.command().CannotExecute(path, err)
 	if spec.Dir != "" {

@@ -104,11 +104,7 @@ func (s *streams) readEnds() []int {
 	if s.capture == nil {
 		return nil
 	}
-	fds := s.capture.Fds()
-	if len(fds) == 1 {
-		fds = append(fds, fds[0])
-	}
-	return fds
+	return s.capture.Fds()
 }
 
 // abandonStreams gives up the output or the terminal of a process that was not started.
