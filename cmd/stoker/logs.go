@@ -23,7 +23,7 @@ func logsCommand() *cli.Command {
 		Category: categoryServices, UsageText: "stoker logs tomcat -n 50 -f\nstoker logs all --since 10m -t",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
-			countFlag("lines", "begin with the last `N` lines; with --since alone all since then"),
+			countFlag("lines", "lines", "begin with the last `N` lines; with --since alone all since then"),
 			&cli.StringFlag{Name: "since", Usage: "begin at `TIME`, or that long ago: 2026-01-31T12:00:00Z, 10m"},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"},
 		},
@@ -31,10 +31,10 @@ func logsCommand() *cli.Command {
 }
 
 // countFlag is -n, by default 100.
-func countFlag(name, usage string) cli.Flag {
+func countFlag(name, noun, usage string) cli.Flag {
 	return &cli.IntFlag{Name: name, Aliases: []string{"n"}, Value: 100, Usage: usage, Action: func(_ *cli.Context, n int) error {
 		if n < 0 {
-			return usageError("-n is a number from 0", "cannot use %d for --%s", n, name)
+			return usageError("-n is a number from 0", "cannot show %d %s", n, noun)
 		}
 		return nil
 	}}
