@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/urfave/cli/v2"
 )
 
@@ -34,7 +35,7 @@ func logsCommand() *cli.Command {
 func countFlag(name, noun, usage string) cli.Flag {
 	return &cli.IntFlag{Name: name, Aliases: []string{"n"}, Value: 100, Usage: usage, Action: func(_ *cli.Context, n int) error {
 		if n < 0 {
-			return usageError("-n is a number from 0", "cannot show %d %s", n, noun)
+			return exit.UsageError("-n is a number from 0", "cannot show %d %s", n, noun)
 		}
 		return nil
 	}}
@@ -46,7 +47,7 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 	q := api.LogQuery{Lines: c.Int("lines"), Follow: c.Bool("follow")}
 	if since := c.String("since"); since != "" {
 		if q.Since, err = api.ParseSince(since, time.Now()); err != nil {
-			return usageError("", "cannot show the output: %w", err)
+			return exit.UsageError("", "cannot show the output: %w", err)
 		}
 		if !c.IsSet("lines") {
 			q.Lines = -1
