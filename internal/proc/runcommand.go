@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // RunProbe is RunCommand for a command that is repeated: processes that it leaves
@@ -26,7 +27,7 @@ func RunCommand(ctx context.Context, m *Manager, spec Spec) (code int, output st
 const killWait = time.Second
 
 func run(ctx context.Context, m *Manager, spec Spec, killGroup bool) (code int, output string, err error) {
-	log, err := logs.NewScratchLog(spec.ID)
+	log, err := logs.NewScratch(spec.ID)
 	if err != nil {
 		return 0, "", err
 	}
@@ -91,7 +92,7 @@ func CommandError(code int, output string, err error) error {
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d", code)
 	}
-	if last := LastLines(output, quotedLines); err != nil && last != "" {
+	if last := printable.LastLines(output, quotedLines); err != nil && last != "" {
 		err = fmt.Errorf("%w: %s", err, last)
 	}
 	return err
