@@ -158,7 +158,7 @@ func pluginSource(name string) string { return "plugin " + name + " (" }
 
 // amend asks whether a plugin is the cause of the end of a JVM that has hardly begun:
 // then it is started again without.
-func (l *processLauncher) amend(d supervisor.Died) (why string) {
+func (l *processLauncher) amend(d supervisor.EarlyExit) (why string) {
 	if d.Exit.Success || d.Ready && fromOutside(d.Exit) {
 		return ""
 	}
@@ -173,9 +173,9 @@ func (l *processLauncher) asJVM(a *attacher, out *supervisor.Launch, err error) 
 	if err != nil {
 		return out, err
 	}
-	out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, a.threadDump, hearAilments
+	out.DumpSignal, out.ThreadDump, out.WatchOutput = syscall.SIGQUIT, a.threadDump, hearAilments
 	if l.plugins != nil {
-		out.Amend, out.Confirm = l.amend, func() { l.plugins.OnStable(l.name) }
+		out.OnEarlyExit, out.OnStable = l.amend, func() { l.plugins.OnStable(l.name) }
 	}
 	return out, nil
 }

@@ -307,7 +307,7 @@ func (r *runningJVMs) started(name string, pid int, base *processLauncher) (argv
 }
 
 func (r *runningJVMs) renew(ctx context.Context, name string, pid int) error {
-	return r.sup.Renew(ctx, name, pid, bySources)
+	return r.sup.RestartProcess(ctx, name, pid, bySources)
 }
 
 func (r *runningJVMs) start(ctx context.Context, name string) error {

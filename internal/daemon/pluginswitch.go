@@ -81,7 +81,7 @@ func (r *reloader) renewJVMs(ctx context.Context, how renewal) (out renewed) {
 			out.deferred = append(out.deferred, j.name)
 			continue
 		case j.state == supervisor.Running:
-			err = r.sup.Renew(ctx, j.name, j.pid, how.by)
+			err = r.sup.RestartProcess(ctx, j.name, j.pid, how.by)
 		default:
 			err = r.sup.Command(ctx, j.name, supervisor.EvRestart, how.by)
 		}

@@ -187,7 +187,7 @@ func (l *processLauncher) Attach(context.Context, string) (*supervisor.Launch, e
 		if err != nil {
 			return nil, fmt.Errorf("cannot use ready.log: %w", err)
 		}
-		out.Watch = func(line []byte) supervisor.Observation { return supervisor.Observation{Match: matches(line)} }
+		out.OnStartupLine = func(line []byte) supervisor.StartupLine { return supervisor.StartupLine{Match: matches(line)} }
 	}
 	return out, nil
 }

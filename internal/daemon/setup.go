@@ -70,8 +70,8 @@ func prepare(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loa
 }
 
 // set is what the supervisor runs.
-func (s *setup) set() supervisor.Set {
-	return supervisor.Set{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
+func (s *setup) set() supervisor.ServiceSet {
+	return supervisor.ServiceSet{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
 }
 
 // addCommand makes the service of `run -- CMD`.
@@ -108,7 +108,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 		return fmt.Errorf("cannot run service %q: %w", name, err)
 	}
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
-		Made: s.made[name]}
+		ConfigHash: s.made[name]}
 	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
 	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
 	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}

@@ -79,7 +79,7 @@ func (l *tomcatLauncher) prepare(ctx context.Context, r *readied) (*supervisor.L
 	if err != nil {
 		return nil, err
 	}
-	out.Learned = s.proof.kept()
+	out.AttachData = s.proof.kept()
 	out.Spec = l.spec(nil)
 	out.Spec.Argv, out.Spec.Env = launch.Argv, launch.Env
 	if out.Spec.Umask == nil {
