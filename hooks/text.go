@@ -6,11 +6,10 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// shorten quotes text for an error.
+// quote quotes text for an error.
 func quote(text string) string { return `"` + proc.OneLine(text) + `"` }
 
-// lastLine is the last line of a program's output that is not empty, and no hint of
-// stoker's own: what stands before that says what is wrong.
+// lastLine is the last non-empty line of a program's output that is not a hint of stoker itself.
 func lastLine(text string) string {
 	for {
 		text = strings.TrimRight(text, "\r\n\t ")
@@ -22,7 +21,7 @@ func lastLine(text string) string {
 	}
 }
 
-// firstLine is the first line of an answer that is not empty.
+// firstLine is the first non-empty line of a response.
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(strings.TrimLeft(text, "\r\n\t "), "\n")
 	return proc.OneLine(line)

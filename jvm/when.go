@@ -11,6 +11,9 @@ import (
 // alone.
 type Words []string
 
+// ScalarIsItem lets the configuration take one value for the list.
+func (Words) ScalarIsItem() {}
+
 // Terms are compared with a container: every key that is named must have one of
 // its values. A variable or label that is not set has none.
 type Terms struct {

@@ -74,7 +74,7 @@ func (w supervisorEnv) LogAfterOutput(name string) {
 		return
 	}
 	end := l.(*logs.Log).End()
-	w.s.opts.LogAfter(func() { l.(*logs.Log).AwaitPassed(end, outputTime) })
+	w.s.opts.LogAfter(func() { l.(*logs.Log).AwaitForwarded(end, outputTime) })
 }
 
 // oomAge is how old a reading of the container's counter may be when a service is

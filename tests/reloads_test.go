@@ -77,8 +77,7 @@ func (b *box) outputMemory() (kib int64) {
 	for _, f := range files {
 		name, _ := os.Readlink(f)
 		var st syscall.Stat_t
-		if !strings.HasPrefix(name, "/memfd:log-") && !strings.HasPrefix(name, "/memfd:out-") && !strings.HasPrefix(name, "/memfd:file-") ||
-			syscall.Stat(f, &st) != nil || seen[st.Ino] {
+		if !strings.HasPrefix(name, "/memfd:log-") || syscall.Stat(f, &st) != nil || seen[st.Ino] {
 			continue
 		}
 		seen[st.Ino] = true

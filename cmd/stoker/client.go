@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/urfave/cli/v2"
 )
 
 // connect finds the supervisor of this container.
@@ -26,6 +27,17 @@ func connect() (*api.Client, error) {
 		return nil, fmt.Errorf("cannot reach stoker: %w", err)
 	}
 	return c, nil
+}
+
+// withClient makes the Action of a command that asks the running stoker.
+func withClient(run func(*cli.Context, *api.Client) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		client, err := connect()
+		if err != nil {
+			return err
+		}
+		return run(c, client)
+	}
 }
 
 // services returns the services of the running stoker.

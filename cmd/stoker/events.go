@@ -19,27 +19,20 @@ func eventsCommand() *cli.Command {
 		Category: categoryHistory, UsageText: "stoker events -f --service tomcat --kind exited",
 		Flags: []cli.Flag{tableOrJSON(),
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as they come"},
-			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N`"},
+			countFlag("last", "begin with the last `N`"),
 			&cli.StringSliceFlag{Name: "service", Usage: "only those of `SERVICE`, repeatable"},
 			&cli.StringSliceFlag{Name: "kind", Usage: "only those of `KIND`, such as ready, exited or hook, repeatable"}},
-		Action: showEvents}
+		Action: withClient(showEvents)}
 }
 
 // showEvents prints the last events. With --follow it survives a restart of the
 // supervisor.
-func showEvents(c *cli.Context) error {
+func showEvents(c *cli.Context, client *api.Client) error {
 	q := api.EventQuery{Filter: events.Filter{Services: c.StringSlice("service"), Kinds: c.StringSlice("kind")},
 		Last: c.Int("last"), Follow: c.Bool("follow")}
-	if q.Last < 0 {
-		return usageError("-n is a number from 0", "cannot show %d events", q.Last)
-	}
-	client, err := connect()
-	if err != nil {
-		return err
-	}
 	out := eventPrinter{w: c.App.Writer, json: asJSON(c), width: widthOf(c.App.Writer)}
 	found := false
-	err = readStream(c.Context, q.Follow, "the events", func() error {
+	err := readStream(c.Context, q.Follow, "the events", func() error {
 		q.Started = func(id int64) { q.After = id }
 		return client.Events(c.Context, q, func(e events.Event) error {
 			q.After, found = int64(e.ID), true

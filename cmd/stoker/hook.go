@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -18,36 +17,28 @@ func hookCommand() *cli.Command {
 	return &cli.Command{Name: "hook", Usage: "show the hooks, run them by hand", Category: categoryExtensions, UsageText: "stoker hook list",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "each hook with its event, its source and its last result", UsageText: "stoker hook list -o json",
-				Flags: []cli.Flag{tableOrJSON()}, Action: listHooks},
+				Flags: []cli.Flag{tableOrJSON()}, Action: withClient(listHooks)},
 			{Name: "run", Usage: "run the hooks of an event, or one of them, and print the results", ArgsUsage: "EVENT [HOOK]",
 				UsageText: "stoker hook run ready --service tomcat",
 				Flags: []cli.Flag{tableOrJSON(),
 					&cli.StringFlag{Name: "service", Aliases: []string{"s"}, Usage: "as if it happened to `SERVICE` (default: the only one)"}},
-				Action: runHooks},
+				Action: withClient(runHooks)},
 		}}
 }
 
 // listHooks prints the hooks.
-func listHooks(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
+func listHooks(c *cli.Context, client *api.Client) error {
 	list, err := client.Hooks(c.Context)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cannot list the hooks: %w", err)
-	case asJSON(c):
-		return printJSON(c.App.Writer, list)
 	}
-	return printHooks(c.App.Writer, list.Hooks, time.Now(), widthOf(c.App.Writer))
+	return show(c, list, func(width int) string { return hooksText(list.Hooks, time.Now(), width) })
 }
 
-// printHooks prints a table, and below it the reasons of failed hooks.
-func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) error {
+// hooksText is a table, and below it the reasons of failed hooks.
+func hooksText(list []hooks.Status, now time.Time, width int) string {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "There are no hooks.")
-		return err
+		return "There are no hooks.\n"
 	}
 	var failed strings.Builder
 	t := layout.Table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
@@ -71,8 +62,7 @@ func printHooks(w io.Writer, list []hooks.Status, now time.Time, width int) erro
 	if failed.Len() > 0 {
 		text += "\n" + layout.Wrap(failed.String(), width, "  ")
 	}
-	_, err := io.WriteString(w, text)
-	return err
+	return text
 }
 
 // hookName puts the plugin of a hook before its name.
@@ -96,21 +86,13 @@ func outcomeWord(o hooks.Outcome) string {
 }
 
 // runHooks runs hooks by hand, and fails if one of them does.
-func runHooks(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
+func runHooks(c *cli.Context, client *api.Client) error {
 	event := c.Args().First()
 	run, err := client.RunHooks(c.Context, event, c.Args().Get(1), c.String("service"))
 	if err != nil {
 		return fmt.Errorf("cannot run hooks of %s: %w", event, err)
 	}
-	if asJSON(c) {
-		err = printJSON(c.App.Writer, run)
-	} else {
-		_, err = io.WriteString(c.App.Writer, hookRunText(run))
-	}
+	err = show(c, run, func(int) string { return hookRunText(run) })
 	failed := 0
 	for _, o := range run.Outcomes {
 		if !o.OK {
@@ -140,7 +122,7 @@ func hookRunText(run api.HookRun) string {
 				b.WriteString("  " + text + "\n")
 			}
 		}
-		if g := o.Contributed; len(g.Env)+len(g.Options)+len(g.Annotations) > 0 {
+		if g := o.Given; len(g.Env)+len(g.Options)+len(g.Annotations) > 0 {
 			fmt.Fprintf(&b, "  it gives %d variables, %d JVM options, %d annotations; run by hand they count for nothing\n",
 				len(g.Env), len(g.Options), len(g.Annotations))
 		}

@@ -3,15 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/supervisor/incident"
-
+	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/urfave/cli/v2"
 )
 
@@ -24,7 +23,7 @@ func incidentsCommand() *cli.Command {
 			if c.NArg() > 0 {
 				return showIncident(c)
 			}
-			return listIncidents(c)
+			return withClient(listIncidents)(c)
 		},
 		Subcommands: []*cli.Command{
 			{Name: "show", Usage: "show everything that is known of one; the list has its NUMBER", ArgsUsage: "NUMBER",
@@ -33,19 +32,12 @@ func incidentsCommand() *cli.Command {
 }
 
 // listIncidents prints the table of incidents.
-func listIncidents(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
+func listIncidents(c *cli.Context, client *api.Client) error {
 	list, err := client.Incidents(c.Context)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cannot list the incidents: %w", err)
-	case asJSON(c):
-		return printJSON(c.App.Writer, list)
 	}
-	return printIncidents(c.App.Writer, list.Incidents, widthOf(c.App.Writer))
+	return show(c, list, func(width int) string { return incidentsText(list.Incidents, width) })
 }
 
 // showIncident prints everything about one incident.
@@ -60,30 +52,26 @@ func showIncident(c *cli.Context) error {
 		return err
 	}
 	i, err := client.Incident(c.Context, number)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cannot show incident %d: %w", number, err)
-	case asJSON(c):
-		return printJSON(c.App.Writer, i)
 	}
-	return printIncident(c.App.Writer, i, time.Now(), widthOf(c.App.Writer))
+	return show(c, i, func(width int) string { return incidentText(i, time.Now(), width) })
 }
 
-func printIncidents(w io.Writer, list []incident.Summary, width int) error {
+func incidentsText(list []incident.Summary, width int) string {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "No service has failed or died.")
-		return err
+		return "No service has failed or died.\n"
 	}
 	t := layout.Table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"}}
 	for _, i := range list {
 		t.Add(strconv.FormatUint(i.Number, 10), i.At.UTC().Format(time.RFC3339), oneLine(i.Service), oneLine(string(i.Cause)), oneLine(i.Reason))
 	}
-	return t.Write(w, width)
+	return layout.Rows(t, width)
 }
 
-// printIncident prints what happened, what to do, what was in force, and then the long
+// incidentText is what happened, what to do, what was in force, and then the long
 // texts, the output last.
-func printIncident(w io.Writer, i incident.Incident, now time.Time, width int) error {
+func incidentText(i incident.Incident, now time.Time, width int) string {
 	b := fields{width: width}
 	b.add("incident", strconv.FormatUint(i.Number, 10))
 	b.add("service", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
@@ -115,8 +103,7 @@ func printIncident(w io.Writer, i incident.Incident, now time.Time, width int) e
 	}
 	b.section("thread dump", i.ThreadDump)
 	b.section("end of the output", i.Output)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }
 
 // section adds a long text below a title.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
 )
@@ -24,15 +25,11 @@ func javaVersionFlag() cli.Flag {
 // jvmExplainCommand is `stoker jvm explain`.
 func jvmExplainCommand() *cli.Command {
 	return &cli.Command{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits", ArgsUsage: "[SERVICE]",
-		UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: explainJVM}
+		UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}
 }
 
 // explainJVM prints what was rendered for the latest start of a service.
-func explainJVM(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
+func explainJVM(c *cli.Context, client *api.Client) error {
 	format := "text"
 	if asJSON(c) {
 		format = "json"

@@ -42,21 +42,17 @@ the image. It is asked as its own user, and needs no option, unless it has
 histogram and a heap dump stop the JVM while they are made. docs/reference/jvm.md
 has more.`,
 		Flags:  append(flags, &cli.DurationFlag{Name: "timeout", Value: timeout, Usage: "give the JVM `DURATION` to answer"}),
-		Action: func(c *cli.Context) error { return runJVMTool(c, tool, noun) }}
+		Action: withClient(func(c *cli.Context, client *api.Client) error { return runJVMTool(c, client, tool, noun) })}
 }
 
 // runJVMTool asks the JVM of a service, and prints its answer.
-func runJVMTool(c *cli.Context, tool, noun string) error {
+func runJVMTool(c *cli.Context, client *api.Client, tool, noun string) (err error) {
 	want := api.JVMTool{Tool: tool, All: c.Bool("all"), GZ: c.Bool("gz"), Force: c.Bool("force"), Timeout: c.Duration("timeout")}
 	switch {
 	case c.Bool("live") && want.All:
 		return usageError("--live is the default, --all takes unreachable ones too", "cannot dump both live objects only and all")
 	case want.Timeout < 0:
 		return usageError("--timeout is a duration such as 30s", "cannot wait for %v", want.Timeout)
-	}
-	client, err := connect()
-	if err != nil {
-		return err
 	}
 	service, file := c.Args().First(), c.Args().Get(1)
 	if service == "" {

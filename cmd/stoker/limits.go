@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 
@@ -18,11 +17,7 @@ func limitsCommand() *cli.Command {
 		Flags: []cli.Flag{tableOrJSON(), &cli.StringFlag{Name: "root", Value: "/", Usage: "read proc and sys below `DIR`"}},
 		Action: func(c *cli.Context) error {
 			l := cgroup.Read(c.String("root"))
-			if asJSON(c) {
-				return printJSON(c.App.Writer, l)
-			}
-			_, err := io.WriteString(c.App.Writer, limitsText(l, widthOf(c.App.Writer)))
-			return err
+			return show(c, l, func(width int) string { return limitsText(l, width) })
 		}}
 }
 

@@ -23,32 +23,34 @@ func logsCommand() *cli.Command {
 		Category: categoryServices, UsageText: "stoker logs tomcat -n 50 -f\nstoker logs all --since 10m -t",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
-			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 100, Usage: "begin with the last `N` lines; with --since alone all since then"},
+			countFlag("lines", "begin with the last `N` lines; with --since alone all since then"),
 			&cli.StringFlag{Name: "since", Usage: "begin at `TIME`, or that long ago: 2026-01-31T12:00:00Z, 10m"},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"},
 		},
-		Action: showLogs}
+		Action: withClient(showLogs)}
+}
+
+// countFlag is -n, by default 100.
+func countFlag(name, usage string) cli.Flag {
+	return &cli.IntFlag{Name: name, Aliases: []string{"n"}, Value: 100, Usage: usage, Action: func(_ *cli.Context, n int) error {
+		if n < 0 {
+			return usageError("-n is a number from 0", "cannot use %d for --%s", n, name)
+		}
+		return nil
+	}}
 }
 
 // showLogs prints the output of a service, or of all, each stream to the stream that it
 // came from, byte for byte.
-func showLogs(c *cli.Context) error {
+func showLogs(c *cli.Context, client *api.Client) (err error) {
 	q := api.LogQuery{Lines: c.Int("lines"), Follow: c.Bool("follow")}
-	if q.Lines < 0 {
-		return usageError("-n is a number from 0", "cannot show %d lines", q.Lines)
-	}
 	if since := c.String("since"); since != "" {
-		var err error
 		if q.Since, err = api.ParseSince(since, time.Now()); err != nil {
 			return usageError("", "cannot show the output: %w", err)
 		}
 		if !c.IsSet("lines") {
 			q.Lines = -1
 		}
-	}
-	client, err := connect()
-	if err != nil {
-		return err
 	}
 	out := newLogPrinter(os.Stdout, os.Stderr, c.Bool("timestamps"))
 	service := c.Args().First()

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -39,6 +38,15 @@ func tableOrJSON() cli.Flag { return newOutputFlag("table", "json") }
 // asJSON says whether -o json was given.
 func asJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
+// show prints a value, with -o json as JSON and else as text for the width of a terminal.
+func show(c *cli.Context, v any, text func(width int) string) error {
+	if asJSON(c) {
+		return printJSON(c.App.Writer, v)
+	}
+	_, err := io.WriteString(c.App.Writer, text(widthOf(c.App.Writer)))
+	return err
+}
+
 // printJSON writes indented JSON.
 func printJSON(w io.Writer, v any) error {
 	text, err := jsonText(v, "  ")
@@ -57,16 +65,6 @@ func jsonText(v any, indent string) ([]byte, error) {
 	enc.SetIndent("", indent)
 	err := enc.Encode(v)
 	return printable.JSON(b.Bytes()), err
-}
-
-// printLines writes each line with its line feed.
-func printLines(w io.Writer, lines []string) error {
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // oneLine makes foreign text a part of a line.

@@ -20,9 +20,9 @@ func pluginCommand() *cli.Command {
 	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Category: categoryExtensions, UsageText: "stoker plugin list",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "show the plugins and their states", UsageText: "stoker plugin list",
-				Flags: []cli.Flag{tableOrJSON()}, Action: listPlugins},
+				Flags: []cli.Flag{tableOrJSON()}, Action: withClient(listPlugins)},
 			{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "PLUGIN",
-				UsageText: "stoker plugin show jacoco", Flags: []cli.Flag{tableOrJSON()}, Action: showPlugin},
+				UsageText: "stoker plugin show jacoco", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(showPlugin)},
 			{Name: "enable", Usage: "switch one on; services whose JVM options change are restarted once", ArgsUsage: "PLUGIN",
 				UsageText: "stoker plugin enable jacoco --wait --set port=6301", Flags: switchFlags(),
 				Action: func(c *cli.Context) error { return switchPlugin(c, true) }},
@@ -30,7 +30,7 @@ func pluginCommand() *cli.Command {
 				UsageText: "stoker plugin disable jacoco --no-restart", Flags: switchFlags(),
 				Action: func(c *cli.Context) error { return switchPlugin(c, false) }},
 			{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "PLUGIN ACTION [ARGS...]",
-				UsageText: "stoker plugin run jacoco dump", Flags: []cli.Flag{tableOrJSON()}, Action: runPluginAction},
+				UsageText: "stoker plugin run jacoco dump", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(runPluginAction)},
 			pluginValidateCommand(),
 			pluginInitCommand(),
 		}}
@@ -43,21 +43,10 @@ func switchFlags() []cli.Flag {
 }
 
 // listPlugins prints the table of plugins.
-func listPlugins(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
-	w := c.App.Writer
+func listPlugins(c *cli.Context, client *api.Client) error {
 	list, err := client.Plugins(c.Context)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cannot list the plugins: %w", err)
-	case asJSON(c):
-		return printJSON(w, list)
-	case len(list.Plugins) == 0:
-		_, err := fmt.Fprintln(w, "There are no plugins.")
-		return err
 	}
 	t := layout.Table{{"NAME", "VERSION", "STATE", "WHY"}}
 	for _, p := range list.Plugins {
@@ -67,27 +56,25 @@ func listPlugins(c *cli.Context) error {
 		}
 		t.Add(oneLine(p.Name), dash(oneLine(p.Version)), string(p.State), oneLine(why))
 	}
-	return t.Write(w, widthOf(w))
+	return show(c, list, func(width int) string {
+		if len(t) == 1 {
+			return "There are no plugins.\n"
+		}
+		return layout.Rows(t, width)
+	})
 }
 
 // showPlugin prints everything about one plugin.
-func showPlugin(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
+func showPlugin(c *cli.Context, client *api.Client) error {
 	name := c.Args().First()
 	p, err := client.Plugin(c.Context, name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cannot show the plugin %s: %w", name, err)
-	case asJSON(c):
-		return printJSON(c.App.Writer, p)
 	}
-	return printPlugin(c.App.Writer, p, widthOf(c.App.Writer))
+	return show(c, p, func(width int) string { return pluginText(p, width) })
 }
 
-func printPlugin(w io.Writer, p plugin.Info, width int) error {
+func pluginText(p plugin.Info, width int) string {
 	b := fields{width: width}
 	b.add("plugin", strings.TrimSpace(p.Name+" "+p.Version))
 	b.add("about", p.Description)
@@ -121,8 +108,7 @@ func printPlugin(w io.Writer, p plugin.Info, width int) error {
 			b.WriteString("\n" + layout.Rows(t, width))
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }
 
 // switchPlugin enables or disables a plugin.
@@ -145,11 +131,7 @@ func switchPlugin(c *cli.Context, on bool) error {
 		if err != nil {
 			return fmt.Errorf("cannot %s the plugin %s: %w", verb, name, err)
 		}
-		if asJSON(c) {
-			err = printJSON(c.App.Writer, done)
-		} else {
-			err = printLines(c.App.Writer, switchedLines(done))
-		}
+		err = show(c, done, func(int) string { return strings.Join(switchedLines(done), "\n") + "\n" })
 		if err == nil && on && done.Plugin.State == plugin.Failed {
 			err = &exit.Error{Err: fmt.Errorf("cannot enable the plugin %s: it has failed", name),
 				Hint: "stoker plugin show " + name + " tells more"}
@@ -181,11 +163,7 @@ func switchedLines(done api.PluginSwitched) []string {
 }
 
 // runPluginAction runs an action, and ends with its exit code.
-func runPluginAction(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
+func runPluginAction(c *cli.Context, client *api.Client) error {
 	args := c.Args().Slice()
 	name, action := args[0], args[1]
 	done, err := client.RunAction(c.Context, name, action, args[2:])

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/urfave/cli/v2"
@@ -30,18 +30,18 @@ func reload(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("cannot reload: %w", err)
 		}
-		if asJSON(c) {
-			return printJSON(c.App.Writer, done)
-		}
-		lines := slices.Clone(done.Changes)
-		for k := range lines {
-			if dryRun {
-				lines[k] = "would " + lines[k]
+		return show(c, done, func(int) string {
+			var b strings.Builder
+			for _, change := range done.Changes {
+				if dryRun {
+					change = "would " + change
+				}
+				b.WriteString(change + "\n")
 			}
-		}
-		if len(lines) == 0 {
-			lines = []string{"nothing has changed"}
-		}
-		return printLines(c.App.Writer, lines)
+			if len(done.Changes) == 0 {
+				return "nothing has changed\n"
+			}
+			return b.String()
+		})
 	})
 }

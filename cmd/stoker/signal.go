@@ -45,13 +45,9 @@ func sendSignal(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot signal %s: %w", service, err)
 	}
-	if asJSON(c) {
-		return printJSON(c.App.Writer, sent)
-	}
 	to := fmt.Sprintf("pid %d", sent.Pid)
 	if group {
 		to += " and its whole service"
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s was sent to %s (%s)\n", sent.Signal, sent.Service, to)
-	return err
+	return show(c, sent, func(int) string { return fmt.Sprintf("%s was sent to %s (%s)\n", sent.Signal, sent.Service, to) })
 }

@@ -24,15 +24,11 @@ func statusCommand() *cli.Command {
 	return &cli.Command{Name: "status", Usage: "show the services: state, process, problems", ArgsUsage: "[SERVICE|all]",
 		Category: categoryServices, UsageText: "stoker status tomcat -o json",
 		Flags:  []cli.Flag{tableOrJSON(), &cli.BoolFlag{Name: "check", Usage: "end with 1 if it is not ready, and say why"}},
-		Action: showStatus}
+		Action: withClient(showStatus)}
 }
 
 // showStatus prints the services. With --check it fails if they are not ready.
-func showStatus(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
+func showStatus(c *cli.Context, client *api.Client) error {
 	st, err := client.Status(c.Context)
 	if err != nil {
 		return fmt.Errorf("cannot get the status: %w", err)

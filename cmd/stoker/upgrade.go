@@ -25,21 +25,19 @@ func upgradeCommand() *cli.Command {
 replaced by a new version. The services are not touched. The init is not
 replaced; it returns to the previous binary if the new one does not work.`,
 		Flags:  []cli.Flag{tableOrJSON(), &cli.BoolFlag{Name: "check", Usage: "only check whether the binary would work"}},
-		Action: upgrade}
+		Action: withClient(upgrade)}
 }
 
 // upgrade has the init start the supervisor from another binary, and waits until a
 // supervisor answers again.
-func upgrade(c *cli.Context) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
-	w, path := c.App.Writer, c.Args().First()
+func upgrade(c *cli.Context, client *api.Client) error {
+	path := c.Args().First()
 	if path != "" {
-		if path, err = filepath.Abs(path); err != nil {
+		abs, err := filepath.Abs(path)
+		if err != nil {
 			return fmt.Errorf("cannot upgrade: %w", err)
 		}
+		path = abs
 	}
 	ctx, cancel := context.WithTimeout(c.Context, upgradeTime)
 	defer cancel()
@@ -49,27 +47,23 @@ func upgrade(c *cli.Context) error {
 	}
 	if c.Bool("check") {
 		v, err := client.Upgrade(ctx, path, true)
-		switch {
-		case err != nil:
+		if err != nil {
 			return upgradeError(err)
-		case asJSON(c):
-			return printJSON(w, v)
 		}
-		return printVersions(w, v)
+		return show(c, v, func(int) string { return versionsText(v) })
 	}
 	now, err := swap(ctx, client, before, path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case now.Fallback != nil:
+	}
+	if now.Fallback != nil {
 		return &exit.Error{Err: fmt.Errorf("cannot upgrade to %s: it %s; %s supervises again, and the services run on",
 			now.Fallback.Version, now.Fallback.Reason, now.Supervisor.Version), Hint: "stoker's own log says more"}
-	case asJSON(c):
-		return printJSON(w, now)
 	}
-	_, err = fmt.Fprintf(w, "stoker %s supervises now (it was %s); the services run on.\n"+
-		"If it ends twice within its first minute, %s takes over again.\n", now.Supervisor.Version, before.Supervisor.Version, before.Supervisor.Version)
-	return err
+	return show(c, now, func(int) string {
+		return fmt.Sprintf("stoker %s supervises now (it was %s); the services run on.\n"+
+			"If it ends twice within its first minute, %s takes over again.\n", now.Supervisor.Version, before.Supervisor.Version, before.Supervisor.Version)
+	})
 }
 
 // upgradeError adds what could not be done. A supervisor without the route is one of the

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
@@ -30,25 +29,22 @@ func showVersion(c *cli.Context) error {
 			running = &v
 		}
 	}
-	return printVersion(c.App.Writer, asJSON(c), running)
+	here := struct {
+		Version  string        `json:"version"`
+		Protocol int           `json:"protocol"`
+		Running  *api.Versions `json:"running,omitempty"`
+	}{version, initproto.Version, running}
+	return show(c, here, func(int) string {
+		text := "stoker " + version + "\n"
+		if running != nil {
+			text += versionsText(*running)
+		}
+		return text
+	})
 }
 
-func printVersion(w io.Writer, json bool, running *api.Versions) error {
-	if json {
-		return printJSON(w, struct {
-			Version  string        `json:"version"`
-			Protocol int           `json:"protocol"`
-			Running  *api.Versions `json:"running,omitempty"`
-		}{version, initproto.Version, running})
-	}
-	if _, err := fmt.Fprintln(w, "stoker", version); err != nil || running == nil {
-		return err
-	}
-	return printVersions(w, *running)
-}
-
-// printVersions prints what runs, and the binary that was checked.
-func printVersions(w io.Writer, v api.Versions) error {
+// versionsText describes what runs, and the binary that was checked.
+func versionsText(v api.Versions) string {
 	line := func(name string, p api.Program) string {
 		text := fmt.Sprintf("%-12s%s, protocol %d", name+":", p.Version, p.Protocol)
 		if p.Pid != 0 {
@@ -57,14 +53,14 @@ func printVersions(w io.Writer, v api.Versions) error {
 		if p.Path != "" {
 			text += ", from " + p.Path
 		}
-		return text
+		return text + "\n"
 	}
-	lines := []string{line("supervisor", v.Supervisor), line("init", v.Init)}
+	text := line("supervisor", v.Supervisor) + line("init", v.Init)
 	if v.Fallback != nil {
-		lines = append(lines, fmt.Sprintf("the latest upgrade was undone: %s %s", v.Fallback.Version, v.Fallback.Reason))
+		text += fmt.Sprintf("the latest upgrade was undone: %s %s\n", v.Fallback.Version, v.Fallback.Reason)
 	}
 	if v.Candidate != nil {
-		lines = append(lines, line("candidate", *v.Candidate))
+		text += line("candidate", *v.Candidate)
 	}
-	return printLines(w, lines)
+	return text
 }

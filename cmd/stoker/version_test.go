@@ -1,17 +1,23 @@
 package main
 
 import (
+	"context"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-func TestPrintVersion(t *testing.T) {
+func TestVersion(t *testing.T) {
+	t.Setenv("STOKER_SOCKET", filepath.Join(t.TempDir(), "none.sock"))
+	app := testApp()
 	var b strings.Builder
-	if err := printVersion(&b, false, nil); err != nil || b.String() != "stoker dev\n" {
+	app.Writer = &b
+	if _, err := execute(context.Background(), app, []string{"stoker", "version"}); err != nil || b.String() != "stoker dev\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
-	if err := printVersion(failing{}, false, nil); err == nil {
+	app.Writer = failing{}
+	if _, err := execute(context.Background(), app, []string{"stoker", "version"}); err == nil {
 		t.Error("an output that cannot be written is no error")
 	}
 }

@@ -6,20 +6,22 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/fdstore"
 )
 
-// noBag forgets everything.
-type noBag struct{}
+// noStore forgets everything.
+type noStore struct{}
 
-func (noBag) Put(string, []byte, ...int) error { return nil }
+func (noStore) PutFile(string, []byte, syscall.Conn) error { return nil }
 
 func newJournal(t *testing.T) *events.Journal {
 	t.Helper()
-	return events.Resume(noBag{}, nil, nil, true, func(text string) { t.Error(text) })
+	return events.Resume(noStore{}, fdstore.Items{}, true, func(text string) { t.Error(text) })
 }
 
 func TestEventsAsLinesOfJSON(t *testing.T) {

@@ -5,23 +5,25 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// forgetful is a bag that keeps nothing.
+// forgetful is an fd store that keeps nothing.
 type forgetful struct{}
 
-func (forgetful) Put(string, []byte, ...int) error { return nil }
+func (forgetful) PutFile(string, []byte, syscall.Conn) error { return nil }
 
 // testdata/events.json is also what the test of stoker events prints.
 func TestEventsAreAppended(t *testing.T) {
-	j := &journal{events.Resume(forgetful{}, nil, nil, true, func(text string) { t.Error(text) })}
+	j := &journal{events.Resume(forgetful{}, fdstore.Items{}, true, func(text string) { t.Error(text) })}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
 	code := func(n int) *int { return &n }
 	occurred := func(event lifecycle.Event, m lifecycle.Occurrence) {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/fdstore"
 )
 
 // What is kept at most. When there is more the older half goes.
@@ -19,18 +21,10 @@ const (
 // maxID is beyond every number that is given, in integers of JavaScript too.
 const maxID = 1<<53 - 1
 
-// Bag keeps items for the next supervisor; *proc.Manager is one.
-type Bag interface {
-	Put(name string, body []byte, fds ...int) error
-}
-
-// Item is the name of the journal's item in the bag.
-const Item = "events"
-
-// Journal keeps the last events. It may be used by several goroutines; who reads
-// never waits for the bag.
+// Journal keeps the last events. Several goroutines may use it; readers never wait for the
+// fd store.
 type Journal struct {
-	bag  Bag
+	fds  FDStore
 	warn func(string)
 
 	writing sync.Mutex // one Append at a time; only it changes what follows
@@ -49,41 +43,36 @@ type entry struct {
 	size int // with its newline
 }
 
-// Resume takes the journal of an earlier supervisor out of what the bag held;
-// blobs and files are without it afterwards. What cannot be read is forgotten, and
-// warn is told. first says that there was no earlier supervisor.
-func Resume(bag Bag, blobs map[string][]byte, files map[string][]int, first bool, warn func(string)) *Journal {
-	fds := files[Item]
-	delete(blobs, Item)
-	delete(files, Item)
-	j := newJournal(bag, warn)
-	if first && len(fds) == 0 {
+// Resume takes the journal of the previous supervisor out of its items. Events that cannot
+// be read are dropped with a warning. first: there was no previous supervisor.
+func Resume(fds FDStore, items fdstore.Items, first bool, warn func(string)) *Journal {
+	j := newJournal(fds, warn)
+	if first && !items.Has(Item) {
 		j.renew(0)
 		return j
 	}
-	if err := j.resume(fds); err != nil {
-		warn(fmt.Sprintf("cannot read the kept events, they are forgotten: %v", err))
-		j = newJournal(bag, warn)
-		// Nobody knows the last number any more. There were never as many events as
-		// microseconds.
+	if err := j.resume(items); err != nil {
+		warn(fmt.Sprintf("cannot read the kept events, they are dropped: %v", err))
+		j = newJournal(fds, warn)
+		// The last number is unknown. There were never as many events as microseconds.
 		j.next = uint64(time.Now().UnixMicro())
 		j.renew(0)
 	}
 	return j
 }
 
-func newJournal(bag Bag, warn func(string)) *Journal {
-	return &Journal{bag: bag, warn: warn, next: 1, once: map[moment]uint64{}, wake: make(chan struct{})}
+func newJournal(fds FDStore, warn func(string)) *Journal {
+	return &Journal{fds: fds, warn: warn, next: 1, once: map[moment]uint64{}, wake: make(chan struct{})}
 }
 
-// resume reads what is kept. The descriptors are its own from now on.
-func (j *Journal) resume(fds []int) error {
-	s, err := openStore(fds)
+// resume reads the kept events.
+func (j *Journal) resume(items fdstore.Items) error {
+	f, _, err := items.TakeFile(Item)
 	if err != nil {
 		return err
 	}
-	j.store = s
-	return s.each(func(line []byte, off int64) error {
+	j.store = &store{File: f}
+	return j.store.each(func(line []byte, off int64) error {
 		var e Event
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("the event at byte %d: %w", off, err)
@@ -96,7 +85,7 @@ func (j *Journal) resume(fds []int) error {
 	})
 }
 
-// note takes an event that is in the store into account.
+// note indexes an event that is in the store.
 func (j *Journal) note(e *Event, off int64, size int) {
 	j.entries = append(j.entries, entry{e.ID, off, size})
 	j.next = e.ID + 1
@@ -105,9 +94,9 @@ func (j *Journal) note(e *Event, off int64, size int) {
 	}
 }
 
-// renew goes on in another memfd with what comes from entry k on. The bag has the
-// old one until it has the new one. Where there is no memory for another one the
-// old one begins anew. j.writing is held, or nobody else knows j.
+// renew moves the entries from k on to another memfd. The fd store has the old one until it
+// has the new one. If there is no memory for another one the old one is emptied. j.writing is
+// held, or j is new.
 func (j *Journal) renew(k int) {
 	s, err := newStore()
 	if err != nil {
@@ -120,7 +109,7 @@ func (j *Journal) renew(k int) {
 	}
 	var moved []entry
 	for _, x := range j.entries[k:] {
-		line, err := j.store.get(x.off, x.size)
+		line, err := j.store.read(x.off, x.size)
 		var off int64
 		if err == nil {
 			off, err = s.append(line)
@@ -131,7 +120,7 @@ func (j *Journal) renew(k int) {
 		}
 		moved = append(moved, entry{x.id, off, x.size})
 	}
-	if err := s.put(j.bag); err != nil { // the next supervisor finds what is in the old one
+	if err := j.fds.PutFile(Item, nil, s); err != nil { // the next supervisor finds what is in the old one
 		j.warn(fmt.Sprintf("cannot keep the events for the next supervisor: %v", err))
 	}
 	j.replace(s, moved)
@@ -142,7 +131,7 @@ func (j *Journal) replace(s *store, entries []entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.store != nil && j.store != s {
-		j.store.close()
+		j.store.Close()
 	}
 	j.store, j.entries = s, entries
 	for m, id := range j.once {
@@ -327,7 +316,7 @@ func missed(from, to uint64) Event {
 
 // read reads an event again; j.mu is held.
 func (j *Journal) read(x entry) (e Event, err error) {
-	line, err := j.store.get(x.off, x.size)
+	line, err := j.store.read(x.off, x.size)
 	if err == nil {
 		err = json.Unmarshal(line, &e)
 	}

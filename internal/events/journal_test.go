@@ -7,34 +7,41 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"golang.org/x/sys/unix"
 )
 
-// bag keeps one item as the init does: with descriptors of its own.
-type bag struct {
+// fdStore keeps one item as the init does: with descriptors of its own.
+type fdStore struct {
 	t  testing.TB
 	fd int // -1: there is none
 }
 
-func newBag(t testing.TB) *bag {
-	b := &bag{t, -1}
+func newFDStore(t testing.TB) *fdStore {
+	b := &fdStore{t, -1}
 	t.Cleanup(func() { unix.Close(b.fd) })
 	return b
 }
 
-func (b *bag) Put(name string, _ []byte, fds ...int) error {
-	if name != Item || len(fds) != 1 {
-		b.t.Errorf("put %s with %d descriptors", name, len(fds))
+func (b *fdStore) PutFile(name string, _ []byte, f syscall.Conn) error {
+	if name != Item {
+		b.t.Errorf("put %s", name)
 	}
-	unix.Close(b.fd)
-	b.fd = b.copyOf(fds[0])
-	return nil
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) {
+		unix.Close(b.fd)
+		b.fd = b.copyOf(int(fd))
+	})
 }
 
-func (b *bag) copyOf(fd int) int {
+func (b *fdStore) copyOf(fd int) int {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		b.t.Error(err)
@@ -43,16 +50,17 @@ func (b *bag) copyOf(fd int) int {
 }
 
 // resume is what the next supervisor does.
-func (b *bag) resume(first bool) *Journal {
-	files := map[string][]int{"other": {1}}
+func (b *fdStore) resume(first bool) *Journal {
+	items := fdstore.NewItems()
+	items.Add("other", nil, []int{1})
 	if b.fd >= 0 {
-		files[Item] = []int{b.copyOf(b.fd)}
+		items.Add(Item, nil, []int{b.copyOf(b.fd)})
 	}
-	j := Resume(b, map[string][]byte{}, files, first, func(text string) { b.t.Log(text) })
-	if len(files) != 1 {
-		b.t.Errorf("left of the bag: %v", files)
+	j := Resume(b, items, first, func(text string) { b.t.Log(text) })
+	if len(items.Files) != 1 {
+		b.t.Errorf("left in the fd store: %v", items.Files)
 	}
-	b.t.Cleanup(func() { j.store.close() })
+	b.t.Cleanup(func() { j.store.Close() })
 	return j
 }
 
@@ -70,7 +78,7 @@ func told(events []Event) string {
 }
 
 func TestEventsComeBack(t *testing.T) {
-	b := newBag(t)
+	b := newFDStore(t)
 	j := b.resume(true)
 	code, at := 3, time.Date(2026, 1, 2, 3, 4, 5, 6000, time.FixedZone("", 3600))
 	first := j.Append(Event{Kind: "started", Service: "web", Start: 7, Pid: 42, Time: at})
@@ -102,7 +110,7 @@ func TestEventsComeBack(t *testing.T) {
 // TestWhatIsToldAgain: a supervisor that takes over tells again of what it does not
 // know to have been told; what may happen again and again is kept each time.
 func TestWhatIsToldAgain(t *testing.T) {
-	b := newBag(t)
+	b := newFDStore(t)
 	j := b.resume(true)
 	moment := time.Now()
 	all := []Event{
@@ -138,7 +146,7 @@ func TestWhatIsToldAgain(t *testing.T) {
 
 // TestHalfALineDoesNotCount: the writer was killed at every byte of the last event.
 func TestHalfALineDoesNotCount(t *testing.T) {
-	b := newBag(t)
+	b := newFDStore(t)
 	j := b.resume(true)
 	j.Append(Event{Kind: "started", Service: "web", Start: 1})
 	whole := j.store.end
@@ -164,7 +172,7 @@ func TestHalfALineDoesNotCount(t *testing.T) {
 func TestWhatCannotBeRead(t *testing.T) {
 	for name, text := range map[string]string{"no JSON": "what\n", "numbers out of order": `{"id":5}` + "\n" + `{"id":5}` + "\n",
 		"too long": strings.Repeat("x", maxBytes+maxEvent+1)} {
-		b := newBag(t)
+		b := newFDStore(t)
 		j := b.resume(true)
 		j.Append(Event{Kind: "init"})
 		if _, err := unix.Pwrite(b.fd, []byte(text), 0); err != nil {
@@ -188,7 +196,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: the last number is %d, was %d", name, again.Last(), id)
 		}
 	}
-	b := newBag(t)
+	b := newFDStore(t)
 	if id := b.resume(false).Append(Event{Kind: "init"}); id < 1<<50 {
 		t.Errorf("a second supervisor that finds nothing begins with %d", id)
 	}
@@ -201,7 +209,7 @@ func TestOnlyTheLastAreKept(t *testing.T) {
 		reason string
 		n      int
 	}{{"by number", "", 2*maxEvents + 7}, {"by size", long, 2 * maxBytes / len(long)}} {
-		b := newBag(t)
+		b := newFDStore(t)
 		j := b.resume(true)
 		for k := range test.n {
 			if id := j.Append(Event{Kind: "ready", Service: "web", Start: uint64(k), Reason: test.reason}); id != uint64(k+1) {
@@ -230,7 +238,7 @@ func TestOnlyTheLastAreKept(t *testing.T) {
 }
 
 func TestFilters(t *testing.T) {
-	b := newBag(t)
+	b := newFDStore(t)
 	j := b.resume(true)
 	for k := range 10 {
 		j.Append(Event{Kind: []string{"started", "ready"}[k%2], Service: []string{"web", "db", "web"}[k%3], Start: uint64(k)})
@@ -263,7 +271,7 @@ func TestFilters(t *testing.T) {
 // TestFollow: who follows gets everything once, in order; whoever is stalled is not
 // waited for, and is told what it has missed.
 func TestFollow(t *testing.T) {
-	b := newBag(t)
+	b := newFDStore(t)
 	j := b.resume(true)
 	j.Append(Event{Kind: "init"})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -316,7 +324,7 @@ func TestFollow(t *testing.T) {
 }
 
 func TestEventsAreBounded(t *testing.T) {
-	b := newBag(t)
+	b := newFDStore(t)
 	j := b.resume(true)
 	long := strings.Repeat("\x00", 100<<10)
 	h := &Hook{Event: "ready", Name: "loud", Why: long, Output: strings.Repeat("x", 10000) + "end", Annotations: map[string]string{"a": long}}
@@ -348,8 +356,10 @@ func FuzzResume(f *testing.F) {
 		if _, err := unix.Write(fd, data); err != nil {
 			t.Fatal(err)
 		}
-		b := &bag{t, -1}
-		j := Resume(b, map[string][]byte{}, map[string][]int{Item: {fd}}, false, func(string) {})
+		b := &fdStore{t, -1}
+		items := fdstore.NewItems()
+		items.Add(Item, nil, []int{fd})
+		j := Resume(b, items, false, func(string) {})
 		before := j.Since(0, Filter{})
 		id := j.Append(Event{Kind: KindConfig, Reason: "fuzz"})
 		after, last := j.Tail(1, Filter{})
@@ -359,14 +369,14 @@ func FuzzResume(f *testing.F) {
 		if n := len(before); n > 0 && before[n-1].ID >= id {
 			t.Errorf("%d comes behind %d", id, before[n-1].ID)
 		}
-		j.store.close()
+		j.store.Close()
 		unix.Close(b.fd)
 	})
 }
 
 // BenchmarkAppend is the cost of an event with a follower.
 func BenchmarkAppend(b *testing.B) {
-	j := newBag(b).resume(true)
+	j := newFDStore(b).resume(true)
 	ctx, cancel := context.WithCancel(context.Background())
 	var following sync.WaitGroup
 	following.Go(func() { _ = j.Follow(ctx, 0, Filter{}, func(Event) error { return nil }) }) // ends with ctx

@@ -31,7 +31,7 @@ func openLogFolder(path string) (*logFolder, error) {
 	}
 	f := &logFolder{dir: dir}
 	if err = unix.Fstat(f.fd(), &f.info); err == nil {
-		err = f.judge()
+		err = f.check()
 	}
 	if err != nil {
 		f.close()
@@ -40,8 +40,8 @@ func openLogFolder(path string) (*logFolder, error) {
 	return f, nil
 }
 
-// judge refuses a folder that another user may have put here.
-func (f *logFolder) judge() error {
+// check refuses a folder that another user may have put here.
+func (f *logFolder) check() error {
 	us := os.Geteuid()
 	f.shared = trust.File(f.dir, us) != nil
 	var e *trust.Error
@@ -72,7 +72,7 @@ func (f *logFolder) is(info unix.Stat_t) bool {
 	return f.info.Dev == info.Dev && f.info.Ino == info.Ino
 }
 
-// stat tells of a name in the folder; a link is not followed.
+// stat looks at a name in the folder; a link is not followed.
 func (f *logFolder) stat(name string, st *unix.Stat_t) error {
 	return unix.Fstatat(f.fd(), name, st, unix.AT_SYMLINK_NOFOLLOW)
 }

@@ -109,7 +109,7 @@ func TestSwappedLogFolder(t *testing.T) {
 			}
 
 			stop := exchange(logs, other)
-			r, notes := rotated{fd: -1}, &fileNotes{}
+			r, notes := rotated{fd: -1}, &filePosition{}
 			o := FileOptions{Path: logs + "/web.log", Size: 100, Files: 3}
 			wrote := 0
 			for k := range 3000 {
@@ -206,7 +206,7 @@ func TestLogPlaces(t *testing.T) {
 		app + "/logs/hard.log":    "2 names",
 		app + "/none/web.log":     "no such file or directory",
 	} {
-		r, notes := rotated{fd: -1}, &fileNotes{}
+		r, notes := rotated{fd: -1}, &filePosition{}
 		err := r.open(FileOptions{Path: path, Size: 100, Files: 3}, notes)
 		r.close()
 		switch {
@@ -226,7 +226,7 @@ func TestLogPlaces(t *testing.T) {
 func TestReplacedLogFolder(t *testing.T) {
 	dir := t.TempDir()
 	logs := place(t, dir+"/logs", os.Geteuid())
-	r, notes := rotated{fd: -1}, &fileNotes{}
+	r, notes := rotated{fd: -1}, &filePosition{}
 	defer func() { r.close() }()
 	o := FileOptions{Path: logs + "/web.log", Size: 100, Files: 3}
 	write := func(text string) {

@@ -3,38 +3,37 @@ package logs
 import (
 	"bytes"
 	"context"
+	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Line is one line of a log, without its newline.
-type Line struct {
-	Stream int // Stdout or Stderr
-	Time   time.Time
-	Text   []byte // valid during the call
-	Open   bool   // the line has no newline yet, or was cut at MaxLine
-	Offset int64  // behind its last byte in the log
-}
-
-// MaxLine is the longest line that Lines gives in one piece.
-const MaxLine = 64 << 10
-
 // Lines calls f for every line from offset on (older ones when it is no longer
 // kept), each stream's bytes put together. With follow it waits for more until
-// ctx is done or the log is gone; without, it ends with what there is, unfinished lines included.
-// It returns f's error or ctx's.
+// ctx is done or the log is removed; without, it ends with what there is, unfinished lines
+// included. It returns f's error or ctx's.
 func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line) error) error {
 	wake, cancel := l.subscribe()
 	defer cancel()
-	s := splitter{f: f}
+	lines := assembleFrom(position{done: [2]int64{offset, offset}})
 	buf := make([]byte, 16<<10)
+	var err error
+	give := func(line Line) bool {
+		err = f(line)
+		return err == nil
+	}
 	for {
-		n, seg, at := l.read(buf, offset)
-		if n == 0 {
-			if !follow || l.over() {
-				return s.finish()
+		n, seg, at := l.read(buf, lines.pos)
+		if n == 0 && (!follow || l.over()) {
+			for k := range lines.part {
+				if lines.giveHeld(k, give); err != nil {
+					return err
+				}
 			}
+			return nil
+		}
+		if n == 0 {
 			select {
 			case <-wake:
 				continue
@@ -42,16 +41,30 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 				return ctx.Err()
 			}
 		}
-		if err := s.add(buf[:n], seg, at); err != nil {
+		lines.pos = at
+		if lines.take(buf[:n], seg, give); err != nil {
 			return err
 		}
-		if offset = at + int64(n); ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
 }
 
-// over says whether the log is gone: nothing comes any more.
+// subscribe returns a channel that gets a token whenever there may be more.
+func (l *Log) subscribe() (wake chan struct{}, cancel func()) {
+	wake = make(chan struct{}, 1)
+	l.mu.Lock()
+	l.readers[wake] = true
+	l.mu.Unlock()
+	return wake, func() {
+		l.mu.Lock()
+		delete(l.readers, wake)
+		l.mu.Unlock()
+	}
+}
+
+// over says whether the log is removed: nothing comes any more.
 func (l *Log) over() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,57 +92,6 @@ func (l *Log) readKept(buf []byte, offset int64) (n int, seg segment, at int64) 
 	return n, seg, at
 }
 
-// splitter puts each stream's lines together.
-type splitter struct {
-	f    func(Line) error
-	part [2][]byte
-	when [2]time.Time
-	end  [2]int64
-}
-
-func (s *splitter) add(b []byte, seg segment, at int64) error {
-	k := int(seg.stream) - 1
-	for len(b) > 0 {
-		if len(s.part[k]) == 0 {
-			s.when[k] = time.Unix(0, seg.time)
-		}
-		line, rest, whole := bytes.Cut(b, []byte{'\n'})
-		room := MaxLine - len(s.part[k])
-		cut := len(line) > room
-		if cut {
-			line, rest, whole = line[:room], b[room:], false
-		}
-		at += int64(len(b) - len(rest))
-		s.part[k] = append(s.part[k], line...)
-		s.end[k] = at
-		if whole || cut {
-			if err := s.emit(k, cut); err != nil {
-				return err
-			}
-		}
-		b = rest
-	}
-	return nil
-}
-
-func (s *splitter) emit(k int, open bool) error {
-	line := Line{Stream: k + 1, Time: s.when[k], Text: s.part[k], Open: open, Offset: s.end[k]}
-	s.part[k] = s.part[k][:0]
-	return s.f(line)
-}
-
-// finish gives the lines that have no end.
-func (s *splitter) finish() error {
-	for k := range s.part {
-		if len(s.part[k]) > 0 {
-			if err := s.emit(k, true); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // TailOffset is where the last n lines begin.
 func (l *Log) TailOffset(n int) int64 {
 	end := l.End()
@@ -150,7 +112,7 @@ func (l *Log) TailOffset(n int) int64 {
 	}
 }
 
-// readBefore fills buf with what ends at pos, as far as it is kept, and gives
+// readBefore fills buf with what ends at pos, as far as it is kept, and returns
 // the first offset that is.
 func (l *Log) readBefore(buf []byte, pos int64) (n int, start int64) {
 	l.mu.Lock()
@@ -185,48 +147,59 @@ func (l *Log) SinceOffset(t time.Time) int64 {
 	return l.ix.at(n).off
 }
 
-// ResumeOffset is where to begin to read for somebody who has had every line up
+// ResumeOffset is where to begin to read for a reader that has had every line up
 // to the one whose Offset is given: with the other stream's line, where that one
 // was unfinished then. Lines that end up to offset come first once more.
 func (l *Log) ResumeOffset(offset int64) int64 {
 	l.mu.Lock()
-	defer l.unlock()
-	buf := l.buffer()
+	defer l.mu.Unlock()
 	seg, _, ok := l.ix.find(offset-1, l.end)
-	if n, err := unix.Pread(l.data, buf[:1], offset-1); !ok || n != 1 || err != nil || buf[0] != '\n' {
+	if last, err := l.bytesAt(offset-1, 1); !ok || err != nil || last[0] != '\n' {
 		return offset
 	}
-	begin, looked := offset, int64(0)
-	for n := l.ix.next; n > l.ix.first && looked < MaxLine; n-- {
+	begin, seen := offset, int64(0)
+	for n := l.ix.next; n > l.ix.first && seen < MaxLine; n-- {
 		at := l.ix.at(n - 1)
 		until := offset
 		if n < l.ix.next {
 			until = min(offset, l.ix.at(n).off)
 		}
-		size := until - at.off
+		size := min(until-at.off, chunkSize)
 		if size <= 0 || at.stream == seg.stream {
 			continue
 		}
-		size = min(size, int64(len(buf)))
-		got, err := unix.Pread(l.data, buf[:size], until-size)
-		if err != nil || int64(got) != size {
+		text, err := l.bytesAt(until-size, size)
+		if err != nil {
 			return offset
 		}
-		if k := bytes.LastIndexByte(buf[:got], '\n'); k >= 0 {
-			if from := until - size + int64(k) + 1; from < until {
-				begin = from
+		if k := int64(bytes.LastIndexByte(text, '\n')); k >= 0 {
+			if k+1 < size {
+				begin = until - size + k + 1
 			}
 			return begin
 		}
-		begin, looked = until-size, looked+size
+		begin, seen = until-size, seen+size
 	}
-	if looked >= MaxLine { // its pieces cannot be told from here
+	if seen >= MaxLine { // its fragments cannot be told apart from here
 		return offset
 	}
 	return begin
 }
 
-// Bytes gives what is kept of the bytes from one offset to another, both streams
+// bytesAt reads n bytes. The caller has l.mu.
+func (l *Log) bytesAt(off, n int64) ([]byte, error) {
+	buf := make([]byte, n)
+	got, err := unix.Pread(l.data, buf, off)
+	if err == nil && int64(got) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return buf, err
+}
+
+// Text is everything that is kept, both streams in the order of arrival.
+func (l *Log) Text() string { return string(l.Bytes(0, l.End())) }
+
+// Bytes is what is kept of the bytes from one offset to another, both streams
 // in the order of arrival.
 func (l *Log) Bytes(from, to int64) []byte {
 	l.mu.Lock()
@@ -235,23 +208,44 @@ func (l *Log) Bytes(from, to int64) []byte {
 	if from >= to {
 		return nil
 	}
-	buf := make([]byte, to-from)
-	n, err := unix.Pread(l.data, buf, from)
+	text, err := l.bytesAt(from, to-from)
 	if err != nil {
 		return nil
 	}
-	return buf[:n]
+	return text
 }
 
-// AwaitPassed waits until the bytes before an offset were passed on, or were given
-// up, but not longer than a time: a reader may never read them.
-func (l *Log) AwaitPassed(offset int64, within time.Duration) {
+// streamTail is the end of what is kept of a stream, at most n bytes.
+func (l *Log) streamTail(stream, n int) (out []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for from := l.ix.start(); from < l.end; {
+		seg, until, ok := l.ix.find(from, l.end)
+		if !ok {
+			break
+		}
+		if int(seg.stream) == stream {
+			part, err := l.bytesAt(from, until-from)
+			if err != nil {
+				break
+			}
+			out = append(out, part...)
+			out = out[max(len(out)-n, 0):]
+		}
+		from = until
+	}
+	return out
+}
+
+// AwaitForwarded waits until the bytes before an offset were forwarded, or given up, but
+// not longer than a time: a reader may never read them.
+func (l *Log) AwaitForwarded(offset int64, within time.Duration) {
 	limit := time.After(within)
 	for {
 		l.mu.Lock()
-		passed := l.ix.passed >= offset || l.quit || l.closed
+		done := l.ix.forwarded >= offset || l.quit || l.closed
 		l.mu.Unlock()
-		if passed {
+		if done {
 			return
 		}
 		select {

@@ -14,13 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestAppendPiece(t *testing.T) {
+func TestAppendLine(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 5000, time.FixedZone("", 3600))
-	p := func(text string, begins, ends bool) piece { return piece{Stderr, at, []byte(text), begins, ends} }
+	p := func(text string, begins, ends bool) Line {
+		return Line{Stream: Stderr, Time: at, Text: []byte(text), rest: !begins, Open: !ends}
+	}
 	const head = `{"time":"2026-01-31T11:00:00.000005Z","service":"web","stream":"stderr",`
 	for _, c := range []struct {
 		f    Format
-		p    piece
+		p    Line
 		want string
 	}{
 		{FormatPrefix, p("a", true, true), "web | a\n"},
@@ -34,7 +36,7 @@ func TestAppendPiece(t *testing.T) {
 		{FormatJSON, p("\"\\\t\r\x01\x1f\x7fé☃😀<&>\u2028", true, true), head + `"text":"\"\\\t\r\u0001\u001f` + "\x7fé☃😀<&>\u2028" + `"}` + "\n"},
 		{FormatJSON, p("\xff", true, true), head + `"bytes":"/w=="}` + "\n"},
 	} {
-		if got := string(appendPiece([]byte("x"), c.f, "web", c.p)); got != "x"+c.want {
+		if got := string(appendLine([]byte("x"), c.f, "web", c.p)); got != "x"+c.want {
 			t.Errorf("%s %+v: %q, want %q", c.f, c.p, got[1:], c.want)
 		}
 	}
@@ -45,7 +47,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add("a\"b", []byte("\x00\xff\\"), false)
 	f.Fuzz(func(t *testing.T, service string, text []byte, ends bool) {
 		service = strings.ToValidUTF8(service, "")
-		line := appendPiece(nil, FormatJSON, service, piece{Stdout, time.Now(), text, true, ends})
+		line := appendLine(nil, FormatJSON, service, Line{Stream: Stdout, Time: time.Now(), Text: text, Open: !ends})
 		var o struct {
 			Service, Text string
 			Bytes         []byte
@@ -60,9 +62,9 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// What goes through a joiner comes out whole and in its order, however it is cut
-// into segments and wherever the joiner is replaced by one that loads its cursor.
-func FuzzJoiner(f *testing.F) {
+// What goes through an assembler comes out whole and in its order, however it is cut
+// into segments and wherever the assembler is replaced by one that starts at its position.
+func FuzzLineAssembler(f *testing.F) {
 	f.Add([]byte("a\nb\nccc\n\nd"), uint8(3), uint8(2))
 	f.Add(bytes.Repeat([]byte("é"), MaxLine), uint8(200), uint8(7))
 	f.Fuzz(func(t *testing.T, text []byte, step, room uint8) {
@@ -84,40 +86,47 @@ func FuzzJoiner(f *testing.F) {
 			want[k%2] = append(want[k%2], text[:n]...)
 			text = text[n:]
 		}
-		var j joiner
-		j.start(0)
+		a := assembleFrom(position{})
 		buf := make([]byte, 4<<10)
-		add := func(p piece) bool {
-			k := p.stream - 1
-			if whole := len(got[k]) == 0 || got[k][len(got[k])-1] == '\n'; whole != p.begins {
-				t.Fatalf("a piece says %v to beginning a line behind %.20q", p.begins, got[k][max(0, len(got[k])-20):])
+		add := func(p Line) bool {
+			k := p.Stream - 1
+			if whole := len(got[k]) == 0 || got[k][len(got[k])-1] == '\n'; whole == p.rest {
+				t.Fatalf("a line says %v to going on behind %.20q", p.rest, got[k][max(0, len(got[k])-20):])
 			}
-			if len(p.text) > MaxLine || bytes.IndexByte(p.text, '\n') >= 0 {
-				t.Fatalf("a piece of %d bytes", len(p.text))
+			if len(p.Text) > MaxLine || bytes.IndexByte(p.Text, '\n') >= 0 {
+				t.Fatalf("a line of %d bytes", len(p.Text))
 			}
-			if got[k] = append(got[k], p.text...); p.ends {
+			if got[k] = append(got[k], p.Text...); !p.Open {
 				got[k] = append(got[k], '\n')
 			}
 			return true
 		}
+		refuse := func(Line) bool { return false }
 		for {
-			n, seg, _ := l.read(buf, j.pos)
+			n, seg, _ := l.read(buf, a.pos)
 			if n == 0 {
 				break
 			}
 			left := int(room) + 1
-			j.take(buf[:n], seg, func(p piece) bool {
+			a.take(buf[:n], seg, func(p Line) bool {
 				left--
 				return left >= 0 && add(p)
 			})
-			was := j
-			j.load(l, was.cursor)
-			if !bytes.Equal(j.part[0], was.part[0]) || !bytes.Equal(j.part[1], was.part[1]) {
-				t.Fatalf("%q and %q are held, want %q and %q", j.part[0], j.part[1], was.part[0], was.part[1])
+			var p position
+			a.save(&p)
+			was := a
+			for a = assembleFrom(p); a.pos < was.pos; { // nothing but what was held comes again
+				n, seg, _ := l.read(buf, a.pos)
+				if n = min(n, int(was.pos-a.pos)); a.take(buf[:n], seg, refuse) < n {
+					t.Fatal("a line comes again")
+				}
+			}
+			if !bytes.Equal(a.part[0], was.part[0]) || !bytes.Equal(a.part[1], was.part[1]) {
+				t.Fatalf("%q and %q are held, want %q and %q", a.part[0], a.part[1], was.part[0], was.part[1])
 			}
 		}
-		j.giveHeld(0, add)
-		j.giveHeld(1, add)
+		a.giveHeld(0, add)
+		a.giveHeld(1, add)
 		if !bytes.Equal(got[0], want[0]) || !bytes.Equal(got[1], want[1]) {
 			t.Errorf("%q and %q, want %q and %q", got[0], got[1], want[0], want[1])
 		}
@@ -140,7 +149,7 @@ func TestRotateAfterKill(t *testing.T) {
 			os.WriteFile(filepath.Join(dir, name), []byte("="+name), 0o600)
 		}
 		r := rotated{fd: -1, FileOptions: FileOptions{Path: dir + "/f", Files: 3, Size: 100}}
-		if err := r.rotate(new(fileNotes)); err != nil {
+		if err := r.rotate(new(filePosition)); err != nil {
 			t.Errorf("%v: %v", c.have, err)
 		}
 		r.close()
@@ -171,7 +180,7 @@ func fill(t *testing.T, l *Log, first time.Time, parts ...string) {
 	}
 }
 
-// Whoever comes back behind any line gets the rest, each line whole and once.
+// A reader that comes back behind any line gets the rest, each line whole and once.
 func TestResumeBehindAnyLine(t *testing.T) {
 	l, err := newLog("x", Options{})
 	if err != nil {
@@ -240,7 +249,7 @@ func TestLongLineIsReadWhole(t *testing.T) {
 	var got []byte
 	l.Lines(t.Context(), l.TailOffset(1), false, func(p Line) error {
 		if got = append(got, p.Text...); !p.Open || len(p.Text) > MaxLine {
-			t.Fatalf("a piece of %d bytes, open %v", len(p.Text), p.Open)
+			t.Fatalf("a fragment of %d bytes, open %v", len(p.Text), p.Open)
 		}
 		return nil
 	})

@@ -2,55 +2,42 @@ package logs
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// holdPartial is how long the beginning of a line waits for its end before it is
-// passed on all the same (a prompt has none).
-const holdPartial = 50 * time.Millisecond
-
-// portion is what is passed on in one go.
-type portion struct {
-	n      int // bytes; 0: nothing to pass on now
-	stream int
-	lines  uint64
-	ends   bool // it ends a line
-	more   bool // more of the line is there already, or about to be
-	hold   bool // there is the beginning of a line, not yet due
-}
-
-// passOn copies the log to the container's stdout and stderr. It is the only
-// one that a stalled reader can block. It ends with Flush, and when a retired log
+// forward copies the log to the container's stdout and stderr. It is the only goroutine
+// of a log that a stalled reader can block. It ends with Flush, and when a retired log
 // is at its end.
-func (l *Log) passOn() {
-	var held time.Time // since when the beginning of a line waits, in raw
+func (l *Log) forward() {
+	var held time.Time // since when the beginning of a line is held, in raw
 	var now Format
-	var r *rendering
+	var lines *lineAssembler
 	for {
-		f, next, quit := l.wanted()
+		f, quit := l.wanted()
 		if f != now {
-			l.endFormat(now, r)
+			lines = l.changeFormat(now, f, lines)
 			now, held = f, time.Time{}
 		}
-		r = next
 		did, wait := false, time.Duration(0)
 		switch {
 		case f == FormatNone:
-			l.passNotes()
-		case f.rendered():
-			did, wait = l.passRendered(r, f, quit)
+			l.writeNotices()
+		case f.byLines():
+			did, wait = l.forwardLines(lines, f, quit)
 		default:
-			did, wait = l.passRaw(&held, quit)
+			did, wait = l.forwardRaw(&held, quit)
 		}
 		switch {
 		case did:
 			continue
 		case quit:
-			l.outs[0].leave(l)
-			l.outs[1].leave(l)
+			l.sinks[0].leave(l)
+			l.sinks[1].leave(l)
 			return
 		}
 		var due <-chan time.Time
@@ -58,40 +45,58 @@ func (l *Log) passOn() {
 			due = time.After(wait)
 		}
 		select {
-		case <-l.poke:
+		case <-l.wake:
 		case <-due:
 		}
 	}
 }
 
-// wanted is how the output is to be passed on now.
-func (l *Log) wanted() (f Format, r *rendering, quit bool) {
+// wanted is how the output is to be forwarded now.
+func (l *Log) wanted() (f Format, quit bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.opts.Format, l.rendering, l.quit || l.retired && len(l.pipes) == 0
+	return l.opts.Format, l.quit || l.retired && len(l.pipes) == 0
 }
 
-// endFormat ends what was begun in a format that counts no more.
-func (l *Log) endFormat(f Format, r *rendering) {
-	if f == "" {
-		return // the first one: a line that an earlier supervisor has begun goes on
+// changeFormat ends what was begun in one format and starts another. At the first one a
+// line that an earlier supervisor has begun goes on.
+func (l *Log) changeFormat(from, to Format, lines *lineAssembler) *lineAssembler {
+	if from.byLines() {
+		l.endLines(lines, from)
 	}
-	if f.rendered() {
-		l.endRendered(r, f)
+	if from != "" {
+		l.sinks[0].endLine(l)
+		l.sinks[1].endLine(l)
+		l.within = [2]bool{}
 	}
-	l.outs[0].endLine(l)
-	l.outs[1].endLine(l)
+	if to.byLines() {
+		return l.startLines()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	unix.Seek(l.sent, l.ix.forwarded, io.SeekStart)
+	return nil
 }
 
-// passRaw passes the next portion on. wait is how long the beginning of a line is
-// held yet; 0: there is none.
-func (l *Log) passRaw(held *time.Time, quit bool) (did bool, wait time.Duration) {
-	due := quit || !held.IsZero() && time.Since(*held) >= holdPartial
+// portion is what raw forwards in one go.
+type portion struct {
+	n      int // bytes; 0: nothing to forward now
+	stream int
+	lines  uint64
+	ends   bool // it ends a line
+	more   bool // more of the line is there already, or about to be
+	hold   bool // there is the beginning of a line, not yet due
+}
+
+// forwardRaw forwards the next portion. wait is how long the beginning of a line is
+// still held; 0: there is none.
+func (l *Log) forwardRaw(held *time.Time, quit bool) (did bool, wait time.Duration) {
+	due := quit || !held.IsZero() && time.Since(*held) >= holdPrompt
 	p := l.portion(!due)
-	l.passNotes()
+	l.writeNotices()
 	if p.n > 0 {
 		*held = time.Time{}
-		l.passPortion(p)
+		l.forwardPortion(p)
 		return true, 0
 	}
 	if !p.hold {
@@ -100,25 +105,26 @@ func (l *Log) passRaw(held *time.Time, quit bool) (did bool, wait time.Duration)
 	if held.IsZero() {
 		*held = time.Now()
 	}
-	return false, max(time.Until(held.Add(holdPartial)), time.Microsecond)
+	return false, max(time.Until(held.Add(holdPrompt)), time.Microsecond)
 }
 
 // portion looks at what comes next. whole asks for whole lines only.
 func (l *Log) portion(whole bool) portion {
 	l.mu.Lock()
-	defer l.unlock()
-	l.skipLost()
-	l.skipAbsent()
-	seg, until, ok := l.ix.find(l.ix.passed, l.end)
+	defer l.mu.Unlock()
+	l.skipDropped()
+	seg, until, ok := l.ix.find(l.ix.forwarded, l.end)
 	if !ok || l.opts.Format != FormatRaw {
 		return portion{}
 	}
-	n := int(min(until-l.ix.passed, chunkSize))
-	got, err := unix.Pread(l.data, l.buffer()[:n], l.ix.passed)
+	buf := l.buffer()
+	defer l.pool.Put(buf)
+	n := int(min(until-l.ix.forwarded, chunkSize))
+	got, err := unix.Pread(l.data, (*buf)[:n], l.ix.forwarded)
 	if err != nil || got <= 0 {
 		return portion{}
 	}
-	b := l.buf[:got]
+	b := (*buf)[:got]
 	cut := bytes.LastIndexByte(b, '\n') + 1
 	more := until < l.end || got == chunkSize
 	if cut == 0 {
@@ -128,48 +134,78 @@ func (l *Log) portion(whole bool) portion {
 		cut, more = got, more || got >= longLine
 	}
 	lines := uint64(bytes.Count(b[:cut], []byte{'\n'}))
-	l.pinned = [2]int64{l.ix.passed, l.ix.passed + int64(cut)}
-	l.taken = taken{l.pinned[1], l.ix.passedLines + lines}
+	l.pinned = [2]int64{l.ix.forwarded, l.ix.forwarded + int64(cut)}
+	l.taken = progress{l.pinned[1], l.ix.forwardedLines + lines}
 	return portion{n: cut, stream: int(seg.stream), lines: lines, ends: b[cut-1] == '\n', more: more}
 }
 
-// skipLost jumps over what is no longer kept, and counts it. Nothing is on its way.
-func (l *Log) skipLost() {
-	l.taken = taken{}
+// forwardPortion forwards p, or counts it as dropped where it is not read.
+func (l *Log) forwardPortion(p portion) {
+	within := &l.within[p.stream-1]
+	n, err := l.sinks[p.stream-1].pass(transfer{owner: l, src: l.sent, n: p.n, begins: !*within, ends: p.ends, more: p.more})
+	*within = !p.ends
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n < p.n && err != nil {
+		l.drop(amount{uint64(p.n - n), p.lines}, err)
+		unix.Seek(l.sent, l.pinned[1], io.SeekStart)
+		n = p.n
+	}
+	if at := l.pinned[0] + int64(n); at < l.ix.forwarded { // with FormatNone the rest was skipped meanwhile
+		unix.Seek(l.sent, l.ix.forwarded, io.SeekStart)
+	} else {
+		l.advance(at, p.lines)
+	}
+	l.unpin()
+	l.makeRoom()
+	l.trim()
+}
+
+// advance notes that everything before pos, with so many lines more, was forwarded. With
+// FormatNone more was skipped meanwhile.
+func (l *Log) advance(pos int64, lines uint64) {
+	if pos > l.ix.forwarded {
+		l.ix.forwarded = pos
+		l.ix.forwardedLines += lines
+	}
+}
+
+// forwardedUpTo notes that everything before pos was forwarded.
+func (l *Log) forwardedUpTo(pos int64) {
+	if pos > l.ix.forwarded {
+		l.ix.forwardedLines = l.linesBefore(pos)
+		l.ix.forwarded = pos
+	}
+}
+
+// drop counts what could not be written. The reason is for the mark.
+func (l *Log) drop(gone amount, err error) {
+	l.ix.droppedBytes += gone.bytes
+	l.ix.droppedLines += gone.lines
+	switch {
+	case err == unix.EPIPE || err == os.ErrClosed && l.reason == "":
+		l.reason = "nobody read it"
+	case err != os.ErrClosed:
+		l.reason = "it could not be written: " + err.Error()
+	}
+}
+
+// skipDropped jumps over what is no longer kept, and counts it. It has l.mu, and nothing
+// is being forwarded.
+func (l *Log) skipDropped() bool {
+	l.taken = progress{}
 	start := l.ix.start()
-	if l.ix.passed >= start {
-		return
+	if l.ix.forwarded >= start {
+		return false
 	}
 	rest, restLines := l.restOfLine(start)
-	l.drop(start+rest, l.ix.startLines()+restLines)
+	lines := l.ix.startLines() + restLines
+	l.ix.droppedBytes += uint64(start + rest - l.ix.forwarded)
+	l.ix.droppedLines += lines - min(l.ix.forwardedLines, lines)
+	l.ix.forwarded, l.ix.forwardedLines = start+rest, lines
+	unix.Seek(l.sent, l.ix.forwarded, io.SeekStart)
 	l.gap = true
-}
-
-// drop gives up what is before an offset, which has lines newlines before it.
-func (l *Log) drop(upTo int64, lines uint64) {
-	l.ix.droppedBytes += uint64(upTo - l.ix.passed)
-	l.ix.droppedLines += lines - l.ix.passedLines
-	l.ix.passed, l.ix.passedLines = upTo, lines
-	unix.Seek(l.sent, upTo, io.SeekStart)
-}
-
-// skipAbsent jumps over what is for an outlet that nobody reads, and counts it,
-// without a look at the bytes.
-func (l *Log) skipAbsent() (skipped bool) {
-	absent := [2]bool{l.outs[0].absent(), l.outs[1].absent()}
-	for absent[0] || absent[1] {
-		seg, until, ok := l.ix.find(l.ix.passed, l.end)
-		if !ok || !absent[seg.stream-1] {
-			break
-		}
-		l.drop(until, l.ix.linesBefore(until))
-		skipped = true
-	}
-	if skipped {
-		l.makeRoom()
-		l.trim()
-	}
-	return skipped
+	return true
 }
 
 // restOfLine is what must be skipped at off so that nothing begins in the middle
@@ -180,7 +216,9 @@ func (l *Log) restOfLine(off int64) (n int64, lines uint64) {
 	if !ok || seg.off > off {
 		return 0, 0
 	}
-	b := l.buffer()[:min(until-off, chunkSize-1)+1]
+	buf := l.buffer()
+	defer l.pool.Put(buf)
+	b := (*buf)[:min(until-off, chunkSize-1)+1]
 	got, err := unix.Pread(l.data, b, off-1)
 	if err != nil || got < 1 || b[0] == '\n' {
 		return 0, 0
@@ -188,121 +226,84 @@ func (l *Log) restOfLine(off int64) (n int64, lines uint64) {
 	if end := bytes.IndexByte(b[1:got], '\n'); end >= 0 {
 		return int64(end) + 1, 1
 	}
-	return 0, 0 // longer than a segment: its pieces are no lines anyway
+	return 0, 0 // longer than a segment: its fragments are no lines anyway
 }
 
-// passPortion passes p on, or counts it as dropped where nobody reads.
-func (l *Log) passPortion(p portion) {
-	n, err := l.outs[p.stream-1].pass(passing{owner: l, src: l.sent, n: p.n, begins: !l.within[p.stream-1], ends: p.ends, more: p.more})
-	l.within[p.stream-1] = !p.ends
-	l.mu.Lock()
-	defer l.unlock()
-	if n < p.n && err != nil {
-		l.ix.droppedBytes += uint64(p.n - n)
-		l.ix.droppedLines += p.lines
-		l.reason = lostReader(err)
-		unix.Seek(l.sent, l.ix.passed+int64(p.n), io.SeekStart)
-		n = p.n
-	}
-	l.ix.passed += int64(n)
-	l.ix.passedLines += p.lines
-	l.pinned = [2]int64{}
-	l.makeRoom()
-	l.trim()
-}
-
-// lostReader is the reason in a mark.
-func lostReader(err error) string {
-	if err == unix.EPIPE {
-		return "nobody read it"
-	}
-	return "it could not be written: " + err.Error()
-}
-
-// claimOutlet finds out whether an earlier supervisor was in the middle of a
-// line: its rest comes before anything else.
-func (l *Log) claimOutlet() {
-	if r := l.rendering; l.opts.Format.rendered() && r != nil && r.live {
-		b := r.last()
-		if r.unsent() > 0 {
-			l.outs[b.stream-1].claim(l)
-		}
-		for k, begun := range b.next.begun {
-			if begun == 1 && l.opts.Format == FormatPrefix {
-				l.outs[k].claim(l)
+// claimSinks finds out whether an earlier supervisor was in the middle of a line.
+func (l *Log) claimSinks() {
+	if f := l.opts.Format; f.byLines() {
+		for k, s := range l.sinks {
+			if p := l.page; p.live == 1 && (p.out.writing == uint64(k+1) || p.out.begun[k] == 1 && f == FormatPrefix) {
+				s.claim(s, true)
 			}
 		}
 		return
 	}
 	var last [1]byte
-	seg, _, ok := l.ix.find(l.ix.passed-1, l.end)
+	seg, _, ok := l.ix.find(l.ix.forwarded-1, l.end)
 	if !ok || l.opts.Format != FormatRaw {
 		return
 	}
-	if n, err := unix.Pread(l.data, last[:], l.ix.passed-1); n == 1 && err == nil && last[0] != '\n' {
-		l.outs[seg.stream-1].claim(l)
+	if n, err := unix.Pread(l.data, last[:], l.ix.forwarded-1); n == 1 && err == nil && last[0] != '\n' {
+		l.sinks[seg.stream-1].claim(l, false)
 	}
 }
 
-// passNotes writes the markers that wait, and how much was dropped since the last
-// such marker, once whoever did not read reads again. What was said is noted in
-// shared memory behind it: a kill between the two says it twice rather than never.
-func (l *Log) passNotes() {
+// writeNotices writes the notices that wait, and a mark of how much was dropped since the
+// last mark, once the reader reads again. The mark is noted in shared memory after it is
+// written: a kill between the two repeats it.
+func (l *Log) writeNotices() {
 	l.mu.Lock()
 	h, f := l.ix.header, l.opts.Format
-	bytes, lines := h.droppedBytes, h.droppedLines
-	fresh := (bytes > h.markedBytes || lines > h.markedLines) && !l.outs[0].failing() && !l.outs[1].failing()
-	if !fresh && !l.gap && len(l.notes) == 0 {
+	gone := amount{h.droppedBytes, h.droppedLines}
+	fresh := (gone.bytes > h.markedBytes || gone.lines > h.markedLines) && !l.sinks[0].failing() && !l.sinks[1].failing()
+	if !fresh && !l.gap && len(l.notices) == 0 {
 		l.mu.Unlock()
 		return
 	}
 	gap := l.gap
 	l.gap = false
-	var notes []string
-	if !l.outs[1].absent() {
-		notes, l.notes = l.notes, nil
+	var notices []string
+	if !l.sinks[1].absent() {
+		notices, l.notices = l.notices, nil
 	}
 	if fresh {
-		notes = append(notes, dropMark(lines-h.markedLines, bytes-h.markedBytes, l.name, l.reason))
+		notices = append(notices, dropMark(amount{gone.bytes - h.markedBytes, gone.lines - h.markedLines}, l.name, l.reason))
 		l.reason = ""
 	}
 	l.mu.Unlock()
-	if gap { // what follows must not be taken for the rest of the line before
-		l.outs[0].endLine(l)
-		l.outs[1].endLine(l)
+	if gap { // what follows does not continue the line before
+		l.sinks[0].endLine(l)
+		l.sinks[1].endLine(l)
 	}
 	var text []byte
-	for _, n := range notes {
+	for _, n := range notices {
 		text = appendMark(text, f, l.name, n, time.Now())
 	}
-	if _, err := l.outs[1].Write(text); err != nil || !fresh {
+	if _, err := l.sinks[1].Write(text); err != nil || !fresh {
 		return
 	}
 	l.mu.Lock()
-	l.ix.markedBytes, l.ix.markedLines = bytes, lines
+	l.ix.markedBytes, l.ix.markedLines = gone.bytes, gone.lines
 	l.mu.Unlock()
 }
 
-// EndLine ends the line that a stream is in.
-func (l *Log) EndLine(stream int) {
+// noteLost notes how much the init discarded of p's output while no supervisor worked.
+func (l *Log) noteLost(p *Capture, lost amount) {
 	l.mu.Lock()
-	defer l.unlock()
-	until := l.end
-	for n := l.ix.next; n > l.ix.first; n-- {
-		seg := l.ix.at(n - 1)
-		if int(seg.stream) != stream || seg.off == until {
-			until = seg.off
-			continue
-		}
-		var last [1]byte
-		if got, err := unix.Pread(l.data, last[:], until-1); err != nil || got < 1 || last[0] == '\n' {
-			return
-		}
-		l.ix.begin(l.end, stream, time.Now())
-		if got, err := unix.Write(l.data, []byte{'\n'}); err == nil && got == 1 {
-			l.end++
-			_ = l.count(1)
-		}
+	defer l.mu.Unlock()
+	if l.closed {
 		return
 	}
+	p.lost = lost
+	total := l.ix.lostLines
+	for q := range l.pipes {
+		total += q.lost.lines
+	}
+	if total > l.ix.notedLost { // an earlier supervisor may have reported a part of it
+		l.notices = append(l.notices, fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked",
+			total-l.ix.notedLost, l.name))
+		l.ix.notedLost = total
+	}
+	l.notifyWriters()
 }

@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"time"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
-// index is the part of a log that says which bytes came from which stream and
-// when. It is memory shared with the bag: a store to it is not lost with us.
+// index says which bytes of a log came from which stream and when. It is memory that
+// the store keeps too, so a write to it survives the supervisor.
 type index struct {
 	fd  int
 	mem []byte
@@ -27,21 +25,21 @@ type header struct {
 	next  uint64 // number of the next one
 	lines uint64 // newlines before counted
 
-	counted int64 // bytes whose newlines are counted
-	punched int64 // bytes given back
-	passed  int64 // bytes passed on, as last noted; the position of Log.sent is the truth
+	counted   int64 // bytes whose newlines are counted
+	punched   int64 // bytes given back
+	forwarded int64 // bytes forwarded; for raw the position of Log.sent is the truth
 
-	passedLines  uint64
-	droppedBytes uint64
-	droppedLines uint64
-	lostBytes    uint64
-	lostLines    uint64
+	forwardedLines uint64
+	droppedBytes   uint64
+	droppedLines   uint64
+	lostBytes      uint64
+	lostLines      uint64
 
-	// What is behind here an older supervisor leaves alone.
-	marked      uint64 // 1: the next two count
-	markedBytes uint64 // of droppedBytes, those that a mark has told of
+	// An older supervisor leaves what follows alone.
+	marked      uint64 // 1: the next two are valid
+	markedBytes uint64 // of droppedBytes, those that a mark reports
 	markedLines uint64
-	notedLost   uint64 // of lostLines and what the init still counts, those that a mark has told of
+	notedLost   uint64 // of lostLines and what the init still counts, those that a mark reports
 }
 
 // segment is a run of bytes of one stream, from off to the next segment's. It
@@ -59,48 +57,35 @@ const (
 )
 
 func newIndex() (*index, error) {
-	fd, err := unix.MemfdCreate("log-index", unix.MFD_CLOEXEC)
+	fd, mem, err := newShared("log-index", indexSize)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Ftruncate(fd, int64(indexSize)); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	ix, err := mmapIndex(fd)
-	if err == nil {
-		ix.magic, ix.marked = indexMagic, 1
-	}
-	return ix, err
+	ix := indexIn(fd, mem)
+	ix.magic, ix.marked = indexMagic, 1
+	return ix, nil
 }
 
-// mapIndex takes over an index from the bag.
-func mapIndex(fd int) (*index, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
+// openIndex takes over an index from the store.
+func openIndex(fd int) (*index, error) {
+	mem, err := mapShared(fd, indexSize)
+	if err != nil {
+		return nil, fmt.Errorf("cannot map its index: %w", err)
 	}
-	if st.Size != int64(indexSize) {
-		return nil, fmt.Errorf("its index has %d bytes, want %d", st.Size, indexSize)
-	}
-	ix, err := mmapIndex(fd)
-	if err == nil && ix.magic != indexMagic {
+	ix := indexIn(fd, mem)
+	if ix.magic != indexMagic {
 		return nil, fmt.Errorf("its index is of another kind (%#x)", ix.magic)
 	}
-	if err == nil && ix.marked == 0 { // it told of everything as far as we can know
+	if ix.marked == 0 { // an older supervisor has reported everything, as far as is known
 		ix.markedBytes, ix.markedLines, ix.marked = ix.droppedBytes, ix.droppedLines, 1
 	}
-	return ix, err
+	return ix, nil
 }
 
-func mmapIndex(fd int) (*index, error) {
-	mem, err := unix.Mmap(fd, 0, indexSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, err
-	}
+func indexIn(fd int, mem []byte) *index {
 	base := unsafe.Pointer(&mem[0])
 	return &index{fd: fd, mem: mem, header: (*header)(base),
-		ring: (*[segments]segment)(unsafe.Add(base, unsafe.Sizeof(header{})))}, nil
+		ring: (*[segments]segment)(unsafe.Add(base, unsafe.Sizeof(header{})))}
 }
 
 // at is segment number n, which must be kept.
@@ -110,7 +95,7 @@ func (ix *index) at(n uint64) *segment { return &ix.ring[n%segments] }
 // and so a time.
 const mergeTime = 5 * time.Millisecond
 
-// begin says that the bytes from off on are of stream. It gives true when it
+// begin says that the bytes from off on are of stream. It returns true when it
 // made a segment for them.
 func (ix *index) begin(off int64, stream int, now time.Time) bool {
 	if ix.next > ix.first {
@@ -127,8 +112,7 @@ func (ix *index) begin(off int64, stream int, now time.Time) bool {
 	return true
 }
 
-// expire drops the segments that end at or before off and gives the offset from
-// which on bytes are kept.
+// expire drops the segments that end at or before off and returns the first offset kept.
 func (ix *index) expire(off int64) int64 {
 	for ix.next-ix.first > 1 && ix.at(ix.first+1).off <= off {
 		ix.first++
@@ -152,16 +136,7 @@ func (ix *index) startLines() uint64 {
 	return ix.at(ix.first).lines
 }
 
-// linesBefore is how many newlines are before off, which is where a segment
-// begins or what is counted ends.
-func (ix *index) linesBefore(off int64) uint64 {
-	if seg, _, ok := ix.find(off, ix.counted); ok {
-		return seg.lines
-	}
-	return ix.lines
-}
-
-// find gives the segment that holds off, and where it ends.
+// find returns the segment that holds off, and where it ends.
 func (ix *index) find(off, end int64) (seg segment, until int64, ok bool) {
 	lo, hi := ix.first, ix.next
 	for lo < hi { // the last segment with seg.off <= off

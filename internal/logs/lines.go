@@ -4,159 +4,145 @@ import (
 	"bytes"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
-// cursor says how far a joiner has come. It is kept in shared memory.
-type cursor struct {
-	pos   int64     // everything before it is taken
-	open  [2]int64  // of each stream: where the piece begins that is held; -1: none is
-	begun [2]uint64 // of each stream: 1: the line's beginning was given already
+// Line is one line of a log, without its newline, or a fragment of one.
+type Line struct {
+	Stream int // Stdout or Stderr
+	Time   time.Time
+	Text   []byte // valid during the call
+	Open   bool   // the line goes on: it has no newline yet, or was cut at MaxLine
+	Offset int64  // behind its last byte in the log
+	rest   bool   // it goes on with a line
 }
 
-// cursorAt is one before which nothing is held.
-func cursorAt(pos int64) cursor { return cursor{pos: pos, open: [2]int64{-1, -1}} }
+// MaxLine is the longest line that is given in one piece.
+const MaxLine = 64 << 10
 
-// piece is a line, or a part of one that is longer than MaxLine or has no end yet.
-type piece struct {
-	stream int       // Stdout or Stderr
-	time   time.Time // when its first byte came
-	text   []byte    // without the newline; valid during the call
-	begins bool      // it is the line's first
-	ends   bool      // it is the line's last: there is a newline
-}
-
-// joiner puts the lines of the two streams together. After a kill the next one
-// goes on from the cursor: what was held is read again.
-type joiner struct {
-	cursor
-	part [2][]byte    // what is held: at most MaxLine of each stream
-	when [2]time.Time // when it came
+// lineAssembler puts the lines of the two streams together.
+type lineAssembler struct {
+	pos  int64        // everything before it was taken
+	skip [2]int64     // of each stream: bytes before it are passed over
+	from [2]int64     // of each stream: where the held fragment begins
+	end  [2]int64     // and ends
+	part [2][]byte    // the held fragment: at most MaxLine
+	when [2]int64     // when it came; Unix, ns
 	held [2]time.Time // since when it is held here
+	rest [2]bool      // what was given last did not end its line
 }
 
-// take gives the pieces of b, which is what follows at pos, all of one segment,
-// to f, and keeps what has no end yet. It ends early where f refuses a piece,
+// assembleFrom continues where each stream was written.
+func assembleFrom(p position) *lineAssembler {
+	return &lineAssembler{pos: min(p.done[0], p.done[1]), skip: p.done, rest: [2]bool{p.begun[0] == 1, p.begun[1] == 1}}
+}
+
+// save notes that what was given is written.
+func (a *lineAssembler) save(p *position) {
+	for k := range p.done {
+		p.done[k] = max(a.pos, a.skip[k])
+		if len(a.part[k]) > 0 {
+			p.done[k] = a.from[k]
+		}
+		p.begun[k] = 0
+		if a.rest[k] {
+			p.begun[k] = 1
+		}
+	}
+	p.writing = 0
+}
+
+// moveTo leaves out what is before an offset that is within a gap, with what is held: its
+// end is not known. It returns how many bytes were held.
+func (a *lineAssembler) moveTo(pos int64) (held int) {
+	held = len(a.part[0]) + len(a.part[1])
+	*a = *assembleFrom(position{done: [2]int64{pos, pos}})
+	return held
+}
+
+// take gives the lines of b, which is what follows at pos, all of one segment,
+// to f, and holds what has no end yet. It ends early where f refuses a line,
 // and says how many bytes it has taken.
-func (j *joiner) take(b []byte, seg segment, f func(piece) bool) int {
-	k, n := int(seg.stream)-1, 0
+func (a *lineAssembler) take(b []byte, seg segment, f func(Line) bool) int {
+	k := int(seg.stream) - 1
+	n := int(min(max(a.skip[k]-a.pos, 0), int64(len(b))))
+	a.pos += int64(n)
 	for n < len(b) {
 		rest := b[n:]
 		end := bytes.IndexByte(rest, '\n')
-		whole, cut := end >= 0, false
+		whole, step := end >= 0, end+1
 		if !whole {
-			end = len(rest)
+			end, step = len(rest), len(rest)
 		}
-		if room := MaxLine - len(j.part[k]); end > room {
-			end, whole, cut = wholeRunes(rest, room), false, true
-		}
-		step := end
-		if whole {
-			step++
-		}
-		if !whole && !cut {
-			j.hold(k, rest, seg)
+		room := MaxLine - len(a.part[k])
+		switch {
+		case end > room:
+			end = wholeRunes(rest, room)
+			whole, step = false, end
+		case !whole:
+			a.hold(k, rest, seg)
 			return len(b)
 		}
-		p := piece{stream: k + 1, time: time.Unix(0, seg.time), text: rest[:end], begins: j.begun[k] == 0, ends: whole}
-		if len(j.part[k]) > 0 {
-			p.text, p.time = append(j.part[k], rest[:end]...), j.when[k]
+		line := Line{Stream: k + 1, Time: time.Unix(0, seg.time), Text: rest[:end], Open: !whole, Offset: a.pos + int64(step), rest: a.rest[k]}
+		if len(a.part[k]) > 0 {
+			line.Text, line.Time = append(a.part[k], rest[:end]...), time.Unix(0, a.when[k])
 		}
-		if !f(p) {
+		if !f(line) {
 			return n
 		}
-		j.gave(k, p)
-		j.pos += int64(step)
+		a.given(k, line)
+		a.pos += int64(step)
 		n += step
 	}
 	return n
 }
 
 // hold keeps the beginning of a line, or more of it.
-func (j *joiner) hold(k int, b []byte, seg segment) {
-	if len(j.part[k]) == 0 {
-		j.open[k], j.when[k], j.held[k] = j.pos, time.Unix(0, seg.time), time.Now()
+func (a *lineAssembler) hold(k int, b []byte, seg segment) {
+	if len(a.part[k]) == 0 {
+		a.from[k], a.when[k], a.held[k] = a.pos, seg.time, time.Now()
 	}
-	j.part[k] = append(j.part[k], b...)
-	j.pos += int64(len(b))
+	a.part[k] = append(a.part[k], b...)
+	a.pos += int64(len(b))
+	a.end[k] = a.pos
 }
 
-// gave notes that a piece of stream k was taken.
-func (j *joiner) gave(k int, p piece) {
-	j.open[k], j.begun[k] = -1, 1
-	if p.ends {
-		j.begun[k] = 0
-	}
-	j.part[k] = j.part[k][:0]
-	if cap(j.part[k]) > 4<<10 {
-		j.part[k] = nil // a hundred logs must not keep a hundred of them
+func (a *lineAssembler) given(k int, l Line) {
+	a.rest[k] = l.Open
+	a.part[k] = a.part[k][:0]
+	if cap(a.part[k]) > 4<<10 {
+		a.part[k] = nil // a hundred logs must not keep a hundred of them
 	}
 }
 
-// giveHeld gives what is held of a stream, whole line or not.
-func (j *joiner) giveHeld(k int, f func(piece) bool) {
-	if len(j.part[k]) == 0 {
+// giveHeld gives what is held of a stream, as a fragment.
+func (a *lineAssembler) giveHeld(k int, f func(Line) bool) {
+	if len(a.part[k]) == 0 {
 		return
 	}
-	if p := (piece{stream: k + 1, time: j.when[k], text: j.part[k], begins: j.begun[k] == 0}); f(p) {
-		j.gave(k, p)
+	if l := (Line{Stream: k + 1, Time: time.Unix(0, a.when[k]), Text: a.part[k], Open: true, Offset: a.end[k], rest: a.rest[k]}); f(l) {
+		a.given(k, l)
 	}
 }
 
-// waits says whether something of stream k is held, and since when.
-func (j *joiner) waits(k int) (since time.Time, ok bool) { return j.held[k], len(j.part[k]) > 0 }
-
-// start begins anew at pos and says how many held bytes are given up for it.
-func (j *joiner) start(pos int64) (gone int64) {
-	gone = int64(len(j.part[0]) + len(j.part[1]))
-	*j = joiner{cursor: cursorAt(pos)}
-	return gone
-}
-
-// load goes on from a cursor of an earlier supervisor.
-func (j *joiner) load(l *Log, c cursor) {
-	*j = joiner{cursor: c}
-	for k := range j.part {
-		if c.open[k] < 0 {
+// due is a stream whose fragment was held for a time; else wait says how long it takes
+// until there is one. 0: nothing is held.
+func (a *lineAssembler) due(hold time.Duration) (k int, wait time.Duration, ok bool) {
+	for k := range a.part {
+		if len(a.part[k]) == 0 {
 			continue
 		}
-		j.part[k], j.when[k] = l.streamBytes(k+1, c.open[k], c.pos)
-		j.held[k] = time.Now()
-		if len(j.part[k]) == 0 { // no longer kept
-			j.open[k] = -1
+		left := time.Until(a.held[k].Add(hold))
+		if left <= 0 {
+			return k, 0, true
+		}
+		if wait == 0 || left < wait {
+			wait = left
 		}
 	}
+	return 0, wait, false
 }
 
-// streamBytes gives what one stream wrote between two offsets, at most MaxLine,
-// as far as it is kept, and when its first byte came.
-func (l *Log) streamBytes(stream int, from, to int64) (out []byte, when time.Time) {
-	l.mu.Lock()
-	defer l.unlock()
-	for from = max(from, l.ix.start()); from < to && len(out) < MaxLine; {
-		seg, until, ok := l.ix.find(from, l.end)
-		if !ok {
-			break
-		}
-		n := min(until, to) - from
-		if int(seg.stream) == stream {
-			b := l.buffer()
-			got, err := unix.Pread(l.data, b[:min(n, int64(len(b)), int64(MaxLine-len(out)))], from)
-			if err != nil || got <= 0 {
-				break
-			}
-			if len(out) == 0 {
-				when = time.Unix(0, seg.time)
-			}
-			out, n = append(out, b[:got]...), int64(got)
-		}
-		from += n
-	}
-	return out, when
-}
-
-// wholeRunes gives the largest cut of b up to n that is not within a character.
+// wholeRunes returns the largest cut of b up to n that is not within a character.
 func wholeRunes(b []byte, n int) int {
 	for back := 0; back < utf8.UTFMax && n-back > 0; back++ {
 		if utf8.RuneStart(b[n-back]) {

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// Format is how a service's output is passed on to the container's.
+// Format is how a service's output is forwarded to the container's.
 type Format string
 
 // Formats; see docs/reference/output.md.
@@ -20,10 +18,10 @@ const (
 	FormatNone   Format = "none"   // not at all
 )
 
-// rendered says whether other bytes are passed on than the service wrote.
-func (f Format) rendered() bool { return f == FormatPrefix || f == FormatJSON }
+// byLines says whether lines are forwarded in another form than the service wrote them.
+func (f Format) byLines() bool { return f == FormatPrefix || f == FormatJSON }
 
-// Defaults of LogOptions and FileOptions.
+// Defaults of Options and FileOptions.
 const (
 	DefaultKeep  = 256 << 10
 	DefaultSize  = 10 << 20
@@ -34,11 +32,11 @@ const (
 // has segments for is forgotten all the same.
 const MaxKeep = 128 << 20
 
-// LogOptions say what becomes of a service's output. The zero value is right.
+// Options say what becomes of a service's output. The zero value is right.
 type Options struct {
 	Keep   int64  `json:"keep"`             // bytes kept in memory; 0: DefaultKeep
 	Format Format `json:"format,omitempty"` // empty: FormatRaw
-	// Block makes the service wait when what was not passed on exceeds Keep, instead
+	// Block makes the service wait when what was not forwarded exceeds Keep, instead
 	// of dropping the oldest lines.
 	Block bool `json:"block,omitempty"`
 	// Title stands for the log's name in FormatPrefix and FormatJSON; empty: its name.
@@ -94,18 +92,17 @@ func (o Options) equal(p Options) bool {
 	return sameFile && o.Keep == p.Keep && o.Format == p.Format && o.Block == p.Block && o.Title == p.Title
 }
 
-// Bag items of a log. An older supervisor knows the first one alone, and of its
-// blob (LogOptions) only the field keep.
+// Items of a log in the store.
 const (
-	logPrefix     = "log/"
-	outputPrefix  = "log-out/"  // descriptors of a rendering
-	logFilePrefix = "log-file/" // descriptor of a logFile
+	logPrefix  = "log/"      // its Options; the descriptors of the log itself
+	linePrefix = "log-out/"  // the page of a format of lines
+	filePrefix = "log-file/" // the page of a fileWriter
 )
 
-// Configure changes what becomes of the output while it flows. What it says is in
-// the bag when it returns; what was passed on or written by then stays as it is.
+// Configure changes what becomes of the output while it flows. The options are in
+// the store when it returns; what was forwarded or written by then stays as it is.
 func (l *Log) Configure(o Options) error {
-	l.changes.Lock() // one change at a time; the output flows on meanwhile
+	l.changes.Lock() // the output flows on meanwhile
 	defer l.changes.Unlock()
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
@@ -114,7 +111,7 @@ func (l *Log) Configure(o Options) error {
 	if o.equal(l.opts) {
 		return nil
 	}
-	r, f, err := l.sinks(o)
+	page, f, err := l.writers(o)
 	if err != nil {
 		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
 	}
@@ -127,69 +124,57 @@ func (l *Log) Configure(o Options) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fresh := f != nil && l.file == nil
-	if l.file != nil && f == nil {
-		l.file.retired, l.file.until = true, l.end // its goroutine writes what there is, and ends
-		l.store.Delete(logFilePrefix + l.name)
-	}
 	old := l.file
-	l.opts, l.rendering, l.file = o, r, f
+	l.opts, l.page, l.file = o, page, f
 	if f != nil {
 		f.options = *o.File
 	}
-	if fresh {
-		f.start(l.end)
+	if f != nil && old == nil {
+		f.begin()
+		go f.run() // ends with Flush, or when it is retired
+	}
+	if old != nil && f == nil {
+		old.retired, old.until = true, l.end // its goroutine writes what there is, and ends
+		l.store.Delete(filePrefix + l.name)
+		notify(old.wake)
 	}
 	l.skipUnwanted()
 	l.trim()
 	l.makeRoom()
-	l.wakeSinks()
-	if old != nil && f == nil {
-		poke(old.poke)
-	}
+	l.notifyWriters()
 	return nil
 }
 
-// sinks makes what o needs beside the log itself and puts it into the bag.
-func (l *Log) sinks(o Options) (r *rendering, f *logFile, err error) {
-	r = l.rendering
-	if o.Format.rendered() && r == nil {
-		if r, err = newRendering(l); err == nil {
-			if err = l.store.Put(outputPrefix+l.name, nil, r.fd, r.sent); err != nil {
-				r.close()
-				unix.Close(r.sent)
-			}
-		}
-		if err != nil {
+// writers makes what o needs beside the log itself and puts it into the store.
+func (l *Log) writers(o Options) (page *sharedPage, f *fileWriter, err error) {
+	page = l.page
+	if o.Format.byLines() && page == nil {
+		if page, err = l.newPage(linePrefix); err != nil {
 			return nil, nil, err
 		}
 	}
 	if o.File == nil {
-		return r, nil, nil
+		return page, nil, nil
 	}
 	if f = l.file; f == nil {
-		if f, err = newLogFile(l); err == nil {
-			if err = l.store.Put(logFilePrefix+l.name, nil, f.fd); err != nil {
-				f.notebook.close()
-			}
+		filePage, err := l.newPage(filePrefix)
+		if err != nil {
+			return page, nil, err
 		}
+		f = newFileWriter(l, filePage)
 	}
-	return r, f, err
+	return page, f, nil
 }
 
-// openAgain opens a memfd a second time, which gives a position of its own.
-func openAgain(fd int) (int, error) {
-	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+// newPage makes a page that is in the store.
+func (l *Log) newPage(prefix string) (*sharedPage, error) {
+	page, err := newSharedPage(l.name)
 	if err != nil {
-		return -1, fmt.Errorf("cannot open the memfd a second time (is /proc mounted?): %w", err)
+		return nil, err
 	}
-	return again, nil
-}
-
-// poke wakes the one goroutine that reads c.
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+	if err := l.store.Put(prefix+l.name, nil, page.fd); err != nil {
+		page.close()
+		return nil, err
 	}
+	return page, nil
 }

@@ -33,8 +33,8 @@ type Registry struct {
 	Config
 	mu         sync.Mutex // guards logs
 	logs       map[string]*Log
-	tellUnread sync.Once
-	buffers    sync.Pool // of []byte of chunkSize
+	warnUnread sync.Once
+	buffers    sync.Pool // of *[]byte
 }
 
 // NewRegistry makes an empty one.
@@ -46,9 +46,9 @@ func NewRegistry(c Config) *Registry {
 }
 
 // filesPerLog is how many descriptors a log takes.
-const filesPerLog = 5
+const filesPerLog = 4
 
-// Open gives the log of a service and makes it when there is none. An existing one
+// Open returns the log of a service and makes it when there is none. An existing one
 // is reconfigured where the options differ.
 func (r *Registry) Open(name string, o Options) (*Log, error) {
 	r.mu.Lock()
@@ -77,18 +77,18 @@ func (r *Registry) Open(name string, o Options) (*Log, error) {
 	}
 	if err != nil {
 		r.Store.Delete(logPrefix + name)
-		r.Store.Delete(outputPrefix + name)
+		r.Store.Delete(linePrefix + name)
 		l.release()
 		return nil, r.Explain(err)
 	}
 	r.logs[name] = l
-	go r.passOn(l) // ends with Flush or Retire, or with the process
+	go r.forward(l) // ends with Flush or Retire, or with the process
 	return l, nil
 }
 
-// own makes the log one of this registry.
+// own gives the log what it needs of the registry.
 func (r *Registry) own(l *Log) {
-	l.outs, l.noSplice, l.pool, l.store, l.warn = r.Sinks, r.NoSplice, &r.buffers, r.Store, r.Warn
+	l.sinks, l.noSplice, l.pool, l.store, l.warn = r.Sinks, r.NoSplice, &r.buffers, r.Store, r.Warn
 }
 
 // Adopt takes over the logs of an earlier supervisor, and removes their items from
@@ -103,12 +103,12 @@ func (r *Registry) Adopt(items map[string][]byte, files map[string][]int) {
 		}
 	}
 	for name := range items {
-		for _, prefix := range []string{logPrefix, outputPrefix, logFilePrefix} {
+		for _, prefix := range []string{logPrefix, linePrefix, filePrefix} {
 			short, ok := strings.CutPrefix(name, prefix)
 			if !ok {
 				continue
 			}
-			if l := r.logs[short]; prefix != logPrefix && (l == nil || prefix == logFilePrefix && l.file == nil) {
+			if l := r.logs[short]; prefix != logPrefix && (l == nil || prefix == filePrefix && l.file == nil) {
 				for _, fd := range files[name] { // of a kill between two steps of Configure
 					unix.Close(fd)
 				}
@@ -119,7 +119,7 @@ func (r *Registry) Adopt(items map[string][]byte, files map[string][]int) {
 		}
 	}
 	for _, l := range all { // only now it is known whose line is unfinished on a sink
-		go r.passOn(l) // ends with Flush or Retire, or with the process
+		go r.forward(l) // ends with Flush or Retire, or with the process
 		if l.file != nil {
 			go l.file.run() // ends with Flush, or when it is retired
 		}
@@ -143,59 +143,66 @@ func (r *Registry) adoptLog(name string, blob []byte, files map[string][]int) *L
 		return nil
 	}
 	r.own(l)
-	if fds := files[outputPrefix+name]; len(fds) == 2 {
-		l.rendering, err = openRendering(l, fds[0], fds[1])
+	l.page = adoptPage(files[linePrefix+name])
+	if o.File != nil {
+		if page := adoptPage(files[filePrefix+name]); page != nil {
+			l.file = newFileWriter(l, page)
+		}
 	}
-	if fds := files[logFilePrefix+name]; err == nil && len(fds) == 1 && o.File != nil {
-		l.file, err = openLogFile(l, fds[0])
-	}
-	if err == nil {
-		l.rendering, l.file, err = l.adoptSinks(o)
-	}
-	if err != nil { // the output itself is not lost for it
-		r.Warn(fmt.Sprintf("cannot take over how the output of %s is passed on; it is now as the service writes it: %v", name, err))
+	known := l.file != nil
+	if l.page, l.file, err = l.writers(o); err != nil { // the output itself is not lost because of it
+		r.Warn(fmt.Sprintf("cannot take over how the output of %s is forwarded; it is now as the service writes it: %v", name, err))
 		l.opts.Format, l.opts.File, l.file = FormatRaw, nil, nil
 	}
+	switch f := l.file; {
+	case known:
+		f.options = *o.File
+		f.resume()
+	case f != nil:
+		f.options = *o.File
+		f.begin()
+	}
 	l.skipUnwanted()
-	l.claimOutlet()
+	l.claimSinks()
 	r.logs[name] = l
 	return l
 }
 
-// adoptSinks makes what the options ask for and the store did not have.
-func (l *Log) adoptSinks(o Options) (*rendering, *logFile, error) {
-	had := l.file
-	r, f, err := l.sinks(o)
-	if f != nil && err == nil {
-		f.options = *o.File
-		if had == nil {
-			f.begin(l.end)
+// adoptPage takes over a page; nil: there is none, or it is of a supervisor with another
+// layout, which a new one replaces.
+func adoptPage(fds []int) *sharedPage {
+	if len(fds) == 1 {
+		if page, err := openSharedPage(fds[0]); err == nil {
+			return page
 		}
 	}
-	return r, f, err
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return nil
 }
 
-// Names lists the logs that are kept.
+// Names lists the logs.
 func (r *Registry) Names() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Sorted(maps.Keys(r.logs))
 }
 
-// Get gives an existing log; nil: there is none of that name.
+// Get returns an existing log; nil: there is none of that name.
 func (r *Registry) Get(name string) *Log {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.logs[name]
 }
 
-// Retire gives a log up: what it holds is passed on and written to its file, and when
+// Retire gives a log up: what it holds is forwarded and written to its file, and when
 // no process writes to it any more it is removed, also from the store. A reader then
 // finds it empty. If Open asks for it before that, it is kept.
 func (r *Registry) Retire(l *Log) {
 	l.mu.Lock()
 	l.retired = true
-	poke(l.poke)
+	notify(l.wake)
 	l.mu.Unlock()
 }
 
@@ -213,14 +220,14 @@ func (r *Registry) unread() (n int) {
 	return n
 }
 
-// passOn passes a log on to its end. One that was retired is removed then.
-func (r *Registry) passOn(l *Log) {
-	defer close(l.passed)
-	for l.passOn(); !r.remove(l); l.passOn() {
+// forward forwards a log to its end. One that was retired is removed then.
+func (r *Registry) forward(l *Log) {
+	defer close(l.forwarded)
+	for l.forward(); !r.remove(l); l.forward() {
 	}
 }
 
-// remove takes a log that is passed on out of the store, if it is retired; a file is
+// remove takes a log that is forwarded out of the store, if it is retired; a file is
 // written to its end first. False: it is not over.
 func (r *Registry) remove(l *Log) (over bool) {
 	r.mu.Lock()
@@ -243,14 +250,14 @@ func (r *Registry) remove(l *Log) (over bool) {
 	defer r.mu.Unlock() // from here on a log of this name is a new one
 	delete(r.logs, l.name)
 	r.Store.Delete(logPrefix + l.name)
-	r.Store.Delete(outputPrefix + l.name)
+	r.Store.Delete(linePrefix + l.name)
 	l.mu.Lock()
 	l.release()
 	l.mu.Unlock()
 	return true
 }
 
-// Flush passes on what there is, as far as the reader takes it within the
+// Flush forwards what there is, as far as the reader takes it within the
 // deadline, and then no more. It is for the end of the container.
 func (r *Registry) Flush(within time.Duration) {
 	deadline := time.After(within)
@@ -261,12 +268,12 @@ func (r *Registry) Flush(within time.Duration) {
 		l.mu.Lock()
 		l.quit = true
 		l.makeRoom()
-		l.wakeAll()
+		l.notifyAll()
 		l.mu.Unlock()
 	}
 	for _, l := range all {
 		l.mu.Lock()
-		ends := []<-chan struct{}{l.passed}
+		ends := []<-chan struct{}{l.forwarded}
 		if l.file != nil {
 			ends = append(ends, l.file.done)
 		}

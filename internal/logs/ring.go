@@ -15,51 +15,47 @@ import (
 // chunkSize is the most that is moved at once, and the largest segment.
 const chunkSize = 64 << 10
 
-// Log is the captured output of one service, over all of its processes. It must
-// survive our being killed at any instruction, and lose nothing by it, so the
-// kernel keeps its positions: bytes are moved from the pipe into a memfd by
-// splice(2), which advances the file's own position in the same system call,
-// and out of it by sendfile(2) on a second description. The file only grows;
-// what is no longer kept is punched out, so an offset names a byte for good.
+// Log is the captured output of one service, over all of its processes. It loses
+// nothing when the supervisor is killed at any instruction: the kernel keeps the
+// positions. splice(2) moves bytes from the pipe into a memfd and advances that file's
+// own position in the same system call; sendfile(2) on a second description does so on
+// the way out. The file only grows and what is no longer kept is punched out, so an
+// offset names a byte for good.
 type Log struct {
 	name     string
-	outs     *[2]*Sink
+	sinks    *[2]*Sink
 	noSplice bool
 	store    Store
 	warn     func(string)
-	poke     chan struct{} // wakes passOn
+	pool     *sync.Pool    // of *[]byte
+	wake     chan struct{} // wakes forward
+	within   [2]bool       // of forward: what raw forwarded last of a stream ended no line
 
-	within [2]bool // of passOn: what it passed on last of a stream ended no line
+	changes sync.Mutex // one Configure at a time; never held while output is moved
 
-	changes sync.Mutex // one Configure at a time; never held by the output's flow
+	mu        sync.Mutex // guards what follows
+	opts      Options    // with defaults; written with changes held too
+	data      int        // memfd; its position is the end
+	sent      int        // the same file; its position is what raw has forwarded
+	ix        *index
+	end       int64
+	readers   map[chan struct{}]bool
+	pipes     map[*Capture]bool
+	taken     progress // of forward
+	pinned    [2]int64 // bytes that sendfile forwards right now
+	notices   []string // lines to forward before the next bytes
+	reason    string   // why the latest lines were dropped; empty: unknown, or not read fast enough
+	gap       bool     // the next bytes do not follow the last ones
+	forwarded chan struct{}
+	quit      bool
+	closed    bool
+	retired   bool          // it is removed once all is forwarded and no process writes
+	room      chan struct{} // closed when a capture that waits may go on; nil: none waits
 
-	mu     sync.Mutex // guards what follows
-	opts   Options    // with defaults; written with changes held too
-	data   int        // memfd; its position is the end
-	sent   int        // the same file; its position is what was passed on
-	ix     *index
-	end    int64
-	buf    []byte // borrowed from pool
-	pool   *sync.Pool
-	wakes  map[chan struct{}]bool
-	pipes  map[*Capture]bool
-	taken  taken    // by what passes on
-	pinned [2]int64 // bytes that are being passed on right now
-	behind int64    // bytes behind the pinned ones that were given back end here
-	notes  []string // markers to pass on before the next bytes
-	reason string   // why the latest lines were dropped; empty: unknown, or not read fast enough
-	gap    bool     // the next bytes do not follow the last ones
-	passed chan struct{}
-	quit   bool
-	closed bool
-	// retired says that it is given up once all is passed on and no process writes.
-	retired bool
-	room    chan struct{} // closed when a capture that waits may go on; nil: none waits
+	warnedLost bool // that the output of the latest process cannot be kept
 
-	toldLost bool // that the output of the latest process cannot be kept
-
-	rendering *rendering // of the formats that need it
-	file      *logFile   // nil: no file
+	page *sharedPage // nil: neither a format of lines nor a file was asked for yet
+	file *fileWriter // nil: no file
 }
 
 // newLog makes an empty log.
@@ -68,7 +64,7 @@ func newLog(name string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := openAgain(data)
+	sent, err := reopen(data)
 	if err != nil {
 		unix.Close(data)
 		return nil, err
@@ -83,14 +79,14 @@ func newLog(name string, o Options) (*Log, error) {
 }
 
 func makeLog(name string, o Options, data, sent int, ix *index) *Log {
-	return &Log{name: name, opts: o.withDefaults(), data: data, sent: sent, ix: ix, wakes: map[chan struct{}]bool{},
-		pipes: map[*Capture]bool{}, passed: make(chan struct{}), poke: make(chan struct{}, 1)}
+	return &Log{name: name, opts: o.withDefaults(), data: data, sent: sent, ix: ix, readers: map[chan struct{}]bool{}, pool: &sync.Pool{},
+		pipes: map[*Capture]bool{}, forwarded: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
-// openLog takes over one from the bag and counts what its last owner had moved
+// openLog takes over a log from the store and counts what its last owner had moved
 // and not yet counted.
 func openLog(name string, o Options, data, sent, ixfd int) (*Log, error) {
-	ix, err := mapIndex(ixfd)
+	ix, err := openIndex(ixfd)
 	if err != nil {
 		return nil, err
 	}
@@ -99,34 +95,30 @@ func openLog(name string, o Options, data, sent, ixfd int) (*Log, error) {
 		return nil, err
 	}
 	for l.ix.counted < l.end {
-		n := min(l.end-l.ix.counted, chunkSize)
-		if l.count(int(n)) != nil {
+		if l.count(int(min(l.end-l.ix.counted, chunkSize))) != nil {
 			break
 		}
 	}
-	// The same for what had been passed on: the position is the truth. It is behind
-	// only where bytes were dropped and the next ones not yet sent.
+	// The same for what had been forwarded. The position of sent is behind where bytes
+	// were dropped or forwarded as lines.
 	pos, err := unix.Seek(sent, 0, io.SeekCurrent)
-	if err == nil && pos < l.ix.passed {
-		_, err = unix.Seek(sent, l.ix.passed, io.SeekStart)
-	} else if err == nil {
-		l.passedUpTo(pos)
+	if err != nil {
+		return nil, err
 	}
-	return l, err
+	l.forwardedUpTo(pos)
+	l.punch(0, ix.punched) // what was being forwarded was left out
+	return l, nil
 }
 
-// passedUpTo notes that everything before pos was passed on.
-func (l *Log) passedUpTo(pos int64) {
-	for l.ix.passed < pos {
-		buf := l.buffer()
-		n, _ := unix.Pread(l.data, buf[:min(pos-l.ix.passed, int64(len(buf)))], l.ix.passed)
-		if n <= 0 {
-			break
-		}
-		l.ix.passedLines += uint64(bytes.Count(buf[:n], []byte{'\n'}))
-		l.ix.passed += int64(n)
+// linesBefore counts the newlines before an offset that is kept.
+func (l *Log) linesBefore(off int64) uint64 {
+	seg, _, ok := l.ix.find(off, l.end)
+	if !ok {
+		return l.ix.lines
 	}
-	l.ix.passed = pos
+	buf := make([]byte, off-seg.off)
+	n, _ := unix.Pread(l.data, buf, seg.off)
+	return seg.lines + uint64(bytes.Count(buf[:max(n, 0)], []byte{'\n'}))
 }
 
 // Name is the service's name.
@@ -140,14 +132,14 @@ func (l *Log) End() int64 {
 }
 
 // errFull says that the service has to wait for the reader of its output.
-var errFull = errors.New("what was not passed on exceeds what is kept")
+var errFull = errors.New("what was not forwarded exceeds what is kept")
 
 // capture moves what is in a pipe into the log: at most one chunk. It never
 // blocks; unix.EAGAIN says that the pipe is empty, 0 bytes that it has ended,
 // errFull that it must wait unless it is forced.
 func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 	l.mu.Lock()
-	defer l.unlock()
+	defer l.mu.Unlock()
 	if l.closed {
 		return 0, nil
 	}
@@ -168,20 +160,19 @@ func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 	}
 	l.skipUnwanted()
 	l.trim()
-	l.wakeAll()
+	l.notifyAll()
 	return n, nil
 }
 
 // full says whether the service has to wait for the reader of its output.
 func (l *Log) full() bool {
-	return l.opts.Block && !l.quit && l.opts.Format != FormatNone && l.end-l.ix.passed >= l.opts.Keep
+	return l.opts.Block && !l.quit && l.opts.Format != FormatNone && l.end-l.ix.forwarded >= l.opts.Keep
 }
 
-// skipUnwanted keeps pace where nothing is passed on.
+// skipUnwanted keeps pace where nothing is forwarded.
 func (l *Log) skipUnwanted() {
-	if l.opts.Format == FormatNone && l.ix.passed < l.end {
-		l.ix.passed, l.ix.passedLines = l.end, l.ix.lines
-		unix.Seek(l.sent, l.end, io.SeekStart) // for a supervisor that does not know the format
+	if l.opts.Format == FormatNone && l.ix.forwarded < l.end {
+		l.ix.forwarded, l.ix.forwardedLines = l.end, l.ix.lines
 	}
 }
 
@@ -193,25 +184,33 @@ func (l *Log) makeRoom() {
 	}
 }
 
-// wakeAll wakes everybody who waits for more.
-func (l *Log) wakeAll() {
-	for wake := range l.wakes {
-		poke(wake)
+// notifyAll wakes whatever waits for more.
+func (l *Log) notifyAll() {
+	for wake := range l.readers {
+		notify(wake)
 	}
-	l.wakeSinks()
+	l.notifyWriters()
 }
 
-// wakeSinks wakes who passes on and who writes to files.
-func (l *Log) wakeSinks() {
-	if l.opts.Format != FormatNone || l.quit || len(l.notes) > 0 {
-		poke(l.poke)
+// notifyWriters wakes forward and the writer of files.
+func (l *Log) notifyWriters() {
+	if l.opts.Format != FormatNone || l.quit || len(l.notices) > 0 {
+		notify(l.wake)
 	}
 	if l.file != nil {
-		poke(l.file.poke)
+		notify(l.file.wake)
 	}
 }
 
-// move is splice, or read and write where splice is not to be had: there a kill
+// notify wakes the one goroutine that reads c.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// move is splice, or read and write where splice does not work: there a kill
 // between the two loses what was read.
 func (l *Log) move(fd int) (int, error) {
 	for !l.noSplice {
@@ -225,88 +224,74 @@ func (l *Log) move(fd int) (int, error) {
 		}
 		return int(n), err
 	}
-	n, err := unix.Read(fd, l.buffer())
+	buf := l.buffer()
+	defer l.pool.Put(buf)
+	n, err := unix.Read(fd, (*buf)[:chunkSize])
 	if n <= 0 {
 		return n, err
 	}
-	written, err := unix.Write(l.data, l.buf[:n])
-	if rest := l.buf[max(written, 0):n]; len(rest) > 0 {
+	written, err := unix.Write(l.data, (*buf)[:n])
+	if rest := (*buf)[max(written, 0):n]; len(rest) > 0 {
 		l.lose(rest, err)
 	}
 	return written, err
 }
 
 // discard reads from a pipe what cannot be kept (a limit on the size of files, no
-// memory for it), and counts it: the service must not stall for our trouble.
+// memory for it), and counts it: the service must not stall because of it.
 func (l *Log) discard(fd int, cause error) (int, error) {
 	l.mu.Lock()
-	defer l.unlock()
-	n, err := unix.Read(fd, l.buffer())
+	defer l.mu.Unlock()
+	buf := l.buffer()
+	defer l.pool.Put(buf)
+	n, err := unix.Read(fd, (*buf)[:chunkSize])
 	if n > 0 {
-		l.lose(l.buf[:n], cause)
+		l.lose((*buf)[:n], cause)
 	}
 	return n, err
 }
 
 // lose counts bytes that cannot be kept, and says so once a process. A short
-// write has no error; the next one tells the cause.
+// write has no error; the next one has the cause.
 func (l *Log) lose(gone []byte, cause error) {
 	lines := uint64(bytes.Count(gone, []byte{'\n'}))
 	l.ix.lostBytes += uint64(len(gone))
 	l.ix.lostLines += lines
-	l.ix.notedLost += lines // not the init's doing, of which outputLost tells
-	if !l.toldLost && cause != nil {
-		l.toldLost = true
-		l.notes = append(l.notes, fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))
+	l.ix.notedLost += lines // the mark of SetLost is about the init's alone
+	if !l.warnedLost && cause != nil {
+		l.warnedLost = true
+		l.notices = append(l.notices, fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))
 	}
-	l.wakeAll()
+	l.notifyAll()
 }
 
-// buffer is borrowed for as long as the lock is held: a hundred logs that say a
-// line now and then must not keep a hundred buffers.
-func (l *Log) buffer() []byte {
-	if l.buf == nil && l.pool != nil {
-		l.buf, _ = l.pool.Get().([]byte)
+// buffer is memory of a chunk or more, from the pool: a hundred logs with a line
+// now and then must not keep a hundred of them.
+func (l *Log) buffer() *[]byte {
+	if b, ok := l.pool.Get().(*[]byte); ok {
+		return b
 	}
-	if l.buf == nil {
-		l.buf = make([]byte, chunkSize)
-	}
-	return l.buf
+	b := make([]byte, chunkSize)
+	return &b
 }
 
-// borrow is buffer for somebody without the lock; giveBack follows.
-func (l *Log) borrow() []byte {
-	if l.pool != nil {
-		if b, ok := l.pool.Get().([]byte); ok {
-			return b
-		}
+// putGrown puts a buffer back that was appended to.
+func (l *Log) putGrown(buf *[]byte, out []byte) {
+	if cap(out) <= 4*chunkSize {
+		*buf = out[:cap(out)]
 	}
-	return make([]byte, chunkSize)
-}
-
-// giveBack returns what borrow gave, which may have grown by now.
-func (l *Log) giveBack(b []byte) {
-	if l.pool != nil && cap(b) >= chunkSize && cap(b) <= 2*chunkSize {
-		l.pool.Put(b[:chunkSize]) //nolint:staticcheck // as in unlock
-	}
-}
-
-// unlock gives the buffer back with the lock.
-func (l *Log) unlock() {
-	if l.buf != nil && l.pool != nil {
-		l.pool.Put(l.buf) //nolint:staticcheck // a slice header a chunk is cheaper than what it saves
-		l.buf = nil
-	}
-	l.mu.Unlock()
+	l.pool.Put(buf)
 }
 
 // count adds the newlines of the next n bytes.
 func (l *Log) count(n int) error {
-	got, err := unix.Pread(l.data, l.buffer()[:n], l.ix.counted)
+	buf := l.buffer()
+	defer l.pool.Put(buf)
+	got, err := unix.Pread(l.data, (*buf)[:n], l.ix.counted)
 	if err != nil {
 		return err
 	}
-	l.ix.lines += uint64(bytes.Count(l.buf[:got], []byte{'\n'}))
+	l.ix.lines += uint64(bytes.Count((*buf)[:got], []byte{'\n'}))
 	l.ix.counted += int64(n)
 	return nil
 }
@@ -314,76 +299,76 @@ func (l *Log) count(n int) error {
 // trim forgets whole segments beyond what is kept and gives their memory back.
 func (l *Log) trim() {
 	// What a pipe holds comes at once when a supervisor takes over, faster than
-	// anybody reads: that much more is kept as long as it is not passed on.
-	needed := l.ix.passed
+	// it can be forwarded: that much more is kept as long as it is not forwarded.
+	needed := l.ix.forwarded
 	if l.file != nil {
 		needed = min(needed, l.file.reached)
 	}
 	keep := l.opts.Keep
 	cut := l.ix.expire(min(l.end-keep, max(needed, l.end-keep-2*pipeSize)))
-	if a, b := l.pinned[0], l.pinned[1]; b > a && a < cut {
-		// These are being passed on to somebody slow: give back what is before and
-		// behind them.
-		l.punch(l.ix.punched, a)
-		if from := max(b, l.behind); cut > from+chunkSize {
-			l.punch(from, cut)
-			l.behind = pageDown(cut)
-		}
+	if cut <= l.ix.punched+chunkSize {
 		return
 	}
-	if cut > l.ix.punched+chunkSize {
-		l.punch(l.ix.punched, cut)
-		l.ix.punched, l.behind = pageDown(cut), pageDown(cut)
+	from := l.ix.punched
+	if a, b := l.pinned[0], l.pinned[1]; a < cut && b > from {
+		l.punch(from, a)
+		from = b // unpin punches between them
 	}
+	l.punch(from, cut)
+	l.ix.punched = pageDown(cut)
+}
+
+// unpin ends the pin, and gives back what trim has left out for it.
+func (l *Log) unpin() {
+	l.punch(pageDown(l.pinned[0]), min(l.ix.punched, l.pinned[1]+pageBytes()))
+	l.pinned = [2]int64{}
 }
 
 // punch gives the memory of [from, to) back, whole pages only: sendfile puts the
 // pages themselves into the reader's pipe, where a page that is gone from the
 // file is still whole, but a hole over a part of it would show as zeros.
 func (l *Log) punch(from, to int64) {
-	from, to = pageDown(from+pageSize()-1), pageDown(to)
+	from, to = pageDown(from+pageBytes()-1), pageDown(to)
 	if to > from {
 		unix.Fallocate(l.data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
 	}
 }
 
-// subscribe gives a channel that gets a token whenever there may be more.
-func (l *Log) subscribe() (wake chan struct{}, cancel func()) {
-	wake = make(chan struct{}, 1)
-	l.mu.Lock()
-	l.wakes[wake] = true
-	l.mu.Unlock()
-	return wake, func() {
-		l.mu.Lock()
-		delete(l.wakes, wake)
-		l.mu.Unlock()
-	}
-}
-
 // pageDown rounds down to the beginning of a page.
-func pageDown(off int64) int64 { return off / pageSize() * pageSize() }
+func pageDown(off int64) int64 { return off / pageBytes() * pageBytes() }
 
-func pageSize() int64 { return int64(os.Getpagesize()) }
+func pageBytes() int64 { return int64(os.Getpagesize()) }
 
-// NewScratchLog makes a log that is kept by nobody and passed on nowhere, for a
-// command whose output is wanted at its end.
-func NewScratchLog(name string) (*Log, error) { return newLog(name, Options{}) }
-
-// Text is everything that is kept, both streams in the order of arrival.
-func (l *Log) Text() string {
+// EndLine ends the line that a stream is in.
+func (l *Log) EndLine(stream int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	start := l.ix.start()
-	buf := make([]byte, l.end-start)
-	n, err := unix.Pread(l.data, buf, start)
-	if err != nil {
-		return ""
+	until := l.end
+	for n := l.ix.next; n > l.ix.first; n-- {
+		seg := l.ix.at(n - 1)
+		if int(seg.stream) != stream || seg.off == until {
+			until = seg.off
+			continue
+		}
+		var last [1]byte
+		if got, err := unix.Pread(l.data, last[:], until-1); err != nil || got < 1 || last[0] == '\n' {
+			return
+		}
+		l.ix.begin(l.end, stream, time.Now())
+		if got, err := unix.Write(l.data, []byte{'\n'}); err == nil && got == 1 {
+			l.end++
+			_ = l.count(1)
+		}
+		return
 	}
-	return string(buf[:n])
 }
 
+// NewScratch makes a log that the store does not have and that is not forwarded, for a
+// command whose output is wanted at its end.
+func NewScratch(name string) (*Log, error) { return newLog(name, Options{}) }
+
 // Close gives a scratch log's memory back, once the last descendant of its
-// command that holds a pipe has written again or is gone.
+// command that holds a pipe has written or ended.
 func (l *Log) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -396,10 +381,9 @@ func (l *Log) Close() {
 // release unmaps and closes everything. Readers find an empty log with its counters.
 func (l *Log) release() {
 	l.closed = true
-	l.wakeAll()
-	if l.rendering != nil {
-		l.rendering.close()
-		unix.Close(l.rendering.sent)
+	l.notifyAll()
+	if l.page != nil {
+		l.page.close()
 	}
 	unix.Close(l.data)
 	unix.Close(l.sent)
@@ -407,5 +391,14 @@ func (l *Log) release() {
 	left.first = left.next
 	unix.Munmap(l.ix.mem)
 	unix.Close(l.ix.fd)
-	l.data, l.sent, l.rendering, l.ix = -1, -1, nil, &index{fd: -1, header: &left}
+	l.data, l.sent, l.page, l.ix = -1, -1, nil, &index{fd: -1, header: &left}
+}
+
+// reopen opens a memfd a second time, which gives a position of its own.
+func reopen(fd int) (int, error) {
+	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open the memfd a second time (is /proc mounted?): %w", err)
+	}
+	return again, nil
 }

@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 
 // What is lost of one stream ends no line of the other.
 func TestLossEndsLinesOfItsStream(t *testing.T) {
-	l, err := NewScratchLog("x")
+	l, err := NewScratch("x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,20 +159,78 @@ func BenchmarkIndexFind(b *testing.B) {
 	}
 }
 
-func TestSplitter(t *testing.T) {
+func TestLineAssembler(t *testing.T) {
 	var got []string
-	s := splitter{f: func(l Line) error {
-		got = append(got, fmt.Sprintf("%d%s%v", l.Stream, l.Text, l.Open))
-		return nil
-	}}
-	s.add([]byte("a\nb"), segment{stream: 1}, 0)
-	s.add([]byte("x\n"), segment{stream: 2}, 3)
-	s.add([]byte("c\n"), segment{stream: 1}, 5)
-	s.add(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, 7)
-	s.finish()
+	a := assembleFrom(position{})
+	add := func(l Line) bool {
+		got = append(got, fmt.Sprintf("%d%s%v%d", l.Stream, l.Text, l.Open, l.Offset))
+		return true
+	}
+	a.take([]byte("a\nb"), segment{stream: 1}, add)
+	a.take([]byte("x\n"), segment{stream: 2}, add)
+	a.take([]byte("c\n"), segment{stream: 1}, add)
+	a.take(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, add)
+	a.take([]byte("z"), segment{stream: 2}, add)
+	a.take([]byte("\n"), segment{stream: 1}, add)
+	a.giveHeld(0, add)
+	a.giveHeld(1, add)
 	long := strings.Repeat("y", MaxLine)
-	want := []string{"1afalse", "2xfalse", "1bcfalse", "1" + long + "true", "1yfalse"}
+	want := []string{"1afalse2", "2xfalse5", "1bcfalse7", "1" + long + "true65543", "1yfalse65545", "1false65547", "2ztrue65546"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %.200v", got)
+	}
+}
+
+// A format that is changed while a reader stalls leaves nothing out that comes later.
+func TestFormatChangesWhileReaderStalls(t *testing.T) {
+	for _, f := range []Format{FormatRaw, FormatPrefix} {
+		t.Run(string(f), func(t *testing.T) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			sink := NewSink(int(w.Fd()))
+			reg := NewRegistry(Config{Sinks: &[2]*Sink{sink, sink}, Store: newFakeStore(), Warn: func(string) {},
+				Reserve: func(int) error { return nil }, Explain: func(err error) error { return err }})
+			l, err := reg.Open("svc", Options{Format: f})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 { // more than the pipe holds
+				write(t, l, Stdout, strings.Repeat("0123456789abcde\n", chunkSize/16))
+			}
+			unread := func() int {
+				n, err := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			for until := time.Now().Add(10 * time.Second); unread() < chunkSize && time.Now().Before(until); {
+				unix.Poll(nil, 5)
+			}
+			if err := l.Configure(Options{Format: FormatNone}); err != nil {
+				t.Fatal(err)
+			}
+			read := make(chan []byte)
+			go func() { // ends when w is closed
+				all, _ := io.ReadAll(r)
+				read <- all
+			}()
+			if err := l.Configure(Options{Format: FormatRaw}); err != nil {
+				t.Fatal(err)
+			}
+			l.AwaitForwarded(l.End(), 10*time.Second)
+			write(t, l, Stdout, "the end\n")
+			reg.Flush(10 * time.Second)
+			w.Close()
+			if all := <-read; !bytes.HasSuffix(all, []byte("\nthe end\n")) {
+				t.Errorf("it ends with %q", all[max(0, len(all)-40):])
+			}
+			if st := l.Stats(); st.Forwarded != st.Bytes {
+				t.Errorf("%+v", st)
+			}
+		})
 	}
 }

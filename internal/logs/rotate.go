@@ -17,31 +17,31 @@ type rotated struct {
 	folder   *logFolder // nil: not open
 	fd       int        // -1: not open
 	dev, ino uint64
-	size     int64 // when it was last looked at, and what was written since
+	size     int64 // at the last stat, and what was written since
 }
 
-// open makes sure that the file of that name is the one that is open: somebody may
-// have moved or removed it, or removed its folder. After a failure the folder is
-// looked for by its path.
-func (r *rotated) open(o FileOptions, notes *fileNotes) error {
+// open makes sure that the file of that name is the one that is open: it may have been
+// moved or removed, or its folder removed. After a failure the folder is looked up
+// again by its path.
+func (r *rotated) open(o FileOptions, saved *filePosition) error {
 	if o.Path != r.Path {
 		r.close()
 	}
 	r.FileOptions = o
 	held := r.folder != nil
-	err := r.openHere(notes)
+	err := r.openHere(saved)
 	if err != nil {
 		r.close()
 	}
 	if held && errors.Is(err, unix.ENOENT) {
-		if err = r.openHere(notes); err != nil {
+		if err = r.openHere(saved); err != nil {
 			r.close()
 		}
 	}
 	return err
 }
 
-func (r *rotated) openHere(notes *fileNotes) (err error) {
+func (r *rotated) openHere(saved *filePosition) (err error) {
 	if r.folder == nil {
 		if r.folder, err = openLogFolder(r.Path); err != nil {
 			return err
@@ -63,8 +63,8 @@ func (r *rotated) openHere(notes *fileNotes) (err error) {
 		return err
 	}
 	r.fd, r.dev, r.ino, r.size = fd, st.Dev, st.Ino, st.Size
-	if r.size > 0 && notes.begunIno != r.ino {
-		notes.begun, notes.begunIno = birth(fd, &st), r.ino
+	if r.size > 0 && saved.begunIno != r.ino {
+		saved.begun, saved.begunIno = madeAt(fd, &st), r.ino
 	}
 	r.prune()
 	return nil
@@ -100,8 +100,8 @@ func mustBeFile(path string, mode uint32) error {
 	return fmt.Errorf("cannot open %s: it is %s, and only an ordinary file is written to", path, what)
 }
 
-// birth is when a file that is not ours was made, or else last written; Unix, ns.
-func birth(fd int, st *unix.Stat_t) int64 {
+// madeAt is when a file of another was made, or else last written; Unix, ns.
+func madeAt(fd int, st *unix.Stat_t) int64 {
 	var x unix.Statx_t
 	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &x) == nil && x.Mask&unix.STATX_BTIME != 0 {
 		return x.Btime.Sec*1e9 + int64(x.Btime.Nsec)
@@ -110,14 +110,14 @@ func birth(fd int, st *unix.Stat_t) int64 {
 }
 
 // tooOld says whether the file is full by its age.
-func (r *rotated) tooOld(notes *fileNotes) bool {
-	return r.Every > 0 && r.size > 0 && notes.begunIno == r.ino && time.Since(time.Unix(0, notes.begun)) >= r.Every
+func (r *rotated) tooOld(saved *filePosition) bool {
+	return r.Every > 0 && r.size > 0 && saved.begunIno == r.ino && time.Since(time.Unix(0, saved.begun)) >= r.Every
 }
 
 // rotate begins a new file, in the folder that is at the path now. After a kill
 // between two steps the numbers have a gap, and only those before the first gap are
 // moved up.
-func (r *rotated) rotate(notes *fileNotes) error {
+func (r *rotated) rotate(saved *filePosition) error {
 	now, err := openLogFolder(r.Path)
 	if err != nil {
 		r.close()
@@ -127,7 +127,7 @@ func (r *rotated) rotate(notes *fileNotes) error {
 	r.folder.close()
 	if r.folder = now; !same {
 		r.closeFile()
-		return r.open(r.FileOptions, notes)
+		return r.open(r.FileOptions, saved)
 	}
 	var st unix.Stat_t
 	gap := 1
@@ -143,7 +143,7 @@ func (r *rotated) rotate(notes *fileNotes) error {
 			return fmt.Errorf("cannot rename %s, which is full, to %s: %w", filepath.Join(filepath.Dir(r.Path), from), to, err)
 		}
 	}
-	return r.open(r.FileOptions, notes)
+	return r.open(r.FileOptions, saved)
 }
 
 // named is the name of a full file in the folder, 0 that of the one that is written.
@@ -175,6 +175,21 @@ func (r *rotated) prune() {
 	}
 }
 
+// midLine says whether the file ends within a line.
+func (r *rotated) midLine() bool {
+	if r.size == 0 {
+		return false
+	}
+	fd, _, err := r.folder.open(r.Path, unix.O_RDONLY)
+	if err != nil {
+		return true // cannot be seen
+	}
+	defer unix.Close(fd)
+	var last [1]byte
+	n, err := unix.Pread(fd, last[:], r.size-1)
+	return err != nil || n == 1 && last[0] != '\n'
+}
+
 func (r *rotated) closeFile() {
 	if r.fd >= 0 {
 		unix.Close(r.fd)
@@ -187,43 +202,4 @@ func (r *rotated) close() {
 	r.closeFile()
 	r.folder.close()
 	r.folder = nil
-}
-
-// writtenBefore is how many bytes of what was laid down an earlier supervisor has
-// written: those that stand in the file behind what was in it. The file may have
-// been moved since.
-func writtenBefore(path string, b *fileBatch, laid []byte) int {
-	folder, err := openLogFolder(path)
-	if err != nil {
-		return 0
-	}
-	defer folder.close()
-	for _, p := range []string{path, path + ".1"} {
-		fd, _, err := folder.open(p, unix.O_RDONLY)
-		if err != nil {
-			continue
-		}
-		n, same := wroteTo(fd, b, laid)
-		unix.Close(fd)
-		if same {
-			return n
-		}
-	}
-	return 0
-}
-
-func wroteTo(fd int, b *fileBatch, laid []byte) (n int, same bool) {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Dev != b.dev || st.Ino != b.ino {
-		return 0, false
-	}
-	have := make([]byte, len(laid))
-	got, err := unix.Pread(fd, have, b.size)
-	if err != nil {
-		return 0, true
-	}
-	for n < got && have[n] == laid[n] {
-		n++
-	}
-	return n, true
 }

@@ -7,100 +7,104 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notebook is a memfd shared with the bag: notes at its beginning, mapped, so
-// that a store to them is not lost with us, and behind them bytes that are about
-// to be written somewhere. A note is kept twice, and a number says which of the
-// two counts: storing that number is the step that a kill cannot halve.
-type notebook struct {
+// sharedPage is memory that the store keeps too. It holds how far a log was written
+// in a format of lines and to files.
+type sharedPage struct {
 	fd  int
 	mem []byte
+	*pageContent
 }
 
-// notesSize is what is before the bytes: a multiple of every page size.
-const notesSize = 64 << 10
+// pageContent is the layout of a sharedPage, which may only grow.
+type pageContent struct {
+	magic uint64
+	live  uint64 // 1: out is in use
+	out   position
+	file  filePosition
+}
 
-// notesMapped is the part of it that is mapped.
-const notesMapped = 4 << 10
+// position is how far a log was written line by line. A supervisor that takes over goes
+// on there and may repeat what was written since: at most one batch.
+type position struct {
+	done    [2]int64  // of each stream: everything before it is written
+	begun   [2]uint64 // of each stream: 1: what is written ends within a line
+	writing uint64    // stream whose batch is being written; 0: none
+}
 
-func newNotebook(name string, magic uint64) (*notebook, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+// filePosition is a position in files.
+type filePosition struct {
+	position
+	lines    uint64 // newlines before the end of the last batch
+	written  uint64 // bytes
+	dropped  amount
+	marked   amount // of it, what a mark in the file reports
+	begun    int64  // when the file's first line was written; Unix, ns
+	begunIno uint64 // of the file that begun is about
+}
+
+const (
+	pageMagic = 0x73746f6b65720301
+	pageSize  = 4 << 10
+)
+
+func newSharedPage(name string) (*sharedPage, error) {
+	fd, mem, err := newShared("log-page-"+name, pageSize)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a memfd: %w", err)
-	}
-	if err = unix.Ftruncate(fd, notesSize); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("cannot make a memfd of %d bytes: %w", notesSize, err)
-	}
-	n, err := mapNotebook(fd)
-	if err != nil {
-		unix.Close(fd)
 		return nil, err
 	}
-	*(*uint64)(n.notes()) = magic
-	return n, nil
+	p := &sharedPage{fd, mem, (*pageContent)(unsafe.Pointer(&mem[0]))}
+	p.magic = pageMagic
+	return p, nil
 }
 
-// openNotebook takes over one from the bag. magic is its first word.
-func openNotebook(fd int, magic uint64) (*notebook, error) {
+// openSharedPage takes over one from the store.
+func openSharedPage(fd int) (*sharedPage, error) {
+	mem, err := mapShared(fd, pageSize)
+	if err != nil {
+		return nil, err
+	}
+	p := &sharedPage{fd, mem, (*pageContent)(unsafe.Pointer(&mem[0]))}
+	if p.magic != pageMagic {
+		return nil, fmt.Errorf("it is of another kind (%#x)", p.magic)
+	}
+	return p, nil
+}
+
+func (p *sharedPage) close() {
+	unix.Munmap(p.mem)
+	unix.Close(p.fd)
+}
+
+// newShared makes a memfd of size bytes and maps it.
+func newShared(name string, size int) (fd int, mem []byte, err error) {
+	fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, nil, fmt.Errorf("cannot make a memfd: %w", err)
+	}
+	if err = unix.Ftruncate(fd, int64(size)); err != nil {
+		err = fmt.Errorf("cannot make a memfd of %d bytes: %w", size, err)
+	} else {
+		mem, err = mapShared(fd, size)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, nil, err
+	}
+	return fd, mem, nil
+}
+
+// mapShared maps a memfd, which must have that size.
+func mapShared(fd, size int) ([]byte, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
-	if st.Size < notesSize {
-		return nil, fmt.Errorf("its notes have %d bytes, want %d", st.Size, notesSize)
+	if st.Size != int64(size) {
+		return nil, fmt.Errorf("it has %d bytes, want %d", st.Size, size)
 	}
-	n, err := mapNotebook(fd)
+	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot map a memfd: %w", err)
 	}
-	if got := *(*uint64)(n.notes()); got != magic {
-		return nil, fmt.Errorf("its notes are of another kind (%#x)", got)
-	}
-	return n, nil
-}
-
-func mapNotebook(fd int) (*notebook, error) {
-	mem, err := unix.Mmap(fd, 0, notesMapped, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("cannot map the notes: %w", err)
-	}
-	return &notebook{fd: fd, mem: mem}, nil
-}
-
-// notes are at the beginning of the mapped memory.
-func (n *notebook) notes() unsafe.Pointer { return unsafe.Pointer(&n.mem[0]) }
-
-// put writes bytes at an offset from the end of the notes.
-func (n *notebook) put(b []byte, off int64) error {
-	for len(b) > 0 {
-		wrote, err := unix.Pwrite(n.fd, b, notesSize+off)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		b, off = b[wrote:], off+int64(wrote)
-	}
-	return nil
-}
-
-// get reads n bytes at an offset from the end of the notes.
-func (n *notebook) get(size int, off int64) ([]byte, error) {
-	b := make([]byte, size)
-	got, err := unix.Pread(n.fd, b, notesSize+off)
-	return b[:max(got, 0)], err
-}
-
-// forget gives the memory of whole pages in [from, to) back; see Log.punch.
-func (n *notebook) forget(from, to int64) {
-	from, to = pageDown(notesSize+from+pageSize()-1), pageDown(notesSize+to)
-	if to > from {
-		unix.Fallocate(n.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
-	}
-}
-
-func (n *notebook) close() {
-	unix.Munmap(n.mem)
-	unix.Close(n.fd)
+	return mem, nil
 }

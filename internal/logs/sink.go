@@ -9,25 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Outlet is the container's stdout or stderr, which the services and our own
-// log share line by line. A reader that stalls blocks its users and nobody
-// else; none of them holds a lock of its own meanwhile.
+// Sink is the container's stdout or stderr, which the services and the supervisor's own
+// log share line by line. A reader that stalls blocks only its users; none of them
+// holds another lock meanwhile.
 type Sink struct {
 	fd   int
-	gone atomic.Int64 // nothing can be written, and it is not tried again before; ns since made
+	gone atomic.Int64 // not written to before, since a write has failed; ns since made
 	made time.Time
 
 	mu      sync.Mutex
-	owner   any           // whose bytes were last
-	midLine bool          // and they did not end a line
-	more    bool          // of which more is about to come
-	torn    bool          // and which somebody else's has been put into already
-	since   time.Time     // when they came
-	ended   chan struct{} // closed when that line ends; nil: nobody waits for it
+	owner   any           // wrote last
+	midLine bool          // what it wrote did not end a line
+	more    bool          // more of that line is about to come
+	torn    bool          // another's line was already put into it
+	since   time.Time     // when it was written
+	ended   chan struct{} // closed when that line ends; nil: nothing waits for it
 	noSend  bool          // sendfile does not work on it
 }
 
-// StdOutlets are those of the container's stdout and stderr: one and the same
+// StdSinks are those of the container's stdout and stderr: one and the same
 // where both are the same pipe, file or terminal, so that a line of one is not
 // written into the middle of a line of the other.
 func StdSinks() *[2]*Sink {
@@ -39,12 +39,11 @@ func StdSinks() *[2]*Sink {
 	return &[2]*Sink{out, NewSink(2)}
 }
 
-// NewOutlet makes the outlet of a descriptor, which stays the caller's.
+// NewSink makes the sink of a descriptor, which stays the caller's.
 func NewSink(fd int) *Sink { return &Sink{fd: fd, made: time.Now()} }
 
-// goneFor is how long an outlet that cannot be written (its reader is gone, its
-// disk is full) is left alone: what comes meanwhile is counted and costs no
-// system call.
+// goneFor is how long a sink is left alone that cannot be written to (its reader is
+// gone, its disk is full). What comes meanwhile is dropped and counted.
 const goneFor = time.Second
 
 // longLine is how long the beginning of a line is, in bytes, that is no prompt.
@@ -57,128 +56,118 @@ const (
 	lineTime  = time.Second
 )
 
-// absent says whether it is not even tried to write.
-func (o *Sink) absent() bool {
-	until := o.gone.Load()
-	return until != 0 && int64(time.Since(o.made)) < until
+// absent says whether writing is not tried at all.
+func (s *Sink) absent() bool {
+	until := s.gone.Load()
+	return until != 0 && int64(time.Since(s.made)) < until
 }
 
 // failing says whether the last write failed.
-func (o *Sink) failing() bool { return o.gone.Load() != 0 }
+func (s *Sink) failing() bool { return s.gone.Load() != 0 }
 
-// Write writes whole lines of our own, for a logger behind a queue. While nobody
-// can be written to it gives os.ErrClosed at once.
-func (o *Sink) Write(p []byte) (int, error) {
+// Write writes whole lines of the supervisor's own, for a logger behind a queue.
+func (s *Sink) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if o.absent() {
-		return 0, os.ErrClosed
-	}
-	o.lock(nil)
-	defer o.mu.Unlock()
-	o.turn(nil)
-	n, err := o.writeAll(p)
-	if n > 0 {
-		o.wrote(p[n-1] == '\n')
-	}
-	return n, err
+	return s.pass(transfer{text: p, begins: true, ends: p[len(p)-1] == '\n'})
 }
 
-// lock takes the outlet. Where somebody else is within a long line, its end is
-// waited for; not for a prompt's, and not where the line is torn anyway.
-func (o *Sink) lock(owner any) {
-	o.mu.Lock()
-	for limit := (time.Time{}); o.midLine && o.more && !o.torn && o.owner != owner; {
+// lock takes the sink. It waits for the end of another's long line, not for that of a
+// prompt or of a line that is torn already.
+func (s *Sink) lock(owner any) {
+	s.mu.Lock()
+	for limit := (time.Time{}); s.midLine && s.more && !s.torn && s.owner != owner; {
 		if limit.IsZero() {
 			limit = time.Now().Add(lineTime)
 		}
-		wait := min(time.Until(o.since.Add(lineQuiet)), time.Until(limit))
+		wait := min(time.Until(s.since.Add(lineQuiet)), time.Until(limit))
 		if wait <= 0 {
 			return
 		}
-		if o.ended == nil {
-			o.ended = make(chan struct{})
+		if s.ended == nil {
+			s.ended = make(chan struct{})
 		}
-		ended, timer := o.ended, time.NewTimer(wait)
-		o.mu.Unlock()
+		ended, timer := s.ended, time.NewTimer(wait)
+		s.mu.Unlock()
 		select {
 		case <-ended:
 		case <-timer.C:
 		}
 		timer.Stop()
-		o.mu.Lock()
+		s.mu.Lock()
 	}
 }
 
-// turn ends the line of somebody else.
-func (o *Sink) turn(owner any) {
-	if o.midLine && o.owner != owner {
-		_, _ = o.writeAll([]byte{'\n'})
-		o.wrote(true)
+// turn ends another's line.
+func (s *Sink) turn(owner any) {
+	if s.midLine && s.owner != owner {
+		_, _ = s.writeAll([]byte{'\n'})
+		s.wrote(true)
 	}
-	o.owner = owner
+	s.owner = owner
 }
 
 // wrote notes whether the owner's bytes ended a line.
-func (o *Sink) wrote(ends bool) {
-	o.midLine = !ends
+func (s *Sink) wrote(ends bool) {
+	s.midLine = !ends
 	if !ends {
-		o.since = time.Now()
+		s.since = time.Now()
 	} else {
-		o.tell()
+		s.lineEnded()
 	}
 }
 
 // endLine ends the line that owner has begun, if it has.
-func (o *Sink) endLine(owner any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.owner == owner {
-		o.turn(nil)
+func (s *Sink) endLine(owner any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner == owner {
+		s.turn(nil)
 	}
 }
 
-// leave says that nothing more comes of owner: nobody need wait for its line's end.
-func (o *Sink) leave(owner any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.owner == owner && o.midLine {
-		o.more = false
-		o.tell()
+// leave says that nothing more comes of owner, so its line is not waited for.
+func (s *Sink) leave(owner any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner == owner && s.midLine {
+		s.more = false
+		s.lineEnded()
 	}
 }
 
-// tell wakes those who wait for the end of a line.
-func (o *Sink) tell() {
-	if o.ended != nil {
-		close(o.ended)
-		o.ended = nil
+// lineEnded wakes what waits for the end of a line.
+func (s *Sink) lineEnded() {
+	if s.ended != nil {
+		close(s.ended)
+		s.ended = nil
 	}
 }
 
-// claim says that an earlier supervisor was in the middle of a line of owner. It
-// does not wait: where our own log is stalled already, the line is torn.
-func (o *Sink) claim(owner any) {
-	if !o.mu.TryLock() {
+// claim says that an earlier supervisor was in the middle of a line of owner, whose rest
+// comes first. torn says that the rest is lost or comes again: the next line ends it. It
+// does not wait: where the supervisor's own log is stalled already, the line is torn.
+func (s *Sink) claim(owner any, torn bool) {
+	if !s.mu.TryLock() {
 		return
 	}
-	defer o.mu.Unlock()
-	if !o.midLine {
-		o.owner, o.midLine, o.more, o.torn, o.since = owner, true, true, false, time.Now()
+	defer s.mu.Unlock()
+	if !s.midLine {
+		s.owner, s.midLine, s.more, s.torn, s.since = owner, true, !torn, torn, time.Now()
 	}
 }
 
-// writeAll is write(2) until all is out, also where the descriptor, which we
-// share with others, does not block.
-func (o *Sink) writeAll(p []byte) (int, error) {
+// writeAll is write(2) until all is written, also where the descriptor, which is shared
+// with others, does not block.
+func (s *Sink) writeAll(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		n, err := unix.Write(o.fd, p[done:])
+		n, err := unix.Write(s.fd, p[done:])
 		if n > 0 {
 			done += n
 		}
-		if retry, fatal := o.retry(err); fatal {
+		if retry, fatal := s.retry(err); fatal {
 			return done, err
 		} else if !retry && n == 0 {
 			return done, os.ErrClosed
@@ -188,86 +177,88 @@ func (o *Sink) writeAll(p []byte) (int, error) {
 }
 
 // retry waits where err says so.
-func (o *Sink) retry(err error) (again, fatal bool) {
+func (s *Sink) retry(err error) (again, fatal bool) {
 	switch err {
 	case nil:
-		if o.failing() {
-			o.gone.Store(0)
+		if s.failing() {
+			s.gone.Store(0)
 		}
 		return false, false
 	case unix.EINTR:
 		return true, false
 	case unix.EAGAIN:
-		unix.Poll([]unix.PollFd{{Fd: int32(o.fd), Events: unix.POLLOUT}}, -1)
+		unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}, -1)
 		return true, false
 	}
-	o.gone.Store(int64(time.Since(o.made) + goneFor))
+	s.gone.Store(int64(time.Since(s.made) + goneFor))
 	return false, true
 }
 
-// passing is what pass is to send.
-type passing struct {
+// transfer is what pass is to write.
+type transfer struct {
 	owner  any
-	src    int    // its position advances
-	n      int    // bytes from there
-	begins bool   // they begin a line
-	ends   bool   // they end a line
-	more   bool   // what they do not end goes on at once
-	resume []byte // comes first where they go on with a line that was torn
+	text   []byte // nil: n bytes of src, whose position advances
+	src    int
+	n      int
+	begins bool   // it begins a line
+	ends   bool   // it ends a line
+	more   bool   // what it does not end goes on at once
+	resume []byte // comes first where it goes on with a line that was torn
 }
 
-// pass sends bytes.
-func (o *Sink) pass(p passing) (int, error) {
-	o.lock(p.owner)
-	defer o.mu.Unlock()
-	between := o.owner != p.owner
-	o.turn(p.owner)
-	if p.begins {
-		o.torn = false
-	} else if between {
-		o.torn = true
+// pass writes a transfer. It fails at once while nothing can be written, with os.ErrClosed.
+func (s *Sink) pass(t transfer) (int, error) {
+	if s.absent() {
+		return 0, os.ErrClosed
 	}
-	o.more = p.more
-	if between && !p.begins && len(p.resume) > 0 {
-		if _, err := o.writeAll(p.resume); err != nil {
+	s.lock(t.owner)
+	defer s.mu.Unlock()
+	between := s.owner != t.owner
+	s.turn(t.owner)
+	if t.begins {
+		s.torn = false
+	} else if between {
+		s.torn = true
+	}
+	s.more = t.more
+	if between && !t.begins && len(t.resume) > 0 {
+		if _, err := s.writeAll(t.resume); err != nil {
 			return 0, err
 		}
 	}
-	n, err := o.send(p)
+	var n int
+	var err error
+	if t.text != nil {
+		n, err = s.writeAll(t.text)
+	} else {
+		n, err = s.send(t.src, t.n)
+	}
 	if n > 0 {
-		o.wrote(p.ends && n == p.n)
+		s.wrote(t.ends && n == max(t.n, len(t.text)))
 	}
 	return n, err
 }
 
-func (o *Sink) send(p passing) (int, error) {
-	done := 0
-	for done < p.n && !o.noSend {
-		got, err := unix.Sendfile(o.fd, p.src, nil, p.n-done)
+// send writes the next n bytes of src.
+func (s *Sink) send(src, n int) (done int, err error) {
+	for done < n && !s.noSend {
+		got, err := unix.Sendfile(s.fd, src, nil, n-done)
 		if got > 0 {
 			done += got
 			continue
 		}
 		if err == unix.EINVAL || err == unix.ENOSYS { // a file opened with O_APPEND, for one
-			o.noSend = true
-		} else if retry, fatal := o.retry(err); fatal {
+			s.noSend = true
+		} else if retry, fatal := s.retry(err); fatal {
 			return done, err
 		} else if !retry {
 			break
 		}
 	}
-	if done == p.n {
-		if o.failing() {
-			o.gone.Store(0)
-		}
-		return p.n, nil
+	if done == n {
+		s.gone.Store(0)
 	}
-	return o.copy(p.src, p.n, done)
-}
-
-// copy is send where sendfile does not work. A kill between the write and the
-// seek repeats up to one chunk.
-func (o *Sink) copy(src, n, done int) (int, error) {
+	// Where sendfile does not work a kill between the write and the seek repeats up to one chunk.
 	buf := make([]byte, min(n-done, chunkSize))
 	for done < n {
 		pos, err := unix.Seek(src, 0, 1)
@@ -278,7 +269,7 @@ func (o *Sink) copy(src, n, done int) (int, error) {
 		if got <= 0 {
 			return done, err
 		}
-		wrote, err := o.writeAll(buf[:got])
+		wrote, err := s.writeAll(buf[:got])
 		unix.Seek(src, pos+int64(wrote), 0)
 		if done += wrote; err != nil {
 			return done, err

@@ -9,11 +9,11 @@ import (
 type Stats struct {
 	Bytes        int64  `json:"bytes"`         // written so far
 	Lines        uint64 `json:"lines"`         // of them, complete ones
-	DroppedBytes uint64 `json:"dropped_bytes"` // not passed on: the reader is too slow, or gone
+	DroppedBytes uint64 `json:"dropped_bytes"` // not forwarded: the reader is too slow, or gone
 	DroppedLines uint64 `json:"dropped_lines"`
 	LostBytes    uint64 `json:"lost_bytes"` // discarded: no supervisor worked, or it could not be kept
 	LostLines    uint64 `json:"lost_lines"`
-	Passed       int64  `json:"-"` // bytes passed on, or given up
+	Forwarded    int64  `json:"-"` // bytes forwarded, or given up
 	// Blocked says that the service waits for the reader of its output.
 	Blocked bool       `json:"blocked,omitempty"`
 	File    *FileStats `json:"file,omitempty"` // nil: written to none
@@ -35,18 +35,18 @@ func (l *Log) title() string {
 	return cmp.Or(l.opts.Title, l.name)
 }
 
-// Stats gives the counters.
+// Stats returns the counters.
 func (l *Log) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.ix.header
-	took := taken{l.ix.passed, l.ix.passedLines}
-	if l.taken.pos > took.pos { // these are on their way
+	took := progress{h.forwarded, h.forwardedLines}
+	if l.taken.pos > took.pos { // these are being written
 		took = l.taken
 	}
 	gone := l.missed(took)
 	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes + gone.bytes, DroppedLines: h.droppedLines + gone.lines,
-		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil, Passed: l.ix.passed}
+		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil, Forwarded: h.forwarded}
 	for p := range l.pipes {
 		s.LostBytes += p.lost.bytes
 		s.LostLines += p.lost.lines
@@ -57,16 +57,19 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// taken is how far a sink has taken the log. What is dropped behind it is dropped for
-// that sink; what is before it is passed on, or written, or already counted.
-type taken struct {
+// amount is a number of bytes, and of the lines that end in them.
+type amount struct{ bytes, lines uint64 }
+
+// progress is how far a writer has taken the log. What is dropped behind it is dropped for
+// that writer; what is before it is written, or being written, or counted.
+type progress struct {
 	pos   int64
 	lines uint64 // newlines before pos
 }
 
-// missed is what a sink that has come so far will not find any more. The sink itself
-// counts it only when it goes on, and a reader may never read. It has l.mu.
-func (l *Log) missed(by taken) (gone lostOutput) {
+// missed is what a writer that has come so far cannot get any more. The writer itself
+// counts it only when it goes on, and its reader may never read. The caller has l.mu.
+func (l *Log) missed(by progress) (gone amount) {
 	start, lines := l.ix.start(), l.ix.startLines()
 	if by.pos >= start {
 		return gone
@@ -78,17 +81,14 @@ func (l *Log) missed(by taken) (gone lostOutput) {
 	return gone
 }
 
-// takeNext is read for a sink, whose place it moves in the same moment: what is dropped
-// later than that the sink has.
-func (l *Log) takeNext(by *taken, buf []byte, offset int64) (n int, seg segment, at int64) {
+// takeNext is read for a writer, whose progress it moves with the same lock: what is dropped
+// later, the writer has.
+func (l *Log) takeNext(by *progress, buf []byte, offset int64) (n int, seg segment, at int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, seg, at = l.readKept(buf, offset)
 	if n > 0 && at == offset {
-		*by = taken{at + int64(n), by.lines + uint64(bytes.Count(buf[:n], []byte{'\n'}))}
+		*by = progress{at + int64(n), by.lines + uint64(bytes.Count(buf[:n], []byte{'\n'}))}
 	}
 	return n, seg, at
 }
-
-// lostOutput is an amount of output that is missing.
-type lostOutput struct{ bytes, lines uint64 }

@@ -36,8 +36,8 @@ func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 			if st := l.Stats(); st.LostLines != 5000 || st.LostBytes != 7*5000 || st.Lines != 0 {
 				t.Errorf("%+v", st)
 			}
-			if len(l.notes) != 1 || !strings.Contains(l.notes[0], "cannot be kept") {
-				t.Errorf("told %q", l.notes)
+			if len(l.notices) != 1 || !strings.Contains(l.notices[0], "cannot be kept") {
+				t.Errorf("told %q", l.notices)
 			}
 		})
 	}

@@ -90,7 +90,7 @@ func playUnread(s *stage) int {
 	s.say("counted for the file %v", st.File.DroppedBytes+st.LostBytes+held > unreadBytes)
 	os.WriteFile(s.dir+"/ended", nil, 0o644)
 	waitFile(s.dir + "/read")
-	l.AwaitPassed(l.End(), 20*1e9)
+	l.AwaitForwarded(l.End(), 20*1e9)
 	close(done)
 	<-watched
 	return 0
