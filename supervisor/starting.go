@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
@@ -273,7 +274,7 @@ func (s *Service) startFailed(err error) {
 	again := s.saved.InARow > 0 && s.saved.Reason == clip(err.Error())
 	s.setReason(err.Error())
 	code := 1
-	var se *proc.StartError
+	var se *program.StartError
 	if errors.As(err, &se) {
 		code = se.Code()
 	}

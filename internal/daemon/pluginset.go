@@ -73,7 +73,7 @@ func factsOf(cfg config.Config) hooks.Facts {
 	env := service.EnvironMap(os.Environ())
 	return hooks.Facts{Env: env, Labels: cfg.Labels, Flavor: func() string {
 		limits, _ := launch.ReadLimits(nil)
-		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
+		policy, err := cfg.JVM.Policy(jvm.Container{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {
 			return "" // a start says what is wrong
 		}
