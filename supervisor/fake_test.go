@@ -58,7 +58,7 @@ func (w *fakeWorld) Now() int64                { return int64(time.Hour + w.at()
 func (w *fakeWorld) Log(name string) *logs.Log { return nil }
 
 func (w *fakeWorld) ProcessesChanged() { w.changed.Add(1) }
-func (w *fakeWorld) StateChanged()   {}
+func (w *fakeWorld) StateChanged()     {}
 func (w *fakeWorld) Record(c *incident.Failure) {
 	w.mu.Lock()
 	w.notes = append(w.notes, c)
@@ -77,7 +77,7 @@ func (w *fakeWorld) AddThreadDump(_ string, start uint64, text []byte) {
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
 func (w *fakeWorld) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeWorld) RemovedStopped(string)                          { w.leftBy.Add(1) }
+func (w *fakeWorld) RemovedStopped(string)                { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -25,7 +25,7 @@ func (w setWorld) environment() environment {
 }
 func (w setWorld) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
 func (w setWorld) MayStop(name string) string  { return w.s.mayStop(w.s.set.Load(), name) }
-func (w setWorld) StateChanged()                      { w.s.wakeWaiters() }
+func (w setWorld) StateChanged()               { w.s.wakeWaiters() }
 
 // playSet runs f with services that are defined as defsOf reads it, all started.
 func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeWorld)) {

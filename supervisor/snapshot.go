@@ -28,7 +28,7 @@ type Snapshot struct {
 	Unhealthy    string         `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
 	LiveFailures int            `json:"failed_looks,omitempty"` // at liveness, in a row
 	Debugger     string         `json:"debugger,omitempty"`     // STARTING, RUNNING: "waits for a debugger on port 5005"; empty: there is none
-	Issue        string         `json:"issue,omitempty"`          // RUNNING: what it said itself that makes it unhealthy
+	Issue        string         `json:"issue,omitempty"`        // RUNNING: what it said itself that makes it unhealthy
 	Degraded     string         `json:"degraded,omitempty"`     // RUNNING: what part of it does not work
 	Reported     bool           `json:"reported,omitempty"`     // it does not count as healthy any more
 	Removed      bool           `json:"leaving,omitempty"`      // not configured any more
