@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -205,7 +206,7 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, candidateTime)
 	defer cancel()
 	code, out, err := c.ask(ctx, m)
-	var start *proc.StartError
+	var start *program.StartError
 	if errors.As(err, &start) && c.file != c.origin {
 		c.file.Close()
 		c.file = c.origin

@@ -21,7 +21,7 @@ type forgetful struct{}
 
 func (forgetful) PutFile(string, []byte, syscall.Conn) error { return nil }
 
-// TestEventsAreAppended/events.json is also what the test of stoker events prints.
+// testdata/events.json is also what the test of stoker events prints.
 func TestEventsAreAppended(t *testing.T) {
 	j := &journal{events.Resume(forgetful{}, fdstore.Items{}, true, func(text string) { t.Error(text) })}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))

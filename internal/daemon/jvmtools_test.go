@@ -360,7 +360,7 @@ func TestHeapDumpFolder(t *testing.T) {
 	}
 }
 
-// TestOneHeapDumpAtATime dumps of a JVM never run at once, and while one does nobody else waits for it;
+// Two dumps of a JVM never run at once, and while one does nobody else waits for it;
 // also when who wanted it has gone.
 func TestOneHeapDumpAtATime(t *testing.T) {
 	begun, goOn := make(chan struct{}), make(chan struct{})
@@ -404,7 +404,7 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 	}
 }
 
-// TestTwentyTools at once: all are answered, one after the other, and nothing is left.
+// Twenty at once: all are answered, one after the other, and nothing is left.
 func TestTwentyTools(t *testing.T) {
 	_, j := playJVM(t, func([]string) string { return "0\nanswer\n" })
 	var all sync.WaitGroup

@@ -54,7 +54,7 @@ func TestDebuggingOf(t *testing.T) {
 	}
 }
 
-// TestEnvironIsReadWhenAsked processes are no JVM: their variables are not read.
+// Most processes are no JVM: their variables are not read.
 func TestEnvironIsReadWhenAsked(t *testing.T) {
 	asked := 0
 	env := environOf(os.Getpid(), func(look func() error) error {

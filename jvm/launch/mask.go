@@ -22,7 +22,7 @@ func maskedReport(m service.Mask, f *Report) *Report {
 		_, v.Value, _ = strings.Cut(m.Values(redact.Arg(v.Name+"="+v.Value)), "=")
 	}
 	if chosen := f.Result.Flavor; chosen != nil {
-		out.Result.Flavor = &jvm.Chosen{Name: chosen.Name, Why: m.Text(chosen.Why)}
+		out.Result.Flavor = &jvm.ProfileChoice{Name: chosen.Name, Why: m.Text(chosen.Why)}
 	}
 	out.Sources = slices.Clone(f.Sources)
 	for k := range out.Sources {

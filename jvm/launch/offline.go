@@ -61,7 +61,7 @@ func (l *sources) scripted() (jvm.Input, error) {
 // Target is the JVM that options are made for.
 type Target struct {
 	jvm   jvm.Target
-	flags func() map[string]jvm.OwnFlag // that it prints; nil where it is only described, or cannot be asked
+	flags func() map[string]jvm.JVMFlag // that it prints; nil where it is only described, or cannot be asked
 }
 
 // TargetOf is the JVM of a version, which need not be here; without one, the java that
@@ -72,7 +72,7 @@ func TargetOf(version string) (Target, error) {
 		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // one that is unknown is treated as a current one
 		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, notAsked}
 		if err == nil {
-			t.flags = sync.OnceValue(func() map[string]jvm.OwnFlag { return askHere(java.Java) })
+			t.flags = sync.OnceValue(func() map[string]jvm.JVMFlag { return askHere(java.Java) })
 		}
 		return t, nil
 	}
@@ -84,10 +84,10 @@ func TargetOf(version string) (Target, error) {
 	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, notAsked}, nil
 }
 
-func notAsked() map[string]jvm.OwnFlag { return nil }
+func notAsked() map[string]jvm.JVMFlag { return nil }
 
 // askHere has the java of this machine print its flags; nil: it does not.
-func askHere(java string) map[string]jvm.OwnFlag {
+func askHere(java string) map[string]jvm.JVMFlag {
 	env := service.EnvironList(jvmEnviron(service.EnvironMap(os.Environ()), nil))
 	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
 		return proc.Output(ctx, argv, env)

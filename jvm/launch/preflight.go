@@ -43,11 +43,11 @@ func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) r
 }
 
 // flagsOf gives what asks a JVM for its flags; nil where it is not to be asked.
-func (l *Launcher) flagsOf(a runner) func(context.Context, string) map[string]jvm.OwnFlag {
+func (l *Launcher) flagsOf(a runner) func(context.Context, string) map[string]jvm.JVMFlag {
 	if !preflightWanted(l.JVM) {
 		return nil
 	}
-	return func(ctx context.Context, java string) map[string]jvm.OwnFlag {
+	return func(ctx context.Context, java string) map[string]jvm.JVMFlag {
 		flags, err := l.shared.checker.Build(ctx, java, a.who, a.run)
 		if err != nil {
 			return nil // before says so
@@ -57,10 +57,10 @@ func (l *Launcher) flagsOf(a runner) func(context.Context, string) map[string]jv
 }
 
 // ownFlags is what package jvm wants to know of them.
-func ownFlags(flags hotspot.Flags) map[string]jvm.OwnFlag {
-	out := make(map[string]jvm.OwnFlag, len(flags))
+func ownFlags(flags hotspot.Flags) map[string]jvm.JVMFlag {
+	out := make(map[string]jvm.JVMFlag, len(flags))
 	for name, f := range flags {
-		out[name] = jvm.OwnFlag{Type: f.Type, Kind: f.Kind}
+		out[name] = jvm.JVMFlag{Type: f.Type, Kind: f.Kind}
 	}
 	return out
 }
@@ -84,7 +84,7 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	}
 	checked := *p.report // others may read that already
 	checked.flags = flags
-	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings), func(p jvm.Problem) bool { return jvm.Presumed(p.Code) })
+	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings), func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
 	for _, d := range differences(checked.Result.Options, flags, nil) {
 		checked.Result.Warnings = append(checked.Result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
 		p.warnings = append(p.warnings, "JVM options: "+d)

@@ -33,7 +33,7 @@ func BenchmarkLimitsAndRender(b *testing.B) {
 
 func TestRenderNamesTheFlavor(t *testing.T) {
 	java := hotspot.JVM{Major: 17, Version: "17.0.15"}
-	cfg := jvm.Config{Flavor: jvm.Flavor{Memory: "1GiB"}, Flavors: []jvm.Profile{{Name: "fat", Match: jvm.Match{Env: map[string]jvm.Words{"ENV": {"fat"}}, Labels: map[string]jvm.Words{"tier": {"gold"}}}}}}
+	cfg := jvm.Config{Flavor: jvm.Flavor{Memory: "1GiB"}, Flavors: []jvm.Profile{{Name: "fat", Match: jvm.Match{Env: map[string]jvm.StringList{"ENV": {"fat"}}, Labels: map[string]jvm.StringList{"tier": {"gold"}}}}}}
 	env := map[string]string{"ENV": "fat", "MALLOC_ARENA_MAX": "7"}
 	gold := &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} }}
 	facts, err := (&sources{cfg: cfg, shared: gold, serviceEnv: service.Environment{Vars: env}, env: service.Environment{Vars: env}}).render(t.Context(), java, "", 0)

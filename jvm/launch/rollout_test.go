@@ -200,7 +200,7 @@ func TestWatchReports(t *testing.T) {
 	})
 }
 
-// TestWatchIsIdle rest nobody looks: a render runs setenv.sh, and a look reads files.
+// At rest nobody looks: a render runs setenv.sh, and a look reads files.
 func TestWatchIsIdle(t *testing.T) {
 	f := &fakeJVMs{}
 	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
@@ -279,7 +279,7 @@ func TestWatchTriesAgain(t *testing.T) {
 	}
 }
 
-// TestWatchTriesAreBounded that never agree, such as replicas of a service, cost a restart an hour.
+// Sources that never agree, such as replicas of a service, cost a restart an hour.
 func TestWatchTriesAreBounded(t *testing.T) {
 	for name, f := range map[string]*fakeJVMs{
 		"never brought": {restart: true, gives: func(int, string) string { return "-Xmx1g" }},

@@ -99,7 +99,7 @@ type sources struct {
 	own         *cgroup.Own       // nil: the JVM runs in the container's
 	user        *asuser.User      // of the service; nil: stoker's own
 	// flags asks the JVM for its flags; nil: it is not to be asked.
-	flags          func(ctx context.Context, java string) map[string]jvm.OwnFlag
+	flags          func(ctx context.Context, java string) map[string]jvm.JVMFlag
 	java           int // the JVM's feature release; 0: unknown
 	limits         jvm.Limits
 	policy         jvm.Policy // with the flavor, which conditions may name
@@ -199,7 +199,7 @@ func (l *sources) chooseFlavor() (err error) {
 	for _, w := range warnings {
 		l.notes = append(l.notes, "limits: "+w.Message)
 	}
-	if l.policy, err = l.cfg.Policy(jvm.Surroundings{Env: l.serviceEnv.Vars, Labels: l.shared.Labels(), Limits: l.limits}); err != nil {
+	if l.policy, err = l.cfg.Policy(jvm.Container{Env: l.serviceEnv.Vars, Labels: l.shared.Labels(), Limits: l.limits}); err != nil {
 		return fmt.Errorf("cannot size the JVM: %w", err)
 	}
 	return nil
@@ -412,7 +412,7 @@ func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, ma
 	facts := &Report{JVM: java, Found: found, Result: result, Sources: append([]SourceState{}, l.states...), limits: l.limits, sourceDigest: l.digest(), cgroup: l.own,
 		plugins: l.pluginNames()}
 	for _, w := range result.Warnings {
-		if jvm.Presumed(w.Code) {
+		if jvm.VersionDependent(w.Code) {
 			continue // the JVM has the word
 		}
 		l.notes = append(l.notes, "JVM options: "+w.Message)

@@ -64,7 +64,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	when := func(value string) jvm.When {
-		return jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"ENV": {value}}}}
+		return jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"ENV": {value}}}}
 	}
 	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{
 		Options:  []jvm.Inline{{Option: "--add-exports"}, {Option: "a/b=c"}, {Option: "-Dskipped=1", When: when("uat")}},
@@ -110,7 +110,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 	}
 }
 
-// TestWindowsTextInEverySource ends and byte order marks of Windows reach no JVM, whatever source they are in.
+// Line ends and byte order marks of Windows reach no JVM, whatever source they are in.
 func TestWindowsTextInEverySource(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/list" {
@@ -205,7 +205,7 @@ func TestNothingToWatch(t *testing.T) {
 	never := time.Duration(0)
 	l := &Launcher{Launcher: &service.Launcher{}, shared: &Shared{Labels: noLabels}, JVM: jvm.Config{User: jvm.LayerConfig{
 		Options: []jvm.Inline{{Option: "-Xmx1g"}}, Env: []string{"APP_OPTS"}, URLs: []jvm.URL{{URL: "http://config/x", Every: &never},
-			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"STOKER_NO_SUCH": {"x"}}}}}}}}}
+			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"STOKER_NO_SUCH": {"x"}}}}}}}}}
 	for name, launchers := range map[string]map[string]*Launcher{"no JVM": nil, "no sources": {"app": l}} {
 		r := NewDrift(nil, func() map[string]*Launcher { return launchers }, hclog.NewNullLogger())
 		r.Follow(t.Context())

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
@@ -128,7 +129,7 @@ func setenvError(err error) error {
 		return err
 	}
 	wrote := "it wrote nothing"
-	if last := proc.LastLines(failed.Output, 3); last != "" {
+	if last := printable.LastLines(failed.Output, 3); last != "" {
 		wrote = "its output ends: " + last
 	}
 	return fmt.Errorf("%w; %s\nhint: correct it, or set tomcat.setenv to ignore if it is not needed", err, wrote)

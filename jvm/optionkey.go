@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// identity is what an option sets, whatever its spelling.
-type identity struct {
-	// family: a higher layer's option beats every lower one of its family.
+// optionKey identifies what an option sets, independent of its spelling.
+type optionKey struct {
+	// family: an option of a higher layer overrides every lower one of its family.
 	family string
 	// name: within a layer the last option of a name wins, as in the JVM.
-	// Empty: repeatable, nothing is beaten.
+	// Empty: repeatable, nothing is overridden.
 	name string
 	// value as written after the name or "=".
 	value string
@@ -29,24 +29,24 @@ func prefixed() [8]struct{ prefix, family, name string } {
 	}
 }
 
-// identify returns what o sets. Flag names are case-sensitive, as in HotSpot.
-func identify(o Option) identity {
+// keyOf returns the key of o. Flag names are case-sensitive, as in HotSpot.
+func keyOf(o Option) optionKey {
 	arg := o.Args[0]
 	switch {
 	case strings.HasPrefix(arg, "-XX:"):
-		return identifyFlag(strings.TrimPrefix(arg, "-XX:"))
+		return flagKey(strings.TrimPrefix(arg, "-XX:"))
 	case strings.HasPrefix(arg, "-D"):
 		key, value, _ := strings.Cut(arg, "=")
-		return identity{family: key, name: key, value: value}
+		return optionKey{family: key, name: key, value: value}
 	case jdwp(arg):
-		return identity{family: "jdwp", name: "jdwp"}
+		return optionKey{family: "jdwp", name: "jdwp"}
 	}
 	for _, p := range prefixed() {
 		if value, ok := strings.CutPrefix(arg, p.prefix); ok {
-			return identity{family: p.family, name: p.name, value: value, size: true}
+			return optionKey{family: p.family, name: p.name, value: value, size: true}
 		}
 	}
-	if id, ok := identifyAlias(arg); ok {
+	if id, ok := aliasKey(arg); ok {
 		return id
 	}
 	if len(o.Args) == 2 {
@@ -55,34 +55,34 @@ func identify(o Option) identity {
 	name, value, _ := strings.Cut(arg, "=")
 	switch name {
 	case "-cp", "-classpath", "--class-path":
-		return identity{family: "classpath", name: "classpath"}
+		return optionKey{family: "classpath", name: "classpath"}
 	case "-p", "--module-path":
-		return identity{family: "modulepath", name: "modulepath"}
+		return optionKey{family: "modulepath", name: "modulepath"}
 	case "--upgrade-module-path", "--limit-modules", "--illegal-access", "--finalization",
 		"--illegal-native-access", "--sun-misc-unsafe-memory-access":
-		return identity{family: name, name: name}
+		return optionKey{family: name, name: name}
 	case "--patch-module": // the JVM takes one for each module
 		module, _, _ := strings.Cut(value, "=")
-		return identity{family: name + " " + module, name: name + " " + module}
+		return optionKey{family: name + " " + module, name: name + " " + module}
 	}
 	for _, p := range [...]string{"-Xshare:", "-Xverify:", "-Xloggc:", "-splash:"} {
 		if value, ok := strings.CutPrefix(arg, p); ok {
-			return identity{family: p, name: p, value: value}
+			return optionKey{family: p, name: p, value: value}
 		}
 	}
-	return identity{family: arg, value: arg}
+	return optionKey{family: arg, value: arg}
 }
 
-// identifyAlias knows the options that are another way to write a -XX flag.
-func identifyAlias(arg string) (identity, bool) {
-	flag := func(name, value string) (identity, bool) {
-		return identity{family: "-XX:" + name, name: name, value: value}, true
+// aliasKey handles the options that are an alias of a -XX flag.
+func aliasKey(arg string) (optionKey, bool) {
+	flag := func(name, value string) (optionKey, bool) {
+		return optionKey{family: "-XX:" + name, name: name, value: value}, true
 	}
 	switch arg {
 	case "-Xint", "-Xmixed", "-Xcomp":
-		return identity{family: "mode", name: "mode", value: arg}, true
+		return optionKey{family: "mode", name: "mode", value: arg}, true
 	case "-Xincgc", "-Xconcgc":
-		return identity{family: "gc", name: arg, value: "+"}, true
+		return optionKey{family: "gc", name: arg, value: "+"}, true
 	case "-Xrs":
 		return flag("ReduceSignalUsage", "+")
 	case "-Xnoclassgc", "-noclassgc":
@@ -90,7 +90,7 @@ func identifyAlias(arg string) (identity, bool) {
 	case "-Xbatch":
 		return flag("BackgroundCompilation", "-")
 	case "-noverify":
-		return identity{family: "-Xverify:", name: "-Xverify:", value: "none"}, true
+		return optionKey{family: "-Xverify:", name: "-Xverify:", value: "none"}, true
 	}
 	if value, ok := strings.CutPrefix(arg, "-Xminf"); ok {
 		return flag("MinHeapFreeRatio", percentOf(value))
@@ -98,7 +98,7 @@ func identifyAlias(arg string) (identity, bool) {
 	if value, ok := strings.CutPrefix(arg, "-Xmaxf"); ok {
 		return flag("MaxHeapFreeRatio", percentOf(value))
 	}
-	return identity{}, false
+	return optionKey{}, false
 }
 
 // percentOf writes a fraction such as 0.4 as a percentage, as HotSpot does; empty
@@ -111,8 +111,8 @@ func percentOf(fraction string) string {
 	return strconv.Itoa(int(n * 100))
 }
 
-// jdwp says whether an argument loads the debugger's agent, in any spelling: two
-// of them do not start.
+// jdwp reports whether an argument loads the debugger's agent, in any spelling: a JVM
+// does not start with two of them.
 func jdwp(arg string) bool {
 	if path, ok := strings.CutPrefix(arg, "-agentpath:"); ok {
 		path, _, _ = strings.Cut(path, "=")
@@ -126,13 +126,13 @@ func jdwp(arg string) bool {
 	return false
 }
 
-// identifyFlag is identify for what follows -XX:.
-func identifyFlag(flag string) identity {
+// flagKey is identify for what follows -XX:.
+func flagKey(flag string) optionKey {
 	name, value, valued := strings.Cut(flag, "=")
 	if !valued && name != "" && (name[0] == '+' || name[0] == '-') {
 		name, value = name[1:], name[:1]
 	}
-	id := identity{family: "-XX:" + name, name: name, value: value}
+	id := optionKey{family: "-XX:" + name, name: name, value: value}
 	switch name {
 	case "MaxHeapSize":
 		id.family, id.size = "heap.max", true
@@ -157,7 +157,7 @@ func identifyFlag(flag string) identity {
 		id.size = true
 	case "StartFlightRecording", "OnOutOfMemoryError", "OnError", "CompileCommand", "CompileOnly", "ControlIntrinsic", "DisableIntrinsic",
 		"VerifyGCType", "VerifySubSet":
-		return identity{family: "-XX:" + flag, value: value} // these accumulate
+		return optionKey{family: "-XX:" + flag, value: value} // these accumulate
 	}
 	if collector(name) {
 		id.family = "gc"
@@ -165,7 +165,7 @@ func identifyFlag(flag string) identity {
 	return id
 }
 
-// collector says whether a flag selects a garbage collector.
+// collector reports whether a flag selects a garbage collector.
 func collector(name string) bool {
 	switch name {
 	case "UseSerialGC", "UseParallelGC", "UseParallelOldGC", "UseG1GC", "UseZGC", "UseShenandoahGC",
@@ -176,17 +176,17 @@ func collector(name string) bool {
 }
 
 // repeatable options are kept once for each different text.
-func (id identity) repeatable() bool { return id.name == "" }
+func (id optionKey) repeatable() bool { return id.name == "" }
 
-// weak options matter only where no heap size is given; they do not take ours
+// fallback options matter only where no heap size is given; they do not take ours
 // away.
-func (id identity) weak() bool {
+func (id optionKey) fallback() bool {
 	return id.name == "MinRAMPercentage" || id.name == "MinRAMFraction" || id.name == "AggressiveHeap"
 }
 
-// absolute says whether an option is a size beside which the JVM ignores the
+// absolute reports whether an option is a size beside which the JVM ignores the
 // share or ratio of the same family, in any order.
-func (id identity) absolute() bool {
+func (id optionKey) absolute() bool {
 	switch id.name {
 	case "MaxHeapSize", "InitialHeapSize", "Xmn", "NewSize", "MaxNewSize":
 		return true
@@ -195,7 +195,7 @@ func (id identity) absolute() bool {
 }
 
 // relative is what an absolute option of the same family makes void.
-func (id identity) relative() bool {
+func (id optionKey) relative() bool {
 	switch id.family {
 	case "heap.max", "heap.init":
 		return !id.absolute() && id.name != "AggressiveHeap" // which sets more than the heap
@@ -203,14 +203,14 @@ func (id identity) relative() bool {
 	return id.name == "NewRatio"
 }
 
-// beats says whether h removes l, where h comes later in the same layer or from
+// overrides reports whether h removes l, where h comes later in the same layer or from
 // a higher one. HotSpot's own order does not decide: an absolute heap size beats
 // a percentage in any order, and MaxRAM moves the base of every percentage.
-func beats(h, l identity, higher bool) bool {
+func overrides(h, l optionKey, higher bool) bool {
 	if higher && h.family == "heap.init" {
 		switch {
 		case l.name == "MinHeapSize":
-			return true // -Xms sets the minimum too; the two together may refuse to start
+			return true // -Xms sets the minimum too; the two together may be rejected
 		case l.name == "MaxRAM" && h.relative():
 			return true // it would move the base of the percentage
 		}
@@ -230,8 +230,8 @@ func beats(h, l identity, higher bool) bool {
 		return h.value == "+" && l.value == "+" && (higher || !together(h.name, l.name))
 	case !higher:
 		return h.absolute() && l.relative() || h.name == "Xmn" && l.family == "young"
-	case h.weak():
-		return l.absolute() || l.weak()
+	case h.fallback():
+		return l.absolute() || l.fallback()
 	case h.name == "MaxRAM":
 		return l.name == "MaxHeapSize"
 	}

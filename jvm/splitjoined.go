@@ -2,11 +2,10 @@ package jvm
 
 import "strings"
 
-// Joined says whether one argument is several of a command line in one text, such as
-// "-Xmx1g -Xms1g", and which. A value may hold blanks, so only what no value can be
-// counts: something that begins with - behind an option without a command or a list
+// SplitJoined splits an argument that is several arguments in one text, such as "-Xmx1g
+// -Xms1g". A value may hold blanks, so only what cannot be a value is a sign: something that begins with - behind an option without a command or a list
 // of options as its value.
-func Joined(arg string) (args []string, ok bool) {
+func SplitJoined(arg string) (args []string, ok bool) {
 	args, err := SplitOptions(arg)
 	if err != nil || len(args) < 2 || !strings.HasPrefix(args[0], "-") {
 		return nil, false

@@ -1,4 +1,4 @@
-package proc
+package headroom
 
 import (
 	"fmt"
@@ -7,33 +7,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How many descriptors are kept free for what operators ask for: minReserve answer one
-// request.
+// How many descriptors are kept free for operators: minReserve answer one request.
 const (
 	minReserve = 6
 	maxReserve = 16
 )
 
-// What is held in descriptors: of a process the pidfd and the ends of two pipes; of a log
-// what it holds, its index, and what renders it.
-const (
-	processFiles = 4
-	logFiles     = 5
-)
-
-// reserved is how many that is under a limit. Under a small one the services need most
-// of it.
+// reserved is how many that is under a limit of open files. Under a small one the services
+// need most of them.
 func reserved(limit uint64) int { return int(min(max(limit/8, minReserve), maxReserve)) }
 
-// DescriptorsFor refuses to have n descriptors taken where that would leave fewer than
-// are kept for operators. Whatever can do without asks before it takes them: a service
-// and its log, an incident, a watch, a client of the API that is no admin. It takes none
-// to find out: another request would miss those. The kernel gives out the lowest, so it
-// begins at the highest.
+// DescriptorsFor returns an error when n more descriptors would leave fewer than are kept
+// for operators. Whatever can do without them asks first: a service and its log, an
+// incident, a watch, a client of the API that is no admin. It opens none to find out:
+// a request at the same time would lack those. The kernel gives out the lowest, so the
+// search begins at the highest.
 func DescriptorsFor(n int) error {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return nil //nolint:nilerr // without a limit nothing is kept
+		return nil //nolint:nilerr // an unknown limit cannot be kept
 	}
 	free, need := 0, n+reserved(limit.Cur)
 	var some [256]unix.PollFd

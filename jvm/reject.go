@@ -6,17 +6,16 @@ import (
 	"strings"
 )
 
-// refuse says why an argument cannot be in a layer: it is no JVM option, it
-// ends the JVM at once, or it hides other options from the merge. The code is
-// empty for what may pass.
-func refuse(o Option) (code, why string) {
+// reject tells why an argument cannot be in a layer: it is no JVM option, it ends the JVM at
+// once, or it hides other options from the merge. An empty code: it may be.
+func reject(o Option) (code, why string) {
 	arg := o.Args[0]
 	name, _, _ := strings.Cut(arg, "=")
 	switch {
 	case strings.ContainsRune(o.String(), 0):
 		return BadValue, "a NUL byte cannot be passed to a program"
-	case misread(o) != "":
-		return BadValue, misread(o)
+	case misquoted(o) != "":
+		return BadValue, misquoted(o)
 	case arg == "":
 		return NotAJVMOption, "an empty argument would be taken as the main class"
 	case arg == "@" || strings.HasPrefix(arg, "@@"):
@@ -25,7 +24,7 @@ func refuse(o Option) (code, why string) {
 		return Bypass, "an argument file hides its options; name it in the layer's files"
 	case arg[0] != '-' || arg == "-" || arg == "--":
 		return NotAJVMOption, "a bare word would be taken as the main class"
-	case terminal(name), arg == "-Xlog:help", strings.HasPrefix(arg, "-agentlib:jdwp=help"), strings.HasPrefix(arg, "-Xrunjdwp:help"):
+	case endsJVM(name), arg == "-Xlog:help", strings.HasPrefix(arg, "-agentlib:jdwp=help"), strings.HasPrefix(arg, "-Xrunjdwp:help"):
 		return NotAJVMOption, "it makes java do something else than run the service"
 	case strings.HasPrefix(arg, "-XXaltjvm"), strings.HasPrefix(arg, "-version:"), strings.HasSuffix(arg, "jre-restrict-search"):
 		return Bypass, "another JVM would run than the one that was found and checked"
@@ -38,12 +37,12 @@ func refuse(o Option) (code, why string) {
 	case arg == "-XX:" || arg == "-D" || strings.HasPrefix(arg, "-D="):
 		return BadValue, "it has no name"
 	}
-	return refuseValue(o)
+	return rejectValue(o)
 }
 
-// terminal options print something and exit with 0, which would look like a
+// endsJVM options print something and exit with 0, which would look like a
 // clean stop, or start another program than the service.
-func terminal(name string) bool {
+func endsJVM(name string) bool {
 	switch name {
 	case "-version", "--version", "-fullversion", "--full-version", "-help", "--help", "-h", "-?",
 		"--help-extra", "-X", "-jar", "-m", "--module", "--list-modules", "-d", "--describe-module",
@@ -54,14 +53,13 @@ func terminal(name string) bool {
 	return false
 }
 
-// leastStack is the smallest thread stack of any port, in bytes: 17 and 25 refuse
+// leastStack is the smallest thread stack of any port, in bytes: 17 and 25 reject
 // less on x86_64, older versions and other machines more than that.
 const leastStack = 136 << 10
 
-// refuseValue checks the values that HotSpot would refuse or misread, whatever
-// the version.
-func refuseValue(o Option) (code, why string) {
-	id := identify(o)
+// rejectValue checks values that every version of HotSpot would reject or misread.
+func rejectValue(o Option) (code, why string) {
+	id := keyOf(o)
 	n, err := sizeOf(id.value)
 	switch {
 	case (strings.HasPrefix(o.Args[0], "-Xminf") || strings.HasPrefix(o.Args[0], "-Xmaxf")) && (err != nil || n > 100):

@@ -10,7 +10,7 @@ import (
 func (m *merger) find(name string) (i int, n int64) {
 	i = -1
 	for k, o := range m.kept {
-		if id := identify(o); id.name == name {
+		if id := keyOf(o); id.name == name {
 			if v, err := sizeOf(id.value); err == nil {
 				i, n = k, v
 			}
@@ -19,8 +19,8 @@ func (m *merger) find(name string) (i int, n int64) {
 	return i, n
 }
 
-// settleHeap lets our initial heap follow a maximum that somebody else has set.
-func (m *merger) settleHeap() {
+// adjustHeap makes the rule's initial heap follow a maximum from another source.
+func (m *merger) adjustHeap() {
 	start, _ := m.find("InitialHeapSize")
 	if start < 0 || !m.kept[start].Generated {
 		return
@@ -32,7 +32,7 @@ func (m *merger) settleHeap() {
 		return
 	}
 	for _, o := range m.kept {
-		if identify(o).family == "heap.max" {
+		if keyOf(o).family == "heap.max" {
 			m.warn(Adjusted, "%s is left out: the maximum heap is set by %s", m.kept[start], o)
 			m.drop(start)
 			return
@@ -40,19 +40,19 @@ func (m *merger) settleHeap() {
 	}
 }
 
-// pair are two flags of which the first must not be above the second.
-type pair struct {
+// orderedPair are two flags of which the first must not be above the second.
+type orderedPair struct {
 	low, high string
-	fatal     bool   // the JVM refuses it; otherwise it shrinks one of them
+	fatal     bool   // the JVM does not start; otherwise it shrinks one of them
 	only, not string // the only collector that minds, and the one that does not; empty: any, none
-	// What they are where they are not given; 0: it depends.
+	// The defaults of the JVM; 0: they depend on other flags.
 	lowDefault, highDefault int64
 }
 
-// pairs were tried on 17 and 25. Those of the heap come in the order in which
-// following each other ends.
-func pairs() []pair {
-	return []pair{
+// orderedPairs were tried on 17 and 25. The pairs of the heap are ordered so that one pass
+// is enough.
+func orderedPairs() []orderedPair {
+	return []orderedPair{
 		{low: "MinHeapSize", high: "MaxHeapSize", fatal: true},
 		{low: "InitialHeapSize", high: "MaxHeapSize", fatal: true},
 		{low: "MinHeapSize", high: "InitialHeapSize", fatal: true},
@@ -68,9 +68,9 @@ func pairs() []pair {
 	}
 }
 
-// concerns says whether a collector minds the pair; empty: the JVM's own choice,
+// appliesTo reports whether a collector minds the pair; empty: the JVM's own choice,
 // which may be G1.
-func (p pair) concerns(collector string) bool {
+func (p orderedPair) appliesTo(collector string) bool {
 	return (p.only == "" || collector == "" || collector == p.only) && (p.not == "" || collector != p.not)
 }
 
@@ -78,29 +78,29 @@ func (p pair) concerns(collector string) bool {
 func collectorOf(options []Option) string {
 	name := ""
 	for _, o := range options {
-		if id := identify(o); id.family == "gc" && id.value == "+" {
+		if id := keyOf(o); id.family == "gc" && id.value == "+" {
 			name = id.name
 		}
 	}
 	return name
 }
 
-// settlePairs makes each pair agree: the option of the lower layer follows the
+// adjustPairs makes each pair agree: the option of the lower layer follows the
 // other one.
-func (m *merger) settlePairs() {
+func (m *merger) adjustPairs() {
 	collector := collectorOf(m.kept)
-	for _, p := range pairs() {
+	for _, p := range orderedPairs() {
 		i, n := m.find(p.low)
 		k, most := m.find(p.high)
 		if i < 0 || k < 0 {
 			m.checkAlone(p, collector)
 			continue
 		}
-		if n <= most || most == 0 || !p.concerns(collector) {
+		if n <= most || most == 0 || !p.appliesTo(collector) {
 			continue // 0 lets the JVM choose
 		}
 		low, high := m.kept[i], m.kept[k]
-		if p.low == "MinHeapSize" && i < k && !strings.HasPrefix(high.Args[0], "-XX:") && identify(high).family == "heap.init" {
+		if p.low == "MinHeapSize" && i < k && !strings.HasPrefix(high.Args[0], "-XX:") && keyOf(high).family == "heap.init" {
 			continue // a later -Xms sets the minimum too
 		}
 		switch {
@@ -118,8 +118,8 @@ func (m *merger) settlePairs() {
 
 // checkAlone fails for one of a pair that does not agree with the other's default:
 // the JVM would not start.
-func (m *merger) checkAlone(p pair, collector string) {
-	if !p.concerns(collector) || collector == "" && p.not+p.only != "" {
+func (m *merger) checkAlone(p orderedPair, collector string) {
+	if !p.appliesTo(collector) || collector == "" && p.not+p.only != "" {
 		return
 	}
 	alone := func(i int, other string, value int64) {
@@ -134,10 +134,9 @@ func (m *merger) checkAlone(p pair, collector string) {
 	}
 }
 
-// settleThreads gives G1 as many parallel threads as somebody wants concurrent
-// ones, where the number follows from our count of CPUs: up to 8 of these HotSpot
-// takes a thread for each.
-func (m *merger) settleThreads() {
+// adjustThreads raises ParallelGCThreads to a given ConcGCThreads where it follows from the
+// rule's number of CPUs: with up to 8 CPUs HotSpot takes a thread for each.
+func (m *merger) adjustThreads() {
 	i, n := m.find("ConcGCThreads")
 	parallel, _ := m.find("ParallelGCThreads")
 	k, cpus := m.find("ActiveProcessorCount")
@@ -154,9 +153,9 @@ func (m *merger) settleThreads() {
 	m.kept = append(m.kept, Option{Args: []string{fmt.Sprintf("-XX:ParallelGCThreads=%d", n)}, Layer: Default, Source: "rule CPUs", Why: why, Generated: true})
 }
 
-// settleYoung leaves out a young generation that is as large as the whole heap
+// adjustYoung leaves out a young generation that is as large as the whole heap
 // of a higher layer. The JVM would shrink it to all but a sliver of the heap.
-func (m *merger) settleYoung() {
+func (m *merger) adjustYoung() {
 	top, heap := m.find("MaxHeapSize")
 	if top < 0 {
 		return
@@ -177,15 +176,15 @@ func (m *merger) settleYoung() {
 	}
 }
 
-// settleAggressive keeps -XX:+AggressiveHeap, which chooses ParallelGC too, from
-// meeting another collector: the JVM refuses to start with both.
-func (m *merger) settleAggressive() {
+// adjustAggressive drops -XX:+AggressiveHeap, which selects ParallelGC, or another collector:
+// the JVM does not start with both.
+func (m *merger) adjustAggressive() {
 	for i, o := range m.kept {
-		if id := identify(o); id.name != "AggressiveHeap" || id.value != "+" {
+		if id := keyOf(o); id.name != "AggressiveHeap" || id.value != "+" {
 			continue
 		}
 		for k, c := range m.kept {
-			id := identify(c)
+			id := keyOf(c)
 			if id.family != "gc" || id.value != "+" || id.name == "UseParallelGC" {
 				continue
 			}
@@ -210,7 +209,7 @@ func (m *merger) drop(i int) { m.kept = append(m.kept[:i:i], m.kept[i+1:]...) }
 // follow rewrites option i to the number of the option that it depends on.
 func (m *merger) follow(i int, n int64, other Option) {
 	o := &m.kept[i]
-	if was, err := sizeOf(identify(*o).value); err == nil && was == n {
+	if was, err := sizeOf(keyOf(*o).value); err == nil && was == n {
 		return
 	}
 	was := *o
@@ -222,7 +221,7 @@ func (m *merger) follow(i int, n int64, other Option) {
 
 // withNumber writes an option again with another number, in its own spelling.
 func withNumber(o Option, n int64) string {
-	id := identify(o)
+	id := keyOf(o)
 	if !id.size {
 		return fmt.Sprintf("-XX:%s=%d", id.name, n)
 	}

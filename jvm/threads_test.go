@@ -26,7 +26,7 @@ func TestPinsAreHotSpotsOwn(t *testing.T) {
 		}
 		pinned := 0
 		for _, o := range r.Options {
-			if id := identify(o); o.Source == "rule thread-pins" && strings.HasPrefix(id.family, "-XX:") {
+			if id := keyOf(o); o.Source == "rule thread-pins" && strings.HasPrefix(id.family, "-XX:") {
 				if pinned++; flags[id.name] != id.value {
 					t.Errorf("%d CPUs: %s, and HotSpot takes %s", cpus, o, flags[id.name])
 				}

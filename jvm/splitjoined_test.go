@@ -27,7 +27,7 @@ func TestJoined(t *testing.T) {
 		"-Da='":                             nil,
 		"":                                  nil,
 	} {
-		if got, ok := Joined(arg); !slices.Equal(got, want) || ok != (want != nil) {
+		if got, ok := SplitJoined(arg); !slices.Equal(got, want) || ok != (want != nil) {
 			t.Errorf("%q: %q, %v", arg, got, ok)
 		}
 	}

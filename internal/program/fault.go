@@ -1,4 +1,4 @@
-package proc
+package program
 
 import (
 	"bytes"
@@ -139,11 +139,9 @@ func programFault(path string, err error) Fault {
 	return Fault{"it has no #! line", "begin a script with #!/bin/sh"}
 }
 
-// machines are those of Go's architectures that have one ELF machine.
-func machines() map[string]elf.Machine {
-	return map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64,
-		"ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "riscv64": elf.EM_RISCV}
-}
+// machines are the ELF machines of Go's architectures that have one.
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64,
+	"ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "riscv64": elf.EM_RISCV}
 
 // elfFault compares a program with this machine.
 func elfFault(r io.ReaderAt) Fault {
@@ -152,7 +150,7 @@ func elfFault(r io.ReaderAt) Fault {
 		return Fault{"its file is damaged: " + err.Error(), ""}
 	}
 	name := func(m elf.Machine) string { return strings.ToLower(strings.TrimPrefix(m.String(), "EM_")) }
-	if own, known := machines()[runtime.GOARCH]; known && f.Machine != own {
+	if own, known := machines[runtime.GOARCH]; known && f.Machine != own {
 		return Fault{fmt.Sprintf("it is a program for %s, and this machine is %s", name(f.Machine), name(own)),
 			"use an image of this architecture"}
 	}

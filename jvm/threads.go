@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// seesCPUs says whether the JVM knows ActiveProcessorCount: from 10 on, and Java
+// knowsProcessorCount reports whether the JVM knows ActiveProcessorCount: from 10 on, and Java
 // 8 from update 191 on. One that is not known is taken for a current one.
-func (t Target) seesCPUs() bool {
+func (t Target) knowsProcessorCount() bool {
 	switch {
 	case t.JavaMajor <= 0 || t.JavaMajor >= 10:
 		return true
@@ -19,15 +19,15 @@ func (t Target) seesCPUs() bool {
 	return false
 }
 
-// pins are the thread counts that follow from the CPUs where the JVM cannot be
-// told these, and the GC threads where a fractional quota is rounded down for
+// threadOptions are the thread counts that follow from the CPUs where the JVM has no option
+// for these, and the GC threads where a fractional quota is rounded down for
 // them. With ActiveProcessorCount the JVM derives all of them itself.
-func (s Sizing) pins() []Option {
+func (s Sizing) threadOptions() []Option {
 	var options []Option
 	add := func(why, format string, args ...any) {
 		options = append(options, ruleOption("thread-pins", why, format, args...))
 	}
-	sees := s.target.seesCPUs()
+	sees := s.target.knowsProcessorCount()
 	if s.parallelGC > 0 && !s.gcFixed && (!sees || s.floored) {
 		why := s.cpuWhy
 		if s.floored {
@@ -66,7 +66,7 @@ func gcThreads(cpus int) int {
 	return cpus
 }
 
-// chooseGCThreads settles how many GC threads there are going to be.
+// chooseGCThreads sets the number of GC threads.
 func (s *Sizing) chooseGCThreads(cpus string, fixed Fixed) {
 	if s.Collector == "UseSerialGC" || s.Collector == "UseEpsilonGC" {
 		return
