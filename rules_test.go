@@ -78,7 +78,7 @@ func edges() map[string][]string {
 		"internal/waitid":      {"internal/initproto"},
 		"internal/procfs":      {},
 		"internal/program":     {"internal/execshim", "internal/untrusted"},
-		"internal/logs":        {"internal/trust", "internal/untrusted"},
+		"internal/logs":        {"internal/fdstore", "internal/trust", "internal/untrusted"},
 		"internal/proc":        {"internal/program", "internal/printable", "internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
 		"internal/execshim":    {"internal/pid1", "internal/procfs", "internal/untrusted", "internal/terminal"},
 		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
