@@ -33,7 +33,7 @@ func edges() map[string][]string {
 		"hooks":              {"internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {},
-		"internal/daemon":    {"supervisor/incident", "supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/pid1", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
+		"internal/daemon":    {"internal/logqueue", "supervisor/incident", "supervisor/probe", "hooks", "internal/asuser", "internal/execshim", "internal/api", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/layout", "hooks/plugin", "internal/lifecycle", "internal/logs", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/reference", "internal/remote", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "internal/signals", "internal/memory"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":      {},
 		"internal/jacoco":    {},
@@ -65,8 +65,10 @@ func edges() map[string][]string {
 		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
 		"internal/fdstore":     {"internal/initproto"},
 		"internal/initproto":   {"internal/procfs"},
-		"internal/pid1":        {"internal/initproto", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/logpipes", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
+		"internal/pid1":        {"internal/logqueue", "internal/initstore", "internal/initproto", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
 		"internal/fdready":     {},
+		"internal/initstore":   {"internal/initproto", "internal/logpipes"},
+		"internal/logqueue":    {},
 		"internal/logpipes":    {"internal/fdready", "internal/initproto"},
 		"internal/signals":     {},
 		"internal/terminal":    {},
@@ -76,8 +78,8 @@ func edges() map[string][]string {
 		"internal/waitid":      {"internal/initproto"},
 		"internal/procfs":      {},
 		"internal/logs":        {"internal/trust", "internal/untrusted"},
-		"internal/proc":        {"internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
-		"internal/execshim":    {"internal/pid1", "internal/procfs", "internal/untrusted", "internal/terminal"},
+		"internal/proc":        {"internal/logs", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
+		"internal/execshim":    {"internal/procfs", "internal/untrusted", "internal/terminal"},
 		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":      {},
 		"jvm/tomcat":           {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -85,7 +87,7 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor":           {"internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident":  {"internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":     {"internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":       {},
@@ -240,8 +242,8 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1", "internal/exit", "internal/fdready", "internal/headroom", "internal/initproto", "internal/logpipes", "internal/memory",
-				"internal/procfs", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid":
+			case "internal/pid1", "internal/exit", "internal/fdready", "internal/headroom", "internal/initproto", "internal/initstore",
+				"internal/logpipes", "internal/logqueue", "internal/memory", "internal/procfs", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
 					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}
