@@ -59,7 +59,7 @@ func measureHooks(out string) error {
 	}
 	m.Adopted()
 	machine, past := hooks.NewManagerHost(m, rec)
-	book := hooks.NewRegistry(hookList(), hooks.Surroundings{})
+	book := hooks.NewRegistry(hookList(), hooks.Facts{})
 	r := hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *hooks.Registry { return book }, Runtime: out + ".run"})
 	t := hookTimes{One: map[string][]float64{}, All: map[string][]float64{}}
 	for n := range hooksRounds {

@@ -1,7 +1,11 @@
 package hooks
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -50,64 +54,112 @@ func (l *Lists) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Hook is one thing to be done at an event: exactly one of Command, File and URL.
+// Hook is a program or a request that runs at an event: exactly one of Command, File and URL is set.
 type Hook struct {
-	// Name tells it apart from the others of its event. With File it may be absent.
+	// Name is unique among the hooks of an event. It is optional with File.
 	Name string `yaml:"name"`
 	// Command is an argument list. It is never given to a shell.
 	Command []string `yaml:"command" check:"command"`
-	// File is the name of a file in EVENT.d beside which this stands; what else is
-	// set here counts for it.
+	// File is the name of a file in EVENT.d; the other fields are its settings.
 	File string `yaml:"file"`
-	// URL is asked: http://, https:// or unix:///path/of/socket:/http/path, with
-	// ${NAME} for what the hook's environment has.
+	// URL of a request: http://, https:// or unix:///path/of/socket:/http/path. URL, Headers and
+	// Body may have ${NAME} for variables of the hook's environment.
 	URL string `yaml:"url"`
 	// Method of the request (default POST).
 	Method string `yaml:"method" check:"method"`
-	// Headers of the request, with ${NAME}. The Content-Type of a body is
-	// application/json where none is given.
+	// Headers of the request. The Content-Type of a body defaults to application/json.
 	Headers map[string]string `yaml:"headers" check:"headers"`
-	// Body with ${NAME}, whose values are quoted as the Content-Type wants it.
+	// Body of the request; values are escaped for its Content-Type.
 	Body string `yaml:"body"`
-	// Status are the answers that count as success (default 200 to 299).
+	// Status are the HTTP statuses of success (default 200 to 299).
 	Status []int `yaml:"status" check:"statuses"`
-	// CAFile holds PEM certificates that count beside the system's.
+	// CAFile has PEM certificates that are trusted besides the system's.
 	CAFile string `yaml:"ca_file" check:"absolute"`
 
-	// Services are those of whose events it is a hook; none: of all.
+	// Services whose events run the hook; empty: all.
 	Services []string `yaml:"services"`
-	// When says in which containers it counts, and at which ends.
+	// When is the condition for running it.
 	When When `yaml:"when"`
-	// Timeout of one try: then TERM to its group, and KILL (default 30s).
+	// Timeout of one try: then its group gets TERM, and KILL (default 30s).
 	Timeout time.Duration `yaml:"timeout" check:"positive"`
 	// OnFailure is ignore (default), fail, "retry N" or "retry N, fail".
 	OnFailure string `yaml:"on_failure"`
-	// RetryEvery is the wait before another try (default 1s).
+	// RetryEvery is the pause before another try (default 1s).
 	RetryEvery time.Duration `yaml:"retry_every" check:"positive"`
 	// RunAs is the user, as that of a service (default stoker's own).
 	RunAs string `yaml:"run_as"`
-	// AllowEnv are patterns of the variables that it may set by STOKER_OUT although they
-	// decide what other programs load or execute.
+	// AllowEnv are patterns of variables that it may set by STOKER_OUT although they decide
+	// what programs load or execute.
 	AllowEnv []string `yaml:"allow_env"`
 	// Env is added to its environment.
 	Env map[string]string `yaml:"env"`
-	// Parallel hooks that stand together run at the same time.
+	// Parallel hooks that follow each other run at the same time.
 	Parallel bool `yaml:"parallel"`
-	// Share is the part of a stop's budget, above 0 and up to 1, that it may take at
-	// most when it runs in a stop (default 0.5).
+	// Share is the largest part of a stop's budget that it may take, above 0 and up to 1 (default 0.5).
 	Share float64 `yaml:"share"`
 }
 
-// When is a condition that may also be about how the service has ended.
+// When is a condition on the container and on how a service ended.
 type When struct {
 	// End is EndExpected or EndUnexpected, of exited and stopped; empty: every end.
 	End      string `yaml:"end,short"`
 	jvm.When `yaml:",inline"`
 }
 
-// Ends of a service. One is expected if a stop was asked for, or if it ended
-// well and is not started again.
+// Ends of a service. An end is expected if a stop was requested, or if the service succeeded and is
+// not restarted.
 const (
 	EndExpected   = "expected"
 	EndUnexpected = "unexpected"
 )
+
+// Defaults of a Hook.
+const (
+	DefaultTimeout    = 30 * time.Second
+	DefaultRetryEvery = time.Second
+	DefaultShare      = 0.5
+	DefaultMethod     = "POST"
+	DefaultOnFailure  = "ignore"
+)
+
+// WithDefaults returns the hook with its defaults filled in.
+func (h Hook) WithDefaults() Hook {
+	h.Timeout = cmp.Or(h.Timeout, DefaultTimeout)
+	h.RetryEvery = cmp.Or(h.RetryEvery, DefaultRetryEvery)
+	h.Share = cmp.Or(h.Share, DefaultShare)
+	h.OnFailure = cmp.Or(h.OnFailure, DefaultOnFailure)
+	if h.URL != "" {
+		h.Method = cmp.Or(h.Method, DefaultMethod)
+	}
+	return h
+}
+
+// Policy is the effect of a failed hook.
+type Policy struct {
+	Retries int  // further tries
+	Fail    bool // what waits for the hook fails too
+}
+
+// maxRetries bounds Policy.Retries.
+const maxRetries = 100
+
+// ParsePolicy parses "ignore", "fail", "retry N" or "retry N, fail". Empty is ignore.
+func ParsePolicy(text string) (Policy, error) {
+	first, second, two := strings.Cut(text, ",")
+	first, second = strings.TrimSpace(first), strings.TrimSpace(second)
+	switch {
+	case !two && (first == "ignore" || text == ""):
+		return Policy{}, nil
+	case !two && first == "fail":
+		return Policy{Fail: true}, nil
+	}
+	number, isRetry := strings.CutPrefix(first, "retry ")
+	n, err := strconv.Atoi(strings.TrimSpace(number))
+	switch {
+	case !isRetry || err != nil, two && second != "fail" && second != "ignore":
+		return Policy{}, fmt.Errorf("%q is not ignore, fail, retry N, or retry N, fail", text)
+	case n < 1 || n > maxRetries:
+		return Policy{}, fmt.Errorf("%d is not a number of tries from 1 to %d", n, maxRetries)
+	}
+	return Policy{Retries: n, Fail: second == "fail"}, nil
+}

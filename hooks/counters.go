@@ -9,27 +9,25 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// How a run of a hook may end.
+// Results of a try.
 const (
 	ResultOK      = "ok"
 	ResultFailed  = "failed"
 	ResultTimeout = "timeout"
 )
 
-// Count is how often a hook has ended so since the supervisor began.
+// Counter counts the tries of a hook with one result since the supervisor started.
 type Counter struct {
 	Event  lifecycle.Event
-	Plugin string // whose it is; empty: nobody's
+	Plugin string // that contributes it; empty: none
 	Hook   string
-	Result string // of the try: ResultOK, ResultFailed or ResultTimeout
+	Result string // ResultOK, ResultFailed or ResultTimeout
 	Runs   uint64
-	Took   time.Duration // all of them together
+	Took   time.Duration // in total
 }
 
-// counted is what is counted apart.
 type counterKey struct{ hook, result string }
 
-// counts are the counters by hook and result.
 type counters struct {
 	mu sync.Mutex // guards by
 	by map[counterKey]*Counter
@@ -37,7 +35,7 @@ type counters struct {
 
 func newCounters() *counters { return &counters{by: map[counterKey]*Counter{}} }
 
-// add counts a try and how long it took.
+// add counts a try.
 func (c *counters) add(b *ResolvedHook, out Outcome, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +56,7 @@ func (c *counters) add(b *ResolvedHook, out Outcome, took time.Duration) {
 	n.Took += took
 }
 
-// Counts are the counters, sorted.
+// Counters returns the counters, sorted.
 func (r *Runner) Counters() []Counter {
 	r.counters.mu.Lock()
 	defer r.counters.mu.Unlock()
@@ -67,7 +65,8 @@ func (r *Runner) Counters() []Counter {
 		out = append(out, *n)
 	}
 	slices.SortFunc(out, func(a, b Counter) int {
-		return cmp.Or(cmp.Compare(slices.Index(lifecycle.Events(), a.Event), slices.Index(lifecycle.Events(), b.Event)), cmp.Compare(a.Plugin, b.Plugin), cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
+		return cmp.Or(cmp.Compare(a.Event.Index(), b.Event.Index()), cmp.Compare(a.Plugin, b.Plugin),
+			cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
 	})
 	return out
 }

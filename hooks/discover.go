@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,13 +16,13 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// Problem is something about a tree of hook files that its owner should know.
+// Problem is a problem with a tree of hook files.
 type Problem struct {
-	Path    string // of the file or folder, or where the entry stands
+	Path    string // of the file or folder, or where the entry is defined
 	Message string
-	Hint    string // what to do; empty: nothing is known
-	// Fatal says that the tree is not as somebody wants it: an entry names a file that
-	// is not there, or a folder cannot be read. What is not fatal was left out.
+	Hint    string // what to do; empty: unknown
+	// Fatal problems must be mended: an entry names a file that does not exist, or a folder cannot
+	// be read. Other problems are files that are ignored.
 	Fatal bool
 }
 
@@ -38,24 +39,23 @@ const maxFiles = 10_000
 // folderSuffix ends the name of an event's folder.
 const folderSuffix = ".d"
 
-// Discover binds the hook files below a folder: EVENT.d/NN-name, of each event in
-// the order of the numbers and then of the bytes. Entries of lists that name such a
-// file give it its settings; source says where the one of a number stands. A folder
-// that is not there holds none. What has another name is listed behind them, Unmet.
+// Discover finds the hook files below a folder: EVENT.d/NN-name, of each event by number and then
+// by name. An entry of the lists with the name of a file has its settings; source returns where the
+// k-th one is defined. Files with another name are added as unmet. A missing folder has no hooks.
 func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) ([]ResolvedHook, []Problem) {
 	var out []ResolvedHook
 	problems := unknownFolders(dir)
 	for _, e := range lifecycle.Events() {
-		names, more := fileNames(filepath.Join(dir, string(e)+folderSuffix))
+		folder := filepath.Join(dir, string(e)+folderSuffix)
+		names, more := fileNames(folder)
 		problems = append(problems, more...)
-		ignored := slices.DeleteFunc(more, func(p Problem) bool { return p.Fatal })
 		settings := map[string]Hook{}
 		for k, h := range lists.Of(e) {
 			switch {
 			case h.File == "":
 			case !slices.Contains(names, h.File):
-				problems = append(problems, Problem{Path: source(e, k), Fatal: true, Hint: nearest(h.File, names),
-					Message: fmt.Sprintf("there is no hook file %s", filepath.Join(dir, string(e)+folderSuffix, h.File))})
+				problems = append(problems, Problem{Path: source(e, k), Fatal: true, Hint: suggestion(h.File, names),
+					Message: fmt.Sprintf("there is no hook file %s", filepath.Join(folder, h.File))})
 			default:
 				settings[h.File] = h
 			}
@@ -63,57 +63,59 @@ func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) 
 		for _, name := range names {
 			h := settings[name].WithDefaults()
 			h.File, h.Name = name, cmp.Or(h.Name, name)
-			path := filepath.Join(dir, string(e)+folderSuffix, name)
+			path := filepath.Join(folder, name)
 			out = append(out, ResolvedHook{Hook: h, Event: e, Source: path, Path: path})
 		}
-		for _, p := range ignored {
-			h := Hook{Name: filepath.Base(p.Path)}.WithDefaults()
-			out = append(out, ResolvedHook{Hook: h, Event: e, Source: p.Path, Path: p.Path, Unmet: strings.TrimPrefix(p.Message, "is ignored: ")})
+		for _, p := range more {
+			if !p.Fatal {
+				h := Hook{Name: filepath.Base(p.Path)}.WithDefaults()
+				out = append(out, ResolvedHook{Hook: h, Event: e, Source: p.Path, Path: p.Path, Unmet: strings.TrimPrefix(p.Message, ignored)})
+			}
 		}
 	}
 	return out, problems
 }
 
-// strange finds what is no event's folder.
-func unknownFolders(dir string) (out []Problem) {
-	entries, err := untrusted.ReadDir(dir, maxFiles)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + err.Error(), Fatal: true}}
-	}
-	var known []string
-	for _, e := range lifecycle.Events() {
-		known = append(known, string(e)+folderSuffix)
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		// A mounted ConfigMap has ..data beside its files.
-		if !slices.Contains(known, name) && !strings.HasPrefix(name, "..") {
-			out = append(out, Problem{Path: filepath.Join(dir, name), Message: "is ignored: it is not the folder of an event", Hint: nearest(name, known)})
-		}
-	}
-	return out
-}
+// ignored begins the message of a file that is ignored.
+const ignored = "is ignored: "
 
-// fileNames lists the names in an event's folder that count, in their order.
-func fileNames(dir string) (names []string, problems []Problem) {
+// readDir lists the names in a folder, without those of a mounted ConfigMap (..data).
+func readDir(dir string) (names []string, problems []Problem) {
 	entries, err := untrusted.ReadDir(dir, maxFiles)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, []Problem{{Path: dir, Message: "cannot read the folder of hooks: " + err.Error(), Fatal: true}}
 	}
 	for _, entry := range entries {
-		name := entry.Name()
-		switch why := badFileName(name); {
-		case strings.HasPrefix(name, ".."): // of a mounted ConfigMap
-		case why != "":
-			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: "is ignored: " + why,
+		if !strings.HasPrefix(entry.Name(), "..") {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+// unknownFolders finds entries that are not the folder of an event.
+func unknownFolders(dir string) []Problem {
+	names, problems := readDir(dir)
+	known := lifecycle.Names()
+	for k := range known {
+		known[k] += folderSuffix
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: ignored + "it is not the folder of an event", Hint: suggestion(name, known)})
+		}
+	}
+	return problems
+}
+
+// fileNames lists the hook files in an event's folder in their order.
+func fileNames(dir string) (names []string, problems []Problem) {
+	all, problems := readDir(dir)
+	for _, name := range all {
+		if why := badFileName(name); why != "" {
+			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: ignored + why,
 				Hint: "a hook is called NN-name, such as 50-register or 50-register.sh"})
-		default:
+		} else {
 			names = append(names, name)
 		}
 	}
@@ -121,7 +123,7 @@ func fileNames(dir string) (names []string, problems []Problem) {
 	return names, problems
 }
 
-// notAHook says why a name is not one of a hook; empty: it is.
+// badFileName is why a name is not that of a hook file; empty: it is.
 func badFileName(name string) string {
 	digits := len(name) - len(strings.TrimLeft(name, "0123456789"))
 	rest, dash := strings.CutPrefix(name[digits:], "-")
@@ -137,29 +139,24 @@ func badFileName(name string) string {
 	case !validName(rest):
 		return "its name has other characters than letters, digits, _ . -"
 	}
-	// What editors and package managers leave beside a file has a dot: x.bak, x.sh.rpmsave, x.1.
-	if stem, extension, dot := strings.Cut(rest, "."); dot && (stem == "" || !slices.Contains(extensions(), extension)) {
-		return "a name with a dot counts only if it ends with ." + strings.Join(extensions(), ", .") + " and has no other dot"
+	// Editors and package managers leave files with a dot: x.bak, x.sh.rpmsave, x.1.
+	if stem, extension, dot := strings.Cut(rest, "."); dot && (stem == "" || !slices.Contains(extensions, extension)) {
+		return "a name with a dot counts only if it ends with ." + strings.Join(extensions, ", .") + " and has no other dot"
 	}
 	return ""
 }
 
 // extensions are those that a hook file may have.
-func extensions() []string {
-	return []string{"sh", "bash", "zsh", "py", "pl", "rb", "js", "lua", "php"}
-}
+var extensions = []string{"sh", "bash", "zsh", "py", "pl", "rb", "js", "lua", "php"}
 
-// validName says whether a hook may be called so.
-func validName(name string) bool {
-	return name != "" && len(name) <= maxName && strings.IndexFunc(name, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '.' && c != '-'
-	}) < 0
-}
-
-// maxName bounds a hook's name, in bytes.
+// maxName bounds the name of a hook, in bytes.
 const maxName = 64
 
-// CheckName says what is wrong with a hook's name.
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
+func validName(name string) bool { return len(name) <= maxName && namePattern.MatchString(name) }
+
+// CheckName checks the name of a hook.
 func CheckName(name string) error {
 	switch {
 	case len(name) > maxName:
@@ -170,7 +167,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CheckFileName says what is wrong with the name of a hook file.
+// CheckFileName checks the name of a hook file.
 func CheckFileName(name string) error {
 	if why := badFileName(name); why != "" {
 		return fmt.Errorf("%q is not the name of a hook file: %s", name, why)
@@ -178,15 +175,15 @@ func CheckFileName(name string) error {
 	return nil
 }
 
-// number is that which a name begins with.
+// number is the number at the beginning of a file name.
 func number(name string) int {
 	digits := len(name) - len(strings.TrimLeft(name, "0123456789"))
-	n, _ := strconv.Atoi(name[:digits]) // the form was looked at
+	n, _ := strconv.Atoi(name[:digits]) // the name was checked
 	return n
 }
 
-// nearest is a hint at the word that was probably meant; empty: none is like it.
-func nearest(got string, known []string) string {
+// suggestion is a hint at the word that was probably meant; empty: none is similar.
+func suggestion(got string, known []string) string {
 	if word, ok := suggest.Nearest(got, known); ok {
 		return fmt.Sprintf("did you mean %q?", word)
 	}

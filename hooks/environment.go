@@ -14,27 +14,24 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// Prefixes of variables that a hook gets, one for each label and parameter.
+// Prefixes of the variables for labels and parameters.
 const (
 	labelPrefix = "STOKER_LABEL_"
 	paramPrefix = "STOKER_PARAM_"
 )
 
-// ownVariables are the names that a hook has from us or not at all, whatever is in
-// our own environment.
-func ownVariables() []string {
-	return []string{"STOKER_EVENT", "STOKER_SERVICE", "STOKER_PID", "STOKER_ATTEMPT", "STOKER_EXIT_CODE", "STOKER_SIGNAL",
-		"STOKER_OOM", "STOKER_EXPECTED", "STOKER_REASON", "STOKER_PORT", "STOKER_PLUGIN_DIR", "STOKER_STATE_DIR", "STOKER_DEADLINE", "STOKER_OUT",
-		"STOKER_HOOK"}
-}
+// hookVariables are set by stoker for a hook or absent, whatever is in stoker's own environment.
+var hookVariables = []string{"STOKER_EVENT", "STOKER_SERVICE", "STOKER_PID", "STOKER_ATTEMPT", "STOKER_EXIT_CODE", "STOKER_SIGNAL",
+	"STOKER_OOM", "STOKER_EXPECTED", "STOKER_REASON", "STOKER_PORT", "STOKER_PLUGIN_DIR", "STOKER_STATE_DIR", "STOKER_DEADLINE",
+	"STOKER_OUT", "STOKER_HOOK"}
 
-// Variable says whether a variable is one that hooks get.
+// Variable reports whether a variable is set for hooks.
 func Variable(name string) bool {
-	return slices.Contains(ownVariables(), name) || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
+	return slices.Contains(hookVariables, name) || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
 }
 
-// VariableName is how a label or parameter is called in a variable: in capitals,
-// with _ for what a variable's name cannot have.
+// VariableName is the name of a label or parameter in a variable: in capitals, with _ for other
+// characters.
 func VariableName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -44,29 +41,23 @@ func VariableName(name string) string {
 	}, strings.ToUpper(name))
 }
 
-// scene is what the environment of a hook is made of.
+// environment is what the environment of a hook is made of.
 type environment struct {
 	own         map[string]string // stoker's environment
 	labels      map[string]string
-	contributed map[string]string // by hooks before
+	contributed map[string]string // by earlier hooks
 	socket      string            // of the API; empty: unknown
 	user        *asuser.User      // nil: stoker's own
 	out         string            // path of STOKER_OUT; empty: there is none
 	deadline    time.Time
 }
 
-// environ is the environment of a hook. What has no value is absent. A program does not
-// get the options of the JVM beside which it runs; its own env may name them.
+// environ makes the environment of a hook; values that are unknown are absent. A program does not
+// get variables with options of the JVM, unless its own env names them.
 func (s *environment) environ(b *ResolvedHook, o lifecycle.Occurrence) (map[string]string, error) {
-	env := maps.Clone(s.own)
-	if env == nil {
-		env = map[string]string{}
-	}
-	for name := range env {
-		if Variable(name) {
-			delete(env, name)
-		}
-	}
+	env := map[string]string{}
+	maps.Copy(env, s.own)
+	maps.DeleteFunc(env, func(name, _ string) bool { return Variable(name) })
 	s.user.AdaptEnv(env)
 	maps.Copy(env, s.contributed)
 	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
@@ -84,8 +75,8 @@ func (s *environment) environ(b *ResolvedHook, o lifecycle.Occurrence) (map[stri
 	return env, err
 }
 
-// ownEnv is env of a hook with its references filled in. Those of a plugin's were
-// filled in with the plugin's values.
+// ownEnv is the env of a hook with its references resolved. Those of a plugin's hook are resolved
+// by the plugin.
 func ownEnv(b *ResolvedHook, env map[string]string) (map[string]string, error) {
 	if b.Plugin != "" {
 		return b.Env, nil
@@ -97,7 +88,7 @@ func ownEnv(b *ResolvedHook, env map[string]string) (map[string]string, error) {
 	return own, nil
 }
 
-// facts are what is known of the occasion.
+// setOccurrence sets the variables that describe the occurrence.
 func (s *environment) setOccurrence(env map[string]string, b *ResolvedHook, o lifecycle.Occurrence) {
 	set := func(name, value string) {
 		if value != "" {
@@ -119,11 +110,11 @@ func (s *environment) setOccurrence(env map[string]string, b *ResolvedHook, o li
 		env["STOKER_EXIT_CODE"] = strconv.Itoa(*o.ExitCode)
 	}
 	set("STOKER_SIGNAL", o.Signal)
-	if o.ExitCode != nil || o.Signal != "" {
-		env["STOKER_OOM"] = "0"
-	}
-	if o.OOM {
+	switch {
+	case o.OOM:
 		env["STOKER_OOM"] = "1"
+	case o.ExitCode != nil || o.Signal != "":
+		env["STOKER_OOM"] = "0"
 	}
 	if o.Expected != nil {
 		env["STOKER_EXPECTED"] = strconv.FormatBool(*o.Expected)

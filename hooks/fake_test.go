@@ -2,7 +2,7 @@ package hooks
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 // fakeHost runs no programs. The words of a hook's command say what one would do:
@@ -93,7 +95,7 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Pro
 		case "immortal":
 			r.ignores, r.never = true, true
 		case "nostart":
-			return nil, &proc.StartError{Path: "/x", Step: "execute", Err: syscall.ENOENT}
+			return nil, &program.StartError{Path: "/x", Step: "execute", Err: syscall.ENOENT}
 		default:
 			lives, _ = time.ParseDuration(w)
 		}
@@ -104,14 +106,13 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Pro
 	return r, nil
 }
 
-func (h *fakeHost) Put(name string, body []byte) error {
+func (h *fakeHost) PutJSON(name string, value any, _ ...int) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(body) > 64<<10 {
-		return errors.New("too large")
-	}
-	if !h.dead {
-		h.items[name] = slices.Clone(body)
+	if body, err := json.Marshal(value); err != nil {
+		return err
+	} else if !h.dead {
+		h.items[name] = body
 		h.puts++
 		h.bytes += len(body)
 		h.written()
@@ -127,13 +128,18 @@ func (h *fakeHost) written() {
 	}
 }
 
-func (h *fakeHost) Del(name string) {
+func (h *fakeHost) Delete(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.dead {
 		delete(h.items, name)
 		h.written()
 	}
+}
+
+// recovered is what an earlier supervisor has left.
+func recovered(items map[string][]byte) Recovered {
+	return Recovered{Items: fdstore.Items{Blobs: items, Files: map[string][]int{}}, Processes: map[string]Process{}}
 }
 
 // die ends the supervisor; its successor has what it left.
@@ -143,12 +149,12 @@ func (h *fakeHost) die() (*fakeHost, Recovered) {
 	h.dead = true
 	next := newFakeHost()
 	next.begun, next.started = h.begun, slices.Clone(h.started)
-	past := Recovered{Items: maps.Clone(h.items)}
+	past := recovered(maps.Clone(h.items))
 	next.items = maps.Clone(h.items)
 	for id, r := range h.living {
 		r.host.Store(next)
 		next.living[id] = r
-		past.Processes = append(past.Processes, r)
+		past.Processes[id] = r
 	}
 	return next, past
 }
@@ -166,7 +172,6 @@ func (h *fakeHost) run(id string) *fakeRun {
 	return r
 }
 
-func (r *fakeRun) ID() string              { return r.id }
 func (r *fakeRun) Exited() <-chan struct{} { return r.exited }
 func (r *fakeRun) Exit() (proc.Exit, bool) {
 	select {
@@ -215,7 +220,7 @@ type life struct {
 
 func newLife(t *testing.T, h *fakeHost, past Recovered, list ...ResolvedHook) *life {
 	t.Helper()
-	l := &life{h: h, book: NewRegistry(list, Surroundings{})}
+	l := &life{h: h, book: NewRegistry(list, Facts{})}
 	l.Runner = NewRunner(Options{Host: h, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return l.book },
 		OnPluginFailure: func(p string, _ lifecycle.Event, why string) { l.note(&l.bad, p+": "+why) },
 		OnFailure:       func(o lifecycle.Occurrence, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },

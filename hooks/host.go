@@ -6,90 +6,77 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Host is where hooks' processes live and what is known of them is kept. *Machine is
-// one.
+// Host starts the processes of hooks and keeps the state of a Runner for the next supervisor.
 type Host interface {
-	// Start starts a program; each line that it writes is passed on behind title.
+	// Start starts a program; each line of its output is forwarded with title.
 	Start(ctx context.Context, spec proc.Spec, title string) (Process, error)
-	// Put keeps a blob (64 KiB at most) for the next supervisor, Del forgets it.
-	Put(name string, body []byte) error
-	Del(name string)
+	PutJSON(name string, value any, fds ...int) error
+	Delete(name string)
 }
 
-// Execution is a process that runs or has ended.
+// Process is a process of a hook.
 type Process interface {
-	ID() string
 	Exited() <-chan struct{}
 	Exit() (proc.Exit, bool)
-	SignalGroup(syscall.Signal) error // to all that came of it
-	// Tail is the end of what it has written, and of that to stderr, n bytes at most.
+	SignalGroup(syscall.Signal) error
+	// Tail returns the last n bytes of the output, and of stderr.
 	Tail(n int) (all, stderr string)
-	// Done gives it up: nothing is asked of it any more.
+	// Done releases the process and its output.
 	Done()
 }
 
-// Past is what an earlier supervisor has left.
+// Recovered is what an earlier supervisor has left.
 type Recovered struct {
-	Items     map[string][]byte // by the name that Put was given
-	Processes []Process
+	Items     fdstore.Items
+	Processes map[string]Process // by ID
 }
 
-// Names of what is ours.
+// Prefixes of the names that belong to hooks.
 const (
-	idPrefix   = "hook/"  // of processes and their logs
-	itemPrefix = "hooks/" // of items in the bag
+	idPrefix     = "hook/"         // of processes and their logs
+	queuePrefix  = "hooks/queue/"  // of items: a queue
+	runPrefix    = "hooks/run/"    // a run
+	outputPrefix = "hooks/output/" // an output
 )
 
-// Machine is the Host of a container.
-type ManagerHost struct{ m *proc.Manager }
+// ManagerHost is the Host of a container.
+type ManagerHost struct {
+	*fdstore.Store
+	m *proc.Manager
+}
 
-// NewMachine makes one and takes out of rec what belongs to hooks, so that nobody
-// takes their processes for strays.
+// NewManagerHost makes a Host, and takes the processes of hooks out of rec.
 func NewManagerHost(m *proc.Manager, rec *proc.Recovered) (*ManagerHost, Recovered) {
-	past := Recovered{Items: map[string][]byte{}}
-	for name, body := range rec.Blobs {
-		if strings.HasPrefix(name, itemPrefix) {
-			past.Items[name] = body
-			delete(rec.Blobs, name)
-			delete(rec.Files, name)
-		}
-	}
-	var logs []string
+	recovered := Recovered{rec.Items, map[string]Process{}}
 	rec.Processes = slices.DeleteFunc(rec.Processes, func(p *proc.Process) bool {
 		if !strings.HasPrefix(p.ID(), idPrefix) {
 			return false
 		}
-		logs = append(logs, p.ID())
-		past.Processes = append(past.Processes, p)
+		recovered.Processes[p.ID()] = p
 		return true
 	})
 	for _, name := range m.Logs.Names() {
-		if strings.HasPrefix(name, idPrefix) && !slices.Contains(logs, name) {
-			m.Logs.Retire(m.Logs.Get(name)) // of one that was given up
+		if strings.HasPrefix(name, idPrefix) && recovered.Processes[name] == nil {
+			m.Logs.Retire(m.Logs.Get(name)) // its process was released
 		}
 	}
-	return &ManagerHost{m}, past
+	return &ManagerHost{m.FDStore(), m}, recovered
 }
 
-// keptOutput is what is kept of a hook's output until it is passed on, in bytes.
-const keptOutput = 64 << 10
+// maxBuffered bounds the output of a hook that is kept until it is forwarded, in bytes.
+const maxBuffered = 64 << 10
 
 // Start starts a program.
 func (h *ManagerHost) Start(ctx context.Context, spec proc.Spec, title string) (Process, error) {
-	spec.Stdio = proc.Stdio{Mode: proc.Capture, Late: &logs.Options{Keep: keptOutput, Format: logs.FormatPrefix, Title: title}}
+	spec.Stdio = proc.Stdio{Mode: proc.Capture, Late: &logs.Options{Keep: maxBuffered, Format: logs.FormatPrefix, Title: title}}
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
-		return nil, err
+		return nil, err // no typed nil
 	}
 	return p, nil
 }
-
-// Put keeps a blob.
-func (h *ManagerHost) Put(name string, body []byte) error { return h.m.Put(name, body) }
-
-// Del forgets it.
-func (h *ManagerHost) Del(name string) { h.m.Del(name) }

@@ -15,45 +15,59 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// Bounds of what a hook gives back.
+// Limits of the file of STOKER_OUT.
 const (
-	maxOut      = 64 << 10 // bytes; also what the bag takes
+	maxOut      = 64 << 10 // bytes
 	maxOutLines = 200
 )
 
-// ParseOut reads what a hook has written to STOKER_OUT, byte for byte: lines of
+// Output is what hooks write to STOKER_OUT.
+type Output struct {
+	Env         map[string]string `json:"env,omitempty"`
+	Options     []OutputOption    `json:"options,omitempty"` // of the JVM
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Withheld describes what is only for processes of another user, a line for each hook.
+	Withheld []string `json:"-"`
+}
+
+// OutputOption is an option of the JVM with its source.
+type OutputOption struct {
+	Option string `json:"option"`
+	Source string `json:"source"` // "hook pre-start/NAME"
+}
+
+// ParseOut parses what a hook has written to STOKER_OUT: lines of
 //
 //	env NAME=VALUE
 //	jvm-option OPTION
 //	annotation NAME=VALUE
 //
-// Empty lines are left out. Nothing in it is ever evaluated. hook is the source of
-// its options; allow is its AllowEnv. The error names the line.
+// Empty lines are ignored and nothing is ever evaluated. hook is the source of its options, allow
+// its AllowEnv. An error names the line.
 func ParseOut(data []byte, e lifecycle.Event, hook string, allow []string) (Output, error) {
-	var g Output
+	var o Output
 	if len(data) > maxOut {
-		return g, fmt.Errorf("it has more than %d KiB", maxOut>>10)
+		return o, fmt.Errorf("it has more than %d KiB", maxOut>>10)
 	}
 	if k := bytes.IndexByte(data, 0); k >= 0 {
-		return g, fmt.Errorf("line %d: it holds a NUL byte", bytes.Count(data[:k], []byte("\n"))+1)
+		return o, fmt.Errorf("line %d: it holds a NUL byte", bytes.Count(data[:k], []byte("\n"))+1)
 	}
 	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	if len(lines) > maxOutLines {
-		return g, fmt.Errorf("it has %d lines, and %d are allowed", len(lines), maxOutLines)
+		return o, fmt.Errorf("it has %d lines, and %d are allowed", len(lines), maxOutLines)
 	}
 	for k, line := range lines {
 		if line == "" {
 			continue
 		}
-		if err := g.add(line, e, hook, allow); err != nil {
+		if err := o.addLine(line, e, hook, allow); err != nil {
 			return Output{}, fmt.Errorf("line %d: %w", k+1, err)
 		}
 	}
-	return g, nil
+	return o, nil
 }
 
-// take adds what one line gives.
-func (g *Output) add(line string, e lifecycle.Event, hook string, allow []string) error {
+func (o *Output) addLine(line string, e lifecycle.Event, hook string, allow []string) error {
 	verb, rest, _ := strings.Cut(line, " ")
 	if (verb == "env" || verb == "jvm-option") && !e.Contributes() {
 		return fmt.Errorf("%s is for hooks of init, network-ready and pre-start: nothing is started after %s", verb, e)
@@ -68,13 +82,13 @@ func (g *Output) add(line string, e lifecycle.Event, hook string, allow []string
 			return fmt.Errorf("%s is refused, since it decides what programs load or execute: "+
 				"if that is wanted, set allow_env: [%s] for the hook", quote(name), name)
 		}
-		put(&g.Env, name, value)
+		put(&o.Env, name, value)
 	case "annotation":
 		name, value, err := assignment(rest)
 		if err != nil {
 			return err
 		}
-		put(&g.Annotations, name, value)
+		put(&o.Annotations, name, value)
 	case "jvm-option":
 		if rest == "" {
 			return errors.New("jvm-option has no option behind it")
@@ -82,14 +96,14 @@ func (g *Output) add(line string, e lifecycle.Event, hook string, allow []string
 		if !strings.HasPrefix(rest, "-") {
 			return fmt.Errorf("%s does not begin with -, as every JVM option does", quote(rest))
 		}
-		g.Options = append(g.Options, OutputOption{Option: rest, Source: "hook " + string(e) + "/" + hook})
+		o.Options = append(o.Options, OutputOption{Option: rest, Source: "hook " + string(e) + "/" + hook})
 	default:
 		return fmt.Errorf("%s is not env, jvm-option or annotation", quote(verb))
 	}
 	return nil
 }
 
-// assignment cuts NAME=VALUE.
+// assignment splits NAME=VALUE.
 func assignment(text string) (name, value string, err error) {
 	name, value, ok := strings.Cut(text, "=")
 	switch {
@@ -110,33 +124,32 @@ func put(m *map[string]string, name, value string) {
 	(*m)[name] = value
 }
 
-// add puts what was given later over what was before.
-func (g *Output) merge(more Output) {
+// merge adds later output, which overrides earlier variables.
+func (o *Output) merge(more Output) {
 	for name, value := range more.Env {
-		put(&g.Env, name, value)
+		put(&o.Env, name, value)
 	}
 	for name, value := range more.Annotations {
-		put(&g.Annotations, name, value)
+		put(&o.Annotations, name, value)
 	}
-	g.Options = append(g.Options, more.Options...)
-	g.Withheld = append(g.Withheld, more.Withheld...)
+	o.Options = append(o.Options, more.Options...)
+	o.Withheld = append(o.Withheld, more.Withheld...)
 }
 
-// withheld says that a process of another user does not get it, if it is anything.
-func (g *savedOutput) withheld() []string {
-	what := slices.Sorted(maps.Keys(g.output.Env))
-	for _, o := range g.output.Options {
+// withheld describes what processes of other users do not get.
+func (s *savedOutput) withheld() []string {
+	what := slices.Sorted(maps.Keys(s.output.Env))
+	for _, o := range s.output.Options {
 		what = append(what, o.Option)
 	}
 	if len(what) == 0 {
 		return nil
 	}
 	return []string{fmt.Sprintf("not taken from hook %s/%s, which runs as uid %d and gives to processes of that user only: %s",
-		g.Event, g.Hook, *g.User,
-		strings.Join(what, ", "))}
+		s.Event, s.Hook, *s.User, strings.Join(what, ", "))}
 }
 
-// makeOut makes the file that a hook writes to, for its user alone.
+// makeOut makes the file that a hook writes to, for its user only.
 func makeOut(dir string, user *asuser.User) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return "", fmt.Errorf("cannot make the folder of STOKER_OUT: %w", err)
@@ -155,11 +168,11 @@ func makeOut(dir string, user *asuser.User) (path string, err error) {
 	return f.Name(), nil
 }
 
-// readOut reads it, whatever a hook has put into its place.
+// readOut reads the file, whatever a hook has put in its place. A removed file has no output.
 func readOut(path string) ([]byte, error) {
 	data, err := untrusted.ReadFile(path, maxOut)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // the hook has removed it: it gives nothing
+		return nil, nil
 	}
 	return data, err
 }

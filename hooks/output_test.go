@@ -34,7 +34,7 @@ func TestWhatHooksGive(t *testing.T) {
 		var annotations []string
 		l.opts.OnDone = func(_ lifecycle.Occurrence, outs []Outcome) {
 			for _, o := range outs {
-				for name, value := range o.Contributed.Annotations {
+				for name, value := range o.Given.Annotations {
 					annotations = append(annotations, name+"="+value)
 				}
 			}
@@ -71,7 +71,7 @@ func TestWhatHooksGive(t *testing.T) {
 		}
 		// The next start begins with what the container has; with hooks or without.
 		second.opts.Runtime = dir
-		second.book = NewRegistry(list[:2], Surroundings{})
+		second.book = NewRegistry(list[:2], Facts{})
 		second.Tell(of(lifecycle.PreStart, 2))
 		if got := second.Output("app", os.Geteuid()); len(got.Env) != 2 || len(got.Options) != 1 {
 			t.Errorf("the next start has %+v", got)
@@ -134,8 +134,8 @@ func TestEndedBeforeItIsStarted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cancelError{"the process is gone"})
 	b := bound(lifecycle.Ready, "h", "x")
-	a := &execution{r: &Runner{host: &fakeHost{}, log: hclog.NewNullLogger()}, b: &b, ctx: ctx, attempt: &attempt{ID: "h.1"}}
-	if out, _ := a.run(nil); out.OK || out.Why != (cancelError{"the process is gone"}).Error() {
+	a := &execution{r: &Runner{host: &fakeHost{}, log: hclog.NewNullLogger()}, hook: &b, ctx: ctx, attempt: &attempt{ID: "h.1"}}
+	if out := a.run(nil); out.OK || out.Why != (cancelError{"the process is gone"}).Error() {
 		t.Errorf("%+v", out)
 	}
 }
@@ -204,7 +204,7 @@ func TestGiftsOfAnotherUser(t *testing.T) {
 		if got := l.Failures("app"); len(got) != 1 || !strings.Contains(got[0], `refused failed at`) || !strings.Contains(got[0], `STOKER_OUT: line 1: "PATH" is refused`) {
 			t.Errorf("%q", got)
 		}
-		second := newLife(t, h, Recovered{Items: h.items}, list...) // of the next supervisor
+		second := newLife(t, h, recovered(h.items), list...) // of the next supervisor
 		check(second.Runner)
 	})
 }

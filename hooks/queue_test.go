@@ -218,7 +218,7 @@ func TestCancelledStart(t *testing.T) {
 		}
 		l.Tell(of(lifecycle.Stopped, 1))
 		l.Settle(context.Background())
-		same(t, "told", l.told, []string{"pre-start: a ended: nobody waits for it any more, ignored TERM and was killed, b ended: nobody waits for it any more", "stopped: t ok"})
+		same(t, "told", l.told, []string{"pre-start: a ended: the caller does not wait any longer, ignored TERM and was killed, b ended: the caller does not wait any longer", "stopped: t ok"})
 		if n := l.Counters(); n[0].Runs != 1 {
 			t.Errorf("%+v", n)
 		}

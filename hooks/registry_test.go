@@ -11,9 +11,9 @@ import (
 )
 
 func TestBook(t *testing.T) {
-	onlyTest := func(b *ResolvedHook) { b.When.Env = map[string]jvm.Words{"ENV": {"test"}} }
+	onlyTest := func(b *ResolvedHook) { b.When.Env = map[string]jvm.StringList{"ENV": {"test"}} }
 	b := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")), bound(lifecycle.Ready, "test", "x", onlyTest),
-		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"), bound(lifecycle.Init, "none", "x", services("db"))}, Surroundings{Env: map[string]string{"ENV": "prod"}})
+		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"), bound(lifecycle.Init, "none", "x", services("db"))}, Facts{Env: map[string]string{"ENV": "prod"}})
 	for _, tc := range []struct {
 		event   lifecycle.Event
 		service string
@@ -30,7 +30,7 @@ func TestBook(t *testing.T) {
 			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
 		}
 	}
-	twice := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"), bound(lifecycle.Ready, "a", "x", plugin("p"))}, Surroundings{}).For(lifecycle.Ready, "app")
+	twice := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"), bound(lifecycle.Ready, "a", "x", plugin("p"))}, Facts{}).For(lifecycle.Ready, "app")
 	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
 		t.Errorf("%+v", twice)
 	}
@@ -77,7 +77,7 @@ func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
 }
 
 func BenchmarkEventWithoutHooks(b *testing.B) {
-	book := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "x")}, Surroundings{})
+	book := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "x")}, Facts{})
 	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return book }})
 	o := of(lifecycle.Started, 1)
 	b.ReportAllocs()

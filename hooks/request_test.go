@@ -89,7 +89,7 @@ func TestRequests(t *testing.T) {
 	} {
 		last.Store("")
 		out := ask(t, tc.hook, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app", Pid: 42})
-		if out.OK != (tc.why == "") || !strings.Contains(out.Why, tc.why) || out.Code != tc.code || len(out.Output) > keptTail {
+		if out.OK != (tc.why == "") || !strings.Contains(out.Why, tc.why) || out.Code != tc.code || len(out.Output) > maxTail {
 			t.Errorf("%s: %+v, want %q", tc.name, out, tc.why)
 		}
 		if strings.Contains(out.Why, "geheim") {

@@ -1,61 +1,95 @@
 // Package hooks runs programs and requests at the lifecycle events of the container, its
 // services and its jobs. It does not start services and does not decide when one is ready.
+//
+// A Registry has the hooks that are in force. A Runner has a queue for each service, one for the
+// container and one for jobs; each runs the hooks of one occurrence after the other. What it has
+// begun is saved before it begins, so that a supervisor that takes over runs no hook twice.
 package hooks
 
 import (
+	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// Bound is a hook with what belongs to it, ready to be run.
+// ResolvedHook is a hook with its event and its origin, ready to run.
 type ResolvedHook struct {
 	Hook
 	Event  lifecycle.Event
-	Source string // where it is from, for people: a file and line, or the path of the file that it is
-	// Path is the file to be executed; empty: it is a command or a URL.
-	Path string
-	// Unmet says why it does not count: a file has no name of a hook, or When does not
-	// hold here, which a Book fills in. Empty: it counts.
+	Source string // where it is defined: a file and line, or the path of a hook file
+	Path   string // hook file to execute; empty: it is a command or a URL
+	// Unmet is why the hook is inactive: its file name is wrong or, filled in by NewRegistry, its
+	// condition does not hold. Empty: it is active.
 	Unmet string
-	// Except are services of whose events it is no hook.
+	// Except are services whose events do not run it.
 	Except []string
-	// Plugin it belongs to; empty: to none.
+	// Plugin contributes the hook; empty: none.
 	Plugin string
-	// Optional says that its failure is its plugin's and never that of what waits
-	// for it, whatever OnFailure says.
+	// Optional means that a failure disables its plugin and has no other effect, whatever OnFailure says.
 	Optional bool
-	// PluginDir is the plugin's folder, StateDir one where it may keep something.
+	// PluginDir is the plugin's folder, StateDir a folder for its state.
 	PluginDir, StateDir string
-	// Params are the plugin's, by name.
+	// Params are the plugin's parameters by name.
 	Params map[string]string
 }
 
-// Given is what the hooks of an event gave back by STOKER_OUT.
-type Output struct {
-	Env         map[string]string `json:"env,omitempty"`
-	Options     []OutputOption    `json:"options,omitempty"` // of the JVM
-	Annotations map[string]string `json:"annotations,omitempty"`
-	// Withheld says what was given to processes of another user, a line for each hook.
-	Withheld []string `json:"-"`
+// Title is the name that users see: NAME, or PLUGIN/NAME.
+func (b *ResolvedHook) Title() string {
+	if b.Plugin != "" {
+		return b.Plugin + "/" + b.Name
+	}
+	return b.Name
 }
 
-// GivenOption is an option of the JVM and who gave it.
-type OutputOption struct {
-	Option string `json:"option"`
-	Source string `json:"source"` // "hook pre-start/NAME"
+// FullName is EVENT/TITLE.
+func (b *ResolvedHook) FullName() string { return string(b.Event) + "/" + b.Title() }
+
+// Does describes what the hook runs, without what may be secret: a path, a program, or a method
+// and a URL.
+func (b *ResolvedHook) Does() string {
+	switch {
+	case b.Path != "":
+		return b.Path
+	case b.URL != "":
+		return b.Method + " " + redact.URL(b.URL)
+	case len(b.Command) > 0:
+		return b.Command[0]
+	}
+	return ""
 }
 
-// Outcome is how one hook ended.
+// policy is the parsed OnFailure; failures are ignored where it cannot be parsed.
+func (b *ResolvedHook) policy() Policy {
+	p, err := ParsePolicy(b.OnFailure)
+	if err != nil {
+		return Policy{}
+	}
+	return p
+}
+
+// matchesEnd reports whether the occurrence ended as the hook's condition asks. An unknown end
+// matches no such condition.
+func (b *ResolvedHook) matchesEnd(o *lifecycle.Occurrence) bool {
+	return b.When.End == "" || o.Expected != nil && *o.Expected == (b.When.End == EndExpected)
+}
+
+// appliesTo reports whether events of a service run the hook.
+func (b *ResolvedHook) appliesTo(service string) bool {
+	return (len(b.Services) == 0 || slices.Contains(b.Services, service)) && !slices.Contains(b.Except, service)
+}
+
+// Outcome is the result of one hook.
 type Outcome struct {
-	Hook        string        `json:"hook"`
-	Plugin      string        `json:"plugin,omitempty"`
-	OK          bool          `json:"ok"`
-	Why         string        `json:"why,omitempty"`       // it failed, was not run, or was ended
-	Tries       int           `json:"tries"`               // 0: it was not run
-	TimedOut    bool          `json:"timed_out,omitempty"` // the last try took too long
-	Code        int           `json:"code"`                // exit code by shell convention, or HTTP status; 0 without a try
-	Took        time.Duration `json:"took_ns"`
-	Output      string        `json:"output,omitempty"` // the end of what it wrote or was answered
-	Contributed Output        `json:"given,omitzero"`
+	Hook     string        `json:"hook"`
+	Plugin   string        `json:"plugin,omitempty"`
+	OK       bool          `json:"ok"`
+	Why      string        `json:"why,omitempty"`       // it failed, was not run, or was cancelled
+	Tries    int           `json:"tries"`               // 0: it was not run
+	TimedOut bool          `json:"timed_out,omitempty"` // in the last try
+	Code     int           `json:"code"`                // exit code as in a shell, or HTTP status; 0 without a try
+	Took     time.Duration `json:"took_ns"`
+	Output   string        `json:"output,omitempty"` // the end of its output, or of the response
+	Given    Output        `json:"given,omitzero"`   // what it wrote to STOKER_OUT
 }

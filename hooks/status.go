@@ -10,7 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// Status is what can be said of a hook.
+// Status describes a hook.
 type Status struct {
 	Event    lifecycle.Event `json:"event"`
 	Order    int             `json:"order"` // among those of its event, from 1
@@ -19,108 +19,100 @@ type Status struct {
 	Source   string          `json:"source"`
 	Does     string          `json:"does"` // path, program, or method and URL
 	Services []string        `json:"services,omitempty"`
-	Unmet    string          `json:"unmet,omitempty"` // why it does not count here
-	// Running are the services at whose event it runs now; "" is the container's.
+	Unmet    string          `json:"unmet,omitempty"` // why it is inactive
+	// Running are the services at whose event it runs now; "" is the container.
 	Running []string `json:"running,omitempty"`
 	// Last is how it ended last; nil: it was not run.
 	Last *LastOutcome `json:"last,omitempty"`
 }
 
-// Statuses lists all hooks, in the order of the events and then their own.
+// Statuses returns all hooks by event in their order.
 func (r *Runner) Statuses() []Status {
 	last, running := map[string]LastOutcome{}, map[string][]string{}
-	for _, l := range r.allQueues() {
-		l.mu.Lock()
-		for _, e := range l.saved.Last {
-			key := string(e.Event) + "/" + e.Hook
-			if had, ok := last[key]; !ok || had.At.Before(e.At) {
-				last[key] = e
+	for _, q := range r.allQueues() {
+		q.mu.Lock()
+		for _, l := range q.saved.Last {
+			key := string(l.Event) + "/" + l.Hook
+			if had, ok := last[key]; !ok || had.At.Before(l.At) {
+				last[key] = l
 			}
 		}
-		for _, e := range l.saved.Runs {
-			for _, t := range e.Running {
-				key := string(e.Event) + "/" + t.Hook
+		for _, e := range q.runs {
+			for _, a := range e.Running {
+				key := string(e.Event) + "/" + a.Hook
 				running[key] = append(running[key], e.Service)
 			}
 		}
-		l.mu.Unlock()
+		q.mu.Unlock()
 	}
 	var out []Status
-	all := r.opts.Registry().All()
-	for _, event := range lifecycle.Events() {
-		order := 0
-		for k := range all {
-			b := &all[k]
-			if b.Event != event {
-				continue
-			}
-			order++
-			s := Status{Event: event, Order: order, Name: b.Name, Plugin: b.Plugin, Source: b.Source, Does: b.Does(), Services: b.Services, Unmet: b.Unmet, Running: running[b.FullName()]}
-			if e, ok := last[b.FullName()]; ok {
-				s.Last = &e
-			}
-			out = append(out, s)
+	order := map[lifecycle.Event]int{}
+	for _, b := range r.opts.Registry().All() {
+		order[b.Event]++
+		s := Status{Event: b.Event, Order: order[b.Event], Name: b.Name, Plugin: b.Plugin, Source: b.Source, Does: b.Does(),
+			Services: b.Services, Unmet: b.Unmet, Running: running[b.FullName()]}
+		if l, ok := last[b.FullName()]; ok {
+			s.Last = &l
 		}
+		out = append(out, s)
 	}
+	slices.SortStableFunc(out, func(a, b Status) int { return a.Event.Index() - b.Event.Index() })
 	return out
 }
 
-// Troubles are the hooks of a service's present life that failed, each as a line.
+// Failures are the hooks that failed since the latest start of a service, a line for each.
 func (r *Runner) Failures(service string) (out []string) {
-	l := r.queue(service, false)
-	if l == nil {
+	q := r.queue(service, false)
+	if q == nil {
 		return nil
 	}
-	book := r.opts.Registry()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	registry := r.opts.Registry()
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	var start uint64
-	for _, e := range l.saved.Last {
-		start = max(start, e.Start)
+	for _, l := range q.saved.Last {
+		start = max(start, l.Start)
 	}
-	for _, e := range l.saved.Last {
-		known := slices.ContainsFunc(book.For(e.Event, service), func(b ResolvedHook) bool { return b.Title() == e.Hook })
-		if !e.OK && e.Start == start && known {
-			out = append(out, fmt.Sprintf("hook %s/%s failed at %s: %s", e.Event, e.Hook, e.At.UTC().Format(time.TimeOnly), e.Why))
+	for _, l := range q.saved.Last {
+		exists := slices.ContainsFunc(registry.For(l.Event, service), func(b ResolvedHook) bool { return b.Title() == l.Hook })
+		if !l.OK && l.Start == start && exists {
+			out = append(out, fmt.Sprintf("hook %s/%s failed at %s: %s", l.Event, l.Hook, l.At.UTC().Format(time.TimeOnly), l.Why))
 		}
 	}
 	return out
 }
 
-// Port is the one that a service was ready on last; 0: it is not known.
+// Port is the port of a service's latest readiness; 0: unknown.
 func (r *Runner) Port(service string) int {
-	l := r.queue(service, false)
-	if l == nil {
+	q := r.queue(service, false)
+	if q == nil {
 		return 0
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.saved.Port
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.saved.Port
 }
 
-// ErrNoHook says that there is nothing to run.
+// ErrNoHook means that no hook can be run.
 var ErrNoHook = errors.New("there is no such hook")
 
-// maxByHand bounds how many runs by hand are under way at once: a hook that runs
-// itself by hand would go on until there is no memory.
+// maxManualRuns bounds concurrent manual runs: a hook might run itself.
 const maxManualRuns = 16
 
-// ErrTooMany says that too many runs by hand are under way.
+// ErrTooMany means that there are too many manual runs.
 var ErrTooMany = fmt.Errorf("%d runs by hand are under way, and no more are begun: does a hook run itself?", maxManualRuns)
 
-// RunByHand runs the hooks of an event, or the one of a title, as if o happened,
-// in their order. Nobody waits for them, what they give counts for nothing, and no
-// other hook waits. When ctx is done they are ended.
+// RunManually runs the hooks of an event, or the one with a title, as if o happened. Nothing waits
+// for them, their output is not applied, and other hooks do not wait. They are cancelled with ctx.
 func (r *Runner) RunManually(ctx context.Context, o lifecycle.Occurrence, title string) ([]Outcome, error) {
 	hooks, err := r.manualHooks(o, title)
 	if err != nil {
 		return nil, err
 	}
+	defer r.manualRuns.Add(-1)
 	if r.manualRuns.Add(1) > maxManualRuns {
-		r.manualRuns.Add(-1)
 		return nil, ErrTooMany
 	}
-	defer r.manualRuns.Add(-1)
 	inner, cancel := context.WithCancelCause(r.ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { cancel(cancelError{whyCancelled}) })
@@ -133,58 +125,56 @@ func (r *Runner) RunManually(ctx context.Context, o lifecycle.Occurrence, title 
 		for i := range group {
 			all.run(func() { results[i] = r.runManually(inner, o, &group[i]) }) // ends with the hook
 		}
-		all.wait()
+		all.all.Wait()
 		outcomes, k = append(outcomes, results...), k+len(group)
 	}
 	return outcomes, nil
 }
 
-// picked are the hooks to be run by hand.
+// manualHooks returns the hooks for a manual run.
 func (r *Runner) manualHooks(o lifecycle.Occurrence, title string) ([]ResolvedHook, error) {
-	book := r.opts.Registry()
+	registry := r.opts.Registry()
 	if title == "" {
-		hooks := book.For(o.Event, subjectOf(&o))
+		hooks := registry.For(o.Event, subjectOf(&o))
 		if len(hooks) == 0 {
 			return nil, fmt.Errorf("%w: none of %s counts here", ErrNoHook, o.Event)
 		}
 		return hooks, nil
 	}
-	var named []string
-	for _, b := range book.All() {
+	var titles []string
+	for _, b := range registry.All() {
 		switch {
 		case b.Event != o.Event:
 		case b.Title() != title:
-			named = append(named, b.Title())
+			titles = append(titles, b.Title())
 		case b.Unmet != "":
 			return nil, fmt.Errorf("%w that counts here: %s does not: %s", ErrNoHook, b.FullName(), b.Unmet)
 		default:
 			return []ResolvedHook{b}, nil
 		}
 	}
-	return nil, fmt.Errorf("%w as %s/%s; of this event there are: %v", ErrNoHook, o.Event, title, named)
+	return nil, fmt.Errorf("%w as %s/%s; of this event there are: %v", ErrNoHook, o.Event, title, titles)
 }
 
-// byHand runs one, with its tries.
+// runManually runs one hook with its tries.
 func (r *Runner) runManually(ctx context.Context, o lifecycle.Occurrence, b *ResolvedHook) Outcome {
-	t := attempt{Try: 1, First: time.Now()}
-	retries := b.policy().Retries
-	var out Outcome
+	a := attempt{Try: 1, First: time.Now()}
 	for {
 		r.mu.Lock()
 		r.manualSeq++
-		t.ID = fmt.Sprintf("%s@hand/%d.%d", idPrefix, time.Now().UnixNano(), r.manualSeq)
+		a.ID = fmt.Sprintf("%s@hand/%d.%d", idPrefix, time.Now().UnixNano(), r.manualSeq)
 		r.mu.Unlock()
-		t.Begun = time.Now()
-		at := &execution{r: r, b: b, occurrence: o, ctx: ctx, attempt: &t}
-		at.setDeadlines(time.Time{})
-		out, _ = at.run(nil)
-		t.cleanUp()
-		out.Hook, out.Plugin, out.Tries = b.Name, b.Plugin, t.Try
-		r.counters.add(b, out, time.Since(t.Begun))
-		if out.OK || t.Try > retries || !pause(ctx, b.RetryEvery, time.Time{}) {
-			out.Took = time.Since(t.First)
+		a.Begun = time.Now()
+		x := &execution{r: r, hook: b, occurrence: o, ctx: ctx, attempt: &a}
+		x.setDeadlines(time.Time{})
+		out := x.run(nil)
+		a.cleanUp()
+		out.Hook, out.Plugin, out.Tries = b.Name, b.Plugin, a.Try
+		r.counters.add(b, out, time.Since(a.Begun))
+		if out.OK || a.Try > b.policy().Retries || !pause(ctx, b.RetryEvery, time.Time{}) {
+			out.Took = time.Since(a.First)
 			return out
 		}
-		t.Try++
+		a.Try++
 	}
 }

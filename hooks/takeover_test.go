@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -142,34 +143,17 @@ func TestNothingGrows(t *testing.T) {
 	})
 }
 
-func TestTheBagAlwaysHasRoom(t *testing.T) {
+func TestSavedStateIsBounded(t *testing.T) {
 	long := strings.Repeat("x", 4000)
 	k := &savedQueue{}
 	for i := range 300 {
-		o := lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: fmt.Sprint(long[:500], i), Start: uint64(i)}
+		o := lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: fmt.Sprint(i), Start: uint64(i)}
 		k.mark(&o)
-		k.noteOutcome(&lifecycle.Occurrence{Event: lifecycle.Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long}.short())
+		k.noteOutcome(&lifecycle.Occurrence{Event: lifecycle.Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long, Output: long}.short())
 	}
-	e := &run{Occurrence: lifecycle.Occurrence{Event: lifecycle.Unhealthy, Service: "app", Reason: long}}
-	for i := range 900 {
-		e.Ended = append(e.Ended, Outcome{Hook: fmt.Sprint("hook", i), Why: long}.short())
-	}
-	var lane savedQueue
-	var queued run
-	for _, tc := range []struct {
-		body func() ([]byte, error)
-		back any
-	}{{k.body, &lane}, {e.body, &queued}} {
-		body, err := tc.body()
-		if err != nil || len(body) > 64<<10 {
-			t.Fatalf("%d bytes, %v", len(body), err)
-		}
-		if err := unpack(body, tc.back); err != nil {
-			t.Error(err)
-		}
-	}
-	if len(lane.Marks) != maxMarks || len(queued.Ended) != 900 {
-		t.Errorf("%d marks, %d hooks that ended", len(lane.Marks), len(queued.Ended))
+	body, err := json.Marshal(k)
+	if err != nil || len(k.Marks) != maxMarks || len(k.Last) != maxLast || len(body) > (maxMarks+maxLast)*600 {
+		t.Errorf("%d marks, %d outcomes, %d bytes, %v", len(k.Marks), len(k.Last), len(body), err)
 	}
 }
 
@@ -218,39 +202,17 @@ func TestManyHooks(t *testing.T) {
 func TestGivenOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		book := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Surroundings{})
-		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return book }, Runtime: dir, Recovered: Recovered{Items: map[string][]byte{
-			queuePrefix + "app":  []byte(`{"gifts": [{"seq": 2, "event": "pre-start", "hook": "a"}]}`),
-			outputItem("app", 2): []byte("jvm-option -Da=1\n"),
-			runItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "trying": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
+		book := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Facts{})
+		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return book }, Runtime: dir, Recovered: recovered(map[string][]byte{
+			queuePrefix + "app":  []byte(`{"seq": 2}`),
+			outputItem("app", 2): []byte(`{"seq": 2, "event": "pre-start", "hook": "a", "raw": "anZtLW9wdGlvbiAtRGE9MQo="}`), // jvm-option -Da=1
+			runItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "running": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
 			runPrefix + "broken": []byte("{"),
-		}}})
+		})})
 		r.Settle(context.Background())
 		if given := r.Output("app", os.Geteuid()); len(given.Options) != 1 || len(r.Counters()) != 1 {
 			t.Errorf("given is %+v after %+v", given, r.Counters())
 		}
-	})
-}
-
-// TestQueueOfAnEarlierVersion goes on with a queue that was kept with its lane.
-func TestQueueOfAnEarlierVersion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newFakeHost()
-		past := Recovered{Items: map[string][]byte{queuePrefix + "app": []byte(`{"queue": [
-			{"event": "ready", "service": "app", "start": 1, "over": [{"hook": "done", "ok": true}]}, {"event": "exited", "service": "app", "start": 1}],
-			"marks": [{"kind": "ready", "start": 1}, {"kind": "exited", "start": 1}], "seq": 7}`)}}
-		list := []ResolvedHook{bound(lifecycle.Ready, "done", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Exited, "e", "1s")}
-		first := newLife(t, h, past, list...)
-		next, past := h.die()
-		second := newLife(t, next, past, list...)
-		second.Settle(context.Background())
-		second.Tell(of(lifecycle.Exited, 1))
-		second.Settle(context.Background())
-		same(t, "told", second.told, []string{"ready: done ok, r ok", "exited: e ok"})
-		if len(next.items) != 1 {
-			t.Errorf("%d items are left, want that of the lane", len(next.items))
-		}
-		first.Settle(context.Background()) // the dead one goes on without effect
 	})
 }
 
@@ -261,7 +223,7 @@ func TestToldBeforeForgotten(t *testing.T) {
 		h := newFakeHost()
 		var waiting int
 		r := NewRunner(Options{Host: h, Log: hclog.NewNullLogger(), Registry: func() *Registry {
-			return NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "10ms")}, Surroundings{})
+			return NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "10ms")}, Facts{})
 		},
 			OnDone: func(lifecycle.Occurrence, []Outcome) {
 				h.mu.Lock()

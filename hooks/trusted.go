@@ -6,16 +6,15 @@ import (
 	"path/filepath"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
-// Trusted is proc.Spec.Open for a program that is executed as a user; nil: stoker's own.
-// Where stoker is root it refuses one that others than root and that user could change,
-// or could have put there, and a script with such an interpreter. Where stoker is not it
-// is nil.
+// OpenTrusted is proc.Spec.Open for a program that is executed as user; nil: as stoker's own. If
+// stoker is root it refuses programs, and interpreters of scripts, that others than root and that
+// user could have changed or put there. It is nil if stoker is not root.
 func OpenTrusted(user *asuser.User) func(path string) (*os.File, string, error) {
 	if os.Geteuid() != 0 {
 		return nil
@@ -26,7 +25,7 @@ func OpenTrusted(user *asuser.User) func(path string) (*os.File, string, error) 
 		if err != nil {
 			return nil, "", fmt.Errorf("refused as root: %w", err)
 		}
-		if interpreter := proc.Interpreter(path); interpreter != "" {
+		if interpreter := program.Interpreter(path); interpreter != "" {
 			if err := trust.Path(interpreter, uid); err != nil {
 				folder.Close()
 				return nil, "", fmt.Errorf("refused as root: the interpreter of %s: %w", path, err)
@@ -36,7 +35,7 @@ func OpenTrusted(user *asuser.User) func(path string) (*os.File, string, error) 
 	}
 }
 
-// executable says why a hook file cannot be executed, in better words than the kernel's.
+// checkExecutable explains why a hook file cannot be executed, in more words than the kernel's.
 func checkExecutable(path string) error {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -57,12 +56,7 @@ func checkExecutable(path string) error {
 	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {
 		return fmt.Errorf("%s is on a mount that forbids execution (noexec): mount it with exec, or copy the file elsewhere", path)
 	}
-	return scriptError(path)
-}
-
-// scriptError names what execve(2) would only give a number for.
-func scriptError(path string) error {
-	fault := proc.ScriptFault(path)
+	fault := program.ScriptFault(path)
 	switch {
 	case fault.Why == "":
 		return nil

@@ -122,7 +122,7 @@ func hookRunText(run api.HookRun) string {
 				b.WriteString("  " + text + "\n")
 			}
 		}
-		if g := o.Contributed; len(g.Env)+len(g.Options)+len(g.Annotations) > 0 {
+		if g := o.Given; len(g.Env)+len(g.Options)+len(g.Annotations) > 0 {
 			fmt.Fprintf(&b, "  it gives %d variables, %d JVM options, %d annotations; run by hand they count for nothing\n",
 				len(g.Env), len(g.Options), len(g.Annotations))
 		}

@@ -105,20 +105,12 @@ type Switch struct {
 	By      string            `json:"by,omitempty"`
 }
 
-// Container is what the conditions and references of plugins look at.
-type Environment struct {
-	Env, Labels map[string]string
-	// Flavor names the one in force; empty: none. It is asked where there are plugins;
-	// nil: there is none.
-	Flavor func() string
-}
-
 // evaluation is what one plugin comes to.
 type evaluation struct {
 	folder   *Folder
 	override Override
 	operator Switch
-	env      Environment
+	env      hooks.Facts
 	flavor   string
 	failed   *failure // what befell it; nil: nothing
 	scope    scope

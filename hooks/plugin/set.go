@@ -56,7 +56,7 @@ type Set struct {
 
 	mu          sync.Mutex // guards what follows
 	cfg         Config
-	env         Environment
+	env         hooks.Facts
 	folders     []*Folder
 	scopes      map[string]scope // what of a plugin's scope was found on the disk
 	readErr     string           // why the folder of the plugins cannot be read; empty: it can
@@ -83,7 +83,7 @@ func New(o Options) *Set {
 }
 
 // Configure has another configuration count.
-func (p *Set) Configure(cfg Config, where Environment) {
+func (p *Set) Configure(cfg Config, where hooks.Facts) {
 	p.reading.Lock()
 	p.mu.Lock()
 	p.cfg, p.env = cfg, where

@@ -54,7 +54,7 @@ func (s *plugged) write(path, text string) {
 }
 
 // begin is a supervisor that begins, with what another has kept.
-func (s *plugged) begin(cfg Config, where Environment) *Set {
+func (s *plugged) begin(cfg Config, where hooks.Facts) *Set {
 	s.plugins = New(Options{Version: "0.5.0", Stoker: "/bin/stoker", StateFile: filepath.Join(s.dir, "state/plugins.json"),
 		StateDirs: []string{filepath.Join(s.dir, "state/plugins")}, Saved: s.kept,
 		Reader: Reader{Manifest: func(path string) (*Manifest, error) {
@@ -106,9 +106,9 @@ func yes() *bool { v := true; return &v }
 func no() *bool  { v := false; return &v }
 
 func TestStates(t *testing.T) {
-	moon := jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"PLACE": {"moon"}}}}
-	gold := jvm.When{Terms: jvm.Terms{Labels: map[string]jvm.Words{"tier": {"gold"}}}}
-	small := jvm.When{Terms: jvm.Terms{Flavor: jvm.Words{"small"}}}
+	moon := jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"PLACE": {"moon"}}}}
+	gold := jvm.When{Terms: jvm.Terms{Labels: map[string]jvm.StringList{"tier": {"gold"}}}}
+	small := jvm.When{Terms: jvm.Terms{Flavor: jvm.StringList{"small"}}}
 	port := map[string]Param{"port": {Type: TypePort, Required: true}}
 	for _, tc := range []struct {
 		name string
@@ -135,7 +135,7 @@ func TestStates(t *testing.T) {
 			s := newPlugged(t)
 			tc.m.Name = "p"
 			s.add(tc.m, "")
-			s.begin(Config{Enabled: map[string]Override{"p": tc.use}}, Environment{Env: map[string]string{"PLACE": "earth"},
+			s.begin(Config{Enabled: map[string]Override{"p": tc.use}}, hooks.Facts{Env: map[string]string{"PLACE": "earth"},
 				Labels: map[string]string{"tier": "iron"}, Flavor: func() string { return "small" }})
 			s.want("p", tc.want)
 		})
@@ -147,7 +147,7 @@ func TestCarriedInOrder(t *testing.T) {
 	s.add(Manifest{Name: "b", Params: map[string]Param{"v": {Default: text("two words")}}}, "# layer: enforced\n-Db=${params.v}\n--add-opens java.base/java.lang=${params.v}\n")
 	s.add(Manifest{Name: "a", JVM: ManifestJVM{Layer: "user"}}, "-Da=${plugin_dir} ${state_dir}\n\n# comment\n--add-modules\njdk.x\n")
 	s.add(Manifest{Name: "c", Enabled: no()}, "-Dc=1")
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	a, state := filepath.Join(s.dir, "plugins/a"), filepath.Join(s.dir, "state/plugins/a")
 	want := "user -Da=" + a + " " + state + " plugin a (jvm.d/50-a.opts:1)\nuser --add-modules|jdk.x plugin a (jvm.d/50-a.opts:4)\n" +
 		"enforced -Db=two words plugin b (jvm.d/50-a.opts:2)\nenforced --add-opens|java.base/java.lang=two words plugin b (jvm.d/50-a.opts:3)"
@@ -172,7 +172,7 @@ func TestBadFragments(t *testing.T) {
 	} {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "p", Params: map[string]Param{"se": {Secret: true}}}, fragment)
-		s.begin(Config{}, Environment{})
+		s.begin(Config{}, hooks.Facts{})
 		if got := s.state("p"); !strings.HasPrefix(got, "failed") || !strings.Contains(got, want) {
 			t.Errorf("%q: %s, want %s", fragment, got, want)
 		}
@@ -186,11 +186,11 @@ func TestRequiredPluginBlocks(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Required: yes(), Params: map[string]Param{"x": {Required: true}}}, "")
 	s.add(Manifest{Name: "q", Params: map[string]Param{"x": {Required: true}}}, "")
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	if err := s.plugins.Blocked(); err == nil || !strings.Contains(err.Error(), "the plugin p is required and has failed: the parameter x is required") {
 		t.Errorf("%v", err)
 	}
-	s.plugins.Configure(Config{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Override{"p": {On: no()}}}, Environment{})
+	s.plugins.Configure(Config{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Override{"p": {On: no()}}}, hooks.Facts{})
 	if err := s.plugins.Blocked(); err != nil {
 		t.Errorf("a plugin that is off blocks: %v", err)
 	}
@@ -235,7 +235,7 @@ func TestEnforcedOptionsAreRequired(t *testing.T) {
 			c.m.Name = "p"
 			s.add(c.m, c.fragment)
 			c.harm(s, filepath.Join(s.dir, "plugins/p"))
-			s.begin(Config{}, Environment{})
+			s.begin(Config{}, hooks.Facts{})
 			if err := s.plugins.Blocked(); (err != nil) != c.blocks {
 				t.Errorf("%v, want an error: %v", err, c.blocks)
 			}
@@ -243,7 +243,7 @@ func TestEnforcedOptionsAreRequired(t *testing.T) {
 	}
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, enforced)
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	s.plugins.SetStartedWith("app", []string{"p"})
 	if why := s.plugins.DisableSuspects("app", Exit{Named: []string{"p"}, Reason: "crash"}); why != "" {
 		t.Errorf("a JVM that dies is started without it: %s", why)
@@ -262,7 +262,7 @@ func (s *plugged) try(errs ...error) {
 func TestSwitchIsKept(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Enabled: no(), Params: map[string]Param{"v": {Pattern: "[a-z]+", Default: text("a")}}}, "-Dv=${params.v}")
-	p := s.begin(Config{Enabled: map[string]Override{"p": {On: no(), Set: map[string]string{"v": "conf"}}}}, Environment{})
+	p := s.begin(Config{Enabled: map[string]Override{"p": {On: no(), Set: map[string]string{"v": "conf"}}}}, hooks.Facts{})
 	s.want("p", "inactive switched off by the configuration")
 	if unsaved, err := p.Switch("p", SwitchRequest{Enabled: yes(), Params: map[string]*string{"v": text("said")}}, "me"); err != nil || unsaved != "" {
 		t.Fatal(unsaved, err)
@@ -279,7 +279,7 @@ func TestSwitchIsKept(t *testing.T) {
 		s.want("p", "active")
 	}
 	s.kept = nil // another container
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	s.want("p", "active")
 	if _, err := p.Switch("p", SwitchRequest{Params: map[string]*string{"v": nil}}, "me"); err != nil {
 		t.Fatal(err)
@@ -301,12 +301,12 @@ func TestSwitchThatCannotBeWritten(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "")
 	s.write(filepath.Join(s.dir, "state"), "") // where its folder would be
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	if unsaved, err := s.plugins.Switch("p", SwitchRequest{Enabled: no()}, "me"); err != nil || unsaved == "" {
 		t.Errorf("%q %v", unsaved, err)
 	}
 	s.want("p", "inactive switched off by the operator")
-	s.begin(Config{}, Environment{}) // another supervisor of the same container
+	s.begin(Config{}, hooks.Facts{}) // another supervisor of the same container
 	s.want("p", "inactive switched off by the operator")
 }
 
@@ -321,7 +321,7 @@ func TestDamagedStateFile(t *testing.T) {
 		}
 		s.add(m, "-D"+name)
 	}
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	for name, on := range map[string]*bool{"off": no(), "on": yes()} {
 		if _, err := p.Switch(name, SwitchRequest{Enabled: on}, "me"); err != nil {
 			t.Fatal(err)
@@ -336,7 +336,7 @@ func TestDamagedStateFile(t *testing.T) {
 		t.Helper()
 		s.kept, s.warned = nil, nil
 		s.write(path, string(content))
-		p = s.begin(Config{}, Environment{})
+		p = s.begin(Config{}, hooks.Facts{})
 		s.want("off", "failed it is not known whether it was switched off: the state file "+path+" is damaged: ")
 		s.want("on", "failed it is not known")
 		s.want("other", "failed it is not known")
@@ -359,14 +359,14 @@ func TestDamagedStateFile(t *testing.T) {
 
 	s.kept, s.warned = nil, nil // another container still does not know, and another supervisor neither
 	for range 2 {
-		p = s.begin(Config{}, Environment{})
+		p = s.begin(Config{}, hooks.Facts{})
 		s.want("off", "failed it is not known")
 	}
 	if _, err := p.Switch("other", SwitchRequest{Enabled: yes()}, "me"); err != nil {
 		t.Fatal(err)
 	}
 	s.kept = nil
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	s.want("other", "active")
 	s.want("off", "failed it is not known")
 	for name, on := range map[string]*bool{"off": no(), "on": yes(), "manifest": yes()} {
@@ -376,7 +376,7 @@ func TestDamagedStateFile(t *testing.T) {
 	}
 	s.add(Manifest{Name: "new"}, "-Dnew")
 	s.kept = nil
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	s.want("off", "inactive switched off by the operator")
 	s.want("manifest", "active")
 	s.want("new", "active") // every one that there was is decided
@@ -389,7 +389,7 @@ func TestDamagedStateFileAndRequiredPlugin(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(s.dir, "state/plugins.json"), 0o755); err != nil { // a folder
 		t.Fatal(err)
 	}
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	if err := p.Blocked(); err == nil || !strings.Contains(err.Error(), "policy is required and has failed: it is not known") {
 		t.Errorf("%v", err)
 	}
@@ -403,13 +403,13 @@ func TestDamagedKeptState(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "-Dp")
 	s.kept = []byte(`{"switches": {"p": {"ena`)
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	s.want("p", "failed it is not known")
 	if _, err := p.Switch("p", SwitchRequest{Enabled: no()}, "me"); err != nil {
 		t.Fatal(err)
 	}
 	s.kept = []byte("{")
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	s.want("p", "inactive switched off by the operator")
 }
 
@@ -418,7 +418,7 @@ func TestSwitchesAtTheSameTime(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		s.add(Manifest{Name: name}, "-D"+name)
 	}
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	var all sync.WaitGroup
 	for _, name := range []string{"a", "b", "c", "d"} {
 		all.Go(func() {
@@ -434,7 +434,7 @@ func TestSwitchesAtTheSameTime(t *testing.T) {
 	}
 	all.Wait()
 	s.kept = nil
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	if len(p.saved.Switches) != 4 {
 		t.Fatalf("%v", p.saved.Switches)
 	}
@@ -455,7 +455,7 @@ func TestBlame(t *testing.T) {
 			}
 			s.add(m, "-D"+name)
 		}
-		s.begin(Config{}, Environment{})
+		s.begin(Config{}, hooks.Facts{})
 		s.plugins.SetStartedWith("app", []string{"a", "b", "required"})
 		return s
 	}
@@ -470,14 +470,14 @@ func TestBlame(t *testing.T) {
 		s.plugins.OnReady("app")
 		s.plugins.OnStable("app")
 		s.want("b", "failed")
-		s.begin(Config{}, Environment{}) // a later supervisor
+		s.begin(Config{}, hooks.Facts{}) // a later supervisor
 		s.want("b", "failed port taken")
 		if _, err := s.plugins.Switch("b", SwitchRequest{Enabled: yes()}, "me"); err != nil {
 			t.Fatal(err)
 		}
 		s.want("b", "active")
 		s.kept = nil // a new container
-		s.begin(Config{}, Environment{})
+		s.begin(Config{}, hooks.Facts{})
 		s.want("b", "active")
 	})
 	t.Run("nobody is named", func(t *testing.T) {
@@ -490,7 +490,7 @@ func TestBlame(t *testing.T) {
 	t.Run("they were not it", func(t *testing.T) {
 		s := begin(t)
 		s.plugins.DisableSuspects("app", Exit{Reason: "crash"})
-		s.begin(Config{}, Environment{}) // a later supervisor goes on with it
+		s.begin(Config{}, hooks.Facts{}) // a later supervisor goes on with it
 		s.plugins.SetStartedWith("app", []string{"required"})
 		if why := s.plugins.DisableSuspects("app", Exit{Reason: "crash"}); why != "" {
 			t.Errorf("again: %q", why)
@@ -560,26 +560,26 @@ func TestBlame(t *testing.T) {
 func TestOwed(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "a", Enabled: no()}, "-Da")
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	if _, err := p.Switch("a", SwitchRequest{Enabled: yes(), NoRestart: true}, "me"); err != nil {
 		t.Fatal(err)
 	}
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	if got, ok := p.PendingRestart(); !ok || got != (PendingRestart{By: "me", Plugin: "a", Later: true}) {
 		t.Errorf("after a switch: %+v %v", got, ok)
 	}
 	p.RestartDone()
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	if got, ok := p.PendingRestart(); ok {
 		t.Errorf("settled: %+v", got)
 	}
 	p.RequireRestart("reload")
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	if got, ok := p.PendingRestart(); ok {
 		t.Errorf("a configuration with the same plugins: %+v", got)
 	}
-	other := Config{Enabled: map[string]Override{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"X": {"y"}}}}}}}
-	p = s.begin(other, Environment{})
+	other := Config{Enabled: map[string]Override{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"X": {"y"}}}}}}}
+	p = s.begin(other, hooks.Facts{})
 	if got, ok := p.PendingRestart(); !ok || got.By != "reload" || got.Plugin != "" {
 		t.Errorf("a configuration with other plugins: %+v %v", got, ok)
 	}
@@ -597,7 +597,7 @@ func TestSwitchIsBounded(t *testing.T) {
 		m.Params[name], all[name] = Param{}, &long
 	}
 	s.add(m, "")
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	var bad *ParamError
 	if _, err := p.Switch("a", SwitchRequest{Params: all}, "me"); !errors.As(err, &bad) || !strings.Contains(err.Error(), "more than 32768") {
 		t.Errorf("%v", err)
@@ -618,14 +618,14 @@ func TestFragmentsNowhere(t *testing.T) {
 	if err := errors.Join(os.Remove(dir), os.Symlink("nowhere", dir)); err != nil {
 		t.Fatal(err)
 	}
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	s.want("a", "failed cannot read "+dir)
 }
 
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
 		t.Errorf("bound %+v", s.bound)
 	}
@@ -643,9 +643,9 @@ func TestHookFailure(t *testing.T) {
 func TestStatesAreToldOnce(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "-Dp")
-	s.begin(Config{}, Environment{})
+	s.begin(Config{}, hooks.Facts{})
 	s.plugins.Refresh()
-	s.begin(Config{}, Environment{}) // a later supervisor
+	s.begin(Config{}, hooks.Facts{}) // a later supervisor
 	s.plugins.Disable([]string{"p"}, "why")
 	s.plugins.Refresh()
 	if want := []string{"p active", "p failed"}; !slices.Equal(s.told, want) {
@@ -656,7 +656,7 @@ func TestStatesAreToldOnce(t *testing.T) {
 func TestSecretsAreNotShown(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p", Params: map[string]Param{"token": {Secret: true, Type: TypeInt}}}, "")
-	s.begin(Config{Enabled: map[string]Override{"p": {Set: map[string]string{"token": "geheim"}}}}, Environment{})
+	s.begin(Config{Enabled: map[string]Override{"p": {Set: map[string]string{"token": "geheim"}}}}, hooks.Facts{})
 	data, err := json.Marshal(s.plugins.List())
 	if err != nil || strings.Contains(string(data), "geheim") {
 		t.Errorf("%s %v", data, err)
@@ -724,7 +724,7 @@ func TestFarewell(t *testing.T) {
 		lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
 		lifecycle.Stopped: []hooks.Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
 	})}, "-Da=b")
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	const on = "ready in, pre-stop out, pre-stop web web+db, stopped db db"
 	if got := s.boundTo(); got != on {
 		t.Errorf("active: %s", got)
@@ -739,7 +739,7 @@ func TestFarewell(t *testing.T) {
 	if got := s.boundTo(); got != farewell {
 		t.Errorf("switched off: %s", got)
 	}
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	if got := s.boundTo(); got != farewell {
 		t.Errorf("in the next supervisor: %s", got)
 	}
@@ -756,9 +756,9 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 	off, on := false, true
 	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}, lifecycle.Exited: []hooks.Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
 	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
-	p := s.begin(Config{}, Environment{})
+	p := s.begin(Config{}, hooks.Facts{})
 	runs := func(service string) (out []string) {
-		book := hooks.NewRegistry(s.bound, hooks.Surroundings{})
+		book := hooks.NewRegistry(s.bound, hooks.Facts{})
 		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
 			out = append(out, string(b.Event)+"/"+b.Title())
 		}
@@ -769,7 +769,7 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "of one that runs", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
-	p = s.begin(Config{}, Environment{})
+	p = s.begin(Config{}, hooks.Facts{})
 	same(t, "in the next supervisor", runs("web"), []string{"pre-stop/b/out", "exited/a/told"})
 	p.BeginStart("db")
 	same(t, "of one that starts then", runs("db"), []string{"pre-stop/a/out", "pre-stop/b/out", "exited/a/told"})
@@ -787,7 +787,7 @@ func TestURLParameter(t *testing.T) {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
 			Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}})}, "")
-		s.begin(Config{Enabled: map[string]Override{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, Environment{})
+		s.begin(Config{Enabled: map[string]Override{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, hooks.Facts{})
 		got := ""
 		for _, b := range s.bound {
 			if b.Name == "in" {

@@ -1,12 +1,10 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
@@ -58,15 +56,19 @@ var serviceKeys = []foreignKey{
 	{"requires after", "<key>: [<names other>]", "", false},
 	{"priority before", "after: [other]", "order is said by names, in the service that comes later", false},
 	{"type", "", "the program stays in the foreground; ready says when it is started", false},
+	{"healthcheck livenessprobe", "live: {exec: [<command>], every: 10s, timeout: 5s, failures: 3}",
+		"ready says when it is started, live that it hangs; both can ask http, tcp, exec or file", false},
+	{"readinessprobe startupprobe", "ready: {exec: [<command>], every: 10s, timeout: 5s}",
+		"ready says when it is started, live that it hangs; both can ask http, tcp, exec or file", false},
 	{"watchdogsec", `live: {exec: ["PROGRAM"], every: <seconds 10s>}`, "it is probed, and does not report by itself", false},
 	// Its end.
 	{"autorestart restart restartpolicy", "restart: {<policy>}", "", false},
 	{"startretries startlimitburst", "restart: {limit: {starts: <number 3>, retry_every: 0s}}",
 		"0s gives up then, as there; without it the service is tried again every 5m", false},
 	{"startlimitintervalsec startlimitinterval", "restart: {limit: {within: <seconds 10m>}}", "", false},
-	{"restartsec", "restart: {backoff: {first: <backoff>}}", "the wait doubles up to max", false},
+	{"restartsec", "restart: {backoff: {first: <seconds 1s>, max: <seconds 1s>}}", "with a larger max the wait doubles up to it", false},
 	{"exitcodes successexitstatus restartpreventexitstatus", "success_codes: [<codes 0>]", "", false},
-	{"stopsignal killsignal", "stop: {signal: <upper TERM>}", "", false},
+	{"stopsignal killsignal", "stop: {signal: <word TERM>}", "", false},
 	{"stopwaitsecs stopgraceperiod timeoutstopsec stoptimeout terminationgraceperiodseconds", "stop: {timeout: <seconds 10s>}",
 		"the container's own stop.timeout must be longer", false},
 	{"execstop", "stop: {command: [<command>]}", "", false},
@@ -76,19 +78,20 @@ var serviceKeys = []foreignKey{
 	{"stdoutlogfilebackups stderrlogfilebackups", "output: {file: {path: /var/log/app.log, files: <number 10>}}", "", false},
 	{"redirectstderr", "output: {merge: true}", "one pipe for both streams keeps their order; without it stderr stays apart", false},
 	// Its process.
-	{"environment envs", "env: <env>", "names and values as a section", false},
-	{"envfile environmentfile", "env_files: [<files /app/app.env>]", "", false},
+	{"environment envs", `env: {NAME: "VALUE"}`, "names and values as a section", false},
+	{"envfile environmentfile", "env_files: [<absolute /app/app.env>]", "", false},
 	{"directory workingdir workingdirectory cwd", "dir: <absolute /app>", "", false},
 	{"group", "user: USER:<word GROUP>", "", false},
 	{"groupadd supplementarygroups", "groups: [<items GROUP>]", "", false},
-	{"ulimits", "rlimits: {<ulimits>}", "", false},
+	{"ulimits", `rlimits: {nofile: "1024:4096"}`, "the soft and the hard limit", false},
 	{"limitnofile limitnproc limitcore limitmemlock limitas limitstack limitfsize limitcpu limitdata", "rlimits: {<limit 1024>}", "", false},
 	{"oomscoreadjust", "oom_score_adj: <number 0>", "", false},
-	{"capdrop", "drop_capabilities: [<capabilities ALL>]", "", false},
-	{"capabilityboundingset", "drop_capabilities: [<dropped ALL>]", "those that it loses, not those that it keeps", false},
+	{"capdrop", "drop_capabilities: [<items ALL>]", "", false},
+	{"capabilityboundingset", "drop_capabilities: [NET_RAW]", "those that it loses, not those that it keeps", false},
 	{"securityopt", "no_new_privileges: true", "", false},
 	{"memlimit memorymax memory", "cgroup: {memory: <word 512MiB>}", "", false},
-	{"cpus cpuquota", "cgroup: {cpus: <cores>}", "a number of CPUs", false},
+	{"cpus", "cgroup: {cpus: <word 1.5>}", "a number of CPUs", false},
+	{"cpuquota", "cgroup: {cpus: 1.5}", "a number of CPUs", false},
 	{"ioniceschedulingclass ioschedulingclass", "ionice: <word idle>", "", false},
 	// What has no counterpart.
 	{"numprocs numprocsstart replicas scale processname", "", "write a service for each process, each with a name of its own", false},
@@ -158,10 +161,6 @@ func (a adviser) special() (layeredyaml.Advice, bool) {
 	switch a.key {
 	case "type":
 		return layeredyaml.Advice{Write: "oneshot: true"}, strings.EqualFold(text, "oneshot")
-	case "healthcheck", "livenessprobe":
-		return a.healthcheck("live"), true
-	case "readinessprobe", "startupprobe":
-		return a.healthcheck("ready"), true
 	case "stdoutlogfile", "stderrlogfile", "standardoutput", "standarderror", "logfile":
 		for _, prefix := range []string{"file:", "append:", "truncate:"} {
 			text = strings.TrimPrefix(text, prefix)
@@ -176,27 +175,6 @@ func (a adviser) special() (layeredyaml.Advice, bool) {
 			Note: "both streams go there, and to the container's output (output.format: none: not to that)"}, true
 	}
 	return layeredyaml.Advice{}, false
-}
-
-// healthcheck makes a probe of compose's section, or of its like.
-func (a adviser) healthcheck(section string) layeredyaml.Advice {
-	parts := []string{`exec: ["PROGRAM", "ARGUMENT"]`}
-	for key, v := range a.value.Pairs() {
-		switch item := (adviser{value: v}); suggest.Fold(key) {
-		case "test":
-			parts[0] = "exec: [" + testCommand(v) + "]"
-		case "interval":
-			parts = append(parts, item.fill("every: <seconds 10s>"))
-		case "timeout":
-			parts = append(parts, item.fill("timeout: <seconds 5s>"))
-		case "retries":
-			if section == "live" {
-				parts = append(parts, item.fill("failures: <number 3>"))
-			}
-		}
-	}
-	return layeredyaml.Advice{Write: fmt.Sprintf("%s: {%s}", section, strings.Join(parts, ", ")),
-		Note: "ready says when it is started, live that it hangs; both can ask http, tcp, exec or file"}
 }
 
 // sections are how one value is written as a section, by the section's type; templates.
@@ -236,9 +214,9 @@ func adviseSection(t reflect.Type, path string, v layeredyaml.Value) string {
 	_, notSignal := proc.ParseSignal(text)
 	switch {
 	case t == reflect.TypeFor[map[string]string]() && a.key == "env":
-		return "write env: " + envIn(v)
+		return `write env: {NAME: "VALUE"}`
 	case v.IsList() && a.key == "secrets":
-		template = "<item NAME>: /run/secrets/<item NAME>"
+		template = "NAME: /run/secrets/NAME"
 	case v.IsList() && t != reflect.TypeFor[Service](), !v.IsList() && !v.IsText():
 		return ""
 	case t == reflect.TypeFor[Config]():
@@ -256,6 +234,3 @@ func adviseSection(t reflect.Type, path string, v layeredyaml.Value) string {
 	}
 	return "write " + word(a.key) + ": {" + a.fill(template) + "}"
 }
-
-// longBackoff is the default of restart.backoff.max.
-const longBackoff = 30 * time.Second

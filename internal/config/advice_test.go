@@ -164,3 +164,43 @@ func TestForeignLeavesOurs(t *testing.T) {
 		}
 	}
 }
+
+// A flag or a variable with another program's key has the same hint as that key in a file.
+func TestForeignSettings(t *testing.T) {
+	file := write(t, map[string]string{"stoker.yaml": "services: {my-app: {command: [x]}, other: {command: [x]}}\n"})
+	for given, want := range map[string]string{
+		"restart=on-failure": "write restart: {policy: on-failure}",
+		"startretries=2":     "write restart: {limit: {starts: 2, retry_every: 0s}}",
+		"exitcodes=0,2":      "write success_codes: [0, 2]",
+		"ExecStart=a b":      `write command: ["a", "b"]`,
+		"ExecStartPost=a":    `write at the top of the file hooks: {started: [{name: my-app, command: ["a"], services: [my-app]}]}`,
+		"live.interval=5s":   "write every: 5s",
+		"killasgroup=true":   "remove it; ",
+		"comand=[x]":         `did you mean "command"?`,
+	} {
+		_, err := Load(Options{File: file, Set: []string{"services.my-app." + given}})
+		if err == nil || !strings.Contains(err.Error(), "("+want) {
+			t.Errorf("--set %s: %v\nwant %s", given, err, want)
+		}
+	}
+	for given, want := range map[string]string{
+		"RESTART=no":           "write restart: {policy: never}",
+		"STOP_GRACE_PERIOD=9s": "write stop: {timeout: 9s}",
+		"USR=app":              "did you mean STOKER_SERVICES_MY_APP_USER?",
+	} {
+		l, err := Load(Options{File: file, Environ: []string{"STOKER_SERVICES_MY_APP_" + given}})
+		if err != nil || len(l.Warnings) == 0 || !strings.Contains(l.Warnings[0].Hint, want) {
+			t.Errorf("%s: %v %v, want %s", given, err, l, want)
+		}
+	}
+}
+
+// A command is a list wherever it stands.
+func TestCommandIsAList(t *testing.T) {
+	for _, given := range []string{"command: a b", "live: {exec: a b}"} {
+		_, err := loadText(t, aroundService+"    "+given+"\n")
+		if err == nil || !strings.Contains(err.Error(), `is text, not a list (write ["a", "b"])`) {
+			t.Errorf("%s: %v", given, err)
+		}
+	}
+}

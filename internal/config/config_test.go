@@ -11,6 +11,13 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
+// problemsOf is what Load would report of values, without their files.
+func problemsOf(cfg Config) (problems, warnings layeredyaml.Problems) {
+	l := layeredyaml.New(schema)
+	validate(cfg, WithDefaults(cfg), l.Checker(layeredyaml.Origins{}), nil)
+	return l.Problems(), l.Warnings()
+}
+
 // fill sets every field below v to a value that is not zero; n makes them differ.
 func fill(t *testing.T, v reflect.Value, n *int) {
 	*n++
@@ -89,7 +96,7 @@ func TestEveryCheckIsKnown(t *testing.T) {
 	var c Config
 	n := 0
 	fill(t, reflect.ValueOf(&c).Elem(), &n)
-	if problems, _ := Validate(c); len(problems) == 0 {
+	if problems, _ := problemsOf(c); len(problems) == 0 {
 		t.Error("a configuration of numbers and words is right")
 	}
 }
@@ -119,12 +126,12 @@ func TestValidate(t *testing.T) {
 	s := good.Services["a"]
 	s.Command = []string{"x"}
 	good.Services["a"] = s
-	if problems, warnings := Validate(good); len(problems)+len(warnings) > 0 {
+	if problems, warnings := problemsOf(good); len(problems)+len(warnings) > 0 {
 		t.Errorf("got %v, %v", problems, warnings)
 	}
 	s.Command, s.Umask = nil, "9"
 	s.Stop.Timeout = 8*time.Second + 1
-	problems, warnings := Validate(Config{Main: "b", Services: map[string]Service{"a": s}})
+	problems, warnings := problemsOf(Config{Main: "b", Services: map[string]Service{"a": s}})
 	if len(problems) != 3 || len(warnings) != 1 {
 		t.Errorf("got %v, %v", problems, warnings)
 	}

@@ -8,14 +8,6 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
-// Validate returns everything that is wrong with cfg, and what is only worth a warning.
-// cfg may lack its defaults. Load checks the same, and adds files and lines.
-func Validate(cfg Config) (problems, warnings layeredyaml.Problems) {
-	c := layeredyaml.NewChecker()
-	validate(cfg, WithDefaults(cfg), c, nil)
-	return c.Problems(), c.Warnings()
-}
-
 // validator checks values that have the right types.
 type validator struct {
 	layeredyaml.Checker

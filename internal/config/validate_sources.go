@@ -16,7 +16,7 @@ func (v *validator) sources(layer string, c jvm.LayerConfig) {
 	for i, o := range c.Options {
 		at := layeredyaml.Index(layeredyaml.Join(layer, "options"), i)
 		v.source(at, "option", o.Option, o.When)
-		if args, ok := jvm.Joined(o.Option); ok {
+		if args, ok := jvm.SplitJoined(o.Option); ok {
 			v.Bad(layeredyaml.Join(at, "option"), "write "+layeredyaml.QuoteList(redact.Args(args))+" as items of the list",
 				"%s has %d arguments, and each is an item of its own", layeredyaml.Quote("", redact.Line(o.Option)), len(args))
 		}
@@ -50,7 +50,7 @@ func (v *validator) when(path string, when jvm.When) {
 }
 
 func (v *validator) terms(path string, t jvm.Terms) {
-	check := func(path string, words jvm.Words) {
+	check := func(path string, words jvm.StringList) {
 		if len(words) == 0 {
 			v.Bad(path, "write a value, or a list of values", "no value is accepted: it never holds")
 		}

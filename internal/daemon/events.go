@@ -31,7 +31,7 @@ func (j *journal) hooks(o lifecycle.Occurrence, outcomes []hooks.Outcome) {
 	for _, out := range outcomes {
 		j.events.Append(events.Event{Kind: events.KindHook, Service: o.Service, Start: o.Start, Hook: &events.Hook{
 			Event: string(o.Event), Name: out.Hook, Plugin: out.Plugin, Moment: o.At, OK: out.OK, Why: out.Why,
-			Tries: out.Tries, Code: out.Code, Took: out.Took, Output: out.Output, Annotations: out.Contributed.Annotations}})
+			Tries: out.Tries, Code: out.Code, Took: out.Took, Output: out.Output, Annotations: out.Given.Annotations}})
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/internal/service"
 )
 
 // hookRunner puts what the supervisor tells into the words of package hooks: it is
@@ -49,7 +49,7 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
 	machine, past := hooks.NewManagerHost(m, rec)
-	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: EnvironMap(os.Environ()),
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: service.EnvironMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
 		OnDone:   h.journal.hooks, OnPluginFailure: r.plugins.OnHookFailure,
@@ -107,7 +107,7 @@ func (h *hookRunner) renewPlugins(bound []hooks.ResolvedHook) {
 // rebind puts both into force. h.mu is held.
 func (h *hookRunner) rebind() {
 	bound := slices.Concat(h.own, h.leaving, h.plugins)
-	h.book.Store(hooks.NewRegistry(bound, hooks.Surroundings{Env: EnvironMap(os.Environ()), Labels: h.config.Labels, Flavor: flavorOf(h.config, bound)}))
+	h.book.Store(hooks.NewRegistry(bound, factsOf(h.config)))
 }
 
 // labels are those of the configuration that the hooks are of.
@@ -115,20 +115,6 @@ func (h *hookRunner) labels() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.config.Labels
-}
-
-// flavorOf is the flavor in force, if a condition asks for it: finding it out takes a
-// while.
-func flavorOf(cfg config.Config, bound []hooks.ResolvedHook) string {
-	if !slices.ContainsFunc(bound, func(b hooks.ResolvedHook) bool { return b.When.Flavor != nil || b.When.Not.Flavor != nil }) {
-		return ""
-	}
-	limits, _ := ReadLimits(nil)
-	policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: EnvironMap(os.Environ()), Labels: cfg.Labels, Limits: limits})
-	if err != nil {
-		return "" // the JVM's start says why
-	}
-	return policy.ProfileName()
 }
 
 // ReadHooks finds the lifecycle of a configuration and of its folder. Problems of single

@@ -8,11 +8,14 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/launch"
 )
 
 // pluginsItem is the bag item of the plugins.
@@ -65,12 +68,12 @@ func ownPath(m *proc.Manager) string {
 	return procfs.Path(m.InitPid(), "exe")
 }
 
-// surroundings are what the conditions of plugins look at.
-func surroundings(cfg config.Config) plugin.Environment {
-	env := EnvironMap(os.Environ())
-	return plugin.Environment{Env: env, Labels: cfg.Labels, Flavor: func() string {
-		limits, _ := ReadLimits(nil)
-		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
+// factsOf are what conditions of hooks and plugins are compared with.
+func factsOf(cfg config.Config) hooks.Facts {
+	env := service.EnvironMap(os.Environ())
+	return hooks.Facts{Env: env, Labels: cfg.Labels, Flavor: func() string {
+		limits, _ := launch.ReadLimits(nil)
+		policy, err := cfg.JVM.Policy(jvm.Container{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {
 			return "" // a start says what is wrong
 		}
@@ -98,7 +101,7 @@ func (r *reloader) configurePlugins(loaded *config.Loaded) (then func(by string)
 		return func(string) {}
 	}
 	before := fmt.Sprint(r.plugins.JVMOptions(nil))
-	r.plugins.Configure(loaded.Config.Plugins, surroundings(loaded.Config))
+	r.plugins.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
 	if fmt.Sprint(r.plugins.JVMOptions(nil)) == before {
 		return func(string) {}
 	}

@@ -82,70 +82,16 @@ func (a Advice) hint() string {
 	return out
 }
 
-// setting is one value by its path.
-type setting struct{ path, value string }
-
-// settingsOf are the values of a line of YAML that would stand in the section at path.
-func settingsOf(path, line string) (out []setting) {
-	root, _, ok := parse([]byte(line))
-	if !ok || root == nil {
-		return nil
-	}
-	var walk func(path string, n *node)
-	walk = func(path string, n *node) {
-		switch n.Kind {
-		case sectionNode:
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				walk(Join(path, n.Content[i].Value), n.Content[i+1])
-			}
-		case scalarNode:
-			out = append(out, setting{path, n.Value})
-		default:
-			if text := onOneLine(n); text != "" {
-				out = append(out, setting{path, text})
-			}
+// adviseSetting is the hint for a setting that names a section or an unknown key; empty:
+// there is none. at has the unknown key at its end.
+func (l *Layers) adviseSetting(at target, known bool, value string) string {
+	switch around := (target{keys: at.keys[:max(0, len(at.keys)-1)]}).path(); {
+	case known && l.schema.AdviseSection != nil:
+		return l.schema.AdviseSection(plain(at.typ), at.path(), textValue(value))
+	case !known && len(at.keys) > 0 && l.schema.AdviseKey != nil:
+		if a, ok := l.schema.AdviseKey(plain(at.typ), around, at.keys[len(at.keys)-1], textValue(value)); ok {
+			return a.hint()
 		}
 	}
-	walk(path, root)
-	return out
-}
-
-// adviseSetting is the hint for a setting that names a section or an unknown key; empty:
-// there is none. at has the unknown key at its end; write renders one value as it would
-// have to be set.
-func (l *Layers) adviseSetting(at target, known bool, value string, write func(setting) string) string {
-	around := target{keys: at.keys[:max(0, len(at.keys)-1)]}.path()
-	var a Advice
-	switch {
-	case known && l.schema.AdviseSection != nil:
-		a.Write, _ = strings.CutPrefix(l.schema.AdviseSection(plain(at.typ), at.path(), textValue(value)), "write ")
-	case !known && len(at.keys) > 0 && l.schema.AdviseKey != nil:
-		a, _ = l.schema.AdviseKey(plain(at.typ), around, at.keys[len(at.keys)-1], textValue(value))
-	}
-	if a.Top {
-		around = ""
-	}
-	switch {
-	case a == Advice{}:
-		return ""
-	case a.Write == "":
-		return a.hint()
-	}
-	var out []string
-	for _, s := range settingsOf(around, a.Write) {
-		out = append(out, write(s))
-	}
-	if len(out) == 0 {
-		return ""
-	}
-	return Advice{Write: strings.Join(out, " "), Note: a.Note}.hint()
-}
-
-// asFlag is a setting as --set takes it, for a shell.
-func asFlag(s setting) string {
-	text := s.path + "=" + s.value
-	if strings.ContainsAny(text, " '\"[]{}$&|;<>()*?~`\\#") {
-		text = "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-	}
-	return "--set " + text
+	return ""
 }

@@ -11,15 +11,6 @@ type Checker struct {
 	report  *report
 }
 
-// NewChecker returns a Checker for values of unknown origin.
-func NewChecker() Checker { return Checker{Origins{}, newReport()} }
-
-// Problems returns what was reported.
-func (c Checker) Problems() Problems { return c.report.sorted(nil) }
-
-// Warnings returns the warnings.
-func (c Checker) Warnings() Problems { return c.report.warnings }
-
 // located adds the origin of the problem's path, or of the nearest section that has one.
 func (c Checker) located(p Problem) Problem {
 	for _, path := range append([]string{p.Path}, Ancestors(p.Path)...) {

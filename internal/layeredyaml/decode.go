@@ -56,10 +56,8 @@ func (d *decoder) node(n *node, t reflect.Type, path string) *tree {
 		n = n.Alias
 	}
 	switch t = plain(t); t.Kind() {
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		return d.section(n, t, path)
-	case reflect.Map:
-		return d.table(n, t, path)
 	case reflect.Slice:
 		return d.sequence(n, t, path)
 	}
@@ -76,13 +74,14 @@ func (d *decoder) count(n *node, path string) bool {
 	return !d.full
 }
 
+// section decodes a struct or a map.
 func (d *decoder) section(n *node, t reflect.Type, path string) *tree {
+	out := newSection(d.origin(n))
 	if f, ok := shortOf(t); ok && n.Kind == scalarNode {
 		child := d.scalar(n, plain(f.typ), path)
 		if child == nil {
 			return nil
 		}
-		out := newSection(d.origin(n))
 		out.children[f.name] = child
 		return out
 	}
@@ -90,26 +89,15 @@ func (d *decoder) section(n *node, t reflect.Type, path string) *tree {
 	if !ok {
 		return nil
 	}
-	out := newSection(d.origin(n))
 	for _, e := range entries {
-		f, known := fieldNamed(t, e.key)
-		if !known {
+		f := field{}
+		if t.Kind() == reflect.Map {
+			f.typ = t.Elem()
+		} else if f, ok = fieldNamed(t, e.key); !ok {
 			d.unknown(e, t, path)
 			continue
 		}
 		d.addEntry(out, e, f.typ, Join(path, e.key))
-	}
-	return out
-}
-
-func (d *decoder) table(n *node, t reflect.Type, path string) *tree {
-	entries, ok := d.mapping(n, t, path)
-	if !ok {
-		return nil
-	}
-	out := newSection(d.origin(n))
-	for _, e := range entries {
-		d.addEntry(out, e, t.Elem(), Join(path, e.key))
 	}
 	return out
 }
@@ -160,11 +148,7 @@ func (d *decoder) mapping(n *node, t reflect.Type, path string) ([]entry, bool) 
 		d.problem(n, path, valueError{"is " + described(n) + ", not a section of keys", hint})
 		return nil, false
 	}
-	if tag := n.ShortTag(); tag != "!!map" {
-		d.problem(n, path, valueError{message: "has the tag " + Quote("", tag) + ", which is not supported"})
-		return nil, false
-	}
-	return d.entries(n, path, 0), true
+	return d.entries(n, path, 0), d.hasTag(n, path, "!!map")
 }
 
 // entries returns the keys of a mapping, its own before those merged in by
@@ -234,18 +218,18 @@ func (d *decoder) key(n *node, path string) (string, bool) {
 	if n.Kind == aliasNode {
 		n = n.Alias
 	}
-	f := valueError{}
+	e := valueError{}
 	switch {
 	case n.Kind != scalarNode:
-		f.message = "a key is " + described(n) + ", not text"
+		e.message = "a key is " + described(n) + ", not text"
 	case isNull(n) || n.Value == "":
-		f.message = "a key is empty"
+		e.message = "a key is empty"
 	case strings.ContainsRune(n.Value, 0) || !utf8.ValidString(n.Value):
-		f.message = "the key " + Quote("", n.Value) + " is not text"
+		e.message = "the key " + Quote("", n.Value) + " is not text"
 	default:
 		return n.Value, true
 	}
-	d.problem(n, path, f)
+	d.problem(n, path, e)
 	return "", false
 }
 
@@ -268,8 +252,7 @@ func (d *decoder) sequence(n *node, t reflect.Type, path string) *tree {
 		d.problem(n, path, f)
 		return nil
 	}
-	if tag := n.ShortTag(); tag != "!!seq" {
-		d.problem(n, path, valueError{message: "has the tag " + Quote("", tag) + ", which is not supported"})
+	if !d.hasTag(n, path, "!!seq") {
 		return nil
 	}
 	out := &tree{origin: d.origin(n), list: true}
@@ -301,36 +284,41 @@ func AsList(line string) string {
 	return QuoteList(words)
 }
 
-func (d *decoder) scalar(n *node, t reflect.Type, path string) *tree {
-	tag, quoted := "", false
-	if n.Kind == scalarNode {
-		tag = n.ShortTag()
-		quoted = n.Style&anyQuotes != 0
+// hasTag refuses a value of another tag.
+func (d *decoder) hasTag(n *node, path string, tags ...string) bool {
+	tag := n.ShortTag()
+	if slices.Contains(tags, tag) {
+		return true
 	}
-	f := valueError{}
+	d.problem(n, path, valueError{message: "has the tag " + Quote("", tag) + ", which is not supported"})
+	return false
+}
+
+func (d *decoder) scalar(n *node, t reflect.Type, path string) *tree {
+	e := valueError{}
 	switch {
 	case n.Kind == sectionNode && len(n.Content) > 0 && n.Content[0].Kind == sectionNode:
-		f = valueError{"is a section of keys, not " + wanted(t),
+		e = valueError{"is a section of keys, not " + wanted(t),
 			"a template with {{ }} that was not filled in? A value that begins with { is put in quotes"}
 	case n.Kind != scalarNode:
-		f.message = "is " + described(n) + ", not " + wanted(t)
-	case n.Style&taggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):
-		f.message = "has the tag " + Quote("", tag) + ", which is not supported"
+		e.message = "is " + described(n) + ", not " + wanted(t)
+	case n.Style&taggedStyle != 0 && !d.hasTag(n, path, "!!str", "!!int", "!!float", "!!bool"):
+		return nil
 	case isNull(n):
-		f = valueError{"has no value", "remove the key to keep the default"}
+		e = valueError{"has no value", "remove the key to keep the default"}
 		if t.Kind() == reflect.String {
-			f.hint = `write "" for empty text, or remove the key`
+			e.hint = `write "" for empty text, or remove the key`
 		}
-	case quoted && t.Kind() != reflect.String && !isDuration(t):
-		f = valueError{Quote(path, n.Value) + " is text, not " + wanted(t), "remove the quotes"}
+	case n.Style&anyQuotes != 0 && t.Kind() != reflect.String && !isDuration(t):
+		e = valueError{Quote(path, n.Value) + " is text, not " + wanted(t), "remove the quotes"}
 	default:
 		v, bad, ok := parseScalar(t, path, n.Value)
 		if ok {
 			return &tree{origin: d.origin(n), value: v}
 		}
-		f = bad
+		e = bad
 	}
-	d.problem(n, path, f)
+	d.problem(n, path, e)
 	return nil
 }
 

@@ -44,7 +44,7 @@ func (l *Layers) Environment(environ []string) {
 	// cannot matter.
 	targets := map[string][]target{}
 	for _, name := range names {
-		targets[name] = existing(l.candidates(target{typ: l.schema.Type}, l.root, strings.TrimPrefix(name, l.schema.EnvPrefix)))
+		targets[name] = existing(l.candidates(strings.TrimPrefix(name, l.schema.EnvPrefix)))
 	}
 	for _, name := range names {
 		l.variable(name, values[name], targets[name])
@@ -82,34 +82,42 @@ func serviceLink(rest string) bool {
 		rest == "SERVICE_PORT" || strings.HasPrefix(rest, "SERVICE_PORT_")
 }
 
-// candidates returns every value of the schema that a variable's name can mean.
-func (l *Layers) candidates(from target, have *tree, rest string) []target {
-	t := plain(from.typ)
-	var out []target
-	step := func(key string, typ reflect.Type) {
-		name := VariableName(key)
-		if len(rest) < len(name) || !strings.EqualFold(rest[:len(name)], name) {
-			return
-		}
-		tail := rest[len(name):]
-		if tail == "" || tail[0] == '_' {
-			out = append(out, l.candidates(from.below(key, typ), have.child(key), strings.TrimPrefix(tail, "_"))...)
+// eachValue visits the values of the schema whose variables' names want accepts, without
+// prefix. have is what is set so far.
+func eachValue(from target, have *tree, name string, want func(name string) bool, visit func(name string, t target, have *tree)) {
+	below := func(key string, typ reflect.Type) {
+		if next := strings.TrimPrefix(name+"_"+VariableName(key), "_"); want(next) {
+			eachValue(from.below(key, typ), have.child(key), next, want, visit)
 		}
 	}
-	switch {
+	switch t := plain(from.typ); {
 	case t.Kind() == reflect.Struct:
 		for _, f := range fieldsOf(t) {
-			step(f.name, f.typ)
+			below(f.name, f.typ)
 		}
 	case isTable(t):
 		for _, key := range have.keys() {
-			step(key, t.Elem())
+			below(key, t.Elem())
 		}
-	case t.Kind() == reflect.Map && rest != "":
-		return l.mapKeys(from, t.Elem(), have, rest)
-	case t.Kind() != reflect.Map && rest == "":
-		return []target{from}
+	default:
+		visit(name, from, have)
 	}
+}
+
+// candidates returns every value of the schema that a variable's name can mean.
+func (l *Layers) candidates(rest string) []target {
+	var out []target
+	begins := func(name string) bool {
+		return len(rest) >= len(name) && strings.EqualFold(rest[:len(name)], name) && (len(rest) == len(name) || rest[len(name)] == '_')
+	}
+	eachValue(target{typ: l.schema.Type}, l.root, "", begins, func(name string, t target, have *tree) {
+		switch isMap := t.typ.Kind() == reflect.Map; {
+		case !isMap && len(name) == len(rest):
+			out = append(out, t)
+		case isMap && len(name)+1 < len(rest):
+			out = append(out, l.mapKeys(t, t.typ.Elem(), have, rest[len(name)+1:])...)
+		}
+	})
 	return out
 }
 
@@ -169,7 +177,11 @@ func (l *Layers) envHint(name, value string) string {
 		}
 	}
 	var all []string
-	variables(l.schema.Type, l.root, "", &all)
+	eachValue(target{typ: l.schema.Type}, l.root, "", func(string) bool { return true }, func(name string, t target, _ *tree) {
+		if t.typ.Kind() != reflect.Map {
+			all = append(all, name)
+		}
+	})
 	if word, ok := suggest.Nearest(rest, all); ok {
 		return "did you mean " + l.schema.EnvPrefix + word + "?"
 	}
@@ -189,28 +201,9 @@ func (l *Layers) adviseVariable(table field, keys []string, rest, value string) 
 		if known {
 			at.typ = f.typ
 		}
-		return l.adviseSetting(at, known, value, func(s setting) string { return l.schema.Variable(s.path) + "=" + s.value })
+		return l.adviseSetting(at, known, value)
 	}
 	return ""
-}
-
-// variables lists the names, without prefix, of the variables that set a value.
-func variables(t reflect.Type, have *tree, name string, out *[]string) {
-	below := func(key string, typ reflect.Type) {
-		variables(typ, have.child(key), strings.TrimPrefix(name+"_"+VariableName(key), "_"), out)
-	}
-	switch t = plain(t); {
-	case t.Kind() == reflect.Struct:
-		for _, f := range fieldsOf(t) {
-			below(f.name, f.typ)
-		}
-	case isTable(t):
-		for _, key := range have.keys() {
-			below(key, t.Elem())
-		}
-	case t.Kind() != reflect.Map:
-		*out = append(*out, name)
-	}
 }
 
 func orNone(names []string) string {

@@ -1,6 +1,7 @@
 package layeredyaml
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,25 +34,21 @@ type Problem struct {
 
 // String renders the problem on one line: file:line:column: path: message (hint).
 func (p Problem) String() string {
-	var b strings.Builder
-	if p.File != "" {
-		b.WriteString(p.File)
-		if p.Line > 0 {
-			fmt.Fprintf(&b, ":%d", p.Line)
-			if p.Column > 0 {
-				fmt.Fprintf(&b, ":%d", p.Column)
-			}
-		}
-		b.WriteString(": ")
-	}
+	text := p.Message
 	if p.Path != "" {
-		b.WriteString(p.Path + ": ")
+		text = p.Path + ": " + text
 	}
-	b.WriteString(p.Message)
+	if p.File != "" {
+		place := Origin{p.File, p.Line, p.Column}.String()
+		if p.Line > 0 && p.Column > 0 {
+			place += fmt.Sprintf(":%d", p.Column)
+		}
+		text = place + ": " + text
+	}
 	if p.Hint != "" {
-		b.WriteString(" (" + p.Hint + ")")
+		text += " (" + p.Hint + ")"
 	}
-	return b.String()
+	return text
 }
 
 // Problems is an error made of everything that was found wrong.
@@ -135,16 +132,7 @@ func (r *report) sorted(files []string) Problems {
 	}
 	out := slices.Clone(r.problems)
 	slices.SortStableFunc(out, func(a, b Problem) int {
-		if d := rank(a) - rank(b); d != 0 {
-			return d
-		}
-		if a.File != b.File {
-			return strings.Compare(a.File, b.File)
-		}
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
+		return cmp.Or(rank(a)-rank(b), strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
 	})
 	if r.dropped > 0 {
 		out = append(out, Problem{Message: fmt.Sprintf("%d more problems are not shown", r.dropped)})

@@ -53,7 +53,11 @@ func sectionTypeOf(t reflect.Type) *sectionType {
 // inlined structs among them. They are not to be changed.
 func fieldsOf(t reflect.Type) []field { return sectionTypeOf(t).fields }
 
+// readFields returns the keys of a struct; none of another type.
 func readFields(t reflect.Type) []field {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
 	var out []field
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -99,9 +103,6 @@ func fieldNamed(t reflect.Type, name string) (field, bool) {
 
 // HasKey reports whether a section of type t has a key.
 func HasKey(t reflect.Type, key string) bool {
-	if t.Kind() != reflect.Struct {
-		return false
-	}
 	_, ok := fieldNamed(t, key)
 	return ok
 }
@@ -130,9 +131,11 @@ func plain(t reflect.Type) reflect.Type {
 	return t
 }
 
-// takesItem reports whether a list may be written as its only item: one whose type has a
-// name.
-func takesItem(t reflect.Type) bool { return t.Name() != "" }
+// takesItem reports whether a list may be written as its only item: its type says so by a
+// method.
+func takesItem(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[interface{ ScalarIsItem() }]())
+}
 
 // isTable reports whether a map has sections of its own.
 func isTable(t reflect.Type) bool {

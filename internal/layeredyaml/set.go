@@ -47,7 +47,7 @@ func (l *Layers) Set(prefix string, settings []string) {
 		}
 		to, f, ok := resolve(target{typ: l.schema.Type}, l.root, name)
 		if !ok {
-			if hint := l.adviseSetting(to, f.message == isSection, value, asFlag); hint != "" {
+			if hint := l.adviseSetting(to, f.message == isSection, value); hint != "" {
 				f.hint = hint
 			}
 			l.report.add(Problem{File: source, Path: to.path(), Message: f.message, Hint: f.hint})

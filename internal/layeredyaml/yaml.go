@@ -64,16 +64,6 @@ func encode(w io.Writer, n *node) error {
 	return enc.Close()
 }
 
-// onOneLine is a value as YAML without line breaks.
-func onOneLine(n *node) string {
-	n.Style = flowStyle
-	text, err := yaml.Marshal(n)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
-}
-
 // notText finds the first byte that has no place in a configuration file. The YAML
 // library refuses most of them too, but without their place.
 func notText(data []byte) (Problem, bool) {

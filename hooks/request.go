@@ -1,0 +1,55 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/remote"
+)
+
+// request sends the hook's request.
+func (x *execution) request() (out Outcome) {
+	if x.onBegin != nil {
+		x.onBegin()
+	}
+	env, err := x.environment(nil, "").environ(x.hook, x.occurrence)
+	if err != nil {
+		return Outcome{Why: err.Error()}
+	}
+	ctx, cancel := context.WithDeadline(x.ctx, x.term)
+	defer cancel()
+	h := x.hook
+	req := remote.Request{Method: h.Method, URL: h.URL, Headers: h.Headers, Body: h.Body, CAFile: h.CAFile, Timeout: h.Timeout}
+	resp, err := remote.Send(ctx, req, func(name string) (string, bool) { value, ok := env[name]; return value, ok })
+	out.Code, out.Output = resp.Status, string(resp.Body[:min(len(resp.Body), maxTail)])
+	what := h.Method + " " + redact.URL(h.URL)
+	switch {
+	case x.ctx.Err() != nil && err != nil:
+		out.Why = context.Cause(x.ctx).Error()
+	case ctx.Err() != nil && err != nil:
+		out.TimedOut = true
+		out.Why = fmt.Sprintf("%s: no answer within %v", what, x.term.Sub(x.attempt.Begun).Round(time.Millisecond))
+	case err != nil:
+		out.Why = fmt.Sprintf("%s: %s", what, printable.OneLine(err.Error()))
+	case !h.isSuccess(resp.Status):
+		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
+		if line := firstLine(out.Output); line != "" {
+			out.Why += ": " + line
+		}
+	default:
+		out.OK = true
+	}
+	return out
+}
+
+// isSuccess reports whether an HTTP status is a success.
+func (h *Hook) isSuccess(status int) bool {
+	if len(h.Status) > 0 {
+		return slices.Contains(h.Status, status)
+	}
+	return status >= 200 && status < 300
+}
