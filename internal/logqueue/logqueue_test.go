@@ -64,4 +64,3 @@ func TestQueueKeepsOrder(t *testing.T) {
 		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
 	}
 }
-
