@@ -17,10 +17,10 @@ func (Words) ScalarIsItem() {}
 // Terms are compared with a container: every key that is named must have one of
 // its values. A variable or label that is not set has none.
 type Terms struct {
-	Env    map[string]Words `yaml:"env" json:"env,omitempty"`
-	Labels map[string]Words `yaml:"labels" json:"labels,omitempty"`
+	Env    map[string]Words `yaml:"env" json:"env,omitempty" check:"conditions"`
+	Labels map[string]Words `yaml:"labels" json:"labels,omitempty" check:"conditions"`
 	// Flavor is the name of the flavor in force.
-	Flavor Words `yaml:"flavor" json:"flavor,omitempty"`
+	Flavor Words `yaml:"flavor" json:"flavor,omitempty" check:"conditions"`
 }
 
 // When says in which containers something counts: where its terms hold, and not

@@ -2,15 +2,19 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -75,9 +79,64 @@ func (v *validator) form(form, path string, value any) {
 		if _, err := ParseUmask(text); text != "" && err != nil {
 			v.Bad(path, `write "0027"`, "%s", err)
 		}
+	case "share":
+		if share := value.(float64); !(share > 0 && share <= 1) {
+			v.Bad(path, "write 0.5 for a half", "%v is not above 0 and up to 1", share)
+		}
+	case "option":
+		if args, ok := jvm.Joined(text); ok {
+			v.Bad(path, "write "+layeredyaml.QuoteList(redact.Args(args))+" as items of the list",
+				"%s has %d arguments, and each is an item of its own", layeredyaml.Quote("", redact.Line(text)), len(args))
+		}
+	case "remoteurl":
+		if err := remote.Check(text); err != nil {
+			v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be asked: %s",
+				layeredyaml.Quote("", redact.URL(text)), err)
+		}
+	case "hookfile":
+		if err := hooks.CheckFileName(text); text != "" && err != nil {
+			v.Bad(path, "", "%s", err)
+		}
 	case "ionice":
 		if _, err := execshim.ParseIONice(text); text != "" && err != nil {
 			v.Bad(path, "", "%v", err)
+		}
+	default:
+		v.listForm(form, path, value, list)
+	}
+}
+
+// listForm is form for what has several items.
+func (v *validator) listForm(form, path string, value any, list []string) {
+	switch form {
+	case "envfiles":
+		for i, file := range list {
+			v.envFile(layeredyaml.Index(path, i), file)
+		}
+	case "rlimits":
+		v.rlimits(path, value.(map[string]string))
+	case "capabilities":
+		for i, name := range list {
+			if _, err := execshim.ParseCapability(name); err != nil {
+				v.Bad(layeredyaml.Index(path, i), layeredyaml.DidYouMean(strings.ToUpper(name), execshim.CapabilityNames()), "%v", err)
+			}
+		}
+	case "envpatterns":
+		for i, pattern := range list {
+			if err := hooks.CheckEnvPattern(pattern); err != nil {
+				v.Bad(layeredyaml.Index(path, i), "", "%s", err)
+			}
+		}
+	case "conditions":
+		byName, _ := value.(map[string]jvm.Words)
+		for name, words := range byName {
+			v.condition(layeredyaml.Join(path, name), words)
+			if layeredyaml.LastKey(path) == "env" {
+				v.envName(layeredyaml.Join(path, name), name)
+			}
+		}
+		if byName == nil {
+			v.condition(path, list)
 		}
 	default:
 		panic(path + " has the unknown check " + form)
@@ -141,6 +200,48 @@ func (v *validator) numbers(path string, list []int, low, high int, what string)
 	for i, n := range list {
 		if n < low || n > high {
 			v.Bad(layeredyaml.Index(path, i), "", "%d is not %s: they go from %d to %d", n, what, low, high)
+		}
+	}
+}
+
+// condition refuses one that never holds.
+func (v *validator) condition(path string, words []string) {
+	if len(words) == 0 {
+		v.Bad(path, "write a value, or a list of values", "no value is accepted: it never holds")
+	}
+}
+
+// service refuses a service that does not exist; false: it does not, or was refused.
+func (v *validator) service(path, name string) bool {
+	if _, exists := v.cfg.Services[name]; exists {
+		return true
+	}
+	// What is there of a service that was refused as a whole is a service.
+	if !v.AlreadyReported(layeredyaml.Join("services", name)) {
+		known := slices.Sorted(maps.Keys(v.cfg.Services))
+		v.Missing(path, layeredyaml.DidYouMean(name, known), "there is no service %s", layeredyaml.Quote("", name))
+	}
+	return false
+}
+
+// envFile refuses a relative path. One that begins with "-" may be missing.
+func (v *validator) envFile(path, file string) {
+	if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
+		hint := orNotExpanded(path, file, `write "/path", or "-/path" for one that may be missing`)
+		v.Bad(path, hint, "%s is not an absolute path", layeredyaml.Quote("", file))
+		return
+	}
+	v.literal(path, file)
+}
+
+func (v *validator) rlimits(path string, limits map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		at := layeredyaml.Join(path, name)
+		switch l, err := execshim.ParseRlimit(name, limits[name]); {
+		case err != nil:
+			v.Bad(at, "", "%v", err)
+		case l.Name != name: // else one limit could be there twice
+			v.Bad(at, "write "+l.Name, "%s is not how a limit is written here", layeredyaml.Quote("", name))
 		}
 	}
 }
