@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/redact"
 	"golang.org/x/sys/unix"
 )
@@ -80,7 +81,7 @@ func (x *execution) run(running Process) (out Outcome) {
 
 // startCode is the exit code with which shells report that a program did not start.
 func startCode(err error) int {
-	var s *proc.StartError
+	var s *program.StartError
 	if errors.As(err, &s) {
 		return s.Code()
 	}

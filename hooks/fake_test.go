@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 // fakeHost runs no programs. The words of a hook's command say what one would do:
@@ -94,7 +95,7 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Pro
 		case "immortal":
 			r.ignores, r.never = true, true
 		case "nostart":
-			return nil, &proc.StartError{Path: "/x", Step: "execute", Err: syscall.ENOENT}
+			return nil, &program.StartError{Path: "/x", Step: "execute", Err: syscall.ENOENT}
 		default:
 			lives, _ = time.ParseDuration(w)
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestBook(t *testing.T) {
-	onlyTest := func(b *ResolvedHook) { b.When.Env = map[string]jvm.Words{"ENV": {"test"}} }
+	onlyTest := func(b *ResolvedHook) { b.When.Env = map[string]jvm.StringList{"ENV": {"test"}} }
 	b := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")), bound(lifecycle.Ready, "test", "x", onlyTest),
 		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"), bound(lifecycle.Init, "none", "x", services("db"))}, Facts{Env: map[string]string{"ENV": "prod"}})
 	for _, tc := range []struct {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 )
@@ -34,7 +34,7 @@ func (x *execution) request() (out Outcome) {
 		out.TimedOut = true
 		out.Why = fmt.Sprintf("%s: no answer within %v", what, x.term.Sub(x.attempt.Begun).Round(time.Millisecond))
 	case err != nil:
-		out.Why = fmt.Sprintf("%s: %s", what, proc.OneLine(err.Error()))
+		out.Why = fmt.Sprintf("%s: %s", what, printable.OneLine(err.Error()))
 	case !h.isSuccess(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
 		if line := firstLine(out.Output); line != "" {

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
@@ -25,7 +25,7 @@ func OpenTrusted(user *asuser.User) func(path string) (*os.File, string, error) 
 		if err != nil {
 			return nil, "", fmt.Errorf("refused as root: %w", err)
 		}
-		if interpreter := proc.Interpreter(path); interpreter != "" {
+		if interpreter := program.Interpreter(path); interpreter != "" {
 			if err := trust.Path(interpreter, uid); err != nil {
 				folder.Close()
 				return nil, "", fmt.Errorf("refused as root: the interpreter of %s: %w", path, err)
@@ -56,7 +56,7 @@ func checkExecutable(path string) error {
 	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {
 		return fmt.Errorf("%s is on a mount that forbids execution (noexec): mount it with exec, or copy the file elsewhere", path)
 	}
-	fault := proc.ScriptFault(path)
+	fault := program.ScriptFault(path)
 	switch {
 	case fault.Why == "":
 		return nil

@@ -7,9 +7,9 @@ import (
 
 // ParseArgfile reads java's own @argfile syntax ("java @argfiles" of the JDK's
 // guide): white space separates arguments; quotes ' and " hold them together
-// until the end of the line; a backslash counts within quotes only, for \n \r \t
+// until the end of the line; a backslash is special within quotes only, for \n \r \t
 // \f, itself, a quote and, at the end of a line, the next line without its
-// leading blanks; # outside of quotes begins a comment. Sources are name:line.
+// leading blanks; # outside of quotes starts a comment. Sources are name:line.
 func ParseArgfile(name, content string) []Option {
 	var options []Option
 	p := argfileParser{rest: unmarked(content), line: 1}
@@ -154,7 +154,7 @@ func ParseFlagsFile(name, content string) []Option {
 	var options []Option
 	var word strings.Builder
 	var quote byte
-	line, begun := 1, 0 // begun: the line on which a setting began
+	line, begun := 1, 0 // begun: the line of the current setting; 0: none
 	end := func() {
 		if begun > 0 && word.Len() > 0 {
 			options = append(options, Option{Args: []string{"-XX:" + word.String()}, Source: fmt.Sprintf("%s:%d", name, begun)})

@@ -43,8 +43,8 @@ func (b Budget) MarshalJSON() ([]byte, error) {
 	return json.Marshal(append([]Region{}, b...))
 }
 
-// RefusedError says that nothing useful fits into the container.
-type RefusedError struct {
+// DoesNotFitError says that nothing useful fits into the container.
+type DoesNotFitError struct {
 	Limit    int64 // bytes there are
 	Source   string
 	Smallest int64 // bytes that would do
@@ -52,7 +52,7 @@ type RefusedError struct {
 }
 
 // Error names every region and the smallest limit that works.
-func (e *RefusedError) Error() string {
+func (e *DoesNotFitError) Error() string {
 	parts := make([]string, len(e.Budget))
 	for i, r := range e.Budget {
 		parts[i] = r.Region + " " + mibText(r.Bytes)

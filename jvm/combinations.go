@@ -2,11 +2,11 @@ package jvm
 
 import "fmt"
 
-// settleShare takes away an initial, minimum or soft maximum heap that is above
+// adjustShare takes away an initial, minimum or soft maximum heap that is above
 // the maximum that a percentage of a higher layer gives: the JVM would take the
 // larger one, and the percentage would be void, or it would not start. memory is
 // in bytes; 0: unknown.
-func settleShare(r *Result, memory int64) {
+func adjustShare(r *Result, memory int64) {
 	top, ok := shareOption(r.Options)
 	heap := fixedBy(r.Options, memory).Heap
 	if !ok || heap == nil || memory <= 0 {
@@ -14,7 +14,7 @@ func settleShare(r *Result, memory int64) {
 	}
 	kept := r.Options[:0:0]
 	for _, o := range r.Options {
-		id := identify(o)
+		id := keyOf(o)
 		n, err := sizeOf(id.value)
 		if (id.name != "InitialHeapSize" && id.name != "MinHeapSize" && id.name != "SoftMaxHeapSize") || err != nil || n <= *heap || o.rank() >= top.rank() {
 			kept = append(kept, o)
@@ -30,12 +30,12 @@ func settleShare(r *Result, memory int64) {
 	r.Options = kept
 }
 
-// settleBase keeps what shares of the memory refer to: without container support that
+// adjustBase keeps what shares of the memory refer to: without container support that
 // is the machine's memory, and no limit of the container.
-func (m *merger) settleBase() {
+func (m *merger) adjustBase() {
 	off, share := -1, -1
 	for i, o := range m.kept {
-		switch id := identify(o); id.name {
+		switch id := keyOf(o); id.name {
 		case "UseContainerSupport":
 			if id.value == "-" {
 				off = i
@@ -66,7 +66,7 @@ func (m *merger) settleBase() {
 // false where a size is given, or nothing.
 func shareOption(options []Option) (top Option, ok bool) {
 	for _, o := range options {
-		switch identify(o).name {
+		switch keyOf(o).name {
 		case "MaxHeapSize":
 			return Option{}, false
 		case "MaxRAMPercentage", "MaxRAMFraction", "MaxRAM":
@@ -84,7 +84,7 @@ func checkCombinations(r *Result, l Limits, major int) {
 	from := map[string]Option{}
 	collector := collectorOf(r.Options)
 	for _, o := range r.Options {
-		id := identify(o)
+		id := keyOf(o)
 		values[id.name], from[id.name] = id.value, o
 	}
 	fail := func(code, name, why string) {

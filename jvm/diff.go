@@ -5,20 +5,18 @@ import (
 	"slices"
 )
 
-// Diff says in words what a JVM would have that was started anew: before and after
-// are arguments, in order, of which those that are no options may be part if they
-// are the same. What sets the same is one change. The strongest layer's, which come
-// last in a command line, are first here: the others often follow from them. Empty:
-// nothing would change.
+// Diff describes how a restart would change the options of a JVM: before and after are its
+// arguments in order. An option with another value is one change. The strongest layer, last in
+// a command line, comes first: the others often follow from it. Empty: nothing would change.
 func Diff(before, after []string) []string {
 	if slices.Equal(before, after) {
 		return nil
 	}
-	gone, added := without(ParseArgs("", before), ParseArgs("", after)), without(ParseArgs("", after), ParseArgs("", before))
+	gone, added := difference(ParseArgs("", before), ParseArgs("", after)), difference(ParseArgs("", after), ParseArgs("", before))
 	var out []string
 	for _, o := range slices.Backward(added) {
-		family := identify(o).family
-		k := slices.IndexFunc(gone, func(g Option) bool { return identify(g).family == family })
+		family := keyOf(o).family
+		k := slices.IndexFunc(gone, func(g Option) bool { return keyOf(g).family == family })
 		if k < 0 {
 			out = append(out, fmt.Sprintf("%s is new", o))
 			continue
@@ -35,8 +33,8 @@ func Diff(before, after []string) []string {
 	return out
 }
 
-// without returns the options of a that b lacks, each as often as it lacks it.
-func without(a, b []Option) []Option {
+// difference returns the options of a that b lacks, each as often as it lacks it.
+func difference(a, b []Option) []Option {
 	have := map[string]int{}
 	for _, o := range b {
 		have[o.String()]++

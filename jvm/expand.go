@@ -12,7 +12,7 @@ const MaxOptionFile = 1 << 20
 // Expand replaces the options that name a file of options (@file,
 // -XX:VMOptionsFile=file, -XX:Flags=file) by what read gives for it, so that the
 // merge sees everything. The content stays where the file was named; that of
-// -XX:Flags goes in front, since the JVM reads it first and everything beats it.
+// -XX:Flags goes in front, since the JVM reads it first and every option overrides it.
 // Files do not name other files, as in the JVM. The problems are errors: a file
 // that cannot be read, or one within a file.
 func Expand(options []Option, read func(path string) ([]byte, error)) ([]Option, []Problem) {
@@ -56,7 +56,7 @@ const (
 	flagsFile
 )
 
-// optionFile says whether o names a file of options. "@@x" is an argument that
+// optionFile reports whether o names a file of options. "@@x" is an argument that
 // begins with @, for the launcher too.
 func optionFile(o Option) (kind fileKind, path string) {
 	if len(o.Args) != 1 {
@@ -75,7 +75,7 @@ func optionFile(o Option) (kind fileKind, path string) {
 	return noFile, ""
 }
 
-// OptionFile says whether an option names a file of options, and which.
+// OptionFile reports whether an option names a file of options, and which.
 func OptionFile(option string) (path string, ok bool) {
 	kind, path := optionFile(Option{Args: []string{option}})
 	return path, kind != noFile

@@ -29,7 +29,7 @@ const (
 func Expect(options []Option) []Expected {
 	var out []Expected
 	for _, o := range options {
-		id := identify(o)
+		id := keyOf(o)
 		e := Expected{Flag: id.name, Option: o, Want: id.value}
 		n, err := sizeOf(id.value)
 		switch {
@@ -74,7 +74,7 @@ func counted(flag string) bool {
 	return false
 }
 
-// Differs says whether what the JVM printed is something else.
+// Differs reports whether what the JVM printed is something else.
 func (e Expected) Differs(got string) bool {
 	if got == e.Want {
 		return false

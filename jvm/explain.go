@@ -9,7 +9,7 @@ import (
 )
 
 // Explain writes, for people: every option with its layer, source, reason and
-// what it beat; then the budget against the limit; then the limits; then
+// what it overrides; then the budget against the limit; then the limits; then
 // warnings and errors. layout makes lines of a table, whose first row is its head.
 func Explain(w io.Writer, r Result, l Limits, layout func(rows [][]string) string) error {
 	b := explanation{layout: layout}
@@ -51,7 +51,7 @@ func explainOptions(b *explanation, options []Option) {
 		_, _ = fmt.Fprintln(w, "OPTION\tLAYER\tSOURCE\tWHY\tBEAT")
 		for _, o := range options {
 			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable.Line(o.String()), o.Layer, printable.Line(o.Source),
-				printable.Line(o.Why), beaten(o.Replaced))
+				printable.Line(o.Why), overriddenText(o.Replaced))
 		}
 	})
 }
@@ -68,8 +68,8 @@ func explainEnv(b *explanation, env []EnvVar) {
 	})
 }
 
-// beaten lists options with the layer that gave them.
-func beaten(options []Option) string {
+// overriddenText lists options with the layer that gave them.
+func overriddenText(options []Option) string {
 	parts := make([]string, len(options))
 	for i, o := range options {
 		parts[i] = fmt.Sprintf("%s (%s)", printable.Line(o.String()), printable.Line(o.origin()))

@@ -20,7 +20,7 @@ var otherFlags string
 //go:embed flagtable_cms.txt
 var flagsOfCMS string
 
-// flagsBefore17 are other flags of older or other builds of Java 8 that 17 refuses.
+// flagsBefore17 are other flags of older or other builds of Java 8 that 17 rejects.
 //
 //go:embed flagtable_before17.txt
 var flagsBefore17 string

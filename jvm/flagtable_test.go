@@ -14,20 +14,20 @@ import (
 // flagLists are the builds whose flags are in testdata, made by
 // `java -XX:+UnlockDiagnosticVMOptions -XX:+UnlockExperimentalVMOptions -XX:+PrintFlagsFinal -version`.
 // Those of buildsListed are what flagTable is made of; the others are there to be tried.
-func flagLists(t *testing.T) map[string]map[string]OwnFlag {
+func flagLists(t *testing.T) map[string]map[string]JVMFlag {
 	t.Helper()
 	files, err := filepath.Glob("testdata/flags/*.txt")
 	if err != nil || len(files) <= listedBuilds {
 		t.Fatalf("%v, %q", err, files)
 	}
-	lists := map[string]map[string]OwnFlag{}
+	lists := map[string]map[string]JVMFlag{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		list := map[string]OwnFlag{}
-		var of OwnFlag
+		list := map[string]JVMFlag{}
+		var of JVMFlag
 		for line := range strings.Lines(string(text)) {
 			if head, ok := strings.CutPrefix(strings.TrimSpace(line), "["); ok {
 				of.Type, of.Kind, _ = strings.Cut(strings.TrimSuffix(head, "]"), " ")
@@ -87,12 +87,12 @@ func TestFlagTable(t *testing.T) {
 func TestFlagsOfEachBuild(t *testing.T) {
 	flags := newCatalog()
 	for version, list := range flagLists(t) {
-		for _, own := range []map[string]OwnFlag{list, nil} {
+		for _, own := range []map[string]JVMFlag{list, nil} {
 			c := &targetCheck{target: Target{JavaMajor: majorOf(version), JavaVersion: version, Flags: own}, major: majorOf(version), flags: flags}
 			var sample []string
 			for i, name := range slices.Sorted(maps.Keys(list)) {
-				f, s := c.look(name)
-				if s != taken && (own != nil || s != unlisted) || f.kind(c.major).unlock() != list[name].kind().unlock() || (f.typ == boolFlag) != (list[name].typ() == boolFlag) {
+				f, s := c.flagSupport(name)
+				if s != supported && (own != nil || s != inNewerBuild) || f.kind(c.major).unlock() != list[name].kind().unlock() || (f.typ == boolFlag) != (list[name].typ() == boolFlag) {
 					t.Errorf("Java %s, list at hand %t: %s is %d, %+v", version, own != nil, name, s, f)
 				}
 				if i%40 == 0 {
@@ -101,7 +101,7 @@ func TestFlagsOfEachBuild(t *testing.T) {
 			}
 			r, _ := Render(Input{Target: c.target, NoSizing: true, User: ParseArgs("u", sample)})
 			for _, p := range slices.Concat(r.Warnings, r.Errors) {
-				if Presumed(p.Code) {
+				if VersionDependent(p.Code) {
 					t.Errorf("Java %s, list at hand %t: %s", version, own != nil, p.Message)
 				}
 			}
@@ -110,7 +110,7 @@ func TestFlagsOfEachBuild(t *testing.T) {
 }
 
 // written is how the flag might be given.
-func (f OwnFlag) written(name string) string {
+func (f JVMFlag) written(name string) string {
 	switch f.typ() {
 	case boolFlag:
 		return "-XX:+" + name
@@ -131,13 +131,13 @@ func majorOf(version string) int {
 func TestFlagsThatTheTableLacks(t *testing.T) {
 	lists := flagLists(t)
 	future := maps.Clone(lists["17.0.21.1"])
-	future["UseNextYearsIntrinsics"] = OwnFlag{"bool", "diagnostic"}
-	future["NextYearsSize"] = OwnFlag{"size_t", "C2 product"}
+	future["UseNextYearsIntrinsics"] = JVMFlag{"bool", "diagnostic"}
+	future["NextYearsSize"] = JVMFlag{"size_t", "C2 product"}
 	delete(future, "UseSHA3Intrinsics")
 	for _, c := range []struct {
 		name   string
 		major  int
-		own    map[string]OwnFlag
+		own    map[string]JVMFlag
 		args   string
 		argv   string // "": refused
 		code   string // of the only problem

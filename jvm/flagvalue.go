@@ -25,7 +25,7 @@ func flagName(arg string) (name, form string) {
 	return name, ""
 }
 
-// misspelt says why HotSpot would refuse how a flag is written; empty: it would
+// misspelt tells why HotSpot would reject how a flag is written; empty: it would
 // not.
 func (f flagFacts) misspelt(arg string) string {
 	name, form := flagName(arg)

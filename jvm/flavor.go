@@ -30,8 +30,8 @@ type Profile struct {
 	Collector     string  `yaml:"collector"`      // Serial, Parallel, G1, ...: what is between Use and GC
 }
 
-// Fault is what is wrong with one key of a Profile.
-type Fault struct {
+// ValueError is what is wrong with one key of a Profile.
+type ValueError struct {
 	Key     string // such as "off_heap_min"; a dotted path in sections
 	Message string
 }
@@ -47,20 +47,20 @@ type numbers struct {
 	collector                           string // such as UseG1GC
 }
 
-func usualNumbers() numbers {
+func defaultNumbers() numbers {
 	return numbers{offHeapShare: 0.2, offHeapMin: minOffHeap, offHeapMax: maxOffHeap,
 		smallLimit: 2 * minOffHeap, smallOffHeap: smallOffHeap, smallest: smallestLimit}
 }
 
 // Check returns everything that is wrong with the profile's values.
-func (p Profile) Check() []Fault {
+func (p Profile) Check() []ValueError {
 	_, faults := p.numbers()
 	return faults
 }
 
 // numbers are the usual ones with those of the profile in their place.
-func (p Profile) numbers() (numbers, []Fault) {
-	n := usualNumbers()
+func (p Profile) numbers() (numbers, []ValueError) {
+	n := defaultNumbers()
 	r := &profileReader{}
 	p.readOffHeap(&n, r)
 	r.size("memory", p.Memory, 0, maxBytes) // used as a flavor's
@@ -110,10 +110,10 @@ func (p Profile) readOffHeap(n *numbers, r *profileReader) {
 }
 
 // profileReader reads the values of a profile and keeps what is wrong with them.
-type profileReader struct{ faults []Fault }
+type profileReader struct{ faults []ValueError }
 
 func (r *profileReader) bad(key, format string, args ...any) {
-	r.faults = append(r.faults, Fault{key, fmt.Sprintf(format, args...)})
+	r.faults = append(r.faults, ValueError{key, fmt.Sprintf(format, args...)})
 }
 
 // size reads a size in bytes; nil for none and for a bad one.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestProfileIsChosen(t *testing.T) {
-	at := Surroundings{Env: map[string]string{"ENV": "fat", "EMPTY": ""}, Labels: map[string]string{"tier": "gold"}, Limits: gridLimits(2048, 1.5)}
+	at := Container{Env: map[string]string{"ENV": "fat", "EMPTY": ""}, Labels: map[string]string{"tier": "gold"}, Limits: gridLimits(2048, 1.5)}
 	named := func(name string, m Match) Profile { return Profile{Name: name, Match: m} }
 	other := named("other", Match{})
 	for _, tc := range []struct {
@@ -20,15 +20,15 @@ func TestProfileIsChosen(t *testing.T) {
 	}{
 		{"none", "", nil, "", ""},
 		{"without match only by name", "", []Profile{other}, "", ""},
-		{"by name", "other", []Profile{named("a", Match{Env: map[string]Words{"ENV": {"fat"}}}), other}, "other", "named by jvm.flavor.name"},
-		{"environment", "", []Profile{other, named("a", Match{Env: map[string]Words{"ENV": {"uat", "fat"}}})}, "a", "env ENV is fat"},
-		{"another value", "", []Profile{named("a", Match{Env: map[string]Words{"ENV": {"pro"}}})}, "", ""},
-		{"no such variable", "", []Profile{named("a", Match{Env: map[string]Words{"NONE": {""}}})}, "", ""},
-		{"an empty variable", "", []Profile{named("a", Match{Env: map[string]Words{"EMPTY": {""}}})}, "a", "env EMPTY is"},
-		{"a list of none", "", []Profile{named("a", Match{Env: map[string]Words{"ENV": {}}})}, "", ""},
-		{"label", "", []Profile{named("a", Match{Labels: map[string]Words{"tier": {"gold"}}})}, "a", "label tier is gold"},
-		{"all must hold", "", []Profile{named("a", Match{Labels: map[string]Words{"tier": {"gold"}}, Env: map[string]Words{"ENV": {"pro"}}})}, "", ""},
-		{"all hold", "", []Profile{named("a", Match{Labels: map[string]Words{"tier": {"gold"}}, Memory: MemoryRange{Below: "3GiB"}, CPUs: CPURange{Below: 2}})}, "a",
+		{"by name", "other", []Profile{named("a", Match{Env: map[string]StringList{"ENV": {"fat"}}}), other}, "other", "named by jvm.flavor.name"},
+		{"environment", "", []Profile{other, named("a", Match{Env: map[string]StringList{"ENV": {"uat", "fat"}}})}, "a", "env ENV is fat"},
+		{"another value", "", []Profile{named("a", Match{Env: map[string]StringList{"ENV": {"pro"}}})}, "", ""},
+		{"no such variable", "", []Profile{named("a", Match{Env: map[string]StringList{"NONE": {""}}})}, "", ""},
+		{"an empty variable", "", []Profile{named("a", Match{Env: map[string]StringList{"EMPTY": {""}}})}, "a", "env EMPTY is"},
+		{"a list of none", "", []Profile{named("a", Match{Env: map[string]StringList{"ENV": {}}})}, "", ""},
+		{"label", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}}})}, "a", "label tier is gold"},
+		{"all must hold", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}}, Env: map[string]StringList{"ENV": {"pro"}}})}, "", ""},
+		{"all hold", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}}, Memory: MemoryRange{Below: "3GiB"}, CPUs: CPURange{Below: 2}})}, "a",
 			"label tier is gold, memory is 2048 MiB, there are 1.5 CPUs"},
 		{"at least includes", "", []Profile{named("a", Match{Memory: MemoryRange{AtLeast: "2GiB"}})}, "a", "memory is"},
 		{"below excludes", "", []Profile{named("a", Match{Memory: MemoryRange{Below: "2GiB"}}), named("b", Match{CPUs: CPURange{AtLeast: 1.5}})}, "b", "there are 1.5 CPUs"},

@@ -64,7 +64,7 @@ func TestGrid(t *testing.T) {
 func checkSizing(t *testing.T, name string, in Input) int64 {
 	t.Helper()
 	r, err := Render(in)
-	var refused *RefusedError
+	var refused *DoesNotFitError
 	if errors.As(err, &refused) {
 		checkRefusal(t, name, in, refused)
 		return 0
@@ -116,7 +116,7 @@ func checkThreads(t *testing.T, name string, argv []string) {
 }
 
 // checkRefusal wants every region and a smallest limit that works.
-func checkRefusal(t *testing.T, name string, in Input, refused *RefusedError) {
+func checkRefusal(t *testing.T, name string, in Input, refused *DoesNotFitError) {
 	t.Helper()
 	for _, want := range []string{mibText(in.Limits.Memory), mibText(refused.Smallest), "heap", "metaspace", "code cache", "direct memory", "thread stacks", "VM threads", "GC structures", "JVM base", "stoker"} {
 		if !strings.Contains(refused.Error(), want) {
@@ -170,7 +170,7 @@ func FuzzSize(f *testing.F) {
 			fixed.Direct = nil
 		}
 		s, err := Size(limits, Policy{Reserve: reserve, CPUs: CPUsFloor, Profile: &Profile{Name: "p", Stack: stack, OffHeapShare: share}}, Target{JavaMajor: major, MaxThreads: threads}, fixed)
-		var refused *RefusedError
+		var refused *DoesNotFitError
 		if errors.As(err, &refused) {
 			s.Budget = refused.Budget
 		}

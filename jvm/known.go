@@ -43,7 +43,7 @@ const (
 )
 
 // typ is how the flag is written.
-func (f OwnFlag) typ() flagType {
+func (f JVMFlag) typ() flagType {
 	switch f.Type {
 	case "bool":
 		return boolFlag
@@ -62,7 +62,7 @@ func (f OwnFlag) typ() flagType {
 }
 
 // kind is what the flag demands.
-func (f OwnFlag) kind() flagKind {
+func (f JVMFlag) kind() flagKind {
 	switch {
 	case strings.Contains(f.Kind, "diagnostic"):
 		return diagnostic
@@ -79,7 +79,7 @@ type change struct {
 	since      int    // the first version that has it
 	deprecated int    // from here on it works, with a warning
 	ignored    int    // from here on it is accepted, with a warning, and does nothing
-	gone       int    // from here on, at the latest, the JVM refuses to start
+	gone       int    // from here on, at the latest, the JVM does not start with it
 	instead    string // what to do; empty: leave it out
 }
 
@@ -151,43 +151,43 @@ func listOf(major int) (at int, exact bool) {
 	return at, exact
 }
 
-// standing is whether a version takes a flag, as far as the lists and the history of
+// support is whether a version takes a flag, as far as the lists and the history of
 // flags tell.
-type standing byte
+type support byte
 
 const (
-	taken    standing = iota
-	removed           // an older version had it, no newer one has
-	later             // it came with a newer version
-	unlisted          // only a newer version's list has it: an update may have brought it
-	unheard           // no list has it
-	denied            // the JVM at hand does not print it
+	supported    support = iota
+	removed              // an older version had it, no newer one has
+	tooNew               // it came with a newer version
+	inNewerBuild         // only a newer version's list has it: an update may have brought it
+	unknown              // no list has it
+	notInJVM             // the JVM at hand does not print it
 )
 
-// standing says whether a version takes the flag: as its list has it, and for a
+// support reports whether a version takes the flag: as its list has it, and for a
 // version without a list unless the flag is known to be gone from it or to have come
 // later. Version 0 is an unknown one, which takes everything.
-func (f flagFacts) standing(major int) standing {
+func (f flagFacts) support(major int) support {
 	at, exact := listOf(major)
 	switch {
 	case f.gone > 0 && major >= f.gone:
 		return removed
 	case f.since > 0 && major > 0 && major < f.since:
-		return later
+		return tooNew
 	case f.change != (change{}), at < 0, f.kinds[at] != absent: // ignored ones and aliases are not listed
-		return taken
+		return supported
 	case present(f.kinds[at+1:]):
 		if exact {
-			return unlisted
+			return inNewerBuild
 		}
-		return taken // it may have come between the two
+		return supported // it may have come between the two
 	case present(f.kinds[:at]):
 		return removed
 	}
-	return unheard
+	return unknown
 }
 
-// present says whether one of the builds has the flag.
+// present reports whether one of the builds has the flag.
 func present(kinds []flagKind) bool {
 	return slices.ContainsFunc(kinds, func(k flagKind) bool { return k != absent })
 }

@@ -59,7 +59,7 @@ func propertyChanges() []change {
 	}
 }
 
-// matches says whether the form of one name fits an argument.
+// matches reports whether the form of one name fits an argument.
 func (f optionForm) matches(name, arg string) bool {
 	rest, ok := strings.CutPrefix(arg, name)
 	switch f {

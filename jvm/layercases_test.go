@@ -119,7 +119,7 @@ func TestLayersInJVM(t *testing.T) {
 	eachOfTwo(layerCases(), func(c layerCase) {
 		r, err := Render(Input{Target: target, NoSizing: true, Default: ParseArgs("d", strings.Fields(c.defaults)),
 			User: ParseArgs("u", strings.Fields(c.user)), Enforced: ParseArgs("e", strings.Fields(c.enforced))})
-		if slices.ContainsFunc(r.Errors, func(p Problem) bool { return Presumed(p.Code) }) && target.JavaMajor != 17 {
+		if slices.ContainsFunc(r.Errors, func(p Problem) bool { return VersionDependent(p.Code) }) && target.JavaMajor != 17 {
 			return
 		}
 		if err != nil || r.Err() != nil {
@@ -191,9 +191,9 @@ func jvmHere(t *testing.T) (java string, target Target) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, tail(out))
 	}
-	target.Flags = map[string]OwnFlag{}
+	target.Flags = map[string]JVMFlag{}
 	for _, m := range regexp.MustCompile(`(?m)^\s*(\w+) (\w+)\s+:?= [^{}]*\{([^{}]*)\}`).FindAllStringSubmatch(string(out), -1) {
-		target.Flags[m[2]] = OwnFlag{m[1], m[3]}
+		target.Flags[m[2]] = JVMFlag{m[1], m[3]}
 	}
 	if m := regexp.MustCompile(`version "([^"]*)"`).FindStringSubmatch(string(out)); m != nil {
 		target.JavaMajor, target.JavaVersion = majorOf(m[1]), m[1]

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// misread says why an argument cannot be meant as it stands, with characters in it that
+// misquoted says why an argument cannot be meant unchanged, with characters in it that
 // would be special elsewhere; empty: it can.
-func misread(o Option) string {
+func misquoted(o Option) string {
 	arg := o.Args[0]
 	first, _ := utf8.DecodeRuneInString(arg)
 	name, _, _ := strings.Cut(arg, "=")
@@ -25,7 +25,7 @@ func misread(o Option) string {
 		return fmt.Sprintf("it begins with the character %U, which is no blank to a JVM; delete it", first)
 	case unicode.Is(unicode.Pd, first) && first != '-':
 		return fmt.Sprintf("it begins with the dash %c (%U) and not with -; type it again", first, first)
-	case identify(o).size && quoted(identify(o).value):
+	case keyOf(o).size && quoted(keyOf(o).value):
 		return "the quotes are part of the value; leave them out"
 	}
 	if first, _, found := strings.Cut(arg, " "); found && twoToken(first) {
@@ -40,8 +40,8 @@ func misread(o Option) string {
 	return ""
 }
 
-// doubtful says what is probably not meant of an argument that a JVM takes; empty: nothing.
-func doubtful(o Option) string {
+// literalNote says what is probably not meant of an argument that a JVM takes; empty: nothing.
+func literalNote(o Option) string {
 	arg := o.Args[len(o.Args)-1]
 	_, value, _ := strings.Cut(arg, "=")
 	last, _ := utf8.DecodeLastRuneInString(arg)
@@ -58,19 +58,19 @@ func doubtful(o Option) string {
 	return ""
 }
 
-// number says whether a text is one, with a unit or without.
+// number reports whether a text is one, with a unit or without.
 func number(text string) bool {
 	_, err := sizeOf(text)
 	return err == nil
 }
 
-// quoted says whether a value stands in quotes as a whole.
+// quoted reports whether a value stands in quotes as a whole.
 func quoted(value string) bool {
 	n := len(value)
 	return n >= 2 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0]
 }
 
-// invisible says whether a character looks like a blank or like nothing, and separates
+// invisible reports whether a character looks like a blank or like nothing, and separates
 // nothing: of what is copied from web pages and word processors.
 func invisible(r rune) bool {
 	return r > 0x7f && r != utf8.RuneError && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r))
@@ -86,7 +86,7 @@ func secondOption(arg string) (second string, odd rune) {
 		}
 		return r
 	}, arg)
-	args, ok := Joined(spaced)
+	args, ok := SplitJoined(spaced)
 	if !ok {
 		return "", 0
 	}
@@ -98,7 +98,7 @@ func secondOption(arg string) (second string, odd rune) {
 	return "", 0
 }
 
-// freeText says whether an option's value may be any text.
+// freeText reports whether an option's value may be any text.
 func freeText(arg string) bool {
 	for _, p := range []string{"-D", "-javaagent:", "-agentlib:", "-agentpath:", "-Xbootclasspath/a:"} {
 		if strings.HasPrefix(arg, p) {
@@ -108,7 +108,7 @@ func freeText(arg string) bool {
 	return commands(arg)
 }
 
-// commands says whether an option's value is a command, whose own options follow it.
+// commands reports whether an option's value is a command, whose own options follow it.
 func commands(arg string) bool {
 	name, _ := flagName(arg)
 	return strings.HasPrefix(arg, "-XX:") && (name == "OnOutOfMemoryError" || name == "OnError" || name == "CompileCommand")

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Match says where a profile is chosen without being named. Everything that is
-// given must hold; with nothing given it never is.
+// Match selects a profile that is not named. All given conditions must hold; without any it
+// never matches.
 type Match struct {
-	Labels map[string]Words `yaml:"labels"`
-	Env    map[string]Words `yaml:"env"`
-	Memory MemoryRange      `yaml:"memory"` // of the container's limit
-	CPUs   CPURange         `yaml:"cpus"`   // of the quota, or the CPUs allowed where these are fewer
+	Labels map[string]StringList `yaml:"labels"`
+	Env    map[string]StringList `yaml:"env"`
+	Memory MemoryRange           `yaml:"memory"` // of the container's limit
+	CPUs   CPURange              `yaml:"cpus"`   // of the quota, or the CPUs allowed where these are fewer
 }
 
 // MemoryRange bounds a size; absent is no bound.
@@ -28,32 +28,31 @@ type CPURange struct {
 	Below   float64 `yaml:"below"`
 }
 
-// Surroundings are what profiles are matched against.
-type Surroundings struct {
+// Container is what profiles are matched against.
+type Container struct {
 	Env    map[string]string // of the service
 	Labels map[string]string
 	Limits Limits
 }
 
-// Chosen names the profile that counts, and what chose it.
-type Chosen struct {
+// ProfileChoice names the selected profile and the reason.
+type ProfileChoice struct {
 	Name string `json:"name"`
 	Why  string `json:"why"`
 }
 
-// Policy is what the configuration says about sizing; the zero value is the rule
-// as it is documented.
+// Policy is the configuration of the sizing; the zero value is the documented rule.
 type Policy struct {
 	Flavor  Flavor
 	Profile *Profile // nil: none was chosen
-	// ProfileWhy says what chose it.
+	// ProfileWhy is why it was selected.
 	ProfileWhy string
 	Rules      Rules
 	CPUs       string // CPUsCeil, CPUsFloor or absent
 	Reserve    string // absent: nothing
 }
 
-// ProfileName is the name of the profile that was chosen; empty: none was.
+// ProfileName is the name of the selected profile; empty: none.
 func (p Policy) ProfileName() string {
 	if p.Profile == nil {
 		return ""
@@ -61,9 +60,9 @@ func (p Policy) ProfileName() string {
 	return p.Profile.Name
 }
 
-// Policy chooses the profile that is named, or else the first that matches. A
-// name that no profile has is an error.
-func (c Config) Policy(at Surroundings) (Policy, error) {
+// Policy selects the named profile, or else the first that matches. An unknown name is an
+// error.
+func (c Config) Policy(at Container) (Policy, error) {
 	p := Policy{Flavor: c.Flavor, Rules: c.Rules, CPUs: c.CPUs, Reserve: c.Reserve}
 	if name := c.Flavor.Name; name != "" {
 		i := slices.IndexFunc(c.Flavors, func(f Profile) bool { return f.Name == name })
@@ -95,11 +94,11 @@ func (c Config) flavorNames() string {
 }
 
 // check returns the bounds that cannot be read.
-func (m Match) check() []Fault {
-	var faults []Fault
+func (m Match) check() []ValueError {
+	var faults []ValueError
 	for _, b := range []struct{ key, text string }{{"match.memory.at_least", m.Memory.AtLeast}, {"match.memory.below", m.Memory.Below}} {
 		if _, err := ParseMemory(b.text); b.text != "" && err != nil {
-			faults = append(faults, Fault{b.key, err.Error()})
+			faults = append(faults, ValueError{b.key, err.Error()})
 		}
 	}
 	for _, b := range []struct {
@@ -107,18 +106,18 @@ func (m Match) check() []Fault {
 		n   float64
 	}{{"match.cpus.at_least", m.CPUs.AtLeast}, {"match.cpus.below", m.CPUs.Below}} {
 		if !(b.n >= 0 && b.n <= maxCPUs) {
-			faults = append(faults, Fault{b.key, fmt.Sprintf("%g is no number of CPUs", b.n)})
+			faults = append(faults, ValueError{b.key, fmt.Sprintf("%g is no number of CPUs", b.n)})
 		}
 	}
 	return faults
 }
 
-// holds says whether everything that is given is so, and what that was.
-func (m Match) holds(at Surroundings) (why string, ok bool) {
+// holds reports whether all given conditions hold, and describes them.
+func (m Match) holds(at Container) (why string, ok bool) {
 	var parts []string
 	for _, set := range []struct {
 		what string
-		want map[string]Words
+		want map[string]StringList
 		have map[string]string
 	}{{"label", m.Labels, at.Labels}, {"env", m.Env, at.Env}} {
 		for _, name := range slices.Sorted(maps.Keys(set.want)) {
@@ -145,8 +144,7 @@ func (m Match) holds(at Surroundings) (why string, ok bool) {
 	return strings.Join(parts, ", "), len(parts) > 0
 }
 
-// holds says whether n bytes are in the range; an unknown memory is in none, and
-// a bound that cannot be read holds nothing.
+// holds reports whether n bytes are in the range; an unknown memory or a bad bound is not.
 func (r MemoryRange) holds(n int64) bool {
 	if n <= 0 {
 		return false

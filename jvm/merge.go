@@ -26,9 +26,9 @@ const (
 	MemoryUnlimited     = "memory-unlimited"
 )
 
-// Presumed says whether a code speaks of what our table of versions knows and a JVM
-// may see differently.
-func Presumed(code string) bool { return code == UnknownOption || code == RemovedOption }
+// VersionDependent reports whether a problem of this code comes from the table of versions, so
+// that the JVM itself may disagree.
+func VersionDependent(code string) bool { return code == UnknownOption || code == RemovedOption }
 
 // Problem is a warning or an error about options or sizes.
 type Problem struct {
@@ -55,23 +55,23 @@ func Merge(defaults, user, enforced []Option) Result {
 			// The caller keeps its slices.
 			o.Args = append([]string(nil), o.Args...)
 			o.Replaced = append([]Option(nil), o.Replaced...)
-			if code, why := refuse(o); code != "" {
+			if code, why := reject(o); code != "" {
 				m.fail(code, "cannot use %q (%s): %s", o, o.origin(), why)
 				continue
 			}
-			if why := doubtful(o); why != "" {
+			if why := literalNote(o); why != "" {
 				m.warn(Literal, "%s (%s): %s", o, o.origin(), why)
 			}
 			m.add(o)
 		}
 	}
-	m.settleCollector()
-	m.settleAggressive()
-	m.settleHeap()
-	m.settleBase()
-	m.settlePairs()
-	m.settleThreads()
-	m.settleYoung()
+	m.adjustCollector()
+	m.adjustAggressive()
+	m.adjustHeap()
+	m.adjustBase()
+	m.adjustPairs()
+	m.adjustThreads()
+	m.adjustYoung()
 	return Result{Options: unlockFirst(m.kept), Warnings: m.warnings, Errors: m.errors}
 }
 
@@ -89,52 +89,52 @@ func (m *merger) fail(code, format string, args ...any) {
 	m.errors = append(m.errors, Problem{code, fmt.Sprintf(format, args...)})
 }
 
-// add puts o behind what is kept and takes away what it beats.
+// add appends o and removes the options that it overrides.
 func (m *merger) add(o Option) {
 	if o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" {
 		m.warn(Bypass, "%s (%s) hides misspelt and removed options", o, o.origin())
 	}
-	id := identify(o)
+	id := keyOf(o)
 	kept := m.kept[:0:0]
 	for i, k := range m.kept {
-		old := identify(k)
+		old := keyOf(k)
 		if o.rank() == k.rank() && old.family == id.family && old.absolute() && id.relative() {
 			// The JVM itself ignores the share or ratio, in any order.
 			m.kept[i].Replaced = append(k.Replaced, o)
 			m.warn(Duplicate, "%s (%s) has no effect beside %s (%s)", o, o.origin(), k, k.origin())
 			return
 		}
-		if !beats(id, old, o.rank() > k.rank()) || id.weak() && k.Generated {
+		if !overrides(id, old, o.rank() > k.rank()) || id.fallback() && k.Generated {
 			kept = append(kept, k)
 			continue
 		}
-		m.report(o, k, id, old)
+		m.warnOverridden(o, k, id, old)
 		o.Replaced = append(o.Replaced, k)
 	}
 	m.kept = append(kept, o)
 }
 
-// report warns of a beaten option where somebody may wonder.
-func (m *merger) report(o, k Option, id, old identity) {
+// warnOverridden warns of an overridden option where a user would be surprised.
+func (m *merger) warnOverridden(o, k Option, id, old optionKey) {
 	same := o.String() == k.String()
 	switch {
 	case o.rank() == k.rank() && id.family == "gc" && id.name != old.name:
-		m.warn(GCConflict, "%s (%s) and %s (%s) exclude each other; the later one counts", k, k.origin(), o, o.origin())
+		m.warn(GCConflict, "%s (%s) and %s (%s) exclude each other; the later one wins", k, k.origin(), o, o.origin())
 	case o.rank() == k.rank():
-		m.warn(Duplicate, "%s (%s) is given again by %s (%s); the later one counts", k, k.origin(), o, o.origin())
+		m.warn(Duplicate, "%s (%s) is given again by %s (%s); the later one wins", k, k.origin(), o, o.origin())
 	case o.Layer == Enforced && k.Layer == User && !same:
 		m.warn(UserOverrideDropped, "%s (%s) is dropped for %s (%s)", k, k.origin(), o, o.origin())
 	}
 }
 
-// settleCollector gives the JVM a collector again where the user only took ours
-// away: it refuses to start with none.
-func (m *merger) settleCollector() {
+// adjustCollector selects another collector where the user only disabled the rule's: the JVM
+// does not start without one.
+func (m *merger) adjustCollector() {
 	if collectorOf(m.kept) != "" {
 		return
 	}
 	for i, o := range m.kept {
-		id := identify(o)
+		id := keyOf(o)
 		if id.family != "gc" || id.value != "-" {
 			continue
 		}
@@ -152,8 +152,7 @@ func (m *merger) settleCollector() {
 	}
 }
 
-// generatedBelow finds the option of ours that o has beaten, if only through
-// others.
+// generatedBelow finds the generated option that o overrides, directly or through others.
 func generatedBelow(o Option) (Option, bool) {
 	for _, r := range o.Replaced {
 		if r.Generated {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Layer says who gave an option. A later layer beats an earlier one.
+// Layer is the source of an option. A later layer overrides an earlier one.
 type Layer string
 
 // The layers in rising precedence.
@@ -27,10 +27,10 @@ type Option struct {
 	Source string
 	// Why is the reason, for the operator; may be empty.
 	Why string
-	// Generated marks the options of Sizing: any other source beats them, also
+	// Generated marks the options of Sizing: any other source overrides them, also
 	// one of the default layer, and they follow what they depend on.
 	Generated bool
-	// Replaced are the options that this one has beaten.
+	// Replaced are the options that this one overrides.
 	Replaced []Option
 }
 
@@ -107,5 +107,5 @@ func appendArg(options []Option, arg, source string) []Option {
 	return append(options, Option{Args: []string{arg}, Source: source})
 }
 
-// incomplete says whether an option still lacks the value it needs.
+// incomplete reports whether an option still lacks the value it needs.
 func incomplete(o Option) bool { return len(o.Args) == 1 && twoToken(o.Args[0]) }

@@ -97,7 +97,7 @@ func FuzzMerge(f *testing.F) {
 				continue
 			}
 			for _, e := range r.Options {
-				if e.Layer == Enforced && beats(identify(e), identify(o), true) {
+				if e.Layer == Enforced && overrides(keyOf(e), keyOf(o), true) {
 					t.Errorf("%s of the %s layer stands beside enforced %s", o, o.Layer, e)
 				}
 			}
@@ -105,7 +105,7 @@ func FuzzMerge(f *testing.F) {
 		plain := Merge(in.Default, in.User, in.Enforced)
 		for _, e := range in.Enforced {
 			if len(plain.Errors) == 0 && !slices.ContainsFunc(plain.Options, func(o Option) bool {
-				return o.Layer == Enforced && identify(o).family == identify(e).family
+				return o.Layer == Enforced && keyOf(o).family == keyOf(e).family
 			}) {
 				t.Errorf("nothing is left of enforced %s in %q", e, plain.Argv())
 			}

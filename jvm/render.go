@@ -19,15 +19,15 @@ type Input struct {
 	NoSizing bool // add nothing of our own but required unlock flags
 	// Env is the environment that the JVM's process is going to have.
 	Env map[string]string
-	// JVMAsked says that the JVM itself is going to be asked for its options: what is
-	// Presumed of them is a warning then.
+	// JVMAsked: the JVM itself will check the options, so VersionDependent problems are only
+	// warnings.
 	JVMAsked bool
 	// Warnings and Errors are what reading the sources has found; they become
 	// part of the result.
 	Warnings, Errors []Problem
 }
 
-// NamesFlags says whether a source gives a -XX option: without one there is nothing to
+// NamesFlags reports whether a source gives a -XX option: without one there is nothing to
 // ask a JVM of its flags.
 func (in Input) NamesFlags() bool {
 	return slices.ContainsFunc(slices.Concat(in.Default, in.User, in.Enforced), func(o Option) bool {
@@ -38,8 +38,8 @@ func (in Input) NamesFlags() bool {
 // Result is the merged options with everything that explains them.
 type Result struct {
 	Options  []Option
-	Env      []EnvVar // for the JVM's process, beside the options
-	Flavor   *Chosen  // nil: no profile was chosen
+	Env      []EnvVar       // for the JVM's process, beside the options
+	Flavor   *ProfileChoice // nil: no profile was chosen
 	Budget   Budget
 	Limit    int64 // bytes that the budget is compared with; 0: unknown
 	Warnings []Problem
@@ -54,7 +54,7 @@ func Render(in Input) (Result, error) {
 	memory := in.Limits.Memory
 	given := Merge(in.Default, in.User, in.Enforced)
 	if in.NoSizing {
-		in.settle(&given)
+		in.finish(&given)
 		return given, nil
 	}
 	fixed := fixedBy(given.Options, memory)
@@ -66,10 +66,10 @@ func Render(in Input) (Result, error) {
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
 	r := Merge(defaults, in.User, in.Enforced)
 	r.Warnings = append(append([]Problem{}, s.Warnings...), r.Warnings...)
-	in.settle(&r)
+	in.finish(&r)
 	r.Budget, r.Limit, r.Env = s.Budget, s.Limit, s.Env(in.Env)
 	if p := in.Policy.Profile; p != nil {
-		r.Flavor = &Chosen{p.Name, in.Policy.ProfileWhy}
+		r.Flavor = &ProfileChoice{p.Name, in.Policy.ProfileWhy}
 	}
 	if err != nil {
 		r.Errors = append(r.Errors, Problem{BudgetExceeded, err.Error()})
@@ -77,18 +77,18 @@ func Render(in Input) (Result, error) {
 	return r, err
 }
 
-// settle finishes a merge with what depends on the container and the target.
-func (in Input) settle(r *Result) {
+// finish finishes a merge with what depends on the container and the target.
+func (in Input) finish(r *Result) {
 	r.Warnings = append(append([]Problem{}, in.Warnings...), r.Warnings...)
 	r.Errors = append(append([]Problem{}, in.Errors...), r.Errors...)
-	settleShare(r, in.Limits.Memory)
+	adjustShare(r, in.Limits.Memory)
 	checkCombinations(r, in.Limits, in.Target.JavaMajor)
 	checkTarget(r, in.Target, in.JVMAsked)
 }
 
 // ruleOptions returns the options of s, but where a higher layer has fixed a
-// size the one that the rule would have given: it is going to be beaten, and
-// the explanation shows by what.
+// size the one that the rule would have given: it is overridden then, and the
+// explanation shows by what.
 func ruleOptions(in Input, s Sizing, fixed Fixed) []Option {
 	options := s.Options()
 	if fixed == (Fixed{}) {
@@ -103,9 +103,9 @@ func ruleOptions(in Input, s Sizing, fixed Fixed) []Option {
 		"-XX:ActiveProcessorCount": fixed.CPUs != nil,
 	}
 	for i, o := range options {
-		family := identify(o).family
+		family := keyOf(o).family
 		for _, b := range beaten {
-			if isFixed[family] && identify(b).family == family {
+			if isFixed[family] && keyOf(b).family == family {
 				options[i] = b
 			}
 		}
@@ -119,7 +119,7 @@ func fixedBy(options []Option, memory int64) Fixed {
 	var f Fixed
 	share := 0.0
 	for _, o := range options {
-		id := identify(o)
+		id := keyOf(o)
 		n, err := sizeOf(id.value)
 		size := &n
 		if err != nil || !id.size {
@@ -170,10 +170,10 @@ func fixedBy(options []Option, memory int64) Fixed {
 	return f
 }
 
-// startOf is the largest heap that options want to begin with, in bytes.
+// startOf is the largest initial or minimum heap of the options, in bytes.
 func startOf(options []Option) (start int64) {
 	for _, o := range options {
-		if id := identify(o); id.name == "InitialHeapSize" || id.name == "MinHeapSize" {
+		if id := keyOf(o); id.name == "InitialHeapSize" || id.name == "MinHeapSize" {
 			if n, err := sizeOf(id.value); err == nil {
 				start = max(start, n)
 			}
@@ -183,7 +183,7 @@ func startOf(options []Option) (start int64) {
 }
 
 // stackOf returns the bytes of one thread stack; -XX:ThreadStackSize counts KiB.
-func stackOf(id identity) *int64 {
+func stackOf(id optionKey) *int64 {
 	n, err := sizeOf(id.value)
 	if err != nil {
 		return nil
@@ -227,13 +227,13 @@ func (r Result) Err() error {
 // argv is null if there are errors.
 func (r Result) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Argv     []string  `json:"argv"`
-		Options  []Option  `json:"options"`
-		Env      []EnvVar  `json:"env,omitempty"`
-		Flavor   *Chosen   `json:"flavor,omitempty"`
-		Budget   Budget    `json:"budget"`
-		Warnings []Problem `json:"warnings"`
-		Errors   []Problem `json:"errors"`
+		Argv     []string       `json:"argv"`
+		Options  []Option       `json:"options"`
+		Env      []EnvVar       `json:"env,omitempty"`
+		Flavor   *ProfileChoice `json:"flavor,omitempty"`
+		Budget   Budget         `json:"budget"`
+		Warnings []Problem      `json:"warnings"`
+		Errors   []Problem      `json:"errors"`
 	}{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, r.Budget,
 		append([]Problem{}, r.Warnings...), append([]Problem{}, r.Errors...)})
 }

@@ -87,8 +87,8 @@ func TestRenderInJVM(t *testing.T) {
 		if flags["ActiveProcessorCount"] != strconv.Itoa(in.Limits.CPUs) || flags["MaxDirectMemorySize"] == "0" {
 			t.Errorf("%d MiB, %d CPUs: %v", in.Limits.Memory/mib, in.Limits.CPUs, r.Argv())
 		}
-		if i := slices.IndexFunc(r.Options, func(o Option) bool { return identify(o).name == "MaxHeapSize" }); i >= 0 {
-			if n, _ := sizeOf(identify(r.Options[i]).value); flags["MaxHeapSize"] != strconv.FormatInt(n, 10) {
+		if i := slices.IndexFunc(r.Options, func(o Option) bool { return keyOf(o).name == "MaxHeapSize" }); i >= 0 {
+			if n, _ := sizeOf(keyOf(r.Options[i]).value); flags["MaxHeapSize"] != strconv.FormatInt(n, 10) {
 				t.Errorf("%d MiB, %d CPUs, %v: MaxHeapSize %s, want %d", in.Limits.Memory/mib, in.Limits.CPUs, r.Argv(), flags["MaxHeapSize"], n)
 			}
 		}
@@ -97,7 +97,7 @@ func TestRenderInJVM(t *testing.T) {
 
 func TestRenderRefuses(t *testing.T) {
 	r, err := Render(Input{Limits: Limits{CPUs: 1, Memory: 256 * mib}})
-	var refused *RefusedError
+	var refused *DoesNotFitError
 	if !errors.As(err, &refused) || r.Argv() != nil || r.Err() == nil || len(r.Budget) == 0 {
 		t.Errorf("%v, %v", r.Argv(), err)
 	}

@@ -12,12 +12,12 @@ type Rules struct {
 	Stacks       *bool `yaml:"stacks"`        // -Xss
 	Collector    *bool `yaml:"collector"`     // UseG1GC and the others
 	CPUs         *bool `yaml:"cpus"`          // ActiveProcessorCount
-	ThreadPins   *bool `yaml:"thread-pins"`   // threads that ActiveProcessorCount does not settle
+	ThreadPins   *bool `yaml:"thread-pins"`   // thread counts that ActiveProcessorCount does not decide
 	MallocArenas *bool `yaml:"malloc-arenas"` // MALLOC_ARENA_MAX
 	OutOfMemory  *bool `yaml:"out-of-memory"` // ExitOnOutOfMemoryError
 }
 
-// on says whether a rule holds.
+// on reports whether a rule holds.
 func on(rule *bool) bool { return rule == nil || *rule }
 
 // ruleOption is an option that a rule makes.
@@ -47,11 +47,11 @@ func (s Sizing) Options() []Option {
 		add(r.Stacks, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
 	}
 	add(r.Collector, "collector", s.gcWhy, "-XX:+%s", s.Collector)
-	if s.target.seesCPUs() {
+	if s.target.knowsProcessorCount() {
 		add(r.CPUs, "cpus", s.cpuWhy, "-XX:ActiveProcessorCount=%d", s.CPUs)
 	}
 	if on(r.ThreadPins) {
-		options = append(options, s.pins()...)
+		options = append(options, s.threadOptions()...)
 	}
 	if s.target.JavaMajor != 8 || s.target.update() >= 92 {
 		add(r.OutOfMemory, "out-of-memory", "a JVM that ran out of memory is restarted, not kept half dead", "-XX:+ExitOnOutOfMemoryError")

@@ -40,7 +40,7 @@ func TestRulesSwitchOff(t *testing.T) {
 		flags := func(argv []string) map[string]bool { // without the sizes, which follow each other
 			out := map[string]bool{}
 			for _, a := range argv {
-				id := identify(Option{Args: []string{a}})
+				id := keyOf(Option{Args: []string{a}})
 				out[id.family+id.name] = true
 			}
 			return out

@@ -36,7 +36,7 @@ const (
 
 // Limits is what the container has.
 type Limits struct {
-	// CPUs is the number of CPUs that the JVM shall see; below 1 counts as 1.
+	// CPUs is the number of CPUs that the JVM should see; below 1 means 1.
 	CPUs int
 	// CPUQuota is the quota in cores; nil: none.
 	CPUQuota *float64
@@ -52,17 +52,17 @@ type Limits struct {
 // Target is the JVM and the application that options are made for.
 type Target struct {
 	JavaMajor   int    // 0: unknown, treated as a current one
-	JavaVersion string // as in the release file; tells updates of 8 apart
+	JavaVersion string // as in the release file; has the update of Java 8
 	Arch        string // as in the release file; empty: x86_64
 	MaxThreads  int    // of the connectors; 0: Tomcat's 200
 	// Flags are those that the JVM itself prints, by name; nil: it was not asked, and
 	// the lists of the versions count.
-	Flags map[string]OwnFlag
+	Flags map[string]JVMFlag
 }
 
-// OwnFlag is what a JVM says of one of its -XX flags, in the words of
-// -XX:+PrintFlagsFinal: "size_t", "C2 diagnostic".
-type OwnFlag struct{ Type, Kind string }
+// JVMFlag is type and kind of a -XX flag as -XX:+PrintFlagsFinal prints them: "size_t", "C2
+// diagnostic".
+type JVMFlag struct{ Type, Kind string }
 
 // Fixed are the sizes that higher layers have decided; nil and "" leave them to
 // the rule.
@@ -126,7 +126,7 @@ type Sizing struct {
 	floored    bool    // parallelGC is of cores rounded down
 }
 
-// Size shares out the smaller of limits and flavor. It refuses, with a
+// Size divides the smaller of limits and flavor. It fails, with a
 // *RefusedError, a container in which nothing useful fits; a heap that is not
 // the rule's to choose turns that into a warning. It fails for a policy that
 // cannot be read.
@@ -158,7 +158,7 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	ours := fixed.Heap == nil && on(s.rules.Heap)
 	if s.usable() < s.numbers.smallest || ours && s.Heap < minHeap {
 		if ours {
-			return s.refuse(fixed)
+			return s.doesNotFit(fixed)
 		}
 		s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
 			"%s %s is below the smallest workable limit, %s; it is tried because the heap is not the rule's to choose",
@@ -171,7 +171,7 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	return s, nil
 }
 
-// checkBudget warns where the regions do not fit, or where nobody can say.
+// checkBudget warns where the regions do not fit, or where a region has no bound.
 func (s *Sizing) checkBudget() {
 	if over := s.Budget.Sum() - s.Limit; over > 0 {
 		s.Warnings = append(s.Warnings, Problem{BudgetExceeded, fmt.Sprintf(
@@ -208,7 +208,7 @@ func (s *Sizing) leaveToJVM(fixed Fixed) {
 // before anything is shared out.
 func (s *Sizing) usable() int64 { return s.Limit - s.reserve }
 
-// small says whether the container is one of those that are shared half and half.
+// small reports whether the container is one of those that are shared half and half.
 func (s *Sizing) small() bool { return s.usable() < s.numbers.smallLimit }
 
 // share fills in every size and the table for s.Limit.
@@ -220,10 +220,10 @@ func (s *Sizing) share(fixed Fixed) {
 	s.Budget = s.budget(fixed)
 }
 
-// refuse finds the smallest container that works for this application (many
+// doesNotFit finds the smallest container that works for this application (many
 // threads need more than 384 MiB) and shows what would be in it.
-func (s Sizing) refuse(fixed Fixed) (Sizing, error) {
-	refused := &RefusedError{Limit: s.Limit, Source: s.limitWhy}
+func (s Sizing) doesNotFit(fixed Fixed) (Sizing, error) {
+	refused := &DoesNotFitError{Limit: s.Limit, Source: s.limitWhy}
 	limit := s.Limit
 	s.limitWhy = "of the smallest container that works"
 	for s.Limit = s.numbers.smallest + s.reserve; ; s.Limit += 16 * mib {
@@ -248,7 +248,7 @@ func orUnknown(source string) string {
 // applyPolicy takes the numbers of the policy and its profile, and lowers the
 // limits to what was bought.
 func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
-	s.numbers = usualNumbers()
+	s.numbers = defaultNumbers()
 	if p.Reserve != "" {
 		n, err := boundedMemory(p.Reserve, maxBytes)
 		if err != nil {

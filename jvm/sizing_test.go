@@ -63,7 +63,7 @@ func TestLargeHeapLeavesRoomForTheCollector(t *testing.T) {
 
 func TestRefusal(t *testing.T) {
 	_, err := Size(Limits{CPUs: 1, Memory: 300 * mib, MemorySource: "/memory.max"}, Policy{}, Target{}, Fixed{})
-	var refused *RefusedError
+	var refused *DoesNotFitError
 	if !errors.As(err, &refused) || refused.Smallest != 384*mib || len(refused.Budget) == 0 {
 		t.Fatalf("err %v", err)
 	}

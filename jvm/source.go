@@ -35,13 +35,13 @@ type URL struct {
 	// Timeout bounds one try (default 2s), Deadline all tries of a start (5s).
 	Timeout  time.Duration `yaml:"timeout" json:",omitzero" default:"2s" check:"positive"`
 	Deadline time.Duration `yaml:"deadline" json:",omitzero" default:"5s" check:"positive"`
-	// Every is the time between two looks while the JVM runs (default 60s), +-20 %;
-	// 0: nobody looks.
+	// Every is the time between two requests while the JVM runs (default 60s), +-20 %; 0:
+	// never.
 	Every *time.Duration `yaml:"every" json:",omitempty" default:"60s" check:"atleast 1s"`
-	// RequireFresh refuses the last good answer where the service does not give one.
+	// RequireFresh: a start fails without an answer, instead of using the last good one.
 	RequireFresh bool              `yaml:"require_fresh" json:",omitempty"`
 	Headers      map[string]string `yaml:"headers" json:",omitempty" check:"headers"`
-	// CAFile holds PEM certificates that count beside the system's.
+	// CAFile holds PEM certificates, in addition to the system's.
 	CAFile string `yaml:"ca_file" json:",omitempty" check:"absolute"`
 }
 

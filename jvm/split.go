@@ -45,7 +45,7 @@ type syntax struct {
 	lookup  func(name string) string // of $NAME, in a text that a shell would evaluate; nil: it would not
 }
 
-// split gives the words of a text, and the line on which each begins, from 1.
+// split returns the words of a text and the line of each, from 1.
 func split(text string, as syntax) (words []string, lines []int, err error) {
 	s := &splitter{syntax: as, text: unmarked(text)}
 	for s.pos < len(s.text) {
@@ -62,7 +62,7 @@ type splitter struct {
 	text  string
 	pos   int
 	word  strings.Builder
-	open  bool // a word has begun, though it may be empty ("")
+	open  bool // inside a word, which may be empty ("")
 	words []string
 	lines []int
 }
@@ -208,7 +208,7 @@ func (s *splitter) expand() (string, error) {
 	return s.lookup(rest[:n]), nil
 }
 
-// ofName says whether a byte may be at that place of a variable's name.
+// ofName reports whether a byte may be at that place of a variable's name.
 func ofName(c byte, at int) bool {
 	return c == '_' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || at > 0 && c >= '0' && c <= '9'
 }

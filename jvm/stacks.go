@@ -9,7 +9,7 @@ import (
 // every region has its usual size: for page cache and the heap of malloc.
 const spareBesideOwn = 128 * mib
 
-// chooseStack takes what is decided, or the stack that heap and budget are begun with.
+// chooseStack takes the given stack size, or a first one for heap and budget.
 func (s *Sizing) chooseStack(fixed Fixed) {
 	switch {
 	case fixed.Stack != nil:

@@ -13,7 +13,7 @@ import (
 // tolerates, adds the unlock flags that are needed, and drops what
 // -XX:+IgnoreUnrecognizedVMOptions would hide.
 func checkTarget(r *Result, t Target, asked bool) {
-	c := targetCheck{Result: r, target: t, major: t.JavaMajor, foreign: !t.listed(), asked: asked,
+	c := targetCheck{Result: r, target: t, major: t.JavaMajor, otherPort: !t.listed(), asked: asked,
 		flags: newCatalog(), needed: map[string]Option{}}
 	c.ignoring = slices.ContainsFunc(r.Options, func(o Option) bool { return o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" })
 	var kept []Option
@@ -27,7 +27,7 @@ func checkTarget(r *Result, t Target, asked bool) {
 	r.Options = unlockFirst(r.Options)
 }
 
-// listed says whether the flags of the target's port are among those we know.
+// listed reports whether the flags of the target's port are among those we know.
 func (t Target) listed() bool {
 	switch t.Arch {
 	case "", "x86_64", "amd64", "aarch64", "arm64":
@@ -39,13 +39,13 @@ func (t Target) listed() bool {
 // targetCheck is one such comparison.
 type targetCheck struct {
 	*Result
-	target   Target
-	major    int
-	foreign  bool // another port may have flags of its own
-	asked    bool // the JVM itself is going to be
-	flags    catalog
-	ignoring bool
-	needed   map[string]Option // by unlock flag: the strongest option that needs it
+	target    Target
+	major     int
+	otherPort bool // another port may have flags of its own
+	asked     bool // the JVM itself is going to be
+	flags     catalog
+	ignoring  bool
+	needed    map[string]Option // by unlock flag: the strongest option that needs it
 }
 
 func (c *targetCheck) warn(code, format string, args ...any) {
@@ -55,14 +55,14 @@ func (c *targetCheck) warn(code, format string, args ...any) {
 // fail is for what the version does not take. What a JVM has and has not, its
 // vendor's and a later one too, it knows best itself.
 func (c *targetCheck) fail(code, format string, args ...any) {
-	if c.asked && Presumed(code) {
+	if c.asked && VersionDependent(code) {
 		c.warn(code, format, args...)
 		return
 	}
 	c.Errors = append(c.Errors, Problem{code, fmt.Sprintf(format, args...)})
 }
 
-// check says whether o stays.
+// check reports whether o stays.
 func (c *targetCheck) check(o Option) bool {
 	arg := o.Args[0]
 	switch {
@@ -75,9 +75,9 @@ func (c *targetCheck) check(o Option) bool {
 				continue
 			}
 			if key == "java.security.manager" && (value == "disallow" || value == "allow" && c.major < ch.gone) {
-				continue // 17 takes both without a word
+				continue // 17 accepts both silently
 			}
-			c.judge(o, ch)
+			c.checkHistory(o, ch)
 		}
 		return true
 	}
@@ -88,14 +88,14 @@ func (c *targetCheck) check(o Option) bool {
 	case c.major > 0 && c.major < ch.since:
 		c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, ch.since)
 	default:
-		c.judge(o, ch)
+		c.checkHistory(o, ch)
 	}
 	return true
 }
 
-// judge fails or warns by an option's history; it says whether the version still
+// checkHistory fails or warns by an option's history; it says whether the version still
 // takes the option. An unknown version takes everything.
-func (c *targetCheck) judge(o Option, ch change) bool {
+func (c *targetCheck) checkHistory(o Option, ch change) bool {
 	instead := ch.instead
 	if instead == "" {
 		instead = "leave it out"
@@ -115,14 +115,14 @@ func (c *targetCheck) judge(o Option, ch change) bool {
 // checkFlag is check for a -XX flag.
 func (c *targetCheck) checkFlag(o Option) bool {
 	name, _ := flagName(o.Args[0])
-	f, standing := c.look(name)
+	f, standing := c.flagSupport(name)
 	switch standing {
-	case taken:
-		c.judge(o, f.change)
-	case unlisted:
+	case supported:
+		c.checkHistory(o, f.change)
+	case inNewerBuild:
 		c.warnUnlisted(o, f)
 	default:
-		return c.deny(o, name, f, standing)
+		return c.rejectFlag(o, name, f, standing)
 	}
 	if why := f.misspelt(o.Args[0]); why != "" {
 		c.fail(BadValue, "cannot use %q (%s): %s", o, o.origin(), why)
@@ -135,38 +135,38 @@ func (c *targetCheck) checkFlag(o Option) bool {
 	return true
 }
 
-// look finds out whether the target has a flag. A JVM that was asked knows best: what it
+// flagSupport finds out whether the target has a flag. A JVM that was asked knows best: what it
 // prints it has, and nothing else but ignored flags and other names, which are not printed.
-func (c *targetCheck) look(name string) (flagFacts, standing) {
+func (c *targetCheck) flagSupport(name string) (flagFacts, support) {
 	f, known := c.flags[name]
 	if c.target.Flags == nil {
 		switch {
 		case known:
-			return f, f.standing(c.major)
-		case c.foreign:
-			return f, taken
+			return f, f.support(c.major)
+		case c.otherPort:
+			return f, supported
 		}
-		return f, unheard
+		return f, unknown
 	}
 	if own, printed := c.target.Flags[name]; printed {
 		f.typ, f.gone = own.typ(), 0
 		for i := range f.kinds {
 			f.kinds[i] = own.kind()
 		}
-		return f, taken
+		return f, supported
 	}
-	switch s := f.standing(c.major); {
+	switch s := f.support(c.major); {
 	case !known:
-		return f, unheard
+		return f, unknown
 	case f.change == (change{}) && s != removed:
-		return f, denied
+		return f, notInJVM
 	default:
 		return f, s
 	}
 }
 
-// deny says why the target does not take a flag; it says whether the option stays.
-func (c *targetCheck) deny(o Option, name string, f flagFacts, s standing) bool {
+// rejectFlag says why the target does not take a flag; it says whether the option stays.
+func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) bool {
 	if c.ignoring && o.Layer != Enforced {
 		code := Bypass
 		if s == removed {
@@ -177,15 +177,15 @@ func (c *targetCheck) deny(o Option, name string, f flagFacts, s standing) bool 
 	}
 	_, exact := listOf(c.major)
 	near := ""
-	if s == unheard {
+	if s == unknown {
 		near = nearest(name, c.names())
 	}
 	switch {
 	case s == removed:
-		c.judge(o, f.history())
-	case s == later:
+		c.checkHistory(o, f.history())
+	case s == tooNew:
 		c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, f.since)
-	case s == denied:
+	case s == notInJVM:
 		c.fail(UnknownOption, "cannot use %q (%s): %s does not have it, only another build or version", o, o.origin(), c.java())
 	case c.target.Flags == nil && near == "" && !exact && c.major > 0:
 		c.warn(UnknownOption, "%s (%s) may be refused: no list of flags has it, and there is none of Java %d; no JVM was asked",
@@ -228,25 +228,25 @@ func (c *targetCheck) names() iter.Seq[string] {
 	}
 	return func(yield func(string) bool) {
 		for name, f := range c.flags {
-			if f.standing(c.major) == taken && !yield(name) {
+			if f.support(c.major) == supported && !yield(name) {
 				return
 			}
 		}
 	}
 }
 
-// addUnlocks adds the unlock flags that somebody's options need and nobody gave,
+// addUnlocks adds missing unlock flags that options need,
 // and takes away a weaker layer's -XX:-Unlock.
 func (c *targetCheck) addUnlocks() {
 	for _, unlock := range slices.Sorted(maps.Keys(c.needed)) {
 		o := c.needed[unlock]
 		added := Option{Args: []string{"-XX:+" + unlock}, Layer: Default, Source: "rule unlock",
 			Why: fmt.Sprintf("%s (%s) needs it", o, o.origin()), Generated: true}
-		at := slices.IndexFunc(c.Options, func(k Option) bool { return identify(k).name == unlock })
+		at := slices.IndexFunc(c.Options, func(k Option) bool { return keyOf(k).name == unlock })
 		switch {
 		case at < 0:
 			c.Options = append(c.Options, added)
-		case identify(c.Options[at]).value != "-":
+		case keyOf(c.Options[at]).value != "-":
 		case c.Options[at].rank() < o.rank():
 			locked := c.Options[at]
 			added.Replaced = []Option{locked}

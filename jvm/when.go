@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// Words are the values that a condition accepts; in YAML one of them may stand
+// StringList are the values that a condition accepts; in YAML one of them may stand
 // alone.
-type Words []string
+type StringList []string
 
 // ScalarIsItem lets the configuration take one value for the list.
-func (Words) ScalarIsItem() {}
+func (StringList) ScalarIsItem() {}
 
 // Terms are compared with a container: every key that is named must have one of
 // its values. A variable or label that is not set has none.
 type Terms struct {
-	Env    map[string]Words `yaml:"env" json:"env,omitempty" check:"conditions"`
-	Labels map[string]Words `yaml:"labels" json:"labels,omitempty" check:"conditions"`
+	Env    map[string]StringList `yaml:"env" json:"env,omitempty" check:"conditions"`
+	Labels map[string]StringList `yaml:"labels" json:"labels,omitempty" check:"conditions"`
 	// Flavor is the name of the flavor in force.
-	Flavor Words `yaml:"flavor" json:"flavor,omitempty" check:"conditions"`
+	Flavor StringList `yaml:"flavor" json:"flavor,omitempty" check:"conditions"`
 }
 
-// When says in which containers something counts: where its terms hold, and not
-// where those of Not do. There is no expression language. The zero When counts
+// When is a condition on the container: its terms hold, and those of Not do not. There is no
+// expression language. The zero When holds
 // everywhere.
 type When struct {
 	Terms `yaml:",inline"`
@@ -32,13 +32,13 @@ type When struct {
 	Not Terms `yaml:"not" json:"not,omitzero"`
 }
 
-// IsZero says whether no term is named.
+// IsZero reports whether no term is named.
 func (t Terms) IsZero() bool { return len(t.Env) == 0 && len(t.Labels) == 0 && len(t.Flavor) == 0 }
 
-// IsZero says whether there is no condition.
+// IsZero reports whether there is no condition.
 func (w When) IsZero() bool { return w.Terms.IsZero() && w.Not.IsZero() }
 
-// Matches says whether the condition holds, and if it does not, why: in words for
+// Matches reports whether the condition holds, and if not why, in words for
 // people that name no value but those of the condition. flavor is empty where
 // none is named.
 func (w When) Matches(env, labels map[string]string, flavor string) (ok bool, why string) {
@@ -53,7 +53,7 @@ func (w When) Matches(env, labels map[string]string, flavor string) (ok bool, wh
 
 // missed names the first term that does not hold; empty: all do.
 func (t Terms) missed(env, labels map[string]string, flavor string) string {
-	look := func(kind string, want map[string]Words, have map[string]string) string {
+	look := func(kind string, want map[string]StringList, have map[string]string) string {
 		for _, name := range slices.Sorted(maps.Keys(want)) {
 			switch value, set := have[name]; {
 			case !set:
@@ -79,7 +79,7 @@ func (t Terms) missed(env, labels map[string]string, flavor string) string {
 	return fmt.Sprintf("the flavor is %s, not %s", flavor, t.Flavor)
 }
 
-// String is the condition in words.
+// String describes the condition.
 func (w When) String() string {
 	switch {
 	case w.Not.IsZero():
@@ -91,7 +91,7 @@ func (w When) String() string {
 }
 
 // String is the values with "or".
-func (w Words) String() string { return strings.Join(w, " or ") }
+func (w StringList) String() string { return strings.Join(w, " or ") }
 
 // String is the terms with "and".
 func (t Terms) String() string {

@@ -13,23 +13,23 @@ func TestWhenMatches(t *testing.T) {
 		why  string
 	}{
 		{"nothing", When{}, ""},
-		{"env", When{Terms: Terms{Env: map[string]Words{"ENV": {"uat", "fat"}}}}, ""},
-		{"other env", When{Terms: Terms{Env: map[string]Words{"ENV": {"uat", "pro"}}}}, "env ENV is not uat or pro"},
-		{"unset", When{Terms: Terms{Env: map[string]Words{"NONE": {"x"}}}}, "env NONE is not set"},
-		{"empty is a value", When{Terms: Terms{Env: map[string]Words{"EMPTY": {""}}}}, ""},
-		{"all must hold", When{Terms: Terms{Env: map[string]Words{"ENV": {"fat"}}, Labels: map[string]Words{"tier": {"silver"}}}}, "label tier is not silver"},
-		{"label", When{Terms: Terms{Labels: map[string]Words{"tier": {"gold"}}}}, ""},
-		{"flavor", When{Terms: Terms{Flavor: Words{"small", "tiny"}}}, ""},
-		{"other flavor", When{Terms: Terms{Flavor: Words{"large"}}}, "the flavor is small, not large"},
-		{"not", When{Not: Terms{Env: map[string]Words{"ENV": {"pro"}}}}, ""},
-		{"not at all", When{Not: Terms{Env: map[string]Words{"ENV": {"fat", "pro"}}, Flavor: Words{"small"}}}, "not where env ENV is fat or pro and the flavor is small"},
-		{"only a part of not", When{Not: Terms{Env: map[string]Words{"ENV": {"fat"}}, Labels: map[string]Words{"tier": {"silver"}}}}, ""},
+		{"env", When{Terms: Terms{Env: map[string]StringList{"ENV": {"uat", "fat"}}}}, ""},
+		{"other env", When{Terms: Terms{Env: map[string]StringList{"ENV": {"uat", "pro"}}}}, "env ENV is not uat or pro"},
+		{"unset", When{Terms: Terms{Env: map[string]StringList{"NONE": {"x"}}}}, "env NONE is not set"},
+		{"empty is a value", When{Terms: Terms{Env: map[string]StringList{"EMPTY": {""}}}}, ""},
+		{"all must hold", When{Terms: Terms{Env: map[string]StringList{"ENV": {"fat"}}, Labels: map[string]StringList{"tier": {"silver"}}}}, "label tier is not silver"},
+		{"label", When{Terms: Terms{Labels: map[string]StringList{"tier": {"gold"}}}}, ""},
+		{"flavor", When{Terms: Terms{Flavor: StringList{"small", "tiny"}}}, ""},
+		{"other flavor", When{Terms: Terms{Flavor: StringList{"large"}}}, "the flavor is small, not large"},
+		{"not", When{Not: Terms{Env: map[string]StringList{"ENV": {"pro"}}}}, ""},
+		{"not at all", When{Not: Terms{Env: map[string]StringList{"ENV": {"fat", "pro"}}, Flavor: StringList{"small"}}}, "not where env ENV is fat or pro and the flavor is small"},
+		{"only a part of not", When{Not: Terms{Env: map[string]StringList{"ENV": {"fat"}}, Labels: map[string]StringList{"tier": {"silver"}}}}, ""},
 	} {
 		if ok, why := tc.when.Matches(env, labels, "small"); why != tc.why || ok != (tc.why == "") {
 			t.Errorf("%s: %v %q, want %q", tc.name, ok, why, tc.why)
 		}
 	}
-	if _, why := (When{Terms: Terms{Flavor: Words{""}}}).Matches(nil, nil, ""); why != "no flavor is named" {
+	if _, why := (When{Terms: Terms{Flavor: StringList{""}}}).Matches(nil, nil, ""); why != "no flavor is named" {
 		t.Errorf("without a flavor: %q", why)
 	}
 }
@@ -45,8 +45,8 @@ func TestSourcesAsJSON(t *testing.T) {
 	if data, err := json.Marshal(c); err != nil || string(data) != old {
 		t.Errorf("%s, %v; want %s", data, err, old)
 	}
-	c.Files[0].When.Env = map[string]Words{"ENV": {"fat"}}
-	c.Options[0].When.Not.Flavor = Words{"small"}
+	c.Files[0].When.Env = map[string]StringList{"ENV": {"fat"}}
+	c.Options[0].When.Not.Flavor = StringList{"small"}
 	data, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -161,8 +161,8 @@ func TestPrepareTakesTooLong(t *testing.T) {
 // Whatever cannot be started is tried again, from every state in which a start
 // is made, and comes back when its program does.
 func TestNotBorn(t *testing.T) {
-	enoent := &proc.StartError{Path: "/app", Step: "execute", Err: syscall.ENOENT}
-	for _, err := range []error{enoent, &proc.StartError{Path: "/app", Step: "execute", Err: syscall.EAGAIN}, errors.New("cannot find Tomcat")} {
+	enoent := &program.StartError{Path: "/app", Step: "execute", Err: syscall.ENOENT}
+	for _, err := range []error{enoent, &program.StartError{Path: "/app", Step: "execute", Err: syscall.EAGAIN}, errors.New("cannot find Tomcat")} {
 		for _, from := range []State{Stopped, Running, Delayed, Stopping, Fatal} {
 			for _, where := range []string{"prepare", "start"} {
 				play(t, func(st *stage) {

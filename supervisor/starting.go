@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
@@ -273,7 +274,7 @@ func (s *Service) notBorn(err error) {
 	again := s.kept.InARow > 0 && s.kept.Reason == clip(err.Error())
 	s.blame(err.Error())
 	code := 1
-	var se *proc.StartError
+	var se *program.StartError
 	if errors.As(err, &se) {
 		code = se.Code()
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/pid1"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 // commandAlone is what the init runs where it cannot start a supervisor: the command
@@ -25,7 +25,7 @@ func commandAlone(args []string) *pid1.Command {
 		return loaded.Config.Stop.Timeout
 	}
 	c.Find = func() (string, int, error) {
-		path, err := proc.LookPath(c.Argv, c.Env)
+		path, err := (&program.Command{Argv: c.Argv, Env: c.Env}).LookPath()
 		return path, exitCode(err), err
 	}
 	return c

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/urfave/cli/v2"
 )
 
@@ -27,7 +27,7 @@ type checkedFile struct {
 
 // checkJVMFiles finds problems in option files without the limits of a container.
 func checkJVMFiles(c *cli.Context) error {
-	target, err := daemon.TargetOf(c.String("java-version"))
+	target, err := launch.TargetOf(c.String("java-version"))
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func checkJVMFiles(c *cli.Context) error {
 	rejected := 0
 	for _, file := range c.Args().Slice() {
 		cfg := jvm.Config{User: jvm.LayerConfig{Files: []jvm.File{{File: file}}}}
-		r := daemon.RenderLayers(cfg, nil, jvm.Limits{}, target, true)
+		r := launch.RenderLayers(cfg, nil, jvm.Limits{}, target, true)
 		rejected += len(r.Errors)
 		checked = append(checked, checkedFile{file, append([]jvm.Problem{}, r.Warnings...), append([]jvm.Problem{}, r.Errors...)})
 	}

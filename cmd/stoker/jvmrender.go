@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/urfave/cli/v2"
 )
 
@@ -64,11 +65,11 @@ func renderFlags(c *cli.Context) (jvm.Result, error) {
 	if err != nil {
 		return jvm.Result{}, err
 	}
-	target, err := daemon.TargetOf(c.String("java-version"))
+	target, err := launch.TargetOf(c.String("java-version"))
 	if err != nil {
 		return jvm.Result{}, err
 	}
-	return daemon.RenderLayers(cfg, daemon.EnvironMap(os.Environ()), limits, target, c.Bool("no-sizing")), nil
+	return launch.RenderLayers(cfg, service.EnvironMap(os.Environ()), limits, target, c.Bool("no-sizing")), nil
 }
 
 // printResult writes the result to stdout and the warnings to stderr. Rejected options
@@ -110,7 +111,7 @@ func layersOf(given []string) (cfg jvm.Config, err error) {
 // in the place of an empty one.
 func describedLimits(memory, cpus string) (l jvm.Limits, err error) {
 	if memory == "" || cpus == "" {
-		l, _ = daemon.ReadLimits(nil) // stoker limits prints the warnings
+		l, _ = launch.ReadLimits(nil) // stoker limits prints the warnings
 	}
 	if memory != "" {
 		if l.Memory, err = jvm.ParseMemory(memory); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 // version is set by the build.
@@ -97,7 +97,7 @@ func exitCode(err error) int {
 	var coded *exit.Error
 	var problems layeredyaml.Problems
 	var refused *api.RefusedError
-	var start *proc.StartError
+	var start *program.StartError
 	switch {
 	case errors.As(err, &coded) && coded.Code != 0:
 		return coded.Code

@@ -25,7 +25,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 var update = flag.Bool("update", false, "write the golden files and scripts anew")
@@ -323,8 +323,8 @@ func TestExitCode(t *testing.T) {
 		{"file exists", &api.RefusedError{Status: 409, Code: api.CodeFileExists}, exit.CannotWrite},
 		{"another upgrade", &api.RefusedError{Status: 409, Code: "upgrading"}, exit.Failed},
 		{"nobody answers", fmt.Errorf("outer: %w", api.ErrNoSocket), exit.Unavailable},
-		{"program missing", &proc.StartError{Path: "/x", Err: syscall.ENOENT}, 127},
-		{"program not executable", &proc.StartError{Path: "/x", Err: syscall.EACCES}, 126},
+		{"program missing", &program.StartError{Path: "/x", Err: syscall.ENOENT}, 127},
+		{"program not executable", &program.StartError{Path: "/x", Err: syscall.EACCES}, 126},
 	} {
 		if got := exitCode(tc.err); got != tc.want {
 			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)

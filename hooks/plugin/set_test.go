@@ -106,9 +106,9 @@ func yes() *bool { v := true; return &v }
 func no() *bool  { v := false; return &v }
 
 func TestStates(t *testing.T) {
-	moon := jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"PLACE": {"moon"}}}}
-	gold := jvm.When{Terms: jvm.Terms{Labels: map[string]jvm.Words{"tier": {"gold"}}}}
-	small := jvm.When{Terms: jvm.Terms{Flavor: jvm.Words{"small"}}}
+	moon := jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"PLACE": {"moon"}}}}
+	gold := jvm.When{Terms: jvm.Terms{Labels: map[string]jvm.StringList{"tier": {"gold"}}}}
+	small := jvm.When{Terms: jvm.Terms{Flavor: jvm.StringList{"small"}}}
 	port := map[string]Param{"port": {Type: TypePort, Required: true}}
 	for _, tc := range []struct {
 		name string
@@ -578,7 +578,7 @@ func TestOwed(t *testing.T) {
 	if got, ok := p.PendingRestart(); ok {
 		t.Errorf("a configuration with the same plugins: %+v", got)
 	}
-	other := Config{Enabled: map[string]Override{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.Words{"X": {"y"}}}}}}}
+	other := Config{Enabled: map[string]Override{"a": {When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"X": {"y"}}}}}}}
 	p = s.begin(other, hooks.Facts{})
 	if got, ok := p.PendingRestart(); !ok || got.By != "reload" || got.Plugin != "" {
 		t.Errorf("a configuration with other plugins: %+v %v", got, ok)

@@ -4,7 +4,7 @@ import (
 	"net"
 	"sync"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/headroom"
 )
 
 // Connections at once: of any one user that is no admin, of all of those, and of all.
@@ -75,7 +75,7 @@ func (l *fairListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		p := l.identify(conn)
-		if (p.trusted() || proc.DescriptorsFor(serviceFiles) == nil) && l.limits.take(p) {
+		if (p.trusted() || headroom.DescriptorsFor(serviceFiles) == nil) && l.limits.take(p) {
 			return &fairConn{Conn: conn, limits: l.limits, peer: p}, nil
 		}
 		conn.Close()

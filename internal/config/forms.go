@@ -84,7 +84,7 @@ func (v *validator) form(form, path string, value any) {
 			v.Bad(path, "write 0.5 for a half", "%v is not above 0 and up to 1", share)
 		}
 	case "option":
-		if args, ok := jvm.Joined(text); ok {
+		if args, ok := jvm.SplitJoined(text); ok {
 			v.Bad(path, "write "+layeredyaml.QuoteList(redact.Args(args))+" as items of the list",
 				"%s has %d arguments, and each is an item of its own", layeredyaml.Quote("", redact.Line(text)), len(args))
 		}
@@ -128,7 +128,7 @@ func (v *validator) listForm(form, path string, value any, list []string) {
 			}
 		}
 	case "conditions":
-		byName, _ := value.(map[string]jvm.Words)
+		byName, _ := value.(map[string]jvm.StringList)
 		for name, words := range byName {
 			v.condition(layeredyaml.Join(path, name), words)
 			if layeredyaml.LastKey(path) == "env" {

@@ -34,13 +34,13 @@ jvm:
 		t.Errorf("got %+v", got)
 	}
 	m := got.Flavors[0].Match
-	if !slices.Equal(m.Labels["tier"], jvm.Words{"bronze"}) || !slices.Equal(m.Env["ENV"], jvm.Words{"fat", "uat"}) || m.Memory.Below != "2GiB" || m.CPUs.AtLeast != 0.5 {
+	if !slices.Equal(m.Labels["tier"], jvm.StringList{"bronze"}) || !slices.Equal(m.Env["ENV"], jvm.StringList{"fat", "uat"}) || m.Memory.Below != "2GiB" || m.CPUs.AtLeast != 0.5 {
 		t.Errorf("got %+v", m)
 	}
 	if r := got.Rules; r.CodeCache == nil || *r.CodeCache || r.Stacks == nil || !*r.Stacks || r.OutOfMemory == nil || *r.OutOfMemory || r.Heap != nil {
 		t.Errorf("got %+v", r)
 	}
-	if p, err := got.Policy(jvm.Surroundings{}); err != nil || p.Profile == nil || p.Profile.Memory != "8GiB" {
+	if p, err := got.Policy(jvm.Container{}); err != nil || p.Profile == nil || p.Profile.Memory != "8GiB" {
 		t.Errorf("policy %+v, %v", p, err)
 	}
 }

@@ -26,15 +26,15 @@ type backend struct {
 
 // JVM explains the options of a service's latest start.
 func (b *backend) JVM(name string) (data any, text func(width int) string, ok bool) {
-	v, ok := b.reloader.plan().jvms.Load(name)
-	if !ok {
+	latest := b.reloader.plan().jvms.Report(name)
+	if latest == nil {
 		return nil, nil, false
 	}
-	facts := *v.(*jvmFacts)
+	facts := *latest
 	if s, ok := b.Supervisor.Service(name); ok {
-		facts.Pending = b.reloader.jvms.watch.pending(name, s.Pid)
+		facts.Pending = b.reloader.jvms.Pending(name, s.Pid)
 	}
-	return &facts, facts.text, true
+	return &facts, facts.Text, true
 }
 
 // Services are snapshots of all, with what only a restart would change.
@@ -54,7 +54,7 @@ func (b *backend) Service(name string) (supervisor.Snapshot, bool) {
 
 // addTo adds what only the wiring knows.
 func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
-	s = b.reloader.jvms.addTo(s)
+	s = b.reloader.jvms.AddTo(s)
 	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Failures(s.Name))
 	return s
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/program"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
@@ -204,7 +206,7 @@ func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, candidateTime)
 	defer cancel()
 	code, out, err := c.ask(ctx, m)
-	var start *proc.StartError
+	var start *program.StartError
 	if errors.As(err, &start) && c.file != c.origin {
 		c.file.Close()
 		c.file = c.origin
@@ -233,7 +235,7 @@ func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
 }
 
 func (c *candidate) ask(ctx context.Context, m *proc.Manager) (int, string, error) {
-	return proc.RunCommand(ctx, m, proc.Spec{ID: uniqueID("upgrade"),
+	return proc.RunCommand(ctx, m, proc.Spec{ID: service.ProcessID("upgrade"),
 		Argv: []string{fmt.Sprintf("/proc/self/fd/%d", c.file.Fd()), "version", "-o", "json"},
 		Env:  []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "STOKER_SOCKET=" + os.DevNull}})
 }

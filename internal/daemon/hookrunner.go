@@ -20,6 +20,7 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
 )
 
 // hookRunner puts what the supervisor tells into the words of package hooks: it is
@@ -48,7 +49,7 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 	h.renew(r.plan())
 	machine, past := hooks.NewManagerHost(m, rec)
-	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: EnvironMap(os.Environ()),
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: service.EnvironMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
 		OnDone:   h.journal.hooks, OnPluginFailure: r.plugins.OnHookFailure,

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -28,7 +29,7 @@ type jvmServices interface {
 // jvmTools have the JVMs of the services run tools.
 type jvmTools struct {
 	services jvmServices
-	attacher *attacher
+	attacher *launch.Attacher
 	log      hclog.Logger
 	folder   string // for heap dumps; empty: there is none
 
@@ -36,7 +37,7 @@ type jvmTools struct {
 	dumps map[int]string // pid -> the file that its JVM writes now
 }
 
-func newJVMTools(services jvmServices, a *attacher, log hclog.Logger) *jvmTools {
+func newJVMTools(services jvmServices, a *launch.Attacher, log hclog.Logger) *jvmTools {
 	return &jvmTools{services: services, attacher: a, log: log, folder: heapDumpFolder(stateFolder(os.Geteuid(), os.Getenv)), dumps: map[int]string{}}
 }
 
@@ -77,10 +78,10 @@ func (j *jvmTools) run(ctx context.Context, service string, t api.JVMTool, by st
 		return nil, err
 	}
 	explain := func(err error) error { return j.explain(ctx, service, t, p, err) }
-	if err := hotspot.Identify(p.Pid(), asUserOf(p)); err != nil {
+	if err := hotspot.Identify(p.Pid(), launch.AsUserOf(p)); err != nil {
 		return nil, explain(err)
 	}
-	at, err := j.attacher.attach(ctx, p)
+	at, err := j.attacher.Attach(ctx, p)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -88,7 +89,7 @@ func (j *jvmTools) run(ctx context.Context, service string, t api.JVMTool, by st
 	var text io.ReadCloser
 	switch t.Tool {
 	case api.ToolThreads:
-		text, err = openThreads(ctx, at)
+		text, err = launch.OpenThreads(ctx, at)
 	case api.ToolHisto:
 		command := "GC.class_histogram"
 		if t.All {

@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -101,7 +102,7 @@ func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *j
 			p.serve(conn)
 		}
 	}()
-	j := newJVMTools(playedServices{p}, newAttacher(), hclog.NewNullLogger())
+	j := newJVMTools(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger())
 	j.folder = filepath.Join(t.TempDir(), "state", "heapdumps")
 	return p, j
 }
@@ -181,7 +182,7 @@ func TestToolCommands(t *testing.T) {
 			t.Errorf("%+v: %q, asked %q, %+v", c.tool, text, asked, refused)
 		}
 	}
-	if dump, err := j.attacher.threadDump(contextFor(t), p); err != nil || string(dump) != both {
+	if dump, err := j.attacher.ThreadDump(contextFor(t), p); err != nil || string(dump) != both {
 		t.Errorf("for an incident: %q, %v", dump, err)
 	}
 }
@@ -415,8 +416,8 @@ func TestTwentyTools(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(j.attacher.busy) != 0 {
-		t.Errorf("left: %v", j.attacher.busy)
+	if len(j.attacher.Busy) != 0 {
+		t.Errorf("left: %v", j.attacher.Busy)
 	}
 }
 
@@ -447,7 +448,7 @@ func hostileJVM(t *testing.T, env ...string) *jvmTools {
 		t.Fatalf("%q, %v", line, err)
 	}
 	p := &playedJVM{pid: cmd.Process.Pid, exited: make(chan struct{}), state: supervisor.Running}
-	return newJVMTools(playedServices{p}, newAttacher(), hclog.NewNullLogger())
+	return newJVMTools(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger())
 }
 
 const hostileUser = 65534

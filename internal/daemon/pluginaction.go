@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -46,11 +47,11 @@ func (r *reloader) runAction(ctx context.Context, of, name string, args []string
 	if done, err = r.awaitAction(ctx, spec, action.Timeout); err != nil {
 		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
 	}
-	var hide secretMask
+	var hide service.Mask
 	for _, value := range action.Secrets {
-		hide.add(value)
+		hide.Add(value)
 	}
-	done.Output = hide.known(done.Output)
+	done.Output = hide.Values(done.Output)
 	return done, nil
 }
 
@@ -59,8 +60,8 @@ func (r *reloader) actionSpec(of string, action plugin.ResolvedAction, args []st
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
 	}
-	spec := proc.Spec{ID: uniqueID("plugin-" + of), Argv: slices.Concat(action.Command, args)}
-	env := jvm.WithoutOptions(EnvironMap(os.Environ()))
+	spec := proc.Spec{ID: service.ProcessID("plugin-" + of), Argv: slices.Concat(action.Command, args)}
+	env := jvm.WithoutOptions(service.EnvironMap(os.Environ()))
 	if action.RunAs != "" {
 		user, err := asuser.Lookup(action.RunAs)
 		if err != nil {
@@ -75,7 +76,7 @@ func (r *reloader) actionSpec(of string, action plugin.ResolvedAction, args []st
 	for name, value := range *r.plan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
 	}
-	maps.Copy(env, EnvironMap(action.Env))
+	maps.Copy(env, service.EnvironMap(action.Env))
 	env["STOKER_SOCKET"] = r.socket()
 	if action.Service == plugin.ActionOfMain {
 		main := r.plan().config.Main
@@ -88,7 +89,7 @@ func (r *reloader) actionSpec(of string, action plugin.ResolvedAction, args []st
 	if env["STOKER_SOCKET"] == "" {
 		delete(env, "STOKER_SOCKET")
 	}
-	spec.Env = environList(env)
+	spec.Env = service.EnvironList(env)
 	return spec, nil
 }
 

@@ -13,7 +13,9 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/launch"
 )
 
 // pluginsItem is the bag item of the plugins.
@@ -68,10 +70,10 @@ func ownPath(m *proc.Manager) string {
 
 // factsOf are what conditions of hooks and plugins are compared with.
 func factsOf(cfg config.Config) hooks.Facts {
-	env := EnvironMap(os.Environ())
+	env := service.EnvironMap(os.Environ())
 	return hooks.Facts{Env: env, Labels: cfg.Labels, Flavor: func() string {
-		limits, _ := ReadLimits(nil)
-		policy, err := cfg.JVM.Policy(jvm.Surroundings{Env: env, Labels: cfg.Labels, Limits: limits})
+		limits, _ := launch.ReadLimits(nil)
+		policy, err := cfg.JVM.Policy(jvm.Container{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {
 			return "" // a start says what is wrong
 		}

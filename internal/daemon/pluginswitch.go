@@ -9,6 +9,7 @@ import (
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -65,31 +66,31 @@ type renewed struct{ restarted, deferred, notes []string }
 // renewJVMs starts the JVMs anew that run with other options than they would be
 // started with. What would not start is left alone.
 func (r *reloader) renewJVMs(ctx context.Context, how renewal) (out renewed) {
-	for _, j := range r.jvms.jvms() {
-		if j.state != supervisor.Running && (how.running || j.state != supervisor.Starting) || how.born && j.pid == 0 {
+	for _, j := range r.jvms.JVMs() {
+		if j.State != supervisor.Running && (how.running || j.State != supervisor.Starting) || how.born && j.Pid == 0 {
 			continue // the next start reads everything anew
 		}
 		changed, err := r.changes(ctx, j, how.plugin)
 		switch {
 		case err != nil:
-			out.notes = append(out.notes, fmt.Sprintf("%s is left as it is: %v", j.name, err))
+			out.notes = append(out.notes, fmt.Sprintf("%s is left as it is: %v", j.Name, err))
 			continue
 		case !changed:
 			continue
 		case how.later:
-			r.plugins.DeferRestart(j.name, j.pid)
-			out.deferred = append(out.deferred, j.name)
+			r.plugins.DeferRestart(j.Name, j.Pid)
+			out.deferred = append(out.deferred, j.Name)
 			continue
-		case j.state == supervisor.Running:
-			err = r.sup.Renew(ctx, j.name, j.pid, how.by)
+		case j.State == supervisor.Running:
+			err = r.sup.Renew(ctx, j.Name, j.Pid, how.by)
 		default:
-			err = r.sup.Command(ctx, j.name, supervisor.EvRestart, how.by)
+			err = r.sup.Command(ctx, j.Name, supervisor.EvRestart, how.by)
 		}
 		if err != nil {
 			out.notes = append(out.notes, err.Error())
 			continue
 		}
-		out.restarted = append(out.restarted, j.name)
+		out.restarted = append(out.restarted, j.Name)
 	}
 	return out
 }
@@ -117,17 +118,17 @@ func (r *reloader) payPlugins(ctx context.Context) {
 
 // changes says whether a start would give a JVM other options than it has. Where they
 // cannot be used it is the switched plugin's failure, and it is asked again.
-func (r *reloader) changes(ctx context.Context, j runningJVM, plugin string) (bool, error) {
+func (r *reloader) changes(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
 	for {
-		digest, err := r.jvms.digest(ctx, j.name)
-		if err != nil || digest == j.sources {
+		digest, err := r.jvms.Digest(ctx, j.Name)
+		if err != nil || digest == j.Sources {
 			return false, err
 		}
-		if j.state == supervisor.Starting {
+		if j.State == supervisor.Starting {
 			return true, nil
 		}
-		changes, err := r.jvms.compare(ctx, j.name, j.pid)
-		var bad *optionsError
+		changes, err := r.jvms.Compare(ctx, j.Name, j.Pid)
+		var bad *launch.OptionsError
 		if err == nil || !errors.As(err, &bad) || !r.dropped(plugin, bad) {
 			return len(changes) > 0, err
 		}
@@ -135,11 +136,11 @@ func (r *reloader) changes(ctx context.Context, j runningJVM, plugin string) (bo
 }
 
 // dropped says whether a plugin has failed now for options that cannot be used.
-func (r *reloader) dropped(name string, bad *optionsError) bool {
+func (r *reloader) dropped(name string, bad *launch.OptionsError) bool {
 	p, err := r.plugins.Get(name)
 	if err != nil || p.State != plugin.Active || p.Required {
 		return false
 	}
-	r.plugins.Disable([]string{name}, optionsReason(bad))
+	r.plugins.Disable([]string{name}, launch.OptionsReason(bad))
 	return true
 }

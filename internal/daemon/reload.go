@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -23,7 +24,7 @@ type reloader struct {
 	opts    Options
 	program Program
 	sup     *supervisor.Supervisor
-	jvms    *runningJVMs
+	jvms    *launch.Drift
 	// journal of the container's events.
 	journal *journal
 	// hooks run what belongs to the stages.
@@ -193,7 +194,7 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 // anything is watched at all. r.mu is held.
 func (r *reloader) followSources() {
 	if r.ctx != nil {
-		r.jvms.follow(r.ctx)
+		r.jvms.Follow(r.ctx)
 	}
 }
 

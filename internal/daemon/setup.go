@@ -5,7 +5,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -16,9 +15,9 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
-	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -29,11 +28,8 @@ type setup struct {
 	origins     layeredyaml.Origins
 	definitions []supervisor.Definition
 	made        map[string]string                  // fingerprints of the services
-	jvms        *sync.Map                          // service name -> *jvmFacts, of its latest start; shared with the setups before
-	checker     *hotspot.Checker                   // what came of checks; shared with the setups before
-	attacher    *attacher                          // shared with the setups before
+	jvms        *launch.Shared                     // shared with the setups before
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
-	fetch       *remote.Fetcher
 	runner      *hookRunner
 	hooks       []hooks.ResolvedHook
 	hookNotes   []hooks.Problem
@@ -47,10 +43,10 @@ type setup struct {
 func prepare(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *setup, plugins *plugin.Set, runner *hookRunner) (*setup, error) {
 	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
 	if before != nil {
-		s.jvms, s.cgroups, s.labels, s.fetch, s.checker, s.attacher = before.jvms, before.cgroups, before.labels, before.fetch, before.checker, before.attacher
+		s.jvms, s.cgroups, s.labels = before.jvms, before.cgroups, before.labels
 	} else {
-		s.jvms, s.cgroups, s.labels, s.fetch = new(sync.Map), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string]), newFetcher()
-		s.checker, s.attacher = new(hotspot.Checker), newAttacher()
+		s.jvms, s.cgroups, s.labels = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string])
+		s.jvms.Labels, s.jvms.Plugins = func() map[string]string { return *s.labels.Load() }, plugins
 	}
 	if len(opts.Command) > 0 {
 		s.addCommand(m, opts)
@@ -84,24 +80,23 @@ func (s *setup) addCommand(m *proc.Manager, opts Options) {
 		Command: opts.Command, Essential: true, Restart: supervisor.Restart{Policy: supervisor.Never},
 		Stop: supervisor.Stop{Timeout: s.config.Stop.Timeout},
 	}}}}).Services[name]
-	l := &processLauncher{m: m, service: cfg, inherit: true}
+	l := &service.Launcher{Manager: m, Config: cfg, Deps: service.Deps{Inherit: true, Observe: launch.Observe}}
 	s.config.Main = name
 	s.definitions = append(s.definitions, supervisor.Definition{Name: name, Kind: config.KindProcess, Config: cfg.Config, Launcher: l})
 }
 
 // addService makes a service of the configuration.
 func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg config.Service) error {
-	base, err := newProcessLauncher(m, s.cgroups, name, cfg)
+	base, err := service.New(m, s.cgroups, name, cfg)
 	if err != nil {
 		return err
 	}
-	if base.user != nil {
-		s.users = append(s.users, base.user)
+	if base.User != nil {
+		s.users = append(s.users, base.User)
 	}
-	base.hooks = s.runner
-	base.plugins, base.origins = s.plugins, s.origins
+	base.Deps = service.Deps{Origins: s.origins, HookOutput: s.runner.given, Allow: launch.AllowedByPlugins(s.plugins), Observe: launch.Observe}
 	if cfg.Kind != config.KindProcess {
-		base.public = append(jvm.OptionVariables(), s.config.JVM.User.Env...)
+		base.Public = append(jvm.OptionVariables(), s.config.JVM.User.Env...)
 	}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
@@ -109,17 +104,22 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	}
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		Made: s.made[name]}
-	keep := func(f *jvmFacts) { s.jvms.Store(name, f) }
-	world := sourceWorld{labels: func() map[string]string { return *s.labels.Load() }, fetch: s.fetch, plugins: s.plugins}
-	check := jvmCheck{on: asksJVM(s.config.JVM), checker: s.checker, attacher: s.attacher}
-	switch cfg.Kind {
-	case config.KindJava:
-		d.Launcher = &javaLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check}
-	case config.KindTomcat:
-		d.Launcher = &tomcatLauncher{processLauncher: base, jvm: s.config.JVM, world: world, keep: keep, check: check, log: log.With("name", name)}
+	if cfg.Kind != config.KindProcess {
+		d.Launcher = launch.NewLauncher(base, s.config.JVM, s.jvms, log.With("name", name))
 	}
 	s.definitions = append(s.definitions, d)
 	return nil
+}
+
+// jvmLaunchers are those of the services with a JVM.
+func (s *setup) jvmLaunchers() map[string]*launch.Launcher {
+	out := map[string]*launch.Launcher{}
+	for _, d := range s.definitions {
+		if l, ok := d.Launcher.(*launch.Launcher); ok {
+			out[d.Name] = l
+		}
+	}
+	return out
 }
 
 // viewers are the users of the services: they may look at them.
@@ -134,7 +134,7 @@ func (s *setup) viewers() []int {
 // assumeTomcat is the configuration of an image that has a Tomcat and no file; found
 // says which Tomcat.
 func assumeTomcat(opts Options) (loaded *config.Loaded, found string, err error) {
-	where, err := tomcat.Find(tomcat.Config{}, EnvironMap(os.Environ()))
+	where, err := tomcat.Find(tomcat.Config{}, service.EnvironMap(os.Environ()))
 	if err != nil {
 		return nil, "", nothingToRun(err)
 	}

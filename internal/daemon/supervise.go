@@ -21,6 +21,7 @@ import (
 	"github.com/stoker-init/stoker/internal/memory"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/signals"
+	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -83,7 +84,7 @@ func Run(program Program) int {
 	queue := newLogQueue(outlets[1])
 	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
 	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Sinks: outlets,
-		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: oomRaise})
+		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: launch.OOMRaise})
 	if err != nil {
 		return program.Report(&exit.Error{Err: err, Hint: "this is a command of stoker's own; use stoker run", Code: exit.Usage})
 	}
@@ -129,12 +130,12 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	r.hooks.begin(m, rec, r)
 	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
-		Reload: func() { r.api.keep(); r.reloadFor("SIGHUP") }, OOM: oomCount, LogAfter: queue.after, Stops: r.journal.stopping,
+		Reload: func() { r.api.keep(); r.reloadFor("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.after, Stops: r.journal.stopping,
 		Listener: r.hooks})
-	r.jvms = newRunningJVMs(r.sup, r.plan, log)
+	r.jvms = launch.NewDrift(r.sup, func() map[string]*launch.Launcher { return r.plan().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, program.Version, log), jvmTools: newJVMTools(r.sup, r.plan().attacher, log), reloader: r}
+	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, program.Version, log), jvmTools: newJVMTools(r.sup, r.plan().jvms.Attacher, log), reloader: r}
 	r.api = newAPIServer(ctx, b, log)
 	serve := func() { r.api.begin(rec) }
 	if rec.Starts > 1 || r.hooks.any() {

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
@@ -69,7 +69,7 @@ func NewPath(path string) (*Watcher, error) {
 }
 
 func newWatcher(find func() watchSet, digest func() [sha256.Size]byte) (*Watcher, error) {
-	if err := proc.DescriptorsFor(1); err != nil {
+	if err := headroom.DescriptorsFor(1); err != nil {
 		return nil, watchError(err)
 	}
 	n, err := fsnotify.NewWatcher() // its goroutine ends with Run

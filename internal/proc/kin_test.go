@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
@@ -300,7 +301,7 @@ var kinScripts = map[string]play{
 			_, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sleep", "300"}, Env: os.Environ(), Modest: true})
 			return err
 		}
-		take(func() bool { return DescriptorsFor(0) != nil })
+		take(func() bool { return headroom.DescriptorsFor(0) != nil })
 		s.say("first %v", modest("a"))
 		s.say("second %v", errors.Is(modest("b"), unix.EMFILE))
 		_, err := s.m.Logs.Open("late", logs.Options{})

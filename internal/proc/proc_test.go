@@ -22,6 +22,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/program"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +68,7 @@ var scripts = map[string]play{
 		} {
 			spec.ID = "x"
 			_, err := s.m.Start(context.Background(), spec)
-			var se *StartError
+			var se *program.StartError
 			if !errors.As(err, &se) {
 				s.say("no StartError: %v", err)
 				continue
@@ -296,7 +297,7 @@ func TestOutput(t *testing.T) {
 
 func TestStartErrors(t *testing.T) {
 	const windows = ": exec format error (its first line ends with a carriage return, it has Windows line ends); sed -i 's/\\r$//' "
-	machine := strings.ToLower(strings.TrimPrefix(machines()[runtime.GOARCH].String(), "EM_"))
+	machine := strings.ToLower(strings.TrimPrefix(map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH].String(), "EM_"))
 	runPlay(t, "errors").want(t,
 		"127 cannot execute /no/such: no such file or directory",
 		`127 cannot find "nosuch" in PATH (/usr/bin:/bin): no such file or directory`,

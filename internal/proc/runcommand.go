@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // RunProbe is RunCommand for a command that is repeated: processes that it leaves
@@ -91,7 +92,7 @@ func CommandError(code int, output string, err error) error {
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d", code)
 	}
-	if last := LastLines(output, quotedLines); err != nil && last != "" {
+	if last := printable.LastLines(output, quotedLines); err != nil && last != "" {
 		err = fmt.Errorf("%w: %s", err, last)
 	}
 	return err

@@ -11,9 +11,13 @@ import (
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/waitid"
 	"golang.org/x/sys/unix"
 )
+
+// processFDs are the descriptors of a process: its pidfd, and the ends of two pipes while it starts.
+const processFDs = 4
 
 // start runs in the loop: intent, clone, pid.
 func (m *Manager) start(spec Spec) (started *Process, err error) {
@@ -28,17 +32,17 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, ErrStopping
 	}
 	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
-		if err := DescriptorsFor(processFiles); err != nil {
+		if err := headroom.DescriptorsFor(processFDs); err != nil {
 			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
 	}
-	path, program, err := spec.open()
-	defer program.close()
+	path, program, err := spec.command().Find()
+	defer program.Close()
 	if err != nil {
 		return nil, err
 	}
 	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
-	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.exe)) // as the kernel calls it
+	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.Exe)) // as the kernel calls it
 	files, err := p.openStreams(&spec)
 	defer files.close()
 	if err != nil {
@@ -111,7 +115,7 @@ func (m *Manager) step(name string) {
 
 // clone makes the child. Its signal mask is clean because the init started us
 // with an empty one, and ignored signals are none because the init catches all.
-func (m *Manager) clone(spec *Spec, path string, program opened, files *streams) (pid, pidfd int, err error) {
+func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
 	if !m.have.denied.Pidfd {
@@ -121,12 +125,12 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *streams)
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
-	exe, argv := program.exe, spec.Argv
+	exe, argv := program.Exe, spec.Argv
 	var shim *execshim.Shim
 	if !spec.NeedShim() {
 		sys.Credential = spec.credential()
 	} else { // it is born with our rights, and in our directory
-		if shim, err = execshim.New(spec.orders(program.exe)); err != nil {
+		if shim, err = execshim.New(spec.orders(program.Exe)); err != nil {
 			return 0, -1, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
 		defer shim.Close()
@@ -134,7 +138,7 @@ func (m *Manager) clone(spec *Spec, path string, program opened, files *streams)
 		attr.Dir = ""
 		attr.Files = append(files.child[:], shim.FDs()...)
 	}
-	attr.Files = program.childFds(attr.Files)
+	attr.Files = program.AddTo(attr.Files)
 	m.asVictim(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
 		if pidfd >= 0 {
@@ -194,21 +198,21 @@ func (s *Spec) shimError(path string, err error) error {
 		return fmt.Errorf("cannot start %s: %w", path, err)
 	}
 	if failed.Step == "execute" && failed.Why == "" {
-		return s.cannotExecute(path, failed.Errno)
+		return s.command().CannotExecute(path, failed.Errno)
 	}
-	return &StartError{Path: cmp.Or(failed.Thing, path), Step: failed.Step, Why: failed.Why, Err: failed.Errno}
+	return &program.StartError{Path: cmp.Or(failed.Thing, path), Step: failed.Step, Why: failed.Why, Err: failed.Errno}
 }
 
 // startError says which of the many steps between clone and exec may have
 // failed; the kernel gives only the number.
 func startError(spec *Spec, path string, err error) error {
-	e := spec.cannotExecute(path, err)
+	e := spec.command().CannotExecute(path, err)
 	if spec.Dir != "" {
 		if info, statErr := os.Stat(spec.Dir); statErr != nil || !info.IsDir() {
 			if statErr == nil {
 				statErr = syscall.ENOTDIR
 			}
-			return &StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
+			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
 		}
 	}
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/program"
 	"golang.org/x/sys/unix"
 )
 
@@ -273,7 +274,7 @@ func TestWithoutTheCgroup(t *testing.T) {
 }
 
 func TestStartErrorSaysWhy(t *testing.T) {
-	err := &StartError{Path: "/x", Step: "set the nice value -1 of", Why: "needs CAP_SYS_NICE", Err: syscall.EACCES}
+	err := &program.StartError{Path: "/x", Step: "set the nice value -1 of", Why: "needs CAP_SYS_NICE", Err: syscall.EACCES}
 	if got := err.Error(); got != "cannot set the nice value -1 of /x: permission denied (needs CAP_SYS_NICE)" {
 		t.Error(got)
 	}

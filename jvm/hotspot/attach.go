@@ -305,7 +305,7 @@ type status struct {
 	ended       bool // and not waited for yet
 }
 
-// Stopped says whether a process does not run now, as far as that can be seen.
+// Stopped reports whether a process does not run now, as far as that can be seen.
 func Stopped(pid int) bool {
 	s, err := readStatus(pid)
 	return err == nil && s.stopped

@@ -189,7 +189,7 @@ func given(options []string, quoted string) string {
 	return quoted
 }
 
-// hasEffects says whether an option does more than to set something.
+// hasEffects reports whether an option does more than to set something.
 func hasEffects(option string) bool {
 	for _, prefix := range []string{
 		"-javaagent:", "-agentlib:", "-agentpath:", "-Xrun", "-Dcom.sun.management", "-Xloggc:",

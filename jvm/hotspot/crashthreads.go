@@ -30,7 +30,7 @@ func lastLine(output, text []byte) int {
 	}
 }
 
-// isDate says whether a line is "2026-03-01 12:00:00".
+// isDate reports whether a line is "2026-03-01 12:00:00".
 func isDate(line []byte) bool {
 	const form = "0000-00-00 00:00:00"
 	line = bytes.TrimRight(line, "\r")

@@ -73,13 +73,13 @@ func (in Install) UserOptions(env, vars map[string]string) ([]OptionSource, erro
 	return out, nil
 }
 
-// Evaluates says whether a variable's value is options in which $NAME and ${NAME} are
+// Evaluates reports whether a variable's value is options in which $NAME and ${NAME} are
 // filled in when the JVM is started, as by catalina.sh.
 func Evaluates(name string) bool { return slices.Contains(evaluated(), name) }
 
 func evaluated() []string { return []string{"JAVA_OPTS", "CATALINA_OPTS"} }
 
-// SetByStoker says whether a variable is one of those that a Tomcat is given, whatever the
+// SetByStoker reports whether a variable is one of those that a Tomcat is given, whatever the
 // environment has.
 func SetByStoker(name string) bool {
 	return slices.Contains([]string{"CATALINA_HOME", "CATALINA_BASE", "CATALINA_TMPDIR"}, name)

@@ -10,7 +10,7 @@ import (
 // the three separators and \uXXXX. Tomcat ships ASCII with escapes and raw
 // UTF-8 both; bytes that are not UTF-8 are taken as ISO 8859-1, which is what
 // java.util.Properties did before Java 9. Like Java it refuses nothing but a
-// broken escape, and here that is kept as it stands.
+// broken escape, and here that is kept unchanged.
 func Properties(data []byte) map[string]string {
 	text := string(data)
 	if !utf8.ValidString(text) {

@@ -13,7 +13,7 @@ import (
 )
 
 // ServerXML reads conf/server.xml of the base as Tomcat does. What is unknown of
-// ${...} stays as it stands. A file that is not XML is an *XMLError.
+// ${...} stays unchanged. A file that is not XML is an *XMLError.
 func (in Install) ServerXML(s Inputs) (ServerXML, error) {
 	file := filepath.Join(in.Base, "conf/server.xml")
 	data, err := s.Read(file)

@@ -17,7 +17,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/fdstore"
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/headroom"
 )
 
 // maxIncidents is how many incidents are kept.
@@ -225,7 +225,7 @@ func writeIncident(name string, i *Incident) (*os.File, error) {
 	if err := errors.Join(enc.Encode(i), z.Close()); err != nil {
 		return nil, err
 	}
-	if err := proc.DescriptorsFor(1); err != nil {
+	if err := headroom.DescriptorsFor(1); err != nil {
 		return nil, err
 	}
 	return fdstore.NewFile(name, packed.Bytes())

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -238,7 +238,7 @@ func exchange(conn net.Conn, req *http.Request) (*http.Response, error) {
 
 // verify returns what is wrong with an answer.
 func (p *httpProbe) verify(conn net.Conn, resp *http.Response) error {
-	answered := fmt.Sprintf("%s: answered %s", p.name, proc.OneLine(resp.Status))
+	answered := fmt.Sprintf("%s: answered %s", p.name, printable.OneLine(resp.Status))
 	wrong := !p.accepts(resp.StatusCode)
 	if wrong || p.pattern == nil { // the status has decided
 		_ = conn.SetReadDeadline(time.Now().Add(drainTime))
@@ -252,7 +252,7 @@ func (p *httpProbe) verify(conn net.Conn, resp *http.Response) error {
 	case err != nil && !wrong:
 		return fmt.Errorf("%s, but its body does not end: %s after %d bytes", answered, networkError(innerError(err)), len(body))
 	case !p.pattern.Match(body):
-		return fmt.Errorf("%s, body does not match %q: \"%s\"", answered, p.Body, proc.OneLine(string(body)))
+		return fmt.Errorf("%s, body does not match %q: \"%s\"", answered, p.Body, printable.OneLine(string(body)))
 	case wrong:
 		return errors.New(answered)
 	}
@@ -301,7 +301,7 @@ func explanation(resp *http.Response, body []byte) string {
 	if len(body) == 0 || strings.HasPrefix(kind, "text/html") {
 		return ""
 	}
-	return `: "` + proc.OneLine(string(body)) + `"`
+	return `: "` + printable.OneLine(string(body)) + `"`
 }
 
 // innerError removes the URL, which may hold a password.

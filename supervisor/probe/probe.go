@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // Config says what is checked; with several kinds set, all must succeed, in this
@@ -171,5 +171,5 @@ func networkError(err error) string {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return proc.OneLine(err.Error())
+	return printable.OneLine(err.Error())
 }

@@ -1,0 +1,187 @@
+package service
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/untrusted"
+)
+
+// Bounds of what is read for an environment, in bytes. The kernel takes no
+// variable of 128 KiB, its name and "=" included (execve(2), MAX_ARG_STRLEN).
+const (
+	maxEnvFile  = 1 << 20
+	maxVariable = 128<<10 - 1
+)
+
+// variable is one line of an env file.
+type variable struct{ name, value string }
+
+// parseEnvFile reads NAME=VALUE lines as data; nothing is expanded or executed.
+//
+//   - blank lines, and lines whose first character is #, are left out;
+//   - a value that does not begin with a quote is taken as it stands, # and
+//     backslash included, less the blanks around it;
+//   - within single quotes everything is itself; within double quotes a backslash
+//     makes \, ", $ and ` themselves, and is itself before anything else. Behind
+//     the closing quote nothing may follow;
+//   - export is refused: who writes it expects a shell.
+//
+// An error gives the line's number and never its text, which may be a secret.
+func parseEnvFile(text string) ([]variable, error) {
+	var out []variable
+	n := 0
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		n++
+		line = strings.Trim(line, " \t\r\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		v, err := parseVariable(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func parseVariable(line string) (v variable, err error) {
+	name, value, ok := strings.Cut(line, "=")
+	name = strings.TrimRight(name, " \t")
+	word, rest, _ := strings.Cut(name, " ")
+	switch {
+	case strings.ContainsRune(line, 0):
+		return v, errors.New("it has a NUL byte, which no environment can hold")
+	case !utf8.ValidString(line):
+		return v, errors.New("it is not UTF-8")
+	case word == "export" && rest != "":
+		return v, errors.New("it begins with export\nhint: remove that word; the file is read as data, not by a shell")
+	case !ok:
+		return v, errors.New("it has no =\nhint: write NAME=VALUE, or # before a comment")
+	case name == "":
+		return v, errors.New("there is no name before the =")
+	case !variableName(name):
+		return v, errors.New("what stands before the = is not the name of a variable\nhint: a name has letters, digits, _ . -, and begins with a letter or _")
+	}
+	v.name = name
+	if v.value, err = unquote(strings.TrimLeft(value, " \t")); err == nil && len(name)+1+len(v.value) > maxVariable {
+		err = fmt.Errorf("the variable %s is longer than the 128 KiB that the kernel takes", name)
+	}
+	return v, err
+}
+
+func variableName(name string) bool {
+	for k, r := range []byte(name) {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_'
+		other := r >= '0' && r <= '9' || r == '.' || r == '-'
+		if !letter && (k == 0 || !other) {
+			return false
+		}
+	}
+	return true
+}
+
+// unquote takes the quotes off a value that has them.
+func unquote(value string) (string, error) {
+	if value == "" || value[0] != '"' && value[0] != '\'' {
+		return value, nil
+	}
+	quote := value[0]
+	var b strings.Builder
+	for k := 1; k < len(value); k++ {
+		switch c := value[k]; {
+		case c == quote:
+			if k < len(value)-1 {
+				return "", errors.New("something follows the closing quote\nhint: put the whole value into quotes, or none of it")
+			}
+			return b.String(), nil
+		case c == '\\' && quote == '"' && k+1 < len(value) && strings.IndexByte("\\\"$`", value[k+1]) >= 0:
+			k++
+			b.WriteByte(value[k])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", errors.New("the quote is not closed on its line")
+}
+
+// readEnvFile reads the variables of a file. A path that begins with "-" may be
+// missing.
+func readEnvFile(path string) (map[string]string, error) {
+	path, optional := strings.CutPrefix(path, "-")
+	data, err := untrusted.ReadFile(path, maxEnvFile)
+	if optional && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read env file %q: %w", path, err)
+	}
+	vars, err := parseEnvFile(string(data))
+	if err != nil {
+		return nil, fmt.Errorf("cannot use env file %q, %w", path, err)
+	}
+	env := map[string]string{}
+	for _, v := range vars {
+		env[v.name] = v.value
+	}
+	return env, nil
+}
+
+// readSecret is the content of a file, less one newline at its end. No error has
+// any of it.
+func readSecret(name, path string) (string, error) {
+	data, err := untrusted.ReadFile(path, maxVariable)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the secret %s from %q: %w", name, path, err)
+	}
+	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+	switch {
+	case bytes.IndexByte(data, 0) >= 0:
+		return "", fmt.Errorf("cannot use the secret %s: %q has a NUL byte, which no environment can hold", name, path)
+	case len(name)+1+len(data) > maxVariable:
+		return "", fmt.Errorf("cannot use the secret %s: %q is longer than the 128 KiB that the kernel takes", name, path)
+	}
+	return string(data), nil
+}
+
+// shortSecret is the length below which a secret is not looked for in texts: it
+// would be found everywhere, and hides nothing.
+const shortSecret = 4
+
+// secretMask keeps the values of secrets out of what people get to read.
+type Mask []string
+
+// add also adds the lines of a value that has several.
+func (m *Mask) Add(value string) {
+	for _, part := range append(strings.Split(value, "\n"), value) {
+		if part = strings.TrimSpace(part); len(part) >= shortSecret {
+			*m = append(*m, part)
+		}
+	}
+	slices.SortFunc(*m, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+}
+
+// text hides them, and what looks like a secret.
+func (m Mask) Text(s string) string { return redact.Text(m.Values(s)) }
+
+func (m Mask) Values(s string) string {
+	for _, value := range m {
+		s = strings.ReplaceAll(s, value, redact.Hidden)
+	}
+	return s
+}
+
+// err is the error, or one whose text is masked.
+func (m Mask) Error(err error) error {
+	if err == nil || m.Text(err.Error()) == err.Error() {
+		return err
+	}
+	return errors.New(m.Text(err.Error()))
+}

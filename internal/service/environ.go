@@ -1,0 +1,35 @@
+package service
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/initproto"
+)
+
+// environMap cuts NAME=VALUE pairs; the last of a name counts, as for execve's
+// readers.
+func EnvironMap(environ []string) map[string]string {
+	out := make(map[string]string, len(environ))
+	for _, kv := range environ {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// environList is the way back, sorted.
+func EnvironList(env map[string]string) []string {
+	out := make([]string, 0, len(env))
+	for k, v := range env {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// uniqueID names a process that is no service. The time of its start keeps it
+// apart from those of an earlier supervisor.
+func ProcessID(kind string) string { return fmt.Sprintf("%s@%d", kind, initproto.BootNow()) }

@@ -1,0 +1,102 @@
+package service
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/reference"
+	"github.com/stoker-init/stoker/jvm/tomcat"
+)
+
+// environment is what a service's process is started with.
+type Environment struct {
+	Vars map[string]string
+	From map[string]string // where a variable was set; absent: in stoker's own environment
+	Mask Mask
+}
+
+// put sets variables that come from one place.
+func (e *Environment) put(vars map[string]string, from string) {
+	maps.Copy(e.Vars, vars)
+	for name := range vars {
+		e.From[name] = from
+	}
+}
+
+// origin says for people where a variable was set.
+func (e *Environment) Origin(name string) string {
+	return cmp.Or(e.From[name], "the container's environment")
+}
+
+// source names the options that stand in a variable.
+func (e *Environment) Source(name string) string {
+	if from := e.From[name]; from != "" {
+		return from + " (" + name + ")"
+	}
+	return "env " + name
+}
+
+// environ is ours, with what the service's user, hooks and configuration say; the
+// later wins: hooks, env_files, env, secrets. With an error it is as much as could be
+// read.
+func (l *Launcher) Environ() (*Environment, error) {
+	e := &Environment{Vars: EnvironMap(os.Environ()), From: map[string]string{}}
+	l.User.AdaptEnv(e.Vars)
+	e.put(l.HooksGave().Env, "a hook")
+	var err error
+	for _, path := range l.Config.EnvFiles {
+		vars, readErr := readEnvFile(path)
+		err = errors.Join(err, readErr)
+		e.put(vars, path)
+	}
+	err = errors.Join(err, l.configured(e))
+	for _, name := range slices.Sorted(maps.Keys(l.Config.Secrets)) {
+		if slices.Contains(l.Public, name) {
+			err = errors.Join(err, fmt.Errorf("cannot use the secret %s: it holds options, and everybody can read a command line\n"+
+				"hint: put it under another name, and have the application read that", name))
+			continue
+		}
+		value, readErr := readSecret(name, l.Config.Secrets[name])
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		e.put(map[string]string{name: value}, l.Config.Secrets[name])
+		e.Mask.Add(value)
+	}
+	return e, err
+}
+
+// configured adds env of the configuration, whose ${NAME} stands for what is there
+// without it. A Tomcat's own places are known only when its options are read.
+func (l *Launcher) configured(e *Environment) error {
+	env, errs := reference.Env(l.Config.Env, func(key, name string) (string, bool) {
+		if l.Config.Kind == config.KindTomcat && tomcat.Evaluates(key) && tomcat.SetByStoker(name) {
+			return "${" + name + "}", true
+		}
+		value, set := e.Vars[name]
+		return value, set
+	})
+	var err error
+	for _, key := range slices.Sorted(maps.Keys(errs)) {
+		err = errors.Join(err, fmt.Errorf("cannot use %s (%s): %w", config.EnvPath(l.Name, key), l.place(key), errs[key]))
+	}
+	for key, value := range env {
+		e.put(map[string]string{key: value}, l.place(key))
+	}
+	return err
+}
+
+// place is where a variable of env is configured.
+func (l *Launcher) place(key string) string {
+	path := config.EnvPath(l.Name, key)
+	if o, ok := l.Origins[path]; ok {
+		return o.String()
+	}
+	return path
+}

@@ -1,0 +1,43 @@
+package service
+
+import (
+	"testing"
+
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Every variable knows where it was set, and ${NAME} in env is what is there without it.
+func TestEnvironmentKnowsWhereItComesFrom(t *testing.T) {
+	t.Setenv("PATH", "/usr/bin")
+	t.Setenv("OURS", "1")
+	file := put(t, "web.env", "PATH=/file\nJAVA_HOME=/jdk\n")
+	l := launcherOf(t, supervisor.Surroundings{EnvFiles: []string{file}, Env: map[string]string{"PATH": "/opt:${PATH}", "JAVA_OPTS": "-Da=${OURS}"}})
+	l.Name, l.Origins = "web", layeredyaml.Origins{"services.web.env.PATH": {File: "stoker.yaml", Line: 7}}
+	env, err := l.Environ()
+	if err != nil || env.Vars["PATH"] != "/opt:/file" || env.Vars["JAVA_OPTS"] != "-Da=1" {
+		t.Fatalf("%q, %q, %v", env.Vars["PATH"], env.Vars["JAVA_OPTS"], err)
+	}
+	for name, want := range map[string]string{"PATH": "stoker.yaml:7 (PATH)", "JAVA_HOME": file + " (JAVA_HOME)", "OURS": "env OURS",
+		"JAVA_OPTS": "services.web.env.JAVA_OPTS (JAVA_OPTS)"} {
+		if got := env.Source(name); got != want {
+			t.Errorf("%s is from %q, want %q", name, got, want)
+		}
+	}
+}
+
+// The places of a Tomcat are its own in the options that are read when it is started.
+func TestPlacesOfATomcatInItsOptions(t *testing.T) {
+	t.Setenv("CATALINA_BASE", "/elsewhere")
+	t.Setenv("CATALINA_OPTS", "-Dours=1")
+	env := map[string]string{"CATALINA_OPTS": "${CATALINA_OPTS} -Dlog=${CATALINA_BASE}/logs:${CATALINA_TMPDIR}", "DIR": "${CATALINA_BASE}/x"}
+	for kind, want := range map[string]string{config.KindTomcat: "-Dours=1 -Dlog=${CATALINA_BASE}/logs:${CATALINA_TMPDIR}", config.KindProcess: ""} {
+		l := launcherOf(t, supervisor.Surroundings{Env: env})
+		l.Config.Kind = kind
+		got, err := l.Environ()
+		if (err != nil) != (want == "") || want != "" && (got.Vars["CATALINA_OPTS"] != want || got.Vars["DIR"] != "/elsewhere/x") {
+			t.Errorf("%s: %q, %q, %v", kind, got.Vars["CATALINA_OPTS"], got.Vars["DIR"], err)
+		}
+	}
+}

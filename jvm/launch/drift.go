@@ -1,0 +1,309 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// bySources is who asks for a restart when the sources have changed.
+const bySources = "a change of the sources of its JVM options"
+
+// unwatched is what it means when files cannot be watched.
+const unwatched = "the sources of JVM options are not watched; a restart reads them"
+
+// Drift watches the sources of the JVMs that run: it is the jvmWorld of its
+// sourceWatch.
+type Drift struct {
+	sup       *supervisor.Supervisor
+	launchers func() map[string]*Launcher // of the configuration in force
+	log       hclog.Logger
+	watch     *sourceWatch
+	named     *namedFiles
+
+	mu   sync.Mutex // guards what follows
+	seen watchedSources
+	stop context.CancelFunc // ends the watching; nil: nobody watches
+	over <-chan struct{}    // closed when the latest watching has ended; nil: there was none
+	kick chan struct{}
+}
+
+// watchedSources is what is watched for one configuration.
+type watchedSources struct {
+	Files, Dirs []string
+	// Named are files that options of the configuration name, by service.
+	Named  map[string][]string
+	Polled []polled
+}
+
+// polled is a URL that is looked at from time to time.
+type polled struct {
+	Source remote.Source
+	Every  time.Duration
+	// Variables are those of the service and its labels.
+	Env, Labels map[string]string
+	Service     string
+	fetch       *remote.Fetcher
+}
+
+func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, log hclog.Logger) *Drift {
+	r := &Drift{sup: sup, launchers: launchers, log: log, named: newNamedFiles()}
+	r.watch = newSourceWatch(r, log)
+	return r
+}
+
+// Follow watches what the configuration in force names, until ctx ends or it is
+// called again. Where nothing is to be watched nothing is done.
+func (r *Drift) Follow(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	want := r.wanted()
+	if r.stop != nil && reflect.DeepEqual(want, r.seen) {
+		notify(r.kick) // the configuration may tell another restart from the same sources
+		return
+	}
+	if r.stop != nil {
+		r.stop()
+	}
+	r.seen, r.stop = want, nil
+	if len(want.Files)+len(want.Dirs)+len(want.Named)+len(want.Polled) > 0 {
+		r.begin(ctx, want)
+	} else if r.over != nil {
+		over := r.over
+		go func() { <-over; r.watch.forget() }() // ends with what was watched before
+	}
+}
+
+// wanted is what the sources of all JVMs are.
+func (r *Drift) wanted() watchedSources {
+	var out watchedSources
+	launchers := r.launchers()
+	for _, name := range slices.Sorted(maps.Keys(launchers)) {
+		l := launchers[name]
+		out.Files, out.Dirs = watched(l.JVM) // the same for all
+		env, _ := l.Environ()                // what cannot be read is found by the comparison
+		sources := &layers{cfg: l.JVM, shared: l.shared, outside: *env}
+		if files := inConfig(sources); len(files) > 0 {
+			if out.Named == nil {
+				out.Named = map[string][]string{}
+			}
+			out.Named[name] = files
+		}
+		if sources.choose() != nil {
+			continue // what is wrong is found out by a look
+		}
+		for _, n := range sources.named() {
+			for _, u := range n.cfg.URLs {
+				if ok, _ := u.When.Matches(env.Vars, l.shared.Labels(), sources.policy.ProfileName()); ok && u.Every != nil && *u.Every > 0 {
+					out.Polled = append(out.Polled, polled{sourceOf(u), *u.Every, env.Vars, l.shared.Labels(), name, l.shared.fetch})
+				}
+			}
+		}
+	}
+	for _, l := range launchers {
+		if l.shared.Plugins != nil {
+			files, dirs := l.shared.Plugins.Watched()
+			out.Files, out.Dirs = append(out.Files, files...), append(out.Dirs, dirs...)
+		}
+		break // the same for all
+	}
+	return out
+}
+
+// begin starts the goroutines. The one that looks waits for the one before it, which
+// nobody else does: a look may take as long as a configuration service lets it.
+// r.mu is held.
+func (r *Drift) begin(parent context.Context, want watchedSources) {
+	ctx, cancel := context.WithCancel(parent)
+	var all sync.WaitGroup
+	kick, before, over := make(chan struct{}, 1), r.over, make(chan struct{})
+	r.kick, r.stop, r.over = kick, cancel, over
+	if len(want.Files)+len(want.Dirs) > 0 {
+		if w, err := filewatch.New(filewatch.FileSet{Files: want.Files, Folders: want.Dirs, Match: optionFileName}); err != nil {
+			r.log.Warn(unwatched, "error", err)
+		} else {
+			all.Go(func() { // ends with ctx
+				if err := w.Run(ctx, func() { notify(kick) }); err != nil {
+					r.log.Warn(unwatched, "error", err)
+				}
+			})
+		}
+	}
+	r.named.begin(want.Named)
+	all.Go(func() { r.watchNamed(ctx, kick) }) // ends with ctx
+	for _, p := range want.Polled {
+		all.Go(func() { r.poll(ctx, p, kick) }) // ends with ctx
+	}
+	all.Go(func() { // ends with ctx
+		if before != nil {
+			<-before
+		}
+		r.watch.run(ctx, kick)
+	})
+	go func() { all.Wait(); close(over) }() // ends with the others
+}
+
+// notify puts a token into a channel that has room for one.
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// pollJitter keeps many containers from asking at the same moment.
+const pollJitter = 0.2
+
+// poll tells when the answer of a URL has become another one, or may have before it
+// was first asked. Without a service that is up nobody is asked.
+func (r *Drift) poll(ctx context.Context, p polled, changed chan<- struct{}) {
+	last, known := "", false
+	for {
+		wait := float64(p.Every) * (1 + pollJitter*(2*rand.Float64()-1))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(wait)):
+		}
+		if s, ok := r.sup.Service(p.Service); !ok || s.Pid == 0 {
+			continue
+		}
+		doc, err := p.fetch.Fetch(ctx, p.Source, remote.Variables(p.Env, p.Labels))
+		if err != nil || doc.Stale != nil {
+			r.log.Debug("a configuration service does not answer", "url", redact.URL(p.Source.URL), "error", errors.Join(err, doc.Stale))
+			continue
+		}
+		if now := fmt.Sprintf("%q %q", doc.Text, doc.List); !known || now != last {
+			last, known = now, true
+			notify(changed)
+		}
+	}
+}
+
+// JVMs are the services with a JVM.
+func (r *Drift) JVMs() []JVM {
+	if r.sup.Stopping() {
+		return nil
+	}
+	var out []JVM
+	for name := range r.launchers() {
+		if s, ok := r.sup.Service(name); ok {
+			out = append(out, JVM{name, s.State, s.Pid, s.Sources})
+		}
+	}
+	slices.SortFunc(out, func(a, b JVM) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// errGone is for a service that has left the configuration meanwhile.
+var errGone = errors.New("the service is not configured any more")
+
+// Digest reads the sources of a service.
+func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
+	l := r.launchers()[name]
+	if l == nil {
+		return "", errGone
+	}
+	env, err := l.Environ()
+	if err != nil {
+		return "", env.Mask.Error(err)
+	}
+	if l.shared.Plugins != nil {
+		l.shared.Plugins.Refresh()
+	}
+	sources := &layers{cfg: l.JVM, shared: l.shared, outside: *env, user: l.User}
+	if _, err := sources.fixed(ctx); err != nil {
+		return "", env.Mask.Error(err)
+	}
+	r.named.set(name, sources.files)
+	return sources.digest(), nil
+}
+
+// Compare renders as a start would, and asks the JVM as that does: what it refuses
+// would end a service that is well. What runs is known from its start, or after a
+// takeover from the process itself.
+func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []string, err error) {
+	l := r.launchers()[name]
+	if l == nil {
+		return nil, errGone
+	}
+	env, err := l.Environ()
+	if err != nil {
+		return nil, env.Mask.Error(err)
+	}
+	before, own := r.started(name, pid, l)
+	facts, err := l.tried(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.HooksGave().Options})
+	if err != nil {
+		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows what runs
+		if bad := new(OptionsError); errors.As(err, &bad) {
+			return nil, &OptionsError{errors.New(why)}
+		}
+		return nil, errors.New(why)
+	}
+	for _, c := range jvm.Diff(before, facts.argv) {
+		changes = append(changes, env.Mask.Text(c))
+	}
+	return changes, nil
+}
+
+// started is the command line of a process, and the cgroup that it was sized for.
+func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *cgroup.Own) {
+	if f := l.shared.Report(name); f != nil && f.argv != nil {
+		return f.argv, f.own
+	}
+	if l.CgroupLimits.Memory > 0 {
+		own = &cgroup.Own{Memory: &l.CgroupLimits.Memory}
+	}
+	if l.CgroupLimits.CPUs > 0 {
+		if own == nil {
+			own = &cgroup.Own{}
+		}
+		own.CPUs = &l.CgroupLimits.CPUs
+	}
+	argv, _ = procfs.Cmdline(pid)
+	return argv, own
+}
+
+func (r *Drift) renew(ctx context.Context, name string, pid int) error {
+	return r.sup.Renew(ctx, name, pid, bySources)
+}
+
+func (r *Drift) start(ctx context.Context, name string) error {
+	if s, ok := r.sup.Service(name); !ok || s.State != supervisor.Fatal { // it was stopped meanwhile, or started
+		return nil
+	}
+	return r.sup.Command(ctx, name, supervisor.EvStart, bySources)
+}
+
+func (r *Drift) restarts(name string, pid int) bool {
+	l := r.launchers()[name]
+	return l != nil && l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, pid))
+}
+
+// Pending is what a restart of the process pid of a service would change; nil: nothing.
+func (r *Drift) Pending(name string, pid int) *PendingRestart { return r.watch.pending(name, pid) }
+
+// AddTo adds what a restart would change to the notes of a service.
+func (r *Drift) AddTo(s supervisor.Snapshot) supervisor.Snapshot {
+	if p := r.watch.pending(s.Name, s.Pid); p != nil {
+		s.Notes = append(slices.Clone(s.Notes), p.String())
+	}
+	return s
+}

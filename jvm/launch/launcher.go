@@ -1,0 +1,162 @@
+// Package launch starts the services that are a JVM, plain or a Tomcat: it reads the
+// sources of the options, tries them on the JVM before the start, and follows their
+// changes while it runs.
+package launch
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Launcher starts a service that is a JVM.
+type Launcher struct {
+	*service.Launcher
+	kind   kind
+	JVM    jvm.Config
+	shared *Shared
+	log    hclog.Logger
+}
+
+// kind is what a kind of service has of its own.
+type kind interface {
+	// plan finds out what a start without some of the plugins would execute. A plan may
+	// come with an error, for its facts.
+	plan(ctx context.Context, r *service.Start, without []string) (*plan, error)
+	// launch has all of the plan's start but what every JVM has.
+	launch(p *plan) (*supervisor.Launch, error)
+	// attach is launch for a process that an earlier supervisor started.
+	attach(learned string) (*supervisor.Launch, error)
+}
+
+// plan is what a start would execute.
+type plan struct {
+	facts    *Report              // nil: the options could not be read
+	env      *service.Environment // with what setenv.sh changed
+	environ  []string             // of the process
+	dir      string               // empty: that of the service
+	notes    []string
+	warnings []string
+	tomcat   *tomcatStart // nil: it is no Tomcat
+}
+
+// NewLauncher makes that of a service of kind java or tomcat.
+func NewLauncher(base *service.Launcher, options jvm.Config, shared *Shared, log hclog.Logger) *Launcher {
+	l := &Launcher{Launcher: base, JVM: options, shared: shared, log: log}
+	if l.Config.Kind == config.KindTomcat {
+		l.kind = &tomcatKind{Launcher: l}
+	} else {
+		l.kind = javaKind{l}
+	}
+	return l
+}
+
+// Prepare finds the JVM and builds its command line.
+func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
+	return l.Begin(func(r *service.Start) (*supervisor.Launch, error) {
+		return sparing(l.shared.Plugins, r.Mask, func(without []string) (*supervisor.Launch, error) { return l.prepare(ctx, r, without) })
+	})
+}
+
+func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []string) (*supervisor.Launch, error) {
+	p, err := l.kind.plan(ctx, r, without)
+	if p != nil && p.facts != nil {
+		l.shared.reports.Store(l.Name, maskedFacts(r.Mask, p.facts))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := l.preflight(ctx, p); err != nil {
+		return nil, err
+	}
+	l.shared.reports.Store(l.Name, maskedFacts(r.Mask, p.facts))
+	if l.shared.Plugins != nil {
+		l.shared.Plugins.SetStartedWith(l.Name, p.facts.carried)
+	}
+	out, err := l.kind.launch(p)
+	if err != nil {
+		return nil, err
+	}
+	spec := l.Spec(nil)
+	spec.Argv, spec.Env = p.facts.argv, p.environ
+	if p.dir != "" {
+		spec.Dir = p.dir
+	}
+	if spec.Umask == nil {
+		spec.Umask = out.Spec.Umask
+	}
+	out.Spec, out.Sources, out.Notes, out.Warnings = spec, p.facts.digest, p.notes, p.warnings
+	out.ReadOutput = outputReader(p.facts.Result.Options)
+	out.Verify = l.whenReady(l.after(p.facts, spec.Argv, r.Mask))
+	return out, nil
+}
+
+// tried is what a start would execute, if the JVM takes it: the error may be its refusal.
+func (l *Launcher) tried(ctx context.Context, r *service.Start) (*Report, error) {
+	p, err := l.kind.plan(ctx, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = l.preflight(ctx, p)
+	return p.facts, err
+}
+
+// Attach gives what is needed to look after a JVM that runs.
+func (l *Launcher) Attach(_ context.Context, learned string) (*supervisor.Launch, error) {
+	return l.kind.attach(learned)
+}
+
+// base is what every JVM has: the probes, what it can do and says, and what its plugins
+// are asked for.
+func (l *Launcher) base() (*supervisor.Launch, error) {
+	out, err := l.Launcher.Attach(context.Background(), "")
+	if err != nil {
+		return out, err
+	}
+	out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, l.shared.Attacher.ThreadDump, hearAilments
+	if l.shared.Plugins != nil {
+		out.Amend, out.Confirm = l.amend, func() { l.shared.Plugins.OnStable(l.Name) }
+	}
+	return out, nil
+}
+
+// layers are the sources of the options of a start, with the options of variables that
+// the kind knows.
+func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment, dir string, words []namedWords) *layers {
+	return &layers{cfg: l.JVM, shared: l.shared, outside: *r.Environment, env: *env, words: words, own: r.Cgroup, user: l.User,
+		given: r.Options, leave: without, flags: l.flagsOf(l.asking(env.Vars, nil, dir))}
+}
+
+// javaKind is a service of kind java.
+type javaKind struct{ *Launcher }
+
+func (l javaKind) plan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
+	settings := append([]hotspot.Setting{l.setting("java.home", l.Config.Java.Home)}, javaSettings(r.Environment)...)
+	java, found, err := hotspot.Find("/", r.Vars["PATH"], settings...)
+	if err != nil {
+		return nil, err
+	}
+	words, err := jvm.SplitOptions(r.Vars["JAVA_OPTS"])
+	if err != nil {
+		return nil, &OptionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
+	}
+	layers := l.layers(r, without, r.Environment, "", []namedWords{{name: "JAVA_OPTS", words: words}})
+	p := &plan{env: r.Environment, notes: []string{javaNote(java, found)}}
+	if p.facts, err = layers.render(ctx, java, found, 0); err != nil {
+		return p, err
+	}
+	p.warnings = layers.notes
+	p.facts.argv = javaCommand(java.Java, p.facts.Result.Argv(), l.Config.Java)
+	p.environ = service.EnvironList(jvmEnviron(r.Vars, p.facts.Result.Env))
+	return p, nil
+}
+
+func (l javaKind) launch(*plan) (*supervisor.Launch, error)  { return l.base() }
+func (l javaKind) attach(string) (*supervisor.Launch, error) { return l.base() }

@@ -1,0 +1,196 @@
+package launch
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
+	"github.com/stoker-init/stoker/supervisor/probe"
+)
+
+func TestJavaCommand(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		cfg  config.Java
+		want string
+	}{
+		{"jar", config.Java{Jar: "/app/app.jar"}, "java -Xmx1m -jar /app/app.jar"},
+		{"jar with arguments", config.Java{Jar: "app.jar", Args: []string{"--port", "80"}}, "java -Xmx1m -jar app.jar --port 80"},
+		{"main class", config.Java{Main: "com.example.Main", Args: []string{"-x"}}, "java -Xmx1m com.example.Main -x"},
+		{"class path", config.Java{Main: "Main", Classpath: []string{"/app/classes", "/app/lib/*"}}, "java -Xmx1m -cp /app/classes:/app/lib/* Main"},
+	} {
+		if got := strings.Join(javaCommand("java", []string{"-Xmx1m"}, tc.cfg), " "); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+// What is asked, and whose port must be Tomcat's own; what is not known is said.
+func TestTomcatProof(t *testing.T) {
+	connector := func(xml string) string {
+		return `<Server><Service name="Catalina">` + xml + `<Engine name="Catalina" defaultHost="localhost"/></Service></Server>`
+	}
+	for _, tc := range []struct {
+		name, ready, socket, xml string
+		want                     tomcatProof
+		unknown                  string // what Unknown holds
+	}{
+		{"configured", "http://127.0.0.1:9000/health", "", connector(`<Connector port="8080"/>`), tomcatProof{URL: "http://127.0.0.1:9000/health", Port: 9000}, ""},
+		{"configured without a port", "http://localhost/health", "", "", tomcatProof{URL: "http://localhost/health", Port: 80}, ""},
+		{"configured https", "https://[::1]/health", "", "", tomcatProof{URL: "https://[::1]/health", Port: 443}, ""},
+		{"configured elsewhere", "http://10.1.2.3:8080/", "", "", tomcatProof{URL: "http://10.1.2.3:8080/"}, ""},
+		{"configured by name", "http://app.example:8080/", "", "", tomcatProof{URL: "http://app.example:8080/"}, ""},
+		{"configured socket", "http://localhost:8080/", "/run/t.sock", connector(`<Connector port="8080"/>`), tomcatProof{URL: "http://localhost:8080/", Socket: "/run/t.sock"}, ""},
+		{"first connector", "", "", connector(`<Connector port="8081" protocol="HTTP/1.1"/><Connector port="8082"/>`), tomcatProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
+		{"AJP is not HTTP", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/><Connector port="8083"/>`), tomcatProof{URL: "http://127.0.0.1:8083/", Port: 8083}, ""},
+		{"AJP alone", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/>`), tomcatProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
+		{"AJP at an address that is not known", "", "", connector(`<Connector port="8009" address="${where}" protocol="AJP/1.3"/>`), tomcatProof{Port: 8009}, ""},
+		{"AJP, and HTTP that is not known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8009" protocol="AJP/1.3"/>`), tomcatProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
+		{"TLS", "", "", connector(`<Connector port="8443" SSLEnabled="true" scheme="https" secure="true"/>`), tomcatProof{URL: "https://127.0.0.1:8443/", Port: 8443}, ""},
+		{"own address", "", "", connector(`<Connector port="8080" address="127.0.0.9"/>`), tomcatProof{URL: "http://127.0.0.9:8080/", Port: 8080}, ""},
+		{"every address", "", "", connector(`<Connector port="8080" address="0.0.0.0"/>`), tomcatProof{URL: "http://127.0.0.1:8080/", Port: 8080}, ""},
+		{"an address of IPv6", "", "", connector(`<Connector port="8080" address="::1"/>`), tomcatProof{URL: "http://[::1]:8080/", Port: 8080}, ""},
+		{"an address by name", "", "", connector(`<Connector port="8080" address="app.example"/>`), tomcatProof{URL: "http://app.example:8080/", Port: 8080}, ""},
+		{"an address that is not known", "", "", connector(`<Connector port="8080" address="${where}"/>`), tomcatProof{Port: 8080}, ""},
+		{"a unix socket", "", "", connector(`<Connector port="8080" unixDomainSocketPath="/run/t.sock"/>`), tomcatProof{URL: "http://localhost/", Socket: "/run/t.sock"}, ""},
+		{"a unix socket that is not known", "", "", connector(`<Connector unixDomainSocketPath="${sock}"/>`), tomcatProof{}, `unixDomainSocketPath="${sock}"`},
+		{"any port", "", "", connector(`<Connector port="0"/>`), tomcatProof{}, `server.xml:1: the connector has port="0"`},
+		{"no number", "", "", connector(`<Connector port="80a80"/>`), tomcatProof{}, `"80a80"`},
+		{"a reference", "", "", connector(`<Connector port="${PORT}"/>`), tomcatProof{}, `"${PORT}"`},
+		{"one of two is known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8081"/>`), tomcatProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
+		{"no port", "", "", connector(`<Connector/>`), tomcatProof{}, `port=""`},
+		{"off", "", "", connector(`<Connector port="-1"/>`), tomcatProof{}, ""},
+		{"no connector", "", "", connector(""), tomcatProof{}, ""},
+		{"perhaps no connector", "", "", `<!DOCTYPE Server [<!ENTITY c SYSTEM "http://x/c">]>` + connector("&c;"), tomcatProof{}, "&c;"},
+		{"broken file", "", "", "<Server", tomcatProof{}, "cannot parse server.xml:1:"},
+		{"broken file, configured", "http://localhost/health", "", "<Server", tomcatProof{URL: "http://localhost/health", Port: 80}, ""},
+	} {
+		server, err := tomcat.ParseServerXML("server.xml", []byte(tc.xml), tomcat.References{}, nil)
+		ready := probe.Config{HTTP: probe.HTTP{URL: tc.ready, Socket: tc.socket}}
+		l := &tomcatKind{Launcher: &Launcher{Launcher: &service.Launcher{Config: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Config: ready}}}}}}
+		found := proofOf(server, err, time.Unix(1, 0).UTC())
+		if again, err := learnedProof(found.kept()); err != nil || again != found {
+			t.Errorf("%s: %+v becomes %+v in the state, %v", tc.name, found, again, err)
+		}
+		got := l.configuredProof(found)
+		if unknown := got.Unknown; (tc.unknown == "") != (unknown == "") || !strings.Contains(unknown, tc.unknown) {
+			t.Errorf("%s: unknown is %q, want %q", tc.name, unknown, tc.unknown)
+		}
+		got.Unknown, tc.want.Since = "", got.Since
+		if got != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+	if _, err := learnedProof(""); err == nil {
+		t.Error("a start of which nothing is known has a proof")
+	}
+}
+
+func TestAnswersOfAnUnknownPath(t *testing.T) {
+	got := answers()
+	for code, want := range map[int]bool{199: false, 200: true, 302: true, 404: true, 499: true, 500: false, 503: false} {
+		if slices.Contains(got, code) != want {
+			t.Errorf("%d counts: %v, want %v", code, !want, want)
+		}
+	}
+}
+
+// A start fails with an application that it must have: a wanted one, the one that is
+// asked, or the last of all.
+func TestNeededApplications(t *testing.T) {
+	for _, tc := range []struct {
+		wanted, asked, apps, failed string // lists by blanks
+		want                        string // those of failed at which the start fails
+	}{
+		{"", "", "/app", "/app", "/app"},
+		{"", "", "/ /app", "/app", ""},
+		{"", "", "/ /app", "/app /", "/"},
+		{"", "", "/a /b /c", "/c /a /b", "/b"},
+		{"", "", "", "/app", "/app"}, // no other is known to work
+		{"", "", "/other", "/app##2", ""},
+		{"", "", "/app", "/app##1 /app##2", "/app##1 /app##2"},
+		{"/app", "", "/ /app", "/app", "/app"},
+		{"app", "", "/ /app", "/app", "/app"},
+		{"/app", "", "/ /app", "/app##3", "/app##3"},
+		{"/app", "", "/app /other", "/other", ""},
+		{"/app", "", "", "/other", ""},
+		{"/", "", "/ /app", "/ /app", "/"},
+		{"/a/b", "", "/a /a/b", "/a", ""},
+		{"", "/app/health", "/ /app", "/app", "/app"},
+		{"", "/app/health", "/ /app", "/", ""},
+		{"", "/health", "/ /app", "/app", ""},
+		{"", "/health", "/ /app", "/", "/"},
+		{"", "/application", "/ /app", "/app", ""},
+		{"", "/a/b/c", "/a /a/b /x", "/a", ""},
+		{"/other", "/app/health", "/app /other", "/app", "/app"},
+	} {
+		w := &tomcatWatch{patterns: tomcat.BuiltinPatterns(), wanted: strings.Fields(tc.wanted), asked: tc.asked, apps: strings.Fields(tc.apps)}
+		w.begin()
+		listen := w.listen(func() func([]byte) *supervisor.Complaint { return func([]byte) *supervisor.Complaint { return nil } })()
+		var got []string
+		for _, context := range strings.Fields(tc.failed) {
+			line := []byte("Context [" + strings.TrimSuffix(context, "/") + "] startup failed due to previous errors")
+			failed := w.line(line).Failed != ""
+			if failed {
+				got = append(got, context)
+			}
+			if c := listen(line); c == nil || c.Ill != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
+				t.Errorf("%+v: of %s is complained %+v", tc, context, c)
+			}
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("%+v: the start fails at %q", tc, got)
+		}
+		listen([]byte("Server startup in [1] milliseconds"))
+		if c := listen([]byte("Context [/late] startup failed due to previous errors")); c != nil {
+			t.Errorf("of an application that was deployed later is complained: %+v", c)
+		}
+	}
+	if !(&tomcatWatch{wanted: []string{"/app"}}).needs("") {
+		t.Error("an application without a name may be a wanted one")
+	}
+}
+
+// The weaker sources come first: what the image says, what the variables of the
+// kind say, and _JAVA_OPTIONS, which no JVM lets anything beat.
+func TestLayersInOrder(t *testing.T) {
+	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"}, Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
+		shared: &Shared{Labels: noLabels},
+		env:    service.Environment{Vars: map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool", "JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"}},
+		words:  []namedWords{{name: "JAVA_OPTS", words: []string{"-Dg=opts"}}}}
+	l.outside = l.env
+	in, err := l.input(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range in.User {
+		got = append(got, o.String())
+	}
+	if want := "-Da=config|-Db=1|-Dc=two words|-Dd=tool|-De=jdk|-Dg=opts|-Df=under"; strings.Join(got, "|") != want {
+		t.Errorf("%s, want %s", strings.Join(got, "|"), want)
+	}
+	if len(l.notes) != 1 || !strings.Contains(l.notes[0], "/nowhere/jvm.options") {
+		t.Errorf("the notes are %q: a missing file of the user layer is one", l.notes)
+	}
+	if env := jvmEnviron(l.env.Vars, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" || env["MALLOC_ARENA_MAX"] != "2" {
+		t.Errorf("the JVM gets %v: it must not read again what is on its command line", env)
+	}
+	l.env.Vars["JDK_JAVA_OPTIONS"] = "'open"
+	if _, err := l.input(t.Context()); err == nil || !strings.Contains(err.Error(), "JDK_JAVA_OPTIONS") {
+		t.Errorf("an open quote gives %v", err)
+	}
+	l = &layers{cfg: jvm.Config{Enforced: jvm.LayerConfig{Files: []jvm.File{{File: "/nowhere/enforced"}}}}, shared: &Shared{Labels: noLabels}}
+	if _, err := l.input(t.Context()); err == nil || !strings.Contains(err.Error(), "jvm.enforced.files") {
+		t.Errorf("a missing file of the enforced layer gives %v", err)
+	}
+}
+
+func noLabels() map[string]string { return nil }

@@ -1,0 +1,53 @@
+package launch
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// maskedFacts is a copy whose options and messages are masked.
+func maskedFacts(m service.Mask, f *Report) *Report {
+	if f == nil {
+		return nil
+	}
+	out := *f
+	out.Result.Options = maskedOptions(m, f.Result.Options)
+	out.Result.Env = slices.Clone(f.Result.Env)
+	for k := range out.Result.Env {
+		v := &out.Result.Env[k]
+		_, v.Value, _ = strings.Cut(m.Values(redact.Arg(v.Name+"="+v.Value)), "=")
+	}
+	if chosen := f.Result.Flavor; chosen != nil {
+		out.Result.Flavor = &jvm.ProfileChoice{Name: chosen.Name, Why: m.Text(chosen.Why)}
+	}
+	out.Sources = slices.Clone(f.Sources)
+	for k := range out.Sources {
+		out.Sources[k].Source, out.Sources[k].Why = m.Text(out.Sources[k].Source), m.Text(out.Sources[k].Why)
+	}
+	out.Result.Warnings, out.Result.Errors = maskedProblems(m, f.Result.Warnings), maskedProblems(m, f.Result.Errors)
+	return &out
+}
+
+func maskedProblems(m service.Mask, in []jvm.Problem) []jvm.Problem {
+	out := slices.Clone(in)
+	for k := range out {
+		out[k].Message = m.Text(out[k].Message)
+	}
+	return out
+}
+
+func maskedOptions(m service.Mask, in []jvm.Option) []jvm.Option {
+	out := slices.Clone(in)
+	for k := range out {
+		out[k].Args = redact.Args(out[k].Args)
+		for n, arg := range out[k].Args {
+			out[k].Args[n] = m.Values(arg)
+		}
+		out[k].Why, out[k].Replaced = m.Text(out[k].Why), maskedOptions(m, out[k].Replaced)
+	}
+	return out
+}

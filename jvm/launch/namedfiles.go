@@ -1,0 +1,125 @@
+package launch
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// namedFiles are the files that the options of the services name (@file and its
+// like), as far as they are known: the configuration names some, a look at the
+// sources finds the others. It does not watch them; renewed tells who does.
+type namedFiles struct {
+	renewed chan struct{} // holds one token when the files have become others
+
+	mu sync.Mutex // guards of
+	of map[string][]string
+}
+
+func newNamedFiles() *namedFiles {
+	return &namedFiles{renewed: make(chan struct{}, 1), of: map[string][]string{}}
+}
+
+// set is what the options of one service name now.
+func (n *namedFiles) set(service string, files []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if slices.Equal(n.of[service], files) {
+		return
+	}
+	n.of[service] = files
+	notify(n.renewed)
+}
+
+// begin forgets all but what the configuration names.
+func (n *namedFiles) begin(of map[string][]string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.of)
+	maps.Copy(n.of, of)
+	notify(n.renewed)
+}
+
+// all are the files of all services.
+func (n *namedFiles) all() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	files := slices.Concat(slices.Collect(maps.Values(n.of))...)
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+// inConfig are the files that the configuration itself names.
+func inConfig(l *layers) []string {
+	var out []string
+	for _, n := range l.named() {
+		for _, o := range n.cfg.Options {
+			if path, ok := jvm.OptionFile(o.Option); ok {
+				out = append(out, absolutePath(path))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// absolutePath is a path as stoker reads it: a relative one begins at its folder.
+func absolutePath(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	return dir + "/" + path // not cleaned: what stands before .. may be a link
+}
+
+// watchNamed watches the files that options name, whichever these are, until ctx
+// ends. Without any there is nothing but this goroutine.
+func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
+	var files []string
+	stop := func() {}
+	defer func() { stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.named.renewed:
+		}
+		if ctx.Err() != nil { // it is for whoever watches next
+			notify(r.named.renewed)
+			return
+		}
+		now := r.named.all()
+		if slices.Equal(now, files) {
+			continue
+		}
+		stop()
+		files, stop = now, func() {}
+		if len(files) == 0 {
+			continue
+		}
+		w, err := filewatch.New(filewatch.FileSet{Files: files})
+		if err != nil {
+			r.log.Warn(unwatched, "error", err)
+			continue
+		}
+		one, cancel := context.WithCancel(ctx)
+		over := make(chan struct{})
+		stop = func() { cancel(); <-over }
+		go func() { // ends with stop
+			defer close(over)
+			if err := w.Run(one, func() { notify(changed) }); err != nil {
+				r.log.Warn(unwatched, "error", err)
+			}
+		}()
+		notify(changed) // they may have changed between the reading and the watching
+	}
+}

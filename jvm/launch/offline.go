@@ -1,0 +1,99 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+)
+
+// renderLayers reads the sources as run does, and renders. What cannot be read
+// is an error of the result too.
+func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, target Target, noSizing bool) jvm.Result {
+	var missing []jvm.Problem
+	for _, layer := range []jvm.LayerConfig{cfg.Default, cfg.User, cfg.Enforced} {
+		for _, file := range layer.Files {
+			if _, err := os.Stat(file.File); err != nil {
+				missing = append(missing, jvm.Problem{Code: jvm.BadValue, Message: fmt.Sprintf("cannot read the option file %q: %v", file.File, errors.Unwrap(err))})
+			}
+		}
+	}
+	if missing != nil {
+		return jvm.Result{Errors: missing}
+	}
+	own := service.Environment{Vars: env}
+	world := &Shared{Labels: func() map[string]string { return nil }}
+	l := &layers{cfg: cfg, shared: world, outside: own, env: own, java: target.jvm.JavaMajor}
+	in, err := l.scripted()
+	if err != nil {
+		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
+	}
+	in.Limits, in.Target, in.NoSizing = limits, target.jvm, noSizing
+	if in.NamesFlags() {
+		in.Target.Flags = target.flags()
+	}
+	result, _ := jvm.Render(in) // its error is among the result's
+	// The options are what was asked for; what is said of them ends in logs of builds.
+	result.Warnings, result.Errors = maskedProblems(nil, result.Warnings), maskedProblems(nil, result.Errors)
+	return result
+}
+
+// scripted reads the sources of a JVM that would be a Tomcat's: with the
+// variables of catalina.sh.
+func (l *layers) scripted() (jvm.Input, error) {
+	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
+		words, err := jvm.SplitOptions(l.env.Vars[name])
+		if err != nil {
+			return jvm.Input{}, fmt.Errorf("cannot take JVM options from %s: %w", name, err)
+		}
+		l.words = append(l.words, namedWords{name: name, words: words})
+	}
+	return l.input(context.Background())
+}
+
+// renderTarget is the JVM that options are made for.
+type Target struct {
+	jvm   jvm.Target
+	flags func() map[string]jvm.JVMFlag // that it prints; nil where it is only described, or cannot be asked
+}
+
+// targetOf is the JVM of a version, which need not be here; without one, the java that
+// is found here.
+func TargetOf(version string) (Target, error) {
+	if version == "" {
+		own := &service.Environment{Vars: service.EnvironMap(os.Environ())}
+		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // one that is unknown is treated as a current one
+		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, notAsked}
+		if err == nil {
+			t.flags = sync.OnceValue(func() map[string]jvm.JVMFlag { return askHere(java.Java) })
+		}
+		return t, nil
+	}
+	major := hotspot.ParseMajor(version)
+	if major < 8 {
+		return Target{}, &exit.Error{Err: fmt.Errorf("cannot use --java-version %q", version),
+			Hint: "it is a version from 8, such as 17 or 1.8.0_412", Code: exit.Usage}
+	}
+	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, notAsked}, nil
+}
+
+func notAsked() map[string]jvm.JVMFlag { return nil }
+
+// askHere has the java of this machine print its flags; nil: it does not.
+func askHere(java string) map[string]jvm.JVMFlag {
+	env := service.EnvironList(jvmEnviron(service.EnvironMap(os.Environ()), nil))
+	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
+		return proc.Output(ctx, argv, env)
+	})
+	if err != nil {
+		return nil
+	}
+	return ownFlags(flags)
+}

@@ -1,0 +1,38 @@
+package launch
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// maxOptionFiles bounds the entries of a folder with option files.
+const maxOptionFiles = 10_000
+
+// optionFiles reads the files that options name (@file and its like). Those that
+// the user layer names are read with the rights of the service's user: what they
+// hold shows up as options, and stoker itself may read more than that user. A nil
+// user is stoker's own.
+func optionFiles(user *asuser.User) func(jvm.Layer, string) ([]byte, error) {
+	return func(layer jvm.Layer, path string) (data []byte, err error) {
+		if data, err = readOptionFile(user, layer, path); err != nil {
+			return nil, fmt.Errorf("cannot read %q: %w", path, err)
+		}
+		return data, nil
+	}
+}
+
+// readOptionFile reads one file of a layer, with the rights that optionFiles tells of.
+func readOptionFile(user *asuser.User, layer jvm.Layer, path string) (data []byte, err error) {
+	if layer == jvm.User && user != nil && os.Geteuid() == 0 && user.UID != 0 {
+		err = user.Identity().Do(func() error {
+			data, err = untrusted.ReadFile(path, jvm.MaxOptionFile)
+			return err
+		})
+		return data, err
+	}
+	return untrusted.ReadFile(path, jvm.MaxOptionFile)
+}

@@ -1,0 +1,156 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
+)
+
+// merged are options as Merge gives them: every line one, of the user layer.
+func merged(lines ...string) []jvm.Option {
+	return jvm.Merge(nil, jvm.ParseFile("f", strings.Join(lines, "\n")), nil).Options
+}
+
+func TestRefusedOptionIsNamed(t *testing.T) {
+	for _, c := range []struct {
+		options []string
+		refusal hotspot.StartupError
+		want    string // what is blamed
+	}{
+		{[]string{"-Xmx1g", "-XX:+UseFoo"}, hotspot.StartupError{Option: "-XX:UseFoo", Message: "Unrecognized VM option 'UseFoo'"}, `"-XX:+UseFoo" (user layer, f:2)`},
+		{[]string{"-XX:MaxGCPauseMillis=0"}, hotspot.StartupError{Option: "-XX:MaxGCPauseMillis=0", Message: "Improperly"}, `"-XX:MaxGCPauseMillis=0" (user layer, f:1)`},
+		{[]string{"-XX:LogFile=x"}, hotspot.StartupError{Option: "-XX:LogFile", Message: "Error: VM option 'LogFile' is diagnostic"}, `"-XX:LogFile=x" (user layer, f:1)`},
+		{[]string{"-XX:CICompilerCount=1"}, hotspot.StartupError{Message: "CICompilerCount (1) must be at least 2"}, `"-XX:CICompilerCount=1" (user layer, f:1)`},
+		{[]string{"-Xms1g", "-Da=b", "-Xmx2g"}, hotspot.StartupError{Message: "Initial heap size set to a larger value than the maximum heap size"},
+			`"-Xms1g" (user layer, f:1) and "-Xmx2g" (user layer, f:3)`},
+		{[]string{"-XX:+UseSerialGC", "-XX:+UseNUMA"}, hotspot.StartupError{Message: "Multiple garbage collectors selected"}, `"-XX:+UseSerialGC" (user layer, f:1)`},
+		{[]string{"-Xss150k"}, hotspot.StartupError{Message: "The Java thread stack size specified is too small. Specify at least 136k"}, `"-Xss150k" (user layer, f:1)`},
+		{[]string{"--add-modules=nosuch"}, hotspot.StartupError{Message: "java.lang.module.FindException: Module nosuch not found"}, `"--add-modules=nosuch" (user layer, f:1)`},
+		{[]string{"-Xbootclasspath/p:x"}, hotspot.StartupError{Message: "-Xbootclasspath/p is no longer a supported option."}, `"-Xbootclasspath/p:x" (user layer, f:1)`},
+		{[]string{"-Da=b"}, hotspot.StartupError{Message: "something new"}, "them"},
+	} {
+		want := "cannot use the JVM options: cannot use " + c.want + ": the JVM says: " + c.refusal.Message + "\nhint: "
+		if got := refusedOptions(jvm.Result{Options: merged(c.options...)}, c.refusal).Error(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q:\n%s, want\n%s", c.options, got, want)
+		}
+	}
+}
+
+// What the lists say is added where the JVM says the same, and never against it.
+func TestRefusalIsNotContradicted(t *testing.T) {
+	option := merged("-XX:+UseFoo")
+	why := "there is no such flag"
+	for _, c := range []struct {
+		code, says string
+		added      bool
+	}{
+		{jvm.UnknownOption, "Unrecognized VM option 'UseFoo'", true},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is diagnostic and must be enabled via -XX:+UnlockDiagnosticVMOptions.", false},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is experimental and must be enabled via -XX:+UnlockExperimentalVMOptions.", false},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is develop and is available only in debug version of VM.", false},
+		{jvm.RemovedOption, "Unrecognized VM option 'UseFoo'", true},
+		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
+	} {
+		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}
+		if got := refusedOptions(made, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
+			t.Errorf("%s: %s", c.code, got)
+		}
+	}
+}
+
+// What could not be found out keeps nobody from starting.
+func TestCheckThatDoesNotWork(t *testing.T) {
+	f := &Report{JVM: hotspot.JVM{Java: t.TempDir() + "/java"}}
+	l := &Launcher{Launcher: &service.Launcher{}, shared: new(Shared)}
+	p := &plan{facts: f, env: &service.Environment{}}
+	err := l.preflight(t.Context(), p)
+	if err != nil || p.facts != f || len(p.warnings) != 1 || !strings.HasSuffix(p.warnings[0], "; the service is started without that") {
+		t.Errorf("%v, %q", err, p.warnings)
+	}
+	l.JVM.Check, p.warnings = new(false), nil
+	if err := l.preflight(t.Context(), p); err != nil || p.facts != f || len(p.warnings) > 0 {
+		t.Errorf("turned off: %v, %q", err, p.warnings)
+	}
+}
+
+func TestDifferences(t *testing.T) {
+	options := merged("-Xmx1g", "-XX:+UseG1GC", "-XX:ActiveProcessorCount=2")
+	flags := hotspot.Flags{"MaxHeapSize": {Value: "536870912"}, "UseG1GC": {Value: "false"}, "ActiveProcessorCount": {Value: "2"}}
+	want := []string{`"-Xmx1g" (user layer, f:1) becomes MaxHeapSize=536870912 in the JVM instead of 1073741824`,
+		`"-XX:+UseG1GC" (user layer, f:2) becomes UseG1GC=false in the JVM instead of true`}
+	if got := differences(options, flags, nil); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := differences(options, flags, hotspot.Flags{"MaxHeapSize": {Value: "536870912"}, "UseG1GC": {Value: "true"}}); fmt.Sprint(got) != fmt.Sprint(want[1:]) {
+		t.Errorf("what was told before: %q", got)
+	}
+	if got := differences(options, hotspot.Flags{}, nil); got != nil {
+		t.Errorf("flags that this JVM has not: %q", got)
+	}
+}
+
+// ourselves is this process as a service.
+type ourselves struct{ supervisor.Process }
+
+func (ourselves) Pid() int                { return os.Getpid() }
+func (ourselves) Exited() <-chan struct{} { return nil }
+
+func TestRunningProgramIsCompared(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	masked := service.Mask{}
+	masked.Add("hidden-word")
+	for _, c := range []struct {
+		name, java string
+		argv       []string
+		want       string
+	}{
+		{"another argument", exe, append([]string{os.Args[0], "-Dx=hidden-word"}, os.Args[1:]...), "argument 1 is "},
+		{"one more", exe, append(os.Args[:len(os.Args):len(os.Args)], "-Dpassword=secret"), fmt.Sprintf(`argument %d is missing, and should be "-Dpassword=***"`, len(os.Args))},
+		{"another program", "/bin/sh", os.Args, "the program is " + exe + ", and should be "},
+	} {
+		// Nothing is waited for: the time is over.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := (&Launcher{shared: new(Shared)}).after(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ourselves{})
+		var wrong *supervisor.Complaint
+		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Ill || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	err = startedJVM{&Report{JVM: hotspot.JVM{Java: exe}}, os.Args, ourselves{}, nil}.identity()
+	if err != nil {
+		t.Errorf("the same: %v", err)
+	}
+}
+
+func TestAilmentsAreComplaints(t *testing.T) {
+	hear := hearAilments()
+	for line, want := range map[string]supervisor.Complaint{
+		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: incident.CauseJVMStarved, // it may be another JVM's
+			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`},
+		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved, Ill: true,
+			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`},
+		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: incident.CauseCodeCache, Ill: true,
+			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
+	} {
+		if got := hear([]byte(line)); got == nil || !reflect.DeepEqual(*got, want) {
+			t.Errorf("%q: %+v, want %+v", line, got, want)
+		}
+	}
+	if got := hear([]byte("all is well")); got != nil {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,143 @@
+package launch
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+)
+
+// Report are what one start of a JVM was made of, for its explanation.
+type Report struct {
+	JVM     hotspot.JVM  `json:"jvm"`
+	Found   string       `json:"found_by"`
+	Result  jvm.Result   `json:"options"`
+	Sources []sourceFact `json:"sources"` // files, folders and URLs
+	// Pending is what a restart would change now; nil: nothing.
+	Pending *PendingRestart `json:"restart_to_apply,omitempty"`
+	limits  jvm.Limits
+	digest  string        // of the sources
+	own     *cgroup.Own   // that it was sized for; nil: the container's
+	argv    []string      // the whole command line
+	carried []string      // plugins whose options are in it
+	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
+}
+
+// Text is the explanation for people.
+func (f *Report) Text(width int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
+	var explained strings.Builder
+	lay := func(rows [][]string) string { return layout.Rows(rows, width) }
+	if err := jvm.Explain(&explained, f.Result, f.limits, lay); err != nil {
+		fmt.Fprintln(&explained, err)
+	}
+	b.WriteString(layout.Wrap(explained.String(), width, "  "))
+	f.explainSources(&b, time.Now(), width)
+	if f.Pending != nil {
+		b.WriteString(layout.Wrap(f.Pending.String(), width, "  ") + "\n")
+	}
+	return b.String()
+}
+
+// explainSources is the table of files, folders and URLs.
+func (f *Report) explainSources(b *strings.Builder, now time.Time, width int) {
+	if len(f.Sources) == 0 {
+		return
+	}
+	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
+		b.WriteString("\n")
+	}
+	t := layout.Table{{"READ FROM", "LAYER", "STATE"}}
+	for _, s := range f.Sources {
+		state := s.State
+		if s.Time != nil {
+			state += ", " + layout.Duration(now.Sub(*s.Time)) + " ago"
+		}
+		if s.Why != "" {
+			state += ": " + s.Why
+		}
+		t.Add(printable.Line(s.Source), s.Layer, printable.Line(state))
+	}
+	b.WriteString(layout.Rows(t, width) + "\n")
+}
+
+// readLimits puts the cgroup's answer into the form that jvm takes; own is the
+// cgroup that the JVM will run in, nil: the container's.
+func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
+	l := cgroup.Read("/")
+	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
+	if l.EffectiveMemory != nil {
+		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
+	}
+	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
+		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
+	}
+	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
+		out.CPUQuota = own.CPUs
+		if n := int(math.Ceil(*own.CPUs)); n < out.CPUs {
+			out.CPUs, out.CPUSource = max(n, 1), "the service's own cgroup"
+		}
+	}
+	return out, l.Warnings
+}
+
+// jvmEnviron is env without what the JVM would read by itself, and with what the
+// sizing adds. What it would read becomes part of the user layer: _JAVA_OPTIONS would
+// win over everything, and all of it reaches every other JVM that this one starts.
+func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
+	out := make(map[string]string, len(env)+len(add))
+	maps.Copy(out, env)
+	for _, name := range jvm.ReadVariables() {
+		delete(out, name)
+	}
+	for _, v := range add {
+		out[v.Name] = v.Value
+	}
+	return out
+}
+
+// javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.
+func javaCommand(java string, options []string, c config.Java) []string {
+	argv := append([]string{java}, options...)
+	if len(c.Classpath) > 0 {
+		argv = append(argv, "-cp", strings.Join(c.Classpath, ":"))
+	}
+	if c.Jar != "" {
+		argv = append(argv, "-jar", c.Jar)
+	} else {
+		argv = append(argv, c.Main)
+	}
+	return append(argv, c.Args...)
+}
+
+// setting is the one of the configuration that names the JVM, by its path below the
+// service.
+func (l *Launcher) setting(path, value string) hotspot.Setting {
+	return hotspot.Setting{Name: path, Value: value, From: l.Origins[config.ServicePath(l.Name, path)].String()}
+}
+
+// javaSettings are the variables that name the JVM.
+func javaSettings(env *service.Environment) (out []hotspot.Setting) {
+	for _, name := range []string{"JRE_HOME", "JAVA_HOME"} {
+		out = append(out, hotspot.Setting{Name: name, Value: env.Vars[name], From: env.Origin(name)})
+	}
+	return out
+}
+
+func javaNote(java hotspot.JVM, found string) string {
+	note := fmt.Sprintf("JVM %s in %s (%s)", java.Version, java.Home, found)
+	if java.Note != "" {
+		note += "; " + java.Note
+	}
+	return note
+}

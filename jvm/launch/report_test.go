@@ -1,0 +1,47 @@
+package launch
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+)
+
+// BenchmarkLimitsAndRender is all that a start costs besides the JVM itself:
+// reading the cgroups and the option files, sizing, choosing a flavor, merging.
+func BenchmarkLimitsAndRender(b *testing.B) {
+	file := filepath.Join(b.TempDir(), "jvm.options")
+	if err := os.WriteFile(file, []byte("# ours\n-Xmx200m\n-Da=b\n--add-opens java.base/java.lang=ALL-UNNAMED\n"), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	cfg := jvm.Config{
+		Default:  jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Xlog:gc"}, {Option: "-Dp=1"}}},
+		User:     jvm.LayerConfig{Files: []jvm.File{{File: file}}, Env: []string{"APP_OPTS"}},
+		Enforced: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Dp=2"}, {Option: "-Xss512k"}}},
+		Flavors:  []jvm.Profile{{Name: "a", Match: jvm.Match{Memory: jvm.MemoryRange{AtLeast: "1MiB"}}, Metaspace: "200MiB"}},
+	}
+	for b.Loop() {
+		l := &layers{cfg: cfg, shared: &Shared{Labels: noLabels}, env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}}
+		if _, err := l.render(b.Context(), hotspot.JVM{Major: 17, Version: "17.0.15"}, "", 200); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestRenderNamesTheFlavor(t *testing.T) {
+	java := hotspot.JVM{Major: 17, Version: "17.0.15"}
+	cfg := jvm.Config{Flavor: jvm.Flavor{Memory: "1GiB"}, Flavors: []jvm.Profile{{Name: "fat", Match: jvm.Match{Env: map[string]jvm.StringList{"ENV": {"fat"}}, Labels: map[string]jvm.StringList{"tier": {"gold"}}}}}}
+	env := map[string]string{"ENV": "fat", "MALLOC_ARENA_MAX": "7"}
+	gold := &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} }}
+	facts, err := (&layers{cfg: cfg, shared: gold, outside: service.Environment{Vars: env}, env: service.Environment{Vars: env}}).render(t.Context(), java, "", 0)
+	if err != nil || facts.Result.Flavor == nil || facts.Result.Flavor.Name != "fat" || facts.Result.Env[0].Value != "7" {
+		t.Errorf("%+v, %v", facts, err)
+	}
+	cfg.Flavor.Name = "slim"
+	if facts, err = (&layers{cfg: cfg, shared: gold}).render(t.Context(), java, "", 0); err == nil || facts != nil || err.Error() != `cannot size the JVM: cannot use flavor: there is no "slim" among jvm.flavors; there are: fat` {
+		t.Errorf("%+v, %v", facts, err)
+	}
+}

@@ -1,0 +1,440 @@
+package launch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+)
+
+// Shared is what the JVMs of a container share, over all reloads.
+type Shared struct {
+	Labels func() map[string]string // as they are now
+	// Plugins add options; nil: there are none.
+	Plugins  *plugin.Set
+	fetch    *remote.Fetcher
+	checker  hotspot.Checker // what came of checks
+	Attacher *Attacher
+	reports  sync.Map // service -> *jvmFacts, of its latest start
+}
+
+// NewShared keeps what configuration services said in a folder; empty: nowhere.
+func NewShared(stateFolder string) *Shared {
+	s := &Shared{Attacher: NewAttacher(), fetch: &remote.Fetcher{Accept: acceptOptions}}
+	if stateFolder != "" {
+		s.fetch.Dir = filepath.Join(stateFolder, "jvm")
+	}
+	return s
+}
+
+// Report is that of the latest start of a service; nil: it was not started here.
+func (s *Shared) Report(service string) *Report {
+	if r, ok := s.reports.Load(service); ok {
+		return r.(*Report)
+	}
+	return nil
+}
+
+// acceptOptions refuses a document that holds anything but options: it may be the
+// page of a proxy. Whether a JVM takes them is not for here.
+func acceptOptions(a remote.Answer) error {
+	if a.List == nil && strings.TrimSpace(a.Text) == "" {
+		return errors.New("it is empty; an answer that means no options at all is [] or a comment")
+	}
+	for k, o := range append(jvm.ParseFile("", a.Text), jvm.ParseArgs("", a.List)...) {
+		if !strings.HasPrefix(o.Args[0], "-") && !strings.HasPrefix(o.Args[0], "@") {
+			return fmt.Errorf("number %d of what it holds does not begin with -, as every JVM option does", k+1)
+		}
+	}
+	return nil
+}
+
+// What became of a source.
+const (
+	sourceRead    = "read"
+	sourceSkipped = "skipped"
+	sourceMissing = "missing"
+	sourceCopy    = "copy" // the last good answer of a URL
+)
+
+// sourceFact is what became of one file, folder or URL, for explain.
+type sourceFact struct {
+	Layer  string `json:"layer"`
+	Source string `json:"source"`
+	State  string `json:"state"`
+	Why    string `json:"why,omitempty"`
+	// Time is when a URL's service gave or confirmed what it says; nil: it is no URL.
+	Time *time.Time `json:"time,omitempty"`
+}
+
+// layers reads the sources of the three layers, once.
+type layers struct {
+	cfg     jvm.Config
+	shared  *Shared
+	outside service.Environment // the service's, for conditions and URLs
+	env     service.Environment // the same with what setenv.sh changed, for variables that hold options
+	given   []hooks.OutputOption
+	words   []namedWords // options of variables that the kind of service knows, weaker first
+	own     *cgroup.Own  // nil: the JVM runs in the container's
+	user    *asuser.User // of the service; nil: stoker's own
+	// flags asks the JVM for its flags; nil: it is not to be asked.
+	flags   func(ctx context.Context, java string) map[string]jvm.JVMFlag
+	java    int // the JVM's feature release; 0: unknown
+	limits  jvm.Limits
+	policy  jvm.Policy // with the flavor, which conditions may name
+	notes   []string
+	facts   []sourceFact
+	sum     hash.Hash // of what files, folders and URLs hold
+	files   []string  // that options name, of what fixed has read; sorted
+	fetched map[string]fetched
+	leave   []string            // plugins that do not count
+	carried []plugin.JVMOptions // what plugins add
+}
+
+// fetched is the answer of one URL.
+type fetched struct {
+	doc remote.Document
+	err error
+}
+
+// input reads every source. A missing file or folder of the user layer is a note: a
+// base image names it for applications that may have none.
+func (l *layers) input(ctx context.Context) (in jvm.Input, err error) {
+	if in, err = l.fixed(ctx); err != nil {
+		return in, err
+	}
+	for _, o := range l.given { // an operator's variables win over them
+		in.User = append(in.User, jvm.ParseArgs(o.Source, []string{o.Option})...)
+	}
+	for _, name := range l.cfg.User.Env { // in the other layers it is refused
+		if err := l.variable(&in.User, name); err != nil {
+			return in, err
+		}
+	}
+	vars := jvm.ReadVariables()
+	for k, name := range vars {
+		if k == len(vars)-1 { // the strongest, after those of the kind
+			for _, w := range l.words {
+				in.User = append(in.User, l.ofVariable(w)...)
+			}
+		}
+		if name == "JDK_JAVA_OPTIONS" && l.java == 8 && l.env.Vars[name] != "" {
+			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv, Message: name + " does not count: Java 8 does not read it"})
+			continue // what is meant for a later one might not even start
+		}
+		if err := l.variable(&in.User, name); err != nil {
+			return in, err
+		}
+		if strings.TrimSpace(l.env.Vars[name]) != "" {
+			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv,
+				Message: name + " is part of the user layer now and taken out of the JVM's environment, where it would count for every JVM"})
+		}
+	}
+	l.addUserPlugins(&in)
+	in.Expand(optionFiles(l.user)) // those that variables and plugins name
+	return in, nil
+}
+
+// fixed reads what does not come from the environment, and the files that options
+// of it name.
+func (l *layers) fixed(ctx context.Context) (in jvm.Input, err error) {
+	if err := l.choose(); err != nil {
+		return in, err
+	}
+	l.sum = sha256.New()
+	l.fetchAll(ctx)
+	for _, layer := range l.named() {
+		options, err := l.layer(layer)
+		if err != nil {
+			return in, err
+		}
+		switch layer.name {
+		case jvm.Default:
+			in.Default = options
+		case jvm.User:
+			in.User = options
+		case jvm.Enforced:
+			in.Enforced = options
+		}
+	}
+	l.addPlugins(&in)
+	read := optionFiles(l.user)
+	in.Expand(func(layer jvm.Layer, path string) ([]byte, error) {
+		data, err := read(layer, path)
+		fmt.Fprintf(l.sum, "%q %d %v\n", path, len(data), err)
+		l.sum.Write(data)
+		l.files = append(l.files, absolutePath(path))
+		return data, err
+	})
+	slices.Sort(l.files)
+	l.files = slices.Compact(l.files)
+	return in, nil
+}
+
+// choose finds out what there is, and which flavor that makes.
+func (l *layers) choose() (err error) {
+	var warnings []cgroup.Warning
+	l.limits, warnings = ReadLimits(l.own)
+	for _, w := range warnings {
+		l.notes = append(l.notes, "limits: "+w.Message)
+	}
+	if l.policy, err = l.cfg.Policy(jvm.Container{Env: l.outside.Vars, Labels: l.shared.Labels(), Limits: l.limits}); err != nil {
+		return fmt.Errorf("cannot size the JVM: %w", err)
+	}
+	return nil
+}
+
+// digest is a fingerprint of what fixed has read: of what changes while the
+// configuration stays the same.
+func (l *layers) digest() string { return hex.EncodeToString(l.sum.Sum(nil)[:16]) }
+
+// namedLayer is the configuration of one layer.
+type namedLayer struct {
+	name jvm.Layer
+	path string // in the configuration
+	cfg  jvm.LayerConfig
+}
+
+func (l *layers) named() []namedLayer {
+	return []namedLayer{{jvm.Default, "jvm.default", l.cfg.Default}, {jvm.User, "jvm.user", l.cfg.User}, {jvm.Enforced, "jvm.enforced", l.cfg.Enforced}}
+}
+
+// layer reads the sources of one layer, the weaker first.
+func (l *layers) layer(n namedLayer) ([]jvm.Option, error) {
+	var inline []string
+	for k, o := range n.cfg.Options {
+		if l.wanted(n, fmt.Sprintf("%s.options[%d]", n.path, k), o.When) {
+			inline = append(inline, o.Option)
+		}
+	}
+	out := jvm.ParseArgs(n.path+".options", inline)
+	for _, d := range n.cfg.Dirs {
+		files, err := l.dir(n, d)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			if err := l.file(&out, n, "dirs", file, jvm.ParseFile); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, f := range n.cfg.Files {
+		if l.wanted(n, f.File, f.When) {
+			if err := l.file(&out, n, "files", f.File, jvm.ParseFile); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, f := range n.cfg.Argfiles {
+		if l.wanted(n, f.File, f.When) {
+			if err := l.file(&out, n, "argfiles", f.File, jvm.ParseArgfile); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for k, u := range n.cfg.URLs {
+		if err := l.document(&out, n, k, u); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// wanted says whether a source counts in this container.
+func (l *layers) wanted(n namedLayer, source string, when jvm.When) bool {
+	ok, why := when.Matches(l.outside.Vars, l.shared.Labels(), l.policy.ProfileName())
+	if !ok {
+		l.fact(n, source, sourceSkipped, why, nil)
+	}
+	return ok
+}
+
+func (l *layers) fact(n namedLayer, source, state, why string, at *time.Time) {
+	l.facts = append(l.facts, sourceFact{string(n.name), source, state, why, at})
+}
+
+// absent notes what the user layer may lack.
+func (l *layers) absent(n namedLayer, what, path string) {
+	l.notes = append(l.notes, fmt.Sprintf("no JVM options in %s: there is no such %s", path, what))
+	l.fact(n, path, sourceMissing, "", nil)
+	fmt.Fprintf(l.sum, "%q missing\n", path)
+}
+
+// dir lists the files of a folder that count.
+func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
+	if !l.wanted(n, d.Dir, d.When) {
+		return nil, nil
+	}
+	entries, err := untrusted.ReadDir(d.Dir, maxOptionFiles) // in byte order
+	switch {
+	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
+		l.absent(n, "folder", d.Dir)
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("cannot read JVM options (%s.dirs): %s: %w", n.path, d.Dir, err)
+	}
+	var out []string
+	for _, e := range entries {
+		path := filepath.Join(d.Dir, e.Name())
+		if !optionFileName(e.Name()) {
+			continue
+		}
+		// A mounted ConfigMap holds links to its files. What is enforced is read or refused.
+		if info, err := os.Stat(path); n.name != jvm.Enforced && err == nil && !info.Mode().IsRegular() {
+			continue
+		}
+		out = append(out, path)
+	}
+	if len(out) == 0 {
+		l.fact(n, d.Dir, sourceRead, "it holds no *.opts file", nil)
+	}
+	return out, nil
+}
+
+// optionFileName says whether a file of that name counts in a folder. Names that
+// begin with a dot are left out: editors and mounted ConfigMaps make such files.
+func optionFileName(name string) bool {
+	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".opts")
+}
+
+// file adds the options of a file.
+func (l *layers) file(to *[]jvm.Option, n namedLayer, key, path string, parse func(name, content string) []jvm.Option) error {
+	data, err := readOptionFile(l.user, n.name, path)
+	switch {
+	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
+		l.absent(n, "file", path)
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot read JVM options (%s.%s): %s: %w", n.path, key, path, err)
+	}
+	fmt.Fprintf(l.sum, "%q %d\n", path, len(data))
+	l.sum.Write(data)
+	l.fact(n, path, sourceRead, "", nil)
+	*to = append(*to, parse(path, string(data))...)
+	return nil
+}
+
+// fetchAll asks for every URL that counts, at the same time: each has its own
+// deadline.
+func (l *layers) fetchAll(ctx context.Context) {
+	l.fetched = map[string]fetched{}
+	var all sync.WaitGroup
+	var mu sync.Mutex // guards fetched
+	for _, n := range l.named() {
+		for k, u := range n.cfg.URLs {
+			if ok, _ := u.When.Matches(l.outside.Vars, l.shared.Labels(), l.policy.ProfileName()); !ok {
+				continue
+			}
+			all.Go(func() {
+				doc, err := l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.outside.Vars, l.shared.Labels()))
+				mu.Lock()
+				defer mu.Unlock()
+				l.fetched[urlID(n, k)] = fetched{doc, err}
+			})
+		}
+	}
+	all.Wait()
+}
+
+func urlID(n namedLayer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k) }
+
+// sourceOf puts a URL into the words of package remote.
+func sourceOf(u jvm.URL) remote.Source {
+	return remote.Source{URL: u.URL, Timeout: u.Timeout, Deadline: u.Deadline, RequireFresh: u.RequireFresh, Headers: u.Headers, CAFile: u.CAFile}
+}
+
+// document adds the options of a URL.
+func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) error {
+	if !l.wanted(n, redact.URL(u.URL), u.When) {
+		return nil
+	}
+	got := l.fetched[urlID(n, k)]
+	if got.err != nil {
+		return fmt.Errorf("cannot read JVM options (%s): %w", urlID(n, k), got.err)
+	}
+	doc, at := got.doc, got.doc.Time.UTC().Truncate(time.Second)
+	state, why := sourceRead, ""
+	if doc.Stale != nil {
+		state, why = sourceCopy, doc.Stale.Error()
+		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, layout.Duration(time.Since(doc.Time)), doc.Stale))
+	}
+	if doc.Damaged != nil {
+		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))
+	}
+	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes, func(n string) bool { return strings.HasPrefix(n, note) }) {
+		l.notes = append(l.notes, note+doc.Unkept.Error())
+	}
+	fmt.Fprintf(l.sum, "%q %q %q\n", doc.URL, doc.Text, doc.List)
+	l.fact(n, doc.URL, state, why, &at)
+	options := append(jvm.ParseFile(doc.URL, doc.Text), jvm.ParseArgs(doc.URL, doc.List)...)
+	for i := range options {
+		options[i].Source += ", as of " + at.Format(time.RFC3339)
+	}
+	*to = append(*to, options...)
+	return nil
+}
+
+// render sizes and merges, and says what the operator should know.
+func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, maxThreads int) (*Report, error) {
+	l.java = java.Major
+	in, err := l.input(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, asksJVM(l.cfg)
+	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
+	if l.flags != nil && in.NamesFlags() {
+		in.Target.Flags = l.flags(ctx, java.Java)
+	}
+	result, err := jvm.Render(in)
+	facts := &Report{JVM: java, Found: found, Result: result, Sources: append([]sourceFact{}, l.facts...), limits: l.limits, digest: l.digest(), own: l.own,
+		carried: l.carriedNames()}
+	for _, w := range result.Warnings {
+		if jvm.VersionDependent(w.Code) {
+			continue // the JVM has the word
+		}
+		l.notes = append(l.notes, "JVM options: "+w.Message)
+	}
+	if err != nil {
+		return facts, &OptionsError{fmt.Errorf("cannot size the JVM: %w", err)}
+	}
+	if err := result.Err(); err != nil {
+		return facts, &OptionsError{fmt.Errorf("cannot use the JVM options: %w", err)}
+	}
+	return facts, nil
+}
+
+// watched are the files and folders to be watched, whether they count now or not.
+func watched(c jvm.Config) (files, dirs []string) {
+	for _, n := range (&layers{cfg: c}).named() {
+		for _, d := range n.cfg.Dirs {
+			dirs = append(dirs, d.Dir)
+		}
+		for _, f := range slices.Concat(n.cfg.Files, n.cfg.Argfiles) {
+			files = append(files, f.File)
+		}
+	}
+	return files, dirs
+}

@@ -1,0 +1,111 @@
+package launch
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/supervisor/incident"
+)
+
+// fromOutside says whether a process was ended by a signal that others send. A JVM
+// that catches one exits by itself, with the code that a shell gives.
+func fromOutside(e *incident.Exit) bool {
+	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT), 128 + int(syscall.SIGHUP)}, e.Status())
+}
+
+// accused are the plugins that the words of a JVM which has died speak of. Where they
+// are about an option without naming it, such as an agent that has failed, only who
+// carries such a one can be meant.
+func accused(output string, carried []plugin.JVMOptions) []string {
+	topics := topicsOf(output)
+	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.JVMOptions) bool { return !carries(c, topics) })
+	if named := namesOf(meant, func(c plugin.JVMOptions) bool { return speaksOf(output, c) }); len(named) > 0 {
+		return named
+	}
+	if len(meant) > 0 {
+		return namesOf(meant, func(plugin.JVMOptions) bool { return true })
+	}
+	return namesOf(carried, func(c plugin.JVMOptions) bool { return speaksOf(output, c) })
+}
+
+// namesOf are the names of those that fit.
+func namesOf(carried []plugin.JVMOptions, fits func(plugin.JVMOptions) bool) (out []string) {
+	for _, c := range carried {
+		if fits(c) {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// carries says whether a plugin gives an option that begins with one of the topics.
+func carries(c plugin.JVMOptions, topics []string) bool {
+	for _, options := range c.Options {
+		for _, o := range options {
+			if slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// speaksOf says whether what a JVM has written names a plugin: its folder, a jar of
+// it, or an option that only it has given.
+func speaksOf(output string, c plugin.JVMOptions) bool {
+	if strings.Contains(output, c.Dir+"/") {
+		return true
+	}
+	var refusal hotspot.StartupErrorReader
+	for line := range strings.Lines(output) {
+		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
+		if ok && len(blamed(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {
+			return true
+		}
+	}
+	for _, options := range c.Options {
+		for _, o := range options {
+			kind, agent, _ := strings.Cut(o.Args[0], ":")
+			file, _, _ := strings.Cut(agent, "=")
+			if (kind == "-javaagent" || kind == "-agentpath") && file != "" && strings.Contains(output, filepath.Base(file)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// topicsOf are the beginnings of the options that what a JVM has written is about
+// without naming them.
+func topicsOf(output string) (out []string) {
+	for _, topic := range []struct {
+		words    string
+		prefixes []string
+	}{
+		{"-javaagent", []string{"-javaagent:"}}, {"agent library failed to init: instrument", []string{"-javaagent:"}},
+		{"sun.instrument.InstrumentationImpl.loadClassAndCallPremain", []string{"-javaagent:"}},
+		{"-agentpath", []string{"-agent"}}, {"-agentlib", []string{"-agent"}}, {"Could not find agent library", []string{"-agent"}},
+		{"jdk.management.agent/", []string{"-Dcom.sun.management."}}, {"sun.management.AgentConfigurationError", []string{"-Dcom.sun.management."}},
+		{"JDWP exit error", []string{"-agentlib:jdwp"}},
+		{outOfMemoryWord + ": Java heap space", []string{"-Xmx", "-XX:MaxHeapSize=", "-XX:MaxRAM"}},
+		{outOfMemoryWord + ": Metaspace", []string{"-XX:MaxMetaspaceSize="}},
+		{outOfMemoryWord + ": Cannot reserve", []string{"-XX:MaxDirectMemorySize="}},
+	} {
+		if strings.Contains(output, topic.words) {
+			out = append(out, topic.prefixes...)
+		}
+	}
+	return out
+}
+
+// outOfMemoryWord is what a JVM calls it.
+const outOfMemoryWord = "java.lang.OutOfMemoryError"
+
+// outOfMemory says whether a JVM had too little memory: whoever had the most of it,
+// a plugin that it does not name is not to blame.
+func outOfMemory(output string) bool { return strings.Contains(output, outOfMemoryWord) }

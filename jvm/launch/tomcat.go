@@ -1,0 +1,209 @@
+package launch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// tomcatKind is a service of kind tomcat.
+type tomcatKind struct {
+	*Launcher
+	patterns sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
+	vague    sync.Once
+}
+
+// tomcatStart is what one start found out.
+type tomcatStart struct {
+	install tomcat.Install
+	env     *service.Environment // with what setenv.sh changed
+	vars    map[string]string
+	dir     string
+	server  tomcat.ServerXML
+	// serverErr is why server.xml cannot be read, and server not be trusted.
+	serverErr error
+	proof     tomcatProof
+	options   []jvm.Option // of the JVM; nil: it was started before our time
+	umask     int
+	notes     []string
+}
+
+// plan does what catalina.sh would do.
+func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
+	s, err := l.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	java, found, err := l.findJava(s)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{env: s.env, dir: s.dir, tomcat: s, notes: append(s.notes, javaNote(java, found))}
+	words, err := l.words(r, s)
+	if err != nil {
+		return nil, err
+	}
+	layers := l.layers(r, without, s.env, s.dir, words)
+	l.readServer(s, nil, s.env.Vars)
+	if p.facts, err = layers.render(ctx, java, found, s.server.Threads()); err != nil {
+		return p, err
+	}
+	p.warnings, s.options = layers.notes, p.facts.Result.Options
+	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.Vars, p.facts.Result.Env),
+		Vars: s.vars, CatalinaOpts: p.facts.Result.Argv(), OpensAsOptions: true})
+	p.facts.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
+	return p, err
+}
+
+// launch looks at server.xml as that start reads it.
+func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
+	s := p.tomcat
+	l.readServer(s, p.facts.argv, service.EnvironMap(p.environ))
+	if err := l.missing(s); err != nil {
+		return nil, err
+	}
+	s.proof = proofOf(s.server, s.serverErr, time.Now())
+	p.warnings = append(p.warnings, s.proof.notes()...)
+	out, err := l.watched(s)
+	if err != nil {
+		return nil, err
+	}
+	out.Learned, out.Spec.Umask = s.proof.kept(), &s.umask
+	return out, nil
+}
+
+// attach does not run setenv.sh again.
+func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
+	env, _ := l.Environ() // what cannot be read now was read when it was started
+	install, err := tomcat.Find(l.Config.Tomcat, env.Vars)
+	if err != nil {
+		return nil, err
+	}
+	s := &tomcatStart{install: install, env: env}
+	l.readServer(s, nil, env.Vars)
+	if s.proof, err = learnedProof(learned); err != nil {
+		s.proof = proofOf(s.server, s.serverErr, time.Now())
+	}
+	return l.watched(s)
+}
+
+// find finds Tomcat and takes setenv.sh's changes.
+func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*tomcatStart, error) {
+	install, err := tomcat.Find(l.Config.Tomcat, r.Vars)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := l.WithinStart(ctx)
+	defer cancel()
+	imp, err := install.ImportSetenv(ctx, l.Config.Tomcat.Setenv, r.Vars, l.Config.Dir, l.run)
+	if err != nil {
+		return nil, setenvError(err)
+	}
+	s := &tomcatStart{install: imp.Install, vars: imp.Vars, dir: imp.Dir, notes: append([]string{imp.Install.String()}, imp.Notes...)}
+	s.env = &service.Environment{Vars: imp.Env, From: maps.Clone(r.From), Mask: r.Mask}
+	for _, c := range imp.Changes {
+		s.env.From[c.Name] = "bin/setenv.sh"
+	}
+	return s, nil
+}
+
+// setenvError adds the end of what setenv.sh wrote: the shell says there what is wrong
+// with it, and in which line.
+func setenvError(err error) error {
+	var failed *tomcat.SetenvError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	wrote := "it wrote nothing"
+	if last := printable.LastLines(failed.Output, 3); last != "" {
+		wrote = "its output ends: " + last
+	}
+	return fmt.Errorf("%w; %s\nhint: correct it, or set tomcat.setenv to ignore if it is not needed", err, wrote)
+}
+
+// run is the shell for setenv.sh, under the service's user.
+func (l *tomcatKind) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
+	code, output, err := l.Run(ctx, "setenv", argv, env, dir)
+	return []byte(output), proc.CommandError(code, "", err)
+}
+
+// findJava finds the JVM: as configured, as the script would, or in the image.
+func (l *tomcatKind) findJava(s *tomcatStart) (hotspot.JVM, string, error) {
+	settings := []hotspot.Setting{l.setting("tomcat.java", l.Config.Tomcat.Java)}
+	if value, name, ok := tomcat.JavaSetting(s.env.Vars, s.vars); ok {
+		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: s.env.Origin(name)})
+	}
+	return hotspot.Find("/", s.env.Vars["PATH"], settings...)
+}
+
+// words are the options of the variables that catalina.sh reads.
+func (l *tomcatKind) words(r *service.Start, s *tomcatStart) ([]namedWords, error) {
+	sources, err := s.install.UserOptions(s.env.Vars, s.vars)
+	if err != nil {
+		return nil, &OptionsError{err}
+	}
+	before, _ := s.install.UserOptions(r.Vars, nil) // only to compare
+	var out []namedWords
+	for _, src := range sources {
+		w := namedWords{name: src.Var, words: src.Options}
+		for _, b := range before {
+			if b.Var == src.Var {
+				w.given = b.Options
+			}
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
+
+// readServer reads server.xml as a Tomcat with this command line and environment
+// would, and as its user. What is wrong with the file is Tomcat's to say: it is the
+// one that must read it, but until it has done that nothing is proven.
+func (l *tomcatKind) readServer(s *tomcatStart, argv []string, env map[string]string) {
+	read := func(path string) ([]byte, error) { return readOptionFile(l.User, jvm.User, path) }
+	s.server, s.serverErr = s.install.ServerXML(tomcat.Inputs{Argv: argv, Env: env, Read: read})
+}
+
+// missing is the error for wanted applications of which there is nothing to deploy:
+// Tomcat says no word of what is not there.
+func (l *tomcatKind) missing(s *tomcatStart) error {
+	apps, all := s.install.Applications(s.server)
+	if s.serverErr != nil || !all {
+		return nil //nolint:nilerr // see readServer
+	}
+	for _, wanted := range l.Config.Tomcat.Contexts {
+		if !slices.Contains(apps, tomcat.ContextOf(wanted)) {
+			return fmt.Errorf("cannot deploy %s, which tomcat.contexts wants: "+
+				"neither a folder or war of a host, nor a descriptor, nor server.xml has it\nhint: there are: %s",
+				tomcat.ContextOf(wanted), cmp.Or(strings.Join(apps, ", "), "none"))
+		}
+	}
+	return nil
+}
+
+// patternsOf gives the patterns of the Tomcat at home.
+func (l *tomcatKind) patternsOf(home string) *tomcat.Patterns {
+	if p, ok := l.patterns.Load(home); ok {
+		return p.(*tomcat.Patterns)
+	}
+	p, err := tomcat.LoadPatterns(home)
+	if err != nil {
+		l.log.Warn("cannot read the messages of this Tomcat; going by those that are known", "home", home, "error", err)
+	}
+	l.patterns.Store(home, p)
+	return p
+}

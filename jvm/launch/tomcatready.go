@@ -1,0 +1,217 @@
+package launch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
+)
+
+// tomcatProof is how a Tomcat is seen to be ready where no path is configured. It
+// depends on the command line and the files of its start, so it is kept with the
+// service.
+type tomcatProof struct {
+	Since time.Time `json:"since"` // of the start
+	// URL is the root of an HTTP connector, and AJP the address of another one; both
+	// empty: none can be asked, and Tomcat has to say that it has started.
+	URL    string `json:"url,omitempty"`
+	AJP    string `json:"ajp,omitempty"`
+	Socket string `json:"socket,omitempty"` // unix socket at which URL is asked, and which must be its own
+	Port   int    `json:"port,omitempty"`   // that must be its own; 0: no port is known
+	// Unknown is why no port and no socket is known; empty: one is, or there is none.
+	Unknown string `json:"unknown,omitempty"`
+}
+
+// proofOf finds what can be asked: an HTTP connector before one of AJP before anything
+// that listens.
+func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
+	p := tomcatProof{Since: since}
+	if err != nil {
+		p.Unknown = err.Error()
+		return p
+	}
+	unknown := server.Notes
+	for _, c := range server.Connectors {
+		switch host, known := connectorHost(c); {
+		case c.Port.Set && c.Port.Number < 0 && c.Socket == "": // Tomcat does not start it
+		case c.HTTP() && filepath.IsAbs(c.Socket):
+			return tomcatProof{Since: since, URL: connectorScheme(c) + "://localhost/", Socket: c.Socket}
+		case c.Socket != "" || !c.Port.Set || c.Port.Number == 0:
+			unknown = append(unknown, unknownConnector(server.File, c))
+		case c.HTTP() && known:
+			url := connectorScheme(c) + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port.Number)) + "/"
+			return tomcatProof{Since: since, URL: url, Port: c.Port.Number}
+		case p.Port == 0:
+			p.Port = c.Port.Number
+			if known {
+				p.AJP = net.JoinHostPort(host, strconv.Itoa(p.Port))
+			}
+		}
+	}
+	if p.Port == 0 && len(unknown) > 0 {
+		p.Unknown = "the port is not known: " + unknown[0]
+		if more := len(unknown) - 1; more > 0 {
+			p.Unknown += fmt.Sprintf("; and %d more", more)
+		}
+	}
+	return p
+}
+
+// unknownConnector says why a connector's address is not known.
+func unknownConnector(file string, c tomcat.Connector) string {
+	name, value := "port", c.Port.Text
+	if c.Socket != "" {
+		name, value = "unixDomainSocketPath", c.Socket
+	}
+	return fmt.Sprintf("%s:%d: the connector has %s=%q", file, c.Line, name, value)
+}
+
+func connectorScheme(c tomcat.Connector) string {
+	if c.TLS {
+		return "https"
+	}
+	return "http"
+}
+
+// connectorHost is where a connector listens on; false: that is not known.
+func connectorHost(c tomcat.Connector) (host string, known bool) {
+	ip := net.ParseIP(c.Address)
+	switch {
+	case c.Address == "", ip != nil && ip.IsUnspecified():
+		return "127.0.0.1", true
+	case strings.ContainsAny(c.Address, "$ /"):
+		return "", false
+	}
+	return c.Address, true
+}
+
+// notes say what an operator should know of it.
+func (p tomcatProof) notes() []string {
+	if p.Unknown == "" {
+		return nil
+	}
+	return []string{p.Unknown + "; ready is when Tomcat says that it has started and a socket of it listens (or what ready.http asks)"}
+}
+
+// kept is what learnedProof reads.
+func (p tomcatProof) kept() string {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return ""
+	}
+	return string(data)
+}
+
+// learnedProof is that of a start that an earlier supervisor made.
+func learnedProof(learned string) (p tomcatProof, err error) {
+	err = json.Unmarshal([]byte(learned), &p)
+	return p, err
+}
+
+// watched gives readiness by its three parts: what listens is Tomcat's own, it
+// answers as it should, and no application that is needed has failed to deploy.
+func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
+	out, err := l.base()
+	if err != nil {
+		return nil, err
+	}
+	apps, _ := s.install.Applications(s.server)
+	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts, options: s.options,
+		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
+	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
+		w.asked = u.Path
+	}
+	w.begin()
+	proof := l.configuredProof(s.proof)
+	if proof.Port > 0 {
+		out.Port = proof.Port
+	}
+	out.Ready = l.probe(proof, out.Ready, w)
+	out.Watch, out.Explain, out.Overhear, out.Listen = w.line, w.explain, overhearTomcat(s.install.Base), w.listen(out.Listen)
+	return out, nil
+}
+
+// configuredProof is p, unless ready.http says what is asked: then the port is that of
+// the URL, if it is one of this machine.
+func (l *tomcatKind) configuredProof(p tomcatProof) tomcatProof {
+	configured := l.Config.Ready.HTTP.URL
+	if configured == "" {
+		return p
+	}
+	p = tomcatProof{Since: p.Since, URL: configured, Socket: l.Config.Ready.HTTP.Socket}
+	if u, err := url.Parse(configured); err == nil && p.Socket == "" {
+		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+			p.Port = service.PortOf(u)
+		}
+	}
+	return p
+}
+
+// answers are the statuses that count where no path is configured: the root of a
+// Tomcat without a ROOT application answers 404, and that proves enough.
+func answers() []int {
+	var out []int
+	for code := 200; code < 500; code++ {
+		out = append(out, code)
+	}
+	return out
+}
+
+// probe looks once whether Tomcat is ready. configured is what the configuration asks
+// for; nil: nothing.
+func (l *tomcatKind) probe(proof tomcatProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
+	ready := l.Config.Ready
+	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: answers(),
+		CertFile: ready.HTTP.CertFile, KeyFile: ready.HTTP.KeyFile}}.New(nil)
+	return probe.Func(func(ctx context.Context, p probe.Process) error {
+		own, ok := p.(*proc.Process)
+		switch {
+		case !ok:
+			return errors.New("cannot see what it listens on")
+		case proof.Port > 0:
+			if err := l.owns(own, proof.Port); err != nil {
+				return err
+			}
+		case proof.Socket != "" && configured == nil:
+			if err := own.OwnsSocketFile(proof.Socket); err != nil {
+				return err
+			}
+		}
+		switch {
+		case configured != nil:
+			return configured.Check(ctx, p)
+		case root != nil:
+			return root.Check(ctx, p)
+		case proof.AJP != "":
+			return tomcat.PingAJP(ctx, proof.AJP)
+		case !w.started():
+			return errors.New(w.notStarted(proof))
+		case proof.Unknown != "":
+			return own.Listens()
+		}
+		return nil
+	})
+}
+
+// owns says whether the port is this Tomcat's.
+func (l *tomcatKind) owns(p *proc.Process, port int) error {
+	certain, err := p.OwnsListener(port)
+	if err == nil && !certain {
+		l.vague.Do(func() {
+			l.log.Warn("cannot see whose socket listens; its user is the service's, which has to do", "port", port)
+		})
+	}
+	return err
+}

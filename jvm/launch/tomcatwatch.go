@@ -1,0 +1,204 @@
+package launch
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
+)
+
+// tomcatWatch reads one start of a Tomcat.
+type tomcatWatch struct {
+	patterns  *tomcat.Patterns
+	base      string
+	wanted    []string     // context paths that must be deployed
+	asked     string       // the path that ready.http asks; empty: none
+	apps      []string     // context paths of what Tomcat deploys, as far as is known
+	options   []jvm.Option // that the JVM was given
+	since     time.Time
+	serverErr error                               // why server.xml could not be read; nil: it was
+	next      func([]byte) supervisor.Observation // the line that readiness waits for; nil: none
+
+	mu     sync.Mutex // guards what follows
+	watch  *tomcat.OutputReader
+	failed []string // contexts
+}
+
+func (w *tomcatWatch) begin() { w.watch = tomcat.NewOutputReader(w.patterns) }
+
+// line looks at one line of output.
+func (w *tomcatWatch) line(line []byte) supervisor.Observation {
+	f, ok := w.read(line)
+	var o supervisor.Observation
+	if w.next != nil {
+		o = w.next(line)
+	}
+	if !ok {
+		return o
+	}
+	switch f.Kind {
+	case tomcat.ContextFailed, tomcat.DeployFailed:
+		if w.needs(f.Context) {
+			o.Failed = f.String()
+		}
+	case tomcat.ConnectorFailed, tomcat.ServerFailed, tomcat.ConfigError:
+		o.Failed = f.String()
+	}
+	return o
+}
+
+// read takes the next line.
+func (w *tomcatWatch) read(line []byte) (tomcat.Finding, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f, ok := w.watch.Line(string(line))
+	if ok && (f.Kind == tomcat.ContextFailed || f.Kind == tomcat.DeployFailed) {
+		w.failed = append(w.failed, tomcat.ContextOf(f.Context))
+	}
+	return f, ok
+}
+
+// started says whether Tomcat has said that its start is over.
+func (w *tomcatWatch) started() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.watch.Started()
+}
+
+// notStarted is what is waited for where no connector can be asked.
+func (w *tomcatWatch) notStarted(p tomcatProof) string {
+	text := "Tomcat has not said yet that it has started"
+	if p.Unknown != "" {
+		text += "; " + p.Unknown
+	}
+	return text
+}
+
+// needs says whether the service is of no use without an application that has failed:
+// it is a wanted one, the one that ready.http asks, or, where none are wanted, none of
+// the others is known to work. One whose name is not known may be any of these.
+func (w *tomcatWatch) needs(context string) bool {
+	if context == "" {
+		return true
+	}
+	context = tomcat.ContextOf(context)
+	for _, wanted := range w.wanted {
+		if tomcat.ContextOf(wanted) == context {
+			return true
+		}
+	}
+	if w.asked != "" && w.serving(w.asked, context) == context {
+		return true
+	}
+	if len(w.wanted) > 0 {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !slices.ContainsFunc(w.apps, func(app string) bool { return app != context && !slices.Contains(w.failed, app) })
+}
+
+// serving is the context that a path is in, of those that are known and one more.
+func (w *tomcatWatch) serving(path, context string) string {
+	best := ""
+	for _, app := range append([]string{context}, w.apps...) {
+		if prefix := strings.TrimSuffix(app, "/"); strings.HasPrefix(path+"/", prefix+"/") && len(app) > len(best) {
+			best = app
+		}
+	}
+	return best
+}
+
+// listen complains of the applications that failed in the start of a Tomcat that runs;
+// what is deployed later does not count. before reads the lines first.
+func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) func() func([]byte) *supervisor.Complaint {
+	return func() func([]byte) *supervisor.Complaint {
+		hear := before()
+		again := &tomcatWatch{patterns: w.patterns, base: w.base, wanted: w.wanted, asked: w.asked, apps: w.apps, since: w.since}
+		again.begin()
+		return func(line []byte) *supervisor.Complaint {
+			if c := hear(line); c != nil || again.started() {
+				return c
+			}
+			f, ok := again.read(line)
+			if !ok || f.Kind != tomcat.ContextFailed && f.Kind != tomcat.DeployFailed {
+				return nil
+			}
+			needed := again.needs(f.Context)
+			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
+				Ill: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
+		}
+	}
+}
+
+// given is a refused option as it was written, and where.
+func (w *tomcatWatch) given(refused string) string {
+	for _, o := range blamed(w.options, hotspot.StartupError{Option: refused}) {
+		if o.Source != "" {
+			return o.String() + " (" + o.Source + ")"
+		}
+	}
+	return refused
+}
+
+// explain gives the operator's line: what failed, why, in which file and line. An
+// application that is not needed has not made the start fail.
+func (w *tomcatWatch) explain(ctx context.Context) string {
+	w.mu.Lock()
+	findings := w.watch.Findings()
+	w.mu.Unlock()
+	worst, ok := tomcat.Worst(slices.DeleteFunc(findings, func(f tomcat.Finding) bool {
+		return (f.Kind == tomcat.ContextFailed || f.Kind == tomcat.DeployFailed) && !w.needs(f.Context)
+	}))
+	switch {
+	case !ok && w.serverErr != nil && !w.started():
+		return w.serverErr.Error()
+	case !ok:
+		return ""
+	}
+	switch worst.Kind {
+	case tomcat.JVMOption:
+		worst.Option = w.given(worst.Option)
+	case tomcat.ConnectorFailed:
+		if who := proc.PortHolder(worst.Port); worst.Port > 0 && who != "" {
+			return worst.String() + "; the port is held by another process" + who
+		}
+	case tomcat.ContextFailed, tomcat.DeployFailed:
+		return w.cause(ctx, worst)
+	}
+	return worst.String()
+}
+
+// cause is what a failed application says of itself. Tomcat writes it behind the line
+// that it failed, or to a log file of its own, a moment later.
+func (w *tomcatWatch) cause(ctx context.Context, f tomcat.Finding) string {
+	w.mu.Lock()
+	for _, now := range w.watch.Findings() {
+		if now.Kind == f.Kind && now.Context == f.Context {
+			f = now
+		}
+	}
+	w.mu.Unlock()
+	for {
+		found, ok, err := w.patterns.FindCause(w.base, f, w.since)
+		if ok {
+			return found.String()
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+			if err == nil {
+				continue
+			}
+		case <-ctx.Done():
+		}
+		return f.String()
+	}
+}
