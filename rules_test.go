@@ -32,12 +32,13 @@ func edges() map[string][]string {
 		"hooks/plugin":       {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks":              {"internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm", "internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact", "internal/fdstore", "internal/asuser"},
 		"internal/asuser":    {"internal/procfs"},
-		"internal/cgroup":    {},
+		"internal/cgroup":    {"internal/mounts"},
 		"internal/service":   {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit", "internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm", "jvm/tomcat", "supervisor", "supervisor/probe"},
 		"jvm/launch":         {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote", "internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
 		"internal/daemon":    {"internal/program", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/launch", "jvm/tomcat", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":      {},
+		"internal/mounts":    {},
 		"internal/jacoco":    {},
 		"internal/lifecycle": {},
 		"internal/layout":    {},
@@ -91,7 +92,7 @@ func edges() map[string][]string {
 		"supervisor":           {"internal/program", "internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident":  {"internal/headroom", "internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":     {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
-		"internal/trust":       {},
+		"internal/trust":       {"internal/mounts"},
 		"internal/untrusted":   {},
 		"internal/reference":   {},
 	}
@@ -106,6 +107,7 @@ func homes() map[string]string {
 		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
+		"github.com/moby/sys/mountinfo":    "internal/mounts",
 		"golang.org/x/text":                "jvm/tomcat/entities.go",
 	}
 }

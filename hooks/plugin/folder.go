@@ -59,8 +59,8 @@ type Reader struct {
 
 // Bounds on a plugin.
 const (
-	maxPluginFiles = 10_000
-	maxFragment    = 1 << 20 // bytes of an option file
+	maxFiles    = 10_000
+	maxFragment = 1 << 20 // bytes of an option file
 )
 
 // Read reads the plugin of a folder. What is wrong is in its Problems.
@@ -117,7 +117,7 @@ func (f *Folder) problem(format string, args ...any) {
 // readFragments reads jvm.d. With unsure the layer of files that name none is not known.
 func (f *Folder) readFragments(unsure bool) {
 	dir := filepath.Join(f.Dir, "jvm.d")
-	entries, err := untrusted.ReadDir(dir, maxPluginFiles)
+	entries, err := untrusted.ReadDir(dir, maxFiles)
 	if _, there := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && there != nil {
 		return // nobody has options; a link that leads nowhere is a mistake
 	}
@@ -208,8 +208,8 @@ func checkOwners(dir string) error {
 		if count++; err != nil {
 			return fmt.Errorf("cannot look at %s: %w", path, untrusted.Cause(err))
 		}
-		if count > maxPluginFiles {
-			return fmt.Errorf("%s has more than %d files: that is no plugin", dir, maxPluginFiles)
+		if count > maxFiles {
+			return fmt.Errorf("%s has more than %d files: that is no plugin", dir, maxFiles)
 		}
 		if d.Type()&fs.ModeSymlink == 0 {
 			return trust.Entry(path, os.Geteuid())

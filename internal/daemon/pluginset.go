@@ -18,7 +18,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/launch"
 )
 
-// pluginsItem is the bag item of the plugins.
+// pluginsItem is the item of the plugins in the fd store.
 const pluginsItem = "plugins"
 
 // runtimePluginDir is where plugins have their state where the state folder cannot be
@@ -28,8 +28,8 @@ const runtimePluginDir = "/run/stoker/plugins"
 // newPlugins are the plugins of this container, with what was switched before.
 func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.Logger, journal *journal, runner *hookRunner) *plugin.Set {
 	o := plugin.Options{Reader: PluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
-		Saved:   rec.Blobs[pluginsItem],
-		Save:    func(data []byte) error { return m.Put(pluginsItem, data) },
+		Restore: func(state any) (bool, error) { return rec.TakeJSON(pluginsItem, state) },
+		Save:    func(state any) error { return m.FDStore().PutJSON(pluginsItem, state) },
 		Warn:    func(text string) { log.Warn("plugins", "problem", text) },
 		OnHooks: runner.renewPlugins,
 		OnChange: func(p plugin.Info) {
