@@ -90,7 +90,7 @@ type Hook struct {
 	RunAs string `yaml:"run_as"`
 	// AllowEnv are patterns of variables that it may set by STOKER_OUT although they decide
 	// what programs load or execute.
-	AllowEnv []string `yaml:"allow_env" check:"envpatterns"`
+	AllowEnv []string `yaml:"allow_env" check:"envpattern"`
 	// Env is added to its environment.
 	Env map[string]string `yaml:"env"`
 	// Parallel hooks that follow each other run at the same time.

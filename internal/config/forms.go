@@ -21,125 +21,119 @@ import (
 // maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
 const maxSocketPath = 107
 
-// tags checks the values below v, the section at path, by their tags check.
-func (v *validator) tags(section any, path string) { v.CheckTags(section, path, v.form) }
+// textForms check a text, or each item of a list, by the form that a tag check names.
+// Literals are texts in which nothing is expanded.
+var textForms = map[string]func(v *validator, path, text string){
+	"absolute":   (*validator).absolute,
+	"address":    (*validator).address,
+	"capability": (*validator).capability,
+	"envfile":    (*validator).envFile,
+	"envpattern": (*validator).envPattern,
+	"group":      (*validator).group,
+	"hookfile":   checkForm(hooks.CheckFileName, ""),
+	"ionice":     checkForm(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
+	"literal":    (*validator).literal,
+	"method":     (*validator).method,
+	"option":     (*validator).option,
+	"regexp":     (*validator).regexp,
+	"remoteurl":  (*validator).remoteURL,
+	"signal":     func(v *validator, path, text string) { v.signal(path, text) },
+	"size":       func(v *validator, path, text string) { v.size(path, text) },
+	"socket":     (*validator).socket,
+	"umask":      checkForm(func(text string) error { _, err := ParseUmask(text); return err }, `write "0027"`),
+	"url":        (*validator).httpURL,
+	"user":       (*validator).user,
+	"variable":   (*validator).envName,
+}
 
-// form checks a value by the form that a tag names. Literals are texts in which nothing is
-// expanded.
-func (v *validator) form(form, path string, value any) {
-	text, _ := value.(string)
-	list, _ := value.([]string)
-	switch form {
-	case "absolute":
-		v.absolute(path, text)
-	case "socket":
-		v.socket(path, text)
-	case "size":
-		v.size(path, text)
-	case "signal":
-		v.signal(path, text)
-	case "regexp":
-		v.regexp(path, text)
-	case "url":
-		v.httpURL(path, text)
-	case "address":
-		v.address(path, text)
-	case "method":
-		v.method(path, text)
-	case "statuses":
-		v.numbers(path, value.([]int), 100, 599, "an HTTP status")
-	case "command":
-		v.program(path, list)
-	case "headers":
-		v.headers(path, value.(map[string]string))
-	case "exitcodes":
-		v.numbers(path, value.([]int), 0, 255, "an exit code")
-	case "literal":
-		v.literal(path, text)
-		for i, item := range list {
-			v.literal(layeredyaml.Index(path, i), item)
+// checkForm is a form whose check another package has; empty means absent.
+func checkForm(check func(text string) error, hint string) func(v *validator, path, text string) {
+	return func(v *validator, path, text string) {
+		if err := check(text); text != "" && err != nil {
+			v.Bad(path, hint, "%s", err)
 		}
-	case "variables":
-		for _, name := range list {
-			v.envName(path, name)
-		}
-	case "user":
-		v.literal(path, text)
-		name, group, both := strings.Cut(text, ":")
-		if text != "" && !(validID(name) && (!both || validID(group))) {
-			v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
-		}
-	case "groups":
-		for i, group := range list {
-			if at := layeredyaml.Index(path, i); !validID(group) {
-				v.Bad(at, "write a name or a number", "%s is not a group", layeredyaml.Quote("", group))
-			}
-		}
-	case "umask":
-		if _, err := ParseUmask(text); text != "" && err != nil {
-			v.Bad(path, `write "0027"`, "%s", err)
-		}
-	case "share":
-		if share := value.(float64); !(share > 0 && share <= 1) {
-			v.Bad(path, "write 0.5 for a half", "%v is not above 0 and up to 1", share)
-		}
-	case "option":
-		if args, ok := jvm.SplitJoined(text); ok {
-			v.Bad(path, "write "+layeredyaml.QuoteList(redact.Args(args))+" as items of the list",
-				"%s has %d arguments, and each is an item of its own", layeredyaml.Quote("", redact.Line(text)), len(args))
-		}
-	case "remoteurl":
-		if err := remote.Check(text); err != nil {
-			v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be asked: %s",
-				layeredyaml.Quote("", redact.URL(text)), err)
-		}
-	case "hookfile":
-		if err := hooks.CheckFileName(text); text != "" && err != nil {
-			v.Bad(path, "", "%s", err)
-		}
-	case "ionice":
-		if _, err := execshim.ParseIONice(text); text != "" && err != nil {
-			v.Bad(path, "", "%v", err)
-		}
-	default:
-		v.listForm(form, path, value, list)
 	}
 }
 
-// listForm is form for what has several items.
-func (v *validator) listForm(form, path string, value any, list []string) {
-	switch form {
-	case "envfiles":
-		for i, file := range list {
-			v.envFile(layeredyaml.Index(path, i), file)
+// tags checks the values below v, the section at path, by their tags check.
+func (v *validator) tags(section any, path string) { v.CheckTags(section, path, v.form) }
+
+func (v *validator) form(form, path string, value any) {
+	text, isText := value.(string)
+	list, isList := value.([]string)
+	check := textForms[form]
+	switch {
+	case check != nil && isText:
+		check(v, path, text)
+	case check != nil && isList:
+		for i, item := range list {
+			check(v, layeredyaml.Index(path, i), item)
 		}
-	case "rlimits":
+	case form == "command":
+		v.program(path, list)
+	case form == "headers":
+		v.headers(path, value.(map[string]string))
+	case form == "rlimits":
 		v.rlimits(path, value.(map[string]string))
-	case "capabilities":
-		for i, name := range list {
-			if _, err := execshim.ParseCapability(name); err != nil {
-				v.Bad(layeredyaml.Index(path, i), layeredyaml.DidYouMean(strings.ToUpper(name), execshim.CapabilityNames()), "%v", err)
-			}
-		}
-	case "envpatterns":
-		for i, pattern := range list {
-			if err := hooks.CheckEnvPattern(pattern); err != nil {
-				v.Bad(layeredyaml.Index(path, i), "", "%s", err)
-			}
-		}
-	case "conditions":
-		byName, _ := value.(map[string]jvm.StringList)
-		for name, words := range byName {
+	case form == "exitcodes":
+		v.numbers(path, value.([]int), 0, 255, "an exit code")
+	case form == "statuses":
+		v.numbers(path, value.([]int), 100, 599, "an HTTP status")
+	case form == "conditions" && isList:
+		v.condition(path, list)
+	case form == "conditions":
+		for name, words := range value.(map[string]jvm.StringList) {
 			v.condition(layeredyaml.Join(path, name), words)
 			if layeredyaml.LastKey(path) == "env" {
 				v.envName(layeredyaml.Join(path, name), name)
 			}
 		}
-		if byName == nil {
-			v.condition(path, list)
+	case form == "share":
+		if share := value.(float64); !(share > 0 && share <= 1) {
+			v.Bad(path, "write 0.5 for a half", "%v is not above 0 and up to 1", share)
 		}
 	default:
 		panic(path + " has the unknown check " + form)
+	}
+}
+
+func (v *validator) capability(path, name string) {
+	if _, err := execshim.ParseCapability(name); err != nil {
+		v.Bad(path, layeredyaml.DidYouMean(strings.ToUpper(name), execshim.CapabilityNames()), "%v", err)
+	}
+}
+
+func (v *validator) envPattern(path, text string) {
+	if err := hooks.CheckEnvPattern(text); err != nil {
+		v.Bad(path, "", "%s", err)
+	}
+}
+
+func (v *validator) user(path, text string) {
+	v.literal(path, text)
+	name, group, both := strings.Cut(text, ":")
+	if text != "" && !(validID(name) && (!both || validID(group))) {
+		v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
+	}
+}
+
+func (v *validator) group(path, text string) {
+	if !validID(text) {
+		v.Bad(path, "write a name or a number", "%s is not a group", layeredyaml.Quote("", text))
+	}
+}
+
+func (v *validator) option(path, text string) {
+	if args, ok := jvm.SplitJoined(text); ok {
+		v.Bad(path, "write "+layeredyaml.QuoteList(redact.Args(args))+" as items of the list",
+			"%s has %d arguments, and each is an item of its own", layeredyaml.Quote("", redact.Line(text)), len(args))
+	}
+}
+
+func (v *validator) remoteURL(path, text string) {
+	if err := remote.Check(text); text != "" && err != nil {
+		v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be asked: %s",
+			layeredyaml.Quote("", redact.URL(text)), err)
 	}
 }
 
