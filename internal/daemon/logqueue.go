@@ -72,8 +72,8 @@ func (q *logQueue) flush(within time.Duration) {
 	}
 }
 
-// after has f waited for before what is logged from now on is written.
-func (q *logQueue) after(f func()) {
+// waitBefore has f waited for before what is logged from now on is written.
+func (q *logQueue) waitBefore(f func()) {
 	select {
 	case q.entries <- logEntry{wait: f}:
 	default: // full: nobody reads, and order does not matter

@@ -74,7 +74,7 @@ func (w *tomcatWatch) started() bool {
 }
 
 // notStarted is what is waited for where no connector can be asked.
-func (w *tomcatWatch) notStarted(p tomcatProof) string {
+func (w *tomcatWatch) notStarted(p readyProof) string {
 	text := "Tomcat has not said yet that it has started"
 	if p.Unknown != "" {
 		text += "; " + p.Unknown
@@ -117,9 +117,9 @@ func (w *tomcatWatch) serving(path, context string) string {
 	return best
 }
 
-// listen complains of the applications that failed in the start of a Tomcat that runs;
+// watchRunning complains of the applications that failed in the start of a Tomcat that runs;
 // what is deployed later does not count. before reads the lines first.
-func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) func() func([]byte) *supervisor.Complaint {
+func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.Complaint) func() func([]byte) *supervisor.Complaint {
 	return func() func([]byte) *supervisor.Complaint {
 		hear := before()
 		again := &tomcatWatch{patterns: w.patterns, base: w.base, wanted: w.wanted, asked: w.asked, apps: w.apps, since: w.since}
@@ -139,9 +139,9 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 	}
 }
 
-// given is a refused option as it was written, and where.
-func (w *tomcatWatch) given(refused string) string {
-	for _, o := range blamed(w.options, hotspot.StartupError{Option: refused}) {
+// writtenOption is a refused option as it was written, and where.
+func (w *tomcatWatch) writtenOption(refused string) string {
+	for _, o := range optionsMeant(w.options, hotspot.StartupError{Option: refused}) {
 		if o.Source != "" {
 			return o.String() + " (" + o.Source + ")"
 		}
@@ -166,7 +166,7 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 	}
 	switch worst.Kind {
 	case tomcat.JVMOption:
-		worst.Option = w.given(worst.Option)
+		worst.Option = w.writtenOption(worst.Option)
 	case tomcat.ConnectorFailed:
 		if who := proc.PortHolder(worst.Port); worst.Port > 0 && who != "" {
 			return worst.String() + "; the port is held by another process" + who
