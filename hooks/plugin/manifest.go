@@ -12,58 +12,75 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
+// Config is the plugins section of the configuration.
+type Config struct {
+	// Dir holds the plugins, a folder each (default /etc/stoker/plugins).
+	Dir string `yaml:"dir" default:"/etc/stoker/plugins" check:"absolute"`
+	// Enabled overrides the manifests, by name.
+	Enabled map[string]Override `yaml:"enabled"`
+}
+
+// Override overrides the manifest of a plugin.
+type Override struct {
+	// On false switches it off, true on (default: as its manifest says).
+	On *bool `yaml:"on,short"`
+	// When is a condition besides the manifest's.
+	When jvm.When `yaml:"when"`
+	// Set has values of parameters.
+	Set map[string]string `yaml:"set"`
+}
+
 // ManifestName is the file that makes a folder a plugin.
 const ManifestName = "plugin.yaml"
 
-// Manifest is what a plugin says of itself.
+// Manifest describes a plugin.
 type Manifest struct {
-	// Name is that of its folder, too.
+	// Name is that of its folder.
 	Name        string `yaml:"name"`
 	Version     string `yaml:"version"`
 	Description string `yaml:"description"`
-	// Requires says with what it works.
+	// Requires is what it needs.
 	Requires Requires `yaml:"requires"`
-	// Required says that services must not start without it; nil: if it has options of
-	// the layer enforced.
+	// Required means that services must not start without it; nil: if it has options of the layer
+	// enforced.
 	Required *bool `yaml:"required"`
-	// Enabled false leaves it off until somebody switches it on (default true).
+	// Enabled false leaves it off until it is switched on (default true).
 	Enabled *bool `yaml:"enabled"`
-	// When says in which containers it counts.
+	// When is the condition for being active.
 	When jvm.When `yaml:"when"`
-	// Params are what may be set, by name.
+	// Params are its parameters by name.
 	Params map[string]Param `yaml:"params"`
 	JVM    ManifestJVM      `yaml:"jvm"`
-	// Hooks are lists as those of the configuration; those with File give settings
-	// to files of the folder's hooks/EVENT.d.
+	// Hooks are as those of the configuration; an entry with File has the settings of a file in
+	// hooks/EVENT.d.
 	Hooks hooks.ByEvent `yaml:"hooks"`
-	// Actions are what an operator may have done, by name.
+	// Actions are programs for operators, by name.
 	Actions map[string]Action `yaml:"actions"`
 }
 
 // Requires is what a plugin needs.
 type Requires struct {
-	// Stoker is a condition on stoker's version: ">=0.5", ">0.5", "=0.5.1"; several
-	// with commas.
+	// Stoker is a condition on stoker's version: ">=0.5", ">0.5", "=0.5.1"; several with commas.
 	Stoker string `yaml:"stoker"`
 }
 
 // ManifestJVM is about the option files of a plugin.
 type ManifestJVM struct {
-	// Layer is that of files in jvm.d whose first line names none (default default).
+	// Layer of the files in jvm.d whose first line has none (default default).
 	Layer string `yaml:"layer" check:"oneof default user enforced"`
 }
 
-// What Action.Service may be.
+// Values of Action.Service.
 const (
-	ActionOfMain = "main" // it is about the main service, which must have a process
+	ActionOfMain = "main" // the main service, which must have a process
 	ActionOfNone = "none"
 )
 
-// Action is something that an operator may have done.
+// Action is a program that an operator may run.
 type Action struct {
 	// Command is an argument list. It is never given to a shell.
 	Command []string `yaml:"command"`
-	// Timeout is until TERM to its group, and KILL (default 60s).
+	// Timeout until its group gets TERM, and KILL (default 60s).
 	Timeout time.Duration `yaml:"timeout" default:"60s" check:"positive"`
 	// RunAs is the user, as that of a service (default stoker's own).
 	RunAs string `yaml:"run_as"`
@@ -72,24 +89,22 @@ type Action struct {
 	Description string `yaml:"description"`
 }
 
-// PluginName says whether a word may be the name of a plugin.
-func ValidName(name string) bool {
-	return regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`).MatchString(name)
-}
+var (
+	pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
+	paramName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
+	actionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+)
 
-// ParamName says whether a word may be the name of a parameter, which is also the
-// end of a variable's.
-func ValidParamName(name string) bool {
-	return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`).MatchString(name)
-}
+// ValidName reports whether a plugin may have a name.
+func ValidName(name string) bool { return pluginName.MatchString(name) }
 
-// ActionName says whether a word may be the name of an action.
-func ValidActionName(name string) bool {
-	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`).MatchString(name)
-}
+// ValidParamName reports whether a parameter may have a name. It is a part of a variable's name.
+func ValidParamName(name string) bool { return paramName.MatchString(name) }
 
-// RefFaults says what is wrong with the references of a manifest; the keys are
-// dotted paths.
+// ValidActionName reports whether an action may have a name.
+func ValidActionName(name string) bool { return actionName.MatchString(name) }
+
+// CheckReferences returns the problems with the references of a manifest; keys are dotted paths.
 func (m *Manifest) CheckReferences() []Problem {
 	var out []Problem
 	check := func(path, text string, use usage) {
@@ -97,9 +112,14 @@ func (m *Manifest) CheckReferences() []Problem {
 			out = append(out, Problem{Key: path, Message: err.Error()})
 		}
 	}
-	list := func(path string, texts []string) {
+	checkList := func(path string, texts []string) {
 		for k, text := range texts {
 			check(fmt.Sprintf("%s[%d]", path, k), text, inArgument)
+		}
+	}
+	checkMap := func(path string, texts map[string]string, use usage) {
+		for _, name := range slices.Sorted(maps.Keys(texts)) {
+			check(path+"."+name, texts[name], use)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
@@ -108,20 +128,16 @@ func (m *Manifest) CheckReferences() []Problem {
 	for _, event := range lifecycle.Events() {
 		for k, h := range m.Hooks.Of(event) {
 			path := fmt.Sprintf("hooks.%s[%d]", event, k)
-			list(path+".command", h.Command)
+			checkList(path+".command", h.Command)
 			check(path+".url", h.URL, inRequest)
 			check(path+".body", h.Body, inRequest)
 			check(path+".ca_file", h.CAFile, inVariable)
-			for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
-				check(path+".headers."+name, h.Headers[name], inRequest)
-			}
-			for _, name := range slices.Sorted(maps.Keys(h.Env)) {
-				check(path+".env."+name, h.Env[name], inVariable)
-			}
+			checkMap(path+".headers", h.Headers, inRequest)
+			checkMap(path+".env", h.Env, inVariable)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Actions)) {
-		list("actions."+name+".command", m.Actions[name].Command)
+		checkList("actions."+name+".command", m.Actions[name].Command)
 	}
 	return out
 }

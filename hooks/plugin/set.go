@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -20,73 +19,60 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// PluginsOptions are what Plugins work with.
+// Options configure a Set.
 type Options struct {
-	Reader Reader
-	// Version is stoker's.
-	Version string
-	// Stoker is the path of our own binary, for commands that begin with "stoker".
+	Reader  Reader
+	Version string // of stoker
+	// Stoker is the path of stoker's binary, for commands that begin with "stoker".
 	Stoker string
-	// StateFile keeps what operators switch; empty: nothing does.
+	// StateFile keeps the switches of operators; empty: they end with the container.
 	StateFile string
-	// StateDirs are where a plugin's state folder may be, best first.
+	// StateDirs are folders for the plugins' state folders, best first.
 	StateDirs []string
-	// Kept is what an earlier supervisor of this container gave to Keep; nil: nothing.
-	Saved []byte
-	// Keep keeps something for a later supervisor.
-	Save func(data []byte) error
-	// Changed is told of every plugin whose state has changed, one at a time and in
-	// their order. It must not call back.
+	// Restore reads what an earlier supervisor of this container gave to Save.
+	Restore func(state any) (found bool, err error)
+	// Save keeps a value for the next supervisor.
+	Save func(state any) error
+	// OnChange is called for every plugin with another state, one at a time and in their order. It
+	// must not call back. It may be nil, as OnHooks.
 	OnChange func(p Info)
-	// Renewed is told when the hooks of active plugins may be others. It must not call
-	// back.
-	OnHooks func(bound []hooks.ResolvedHook)
-	// Warn gets what an operator should know.
+	// OnHooks is called when the hooks of the plugins have changed. It must not call back.
+	OnHooks func(hooks []hooks.ResolvedHook)
+	// Warn logs a warning.
 	Warn func(text string)
 }
 
-// Plugins are the plugins of a container: which there are, which count, and what
-// they add. It may be used by several goroutines; what reads the disk is done by one
-// at a time, and the others do not wait for it.
+// Set is the plugins of a container. It is safe for concurrent use; nothing but another Refresh waits
+// while it reads the disk.
 type Set struct {
-	opts    Options
-	reading sync.Mutex // held while folders are read
-	// switching is held by one switch at a time, also while the state file is written.
-	switching sync.Mutex
+	opts      Options
+	reading   sync.Mutex // held while folders are read
+	switching sync.Mutex // held by one switch, also while the state file is written
 
 	mu          sync.Mutex // guards what follows
 	cfg         Config
-	env         hooks.Facts
+	facts       hooks.Facts
+	flavor      string // in force, if there are plugins
 	folders     []*Folder
-	scopes      map[string]scope // what of a plugin's scope was found on the disk
-	readErr     string           // why the folder of the plugins cannot be read; empty: it can
+	scopes      map[string]scope // of each plugin, what the disk says
+	readErr     string           // why the plugins' folder cannot be read; empty: it can
 	saved       savedState
 	evaluations []*evaluation
-	hooks       []byte // the hooks that were told, for comparing
-	flavor      string // in force, if there are plugins
+	lastHooks   string // that OnHooks was called with
 }
 
-// NewPlugins knows what was switched before. Configure must follow.
+// New makes a Set without plugins, which knows the earlier switches. Configure must follow.
 func New(o Options) *Set {
-	p := &Set{opts: o, saved: newSavedState(), scopes: map[string]scope{}}
-	if o.Saved != nil {
-		var err error
-		if p.saved, err = readSavedState(o.Saved); err == nil {
-			return p
-		}
-		o.Warn("cannot read the kept state of the plugins: " + err.Error())
-		p.saved = newSavedState()
-		p.saved.Undecided = "the state that an earlier supervisor kept cannot be read"
-	}
-	p.loadSwitches()
+	p := &Set{opts: o, saved: newSavedState()}
+	p.restore()
 	return p
 }
 
-// Configure has another configuration count.
-func (p *Set) Configure(cfg Config, where hooks.Facts) {
+// Configure applies another configuration.
+func (p *Set) Configure(cfg Config, facts hooks.Facts) {
 	p.reading.Lock()
 	p.mu.Lock()
-	p.cfg, p.env = cfg, where
+	p.cfg, p.facts = cfg, facts
 	p.mu.Unlock()
 	p.reading.Unlock()
 	p.Refresh()
@@ -97,12 +83,12 @@ func (p *Set) Refresh() {
 	p.reading.Lock()
 	defer p.reading.Unlock()
 	p.mu.Lock()
-	dir, where := p.cfg.Dir, p.env
+	dir, facts := p.cfg.Dir, p.facts
 	p.mu.Unlock()
-	folders, unread := p.read(dir)
+	folders, readErr := p.read(dir)
 	flavor := ""
-	if len(folders) > 0 && where.Flavor != nil {
-		flavor = where.Flavor()
+	if len(folders) > 0 && facts.Flavor != nil {
+		flavor = facts.Flavor()
 	}
 	scopes := map[string]scope{}
 	for _, f := range folders {
@@ -110,20 +96,19 @@ func (p *Set) Refresh() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if unread != "" && unread != p.readErr {
-		p.opts.Warn("there are no plugins: " + unread)
+	if readErr != "" && readErr != p.readErr {
+		p.opts.Warn("there are no plugins: " + readErr)
 	}
-	p.readErr, p.folders, p.scopes = unread, folders, scopes
-	p.flavor = flavor
+	p.readErr, p.folders, p.scopes, p.flavor = readErr, folders, scopes, flavor
 	p.update()
 }
 
-// read reads every plugin of a folder, by name.
-func (p *Set) read(dir string) (out []*Folder, unread string) {
+// read reads all plugins of a folder, by name.
+func (p *Set) read(dir string) (out []*Folder, readErr string) {
 	if dir == "" {
 		return nil, ""
 	}
-	entries, err := untrusted.ReadDir(dir, maxPluginFiles) // in byte order
+	entries, err := untrusted.ReadDir(dir, maxFiles) // in byte order
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ""
@@ -135,35 +120,35 @@ func (p *Set) read(dir string) (out []*Folder, unread string) {
 		info, err := os.Stat(path)
 		switch {
 		case strings.HasPrefix(e.Name(), "."), err == nil && !info.IsDir():
-			continue // a file beside them, or what an image build has left
+			// a file beside them, or what an image build has left
 		case err != nil:
 			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 				continue // removed meanwhile
 			}
-			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: true, Problems: []string{
-				fmt.Sprintf("cannot look at %s: %v", path, untrusted.Cause(err))}})
-			continue
+			f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: true}
+			f.problem("cannot look at %s: %v", path, untrusted.Cause(err))
+			out = append(out, f)
+		case !ValidName(e.Name()):
+			f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}}
+			f.problem("%s: the name of a plugin has small letters, digits, _ . and -", path)
+			out = append(out, f)
+		default:
+			out = append(out, p.opts.Reader.Read(path))
 		}
-		if !ValidName(e.Name()) {
-			out = append(out, &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Problems: []string{
-				path + ": the name of a plugin has small letters, digits, _ . and -"}})
-			continue
-		}
-		out = append(out, p.opts.Reader.Read(path))
 	}
 	return out, ""
 }
 
-// place finds the folders of a plugin, and makes that of its state.
+// scopeOf finds the folders of a plugin, and makes its state folder.
 func (p *Set) scopeOf(f *Folder) scope {
 	s := scope{pluginDir: f.Dir, stoker: p.opts.Stoker}
 	if dir, err := filepath.Abs(f.Dir); err == nil {
 		s.pluginDir = dir
 	}
 	s.stateErr = errors.New("there is no folder where a state could be kept")
-	for _, around := range p.opts.StateDirs {
-		dir := filepath.Join(around, f.Name)
-		// Others look into it: a JVM of another user may read what a hook has put there.
+	for _, parent := range p.opts.StateDirs {
+		dir := filepath.Join(parent, f.Name)
+		// A JVM of another user may read what a hook has put there.
 		err := os.MkdirAll(dir, 0o755)
 		if err == nil {
 			s.stateDir, s.stateErr = dir, nil
@@ -174,39 +159,38 @@ func (p *Set) scopeOf(f *Folder) scope {
 	return s
 }
 
-// settle finds out anew what everything comes to, keeps it and tells what has
-// changed. p.mu is held.
+// update evaluates all plugins, saves the state and reports changes. p.mu is held.
 func (p *Set) update() {
-	p.evaluations = p.evaluations[:0:0]
-	var bound []hooks.ResolvedHook
+	p.evaluations = nil
+	var all []hooks.ResolvedHook
 	for _, f := range p.folders {
 		e := p.evaluation(f)
 		e.evaluate(p.opts.Version)
 		p.evaluations = append(p.evaluations, e)
 		if e.isActive() {
-			bound = append(bound, p.activeHooks(e)...)
+			all = append(all, p.activeHooks(e)...)
 		} else {
-			bound = append(bound, p.teardownHooks(e)...)
+			all = append(all, p.teardownHooks(e)...)
 		}
 	}
-	p.notify()
+	p.reportChanges()
 	p.save()
-	if said, err := json.Marshal(bound); p.opts.OnHooks != nil && (err != nil || string(said) != string(p.hooks)) {
-		p.hooks = said
-		p.opts.OnHooks(bound)
+	if text, err := json.Marshal(all); p.opts.OnHooks != nil && (err != nil || string(text) != p.lastHooks) {
+		p.lastHooks = string(text)
+		p.opts.OnHooks(all)
 	}
 }
 
-// forItsOwn are the hooks of a plugin that counts, without those of pre-stop for processes
-// that were started without it: what it has not begun it is not to end. p.mu is held.
+// activeHooks are the hooks of an active plugin. Those of pre-stop do not run for processes that were
+// started without it: there is nothing of it to stop. p.mu is held.
 func (p *Set) activeHooks(e *evaluation) []hooks.ResolvedHook {
 	out := slices.Clone(e.hooks)
 	for k := range out {
 		if out[k].Event != lifecycle.PreStop {
 			continue
 		}
-		for _, service := range slices.Sorted(maps.Keys(p.saved.StartedWithout)) {
-			if slices.Contains(p.saved.StartedWithout[service], e.info.Name) {
+		for _, service := range slices.Sorted(maps.Keys(p.saved.Services)) {
+			if slices.Contains(p.saved.Services[service].Without, e.info.Name) {
 				out[k].Except = append(out[k].Except, service)
 			}
 		}
@@ -214,23 +198,19 @@ func (p *Set) activeHooks(e *evaluation) []hooks.ResolvedHook {
 	return out
 }
 
-// farewells are the hooks at the end of processes that were started with a plugin
-// which does not count any more: what it has begun with them it is to end. p.mu is
-// held.
+// teardownHooks are the hooks at the end of processes that were started with a plugin which is now
+// inactive: it ends what it has begun. p.mu is held.
 func (p *Set) teardownHooks(e *evaluation) (out []hooks.ResolvedHook) {
-	var services []string
-	for _, service := range slices.Sorted(maps.Keys(p.saved.StartedWith)) {
-		if slices.Contains(p.saved.StartedWith[service], e.info.Name) {
-			services = append(services, service)
-		}
-	}
+	startedWith := func(service string) bool { return slices.Contains(p.saved.Services[service].With, e.info.Name) }
+	services := slices.DeleteFunc(slices.Sorted(maps.Keys(p.saved.Services)), func(s string) bool { return !startedWith(s) })
 	for _, b := range e.hooks {
 		if b.Event != lifecycle.PreStop && b.Event != lifecycle.Exited && b.Event != lifecycle.Stopped {
 			continue
 		}
-		all := len(b.Services) == 0
-		if b.Services = slices.DeleteFunc(slices.Clone(b.Services), func(s string) bool { return !slices.Contains(services, s) }); all {
+		if len(b.Services) == 0 {
 			b.Services = services
+		} else {
+			b.Services = slices.DeleteFunc(slices.Clone(b.Services), func(s string) bool { return !slices.Contains(services, s) })
 		}
 		if len(b.Services) > 0 {
 			out = append(out, b)
@@ -239,10 +219,10 @@ func (p *Set) teardownHooks(e *evaluation) (out []hooks.ResolvedHook) {
 	return out
 }
 
-// evaluation puts together what decides one plugin. p.mu is held.
+// evaluation collects what decides about a plugin. p.mu is held.
 func (p *Set) evaluation(f *Folder) *evaluation {
-	e := &evaluation{folder: f, override: p.cfg.Enabled[f.Name], operator: p.saved.Switches[f.Name], env: p.env, flavor: p.flavor, scope: p.scopes[f.Name]}
-	e.scope.env, e.scope.labels = p.env.Env, p.env.Labels
+	e := &evaluation{folder: f, override: p.cfg.Enabled[f.Name], operator: p.saved.Switches[f.Name], flavor: p.flavor, scope: p.scopes[f.Name]}
+	e.scope.env, e.scope.labels = p.facts.Env, p.facts.Labels
 	if e.operator.Enabled == nil {
 		e.undecided = p.saved.Undecided
 	}
@@ -252,106 +232,39 @@ func (p *Set) evaluation(f *Folder) *evaluation {
 	return e
 }
 
-// tell tells of other states than before. p.mu is held.
-func (p *Set) notify() {
-	there := map[string]bool{}
+// reportChanges calls OnChange. p.mu is held.
+func (p *Set) reportChanges() {
+	exists := map[string]bool{}
 	for _, e := range p.evaluations {
-		there[e.info.Name] = true
-		said := string(e.info.State) + " " + shorten(e.info.Why)
-		if p.saved.Reported[e.info.Name] == said {
+		exists[e.info.Name] = true
+		state := string(e.info.State) + " " + shorten(e.info.Why)
+		if p.saved.Reported[e.info.Name] == state {
 			continue
 		}
-		p.saved.Reported[e.info.Name] = said
+		p.saved.Reported[e.info.Name] = state
 		if p.opts.OnChange != nil {
 			p.opts.OnChange(e.info)
 		}
 	}
-	maps.DeleteFunc(p.saved.Reported, func(name, _ string) bool { return !there[name] })
+	maps.DeleteFunc(p.saved.Reported, func(name, _ string) bool { return !exists[name] })
 }
 
-// keep puts what outlives us into the bag. p.mu is held.
-func (p *Set) save() {
-	data, err := json.Marshal(p.saved)
-	if err == nil {
-		err = p.opts.Save(data)
-	}
-	if err != nil {
-		p.opts.Warn("the state of the plugins is not kept: " + err.Error())
-	}
-}
-
-// List gives all plugins as they were found last, by name.
-func (p *Set) List() []Info {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := make([]Info, 0, len(p.evaluations))
-	for _, e := range p.evaluations {
-		out = append(out, e.info)
-	}
-	return out
-}
-
-// find gives the evaluation of a plugin; nil: there is none. p.mu is held.
+// find returns the evaluation of a plugin; nil: there is none. p.mu is held.
 func (p *Set) find(name string) *evaluation {
-	k := slices.IndexFunc(p.evaluations, func(e *evaluation) bool { return e.info.Name == name })
-	if k < 0 {
-		return nil
-	}
-	return p.evaluations[k]
-}
-
-// Blocked says why no service may start: a plugin that is required has failed, or their
-// folder, where such a one may be, cannot be read. nil: they may.
-func (p *Set) Blocked() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.readErr != "" {
-		return fmt.Errorf("the plugins are not known: %s", p.readErr)
-	}
 	for _, e := range p.evaluations {
-		if !e.info.Required || e.info.State != Failed || e.failed != nil && e.failed.OptionsApply {
-			continue
+		if e.info.Name == name {
+			return e
 		}
-		why := "is required"
-		if e.folder.Manifest.Required == nil {
-			why = "has options of the layer enforced, or may have,"
-		}
-		return fmt.Errorf("the plugin %s %s and has failed: %s", e.info.Name, why, e.info.Why)
 	}
 	return nil
 }
 
-// Carried are what the plugins that count add to JVMs, by name, less those that are
-// left out.
-func (p *Set) JVMOptions(leave []string) []JVMOptions {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var out []JVMOptions
-	for _, e := range p.evaluations {
-		if e.isActive() && len(e.options.Options) > 0 && !slices.Contains(leave, e.info.Name) {
-			out = append(out, e.options)
-		}
-	}
-	return out
-}
-
-// Watched are the files and folders whose change may make another plugin of one.
-func (p *Set) Watched() (files, dirs []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, f := range p.folders {
-		files = append(files, filepath.Join(f.Dir, ManifestName))
-		dirs = append(dirs, filepath.Join(f.Dir, "jvm.d"))
-	}
-	return files, dirs
-}
-
-// NoPluginError says that there is no such plugin, or nothing of that name in it.
+// NotFoundError means that there is no such plugin or action.
 type NotFoundError struct{ What, Hint string }
 
 func (e *NotFoundError) Error() string { return e.What }
 
-// noPlugin says that there is none. p.mu is held.
+// notFound is the error for an unknown name. p.mu is held.
 func (p *Set) notFound(name string) error {
 	var names []string
 	for _, e := range p.evaluations {
@@ -364,7 +277,7 @@ func (p *Set) notFound(name string) error {
 	return &NotFoundError{fmt.Sprintf("there is no plugin %q", name), hint}
 }
 
-// Get gives one plugin.
+// Get returns a plugin.
 func (p *Set) Get(name string) (Info, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -374,33 +287,58 @@ func (p *Set) Get(name string) (Info, error) {
 	return Info{}, p.notFound(name)
 }
 
-// FailHook notes that a hook of a plugin has failed. One that stands before a start
-// leaves the plugin out of it; after that its options go on counting, since no JVM is
-// to be started anew for a hook.
-func (p *Set) OnHookFailure(name string, event lifecycle.Event, reason string) {
+// List returns all plugins by name, as of the last Refresh.
+func (p *Set) List() []Info {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.find(name)
-	if e == nil || e.info.Required {
-		return
+	out := make([]Info, 0, len(p.evaluations))
+	for _, e := range p.evaluations {
+		out = append(out, e.info)
 	}
-	before := event == lifecycle.PreStart || event == lifecycle.Init || event == lifecycle.NetworkReady
-	p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now(), OptionsApply: !before}
-	p.update()
+	return out
 }
 
-// Fail leaves a plugin out, until it is switched on again or the container is another
-// one.
-func (p *Set) Disable(names []string, reason string) {
+// Blocked is why no service may start: a required plugin has failed, or the folder of the plugins, which
+// may have one, cannot be read. nil: they may.
+func (p *Set) Blocked() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.disable(names, reason)
-	p.update()
+	if p.readErr != "" {
+		return fmt.Errorf("the plugins are not known: %s", p.readErr)
+	}
+	for _, e := range p.evaluations {
+		if !e.info.Required || e.info.State != Failed || e.isActive() {
+			continue
+		}
+		why := "is required"
+		if e.folder.Manifest.Required == nil {
+			why = "has options of the layer enforced, or may have,"
+		}
+		return fmt.Errorf("the plugin %s %s and has failed: %s", e.info.Name, why, e.info.Why)
+	}
+	return nil
 }
 
-// fail notes it. p.mu is held.
-func (p *Set) disable(names []string, reason string) {
-	for _, name := range names {
-		p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now()}
+// JVMOptions returns what the active plugins add to JVMs, by name, without some of them.
+func (p *Set) JVMOptions(without []string) []JVMOptions {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []JVMOptions
+	for _, e := range p.evaluations {
+		if e.isActive() && len(e.options.Options) > 0 && !slices.Contains(without, e.info.Name) {
+			out = append(out, e.options)
+		}
 	}
+	return out
+}
+
+// Watched returns the files and folders whose change may change a plugin.
+func (p *Set) Watched() (files, dirs []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.folders {
+		files = append(files, filepath.Join(f.Dir, ManifestName))
+		dirs = append(dirs, filepath.Join(f.Dir, "jvm.d"))
+	}
+	return files, dirs
 }

@@ -5,49 +5,44 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// Begins notes which plugins count for a start of a service that is being prepared.
+// BeginStart notes which plugins are inactive at a start of a service.
 func (p *Set) BeginStart(service string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var missing []string
+	var without []string
 	for _, e := range p.evaluations {
 		if !e.isActive() && slices.ContainsFunc(e.hooks, func(b hooks.ResolvedHook) bool { return b.Event == lifecycle.PreStop }) {
-			missing = append(missing, e.info.Name)
+			without = append(without, e.info.Name)
 		}
 	}
-	if slices.Equal(p.saved.StartedWithout[service], missing) {
-		return
+	if s := p.saved.service(service); !slices.Equal(s.Without, without) {
+		s.Without = without
+		p.update()
 	}
-	if p.saved.StartedWithout[service] = missing; len(missing) == 0 {
-		delete(p.saved.StartedWithout, service)
-	}
-	p.update()
 }
 
-// Starts notes whose options a service is started with.
-func (p *Set) SetStartedWith(service string, carried []string) {
+// SetStartedWith notes the plugins whose options a service is started with.
+func (p *Set) SetStartedWith(service string, plugins []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if slices.Equal(p.saved.StartedWith[service], carried) {
-		return
+	if s := p.saved.service(service); !slices.Equal(s.With, plugins) {
+		s.With = plugins
+		p.update() // the teardown hooks are others
 	}
-	if p.saved.StartedWith[service] = carried; len(carried) == 0 {
-		delete(p.saved.StartedWith, service)
-	}
-	p.update() // who has left has no farewell any more
 }
 
-// StartedWith are the plugins whose options the latest process of a service carried.
+// StartedWith returns the plugins whose options the latest process of a service has.
 func (p *Set) StartedWith(service string) []JVMOptions {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []JVMOptions
-	for _, name := range p.saved.StartedWith[service] {
+	for _, name := range p.saved.service(service).With {
 		if e := p.find(name); e != nil {
 			out = append(out, e.options)
 		}
@@ -55,92 +50,102 @@ func (p *Set) StartedWith(service string) []JVMOptions {
 	return out
 }
 
-// Death is the end of a process that has died soon after its start, which may be a
-// plugin's doing.
+// Exit is the end of a process soon after its start, which a plugin may have caused.
 type Exit struct {
-	// Named are the plugins that its words speak of; none: all that it carried are
-	// suspected, but for those that were found innocent.
+	// Named are the plugins that its output names; none: all that it was started with are
+	// suspects, but for exonerated ones.
 	Named []string
-	// Explained says that its words speak of something else than plugins: without a
-	// name in them nobody is suspected.
+	// Explained means that its output has another cause: without a name there are no suspects.
 	Explained bool
 	Reason    string
-	WasReady  bool // it had been
+	WasReady  bool
 }
 
-// Blame finds out whose doing a death is. They are failed with the reason, and why
-// says so: the service is to be started without them at once. Where that start ends as
-// well before it was ready they were not the cause, and count again. An empty why says
-// that no plugin is suspected.
-func (p *Set) DisableSuspects(service string, d Exit) (why string) {
+// DisableSuspects disables the plugins that may have caused the end of a service; why says so, and the
+// service is to be started without them at once. If that start ends too before it is ready they are
+// exonerated and enabled again. An empty why means that there are no suspects.
+func (p *Set) DisableSuspects(service string, x Exit) (why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if trial := p.saved.Trials[service]; len(trial) > 0 {
-		delete(p.saved.Trials, service)
-		if !d.WasReady {
-			p.saved.Exonerated[service] = append(p.saved.Exonerated[service], trial...)
-			maps.DeleteFunc(p.saved.Failed, func(name string, _ failure) bool { return slices.Contains(trial, name) })
-		}
+	s := p.saved.service(service)
+	trial := s.Trial
+	if s.Trial = nil; !x.WasReady {
+		s.Exonerated = append(s.Exonerated, trial...)
+		maps.DeleteFunc(p.saved.Failed, func(name string, _ failure) bool { return slices.Contains(trial, name) })
 	}
-	var accused, others []string
-	for _, name := range p.saved.StartedWith[service] {
+	var suspects, others []string
+	for _, name := range s.With {
 		_, failed := p.saved.Failed[name]
 		switch e := p.find(name); {
 		case e == nil || failed || e.info.Required:
-		case slices.Contains(d.Named, name): // also one that was innocent of another death
-			accused = append(accused, name)
-		case !slices.Contains(p.saved.Exonerated[service], name):
+		case slices.Contains(x.Named, name): // also if it was exonerated of another end
+			suspects = append(suspects, name)
+		case !slices.Contains(s.Exonerated, name):
 			others = append(others, name)
 		}
 	}
-	if len(d.Named) == 0 && !d.Explained {
-		accused = others
+	if len(x.Named) == 0 && !x.Explained {
+		suspects = others
 	}
-	if len(accused) > 0 {
-		p.disable(accused, d.Reason)
-		p.saved.Trials[service] = accused
-		why = fmt.Sprintf("started again without the plugin %s, which may be the cause: %s", strings.Join(accused, ", "), shorten(d.Reason))
+	if len(suspects) > 0 {
+		p.disable(suspects, x.Reason)
+		s.Trial = suspects
+		why = fmt.Sprintf("started again without the plugin %s, which may be the cause: %s", strings.Join(suspects, ", "), shorten(x.Reason))
 	}
 	p.update()
 	return why
 }
 
-// Ready says that a service has become ready: who it was started without, to see
-// whether they were the cause of its end, were.
+// OnReady ends a trial: the service became ready without the suspects, so they stay disabled.
 func (p *Set) OnReady(service string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.saved.Trials[service]) == 0 {
-		return
+	if s := p.saved.service(service); len(s.Trial) > 0 {
+		s.Trial = nil
+		p.save()
 	}
-	delete(p.saved.Trials, service)
-	p.save()
 }
 
-// Confirm says that a service's start has come to something: what it was started
-// without stays failed, and who was found innocent is to be suspected again.
+// OnStable ends a trial, and exonerated plugins may be suspects again.
 func (p *Set) OnStable(service string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.saved.Trials[service])+len(p.saved.Exonerated[service]) == 0 {
-		return
+	if s := p.saved.service(service); len(s.Trial)+len(s.Exonerated) > 0 {
+		s.Trial, s.Exonerated = nil, nil
+		p.save()
 	}
-	delete(p.saved.Trials, service)
-	delete(p.saved.Exonerated, service)
-	p.save()
 }
 
-// Defer leaves a process as it is, whatever a switch has changed.
-func (p *Set) DeferRestart(service string, pid int) {
+// OnHookFailure disables a plugin whose hook has failed, unless it is required. After the start of a
+// service its options still apply: no JVM is restarted for a hook.
+func (p *Set) OnHookFailure(name string, event lifecycle.Event, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.saved.Deferred[service] = pid
-	p.save()
+	if e := p.find(name); e != nil && !e.info.Required {
+		p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now(), OptionsApply: !event.Contributes()}
+		p.update()
+	}
 }
 
-// Deferred says whether a process is left as it is.
-func (p *Set) RestartDeferred(service string, pid int) bool {
+// Disable disables plugins until they are switched on again or the container ends.
+func (p *Set) Disable(names []string, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return pid != 0 && p.saved.Deferred[service] == pid
+	p.disable(names, reason)
+	p.update()
+}
+
+func (p *Set) disable(names []string, reason string) {
+	for _, name := range names {
+		p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now()}
+	}
+}
+
+// enable forgets that a plugin has failed.
+func (p *Set) enable(name string) {
+	delete(p.saved.Failed, name)
+	for _, s := range p.saved.Services {
+		isName := func(n string) bool { return n == name }
+		s.Trial, s.Exonerated = slices.DeleteFunc(s.Trial, isName), slices.DeleteFunc(s.Exonerated, isName)
+	}
 }

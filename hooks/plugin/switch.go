@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,61 +11,40 @@ import (
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
-// PluginSwitch is what an operator wants of a plugin.
+// Switch is what an operator has set for a plugin.
+type Switch struct {
+	Enabled *bool             `json:"enabled,omitempty"` // nil: not set
+	Set     map[string]string `json:"set,omitempty"`
+	At      time.Time         `json:"at"`
+	By      string            `json:"by,omitempty"`
+}
+
+// SwitchRequest is a change that an operator requests.
 type SwitchRequest struct {
-	// Enabled switches it on or off; nil: that stays.
+	// Enabled switches the plugin on or off; nil: no change.
 	Enabled *bool `json:"enabled,omitempty"`
-	// Params are set; one that is null goes back to what it is without the operator.
+	// Params sets parameters; null removes the operator's value.
 	Params map[string]*string `json:"params,omitempty"`
 	// NoRestart leaves running services as they are.
 	NoRestart bool `json:"no_restart,omitempty"`
 }
 
-// ParamError refuses a switch for a parameter.
+// ParamError means that a parameter cannot be set.
 type ParamError struct{ Param, Why, Hint string }
 
 func (e *ParamError) Error() string {
 	return fmt.Sprintf("cannot set the parameter %q: %s", e.Param, e.Why)
 }
 
-// Switch does what an operator wants, or nothing. unsaved is why it counts until the
-// container ends only; empty: it counts for good. What has to follow is owed until
-// Settled.
+// Switch applies a request or fails without an effect. unsaved is why the change ends with the
+// container; empty: it is permanent. The restart that it requires is pending until RestartDone.
 func (p *Set) Switch(name string, want SwitchRequest, by string) (unsaved string, err error) {
 	p.switching.Lock()
 	defer p.switching.Unlock()
 	p.Refresh()
-	p.mu.Lock()
-	e := p.find(name)
-	if e == nil {
-		defer p.mu.Unlock()
-		return "", p.notFound(name)
-	}
-	next, err := e.switched(want)
-	if err != nil {
-		p.mu.Unlock()
+	if err := p.apply(name, want, by); err != nil {
 		return "", err
 	}
-	next.At, next.By = time.Now().UTC().Truncate(time.Second), by
-	if err := p.checkSize(name, next); err != nil {
-		p.mu.Unlock()
-		return "", err
-	}
-	p.saved.Switches[name] = next
-	if want.Enabled != nil && *want.Enabled || want.Enabled == nil && len(want.Params) > 0 { // it is to be tried again
-		delete(p.saved.Failed, name)
-		for _, list := range []map[string][]string{p.saved.Trials, p.saved.Exonerated} {
-			for service, names := range list {
-				list[service] = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
-			}
-		}
-	}
-	clear(p.saved.Deferred)
-	p.saved.Pending = &PendingRestart{By: by, Plugin: name, Later: want.NoRestart}
-	p.clearUndecided()
-	p.update()
-	p.mu.Unlock()
-
 	err = p.saveSwitches()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,51 +55,38 @@ func (p *Set) Switch(name string, want SwitchRequest, by string) (unsaved string
 	return p.saved.Unsaved, nil
 }
 
-// decided ends that it is not known what was switched before, once every plugin was
-// switched again. p.mu is held.
-func (p *Set) clearUndecided() {
-	for _, f := range p.folders {
-		if p.saved.Switches[f.Name].Enabled == nil {
-			return
-		}
+func (p *Set) apply(name string, want SwitchRequest, by string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.find(name)
+	if e == nil {
+		return p.notFound(name)
 	}
-	p.saved.Undecided = ""
-}
-
-// maxSwitches bounds what all operators' words are kept in, in bytes: half of the bag's
-// item, so that the failures and states beside them are kept in any case.
-const maxSwitches = 32 << 10
-
-// fits refuses what could not be kept for a later supervisor, and would take the rest
-// along. Less than before is never refused. p.mu is held.
-func (p *Set) checkSize(name string, next Switch) error {
-	all := maps.Clone(p.saved.Switches)
-	before, err := json.Marshal(all)
+	next, err := e.switched(want)
 	if err != nil {
 		return err
 	}
-	all[name] = next
-	after, err := json.Marshal(all)
-	if err != nil {
-		return err
+	next.At, next.By = time.Now().UTC().Truncate(time.Second), by
+	p.saved.Switches[name] = next
+	if want.Enabled != nil && *want.Enabled || want.Enabled == nil && len(want.Params) > 0 {
+		p.enable(name)
 	}
-	if len(after) <= maxSwitches || len(after) <= len(before) {
-		return nil
+	for _, s := range p.saved.Services {
+		s.DeferredPid = 0
 	}
-	if len(next.Set) == 0 {
-		return nil // a word, and no value
+	p.saved.Pending = &PendingRestart{By: by, Plugin: name, Later: want.NoRestart}
+	undecided := func(f *Folder) bool { return p.saved.Switches[f.Name].Enabled == nil }
+	if !slices.ContainsFunc(p.folders, undecided) {
+		p.saved.Undecided = ""
 	}
-	largest := slices.MaxFunc(slices.Sorted(maps.Keys(next.Set)), func(a, b string) int { return cmp.Compare(len(next.Set[a]), len(next.Set[b])) })
-	return &ParamError{largest, fmt.Sprintf("all that was switched would have %d bytes, more than %d", len(after), maxSwitches),
-		"put long values into a file, and its path into the parameter"}
+	p.update()
+	return nil
 }
 
-// switched is what the operator has said with that.
+// switched is the switch after a request.
 func (e *evaluation) switched(want SwitchRequest) (Switch, error) {
-	next := Switch{Enabled: cmp.Or(want.Enabled, e.operator.Enabled), Set: maps.Clone(e.operator.Set)}
-	if next.Set == nil {
-		next.Set = map[string]string{}
-	}
+	next := Switch{Enabled: cmp.Or(want.Enabled, e.operator.Enabled), Set: map[string]string{}}
+	maps.Copy(next.Set, e.operator.Set)
 	params := e.folder.Manifest.Params
 	for _, name := range slices.Sorted(maps.Keys(want.Params)) {
 		param, known := params[name]
@@ -145,15 +110,14 @@ func (e *evaluation) switched(want SwitchRequest) (Switch, error) {
 	return next, nil
 }
 
-// ReadyAction is an action with its values.
+// ResolvedAction is an action with its values.
 type ResolvedAction struct {
 	Action
-	Env []string // NAME=VALUE, of the plugin
-	// Secrets are values that are not to be shown.
-	Secrets []string
+	Env     []string // NAME=VALUE, of the plugin
+	Secrets []string // values that must not be shown
 }
 
-// Action gives an action of a plugin that is active, or has only failed.
+// Action returns an action of a plugin that is active or was disabled by a failure.
 func (p *Set) Action(plugin, name string) (ResolvedAction, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,7 +143,7 @@ func (p *Set) Action(plugin, name string) (ResolvedAction, error) {
 	for _, param := range slices.Sorted(maps.Keys(e.scope.params)) {
 		value := e.scope.params[param]
 		if value == "" {
-			continue // what has no value is absent
+			continue // absent
 		}
 		out.Env = append(out.Env, "STOKER_PARAM_"+strings.ToUpper(param)+"="+value)
 		if e.folder.Manifest.Params[param].Secret {

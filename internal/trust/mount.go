@@ -1,13 +1,14 @@
 package trust
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/mounts"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,51 +55,20 @@ func mountOf(fd int) mount {
 // findMount looks up a mount by its number in the text of mountinfo, and another one by
 // which the same path can be written.
 func findMount(table []byte, id, path string) mount {
-	var all []mountLine
-	var own *mountLine
-	for line := range bytes.Lines(table) {
-		l, ok := parseLine(string(line))
-		if !ok {
-			continue
-		}
-		all = append(all, l)
-		if l.id == id {
-			own = &l
-		}
-	}
-	if own == nil || !within(path, own.point) {
+	all, _ := mounts.Parse(string(table))
+	k := slices.IndexFunc(all, func(m *mounts.Mount) bool { return strconv.Itoa(m.ID) == id })
+	if k < 0 || !within(path, all[k].Mountpoint) {
 		return mount{}
 	}
-	m := mount{readOnly: true}
-	inside := filepath.Join(own.root, strings.TrimPrefix(path, strings.TrimSuffix(own.point, "/")))
+	own, m := all[k], mount{readOnly: true}
+	inside := filepath.Join(own.Root, strings.TrimPrefix(path, strings.TrimSuffix(own.Mountpoint, "/")))
 	for _, l := range all {
-		if l.device == own.device && l.writable && within(inside, l.root) {
-			m.elsewhere = filepath.Join(l.point, strings.TrimPrefix(inside, strings.TrimSuffix(l.root, "/")))
+		writable := first(l.Options) == "rw" && first(l.VFSOptions) == "rw"
+		if l.Major == own.Major && l.Minor == own.Minor && writable && within(inside, l.Root) {
+			m.elsewhere = filepath.Join(l.Mountpoint, strings.TrimPrefix(inside, strings.TrimSuffix(l.Root, "/")))
 		}
 	}
 	return m
-}
-
-// mountLine is a line of mountinfo: id parent device root point options [fields] -
-// fstype source superoptions.
-type mountLine struct {
-	id, device, root, point string
-	writable                bool
-}
-
-func parseLine(line string) (mountLine, bool) {
-	left, right, _ := strings.Cut(line, " - ")
-	l, r := strings.Fields(left), strings.Fields(right)
-	if len(l) < 6 || len(r) < 3 {
-		return mountLine{}, false
-	}
-	for _, k := range []int{3, 4} {
-		if text, err := strconv.Unquote(`"` + strings.ReplaceAll(l[k], `"`, `\"`) + `"`); err == nil { // \040 for a blank
-			l[k] = text
-		}
-	}
-	return mountLine{id: l[0], device: l[2], root: l[3], point: l[4],
-		writable: first(l[5]) == "rw" && first(r[2]) == "rw"}, true
 }
 
 // first is the first of a list of options, which is rw or ro.
