@@ -55,11 +55,11 @@ func (v *validator) stop() {
 		path := ServicePath(name, "stop")
 		switch {
 		case own.Drain > 0 && own.Drain+own.Timeout > budget:
-			v.Warn(layeredyaml.Join(path, "drain"), "raise stop.timeout of the whole, and the container's grace above that",
-				"%s of drain and %s of timeout are more than the whole shutdown has, stop.timeout %s", own.Drain, own.Timeout, budget)
+			v.Warn(layeredyaml.Join(path, "drain"), "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s of drain and %s of timeout are more than the whole shutdown may take, stop.timeout %s", own.Drain, own.Timeout, budget)
 		case own.Timeout > budget:
-			v.Warn(layeredyaml.Join(path, "timeout"), "raise stop.timeout of the whole, and the container's grace above that",
-				"%s is more than the whole shutdown has, stop.timeout %s", own.Timeout, budget)
+			v.Warn(layeredyaml.Join(path, "timeout"), "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s is more than the whole shutdown may take, stop.timeout %s", own.Timeout, budget)
 		}
 	}
 }

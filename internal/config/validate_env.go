@@ -27,7 +27,7 @@ func (v *validator) env(path string, env, secrets map[string]string, script func
 		}
 		for _, name := range needs[key] {
 			if _, secret := secrets[name]; secret {
-				v.Bad(at, "have the application read both", "refers to the secret %s, whose value is put into no other variable", name)
+				v.Bad(at, "have the application read both", "refers to the secret %s: secrets are not put into other variables", name)
 			}
 		}
 		if !script(key) {
@@ -48,7 +48,7 @@ func (v *validator) misreferred(at, key string, env map[string]string) {
 		if strings.HasPrefix(m[0], "$$") || !other && !v.environ[name] {
 			continue
 		}
-		v.Warn(at, "write ${"+name+"}", "$%s stays as it stands: no shell reads it", name)
+		v.Warn(at, "write ${"+name+"}", "$%s is taken literally: no shell reads it", name)
 	}
 	pieces, err := reference.Split(env[key])
 	if err != nil {
@@ -61,7 +61,7 @@ func (v *validator) misreferred(at, key string, env map[string]string) {
 			v.Warn(at, "write another line for it", "${%s} ends at its first }: references do not nest", layeredyaml.Shorten(printable.Line(p.Text)))
 		}
 		if p.Ref && !known && !strings.Contains(p.Text, ".") && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*[-:=+?#%^,/@!]`).MatchString(p.Text) {
-			v.Warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}",
+			v.Warn(at, "write $${ if that is what you want", "${%s} is taken literally: only ${NAME} and ${NAME:-TEXT} are references",
 				layeredyaml.Shorten(printable.Line(p.Text)))
 		}
 	}

@@ -64,9 +64,9 @@ func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
 	switch at := layeredyaml.Join(path, "end"); {
 	case end == "":
 	case end != hooks.EndExpected && end != hooks.EndUnexpected:
-		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is no kind of end", layeredyaml.Quote("", end))
+		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is not an end of a service", layeredyaml.Quote("", end))
 	case e != lifecycle.Exited && e != lifecycle.Stopped:
-		v.Bad(at, "remove it", "only exited and stopped tell whether an end was expected, %s does not", e)
+		v.Bad(at, "remove it", "only exited and stopped know whether an end was expected, not %s does not", e)
 	}
 }
 
@@ -97,7 +97,7 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		given := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "body": h.Body != "", "status": len(h.Status) > 0, "ca_file": h.CAFile != ""}
 		for _, key := range slices.Sorted(maps.Keys(given)) {
 			if given[key] {
-				v.Missing(layeredyaml.Join(path, key), "set url", "nothing is asked: url is not set")
+				v.Missing(layeredyaml.Join(path, key), "set url", "no request is made: url is not set")
 			}
 		}
 		return
@@ -111,14 +111,14 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		v.Bad(layeredyaml.Join(path, "body"), "", "%s", err)
 	}
 	if h.RunAs != "" {
-		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself asks a url")
+		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself sends the request")
 	}
 }
 
 // hookServices wants services that exist, and an event that has any.
 func (v *validator) hookServices(path string, e lifecycle.Event, names []string) {
 	if len(names) > 0 && !e.OfService() {
-		v.Bad(path, "remove it", "%s is no event of a service", e)
+		v.Bad(path, "remove it", "%s is not an event of a service", e)
 		return
 	}
 	for i, name := range names {
@@ -133,7 +133,7 @@ func (v *validator) hookPolicy(path string, e lifecycle.Event, text string) {
 	case err != nil:
 		v.Bad(path, `write ignore, fail, "retry 3" or "retry 3, fail"`, "%s", err)
 	case p.Fail && !e.CanFail():
-		v.Warn(path, "remove it", "fail means nothing here: nothing waits for %s that could fail", e)
+		v.Warn(path, "remove it", "fail has no effect: nothing waits for %s that could fail", e)
 	}
 }
 
@@ -148,11 +148,11 @@ func (v *validator) hookTimes(list string, e lifecycle.Event) {
 	}
 	for k, h := range v.raw.Hooks.Of(e) { // a default is cut without a word
 		if at := layeredyaml.Join(layeredyaml.Index(list, k), "timeout"); h.Timeout > budget && budget > 0 {
-			v.Warn(at, "raise stop.timeout of the whole, and the container's grace above that", "%s is more than the whole shutdown has, stop.timeout %s", h.Timeout, budget)
+			v.Warn(at, "raise the top-level stop.timeout, and the container's grace period above it", "%s is more than the whole shutdown may take, stop.timeout %s", h.Timeout, budget)
 			return
 		}
 	}
 	if sum > budget && budget > 0 {
-		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout", "the hooks may take %s one after the other in a stop, and the whole shutdown has %s", sum, budget)
+		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout", "the hooks may take %s one after the other during a stop, and the whole shutdown may take %s", sum, budget)
 	}
 }

@@ -35,7 +35,7 @@ func variableIn(text string) string {
 // literal warns of a value in which nothing is expanded though it looks so.
 func (v *validator) literal(at, text string) {
 	if name := variableIn(text); name != "" {
-		v.Warn(at, notExpanded(at), "%s stays as it is: nothing is expanded here", layeredyaml.Quote("", name))
+		v.Warn(at, notExpanded(at), "%s is taken literally: nothing is expanded here", layeredyaml.Quote("", name))
 	}
 }
 
@@ -66,7 +66,7 @@ func (v *validator) arguments(at string, argv []string) {
 		shell = shell || slices.Contains([]string{"sh", "bash", "dash", "ash", "ksh", "zsh"}, path.Base(arg))
 		if name := variableIn(arg); name != "" {
 			v.Warn(layeredyaml.Index(at, i), "write "+layeredyaml.LastKey(at)+": ["+layeredyaml.QuoteList([]string{"sh", "-c", "exec " + shellLine(argv)})+"]",
-				"%s stays as it is: a command is given to no shell", layeredyaml.Quote("", name))
+				"%s is taken literally: no shell runs the command", layeredyaml.Quote("", name))
 			return
 		}
 	}

@@ -36,7 +36,7 @@ func (v *validator) order() {
 		for i, e := range cycle {
 			steps[i] = fmt.Sprintf("%s %s %s%s", e.from, e.verb, e.to, v.Where(e.path))
 		}
-		v.Bad(cycle[0].path, "take one of these away", "the services wait for each other: %s", strings.Join(steps, ", "))
+		v.Bad(cycle[0].path, "remove one of these", "the services wait for each other: %s", strings.Join(steps, ", "))
 	}
 }
 

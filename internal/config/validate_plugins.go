@@ -14,7 +14,7 @@ func (v *validator) plugins() {
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
 		path := layeredyaml.Join("plugins.enabled", name)
 		if !plugin.ValidName(name) {
-			v.Bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
+			v.Bad(path, "", "%s is not a plugin name: use small letters, digits, _ . and -", layeredyaml.Quote("", name))
 		}
 		for _, param := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled[name].Set)) {
 			if at := layeredyaml.Join(path, "set", param); !plugin.ValidParamName(param) {

@@ -69,7 +69,7 @@ func (d *decoder) count(n *node, path string) bool {
 	d.nodes++
 	if d.nodes > maxNodes && !d.full {
 		d.full = true
-		d.problem(n, path, valueError{fmt.Sprintf("the file unfolds to more than %d values", maxNodes), "use fewer aliases"})
+		d.problem(n, path, valueError{fmt.Sprintf("the file expands to more than %d values", maxNodes), "use fewer aliases"})
 	}
 	return !d.full
 }

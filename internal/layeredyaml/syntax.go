@@ -83,7 +83,7 @@ func (b brokenText) foreignFile(string) (syntaxError, bool) {
 func (b brokenText) tab(string) (syntaxError, bool) {
 	blank := b.line()[:len(b.line())-len(strings.TrimLeft(b.line(), " \t"))]
 	if at := strings.IndexByte(blank, '\t'); at >= 0 {
-		return b.here(at, "the line is indented with a tab", "use blanks")
+		return b.here(at, "the line is indented with a tab", "use spaces")
 	}
 	return none()
 }
@@ -125,7 +125,7 @@ func (b brokenText) quotes(said string) (syntaxError, bool) {
 		if at == nil {
 			return none()
 		}
-		return b.here(at[0], fmt.Sprintf("within double quotes %s means nothing", line[at[0]:at[1]]),
+		return b.here(at[0], fmt.Sprintf("%s is no escape in double quotes", line[at[0]:at[1]]),
 			`use single quotes, or write \\ for a backslash`)
 	case m == nil:
 		return none()
@@ -140,7 +140,7 @@ func (b brokenText) quotes(said string) (syntaxError, bool) {
 		}
 		rest := strings.TrimLeft(line[end+1:], " ")
 		if rest != "" && !strings.ContainsRune(":,]}#", rune(rest[0])) && strings.Contains(said, "did not find expected") {
-			return b.here(len(line)-len(rest), "there is text behind the closing quote",
+			return b.here(len(line)-len(rest), "there is text after the closing quote",
 				`put the whole value in quotes; within '...' a quote is written twice, within "..." as \"`)
 		}
 	}
@@ -186,20 +186,20 @@ func (b brokenText) brackets(said string) (syntaxError, bool) {
 			}
 		case ']', '}':
 			if len(open) == 0 && strings.Contains(said, "did not find expected key") && k > 0 && strings.ContainsAny(line[:k], "]}") {
-				return b.here(k, fmt.Sprintf("there is a %c too many", c), "remove it")
+				return b.here(k, fmt.Sprintf("unexpected %c", c), "remove it")
 			}
 			if len(open) == 0 {
 				continue
 			}
 			begun := line[open[len(open)-1]]
 			if want := map[byte]byte{'[': ']', '{': '}'}[begun]; want != c {
-				return b.here(k, fmt.Sprintf("%c ends what %c began", c, begun), fmt.Sprintf("write %c", want))
+				return b.here(k, fmt.Sprintf("%c closes what %c began", c, begun), fmt.Sprintf("write %c", want))
 			}
 			open = open[:len(open)-1]
 		}
 	}
 	if at := strings.Index(line, " // "); at >= 0 && strings.Contains(said, "did not find expected ','") {
-		return b.here(at+1, "// begins no comment", "write # in its place")
+		return b.here(at+1, "// does not begin a comment", "write # in its place")
 	}
 	if len(open) > 0 && strings.Contains(said, "did not find expected ','") {
 		at := open[len(open)-1]
@@ -214,9 +214,9 @@ func (b brokenText) behindKey(said string) (syntaxError, bool) {
 	colon := strings.Index(b.line(), ": ") + 2
 	switch {
 	case strings.Contains(said, "block sequence entries"):
-		return b.here(colon, "an item of a list stands behind its key", `begin a line of its own with it, or write ["item", "item"]`)
+		return b.here(colon, "a list item follows its key on the same line", `put it on a line of its own, or write ["item", "item"]`)
 	case strings.Contains(said, "comment or line break"):
-		return b.here(colon, "there is text behind | or >", "begin the text in the next line, indented deeper")
+		return b.here(colon, "there is text after | or >", "begin the text in the next line, indented deeper")
 	}
 	return none()
 }

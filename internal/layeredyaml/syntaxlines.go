@@ -25,7 +25,7 @@ func (b brokenText) noColon(said string) (syntaxError, bool) {
 		}
 		column := indentOf(b.lines[k])
 		if m := regexp.MustCompile(`^([A-Za-z_][\w-]*):(\S.*)$`).FindStringSubmatch(text); m != nil {
-			return syntaxError{k, column + len(m[1]) + 1, valueError{"there is no blank behind the colon", "write " + m[1] + ": " + m[2]}}, true
+			return syntaxError{k, column + len(m[1]) + 1, valueError{"there is no space after the colon", "write " + m[1] + ": " + m[2]}}, true
 		}
 		key, rest, _ := strings.Cut(text, " ")
 		if regexp.MustCompile(`^[A-Za-z_][\w-]*$`).MatchString(key) && !b.continues(k) {
@@ -33,7 +33,7 @@ func (b brokenText) noColon(said string) (syntaxError, bool) {
 			if rest = strings.TrimSpace(rest); rest != "" {
 				hint += " " + rest
 			}
-			return syntaxError{k, column + len(key), valueError{"there is no colon behind the key", hint}}, true
+			return syntaxError{k, column + len(key), valueError{"there is no colon after the key", hint}}, true
 		}
 	}
 	return none()
@@ -84,25 +84,25 @@ func (b brokenText) indentation(said string) (syntaxError, bool) {
 				best, least = k, d
 			}
 		}
-		return b.here(own, "the line is indented as no line above it",
-			fmt.Sprintf("indent it by %s as line %d, or as another one that it belongs beside", blanks(indentOf(b.lines[best])), best+1))
+		return b.here(own, "the indentation matches no line above",
+			fmt.Sprintf("indent it by %s as line %d, or like the line it belongs beside", blanks(indentOf(b.lines[best])), best+1))
 	}
 	item := strings.HasPrefix(line[own:], "- ")
 	if item != strings.HasPrefix(b.lines[sibling][own:], "- ") {
 		if item {
-			return b.here(own, fmt.Sprintf("an item of a list stands beside the key of line %d", sibling+1),
+			return b.here(own, fmt.Sprintf("a list item stands at the level of the key on line %d", sibling+1),
 				"indent it deeper, below its own key, or remove the -")
 		}
-		return b.here(own, fmt.Sprintf("a key stands beside the item of line %d", sibling+1), "begin it with - too, or indent it otherwise")
+		return b.here(own, fmt.Sprintf("a key stands at the level of the list item on line %d", sibling+1), "begin it with - too, or indent it otherwise")
 	}
 	return none()
 }
 
 func blanks(n int) string {
 	if n == 1 {
-		return "1 blank"
+		return "1 space"
 	}
-	return fmt.Sprintf("%d blanks", n)
+	return fmt.Sprintf("%d spaces", n)
 }
 
 // secondColon is about a colon and a blank in a value without quotes.
@@ -115,7 +115,7 @@ func (b brokenText) secondColon(said string) (syntaxError, bool) {
 		return none()
 	}
 	value := regexp.MustCompile(`^[^,\]}]*`).FindString(b.line()[m[4]:])
-	return b.here(m[5], "a colon and a blank stand in a value",
+	return b.here(m[5], "the value contains a colon and a space",
 		"put the value in quotes: "+b.line()[m[2]:m[3]]+": "+Quote(b.line()[m[2]:m[3]], value))
 }
 

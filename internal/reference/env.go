@@ -39,7 +39,7 @@ func (f *filler) value(key string) string {
 	}
 	pieces, err := Split(f.env[key])
 	if err != nil {
-		f.errs[key] = errors.New("a ${ in it is not closed by } (write $${ for a ${ that is no reference)") // the value may be a secret
+		f.errs[key] = errors.New("a ${ in it is not closed by } (write $${ for a literal ${)") // the value may be a secret
 	}
 	f.open = append(f.open, key)
 	var b strings.Builder
@@ -71,7 +71,7 @@ func (f *filler) piece(key string, p Piece) string {
 	case value == "" && fallback != nil:
 		return *fallback
 	case !set:
-		f.errs[key] = fmt.Errorf("%s is not set (write ${%s:-TEXT} for what counts then, or $${%s} for the text itself)", name, name, name)
+		f.errs[key] = fmt.Errorf("%s is not set (write ${%s:-TEXT} for a default, or $${%s} for the text itself)", name, name, name)
 	}
 	return value
 }
