@@ -11,9 +11,9 @@ import (
 // validator checks values that have the right types.
 type validator struct {
 	layeredyaml.Checker
-	raw     Config          // as it was set: tells a 0 that was asked for from an absent one
+	raw     Config          // without defaults: a 0 that is set differs from an absent one
 	cfg     Config          // with defaults
-	environ map[string]bool // names of our own environment, as far as it is known
+	environ map[string]bool // names of the environment, as far as it is known
 }
 
 func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {

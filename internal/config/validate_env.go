@@ -11,8 +11,8 @@ import (
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
-// env checks the names and the references of variables. secrets are those whose values
-// may not be put into others; script says of a variable that $NAME is read in it.
+// env checks the names and the references of variables. References to secrets are refused;
+// script reports whether a shell evaluates $NAME in a variable.
 func (v *validator) env(path string, env, secrets map[string]string, script func(name string) bool) {
 	needs := map[string][]string{}
 	_, errs := reference.Env(env, func(key, name string) (string, bool) {
@@ -31,14 +31,13 @@ func (v *validator) env(path string, env, secrets map[string]string, script func
 			}
 		}
 		if !script(key) {
-			v.misreferred(at, key, env)
+			v.literalReferences(at, key, env)
 		}
 	}
 }
 
-// misreferred warns of what looks like a reference in a value that may have some, and is
-// none; literal is about values that have none.
-func (v *validator) misreferred(at, key string, env map[string]string) {
+// literalReferences warns of what looks like a reference and is literal.
+func (v *validator) literalReferences(at, key string, env map[string]string) {
 	if !strings.Contains(env[key], "$") {
 		return
 	}

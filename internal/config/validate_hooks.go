@@ -25,7 +25,7 @@ func (v *validator) hooks() {
 	}
 }
 
-// hookNames wants the names of one event to differ.
+// hookNames refuses duplicate names of one event.
 func (v *validator) hookNames(list string, all []hooks.Hook) {
 	first, files := map[string]string{}, map[string]string{}
 	for k, h := range all {
@@ -49,7 +49,7 @@ func (v *validator) hookNames(list string, all []hooks.Hook) {
 	}
 }
 
-// hook checks one.
+// hook checks what the tags of its fields cannot say.
 func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookKind(path, h)
 	v.hookRequest(path, h)
@@ -59,7 +59,7 @@ func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.env(layeredyaml.Join(path, "env"), h.Env, nil, func(string) bool { return false })
 }
 
-// hookEnd wants one of the two ends, and an event that tells of one.
+// hookEnd checks a condition on the end of a service, which only some events have.
 func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
 	switch at := layeredyaml.Join(path, "end"); {
 	case end == "":
@@ -70,7 +70,7 @@ func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
 	}
 }
 
-// hookKind wants exactly one of the three.
+// hookKind checks that exactly one kind is set.
 func (v *validator) hookKind(path string, h hooks.Hook) {
 	var set []string
 	for key, given := range map[string]bool{"command": len(h.Command) > 0, "file": h.File != "", "url": h.URL != ""} {
@@ -115,7 +115,7 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 	}
 }
 
-// hookServices wants services that exist, and an event that has any.
+// hookServices checks that the services exist, and that the event belongs to a service.
 func (v *validator) hookServices(path string, e lifecycle.Event, names []string) {
 	if len(names) > 0 && !e.OfService() {
 		v.Bad(path, "remove it", "%s is not an event of a service", e)
@@ -126,7 +126,7 @@ func (v *validator) hookServices(path string, e lifecycle.Event, names []string)
 	}
 }
 
-// hookPolicy checks the form, and that it means something.
+// hookPolicy checks on_failure.
 func (v *validator) hookPolicy(path string, e lifecycle.Event, text string) {
 	p, err := hooks.ParsePolicy(text)
 	switch {
@@ -137,7 +137,7 @@ func (v *validator) hookPolicy(path string, e lifecycle.Event, text string) {
 	}
 }
 
-// hookTimes warns of parts that together exceed the whole.
+// hookTimes warns of hooks that together exceed stop.timeout.
 func (v *validator) hookTimes(list string, e lifecycle.Event) {
 	budget := v.cfg.Stop.Timeout
 	var sum time.Duration
@@ -146,7 +146,7 @@ func (v *validator) hookTimes(list string, e lifecycle.Event) {
 			sum += min(h.Timeout, time.Duration(h.Share*float64(budget)))
 		}
 	}
-	for k, h := range v.raw.Hooks.Of(e) { // a default is cut without a word
+	for k, h := range v.raw.Hooks.Of(e) { // a default is cut silently
 		if at := layeredyaml.Join(layeredyaml.Index(list, k), "timeout"); h.Timeout > budget && budget > 0 {
 			v.Warn(at, "raise the top-level stop.timeout, and the container's grace period above it", "%s is more than the whole shutdown may take, stop.timeout %s", h.Timeout, budget)
 			return

@@ -8,8 +8,7 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
-// plugins checks how plugins are used. Whether there are such plugins, and what their
-// parameters may be, is only known where they are.
+// plugins checks the names of plugins and parameters. Which ones exist is not known here.
 func (v *validator) plugins() {
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
 		path := layeredyaml.Join("plugins.enabled", name)

@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// AllServices means all of them where a command takes names.
+// AllServices means every service in a command.
 const AllServices = "all"
 
 // maxServiceName bounds a service's name, in bytes.
@@ -111,7 +111,7 @@ func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 	}
 }
 
-// successSignals checks which deadly signals count as success.
+// successSignals checks the signals whose deadly effect is a success.
 func (v *validator) successSignals(path string, s Service) {
 	for i, name := range s.SuccessSignals {
 		at := layeredyaml.Index(layeredyaml.Join(path, "success_signals"), i)
@@ -121,7 +121,7 @@ func (v *validator) successSignals(path string, s Service) {
 	}
 }
 
-// oneshot refuses what does not go with a service that ends.
+// oneshot refuses what contradicts oneshot.
 func (v *validator) oneshot(path string, s Service) {
 	if !s.Oneshot {
 		return

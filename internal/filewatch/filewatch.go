@@ -1,5 +1,5 @@
-// Package filewatch reports changes of files, whatever links and folders lead to them. It
-// does not read them for its callers.
+// Package filewatch reports changes of files, whatever links and folders lead to them. Its
+// callers read the files themselves.
 package filewatch
 
 import (
