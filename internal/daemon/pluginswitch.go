@@ -82,7 +82,7 @@ func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out re
 			out.deferred = append(out.deferred, j.Name)
 			continue
 		case j.State == supervisor.Running:
-			err = d.sup.Renew(ctx, j.Name, j.Pid, how.by)
+			err = d.sup.RestartProcess(ctx, j.Name, j.Pid, how.by)
 		default:
 			err = d.sup.Command(ctx, j.Name, supervisor.EvRestart, how.by)
 		}

@@ -202,7 +202,7 @@ func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot use ready.log: %w", err)
 		}
-		out.Watch = func(line []byte) supervisor.Observation { return supervisor.Observation{Match: matches(line)} }
+		out.OnStartupLine = func(line []byte) supervisor.StartupLine { return supervisor.StartupLine{Match: matches(line)} }
 	}
 	return out, nil
 }

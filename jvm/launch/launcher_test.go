@@ -133,7 +133,9 @@ func TestNeededApplications(t *testing.T) {
 	} {
 		w := &tomcatWatch{patterns: tomcat.BuiltinPatterns(), wanted: strings.Fields(tc.wanted), asked: tc.asked, apps: strings.Fields(tc.apps)}
 		w.begin()
-		listen := w.watchRunning(func() func([]byte) *supervisor.Complaint { return func([]byte) *supervisor.Complaint { return nil } })()
+		listen := w.watchRunning(func() func([]byte) *supervisor.HealthIssue {
+			return func([]byte) *supervisor.HealthIssue { return nil }
+		})()
 		var got []string
 		for _, context := range strings.Fields(tc.failed) {
 			line := []byte("Context [" + strings.TrimSuffix(context, "/") + "] startup failed due to previous errors")
@@ -141,7 +143,7 @@ func TestNeededApplications(t *testing.T) {
 			if failed {
 				got = append(got, context)
 			}
-			if c := listen(line); c == nil || c.Ill != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
+			if c := listen(line); c == nil || c.Unhealthy != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
 				t.Errorf("%+v: of %s is complained %+v", tc, context, c)
 			}
 		}

@@ -17,11 +17,14 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logqueue"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/memory"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -81,8 +84,8 @@ func Run(program Program) int {
 	dropOneProcessor()
 	debug.SetGCPercent(startPercent)
 	outlets := logs.StdSinks()
-	queue := newLogQueue(outlets[1])
-	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
+	queue := logqueue.New(outlets[1], logLines)
+	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: redactedLog{queue}, Level: hclog.Info})
 	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Sinks: outlets,
 		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: launch.OOMRaise})
 	if err != nil {
@@ -95,9 +98,20 @@ func Run(program Program) int {
 	}()
 	code := runSupervisor(m, rec, log, queue, sigs, program)
 	m.Logs.Flush(flushTime)
-	queue.flush(flushTime)
+	queue.Flush(flushTime)
 	m.Final(code.code, code.grace)
 	return 0 // the init has the word, also after our end
+}
+
+// logLines is how many lines of our own log wait for a stderr that stalls.
+const logLines = 512
+
+// redactedLog is our own log without its secrets; hclog calls Write once for each line.
+type redactedLog struct{ *logqueue.Queue }
+
+func (l redactedLog) Write(line []byte) (int, error) {
+	_, err := l.Queue.Write([]byte(redact.Text(string(line))))
+	return len(line), err
 }
 
 // result is how the container ends.
@@ -107,7 +121,7 @@ type result struct {
 }
 
 // runSupervisor runs the services until the container ends.
-func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logQueue, sigs chan os.Signal, program Program) result {
+func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal, program Program) result {
 	opts, err := program.Parse()
 	if err != nil {
 		return result{code: program.Report(err)}
@@ -124,18 +138,18 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	if opts.Alone() { // the init can run it with less
 		m.OnLack(func(err error) {
 			log.Error("the command cannot be started here", "error", err)
-			queue.flush(flushTime)
+			queue.Flush(flushTime)
 			os.Exit(exit.TryLater)
 		})
 	}
 	d.hooks.start(m, rec, d)
 	d.sup = supervisor.New(m, rec, d.inForce().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
-		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.waitBefore, Stops: d.journal.stopping,
+		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After, Stops: d.journal.stopping,
 		Listener: d.hooks})
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), jvmTools: newJVMTools(d.sup, d.inForce().jvms.Attacher, log), daemon: d}
+	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), Tools: tools.New(d.sup, d.inForce().jvms.Attacher, log, stateFolder(os.Geteuid(), os.Getenv)), daemon: d}
 	d.api = newAPIServer(ctx, b, log)
 	serve := func() { d.api.begin(rec) }
 	if rec.Starts > 1 || d.hooks.hasHooks() {

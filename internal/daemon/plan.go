@@ -66,8 +66,8 @@ func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loa
 }
 
 // supervisorSet is what the supervisor runs.
-func (s *plan) supervisorSet() supervisor.Set {
-	return supervisor.Set{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
+func (s *plan) supervisorSet() supervisor.ServiceSet {
+	return supervisor.ServiceSet{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
 }
 
 // addCommand makes the service of `run -- CMD`.
@@ -103,7 +103,7 @@ func (s *plan) addService(m *proc.Manager, log hclog.Logger, name string, cfg co
 		return fmt.Errorf("cannot run service %q: %w", name, err)
 	}
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
-		Made: s.hashes[name]}
+		ConfigHash: s.hashes[name]}
 	if cfg.Kind != config.KindProcess {
 		d.Launcher = launch.NewLauncher(base, s.config.JVM, s.jvms, log.With("name", name))
 	}
