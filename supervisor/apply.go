@@ -112,10 +112,10 @@ func (s *Supervisor) remove(name string) {
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
 		s.m.Logs.Retire(l)
 	}
-	if err := s.m.Put(goneItem, s.startCounters.add(name, svc.saved.Gen)); err != nil {
+	if err := s.m.FDStore().Put(goneItem, s.startCounters.add(name, svc.saved.Gen)); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
 	}
-	s.m.Del(servicePrefix + name)
+	s.m.FDStore().Delete(servicePrefix + name)
 	s.log.Info("service is gone: it is not configured any more", "name", name)
 	s.wakeWaiters()
 }

@@ -36,7 +36,7 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	if stops {
 		return nil, func() {}
 	}
-	if err := s.m.Put(openItem, nil); err != nil {
+	if err := s.m.FDStore().Put(openItem, nil); err != nil {
 		s.log.Error("cannot keep that the container's first hooks run", "error", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -66,7 +66,7 @@ func knowsServices(rec *proc.Recovered) bool {
 // endOpening lets the services start.
 func (s *Supervisor) endOpening() {
 	s.opening.Store(false)
-	s.m.Del(openItem)
+	s.m.FDStore().Delete(openItem)
 	s.wakeWaiters()
 }
 

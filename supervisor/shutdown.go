@@ -43,7 +43,7 @@ func (s *Supervisor) keepStop(rec *proc.Recovered, st stopState) {
 	blob, err := json.Marshal(st)
 	if err == nil {
 		rec.Blobs[stopItem] = blob
-		err = s.m.Put(stopItem, blob)
+		err = s.m.FDStore().Put(stopItem, blob)
 	}
 	if err != nil {
 		s.log.Error("cannot keep the state of the stop", "error", err)
