@@ -45,8 +45,8 @@ func newJVMTools(services jvmServices, a *launch.Attacher, log hclog.Logger) *jv
 const maxHistogram = 16 << 20
 
 // refusal is an answer of the API.
-func refusal(status int, code, hint, format string, args ...any) *api.RefusedError {
-	return &api.RefusedError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+func refusal(status int, code, hint, format string, args ...any) *api.StatusError {
+	return &api.StatusError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // JVMTool gives what the JVM of a service answers.
@@ -173,7 +173,7 @@ const endTime = 500 * time.Millisecond
 
 // explain makes an answer of what went wrong.
 func (j *jvmTools) explain(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
-	if refused := new(api.RefusedError); errors.As(err, &refused) {
+	if refused := new(api.StatusError); errors.As(err, &refused) {
 		return refused
 	}
 	select {

@@ -123,7 +123,7 @@ func (r *reloader) sources() config.Options {
 
 // reload reads the files again and applies what has changed. What is wrong with
 // them is an error, kept until they are repaired, and changes nothing.
-func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
+func (r *reloader) reload(by string, dryRun bool) (api.ReloadResult, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	done, err := r.reloadNow(by, dryRun)
@@ -134,8 +134,8 @@ func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
 }
 
 // reloadNow is reload; r.mu is held.
-func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
-	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
+func (r *reloader) reloadNow(by string, dryRun bool) (api.ReloadResult, error) {
+	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
 	loaded, plan, err := r.next()
 	if err != nil {
 		if !dryRun {
