@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"strings"
 
+	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/urfave/cli/v2"
 )
@@ -20,29 +18,19 @@ const (
 )
 
 // newApp returns the whole command line; run is the Action of `stoker run`.
-func newApp(run func(daemon.Options) error) *cli.App {
-	app := &cli.App{
-		Name:  "stoker",
-		Usage: "the first process of a Java container",
+func newApp(run func(daemon.Options) error) *cmdline.Program {
+	var p *cmdline.Program
+	program := func() *cmdline.Program { return p } // for commands that are about all commands
+	p = cmdline.New(&cli.App{
+		Name:    "stoker",
+		Version: version,
+		Usage:   "the first process of a Java container",
 		Description: `Commands ask the stoker that runs in the same container, by its unix socket:
 STOKER_SOCKET, or else api.socket of the configuration, or
 /run/stoker/stoker.sock and what docs/reference/api.md names. STOKER_CONFIG
 names another configuration file.`,
-		UsageText:                 "stoker status\nstoker logs tomcat -n 50 -f\nstoker jvm explain",
-		HideHelp:                  true, // printHelp is ours
-		HideVersion:               true,
-		DisableSliceFlagSeparator: true, // paths and values have commas
-		OnUsageError:              flagError,
-		ExitErrHandler:            func(*cli.Context, error) {},
-		Writer:                    newDisplay(os.Stdout),
-		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}},
-		Action: func(c *cli.Context) error {
-			if c.Bool("version") {
-				_, err := fmt.Fprintln(c.App.Writer, "stoker", version)
-				return err
-			}
-			return printHelp(c.App.Writer, readArguments(c.App, nil))
-		},
+		UsageText: "stoker status\nstoker logs tomcat -n 50 -f\nstoker jvm explain",
+		Writer:    newDisplay(os.Stdout),
 		Commands: []*cli.Command{
 			runCommand(run),
 			statusCommand(),
@@ -64,52 +52,23 @@ names another configuration file.`,
 			upgradeCommand(),
 			versionCommand(),
 			completionCommand(),
-			completeCommand(),
-			manCommand(),
+			completeCommand(program),
+			manCommand(program),
 		},
-	}
-	help := &cli.BoolFlag{Name: helpWord, Aliases: []string{"h"}, Usage: "explain the command"}
-	app.Flags = append(app.Flags, help)
-	addHelp(app.Commands, help)
-	return app
+	})
+	p.Width, p.Placeholders, p.Commands, p.Flags = widthOf, placeholders, foreignCommands, foreignFlags
+	return p
 }
 
-// addHelp adds --help to commands and their subcommands.
-func addHelp(commands []*cli.Command, help cli.Flag) {
-	for _, c := range commands {
-		c.OnUsageError, c.HideHelp = flagError, true
-		c.Flags = append(c.Flags, help)
-		addHelp(c.Subcommands, help)
-	}
+// foreignCommands are the commands of docker, kubectl, systemctl, supervisorctl and
+// the JDK by ours.
+var foreignCommands = map[string]string{
+	"status": "ps ls list services pid get describe inspect top stats", "logs": "log tail journal journalctl output", "signal": "kill",
+	"start": "up", "stop": "down shutdown", "reload": "update reread daemon-reload", "config check": "validate configtest test",
+	"jvm threads": "jstack", "jvm histo": "histogram jmap", "jvm heapdump": "dump heap-dump", "jvm flags": "jinfo",
 }
 
-// execute runs a command line, or prints the help that it asks for.
-func execute(ctx context.Context, app *cli.App, args []string) (help bool, err error) {
-	inv, err := parseArguments(app, args)
-	switch {
-	case err != nil:
-		return false, err
-	case inv.help:
-		return true, printHelp(app.Writer, inv)
-	}
-	return false, app.RunContext(ctx, inv.args)
-}
-
-// flagError rewords the library's error about the value of a flag.
-func flagError(c *cli.Context, err error, _ bool) error {
-	text := strings.NewReplacer("invalid value", "cannot use", " for flag -", " for --").Replace(err.Error())
-	for _, f := range c.Command.Flags {
-		kind := ""
-		switch f.(type) {
-		case *cli.IntFlag:
-			kind = "a number"
-		case *cli.DurationFlag:
-			kind = "a duration such as 30s"
-		}
-		if before, cause, found := strings.Cut(text, " for --"+f.Names()[0]+": "); found && kind != "" {
-			text = fmt.Sprintf("%s for --%s: want %s (%s)", before, f.Names()[0], kind, cause)
-		}
-	}
-	text = strings.Replace(text, " (parse error)", "", 1)
-	return usageError(c.Command.HelpName+" --help explains the flags", "%s", text)
+// foreignFlags are the flags of other tools by ours.
+var foreignFlags = map[string]string{
+	"-o json": "json j format", "-n": "tail num lines last limit", "--config": "file f configuration", "-f": "watch w", "--set": "env e",
 }

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/exit"
-	"github.com/urfave/cli/v2"
 )
 
-// testApp is the command line, which runs nothing.
-func testApp() *cli.App { return newApp(func(daemon.Options) error { return nil }) }
+// testProgram is the command line, which runs nothing.
+func testProgram() *cmdline.Program { return newApp(func(daemon.Options) error { return nil }) }
 
 func TestFlagsStandAnywhere(t *testing.T) {
 	for line, want := range map[string]string{
@@ -45,12 +45,12 @@ func TestFlagsStandAnywhere(t *testing.T) {
 		"-v":                                  "--version --",
 		"logs -n=5 -":                         "logs --lines=5 -- -",
 	} {
-		inv, err := parseArguments(testApp(), append([]string{"stoker"}, strings.Fields(line)...))
-		if err != nil || inv.help {
-			t.Errorf("%s: %v, help %v", line, err, inv.help)
+		inv, err := testProgram().Parse(append([]string{"stoker"}, strings.Fields(line)...))
+		if err != nil || inv.Help {
+			t.Errorf("%s: %v, help %v", line, err, inv.Help)
 			continue
 		}
-		if got := strings.Join(inv.args[1:], " "); got != want {
+		if got := strings.Join(inv.Args[1:], " "); got != want {
 			t.Errorf("%s: %s, want %s", line, got, want)
 		}
 	}
@@ -62,14 +62,14 @@ func TestHelpIsFoundAnywhere(t *testing.T) {
 		"jvm": "stoker jvm", "jvm help": "stoker jvm", "jvm help explain": "stoker jvm explain", "help jvm explain": "stoker jvm explain",
 		"run --help": "stoker run", "run -c f --help": "stoker run", "incidents help": "stoker incidents", "--help logs": "stoker logs", "logs -fh": "stoker logs",
 	} {
-		inv, err := parseArguments(testApp(), append([]string{"stoker"}, strings.Fields(line)...))
-		if err != nil || !inv.help || inv.name() != want {
-			t.Errorf("%s: help %v for %s, %v; want that of %s", line, inv.help, inv.name(), err, want)
+		inv, err := testProgram().Parse(append([]string{"stoker"}, strings.Fields(line)...))
+		if err != nil || !inv.Help || inv.Name() != want {
+			t.Errorf("%s: help %v for %s, %v; want that of %s", line, inv.Help, inv.Name(), err, want)
 		}
 	}
 	// A service may have any name.
 	for _, line := range []string{"status help", "logs help", "restart help"} {
-		if inv, err := parseArguments(testApp(), append([]string{"stoker"}, strings.Fields(line)...)); err != nil || inv.help {
+		if inv, err := testProgram().Parse(append([]string{"stoker"}, strings.Fields(line)...)); err != nil || inv.Help {
 			t.Errorf("%s is taken for help (%v)", line, err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestWhatIsMeant(t *testing.T) {
 		"status -o":          "stoker status --help explains it",
 		"completion -o json": "stoker completion --help lists the flags",
 	} {
-		_, err := parseArguments(testApp(), append([]string{"stoker"}, strings.Fields(line)...))
+		_, err := testProgram().Parse(append([]string{"stoker"}, strings.Fields(line)...))
 		var hint *exit.Error
 		if !errors.As(err, &hint) || hint.Code != exit.Usage || hint.Hint != want {
 			t.Errorf("%s: %v, %+v; want the hint %s", line, err, hint, want)
@@ -114,14 +114,14 @@ func FuzzArguments(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		words := strings.Split(line, " ")
-		inv, err := parseArguments(testApp(), append([]string{"stoker"}, words...))
-		if err != nil || inv.help {
+		inv, err := testProgram().Parse(append([]string{"stoker"}, words...))
+		if err != nil || inv.Help {
 			return
 		}
 		// Read again it is the same: all flags are found.
-		again, err := parseArguments(testApp(), inv.args)
-		if err != nil || !slices.Equal(again.args, inv.args) {
-			t.Errorf("%q: %q, and read again %q, %v", line, inv.args, again.args, err)
+		again, err := testProgram().Parse(inv.Args)
+		if err != nil || !slices.Equal(again.Args, inv.Args) {
+			t.Errorf("%q: %q, and read again %q, %v", line, inv.Args, again.Args, err)
 		}
 	})
 }

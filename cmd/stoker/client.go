@@ -60,7 +60,7 @@ func mainService(ctx context.Context, c *api.Client) (string, error) {
 			return s.Name, nil
 		}
 	}
-	return "", usageError("name one; stoker status lists them", "cannot choose a service: there is no main service")
+	return "", exit.UsageError("name one; stoker status lists them", "cannot choose a service: there is no main service")
 }
 
 // selectServices returns the services that are named, each once; "all" names all. An

@@ -12,8 +12,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/suggest"
@@ -43,7 +46,7 @@ Names of services, plugins and incidents are those of the stoker that runs here.
 			shell := c.Args().First()
 			script, ok := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[shell]
 			if !ok {
-				return usageError(suggest.Hint(shell, shells), "cannot complete in the shell %q", shell)
+				return exit.UsageError(suggest.Hint(shell, shells), "cannot complete in the shell %q", shell)
 			}
 			_, err := io.WriteString(c.App.Writer, script)
 			return err
@@ -56,192 +59,111 @@ var shells = []string{"bash", "fish", "zsh"}
 const completionTime = 700 * time.Millisecond
 
 // completeCommand prints the completions of the last word for the scripts of the shells.
-func completeCommand() *cli.Command {
+func completeCommand(program func() *cmdline.Program) *cli.Command {
 	return &cli.Command{Name: "__complete", Usage: "print the completions of the last word", ArgsUsage: "[ARGS...]", Hidden: true,
 		Action: func(c *cli.Context) error {
 			ctx, cancel := context.WithTimeout(c.Context, completionTime)
 			defer cancel()
-			for _, word := range complete(ctx, c.App, c.Args().Slice()) {
+			for _, word := range program().Complete(ctx, c.Args().Slice()) {
 				fmt.Fprintln(c.App.Writer, word)
 			}
 			return nil // a shell cannot show an error here
 		}}
 }
 
-// complete returns the completions of the last word, each with a tab and its meaning.
-func complete(ctx context.Context, app *cli.App, words []string) []string {
-	if len(words) == 0 {
-		return nil
-	}
-	i := readArguments(app, words[:len(words)-1])
-	cmd, last := i.command(), words[len(words)-1]
-	name, value, valued := strings.Cut(last, "=")
-	switch {
-	case i.pending != nil:
-		return withPrefix(last, "", i.flagValues(ctx, i.pending))
-	case !i.argsOnly && strings.HasPrefix(last, "--") && valued:
-		f := flagOf(cmd, strings.TrimLeft(name, "-"))
-		if f == nil {
+// placeholders are the words of the help whose values are completed.
+var placeholders = map[string]cmdline.Placeholder{
+	"SERVICE":     {Hint: "stoker status lists the services", Values: ask(serviceNames)},
+	"SERVICE|all": {Hint: "stoker status lists the services", Values: ask(serviceNamesAndAll)},
+	"PLUGIN":      {Hint: "stoker plugin list has the names", Values: ask(pluginNames)},
+	"ACTION":      {Hint: "stoker plugin show PLUGIN has the actions", Values: ask(actionNames)},
+	"EVENT":       {Hint: "stoker hook list has the events", Values: known(lifecycle.Names)},
+	"HOOK":        {Hint: "stoker hook list has the names", Values: ask(hookNames)},
+	"NUMBER":      {Hint: "stoker incidents has the numbers", Values: ask(incidentNumbers)},
+	"SIGNAL":      {Hint: "a name with or without SIG, or a number: HUP, SIGUSR1, 10", Values: known(signalNames)},
+	"KIND":        {Values: known(events.Kinds)},
+	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(func() []string { return shells })},
+	"FILE":        {Values: known(cmdline.FileNames)},
+	"DIR":         {Values: known(cmdline.FileNames)},
+	"PATH":        {Values: known(cmdline.FileNames)},
+	"CMD":         {Values: known(cmdline.FileNames)},
+	"ARGS":        {Values: known(cmdline.FileNames)},
+}
+
+// known returns values that need no running stoker.
+func known(values func() []string) func(context.Context, []string) []string {
+	return func(context.Context, []string) []string { return values() }
+}
+
+// ask returns values that the running stoker has; there are none without it. args are the
+// arguments before the value.
+func ask(names func(ctx context.Context, c *api.Client, args []string) []string) func(context.Context, []string) []string {
+	return func(ctx context.Context, args []string) (out []string) {
+		c, err := connect()
+		if err != nil {
 			return nil
 		}
-		return withPrefix(value, name+"=", i.flagValues(ctx, f))
-	case !i.argsOnly && strings.HasPrefix(last, "-"):
-		return withPrefix(last, "", longFlags(cmd))
-	}
-	var found []string
-	if len(i.rest) == 0 && !i.argsOnly {
-		for _, c := range cmd.VisibleCommands() {
-			found = append(found, c.Name+"\t"+c.Usage)
+		for _, line := range names(ctx, c, args) {
+			name, about, _ := strings.Cut(line, "\t")
+			out = append(out, oneLine(name)+"\t"+oneLine(about))
 		}
+		return out
 	}
-	if places := placesOf(cmd); len(places) > 0 {
-		place := places[min(len(i.rest), len(places)-1)]
-		if len(i.rest) < len(places) || strings.Contains(place, "...") {
-			found = append(found, i.values(ctx, placeholderName(place))...)
-		}
-	}
-	return withPrefix(last, "", found)
 }
 
-// flagValues returns the values of a flag.
-func (i *invocation) flagValues(ctx context.Context, f cli.DocGenerationFlag) []string {
-	if o, ok := f.(*outputFlag); ok {
-		return o.formats
-	}
-	return i.values(ctx, placeholderOf(f))
-}
-
-// values returns the values of a placeholder of the help.
-func (i *invocation) values(ctx context.Context, name string) []string {
-	if p, ok := placeholders[name]; ok {
-		return p.values(ctx, i)
-	}
-	return nil
-}
-
-// longFlags returns the long names of the flags of a command.
-func longFlags(cmd *cli.Command) (out []string) {
-	for _, f := range visibleFlags(cmd) {
-		_, usage := describeFlag(f)
-		for _, n := range f.Names() {
-			if len(n) > 1 {
-				out = append(out, "--"+n+"\t"+usage)
-			}
-		}
-	}
-	return out
-}
-
-// withPrefix filters words by their beginning, and puts prefix before each.
-func withPrefix(begin, prefix string, words []string) (out []string) {
-	for _, word := range words {
-		name, about, described := strings.Cut(word, "\t")
-		switch {
-		case word == fileNames:
-			out = append(out, word)
-		case !strings.HasPrefix(name, begin):
-		case described:
-			out = append(out, prefix+oneLine(name)+"\t"+oneLine(about))
-		default:
-			out = append(out, prefix+oneLine(name))
-		}
-	}
-	return out
-}
-
-// fileNames has the shell complete the names of files.
-const fileNames = ":files"
-
-// placeholder is a word of the help that stands for a value.
-type placeholder struct {
-	hint   string // where a user finds the values; empty: in the help of the command
-	values func(ctx context.Context, i *invocation) []string
-}
-
-// placeholders are those whose values are completed.
-var placeholders = map[string]placeholder{
-	"SERVICE":     {"stoker status lists the services", serviceNames},
-	"SERVICE|all": {"stoker status lists the services", serviceNamesAndAll},
-	"PLUGIN":      {"stoker plugin list has the names", pluginNames},
-	"ACTION":      {"stoker plugin show PLUGIN has the actions", actionNames},
-	"EVENT":       {"stoker hook list has the events", eventNames},
-	"HOOK":        {"stoker hook list has the names", hookNames},
-	"NUMBER":      {"stoker incidents has the numbers", incidentNumbers},
-	"SIGNAL":      {"a name with or without SIG, or a number: HUP, SIGUSR1, 10", signalNames},
-	"KIND":        {"", func(context.Context, *invocation) []string { return events.Kinds() }},
-	"SHELL":       {"it is bash, zsh or fish", func(context.Context, *invocation) []string { return shells }},
-	"FILE":        {"", files}, "DIR": {"", files}, "PATH": {"", files}, "CMD": {"", files}, "ARGS": {"", files},
-}
-
-func files(context.Context, *invocation) []string { return []string{fileNames} }
-
-func eventNames(context.Context, *invocation) []string { return lifecycle.Names() }
-
-func signalNames(context.Context, *invocation) (out []string) {
+func signalNames() (out []string) {
 	for sig := syscall.SIGHUP; sig <= syscall.SIGSYS; sig++ {
 		out = append(out, proc.SignalName(sig))
 	}
 	return out
 }
 
-// What follows asks the running stoker. Without an answer there are no names.
-
-func serviceNames(ctx context.Context, _ *invocation) (out []string) {
-	if c, err := connect(); err == nil {
-		st, _ := c.Status(ctx)
-		for _, s := range st.Services {
-			out = append(out, s.Name+"\t"+string(s.State))
-		}
+func serviceNames(ctx context.Context, c *api.Client, _ []string) (out []string) {
+	st, _ := c.Status(ctx)
+	for _, s := range st.Services {
+		out = append(out, s.Name+"\t"+string(s.State))
 	}
 	return out
 }
 
-func serviceNamesAndAll(ctx context.Context, i *invocation) []string {
-	out := serviceNames(ctx, i)
+func serviceNamesAndAll(ctx context.Context, c *api.Client, args []string) []string {
+	out := serviceNames(ctx, c, args)
 	if len(out) > 1 {
 		out = append(out, config.AllServices+"\tevery service")
 	}
 	return out
 }
 
-func pluginNames(ctx context.Context, _ *invocation) (out []string) {
-	if c, err := connect(); err == nil {
-		list, _ := c.Plugins(ctx)
-		for _, p := range list.Plugins {
-			out = append(out, p.Name+"\t"+string(p.State))
+func pluginNames(ctx context.Context, c *api.Client, _ []string) (out []string) {
+	list, _ := c.Plugins(ctx)
+	for _, p := range list.Plugins {
+		out = append(out, p.Name+"\t"+string(p.State))
+	}
+	return out
+}
+
+func actionNames(ctx context.Context, c *api.Client, args []string) (out []string) {
+	p, _ := c.Plugin(ctx, args[0])
+	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
+		out = append(out, name+"\t"+p.Actions[name].Description)
+	}
+	return out
+}
+
+func hookNames(ctx context.Context, c *api.Client, args []string) (out []string) {
+	list, _ := c.Hooks(ctx)
+	for _, h := range list.Hooks {
+		if string(h.Event) == args[0] {
+			out = append(out, h.Name+"\t"+h.Plugin)
 		}
 	}
 	return out
 }
 
-func actionNames(ctx context.Context, i *invocation) (out []string) {
-	if c, err := connect(); err == nil {
-		p, _ := c.Plugin(ctx, i.rest[0])
-		for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-			out = append(out, name+"\t"+p.Actions[name].Description)
-		}
-	}
-	return out
-}
-
-func hookNames(ctx context.Context, i *invocation) (out []string) {
-	if c, err := connect(); err == nil {
-		list, _ := c.Hooks(ctx)
-		for _, h := range list.Hooks {
-			if string(h.Event) == i.rest[0] {
-				out = append(out, h.Name)
-			}
-		}
-	}
-	return out
-}
-
-func incidentNumbers(ctx context.Context, _ *invocation) (out []string) {
-	if c, err := connect(); err == nil {
-		list, _ := c.Incidents(ctx)
-		for _, n := range list.Incidents {
-			out = append(out, strconv.FormatUint(n.Number, 10)+"\t"+n.Service+": "+string(n.Cause))
-		}
+func incidentNumbers(ctx context.Context, c *api.Client, _ []string) (out []string) {
+	list, _ := c.Incidents(ctx)
+	for _, n := range list.Incidents {
+		out = append(out, strconv.FormatUint(n.Number, 10)+"\t"+n.Service+": "+string(n.Cause))
 	}
 	return out
 }

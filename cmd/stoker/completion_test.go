@@ -47,7 +47,7 @@ func TestComplete(t *testing.T) {
 	} {
 		words := strings.Split(line, " ")
 		var got []string
-		for _, c := range complete(context.Background(), testApp(), words) {
+		for _, c := range testProgram().Complete(context.Background(), words) {
 			word, _, _ := strings.Cut(c, "\t")
 			got = append(got, word)
 		}

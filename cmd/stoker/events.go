@@ -19,7 +19,7 @@ func eventsCommand() *cli.Command {
 		Category: categoryHistory, UsageText: "stoker events -f --service tomcat --kind exited",
 		Flags: []cli.Flag{tableOrJSON(),
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as they come"},
-			countFlag("last", "begin with the last `N`"),
+			countFlag("last", "events", "begin with the last `N`"),
 			&cli.StringSliceFlag{Name: "service", Usage: "only those of `SERVICE`, repeatable"},
 			&cli.StringSliceFlag{Name: "kind", Usage: "only those of `KIND`, such as ready, exited or hook, repeatable"}},
 		Action: withClient(showEvents)}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/urfave/cli/v2"
 )
@@ -32,14 +33,14 @@ func everyCommand(app *cli.App, f func(name string, c *cli.Command)) {
 // TestEachCommandIsExplained: a category, an example that can be typed, lines of at most
 // 80 columns, and one way to say that json is wanted.
 func TestEachCommandIsExplained(t *testing.T) {
-	app := testApp()
+	p := testProgram()
 	printsNoTable := strings.Fields("run health start stop restart logs plugin-validate plugin-init config-check config-show completion man __complete jacoco-dump jacoco-reset " +
 		"jvm-threads jvm-histo jvm-heapdump jvm-flags jvm-nmt")
-	if !strings.Contains(helpText(rootCommand(app), "stoker", 80), "\nJava:\n  jvm ") {
-		t.Errorf("the help has no categories:\n%s", helpText(rootCommand(app), "stoker", 80))
+	if !strings.Contains(cmdline.HelpText(cmdline.RootCommand(p.App), "stoker", 80), "\nJava:\n  jvm ") {
+		t.Errorf("the help has no categories:\n%s", cmdline.HelpText(cmdline.RootCommand(p.App), "stoker", 80))
 	}
-	everyCommand(app, func(name string, c *cli.Command) {
-		text := helpText(c, "stoker "+name, 80)
+	everyCommand(p.App, func(name string, c *cli.Command) {
+		text := cmdline.HelpText(c, "stoker "+name, 80)
 		for line := range strings.Lines(text) {
 			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
 				t.Errorf("stoker %s --help has a long line: %s", name, line)
@@ -55,11 +56,11 @@ func TestEachCommandIsExplained(t *testing.T) {
 			t.Errorf("stoker %s has no example", name)
 		}
 		for line := range strings.SplitSeq(c.UsageText, "\n") {
-			if problem := unknownWords(app, line); problem != "" {
+			if problem := unknownWords(p, line); problem != "" {
 				t.Errorf("the example of stoker %s is %q: %s", name, line, problem)
 			}
 		}
-		f := flagOf(c, "output")
+		f := cmdline.FlagOf(c, "output")
 		if c.Action != nil && (f != nil && slices.Contains(f.Names(), "o")) == slices.Contains(printsNoTable, strings.ReplaceAll(name, " ", "-")) {
 			t.Errorf("stoker %s prints a table and has no -o, or the other way around", name)
 		}
@@ -67,14 +68,14 @@ func TestEachCommandIsExplained(t *testing.T) {
 }
 
 // unknownWords says what is wrong with a command line of a text; empty: nothing.
-func unknownWords(app *cli.App, line string) string {
+func unknownWords(p *cmdline.Program, line string) string {
 	line = strings.NewReplacer("source <(", "", ")", "", "`", "").Replace(line)
 	line, _, _ = strings.Cut(line, " | ")
 	words := strings.Fields(line)
 	if len(words) == 0 || words[0] != "stoker" {
 		return "it does not begin with stoker"
 	}
-	if _, err := parseArguments(app, words); err != nil {
+	if _, err := p.Parse(words); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -84,9 +85,9 @@ func unknownWords(app *cli.App, line string) string {
 // "stoker xyz" is a command, or a sentence about stoker, and a flag behind it is
 // one of its.
 func TestTextsNameCommandsThatExist(t *testing.T) {
-	app := testApp()
+	p := testProgram()
 	names := map[string]*cli.Command{"help": nil, superviseCommand: nil}
-	everyCommand(app, func(name string, c *cli.Command) { names[name] = c })
+	everyCommand(p.App, func(name string, c *cli.Command) { names[name] = c })
 	inText := regexp.MustCompile(`\bstoker ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?(?: \[?--?([a-z][a-z-]*))?`)
 	files := 0
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
@@ -113,7 +114,7 @@ func TestTextsNameCommandsThatExist(t *testing.T) {
 					t.Errorf("%s:%d: there is no command: stoker %s", path, n+1, word)
 				case c != nil && len(c.Subcommands) > 0 && c.Action == nil && sub != "" && !slices.Contains(proseVerbs(), sub):
 					t.Errorf("%s:%d: there is no command: stoker %s %s", path, n+1, word, sub)
-				case c != nil && m[3] != "" && flagOf(c, m[3]) == nil && word != "run":
+				case c != nil && m[3] != "" && cmdline.FlagOf(c, m[3]) == nil && word != "run":
 					t.Errorf("%s:%d: there is no flag: stoker %s -%s", path, n+1, c.Name, m[3])
 				}
 			}
@@ -133,10 +134,10 @@ func proseVerbs() []string {
 }
 
 func TestManPage(t *testing.T) {
-	page := manPage(testApp())
-	everyCommand(testApp(), func(name string, c *cli.Command) {
+	page := testProgram().ManPage(manSections())
+	everyCommand(testProgram().App, func(name string, c *cli.Command) {
 		hidden := c.Hidden || strings.HasPrefix(name, "jacoco")
-		if c.Action != nil && strings.Contains(page, `\fBstoker `+roff(name)+`\fR`) == hidden {
+		if c.Action != nil && strings.Contains(page, `\fBstoker `+cmdline.Roff(name)+`\fR`) == hidden {
 			t.Errorf("stoker %s: hidden is %v, and the page disagrees", name, hidden)
 		}
 	})

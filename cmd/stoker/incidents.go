@@ -9,6 +9,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/urfave/cli/v2"
@@ -45,7 +46,7 @@ func showIncident(c *cli.Context) error {
 	text := c.Args().First()
 	number, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return usageError(placeholders["NUMBER"].hint, "cannot show incident %q: that is no number", text)
+		return exit.UsageError(placeholders["NUMBER"].Hint, "cannot show incident %q: that is no number", text)
 	}
 	client, err := connect()
 	if err != nil {

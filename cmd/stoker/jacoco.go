@@ -35,7 +35,7 @@ func jacocoCommand() *cli.Command {
 func dumpJaCoCo(c *cli.Context) error {
 	address, file := c.String("address"), c.String("file")
 	if file == "" {
-		return usageError("-o FILE, or -o - for stdout", "cannot dump: no file is named")
+		return exit.UsageError("-o FILE, or -o - for stdout", "cannot dump: no file is named")
 	}
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
@@ -31,7 +32,7 @@ reasons then.`,
 			javaVersionFlag(),
 			&cli.StringSliceFlag{Name: "layer", Usage: "read `LAYER=FILE`, repeatable: an option file of the layer default, user or enforced"},
 			&cli.BoolFlag{Name: "no-sizing", Usage: "add nothing but unlock flags that are needed"},
-			newOutputFlag("argv", "argfile", "json"),
+			cmdline.OutputFlag("argv", "argfile", "json"),
 		},
 		Action: renderJVM}
 }
@@ -100,7 +101,7 @@ func layersOf(given []string) (cfg jvm.Config, err error) {
 		name, file, _ := strings.Cut(pair, "=")
 		layer := layers[name]
 		if layer == nil || file == "" {
-			return cfg, usageError("it is default=FILE, user=FILE or enforced=FILE", "cannot use --layer %q", pair)
+			return cfg, exit.UsageError("it is default=FILE, user=FILE or enforced=FILE", "cannot use --layer %q", pair)
 		}
 		layer.Files = append(layer.Files, jvm.File{File: file})
 	}
@@ -115,14 +116,14 @@ func describedLimits(memory, cpus string) (l jvm.Limits, err error) {
 	}
 	if memory != "" {
 		if l.Memory, err = jvm.ParseMemory(memory); err != nil {
-			return l, usageError("", "%w", err)
+			return l, exit.UsageError("", "%w", err)
 		}
 		l.MemorySource, l.Unlimited = "--memory", false
 	}
 	if cpus != "" {
 		n, err := strconv.ParseFloat(cpus, 64)
 		if err != nil || !(n > 0) || n > 1<<16 {
-			return l, usageError("it is a number above 0, such as 1.5", "cannot use --cpus %q", cpus)
+			return l, exit.UsageError("it is a number above 0, such as 1.5", "cannot use --cpus %q", cpus)
 		}
 		l.CPUs, l.CPUSource, l.CPUQuota = int(math.Ceil(n)), "--cpus", nil
 		if n != math.Trunc(n) {

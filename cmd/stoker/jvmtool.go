@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/urfave/cli/v2"
 )
 
@@ -50,9 +51,9 @@ func runJVMTool(c *cli.Context, client *api.Client, tool, noun string) (err erro
 	want := api.JVMTool{Tool: tool, All: c.Bool("all"), GZ: c.Bool("gz"), Force: c.Bool("force"), Timeout: c.Duration("timeout")}
 	switch {
 	case c.Bool("live") && want.All:
-		return usageError("--live is the default, --all takes unreachable ones too", "cannot dump both live objects only and all")
+		return exit.UsageError("--live is the default, --all takes unreachable ones too", "cannot dump both live objects only and all")
 	case want.Timeout < 0:
-		return usageError("--timeout is a duration such as 30s", "cannot wait for %v", want.Timeout)
+		return exit.UsageError("--timeout is a duration such as 30s", "cannot wait for %v", want.Timeout)
 	}
 	service, file := c.Args().First(), c.Args().Get(1)
 	if service == "" {
@@ -62,7 +63,7 @@ func runJVMTool(c *cli.Context, client *api.Client, tool, noun string) (err erro
 	}
 	if c.NArg() > 1 {
 		if file == "" || strings.HasSuffix(file, "/") {
-			return usageError("name a file that does not exist yet, or none", "cannot write a heap dump to %q", file)
+			return exit.UsageError("name a file that does not exist yet, or none", "cannot write a heap dump to %q", file)
 		}
 		if want.File, err = filepath.Abs(file); err != nil {
 			return fmt.Errorf("cannot make %s an absolute path: %w", file, err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/urfave/cli/v2"
 )
 
@@ -23,7 +24,7 @@ func logsCommand() *cli.Command {
 		Category: categoryServices, UsageText: "stoker logs tomcat -n 50 -f\nstoker logs all --since 10m -t",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it comes"},
-			countFlag("lines", "begin with the last `N` lines; with --since alone all since then"),
+			countFlag("lines", "lines", "begin with the last `N` lines; with --since alone all since then"),
 			&cli.StringFlag{Name: "since", Usage: "begin at `TIME`, or that long ago: 2026-01-31T12:00:00Z, 10m"},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"},
 		},
@@ -31,10 +32,10 @@ func logsCommand() *cli.Command {
 }
 
 // countFlag is -n, by default 100.
-func countFlag(name, usage string) cli.Flag {
+func countFlag(name, noun, usage string) cli.Flag {
 	return &cli.IntFlag{Name: name, Aliases: []string{"n"}, Value: 100, Usage: usage, Action: func(_ *cli.Context, n int) error {
 		if n < 0 {
-			return usageError("-n is a number from 0", "cannot use %d for --%s", n, name)
+			return exit.UsageError("-n is a number from 0", "cannot show %d %s", n, noun)
 		}
 		return nil
 	}}
@@ -46,7 +47,7 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 	q := api.LogQuery{Lines: c.Int("lines"), Follow: c.Bool("follow")}
 	if since := c.String("since"); since != "" {
 		if q.Since, err = api.ParseSince(since, time.Now()); err != nil {
-			return usageError("", "cannot show the output: %w", err)
+			return exit.UsageError("", "cannot show the output: %w", err)
 		}
 		if !c.IsSet("lines") {
 			q.Lines = -1

@@ -45,8 +45,8 @@ func main() {
 	case execshim.Command:
 		os.Exit(execshim.Run())
 	}
-	app := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
-	if _, err := execute(context.Background(), app, os.Args); err != nil {
+	p := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
+	if _, err := p.Run(context.Background(), os.Args); err != nil {
 		printError(os.Stderr, err)
 		os.Exit(exitCode(err))
 	}
@@ -84,11 +84,11 @@ func wantsHelp(args []string) bool {
 
 // parseRun parses the arguments of run. If they ask for help it prints that.
 func parseRun(args []string) (opts daemon.Options, help bool, err error) {
-	app := newApp(func(o daemon.Options) error {
+	p := newApp(func(o daemon.Options) error {
 		opts = o
 		return nil
 	})
-	help, err = execute(context.Background(), app, append([]string{"stoker", "run"}, args...))
+	help, err = p.Run(context.Background(), append([]string{"stoker", "run"}, args...))
 	return opts, help, err
 }
 

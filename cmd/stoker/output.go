@@ -5,35 +5,17 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
 
-// outputFlag is -o with its values, of which the first is the default.
-type outputFlag struct {
-	*cli.StringFlag
-	formats []string
-}
-
-func newOutputFlag(formats ...string) cli.Flag {
-	last := len(formats) - 1
-	list := strings.Join(formats[:last], ", ") + " or " + formats[last]
-	return &outputFlag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: formats[0], Usage: "print as `FORMAT`: " + list,
-		Action: func(_ *cli.Context, format string) error {
-			if !slices.Contains(formats, format) {
-				return usageError("-o is "+list, "cannot print as %q", format)
-			}
-			return nil
-		}}, formats}
-}
-
 // tableOrJSON is the -o of commands that print a table.
-func tableOrJSON() cli.Flag { return newOutputFlag("table", "json") }
+func tableOrJSON() cli.Flag { return cmdline.OutputFlag("table", "json") }
 
 // asJSON says whether -o json was given.
 func asJSON(c *cli.Context) bool { return c.String("output") == "json" }

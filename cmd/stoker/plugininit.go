@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/urfave/cli/v2"
 )
 
@@ -26,7 +27,7 @@ func pluginInitCommand() *cli.Command {
 func initPlugin(c *cli.Context) error {
 	name, parent := c.Args().First(), c.String("dir")
 	if !plugin.ValidName(name) {
-		return usageError("a name has small letters, digits, _ . and -", "cannot make the plugin %q: that is no name", name)
+		return exit.UsageError("a name has small letters, digits, _ . and -", "cannot make the plugin %q: that is no name", name)
 	}
 	dir := filepath.Join(parent, name)
 	err := os.MkdirAll(parent, 0o755)

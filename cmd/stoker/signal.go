@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/urfave/cli/v2"
 )
@@ -25,10 +26,10 @@ func sendSignal(c *cli.Context) error {
 	service, group := c.Args().First(), c.Bool("group")
 	sig, err := proc.ParseSignal(c.Args().Get(1))
 	if err != nil {
-		return usageError(placeholders["SIGNAL"].hint, "%w", err)
+		return exit.UsageError(placeholders["SIGNAL"].Hint, "%w", err)
 	}
 	if service == config.AllServices {
-		return usageError(placeholders["SERVICE"].hint, "cannot signal all: a signal goes to one service")
+		return exit.UsageError(placeholders["SERVICE"].Hint, "cannot signal all: a signal goes to one service")
 	}
 	client, err := connect()
 	if err != nil {

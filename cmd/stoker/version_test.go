@@ -10,14 +10,14 @@ import (
 
 func TestVersion(t *testing.T) {
 	t.Setenv("STOKER_SOCKET", filepath.Join(t.TempDir(), "none.sock"))
-	app := testApp()
+	p := testProgram()
 	var b strings.Builder
-	app.Writer = &b
-	if _, err := execute(context.Background(), app, []string{"stoker", "version"}); err != nil || b.String() != "stoker dev\n" {
+	p.App.Writer = &b
+	if _, err := p.Run(context.Background(), []string{"stoker", "version"}); err != nil || b.String() != "stoker dev\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
-	app.Writer = failing{}
-	if _, err := execute(context.Background(), app, []string{"stoker", "version"}); err == nil {
+	p.App.Writer = failing{}
+	if _, err := p.Run(context.Background(), []string{"stoker", "version"}); err == nil {
 		t.Error("an output that cannot be written is no error")
 	}
 }

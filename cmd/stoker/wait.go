@@ -44,9 +44,9 @@ func newStartWait(c *cli.Context) (*startWait, error) {
 	s := &startWait{w: c.App.Writer, wait: c.Bool("wait"), timeout: c.Duration("timeout"), begun: time.Now()}
 	switch {
 	case s.timeout < 0:
-		return nil, usageError("--timeout is a duration such as 2m", "cannot wait for %v", s.timeout)
+		return nil, exit.UsageError("--timeout is a duration such as 2m", "cannot wait for %v", s.timeout)
 	case s.timeout > 0 && !s.wait:
-		return nil, usageError("--timeout bounds how long --wait waits", "cannot use --timeout without --wait")
+		return nil, exit.UsageError("--timeout bounds how long --wait waits", "cannot use --timeout without --wait")
 	case asJSON(c):
 		s.w = io.Discard // stdout is one document
 	}

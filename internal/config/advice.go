@@ -179,22 +179,22 @@ func (a adviser) special() (layeredyaml.Advice, bool) {
 
 // sections are how one value is written as a section, by the section's type; templates.
 var sections = map[reflect.Type]string{
-	reflect.TypeFor[Service]():               "command: [<command>]",
-	reflect.TypeFor[plugin.Action]():         "command: [<command>]",
-	reflect.TypeFor[supervisor.Restart]():    "<policy>",
-	reflect.TypeFor[supervisor.Backoff]():    "first: <seconds 1s>",
-	reflect.TypeFor[supervisor.Limit]():      "starts: <number 5>",
-	reflect.TypeFor[supervisor.Stop]():       "timeout: <seconds 8s>",
-	reflect.TypeFor[Stop]():                  "timeout: <seconds 8s>",
-	reflect.TypeFor[supervisor.Ready]():      "tcp: 127.0.0.1:<number 8080>",
-	reflect.TypeFor[supervisor.Live]():       "tcp: 127.0.0.1:<number 8080>",
-	reflect.TypeFor[supervisor.Output]():     "file: {path: <log>}",
-	reflect.TypeFor[supervisor.OutputFile](): "path: <log>",
-	reflect.TypeFor[supervisor.Cgroup]():     "memory: <word 512MiB>",
-	reflect.TypeFor[Log]():                   "level: <word info>",
-	reflect.TypeFor[tomcat.Config]():         "home: <word /usr/share/tomcat>",
-	reflect.TypeFor[Java]():                  "jar: <word /app/app.jar>",
-	reflect.TypeFor[jvm.Config]():            "user: {options: [<argument>]}",
+	reflect.TypeFor[Service]():                  "command: [<command>]",
+	reflect.TypeFor[plugin.Action]():            "command: [<command>]",
+	reflect.TypeFor[supervisor.Restart]():       "<policy>",
+	reflect.TypeFor[supervisor.BackoffConfig](): "first: <seconds 1s>",
+	reflect.TypeFor[supervisor.Limit]():         "starts: <number 5>",
+	reflect.TypeFor[supervisor.Stop]():          "timeout: <seconds 8s>",
+	reflect.TypeFor[Stop]():                     "timeout: <seconds 8s>",
+	reflect.TypeFor[supervisor.Ready]():         "tcp: 127.0.0.1:<number 8080>",
+	reflect.TypeFor[supervisor.Live]():          "tcp: 127.0.0.1:<number 8080>",
+	reflect.TypeFor[supervisor.Output]():        "file: {path: <log>}",
+	reflect.TypeFor[supervisor.OutputFile]():    "path: <log>",
+	reflect.TypeFor[supervisor.Cgroup]():        "memory: <word 512MiB>",
+	reflect.TypeFor[Log]():                      "level: <word info>",
+	reflect.TypeFor[tomcat.Config]():            "home: <word /usr/share/tomcat>",
+	reflect.TypeFor[Java]():                     "jar: <word /app/app.jar>",
+	reflect.TypeFor[jvm.Config]():               "user: {options: [<argument>]}",
 }
 
 // noLogFile matches paths that lead to the container's output.

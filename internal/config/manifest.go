@@ -73,7 +73,6 @@ func (v *manifestValidator) check() {
 	withoutHooks := *v.m
 	withoutHooks.Hooks = hooks.ByEvent{}
 	v.tags(withoutHooks, "")
-	v.when("when", v.m.When)
 	v.params()
 	for _, f := range v.m.CheckReferences() {
 		v.Bad(f.Key, f.Hint, "%s", f.Message)

@@ -31,23 +31,16 @@ func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {
 }
 
 func (v *validator) main() {
-	names := slices.Sorted(maps.Keys(v.cfg.Services))
-	switch _, exists := v.cfg.Services[v.raw.Main]; {
-	case v.raw.Main != "" && !exists:
-		if !v.AlreadyReported(layeredyaml.Join("services", v.raw.Main)) {
-			v.Missing("main", layeredyaml.DidYouMean(v.raw.Main, names), "there is no service %s", layeredyaml.Quote("main", v.raw.Main))
-		}
-	case v.cfg.Main == "" && len(names) > 1:
-		v.Warn("main", "write main: NAME", "no main service among %d: the container ends with 0 after a stop that was asked for", len(names))
+	if v.raw.Main != "" {
+		v.service("main", v.raw.Main)
+	} else if n := len(v.cfg.Services); v.cfg.Main == "" && n > 1 {
+		v.Warn("main", "write main: NAME", "no main service among %d: the container always ends with 0 after a requested stop", n)
 	}
 }
 
 func (v *validator) admins() {
-	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	for k, name := range v.raw.API.Admins {
-		if _, exists := v.cfg.Services[name]; !exists && !v.AlreadyReported(layeredyaml.Join("services", name)) {
-			v.Missing(layeredyaml.Index("api.admins", k), layeredyaml.DidYouMean(name, names), "there is no service %s", layeredyaml.Quote("", name))
-		}
+		v.service(layeredyaml.Index("api.admins", k), name)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 )
 
@@ -53,26 +52,11 @@ func (v *validator) hookNames(list string, all []hooks.Hook) {
 // hook checks one.
 func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookKind(path, h)
-	if h.File != "" {
-		if err := hooks.CheckFileName(h.File); err != nil {
-			v.Bad(layeredyaml.Join(path, "file"), "", "%s", err)
-		}
-	}
 	v.hookRequest(path, h)
 	v.hookServices(layeredyaml.Join(path, "services"), e, h.Services)
 	v.hookEnd(layeredyaml.Join(path, "when"), e, h.When.End)
-	v.terms(layeredyaml.Join(path, "when"), h.When.Terms)
-	v.terms(layeredyaml.Join(layeredyaml.Join(path, "when"), "not"), h.When.Not)
 	v.hookPolicy(layeredyaml.Join(path, "on_failure"), e, h.OnFailure)
-	for k, pattern := range h.AllowEnv {
-		if err := hooks.CheckEnvPattern(pattern); err != nil {
-			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "allow_env"), k), "", "%s", err)
-		}
-	}
 	v.env(layeredyaml.Join(path, "env"), h.Env, nil, func(string) bool { return false })
-	if at := layeredyaml.Join(path, "share"); h.Share < 0 || h.Share > 1 || h.Share == 0 && v.IsSet(at) {
-		v.Bad(at, "write 0.5 for a half", "%v is not above 0 and up to 1", h.Share)
-	}
 }
 
 // hookEnd wants one of the two ends, and an event that tells of one.
@@ -118,12 +102,9 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		}
 		return
 	}
-	if err := remote.Check(h.URL); err != nil {
-		v.Bad(layeredyaml.Join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", layeredyaml.Quote("", redact.URL(h.URL)), err)
-	}
 	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
 		if _, err := remote.Names(h.Headers[name]); err != nil {
-			v.Bad(layeredyaml.Join(layeredyaml.Join(path, "headers"), name), "", "%s", err)
+			v.Bad(layeredyaml.Join(path, "headers", name), "", "%s", err)
 		}
 	}
 	if _, err := remote.Names(h.Body); err != nil {
@@ -136,15 +117,12 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 
 // hookServices wants services that exist, and an event that has any.
 func (v *validator) hookServices(path string, e lifecycle.Event, names []string) {
-	known := slices.Sorted(maps.Keys(v.cfg.Services))
+	if len(names) > 0 && !e.OfService() {
+		v.Bad(path, "remove it", "%s is no event of a service", e)
+		return
+	}
 	for i, name := range names {
-		switch {
-		case !e.OfService():
-			v.Bad(path, "remove it", "%s is no event of a service", e)
-			return
-		case !slices.Contains(known, name) && !v.AlreadyReported(layeredyaml.Join("services", name)):
-			v.Missing(layeredyaml.Index(path, i), layeredyaml.DidYouMean(name, known), "there is no service %s", layeredyaml.Quote("", name))
-		}
+		v.service(layeredyaml.Index(path, i), name)
 	}
 }
 

@@ -13,9 +13,6 @@ func (v *validator) jvm() {
 			v.Bad(layeredyaml.Join(layer, "env"), "move it to jvm.user.env", "only the user layer reads variables")
 		}
 	}
-	v.sources("jvm.default", v.raw.JVM.Default)
-	v.sources("jvm.user", v.raw.JVM.User)
-	v.sources("jvm.enforced", v.raw.JVM.Enforced)
 }
 
 // flavors checks what was bought, and the profiles that it may name.

@@ -26,7 +26,7 @@ func (v *validator) order() {
 		s, at := v.raw.Services[name], layeredyaml.Join("services", name)
 		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"), "is after", s.After)...)
 		for _, e := range all {
-			if v.edge(e, names) {
+			if v.edge(e) {
 				edges[name] = append(edges[name], e)
 			}
 		}
@@ -49,19 +49,15 @@ func edgesOf(from, path, verb string, names []string) []edge {
 }
 
 // edge is true for one between two services that exist.
-func (v *validator) edge(e edge, names []string) bool {
-	to, exists := v.cfg.Services[e.to]
-	switch {
-	case e.to == e.from:
+func (v *validator) edge(e edge) bool {
+	if e.to == e.from {
 		v.Bad(e.path, "remove it", "the service %s itself", e.verb)
 		return false
-	case !exists:
-		// What is there of a service that was refused as a whole counts as one.
-		if !v.AlreadyReported(layeredyaml.Join("services", e.to)) {
-			v.Missing(e.path, layeredyaml.DidYouMean(e.to, names), "there is no service %s", layeredyaml.Quote("", e.to))
-		}
+	}
+	if !v.service(e.path, e.to) {
 		return false
 	}
+	to := v.cfg.Services[e.to]
 	if e.verb == "requires" && !to.Oneshot && to.Restart.Policy == supervisor.Never {
 		v.Warn(e.path, "write oneshot: true for "+e.to+" if it is to end, else another restart.policy",
 			"%s is not started again when it has ended (restart.policy never%s), and %s cannot start from then on",

@@ -14,13 +14,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// maxKeep bounds what is kept of one service's output, in bytes: it is memory
-// of the container.
-const maxKeep = 128 << 20
-
 func (v *validator) output(at string, raw, cfg supervisor.Output) {
-	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > maxKeep {
-		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), maxKeep>>20)
+	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > logs.MaxKeep {
+		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), logs.MaxKeep>>20)
 	}
 
 	file := layeredyaml.Join(at, "file")

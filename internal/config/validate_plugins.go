@@ -16,10 +16,8 @@ func (v *validator) plugins() {
 		if !plugin.ValidName(name) {
 			v.Bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
 		}
-		use := v.raw.Plugins.Enabled[name]
-		v.when(layeredyaml.Join(path, "when"), use.When)
-		for _, param := range slices.Sorted(maps.Keys(use.Set)) {
-			if at := layeredyaml.Join(layeredyaml.Join(path, "set"), param); !plugin.ValidParamName(param) {
+		for _, param := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled[name].Set)) {
+			if at := layeredyaml.Join(path, "set", param); !plugin.ValidParamName(param) {
 				v.Bad(at, "", "%s cannot be the name of a parameter", layeredyaml.Quote("", param))
 			}
 		}

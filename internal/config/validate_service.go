@@ -130,6 +130,6 @@ func (v *validator) oneshot(path string, s Service) {
 		v.Bad(layeredyaml.Join(path, "oneshot"), "remove it", "a Tomcat does not do its work and end")
 	}
 	if s.Restart.Policy == supervisor.Always {
-		v.Bad(layeredyaml.Join(layeredyaml.Join(path, "restart"), "policy"), "write on-failure or never", "a oneshot that is always started again is never done")
+		v.Bad(layeredyaml.Join(path, "restart", "policy"), "write on-failure or never", "a oneshot that is always started again is never done")
 	}
 }

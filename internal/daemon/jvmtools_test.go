@@ -204,7 +204,7 @@ func TestToolRefusals(t *testing.T) {
 		code   string
 		says   string
 	}{
-		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Delayed }, api.JVMTool{Tool: api.ToolThreads}, "", api.CodeNotNow, "app is BACKOFF and has no process"},
+		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Backoff }, api.JVMTool{Tool: api.ToolThreads}, "", api.CodeNotNow, "app is BACKOFF and has no process"},
 		{"stopping", func(p *playedJVM) { p.state = supervisor.Stopping }, api.JVMTool{Tool: api.ToolHisto}, "", api.CodeNotNow, "STOPPING"},
 		{"ends meanwhile", func(p *playedJVM) { close(p.exited) }, api.JVMTool{Tool: api.ToolHisto}, breaksOff, api.CodeNotNow, "has ended"},
 		{"does not let us", nil, api.JVMTool{Tool: api.ToolHisto}, breaksOff, "forbidden", "another user's"},

@@ -2,6 +2,8 @@
 // hint for the user.
 package exit
 
+import "fmt"
+
 // Exit codes of stoker itself; docs/reference/exit-codes.md is their table.
 const (
 	Failed      = 1
@@ -43,3 +45,8 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 // Unwrap gives Err.
 func (e *Error) Unwrap() error { return e.Err }
+
+// UsageError returns the error for a wrong command line.
+func UsageError(hint, format string, args ...any) error {
+	return &Error{Err: fmt.Errorf(format, args...), Hint: hint, Code: Usage}
+}

@@ -91,7 +91,7 @@ jvm:
 
 func TestSourcesThatAreWrong(t *testing.T) {
 	for _, tc := range []struct{ jvm, want string }{
-		{`user: {files: [{when: {env: {A: b}}}]}`, "jvm.user.files[0].file: the source is empty"},
+		{`user: {files: [{when: {env: {A: b}}}]}`, "jvm.user.files[0].file: is missing"},
 		{`user: {files: [{file: /x, when: {envs: {A: b}}}]}`, `jvm.user.files[0].when.envs: unknown key (did you mean "env"?)`},
 		{`user: {files: [{file: /x, when: {env: {A: []}}}]}`, "jvm.user.files[0].when.env.A: no value is accepted"},
 		{`user: {files: [{file: /x, when: {flavor: []}}]}`, "jvm.user.files[0].when.flavor: no value is accepted"},

@@ -1,4 +1,4 @@
-package main
+package cmdline
 
 import (
 	"fmt"
@@ -14,17 +14,17 @@ import (
 const helpWidth = 80
 
 // printHelp explains the command of an invocation.
-func printHelp(w io.Writer, inv *invocation) error {
-	width := widthOf(w)
+func (p *Program) printHelp(i *Invocation) error {
+	width := p.Width(p.App.Writer)
 	if width == 0 || width > helpWidth {
 		width = helpWidth
 	}
-	_, err := io.WriteString(w, helpText(inv.command(), inv.name(), width))
+	_, err := io.WriteString(p.App.Writer, HelpText(i.command(), i.Name(), width))
 	return err
 }
 
-// helpText explains a command: its usage, commands, flags and an example.
-func helpText(cmd *cli.Command, name string, width int) string {
+// HelpText explains a command: its usage, commands, flags and an example.
+func HelpText(cmd *cli.Command, name string, width int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", usageOf(cmd, name), layout.Wrap(sentence(cmd.Usage), width, ""))
 	if cmd.Description != "" {

@@ -1,0 +1,108 @@
+// Package cmdline adds to a urfave/cli app what that library does not have: flags behind
+// arguments, one line and a hint for a typing error, help with examples, completion of
+// values, and a manual page. It is made from the commands, and knows none of them.
+package cmdline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/urfave/cli/v2"
+)
+
+// Program is an app with the words that explain it.
+type Program struct {
+	App          *cli.App
+	Placeholders map[string]Placeholder     // by their names in the help
+	Commands     map[string]string          // commands of other tools, separated by blanks, by ours
+	Flags        map[string]string          // flags of other tools, by ours
+	Width        func(output io.Writer) int // of the terminal; 0: there is none
+}
+
+// Placeholder is a word of the help that stands for a value.
+type Placeholder struct {
+	Hint   string // where a user finds the values; empty: in the help of the command
+	Values func(ctx context.Context, args []string) []string
+}
+
+// New completes an app: every command gets --help. With no command it prints the help.
+func New(app *cli.App) *Program {
+	p := &Program{App: app}
+	app.HideHelp, app.HideVersion = true, true // ours are others
+	app.DisableSliceFlagSeparator = true       // paths and values have commas
+	app.OnUsageError, app.ExitErrHandler = flagError, func(*cli.Context, error) {}
+	help := &cli.BoolFlag{Name: helpWord, Aliases: []string{"h"}, Usage: "explain the command"}
+	app.Flags = append(app.Flags, help, &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"})
+	app.Action = func(c *cli.Context) error {
+		if c.Bool("version") {
+			_, err := fmt.Fprintln(app.Writer, app.Name, app.Version)
+			return err
+		}
+		return p.printHelp(p.read(nil))
+	}
+	addHelp(app.Commands, help)
+	return p
+}
+
+// addHelp adds --help to commands and their subcommands.
+func addHelp(commands []*cli.Command, help cli.Flag) {
+	for _, c := range commands {
+		c.OnUsageError, c.HideHelp = flagError, true
+		c.Flags = append(c.Flags, help)
+		addHelp(c.Subcommands, help)
+	}
+}
+
+// Run runs a command line, or prints the help that it asks for.
+func (p *Program) Run(ctx context.Context, args []string) (help bool, err error) {
+	i, err := p.Parse(args)
+	switch {
+	case err != nil:
+		return false, err
+	case i.Help:
+		return true, p.printHelp(i)
+	}
+	return false, p.App.RunContext(ctx, i.Args)
+}
+
+// flagError rewords the library's error about the value of a flag.
+func flagError(c *cli.Context, err error, _ bool) error {
+	text := strings.NewReplacer("invalid value", "cannot use", " for flag -", " for --").Replace(err.Error())
+	for _, f := range c.Command.Flags {
+		kind := ""
+		switch f.(type) {
+		case *cli.IntFlag:
+			kind = "a number"
+		case *cli.DurationFlag:
+			kind = "a duration such as 30s"
+		}
+		if before, cause, found := strings.Cut(text, " for --"+f.Names()[0]+": "); found && kind != "" {
+			text = fmt.Sprintf("%s for --%s: want %s (%s)", before, f.Names()[0], kind, cause)
+		}
+	}
+	text = strings.Replace(text, " (parse error)", "", 1)
+	return exit.UsageError(c.Command.HelpName+" --help explains the flags", "%s", text)
+}
+
+// outputFlag is -o, whose values are completed.
+type outputFlag struct {
+	*cli.StringFlag
+	formats []string
+}
+
+// OutputFlag returns -o with its values, of which the first is the default.
+func OutputFlag(formats ...string) cli.Flag {
+	last := len(formats) - 1
+	list := strings.Join(formats[:last], ", ") + " or " + formats[last]
+	return &outputFlag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: formats[0], Usage: "print as `FORMAT`: " + list,
+		Action: func(_ *cli.Context, format string) error {
+			if !slices.Contains(formats, format) {
+				return exit.UsageError("-o is "+list, "cannot print as %q", format)
+			}
+			return nil
+		}}, formats}
+}
