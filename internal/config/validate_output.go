@@ -38,7 +38,7 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	}
 }
 
-// notAFileHint says how the output gets to what is no file.
+// notAFileHint is the hint for a path that is not an ordinary file.
 func notAFileHint(path string) string {
 	if path == os.DevNull {
 		return "remove output.file, and set output.format: none to have the output nowhere but in `stoker logs`"
@@ -51,8 +51,8 @@ func notAFileHint(path string) string {
 	return "name a file in a folder of its own, such as /var/log/app/out.log"
 }
 
-// outputFiles refuses two services that write one file, also by the names that
-// full files get.
+// outputFiles refuses two services that write the same file, including the names of rotated
+// files.
 func (v *validator) outputFiles() {
 	writers := map[string]string{} // cleaned path -> service
 	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -20,7 +21,7 @@ import (
 type backend struct {
 	*supervisor.Supervisor
 	*upgrades
-	*jvmTools
+	*tools.Tools
 	daemon *daemon
 }
 

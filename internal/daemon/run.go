@@ -24,6 +24,7 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -135,7 +136,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.setLogLevel()
 	if opts.Alone() { // the init can run it with less
-		m.OnLack(func(err error) {
+		m.OnShortage(func(err error) {
 			log.Error("the command cannot be started here", "error", err)
 			queue.Flush(flushTime)
 			os.Exit(exit.TryLater)
@@ -148,7 +149,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), jvmTools: newJVMTools(d.sup, d.inForce().jvms.Attacher, log), daemon: d}
+	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), Tools: tools.New(d.sup, d.inForce().jvms.Attacher, log, stateFolder(os.Geteuid(), os.Getenv)), daemon: d}
 	d.api = newAPIServer(ctx, b, log)
 	serve := func() { d.api.begin(rec) }
 	if rec.Starts > 1 || d.hooks.hasHooks() {
