@@ -69,7 +69,7 @@ func (r *reloader) begin(rec *proc.Recovered) error {
 		if r.loaded, found, err = r.read(); err != nil {
 			return err
 		}
-		if err = r.program.RefuseSecond(r.opts, r.loaded.Config.API.Socket, r.m.InitPid()); err != nil {
+		if err = r.rejectSecond(r.loaded.Config.API.Socket, r.m.InitPid()); err != nil {
 			return err
 		}
 		if found != "" {
