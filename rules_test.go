@@ -33,8 +33,9 @@ func edges() map[string][]string {
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {"internal/mounts"},
 		"internal/service":   {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit", "internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm", "jvm/tomcat", "supervisor", "supervisor/probe"},
+		"jvm/tools":          {"internal/api", "internal/trust", "internal/untrusted", "jvm/hotspot", "jvm/launch", "supervisor"},
 		"jvm/launch":         {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote", "internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"internal/daemon":    {"internal/program", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/launch", "jvm/tomcat", "supervisor"},
+		"internal/daemon":    {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logqueue", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat", "jvm/tools", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":      {},
 		"internal/mounts":    {},
@@ -67,8 +68,10 @@ func edges() map[string][]string {
 		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
 		"internal/fdstore":     {"internal/initproto"},
 		"internal/initproto":   {"internal/procfs"},
-		"internal/pid1":        {"internal/initproto", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/logpipes", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
+		"internal/pid1":        {"internal/logqueue", "internal/initstore", "internal/initproto", "internal/procfs", "internal/exit", "internal/fdready", "internal/headroom", "internal/memory", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid"},
 		"internal/fdready":     {},
+		"internal/initstore":   {"internal/initproto", "internal/logpipes"},
+		"internal/logqueue":    {},
 		"internal/logpipes":    {"internal/fdready", "internal/initproto"},
 		"internal/signals":     {},
 		"internal/terminal":    {},
@@ -78,9 +81,9 @@ func edges() map[string][]string {
 		"internal/waitid":      {"internal/initproto"},
 		"internal/procfs":      {},
 		"internal/program":     {"internal/execshim", "internal/untrusted"},
-		"internal/logs":        {"internal/trust", "internal/untrusted"},
-		"internal/proc":        {"internal/program", "internal/printable", "internal/logs", "internal/pid1", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
-		"internal/execshim":    {"internal/pid1", "internal/procfs", "internal/untrusted", "internal/terminal"},
+		"internal/logs":        {"internal/fdstore", "internal/trust", "internal/untrusted"},
+		"internal/proc":        {"internal/program", "internal/printable", "internal/logs", "internal/procfs", "internal/trust", "internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom", "internal/waitid"},
+		"internal/execshim":    {"internal/procfs", "internal/untrusted", "internal/terminal"},
 		"internal/remote":      {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":      {},
 		"jvm/tomcat":           {"jvm/hotspot", "jvm", "internal/untrusted"}, // for the words of the JVM that it runs in, and to split its options
@@ -88,7 +91,7 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"internal/program", "internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/pid1", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor":           {"internal/program", "internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident":  {"internal/headroom", "internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":     {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":       {"internal/mounts"},
@@ -271,8 +274,8 @@ func TestModulesStayAtHome(t *testing.T) {
 			switch s.dir {
 			case "jvm":
 				t.Errorf("%s imports %s: package jvm has the standard library only", s.path, path)
-			case "internal/pid1", "internal/exit", "internal/fdready", "internal/headroom", "internal/initproto", "internal/logpipes", "internal/memory",
-				"internal/procfs", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid":
+			case "internal/pid1", "internal/exit", "internal/fdready", "internal/headroom", "internal/initproto", "internal/initstore",
+				"internal/logpipes", "internal/logqueue", "internal/memory", "internal/procfs", "internal/signals", "internal/spawn", "internal/terminal", "internal/waitid":
 				if !strings.HasPrefix(path, "golang.org/x/sys/") {
 					t.Errorf("%s imports %s: the init has the standard library and x/sys only", s.path, path)
 				}
@@ -374,7 +377,7 @@ func readers() map[string]string {
 		"hooks/plugin/folder.go":          "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
 		"internal/daemon/candidate.go":    "/proc/self/exe",
-		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
+		"jvm/tools/heapdump.go":           "a folder: not followed, its owner is checked",
 		"supervisor/incident/evidence.go": kernel,
 	}
 }

@@ -61,10 +61,10 @@ type Hook struct {
 	// Command is an argument list. It is never given to a shell.
 	Command []string `yaml:"command" check:"command"`
 	// File is the name of a file in EVENT.d; the other fields are its settings.
-	File string `yaml:"file"`
+	File string `yaml:"file" check:"hookfile"`
 	// URL of a request: http://, https:// or unix:///path/of/socket:/http/path. URL, Headers and
 	// Body may have ${NAME} for variables of the hook's environment.
-	URL string `yaml:"url"`
+	URL string `yaml:"url" check:"remoteurl"`
 	// Method of the request (default POST).
 	Method string `yaml:"method" check:"method"`
 	// Headers of the request. The Content-Type of a body defaults to application/json.
@@ -90,13 +90,13 @@ type Hook struct {
 	RunAs string `yaml:"run_as"`
 	// AllowEnv are patterns of variables that it may set by STOKER_OUT although they decide
 	// what programs load or execute.
-	AllowEnv []string `yaml:"allow_env"`
+	AllowEnv []string `yaml:"allow_env" check:"envpattern"`
 	// Env is added to its environment.
 	Env map[string]string `yaml:"env"`
 	// Parallel hooks that follow each other run at the same time.
 	Parallel bool `yaml:"parallel"`
 	// Share is the largest part of a stop's budget that it may take, above 0 and up to 1 (default 0.5).
-	Share float64 `yaml:"share"`
+	Share float64 `yaml:"share" check:"share"`
 }
 
 // When is a condition on the container and on how a service ended.

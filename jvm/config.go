@@ -64,5 +64,5 @@ type LayerConfig struct {
 	// URLs are documents of a configuration service.
 	URLs []URL `yaml:"urls" json:",omitempty"`
 	// Env names environment variables that hold options; only for the user layer.
-	Env []string `yaml:"env" check:"variables"`
+	Env []string `yaml:"env" check:"variable"`
 }

@@ -8,13 +8,13 @@ import (
 // Inline is an option that the configuration itself gives: text, or a mapping
 // with a condition.
 type Inline struct {
-	Option string `yaml:"option,short"`
+	Option string `yaml:"option,short" check:"required option"`
 	When   When   `yaml:"when" json:",omitzero"`
 }
 
 // File is a file of options: its path, or a mapping with a condition.
 type File struct {
-	File string `yaml:"file,short"`
+	File string `yaml:"file,short" check:"required"`
 	When When   `yaml:"when" json:",omitzero"`
 }
 
@@ -22,7 +22,7 @@ type File struct {
 // count the regular files whose name ends in .opts and does not begin with a dot,
 // in byte order.
 type Dir struct {
-	Dir  string `yaml:"dir,short"`
+	Dir  string `yaml:"dir,short" check:"required"`
 	When When   `yaml:"when" json:",omitzero"`
 }
 
@@ -30,7 +30,7 @@ type Dir struct {
 type URL struct {
 	// URL is http://, https:// or unix:///path/of/socket:/http/path. ${NAME}
 	// stands for a variable, or for the label whose name in capitals it is.
-	URL  string `yaml:"url,short" secret:"url"`
+	URL  string `yaml:"url,short" secret:"url" check:"required remoteurl"`
 	When When   `yaml:"when" json:",omitzero"`
 	// Timeout bounds one try (default 2s), Deadline all tries of a start (5s).
 	Timeout  time.Duration `yaml:"timeout" json:",omitzero" default:"2s" check:"positive"`

@@ -17,10 +17,10 @@ func (StringList) ScalarIsItem() {}
 // Terms are compared with a container: every key that is named must have one of
 // its values. A variable or label that is not set has none.
 type Terms struct {
-	Env    map[string]StringList `yaml:"env" json:"env,omitempty"`
-	Labels map[string]StringList `yaml:"labels" json:"labels,omitempty"`
+	Env    map[string]StringList `yaml:"env" json:"env,omitempty" check:"conditions"`
+	Labels map[string]StringList `yaml:"labels" json:"labels,omitempty" check:"conditions"`
 	// Flavor is the name of the flavor in force.
-	Flavor StringList `yaml:"flavor" json:"flavor,omitempty"`
+	Flavor StringList `yaml:"flavor" json:"flavor,omitempty" check:"conditions"`
 }
 
 // When is a condition on the container: its terms hold, and those of Not do not. There is no

@@ -49,9 +49,9 @@ type Launch struct {
 	// Sources is a fingerprint of what the command line was read from besides the
 	// configuration; it is kept with the service. Empty: of nothing.
 	Sources string
-	// Learned is what Attach cannot find out again once the process runs; it is kept
+	// AttachData is what Attach cannot find out again once the process runs; it is kept
 	// with the service, and may have maxLearned bytes.
-	Learned string
+	AttachData string
 	// Ready proves that the service is; nil: it is as soon as it runs.
 	Ready probe.Checker
 	// Live proves that a RUNNING service does not hang; nil: nobody looks.
@@ -59,19 +59,19 @@ type Launch struct {
 	// StopCommand asks the process to end in the place of the signal; nil: the
 	// signal does.
 	StopCommand func(ctx context.Context, p Process) error
-	// Watch gets each line of output until the service is ready; nil: none.
-	Watch func(line []byte) Observation
+	// OnStartupLine gets each line of output until the service is ready; nil: none.
+	OnStartupLine func(line []byte) StartupLine
 	// Verify looks once, when the service has become RUNNING, whether what runs is
 	// what was started; not again for a later supervisor. A *Complaint makes an
 	// incident, any other error a note. The service is left alone. nil: nobody looks.
 	Verify func(ctx context.Context, p Process) error
-	// Listen begins to read the output of a RUNNING service, from the start's first
+	// WatchOutput begins to read the output of a RUNNING service, from the start's first
 	// line on; the function that it gives takes each line and says what is wrong.
 	// nil: nobody listens.
-	Listen func() func(line []byte) *Complaint
-	// Overhear complains of what a RUNNING service has said elsewhere than in its
+	WatchOutput func() func(line []byte) *HealthIssue
+	// WatchLogFile complains of what a RUNNING service has said elsewhere than in its
 	// output, until ctx is done. nil: it says nothing elsewhere.
-	Overhear func(ctx context.Context, complain func(*Complaint))
+	WatchLogFile func(ctx context.Context, complain func(*HealthIssue))
 	// ReadOutput says why a process ended, going by the output of that start alone: the
 	// Cause and the Reason of the Findings count. It does not wait. nil: nothing is read.
 	ReadOutput func(incident.End) incident.Findings
@@ -79,17 +79,17 @@ type Launch struct {
 	// output was watched; empty: it does not know. It is not asked where ReadOutput knows.
 	// nil: no explanation.
 	Explain func(ctx context.Context) string
-	// Amend is asked when a process has ended by itself, and not as it should, in
+	// OnEarlyExit is asked when a process has ended by itself, and not as it should, in
 	// STARTING or within 10 s after it was started, and does not wait. If it says
 	// why the next start is another one, that follows at once, whatever the policy,
 	// and does not count for back-off and limit. It may be left out where the process
 	// ended while no supervisor worked: then the next one that ends has its turn.
 	// nil: there is nothing to be changed.
-	Amend func(d Died) (why string)
-	// Confirm is called once for each start that is RUNNING and 10 s old (more than
+	OnEarlyExit func(d EarlyExit) (why string)
+	// OnStable is called once for each start that is RUNNING and 10 s old (more than
 	// once if the supervisor dies meanwhile), and does not wait: what the process was
 	// started with does not end it. nil: nobody wants to know.
-	Confirm func()
+	OnStable func()
 	// Debugger says what a debugger does with a process; before is its latest answer for
 	// this process. possible: one can be let in. It is asked from time to time and waits for
 	// nothing. nil: a debugger is not looked for.
@@ -106,8 +106,8 @@ type Launch struct {
 	ThreadDump func(ctx context.Context, p Process) ([]byte, error)
 }
 
-// Observation is what a line of output says.
-type Observation struct {
+// StartupLine is what a line of output says.
+type StartupLine struct {
 	Failed string // why the service will never be ready by itself; empty: nothing
 	Match  bool   // the line that readiness waits for
 }

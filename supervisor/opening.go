@@ -67,7 +67,7 @@ func knowsServices(rec *proc.Recovered) bool {
 func (s *Supervisor) endOpening() {
 	s.opening.Store(false)
 	s.m.Del(openItem)
-	s.Moved()
+	s.wakeWaiters()
 }
 
 // shutdownUnopened ends the container whose first stages forbid it to go on.

@@ -221,7 +221,7 @@ func (s *Supervisor) code(st stopState) int {
 		return 128 + int(syscall.SIGTERM) // asked to stop before it was started
 	case x == nil:
 		return 0
-	case snap.ends && x.Status() == 0:
+	case snap.endsContainer && x.Status() == 0:
 		return 1 // it ended well when it was asked to, and was ill
 	case st.For == "" && x.Success && !s.opts.Command:
 		return 0

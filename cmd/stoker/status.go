@@ -114,7 +114,7 @@ func colourOf(s supervisor.State) string {
 	switch s {
 	case supervisor.Running:
 		return "\x1b[32m"
-	case supervisor.Fatal, supervisor.Delayed:
+	case supervisor.Fatal, supervisor.Backoff:
 		return "\x1b[31m"
 	default:
 		return "\x1b[33m"
@@ -150,8 +150,8 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 			add("its process has ended; other processes of the service are alive: %v", s.Left)
 		}
 	case supervisor.Running:
-		if s.Ill != "" {
-			add("not healthy: %s", s.Ill)
+		if s.Issue != "" {
+			add("not healthy: %s", s.Issue)
 		}
 		if s.Degraded != "" {
 			add("degraded: %s", s.Degraded)
@@ -161,10 +161,10 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 			if s.Reported {
 				verdict = "not alive"
 			}
-			add("%s: %d probes in a row failed, the last: %s", verdict, s.Looks, s.Unhealthy)
+			add("%s: %d probes in a row failed, the last: %s", verdict, s.LiveFailures, s.Unhealthy)
 		}
 	}
-	if s.Leaving {
+	if s.Removed {
 		add("not configured any more")
 	}
 	if s.Reason != "" && s.State != supervisor.Running {

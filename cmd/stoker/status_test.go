@@ -58,7 +58,7 @@ func snapshots() map[string]api.Status {
 			Reason: "not shown while it runs", Exit: &incident.Exit{Code: 1, At: *at(-27 * time.Hour)}}),
 		"degraded": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Hour),
 			Degraded: "application /a failed to start: java.lang.IllegalStateException: no database (A.java:3); application /b failed to start"}),
-		"backoff": one(supervisor.Snapshot{State: supervisor.Delayed, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
+		"backoff": one(supervisor.Snapshot{State: supervisor.Backoff, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
 			Exit: &incident.Exit{Code: 1, At: *at(-100 * time.Millisecond)}}),
 		"stopping": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Pid: 42, UpSince: at(-time.Hour), Deadline: at(4 * time.Second)}),
 		"stopping-left": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Left: []int{77, 78}, Deadline: at(-time.Second),

@@ -22,48 +22,46 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// Folder is a plugin as it is on the disk, without values.
+// Folder is a plugin on the disk, without values.
 type Folder struct {
 	Name string // of the folder
 	Dir  string
-	// Manifest is what could be read of it; nil: nothing.
+	// Manifest is what could be read of it; it is empty if nothing could.
 	Manifest *Manifest
-	// Fragments are the files of jvm.d, in their order.
+	// Fragments are the files of jvm.d in their order.
 	Fragments []Fragment
-	// Enforces says that it has options of the layer enforced, or that this cannot be
-	// told: what cannot be read may be a policy.
+	// Enforces means that it has options of the layer enforced, or may have: some cannot be read.
 	Enforces bool
 	// Files are the hooks of hooks/EVENT.d.
 	Files []hooks.ResolvedHook
 	// Problems are why it cannot be used, with file and line.
 	Problems []string
-	// Notes are what was left out.
+	// Notes are about files that are ignored.
 	Notes []string
 }
 
 // Fragment is a file of JVM options.
 type Fragment struct {
-	File    string // from the plugin's folder
+	File    string // in the plugin's folder
 	Layer   jvm.Layer
 	Options []jvm.Option // with references
 }
 
-// FolderReader reads plugins.
+// Reader reads plugins.
 type Reader struct {
-	// Manifest reads a plugin.yaml. With an error the manifest is what could be read,
-	// and may be nil.
+	// Manifest reads a plugin.yaml. With an error it returns what could be read, or nil.
 	Manifest func(path string) (*Manifest, error)
-	// Guarded refuses what others than root and we ourselves may write to.
+	// CheckOwners refuses plugins that others than root and stoker's user may write to.
 	CheckOwners bool
 }
 
-// Bounds on a plugin.
+// Limits of a plugin.
 const (
 	maxFiles    = 10_000
 	maxFragment = 1 << 20 // bytes of an option file
 )
 
-// Read reads the plugin of a folder. What is wrong is in its Problems.
+// Read reads the plugin in a folder.
 func (r Reader) Read(dir string) *Folder {
 	f := &Folder{Name: filepath.Base(dir), Dir: dir}
 	if r.CheckOwners {
@@ -71,31 +69,36 @@ func (r Reader) Read(dir string) *Folder {
 			f.problem("%v", err)
 		}
 	}
+	manifest := filepath.Join(dir, ManifestName)
 	var err error
-	if f.Manifest, err = r.Manifest(filepath.Join(dir, ManifestName)); err != nil {
+	if f.Manifest, err = r.Manifest(manifest); err != nil {
 		f.Problems = append(f.Problems, strings.Split(err.Error(), "\n")...)
 	}
 	if f.Manifest == nil {
 		f.Manifest = &Manifest{}
 	}
 	if name := f.Manifest.Name; name != "" && name != f.Name {
-		f.problem("%s: name: it is %q, and the folder is called %q: they must be the same", filepath.Join(dir, ManifestName), name, f.Name)
+		f.problem("%s: name: it is %q, and the folder is called %q: they must be the same", manifest, name, f.Name)
 	}
 	f.readFragments(err != nil && f.Manifest.JVM.Layer == "")
 	f.readHooks()
 	return f
 }
 
-// required says whether services must not start without it. A policy that has failed
-// would vanish otherwise, and code in the JVM may have made it fail.
+// required reports whether services must not start without the plugin. A failed policy would vanish
+// otherwise, and code in the JVM may have made it fail.
 func (f *Folder) required() bool {
-	if said := f.Manifest.Required; said != nil {
-		return *said
+	if f.Manifest.Required != nil {
+		return *f.Manifest.Required
 	}
 	return f.Enforces
 }
 
-// readHooks finds the hooks that are files.
+func (f *Folder) problem(format string, args ...any) {
+	f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
+}
+
+// readHooks finds the hook files.
 func (f *Folder) readHooks() {
 	var problems []hooks.Problem
 	f.Files, problems = hooks.Discover(filepath.Join(f.Dir, "hooks"), &f.Manifest.Hooks, func(e lifecycle.Event, k int) string {
@@ -110,93 +113,81 @@ func (f *Folder) readHooks() {
 	}
 }
 
-func (f *Folder) problem(format string, args ...any) {
-	f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
-}
+var (
+	fragmentName = regexp.MustCompile(`^([0-9]{1,4})-[A-Za-z0-9_.-]+\.opts$`)
+	layerLine    = regexp.MustCompile(`^#\s*layer:\s*(\S*)\s*$`)
+	layers       = []jvm.Layer{jvm.Default, jvm.User, jvm.Enforced}
+)
 
-// readFragments reads jvm.d. With unsure the layer of files that name none is not known.
+// readFragments reads jvm.d. With unsure the layer of a file that names none is unknown.
 func (f *Folder) readFragments(unsure bool) {
 	dir := filepath.Join(f.Dir, "jvm.d")
 	entries, err := untrusted.ReadDir(dir, maxFiles)
-	if _, there := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && there != nil {
-		return // nobody has options; a link that leads nowhere is a mistake
+	if _, statErr := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && statErr != nil {
+		return // a dangling link is an error
 	}
 	if err != nil {
 		f.Enforces = true
 		f.problem("cannot read %s: %v", dir, err)
 		return
 	}
-	var names []string
+	numbers := map[string]int{}
 	for _, e := range entries {
-		if regexp.MustCompile(`^[0-9]{1,4}-[A-Za-z0-9_.-]+\.opts$`).MatchString(e.Name()) {
-			names = append(names, e.Name())
+		if m := fragmentName.FindStringSubmatch(e.Name()); m != nil {
+			numbers[e.Name()], _ = strconv.Atoi(m[1]) // digits
 		} else {
 			f.Notes = append(f.Notes, fmt.Sprintf("%s is ignored: option files are called NN-name.opts", filepath.Join("jvm.d", e.Name())))
 		}
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(leading(a), leading(b)), strings.Compare(a, b)) })
+	names := slices.SortedFunc(maps.Keys(numbers), func(a, b string) int {
+		return cmp.Or(cmp.Compare(numbers[a], numbers[b]), strings.Compare(a, b))
+	})
 	for _, name := range names {
-		f.readFragment(name, unsure)
+		f.readFragment(filepath.Join("jvm.d", name), unsure)
 	}
 }
 
-// leading is the number that a name begins with.
-func leading(name string) int {
-	digits, _, _ := strings.Cut(name, "-")
-	n, _ := strconv.Atoi(digits) // it is one: the name was matched
-	return n
-}
-
-// readFragment reads one option file.
+// readFragment reads an option file.
 func (f *Folder) readFragment(name string, unsure bool) {
-	rel := filepath.Join("jvm.d", name)
-	path := filepath.Join(f.Dir, rel)
-	text, err := readText(path, maxFragment)
+	path := filepath.Join(f.Dir, name)
+	data, err := untrusted.ReadFile(path, maxFragment)
+	if err == nil && bytes.IndexByte(data, 0) >= 0 {
+		err = errors.New("it has a NUL byte: it is no text")
+	}
 	if err != nil {
 		f.Enforces = true
 		f.problem("cannot read %s: %v", path, err)
 		return
 	}
 	layer := jvm.Layer(cmp.Or(f.Manifest.JVM.Layer, string(jvm.Default)))
-	first, _, _ := strings.Cut(strings.TrimPrefix(text, "\ufeff"), "\n")
-	m := regexp.MustCompile(`^#\s*layer:\s*(\S*)\s*$`).FindStringSubmatch(first)
+	first, _, _ := strings.Cut(strings.TrimPrefix(string(data), "\ufeff"), "\n")
+	m := layerLine.FindStringSubmatch(first)
 	if m != nil {
 		layer, unsure = jvm.Layer(m[1]), false
 	}
-	known := slices.Contains(layers(), layer)
+	known := slices.Contains(layers, layer)
 	f.Enforces = f.Enforces || layer == jvm.Enforced || unsure || !known
 	if m != nil && !known {
 		f.problem("%s:1: %q is no layer: there are default, user and enforced", path, m[1])
 		return
 	}
-	fragment := Fragment{File: rel, Layer: layer, Options: jvm.ParseFile(rel, text)}
+	fragment := Fragment{File: name, Layer: layer, Options: jvm.ParseFile(name, string(data))}
 	for _, o := range fragment.Options {
+		source := filepath.Join(f.Dir, o.Source)
 		if arg := o.Args[0]; !strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") {
-			f.problem("%s: %q does not begin with -, as every JVM option does", filepath.Join(f.Dir, o.Source), reference.Shorten(arg, 60))
+			f.problem("%s: %q does not begin with -, as every JVM option does", source, reference.Shorten(arg, 60))
 		}
 		if err := checkText(o.String(), f.Manifest.Params, inArgument); err != nil {
-			f.problem("%s: %v", filepath.Join(f.Dir, o.Source), err)
+			f.problem("%s: %v", source, err)
 		}
 	}
 	f.Fragments = append(f.Fragments, fragment)
 }
 
-// layers are those that a fragment may be of.
-func layers() []jvm.Layer { return []jvm.Layer{jvm.Default, jvm.User, jvm.Enforced} }
-
-// readText reads a text of at most that many bytes.
-func readText(path string, most int64) (string, error) {
-	data, err := untrusted.ReadFile(path, most)
-	if err == nil && bytes.IndexByte(data, 0) >= 0 {
-		err = errors.New("it has a NUL byte: it is no text")
-	}
-	return string(data), err
-}
-
-// guardTree refuses a plugin that others may write to: its folder, those around it, and
-// all that is in it.
+// checkOwners refuses a plugin that others may write to: its folder, those above it, and all that is
+// in it.
 func checkOwners(dir string) error {
-	place, err := filepath.EvalSymlinks(dir)
+	root, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("cannot look at %s: %w", dir, untrusted.Cause(err))
 	}
@@ -204,7 +195,7 @@ func checkOwners(dir string) error {
 		return err
 	}
 	count := 0
-	return filepath.WalkDir(place, func(path string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if count++; err != nil {
 			return fmt.Errorf("cannot look at %s: %w", path, untrusted.Cause(err))
 		}
@@ -221,17 +212,16 @@ func checkOwners(dir string) error {
 	})
 }
 
-// TryOut adds to the problems what is only found with values: it takes defaults, and
-// where there are none something that the parameter may be. What of the surroundings
-// is missing is no problem.
+// Check adds the problems that are only found with values: defaults, or samples for parameters without
+// one. Labels and variables that are missing here are no problem.
 func (f *Folder) Check() {
 	if len(f.Problems) > 0 {
-		return // what follows from them
+		return // others follow from them
 	}
-	e := evaluation{folder: f, scope: scope{pluginDir: f.Dir, stateDir: "/sample", stoker: "stoker", anything: true}}
+	e := evaluation{folder: f, scope: scope{pluginDir: f.Dir, stateDir: "/sample", stoker: "stoker", sample: true}}
 	e.override.Set = map[string]string{}
 	for name, p := range f.Manifest.Params {
-		if p.Default == nil || *p.Default == "" {
+		if deref(p.Default) == "" {
 			e.override.Set[name] = p.sample()
 		}
 	}
@@ -253,15 +243,16 @@ func (f *Folder) Check() {
 	}
 }
 
-// tryProgram looks whether a program of the folder can be executed.
+// checkProgram checks that a program in the folder can be executed. Others are the image's.
 func (f *Folder) checkProgram(where, path string) {
 	if !strings.HasPrefix(path, f.Dir+"/") {
-		return // of the image, where it runs
+		return
 	}
+	where = filepath.Join(f.Dir, ManifestName) + ": " + where
 	switch info, err := os.Stat(path); {
 	case err != nil:
-		f.problem("%s: %s: %s: %v", filepath.Join(f.Dir, ManifestName), where, path, untrusted.Cause(err))
+		f.problem("%s: %s: %v", where, path, untrusted.Cause(err))
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
-		f.problem("%s: %s: %s is no file that can be executed: chmod +x", filepath.Join(f.Dir, ManifestName), where, path)
+		f.problem("%s: %s is no file that can be executed: chmod +x", where, path)
 	}
 }

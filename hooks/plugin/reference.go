@@ -11,11 +11,10 @@ import (
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
-// referenced is one ${...} of a text.
+// ref is a reference such as ${label.appid:-none}.
 type ref struct {
-	// kind is params, env, label, or one of the words that stand alone.
 	kind, name string
-	// fallback stands where the value is not set or empty; nil: there is none.
+	// fallback is for a value that is not set or empty; nil: there is none.
 	fallback *string
 }
 
@@ -36,24 +35,23 @@ func (r ref) String() string {
 	return r.kind + "." + r.name
 }
 
-// piece is a part of a text: words, or a reference.
+// part is a part of a text: literal, or a reference.
 type part struct {
 	text string
 	ref  *ref
 }
 
-// parseText splits a text at its references: ${params.NAME}, ${env.NAME},
-// ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}, each also with a fallback,
-// as in ${label.appid:-none}. $${ is ${ as it stands. With foreign both ${NAME} without
-// a dot and $${ are left for who comes later.
+// parseText splits a text at its references: ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir},
+// ${state_dir} and ${stoker}, each also with a fallback. $${ is a literal ${. With foreign, ${NAME} and
+// $${ are left for what sends a request.
 func parseText(text string, foreign bool) ([]part, error) {
-	parts, err := reference.Split(text)
+	pieces, err := reference.Split(text)
 	if err != nil {
 		return nil, err
 	}
 	var out []part
-	for _, p := range parts {
-		ref, ok := parseReference(p.Text)
+	for _, p := range pieces {
+		r, ok := parseReference(p.Text)
 		_, _, variable := reference.Variable(p.Text)
 		switch {
 		case !p.Ref && foreign:
@@ -61,7 +59,7 @@ func parseText(text string, foreign bool) ([]part, error) {
 		case !p.Ref:
 			out = append(out, part{text: p.Text})
 		case ok:
-			out = append(out, part{ref: &ref})
+			out = append(out, part{ref: &r})
 		case foreign && variable:
 			out = append(out, part{text: "${" + p.Text + "}"})
 		default:
@@ -71,14 +69,16 @@ func parseText(text string, foreign bool) ([]part, error) {
 	return out, nil
 }
 
-// parseReference reads what stands between the braces.
+var referenceBody = regexp.MustCompile(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`)
+
+// parseReference parses the text between the braces.
 func parseReference(body string) (r ref, ok bool) {
-	m := regexp.MustCompile(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`).FindStringSubmatch(body)
+	m := referenceBody.FindStringSubmatch(body)
 	if m == nil {
 		return r, false
 	}
 	r.kind, r.name = m[1], m[2]
-	if fallback, given := strings.CutPrefix(m[3], ":-"); given {
+	if fallback, ok := strings.CutPrefix(m[3], ":-"); ok {
 		r.fallback = &fallback
 	}
 	switch r.kind {
@@ -90,40 +90,41 @@ func parseReference(body string) (r ref, ok bool) {
 	return r, false
 }
 
-// usage says where a text stands.
+// usage is where a text is used.
 type usage int
 
 const (
 	inArgument usage = iota // everybody can read a command line
 	inVariable
-	inRequest // ${NAME} is one of the hook's variables
+	inRequest // ${NAME} is a variable of the hook
 	inDefault // of a parameter
 )
 
-// checkText says what is wrong with the references of a text.
+// checkText checks the references of a text.
 func checkText(text string, params map[string]Param, use usage) error {
-	pieces, err := parseText(text, use == inRequest)
+	parts, err := parseText(text, use == inRequest)
 	if err != nil {
 		return fmt.Errorf("%w: there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; $${ stands for itself", err)
 	}
-	for _, p := range pieces {
+	for _, p := range parts {
 		if p.ref == nil || p.ref.kind != refParam {
 			continue
 		}
-		param, known := params[p.ref.name]
+		name := p.ref.name
+		param, known := params[name]
 		switch {
 		case use == inDefault:
 			return errors.New("a default cannot have a reference to a parameter")
 		case !known:
-			return fmt.Errorf("there is no parameter %q%s", p.ref.name, among(slices.Sorted(maps.Keys(params))))
+			return fmt.Errorf("there is no parameter %q%s", name, among(slices.Sorted(maps.Keys(params))))
 		case param.Secret && use == inArgument:
-			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", p.ref.name, strings.ToUpper(p.ref.name))
+			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", name, strings.ToUpper(name))
 		}
 	}
 	return nil
 }
 
-// among lists what there is, for a message.
+// among lists names for a message.
 func among(names []string) string {
 	if len(names) == 0 {
 		return ""
@@ -131,21 +132,20 @@ func among(names []string) string {
 	return " (there are: " + strings.Join(names, ", ") + ")"
 }
 
-// scope is what references stand for.
+// scope has the values of references.
 type scope struct {
 	params, env, labels         map[string]string
 	pluginDir, stateDir, stoker string
 	stateErr                    error // why there is no stateDir
-	anything                    bool  // for trying: what is not set has a value
+	sample                      bool  // variables and labels that are not set have a value
 }
 
-// value gives what a reference stands for. A variable or label that is not set
-// needs a fallback.
+// value resolves a reference. A variable or label that is not set needs a fallback.
 func (s scope) value(r ref) (string, error) {
 	value, set := "", true
 	switch r.kind {
 	case refParam:
-		value, set = s.params[r.name], true // what is not set is empty
+		value = s.params[r.name]
 	case refEnv:
 		value, set = s.env[r.name]
 	case refLabel:
@@ -162,7 +162,7 @@ func (s scope) value(r ref) (string, error) {
 	switch {
 	case value == "" && r.fallback != nil:
 		value = *r.fallback
-	case !set && s.anything:
+	case !set && s.sample:
 		value = "sample"
 	case !set:
 		return "", fmt.Errorf("%s is not set, and ${%s} has no fallback (write ${%s:-TEXT})", strings.Replace(r.String(), ".", " ", 1), r, r)
@@ -173,51 +173,38 @@ func (s scope) value(r ref) (string, error) {
 	return value, nil
 }
 
-// expand fills the references of a text in. Values are data: what looks like a
-// reference in one is none.
+// expand replaces the references of a text. References in their values are not resolved.
 func (s scope) expand(text string) (string, error) {
-	return s.fill(text, false, func(value string) string { return value })
+	return replace(text, false, s.value)
 }
 
-// fill puts something made of its value in the place of each reference of a text;
-// foreign is parseText's.
-func (s scope) fill(text string, foreign bool, put func(value string) string) (string, error) {
-	pieces, err := parseText(text, foreign)
+// replace replaces each reference of a text; foreign is that of parseText.
+func replace(text string, foreign bool, value func(ref) (string, error)) (string, error) {
+	parts, err := parseText(text, foreign)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	for _, p := range pieces {
+	for _, p := range parts {
 		if p.ref != nil {
-			value, err := s.value(*p.ref)
-			if err != nil {
+			if p.text, err = value(*p.ref); err != nil {
 				return "", err
 			}
-			p.text = put(value)
 		}
 		b.WriteString(p.text)
 	}
 	return b.String(), nil
 }
 
-// WithoutReferences is a text with something in the place of each reference, to see
-// whether it has the right form.
+// WithoutReferences replaces each reference by "1", so that the form of the text can be checked.
 func WithoutReferences(text string) string {
-	pieces, err := parseText(text, true)
+	out, err := replace(text, true, func(ref) (string, error) { return "1", nil })
 	if err != nil {
 		return text
 	}
-	var b strings.Builder
-	for _, p := range pieces {
-		if p.ref != nil {
-			p.text = "1"
-		}
-		b.WriteString(p.text)
-	}
-	return b.String()
+	return out
 }
 
-// expandAll does it for a list.
 func (s scope) expandAll(list []string) ([]string, error) {
 	out := make([]string, len(list))
 	for k, text := range list {
@@ -229,12 +216,13 @@ func (s scope) expandAll(list []string) ([]string, error) {
 	return out, nil
 }
 
-// request makes ${NAME} of every reference of a part of a request, and puts the
-// values among the variables: who sends it escapes each for its place.
+// request replaces each reference in a part of a request by ${NAME} of a new variable with its value:
+// the sender escapes the values of variables.
 func (s scope) request(text string, variables map[string]string) (string, error) {
-	return s.fill(text, true, func(value string) string {
+	return replace(text, true, func(r ref) (string, error) {
+		value, err := s.value(r)
 		name := fmt.Sprintf("PLUGIN_REF_%d", len(variables)+1)
 		variables[name] = value
-		return "${" + name + "}"
+		return "${" + name + "}", err
 	})
 }

@@ -100,7 +100,7 @@ func (s *plugged) want(name, want string) {
 func (s *plugged) carried() string {
 	var out []string
 	for _, c := range s.plugins.JVMOptions(nil) {
-		for _, layer := range layers() {
+		for _, layer := range layers {
 			for _, o := range c.Options[layer] {
 				out = append(out, fmt.Sprintf("%s %s %s", layer, strings.Join(o.Args, "|"), o.Source))
 			}

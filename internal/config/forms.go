@@ -2,85 +2,138 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
 )
 
 // maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
 const maxSocketPath = 107
 
+// textForms check a text, or each item of a list, by the form that a tag check names.
+// Literals are texts in which nothing is expanded.
+var textForms = map[string]func(v *validator, path, text string){
+	"absolute":   (*validator).absolute,
+	"address":    (*validator).address,
+	"capability": (*validator).capability,
+	"envfile":    (*validator).envFile,
+	"envpattern": (*validator).envPattern,
+	"group":      (*validator).group,
+	"hookfile":   checkForm(hooks.CheckFileName, ""),
+	"ionice":     checkForm(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
+	"literal":    (*validator).literal,
+	"method":     (*validator).method,
+	"option":     (*validator).option,
+	"regexp":     (*validator).regexp,
+	"remoteurl":  (*validator).remoteURL,
+	"signal":     func(v *validator, path, text string) { v.signal(path, text) },
+	"size":       func(v *validator, path, text string) { v.size(path, text) },
+	"socket":     (*validator).socket,
+	"umask":      checkForm(func(text string) error { _, err := ParseUmask(text); return err }, `write "0027"`),
+	"url":        (*validator).httpURL,
+	"user":       (*validator).user,
+	"variable":   (*validator).envName,
+}
+
+// checkForm is a form whose check another package has; empty means absent.
+func checkForm(check func(text string) error, hint string) func(v *validator, path, text string) {
+	return func(v *validator, path, text string) {
+		if err := check(text); text != "" && err != nil {
+			v.Bad(path, hint, "%s", err)
+		}
+	}
+}
+
 // tags checks the values below v, the section at path, by their tags check.
 func (v *validator) tags(section any, path string) { v.CheckTags(section, path, v.form) }
 
-// form checks a value by the form that a tag names. Literals are texts in which nothing is
-// expanded.
 func (v *validator) form(form, path string, value any) {
-	text, _ := value.(string)
-	list, _ := value.([]string)
-	switch form {
-	case "absolute":
-		v.absolute(path, text)
-	case "socket":
-		v.socket(path, text)
-	case "size":
-		v.size(path, text)
-	case "signal":
-		v.signal(path, text)
-	case "regexp":
-		v.regexp(path, text)
-	case "url":
-		v.httpURL(path, text)
-	case "address":
-		v.address(path, text)
-	case "method":
-		v.method(path, text)
-	case "statuses":
-		v.numbers(path, value.([]int), 100, 599, "an HTTP status")
-	case "command":
-		v.program(path, list)
-	case "headers":
-		v.headers(path, value.(map[string]string))
-	case "exitcodes":
-		v.numbers(path, value.([]int), 0, 255, "an exit code")
-	case "literal":
-		v.literal(path, text)
+	text, isText := value.(string)
+	list, isList := value.([]string)
+	check := textForms[form]
+	switch {
+	case check != nil && isText:
+		check(v, path, text)
+	case check != nil && isList:
 		for i, item := range list {
-			v.literal(layeredyaml.Index(path, i), item)
+			check(v, layeredyaml.Index(path, i), item)
 		}
-	case "variables":
-		for _, name := range list {
-			v.envName(path, name)
-		}
-	case "user":
-		v.literal(path, text)
-		name, group, both := strings.Cut(text, ":")
-		if text != "" && !(validID(name) && (!both || validID(group))) {
-			v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
-		}
-	case "groups":
-		for i, group := range list {
-			if at := layeredyaml.Index(path, i); !validID(group) {
-				v.Bad(at, "write a name or a number", "%s is not a group", layeredyaml.Quote("", group))
+	case form == "command":
+		v.program(path, list)
+	case form == "headers":
+		v.headers(path, value.(map[string]string))
+	case form == "rlimits":
+		v.rlimits(path, value.(map[string]string))
+	case form == "exitcodes":
+		v.numbers(path, value.([]int), 0, 255, "an exit code")
+	case form == "statuses":
+		v.numbers(path, value.([]int), 100, 599, "an HTTP status")
+	case form == "conditions" && isList:
+		v.condition(path, list)
+	case form == "conditions":
+		for name, words := range value.(map[string]jvm.StringList) {
+			v.condition(layeredyaml.Join(path, name), words)
+			if layeredyaml.LastKey(path) == "env" {
+				v.envName(layeredyaml.Join(path, name), name)
 			}
 		}
-	case "umask":
-		if _, err := ParseUmask(text); text != "" && err != nil {
-			v.Bad(path, `write "0027"`, "%s", err)
-		}
-	case "ionice":
-		if _, err := execshim.ParseIONice(text); text != "" && err != nil {
-			v.Bad(path, "", "%v", err)
+	case form == "share":
+		if share := value.(float64); !(share > 0 && share <= 1) {
+			v.Bad(path, "write 0.5 for a half", "%v is not above 0 and up to 1", share)
 		}
 	default:
 		panic(path + " has the unknown check " + form)
+	}
+}
+
+func (v *validator) capability(path, name string) {
+	if _, err := execshim.ParseCapability(name); err != nil {
+		v.Bad(path, layeredyaml.DidYouMean(strings.ToUpper(name), execshim.CapabilityNames()), "%v", err)
+	}
+}
+
+func (v *validator) envPattern(path, text string) {
+	if err := hooks.CheckEnvPattern(text); err != nil {
+		v.Bad(path, "", "%s", err)
+	}
+}
+
+func (v *validator) user(path, text string) {
+	v.literal(path, text)
+	name, group, both := strings.Cut(text, ":")
+	if text != "" && !(validID(name) && (!both || validID(group))) {
+		v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
+	}
+}
+
+func (v *validator) group(path, text string) {
+	if !validID(text) {
+		v.Bad(path, "write a name or a number", "%s is not a group", layeredyaml.Quote("", text))
+	}
+}
+
+func (v *validator) option(path, text string) {
+	if args, ok := jvm.SplitJoined(text); ok {
+		v.Bad(path, "write "+layeredyaml.QuoteList(redact.Args(args))+" as items of the list",
+			"%s has %d arguments, and each is an item of its own", layeredyaml.Quote("", redact.Line(text)), len(args))
+	}
+}
+
+func (v *validator) remoteURL(path, text string) {
+	if err := remote.Check(text); text != "" && err != nil {
+		v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be requested: %s",
+			layeredyaml.Quote("", redact.URL(text)), err)
 	}
 }
 
@@ -141,6 +194,48 @@ func (v *validator) numbers(path string, list []int, low, high int, what string)
 	for i, n := range list {
 		if n < low || n > high {
 			v.Bad(layeredyaml.Index(path, i), "", "%d is not %s: they go from %d to %d", n, what, low, high)
+		}
+	}
+}
+
+// condition refuses one that never holds.
+func (v *validator) condition(path string, words []string) {
+	if len(words) == 0 {
+		v.Bad(path, "write a value, or a list of values", "the condition has no value: it never holds")
+	}
+}
+
+// service refuses a service that does not exist; false: it does not, or was refused.
+func (v *validator) service(path, name string) bool {
+	if _, exists := v.cfg.Services[name]; exists {
+		return true
+	}
+	// What is there of a service that was refused as a whole is a service.
+	if !v.AlreadyReported(layeredyaml.Join("services", name)) {
+		known := slices.Sorted(maps.Keys(v.cfg.Services))
+		v.Missing(path, layeredyaml.DidYouMean(name, known), "there is no service %s", layeredyaml.Quote("", name))
+	}
+	return false
+}
+
+// envFile refuses a relative path. One that begins with "-" may be missing.
+func (v *validator) envFile(path, file string) {
+	if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
+		hint := orNotExpanded(path, file, `write "/path", or "-/path" for one that may be missing`)
+		v.Bad(path, hint, "%s is not an absolute path", layeredyaml.Quote("", file))
+		return
+	}
+	v.literal(path, file)
+}
+
+func (v *validator) rlimits(path string, limits map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		at := layeredyaml.Join(path, name)
+		switch l, err := execshim.ParseRlimit(name, limits[name]); {
+		case err != nil:
+			v.Bad(at, "", "%v", err)
+		case l.Name != name: // else one limit could be there twice
+			v.Bad(at, "write "+l.Name, "%s is not how a limit is written here", layeredyaml.Quote("", name))
 		}
 	}
 }

@@ -66,7 +66,7 @@ func TestManifestProblems(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"", "p.yaml: name: a plugin needs a name"},
 		{"name: a\nversion: 1\nparms: {}", `p.yaml:3:1: parms: unknown key (did you mean "params"?)`},
-		{"name: Big\nversion: 1", `p.yaml:1:7: name: "Big" is no name of a plugin`},
+		{"name: Big\nversion: 1", `p.yaml:1:7: name: "Big" is not a plugin name`},
 		{"name: a", "p.yaml: version: a plugin needs a version"},
 		{"name: a\nversion: 1\nrequires: {stoker: soon}", `p.yaml:3:20: requires.stoker: "soon" is no version`},
 		{"name: a\nversion: 1\njvm: {layer: users}", `p.yaml:3:14: jvm.layer: "users" is not one of default, user, enforced (did you mean "user"?)`},
@@ -81,7 +81,7 @@ func TestManifestProblems(t *testing.T) {
 		{"name: a\nversion: 1\nhooks: {redy: []}", `hooks.redy: unknown key (did you mean "ready"?)`},
 		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x, command: [\"${FOO}\"]}", "p.yaml:5:27: hooks.ready[0].command[0]: \"${FOO}\" is no reference"},
 		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x}", "p.yaml:5:7: hooks.ready[0]: a hook needs a command, a url or a file"},
-		{"name: a\nversion: 1\nwhen: {env: {X: []}}", "when.env.X: no value is accepted"},
+		{"name: a\nversion: 1\nwhen: {env: {X: []}}", "when.env.X: the condition has no value"},
 		{"name: a\nversion: 1\nname: b", "name: is set twice"},
 		{"[a]", "p.yaml:1:1: is a list, not a section of keys"},
 	} {

@@ -50,9 +50,9 @@ func TestWarnings(t *testing.T) {
 		{"KILL is success", "{a: {command: [x], success_signals: [SIGKILL, INT]}}", "services.a.success_signals[0]: the kernel sends KILL"},
 		{"the main service is no oneshot", "{a: {command: [x], oneshot: true}, b: {command: [x]}}", ""},
 		{"no hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x]}], ready: [{name: x, command: [x], timeout: 1h, on_failure: fail}]}", ""},
-		{"a hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x], timeout: 9s}]}", "hooks.exit[0].timeout: 9s is more than the whole shutdown has, stop.timeout 8s"},
-		{"hooks that are too long together", "{a: {command: [x]}}\nhooks: {pre-stop: [{name: x, command: [x]}, {name: y, command: [x]}, {name: z, command: [x]}]}", "hooks.pre-stop: the hooks may take 12s one after the other in a stop"},
-		{"a failure that fails nothing", "{a: {command: [x]}}\nhooks: {exited: [{name: x, command: [x], on_failure: 'retry 2, fail'}]}", "hooks.exited[0].on_failure: fail means nothing here"},
+		{"a hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x], timeout: 9s}]}", "hooks.exit[0].timeout: 9s is more than the whole shutdown may take, stop.timeout 8s"},
+		{"hooks that are too long together", "{a: {command: [x]}}\nhooks: {pre-stop: [{name: x, command: [x]}, {name: y, command: [x]}, {name: z, command: [x]}]}", "hooks.pre-stop: the hooks may take 12s one after the other during a stop"},
+		{"a failure that fails nothing", "{a: {command: [x]}}\nhooks: {exited: [{name: x, command: [x], on_failure: 'retry 2, fail'}]}", "hooks.exited[0].on_failure: fail has no effect"},
 		{"no main service", "{a: {command: [x]}, b: {command: [x]}}", "main: no main service among 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -11,9 +11,9 @@ import (
 // validator checks values that have the right types.
 type validator struct {
 	layeredyaml.Checker
-	raw     Config          // as it was set: tells a 0 that was asked for from an absent one
+	raw     Config          // without defaults: a 0 that is set differs from an absent one
 	cfg     Config          // with defaults
-	environ map[string]bool // names of our own environment, as far as it is known
+	environ map[string]bool // names of the environment, as far as it is known
 }
 
 func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {
@@ -31,23 +31,16 @@ func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {
 }
 
 func (v *validator) main() {
-	names := slices.Sorted(maps.Keys(v.cfg.Services))
-	switch _, exists := v.cfg.Services[v.raw.Main]; {
-	case v.raw.Main != "" && !exists:
-		if !v.AlreadyReported(layeredyaml.Join("services", v.raw.Main)) {
-			v.Missing("main", layeredyaml.DidYouMean(v.raw.Main, names), "there is no service %s", layeredyaml.Quote("main", v.raw.Main))
-		}
-	case v.cfg.Main == "" && len(names) > 1:
-		v.Warn("main", "write main: NAME", "no main service among %d: the container ends with 0 after a stop that was asked for", len(names))
+	if v.raw.Main != "" {
+		v.service("main", v.raw.Main)
+	} else if n := len(v.cfg.Services); v.cfg.Main == "" && n > 1 {
+		v.Warn("main", "write main: NAME", "no main service among %d: the container always ends with 0 after a requested stop", n)
 	}
 }
 
 func (v *validator) admins() {
-	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	for k, name := range v.raw.API.Admins {
-		if _, exists := v.cfg.Services[name]; !exists && !v.AlreadyReported(layeredyaml.Join("services", name)) {
-			v.Missing(layeredyaml.Index("api.admins", k), layeredyaml.DidYouMean(name, names), "there is no service %s", layeredyaml.Quote("", name))
-		}
+		v.service(layeredyaml.Index("api.admins", k), name)
 	}
 }
 
@@ -62,11 +55,11 @@ func (v *validator) stop() {
 		path := ServicePath(name, "stop")
 		switch {
 		case own.Drain > 0 && own.Drain+own.Timeout > budget:
-			v.Warn(layeredyaml.Join(path, "drain"), "raise stop.timeout of the whole, and the container's grace above that",
-				"%s of drain and %s of timeout are more than the whole shutdown has, stop.timeout %s", own.Drain, own.Timeout, budget)
+			v.Warn(layeredyaml.Join(path, "drain"), "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s of drain and %s of timeout are more than the whole shutdown may take, stop.timeout %s", own.Drain, own.Timeout, budget)
 		case own.Timeout > budget:
-			v.Warn(layeredyaml.Join(path, "timeout"), "raise stop.timeout of the whole, and the container's grace above that",
-				"%s is more than the whole shutdown has, stop.timeout %s", own.Timeout, budget)
+			v.Warn(layeredyaml.Join(path, "timeout"), "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s is more than the whole shutdown may take, stop.timeout %s", own.Timeout, budget)
 		}
 	}
 }

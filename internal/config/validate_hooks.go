@@ -9,7 +9,6 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 )
 
@@ -26,7 +25,7 @@ func (v *validator) hooks() {
 	}
 }
 
-// hookNames wants the names of one event to differ.
+// hookNames refuses duplicate names of one event.
 func (v *validator) hookNames(list string, all []hooks.Hook) {
 	first, files := map[string]string{}, map[string]string{}
 	for k, h := range all {
@@ -50,43 +49,28 @@ func (v *validator) hookNames(list string, all []hooks.Hook) {
 	}
 }
 
-// hook checks one.
+// hook checks what the tags of its fields cannot say.
 func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookKind(path, h)
-	if h.File != "" {
-		if err := hooks.CheckFileName(h.File); err != nil {
-			v.Bad(layeredyaml.Join(path, "file"), "", "%s", err)
-		}
-	}
 	v.hookRequest(path, h)
 	v.hookServices(layeredyaml.Join(path, "services"), e, h.Services)
 	v.hookEnd(layeredyaml.Join(path, "when"), e, h.When.End)
-	v.terms(layeredyaml.Join(path, "when"), h.When.Terms)
-	v.terms(layeredyaml.Join(layeredyaml.Join(path, "when"), "not"), h.When.Not)
 	v.hookPolicy(layeredyaml.Join(path, "on_failure"), e, h.OnFailure)
-	for k, pattern := range h.AllowEnv {
-		if err := hooks.CheckEnvPattern(pattern); err != nil {
-			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "allow_env"), k), "", "%s", err)
-		}
-	}
 	v.env(layeredyaml.Join(path, "env"), h.Env, nil, func(string) bool { return false })
-	if at := layeredyaml.Join(path, "share"); h.Share < 0 || h.Share > 1 || h.Share == 0 && v.IsSet(at) {
-		v.Bad(at, "write 0.5 for a half", "%v is not above 0 and up to 1", h.Share)
-	}
 }
 
-// hookEnd wants one of the two ends, and an event that tells of one.
+// hookEnd checks a condition on the end of a service, which only some events have.
 func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
 	switch at := layeredyaml.Join(path, "end"); {
 	case end == "":
 	case end != hooks.EndExpected && end != hooks.EndUnexpected:
-		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is no kind of end", layeredyaml.Quote("", end))
+		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is not an end of a service", layeredyaml.Quote("", end))
 	case e != lifecycle.Exited && e != lifecycle.Stopped:
-		v.Bad(at, "remove it", "only exited and stopped tell whether an end was expected, %s does not", e)
+		v.Bad(at, "remove it", "only exited and stopped know whether an end was expected, not %s does not", e)
 	}
 }
 
-// hookKind wants exactly one of the three.
+// hookKind checks that exactly one kind is set.
 func (v *validator) hookKind(path string, h hooks.Hook) {
 	var set []string
 	for key, given := range map[string]bool{"command": len(h.Command) > 0, "file": h.File != "", "url": h.URL != ""} {
@@ -113,53 +97,47 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		given := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "body": h.Body != "", "status": len(h.Status) > 0, "ca_file": h.CAFile != ""}
 		for _, key := range slices.Sorted(maps.Keys(given)) {
 			if given[key] {
-				v.Missing(layeredyaml.Join(path, key), "set url", "nothing is asked: url is not set")
+				v.Missing(layeredyaml.Join(path, key), "set url", "no request is made: url is not set")
 			}
 		}
 		return
 	}
-	if err := remote.Check(h.URL); err != nil {
-		v.Bad(layeredyaml.Join(path, "url"), `write "http://registry/apps/${STOKER_SERVICE}", or "unix:///run/agent.sock:/apps"`, "%s cannot be asked: %s", layeredyaml.Quote("", redact.URL(h.URL)), err)
-	}
 	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
 		if _, err := remote.Names(h.Headers[name]); err != nil {
-			v.Bad(layeredyaml.Join(layeredyaml.Join(path, "headers"), name), "", "%s", err)
+			v.Bad(layeredyaml.Join(path, "headers", name), "", "%s", err)
 		}
 	}
 	if _, err := remote.Names(h.Body); err != nil {
 		v.Bad(layeredyaml.Join(path, "body"), "", "%s", err)
 	}
 	if h.RunAs != "" {
-		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself asks a url")
+		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself sends the request")
 	}
 }
 
-// hookServices wants services that exist, and an event that has any.
+// hookServices checks that the services exist, and that the event belongs to a service.
 func (v *validator) hookServices(path string, e lifecycle.Event, names []string) {
-	known := slices.Sorted(maps.Keys(v.cfg.Services))
+	if len(names) > 0 && !e.OfService() {
+		v.Bad(path, "remove it", "%s is not an event of a service", e)
+		return
+	}
 	for i, name := range names {
-		switch {
-		case !e.OfService():
-			v.Bad(path, "remove it", "%s is no event of a service", e)
-			return
-		case !slices.Contains(known, name) && !v.AlreadyReported(layeredyaml.Join("services", name)):
-			v.Missing(layeredyaml.Index(path, i), layeredyaml.DidYouMean(name, known), "there is no service %s", layeredyaml.Quote("", name))
-		}
+		v.service(layeredyaml.Index(path, i), name)
 	}
 }
 
-// hookPolicy checks the form, and that it means something.
+// hookPolicy checks on_failure.
 func (v *validator) hookPolicy(path string, e lifecycle.Event, text string) {
 	p, err := hooks.ParsePolicy(text)
 	switch {
 	case err != nil:
 		v.Bad(path, `write ignore, fail, "retry 3" or "retry 3, fail"`, "%s", err)
 	case p.Fail && !e.CanFail():
-		v.Warn(path, "remove it", "fail means nothing here: nothing waits for %s that could fail", e)
+		v.Warn(path, "remove it", "fail has no effect: nothing waits for %s that could fail", e)
 	}
 }
 
-// hookTimes warns of parts that together exceed the whole.
+// hookTimes warns of hooks that together exceed stop.timeout.
 func (v *validator) hookTimes(list string, e lifecycle.Event) {
 	budget := v.cfg.Stop.Timeout
 	var sum time.Duration
@@ -168,13 +146,13 @@ func (v *validator) hookTimes(list string, e lifecycle.Event) {
 			sum += min(h.Timeout, time.Duration(h.Share*float64(budget)))
 		}
 	}
-	for k, h := range v.raw.Hooks.Of(e) { // a default is cut without a word
+	for k, h := range v.raw.Hooks.Of(e) { // a default is cut silently
 		if at := layeredyaml.Join(layeredyaml.Index(list, k), "timeout"); h.Timeout > budget && budget > 0 {
-			v.Warn(at, "raise stop.timeout of the whole, and the container's grace above that", "%s is more than the whole shutdown has, stop.timeout %s", h.Timeout, budget)
+			v.Warn(at, "raise the top-level stop.timeout, and the container's grace period above it", "%s is more than the whole shutdown may take, stop.timeout %s", h.Timeout, budget)
 			return
 		}
 	}
 	if sum > budget && budget > 0 {
-		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout", "the hooks may take %s one after the other in a stop, and the whole shutdown has %s", sum, budget)
+		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout", "the hooks may take %s one after the other during a stop, and the whole shutdown may take %s", sum, budget)
 	}
 }

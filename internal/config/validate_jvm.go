@@ -13,12 +13,9 @@ func (v *validator) jvm() {
 			v.Bad(layeredyaml.Join(layer, "env"), "move it to jvm.user.env", "only the user layer reads variables")
 		}
 	}
-	v.sources("jvm.default", v.raw.JVM.Default)
-	v.sources("jvm.user", v.raw.JVM.User)
-	v.sources("jvm.enforced", v.raw.JVM.Enforced)
 }
 
-// flavors checks what was bought, and the profiles that it may name.
+// flavors checks the flavor and the profiles.
 func (v *validator) flavors() {
 	const flavor, list = "jvm.flavor", "jvm.flavors"
 	is := v.raw.JVM.Flavor

@@ -10,15 +10,14 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// edge is one line of the order of services: from needs, or starts after, to.
+// edge is a dependency between services.
 type edge struct {
 	from, to string
 	path     string // of the name in the list
 	verb     string // "requires", "is after"
 }
 
-// order checks requires and after: that they name services, and that there is a
-// first one.
+// order checks that requires and after name services, and have no cycle.
 func (v *validator) order() {
 	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	edges := map[string][]edge{}
@@ -26,7 +25,7 @@ func (v *validator) order() {
 		s, at := v.raw.Services[name], layeredyaml.Join("services", name)
 		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"), "is after", s.After)...)
 		for _, e := range all {
-			if v.edge(e, names) {
+			if v.edge(e) {
 				edges[name] = append(edges[name], e)
 			}
 		}
@@ -36,7 +35,7 @@ func (v *validator) order() {
 		for i, e := range cycle {
 			steps[i] = fmt.Sprintf("%s %s %s%s", e.from, e.verb, e.to, v.Where(e.path))
 		}
-		v.Bad(cycle[0].path, "take one of these away", "the services wait for each other: %s", strings.Join(steps, ", "))
+		v.Bad(cycle[0].path, "remove one of these", "the services wait for each other: %s", strings.Join(steps, ", "))
 	}
 }
 
@@ -48,20 +47,16 @@ func edgesOf(from, path, verb string, names []string) []edge {
 	return out
 }
 
-// edge is true for one between two services that exist.
-func (v *validator) edge(e edge, names []string) bool {
-	to, exists := v.cfg.Services[e.to]
-	switch {
-	case e.to == e.from:
+// edge checks one dependency; false: it is wrong.
+func (v *validator) edge(e edge) bool {
+	if e.to == e.from {
 		v.Bad(e.path, "remove it", "the service %s itself", e.verb)
 		return false
-	case !exists:
-		// What is there of a service that was refused as a whole counts as one.
-		if !v.AlreadyReported(layeredyaml.Join("services", e.to)) {
-			v.Missing(e.path, layeredyaml.DidYouMean(e.to, names), "there is no service %s", layeredyaml.Quote("", e.to))
-		}
+	}
+	if !v.service(e.path, e.to) {
 		return false
 	}
+	to := v.cfg.Services[e.to]
 	if e.verb == "requires" && !to.Oneshot && to.Restart.Policy == supervisor.Never {
 		v.Warn(e.path, "write oneshot: true for "+e.to+" if it is to end, else another restart.policy",
 			"%s is not started again when it has ended (restart.policy never%s), and %s cannot start from then on",
@@ -70,11 +65,10 @@ func (v *validator) edge(e edge, names []string) bool {
 	return true
 }
 
-// cycles finds a shortest cycle through each service that is in one. Each is
-// told once.
+// cycles finds a shortest cycle through each service that is in one.
 func cycles(names []string, edges map[string][]edge) [][]edge {
 	var out [][]edge
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for _, name := range names {
 		cycle := shortestCycle(name, edges)
 		steps := make([]string, len(cycle))
@@ -82,8 +76,8 @@ func cycles(names []string, edges map[string][]edge) [][]edge {
 			steps[i] = e.path
 		}
 		slices.Sort(steps)
-		if key := strings.Join(steps, " "); key != "" && !told[key] {
-			told[key] = true
+		if key := strings.Join(steps, " "); key != "" && !reported[key] {
+			reported[key] = true
 			out = append(out, cycle)
 		}
 	}

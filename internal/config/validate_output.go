@@ -14,13 +14,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// maxKeep bounds what is kept of one service's output, in bytes: it is memory
-// of the container.
-const maxKeep = 128 << 20
-
 func (v *validator) output(at string, raw, cfg supervisor.Output) {
-	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > maxKeep {
-		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), maxKeep>>20)
+	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > logs.MaxKeep {
+		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), logs.MaxKeep>>20)
 	}
 
 	file := layeredyaml.Join(at, "file")
@@ -42,7 +38,7 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	}
 }
 
-// notAFileHint says how the output gets to what is no file.
+// notAFileHint is the hint for a path that is not an ordinary file.
 func notAFileHint(path string) string {
 	if path == os.DevNull {
 		return "remove output.file, and set output.format: none to have the output nowhere but in `stoker logs`"
@@ -55,8 +51,8 @@ func notAFileHint(path string) string {
 	return "name a file in a folder of its own, such as /var/log/app/out.log"
 }
 
-// outputFiles refuses two services that write one file, also by the names that
-// full files get.
+// outputFiles refuses two services that write the same file, including the names of rotated
+// files.
 func (v *validator) outputFiles() {
 	writers := map[string]string{} // cleaned path -> service
 	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -20,19 +21,19 @@ import (
 type backend struct {
 	*supervisor.Supervisor
 	*upgrades
-	*jvmTools
-	reloader *reloader
+	*tools.Tools
+	daemon *daemon
 }
 
 // JVM explains the options of a service's latest start.
 func (b *backend) JVM(name string) (data any, text func(width int) string, ok bool) {
-	latest := b.reloader.plan().jvms.Report(name)
+	latest := b.daemon.inForce().jvms.Report(name)
 	if latest == nil {
 		return nil, nil, false
 	}
 	facts := *latest
 	if s, ok := b.Supervisor.Service(name); ok {
-		facts.Pending = b.reloader.jvms.Pending(name, s.Pid)
+		facts.Pending = b.daemon.jvms.Pending(name, s.Pid)
 	}
 	return &facts, facts.Text, true
 }
@@ -54,8 +55,8 @@ func (b *backend) Service(name string) (supervisor.Snapshot, bool) {
 
 // addTo adds what only the wiring knows.
 func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
-	s = b.reloader.jvms.AddTo(s)
-	s.Notes = slices.Concat(s.Notes, b.reloader.hooks.Failures(s.Name))
+	s = b.daemon.jvms.AddTo(s)
+	s.Notes = slices.Concat(s.Notes, b.daemon.hooks.Failures(s.Name))
 	return s
 }
 
@@ -63,11 +64,11 @@ func (b *backend) addTo(s supervisor.Snapshot) supervisor.Snapshot {
 // api.admins; empty: there is none. The command of run may do what its uid may, as the
 // whole of a container without services comes from it.
 func (b *backend) confinedService(pid int) (string, error) {
-	opts, plan := b.reloader.opts, b.reloader.plan()
+	opts, plan := b.daemon.opts, b.daemon.inForce()
 	if len(opts.Command) > 0 && !opts.WithServices {
 		return "", nil
 	}
-	id, err := b.reloader.m.Origin(pid)
+	id, err := b.daemon.m.Origin(pid)
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +81,7 @@ func (b *backend) confinedService(pid int) (string, error) {
 
 // Plugins are all of them, by name.
 func (b *backend) Plugins(fresh bool) []plugin.Info {
-	plugins := b.reloader.plugins
+	plugins := b.daemon.plugins
 	if plugins == nil {
 		return nil
 	}
@@ -92,20 +93,20 @@ func (b *backend) Plugins(fresh bool) []plugin.Info {
 
 // Plugin is one.
 func (b *backend) Plugin(name string) (plugin.Info, error) {
-	if b.reloader.plugins == nil {
+	if b.daemon.plugins == nil {
 		return plugin.Info{}, errNoPlugins()
 	}
-	return b.reloader.plugins.Get(name)
+	return b.daemon.plugins.Get(name)
 }
 
 // SwitchPlugin switches one on or off, or sets its parameters.
 func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (api.PluginSwitched, error) {
-	return b.reloader.switchPlugin(ctx, name, want, by)
+	return b.daemon.switchPlugin(ctx, name, want, by)
 }
 
 // RunAction runs an action of a plugin.
 func (b *backend) RunAction(ctx context.Context, plugin, action string, args []string, by string) (api.ActionDone, error) {
-	return b.reloader.runAction(ctx, plugin, action, args, by)
+	return b.daemon.runAction(ctx, plugin, action, args, by)
 }
 
 // Limits are what the cgroups say now.
@@ -113,17 +114,17 @@ func (b *backend) Limits() any { return cgroup.Read("/") }
 
 // Reload reads the configuration again.
 func (b *backend) Reload(by string, dryRun bool) (api.Reloaded, error) {
-	return b.reloader.reload(by, dryRun)
+	return b.daemon.reload(by, dryRun)
 }
 
 // ConfigProblem is what is wrong with the configuration's files now.
-func (b *backend) ConfigProblem() string { return b.reloader.problemText() }
+func (b *backend) ConfigProblem() string { return b.daemon.problemText() }
 
 // Hooks are all of them.
-func (b *backend) Hooks() []hooks.Status { return b.reloader.hooks.Statuses() }
+func (b *backend) Hooks() []hooks.Status { return b.daemon.hooks.Statuses() }
 
 // HookCounts are how the runs of hooks ended.
-func (b *backend) HookCounts() []hooks.Counter { return b.reloader.hooks.Counters() }
+func (b *backend) HookCounts() []hooks.Counter { return b.daemon.hooks.Counters() }
 
 // RunHooks runs hooks by hand.
 func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
@@ -140,10 +141,10 @@ func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, ser
 		if !ok {
 			return nil, &api.NoServiceError{Message: fmt.Sprintf("there is no service %q", o.Service)}
 		}
-		o.Pid, o.Port = s.Pid, b.reloader.hooks.Port(o.Service)
+		o.Pid, o.Port = s.Pid, b.daemon.hooks.Port(o.Service)
 	}
-	b.reloader.log.Info("hooks are run by hand", "event", event, "hook", name, "name", o.Service, "asked_by", by)
-	return b.reloader.hooks.RunManually(ctx, o, name)
+	b.daemon.log.Info("hooks are run by hand", "event", event, "hook", name, "name", o.Service, "asked_by", by)
+	return b.daemon.hooks.RunManually(ctx, o, name)
 }
 
 // Signal sends a signal to a service's process, or to all its processes.
@@ -152,7 +153,7 @@ func (b *backend) Signal(service string, sig syscall.Signal, group bool, by stri
 	if !ok {
 		return proc.ErrGone
 	}
-	b.reloader.log.Info("signal sent", "name", service, "signal", proc.SignalName(sig),
+	b.daemon.log.Info("signal sent", "name", service, "signal", proc.SignalName(sig),
 		"pid", p.Pid(), "group", group, "asked_by", by)
 	if group {
 		return p.SignalGroup(sig)

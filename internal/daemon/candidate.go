@@ -72,7 +72,7 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 	c, err := openCandidate(path)
 	if err == nil {
 		defer c.close()
-		err = c.try(ctx, u.m)
+		err = c.askVersion(ctx, u.m)
 	}
 	if err == nil && !check {
 		err = u.m.Upgrade(int(c.file.Fd()), c.program.Version, path, by)
@@ -127,7 +127,7 @@ func openCandidate(path string) (*candidate, error) {
 	if err != nil {
 		return nil, bad("", "%w", err)
 	}
-	hint, err := judgeFile(f)
+	hint, err := checkFile(f)
 	if err != nil {
 		f.Close()
 		return nil, bad(hint, "%w", err)
@@ -139,9 +139,9 @@ func openCandidate(path string) (*candidate, error) {
 	return c, nil
 }
 
-// judgeFile refuses what is no binary for this machine, and what others than root
+// checkFile refuses what is no binary for this machine, and what others than root
 // and we ourselves could have written or could still change.
-func judgeFile(f *os.File) (hint string, err error) {
+func checkFile(f *os.File) (hint string, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "", err
@@ -200,9 +200,9 @@ func sealedCopy(f *os.File) (*os.File, error) {
 	return c, nil
 }
 
-// try asks the binary which version it is, by the descriptor from which it would
+// askVersion asks the binary which version it is, by the descriptor from which it would
 // be started: the copy, or where that may not be executed the file.
-func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
+func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, candidateTime)
 	defer cancel()
 	code, out, err := c.ask(ctx, m)
@@ -230,7 +230,7 @@ func (c *candidate) try(ctx context.Context, m *proc.Manager) error {
 	if err != nil {
 		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err), Hint: "is it stoker, of this architecture? `PATH version -o json` must answer"}
 	}
-	c.program.Version, c.program.Protocol = word(said.Version), max(said.Protocol, 1) // the first ones did not say
+	c.program.Version, c.program.Protocol = logWord(said.Version), max(said.Protocol, 1) // the first ones did not say
 	return nil
 }
 
@@ -240,8 +240,8 @@ func (c *candidate) ask(ctx context.Context, m *proc.Manager) (int, string, erro
 		Env:  []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "STOKER_SOCKET=" + os.DevNull}})
 }
 
-// word is a version as it may stand in a log line.
-func word(s string) string {
+// logWord is a version as it may stand in a log line.
+func logWord(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsGraphic(r) {
 			return '?'

@@ -22,13 +22,6 @@ func TestLogOptions(t *testing.T) {
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "1MiB", Every: time.Hour, Files: 3, Total: "2G"}},
 			logs.Options{File: &logs.FileOptions{Path: "/f", Size: 1 << 20, Every: time.Hour, Files: 3, Total: 2 << 30}}, ""},
 		{supervisor.Output{Keep: "lots"}, logs.Options{}, `output.keep: cannot read size "lots": use a whole number with KiB, MiB or GiB, such as 512MiB`},
-		{supervisor.Output{Keep: "1GiB"}, logs.Options{}, `output.keep is "1GiB", want at most 128MiB`},
-		{supervisor.Output{Format: "xml"}, logs.Options{}, `output.format is "xml", want raw, prefix, json or none`},
-		{supervisor.Output{Overflow: "wait"}, logs.Options{}, `output.overflow is "wait", want drop or block`},
-		{supervisor.Output{File: supervisor.OutputFile{Size: "1MiB"}}, logs.Options{}, "output.file has no path"},
-		{supervisor.Output{File: supervisor.OutputFile{Path: "f"}}, logs.Options{}, `output.file.path is "f", want an absolute path`},
-		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Files: -1}}, logs.Options{}, "output.file.files is -1, want a number from 1"},
-		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Every: 1}}, logs.Options{}, "output.file.every is 1ns, want 1s or more"},
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "x"}}, logs.Options{}, `output.file.size: cannot read size "x": use a whole number with KiB, MiB or GiB, such as 512MiB`},
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Total: "x"}}, logs.Options{}, `output.file.total: cannot read size "x": use a whole number with KiB, MiB or GiB, such as 512MiB`},
 	} {

@@ -12,7 +12,7 @@ const (
 	goOursMark   = "STOKER_SET_GOMAXPROCS"
 )
 
-// oneProcessor adds them, unless the user has set the variable.
+// OneProcessor adds them, unless the user has set the variable.
 func OneProcessor(environ []string) []string {
 	if _, set := os.LookupEnv(goProcessors); set {
 		return environ

@@ -31,7 +31,7 @@ func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.
 		Restore: func(state any) (bool, error) { return rec.TakeJSON(pluginsItem, state) },
 		Save:    func(state any) error { return m.FDStore().PutJSON(pluginsItem, state) },
 		Warn:    func(text string) { log.Warn("plugins", "problem", text) },
-		OnHooks: runner.renewPlugins,
+		OnHooks: runner.setPlugins,
 		OnChange: func(p plugin.Info) {
 			journal.plugin(p.Name, string(p.State), p.Why)
 			switch p.State {
@@ -49,7 +49,7 @@ func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.
 	return plugin.New(o)
 }
 
-// pluginReader reads plugins, with the care that root needs.
+// PluginReader reads plugins, with the care that root needs.
 func PluginReader() plugin.Reader {
 	return plugin.Reader{Manifest: config.LoadManifest, CheckOwners: os.Geteuid() == 0}
 }
@@ -81,35 +81,35 @@ func factsOf(cfg config.Config) hooks.Facts {
 	}}
 }
 
-// owePlugins notes that what another configuration makes of the plugins is to be
-// followed by restarts, until settled is called. r.mu is held.
-func (r *reloader) owePlugins(by string) (settled func()) {
-	if r.plugins == nil {
+// expectRestarts notes that what another configuration makes of the plugins is to be
+// followed by restarts, until settled is called. d.mu is held.
+func (d *daemon) expectRestarts(by string) (settled func()) {
+	if d.plugins == nil {
 		return func() {}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
 	defer cancel()
-	r.payPlugins(ctx)
-	r.plugins.RequireRestart(by)
-	return r.plugins.RestartDone
+	d.finishRestarts(ctx)
+	d.plugins.RequireRestart(by)
+	return d.plugins.RestartDone
 }
 
 // configurePlugins has the plugins follow another configuration, and gives what is to
-// be done when that is in force. r.mu is held.
-func (r *reloader) configurePlugins(loaded *config.Loaded) (then func(by string)) {
-	if r.plugins == nil {
+// be done when that is in force. d.mu is held.
+func (d *daemon) configurePlugins(loaded *config.Loaded) (then func(by string)) {
+	if d.plugins == nil {
 		return func(string) {}
 	}
-	before := fmt.Sprint(r.plugins.JVMOptions(nil))
-	r.plugins.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
-	if fmt.Sprint(r.plugins.JVMOptions(nil)) == before {
+	before := fmt.Sprint(d.plugins.JVMOptions(nil))
+	d.plugins.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
+	if fmt.Sprint(d.plugins.JVMOptions(nil)) == before {
 		return func(string) {}
 	}
 	return func(by string) {
 		ctx, cancel := context.WithTimeout(context.Background(), renewTime)
 		defer cancel()
-		for _, note := range r.renewJVMs(ctx, renewal{by: by, running: true}).notes {
-			r.log.Warn("the plugins' JVM options are not applied", "problem", note)
+		for _, note := range d.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).notes {
+			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}
 }

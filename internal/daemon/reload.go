@@ -17,8 +17,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// reloader owns the configuration that is in force.
-type reloader struct {
+// daemon owns the configuration that is in force.
+type daemon struct {
 	m       *proc.Manager
 	log     hclog.Logger
 	opts    Options
@@ -36,7 +36,7 @@ type reloader struct {
 	loaded  *config.Loaded
 	ctx     context.Context    // of the watching
 	unwatch context.CancelFunc // nil: nobody watches
-	current atomic.Pointer[setup]
+	current atomic.Pointer[plan]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
 	api     *apiServer
 	// socketPath is that of the API; nil: it does not serve.
@@ -44,111 +44,122 @@ type reloader struct {
 }
 
 // socket is the path of the API's socket; empty: there is none.
-func (r *reloader) socket() string {
-	if p := r.socketPath.Load(); p != nil {
+func (d *daemon) socket() string {
+	if p := d.socketPath.Load(); p != nil {
 		return *p
 	}
 	return ""
 }
 
-// plan is what is in force.
-func (r *reloader) plan() *setup { return r.current.Load() }
+// inForce is what is in force.
+func (d *daemon) inForce() *plan { return d.current.Load() }
 
 // begin takes the configuration that an earlier supervisor of this container had
 // in force, or that of the files.
-func (r *reloader) begin(rec *proc.Recovered) error {
-	var err error
-	if fds := rec.Files[configItem]; len(fds) == 1 {
-		if r.loaded, err = readConfig(fds[0]); err != nil {
-			r.log.Error("cannot read the kept configuration; reading the files again", "error", err)
-			r.loaded = nil
-		}
+func (d *daemon) begin(rec *proc.Recovered) error {
+	kept := new(config.Loaded)
+	found, err := rec.TakeJSON(configItem, kept)
+	switch {
+	case err != nil:
+		d.log.Error("cannot read the kept configuration; reading the files again", "error", err)
+	case found:
+		kept.Config = config.WithDefaults(kept.Config) // a supervisor of another version may have kept it
+		d.loaded = kept
 	}
-	if r.loaded == nil {
+	if d.loaded == nil {
 		var found string
-		if r.loaded, found, err = r.read(); err != nil {
+		if d.loaded, found, err = d.read(); err != nil {
 			return err
 		}
-		if err = r.rejectSecond(r.loaded.Config.API.Socket, r.m.InitPid()); err != nil {
+		if err = d.rejectSecond(d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
 			return err
 		}
 		if found != "" {
-			r.log.Info("no service is configured; running the Tomcat of the image", "found", found)
+			d.log.Info("no service is configured; running the Tomcat of the image", "found", found)
 		}
-		r.warn()
-		if err = keepConfig(r.m, r.loaded); err != nil {
-			r.log.Error("a new supervisor will have to read the files again", "error", err)
+		d.logWarnings()
+		if err = d.keepConfig(d.loaded); err != nil {
+			d.log.Error("a new supervisor will have to read the files again", "error", err)
 		}
 	}
-	if len(r.opts.Command) == 0 || r.opts.WithServices {
-		r.plugins = newPlugins(r.m, rec, r.program.Version, r.log, r.journal, r.hooks)
-		r.plugins.Configure(r.loaded.Config.Plugins, factsOf(r.loaded.Config))
+	if len(d.opts.Command) == 0 || d.opts.WithServices {
+		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
+		d.plugins.Configure(d.loaded.Config.Plugins, factsOf(d.loaded.Config))
 	}
-	plan, err := prepare(r.m, r.log, r.opts, r.loaded, nil, r.plugins, r.hooks)
+	plan, err := newPlan(d.m, d.log, d.opts, d.loaded, nil, d.plugins, d.hooks)
 	if err != nil {
 		return err
 	}
-	r.putInForce(plan)
+	d.setPlan(plan)
 	return nil
 }
 
-// putInForce makes a setup the present one.
-func (r *reloader) putInForce(plan *setup) {
+// keepConfig puts the configuration into the fd store: files that were broken in the
+// meantime must not keep a new supervisor from looking after what runs.
+func (d *daemon) keepConfig(loaded *config.Loaded) error {
+	if err := d.m.FDStore().PutJSON(configItem, loaded); err != nil {
+		return fmt.Errorf("cannot keep the configuration: %w", err)
+	}
+	return nil
+}
+
+// setPlan makes a setup the present one.
+func (d *daemon) setPlan(plan *plan) {
 	plan.labels.Store(&plan.config.Labels)
-	r.current.Store(plan)
+	d.current.Store(plan)
 }
 
 // read reads and checks the files. Where no service is configured that is the
 // Tomcat of the image, and found says which.
-func (r *reloader) read() (loaded *config.Loaded, found string, err error) {
-	if loaded, err = config.Load(r.sources()); err != nil {
+func (d *daemon) read() (loaded *config.Loaded, found string, err error) {
+	if loaded, err = config.Load(d.sources()); err != nil {
 		return nil, "", fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
-	if len(loaded.Config.Services) == 0 && len(r.opts.Command) == 0 {
-		return assumeTomcat(r.opts)
+	if len(loaded.Config.Services) == 0 && len(d.opts.Command) == 0 {
+		return assumeTomcat(d.opts)
 	}
 	return loaded, "", nil
 }
 
-// warn says what is strange about the configuration that is in force.
-func (r *reloader) warn() {
-	for _, w := range r.loaded.Warnings {
-		r.log.Warn("configuration", "warning", w.String())
+// logWarnings says what is strange about the configuration that is in force.
+func (d *daemon) logWarnings() {
+	for _, w := range d.loaded.Warnings {
+		d.log.Warn("configuration", "warning", w.String())
 	}
 }
 
-func (r *reloader) sources() config.Options {
-	return config.Options{File: r.opts.File, Set: r.opts.Set, Environ: os.Environ()}
+func (d *daemon) sources() config.Options {
+	return config.Options{File: d.opts.File, Set: d.opts.Set, Environ: os.Environ()}
 }
 
 // reload reads the files again and applies what has changed. What is wrong with
 // them is an error, kept until they are repaired, and changes nothing.
-func (r *reloader) reload(by string, dryRun bool) (api.Reloaded, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	done, err := r.reloadNow(by, dryRun)
+func (d *daemon) reload(by string, dryRun bool) (api.Reloaded, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	done, err := d.reloadLocked(by, dryRun)
 	if !dryRun {
-		r.journal.reloaded(by, done, err)
+		d.journal.reloaded(by, done, err)
 	}
 	return done, err
 }
 
-// reloadNow is reload; r.mu is held.
-func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
+// reloadLocked is reload; d.mu is held.
+func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
 	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
-	loaded, plan, err := r.next()
+	loaded, plan, err := d.next()
 	if err != nil {
 		if !dryRun {
 			text := err.Error()
-			r.problem.Store(&text)
+			d.problem.Store(&text)
 		}
 		return done, err
 	}
 	done.Files = loaded.Files
-	changes := config.Diff(r.loaded.Config, loaded.Config)
+	changes := config.Diff(d.loaded.Config, loaded.Config)
 	var names []string
 	for _, c := range changes {
-		if c.Service != "" && len(r.opts.Command) > 0 && !r.opts.WithServices {
+		if c.Service != "" && len(d.opts.Command) > 0 && !d.opts.WithServices {
 			continue // beside a command the services of the files do not run
 		}
 		done.Changes = append(done.Changes, c.String())
@@ -159,69 +170,69 @@ func (r *reloader) reloadNow(by string, dryRun bool) (api.Reloaded, error) {
 	if dryRun {
 		return done, nil
 	}
-	r.problem.Store(nil)
+	d.problem.Store(nil)
 	if len(done.Changes) == 0 {
-		r.hooks.renew(plan) // their files may be others
-		r.followSources()
+		d.hooks.setPlan(plan) // their files may be others
+		d.followSources()
 		return done, nil
 	}
-	r.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
-	settled := r.owePlugins(by)
+	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
+	settled := d.expectRestarts(by)
 	defer settled()
 	// In the bag first: who takes over from here on comes to the same end.
-	if err := keepConfig(r.m, loaded); err != nil {
+	if err := d.keepConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
-	followPlugins := r.configurePlugins(loaded) // before a service starts anew
-	r.hooks.renew(plan)                         // as well
-	if err := r.sup.Apply(plan.set(), names, by); err != nil {
-		r.configurePlugins(r.loaded)
-		r.hooks.renew(r.plan())
-		return done, errors.Join(err, keepConfig(r.m, r.loaded))
+	followPlugins := d.configurePlugins(loaded) // before a service starts anew
+	d.hooks.setPlan(plan)                       // as well
+	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
+		d.configurePlugins(d.loaded)
+		d.hooks.setPlan(d.inForce())
+		return done, errors.Join(err, d.keepConfig(d.loaded))
 	}
-	r.loaded = loaded
-	r.putInForce(plan)
-	r.level()
-	r.warn()
-	r.rewatch()
-	r.hooks.changed(by)
+	d.loaded = loaded
+	d.setPlan(plan)
+	d.setLogLevel()
+	d.logWarnings()
+	d.rewatch()
+	d.hooks.configChanged(by)
 	followPlugins(by)
-	r.followSources()
+	d.followSources()
 	return done, nil
 }
 
 // followSources looks at the sources of JVM options that are in force now, once
-// anything is watched at all. r.mu is held.
-func (r *reloader) followSources() {
-	if r.ctx != nil {
-		r.jvms.Follow(r.ctx)
+// anything is watched at all. d.mu is held.
+func (d *daemon) followSources() {
+	if d.ctx != nil {
+		d.jvms.Follow(d.ctx)
 	}
 }
 
 // next is the configuration of the files and what it makes.
-func (r *reloader) next() (*config.Loaded, *setup, error) {
-	loaded, _, err := r.read()
+func (d *daemon) next() (*config.Loaded, *plan, error) {
+	loaded, _, err := d.read()
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := prepare(r.m, r.log, r.opts, loaded, r.plan(), r.plugins, r.hooks)
+	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.inForce(), d.plugins, d.hooks)
 	return loaded, plan, err
 }
 
-// reloadFor is a reload whose result goes to the log.
-func (r *reloader) reloadFor(by string) {
-	done, err := r.reload(by, false)
+// reloadAndLog is a reload whose result goes to the log.
+func (d *daemon) reloadAndLog(by string) {
+	done, err := d.reload(by, false)
 	switch {
 	case err != nil:
-		r.log.Error("the configuration is refused; the one before stays in force", "asked_by", by, "error", err)
+		d.log.Error("the configuration is refused; the one before stays in force", "asked_by", by, "error", err)
 	case len(done.Changes) == 0:
-		r.log.Info("the configuration has not changed", "asked_by", by)
+		d.log.Info("the configuration has not changed", "asked_by", by)
 	}
 }
 
 // problemText is why the files are not in force; empty: they are.
-func (r *reloader) problemText() string {
-	if p := r.problem.Load(); p != nil {
+func (d *daemon) problemText() string {
+	if p := d.problem.Load(); p != nil {
 		return *p
 	}
 	return ""
@@ -232,54 +243,54 @@ const byWatch = "a change of the files"
 
 // watch begins to watch the files. They may have changed while nobody did, so they
 // are read once at once.
-func (r *reloader) watch(ctx context.Context) {
-	r.mu.Lock()
-	r.ctx = ctx
-	r.payPlugins(ctx)
-	r.rewatch()
-	r.followSources()
-	watched := r.unwatch != nil
-	r.mu.Unlock()
+func (d *daemon) watch(ctx context.Context) {
+	d.mu.Lock()
+	d.ctx = ctx
+	d.finishRestarts(ctx)
+	d.rewatch()
+	d.followSources()
+	watched := d.unwatch != nil
+	d.mu.Unlock()
 	if !watched {
 		return
 	}
-	if done, err := r.reload(byWatch, true); err != nil || len(done.Changes) > 0 {
-		r.reloadFor(byWatch)
+	if done, err := d.reload(byWatch, true); err != nil || len(done.Changes) > 0 {
+		d.reloadAndLog(byWatch)
 	}
 }
 
-// rewatch watches, or not, as the configuration says now. r.mu is held.
-func (r *reloader) rewatch() {
-	w := r.plan().config.Reload.Watch
-	want := (w == nil || *w) && (len(r.opts.Command) == 0 || r.opts.WithServices)
+// rewatch watches, or not, as the configuration says now. d.mu is held.
+func (d *daemon) rewatch() {
+	w := d.inForce().config.Reload.Watch
+	want := (w == nil || *w) && (len(d.opts.Command) == 0 || d.opts.WithServices)
 	switch {
-	case r.ctx == nil || want == (r.unwatch != nil):
+	case d.ctx == nil || want == (d.unwatch != nil):
 	case !want:
-		r.unwatch()
-		r.unwatch = nil
+		d.unwatch()
+		d.unwatch = nil
 	default:
-		w, err := config.NewWatcher(r.sources())
+		w, err := config.NewWatcher(d.sources())
 		if err != nil {
-			r.log.Warn("the configuration's files are not watched; stoker reload reads them again", "error", err)
+			d.log.Warn("the configuration's files are not watched; stoker reload reads them again", "error", err)
 			return
 		}
-		ctx, cancel := context.WithCancel(r.ctx)
-		r.unwatch = cancel
+		ctx, cancel := context.WithCancel(d.ctx)
+		d.unwatch = cancel
 		go func() { // ends with ctx
-			if err := w.Run(ctx, func() { r.reloadFor(byWatch) }); err != nil {
-				r.log.Warn("the configuration's files are not watched any more; stoker reload reads them again", "error", err)
+			if err := w.Run(ctx, func() { d.reloadAndLog(byWatch) }); err != nil {
+				d.log.Warn("the configuration's files are not watched any more; stoker reload reads them again", "error", err)
 			}
 		}()
 	}
 }
 
-// level sets the configured level of our log. An init for one command keeps quiet
+// setLogLevel sets the configured level of our log. An init for one command keeps quiet
 // unless it is asked to speak: its stderr is the command's.
-func (r *reloader) level() {
-	plan := r.plan()
+func (d *daemon) setLogLevel() {
+	plan := d.inForce()
 	level := hclog.LevelFromString(plan.config.Log.Level)
-	if _, set := plan.origins["log.level"]; !set && len(r.opts.Command) > 0 {
+	if _, set := plan.origins["log.level"]; !set && len(d.opts.Command) > 0 {
 		level = hclog.Warn
 	}
-	r.log.SetLevel(level)
+	d.log.SetLevel(level)
 }

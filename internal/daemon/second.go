@@ -20,11 +20,11 @@ const secondTime = 2 * time.Second
 // `docker exec C stoker run`: two Tomcats cannot share one base. The other one is the
 // container's first process, or answers at the socket that ours would have. A socket of
 // its own says that a second stoker is wanted. A command alone may always run.
-func (r *reloader) rejectSecond(socket string, initPid int) error {
-	if r.opts.Force || initPid == 1 || r.opts.Alone() {
+func (d *daemon) rejectSecond(socket string, initPid int) error {
+	if d.opts.Force || initPid == 1 || d.opts.Alone() {
 		return nil
 	}
-	if socket == "" && r.runsServices(1) {
+	if socket == "" && d.runsServices(1) {
 		return errSecond("(pid 1)")
 	}
 	c, err := api.Find(socket, func(name string) string {
@@ -41,7 +41,7 @@ func (r *reloader) rejectSecond(socket string, initPid int) error {
 	switch v, err := c.Versions(ctx); {
 	case err != nil:
 		return errSecond("and answers at " + c.Socket())
-	case r.runsServices(v.Init.Pid): // else it is in another container, or has only a command
+	case d.runsServices(v.Init.Pid): // else it is in another container, or has only a command
 		return errSecond(fmt.Sprintf("(pid %d)", v.Init.Pid))
 	}
 	return nil
@@ -54,12 +54,12 @@ func errSecond(which string) error {
 }
 
 // runsServices says whether a process is the init of a stoker that runs services.
-func (r *reloader) runsServices(pid int) bool {
+func (d *daemon) runsServices(pid int) bool {
 	args, _ := procfs.Cmdline(pid)
 	if len(args) < 2 || args[1] != "run" || filepath.Base(args[0]) != "stoker" && !sameProgram(pid) {
 		return false
 	}
-	opts, err := r.program.Parse(args[2:])
+	opts, err := d.program.Parse(args[2:])
 	return err == nil && opts != nil && !opts.Alone()
 }
 

@@ -14,7 +14,8 @@ import (
 //
 //	default  its value where it is absent; "-": SetDefaults leaves the section out
 //	check    a form that a value must have: positive, notnegative, "atleast 1s",
-//	         "between 0 9", "oneof a b", or one of the schema's owner
+//	         "between 0 9", "oneof a b", or one of the schema's owner; with "required" before
+//	         it the value cannot be absent
 //	change   what a change of it needs, in the words of the schema's owner; it holds for
 //	         what is below the field too, unless a field there has a tag of its own. "-":
 //	         the field is no Leaf
@@ -92,6 +93,13 @@ func (c Checker) form(form, path string, v reflect.Value, own func(form, path st
 		}
 		v = v.Elem()
 	}
+	if rest, required := strings.CutPrefix(form, "required"); required {
+		if v.IsZero() {
+			c.Missing(path, "", "is missing")
+			return
+		}
+		form = strings.TrimSpace(rest)
+	}
 	name, args, _ := strings.Cut(form, " ")
 	switch words := strings.Fields(args); {
 	case name == "positive" && (v.Int() < 0 || v.Int() == 0 && c.IsSet(path)):
@@ -113,7 +121,7 @@ func (c Checker) form(form, path string, v reflect.Value, own func(form, path st
 		if word := v.String(); !slices.Contains(words, word) && (word != "" || c.IsSet(path)) {
 			c.Bad(path, wordHint(word, words), "%s is not one of %s", Quote(path, word), strings.Join(words, ", "))
 		}
-	case name != "positive" && name != "notnegative" && (!v.IsZero() || c.IsSet(path)):
+	case name != "" && name != "positive" && name != "notnegative" && (!v.IsZero() || c.IsSet(path)):
 		own(form, path, unnamed(v))
 	}
 }

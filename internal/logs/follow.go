@@ -1,9 +1,7 @@
 package logs
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +17,7 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 	lines := assembleFrom(position{done: [2]int64{offset, offset}})
 	buf := make([]byte, 16<<10)
 	var err error
-	give := func(line Line) bool {
+	emit := func(line Line) bool {
 		err = f(line)
 		return err == nil
 	}
@@ -27,7 +25,7 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 		n, seg, at := l.read(buf, lines.pos)
 		if n == 0 && (!follow || l.over()) {
 			for k := range lines.part {
-				if lines.giveHeld(k, give); err != nil {
+				if lines.emitHeld(k, emit); err != nil {
 					return err
 				}
 			}
@@ -42,7 +40,7 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 			}
 		}
 		lines.pos = at
-		if lines.take(buf[:n], seg, give); err != nil {
+		if lines.take(buf[:n], seg, emit); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -94,39 +92,21 @@ func (l *Log) readKept(buf []byte, offset int64) (n int, seg segment, at int64) 
 
 // TailOffset is where the last n lines begin.
 func (l *Log) TailOffset(n int) int64 {
+	const step = 16 << 10
 	end := l.End()
-	buf := make([]byte, 16<<10)
 	for pos, lines := end, 0; ; {
-		size, start := l.readBefore(buf, pos)
-		if size <= 0 {
-			return min(start, end)
-		}
-		for k := size - 1; k >= 0; k-- {
-			if buf[k] == '\n' && pos-int64(size-k)+1 != end {
+		text := l.Bytes(pos-step, pos)
+		for k := len(text) - 1; k >= 0; k-- {
+			if at := pos - int64(len(text)-k) + 1; text[k] == '\n' && at != end {
 				if lines++; lines == n {
-					return pos - int64(size-k) + 1
+					return at
 				}
 			}
 		}
-		pos -= int64(size)
+		if pos -= int64(len(text)); len(text) == 0 {
+			return pos
+		}
 	}
-}
-
-// readBefore fills buf with what ends at pos, as far as it is kept, and returns
-// the first offset that is.
-func (l *Log) readBefore(buf []byte, pos int64) (n int, start int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	start = l.ix.start()
-	size := min(int64(len(buf)), pos-start)
-	if size <= 0 {
-		return 0, start
-	}
-	n, err := unix.Pread(l.data, buf[:size], pos-size)
-	if err != nil || int64(n) != size {
-		return 0, start
-	}
-	return n, start
 }
 
 // SinceOffset is where to begin to read what came at t or later. Lines of an
@@ -151,49 +131,24 @@ func (l *Log) SinceOffset(t time.Time) int64 {
 // to the one whose Offset is given: with the other stream's line, where that one
 // was unfinished then. Lines that end up to offset come first once more.
 func (l *Log) ResumeOffset(offset int64) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	seg, _, ok := l.ix.find(offset-1, l.end)
-	if last, err := l.bytesAt(offset-1, 1); !ok || err != nil || last[0] != '\n' {
-		return offset
-	}
-	begin, seen := offset, int64(0)
-	for n := l.ix.next; n > l.ix.first && seen < MaxLine; n-- {
-		at := l.ix.at(n - 1)
-		until := offset
-		if n < l.ix.next {
-			until = min(offset, l.ix.at(n).off)
-		}
-		size := min(until-at.off, chunkSize)
-		if size <= 0 || at.stream == seg.stream {
-			continue
-		}
-		text, err := l.bytesAt(until-size, size)
-		if err != nil {
-			return offset
-		}
-		if k := int64(bytes.LastIndexByte(text, '\n')); k >= 0 {
-			if k+1 < size {
-				begin = until - size + k + 1
+	a := assembleFrom(position{})
+	buf := make([]byte, 16<<10)
+	for begin, last := offset, 0; ; {
+		n, seg, at := l.read(buf[:min(int64(len(buf)), max(offset-a.pos, 0))], a.pos)
+		if n <= 0 || at >= offset {
+			for k := range a.part {
+				if a.rest[k] || k == last && len(a.part[k]) > 0 { // the fragments of a long line, or the reader has had one
+					return offset
+				}
+				if len(a.part[k]) > 0 {
+					begin = min(begin, a.from[k])
+				}
 			}
 			return begin
 		}
-		begin, seen = until-size, seen+size
+		a.pos, last = at, int(seg.stream)-1
+		a.take(buf[:min(int64(n), offset-at)], seg, func(Line) bool { return true })
 	}
-	if seen >= MaxLine { // its fragments cannot be told apart from here
-		return offset
-	}
-	return begin
-}
-
-// bytesAt reads n bytes. The caller has l.mu.
-func (l *Log) bytesAt(off, n int64) ([]byte, error) {
-	buf := make([]byte, n)
-	got, err := unix.Pread(l.data, buf, off)
-	if err == nil && int64(got) < n {
-		err = io.ErrUnexpectedEOF
-	}
-	return buf, err
 }
 
 // Text is everything that is kept, both streams in the order of arrival.
@@ -208,33 +163,25 @@ func (l *Log) Bytes(from, to int64) []byte {
 	if from >= to {
 		return nil
 	}
-	text, err := l.bytesAt(from, to-from)
-	if err != nil {
-		return nil
-	}
-	return text
+	text := make([]byte, to-from)
+	n, _ := unix.Pread(l.data, text, from)
+	return text[:max(n, 0)]
 }
 
 // streamTail is the end of what is kept of a stream, at most n bytes.
 func (l *Log) streamTail(stream, n int) (out []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for from := l.ix.start(); from < l.end; {
-		seg, until, ok := l.ix.find(from, l.end)
-		if !ok {
-			break
+	buf := make([]byte, 16<<10)
+	for pos := int64(0); ; {
+		got, seg, at := l.read(buf, pos)
+		if got == 0 {
+			return out
 		}
 		if int(seg.stream) == stream {
-			part, err := l.bytesAt(from, until-from)
-			if err != nil {
-				break
-			}
-			out = append(out, part...)
+			out = append(out, buf[:got]...)
 			out = out[max(len(out)-n, 0):]
 		}
-		from = until
+		pos = at + int64(got)
 	}
-	return out
 }
 
 // AwaitForwarded waits until the bytes before an offset were forwarded, or given up, but

@@ -9,12 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"golang.org/x/sys/unix"
 )
 
-// Store keeps items, with their descriptors, for the next supervisor.
+// Store is an fdstore.Store.
 type Store interface {
-	Put(name string, body []byte, fds ...int) error // without descriptors the item keeps those it has
+	Put(name string, blob []byte, fds ...int) error
 	Delete(name string)
 }
 
@@ -86,39 +87,21 @@ func (r *Registry) Open(name string, o Options) (*Log, error) {
 	return l, nil
 }
 
-// own gives the log what it needs of the registry.
+// own sets what the log needs of the registry.
 func (r *Registry) own(l *Log) {
 	l.sinks, l.noSplice, l.pool, l.store, l.warn = r.Sinks, r.NoSplice, &r.buffers, r.Store, r.Warn
 }
 
-// Adopt takes over the logs of an earlier supervisor, and removes their items from
-// what it left.
-func (r *Registry) Adopt(items map[string][]byte, files map[string][]int) {
-	var all []*Log
-	for name, blob := range items {
-		if short, ok := strings.CutPrefix(name, logPrefix); ok {
-			if l := r.adoptLog(short, blob, files); l != nil {
-				all = append(all, l)
-			}
-		}
+// Adopt takes over the logs of an earlier supervisor out of what it kept.
+func (r *Registry) Adopt(items fdstore.Items) {
+	for _, item := range items.Names(logPrefix) {
+		r.adoptLog(strings.TrimPrefix(item, logPrefix), items)
 	}
-	for name := range items {
-		for _, prefix := range []string{logPrefix, linePrefix, filePrefix} {
-			short, ok := strings.CutPrefix(name, prefix)
-			if !ok {
-				continue
-			}
-			if l := r.logs[short]; prefix != logPrefix && (l == nil || prefix == filePrefix && l.file == nil) {
-				for _, fd := range files[name] { // of a kill between two steps of Configure
-					unix.Close(fd)
-				}
-				r.Store.Delete(name)
-			}
-			delete(items, name)
-			delete(files, name)
-		}
+	for _, item := range slices.Concat(items.Names(linePrefix), items.Names(filePrefix)) { // of a kill between two steps of Configure
+		takePage(items, item)
+		r.Store.Delete(item)
 	}
-	for _, l := range all { // only now it is known whose line is unfinished on a sink
+	for _, l := range r.logs { // only now it is known whose line is unfinished on a sink
 		go r.forward(l) // ends with Flush or Retire, or with the process
 		if l.file != nil {
 			go l.file.run() // ends with Flush, or when it is retired
@@ -126,12 +109,12 @@ func (r *Registry) Adopt(items map[string][]byte, files map[string][]int) {
 	}
 }
 
-// adoptLog takes over one log. It warns and returns nil where it cannot.
-func (r *Registry) adoptLog(name string, blob []byte, files map[string][]int) *Log {
-	fds := files[logPrefix+name]
+// adoptLog takes over one log. It warns where it cannot.
+func (r *Registry) adoptLog(name string, items fdstore.Items) {
+	blob, fds, _ := items.Take(logPrefix + name)
 	var o Options
 	if json.Unmarshal(blob, &o) != nil || len(fds) != 3 {
-		return nil
+		return
 	}
 	o = o.withDefaults()
 	if o.check() != nil { // of a newer supervisor
@@ -140,12 +123,14 @@ func (r *Registry) adoptLog(name string, blob []byte, files map[string][]int) *L
 	l, err := openLog(name, o, fds[0], fds[1], fds[2])
 	if err != nil {
 		r.Warn(fmt.Sprintf("cannot take over the output kept for %s: %v", name, err))
-		return nil
+		return
 	}
 	r.own(l)
-	l.page = adoptPage(files[linePrefix+name])
+	if l.page = takePage(items, linePrefix+name); l.page != nil && !o.Format.byLines() {
+		l.page.live = 0
+	}
 	if o.File != nil {
-		if page := adoptPage(files[filePrefix+name]); page != nil {
+		if page := takePage(items, filePrefix+name); page != nil {
 			l.file = newFileWriter(l, page)
 		}
 	}
@@ -154,23 +139,23 @@ func (r *Registry) adoptLog(name string, blob []byte, files map[string][]int) *L
 		r.Warn(fmt.Sprintf("cannot take over how the output of %s is forwarded; it is now as the service writes it: %v", name, err))
 		l.opts.Format, l.opts.File, l.file = FormatRaw, nil, nil
 	}
-	switch f := l.file; {
-	case known:
+	if f := l.file; f != nil {
 		f.options = *o.File
-		f.resume()
-	case f != nil:
-		f.options = *o.File
-		f.begin()
+		if known {
+			f.resume()
+		} else {
+			f.begin()
+		}
 	}
 	l.skipUnwanted()
 	l.claimSinks()
 	r.logs[name] = l
-	return l
 }
 
-// adoptPage takes over a page; nil: there is none, or it is of a supervisor with another
+// takePage takes over a page; nil: there is none, or it is of a supervisor with another
 // layout, which a new one replaces.
-func adoptPage(fds []int) *sharedPage {
+func takePage(items fdstore.Items, name string) *sharedPage {
+	_, fds, _ := items.Take(name)
 	if len(fds) == 1 {
 		if page, err := openSharedPage(fds[0]); err == nil {
 			return page
@@ -196,7 +181,7 @@ func (r *Registry) Get(name string) *Log {
 	return r.logs[name]
 }
 
-// Retire gives a log up: what it holds is forwarded and written to its file, and when
+// Retire ends a log: what it holds is forwarded and written to its file, and when
 // no process writes to it any more it is removed, also from the store. A reader then
 // finds it empty. If Open asks for it before that, it is kept.
 func (r *Registry) Retire(l *Log) {
@@ -206,7 +191,7 @@ func (r *Registry) Retire(l *Log) {
 	l.mu.Unlock()
 }
 
-// unread counts the logs that are given up and not yet removed.
+// unread counts the retired logs that are not removed yet.
 func (r *Registry) unread() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

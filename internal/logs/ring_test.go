@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,32 +54,26 @@ func write(t *testing.T, l *Log, stream int, text string) {
 }
 
 // fakeStore is a store in memory, with descriptors of its own.
-type fakeStore struct {
-	items map[string][]byte
-	files map[string][]int
-}
+type fakeStore struct{ fdstore.Items }
 
-func newFakeStore() *fakeStore { return &fakeStore{map[string][]byte{}, map[string][]int{}} }
+func newFakeStore() fakeStore { return fakeStore{fdstore.NewItems()} }
 
-func (s *fakeStore) Put(name string, body []byte, fds ...int) error {
-	if s.items[name] = body; len(fds) == 0 {
+func (s fakeStore) Put(name string, blob []byte, fds ...int) error {
+	if s.Blobs[name] = blob; len(fds) == 0 {
 		return nil
 	}
-	s.files[name] = nil
+	s.Files[name] = nil
 	for _, fd := range fds {
 		again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
-		s.files[name] = append(s.files[name], again)
+		s.Files[name] = append(s.Files[name], again)
 	}
 	return nil
 }
 
-func (s *fakeStore) Delete(name string) {
-	delete(s.items, name)
-	delete(s.files, name)
-}
+func (s fakeStore) Delete(name string) { s.Take(name) }
 
 // registry is one whose output goes to two files.
 func registry(t *testing.T, s Store) (r *Registry, stdout, stderr string) {
@@ -111,9 +106,9 @@ func TestOldStoreIsTakenOver(t *testing.T) {
 	l.ix.droppedLines, l.ix.droppedBytes = 7, 70
 	l.ix.marked, l.ix.markedLines, l.ix.markedBytes = 0, 0, 0
 	l.mu.Unlock()
-	s.items["log/svc"] = []byte(`{"keep":12345}`)
+	s.Blobs["log/svc"] = []byte(`{"keep":12345}`)
 	r, stdout, stderr := registry(t, s)
-	r.Adopt(s.items, s.files)
+	r.Adopt(s.Items)
 	l = r.Get("svc")
 	if l.opts.Keep != 12345 || l.opts.Format != FormatRaw {
 		t.Errorf("%+v", l.opts)
@@ -138,7 +133,7 @@ func TestOptionsAreTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _, _ = registry(t, s)
-	r.Adopt(s.items, s.files)
+	r.Adopt(s.Items)
 	if got := r.Get("svc").opts; got != o {
 		t.Errorf("%+v, want %+v", got, o)
 	}
@@ -172,8 +167,8 @@ func TestLineAssembler(t *testing.T) {
 	a.take(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, add)
 	a.take([]byte("z"), segment{stream: 2}, add)
 	a.take([]byte("\n"), segment{stream: 1}, add)
-	a.giveHeld(0, add)
-	a.giveHeld(1, add)
+	a.emitHeld(0, add)
+	a.emitHeld(1, add)
 	long := strings.Repeat("y", MaxLine)
 	want := []string{"1afalse2", "2xfalse5", "1bcfalse7", "1" + long + "true65543", "1yfalse65545", "1false65547", "2ztrue65546"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {

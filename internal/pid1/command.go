@@ -3,7 +3,6 @@ package pid1
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"syscall"
 	"time"
 
@@ -37,7 +36,7 @@ const commandGrace = 500 * time.Millisecond
 // runCommand runs the command without a supervisor; false: it does not. A command is
 // started once: not after a supervisor has begun to start anything.
 func (i *initState) runCommand(why string) bool {
-	if i.opts.Command == nil || i.started || i.store.intents > 0 || i.stops > 0 {
+	if i.opts.Command == nil || i.started || i.store.HasIntent() || i.stops > 0 {
 		return false
 	}
 	c := i.opts.Command()
@@ -45,9 +44,7 @@ func (i *initState) runCommand(why string) bool {
 		return false
 	}
 	i.started = true
-	for _, name := range slices.Clone(i.store.order) { // such as the API's socket, which is not served
-		i.store.del(name)
-	}
+	i.store.Clear() // such as the API's socket, which is not served
 	err := i.startErr
 	if err == nil {
 		err = i.threads.reserve(0, 1)

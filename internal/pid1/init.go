@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/initstore"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/internal/spawn"
@@ -56,7 +57,7 @@ type initState struct {
 	isPID1     bool
 	sigs       chan os.Signal
 	waiter     *waitid.Waiter
-	store      *store
+	store      *initstore.Store
 	events     eventQueue
 	supervisor supervisorProc
 	binaries   binaries
@@ -66,9 +67,8 @@ type initState struct {
 	stopAt     time.Time // of the first of them; zero: there was none
 	planRun    *planRun
 	killAll    *killAll
-	log        *logger
+	log        logger
 	tty        terminal.Settings
-	burst      burst
 	threads    threads
 	startErr   error // no room for the threads or descriptors of an init
 	started    bool  // a child other than a supervisor was, or may have been, started
@@ -84,7 +84,7 @@ const initFiles = 8
 func Run(caught *Caught, opts Options) int {
 	i := &initState{
 		opts: opts, isPID1: os.Getpid() == 1, sigs: caught.signals, threads: caught.threads, startErr: caught.err,
-		waiter: waitid.NewWaiter(), store: newStore(), log: newLogger(opts.Log), tty: terminal.Save(),
+		waiter: waitid.NewWaiter(), store: initstore.New(), log: newLogger(opts.Log), tty: terminal.Save(),
 	}
 	i.binaries.current, i.binaries.previous = i.ownBinary(), i.ownBinary()
 	signals.ResetIgnored()
@@ -123,13 +123,10 @@ func (i *initState) loop() int {
 		case <-i.supervisor.readable():
 			i.receive()
 			i.supervisor.conn.resume()
-		case <-i.store.watch.Written():
+		case <-i.store.Watch.Written():
 			i.pipesWritten()
 		case <-timer.C:
-			if i.burst.paused && !time.Now().Before(i.burst.until) {
-				i.burst.paused = false
-				i.waiter.Resume()
-			}
+			i.waiter.EndPause(time.Now())
 		}
 	}
 }
@@ -143,7 +140,7 @@ func (i *initState) stopDeadline() (time.Time, bool) {
 	if i.stopAt.IsZero() {
 		return time.Time{}, false
 	}
-	budget := initproto.PlanBudget(i.store.plan)
+	budget := initproto.PlanBudget(i.store.StopPlan())
 	return i.stopAt.Add(budget + stopMargin), budget > 0
 }
 
@@ -186,9 +183,7 @@ func (i *initState) due() time.Time {
 	if i.blocked {
 		earlier(now.Add(5 * time.Millisecond))
 	}
-	if i.burst.paused {
-		earlier(i.burst.until)
-	}
+	earlier(i.waiter.PausedUntil())
 	switch {
 	case i.killAll != nil || i.planRun != nil:
 		earlier(now.Add(10 * time.Millisecond))
@@ -201,7 +196,7 @@ func (i *initState) due() time.Time {
 		}
 		earlier(s.due(i.stops > 0))
 		earlier(i.pipesDue())
-		if !s.readsPipes && i.store.canDrain() {
+		if !s.readsPipes && i.store.CanDrain() {
 			earlier(s.drainAt())
 		}
 		if !s.stoppedAt.IsZero() {
@@ -258,7 +253,7 @@ func (i *initState) reap() {
 		}
 		i.receive()
 		var stat *procfs.Stat
-		if i.store.intents > 0 {
+		if i.store.HasIntent() {
 			if s, err := procfs.ReadStat(pid); err == nil {
 				stat = &s
 			}
@@ -278,10 +273,7 @@ func (i *initState) reap() {
 		i.receive()
 		i.supervisorExited(supervisorExit.WaitStatus())
 	}
-	if i.burst.count(time.Now(), reaped) {
-		return // the waiter pauses: many exits, one wake-up
-	}
-	i.waiter.Resume()
+	i.waiter.Reaped(time.Now(), reaped)
 }
 
 // childExited handles the exit of a child other than the supervisor.
@@ -301,40 +293,11 @@ func (i *initState) childExited(e initproto.Exit) {
 // reportsExit reports whether the supervisor learns of the exit of a child. It learns of
 // each one that it has named, however many wait to be acknowledged.
 func (i *initState) reportsExit(pid int) bool {
-	return i.store.follows(pid) || i.store.mayFollow() && len(i.events.list) <= maxQueued
+	return i.store.Follows(pid) || i.store.MayFollow() && len(i.events.list) <= maxQueued
 }
 
 // endContainer ends what is left, and then the container with code.
 func (i *initState) endContainer(code int, grace time.Duration) {
 	i.killAll = &killAll{code: code, grace: min(max(grace, 0), 30*time.Second)}
-	i.store.stopDraining()
-}
-
-// Many exits at once are reaped in steps of burstPause, so that a storm of orphans costs a
-// few wake-ups and not thousands. Few exits are never delayed: a service that died must be
-// started again within two milliseconds.
-const (
-	burstPause = 5 * time.Millisecond
-	burstSize  = 16
-)
-
-// burst counts exits within a window.
-type burst struct {
-	since  time.Time
-	n      int
-	paused bool
-	until  time.Time
-}
-
-// count adds n exits and reports whether the waiter must pause.
-func (b *burst) count(now time.Time, n int) bool {
-	if now.Sub(b.since) > burstPause {
-		b.since, b.n = now, 0
-	}
-	b.n += n
-	if b.n < burstSize {
-		return false
-	}
-	b.paused, b.until = true, now.Add(burstPause)
-	return true
+	i.store.StopDraining()
 }

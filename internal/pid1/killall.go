@@ -109,19 +109,4 @@ func (i *initState) freeze() {
 }
 
 // descendants are the living descendants of the init.
-func (i *initState) descendants() []int {
-	own, stats := os.Getpid(), procfs.TakeSnapshot().Stats
-	var out []int
-	for pid, stat := range stats {
-		if pid == own || !stat.Alive() {
-			continue
-		}
-		for p, hops := stat.Parent, 0; p > 1 && hops < 1000; p, hops = stats[p].Parent, hops+1 {
-			if p == own {
-				out = append(out, pid)
-				break
-			}
-		}
-	}
-	return out
-}
+func (i *initState) descendants() []int { return procfs.TakeSnapshot().Descendants(os.Getpid()) }

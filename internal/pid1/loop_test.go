@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/initstore"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -330,49 +331,6 @@ func TestBagIsBounded(t *testing.T) {
 	})
 }
 
-// The store's counts are right after any order of puts and deletes.
-func TestStoreLimits(t *testing.T) {
-	b := newStore()
-	b.maxFds = 3
-	pipe := func(n int) []int {
-		var out []int
-		for range n {
-			var fds [2]int
-			if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-				t.Fatal(err)
-			}
-			unix.Close(fds[1])
-			out = append(out, fds[0])
-		}
-		return out
-	}
-	put := func(ok bool, m *initproto.Msg, size int) {
-		t.Helper()
-		if err := b.put(m, make([]byte, size)); (err == nil) != ok {
-			t.Errorf("put %s: %v", m.Name, err)
-		}
-	}
-	put(true, &initproto.Msg{Name: "a", Fds: pipe(2), Pipes: []int{0, 1}}, 100)
-	put(false, &initproto.Msg{Name: "b", Fds: pipe(2)}, 100)
-	put(true, &initproto.Msg{Name: "b", Fds: pipe(1)}, 100)
-	put(true, &initproto.Msg{Name: "a"}, 50) // keeps its descriptors
-	if b.fds != 3 || b.pipes != 2 || b.bytes != 150 {
-		t.Errorf("%d descriptors, %d pipes, %d bytes", b.fds, b.pipes, b.bytes)
-	}
-	put(true, &initproto.Msg{Name: "a", Fds: pipe(1)}, 50) // has new ones
-	put(true, &initproto.Msg{Name: "c", Fds: pipe(1)}, maxBytes-150)
-	put(false, &initproto.Msg{Name: "d"}, 100)
-	put(true, &initproto.Msg{Name: initproto.StopPlan}, 100)
-	put(false, &initproto.Msg{Name: "e", FdsCut: true}, 1)
-	put(false, &initproto.Msg{Name: "a"}, 500)
-	for _, name := range []string{"c", "a", "b", initproto.StopPlan, "none"} {
-		b.del(name)
-	}
-	if b.fds != 0 || b.pipes != 0 || b.bytes != 0 || len(b.order) != 0 || len(b.items) != 0 {
-		t.Errorf("an empty store has %+v", b)
-	}
-}
-
 // From a Sync on the supervisor reads the log pipes: however long it takes until it
 // says that it works, the init leaves them alone, and what it had discarded by then is
 // told before the answer, of each pipe.
@@ -383,14 +341,14 @@ func TestSyncEndsDraining(t *testing.T) {
 	}
 	defer unix.Close(fds[1])
 	now := time.Now()
-	i := &initState{store: newStore(), log: newLogger(io.Discard), supervisor: supervisorProc{instance: instance{pid: os.Getpid(), hello: true, helloAt: now, aliveAt: now.Add(2 * adoptTime)}, unreadSince: now.Add(-drainAfter)}}
+	i := &initState{store: initstore.New(), log: newLogger(io.Discard), supervisor: supervisorProc{instance: instance{pid: os.Getpid(), hello: true, helloAt: now, aliveAt: now.Add(2 * adoptTime)}, unreadSince: now.Add(-drainAfter)}}
 	defer i.log.close()
-	if err := i.store.put(&initproto.Msg{Name: "log", Fds: fds[:1], Pipes: []int{0}}, nil); err != nil {
+	if err := i.store.Put(&initproto.Msg{Name: "log", Fds: fds[:1], Pipes: []int{0}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	unix.Write(fds[1], []byte("one\ntwo\n"))
 	i.supervise(now.Add(adoptTime))
-	if i.store.drainer == nil {
+	if i.store.CanDrain() {
 		t.Fatal("the init does not empty a pipe that nobody has said to read")
 	}
 	for n := 1; n > 0; { // until it is empty
@@ -405,44 +363,17 @@ func TestSyncEndsDraining(t *testing.T) {
 		t.Errorf("told %s, %v", i.out[0].data, err)
 	}
 	i.supervise(now.Add(2 * adoptTime))
-	if i.store.drainer != nil {
+	if !i.store.CanDrain() {
 		t.Error("the init empties the pipe that the supervisor reads")
-		i.store.stopDraining()
+		i.store.StopDraining()
 	}
-	i.store.del("log")
-}
-
-// The record of a process is kept without its descriptors where there is no room for
-// them; where there is none for the record every child's end is told.
-func TestEndsAreToldWithoutRoom(t *testing.T) {
-	b := newStore()
-	b.maxFds = 1
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	if b.put(&initproto.Msg{Name: "intent", Intent: true, Fds: fds[:], Pipes: []int{0, 1}}, nil) == nil {
-		t.Error("two descriptors are said to be kept where one is the most")
-	}
-	if !b.mayFollow() || b.fds != 0 || b.pipes != 0 {
-		t.Errorf("an intent without room: %+v", b)
-	}
-	if _, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETFD, 0); err == nil {
-		t.Error("its descriptor is still open")
-	}
-	if b.put(&initproto.Msg{Name: "intent", Pid: 7, FdsCut: true}, nil) == nil || !b.follows(7) || b.mayFollow() {
-		t.Errorf("a record whose descriptors were cut: %+v", b)
-	}
-	b.bytes = maxBytes
-	if b.put(&initproto.Msg{Name: "other", Pid: 8}, []byte("x")) == nil || !b.mayFollow() {
-		t.Errorf("a record without room: %+v", b)
-	}
+	i.store.Delete("log")
 }
 
 func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
-	i := &initState{store: newStore()}
-	i.store.put(&initproto.Msg{Name: "a", Pid: 7}, nil)
-	i.store.put(&initproto.Msg{Name: "intent", Intent: true}, nil)
+	i := &initState{store: initstore.New()}
+	i.store.Put(&initproto.Msg{Name: "a", Pid: 7}, nil)
+	i.store.Put(&initproto.Msg{Name: "intent", Intent: true}, nil)
 	if !i.reportsExit(7) || !i.reportsExit(8) {
 		t.Error("not told although an intent is open")
 	}

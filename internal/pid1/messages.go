@@ -7,7 +7,6 @@ import (
 
 	"github.com/stoker-init/stoker/internal/fdready"
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/logpipes"
 	"github.com/stoker-init/stoker/internal/memory"
 	"golang.org/x/sys/unix"
 )
@@ -81,12 +80,12 @@ func (i *initState) handle(m *initproto.Msg, raw []byte) {
 		i.replay()
 	case initproto.Put:
 		i.started = i.started || m.Pid > 0 // an intent whose start fails is deleted again
-		if err := i.store.put(m, raw); err != nil {
+		if err := i.store.Put(m, raw); err != nil {
 			i.started = i.started || m.Intent
 			i.logRefusal(m.Name, err)
 		}
 	case initproto.Del:
-		i.store.del(m.Name)
+		i.store.Delete(m.Name)
 	case initproto.Sync:
 		i.syncAsked = true
 		i.leavePipes()
@@ -128,7 +127,7 @@ func (i *initState) pinged(now time.Time) {
 // leavePipes leaves the log pipes to the supervisor for as long as it lives.
 func (i *initState) leavePipes() {
 	i.supervisor.readsPipes = true
-	i.store.stopDraining()
+	i.store.StopDraining()
 	i.reportLost()
 }
 
@@ -143,17 +142,15 @@ func (i *initState) logRefusal(name string, err error) {
 // replay answers a new supervisor: the fd store, the events that are not acknowledged, the
 // level of the stop request.
 func (i *initState) replay() {
-	i.store.stopDraining()
+	i.store.StopDraining()
 	if s := &i.supervisor; !s.hello {
 		s.hello, s.helloAt = true, time.Now() // it has a moment to adopt before the init drains its pipes again
 	}
 	welcome := &initproto.Msg{Type: initproto.Welcome, Version: initproto.Version, Pid: os.Getpid(), Stops: i.stops,
-		Starts: i.supervisor.starts, Orphans: i.events.orphans, MaxFds: i.store.maxFds, Binary: i.binaries.message(i.opts.Version)}
+		Starts: i.supervisor.starts, Orphans: i.events.orphans, MaxFds: i.store.MaxFds(), Binary: i.binaries.message(i.opts.Version)}
 	i.out = append(i.out[:0], encode(welcome))
-	for _, name := range i.store.order {
-		it := i.store.items[name]
-		it.reported = logpipes.Lost{}
-		i.out = append(i.out, packet{it.raw, it.fds})
+	for raw, fds := range i.store.Replay {
+		i.out = append(i.out, packet{raw, fds})
 	}
 	i.reportLost()
 	i.events.rewind()
@@ -163,14 +160,10 @@ func (i *initState) replay() {
 	i.out = append(i.out, encode(&initproto.Msg{Type: initproto.Ready, Stops: i.stops}))
 }
 
-// reportLost reports what was discarded from log pipes, in totals for each item.
+// reportLost reports what was discarded from log pipes.
 func (i *initState) reportLost() {
-	for _, name := range i.store.order {
-		if it := i.store.items[name]; *it.lost != it.reported {
-			it.reported = *it.lost
-			i.out = append(i.out, encode(&initproto.Msg{Type: initproto.Lost, Name: name,
-				Bytes: it.reported.Bytes, Lines: it.reported.Lines, PipeBytes: &it.reported.PipeBytes}))
-		}
+	for _, m := range i.store.LostReports() {
+		i.out = append(i.out, encode(m))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/initstore"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,38 +81,6 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-func TestBurst(t *testing.T) {
-	var b burst
-	t0 := time.Now()
-	for k := range 200 { // a job every millisecond is no storm
-		if b.count(t0.Add(time.Duration(k)*time.Millisecond), 1) {
-			t.Fatalf("paused at exit %d of a steady stream", k)
-		}
-	}
-	if !b.count(t0.Add(time.Second), 200) {
-		t.Error("200 exits at once are no burst")
-	}
-}
-
-func TestStoreCounts(t *testing.T) {
-	b := newStore()
-	b.put(&initproto.Msg{Name: "a", Intent: true}, []byte("1"))
-	b.put(&initproto.Msg{Name: "a", Pid: 7}, []byte("2"))
-	b.put(&initproto.Msg{Name: "b", Pid: 7}, []byte("3"))
-	if b.intents != 0 || !b.follows(7) {
-		t.Errorf("after the pid is known: open %d follows %v", b.intents, b.follows(7))
-	}
-	b.del("a")
-	if !b.follows(7) {
-		t.Error("the other item still follows the child")
-	}
-	b.del("b")
-	b.del("none")
-	if b.follows(7) || len(b.items) != 0 || len(b.order) != 0 {
-		t.Errorf("after all is deleted: %+v", b)
-	}
-}
-
 // A packet that can never be sent must not hold up those behind it.
 func TestFlushPassesOverBadPacket(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -128,7 +97,7 @@ func TestFlushPassesOverBadPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	i := &initState{store: newStore(), log: newLogger(io.Discard)}
+	i := &initState{store: initstore.New(), log: newLogger(io.Discard)}
 	i.supervisor.conn, i.supervisor.hello = l, true
 	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, encode(&initproto.Msg{Type: initproto.Ready})}
 	i.flush()

@@ -15,10 +15,10 @@ type planRun struct {
 	started  bool
 	killed   bool
 	deadline time.Time
-	log      *logger
+	log      logger
 }
 
-func newPlanRun(steps []initproto.PlanStep, now time.Time, log *logger) *planRun {
+func newPlanRun(steps []initproto.PlanStep, now time.Time, log logger) *planRun {
 	return &planRun{steps: steps, deadline: now, log: log}
 }
 

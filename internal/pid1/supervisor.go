@@ -72,13 +72,13 @@ func (s *supervisorProc) drainAt() time.Time {
 // its place.
 func (i *initState) supervise(now time.Time) {
 	s := &i.supervisor
-	if !s.readsPipes && i.store.canDrain() && !now.Before(s.drainAt()) && !i.store.startDraining() {
+	if !s.readsPipes && i.store.CanDrain() && !now.Before(s.drainAt()) && !i.store.StartDraining() {
 		s.unreadSince = now // tried again
 	}
 	if s.pid == 0 {
 		if i.stops > 0 && s.stopFailures >= 2 {
 			i.log.printf("no supervisor works; stopping the services by the stop plan")
-			i.planRun = newPlanRun(initproto.ParsePlan(i.store.plan), now, i.log)
+			i.planRun = newPlanRun(initproto.ParsePlan(i.store.StopPlan()), now, i.log)
 		} else if !now.Before(s.nextStart) {
 			i.startSupervisor(now)
 		}
@@ -193,7 +193,7 @@ func (i *initState) supervisorExited(status syscall.WaitStatus) {
 		return
 	}
 	// One that worked for a moment only may not have come to read the pipes.
-	if was.healthy && (now.Sub(was.healthyAt) >= drainAfter || !i.store.pipesMostlyFull()) {
+	if was.healthy && (now.Sub(was.healthyAt) >= drainAfter || !i.store.PipesMostlyFull()) {
 		s.unreadSince = now
 	}
 	if !was.exitBy.IsZero() {
@@ -201,10 +201,10 @@ func (i *initState) supervisorExited(status syscall.WaitStatus) {
 		return
 	}
 	killed := status.Signaled() && status.Signal() == syscall.SIGKILL && !was.killedHung
-	if !killed && i.runCommand(fmt.Sprintf("the supervisor (pid %d) ended before it started anything: %s", was.pid, describe(status))) {
+	if !killed && i.runCommand(fmt.Sprintf("the supervisor (pid %d) ended before it started anything: %s", was.pid, waitid.Describe(status))) {
 		return
 	}
-	i.log.printf("supervisor (pid %d) ended: %s; the services keep running, starting it again", was.pid, describe(status))
+	i.log.printf("supervisor (pid %d) ended: %s; the services keep running, starting it again", was.pid, waitid.Describe(status))
 	if was.healthy && (killed || now.Sub(was.startedAt) > 5*time.Second) {
 		s.failures, s.nextStart = 0, now
 	} else {
@@ -213,7 +213,7 @@ func (i *initState) supervisorExited(status syscall.WaitStatus) {
 			s.nextStart = now // from outside, while it started: no fault of its own
 		}
 	}
-	i.countDeath(describe(status))
+	i.countDeath(waitid.Describe(status))
 }
 
 // countFailure notes a supervisor that did not work: the next one waits. The container
@@ -226,7 +226,7 @@ func (i *initState) countFailure(now time.Time) {
 		s.stopFailures++
 		s.nextStart = now
 	}
-	if s.failures >= loopDeaths && len(i.store.items) == 0 && !s.shortLogged {
+	if s.failures >= loopDeaths && i.store.Empty() && !s.shortLogged {
 		if i.runCommand(fmt.Sprintf("the supervisor failed %d times", s.failures)) {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/initstore"
 	"golang.org/x/sys/unix"
 )
 
@@ -107,7 +108,7 @@ func TestUpgradeFallsBack(t *testing.T) {
 func TestTrial(t *testing.T) {
 	t0 := time.Now()
 	start := func() *initState {
-		i := &initState{store: newStore(), log: newLogger(io.Discard)}
+		i := &initState{store: initstore.New(), log: newLogger(io.Discard)}
 		i.binaries = binaries{current: binary{version: "v2"}, trial: true, healthTicks: tickCounter{at: t0}}
 		i.supervisor.instance = instance{onTrial: true, healthy: true}
 		return i

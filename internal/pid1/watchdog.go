@@ -3,7 +3,6 @@ package pid1
 import (
 	"time"
 
-	"github.com/stoker-init/stoker/internal/logpipes"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -125,17 +124,17 @@ const watchDelay = time.Second
 // pipesWritten handles the report that a service writes: the supervisor has output to read.
 func (i *initState) pipesWritten() {
 	now := time.Now()
-	if i.store.watch.Take(now) {
+	if i.store.Watch.Take(now) {
 		i.supervisor.expectActivity(now)
 	}
-	i.store.watch.Resume()
+	i.store.Watch.Resume()
 }
 
 // pipesDue is when the log pipes must be watched again; zero: they are, or need not be.
 func (i *initState) pipesDue() time.Time {
-	w, s := i.store.watch, &i.supervisor
+	w, s := i.store.Watch, &i.supervisor
 	switch {
-	case !s.healthy || i.store.pipes == 0 || !s.expectedSince.IsZero():
+	case !s.healthy || !i.store.HasPipes() || !s.expectedSince.IsZero():
 		return time.Time{}
 	case w == nil:
 		return s.watchAt
@@ -151,16 +150,12 @@ func (i *initState) watchPipes(now time.Time) {
 	if due.IsZero() || now.Before(due) {
 		return
 	}
-	if i.store.watch != nil {
-		i.store.watch.Rearm()
+	if i.store.Watch != nil {
+		i.store.Watch.Rearm()
 		return
 	}
-	if i.store.watch = logpipes.NewWatch(); i.store.watch == nil {
+	if !i.store.StartWatching() {
 		i.supervisor.watchAt = now.Add(activityTime)
-		return
-	}
-	for _, p := range i.store.logPipes() {
-		i.store.watch.Add(p.FD)
 	}
 }
 

@@ -341,7 +341,7 @@ func (m *Manager) recover() (*Recovered, error) {
 			return nil, errors.New("cannot start the supervisor: the init does not answer within 10s")
 		}
 	}
-	m.Logs.Adopt(rec.Blobs, rec.Files)
+	m.Logs.Adopt(rec.Items)
 	procs, err := m.adopt(records, events, rec.Items)
 	rec.Processes = procs
 	return rec, err

@@ -105,3 +105,20 @@ func TakeSnapshot() Snapshot {
 	}
 	return s
 }
+
+// Descendants are the living children of a process, their children and so on.
+func (s Snapshot) Descendants(ancestor int) []int {
+	var out []int
+	for pid, stat := range s.Stats {
+		if pid == ancestor || !stat.Alive() {
+			continue
+		}
+		for p, hops := stat.Parent, 0; p > 1 && hops < 1000; p, hops = s.Stats[p].Parent, hops+1 {
+			if p == ancestor {
+				out = append(out, pid)
+				break
+			}
+		}
+	}
+	return out
+}

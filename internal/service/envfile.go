@@ -155,10 +155,10 @@ func readSecret(name, path string) (string, error) {
 // would be found everywhere, and hides nothing.
 const shortSecret = 4
 
-// secretMask keeps the values of secrets out of what people get to read.
+// Mask keeps the values of secrets out of what people get to read.
 type Mask []string
 
-// add also adds the lines of a value that has several.
+// Add also adds the lines of a value that has several.
 func (m *Mask) Add(value string) {
 	for _, part := range append(strings.Split(value, "\n"), value) {
 		if part = strings.TrimSpace(part); len(part) >= shortSecret {
@@ -168,7 +168,7 @@ func (m *Mask) Add(value string) {
 	slices.SortFunc(*m, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
 }
 
-// text hides them, and what looks like a secret.
+// Text hides them, and what looks like a secret.
 func (m Mask) Text(s string) string { return redact.Text(m.Values(s)) }
 
 func (m Mask) Values(s string) string {
@@ -178,7 +178,7 @@ func (m Mask) Values(s string) string {
 	return s
 }
 
-// err is the error, or one whose text is masked.
+// Error is the error, or one whose text is masked.
 func (m Mask) Error(err error) error {
 	if err == nil || m.Text(err.Error()) == err.Error() {
 		return err

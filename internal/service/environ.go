@@ -8,7 +8,7 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 )
 
-// environMap cuts NAME=VALUE pairs; the last of a name counts, as for execve's
+// EnvironMap cuts NAME=VALUE pairs; the last of a name counts, as for execve's
 // readers.
 func EnvironMap(environ []string) map[string]string {
 	out := make(map[string]string, len(environ))
@@ -20,7 +20,7 @@ func EnvironMap(environ []string) map[string]string {
 	return out
 }
 
-// environList is the way back, sorted.
+// EnvironList is the way back, sorted.
 func EnvironList(env map[string]string) []string {
 	out := make([]string, 0, len(env))
 	for k, v := range env {
@@ -30,6 +30,6 @@ func EnvironList(env map[string]string) []string {
 	return out
 }
 
-// uniqueID names a process that is no service. The time of its start keeps it
+// ProcessID names a process that is no service. The time of its start keeps it
 // apart from those of an earlier supervisor.
 func ProcessID(kind string) string { return fmt.Sprintf("%s@%d", kind, initproto.BootNow()) }

@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
-// environment is what a service's process is started with.
+// Environment is what a service's process is started with.
 type Environment struct {
 	Vars map[string]string
 	From map[string]string // where a variable was set; absent: in stoker's own environment
@@ -28,12 +28,12 @@ func (e *Environment) put(vars map[string]string, from string) {
 	}
 }
 
-// origin says for people where a variable was set.
+// Origin says for people where a variable was set.
 func (e *Environment) Origin(name string) string {
 	return cmp.Or(e.From[name], "the container's environment")
 }
 
-// source names the options that stand in a variable.
+// Source names the options that stand in a variable.
 func (e *Environment) Source(name string) string {
 	if from := e.From[name]; from != "" {
 		return from + " (" + name + ")"
@@ -41,13 +41,13 @@ func (e *Environment) Source(name string) string {
 	return "env " + name
 }
 
-// environ is ours, with what the service's user, hooks and configuration say; the
+// Environ is ours, with what the service's user, hooks and configuration say; the
 // later wins: hooks, env_files, env, secrets. With an error it is as much as could be
 // read.
 func (l *Launcher) Environ() (*Environment, error) {
 	e := &Environment{Vars: EnvironMap(os.Environ()), From: map[string]string{}}
 	l.User.AdaptEnv(e.Vars)
-	e.put(l.HooksGave().Env, "a hook")
+	e.put(l.FromHooks().Env, "a hook")
 	var err error
 	for _, path := range l.Config.EnvFiles {
 		vars, readErr := readEnvFile(path)
@@ -84,16 +84,16 @@ func (l *Launcher) configured(e *Environment) error {
 	})
 	var err error
 	for _, key := range slices.Sorted(maps.Keys(errs)) {
-		err = errors.Join(err, fmt.Errorf("cannot use %s (%s): %w", config.EnvPath(l.Name, key), l.place(key), errs[key]))
+		err = errors.Join(err, fmt.Errorf("cannot use %s (%s): %w", config.EnvPath(l.Name, key), l.envOrigin(key), errs[key]))
 	}
 	for key, value := range env {
-		e.put(map[string]string{key: value}, l.place(key))
+		e.put(map[string]string{key: value}, l.envOrigin(key))
 	}
 	return err
 }
 
-// place is where a variable of env is configured.
-func (l *Launcher) place(key string) string {
+// envOrigin is where a variable of env is configured.
+func (l *Launcher) envOrigin(key string) string {
 	path := config.EnvPath(l.Name, key)
 	if o, ok := l.Origins[path]; ok {
 		return o.String()

@@ -23,7 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processLauncher starts a service of kind process, and is the part that all
+// Launcher starts a service of kind process, and is the part that all
 // kinds have in common.
 type Launcher struct {
 	Manager      *proc.Manager
@@ -36,7 +36,7 @@ type Launcher struct {
 	Deps
 }
 
-// serviceDeps are what a launcher uses beside the configuration of its service.
+// Deps are what a launcher uses beside the configuration of its service.
 type Deps struct {
 	Inherit bool                // the command of run: it gets our stdin, and our terminal
 	Public  []string            // variables whose values become arguments, which everybody can read
@@ -49,7 +49,7 @@ type Deps struct {
 	Observe func(*supervisor.Launch)
 }
 
-// newProcessLauncher reads what a service's processes are to be started with.
+// New reads what a service's processes are to be started with.
 func New(m *proc.Manager, tree *cgroup.Tree, name string, cfg config.Service) (*Launcher, error) {
 	l := &Launcher{Manager: m, Name: name, Config: cfg, cgroups: tree}
 	if err := l.parse(cfg.Surroundings); err != nil {
@@ -101,7 +101,7 @@ func (l *Launcher) parse(s supervisor.Surroundings) (err error) {
 	return err
 }
 
-// readied is what a start begins with.
+// Start is what a start begins with.
 type Start struct {
 	*Environment
 	Cgroup *cgroup.Own // nil: the service runs in the container's
@@ -109,7 +109,7 @@ type Start struct {
 	Options []hooks.OutputOption
 }
 
-// ready reads the environment, makes the cgroup, and has prepare make a Launch of
+// Begin reads the environment, makes the cgroup, and has prepare make a Launch of
 // it. What that says is for people, so it is kept clear of secrets.
 func (l *Launcher) Begin(prepare func(r *Start) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
 	if l.Allow != nil {
@@ -121,7 +121,7 @@ func (l *Launcher) Begin(prepare func(r *Start) (*supervisor.Launch, error)) (*s
 	if err != nil {
 		return nil, err
 	}
-	given := l.HooksGave()
+	given := l.FromHooks()
 	r := &Start{Environment: env, Options: given.Options}
 	note := l.makeCgroup(r)
 	out, err := prepare(r)
@@ -146,8 +146,8 @@ func (l *Launcher) Begin(prepare func(r *Start) (*supervisor.Launch, error)) (*s
 	return out, nil
 }
 
-// hooksGave is what hooks have given to the service.
-func (l *Launcher) HooksGave() hooks.Output {
+// FromHooks is what hooks have given to the service.
+func (l *Launcher) FromHooks() hooks.Output {
 	if l.HookOutput == nil {
 		return hooks.Output{}
 	}
@@ -202,7 +202,7 @@ func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot use ready.log: %w", err)
 		}
-		out.Watch = func(line []byte) supervisor.Observation { return supervisor.Observation{Match: matches(line)} }
+		out.OnStartupLine = func(line []byte) supervisor.StartupLine { return supervisor.StartupLine{Match: matches(line)} }
 	}
 	return out, nil
 }
@@ -223,7 +223,7 @@ func readyPort(c probe.Config) int {
 	return n
 }
 
-// portOf is the port that a URL is asked at.
+// PortOf is the port that a URL is asked at.
 func PortOf(u *url.URL) int {
 	if port, err := strconv.Atoi(u.Port()); err == nil {
 		return port
@@ -231,14 +231,14 @@ func PortOf(u *url.URL) int {
 	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
-// spec is what does not depend on the kind.
+// Spec is what does not depend on the kind.
 func (l *Launcher) Spec(env map[string]string) proc.Spec {
 	spec := l.base
 	spec.Env = EnvironList(env)
 	return spec
 }
 
-// runOnce runs a program of our own to its end, as the service's user and with
+// Run runs a program of our own to its end, as the service's user and with
 // what the service is started with; dir empty: in the service's. what names it.
 func (l *Launcher) Run(ctx context.Context, what string, argv, env []string, dir string) (code int, output string, err error) {
 	spec := l.Spec(nil)
@@ -249,7 +249,7 @@ func (l *Launcher) Run(ctx context.Context, what string, argv, env []string, dir
 	return proc.RunCommand(ctx, l.Manager, spec)
 }
 
-// beforeStart bounds what is run to prepare a start, which itself needs the rest of its
+// WithinStart bounds what is run to prepare a start, which itself needs the rest of its
 // time.
 func (l *Launcher) WithinStart(ctx context.Context) (context.Context, context.CancelFunc) {
 	if l.Config.Ready.Within <= 0 {
@@ -258,9 +258,9 @@ func (l *Launcher) WithinStart(ctx context.Context) (context.Context, context.Ca
 	return context.WithTimeout(ctx, l.Config.Ready.Within/2)
 }
 
-// beside is what a program is started with that runs beside the service's process, as
+// specBeside is what a program is started with that runs beside the service's process, as
 // the service's user. Options of a JVM are that JVM's.
-func (l *Launcher) beside() (proc.Spec, error) {
+func (l *Launcher) specBeside() (proc.Spec, error) {
 	env, err := l.Environ()
 	if err != nil {
 		return proc.Spec{}, err
@@ -274,7 +274,7 @@ func (l *Launcher) beside() (proc.Spec, error) {
 
 // runProbe runs the command of an exec probe.
 func (l *Launcher) runProbe(ctx context.Context, argv []string) (int, string, error) {
-	spec, err := l.beside()
+	spec, err := l.specBeside()
 	if err != nil {
 		return 0, "", err
 	}

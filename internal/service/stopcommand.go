@@ -16,7 +16,7 @@ func (l *Launcher) stopCommand() func(context.Context, supervisor.Process) error
 		return nil
 	}
 	return func(ctx context.Context, p supervisor.Process) error {
-		spec, err := l.beside()
+		spec, err := l.specBeside()
 		if err != nil {
 			return err
 		}

@@ -3,11 +3,21 @@
 package waitid
 
 import (
+	"fmt"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
+)
+
+// Many exits at once are reaped in steps of burstPause, so that a storm of orphans costs a
+// few wake-ups and not thousands. Few exits are never delayed: a service that died must be
+// started again within two milliseconds.
+const (
+	burstPause = 5 * time.Millisecond
+	burstSize  = 16
 )
 
 // Waiter reports that a child has ended or was stopped, without reaping it. (A blocking
@@ -15,6 +25,34 @@ import (
 type Waiter struct {
 	Ready chan struct{}
 	again chan struct{}
+
+	since  time.Time // of the present window
+	reaped int       // in it
+	until  time.Time // end of a pause; zero: there is none
+}
+
+// Reaped makes the waiter wait again after n exits were reaped, or after a pause if there
+// are many of them.
+func (w *Waiter) Reaped(now time.Time, n int) {
+	if now.Sub(w.since) > burstPause {
+		w.since, w.reaped = now, 0
+	}
+	if w.reaped += n; w.reaped >= burstSize {
+		w.until = now.Add(burstPause)
+		return
+	}
+	w.Resume()
+}
+
+// PausedUntil is when the waiter waits again; zero: it does.
+func (w *Waiter) PausedUntil() time.Time { return w.until }
+
+// EndPause makes the waiter wait again if its pause is over.
+func (w *Waiter) EndPause(now time.Time) {
+	if !w.until.IsZero() && !now.Before(w.until) {
+		w.until = time.Time{}
+		w.Resume()
+	}
 }
 
 // NewWaiter starts the waiting goroutine, which holds a thread from the first Resume on.
@@ -108,5 +146,17 @@ func ReapRaw(pid int) {
 		if _, _, err := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(pid), 0, unix.WALL, 0, 0, 0); err != unix.EINTR {
 			return
 		}
+	}
+}
+
+// Describe is a wait status as text.
+func Describe(s syscall.WaitStatus) string {
+	switch {
+	case s.Signaled() && s.CoreDump():
+		return fmt.Sprintf("killed by signal %d (%s), core dumped", s.Signal(), s.Signal())
+	case s.Signaled():
+		return fmt.Sprintf("killed by signal %d (%s)", s.Signal(), s.Signal())
+	default:
+		return fmt.Sprintf("exit code %d", s.ExitStatus())
 	}
 }

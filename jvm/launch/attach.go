@@ -14,7 +14,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// attacher attaches to JVMs, to each for one at a time: one that is asked for its
+// Attacher attaches to JVMs, to each for one at a time: one that is asked for its
 // socket twice dumps its threads to its output.
 type Attacher struct {
 	mu   sync.Mutex // guards busy
@@ -81,7 +81,7 @@ func (a *Attacher) attachSoon(ctx context.Context, p supervisor.Process) (*hotsp
 	return a.Attach(ctx, p)
 }
 
-// threadDump makes one for an incident.
+// ThreadDump makes one for an incident.
 func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte, error) {
 	if err := hotspot.Identify(p.Pid(), AsUserOf(p)); err != nil {
 		return nil, err // another JVM than HotSpot would take it for a second wish

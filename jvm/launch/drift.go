@@ -35,18 +35,18 @@ type Drift struct {
 	sup       *supervisor.Supervisor
 	launchers func() map[string]*Launcher // of the configuration in force
 	log       hclog.Logger
-	watch     *sourceWatch
-	named     *namedFiles
+	watch     *rollout
+	named     *optionFileSet
 
-	mu   sync.Mutex // guards what follows
-	seen watchedSources
-	stop context.CancelFunc // ends the watching; nil: nobody watches
-	over <-chan struct{}    // closed when the latest watching has ended; nil: there was none
-	kick chan struct{}
+	mu      sync.Mutex // guards what follows
+	watched watchSet
+	stop    context.CancelFunc // ends the watching; nil: nobody watches
+	done    <-chan struct{}    // closed when the latest watching has ended; nil: there was none
+	recheck chan struct{}
 }
 
-// watchedSources is what is watched for one configuration.
-type watchedSources struct {
+// watchSet is what is watched for one configuration.
+type watchSet struct {
 	Files, Dirs []string
 	// Named are files that options of the configuration name, by service.
 	Named  map[string][]string
@@ -64,8 +64,8 @@ type polled struct {
 }
 
 func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, log hclog.Logger) *Drift {
-	r := &Drift{sup: sup, launchers: launchers, log: log, named: newNamedFiles()}
-	r.watch = newSourceWatch(r, log)
+	r := &Drift{sup: sup, launchers: launchers, log: log, named: newOptionFileSet()}
+	r.watch = newRollout(r, log)
 	return r
 }
 
@@ -74,42 +74,42 @@ func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher,
 func (r *Drift) Follow(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	want := r.wanted()
-	if r.stop != nil && reflect.DeepEqual(want, r.seen) {
-		notify(r.kick) // the configuration may tell another restart from the same sources
+	want := r.watchSet()
+	if r.stop != nil && reflect.DeepEqual(want, r.watched) {
+		signal(r.recheck) // the configuration may tell another restart from the same sources
 		return
 	}
 	if r.stop != nil {
 		r.stop()
 	}
-	r.seen, r.stop = want, nil
+	r.watched, r.stop = want, nil
 	if len(want.Files)+len(want.Dirs)+len(want.Named)+len(want.Polled) > 0 {
-		r.begin(ctx, want)
-	} else if r.over != nil {
-		over := r.over
+		r.startWatching(ctx, want)
+	} else if r.done != nil {
+		over := r.done
 		go func() { <-over; r.watch.forget() }() // ends with what was watched before
 	}
 }
 
-// wanted is what the sources of all JVMs are.
-func (r *Drift) wanted() watchedSources {
-	var out watchedSources
+// watchSet is what the sources of all JVMs are.
+func (r *Drift) watchSet() watchSet {
+	var out watchSet
 	launchers := r.launchers()
 	for _, name := range slices.Sorted(maps.Keys(launchers)) {
 		l := launchers[name]
-		out.Files, out.Dirs = watched(l.JVM) // the same for all
+		out.Files, out.Dirs = filesOf(l.JVM) // the same for all
 		env, _ := l.Environ()                // what cannot be read is found by the comparison
-		sources := &layers{cfg: l.JVM, shared: l.shared, outside: *env}
-		if files := inConfig(sources); len(files) > 0 {
+		sources := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env}
+		if files := filesInConfig(sources); len(files) > 0 {
 			if out.Named == nil {
 				out.Named = map[string][]string{}
 			}
 			out.Named[name] = files
 		}
-		if sources.choose() != nil {
+		if sources.chooseFlavor() != nil {
 			continue // what is wrong is found out by a look
 		}
-		for _, n := range sources.named() {
+		for _, n := range sources.layers() {
 			for _, u := range n.cfg.URLs {
 				if ok, _ := u.When.Matches(env.Vars, l.shared.Labels(), sources.policy.ProfileName()); ok && u.Every != nil && *u.Every > 0 {
 					out.Polled = append(out.Polled, polled{sourceOf(u), *u.Every, env.Vars, l.shared.Labels(), name, l.shared.fetch})
@@ -127,20 +127,20 @@ func (r *Drift) wanted() watchedSources {
 	return out
 }
 
-// begin starts the goroutines. The one that looks waits for the one before it, which
+// startWatching starts the goroutines. The one that looks waits for the one before it, which
 // nobody else does: a look may take as long as a configuration service lets it.
 // r.mu is held.
-func (r *Drift) begin(parent context.Context, want watchedSources) {
+func (r *Drift) startWatching(parent context.Context, want watchSet) {
 	ctx, cancel := context.WithCancel(parent)
 	var all sync.WaitGroup
-	kick, before, over := make(chan struct{}, 1), r.over, make(chan struct{})
-	r.kick, r.stop, r.over = kick, cancel, over
+	kick, before, over := make(chan struct{}, 1), r.done, make(chan struct{})
+	r.recheck, r.stop, r.done = kick, cancel, over
 	if len(want.Files)+len(want.Dirs) > 0 {
 		if w, err := filewatch.New(filewatch.FileSet{Files: want.Files, Folders: want.Dirs, Match: optionFileName}); err != nil {
 			r.log.Warn(unwatched, "error", err)
 		} else {
 			all.Go(func() { // ends with ctx
-				if err := w.Run(ctx, func() { notify(kick) }); err != nil {
+				if err := w.Run(ctx, func() { signal(kick) }); err != nil {
 					r.log.Warn(unwatched, "error", err)
 				}
 			})
@@ -160,8 +160,8 @@ func (r *Drift) begin(parent context.Context, want watchedSources) {
 	go func() { all.Wait(); close(over) }() // ends with the others
 }
 
-// notify puts a token into a channel that has room for one.
-func notify(c chan<- struct{}) {
+// signal puts a token into a channel that has room for one.
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -192,7 +192,7 @@ func (r *Drift) poll(ctx context.Context, p polled, changed chan<- struct{}) {
 		}
 		if now := fmt.Sprintf("%q %q", doc.Text, doc.List); !known || now != last {
 			last, known = now, true
-			notify(changed)
+			signal(changed)
 		}
 	}
 }
@@ -228,8 +228,8 @@ func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
 	if l.shared.Plugins != nil {
 		l.shared.Plugins.Refresh()
 	}
-	sources := &layers{cfg: l.JVM, shared: l.shared, outside: *env, user: l.User}
-	if _, err := sources.fixed(ctx); err != nil {
+	sources := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env, user: l.User}
+	if _, err := sources.readConfigured(ctx); err != nil {
 		return "", env.Mask.Error(err)
 	}
 	r.named.set(name, sources.files)
@@ -249,7 +249,7 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []st
 		return nil, env.Mask.Error(err)
 	}
 	before, own := r.started(name, pid, l)
-	facts, err := l.tried(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.HooksGave().Options})
+	facts, err := l.tryOut(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options})
 	if err != nil {
 		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows what runs
 		if bad := new(OptionsError); errors.As(err, &bad) {
@@ -266,7 +266,7 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []st
 // started is the command line of a process, and the cgroup that it was sized for.
 func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *cgroup.Own) {
 	if f := l.shared.Report(name); f != nil && f.argv != nil {
-		return f.argv, f.own
+		return f.argv, f.cgroup
 	}
 	if l.CgroupLimits.Memory > 0 {
 		own = &cgroup.Own{Memory: &l.CgroupLimits.Memory}
@@ -282,7 +282,7 @@ func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *
 }
 
 func (r *Drift) renew(ctx context.Context, name string, pid int) error {
-	return r.sup.Renew(ctx, name, pid, bySources)
+	return r.sup.RestartProcess(ctx, name, pid, bySources)
 }
 
 func (r *Drift) start(ctx context.Context, name string) error {

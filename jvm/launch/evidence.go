@@ -31,8 +31,8 @@ func Observe(out *supervisor.Launch) {
 // find is the incident.Evidence of every kind of service: a process may be a
 // JVM, or a script that runs one, and what is not has none of its traces.
 func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings {
-	f := e.look(ctx, end, func() incident.Findings {
-		return addAutopsy(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(deathOf(end)))
+	f := e.bounded(ctx, end, func() incident.Findings {
+		return addCrashReport(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(exitOf(end)))
 	})
 	if dump, ok := hotspot.ThreadDump(end.Output); ok {
 		f.ThreadDump = dump
@@ -45,10 +45,10 @@ func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings
 // reason says where that comes from.
 func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	return func(end incident.End) incident.Findings {
-		a := hotspot.CrashFromOutput(deathOf(end))
+		a := hotspot.CrashFromOutput(exitOf(end))
 		var names []string
 		if a.StartupError.Message != "" {
-			for _, o := range blamed(options, a.StartupError) {
+			for _, o := range optionsMeant(options, a.StartupError) {
 				names = append(names, o.Named())
 			}
 		}
@@ -56,12 +56,12 @@ func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 			a.Reason += "; the option is " + strings.Join(names, " and ")
 		}
 		a.Reason = redact.Line(a.Reason)
-		return addAutopsy(incident.Findings{}, a)
+		return addCrashReport(incident.Findings{}, a)
 	}
 }
 
-// look runs f, for as long as ctx allows.
-func (e *evidence) look(ctx context.Context, end incident.End, f func() incident.Findings) incident.Findings {
+// bounded runs f, for as long as ctx allows.
+func (e *evidence) bounded(ctx context.Context, end incident.End, f func() incident.Findings) incident.Findings {
 	without := func(note string) incident.Findings {
 		return incident.Findings{Options: redact.Args(end.Argv), Notes: []string{note}}
 	}
@@ -115,8 +115,8 @@ func OOMRaise() int {
 	return int(1000*stokerMemory / *memory) + 1
 }
 
-// deathOf puts an end into the words of package hotspot.
-func deathOf(end incident.End) hotspot.Exit {
+// exitOf puts an end into the words of package hotspot.
+func exitOf(end incident.End) hotspot.Exit {
 	d := hotspot.Exit{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
 	if end.Exit != nil {
 		d.Code, d.Signal = end.Exit.Code, end.Exit.Signal
@@ -124,8 +124,8 @@ func deathOf(end incident.End) hotspot.Exit {
 	return d
 }
 
-// addAutopsy adds what was found out about a JVM.
-func addAutopsy(f incident.Findings, a hotspot.CrashReport) incident.Findings {
+// addCrashReport adds what was found out about a JVM.
+func addCrashReport(f incident.Findings, a hotspot.CrashReport) incident.Findings {
 	switch a.Kind {
 	case hotspot.OutOfMemory:
 		f.Cause = incident.CauseJVMMemory

@@ -38,7 +38,7 @@ type kind interface {
 
 // plan is what a start would execute.
 type plan struct {
-	facts    *Report              // nil: the options could not be read
+	report   *Report              // nil: the options could not be read
 	env      *service.Environment // with what setenv.sh changed
 	environ  []string             // of the process
 	dir      string               // empty: that of the service
@@ -61,14 +61,14 @@ func NewLauncher(base *service.Launcher, options jvm.Config, shared *Shared, log
 // Prepare finds the JVM and builds its command line.
 func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 	return l.Begin(func(r *service.Start) (*supervisor.Launch, error) {
-		return sparing(l.shared.Plugins, r.Mask, func(without []string) (*supervisor.Launch, error) { return l.prepare(ctx, r, without) })
+		return withoutBrokenPlugins(l.shared.Plugins, r.Mask, func(without []string) (*supervisor.Launch, error) { return l.prepare(ctx, r, without) })
 	})
 }
 
 func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []string) (*supervisor.Launch, error) {
 	p, err := l.kind.plan(ctx, r, without)
-	if p != nil && p.facts != nil {
-		l.shared.reports.Store(l.Name, maskedFacts(r.Mask, p.facts))
+	if p != nil && p.report != nil {
+		l.shared.reports.Store(l.Name, maskedReport(r.Mask, p.report))
 	}
 	if err != nil {
 		return nil, err
@@ -76,36 +76,36 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	if err := l.preflight(ctx, p); err != nil {
 		return nil, err
 	}
-	l.shared.reports.Store(l.Name, maskedFacts(r.Mask, p.facts))
+	l.shared.reports.Store(l.Name, maskedReport(r.Mask, p.report))
 	if l.shared.Plugins != nil {
-		l.shared.Plugins.SetStartedWith(l.Name, p.facts.carried)
+		l.shared.Plugins.SetStartedWith(l.Name, p.report.plugins)
 	}
 	out, err := l.kind.launch(p)
 	if err != nil {
 		return nil, err
 	}
 	spec := l.Spec(nil)
-	spec.Argv, spec.Env = p.facts.argv, p.environ
+	spec.Argv, spec.Env = p.report.argv, p.environ
 	if p.dir != "" {
 		spec.Dir = p.dir
 	}
 	if spec.Umask == nil {
 		spec.Umask = out.Spec.Umask
 	}
-	out.Spec, out.Sources, out.Notes, out.Warnings = spec, p.facts.digest, p.notes, p.warnings
-	out.ReadOutput = outputReader(p.facts.Result.Options)
-	out.Verify = l.whenReady(l.after(p.facts, spec.Argv, r.Mask))
+	out.Spec, out.Sources, out.Notes, out.Warnings = spec, p.report.sourceDigest, p.notes, p.warnings
+	out.ReadOutput = outputReader(p.report.Result.Options)
+	out.Verify = l.whenReady(l.verify(p.report, spec.Argv, r.Mask))
 	return out, nil
 }
 
-// tried is what a start would execute, if the JVM takes it: the error may be its refusal.
-func (l *Launcher) tried(ctx context.Context, r *service.Start) (*Report, error) {
+// tryOut is what a start would execute, if the JVM takes it: the error may be its refusal.
+func (l *Launcher) tryOut(ctx context.Context, r *service.Start) (*Report, error) {
 	p, err := l.kind.plan(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
 	err = l.preflight(ctx, p)
-	return p.facts, err
+	return p.report, err
 }
 
 // Attach gives what is needed to look after a JVM that runs.
@@ -120,18 +120,18 @@ func (l *Launcher) base() (*supervisor.Launch, error) {
 	if err != nil {
 		return out, err
 	}
-	out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, l.shared.Attacher.ThreadDump, hearAilments
+	out.DumpSignal, out.ThreadDump, out.WatchOutput = syscall.SIGQUIT, l.shared.Attacher.ThreadDump, watchOutput
 	if l.shared.Plugins != nil {
-		out.Amend, out.Confirm = l.amend, func() { l.shared.Plugins.OnStable(l.Name) }
+		out.OnEarlyExit, out.OnStable = l.onEarlyExit, func() { l.shared.Plugins.OnStable(l.Name) }
 	}
 	return out, nil
 }
 
 // layers are the sources of the options of a start, with the options of variables that
 // the kind knows.
-func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment, dir string, words []namedWords) *layers {
-	return &layers{cfg: l.JVM, shared: l.shared, outside: *r.Environment, env: *env, words: words, own: r.Cgroup, user: l.User,
-		given: r.Options, leave: without, flags: l.flagsOf(l.asking(env.Vars, nil, dir))}
+func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment, dir string, words []variableOptions) *sources {
+	return &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *r.Environment, env: *env, variables: words, own: r.Cgroup, user: l.User,
+		hookOptions: r.Options, withoutPlugins: without, flags: l.flagsOf(l.runner(env.Vars, nil, dir))}
 }
 
 // javaKind is a service of kind java.
@@ -147,14 +147,14 @@ func (l javaKind) plan(ctx context.Context, r *service.Start, without []string) 
 	if err != nil {
 		return nil, &OptionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
 	}
-	layers := l.layers(r, without, r.Environment, "", []namedWords{{name: "JAVA_OPTS", words: words}})
+	layers := l.layers(r, without, r.Environment, "", []variableOptions{{name: "JAVA_OPTS", words: words}})
 	p := &plan{env: r.Environment, notes: []string{javaNote(java, found)}}
-	if p.facts, err = layers.render(ctx, java, found, 0); err != nil {
+	if p.report, err = layers.render(ctx, java, found, 0); err != nil {
 		return p, err
 	}
 	p.warnings = layers.notes
-	p.facts.argv = javaCommand(java.Java, p.facts.Result.Argv(), l.Config.Java)
-	p.environ = service.EnvironList(jvmEnviron(r.Vars, p.facts.Result.Env))
+	p.report.argv = javaCommand(java.Java, p.report.Result.Argv(), l.Config.Java)
+	p.environ = service.EnvironList(jvmEnviron(r.Vars, p.report.Result.Env))
 	return p, nil
 }
 

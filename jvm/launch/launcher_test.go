@@ -39,44 +39,44 @@ func TestTomcatProof(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name, ready, socket, xml string
-		want                     tomcatProof
+		want                     readyProof
 		unknown                  string // what Unknown holds
 	}{
-		{"configured", "http://127.0.0.1:9000/health", "", connector(`<Connector port="8080"/>`), tomcatProof{URL: "http://127.0.0.1:9000/health", Port: 9000}, ""},
-		{"configured without a port", "http://localhost/health", "", "", tomcatProof{URL: "http://localhost/health", Port: 80}, ""},
-		{"configured https", "https://[::1]/health", "", "", tomcatProof{URL: "https://[::1]/health", Port: 443}, ""},
-		{"configured elsewhere", "http://10.1.2.3:8080/", "", "", tomcatProof{URL: "http://10.1.2.3:8080/"}, ""},
-		{"configured by name", "http://app.example:8080/", "", "", tomcatProof{URL: "http://app.example:8080/"}, ""},
-		{"configured socket", "http://localhost:8080/", "/run/t.sock", connector(`<Connector port="8080"/>`), tomcatProof{URL: "http://localhost:8080/", Socket: "/run/t.sock"}, ""},
-		{"first connector", "", "", connector(`<Connector port="8081" protocol="HTTP/1.1"/><Connector port="8082"/>`), tomcatProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
-		{"AJP is not HTTP", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/><Connector port="8083"/>`), tomcatProof{URL: "http://127.0.0.1:8083/", Port: 8083}, ""},
-		{"AJP alone", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/>`), tomcatProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
-		{"AJP at an address that is not known", "", "", connector(`<Connector port="8009" address="${where}" protocol="AJP/1.3"/>`), tomcatProof{Port: 8009}, ""},
-		{"AJP, and HTTP that is not known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8009" protocol="AJP/1.3"/>`), tomcatProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
-		{"TLS", "", "", connector(`<Connector port="8443" SSLEnabled="true" scheme="https" secure="true"/>`), tomcatProof{URL: "https://127.0.0.1:8443/", Port: 8443}, ""},
-		{"own address", "", "", connector(`<Connector port="8080" address="127.0.0.9"/>`), tomcatProof{URL: "http://127.0.0.9:8080/", Port: 8080}, ""},
-		{"every address", "", "", connector(`<Connector port="8080" address="0.0.0.0"/>`), tomcatProof{URL: "http://127.0.0.1:8080/", Port: 8080}, ""},
-		{"an address of IPv6", "", "", connector(`<Connector port="8080" address="::1"/>`), tomcatProof{URL: "http://[::1]:8080/", Port: 8080}, ""},
-		{"an address by name", "", "", connector(`<Connector port="8080" address="app.example"/>`), tomcatProof{URL: "http://app.example:8080/", Port: 8080}, ""},
-		{"an address that is not known", "", "", connector(`<Connector port="8080" address="${where}"/>`), tomcatProof{Port: 8080}, ""},
-		{"a unix socket", "", "", connector(`<Connector port="8080" unixDomainSocketPath="/run/t.sock"/>`), tomcatProof{URL: "http://localhost/", Socket: "/run/t.sock"}, ""},
-		{"a unix socket that is not known", "", "", connector(`<Connector unixDomainSocketPath="${sock}"/>`), tomcatProof{}, `unixDomainSocketPath="${sock}"`},
-		{"any port", "", "", connector(`<Connector port="0"/>`), tomcatProof{}, `server.xml:1: the connector has port="0"`},
-		{"no number", "", "", connector(`<Connector port="80a80"/>`), tomcatProof{}, `"80a80"`},
-		{"a reference", "", "", connector(`<Connector port="${PORT}"/>`), tomcatProof{}, `"${PORT}"`},
-		{"one of two is known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8081"/>`), tomcatProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
-		{"no port", "", "", connector(`<Connector/>`), tomcatProof{}, `port=""`},
-		{"off", "", "", connector(`<Connector port="-1"/>`), tomcatProof{}, ""},
-		{"no connector", "", "", connector(""), tomcatProof{}, ""},
-		{"perhaps no connector", "", "", `<!DOCTYPE Server [<!ENTITY c SYSTEM "http://x/c">]>` + connector("&c;"), tomcatProof{}, "&c;"},
-		{"broken file", "", "", "<Server", tomcatProof{}, "cannot parse server.xml:1:"},
-		{"broken file, configured", "http://localhost/health", "", "<Server", tomcatProof{URL: "http://localhost/health", Port: 80}, ""},
+		{"configured", "http://127.0.0.1:9000/health", "", connector(`<Connector port="8080"/>`), readyProof{URL: "http://127.0.0.1:9000/health", Port: 9000}, ""},
+		{"configured without a port", "http://localhost/health", "", "", readyProof{URL: "http://localhost/health", Port: 80}, ""},
+		{"configured https", "https://[::1]/health", "", "", readyProof{URL: "https://[::1]/health", Port: 443}, ""},
+		{"configured elsewhere", "http://10.1.2.3:8080/", "", "", readyProof{URL: "http://10.1.2.3:8080/"}, ""},
+		{"configured by name", "http://app.example:8080/", "", "", readyProof{URL: "http://app.example:8080/"}, ""},
+		{"configured socket", "http://localhost:8080/", "/run/t.sock", connector(`<Connector port="8080"/>`), readyProof{URL: "http://localhost:8080/", Socket: "/run/t.sock"}, ""},
+		{"first connector", "", "", connector(`<Connector port="8081" protocol="HTTP/1.1"/><Connector port="8082"/>`), readyProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
+		{"AJP is not HTTP", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/><Connector port="8083"/>`), readyProof{URL: "http://127.0.0.1:8083/", Port: 8083}, ""},
+		{"AJP alone", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/>`), readyProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
+		{"AJP at an address that is not known", "", "", connector(`<Connector port="8009" address="${where}" protocol="AJP/1.3"/>`), readyProof{Port: 8009}, ""},
+		{"AJP, and HTTP that is not known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8009" protocol="AJP/1.3"/>`), readyProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
+		{"TLS", "", "", connector(`<Connector port="8443" SSLEnabled="true" scheme="https" secure="true"/>`), readyProof{URL: "https://127.0.0.1:8443/", Port: 8443}, ""},
+		{"own address", "", "", connector(`<Connector port="8080" address="127.0.0.9"/>`), readyProof{URL: "http://127.0.0.9:8080/", Port: 8080}, ""},
+		{"every address", "", "", connector(`<Connector port="8080" address="0.0.0.0"/>`), readyProof{URL: "http://127.0.0.1:8080/", Port: 8080}, ""},
+		{"an address of IPv6", "", "", connector(`<Connector port="8080" address="::1"/>`), readyProof{URL: "http://[::1]:8080/", Port: 8080}, ""},
+		{"an address by name", "", "", connector(`<Connector port="8080" address="app.example"/>`), readyProof{URL: "http://app.example:8080/", Port: 8080}, ""},
+		{"an address that is not known", "", "", connector(`<Connector port="8080" address="${where}"/>`), readyProof{Port: 8080}, ""},
+		{"a unix socket", "", "", connector(`<Connector port="8080" unixDomainSocketPath="/run/t.sock"/>`), readyProof{URL: "http://localhost/", Socket: "/run/t.sock"}, ""},
+		{"a unix socket that is not known", "", "", connector(`<Connector unixDomainSocketPath="${sock}"/>`), readyProof{}, `unixDomainSocketPath="${sock}"`},
+		{"any port", "", "", connector(`<Connector port="0"/>`), readyProof{}, `server.xml:1: the connector has port="0"`},
+		{"no number", "", "", connector(`<Connector port="80a80"/>`), readyProof{}, `"80a80"`},
+		{"a reference", "", "", connector(`<Connector port="${PORT}"/>`), readyProof{}, `"${PORT}"`},
+		{"one of two is known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8081"/>`), readyProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
+		{"no port", "", "", connector(`<Connector/>`), readyProof{}, `port=""`},
+		{"off", "", "", connector(`<Connector port="-1"/>`), readyProof{}, ""},
+		{"no connector", "", "", connector(""), readyProof{}, ""},
+		{"perhaps no connector", "", "", `<!DOCTYPE Server [<!ENTITY c SYSTEM "http://x/c">]>` + connector("&c;"), readyProof{}, "&c;"},
+		{"broken file", "", "", "<Server", readyProof{}, "cannot parse server.xml:1:"},
+		{"broken file, configured", "http://localhost/health", "", "<Server", readyProof{URL: "http://localhost/health", Port: 80}, ""},
 	} {
 		server, err := tomcat.ParseServerXML("server.xml", []byte(tc.xml), tomcat.References{}, nil)
 		ready := probe.Config{HTTP: probe.HTTP{URL: tc.ready, Socket: tc.socket}}
 		l := &tomcatKind{Launcher: &Launcher{Launcher: &service.Launcher{Config: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Config: ready}}}}}}
-		found := proofOf(server, err, time.Unix(1, 0).UTC())
-		if again, err := learnedProof(found.kept()); err != nil || again != found {
+		found := newProof(server, err, time.Unix(1, 0).UTC())
+		if again, err := parseProof(found.marshal()); err != nil || again != found {
 			t.Errorf("%s: %+v becomes %+v in the state, %v", tc.name, found, again, err)
 		}
 		got := l.configuredProof(found)
@@ -88,13 +88,13 @@ func TestTomcatProof(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
 	}
-	if _, err := learnedProof(""); err == nil {
+	if _, err := parseProof(""); err == nil {
 		t.Error("a start of which nothing is known has a proof")
 	}
 }
 
 func TestAnswersOfAnUnknownPath(t *testing.T) {
-	got := answers()
+	got := provingStatuses()
 	for code, want := range map[int]bool{199: false, 200: true, 302: true, 404: true, 499: true, 500: false, 503: false} {
 		if slices.Contains(got, code) != want {
 			t.Errorf("%d counts: %v, want %v", code, !want, want)
@@ -133,7 +133,9 @@ func TestNeededApplications(t *testing.T) {
 	} {
 		w := &tomcatWatch{patterns: tomcat.BuiltinPatterns(), wanted: strings.Fields(tc.wanted), asked: tc.asked, apps: strings.Fields(tc.apps)}
 		w.begin()
-		listen := w.listen(func() func([]byte) *supervisor.Complaint { return func([]byte) *supervisor.Complaint { return nil } })()
+		listen := w.watchRunning(func() func([]byte) *supervisor.HealthIssue {
+			return func([]byte) *supervisor.HealthIssue { return nil }
+		})()
 		var got []string
 		for _, context := range strings.Fields(tc.failed) {
 			line := []byte("Context [" + strings.TrimSuffix(context, "/") + "] startup failed due to previous errors")
@@ -141,7 +143,7 @@ func TestNeededApplications(t *testing.T) {
 			if failed {
 				got = append(got, context)
 			}
-			if c := listen(line); c == nil || c.Ill != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
+			if c := listen(line); c == nil || c.Unhealthy != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
 				t.Errorf("%+v: of %s is complained %+v", tc, context, c)
 			}
 		}
@@ -161,11 +163,11 @@ func TestNeededApplications(t *testing.T) {
 // The weaker sources come first: what the image says, what the variables of the
 // kind say, and _JAVA_OPTIONS, which no JVM lets anything beat.
 func TestLayersInOrder(t *testing.T) {
-	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"}, Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
-		shared: &Shared{Labels: noLabels},
-		env:    service.Environment{Vars: map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool", "JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"}},
-		words:  []namedWords{{name: "JAVA_OPTS", words: []string{"-Dg=opts"}}}}
-	l.outside = l.env
+	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"}, Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
+		shared:    &Shared{Labels: noLabels},
+		env:       service.Environment{Vars: map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool", "JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"}},
+		variables: []variableOptions{{name: "JAVA_OPTS", words: []string{"-Dg=opts"}}}}
+	l.serviceEnv = l.env
 	in, err := l.input(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +189,7 @@ func TestLayersInOrder(t *testing.T) {
 	if _, err := l.input(t.Context()); err == nil || !strings.Contains(err.Error(), "JDK_JAVA_OPTIONS") {
 		t.Errorf("an open quote gives %v", err)
 	}
-	l = &layers{cfg: jvm.Config{Enforced: jvm.LayerConfig{Files: []jvm.File{{File: "/nowhere/enforced"}}}}, shared: &Shared{Labels: noLabels}}
+	l = &sources{cfg: jvm.Config{Enforced: jvm.LayerConfig{Files: []jvm.File{{File: "/nowhere/enforced"}}}}, shared: &Shared{Labels: noLabels}}
 	if _, err := l.input(t.Context()); err == nil || !strings.Contains(err.Error(), "jvm.enforced.files") {
 		t.Errorf("a missing file of the enforced layer gives %v", err)
 	}

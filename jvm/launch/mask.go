@@ -9,8 +9,8 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// maskedFacts is a copy whose options and messages are masked.
-func maskedFacts(m service.Mask, f *Report) *Report {
+// maskedReport is a copy whose options and messages are masked.
+func maskedReport(m service.Mask, f *Report) *Report {
 	if f == nil {
 		return nil
 	}

@@ -16,7 +16,7 @@ func TestFactsAreMasked(t *testing.T) {
 	from := &Report{JVM: hotspot.JVM{Version: "21"}, Result: jvm.Result{
 		Options:  []jvm.Option{{Args: []string{"-Dp=hunter22"}, Replaced: []jvm.Option{{Args: []string{"-Dp=xhunter22"}}}}},
 		Warnings: []jvm.Problem{{Message: "hunter22"}}}}
-	if text := fmt.Sprintf("%+v", maskedFacts(hide, from)); strings.Contains(text, "hunter22") || !strings.Contains(text, "-Dp=***") {
+	if text := fmt.Sprintf("%+v", maskedReport(hide, from)); strings.Contains(text, "hunter22") || !strings.Contains(text, "-Dp=***") {
 		t.Errorf("explained: %s", text)
 	}
 	if from.Result.Options[0].Args[0] != "-Dp=hunter22" {

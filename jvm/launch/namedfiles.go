@@ -12,42 +12,42 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// namedFiles are the files that the options of the services name (@file and its
+// optionFileSet are the files that the options of the services name (@file and its
 // like), as far as they are known: the configuration names some, a look at the
 // sources finds the others. It does not watch them; renewed tells who does.
-type namedFiles struct {
+type optionFileSet struct {
 	renewed chan struct{} // holds one token when the files have become others
 
 	mu sync.Mutex // guards of
 	of map[string][]string
 }
 
-func newNamedFiles() *namedFiles {
-	return &namedFiles{renewed: make(chan struct{}, 1), of: map[string][]string{}}
+func newOptionFileSet() *optionFileSet {
+	return &optionFileSet{renewed: make(chan struct{}, 1), of: map[string][]string{}}
 }
 
 // set is what the options of one service name now.
-func (n *namedFiles) set(service string, files []string) {
+func (n *optionFileSet) set(service string, files []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if slices.Equal(n.of[service], files) {
 		return
 	}
 	n.of[service] = files
-	notify(n.renewed)
+	signal(n.renewed)
 }
 
 // begin forgets all but what the configuration names.
-func (n *namedFiles) begin(of map[string][]string) {
+func (n *optionFileSet) begin(of map[string][]string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.of)
 	maps.Copy(n.of, of)
-	notify(n.renewed)
+	signal(n.renewed)
 }
 
 // all are the files of all services.
-func (n *namedFiles) all() []string {
+func (n *optionFileSet) all() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	files := slices.Concat(slices.Collect(maps.Values(n.of))...)
@@ -55,10 +55,10 @@ func (n *namedFiles) all() []string {
 	return slices.Compact(files)
 }
 
-// inConfig are the files that the configuration itself names.
-func inConfig(l *layers) []string {
+// filesInConfig are the files that the configuration itself names.
+func filesInConfig(l *sources) []string {
 	var out []string
-	for _, n := range l.named() {
+	for _, n := range l.layers() {
 		for _, o := range n.cfg.Options {
 			if path, ok := jvm.OptionFile(o.Option); ok {
 				out = append(out, absolutePath(path))
@@ -94,7 +94,7 @@ func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
 		case <-r.named.renewed:
 		}
 		if ctx.Err() != nil { // it is for whoever watches next
-			notify(r.named.renewed)
+			signal(r.named.renewed)
 			return
 		}
 		now := r.named.all()
@@ -116,10 +116,10 @@ func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
 		stop = func() { cancel(); <-over }
 		go func() { // ends with stop
 			defer close(over)
-			if err := w.Run(one, func() { notify(changed) }); err != nil {
+			if err := w.Run(one, func() { signal(changed) }); err != nil {
 				r.log.Warn(unwatched, "error", err)
 			}
 		}()
-		notify(changed) // they may have changed between the reading and the watching
+		signal(changed) // they may have changed between the reading and the watching
 	}
 }

@@ -20,10 +20,10 @@ func TestNamedFilesOfSources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &layers{shared: &Shared{Labels: noLabels}, cfg: jvm.Config{
+	l := &sources{shared: &Shared{Labels: noLabels}, cfg: jvm.Config{
 		Default: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@a.args"}, {Option: "-Dx=@c"}}},
 		User:    jvm.LayerConfig{Options: []jvm.Inline{{Option: "-XX:VMOptionsFile=/no/such"}, {Option: "@" + wd + "/a.args"}}}}}
-	if _, err := l.fixed(t.Context()); err != nil {
+	if _, err := l.readConfigured(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"/no/such", wd + "/a.args"}; !slices.Equal(l.files, slices.Sorted(slices.Values(want))) {

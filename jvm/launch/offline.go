@@ -14,7 +14,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-// renderLayers reads the sources as run does, and renders. What cannot be read
+// RenderLayers reads the sources as run does, and renders. What cannot be read
 // is an error of the result too.
 func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, target Target, noSizing bool) jvm.Result {
 	var missing []jvm.Problem
@@ -30,7 +30,7 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	}
 	own := service.Environment{Vars: env}
 	world := &Shared{Labels: func() map[string]string { return nil }}
-	l := &layers{cfg: cfg, shared: world, outside: own, env: own, java: target.jvm.JavaMajor}
+	l := &sources{cfg: cfg, shared: world, serviceEnv: own, env: own, java: target.jvm.JavaMajor}
 	in, err := l.scripted()
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
@@ -47,24 +47,24 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 
 // scripted reads the sources of a JVM that would be a Tomcat's: with the
 // variables of catalina.sh.
-func (l *layers) scripted() (jvm.Input, error) {
+func (l *sources) scripted() (jvm.Input, error) {
 	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
 		words, err := jvm.SplitOptions(l.env.Vars[name])
 		if err != nil {
 			return jvm.Input{}, fmt.Errorf("cannot take JVM options from %s: %w", name, err)
 		}
-		l.words = append(l.words, namedWords{name: name, words: words})
+		l.variables = append(l.variables, variableOptions{name: name, words: words})
 	}
 	return l.input(context.Background())
 }
 
-// renderTarget is the JVM that options are made for.
+// Target is the JVM that options are made for.
 type Target struct {
 	jvm   jvm.Target
 	flags func() map[string]jvm.JVMFlag // that it prints; nil where it is only described, or cannot be asked
 }
 
-// targetOf is the JVM of a version, which need not be here; without one, the java that
+// TargetOf is the JVM of a version, which need not be here; without one, the java that
 // is found here.
 func TargetOf(version string) (Target, error) {
 	if version == "" {

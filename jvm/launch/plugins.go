@@ -22,31 +22,31 @@ type OptionsError struct{ error }
 
 func (e *OptionsError) Unwrap() error { return e.error }
 
-// Lasting makes it a supervisor.LastingError.
+// Lasting makes it a supervisor.PermanentError.
 func (e *OptionsError) Lasting() bool { return true }
 
 // addPlugins adds what the plugins have for the layers that fixed reads, and takes
 // down what they have for all.
-func (l *layers) addPlugins(in *jvm.Input) {
+func (l *sources) addPlugins(in *jvm.Input) {
 	if l.shared.Plugins == nil {
 		return
 	}
-	l.carried = l.shared.Plugins.JVMOptions(l.leave)
-	for _, c := range l.carried {
+	l.pluginOptions = l.shared.Plugins.JVMOptions(l.withoutPlugins)
+	for _, c := range l.pluginOptions {
 		in.Default = append(in.Default, c.Options[jvm.Default]...)
 		in.Enforced = append(in.Enforced, c.Options[jvm.Enforced]...)
-		for _, n := range l.named() {
+		for _, n := range l.layers() {
 			if options := c.Options[n.name]; len(options) > 0 {
-				l.fact(n, "plugin "+c.Name, sourceRead, "", nil)
-				fmt.Fprintf(l.sum, "plugin %q %s %q\n", c.Name, n.name, argsOf(options))
+				l.record(n, "plugin "+c.Name, sourceRead, "", nil)
+				fmt.Fprintf(l.hash, "plugin %q %s %q\n", c.Name, n.name, argsOf(options))
 			}
 		}
 	}
 }
 
 // addUserPlugins adds what they have for the user layer, behind its variables.
-func (l *layers) addUserPlugins(in *jvm.Input) {
-	for _, c := range l.carried {
+func (l *sources) addUserPlugins(in *jvm.Input) {
+	for _, c := range l.pluginOptions {
 		in.User = append(in.User, c.Options[jvm.User]...)
 	}
 }
@@ -58,9 +58,9 @@ func argsOf(options []jvm.Option) (out [][]string) {
 	return out
 }
 
-// carriedNames are the plugins that options were taken from.
-func (l *layers) carriedNames() (out []string) {
-	for _, c := range l.carried {
+// pluginNames are the plugins that options were taken from.
+func (l *sources) pluginNames() (out []string) {
+	for _, c := range l.pluginOptions {
 		out = append(out, c.Name)
 	}
 	return out
@@ -92,10 +92,10 @@ func (l *Launcher) whenReady(look func(context.Context, supervisor.Process) erro
 	}
 }
 
-// sparing prepares something of the JVM options, and where those cannot be used, does
+// withoutBrokenPlugins prepares something of the JVM options, and where those cannot be used, does
 // it again without the plugins that are not required: those that the error names, else
 // all. If it was them, they have failed with its words.
-func sparing(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
+func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
 	out, first := prepare(nil)
 	var without []string
 	err := first
@@ -104,7 +104,7 @@ func sparing(p *plugin.Set, hide service.Mask, prepare func(without []string) (*
 		if !errors.As(err, &bad) {
 			break
 		}
-		suspects := namedIn(spareable(p, without), err.Error())
+		suspects := suspectsIn(optionalPlugins(p, without), err.Error())
 		if len(suspects) == 0 {
 			break
 		}
@@ -126,8 +126,8 @@ func OptionsReason(err error) string {
 	return strings.TrimPrefix(why, "cannot use the JVM options: ")
 }
 
-// spareable are the plugins that may be left out, less those that are.
-func spareable(p *plugin.Set, left []string) []string {
+// optionalPlugins are the plugins that may be left out, less those that are.
+func optionalPlugins(p *plugin.Set, left []string) []string {
 	var out []string
 	for _, c := range p.JVMOptions(left) {
 		if !c.Required {
@@ -137,8 +137,8 @@ func spareable(p *plugin.Set, left []string) []string {
 	return out
 }
 
-// namedIn are those whose options a text names as their source; none: all of them.
-func namedIn(names []string, text string) []string {
+// suspectsIn are those whose options a text names as their source; none: all of them.
+func suspectsIn(names []string, text string) []string {
 	named := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.Contains(text, pluginSource(name)) })
 	if len(named) == 0 {
 		return names
@@ -149,14 +149,14 @@ func namedIn(names []string, text string) []string {
 // pluginSource begins the source of each of a plugin's options.
 func pluginSource(name string) string { return "plugin " + name + " (" }
 
-// amend asks whether a plugin is the cause of the end of a JVM that has hardly begun:
+// onEarlyExit asks whether a plugin is the cause of the end of a JVM that has hardly begun:
 // then it is started again without.
-func (l *Launcher) amend(d supervisor.Died) (why string) {
-	if d.Exit.Success || d.Ready && fromOutside(d.Exit) {
+func (l *Launcher) onEarlyExit(d supervisor.EarlyExit) (why string) {
+	if d.Exit.Success || d.Ready && killedFromOutside(d.Exit) {
 		return ""
 	}
 	carried := l.shared.Plugins.StartedWith(l.Name)
-	named := accused(string(d.Output), carried)
+	named := suspects(string(d.Output), carried)
 	text := cmp.Or(hotspot.FatalMessage(d.Output), d.Exit.String())
 	return l.shared.Plugins.DisableSuspects(l.Name, plugin.Exit{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), WasReady: d.Ready})
 }

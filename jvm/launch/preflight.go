@@ -21,21 +21,21 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// asksJVM says whether a configuration has the JVM asked before a start.
-func asksJVM(c jvm.Config) bool { return c.Check == nil || *c.Check }
+// preflightWanted says whether a configuration has the JVM asked before a start.
+func preflightWanted(c jvm.Config) bool { return c.Check == nil || *c.Check }
 
-// asking is how the JVM of a service is asked: as its user and in its environment.
-type asking struct {
+// runner is how the JVM of a service is asked: as its user and in its environment.
+type runner struct {
 	who string
 	run hotspot.Runner
 }
 
-func (l *Launcher) asking(env map[string]string, add []jvm.EnvVar, dir string) asking {
+func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) runner {
 	who := os.Geteuid()
 	if l.User != nil {
 		who = int(l.User.UID)
 	}
-	return asking{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
+	return runner{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
 		ctx, cancel := l.WithinStart(ctx)
 		defer cancel()
 		return l.Run(ctx, "jvm", argv, service.EnvironList(jvmEnviron(env, add)), dir)
@@ -43,8 +43,8 @@ func (l *Launcher) asking(env map[string]string, add []jvm.EnvVar, dir string) a
 }
 
 // flagsOf gives what asks a JVM for its flags; nil where it is not to be asked.
-func (l *Launcher) flagsOf(a asking) func(context.Context, string) map[string]jvm.JVMFlag {
-	if !asksJVM(l.JVM) {
+func (l *Launcher) flagsOf(a runner) func(context.Context, string) map[string]jvm.JVMFlag {
+	if !preflightWanted(l.JVM) {
 		return nil
 	}
 	return func(ctx context.Context, java string) map[string]jvm.JVMFlag {
@@ -69,27 +69,27 @@ func ownFlags(flags hotspot.Flags) map[string]jvm.JVMFlag {
 // and puts what came of it into the plan. The error is the JVM's refusal; where the JVM
 // could not be asked a warning says so, and the service is started all the same.
 func (l *Launcher) preflight(ctx context.Context, p *plan) error {
-	if !asksJVM(l.JVM) {
+	if !preflightWanted(l.JVM) {
 		return nil
 	}
-	a := l.asking(p.env.Vars, p.facts.Result.Env, p.dir)
-	flags, err := l.shared.checker.Check(ctx, p.facts.JVM.Java, a.who, p.facts.Result.Argv(), a.run)
+	a := l.runner(p.env.Vars, p.report.Result.Env, p.dir)
+	flags, err := l.shared.checker.Check(ctx, p.report.JVM.Java, a.who, p.report.Result.Argv(), a.run)
 	var refused *hotspot.StartError
 	switch {
 	case errors.As(err, &refused):
-		return refusedOptions(p.facts.Result, refused.StartupError)
+		return rejectedOptions(p.report.Result, refused.StartupError)
 	case err != nil: // a JVM that cannot be asked is no refusal
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
 		return nil
 	}
-	checked := *p.facts // others may read that already
+	checked := *p.report // others may read that already
 	checked.flags = flags
 	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings), func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
 	for _, d := range differences(checked.Result.Options, flags, nil) {
 		checked.Result.Warnings = append(checked.Result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
 		p.warnings = append(p.warnings, "JVM options: "+d)
 	}
-	p.facts = &checked
+	p.report = &checked
 	return nil
 }
 
@@ -107,12 +107,12 @@ func differences(options []jvm.Option, flags, known hotspot.Flags) []string {
 	return out
 }
 
-// refusedOptions is the error for a JVM that does not take its options. It names
+// rejectedOptions is the error for a JVM that does not take its options. It names
 // those that its words fit, and where they stand.
-func refusedOptions(made jvm.Result, r hotspot.StartupError) error {
+func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 	var names []string
 	known := ""
-	for _, o := range blamed(made.Options, r) {
+	for _, o := range optionsMeant(made.Options, r) {
 		names = append(names, o.Named())
 		for _, p := range made.Warnings {
 			_, why, found := strings.Cut(p.Message, o.Named()+": ")
@@ -129,9 +129,9 @@ func refusedOptions(made jvm.Result, r hotspot.StartupError) error {
 	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\nhint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
 }
 
-// blamed are the options that a refusal speaks of: that which it quotes, else
+// optionsMeant are the options that a refusal speaks of: that which it quotes, else
 // those whose flag or value it mentions, else those of its topic.
-func blamed(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
+func optionsMeant(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
 	for _, fits := range []func(jvm.Option) bool{
 		func(o jvm.Option) bool { return r.Option != "" && unsigned(o.String()) == r.Option },
@@ -142,7 +142,7 @@ func blamed(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 				return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word)
 			})
 		},
-		func(o jvm.Option) bool { return ofTopic(r.Message, flagName(o.Args[0])) },
+		func(o jvm.Option) bool { return aboutTopic(r.Message, flagName(o.Args[0])) },
 	} {
 		if found := slices.DeleteFunc(slices.Clone(options), func(o jvm.Option) bool { return !fits(o) }); len(found) > 0 {
 			return found
@@ -171,9 +171,9 @@ func lastWord(o jvm.Option) string {
 	return last[strings.LastIndexByte(last, '=')+1:]
 }
 
-// ofTopic says whether an option is of what a message speaks of without naming
+// aboutTopic says whether an option is of what a message speaks of without naming
 // it, such as "Initial heap size set to a larger value than the maximum heap size".
-func ofTopic(message, option string) bool {
+func aboutTopic(message, option string) bool {
 	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
 	for _, topic := range []struct {
 		words   string
@@ -198,16 +198,16 @@ func ofTopic(message, option string) bool {
 // verifyPause is the time between two looks at a JVM that has hardly begun.
 const verifyPause = 100 * time.Millisecond
 
-// after gives the look at the JVM that was started with argv: whether it is that
+// verify gives the look at the JVM that was started with argv: whether it is that
 // program with these arguments, and has the flags that they ask for.
-func (l *Launcher) after(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
+func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		for {
-			r := startedJVM{f, argv, p, l.shared.Attacher}
-			err := r.identity()
+			r := runningJVM{f, argv, p, l.shared.Attacher}
+			err := r.checkProgram()
 			if err == nil {
-				if err = r.flags(ctx); !errors.Is(err, hotspot.ErrNotCaught) {
-					return differs(err, hide)
+				if err = r.checkFlags(ctx); !errors.Is(err, hotspot.ErrNotCaught) {
+					return complaint(err, hide)
 				}
 			}
 			select { // a service without a proof of readiness is RUNNING before it is a JVM
@@ -215,7 +215,7 @@ func (l *Launcher) after(f *Report, argv []string, hide service.Mask) func(conte
 			case <-p.Exited():
 				return nil
 			case <-ctx.Done():
-				return differs(err, hide)
+				return complaint(err, hide)
 			}
 		}
 	}
@@ -224,24 +224,24 @@ func (l *Launcher) after(f *Report, argv []string, hide service.Mask) func(conte
 // errDiffers says that something else runs than what was started.
 var errDiffers = errors.New("the JVM is not the one that was started")
 
-// differs makes a complaint of a difference, less what must not be seen.
-func differs(err error, hide service.Mask) error {
+// complaint makes a complaint of a difference, less what must not be seen.
+func complaint(err error, hide service.Mask) error {
 	if !errors.Is(err, errDiffers) {
 		return err
 	}
-	return &supervisor.Complaint{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
+	return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
 }
 
-// startedJVM is one that is looked at.
-type startedJVM struct {
-	facts    *Report
+// runningJVM is one that is looked at.
+type runningJVM struct {
+	report   *Report
 	argv     []string
 	p        supervisor.Process
 	attacher *Attacher
 }
 
-// identity compares its command line and its program with what was started.
-func (r startedJVM) identity() error {
+// checkProgram compares its command line and its program with what was started.
+func (r runningJVM) checkProgram() error {
 	argv, err := procfs.Cmdline(r.p.Pid())
 	if err != nil {
 		return fmt.Errorf("cannot look at the running JVM: %w", err)
@@ -249,14 +249,14 @@ func (r startedJVM) identity() error {
 	if at := firstDifference(argv, r.argv); at >= 0 {
 		return fmt.Errorf("%w: argument %d is %s, and should be %s", errDiffers, at, argument(argv, at), argument(r.argv, at))
 	}
-	if exe, want := r.program(), resolved(r.facts.JVM.Java); exe != "" && exe != want {
+	if exe, want := r.program(), resolved(r.report.JVM.Java); exe != "" && exe != want {
 		return fmt.Errorf("%w: the program is %s, and should be %s", errDiffers, exe, want)
 	}
 	return nil
 }
 
-// flags asks it for its flags, and compares them with what the options ask for.
-func (r startedJVM) flags(ctx context.Context) error {
+// checkFlags asks it for its flags, and compares them with what the options ask for.
+func (r runningJVM) checkFlags(ctx context.Context) error {
 	a, err := r.attacher.Attach(ctx, r.p)
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (r startedJVM) flags(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d := differences(r.facts.Result.Options, hotspot.ParseFlags(text), r.facts.flags); len(d) > 0 {
+	if d := differences(r.report.Result.Options, hotspot.ParseFlags(text), r.report.flags); len(d) > 0 {
 		return fmt.Errorf("%w: %s", errDiffers, strings.Join(d, "; "))
 	}
 	return nil
@@ -273,7 +273,7 @@ func (r startedJVM) flags(ctx context.Context) error {
 
 // program is the path of what is executed; empty: it cannot be seen, or the file
 // has been replaced meanwhile.
-func (r startedJVM) program() string {
+func (r runningJVM) program() string {
 	var path string
 	_ = AsUserOf(r.p)(func() (err error) {
 		path, err = procfs.Exe(r.p.Pid())
@@ -311,10 +311,10 @@ func argument(argv []string, at int) string {
 	return strconv.Quote(redact.Args(argv)[at])
 }
 
-// overhearTomcat listens to what a Tomcat's applications throw.
-func overhearTomcat(base string) func(context.Context, func(*supervisor.Complaint)) {
-	return func(ctx context.Context, complain func(*supervisor.Complaint)) {
-		hear := hearAilments()
+// watchTomcatLogs listens to what a Tomcat's applications throw.
+func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthIssue)) {
+	return func(ctx context.Context, complain func(*supervisor.HealthIssue)) {
+		hear := watchOutput()
 		tomcat.FollowLogs(ctx, base, func(line []byte) {
 			if c := hear(line); c != nil {
 				complain(c)
@@ -323,19 +323,19 @@ func overhearTomcat(base string) func(context.Context, func(*supervisor.Complain
 	}
 }
 
-// hearAilments listens to a JVM that runs. Direct memory and a full code cache are its
+// watchOutput listens to a JVM that runs. Direct memory and a full code cache are its
 // own, and make it ill. Of the other kinds a JVM ends by itself as a rule, so who says
 // so and lives on may speak of another one, whose exception came over the wire.
-func hearAilments() func(line []byte) *supervisor.Complaint {
+func watchOutput() func(line []byte) *supervisor.HealthIssue {
 	r := new(hotspot.HealthReader)
-	return func(line []byte) *supervisor.Complaint {
+	return func(line []byte) *supervisor.HealthIssue {
 		a, ok := r.Line(string(line))
 		switch {
 		case !ok:
 			return nil
 		case a.Kind == hotspot.CodeCacheFull:
-			return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
+			return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseCodeCache, Unhealthy: true, Text: "the JVM compiles nothing any more: " + a.Line}
 		}
-		return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
+		return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseJVMStarved, Unhealthy: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
 	}
 }

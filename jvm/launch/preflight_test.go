@@ -40,7 +40,7 @@ func TestRefusedOptionIsNamed(t *testing.T) {
 		{[]string{"-Da=b"}, hotspot.StartupError{Message: "something new"}, "them"},
 	} {
 		want := "cannot use the JVM options: cannot use " + c.want + ": the JVM says: " + c.refusal.Message + "\nhint: "
-		if got := refusedOptions(jvm.Result{Options: merged(c.options...)}, c.refusal).Error(); !strings.HasPrefix(got, want) {
+		if got := rejectedOptions(jvm.Result{Options: merged(c.options...)}, c.refusal).Error(); !strings.HasPrefix(got, want) {
 			t.Errorf("%q:\n%s, want\n%s", c.options, got, want)
 		}
 	}
@@ -62,7 +62,7 @@ func TestRefusalIsNotContradicted(t *testing.T) {
 		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
 	} {
 		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}
-		if got := refusedOptions(made, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
+		if got := rejectedOptions(made, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
 			t.Errorf("%s: %s", c.code, got)
 		}
 	}
@@ -72,13 +72,13 @@ func TestRefusalIsNotContradicted(t *testing.T) {
 func TestCheckThatDoesNotWork(t *testing.T) {
 	f := &Report{JVM: hotspot.JVM{Java: t.TempDir() + "/java"}}
 	l := &Launcher{Launcher: &service.Launcher{}, shared: new(Shared)}
-	p := &plan{facts: f, env: &service.Environment{}}
+	p := &plan{report: f, env: &service.Environment{}}
 	err := l.preflight(t.Context(), p)
-	if err != nil || p.facts != f || len(p.warnings) != 1 || !strings.HasSuffix(p.warnings[0], "; the service is started without that") {
+	if err != nil || p.report != f || len(p.warnings) != 1 || !strings.HasSuffix(p.warnings[0], "; the service is started without that") {
 		t.Errorf("%v, %q", err, p.warnings)
 	}
 	l.JVM.Check, p.warnings = new(false), nil
-	if err := l.preflight(t.Context(), p); err != nil || p.facts != f || len(p.warnings) > 0 {
+	if err := l.preflight(t.Context(), p); err != nil || p.report != f || len(p.warnings) > 0 {
 		t.Errorf("turned off: %v, %q", err, p.warnings)
 	}
 }
@@ -124,26 +124,26 @@ func TestRunningProgramIsCompared(t *testing.T) {
 		// Nothing is waited for: the time is over.
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := (&Launcher{shared: new(Shared)}).after(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ourselves{})
-		var wrong *supervisor.Complaint
-		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Ill || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
+		err := (&Launcher{shared: new(Shared)}).verify(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ourselves{})
+		var wrong *supervisor.HealthIssue
+		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Unhealthy || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	err = startedJVM{&Report{JVM: hotspot.JVM{Java: exe}}, os.Args, ourselves{}, nil}.identity()
+	err = runningJVM{&Report{JVM: hotspot.JVM{Java: exe}}, os.Args, ourselves{}, nil}.checkProgram()
 	if err != nil {
 		t.Errorf("the same: %v", err)
 	}
 }
 
 func TestAilmentsAreComplaints(t *testing.T) {
-	hear := hearAilments()
-	for line, want := range map[string]supervisor.Complaint{
+	hear := watchOutput()
+	for line, want := range map[string]supervisor.HealthIssue{
 		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: incident.CauseJVMStarved, // it may be another JVM's
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`},
-		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved, Ill: true,
+		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved, Unhealthy: true,
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`},
-		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: incident.CauseCodeCache, Ill: true,
+		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: incident.CauseCodeCache, Unhealthy: true,
 			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
 	} {
 		if got := hear([]byte(line)); got == nil || !reflect.DeepEqual(*got, want) {

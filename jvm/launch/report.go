@@ -18,18 +18,18 @@ import (
 
 // Report are what one start of a JVM was made of, for its explanation.
 type Report struct {
-	JVM     hotspot.JVM  `json:"jvm"`
-	Found   string       `json:"found_by"`
-	Result  jvm.Result   `json:"options"`
-	Sources []sourceFact `json:"sources"` // files, folders and URLs
+	JVM     hotspot.JVM   `json:"jvm"`
+	Found   string        `json:"found_by"`
+	Result  jvm.Result    `json:"options"`
+	Sources []SourceState `json:"sources"` // files, folders and URLs
 	// Pending is what a restart would change now; nil: nothing.
-	Pending *PendingRestart `json:"restart_to_apply,omitempty"`
-	limits  jvm.Limits
-	digest  string        // of the sources
-	own     *cgroup.Own   // that it was sized for; nil: the container's
-	argv    []string      // the whole command line
-	carried []string      // plugins whose options are in it
-	flags   hotspot.Flags // that the JVM printed before the start; nil: it was not asked
+	Pending      *PendingRestart `json:"restart_to_apply,omitempty"`
+	limits       jvm.Limits
+	sourceDigest string        // of the sources
+	cgroup       *cgroup.Own   // that it was sized for; nil: the container's
+	argv         []string      // the whole command line
+	plugins      []string      // plugins whose options are in it
+	flags        hotspot.Flags // that the JVM printed before the start; nil: it was not asked
 }
 
 // Text is the explanation for people.
@@ -71,7 +71,7 @@ func (f *Report) explainSources(b *strings.Builder, now time.Time, width int) {
 	b.WriteString(layout.Rows(t, width) + "\n")
 }
 
-// readLimits puts the cgroup's answer into the form that jvm takes; own is the
+// ReadLimits puts the cgroup's answer into the form that jvm takes; own is the
 // cgroup that the JVM will run in, nil: the container's.
 func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")

@@ -34,8 +34,8 @@ type JVM struct {
 	Sources string // the fingerprint that it was started with
 }
 
-// jvmWorld is what a sourceWatch looks at and acts on.
-type jvmWorld interface {
+// services is what a sourceWatch looks at and acts on.
+type services interface {
 	// JVMs are the services with a JVM.
 	JVMs() []JVM
 	// Digest is the fingerprint that the sources of a service have now.
@@ -56,12 +56,12 @@ type PendingRestart struct {
 	// Problem is why the sources cannot be used as they are; a restart would not
 	// start anything.
 	Problem string `json:"problem,omitempty"`
-	// Held is the service that has not come up from its restart for such a change;
+	// BlockedBy is the service that has not come up from its restart for such a change;
 	// this one is left alone meanwhile.
-	Held   string    `json:"held_by,omitempty"`
-	Since  time.Time `json:"since"`
-	pid    int       // of the process that it speaks of
-	digest string    // of the sources; empty: they cannot all be read
+	BlockedBy string    `json:"held_by,omitempty"`
+	Since     time.Time `json:"since"`
+	pid       int       // of the process that it speaks of
+	digest    string    // of the sources; empty: they cannot all be read
 }
 
 // maxShownChanges bounds what String prints.
@@ -76,29 +76,29 @@ func (p *PendingRestart) String() string {
 	if more := len(p.Changes) - maxShownChanges; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
-	if p.Held != "" {
-		text += fmt.Sprintf("; it is left alone, since %q is not RUNNING after a restart for such a change", p.Held)
+	if p.BlockedBy != "" {
+		text += fmt.Sprintf("; it is left alone, since %q is not RUNNING after a restart for such a change", p.BlockedBy)
 	}
 	return "restart to apply changed JVM options: " + text
 }
 
-// sourceWatch compares running JVMs with what their sources say, whenever those may
+// rollout compares running JVMs with what their sources say, whenever those may
 // have changed. One goroutine, run, looks; others read.
-type sourceWatch struct {
-	world jvmWorld
-	log   hclog.Logger
+type rollout struct {
+	services services
+	log      hclog.Logger
 
-	mu    sync.Mutex // guards found
-	found map[string]*PendingRestart
-	tries map[string]*try   // by service; of run alone, as the next
-	fatal map[string]string // by service that is FATAL: the fingerprint that its sources had when that was first seen
-	turn  string            // the service that was restarted and is not RUNNING yet; empty: none
+	mu         sync.Mutex // guards found
+	found      map[string]*PendingRestart
+	attempts   map[string]*attempt // by service; of run alone, as the next
+	fatal      map[string]string   // by service that is FATAL: the fingerprint that its sources had when that was first seen
+	restarting string              // the service that was restarted and is not RUNNING yet; empty: none
 	// failed says that it has not come up.
 	failed bool
 }
 
-// try is the latest restart of a service.
-type try struct {
+// attempt is the latest restart of a service.
+type attempt struct {
 	at   time.Time
 	pid  int           // of the process that it ended
 	wait time.Duration // until another one
@@ -106,13 +106,13 @@ type try struct {
 	agreed time.Time
 }
 
-func newSourceWatch(world jvmWorld, log hclog.Logger) *sourceWatch {
-	return &sourceWatch{world: world, log: log, found: map[string]*PendingRestart{}, tries: map[string]*try{}, fatal: map[string]string{}}
+func newRollout(world services, log hclog.Logger) *rollout {
+	return &rollout{services: world, log: log, found: map[string]*PendingRestart{}, attempts: map[string]*attempt{}, fatal: map[string]string{}}
 }
 
 // pending is what is known of the process pid of a service; nil: it has what the
 // sources say.
-func (w *sourceWatch) pending(name string, pid int) *PendingRestart {
+func (w *rollout) pending(name string, pid int) *PendingRestart {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p := w.found[name]; p != nil && p.pid == pid && pid != 0 {
@@ -122,13 +122,13 @@ func (w *sourceWatch) pending(name string, pid int) *PendingRestart {
 }
 
 // forget is for a time in which nobody looks.
-func (w *sourceWatch) forget() {
+func (w *rollout) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.found)
 }
 
-func (w *sourceWatch) set(name string, p *PendingRestart) {
+func (w *rollout) set(name string, p *PendingRestart) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p == nil {
@@ -140,7 +140,7 @@ func (w *sourceWatch) set(name string, p *PendingRestart) {
 
 // run looks whenever changed has something, until ctx ends. A restart follows when
 // no change came for restartDelay.
-func (w *sourceWatch) run(ctx context.Context, changed <-chan struct{}) {
+func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
 	w.forget()
 	look, apply := time.NewTimer(0), time.NewTimer(time.Hour) // it begins with a look
 	defer look.Stop()
@@ -158,7 +158,7 @@ func (w *sourceWatch) run(ctx context.Context, changed <-chan struct{}) {
 			continue
 		}
 		look.Stop()
-		again, due := w.look(ctx)
+		again, due := w.check(ctx)
 		if again > 0 {
 			look.Reset(again)
 		}
@@ -170,16 +170,16 @@ func (w *sourceWatch) run(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// look compares every JVM. again is when it has to look again by itself, 0: it need
+// check compares every JVM. again is when it has to look again by itself, 0: it need
 // not; due says that a restart would change something, and may be.
-func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) {
+func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 	within := func(d time.Duration) {
 		if again == 0 || d < again {
 			again = d
 		}
 	}
-	jvms := w.world.JVMs()
-	failed := w.endTurn(jvms)
+	jvms := w.services.JVMs()
+	failed := w.finishRestart(jvms)
 	for _, j := range jvms {
 		if j.State != supervisor.Fatal {
 			delete(w.fatal, j.Name)
@@ -190,19 +190,19 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 			if ctx.Err() != nil {
 				return 0, false
 			}
-			p = p.heldBy(failed)
-			w.tell(j, p)
+			p = p.blockedBy(failed)
+			w.logChange(j, p)
 			w.set(j.Name, p)
 			wait := w.wait(j, p)
 			switch {
 			case p != nil && p.digest == "":
 				within(laterLook)
-			case p == nil || p.Problem != "" || !w.world.restarts(j.Name, j.Pid):
+			case p == nil || p.Problem != "" || !w.services.restarts(j.Name, j.Pid):
 			case wait > 0:
 				within(wait)
 			case failed != "": // it may come up after all
 				within(retryFirst)
-			case w.turn != "":
+			case w.restarting != "":
 				within(laterLook)
 			default:
 				due = true
@@ -210,7 +210,7 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 		case supervisor.Starting: // its command line may have been made before the change
 			within(laterLook)
 		case supervisor.Stopping:
-			if w.tries[j.Name] != nil { // it is our restart
+			if w.attempts[j.Name] != nil { // it is our restart
 				within(laterLook)
 			}
 			w.set(j.Name, nil)
@@ -225,8 +225,8 @@ func (w *sourceWatch) look(ctx context.Context) (again time.Duration, due bool) 
 }
 
 // retry starts a service that is FATAL if its sources have changed since.
-func (w *sourceWatch) retry(ctx context.Context, name string) {
-	digest, err := w.world.Digest(ctx, name)
+func (w *rollout) retry(ctx context.Context, name string) {
+	digest, err := w.services.Digest(ctx, name)
 	if err != nil {
 		digest = "cannot be read" // of an error the text may differ each time: ports, durations
 	}
@@ -235,49 +235,49 @@ func (w *sourceWatch) retry(ctx context.Context, name string) {
 	if !known || before == digest || ctx.Err() != nil {
 		return
 	}
-	if err := w.world.start(ctx, name); err != nil && ctx.Err() == nil {
+	if err := w.services.start(ctx, name); err != nil && ctx.Err() == nil {
 		w.log.Warn("the sources of JVM options have changed, and the service cannot be started", "name", name, "error", err)
 	}
 }
 
-// endTurn ends the turn of a service that is RUNNING again. Until then no other is
+// finishRestart ends the turn of a service that is RUNNING again. Until then no other is
 // restarted: what keeps one from coming up may keep all. failed is the one that has
 // not come up at the first try; who tries again has not, either.
-func (w *sourceWatch) endTurn(jvms []JVM) (failed string) {
-	k := slices.IndexFunc(jvms, func(j JVM) bool { return j.Name == w.turn })
+func (w *rollout) finishRestart(jvms []JVM) (failed string) {
+	k := slices.IndexFunc(jvms, func(j JVM) bool { return j.Name == w.restarting })
 	if k < 0 { // there is none, or it has left the configuration
-		w.turn, w.failed = "", false
+		w.restarting, w.failed = "", false
 		return ""
 	}
-	switch j, t := jvms[k], w.tries[w.turn]; j.State {
+	switch j, t := jvms[k], w.attempts[w.restarting]; j.State {
 	case supervisor.Running:
 		if j.Pid != t.pid || time.Since(t.at) >= laterLook { // else the restart may still begin
-			w.turn, w.failed = "", false
+			w.restarting, w.failed = "", false
 		}
 	case supervisor.Starting, supervisor.Stopping:
 	default:
 		w.failed = true
 	}
 	if w.failed {
-		return w.turn
+		return w.restarting
 	}
 	return ""
 }
 
-// heldBy is p with the service that holds it, empty: none. Others may read p.
-func (p *PendingRestart) heldBy(name string) *PendingRestart {
-	if p == nil || p.Problem != "" || p.Held == name {
+// blockedBy is p with the service that holds it, empty: none. Others may read p.
+func (p *PendingRestart) blockedBy(name string) *PendingRestart {
+	if p == nil || p.Problem != "" || p.BlockedBy == name {
 		return p
 	}
 	held := *p
-	held.Held = name
+	held.BlockedBy = name
 	return &held
 }
 
 // wait is how long a service must not be restarted again. A try is forgotten when
 // the process has had what the sources say for as long as that.
-func (w *sourceWatch) wait(j JVM, p *PendingRestart) time.Duration {
-	t := w.tries[j.Name]
+func (w *rollout) wait(j JVM, p *PendingRestart) time.Duration {
+	t := w.attempts[j.Name]
 	if t == nil {
 		return 0
 	}
@@ -288,7 +288,7 @@ func (w *sourceWatch) wait(j JVM, p *PendingRestart) time.Duration {
 		return 0
 	}
 	if !t.agreed.IsZero() && time.Since(t.agreed) >= t.wait {
-		delete(w.tries, j.Name)
+		delete(w.attempts, j.Name)
 		return 0
 	}
 	t.agreed = time.Time{}
@@ -296,10 +296,10 @@ func (w *sourceWatch) wait(j JVM, p *PendingRestart) time.Duration {
 }
 
 // compare finds out what a restart of a running JVM would change.
-func (w *sourceWatch) compare(ctx context.Context, j JVM) *PendingRestart {
+func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	p := &PendingRestart{Since: time.Now(), pid: j.Pid}
 	old := w.pending(j.Name, j.Pid)
-	digest, err := w.world.Digest(ctx, j.Name)
+	digest, err := w.services.Digest(ctx, j.Name)
 	switch {
 	case err == nil && digest == j.Sources:
 		return nil
@@ -307,7 +307,7 @@ func (w *sourceWatch) compare(ctx context.Context, j JVM) *PendingRestart {
 		return old
 	case err == nil:
 		p.digest = digest
-		p.Changes, err = w.world.Compare(ctx, j.Name, j.Pid)
+		p.Changes, err = w.services.Compare(ctx, j.Name, j.Pid)
 	}
 	switch {
 	case err != nil:
@@ -321,8 +321,8 @@ func (w *sourceWatch) compare(ctx context.Context, j JVM) *PendingRestart {
 	return p
 }
 
-// tell logs what is new.
-func (w *sourceWatch) tell(j JVM, p *PendingRestart) {
+// logChange logs what is new.
+func (w *rollout) logChange(j JVM, p *PendingRestart) {
 	switch old := w.pending(j.Name, j.Pid); {
 	case p == nil && old != nil:
 		w.log.Info("the sources of JVM options are again what the service was started with", "name", j.Name)
@@ -336,22 +336,22 @@ func (w *sourceWatch) tell(j JVM, p *PendingRestart) {
 
 // apply restarts a service that runs with other options than the sources give. The
 // others follow when that one is RUNNING.
-func (w *sourceWatch) apply(ctx context.Context) {
-	jvms := w.world.JVMs()
-	if w.endTurn(jvms); w.turn != "" {
+func (w *rollout) apply(ctx context.Context) {
+	jvms := w.services.JVMs()
+	if w.finishRestart(jvms); w.restarting != "" {
 		return
 	}
 	for _, j := range jvms {
 		p := w.pending(j.Name, j.Pid)
-		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !w.world.restarts(j.Name, j.Pid) {
+		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !w.services.restarts(j.Name, j.Pid) {
 			continue
 		}
-		next := &try{at: time.Now(), pid: j.Pid, wait: retryFirst}
-		if t := w.tries[j.Name]; t != nil {
+		next := &attempt{at: time.Now(), pid: j.Pid, wait: retryFirst}
+		if t := w.attempts[j.Name]; t != nil {
 			next.wait = min(2*t.wait, retryMost)
 		}
-		w.tries[j.Name], w.turn = next, j.Name
-		if err := w.world.renew(ctx, j.Name, j.Pid); err != nil && ctx.Err() == nil {
+		w.attempts[j.Name], w.restarting = next, j.Name
+		if err := w.services.renew(ctx, j.Name, j.Pid); err != nil && ctx.Err() == nil {
 			w.log.Warn("the changed JVM options are not applied", "name", j.Name, "error", err)
 		}
 		return

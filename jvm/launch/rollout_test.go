@@ -103,21 +103,21 @@ func (f *fakeJVMs) rendered() int {
 func (f *fakeJVMs) change(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
 // watching runs a sourceWatch over f in a bubble.
-func watching(t *testing.T, f *fakeJVMs, test func(w *sourceWatch, change func(func()), shown func() string)) {
+func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func()), shown func() string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if f.state == "" {
 			f.state, f.pid, f.started, f.now = supervisor.Running, 10, "-Xmx1g", "-Xmx1g"
 		}
 		f.begin = time.Now()
-		w := newSourceWatch(f, hclog.NewNullLogger())
+		w := newRollout(f, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
 		go w.run(ctx, changed) // ends with ctx
 		synctest.Wait()
 		test(w, func(do func()) {
 			f.change(do)
-			notify(changed)
+			signal(changed)
 			synctest.Wait()
 		}, func() string {
 			synctest.Wait()
@@ -134,7 +134,7 @@ func watching(t *testing.T, f *fakeJVMs, test func(w *sourceWatch, change func(f
 // A service that is FATAL is tried rarely: a change of its sources may be the repair.
 func TestWatchStartsWhatIsFatal(t *testing.T) {
 	f := &fakeJVMs{state: supervisor.Fatal, now: "-Xmx1x"}
-	watching(t, f, func(_ *sourceWatch, change func(func()), _ func() string) {
+	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
 		change(func() {})
 		if got := f.done(); len(got) > 0 {
 			t.Errorf("nothing has changed: %q", got)
@@ -153,7 +153,7 @@ func TestWatchStartsWhatIsFatal(t *testing.T) {
 
 func TestWatchReports(t *testing.T) {
 	f := &fakeJVMs{}
-	watching(t, f, func(w *sourceWatch, change func(func()), shown func() string) {
+	watching(t, f, func(w *rollout, change func(func()), shown func() string) {
 		if got := shown(); got != "" {
 			t.Errorf("nothing has changed, and it says %q", got)
 		}
@@ -203,7 +203,7 @@ func TestWatchReports(t *testing.T) {
 // At rest nobody looks: a render runs setenv.sh, and a look reads files.
 func TestWatchIsIdle(t *testing.T) {
 	f := &fakeJVMs{}
-	watching(t, f, func(_ *sourceWatch, change func(func()), _ func() string) {
+	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
 		change(func() { f.now = "-Xmx2g" })
 		for range 5 {
 			change(func() {})
@@ -217,7 +217,7 @@ func TestWatchIsIdle(t *testing.T) {
 
 func TestWatchRestarts(t *testing.T) {
 	f := &fakeJVMs{restart: true}
-	watching(t, f, func(_ *sourceWatch, change func(func()), shown func() string) {
+	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
 		// Several changes are one restart, restartDelay after the last.
 		for k := range 4 {
 			change(func() { f.now = fmt.Sprintf("-Xmx%dg", k+2) })
@@ -260,7 +260,7 @@ func TestWatchTriesAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeJVMs{restart: true, gives: tc.gives}
-			watching(t, f, func(_ *sourceWatch, change func(func()), shown func() string) {
+			watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
 				change(func() { f.now = "-Xmx2g" })
 				time.Sleep(24 * time.Hour)
 				if !slices.Equal(f.done(), tc.want) || shown() != "" {
@@ -286,7 +286,7 @@ func TestWatchTriesAreBounded(t *testing.T) {
 		"alternating":   {restart: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watching(t, f, func(_ *sourceWatch, change func(func()), _ func() string) {
+			watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
 				for k := range 24 * 60 * 2 {
 					change(func() { f.now = fmt.Sprintf("-Xmx%dg", 2+k%2) })
 					time.Sleep(30 * time.Second)
@@ -301,7 +301,7 @@ func TestWatchTriesAreBounded(t *testing.T) {
 
 func TestWatchWaitsForReadiness(t *testing.T) {
 	f := &fakeJVMs{restart: true, state: supervisor.Starting, pid: 10, started: "-Xmx1g", now: "-Xmx1g"}
-	watching(t, f, func(_ *sourceWatch, change func(func()), shown func() string) {
+	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
 		change(func() { f.now = "-Xmx2g" })
 		time.Sleep(time.Minute)
 		if len(f.done()) > 0 || shown() != "" {

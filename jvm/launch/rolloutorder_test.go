@@ -73,12 +73,12 @@ func TestWatchRestartsOneAtATime(t *testing.T) {
 		for k, name := range []string{"a", "b", "c"} {
 			f.services = append(f.services, JVM{name, supervisor.Running, k + 1, "1"})
 		}
-		w := newSourceWatch(f, hclog.NewNullLogger())
+		w := newRollout(f, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
 		go w.run(ctx, changed) // ends with ctx
 		synctest.Wait()
-		f.change(func() { f.now = "2"; notify(changed) })
+		f.change(func() { f.now = "2"; signal(changed) })
 		for _, step := range []struct {
 			name  string
 			state supervisor.State // that a takes
@@ -86,7 +86,7 @@ func TestWatchRestartsOneAtATime(t *testing.T) {
 			held  bool             // c says that a holds it
 		}{
 			{"it takes its time", supervisor.Starting, "a", false},
-			{"it has not come up", supervisor.Delayed, "a", true},
+			{"it has not come up", supervisor.Backoff, "a", true},
 			{"it tries again", supervisor.Starting, "a", true},
 			{"for the last time", supervisor.Fatal, "a", true},
 			{"it is repaired", supervisor.Running, "a b", false},
@@ -96,7 +96,7 @@ func TestWatchRestartsOneAtATime(t *testing.T) {
 				t.Errorf("%s: restarted %q, want %q", step.name, got, step.want)
 			}
 			p := w.pending("c", f.of("c").Pid)
-			if p == nil || (p.Held == "a") != step.held || strings.Contains(p.String(), `"a" is not RUNNING`) != step.held {
+			if p == nil || (p.BlockedBy == "a") != step.held || strings.Contains(p.String(), `"a" is not RUNNING`) != step.held {
 				t.Errorf("%s: c says %v", step.name, p)
 			}
 		}

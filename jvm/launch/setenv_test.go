@@ -25,8 +25,8 @@ func TestOptionsOfSetenvHaveItsName(t *testing.T) {
 		if now != old.Vars["CATALINA_OPTS"] {
 			env.From["CATALINA_OPTS"] = "bin/setenv.sh"
 		}
-		l := &layers{shared: &Shared{Labels: noLabels}, outside: old, env: env,
-			words: []namedWords{{"CATALINA_OPTS", strings.Fields(now), strings.Fields(old.Vars["CATALINA_OPTS"])}}}
+		l := &sources{shared: &Shared{Labels: noLabels}, serviceEnv: old, env: env,
+			variables: []variableOptions{{"CATALINA_OPTS", strings.Fields(now), strings.Fields(old.Vars["CATALINA_OPTS"])}}}
 		in, err := l.input(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -78,8 +78,8 @@ const (
 	sourceCopy    = "copy" // the last good answer of a URL
 )
 
-// sourceFact is what became of one file, folder or URL, for explain.
-type sourceFact struct {
+// SourceState is what became of one file, folder or URL, for explain.
+type SourceState struct {
 	Layer  string `json:"layer"`
 	Source string `json:"source"`
 	State  string `json:"state"`
@@ -88,28 +88,28 @@ type sourceFact struct {
 	Time *time.Time `json:"time,omitempty"`
 }
 
-// layers reads the sources of the three layers, once.
-type layers struct {
-	cfg     jvm.Config
-	shared  *Shared
-	outside service.Environment // the service's, for conditions and URLs
-	env     service.Environment // the same with what setenv.sh changed, for variables that hold options
-	given   []hooks.OutputOption
-	words   []namedWords // options of variables that the kind of service knows, weaker first
-	own     *cgroup.Own  // nil: the JVM runs in the container's
-	user    *asuser.User // of the service; nil: stoker's own
+// sources reads the sources of the three layers, once.
+type sources struct {
+	cfg         jvm.Config
+	shared      *Shared
+	serviceEnv  service.Environment // the service's, for conditions and URLs
+	env         service.Environment // the same with what setenv.sh changed, for variables that hold options
+	hookOptions []hooks.OutputOption
+	variables   []variableOptions // options of variables that the kind of service knows, weaker first
+	own         *cgroup.Own       // nil: the JVM runs in the container's
+	user        *asuser.User      // of the service; nil: stoker's own
 	// flags asks the JVM for its flags; nil: it is not to be asked.
-	flags   func(ctx context.Context, java string) map[string]jvm.JVMFlag
-	java    int // the JVM's feature release; 0: unknown
-	limits  jvm.Limits
-	policy  jvm.Policy // with the flavor, which conditions may name
-	notes   []string
-	facts   []sourceFact
-	sum     hash.Hash // of what files, folders and URLs hold
-	files   []string  // that options name, of what fixed has read; sorted
-	fetched map[string]fetched
-	leave   []string            // plugins that do not count
-	carried []plugin.JVMOptions // what plugins add
+	flags          func(ctx context.Context, java string) map[string]jvm.JVMFlag
+	java           int // the JVM's feature release; 0: unknown
+	limits         jvm.Limits
+	policy         jvm.Policy // with the flavor, which conditions may name
+	notes          []string
+	states         []SourceState
+	hash           hash.Hash // of what files, folders and URLs hold
+	files          []string  // that options name, of what fixed has read; sorted
+	fetched        map[string]fetched
+	withoutPlugins []string            // plugins that do not count
+	pluginOptions  []plugin.JVMOptions // what plugins add
 }
 
 // fetched is the answer of one URL.
@@ -120,11 +120,11 @@ type fetched struct {
 
 // input reads every source. A missing file or folder of the user layer is a note: a
 // base image names it for applications that may have none.
-func (l *layers) input(ctx context.Context) (in jvm.Input, err error) {
-	if in, err = l.fixed(ctx); err != nil {
+func (l *sources) input(ctx context.Context) (in jvm.Input, err error) {
+	if in, err = l.readConfigured(ctx); err != nil {
 		return in, err
 	}
-	for _, o := range l.given { // an operator's variables win over them
+	for _, o := range l.hookOptions { // an operator's variables win over them
 		in.User = append(in.User, jvm.ParseArgs(o.Source, []string{o.Option})...)
 	}
 	for _, name := range l.cfg.User.Env { // in the other layers it is refused
@@ -135,8 +135,8 @@ func (l *layers) input(ctx context.Context) (in jvm.Input, err error) {
 	vars := jvm.ReadVariables()
 	for k, name := range vars {
 		if k == len(vars)-1 { // the strongest, after those of the kind
-			for _, w := range l.words {
-				in.User = append(in.User, l.ofVariable(w)...)
+			for _, w := range l.variables {
+				in.User = append(in.User, l.withSource(w)...)
 			}
 		}
 		if name == "JDK_JAVA_OPTIONS" && l.java == 8 && l.env.Vars[name] != "" {
@@ -156,16 +156,16 @@ func (l *layers) input(ctx context.Context) (in jvm.Input, err error) {
 	return in, nil
 }
 
-// fixed reads what does not come from the environment, and the files that options
+// readConfigured reads what does not come from the environment, and the files that options
 // of it name.
-func (l *layers) fixed(ctx context.Context) (in jvm.Input, err error) {
-	if err := l.choose(); err != nil {
+func (l *sources) readConfigured(ctx context.Context) (in jvm.Input, err error) {
+	if err := l.chooseFlavor(); err != nil {
 		return in, err
 	}
-	l.sum = sha256.New()
+	l.hash = sha256.New()
 	l.fetchAll(ctx)
-	for _, layer := range l.named() {
-		options, err := l.layer(layer)
+	for _, layer := range l.layers() {
+		options, err := l.readLayer(layer)
 		if err != nil {
 			return in, err
 		}
@@ -182,8 +182,8 @@ func (l *layers) fixed(ctx context.Context) (in jvm.Input, err error) {
 	read := optionFiles(l.user)
 	in.Expand(func(layer jvm.Layer, path string) ([]byte, error) {
 		data, err := read(layer, path)
-		fmt.Fprintf(l.sum, "%q %d %v\n", path, len(data), err)
-		l.sum.Write(data)
+		fmt.Fprintf(l.hash, "%q %d %v\n", path, len(data), err)
+		l.hash.Write(data)
 		l.files = append(l.files, absolutePath(path))
 		return data, err
 	})
@@ -192,14 +192,14 @@ func (l *layers) fixed(ctx context.Context) (in jvm.Input, err error) {
 	return in, nil
 }
 
-// choose finds out what there is, and which flavor that makes.
-func (l *layers) choose() (err error) {
+// chooseFlavor finds out what there is, and which flavor that makes.
+func (l *sources) chooseFlavor() (err error) {
 	var warnings []cgroup.Warning
 	l.limits, warnings = ReadLimits(l.own)
 	for _, w := range warnings {
 		l.notes = append(l.notes, "limits: "+w.Message)
 	}
-	if l.policy, err = l.cfg.Policy(jvm.Container{Env: l.outside.Vars, Labels: l.shared.Labels(), Limits: l.limits}); err != nil {
+	if l.policy, err = l.cfg.Policy(jvm.Container{Env: l.serviceEnv.Vars, Labels: l.shared.Labels(), Limits: l.limits}); err != nil {
 		return fmt.Errorf("cannot size the JVM: %w", err)
 	}
 	return nil
@@ -207,24 +207,24 @@ func (l *layers) choose() (err error) {
 
 // digest is a fingerprint of what fixed has read: of what changes while the
 // configuration stays the same.
-func (l *layers) digest() string { return hex.EncodeToString(l.sum.Sum(nil)[:16]) }
+func (l *sources) digest() string { return hex.EncodeToString(l.hash.Sum(nil)[:16]) }
 
-// namedLayer is the configuration of one layer.
-type namedLayer struct {
+// layer is the configuration of one layer.
+type layer struct {
 	name jvm.Layer
 	path string // in the configuration
 	cfg  jvm.LayerConfig
 }
 
-func (l *layers) named() []namedLayer {
-	return []namedLayer{{jvm.Default, "jvm.default", l.cfg.Default}, {jvm.User, "jvm.user", l.cfg.User}, {jvm.Enforced, "jvm.enforced", l.cfg.Enforced}}
+func (l *sources) layers() []layer {
+	return []layer{{jvm.Default, "jvm.default", l.cfg.Default}, {jvm.User, "jvm.user", l.cfg.User}, {jvm.Enforced, "jvm.enforced", l.cfg.Enforced}}
 }
 
-// layer reads the sources of one layer, the weaker first.
-func (l *layers) layer(n namedLayer) ([]jvm.Option, error) {
+// readLayer reads the sources of one layer, the weaker first.
+func (l *sources) readLayer(n layer) ([]jvm.Option, error) {
 	var inline []string
 	for k, o := range n.cfg.Options {
-		if l.wanted(n, fmt.Sprintf("%s.options[%d]", n.path, k), o.When) {
+		if l.applies(n, fmt.Sprintf("%s.options[%d]", n.path, k), o.When) {
 			inline = append(inline, o.Option)
 		}
 	}
@@ -241,14 +241,14 @@ func (l *layers) layer(n namedLayer) ([]jvm.Option, error) {
 		}
 	}
 	for _, f := range n.cfg.Files {
-		if l.wanted(n, f.File, f.When) {
+		if l.applies(n, f.File, f.When) {
 			if err := l.file(&out, n, "files", f.File, jvm.ParseFile); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, f := range n.cfg.Argfiles {
-		if l.wanted(n, f.File, f.When) {
+		if l.applies(n, f.File, f.When) {
 			if err := l.file(&out, n, "argfiles", f.File, jvm.ParseArgfile); err != nil {
 				return nil, err
 			}
@@ -262,35 +262,35 @@ func (l *layers) layer(n namedLayer) ([]jvm.Option, error) {
 	return out, nil
 }
 
-// wanted says whether a source counts in this container.
-func (l *layers) wanted(n namedLayer, source string, when jvm.When) bool {
-	ok, why := when.Matches(l.outside.Vars, l.shared.Labels(), l.policy.ProfileName())
+// applies says whether a source counts in this container.
+func (l *sources) applies(n layer, source string, when jvm.When) bool {
+	ok, why := when.Matches(l.serviceEnv.Vars, l.shared.Labels(), l.policy.ProfileName())
 	if !ok {
-		l.fact(n, source, sourceSkipped, why, nil)
+		l.record(n, source, sourceSkipped, why, nil)
 	}
 	return ok
 }
 
-func (l *layers) fact(n namedLayer, source, state, why string, at *time.Time) {
-	l.facts = append(l.facts, sourceFact{string(n.name), source, state, why, at})
+func (l *sources) record(n layer, source, state, why string, at *time.Time) {
+	l.states = append(l.states, SourceState{string(n.name), source, state, why, at})
 }
 
-// absent notes what the user layer may lack.
-func (l *layers) absent(n namedLayer, what, path string) {
+// noteMissing notes what the user layer may lack.
+func (l *sources) noteMissing(n layer, what, path string) {
 	l.notes = append(l.notes, fmt.Sprintf("no JVM options in %s: there is no such %s", path, what))
-	l.fact(n, path, sourceMissing, "", nil)
-	fmt.Fprintf(l.sum, "%q missing\n", path)
+	l.record(n, path, sourceMissing, "", nil)
+	fmt.Fprintf(l.hash, "%q missing\n", path)
 }
 
 // dir lists the files of a folder that count.
-func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
-	if !l.wanted(n, d.Dir, d.When) {
+func (l *sources) dir(n layer, d jvm.Dir) ([]string, error) {
+	if !l.applies(n, d.Dir, d.When) {
 		return nil, nil
 	}
 	entries, err := untrusted.ReadDir(d.Dir, maxOptionFiles) // in byte order
 	switch {
 	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
-		l.absent(n, "folder", d.Dir)
+		l.noteMissing(n, "folder", d.Dir)
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("cannot read JVM options (%s.dirs): %s: %w", n.path, d.Dir, err)
@@ -308,7 +308,7 @@ func (l *layers) dir(n namedLayer, d jvm.Dir) ([]string, error) {
 		out = append(out, path)
 	}
 	if len(out) == 0 {
-		l.fact(n, d.Dir, sourceRead, "it holds no *.opts file", nil)
+		l.record(n, d.Dir, sourceRead, "it holds no *.opts file", nil)
 	}
 	return out, nil
 }
@@ -320,35 +320,35 @@ func optionFileName(name string) bool {
 }
 
 // file adds the options of a file.
-func (l *layers) file(to *[]jvm.Option, n namedLayer, key, path string, parse func(name, content string) []jvm.Option) error {
+func (l *sources) file(to *[]jvm.Option, n layer, key, path string, parse func(name, content string) []jvm.Option) error {
 	data, err := readOptionFile(l.user, n.name, path)
 	switch {
 	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
-		l.absent(n, "file", path)
+		l.noteMissing(n, "file", path)
 		return nil
 	case err != nil:
 		return fmt.Errorf("cannot read JVM options (%s.%s): %s: %w", n.path, key, path, err)
 	}
-	fmt.Fprintf(l.sum, "%q %d\n", path, len(data))
-	l.sum.Write(data)
-	l.fact(n, path, sourceRead, "", nil)
+	fmt.Fprintf(l.hash, "%q %d\n", path, len(data))
+	l.hash.Write(data)
+	l.record(n, path, sourceRead, "", nil)
 	*to = append(*to, parse(path, string(data))...)
 	return nil
 }
 
 // fetchAll asks for every URL that counts, at the same time: each has its own
 // deadline.
-func (l *layers) fetchAll(ctx context.Context) {
+func (l *sources) fetchAll(ctx context.Context) {
 	l.fetched = map[string]fetched{}
 	var all sync.WaitGroup
 	var mu sync.Mutex // guards fetched
-	for _, n := range l.named() {
+	for _, n := range l.layers() {
 		for k, u := range n.cfg.URLs {
-			if ok, _ := u.When.Matches(l.outside.Vars, l.shared.Labels(), l.policy.ProfileName()); !ok {
+			if ok, _ := u.When.Matches(l.serviceEnv.Vars, l.shared.Labels(), l.policy.ProfileName()); !ok {
 				continue
 			}
 			all.Go(func() {
-				doc, err := l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.outside.Vars, l.shared.Labels()))
+				doc, err := l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.serviceEnv.Vars, l.shared.Labels()))
 				mu.Lock()
 				defer mu.Unlock()
 				l.fetched[urlID(n, k)] = fetched{doc, err}
@@ -358,7 +358,7 @@ func (l *layers) fetchAll(ctx context.Context) {
 	all.Wait()
 }
 
-func urlID(n namedLayer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k) }
+func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k) }
 
 // sourceOf puts a URL into the words of package remote.
 func sourceOf(u jvm.URL) remote.Source {
@@ -366,8 +366,8 @@ func sourceOf(u jvm.URL) remote.Source {
 }
 
 // document adds the options of a URL.
-func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) error {
-	if !l.wanted(n, redact.URL(u.URL), u.When) {
+func (l *sources) document(to *[]jvm.Option, n layer, k int, u jvm.URL) error {
+	if !l.applies(n, redact.URL(u.URL), u.When) {
 		return nil
 	}
 	got := l.fetched[urlID(n, k)]
@@ -386,8 +386,8 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes, func(n string) bool { return strings.HasPrefix(n, note) }) {
 		l.notes = append(l.notes, note+doc.Unkept.Error())
 	}
-	fmt.Fprintf(l.sum, "%q %q %q\n", doc.URL, doc.Text, doc.List)
-	l.fact(n, doc.URL, state, why, &at)
+	fmt.Fprintf(l.hash, "%q %q %q\n", doc.URL, doc.Text, doc.List)
+	l.record(n, doc.URL, state, why, &at)
 	options := append(jvm.ParseFile(doc.URL, doc.Text), jvm.ParseArgs(doc.URL, doc.List)...)
 	for i := range options {
 		options[i].Source += ", as of " + at.Format(time.RFC3339)
@@ -397,20 +397,20 @@ func (l *layers) document(to *[]jvm.Option, n namedLayer, k int, u jvm.URL) erro
 }
 
 // render sizes and merges, and says what the operator should know.
-func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, maxThreads int) (*Report, error) {
+func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, maxThreads int) (*Report, error) {
 	l.java = java.Major
 	in, err := l.input(ctx)
 	if err != nil {
 		return nil, err
 	}
-	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, asksJVM(l.cfg)
+	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, preflightWanted(l.cfg)
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
 	if l.flags != nil && in.NamesFlags() {
 		in.Target.Flags = l.flags(ctx, java.Java)
 	}
 	result, err := jvm.Render(in)
-	facts := &Report{JVM: java, Found: found, Result: result, Sources: append([]sourceFact{}, l.facts...), limits: l.limits, digest: l.digest(), own: l.own,
-		carried: l.carriedNames()}
+	facts := &Report{JVM: java, Found: found, Result: result, Sources: append([]SourceState{}, l.states...), limits: l.limits, sourceDigest: l.digest(), cgroup: l.own,
+		plugins: l.pluginNames()}
 	for _, w := range result.Warnings {
 		if jvm.VersionDependent(w.Code) {
 			continue // the JVM has the word
@@ -426,9 +426,9 @@ func (l *layers) render(ctx context.Context, java hotspot.JVM, found string, max
 	return facts, nil
 }
 
-// watched are the files and folders to be watched, whether they count now or not.
-func watched(c jvm.Config) (files, dirs []string) {
-	for _, n := range (&layers{cfg: c}).named() {
+// filesOf are the files and folders to be watched, whether they count now or not.
+func filesOf(c jvm.Config) (files, dirs []string) {
+	for _, n := range (&sources{cfg: c}).layers() {
 		for _, d := range n.cfg.Dirs {
 			dirs = append(dirs, d.Dir)
 		}

@@ -66,20 +66,20 @@ func TestLayerReadsAllSources(t *testing.T) {
 	when := func(value string) jvm.When {
 		return jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"ENV": {value}}}}
 	}
-	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{
+	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{
 		Options:  []jvm.Inline{{Option: "--add-exports"}, {Option: "a/b=c"}, {Option: "-Dskipped=1", When: when("uat")}},
 		Dirs:     []jvm.Dir{{Dir: dir + "/opts"}, {Dir: dir + "/none"}},
 		Files:    []jvm.File{{File: dir + "/jvm.options"}, {File: dir + "/fat.opts", When: when("fat")}, {File: dir + "/uat.opts", When: when("uat")}},
 		Argfiles: []jvm.File{{File: dir + "/jvm.args"}},
 		URLs:     []jvm.URL{asked(web.URL + "/list"), asked(web.URL + "/${APPID}?tier=${TIER}&token=${TOKEN}")},
 		Env:      []string{"APP_OPTS"}}},
-		outside: service.Environment{Vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}}, env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Denv=1"}},
+		serviceEnv: service.Environment{Vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}}, env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Denv=1"}},
 		shared: &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} }, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.input(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := ", as of " + l.facts[len(l.facts)-1].Time.Format(time.RFC3339)
+	at := ", as of " + l.states[len(l.states)-1].Time.Format(time.RFC3339)
 	want := `--add-exports a/b=c < jvm.user.options
 -Ddir=10 < /opts/10.opts:1
 -Ddir=20 < /opts/20.opts:1
@@ -99,7 +99,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		t.Errorf("it asked for %s", got)
 	}
 	var b strings.Builder
-	(&Report{Sources: l.facts}).explainSources(&b, l.facts[len(l.facts)-1].Time.Add(3*time.Minute), 0)
+	(&Report{Sources: l.states}).explainSources(&b, l.states[len(l.states)-1].Time.Add(3*time.Minute), 0)
 	for _, line := range []string{"jvm.user.options[2]  user   skipped: env ENV is not uat", "/uat.opts", "/none  ", "missing", "read, 3m ago"} {
 		if !strings.Contains(strings.Join(strings.Fields(b.String()), " "), strings.Join(strings.Fields(line), " ")) {
 			t.Errorf("explain lacks %q:\n%s", line, b.String())
@@ -122,14 +122,14 @@ func TestWindowsTextInEverySource(t *testing.T) {
 	defer web.Close()
 	text := func(name string) string { return "\ufeff-D" + name + "=1\r\n-D" + name + ".2=2\r\n" }
 	dir := write(t, map[string]string{"d/a.opts": text("dir"), "file": text("file"), "args": text("args"), "at": text("at"), "vm": text("vm"), "flags": "\ufeffMaxHeapSize=1g\r\n"})
-	l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{
+	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{
 		Options: []jvm.Inline{{Option: "-Dinline=1\r"}, {Option: "@" + dir + "/at\r"}, {Option: "-XX:VMOptionsFile=" + dir + "/vm"}, {Option: "-XX:Flags=" + dir + "/flags"}},
 		Dirs:    []jvm.Dir{{Dir: dir + "/d"}}, Files: []jvm.File{{File: dir + "/file"}}, Argfiles: []jvm.File{{File: dir + "/args"}},
 		URLs: []jvm.URL{asked(web.URL + "/list"), asked(web.URL + "/text")}, Env: []string{"APP_OPTS"}}},
 		env: service.Environment{Vars: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"), "JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
 			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
-		given:  []hooks.OutputOption{{Option: "-Dhook=1\r", Source: "hook"}},
-		shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
+		hookOptions: []hooks.OutputOption{{Option: "-Dhook=1\r", Source: "hook"}},
+		shared:      &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.scripted()
 	if err != nil {
 		t.Fatal(err)
@@ -160,9 +160,9 @@ func TestDigestOfSources(t *testing.T) {
 	dir := write(t, map[string]string{"a.opts": "-Da=1", "dir/b.opts": "-Db=1"})
 	read := func() string {
 		t.Helper()
-		l := &layers{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}}, Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
+		l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}}, Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
 			URLs: []jvm.URL{asked(web.URL)}}}, shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: dir + "/state"}}}
-		if _, err := l.fixed(t.Context()); err != nil {
+		if _, err := l.readConfigured(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return l.digest()
@@ -209,18 +209,18 @@ func TestNothingToWatch(t *testing.T) {
 	for name, launchers := range map[string]map[string]*Launcher{"no JVM": nil, "no sources": {"app": l}} {
 		r := NewDrift(nil, func() map[string]*Launcher { return launchers }, hclog.NewNullLogger())
 		r.Follow(t.Context())
-		if r.stop != nil || r.kick != nil {
-			t.Errorf("%s: something is watched: %+v", name, r.seen)
+		if r.stop != nil || r.recheck != nil {
+			t.Errorf("%s: something is watched: %+v", name, r.watched)
 		}
 	}
 	l.JVM.User.Dirs = []jvm.Dir{{Dir: "/app/opts"}}
 	l.JVM.Enforced.URLs = []jvm.URL{{URL: "http://config/z", Every: new(time.Minute)}}
 	one := func() map[string]*Launcher { return map[string]*Launcher{"app": l} }
-	if got := NewDrift(nil, one, hclog.NewNullLogger()).wanted(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 || got.Named != nil {
+	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 || got.Named != nil {
 		t.Errorf("to be watched: %+v", got)
 	}
 	l.JVM = jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@/b/../x"}, {Option: "-XX:Flags=/a"}, {Option: "-Dx=@/c"}, {Option: "@@d"}}}}
-	if got := NewDrift(nil, one, hclog.NewNullLogger()).wanted(); !slices.Equal(got.Named["app"], []string{"/a", "/b/../x"}) {
+	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); !slices.Equal(got.Named["app"], []string{"/a", "/b/../x"}) {
 		t.Errorf("named: %v", got.Named)
 	}
 }

@@ -12,25 +12,25 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// fromOutside says whether a process was ended by a signal that others send. A JVM
+// killedFromOutside says whether a process was ended by a signal that others send. A JVM
 // that catches one exits by itself, with the code that a shell gives.
-func fromOutside(e *incident.Exit) bool {
+func killedFromOutside(e *incident.Exit) bool {
 	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT), 128 + int(syscall.SIGHUP)}, e.Status())
 }
 
-// accused are the plugins that the words of a JVM which has died speak of. Where they
+// suspects are the plugins that the words of a JVM which has died speak of. Where they
 // are about an option without naming it, such as an agent that has failed, only who
 // carries such a one can be meant.
-func accused(output string, carried []plugin.JVMOptions) []string {
+func suspects(output string, carried []plugin.JVMOptions) []string {
 	topics := topicsOf(output)
-	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.JVMOptions) bool { return !carries(c, topics) })
-	if named := namesOf(meant, func(c plugin.JVMOptions) bool { return speaksOf(output, c) }); len(named) > 0 {
+	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.JVMOptions) bool { return !givesOption(c, topics) })
+	if named := namesOf(meant, func(c plugin.JVMOptions) bool { return mentions(output, c) }); len(named) > 0 {
 		return named
 	}
 	if len(meant) > 0 {
 		return namesOf(meant, func(plugin.JVMOptions) bool { return true })
 	}
-	return namesOf(carried, func(c plugin.JVMOptions) bool { return speaksOf(output, c) })
+	return namesOf(carried, func(c plugin.JVMOptions) bool { return mentions(output, c) })
 }
 
 // namesOf are the names of those that fit.
@@ -43,8 +43,8 @@ func namesOf(carried []plugin.JVMOptions, fits func(plugin.JVMOptions) bool) (ou
 	return out
 }
 
-// carries says whether a plugin gives an option that begins with one of the topics.
-func carries(c plugin.JVMOptions, topics []string) bool {
+// givesOption says whether a plugin gives an option that begins with one of the topics.
+func givesOption(c plugin.JVMOptions, topics []string) bool {
 	for _, options := range c.Options {
 		for _, o := range options {
 			if slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) }) {
@@ -55,16 +55,16 @@ func carries(c plugin.JVMOptions, topics []string) bool {
 	return false
 }
 
-// speaksOf says whether what a JVM has written names a plugin: its folder, a jar of
+// mentions says whether what a JVM has written names a plugin: its folder, a jar of
 // it, or an option that only it has given.
-func speaksOf(output string, c plugin.JVMOptions) bool {
+func mentions(output string, c plugin.JVMOptions) bool {
 	if strings.Contains(output, c.Dir+"/") {
 		return true
 	}
 	var refusal hotspot.StartupErrorReader
 	for line := range strings.Lines(output) {
 		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
-		if ok && len(blamed(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {
+		if ok && len(optionsMeant(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {
 			return true
 		}
 	}

@@ -44,11 +44,11 @@ func TestAccused(t *testing.T) {
 		"no thread":                           {"Exception in thread \"main\" java.lang.OutOfMemoryError: unable to create native thread\n", nil},
 		"the application":                     {"Exception in thread \"main\" java.lang.IllegalStateException: no\n", nil},
 	} {
-		if got := accused(tc.output, carried); !slices.Equal(got, tc.want) {
+		if got := suspects(tc.output, carried); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}
-	if got := accused(bind+report, carried[1:2]); !slices.Equal(got, []string{"heapdump"}) {
+	if got := suspects(bind+report, carried[1:2]); !slices.Equal(got, []string{"heapdump"}) {
 		t.Errorf("without one that has an agent: %q", got)
 	}
 	if !outOfMemory("Terminating due to java.lang.OutOfMemoryError: Java heap space\n") || outOfMemory("-XX:+ExitOnOutOfMemoryError\n") {
@@ -65,7 +65,7 @@ func TestFromOutside(t *testing.T) {
 		{incident.Exit{Code: -1, Signal: syscall.SIGKILL}, true}, {incident.Exit{Code: 130}, true}, {incident.Exit{Code: 129}, true},
 		{incident.Exit{Code: 143}, true}, {incident.Exit{Code: 1}, false}, {incident.Exit{Code: -1, Signal: syscall.SIGABRT}, false}, {incident.Exit{Code: 134}, false},
 	} {
-		if got := fromOutside(&tc.exit); got != tc.want {
+		if got := killedFromOutside(&tc.exit); got != tc.want {
 			t.Errorf("%s is from outside: %v", tc.exit.String(), got)
 		}
 	}

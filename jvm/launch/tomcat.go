@@ -23,8 +23,8 @@ import (
 // tomcatKind is a service of kind tomcat.
 type tomcatKind struct {
 	*Launcher
-	patterns sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
-	vague    sync.Once
+	patterns     sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
+	ownerUnknown sync.Once
 }
 
 // tomcatStart is what one start found out.
@@ -36,7 +36,7 @@ type tomcatStart struct {
 	server  tomcat.ServerXML
 	// serverErr is why server.xml cannot be read, and server not be trusted.
 	serverErr error
-	proof     tomcatProof
+	proof     readyProof
 	options   []jvm.Option // of the JVM; nil: it was started before our time
 	umask     int
 	notes     []string
@@ -59,30 +59,30 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []strin
 	}
 	layers := l.layers(r, without, s.env, s.dir, words)
 	l.readServer(s, nil, s.env.Vars)
-	if p.facts, err = layers.render(ctx, java, found, s.server.Threads()); err != nil {
+	if p.report, err = layers.render(ctx, java, found, s.server.Threads()); err != nil {
 		return p, err
 	}
-	p.warnings, s.options = layers.notes, p.facts.Result.Options
-	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.Vars, p.facts.Result.Env),
-		Vars: s.vars, CatalinaOpts: p.facts.Result.Argv(), OpensAsOptions: true})
-	p.facts.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
+	p.warnings, s.options = layers.notes, p.report.Result.Options
+	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.Vars, p.report.Result.Env),
+		Vars: s.vars, CatalinaOpts: p.report.Result.Argv(), OpensAsOptions: true})
+	p.report.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
 	return p, err
 }
 
 // launch looks at server.xml as that start reads it.
 func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 	s := p.tomcat
-	l.readServer(s, p.facts.argv, service.EnvironMap(p.environ))
+	l.readServer(s, p.report.argv, service.EnvironMap(p.environ))
 	if err := l.missing(s); err != nil {
 		return nil, err
 	}
-	s.proof = proofOf(s.server, s.serverErr, time.Now())
+	s.proof = newProof(s.server, s.serverErr, time.Now())
 	p.warnings = append(p.warnings, s.proof.notes()...)
 	out, err := l.watched(s)
 	if err != nil {
 		return nil, err
 	}
-	out.Learned, out.Spec.Umask = s.proof.kept(), &s.umask
+	out.AttachData, out.Spec.Umask = s.proof.marshal(), &s.umask
 	return out, nil
 }
 
@@ -95,8 +95,8 @@ func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
 	}
 	s := &tomcatStart{install: install, env: env}
 	l.readServer(s, nil, env.Vars)
-	if s.proof, err = learnedProof(learned); err != nil {
-		s.proof = proofOf(s.server, s.serverErr, time.Now())
+	if s.proof, err = parseProof(learned); err != nil {
+		s.proof = newProof(s.server, s.serverErr, time.Now())
 	}
 	return l.watched(s)
 }
@@ -151,15 +151,15 @@ func (l *tomcatKind) findJava(s *tomcatStart) (hotspot.JVM, string, error) {
 }
 
 // words are the options of the variables that catalina.sh reads.
-func (l *tomcatKind) words(r *service.Start, s *tomcatStart) ([]namedWords, error) {
+func (l *tomcatKind) words(r *service.Start, s *tomcatStart) ([]variableOptions, error) {
 	sources, err := s.install.UserOptions(s.env.Vars, s.vars)
 	if err != nil {
 		return nil, &OptionsError{err}
 	}
 	before, _ := s.install.UserOptions(r.Vars, nil) // only to compare
-	var out []namedWords
+	var out []variableOptions
 	for _, src := range sources {
-		w := namedWords{name: src.Var, words: src.Options}
+		w := variableOptions{name: src.Var, words: src.Options}
 		for _, b := range before {
 			if b.Var == src.Var {
 				w.given = b.Options

@@ -19,10 +19,10 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// tomcatProof is how a Tomcat is seen to be ready where no path is configured. It
+// readyProof is how a Tomcat is seen to be ready where no path is configured. It
 // depends on the command line and the files of its start, so it is kept with the
 // service.
-type tomcatProof struct {
+type readyProof struct {
 	Since time.Time `json:"since"` // of the start
 	// URL is the root of an HTTP connector, and AJP the address of another one; both
 	// empty: none can be asked, and Tomcat has to say that it has started.
@@ -34,10 +34,10 @@ type tomcatProof struct {
 	Unknown string `json:"unknown,omitempty"`
 }
 
-// proofOf finds what can be asked: an HTTP connector before one of AJP before anything
+// newProof finds what can be asked: an HTTP connector before one of AJP before anything
 // that listens.
-func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
-	p := tomcatProof{Since: since}
+func newProof(server tomcat.ServerXML, err error, since time.Time) readyProof {
+	p := readyProof{Since: since}
 	if err != nil {
 		p.Unknown = err.Error()
 		return p
@@ -47,12 +47,12 @@ func proofOf(server tomcat.ServerXML, err error, since time.Time) tomcatProof {
 		switch host, known := connectorHost(c); {
 		case c.Port.Set && c.Port.Number < 0 && c.Socket == "": // Tomcat does not start it
 		case c.HTTP() && filepath.IsAbs(c.Socket):
-			return tomcatProof{Since: since, URL: connectorScheme(c) + "://localhost/", Socket: c.Socket}
+			return readyProof{Since: since, URL: connectorScheme(c) + "://localhost/", Socket: c.Socket}
 		case c.Socket != "" || !c.Port.Set || c.Port.Number == 0:
 			unknown = append(unknown, unknownConnector(server.File, c))
 		case c.HTTP() && known:
 			url := connectorScheme(c) + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port.Number)) + "/"
-			return tomcatProof{Since: since, URL: url, Port: c.Port.Number}
+			return readyProof{Since: since, URL: url, Port: c.Port.Number}
 		case p.Port == 0:
 			p.Port = c.Port.Number
 			if known {
@@ -98,15 +98,15 @@ func connectorHost(c tomcat.Connector) (host string, known bool) {
 }
 
 // notes say what an operator should know of it.
-func (p tomcatProof) notes() []string {
+func (p readyProof) notes() []string {
 	if p.Unknown == "" {
 		return nil
 	}
 	return []string{p.Unknown + "; ready is when Tomcat says that it has started and a socket of it listens (or what ready.http asks)"}
 }
 
-// kept is what learnedProof reads.
-func (p tomcatProof) kept() string {
+// marshal is what learnedProof reads.
+func (p readyProof) marshal() string {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return ""
@@ -114,8 +114,8 @@ func (p tomcatProof) kept() string {
 	return string(data)
 }
 
-// learnedProof is that of a start that an earlier supervisor made.
-func learnedProof(learned string) (p tomcatProof, err error) {
+// parseProof is that of a start that an earlier supervisor made.
+func parseProof(learned string) (p readyProof, err error) {
 	err = json.Unmarshal([]byte(learned), &p)
 	return p, err
 }
@@ -129,7 +129,7 @@ func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
 	}
 	apps, _ := s.install.Applications(s.server)
 	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts, options: s.options,
-		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.Watch}
+		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.OnStartupLine}
 	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
 		w.asked = u.Path
 	}
@@ -139,18 +139,18 @@ func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
 		out.Port = proof.Port
 	}
 	out.Ready = l.probe(proof, out.Ready, w)
-	out.Watch, out.Explain, out.Overhear, out.Listen = w.line, w.explain, overhearTomcat(s.install.Base), w.listen(out.Listen)
+	out.OnStartupLine, out.Explain, out.WatchLogFile, out.WatchOutput = w.line, w.explain, watchTomcatLogs(s.install.Base), w.watchRunning(out.WatchOutput)
 	return out, nil
 }
 
 // configuredProof is p, unless ready.http says what is asked: then the port is that of
 // the URL, if it is one of this machine.
-func (l *tomcatKind) configuredProof(p tomcatProof) tomcatProof {
+func (l *tomcatKind) configuredProof(p readyProof) readyProof {
 	configured := l.Config.Ready.HTTP.URL
 	if configured == "" {
 		return p
 	}
-	p = tomcatProof{Since: p.Since, URL: configured, Socket: l.Config.Ready.HTTP.Socket}
+	p = readyProof{Since: p.Since, URL: configured, Socket: l.Config.Ready.HTTP.Socket}
 	if u, err := url.Parse(configured); err == nil && p.Socket == "" {
 		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
 			p.Port = service.PortOf(u)
@@ -159,9 +159,9 @@ func (l *tomcatKind) configuredProof(p tomcatProof) tomcatProof {
 	return p
 }
 
-// answers are the statuses that count where no path is configured: the root of a
+// provingStatuses are the statuses that count where no path is configured: the root of a
 // Tomcat without a ROOT application answers 404, and that proves enough.
-func answers() []int {
+func provingStatuses() []int {
 	var out []int
 	for code := 200; code < 500; code++ {
 		out = append(out, code)
@@ -171,9 +171,9 @@ func answers() []int {
 
 // probe looks once whether Tomcat is ready. configured is what the configuration asks
 // for; nil: nothing.
-func (l *tomcatKind) probe(proof tomcatProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
+func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
 	ready := l.Config.Ready
-	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: answers(),
+	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: provingStatuses(),
 		CertFile: ready.HTTP.CertFile, KeyFile: ready.HTTP.KeyFile}}.New(nil)
 	return probe.Func(func(ctx context.Context, p probe.Process) error {
 		own, ok := p.(*proc.Process)
@@ -209,7 +209,7 @@ func (l *tomcatKind) probe(proof tomcatProof, configured probe.Checker, w *tomca
 func (l *tomcatKind) owns(p *proc.Process, port int) error {
 	certain, err := p.OwnsListener(port)
 	if err == nil && !certain {
-		l.vague.Do(func() {
+		l.ownerUnknown.Do(func() {
 			l.log.Warn("cannot see whose socket listens; its user is the service's, which has to do", "port", port)
 		})
 	}

@@ -25,7 +25,7 @@ type tomcatWatch struct {
 	options   []jvm.Option // that the JVM was given
 	since     time.Time
 	serverErr error                               // why server.xml could not be read; nil: it was
-	next      func([]byte) supervisor.Observation // the line that readiness waits for; nil: none
+	next      func([]byte) supervisor.StartupLine // the line that readiness waits for; nil: none
 
 	mu     sync.Mutex // guards what follows
 	watch  *tomcat.OutputReader
@@ -35,9 +35,9 @@ type tomcatWatch struct {
 func (w *tomcatWatch) begin() { w.watch = tomcat.NewOutputReader(w.patterns) }
 
 // line looks at one line of output.
-func (w *tomcatWatch) line(line []byte) supervisor.Observation {
+func (w *tomcatWatch) line(line []byte) supervisor.StartupLine {
 	f, ok := w.read(line)
-	var o supervisor.Observation
+	var o supervisor.StartupLine
 	if w.next != nil {
 		o = w.next(line)
 	}
@@ -74,7 +74,7 @@ func (w *tomcatWatch) started() bool {
 }
 
 // notStarted is what is waited for where no connector can be asked.
-func (w *tomcatWatch) notStarted(p tomcatProof) string {
+func (w *tomcatWatch) notStarted(p readyProof) string {
 	text := "Tomcat has not said yet that it has started"
 	if p.Unknown != "" {
 		text += "; " + p.Unknown
@@ -117,14 +117,14 @@ func (w *tomcatWatch) serving(path, context string) string {
 	return best
 }
 
-// listen complains of the applications that failed in the start of a Tomcat that runs;
+// watchRunning complains of the applications that failed in the start of a Tomcat that runs;
 // what is deployed later does not count. before reads the lines first.
-func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) func() func([]byte) *supervisor.Complaint {
-	return func() func([]byte) *supervisor.Complaint {
+func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.HealthIssue) func() func([]byte) *supervisor.HealthIssue {
+	return func() func([]byte) *supervisor.HealthIssue {
 		hear := before()
 		again := &tomcatWatch{patterns: w.patterns, base: w.base, wanted: w.wanted, asked: w.asked, apps: w.apps, since: w.since}
 		again.begin()
-		return func(line []byte) *supervisor.Complaint {
+		return func(line []byte) *supervisor.HealthIssue {
 			if c := hear(line); c != nil || again.started() {
 				return c
 			}
@@ -133,15 +133,15 @@ func (w *tomcatWatch) listen(before func() func([]byte) *supervisor.Complaint) f
 				return nil
 			}
 			needed := again.needs(f.Context)
-			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
-				Ill: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
+			return &supervisor.HealthIssue{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
+				Unhealthy: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
 		}
 	}
 }
 
-// given is a refused option as it was written, and where.
-func (w *tomcatWatch) given(refused string) string {
-	for _, o := range blamed(w.options, hotspot.StartupError{Option: refused}) {
+// writtenOption is a refused option as it was written, and where.
+func (w *tomcatWatch) writtenOption(refused string) string {
+	for _, o := range optionsMeant(w.options, hotspot.StartupError{Option: refused}) {
 		if o.Source != "" {
 			return o.String() + " (" + o.Source + ")"
 		}
@@ -166,7 +166,7 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 	}
 	switch worst.Kind {
 	case tomcat.JVMOption:
-		worst.Option = w.given(worst.Option)
+		worst.Option = w.writtenOption(worst.Option)
 	case tomcat.ConnectorFailed:
 		if who := proc.PortHolder(worst.Port); worst.Port > 0 && who != "" {
 			return worst.String() + "; the port is held by another process" + who

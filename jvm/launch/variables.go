@@ -7,15 +7,15 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// namedWords are options that came from a variable.
-type namedWords struct {
+// variableOptions are options that came from a variable.
+type variableOptions struct {
 	name  string
 	words []string
 	given []string // those that were in it before setenv.sh
 }
 
 // variable adds the options of an environment variable.
-func (l *layers) variable(to *[]jvm.Option, name string) error {
+func (l *sources) variable(to *[]jvm.Option, name string) error {
 	split := jvm.SplitOptions
 	if slices.Contains(jvm.ReadVariables(), name) {
 		split = jvm.SplitVMOptions
@@ -24,15 +24,15 @@ func (l *layers) variable(to *[]jvm.Option, name string) error {
 	if err != nil {
 		return fmt.Errorf("cannot take JVM options from %s: %w", name, err)
 	}
-	given, _ := split(l.outside.Vars[name]) // only to compare
-	*to = append(*to, l.ofVariable(namedWords{name, words, given})...)
+	given, _ := split(l.serviceEnv.Vars[name]) // only to compare
+	*to = append(*to, l.withSource(variableOptions{name, words, given})...)
 	return nil
 }
 
-// ofVariable gives options of a variable with their source. setenv.sh usually puts its
+// withSource gives options of a variable with their source. setenv.sh usually puts its
 // own before or behind those that are there, whose source stays what it was.
-func (l *layers) ofVariable(w namedWords) []jvm.Option {
-	was, now, n := l.outside.Source(w.name), l.env.Source(w.name), len(w.given)
+func (l *sources) withSource(w variableOptions) []jvm.Option {
+	was, now, n := l.serviceEnv.Source(w.name), l.env.Source(w.name), len(w.given)
 	switch {
 	case was == now || n > len(w.words):
 	case slices.Equal(w.words[:n], w.given):

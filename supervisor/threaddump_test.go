@@ -58,7 +58,7 @@ func TestThreadDumpAsideFallsBack(t *testing.T) {
 	play(t, func(st *stage) {
 		st.out = newFakeOutput()
 		st.out.write("up")
-		st.ill(LiveRestart)
+		st.hangs(LiveRestart)
 		prepare := st.l.prepare
 		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 			l, err := prepare(ctx, n)

@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// gone remembers how often services were started that are not configured any more:
+// startCounters remembers how often services were started that are not configured any more:
 // when one is configured again its starts go on from there, and none has a number
 // that was used before. It may be used by several goroutines.
-type gone struct {
+type startCounters struct {
 	mu  sync.Mutex // guards gen
 	gen map[string]uint64
 }
 
 // resume takes up what an earlier supervisor kept, nil included.
-func (g *gone) resume(blob []byte) {
+func (g *startCounters) resume(blob []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.gen = map[string]uint64{}
@@ -24,7 +24,7 @@ func (g *gone) resume(blob []byte) {
 }
 
 // starts is how often a service was started before it went.
-func (g *gone) starts(name string) uint64 {
+func (g *startCounters) starts(name string) uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.gen[name]
@@ -34,7 +34,7 @@ func (g *gone) starts(name string) uint64 {
 const maxGone = 500
 
 // add remembers one more, and gives what is to be kept.
-func (g *gone) add(name string, gen uint64) []byte {
+func (g *startCounters) add(name string, gen uint64) []byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gen == nil || len(g.gen) >= maxGone {

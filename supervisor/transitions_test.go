@@ -22,7 +22,7 @@ import (
 func (st *stage) bring(state State) {
 	st.cfg.Restart.Policy, st.made = Always, "this"
 	st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
-		if state == Fatal || state == Exited || state == Delayed {
+		if state == Fatal || state == Exited || state == Backoff {
 			return nil, errors.New("no such file")
 		}
 		return readyWhen(func() error { return errors.New("not yet") })(ctx, n)
@@ -39,7 +39,7 @@ func (st *stage) bring(state State) {
 	}
 	switch state {
 	case Running:
-		st.tell(happening{event: EvReady})
+		st.tell(event{kind: EvReady})
 	case Stopping:
 		st.w.last().ignores = true
 		st.ask(EvStop)
@@ -48,9 +48,9 @@ func (st *stage) bring(state State) {
 }
 
 // tell lets something happen to the present start.
-func (st *stage) tell(h happening) {
+func (st *stage) tell(h event) {
 	h.gen = st.s.Snapshot().gen
-	st.s.happened <- h
+	st.s.events <- h
 	synctest.Wait()
 }
 
@@ -59,34 +59,34 @@ func (st *stage) cause(ev Event) {
 	switch ev {
 	case EvStart, EvStop, EvRestart:
 		st.ask(ev)
-	case EvChanged:
-		st.send(request{event: EvChanged, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, Made: "other"}})
-	case EvHooked:
-		st.tell(happening{event: ev, text: string(lifecycle.PreStart)})
-	case EvReleased, EvAsked, EvWell, EvOutlived:
-		st.tell(happening{event: ev})
+	case EvReconfigured:
+		st.send(request{event: EvReconfigured, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, ConfigHash: "other"}})
+	case EvHooksDone:
+		st.tell(event{kind: ev, text: string(lifecycle.PreStart)})
+	case EvUnblocked, EvStopCommandDone, EvLiveOK, EvConfirmed:
+		st.tell(event{kind: ev})
 	case EvAttached:
-		st.tell(happening{event: ev, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
-	case EvSick:
+		st.tell(event{kind: ev, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
+	case EvLiveFailed:
 		for range 3 {
-			st.tell(happening{event: ev, err: errors.New("no answer")})
+			st.tell(event{kind: ev, err: errors.New("no answer")})
 		}
-	case EvComplaint:
-		st.tell(happening{event: ev, err: &Complaint{Cause: incident.CauseJVMStarved, Text: "no memory", Ill: true}})
-	case EvSpawned:
-		st.tell(happening{event: EvSpawned, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
-	case EvNotBorn:
-		st.tell(happening{event: EvSpawned, err: errors.New("cannot fork")})
+	case EvHealthIssue:
+		st.tell(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
+	case EvPrepared:
+		st.tell(event{kind: EvPrepared, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
+	case EvSpawnFailed:
+		st.tell(event{kind: EvPrepared, err: errors.New("cannot fork")})
 	case EvReady:
-		st.tell(happening{event: EvReady})
-	case EvUnready:
-		st.tell(happening{event: EvUnready, err: errors.New("refused")})
-	case EvFailed:
-		st.tell(happening{event: EvFailed, text: "it said so"})
+		st.tell(event{kind: EvReady})
+	case EvNotReady:
+		st.tell(event{kind: EvNotReady, err: errors.New("refused")})
+	case EvFailureFound:
+		st.tell(event{kind: EvFailureFound, text: "it said so"})
 	case EvExited:
 		st.w.last().exits(3)
 		synctest.Wait()
-	case EvGroupGone:
+	case EvGroupEmpty:
 		p := st.w.last()
 		p.leave(map[int]bool{900: true})
 		p.exits(0)
@@ -110,18 +110,18 @@ const none State = ""
 // follows is what follows when an event meets a state; an event that is not
 // listed changes nothing.
 func follows(state State, ev Event) State {
-	noProcess := state == Stopped || state == Delayed || state == Exited || state == Fatal
-	if noProcess && (ev == EvExited || ev == EvGroupGone) {
+	noProcess := state == Stopped || state == Backoff || state == Exited || state == Fatal
+	if noProcess && (ev == EvExited || ev == EvGroupEmpty) {
 		return none
 	}
 	changes := map[State]map[Event]State{
 		Stopped: {EvStart: Starting, EvRestart: Starting},
-		Starting: {EvStop: Stopped, EvReady: Running, EvFailed: Delayed, EvComplaint: Delayed, EvExited: Delayed, EvGroupGone: Delayed,
-			EvDeadline: Delayed},
-		Running: {EvStop: Stopped, EvRestart: Starting, EvExited: Delayed, EvGroupGone: Delayed, EvSick: Delayed, EvChanged: Starting},
+		Starting: {EvStop: Stopped, EvReady: Running, EvFailureFound: Backoff, EvHealthIssue: Backoff, EvExited: Backoff, EvGroupEmpty: Backoff,
+			EvDeadline: Backoff},
+		Running: {EvStop: Stopped, EvRestart: Starting, EvExited: Backoff, EvGroupEmpty: Backoff, EvLiveFailed: Backoff, EvReconfigured: Starting},
 		// A start that cannot be made leads back to BACKOFF, here and in FATAL.
-		Delayed:  {EvStop: Stopped},
-		Stopping: {EvExited: Stopped, EvGroupGone: Stopped, EvDeadline: Stopped},
+		Backoff:  {EvStop: Stopped},
+		Stopping: {EvExited: Stopped, EvGroupEmpty: Stopped, EvDeadline: Stopped},
 		Exited:   {EvStop: Stopped},
 		Fatal:    {EvStop: Stopped},
 	}
@@ -144,11 +144,11 @@ func TestEveryEventInEveryState(t *testing.T) {
 					before := st.snap().gen
 					st.cause(ev)
 					st.want(want)
-					repeated := ev == EvStart || ev == EvRestart || ev == EvDeadline || ev == EvChanged && state != Stopped && state != Exited
+					repeated := ev == EvStart || ev == EvRestart || ev == EvDeadline || ev == EvReconfigured && state != Stopped && state != Exited
 					switch tried := st.snap().gen != before; {
 					case tried && !repeated:
 						t.Errorf("a start follows")
-					case !tried && (state == Delayed || state == Fatal) && repeated:
+					case !tried && (state == Backoff || state == Fatal) && repeated:
 						t.Errorf("no start follows")
 					}
 					st.l.becomes(nil) // whatever came of it, it can be started
@@ -176,10 +176,10 @@ func TestTableIsTheMachine(t *testing.T) {
 	for _, state := range States() {
 		for _, ev := range Events() {
 			if r := ruleOf(state, ev); r.leads == "" {
-				before := kept{State: state, Gen: 3}
-				s := &Service{kept: before}
-				r.do(s, happening{event: ev})
-				if !reflect.DeepEqual(s.kept, before) {
+				before := savedState{State: state, Gen: 3}
+				s := &Service{saved: before}
+				r.do(s, event{kind: ev})
+				if !reflect.DeepEqual(s.saved, before) {
 					t.Errorf("%s, %s: said to do nothing, and does", state, ev)
 				}
 			}
@@ -198,8 +198,8 @@ func TestTableIsInTheDocs(t *testing.T) {
 }
 
 func TestPrepareMeetsEveryEvent(t *testing.T) {
-	cases := map[Event]State{EvStart: Starting, EvStop: Stopped, EvRestart: Starting, EvNotBorn: Delayed, EvSpawned: Starting,
-		EvDeadline: Delayed}
+	cases := map[Event]State{EvStart: Starting, EvStop: Stopped, EvRestart: Starting, EvSpawnFailed: Backoff, EvPrepared: Starting,
+		EvDeadline: Backoff}
 	for ev, want := range cases {
 		t.Run(string(ev), func(t *testing.T) {
 			play(t, func(st *stage) {

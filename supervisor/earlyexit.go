@@ -9,8 +9,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Died is a process that has ended by itself soon after it was started.
-type Died struct {
+// EarlyExit is a process that has ended by itself soon after it was started.
+type EarlyExit struct {
 	Exit   *incident.Exit
 	Ran    time.Duration
 	Ready  bool   // its readiness had been proven
@@ -28,24 +28,24 @@ const amendOutput = 8 << 10
 // follows at once: from there on an end counts like any other.
 const maxAmends = 16
 
-// amend asks whether another start is to follow the one that has just failed.
-func (s *Service) amend(info *incident.Exit, ran time.Duration) {
-	ready := s.kept.State != Starting
-	if s.launch == nil || s.launch.Amend == nil || ready && ran >= amendTime || s.kept.Amends >= maxAmends {
+// askVariant asks whether another start is to follow the one that has just failed.
+func (s *Service) askVariant(info *incident.Exit, ran time.Duration) {
+	ready := s.saved.State != Starting
+	if s.launch == nil || s.launch.OnEarlyExit == nil || ready && ran >= amendTime || s.saved.EarlyExits >= maxAmends {
 		return
 	}
-	d := Died{Exit: info, Ran: ran, Ready: ready}
+	d := EarlyExit{Exit: info, Ran: ran, Ready: ready}
 	if out := s.output(); out != nil {
 		s.proc.FlushOutput()
-		d.Output = s.lastLines(out, max(s.kept.LogStart, out.End()-amendOutput))
+		d.Output = s.lastLines(out, max(s.saved.LogStart, out.End()-amendOutput))
 	}
-	why := s.launch.Amend(d)
+	why := s.launch.OnEarlyExit(d)
 	if why == "" {
 		return
 	}
-	s.kept.Amend = clip(why)
-	s.kept.Amends++
-	s.log.Warn("the next start is another one", "why", s.kept.Amend)
+	s.saved.NextVariant = clip(why)
+	s.saved.EarlyExits++
+	s.log.Warn("the next start is another one", "why", s.saved.NextVariant)
 }
 
 // lastLines are the lines of both streams from an offset on, each as a whole: a line
@@ -59,28 +59,28 @@ func (s *Service) lastLines(out output, from int64) []byte {
 	return b.Bytes()
 }
 
-// confirmLater waits until the end of a process would not be its start's fault any
+// watchStable waits until the end of a process would not be its start's fault any
 // more.
-func (s *Service) confirmLater(ctx context.Context) {
-	if s.launch.Confirm == nil || s.kept.Confirmed {
+func (s *Service) watchStable(ctx context.Context) {
+	if s.launch.OnStable == nil || s.saved.Confirmed {
 		return
 	}
-	gen, wait := s.kept.Gen, amendTime-time.Duration(s.world.Now()-s.kept.UpSince)
+	gen, wait := s.saved.Gen, amendTime-time.Duration(s.env.Now()-s.saved.UpSince)
 	go func() { // ends with ctx
 		select {
 		case <-time.After(max(wait, 0)):
-			s.report(ctx, happening{event: EvOutlived, gen: gen})
+			s.report(ctx, event{kind: EvConfirmed, gen: gen})
 		case <-ctx.Done():
 		}
 	}()
 }
 
-// outlived says once for each start that what it was started with is not deadly.
-func (s *Service) outlived(happening) {
-	if s.kept.Confirmed || s.launch == nil || s.launch.Confirm == nil {
+// confirmed says once for each start that what it was started with is not deadly.
+func (s *Service) confirmed(event) {
+	if s.saved.Confirmed || s.launch == nil || s.launch.OnStable == nil {
 		return
 	}
-	s.launch.Confirm()
-	s.kept.Confirmed = true
-	s.keep()
+	s.launch.OnStable()
+	s.saved.Confirmed = true
+	s.save()
 }

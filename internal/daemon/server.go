@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"sync"
@@ -19,23 +18,23 @@ import (
 // the application still runs.
 type apiServer struct {
 	ctx    context.Context
-	r      *reloader
+	r      *daemon
 	log    hclog.Logger
 	server *api.Server
 
-	mu       sync.Mutex   // guards what follows
-	listener net.Listener // nil: there is none
-	path     string       // empty: it was never opened
-	file     unix.Stat_t  // of the socket at path
-	told     string       // why it could not be opened, as last said
-	retry    *time.Timer  // nil: it was always opened at once
-	watched  bool
+	mu        sync.Mutex   // guards what follows
+	listener  net.Listener // nil: there is none
+	path      string       // empty: it was never opened
+	file      unix.Stat_t  // of the socket at path
+	lastError string       // why it could not be opened, as last said
+	retry     *time.Timer  // nil: it was always opened at once
+	watched   bool
 }
 
 func newAPIServer(ctx context.Context, b *backend, log hclog.Logger) *apiServer {
-	a := &apiServer{ctx: ctx, r: b.reloader, log: log}
-	a.server = api.New(api.Options{Backend: b, Version: b.reloader.program.Version, Log: log.Named("api"),
-		Viewers: func() []int { return a.r.plan().viewers() }, Events: a.r.journal.events, Member: b.confinedService})
+	a := &apiServer{ctx: ctx, r: b.daemon, log: log}
+	a.server = api.New(api.Options{Backend: b, Version: b.daemon.program.Version, Log: log.Named("api"),
+		Viewers: func() []int { return a.r.inForce().viewers() }, Events: a.r.journal.events, Member: b.confinedService})
 	return a
 }
 
@@ -45,12 +44,11 @@ func newAPIServer(ctx context.Context, b *backend, log hclog.Logger) *apiServer 
 func (a *apiServer) begin(rec *proc.Recovered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if fds := rec.Files[apiItem]; len(fds) == 1 {
-		f := os.NewFile(uintptr(fds[0]), "api")
+	if f, path, err := rec.TakeFile(apiItem); err == nil && f != nil {
 		l, err := net.FileListener(f)
 		f.Close()
 		if err == nil {
-			a.serve(l, string(rec.Blobs[apiItem]))
+			a.serve(l, string(path))
 			if conn, err := net.Dial("unix", a.path); err == nil {
 				conn.Close()
 			} else {
@@ -90,12 +88,12 @@ func (a *apiServer) open() {
 	}
 	wanted := a.path
 	if wanted == "" {
-		wanted = a.r.plan().config.API.Socket
+		wanted = a.r.inForce().config.API.Socket
 	}
 	l, path, err := api.Listen(wanted, os.Getenv)
 	if err != nil {
-		if err.Error() != a.told {
-			a.told = err.Error()
+		if err.Error() != a.lastError {
+			a.lastError = err.Error()
 			a.log.Warn("the API is off: status, stop and logs will not work", "error", err, "hint",
 				"repair it; it is opened again within a second or two")
 		}
@@ -107,9 +105,9 @@ func (a *apiServer) open() {
 		old := a.listener
 		time.AfterFunc(drainTime, func() { old.Close() })
 	}
-	a.told = ""
+	a.lastError = ""
 	a.serve(l, path)
-	if err := a.store(); err != nil { // another one is opened then
+	if err := a.r.m.FDStore().PutFile(apiItem, []byte(a.path), a.listener.(*net.UnixListener)); err != nil { // another one is opened then
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
 			"error", err)
 	}
@@ -123,24 +121,13 @@ func (a *apiServer) openLater() {
 	}
 	a.retry = time.AfterFunc(openPause, func() {
 		if a.ctx.Err() == nil {
-			a.keep()
+			a.reopenAndWatch()
 		}
 	})
 }
 
-// store puts the listener into the bag for the next supervisor; mu is held.
-func (a *apiServer) store() error {
-	raw, err := a.listener.(*net.UnixListener).SyscallConn()
-	if err != nil {
-		return err
-	}
-	var putErr error // not by File: its Fd would make the socket a blocking one
-	err = raw.Control(func(fd uintptr) { putErr = a.r.m.Put(apiItem, []byte(a.path), int(fd)) })
-	return errors.Join(err, putErr)
-}
-
-// keep opens the socket if it is not at its path, and from the first time on watches it.
-func (a *apiServer) keep() {
+// reopenAndWatch opens the socket if it is not at its path, and from the first time on watches it.
+func (a *apiServer) reopenAndWatch() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open()

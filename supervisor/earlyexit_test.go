@@ -13,9 +13,9 @@ import (
 
 // amending is a Launch that says why the next start is another one, and counts how
 // often a start is confirmed.
-func amending(ready func() error, why func(Died) string, confirmed *int) func(context.Context, int) (*Launch, error) {
+func amending(ready func() error, why func(EarlyExit) string, confirmed *int) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		l := &Launch{Amend: why, Confirm: func() { *confirmed++ }}
+		l := &Launch{OnEarlyExit: why, OnStable: func() { *confirmed++ }}
 		if ready != nil {
 			l.Ready = probe.Func(func(context.Context, probe.Process) error { return ready() })
 		}
@@ -39,18 +39,18 @@ func TestAmend(t *testing.T) {
 		"whatever the policy":      {notYet, Never, time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Starting},
 		"with success, but early":  {notYet, Always, time.Second, func(st *stage) { st.w.last().exits(0) }, 1, Starting},
 		"soon after it was ready":  {nil, Always, 9 * time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Running},
-		"long after it was ready":  {nil, Always, 10 * time.Second, func(st *stage) { st.w.last().exits(1) }, 0, Delayed},
+		"long after it was ready":  {nil, Always, 10 * time.Second, func(st *stage) { st.w.last().exits(1) }, 0, Backoff},
 		"as it should":             {nil, OnFailure, time.Second, func(st *stage) { st.w.last().exits(0) }, 0, Exited},
 		"asked to":                 {notYet, Always, time.Second, func(st *stage) { st.ask(EvStop) }, 0, Stopped},
-		"given up by us":           {notYet, Always, time.Second, func(st *stage) { st.tell(happening{event: EvFailed, text: "boom"}) }, 0, Delayed},
+		"given up by us":           {notYet, Always, time.Second, func(st *stage) { st.tell(event{kind: EvFailureFound, text: "boom"}) }, 0, Backoff},
 		"and left somebody behind": {notYet, Always, time.Second, func(st *stage) { st.w.last().leave(map[int]bool{900: false}); st.w.last().exits(1) }, 1, Starting},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			listened(t, func(st *stage, f *fakeListener) {
-				var asked []Died
+				var asked []EarlyExit
 				confirmed := 0
-				st.l.prepare = amending(c.ready, func(d Died) string {
+				st.l.prepare = amending(c.ready, func(d EarlyExit) string {
 					asked = append(asked, d)
 					return withoutIt
 				}, &confirmed)
@@ -74,8 +74,8 @@ func TestAmend(t *testing.T) {
 					t.Errorf("%+v", d)
 				}
 				snap := st.snap()
-				if snap.Restarts != 1 || st.s.kept.InARow != 0 || len(st.s.kept.Starts) != 0 || len(snap.Notes) != 1 || snap.Notes[0] != withoutIt {
-					t.Errorf("%+v, in a row %d", snap, st.s.kept.InARow)
+				if snap.Restarts != 1 || st.s.saved.InARow != 0 || len(st.s.saved.Starts) != 0 || len(snap.Notes) != 1 || snap.Notes[0] != withoutIt {
+					t.Errorf("%+v, in a row %d", snap, st.s.saved.InARow)
 				}
 				if life := f.life(); !strings.Contains(life, "exited stopped | pre-start started") || (c.ready != nil) != strings.Contains(life, "start-failed") {
 					t.Errorf("told: %s", life)
@@ -93,7 +93,7 @@ func TestAmendSurvives(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		play(t, func(st *stage) {
 			confirmed := 0
-			first := amending(nil, func(Died) string { return withoutIt }, &confirmed)
+			first := amending(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
 			st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 				if n > 1 {
 					return &Launch{}, nil
@@ -118,7 +118,7 @@ func TestAmendSurvives(t *testing.T) {
 				t.Errorf("notes %q", n)
 			}
 			st.w.last().exits(1)
-			st.want(Delayed)
+			st.want(Backoff)
 			st.sleep(time.Second)
 			if n := st.snap().Notes; len(n) != 0 {
 				t.Errorf("notes of a later start: %q", n)
@@ -131,11 +131,11 @@ func TestAmendSurvives(t *testing.T) {
 func TestAmendForEver(t *testing.T) {
 	play(t, func(st *stage) {
 		confirmed := 0
-		st.l.prepare = amending(nil, func(Died) string { return withoutIt }, &confirmed)
+		st.l.prepare = amending(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
 		st.w.startup = dieAtOnce
 		st.open()
 		st.ask(EvStart)
-		st.want(Delayed)
+		st.want(Backoff)
 		if n := st.w.count(); n != maxAmends+1 {
 			t.Errorf("%d starts", n)
 		}
@@ -160,7 +160,7 @@ func TestConfirm(t *testing.T) {
 		"for each start":           {0, func(st *stage) { st.until(time.Minute); st.ask(EvRestart); st.until(2 * time.Minute) }, 2},
 		"once":                     {0, func(st *stage) { st.until(time.Minute); st.crash(); st.until(2 * time.Minute) }, 1},
 		"by a later supervisor":    {0, func(st *stage) { st.until(5 * time.Second); st.crash(); st.until(10 * time.Second) }, 1},
-		"with other configuration": {0, func(st *stage) { st.until(5 * time.Second); st.cause(EvChanged); st.until(time.Minute) }, 1},
+		"with other configuration": {0, func(st *stage) { st.until(5 * time.Second); st.cause(EvReconfigured); st.until(time.Minute) }, 1},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestConfirm(t *testing.T) {
 						return errors.New("not yet")
 					}
 					return nil
-				}, func(Died) string { return "" }, &confirmed)
+				}, func(EarlyExit) string { return "" }, &confirmed)
 				st.open()
 				st.ask(EvStart)
 				c.story(st)
@@ -187,9 +187,9 @@ func TestConfirm(t *testing.T) {
 func TestNothingToAmend(t *testing.T) {
 	play(t, func(st *stage) {
 		confirmed := 0
-		st.l.prepare = amending(nil, func(Died) string { return "" }, &confirmed)
+		st.l.prepare = amending(nil, func(EarlyExit) string { return "" }, &confirmed)
 		st.up().die(proc.Exit{Code: 1})
-		st.want(Delayed)
+		st.want(Backoff)
 		st.wantNext(500 * time.Millisecond)
 	})
 }

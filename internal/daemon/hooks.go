@@ -29,27 +29,27 @@ type hookRunner struct {
 	*hooks.Runner // nil before begin
 	log           hclog.Logger
 	journal       *journal
-	book          atomic.Pointer[hooks.Registry]
+	registry      atomic.Pointer[hooks.Registry]
 
-	mu      sync.Mutex // guards what follows
-	own     []hooks.ResolvedHook
-	leaving []hooks.ResolvedHook // of services that are not configured any more, for their end
-	plugins []hooks.ResolvedHook
-	config  config.Config
-	said    map[string]bool // what was told of hook files, once each
+	mu         sync.Mutex // guards what follows
+	configured []hooks.ResolvedHook
+	teardown   []hooks.ResolvedHook // of services that are not configured any more, for their end
+	plugins    []hooks.ResolvedHook
+	config     config.Config
+	logged     map[string]bool // what was told of hook files, once each
 }
 
 // newHookRunner makes the one of this supervisor; nothing runs before begin.
 func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
-	return &hookRunner{log: log.Named("hooks"), journal: journal, said: map[string]bool{}}
+	return &hookRunner{log: log.Named("hooks"), journal: journal, logged: map[string]bool{}}
 }
 
-// begin goes on with what an earlier supervisor has begun. It must come before
+// start goes on with what an earlier supervisor has begun. It must come before
 // supervisor.New, which ends processes that nobody has claimed.
-func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
-	h.renew(r.plan())
+func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, r *daemon) {
+	h.setPlan(r.inForce())
 	machine, past := hooks.NewManagerHost(m, rec)
-	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.book.Load, Env: service.EnvironMap(os.Environ()),
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.registry.Load, Env: service.EnvironMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
 		OnDone:   h.journal.hooks, OnPluginFailure: r.plugins.OnHookFailure,
@@ -58,27 +58,27 @@ func (h *hookRunner) begin(m *proc.Manager, rec *proc.Recovered, r *reloader) {
 		}})
 }
 
-// renew takes over the hooks of a setup.
-func (h *hookRunner) renew(plan *setup) {
+// setPlan takes over the hooks of a setup.
+func (h *hookRunner) setPlan(plan *plan) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if left := leaving(h.own, h.config, plan); len(left) > 0 {
-		h.leaving = left
+	if left := teardownHooks(h.configured, h.config, plan); len(left) > 0 {
+		h.teardown = left
 	}
-	h.leaving = slices.DeleteFunc(h.leaving, func(b hooks.ResolvedHook) bool { _, back := plan.config.Services[b.Services[0]]; return back })
-	h.own, h.config = plan.hooks, plan.config
+	h.teardown = slices.DeleteFunc(h.teardown, func(b hooks.ResolvedHook) bool { _, back := plan.config.Services[b.Services[0]]; return back })
+	h.configured, h.config = plan.hooks, plan.config
 	for _, p := range plan.hookNotes {
-		if text := p.Error(); !h.said[text] {
-			h.said[text] = true
+		if text := p.Error(); !h.logged[text] {
+			h.logged[text] = true
 			h.log.Warn("hook files", "problem", text)
 		}
 	}
-	h.rebind()
+	h.rebuild()
 }
 
-// leaving are the hooks for the end of services that another configuration does not
+// teardownHooks are the hooks for the end of services that another configuration does not
 // have any more: whoever removes a service removes what is its own with it.
-func leaving(own []hooks.ResolvedHook, before config.Config, next *setup) (out []hooks.ResolvedHook) {
+func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (out []hooks.ResolvedHook) {
 	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
 		if _, stays := next.config.Services[name]; stays {
 			continue
@@ -96,18 +96,18 @@ func leaving(own []hooks.ResolvedHook, before config.Config, next *setup) (out [
 	return out
 }
 
-// renewPlugins takes over the hooks of the active plugins.
-func (h *hookRunner) renewPlugins(bound []hooks.ResolvedHook) {
+// setPlugins takes over the hooks of the active plugins.
+func (h *hookRunner) setPlugins(bound []hooks.ResolvedHook) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.plugins = bound
-	h.rebind()
+	h.rebuild()
 }
 
-// rebind puts both into force. h.mu is held.
-func (h *hookRunner) rebind() {
-	bound := slices.Concat(h.own, h.leaving, h.plugins)
-	h.book.Store(hooks.NewRegistry(bound, factsOf(h.config)))
+// rebuild puts both into force. h.mu is held.
+func (h *hookRunner) rebuild() {
+	bound := slices.Concat(h.configured, h.teardown, h.plugins)
+	h.registry.Store(hooks.NewRegistry(bound, factsOf(h.config)))
 }
 
 // labels are those of the configuration that the hooks are of.
@@ -138,8 +138,8 @@ func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.Re
 	return append(hooks.ResolveConfig(&cfg.Hooks.ByEvent, source), files...), problems, nil
 }
 
-// any says whether there are hooks at all.
-func (h *hookRunner) any() bool { return len(h.book.Load().All()) > 0 }
+// hasHooks says whether there are hooks at all.
+func (h *hookRunner) hasHooks() bool { return len(h.registry.Load().All()) > 0 }
 
 // Tell publishes an occurrence.
 func (h *hookRunner) Tell(o lifecycle.Occurrence) {
@@ -153,14 +153,14 @@ func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	return h.Runner.Await(ctx, o)
 }
 
-// changed tells that another configuration is in force.
-func (h *hookRunner) changed(by string) {
+// configChanged tells that another configuration is in force.
+func (h *hookRunner) configChanged(by string) {
 	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
 	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
 }
 
-// given is what hooks have given to a user's processes for the present start of a service.
-func (h *hookRunner) given(service string, uid int) hooks.Output {
+// output is what hooks have given to a user's processes for the present start of a service.
+func (h *hookRunner) output(service string, uid int) hooks.Output {
 	if h == nil || h.Runner == nil {
 		return hooks.Output{}
 	}

@@ -17,11 +17,14 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logqueue"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/memory"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -80,8 +83,8 @@ func Run(program Program) int {
 	dropOneProcessor()
 	debug.SetGCPercent(startPercent)
 	outlets := logs.StdSinks()
-	queue := newLogQueue(outlets[1])
-	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: queue, Level: hclog.Info})
+	queue := logqueue.New(outlets[1], logLines)
+	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: redactedLog{queue}, Level: hclog.Info})
 	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Sinks: outlets,
 		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: launch.OOMRaise})
 	if err != nil {
@@ -94,50 +97,61 @@ func Run(program Program) int {
 	}()
 	code := runSupervisor(m, rec, log, queue, sigs, program)
 	m.Logs.Flush(flushTime)
-	queue.flush(flushTime)
+	queue.Flush(flushTime)
 	m.Final(code.code, code.grace)
 	return 0 // the init has the word, also after our end
 }
 
-// ending is how the container ends.
-type ending struct {
+// logLines is how many lines of our own log wait for a stderr that stalls.
+const logLines = 512
+
+// redactedLog is our own log without its secrets; hclog calls Write once for each line.
+type redactedLog struct{ *logqueue.Queue }
+
+func (l redactedLog) Write(line []byte) (int, error) {
+	_, err := l.Queue.Write([]byte(redact.Text(string(line))))
+	return len(line), err
+}
+
+// result is how the container ends.
+type result struct {
 	code  int
 	grace time.Duration
 }
 
 // runSupervisor runs the services until the container ends.
-func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logQueue, sigs chan os.Signal, program Program) ending {
+func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal, program Program) result {
 	opts, err := program.Parse(program.Args)
 	if err != nil {
-		return ending{code: program.Report(err)}
+		return result{code: program.Report(err)}
 	}
 	if opts == nil {
-		return ending{}
+		return result{}
 	}
-	r := &reloader{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
-	r.hooks = newHookRunner(log, r.journal)
-	if err := r.begin(rec); err != nil {
-		return ending{code: program.Report(err)}
+	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
+	d.hooks = newHookRunner(log, d.journal)
+	if err := d.begin(rec); err != nil {
+		return result{code: program.Report(err)}
 	}
-	r.level()
+	d.setLogLevel()
 	if opts.Alone() { // the init can run it with less
 		m.OnLack(func(err error) {
 			log.Error("the command cannot be started here", "error", err)
-			queue.flush(flushTime)
+			queue.Flush(flushTime)
 			os.Exit(exit.TryLater)
 		})
 	}
-	r.hooks.begin(m, rec, r)
-	r.sup = supervisor.New(m, rec, r.plan().set(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
-		Reload: func() { r.api.keep(); r.reloadFor("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.after, Stops: r.journal.stopping,
-		Listener: r.hooks})
-	r.jvms = launch.NewDrift(r.sup, func() map[string]*launch.Launcher { return r.plan().jvmLaunchers() }, log)
+	d.hooks.start(m, rec, d)
+	d.sup = supervisor.New(m, rec, d.inForce().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
+		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After, Stops: d.journal.stopping,
+		Listener: d.hooks})
+	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: r.sup, upgrades: newUpgrades(m, program.Version, log), jvmTools: newJVMTools(r.sup, r.plan().jvms.Attacher, log), reloader: r}
-	r.api = newAPIServer(ctx, b, log)
-	serve := func() { r.api.begin(rec) }
-	if rec.Starts > 1 || r.hooks.any() {
+	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), Tools: tools.New(d.sup, d.inForce().jvms.Attacher, log, stateFolder(os.Geteuid(), os.Getenv)), daemon: d}
+	d.api = newAPIServer(ctx, b, log)
+	serve := func() { d.api.begin(rec) }
+	if rec.Starts > 1 || d.hooks.hasHooks() {
 		serve() // somebody may be waiting for it, and hooks may ask it
 	} else {
 		time.AfterFunc(apiDelay, serve) // the services first
@@ -145,18 +159,18 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	time.AfterFunc(settleTime, func() {
 		signals.NotifyFirst(sigs)
 		signals.NotifyRest(sigs)
-		r.watch(ctx)
-		r.api.keep()
+		d.watch(ctx)
+		d.api.reopenAndWatch()
 		debug.SetGCPercent(laterPercent)
 		memory.ReleaseStartup()
 		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // what the search for debuggers has used
 	})
-	code := r.sup.Run(ctx, rec)
-	return ending{code: code, grace: r.sup.Grace()}
+	code := d.sup.Run(ctx, rec)
+	return result{code: code, grace: d.sup.Grace()}
 }
 
-// nothingToRun says so, and why Tomcat does not count.
-func nothingToRun(noTomcat error) error {
+// errNothingToRun says so, and why Tomcat does not count.
+func errNothingToRun(noTomcat error) error {
 	why, hint, _ := strings.Cut(noTomcat.Error(), "\nhint: ")
 	if hint != "" {
 		hint = ", or " + hint

@@ -1,4 +1,4 @@
-package daemon
+package logqueue
 
 import (
 	"bytes"
@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // gate is a reader of our log that reads nothing until it is opened.
@@ -26,9 +24,9 @@ func (g *gate) Write(p []byte) (int, error) {
 	return g.Buffer.Write(p)
 }
 
-func TestLogQueueDoesNotBlock(t *testing.T) {
+func TestQueueDoesNotBlock(t *testing.T) {
 	g := &gate{entered: make(chan struct{}, 1), open: make(chan struct{})}
-	q := newLogQueue(g)
+	q := New(g, 100)
 	fmt.Fprintln(q, "first")
 	<-g.entered // it is being written: the queue itself is empty
 	size := cap(q.entries)
@@ -36,12 +34,12 @@ func TestLogQueueDoesNotBlock(t *testing.T) {
 		fmt.Fprintf(q, "line %d\n", k)
 	}
 	from := time.Now()
-	q.flush(10 * time.Millisecond)
+	q.Flush(10 * time.Millisecond)
 	if took := time.Since(from); took > 5*time.Second {
 		t.Errorf("a flush of 10 ms took %v", took)
 	}
 	close(g.open)
-	q.flush(10 * time.Second)
+	q.Flush(10 * time.Second)
 	text := g.String()
 	if !strings.HasPrefix(text, "first\nline 10\n") {
 		t.Errorf("the oldest lines are still there: %.60q", text)
@@ -54,25 +52,15 @@ func TestLogQueueDoesNotBlock(t *testing.T) {
 	}
 }
 
-func TestLogQueueKeepsOrder(t *testing.T) {
+func TestQueueKeepsOrder(t *testing.T) {
 	var b bytes.Buffer
-	q := newLogQueue(&b)
-	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: q, DisableTime: true})
+	q := New(&b, 200)
 	for k := range 100 {
-		log.Info("line", "number", k)
+		fmt.Fprintf(q, "line %d\n", k)
 	}
-	q.flush(10 * time.Second)
+	q.Flush(10 * time.Second)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	if len(lines) != 100 || lines[99] != "[INFO]  stoker: line: number=99" {
+	if len(lines) != 100 || lines[99] != "line 99" {
 		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
-	}
-}
-
-func TestCommandName(t *testing.T) {
-	for argv, want := range map[string]string{"/bin/sh": "sh", "java": "java", "./Run.sh": "un.sh", "/opt/-x": "x", "/opt/你好": "command",
-		"/": "command", "a_b.c-d": "a_b.c-d", strings.Repeat("a", 100): strings.Repeat("a", 64)} {
-		if got := commandName([]string{argv}); got != want {
-			t.Errorf("%q: %q, want %q", argv, got, want)
-		}
 	}
 }

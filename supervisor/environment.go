@@ -15,16 +15,16 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// world is the Supervisor as its services see it.
-type world struct{ s *Supervisor }
+// supervisorEnv is the Supervisor as its services see it.
+type supervisorEnv struct{ s *Supervisor }
 
 // environment is what the services get.
 func (s *Supervisor) environment() environment {
-	w := world{s}
+	w := supervisorEnv{s}
 	return environment{w, w, w, s.incidents, s.opts.Listener}
 }
 
-func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
+func (w supervisorEnv) Start(ctx context.Context, spec proc.Spec) (Process, error) {
 	spec.Modest = true
 	p, err := w.s.m.Start(ctx, spec)
 	if err != nil {
@@ -33,7 +33,7 @@ func (w world) Start(ctx context.Context, spec proc.Spec) (Process, error) {
 	return p, nil
 }
 
-func (w world) Log(name string) *logs.Log {
+func (w supervisorEnv) Log(name string) *logs.Log {
 	if l, ok := w.s.logs.Load(name); ok {
 		return l.(*logs.Log)
 	}
@@ -51,24 +51,24 @@ func (w world) Log(name string) *logs.Log {
 	return l
 }
 
-func (w world) Keep(name string, state []byte) {
+func (w supervisorEnv) SaveState(name string, state []byte) {
 	if err := w.s.m.Put(servicePrefix+name, state); err != nil {
 		w.s.log.Error("cannot keep the state of a service", "name", name, "error", err)
 	}
 }
 
-func (w world) Changed() { w.s.Changed() }
+func (w supervisorEnv) ProcessesChanged() { w.s.updateStopPlan() }
 
-func (w world) Moved() { w.s.Moved() }
+func (w supervisorEnv) StateChanged() { w.s.wakeWaiters() }
 
-func (w world) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
+func (w supervisorEnv) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
 
-func (w world) MayStop(name string) string { return w.s.mayStop(w.s.set.Load(), name) }
+func (w supervisorEnv) MayStop(name string) string { return w.s.mayStop(w.s.set.Load(), name) }
 
 // outputTime bounds how long our log waits for a service's output to be read.
 const outputTime = 200 * time.Millisecond
 
-func (w world) LogAfterOutput(name string) {
+func (w supervisorEnv) LogAfterOutput(name string) {
 	l, ok := w.s.logs.Load(name)
 	if !ok || l.(*logs.Log) == nil || w.s.opts.LogAfter == nil {
 		return
@@ -81,7 +81,7 @@ func (w world) LogAfterOutput(name string) {
 // started: a hundred that start together need one.
 const oomAge = 100 * time.Millisecond
 
-func (w world) OOM(cgroups []string, fresh bool) incident.OOMCount {
+func (w supervisorEnv) OOM(cgroups []string, fresh bool) incident.OOMCount {
 	if w.s.opts.OOM == nil {
 		return incident.OOMCount{}
 	}
@@ -96,18 +96,18 @@ func (w world) OOM(cgroups []string, fresh bool) incident.OOMCount {
 	return w.s.oom
 }
 
-func (w world) Left(name string) {
-	go w.s.left(name) // ends with the service
+func (w supervisorEnv) RemovedStopped(name string) {
+	go w.s.remove(name) // ends with the service
 }
 
-func (w world) Rested() {
+func (w supervisorEnv) EndedForGood() {
 	select {
-	case w.s.rested <- struct{}{}:
+	case w.s.endedForGood <- struct{}{}:
 	default:
 	}
 }
 
-func (w world) Now() int64 { return initproto.BootNow() }
+func (w supervisorEnv) Now() int64 { return initproto.BootNow() }
 
 // planEntry is a service's line of the stop plan.
 type planEntry struct {
@@ -121,8 +121,8 @@ type planEntry struct {
 // hundred services that start together need one, not a hundred.
 const planDelay = 2 * time.Millisecond
 
-// Changed has the stop plan renewed in a moment.
-func (s *Supervisor) Changed() {
+// updateStopPlan has the stop plan renewed in a moment.
+func (s *Supervisor) updateStopPlan() {
 	if s.planDue.CompareAndSwap(false, true) {
 		time.AfterFunc(planDelay, s.putPlan)
 	}
@@ -156,8 +156,8 @@ func (s *Supervisor) putPlan() {
 	}
 }
 
-// keptID is the id of the process that belongs to a kept state.
-func keptID(name string, state []byte) string {
+// savedID is the id of the process that belongs to a kept state.
+func savedID(name string, state []byte) string {
 	var k struct {
 		Gen uint64 `json:"gen"`
 	}

@@ -112,7 +112,7 @@ func options() Options {
 }
 
 func TestRunUntilTheEnd(t *testing.T) {
-	over := kept{State: Exited, Gen: 4, Exit: &incident.Exit{Code: 3}}
+	over := savedState{State: Exited, Gen: 4, Exit: &incident.Exit{Code: 3}}
 	term := &initproto.Msg{Type: initproto.Signal, Seq: 7, Signal: int(syscall.SIGTERM), Count: 1, Stops: 1}
 	cases := map[string]struct {
 		blobs     map[string]any
@@ -122,7 +122,7 @@ func TestRunUntilTheEnd(t *testing.T) {
 		want      int
 		asked     bool // what to start
 	}{
-		"TERM":                               {signal: term, blobs: map[string]any{"service/app": kept{State: Stopped}}},
+		"TERM":                               {signal: term, blobs: map[string]any{"service/app": savedState{State: Stopped}}},
 		"TERM while it cannot be started":    {signal: term, want: 1, asked: true},
 		"TERM told to the supervisor before": {stop: 1, blobs: map[string]any{"service/app": over}, want: 3},
 		"nothing is started after TERM":      {stop: 1},
@@ -137,13 +137,13 @@ func TestRunUntilTheEnd(t *testing.T) {
 			init, m, rec := connect(t, c.blobs, c.stop)
 			cfg, l := defaults(), &cannotStart{}
 			cfg.Essential = c.essential
-			s := New(m, rec, Set{Main: "app", StopTimeout: 8 * time.Second, Definitions: []Definition{
+			s := New(m, rec, ServiceSet{Main: "app", StopTimeout: 8 * time.Second, Definitions: []Definition{
 				{Name: "app", Kind: "process", Config: cfg, Launcher: l}}}, options())
 			code := make(chan int, 1)
 			go func() { code <- s.Run(t.Context(), rec) }() // ends with the stop
 			if c.signal != nil {
 				limit := time.Now().Add(10 * time.Second)
-				for c.asked && s.set.Load().services["app"].snap.Load().State != Delayed && time.Now().Before(limit) {
+				for c.asked && s.set.Load().services["app"].snap.Load().State != Backoff && time.Now().Before(limit) {
 					runtime.Gosched()
 				}
 				if err := init.conn.Send(c.signal); err != nil {
@@ -169,7 +169,7 @@ func TestRunUntilTheEnd(t *testing.T) {
 
 func TestInitGone(t *testing.T) {
 	init, m, rec := connect(t, nil, 0)
-	s := New(m, rec, Set{}, options())
+	s := New(m, rec, ServiceSet{}, options())
 	init.conn.Close()
 	if code := s.Run(t.Context(), rec); code != exit.InitFailed {
 		t.Errorf("code %d", code)
@@ -178,13 +178,13 @@ func TestInitGone(t *testing.T) {
 
 // setOf is a Supervisor without an init over services of a bubble.
 func setOf(services ...*Service) *Supervisor {
-	s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), moved: make(chan struct{}, 1)}
-	byName, want := map[string]*Service{}, Set{Main: "app", StopTimeout: 8 * time.Second}
+	s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), wake: make(chan struct{}, 1)}
+	byName, want := map[string]*Service{}, ServiceSet{Main: "app", StopTimeout: 8 * time.Second}
 	for _, svc := range services {
 		byName[svc.name] = svc
 		want.Definitions = append(want.Definitions, Definition{Name: svc.name, Config: svc.cfg})
 	}
-	s.set.Store(newSet(want, byName))
+	s.set.Store(newActiveSet(want, byName))
 	return s
 }
 
@@ -297,7 +297,7 @@ func TestReady(t *testing.T) {
 	cases := map[string]Snapshot{
 		"":              {State: Running},
 		"b is STARTING": {State: Starting},
-		"b is BACKOFF":  {State: Delayed},
+		"b is BACKOFF":  {State: Backoff},
 		"b is STOPPING": {State: Stopping},
 		"b is FATAL":    {State: Fatal},
 		"b is EXITED":   {State: Exited, Exit: &incident.Exit{Code: 1}},

@@ -1,4 +1,4 @@
-package daemon
+package tools
 
 import (
 	"context"
@@ -52,13 +52,13 @@ const longestDump = time.Hour
 // heapDump has the JVM write its heap into a file that is not there yet. A JVM
 // cannot be kept from what it has begun: it goes on where nobody waits any more, and
 // until it is done it is not asked again.
-func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
+func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
 	if d.want.GZ {
 		if err := d.compresses(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := j.place(d); err != nil {
+	if err := j.openFolder(d); err != nil {
 		return nil, err
 	}
 	if err := d.checkRoom(ctx); err != nil {
@@ -66,9 +66,9 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 		return nil, err
 	}
 	file := d.path()
-	if !j.begin(d.p.Pid(), file) {
+	if !j.beginDump(d.p.Pid(), file) {
 		_ = d.folder.Close()
-		return nil, refusal(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s writes another heap dump", d.service)
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s writes another heap dump", d.service)
 	}
 	var size int64
 	done := make(chan error, 1)
@@ -78,7 +78,7 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 		defer cancel()
 		var err error
 		size, err = d.write(ctx)
-		j.end(d.p.Pid()) // whoever has the answer may ask for the next
+		j.endDump(d.p.Pid()) // whoever has the answer may ask for the next
 		done <- err
 	}()
 	select {
@@ -87,13 +87,13 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 			return nil, err
 		}
 	case <-ctx.Done():
-		return nil, refusal(http.StatusGatewayTimeout, api.CodeTimeout, "ls -l "+file+" shows how far it is; --timeout waits longer",
+		return nil, apiError(http.StatusGatewayTimeout, api.CodeTimeout, "ls -l "+file+" shows how far it is; --timeout waits longer",
 			"the heap dump of %s is not done after %v, and the JVM goes on with it", d.service, d.want.Timeout)
 	}
 	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, size))), nil
 }
 
-func (j *jvmTools) begin(pid int, file string) bool {
+func (j *Tools) beginDump(pid int, file string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.dumps[pid] != "" {
@@ -103,7 +103,7 @@ func (j *jvmTools) begin(pid int, file string) bool {
 	return true
 }
 
-func (j *jvmTools) end(pid int) {
+func (j *Tools) endDump(pid int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.dumps, pid)
@@ -122,7 +122,7 @@ func (d *heapDump) compresses(ctx context.Context) error {
 	for line := range strings.Lines(text) {
 		if version, ok := strings.CutPrefix(line, "JDK "); ok {
 			if major := hotspot.ParseMajor(strings.TrimSpace(version)); major > 0 && major < firstToCompress {
-				return refusal(http.StatusUnprocessableEntity, "not-supported", "leave --gz out, and compress the file afterwards",
+				return apiError(http.StatusUnprocessableEntity, "not-supported", "leave --gz out, and compress the file afterwards",
 					"the JVM of %s is a Java %d, and compresses heap dumps from %d on", d.service, major, firstToCompress)
 			}
 		}
@@ -130,16 +130,16 @@ func (d *heapDump) compresses(ctx context.Context) error {
 	return nil
 }
 
-// place opens the folder of the dump, where nothing of its name is yet.
-func (j *jvmTools) place(d *heapDump) error {
+// openFolder opens the folder of the dump, where nothing of its name is yet.
+func (j *Tools) openFolder(d *heapDump) error {
 	file := filepath.Clean(d.want.File)
 	if d.want.File == "" {
 		if j.folder == "" {
-			return refusal(http.StatusUnprocessableEntity, "not-supported", "stoker jvm heapdump "+d.service+" FILE",
+			return apiError(http.StatusUnprocessableEntity, "not-supported", "stoker jvm heapdump "+d.service+" FILE",
 				"stoker has no folder to keep heap dumps in")
 		}
 		if err := makeDumpFolder(j.folder); err != nil {
-			return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place",
+			return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place",
 				"cannot make the folder for heap dumps: %v", err)
 		}
 		file = filepath.Join(j.folder, d.service+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".hprof")
@@ -157,13 +157,13 @@ func (j *jvmTools) place(d *heapDump) error {
 	})
 	switch {
 	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
-		err = refusal(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
 	case err == nil:
-		err = refusal(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
 	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
-		err = refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write",
+		err = apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write",
 			"cannot write %s: %v", file, err)
 	}
 	if d.folder != nil {
@@ -241,15 +241,15 @@ func (d *heapDump) checkRoom(ctx context.Context) error {
 	var fsInfo unix.Statfs_t
 	dir := d.folder.Name()
 	if err := unix.Fstatfs(int(d.folder.Fd()), &fsInfo); err != nil {
-		return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write", "cannot write to %s: %v", dir, err)
+		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write", "cannot write to %s: %v", dir, err)
 	}
 	if fsInfo.Type == unix.TMPFS_MAGIC {
-		return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a disk or a volume; --force writes it all the same",
+		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a disk or a volume; --force writes it all the same",
 			"%s is in memory (tmpfs): a heap dump there counts as memory of the container", dir)
 	}
 	free, need := int64(fsInfo.Bavail)*fsInfo.Bsize, used+used/5 //nolint:unconvert // their types differ by machine
 	if free < need {
-		return refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume; --force writes it all the same",
+		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume; --force writes it all the same",
 			"a heap dump of %s may need %d MiB, and %s has %d MiB free", d.service, need>>20+1, dir, free>>20)
 	}
 	return nil
@@ -293,14 +293,14 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 	}
 	switch {
 	case ok:
-		if size, err = d.look(nil); err != nil {
+		if size, err = d.stat(nil); err != nil {
 			return 0, fmt.Errorf("cannot find the heap dump that the JVM says it has written: %w", err)
 		}
 		return size, nil
 	case err != nil && ctx.Err() != nil: // it may still write
 		return 0, err
 	case strings.HasPrefix(why, "Unable to create "): // perhaps another's: the JVM does not overwrite
-		return 0, refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a new file in a folder that the service's user may write",
+		return 0, apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a new file in a folder that the service's user may write",
 			"the JVM of %s says: %s", d.service, why)
 	}
 	if err != nil { // whatever the words of one that ends
@@ -311,23 +311,23 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		}
 	}
 	left := "; the part that was written is removed"
-	if _, removeErr := d.look(func() error { return unix.Unlinkat(int(d.folder.Fd()), d.name, 0) }); errors.Is(removeErr, fs.ErrNotExist) {
+	if _, removeErr := d.stat(func() error { return unix.Unlinkat(int(d.folder.Fd()), d.name, 0) }); errors.Is(removeErr, fs.ErrNotExist) {
 		left = ""
 	} else if removeErr != nil {
 		left = "; a part is left: " + removeErr.Error()
 	}
 	if err != nil {
-		return 0, refusal(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives",
+		return 0, apiError(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives",
 			"the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
 	}
-	return 0, refusal(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume", "the JVM of %s says: %s%s",
+	return 0, apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume", "the JVM of %s says: %s%s",
 		d.service, why, left)
 }
 
-// look gives the size of the dump, and then does with it what may be done as the JVM.
+// stat gives the size of the dump, and then does with it what may be done as the JVM.
 // What is not a file of its user is no dump: then that may even be another's that the
 // JVM has put there.
-func (d *heapDump) look(then func() error) (size int64, err error) {
+func (d *heapDump) stat(then func() error) (size int64, err error) {
 	as := d.at.As()
 	err = as.Do(func() error {
 		var st unix.Stat_t

@@ -11,16 +11,16 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Set is what is to run.
-type Set struct {
+// ServiceSet is what is to run.
+type ServiceSet struct {
 	Definitions []Definition
 	Main        string        // whose exit code the container gets; empty: none
 	StopTimeout time.Duration // the budget of the whole shutdown
 	OnFatal     string        // OnFatalStay or OnFatalExit; empty: stay
 }
 
-// set is a Set at work: a value, replaced as a whole by a reload.
-type set struct {
+// activeSet is a Set at work: a value, replaced as a whole by a reload.
+type activeSet struct {
 	*graph
 	services    map[string]*Service
 	inOrder     []*Service // as the graph has them
@@ -32,10 +32,10 @@ type set struct {
 	onFatal     string
 }
 
-// newSet puts a set together. Services that are not defined any more are in it
+// newActiveSet puts a set together. Services that are not defined any more are in it
 // until they are gone.
-func newSet(want Set, services map[string]*Service) *set {
-	s := &set{services: services, kinds: map[string]string{}, logs: map[string]logs.Options{},
+func newActiveSet(want ServiceSet, services map[string]*Service) *activeSet {
+	s := &activeSet{services: services, kinds: map[string]string{}, logs: map[string]logs.Options{},
 		main: want.Main, stopTimeout: want.StopTimeout, onFatal: want.OnFatal}
 	defs := want.Definitions
 	for _, d := range defs {
@@ -58,7 +58,7 @@ func newSet(want Set, services map[string]*Service) *set {
 
 // leftOver defines the services of which the bag still knows and the
 // configuration does not: a reload was cut short.
-func leftOver(want Set, rec *proc.Recovered) []Definition {
+func leftOver(want ServiceSet, rec *proc.Recovered) []Definition {
 	var out []Definition
 	for _, item := range slices.Sorted(maps.Keys(rec.Blobs)) {
 		name, ok := strings.CutPrefix(item, servicePrefix)
@@ -67,9 +67,9 @@ func leftOver(want Set, rec *proc.Recovered) []Definition {
 		}
 		d := Definition{Name: name, Launcher: noLauncher{}, Config: Config{SuccessCodes: []int{0, 143}, Restart: Restart{Policy: Never},
 			Stop: Stop{Signal: "TERM", Timeout: max(want.StopTimeout-2*time.Second, want.StopTimeout/2)}}}
-		var k kept
-		if json.Unmarshal(rec.Blobs[item], &k) == nil && k.LeavingStop != nil {
-			d.Config.Stop = *k.LeavingStop
+		var k savedState
+		if json.Unmarshal(rec.Blobs[item], &k) == nil && k.RemovedStop != nil {
+			d.Config.Stop = *k.RemovedStop
 		}
 		out = append(out, d)
 	}

@@ -14,17 +14,17 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// hears is a Launch that complains of lines which begin with "ill ", and whose
+// hears is a Launch that complains of lines which begin with "issue ", and whose
 // kind is the rest.
 func hears(live probe.Checker) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Live: live, Listen: func() func([]byte) *Complaint {
-			return func(line []byte) *Complaint {
-				kind, ok := strings.CutPrefix(string(line), "ill ")
+		return &Launch{Live: live, WatchOutput: func() func([]byte) *HealthIssue {
+			return func(line []byte) *HealthIssue {
+				kind, ok := strings.CutPrefix(string(line), "issue ")
 				if !ok {
 					return nil
 				}
-				return &Complaint{Kind: kind, Cause: incident.CauseJVMStarved, Text: "no " + kind, Ill: true}
+				return &HealthIssue{Kind: kind, Cause: incident.CauseJVMStarved, Text: "no " + kind, Unhealthy: true}
 			}
 		}}, nil
 	}
@@ -34,23 +34,23 @@ func TestIllnessIsReported(t *testing.T) {
 	play(t, func(st *stage) {
 		st.out, st.l.prepare = newFakeOutput(), hears(nil)
 		p := st.up()
-		for _, line := range []string{"well", "ill heap", "ill heap", "ill metaspace"} {
+		for _, line := range []string{"well", "issue heap", "issue heap", "issue metaspace"} {
 			st.out.write(line)
 			st.sleep(time.Millisecond)
 		}
 		st.sleep(liveOnTime)
 		st.want(Running)
-		if snap := st.snap(); snap.Ill != "no heap; no metaspace" || snap.Reported {
-			t.Errorf("%q, reported %v", snap.Ill, snap.Reported)
+		if snap := st.snap(); snap.Issue != "no heap; no metaspace" || snap.Reported {
+			t.Errorf("%q, reported %v", snap.Issue, snap.Reported)
 		}
-		if ready, not := setOf(st.s).Ready(); ready || !slices.Equal(not, []string{"app is ill"}) {
+		if ready, not := setOf(st.s).Ready(); ready || !slices.Equal(not, []string{"app is unhealthy"}) {
 			t.Errorf("ready %v, %q", ready, not)
 		}
 		for range 2 { // the next supervisor reads all of it again
 			st.crash()
 			st.sleep(liveOnTime)
-			if snap := st.snap(); snap.Ill != "no heap; no metaspace" || snap.State != Running {
-				t.Errorf("after a takeover %q, %s", snap.Ill, snap.State)
+			if snap := st.snap(); snap.Issue != "no heap; no metaspace" || snap.State != Running {
+				t.Errorf("after a takeover %q, %s", snap.Issue, snap.State)
 			}
 		}
 		cases := st.w.cases()
@@ -60,8 +60,8 @@ func TestIllnessIsReported(t *testing.T) {
 		p.wantSignals(t)
 		st.ask(EvRestart)
 		st.sleep(10 * time.Second)
-		if snap := st.snap(); snap.Ill != "" && snap.State == Running {
-			t.Errorf("the next start is ill too: %q", snap.Ill)
+		if snap := st.snap(); snap.Issue != "" && snap.State == Running {
+			t.Errorf("the next start is unhealthy too: %q", snap.Issue)
 		}
 	})
 }
@@ -78,10 +78,10 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 					return nil
 				}
 				st.up()
-				st.out.write("ill heap")
+				st.out.write("issue heap")
 				st.sleep(liveOnTime)
 				st.want(want)
-				if ends := st.snap().ends; ends != (then == LiveStopContainer) {
+				if ends := st.snap().endsContainer; ends != (then == LiveStopContainer) {
 					t.Errorf("the container ends: %v", ends)
 				}
 				if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseJVMStarved {
@@ -91,10 +91,10 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 					return
 				}
 				st.sleep(10 * time.Second)
-				if snap := st.snap(); snap.Restarts != 1 || snap.Ill != "" && snap.State != Running {
-					t.Errorf("%d restarts, %q in %s", snap.Restarts, snap.Ill, snap.State)
+				if snap := st.snap(); snap.Restarts != 1 || snap.Issue != "" && snap.State != Running {
+					t.Errorf("%d restarts, %q in %s", snap.Restarts, snap.Issue, snap.State)
 				}
-				if n := len(st.s.kept.Starts); n != 0 {
+				if n := len(st.s.saved.Starts); n != 0 {
 					t.Errorf("%d ends count for the limit: it worked", n)
 				}
 			})
@@ -120,7 +120,7 @@ func TestIllnessBeforeReadiness(t *testing.T) {
 		}
 		st.open()
 		st.ask(EvStart)
-		st.out.write("ill heap")
+		st.out.write("issue heap")
 		st.sleep(time.Second)
 		st.want(Starting)
 		if len(st.w.cases()) > 0 {
@@ -129,8 +129,8 @@ func TestIllnessBeforeReadiness(t *testing.T) {
 		ready.Store(true)
 		st.sleep(3 * time.Second)
 		st.want(Running)
-		if len(st.w.cases()) != 1 || st.snap().Ill != "no heap" {
-			t.Errorf("%d cases, %q", len(st.w.cases()), st.snap().Ill)
+		if len(st.w.cases()) != 1 || st.snap().Issue != "no heap" {
+			t.Errorf("%d cases, %q", len(st.w.cases()), st.snap().Issue)
 		}
 	})
 }
@@ -140,7 +140,7 @@ func TestIllnessThatIsTheEnd(t *testing.T) {
 	play(t, func(st *stage) {
 		st.out, st.l.prepare = newFakeOutput(), hears(nil)
 		p := st.up()
-		st.out.write("ill heap")
+		st.out.write("issue heap")
 		st.sleep(liveOnTime / 2)
 		p.exits(3)
 		st.sleep(10 * time.Second)
@@ -155,9 +155,9 @@ func TestIllnessOverheard(t *testing.T) {
 	play(t, func(st *stage) {
 		var over atomic.Int32
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Overhear: func(ctx context.Context, complain func(*Complaint)) {
+			return &Launch{WatchLogFile: func(ctx context.Context, complain func(*HealthIssue)) {
 				for range 2 {
-					complain(&Complaint{Kind: "heap", Cause: incident.CauseJVMStarved, Text: "no heap", Ill: true})
+					complain(&HealthIssue{Kind: "heap", Cause: incident.CauseJVMStarved, Text: "no heap", Unhealthy: true})
 				}
 				<-ctx.Done()
 				over.Add(1)
@@ -165,8 +165,8 @@ func TestIllnessOverheard(t *testing.T) {
 		}
 		st.up()
 		st.sleep(liveOnTime)
-		if cases := st.w.cases(); len(cases) != 1 || st.snap().Ill != "no heap" {
-			t.Errorf("%d cases, %q", len(cases), st.snap().Ill)
+		if cases := st.w.cases(); len(cases) != 1 || st.snap().Issue != "no heap" {
+			t.Errorf("%d cases, %q", len(cases), st.snap().Issue)
 		}
 		st.ask(EvStop)
 		st.sleep(10 * time.Second)
@@ -187,7 +187,7 @@ func TestVerify(t *testing.T) {
 	}{
 		{"as it should be", nil, []string{"found"}, 0},
 		{"nobody can look", errors.New("cannot attach"), []string{"found", "cannot attach"}, 0},
-		{"another one", &Complaint{Cause: incident.CauseJVMDiffers, Text: "it is another one"}, []string{"found", "it is another one"}, 1},
+		{"another one", &HealthIssue{Cause: incident.CauseJVMDiffers, Text: "it is another one"}, []string{"found", "it is another one"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, func(st *stage) {
@@ -206,8 +206,8 @@ func TestVerify(t *testing.T) {
 				p := st.up()
 				st.sleep(2 * time.Second)
 				st.want(Running)
-				if snap := st.snap(); !slices.Equal(snap.Notes, c.notes) || snap.Ill != "" {
-					t.Errorf("notes %q, ill %q", snap.Notes, snap.Ill)
+				if snap := st.snap(); !slices.Equal(snap.Notes, c.notes) || snap.Issue != "" {
+					t.Errorf("notes %q, issue %q", snap.Notes, snap.Issue)
 				}
 				st.crash()
 				st.sleep(10 * time.Second)
@@ -229,7 +229,7 @@ func TestVerifyOfAnEarlierStart(t *testing.T) {
 					return nil
 				}
 				time.Sleep(4 * time.Second)
-				return &Complaint{Cause: incident.CauseJVMDiffers, Text: "it was another one"}
+				return &HealthIssue{Cause: incident.CauseJVMDiffers, Text: "it was another one"}
 			}}, nil
 		}
 		st.up()
@@ -250,13 +250,13 @@ func TestDegraded(t *testing.T) {
 		st.cfg.Live.Then = LiveRestart
 		alive := probe.Func(func(context.Context, probe.Process) error { return nil })
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Live: alive, Listen: func() func([]byte) *Complaint {
-				return func(line []byte) *Complaint {
+			return &Launch{Live: alive, WatchOutput: func() func([]byte) *HealthIssue {
+				return func(line []byte) *HealthIssue {
 					app, ok := strings.CutPrefix(string(line), "failed ")
 					if !ok {
 						return nil
 					}
-					return &Complaint{Kind: app, Cause: incident.CauseDegraded, Text: app + " failed", Degraded: true, Detail: func(context.Context) string {
+					return &HealthIssue{Kind: app, Cause: incident.CauseDegraded, Text: app + " failed", Degraded: true, Detail: func(context.Context) string {
 						time.Sleep(time.Second)
 						if app == "/b" {
 							return ""
@@ -274,8 +274,8 @@ func TestDegraded(t *testing.T) {
 		check := func(when string) {
 			t.Helper()
 			snap := st.snap()
-			if snap.State != Running || snap.Ill != "" || snap.Degraded != "/a failed: no database; /b failed" && snap.Degraded != "/b failed; /a failed: no database" {
-				t.Errorf("%s: %s, ill %q, degraded %q", when, snap.State, snap.Ill, snap.Degraded)
+			if snap.State != Running || snap.Issue != "" || snap.Degraded != "/a failed: no database; /b failed" && snap.Degraded != "/b failed; /a failed: no database" {
+				t.Errorf("%s: %s, issue %q, degraded %q", when, snap.State, snap.Issue, snap.Degraded)
 			}
 			if ready, not := setOf(st.s).Ready(); !ready {
 				t.Errorf("%s: not ready: %q", when, not)
@@ -292,7 +292,7 @@ func TestDegraded(t *testing.T) {
 			st.out.write(fmt.Sprint("failed /", k, strings.Repeat("x", 2000)))
 		}
 		st.sleep(10 * time.Second)
-		if n := len(st.s.kept.Complaints); n != maxComplaints || len(st.w.bag) > maxState {
+		if n := len(st.s.saved.HealthIssues); n != maxComplaints || len(st.w.bag) > maxState {
 			t.Errorf("%d complaints are kept in %d bytes", n, len(st.w.bag))
 		}
 		p.wantSignals(t)

@@ -1,4 +1,7 @@
-package pid1
+// Package initstore is the fd store of the init: the items that a supervisor keeps for the
+// next one, within limits, in order. The init understands one of them, the stop plan. The
+// supervisor's side is internal/fdstore.
+package initstore
 
 import (
 	"bytes"
@@ -32,8 +35,8 @@ type item struct {
 	reported logpipes.Lost  // of lost, to the present supervisor
 }
 
-// store is the fd store: what a new supervisor gets back, in the order in which it was put.
-type store struct {
+// Store is the fd store: what a new supervisor gets back, in the order in which it was put.
+type Store struct {
 	items   map[string]*item
 	order   []string
 	bytes   int // of all items
@@ -45,11 +48,12 @@ type store struct {
 	pids    map[int]int // number of items that follow a child
 	plan    []byte      // the stop plan, parsed when it is needed
 	drainer *logpipes.Drainer
-	watch   *logpipes.Watch // nil: not made yet
+	// Watch reports that a service writes; nil: not made yet.
+	Watch *logpipes.Watch
 }
 
-func newStore() *store {
-	s := &store{items: map[string]*item{}, pids: map[int]int{}, maxFds: maxItems}
+func New() *Store {
+	s := &Store{items: map[string]*item{}, pids: map[int]int{}, maxFds: maxItems}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && limit.Cur < maxItems+ownFds {
 		s.maxFds = max(int(limit.Cur)-ownFds, 1)
@@ -57,17 +61,17 @@ func newStore() *store {
 	return s
 }
 
-// follows reports whether an item is about this child.
-func (s *store) follows(pid int) bool { return s.pids[pid] > 0 }
+// Follows reports whether an item is about this child.
+func (s *Store) Follows(pid int) bool { return s.pids[pid] > 0 }
 
-// mayFollow reports whether any child may be a process of the supervisor.
-func (s *store) mayFollow() bool { return s.intents > 0 || s.refused }
+// MayFollow reports whether any child may be a process of the supervisor.
+func (s *Store) MayFollow() bool { return s.intents > 0 || s.refused }
 
-// put keeps m. An item that is put again keeps its place, and its descriptors when the new
+// Put keeps m. An item that is put again keeps its place, and its descriptors when the new
 // message has none. An error means that there is no room; the older item of that name
 // stays. The record of a process is kept without its descriptors then: its exit must be
 // reported.
-func (s *store) put(m *initproto.Msg, raw []byte) error {
+func (s *Store) Put(m *initproto.Msg, raw []byte) error {
 	old := s.items[m.Name]
 	if err := s.checkRoom(m, raw, old); err != nil {
 		initproto.CloseAll(m.Fds)
@@ -88,7 +92,7 @@ func (s *store) put(m *initproto.Msg, raw []byte) error {
 	for _, k := range m.Pipes {
 		if k >= 0 && k < len(m.Fds) && len(it.pipes) < len(m.Fds) {
 			it.pipes = append(it.pipes, m.Fds[k])
-			s.watch.Add(m.Fds[k])
+			s.Watch.Add(m.Fds[k])
 		}
 	}
 	if old == nil {
@@ -113,7 +117,7 @@ func (s *store) put(m *initproto.Msg, raw []byte) error {
 }
 
 // checkFds reports that there is no room for the descriptors of m.
-func (s *store) checkFds(m *initproto.Msg, old *item) error {
+func (s *Store) checkFds(m *initproto.Msg, old *item) error {
 	had := 0
 	if old != nil {
 		had = len(old.fds)
@@ -128,7 +132,7 @@ func (s *store) checkFds(m *initproto.Msg, old *item) error {
 }
 
 // checkRoom reports that there is no room for m, its descriptors aside.
-func (s *store) checkRoom(m *initproto.Msg, raw []byte, old *item) error {
+func (s *Store) checkRoom(m *initproto.Msg, raw []byte, old *item) error {
 	had := 0
 	if old != nil {
 		had = len(old.raw)
@@ -144,8 +148,8 @@ func (s *store) checkRoom(m *initproto.Msg, raw []byte, old *item) error {
 	return nil
 }
 
-// del forgets an item.
-func (s *store) del(name string) {
+// Delete forgets an item.
+func (s *Store) Delete(name string) {
 	it := s.items[name]
 	if it == nil {
 		return
@@ -161,7 +165,7 @@ func (s *store) del(name string) {
 
 // discount takes an item out of the counts, and closes its descriptors unless its
 // successor has them.
-func (s *store) discount(it *item, closeFds bool) {
+func (s *Store) discount(it *item, closeFds bool) {
 	s.bytes, s.fds, s.pipes = s.bytes-len(it.raw), s.fds-len(it.fds), s.pipes-len(it.pipes)
 	if it.intent {
 		s.intents--
@@ -175,13 +179,71 @@ func (s *store) discount(it *item, closeFds bool) {
 		return
 	}
 	for _, fd := range it.pipes {
-		s.watch.Remove(fd)
+		s.Watch.Remove(fd)
 	}
 	initproto.CloseAll(it.fds)
 }
 
+// HasIntent reports whether a process may exist without a known pid.
+func (s *Store) HasIntent() bool { return s.intents > 0 }
+
+// Empty reports whether nothing is kept.
+func (s *Store) Empty() bool { return len(s.items) == 0 }
+
+// Clear forgets every item.
+func (s *Store) Clear() {
+	for _, name := range slices.Clone(s.order) {
+		s.Delete(name)
+	}
+}
+
+// MaxFds is how many descriptors can be kept.
+func (s *Store) MaxFds() int { return s.maxFds }
+
+// StopPlan is the stop plan as it was put.
+func (s *Store) StopPlan() []byte { return s.plan }
+
+// Replay yields the packet and the descriptors of each item, in order, for a new supervisor.
+func (s *Store) Replay(yield func(packet []byte, fds []int) bool) {
+	for _, name := range s.order {
+		it := s.items[name]
+		it.reported = logpipes.Lost{}
+		if !yield(it.raw, it.fds) {
+			return
+		}
+	}
+}
+
+// LostReports are the messages about output that was discarded since the last ones, in
+// totals for each item.
+func (s *Store) LostReports() []*initproto.Msg {
+	var out []*initproto.Msg
+	for _, name := range s.order {
+		if it := s.items[name]; *it.lost != it.reported {
+			it.reported = *it.lost
+			out = append(out, &initproto.Msg{Type: initproto.Lost, Name: name,
+				Bytes: it.reported.Bytes, Lines: it.reported.Lines, PipeBytes: &it.reported.PipeBytes})
+		}
+	}
+	return out
+}
+
+// HasPipes reports whether an item has log pipes.
+func (s *Store) HasPipes() bool { return s.pipes > 0 }
+
+// StartWatching makes Watch; false: it cannot now.
+func (s *Store) StartWatching() bool {
+	if s.Watch = logpipes.NewWatch(); s.Watch == nil {
+		return false
+	}
+	for _, p := range s.logPipes() {
+		s.Watch.Add(p.FD)
+	}
+	return true
+}
+
 // logPipes are the pipes of all items.
-func (s *store) logPipes() []logpipes.Pipe {
+func (s *Store) logPipes() []logpipes.Pipe {
 	var out []logpipes.Pipe
 	for _, it := range s.items {
 		for k, fd := range it.pipes {
@@ -191,23 +253,24 @@ func (s *store) logPipes() []logpipes.Pipe {
 	return out
 }
 
-// canDrain reports whether there is a pipe to drain and no drainer yet.
-func (s *store) canDrain() bool { return s.drainer == nil && s.pipes > 0 }
+// CanDrain reports whether there is a pipe to drain and no drainer yet.
+func (s *Store) CanDrain() bool { return s.drainer == nil && s.pipes > 0 }
 
-// startDraining begins to discard, and to count, what services write; false: it cannot now.
-func (s *store) startDraining() bool {
+// StartDraining begins to discard, and to count, what services write; false: it cannot now.
+func (s *Store) StartDraining() bool {
 	s.drainer = logpipes.Drain(s.logPipes())
 	return s.drainer != nil
 }
 
-func (s *store) stopDraining() {
+// StopDraining ends it.
+func (s *Store) StopDraining() {
 	if s.drainer != nil {
 		s.drainer.Stop()
 		s.drainer = nil
 	}
 }
 
-// pipesMostlyFull reports whether a log pipe is more than half full: it is not read.
-func (s *store) pipesMostlyFull() bool {
+// PipesMostlyFull reports whether a log pipe is more than half full: it is not read.
+func (s *Store) PipesMostlyFull() bool {
 	return slices.ContainsFunc(s.logPipes(), logpipes.Pipe.MostlyFull)
 }

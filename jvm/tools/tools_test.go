@@ -1,4 +1,4 @@
-package daemon
+package tools
 
 import (
 	"bufio"
@@ -71,7 +71,7 @@ const flood = "(flood)"
 const breaksOff = "(breaks off)"
 
 // playJVM begins the play; answer gives the text for a command, after its status.
-func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *jvmTools) {
+func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *Tools) {
 	t.Helper()
 	lib := filepath.Join(t.TempDir(), "libjvm.so")
 	if err := os.WriteFile(lib, make([]byte, os.Getpagesize()), 0o600); err != nil {
@@ -102,7 +102,7 @@ func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *j
 			p.serve(conn)
 		}
 	}()
-	j := newJVMTools(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger())
+	j := New(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger(), "")
 	j.folder = filepath.Join(t.TempDir(), "state", "heapdumps")
 	return p, j
 }
@@ -134,7 +134,7 @@ func (p *playedJVM) serve(conn net.Conn) {
 }
 
 // use runs a tool, and gives its text, or what the API answers of the error.
-func use(t *testing.T, j *jvmTools, tool api.JVMTool) (text string, refused api.RefusedError) {
+func use(t *testing.T, j *Tools, tool api.JVMTool) (text string, refused api.RefusedError) {
 	t.Helper()
 	if tool.Timeout == 0 {
 		tool.Timeout = 20 * time.Second
@@ -204,7 +204,7 @@ func TestToolRefusals(t *testing.T) {
 		code   string
 		says   string
 	}{
-		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Delayed }, api.JVMTool{Tool: api.ToolThreads}, "", api.CodeNotNow, "app is BACKOFF and has no process"},
+		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Backoff }, api.JVMTool{Tool: api.ToolThreads}, "", api.CodeNotNow, "app is BACKOFF and has no process"},
 		{"stopping", func(p *playedJVM) { p.state = supervisor.Stopping }, api.JVMTool{Tool: api.ToolHisto}, "", api.CodeNotNow, "STOPPING"},
 		{"ends meanwhile", func(p *playedJVM) { close(p.exited) }, api.JVMTool{Tool: api.ToolHisto}, breaksOff, api.CodeNotNow, "has ended"},
 		{"does not let us", nil, api.JVMTool{Tool: api.ToolHisto}, breaksOff, "forbidden", "another user's"},
@@ -423,7 +423,7 @@ func TestTwentyTools(t *testing.T) {
 
 // hostileJVM is a process of its own, and of another user, that has a libjvm.so mapped:
 // it does to dumpheap and everything else what its variables say.
-func hostileJVM(t *testing.T, env ...string) *jvmTools {
+func hostileJVM(t *testing.T, env ...string) *Tools {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root acts as another user")
@@ -448,7 +448,7 @@ func hostileJVM(t *testing.T, env ...string) *jvmTools {
 		t.Fatalf("%q, %v", line, err)
 	}
 	p := &playedJVM{pid: cmd.Process.Pid, exited: make(chan struct{}), state: supervisor.Running}
-	return newJVMTools(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger())
+	return New(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger(), "")
 }
 
 const hostileUser = 65534

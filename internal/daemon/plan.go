@@ -22,12 +22,12 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// setup is what a supervisor runs: the configuration and the services made of it.
-type setup struct {
+// plan is what a supervisor runs: the configuration and the services made of it.
+type plan struct {
 	config      config.Config
 	origins     layeredyaml.Origins
 	definitions []supervisor.Definition
-	made        map[string]string                  // fingerprints of the services
+	hashes      map[string]string                  // fingerprints of the services
 	jvms        *launch.Shared                     // shared with the setups before
 	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
 	runner      *hookRunner
@@ -38,10 +38,10 @@ type setup struct {
 	cgroups     *cgroup.Tree
 }
 
-// prepare makes the services of a configuration. What was found out by the setup
+// newPlan makes the services of a configuration. What was found out by the setup
 // before it, if there is one, stays known.
-func prepare(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *setup, plugins *plugin.Set, runner *hookRunner) (*setup, error) {
-	s := &setup{config: loaded.Config, origins: loaded.Origins, made: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
+func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *plan, plugins *plugin.Set, runner *hookRunner) (*plan, error) {
+	s := &plan{config: loaded.Config, origins: loaded.Origins, hashes: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
 	if before != nil {
 		s.jvms, s.cgroups, s.labels = before.jvms, before.cgroups, before.labels
 	} else {
@@ -65,13 +65,13 @@ func prepare(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loa
 	return s, nil
 }
 
-// set is what the supervisor runs.
-func (s *setup) set() supervisor.Set {
-	return supervisor.Set{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
+// supervisorSet is what the supervisor runs.
+func (s *plan) supervisorSet() supervisor.ServiceSet {
+	return supervisor.ServiceSet{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
 }
 
 // addCommand makes the service of `run -- CMD`.
-func (s *setup) addCommand(m *proc.Manager, opts Options) {
+func (s *plan) addCommand(m *proc.Manager, opts Options) {
 	name := commandName(opts.Command)
 	if _, taken := s.config.Services[name]; taken && opts.WithServices {
 		name = "command"
@@ -86,7 +86,7 @@ func (s *setup) addCommand(m *proc.Manager, opts Options) {
 }
 
 // addService makes a service of the configuration.
-func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg config.Service) error {
+func (s *plan) addService(m *proc.Manager, log hclog.Logger, name string, cfg config.Service) error {
 	base, err := service.New(m, s.cgroups, name, cfg)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 	if base.User != nil {
 		s.users = append(s.users, base.User)
 	}
-	base.Deps = service.Deps{Origins: s.origins, HookOutput: s.runner.given, Allow: launch.AllowedByPlugins(s.plugins), Observe: launch.Observe}
+	base.Deps = service.Deps{Origins: s.origins, HookOutput: s.runner.output, Allow: launch.AllowedByPlugins(s.plugins), Observe: launch.Observe}
 	if cfg.Kind != config.KindProcess {
 		base.Public = append(jvm.OptionVariables(), s.config.JVM.User.Env...)
 	}
@@ -103,7 +103,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 		return fmt.Errorf("cannot run service %q: %w", name, err)
 	}
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
-		Made: s.made[name]}
+		ConfigHash: s.hashes[name]}
 	if cfg.Kind != config.KindProcess {
 		d.Launcher = launch.NewLauncher(base, s.config.JVM, s.jvms, log.With("name", name))
 	}
@@ -112,7 +112,7 @@ func (s *setup) addService(m *proc.Manager, log hclog.Logger, name string, cfg c
 }
 
 // jvmLaunchers are those of the services with a JVM.
-func (s *setup) jvmLaunchers() map[string]*launch.Launcher {
+func (s *plan) jvmLaunchers() map[string]*launch.Launcher {
 	out := map[string]*launch.Launcher{}
 	for _, d := range s.definitions {
 		if l, ok := d.Launcher.(*launch.Launcher); ok {
@@ -123,7 +123,7 @@ func (s *setup) jvmLaunchers() map[string]*launch.Launcher {
 }
 
 // viewers are the users of the services: they may look at them.
-func (s *setup) viewers() []int {
+func (s *plan) viewers() []int {
 	var out []int
 	for _, u := range s.users {
 		out = append(out, int(u.UID))
@@ -136,7 +136,7 @@ func (s *setup) viewers() []int {
 func assumeTomcat(opts Options) (loaded *config.Loaded, found string, err error) {
 	where, err := tomcat.Find(tomcat.Config{}, service.EnvironMap(os.Environ()))
 	if err != nil {
-		return nil, "", nothingToRun(err)
+		return nil, "", errNothingToRun(err)
 	}
 	loaded, err = config.Load(config.Options{File: opts.File, Set: opts.Set, Environ: os.Environ(),
 		Assume: []string{"services.tomcat.kind=tomcat"}})

@@ -12,16 +12,16 @@ type signalledDump struct {
 	at  int64  // where in the output it begins
 }
 
-// dumpAside has Launch.ThreadDump make a thread dump that the application's output
+// requestDumpDirectly has Launch.ThreadDump make a thread dump that the application's output
 // has nothing of. Where it gives up before the time is over, the signal asks for one.
-func (s *Service) dumpAside(wait time.Duration) {
+func (s *Service) requestDumpDirectly(wait time.Duration) {
 	ctx, cancel := context.WithTimeout(s.life, wait)
-	gen, p, l := s.kept.Gen, s.proc, s.launch
+	gen, p, l := s.saved.Gen, s.proc, s.launch
 	go func() { // ends with ThreadDump, which obeys ctx
 		defer cancel()
 		text, err := l.ThreadDump(ctx, p)
 		if err == nil && len(text) > 0 {
-			s.world.AddThreadDump(s.name, gen, text)
+			s.env.AddThreadDump(s.name, gen, text)
 			return
 		}
 		if ctx.Err() != nil || !p.Catches(l.DumpSignal) { // no time is left, or it has ended
@@ -38,10 +38,10 @@ func (s *Service) dumpAside(wait time.Duration) {
 // dumpAt is where in the output the thread dump of the present start begins; 0:
 // there is none.
 func (s *Service) dumpAt() int64 {
-	if d := s.signalled.Load(); d != nil && d.gen == s.kept.Gen {
+	if d := s.signalled.Load(); d != nil && d.gen == s.saved.Gen {
 		return d.at
 	}
-	return s.kept.DumpAt
+	return s.saved.DumpAt
 }
 
 // Process gives the process of a service; false: it has none.

@@ -14,24 +14,24 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Complaint is something that is wrong with a service that runs on. It makes one
+// HealthIssue is something that is wrong with a service that runs on. It makes one
 // incident for each start and Kind.
-type Complaint struct {
+type HealthIssue struct {
 	Kind  string         `json:"kind"` // empty: that of Cause
 	Cause incident.Cause `json:"cause"`
 	Text  string         `json:"text"`
-	// Ill says that the service does not count as healthy any more.
-	Ill bool `json:"ill,omitempty"`
+	// Unhealthy says that the service does not count as healthy any more.
+	Unhealthy bool `json:"unhealthy,omitempty"`
 	// Degraded says that a part of it does not work; it counts as healthy.
 	Degraded bool `json:"degraded,omitempty"`
 	// Detail looks for a better Text; empty: there is none. nil: Text is all there is.
 	Detail func(ctx context.Context) string `json:"-"`
 }
 
-func (c *Complaint) Error() string { return c.Text }
+func (c *HealthIssue) Error() string { return c.Text }
 
 // detailed is the complaint with the best text that there is.
-func (c *Complaint) detailed(ctx context.Context) *Complaint {
+func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
 	if c.Detail == nil {
 		return c
 	}
@@ -54,24 +54,24 @@ func (s *Service) verify() {
 	if s.launch.Verify == nil {
 		return
 	}
-	gen, p, look := s.kept.Gen, s.proc, s.launch.Verify
+	gen, p, look := s.saved.Gen, s.proc, s.launch.Verify
 	go func() { // ends with the look, which obeys its ctx
 		ctx, cancel := context.WithTimeout(s.life, verifyTime)
 		defer cancel()
 		if err := look(ctx, p); err != nil {
-			s.report(s.life, happening{event: EvComplaint, gen: gen, err: err})
+			s.report(s.life, event{kind: EvHealthIssue, gen: gen, err: err})
 		}
 	}()
 }
 
-// listen reads the output of the present start, from its beginning, and what it
+// watchHealth reads the output of the present start, from its beginning, and what it
 // says elsewhere, as long as ctx allows, and complains of what it lives on with. What
 // was heard before is not complained of again.
-func (s *Service) listen(ctx context.Context) {
-	gen := s.kept.Gen
-	complainer := func() func(*Complaint) {
+func (s *Service) watchHealth(ctx context.Context) {
+	gen := s.saved.Gen
+	complainer := func() func(*HealthIssue) {
 		heard := map[string]bool{}
-		return func(c *Complaint) {
+		return func(c *HealthIssue) {
 			if heard[c.Kind] {
 				return
 			}
@@ -79,20 +79,20 @@ func (s *Service) listen(ctx context.Context) {
 			go func() { // ends with ctx, which is over when the service is
 				select {
 				case <-time.After(liveOnTime):
-					s.report(ctx, happening{event: EvComplaint, gen: gen, err: c.detailed(ctx)})
+					s.report(ctx, event{kind: EvHealthIssue, gen: gen, err: c.detailed(ctx)})
 				case <-ctx.Done():
 				}
 			}()
 		}
 	}
-	if overhear := s.launch.Overhear; overhear != nil {
+	if overhear := s.launch.WatchLogFile; overhear != nil {
 		go overhear(ctx, complainer()) // ends with ctx
 	}
 	out := s.output()
-	if s.launch.Listen == nil || out == nil {
+	if s.launch.WatchOutput == nil || out == nil {
 		return
 	}
-	from, hear, complain := s.kept.LogStart, s.launch.Listen(), complainer()
+	from, hear, complain := s.saved.LogStart, s.launch.WatchOutput(), complainer()
 	go func() { // ends with ctx
 		_ = out.Lines(ctx, from, true, func(line logs.Line) error {
 			if c := hear(line.Text); c != nil {
@@ -110,33 +110,33 @@ func (s *Supervisor) Fail(service string, round uint64, why string) {
 	if svc == nil {
 		return
 	}
-	if snap := svc.snap.Load(); snap.round == round {
-		svc.report(svc.life, happening{event: EvComplaint, gen: snap.gen, err: &Complaint{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Ill: true}})
+	if snap := svc.snap.Load(); snap.start == round {
+		svc.report(svc.life, event{kind: EvHealthIssue, gen: snap.gen, err: &HealthIssue{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Unhealthy: true}})
 	}
 }
 
-// complainsEarly gives up a start that lives and is ill.
-func (s *Service) complainsEarly(h happening) {
-	var c *Complaint
-	if s.proc != nil && errors.As(h.err, &c) && c.Ill {
+// healthIssueAtStart gives up a start that is unhealthy.
+func (s *Service) healthIssueAtStart(h event) {
+	var c *HealthIssue
+	if s.proc != nil && errors.As(h.err, &c) && c.Unhealthy {
 		s.fail(incident.CauseFailedStart, c.Text)
 	}
 }
 
-// complains deals with what is wrong with a service that runs, or with the
+// healthIssue deals with what is wrong with a service that runs, or with the
 // reason why nobody could look.
-func (s *Service) complains(h happening) {
-	var c *Complaint
+func (s *Service) healthIssue(h event) {
+	var c *HealthIssue
 	if !errors.As(h.err, &c) {
 		s.log.Warn("the running service could not be looked at", "error", h.err)
 		s.addNote(h.err.Error())
-		s.keep()
+		s.save()
 		return
 	}
-	if slices.ContainsFunc(s.kept.Complaints, func(old Complaint) bool { return old.Kind == c.Kind && old.Cause == c.Cause }) {
+	if slices.ContainsFunc(s.saved.HealthIssues, func(old HealthIssue) bool { return old.Kind == c.Kind && old.Cause == c.Cause }) {
 		return
 	}
-	if c.Degraded && len(s.kept.Complaints) >= maxComplaints {
+	if c.Degraded && len(s.saved.HealthIssues) >= maxComplaints {
 		return
 	}
 	made := *c
@@ -144,29 +144,29 @@ func (s *Service) complains(h happening) {
 	if made.Degraded {
 		made.Text = redact.Clip(c.Text, maxComplaint)
 	}
-	s.kept.Complaints = append(s.kept.Complaints, made)
+	s.saved.HealthIssues = append(s.saved.HealthIssues, made)
 	then := LiveReport
 	if s.launch != nil && s.launch.Live != nil { // what is to be done with a sick one was thought about
 		then = s.cfg.Live.Then
 	}
 	if made.Degraded {
 		s.log.Error("service is degraded", "reason", made.Text)
-		s.reach(lifecycle.Degraded, made.Text)
+		s.occur(lifecycle.Degraded, made.Text)
 		s.recordIssue(made.Cause, made.Text)
-		s.keep()
+		s.save()
 		return
 	}
-	if !made.Ill {
+	if !made.Unhealthy {
 		s.log.Error("service is not what it should be", "reason", made.Text)
 		s.addNote(made.Text)
 		s.recordIssue(made.Cause, made.Text)
-		s.keep()
+		s.save()
 		return
 	}
-	s.log.Error("service is ill", "reason", made.Text, "then", then)
-	s.reach(lifecycle.Unhealthy, made.Text)
-	s.kept.Spared = true // it works: its restart is not to park it
-	s.giveUp(then, made.Cause, made.Text)
+	s.log.Error("service is unhealthy", "reason", made.Text, "then", then)
+	s.occur(lifecycle.Unhealthy, made.Text)
+	s.saved.Uncounted = true // it works: its restart is not to park it
+	s.applyLiveThen(then, made.Cause, made.Text)
 }
 
 // Bounds of what one start is degraded by: how many, and the bytes of each. They are
@@ -180,15 +180,15 @@ const (
 const maxNotes = 64
 
 func (s *Service) addNote(text string) {
-	if len(s.kept.Notes) < maxNotes {
-		s.kept.Notes = append(slices.Clone(s.kept.Notes), clip(text)) // snapshots have the other
+	if len(s.saved.Notes) < maxNotes {
+		s.saved.Notes = append(slices.Clone(s.saved.Notes), clip(text)) // snapshots have the other
 	}
 }
 
 // texts are those of the complaints that are meant.
-func (k *kept) texts(meant func(Complaint) bool) string {
+func (k *savedState) texts(meant func(HealthIssue) bool) string {
 	var all []string
-	for _, c := range k.Complaints {
+	for _, c := range k.HealthIssues {
 		if meant(c) {
 			all = append(all, c.Text)
 		}
