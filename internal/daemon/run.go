@@ -135,7 +135,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.setLogLevel()
 	if opts.Alone() { // the init can run it with less
-		m.OnLack(func(err error) {
+		m.OnShortage(func(err error) {
 			log.Error("the command cannot be started here", "error", err)
 			queue.Flush(flushTime)
 			os.Exit(exit.TryLater)
