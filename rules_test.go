@@ -33,8 +33,9 @@ func edges() map[string][]string {
 		"internal/asuser":    {"internal/procfs"},
 		"internal/cgroup":    {"internal/mounts"},
 		"internal/service":   {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit", "internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm", "jvm/tomcat", "supervisor", "supervisor/probe"},
+		"jvm/tools":          {"internal/api", "internal/trust", "internal/untrusted", "jvm/hotspot", "jvm/launch", "supervisor"},
 		"jvm/launch":         {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote", "internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"internal/daemon":    {"internal/program", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/launch", "jvm/tomcat", "supervisor", "internal/logqueue"},
+		"internal/daemon":    {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle", "internal/logqueue", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat", "jvm/tools", "supervisor"},
 		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":      {},
 		"internal/mounts":    {},
@@ -118,7 +119,6 @@ func edges() map[string][]string {
 			"internal/pid1",
 			"internal/printable",
 			"internal/proc",
-			"internal/procfs",
 			"internal/program",
 			"internal/service",
 			"internal/suggest",
@@ -377,7 +377,7 @@ func readers() map[string]string {
 		"hooks/plugin/folder.go":          "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
 		"internal/daemon/candidate.go":    "/proc/self/exe",
-		"internal/daemon/jvmheapdump.go":  "a folder: not followed, its owner is checked",
+		"jvm/tools/heapdump.go":           "a folder: not followed, its owner is checked",
 		"supervisor/incident/evidence.go": kernel,
 	}
 }

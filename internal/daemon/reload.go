@@ -57,26 +57,28 @@ func (d *daemon) inForce() *plan { return d.current.Load() }
 // begin takes the configuration that an earlier supervisor of this container had
 // in force, or that of the files.
 func (d *daemon) begin(rec *proc.Recovered) error {
-	var err error
-	if fds := rec.Files[configItem]; len(fds) == 1 {
-		if d.loaded, err = readConfig(fds[0]); err != nil {
-			d.log.Error("cannot read the kept configuration; reading the files again", "error", err)
-			d.loaded = nil
-		}
+	kept := new(config.Loaded)
+	found, err := rec.TakeJSON(configItem, kept)
+	switch {
+	case err != nil:
+		d.log.Error("cannot read the kept configuration; reading the files again", "error", err)
+	case found:
+		kept.Config = config.WithDefaults(kept.Config) // a supervisor of another version may have kept it
+		d.loaded = kept
 	}
 	if d.loaded == nil {
 		var found string
 		if d.loaded, found, err = d.read(); err != nil {
 			return err
 		}
-		if err = d.program.RefuseSecond(d.opts, d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
+		if err = d.rejectSecond(d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
 			return err
 		}
 		if found != "" {
 			d.log.Info("no service is configured; running the Tomcat of the image", "found", found)
 		}
 		d.logWarnings()
-		if err = keepConfig(d.m, d.loaded); err != nil {
+		if err = d.keepConfig(d.loaded); err != nil {
 			d.log.Error("a new supervisor will have to read the files again", "error", err)
 		}
 	}
@@ -89,6 +91,15 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 		return err
 	}
 	d.setPlan(plan)
+	return nil
+}
+
+// keepConfig puts the configuration into the fd store: files that were broken in the
+// meantime must not keep a new supervisor from looking after what runs.
+func (d *daemon) keepConfig(loaded *config.Loaded) error {
+	if err := d.m.FDStore().PutJSON(configItem, loaded); err != nil {
+		return fmt.Errorf("cannot keep the configuration: %w", err)
+	}
 	return nil
 }
 
@@ -123,7 +134,7 @@ func (d *daemon) sources() config.Options {
 
 // reload reads the files again and applies what has changed. What is wrong with
 // them is an error, kept until they are repaired, and changes nothing.
-func (d *daemon) reload(by string, dryRun bool) (api.Reloaded, error) {
+func (d *daemon) reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	done, err := d.reloadLocked(by, dryRun)
@@ -134,8 +145,8 @@ func (d *daemon) reload(by string, dryRun bool) (api.Reloaded, error) {
 }
 
 // reloadLocked is reload; d.mu is held.
-func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
-	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
+func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
+	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
 	loaded, plan, err := d.next()
 	if err != nil {
 		if !dryRun {
@@ -169,7 +180,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
 	settled := d.expectRestarts(by)
 	defer settled()
 	// In the bag first: who takes over from here on comes to the same end.
-	if err := keepConfig(d.m, loaded); err != nil {
+	if err := d.keepConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
 	followPlugins := d.configurePlugins(loaded) // before a service starts anew
@@ -177,7 +188,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
 	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
 		d.configurePlugins(d.loaded)
 		d.hooks.setPlan(d.inForce())
-		return done, errors.Join(err, keepConfig(d.m, d.loaded))
+		return done, errors.Join(err, d.keepConfig(d.loaded))
 	}
 	d.loaded = loaded
 	d.setPlan(plan)

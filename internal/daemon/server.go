@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"sync"
@@ -34,7 +33,7 @@ type apiServer struct {
 
 func newAPIServer(ctx context.Context, b *backend, log hclog.Logger) *apiServer {
 	a := &apiServer{ctx: ctx, r: b.daemon, log: log}
-	a.server = api.New(api.Options{Backend: b, Version: b.daemon.program.Version, Log: log.Named("api"),
+	a.server = api.New(api.Options{Backend: b.parts(), Version: b.daemon.program.Version, Log: log.Named("api"),
 		Viewers: func() []int { return a.r.inForce().viewers() }, Events: a.r.journal.events, Member: b.confinedService})
 	return a
 }
@@ -45,12 +44,11 @@ func newAPIServer(ctx context.Context, b *backend, log hclog.Logger) *apiServer 
 func (a *apiServer) begin(rec *proc.Recovered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if fds := rec.Files[apiItem]; len(fds) == 1 {
-		f := os.NewFile(uintptr(fds[0]), "api")
+	if f, path, err := rec.TakeFile(apiItem); err == nil && f != nil {
 		l, err := net.FileListener(f)
 		f.Close()
 		if err == nil {
-			a.serve(l, string(rec.Blobs[apiItem]))
+			a.serve(l, string(path))
 			if conn, err := net.Dial("unix", a.path); err == nil {
 				conn.Close()
 			} else {
@@ -109,7 +107,7 @@ func (a *apiServer) open() {
 	}
 	a.lastError = ""
 	a.serve(l, path)
-	if err := a.store(); err != nil { // another one is opened then
+	if err := a.r.m.FDStore().PutFile(apiItem, []byte(a.path), a.listener.(*net.UnixListener)); err != nil { // another one is opened then
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
 			"error", err)
 	}
@@ -126,17 +124,6 @@ func (a *apiServer) openLater() {
 			a.reopenAndWatch()
 		}
 	})
-}
-
-// store puts the listener into the bag for the next supervisor; mu is held.
-func (a *apiServer) store() error {
-	raw, err := a.listener.(*net.UnixListener).SyscallConn()
-	if err != nil {
-		return err
-	}
-	var putErr error // not by File: its Fd would make the socket a blocking one
-	err = raw.Control(func(fd uintptr) { putErr = a.r.m.Put(apiItem, []byte(a.path), int(fd)) })
-	return errors.Join(err, putErr)
 }
 
 // reopenAndWatch opens the socket if it is not at its path, and from the first time on watches it.

@@ -24,6 +24,7 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -42,13 +43,12 @@ func (o Options) Alone() bool { return len(o.Command) > 0 && !o.WithServices }
 // Program is what the supervisor process takes from the command that it is.
 type Program struct {
 	Version string
-	// Parse reads the arguments of run; nil: they only asked for help, and it was given.
-	Parse func() (*Options, error)
-	// Report prints an error, and gives its exit code.
+	Args    []string // of run
+	// Parse reads arguments of run. It returns nil if they only ask for help, which it
+	// prints.
+	Parse func(args []string) (*Options, error)
+	// Report prints an error, and returns its exit code.
 	Report func(error) int
-	// RefuseSecond is an error where a stoker runs services here already, and these are
-	// not to be started beside it. socket is that of the configuration.
-	RefuseSecond func(o Options, socket string, initPid int) error
 }
 
 // Bag items of this file.
@@ -121,7 +121,7 @@ type result struct {
 
 // runSupervisor runs the services until the container ends.
 func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal, program Program) result {
-	opts, err := program.Parse()
+	opts, err := program.Parse(program.Args)
 	if err != nil {
 		return result{code: program.Report(err)}
 	}
@@ -135,7 +135,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.setLogLevel()
 	if opts.Alone() { // the init can run it with less
-		m.OnLack(func(err error) {
+		m.OnShortage(func(err error) {
 			log.Error("the command cannot be started here", "error", err)
 			queue.Flush(flushTime)
 			os.Exit(exit.TryLater)
@@ -148,7 +148,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), jvmTools: newJVMTools(d.sup, d.inForce().jvms.Attacher, log), daemon: d}
+	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), Tools: tools.New(d.sup, d.inForce().jvms.Attacher, log, stateFolder(os.Geteuid(), os.Getenv)), daemon: d}
 	d.api = newAPIServer(ctx, b, log)
 	serve := func() { d.api.begin(rec) }
 	if rec.Starts > 1 || d.hooks.hasHooks() {

@@ -1,4 +1,6 @@
-package daemon
+// Package tools has the JVMs of services run their diagnostic tools: thread dumps, class
+// histograms, flags, native memory, heap dumps.
+package tools
 
 import (
 	"context"
@@ -26,8 +28,8 @@ type services interface {
 	Process(name string) (supervisor.Process, bool)
 }
 
-// jvmTools have the JVMs of the services run tools.
-type jvmTools struct {
+// Tools have the JVMs of the services run tools.
+type Tools struct {
 	services services
 	attacher *launch.Attacher
 	log      hclog.Logger
@@ -37,20 +39,21 @@ type jvmTools struct {
 	dumps map[int]string // pid -> the file that its JVM writes now
 }
 
-func newJVMTools(services services, a *launch.Attacher, log hclog.Logger) *jvmTools {
-	return &jvmTools{services: services, attacher: a, log: log, folder: heapDumpFolder(stateFolder(os.Geteuid(), os.Getenv)), dumps: map[int]string{}}
+// New keeps heap dumps below the state folder unless it is empty.
+func New(services services, a *launch.Attacher, log hclog.Logger, stateFolder string) *Tools {
+	return &Tools{services: services, attacher: a, log: log, folder: heapDumpFolder(stateFolder), dumps: map[int]string{}}
 }
 
 // maxHistogram bounds a histogram, in bytes: 100 000 classes have less.
 const maxHistogram = 16 << 20
 
 // apiError is an answer of the API.
-func apiError(status int, code, hint, format string, args ...any) *api.RefusedError {
-	return &api.RefusedError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+func apiError(status int, code, hint, format string, args ...any) *api.StatusError {
+	return &api.StatusError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // JVMTool gives what the JVM of a service answers.
-func (j *jvmTools) JVMTool(ctx context.Context, service string, t api.JVMTool, by string) (io.ReadCloser, error) {
+func (j *Tools) JVMTool(ctx context.Context, service string, t api.JVMTool, by string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	text, err := j.run(ctx, service, t, by)
 	if err != nil {
@@ -72,7 +75,7 @@ func (e *textWithCancel) Close() error {
 	return e.ReadCloser.Close()
 }
 
-func (j *jvmTools) run(ctx context.Context, service string, t api.JVMTool, by string) (io.ReadCloser, error) {
+func (j *Tools) run(ctx context.Context, service string, t api.JVMTool, by string) (io.ReadCloser, error) {
 	p, err := j.process(service, t.Tool)
 	if err != nil {
 		return nil, err
@@ -112,7 +115,7 @@ func (j *jvmTools) run(ctx context.Context, service string, t api.JVMTool, by st
 }
 
 // process gives the process of a service whose JVM may be asked now.
-func (j *jvmTools) process(service, tool string) (supervisor.Process, error) {
+func (j *Tools) process(service, tool string) (supervisor.Process, error) {
 	snap, _ := j.services.Service(service)
 	p, ok := j.services.Process(service)
 	switch {
@@ -128,7 +131,7 @@ func (j *jvmTools) process(service, tool string) (supervisor.Process, error) {
 }
 
 // dumping is the file that a JVM writes now; empty: none.
-func (j *jvmTools) dumping(pid int) string {
+func (j *Tools) dumping(pid int) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.dumps[pid]
@@ -172,8 +175,8 @@ func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io
 const endTime = 500 * time.Millisecond
 
 // apiErrorOf makes an answer of what went wrong.
-func (j *jvmTools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
-	if refused := new(api.RefusedError); errors.As(err, &refused) {
+func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
+	if refused := new(api.StatusError); errors.As(err, &refused) {
 		return refused
 	}
 	select {

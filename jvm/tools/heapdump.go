@@ -1,4 +1,4 @@
-package daemon
+package tools
 
 import (
 	"context"
@@ -52,7 +52,7 @@ const longestDump = time.Hour
 // heapDump has the JVM write its heap into a file that is not there yet. A JVM
 // cannot be kept from what it has begun: it goes on where nobody waits any more, and
 // until it is done it is not asked again.
-func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
+func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
 	if d.want.GZ {
 		if err := d.compresses(ctx); err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func (j *jvmTools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, er
 	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, size))), nil
 }
 
-func (j *jvmTools) beginDump(pid int, file string) bool {
+func (j *Tools) beginDump(pid int, file string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.dumps[pid] != "" {
@@ -103,7 +103,7 @@ func (j *jvmTools) beginDump(pid int, file string) bool {
 	return true
 }
 
-func (j *jvmTools) endDump(pid int) {
+func (j *Tools) endDump(pid int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.dumps, pid)
@@ -131,7 +131,7 @@ func (d *heapDump) compresses(ctx context.Context) error {
 }
 
 // openFolder opens the folder of the dump, where nothing of its name is yet.
-func (j *jvmTools) openFolder(d *heapDump) error {
+func (j *Tools) openFolder(d *heapDump) error {
 	file := filepath.Clean(d.want.File)
 	if d.want.File == "" {
 		if j.folder == "" {

@@ -1,4 +1,4 @@
-package daemon
+package tools
 
 import (
 	"bufio"
@@ -71,7 +71,7 @@ const flood = "(flood)"
 const breaksOff = "(breaks off)"
 
 // playJVM begins the play; answer gives the text for a command, after its status.
-func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *jvmTools) {
+func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *Tools) {
 	t.Helper()
 	lib := filepath.Join(t.TempDir(), "libjvm.so")
 	if err := os.WriteFile(lib, make([]byte, os.Getpagesize()), 0o600); err != nil {
@@ -102,7 +102,7 @@ func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *j
 			p.serve(conn)
 		}
 	}()
-	j := newJVMTools(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger())
+	j := New(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger(), "")
 	j.folder = filepath.Join(t.TempDir(), "state", "heapdumps")
 	return p, j
 }
@@ -134,14 +134,14 @@ func (p *playedJVM) serve(conn net.Conn) {
 }
 
 // use runs a tool, and gives its text, or what the API answers of the error.
-func use(t *testing.T, j *jvmTools, tool api.JVMTool) (text string, refused api.RefusedError) {
+func use(t *testing.T, j *Tools, tool api.JVMTool) (text string, refused api.StatusError) {
 	t.Helper()
 	if tool.Timeout == 0 {
 		tool.Timeout = 20 * time.Second
 	}
 	r, err := j.JVMTool(t.Context(), "app", tool, "test")
 	if err != nil {
-		got := new(api.RefusedError)
+		got := new(api.StatusError)
 		if !errors.As(err, &got) {
 			t.Fatal(err)
 		}
@@ -373,10 +373,10 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 		return dumps(file)
 	}))
 	dir := t.TempDir()
-	first := make(chan api.RefusedError)
+	first := make(chan api.StatusError)
 	go func() { // ends with its time limit
 		_, err := j.JVMTool(context.Background(), "app", api.JVMTool{Tool: api.ToolHeapDump, File: dir + "/1", Timeout: 2 * time.Second}, "test")
-		got := new(api.RefusedError)
+		got := new(api.StatusError)
 		errors.As(err, &got)
 		first <- *got
 	}()
@@ -423,7 +423,7 @@ func TestTwentyTools(t *testing.T) {
 
 // hostileJVM is a process of its own, and of another user, that has a libjvm.so mapped:
 // it does to dumpheap and everything else what its variables say.
-func hostileJVM(t *testing.T, env ...string) *jvmTools {
+func hostileJVM(t *testing.T, env ...string) *Tools {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root acts as another user")
@@ -448,7 +448,7 @@ func hostileJVM(t *testing.T, env ...string) *jvmTools {
 		t.Fatalf("%q, %v", line, err)
 	}
 	p := &playedJVM{pid: cmd.Process.Pid, exited: make(chan struct{}), state: supervisor.Running}
-	return newJVMTools(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger())
+	return New(playedServices{p}, launch.NewAttacher(), hclog.NewNullLogger(), "")
 }
 
 const hostileUser = 65534
