@@ -71,7 +71,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 		if d.loaded, found, err = d.read(); err != nil {
 			return err
 		}
-		if err = d.program.RefuseSecond(d.opts, d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
+		if err = d.rejectSecond(d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
 			return err
 		}
 		if found != "" {
