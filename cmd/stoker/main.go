@@ -96,7 +96,7 @@ func parseRun(args []string) (opts daemon.Options, help bool, err error) {
 func exitCode(err error) int {
 	var coded *exit.Error
 	var problems layeredyaml.Problems
-	var refused *api.RefusedError
+	var refused *api.StatusError
 	var start *program.StartError
 	switch {
 	case errors.As(err, &coded) && coded.Code != 0:
@@ -114,7 +114,7 @@ func exitCode(err error) int {
 }
 
 // refusedCode maps an error of the API to an exit code.
-func refusedCode(err *api.RefusedError) int {
+func refusedCode(err *api.StatusError) int {
 	switch err.Code {
 	case "refused":
 		return exit.BadConfig
@@ -139,7 +139,7 @@ func printError(f *os.File, err error) {
 	w := newDisplay(f)
 	fmt.Fprintf(w, "stoker: %v\n", err)
 	var coded *exit.Error
-	var refused *api.RefusedError
+	var refused *api.StatusError
 	hint := ""
 	switch {
 	case errors.As(err, &coded) && coded.Hint != "":

@@ -25,6 +25,12 @@ type backend struct {
 	daemon *daemon
 }
 
+// parts are the roles that the API asks.
+func (b *backend) parts() api.Backend {
+	return api.Backend{ServiceReader: b, Commander: b, Reloader: b, IncidentReader: b.Supervisor, HookRunner: b, PluginManager: b,
+		JVMTools: b, Upgrader: b.upgrades, OutputReader: b.Supervisor}
+}
+
 // JVM explains the options of a service's latest start.
 func (b *backend) JVM(name string) (data any, text func(width int) string, ok bool) {
 	latest := b.daemon.inForce().jvms.Report(name)
@@ -100,12 +106,12 @@ func (b *backend) Plugin(name string) (plugin.Info, error) {
 }
 
 // SwitchPlugin switches one on or off, or sets its parameters.
-func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (api.PluginSwitched, error) {
+func (b *backend) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (api.SwitchResult, error) {
 	return b.daemon.switchPlugin(ctx, name, want, by)
 }
 
 // RunAction runs an action of a plugin.
-func (b *backend) RunAction(ctx context.Context, plugin, action string, args []string, by string) (api.ActionDone, error) {
+func (b *backend) RunAction(ctx context.Context, plugin, action string, args []string, by string) (api.ActionResult, error) {
 	return b.daemon.runAction(ctx, plugin, action, args, by)
 }
 
@@ -113,7 +119,7 @@ func (b *backend) RunAction(ctx context.Context, plugin, action string, args []s
 func (b *backend) Limits() any { return cgroup.Read("/") }
 
 // Reload reads the configuration again.
-func (b *backend) Reload(by string, dryRun bool) (api.Reloaded, error) {
+func (b *backend) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	return b.daemon.reload(by, dryRun)
 }
 
@@ -133,13 +139,13 @@ func (b *backend) RunHooks(ctx context.Context, event lifecycle.Event, name, ser
 		if o.Service == "" {
 			all := b.Services()
 			if len(all) != 1 {
-				return nil, &api.NoServiceError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service", event, len(all))}
+				return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service", event, len(all))}
 			}
 			o.Service = all[0].Name
 		}
 		s, ok := b.Supervisor.Service(o.Service)
 		if !ok {
-			return nil, &api.NoServiceError{Message: fmt.Sprintf("there is no service %q", o.Service)}
+			return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("there is no service %q", o.Service)}
 		}
 		o.Pid, o.Port = s.Pid, b.daemon.hooks.Port(o.Service)
 	}

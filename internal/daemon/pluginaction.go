@@ -27,7 +27,7 @@ const actionGrace = 5 * time.Second
 
 // runAction runs an action of a plugin until it is over, its time is up, or whoever
 // asked for it goes away.
-func (d *daemon) runAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionDone, err error) {
+func (d *daemon) runAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
 	if d.plugins == nil {
 		return done, errNoPlugins()
 	}
@@ -95,7 +95,7 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 
 // awaitAction runs a program to its end: when its time is up its group gets TERM, and
 // KILL. What it leaves behind in its group goes with it.
-func (d *daemon) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionDone, err error) {
+func (d *daemon) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
 	log, err := logs.NewScratch(spec.ID)
 	if err != nil {
 		return done, err

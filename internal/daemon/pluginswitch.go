@@ -19,7 +19,7 @@ const renewTime = time.Minute
 // switchPlugin does what an operator wants of a plugin, and has the JVMs whose options
 // change by that started anew, once. Whoever asked may go away meanwhile: it is done
 // as a whole.
-func (d *daemon) switchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.PluginSwitched, err error) {
+func (d *daemon) switchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult, err error) {
 	if d.plugins == nil {
 		return done, errNoPlugins()
 	}

@@ -134,7 +134,7 @@ func (d *daemon) sources() config.Options {
 
 // reload reads the files again and applies what has changed. What is wrong with
 // them is an error, kept until they are repaired, and changes nothing.
-func (d *daemon) reload(by string, dryRun bool) (api.Reloaded, error) {
+func (d *daemon) reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	done, err := d.reloadLocked(by, dryRun)
@@ -145,8 +145,8 @@ func (d *daemon) reload(by string, dryRun bool) (api.Reloaded, error) {
 }
 
 // reloadLocked is reload; d.mu is held.
-func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
-	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
+func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
+	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
 	loaded, plan, err := d.next()
 	if err != nil {
 		if !dryRun {

@@ -33,7 +33,7 @@ type apiServer struct {
 
 func newAPIServer(ctx context.Context, b *backend, log hclog.Logger) *apiServer {
 	a := &apiServer{ctx: ctx, r: b.daemon, log: log}
-	a.server = api.New(api.Options{Backend: b, Version: b.daemon.program.Version, Log: log.Named("api"),
+	a.server = api.New(api.Options{Backend: b.parts(), Version: b.daemon.program.Version, Log: log.Named("api"),
 		Viewers: func() []int { return a.r.inForce().viewers() }, Events: a.r.journal.events, Member: b.confinedService})
 	return a
 }
