@@ -72,8 +72,8 @@ type savedState struct {
 	RemovedStop *Stop `json:"leaving_stop,omitempty"`
 }
 
-// maxLearned bounds what a start may have learned, in bytes.
-const maxLearned = 4 << 10
+// maxAttachData bounds what a start may have learned, in bytes.
+const maxAttachData = 4 << 10
 
 // save makes the state readable, puts it into the fd store and publishes what occurred.
 func (s *Service) save() {
