@@ -47,9 +47,9 @@ type Readiness struct {
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	var is Readiness
 	if name := r.URL.Query().Get("service"); name == "" {
-		is.Ready, is.Waiting = s.opts.Backend.Ready()
-	} else if _, ok := s.opts.Backend.Service(name); ok {
-		is.Ready, is.Waiting = s.opts.Backend.ReadyService(name)
+		is.Ready, is.Waiting = s.opts.Backend.Services.Ready()
+	} else if _, ok := s.opts.Backend.Services.Service(name); ok {
+		is.Ready, is.Waiting = s.opts.Backend.Services.ReadyService(name)
 	} else { // to anybody: which services there are is not said
 		fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), "stoker status lists them")
 		return
@@ -62,15 +62,15 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
-	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(),
-		Config: s.opts.Backend.ConfigProblem()}
-	st.Ready, _ = s.opts.Backend.Ready()
-	for _, p := range s.opts.Backend.Plugins(false) {
+	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services.Services(),
+		Config: s.opts.Backend.Config.ConfigProblem()}
+	st.Ready, _ = s.opts.Backend.Services.Ready()
+	for _, p := range s.opts.Backend.Plugins.Plugins(false) {
 		if p.State != plugin.Inactive || p.Off == plugin.OffByOperator || p.Undecided {
 			st.Plugins = append(st.Plugins, PluginLine{p.Name, p.State, p.Why})
 		}
 	}
-	if until, ok := s.opts.Backend.StopDeadline(); ok {
+	if until, ok := s.opts.Backend.Services.StopDeadline(); ok {
 		st.Stopping = &until
 	}
 	answer(w, http.StatusOK, st)
@@ -95,7 +95,7 @@ func (s *Server) service(w http.ResponseWriter, r *http.Request) {
 // find gives the service of the path, or answers that there is none.
 func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapshot, bool) {
 	name := r.PathValue("name")
-	snap, ok := s.opts.Backend.Service(name)
+	snap, ok := s.opts.Backend.Services.Service(name)
 	if !ok {
 		s.noService(w, name)
 	}
@@ -105,7 +105,7 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapsh
 // noService answers that there is no service of a name.
 func (s *Server) noService(w http.ResponseWriter, name string) {
 	var have []string
-	for _, other := range s.opts.Backend.Services() {
+	for _, other := range s.opts.Backend.Services.Services() {
 		have = append(have, other.Name)
 	}
 	fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), suggest.Hint(name, have))
@@ -126,8 +126,8 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 		}
 		p, _ := peerOf(r.Context())
 		name := r.PathValue("name")
-		before := s.opts.Backend.Services()
-		start, err := s.opts.Backend.Ask(r.Context(), name, event, fmt.Sprintf("uid %d by the API", p.uid), after)
+		before := s.opts.Backend.Services.Services()
+		start, err := s.opts.Backend.Control.Ask(r.Context(), name, event, fmt.Sprintf("uid %d by the API", p.uid), after)
 		switch {
 		case errors.Is(err, proc.ErrStopping):
 			fail(w, http.StatusServiceUnavailable, "stopping", err.Error(), "")
@@ -137,7 +137,7 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 			return
 		}
 		now := func() any {
-			snap, _ := s.opts.Backend.Service(name)
+			snap, _ := s.opts.Backend.Services.Service(name)
 			if start != 0 {
 				snap.Start = start
 			}
@@ -147,14 +147,14 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 			answer(w, http.StatusOK, now())
 			return
 		}
-		starts := Touched(before, s.opts.Backend.Services())
+		starts := Touched(before, s.opts.Backend.Services.Services())
 		starts[name] = start
 		s.awaitStarts(w, r, limit, starts, now)
 	}
 }
 
 func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, s.opts.Backend.Limits())
+	answer(w, http.StatusOK, s.opts.Backend.Container.Limits())
 }
 
 // jvm explains the options of ?service=NAME, by default of the main service or
@@ -162,7 +162,7 @@ func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {
 // &width=80.
 func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 	var names []string
-	for _, snap := range s.opts.Backend.Services() {
+	for _, snap := range s.opts.Backend.Services.Services() {
 		if snap.Main {
 			names = append([]string{snap.Name}, names...)
 		} else {
@@ -177,7 +177,7 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 		names = []string{name}
 	}
 	for _, name := range names {
-		data, text, ok := s.opts.Backend.JVM(name)
+		data, text, ok := s.opts.Backend.JVMs.JVM(name)
 		if !ok {
 			continue
 		}

@@ -12,6 +12,16 @@ import (
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
+// Hooks lists the hooks and runs them.
+type Hooks interface {
+	Statuses() []hooks.Status
+	// Counters are how the runs of hooks ended.
+	Counters() []hooks.Counter
+	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
+	// a service; empty: to the only one, or to the container.
+	RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error)
+}
+
 // HookList is the answer of GET /v1/hooks.
 type HookList struct {
 	Hooks []hooks.Status `json:"hooks"` // by event, in their order
@@ -25,7 +35,7 @@ type HookRun struct {
 
 // hooks lists them. What they have written is for administrators.
 func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
-	list := HookList{s.opts.Backend.Hooks()}
+	list := HookList{s.opts.Backend.Hooks.Statuses()}
 	if list.Hooks == nil {
 		list.Hooks = []hooks.Status{}
 	}
@@ -40,7 +50,7 @@ func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, _ := peerOf(r.Context())
-	done, err := s.opts.Backend.RunHooks(r.Context(), event, r.URL.Query().Get("name"), r.URL.Query().Get("service"), fmt.Sprintf("uid %d by the API", p.uid))
+	done, err := s.opts.Backend.Hooks.RunHooks(r.Context(), event, r.URL.Query().Get("name"), r.URL.Query().Get("service"), fmt.Sprintf("uid %d by the API", p.uid))
 	var none *NoServiceError
 	switch {
 	case errors.As(err, &none):

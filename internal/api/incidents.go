@@ -16,7 +16,7 @@ type IncidentList struct {
 
 // incidents lists those that are kept.
 func (s *Server) incidents(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, IncidentList{s.opts.Backend.Incidents()})
+	answer(w, http.StatusOK, IncidentList{s.opts.Backend.Records.Incidents()})
 }
 
 // incident gives one with all of its evidence. It is for administrators: output
@@ -29,7 +29,7 @@ func (s *Server) incident(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "bad-request", fmt.Sprintf("%q is not the number of an incident", text), "")
 		return
 	}
-	i, ok := s.opts.Backend.Incident(number)
+	i, ok := s.opts.Backend.Records.Incident(number)
 	if !ok {
 		fail(w, http.StatusNotFound, "no-such-incident", fmt.Sprintf("there is no incident %d", number),
 			"stoker incidents lists those that are kept, the last ten")

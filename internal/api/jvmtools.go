@@ -42,8 +42,12 @@ type JVMTool struct {
 	Timeout time.Duration // for all of it
 }
 
-// Toolbox has JVMs run tools.
-type Toolbox interface {
+// JVMs explains the JVMs of services and has them run tools.
+type JVMs interface {
+	// JVM explains the options of a service's JVM as they were rendered for its latest
+	// start; text is for people, within a width; 0: without bounds. False: it has no JVM,
+	// or was not started.
+	JVM(name string) (data any, text func(width int) string, ok bool)
 	// JVMTool gives what the JVM of a service answers, as it comes; the caller
 	// closes it. by is who asks. What is wrong is a *RefusedError.
 	JVMTool(ctx context.Context, service string, tool JVMTool, by string) (io.ReadCloser, error)
@@ -121,7 +125,7 @@ func (s *Server) runTool(w http.ResponseWriter, r *http.Request, tool string) {
 	}
 	p, _ := peerOf(r.Context())
 	control := http.NewResponseController(w)
-	text, err := s.opts.Backend.JVMTool(r.Context(), r.PathValue("name"), t, fmt.Sprintf("uid %d by the API", p.uid))
+	text, err := s.opts.Backend.JVMs.JVMTool(r.Context(), r.PathValue("name"), t, fmt.Sprintf("uid %d by the API", p.uid))
 	if refused := new(RefusedError); errors.As(err, &refused) {
 		fail(w, refused.Status, refused.Code, refused.Message, refused.Hint)
 		return

@@ -125,7 +125,7 @@ func TestJVMToolStalledReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Member: nobodys, Backend: b, Log: hclog.NewNullLogger()})
+	s := New(Options{Member: nobodys, Backend: roles(b), Log: hclog.NewNullLogger()})
 	s.stall = 50 * time.Millisecond
 	go s.Serve(t.Context(), l) // ends with the test
 	conn, err := net.Dial("unix", l.Addr().String())
@@ -160,7 +160,7 @@ func TestJVMToolOutlivesReadTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Backend: b, Log: hclog.NewNullLogger(), Member: nobodys})
+	s := New(Options{Backend: roles(b), Log: hclog.NewNullLogger(), Member: nobodys})
 	s.http.ReadTimeout = 100 * time.Millisecond
 	go s.Serve(t.Context(), l) // ends with the test
 	body, err := NewClient(l.Addr().String()).JVMTool(t.Context(), b.snaps[0].Name, JVMTool{Tool: ToolHeapDump})

@@ -26,18 +26,18 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	var x exposition
 	x.family("stoker_build_info", "gauge", "The version that runs; always 1.")
 	x.sample(1, "version", s.opts.Version, "go_version", runtime.Version())
-	ready, _ := s.opts.Backend.Ready()
+	ready, _ := s.opts.Backend.Services.Ready()
 	x.family("stoker_ready", "gauge", "1 if every service is as it is wanted, as GET /v1/ready says.")
 	x.sample(truth(ready))
-	s.serviceMetrics(&x, s.opts.Backend.Services())
+	s.serviceMetrics(&x, s.opts.Backend.Services.Services())
 	var incidents uint64
-	if list := s.opts.Backend.Incidents(); len(list) > 0 {
+	if list := s.opts.Backend.Records.Incidents(); len(list) > 0 {
 		incidents = list[0].Number // they are numbered from 1, and the newest is always kept
 	}
 	x.family("stoker_incidents_total", "counter", "Failed starts and deaths of services since the container was started.")
 	x.sample(float64(incidents))
 	x.family("stoker_orphans_total", "counter", "Orphaned processes reaped.")
-	x.sample(float64(s.opts.Backend.Orphans()))
+	x.sample(float64(s.opts.Backend.Container.Orphans()))
 	x.family("stoker_events_total", "counter", "Events since the container was started.")
 	x.sample(float64(s.opts.Events.Last()))
 	s.hookMetrics(&x)
@@ -90,12 +90,12 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 
 func (s *Server) hookMetrics(x *exposition) {
 	x.family("stoker_plugin_state", "gauge", "1 for the state that the plugin is in, 0 for the others.")
-	for _, p := range s.opts.Backend.Plugins(false) {
+	for _, p := range s.opts.Backend.Plugins.Plugins(false) {
 		for _, state := range plugin.States() {
 			x.sample(truth(p.State == state), "plugin", p.Name, "state", string(state))
 		}
 	}
-	counts := s.opts.Backend.HookCounts()
+	counts := s.opts.Backend.Hooks.Counters()
 	x.family("stoker_hook_runs_total", "counter", "Runs of a hook, by how they ended.")
 	for _, c := range counts {
 		x.sample(float64(c.Runs), countLabels(c)...)

@@ -45,9 +45,9 @@ type ActionDone struct {
 	Truncated bool   `json:"truncated"` // Output is only its end
 }
 
-// Pluginer has the plugins. That there is no such one is a *hooks.NoPluginError, what
-// is wrong with a parameter a *hooks.ParamError.
-type Pluginer interface {
+// Plugins lists the plugins, switches them and runs their actions. Errors: for an unknown
+// name *plugin.NotFoundError, for a bad parameter *plugin.ParamError.
+type Plugins interface {
 	// Plugins reads them again where fresh is set, and else gives what is known.
 	Plugins(fresh bool) []plugin.Info
 	Plugin(name string) (plugin.Info, error)
@@ -64,12 +64,12 @@ var ErrNotNow = errors.New("it cannot be done now")
 const maxBody = 1 << 20
 
 func (s *Server) plugins(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, PluginList{append([]plugin.Info{}, s.opts.Backend.Plugins(true)...)})
+	answer(w, http.StatusOK, PluginList{append([]plugin.Info{}, s.opts.Backend.Plugins.Plugins(true)...)})
 }
 
 func (s *Server) plugin(w http.ResponseWriter, r *http.Request) {
-	s.opts.Backend.Plugins(true)
-	p, err := s.opts.Backend.Plugin(r.PathValue("name"))
+	s.opts.Backend.Plugins.Plugins(true)
+	p, err := s.opts.Backend.Plugins.Plugin(r.PathValue("name"))
 	if err != nil {
 		failPlugin(w, err)
 		return
@@ -88,14 +88,14 @@ func (s *Server) switchPlugin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, _ := peerOf(r.Context())
-	before := s.opts.Backend.Services()
-	done, err := s.opts.Backend.SwitchPlugin(r.Context(), r.PathValue("name"), want, fmt.Sprintf("uid %d by the API", p.uid))
+	before := s.opts.Backend.Services.Services()
+	done, err := s.opts.Backend.Plugins.SwitchPlugin(r.Context(), r.PathValue("name"), want, fmt.Sprintf("uid %d by the API", p.uid))
 	if err != nil {
 		failPlugin(w, err)
 		return
 	}
 	if waits {
-		s.awaitStarts(w, r, limit, Touched(before, s.opts.Backend.Services()), func() any { return done })
+		s.awaitStarts(w, r, limit, Touched(before, s.opts.Backend.Services.Services()), func() any { return done })
 		return
 	}
 	answer(w, http.StatusOK, done)
@@ -107,7 +107,7 @@ func (s *Server) runAction(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, _ := peerOf(r.Context())
-	done, err := s.opts.Backend.RunAction(r.Context(), r.PathValue("name"), r.PathValue("action"), call.Args, fmt.Sprintf("uid %d by the API", p.uid))
+	done, err := s.opts.Backend.Plugins.RunAction(r.Context(), r.PathValue("name"), r.PathValue("action"), call.Args, fmt.Sprintf("uid %d by the API", p.uid))
 	if err != nil {
 		failPlugin(w, err)
 		return

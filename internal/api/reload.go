@@ -9,6 +9,14 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
+// Reloader reads the configuration again.
+type Reloader interface {
+	// Reload applies what has changed; dryRun only says what it would do.
+	Reload(by string, dryRun bool) (Reloaded, error)
+	// ConfigProblem is why the configuration's files are not in force; empty: they are.
+	ConfigProblem() string
+}
+
 // Reloaded is the answer of POST /v1/reload: what was done, or with ?dry_run what
 // would be.
 type Reloaded struct {
@@ -25,15 +33,15 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, _ := peerOf(r.Context())
-	before := s.opts.Backend.Services()
-	done, err := s.opts.Backend.Reload(fmt.Sprintf("uid %d by the API", p.uid), r.URL.Query().Has("dry_run"))
+	before := s.opts.Backend.Services.Services()
+	done, err := s.opts.Backend.Config.Reload(fmt.Sprintf("uid %d by the API", p.uid), r.URL.Query().Has("dry_run"))
 	switch {
 	case errors.Is(err, proc.ErrStopping):
 		fail(w, http.StatusServiceUnavailable, "stopping", err.Error(), "")
 	case err != nil:
 		fail(w, http.StatusUnprocessableEntity, "refused", err.Error(), "nothing was changed; stoker config check tells the same")
 	case waits && !done.DryRun:
-		s.awaitStarts(w, r, limit, Touched(before, s.opts.Backend.Services()), func() any { return done })
+		s.awaitStarts(w, r, limit, Touched(before, s.opts.Backend.Services.Services()), func() any { return done })
 	default:
 		answer(w, http.StatusOK, done)
 	}

@@ -10,51 +10,50 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
-	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Backend is what the API asks; cmd wires it.
-type Backend interface {
+// Backend is what the API asks, by role.
+type Backend struct {
+	Services  Services
+	Control   Controller
+	Records   Records
+	JVMs      JVMs
+	Hooks     Hooks
+	Plugins   Plugins
+	Config    Reloader
+	Upgrades  Upgrader
+	Container Container
+}
+
+// Services reads the state of the services.
+type Services interface {
 	Services() []supervisor.Snapshot
 	Service(name string) (supervisor.Snapshot, bool)
 	Ready() (bool, []string)
 	ReadyService(name string) (bool, []string)
-	Log(name string) *logs.Log
 	StopDeadline() (time.Time, bool)
-	// JVM explains the options of a service's JVM as they were rendered for its
-	// latest start; text is for people, within a width; 0: without bounds. False: it has no JVM, or was not started.
-	JVM(name string) (data any, text func(width int) string, ok bool)
-	// Limits are what the cgroups say now.
-	Limits() any
-	// Reload reads the configuration again and applies what has changed; dryRun
-	// only says what it would do.
-	Reload(by string, dryRun bool) (Reloaded, error)
-	// ConfigProblem is why the configuration's files are not in force; empty:
-	// they are.
-	ConfigProblem() string
+}
+
+// Records are the output and the incidents of the services.
+type Records interface {
+	Log(name string) *logs.Log
 	// Incidents are those that are kept, the newest first.
 	Incidents() []incident.Summary
 	// Incident is one of them with its evidence.
 	Incident(number uint64) (incident.Incident, bool)
+}
+
+// Container is about the container as a whole.
+type Container interface {
+	// Limits are what the cgroups say now.
+	Limits() any
 	// Orphans is the number of orphaned processes reaped.
 	Orphans() uint64
-	// Hooks are all hooks, HookCounts how their runs ended.
-	Hooks() []hooks.Status
-	HookCounts() []hooks.Counter
-	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
-	// a service; empty: to the only one, or to the container.
-	RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error)
-	Commander
-	Signaler
-	Upgrader
-	Toolbox
-	Pluginer
 }
 
 // Options configure a Server.

@@ -100,7 +100,7 @@ func TestGrants(t *testing.T) {
 	const viewer, stranger = 4711, 4712
 	b := newFake()
 	b.jvmText["app"] = "text"
-	server := New(Options{Backend: b, Log: nullLog()})
+	server := New(Options{Backend: roles(b), Log: nullLog()})
 	path := serve(t, b, viewer)
 	for _, r := range server.routes() {
 		method, target, _ := strings.Cut(r.pattern, " ")

@@ -6,17 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
-
-// Signaler sends signals to services.
-type Signaler interface {
-	// Signal sends a signal to the main process of a service, or to all its
-	// processes. proc.ErrGone says that it has none.
-	Signal(service string, sig syscall.Signal, group bool, by string) error
-}
 
 // Signaled is the answer of POST /v1/services/{name}/signal.
 type Signaled struct {
@@ -39,7 +31,7 @@ func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
 	}
 	p, _ := peerOf(r.Context())
 	group := r.URL.Query().Has("group")
-	err = s.opts.Backend.Signal(snap.Name, sig, group, fmt.Sprintf("uid %d by the API", p.uid))
+	err = s.opts.Backend.Control.Signal(snap.Name, sig, group, fmt.Sprintf("uid %d by the API", p.uid))
 	switch {
 	case errors.Is(err, proc.ErrGone):
 		fail(w, http.StatusConflict, "not-now", fmt.Sprintf("service %q has no process: it is %s", snap.Name, snap.State),

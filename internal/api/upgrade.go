@@ -60,7 +60,7 @@ func (e *BinaryError) Unwrap() error { return e.Err }
 var ErrUpgrading = errors.New("another upgrade is under way")
 
 func (s *Server) versions(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, s.opts.Backend.Versions())
+	answer(w, http.StatusOK, s.opts.Backend.Upgrades.Versions())
 }
 
 // upgrade answers before the supervisor leaves; a client that misses the answer
@@ -68,7 +68,7 @@ func (s *Server) versions(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	p, _ := peerOf(r.Context())
 	q := r.URL.Query()
-	v, err := s.opts.Backend.Upgrade(r.Context(), q.Get("path"), q.Has("check"), fmt.Sprintf("uid %d by the API", p.uid))
+	v, err := s.opts.Backend.Upgrades.Upgrade(r.Context(), q.Get("path"), q.Has("check"), fmt.Sprintf("uid %d by the API", p.uid))
 	var bad *BinaryError
 	switch {
 	case errors.As(err, &bad):
@@ -91,7 +91,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	answer(w, http.StatusAccepted, v)
 	_ = http.NewResponseController(w).Flush() // a client that went away has nobody to tell
-	s.opts.Backend.Leave()
+	s.opts.Backend.Upgrades.Leave()
 }
 
 // Versions says what runs.

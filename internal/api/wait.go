@@ -9,19 +9,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Commander starts, stops and restarts services.
-type Commander interface {
+// Controller starts, stops and signals services.
+type Controller interface {
 	// Ask gives the number of the start that a start or restart leads to. Where a start
 	// later than after has begun it does nothing; nil: it does it in any case.
 	Ask(ctx context.Context, name string, event supervisor.Event, by string, after *uint64) (uint64, error)
 	// AwaitStart waits until a start is over, or ctx is done. False: there is no such
 	// service.
 	AwaitStart(ctx context.Context, name string, number uint64) (supervisor.StartResult, bool)
+	// Signal sends a signal to the main process of a service, or to all its processes.
+	// proc.ErrGone says that it has none.
+	Signal(service string, sig syscall.Signal, group bool, by string) error
 }
 
 // maxWaits bounds how many requests may wait at once, so that there are connections
@@ -98,7 +102,7 @@ func (s *Server) awaitStarts(w http.ResponseWriter, r *http.Request, limit time.
 	var failed []string
 	hint, done := "", true
 	for _, name := range slices.Sorted(maps.Keys(starts)) {
-		result, ok := s.opts.Backend.AwaitStart(ctx, name, starts[name])
+		result, ok := s.opts.Backend.Control.AwaitStart(ctx, name, starts[name])
 		switch {
 		case !ok:
 			failed = append(failed, name+" is not configured any more")
@@ -134,7 +138,7 @@ func (s *Server) awaitService(w http.ResponseWriter, r *http.Request, snap super
 		number = &snap.Start
 	}
 	s.awaitStarts(w, r, limit, map[string]uint64{snap.Name: *number}, func() any {
-		now, _ := s.opts.Backend.Service(snap.Name)
+		now, _ := s.opts.Backend.Services.Service(snap.Name)
 		return now
 	})
 }
