@@ -30,14 +30,14 @@ func (s *Service) exited(h event) {
 		if out := s.output(); out != nil && s.dumpAt() > 0 {
 			s.env.AddThreadDumpAt(s.name, s.saved.Gen, s.dumpAt(), out.End())
 		}
-		if s.saved.Killed && !info.Success {
+		if s.saved.Phase == PhaseKill && !info.Success {
 			f := s.failure("", "", ran)
 			if s.saved.Reason == "" {
 				s.setReason(incident.Classify(*f).Reason)
 			}
 			s.record(f)
 		}
-		s.saved.Awaited = nil
+		s.endHooks()
 		s.occur(lifecycle.Exited, s.endReason())
 		s.save()
 		s.proc.Ack()
@@ -153,7 +153,7 @@ func (s *Service) isFailure() bool {
 // readOOM finds out whether the kernel's OOM killer ended the process: only a KILL that
 // is not ours is a reason to look.
 func (s *Service) readOOM(info *incident.Exit) {
-	if !info.Killed() || s.saved.Killed {
+	if !info.Killed() || s.saved.Phase == PhaseKill {
 		return
 	}
 	s.oomAfter = s.env.OOM(s.proc.Cgroups(), true)

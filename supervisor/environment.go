@@ -25,7 +25,7 @@ func (s *Supervisor) environment() environment {
 }
 
 func (w supervisorEnv) Start(ctx context.Context, spec proc.Spec) (Process, error) {
-	spec.Modest = true
+	spec.KeepReserve = true
 	p, err := w.s.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err // not a *proc.Process that is nil within an interface

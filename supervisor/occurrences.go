@@ -63,7 +63,7 @@ func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time
 		m.Until = m.At.Add(limit)
 	}
 	awaited := *m
-	s.saved.Awaited = &awaited
+	s.saved.Awaited, s.saved.Phase = &awaited, PhaseHooks
 	return true
 }
 
@@ -96,16 +96,23 @@ func (s *Service) awaitHooks() {
 // hooksDone says whether an answer is that of the hooks that are awaited, which are
 // not from then on.
 func (s *Service) hooksDone(h event) bool {
-	if s.saved.Awaited == nil || string(s.saved.Awaited.Event) != h.text {
+	if s.saved.Phase != PhaseHooks || string(s.saved.Awaited.Event) != h.text {
 		return false
 	}
-	s.saved.Awaited = nil
+	s.endHooks()
 	return true
+}
+
+// endHooks ends the phase of hooks.
+func (s *Service) endHooks() {
+	if s.saved.Awaited = nil; s.saved.Phase == PhaseHooks {
+		s.saved.Phase = PhaseBegin
+	}
 }
 
 // endStart ends the present round, of which nothing is left.
 func (s *Service) endStart() {
-	s.saved.Awaited = nil
+	s.endHooks()
 	if !s.occurred(lifecycle.PreStart) {
 		return
 	}
@@ -140,7 +147,7 @@ func (s *Service) preStart() time.Duration {
 // proceed goes on with a start: with the hooks that come before it, or with what
 // is to be started.
 func (s *Service) proceed() {
-	if s.saved.Awaited != nil {
+	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
 		return
 	}
@@ -177,7 +184,7 @@ func (s *Service) preStop() time.Duration {
 // proceedStop goes on with a stop: with the hooks that come before it, or with the
 // drain.
 func (s *Service) proceedStop() {
-	if s.saved.Awaited != nil {
+	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
 		return
 	}
@@ -199,7 +206,7 @@ func (s *Service) stopHooksDone(h event) {
 // cutHooks goes on with a stop whose hooks are not through.
 func (s *Service) cutHooks(why string) {
 	s.log.Warn("the stop goes on without its hooks", "why", why)
-	s.saved.Awaited = nil
+	s.endHooks()
 	s.cancel()
 	s.drain()
 }
@@ -222,7 +229,7 @@ func (s *Service) resumeStart(p Process) {
 		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.PreStop}
 	case k.State == Starting && k.UpSince != 0:
 		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started}
-	case k.State == Starting && !k.Held:
+	case k.State == Starting && k.Phase != PhaseWaiting:
 		k.Reached = []lifecycle.Event{lifecycle.PreStart}
 	}
 }

@@ -112,7 +112,7 @@ func (o *opener) wantStages(c *fakeListener, want ...lifecycle.Event) {
 // No service starts before the container's first hooks are through, whoever began
 // with them.
 func TestServicesWaitForTheFirstHooks(t *testing.T) {
-	held := savedState{State: Starting, Gen: 1, Start: 1, Held: true}
+	held := savedState{State: Starting, Gen: 1, Start: 1, Phase: PhaseWaiting}
 	for name, blobs := range map[string]map[string]any{"first": nil, "taken over": {openItem: "", servicePrefix + "app": held}} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeListener(nil, lifecycle.Init, lifecycle.NetworkReady)
@@ -165,7 +165,7 @@ func TestTermDuringTheFirstHooks(t *testing.T) {
 		c := newFakeListener(nil, lifecycle.Init)
 		blobs, stop := map[string]any{}, 0
 		if before {
-			blobs, stop = map[string]any{openItem: "", servicePrefix + "app": savedState{State: Starting, Gen: 1, Start: 1, Held: true}}, 1
+			blobs, stop = map[string]any{openItem: "", servicePrefix + "app": savedState{State: Starting, Gen: 1, Start: 1, Phase: PhaseWaiting}}, 1
 		}
 		o := runWith(t, c, 8*time.Second, blobs, stop)
 		if !before {

@@ -134,7 +134,7 @@ func (s *Service) retryWithConfig(h event) {
 func (s *Service) applyConfig(h event) {
 	fresh := s.saved.ConfigHash == "" // it is not known with what it was started, or it is not
 	switch {
-	case s.saved.State == Starting && s.proc == nil && !s.saved.Held && s.saved.Awaited == nil:
+	case s.saved.State == Starting && s.proc == nil && s.saved.Phase == PhaseBegin:
 		s.attempt() // what is being prepared may be the old one
 	case s.proc == nil:
 		s.save()
@@ -203,7 +203,7 @@ func (s *Service) attached(h event) {
 	case Running:
 		s.watchRunning()
 	case Stopping:
-		if k := &s.saved; k.Asking || !k.Held && k.Awaited == nil && !k.Draining && !k.Told && !k.Signaled && !k.Dumped {
+		if s.saved.Phase == PhaseBegin || s.saved.Phase == PhaseCommand {
 			s.terminate()
 		}
 	}

@@ -24,13 +24,8 @@ type savedState struct {
 	UpSince         int64          `json:"up_since"`  // of the process
 	Deadline        int64          `json:"deadline"`  // 0: none
 	Then            State          `json:"then"`      // STOPPING: what follows
-	Held            bool           `json:"held"`      // STARTING, STOPPING: others come first
-	Draining        bool           `json:"draining"`  // STOPPING: the time before the signal
-	Asking          bool           `json:"asking"`    // STOPPING: the stop command runs
-	Told            bool           `json:"told"`      // STOPPING: the stop command has ended well, and its effect is waited for
-	Signaled        bool           `json:"signaled"`  // STOPPING: the stop signal was sent
-	Killed          bool           `json:"killed"`    // STOPPING: KILL was sent
-	Dumped          bool           `json:"dumped"`    // STOPPING: a thread dump was asked for
+	Phase           Phase          `json:"phase"`     // STARTING, STOPPING
+	Dumped          bool           `json:"dumped"`    // STOPPING: a thread dump was requested; there is only one
 	DumpAt          int64          `json:"dump_at"`   // where in the output the thread dump begins; 0: nowhere
 	KillBy          int64          `json:"kill_by"`   // STOPPING: the end of the limit that came with the request; 0: none
 	StopSig         syscall.Signal `json:"stop_sig"`  // instead of the configured signal; 0: none

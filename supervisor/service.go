@@ -221,7 +221,10 @@ func (s *Service) dispatch(h event) {
 	if h.kind == EvPrepared && h.err != nil {
 		h.kind = EvSpawnFailed
 	}
-	ruleOf(s.saved.State, h.kind).do(s, h)
+	if s.saved.State == Stopping && h.kind == EvDeadline && s.leaderEnded() && len(s.proc.Members()) == 0 {
+		h.kind = EvGroupEmpty
+	}
+	ruleOf(s.saved.State, s.saved.Phase, h.kind).do(s, h)
 }
 
 // request obeys a command. A stop is answered when the service is STOPPED.

@@ -79,7 +79,7 @@ func (s *Service) publish() {
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
 		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Removed: k.Removed,
-		Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), gen: k.Gen, start: k.Start, waitingForDeps: k.Held,
+		Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), gen: k.Gen, start: k.Start, waitingForDeps: k.Phase == PhaseWaiting,
 		then: k.Then, stopRequestedBy: k.StopRequestedBy, endsContainer: k.EndsContainer, unproven: s.launch != nil && s.launch.unproven(s.cfg.Ready)}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)
@@ -100,7 +100,7 @@ func (s *Service) publish() {
 	switch k.State {
 	case Starting:
 		snap.Waiting = s.waiting
-		if k.Awaited != nil {
+		if k.Phase == PhaseHooks {
 			snap.Waiting = "pre-start hooks"
 		}
 		snap.Debugger = k.Debugging.Text
@@ -112,8 +112,8 @@ func (s *Service) publish() {
 		snap.Degraded = k.texts(func(c HealthIssue) bool { return c.Degraded })
 		snap.Debugger = k.Debugging.Text
 	case Stopping:
-		snap.Phase = k.phase()
-		if k.Held {
+		snap.Phase = k.Phase.String()
+		if k.Phase == PhaseWaiting {
 			snap.Waiting = s.waiting
 		}
 		if s.proc != nil && k.UpSince == 0 {
@@ -148,29 +148,6 @@ func (s *Service) publish() {
 // wall converts CLOCK_BOOTTIME to the time of day.
 func (s *Service) wall(boot int64) time.Time {
 	return time.Now().Add(time.Duration(boot - s.env.Now()))
-}
-
-// phaseHooks is the phase of a stop that waits for hooks.
-const phaseHooks = "pre-stop hooks"
-
-// phase is how far a stop has come.
-func (k *savedState) phase() string {
-	switch {
-	case k.Held:
-		return "waits"
-	case k.Awaited != nil:
-		return phaseHooks
-	case k.Killed:
-		return "killed"
-	case k.Draining:
-		return "drains"
-	case k.Asking:
-		return "stop command"
-	case k.Dumped:
-		return "thread dump"
-	default:
-		return "asked to end"
-	}
 }
 
 // resume takes up the state of an earlier supervisor. p is its latest process;
@@ -244,16 +221,16 @@ func (s *Service) continueStart() {
 	switch {
 	case s.proc != nil:
 		s.attach()
-	case s.saved.Held:
+	case s.saved.Phase == PhaseWaiting:
 		s.unblockStart(event{})
-	case s.saved.Awaited != nil:
+	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
 	case s.occurred(lifecycle.Started): // there was a process, of whose end nobody knows
 		s.enterStarting()
 	default: // the start came to nothing: the same one again
 		left := time.Until(s.deadline)
 		s.attempt()
-		if !s.saved.Held {
+		if s.saved.Phase != PhaseWaiting {
 			s.setDeadline(max(left, 0))
 			s.save()
 		}
@@ -266,16 +243,15 @@ func (s *Service) continueStop() {
 		return
 	}
 	s.attach()
-	k := &s.saved
 	switch {
-	case k.Held:
+	case s.saved.Phase == PhaseWaiting:
 		s.unblockStop(event{})
-	case k.Awaited != nil:
+	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
-	case k.Draining, k.Told, k.Signaled, k.Killed, k.Dumped:
+	case s.saved.Phase > PhaseHooks && s.saved.Phase != PhaseCommand:
 	case len(s.cfg.Stop.Command) == 0: // else EvAttached brings the command
 		s.terminate()
-	case k.Deadline == 0:
+	case s.saved.Deadline == 0:
 		s.setDeadline(s.stopTimeout())
 	}
 	if s.leaderEnded() {

@@ -35,31 +35,30 @@ func (s *Service) attempt() {
 	k.StopRequestedBy, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
 	k.LiveFailures, k.LiveSuccesses, k.LiveError, k.Reported, k.DumpAt, k.ConfigHash, k.Sources, k.AttachData, k.Uncounted = 0, 0, "", false, 0, "", "", "", false
 	k.HealthIssues = nil
-	k.Killed, k.Signaled, k.Told = false, false, false // of an earlier stop
+	k.Phase = PhaseBegin
 	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
 	k.Debugging, k.StartLeft, k.Permanent = Debugging{}, 0, false
 	s.quit()
 	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, incident.OOMCount{}
 	if s.waiting = s.env.MayStart(s.name); s.waiting != "" {
-		k.Held = true
+		k.Phase = PhaseWaiting
 		s.enter(Starting, -1)
 		return
 	}
-	k.Held = false
 	s.enter(Starting, s.preStart())
 	s.proceed()
 }
 
 // unblockStart goes on with a start that waited for others.
 func (s *Service) unblockStart(h event) {
-	if !s.saved.Held {
+	if s.saved.Phase != PhaseWaiting {
 		return
 	}
 	if s.waiting = s.env.MayStart(s.name); s.waiting != "" {
 		s.publish() // it is another one now that is missing
 		return
 	}
-	s.saved.Held = false
+	s.saved.Phase = PhaseBegin
 	s.setDeadline(s.preStart())
 	s.save()
 	s.proceed()
@@ -102,11 +101,11 @@ func (s *Service) report(ctx context.Context, h event) {
 // spawned starts what was prepared, unless that was done: nothing is ever started
 // twice.
 func (s *Service) spawned(h event) {
-	if s.proc != nil || s.saved.Held || s.saved.Awaited != nil {
+	if s.proc != nil || s.saved.Phase != PhaseBegin {
 		return
 	}
 	if s.waiting = s.env.MayStart(s.name); s.waiting != "" { // it went while we found out what to start
-		s.saved.Held = true
+		s.saved.Phase = PhaseWaiting
 		s.setDeadline(-1)
 		s.save()
 		return
@@ -116,7 +115,7 @@ func (s *Service) spawned(h event) {
 
 // prepareFailed is a start that could not be prepared.
 func (s *Service) prepareFailed(h event) {
-	if s.proc == nil && !s.saved.Held && s.saved.Awaited == nil {
+	if s.proc == nil && s.saved.Phase == PhaseBegin {
 		s.startFailed(h.err)
 	}
 }

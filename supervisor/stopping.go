@@ -15,7 +15,7 @@ func (s *Service) requestStop(h event) {
 		s.saved.StopSig = h.req.sig
 	}
 	s.stop(Stopped, h.req.limit)
-	if h.req.secondRequest && s.saved.State == Stopping && s.saved.Awaited != nil {
+	if h.req.secondRequest && s.saved.State == Stopping && s.saved.Phase == PhaseHooks {
 		s.cutHooks("asked to stop again")
 	}
 }
@@ -75,17 +75,17 @@ const (
 // signal, thread dump, KILL.
 func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.saved
-	k.Then, k.Held, k.Draining, k.Asking, k.Told, k.Signaled, k.Dumped, k.Killed = then, false, false, false, false, false, false, false
-	k.KillBy, s.poll, s.tracedSince = 0, firstPoll, time.Time{}
+	k.Then, k.Phase, k.Dumped, k.KillBy = then, PhaseBegin, false, 0
+	s.poll, s.tracedSince = firstPoll, time.Time{}
 	s.proc.FreeOutput()
 	if limit > 0 {
 		k.KillBy = s.env.Now() + int64(limit)
 	}
 	if then != Backoff {
 		s.waiting = s.env.MayStop(s.name)
-		k.Held = s.waiting != ""
 	}
-	if k.Held {
+	if then != Backoff && s.waiting != "" {
+		k.Phase = PhaseWaiting
 		s.log.Info("service is to stop, after others", "why", s.stopReason(), "waits", s.waiting)
 		s.enter(Stopping, s.killLimit())
 		return
@@ -105,9 +105,6 @@ func (s *Service) killLimit() time.Duration {
 
 // unblockStop goes on with a stop that waited for others.
 func (s *Service) unblockStop(event) {
-	if !s.saved.Held {
-		return
-	}
 	if s.waiting = s.env.MayStop(s.name); s.waiting != "" {
 		s.publish()
 		return
@@ -117,7 +114,7 @@ func (s *Service) unblockStop(event) {
 
 // beginStop begins a stop that others came before.
 func (s *Service) beginStop() {
-	s.saved.Held = false
+	s.saved.Phase = PhaseBegin
 	s.setDeadline(s.preStop())
 	s.save()
 	s.proceedStop()
@@ -137,7 +134,7 @@ func (s *Service) drain() {
 		s.dumpIfHung()
 		return
 	}
-	s.saved.Draining = true
+	s.saved.Phase = PhaseDrain
 	s.setDeadline(wait)
 	s.save()
 }
@@ -146,7 +143,7 @@ func (s *Service) drain() {
 func (s *Service) dumpIfHung() {
 	if s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures {
 		if wait, ok := s.requestDump(); ok {
-			s.saved.Dumped = true
+			s.saved.Phase, s.saved.Dumped = PhaseHangDump, true
 			s.setDeadline(wait)
 			s.save()
 			return
@@ -166,7 +163,7 @@ func (s *Service) terminate() {
 	}
 	limit := wait - wait/signalShare
 	s.setDeadline(limit)
-	s.saved.Asking = true
+	s.saved.Phase = PhaseCommand
 	s.save()
 	ctx, cancel := context.WithTimeout(s.life, max(limit-min(lastWords, limit/4), time.Millisecond))
 	s.cancel = cancel
@@ -180,15 +177,11 @@ func (s *Service) terminate() {
 
 // stopCommandDone follows the stop command.
 func (s *Service) stopCommandDone(h event) {
-	if !s.saved.Asking {
-		return
-	}
-	s.saved.Asking = false
 	if h.err != nil && !s.leaderEnded() {
 		s.signalAfterCommand(h.err.Error())
 		return
 	}
-	s.saved.Told = true
+	s.saved.Phase = PhaseCommandDone
 	s.save()
 	if s.leaderEnded() {
 		s.awaitGroup()
@@ -216,7 +209,7 @@ func (s *Service) signalAfterCommand(why string) {
 func (s *Service) sendStopSignal() {
 	s.proc.SignalGroup(s.stopSignal())
 	s.proc.SignalGroup(syscall.SIGCONT) // a stopped process cannot obey
-	s.saved.Signaled = true
+	s.saved.Phase = PhaseSignal
 	s.save()
 }
 
@@ -236,20 +229,20 @@ func (s *Service) stopTimeout() time.Duration {
 // shortenStop cuts the time of a stop that is under way.
 func (s *Service) shortenStop(limit time.Duration) {
 	by := s.env.Now() + int64(limit)
-	if limit <= 0 || s.saved.Killed || s.saved.KillBy != 0 && s.saved.KillBy <= by {
+	if limit <= 0 || s.saved.Phase == PhaseKill || s.saved.KillBy != 0 && s.saved.KillBy <= by {
 		return
 	}
 	s.saved.KillBy = by
 	wait := s.stopTimeout()
-	switch {
-	case s.saved.Held:
+	switch s.saved.Phase {
+	case PhaseWaiting:
 		wait = s.killLimit()
-	case s.saved.Awaited != nil:
+	case PhaseHooks:
 		wait = s.killLimit() / 2
 	}
 	if s.saved.Deadline == 0 || wait < s.stopLeft() {
 		s.setDeadline(wait)
-		if s.leaderEnded() && !s.saved.Held {
+		if s.leaderEnded() && s.saved.Phase != PhaseWaiting {
 			s.awaitGroup()
 		}
 	}
@@ -258,49 +251,39 @@ func (s *Service) shortenStop(limit time.Duration) {
 // leaderEnded says whether the end of the process itself has been dealt with.
 func (s *Service) leaderEnded() bool { return s.saved.UpSince == 0 }
 
-// stopDeadline takes the next step: what was waited for is not waited for any
-// longer. While the leader is gone the deadline is also the next look at the rest.
-func (s *Service) stopDeadline(event) {
-	if s.leaderEnded() && len(s.proc.Members()) == 0 {
-		s.dispatch(event{kind: EvGroupEmpty})
-		return
-	}
-	switch k := &s.saved; {
-	case k.Held:
-		s.beginStop()
-	case k.Awaited != nil:
-		s.cutHooks("they take too long")
-	case k.Draining:
-		k.Draining = false
-		s.dumpIfHung()
-	case k.Asking:
-		s.cancel()
-		k.Asking = false
-		s.signalAfterCommand("it hangs")
-	case k.Told && !k.Signaled && !k.Killed:
-		s.signalAfterCommand("it had no effect in time")
-	case !k.Signaled && !k.Killed:
-		s.terminate()
-	default:
-		s.escalate()
-	}
+// The deadlines of the phases. While the leader is gone the deadline is also the next
+// look at the rest of the group.
+
+func (s *Service) beginDeadline(event) { s.terminate() }
+
+func (s *Service) waitingDeadline(event) { s.beginStop() }
+
+func (s *Service) hooksDeadline(event) { s.cutHooks("they take too long") }
+
+func (s *Service) drainDeadline(event) { s.dumpIfHung() }
+
+func (s *Service) commandDeadline(event) {
+	s.cancel()
+	s.signalAfterCommand("it hangs")
 }
 
-// escalate is thread dump, then KILL, again and again.
-func (s *Service) escalate() {
-	if left := s.stopLeft(); left > 0 && !s.saved.Killed {
+func (s *Service) commandDoneDeadline(event) { s.signalAfterCommand("it had no effect in time") }
+
+// killDeadline is thread dump, then KILL, again and again.
+func (s *Service) killDeadline(event) {
+	if left := s.stopLeft(); left > 0 && s.saved.Phase != PhaseKill {
 		s.nextPoll(left)
 		return
 	}
 	if wait, ok := s.requestDump(); ok {
-		s.saved.Dumped, s.saved.Signaled = true, true
+		s.saved.Phase, s.saved.Dumped = PhaseDump, true
 		s.setDeadline(wait)
 		s.save()
 		return
 	}
-	if !s.saved.Killed {
+	if s.saved.Phase != PhaseKill {
 		s.log.Warn("service does not stop, killing it", "pid", s.proc.Pid())
-		s.saved.Killed, s.saved.Signaled = true, true
+		s.saved.Phase = PhaseKill
 		s.save()
 	}
 	s.proc.SignalGroup(syscall.SIGKILL)
@@ -342,7 +325,7 @@ func (s *Service) requestDump() (time.Duration, bool) {
 	if s.saved.KillBy != 0 {
 		wait = min(wait, time.Duration(s.saved.KillBy-s.env.Now()))
 	}
-	if s.leaderEnded() || s.saved.Dumped || s.saved.Killed || wait < dumpLeast || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
+	if s.leaderEnded() || s.saved.Dumped || s.saved.Phase == PhaseKill || wait < dumpLeast || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
 		return 0, false
 	}
 	s.log.Warn("asking for a thread dump", "pid", s.proc.Pid())
@@ -362,8 +345,7 @@ func (s *Service) awaitGroup() {
 		s.dispatch(event{kind: EvGroupEmpty})
 		return
 	}
-	if k := &s.saved; !k.Signaled && !k.Killed { // the leader ended before it was asked
-		k.Held, k.Draining, k.Asking = false, false, false
+	if s.saved.Phase < PhaseSignal { // the leader ended before it was asked to
 		s.cancel()
 		s.setDeadline(s.stopTimeout())
 		s.sendStopSignal()

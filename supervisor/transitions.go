@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,14 +17,14 @@ type rule struct {
 func nothing() rule { return rule{func(*Service, event) {}, ""} }
 
 // ruleOf is the state machine.
-func ruleOf(st State, ev Event) rule {
+func ruleOf(st State, phase Phase, ev Event) rule {
 	switch st {
 	case Starting:
 		return inStarting(ev)
 	case Running:
 		return inRunning(ev)
 	case Stopping:
-		return inStopping(ev)
+		return inStopping(phase, ev)
 	default:
 		return atRest(st, ev)
 	}
@@ -116,7 +117,8 @@ func inRunning(ev Event) rule {
 	return nothing()
 }
 
-func inStopping(ev Event) rule {
+// inStopping are the rules of STOPPING that do not depend on its phase.
+func inStopping(phase Phase, ev Event) rule {
 	switch ev {
 	case EvStart:
 		return rule{(*Service).startAfterStop, "STOPPING, then STARTING"}
@@ -126,38 +128,35 @@ func inStopping(ev Event) rule {
 		return rule{(*Service).requestRestart, "STOPPING, then STARTING"}
 	case EvReconfigured:
 		return rule{(*Service).saveConfig, "STOPPING"}
-	case EvUnblocked:
-		return rule{(*Service).unblockStop, "STOPPING: the pre-stop hooks run"}
-	case EvHooksDone:
-		return rule{(*Service).stopHooksDone, "STOPPING: the stop goes on"}
-	case EvAttached:
-		return rule{(*Service).attached, "STOPPING"}
-	case EvStopCommandDone:
-		return rule{(*Service).stopCommandDone, "STOPPING; the signal is sent if the stop command failed"}
 	case EvExited:
 		return rule{(*Service).exited, "STOPPING: the rest of its processes must end too"}
 	case EvGroupEmpty:
 		return rule{(*Service).groupEmpty, "STOPPED, STARTING or BACKOFF: what was to follow"}
-	case EvDeadline:
-		return rule{(*Service).stopDeadline, "STOPPING: the next of hooks, drain, signal, thread dump, KILL"}
 	}
-	return nothing()
+	return inPhase(phase, ev)
 }
 
 // Table is the state machine as a Markdown table: what each event leads to in
-// each state. docs/reference/supervision.md holds it.
+// each state, and in each phase of STOPPING. docs/reference/supervision.md holds it.
 func Table() string {
 	var b strings.Builder
 	b.WriteString("| state | event | leads to |\n|---|---|---|\n")
 	for _, st := range States() {
 		var idle []string
 		for _, ev := range Events() {
-			r := ruleOf(st, ev)
-			if r.leads == "" {
+			r := ruleOf(st, PhaseBegin, ev)
+			switch inPhase := st == Stopping && slices.ContainsFunc(stopPhases(), func(p phaseRule) bool { return p.event == ev }); {
+			case inPhase:
+			case r.leads == "":
 				idle = append(idle, string(ev))
-				continue
+			default:
+				fmt.Fprintf(&b, "| %s | %s | %s |\n", st, ev, r.leads)
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", st, ev, r.leads)
+		}
+		if st == Stopping {
+			for _, r := range stopPhases() {
+				fmt.Fprintf(&b, "| %s (%s) | %s | %s |\n", st, r.phase, r.event, r.leads)
+			}
 		}
 		fmt.Fprintf(&b, "| %s | %s | nothing |\n", st, strings.Join(idle, ", "))
 	}

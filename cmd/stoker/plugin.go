@@ -127,7 +127,7 @@ func switchPlugin(c *cli.Context, on bool) error {
 		return err
 	}
 	return s.around(c.Context, func() error {
-		done, err := retryIf(c.Context, s.wait, func() (api.PluginSwitched, error) { return s.client.SwitchPlugin(c.Context, name, want) })
+		done, err := retryIf(c.Context, s.wait, func() (api.SwitchResult, error) { return s.client.SwitchPlugin(c.Context, name, want) })
 		if err != nil {
 			return fmt.Errorf("cannot %s the plugin %s: %w", verb, name, err)
 		}
@@ -141,7 +141,7 @@ func switchPlugin(c *cli.Context, on bool) error {
 }
 
 // switchedLines describes the result of a switch.
-func switchedLines(done api.PluginSwitched) []string {
+func switchedLines(done api.SwitchResult) []string {
 	lines := []string{fmt.Sprintf("%s is %s", done.Plugin.Name, done.Plugin.State)}
 	if done.Plugin.Why != "" {
 		lines[0] += ": " + done.Plugin.Why

@@ -119,7 +119,7 @@ func (s *startWait) await(ctx context.Context, before []supervisor.Snapshot, sta
 	if err != nil {
 		return err
 	}
-	all := api.Touched(before, after)
+	all := api.StartsBetween(before, after)
 	maps.Copy(all, starts)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		for done := false; !done; {
@@ -153,7 +153,7 @@ func (s *startWait) poll(ctx context.Context, name string, number uint64, severa
 		return snap, err
 	})
 	took := time.Since(s.begun)
-	refused := new(api.RefusedError)
+	refused := new(api.StatusError)
 	s.show("")
 	switch {
 	case errors.As(err, &refused) && (refused.Code == "start-failed" || refused.Code == "no-such-service"):

@@ -84,15 +84,15 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.find(w, r); !ok {
 		return
 	}
-	log := s.opts.Backend.Records.Log(r.PathValue("name"))
+	log := s.opts.Backend.Log(r.PathValue("name"))
 	if log == nil {
-		fail(w, http.StatusNotFound, "no-output", fmt.Sprintf("the output of %q is not captured", r.PathValue("name")),
+		writeError(w, http.StatusNotFound, "no-output", fmt.Sprintf("the output of %q is not captured", r.PathValue("name")),
 			"it goes to the container's terminal")
 		return
 	}
 	q, err := readLogQuery(r, log)
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		badRequest(w, err)
 		return
 	}
 	out := newStream(w, q.follow, max(q.from, q.behind))

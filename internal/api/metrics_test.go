@@ -64,7 +64,7 @@ func TestMetrics(t *testing.T) {
 // collector reads.
 func TestMetricsOfNothing(t *testing.T) {
 	var x exposition
-	s := &Server{opts: Options{Backend: roles(&fake{fakePlugins: &fakePlugins{}})}}
+	s := &Server{opts: Options{Backend: parts(&fake{fakePlugins: &fakePlugins{}})}}
 	s.serviceMetrics(&x, nil)
 	s.hookMetrics(&x)
 	if x.String() != "" {

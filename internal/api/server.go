@@ -11,59 +11,18 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/events"
-	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
-	"github.com/stoker-init/stoker/supervisor/incident"
 )
-
-// Backend is what the API asks, by role.
-type Backend struct {
-	Services  Services
-	Control   Controller
-	Records   Records
-	JVMs      JVMs
-	Hooks     Hooks
-	Plugins   Plugins
-	Config    Reloader
-	Upgrades  Upgrader
-	Container Container
-}
-
-// Services reads the state of the services.
-type Services interface {
-	Services() []supervisor.Snapshot
-	Service(name string) (supervisor.Snapshot, bool)
-	Ready() (bool, []string)
-	ReadyService(name string) (bool, []string)
-	StopDeadline() (time.Time, bool)
-}
-
-// Records are the output and the incidents of the services.
-type Records interface {
-	Log(name string) *logs.Log
-	// Incidents are those that are kept, the newest first.
-	Incidents() []incident.Summary
-	// Incident is one of them with its evidence.
-	Incident(number uint64) (incident.Incident, bool)
-}
-
-// Container is about the container as a whole.
-type Container interface {
-	// Limits are what the cgroups say now.
-	Limits() any
-	// Orphans is the number of orphaned processes reaped.
-	Orphans() uint64
-}
 
 // Options configure a Server.
 type Options struct {
 	Backend Backend
 	Version string
 	Log     hclog.Logger
-	Viewers func() []int // uids that may look: the users of the services; nil: none
-	// Member gives the service that a process belongs to and that is not to be an admin;
-	// empty: it belongs to none. An error: it is not known.
+	Viewers func() []int // uids with the grant view: the users of the services; nil: none
+	// Member returns the service that a process belongs to and that is not in api.admins;
+	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
 }
@@ -72,32 +31,31 @@ type Options struct {
 type Server struct {
 	opts   Options
 	http   http.Server
-	stall  time.Duration // how long a client may not read what a JVM answers
+	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
-	places limiter
+	places connLimiter
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: limiter{open: map[int]int{}}}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "")
+		writeError(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "")
 	})
 	s.http = http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
 	return s
 }
 
-// Serve answers on l until ctx is done or l is closed; what it has accepted is answered
-// to its end.
+// Serve answers on l until ctx is done or l is closed; accepted requests are finished.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify})
+	err := s.http.Serve(&limitedListener{Listener: l, limits: &s.places, identify: s.identify})
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -153,7 +111,7 @@ func (s *Server) guard(r route) http.HandlerFunc {
 			if p.confined != "" {
 				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 			}
-			fail(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the grant %s", who, r.grant), hint)
+			writeError(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the grant %s", who, r.grant), hint)
 			return
 		}
 		r.handle(w, req)
@@ -169,16 +127,16 @@ type Error struct {
 	} `json:"error"`
 }
 
-func fail(w http.ResponseWriter, status int, code, message, hint string) {
+func writeError(w http.ResponseWriter, status int, code, message, hint string) {
 	var e Error
 	e.Error.Code, e.Error.Message, e.Error.Hint = code, redact.Text(message), redact.Text(hint)
-	answer(w, status, e)
+	writeJSON(w, status, e)
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.Encode(body) // a client that went away has nobody to tell
+	enc.Encode(body) // the client may be gone
 }

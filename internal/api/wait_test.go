@@ -93,7 +93,7 @@ func TestTouched(t *testing.T) {
 		"what requires it is left alone where it was down": {[]supervisor.Snapshot{snap("a", supervisor.Backoff, 2, 2), snap("b", run, 7, 7, "a")},
 			[]supervisor.Snapshot{snap("a", start, 3, 3), snap("b", run, 7, 7, "a")}, map[string]uint64{"a": 3}},
 	} {
-		if got := Touched(tc.before, tc.after); !maps.Equal(got, tc.want) {
+		if got := StartsBetween(tc.before, tc.after); !maps.Equal(got, tc.want) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}

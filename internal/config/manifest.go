@@ -62,7 +62,7 @@ func (v *manifestValidator) check() {
 	case name == "":
 		v.Missing("name", "", "a plugin needs a name: that of its folder")
 	case !plugin.ValidName(name):
-		v.Bad("name", "", "%s is no name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
+		v.Bad("name", "", "%s is not a plugin name: use small letters, digits, _ . and -", layeredyaml.Quote("", name))
 	}
 	if v.m.Version == "" {
 		v.Missing("version", "", "a plugin needs a version, such as 1.0")

@@ -20,19 +20,16 @@ import (
 
 // apiBackend has the roles that the API asks.
 func apiBackend(d *daemon) api.Backend {
-	return api.Backend{Services: services{d.sup, d}, Control: controller{d.sup, d.log}, Records: d.sup,
-		JVMs:  jvms{tools.New(d.sup, d.inForce().jvms.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)), d},
-		Hooks: hookManager{d.hooks.Runner, d}, Plugins: &d.plugins, Config: d,
-		Upgrades: newUpgrades(d.m, d.program.Version, d.log), Container: container{d.sup}}
+	return api.Backend{ServiceReader: services{d.sup, d}, Commander: commander{d.sup, d.log}, Reloader: d, IncidentReader: d.sup,
+		HookRunner: hookManager{d.hooks.Runner, d}, PluginManager: &d.plugins,
+		JVMTools: jvms{tools.New(d.sup, d.inForce().jvms.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)), d},
+		Upgrader: newUpgrades(d.m, d.program.Version, d.log), OutputReader: d.sup}
 }
 
-// container is the role api.Container.
-type container struct{ *supervisor.Supervisor }
-
 // Limits are what the cgroups say now.
-func (container) Limits() any { return cgroup.Read("/") }
+func (d *daemon) Limits() any { return cgroup.Read("/") }
 
-// jvms is the role api.JVMs.
+// jvms is the role api.JVMTools.
 type jvms struct {
 	*tools.Tools
 	daemon *daemon
@@ -51,7 +48,7 @@ func (j jvms) JVM(name string) (data any, text func(width int) string, ok bool) 
 	return &facts, facts.Text, true
 }
 
-// services is the role api.Services.
+// services is the role api.ServiceReader.
 type services struct {
 	*supervisor.Supervisor
 	daemon *daemon
@@ -79,14 +76,14 @@ func (s services) addTo(snap supervisor.Snapshot) supervisor.Snapshot {
 	return snap
 }
 
-// controller is the role api.Controller.
-type controller struct {
+// commander is the role api.Commander.
+type commander struct {
 	*supervisor.Supervisor
 	log hclog.Logger
 }
 
 // Signal sends a signal to a service's process, or to all its processes.
-func (c controller) Signal(service string, sig syscall.Signal, group bool, by string) error {
+func (c commander) Signal(service string, sig syscall.Signal, group bool, by string) error {
 	p, ok := c.Process(service)
 	if !ok {
 		return proc.ErrGone
@@ -99,11 +96,17 @@ func (c controller) Signal(service string, sig syscall.Signal, group bool, by st
 	return p.Signal(sig)
 }
 
-// hookManager is the role api.Hooks.
+// hookManager is the role api.HookRunner.
 type hookManager struct {
 	*hooks.Runner
 	daemon *daemon
 }
+
+// Hooks are all of them.
+func (h hookManager) Hooks() []hooks.Status { return h.Statuses() }
+
+// HookCounts are how their runs ended.
+func (h hookManager) HookCounts() []hooks.Counter { return h.Counters() }
 
 // RunHooks runs hooks by hand.
 func (h hookManager) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
@@ -112,13 +115,13 @@ func (h hookManager) RunHooks(ctx context.Context, event lifecycle.Event, name, 
 		if o.Service == "" {
 			all := h.daemon.sup.Services()
 			if len(all) != 1 {
-				return nil, &api.NoServiceError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service", event, len(all))}
+				return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service", event, len(all))}
 			}
 			o.Service = all[0].Name
 		}
 		s, ok := h.daemon.sup.Service(o.Service)
 		if !ok {
-			return nil, &api.NoServiceError{Message: fmt.Sprintf("there is no service %q", o.Service)}
+			return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("there is no service %q", o.Service)}
 		}
 		o.Pid, o.Port = s.Pid, h.Port(o.Service)
 	}

@@ -27,7 +27,7 @@ const actionGrace = 5 * time.Second
 
 // RunAction runs an action of a plugin until it is over, its time is up, or whoever
 // asked for it goes away.
-func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionDone, err error) {
+func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
 	if m.set == nil {
 		return done, errNoPlugins()
 	}
@@ -95,7 +95,7 @@ func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args
 
 // awaitAction runs a program to its end: when its time is up its group gets TERM, and
 // KILL. What it leaves behind in its group goes with it.
-func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionDone, err error) {
+func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
 	log, err := logs.NewScratch(spec.ID)
 	if err != nil {
 		return done, err

@@ -45,7 +45,7 @@ const renewTime = time.Minute
 // SwitchPlugin does what an operator wants of a plugin, and has the JVMs whose options
 // change by that started anew, once. Whoever asked may go away meanwhile: it is done
 // as a whole.
-func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.PluginSwitched, err error) {
+func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult, err error) {
 	if m.set == nil {
 		return done, errNoPlugins()
 	}

@@ -69,7 +69,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 		if d.loaded, found, err = d.read(); err != nil {
 			return err
 		}
-		if err = d.program.RefuseSecond(d.opts, d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
+		if err = d.rejectSecond(d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
 			return err
 		}
 		if found != "" {
@@ -132,7 +132,7 @@ func (d *daemon) sources() config.Options {
 
 // Reload reads the files again and applies what has changed. What is wrong with
 // them is an error, kept until they are repaired, and changes nothing.
-func (d *daemon) Reload(by string, dryRun bool) (api.Reloaded, error) {
+func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	done, err := d.reloadLocked(by, dryRun)
@@ -143,8 +143,8 @@ func (d *daemon) Reload(by string, dryRun bool) (api.Reloaded, error) {
 }
 
 // reloadLocked is Reload; d.mu is held.
-func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
-	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
+func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
+	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
 	loaded, plan, err := d.next()
 	if err != nil {
 		if !dryRun {

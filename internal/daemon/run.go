@@ -42,13 +42,12 @@ func (o Options) Alone() bool { return len(o.Command) > 0 && !o.WithServices }
 // Program is what the supervisor process takes from the command that it is.
 type Program struct {
 	Version string
-	// Parse reads the arguments of run; nil: they only asked for help, and it was given.
-	Parse func() (*Options, error)
-	// Report prints an error, and gives its exit code.
+	Args    []string // of run
+	// Parse reads arguments of run. It returns nil if they only ask for help, which it
+	// prints.
+	Parse func(args []string) (*Options, error)
+	// Report prints an error, and returns its exit code.
 	Report func(error) int
-	// RefuseSecond is an error where a stoker runs services here already, and these are
-	// not to be started beside it. socket is that of the configuration.
-	RefuseSecond func(o Options, socket string, initPid int) error
 }
 
 // Bag items of this file.
@@ -121,7 +120,7 @@ type result struct {
 
 // runSupervisor runs the services until the container ends.
 func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal, program Program) result {
-	opts, err := program.Parse()
+	opts, err := program.Parse(program.Args)
 	if err != nil {
 		return result{code: program.Report(err)}
 	}
@@ -135,7 +134,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.setLogLevel()
 	if opts.Alone() { // the init can run it with less
-		m.OnLack(func(err error) {
+		m.OnShortage(func(err error) {
 			log.Error("the command cannot be started here", "error", err)
 			queue.Flush(flushTime)
 			os.Exit(exit.TryLater)

@@ -48,8 +48,8 @@ func New(services services, a *launch.Attacher, log hclog.Logger, stateFolder st
 const maxHistogram = 16 << 20
 
 // apiError is an answer of the API.
-func apiError(status int, code, hint, format string, args ...any) *api.RefusedError {
-	return &api.RefusedError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+func apiError(status int, code, hint, format string, args ...any) *api.StatusError {
+	return &api.StatusError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // JVMTool gives what the JVM of a service answers.
@@ -176,7 +176,7 @@ const endTime = 500 * time.Millisecond
 
 // apiErrorOf makes an answer of what went wrong.
 func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
-	if refused := new(api.RefusedError); errors.As(err, &refused) {
+	if refused := new(api.StatusError); errors.As(err, &refused) {
 		return refused
 	}
 	select {

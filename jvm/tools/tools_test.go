@@ -134,14 +134,14 @@ func (p *playedJVM) serve(conn net.Conn) {
 }
 
 // use runs a tool, and gives its text, or what the API answers of the error.
-func use(t *testing.T, j *Tools, tool api.JVMTool) (text string, refused api.RefusedError) {
+func use(t *testing.T, j *Tools, tool api.JVMTool) (text string, refused api.StatusError) {
 	t.Helper()
 	if tool.Timeout == 0 {
 		tool.Timeout = 20 * time.Second
 	}
 	r, err := j.JVMTool(t.Context(), "app", tool, "test")
 	if err != nil {
-		got := new(api.RefusedError)
+		got := new(api.StatusError)
 		if !errors.As(err, &got) {
 			t.Fatal(err)
 		}
@@ -373,10 +373,10 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 		return dumps(file)
 	}))
 	dir := t.TempDir()
-	first := make(chan api.RefusedError)
+	first := make(chan api.StatusError)
 	go func() { // ends with its time limit
 		_, err := j.JVMTool(context.Background(), "app", api.JVMTool{Tool: api.ToolHeapDump, File: dir + "/1", Timeout: 2 * time.Second}, "test")
-		got := new(api.RefusedError)
+		got := new(api.StatusError)
 		errors.As(err, &got)
 		first <- *got
 	}()

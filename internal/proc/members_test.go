@@ -53,11 +53,11 @@ const quiet = " </dev/null >/dev/null 2>&1 "
 func candidatesAreAll(s *stage, all ...*Process) bool {
 	good := true
 	for _, p := range all {
-		c := p.census(s.m.tables.since(initproto.BootNow()))
+		c := p.membership(s.m.snapshots.since(initproto.BootNow()))
 		candidates := c.candidates()
-		for pid := range c.table.born {
+		for pid := range c.snapshot.stats {
 			candidate := slices.Contains(candidates, pid)
-			good = good && (candidate || !c.ours(pid))
+			good = good && (candidate || !c.contains(pid))
 			for _, other := range all {
 				good = good && (!candidate || other == p || !slices.Contains(other.Members(), pid))
 			}
@@ -68,7 +68,7 @@ func candidatesAreAll(s *stage, all ...*Process) bool {
 
 // A table serves all who asked before it was begun, however long it takes.
 func TestTableIsShared(t *testing.T) {
-	var all tables
+	var all snapshots
 	asked := initproto.BootNow()
 	var callers sync.WaitGroup
 	for range 50 {
@@ -79,16 +79,16 @@ func TestTableIsShared(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	if all.made != 1 {
-		t.Errorf("%d tables for 50 who asked at the same time", all.made)
+	if all.count != 1 {
+		t.Errorf("%d tables for 50 who asked at the same time", all.count)
 	}
-	if all.from(initproto.BootNow()); all.made != 2 {
-		t.Errorf("%d tables when one has asked later", all.made)
+	if all.from(initproto.BootNow()); all.count != 2 {
+		t.Errorf("%d tables when one has asked later", all.count)
 	}
 }
 
-// kinScripts are supervisors whose processes have children that leave.
-var kinScripts = map[string]play{
+// memberScripts are supervisors whose processes have children that leave.
+var memberScripts = map[string]play{
 	// What a leader leaves behind that has left its group, by what it is known.
 	"strays": {play: func(s *stage) int {
 		os.Chmod(filepath.Dir(s.dir), 0o755)
@@ -298,7 +298,7 @@ var kinScripts = map[string]play{
 			return fds
 		}
 		modest := func(id string) error {
-			_, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sleep", "300"}, Env: os.Environ(), Modest: true})
+			_, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sleep", "300"}, Env: os.Environ(), KeepReserve: true})
 			return err
 		}
 		take(func() bool { return headroom.DescriptorsFor(0) != nil })
@@ -338,7 +338,7 @@ var kinScripts = map[string]play{
 	}},
 }
 
-func kinPlay(t testing.TB, name string, how ...string) result {
+func memberPlay(t testing.TB, name string, how ...string) result {
 	return runPlay(t, name, append(how, "-w", "")...)
 }
 
@@ -348,7 +348,7 @@ func TestChildrenThatLeave(t *testing.T) {
 	}
 	for name, how := range map[string][]string{"all rights": nil, "a container's rights": {"-c", "-sys_ptrace"}} {
 		t.Run(name, func(t *testing.T) {
-			r := kinPlay(t, "strays", how...)
+			r := memberPlay(t, "strays", how...)
 			known := "signalled <nil>\nagain os: process already finished"
 			r.want(t, "cookie true", known, "double true", known, "user true", known, "pipe true", known,
 				"nobody false", "signalled os: process already finished")
@@ -356,26 +356,26 @@ func TestChildrenThatLeave(t *testing.T) {
 	}
 }
 
-func TestKillFindsChildrenFirst(t *testing.T) { kinPlay(t, "traceless").want(t, "ended") }
+func TestKillFindsChildrenFirst(t *testing.T) { memberPlay(t, "traceless").want(t, "ended") }
 
 func TestDescendantsInOtherGroups(t *testing.T) {
-	kinPlay(t, "descendants").want(t, "true", "candidates true", "job 2")
+	memberPlay(t, "descendants").want(t, "true", "candidates true", "job 2")
 }
 
 func TestOneWhoMovesOn(t *testing.T) {
-	kinPlay(t, "hopper").want(t, "members true", "left 0")
+	memberPlay(t, "hopper").want(t, "members true", "left 0")
 }
 
 func TestOrigin(t *testing.T) {
-	kinPlay(t, "origin").want(t, `"app.1" false`, `"app.1" false`, `"" true`, `"" true`, `"" true`, `"" true`)
+	memberPlay(t, "origin").want(t, `"app.1" false`, `"app.1" false`, `"" true`, `"" true`, `"" true`, `"" true`)
 }
 
 func TestDescriptorsForOperators(t *testing.T) {
-	kinPlay(t, "descriptors", "-n", "64:64").want(t, "first <nil>", "second true", "log true", "left true")
+	memberPlay(t, "descriptors", "-n", "64:64").want(t, "first <nil>", "second true", "log true", "left true")
 }
 
 func TestAdoptedStray(t *testing.T) {
-	if r := kinPlay(t, "adopted-stray"); r.said != "" || r.code != 0 {
+	if r := memberPlay(t, "adopted-stray"); r.said != "" || r.code != 0 {
 		t.Errorf("said %q, code %d", r.said, r.code)
 	}
 }
@@ -384,22 +384,22 @@ func TestOneWhomWeMayNotSignal(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to make a set-user-ID program")
 	}
-	kinPlay(t, "not-permitted", "-u", "1000", "-s", "setpriv").want(t, "there true", "kill <nil>")
+	memberPlay(t, "not-permitted", "-u", "1000", "-s", "setpriv").want(t, "there true", "kill <nil>")
 }
 
 func TestRenamedIsFoundAgain(t *testing.T) {
-	kinPlay(t, "at-cloned-renamed").want(t, "started by life 1", "12", "once")
+	memberPlay(t, "at-cloned-renamed").want(t, "started by life 1", "12", "once")
 }
 
 func TestWhatIsLeftIsNotTheProcess(t *testing.T) {
-	kinPlay(t, "at-cloned-left").want(t, "started by life 1", "13, left 1")
+	memberPlay(t, "at-cloned-left").want(t, "started by life 1", "13, left 1")
 }
 
 func TestOwnCgroupFindsEverybody(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
-	r := kinPlay(t, "own-cgroup")
+	r := memberPlay(t, "own-cgroup")
 	if strings.ReplaceAll(r.said, "tried\n", "") != "" || strings.Contains(r.stderr, "no cgroup") {
 		t.Errorf("said %q", r.said)
 	}
@@ -433,7 +433,7 @@ func TestSignalGoesToNobodyElse(t *testing.T) {
 // BenchmarkMembers says what Members costs when nobody is left, in a container of
 // a hundred services.
 func BenchmarkMembers(b *testing.B) {
-	r := kinPlay(b, "bench")
+	r := memberPlay(b, "bench")
 	for line := range strings.Lines(r.said) {
 		var what string
 		var us float64

@@ -28,11 +28,11 @@ func TestRoomForTheOperator(t *testing.T) {
 // The connections of others than admins do not take each other's places, nor the
 // admins'.
 func TestPlaces(t *testing.T) {
-	l := &limiter{open: map[int]int{}}
+	l := &connLimiter{open: map[int]int{}}
 	root, confined := peer{uid: 0}, peer{uid: 0, confined: "it belongs to a service"}
 	const greedy = 4444
 	fill := func(p peer) (n int) {
-		for l.take(p) {
+		for l.acquire(p) {
 			n++
 		}
 		return n
@@ -49,11 +49,11 @@ func TestPlaces(t *testing.T) {
 	if n := fill(root); n != maxOfAll-maxOfOthers {
 		t.Errorf("%d connections of root beside all others, want %d", n, maxOfAll-maxOfOthers)
 	}
-	l.give(peer{uid: greedy})
-	if !l.take(root) {
+	l.release(peer{uid: greedy})
+	if !l.acquire(root) {
 		t.Error("a place that was given back is not free")
 	}
-	if l.take(peer{uid: 6000}) {
+	if l.acquire(peer{uid: 6000}) {
 		t.Error("one connection too many")
 	}
 }
