@@ -119,7 +119,6 @@ func edges() map[string][]string {
 			"internal/pid1",
 			"internal/printable",
 			"internal/proc",
-			"internal/procfs",
 			"internal/program",
 			"internal/service",
 			"internal/suggest",

@@ -47,7 +47,8 @@ var serviceKeys = []foreignKey{
 	{"plugins api reload services", "<key>: {}", "it belongs to no single service", true},
 	// What is started, and when.
 	{"execstart entrypoint cmd exec program script", "command: [<command>]", "", false},
-	{"execstartpre execcondition", "hooks: {pre-start: [{name: <service>, command: [<command>], on_failure: fail, services: [<service>]}]}", "", true},
+	{"execstartpre execcondition", "hooks: {pre-start: [{name: <service>, command: [<command>], on_failure: fail, services: [<service>]}]}",
+		"", true},
 	{"execstartpost", "hooks: {started: [{name: <service>, command: [<command>], services: [<service>]}]}", "", true},
 	{"execstoppost", "hooks: {stopped: [{name: <service>, command: [<command>], services: [<service>]}]}", "", true},
 	{"startsecs", "restart: {backoff: {reset: <seconds 10s>}}", "after that time it counts as stable; ready says when it is started", false},
@@ -72,7 +73,8 @@ var serviceKeys = []foreignKey{
 	{"stopwaitsecs stopgraceperiod timeoutstopsec stoptimeout terminationgraceperiodseconds", "stop: {timeout: <seconds 10s>}",
 		"the container's own stop.timeout must be longer", false},
 	{"execstop", "stop: {command: [<command>]}", "", false},
-	{"stopasgroup killasgroup killmode sendsigkill", "", "the signal always goes to the whole process group, and KILL to all processes of the service", false},
+	{"stopasgroup killasgroup killmode sendsigkill", "",
+		"the signal always goes to the whole process group, and KILL to all processes of the service", false},
 	// Its output.
 	{"stdoutlogfilemaxbytes stderrlogfilemaxbytes", "output: {file: {path: /var/log/app.log, size: <word 50MiB>}}", "", false},
 	{"stdoutlogfilebackups stderrlogfilebackups", "output: {file: {path: /var/log/app.log, files: <number 10>}}", "", false},
@@ -95,11 +97,11 @@ var serviceKeys = []foreignKey{
 	{"ioniceschedulingclass ioschedulingclass", "ionice: <word idle>", "", false},
 	// What has no counterpart.
 	{"numprocs numprocsstart replicas scale processname", "", "write a service for each process, each with a name of its own", false},
-	{"image build containername ports expose volumes networks networkmode deploy logging hostname privileged init tty stdinopen readonly tmpfs sysctls " +
-		"capadd dns extrahosts pullpolicy platform profiles links devices shmsize pid ipc", "",
+	{"image build containername ports expose volumes networks networkmode deploy logging hostname privileged init tty stdinopen readonly " +
+		"tmpfs sysctls capadd dns extrahosts pullpolicy platform profiles links devices shmsize pid ipc", "",
 		"it belongs to the start of the container; a service is a process in it", false},
-	{"pidfile remainafterexit execreload stdouteventsenabled stderreventsenabled stdoutcapturemaxbytes stderrcapturemaxbytes stdoutsyslog stderrsyslog " +
-		"serverurl notifyaccess syslogidentifier wantedby description documentation", "", "there is no counterpart, and none is needed", false},
+	{"pidfile remainafterexit execreload stdouteventsenabled stderreventsenabled stdoutcapturemaxbytes stderrcapturemaxbytes stdoutsyslog " +
+		"stderrsyslog serverurl notifyaccess syslogidentifier wantedby description documentation", "", "there is no counterpart, and none is needed", false},
 }
 
 // probeKeys are about keys of ready and live.
@@ -110,7 +112,8 @@ var probeKeys = []foreignKey{
 	{"interval period periodseconds", "every: <seconds 10s>", "", false},
 	{"timeoutseconds", "timeout: <seconds 5s>", "", false},
 	{"retries failurethreshold", "failures: <number 3>", "of live; ready has within, the time that a start may take", false},
-	{"startperiod initialdelay initialdelayseconds", "", "live begins when the service is ready; ready.within is the time that a start may take", false},
+	{"startperiod initialdelay initialdelayseconds", "",
+		"live begins when the service is ready; ready.within is the time that a start may take", false},
 }
 
 // adviseKey is the advice for a key that the section of type t at path lacks.

@@ -275,7 +275,8 @@ func ParseUmask(s string) (int, error) {
 }
 
 // methods are those of HTTP.
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete,
+	http.MethodPatch}
 
 func (v *validator) method(path, method string) {
 	switch upper := strings.ToUpper(method); {

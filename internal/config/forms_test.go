@@ -54,7 +54,8 @@ jvm:
         headers:
           X-Token: geheim
 `
-	loaded, err := loadText(t, strings.NewReplacer("flavor:\n            - small", "flavor: small", "tier:\n                - gold", "tier: gold").Replace(text))
+	loaded, err := loadText(t, strings.NewReplacer("flavor:\n            - small", "flavor: small", "tier:\n                - gold",
+		"tier: gold").Replace(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,8 @@ func TestSourcesThatAreWrong(t *testing.T) {
 		{`apply: restarts`, `jvm.apply: "restarts" is not one of report, restart (did you mean "restart"?)`},
 	} {
 		_, err := loadText(t, "services: {app: {kind: java, java: {jar: /x.jar}}}\njvm: {"+tc.jvm+"}\n")
-		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "geheim") || strings.Count(err.Error(), "\n") > 0 {
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "geheim") || strings.Count(err.Error(),
+			"\n") > 0 {
 			t.Errorf("%s: %v, want %q", tc.jvm, err, tc.want)
 		}
 	}

@@ -32,7 +32,8 @@ func TestReferencesInEnv(t *testing.T) {
 				if strings.Contains(c.problem, "secret") {
 					continue
 				}
-				text = "services: {web: {command: [/bin/true]}}\nhooks:\n  ready:\n  - name: x\n    command: [/bin/true]\n    env:\n      " + c.env + "\n"
+				text = "services: {web: {command: [/bin/true]}}\nhooks:\n  ready:\n  - name: x\n    command: [/bin/true]\n    env:\n      " +
+					"" + c.env + "\n"
 				c.problem = strings.NewReplacer("stoker.yaml:6:", "stoker.yaml:7:", "services.web", "hooks.ready[0]").Replace(c.problem)
 				c.warning = strings.NewReplacer("stoker.yaml:6:", "stoker.yaml:7:", "services.web", "hooks.ready[0]").Replace(c.warning)
 			}
@@ -48,7 +49,8 @@ func TestReferencesInEnv(t *testing.T) {
 			for _, w := range loaded.Warnings {
 				warning += w.String()
 			}
-			if (problem == "") != (c.problem == "") || !strings.Contains(problem, c.problem) || (warning == "") != (c.warning == "") || !strings.Contains(warning, c.warning) {
+			if (problem == "") != (c.problem == "") || !strings.Contains(problem, c.problem) || (warning == "") != (c.warning == "") ||
+				!strings.Contains(warning, c.warning) {
 				t.Errorf("%s, %s: problem %q, warning %q", layer, c.env, problem, warning)
 			}
 		}

@@ -64,7 +64,8 @@ func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
 	switch at := layeredyaml.Join(path, "end"); {
 	case end == "":
 	case end != hooks.EndExpected && end != hooks.EndUnexpected:
-		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is not an end of a service", layeredyaml.Quote("", end))
+		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is not an end of a service",
+			layeredyaml.Quote("", end))
 	case e != lifecycle.Exited && e != lifecycle.Stopped:
 		v.Bad(at, "remove it", "only exited and stopped know whether an end was expected, not %s does not", e)
 	}
@@ -94,7 +95,8 @@ func (v *validator) hookKind(path string, h hooks.Hook) {
 // hookRequest checks what belongs to a URL.
 func (v *validator) hookRequest(path string, h hooks.Hook) {
 	if h.URL == "" {
-		given := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "body": h.Body != "", "status": len(h.Status) > 0, "ca_file": h.CAFile != ""}
+		given := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "body": h.Body != "", "status": len(h.Status) > 0,
+			"ca_file": h.CAFile != ""}
 		for _, key := range slices.Sorted(maps.Keys(given)) {
 			if given[key] {
 				v.Missing(layeredyaml.Join(path, key), "set url", "no request is made: url is not set")
@@ -148,11 +150,13 @@ func (v *validator) hookTimes(list string, e lifecycle.Event) {
 	}
 	for k, h := range v.raw.Hooks.Of(e) { // a default is cut silently
 		if at := layeredyaml.Join(layeredyaml.Index(list, k), "timeout"); h.Timeout > budget && budget > 0 {
-			v.Warn(at, "raise the top-level stop.timeout, and the container's grace period above it", "%s is more than the whole shutdown may take, stop.timeout %s", h.Timeout, budget)
+			v.Warn(at, "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s is more than the whole shutdown may take, stop.timeout %s", h.Timeout, budget)
 			return
 		}
 	}
 	if sum > budget && budget > 0 {
-		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout", "the hooks may take %s one after the other during a stop, and the whole shutdown may take %s", sum, budget)
+		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout",
+			"the hooks may take %s one after the other during a stop, and the whole shutdown may take %s", sum, budget)
 	}
 }

@@ -63,7 +63,8 @@ func (v *validator) arguments(at string, argv []string) {
 		}
 		shell = shell || slices.Contains([]string{"sh", "bash", "dash", "ash", "ksh", "zsh"}, path.Base(arg))
 		if name := variableIn(arg); name != "" {
-			v.Warn(layeredyaml.Index(at, i), "write "+layeredyaml.LastKey(at)+": ["+layeredyaml.QuoteList([]string{"sh", "-c", "exec " + shellLine(argv)})+"]",
+			v.Warn(layeredyaml.Index(at, i), "write "+layeredyaml.LastKey(at)+": ["+layeredyaml.QuoteList([]string{"sh", "-c",
+				"exec " + shellLine(argv)})+"]",
 				"%s is taken literally: no shell runs the command", layeredyaml.Quote("", name))
 			return
 		}

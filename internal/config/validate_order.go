@@ -23,7 +23,8 @@ func (v *validator) order() {
 	edges := map[string][]edge{}
 	for _, name := range names {
 		s, at := v.raw.Services[name], layeredyaml.Join("services", name)
-		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"), "is after", s.After)...)
+		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"),
+			"is after", s.After)...)
 		for _, e := range all {
 			if v.edge(e) {
 				edges[name] = append(edges[name], e)

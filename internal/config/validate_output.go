@@ -16,7 +16,8 @@ import (
 
 func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > logs.MaxKeep {
-		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), logs.MaxKeep>>20)
+		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("",
+			raw.Keep), logs.MaxKeep>>20)
 	}
 
 	file := layeredyaml.Join(at, "file")
@@ -31,7 +32,8 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 		full, _ = jvm.ParseMemory(cfg.File.Size) // the default's
 	}
 	if total, ok := v.size(layeredyaml.Join(file, "total"), raw.File.Total); ok && total < full {
-		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total, cfg.File.Size)
+		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total,
+			cfg.File.Size)
 	}
 	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.AlreadyReported(name) {
 		v.Missing(name, "set output.file.path", "no file is written without it")

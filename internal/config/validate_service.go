@@ -40,7 +40,8 @@ func (v *validator) serviceName(path, name string) {
 	switch {
 	case len(name) > maxServiceName:
 		v.Bad(path, "", "the name has %d bytes, and %d are allowed", len(name), maxServiceName)
-	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || strings.ContainsAny(name[:min(1, len(name))], "_.-") || name == "":
+	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || strings.ContainsAny(name[:min(1, len(name))], "_.-") ||
+		name == "":
 		v.Bad(path, rule, "%s is not a service name", layeredyaml.Quote("", name))
 	case name == AllServices:
 		v.Bad(path, "give it another name", "%s is reserved: commands use it for all services", layeredyaml.Quote("", name))
@@ -90,7 +91,8 @@ func (v *validator) java(path string, j Java) {
 func (v *validator) tomcat(path string, t tomcat.Config) {
 	for i, context := range t.Contexts {
 		if context != "" && !strings.HasPrefix(context, "/") {
-			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "contexts"), i), `write "/`+printable.Line(layeredyaml.Shorten(context))+`"`, "%s is not a context path",
+			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "contexts"), i), `write "/`+printable.Line(layeredyaml.Shorten(context))+`"`,
+				"%s is not a context path",
 				layeredyaml.Quote("", context))
 		}
 	}

@@ -114,7 +114,8 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 
 // debounce calls compare when relevant events have come and settled, until ctx ends, or
 // the watch or compare fails.
-func debounce(ctx context.Context, events <-chan fsnotify.Event, errs <-chan error, relevant func(path string) bool, compare func() error) error {
+func debounce(ctx context.Context, events <-chan fsnotify.Event, errs <-chan error, relevant func(path string) bool,
+	compare func() error) error {
 	timer := time.NewTimer(settleMost)
 	timer.Stop()
 	var first time.Time // of the events not yet compared; zero: there are none

@@ -11,7 +11,8 @@ import (
 
 // noColon detects lines without a key. The library reports them one line too late.
 func (b brokenText) noColon(message string) (syntaxError, bool) {
-	if !strings.Contains(message, "expected ':'") && !strings.Contains(message, "mapping values") && !strings.Contains(message, "expected key") {
+	if !strings.Contains(message, "expected ':'") && !strings.Contains(message, "mapping values") && !strings.Contains(message,
+		"expected key") {
 		return none()
 	}
 	for _, k := range []int{b.at, b.before(b.at)} {
@@ -92,7 +93,8 @@ func (b brokenText) indentation(message string) (syntaxError, bool) {
 			return b.here(own, fmt.Sprintf("a list item stands at the level of the key on line %d", sibling+1),
 				"indent it deeper, below its own key, or remove the -")
 		}
-		return b.here(own, fmt.Sprintf("a key stands at the level of the list item on line %d", sibling+1), "begin it with - too, or indent it otherwise")
+		return b.here(own, fmt.Sprintf("a key stands at the level of the list item on line %d", sibling+1),
+			"begin it with - too, or indent it otherwise")
 	}
 	return none()
 }
