@@ -46,7 +46,7 @@ func main() {
 		os.Exit(execshim.Run())
 	}
 	p := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
-	if _, err := p.Run(context.Background(), os.Args); err != nil {
+	if err := p.Run(context.Background(), os.Args); err != nil {
 		printError(os.Stderr, err)
 		os.Exit(exitCode(err))
 	}
@@ -54,14 +54,7 @@ func main() {
 
 // supervisorProgram is this command as the supervisor process with the arguments of run.
 func supervisorProgram(args []string) daemon.Program {
-	return daemon.Program{Version: version, RefuseSecond: refuseSecond,
-		Parse: func() (*daemon.Options, error) {
-			opts, help, err := parseRun(args)
-			if err != nil || help {
-				return nil, err
-			}
-			return &opts, nil
-		},
+	return daemon.Program{Version: version, Args: args, Parse: parseRun,
 		Report: func(err error) int {
 			printError(os.Stderr, err)
 			return exitCode(err)
@@ -80,16 +73,6 @@ func wantsHelp(args []string) bool {
 		}
 	}
 	return false
-}
-
-// parseRun parses the arguments of run. If they ask for help it prints that.
-func parseRun(args []string) (opts daemon.Options, help bool, err error) {
-	p := newApp(func(o daemon.Options) error {
-		opts = o
-		return nil
-	})
-	help, err = p.Run(context.Background(), append([]string{"stoker", "run"}, args...))
-	return opts, help, err
 }
 
 // exitCode maps an error to the exit code of the process.

@@ -58,15 +58,15 @@ func addHelp(commands []*cli.Command, help cli.Flag) {
 }
 
 // Run runs a command line, or prints the help that it asks for.
-func (p *Program) Run(ctx context.Context, args []string) (help bool, err error) {
+func (p *Program) Run(ctx context.Context, args []string) error {
 	i, err := p.Parse(args)
 	switch {
 	case err != nil:
-		return false, err
+		return err
 	case i.Help:
-		return true, p.printHelp(i)
+		return p.printHelp(i)
 	}
-	return false, p.App.RunContext(ctx, i.Args)
+	return p.App.RunContext(ctx, i.Args)
 }
 
 // flagError rewords the library's error about the value of a flag.

@@ -24,7 +24,6 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
-	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -43,13 +42,12 @@ func (o Options) Alone() bool { return len(o.Command) > 0 && !o.WithServices }
 // Program is what the supervisor process takes from the command that it is.
 type Program struct {
 	Version string
-	// Parse reads the arguments of run; nil: they only asked for help, and it was given.
-	Parse func() (*Options, error)
-	// Report prints an error, and gives its exit code.
+	Args    []string // of run
+	// Parse reads arguments of run. It returns nil if they only ask for help, which it
+	// prints.
+	Parse func(args []string) (*Options, error)
+	// Report prints an error, and returns its exit code.
 	Report func(error) int
-	// RefuseSecond is an error where a stoker runs services here already, and these are
-	// not to be started beside it. socket is that of the configuration.
-	RefuseSecond func(o Options, socket string, initPid int) error
 }
 
 // Bag items of this file.
@@ -122,7 +120,7 @@ type result struct {
 
 // runSupervisor runs the services until the container ends.
 func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal, program Program) result {
-	opts, err := program.Parse()
+	opts, err := program.Parse(program.Args)
 	if err != nil {
 		return result{code: program.Report(err)}
 	}
@@ -130,7 +128,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return result{}
 	}
 	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
-	d.hooks = newHookRunner(log, d.journal)
+	d.hooks, d.plugins.daemon = newHookRunner(log, d.journal), d
 	if err := d.begin(rec); err != nil {
 		return result{code: program.Report(err)}
 	}
@@ -149,8 +147,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), Tools: tools.New(d.sup, d.inForce().jvms.Attacher, log, stateFolder(os.Geteuid(), os.Getenv)), daemon: d}
-	d.api = newAPIServer(ctx, b, log)
+	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }
 	if rec.Starts > 1 || d.hooks.hasHooks() {
 		serve() // somebody may be waiting for it, and hooks may ask it

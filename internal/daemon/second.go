@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -9,40 +9,39 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// secondTime is what a stoker that runs here already has to answer.
+// secondTime bounds how long a stoker that runs here has to answer.
 const secondTime = 2 * time.Second
 
-// refuseSecond refuses to start services where a stoker runs some already, as by
-// `docker exec C stoker run`: two Tomcats in one base spoil each other. Such a one is
-// the container's first process, or answers at the socket that ours would have; who
-// gives ours a socket of its own means another one. A command alone is only run.
-func refuseSecond(opts daemon.Options, configured string, initPid int) error {
-	if opts.Force || initPid == 1 || opts.Alone() {
+// rejectSecond returns an error if another stoker runs services here, as with
+// `docker exec C stoker run`: two Tomcats cannot share one base. The other one is the
+// container's first process, or answers at the socket that ours would have. A socket of
+// its own says that a second stoker is wanted. A command alone may always run.
+func (d *daemon) rejectSecond(socket string, initPid int) error {
+	if d.opts.Force || initPid == 1 || d.opts.Alone() {
 		return nil
 	}
-	if configured == "" && runsServices(1) {
+	if socket == "" && d.runsServices(1) {
 		return errSecond("(pid 1)")
 	}
-	c, err := api.Find(configured, func(name string) string {
-		if name == "STOKER_SOCKET" { // where commands look, not where ours would listen
+	c, err := api.Find(socket, func(name string) string {
+		if name == "STOKER_SOCKET" { // for commands: ours would not listen there
 			return ""
 		}
 		return os.Getenv(name)
 	})
 	if err != nil {
-		return nil // none answers
+		return nil //nolint:nilerr // none answers
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), secondTime)
 	defer cancel()
 	switch v, err := c.Versions(ctx); {
 	case err != nil:
 		return errSecond("and answers at " + c.Socket())
-	case runsServices(v.Init.Pid): // else it is in another container, or has only a command
+	case d.runsServices(v.Init.Pid): // else it is in another container, or has only a command
 		return errSecond(fmt.Sprintf("(pid %d)", v.Init.Pid))
 	}
 	return nil
@@ -55,16 +54,16 @@ func errSecond(which string) error {
 }
 
 // runsServices says whether a process is the init of a stoker that runs services.
-func runsServices(pid int) bool {
+func (d *daemon) runsServices(pid int) bool {
 	args, _ := procfs.Cmdline(pid)
 	if len(args) < 2 || args[1] != "run" || filepath.Base(args[0]) != "stoker" && !sameProgram(pid) {
 		return false
 	}
-	opts, help, err := parseRun(args[2:])
-	return err == nil && !help && !opts.Alone()
+	opts, err := d.program.Parse(args[2:])
+	return err == nil && opts != nil && !opts.Alone()
 }
 
-// sameProgram says whether a process executes the file that we do.
+// sameProgram says whether a process executes the same file as we do.
 func sameProgram(pid int) bool {
 	theirs, err := procfs.Exe(pid)
 	if err != nil {
