@@ -52,7 +52,7 @@ func (w supervisorEnv) Log(name string) *logs.Log {
 }
 
 func (w supervisorEnv) SaveState(name string, state []byte) {
-	if err := w.s.m.FDStore().Put(servicePrefix+name, state); err != nil {
+	if err := w.s.m.FDStore().PutJSON(servicePrefix+name, json.RawMessage(state)); err != nil {
 		w.s.log.Error("cannot keep the state of a service", "name", name, "error", err)
 	}
 }
