@@ -196,7 +196,7 @@ func (r *Runner) Wants(e lifecycle.Event, service string) bool {
 // hooksOf returns the hooks that run at an occurrence.
 func (r *Runner) hooksOf(o *lifecycle.Occurrence) []ResolvedHook {
 	all := r.opts.Registry().For(o.Event, subjectOf(o))
-	return slices.DeleteFunc(slices.Clone(all), func(b ResolvedHook) bool { return !b.matchesEnd(o) })
+	return slices.DeleteFunc(all, func(b ResolvedHook) bool { return !b.matchesEnd(o) })
 }
 
 // Tell enqueues an occurrence. When it returns, that is saved for a later supervisor.
