@@ -91,7 +91,7 @@ func edges() map[string][]string {
 		"internal/printable":   {},
 		"jvm":                  {"internal/suggest", "internal/printable"},
 		"internal/statefile":   {"internal/trust", "internal/untrusted"},
-		"supervisor":           {"internal/program", "internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
+		"supervisor":           {"internal/fdstore", "internal/program", "internal/lifecycle", "supervisor/incident", "internal/logs", "internal/proc", "internal/procfs", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident":  {"internal/headroom", "internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":     {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":       {"internal/mounts"},

@@ -46,15 +46,15 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 
 // start goes on with what an earlier supervisor has begun. It must come before
 // supervisor.New, which ends processes that nobody has claimed.
-func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, r *daemon) {
-	h.setPlan(r.inForce())
+func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
+	h.setPlan(d.inForce())
 	machine, past := hooks.NewManagerHost(m, rec)
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.registry.Load, Env: service.EnvironMap(os.Environ()),
-		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: r.socket, Self: ownPath(m),
+		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: d.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
-		OnDone:   h.journal.hooks, OnPluginFailure: r.plugins.OnHookFailure,
+		OnDone:   h.journal.hooks, OnPluginFailure: d.plugins.set.OnHookFailure,
 		OnFailure: func(o lifecycle.Occurrence, out hooks.Outcome) {
-			r.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
+			d.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
 		}})
 }
 

@@ -24,7 +24,6 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
-	"github.com/stoker-init/stoker/jvm/tools"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -129,7 +128,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return result{}
 	}
 	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
-	d.hooks = newHookRunner(log, d.journal)
+	d.hooks, d.plugins.daemon = newHookRunner(log, d.journal), d
 	if err := d.begin(rec); err != nil {
 		return result{code: program.Report(err)}
 	}
@@ -148,8 +147,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b := &backend{Supervisor: d.sup, upgrades: newUpgrades(m, program.Version, log), Tools: tools.New(d.sup, d.inForce().jvms.Attacher, log, stateFolder(os.Geteuid(), os.Getenv)), daemon: d}
-	d.api = newAPIServer(ctx, b, log)
+	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }
 	if rec.Starts > 1 || d.hooks.hasHooks() {
 		serve() // somebody may be waiting for it, and hooks may ask it
