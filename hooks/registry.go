@@ -19,24 +19,21 @@ type Facts struct {
 
 // Registry is an immutable list of hooks.
 type Registry struct {
-	all   []ResolvedHook
-	named map[lifecycle.Event]map[string][]ResolvedHook // of the services that a hook names
-	other map[lifecycle.Event][]ResolvedHook            // of all other services
+	all    []ResolvedHook
+	active map[lifecycle.Event][]ResolvedHook
 }
 
 // NewRegistry makes a registry. The hooks of one event run in the order of the list; a hook whose
 // condition does not hold is listed and never runs. A hook with the name of another one of its
 // event gets a number.
 func NewRegistry(list []ResolvedHook, facts Facts) *Registry {
-	r := &Registry{all: slices.Clone(list), named: map[lifecycle.Event]map[string][]ResolvedHook{}, other: map[lifecycle.Event][]ResolvedHook{}}
-	active := map[lifecycle.Event][]ResolvedHook{}
+	r := &Registry{all: slices.Clone(list), active: map[lifecycle.Event][]ResolvedHook{}}
 	flavor := sync.OnceValue(func() string {
 		if facts.Flavor == nil {
 			return ""
 		}
 		return facts.Flavor()
 	})
-	var services []string
 	names := map[string]int{}
 	for k := range r.all {
 		h := &r.all[k]
@@ -48,16 +45,8 @@ func NewRegistry(list []ResolvedHook, facts Facts) *Registry {
 			h.Unmet = facts.unmet(h.When.When, flavor)
 		}
 		if h.Unmet == "" {
-			active[h.Event] = append(active[h.Event], *h)
-			services = slices.Concat(services, h.Services, h.Except)
+			r.active[h.Event] = append(r.active[h.Event], *h)
 		}
-	}
-	for e, list := range active {
-		r.named[e] = map[string][]ResolvedHook{}
-		for _, name := range services {
-			r.named[e][name] = selectFor(list, name)
-		}
-		r.other[e] = selectFor(list, "")
 	}
 	return r
 }
@@ -74,17 +63,20 @@ func (f *Facts) unmet(w jvm.When, flavor func() string) string {
 	return ""
 }
 
-// selectFor copies the hooks of a service; empty: of one that no hook names, or of none.
-func selectFor(list []ResolvedHook, service string) []ResolvedHook {
-	return slices.DeleteFunc(slices.Clone(list), func(h ResolvedHook) bool { return !h.appliesTo(service) })
+// For returns the active hooks of an event of a service in their order; without a service those of all.
+func (r *Registry) For(e lifecycle.Event, service string) []ResolvedHook {
+	var out []ResolvedHook
+	for _, h := range r.active[e] {
+		if h.appliesTo(service) {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
-// For returns the active hooks of an event of a service in their order. They must not be changed.
-func (r *Registry) For(e lifecycle.Event, service string) []ResolvedHook {
-	if list, ok := r.named[e][service]; ok {
-		return list
-	}
-	return r.other[e]
+// Has reports whether For returns any.
+func (r *Registry) Has(e lifecycle.Event, service string) bool {
+	return slices.ContainsFunc(r.active[e], func(h ResolvedHook) bool { return h.appliesTo(service) })
 }
 
 // All returns all hooks, inactive ones among them.

@@ -292,21 +292,23 @@ func (r *Runner) failureEffect(e *run, b *ResolvedHook, out Outcome) error {
 func (q *queue) runHook(e *run, b *ResolvedHook, order int) hookEnd {
 	a := q.resumeAttempt(e, b)
 	deadline := e.deadline(b, a.First)
-	retries := b.policy().Retries
-	var out Outcome
+	out := q.r.withRetries(e.ctx, b, &a, deadline, func() Outcome { return q.runAttempt(e, b, &a, deadline) })
+	return hookEnd{hook: b, order: order, out: out, last: a}
+}
+
+// withRetries tries a hook until a try succeeds, the last one has failed, or ctx is done.
+func (r *Runner) withRetries(ctx context.Context, b *ResolvedHook, a *attempt, deadline time.Time, try func() Outcome) Outcome {
 	for {
-		out = q.runAttempt(e, b, &a, deadline)
-		out.Hook, out.Plugin = b.Name, b.Plugin
-		if out.Tries == a.Try { // else there was no other try
-			q.r.counters.add(b, out, time.Since(a.Begun))
+		out := try()
+		out.Hook, out.Plugin, out.Took = b.Name, b.Plugin, time.Since(a.First)
+		if out.Tries == a.Try { // else it could not begin
+			r.counters.add(b, out, time.Since(a.Begun))
 		}
-		if out.OK || a.Try > retries || e.ctx.Err() != nil || !pause(e.ctx, b.RetryEvery, deadline) {
-			break
+		if out.OK || a.Try > b.policy().Retries || ctx.Err() != nil || !pause(ctx, b.RetryEvery, deadline) {
+			return out
 		}
 		a.Try, a.ID, a.Out, a.Begun = a.Try+1, "", "", time.Time{}
 	}
-	out.Took = time.Since(a.First)
-	return hookEnd{hook: b, order: order, out: out, last: a}
 }
 
 // resumeAttempt is the attempt that an earlier supervisor has begun, or the first.

@@ -183,11 +183,8 @@ func (r *Runner) allQueues() []*queue {
 // Wants reports whether hooks run at an event of a service, or must end before it.
 func (r *Runner) Wants(e lifecycle.Event, service string) bool {
 	o := lifecycle.Occurrence{Event: e, Service: service}
-	if len(r.opts.Registry().For(e, subjectOf(&o))) > 0 {
-		return true
-	}
-	if e != lifecycle.PreStart {
-		return false
+	if has := r.opts.Registry().Has(e, subjectOf(&o)); has || e != lifecycle.PreStart {
+		return has
 	}
 	q := r.queue(queueOf(&o), false)
 	return q != nil && q.busyUntil() != nil
@@ -196,7 +193,7 @@ func (r *Runner) Wants(e lifecycle.Event, service string) bool {
 // hooksOf returns the hooks that run at an occurrence.
 func (r *Runner) hooksOf(o *lifecycle.Occurrence) []ResolvedHook {
 	all := r.opts.Registry().For(o.Event, subjectOf(o))
-	return slices.DeleteFunc(slices.Clone(all), func(b ResolvedHook) bool { return !b.matchesEnd(o) })
+	return slices.DeleteFunc(all, func(b ResolvedHook) bool { return !b.matchesEnd(o) })
 }
 
 // Tell enqueues an occurrence. When it returns, that is saved for a later supervisor.

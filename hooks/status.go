@@ -159,7 +159,7 @@ func (r *Runner) manualHooks(o lifecycle.Occurrence, title string) ([]ResolvedHo
 // runManually runs one hook with its tries.
 func (r *Runner) runManually(ctx context.Context, o lifecycle.Occurrence, b *ResolvedHook) Outcome {
 	a := attempt{Try: 1, First: time.Now()}
-	for {
+	return r.withRetries(ctx, b, &a, time.Time{}, func() Outcome {
 		r.mu.Lock()
 		r.manualSeq++
 		a.ID = fmt.Sprintf("%s@hand/%d.%d", idPrefix, time.Now().UnixNano(), r.manualSeq)
@@ -169,12 +169,7 @@ func (r *Runner) runManually(ctx context.Context, o lifecycle.Occurrence, b *Res
 		x.setDeadlines(time.Time{})
 		out := x.run(nil)
 		a.cleanUp()
-		out.Hook, out.Plugin, out.Tries = b.Name, b.Plugin, a.Try
-		r.counters.add(b, out, time.Since(a.Begun))
-		if out.OK || a.Try > b.policy().Retries || !pause(ctx, b.RetryEvery, time.Time{}) {
-			out.Took = time.Since(a.First)
-			return out
-		}
-		a.Try++
-	}
+		out.Tries = a.Try
+		return out
+	})
 }

@@ -25,8 +25,8 @@ func (noLauncher) Attach(context.Context, string) (*Launch, error) { return &Lau
 // others are not touched. It returns when all have been asked, not when they are
 // done. A supervisor that takes over in the middle of it, with the new
 // configuration, comes to the same end by itself.
-func (s *Supervisor) Apply(want Set, changed []string, by string) error {
-	<-s.begun // in a moment: the API answers before the services are begun
+func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
+	<-s.running // in a moment: the API answers before the services are begun
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	if s.Stopping() {
@@ -40,18 +40,18 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 		defined[d.Name] = &want.Definitions[k]
 		if services[d.Name] == nil {
 			services[d.Name] = newService(d, s.environment(), s.opts.Log)
-			services[d.Name].kept.Gen = s.gone.starts(d.Name)
+			services[d.Name].saved.Gen = s.startCounts[d.Name]
 			fresh[d.Name] = true
 		}
 	}
-	next := newSet(want, services)
+	next := newActiveSet(want, services)
 	s.set.Store(next)
 	for name := range fresh {
 		go services[name].run(s.ctx) // ends with the supervisor, or when it is not configured any more
 	}
 	for _, name := range old.names {
 		if _, stays := next.kinds[name]; !stays {
-			r := request{event: EvStop, by: by, leave: true}
+			r := request{event: EvStop, by: by, removed: true}
 			go func() { _ = services[name].ask(s.ctx, r) }() // ends with the stop, or with the supervisor
 		}
 	}
@@ -61,9 +61,9 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 			continue
 		}
 		s.configureLog(name, d.Log)
-		back := services[name].snap.Load().Leaving
+		back := services[name].snap.Load().Removed
 		if !fresh[name] && (back || slices.Contains(changed, name)) {
-			if err := services[name].ask(s.ctx, request{event: EvChanged, def: d, by: by}); err != nil {
+			if err := services[name].ask(s.ctx, request{event: EvReconfigured, def: d, by: by}); err != nil {
 				return err
 			}
 		}
@@ -73,9 +73,9 @@ func (s *Supervisor) Apply(want Set, changed []string, by string) error {
 			}
 		}
 	}
-	s.Changed()
-	s.Moved()
-	world{s}.Rested() // what is over already may end the container by the new configuration
+	s.updateStopPlan()
+	s.wakeWaiters()
+	supervisorEnv{s}.EndedForGood() // what is over already may end the container by the new configuration
 	return nil
 }
 
@@ -90,14 +90,14 @@ func (s *Supervisor) configureLog(name string, o logs.Options) {
 	}
 }
 
-// left takes a service out of the set that has stopped and is not configured any
+// remove takes a service out of the set that has stopped and is not configured any
 // more.
-func (s *Supervisor) left(name string) {
+func (s *Supervisor) remove(name string) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	old := s.set.Load()
 	svc := old.services[name]
-	if svc == nil || !svc.snap.Load().Leaving || svc.snap.Load().State != Stopped {
+	if svc == nil || !svc.snap.Load().Removed || svc.snap.Load().State != Stopped {
 		return // it is configured again
 	}
 	svc.end()
@@ -112,27 +112,44 @@ func (s *Supervisor) left(name string) {
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
 		s.m.Logs.Retire(l)
 	}
-	if err := s.m.Put(goneItem, s.gone.add(name, svc.kept.Gen)); err != nil {
+	s.startCounts = s.startCounts.with(name, svc.saved.Gen)
+	if err := s.m.FDStore().PutJSON(countsItem, s.startCounts); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
 	}
-	s.m.Del(servicePrefix + name)
+	s.m.FDStore().Delete(servicePrefix + name)
 	s.log.Info("service is gone: it is not configured any more", "name", name)
-	s.Moved()
+	s.wakeWaiters()
 }
 
-// catchUp begins what a reload had in mind when the supervisor before us died:
+// continueReload begins what a reload had in mind when the supervisor before us died:
 // the configuration in the bag is the new one already.
-func (s *Service) catchUp() {
+func (s *Service) continueReload() {
 	if _, gone := s.launcher.(noLauncher); gone {
-		s.request(request{event: EvStop, by: "the configuration", leave: true, reply: make(chan error, 1)})
+		s.request(request{event: EvStop, by: "the configuration", removed: true, reply: make(chan error, 1)})
 		return
 	}
-	if s.back && s.cfg.autostart() {
+	if s.reconfigured && s.cfg.autostart() {
 		s.request(request{event: EvStart, by: "the configuration", reply: make(chan error, 1)})
-	} else if s.back {
-		s.keep()
+	} else if s.reconfigured {
+		s.save()
 	}
-	if s.kept.Made != "" && s.kept.Made != s.made {
-		s.dispatch(happening{event: EvChanged, req: &request{event: EvChanged, by: "the configuration"}})
+	if s.saved.ConfigHash != "" && s.saved.ConfigHash != s.configHash {
+		s.dispatch(event{kind: EvReconfigured, req: &request{event: EvReconfigured, by: "the configuration"}})
 	}
+}
+
+// startCounts holds how often services were started that are not configured any more: if
+// one is configured again its starts are numbered on from there.
+type startCounts map[string]uint64
+
+// maxStartCounts bounds how many are remembered.
+const maxStartCounts = 500
+
+// with returns the counts with one more.
+func (c startCounts) with(name string, starts uint64) startCounts {
+	if c == nil || len(c) >= maxStartCounts {
+		c = startCounts{}
+	}
+	c[name] = starts
+	return c
 }

@@ -27,11 +27,11 @@ func TestApply(t *testing.T) {
 	def := func(name, made string, autostart *bool) Definition {
 		cfg := defaults()
 		cfg.Autostart = autostart
-		return Definition{Name: name, Config: cfg, Made: made, Launcher: &cannotStart{}}
+		return Definition{Name: name, Config: cfg, ConfigHash: made, Launcher: &cannotStart{}}
 	}
-	s := New(m, rec, Set{Main: "a", StopTimeout: time.Second, Definitions: []Definition{def("a", "1", nil), def("b", "1", &off)}}, options())
+	s := New(m, rec, ServiceSet{Main: "a", StopTimeout: time.Second, Definitions: []Definition{def("a", "1", nil), def("b", "1", &off)}}, options())
 	applied := make(chan error, 1)
-	next := Set{Main: "c", StopTimeout: 2 * time.Second, Definitions: []Definition{def("a", "2", nil), def("c", "1", nil)}}
+	next := ServiceSet{Main: "c", StopTimeout: 2 * time.Second, Definitions: []Definition{def("a", "2", nil), def("c", "1", nil)}}
 	go func() { applied <- s.Apply(next, []string{"a"}, "test") }() // ends with it
 	code := make(chan int, 1)
 	go func() { code <- s.Run(t.Context(), rec) }() // ends with the stop
@@ -39,14 +39,14 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "b is gone", func() bool { return s.set.Load().services["b"] == nil })
-	await(t, "c is tried", func() bool { return s.set.Load().services["c"].snap.Load().State == Delayed })
+	await(t, "c is tried", func() bool { return s.set.Load().services["c"].snap.Load().State == Backoff })
 	if snap, ok := s.Service("c"); !ok || !snap.Main {
 		t.Errorf("c: %v, %+v", ok, snap)
 	}
 	if names := s.Services(); len(names) != 2 || names[0].Name != "a" || names[1].Name != "c" {
 		t.Errorf("services %+v", names)
 	}
-	if made := s.set.Load().services["a"].made; made != "2" {
+	if made := s.set.Load().services["a"].configHash; made != "2" {
 		t.Errorf("a is made of %q", made)
 	}
 	if err := init.conn.Send(&initproto.Msg{Type: initproto.Signal, Seq: 1, Signal: int(syscall.SIGTERM), Count: 1, Stops: 1}); err != nil {
@@ -62,9 +62,9 @@ func TestApply(t *testing.T) {
 // A reload that a kill cut short is finished by the next supervisor: what is in the
 // bag and not configured any more goes.
 func TestLeftOver(t *testing.T) {
-	init, m, rec := connect(t, map[string]any{"service/gone": kept{State: Delayed, Gen: 2, Deadline: initproto.BootNow() + int64(time.Hour)}}, 0)
-	s := New(m, rec, Set{StopTimeout: time.Second}, options())
-	if snap, ok := s.Service("gone"); !ok || snap.State != Delayed {
+	init, m, rec := connect(t, map[string]any{"service/gone": savedState{State: Backoff, Gen: 2, Deadline: initproto.BootNow() + int64(time.Hour)}}, 0)
+	s := New(m, rec, ServiceSet{StopTimeout: time.Second}, options())
+	if snap, ok := s.Service("gone"); !ok || snap.State != Backoff {
 		t.Fatalf("%v, %+v", ok, snap)
 	}
 	code := make(chan int, 1)

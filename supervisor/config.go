@@ -92,15 +92,15 @@ const (
 
 // Restart says what follows the end of a service that nobody asked to stop.
 type Restart struct {
-	Policy  string  `yaml:"policy" check:"oneof always on-failure never"` // always (default; a oneshot: on-failure), on-failure, never
-	Backoff Backoff `yaml:"backoff"`
-	Limit   Limit   `yaml:"limit"`
+	Policy  string        `yaml:"policy" check:"oneof always on-failure never"` // always (default; a oneshot: on-failure), on-failure, never
+	Backoff BackoffConfig `yaml:"backoff"`
+	Limit   Limit         `yaml:"limit"`
 }
 
-// Backoff is the wait before a restart: First, then times Factor up to Max,
+// BackoffConfig is the wait before a restart: First, then times Factor up to Max,
 // with up to Jitter (a fraction) added. A service that ran for Reset starts
 // again at First.
-type Backoff struct {
+type BackoffConfig struct {
 	First  *time.Duration `yaml:"first" default:"500ms" check:"notnegative"` // default 500ms
 	Factor float64        `yaml:"factor" default:"2"`                        // default 2
 	Max    time.Duration  `yaml:"max" default:"30s" check:"positive"`        // default 30s

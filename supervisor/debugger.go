@@ -32,7 +32,7 @@ func (s *Service) watchDebugger(ctx context.Context) {
 	if s.launch.Debugger == nil {
 		return
 	}
-	gen, p, look, before := s.kept.Gen, s.proc, s.launch.Debugger, s.kept.Debugging
+	gen, p, look, before := s.saved.Gen, s.proc, s.launch.Debugger, s.saved.Debugging
 	go func() { // ends with ctx
 		begun, pause := time.Now(), firstDebugLook
 		for ever := before.Text != ""; ever || time.Since(begun) < DebuggerTime; pause = min(2*pause, debugLook) {
@@ -45,33 +45,33 @@ func (s *Service) watchDebugger(ctx context.Context) {
 			ever = ever || possible
 			if now != before {
 				before = now
-				s.report(ctx, happening{event: EvDebugger, gen: gen, debugging: now})
+				s.report(ctx, event{kind: EvDebugger, gen: gen, debugging: now})
 			}
 		}
 	}()
 }
 
-// debugged stops the time of a start while a debugger is waited for or is there, and
+// debuggerChanged stops the time of a start while a debugger is waited for or is there, and
 // lets it go on afterwards.
-func (s *Service) debugged(h happening) {
-	k := &s.kept
+func (s *Service) debuggerChanged(h event) {
+	k := &s.saved
 	before := k.Debugging.Text
 	k.Debugging = h.debugging
 	switch text := k.Debugging.Text; {
 	case text != "" && before == "":
 		s.log.Info("service "+text, "pid", s.proc.Pid())
 		if k.State == Starting && k.Deadline != 0 {
-			k.StartLeft = max(k.Deadline-s.world.Now(), 0)
+			k.StartLeft = max(k.Deadline-s.env.Now(), 0)
 			s.setDeadline(-1)
 		}
 	case text == "" && before != "":
 		s.log.Info("service runs without a debugger again", "pid", s.proc.Pid())
-		k.Sick = 0 // what was found meanwhile does not count
+		k.LiveFailures = 0 // what was found meanwhile does not count
 		if k.State == Starting && k.Deadline == 0 {
 			s.setDeadline(time.Duration(k.StartLeft))
 		}
 	case text != before:
 		s.log.Info("service "+text, "pid", s.proc.Pid())
 	}
-	s.keep()
+	s.save()
 }

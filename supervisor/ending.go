@@ -14,32 +14,32 @@ import (
 )
 
 // exited handles the end of the process.
-func (s *Service) exited(h happening) {
-	info := s.judge(h.exit)
-	s.kept.Exit = info
-	s.kept.Spared = s.kept.Spared || s.kept.State == Running && slices.Contains(s.cfg.Restart.Limit.UncountedCodes, h.exit.Status())
-	if s.kept.State == Running && s.kept.Deadline != 0 && h.exit.At >= s.kept.Deadline {
-		s.forgive() // it had been stable; the timer only comes later than we do
+func (s *Service) exited(h event) {
+	info := s.exitOf(h.exit)
+	s.saved.Exit = info
+	s.saved.Uncounted = s.saved.Uncounted || s.saved.State == Running && slices.Contains(s.cfg.Restart.Limit.UncountedCodes, h.exit.Status())
+	if s.saved.State == Running && s.saved.Deadline != 0 && h.exit.At >= s.saved.Deadline {
+		s.resetCounters() // it had been stable; the timer only comes later than we do
 	}
-	ran := max(time.Duration(h.exit.At-s.kept.UpSince), 0).Round(time.Millisecond)
-	s.kept.UpSince = 0
+	ran := max(time.Duration(h.exit.At-s.saved.UpSince), 0).Round(time.Millisecond)
+	s.saved.UpSince = 0
 	s.readOOM(info)
-	s.world.LogAfterOutput(s.name)
-	if s.kept.State == Stopping {
+	s.env.LogAfterOutput(s.name)
+	if s.saved.State == Stopping {
 		s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
 		if out := s.output(); out != nil && s.dumpAt() > 0 {
-			s.world.AddThreadDumpAt(s.name, s.kept.Gen, s.dumpAt(), out.End())
+			s.env.AddThreadDumpAt(s.name, s.saved.Gen, s.dumpAt(), out.End())
 		}
-		if s.kept.Killed && !info.Success {
+		if s.saved.Phase == PhaseKill && !info.Success {
 			f := s.failure("", "", ran)
-			if s.kept.Reason == "" {
-				s.blame(incident.Classify(*f).Reason)
+			if s.saved.Reason == "" {
+				s.setReason(incident.Classify(*f).Reason)
 			}
 			s.record(f)
 		}
-		s.kept.Awaited = nil
-		s.reach(lifecycle.Exited, s.whyOver())
-		s.keep()
+		s.endHooks()
+		s.occur(lifecycle.Exited, s.endReason())
+		s.save()
 		s.proc.Ack()
 		s.awaitGroup()
 		return
@@ -49,7 +49,7 @@ func (s *Service) exited(h happening) {
 	left := describe(members)
 	if expected := done && (s.cfg.Oneshot || !s.cfg.Restart.wanted(true)); expected || done && left == "" {
 		s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
-		s.blame("")
+		s.setReason("")
 		if left != "" {
 			note := "it left processes behind, which are ended: " + left
 			s.log.Warn(note, "pid", s.proc.Pid())
@@ -58,36 +58,36 @@ func (s *Service) exited(h happening) {
 	} else {
 		s.failed(s.failureOfEnd(ran, left))
 	}
-	s.reach(lifecycle.Exited, s.kept.Reason)
+	s.occur(lifecycle.Exited, s.saved.Reason)
 	if !done {
-		s.amend(info, ran)
+		s.askVariant(info, ran)
 	}
 	s.quit()
 	// What the leader leaves behind would be in the way of the next start.
 	p := s.proc
 	if len(members) > 0 {
-		s.enterStopping(Delayed, 0)
+		s.enterStopping(Backoff, 0)
 		p.Ack()
 		s.awaitGroup()
 		return
 	}
 	s.proc = nil
-	s.settle(done)
+	s.applyRestartPolicy(done)
 	p.Done()
-	s.world.Changed()
+	s.env.ProcessesChanged()
 }
 
 // failed deals with an end that was not expected: status, log, events and incident give
 // the same reason.
 func (s *Service) failed(f *incident.Failure) {
-	before, again := s.kept.Reason, s.kept.InARow > 0
+	before, again := s.saved.Reason, s.saved.InARow > 0
 	f.Reason = incident.Classify(*f).Reason
-	s.blame(f.Reason)
+	s.setReason(f.Reason)
 	args, reason := []any{"pid", s.proc.Pid(), "how", f.Exit.String(), "ran", f.Ran}, f.Reason
 	switch {
 	case reason == f.Exit.String():
 	case again && reason == before:
-		args = append(args, "reason", "as before", "tries", s.kept.InARow+1)
+		args = append(args, "reason", "as before", "tries", s.saved.InARow+1)
 	case again: // the hint is in the log already
 		reason, _, _ = strings.Cut(reason, "\nhint: ")
 		fallthrough
@@ -95,8 +95,8 @@ func (s *Service) failed(f *incident.Failure) {
 		args = append(args, "reason", reason)
 	}
 	s.log.Info("service ended", args...)
-	if s.kept.State == Starting {
-		s.reach(lifecycle.StartFailed, f.Reason)
+	if s.saved.State == Starting {
+		s.occur(lifecycle.StartFailed, f.Reason)
 	}
 	s.record(f)
 	if f.Found.Reason == "" && f.Left == "" {
@@ -127,42 +127,42 @@ func describe(pids []int) string {
 	return strings.Join(out, ", ")
 }
 
-// judge puts an exit down, and whether it counts as success.
-func (s *Service) judge(x proc.Exit) *incident.Exit {
-	info := &incident.Exit{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.kept.Asked}
+// exitOf puts an exit down, and whether it counts as success.
+func (s *Service) exitOf(x proc.Exit) *incident.Exit {
+	info := &incident.Exit{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.saved.StopRequestedBy}
 	info.Success = slices.Contains(s.cfg.SuccessCodes, x.Status()) ||
-		s.kept.Asked != "" && x.Status() == 128+int(s.stopSignal()) // by it, or by itself in the manner of shells and JVMs
+		s.saved.StopRequestedBy != "" && x.Status() == 128+int(s.stopSignal()) // by it, or by itself in the manner of shells and JVMs
 	for _, name := range s.cfg.SuccessSignals {
 		if sig, err := proc.ParseSignal(name); err == nil && x.Signal == sig {
 			info.Success = true
 		}
 	}
-	if s.gaveUp() { // whatever code it ends with: a JVM that obeys TERM has one of success
+	if s.isFailure() { // whatever code it ends with: a JVM that obeys TERM has one of success
 		info.Success = false
 	}
 	return info
 }
 
-// gaveUp says whether the present start or run is one that failed: it has ended before
+// isFailure says whether the present start or run is one that failed: it has ended before
 // it was ready, or it is stopped without a request. A oneshot that ends well
 // before it was seen to be ready has done its work.
-func (s *Service) gaveUp() bool {
-	return s.kept.Asked == "" && (s.kept.State == Starting && !s.cfg.Oneshot || s.kept.State == Stopping)
+func (s *Service) isFailure() bool {
+	return s.saved.StopRequestedBy == "" && (s.saved.State == Starting && !s.cfg.Oneshot || s.saved.State == Stopping)
 }
 
 // readOOM finds out whether the kernel's OOM killer ended the process: only a KILL that
 // is not ours is a reason to look.
 func (s *Service) readOOM(info *incident.Exit) {
-	if !info.Killed() || s.kept.Killed {
+	if !info.Killed() || s.saved.Phase == PhaseKill {
 		return
 	}
-	s.oomAfter = s.world.OOM(s.proc.Cgroups(), true)
-	s.kept.OOMKilled = s.kept.OOM.Rose(s.oomAfter) > 0
+	s.oomAfter = s.env.OOM(s.proc.Cgroups(), true)
+	s.saved.OOMKilled = s.saved.OOM.Rose(s.oomAfter) > 0
 }
 
-// settle decides what follows an end that nobody asked for.
-func (s *Service) settle(success bool) {
-	if s.kept.Amend != "" {
+// applyRestartPolicy decides what follows an end that nobody asked for.
+func (s *Service) applyRestartPolicy(success bool) {
+	if s.saved.NextVariant != "" {
 		s.restart()
 		return
 	}
@@ -170,19 +170,19 @@ func (s *Service) settle(success bool) {
 		s.enter(Exited, -1)
 		return
 	}
-	s.kept.InARow++
-	if !s.kept.Spared && s.pastLimit() {
-		s.park("it failed too often", "ends", len(s.kept.Starts), "within", s.cfg.Restart.Limit.Within)
+	s.saved.InARow++
+	if !s.saved.Uncounted && s.pastLimit() {
+		s.enterFatal("it failed too often", "ends", len(s.saved.Starts), "within", s.cfg.Restart.Limit.Within)
 		return
 	}
-	if s.kept.Lasting {
-		s.park("what it failed by does not change by itself", "tries", s.kept.InARow)
+	if s.saved.Permanent {
+		s.enterFatal("what it failed by does not change by itself", "tries", s.saved.InARow)
 		return
 	}
-	wait := s.cfg.Restart.Backoff.wait(s.kept.InARow, s.random())
+	wait := s.cfg.Restart.Backoff.wait(s.saved.InARow, s.random())
 	if wait > 0 {
 		s.log.Info("service will be started again", "in", wait.Round(time.Millisecond))
-		s.enter(Delayed, wait)
+		s.enter(Backoff, wait)
 		return
 	}
 	s.restart()
@@ -191,18 +191,18 @@ func (s *Service) settle(success bool) {
 // pastLimit counts an end, and says whether there are too many.
 func (s *Service) pastLimit() bool {
 	limit := s.cfg.Restart.Limit
-	s.kept.Starts.add(s.world.Now(), limit.Within)
-	s.kept.Slow = s.kept.Slow || len(s.kept.Starts) > limit.Starts
-	return s.kept.Slow
+	s.saved.Starts.add(s.env.Now(), limit.Within)
+	s.saved.PastLimit = s.saved.PastLimit || len(s.saved.Starts) > limit.Starts
+	return s.saved.PastLimit
 }
 
-// park makes a service FATAL, and tries it rarely. The stage FATAL is reached once,
+// enterFatal makes a service FATAL, and tries it rarely. The stage FATAL is reached once,
 // until the counters are 0 again.
-func (s *Service) park(why string, args ...any) {
-	if !s.kept.Fatal {
-		s.kept.Fatal = true
-		s.reachExited()
-		s.reach(lifecycle.Fatal, s.kept.Reason)
+func (s *Service) enterFatal(why string, args ...any) {
+	if !s.saved.Fatal {
+		s.saved.Fatal = true
+		s.occurExited()
+		s.occur(lifecycle.Fatal, s.saved.Reason)
 	}
 	limit := s.cfg.Restart.Limit
 	if *limit.RetryEvery == 0 {
@@ -217,6 +217,6 @@ func (s *Service) park(why string, args ...any) {
 
 // restart is a start by policy.
 func (s *Service) restart() {
-	s.kept.Restarts++
+	s.saved.Restarts++
 	s.enterStarting()
 }

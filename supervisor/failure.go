@@ -9,7 +9,7 @@ import (
 // recordFailure saves a failure of the present start and has it recorded. gaveUp is why
 // we stop the process; empty: it has ended.
 func (s *Service) recordFailure(gaveUp incident.Cause, ran time.Duration) {
-	s.record(s.failure(gaveUp, s.kept.Reason, ran))
+	s.record(s.failure(gaveUp, s.saved.Reason, ran))
 }
 
 // recordIssue is recordFailure with a reason that the status does not show.
@@ -18,15 +18,15 @@ func (s *Service) recordIssue(cause incident.Cause, reason string) {
 }
 
 func (s *Service) record(f *incident.Failure) {
-	s.kept.Failure = f
-	s.world.Record(f)
+	s.saved.Failure = f
+	s.env.Record(f)
 }
 
 // failure is what is known of a failure of the present start.
 func (s *Service) failure(gaveUp incident.Cause, reason string, ran time.Duration) *incident.Failure {
-	k := &s.kept
+	k := &s.saved
 	f := &incident.Failure{Service: s.name, GaveUp: gaveUp, Reason: reason, Starting: k.State == Starting, At: time.Now(), Start: k.Gen, Ran: ran,
-		Exit: k.Exit, Asked: k.Asked, Killed: k.Killed, Signaled: k.Signaled || k.Told, From: k.LogStart, DumpAt: s.dumpAt(), Before: k.OOM}
+		Exit: k.Exit, Asked: k.StopRequestedBy, Killed: k.Phase == PhaseKill, Signaled: k.Phase >= PhaseCommandDone, From: k.LogStart, DumpAt: s.dumpAt(), Before: k.OOM}
 	if s.proc != nil {
 		f.Pid, f.After = s.proc.Pid(), s.oomAfter
 		if out := s.output(); out != nil {
@@ -48,7 +48,7 @@ func (s *Service) failureOfEnd(ran time.Duration, left string) *incident.Failure
 		return f
 	}
 	s.proc.FlushOutput()
-	text := s.lastLines(out, max(s.kept.LogStart, out.End()-incident.MaxOutput))
+	text := s.lastLines(out, max(s.saved.LogStart, out.End()-incident.MaxOutput))
 	found := s.launch.ReadOutput(incident.End{Service: s.name, Pid: f.Pid, Exit: f.Exit, Argv: f.Argv, Dir: f.Dir, Output: text})
 	f.Found = incident.Findings{Cause: found.Cause, Reason: clip(found.Reason)}
 	f.To = out.End()
@@ -64,11 +64,11 @@ func (s *Supervisor) Incident(number uint64) (incident.Incident, bool) {
 }
 
 // Kind is the kind of a service.
-func (w world) Kind(service string) string { return w.s.set.Load().kinds[service] }
+func (w supervisorEnv) Kind(service string) string { return w.s.set.Load().kinds[service] }
 
 // OutputOf returns at most the last most bytes of a service's output between two offsets;
 // to 0: up to now.
-func (w world) OutputOf(service string, from, to int64, most int) []byte {
+func (w supervisorEnv) OutputOf(service string, from, to int64, most int) []byte {
 	log := w.Log(service)
 	if log == nil {
 		return nil
@@ -80,8 +80,8 @@ func (w world) OutputOf(service string, from, to int64, most int) []byte {
 }
 
 // ReasonFound gives a service a better reason for the failure of a start.
-func (w world) ReasonFound(service string, start uint64, reason string) {
+func (w supervisorEnv) ReasonFound(service string, start uint64, reason string) {
 	if svc := w.s.set.Load().services[service]; svc != nil {
-		svc.report(svc.life, happening{event: EvFailed, gen: start, text: reason, late: true})
+		svc.report(svc.life, event{kind: EvFailureFound, gen: start, text: reason, late: true})
 	}
 }

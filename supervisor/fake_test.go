@@ -57,8 +57,8 @@ func (w *fakeWorld) at() time.Duration { return time.Since(w.epoch) }
 func (w *fakeWorld) Now() int64                { return int64(time.Hour + w.at()) }
 func (w *fakeWorld) Log(name string) *logs.Log { return nil }
 
-func (w *fakeWorld) Changed() { w.changed.Add(1) }
-func (w *fakeWorld) Moved()   {}
+func (w *fakeWorld) ProcessesChanged() { w.changed.Add(1) }
+func (w *fakeWorld) StateChanged()     {}
 func (w *fakeWorld) Record(c *incident.Failure) {
 	w.mu.Lock()
 	w.notes = append(w.notes, c)
@@ -77,7 +77,7 @@ func (w *fakeWorld) AddThreadDump(_ string, start uint64, text []byte) {
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
 func (w *fakeWorld) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeWorld) Left(string)                          { w.leftBy.Add(1) }
+func (w *fakeWorld) RemovedStopped(string)                { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,9 +102,9 @@ func (w *fakeWorld) holds(start, stop string) {
 	w.before, w.after = start, stop
 	w.mu.Unlock()
 }
-func (w *fakeWorld) Rested() { w.rested.Add(1) }
+func (w *fakeWorld) EndedForGood() { w.rested.Add(1) }
 
-func (w *fakeWorld) Keep(name string, state []byte) {
+func (w *fakeWorld) SaveState(name string, state []byte) {
 	w.step()
 	if gate := w.gate.Load(); gate != nil {
 		<-*gate

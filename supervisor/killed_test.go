@@ -27,7 +27,7 @@ type outcome struct {
 
 func (st *stage) outcome() outcome {
 	snap := st.snap()
-	o := outcome{State: snap.State, Restarts: snap.Restarts, InARow: st.s.kept.InARow, Starts: len(st.s.kept.Starts), Rested: st.w.rested.Load() > 0}
+	o := outcome{State: snap.State, Restarts: snap.Restarts, InARow: st.s.saved.InARow, Starts: len(st.s.saved.Starts), Rested: st.w.rested.Load() > 0}
 	if snap.Exit != nil {
 		o.Exit, o.Asked, o.Success = snap.Exit.String(), snap.Exit.Asked, snap.Exit.Success
 	}
@@ -123,7 +123,7 @@ func (st *stage) begin() {
 	s := st.s
 	go func() { // ends with ctx
 		defer s.end() // killed in its first step
-		s.start(happening{req: &request{by: "the configuration"}})
+		s.start(event{req: &request{by: "the configuration"}})
 		s.run(ctx)
 	}()
 	synctest.Wait()

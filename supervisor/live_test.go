@@ -18,12 +18,12 @@ import (
 // liveWhen is a Launch whose liveness asks f.
 func liveWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{DumpSignal: syscall.SIGQUIT, Live: probe.Func(func(context.Context, probe.Process) error { return f() })}, nil
+		return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT}, Checks: Checks{Live: probe.Func(func(context.Context, probe.Process) error { return f() })}}, nil
 	}
 }
 
-// ill lets a service hang from the first minute on.
-func (st *stage) ill(then string) (well *atomic.Bool) {
+// hangs lets a service hang from the first minute on.
+func (st *stage) hangs(then string) (well *atomic.Bool) {
 	well = new(atomic.Bool)
 	st.cfg.Live.Then = then
 	st.cfg.Stop.ThreadDump = ptr(true)
@@ -40,7 +40,7 @@ func ptr[T any](v T) *T { return &v }
 
 func TestLivenessRestarts(t *testing.T) {
 	play(t, func(st *stage) {
-		st.ill(LiveRestart)
+		st.hangs(LiveRestart)
 		st.w.startup = func(_ int, p *fakeProcess) error {
 			p.catches[syscall.SIGQUIT] = true
 			return nil
@@ -48,8 +48,8 @@ func TestLivenessRestarts(t *testing.T) {
 		p := st.up()
 		st.until(75 * time.Second) // two looks failed
 		st.want(Running)
-		if snap := st.snap(); snap.Looks != 2 || snap.Unhealthy != "no answer" || snap.Reported {
-			t.Errorf("%d looks, %q, reported %v", snap.Looks, snap.Unhealthy, snap.Reported)
+		if snap := st.snap(); snap.LiveFailures != 2 || snap.Unhealthy != "no answer" || snap.Reported {
+			t.Errorf("%d looks, %q, reported %v", snap.LiveFailures, snap.Unhealthy, snap.Reported)
 		}
 		st.until(80*time.Second + 100*time.Millisecond)
 		st.want(Stopping)
@@ -64,7 +64,7 @@ func TestLivenessRestarts(t *testing.T) {
 
 func TestLivenessReports(t *testing.T) {
 	play(t, func(st *stage) {
-		well := st.ill(LiveReport)
+		well := st.hangs(LiveReport)
 		p := st.up()
 		st.until(5 * time.Minute)
 		st.want(Running)
@@ -85,7 +85,7 @@ func TestLivenessReports(t *testing.T) {
 
 func TestLivenessEndsTheContainer(t *testing.T) {
 	play(t, func(st *stage) {
-		st.ill(LiveStopContainer)
+		st.hangs(LiveStopContainer)
 		st.up()
 		st.until(2 * time.Minute)
 		st.want(Running) // the set stops it with everything else
@@ -107,12 +107,12 @@ func TestLivenessEndsTheContainer(t *testing.T) {
 // What was counted comes back, and the looks go on.
 func TestLivenessSurvives(t *testing.T) {
 	play(t, func(st *stage) {
-		st.ill(LiveRestart)
+		st.hangs(LiveRestart)
 		p := st.up()
 		st.until(75 * time.Second)
 		st.crash()
-		if snap := st.snap(); snap.State != Running || snap.Looks != 2 {
-			t.Fatalf("%s, %d looks", snap.State, snap.Looks)
+		if snap := st.snap(); snap.State != Running || snap.LiveFailures != 2 {
+			t.Fatalf("%s, %d looks", snap.State, snap.LiveFailures)
 		}
 		st.sleep(11 * time.Second)
 		if len(p.sent()) == 0 {
@@ -172,7 +172,7 @@ func TestStopCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
-					return &Launch{StopCommand: func(ctx context.Context, p Process) error {
+					return &Launch{Ending: Ending{StopCommand: func(ctx context.Context, p Process) error {
 						if c.hang {
 							<-ctx.Done()
 							return ctx.Err()
@@ -182,7 +182,7 @@ func TestStopCommand(t *testing.T) {
 							p.(*fakeProcess).exits(0)
 						}
 						return c.err
-					}}, nil
+					}}}, nil
 				}
 				p := st.up()
 				p.onTerm, p.ignores = func() { p.exits(0) }, c.deaf
@@ -203,7 +203,7 @@ func TestStopCommandSurvives(t *testing.T) {
 	play(t, func(st *stage) {
 		runs := 0
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{StopCommand: func(ctx context.Context, p Process) error {
+			return &Launch{Ending: Ending{StopCommand: func(ctx context.Context, p Process) error {
 				runs++
 				select {
 				case <-time.After(time.Second):
@@ -212,7 +212,7 @@ func TestStopCommandSurvives(t *testing.T) {
 				}
 				p.(*fakeProcess).exits(0)
 				return nil
-			}}, nil
+			}}}, nil
 		}
 		st.cfg.Stop.Command = []string{"/stop"}
 		st.up()
@@ -232,7 +232,7 @@ func TestStopCommandThatEndedSurvives(t *testing.T) {
 	play(t, func(st *stage) {
 		runs := 0
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{StopCommand: func(context.Context, Process) error { runs++; return nil }}, nil
+			return &Launch{Ending: Ending{StopCommand: func(context.Context, Process) error { runs++; return nil }}}, nil
 		}
 		st.cfg.Stop.Command = []string{"/stop"}
 		p := st.up()
@@ -260,12 +260,12 @@ func TestHeldStart(t *testing.T) {
 			t.Errorf("waits for %q, %d processes", snap.Waiting, st.w.count())
 		}
 		st.crash()
-		st.tell(happening{event: EvReleased})
+		st.tell(event{kind: EvUnblocked})
 		if st.w.count() != 0 {
 			t.Error("started although it must wait")
 		}
 		st.w.holds("", "")
-		st.tell(happening{event: EvReleased})
+		st.tell(event{kind: EvUnblocked})
 		st.want(Running)
 		st.w.holds("db is STARTING", "")
 		st.ask(EvRestart)
@@ -297,7 +297,7 @@ func TestHeldStopIsReleased(t *testing.T) {
 		st.w.holds("", "app lives")
 		st.send(request{event: EvRestart, by: "test"})
 		st.w.holds("", "")
-		st.tell(happening{event: EvReleased})
+		st.tell(event{kind: EvUnblocked})
 		p.wantSignals(t, "TERM 0s")
 		st.want(Running)
 	})
@@ -312,7 +312,7 @@ func TestChanged(t *testing.T) {
 		cfg := st.cfg
 		cfg.Stop.Signal = "INT"
 		change := func(made string) {
-			st.send(request{event: EvChanged, by: "test", def: &Definition{Name: "app", Config: cfg, Launcher: st.l, Made: made}})
+			st.send(request{event: EvReconfigured, by: "test", def: &Definition{Name: "app", Config: cfg, Launcher: st.l, ConfigHash: made}})
 		}
 		change("a")
 		p.wantSignals(t)
@@ -324,7 +324,7 @@ func TestChanged(t *testing.T) {
 		}
 		st.made = "c" // what the next supervisor finds in the bag
 		st.crash()
-		st.s.requests <- request{event: EvChanged, by: "test", reply: make(chan error, 1), def: &Definition{Config: cfg, Launcher: st.l, Made: "c"}}
+		st.s.requests <- request{event: EvReconfigured, by: "test", reply: make(chan error, 1), def: &Definition{Config: cfg, Launcher: st.l, ConfigHash: "c"}}
 		synctest.Wait()
 		if st.w.count() != 3 {
 			t.Errorf("%d processes after a takeover with another configuration", st.w.count())
@@ -338,7 +338,7 @@ func TestOneshot(t *testing.T) {
 		p := st.up()
 		p.exits(1)
 		synctest.Wait()
-		st.want(Delayed)
+		st.want(Backoff)
 		st.sleep(time.Second)
 		st.w.last().exits(0)
 		synctest.Wait()
@@ -362,9 +362,9 @@ func TestSuccessSignals(t *testing.T) {
 func TestLeaving(t *testing.T) {
 	play(t, func(st *stage) {
 		st.up()
-		st.send(request{event: EvStop, by: "test", leave: true})
+		st.send(request{event: EvStop, by: "test", removed: true})
 		st.want(Stopped)
-		if st.w.leftBy.Load() != 1 || !st.snap().Leaving {
+		if st.w.leftBy.Load() != 1 || !st.snap().Removed {
 			t.Errorf("left %d times", st.w.leftBy.Load())
 		}
 	})

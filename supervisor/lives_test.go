@@ -28,7 +28,7 @@ func lives() map[string]struct {
 			"pre-start started ready exited stopped | pre-start started ready"},
 		"restart": {func(st *stage) { st.up(); st.ask(EvRestart) },
 			"pre-start started ready pre-stop exited stopped | pre-start started ready"},
-		"another configuration": {func(st *stage) { st.made = "this"; st.up(); st.cause(EvChanged) },
+		"another configuration": {func(st *stage) { st.made = "this"; st.up(); st.cause(EvReconfigured) },
 			"pre-start started ready pre-stop exited stopped | pre-start started ready"},
 		"cannot be prepared": {func(st *stage) {
 			st.cfg.Restart.Policy = Never
@@ -58,7 +58,7 @@ func lives() map[string]struct {
 			st.l.prepare = notYet
 			st.open()
 			st.ask(EvStart)
-			st.tell(happening{event: EvFailed, text: "it said so"})
+			st.tell(event{kind: EvFailureFound, text: "it said so"})
 		}, "pre-start started start-failed pre-stop exited stopped"},
 		"a oneshot that was quick": {func(st *stage) {
 			st.cfg.Oneshot, st.cfg.Restart.Policy, st.l.prepare = true, OnFailure, notYet
@@ -87,7 +87,7 @@ func lives() map[string]struct {
 			}
 			st.open()
 			st.ask(EvStart)
-			st.cause(EvChanged)
+			st.cause(EvReconfigured)
 		}, "pre-start started ready"},
 		"stopped while it waits for others": {func(st *stage) {
 			st.w.holds("db is not up", "")
@@ -102,7 +102,7 @@ func lives() map[string]struct {
 			st.w.holds("db is not up any more", "")
 			st.sleep(5 * time.Second)
 			st.w.holds("", "")
-			st.tell(happening{event: EvReleased})
+			st.tell(event{kind: EvUnblocked})
 			st.sleep(5 * time.Second)
 		}, "pre-start started ready"},
 		"does not hear TERM": {func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(7 * time.Second) },
@@ -113,11 +113,11 @@ func lives() map[string]struct {
 			p.exits(3)
 			synctest.Wait()
 		}, "pre-start started ready exited stopped"},
-		"not alive, restarted": {func(st *stage) { st.ill(LiveRestart); st.up(); st.until(85 * time.Second) },
+		"not alive, restarted": {func(st *stage) { st.hangs(LiveRestart); st.up(); st.until(85 * time.Second) },
 			"pre-start started ready unhealthy pre-stop exited stopped | pre-start started ready"},
-		"not alive, reported": {func(st *stage) { st.ill(LiveReport); st.up(); st.until(10 * time.Minute) },
+		"not alive, reported": {func(st *stage) { st.hangs(LiveReport); st.up(); st.until(10 * time.Minute) },
 			"pre-start started ready unhealthy"},
-		"not alive, ends the container": {func(st *stage) { st.ill(LiveStopContainer); st.up(); st.until(2 * time.Minute); st.ask(EvStop) },
+		"not alive, ends the container": {func(st *stage) { st.hangs(LiveStopContainer); st.up(); st.until(2 * time.Minute); st.ask(EvStop) },
 			"pre-start started ready unhealthy pre-stop exited stopped"},
 		"fails too often, and goes on failing": {func(st *stage) {
 			st.cfg.Restart.Limit.Starts = 1
@@ -162,7 +162,7 @@ func lives() map[string]struct {
 			st.ask(EvStart)
 			st.sleep(6 * time.Minute)
 		}, "pre-start start-failed fatal stopped | pre-start start-failed stopped"},
-		"says that it is ill": {func(st *stage) { st.up(); st.cause(EvComplaint) },
+		"has a health issue": {func(st *stage) { st.up(); st.cause(EvHealthIssue) },
 			"pre-start started ready unhealthy"},
 	}
 }

@@ -25,16 +25,16 @@ func (w setWorld) environment() environment {
 }
 func (w setWorld) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
 func (w setWorld) MayStop(name string) string  { return w.s.mayStop(w.s.set.Load(), name) }
-func (w setWorld) Moved()                      { w.s.Moved() }
+func (w setWorld) StateChanged()               { w.s.wakeWaiters() }
 
 // playSet runs f with services that are defined as defsOf reads it, all started.
 func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeWorld)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), ctx: ctx, moved: make(chan struct{}, 1)}
-		want, services, worlds := Set{StopTimeout: 8 * time.Second}, map[string]*Service{}, map[string]*fakeWorld{}
-		s.set.Store(newSet(want, nil))
+		s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), ctx: ctx, wake: make(chan struct{}, 1)}
+		want, services, worlds := ServiceSet{StopTimeout: 8 * time.Second}, map[string]*Service{}, map[string]*fakeWorld{}
+		s.set.Store(newActiveSet(want, nil))
 		for _, d := range defsOf(text) {
 			requires, after := d.Config.Requires, d.Config.After
 			d.Config = defaults()
@@ -43,7 +43,7 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 			worlds[d.Name] = &fakeWorld{t: t, epoch: time.Now()}
 			services[d.Name] = newService(d, setWorld{worlds[d.Name], s}.environment(), s.log)
 		}
-		s.set.Store(newSet(want, services))
+		s.set.Store(newActiveSet(want, services))
 		for _, svc := range services {
 			go svc.run(ctx) // ends with ctx
 		}
@@ -76,7 +76,7 @@ func TestRestartWithTwoDependents(t *testing.T) {
 		}
 		synctest.Wait()
 		app := s.set.Load().services["app"].snap.Load()
-		if app.State != Starting || !app.held {
+		if app.State != Starting || !app.waitingForDeps {
 			t.Errorf("app is %s", app.State)
 		}
 		if n := steps() - before; n > 20 {
@@ -101,7 +101,7 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 		app := newService(d, setWorld{w, s}.environment(), s.log)
 		services := map[string]*Service{"db": s.set.Load().services["db"], "app": app}
 		db := Definition{Name: "db", Config: defaults(), Launcher: &fakeLauncher{}}
-		s.set.Store(newSet(Set{Definitions: []Definition{db, d}}, services))
+		s.set.Store(newActiveSet(ServiceSet{Definitions: []Definition{db, d}}, services))
 		worlds["db"].last().ignores = true
 		go func() { _ = s.Command(s.ctx, "db", EvStop, "test") }() // ends with the stop
 		synctest.Wait()
@@ -110,12 +110,12 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if snap := app.snap.Load(); !snap.held {
+		if snap := app.snap.Load(); !snap.waitingForDeps {
 			t.Fatalf("app is %s", snap.State)
 		}
 		d.Config.Requires = nil
-		s.set.Store(newSet(Set{Definitions: []Definition{db, d}}, services))
-		s.Moved()
+		s.set.Store(newActiveSet(ServiceSet{Definitions: []Definition{db, d}}, services))
+		s.wakeWaiters()
 		synctest.Wait()
 		if snap := app.snap.Load(); snap.State != Running {
 			t.Errorf("app is %s and waits for %q", snap.State, snap.Waiting)
@@ -134,7 +134,7 @@ func TestEverybodyHearsOfTheLimit(t *testing.T) {
 			for name, w := range worlds {
 				heard[name] = newFakeListener(w, lifecycle.PreStop)
 				heard[name].takes[lifecycle.PreStop] = 100 * time.Millisecond
-				s.set.Load().services[name].world.listener = heard[name]
+				s.set.Load().services[name].env.listener = heard[name]
 			}
 			s.stopping.Store(1)
 			s.stopAll(s.ctx, 6*time.Second, 0, make(chan struct{}))
@@ -164,7 +164,7 @@ func TestRequiredGoesDuringPrepare(t *testing.T) {
 		}
 		st.crash()
 		st.w.holds("", "")
-		st.tell(happening{event: EvReleased})
+		st.tell(event{kind: EvUnblocked})
 		st.sleep(2 * time.Second)
 		st.want(Running)
 	})
@@ -178,32 +178,32 @@ func TestConfiguredAgainWhileItLeaves(t *testing.T) {
 			st.cfg.Autostart = ptr(false)
 			p := st.up()
 			p.ignores = true
-			st.send(request{event: EvStop, by: "test", leave: true})
+			st.send(request{event: EvStop, by: "test", removed: true})
 			st.want(Stopping)
 			if crash {
 				st.crash()
 			} else {
-				st.cause(EvChanged)
+				st.cause(EvReconfigured)
 			}
 			st.sleep(10 * time.Second)
 			st.want(Stopped)
-			if n := st.w.leftBy.Load(); n != 0 || st.snap().Leaving {
-				t.Errorf("crash %v: it left %d times, leaving %v", crash, n, st.snap().Leaving)
+			if n := st.w.leftBy.Load(); n != 0 || st.snap().Removed {
+				t.Errorf("crash %v: it left %d times, leaving %v", crash, n, st.snap().Removed)
 			}
 		})
 	}
 }
 
-// With nobody to look any more a service does not stay ill.
+// With nobody to look any more a service does not stay unhealthy.
 func TestLivenessTakenAwayWhileReported(t *testing.T) {
 	play(t, func(st *stage) {
-		st.ill(LiveReport)
+		st.hangs(LiveReport)
 		st.up()
 		st.until(2 * time.Minute)
 		if n := st.w.notes; len(n) != 1 || n[0].Reason != "not alive: 3 looks in a row failed, the last: no answer" {
 			t.Errorf("notes %v", n)
 		}
-		st.tell(happening{event: EvAttached, launch: &Launch{}})
+		st.tell(event{kind: EvAttached, launch: &Launch{}})
 		if ready, not := setOf(st.s).Ready(); !ready || st.snap().Unhealthy != "" {
 			t.Errorf("not ready: %q, %q", not, st.snap().Unhealthy)
 		}
@@ -213,12 +213,12 @@ func TestLivenessTakenAwayWhileReported(t *testing.T) {
 // What was only reported is restarted when the configuration asks for that now.
 func TestLivenessBecomesRestartWhileReported(t *testing.T) {
 	play(t, func(st *stage) {
-		st.ill(LiveReport)
+		st.hangs(LiveReport)
 		p := st.up()
 		st.until(2 * time.Minute)
 		p.wantSignals(t)
 		st.cfg.Live.Then = LiveRestart
-		st.send(request{event: EvChanged, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l}})
+		st.send(request{event: EvReconfigured, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l}})
 		st.sleep(11 * time.Second)
 		if len(p.sent()) == 0 {
 			t.Error("it is not restarted")
@@ -231,7 +231,7 @@ func TestThreadDumpOfTheUnhealthy(t *testing.T) {
 	play(t, func(st *stage) {
 		st.out = newFakeOutput()
 		st.out.write("up")
-		st.ill(LiveRestart)
+		st.hangs(LiveRestart)
 		st.w.startup = func(_ int, p *fakeProcess) error { p.catches[syscall.SIGQUIT] = true; return nil }
 		st.up()
 		st.until(90 * time.Second)

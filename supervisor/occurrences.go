@@ -15,21 +15,23 @@ import (
 // maxMomentReason bounds the reason of a moment: a round has several of them.
 const maxMomentReason = 512
 
-// reached says whether the present round has come to a event.
-func (s *Service) reached(event lifecycle.Event) bool { return slices.Contains(s.kept.Reached, event) }
+// occurred says whether the present round has come to a event.
+func (s *Service) occurred(event lifecycle.Event) bool {
+	return slices.Contains(s.saved.Reached, event)
+}
 
-// reach puts down that the present round has come to a event; the next keep tells
+// occur puts down that the present round has come to a event; the next keep tells
 // of it. False: it had come to it before, and that is not told twice.
-func (s *Service) reach(event lifecycle.Event, reason string) bool {
-	k := &s.kept
-	if s.reached(event) {
+func (s *Service) occur(event lifecycle.Event, reason string) bool {
+	k := &s.saved
+	if s.occurred(event) {
 		return false
 	}
 	k.Reached = append(k.Reached, event)
-	if s.world.listener == nil {
+	if s.env.listener == nil {
 		return true
 	}
-	o := lifecycle.Occurrence{Event: event, Service: s.name, Start: k.Round, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
+	o := lifecycle.Occurrence{Event: event, Service: s.name, Start: k.Start, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
 		Reason: redact.Clip(reason, maxMomentReason), At: time.Now()}
 	switch event {
 	case lifecycle.StartFailed, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped:
@@ -38,98 +40,105 @@ func (s *Service) reach(event lifecycle.Event, reason string) bool {
 	}
 	if event == lifecycle.Exited || event == lifecycle.Stopped {
 		well := k.Exit != nil && k.Exit.Success && !s.cfg.Restart.wanted(true)
-		expected := k.Asked != "" || well
+		expected := k.StopRequestedBy != "" || well
 		o.Expected = &expected
 	}
 	switch event {
 	case lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped:
 		o.Budget = time.Duration(k.Budget)
 	}
-	k.Untold = append(k.Untold, o)
+	k.Unpublished = append(k.Unpublished, o)
 	return true
 }
 
-// reachAwaited is reach for a event that is waited for, at most for limit if that is
+// occurBlocking is reach for a event that is waited for, at most for limit if that is
 // not negative; false: there is nothing to wait for.
-func (s *Service) reachAwaited(event lifecycle.Event, reason string, limit time.Duration) bool {
-	c := s.world.listener
-	if !s.reach(event, reason) || c == nil || !c.Wants(event, s.name) {
+func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time.Duration) bool {
+	c := s.env.listener
+	if !s.occur(event, reason) || c == nil || !c.Wants(event, s.name) {
 		return false
 	}
-	m := &s.kept.Untold[len(s.kept.Untold)-1]
+	m := &s.saved.Unpublished[len(s.saved.Unpublished)-1]
 	if limit >= 0 {
 		m.Until = m.At.Add(limit)
 	}
 	awaited := *m
-	s.kept.Awaited = &awaited
+	s.saved.Awaited, s.saved.Phase = &awaited, PhaseHooks
 	return true
 }
 
-// tell tells of what was reached, after it was kept.
-func (s *Service) tell() {
-	c := s.world.listener
+// publishOccurrences tells of what was reached, after it was kept.
+func (s *Service) publishOccurrences() {
+	c := s.env.listener
 	if c == nil {
 		return
 	}
-	for _, m := range s.kept.Untold {
+	for _, m := range s.saved.Unpublished {
 		c.Tell(m)
 	}
-	s.stale = s.stale || len(s.kept.Untold) > 0 // the bag says that they may not have been told
-	s.kept.Untold = nil
+	s.unsaved = s.unsaved || len(s.saved.Unpublished) > 0 // the bag says that they may not have been told
+	s.saved.Unpublished = nil
 }
 
 // awaitHooks waits for what belongs to the event that is awaited; the answer is
 // EvHooked.
 func (s *Service) awaitHooks() {
-	ctx, gen, m, c := s.begin(), s.kept.Gen, *s.kept.Awaited, s.world.listener
+	ctx, gen, m, c := s.begin(), s.saved.Gen, *s.saved.Awaited, s.env.listener
 	go func() { // ends with Await, which obeys ctx
 		var err error
 		if c != nil { // an earlier supervisor may have had one
 			err = c.Await(ctx, m)
 		}
-		s.report(ctx, happening{event: EvHooked, gen: gen, err: err, text: string(m.Event)})
+		s.report(ctx, event{kind: EvHooksDone, gen: gen, err: err, text: string(m.Event)})
 	}()
 }
 
-// through says whether an answer is that of the hooks that are awaited, which are
+// hooksDone says whether an answer is that of the hooks that are awaited, which are
 // not from then on.
-func (s *Service) through(h happening) bool {
-	if s.kept.Awaited == nil || string(s.kept.Awaited.Event) != h.text {
+func (s *Service) hooksDone(h event) bool {
+	if s.saved.Phase != PhaseHooks || string(s.saved.Awaited.Event) != h.text {
 		return false
 	}
-	s.kept.Awaited = nil
+	s.endHooks()
 	return true
 }
 
-// endRound ends the present round, of which nothing is left.
-func (s *Service) endRound() {
-	s.kept.Awaited = nil
-	if !s.reached(lifecycle.PreStart) {
+// endHooks ends the phase of hooks.
+func (s *Service) endHooks() {
+	if s.saved.Awaited = nil; s.saved.Phase == PhaseHooks {
+		s.saved.Phase = PhaseBegin
+	}
+}
+
+// endStart ends the present round, of which nothing is left.
+func (s *Service) endStart() {
+	s.endHooks()
+	if !s.occurred(lifecycle.PreStart) {
 		return
 	}
-	s.reachExited()
-	s.reach(lifecycle.Stopped, s.whyOver())
+	s.occurExited()
+	s.occur(lifecycle.Stopped, s.endReason())
 }
 
-// reachExited makes up for the end of a process that no supervisor has seen.
-func (s *Service) reachExited() {
-	if s.reached(lifecycle.Started) {
-		s.reach(lifecycle.Exited, s.kept.Reason)
+// occurExited makes up for the end of a process that no supervisor has seen.
+func (s *Service) occurExited() {
+	if s.occurred(lifecycle.Started) {
+		s.occur(lifecycle.Exited, s.saved.Reason)
 	}
 }
 
-// whyOver is why a round is over; empty: it has done its work.
-func (s *Service) whyOver() string {
-	if s.kept.Asked != "" {
-		return s.whyStopped()
+// endReason is why a round is over; empty: it has done its work.
+func (s *Service) endReason() string {
+	if s.saved.StopRequestedBy != "" {
+		return s.stopReason()
 	}
-	return s.kept.Reason
+	return s.saved.Reason
 }
 
 // preStart begins with the hooks that come before a start, once for a round, and
 // says how long the state may last.
 func (s *Service) preStart() time.Duration {
-	if s.reachAwaited(lifecycle.PreStart, "", -1) {
+	if s.occurBlocking(lifecycle.PreStart, "", -1) {
 		return -1 // they have limits of their own
 	}
 	return s.cfg.Ready.Within
@@ -138,22 +147,22 @@ func (s *Service) preStart() time.Duration {
 // proceed goes on with a start: with the hooks that come before it, or with what
 // is to be started.
 func (s *Service) proceed() {
-	if s.kept.Awaited != nil {
+	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
 		return
 	}
 	s.prepare()
 }
 
-// startHooked goes on with a start whose hooks are through.
-func (s *Service) startHooked(h happening) {
+// startHooksDone goes on with a start whose hooks are through.
+func (s *Service) startHooksDone(h event) {
 	switch {
-	case !s.through(h):
+	case !s.hooksDone(h):
 	case h.err != nil:
-		s.notBorn(h.err)
+		s.startFailed(h.err)
 	default:
 		s.setDeadline(s.cfg.Ready.Within)
-		s.keep()
+		s.save()
 		s.prepare()
 	}
 }
@@ -162,11 +171,11 @@ func (s *Service) startHooked(h happening) {
 // and says how long they may take: half of what is left until KILL; negative: as
 // long as they want.
 func (s *Service) preStop() time.Duration {
-	limit := s.untilKill()
+	limit := s.killLimit()
 	if limit >= 0 {
 		limit /= 2
 	}
-	if s.leaderGone() || !s.reachAwaited(lifecycle.PreStop, s.whyStopped(), limit) {
+	if s.leaderEnded() || !s.occurBlocking(lifecycle.PreStop, s.stopReason(), limit) {
 		return -1
 	}
 	return limit
@@ -175,16 +184,16 @@ func (s *Service) preStop() time.Duration {
 // proceedStop goes on with a stop: with the hooks that come before it, or with the
 // drain.
 func (s *Service) proceedStop() {
-	if s.kept.Awaited != nil {
+	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
 		return
 	}
 	s.drain()
 }
 
-// stopHooked goes on with a stop whose hooks are through.
-func (s *Service) stopHooked(h happening) {
-	if !s.through(h) {
+// stopHooksDone goes on with a stop whose hooks are through.
+func (s *Service) stopHooksDone(h event) {
+	if !s.hooksDone(h) {
 		return
 	}
 	if h.err != nil {
@@ -197,22 +206,22 @@ func (s *Service) stopHooked(h happening) {
 // cutHooks goes on with a stop whose hooks are not through.
 func (s *Service) cutHooks(why string) {
 	s.log.Warn("the stop goes on without its hooks", "why", why)
-	s.kept.Awaited = nil
+	s.endHooks()
 	s.cancel()
 	s.drain()
 }
 
-// resumeRound takes up the round of an earlier supervisor. One that knew of no
+// resumeStart takes up the round of an earlier supervisor. One that knew of no
 // rounds has told nobody anything; what it had reached is not told now either.
-func (s *Service) resumeRound(p Process) {
-	k := &s.kept
+func (s *Service) resumeStart(p Process) {
+	k := &s.saved
 	if p != nil {
 		k.Pid = p.Pid()
 	}
-	if k.Round != 0 || k.Gen == 0 {
+	if k.Start != 0 || k.Gen == 0 {
 		return
 	}
-	k.Round, k.Attempt = k.Gen, k.InARow+1
+	k.Start, k.Attempt = k.Gen, k.InARow+1
 	switch {
 	case k.State == Running:
 		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.Ready}
@@ -220,16 +229,16 @@ func (s *Service) resumeRound(p Process) {
 		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.PreStop}
 	case k.State == Starting && k.UpSince != 0:
 		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started}
-	case k.State == Starting && !k.Held:
+	case k.State == Starting && k.Phase != PhaseWaiting:
 		k.Reached = []lifecycle.Event{lifecycle.PreStart}
 	}
 }
 
-// retell tells again of what an earlier supervisor may not have told any more, and
+// republish tells again of what an earlier supervisor may not have told any more, and
 // of a process that came into the bag when our state did not.
-func (s *Service) retell() {
-	s.tell()
-	if s.proc != nil && s.kept.State == Starting && s.reach(lifecycle.Started, "") {
-		s.keep()
+func (s *Service) republish() {
+	s.publishOccurrences()
+	if s.proc != nil && s.saved.State == Starting && s.occur(lifecycle.Started, "") {
+		s.save()
 	}
 }

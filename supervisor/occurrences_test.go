@@ -47,7 +47,7 @@ func TestHooksBeforeAStart(t *testing.T) {
 			t.Errorf("%d processes", st.w.count())
 		}
 		st.until(time.Hour + 10*time.Second)
-		st.want(Delayed)
+		st.want(Backoff)
 		c.wantCut(t)
 	}, lifecycle.PreStart)
 }
@@ -58,7 +58,7 @@ func TestHooksForbidAStart(t *testing.T) {
 		st.open()
 		st.ask(EvStart)
 		st.sleep(time.Second)
-		st.want(Delayed)
+		st.want(Backoff)
 		st.wantReason("hook pre-start/secrets ended with code 1: no such file")
 		st.wantNext(500 * time.Millisecond)
 		if m := c.last(t, lifecycle.StartFailed); m.Reason != st.snap().Reason || m.ExitCode == nil {
@@ -116,7 +116,7 @@ func TestHooksEndWhileNobodyLooks(t *testing.T) {
 		synctest.Wait()
 		c.end(lifecycle.PreStart, errors.New("hook pre-start/x: boom"))
 		st.takeOver()
-		st.want(Delayed)
+		st.want(Backoff)
 		st.wantReason("hook pre-start/x: boom")
 	}, lifecycle.PreStart)
 }
@@ -127,14 +127,14 @@ func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
 		want State
 		life string
 	}{
-		EvStart:   {Starting, "pre-start"},
-		EvStop:    {Stopped, "pre-start stopped"},
-		EvRestart: {Starting, "pre-start stopped | pre-start"},
-		EvChanged: {Starting, "pre-start"}, // nothing is prepared yet
-		EvSpawned: {Starting, "pre-start"}, // of a start that is over
-		EvNotBorn: {Starting, "pre-start"},
-		EvReady:   {Starting, "pre-start"},
-		EvAsked:   {Starting, "pre-start"},
+		EvStart:           {Starting, "pre-start"},
+		EvStop:            {Stopped, "pre-start stopped"},
+		EvRestart:         {Starting, "pre-start stopped | pre-start"},
+		EvReconfigured:    {Starting, "pre-start"}, // nothing is prepared yet
+		EvPrepared:        {Starting, "pre-start"}, // of a start that is over
+		EvSpawnFailed:     {Starting, "pre-start"},
+		EvReady:           {Starting, "pre-start"},
+		EvStopCommandDone: {Starting, "pre-start"},
 	}
 	for ev, want := range cases {
 		t.Run(string(ev), func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestHooksStandBetweenTheOthersAndTheDrain(t *testing.T) {
 		}
 		c.wantLife(t, "pre-start started ready")
 		st.w.holds("", "")
-		st.tell(happening{event: EvReleased})
+		st.tell(event{kind: EvUnblocked})
 		if st.snap().Phase != "pre-stop hooks" {
 			t.Errorf("%+v", st.snap())
 		}
@@ -249,7 +249,7 @@ func TestLaterStopWhileHooksRun(t *testing.T) {
 func TestCommandToStopAgain(t *testing.T) {
 	playSet(t, "db app>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
 		c := newFakeListener(worlds["app"], lifecycle.PreStop)
-		s.set.Load().services["app"].world.listener = c
+		s.set.Load().services["app"].env.listener = c
 		p, got := worlds["app"].last(), make(chan error, 2)
 		for n := range 2 {
 			go func() { got <- s.Command(s.ctx, "db", EvStop, "test") }() // ends with the stop
@@ -309,7 +309,7 @@ func TestResumeOfAnOlderState(t *testing.T) {
 		<-st.s.life.Done()
 		synctest.Wait()
 		c.told, c.errands = nil, map[string]*errand{}
-		st.w.bag, _ = json.Marshal(kept{State: Running, Gen: 1, UpSince: st.w.Now(), InARow: 1})
+		st.w.bag, _ = json.Marshal(savedState{State: Running, Gen: 1, UpSince: st.w.Now(), InARow: 1})
 		st.takeOver()
 		st.want(Running)
 		c.wantLife(t, "")
@@ -333,7 +333,7 @@ func TestEndThatNobodyHasSeen(t *testing.T) {
 			p.ignores = true
 			switch state {
 			case Running:
-				st.tell(happening{event: EvReady})
+				st.tell(event{kind: EvReady})
 			case Stopping:
 				st.ask(EvStop)
 			}

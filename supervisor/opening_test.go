@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func runWith(t *testing.T, c Listener, budget time.Duration, blobs map[string]an
 	init, m, rec := connect(t, blobs, stop)
 	o := &opener{t: t, init: init, l: &cannotStart{}, log: &lockedBuffer{}, code: make(chan int, 1)}
 	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c}
-	o.s = New(m, rec, Set{Main: "app", StopTimeout: budget, Definitions: []Definition{
+	o.s = New(m, rec, ServiceSet{Main: "app", StopTimeout: budget, Definitions: []Definition{
 		{Name: "app", Kind: "process", Config: defaults(), Launcher: o.l}}}, opts)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -112,7 +113,7 @@ func (o *opener) wantStages(c *fakeListener, want ...lifecycle.Event) {
 // No service starts before the container's first hooks are through, whoever began
 // with them.
 func TestServicesWaitForTheFirstHooks(t *testing.T) {
-	held := kept{State: Starting, Gen: 1, Round: 1, Held: true}
+	held := savedState{State: Starting, Gen: 1, Start: 1, Phase: PhaseWaiting}
 	for name, blobs := range map[string]map[string]any{"first": nil, "taken over": {openItem: "", servicePrefix + "app": held}} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeListener(nil, lifecycle.Init, lifecycle.NetworkReady)
@@ -149,11 +150,11 @@ func TestNobodyWantsTheFirstHooks(t *testing.T) {
 // Hooks that are configured later do not come when a supervisor takes over.
 func TestFirstHooksDoNotComeLater(t *testing.T) {
 	c := newFakeListener(nil, lifecycle.Init)
-	o := runWith(t, c, 8*time.Second, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
+	o := runWith(t, c, 8*time.Second, map[string]any{servicePrefix + "app": savedState{State: Stopped, Gen: 1}}, 0)
 	if err := o.s.Command(t.Context(), "app", EvStart, "test"); err != nil {
 		t.Fatal(err)
 	}
-	o.await("the failed start", func() bool { return o.app().State == Delayed })
+	o.await("the failed start", func() bool { return o.app().State == Backoff })
 	o.term(1)
 	o.wantCode(1)
 	o.wantStages(c, lifecycle.Exit)
@@ -165,7 +166,7 @@ func TestTermDuringTheFirstHooks(t *testing.T) {
 		c := newFakeListener(nil, lifecycle.Init)
 		blobs, stop := map[string]any{}, 0
 		if before {
-			blobs, stop = map[string]any{openItem: "", servicePrefix + "app": kept{State: Starting, Gen: 1, Round: 1, Held: true}}, 1
+			blobs, stop = map[string]any{openItem: "", servicePrefix + "app": savedState{State: Starting, Gen: 1, Start: 1, Phase: PhaseWaiting}}, 1
 		}
 		o := runWith(t, c, 8*time.Second, blobs, stop)
 		if !before {
@@ -217,12 +218,12 @@ func TestFirstHooksFailedBefore(t *testing.T) {
 func TestLastHooks(t *testing.T) {
 	for name, blobs := range map[string]map[string]any{"asked": nil,
 		"essential": {stopItem: stopState{Until: initproto.BootNow() + int64(time.Minute), For: "app", Why: "app is over"},
-			servicePrefix + "app": kept{State: Exited, Gen: 2, Exit: &incident.Exit{Code: 3}}}} {
+			servicePrefix + "app": savedState{State: Exited, Gen: 2, Exit: &incident.Exit{Code: 3}}}} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeListener(nil, lifecycle.Exit)
 			o := runWith(t, c, time.Minute, blobs, 0)
 			if blobs == nil {
-				o.await("the start", func() bool { return o.app().State == Delayed })
+				o.await("the start", func() bool { return o.app().State == Backoff })
 				o.term(1)
 			}
 			o.await("exit", func() bool { return slices.Contains(c.stages(), lifecycle.Exit) })
@@ -247,7 +248,7 @@ func TestLastHooks(t *testing.T) {
 // A second wish to stop does not wait for the last hooks.
 func TestSecondTermDuringTheLastHooks(t *testing.T) {
 	c := newFakeListener(nil, lifecycle.Exit)
-	o := runWith(t, c, time.Hour, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
+	o := runWith(t, c, time.Hour, map[string]any{servicePrefix + "app": savedState{State: Stopped, Gen: 1}}, 0)
 	o.term(1)
 	o.await("exit", func() bool { return slices.Contains(c.stages(), lifecycle.Exit) })
 	o.term(2)
@@ -281,7 +282,7 @@ func TestBudgetHoldsWhateverHooksDo(t *testing.T) {
 	for _, settles := range []bool{false, true} {
 		c := &stubborn{newFakeListener(nil, lifecycle.Exit), make(chan struct{}), settles}
 		c.share = time.Hour
-		o := runWith(t, c, 1500*time.Millisecond, map[string]any{servicePrefix + "app": kept{State: Stopped, Gen: 1}}, 0)
+		o := runWith(t, c, 1500*time.Millisecond, map[string]any{servicePrefix + "app": savedState{State: Stopped, Gen: 1}}, 0)
 		o.term(1)
 		o.wantCode(0)
 		if !strings.Contains(o.log.text(), "the last hooks are not waited for") {
@@ -302,7 +303,7 @@ func TestOwnShare(t *testing.T) {
 	}
 	for _, c := range cases {
 		s := setOf()
-		s.set.Store(newSet(Set{StopTimeout: c.budget}, nil))
+		s.set.Store(newActiveSet(ServiceSet{StopTimeout: c.budget}, nil))
 		f := newFakeListener(nil)
 		f.share, s.opts.Listener = c.reserve, f
 		if got := s.ownShare(); got != c.want {
@@ -316,28 +317,14 @@ func TestOwnShare(t *testing.T) {
 
 // A service that comes back begins behind the starts that it had.
 func TestGoneServicesAreRemembered(t *testing.T) {
-	var g gone
-	if g.starts("app") != 0 {
-		t.Error("never heard of it")
-	}
-	g.add("app", 7)
-	blob := g.add("db", 3)
-	var next gone
-	next.resume(blob)
-	if next.starts("app") != 7 || next.starts("db") != 3 || next.starts("web") != 0 {
-		t.Errorf("%v", next.gen)
-	}
-	next.resume([]byte("nonsense"))
-	if next.starts("app") != 0 {
-		t.Errorf("%v", next.gen)
-	}
-	for n := range 2 * maxGone {
-		if blob := next.add(strings.Repeat("x", 64)+string(rune('0'+n)), 1<<60); len(blob) == 0 || len(blob) > maxState {
-			t.Fatalf("%d bytes", len(blob))
+	var c startCounts
+	for n := range 2 * maxStartCounts {
+		if c = c.with(fmt.Sprint("s", n), uint64(n)); len(c) > maxStartCounts || c[fmt.Sprint("s", n)] != uint64(n) {
+			t.Fatalf("%d are kept", len(c))
 		}
 	}
-	o := runWith(t, nil, 8*time.Second, map[string]any{goneItem: map[string]uint64{"app": 7}}, 0)
-	o.await("the start", func() bool { return o.app().State == Delayed })
+	o := runWith(t, nil, 8*time.Second, map[string]any{countsItem: map[string]uint64{"app": 7}}, 0)
+	o.await("the start", func() bool { return o.app().State == Backoff })
 	if o.app().gen != 8 {
 		t.Errorf("start %d", o.app().gen)
 	}

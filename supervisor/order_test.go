@@ -73,7 +73,7 @@ func TestMayStartAndStop(t *testing.T) {
 	}{
 		{"running", at(Running), true, "", "b must stop first", ""},
 		{"starting", at(Starting), true, "which it requires, is STARTING", "b must stop first", "which it comes after, is STARTING"},
-		{"backoff", at(Delayed), false, "is BACKOFF", "b must stop first", "is BACKOFF"},
+		{"backoff", at(Backoff), false, "is BACKOFF", "b must stop first", "is BACKOFF"},
 		{"failed", at(Fatal), false, "is FATAL", "b must stop first", ""},
 		{"oneshot at work", Snapshot{State: Running, Oneshot: true}, true, "is RUNNING", "b must stop first", "is RUNNING"},
 		{"oneshot that succeeded", Snapshot{State: Exited, Oneshot: true, Exit: ok}, false, "", "b must stop first", ""},

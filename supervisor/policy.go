@@ -7,7 +7,7 @@ import (
 
 // wait is how long to wait before restart number n (from 1) in a row. random is
 // in [0, 1).
-func (b Backoff) wait(n int, random float64) time.Duration {
+func (b BackoffConfig) wait(n int, random float64) time.Duration {
 	d := float64(*b.First)
 	for range n - 1 {
 		if d *= b.Factor; d >= float64(b.Max) {
@@ -18,14 +18,14 @@ func (b Backoff) wait(n int, random float64) time.Duration {
 	return time.Duration(d + d**b.Jitter*random)
 }
 
-// history counts starts within a time. Times are CLOCK_BOOTTIME, ns.
-type history []int64
+// startTimes counts starts within a time. Times are CLOCK_BOOTTIME, ns.
+type startTimes []int64
 
 // maxHistory bounds what the bag must hold; a limit above it is none.
 const maxHistory = 1000
 
 // add notes a start and forgets those that are too old.
-func (h *history) add(now int64, within time.Duration) {
+func (h *startTimes) add(now int64, within time.Duration) {
 	if len(*h) == maxHistory {
 		*h = slices.Delete(*h, 0, 1)
 	}

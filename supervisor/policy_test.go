@@ -38,7 +38,7 @@ func TestBackoffWait(t *testing.T) {
 		{0, 2, 30 * s, 0.1, 9, 0.5, 0},
 	}
 	for _, c := range cases {
-		b := Backoff{First: &c.first, Factor: c.factor, Max: c.max, Jitter: &c.jitter}
+		b := BackoffConfig{First: &c.first, Factor: c.factor, Max: c.max, Jitter: &c.jitter}
 		if got := b.wait(c.n, c.random); got != c.want {
 			t.Errorf("%+v: %v, want %v", c, got, c.want)
 		}
@@ -54,14 +54,14 @@ func TestSpread(t *testing.T) {
 }
 
 func TestHistory(t *testing.T) {
-	var h history
+	var h startTimes
 	for _, now := range []int64{10, 15, 19, 20, 30} {
 		h.add(now, 10)
 	}
-	if !slices.Equal(h, history{30}) {
+	if !slices.Equal(h, startTimes{30}) {
 		t.Errorf("%v", h)
 	}
-	if h.add(39, 10); !slices.Equal(h, history{30, 39}) {
+	if h.add(39, 10); !slices.Equal(h, startTimes{30, 39}) {
 		t.Errorf("%v", h)
 	}
 }
@@ -118,7 +118,7 @@ func TestParseSignal(t *testing.T) {
 }
 
 func TestHistoryIsBounded(t *testing.T) {
-	var h history
+	var h startTimes
 	for now := range int64(3 * maxHistory) {
 		h.add(now, time.Hour)
 	}

@@ -16,8 +16,8 @@ import (
 // Whatever happens in whatever order, no round is told of in another way than it
 // can have gone.
 func TestRandomLives(t *testing.T) {
-	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvHooked, EvHooked, EvSpawned, EvNotBorn, EvAttached,
-		EvReady, EvReady, EvReady, EvUnready, EvFailed, EvSick, EvWell, EvComplaint, EvOutlived, EvAsked, EvExited, EvGroupGone, EvDeadline}
+	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvHooksDone, EvPrepared, EvSpawnFailed, EvAttached,
+		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvConfirmed, EvStopCommandDone, EvExited, EvGroupEmpty, EvDeadline}
 	seeds := uint64(400)
 	if testing.Short() {
 		seeds = 40
@@ -36,9 +36,9 @@ func TestRandomLives(t *testing.T) {
 				case r.IntN(8) == 0:
 					held := []string{"", "", "db comes first"}
 					st.w.holds(held[r.IntN(3)], held[r.IntN(3)])
-				case ev == EvHooked:
+				case ev == EvHooksDone:
 					c.end([]lifecycle.Event{lifecycle.PreStart, lifecycle.PreStop}[r.IntN(2)], []error{nil, errors.New("boom")}[r.IntN(2)])
-				case (ev == EvExited || ev == EvGroupGone) && (st.w.count() == 0 || st.w.last().ended()):
+				case (ev == EvExited || ev == EvGroupEmpty) && (st.w.count() == 0 || st.w.last().ended()):
 				default:
 					st.cause(ev)
 				}
@@ -104,18 +104,18 @@ func BenchmarkStages(b *testing.B) {
 			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w.environment(), hclog.NewNullLogger())
 			b.ReportAllocs()
 			for b.Loop() {
-				s.kept.Reached, s.kept.Round = nil, s.kept.Round+1
+				s.saved.Reached, s.saved.Start = nil, s.saved.Start+1
 				s.preStart()
-				s.keep()
-				s.reach(lifecycle.Started, "")
-				s.keep()
-				s.reach(lifecycle.Ready, "")
-				s.keep()
+				s.save()
+				s.occur(lifecycle.Started, "")
+				s.save()
+				s.occur(lifecycle.Ready, "")
+				s.save()
 				s.preStop()
-				s.keep()
-				s.reach(lifecycle.Exited, "exit code 1")
-				s.reach(lifecycle.Stopped, "exit code 1")
-				s.keep()
+				s.save()
+				s.occur(lifecycle.Exited, "exit code 1")
+				s.occur(lifecycle.Stopped, "exit code 1")
+				s.save()
 			}
 		})
 	}

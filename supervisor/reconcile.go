@@ -10,12 +10,12 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Moved has those looked at that wait for others, and wakes those who wait for a
+// wakeWaiters has those looked at that wait for others, and wakes those who wait for a
 // start.
-func (s *Supervisor) Moved() {
+func (s *Supervisor) wakeWaiters() {
 	s.bell.ring()
 	select {
-	case s.moved <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default:
 	}
 }
@@ -26,14 +26,14 @@ func (s *Supervisor) Moved() {
 func (s *Supervisor) reconcile(ctx context.Context) {
 	for {
 		select {
-		case <-s.moved:
+		case <-s.wake:
 		case <-ctx.Done():
 			return
 		}
 		set := s.set.Load()
 		for _, svc := range set.inOrder {
 			switch snap := svc.snap.Load(); {
-			case !snap.held:
+			case !snap.waitingForDeps:
 			case snap.State == Starting:
 				s.letStart(ctx, set, svc.name, snap)
 			case snap.State == Stopping:
@@ -44,38 +44,38 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 }
 
 // letStart starts what a service requires, and lets it go on when that is up.
-func (s *Supervisor) letStart(ctx context.Context, set *set, name string, snap *Snapshot) {
+func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
 		if set.services[r].snap.Load().State == Stopped && !s.Stopping() && !s.beingStopped(name) {
 			s.demandStart(ctx, set.services[r], set.services[name])
 		}
 	}
 	if why := s.mayStart(set, name); why != snap.Waiting {
-		set.services[name].report(ctx, happening{event: EvReleased, gen: snap.gen})
+		set.services[name].report(ctx, event{kind: EvUnblocked, gen: snap.gen})
 	}
 }
 
 // letStop has those stop first that require a service.
-func (s *Supervisor) letStop(ctx context.Context, set *set, name string, snap *Snapshot) {
-	event := EvStop
+func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
+	kind := EvStop
 	if snap.then == Starting {
-		event = EvRestart
+		kind = EvRestart
 	}
 	for _, d := range set.requiredBy[name] {
 		dep := set.services[d].snap.Load()
 		if s.Stopping() {
 			break // everybody is asked, with the limit that counts then
 		}
-		if event == EvRestart && dep.State == Starting && dep.held {
+		if kind == EvRestart && dep.State == Starting && dep.waitingForDeps {
 			continue // it waits for us already; asked again and again it would begin anew each time
 		}
 		switch dep.State {
-		case Starting, Running, Delayed:
-			s.demand(ctx, set.services[d], request{event: event, by: snap.asked + ", by way of " + name + ", which it requires"})
+		case Starting, Running, Backoff:
+			s.demand(ctx, set.services[d], request{event: kind, by: snap.stopRequestedBy + ", by way of " + name + ", which it requires"})
 		}
 	}
 	if why := s.mayStop(set, name); why != snap.Waiting {
-		set.services[name].report(ctx, happening{event: EvReleased, gen: snap.gen})
+		set.services[name].report(ctx, event{kind: EvUnblocked, gen: snap.gen})
 	}
 }
 
@@ -87,7 +87,7 @@ func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
 	go func() { // ends with the request, or with ctx
 		_ = svc.ask(ctx, r) // the state tells how it went
 		s.pending.Delete(svc.name)
-		s.Moved()
+		s.wakeWaiters()
 	}()
 }
 
@@ -103,20 +103,20 @@ func (s *Supervisor) demandStart(ctx context.Context, svc, waiting *Service) {
 	}
 	go func() { // ends within demandTime
 		s.stopsMu.RLock()
-		if snap := waiting.snap.Load(); s.stops[waiting.name] == 0 && snap.State == Starting && snap.held {
+		if snap := waiting.snap.Load(); s.stops[waiting.name] == 0 && snap.State == Starting && snap.waitingForDeps {
 			ctx, cancel := context.WithTimeout(ctx, demandTime)
 			_ = svc.ask(ctx, request{event: EvStart, by: waiting.name + ", which requires it"}) // the state tells how it went
 			cancel()
 		}
 		s.stopsMu.RUnlock()
 		s.pending.Delete(svc.name)
-		s.Moved()
+		s.wakeWaiters()
 	}()
 }
 
 // mayStart says what a service waits for before it starts: those that it requires
 // must be up, and those that it only follows must not be on their way.
-func (s *Supervisor) mayStart(set *set, name string) string {
+func (s *Supervisor) mayStart(set *activeSet, name string) string {
 	var why []string
 	if s.opening.Load() {
 		why = append(why, notOpen)
@@ -130,7 +130,7 @@ func (s *Supervisor) mayStart(set *set, name string) string {
 	}
 	for _, a := range set.after[name] {
 		snap := set.services[a].snap.Load()
-		if snap.State == Starting || snap.State == Delayed || snap.Oneshot && snap.State == Running ||
+		if snap.State == Starting || snap.State == Backoff || snap.Oneshot && snap.State == Running ||
 			snap.State == Stopping && snap.then != Stopped {
 			why = append(why, fmt.Sprintf("%s, which it comes after, is %s", a, snap.State))
 		}
@@ -139,7 +139,7 @@ func (s *Supervisor) mayStart(set *set, name string) string {
 }
 
 // mayStop says what must be gone before a service is asked to end.
-func (s *Supervisor) mayStop(set *set, name string) string {
+func (s *Supervisor) mayStop(set *activeSet, name string) string {
 	var why []string
 	for _, d := range set.before[name] {
 		svc := set.services[d]
@@ -199,10 +199,10 @@ func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by strin
 	return *number, nil
 }
 
-// Renew restarts a service, and with it those that require it, if it is still
+// RestartProcess restarts a service, and with it those that require it, if it is still
 // RUNNING as process pid: what was found out about that process is no reason to
 // touch another one, or to start what was stopped meanwhile.
-func (s *Supervisor) Renew(ctx context.Context, name string, pid int, by string) error {
+func (s *Supervisor) RestartProcess(ctx context.Context, name string, pid int, by string) error {
 	svc := s.set.Load().services[name]
 	switch {
 	case svc == nil:
@@ -214,16 +214,16 @@ func (s *Supervisor) Renew(ctx context.Context, name string, pid int, by string)
 }
 
 // stopWith stops a service and those that require it, the latter first.
-func (s *Supervisor) stopWith(ctx context.Context, set *set, name, by string) error {
+func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by string) error {
 	all := append(set.closure(set.requiredBy, name), name)
 	s.countStops(all, 1)
-	defer s.Moved() // after the count: somebody may want one of them again
+	defer s.wakeWaiters() // after the count: somebody may want one of them again
 	defer s.countStops(all, -1)
 	var errs []chan error
 	ask := func(svc *Service, by string) {
 		got := make(chan error, 1)
 		errs = append(errs, got)
-		r := request{event: EvStop, by: by, again: svc.snap.Load().Phase == phaseHooks}
+		r := request{event: EvStop, by: by, secondRequest: svc.snap.Load().Phase == PhaseHooks.String()}
 		go func() { got <- svc.ask(ctx, r) }() // ends with the stop, or with ctx
 	}
 	for _, d := range set.closure(set.requiredBy, name) {

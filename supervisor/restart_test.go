@@ -21,15 +21,15 @@ func TestPolicy(t *testing.T) {
 		exit    proc.Exit
 		want    State
 	}{
-		{Always, []int{0}, proc.Exit{}, Delayed},
-		{Always, []int{0}, proc.Exit{Code: 1}, Delayed},
-		{Always, []int{0}, killed, Delayed},
+		{Always, []int{0}, proc.Exit{}, Backoff},
+		{Always, []int{0}, proc.Exit{Code: 1}, Backoff},
+		{Always, []int{0}, killed, Backoff},
 		{OnFailure, []int{0}, proc.Exit{}, Exited},
-		{OnFailure, []int{0}, proc.Exit{Code: 1}, Delayed},
+		{OnFailure, []int{0}, proc.Exit{Code: 1}, Backoff},
 		{OnFailure, []int{0, 143}, proc.Exit{Code: 143}, Exited},
-		{OnFailure, []int{0, 143}, killed, Delayed},
+		{OnFailure, []int{0, 143}, killed, Backoff},
 		{OnFailure, []int{7}, proc.Exit{Code: 7}, Exited},
-		{OnFailure, []int{7}, proc.Exit{}, Delayed},
+		{OnFailure, []int{7}, proc.Exit{}, Backoff},
 		{Never, []int{0}, proc.Exit{}, Exited},
 		{Never, []int{0}, proc.Exit{Code: 1}, Exited},
 		{Never, []int{0}, killed, Exited},
@@ -113,7 +113,7 @@ func TestBackoffBeginsAnewAfterAStableTime(t *testing.T) {
 			st.want(Running)
 			st.sleep(ran)
 			st.w.last().exits(1)
-			st.want(Delayed)
+			st.want(Backoff)
 			if next := time.Until(*st.snap().Next); next != want {
 				t.Errorf("after %v: next start in %v, want %v", ran, next, want)
 			}
@@ -138,9 +138,9 @@ func TestStartForgives(t *testing.T) {
 		st.open()
 		st.ask(EvStart)
 		st.sleep(3500 * time.Millisecond)
-		st.want(Delayed)
+		st.want(Backoff)
 		st.ask(EvStart)
-		st.want(Delayed)
+		st.want(Backoff)
 		if next := time.Until(*st.snap().Next); next != 500*time.Millisecond || st.snap().Restarts != 0 {
 			t.Errorf("next start in %v, %d restarts", next, st.snap().Restarts)
 		}
@@ -183,7 +183,7 @@ func TestLimitThenSlowRetry(t *testing.T) {
 			st.want(Running)
 			st.sleep(time.Minute)
 			st.w.last().exits(1)
-			st.want(Delayed)
+			st.want(Backoff)
 			if next := time.Until(*st.snap().Next); next != 500*time.Millisecond {
 				t.Errorf("next in %v, want the first back-off", next)
 			}
@@ -215,7 +215,7 @@ func TestLimitIsWithinATime(t *testing.T) {
 		for range 10 {
 			st.sleep(40 * time.Second)
 			p.exits(1)
-			st.want(Delayed)
+			st.want(Backoff)
 			st.sleep(time.Until(*st.snap().Next))
 			st.want(Running)
 			p = st.w.last()
@@ -231,7 +231,7 @@ func TestUncountedEnds(t *testing.T) {
 		st.up()
 		for n := range 20 {
 			st.w.last().exits(3)
-			st.want(Delayed)
+			st.want(Backoff)
 			if n%5 == 0 {
 				st.crash()
 			}
@@ -240,7 +240,7 @@ func TestUncountedEnds(t *testing.T) {
 		}
 		for range st.cfg.Restart.Limit.Starts {
 			st.w.last().exits(1)
-			st.want(Delayed)
+			st.want(Backoff)
 			st.sleep(30 * time.Second)
 			st.want(Running)
 		}

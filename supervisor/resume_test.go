@@ -50,7 +50,7 @@ func fill(v reflect.Value) {
 }
 
 func TestKeptRoundTrip(t *testing.T) {
-	var want, got kept
+	var want, got savedState
 	fill(reflect.ValueOf(&want).Elem())
 	blob, err := json.Marshal(want)
 	if err != nil {
@@ -70,8 +70,8 @@ func TestUnreadableState(t *testing.T) {
 		if err := s.resume([]byte(`{"state": "RUNNING", "gen": "x"}`), nil); err == nil {
 			t.Error("no error")
 		}
-		if !s.fresh || s.kept.State != Stopped || s.kept.Gen != 0 {
-			t.Errorf("%+v", s.kept)
+		if !s.isNew || s.saved.State != Stopped || s.saved.Gen != 0 {
+			t.Errorf("%+v", s.saved)
 		}
 	})
 }
@@ -96,18 +96,18 @@ func TestResume(t *testing.T) {
 				}
 			}},
 		"stable time counts through": {
-			func(st *stage) { st.up(); st.s.kept.InARow = 3; st.sleep(30 * time.Second) }, nil,
+			func(st *stage) { st.up(); st.s.saved.InARow = 3; st.sleep(30 * time.Second) }, nil,
 			func(st *stage) {
 				st.until(time.Minute)
 				st.w.last().exits(1)
-				st.want(Delayed)
+				st.want(Backoff)
 				st.wantNext(500 * time.Millisecond)
 			}},
 		"exit told to the next": {
 			func(st *stage) { st.up() },
 			func(st *stage) { st.w.last().exits(3) },
 			func(st *stage) {
-				st.want(Delayed)
+				st.want(Backoff)
 				st.wantNext(500 * time.Millisecond)
 				if snap := st.snap(); snap.Exit.Code != 3 || snap.Reason != "exit code 3" {
 					st.t.Errorf("%+v", snap)
@@ -116,11 +116,11 @@ func TestResume(t *testing.T) {
 		"exit after a stable time, seen late": {
 			func(st *stage) { st.up(); st.w.last().exits(1); st.sleep(time.Second); st.want(Running) },
 			func(st *stage) { st.sleep(2 * time.Minute); st.w.last().exits(1) },
-			func(st *stage) { st.want(Delayed); st.wantNext(500 * time.Millisecond) }},
+			func(st *stage) { st.want(Backoff); st.wantNext(500 * time.Millisecond) }},
 		"back-off goes on": {
 			func(st *stage) { st.up(); st.w.last().exits(1); st.sleep(200 * time.Millisecond) }, nil,
 			func(st *stage) {
-				st.want(Delayed)
+				st.want(Backoff)
 				st.wantNext(300 * time.Millisecond)
 				st.sleep(300 * time.Millisecond)
 				st.want(Running)
@@ -129,16 +129,16 @@ func TestResume(t *testing.T) {
 				}
 			}},
 		"back-off is over": {
-			func(st *stage) { st.up(); st.w.last().exits(1); st.want(Delayed) },
+			func(st *stage) { st.up(); st.w.last().exits(1); st.want(Backoff) },
 			func(st *stage) { st.sleep(time.Minute) },
 			func(st *stage) { st.want(Running) }},
 		"start timeout counts through": {
 			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) }, nil,
-			func(st *stage) { st.want(Starting); st.until(2 * time.Minute); st.want(Delayed) }},
+			func(st *stage) { st.want(Starting); st.until(2 * time.Minute); st.want(Backoff) }},
 		"start timeout is over": {
 			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
 			func(st *stage) { st.sleep(time.Hour) },
-			func(st *stage) { st.want(Delayed) }},
+			func(st *stage) { st.want(Backoff) }},
 		"found ready": {
 			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) },
 			func(st *stage) { st.l.becomes(readyWhen(func() error { return nil })) },
@@ -146,7 +146,7 @@ func TestResume(t *testing.T) {
 		"ended before it was ready": {
 			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
 			func(st *stage) { st.w.last().exits(0) },
-			func(st *stage) { st.want(Delayed); st.wantReason("exit code 0 before it was ready") }},
+			func(st *stage) { st.want(Backoff); st.wantReason("exit code 0 before it was ready") }},
 		"stop goes on": {
 			func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(4 * time.Second) },
 			func(st *stage) { st.sleep(time.Second) },
@@ -272,7 +272,7 @@ func TestStartTimeoutThroughManyCrashes(t *testing.T) {
 			st.want(Starting)
 		}
 		st.sleep(2 * time.Second)
-		st.want(Delayed)
+		st.want(Backoff)
 	})
 }
 
@@ -288,7 +288,7 @@ func TestStrayIsEnded(t *testing.T) {
 		p := st.up()
 		st.cancel()
 		<-st.s.life.Done()
-		var k kept
+		var k savedState
 		if err := json.Unmarshal(st.w.bag, &k); err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +304,7 @@ func TestStrayIsEnded(t *testing.T) {
 		p := st.up()
 		st.cancel()
 		<-st.s.life.Done()
-		st.w.bag, _ = json.Marshal(kept{State: Delayed, Gen: 1, Deadline: st.w.Now() + 1})
+		st.w.bag, _ = json.Marshal(savedState{State: Backoff, Gen: 1, Deadline: st.w.Now() + 1})
 		st.takeOver()
 		if p.wantSignals(t, "KILL 0s"); !p.isDone() || st.w.count() != 1 {
 			t.Errorf("done %v, %d processes", p.isDone(), st.w.count())
@@ -315,10 +315,10 @@ func TestStrayIsEnded(t *testing.T) {
 // What a start has found out is there for every supervisor after it, in every state,
 // and another start has its own.
 func TestLearnedSurvives(t *testing.T) {
-	for name, learned := range map[string]string{"little": `{"port":8080}`, "too much": strings.Repeat("x", maxLearned+1)} {
+	for name, learned := range map[string]string{"little": `{"port":8080}`, "too much": strings.Repeat("x", maxAttachData+1)} {
 		t.Run(name, func(t *testing.T) {
 			want := learned
-			if len(learned) > maxLearned {
+			if len(learned) > maxAttachData {
 				want = ""
 			}
 			play(t, func(st *stage) {
@@ -330,9 +330,9 @@ func TestLearnedSurvives(t *testing.T) {
 					return nil
 				})
 				st.l.prepare = func(_ context.Context, n int) (*Launch, error) {
-					return &Launch{Ready: probe, Learned: strings.Replace(learned, "8080", fmt.Sprint(8079+n), 1)}, nil
+					return &Launch{AttachData: strings.Replace(learned, "8080", fmt.Sprint(8079+n), 1), Checks: Checks{Ready: probe}}, nil
 				}
-				st.l.attach = func() (*Launch, error) { return &Launch{Ready: probe}, nil }
+				st.l.attach = func() (*Launch, error) { return &Launch{Checks: Checks{Ready: probe}}, nil }
 				st.open()
 				st.ask(EvStart)
 				check := func(state State, want string) {

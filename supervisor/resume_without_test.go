@@ -11,19 +11,19 @@ import (
 // What the bag may say of a service whose process it does not know.
 func TestResumeWithoutAProcess(t *testing.T) {
 	cases := map[string]struct {
-		kept kept
+		kept savedState
 		want State
 	}{
-		"STOPPED":                   {kept{State: Stopped}, Stopped},
-		"STARTING: made again":      {kept{State: Starting, Gen: 3, Deadline: int64(2 * time.Hour)}, Running},
-		"RUNNING: as if it ended":   {kept{State: Running, Gen: 3, UpSince: 5}, Delayed},
-		"STOPPING, then STOPPED":    {kept{State: Stopping, Gen: 3, Then: Stopped}, Stopped},
-		"STOPPING, then STARTING":   {kept{State: Stopping, Gen: 3, Then: Starting}, Running},
-		"STOPPING, then BACKOFF":    {kept{State: Stopping, Gen: 3, Then: Delayed}, Delayed},
-		"BACKOFF, over":             {kept{State: Delayed, Gen: 3, Deadline: 1}, Running},
-		"EXITED":                    {kept{State: Exited, Gen: 3}, Exited},
-		"FATAL for good":            {kept{State: Fatal, Gen: 3}, Fatal},
-		"FATAL, slow retry is over": {kept{State: Fatal, Gen: 3, Deadline: 1, Slow: true}, Running},
+		"STOPPED":                   {savedState{State: Stopped}, Stopped},
+		"STARTING: made again":      {savedState{State: Starting, Gen: 3, Deadline: int64(2 * time.Hour)}, Running},
+		"RUNNING: as if it ended":   {savedState{State: Running, Gen: 3, UpSince: 5}, Backoff},
+		"STOPPING, then STOPPED":    {savedState{State: Stopping, Gen: 3, Then: Stopped}, Stopped},
+		"STOPPING, then STARTING":   {savedState{State: Stopping, Gen: 3, Then: Starting}, Running},
+		"STOPPING, then BACKOFF":    {savedState{State: Stopping, Gen: 3, Then: Backoff}, Backoff},
+		"BACKOFF, over":             {savedState{State: Backoff, Gen: 3, Deadline: 1}, Running},
+		"EXITED":                    {savedState{State: Exited, Gen: 3}, Exited},
+		"FATAL for good":            {savedState{State: Fatal, Gen: 3}, Fatal},
+		"FATAL, slow retry is over": {savedState{State: Fatal, Gen: 3, Deadline: 1, PastLimit: true}, Running},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -47,11 +47,11 @@ func TestResumeWithoutAProcess(t *testing.T) {
 func TestResumeAStartWithoutAProcess(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
-		st.w.bag, _ = json.Marshal(kept{State: Starting, Gen: 3, Deadline: st.w.Now() + int64(10*time.Second)})
+		st.w.bag, _ = json.Marshal(savedState{State: Starting, Gen: 3, Deadline: st.w.Now() + int64(10*time.Second)})
 		st.takeOver()
 		st.want(Starting)
 		st.sleep(10 * time.Second)
-		st.want(Delayed)
+		st.want(Backoff)
 	})
 }
 
@@ -89,7 +89,7 @@ func TestResumeAStartWithoutALaunch(t *testing.T) {
 			t.Errorf("waits for %q", got)
 		}
 		st.until(st.cfg.Ready.Within)
-		st.want(Delayed)
+		st.want(Backoff)
 	})
 }
 
@@ -100,8 +100,8 @@ func TestResumeAStopThatWasNotSignaled(t *testing.T) {
 		p.leave(map[int]bool{900: false})
 		st.cancel()
 		<-st.s.life.Done()
-		k := st.s.kept
-		k.State, k.Then, k.Deadline, k.Asked = Stopping, Stopped, st.w.Now()+int64(6*time.Second), "test"
+		k := st.s.saved
+		k.State, k.Then, k.Deadline, k.StopRequestedBy = Stopping, Stopped, st.w.Now()+int64(6*time.Second), "test"
 		st.w.bag, _ = json.Marshal(k)
 		st.takeOver()
 		st.want(Stopped)
@@ -119,7 +119,7 @@ func TestResumeAStartWhoseProcessWasJustMade(t *testing.T) {
 			p := st.up()
 			st.cancel()
 			<-st.s.life.Done()
-			st.w.bag, _ = json.Marshal(kept{State: Starting, Gen: 1, Deadline: st.w.Now() + int64(time.Minute)})
+			st.w.bag, _ = json.Marshal(savedState{State: Starting, Gen: 1, Deadline: st.w.Now() + int64(time.Minute)})
 			if dead {
 				p.exits(3)
 			}
@@ -129,7 +129,7 @@ func TestResumeAStartWhoseProcessWasJustMade(t *testing.T) {
 				st.want(Running)
 				return
 			}
-			st.want(Delayed)
+			st.want(Backoff)
 			if x := st.snap().Exit; x.Code != 3 || !p.isDone() {
 				t.Errorf("exit %+v, done %v", x, p.isDone())
 			}

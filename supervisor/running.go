@@ -13,31 +13,31 @@ import (
 )
 
 // stable forgets the past of a service that has run for long enough.
-func (s *Service) stable(happening) {
-	s.forgive()
+func (s *Service) stable(event) {
+	s.resetCounters()
 	s.setDeadline(-1)
-	s.keep()
+	s.save()
 }
 
-// lookAlive begins to look at liveness, if anybody wants that, and to listen.
-func (s *Service) lookAlive() {
-	s.unlook()
+// watchRunning begins to look at liveness, if anybody wants that, and to listen.
+func (s *Service) watchRunning() {
+	s.stopWatching()
 	if s.launch == nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(s.life)
-	s.unlook = cancel
-	s.listen(ctx)
-	s.confirmLater(ctx)
+	s.stopWatching = cancel
+	s.watchHealth(ctx)
+	s.watchStable(ctx)
 	s.watchDebugger(ctx)
 	if s.launch.Live == nil { // what was found when somebody still looked would stay for ever
-		if k := &s.kept; k.Sick > 0 || k.Reported {
-			k.Sick, k.Well, k.LiveErr, k.Reported = 0, 0, "", false
-			s.keep()
+		if k := &s.saved; k.LiveFailures > 0 || k.Reported {
+			k.LiveFailures, k.LiveSuccesses, k.LiveError, k.Reported = 0, 0, "", false
+			s.save()
 		}
 		return
 	}
-	gen, p, live, checker, sick := s.kept.Gen, s.proc, s.cfg.Live, s.launch.Live, s.kept.Sick > 0 || s.kept.Reported
+	gen, p, live, checker, sick := s.saved.Gen, s.proc, s.cfg.Live, s.launch.Live, s.saved.LiveFailures > 0 || s.saved.Reported
 	go func() { // ends with ctx
 		for {
 			select {
@@ -45,9 +45,9 @@ func (s *Service) lookAlive() {
 			case <-ctx.Done():
 				return
 			}
-			h := happening{event: EvWell, gen: gen}
+			h := event{kind: EvLiveOK, gen: gen}
 			if err := probe.Check(ctx, checker, p, live.Timeout); err != nil {
-				h.event, h.err, sick = EvSick, err, true
+				h.kind, h.err, sick = EvLiveFailed, err, true
 			}
 			if sick && ctx.Err() == nil {
 				s.report(ctx, h)
@@ -56,94 +56,94 @@ func (s *Service) lookAlive() {
 	}()
 }
 
-// sick counts a look at liveness that failed.
-func (s *Service) sick(h happening) {
-	s.kept.Sick++
-	s.kept.Well, s.kept.LiveErr = 0, clip(h.err.Error())
+// liveFailed counts a look at liveness that failed.
+func (s *Service) liveFailed(h event) {
+	s.saved.LiveFailures++
+	s.saved.LiveSuccesses, s.saved.LiveError = 0, clip(h.err.Error())
 	then := s.cfg.Live.Then
-	if s.kept.Debugging.Text != "" {
+	if s.saved.Debugging.Text != "" {
 		then = LiveReport
 	}
-	if s.kept.Sick < s.cfg.Live.Failures || s.kept.Reported && then == LiveReport {
-		s.keep()
+	if s.saved.LiveFailures < s.cfg.Live.Failures || s.saved.Reported && then == LiveReport {
+		s.save()
 		return
 	}
-	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.kept.Sick, s.kept.LiveErr)
-	s.log.Error("service is not alive", "looks", s.kept.Sick, "error", s.kept.LiveErr, "then", then)
-	s.reach(lifecycle.Unhealthy, why)
-	s.kept.Reported = s.kept.Reported || then == LiveReport
-	s.giveUp(then, incident.CauseUnhealthy, why)
+	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.saved.LiveFailures, s.saved.LiveError)
+	s.log.Error("service is not alive", "looks", s.saved.LiveFailures, "error", s.saved.LiveError, "then", then)
+	s.occur(lifecycle.Unhealthy, why)
+	s.saved.Reported = s.saved.Reported || then == LiveReport
+	s.applyLiveThen(then, incident.CauseUnhealthy, why)
 }
 
-// giveUp does with a service that is not well what live.then says.
-func (s *Service) giveUp(then string, cause incident.Cause, why string) {
+// applyLiveThen does with a service that is not well what live.then says.
+func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 	switch then {
 	case LiveReport:
 		s.recordIssue(cause, why)
-		s.keep()
+		s.save()
 	case LiveStopContainer:
-		s.blame(why)
-		s.kept.Ends = true
-		s.keep()
+		s.setReason(why)
+		s.saved.EndsContainer = true
+		s.save()
 		s.recordFailure(cause, 0)
-		s.world.Rested()
+		s.env.EndedForGood()
 	default:
-		s.blame(why)
+		s.setReason(why)
 		s.recordFailure(cause, 0)
-		s.stop(Delayed, 0)
+		s.stop(Backoff, 0)
 	}
 }
 
-// well counts a look at liveness that went well after one that did not.
-func (s *Service) well(happening) {
-	if s.kept.Sick == 0 && !s.kept.Reported {
+// liveOK counts a look at liveness that went well after one that did not.
+func (s *Service) liveOK(event) {
+	if s.saved.LiveFailures == 0 && !s.saved.Reported {
 		return
 	}
-	s.kept.Sick = 0
-	if s.kept.Well++; s.kept.Reported && s.kept.Well < s.cfg.Live.Successes {
-		s.keep()
+	s.saved.LiveFailures = 0
+	if s.saved.LiveSuccesses++; s.saved.Reported && s.saved.LiveSuccesses < s.cfg.Live.Successes {
+		s.save()
 		return
 	}
-	if s.kept.Reported {
+	if s.saved.Reported {
 		s.log.Info("service is alive again")
 	}
-	s.kept.Reported, s.kept.Well = false, 0
-	s.keep()
+	s.saved.Reported, s.saved.LiveSuccesses = false, 0
+	s.save()
 }
 
-// rest gives up what was to come; one that is not configured any more goes.
-func (s *Service) rest(h happening) {
-	s.kept.Asked = h.req.by
+// enterStopped gives up what was to come; one that is not configured any more goes.
+func (s *Service) enterStopped(h event) {
+	s.saved.StopRequestedBy = h.req.by
 	s.enter(Stopped, -1)
 }
 
-// changed is another configuration that has nothing to act on.
-func (s *Service) changed(happening) { s.keep() }
+// saveConfig is another configuration that has nothing to act on.
+func (s *Service) saveConfig(event) { s.save() }
 
-// changedFailed tries again at once where the new configuration may be the repair.
-func (s *Service) changedFailed(h happening) {
-	if s.kept.Made == s.made {
-		s.keep()
+// retryWithConfig tries again at once where the new configuration may be the repair.
+func (s *Service) retryWithConfig(h event) {
+	if s.saved.ConfigHash == s.configHash {
+		s.save()
 		return
 	}
 	s.start(h)
 }
 
-// changedUp takes over what can be while the process runs, and else starts it
+// applyConfig takes over what can be while the process runs, and else starts it
 // anew.
-func (s *Service) changedUp(h happening) {
-	fresh := s.kept.Made == "" // it is not known with what it was started, or it is not
+func (s *Service) applyConfig(h event) {
+	fresh := s.saved.ConfigHash == "" // it is not known with what it was started, or it is not
 	switch {
-	case s.kept.State == Starting && s.proc == nil && !s.kept.Held && s.kept.Awaited == nil:
-		s.try() // what is being prepared may be the old one
+	case s.saved.State == Starting && s.proc == nil && s.saved.Phase == PhaseBegin:
+		s.attempt() // what is being prepared may be the old one
 	case s.proc == nil:
-		s.keep()
-	case !fresh && s.kept.Made != s.made:
+		s.save()
+	case !fresh && s.saved.ConfigHash != s.configHash:
 		s.log.Info("service is started anew: its configuration has changed")
-		s.kept.Asked = h.req.by
+		s.saved.StopRequestedBy = h.req.by
 		s.stop(Starting, 0)
 	default:
-		s.keep()
+		s.save()
 		s.attach()
 	}
 }
@@ -154,7 +154,7 @@ const attachTime = 5 * time.Second
 // attach asks the launcher for what belongs to a process that runs already; the
 // answer is EvAttached.
 func (s *Service) attach() {
-	gen, launcher, learned := s.kept.Gen, s.launcher, s.kept.Learned
+	gen, launcher, learned := s.saved.Gen, s.launcher, s.saved.AttachData
 	go func() { // ends when Attach does, which obeys its ctx
 		ctx, cancel := context.WithTimeout(s.life, attachTime)
 		defer cancel()
@@ -162,49 +162,49 @@ func (s *Service) attach() {
 		if l == nil && err == nil {
 			err = errors.New("nothing is known of it")
 		}
-		s.report(s.life, happening{event: EvAttached, gen: gen, launch: l, err: err})
+		s.report(s.life, event{kind: EvAttached, gen: gen, launch: l, err: err})
 	}()
 }
 
 // attached goes on with what is known of a process that runs already.
-func (s *Service) attached(h happening) {
+func (s *Service) attached(h event) {
 	if s.proc == nil {
 		return
 	}
 	if h.err != nil {
 		s.log.Warn("cannot find out everything about a running service", "error", h.err)
-		if h.launch == nil && s.kept.State == Running { // without probes it is not known to be alive
+		if h.launch == nil && s.saved.State == Running { // without probes it is not known to be alive
 			s.addNote("it is not probed until its next start: " + h.err.Error())
-			s.keep()
+			s.save()
 		}
 	}
 	if h.launch != nil {
 		s.launch = h.launch
 		if h.launch.Port != 0 {
-			s.kept.Port = h.launch.Port
+			s.saved.Port = h.launch.Port
 		}
 		if s.launch.Spec.Argv == nil {
 			s.launch.Spec.Argv, _ = procfs.Cmdline(s.proc.Pid())
 			s.launch.Spec.Dir, _ = procfs.Cwd(s.proc.Pid()) // that of another user's process needs CAP_SYS_PTRACE
 		}
 	}
-	if s.kept.State == Starting && s.launch == nil {
-		s.probeErr = "nobody knows how to see that it is ready: " + h.err.Error()
+	if s.saved.State == Starting && s.launch == nil {
+		s.waiting = "nobody knows how to see that it is ready: " + h.err.Error()
 	}
 	s.publish()
-	switch s.kept.State {
+	switch s.saved.State {
 	case Starting:
 		switch {
 		case s.launch != nil:
 			s.attend()
-		case s.kept.Debugging.Text != "": // its end is not seen without a launch
-			s.setDeadline(time.Duration(s.kept.StartLeft))
+		case s.saved.Debugging.Text != "": // its end is not seen without a launch
+			s.setDeadline(time.Duration(s.saved.StartLeft))
 		} // else its time runs out, or another configuration helps
 	case Running:
-		s.lookAlive()
+		s.watchRunning()
 	case Stopping:
-		if k := &s.kept; k.Asking || !k.Held && k.Awaited == nil && !k.Draining && !k.Told && !k.Signaled && !k.Dumped {
-			s.askEnd()
+		if s.saved.Phase == PhaseBegin || s.saved.Phase == PhaseCommand {
+			s.terminate()
 		}
 	}
 }

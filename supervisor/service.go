@@ -46,21 +46,21 @@ type coordinator interface {
 	MayStart(name string) (why string)
 	// MayStop returns what must be gone before a service is asked to end.
 	MayStop(name string) (why string)
-	// Moved reports that the service is in another state, or waits for others.
-	Moved()
-	// Rested reports that a service ended for good, or failed too often.
-	Rested()
-	// Left reports that a service that is not configured any more is STOPPED.
-	Left(name string)
+	// StateChanged reports that the service is in another state, or waits for others.
+	StateChanged()
+	// EndedForGood reports that a service ended for good, or failed too often.
+	EndedForGood()
+	// RemovedStopped reports that a service that is not configured any more is STOPPED.
+	RemovedStopped(name string)
 }
 
 // stateStore keeps what outlives the supervisor.
 type stateStore interface {
-	// Keep puts the service's state into the fd store.
-	Keep(name string, state []byte)
-	// Changed reports that the processes of the services changed, and with them the
+	// SaveState puts the service's state into the fd store.
+	SaveState(name string, state []byte)
+	// ProcessesChanged reports that the processes of the services changed, and with them the
 	// stop plan.
-	Changed()
+	ProcessesChanged()
 }
 
 // failureRecorder records failures; *Recorder is one.
@@ -73,24 +73,24 @@ type failureRecorder interface {
 
 // request is a command to a service and where its answer goes.
 type request struct {
-	event  Event
-	by     string         // who asks, for the operator
-	limit  time.Duration  // stop: at most this long; 0: as configured
-	budget time.Duration  // stop: that of the container's stop; 0: it is not one
-	sig    syscall.Signal // stop: instead of the configured signal; 0: none
-	def    *Definition    // changed: what it is now
-	leave  bool           // stop: it is not configured any more
-	again  bool           // stop: its hooks have been waited for long enough
-	pid    int            // restart: only while it is RUNNING with this process; 0: in any state
-	after  *uint64        // start, restart: only while no start later than this one has begun; nil: in any case
-	start  *uint64        // start, restart: takes the number of the start that it leads to; nil: not wanted
-	reply  chan error
+	event         Event
+	by            string         // who asks, for the operator
+	limit         time.Duration  // stop: at most this long; 0: as configured
+	budget        time.Duration  // stop: that of the container's stop; 0: it is not one
+	sig           syscall.Signal // stop: instead of the configured signal; 0: none
+	def           *Definition    // changed: what it is now
+	removed       bool           // stop: it is not configured any more
+	secondRequest bool           // stop: its hooks have been waited for long enough
+	pid           int            // restart: only while it is RUNNING with this process; 0: in any state
+	after         *uint64        // start, restart: only while no start later than this one has begun; nil: in any case
+	start         *uint64        // start, restart: takes the number of the start that it leads to; nil: not wanted
+	reply         chan error
 }
 
-// happening is an event with what belongs to it. gen tells the start that it is
+// event is an event with what belongs to it. gen tells the start that it is
 // of: what comes from an earlier one is dropped.
-type happening struct {
-	event     Event
+type event struct {
+	kind      Event
 	gen       uint64
 	launch    *Launch
 	err       error
@@ -104,16 +104,16 @@ type happening struct {
 // Service keeps one service running. One goroutine owns its state; others send
 // requests or read a Snapshot.
 type Service struct {
-	name     string
-	cfg      Config
-	made     string // fingerprint of what a process is started with
-	launcher Launcher
-	world    environment
-	log      hclog.Logger
-	random   func() float64
+	name       string
+	cfg        Config
+	configHash string // fingerprint of what a process is started with
+	launcher   Launcher
+	env        environment
+	log        hclog.Logger
+	random     func() float64
 
 	requests   chan request
-	happened   chan happening
+	events     chan event
 	life       context.Context // of everything that is done for the service; over when run is
 	end        context.CancelFunc
 	over       chan struct{} // closed when run has ended
@@ -125,28 +125,28 @@ type Service struct {
 	signalled  atomic.Pointer[signalledDump]
 
 	// Of the goroutine alone:
-	kept     kept // what survives us
-	deadline time.Time
-	proc     Process
-	launch   *Launch
-	cancel   context.CancelFunc // ends Prepare and the probe of the present start
-	unlook   context.CancelFunc // ends the looks at liveness
-	watcher  *watcher           // of the present start; nil: its output is not watched
-	blamed   uint64             // the start that kept.Reason speaks of; 0: none
-	oomAfter incident.OOMCount  // when the process had ended; without Source: it was not read
-	probeErr string
-	poll     time.Duration // between looks at a group that is ending
-	waiters  []chan error  // who waits for STOPPED
-	stale    bool          // the bag has moments that were told since
-	fresh    bool          // nothing was resumed
-	held     time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
-	back     bool          // it was leaving, and is configured again
+	saved        savedState // what survives us
+	deadline     time.Time
+	proc         Process
+	launch       *Launch
+	cancel       context.CancelFunc // ends Prepare and the probe of the present start
+	stopWatching context.CancelFunc // ends the looks at liveness
+	watcher      *watcher           // of the present start; nil: its output is not watched
+	reasonOf     uint64             // the start that kept.Reason speaks of; 0: none
+	oomAfter     incident.OOMCount  // when the process had ended; without Source: it was not read
+	waiting      string
+	poll         time.Duration // between looks at a group that is ending
+	stopWaiters  []chan error  // who waits for STOPPED
+	unsaved      bool          // the bag has moments that were told since
+	isNew        bool          // nothing was resumed
+	tracedSince  time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
+	reconfigured bool          // it was leaving, and is configured again
 }
 
 // newService makes a service that rests in STOPPED.
 func newService(d Definition, world environment, log hclog.Logger) *Service {
-	s := &Service{name: d.Name, cfg: d.Config, made: d.Made, launcher: d.Launcher, world: world, log: log.With("name", d.Name),
-		random: rand.Float64, requests: make(chan request), happened: make(chan happening, 16), cancel: func() {}, unlook: func() {}, over: make(chan struct{}), fresh: true}
+	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: world, log: log.With("name", d.Name),
+		random: rand.Float64, requests: make(chan request), events: make(chan event, 16), cancel: func() {}, stopWatching: func() {}, over: make(chan struct{}), isNew: true}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.output = func() output {
 		if l := world.Log(s.name); l != nil {
@@ -154,7 +154,7 @@ func newService(d Definition, world environment, log hclog.Logger) *Service {
 		}
 		return nil // not a *proc.Log that is nil within an interface
 	}
-	s.kept.State, s.kept.Since = Stopped, world.Now()
+	s.saved.State, s.saved.Since = Stopped, world.Now()
 	s.publish()
 	return s
 }
@@ -166,8 +166,8 @@ func (s *Service) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		if s.stale { // who takes over later is not to tell what is long over
-			s.put()
+		if s.unsaved { // who takes over later is not to tell what is long over
+			s.putState()
 		}
 		wait := time.Hour
 		if !s.deadline.IsZero() {
@@ -175,27 +175,27 @@ func (s *Service) run(ctx context.Context) {
 		}
 		timer.Reset(max(wait, 0))
 		var exited <-chan struct{}
-		if s.proc != nil && s.kept.UpSince != 0 {
+		if s.proc != nil && s.saved.UpSince != 0 {
 			exited = s.proc.Exited()
 		}
 		select {
 		case r := <-s.requests:
-			s.takeExit()
+			s.handleExit()
 			s.request(r)
-		case h := <-s.happened:
-			s.takeExit()
+		case h := <-s.events:
+			s.handleExit()
 			switch {
 			case h.late:
 				s.explained(h)
-			case h.gen == s.kept.Gen:
+			case h.gen == s.saved.Gen:
 				s.dispatch(h)
 			}
 		case <-exited:
-			s.takeExit()
+			s.handleExit()
 		case <-timer.C:
-			s.takeExit()
+			s.handleExit()
 			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
-				s.dispatch(happening{event: EvDeadline})
+				s.dispatch(event{kind: EvDeadline})
 			}
 		case <-ctx.Done():
 			return
@@ -205,109 +205,112 @@ func (s *Service) run(ctx context.Context) {
 	}
 }
 
-// takeExit deals with the end of the process before anything that was seen after
+// handleExit deals with the end of the process before anything that was seen after
 // it: a dead process does not become ready, and a stop does not hide how it died.
-func (s *Service) takeExit() {
-	if s.proc == nil || s.kept.UpSince == 0 {
+func (s *Service) handleExit() {
+	if s.proc == nil || s.saved.UpSince == 0 {
 		return
 	}
 	if x, ended := s.proc.Exit(); ended {
-		s.dispatch(happening{event: EvExited, exit: x})
+		s.dispatch(event{kind: EvExited, exit: x})
 	}
 }
 
 // dispatch lets the state machine decide.
-func (s *Service) dispatch(h happening) {
-	if h.event == EvSpawned && h.err != nil {
-		h.event = EvNotBorn
+func (s *Service) dispatch(h event) {
+	if h.kind == EvPrepared && h.err != nil {
+		h.kind = EvSpawnFailed
 	}
-	ruleOf(s.kept.State, h.event).do(s, h)
+	if s.saved.State == Stopping && h.kind == EvDeadline && s.leaderEnded() && len(s.proc.Members()) == 0 {
+		h.kind = EvGroupEmpty
+	}
+	ruleOf(s.saved.State, s.saved.Phase, h.kind).do(s, h)
 }
 
 // request obeys a command. A stop is answered when the service is STOPPED.
 func (s *Service) request(r request) {
-	if r.pid != 0 && (s.kept.State != Running || s.proc == nil || s.proc.Pid() != r.pid) {
+	if r.pid != 0 && (s.saved.State != Running || s.proc == nil || s.proc.Pid() != r.pid) {
 		r.reply <- fmt.Errorf("cannot %s %q: it does not run as process %d any more", r.event, s.name, r.pid)
 		return
 	}
-	if r.after != nil && s.kept.Gen > *r.after {
+	if r.after != nil && s.saved.Gen > *r.after {
 		*r.start = *r.after + 1
 		r.reply <- nil
 		return
 	}
 	switch r.event {
-	case EvChanged:
-		s.cfg, s.launcher, s.made = r.def.Config, r.def.Launcher, r.def.Made
-		s.kept.Leaving, s.kept.LeavingStop = false, nil // it is configured
+	case EvReconfigured:
+		s.cfg, s.launcher, s.configHash = r.def.Config, r.def.Launcher, r.def.ConfigHash
+		s.saved.Removed, s.saved.RemovedStop = false, nil // it is configured
 	case EvStop:
-		if r.leave {
-			s.kept.Leaving, s.kept.LeavingStop = true, &s.cfg.Stop
+		if r.removed {
+			s.saved.Removed, s.saved.RemovedStop = true, &s.cfg.Stop
 		}
 	}
-	s.dispatch(happening{event: r.event, req: &r})
+	s.dispatch(event{kind: r.event, req: &r})
 	if r.start != nil {
-		*r.start = s.kept.comingStart()
+		*r.start = s.saved.comingStart()
 	}
-	if r.event != EvStop || s.kept.State == Stopped {
+	if r.event != EvStop || s.saved.State == Stopped {
 		r.reply <- nil
 		return
 	}
-	s.waiters = append(s.waiters, r.reply)
+	s.stopWaiters = append(s.stopWaiters, r.reply)
 }
 
 // start obeys a wish to be up.
-func (s *Service) start(h happening) {
+func (s *Service) start(h event) {
 	s.log.Info("service starts", "asked_by", h.req.by)
-	s.forgive()
-	s.kept.Restarts, s.kept.Leaving = 0, false
+	s.resetCounters()
+	s.saved.Restarts, s.saved.Removed = 0, false
 	s.enterStarting()
 }
 
-// forgive forgets the failures that count against the service.
-func (s *Service) forgive() {
-	s.kept.InARow, s.kept.Starts, s.kept.Slow, s.kept.Fatal, s.kept.Amends = 0, nil, false, false, 0
+// resetCounters forgets the failures that count against the service.
+func (s *Service) resetCounters() {
+	s.saved.InARow, s.saved.Starts, s.saved.PastLimit, s.saved.Fatal, s.saved.EarlyExits = 0, nil, false, false, 0
 }
 
 // enter is the only way into a state: the deadline belongs to it, so a timer of
 // one state can never fire in another.
 func (s *Service) enter(st State, limit time.Duration) {
-	if st != s.kept.State {
-		s.log.Debug("state", "from", s.kept.State, "to", st)
+	if st != s.saved.State {
+		s.log.Debug("state", "from", s.saved.State, "to", st)
 	}
-	s.kept.State, s.kept.Since = st, s.world.Now()
+	s.saved.State, s.saved.Since = st, s.env.Now()
 	s.setDeadline(limit)
 	if st == Exited || st == Fatal {
-		defer s.world.Rested()
+		defer s.env.EndedForGood()
 	}
 	if st != Starting && st != Running && st != Stopping {
-		s.endRound()
+		s.endStart()
 	}
-	s.keep()
+	s.save()
 	if st != Stopping {
 		s.answer()
 	}
-	if st == Stopped && s.kept.Leaving {
-		s.world.Left(s.name)
+	if st == Stopped && s.saved.Removed {
+		s.env.RemovedStopped(s.name)
 	}
 }
 
 // answer tells those who wait for a stop how it ended.
 func (s *Service) answer() {
 	var err error
-	if s.kept.State != Stopped {
+	if s.saved.State != Stopped {
 		err = fmt.Errorf("cannot leave %q stopped: it was asked to start again meanwhile", s.name)
 	}
-	for _, w := range s.waiters {
+	for _, w := range s.stopWaiters {
 		w <- err
 	}
-	s.waiters = nil
+	s.stopWaiters = nil
 }
 
 // setDeadline replaces the state's deadline; a negative limit: none.
 func (s *Service) setDeadline(limit time.Duration) {
-	s.deadline, s.kept.Deadline = time.Time{}, 0
+	s.deadline, s.saved.Deadline = time.Time{}, 0
 	if limit >= 0 {
-		s.deadline, s.kept.Deadline = time.Now().Add(limit), s.world.Now()+int64(limit)
+		s.deadline, s.saved.Deadline = time.Now().Add(limit), s.env.Now()+int64(limit)
 	}
 }
 

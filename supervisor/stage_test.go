@@ -19,7 +19,7 @@ func defaults() Config {
 		SuccessCodes: []int{0},
 		Ready:        Ready{Within: 2 * time.Minute, Every: time.Second},
 		Restart: Restart{Policy: Always,
-			Backoff: Backoff{First: &first, Factor: 2, Max: 30 * time.Second, Jitter: &jitter, Reset: time.Minute},
+			Backoff: BackoffConfig{First: &first, Factor: 2, Max: 30 * time.Second, Jitter: &jitter, Reset: time.Minute},
 			Limit:   Limit{Starts: 5, Within: 10 * time.Minute, RetryEvery: &slow}},
 		Live: Live{Every: 10 * time.Second, Failures: 3, Successes: 1, Then: LiveRestart},
 		Stop: Stop{Signal: "TERM", Timeout: 6 * time.Second, ThreadDump: &dump},
@@ -65,7 +65,7 @@ func (st *stage) make() *Service {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := newService(Definition{Name: "app", Config: st.cfg, Made: st.made, Launcher: st.l}, env, log)
+	s := newService(Definition{Name: "app", Config: st.cfg, ConfigHash: st.made, Launcher: st.l}, env, log)
 	s.random = func() float64 { return 0.5 }
 	s.output = func() output {
 		if st.out == nil {
@@ -105,7 +105,7 @@ func (st *stage) takeOver() {
 	for _, p := range procs {
 		switch {
 		case p.isDone():
-		case p.id == keptID("app", state):
+		case p.id == savedID("app", state):
 			mine = p
 		default:
 			go endStray(p) // ends with the process
@@ -116,7 +116,7 @@ func (st *stage) takeOver() {
 	}
 	s := st.s
 	go func() { // ends with ctx
-		s.pickUp()
+		s.continueState()
 		s.run(ctx)
 	}()
 	synctest.Wait()
@@ -158,6 +158,6 @@ func (st *stage) wantReason(reason string) {
 // readyWhen is a Launch whose probe asks f.
 func readyWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return f() })}, nil
+		return &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return f() })}}, nil
 	}
 }

@@ -67,7 +67,7 @@ func TestStartTimeout(t *testing.T) {
 		st.until(10 * time.Second)
 		st.want(Stopping)
 		st.until(16 * time.Second)
-		st.want(Delayed)
+		st.want(Backoff)
 		st.wantReason("not ready within 10s: GET /: answered 503")
 		st.w.last().wantSignals(t, "TERM 10s", "KILL 16s")
 		if x := st.snap().Exit; x.Success || x.Asked != "" {
@@ -79,7 +79,7 @@ func TestStartTimeout(t *testing.T) {
 func TestLookThatHangs(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}, nil
+			return &Launch{Checks: Checks{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}}, nil
 		}
 		st.open()
 		st.ask(EvStart)
@@ -98,7 +98,7 @@ func TestExitBeforeReady(t *testing.T) {
 			st.open()
 			st.ask(EvStart)
 			st.w.last().exits(0)
-			st.want(Delayed) // an early end is a failure whatever the code
+			st.want(Backoff) // an early end is a failure whatever the code
 			st.wantReason("exit code 0 before it was ready")
 		})
 	}
@@ -108,12 +108,12 @@ func TestExitBeforeReady(t *testing.T) {
 func TestDeadProcessIsNotReady(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ready: probe.Func(func(_ context.Context, p probe.Process) error { p.(*fakeProcess).exits(1); return nil })}, nil
+			return &Launch{Checks: Checks{Ready: probe.Func(func(_ context.Context, p probe.Process) error { p.(*fakeProcess).exits(1); return nil })}}, nil
 		}
 		for range 20 { // the choice between two events that are there is random
 			st.open()
 			st.ask(EvStart)
-			st.want(Delayed)
+			st.want(Backoff)
 			st.wantReason("exit code 1 before it was ready")
 			st.cancel()
 			<-st.s.life.Done()
@@ -130,9 +130,9 @@ func TestReadyMeetsExit(t *testing.T) {
 			st.w.startup = func(int, *fakeProcess) error { open = st.w.shut(); return nil }
 			st.ask(EvStart)
 			st.w.last().exits(1)
-			st.s.happened <- happening{event: EvReady, gen: 1}
+			st.s.events <- event{kind: EvReady, gen: 1}
 			open()
-			st.want(Delayed)
+			st.want(Backoff)
 			st.wantReason("exit code 1 before it was ready")
 		})
 	}
@@ -151,7 +151,7 @@ func TestPrepareTakesTooLong(t *testing.T) {
 		st.open()
 		st.ask(EvStart)
 		st.until(10 * time.Second)
-		st.want(Delayed)
+		st.want(Backoff)
 		st.wantReason("cannot find out within 10s what to start")
 		st.sleep(time.Second)
 		st.want(Running)
@@ -163,7 +163,7 @@ func TestPrepareTakesTooLong(t *testing.T) {
 func TestNotBorn(t *testing.T) {
 	enoent := &program.StartError{Path: "/app", Step: "execute", Err: syscall.ENOENT}
 	for _, err := range []error{enoent, &program.StartError{Path: "/app", Step: "execute", Err: syscall.EAGAIN}, errors.New("cannot find Tomcat")} {
-		for _, from := range []State{Stopped, Running, Delayed, Stopping, Fatal} {
+		for _, from := range []State{Stopped, Running, Backoff, Stopping, Fatal} {
 			for _, where := range []string{"prepare", "start"} {
 				play(t, func(st *stage) {
 					var bad atomic.Bool
@@ -193,13 +193,13 @@ func TestNotBorn(t *testing.T) {
 						st.ask(EvStart)
 					case Running, Stopping:
 						st.ask(EvRestart)
-					case Delayed, Fatal:
+					case Backoff, Fatal:
 						st.w.last().exits(1)
 						st.want(from)
 						st.sleep(5*time.Minute + time.Second) // several tries, or a slow one
 					}
 					snap := st.snap()
-					if snap.State != Delayed && snap.State != Fatal || snap.Next == nil || snap.Reason != err.Error() || snap.Pid != 0 {
+					if snap.State != Backoff && snap.State != Fatal || snap.Next == nil || snap.Reason != err.Error() || snap.Pid != 0 {
 						t.Errorf("%v from %s: %+v", err, from, snap)
 					}
 					if wantCode := map[error]int{enoent: 127}[err]; wantCode != 0 && where == "start" && snap.Exit.Code != wantCode {
@@ -220,8 +220,7 @@ func TestReadyByLogLine(t *testing.T) {
 		st.out = newFakeOutput()
 		st.cfg.Ready.Log = "up$"
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			matches, err := probe.Log("up$").Matcher()
-			return &Launch{Watch: func(line []byte) Observation { return Observation{Match: matches(line)} }}, err
+			return &Launch{}, nil
 		}
 		st.out.write("old: up") // of an earlier start
 		st.open()
@@ -242,12 +241,12 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 	play(t, func(st *stage) {
 		st.cfg.Ready.Log = "up$"
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Watch: func([]byte) Observation { return Observation{Match: true} }}, nil
+			return &Launch{}, nil
 		}
 		st.open()
 		st.ask(EvStart)
 		st.sleep(st.cfg.Ready.Within)
-		st.want(Delayed)
+		st.want(Backoff)
 		st.wantReason(`not ready within 2m0s: no line can match "up$": the output is not captured`)
 	})
 }
@@ -255,27 +254,23 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 // explaining is a Launch that watches for "failed" and explains late.
 func explaining(ready func() error, takes time.Duration, lines *[]string) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{
-			Ready: probe.Func(func(context.Context, probe.Process) error { return ready() }),
-			Watch: func(line []byte) Observation {
-				*lines = append(*lines, string(line)) // not locked: never called together with Explain
-				if string(line) == "failed" {
-					return Observation{Failed: "it said failed"}
-				}
-				return Observation{}
-			},
-			Explain: func(ctx context.Context) string {
-				if ctx.Err() != nil {
-					return "asked too late"
-				}
-				select {
-				case <-time.After(takes):
-					return strings.Join(*lines, ", ")
-				case <-ctx.Done():
-					return ""
-				}
-			},
-		}, nil
+		return &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return ready() })}, OutputReaders: OutputReaders{OnStartupLine: func(line []byte) string {
+			*lines = append(*lines, string(line)) // not locked: never called together with Explain
+			if string(line) == "failed" {
+				return "it said failed"
+			}
+			return ""
+		}, Explain: func(ctx context.Context) string {
+			if ctx.Err() != nil {
+				return "asked too late"
+			}
+			select {
+			case <-time.After(takes):
+				return strings.Join(*lines, ", ")
+			case <-ctx.Done():
+				return ""
+			}
+		}}}, nil
 	}
 }
 
@@ -290,7 +285,7 @@ func TestServiceSaysThatItFailed(t *testing.T) {
 		st.open()
 		st.ask(EvStart)
 		st.sleep(100 * time.Millisecond)
-		st.want(Delayed)
+		st.want(Backoff)
 		st.wantReason("it said failed")
 		st.sleep(200 * time.Millisecond)
 		st.wantReason("failed")
@@ -306,12 +301,12 @@ func TestExplanation(t *testing.T) {
 		state State // when it comes
 		want  string
 	}{
-		"before it was ready":   {notYet, 100 * time.Millisecond, Delayed, "starting, boom"},
+		"before it was ready":   {notYet, 100 * time.Millisecond, Backoff, "starting, boom"},
 		"during the next start": {notYet, 800 * time.Millisecond, Starting, "starting, boom"},
-		"of a run":              {ready, 100 * time.Millisecond, Delayed, "starting"},
+		"of a run":              {ready, 100 * time.Millisecond, Backoff, "starting"},
 		"when it is up again":   {ready, 800 * time.Millisecond, Running, ""},
 		"slower than is waited": {notYet, 2900 * time.Millisecond, Starting, "starting, boom"},
-		"never":                 {notYet, time.Hour, Delayed, "exit code 1 before it was ready"},
+		"never":                 {notYet, time.Hour, Backoff, "exit code 1 before it was ready"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -374,9 +369,9 @@ func TestGivenUpIsNoSuccess(t *testing.T) {
 		launch *Launch
 		then   func(st *stage, p *fakeProcess)
 	}{
-		"not ready in time":   {&Launch{Ready: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
-		"ended before it was": {&Launch{Ready: never}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
-		"not alive":           {&Launch{Live: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"not ready in time":   {&Launch{Checks: Checks{Ready: never}}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"ended before it was": {&Launch{Checks: Checks{Ready: never}}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
+		"not alive":           {&Launch{Checks: Checks{Live: never}}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {

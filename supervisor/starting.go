@@ -17,60 +17,59 @@ import (
 
 // enterStarting begins a start, which is another round.
 func (s *Service) enterStarting() {
-	s.endRound()
-	k := &s.kept
-	k.Round, k.Attempt, k.Reached = k.Gen+1, k.InARow+1, nil
-	k.Amended, k.Amend = k.Amend, ""
-	s.try()
+	s.endStart()
+	k := &s.saved
+	k.Start, k.Attempt, k.Reached = k.Gen+1, k.InARow+1, nil
+	k.Variant, k.NextVariant = k.NextVariant, ""
+	s.attempt()
 }
 
-// try makes a start, or makes it again where nothing came of it: number, state in
+// attempt makes a start, or makes it again where nothing came of it: number, state in
 // the bag, then the work. What the service requires comes first, then the hooks.
-func (s *Service) try() {
-	k := &s.kept
+func (s *Service) attempt() {
+	k := &s.saved
 	k.Gen++
 	if k.Exit != nil {
 		k.Previous = k.Exit
 	}
-	k.Asked, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
-	k.Sick, k.Well, k.LiveErr, k.Reported, k.DumpAt, k.Made, k.Sources, k.Learned, k.Spared = 0, 0, "", false, 0, "", "", "", false
-	k.Complaints = nil
-	k.Killed, k.Signaled, k.Told = false, false, false // of an earlier stop
+	k.StopRequestedBy, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
+	k.LiveFailures, k.LiveSuccesses, k.LiveError, k.Reported, k.DumpAt, k.ConfigHash, k.Sources, k.AttachData, k.Uncounted = 0, 0, "", false, 0, "", "", "", false
+	k.HealthIssues = nil
+	k.Phase = PhaseBegin
 	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
-	k.Debugging, k.StartLeft, k.Lasting = Debugging{}, 0, false
+	k.Debugging, k.StartLeft, k.Permanent = Debugging{}, 0, false
 	s.quit()
 	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, incident.OOMCount{}
-	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
-		k.Held = true
+	if s.waiting = s.env.MayStart(s.name); s.waiting != "" {
+		k.Phase = PhaseWaiting
 		s.enter(Starting, -1)
 		return
 	}
-	k.Held = false
 	s.enter(Starting, s.preStart())
 	s.proceed()
 }
 
-// releasedStart goes on with a start that waited for others.
-func (s *Service) releasedStart(h happening) {
-	if !s.kept.Held {
+// unblockStart goes on with a start that waited for others.
+func (s *Service) unblockStart(h event) {
+	if s.saved.Phase != PhaseWaiting {
 		return
 	}
-	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" {
+	if s.waiting = s.env.MayStart(s.name); s.waiting != "" {
 		s.publish() // it is another one now that is missing
 		return
 	}
-	s.kept.Held = false
+	s.saved.Phase = PhaseBegin
 	s.setDeadline(s.preStart())
-	s.keep()
+	s.save()
 	s.proceed()
 }
 
 // prepare has the launcher find out what to start.
 func (s *Service) prepare() {
-	ctx, gen, launcher := s.begin(), s.kept.Gen, s.launcher
+	ctx, gen, launcher := s.begin(), s.saved.Gen, s.launcher
 	go func() { // ends when Prepare does, which obeys ctx
 		launch, err := launcher.Prepare(ctx)
-		s.report(ctx, happening{event: EvSpawned, gen: gen, launch: launch, err: err})
+		s.report(ctx, event{kind: EvPrepared, gen: gen, launch: launch, err: err})
 	}()
 }
 
@@ -85,67 +84,67 @@ func (s *Service) begin() context.Context {
 // quit ends what the present start has under way.
 func (s *Service) quit() {
 	s.cancel()
-	s.unlook()
+	s.stopWatching()
 	if s.watcher != nil {
 		s.watcher.stop()
 	}
 }
 
 // report hands an event to the service, unless it is of no interest any more.
-func (s *Service) report(ctx context.Context, h happening) {
+func (s *Service) report(ctx context.Context, h event) {
 	select {
-	case s.happened <- h:
+	case s.events <- h:
 	case <-ctx.Done():
 	}
 }
 
 // spawned starts what was prepared, unless that was done: nothing is ever started
 // twice.
-func (s *Service) spawned(h happening) {
-	if s.proc != nil || s.kept.Held || s.kept.Awaited != nil {
+func (s *Service) spawned(h event) {
+	if s.proc != nil || s.saved.Phase != PhaseBegin {
 		return
 	}
-	if s.probeErr = s.world.MayStart(s.name); s.probeErr != "" { // it went while we found out what to start
-		s.kept.Held = true
+	if s.waiting = s.env.MayStart(s.name); s.waiting != "" { // it went while we found out what to start
+		s.saved.Phase = PhaseWaiting
 		s.setDeadline(-1)
-		s.keep()
+		s.save()
 		return
 	}
 	s.spawn(h.launch)
 }
 
-// unborn is a start that could not be prepared.
-func (s *Service) unborn(h happening) {
-	if s.proc == nil && !s.kept.Held && s.kept.Awaited == nil {
-		s.notBorn(h.err)
+// prepareFailed is a start that could not be prepared.
+func (s *Service) prepareFailed(h event) {
+	if s.proc == nil && s.saved.Phase == PhaseBegin {
+		s.startFailed(h.err)
 	}
 }
 
-func (s *Service) proven(happening) {
+func (s *Service) becameReady(event) {
 	if s.proc != nil && s.launch != nil {
 		s.ready()
 	}
 }
 
-func (s *Service) unready(h happening) {
-	s.probeErr = h.err.Error()
+func (s *Service) notReady(h event) {
+	s.waiting = h.err.Error()
 	s.publish()
 }
 
-func (s *Service) saidFailed(h happening) {
+func (s *Service) failureFound(h event) {
 	if s.proc != nil {
 		s.fail(incident.CauseFailedStart, h.text)
 	}
 }
 
-func (s *Service) startTimeout(happening) {
+func (s *Service) startTimedOut(event) {
 	if s.proc == nil {
-		s.notBorn(fmt.Errorf("cannot find out within %v what to start", s.cfg.Ready.Within))
+		s.startFailed(fmt.Errorf("cannot find out within %v what to start", s.cfg.Ready.Within))
 		return
 	}
 	why := fmt.Sprintf("not ready within %v", s.cfg.Ready.Within)
-	if s.probeErr != "" {
-		why += ": " + s.probeErr
+	if s.waiting != "" {
+		why += ": " + s.waiting
 	}
 	s.fail(incident.CauseStartTimeout, why)
 }
@@ -153,42 +152,42 @@ func (s *Service) startTimeout(happening) {
 // spawn starts the process that was prepared.
 func (s *Service) spawn(l *Launch) {
 	for _, warning := range l.Warnings {
-		if !slices.Contains(s.kept.Notes, clip(warning)) { // the latest start had it too
+		if !slices.Contains(s.saved.Notes, clip(warning)) { // the latest start had it too
 			s.log.Warn("warning of the start", "warning", warning)
 		}
 	}
-	s.launch, s.kept.Notes, s.kept.Port = l, nil, l.Port
+	s.launch, s.saved.Notes, s.saved.Port = l, nil, l.Port
 	for _, note := range slices.Concat(l.Notes, l.Warnings) {
 		s.addNote(note)
 	}
-	if s.kept.Amended != "" {
-		s.addNote(s.kept.Amended)
+	if s.saved.Variant != "" {
+		s.addNote(s.saved.Variant)
 	}
-	l.Spec.ID = fmt.Sprintf("%s.%d", s.name, s.kept.Gen)
+	l.Spec.ID = fmt.Sprintf("%s.%d", s.name, s.saved.Gen)
 	if io := &l.Spec.Stdio; io.Mode != proc.Inherit {
 		io.Mode, io.Merge = proc.Capture, s.cfg.Output.Merge
-		if io.Log = s.world.Log(s.name); io.Log == nil {
+		if io.Log = s.env.Log(s.name); io.Log == nil {
 			io.Mode = proc.Inherit
 		}
 	}
 	if out := s.output(); out != nil {
-		s.kept.LogStart = out.End()
+		s.saved.LogStart = out.End()
 	}
-	s.kept.Made, s.kept.Sources, s.kept.Learned = s.made, l.Sources, ""
-	if len(l.Learned) <= maxLearned {
-		s.kept.Learned = l.Learned
+	s.saved.ConfigHash, s.saved.Sources, s.saved.AttachData = s.configHash, l.Sources, ""
+	if len(l.AttachData) <= maxAttachData {
+		s.saved.AttachData = l.AttachData
 	}
-	s.keep() // where its output begins must be known before there is any
-	p, err := s.world.Start(context.Background(), l.Spec)
+	s.save() // where its output begins must be known before there is any
+	p, err := s.env.Start(context.Background(), l.Spec)
 	if err != nil {
-		s.notBorn(err)
+		s.startFailed(err)
 		return
 	}
-	s.proc, s.kept.UpSince, s.kept.Pid = p, s.world.Now(), p.Pid()
-	s.reach(lifecycle.Started, "")
-	s.kept.OOM = s.world.OOM(p.Cgroups(), false)
-	s.keep()
-	s.world.Changed()
+	s.proc, s.saved.UpSince, s.saved.Pid = p, s.env.Now(), p.Pid()
+	s.occur(lifecycle.Started, "")
+	s.saved.OOM = s.env.OOM(p.Cgroups(), false)
+	s.save()
+	s.env.ProcessesChanged()
 	s.log.Debug("process started", "pid", p.Pid())
 	s.attend()
 }
@@ -206,7 +205,7 @@ func ServiceOf(id string) (name string, ok bool) {
 // attend looks after a process that is not ready yet.
 func (s *Service) attend() {
 	ctx := s.begin()
-	gen, p, l, ready := s.kept.Gen, s.proc, s.launch, s.cfg.Ready
+	gen, p, l, ready := s.saved.Gen, s.proc, s.launch, s.cfg.Ready
 	if l.unproven(ready) {
 		s.ready()
 		return
@@ -233,7 +232,7 @@ func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Pro
 		if err == nil {
 			break
 		}
-		s.report(ctx, happening{event: EvUnready, gen: gen, err: err})
+		s.report(ctx, event{kind: EvNotReady, gen: gen, err: err})
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -244,67 +243,67 @@ func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Pro
 		p.FlushOutput()
 		w.reach(ctx, s.output().End())
 	}
-	s.report(ctx, happening{event: EvReady, gen: gen})
+	s.report(ctx, event{kind: EvReady, gen: gen})
 }
 
 // ready enters RUNNING.
 func (s *Service) ready() {
-	took := time.Duration(s.world.Now() - s.kept.UpSince).Round(time.Millisecond)
+	took := time.Duration(s.env.Now() - s.saved.UpSince).Round(time.Millisecond)
 	s.quit()
-	s.blame("")
-	s.probeErr = ""
-	s.reach(lifecycle.Ready, "")
+	s.setReason("")
+	s.waiting = ""
+	s.occur(lifecycle.Ready, "")
 	s.enter(Running, s.cfg.Restart.Backoff.Reset)
 	if s.cfg.Oneshot {
 		s.log.Info("service runs", "pid", s.proc.Pid())
 	} else {
 		s.log.Info("service is ready", "pid", s.proc.Pid(), "took", took)
 	}
-	s.lookAlive()
+	s.watchRunning()
 	s.verify()
 }
 
-// notBorn handles a start that made no process.
-func (s *Service) notBorn(err error) {
+// startFailed handles a start that made no process.
+func (s *Service) startFailed(err error) {
 	s.quit()
 	if errors.Is(err, proc.ErrStopping) {
 		s.enter(Stopped, -1)
 		return
 	}
-	again := s.kept.InARow > 0 && s.kept.Reason == clip(err.Error())
-	s.blame(err.Error())
+	again := s.saved.InARow > 0 && s.saved.Reason == clip(err.Error())
+	s.setReason(err.Error())
 	code := 1
 	var se *program.StartError
 	if errors.As(err, &se) {
 		code = se.Code()
 	}
-	s.kept.Exit = &incident.Exit{Code: code, NotStarted: true, At: time.Now()}
-	s.reach(lifecycle.StartFailed, s.kept.Reason)
-	var l LastingError
-	s.kept.Lasting = errors.As(err, &l) && l.Lasting()
+	s.saved.Exit = &incident.Exit{Code: code, NotStarted: true, At: time.Now()}
+	s.occur(lifecycle.StartFailed, s.saved.Reason)
+	var l PermanentError
+	s.saved.Permanent = errors.As(err, &l) && l.Lasting()
 	switch {
 	case !again:
 		s.log.Error("service cannot be started", "error", err)
-	case !s.kept.Lasting: // else what follows says it
-		s.log.Error("service cannot be started, for the same reason as before", "tries", s.kept.InARow+1)
+	case !s.saved.Permanent: // else what follows says it
+		s.log.Error("service cannot be started, for the same reason as before", "tries", s.saved.InARow+1)
 	}
 	s.recordFailure(incident.CauseNotStarted, 0)
-	s.settle(false)
+	s.applyRestartPolicy(false)
 }
 
-// LastingError is an error of Launcher.Prepare that can say that only another
+// PermanentError is an error of Launcher.Prepare that can say that only another
 // configuration, another start by hand or another container changes it.
-type LastingError interface {
+type PermanentError interface {
 	error
 	Lasting() bool
 }
 
 // fail gives up a start whose process lives.
 func (s *Service) fail(what incident.Cause, why string) {
-	s.blame(why)
-	s.reach(lifecycle.StartFailed, s.kept.Reason)
+	s.setReason(why)
+	s.occur(lifecycle.StartFailed, s.saved.Reason)
 	s.log.Error("service failed to start", "reason", why)
 	s.recordFailure(what, 0)
 	s.explain()
-	s.stop(Delayed, 0)
+	s.stop(Backoff, 0)
 }

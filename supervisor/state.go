@@ -8,7 +8,7 @@ const (
 	Stopped  State = "STOPPED"
 	Starting State = "STARTING"
 	Running  State = "RUNNING"
-	Delayed  State = "BACKOFF"
+	Backoff  State = "BACKOFF"
 	Stopping State = "STOPPING"
 	Exited   State = "EXITED"
 	Fatal    State = "FATAL"
@@ -16,7 +16,7 @@ const (
 
 // States lists them all.
 func States() []State {
-	return []State{Stopped, Starting, Running, Delayed, Stopping, Exited, Fatal}
+	return []State{Stopped, Starting, Running, Backoff, Stopping, Exited, Fatal}
 }
 
 // Event is what can happen to a service.
@@ -25,31 +25,32 @@ type Event string
 // Events. A failed start is an event like any other: no state is left without
 // a way out.
 const (
-	EvStart     Event = "start"      // somebody wants it up
-	EvStop      Event = "stop"       // somebody wants it down
-	EvRestart   Event = "restart"    // somebody wants it anew
-	EvChanged   Event = "changed"    // its configuration is another one
-	EvReleased  Event = "released"   // what it waited for is there, or gone
-	EvHooked    Event = "hooked"     // the hooks that come first are through
-	EvSpawned   Event = "spawned"    // what to start is known
-	EvNotBorn   Event = "not born"   // it could not be started
-	EvAttached  Event = "attached"   // what belongs to a process that runs already is known
-	EvReady     Event = "ready"      // readiness is proven
-	EvUnready   Event = "not ready"  // a look at readiness failed
-	EvFailed    Event = "failed"     // it said itself that it will never be ready
-	EvSick      Event = "sick"       // a look at liveness failed
-	EvWell      Event = "well"       // a look at liveness went well after one that failed
-	EvDebugger  Event = "debugger"   // a debugger is waited for, has come or has gone
-	EvComplaint Event = "complaint"  // something is wrong with it, and it did not end of that
-	EvOutlived  Event = "outlived"   // it runs, and for so long that its start is no reason to end any more
-	EvAsked     Event = "asked"      // the stop command has ended
-	EvExited    Event = "exited"     // its process has ended
-	EvGroupGone Event = "group gone" // and every other process of it too
-	EvDeadline  Event = "deadline"   // the state's own time is over
+	EvStart           Event = "start"             // requested
+	EvStop            Event = "stop"              // requested
+	EvRestart         Event = "restart"           // requested
+	EvReconfigured    Event = "reconfigured"      // it has another configuration
+	EvUnblocked       Event = "unblocked"         // the services that it waits for have changed
+	EvHooksDone       Event = "hooks done"        // the hooks that it waits for have ended
+	EvPrepared        Event = "prepared"          // what to start is known
+	EvSpawnFailed     Event = "spawn failed"      // there is no process
+	EvAttached        Event = "attached"          // the Launch of a process of an earlier supervisor is known
+	EvReady           Event = "ready"             // readiness is proven
+	EvNotReady        Event = "not ready"         // a readiness check failed
+	EvFailureFound    Event = "failure found"     // its output says that it will never be ready
+	EvLiveFailed      Event = "live failed"       // a liveness check failed
+	EvLiveOK          Event = "live ok"           // a liveness check succeeded after one that failed
+	EvDebugger        Event = "debugger"          // a debugger is waited for, has attached or has detached
+	EvHealthIssue     Event = "health issue"      // something is wrong with it, and it still runs
+	EvConfirmed       Event = "confirmed"         // it runs for so long that its start does not end it any more
+	EvStopCommandDone Event = "stop command done" // the stop command has ended
+	EvExited          Event = "exited"            // its process has ended
+	EvGroupEmpty      Event = "group empty"       // and every other process of it
+	EvDeadline        Event = "deadline"          // the time of the state, or of the phase of a stop, is over
 )
 
 // Events lists them all.
 func Events() []Event {
-	return []Event{EvStart, EvStop, EvRestart, EvChanged, EvReleased, EvHooked, EvSpawned, EvNotBorn, EvAttached, EvReady, EvUnready,
-		EvFailed, EvSick, EvWell, EvDebugger, EvComplaint, EvOutlived, EvAsked, EvExited, EvGroupGone, EvDeadline}
+	return []Event{EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvPrepared, EvSpawnFailed, EvAttached, EvReady,
+		EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvDebugger, EvHealthIssue, EvConfirmed, EvStopCommandDone, EvExited, EvGroupEmpty,
+		EvDeadline}
 }

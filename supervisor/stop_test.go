@@ -21,7 +21,9 @@ func (st *stage) up() *fakeProcess {
 }
 
 // dumping is a Launch that can make a thread dump.
-func dumping(context.Context, int) (*Launch, error) { return &Launch{DumpSignal: syscall.SIGQUIT}, nil }
+func dumping(context.Context, int) (*Launch, error) {
+	return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT}}, nil
+}
 
 func wantAnswer(t *testing.T, got <-chan error, want string) {
 	t.Helper()
@@ -70,7 +72,7 @@ func TestStopDuringStart(t *testing.T) {
 func TestStopInBackoff(t *testing.T) {
 	play(t, func(st *stage) {
 		st.up().exits(3)
-		st.want(Delayed)
+		st.want(Backoff)
 		wantAnswer(t, st.send(request{event: EvStop}), "")
 		st.want(Stopped)
 		st.sleep(time.Hour)
@@ -261,7 +263,7 @@ func TestLeftoversAreEndedBeforeTheNextStart(t *testing.T) {
 				} else {
 					p.wantSignals(t, "TERM 1s")
 				}
-				st.want(Delayed)
+				st.want(Backoff)
 				if x := st.snap().Exit; x.Code != code || x.Success != (code == 0) {
 					t.Errorf("exit %+v", x)
 				}
@@ -336,7 +338,7 @@ func TestStopWhileAFailedStartEnds(t *testing.T) {
 	play(t, func(st *stage) {
 		st.bring(Starting)
 		st.w.last().ignores = true
-		st.tell(happening{event: EvFailed, text: "boom"})
+		st.tell(event{kind: EvFailureFound, text: "boom"})
 		st.want(Stopping)
 		stopped := st.send(request{event: EvStop, by: "test"})
 		st.sleep(6*time.Second + lastPoll)

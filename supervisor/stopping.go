@@ -8,42 +8,42 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// stopAsked obeys a wish to be down.
-func (s *Service) stopAsked(h happening) {
-	s.kept.Asked, s.kept.Budget = h.req.by, max(s.kept.Budget, int64(h.req.budget))
-	if h.req.sig != 0 && s.kept.State != Stopping { // there another one was sent already
-		s.kept.StopSig = h.req.sig
+// requestStop obeys a wish to be down.
+func (s *Service) requestStop(h event) {
+	s.saved.StopRequestedBy, s.saved.Budget = h.req.by, max(s.saved.Budget, int64(h.req.budget))
+	if h.req.sig != 0 && s.saved.State != Stopping { // there another one was sent already
+		s.saved.StopSig = h.req.sig
 	}
 	s.stop(Stopped, h.req.limit)
-	if h.req.again && s.kept.State == Stopping && s.kept.Awaited != nil {
+	if h.req.secondRequest && s.saved.State == Stopping && s.saved.Phase == PhaseHooks {
 		s.cutHooks("asked to stop again")
 	}
 }
 
-// restartAsked obeys a wish to be anew.
-func (s *Service) restartAsked(h happening) {
-	s.kept.Asked = h.req.by
+// requestRestart obeys a wish to be anew.
+func (s *Service) requestRestart(h event) {
+	s.saved.StopRequestedBy = h.req.by
 	s.stop(Starting, h.req.limit)
 }
 
-func (s *Service) startAfterStop(happening) {
-	s.kept.Then, s.kept.Leaving = Starting, false
-	s.keep()
+func (s *Service) startAfterStop(event) {
+	s.saved.Then, s.saved.Removed = Starting, false
+	s.save()
 }
 
 // stop brings the process down; then says what follows: STOPPED, STARTING (a
 // restart) or BACKOFF. limit cuts the time until KILL; 0: as configured.
 func (s *Service) stop(then State, limit time.Duration) {
-	if s.kept.State == Stopping { // the latest wish counts, and a shorter limit
-		s.kept.Then = then
-		s.hasten(limit)
-		s.keep()
+	if s.saved.State == Stopping { // the latest wish counts, and a shorter limit
+		s.saved.Then = then
+		s.shortenStop(limit)
+		s.save()
 		return
 	}
 	s.quit()
 	if s.proc == nil { // nothing was started yet
-		s.kept.Then = then
-		s.followStop()
+		s.saved.Then = then
+		s.afterStop()
 		return
 	}
 	s.enterStopping(then, limit)
@@ -51,8 +51,8 @@ func (s *Service) stop(then State, limit time.Duration) {
 
 // stopSignal is the one of the request, or the configured one.
 func (s *Service) stopSignal() syscall.Signal {
-	if s.kept.StopSig != 0 {
-		return s.kept.StopSig
+	if s.saved.StopSig != 0 {
+		return s.saved.StopSig
 	}
 	sig, err := proc.ParseSignal(s.cfg.Stop.Signal)
 	if err != nil {
@@ -74,41 +74,38 @@ const (
 // what depends on it ends, hooks, drain, a thread dump if it hangs, stop command or
 // signal, thread dump, KILL.
 func (s *Service) enterStopping(then State, limit time.Duration) {
-	k := &s.kept
-	k.Then, k.Held, k.Draining, k.Asking, k.Told, k.Signaled, k.Dumped, k.Killed = then, false, false, false, false, false, false, false
-	k.KillBy, s.poll, s.held = 0, firstPoll, time.Time{}
+	k := &s.saved
+	k.Then, k.Phase, k.Dumped, k.KillBy = then, PhaseBegin, false, 0
+	s.poll, s.tracedSince = firstPoll, time.Time{}
 	s.proc.FreeOutput()
 	if limit > 0 {
-		k.KillBy = s.world.Now() + int64(limit)
+		k.KillBy = s.env.Now() + int64(limit)
 	}
-	if then != Delayed {
-		s.probeErr = s.world.MayStop(s.name)
-		k.Held = s.probeErr != ""
+	if then != Backoff {
+		s.waiting = s.env.MayStop(s.name)
 	}
-	if k.Held {
-		s.log.Info("service is to stop, after others", "why", s.whyStopped(), "waits", s.probeErr)
-		s.enter(Stopping, s.untilKill())
+	if then != Backoff && s.waiting != "" {
+		k.Phase = PhaseWaiting
+		s.log.Info("service is to stop, after others", "why", s.stopReason(), "waits", s.waiting)
+		s.enter(Stopping, s.killLimit())
 		return
 	}
 	s.enter(Stopping, s.preStop())
 	s.proceedStop()
 }
 
-// untilKill is what is left of the limit that came with the request; negative:
+// killLimit is what is left of the limit that came with the request; negative:
 // there is none.
-func (s *Service) untilKill() time.Duration {
-	if s.kept.KillBy == 0 {
+func (s *Service) killLimit() time.Duration {
+	if s.saved.KillBy == 0 {
 		return -1
 	}
-	return max(time.Duration(s.kept.KillBy-s.world.Now()), 0)
+	return max(time.Duration(s.saved.KillBy-s.env.Now()), 0)
 }
 
-// releasedStop goes on with a stop that waited for others.
-func (s *Service) releasedStop(happening) {
-	if !s.kept.Held {
-		return
-	}
-	if s.probeErr = s.world.MayStop(s.name); s.probeErr != "" {
+// unblockStop goes on with a stop that waited for others.
+func (s *Service) unblockStop(event) {
+	if s.waiting = s.env.MayStop(s.name); s.waiting != "" {
 		s.publish()
 		return
 	}
@@ -117,80 +114,76 @@ func (s *Service) releasedStop(happening) {
 
 // beginStop begins a stop that others came before.
 func (s *Service) beginStop() {
-	s.kept.Held = false
+	s.saved.Phase = PhaseBegin
 	s.setDeadline(s.preStop())
-	s.keep()
+	s.save()
 	s.proceedStop()
 }
 
 // drain gives those who use the service the time to see that it is not ready any
 // more.
 func (s *Service) drain() {
-	if !s.leaderGone() {
-		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", proc.SignalName(s.stopSignal()), "why", s.whyStopped())
+	if !s.leaderEnded() {
+		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", proc.SignalName(s.stopSignal()), "why", s.stopReason())
 	}
 	wait := s.cfg.Stop.Drain
-	if left := s.untilKill(); left >= 0 {
+	if left := s.killLimit(); left >= 0 {
 		wait = min(wait, left/2)
 	}
-	if wait <= 0 || s.kept.Asked == "" || s.leaderGone() {
-		s.dumpFirst()
+	if wait <= 0 || s.saved.StopRequestedBy == "" || s.leaderEnded() {
+		s.dumpIfHung()
 		return
 	}
-	s.kept.Draining = true
+	s.saved.Phase = PhaseDrain
 	s.setDeadline(wait)
-	s.keep()
+	s.save()
 }
 
-// dumpFirst asks a service that hangs for a thread dump before anything changes.
-func (s *Service) dumpFirst() {
-	if s.kept.Asked == "" && s.cfg.Live.Failures > 0 && s.kept.Sick >= s.cfg.Live.Failures {
-		if wait, ok := s.dump(); ok {
-			s.kept.Dumped = true
+// dumpIfHung asks a service that hangs for a thread dump before anything changes.
+func (s *Service) dumpIfHung() {
+	if s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures {
+		if wait, ok := s.requestDump(); ok {
+			s.saved.Phase, s.saved.Dumped = PhaseHangDump, true
 			s.setDeadline(wait)
-			s.keep()
+			s.save()
 			return
 		}
 	}
-	s.askEnd()
+	s.terminate()
 }
 
-// askEnd runs the stop command or sends the signal. A command, and what it brings
+// terminate runs the stop command or sends the signal. A command, and what it brings
 // about, have three quarters of the time: then the signal comes before KILL does.
-func (s *Service) askEnd() {
-	wait := s.patience()
-	if s.launch == nil || s.launch.StopCommand == nil || s.leaderGone() || s.kept.StopSig != 0 {
+func (s *Service) terminate() {
+	wait := s.stopTimeout()
+	if s.launch == nil || s.launch.StopCommand == nil || s.leaderEnded() || s.saved.StopSig != 0 {
 		s.setDeadline(wait)
-		s.signalStop()
+		s.sendStopSignal()
 		return
 	}
 	limit := wait - wait/signalShare
 	s.setDeadline(limit)
-	s.kept.Asking = true
-	s.keep()
+	s.saved.Phase = PhaseCommand
+	s.save()
 	ctx, cancel := context.WithTimeout(s.life, max(limit-min(lastWords, limit/4), time.Millisecond))
 	s.cancel = cancel
-	gen, l, p := s.kept.Gen, s.launch, s.proc
+	gen, l, p := s.saved.Gen, s.launch, s.proc
 	go func() { // ends with the command, which obeys ctx
 		defer cancel()
 		err := l.StopCommand(ctx, p)
-		s.report(s.life, happening{event: EvAsked, gen: gen, err: err})
+		s.report(s.life, event{kind: EvStopCommandDone, gen: gen, err: err})
 	}()
 }
 
-// asked follows the stop command.
-func (s *Service) asked(h happening) {
-	if !s.kept.Asking {
-		return
-	}
-	s.kept.Asking = false
-	if h.err != nil && !s.leaderGone() {
+// stopCommandDone follows the stop command.
+func (s *Service) stopCommandDone(h event) {
+	if h.err != nil && !s.leaderEnded() {
 		s.signalAfterCommand(h.err.Error())
 		return
 	}
-	s.kept.Told = true
-	s.keep()
-	if s.leaderGone() {
+	s.saved.Phase = PhaseCommandDone
+	s.save()
+	if s.leaderEnded() {
 		s.awaitGroup()
 	}
 }
@@ -207,111 +200,101 @@ const signalShare = 4
 // What is left of the command's time is the signal's too.
 func (s *Service) signalAfterCommand(why string) {
 	s.log.Warn("the stop command did not end it, sending the signal", "error", why)
-	s.setDeadline(min(s.patience(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
-	s.signalStop()
+	s.setDeadline(min(s.stopTimeout(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
+	s.sendStopSignal()
 }
 
-// signalStop asks all that belongs to the service to end, once: many programs
+// sendStopSignal asks all that belongs to the service to end, once: many programs
 // take a second request for impatience.
-func (s *Service) signalStop() {
+func (s *Service) sendStopSignal() {
 	s.proc.SignalGroup(s.stopSignal())
 	s.proc.SignalGroup(syscall.SIGCONT) // a stopped process cannot obey
-	s.kept.Signaled = true
-	s.keep()
+	s.saved.Phase = PhaseSignal
+	s.save()
 }
 
-// patience is how long the stop signal or command may take to work. A limit
+// stopTimeout is how long the stop signal or command may take to work. A limit
 // includes the time for the thread dump.
-func (s *Service) patience() time.Duration {
-	limit := s.untilKill()
+func (s *Service) stopTimeout() time.Duration {
+	limit := s.killLimit()
 	if limit < 0 {
 		return s.cfg.Stop.Timeout
 	}
-	if s.dumps() && !s.kept.Dumped {
+	if s.canDump() && !s.saved.Dumped {
 		limit = max(limit-dumpTime, limit/2)
 	}
 	return min(s.cfg.Stop.Timeout, limit)
 }
 
-// hasten cuts the time of a stop that is under way.
-func (s *Service) hasten(limit time.Duration) {
-	by := s.world.Now() + int64(limit)
-	if limit <= 0 || s.kept.Killed || s.kept.KillBy != 0 && s.kept.KillBy <= by {
+// shortenStop cuts the time of a stop that is under way.
+func (s *Service) shortenStop(limit time.Duration) {
+	by := s.env.Now() + int64(limit)
+	if limit <= 0 || s.saved.Phase == PhaseKill || s.saved.KillBy != 0 && s.saved.KillBy <= by {
 		return
 	}
-	s.kept.KillBy = by
-	wait := s.patience()
-	switch {
-	case s.kept.Held:
-		wait = s.untilKill()
-	case s.kept.Awaited != nil:
-		wait = s.untilKill() / 2
+	s.saved.KillBy = by
+	wait := s.stopTimeout()
+	switch s.saved.Phase {
+	case PhaseWaiting:
+		wait = s.killLimit()
+	case PhaseHooks:
+		wait = s.killLimit() / 2
 	}
-	if s.kept.Deadline == 0 || wait < s.stopLeft() {
+	if s.saved.Deadline == 0 || wait < s.stopLeft() {
 		s.setDeadline(wait)
-		if s.leaderGone() && !s.kept.Held {
+		if s.leaderEnded() && s.saved.Phase != PhaseWaiting {
 			s.awaitGroup()
 		}
 	}
 }
 
-// leaderGone says whether the end of the process itself has been dealt with.
-func (s *Service) leaderGone() bool { return s.kept.UpSince == 0 }
+// leaderEnded says whether the end of the process itself has been dealt with.
+func (s *Service) leaderEnded() bool { return s.saved.UpSince == 0 }
 
-// stopDeadline takes the next step: what was waited for is not waited for any
-// longer. While the leader is gone the deadline is also the next look at the rest.
-func (s *Service) stopDeadline(happening) {
-	if s.leaderGone() && len(s.proc.Members()) == 0 {
-		s.dispatch(happening{event: EvGroupGone})
-		return
-	}
-	switch k := &s.kept; {
-	case k.Held:
-		s.beginStop()
-	case k.Awaited != nil:
-		s.cutHooks("they take too long")
-	case k.Draining:
-		k.Draining = false
-		s.dumpFirst()
-	case k.Asking:
-		s.cancel()
-		k.Asking = false
-		s.signalAfterCommand("it hangs")
-	case k.Told && !k.Signaled && !k.Killed:
-		s.signalAfterCommand("it had no effect in time")
-	case !k.Signaled && !k.Killed:
-		s.askEnd()
-	default:
-		s.escalate()
-	}
+// The deadlines of the phases. While the leader is gone the deadline is also the next
+// look at the rest of the group.
+
+func (s *Service) beginDeadline(event) { s.terminate() }
+
+func (s *Service) waitingDeadline(event) { s.beginStop() }
+
+func (s *Service) hooksDeadline(event) { s.cutHooks("they take too long") }
+
+func (s *Service) drainDeadline(event) { s.dumpIfHung() }
+
+func (s *Service) commandDeadline(event) {
+	s.cancel()
+	s.signalAfterCommand("it hangs")
 }
 
-// escalate is thread dump, then KILL, again and again.
-func (s *Service) escalate() {
-	if left := s.stopLeft(); left > 0 && !s.kept.Killed {
+func (s *Service) commandDoneDeadline(event) { s.signalAfterCommand("it had no effect in time") }
+
+// killDeadline is thread dump, then KILL, again and again.
+func (s *Service) killDeadline(event) {
+	if left := s.stopLeft(); left > 0 && s.saved.Phase != PhaseKill {
 		s.nextPoll(left)
 		return
 	}
-	if wait, ok := s.dump(); ok {
-		s.kept.Dumped, s.kept.Signaled = true, true
+	if wait, ok := s.requestDump(); ok {
+		s.saved.Phase, s.saved.Dumped = PhaseDump, true
 		s.setDeadline(wait)
-		s.keep()
+		s.save()
 		return
 	}
-	if !s.kept.Killed {
+	if s.saved.Phase != PhaseKill {
 		s.log.Warn("service does not stop, killing it", "pid", s.proc.Pid())
-		s.kept.Killed, s.kept.Signaled = true, true
-		s.keep()
+		s.saved.Phase = PhaseKill
+		s.save()
 	}
 	s.proc.SignalGroup(syscall.SIGKILL)
 	switch {
-	case s.leaderGone() || !s.proc.Held():
-		s.held = time.Time{}
-	case s.held.IsZero():
-		s.held = time.Now()
-	case time.Since(s.held) >= heldTime:
+	case s.leaderEnded() || !s.proc.Held():
+		s.tracedSince = time.Time{}
+	case s.tracedSince.IsZero():
+		s.tracedSince = time.Now()
+	case time.Since(s.tracedSince) >= heldTime:
 		s.log.Warn("service is dead, but a tracer keeps it from being waited for", "pid", s.proc.Pid())
-		s.dispatch(happening{event: EvExited, exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.world.Now()}})
+		s.dispatch(event{kind: EvExited, exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.env.Now()}})
 		return
 	}
 	s.nextPoll(lastPoll)
@@ -320,7 +303,7 @@ func (s *Service) escalate() {
 
 // stopLeft is how much of the configured time is left.
 func (s *Service) stopLeft() time.Duration {
-	return time.Duration(s.kept.Deadline - s.world.Now())
+	return time.Duration(s.saved.Deadline - s.env.Now())
 }
 
 // nextPoll sets the time of the next look, without touching the deadline that
@@ -330,28 +313,28 @@ func (s *Service) nextPoll(left time.Duration) {
 	s.poll = min(2*s.poll, lastPoll)
 }
 
-// dumps says whether the service can make a thread dump and shall.
-func (s *Service) dumps() bool {
+// canDump says whether the service can make a thread dump and shall.
+func (s *Service) canDump() bool {
 	return s.cfg.Stop.ThreadDump != nil && *s.cfg.Stop.ThreadDump && s.launch != nil && s.launch.DumpSignal != 0
 }
 
-// dump asks for a thread dump, and says how long it may take; false: none will
+// requestDump asks for a thread dump, and says how long it may take; false: none will
 // come.
-func (s *Service) dump() (time.Duration, bool) {
+func (s *Service) requestDump() (time.Duration, bool) {
 	wait := dumpTime
-	if s.kept.KillBy != 0 {
-		wait = min(wait, time.Duration(s.kept.KillBy-s.world.Now()))
+	if s.saved.KillBy != 0 {
+		wait = min(wait, time.Duration(s.saved.KillBy-s.env.Now()))
 	}
-	if s.leaderGone() || s.kept.Dumped || s.kept.Killed || wait < dumpLeast || !s.dumps() || !s.proc.Catches(s.launch.DumpSignal) {
+	if s.leaderEnded() || s.saved.Dumped || s.saved.Phase == PhaseKill || wait < dumpLeast || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
 		return 0, false
 	}
 	s.log.Warn("asking for a thread dump", "pid", s.proc.Pid())
 	if s.launch.ThreadDump != nil {
-		s.dumpAside(wait)
+		s.requestDumpDirectly(wait)
 		return wait, true
 	}
 	if out := s.output(); out != nil {
-		s.kept.DumpAt = out.End()
+		s.saved.DumpAt = out.End()
 	}
 	return wait, s.proc.Signal(s.launch.DumpSignal) == nil
 }
@@ -359,52 +342,51 @@ func (s *Service) dump() (time.Duration, bool) {
 // awaitGroup looks whether everything that belongs to the service is gone too.
 func (s *Service) awaitGroup() {
 	if len(s.proc.Members()) == 0 {
-		s.dispatch(happening{event: EvGroupGone})
+		s.dispatch(event{kind: EvGroupEmpty})
 		return
 	}
-	if k := &s.kept; !k.Signaled && !k.Killed { // the leader ended before it was asked
-		k.Held, k.Draining, k.Asking = false, false, false
+	if s.saved.Phase < PhaseSignal { // the leader ended before it was asked to
 		s.cancel()
-		s.setDeadline(s.patience())
-		s.signalStop()
+		s.setDeadline(s.stopTimeout())
+		s.sendStopSignal()
 	}
 	s.nextPoll(max(s.stopLeft(), firstPoll))
 	s.publish()
 }
 
-// groupGone ends STOPPING.
-func (s *Service) groupGone(happening) {
+// groupEmpty ends STOPPING.
+func (s *Service) groupEmpty(event) {
 	p := s.proc
 	s.quit()
 	s.proc = nil
-	s.followStop()
+	s.afterStop()
 	p.Done()
-	s.world.Changed()
+	s.env.ProcessesChanged()
 }
 
-// followStop does what was to follow the stop.
-func (s *Service) followStop() {
-	switch s.kept.Then {
+// afterStop does what was to follow the stop.
+func (s *Service) afterStop() {
+	switch s.saved.Then {
 	case Starting:
-		s.forgive()
-		s.kept.Restarts = 0
+		s.resetCounters()
+		s.saved.Restarts = 0
 		s.enterStarting()
-	case Delayed:
-		s.settle(s.kept.Exit != nil && s.kept.Exit.Success && s.kept.Reason == "")
+	case Backoff:
+		s.applyRestartPolicy(s.saved.Exit != nil && s.saved.Exit.Success && s.saved.Reason == "")
 	default:
-		if s.kept.Asked != "" && s.kept.Exit != nil && s.kept.Exit.Success {
-			s.blame("")
+		if s.saved.StopRequestedBy != "" && s.saved.Exit != nil && s.saved.Exit.Success {
+			s.setReason("")
 		}
 		s.enter(Stopped, -1)
 	}
 }
 
-// whyStopped is who asked for the stop, or what went wrong.
-func (s *Service) whyStopped() string {
-	if s.kept.Asked == "" {
+// stopReason is who asked for the stop, or what went wrong.
+func (s *Service) stopReason() string {
+	if s.saved.StopRequestedBy == "" {
 		return "it failed"
 	}
-	return "asked for by " + s.kept.Asked
+	return "asked for by " + s.saved.StopRequestedBy
 }
 
 // threadDump asks a JVM for one; anything else is left alone.

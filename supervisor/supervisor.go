@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -23,9 +25,9 @@ type Definition struct {
 	Config   Config // with its defaults filled in
 	Launcher Launcher
 	Log      logs.Options // of its output
-	// Made identifies what a process of the service is started with: where it
+	// ConfigHash identifies what a process of the service is started with: where it
 	// changes, a running process is started anew.
-	Made string
+	ConfigHash string
 }
 
 // Options are how the set as a whole behaves.
@@ -53,18 +55,18 @@ type Options struct {
 
 // Supervisor owns the services, their order and their end.
 type Supervisor struct {
-	m       *proc.Manager
-	opts    Options
-	log     hclog.Logger
-	ctx     context.Context // of Run; set when begun is closed
-	begun   chan struct{}
-	set     atomic.Pointer[set]
-	applyMu sync.Mutex // one change of the set at a time
-	rested  chan struct{}
-	moved   chan struct{}
-	bell    bell     // rings when a service has moved
-	pending sync.Map // name -> true: reconcile has asked it for something
-	logs    sync.Map // name -> *proc.Log
+	m            *proc.Manager
+	opts         Options
+	log          hclog.Logger
+	ctx          context.Context // of Run; set when begun is closed
+	running      chan struct{}
+	set          atomic.Pointer[activeSet]
+	applyMu      sync.Mutex // one change of the set at a time
+	endedForGood chan struct{}
+	wake         chan struct{}
+	bell         bell     // rings when a service has moved
+	pending      sync.Map // name -> true: reconcile has asked it for something
+	logs         sync.Map // name -> *proc.Log
 
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
@@ -75,44 +77,54 @@ type Supervisor struct {
 
 	incidents *incident.Recorder
 
-	opening  atomic.Bool  // the container's first stages come before every start
-	gone     gone         // what is remembered of services that are not configured any more
-	stopping atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
-	planDue  atomic.Bool
-	planMu   sync.Mutex // guards plan
-	plan     string     // as last put
+	opening     atomic.Bool  // the container's first stages come before every start
+	startCounts startCounts  // guarded by applyMu
+	resumed     bool         // an earlier supervisor had begun with the services
+	stop        *stopState   // of the container; nil: it does not stop
+	stopping    atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
+	planDue     atomic.Bool
+	planMu      sync.Mutex // guards plan
+	plan        string     // as last put
 }
 
-// Names of bag items.
+// Names of items in the fd store.
 const (
 	servicePrefix = "service/"
 	stopItem      = "stopping"
 	openItem      = "opening"
-	goneItem      = "gone"
+	countsItem    = "start-counts"
 )
 
 // New makes the set. What rec holds of services is resumed, also of those that
 // are not defined any more, which are stopped; Run goes on with it.
-func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervisor {
-	s := &Supervisor{m: m, opts: opts, log: opts.Log, rested: make(chan struct{}, 1), moved: make(chan struct{}, 1), begun: make(chan struct{})}
+func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *Supervisor {
+	s := &Supervisor{m: m, opts: opts, log: opts.Log, endedForGood: make(chan struct{}, 1), wake: make(chan struct{}, 1), running: make(chan struct{})}
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
-	s.incidents = incident.NewRecorder(store, world{s}, opts.Log)
-	s.set.Store(newSet(Set{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
-	s.gone.resume(rec.Blobs[goneItem])
+	s.incidents = incident.NewRecorder(store, supervisorEnv{s}, opts.Log)
+	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
+	s.restore(rec.Items, countsItem, &s.startCounts)
+	s.restore(rec.Items, stopItem, &s.stop)
+	states := map[string][]byte{}
+	for _, item := range rec.Names(servicePrefix) {
+		var state json.RawMessage
+		s.restore(rec.Items, item, &state)
+		states[strings.TrimPrefix(item, servicePrefix)] = state
+	}
+	s.resumed = len(states) > 0
 	latest := map[string]*proc.Process{}
 	for _, p := range rec.Processes {
 		latest[p.ID()] = p
 	}
 	services := map[string]*Service{}
-	for _, d := range slices.Concat(want.Definitions, leftOver(want, rec)) {
+	for _, d := range slices.Concat(want.Definitions, leftOver(want, states)) {
 		svc := newService(d, s.environment(), opts.Log)
 		services[d.Name] = svc
-		state, ok := rec.Blobs[servicePrefix+d.Name]
+		state, ok := states[d.Name]
 		if !ok {
-			svc.kept.Gen = s.gone.starts(d.Name)
+			svc.saved.Gen = s.startCounts[d.Name]
 			continue
 		}
-		id := keptID(d.Name, state)
+		id := savedID(d.Name, state)
 		var p Process
 		if q := latest[id]; q != nil {
 			p = q
@@ -122,7 +134,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 			s.log.Error("cannot read the kept state of a service; it begins anew", "name", d.Name, "error", err)
 		}
 	}
-	s.set.Store(newSet(want, services))
+	s.set.Store(newActiveSet(want, services))
 	for _, name := range m.Logs.Names() { // of a service that was removed, and not yet passed on
 		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
 			m.Logs.Retire(m.Logs.Get(name))
@@ -130,8 +142,8 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 	}
 	var failures []*incident.Failure
 	for _, svc := range services {
-		if svc.kept.Failure != nil {
-			failures = append(failures, svc.kept.Failure)
+		if svc.saved.Failure != nil {
+			failures = append(failures, svc.saved.Failure)
 		}
 	}
 	s.incidents.Resume(failures)
@@ -139,6 +151,13 @@ func New(m *proc.Manager, rec *proc.Recovered, want Set, opts Options) *Supervis
 		go endStray(p) // ends with the process
 	}
 	return s
+}
+
+// restore reads what an earlier supervisor saved.
+func (s *Supervisor) restore(items fdstore.Items, name string, value any) {
+	if _, err := items.TakeJSON(name, value); err != nil {
+		s.log.Error("cannot restore a saved value", "error", err)
+	}
 }
 
 // endStray ends a process that no service claims: a probe's or an import's of an
@@ -155,8 +174,8 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	resumed := rec.Starts > 1
-	_, begun := rec.Blobs[stopItem] // the container ends because an essential service is over
-	if begun = begun || rec.Stop > 0; begun {
+	begun := rec.Stop > 0 || s.stop != nil // for an essential service
+	if begun {
 		s.m.Stopping() // before a service can start anything
 	}
 	s.ctx = ctx
@@ -164,49 +183,49 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	defer closeUp()
 	set := s.set.Load()
 	for _, svc := range set.inOrder {
-		if svc.fresh && !begun && svc.cfg.autostart() {
-			svc.start(happening{req: &request{by: "the configuration"}})
+		if svc.isNew && !begun && svc.cfg.autostart() {
+			svc.start(event{req: &request{by: "the configuration"}})
 		}
 	}
 	for _, svc := range set.inOrder {
 		go func() { // ends with ctx, or when the service is not configured any more
-			if !svc.fresh {
-				svc.pickUp()
-				svc.catchUp()
+			if !svc.isNew {
+				svc.continueState()
+				svc.continueReload()
 			}
 			svc.run(ctx)
 		}()
 	}
-	close(s.begun)
+	close(s.running)
 	go s.reconcile(ctx) // ends with ctx
-	s.Moved()
-	s.Changed()
+	s.wakeWaiters()
+	s.updateStopPlan()
 	if resumed {
 		s.log.Warn("took over from a supervisor that died", "number", rec.Starts, "processes", len(rec.Processes))
 	}
 	s.m.Adopted()
 	if begun {
-		return s.shutdown(ctx, rec, rec.Stop, 0)
+		return s.shutdown(ctx, rec.Stop, 0)
 	}
 	for {
 		select {
 		case sig := <-s.m.Signals():
 			if sig.Stop > 0 {
-				s.noteStop(rec)
+				s.beginStop()
 				sig.Ack()
 				closeUp()
-				return s.shutdown(ctx, rec, sig.Stop, sig.Signal)
+				return s.shutdown(ctx, sig.Stop, sig.Signal)
 			}
 			s.signal(sig.Signal)
 			sig.Ack()
 		case err := <-opened:
 			if err != nil {
-				return s.shutdownUnopened(ctx, rec, err)
+				return s.shutdownUnopened(ctx, err)
 			}
 			s.endOpening()
-		case <-s.rested:
+		case <-s.endedForGood:
 			if name, over := s.essentialOver(); over {
-				return s.shutdownFor(ctx, rec, name)
+				return s.shutdownFor(ctx, name)
 			}
 		case <-s.m.Gone():
 			return exit.InitFailed
@@ -264,7 +283,7 @@ func (s *Supervisor) essentialOver() (string, bool) {
 		snap := svc.snap.Load()
 		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
 		fatal := snap.State == Fatal && (snap.Essential || set.onFatal == OnFatalExit)
-		if snap.ends || fatal || snap.Essential && snap.State == Exited && !done {
+		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !done {
 			return svc.name, true
 		}
 	}
@@ -338,8 +357,8 @@ func (s *Snapshot) unready() string {
 	switch {
 	case s.Reported:
 		return "is not alive"
-	case s.Ill != "":
-		return "is ill"
+	case s.Issue != "":
+		return "is unhealthy"
 	case s.State == Running, s.State == Exited && s.Exit != nil && s.Exit.Success:
 		return ""
 	}
@@ -351,7 +370,7 @@ func (s *Supervisor) Log(name string) *logs.Log {
 	if s.set.Load().services[name] == nil {
 		return nil
 	}
-	return world{s}.Log(name)
+	return supervisorEnv{s}.Log(name)
 }
 
 // Orphans is the number of orphaned processes reaped.

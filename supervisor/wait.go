@@ -48,29 +48,29 @@ func (s *Supervisor) AwaitStart(ctx context.Context, name string, n uint64) (Sta
 }
 
 // resultOf says what has become of start number n of a service.
-func (s *set) resultOf(snap Snapshot, n uint64, now time.Time) StartResult {
+func (s *activeSet) resultOf(snap Snapshot, n uint64, now time.Time) StartResult {
 	r := StartResult{Snapshot: snap}
 	failed := func(why string) StartResult {
 		r.Done, r.Failure = true, why
 		return r
 	}
 	stopped := "it is STOPPED"
-	if snap.asked != "" {
-		stopped = "it was stopped meanwhile, asked for by " + snap.asked
+	if snap.stopRequestedBy != "" {
+		stopped = "it was stopped meanwhile, asked for by " + snap.stopRequestedBy
 	}
 	switch st := snap.State; {
-	case snap.round > n:
-		return failed(fmt.Sprintf("start %d is over (%s), start %d is %s", n, snap.lastFailure(), snap.round, st))
+	case snap.start > n:
+		return failed(fmt.Sprintf("start %d is over (%s), start %d is %s", n, snap.lastFailure(), snap.start, st))
 	case st == Stopped, st == Stopping && snap.then == Stopped:
 		return failed(stopped)
-	case st == Stopping, snap.round < n && (st == Running || st == Starting || st == Delayed):
+	case st == Stopping, snap.start < n && (st == Running || st == Starting || st == Backoff):
 		return r // its turn has not come
 	case st == Starting:
 		if why := s.awaitedFailure(&snap); why != "" {
 			return failed(why)
 		}
 		return r
-	case st == Exited && snap.Oneshot && snap.round == n && snap.Exit != nil && snap.Exit.Success,
+	case st == Exited && snap.Oneshot && snap.start == n && snap.Exit != nil && snap.Exit.Success,
 		st == Running && !snap.Oneshot && !snap.unproven:
 		r.Done = true
 		return r
@@ -86,14 +86,14 @@ func (s *set) resultOf(snap Snapshot, n uint64, now time.Time) StartResult {
 }
 
 // awaitedFailure says which of the services that a start waits for has failed.
-func (s *set) awaitedFailure(snap *Snapshot) string {
-	if !snap.held {
+func (s *activeSet) awaitedFailure(snap *Snapshot) string {
+	if !snap.waitingForDeps {
 		return ""
 	}
 	for _, name := range s.requires[snap.Name] {
 		other := s.services[name].snap.Load()
 		failed := other.State == Exited && (other.Exit == nil || !other.Exit.Success)
-		if failed || slices.Contains([]State{Delayed, Fatal}, other.State) {
+		if failed || slices.Contains([]State{Backoff, Fatal}, other.State) {
 			return fmt.Sprintf("%s, which it requires, is %s: %s", name, other.State, other.lastFailure())
 		}
 	}
@@ -115,11 +115,11 @@ func (s *Snapshot) lastFailure() string {
 
 // comingStart numbers the start that the service is in, or the one that follows the
 // stop that is under way.
-func (k *kept) comingStart() uint64 {
+func (k *savedState) comingStart() uint64 {
 	if k.State == Stopping && k.Then == Starting {
 		return k.Gen + 1
 	}
-	return k.Round
+	return k.Start
 }
 
 // bell wakes any number of waiters.

@@ -29,22 +29,24 @@ type watcher struct {
 // read, or nobody who wants it.
 func (s *Service) watch(l *Launch) *watcher {
 	out := s.output()
-	if l.Watch == nil || out == nil {
+	matches, _ := s.cfg.Ready.Log.Matcher() // nil: any error was refused by the configuration's check
+	if l.OnStartupLine == nil && matches == nil || out == nil {
 		return nil
 	}
 	ctx, stop := context.WithCancel(s.life)
 	w := &watcher{matched: make(chan struct{}), stop: stop, ended: make(chan struct{})}
-	gen, from, open := s.kept.Gen, s.kept.LogStart, true
+	gen, from, open := s.saved.Gen, s.saved.LogStart, true
 	w.seen.Store(from)
 	go func() { // ends with ctx
 		defer close(w.ended)
 		_ = out.Lines(ctx, from, true, func(line logs.Line) error {
-			o := l.Watch(line.Text)
-			if o.Failed != "" {
-				s.report(ctx, happening{event: EvFailed, gen: gen, text: o.Failed})
+			if l.OnStartupLine != nil {
+				if failure := l.OnStartupLine(line.Text); failure != "" {
+					s.report(ctx, event{kind: EvFailureFound, gen: gen, text: failure})
+				}
 			}
 			w.seen.Store(max(line.Offset, w.seen.Load())) // first: who waits for the match looks whether it is seen
-			if o.Match && open {
+			if open && matches != nil && matches(line.Text) {
 				open = false
 				close(w.matched)
 			}
@@ -83,7 +85,7 @@ func (s *Service) awaitLine(ctx context.Context, gen uint64, pattern string, w *
 	} else {
 		matched = w.matched
 	}
-	s.report(ctx, happening{event: EvUnready, gen: gen, err: err})
+	s.report(ctx, event{kind: EvNotReady, gen: gen, err: err})
 	select {
 	case <-matched:
 		return true
@@ -92,11 +94,11 @@ func (s *Service) awaitLine(ctx context.Context, gen uint64, pattern string, w *
 	}
 }
 
-// blame puts down why the present start or run failed; empty: it did not.
-func (s *Service) blame(why string) {
-	s.kept.Reason, s.blamed = clip(why), 0
+// setReason puts down why the present start or run failed; empty: it did not.
+func (s *Service) setReason(why string) {
+	s.saved.Reason, s.reasonOf = clip(why), 0
 	if why != "" {
-		s.blamed = s.kept.Gen
+		s.reasonOf = s.saved.Gen
 	}
 }
 
@@ -114,7 +116,7 @@ func (s *Service) explain() {
 	if s.launch == nil || s.launch.Explain == nil {
 		return
 	}
-	gen, l, w := s.kept.Gen, s.launch, s.watcher
+	gen, l, w := s.saved.Gen, s.launch, s.watcher
 	s.watcher = nil // the watching goes on until it has seen the end
 	end := int64(0)
 	if w != nil {
@@ -132,19 +134,19 @@ func (s *Service) explain() {
 		if text == "" {
 			return
 		}
-		s.report(s.life, happening{event: EvFailed, gen: gen, text: text, late: true})
+		s.report(s.life, event{kind: EvFailureFound, gen: gen, text: text, late: true})
 	}()
 }
 
 // explained puts the cause where the operator sees it, unless the reason that he
 // sees is not that start's any more.
-func (s *Service) explained(h happening) {
+func (s *Service) explained(h event) {
 	text := clip(h.text)
-	if h.gen != s.blamed || s.kept.Reason == text {
+	if h.gen != s.reasonOf || s.saved.Reason == text {
 		return
 	}
-	s.kept.Reason = text
+	s.saved.Reason = text
 	s.log.Error("cause of the failure", "reason", text)
-	s.world.AddReason(s.name, h.gen, text)
-	s.keep()
+	s.env.AddReason(s.name, h.gen, text)
+	s.save()
 }

@@ -124,7 +124,7 @@ func readStream(ctx context.Context, follow bool, what string, read func() error
 	var lost time.Time // when the supervisor was last there
 	for {
 		err := read()
-		var refused *api.RefusedError
+		var refused *api.StatusError
 		if !follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
 			if err != nil {
 				err = fmt.Errorf("cannot show %s: %w", what, err)

@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/display"
 
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
@@ -79,30 +78,5 @@ func showConfig(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	w, origin := c.App.Writer, c.Bool("origin")
-	width := widthOf(w)
-	if !origin || width == 0 {
-		return loaded.Show(forPrograms(w), origin)
-	}
-	var b strings.Builder
-	if err := loaded.Show(&b, origin); err != nil {
-		return err
-	}
-	_, err = io.WriteString(w, originsAbove(b.String(), width))
-	return err
-}
-
-// originsAbove moves the comment of a line that is longer than the terminal above it.
-func originsAbove(text string, width int) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		k := strings.LastIndex(line, " # ")
-		if k >= 0 && utf8.RuneCountInString(line) > width+1 { // with its line feed
-			indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
-			b.WriteString(indent + line[k+1:])
-			line = line[:k] + "\n"
-		}
-		b.WriteString(line)
-	}
-	return b.String()
+	return loaded.Show(display.ForPrograms(c.App.Writer), c.Bool("origin"))
 }

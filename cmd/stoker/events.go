@@ -5,7 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/display"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
@@ -30,7 +31,7 @@ func eventsCommand() *cli.Command {
 func showEvents(c *cli.Context, client *api.Client) error {
 	q := api.EventQuery{Filter: events.Filter{Services: c.StringSlice("service"), Kinds: c.StringSlice("kind")},
 		Last: c.Int("last"), Follow: c.Bool("follow")}
-	out := eventPrinter{w: c.App.Writer, json: asJSON(c), width: widthOf(c.App.Writer)}
+	out := eventPrinter{w: c.App.Writer, json: asJSON(c), width: display.Width(c.App.Writer)}
 	found := false
 	err := readStream(c.Context, q.Follow, "the events", func() error {
 		q.Started = func(id int64) { q.After = id }
@@ -84,17 +85,8 @@ func (p *eventPrinter) line(e events.Event) string {
 		head = fmt.Sprintf(eventColumns+"\n", "TIME", "KIND", "SERVICE", "WHAT")
 		p.headed = true
 	}
-	line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(dash(e.Service)), "")
-	text := oneLine(describeEvent(&e))
-	indent := utf8.RuneCountInString(line)
-	if p.width > 0 && indent > p.width/2 && indent+utf8.RuneCountInString(text) > p.width {
-		line, indent = strings.TrimRight(line, " ")+"\n    ", 4
-	}
-	lines := []string{text}
-	if p.width > 0 {
-		lines = layout.Lines(text, within(p.width, indent))
-	}
-	return head + strings.TrimRight(line+strings.Join(lines, "\n"+strings.Repeat(" ", indent)), " ") + "\n"
+	line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(dash(e.Service)), oneLine(describeEvent(&e)))
+	return head + layout.Wrap(strings.TrimRight(line, " "), p.width, "    ") + "\n"
 }
 
 // describeEvent describes an event without its time, kind and service.

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/execshim"
@@ -46,7 +48,7 @@ func main() {
 		os.Exit(execshim.Run())
 	}
 	p := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
-	if _, err := p.Run(context.Background(), os.Args); err != nil {
+	if err := p.Run(context.Background(), os.Args); err != nil {
 		printError(os.Stderr, err)
 		os.Exit(exitCode(err))
 	}
@@ -54,14 +56,7 @@ func main() {
 
 // supervisorProgram is this command as the supervisor process with the arguments of run.
 func supervisorProgram(args []string) daemon.Program {
-	return daemon.Program{Version: version, RefuseSecond: refuseSecond,
-		Parse: func() (*daemon.Options, error) {
-			opts, help, err := parseRun(args)
-			if err != nil || help {
-				return nil, err
-			}
-			return &opts, nil
-		},
+	return daemon.Program{Version: version, Args: args, Parse: parseRun,
 		Report: func(err error) int {
 			printError(os.Stderr, err)
 			return exitCode(err)
@@ -82,21 +77,11 @@ func wantsHelp(args []string) bool {
 	return false
 }
 
-// parseRun parses the arguments of run. If they ask for help it prints that.
-func parseRun(args []string) (opts daemon.Options, help bool, err error) {
-	p := newApp(func(o daemon.Options) error {
-		opts = o
-		return nil
-	})
-	help, err = p.Run(context.Background(), append([]string{"stoker", "run"}, args...))
-	return opts, help, err
-}
-
 // exitCode maps an error to the exit code of the process.
 func exitCode(err error) int {
 	var coded *exit.Error
 	var problems layeredyaml.Problems
-	var refused *api.RefusedError
+	var refused *api.StatusError
 	var start *program.StartError
 	switch {
 	case errors.As(err, &coded) && coded.Code != 0:
@@ -114,7 +99,7 @@ func exitCode(err error) int {
 }
 
 // refusedCode maps an error of the API to an exit code.
-func refusedCode(err *api.RefusedError) int {
+func refusedCode(err *api.StatusError) int {
 	switch err.Code {
 	case "refused":
 		return exit.BadConfig
@@ -136,10 +121,10 @@ func refusedCode(err *api.RefusedError) int {
 
 // printError prints an error, and a hint what to do next.
 func printError(f *os.File, err error) {
-	w := newDisplay(f)
+	w := display.New(f)
 	fmt.Fprintf(w, "stoker: %v\n", err)
 	var coded *exit.Error
-	var refused *api.RefusedError
+	var refused *api.StatusError
 	hint := ""
 	switch {
 	case errors.As(err, &coded) && coded.Hint != "":

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/exit"
@@ -127,7 +129,7 @@ func switchPlugin(c *cli.Context, on bool) error {
 		return err
 	}
 	return s.around(c.Context, func() error {
-		done, err := retryIf(c.Context, s.wait, func() (api.PluginSwitched, error) { return s.client.SwitchPlugin(c.Context, name, want) })
+		done, err := retryIf(c.Context, s.wait, func() (api.SwitchResult, error) { return s.client.SwitchPlugin(c.Context, name, want) })
 		if err != nil {
 			return fmt.Errorf("cannot %s the plugin %s: %w", verb, name, err)
 		}
@@ -141,7 +143,7 @@ func switchPlugin(c *cli.Context, on bool) error {
 }
 
 // switchedLines describes the result of a switch.
-func switchedLines(done api.PluginSwitched) []string {
+func switchedLines(done api.SwitchResult) []string {
 	lines := []string{fmt.Sprintf("%s is %s", done.Plugin.Name, done.Plugin.State)}
 	if done.Plugin.Why != "" {
 		lines[0] += ": " + done.Plugin.Why
@@ -176,7 +178,7 @@ func runPluginAction(c *cli.Context, client *api.Client) error {
 	if done.Truncated {
 		fmt.Fprintln(os.Stderr, "stoker: only the end of its output was kept")
 	}
-	if _, err := io.WriteString(forPrograms(c.App.Writer), done.Output); err != nil {
+	if _, err := io.WriteString(display.ForPrograms(c.App.Writer), done.Output); err != nil {
 		return err
 	}
 	switch {

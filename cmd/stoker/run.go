@@ -1,7 +1,14 @@
 package main
 
 import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/pid1"
+	"github.com/stoker-init/stoker/internal/program"
 	"github.com/urfave/cli/v2"
 )
 
@@ -22,4 +29,37 @@ the command's exit code (128+n for signal n, 127 not found, 126 not executable).
 			return run(daemon.Options{File: c.String("config"), Set: c.StringSlice("set"),
 				WithServices: c.Bool("with-services"), Force: c.Bool("force"), Command: c.Args().Slice()})
 		}}
+}
+
+// parseRun parses the arguments of run. It returns nil if they ask for help, which it
+// prints.
+func parseRun(args []string) (opts *daemon.Options, err error) {
+	p := newApp(func(o daemon.Options) error {
+		opts = &o
+		return nil
+	})
+	err = p.Run(context.Background(), append([]string{"stoker", "run"}, args...))
+	return opts, err
+}
+
+// commandAlone returns what the init runs if it cannot start a supervisor: the command of
+// run; nil: there is none, or services are to run too.
+func commandAlone(args []string) *pid1.Command {
+	opts, err := parseRun(args)
+	if err != nil || opts == nil || !opts.Alone() {
+		return nil
+	}
+	c := &pid1.Command{Argv: opts.Command, Env: os.Environ()}
+	c.Budget = func() time.Duration {
+		loaded, err := config.Load(config.Options{File: opts.File, Set: opts.Set, Environ: c.Env})
+		if err != nil { // the supervisor reports it
+			return config.WithDefaults(config.Config{}).Stop.Timeout
+		}
+		return loaded.Config.Stop.Timeout
+	}
+	c.Find = func() (string, int, error) {
+		path, err := (&program.Command{Argv: c.Argv, Env: c.Env}).LookPath()
+		return path, exitCode(err), err
+	}
+	return c
 }

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/api"
-	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
@@ -59,7 +60,7 @@ func snapshots() map[string]api.Status {
 			Reason: "not shown while it runs", Exit: &incident.Exit{Code: 1, At: *at(-27 * time.Hour)}}),
 		"degraded": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Hour),
 			Degraded: "application /a failed to start: java.lang.IllegalStateException: no database (A.java:3); application /b failed to start"}),
-		"backoff": one(supervisor.Snapshot{State: supervisor.Delayed, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
+		"backoff": one(supervisor.Snapshot{State: supervisor.Backoff, Restarts: 3, Next: at(900 * time.Millisecond), Reason: "exit code 1 before it was ready",
 			Exit: &incident.Exit{Code: 1, At: *at(-100 * time.Millisecond)}}),
 		"stopping": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Pid: 42, UpSince: at(-time.Hour), Deadline: at(4 * time.Second)}),
 		"stopping-left": one(supervisor.Snapshot{State: supervisor.Stopping, Phase: "asked to end", Left: []int{77, 78}, Deadline: at(-time.Second),
@@ -117,31 +118,7 @@ func TestColourOnlyForTheState(t *testing.T) {
 	if n := strings.Count(colour.String(), "\x1b["); n != 2 {
 		t.Errorf("%d colour changes, want 2:\n%q", n, colour.String())
 	}
-	if hasColour(&plain) {
+	if display.HasColour(&plain) {
 		t.Error("a buffer counts as a terminal")
-	}
-}
-
-func TestSpan(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second:                    "0s",
-		0:                               "0s",
-		40 * time.Millisecond:           "0s",
-		1250 * time.Millisecond:         "1.3s",
-		9940 * time.Millisecond:         "9.9s",
-		9960 * time.Millisecond:         "10s",
-		10400 * time.Millisecond:        "10s",
-		time.Minute:                     "1m",
-		61 * time.Second:                "1m1s",
-		time.Hour:                       "1h0m",
-		90 * time.Minute:                "1h30m",
-		24*time.Hour - time.Second:      "23h59m59s",
-		24 * time.Hour:                  "1d0h",
-		49*time.Hour + 59*time.Minute:   "2d1h",
-		1000*24*time.Hour + 3*time.Hour: "1000d3h",
-	} {
-		if got := layout.Duration(d); got != want {
-			t.Errorf("%v: %s, want %s", d, got, want)
-		}
 	}
 }

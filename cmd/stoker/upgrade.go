@@ -69,7 +69,7 @@ func upgrade(c *cli.Context, client *api.Client) error {
 // upgradeError adds what could not be done. A supervisor without the route is one of the
 // first versions.
 func upgradeError(err error) error {
-	var refused *api.RefusedError
+	var refused *api.StatusError
 	if errors.As(err, &refused) && refused.Code == "not-found" {
 		return &exit.Error{Err: errors.New("cannot upgrade: the running supervisor cannot do that yet"), Hint: "restart the container with the new image"}
 	}
@@ -100,7 +100,7 @@ func swap(ctx context.Context, client *api.Client, before api.Versions, path str
 func awaitSupervisor(ctx context.Context, client *api.Client, before api.Versions, want *api.Program) (v api.Versions, done bool, err error) {
 	for {
 		v, err := client.Versions(ctx)
-		var refused *api.RefusedError
+		var refused *api.StatusError
 		switch {
 		case err == nil && (v.Upgrades > before.Upgrades || v.Supervisor.Pid != before.Supervisor.Pid):
 			return v, v.Upgrades > before.Upgrades, nil

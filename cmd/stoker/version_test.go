@@ -13,11 +13,11 @@ func TestVersion(t *testing.T) {
 	p := testProgram()
 	var b strings.Builder
 	p.App.Writer = &b
-	if _, err := p.Run(context.Background(), []string{"stoker", "version"}); err != nil || b.String() != "stoker dev\n" {
+	if err := p.Run(context.Background(), []string{"stoker", "version"}); err != nil || b.String() != "stoker dev\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 	p.App.Writer = failing{}
-	if _, err := p.Run(context.Background(), []string{"stoker", "version"}); err == nil {
+	if err := p.Run(context.Background(), []string{"stoker", "version"}); err == nil {
 		t.Error("an output that cannot be written is no error")
 	}
 }

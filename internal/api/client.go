@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Client talks to a Server on a unix socket.
+// Client is a client of a Server on a unix socket.
 type Client struct {
 	socket string
-	strict bool // only to a process that may be stoker
+	strict bool // check that the listening process may be a stoker
 	http   *http.Client
 }
 
@@ -37,15 +37,15 @@ func NewClient(path string) *Client {
 // Socket is the path of the socket.
 func (c *Client) Socket() string { return c.socket }
 
-// A connection may take tryTime. Where there is no room for it now, it is tried again
-// after retryPause.
+// A connection may take tryTime. If the server has no room it is tried again after
+// retryPause.
 const (
 	tryTime    = 2 * time.Second
 	retryPause = 5 * time.Millisecond
 )
 
-// try connects, and says why that is not possible.
-func (c *Client) try() error {
+// connect checks that a connection is possible.
+func (c *Client) connect() error {
 	ctx, cancel := context.WithTimeout(context.Background(), tryTime)
 	defer cancel()
 	conn, err := c.dial(ctx)
@@ -75,7 +75,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		return conn, err
 	}
 	cred, err := credentials(conn)
-	if err == nil && !listensHere(int(cred.Uid)) {
+	if err == nil && !mayBeStoker(int(cred.Uid)) {
 		err = &untrustedError{fmt.Sprintf("uid %d listens there", cred.Uid)}
 	}
 	if err != nil {
@@ -85,8 +85,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// Bounds on an answer, in bytes: something else than stoker may listen. What comes in
-// pieces has none.
+// Bounds on an answer, in bytes: another program may listen. Streams have none.
 const (
 	maxAnswerHeader = 64 << 10
 	maxAnswer       = 32 << 20
@@ -97,17 +96,17 @@ func decode(body io.Reader, into any) error {
 	return json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into)
 }
 
-// RefusedError is an answer that is not a success.
-type RefusedError struct {
+// StatusError is the error of an answer.
+type StatusError struct {
 	Status  int
 	Code    string
 	Message string
 	Hint    string
 }
 
-func (e *RefusedError) Error() string { return e.Message }
+func (e *StatusError) Error() string { return e.Message }
 
-// do sends a request without a body; the caller closes that of the answer.
+// do sends a request without a body; the caller closes the answer.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header) (io.ReadCloser, error) {
 	return c.request(ctx, method, path, header, nil)
 }
@@ -121,7 +120,7 @@ func (c *Client) request(ctx context.Context, method, path string, header http.H
 	return resp.Body, nil
 }
 
-// roundTrip gives an answer that is a success.
+// roundTrip returns a successful answer.
 func (c *Client) roundTrip(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	resp, err := c.exchange(ctx, method, path, header, body)
 	if err != nil {
@@ -131,10 +130,10 @@ func (c *Client) roundTrip(ctx context.Context, method, path string, header http
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, refusal(resp)
+	return nil, readError(resp)
 }
 
-// exchange gives an answer, whatever it is.
+// exchange returns any answer.
 func (c *Client) exchange(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, body)
 	if err != nil {
@@ -144,7 +143,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, header http.
 		req.Header[k] = v
 	}
 	resp, err := c.http.Do(req)
-	for begun := time.Now(); body == nil && method == http.MethodGet && turnedAway(err) && time.Since(begun) < tryTime; {
+	for begun := time.Now(); body == nil && method == http.MethodGet && connectionRefused(err) && time.Since(begun) < tryTime; {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -158,21 +157,21 @@ func (c *Client) exchange(ctx context.Context, method, path string, header http.
 	return resp, nil
 }
 
-// turnedAway says whether a connection was closed before there was an answer: there was
-// no descriptor left for a moment to find out whose it is, or no place for it.
-func turnedAway(err error) bool {
+// connectionRefused reports whether the server closed the connection before it answered: it had
+// no descriptor left to identify the peer, or too many connections.
+func connectionRefused(err error) bool {
 	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, io.EOF) ||
-		// net/http has this one for itself: closed before the request was written.
+		// net/http does not export this one: closed before the request was written.
 		err != nil && strings.Contains(err.Error(), "server closed idle connection")
 }
 
-// refusal reads what an answer refuses.
-func refusal(resp *http.Response) error {
+// readError reads the error of an answer.
+func readError(resp *http.Response) error {
 	var e Error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
-		return &RefusedError{Status: resp.StatusCode, Message: resp.Status}
+		return &StatusError{Status: resp.StatusCode, Message: resp.Status}
 	}
-	return &RefusedError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
+	return &StatusError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
@@ -184,13 +183,13 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return decode(body, into)
 }
 
-// Status is what runs.
+// Status returns the state of everything.
 func (c *Client) Status(ctx context.Context) (st Status, err error) {
 	err = c.get(ctx, "/v1/services", &st)
 	return st, err
 }
 
-// Ready says whether the container, or one service, is ready, and why it is not.
+// Ready reports whether the container, or one service, is ready, and why not.
 func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err error) {
 	path := "/v1/ready"
 	if service != "" {
@@ -202,7 +201,7 @@ func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err e
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
-		return is, refusal(resp)
+		return is, readError(resp)
 	}
 	err = decode(resp.Body, &is)
 	return is, err
@@ -225,8 +224,8 @@ func (c *Client) Command(ctx context.Context, name, verb string, after uint64) (
 	return snap, err
 }
 
-// JVM is the explanation of a service's JVM options; empty: the main service's. As
-// text it is laid out within a width; 0: without bounds.
+// JVM explains the options of a service's JVM; empty: the main service. Text is laid out within
+// a width; 0: unbounded.
 func (c *Client) JVM(ctx context.Context, service, format string, width int) (string, error) {
 	q := url.Values{"service": {service}, "format": {format}, "width": {strconv.Itoa(width)}}
 	body, err := c.do(ctx, http.MethodGet, "/v1/jvm?"+q.Encode(), nil)

@@ -8,7 +8,7 @@ type Config struct {
 	// Socket is the path of the unix socket; empty: the first writable of
 	// the list in Candidates.
 	Socket string `yaml:"socket" change:"container" check:"socket"`
-	// Admins are the services whose processes may do what their uid may; those of the
-	// others may look at most, root's too.
+	// Admins are the services whose processes have the grants of their uid; processes of other
+	// services have view at most, also as root.
 	Admins []string `yaml:"admins"`
 }

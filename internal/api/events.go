@@ -28,12 +28,12 @@ func readEventQuery(values url.Values) (n int, want events.Filter, err error) {
 	return n, want, nil
 }
 
-// events gives the last events as one JSON object a line, or with ?follow as
-// server-sent events whose ids are theirs.
+// events answers with the last events as one JSON object a line, or with ?follow as server-sent
+// events with the ids of the events.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	n, want, err := readEventQuery(r.URL.Query())
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		badRequest(w, err)
 		return
 	}
 	journal := s.opts.Events
@@ -57,7 +57,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	whole := have.has(admin)
 	send := func(e events.Event) error {
 		if e.Hook != nil && !whole {
-			e.Hook.Output = "" // it may hold what is secret, as that in incidents
+			e.Hook.Output = "" // it may hold secrets, like the output in incidents
 		}
 		return out.send(int64(e.ID), e)
 	}
@@ -66,7 +66,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, e := range begin {
 		if send(e) != nil {
-			return // the client has gone
+			return // the client is gone
 		}
 	}
 	if follow {
@@ -74,13 +74,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// EventQuery says which events are wanted.
+// EventQuery selects events.
 type EventQuery struct {
 	events.Filter
-	Last   int   // begin with that many
+	Last   int   // start with that many
 	Follow bool  // go on until the context is done
-	After  int64 // begin behind this event instead; 0: not
-	// Started is told the number where a followed stream begins; nil: nobody asks.
+	After  int64 // start after this event instead; 0: no
+	// Started is called with the id at which a followed stream starts; may be nil.
 	Started func(id int64)
 }
 

@@ -47,7 +47,7 @@ func (s *Server) grantsOf(p peer) (have grants, description string) {
 	switch {
 	case p.uid == -1:
 		return 0, "an unknown process"
-	case p.trusted():
+	case p.ownUser():
 		return everything, description
 	case ownUID(p.uid):
 		return view, description + " (" + p.confined + ")"

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -23,7 +22,7 @@ type Status struct {
 	Services []supervisor.Snapshot `json:"services"`
 	// Config is why the configuration's files are not in force; empty: they are.
 	Config string `json:"configuration_refused,omitempty"`
-	// Plugins are those that count, have failed, or were switched off by an operator.
+	// Plugins are those that are active, failed, or switched off by an operator.
 	Plugins []PluginLine `json:"plugins,omitempty"`
 }
 
@@ -35,7 +34,7 @@ type PluginLine struct {
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 // Readiness is the answer of GET /v1/ready, and of a ?service.
@@ -50,15 +49,15 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		is.Ready, is.Waiting = s.opts.Backend.Ready()
 	} else if _, ok := s.opts.Backend.Service(name); ok {
 		is.Ready, is.Waiting = s.opts.Backend.ReadyService(name)
-	} else { // to anybody: which services there are is not said
-		fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), "stoker status lists them")
+	} else { // open to every peer: it does not list the services
+		writeError(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), "stoker status lists them")
 		return
 	}
 	status := http.StatusOK
 	if !is.Ready {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, is)
+	writeJSON(w, status, is)
 }
 
 func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
@@ -73,7 +72,7 @@ func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
 	if until, ok := s.opts.Backend.StopDeadline(); ok {
 		st.Stopping = &until
 	}
-	answer(w, http.StatusOK, st)
+	writeJSON(w, http.StatusOK, st)
 }
 
 func (s *Server) service(w http.ResponseWriter, r *http.Request) {
@@ -84,15 +83,15 @@ func (s *Server) service(w http.ResponseWriter, r *http.Request) {
 	limit, waits, err := readWait(r.URL.Query())
 	switch {
 	case err != nil:
-		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		badRequest(w, err)
 	case waits:
 		s.awaitService(w, r, snap, limit)
 	default:
-		answer(w, http.StatusOK, snap)
+		writeJSON(w, http.StatusOK, snap)
 	}
 }
 
-// find gives the service of the path, or answers that there is none.
+// find returns the service of the path, or answers 404.
 func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapshot, bool) {
 	name := r.PathValue("name")
 	snap, ok := s.opts.Backend.Service(name)
@@ -102,38 +101,33 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapsh
 	return snap, ok
 }
 
-// noService answers that there is no service of a name.
+// noService answers that there is no such service.
 func (s *Server) noService(w http.ResponseWriter, name string) {
 	var have []string
 	for _, other := range s.opts.Backend.Services() {
 		have = append(have, other.Name)
 	}
-	fail(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), suggest.Hint(name, have))
+	writeError(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), suggest.Hint(name, have))
 }
 
-// command starts, stops or restarts; a stop answers when all is gone, the others with
-// ?wait when every start that they lead to is over.
+// command starts, stops or restarts a service. A stop answers when its processes are gone;
+// with ?wait the others answer when every start that they cause is over.
 func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := s.find(w, r); !ok {
 			return
 		}
 		limit, waits, err := readWait(r.URL.Query())
-		after, badAfter := readNumber(r.URL.Query(), "after")
+		after, badAfter := readStartNumber(r.URL.Query(), "after")
 		if err = errors.Join(err, badAfter); err != nil {
-			fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+			badRequest(w, err)
 			return
 		}
-		p, _ := peerOf(r.Context())
 		name := r.PathValue("name")
 		before := s.opts.Backend.Services()
-		start, err := s.opts.Backend.Ask(r.Context(), name, event, fmt.Sprintf("uid %d by the API", p.uid), after)
-		switch {
-		case errors.Is(err, proc.ErrStopping):
-			fail(w, http.StatusServiceUnavailable, "stopping", err.Error(), "")
-			return
-		case err != nil:
-			fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
+		start, err := s.opts.Backend.Ask(r.Context(), name, event, requester(r), after)
+		if err != nil {
+			writeFailure(w, err)
 			return
 		}
 		now := func() any {
@@ -144,17 +138,17 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 			return snap
 		}
 		if !waits || event == supervisor.EvStop {
-			answer(w, http.StatusOK, now())
+			writeJSON(w, http.StatusOK, now())
 			return
 		}
-		starts := Touched(before, s.opts.Backend.Services())
+		starts := StartsBetween(before, s.opts.Backend.Services())
 		starts[name] = start
 		s.awaitStarts(w, r, limit, starts, now)
 	}
 }
 
 func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, s.opts.Backend.Limits())
+	writeJSON(w, http.StatusOK, s.opts.Backend.Limits())
 }
 
 // jvm explains the options of ?service=NAME, by default of the main service or
@@ -183,13 +177,13 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 		}
 		if r.URL.Query().Get("format") == "text" {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			width, _ := strconv.Atoi(r.URL.Query().Get("width")) // what is no number has no bounds
+			width, _ := strconv.Atoi(r.URL.Query().Get("width")) // not a number: unbounded
 			fmt.Fprint(w, text(max(width, 0)))
 			return
 		}
-		answer(w, http.StatusOK, data)
+		writeJSON(w, http.StatusOK, data)
 		return
 	}
-	fail(w, http.StatusNotFound, "no-jvm", fmt.Sprintf("no JVM options were rendered for %s", strings.Join(names, ", ")),
+	writeError(w, http.StatusNotFound, "no-jvm", fmt.Sprintf("no JVM options were rendered for %s", strings.Join(names, ", ")),
 		"a service of kind java or tomcat has them from its first start on")
 }

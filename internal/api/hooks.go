@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -23,45 +22,31 @@ type HookRun struct {
 	Outcomes []hooks.Outcome `json:"outcomes"`
 }
 
-// hooks lists them. What they have written is for administrators.
+// hooks lists the hooks, without their output.
 func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
 	list := HookList{s.opts.Backend.Hooks()}
 	if list.Hooks == nil {
 		list.Hooks = []hooks.Status{}
 	}
-	answer(w, http.StatusOK, list)
+	writeJSON(w, http.StatusOK, list)
 }
 
 // runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.
 func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
 	event, ok := lifecycle.Parse(r.PathValue("event"))
 	if !ok {
-		fail(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), lifecycle.Names()))
+		writeError(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), lifecycle.Names()))
 		return
 	}
-	p, _ := peerOf(r.Context())
-	done, err := s.opts.Backend.RunHooks(r.Context(), event, r.URL.Query().Get("name"), r.URL.Query().Get("service"), fmt.Sprintf("uid %d by the API", p.uid))
-	var none *NoServiceError
-	switch {
-	case errors.As(err, &none):
-		fail(w, http.StatusNotFound, "no-such-service", err.Error(), "stoker status lists them")
-	case errors.Is(err, hooks.ErrNoHook):
-		fail(w, http.StatusNotFound, "no-such-hook", err.Error(), "stoker hook list lists them")
-	case errors.Is(err, hooks.ErrTooMany):
-		fail(w, http.StatusTooManyRequests, "too-many", err.Error(), "stoker hook list shows what runs")
-	case err != nil:
-		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
-	default:
-		answer(w, http.StatusOK, HookRun{event, done})
+	done, err := s.opts.Backend.RunHooks(r.Context(), event, r.URL.Query().Get("name"), r.URL.Query().Get("service"), requester(r))
+	if err != nil {
+		writeFailure(w, err)
+		return
 	}
+	writeJSON(w, http.StatusOK, HookRun{event, done})
 }
 
-// NoServiceError says that a service is not there, or has to be named.
-type NoServiceError struct{ Message string }
-
-func (e *NoServiceError) Error() string { return e.Message }
-
-// Hooks are all of them.
+// Hooks returns all hooks.
 func (c *Client) Hooks(ctx context.Context) (list HookList, err error) {
 	err = c.get(ctx, "/v1/hooks", &list)
 	return list, err

@@ -52,7 +52,7 @@ func TestHooks(t *testing.T) {
 	if err != nil || len(done.Outcomes) != 1 || b.asked[3] != `hooks of ready "a b" for "app", `+by {
 		t.Errorf("%+v, %v, %q", done, err, b.asked)
 	}
-	var refused *RefusedError
+	var refused *StatusError
 	if _, err := c.RunHooks(context.Background(), "rea/dy", "", ""); !errors.As(err, &refused) || refused.Status != 404 {
 		t.Errorf("%v", err)
 	}

@@ -54,7 +54,7 @@ func TestIncidents(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
-	var refused *RefusedError
+	var refused *StatusError
 	if _, err := c.Incident(context.Background(), 9); !errors.As(err, &refused) || refused.Status != 404 {
 		t.Errorf("%v", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
-// Tools of a JVM that runs.
+// Tools of a running JVM.
 const (
 	ToolThreads  = "threads"
 	ToolHisto    = "histo"
@@ -24,7 +24,7 @@ const (
 	ToolHeapDump = "heapdump"
 )
 
-// Codes of errors that a client tells apart.
+// Codes of errors that clients distinguish.
 const (
 	CodeNotNow     = "not-now"
 	CodeTimeout    = "timeout"
@@ -32,7 +32,7 @@ const (
 	CodeFileExists = "file-exists"
 )
 
-// JVMTool is what a JVM is asked for.
+// JVMTool is a request to a JVM.
 type JVMTool struct {
 	Tool    string
 	All     bool          // histo, heapdump: unreachable objects too; flags: those with their default too
@@ -42,13 +42,6 @@ type JVMTool struct {
 	Timeout time.Duration // for all of it
 }
 
-// Toolbox has JVMs run tools.
-type Toolbox interface {
-	// JVMTool gives what the JVM of a service answers, as it comes; the caller
-	// closes it. by is who asks. What is wrong is a *RefusedError.
-	JVMTool(ctx context.Context, service string, tool JVMTool, by string) (io.ReadCloser, error)
-}
-
 // Time limits of the tools.
 const (
 	toolTime = 30 * time.Second
@@ -56,11 +49,11 @@ const (
 	maxTime  = time.Hour
 )
 
-// stallTime is how long a client may not read before it is given up: the JVM waits
-// for it, and so does everybody else who asks this JVM.
+// stallTime is how long a client may stall before it is dropped: the JVM waits for it, and so
+// does every other request to this JVM.
 const stallTime = 10 * time.Second
 
-// readTool reads what a request asks for. The error is for the client.
+// readTool reads the query of a tool. The error is for the client.
 func readTool(tool string, q url.Values) (JVMTool, error) {
 	t := JVMTool{Tool: tool, All: q.Has("all"), File: q.Get("file"), GZ: q.Has("gz"), Force: q.Has("force"), Timeout: toolTime}
 	if tool == ToolHeapDump {
@@ -96,17 +89,17 @@ func (t JVMTool) values() url.Values {
 	return q
 }
 
-// look is a tool that only tells something.
+// look runs a read-only tool.
 func (s *Server) look(w http.ResponseWriter, r *http.Request) {
 	tool, looks := r.PathValue("tool"), []string{ToolThreads, ToolHisto, ToolFlags, ToolNMT}
 	if !slices.Contains(looks, tool) {
-		fail(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no tool %q to GET", tool), suggest.Hint(tool, looks))
+		writeError(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no tool %q to GET", tool), suggest.Hint(tool, looks))
 		return
 	}
 	s.runTool(w, r, tool)
 }
 
-// heapDump has the JVM write its heap.
+// heapDump makes the JVM write its heap.
 func (s *Server) heapDump(w http.ResponseWriter, r *http.Request) { s.runTool(w, r, ToolHeapDump) }
 
 // runTool answers with the text of a tool.
@@ -116,17 +109,13 @@ func (s *Server) runTool(w http.ResponseWriter, r *http.Request, tool string) {
 	}
 	t, err := readTool(tool, r.URL.Query())
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		badRequest(w, err)
 		return
 	}
-	p, _ := peerOf(r.Context())
 	control := http.NewResponseController(w)
-	text, err := s.opts.Backend.JVMTool(r.Context(), r.PathValue("name"), t, fmt.Sprintf("uid %d by the API", p.uid))
-	if refused := new(RefusedError); errors.As(err, &refused) {
-		fail(w, refused.Status, refused.Code, refused.Message, refused.Hint)
-		return
-	} else if err != nil {
-		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
+	text, err := s.opts.Backend.JVMTool(r.Context(), r.PathValue("name"), t, requester(r))
+	if err != nil {
+		writeFailure(w, err)
 		return
 	}
 	defer text.Close()
@@ -134,11 +123,11 @@ func (s *Server) runTool(w http.ResponseWriter, r *http.Request, tool string) {
 	err = s.copyText(w, control, text)
 	_ = control.SetWriteDeadline(time.Time{})
 	if err != nil {
-		panic(http.ErrAbortHandler) // so that the client sees that it is not all
+		panic(http.ErrAbortHandler) // the client sees an incomplete answer
 	}
 }
 
-// copyText passes a text on. Its last line says why it is not all.
+// copyText streams a text. If it breaks off, its last line tells why.
 func (s *Server) copyText(w io.Writer, control *http.ResponseController, text io.Reader) error {
 	buf := make([]byte, 32<<10)
 	for {
@@ -157,7 +146,7 @@ func (s *Server) copyText(w io.Writer, control *http.ResponseController, text io
 	}
 }
 
-// JVMTool has the JVM of a service run a tool; the caller closes the answer.
+// JVMTool runs a tool on the JVM of a service; the caller closes the answer.
 func (c *Client) JVMTool(ctx context.Context, service string, t JVMTool) (io.ReadCloser, error) {
 	method := http.MethodGet
 	if t.Tool == ToolHeapDump {

@@ -70,8 +70,8 @@ func TestJVMToolsRefused(t *testing.T) {
 		{"POST", name + "/jvm/heapdump?file=x.hprof", nil, 400, "absolute"},
 		{"POST", name + "/jvm/heapdump?file=/tmp/a%0ab", nil, 400, "control"},
 		{"POST", name + "/jvm/heapdump?file=/tmp/a%00b", nil, 400, "control"},
-		{"GET", name + "/jvm/threads", &RefusedError{409, "not-now", "it is stopped", "start it"}, 409, `"hint":"start it"`},
-		{"GET", name + "/jvm/threads", fmt.Errorf("outer: %w", &RefusedError{504, "timeout", "no answer", ""}), 504, "no answer"},
+		{"GET", name + "/jvm/threads", &StatusError{409, "not-now", "it is stopped", "start it"}, 409, `"hint":"start it"`},
+		{"GET", name + "/jvm/threads", fmt.Errorf("outer: %w", &StatusError{504, "timeout", "no answer", ""}), 504, "no answer"},
 		{"GET", name + "/jvm/threads", errors.New("it broke"), 500, "it broke"},
 	} {
 		b.refuse = c.refuse
@@ -125,7 +125,7 @@ func TestJVMToolStalledReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Member: nobodys, Backend: b, Log: hclog.NewNullLogger()})
+	s := New(Options{Member: nobodys, Backend: parts(b), Log: hclog.NewNullLogger()})
 	s.stall = 50 * time.Millisecond
 	go s.Serve(t.Context(), l) // ends with the test
 	conn, err := net.Dial("unix", l.Addr().String())
@@ -160,7 +160,7 @@ func TestJVMToolOutlivesReadTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Backend: b, Log: hclog.NewNullLogger(), Member: nobodys})
+	s := New(Options{Backend: parts(b), Log: hclog.NewNullLogger(), Member: nobodys})
 	s.http.ReadTimeout = 100 * time.Millisecond
 	go s.Serve(t.Context(), l) // ends with the test
 	body, err := NewClient(l.Addr().String()).JVMTool(t.Context(), b.snaps[0].Name, JVMTool{Tool: ToolHeapDump})

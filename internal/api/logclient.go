@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// LogQuery says which output is wanted.
+// LogQuery selects output.
 type LogQuery struct {
 	Service string
-	Lines   int       // begin that many lines before the end; negative: do not look at the number
-	Since   time.Time // begin with the first line that came then; zero: do not look at the time
+	Lines   int       // start that many lines before the end; negative: no limit
+	Since   time.Time // start with the first line at or after it; zero: no limit
 	Follow  bool      // go on until the context is done
-	After   int64     // begin behind this LogLine.Offset instead; 0: not
-	// Started is told the offset where a followed log begins; nil: nobody asks.
+	After   int64     // start after this LogLine.Offset instead; 0: no
+	// Started is called with the offset at which a followed log starts; may be nil.
 	Started func(offset int64)
 }
 

@@ -86,13 +86,13 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	}
 	log := s.opts.Backend.Log(r.PathValue("name"))
 	if log == nil {
-		fail(w, http.StatusNotFound, "no-output", fmt.Sprintf("the output of %q is not captured", r.PathValue("name")),
+		writeError(w, http.StatusNotFound, "no-output", fmt.Sprintf("the output of %q is not captured", r.PathValue("name")),
 			"it goes to the container's terminal")
 		return
 	}
 	q, err := readLogQuery(r, log)
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		badRequest(w, err)
 		return
 	}
 	out := newStream(w, q.follow, max(q.from, q.behind))

@@ -12,7 +12,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// countLabels are those of the series of a count.
+// countLabels are the labels of a hook's counter.
 func countLabels(c hooks.Counter) []string {
 	out := []string{"event", string(c.Event), "hook", c.Hook}
 	if c.Plugin != "" {
@@ -27,53 +27,53 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	x.family("stoker_build_info", "gauge", "The version that runs; always 1.")
 	x.sample(1, "version", s.opts.Version, "go_version", runtime.Version())
 	ready, _ := s.opts.Backend.Ready()
-	x.family("stoker_ready", "gauge", "1 if every service is as it is wanted, as GET /v1/ready says.")
-	x.sample(truth(ready))
+	x.family("stoker_ready", "gauge", "1 if every service is ready, as GET /v1/ready.")
+	x.sample(boolean(ready))
 	s.serviceMetrics(&x, s.opts.Backend.Services())
 	var incidents uint64
 	if list := s.opts.Backend.Incidents(); len(list) > 0 {
-		incidents = list[0].Number // they are numbered from 1, and the newest is always kept
+		incidents = list[0].Number // numbered from 1, and the newest is always kept
 	}
-	x.family("stoker_incidents_total", "counter", "Failed starts and deaths of services since the container was started.")
+	x.family("stoker_incidents_total", "counter", "Incidents (failed starts and unexpected ends of services) since the container started.")
 	x.sample(float64(incidents))
 	x.family("stoker_orphans_total", "counter", "Orphaned processes reaped.")
 	x.sample(float64(s.opts.Backend.Orphans()))
-	x.family("stoker_events_total", "counter", "Events since the container was started.")
+	x.family("stoker_events_total", "counter", "Events since the container started.")
 	x.sample(float64(s.opts.Events.Last()))
 	s.hookMetrics(&x)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	io.WriteString(w, x.String()) // a client that went away has nobody to tell
+	io.WriteString(w, x.String()) // the client may be gone
 }
 
 func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
-	x.family("stoker_service_state", "gauge", "1 for the state that the service is in, 0 for the others.")
+	x.family("stoker_service_state", "gauge", "1 for the state of the service, 0 for the others.")
 	for _, snap := range all {
 		for _, state := range supervisor.States() {
-			x.sample(truth(snap.State == state), "service", snap.Name, "state", string(state))
+			x.sample(boolean(snap.State == state), "service", snap.Name, "state", string(state))
 		}
 	}
 	x.family("stoker_service_up", "gauge", "1 if the service is RUNNING.")
 	for _, snap := range all {
-		x.sample(truth(snap.State == supervisor.Running), "service", snap.Name)
+		x.sample(boolean(snap.State == supervisor.Running), "service", snap.Name)
 	}
-	x.family("stoker_service_restarts_total", "counter", "Starts of the service behind its first one, failed ones too.")
+	x.family("stoker_service_restarts_total", "counter", "Starts of the service after its first one, including failed ones.")
 	for _, snap := range all {
 		x.sample(float64(max(snap.Starts, 1)-1), "service", snap.Name)
 	}
-	x.family("stoker_service_start_time_seconds", "gauge", "When the service's process was started, in Unix time; absent while there is none.")
+	x.family("stoker_service_start_time_seconds", "gauge", "Start time of the service's process since the Unix epoch; absent without a process.")
 	for _, snap := range all {
 		if snap.UpSince != nil {
 			x.sample(float64(snap.UpSince.UnixMilli())/1000, "service", snap.Name)
 		}
 	}
-	x.family("stoker_output_dropped_lines_total", "counter", "Lines of output that were not passed on, or lost; absent where output is not captured.")
+	x.family("stoker_output_dropped_lines_total", "counter", "Lines of output not forwarded or lost; absent where output is not captured.")
 	for _, snap := range all {
 		if snap.Output != nil {
 			x.sample(float64(snap.Output.DroppedLines+snap.Output.LostLines), "service", snap.Name)
 		}
 	}
 	x.family("stoker_output_dropped_bytes_total", "counter",
-		"Bytes of output that were not passed on, or lost; absent where output is not captured.")
+		"Bytes of output not forwarded or lost; absent where output is not captured.")
 	for _, snap := range all {
 		if snap.Output != nil {
 			x.sample(float64(snap.Output.DroppedBytes+snap.Output.LostBytes), "service", snap.Name)
@@ -89,24 +89,24 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 }
 
 func (s *Server) hookMetrics(x *exposition) {
-	x.family("stoker_plugin_state", "gauge", "1 for the state that the plugin is in, 0 for the others.")
+	x.family("stoker_plugin_state", "gauge", "1 for the state of the plugin, 0 for the others.")
 	for _, p := range s.opts.Backend.Plugins(false) {
 		for _, state := range plugin.States() {
-			x.sample(truth(p.State == state), "plugin", p.Name, "state", string(state))
+			x.sample(boolean(p.State == state), "plugin", p.Name, "state", string(state))
 		}
 	}
 	counts := s.opts.Backend.HookCounts()
-	x.family("stoker_hook_runs_total", "counter", "Runs of a hook, by how they ended.")
+	x.family("stoker_hook_runs_total", "counter", "Runs of a hook by result.")
 	for _, c := range counts {
 		x.sample(float64(c.Runs), countLabels(c)...)
 	}
-	x.family("stoker_hook_seconds_total", "counter", "Time that the runs of a hook took, by how they ended.")
+	x.family("stoker_hook_seconds_total", "counter", "Total run time of a hook by result.")
 	for _, c := range counts {
 		x.sample(c.Took.Seconds(), countLabels(c)...)
 	}
 }
 
-func truth(b bool) float64 {
+func boolean(b bool) float64 {
 	if b {
 		return 1
 	}
@@ -116,11 +116,11 @@ func truth(b bool) float64 {
 // exposition builds the text.
 type exposition struct {
 	strings.Builder
-	name string // of the present family
-	head string // what stands before its first sample
+	name string // of the current family
+	head string // written before its first sample
 }
 
-// family begins another metric. One without a sample is left out.
+// family starts a metric. It is left out if it has no sample.
 func (x *exposition) family(name, kind, help string) {
 	x.name = name
 	x.head = "# HELP " + name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(help) + "\n# TYPE " + name + " " + kind + "\n"

@@ -37,7 +37,7 @@ func TestMetrics(t *testing.T) {
 		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &logs.Stats{DroppedLines: 5, LostLines: 6,
 			DroppedBytes: 70, LostBytes: 8, File: &logs.FileStats{DroppedBytes: 9}}},
 		{Name: "never", State: supervisor.Stopped},
-		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Delayed, Starts: 1},
+		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Backoff, Starts: 1},
 	}
 	f.broken = []incident.Incident{{Number: 12, Service: "app"}, {Number: 11, Service: "app"}}
 	j := newJournal(t)
@@ -64,7 +64,7 @@ func TestMetrics(t *testing.T) {
 // collector reads.
 func TestMetricsOfNothing(t *testing.T) {
 	var x exposition
-	s := &Server{opts: Options{Backend: &fake{fakePlugins: &fakePlugins{}}}}
+	s := &Server{opts: Options{Backend: parts(&fake{fakePlugins: &fakePlugins{}})}}
 	s.serviceMetrics(&x, nil)
 	s.hookMetrics(&x)
 	if x.String() != "" {

@@ -14,25 +14,25 @@ import (
 // peer is the process at the other end of a unix socket when it connected.
 type peer struct {
 	uid, pid int
-	// confined is why its uid makes it no admin; empty: nothing does.
+	// confined is why it has fewer grants than its uid; empty: it has not.
 	confined string
 }
 
-// trusted says whether it is an admin.
-func (p peer) trusted() bool { return ownUID(p.uid) && p.confined == "" }
+// ownUser reports whether it has the grants of root and of stoker's own user.
+func (p peer) ownUser() bool { return ownUID(p.uid) && p.confined == "" }
 
-// peerKey is the context's key of a peer.
+// peerKey is the context key of a peer.
 type peerKey struct{}
 
 // withPeer adds the peer of a connection to the context of its requests.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if fair, ok := c.(*fairConn); ok {
+	if fair, ok := c.(*limitedConn); ok {
 		return context.WithValue(ctx, peerKey{}, fair.peer)
 	}
 	return ctx
 }
 
-// peerOf gives the peer of a request; false: it is unknown, with uid -1.
+// peerOf returns the peer of a request; false: unknown, with uid -1.
 func peerOf(ctx context.Context) (peer, bool) {
 	p, ok := ctx.Value(peerKey{}).(peer)
 	if !ok {
@@ -41,8 +41,8 @@ func peerOf(ctx context.Context) (peer, bool) {
 	return p, ok
 }
 
-// identify reads the peer's credentials (SO_PEERCRED, unix(7)). Of a process whose uid
-// would make it an admin it also finds out whether it is confined.
+// identify reads the peer's credentials (SO_PEERCRED, unix(7)), and for root and our own uid
+// whether the process is confined.
 func (s *Server) identify(c net.Conn) peer {
 	cred, err := credentials(c)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Server) identify(c net.Conn) peer {
 	p := peer{uid: int(cred.Uid), pid: int(cred.Pid)}
 	if ownUID(p.uid) {
 		err = control(c, func(fd int) error {
-			p.confined = s.confined(fd, p.pid)
+			p.confined = s.confinement(fd, p.pid)
 			return nil
 		})
 	}
@@ -61,7 +61,7 @@ func (s *Server) identify(c net.Conn) peer {
 	return p
 }
 
-// credentials are those of the process at the other end when it connected or listened.
+// credentials are those of the peer process when it connected or listened.
 func credentials(c net.Conn) (cred *unix.Ucred, err error) {
 	err = control(c, func(fd int) (err error) {
 		cred, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
@@ -70,7 +70,7 @@ func credentials(c net.Conn) (cred *unix.Ucred, err error) {
 	return cred, err
 }
 
-// ownUID says whether a uid is root's or our own.
+// ownUID reports whether a uid is root's or our own.
 func ownUID(uid int) bool { return uid == 0 || uid == os.Getuid() }
 
 // control calls f with the descriptor of a connection.
@@ -90,18 +90,17 @@ func control(c net.Conn, f func(fd int) error) error {
 	return result
 }
 
-// confined says why a peer has fewer rights than its uid has; empty: it has not. What
-// cannot be found out is a reason too: a process may connect, hand the connection on and
-// end. One outside of our PID namespace (0) is on the host, or in a container that the
-// socket is shared with: it belongs to no service, and its uid decides.
-func (s *Server) confined(fd, pid int) string {
+// confinement is why a peer has fewer grants than its uid; empty: it has not. An unknown origin
+// is a reason too: a process may connect, pass the connection on and end. A peer outside of our
+// PID namespace (pid 0) is on the host or in a container that shares the socket: it belongs to no
+// service, and its uid decides.
+func (s *Server) confinement(fd, pid int) string {
 	if pid == 0 {
 		return ""
 	}
 	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
-	// The directory stands for the process that has the pid now, the pidfd for the one
-	// that connected: where both live at the end they are the same, and what was read
-	// meanwhile is about it.
+	// The directory is of the process that has the pid now, the pidfd of the one that connected:
+	// if both are alive at the end they are the same process, the one that was examined.
 	dir, err := procfs.Open(pid)
 	if err != nil {
 		return ended
@@ -115,7 +114,7 @@ func (s *Server) confined(fd, pid int) string {
 		return ended
 	}
 	why := s.restriction(pid)
-	// EPERM: it lives, and we are not root.
+	// EPERM: it is alive, and we are not root.
 	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
 		return ended
 	}
@@ -125,7 +124,7 @@ func (s *Server) confined(fd, pid int) string {
 	return why
 }
 
-// restriction is why the process that has a pid now has fewer rights than its uid has.
+// restriction is why the process that has the pid now has fewer grants than its uid.
 func (s *Server) restriction(pid int) string {
 	service, err := s.opts.Member(pid)
 	switch {

@@ -31,7 +31,7 @@ func TestConfinedPeer(t *testing.T) {
 		{"no_new_privs", []string{"setpriv", "--no-new-privs"}, "", nil, "fewer rights than stoker: it has no_new_privs"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			path := serveOptions(t, Options{Backend: newFake(), Log: hclog.NewNullLogger(),
+			path := serveOptions(t, Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(),
 				Member: func(int) (string, error) { return tc.member, tc.unsure }})
 			out, err := client(t, path, "restart", tc.by...).CombinedOutput()
 			if (err == nil) != (tc.want == "") || !strings.Contains(string(out), tc.want) {
@@ -42,7 +42,7 @@ func TestConfinedPeer(t *testing.T) {
 			}
 		})
 	}
-	path := serveOptions(t, Options{Backend: newFake(), Log: hclog.NewNullLogger(), Member: func(int) (string, error) { return "cron", nil }})
+	path := serveOptions(t, Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: func(int) (string, error) { return "cron", nil }})
 	if got := ask(t, path, -1, "GET", "/v1/services"); got.status != 200 {
 		t.Errorf("a service of root's may look: %d %s", got.status, got.body)
 	}
@@ -67,7 +67,7 @@ func TestPeerThatEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	s := New(Options{Backend: newFake(), Log: hclog.NewNullLogger(), Member: nobodys})
+	s := New(Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: nobodys})
 	p := s.identify(conn)
 	if have, _ := s.grantsOf(p); have != view || !strings.Contains(p.confined, "has ended") {
 		t.Errorf("%+v has the grants %s", p, have)

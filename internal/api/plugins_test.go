@@ -33,24 +33,24 @@ func (f *fakePlugins) Plugin(name string) (plugin.Info, error) {
 	return plugin.Info{}, &plugin.NotFoundError{What: fmt.Sprintf("there is no plugin %q", name), Hint: "there are: jacoco"}
 }
 
-func (f *fakePlugins) SwitchPlugin(_ context.Context, name string, want plugin.SwitchRequest, by string) (PluginSwitched, error) {
+func (f *fakePlugins) SwitchPlugin(_ context.Context, name string, want plugin.SwitchRequest, by string) (SwitchResult, error) {
 	p, err := f.Plugin(name)
 	if f.mishap != nil || err != nil {
-		return PluginSwitched{}, errors.Join(f.mishap, err)
+		return SwitchResult{}, errors.Join(f.mishap, err)
 	}
 	if want.Params["port"] != nil && *want.Params["port"] == "no" {
-		return PluginSwitched{}, &plugin.ParamError{Param: "port", Why: `"no" is not a whole number`}
+		return SwitchResult{}, &plugin.ParamError{Param: "port", Why: `"no" is not a whole number`}
 	}
 	f.switched = append(f.switched, want)
-	return PluginSwitched{Plugin: p, Restarted: []string{"app"}, Notes: []string{by}}, nil
+	return SwitchResult{Plugin: p, Restarted: []string{"app"}, Notes: []string{by}}, nil
 }
 
-func (f *fakePlugins) RunAction(_ context.Context, plugin, action string, args []string, by string) (ActionDone, error) {
+func (f *fakePlugins) RunAction(_ context.Context, plugin, action string, args []string, by string) (ActionResult, error) {
 	if f.mishap != nil {
-		return ActionDone{}, f.mishap
+		return ActionResult{}, f.mishap
 	}
 	f.ran = append(f.ran, fmt.Sprint(plugin, " ", action, " ", args, " ", by))
-	return ActionDone{Code: 3, Output: "out\n"}, nil
+	return ActionResult{Code: 3, Output: "out\n"}, nil
 }
 
 // tell sends a body as the client does.
@@ -83,7 +83,7 @@ func TestPluginRoutes(t *testing.T) {
 		{"POST", "/v1/plugins/jacoco/actions/dump", `{"args":["a b"]}`, `{"code":3,"output":"out\n","truncated":false}`, 0},
 	} {
 		got, err := tell(t, path, tc.method, tc.target, tc.text)
-		var refused *RefusedError
+		var refused *StatusError
 		switch {
 		case tc.status < 0:
 		case tc.status == 0 && (err != nil || !strings.Contains(got, tc.want)):
@@ -109,7 +109,7 @@ func TestPluginRoutes(t *testing.T) {
 	} {
 		b.mishap = tc.err
 		_, err := NewClient(path).RunAction(context.Background(), "jacoco", "dump", nil)
-		var refused *RefusedError
+		var refused *StatusError
 		if !errors.As(err, &refused) || refused.Status != tc.status || refused.Code != tc.code {
 			t.Errorf("%v: %v", tc.err, err)
 		}

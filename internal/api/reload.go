@@ -3,17 +3,16 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Reloaded is the answer of POST /v1/reload: what was done, or with ?dry_run what
+// ReloadResult is the answer of POST /v1/reload: what was done, or with ?dry_run what
 // would be.
-type Reloaded struct {
+type ReloadResult struct {
 	DryRun  bool     `json:"dry_run,omitempty"`
-	Changes []string `json:"changes"` // a line each; empty: nothing has changed
+	Changes []string `json:"changes"` // a line each; empty: nothing changed
 	Files   []string `json:"files"`   // that were read
 }
 
@@ -21,26 +20,25 @@ type Reloaded struct {
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	limit, waits, err := readWait(r.URL.Query())
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		badRequest(w, err)
 		return
 	}
-	p, _ := peerOf(r.Context())
 	before := s.opts.Backend.Services()
-	done, err := s.opts.Backend.Reload(fmt.Sprintf("uid %d by the API", p.uid), r.URL.Query().Has("dry_run"))
+	done, err := s.opts.Backend.Reload(requester(r), r.URL.Query().Has("dry_run"))
 	switch {
 	case errors.Is(err, proc.ErrStopping):
-		fail(w, http.StatusServiceUnavailable, "stopping", err.Error(), "")
+		writeFailure(w, err)
 	case err != nil:
-		fail(w, http.StatusUnprocessableEntity, "refused", err.Error(), "nothing was changed; stoker config check tells the same")
+		writeError(w, http.StatusUnprocessableEntity, "refused", err.Error(), "nothing was changed; stoker config check tells the same")
 	case waits && !done.DryRun:
-		s.awaitStarts(w, r, limit, Touched(before, s.opts.Backend.Services()), func() any { return done })
+		s.awaitStarts(w, r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return done })
 	default:
-		answer(w, http.StatusOK, done)
+		writeJSON(w, http.StatusOK, done)
 	}
 }
 
-// Reload has the configuration read again.
-func (c *Client) Reload(ctx context.Context, dryRun bool) (done Reloaded, err error) {
+// Reload makes the supervisor read the configuration again.
+func (c *Client) Reload(ctx context.Context, dryRun bool) (done ReloadResult, err error) {
 	path := "/v1/reload"
 	if dryRun {
 		path += "?dry_run"

@@ -10,61 +10,19 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/events"
-	"github.com/stoker-init/stoker/internal/lifecycle"
-	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
-	"github.com/stoker-init/stoker/supervisor/incident"
 )
-
-// Backend is what the API asks; cmd wires it.
-type Backend interface {
-	Services() []supervisor.Snapshot
-	Service(name string) (supervisor.Snapshot, bool)
-	Ready() (bool, []string)
-	ReadyService(name string) (bool, []string)
-	Log(name string) *logs.Log
-	StopDeadline() (time.Time, bool)
-	// JVM explains the options of a service's JVM as they were rendered for its
-	// latest start; text is for people, within a width; 0: without bounds. False: it has no JVM, or was not started.
-	JVM(name string) (data any, text func(width int) string, ok bool)
-	// Limits are what the cgroups say now.
-	Limits() any
-	// Reload reads the configuration again and applies what has changed; dryRun
-	// only says what it would do.
-	Reload(by string, dryRun bool) (Reloaded, error)
-	// ConfigProblem is why the configuration's files are not in force; empty:
-	// they are.
-	ConfigProblem() string
-	// Incidents are those that are kept, the newest first.
-	Incidents() []incident.Summary
-	// Incident is one of them with its evidence.
-	Incident(number uint64) (incident.Incident, bool)
-	// Orphans is the number of orphaned processes reaped.
-	Orphans() uint64
-	// Hooks are all hooks, HookCounts how their runs ended.
-	Hooks() []hooks.Status
-	HookCounts() []hooks.Counter
-	// RunHooks runs the hooks of an event, or the one of a name, as if it happened to
-	// a service; empty: to the only one, or to the container.
-	RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error)
-	Commander
-	Signaler
-	Upgrader
-	Toolbox
-	Pluginer
-}
 
 // Options configure a Server.
 type Options struct {
 	Backend Backend
 	Version string
 	Log     hclog.Logger
-	Viewers func() []int // uids that may look: the users of the services; nil: none
-	// Member gives the service that a process belongs to and that is not to be an admin;
-	// empty: it belongs to none. An error: it is not known.
+	Viewers func() []int // uids with the grant view: the users of the services; nil: none
+	// Member returns the service that a process belongs to and that is not in api.admins;
+	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
 }
@@ -73,32 +31,31 @@ type Options struct {
 type Server struct {
 	opts   Options
 	http   http.Server
-	stall  time.Duration // how long a client may not read what a JVM answers
+	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
-	places limiter
+	places connLimiter
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: limiter{open: map[int]int{}}}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "")
+		writeError(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "")
 	})
 	s.http = http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
 	return s
 }
 
-// Serve answers on l until ctx is done or l is closed; what it has accepted is answered
-// to its end.
+// Serve answers on l until ctx is done or l is closed; accepted requests are finished.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	err := s.http.Serve(&fairListener{Listener: l, limits: &s.places, identify: s.identify})
+	err := s.http.Serve(&limitedListener{Listener: l, limits: &s.places, identify: s.identify})
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -154,7 +111,7 @@ func (s *Server) guard(r route) http.HandlerFunc {
 			if p.confined != "" {
 				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 			}
-			fail(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the grant %s", who, r.grant), hint)
+			writeError(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the grant %s", who, r.grant), hint)
 			return
 		}
 		r.handle(w, req)
@@ -170,16 +127,16 @@ type Error struct {
 	} `json:"error"`
 }
 
-func fail(w http.ResponseWriter, status int, code, message, hint string) {
+func writeError(w http.ResponseWriter, status int, code, message, hint string) {
 	var e Error
 	e.Error.Code, e.Error.Message, e.Error.Hint = code, redact.Text(message), redact.Text(hint)
-	answer(w, status, e)
+	writeJSON(w, status, e)
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.Encode(body) // a client that went away has nobody to tell
+	enc.Encode(body) // the client may be gone
 }

@@ -100,7 +100,7 @@ func TestGrants(t *testing.T) {
 	const viewer, stranger = 4711, 4712
 	b := newFake()
 	b.jvmText["app"] = "text"
-	server := New(Options{Backend: b, Log: nullLog()})
+	server := New(Options{Backend: parts(b), Log: nullLog()})
 	path := serve(t, b, viewer)
 	for _, r := range server.routes() {
 		method, target, _ := strings.Cut(r.pattern, " ")
@@ -140,7 +140,7 @@ func TestNobodyWithoutAPeer(t *testing.T) {
 func TestClientSaysWhatWasRefused(t *testing.T) {
 	c := NewClient(serve(t, newFake()))
 	_, err := c.Command(context.Background(), "none", "stop", 0)
-	var refused *RefusedError
+	var refused *StatusError
 	if !errors.As(err, &refused) || refused.Status != 404 || refused.Code != "no-such-service" || refused.Hint != "there are: app, side car" {
 		t.Errorf("%#v", err)
 	}

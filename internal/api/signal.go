@@ -6,20 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"syscall"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Signaler sends signals to services.
-type Signaler interface {
-	// Signal sends a signal to the main process of a service, or to all its
-	// processes. proc.ErrGone says that it has none.
-	Signal(service string, sig syscall.Signal, group bool, by string) error
-}
-
-// Signaled is the answer of POST /v1/services/{name}/signal.
-type Signaled struct {
+// SignalResult is the answer of POST /v1/services/{name}/signal.
+type SignalResult struct {
 	Service string `json:"service"`
 	Signal  string `json:"signal"` // its name without SIG, or the number where it has none
 	Group   bool   `json:"group"`
@@ -34,25 +26,24 @@ func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
 	}
 	sig, err := proc.ParseSignal(r.URL.Query().Get("signal"))
 	if err != nil {
-		fail(w, http.StatusUnprocessableEntity, "bad-parameter", err.Error(), "?signal=HUP: a name with or without SIG, or a number")
+		writeError(w, http.StatusUnprocessableEntity, "bad-parameter", err.Error(), "?signal=HUP: a name with or without SIG, or a number")
 		return
 	}
-	p, _ := peerOf(r.Context())
 	group := r.URL.Query().Has("group")
-	err = s.opts.Backend.Signal(snap.Name, sig, group, fmt.Sprintf("uid %d by the API", p.uid))
+	err = s.opts.Backend.Signal(snap.Name, sig, group, requester(r))
 	switch {
 	case errors.Is(err, proc.ErrGone):
-		fail(w, http.StatusConflict, "not-now", fmt.Sprintf("service %q has no process: it is %s", snap.Name, snap.State),
+		writeError(w, http.StatusConflict, "not-now", fmt.Sprintf("service %q has no process: it is %s", snap.Name, snap.State),
 			"stoker start "+snap.Name)
 	case err != nil:
-		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
+		writeFailure(w, err)
 	default:
-		answer(w, http.StatusOK, Signaled{snap.Name, proc.SignalName(sig), group, snap.Pid})
+		writeJSON(w, http.StatusOK, SignalResult{snap.Name, proc.SignalName(sig), group, snap.Pid})
 	}
 }
 
 // Signal sends a signal to a service.
-func (c *Client) Signal(ctx context.Context, service, sig string, group bool) (done Signaled, err error) {
+func (c *Client) Signal(ctx context.Context, service, sig string, group bool) (done SignalResult, err error) {
 	q := url.Values{"signal": {sig}}
 	if group {
 		q.Set("group", "")

@@ -18,20 +18,20 @@ import (
 // socketName is the file in each folder of Folders.
 const socketName = "stoker.sock"
 
-// folder is a place for the socket.
-type folder struct {
+// socketFolder is a folder for the socket.
+type socketFolder struct {
 	path    string
-	private bool // anybody may write beside it: it must be ours alone
+	private bool // below a world-writable folder: it must be ours, with mode 0700
 }
 
-// folders are the places for the socket of uid, best first. With a read-only
-// root and a user of its own only the last is writable.
-func folders(uid int, env func(string) string) []folder {
-	out := []folder{{path: "/run/stoker"}}
+// socketFolders are the folders for the socket of uid, best first. With a read-only root and a
+// uid other than 0 only the last is writable.
+func socketFolders(uid int, env func(string) string) []socketFolder {
+	out := []socketFolder{{path: "/run/stoker"}}
 	if dir := env("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		out = append(out, folder{path: filepath.Join(dir, "stoker")})
+		out = append(out, socketFolder{path: filepath.Join(dir, "stoker")})
 	}
-	return append(out, folder{path: fmt.Sprintf("/dev/shm/stoker-%d", uid), private: true})
+	return append(out, socketFolder{path: fmt.Sprintf("/dev/shm/stoker-%d", uid), private: true})
 }
 
 // Listen opens the socket: at path if that is not empty, else in the first
@@ -39,16 +39,16 @@ func folders(uid int, env func(string) string) []folder {
 // peer decides what is permitted, not the mode of the socket.
 func Listen(path string, env func(string) string) (net.Listener, string, error) {
 	if path != "" {
-		if err := folderOf(path, env).prepare(); err != nil {
+		if err := folderOf(path, env).create(); err != nil {
 			return nil, "", fmt.Errorf("cannot open the API's socket %s: %w", path, err)
 		}
 		l, err := listen(path)
 		return l, path, err
 	}
 	var tried []string
-	for _, f := range folders(os.Getuid(), env) {
+	for _, f := range socketFolders(os.Getuid(), env) {
 		path := filepath.Join(f.path, socketName)
-		err := f.prepare()
+		err := f.create()
 		var l net.Listener
 		if err == nil {
 			l, err = listen(path)
@@ -61,33 +61,31 @@ func Listen(path string, env func(string) string) (net.Listener, string, error) 
 	return nil, "", fmt.Errorf("cannot open the API's socket anywhere: %s", strings.Join(tried, "; "))
 }
 
-// folderOf is the folder of a configured path, or of one that Listen has given before.
-func folderOf(path string, env func(string) string) folder {
+// folderOf is the folder of a path.
+func folderOf(path string, env func(string) string) socketFolder {
 	dir := filepath.Dir(path)
-	for _, f := range folders(os.Getuid(), env) {
+	for _, f := range socketFolders(os.Getuid(), env) {
 		if f.path == dir {
 			return f
 		}
 	}
-	return folder{path: dir}
+	return socketFolder{path: dir}
 }
 
-// RuntimeFolder gives a folder of stoker's own for what need not outlive the
-// container: below the first of the socket's places that can be written. Who uses it
-// makes it. Empty: there is none.
+// RuntimeFolder returns the path of a folder for files that need not outlive the container,
+// below the first writable folder of the socket. The caller creates it. Empty: there is none.
 func RuntimeFolder(name string, env func(string) string) string {
-	for _, f := range folders(os.Getuid(), env) {
-		if f.prepare() == nil && syscall.Access(f.path, 2) == nil { // W_OK
+	for _, f := range socketFolders(os.Getuid(), env) {
+		if f.create() == nil && syscall.Access(f.path, 2) == nil { // W_OK
 			return filepath.Join(f.path, name)
 		}
 	}
 	return ""
 }
 
-// prepare makes the folder. It refuses one that others than root and we could change or
-// replace: they could have us change the mode of a file of their choice, or answer in our
-// place; and one in a shared place that is not ours.
-func (f folder) prepare() error {
+// create makes the folder. It rejects one that another user could change or replace: that user
+// could redirect our chmod, or answer in our place. A private folder must be ours.
+func (f socketFolder) create() error {
 	mode := os.FileMode(0o755)
 	if f.private {
 		mode = 0o700
@@ -118,7 +116,7 @@ func (f folder) prepare() error {
 	return nil
 }
 
-// listen binds, over a socket that a dead supervisor left.
+// listen binds, and replaces the socket of a dead supervisor.
 func listen(path string) (net.Listener, error) {
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		conn.Close()
@@ -134,7 +132,7 @@ func listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, errors.Unwrap(err))
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // a successor may have bound anew
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // the next supervisor may have bound it again
 	if err := os.Chmod(path, 0o666); err != nil { // by its path: others cannot replace it in this folder
 		l.Close()
 		return nil, err
@@ -142,33 +140,32 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// ErrNoSocket says that no stoker was found.
+// ErrNoSocket is returned when no stoker is found.
 var ErrNoSocket = errors.New("no stoker answers here")
 
-// Find gives a client of a stoker that answers: at STOKER_SOCKET, at the configured path,
-// in the folders of our own uid and, as root, of every uid. What STOKER_SOCKET names is
-// taken as it is; elsewhere the folder and the process that answers have to belong to
-// root, to us, or to the user of the container's first process.
+// Find returns a client of a stoker that answers: at STOKER_SOCKET, at the configured path, in
+// the folders of our own uid and, as root, of every uid. STOKER_SOCKET is trusted; elsewhere the
+// folder and the listening process must belong to root, to us, or to the user of PID 1.
 func Find(configured string, env func(string) string) (*Client, error) {
 	if path := env("STOKER_SOCKET"); path != "" {
 		c := NewClient(path)
-		return c, noAnswer(path, c.try())
+		return c, noSocket(path, c.connect())
 	}
 	if configured != "" {
-		c, err := found(configured)
-		return c, noAnswer(configured, err)
+		c, err := openTrusted(configured)
+		return c, noSocket(configured, err)
 	}
 	var tried []string
-	candidates := folders(os.Getuid(), env)
+	candidates := socketFolders(os.Getuid(), env)
 	if os.Getuid() == 0 {
 		shared, _ := filepath.Glob("/dev/shm/stoker-*") // its pattern is right
 		for _, path := range shared {
-			candidates = append(candidates, folder{path: path})
+			candidates = append(candidates, socketFolder{path: path})
 		}
 	}
 	for _, f := range candidates {
 		path := filepath.Join(f.path, socketName)
-		c, err := found(path)
+		c, err := openTrusted(path)
 		if err == nil {
 			return c, nil
 		}
@@ -182,17 +179,17 @@ func Find(configured string, env func(string) string) (*Client, error) {
 	return nil, fmt.Errorf("%w (looked at %s)", ErrNoSocket, strings.Join(tried, ", "))
 }
 
-// noAnswer says that no stoker answers at a path; nil: one does.
-func noAnswer(path string, err error) error {
+// noSocket is the error for a path where no stoker answers; nil for no error.
+func noSocket(path string, err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: %s: %w", ErrNoSocket, path, err)
 }
 
-// found gives a client of what answers at a path that was found and not named by the
-// caller.
-func found(path string) (*Client, error) {
+// openTrusted returns a client for a path that the caller did not name, after checking who owns
+// it.
+func openTrusted(path string) (*Client, error) {
 	c := NewClient(path)
 	c.strict = true
 	info, err := os.Stat(path)
@@ -200,23 +197,22 @@ func found(path string) (*Client, error) {
 		return c, errors.Unwrap(err)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !listensHere(int(st.Uid)) {
+	if !ok || !mayBeStoker(int(st.Uid)) {
 		return c, &untrustedError{fmt.Sprintf("it belongs to uid %d", st.Uid)}
 	}
 	if err := trust.Folder(filepath.Dir(path), int(st.Uid)); err != nil {
 		return c, &untrustedError{err.Error()}
 	}
-	return c, c.try()
+	return c, c.connect()
 }
 
-// untrustedError says why a socket is not spoken to.
+// untrustedError is why a socket is not used.
 type untrustedError struct{ why string }
 
 func (e *untrustedError) Error() string { return "it is not trusted: " + e.why }
 
-// listensHere says whether a stoker may run as a user: root, we, or the user of the
-// container's first process.
-func listensHere(uid int) bool {
+// mayBeStoker reports whether a stoker may run as this uid: root, ours, or the one of PID 1.
+func mayBeStoker(uid int) bool {
 	if ownUID(uid) {
 		return true
 	}

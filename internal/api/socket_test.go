@@ -27,18 +27,18 @@ func env(kv ...string) func(string) string {
 }
 
 func TestFolders(t *testing.T) {
-	paths := func(all []folder) string {
+	paths := func(all []socketFolder) string {
 		var out []string
 		for _, f := range all {
 			out = append(out, f.path)
 		}
 		return strings.Join(out, " ")
 	}
-	if got, want := paths(folders(12345, env("XDG_RUNTIME_DIR", "/run/user/12345"))), "/run/stoker /run/user/12345/stoker /dev/shm/stoker-12345"; got != want {
+	if got, want := paths(socketFolders(12345, env("XDG_RUNTIME_DIR", "/run/user/12345"))), "/run/stoker /run/user/12345/stoker /dev/shm/stoker-12345"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	for _, relative := range []string{"", "run", "./run"} {
-		if got, want := paths(folders(0, env("XDG_RUNTIME_DIR", relative))), "/run/stoker /dev/shm/stoker-0"; got != want {
+		if got, want := paths(socketFolders(0, env("XDG_RUNTIME_DIR", relative))), "/run/stoker /dev/shm/stoker-0"; got != want {
 			t.Errorf("XDG_RUNTIME_DIR=%q: %s, want %s", relative, got, want)
 		}
 	}
@@ -46,7 +46,7 @@ func TestFolders(t *testing.T) {
 
 func TestPrivateFolder(t *testing.T) {
 	dir := t.TempDir()
-	at := func(name string) folder { return folder{path: filepath.Join(dir, name), private: true} }
+	at := func(name string) socketFolder { return socketFolder{path: filepath.Join(dir, name), private: true} }
 	for _, step := range []error{
 		os.Mkdir(at("open").path, 0o700), os.Chmod(at("open").path, 0o755),
 		os.Mkdir(at("ours").path, 0o700), os.Symlink(at("ours").path, at("link").path), os.WriteFile(at("file").path, nil, 0o700),
@@ -56,7 +56,7 @@ func TestPrivateFolder(t *testing.T) {
 		}
 	}
 	for name, fine := range map[string]bool{"new": true, "ours": true, "open": false, "link": false, "file": false} {
-		if err := at(name).prepare(); (err == nil) != fine {
+		if err := at(name).create(); (err == nil) != fine {
 			t.Errorf("%s: %v, want fine: %v", name, err, fine)
 		}
 	}
@@ -67,7 +67,7 @@ func TestPrivateFolder(t *testing.T) {
 		if err := os.Chown(at("ours").path, 4711, -1); err != nil {
 			t.Fatal(err)
 		}
-		if err := at("ours").prepare(); err == nil {
+		if err := at("ours").create(); err == nil {
 			t.Error("a folder of somebody else is taken")
 		}
 	}
@@ -291,7 +291,7 @@ func TestFullQueue(t *testing.T) {
 		defer conn.Close()
 	}
 	tried := make(chan error, 1)
-	go func() { tried <- NewClient(path).try() }() // ends when it was let in
+	go func() { tried <- NewClient(path).connect() }() // ends when it was let in
 	select {
 	case err := <-tried:
 		t.Fatalf("the command has not waited: %v", err)

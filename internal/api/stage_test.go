@@ -71,7 +71,7 @@ func play(dir string) int {
 	b := newFake()
 	b.logs["talk"] = log
 	b.snaps = append(b.snaps, supervisor.Snapshot{Name: "talk", State: supervisor.Running})
-	go New(Options{Backend: b, Version: "test", Log: hclog.NewNullLogger(), Member: nobodys}).Serve(context.Background(), l) // ends with the process
+	go New(Options{Backend: parts(b), Version: "test", Log: hclog.NewNullLogger(), Member: nobodys}).Serve(context.Background(), l) // ends with the process
 	for sig := range m.Signals() {
 		sig.Ack()
 		if sig.Stop > 0 {
@@ -263,9 +263,9 @@ func (f *fake) Log(name string) *logs.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
 func (f *fake) Hooks() []hooks.Status           { return f.hooks }
 func (f *fake) ConfigProblem() string           { return f.problem }
-func (f *fake) Reload(by string, dryRun bool) (Reloaded, error) {
+func (f *fake) Reload(by string, dryRun bool) (ReloadResult, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
-	return Reloaded{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
+	return ReloadResult{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
 func (f *fake) Orphans() uint64             { return 17 }
 func (f *fake) HookCounts() []hooks.Counter { return f.counts }
@@ -274,7 +274,7 @@ func (f *fake) RunHooks(_ context.Context, event lifecycle.Event, name, service,
 	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))
 	switch {
 	case service == "none":
-		return nil, &NoServiceError{"there is no service \"none\""}
+		return nil, &ServiceNotFoundError{"there is no service \"none\""}
 	case name == "none":
 		return nil, fmt.Errorf("%w as x", hooks.ErrNoHook)
 	}
@@ -294,15 +294,30 @@ func (f *fake) JVM(name string) (any, func(int) string, bool) {
 }
 
 // serve serves a backend on a socket that everybody can reach.
-func serve(t *testing.T, b Backend, viewers ...int) string {
+// daemon is an implementation of all parts of a Backend.
+type daemon interface {
+	ServiceReader
+	Commander
+	Reloader
+	IncidentReader
+	HookRunner
+	PluginManager
+	JVMTools
+	Upgrader
+	OutputReader
+}
+
+func parts(d daemon) Backend { return Backend{d, d, d, d, d, d, d, d, d} }
+
+func serve(t *testing.T, b daemon, viewers ...int) string {
 	t.Helper()
 	return serveWith(t, b, newJournal(t), viewers...)
 }
 
 // serveWith has a journal besides.
-func serveWith(t *testing.T, b Backend, journal *events.Journal, viewers ...int) string {
+func serveWith(t *testing.T, b daemon, journal *events.Journal, viewers ...int) string {
 	t.Helper()
-	return serveOptions(t, Options{Backend: b, Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers },
+	return serveOptions(t, Options{Backend: parts(b), Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers },
 		Events: journal, Member: nobodys})
 }
 

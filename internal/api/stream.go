@@ -11,16 +11,15 @@ import (
 	"strings"
 )
 
-// streamWriter gives values as one JSON object a line, or to who follows as
-// server-sent events whose ids say where to go on.
+// streamWriter writes values as one JSON object a line, or for a follower as server-sent events
+// whose ids are the positions to resume at.
 type streamWriter struct {
 	w      http.ResponseWriter
 	flush  *http.ResponseController
 	follow bool
 }
 
-// newStream begins an answer. from is where it begins, also for a client that has
-// not seen a value yet.
+// newStream starts an answer. from is its first position, for a client that sees no value.
 func newStream(w http.ResponseWriter, follow bool, from int64) *streamWriter {
 	s := &streamWriter{w, http.NewResponseController(w), follow}
 	kind := "application/x-ndjson"
@@ -31,7 +30,7 @@ func newStream(w http.ResponseWriter, follow bool, from int64) *streamWriter {
 	if follow {
 		fmt.Fprintf(w, "id: %d\n\n", from)
 	}
-	_ = s.flush.Flush() // whoever is gone is seen at the first value
+	_ = s.flush.Flush() // a lost client is noticed at the first value
 	return s
 }
 

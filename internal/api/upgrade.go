@@ -2,106 +2,64 @@ package api
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-
-	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Program says which stoker something is.
+// Program identifies a stoker.
 type Program struct {
 	Version  string `json:"version"`
 	Protocol int    `json:"protocol"` // of the wire between init and supervisor
 	Pid      int    `json:"pid,omitempty"`
-	Path     string `json:"path,omitempty"` // where the binary was found; empty: it is the init's own
+	Path     string `json:"path,omitempty"` // of the binary; empty: the init's own
 }
 
 // Versions is the answer of GET and POST /v1/upgrade.
 type Versions struct {
-	Supervisor Program  `json:"supervisor"`
-	Init       Program  `json:"init"`
-	Upgrades   int      `json:"upgrades"`            // of this container, so far
-	Fallback   *Undone  `json:"fallback,omitempty"`  // the latest upgrade was undone
-	Candidate  *Program `json:"candidate,omitempty"` // of POST: the binary that was checked
+	Supervisor Program   `json:"supervisor"`
+	Init       Program   `json:"init"`
+	Upgrades   int       `json:"upgrades"`            // of this container, so far
+	Fallback   *Rollback `json:"fallback,omitempty"`  // why the latest upgrade was rolled back
+	Candidate  *Program  `json:"candidate,omitempty"` // of POST: the binary that was checked
 }
 
-// Undone says why an upgrade was undone.
-type Undone struct {
-	Version string `json:"version"` // that was given up
+// Rollback is why an upgrade was rolled back.
+type Rollback struct {
+	Version string `json:"version"` // of the abandoned binary
 	Reason  string `json:"reason"`
 }
 
-// Upgrader swaps the supervisor's binary.
-type Upgrader interface {
-	// Versions says what runs.
-	Versions() Versions
-	// Upgrade checks the binary at path (empty: where the running one was found)
-	// and, unless check is set, has the init start the next supervisor from it.
-	// What is wrong with a binary is a *BinaryError.
-	Upgrade(ctx context.Context, path string, check bool, by string) (Versions, error)
-	// Leave ends this supervisor for the next one.
-	Leave()
-}
-
-// BinaryError says why a binary was refused.
-type BinaryError struct {
-	Err  error
-	Hint string
-}
-
-func (e *BinaryError) Error() string { return e.Err.Error() }
-
-// Unwrap gives the cause.
-func (e *BinaryError) Unwrap() error { return e.Err }
-
-// ErrUpgrading refuses an upgrade beside another one.
-var ErrUpgrading = errors.New("another upgrade is under way")
-
 func (s *Server) versions(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, s.opts.Backend.Versions())
+	writeJSON(w, http.StatusOK, s.opts.Backend.Versions())
 }
 
-// upgrade answers before the supervisor leaves; a client that misses the answer
-// sees by GET what has become of it.
+// upgrade answers before the supervisor exits; a client that misses the answer sees the
+// result by GET.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
-	p, _ := peerOf(r.Context())
 	q := r.URL.Query()
-	v, err := s.opts.Backend.Upgrade(r.Context(), q.Get("path"), q.Has("check"), fmt.Sprintf("uid %d by the API", p.uid))
-	var bad *BinaryError
-	switch {
-	case errors.As(err, &bad):
-		fail(w, http.StatusBadRequest, "bad-binary", err.Error(), bad.Hint)
-		return
-	case errors.Is(err, ErrUpgrading):
-		fail(w, http.StatusConflict, "upgrading", err.Error(), "")
-		return
-	case errors.Is(err, proc.ErrStopping):
-		fail(w, http.StatusServiceUnavailable, "stopping", err.Error(), "")
-		return
-	case err != nil:
-		fail(w, http.StatusInternalServerError, "failed", err.Error(), "")
+	v, err := s.opts.Backend.Upgrade(r.Context(), q.Get("path"), q.Has("check"), requester(r))
+	if err != nil {
+		writeFailure(w, err)
 		return
 	}
 	if q.Has("check") {
-		answer(w, http.StatusOK, v)
+		writeJSON(w, http.StatusOK, v)
 		return
 	}
 	w.Header().Set("Connection", "close")
-	answer(w, http.StatusAccepted, v)
-	_ = http.NewResponseController(w).Flush() // a client that went away has nobody to tell
+	writeJSON(w, http.StatusAccepted, v)
+	_ = http.NewResponseController(w).Flush() // the client may be gone
 	s.opts.Backend.Leave()
 }
 
-// Versions says what runs.
+// Versions returns what runs.
 func (c *Client) Versions(ctx context.Context) (v Versions, err error) {
 	err = c.get(ctx, "/v1/upgrade", &v)
 	return v, err
 }
 
-// Upgrade swaps the supervisor's binary for the one at path, or with check only
-// looks at it. It returns before the new one works.
+// Upgrade swaps the supervisor's binary for the one at path, or with check only validates it.
+// It returns before the new one works.
 func (c *Client) Upgrade(ctx context.Context, path string, check bool) (v Versions, err error) {
 	q := url.Values{"path": {path}}
 	if check {

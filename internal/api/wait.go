@@ -14,22 +14,11 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Commander starts, stops and restarts services.
-type Commander interface {
-	// Ask gives the number of the start that a start or restart leads to. Where a start
-	// later than after has begun it does nothing; nil: it does it in any case.
-	Ask(ctx context.Context, name string, event supervisor.Event, by string, after *uint64) (uint64, error)
-	// AwaitStart waits until a start is over, or ctx is done. False: there is no such
-	// service.
-	AwaitStart(ctx context.Context, name string, number uint64) (supervisor.StartResult, bool)
-}
-
-// maxWaits bounds how many requests may wait at once, so that there are connections
-// left for others. A request beyond them is answered at once, as if its time was over.
+// maxWaits bounds the requests that wait at once, so that connections are left for others. A
+// request beyond it is answered as if its time was over.
 const maxWaits = maxOfAll / 4
 
-// readWait reads ?wait and ?wait=30s; false: nothing is waited for. The error is for
-// the client.
+// readWait reads ?wait and ?wait=30s; false: do not wait. The error is for the client.
 func readWait(q url.Values) (limit time.Duration, waits bool, err error) {
 	if !q.Has("wait") {
 		return 0, false, nil
@@ -43,8 +32,8 @@ func readWait(q url.Values) (limit time.Duration, waits bool, err error) {
 	return maxTime, true, nil
 }
 
-// readNumber reads the number of a start; nil: none is given.
-func readNumber(q url.Values, key string) (*uint64, error) {
+// readStartNumber reads the number of a start; nil: none.
+func readStartNumber(q url.Values, key string) (*uint64, error) {
 	if !q.Has(key) {
 		return nil, nil
 	}
@@ -55,9 +44,9 @@ func readNumber(q url.Values, key string) (*uint64, error) {
 	return &n, nil
 }
 
-// Touched are the services that were started between two snapshots, or are about to be,
-// with the numbers of these starts. What their restart policy has started is not.
-func Touched(before, after []supervisor.Snapshot) map[string]uint64 {
+// StartsBetween returns the services that were started between two snapshots, or are about to
+// be, with the numbers of these starts. Starts by a restart policy are left out.
+func StartsBetween(before, after []supervisor.Snapshot) map[string]uint64 {
 	had, out := map[string]supervisor.Snapshot{}, map[string]uint64{}
 	for _, s := range before {
 		had[s.Name] = s
@@ -68,7 +57,7 @@ func Touched(before, after []supervisor.Snapshot) map[string]uint64 {
 		case s.Start <= was.Starts:
 		case s.Start > s.Starts: // it stops first
 			out[s.Name], restarts[s.Name] = s.Start, true
-		case s.Restarts-was.Restarts < int(s.Start-was.Starts): // Restarts begins again with what is asked for
+		case s.Restarts-was.Restarts < int(s.Start-was.Starts): // Restarts is 0 again after a requested start
 			out[s.Name] = s.Start - uint64(s.Restarts)
 		}
 	}
@@ -83,9 +72,8 @@ func Touched(before, after []supervisor.Snapshot) map[string]uint64 {
 	return out
 }
 
-// awaitStarts waits until starts are over, and answers: with body once all of them
-// led to RUNNING, with 202 and body where the time is over first, and else with what
-// has failed.
+// awaitStarts waits until starts are over and answers: 200 and body if all are RUNNING, 202 and
+// body if the time is over first, else the failures.
 func (s *Server) awaitStarts(w http.ResponseWriter, r *http.Request, limit time.Duration, starts map[string]uint64, body func() any) {
 	select {
 	case s.waits <- struct{}{}:
@@ -114,20 +102,19 @@ func (s *Server) awaitStarts(w http.ResponseWriter, r *http.Request, limit time.
 	}
 	switch {
 	case len(failed) > 0:
-		fail(w, http.StatusInternalServerError, "start-failed", strings.Join(failed, "; "), hint)
+		writeError(w, http.StatusInternalServerError, "start-failed", strings.Join(failed, "; "), hint)
 	case !done:
-		answer(w, http.StatusAccepted, body())
+		writeJSON(w, http.StatusAccepted, body())
 	default:
-		answer(w, http.StatusOK, body())
+		writeJSON(w, http.StatusOK, body())
 	}
 }
 
-// awaitService answers GET of a service once a start of it is over: the one of a
-// number, or the present one.
+// awaitService answers GET of a service once a start is over: the numbered or the current one.
 func (s *Server) awaitService(w http.ResponseWriter, r *http.Request, snap supervisor.Snapshot, limit time.Duration) {
-	number, err := readNumber(r.URL.Query(), "start")
+	number, err := readStartNumber(r.URL.Query(), "start")
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", err.Error(), "")
+		badRequest(w, err)
 		return
 	}
 	if number == nil {
@@ -139,7 +126,7 @@ func (s *Server) awaitService(w http.ResponseWriter, r *http.Request, snap super
 	})
 }
 
-// AwaitStart waits for a start of a service, at most for limit. False: it is not over.
+// AwaitStart waits until a start of a service is over, at most for limit. False: it is not.
 func (c *Client) AwaitStart(ctx context.Context, name string, number uint64, limit time.Duration) (
 	snap supervisor.Snapshot, done bool, err error) {
 	q := url.Values{"start": {strconv.FormatUint(number, 10)}, "wait": {limit.String()}}
@@ -149,7 +136,7 @@ func (c *Client) AwaitStart(ctx context.Context, name string, number uint64, lim
 	}
 	defer resp.Body.Close()
 	if err := decode(resp.Body, &snap); err != nil {
-		return snap, false, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err) // it went away while it answered
+		return snap, false, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err) // the connection broke during the answer
 	}
 	return snap, resp.StatusCode != http.StatusAccepted, nil
 }

@@ -78,9 +78,9 @@ func TestTouched(t *testing.T) {
 		"nothing":              {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", run, 2, 2)}, nil},
 		"taken over meanwhile": {[]supervisor.Snapshot{snap("a", start, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 2)}, nil},
 		"started":              {[]supervisor.Snapshot{snap("a", supervisor.Fatal, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 3)}, map[string]uint64{"a": 3}},
-		"started again by its policy": {[]supervisor.Snapshot{again(snap("a", supervisor.Delayed, 2, 2), 1)},
+		"started again by its policy": {[]supervisor.Snapshot{again(snap("a", supervisor.Backoff, 2, 2), 1)},
 			[]supervisor.Snapshot{again(snap("a", start, 3, 3), 2)}, nil},
-		"started, failed, and started again by its policy": {[]supervisor.Snapshot{again(snap("a", supervisor.Delayed, 2, 2), 1)},
+		"started, failed, and started again by its policy": {[]supervisor.Snapshot{again(snap("a", supervisor.Backoff, 2, 2), 1)},
 			[]supervisor.Snapshot{again(snap("a", start, 4, 4), 1)}, map[string]uint64{"a": 3}},
 		"new, failed, and started again": {nil, []supervisor.Snapshot{again(snap("a", start, 2, 2), 1)}, map[string]uint64{"a": 1}},
 		"new":                            {nil, []supervisor.Snapshot{snap("a", start, 1, 1)}, map[string]uint64{"a": 1}},
@@ -90,10 +90,10 @@ func TestTouched(t *testing.T) {
 		"what requires it goes along": {[]supervisor.Snapshot{snap("a", run, 2, 2), snap("b", run, 7, 7, "a"), snap("c", run, 1, 1, "b"), snap("d", supervisor.Fatal, 1, 1, "a")},
 			[]supervisor.Snapshot{snap("a", stop, 2, 3), snap("b", run, 7, 7, "a"), snap("c", run, 1, 1, "b"), snap("d", supervisor.Fatal, 1, 1, "a")},
 			map[string]uint64{"a": 3, "b": 8, "c": 2}},
-		"what requires it is left alone where it was down": {[]supervisor.Snapshot{snap("a", supervisor.Delayed, 2, 2), snap("b", run, 7, 7, "a")},
+		"what requires it is left alone where it was down": {[]supervisor.Snapshot{snap("a", supervisor.Backoff, 2, 2), snap("b", run, 7, 7, "a")},
 			[]supervisor.Snapshot{snap("a", start, 3, 3), snap("b", run, 7, 7, "a")}, map[string]uint64{"a": 3}},
 	} {
-		if got := Touched(tc.before, tc.after); !maps.Equal(got, tc.want) {
+		if got := StartsBetween(tc.before, tc.after); !maps.Equal(got, tc.want) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}

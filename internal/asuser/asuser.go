@@ -5,6 +5,7 @@ package asuser
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -50,6 +51,22 @@ func parse(status procfs.Status) (Identity, error) {
 		return Identity{}, errors.New("its user or groups are missing")
 	}
 	return Identity{UID: uids[1], GID: gids[1], Groups: groups, Capabilities: caps}, nil
+}
+
+// Try calls f and, where that is not permitted, calls it again with the rights of a process:
+// root in a default container lacks CAP_SYS_PTRACE, and may not look into another user's
+// process. It is for what the kernel shows in /proc alone: at places that the process can
+// choose, Do comes first.
+func Try(pid int, f func() error) error {
+	err := f()
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	id, idErr := Of(pid)
+	if idErr != nil {
+		return err
+	}
+	return id.Do(f)
 }
 
 // Do calls f on a thread that has these rights and no others of ours, and gives its

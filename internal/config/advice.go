@@ -28,9 +28,9 @@ type foreignKey struct {
 // topKeys are about keys at the top of the file.
 var topKeys = []foreignKey{
 	{"programs apps processes service unit", serviceExample, "", true},
-	{"version", "", "the file has no version, and no keys of one's own", false},
+	{"version", "", "the file has no version, and no keys of your own", false},
 	{"networks volumes configs secrets supervisord supervisorctl unixhttpserver inethttpserver install", "",
-		"it is another program's (compose, Supervisor or systemd)", false},
+		"it belongs to another program (compose, Supervisor or systemd)", false},
 }
 
 // serviceExample is the smallest configuration.
@@ -39,7 +39,7 @@ const serviceExample = `services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`
 // serviceKeys are about keys of a service.
 var serviceKeys = []foreignKey{
 	// Sections of stoker that belong to the top.
-	{"hooks", `hooks: {ready: [{name: tell, command: ["PROGRAM"], services: [<service>]}]}`, "services says whose hook it is", true},
+	{"hooks", `hooks: {ready: [{name: tell, command: ["PROGRAM"], services: [<service>]}]}`, "services names the services of the hook", true},
 	{"jvm javaopts jvmoptions jvmopts", `jvm: {user: {options: ["-Dname=value"]}}`, "it applies to all services", true},
 	{"log loglevel", "log: {level: info}", "it is stoker's own log; a service has output", true},
 	{"labels", "labels: {NAME: VALUE}", "they belong to the whole container", true},
@@ -47,14 +47,15 @@ var serviceKeys = []foreignKey{
 	{"plugins api reload services", "<key>: {}", "it belongs to no single service", true},
 	// What is started, and when.
 	{"execstart entrypoint cmd exec program script", "command: [<command>]", "", false},
-	{"execstartpre execcondition", "hooks: {pre-start: [{name: <service>, command: [<command>], on_failure: fail, services: [<service>]}]}", "", true},
+	{"execstartpre execcondition", "hooks: {pre-start: [{name: <service>, command: [<command>], on_failure: fail, services: [<service>]}]}",
+		"", true},
 	{"execstartpost", "hooks: {started: [{name: <service>, command: [<command>], services: [<service>]}]}", "", true},
 	{"execstoppost", "hooks: {stopped: [{name: <service>, command: [<command>], services: [<service>]}]}", "", true},
 	{"startsecs", "restart: {backoff: {reset: <seconds 10s>}}", "after that time it counts as stable; ready says when it is started", false},
 	{"timeoutstartsec starttimeout", "ready: {within: <seconds 90s>}", "", false},
 	{"dependson wants bindsto requisite upholds", "requires: [<names other>]", "it is started when they are RUNNING", false},
 	{"requires after", "<key>: [<names other>]", "", false},
-	{"priority before", "after: [other]", "order is said by names, in the service that comes later", false},
+	{"priority before", "after: [other]", "name the services that start before this one", false},
 	{"type", "", "the program stays in the foreground; ready says when it is started", false},
 	{"healthcheck livenessprobe", "live: {exec: [<command>], every: 10s, timeout: 5s, failures: 3}",
 		"ready says when it is started, live that it hangs; both can ask http, tcp, exec or file", false},
@@ -72,7 +73,8 @@ var serviceKeys = []foreignKey{
 	{"stopwaitsecs stopgraceperiod timeoutstopsec stoptimeout terminationgraceperiodseconds", "stop: {timeout: <seconds 10s>}",
 		"the container's own stop.timeout must be longer", false},
 	{"execstop", "stop: {command: [<command>]}", "", false},
-	{"stopasgroup killasgroup killmode sendsigkill", "", "the signal always goes to the whole process group, and KILL to all processes of the service", false},
+	{"stopasgroup killasgroup killmode sendsigkill", "",
+		"the signal always goes to the whole process group, and KILL to all processes of the service", false},
 	// Its output.
 	{"stdoutlogfilemaxbytes stderrlogfilemaxbytes", "output: {file: {path: /var/log/app.log, size: <word 50MiB>}}", "", false},
 	{"stdoutlogfilebackups stderrlogfilebackups", "output: {file: {path: /var/log/app.log, files: <number 10>}}", "", false},
@@ -87,7 +89,7 @@ var serviceKeys = []foreignKey{
 	{"limitnofile limitnproc limitcore limitmemlock limitas limitstack limitfsize limitcpu limitdata", "rlimits: {<limit 1024>}", "", false},
 	{"oomscoreadjust", "oom_score_adj: <number 0>", "", false},
 	{"capdrop", "drop_capabilities: [<items ALL>]", "", false},
-	{"capabilityboundingset", "drop_capabilities: [NET_RAW]", "those that it loses, not those that it keeps", false},
+	{"capabilityboundingset", "drop_capabilities: [NET_RAW]", "these are dropped, not kept", false},
 	{"securityopt", "no_new_privileges: true", "", false},
 	{"memlimit memorymax memory", "cgroup: {memory: <word 512MiB>}", "", false},
 	{"cpus", "cgroup: {cpus: <word 1.5>}", "a number of CPUs", false},
@@ -95,11 +97,11 @@ var serviceKeys = []foreignKey{
 	{"ioniceschedulingclass ioschedulingclass", "ionice: <word idle>", "", false},
 	// What has no counterpart.
 	{"numprocs numprocsstart replicas scale processname", "", "write a service for each process, each with a name of its own", false},
-	{"image build containername ports expose volumes networks networkmode deploy logging hostname privileged init tty stdinopen readonly tmpfs sysctls " +
-		"capadd dns extrahosts pullpolicy platform profiles links devices shmsize pid ipc", "",
-		"it is said where the container is started; a service is a process in it", false},
-	{"pidfile remainafterexit execreload stdouteventsenabled stderreventsenabled stdoutcapturemaxbytes stderrcapturemaxbytes stdoutsyslog stderrsyslog " +
-		"serverurl notifyaccess syslogidentifier wantedby description documentation", "", "there is no counterpart, and no need of one", false},
+	{"image build containername ports expose volumes networks networkmode deploy logging hostname privileged init tty stdinopen readonly " +
+		"tmpfs sysctls capadd dns extrahosts pullpolicy platform profiles links devices shmsize pid ipc", "",
+		"it belongs to the start of the container; a service is a process in it", false},
+	{"pidfile remainafterexit execreload stdouteventsenabled stderreventsenabled stdoutcapturemaxbytes stderrcapturemaxbytes stdoutsyslog " +
+		"stderrsyslog serverurl notifyaccess syslogidentifier wantedby description documentation", "", "there is no counterpart, and none is needed", false},
 }
 
 // probeKeys are about keys of ready and live.
@@ -110,7 +112,8 @@ var probeKeys = []foreignKey{
 	{"interval period periodseconds", "every: <seconds 10s>", "", false},
 	{"timeoutseconds", "timeout: <seconds 5s>", "", false},
 	{"retries failurethreshold", "failures: <number 3>", "of live; ready has within, the time that a start may take", false},
-	{"startperiod initialdelay initialdelayseconds", "", "live begins when the service is ready; ready.within is the time that a start may take", false},
+	{"startperiod initialdelay initialdelayseconds", "",
+		"live begins when the service is ready; ready.within is the time that a start may take", false},
 }
 
 // adviseKey is the advice for a key that the section of type t at path lacks.
@@ -179,22 +182,22 @@ func (a adviser) special() (layeredyaml.Advice, bool) {
 
 // sections are how one value is written as a section, by the section's type; templates.
 var sections = map[reflect.Type]string{
-	reflect.TypeFor[Service]():               "command: [<command>]",
-	reflect.TypeFor[plugin.Action]():         "command: [<command>]",
-	reflect.TypeFor[supervisor.Restart]():    "<policy>",
-	reflect.TypeFor[supervisor.Backoff]():    "first: <seconds 1s>",
-	reflect.TypeFor[supervisor.Limit]():      "starts: <number 5>",
-	reflect.TypeFor[supervisor.Stop]():       "timeout: <seconds 8s>",
-	reflect.TypeFor[Stop]():                  "timeout: <seconds 8s>",
-	reflect.TypeFor[supervisor.Ready]():      "tcp: 127.0.0.1:<number 8080>",
-	reflect.TypeFor[supervisor.Live]():       "tcp: 127.0.0.1:<number 8080>",
-	reflect.TypeFor[supervisor.Output]():     "file: {path: <log>}",
-	reflect.TypeFor[supervisor.OutputFile](): "path: <log>",
-	reflect.TypeFor[supervisor.Cgroup]():     "memory: <word 512MiB>",
-	reflect.TypeFor[Log]():                   "level: <word info>",
-	reflect.TypeFor[tomcat.Config]():         "home: <word /usr/share/tomcat>",
-	reflect.TypeFor[Java]():                  "jar: <word /app/app.jar>",
-	reflect.TypeFor[jvm.Config]():            "user: {options: [<argument>]}",
+	reflect.TypeFor[Service]():                  "command: [<command>]",
+	reflect.TypeFor[plugin.Action]():            "command: [<command>]",
+	reflect.TypeFor[supervisor.Restart]():       "<policy>",
+	reflect.TypeFor[supervisor.BackoffConfig](): "first: <seconds 1s>",
+	reflect.TypeFor[supervisor.Limit]():         "starts: <number 5>",
+	reflect.TypeFor[supervisor.Stop]():          "timeout: <seconds 8s>",
+	reflect.TypeFor[Stop]():                     "timeout: <seconds 8s>",
+	reflect.TypeFor[supervisor.Ready]():         "tcp: 127.0.0.1:<number 8080>",
+	reflect.TypeFor[supervisor.Live]():          "tcp: 127.0.0.1:<number 8080>",
+	reflect.TypeFor[supervisor.Output]():        "file: {path: <log>}",
+	reflect.TypeFor[supervisor.OutputFile]():    "path: <log>",
+	reflect.TypeFor[supervisor.Cgroup]():        "memory: <word 512MiB>",
+	reflect.TypeFor[Log]():                      "level: <word info>",
+	reflect.TypeFor[tomcat.Config]():            "home: <word /usr/share/tomcat>",
+	reflect.TypeFor[Java]():                     "jar: <word /app/app.jar>",
+	reflect.TypeFor[jvm.Config]():               "user: {options: [<argument>]}",
 }
 
 // noLogFile matches paths that lead to the container's output.
@@ -208,7 +211,7 @@ func adviseSection(t reflect.Type, path string, v layeredyaml.Value) string {
 	a := adviser{key: layeredyaml.LastKey(path), value: v}
 	text := v.Text()
 	if m := keyWithoutBlank.FindStringSubmatch(text); m != nil && v.IsPlain() && layeredyaml.HasKey(t, m[1]) {
-		return "put a blank behind the colon: " + m[1] + ": " + word(m[2])
+		return "put a space after the colon: " + m[1] + ": " + word(m[2])
 	}
 	template := sections[t]
 	_, notSignal := proc.ParseSignal(text)

@@ -15,31 +15,48 @@ import (
 func foreignKeys() []string {
 	return []string{
 		// Supervisor
-		"startsecs: 10", "startretries: 3", "autorestart: unexpected", "autorestart: true", "autorestart: false", "exitcodes: 0,2", "exitcodes: [0, 2]",
+		"startsecs: 10", "startretries: 3", "autorestart: unexpected", "autorestart: true", "autorestart: false", "exitcodes: 0,2",
+		"exitcodes: [0, 2]",
 		"stopsignal: QUIT", "stopwaitsecs: 30", "stopasgroup: true", "killasgroup: true", "priority: 10", "numprocs: 4", "process_name: x",
-		"directory: /srv", "directory: '%(here)s'", `environment: A="1",B="2,3"`, "stdout_logfile: /var/log/x.log", "stdout_logfile: AUTO", "stdout_logfile: /dev/stdout",
-		"stdout_logfile: NONE", "stderr_logfile: /var/log/x.err", "stdout_logfile_maxbytes: 50MB", "stdout_logfile_backups: 3", "redirect_stderr: true",
+		"directory: /srv", "directory: '%(here)s'", `environment: A="1",B="2,3"`, "stdout_logfile: /var/log/x.log", "stdout_logfile: AUTO",
+		"stdout_logfile: /dev/stdout",
+		"stdout_logfile: NONE", "stderr_logfile: /var/log/x.err", "stdout_logfile_maxbytes: 50MB", "stdout_logfile_backups: 3",
+		"redirect_stderr: true",
 		"stdout_events_enabled: true", "serverurl: AUTO",
 		// compose
-		"environment: {A: '1', B: two}", "environment: [A=1, B=two words]", "environment: {DB_PASSWORD: hunter2}", "environment: {}", "env_file: .env", "env_file: [a.env, b.env]",
+		"environment: {A: '1', B: two}", "environment: [A=1, B=two words]", "environment: {DB_PASSWORD: hunter2}", "environment: {}",
+		"env_file: .env", "env_file: [a.env, b.env]",
 		"working_dir: /srv", "entrypoint: [java, -jar, app.jar]", "entrypoint: java -jar app.jar", "entrypoint: java $OPTS -jar 'a b.jar'",
-		"depends_on: [db, redis]", "depends_on: {db: {condition: service_healthy}}", "healthcheck: {test: [CMD, curl, -f, localhost], interval: 30s, timeout: 3s, retries: 5}",
-		"healthcheck: {test: [CMD-SHELL, 'curl -f localhost || exit 1'], interval: 1m}", "healthcheck: {test: curl localhost}", "stop_grace_period: 1m30s", "stop_signal: SIGINT",
-		"ulimits: {nofile: {soft: 20000, hard: 40000}, nproc: 65535}", "cap_drop: [ALL]", "group_add: [mail]", "mem_limit: 512m", "cpus: '0.5'", "image: tomcat:10",
+		"depends_on: [db, redis]", "depends_on: {db: {condition: service_healthy}}",
+		"healthcheck: {test: [CMD, curl, -f, localhost], interval: 30s, timeout: 3s, retries: 5}",
+		"healthcheck: {test: [CMD-SHELL, 'curl -f localhost || exit 1'], interval: 1m}", "healthcheck: {test: curl localhost}",
+		"stop_grace_period: 1m30s", "stop_signal: SIGINT",
+		"ulimits: {nofile: {soft: 20000, hard: 40000}, nproc: 65535}", "cap_drop: [ALL]", "group_add: [mail]", "mem_limit: 512m", "cpus: '0.5'",
+		"image: tomcat:10",
 		"ports: ['8080:8080']", "volumes: ['/data:/data']", "security_opt: ['no-new-privileges:true']", "deploy: {}",
 		// systemd
-		"ExecStart: /usr/bin/java -jar /app.jar", "ExecStartPre: -/bin/mkdir -p /run/x", "ExecStartPost: /bin/true", "ExecStop: /bin/kill -TERM $MAINPID", "ExecStopPost: rm -f /x",
-		"ExecReload: x", "Environment: A=1 B=2", "EnvironmentFile: -/etc/default/x", "WorkingDirectory: /srv", "Group: staff", "SupplementaryGroups: mail", "Restart: on-abnormal",
-		"Restart: no", "RestartSec: 5", "RestartSec: 1min", "StartLimitBurst: 3", "StartLimitIntervalSec: 60", "TimeoutStartSec: 90", "TimeoutStopSec: infinity", "KillSignal: SIGINT",
-		"KillMode: mixed", "LimitNOFILE: 65536", "LimitCORE: infinity", "OOMScoreAdjust: 100", "Type: oneshot", "Type: forking", "RemainAfterExit: true", "SuccessExitStatus: 143 SIGKILL",
-		"SuccessExitStatus: 143", "Requires: db.service", "Wants: db.service redis.service", "After: db.service", "Before: db.service", "StandardOutput: journal", "StandardOutput: append:/var/log/x.log",
-		"StandardError: 'null'", "CapabilityBoundingSet: CAP_NET_RAW", "CapabilityBoundingSet: ~CAP_NET_RAW CAP_CHOWN", "CPUQuota: 150%", "MemoryMax: 1G", "WatchdogSec: 30", "PIDFile: /run/x.pid",
+		"ExecStart: /usr/bin/java -jar /app.jar", "ExecStartPre: -/bin/mkdir -p /run/x", "ExecStartPost: /bin/true",
+		"ExecStop: /bin/kill -TERM $MAINPID", "ExecStopPost: rm -f /x",
+		"ExecReload: x", "Environment: A=1 B=2", "EnvironmentFile: -/etc/default/x", "WorkingDirectory: /srv", "Group: staff",
+		"SupplementaryGroups: mail", "Restart: on-abnormal",
+		"Restart: no", "RestartSec: 5", "RestartSec: 1min", "StartLimitBurst: 3", "StartLimitIntervalSec: 60", "TimeoutStartSec: 90",
+		"TimeoutStopSec: infinity", "KillSignal: SIGINT",
+		"KillMode: mixed", "LimitNOFILE: 65536", "LimitCORE: infinity", "OOMScoreAdjust: 100", "Type: oneshot", "Type: forking",
+		"RemainAfterExit: true", "SuccessExitStatus: 143 SIGKILL",
+		"SuccessExitStatus: 143", "Requires: db.service", "Wants: db.service redis.service", "After: db.service", "Before: db.service",
+		"StandardOutput: journal", "StandardOutput: append:/var/log/x.log",
+		"StandardError: 'null'", "CapabilityBoundingSet: CAP_NET_RAW", "CapabilityBoundingSet: ~CAP_NET_RAW CAP_CHOWN", "CPUQuota: 150%",
+		"MemoryMax: 1G", "WatchdogSec: 30", "PIDFile: /run/x.pid",
 		// Ours, in the wrong place.
-		"hooks: {ready: [{name: x, command: [y]}]}", "jvm: {user: {options: [-Xmx1g]}}", "log: {level: debug}", "log_level: debug", "labels: {a: b}", "plugins: {}", "main: a",
-		"live: {exec: [x], interval: 5s}", "live: {test: curl -f localhost}", "live: {http: 'http://h/', retries: 3}", "live: {exec: [x], start_period: 3s}", "ready: {port: 8080}", "ready: {url: 'http://h/'}",
+		"hooks: {ready: [{name: x, command: [y]}]}", "jvm: {user: {options: [-Xmx1g]}}", "log: {level: debug}", "log_level: debug",
+		"labels: {a: b}", "plugins: {}", "main: a",
+		"live: {exec: [x], interval: 5s}", "live: {test: curl -f localhost}", "live: {http: 'http://h/', retries: 3}",
+		"live: {exec: [x], start_period: 3s}", "ready: {port: 8080}", "ready: {url: 'http://h/'}",
 		// A value in the place of a section, and other forms.
-		"restart: on-failure", "restart: unless-stopped", "restart: on-failure:5", "restart: 'no'", "restart: {backoff: 5}", "restart: {limit: 3}", "stop: 10s", "stop: 10", "stop: SIGINT",
-		"ready: 'http://127.0.0.1/x'", "ready: 8080", "output: /var/log/x.log", "output: json", "output: {file: /var/log/x.log}", "cgroup: 512MiB", "env: [A=1, B=2]", "env: A=1",
+		"restart: on-failure", "restart: unless-stopped", "restart: on-failure:5", "restart: 'no'", "restart: {backoff: 5}",
+		"restart: {limit: 3}", "stop: 10s", "stop: 10", "stop: SIGINT",
+		"ready: 'http://127.0.0.1/x'", "ready: 8080", "output: /var/log/x.log", "output: json", "output: {file: /var/log/x.log}",
+		"cgroup: 512MiB", "env: [A=1, B=2]", "env: A=1",
 		"requires: db", "env_files: /etc/x.env", "secrets: [db_password]",
 	}
 }
@@ -118,9 +135,12 @@ func firstFlow(hint string) string {
 // At the top of the file, too, what a hint tells to write is right.
 func TestForeignTop(t *testing.T) {
 	var said strings.Builder
-	for _, given := range []string{"version: '3'", "program:web: {command: java -jar app.jar}", "programs: {}", "command: [x]", "ready: {tcp: 'h:1'}", "volumes: {}", "networks: {}",
-		"supervisord: {nodaemon: true}", "Service: {ExecStart: x}", "Unit: {}", "x-common: &c {}", "stop: 5s", "log: debug", "jvm: -Xmx1g", "services: {a: java -jar x.jar}",
-		"services: {a: 'java $X | tee log'}", "services: {a: [java, -jar, x.jar]}", "services: {t: {kind: tomcat, tomcat: /opt/tomcat}}", "services: {j: {kind: java, java: /app/x.jar}}"} {
+	for _, given := range []string{"version: '3'", "program:web: {command: java -jar app.jar}", "programs: {}", "command: [x]",
+		"ready: {tcp: 'h:1'}", "volumes: {}", "networks: {}",
+		"supervisord: {nodaemon: true}", "Service: {ExecStart: x}", "Unit: {}", "x-common: &c {}", "stop: 5s", "log: debug", "jvm: -Xmx1g",
+		"services: {a: java -jar x.jar}",
+		"services: {a: 'java $X | tee log'}", "services: {a: [java, -jar, x.jar]}", "services: {t: {kind: tomcat, tomcat: /opt/tomcat}}",
+		"services: {j: {kind: java, java: /app/x.jar}}"} {
 		_, err := loadText(t, given+"\n")
 		var ps layeredyaml.Problems
 		if !errors.As(err, &ps) {

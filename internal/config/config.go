@@ -1,6 +1,6 @@
-// Package config is stoker's configuration: the YAML schema, made of each
-// package's own Config, and how its layers are found, merged, checked and shown.
-// It starts nothing and applies nothing.
+// Package config is stoker's configuration: its schema, defaults and checks. The schema is
+// Config, made of the Config of each package; its field tags are those of package
+// layeredyaml. Reading, merging and showing is layeredyaml's, applying the daemon's.
 package config
 
 import (
@@ -23,16 +23,15 @@ const (
 
 // Config is the whole configuration after all layers are merged.
 type Config struct {
-	// Main names the main service, whose end decides the container's exit
-	// code; empty: the only service that is no oneshot, or the only one of kind
-	// tomcat.
+	// Main is the main service, whose end decides the container's exit code; empty: the
+	// only service that is no oneshot, or the only one of kind tomcat.
 	Main     string             `yaml:"main"`
 	Services map[string]Service `yaml:"services" change:"-"`
 	JVM      jvm.Config         `yaml:"jvm" change:"jvm"`
 	API      api.Config         `yaml:"api"`
 	Stop     Stop               `yaml:"stop"`
-	// OnFatal says what becomes of the container when any service is FATAL: stay
-	// (default) or exit. Of an essential service it always ends.
+	// OnFatal is what follows when a service is FATAL: stay (default) or exit. An
+	// essential service always ends the container.
 	OnFatal string            `yaml:"on_fatal" default:"stay" check:"oneof stay exit"`
 	Log     Log               `yaml:"log"`
 	Reload  Reload            `yaml:"reload"`
@@ -41,9 +40,9 @@ type Config struct {
 	Hooks   hooks.Config      `yaml:"hooks"`
 }
 
-// Service is one service: how it is kept running, and what it is.
+// Service is one service: how it is supervised, and its kind.
 type Service struct {
-	Kind              string `yaml:"kind" default:"process" check:"oneof process java tomcat"` // process (default), java, tomcat
+	Kind              string `yaml:"kind" default:"process" check:"oneof process java tomcat"`
 	supervisor.Config `yaml:",inline"`
 	Tomcat            tomcat.Config `yaml:"tomcat" default:"-"`
 	Java              Java          `yaml:"java"`
@@ -59,19 +58,18 @@ type Java struct {
 	Args      []string `yaml:"args" check:"literal"`      // the program's own arguments
 }
 
-// Stop is the budget of the whole shutdown.
+// Stop bounds the whole shutdown.
 type Stop struct {
-	Timeout time.Duration `yaml:"timeout" default:"8s" check:"positive"` // default 8s
+	Timeout time.Duration `yaml:"timeout" default:"8s" check:"positive"`
 }
 
 // Log is stoker's own log.
 type Log struct {
-	Level string `yaml:"level" default:"info" check:"oneof debug info warn error"` // debug, info (default), warn, error
+	Level string `yaml:"level" default:"info" check:"oneof debug info warn error"`
 }
 
-// Reload says when a changed configuration is taken over. The signal HUP always
-// does it.
+// Reload says when a changed configuration is loaded. The signal HUP always loads it.
 type Reload struct {
-	// Watch takes it over when its files have changed, too; default true.
+	// Watch loads it when its files change (default true).
 	Watch *bool `yaml:"watch" default:"true"`
 }

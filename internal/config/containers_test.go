@@ -88,7 +88,8 @@ func TestContainerExamples(t *testing.T) {
 			t.Errorf("%s runs %v", probe, got)
 		}
 	}
-	start := time.Duration(at(t, app, "startupProbe", "periodSeconds").(int)*at(t, app, "startupProbe", "failureThreshold").(int)) * time.Second
+	start := time.Duration(at(t, app, "startupProbe", "periodSeconds").(int)*at(t, app, "startupProbe",
+		"failureThreshold").(int)) * time.Second
 	if within := loaded.Config.Services["tomcat"].Ready.Within; start <= within {
 		t.Errorf("the startup probe ends after %v, and a start may take %v", start, within)
 	}

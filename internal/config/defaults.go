@@ -51,7 +51,7 @@ func WithDefaults(cfg Config) Config {
 	return cfg
 }
 
-// hookDefaults makes the lists new ones.
+// hookDefaults replaces the lists by copies with defaults.
 func hookDefaults(c *hooks.ByEvent) {
 	for _, e := range lifecycle.Events() {
 		list := slices.Clone(c.Of(e))
@@ -104,8 +104,8 @@ func probeDefaults(p *probe.Config) {
 	}
 }
 
-// mainService returns the only service that is meant to go on running, or the
-// only one of kind tomcat; empty when neither exists.
+// mainService returns the only service that is no oneshot, or the only one of kind tomcat;
+// empty if there is none.
 func mainService(services map[string]Service) string {
 	var all, lasting, tomcats []string
 	for name, s := range services {

@@ -10,38 +10,36 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
-// Action is what a changed configuration asks for.
+// Action is what a change needs.
 type Action string
 
 const (
 	// ActionAdd: the service is new.
 	ActionAdd Action = "add"
-	// ActionRemove: the service is not configured any more.
+	// ActionRemove: the service is no longer configured.
 	ActionRemove Action = "remove"
-	// ActionRestart: the service's process was started with what is no longer
-	// configured.
+	// ActionRestart: the service's process has values that are no longer configured.
 	ActionRestart Action = "restart"
-	// ActionUpdate: the values are taken over while everything runs.
+	// ActionUpdate: the values are applied while everything runs.
 	ActionUpdate Action = "update"
-	// ActionRenew: the values need a new container, and are not taken over.
+	// ActionRenew: the values need a new container, and are not applied.
 	ActionRenew Action = "renew"
 )
 
 // Change is one consequence of a new configuration.
 type Change struct {
-	// Service is its name; empty for what concerns the whole container.
+	// Service is its name; empty for a change of the container.
 	Service string `json:"service,omitempty"`
 	Action  Action `json:"action"`
-	// Fields are the paths of what changed ("services.web.env.TZ"), never the
-	// values. Those that ask for a restart come before those that do not. None
-	// for a service that was added or removed.
+	// Fields are the paths of the changed values ("services.web.env.TZ"). Those that need a
+	// restart come first. None for a service that was added or removed.
 	Fields []string `json:"fields,omitempty"`
 }
 
 // maxShownFields bounds what String prints.
 const maxShownFields = 5
 
-// String says it for people: "restart web (services.web.env.TZ changed)".
+// String is the change as "restart web (services.web.env.TZ changed)".
 func (c Change) String() string {
 	fields := strings.Join(c.Fields[:min(len(c.Fields), maxShownFields)], ", ")
 	if more := len(c.Fields) - maxShownFields; more > 0 {
@@ -58,9 +56,8 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s %s (%s changed)", c.Action, c.Service, fields)
 }
 
-// Diff returns what follows when the configuration old becomes next: first what
-// concerns the container, then the services by name, at most one Change for
-// each. It returns none when nothing changed. Either may lack its defaults.
+// Diff returns the changes from old to next: first those of the container, then those of
+// the services by name, at most one for each. Neither needs its defaults.
 func Diff(old, next Config) []Change {
 	old, next = WithDefaults(old), WithDefaults(next)
 	var out []Change
@@ -98,7 +95,7 @@ func Diff(old, next Config) []Change {
 // options.
 func serviceChange(name string, before, after Service, leaves []layeredyaml.Leaf, options []string) (Change, bool) {
 	var changed map[string][]string
-	if !reflect.DeepEqual(before, after) { // as a rule nearly all are the same
+	if !reflect.DeepEqual(before, after) { // most are equal
 		changed = layeredyaml.Differences(reflect.ValueOf(before), reflect.ValueOf(after), leaves, layeredyaml.Join("services", name))
 	}
 	causes := changed[changeRestart]
@@ -116,7 +113,7 @@ func (s Service) hasJVM() bool { return s.Kind == KindJava || s.Kind == KindTomc
 
 // What a change of a value needs: the tag change of its field, or of a section around it.
 const (
-	changeLive      = "live"      // it is taken over while everything runs; default outside of services
+	changeLive      = "live"      // none: it is applied while everything runs; default outside of services
 	changeRestart   = "restart"   // a restart of the service; default of what belongs to a service
 	changeJVM       = "jvm"       // a restart of the services of kind java and tomcat
 	changeContainer = "container" // a new container

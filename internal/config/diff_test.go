@@ -155,24 +155,33 @@ func TestDiff(t *testing.T) {
 		{"both empty", none, Config{}, ""},
 		{"an empty list is none", sample(), service("web", func(s *Service) { s.EnvFiles, s.Ready.Exec = []string{}, []string{} }), ""},
 		{"an empty map is none", sample(), service("web", func(s *Service) { s.Env, s.Rlimits = map[string]string{}, map[string]string{} }), ""},
-		{"no groups are not the user's groups", sample(), service("web", func(s *Service) { s.Groups = []string{} }), "restart web (services.web.groups changed)"},
+		{"no groups are not the user's groups", sample(), service("web", func(s *Service) { s.Groups = []string{} }),
+			"restart web (services.web.groups changed)"},
 		{"0 is not absent", sample(), service("web", func(s *Service) { s.Nice = new(int) }), "restart web (services.web.nice changed)"},
 		{"a default that is written", sample(), service("web", func(s *Service) { s.Restart.Policy = supervisor.Always }), ""},
 		{"keys", sample(), service("cat", func(s *Service) { s.Env = map[string]string{"A": "9", "C D": "secret"} }),
 			`restart cat (services.cat.env.A, services.cat.env.B, services.cat.env."C D" changed)`},
-		{"both kinds", sample(), service("web", func(s *Service) { s.Command, s.Ready.TCP = []string{"y"}, "h:1" }), "restart web (services.web.command, services.web.ready.tcp changed)"},
+		{"both kinds", sample(), service("web", func(s *Service) { s.Command, s.Ready.TCP = []string{"y"}, "h:1" }),
+			"restart web (services.web.command, services.web.ready.tcp changed)"},
 		{"many", sample(), service("web", func(s *Service) {
 			s.Env = map[string]string{"1": "", "2": "", "3": "", "4": "", "5": "", "6": "", "7": ""}
-		}), "restart web (services.web.env.1, services.web.env.2, services.web.env.3, services.web.env.4, services.web.env.5 and 2 more changed)"},
-		{"add and remove", change(func(c *Config) { delete(c.Services, "web") }), change(func(c *Config) { delete(c.Services, "cat"); c.Main = "web" }),
+		}), "restart web (services.web.env.1, services.web.env.2, services.web.env.3, services.web.env.4, services.web.env.5 and 2 more " +
+			"changed)"},
+		{"add and remove", change(func(c *Config) { delete(c.Services, "web") }), change(func(c *Config) {
+			delete(c.Services,
+				"cat")
+			c.Main = "web"
+		}),
 			"update the container (main changed)|remove cat|add web"},
 		{"all", none, sample(), "update the container (main changed)|add cat|add web"},
 		{"the container's stop is the services'", sample(), change(func(c *Config) { c.Stop.Timeout = 20 * time.Second }),
-			"update the container (stop.timeout changed)|update cat (services.cat.stop.timeout changed)|update web (services.web.stop.timeout changed)"},
+			"update the container (stop.timeout changed)|update cat (services.cat.stop.timeout changed)|update web (services.web.stop.timeout " +
+				"changed)"},
 		{"the socket", sample(), change(func(c *Config) { c.API.Socket, c.Labels = "/x", map[string]string{"a.b": "1"} }),
 			`update the container (labels."a.b" changed)|nothing until there is a new container (api.socket changed)`},
 		{"a process becomes a java", sample(), service("web", func(s *Service) { s.Kind, s.Command, s.Java.Jar = KindJava, nil, "/x.jar" }),
-			"restart web (services.web.command, services.web.java.jar, services.web.kind, services.web.restart.limit.uncounted_codes, services.web.stop.thread_dump and 1 more changed)"},
+			"restart web (services.web.command, services.web.java.jar, services.web.kind, services.web.restart.limit.uncounted_codes, " +
+				"services.web.stop.thread_dump and 1 more changed)"},
 		{"options of no JVM", none, change(func(c *Config) {
 			c.Main, c.Services, c.JVM.User = "", nil, jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Xmx1g"}}}
 		}), ""},

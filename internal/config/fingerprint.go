@@ -11,14 +11,11 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
-// Fingerprints gives one for each service: the same for two configurations of a
-// service if and only if Diff asks for no restart between them, a hash over what
-// the process was started with. It does not depend on the order of anything, is
-// the same in every process, and stays the same when a later stoker knows more
-// values that are absent here. cfg may lack its defaults.
+// Fingerprints returns a hash of each service's values that need a restart: it is equal for
+// two configurations if and only if Diff needs no restart between them. Values that a later
+// version adds, and that are absent, do not change it. cfg does not need its defaults.
 //
-// They are made of secrets too, if the configuration holds any: they are for
-// comparing, and are not to be shown.
+// The hash covers secrets of the configuration too: it must not be shown.
 func Fingerprints(cfg Config) map[string]string {
 	cfg = WithDefaults(cfg)
 	own := leavesOf[Service]()

@@ -132,7 +132,7 @@ func (v *validator) option(path, text string) {
 
 func (v *validator) remoteURL(path, text string) {
 	if err := remote.Check(text); text != "" && err != nil {
-		v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be asked: %s",
+		v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be requested: %s",
 			layeredyaml.Quote("", redact.URL(text)), err)
 	}
 }
@@ -201,7 +201,7 @@ func (v *validator) numbers(path string, list []int, low, high int, what string)
 // condition refuses one that never holds.
 func (v *validator) condition(path string, words []string) {
 	if len(words) == 0 {
-		v.Bad(path, "write a value, or a list of values", "no value is accepted: it never holds")
+		v.Bad(path, "write a value, or a list of values", "the condition has no value: it never holds")
 	}
 }
 
@@ -275,7 +275,8 @@ func ParseUmask(s string) (int, error) {
 }
 
 // methods are those of HTTP.
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete, http.MethodPatch}
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodDelete,
+	http.MethodPatch}
 
 func (v *validator) method(path, method string) {
 	switch upper := strings.ToUpper(method); {

@@ -54,7 +54,8 @@ jvm:
         headers:
           X-Token: geheim
 `
-	loaded, err := loadText(t, strings.NewReplacer("flavor:\n            - small", "flavor: small", "tier:\n                - gold", "tier: gold").Replace(text))
+	loaded, err := loadText(t, strings.NewReplacer("flavor:\n            - small", "flavor: small", "tier:\n                - gold",
+		"tier: gold").Replace(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,13 +94,13 @@ func TestSourcesThatAreWrong(t *testing.T) {
 	for _, tc := range []struct{ jvm, want string }{
 		{`user: {files: [{when: {env: {A: b}}}]}`, "jvm.user.files[0].file: is missing"},
 		{`user: {files: [{file: /x, when: {envs: {A: b}}}]}`, `jvm.user.files[0].when.envs: unknown key (did you mean "env"?)`},
-		{`user: {files: [{file: /x, when: {env: {A: []}}}]}`, "jvm.user.files[0].when.env.A: no value is accepted"},
-		{`user: {files: [{file: /x, when: {flavor: []}}]}`, "jvm.user.files[0].when.flavor: no value is accepted"},
+		{`user: {files: [{file: /x, when: {env: {A: []}}}]}`, "jvm.user.files[0].when.env.A: the condition has no value"},
+		{`user: {files: [{file: /x, when: {flavor: []}}]}`, "jvm.user.files[0].when.flavor: the condition has no value"},
 		{`user: {files: [{file: /x, when: {not: {env: {"": b}}}}]}`, "a key is empty"},
 		{`user: {files: [{file: /x, when: "env.A == b"}]}`, "jvm.user.files[0].when: is text, not a section of keys"},
 		{`user: {files: [{fil: /x}]}`, "jvm.user.files[0].fil: unknown key"},
 		{`user: {files: [[/x]]}`, "jvm.user.files[0]: is a list"},
-		{`user: {urls: ["ftp://me:geheim@x/"]}`, `jvm.user.urls[0].url: "ftp://***@x/" cannot be asked: a URL begins with`},
+		{`user: {urls: ["ftp://me:geheim@x/"]}`, `jvm.user.urls[0].url: "ftp://***@x/" cannot be requested: a URL begins with`},
 		{`user: {urls: ["http://x/${A B}"]}`, "a variable is written ${NAME}"},
 		{`user: {urls: [{url: "http://x/", every: 10ms}]}`, "jvm.user.urls[0].every: 10ms is less than 1s"},
 		{`user: {urls: [{url: "http://x/", timeout: 0s}]}`, "jvm.user.urls[0].timeout: 0s is not above 0"},
@@ -109,7 +110,8 @@ func TestSourcesThatAreWrong(t *testing.T) {
 		{`apply: restarts`, `jvm.apply: "restarts" is not one of report, restart (did you mean "restart"?)`},
 	} {
 		_, err := loadText(t, "services: {app: {kind: java, java: {jar: /x.jar}}}\njvm: {"+tc.jvm+"}\n")
-		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "geheim") || strings.Count(err.Error(), "\n") > 0 {
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "geheim") || strings.Count(err.Error(),
+			"\n") > 0 {
 			t.Errorf("%s: %v, want %q", tc.jvm, err, tc.want)
 		}
 	}

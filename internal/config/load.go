@@ -16,26 +16,25 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// DefaultFile is read when no other file is named. It may be absent.
+// DefaultFile is the file if no other is named. It may be absent.
 const DefaultFile = "/etc/stoker/stoker.yaml"
 
-// EnvFile is the variable that names the file where no flag does.
+// EnvFile is the variable that names the file if no flag does.
 const EnvFile = "STOKER_CONFIG"
 
 // Options say what to load. The zero Options load DefaultFile, its conf.d and
 // nothing else.
 type Options struct {
-	// File was named by the user: it must exist. Empty: STOKER_CONFIG, then
-	// Default.
+	// File must exist. Empty: that of STOKER_CONFIG, then Default.
 	File string
-	// Default takes DefaultFile's place; it may be absent.
+	// Default replaces DefaultFile; it may be absent.
 	Default string
 	// Environ is the environment as os.Environ gives it.
 	Environ []string
-	// Assume are "path=value" settings below every file, for what was found
-	// on the machine rather than configured ("services.tomcat.kind=tomcat").
+	// Assume are "path=value" settings below every file, for what was found on the machine
+	// ("services.tomcat.kind=tomcat").
 	Assume []string
-	// Set are the "path=value" settings of the command line. They win over all.
+	// Set are the "path=value" settings of the command line, above all other layers.
 	Set []string
 }
 
@@ -45,7 +44,7 @@ type Loaded struct {
 	Config Config `json:"config"`
 	// Warnings do not keep the configuration from being used.
 	Warnings layeredyaml.Problems `json:"warnings,omitempty"`
-	// Files are the files that were read, in the order of rising precedence.
+	// Files are the files that were read, in rising precedence.
 	Files []string `json:"files,omitempty"`
 	// Origins has an entry for every value that was set.
 	Origins layeredyaml.Origins `json:"origins,omitempty"`
@@ -53,7 +52,7 @@ type Loaded struct {
 
 // schema is that of the configuration.
 var schema = layeredyaml.Schema{
-	Type: reflect.TypeFor[Config](), EnvPrefix: "STOKER_", ReservedEnv: reservedEnv, NewMapKey: newMapKey,
+	Type: reflect.TypeFor[Config](), Example: serviceExample, ExampleSetting: "stop.timeout=20s", EnvPrefix: "STOKER_", ReservedEnv: reservedEnv, NewMapKey: newMapKey,
 	AdviseKey: adviseKey, AdviseSection: adviseSection,
 }
 
@@ -138,7 +137,8 @@ func EnvPath(service, name string) string { return layeredyaml.Join(ServicePath(
 func (l *Loaded) Show(w io.Writer, origin bool) error {
 	cfg := l.Config
 	cfg.Services = maps.Clone(cfg.Services)
-	if _, set := l.Origins["jvm"]; !set && cfg.JVM.Apply == jvm.ApplyReport && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)), Service.hasJVM) {
+	if _, set := l.Origins["jvm"]; !set && cfg.JVM.Apply == jvm.ApplyReport && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)),
+		Service.hasJVM) {
 		cfg.JVM.Apply = ""
 	}
 	for name, s := range cfg.Services {
@@ -150,8 +150,8 @@ func (l *Loaded) Show(w io.Writer, origin bool) error {
 	return layeredyaml.Show(w, cfg, l.Origins, origin)
 }
 
-// lookup returns the last value of a variable, as the system's getenv would
-// for a process that is started with this environment by Go.
+// lookup returns the last value of a variable, which is the one that a process started by
+// Go has.
 func lookup(environ []string, name string) string {
 	value := ""
 	for _, kv := range environ {

@@ -80,7 +80,8 @@ func TestNoConfigurationAtAll(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	file := write(t, map[string]string{
-		"stoker.yaml":            "services:\n  web:\n    command: [a, b]\n    user: one\n    dir: /one\n    env: {A: '1', B: '1'}\n    umask: 0027\nstop:\n  timeout: 1s\nlabels: {v: 1.10}\n",
+		"stoker.yaml": "services:\n  web:\n    command: [a, b]\n    user: one\n    dir: /one\n    env: {A: '1', B: '1'}\n    " +
+			"umask: 0027\nstop:\n  timeout: 1s\nlabels: {v: 1.10}\n",
 		"conf.d/10-a.yaml":       "services:\n  web: {command: [c], env: {B: '2'}, user: two}\nstop:\n",
 		"conf.d/9-b.yaml":        "\xef\xbb\xbfservices: {web: {user: three}}\n",
 		"conf.d/.hidden.yaml":    "broken: [",
@@ -97,7 +98,8 @@ func TestLayers(t *testing.T) {
 			"STOKER_STOP_TIMEOUT=28s", "STOKER_LOG_LEVEL=", "STOKER_LABELS_V=2.0", "STOKER_LABELS_APPID=7", "STOKER_SERVICES_WEB_ENV_New=x",
 			"STOKER_MAIN=web", "STOKER_SOCKET=/x", "STOKER_CONFIG=/absent", "STOKER_PORT=tcp://1", "STOKER_SERVICE_HOST=1", "STOKER_STOP_TIMOUT=1s",
 			"STOKER_SERVICES_NONE_USER=x", "OTHER=1"},
-		Set: []string{"stop.timeout=9s", "services.web.restart.backoff.first=0s", `services."my-app".ready.status=[200, 204]`, "services.web.essential=true"},
+		Set: []string{"stop.timeout=9s", "services.web.restart.backoff.first=0s", `services."my-app".ready.status=[200, 204]`,
+			"services.web.essential=true"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -155,17 +157,21 @@ func TestFiles(t *testing.T) {
 		{"folder", Options{File: dir}, "not a regular file"},
 		{"pipe", Options{File: dir + "/fifo"}, "not a regular file"},
 		{"huge", Options{File: huge}, "more than 1048576 bytes"},
-		{"slow syntax error", Options{File: write(t, map[string]string{"stoker.yaml": strings.Repeat("[", 9900) + strings.Repeat("\n[", 400)})}, "cannot read YAML"},
+		{"slow syntax error", Options{File: write(t, map[string]string{"stoker.yaml": strings.Repeat("[", 9900) + strings.Repeat("\n[", 400)})},
+			"cannot read YAML"},
 		{"bad flag", Options{File: good, Set: []string{"stop.timeot=1s"}}, `did you mean "timeout"?`},
 		{"no value", Options{File: good, Set: []string{"stop.timeout"}}, "write PATH=VALUE"},
 		{"section", Options{File: good, Set: []string{"stop=1s"}}, "names a section"},
 		{"below a value", Options{File: good, Set: []string{"main.x=1s"}}, "is a value"},
-		{"bad duration", Options{File: good, Environ: []string{"STOKER_STOP_TIMEOUT=28"}}, `env STOKER_STOP_TIMEOUT: stop.timeout: "28" needs a unit (write 28s)`},
+		{"bad duration", Options{File: good, Environ: []string{"STOKER_STOP_TIMEOUT=28"}},
+			`env STOKER_STOP_TIMEOUT: stop.timeout: "28" needs a unit (write 28s)`},
 		{"not UTF-8", Options{File: good, Environ: []string{"STOKER_MAIN=\xff"}}, "is not UTF-8"},
 		{"list", Options{File: good, Set: []string{"services.a.command=x y"}}, `is text, not a list`},
-		{"assumed", Options{Default: "/none", Assume: []string{"services.tomcat.kind=tomcat"}, Environ: []string{"STOKER_SERVICES_TOMCAT_USER=app"}}, ""},
+		{"assumed", Options{Default: "/none", Assume: []string{"services.tomcat.kind=tomcat"},
+			Environ: []string{"STOKER_SERVICES_TOMCAT_USER=app"}}, ""},
 		{"ambiguous", Options{File: good, Set: []string{"stop.timeout=1s"}, Environ: []string{"STOKER_SERVICES_A_B_USER=x"},
-			Assume: []string{"services.a-b.command=[x]", "services.a_b.command=[x]"}}, "more than one setting: services.a-b.user, services.a_b.user"},
+			Assume: []string{"services.a-b.command=[x]", "services.a_b.command=[x]"}},
+			"more than one setting: services.a-b.user, services.a_b.user"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,7 +184,8 @@ func TestFiles(t *testing.T) {
 }
 
 func TestUnreadableFileSilencesAbsence(t *testing.T) {
-	file := write(t, map[string]string{"stoker.yaml": "main: web\nlog: {level: loud}\n", "conf.d/a.yaml": "services: [", "conf.d/b.yaml": "x: 1\n"})
+	file := write(t, map[string]string{"stoker.yaml": "main: web\nlog: {level: loud}\n", "conf.d/a.yaml": "services: [",
+		"conf.d/b.yaml": "x: 1\n"})
 	_, err := Load(Options{File: file})
 	var ps layeredyaml.Problems
 	if !errors.As(err, &ps) || len(ps) != 3 {
@@ -190,7 +197,8 @@ func TestUnreadableFileSilencesAbsence(t *testing.T) {
 }
 
 func TestShowHidesSecrets(t *testing.T) {
-	file := write(t, map[string]string{"stoker.yaml": "services:\n  a:\n    command: [x, --password, hunter2, -Djavax.net.ssl.keyStorePassword=hunter2]\n" +
+	file := write(t, map[string]string{"stoker.yaml": "services:\n  a:\n    command: [x, --password, hunter2, " +
+		"-Djavax.net.ssl.keyStorePassword=hunter2]\n" +
 		"    env: {DB_PASSWORD: hunter2, api_token: hunter2, PLAIN: seen}\n    ready: {http: 'http://me:hunter2@h/'}\n"})
 	l, err := Load(Options{File: file})
 	if err != nil {

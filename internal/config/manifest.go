@@ -14,7 +14,9 @@ import (
 )
 
 // manifestSchema is that of a plugin.yaml.
-var manifestSchema = layeredyaml.Schema{Type: reflect.TypeFor[plugin.Manifest](), AdviseSection: adviseSection}
+var manifestSchema = layeredyaml.Schema{
+	Type: reflect.TypeFor[plugin.Manifest](), Example: "{name: NAME, version: 1.0}", AdviseSection: adviseSection,
+}
 
 // LoadManifest reads a plugin.yaml. Its error is layeredyaml.Problems, with everything
 // that is wrong. The manifest then is what could be read; nil: nothing could.
@@ -62,7 +64,7 @@ func (v *manifestValidator) check() {
 	case name == "":
 		v.Missing("name", "", "a plugin needs a name: that of its folder")
 	case !plugin.ValidName(name):
-		v.Bad("name", "", "%s is no name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
+		v.Bad("name", "", "%s is not a plugin name: use small letters, digits, _ . and -", layeredyaml.Quote("", name))
 	}
 	if v.m.Version == "" {
 		v.Missing("version", "", "a plugin needs a version, such as 1.0")

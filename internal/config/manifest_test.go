@@ -29,7 +29,8 @@ params:
 jvm: {layer: enforced}
 hooks:
   ready:
-    - {name: register, url: "http://registry/${label.appid:-none}", body: "{\"port\": ${params.port}, \"pid\": ${STOKER_PID}}", on_failure: retry 3}
+    - {name: register, url: "http://registry/${label.appid:-none}",
+       body: "{\"port\": ${params.port}, \"pid\": ${STOKER_PID}}", on_failure: retry 3}
     - {file: 50-more, timeout: 5s}
   pre-stop:
     - {name: last, command: ["${plugin_dir}/bin/dump", "${params.port}"], env: {TOKEN: "${params.token}"}}
@@ -50,7 +51,8 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Version != "1.10" || m.Required == nil || !*m.Required || *m.Enabled || m.JVM.Layer != "enforced" || *m.Params["port"].Default != "6300" ||
+	if m.Version != "1.10" || m.Required == nil || !*m.Required || *m.Enabled || m.JVM.Layer != "enforced" ||
+		*m.Params["port"].Default != "6300" ||
 		m.Hooks.Of(lifecycle.Ready)[1].Timeout != 5*time.Second || len(m.Hooks.Of(lifecycle.PreStop)[0].Command) != 2 {
 		t.Errorf("%+v", m)
 	}
@@ -66,11 +68,13 @@ func TestManifestProblems(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"", "p.yaml: name: a plugin needs a name"},
 		{"name: a\nversion: 1\nparms: {}", `p.yaml:3:1: parms: unknown key (did you mean "params"?)`},
-		{"name: Big\nversion: 1", `p.yaml:1:7: name: "Big" is no name of a plugin`},
+		{"name: Big\nversion: 1", `p.yaml:1:7: name: "Big" is not a plugin name`},
 		{"name: a", "p.yaml: version: a plugin needs a version"},
 		{"name: a\nversion: 1\nrequires: {stoker: soon}", `p.yaml:3:20: requires.stoker: "soon" is no version`},
-		{"name: a\nversion: 1\njvm: {layer: users}", `p.yaml:3:14: jvm.layer: "users" is not one of default, user, enforced (did you mean "user"?)`},
-		{"name: a\nversion: 1\nparams:\n  port: {type: prt}", `p.yaml:4:16: params.port.type: "prt" is not one of string, int, bool, port, duration, path, url, enum (did you mean "port"?)`},
+		{"name: a\nversion: 1\njvm: {layer: users}",
+			`p.yaml:3:14: jvm.layer: "users" is not one of default, user, enforced (did you mean "user"?)`},
+		{"name: a\nversion: 1\nparams:\n  port: {type: prt}",
+			`p.yaml:4:16: params.port.type: "prt" is not one of string, int, bool, port, duration, path, url, enum (did you mean "port"?)`},
 		{"name: a\nversion: 1\nparams:\n  port: {type: port, default: 0}", `p.yaml:4:31: params.port.default: 0 is not a port`},
 		{"name: a\nversion: 1\nparams:\n  a-b: {}", `params.a-b: "a-b" cannot be the name of a parameter`},
 		{"name: a\nversion: 1\nparams: {a: {}, A: {}}", `params.a: its variable is that of A too`},
@@ -79,9 +83,10 @@ func TestManifestProblems(t *testing.T) {
 		{"name: a\nversion: 1\nactions: {x: {command: [a], service: all}}", `actions.x.service: "all" is not one of main, none`},
 		{"name: a\nversion: 1\nactions: {x: {command: [a], timeout: 0s}}", `actions.x.timeout: 0s is not above 0`},
 		{"name: a\nversion: 1\nhooks: {redy: []}", `hooks.redy: unknown key (did you mean "ready"?)`},
-		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x, command: [\"${FOO}\"]}", "p.yaml:5:27: hooks.ready[0].command[0]: \"${FOO}\" is no reference"},
+		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x, command: [\"${FOO}\"]}",
+			"p.yaml:5:27: hooks.ready[0].command[0]: \"${FOO}\" is no reference"},
 		{"name: a\nversion: 1\nhooks:\n  ready:\n    - {name: x}", "p.yaml:5:7: hooks.ready[0]: a hook needs a command, a url or a file"},
-		{"name: a\nversion: 1\nwhen: {env: {X: []}}", "when.env.X: no value is accepted"},
+		{"name: a\nversion: 1\nwhen: {env: {X: []}}", "when.env.X: the condition has no value"},
 		{"name: a\nversion: 1\nname: b", "name: is set twice"},
 		{"[a]", "p.yaml:1:1: is a list, not a section of keys"},
 	} {

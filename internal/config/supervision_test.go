@@ -43,16 +43,22 @@ func TestWarnings(t *testing.T) {
 		{"drain", "{a: {command: [x], stop: {drain: 3s}}}", "services.a.stop.drain: 3s of drain and 6s of timeout are more than"},
 		{"drain that fits", "{a: {command: [x], stop: {drain: 3s, timeout: 5s}}}", ""},
 		{"long stop", "{a: {command: [x], stop: {timeout: 9s}}}", "services.a.stop.timeout: 9s is more than"},
-		{"requires what ends for good", "{a: {command: [x], requires: [b]}, b: {command: [x], restart: {policy: never}}}\nmain: a", "services.a.requires[0]: b is not started again"},
-		{"requires a oneshot that is tried once", "{a: {command: [x], requires: [b]}, b: {command: [x], oneshot: true, restart: {policy: never}}}", ""},
+		{"requires what ends for good", "{a: {command: [x], requires: [b]}, b: {command: [x], restart: {policy: never}}}\nmain: a",
+			"services.a.requires[0]: b is not started again"},
+		{"requires a oneshot that is tried once",
+			"{a: {command: [x], requires: [b]}, b: {command: [x], oneshot: true, restart: {policy: never}}}", ""},
 		{"after what ends for good", "{a: {command: [x], after: [b]}, b: {command: [x], restart: {policy: never}}}\nmain: a", ""},
 		{"readiness of a oneshot", "{a: {command: [x], oneshot: true, ready: {tcp: 'h:1'}}}", "services.a.ready: a oneshot has no readiness"},
 		{"KILL is success", "{a: {command: [x], success_signals: [SIGKILL, INT]}}", "services.a.success_signals[0]: the kernel sends KILL"},
 		{"the main service is no oneshot", "{a: {command: [x], oneshot: true}, b: {command: [x]}}", ""},
-		{"no hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x]}], ready: [{name: x, command: [x], timeout: 1h, on_failure: fail}]}", ""},
-		{"a hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x], timeout: 9s}]}", "hooks.exit[0].timeout: 9s is more than the whole shutdown has, stop.timeout 8s"},
-		{"hooks that are too long together", "{a: {command: [x]}}\nhooks: {pre-stop: [{name: x, command: [x]}, {name: y, command: [x]}, {name: z, command: [x]}]}", "hooks.pre-stop: the hooks may take 12s one after the other in a stop"},
-		{"a failure that fails nothing", "{a: {command: [x]}}\nhooks: {exited: [{name: x, command: [x], on_failure: 'retry 2, fail'}]}", "hooks.exited[0].on_failure: fail means nothing here"},
+		{"no hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x]}], ready: [{name: x, command: [x], timeout: " +
+			"1h, on_failure: fail}]}", ""},
+		{"a hook that is too long", "{a: {command: [x]}}\nhooks: {exit: [{name: x, command: [x], timeout: 9s}]}",
+			"hooks.exit[0].timeout: 9s is more than the whole shutdown may take, stop.timeout 8s"},
+		{"hooks that are too long together", "{a: {command: [x]}}\nhooks: {pre-stop: [{name: x, command: [x]}, {name: y, command: [x]}, " +
+			"{name: z, command: [x]}]}", "hooks.pre-stop: the hooks may take 12s one after the other during a stop"},
+		{"a failure that fails nothing", "{a: {command: [x]}}\nhooks: {exited: [{name: x, command: [x], on_failure: 'retry 2, fail'}]}",
+			"hooks.exited[0].on_failure: fail has no effect"},
 		{"no main service", "{a: {command: [x]}, b: {command: [x]}}", "main: no main service among 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -95,7 +101,8 @@ services:
 		"STOKER_SERVICES_WEB_ENV_FILES=[/c]", "STOKER_SERVICES_WEB_RLIMITS_CORE=unlimited", "STOKER_SERVICES_WEB_SECRETS_Db_Pass=/run/b",
 		"STOKER_SERVICES_WEB_LIVE_HEADERS_X_REQUEST_ID=7", "STOKER_SERVICES_WEB_NICE=-5", "STOKER_SERVICES_WEB_OUTPUT_FILE_FILES=3",
 		"STOKER_RELOAD_WATCH=true",
-	}, Set: []string{"services.web.live.headers.X-Other=a.b", "services.web.oom_score_adj=0", "services.web.live.timeout=1s", "services.web.cgroup.cpus=2"}})
+	}, Set: []string{"services.web.live.headers.X-Other=a.b", "services.web.oom_score_adj=0", "services.web.live.timeout=1s",
+		"services.web.cgroup.cpus=2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +111,16 @@ services:
 	}
 	web, db := l.Config.Services["web"], l.Config.Services["db"]
 	for i, c := range []struct{ got, want any }{
-		{web.EnvFiles, []string{"/c"}}, {len(web.Env), 0}, {web.Groups, []string{}}, {db.Groups, []string(nil)}, {*web.Nice, -5}, {*web.OOMScoreAdj, 0},
-		{web.Rlimits, map[string]string{"nofile": "1024:4096", "core": "unlimited"}}, {web.Secrets, map[string]string{"A": "/run/a", "Db_Pass": "/run/b"}},
-		{web.Live.HTTP.Headers["X-Request-Id"], "7"}, {web.Live.HTTP.Headers["X-Other"], "a.b"}, {web.Live.Timeout, time.Second}, {web.Live.Every, 10 * time.Second},
-		{web.Live.Then, supervisor.LiveRestart}, {web.Live.Failures, 3}, {web.Live.Successes, 1}, {web.Ready.HTTP.Method, "GET"}, {db.Ready.HTTP.Method, ""},
-		{web.Restart.Policy, supervisor.Always}, {db.Restart.Policy, supervisor.OnFailure}, {db.Live, supervisor.Live{}}, {db.Output.Keep, "256KiB"},
+		{web.EnvFiles, []string{"/c"}}, {len(web.Env), 0}, {web.Groups, []string{}}, {db.Groups, []string(nil)}, {*web.Nice, -5},
+		{*web.OOMScoreAdj, 0},
+		{web.Rlimits, map[string]string{"nofile": "1024:4096", "core": "unlimited"}}, {web.Secrets, map[string]string{"A": "/run/a",
+			"Db_Pass": "/run/b"}},
+		{web.Live.HTTP.Headers["X-Request-Id"], "7"}, {web.Live.HTTP.Headers["X-Other"], "a.b"}, {web.Live.Timeout, time.Second},
+		{web.Live.Every, 10 * time.Second},
+		{web.Live.Then, supervisor.LiveRestart}, {web.Live.Failures, 3}, {web.Live.Successes, 1}, {web.Ready.HTTP.Method, "GET"},
+		{db.Ready.HTTP.Method, ""},
+		{web.Restart.Policy, supervisor.Always}, {db.Restart.Policy, supervisor.OnFailure}, {db.Live, supervisor.Live{}}, {db.Output.Keep,
+			"256KiB"},
 		{web.Output.File, supervisor.OutputFile{Path: "/var/log/web.log", Size: "10MiB", Every: 24 * time.Hour, Files: 3, Total: "1GiB"}},
 		{db.Output.File, supervisor.OutputFile{}}, {web.Cgroup.CPUs, 2.0}, {*l.Config.Reload.Watch, true}, {l.Config.Main, "web"},
 	} {
@@ -145,7 +157,8 @@ func TestAVariableOfAKeyThatIsThereTwice(t *testing.T) {
 }
 
 func TestSecretsAreNotRepeated(t *testing.T) {
-	for _, yaml := range []string{"secrets: {A: hunter2}", "live: {http: 'http://h/', headers: {Authorization: \"hunter2\\n\"}}", "secrets: {TOKEN: [hunter2]}"} {
+	for _, yaml := range []string{"secrets: {A: hunter2}", "live: {http: 'http://h/', headers: {Authorization: \"hunter2\\n\"}}",
+		"secrets: {TOKEN: [hunter2]}"} {
 		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {web: {command: [x], " + yaml + "}}\n"})})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got %v", yaml, err)
@@ -256,15 +269,18 @@ func TestOutputFileThatIsNone(t *testing.T) {
 	}
 	const streams = "the output goes to the container's own stdout and stderr anyway"
 	for path, want := range map[string]string{
-		"/dev/stdout": streams, "/dev/stderr": streams, "/proc/self/fd/1": streams, "/proc/1/fd/2": streams, "/dev/fd/1": streams, "/dev/null": "output.format: none",
-		dir: "is a directory", dir + "/fifo": "is a FIFO", dir + "/socket": "is a socket", dir + "/link": "is a symbolic link",
+		"/dev/stdout": streams, "/dev/stderr": streams, "/proc/self/fd/1": streams, "/proc/1/fd/2": streams, "/dev/fd/1": streams,
+		"/dev/null": "output.format: none",
+		dir:         "is a directory", dir + "/fifo": "is a FIFO", dir + "/socket": "is a socket", dir + "/link": "is a symbolic link",
 		dir + "/file": "", dir + "/new": "", "/no/folder/yet/x.log": "",
 	} {
-		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services:\n  a: {command: [x], output: {file: {path: " + path + "}}}\n"})})
+		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services:\n  a: {command: [x], output: {file: {path: " +
+			"" + path + "}}}\n"})})
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%s: %v", path, err)
-		case want != "" && (err == nil || !strings.Contains(err.Error(), "services.a.output.file.path: ") || !strings.Contains(err.Error(), want)):
+		case want != "" && (err == nil || !strings.Contains(err.Error(), "services.a.output.file.path: ") || !strings.Contains(err.Error(),
+			want)):
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
@@ -276,7 +292,8 @@ func TestOutputFilesOfManyServices(t *testing.T) {
 		"  b: {command: [x], output: {file: {path: /l/x.3}}}\n" +
 		"  c: {command: [x], output: {file: {path: /l/x.4}}}\n" +
 		"  d: {command: [x], output: {file: {path: /l/../l/x.4}}}\n"})})
-	if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(), "services.b.output.file.path: a full file of service a gets this name") ||
+	if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(),
+		"services.b.output.file.path: a full file of service a gets this name") ||
 		!strings.Contains(err.Error(), "services.d.output.file.path: service c writes this file too") {
 		t.Errorf("got %v", err)
 	}

@@ -11,9 +11,9 @@ import (
 // validator checks values that have the right types.
 type validator struct {
 	layeredyaml.Checker
-	raw     Config          // as it was set: tells a 0 that was asked for from an absent one
+	raw     Config          // without defaults: a 0 that is set differs from an absent one
 	cfg     Config          // with defaults
-	environ map[string]bool // names of our own environment, as far as it is known
+	environ map[string]bool // names of the environment, as far as it is known
 }
 
 func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {
@@ -55,11 +55,11 @@ func (v *validator) stop() {
 		path := ServicePath(name, "stop")
 		switch {
 		case own.Drain > 0 && own.Drain+own.Timeout > budget:
-			v.Warn(layeredyaml.Join(path, "drain"), "raise stop.timeout of the whole, and the container's grace above that",
-				"%s of drain and %s of timeout are more than the whole shutdown has, stop.timeout %s", own.Drain, own.Timeout, budget)
+			v.Warn(layeredyaml.Join(path, "drain"), "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s of drain and %s of timeout are more than the whole shutdown may take, stop.timeout %s", own.Drain, own.Timeout, budget)
 		case own.Timeout > budget:
-			v.Warn(layeredyaml.Join(path, "timeout"), "raise stop.timeout of the whole, and the container's grace above that",
-				"%s is more than the whole shutdown has, stop.timeout %s", own.Timeout, budget)
+			v.Warn(layeredyaml.Join(path, "timeout"), "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s is more than the whole shutdown may take, stop.timeout %s", own.Timeout, budget)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
-// env checks the names and the references of variables. secrets are those whose values
-// may not be put into others; script says of a variable that $NAME is read in it.
+// env checks the names and the references of variables. References to secrets are refused;
+// script reports whether a shell evaluates $NAME in a variable.
 func (v *validator) env(path string, env, secrets map[string]string, script func(name string) bool) {
 	needs := map[string][]string{}
 	_, errs := reference.Env(env, func(key, name string) (string, bool) {
@@ -27,18 +27,17 @@ func (v *validator) env(path string, env, secrets map[string]string, script func
 		}
 		for _, name := range needs[key] {
 			if _, secret := secrets[name]; secret {
-				v.Bad(at, "have the application read both", "refers to the secret %s, whose value is put into no other variable", name)
+				v.Bad(at, "have the application read both", "refers to the secret %s: secrets are not put into other variables", name)
 			}
 		}
 		if !script(key) {
-			v.misreferred(at, key, env)
+			v.literalReferences(at, key, env)
 		}
 	}
 }
 
-// misreferred warns of what looks like a reference in a value that may have some, and is
-// none; literal is about values that have none.
-func (v *validator) misreferred(at, key string, env map[string]string) {
+// literalReferences warns of what looks like a reference and is literal.
+func (v *validator) literalReferences(at, key string, env map[string]string) {
 	if !strings.Contains(env[key], "$") {
 		return
 	}
@@ -48,7 +47,7 @@ func (v *validator) misreferred(at, key string, env map[string]string) {
 		if strings.HasPrefix(m[0], "$$") || !other && !v.environ[name] {
 			continue
 		}
-		v.Warn(at, "write ${"+name+"}", "$%s stays as it stands: no shell reads it", name)
+		v.Warn(at, "write ${"+name+"}", "$%s is taken literally: no shell reads it", name)
 	}
 	pieces, err := reference.Split(env[key])
 	if err != nil {
@@ -61,7 +60,7 @@ func (v *validator) misreferred(at, key string, env map[string]string) {
 			v.Warn(at, "write another line for it", "${%s} ends at its first }: references do not nest", layeredyaml.Shorten(printable.Line(p.Text)))
 		}
 		if p.Ref && !known && !strings.Contains(p.Text, ".") && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*[-:=+?#%^,/@!]`).MatchString(p.Text) {
-			v.Warn(at, "write $${ if that is what you want", "${%s} stays as it stands: there are ${NAME} and ${NAME:-TEXT}",
+			v.Warn(at, "write $${ if that is what you want", "${%s} is taken literally: only ${NAME} and ${NAME:-TEXT} are references",
 				layeredyaml.Shorten(printable.Line(p.Text)))
 		}
 	}

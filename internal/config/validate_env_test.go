@@ -18,12 +18,12 @@ func TestReferencesInEnv(t *testing.T) {
 		{`"a.b": "${"`, `stoker.yaml:6:14: services.web.env."a.b": a ${ in it is not closed`, ""},
 		{"A: \"${B}\"\n      B: \"${A}\"", "refer to each other", ""},
 		{`A: "u:${DB_PASSWORD}@h"`, "services.web.env.A: refers to the secret DB_PASSWORD", ""},
-		{`PATH: "/opt/bin:$PATH"`, "", "stoker.yaml:6:13: services.web.env.PATH: $PATH stays as it stands: no shell reads it (write ${PATH})"},
-		{"A: \"$B/x\"\n      B: \"1\"", "", "services.web.env.A: $B stays as it stands"},
+		{`PATH: "/opt/bin:$PATH"`, "", "stoker.yaml:6:13: services.web.env.PATH: $PATH is taken literally: no shell reads it (write ${PATH})"},
+		{"A: \"$B/x\"\n      B: \"1\"", "", "services.web.env.A: $B is taken literally"},
 		{`A: "$$PATH $${PATH} pa$$word pa$word $1 $(PATH)"`, "", ""},
-		{`A: "${PATH%%:*}"`, "", "${PATH%%:*} stays as it stands"},
+		{`A: "${PATH%%:*}"`, "", "${PATH%%:*} is taken literally"},
 		{`A: "${PATH:-${HOME}/bin}"`, "", "services.web.env.A: ${PATH:-${HOME} ends at its first }: references do not nest"},
-		{`A: "${PATH-x}"`, "", "${PATH-x} stays as it stands"},
+		{`A: "${PATH-x}"`, "", "${PATH-x} is taken literally"},
 		{`A: "${user.home} ${catalina.base} ${my-app.dir}"`, "", ""},
 	} {
 		for _, layer := range []string{"service", "hook"} {
@@ -32,7 +32,8 @@ func TestReferencesInEnv(t *testing.T) {
 				if strings.Contains(c.problem, "secret") {
 					continue
 				}
-				text = "services: {web: {command: [/bin/true]}}\nhooks:\n  ready:\n  - name: x\n    command: [/bin/true]\n    env:\n      " + c.env + "\n"
+				text = "services: {web: {command: [/bin/true]}}\nhooks:\n  ready:\n  - name: x\n    command: [/bin/true]\n    env:\n      " +
+					"" + c.env + "\n"
 				c.problem = strings.NewReplacer("stoker.yaml:6:", "stoker.yaml:7:", "services.web", "hooks.ready[0]").Replace(c.problem)
 				c.warning = strings.NewReplacer("stoker.yaml:6:", "stoker.yaml:7:", "services.web", "hooks.ready[0]").Replace(c.warning)
 			}
@@ -48,7 +49,8 @@ func TestReferencesInEnv(t *testing.T) {
 			for _, w := range loaded.Warnings {
 				warning += w.String()
 			}
-			if (problem == "") != (c.problem == "") || !strings.Contains(problem, c.problem) || (warning == "") != (c.warning == "") || !strings.Contains(warning, c.warning) {
+			if (problem == "") != (c.problem == "") || !strings.Contains(problem, c.problem) || (warning == "") != (c.warning == "") ||
+				!strings.Contains(warning, c.warning) {
 				t.Errorf("%s, %s: problem %q, warning %q", layer, c.env, problem, warning)
 			}
 		}

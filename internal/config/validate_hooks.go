@@ -25,7 +25,7 @@ func (v *validator) hooks() {
 	}
 }
 
-// hookNames wants the names of one event to differ.
+// hookNames refuses duplicate names of one event.
 func (v *validator) hookNames(list string, all []hooks.Hook) {
 	first, files := map[string]string{}, map[string]string{}
 	for k, h := range all {
@@ -49,7 +49,7 @@ func (v *validator) hookNames(list string, all []hooks.Hook) {
 	}
 }
 
-// hook checks one.
+// hook checks what the tags of its fields cannot say.
 func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookKind(path, h)
 	v.hookRequest(path, h)
@@ -59,18 +59,19 @@ func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.env(layeredyaml.Join(path, "env"), h.Env, nil, func(string) bool { return false })
 }
 
-// hookEnd wants one of the two ends, and an event that tells of one.
+// hookEnd checks a condition on the end of a service, which only some events have.
 func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
 	switch at := layeredyaml.Join(path, "end"); {
 	case end == "":
 	case end != hooks.EndExpected && end != hooks.EndUnexpected:
-		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is no kind of end", layeredyaml.Quote("", end))
+		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is not an end of a service",
+			layeredyaml.Quote("", end))
 	case e != lifecycle.Exited && e != lifecycle.Stopped:
-		v.Bad(at, "remove it", "only exited and stopped tell whether an end was expected, %s does not", e)
+		v.Bad(at, "remove it", "only exited and stopped know whether an end was expected, not %s does not", e)
 	}
 }
 
-// hookKind wants exactly one of the three.
+// hookKind checks that exactly one kind is set.
 func (v *validator) hookKind(path string, h hooks.Hook) {
 	var set []string
 	for key, given := range map[string]bool{"command": len(h.Command) > 0, "file": h.File != "", "url": h.URL != ""} {
@@ -94,10 +95,11 @@ func (v *validator) hookKind(path string, h hooks.Hook) {
 // hookRequest checks what belongs to a URL.
 func (v *validator) hookRequest(path string, h hooks.Hook) {
 	if h.URL == "" {
-		given := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "body": h.Body != "", "status": len(h.Status) > 0, "ca_file": h.CAFile != ""}
+		given := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "body": h.Body != "", "status": len(h.Status) > 0,
+			"ca_file": h.CAFile != ""}
 		for _, key := range slices.Sorted(maps.Keys(given)) {
 			if given[key] {
-				v.Missing(layeredyaml.Join(path, key), "set url", "nothing is asked: url is not set")
+				v.Missing(layeredyaml.Join(path, key), "set url", "no request is made: url is not set")
 			}
 		}
 		return
@@ -111,14 +113,14 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 		v.Bad(layeredyaml.Join(path, "body"), "", "%s", err)
 	}
 	if h.RunAs != "" {
-		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself asks a url")
+		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself sends the request")
 	}
 }
 
-// hookServices wants services that exist, and an event that has any.
+// hookServices checks that the services exist, and that the event belongs to a service.
 func (v *validator) hookServices(path string, e lifecycle.Event, names []string) {
 	if len(names) > 0 && !e.OfService() {
-		v.Bad(path, "remove it", "%s is no event of a service", e)
+		v.Bad(path, "remove it", "%s is not an event of a service", e)
 		return
 	}
 	for i, name := range names {
@@ -126,18 +128,18 @@ func (v *validator) hookServices(path string, e lifecycle.Event, names []string)
 	}
 }
 
-// hookPolicy checks the form, and that it means something.
+// hookPolicy checks on_failure.
 func (v *validator) hookPolicy(path string, e lifecycle.Event, text string) {
 	p, err := hooks.ParsePolicy(text)
 	switch {
 	case err != nil:
 		v.Bad(path, `write ignore, fail, "retry 3" or "retry 3, fail"`, "%s", err)
 	case p.Fail && !e.CanFail():
-		v.Warn(path, "remove it", "fail means nothing here: nothing waits for %s that could fail", e)
+		v.Warn(path, "remove it", "fail has no effect: nothing waits for %s that could fail", e)
 	}
 }
 
-// hookTimes warns of parts that together exceed the whole.
+// hookTimes warns of hooks that together exceed stop.timeout.
 func (v *validator) hookTimes(list string, e lifecycle.Event) {
 	budget := v.cfg.Stop.Timeout
 	var sum time.Duration
@@ -146,13 +148,15 @@ func (v *validator) hookTimes(list string, e lifecycle.Event) {
 			sum += min(h.Timeout, time.Duration(h.Share*float64(budget)))
 		}
 	}
-	for k, h := range v.raw.Hooks.Of(e) { // a default is cut without a word
+	for k, h := range v.raw.Hooks.Of(e) { // a default is cut silently
 		if at := layeredyaml.Join(layeredyaml.Index(list, k), "timeout"); h.Timeout > budget && budget > 0 {
-			v.Warn(at, "raise stop.timeout of the whole, and the container's grace above that", "%s is more than the whole shutdown has, stop.timeout %s", h.Timeout, budget)
+			v.Warn(at, "raise the top-level stop.timeout, and the container's grace period above it",
+				"%s is more than the whole shutdown may take, stop.timeout %s", h.Timeout, budget)
 			return
 		}
 	}
 	if sum > budget && budget > 0 {
-		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout", "the hooks may take %s one after the other in a stop, and the whole shutdown has %s", sum, budget)
+		v.Warn(list, "give them shorter timeouts or shares, or raise stop.timeout",
+			"the hooks may take %s one after the other during a stop, and the whole shutdown may take %s", sum, budget)
 	}
 }

@@ -15,7 +15,7 @@ func (v *validator) jvm() {
 	}
 }
 
-// flavors checks what was bought, and the profiles that it may name.
+// flavors checks the flavor and the profiles.
 func (v *validator) flavors() {
 	const flavor, list = "jvm.flavor", "jvm.flavors"
 	is := v.raw.JVM.Flavor

@@ -25,7 +25,8 @@ jvm:
       collector: Parallel
     - {name: large, memory: 8GiB}
 `
-	l, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": file}), Environ: []string{"STOKER_JVM_RULES_OUT_OF_MEMORY=false", "STOKER_JVM_FLAVOR_NAME=large"}})
+	l, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": file}), Environ: []string{"STOKER_JVM_RULES_OUT_OF_MEMORY=false",
+		"STOKER_JVM_FLAVOR_NAME=large"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,10 +35,12 @@ jvm:
 		t.Errorf("got %+v", got)
 	}
 	m := got.Flavors[0].Match
-	if !slices.Equal(m.Labels["tier"], jvm.StringList{"bronze"}) || !slices.Equal(m.Env["ENV"], jvm.StringList{"fat", "uat"}) || m.Memory.Below != "2GiB" || m.CPUs.AtLeast != 0.5 {
+	if !slices.Equal(m.Labels["tier"], jvm.StringList{"bronze"}) || !slices.Equal(m.Env["ENV"], jvm.StringList{"fat", "uat"}) ||
+		m.Memory.Below != "2GiB" || m.CPUs.AtLeast != 0.5 {
 		t.Errorf("got %+v", m)
 	}
-	if r := got.Rules; r.CodeCache == nil || *r.CodeCache || r.Stacks == nil || !*r.Stacks || r.OutOfMemory == nil || *r.OutOfMemory || r.Heap != nil {
+	if r := got.Rules; r.CodeCache == nil || *r.CodeCache || r.Stacks == nil || !*r.Stacks || r.OutOfMemory == nil || *r.OutOfMemory ||
+		r.Heap != nil {
 		t.Errorf("got %+v", r)
 	}
 	if p, err := got.Policy(jvm.Container{}); err != nil || p.Profile == nil || p.Profile.Memory != "8GiB" {
@@ -73,16 +76,20 @@ func TestFlavorsAndRulesAreChecked(t *testing.T) {
 
 // Every size is read by one rule.
 func TestSizes(t *testing.T) {
-	for _, key := range []string{"services: {a: {command: [x], output: {keep: SIZE}}}", "services: {a: {command: [x], output: {file: {path: /x, size: SIZE}}}}",
-		"services: {a: {command: [x], output: {file: {path: /x, size: 1k, total: SIZE}}}}", "services: {a: {command: [x], cgroup: {memory: SIZE}}}",
-		"jvm: {reserve: SIZE}", "jvm: {flavor: {memory: SIZE}}", "jvm: {flavors: [{name: a, memory: SIZE}]}", "jvm: {flavors: [{name: a, off_heap_min: SIZE}]}",
+	for _, key := range []string{"services: {a: {command: [x], output: {keep: SIZE}}}",
+		"services: {a: {command: [x], output: {file: {path: /x, size: SIZE}}}}",
+		"services: {a: {command: [x], output: {file: {path: /x, size: 1k, total: SIZE}}}}",
+		"services: {a: {command: [x], cgroup: {memory: SIZE}}}",
+		"jvm: {reserve: SIZE}", "jvm: {flavor: {memory: SIZE}}", "jvm: {flavors: [{name: a, memory: SIZE}]}",
+		"jvm: {flavors: [{name: a, off_heap_min: SIZE}]}",
 		"jvm: {flavors: [{name: a, match: {memory: {below: SIZE}}}]}"} {
 		for _, size := range []string{"10MB", "10M", "10m", "10mb", "10Mi", "10MiB", "10485760"} {
 			if l, err := loadText(t, strings.ReplaceAll(key, "SIZE", size)+"\n"); err != nil || len(l.Warnings) > 0 {
 				t.Errorf("%s with %s: %v %v", key, size, err, l.Warnings)
 			}
 		}
-		for size, want := range map[string]string{"1.5MB": `cannot read size "1.5MB": write 1536KiB`, "lots": `cannot read size "lots": use a whole number`} {
+		for size, want := range map[string]string{"1.5MB": `cannot read size "1.5MB": write 1536KiB`,
+			"lots": `cannot read size "lots": use a whole number`} {
 			if _, err := loadText(t, strings.ReplaceAll(key, "SIZE", size)+"\n"); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s with %s: %v, want %q", key, size, err, want)
 			}

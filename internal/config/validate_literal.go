@@ -10,15 +10,14 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// A shell would put a variable's value in the place of these; here they stay as they
-// are. $NAME counts only where it is all of an option's value or begins it: elsewhere
-// it may be meant, as in a program of awk.
+// What a shell would expand, and stoker does not. $NAME only if it is or begins the value
+// of an option: elsewhere it may be meant, as in a program of awk.
 const (
 	braced   = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
 	unbraced = `^(?:-[^$]*=)?\$[A-Z_][A-Z0-9_]*(?:$|[/:])`
 )
 
-// variableIn is what of a text a shell would have expanded; empty: nothing.
+// variableIn returns the first variable that a shell would expand; empty: none.
 func variableIn(text string) string {
 	if !strings.Contains(text, "$") {
 		return "" // mostly, and the expressions are large
@@ -32,14 +31,14 @@ func variableIn(text string) string {
 	return ""
 }
 
-// literal warns of a value in which nothing is expanded though it looks so.
+// literal warns of a variable in a text in which nothing is expanded.
 func (v *validator) literal(at, text string) {
 	if name := variableIn(text); name != "" {
-		v.Warn(at, notExpanded(at), "%s stays as it is: nothing is expanded here", layeredyaml.Quote("", name))
+		v.Warn(at, notExpanded(at), "%s is taken literally: nothing is expanded here", layeredyaml.Quote("", name))
 	}
 }
 
-// notExpanded is what to do instead of a reference to a variable.
+// notExpanded is the hint for a variable where nothing is expanded.
 func notExpanded(at string) string {
 	for strings.HasSuffix(at, "]") {
 		at = at[:strings.LastIndexByte(at, '[')]
@@ -47,8 +46,7 @@ func notExpanded(at string) string {
 	return "write the value itself, or set it by the variable " + schema.Variable(at)
 }
 
-// orNotExpanded is the hint for a refused value: another one where it refers to a
-// variable.
+// orNotExpanded is hint, or that for a variable if the text has one.
 func orNotExpanded(at, text, hint string) string {
 	if variableIn(text) != "" {
 		return "nothing is expanded here: " + notExpanded(at)
@@ -56,7 +54,7 @@ func orNotExpanded(at, text, hint string) string {
 	return hint
 }
 
-// arguments is literal for a command. What a shell gets as its script is the shell's.
+// arguments is literal for a command. The script of a shell is not checked.
 func (v *validator) arguments(at string, argv []string) {
 	shell := false
 	for i, arg := range argv {
@@ -65,14 +63,15 @@ func (v *validator) arguments(at string, argv []string) {
 		}
 		shell = shell || slices.Contains([]string{"sh", "bash", "dash", "ash", "ksh", "zsh"}, path.Base(arg))
 		if name := variableIn(arg); name != "" {
-			v.Warn(layeredyaml.Index(at, i), "write "+layeredyaml.LastKey(at)+": ["+layeredyaml.QuoteList([]string{"sh", "-c", "exec " + shellLine(argv)})+"]",
-				"%s stays as it is: a command is given to no shell", layeredyaml.Quote("", name))
+			v.Warn(layeredyaml.Index(at, i), "write "+layeredyaml.LastKey(at)+": ["+layeredyaml.QuoteList([]string{"sh", "-c",
+				"exec " + shellLine(argv)})+"]",
+				"%s is taken literally: no shell runs the command", layeredyaml.Quote("", name))
 			return
 		}
 	}
 }
 
-// shellLine is a command as a line for a shell, in which its variables are expanded.
+// shellLine renders a command for a shell that expands its variables.
 func shellLine(argv []string) string {
 	words := redact.Args(argv)
 	for i, w := range words {

@@ -63,14 +63,17 @@ func TestLiteral(t *testing.T) {
 	}
 	golden(t, "testdata/literal.golden", said.String())
 
-	for _, service := range []string{`command: [sh, -c, 'exec java -jar "${APP_HOME}/app.jar"']`, `command: [/bin/bash, -euc, 'echo $X ${Y}', "$0"]`, `command: [env, sh, -c, "$X"]`,
-		`command: [awk, '{print $NF}']`, `command: [grep, 'x$']`, `command: [x, '$', '${}', '$1', '${1}', 'a$B']`, `command: [x], env: {A: "${B}"}`, `command: [x], ready: {log: '^${X}$'}`,
+	for _, service := range []string{`command: [sh, -c, 'exec java -jar "${APP_HOME}/app.jar"']`,
+		`command: [/bin/bash, -euc, 'echo $X ${Y}', "$0"]`, `command: [env, sh, -c, "$X"]`,
+		`command: [awk, '{print $NF}']`, `command: [grep, 'x$']`, `command: [x, '$', '${}', '$1', '${1}', 'a$B']`,
+		`command: [x], env: {A: "${B}"}`, `command: [x], ready: {log: '^${X}$'}`,
 		javaService, tomcatService} {
 		if l, err := loadText(t, "services: {a: {"+service+"}}\n"); err != nil || len(l.Warnings) > 0 {
 			t.Errorf("%s: %v %v", service, err, l.Warnings)
 		}
 	}
-	l, err := loadText(t, "services: {a: {command: [x]}}\nhooks: {ready: [{name: x, command: [curl, '${URL}']}, {name: y, url: 'http://h/${URL}'}]}\n")
+	l, err := loadText(t, "services: {a: {command: [x]}}\nhooks: {ready: [{name: x, command: [curl, '${URL}']}, {name: y, url: "+
+		"'http://h/${URL}'}]}\n")
 	if err != nil || len(l.Warnings) != 1 || l.Warnings[0].Hint != `write command: ["sh", "-c", "exec curl \"${URL}\""]` {
 		t.Errorf("a hook: %v %v", err, l.Warnings)
 	}

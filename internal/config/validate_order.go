@@ -10,21 +10,21 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// edge is one line of the order of services: from needs, or starts after, to.
+// edge is a dependency between services.
 type edge struct {
 	from, to string
 	path     string // of the name in the list
 	verb     string // "requires", "is after"
 }
 
-// order checks requires and after: that they name services, and that there is a
-// first one.
+// order checks that requires and after name services, and have no cycle.
 func (v *validator) order() {
 	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	edges := map[string][]edge{}
 	for _, name := range names {
 		s, at := v.raw.Services[name], layeredyaml.Join("services", name)
-		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"), "is after", s.After)...)
+		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"),
+			"is after", s.After)...)
 		for _, e := range all {
 			if v.edge(e) {
 				edges[name] = append(edges[name], e)
@@ -36,7 +36,7 @@ func (v *validator) order() {
 		for i, e := range cycle {
 			steps[i] = fmt.Sprintf("%s %s %s%s", e.from, e.verb, e.to, v.Where(e.path))
 		}
-		v.Bad(cycle[0].path, "take one of these away", "the services wait for each other: %s", strings.Join(steps, ", "))
+		v.Bad(cycle[0].path, "remove one of these", "the services wait for each other: %s", strings.Join(steps, ", "))
 	}
 }
 
@@ -48,7 +48,7 @@ func edgesOf(from, path, verb string, names []string) []edge {
 	return out
 }
 
-// edge is true for one between two services that exist.
+// edge checks one dependency; false: it is wrong.
 func (v *validator) edge(e edge) bool {
 	if e.to == e.from {
 		v.Bad(e.path, "remove it", "the service %s itself", e.verb)
@@ -66,11 +66,10 @@ func (v *validator) edge(e edge) bool {
 	return true
 }
 
-// cycles finds a shortest cycle through each service that is in one. Each is
-// told once.
+// cycles finds a shortest cycle through each service that is in one.
 func cycles(names []string, edges map[string][]edge) [][]edge {
 	var out [][]edge
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for _, name := range names {
 		cycle := shortestCycle(name, edges)
 		steps := make([]string, len(cycle))
@@ -78,8 +77,8 @@ func cycles(names []string, edges map[string][]edge) [][]edge {
 			steps[i] = e.path
 		}
 		slices.Sort(steps)
-		if key := strings.Join(steps, " "); key != "" && !told[key] {
-			told[key] = true
+		if key := strings.Join(steps, " "); key != "" && !reported[key] {
+			reported[key] = true
 			out = append(out, cycle)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 
 func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > logs.MaxKeep {
-		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("", raw.Keep), logs.MaxKeep>>20)
+		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("",
+			raw.Keep), logs.MaxKeep>>20)
 	}
 
 	file := layeredyaml.Join(at, "file")
@@ -31,14 +32,15 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 		full, _ = jvm.ParseMemory(cfg.File.Size) // the default's
 	}
 	if total, ok := v.size(layeredyaml.Join(file, "total"), raw.File.Total); ok && total < full {
-		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total, cfg.File.Size)
+		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total,
+			cfg.File.Size)
 	}
 	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.AlreadyReported(name) {
 		v.Missing(name, "set output.file.path", "no file is written without it")
 	}
 }
 
-// notAFileHint says how the output gets to what is no file.
+// notAFileHint is the hint for a path that is not an ordinary file.
 func notAFileHint(path string) string {
 	if path == os.DevNull {
 		return "remove output.file, and set output.format: none to have the output nowhere but in `stoker logs`"
@@ -51,8 +53,8 @@ func notAFileHint(path string) string {
 	return "name a file in a folder of its own, such as /var/log/app/out.log"
 }
 
-// outputFiles refuses two services that write one file, also by the names that
-// full files get.
+// outputFiles refuses two services that write the same file, including the names of rotated
+// files.
 func (v *validator) outputFiles() {
 	writers := map[string]string{} // cleaned path -> service
 	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {

@@ -8,13 +8,12 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
-// plugins checks how plugins are used. Whether there are such plugins, and what their
-// parameters may be, is only known where they are.
+// plugins checks the names of plugins and parameters. Which ones exist is not known here.
 func (v *validator) plugins() {
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
 		path := layeredyaml.Join("plugins.enabled", name)
 		if !plugin.ValidName(name) {
-			v.Bad(path, "", "%s cannot be the name of a plugin: it has small letters, digits, _ . and -", layeredyaml.Quote("", name))
+			v.Bad(path, "", "%s is not a plugin name: use small letters, digits, _ . and -", layeredyaml.Quote("", name))
 		}
 		for _, param := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled[name].Set)) {
 			if at := layeredyaml.Join(path, "set", param); !plugin.ValidParamName(param) {

@@ -69,7 +69,7 @@ func (v *validator) headers(path string, headers map[string]string) {
 	}
 }
 
-// validToken is what RFC 9110 calls one: the form of methods and header names.
+// validToken reports whether s is a token of RFC 9110, as methods and header names are.
 func validToken(s string) bool {
 	for _, c := range s {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
@@ -102,8 +102,7 @@ func (v *validator) regexp(path, text string) {
 	}
 }
 
-// program refuses a command without a program. That there may be none at all is
-// for the caller to say.
+// program refuses a command whose program is empty; no command at all is absent.
 func (v *validator) program(path string, argv []string) {
 	if len(argv) > 0 && argv[0] == "" {
 		v.Bad(layeredyaml.Index(path, 0), "", "the program's name is empty")

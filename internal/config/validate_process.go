@@ -9,7 +9,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
-// process checks what a service's process is started with.
+// process checks the environment and the limits of a service's process.
 func (v *validator) process(path string, s Service) {
 	v.env(layeredyaml.Join(path, "env"), s.Env, s.Secrets, func(name string) bool {
 		return s.Kind == KindTomcat && tomcat.Evaluates(name)
@@ -21,8 +21,8 @@ func (v *validator) process(path string, s Service) {
 	}
 }
 
-// secrets are files. What is no path may be the secret itself, written there by
-// mistake: it is not repeated.
+// secrets checks the paths of secret files. A value that is no path is not repeated: it may
+// be the secret itself.
 func (v *validator) secrets(path string, s Service) {
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		at, env := layeredyaml.Join(path, "secrets", name), layeredyaml.Join(path, "env", name)

@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// AllServices means all of them where a command takes names.
+// AllServices means every service in a command.
 const AllServices = "all"
 
 // maxServiceName bounds a service's name, in bytes.
@@ -36,14 +36,15 @@ func (v *validator) services() {
 }
 
 func (v *validator) serviceName(path, name string) {
-	const rule = "a name has small letters, digits, _ . -, and begins with a letter or digit"
+	const rule = "use small letters, digits, _ . -, and begin with a letter or digit"
 	switch {
 	case len(name) > maxServiceName:
 		v.Bad(path, "", "the name has %d bytes, and %d are allowed", len(name), maxServiceName)
-	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || strings.ContainsAny(name[:min(1, len(name))], "_.-") || name == "":
+	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" || strings.ContainsAny(name[:min(1, len(name))], "_.-") ||
+		name == "":
 		v.Bad(path, rule, "%s is not a service name", layeredyaml.Quote("", name))
 	case name == AllServices:
-		v.Bad(path, "give it another name", "%s is no name for a service: commands mean every service by it", layeredyaml.Quote("", name))
+		v.Bad(path, "give it another name", "%s is reserved: commands use it for all services", layeredyaml.Quote("", name))
 	}
 }
 
@@ -90,7 +91,8 @@ func (v *validator) java(path string, j Java) {
 func (v *validator) tomcat(path string, t tomcat.Config) {
 	for i, context := range t.Contexts {
 		if context != "" && !strings.HasPrefix(context, "/") {
-			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "contexts"), i), `write "/`+printable.Line(layeredyaml.Shorten(context))+`"`, "%s is not a context path",
+			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "contexts"), i), `write "/`+printable.Line(layeredyaml.Shorten(context))+`"`,
+				"%s is not a context path",
 				layeredyaml.Quote("", context))
 		}
 	}
@@ -111,25 +113,25 @@ func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 	}
 }
 
-// successSignals checks which deadly signals count as success.
+// successSignals checks the signals whose deadly effect is a success.
 func (v *validator) successSignals(path string, s Service) {
 	for i, name := range s.SuccessSignals {
 		at := layeredyaml.Index(layeredyaml.Join(path, "success_signals"), i)
 		if sig, ok := v.signal(at, name); ok && sig == syscall.SIGKILL {
-			v.Warn(at, "", "the kernel sends KILL to a process that needs too much memory: that counts as success then")
+			v.Warn(at, "", "the kernel sends KILL to a process that is out of memory: that would count as success")
 		}
 	}
 }
 
-// oneshot refuses what does not go with a service that ends.
+// oneshot refuses what contradicts oneshot.
 func (v *validator) oneshot(path string, s Service) {
 	if !s.Oneshot {
 		return
 	}
 	if s.Kind == KindTomcat {
-		v.Bad(layeredyaml.Join(path, "oneshot"), "remove it", "a Tomcat does not do its work and end")
+		v.Bad(layeredyaml.Join(path, "oneshot"), "remove it", "a Tomcat does not end by itself")
 	}
 	if s.Restart.Policy == supervisor.Always {
-		v.Bad(layeredyaml.Join(path, "restart", "policy"), "write on-failure or never", "a oneshot that is always started again is never done")
+		v.Bad(layeredyaml.Join(path, "restart", "policy"), "write on-failure or never", "a oneshot with the policy always is never done")
 	}
 }

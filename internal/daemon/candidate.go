@@ -48,7 +48,7 @@ func (u *upgrades) Versions() api.Versions {
 	v := api.Versions{Supervisor: api.Program{Version: u.version, Protocol: proc.Protocol, Pid: os.Getpid(), Path: i.Path},
 		Init: api.Program{Version: i.Version, Protocol: i.Protocol, Pid: i.Pid}, Upgrades: i.Upgrades}
 	if i.Failed != "" || i.Why != "" {
-		v.Fallback = &api.Undone{Version: i.Failed, Reason: i.Why}
+		v.Fallback = &api.Rollback{Version: i.Failed, Reason: i.Why}
 	}
 	return v
 }

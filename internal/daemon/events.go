@@ -41,7 +41,7 @@ func (j *journal) plugin(name, state, reason string) {
 }
 
 // reloaded is what a reload came to; one that changed nothing is no event.
-func (j *journal) reloaded(by string, done api.Reloaded, err error) {
+func (j *journal) reloaded(by string, done api.ReloadResult, err error) {
 	e := events.Event{Kind: events.KindConfig, By: by, Changes: done.Changes, State: "in force"}
 	switch {
 	case err != nil:

@@ -50,9 +50,9 @@ func TestEventsAreAppended(t *testing.T) {
 	j.hooks(o, []hooks.Outcome{{Hook: "tell", OK: true, Tries: 1, Took: time.Hour}})
 	j.plugin("jacoco", "failed", "Address already in use")
 	j.plugin("jacoco", "active", "")
-	j.reloaded("SIGHUP", api.Reloaded{}, nil)
-	j.reloaded("SIGHUP", api.Reloaded{Changes: []string{"add a", "restart b"}}, nil)
-	j.reloaded("SIGHUP", api.Reloaded{}, errors.New("cannot accept it"))
+	j.reloaded("SIGHUP", api.ReloadResult{}, nil)
+	j.reloaded("SIGHUP", api.ReloadResult{Changes: []string{"add a", "restart b"}}, nil)
+	j.reloaded("SIGHUP", api.ReloadResult{}, errors.New("cannot accept it"))
 	j.stopping("a stop was asked for", 7999*time.Millisecond)
 
 	var out strings.Builder

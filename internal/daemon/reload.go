@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -28,9 +27,8 @@ type daemon struct {
 	// journal of the container's events.
 	journal *journal
 	// hooks run what belongs to the stages.
-	hooks *hookRunner
-	// plugins are those of the services; nil: the command of run has none.
-	plugins *plugin.Set
+	hooks   *hookRunner
+	plugins pluginManager
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
@@ -57,38 +55,49 @@ func (d *daemon) inForce() *plan { return d.current.Load() }
 // begin takes the configuration that an earlier supervisor of this container had
 // in force, or that of the files.
 func (d *daemon) begin(rec *proc.Recovered) error {
-	var err error
-	if fds := rec.Files[configItem]; len(fds) == 1 {
-		if d.loaded, err = readConfig(fds[0]); err != nil {
-			d.log.Error("cannot read the kept configuration; reading the files again", "error", err)
-			d.loaded = nil
-		}
+	kept := new(config.Loaded)
+	found, err := rec.TakeJSON(configItem, kept)
+	switch {
+	case err != nil:
+		d.log.Error("cannot read the kept configuration; reading the files again", "error", err)
+	case found:
+		kept.Config = config.WithDefaults(kept.Config) // a supervisor of another version may have kept it
+		d.loaded = kept
 	}
 	if d.loaded == nil {
 		var found string
 		if d.loaded, found, err = d.read(); err != nil {
 			return err
 		}
-		if err = d.program.RefuseSecond(d.opts, d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
+		if err = d.rejectSecond(d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
 			return err
 		}
 		if found != "" {
 			d.log.Info("no service is configured; running the Tomcat of the image", "found", found)
 		}
 		d.logWarnings()
-		if err = keepConfig(d.m, d.loaded); err != nil {
+		if err = d.keepConfig(d.loaded); err != nil {
 			d.log.Error("a new supervisor will have to read the files again", "error", err)
 		}
 	}
 	if len(d.opts.Command) == 0 || d.opts.WithServices {
-		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
-		d.plugins.Configure(d.loaded.Config.Plugins, factsOf(d.loaded.Config))
+		d.plugins.set = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
+		d.plugins.set.Configure(d.loaded.Config.Plugins, factsOf(d.loaded.Config))
 	}
-	plan, err := newPlan(d.m, d.log, d.opts, d.loaded, nil, d.plugins, d.hooks)
+	plan, err := newPlan(d.m, d.log, d.opts, d.loaded, nil, d.plugins.set, d.hooks)
 	if err != nil {
 		return err
 	}
 	d.setPlan(plan)
+	return nil
+}
+
+// keepConfig puts the configuration into the fd store: files that were broken in the
+// meantime must not keep a new supervisor from looking after what runs.
+func (d *daemon) keepConfig(loaded *config.Loaded) error {
+	if err := d.m.FDStore().PutJSON(configItem, loaded); err != nil {
+		return fmt.Errorf("cannot keep the configuration: %w", err)
+	}
 	return nil
 }
 
@@ -121,9 +130,9 @@ func (d *daemon) sources() config.Options {
 	return config.Options{File: d.opts.File, Set: d.opts.Set, Environ: os.Environ()}
 }
 
-// reload reads the files again and applies what has changed. What is wrong with
+// Reload reads the files again and applies what has changed. What is wrong with
 // them is an error, kept until they are repaired, and changes nothing.
-func (d *daemon) reload(by string, dryRun bool) (api.Reloaded, error) {
+func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	done, err := d.reloadLocked(by, dryRun)
@@ -133,9 +142,9 @@ func (d *daemon) reload(by string, dryRun bool) (api.Reloaded, error) {
 	return done, err
 }
 
-// reloadLocked is reload; d.mu is held.
-func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
-	done := api.Reloaded{DryRun: dryRun, Changes: []string{}}
+// reloadLocked is Reload; d.mu is held.
+func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
+	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
 	loaded, plan, err := d.next()
 	if err != nil {
 		if !dryRun {
@@ -166,18 +175,18 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.Reloaded, error) {
 		return done, nil
 	}
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
-	settled := d.expectRestarts(by)
+	settled := d.plugins.expectRestarts(by)
 	defer settled()
 	// In the bag first: who takes over from here on comes to the same end.
-	if err := keepConfig(d.m, loaded); err != nil {
+	if err := d.keepConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
-	followPlugins := d.configurePlugins(loaded) // before a service starts anew
-	d.hooks.setPlan(plan)                       // as well
+	followPlugins := d.plugins.configurePlugins(loaded) // before a service starts anew
+	d.hooks.setPlan(plan)                               // as well
 	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
-		d.configurePlugins(d.loaded)
+		d.plugins.configurePlugins(d.loaded)
 		d.hooks.setPlan(d.inForce())
-		return done, errors.Join(err, keepConfig(d.m, d.loaded))
+		return done, errors.Join(err, d.keepConfig(d.loaded))
 	}
 	d.loaded = loaded
 	d.setPlan(plan)
@@ -204,13 +213,13 @@ func (d *daemon) next() (*config.Loaded, *plan, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.inForce(), d.plugins, d.hooks)
+	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.inForce(), d.plugins.set, d.hooks)
 	return loaded, plan, err
 }
 
 // reloadAndLog is a reload whose result goes to the log.
 func (d *daemon) reloadAndLog(by string) {
-	done, err := d.reload(by, false)
+	done, err := d.Reload(by, false)
 	switch {
 	case err != nil:
 		d.log.Error("the configuration is refused; the one before stays in force", "asked_by", by, "error", err)
@@ -219,8 +228,8 @@ func (d *daemon) reloadAndLog(by string) {
 	}
 }
 
-// problemText is why the files are not in force; empty: they are.
-func (d *daemon) problemText() string {
+// ConfigProblem is why the files are not in force; empty: they are.
+func (d *daemon) ConfigProblem() string {
 	if p := d.problem.Load(); p != nil {
 		return *p
 	}
@@ -235,7 +244,7 @@ const byWatch = "a change of the files"
 func (d *daemon) watch(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
-	d.finishRestarts(ctx)
+	d.plugins.finishRestarts(ctx)
 	d.rewatch()
 	d.followSources()
 	watched := d.unwatch != nil
@@ -243,7 +252,7 @@ func (d *daemon) watch(ctx context.Context) {
 	if !watched {
 		return
 	}
-	if done, err := d.reload(byWatch, true); err != nil || len(done.Changes) > 0 {
+	if done, err := d.Reload(byWatch, true); err != nil || len(done.Changes) > 0 {
 		d.reloadAndLog(byWatch)
 	}
 }

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"syscall"
@@ -17,59 +18,55 @@ type FDStore interface {
 // Item is the name of the journal in the fd store.
 const Item = "events"
 
-// store is a memfd with one event a line. A line without a newline was being written when
-// its writer was killed, and does not count.
+// store is a memfd with one event a line. Text behind the last newline was being written when its
+// writer was killed.
 type store struct {
 	*os.File
 	end int64
 }
 
-func newStore() (*store, error) {
-	f, err := fdstore.NewFile(Item, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &store{File: f}, nil
+// entry is where an event is in the store.
+type entry struct {
+	id   uint64
+	off  int64
+	size int // with its newline
 }
 
-// each calls f for each whole line and its offset, and drops the rest. It closes the store
-// if there is an error.
+// each calls f for each whole line and its offset, and drops the rest.
 func (s *store) each(f func(line []byte, off int64) error) error {
 	data, err := fdstore.ReadFile(s.File, maxBytes+maxEvent)
 	for s.end = 0; err == nil; {
 		line, _, whole := bytes.Cut(data[s.end:], []byte{'\n'})
 		if !whole {
-			err = s.Truncate(s.end)
-			break
+			return s.Truncate(s.end)
 		}
 		if err = f(line, s.end); err == nil {
 			s.end += int64(len(line)) + 1
 		}
 	}
-	if err != nil {
-		s.Close()
-	}
 	return err
 }
 
-func (s *store) read(off int64, size int) ([]byte, error) {
-	b := make([]byte, size)
-	_, err := s.ReadAt(b, off)
-	return b, err
+func (s *store) read(x entry) ([]byte, error) {
+	line := make([]byte, x.size)
+	_, err := s.ReadAt(line, x.off)
+	return line, err
 }
 
-// append writes a line with its newline behind the others.
-func (s *store) append(line []byte) (off int64, err error) {
-	off = s.end
-	if _, err := s.WriteAt(line, off); err != nil { // half a line must not stay
-		return off, errors.Join(err, s.Truncate(off))
+func (s *store) event(x entry) (e Event, err error) {
+	line, err := s.read(x)
+	if err == nil {
+		err = json.Unmarshal(line, &e)
 	}
-	s.end += int64(len(line))
-	return off, nil
+	return e, err
 }
 
-// empty drops every line.
-func (s *store) empty() {
-	s.end = 0
-	_ = s.Truncate(0) // what is left is overwritten
+// append adds a line with its newline.
+func (s *store) append(id uint64, line []byte) (entry, error) {
+	x := entry{id, s.end, len(line)}
+	if _, err := s.WriteAt(line, x.off); err != nil { // half a line must not stay
+		return x, errors.Join(err, s.Truncate(x.off))
+	}
+	s.end += int64(x.size)
+	return x, nil
 }

@@ -1,5 +1,5 @@
-// Package filewatch reports changes of files, whatever links and folders lead to them. It
-// does not read them for its callers.
+// Package filewatch reports changes of files, whatever links and folders lead to them. Its
+// callers read the files themselves.
 package filewatch
 
 import (
@@ -114,7 +114,8 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 
 // debounce calls compare when relevant events have come and settled, until ctx ends, or
 // the watch or compare fails.
-func debounce(ctx context.Context, events <-chan fsnotify.Event, errs <-chan error, relevant func(path string) bool, compare func() error) error {
+func debounce(ctx context.Context, events <-chan fsnotify.Event, errs <-chan error, relevant func(path string) bool,
+	compare func() error) error {
 	timer := time.NewTimer(settleMost)
 	timer.Stop()
 	var first time.Time // of the events not yet compared; zero: there are none
@@ -219,7 +220,7 @@ func (f FileSet) digest() (sum [sha256.Size]byte) {
 
 // watchError adds what to do about it.
 func watchError(err error) error {
-	what := "look at the system's log"
+	what := "see the system's log"
 	switch {
 	case errors.Is(err, syscall.ENOSYS):
 		what = "this system has no inotify"
@@ -230,5 +231,5 @@ func watchError(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		what = "the folder must be readable for stoker"
 	}
-	return fmt.Errorf("cannot watch files: %w\nhint: %s; what is asked for, a reload by the signal HUP or a restart, works all the same", err, what)
+	return fmt.Errorf("cannot watch files: %w\nhint: %s; a reload by the signal HUP still works", err, what)
 }

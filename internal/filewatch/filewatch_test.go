@@ -453,7 +453,8 @@ func TestWatchEnds(t *testing.T) {
 }
 
 func TestWatchErrorSaysWhatToDo(t *testing.T) {
-	for err, want := range map[error]string{syscall.ENOSYS: "no inotify", syscall.EMFILE: "max_user_instances", syscall.ENOSPC: "max_user_watches",
+	for err, want := range map[error]string{syscall.ENOSYS: "no inotify", syscall.EMFILE: "max_user_instances",
+		syscall.ENOSPC: "max_user_watches",
 		syscall.EACCES: "must be readable", fsnotify.ErrClosed: "system's log"} {
 		got := watchError(fmt.Errorf("/etc: %w", err))
 		if !strings.Contains(got.Error(), want) || !strings.Contains(got.Error(), "HUP") || !errors.Is(got, err) {
@@ -475,7 +476,8 @@ func TestWatchWithoutInotify(t *testing.T) {
 		t.Skipf("no user namespace can be made: %v", err)
 	}
 	for _, limit := range []string{"instances", "watches"} {
-		cmd := exec.Command("unshare", "-U", "-r", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_"+limit+` && exec "$0" -test.run='^TestWatchWithoutInotify$'`, os.Args[0])
+		cmd := exec.Command("unshare", "-U", "-r", "sh", "-c",
+			"echo 0 > /proc/sys/user/max_inotify_"+limit+` && exec "$0" -test.run='^TestWatchWithoutInotify$'`, os.Args[0])
 		cmd.Env = append(os.Environ(), "STOKER_CI_NO_INOTIFY=max_user_"+limit)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", limit, err, out)
@@ -553,7 +555,10 @@ func TestWatchOfFiles(t *testing.T) {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	w, err := New(FileSet{Files: []string{file}, Folders: []string{folder}, Match: func(name string) bool { return strings.HasSuffix(name, ".opts") }})
+	w, err := New(FileSet{Files: []string{file}, Folders: []string{folder}, Match: func(name string) bool {
+		return strings.HasSuffix(name,
+			".opts")
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

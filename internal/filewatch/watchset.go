@@ -13,7 +13,7 @@ import (
 // maxLinks is how many symbolic links the kernel follows in one path.
 const maxLinks = 40
 
-// folderID tells a folder from another one by the same name.
+// folderID identifies a folder: another one may get its name.
 type folderID struct{ device, inode uint64 }
 
 // watchSet is where a change of the files can be seen. All paths are without symbolic

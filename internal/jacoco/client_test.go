@@ -125,7 +125,7 @@ func TestNoAgent(t *testing.T) {
 		}
 	}
 	address, _ := agent(t, header(), blocks(class, blockEnd))
-	if err := Reset(context.Background(), address); err == nil || !strings.Contains(err.Error(), "nobody asked for") {
+	if err := Reset(context.Background(), address); err == nil || !strings.Contains(err.Error(), "was not requested") {
 		t.Errorf("data for a reset: %v", err)
 	}
 }

@@ -8,12 +8,11 @@ import (
 	"path/filepath"
 )
 
-// fileMode lets the group read it, as a file that the agent itself writes.
+// fileMode lets the group read the file, as one that the agent itself writes.
 const fileMode = 0o640
 
-// DumpFile is Dump into a file, which is there as a whole or not at all; one of the
-// name is replaced. What is no file, such as a device or a pipe, is refused: it would
-// be replaced too.
+// DumpFile is Dump into a file, which appears only when it is complete; an existing one is replaced.
+// What is no regular file, such as a pipe, is refused: it would be replaced too.
 func DumpFile(ctx context.Context, address string, reset bool, path string) (Summary, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return Summary{}, fmt.Errorf("cannot write %s: it is there and no regular file", path)

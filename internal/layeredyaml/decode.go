@@ -11,14 +11,14 @@ import (
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
-// Bounds on what one file may unfold to through aliases and merge keys.
+// Bounds on what one file may expand to through aliases and merge keys.
 const (
 	maxNodes      = 100_000
 	maxMergeDepth = 16
 )
 
-// decoder checks one YAML document against the schema and makes a tree of what
-// is right in it. What is wrong goes to the report.
+// decoder checks one YAML document against the schema. It makes a tree of what is right,
+// and reports what is wrong.
 type decoder struct {
 	report *report
 	schema Schema
@@ -46,7 +46,7 @@ func (d *decoder) problem(n *node, path string, e valueError) {
 	d.report.add(Problem{o.File, o.Line, o.Column, path, e.message, e.hint, ""})
 }
 
-// node decodes n as a value of type t; nil when nothing of it can be used.
+// node decodes n as a value of type t; nil if all of it is wrong.
 func (d *decoder) node(n *node, t reflect.Type, path string) *tree {
 	if !d.count(n, path) {
 		return nil
@@ -64,12 +64,12 @@ func (d *decoder) node(n *node, t reflect.Type, path string) *tree {
 	return d.scalar(n, t, path)
 }
 
-// count is false once the document has unfolded to more than maxNodes.
+// count is false once the document has expanded to more than maxNodes.
 func (d *decoder) count(n *node, path string) bool {
 	d.nodes++
 	if d.nodes > maxNodes && !d.full {
 		d.full = true
-		d.problem(n, path, valueError{fmt.Sprintf("the file unfolds to more than %d values", maxNodes), "use fewer aliases"})
+		d.problem(n, path, valueError{fmt.Sprintf("the file expands to more than %d values", maxNodes), "use fewer aliases"})
 	}
 	return !d.full
 }
@@ -115,8 +115,8 @@ func (d *decoder) addEntry(out *tree, e entry, t reflect.Type, path string) {
 	out.children[e.key] = child
 }
 
-// unknown reports a key that the schema lacks, and keeps the checks that follow
-// from missing the key that was meant.
+// unknown reports a key that is not in the schema. Later checks do not report the key that
+// was probably meant as missing.
 func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 	keys := keysOf(t)
 	f := valueError{"unknown key", DidYouMean(e.key, keys)}
@@ -134,8 +134,8 @@ func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 	}
 }
 
-// mapping returns the entries of a section; none for a section whose lines are
-// all commented out, which YAML reads as null.
+// mapping returns the entries of a section; none if all its lines are commented out, which
+// is null in YAML.
 func (d *decoder) mapping(n *node, t reflect.Type, path string) ([]entry, bool) {
 	if isNull(n) {
 		return nil, true
@@ -145,7 +145,7 @@ func (d *decoder) mapping(n *node, t reflect.Type, path string) ([]entry, bool) 
 		if d.schema.AdviseSection != nil {
 			hint = d.schema.AdviseSection(t, path, valueOf(n))
 		}
-		d.problem(n, path, valueError{"is " + described(n) + ", not a section of keys", hint})
+		d.problem(n, path, valueError{"is " + kindOf(n) + ", not a section of keys", hint})
 		return nil, false
 	}
 	return d.entries(n, path, 0), d.hasTag(n, path, "!!map")
@@ -170,7 +170,7 @@ func (d *decoder) entries(n *node, path string, depth int) []entry {
 			continue
 		}
 		if line, dup := first[key]; dup {
-			// Where the mapping itself stands is the place to say so, not where it is merged.
+			// It is reported where the mapping is defined, not where it is merged.
 			if depth == 0 {
 				d.problem(at, Join(path, Shorten(key)), valueError{fmt.Sprintf("is set twice, first on line %d", line), "remove one of the two"})
 			}
@@ -210,7 +210,7 @@ func (d *decoder) merged(n *node, path string, depth int) []entry {
 		}
 		return out
 	}
-	d.problem(n, path, valueError{"<< merges " + described(n) + ", not a section", "write <<: *anchor"})
+	d.problem(n, path, valueError{"<< merges " + kindOf(n) + ", not a section", "write <<: *anchor"})
 	return nil
 }
 
@@ -221,7 +221,7 @@ func (d *decoder) key(n *node, path string) (string, bool) {
 	e := valueError{}
 	switch {
 	case n.Kind != scalarNode:
-		e.message = "a key is " + described(n) + ", not text"
+		e.message = "a key is " + kindOf(n) + ", not text"
 	case isNull(n) || n.Value == "":
 		e.message = "a key is empty"
 	case strings.ContainsRune(n.Value, 0) || !utf8.ValidString(n.Value):
@@ -245,7 +245,7 @@ func (d *decoder) sequence(n *node, t reflect.Type, path string) *tree {
 		return &tree{origin: d.origin(n), list: true, items: []*tree{child}}
 	}
 	if n.Kind != listNode {
-		f := valueError{message: "is " + described(n) + ", not a list"}
+		f := valueError{message: "is " + kindOf(n) + ", not a list"}
 		if n.Kind == scalarNode && t.Elem().Kind() == reflect.String && !secretPath(path) {
 			f.hint = "write [" + AsList(n.Value) + "]"
 		}
@@ -259,7 +259,7 @@ func (d *decoder) sequence(n *node, t reflect.Type, path string) *tree {
 	for i, item := range n.Content {
 		child := d.node(item, t.Elem(), Index(path, i))
 		if child == nil {
-			// It keeps its place, so that problems of later items name the right one.
+			// A placeholder, so that problems of later items have the right index.
 			child = &tree{value: reflect.Zero(t.Elem())}
 		}
 		out.items = append(out.items, child)
@@ -267,8 +267,8 @@ func (d *decoder) sequence(n *node, t reflect.Type, path string) *tree {
 	return out
 }
 
-// AsList shows how a command line would be written as a list: its words, or where a
-// shell would make something else of them the line for one.
+// AsList renders a command line as a list: its words, or a call of a shell where it has
+// characters that only a shell interprets.
 func AsList(line string) string {
 	words := redact.Args(strings.Fields(line))
 	if len(words) == 0 || len(line) > 2*maxExample {
@@ -298,10 +298,10 @@ func (d *decoder) scalar(n *node, t reflect.Type, path string) *tree {
 	e := valueError{}
 	switch {
 	case n.Kind == sectionNode && len(n.Content) > 0 && n.Content[0].Kind == sectionNode:
-		e = valueError{"is a section of keys, not " + wanted(t),
+		e = valueError{"is a section of keys, not " + typeName(t),
 			"a template with {{ }} that was not filled in? A value that begins with { is put in quotes"}
 	case n.Kind != scalarNode:
-		e.message = "is " + described(n) + ", not " + wanted(t)
+		e.message = "is " + kindOf(n) + ", not " + typeName(t)
 	case n.Style&taggedStyle != 0 && !d.hasTag(n, path, "!!str", "!!int", "!!float", "!!bool"):
 		return nil
 	case isNull(n):
@@ -310,7 +310,7 @@ func (d *decoder) scalar(n *node, t reflect.Type, path string) *tree {
 			e.hint = `write "" for empty text, or remove the key`
 		}
 	case n.Style&anyQuotes != 0 && t.Kind() != reflect.String && !isDuration(t):
-		e = valueError{Quote(path, n.Value) + " is text, not " + wanted(t), "remove the quotes"}
+		e = valueError{Quote(path, n.Value) + " is text, not " + typeName(t), "remove the quotes"}
 	default:
 		v, bad, ok := parseScalar(t, path, n.Value)
 		if ok {
@@ -324,8 +324,8 @@ func (d *decoder) scalar(n *node, t reflect.Type, path string) *tree {
 
 func isNull(n *node) bool { return n.Kind == scalarNode && n.ShortTag() == "!!null" }
 
-// described says what kind of thing was written.
-func described(n *node) string {
+// kindOf describes the kind of a node.
+func kindOf(n *node) string {
 	switch n.Kind {
 	case sectionNode:
 		return "a section of keys"

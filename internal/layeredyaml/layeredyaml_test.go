@@ -46,12 +46,14 @@ func TestLayersOverrideFieldByField(t *testing.T) {
 	if ps := l.Problems(); len(ps) > 0 {
 		t.Fatal(ps)
 	}
-	want := sampleConfig{Name: "b", Wait: 3 * time.Second, Share: 0.5, Count: 4, Args: []string{"x", "y"}, Env: map[string]string{"A": "1", "B": "2"},
+	want := sampleConfig{Name: "b", Wait: 3 * time.Second, Share: 0.5, Count: 4, Args: []string{"x", "y"}, Env: map[string]string{"A": "1",
+		"B": "2"},
 		Items: []sampleRemote{{URL: "http://h/"}, {Tries: 2}}, Entries: map[string]sampleEntry{"web-app": {User: "y"}}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
-	for path, want := range map[string]string{"name": "two.yaml:1", "wait": "one.yaml:2", "count": "env APP_COUNT", "share": "flag --set share",
+	for path, want := range map[string]string{"name": "two.yaml:1", "wait": "one.yaml:2", "count": "env APP_COUNT",
+		"share":                "flag --set share",
 		"entries.web-app.user": "env APP_ENTRIES_WEB_APP_USER"} {
 		if got := origins[path].String(); got != want {
 			t.Errorf("%s comes from %q, want %q", path, got, want)
@@ -61,8 +63,9 @@ func TestLayersOverrideFieldByField(t *testing.T) {
 
 func TestShowMasksByTheSchema(t *testing.T) {
 	var b strings.Builder
-	c := sampleConfig{Env: map[string]string{"TOKEN": "t1", "A": "b"}, Files: map[string]string{"TOKEN": "/run/token"}, Remote: sampleRemote{URL: "http://me:t2@h/"},
-		Items: []sampleRemote{{URL: "http://h/?token=t3"}}}
+	c := sampleConfig{Env: map[string]string{"TOKEN": "t1", "A": "b"}, Files: map[string]string{"TOKEN": "/run/token"},
+		Remote: sampleRemote{URL: "http://me:t2@h/"},
+		Items:  []sampleRemote{{URL: "http://h/?token=t3"}}}
 	if err := Show(&b, c, nil, false); err != nil {
 		t.Fatal(err)
 	}
@@ -93,8 +96,10 @@ func TestLeavesHaveTheirTags(t *testing.T) {
 func FuzzBytes(f *testing.F) {
 	for _, seed := range []string{
 		"name: a\nwait: 3s\non: true\nshare: 0.5\nargs: [x]\nenv: {A: b}\nremote: {url: 'http://h/'}\nitems: [x, {tries: 1}]\n",
-		"a: &a [*a]", "<<: {name: x}", "<<: *x", "name: !!binary x", "? {a: b}\n: c", "--- a\n--- b", "%YAML 3.0\n---\na", "\t- x", "a: |\n b\n c: \"",
-		"#\n-0: !!float &x 1_0", "[{[", "{0: [:!00 \xef", "!!merge <<: 3", "a: 'b\xff", "items:\n- &x {url: y}\n- <<: [*x, *x]\n", "\xff\xfea\x00",
+		"a: &a [*a]", "<<: {name: x}", "<<: *x", "name: !!binary x", "? {a: b}\n: c", "--- a\n--- b", "%YAML 3.0\n---\na", "\t- x",
+		"a: |\n b\n c: \"",
+		"#\n-0: !!float &x 1_0", "[{[", "{0: [:!00 \xef", "!!merge <<: 3", "a: 'b\xff", "items:\n- &x {url: y}\n- <<: [*x, *x]\n",
+		"\xff\xfea\x00",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
-// maxProblems bounds a report, so that a file of another program, given by
-// mistake, does not print a line for each of its own.
+// maxProblems bounds a report: a file of another program, given by mistake, has a problem
+// in each line.
 const maxProblems = 200
 
 // Problem is one thing wrong with the configuration, or one warning about it.
 type Problem struct {
-	// File is the file's path, or "env NAME", or "flag --set PATH"; empty when
-	// the value is nowhere, such as a required one that nobody gave.
+	// File is the file's path, or "env NAME", or "flag --set PATH"; empty for a missing
+	// value.
 	File string `json:"file,omitempty"`
 	// Line and Column count from 1; 0: not known.
 	Line   int `json:"line,omitempty"`
@@ -26,9 +26,9 @@ type Problem struct {
 	// Path is the value's place in the schema ("services.tomcat.ready.within").
 	Path    string `json:"path,omitempty"`
 	Message string `json:"message"`
-	// Hint says what to write instead; empty where that is not known.
+	// Hint is what to write instead; may be empty.
 	Hint string `json:"hint,omitempty"`
-	// Source is the line of the file, where seeing it helps; empty: it is not shown.
+	// Source is the line of the file, for errors of syntax; empty: it is not shown.
 	Source string `json:"source,omitempty"`
 }
 
@@ -51,11 +51,10 @@ func (p Problem) String() string {
 	return text
 }
 
-// Problems is an error made of everything that was found wrong.
+// Problems is an error made of all problems.
 type Problems []Problem
 
-// Error prints one problem a line, and below it the line of the file where that is
-// shown, with a mark at the column.
+// Error prints one problem a line, each followed by its Source with a mark at the column.
 func (ps Problems) Error() string {
 	var lines []string
 	for _, p := range ps {
@@ -88,7 +87,7 @@ func newReport() *report {
 	return &report{seen: map[Problem]bool{}, reported: map[string]bool{}, meant: map[string]bool{}}
 }
 
-// add records a problem once: an anchor's contents are met at each alias.
+// add records a problem once: an anchor's contents are decoded at each alias.
 func (r *report) add(p Problem) {
 	switch {
 	case r.seen[p]:

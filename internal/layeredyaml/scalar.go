@@ -13,9 +13,8 @@ import (
 // valueError is what is wrong with one value, before its place is known.
 type valueError struct{ message, hint string }
 
-// parseScalar turns text into a value of type t, a leaf of the schema. Text is
-// taken as it is written: 0027, 1.10 and no stay what they look like. ok is
-// false when f says what is wrong.
+// parseScalar turns text into a value of type t, a leaf of the schema. Text is literal:
+// 0027, 1.10 and no are not converted. ok is false when f says what is wrong.
 func parseScalar(t reflect.Type, path, text string) (v reflect.Value, f valueError, ok bool) {
 	if strings.ContainsRune(text, 0) {
 		return v, valueError{message: Quote(path, text) + " has a NUL byte"}, false
@@ -49,7 +48,7 @@ func parseScalar(t reflect.Type, path, text string) (v reflect.Value, f valueErr
 			}
 		}
 	}
-	return v, valueError{message: Quote(path, text) + " is not " + wanted(t), hint: scalarHint(t, text)}, false
+	return v, valueError{message: Quote(path, text) + " is not " + typeName(t), hint: scalarHint(t, text)}, false
 }
 
 func scalarHint(t reflect.Type, text string) string {
@@ -65,7 +64,7 @@ func scalarHint(t reflect.Type, text string) string {
 	return ""
 }
 
-// decimal refuses what strconv reads besides: hexadecimal, underscores, inf, nan.
+// decimal refuses the other forms that strconv parses: hexadecimal, underscores, inf, nan.
 func decimal(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789.eE+-") == ""
 }

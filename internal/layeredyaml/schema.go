@@ -23,15 +23,15 @@ type field struct {
 	emptyCounts   bool
 }
 
-// sectionType is what reflection says of a section. It is found out once: a thousand
-// services have the same sections.
+// sectionType caches what reflection says of a section: a thousand services have the same
+// sections.
 type sectionType struct {
 	fields []field
 	named  map[string]field
 	short  *field // the key whose value may stand for the section; nil: none
 }
 
-// sectionTypes has the sectionType of every type that was asked for.
+// sectionTypes has the sectionType of every type used so far.
 var sectionTypes sync.Map
 
 func sectionTypeOf(t reflect.Type) *sectionType {
@@ -49,8 +49,8 @@ func sectionTypeOf(t reflect.Type) *sectionType {
 	return s
 }
 
-// fieldsOf returns the keys of a section in the order of the struct, those of
-// inlined structs among them. They are not to be changed.
+// fieldsOf returns the keys of a section in the order of the struct, with those of inlined
+// structs. It must not be changed.
 func fieldsOf(t reflect.Type) []field { return sectionTypeOf(t).fields }
 
 // readFields returns the keys of a struct; none of another type.
@@ -131,8 +131,8 @@ func plain(t reflect.Type) reflect.Type {
 	return t
 }
 
-// takesItem reports whether a list may be written as its only item: its type says so by a
-// method.
+// takesItem reports whether a list may be written as its only item: its type has the
+// method ScalarIsItem.
 func takesItem(t reflect.Type) bool {
 	return t.Implements(reflect.TypeFor[interface{ ScalarIsItem() }]())
 }
@@ -144,8 +144,8 @@ func isTable(t reflect.Type) bool {
 
 func isDuration(t reflect.Type) bool { return t == reflect.TypeFor[time.Duration]() }
 
-// wanted says in a user's words what a value of type t looks like.
-func wanted(t reflect.Type) string {
+// typeName describes a value of type t.
+func typeName(t reflect.Type) string {
 	switch {
 	case isDuration(t):
 		return "a duration such as 30s"

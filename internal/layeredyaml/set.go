@@ -32,8 +32,8 @@ func (t target) path() string {
 	return path
 }
 
-// Set applies "path=value" settings. Each one's origin is prefix, followed by
-// its path unless prefix is complete in itself.
+// Set applies "path=value" settings. Their origin is prefix, followed by the path if prefix
+// ends with a space.
 func (l *Layers) Set(prefix string, settings []string) {
 	for _, s := range settings {
 		name, value, ok := strings.Cut(s, "=")
@@ -42,7 +42,7 @@ func (l *Layers) Set(prefix string, settings []string) {
 			source += Shorten(printable.Line(name))
 		}
 		if !ok {
-			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in stop.timeout=20s"})
+			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in " + l.schema.ExampleSetting})
 			continue
 		}
 		to, f, ok := resolve(target{typ: l.schema.Type}, l.root, name)
@@ -60,8 +60,7 @@ func (l *Layers) Set(prefix string, settings []string) {
 	}
 }
 
-// assign lays one value, given as text, over what is there. Text is taken as
-// it is for everything but lists, which are written as in YAML: ["a", "b"].
+// assign sets one value, given as text. Only lists are written as in YAML: ["a", "b"].
 func (l *Layers) assign(source string, to target, text string) {
 	path := to.path()
 	d := decoder{report: l.report, schema: l.schema, name: source}
@@ -70,7 +69,7 @@ func (l *Layers) assign(source string, to target, text string) {
 	case !utf8.ValidString(text):
 		l.report.add(Problem{File: source, Path: path, Message: Quote(path, text) + " is not UTF-8"})
 	case t.Kind() == reflect.Slice:
-		n, _, ok := parse([]byte(text))
+		n, _, ok := parse([]byte(text), "")
 		if !ok || n == nil {
 			l.report.add(Problem{File: source, Path: path, Message: Quote(path, redact.Arg(text)) + " is not a list", Hint: `write ["a", "b"]`})
 			break
@@ -95,12 +94,12 @@ func (l *Layers) assign(source string, to target, text string) {
 	l.root = l.root.merge(leaf)
 }
 
-// isSection is what is said of a setting that has keys below it.
+// isSection is the message for a setting that has keys below it.
 const isSection = "names a section, not a value"
 
-// resolve finds what a dotted path names, starting at from, of which have is
-// what is set so far. A service's name may have dots of its own: the longest
-// one that exists wins, and quotes ("my.app") settle it.
+// resolve finds what a dotted path names, starting at from, of which have is what is set so
+// far. A key of a map may have dots: the longest existing key wins, and a new one is written
+// in quotes ("my.app").
 func resolve(from target, have *tree, rest string) (target, valueError, bool) {
 	t := plain(from.typ)
 	switch {

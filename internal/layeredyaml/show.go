@@ -13,10 +13,9 @@ import (
 )
 
 // Show prints v, a value of a schema's type, as YAML in the order of the schema. With
-// comments every value has one that says where it came from: "file:line", "env NAME",
-// "flag --set PATH", or "default". What has neither a value nor a default is left out;
-// secrets are shown as ***: values of a map whose key names one, and by the field tag
-// secret.
+// comments every value has its origin: "file:line", "env NAME", "flag --set PATH" or
+// "default". Absent values without a default are left out. Secrets are masked: values of a
+// map whose key names one, and by the field tag secret.
 func Show(w io.Writer, v any, origins Origins, comments bool) error {
 	p := printer{origins, comments}
 	n, _ := p.node(reflect.ValueOf(v), "", "")
@@ -78,7 +77,7 @@ func (p printer) table(v reflect.Value, path, secret string) (*node, bool) {
 		at := Join(path, key.String())
 		child, ok := p.node(v.MapIndex(key), at, secret)
 		if !ok {
-			// A map's empty text is there, unlike a section's.
+			// A map's empty text is set, unlike a section's.
 			child = p.value(v.MapIndex(key), at, secret)
 		}
 		out.Content = append(out.Content, text(key.String()), child)
@@ -168,8 +167,8 @@ func (p printer) masked(s, path, secret string) string {
 	return redact.Arg(s)
 }
 
-// text is a node that reads back as the same text. Anything with a line break
-// is quoted, since a comment has no place behind a block.
+// text is a node that parses to the same text. A text with a line break is quoted, since a
+// comment cannot follow a block.
 func text(s string) *node {
 	n := &node{Kind: scalarNode, Tag: "!!str", Value: s}
 	if strings.ContainsAny(s, "\n\r\t") {
@@ -178,7 +177,7 @@ func text(s string) *node {
 	return n
 }
 
-// literal prints what is not text.
+// literal formats a value that is no text.
 func literal(v reflect.Value) string {
 	switch {
 	case isDuration(v.Type()):

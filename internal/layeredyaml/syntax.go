@@ -3,13 +3,15 @@ package layeredyaml
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// brokenText is a file that is no YAML, and the line from which on it is none.
+// brokenText is a file that is no YAML.
 type brokenText struct {
-	lines []string // without line ends
-	at    int      // in lines, from 0
+	lines   []string // without line ends
+	at      int      // the first line that is wrong, from 0
+	example string   // the smallest document
 }
 
 // syntaxError is what is wrong with a line.
@@ -19,12 +21,12 @@ type syntaxError struct {
 	valueError
 }
 
-// explain finds out what is wrong by the YAML library's words and by the line itself;
-// ok is false where the library's words are all that is known.
-func (b brokenText) explain(said string) (f syntaxError, ok bool) {
-	for _, look := range []func(said string) (syntaxError, bool){b.foreignFile, b.tab, b.firstCharacter, b.quotes, b.brackets, b.behindKey,
+// explain finds out what is wrong from the YAML library's message and the line itself; ok
+// is false if there is no better message than the library's.
+func (b brokenText) explain(message string) (f syntaxError, ok bool) {
+	for _, check := range []func(message string) (syntaxError, bool){b.foreignFile, b.tab, b.firstCharacter, b.quotes, b.brackets, b.afterKey,
 		b.noColon, b.secondColon, b.indentation} {
-		if f, ok = look(said); ok {
+		if f, ok = check(message); ok {
 			return f, true
 		}
 	}
@@ -37,9 +39,14 @@ func (b brokenText) here(column int, message, hint string) (syntaxError, bool) {
 	return syntaxError{b.at, column, valueError{message, hint}}, true
 }
 
+// containsAny reports whether a message contains one of the parts.
+func containsAny(message string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
+}
+
 func none() (syntaxError, bool) { return syntaxError{}, false }
 
-// before is the last line above that is neither empty nor a comment; -1: there is none.
+// before returns the last line above that is neither empty nor a comment; -1: none.
 func (b brokenText) before(line int) int {
 	for k := line - 1; k >= 0; k-- {
 		if text := strings.TrimSpace(b.lines[k]); text != "" && text[0] != '#' {
@@ -51,8 +58,8 @@ func (b brokenText) before(line int) int {
 
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
-// keyLine is a line of YAML with its key and what stands behind the colon.
-func keyLine(line string) (key, value string, ok bool) {
+// splitKey splits a line of YAML at the colon of its key.
+func splitKey(line string) (key, value string, ok bool) {
 	m := regexp.MustCompile(`^[ ]*(?:- +)*("[^"]*"|'[^']*'|[^\s#:,{}\[\]"'-][^:,{}\[\]]*):(?:\s+(.*))?$`).FindStringSubmatch(line)
 	if m == nil {
 		return "", "", false
@@ -64,14 +71,13 @@ func keyLine(line string) (key, value string, ok bool) {
 	return m[1], value, true
 }
 
-// foreignFile knows files of others and what is left of a merge.
+// foreignFile detects files of other programs, and merge conflicts.
 func (b brokenText) foreignFile(string) (syntaxError, bool) {
 	if first := b.before(len(b.lines)); first >= 0 {
 		for first = 0; strings.TrimSpace(b.lines[first]) == "" || strings.TrimSpace(b.lines[first])[0] == '#'; first++ {
 		}
 		if regexp.MustCompile(`^\[[A-Za-z][\w:. -]*\]\s*$`).MatchString(b.lines[first]) {
-			return syntaxError{first, 0, valueError{"this is an INI file, as of Supervisor or systemd",
-				`write services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`}}, true
+			return syntaxError{first, 0, valueError{"this is an INI file, as of Supervisor or systemd", "write " + b.example}}, true
 		}
 	}
 	if regexp.MustCompile(`^(<<<<<<<|=======|>>>>>>>)( |$)`).MatchString(b.line()) {
@@ -83,20 +89,20 @@ func (b brokenText) foreignFile(string) (syntaxError, bool) {
 func (b brokenText) tab(string) (syntaxError, bool) {
 	blank := b.line()[:len(b.line())-len(strings.TrimLeft(b.line(), " \t"))]
 	if at := strings.IndexByte(blank, '\t'); at >= 0 {
-		return b.here(at, "the line is indented with a tab", "use blanks")
+		return b.here(at, "the line is indented with a tab", "use spaces")
 	}
 	return none()
 }
 
-// firstCharacter is about values that begin with a character of YAML's own.
-func (b brokenText) firstCharacter(said string) (syntaxError, bool) {
+// firstCharacter detects values that begin with a reserved character.
+func (b brokenText) firstCharacter(message string) (syntaxError, bool) {
 	marks := ""
 	switch {
-	case strings.Contains(said, "cannot start any token"):
+	case strings.Contains(message, "cannot start any token"):
 		marks = "@`%"
-	case strings.Contains(said, "alphabetic or numeric"), strings.Contains(said, "unknown anchor"):
+	case containsAny(message, "alphabetic or numeric", "unknown anchor"):
 		marks = "*&"
-	case strings.Contains(said, "tag handle"), strings.Contains(said, "tag"):
+	case strings.Contains(message, "tag"):
 		marks = "!"
 	default:
 		return none()
@@ -106,7 +112,7 @@ func (b brokenText) firstCharacter(said string) (syntaxError, bool) {
 		return none()
 	}
 	value := strings.TrimSpace(b.line()[m[2]:m[3]])
-	if name, ok := strings.CutPrefix(said, "unknown anchor '"); ok {
+	if name, ok := strings.CutPrefix(message, "unknown anchor '"); ok {
 		name, _, _ = strings.Cut(name, "'")
 		return b.here(m[2], "there is no anchor &"+name,
 			"write &"+name+" at what it stands for, further up, or put the value in quotes: "+Quote("", value))
@@ -114,18 +120,18 @@ func (b brokenText) firstCharacter(said string) (syntaxError, bool) {
 	return b.here(m[2], fmt.Sprintf("a value cannot begin with %c", value[0]), "put it in quotes: "+Quote("", value))
 }
 
-// quotes is about values in quotes.
-func (b brokenText) quotes(said string) (syntaxError, bool) {
+// quotes detects errors of quoted values.
+func (b brokenText) quotes(message string) (syntaxError, bool) {
 	line := b.line()
 	opening := regexp.MustCompile(`(?:^\s*|[:,\[{-]\s+|[\[{,])(["'])`)
 	m := opening.FindStringSubmatchIndex(line)
 	switch {
-	case strings.Contains(said, "unknown escape"):
+	case strings.Contains(message, "unknown escape"):
 		at := regexp.MustCompile(`\\[^0abtnvfre "/\\N_LPxuU]`).FindStringIndex(line)
 		if at == nil {
 			return none()
 		}
-		return b.here(at[0], fmt.Sprintf("within double quotes %s means nothing", line[at[0]:at[1]]),
+		return b.here(at[0], fmt.Sprintf("%s is no escape in double quotes", line[at[0]:at[1]]),
 			`use single quotes, or write \\ for a backslash`)
 	case m == nil:
 		return none()
@@ -133,22 +139,22 @@ func (b brokenText) quotes(said string) (syntaxError, bool) {
 	for _, m := range opening.FindAllStringSubmatchIndex(line, -1) {
 		end := closingQuote(line, m[2])
 		switch {
-		case end < 0 && (strings.Contains(said, "end of stream") || strings.Contains(said, "document indicator")):
+		case end < 0 && containsAny(message, "end of stream", "document indicator"):
 			return b.here(m[2], "the quote is not closed", "end the value with "+line[m[2]:m[3]])
 		case end < 0:
 			return none()
 		}
 		rest := strings.TrimLeft(line[end+1:], " ")
-		if rest != "" && !strings.ContainsRune(":,]}#", rune(rest[0])) && strings.Contains(said, "did not find expected") {
-			return b.here(len(line)-len(rest), "there is text behind the closing quote",
+		if rest != "" && !strings.ContainsRune(":,]}#", rune(rest[0])) && strings.Contains(message, "did not find expected") {
+			return b.here(len(line)-len(rest), "there is text after the closing quote",
 				`put the whole value in quotes; within '...' a quote is written twice, within "..." as \"`)
 		}
 	}
 	return none()
 }
 
-// closingQuote is where the value ends whose opening quote is at open; -1: not in this
-// line.
+// closingQuote returns the position of the quote that closes the one at open; -1: it is not
+// in this line.
 func closingQuote(line string, open int) int {
 	q := line[open]
 	for k := open + 1; k < len(line); k++ {
@@ -164,8 +170,8 @@ func closingQuote(line string, open int) int {
 	return -1
 }
 
-// brackets is about lists and sections in one line.
-func (b brokenText) brackets(said string) (syntaxError, bool) {
+// brackets detects errors of lists and sections in one line.
+func (b brokenText) brackets(message string) (syntaxError, bool) {
 	line := b.line()
 	var open []int
 	for k := 0; k < len(line); k++ {
@@ -185,23 +191,23 @@ func (b brokenText) brackets(said string) (syntaxError, bool) {
 				open = append(open, k)
 			}
 		case ']', '}':
-			if len(open) == 0 && strings.Contains(said, "did not find expected key") && k > 0 && strings.ContainsAny(line[:k], "]}") {
-				return b.here(k, fmt.Sprintf("there is a %c too many", c), "remove it")
+			if len(open) == 0 && strings.Contains(message, "did not find expected key") && k > 0 && strings.ContainsAny(line[:k], "]}") {
+				return b.here(k, fmt.Sprintf("unexpected %c", c), "remove it")
 			}
 			if len(open) == 0 {
 				continue
 			}
 			begun := line[open[len(open)-1]]
 			if want := map[byte]byte{'[': ']', '{': '}'}[begun]; want != c {
-				return b.here(k, fmt.Sprintf("%c ends what %c began", c, begun), fmt.Sprintf("write %c", want))
+				return b.here(k, fmt.Sprintf("%c closes what %c began", c, begun), fmt.Sprintf("write %c", want))
 			}
 			open = open[:len(open)-1]
 		}
 	}
-	if at := strings.Index(line, " // "); at >= 0 && strings.Contains(said, "did not find expected ','") {
-		return b.here(at+1, "// begins no comment", "write # in its place")
+	if at := strings.Index(line, " // "); at >= 0 && strings.Contains(message, "did not find expected ','") {
+		return b.here(at+1, "// does not begin a comment", "write # in its place")
 	}
-	if len(open) > 0 && strings.Contains(said, "did not find expected ','") {
+	if len(open) > 0 && strings.Contains(message, "did not find expected ','") {
 		at := open[len(open)-1]
 		return b.here(at, fmt.Sprintf("the %c is not closed", line[at]),
 			fmt.Sprintf("write %c at its end, and a comma between two of its items", map[byte]byte{'[': ']', '{': '}'}[line[at]]))
@@ -209,14 +215,14 @@ func (b brokenText) brackets(said string) (syntaxError, bool) {
 	return none()
 }
 
-// behindKey is about what cannot stand in the line of its key.
-func (b brokenText) behindKey(said string) (syntaxError, bool) {
+// afterKey detects what cannot be on the line of its key.
+func (b brokenText) afterKey(message string) (syntaxError, bool) {
 	colon := strings.Index(b.line(), ": ") + 2
 	switch {
-	case strings.Contains(said, "block sequence entries"):
-		return b.here(colon, "an item of a list stands behind its key", `begin a line of its own with it, or write ["item", "item"]`)
-	case strings.Contains(said, "comment or line break"):
-		return b.here(colon, "there is text behind | or >", "begin the text in the next line, indented deeper")
+	case strings.Contains(message, "block sequence entries"):
+		return b.here(colon, "a list item follows its key on the same line", `put it on a line of its own, or write ["item", "item"]`)
+	case strings.Contains(message, "comment or line break"):
+		return b.here(colon, "there is text after | or >", "begin the text in the next line, indented deeper")
 	}
 	return none()
 }

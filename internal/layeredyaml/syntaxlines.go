@@ -9,10 +9,9 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// noColon is about lines without a key. The library complains of them one line too
-// late.
-func (b brokenText) noColon(said string) (syntaxError, bool) {
-	if !strings.Contains(said, "expected ':'") && !strings.Contains(said, "mapping values") && !strings.Contains(said, "expected key") {
+// noColon detects lines without a key. The library reports them one line too late.
+func (b brokenText) noColon(message string) (syntaxError, bool) {
+	if !containsAny(message, "expected ':'", "mapping values", "expected key") {
 		return none()
 	}
 	for _, k := range []int{b.at, b.before(b.at)} {
@@ -20,12 +19,12 @@ func (b brokenText) noColon(said string) (syntaxError, bool) {
 			continue
 		}
 		text := strings.TrimSpace(b.lines[k])
-		if _, _, ok := keyLine(b.lines[k]); ok || text == "" || strings.ContainsAny(text[:1], `-[{"'#|>]}`) || strings.Contains(text, ": ") {
+		if _, _, ok := splitKey(b.lines[k]); ok || text == "" || strings.ContainsAny(text[:1], `-[{"'#|>]}`) || strings.Contains(text, ": ") {
 			continue
 		}
 		column := indentOf(b.lines[k])
 		if m := regexp.MustCompile(`^([A-Za-z_][\w-]*):(\S.*)$`).FindStringSubmatch(text); m != nil {
-			return syntaxError{k, column + len(m[1]) + 1, valueError{"there is no blank behind the colon", "write " + m[1] + ": " + m[2]}}, true
+			return syntaxError{k, column + len(m[1]) + 1, valueError{"there is no space after the colon", "write " + m[1] + ": " + m[2]}}, true
 		}
 		key, rest, _ := strings.Cut(text, " ")
 		if regexp.MustCompile(`^[A-Za-z_][\w-]*$`).MatchString(key) && !b.continues(k) {
@@ -33,37 +32,36 @@ func (b brokenText) noColon(said string) (syntaxError, bool) {
 			if rest = strings.TrimSpace(rest); rest != "" {
 				hint += " " + rest
 			}
-			return syntaxError{k, column + len(key), valueError{"there is no colon behind the key", hint}}, true
+			return syntaxError{k, column + len(key), valueError{"there is no colon after the key", hint}}, true
 		}
 	}
 	return none()
 }
 
-// continues says whether a line goes on with a text that began above it.
+// continues reports whether a line continues a text that began above it.
 func (b brokenText) continues(line int) bool {
 	above := b.before(line)
 	if above < 0 || indentOf(b.lines[line]) <= indentOf(b.lines[above]) {
 		return false
 	}
-	_, value, ok := keyLine(b.lines[above])
+	_, value, ok := splitKey(b.lines[above])
 	return !ok || value != ""
 }
 
 // indentation compares a line with those above it.
-func (b brokenText) indentation(said string) (syntaxError, bool) {
+func (b brokenText) indentation(message string) (syntaxError, bool) {
 	above := b.before(b.at)
-	if above < 0 || !strings.Contains(said, "mapping values") && !strings.Contains(said, "did not find expected key") &&
-		!strings.Contains(said, "indicator") && !strings.Contains(said, "document start") {
+	if above < 0 || !containsAny(message, "mapping values", "did not find expected key", "indicator", "document start") {
 		return none()
 	}
 	line, own := b.line(), indentOf(b.line())
-	_, value, ok := keyLine(b.lines[above])
+	_, value, ok := splitKey(b.lines[above])
 	switch deeper := own > indentOf(b.lines[above]); {
 	case ok && deeper && value == "":
 		return none() // it begins what the line above is the key of
 	case ok && deeper && value[0] != '&':
 		return b.here(own, fmt.Sprintf("the line is indented deeper than line %d, which has a value already", above+1),
-			fmt.Sprintf("indent it by %s as line %d, or move that value into lines of its own", blanks(indentOf(b.lines[above])), above+1))
+			fmt.Sprintf("indent it by %s as line %d, or move that value into lines of its own", spaces(indentOf(b.lines[above])), above+1))
 	}
 	levels := map[int]int{} // of the lines that are open here: indentation to line
 	for k := above; k >= 0; k = b.before(k) {
@@ -84,30 +82,31 @@ func (b brokenText) indentation(said string) (syntaxError, bool) {
 				best, least = k, d
 			}
 		}
-		return b.here(own, "the line is indented as no line above it",
-			fmt.Sprintf("indent it by %s as line %d, or as another one that it belongs beside", blanks(indentOf(b.lines[best])), best+1))
+		return b.here(own, "the indentation matches no line above",
+			fmt.Sprintf("indent it by %s as line %d, or like the line it belongs beside", spaces(indentOf(b.lines[best])), best+1))
 	}
 	item := strings.HasPrefix(line[own:], "- ")
 	if item != strings.HasPrefix(b.lines[sibling][own:], "- ") {
 		if item {
-			return b.here(own, fmt.Sprintf("an item of a list stands beside the key of line %d", sibling+1),
+			return b.here(own, fmt.Sprintf("a list item stands at the level of the key on line %d", sibling+1),
 				"indent it deeper, below its own key, or remove the -")
 		}
-		return b.here(own, fmt.Sprintf("a key stands beside the item of line %d", sibling+1), "begin it with - too, or indent it otherwise")
+		return b.here(own, fmt.Sprintf("a key stands at the level of the list item on line %d", sibling+1),
+			"begin it with - too, or indent it otherwise")
 	}
 	return none()
 }
 
-func blanks(n int) string {
+func spaces(n int) string {
 	if n == 1 {
-		return "1 blank"
+		return "1 space"
 	}
-	return fmt.Sprintf("%d blanks", n)
+	return fmt.Sprintf("%d spaces", n)
 }
 
-// secondColon is about a colon and a blank in a value without quotes.
-func (b brokenText) secondColon(said string) (syntaxError, bool) {
-	if !strings.Contains(said, "mapping values") && !strings.Contains(said, "expected ','") {
+// secondColon detects a colon and a space in a value without quotes.
+func (b brokenText) secondColon(message string) (syntaxError, bool) {
+	if !containsAny(message, "mapping values", "expected ','") {
 		return none()
 	}
 	m := regexp.MustCompile(`(?:^\s*(?:- +)*|[{,]\s*)([^\s:,{}\[\]"']+): +([^"'\[{,|>\s][^,\]}]*?): `).FindStringSubmatchIndex(b.line() + " ")
@@ -115,15 +114,14 @@ func (b brokenText) secondColon(said string) (syntaxError, bool) {
 		return none()
 	}
 	value := regexp.MustCompile(`^[^,\]}]*`).FindString(b.line()[m[4]:])
-	return b.here(m[5], "a colon and a blank stand in a value",
+	return b.here(m[5], "the value contains a colon and a space",
 		"put the value in quotes: "+b.line()[m[2]:m[3]]+": "+Quote(b.line()[m[2]:m[3]], value))
 }
 
 // maxShown bounds a line that is shown, in bytes.
 const maxShown = 120
 
-// sourceLine is a line as it is shown to people; empty: it may hold a secret, or is too
-// long to be of use.
+// sourceLine is a line as it is shown; empty if it may hold a secret, or is too long.
 func sourceLine(line string) string {
 	line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " \r")
 	if len(line) > maxShown || !utf8.ValidString(line) || redact.Line(line) != line {

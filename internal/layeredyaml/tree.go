@@ -82,7 +82,7 @@ func (t *tree) into(v reflect.Value) {
 			item.into(v.Index(i))
 		}
 	case v.Kind() == reflect.Map && len(t.children) == 0:
-		// Left nil: "env: {}" adds nothing to what other layers say.
+		// Left nil: "env: {}" adds nothing to other layers.
 	case v.Kind() == reflect.Map:
 		v.Set(reflect.MakeMapWithSize(v.Type(), len(t.children)))
 		for key, child := range t.children {

@@ -3,7 +3,6 @@ package layout
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +21,6 @@ type Table [][]string
 
 // Add appends a row.
 func (t *Table) Add(cells ...string) { *t = append(*t, cells) }
-
-// Write lays the table out within a width, and prints it.
-func (t *Table) Write(w io.Writer, width int) error {
-	_, err := io.WriteString(w, Rows(*t, width))
-	return err
-}
 
 // Rows makes lines of rows: columns side by side, where need be with cells of
 // several lines; where that would cut words, a block for each row. Width 0 has no

@@ -3,6 +3,7 @@ package layout
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -91,4 +92,28 @@ func FuzzWrapped(f *testing.F) {
 		}
 		_ = Rows([][]string{{"A", "B"}, {text, got}}, width)
 	})
+}
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second:                    "0s",
+		0:                               "0s",
+		40 * time.Millisecond:           "0s",
+		1250 * time.Millisecond:         "1.3s",
+		9940 * time.Millisecond:         "9.9s",
+		9960 * time.Millisecond:         "10s",
+		10400 * time.Millisecond:        "10s",
+		time.Minute:                     "1m",
+		61 * time.Second:                "1m1s",
+		time.Hour:                       "1h0m",
+		90 * time.Minute:                "1h30m",
+		24*time.Hour - time.Second:      "23h59m59s",
+		24 * time.Hour:                  "1d0h",
+		49*time.Hour + 59*time.Minute:   "2d1h",
+		1000*24*time.Hour + 3*time.Hour: "1000d3h",
+	} {
+		if got := Duration(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
 }

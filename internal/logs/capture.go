@@ -335,7 +335,7 @@ func (c *Capture) Flush() {
 	}
 }
 
-// Close gives the pipes up.
+// Close closes the read ends.
 func (c *Capture) Close() {
 	c.Free()
 	for _, f := range c.ends {
@@ -367,7 +367,7 @@ func (c *Capture) Open() (*Log, error) {
 	var err error
 	if c.scratch = r.unread() >= maxUnread; c.scratch {
 		r.warnUnread.Do(func() {
-			r.Warn("nobody reads the container's output: that of hooks is not forwarded until it is read")
+			r.Warn("the container's output is not read: that of hooks is not forwarded until it is")
 		})
 		l, err = NewScratch(c.source.ID)
 	} else {

@@ -130,8 +130,14 @@ func (f *fileWriter) wanted() (o FileOptions, last bool) {
 // step writes the next batch. wait is how long it takes until something is due; 0: when
 // there is more.
 func (f *fileWriter) step(o FileOptions, last bool) (did bool, wait time.Duration) {
-	if idle, due := f.idle(last); idle {
-		return false, due
+	hold := holdLong
+	if last {
+		hold = 0
+	}
+	if len(f.rest) == 0 && f.left() == 0 {
+		if _, wait, due := f.lines.due(hold); !due {
+			return false, wait
+		}
 	}
 	if o.Path != f.tried { // what was wrong with another file says nothing of this one
 		f.tried, f.pause, f.retryAt = o.Path, 0, time.Time{}
@@ -141,7 +147,7 @@ func (f *fileWriter) step(o FileOptions, last bool) (did bool, wait time.Duratio
 	}
 	err := f.file.open(o, f.saved)
 	if err == nil && len(f.rest) == 0 {
-		err = f.render(last)
+		err = f.render(hold)
 	}
 	if err == nil {
 		err = f.write()
@@ -154,37 +160,19 @@ func (f *fileWriter) step(o FileOptions, last bool) (did bool, wait time.Duratio
 	return true, 0
 }
 
-// idle says whether there is nothing to do, and when something held is due.
-func (f *fileWriter) idle(last bool) (idle bool, due time.Duration) {
+// left is how many bytes are captured and not taken yet.
+func (f *fileWriter) left() int64 {
 	f.l.mu.Lock()
-	more := f.lines.pos < f.end()
-	f.l.mu.Unlock()
-	if more || len(f.rest) > 0 {
-		return false, 0
-	}
-	_, wait, now := f.lines.due(f.hold(last))
-	return !now, wait
-}
-
-// hold is how long the beginning of a line waits for its end.
-func (f *fileWriter) hold(last bool) time.Duration {
-	if last {
-		return 0
-	}
-	return holdLong
-}
-
-// end is the offset behind the last byte that is to be written. It has l.mu.
-func (f *fileWriter) end() int64 {
+	defer f.l.mu.Unlock()
 	if f.retired {
-		return f.until
+		return max(f.until-f.lines.pos, 0)
 	}
-	return f.l.end
+	return max(f.l.end-f.lines.pos, 0)
 }
 
 // render puts the next lines of both streams into rest, at most a chunk and a line. Where
 // the file is full another is begun first.
-func (f *fileWriter) render(last bool) error {
+func (f *fileWriter) render(hold time.Duration) error {
 	if f.file.tooOld(f.saved) {
 		if err := f.file.rotate(f.saved); err != nil {
 			return err
@@ -212,33 +200,30 @@ func (f *fileWriter) render(last bool) error {
 		}
 		return true
 	}
-	f.take(last, &out, add)
+	f.take(hold, &out, add)
 	if full {
 		if err := f.file.rotate(f.saved); err != nil {
 			return err
 		}
-		f.take(last, &out, add)
+		f.take(hold, &out, add)
 	}
 	*f.buf = out[:cap(out)]
 	f.rest, f.why = out, ""
 	return nil
 }
 
-// take gives lines to add until it refuses one or there are no more.
-func (f *fileWriter) take(last bool, out *[]byte, add func(Line) bool) {
+// take emits lines to add until it refuses one or there are no more.
+func (f *fileWriter) take(hold time.Duration, out *[]byte, add func(Line) bool) {
 	in := f.l.buffer()
 	defer f.l.pool.Put(in)
 	for len(*out) < chunkSize {
-		n, seg, at := f.read((*in)[:chunkSize])
+		n, seg, at := f.l.takeNext(&f.taken, (*in)[:min(chunkSize, f.left())], f.lines.pos)
 		if n > 0 && at != f.lines.pos {
 			break // dropped in this moment: for the next batch to count
 		}
 		if n == 0 {
-			for k, _, due := f.lines.due(f.hold(last)); due; k, _, due = f.lines.due(f.hold(last)) {
-				f.lines.giveHeld(k, add)
-				if len(f.lines.part[k]) > 0 {
-					break
-				}
+			if k, _, due := f.lines.due(hold); due {
+				f.lines.emitHeld(k, add)
 			}
 			break
 		}
@@ -251,14 +236,6 @@ func (f *fileWriter) take(last bool, out *[]byte, add func(Line) bool) {
 			break
 		}
 	}
-}
-
-// read reads what comes next.
-func (f *fileWriter) read(in []byte) (n int, seg segment, at int64) {
-	f.l.mu.Lock()
-	in = in[:max(min(int64(len(in)), f.end()-f.lines.pos), 0)]
-	f.l.mu.Unlock()
-	return f.l.takeNext(&f.taken, in, f.lines.pos)
 }
 
 // skipDropped jumps over what is no longer kept, counts it and adds a mark that says so.

@@ -17,7 +17,7 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 	lines := assembleFrom(position{done: [2]int64{offset, offset}})
 	buf := make([]byte, 16<<10)
 	var err error
-	give := func(line Line) bool {
+	emit := func(line Line) bool {
 		err = f(line)
 		return err == nil
 	}
@@ -25,7 +25,7 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 		n, seg, at := l.read(buf, lines.pos)
 		if n == 0 && (!follow || l.over()) {
 			for k := range lines.part {
-				if lines.giveHeld(k, give); err != nil {
+				if lines.emitHeld(k, emit); err != nil {
 					return err
 				}
 			}
@@ -40,7 +40,7 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 			}
 		}
 		lines.pos = at
-		if lines.take(buf[:n], seg, give); err != nil {
+		if lines.take(buf[:n], seg, emit); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {

@@ -125,8 +125,8 @@ func FuzzLineAssembler(f *testing.F) {
 				t.Fatalf("%q and %q are held, want %q and %q", a.part[0], a.part[1], was.part[0], was.part[1])
 			}
 		}
-		a.giveHeld(0, add)
-		a.giveHeld(1, add)
+		a.emitHeld(0, add)
+		a.emitHeld(1, add)
 		if !bytes.Equal(got[0], want[0]) || !bytes.Equal(got[1], want[1]) {
 			t.Errorf("%q and %q, want %q and %q", got[0], got[1], want[0], want[1])
 		}

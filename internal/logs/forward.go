@@ -184,7 +184,7 @@ func (l *Log) drop(gone amount, err error) {
 	l.ix.droppedLines += gone.lines
 	switch {
 	case err == unix.EPIPE || err == os.ErrClosed && l.reason == "":
-		l.reason = "nobody read it"
+		l.reason = "it was not read"
 	case err != os.ErrClosed:
 		l.reason = "it could not be written: " + err.Error()
 	}

@@ -66,9 +66,9 @@ func (l *Log) skipGap(a *lineAssembler) {
 	if l.skipDropped() {
 		l.ix.droppedBytes += uint64(a.moveTo(l.ix.forwarded))
 	} else if a.pos < start { // it is what an earlier supervisor had held
-		for _, done := range a.skip {
-			if done < start {
-				l.ix.droppedBytes += uint64(start - done)
+		for _, skip := range a.skip {
+			if gone := start - max(skip, a.pos); gone > 0 {
+				l.ix.droppedBytes += uint64(gone)
 				l.ix.droppedLines++
 			}
 		}
@@ -98,7 +98,7 @@ func (l *Log) forwardBatch(a *lineAssembler, f Format, seg segment, in *[]byte, 
 	}
 	b := (*in)[:n]
 	if n == 0 {
-		a.giveHeld(k, add)
+		a.emitHeld(k, add)
 	} else {
 		a.take(b, seg, add)
 	}

@@ -16,7 +16,7 @@ type Line struct {
 	rest   bool   // it goes on with a line
 }
 
-// MaxLine is the longest line that is given in one piece.
+// MaxLine is the longest line that comes whole.
 const MaxLine = 64 << 10
 
 // lineAssembler puts the lines of the two streams together.
@@ -28,7 +28,7 @@ type lineAssembler struct {
 	part [2][]byte    // the held fragment: at most MaxLine
 	when [2]int64     // when it came; Unix, ns
 	held [2]time.Time // since when it is held here
-	rest [2]bool      // what was given last did not end its line
+	rest [2]bool      // what was emitted last did not end its line
 }
 
 // assembleFrom continues where each stream was written.
@@ -36,7 +36,7 @@ func assembleFrom(p position) *lineAssembler {
 	return &lineAssembler{pos: min(p.done[0], p.done[1]), skip: p.done, rest: [2]bool{p.begun[0] == 1, p.begun[1] == 1}}
 }
 
-// save notes that what was given is written.
+// save notes that what was emitted is written.
 func (a *lineAssembler) save(p *position) {
 	for k := range p.done {
 		p.done[k] = max(a.pos, a.skip[k])
@@ -59,7 +59,7 @@ func (a *lineAssembler) moveTo(pos int64) (held int) {
 	return held
 }
 
-// take gives the lines of b, which is what follows at pos, all of one segment,
+// take emits the lines of b, which is what follows at pos, all of one segment,
 // to f, and holds what has no end yet. It ends early where f refuses a line,
 // and says how many bytes it has taken.
 func (a *lineAssembler) take(b []byte, seg segment, f func(Line) bool) int {
@@ -89,7 +89,7 @@ func (a *lineAssembler) take(b []byte, seg segment, f func(Line) bool) int {
 		if !f(line) {
 			return n
 		}
-		a.given(k, line)
+		a.emitted(k, line)
 		a.pos += int64(step)
 		n += step
 	}
@@ -106,7 +106,7 @@ func (a *lineAssembler) hold(k int, b []byte, seg segment) {
 	a.end[k] = a.pos
 }
 
-func (a *lineAssembler) given(k int, l Line) {
+func (a *lineAssembler) emitted(k int, l Line) {
 	a.rest[k] = l.Open
 	a.part[k] = a.part[k][:0]
 	if cap(a.part[k]) > 4<<10 {
@@ -114,13 +114,13 @@ func (a *lineAssembler) given(k int, l Line) {
 	}
 }
 
-// giveHeld gives what is held of a stream, as a fragment.
-func (a *lineAssembler) giveHeld(k int, f func(Line) bool) {
+// emitHeld emits what is held of a stream, as a fragment.
+func (a *lineAssembler) emitHeld(k int, f func(Line) bool) {
 	if len(a.part[k]) == 0 {
 		return
 	}
 	if l := (Line{Stream: k + 1, Time: time.Unix(0, a.when[k]), Text: a.part[k], Open: true, Offset: a.end[k], rest: a.rest[k]}); f(l) {
-		a.given(k, l)
+		a.emitted(k, l)
 	}
 }
 

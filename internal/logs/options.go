@@ -125,7 +125,10 @@ func (l *Log) Configure(o Options) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.file
-	l.opts, l.page, l.file = o, page, f
+	l.opts, l.file = o, f
+	if l.page == nil { // else forward reads it
+		l.page = page
+	}
 	if f != nil {
 		f.options = *o.File
 	}

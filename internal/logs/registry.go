@@ -87,7 +87,7 @@ func (r *Registry) Open(name string, o Options) (*Log, error) {
 	return l, nil
 }
 
-// own gives the log what it needs of the registry.
+// own sets what the log needs of the registry.
 func (r *Registry) own(l *Log) {
 	l.sinks, l.noSplice, l.pool, l.store, l.warn = r.Sinks, r.NoSplice, &r.buffers, r.Store, r.Warn
 }
@@ -181,7 +181,7 @@ func (r *Registry) Get(name string) *Log {
 	return r.logs[name]
 }
 
-// Retire gives a log up: what it holds is forwarded and written to its file, and when
+// Retire ends a log: what it holds is forwarded and written to its file, and when
 // no process writes to it any more it is removed, also from the store. A reader then
 // finds it empty. If Open asks for it before that, it is kept.
 func (r *Registry) Retire(l *Log) {
@@ -191,7 +191,7 @@ func (r *Registry) Retire(l *Log) {
 	l.mu.Unlock()
 }
 
-// unread counts the logs that are given up and not yet removed.
+// unread counts the retired logs that are not removed yet.
 func (r *Registry) unread() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -167,8 +167,8 @@ func TestLineAssembler(t *testing.T) {
 	a.take(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, add)
 	a.take([]byte("z"), segment{stream: 2}, add)
 	a.take([]byte("\n"), segment{stream: 1}, add)
-	a.giveHeld(0, add)
-	a.giveHeld(1, add)
+	a.emitHeld(0, add)
+	a.emitHeld(1, add)
 	long := strings.Repeat("y", MaxLine)
 	want := []string{"1afalse2", "2xfalse5", "1bcfalse7", "1" + long + "true65543", "1yfalse65545", "1false65547", "2ztrue65546"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {

@@ -1,6 +1,6 @@
-// Package printable makes text of others fit for a terminal: the output of a service or a
-// plugin, or the answer at a socket, must not steer it. It hides no secrets: package
-// redact does.
+// Package printable makes untrusted text safe for a terminal: the output of a service or a
+// plugin, or an answer at a socket, must not control it. Secrets are masked by package
+// redact.
 package printable
 
 import (
@@ -12,9 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// Text puts "?" in the place of control characters other than line feeds and tabs, and
-// of characters that cannot be seen or turn the direction of writing. What is not UTF-8
-// becomes U+FFFD.
+// Text replaces control characters other than line feeds and tabs, invisible characters
+// and those that change the direction of writing by "?". Invalid UTF-8 becomes U+FFFD.
 func Text(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {
@@ -24,7 +23,7 @@ func Text(s string) string {
 	}, s)
 }
 
-// Line is Text with "?" for line feeds and tabs too.
+// Line is Text that replaces line feeds and tabs too.
 func Line(s string) string { return strings.Map(visible, s) }
 
 func visible(r rune) rune {
@@ -34,8 +33,8 @@ func visible(r rune) rune {
 	return r
 }
 
-// JSON escapes in a JSON text what Text would replace. There it can only be in strings,
-// and encoding/json leaves what is not ASCII as it is.
+// JSON escapes in a JSON text what Text would replace. It can only be in strings, and
+// encoding/json does not escape what is not ASCII.
 func JSON(text []byte) []byte {
 	if !bytes.ContainsFunc(text, hidden) {
 		return text
@@ -55,20 +54,20 @@ func JSON(text []byte) []byte {
 	return b.Bytes()
 }
 
-// hidden says whether a character that may be in a JSON text is one to escape.
+// hidden reports whether a character of a JSON text must be escaped.
 func hidden(r rune) bool { return r >= 0x7f && !unicode.IsGraphic(r) }
 
-// Writer makes everything that is written to it Text. What a character lacks at the end
-// of one write comes with the next.
+// Writer converts what is written to it by Text. A character may be split between two
+// writes.
 type Writer struct {
 	w    io.Writer
 	rest []byte
 }
 
-// NewWriter makes one on top of w.
+// NewWriter returns a Writer that writes to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Write writes to what is below.
+// Write converts p and writes it.
 func (w *Writer) Write(p []byte) (int, error) {
 	text := append(w.rest, p...)
 	w.rest = nil

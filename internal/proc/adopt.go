@@ -18,20 +18,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adopt takes over the processes of an earlier supervisor: those whose pid is
-// in the bag, those whose exit waits to be told, and those of an open intent,
-// of which only the intention is known.
+// adopt takes over the processes of an earlier supervisor. Of those that it was about to
+// start only the intent is known.
 func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*Process, error) {
-	m.unknown = []initproto.Exit{}
-	var all, open []*Process
+	m.unclaimed = []initproto.Exit{}
+	var all, intents []*Process
 	for _, it := range items {
 		p, ok := m.adoptRecord(it)
 		switch {
 		case !ok:
 		case p.rec.Done:
-			p.pipes.WhenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
+			p.capture.WhenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
 		case p.rec.Pid == 0:
-			open = append(open, p)
+			intents = append(intents, p)
 		default:
 			all = append(all, p)
 		}
@@ -44,25 +43,25 @@ func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*
 	for _, msg := range events {
 		m.handle(msg)
 	}
-	slices.SortFunc(open, func(a, b *Process) int { return int(min(max(a.rec.Time-b.rec.Time, -1), 1)) })
-	for _, p := range open {
-		born, err := m.settle(p)
+	slices.SortFunc(intents, func(a, b *Process) int { return int(min(max(a.rec.Time-b.rec.Time, -1), 1)) })
+	for _, p := range intents {
+		started, err := m.resolveIntent(p)
 		if err != nil {
 			return nil, err
 		}
-		if born {
+		if started {
 			all = append(all, p)
 		}
 	}
-	for _, x := range m.unknown {
+	for _, x := range m.unclaimed {
 		m.ack(x.Seq)
 	}
-	m.unknown = nil
+	m.unclaimed = nil
 	return all, nil
 }
 
-// takePipes begins to read them. The init must have ended that before us: what it
-// discards meanwhile would be torn out of what we read. The other events are given back.
+// takePipes begins to read the pipes, after the init has ended to discard what is in them.
+// It returns the other events.
 func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
 	if err := m.sync(func(msg *initproto.Msg) { events = append(events, msg) }); err != nil {
 		return nil, err
@@ -75,120 +74,113 @@ func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
 	}
 	m.step("taking")
 	for _, p := range m.procs {
-		if p.pipes != nil {
-			p.pipes.Run()
+		if p.capture != nil {
+			p.capture.Run()
 		}
 	}
 	return slices.DeleteFunc(events, isLost), nil
 }
 
-// adoptRecord makes the process of a bag item and opens its pipes.
+// adoptRecord makes the process of a record and opens its pipes.
 func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
 	if err := json.Unmarshal(it.Body, p.rec); err != nil {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
 	}
-	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) == 2 {
-		ends := it.Fds
-		if p.rec.Merged {
-			unix.Close(ends[1])
-			ends = ends[:1]
-		}
-		pp, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, ends)
+	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) > 0 {
+		capture, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, it.Fds)
 		if err == nil {
-			p.pipes = pp
+			p.capture = capture
 			if p.rec.Done {
-				pp.GiveUp()
+				capture.GiveUp()
 			}
 		}
 	}
 	m.procs[p.rec.ID] = p
 	switch {
-	case p.rec.Done && p.pipes == nil:
+	case p.rec.Done && p.capture == nil:
 		m.remove(p)
 		return nil, false
 	case p.rec.Done || p.rec.Pid == 0:
-	case p.rec.Exit != nil: // told and acknowledged; its group may live
+	case p.rec.Exit != nil: // acknowledged; its group may live
 		p.rec.Exit.Seq = 0
 		close(p.exited)
 	default:
-		// The look comes after the open: while it is held the number is nobody else's.
-		if p.pidfd = m.have.open(p.rec.Pid); p.pidfd >= 0 && !p.same() {
+		// The check comes after the open: a pidfd keeps the pid from being given out again.
+		if p.pidfd = m.features.open(p.rec.Pid); p.pidfd >= 0 && !hasStart(p.rec.Pid, p.rec.Start) {
 			unix.Close(p.pidfd)
 			p.pidfd = -1
 		}
 		m.pids[p.rec.Pid] = append(m.pids[p.rec.Pid], p)
 	}
 	if p.rec.Pid != 0 && !p.rec.Done {
-		m.kin.add(p)
+		m.tracked.add(p)
 	}
 	return p, true
 }
 
-// settleTime is how long a child may take between clone and exec before it is
-// given up. It shares its memory with nobody any more and depends on nothing
-// but the file system that its program is on.
-const settleTime = 10 * time.Second
+// execTimeout is how long a child may take between clone and exec before it is killed. It
+// depends on nothing but the file system that its program is on.
+const execTimeout = 10 * time.Second
 
-// settle finds out what became of an intent. Our predecessor is dead as a whole,
-// so no child of it can be born any more; one that was born is a child of the
-// init, not older than the intent, and nobody else's.
-func (m *Manager) settle(p *Process) (born bool, err error) {
-	deadline := time.Now().Add(settleTime)
+// resolveIntent finds out whether an intent led to a process. The earlier supervisor is dead
+// with all its threads, so no child can come any more; one that came is an untracked child
+// of the init and not older than the intent.
+func (m *Manager) resolveIntent(p *Process) (started bool, err error) {
+	deadline := time.Now().Add(execTimeout)
 	for {
 		pid, b, stage := m.findLiving(p)
 		switch stage {
-		case grown:
-			return true, m.settleAs(p, pid, b)
-		case embryo: // between clone and exec: look again
+		case executed:
+			return true, m.resolveAs(p, pid, b)
+		case beforeExec:
 			if time.Now().After(deadline) {
-				m.warn(fmt.Sprintf("pid %d did not become %s within %v; killing it", pid, p.rec.Path, settleTime))
+				m.warn(fmt.Sprintf("pid %d did not become %s within %v; killing it", pid, p.rec.Path, execTimeout))
 				unix.Kill(pid, unix.SIGKILL)
-				deadline = time.Now().Add(settleTime)
+				deadline = time.Now().Add(execTimeout)
 			}
 			unix.Poll(nil, 1)
 			continue
 		}
-		// Nobody lives for certain. After the init's answer every death before this
-		// look is known to us.
+		// No living child is certain. After the init's answer every earlier exit is known.
 		if err := m.sync(m.handle); err != nil {
 			return false, err
 		}
 		k, score := m.findDead(p)
-		if stage == renamed && (score < leader || m.unknown[k].Stat.Start > b.Start) {
-			return true, m.settleAs(p, pid, b)
+		if stage == markedOnly && (score < leaderScore || m.unclaimed[k].Stat.Start > b.Start) {
+			return true, m.resolveAs(p, pid, b)
 		}
-		if score == nobody {
+		if score == notFound {
 			p.abandonStreams()
 			m.remove(p)
 			return false, nil
 		}
-		x := m.unknown[k]
+		x := m.unclaimed[k]
 		if x.Stat.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
-			m.unborn(x.Pid)
+			m.reapFailed(x.Pid)
 			p.abandonStreams()
 			m.remove(p)
 			return false, nil
 		}
-		m.unknown = slices.Delete(m.unknown, k, k+1)
+		m.unclaimed = slices.Delete(m.unclaimed, k, k+1)
 		p.rec.Pid, p.rec.Start = x.Pid, x.Stat.Start
-		m.kin.add(p)
+		m.tracked.add(p)
 		p.ended(x)
 		return true, m.putRecord(p.rec, false, nil)
 	}
 }
 
-// settleAs makes a living child the process that was meant.
-func (m *Manager) settleAs(p *Process, pid int, b procfs.Stat) error {
+// resolveAs makes a living child the process of an intent.
+func (m *Manager) resolveAs(p *Process, pid int, b procfs.Stat) error {
 	p.rec.Pid, p.rec.Start = pid, b.Start
-	p.pidfd = m.have.open(pid)
+	p.pidfd = m.features.open(pid)
 	m.pids[pid] = append(m.pids[pid], p)
-	m.kin.add(p)
+	m.tracked.add(p)
 	return m.putRecord(p.rec, false, nil)
 }
 
-// sync waits until the init has told every exit up to now, and take has what it tells.
+// sync waits until the init has sent every exit up to now, and passes what comes to take.
 func (m *Manager) sync(take func(*initproto.Msg)) error {
 	m.send(&initproto.Msg{Type: initproto.Sync})
 	for {
@@ -206,39 +198,39 @@ func (m *Manager) sync(take func(*initproto.Msg)) error {
 // execFailed is the exit code of a Go child whose execve failed.
 const execFailed = 253
 
-// ownComm is the name that a child of ours bears until it executes its program.
+// ownComm is the name of a child until it executes its program.
 func ownComm() string {
-	b, err := procfs.ReadStat(os.Getpid())
+	comm, err := procfs.Comm(os.Getpid())
 	if err != nil {
 		return "stoker"
 	}
-	return b.Comm
+	return comm
 }
 
 // Stages of a child.
 const (
-	nobody  = iota
-	embryo  // cloned, not yet the program
-	renamed // known by its cookie or pipe only: a child of it may bear them too
-	grown
+	notFound   = iota
+	beforeExec // cloned, not yet the program
+	markedOnly // known by its cookie or pipe only, which a child of it has too
+	executed
 )
 
-// leader is the score of a dead child that led a group under the program's name.
-const leader = 2
+// leaderScore is the score of an exit of a group leader with the program's name.
+const leaderScore = 2
 
-// findLiving looks for the child of an intent among the init's children. Of those
-// that look alike the oldest is meant: what it has made is younger.
+// findLiving looks for the child of an intent among the init's children. Of those that match
+// equally the oldest is meant: the others may be its children.
 func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 	const byPipe, byTail, byArgs, byCookie = 1, 2, 3, 4
 	own := m.cookie(p.rec.ID)
 	best, bestBirth, bestScore := 0, procfs.Stat{}, 0
 	for pid, b := range procfs.TakeSnapshot().Stats {
-		if b.Parent != m.initPid || pid == os.Getpid() || b.State == 'Z' || b.Start < procfs.Ticks(p.rec.Time) || m.known(pid, b) {
+		if b.Parent != m.initPid || pid == os.Getpid() || b.State == 'Z' || b.Start < procfs.Ticks(p.rec.Time) || m.isTracked(pid, b) {
 			continue
 		}
 		args, _ := procfs.Cmdline(pid)
 		if slices.Equal(args, os.Args) || slices.Equal(args, execshim.Args(p.rec.ID)) { // not yet the program
-			return pid, b, embryo
+			return pid, b, beforeExec
 		}
 		cookie, _ := cookieOf(pid) // one that cannot be read is none
 		if b.Pgrp != pid || (b.Session == pid) == p.rec.Group || cookie != own && strings.HasSuffix(cookie, own[len(p.rec.ID):]) {
@@ -251,7 +243,7 @@ func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 		case tailMatches(args, p.rec.Tail):
 			score = byTail
 		case cookie != own && p.writesOutput(pid):
-			score = byPipe // it has become another program since, and wiped out its environment
+			score = byPipe // it executes another program by now, and has cleared its environment
 		}
 		if cookie == own {
 			score += byCookie
@@ -262,19 +254,19 @@ func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
 	}
 	switch bestScore {
 	case 0:
-		return 0, bestBirth, nobody
+		return 0, bestBirth, notFound
 	case byPipe, byCookie:
-		return best, bestBirth, renamed
+		return best, bestBirth, markedOnly
 	}
-	return best, bestBirth, grown
+	return best, bestBirth, executed
 }
 
-// findDead looks for it among the exits that nobody claimed. The score is 0 for
-// none, and leader for the best.
+// findDead looks for the child of an intent among the unclaimed exits. The score is 0 for
+// none, and leaderScore at best.
 func (m *Manager) findDead(p *Process) (best, score int) {
 	comm := filepath.Base(p.rec.Path)
 	comm = comm[:min(len(comm), 15)]
-	for k, x := range m.unknown {
+	for k, x := range m.unclaimed {
 		b := x.Stat
 		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.initPid {
 			continue
@@ -282,9 +274,9 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 		s := 1
 		switch {
 		case b.Comm == comm && b.Pgrp == x.Pid:
-			s = leader
+			s = leaderScore
 		case b.Comm != ownComm():
-			s = 0 // an orphan; ours is a leader, or still bears our own name
+			s = 0 // an orphan: the child leads its group, or still has our own name
 		}
 		if s > score {
 			best, score = k, s
@@ -293,8 +285,8 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 	return best, score
 }
 
-// known says whether a living child is one that we already have.
-func (m *Manager) known(pid int, b procfs.Stat) bool {
+// isTracked says whether a living child is that of a record.
+func (m *Manager) isTracked(pid int, b procfs.Stat) bool {
 	for _, p := range m.procs {
 		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {
 			return true

@@ -12,7 +12,7 @@ import (
 // Cgroups are the directories of the process's own cgroup; none: it has none.
 func (p *Process) Cgroups() []string { return p.rec.Dirs }
 
-// inCgroups lists who is in the process's own cgroup, as far as can be seen.
+// inCgroups lists the processes in the process's own cgroup, as far as it can be read.
 func (p *Process) inCgroups() []int {
 	var out []int
 	for _, dir := range p.rec.Dirs {
@@ -24,20 +24,19 @@ func (p *Process) inCgroups() []int {
 	return out
 }
 
-// killCgroups ends everybody in the process's own cgroup at once, where the
-// kernel can (cgroup v2, Linux 5.14), and says whether it did: whoever looks
-// afterwards may find them dead already.
+// killCgroups kills all in the process's own cgroup at once where the kernel can (cgroup v2,
+// Linux 5.14), and says whether it did.
 func (p *Process) killCgroups() (killed bool) {
 	members := p.inCgroups()
 	if len(members) == 0 || slices.Contains(members, os.Getpid()) || slices.Contains(members, p.m.initPid) {
-		return false // somebody put us there
+		return false // stoker itself was moved there
 	}
 	for _, dir := range p.rec.Dirs {
 		f, err := os.OpenFile(dir+"/cgroup.kill", os.O_WRONLY, 0)
 		if err != nil {
 			continue
 		}
-		if _, err := f.WriteString("1"); err == nil { // what it does not reach, the sweep does
+		if _, err := f.WriteString("1"); err == nil { // killEscaped gets what it does not reach
 			killed = true
 		}
 		f.Close()
@@ -45,8 +44,8 @@ func (p *Process) killCgroups() (killed bool) {
 	return killed
 }
 
-// removeCgroups removes the directories, unless somebody is in there: then they
-// are the next start's to reuse or to remove.
+// removeCgroups removes the directories. One that has processes stays, for the next start to
+// reuse or remove.
 func removeCgroups(dirs []string) {
 	for _, dir := range slices.Backward(dirs) {
 		_ = unix.Rmdir(dir)

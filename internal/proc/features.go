@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Features are kernel features that may be missing; a field that is set means
-// "do without".
+// Features are kernel features that may be missing. A field that is set switches one off.
 type Features struct {
 	CloneParent bool // gVisor takes the flag and ignores it
 	Pidfd       bool // Linux < 5.3, or a seccomp profile older than it
@@ -19,11 +18,11 @@ type Features struct {
 	Splice      bool // gVisor, or an output that does not support it
 }
 
-// featureSet is what is known to be missing here.
+// featureSet knows which features are missing.
 type featureSet struct {
 	denied        Features
 	parentChecked bool        // of the loop
-	ownChildren   bool        // of the loop: we wait for our children ourselves
+	ownChildren   bool        // of the loop: the init cannot reap, so the supervisor does
 	noPidfd       atomic.Bool // learned from a refusal
 	noGroup       atomic.Bool
 }
@@ -37,8 +36,8 @@ func (f *featureSet) refusedPidfd(err error) bool {
 	return false
 }
 
-// permitted tells a seccomp refusal from a real EPERM: a signal 0 to ourselves
-// is always allowed by the kernel.
+// permitted tells a real EPERM from that of a seccomp filter: the kernel always allows a
+// signal 0 to the own process.
 func (f *featureSet) permitted() bool {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
@@ -61,7 +60,7 @@ func (f *featureSet) refusedGroup(err error) bool {
 	return false
 }
 
-// open gives a pidfd of a process that is known to live; -1: none to be had.
+// open returns a pidfd of a process; -1: none can be had.
 func (f *featureSet) open(pid int) int {
 	if f.denied.Pidfd || f.noPidfd.Load() {
 		return -1
@@ -73,25 +72,24 @@ func (f *featureSet) open(pid int) int {
 	return fd
 }
 
-// checkParent compares the first child's parent with the init. Where
-// CLONE_PARENT is ignored we must wait for our own children, and nothing
-// survives us.
+// checkParent compares the first child's parent with the init. Where the kernel ignores
+// CLONE_PARENT the supervisor reaps its children itself, and they do not outlive it.
 func (m *Manager) checkParent(p *Process) {
-	if m.have.parentChecked {
+	if m.features.parentChecked {
 		return
 	}
 	b, err := procfs.ReadStat(p.rec.Pid)
 	if err != nil || b.Parent != os.Getpid() && b.Parent != m.initPid {
-		return // gone already: the next child tells
+		return // it has ended: the next child shows it
 	}
-	m.have.parentChecked = true
+	m.features.parentChecked = true
 	if b.Parent == os.Getpid() {
-		m.have.ownChildren = true
+		m.features.ownChildren = true
 		m.warn("this kernel ignores CLONE_PARENT: services are children of the supervisor, and its death would lose them")
 	}
 }
 
-// waitOwn waits for a child that is our own. It ends with the child.
+// waitOwn reaps a child of the supervisor. It ends with the child.
 func (m *Manager) waitOwn(pid int) {
 	x, err := waitid.Reap(pid, 0)
 	if err == nil {
@@ -108,6 +106,6 @@ func (m *Manager) warn(msg string) {
 // Survives says whether processes outlive this supervisor.
 func (m *Manager) Survives() bool {
 	ok := false
-	m.do(func() { ok = !m.have.ownChildren })
+	m.do(func() { ok = !m.features.ownChildren })
 	return ok
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,9 +16,8 @@ import (
 	"github.com/stoker-init/stoker/internal/logs"
 )
 
-// Signal is a signal that reached the container. Ack must be called once the
-// state that follows from it is in the bag; until then a new supervisor gets
-// it again.
+// Signal is a signal that reached the container. Ack must be called once the state that
+// follows from it is in the fd store; until then a new supervisor gets it again.
 type Signal struct {
 	Signal syscall.Signal
 	Count  int // how often, merged
@@ -29,12 +29,12 @@ type Signal struct {
 type Options struct {
 	// Deny switches kernel features off, to force the fallbacks.
 	Deny Features
-	// Warn gets what the operator should know: a fallback in use.
+	// Warn gets what the operator should know, such as a fallback in use.
 	Warn func(msg string)
-	// Outlets are the container's stdout and stderr; nil: descriptors 1 and 2.
+	// Sinks are the container's stdout and stderr; nil: descriptors 1 and 2.
 	Sinks *[2]*logs.Sink
-	// OOMRaise says by how much the OOM score adjustment of what is started exceeds
-	// ours; it is asked once. nil: it does not.
+	// OOMRaise returns by how much the OOM score adjustment of what is started exceeds
+	// stoker's. It is called once; nil: not at all.
 	OOMRaise func() int
 	// at is called between the steps of a start, for tests that die there.
 	at func(step string)
@@ -43,11 +43,11 @@ type Options struct {
 // Manager starts processes and receives their exits. One goroutine does both,
 // so an exit never comes before the pid that it belongs to is known.
 type Manager struct {
-	conn    *initproto.Conn
-	initPid int
-	init    Init
-	opts    Options
-	have    featureSet
+	conn     *initproto.Conn
+	initPid  int
+	init     Init
+	opts     Options
+	features featureSet
 
 	requests chan func()
 	signals  chan Signal
@@ -55,27 +55,27 @@ type Manager struct {
 	gone     chan struct{} // closed when the init is gone
 
 	// Of the loop alone:
-	pids     map[int][]*Process  // not exited, in the order of their start
-	procs    map[string]*Process // by id, until their item is deleted
-	pending  []uint64            // event numbers not acknowledged, ascending
-	acked    map[uint64]bool     // of pending, done out of order
-	stopping bool
-	unknown  []initproto.Exit // while adopting: exits of nobody we know
+	pids      map[int][]*Process  // not exited, in the order of their start
+	procs     map[string]*Process // by id, until their item is deleted
+	pending   []uint64            // event numbers not acknowledged, ascending
+	acked     map[uint64]bool     // of pending, done out of order
+	stopping  bool
+	unclaimed []initproto.Exit // while adopting: exits of unknown processes
 
-	Logs  *logs.Registry // of what is captured
-	stats atomicStats
+	Logs    *logs.Registry // of what is captured
+	orphans atomic.Uint64
 
 	warnOwner sync.Once // that output cannot be given to its user
 
-	store  *fdstore.Store
-	oom    oomScores   // of the loop
-	onLack func(error) // of the loop; nil: nobody asks, or something was started
+	store      *fdstore.Store
+	oom        oomScores   // of the loop
+	onShortage func(error) // of the loop; nil: not wanted, or a start has succeeded
 
-	kin    tracked
-	tables tables
+	tracked   tracked
+	snapshots snapshots
 }
 
-// Recovered is what the bag held when the supervisor started.
+// Recovered is what the fd store held when the supervisor started.
 type Recovered struct {
 	Starts        int        // which supervisor of this container this is, from 1
 	Stop          int        // stop requests so far
@@ -83,9 +83,8 @@ type Recovered struct {
 	Processes     []*Process // adopted, running or ended
 }
 
-// Connect says hello to the init on its socket, adopts what an earlier
-// supervisor left, and settles every open intent. Nothing can be started
-// before it returns.
+// Connect greets the init on its socket, and adopts what an earlier supervisor left.
+// Nothing can be started before it returns.
 func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	conn, err := initproto.NewConn(fd)
 	if err != nil {
@@ -95,14 +94,14 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, procs: map[string]*Process{}}
 	m.store = fdstore.New(conn.Send)
-	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn, Reserve: headroom.DescriptorsFor, Explain: limited, NoSplice: opts.Deny.Splice})
-	m.have.denied = opts.Deny
+	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn, Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
+	m.features.denied = opts.Deny
 	if err := conn.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err
 	}
 	go m.receive() // ends when the init is gone
-	// All threads before the first child, which may use up the pids before it is known
-	// here, while the init answers.
+	// All threads before the first child, which may use up the pids, and while the init
+	// answers.
 	headroom.SpareThreads(headroom.SupervisorThreads)
 	rec, err := m.recover()
 	if err != nil {
@@ -169,8 +168,8 @@ func (m *Manager) do(f func()) bool {
 	}
 }
 
-// send tells the init. An error means that the init is gone, which the loop
-// learns by itself.
+// send sends a message to the init. An error means that the init is gone, which the loop
+// notices by itself.
 func (m *Manager) send(msg *initproto.Msg) { m.conn.Send(msg) }
 
 func (m *Manager) handle(msg *initproto.Msg) {
@@ -178,7 +177,7 @@ func (m *Manager) handle(msg *initproto.Msg) {
 	case initproto.Check:
 		m.send(&initproto.Msg{Type: initproto.Ping})
 	case initproto.Exited:
-		m.stats.orphans.Store(msg.Orphans)
+		m.orphans.Store(msg.Orphans)
 		for _, x := range msg.Exits {
 			m.exited(x)
 		}
@@ -190,7 +189,7 @@ func (m *Manager) handle(msg *initproto.Msg) {
 		seq := msg.Seq
 		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stops,
 			Ack: func() { m.do(func() { m.ack(seq) }) }}
-		m.tell(s, seq)
+		m.deliver(s, seq)
 	case initproto.Synced:
 		m.pending = append(m.pending, msg.Seq)
 		m.ack(msg.Seq)
@@ -201,9 +200,9 @@ func (m *Manager) handle(msg *initproto.Msg) {
 	}
 }
 
-// tell hands a signal on. Where nobody takes them the loop must not stand still:
-// the oldest is lost then, and never the latest stop, which holds those before it.
-func (m *Manager) tell(s Signal, seq uint64) {
+// deliver passes a signal on. The loop must not block when the channel is full: the oldest
+// is dropped then, but never the latest stop, which counts those before it.
+func (m *Manager) deliver(s Signal, seq uint64) {
 	for {
 		select {
 		case m.signals <- s:
@@ -222,16 +221,16 @@ func (m *Manager) tell(s Signal, seq uint64) {
 	}
 }
 
-// exited gives an exit to the process that it belongs to. A pid is given out
-// again only after its exit was reaped, so exits of one pid come in the order
-// of the starts; an exit that was reaped before a start began is not its own.
+// exited assigns an exit to its process. A pid is given out again only after its exit was
+// reaped, so exits of one pid come in the order of the starts; an exit that was reaped
+// before a start began is of another process.
 func (m *Manager) exited(x initproto.Exit) {
 	m.pending = append(m.pending, x.Seq)
 	list := m.pids[x.Pid]
 	if len(list) == 0 || x.At < list[0].rec.Time {
-		if m.unknown != nil {
-			m.unknown = append(m.unknown, x)
-			return // decided when the open intents are
+		if m.unclaimed != nil {
+			m.unclaimed = append(m.unclaimed, x)
+			return // an open intent may claim it
 		}
 		m.ack(x.Seq)
 		return
@@ -243,8 +242,8 @@ func (m *Manager) exited(x initproto.Exit) {
 	p.ended(x)
 }
 
-// ack says that everything that follows from an event is in the bag. The wire
-// knows only "up to", so an event done early waits for those before it.
+// ack tells the init that what follows from an event is in the fd store. The protocol knows
+// only "up to", so an event that is done early waits for those before it.
 func (m *Manager) ack(seq uint64) {
 	if seq == 0 {
 		return
@@ -261,9 +260,8 @@ func (m *Manager) ack(seq uint64) {
 	}
 }
 
-// initGone ends every process: without the init nobody waits for them or keeps
-// their state. It happens only outside of a PID namespace of our own, where the
-// kernel does not do it.
+// initGone ends every process: without the init none is reaped. It happens only outside of
+// a PID namespace of stoker's own, where the kernel does not do it.
 func (m *Manager) initGone() {
 	for _, list := range m.pids {
 		for _, p := range list {
@@ -277,7 +275,7 @@ func (m *Manager) initGone() {
 	}
 }
 
-// Signals gives the signals that reach the container.
+// Signals delivers the signals that reach the container.
 func (m *Manager) Signals() <-chan Signal { return m.signals }
 
 // Gone is closed when the init is gone.
@@ -286,8 +284,8 @@ func (m *Manager) Gone() <-chan struct{} { return m.gone }
 // InitPid is the pid of the init: 1 in a container.
 func (m *Manager) InitPid() int { return m.initPid }
 
-// Adopted tells the init that this supervisor works: a death from now on is
-// followed by a start at once.
+// Adopted tells the init that this supervisor works: after a death from now on the next
+// one is started at once.
 func (m *Manager) Adopted() { m.send(&initproto.Msg{Type: initproto.Ping}) }
 
 // Stopping makes the pings frequent; the init allows a second of silence.
@@ -305,9 +303,9 @@ func (m *Manager) Final(code int, grace time.Duration) {
 }
 
 // Orphans is the number of orphaned processes that the init has reaped.
-func (m *Manager) Orphans() uint64 { return m.stats.orphans.Load() }
+func (m *Manager) Orphans() uint64 { return m.orphans.Load() }
 
-// recover reads the replay up to Ready, then settles what was open.
+// recover reads the replay up to Ready, and adopts the processes.
 func (m *Manager) recover() (*Recovered, error) {
 	rec := &Recovered{Items: fdstore.NewItems()}
 	var records []*initproto.Msg
@@ -319,10 +317,10 @@ func (m *Manager) recover() (*Recovered, error) {
 			switch msg.Type {
 			case initproto.Welcome:
 				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stops, msg.Starts
-				m.stats.orphans.Store(msg.Orphans)
+				m.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stops > 0
 				m.store.SetLimit(msg.MaxFds)
-				m.welcomed(msg)
+				m.noteWelcome(msg)
 			case initproto.Put:
 				m.store.Replayed(msg)
 				if isProc(msg.Name) {
@@ -347,21 +345,19 @@ func (m *Manager) recover() (*Recovered, error) {
 	return rec, err
 }
 
-// putRecord keeps what is known of a process.
+// putRecord keeps the record of a process in the fd store.
 func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 	child := fdstore.Process{Pid: r.Pid, Intent: open}
 	if r.Exit != nil {
 		child.Pid = 0 // it has ended: the pid may be another process's by now
 	}
 	for k := range pipes {
-		if k == 0 || !r.Merged { // the second one is the first
-			child.Pipes = append(child.Pipes, k)
-		}
+		child.Pipes = append(child.Pipes, k)
 	}
 	return m.store.PutProcess(procPrefix+r.ID, r, child, pipes...)
 }
 
-// remove forgets a process for good.
+// remove drops a process that is done.
 func (m *Manager) remove(p *Process) {
 	delete(m.procs, p.rec.ID)
 	m.Del(procPrefix + p.rec.ID)

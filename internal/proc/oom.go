@@ -10,23 +10,24 @@ import (
 // mostAdjust is the highest OOM score adjustment: the first to be killed.
 const mostAdjust = 1000
 
-// adjustFile holds ours. A child inherits it.
+// adjustFile holds the adjustment of the supervisor. A child inherits it.
 const adjustFile = "/proc/self/oom_score_adj"
 
 // oomScores are the OOM score adjustments of this process and of those it starts.
 type oomScores struct {
 	known      bool
-	own, child []byte // child nil: it is ours
+	own, child []byte // child nil: the same
 }
 
-// asVictim calls f, which makes a child, while our OOM score adjustment is what the
-// child is to have: where memory runs out the kernel takes it before us. One that was
-// raised later might have children by then. Every process may raise it, and go back.
-func (m *Manager) asVictim(f func()) {
+// withOOMScore calls f, which makes a child, while the supervisor has the OOM score
+// adjustment of the child: the kernel then kills the child before the supervisor. Raised
+// later, it would miss children that the child has by then. Every process may raise its
+// own and go back.
+func (m *Manager) withOOMScore(f func()) {
 	o := &m.oom
 	if !o.known {
 		o.known = true
-		m.findScores()
+		m.readOOMScores()
 	}
 	if o.child == nil || os.WriteFile(adjustFile, o.child, 0) != nil {
 		f()
@@ -39,8 +40,8 @@ func (m *Manager) asVictim(f func()) {
 	}
 }
 
-// findScores reads our adjustment and adds to it what Options say.
-func (m *Manager) findScores() {
+// readOOMScores reads the adjustment of the supervisor, and adds that of Options.
+func (m *Manager) readOOMScores() {
 	data, err := os.ReadFile(adjustFile)
 	if err != nil || m.opts.OOMRaise == nil {
 		return

@@ -9,10 +9,10 @@ import (
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// Origin gives the ID of the tracked process that a process is or descends from, the
-// nearest one. Empty: it came from outside of the init, as by docker exec or nsenter.
-// It goes by the parents alone, which no process can choose: a process whose parents
-// have ended is the init's child, and its origin is unknown, which is an error.
+// Origin returns the ID of the nearest tracked process that a process is or descends from.
+// Empty: it came from outside of the init, as by docker exec or nsenter. It goes by the
+// parents alone, which no process can choose: if those have ended, the init is the parent,
+// and the origin is unknown, which is an error.
 func (m *Manager) Origin(pid int) (id string, err error) {
 	if id, err = m.origin(pid); err != nil {
 		m.do(func() {}) // one that was started just now may not have been tracked yet
@@ -22,7 +22,7 @@ func (m *Manager) Origin(pid int) (id string, err error) {
 }
 
 func (m *Manager) origin(pid int) (string, error) {
-	for range looks {
+	for range maxAttempts {
 		line := m.ancestors(pid)
 		if !slices.Equal(line, m.ancestors(pid)) {
 			continue // a parent has ended meanwhile, and its pid may be another's
@@ -38,10 +38,10 @@ func (m *Manager) origin(pid int) (string, error) {
 			return "", fmt.Errorf("pid %d has ended, or /proc does not show its parents", pid)
 		}
 	}
-	return "", errors.New("its parents end while they are looked at")
+	return "", errors.New("its parents change too fast")
 }
 
-// ancestor is one step on the way up from a process.
+// ancestor is one step from a process to its parent.
 type ancestor struct {
 	pid   int
 	start uint64
@@ -62,7 +62,7 @@ func (m *Manager) ancestors(pid int) (line []ancestor) {
 			return line
 		}
 		last := &line[len(line)-1]
-		if last.start, last.owner = b.Start, m.kin.at(pid, b); last.owner != nil {
+		if last.start, last.owner = b.Start, m.tracked.find(pid, b); last.owner != nil {
 			return line
 		}
 		pid = b.Parent

@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a child of the init that we started or adopted.
+// Process is a child of the init that this supervisor started or adopted.
 type Process struct {
 	m        *Manager
 	rec      *record
 	exited   chan struct{}
-	pipes    *logs.Capture // captured output; nil: none
+	capture  *logs.Capture // captured output; nil: none
 	terminal *os.File      // master side; nil: none
 
-	mu    sync.Mutex     // guards pidfd and group
-	pidfd int            // -1: none
-	over  bool           // Done was called
-	left  map[int]uint64 // members seen outside of the group, with their start
+	mu       sync.Mutex     // guards what follows; held while a signal is sent
+	pidfd    int            // -1: none
+	done     bool           // Done was called
+	escapees map[int]uint64 // start times of members that left the group
 }
 
 // Exit says how a process ended.
@@ -51,12 +51,9 @@ func (p *Process) ID() string { return p.rec.ID }
 // Pid is its process id, which is also its group's.
 func (p *Process) Pid() int { return p.rec.Pid }
 
-// StartTicks is when it started, in clock ticks since boot; 0: unknown, it had
-// ended before we could look.
+// StartTicks is when it started, in clock ticks since boot; 0: unknown, since it had ended
+// before its stat was read.
 func (p *Process) StartTicks() uint64 { return p.rec.Start }
-
-// Born is when it was started; CLOCK_BOOTTIME, ns.
-func (p *Process) Born() int64 { return p.rec.Time }
 
 // Exited is closed when the process has ended and what it had written by then
 // is in its log.
@@ -78,59 +75,58 @@ func (p *Process) Exit() (Exit, bool) {
 	return e, true
 }
 
-// ended runs in the loop.
+// ended notes the exit. It runs in the loop.
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
-	if p.pipes != nil {
-		p.pipes.Flush()
-		p.pipes.Free() // what it left behind must not hold up what follows
+	if p.capture != nil {
+		p.capture.Flush()
+		p.capture.Free() // its descendants must not delay what follows
 	}
 	close(p.exited)
-	if p.isOver() { // given up before: nobody will say what followed
+	if p.isDone() {
 		p.m.ack(x.Seq)
 	}
 }
 
-// Held says whether the process is dead and cannot be waited for: a tracer that
-// does not let go has it.
+// Held says whether the process is a zombie that the init cannot reap, because a tracer
+// holds it.
 func (p *Process) Held() bool {
-	b, err := procfs.ReadStat(p.rec.Pid)
-	return err == nil && b.State == 'Z' && (p.rec.Start == 0 || b.Start == p.rec.Start)
+	s, err := procfs.ReadStat(p.rec.Pid)
+	return err == nil && s.State == 'Z' && (p.rec.Start == 0 || s.Start == p.rec.Start)
 }
 
-// Ack says that the exit has been dealt with and its consequences are in the
-// bag, while the rest of its group is still of interest.
+// Ack acknowledges the exit: what follows from it is in the fd store. The other members
+// are still of interest.
 func (p *Process) Ack() {
 	p.m.do(func() {
 		p.m.putRecord(p.rec, false, nil)
-		if p.rec.Exit != nil { // not where somebody holds the zombie
+		if p.rec.Exit != nil { // nil: a tracer holds the zombie
 			p.m.ack(p.rec.Exit.Seq)
 		}
 	})
 }
 
-// Done says that the exit has been dealt with and the process is of no interest
-// any more. Output of its descendants is captured for as long as they hold the
-// pipe. A process that lives is left to itself: its end will be nobody's.
+// Done ends the supervision of the process. Output of its descendants is captured as long
+// as they hold the pipe. Of a process that lives, the exit will be discarded.
 func (p *Process) Done() {
 	p.mu.Lock()
-	p.over = true
+	p.done = true
 	if p.pidfd >= 0 {
 		unix.Close(p.pidfd)
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
-	if p.pipes != nil {
-		p.pipes.GiveUp()
+	if p.capture != nil {
+		p.capture.GiveUp()
 	}
 	p.HangUp()
-	p.m.kin.drop(p)
+	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if p.pipes != nil && !p.pipes.AtEnd() {
+		if p.capture != nil && !p.capture.AtEnd() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
-			p.pipes.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+			p.capture.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 		} else {
 			p.m.remove(p)
 		}
@@ -140,7 +136,7 @@ func (p *Process) Done() {
 	})
 }
 
-// ErrGone says that there is nobody left to signal.
+// ErrGone says that there is no process left to signal.
 var ErrGone = os.ErrProcessDone
 
 // Signal sends sig to the process alone.
@@ -152,97 +148,90 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	}
 	if p.pidfd >= 0 {
 		err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
-		if !p.m.have.refusedPidfd(err) {
-			return gone(err)
+		if !p.m.features.refusedPidfd(err) {
+			return errGone(err)
 		}
 	}
-	// No pidfd: the pid is ours as long as its start time is. Between this look
-	// and the signal the init would have to reap it and the kernel to come
-	// around to the same number.
-	if !p.same() {
+	// Without a pidfd the start time identifies the process. It would have to be reaped, and
+	// its pid given out again, between this check and the signal.
+	if !hasStart(p.rec.Pid, p.rec.Start) {
 		return ErrGone
 	}
-	return gone(unix.Kill(p.rec.Pid, sig))
-}
-
-// same says whether the pid still belongs to this process.
-func (p *Process) same() bool {
-	b, err := procfs.ReadStat(p.rec.Pid)
-	return err == nil && (p.rec.Start == 0 || b.Start == p.rec.Start)
+	return errGone(unix.Kill(p.rec.Pid, sig))
 }
 
 // groupFlag is PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9.
 const groupFlag = 1 << 2
 
-// SignalGroup sends sig to every one of the Members. ErrGone says that there is
-// none; another error, that none of them could be signalled.
+// SignalGroup sends sig to all Members. ErrGone says that there is none; another error,
+// that none of them could be signalled.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
-	if p.isOver() {
+	if p.isDone() {
 		return ErrGone
 	}
 	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL {
 		p.FreeOutput()
 	}
 	killed := sig == syscall.SIGKILL && p.killCgroups()
-	var outside map[int]procfs.Stat
-	if sig != syscall.SIGKILL && sig != 0 {
-		outside = p.strays(0) // before the parents die by which they are known
-	}
-	if sig == syscall.SIGKILL {
+	var escaped map[int]procfs.Stat
+	switch sig {
+	case 0:
+	case syscall.SIGKILL:
 		p.freeze()
+	default:
+		escaped = p.escaped(0) // before the parents end by which they are known
 	}
 	err := p.signalGroup(sig)
-	strays := p.signalStrays(sig, outside)
+	escapedErr := p.signalAll(sig, escaped)
 	if sig == syscall.SIGKILL {
-		strays = p.killStrays()
+		escapedErr = p.killEscaped()
 	}
-	if killed {
+	switch {
+	case killed:
 		return nil
-	}
-	if strays == nil || errors.Is(err, ErrGone) {
-		return strays
+	case escapedErr == nil || errors.Is(err, ErrGone):
+		return escapedErr
 	}
 	return err
 }
 
-// signalGroup sends sig to the members of the process's group. It works after
-// the leader has ended: through the pidfd where the kernel can, else by the
-// number of the group, which the kernel does not give out again while a member
-// lives.
+// signalGroup sends sig to the process group, also after its leader has ended: through the
+// pidfd where the kernel can, else by the number of the group, which the kernel does not
+// give out again while a member lives.
 func (p *Process) signalGroup(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over {
+	if p.done {
 		return ErrGone
 	}
-	if p.pidfd >= 0 && p.m.have.groupSignal() {
+	if p.pidfd >= 0 && p.m.features.groupSignal() {
 		err := unix.PidfdSendSignal(p.pidfd, sig, nil, groupFlag)
-		if !p.m.have.refusedGroup(err) {
-			return gone(err)
+		if !p.m.features.refusedGroup(err) {
+			return errGone(err)
 		}
 	}
-	if !p.groupOurs() {
+	if !p.ownsGroup() {
 		return ErrGone
 	}
-	return gone(unix.Kill(-p.rec.Pid, sig))
+	return errGone(unix.Kill(-p.rec.Pid, sig))
 }
 
-// groupOurs says whether the group of this number is still the one we made:
-// its leader is our process, or it has no leader and a member that lives.
-func (p *Process) groupOurs() bool {
-	if b, err := procfs.ReadStat(p.rec.Pid); err == nil {
-		return p.rec.Start == 0 || b.Start == p.rec.Start
+// ownsGroup says whether the group with the number of p is still the one that p began: p
+// leads it, or it has no leader and a member that lives.
+func (p *Process) ownsGroup() bool {
+	if leader, err := procfs.ReadStat(p.rec.Pid); err == nil {
+		return p.rec.Start == 0 || leader.Start == p.rec.Start
 	}
-	for _, b := range procfs.TakeSnapshot().Stats {
-		if b.Pgrp == p.rec.Pid && b.Alive() && (p.rec.Group || b.Session == p.rec.Pid) {
+	for _, s := range procfs.TakeSnapshot().Stats {
+		if s.Pgrp == p.rec.Pid && s.Alive() && (p.rec.Group || s.Session == p.rec.Pid) {
 			return true
 		}
 	}
 	return false
 }
 
-// gone maps ESRCH.
-func gone(err error) error {
+// errGone maps ESRCH to ErrGone.
+func errGone(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return ErrGone
 	}

@@ -3,25 +3,24 @@ package proc
 import (
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // outputLost notes what the init discarded while no supervisor worked.
 func (p *Process) outputLost(msg *initproto.Msg) {
-	if p.pipes == nil {
+	if p.capture == nil {
 		return
 	}
-	l, err := p.pipes.Open()
+	l, err := p.capture.Open()
 	if err != nil {
 		return
 	}
-	p.endCut(l, msg.PipeBytes)
-	p.pipes.SetLost(msg.Bytes, msg.Lines)
+	p.endCutLines(l, msg.PipeBytes)
+	p.capture.SetLost(msg.Bytes, msg.Lines)
 }
 
-// endCut ends the lines whose rest the init has discarded, so that the next bytes do
+// endCutLines ends the lines whose rest the init has discarded, so that the next bytes do
 // not continue them. It runs before the pipes are read, and is in the store when it returns.
-func (p *Process) endCut(l *logs.Log, each *initproto.PipeBytes) {
+func (p *Process) endCutLines(l *logs.Log, each *initproto.PipeBytes) {
 	if each == nil || *each == p.rec.Lost {
 		return
 	}
@@ -38,36 +37,32 @@ func (p *Process) endCut(l *logs.Log, each *initproto.PipeBytes) {
 // FreeOutput is for a process that is to be stopped: with Options.Block it
 // no longer waits for the reader of its output.
 func (p *Process) FreeOutput() {
-	if p.pipes != nil {
-		p.pipes.Free()
+	if p.capture != nil {
+		p.capture.Free()
 	}
 }
 
 // FlushOutput takes what the process has written by now into its log.
 func (p *Process) FlushOutput() {
-	if p.pipes != nil {
-		p.pipes.Flush()
+	if p.capture != nil {
+		p.capture.Flush()
 	}
 }
 
 // Tail is the end of what the process has written, and of what it has written to stderr,
 // at most n bytes of each; of a process without a late log both are empty.
 func (p *Process) Tail(n int) (all, stderr string) {
-	if p.pipes == nil {
+	if p.capture == nil {
 		return "", ""
 	}
-	return p.pipes.Tail(n)
+	return p.capture.Tail(n)
 }
 
-// writesOutput says whether a process has one of the pipes of p as its stdout or stderr.
+// writesOutput says whether a process has one of the log pipes of p open.
 func (p *Process) writesOutput(pid int) bool {
-	if p.pipes == nil {
+	if p.capture == nil {
 		return false
 	}
-	var want []procfs.Socket
-	for _, inode := range p.pipes.Inodes() {
-		want = append(want, procfs.Socket{Inode: inode})
-	}
-	found, err := ownsSocket(pid, want)
-	return err == nil && found
+	open, err := hasOpen(pid, p.capture.Inodes())
+	return err == nil && open
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stoker-init/stoker/internal/fdstore"
 )
 
-// FDStore is what the next supervisor gets back.
+// FDStore keeps what the next supervisor gets back.
 func (m *Manager) FDStore() *fdstore.Store { return m.store }
 
 // Put keeps a blob (64 KiB at most) and descriptors for the next supervisor.
@@ -16,11 +16,11 @@ func (m *Manager) Put(name string, body []byte, fds ...int) error {
 	return m.store.Put(name, body, fds...)
 }
 
-// Del forgets an item.
+// Del deletes an item.
 func (m *Manager) Del(name string) { m.store.Delete(name) }
 
-// limited adds what to do about an error that comes of too few descriptors.
-func limited(err error) error {
+// withLimitHint adds a hint to an error that is caused by too few descriptors.
+func withLimitHint(err error) error {
 	var limit syscall.Rlimit
 	if !errors.Is(err, syscall.EMFILE) || syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return err

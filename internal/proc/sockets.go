@@ -7,13 +7,13 @@ import (
 	"os"
 	"slices"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// OwnsListener says whether a TCP socket that listens on port belongs to the
-// process or to its group. certain is false where the kernel does not let us
-// see whose it is and only the user of the socket is known to match. The error
-// says that nothing listens, or who does.
+// OwnsListener says whether a member of the service listens on a TCP port. certain is
+// false where the kernel does not show whose the socket is, and only its user is known to
+// match. The error says that nothing listens, or which other process does.
 func (p *Process) OwnsListener(port int) (certain bool, err error) {
 	all, err := listeners(p.Pid(), port)
 	if err != nil {
@@ -35,8 +35,7 @@ func (p *Process) OwnsListener(port int) (certain bool, err error) {
 	return false, fmt.Errorf("port %d is held by another process%s", port, holder(all))
 }
 
-// Listens says whether the process or its group listens on any TCP port. The error
-// says that it does not, or that it cannot be seen.
+// Listens returns nil if a member of the service listens on any TCP port.
 func (p *Process) Listens() error {
 	all, err := procfs.TCPSockets(p.Pid(), func(s procfs.Socket) bool { return s.Listens })
 	if err != nil {
@@ -52,8 +51,7 @@ func (p *Process) Listens() error {
 	return errors.New("it does not listen on a TCP port yet")
 }
 
-// OwnsSocketFile says whether the process or its group listens at a unix socket. The
-// error says that it does not, or that it cannot be seen.
+// OwnsSocketFile returns nil if a member of the service listens at a unix socket.
 func (p *Process) OwnsSocketFile(path string) error {
 	all, err := procfs.UnixListeners(p.Pid(), path)
 	if err != nil {
@@ -72,11 +70,12 @@ func (p *Process) OwnsSocketFile(path string) error {
 	return fmt.Errorf("%s is the socket of another process%s", path, holder(all))
 }
 
-// owns looks for one of the sockets among the descriptors of the process and its
-// group. blind: not all of them could be seen.
+// owns says whether a member of the service has one of the sockets open. blind: some of
+// their descriptors could not be seen.
 func (p *Process) owns(all []procfs.Socket) (owned, blind bool) {
-	for _, pid := range p.withMembers() {
-		owned, err := ownsSocket(pid, all)
+	others := slices.DeleteFunc(p.Members(), func(pid int) bool { return pid == p.Pid() })
+	for _, pid := range append([]int{p.Pid()}, others...) {
+		owned, err := hasOpen(pid, inodes(all))
 		if owned {
 			return true, blind
 		}
@@ -90,25 +89,14 @@ func listeners(pid, port int) ([]procfs.Socket, error) {
 	return procfs.TCPSockets(pid, func(s procfs.Socket) bool { return s.Listens && s.Local == port })
 }
 
-// PortHolder names the process that listens on a TCP port here, as ": pid 20
-// (nginx)"; empty: nobody does, or it cannot be seen who.
+// PortHolder names the process that listens on a TCP port, as ": pid 20 (nginx)"; empty:
+// there is none, or it cannot be seen.
 func PortHolder(port int) string {
 	all, err := listeners(os.Getpid(), port)
 	if err != nil || len(all) == 0 {
 		return ""
 	}
 	return holder(all)
-}
-
-// withMembers is the process and its group.
-func (p *Process) withMembers() []int {
-	pids := []int{p.Pid()}
-	for _, pid := range p.Members() {
-		if pid != p.Pid() {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }
 
 // TCPSockets lists the TCP sockets of one process by their local ports.
@@ -121,7 +109,7 @@ func TCPSockets(pid int) (out []procfs.Socket, err error) {
 	for _, s := range all {
 		byInode[s.Inode] = s
 	}
-	err = asUser(pid, func() error { // which may be called twice
+	err = asuser.Try(pid, func() error { // which may be called twice
 		out = nil
 		return procfs.EachFD(pid, func(_, target string) bool {
 			if s, ok := byInode[target]; ok {
@@ -134,30 +122,29 @@ func TCPSockets(pid int) (out []procfs.Socket, err error) {
 	return out, err
 }
 
-// ownsSocket looks for one of the sockets among a process's descriptors. Root in
-// a default container lacks CAP_SYS_PTRACE and may not look at another user's:
-// then it looks with that user's file-system identity, on a thread of its own.
-func ownsSocket(pid int, all []procfs.Socket) (bool, error) {
-	owned := false
-	err := asUser(pid, func() (err error) {
-		owned, err = hasSocket(pid, all)
-		return err
-	})
-	return owned, err
+func inodes(sockets []procfs.Socket) (out []string) {
+	for _, s := range sockets {
+		out = append(out, s.Inode)
+	}
+	return out
 }
 
-func hasSocket(pid int, all []procfs.Socket) (has bool, err error) {
-	err = procfs.EachFD(pid, func(_, link string) bool {
-		has = slices.ContainsFunc(all, func(l procfs.Socket) bool { return l.Inode == link })
-		return !has
+// hasOpen says whether a process has one of some sockets or pipes open.
+func hasOpen(pid int, inodes []string) (open bool, err error) {
+	err = asuser.Try(pid, func() error {
+		open = false
+		return procfs.EachFD(pid, func(_, target string) bool {
+			open = slices.Contains(inodes, target)
+			return !open
+		})
 	})
-	return has, err
+	return open, err
 }
 
-// holder names who holds one of the sockets, where that can be seen.
+// holder names a process that has one of the sockets open, as PortHolder does.
 func holder(all []procfs.Socket) string {
 	for _, pid := range procfs.Pids() {
-		if owned, _ := ownsSocket(pid, all); owned {
+		if open, _ := hasOpen(pid, inodes(all)); open {
 			name, err := procfs.Comm(pid)
 			if err != nil {
 				name = "?"

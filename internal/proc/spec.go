@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"sync/atomic"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
@@ -17,11 +16,11 @@ import (
 
 // Spec says what to start and how.
 type Spec struct {
-	ID   string       // names the process for good, e.g. "tomcat.5"; never used twice
+	ID   string       // "tomcat.5"; never used twice
 	Argv []string     // Argv[0] is looked up in the PATH of Env when it has no slash
 	Env  []string     // the whole environment
-	Dir  string       // working directory; empty: ours
-	User *asuser.User // nil: ours
+	Dir  string       // working directory; empty: stoker's own
+	User *asuser.User // nil: stoker's own
 	// Open checks the program, as in Command; nil: it is not checked.
 	Open func(path string) (folder *os.File, name string, err error)
 	// Attributes need the exec shim, which takes a millisecond. Their Cgroups are removed
@@ -30,9 +29,9 @@ type Spec struct {
 	execshim.Attributes
 
 	Stdio Stdio
-	// Modest refuses a start beside others that would take the descriptors kept for
-	// operators.
-	Modest bool
+	// KeepReserve refuses a start beside others that would take the descriptors that are
+	// kept for operators.
+	KeepReserve bool
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
 }
@@ -44,13 +43,13 @@ func (s *Spec) command() *program.Command {
 // ErrStopping refuses a start because the container stops.
 var ErrStopping = errors.New("the container stops")
 
-// procPrefix marks the bag items that are processes.
+// procPrefix marks the items of the fd store that are records of processes.
 const procPrefix = "proc/"
 
 func isProc(name string) bool { return strings.HasPrefix(name, procPrefix) }
 
-// record is what the bag knows of a process: enough for a supervisor that has
-// never seen it. Without Pid it is an intent.
+// record is what the fd store keeps of a process: enough for a supervisor that has never
+// seen it. Without Pid it is the intent to start one.
 type record struct {
 	ID    string          `json:"id"`
 	Path  string          `json:"path"`
@@ -65,17 +64,14 @@ type record struct {
 	Dirs  []string        `json:"dirs,omitempty"`  // its own cgroup
 	Exit  *initproto.Exit `json:"exit,omitempty"`
 	Done  bool            `json:"done,omitempty"` // only its output is still of interest
-	// Merged says that both of its descriptors are the one pipe of both streams: a
-	// supervisor that does not know this reads two.
-	Merged bool `json:"merged,omitempty"`
-	// Lost is how much the init had discarded of each pipe when the line before it
-	// was ended in the log.
+	// Lost is how much the init had discarded of each pipe when the line before it was ended
+	// in the log.
 	Lost initproto.PipeBytes `json:"lost,omitzero"`
 }
 
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
-	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Merged: s.Stdio.Merge, Dirs: s.Cgroups, Time: initproto.BootNow()}
+	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Dirs: s.Cgroups, Time: initproto.BootNow()}
 	r.Exact = hashArgs(s.Argv)
 	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
@@ -87,12 +83,8 @@ func newRecord(s *Spec, path string) *record {
 	return r
 }
 
-// hashArgs identifies an argument list; a whole one may be larger than the bag's
-// limit.
+// hashArgs identifies an argument list, which may be larger than an item of the fd store.
 func hashArgs(argv []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(argv, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
-
-// atomicStats are counters that others read.
-type atomicStats struct{ orphans atomic.Uint64 }

@@ -23,15 +23,15 @@ const processFDs = 4
 func (m *Manager) start(spec Spec) (started *Process, err error) {
 	defer func() {
 		if err != nil {
-			removeCgroups(spec.Cgroups) // they were made for it
-			err = limited(err)
+			removeCgroups(spec.Cgroups)
+			err = withLimitHint(err)
 		}
 		m.started(err)
 	}()
 	if m.stopping && !spec.WhileStopping {
 		return nil, ErrStopping
 	}
-	if spec.Modest && len(m.pids) > 0 { // the first one has to run at any limit
+	if spec.KeepReserve && len(m.pids) > 0 { // the first one has to run at any limit
 		if err := headroom.DescriptorsFor(processFDs); err != nil {
 			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
@@ -48,8 +48,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// From here on a supervisor that comes after us knows that there may be a
-	// child, and has the pipes that it writes to.
+	// From here on a later supervisor knows that there may be a child, and has its pipes.
 	if err := m.putRecord(p.rec, true, files.readEnds()); err != nil {
 		p.abandonStreams()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
@@ -71,34 +70,33 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.step("recorded")
 	m.pids[pid] = append(m.pids[pid], p)
 	m.procs[spec.ID] = p
-	m.kin.add(p)
-	if p.pipes != nil {
-		p.pipes.Run()
+	m.tracked.add(p)
+	if p.capture != nil {
+		p.capture.Run()
 	}
 	m.checkParent(p)
-	if m.have.ownChildren {
+	if m.features.ownChildren {
 		go m.waitOwn(pid) // ends with the child
 	}
 	return p, nil
 }
 
-// started follows a start, or one that failed.
+// started handles the result of a start.
 func (m *Manager) started(err error) {
 	switch {
 	case err == nil:
-		m.onLack = nil
-	case m.onLack != nil && lacking(err):
-		m.onLack(err)
+		m.onShortage = nil
+	case m.onShortage != nil && isShortage(err):
+		m.onShortage(err)
 	}
 }
 
-// OnLack has f called if nothing was started yet and a start fails for want of
-// processes, descriptors or memory.
-func (m *Manager) OnLack(f func(error)) { m.do(func() { m.onLack = f }) }
+// OnShortage sets what is called if, before the first start that succeeds, a start fails
+// for want of processes, descriptors or memory.
+func (m *Manager) OnShortage(f func(error)) { m.do(func() { m.onShortage = f }) }
 
-// lacking says whether err is the want of something that others have used up, or
-// that the limits are too low for.
-func lacking(err error) bool {
+// isShortage says whether err is the want of processes, descriptors or memory.
+func isShortage(err error) bool {
 	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		if errors.Is(err, errno) {
 			return true
@@ -113,15 +111,15 @@ func (m *Manager) step(name string) {
 	}
 }
 
-// clone makes the child. Its signal mask is clean because the init started us
-// with an empty one, and ignored signals are none because the init catches all.
+// clone makes the child. The init started the supervisor with an empty signal mask and
+// without ignored signals, and the child inherits both.
 func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
-	if !m.have.denied.Pidfd {
+	if !m.features.denied.Pidfd {
 		sys.PidFD = &pidfd
 	}
-	if !m.have.denied.CloneParent && !m.have.ownChildren {
+	if !m.features.denied.CloneParent && !m.features.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
@@ -129,7 +127,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 	var shim *execshim.Shim
 	if !spec.NeedShim() {
 		sys.Credential = spec.credential()
-	} else { // it is born with our rights, and in our directory
+	} else { // the shim starts with stoker's rights, in stoker's directory
 		if shim, err = execshim.New(spec.orders(program.Exe)); err != nil {
 			return 0, -1, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
@@ -139,7 +137,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 		attr.Files = append(files.child[:], shim.FDs()...)
 	}
 	attr.Files = program.AddTo(attr.Files)
-	m.asVictim(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
+	m.withOOMScore(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
 		if pidfd >= 0 {
 			unix.Close(pidfd)
@@ -154,7 +152,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 			m.warn(fmt.Sprintf("%s: %s", spec.ID, note))
 		}
 		if err != nil {
-			m.unborn(pid)
+			m.reapFailed(pid)
 			if pidfd >= 0 {
 				unix.Close(pidfd)
 			}
@@ -164,8 +162,8 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 	return pid, pidfd, nil
 }
 
-// credential is whom a child becomes; nil: it stays what we are. What we are
-// already is not set again: that needs a capability too.
+// credential is the user that a child becomes; nil: stoker's own, which is not set again,
+// since that needs a capability too.
 func (s *Spec) credential() *syscall.Credential {
 	u := s.User
 	if u == nil || os.Getuid() != 0 && !u.Grouped && int(u.UID) == os.Getuid() && int(u.GID) == os.Getgid() {
@@ -174,10 +172,10 @@ func (s *Spec) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups, NoSetGroups: os.Getuid() != 0 && !u.Grouped}
 }
 
-// unborn lets the exit of a child that never became what was asked for pass
-// unseen: it is nobody's.
-func (m *Manager) unborn(pid int) {
-	if m.have.ownChildren {
+// reapFailed reaps a child that did not become its program, where the init cannot. Its exit
+// belongs to no process.
+func (m *Manager) reapFailed(pid int) {
+	if m.features.ownChildren {
 		go func() { _, _ = waitid.Reap(pid, 0) }() // ends with the child, which is about to
 	}
 }
@@ -203,8 +201,8 @@ func (s *Spec) shimError(path string, err error) error {
 	return &program.StartError{Path: cmp.Or(failed.Thing, path), Step: failed.Step, Why: failed.Why, Err: failed.Errno}
 }
 
-// startError says which of the many steps between clone and exec may have
-// failed; the kernel gives only the number.
+// startError says which of the steps between clone and exec may have failed: the kernel
+// returns only an errno.
 func startError(spec *Spec, path string, err error) error {
 	e := spec.command().CannotExecute(path, err)
 	if spec.Dir != "" {

@@ -69,13 +69,13 @@ func (p *Process) openStreams(spec *Spec) (*streams, error) {
 	case Inherit:
 		s.child[1], s.child[2] = os.Stdout.Fd(), os.Stderr.Fd()
 	case Capture:
-		return s, p.capture(spec, s)
+		return s, p.openPipes(spec, s)
 	}
 	return s, nil
 }
 
-// capture makes the pipes of the output.
-func (p *Process) capture(spec *Spec, s *streams) error {
+// openPipes makes the pipes of the output.
+func (p *Process) openPipes(spec *Spec, s *streams) error {
 	count := 2
 	if spec.Stdio.Merge {
 		count = 1
@@ -88,7 +88,7 @@ func (p *Process) capture(spec *Spec, s *streams) error {
 	s.files = append(s.files, writers...)
 	p.m.giveOutput(spec.User, writers...)
 	s.child[1], s.child[2] = writers[0].Fd(), writers[len(writers)-1].Fd()
-	s.capture, p.pipes = capture, capture
+	s.capture, p.capture = capture, capture
 	return nil
 }
 
@@ -104,17 +104,13 @@ func (s *streams) readEnds() []int {
 	if s.capture == nil {
 		return nil
 	}
-	fds := s.capture.Fds()
-	if len(fds) == 1 {
-		fds = append(fds, fds[0])
-	}
-	return fds
+	return s.capture.Fds()
 }
 
 // abandonStreams gives up the output or the terminal of a process that was not started.
 func (p *Process) abandonStreams() {
-	if p.pipes != nil {
-		p.pipes.Close()
+	if p.capture != nil {
+		p.capture.Close()
 	}
 	p.HangUp()
 }

@@ -9,11 +9,10 @@ import (
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// Protocol is the version of the wire that this binary speaks.
+// Protocol is the version of the init protocol that this binary speaks.
 const Protocol = initproto.Version
 
-// Init is what the init said of itself and of the binary that supervisors are
-// started from.
+// Init describes the init and the binary that supervisors are started from.
 type Init struct {
 	Pid      int
 	Protocol int    // version of its wire
@@ -25,11 +24,11 @@ type Init struct {
 	Failed, Why string
 }
 
-// Init is what the init said when this supervisor started.
+// Init is the init as it was when this supervisor started.
 func (m *Manager) Init() Init { return m.init }
 
-// welcomed notes what the init says of itself.
-func (m *Manager) welcomed(msg *initproto.Msg) {
+// noteWelcome notes how the init describes itself.
+func (m *Manager) noteWelcome(msg *initproto.Msg) {
 	m.init = Init{Pid: msg.Pid, Protocol: msg.Version}
 	if b := msg.Binary; b != nil {
 		m.init.Version, m.init.Upgrades, m.init.Path, m.init.Failed, m.init.Why = b.Init, b.Count, b.Path, b.Failed, b.Why
@@ -39,9 +38,9 @@ func (m *Manager) welcomed(msg *initproto.Msg) {
 	}
 }
 
-// takeName gives every thread of ours the name of the init. A program that was
-// started from a descriptor is called by its number: nobody finds it in ps, and
-// a successor could not tell a child of ours that has not yet become its program.
+// takeName gives every thread the name of the init. A program that was executed from a
+// descriptor has its number as the name: ps would not show stoker, and a later supervisor
+// would not recognise a child between clone and exec.
 func takeName(initPid int) {
 	want, err := procfs.Comm(initPid)
 	if err != nil {
@@ -56,10 +55,9 @@ func takeName(initPid int) {
 	}
 }
 
-// Upgrade has the init start every supervisor after this one from the binary fd,
-// of that version, found at path; by says who wants it. It keeps the present
-// binary, and returns to it if the new one does not work. The caller must end
-// within a second.
+// Upgrade makes the init start every later supervisor from the binary fd, of that version,
+// found at path; by names who asked. The init keeps the present binary, and returns to it
+// if the new one does not work. The caller must end within a second.
 func (m *Manager) Upgrade(fd int, version, path, by string) error {
 	if m.init.Protocol < 2 {
 		return errors.New("the init of this container is older than upgrades")

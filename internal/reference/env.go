@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Env fills in the ${NAME} of the values of an environment: with the value that NAME
-// has in it, or else with what below gives for the variable of that key. A variable
-// that names itself means what is below. ${...} around anything but the name of a
-// variable stays as it is: ${user.home} is for the program. The errors are by key.
+// Env replaces each ${NAME} in the values of an environment by the value that NAME has in
+// it, or else by what below returns. A variable that names itself gets the value below.
+// ${...} around anything but the name of a variable is literal: ${user.home} is for the
+// program. The errors are by key.
 func Env(env map[string]string, below func(key, name string) (string, bool)) (map[string]string, map[string]error) {
-	f := &filler{env: env, below: below, done: map[string]string{}, errs: map[string]error{}}
+	f := &expansion{env: env, below: below, done: map[string]string{}, errs: map[string]error{}}
 	for _, key := range slices.Sorted(maps.Keys(env)) { // so that errors are the same each time
 		f.value(key)
 	}
@@ -23,23 +23,23 @@ func Env(env map[string]string, below func(key, name string) (string, bool)) (ma
 	return f.done, f.errs
 }
 
-// filler is the state of Env.
-type filler struct {
+// expansion is the state of Env.
+type expansion struct {
 	env   map[string]string
 	below func(key, name string) (string, bool)
 	done  map[string]string
 	errs  map[string]error
-	open  []string // keys whose value is being made, each needed by the one before
+	open  []string // keys whose value is being expanded, each needed by the one before
 }
 
-// value is that of a key, made when it is needed first.
-func (f *filler) value(key string) string {
-	if value, made := f.done[key]; made {
+// value returns the value of a key, expanded at its first use.
+func (f *expansion) value(key string) string {
+	if value, ok := f.done[key]; ok {
 		return value
 	}
 	pieces, err := Split(f.env[key])
 	if err != nil {
-		f.errs[key] = errors.New("a ${ in it is not closed by } (write $${ for a ${ that is no reference)") // the value may be a secret
+		f.errs[key] = errors.New("a ${ in it is not closed by } (write $${ for a literal ${)") // the value may be a secret
 	}
 	f.open = append(f.open, key)
 	var b strings.Builder
@@ -51,7 +51,7 @@ func (f *filler) value(key string) string {
 	return f.done[key]
 }
 
-func (f *filler) piece(key string, p Piece) string {
+func (f *expansion) piece(key string, p Piece) string {
 	name, fallback, ok := Variable(p.Text)
 	switch {
 	case !p.Ref:
@@ -71,7 +71,7 @@ func (f *filler) piece(key string, p Piece) string {
 	case value == "" && fallback != nil:
 		return *fallback
 	case !set:
-		f.errs[key] = fmt.Errorf("%s is not set (write ${%s:-TEXT} for what counts then, or $${%s} for the text itself)", name, name, name)
+		f.errs[key] = fmt.Errorf("%s is not set (write ${%s:-TEXT} for a default, or $${%s} for the text itself)", name, name, name)
 	}
 	return value
 }

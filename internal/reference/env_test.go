@@ -14,9 +14,11 @@ func TestEnv(t *testing.T) {
 	}{
 		{env: nil, want: map[string]string{}},
 		{env: map[string]string{"PATH": "/opt/bin:${PATH}"}, want: map[string]string{"PATH": "/opt/bin:/usr/bin:/bin"}},
-		{env: map[string]string{"A": "${HOME}/a", "B": "${A}/b", "C": "${B}${C:-!}"}, want: map[string]string{"A": "/root/a", "B": "/root/a/b", "C": "/root/a/b!"}},
+		{env: map[string]string{"A": "${HOME}/a", "B": "${A}/b", "C": "${B}${C:-!}"}, want: map[string]string{"A": "/root/a", "B": "/root/a/b",
+			"C": "/root/a/b!"}},
 		{env: map[string]string{"A": "${EMPTY}|${EMPTY:-x}|${NONE:-}|${NONE:-a b:-c}"}, want: map[string]string{"A": "|x||a b:-c"}},
-		{env: map[string]string{"A": "$HOME $${HOME} $$ ${user.home} ${a-b} ${} %{x} $(x)"}, want: map[string]string{"A": "$HOME ${HOME} $$ ${user.home} ${a-b} ${} %{x} $(x)"}},
+		{env: map[string]string{"A": "$HOME $${HOME} $$ ${user.home} ${a-b} ${} %{x} $(x)"},
+			want: map[string]string{"A": "$HOME ${HOME} $$ ${user.home} ${a-b} ${} %{x} $(x)"}},
 		{env: map[string]string{"A": "${ODD}${LINES}"}, want: map[string]string{"A": "${HOME} $${x}a\nb\n"}}, // values are data
 		{env: map[string]string{"A": "${NONE}", "B": "1"}, bad: map[string]string{"A": "NONE is not set"}},
 		{env: map[string]string{"A": "${A}"}, bad: map[string]string{"A": "A is not set"}},

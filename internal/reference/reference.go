@@ -1,5 +1,5 @@
-// Package reference reads texts with references: ${...}, and $${ for a ${ that is
-// none. It does not know what a reference stands for.
+// Package reference parses texts with references: ${...}, and $${ for a literal ${. It
+// does not know what a reference stands for.
 package reference
 
 import (
@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// Piece is a part of a text: words as they are, or what stands between the braces of
-// a reference.
+// Piece is a part of a text: literal text, or what is between the braces of a reference.
 type Piece struct {
 	Text string
 	Ref  bool
@@ -17,7 +16,7 @@ type Piece struct {
 // Split splits a text at its references.
 func Split(text string) ([]Piece, error) {
 	var out []Piece
-	words := func(s string) {
+	literal := func(s string) {
 		if n := len(out); n > 0 && !out[n-1].Ref {
 			out[n-1].Text += s
 		} else if s != "" {
@@ -27,15 +26,15 @@ func Split(text string) ([]Piece, error) {
 	for rest := text; ; {
 		before, after, found := strings.Cut(rest, "${")
 		if !found {
-			words(rest)
+			literal(rest)
 			return out, nil
 		}
 		if kept, ok := strings.CutSuffix(before, "$"); ok {
-			words(kept + "${")
+			literal(kept + "${")
 			rest = after
 			continue
 		}
-		words(before)
+		literal(before)
 		body, tail, closed := strings.Cut(after, "}")
 		if !closed {
 			return nil, fmt.Errorf("%q is not closed by }", "${"+Shorten(after, 40))
@@ -45,8 +44,8 @@ func Split(text string) ([]Piece, error) {
 	}
 }
 
-// Variable reads NAME or NAME:-TEXT, where TEXT stands for a value that is not set or
-// empty; nil: there is none.
+// Variable parses NAME or NAME:-TEXT. TEXT replaces a value that is not set or empty; nil:
+// there is none.
 func Variable(body string) (name string, fallback *string, ok bool) {
 	name, text, given := strings.Cut(body, ":-")
 	if given {
@@ -64,7 +63,7 @@ func Variable(body string) (name string, fallback *string, ok bool) {
 	return name, fallback, true
 }
 
-// Shorten is the beginning of a text, for a message.
+// Shorten cuts a text to n bytes, for a message.
 func Shorten(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -1,5 +1,4 @@
-// Package suggest finds the known word that a misspelt one was probably meant to
-// be. It knows no words of its own.
+// Package suggest finds the known word nearest to a misspelt one.
 package suggest
 
 import (
@@ -10,8 +9,8 @@ import (
 // maxWord bounds the length of a compared word, in bytes.
 const maxWord = 64
 
-// Nearest returns the known word that differs least from got, if it differs by
-// little. Capitals, _ and - do not count.
+// Nearest returns the known word that is nearest to got, if it is near. Case, _ and - are
+// ignored.
 func Nearest(got string, known []string) (string, bool) {
 	if len(got) > maxWord {
 		return "", false
@@ -25,7 +24,7 @@ func Nearest(got string, known []string) (string, bool) {
 	return best, best != ""
 }
 
-// Hint is for a word that is not known: the one that was probably meant, and all.
+// Hint is the hint for an unknown word: the nearest known word, and all of them.
 func Hint(got string, known []string) string {
 	hint := "there are: " + strings.Join(known, ", ")
 	if word, ok := Nearest(got, known); ok {
@@ -39,8 +38,7 @@ func Fold(s string) string {
 	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
 }
 
-// Distance is the number of bytes to be changed, added or left out, with
-// neighbours swapped counted as one, between a and b.
+// Distance is the edit distance of a and b in bytes; a swap of neighbours is one edit.
 func Distance(a, b string) int {
 	prev2, prev := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range prev {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -65,10 +65,7 @@ func (a *Attacher) leave(pid int, t *turns) {
 
 // AsUserOf looks as a process's user where we may not.
 func AsUserOf(p supervisor.Process) func(func() error) error {
-	if own, ok := p.(*proc.Process); ok {
-		return own.AsUser
-	}
-	return func(look func() error) error { return look() }
+	return func(look func() error) error { return asuser.Try(p.Pid(), look) }
 }
 
 // attachSoon attaches in half of the time: the other half is for what follows.

@@ -15,10 +15,7 @@ import (
 // lookForDebugger is the supervisor.Launch.Debugger of every kind of service: the
 // process, or a child of a script, may be a JVM with a jdwp agent.
 func lookForDebugger(p supervisor.Process, before supervisor.Debugging) (now supervisor.Debugging, possible bool) {
-	as := func(look func() error) error { return look() }
-	if own, ok := p.(*proc.Process); ok {
-		as = own.AsUser
-	}
+	as := AsUserOf(p)
 	children, _ := procfs.Children(p.Pid())
 	for _, pid := range append([]int{p.Pid()}, children...) {
 		argv, _ := procfs.Cmdline(pid)

@@ -282,7 +282,7 @@ func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *
 }
 
 func (r *Drift) renew(ctx context.Context, name string, pid int) error {
-	return r.sup.Renew(ctx, name, pid, bySources)
+	return r.sup.RestartProcess(ctx, name, pid, bySources)
 }
 
 func (r *Drift) start(ctx context.Context, name string) error {

@@ -120,9 +120,9 @@ func (l *Launcher) base() (*supervisor.Launch, error) {
 	if err != nil {
 		return out, err
 	}
-	out.DumpSignal, out.ThreadDump, out.Listen = syscall.SIGQUIT, l.shared.Attacher.ThreadDump, watchOutput
+	out.DumpSignal, out.ThreadDump, out.WatchOutput = syscall.SIGQUIT, l.shared.Attacher.ThreadDump, watchOutput
 	if l.shared.Plugins != nil {
-		out.Amend, out.Confirm = l.onEarlyExit, func() { l.shared.Plugins.OnStable(l.Name) }
+		out.OnEarlyExit, out.OnStable = l.onEarlyExit, func() { l.shared.Plugins.OnStable(l.Name) }
 	}
 	return out, nil
 }

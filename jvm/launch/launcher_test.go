@@ -133,15 +133,17 @@ func TestNeededApplications(t *testing.T) {
 	} {
 		w := &tomcatWatch{patterns: tomcat.BuiltinPatterns(), wanted: strings.Fields(tc.wanted), asked: tc.asked, apps: strings.Fields(tc.apps)}
 		w.begin()
-		listen := w.watchRunning(func() func([]byte) *supervisor.Complaint { return func([]byte) *supervisor.Complaint { return nil } })()
+		listen := w.watchRunning(func() func([]byte) *supervisor.HealthIssue {
+			return func([]byte) *supervisor.HealthIssue { return nil }
+		})()
 		var got []string
 		for _, context := range strings.Fields(tc.failed) {
 			line := []byte("Context [" + strings.TrimSuffix(context, "/") + "] startup failed due to previous errors")
-			failed := w.line(line).Failed != ""
+			failed := w.line(line) != ""
 			if failed {
 				got = append(got, context)
 			}
-			if c := listen(line); c == nil || c.Ill != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
+			if c := listen(line); c == nil || c.Unhealthy != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
 				t.Errorf("%+v: of %s is complained %+v", tc, context, c)
 			}
 		}

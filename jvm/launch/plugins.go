@@ -22,7 +22,7 @@ type OptionsError struct{ error }
 
 func (e *OptionsError) Unwrap() error { return e.error }
 
-// Lasting makes it a supervisor.LastingError.
+// Lasting makes it a supervisor.PermanentError.
 func (e *OptionsError) Lasting() bool { return true }
 
 // addPlugins adds what the plugins have for the layers that fixed reads, and takes
@@ -151,7 +151,7 @@ func pluginSource(name string) string { return "plugin " + name + " (" }
 
 // onEarlyExit asks whether a plugin is the cause of the end of a JVM that has hardly begun:
 // then it is started again without.
-func (l *Launcher) onEarlyExit(d supervisor.Died) (why string) {
+func (l *Launcher) onEarlyExit(d supervisor.EarlyExit) (why string) {
 	if d.Exit.Success || d.Ready && killedFromOutside(d.Exit) {
 		return ""
 	}

@@ -229,7 +229,7 @@ func complaint(err error, hide service.Mask) error {
 	if !errors.Is(err, errDiffers) {
 		return err
 	}
-	return &supervisor.Complaint{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
+	return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
 }
 
 // runningJVM is one that is looked at.
@@ -312,8 +312,8 @@ func argument(argv []string, at int) string {
 }
 
 // watchTomcatLogs listens to what a Tomcat's applications throw.
-func watchTomcatLogs(base string) func(context.Context, func(*supervisor.Complaint)) {
-	return func(ctx context.Context, complain func(*supervisor.Complaint)) {
+func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthIssue)) {
+	return func(ctx context.Context, complain func(*supervisor.HealthIssue)) {
 		hear := watchOutput()
 		tomcat.FollowLogs(ctx, base, func(line []byte) {
 			if c := hear(line); c != nil {
@@ -326,16 +326,16 @@ func watchTomcatLogs(base string) func(context.Context, func(*supervisor.Complai
 // watchOutput listens to a JVM that runs. Direct memory and a full code cache are its
 // own, and make it ill. Of the other kinds a JVM ends by itself as a rule, so who says
 // so and lives on may speak of another one, whose exception came over the wire.
-func watchOutput() func(line []byte) *supervisor.Complaint {
+func watchOutput() func(line []byte) *supervisor.HealthIssue {
 	r := new(hotspot.HealthReader)
-	return func(line []byte) *supervisor.Complaint {
+	return func(line []byte) *supervisor.HealthIssue {
 		a, ok := r.Line(string(line))
 		switch {
 		case !ok:
 			return nil
 		case a.Kind == hotspot.CodeCacheFull:
-			return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseCodeCache, Ill: true, Text: "the JVM compiles nothing any more: " + a.Line}
+			return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseCodeCache, Unhealthy: true, Text: "the JVM compiles nothing any more: " + a.Line}
 		}
-		return &supervisor.Complaint{Kind: a.Kind, Cause: incident.CauseJVMStarved, Ill: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
+		return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseJVMStarved, Unhealthy: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
 	}
 }

@@ -125,8 +125,8 @@ func TestRunningProgramIsCompared(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		err := (&Launcher{shared: new(Shared)}).verify(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ourselves{})
-		var wrong *supervisor.Complaint
-		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Ill || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
+		var wrong *supervisor.HealthIssue
+		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Unhealthy || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -138,12 +138,12 @@ func TestRunningProgramIsCompared(t *testing.T) {
 
 func TestAilmentsAreComplaints(t *testing.T) {
 	hear := watchOutput()
-	for line, want := range map[string]supervisor.Complaint{
+	for line, want := range map[string]supervisor.HealthIssue{
 		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: incident.CauseJVMStarved, // it may be another JVM's
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`},
-		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved, Ill: true,
+		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved, Unhealthy: true,
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`},
-		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: incident.CauseCodeCache, Ill: true,
+		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: incident.CauseCodeCache, Unhealthy: true,
 			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
 	} {
 		if got := hear([]byte(line)); got == nil || !reflect.DeepEqual(*got, want) {

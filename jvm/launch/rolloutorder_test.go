@@ -86,7 +86,7 @@ func TestWatchRestartsOneAtATime(t *testing.T) {
 			held  bool             // c says that a holds it
 		}{
 			{"it takes its time", supervisor.Starting, "a", false},
-			{"it has not come up", supervisor.Delayed, "a", true},
+			{"it has not come up", supervisor.Backoff, "a", true},
 			{"it tries again", supervisor.Starting, "a", true},
 			{"for the last time", supervisor.Fatal, "a", true},
 			{"it is repaired", supervisor.Running, "a b", false},

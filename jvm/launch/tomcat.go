@@ -82,7 +82,7 @@ func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.Learned, out.Spec.Umask = s.proof.marshal(), &s.umask
+	out.AttachData, out.Spec.Umask = s.proof.marshal(), &s.umask
 	return out, nil
 }
 

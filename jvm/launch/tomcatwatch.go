@@ -24,8 +24,7 @@ type tomcatWatch struct {
 	apps      []string     // context paths of what Tomcat deploys, as far as is known
 	options   []jvm.Option // that the JVM was given
 	since     time.Time
-	serverErr error                               // why server.xml could not be read; nil: it was
-	next      func([]byte) supervisor.Observation // the line that readiness waits for; nil: none
+	serverErr error // why server.xml could not be read; nil: it was
 
 	mu     sync.Mutex // guards what follows
 	watch  *tomcat.OutputReader
@@ -34,25 +33,21 @@ type tomcatWatch struct {
 
 func (w *tomcatWatch) begin() { w.watch = tomcat.NewOutputReader(w.patterns) }
 
-// line looks at one line of output.
-func (w *tomcatWatch) line(line []byte) supervisor.Observation {
+// line returns why Tomcat will not become ready, if a line of the output says so.
+func (w *tomcatWatch) line(line []byte) (failure string) {
 	f, ok := w.read(line)
-	var o supervisor.Observation
-	if w.next != nil {
-		o = w.next(line)
-	}
 	if !ok {
-		return o
+		return ""
 	}
 	switch f.Kind {
 	case tomcat.ContextFailed, tomcat.DeployFailed:
 		if w.needs(f.Context) {
-			o.Failed = f.String()
+			return f.String()
 		}
 	case tomcat.ConnectorFailed, tomcat.ServerFailed, tomcat.ConfigError:
-		o.Failed = f.String()
+		return f.String()
 	}
-	return o
+	return ""
 }
 
 // read takes the next line.
@@ -119,12 +114,12 @@ func (w *tomcatWatch) serving(path, context string) string {
 
 // watchRunning complains of the applications that failed in the start of a Tomcat that runs;
 // what is deployed later does not count. before reads the lines first.
-func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.Complaint) func() func([]byte) *supervisor.Complaint {
-	return func() func([]byte) *supervisor.Complaint {
+func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.HealthIssue) func() func([]byte) *supervisor.HealthIssue {
+	return func() func([]byte) *supervisor.HealthIssue {
 		hear := before()
 		again := &tomcatWatch{patterns: w.patterns, base: w.base, wanted: w.wanted, asked: w.asked, apps: w.apps, since: w.since}
 		again.begin()
-		return func(line []byte) *supervisor.Complaint {
+		return func(line []byte) *supervisor.HealthIssue {
 			if c := hear(line); c != nil || again.started() {
 				return c
 			}
@@ -133,8 +128,8 @@ func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.Compla
 				return nil
 			}
 			needed := again.needs(f.Context)
-			return &supervisor.Complaint{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
-				Ill: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
+			return &supervisor.HealthIssue{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
+				Unhealthy: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (h HTTP) Validate(r Report) {
 
 // reportUnused reports what has no effect without a URL.
 func (h HTTP) reportUnused(r Report) {
-	const why = "nothing is asked: http is not set"
+	const why = "no request is made: http is not set"
 	set := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "socket": h.Socket != "", "body": h.Body != ""}
 	for _, key := range slices.Sorted(maps.Keys(set)) {
 		if set[key] {

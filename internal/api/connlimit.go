@@ -1,0 +1,96 @@
+package api
+
+import (
+	"net"
+	"sync"
+
+	"github.com/stoker-init/stoker/internal/headroom"
+)
+
+// Connections at once: of one uid without the grant admin, of all such uids, and in total. The
+// socket is world-writable, and each connection takes a descriptor that a service may need. The
+// rest beyond maxOfOthers is for admins.
+const (
+	maxOfUser   = 16
+	maxOfOthers = 96
+	maxOfAll    = 128
+)
+
+// serviceFiles is how many descriptors other uids leave free, so that a service can start.
+const serviceFiles = 8
+
+// connLimiter counts the open connections.
+type connLimiter struct {
+	mu     sync.Mutex  // guards what follows
+	open   map[int]int // of others than admins, by uid
+	others int
+	admins int
+}
+
+// acquire counts a connection if there is room.
+func (l *connLimiter) acquire(p peer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.others+l.admins >= maxOfAll:
+		return false
+	case p.ownUser():
+		l.admins++
+		return true
+	case l.open[p.uid] >= maxOfUser || l.others >= maxOfOthers:
+		return false
+	}
+	l.open[p.uid]++
+	l.others++
+	return true
+}
+
+func (l *connLimiter) release(p peer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.ownUser() {
+		l.admins--
+		return
+	}
+	l.others--
+	if l.open[p.uid]--; l.open[p.uid] == 0 {
+		delete(l.open, p.uid)
+	}
+}
+
+// limitedListener closes connections beyond the limits, and those of other uids while
+// descriptors are short.
+type limitedListener struct {
+	net.Listener
+	limits   *connLimiter
+	identify func(net.Conn) peer
+}
+
+// Accept returns the next connection within the limits.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		p := l.identify(conn)
+		if (p.ownUser() || headroom.DescriptorsFor(serviceFiles) == nil) && l.limits.acquire(p) {
+			return &limitedConn{Conn: conn, limits: l.limits, peer: p}, nil
+		}
+		conn.Close()
+	}
+}
+
+// limitedConn releases its place when it is closed.
+type limitedConn struct {
+	net.Conn
+	limits *connLimiter
+	peer   peer
+	once   sync.Once
+}
+
+// Close closes the connection.
+func (c *limitedConn) Close() error {
+	c.once.Do(func() { c.limits.release(c.peer) })
+	return c.Conn.Close()
+}

@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
+)
+
+// hookRunner puts what the supervisor tells into the words of package hooks: it is
+// the supervisor's Listener.
+type hookRunner struct {
+	*hooks.Runner // nil before begin
+	log           hclog.Logger
+	journal       *journal
+	registry      atomic.Pointer[hooks.Registry]
+
+	mu         sync.Mutex // guards what follows
+	configured []hooks.ResolvedHook
+	teardown   []hooks.ResolvedHook // of services that are not configured any more, for their end
+	plugins    []hooks.ResolvedHook
+	config     config.Config
+	logged     map[string]bool // what was told of hook files, once each
+}
+
+// newHookRunner makes the one of this supervisor; nothing runs before begin.
+func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
+	return &hookRunner{log: log.Named("hooks"), journal: journal, logged: map[string]bool{}}
+}
+
+// start goes on with what an earlier supervisor has begun. It must come before
+// supervisor.New, which ends processes that nobody has claimed.
+func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
+	h.setPlan(d.inForce())
+	machine, past := hooks.NewManagerHost(m, rec)
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.registry.Load, Env: service.EnvironMap(os.Environ()),
+		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: d.socket, Self: ownPath(m),
+		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
+		OnDone:   h.journal.hooks, OnPluginFailure: d.plugins.set.OnHookFailure,
+		OnFailure: func(o lifecycle.Occurrence, out hooks.Outcome) {
+			d.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
+		}})
+}
+
+// setPlan takes over the hooks of a setup.
+func (h *hookRunner) setPlan(plan *plan) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if left := teardownHooks(h.configured, h.config, plan); len(left) > 0 {
+		h.teardown = left
+	}
+	h.teardown = slices.DeleteFunc(h.teardown, func(b hooks.ResolvedHook) bool { _, back := plan.config.Services[b.Services[0]]; return back })
+	h.configured, h.config = plan.hooks, plan.config
+	for _, p := range plan.hookNotes {
+		if text := p.Error(); !h.logged[text] {
+			h.logged[text] = true
+			h.log.Warn("hook files", "problem", text)
+		}
+	}
+	h.rebuild()
+}
+
+// teardownHooks are the hooks for the end of services that another configuration does not
+// have any more: whoever removes a service removes what is its own with it.
+func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (out []hooks.ResolvedHook) {
+	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
+		if _, stays := next.config.Services[name]; stays {
+			continue
+		}
+		of := func(b hooks.ResolvedHook) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
+		for _, b := range own {
+			ends := slices.Contains([]lifecycle.Event{lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped}, b.Event)
+			again := slices.ContainsFunc(next.hooks, func(n hooks.ResolvedHook) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
+			if ends && !again && of(b) {
+				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// setPlugins takes over the hooks of the active plugins.
+func (h *hookRunner) setPlugins(bound []hooks.ResolvedHook) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.plugins = bound
+	h.rebuild()
+}
+
+// rebuild puts both into force. h.mu is held.
+func (h *hookRunner) rebuild() {
+	bound := slices.Concat(h.configured, h.teardown, h.plugins)
+	h.registry.Store(hooks.NewRegistry(bound, factsOf(h.config)))
+}
+
+// labels are those of the configuration that the hooks are of.
+func (h *hookRunner) labels() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.config.Labels
+}
+
+// ReadHooks finds the lifecycle of a configuration and of its folder. Problems of single
+// files are notes.
+func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.ResolvedHook, notes []hooks.Problem, err error) {
+	source := func(e lifecycle.Event, k int) string {
+		path := fmt.Sprintf("hooks.%s[%d]", e, k)
+		for _, key := range []string{path + ".name", path + ".file", path} {
+			if o, ok := origins[key]; ok {
+				return o.String()
+			}
+		}
+		return path
+	}
+	files, problems := hooks.Discover(cfg.Hooks.Dir, &cfg.Hooks.ByEvent, source)
+	for _, p := range problems {
+		if p.Fatal {
+			return nil, nil, &exit.Error{Err: fmt.Errorf("cannot use the hooks: %w", p), Code: exit.BadConfig}
+		}
+	}
+	return append(hooks.ResolveConfig(&cfg.Hooks.ByEvent, source), files...), problems, nil
+}
+
+// hasHooks says whether there are hooks at all.
+func (h *hookRunner) hasHooks() bool { return len(h.registry.Load().All()) > 0 }
+
+// Tell publishes an occurrence.
+func (h *hookRunner) Tell(o lifecycle.Occurrence) {
+	h.journal.occurred(o)
+	h.Runner.Tell(o)
+}
+
+// Await publishes an occurrence and waits for its hooks.
+func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
+	h.journal.occurred(o)
+	return h.Runner.Await(ctx, o)
+}
+
+// configChanged tells that another configuration is in force.
+func (h *hookRunner) configChanged(by string) {
+	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
+	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
+}
+
+// output is what hooks have given to a user's processes for the present start of a service.
+func (h *hookRunner) output(service string, uid int) hooks.Output {
+	if h == nil || h.Runner == nil {
+		return hooks.Output{}
+	}
+	return h.Output(service, uid)
+}

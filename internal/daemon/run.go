@@ -1,0 +1,192 @@
+// Package daemon is the composition root of the supervisor process: it makes the
+// services, hooks and plugins of the configuration, reloads it, and serves the API.
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/logqueue"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/memory"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/signals"
+	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// Options are the arguments of stoker run.
+type Options struct {
+	File         string // of the configuration; empty: the default
+	Set          []string
+	WithServices bool
+	Force        bool // also where a stoker runs services already
+	Command      []string
+}
+
+// Alone says whether the command is all that is to run.
+func (o Options) Alone() bool { return len(o.Command) > 0 && !o.WithServices }
+
+// Program is what the supervisor process takes from the command that it is.
+type Program struct {
+	Version string
+	Args    []string // of run
+	// Parse reads arguments of run. It returns nil if they only ask for help, which it
+	// prints.
+	Parse func(args []string) (*Options, error)
+	// Report prints an error, and returns its exit code.
+	Report func(error) int
+}
+
+// Bag items of this file.
+const (
+	configItem = "config"
+	apiItem    = "api"
+)
+
+// flushTime is what the output that is still to be passed on gets at the end.
+const flushTime = 300 * time.Millisecond
+
+// settleTime is after the start, when most of what it needed is not needed again.
+const settleTime = 2 * time.Second
+
+// With one service the collector does not run while the supervisor starts: the heap is
+// then below the least at which it does. With many it keeps the largest memory small,
+// which counts in a small container. Later garbage is cheaper than pages.
+const (
+	startPercent = 100
+	laterPercent = 50
+)
+
+// apiDelay is how much later than the services the API starts.
+const apiDelay = 5 * time.Millisecond
+
+// Run is the supervisor's main. Signals that somebody sends to it directly
+// are ignored, once there is time to ask for them; those of the container come
+// from the init, which has also seen to it that none is ignored or blocked here.
+func Run(program Program) int {
+	sigs := make(chan os.Signal, 16)
+	signal.Notify(sigs, syscall.SIGPIPE) // a reader of stdout that goes away must not end us
+	dropOneProcessor()
+	debug.SetGCPercent(startPercent)
+	outlets := logs.StdSinks()
+	queue := logqueue.New(outlets[1], logLines)
+	log := hclog.New(&hclog.LoggerOptions{Name: "stoker", Output: redactedLog{queue}, Level: hclog.Info})
+	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Sinks: outlets,
+		Warn: func(msg string) { log.Warn(msg) }, OOMRaise: launch.OOMRaise})
+	if err != nil {
+		return program.Report(&exit.Error{Err: err, Hint: "this is a command of stoker's own; use stoker run", Code: exit.Usage})
+	}
+	go func() { // ends with the process
+		for s := range sigs {
+			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.InitPid())
+		}
+	}()
+	code := runSupervisor(m, rec, log, queue, sigs, program)
+	m.Logs.Flush(flushTime)
+	queue.Flush(flushTime)
+	m.Final(code.code, code.grace)
+	return 0 // the init has the word, also after our end
+}
+
+// logLines is how many lines of our own log wait for a stderr that stalls.
+const logLines = 512
+
+// redactedLog is our own log without its secrets; hclog calls Write once for each line.
+type redactedLog struct{ *logqueue.Queue }
+
+func (l redactedLog) Write(line []byte) (int, error) {
+	_, err := l.Queue.Write([]byte(redact.Text(string(line))))
+	return len(line), err
+}
+
+// result is how the container ends.
+type result struct {
+	code  int
+	grace time.Duration
+}
+
+// runSupervisor runs the services until the container ends.
+func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal, program Program) result {
+	opts, err := program.Parse(program.Args)
+	if err != nil {
+		return result{code: program.Report(err)}
+	}
+	if opts == nil {
+		return result{}
+	}
+	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
+	d.hooks, d.plugins.daemon = newHookRunner(log, d.journal), d
+	if err := d.begin(rec); err != nil {
+		return result{code: program.Report(err)}
+	}
+	d.setLogLevel()
+	if opts.Alone() { // the init can run it with less
+		m.OnShortage(func(err error) {
+			log.Error("the command cannot be started here", "error", err)
+			queue.Flush(flushTime)
+			os.Exit(exit.TryLater)
+		})
+	}
+	d.hooks.start(m, rec, d)
+	d.sup = supervisor.New(m, rec, d.inForce().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
+		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After, Stops: d.journal.stopping,
+		Listener: d.hooks})
+	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	d.api = newAPIServer(ctx, d, apiBackend(d))
+	serve := func() { d.api.begin(rec) }
+	if rec.Starts > 1 || d.hooks.hasHooks() {
+		serve() // somebody may be waiting for it, and hooks may ask it
+	} else {
+		time.AfterFunc(apiDelay, serve) // the services first
+	}
+	time.AfterFunc(settleTime, func() {
+		signals.NotifyFirst(sigs)
+		signals.NotifyRest(sigs)
+		d.watch(ctx)
+		d.api.reopenAndWatch()
+		debug.SetGCPercent(laterPercent)
+		memory.ReleaseStartup()
+		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // what the search for debuggers has used
+	})
+	code := d.sup.Run(ctx, rec)
+	return result{code: code, grace: d.sup.Grace()}
+}
+
+// errNothingToRun says so, and why Tomcat does not count.
+func errNothingToRun(noTomcat error) error {
+	why, hint, _ := strings.Cut(noTomcat.Error(), "\nhint: ")
+	if hint != "" {
+		hint = ", or " + hint
+	}
+	return &exit.Error{Err: fmt.Errorf("cannot run: no command is given, no service is configured, and there is no Tomcat to run: %s", why),
+		Hint: "stoker run -- CMD ARGS, or write /etc/stoker/stoker.yaml" + hint, Code: exit.Usage}
+}
+
+// commandName is the service's name of `run -- CMD`.
+func commandName(argv []string) string {
+	name := ""
+	for _, r := range filepath.Base(argv[0]) {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || name != "" && (r == '-' || r == '_' || r == '.') {
+			name += string(r)
+		}
+	}
+	if name == "" || name == config.AllServices {
+		return "command"
+	}
+	return name[:min(len(name), 64)]
+}

@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/proc"
+	"golang.org/x/sys/unix"
+)
+
+// apiServer serves the API and keeps its socket where clients look for it. Without it
+// the application still runs.
+type apiServer struct {
+	ctx    context.Context
+	daemon *daemon
+	log    hclog.Logger
+	server *api.Server
+
+	mu        sync.Mutex   // guards what follows
+	listener  net.Listener // nil: there is none
+	path      string       // empty: it was never opened
+	file      unix.Stat_t  // of the socket at path
+	lastError string       // why it could not be opened, as last said
+	retry     *time.Timer  // nil: it was always opened at once
+	watched   bool
+}
+
+func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
+	a := &apiServer{ctx: ctx, daemon: d, log: d.log}
+	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
+		Viewers: func() []int { return d.inForce().viewers() }, Events: d.journal.events, Member: d.confinedService})
+	return a
+}
+
+// begin takes the listening socket out of the bag, so that a client which connects while
+// no supervisor works waits instead of being refused, and opens one where that is not
+// what clients find.
+func (a *apiServer) begin(rec *proc.Recovered) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f, path, err := rec.TakeFile(apiItem); err == nil && f != nil {
+		l, err := net.FileListener(f)
+		f.Close()
+		if err == nil {
+			a.serve(l, string(path))
+			if conn, err := net.Dial("unix", a.path); err == nil {
+				conn.Close()
+			} else {
+				a.file = unix.Stat_t{} // another process listens there, or none
+			}
+		}
+	}
+	a.open()
+}
+
+// serve answers on a listener at a path; mu is held.
+func (a *apiServer) serve(l net.Listener, path string) {
+	a.listener, a.path, a.file = l, path, unix.Stat_t{}
+	_ = unix.Lstat(path, &a.file) // what is not there is opened again
+	a.daemon.socketPath.Store(&path)
+	go func() { // ends with ctx, or when another one has taken the place of l
+		if err := a.server.Serve(a.ctx, l); err != nil {
+			a.log.Error("the API has stopped", "error", err)
+		}
+	}()
+}
+
+// drainTime is how long a replaced socket still accepts: connections that waited in its
+// queue are answered.
+const drainTime = time.Second
+
+// openPause is how long after a failure the socket is opened again: that the reason is gone
+// need not be an event in its folder.
+const openPause = time.Second
+
+// open opens the socket unless it is at its path; mu is held. What is there and is not
+// ours stays.
+func (a *apiServer) open() {
+	var now unix.Stat_t
+	if a.listener != nil && unix.Lstat(a.path, &now) == nil && now.Dev == a.file.Dev && now.Ino == a.file.Ino {
+		return
+	}
+	wanted := a.path
+	if wanted == "" {
+		wanted = a.daemon.inForce().config.API.Socket
+	}
+	l, path, err := api.Listen(wanted, os.Getenv)
+	if err != nil {
+		if err.Error() != a.lastError {
+			a.lastError = err.Error()
+			a.log.Warn("the API is off: status, stop and logs will not work", "error", err, "hint",
+				"repair it; it is opened again within a second or two")
+		}
+		a.openLater()
+		return
+	}
+	if a.listener != nil {
+		a.log.Warn("the API's socket was gone; it is open again", "socket", path)
+		old := a.listener
+		time.AfterFunc(drainTime, func() { old.Close() })
+	}
+	a.lastError = ""
+	a.serve(l, path)
+	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(a.path), a.listener.(*net.UnixListener)); err != nil { // another one is opened then
+		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
+			"error", err)
+	}
+}
+
+// openLater has the socket opened after openPause; mu is held.
+func (a *apiServer) openLater() {
+	if a.retry != nil {
+		a.retry.Reset(openPause)
+		return
+	}
+	a.retry = time.AfterFunc(openPause, func() {
+		if a.ctx.Err() == nil {
+			a.reopenAndWatch()
+		}
+	})
+}
+
+// reopenAndWatch opens the socket if it is not at its path, and from the first time on watches it.
+func (a *apiServer) reopenAndWatch() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open()
+	if a.watched || a.path == "" {
+		return
+	}
+	w, err := filewatch.NewPath(a.path)
+	if err != nil {
+		a.log.Warn("the API's socket is not watched: where it is removed, HUP opens it again", "error", err)
+		return
+	}
+	a.watched = true
+	go func() { // ends with ctx
+		if err := w.Run(a.ctx, a.reopen); err != nil {
+			a.log.Warn("the API's socket is not watched any more: where it is removed, HUP opens it again", "error", err)
+		}
+	}()
+	a.open() // what was removed before the watch
+}
+
+// reopen is called when something else is at the socket's path, or nothing.
+func (a *apiServer) reopen() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open()
+}

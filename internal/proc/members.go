@@ -1,0 +1,242 @@
+package proc
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/procfs"
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of loops over processes that change meanwhile.
+const (
+	// maxAttempts bounds how often members are sought: a process that ends in the middle
+	// may have left a child that was missed.
+	maxAttempts = 5
+	// maxRounds bounds the rounds of stopping or killing: what forks faster is left to the
+	// next KILL.
+	maxRounds = 64
+	// maxEscapees bounds what is remembered of a service that makes daemons for ever.
+	maxEscapees = 4096
+)
+
+// Members lists the living processes of the service that p began, in order: those of its
+// group and session, every descendant, and those that have left all of these and are known
+// by the cookie, by the log pipe that they write to or by their cgroup. Zombies are left
+// out: they hold nothing. A process that stoker may not signal is among them.
+func (p *Process) Members() []int {
+	return slices.Sorted(maps.Keys(p.members(0)))
+}
+
+// members returns the living members from a snapshot no older than after.
+func (p *Process) members(after int64) map[int]procfs.Stat {
+	for range maxAttempts {
+		if p.isDone() {
+			return nil
+		}
+		if !p.groupLives() {
+			if roots, incomplete := p.orphanedMembers(); len(roots) == 0 && !incomplete {
+				return nil
+			}
+		}
+		c := p.membership(p.m.snapshots.since(max(after, p.rec.Time)))
+		out := map[int]procfs.Stat{}
+		for _, pid := range c.candidates() {
+			if !c.contains(pid) {
+				continue
+			}
+			now, err := procfs.ReadStat(pid)
+			if err != nil || now.Start != c.snapshot.stats[pid].Start || !now.Alive() {
+				c.incomplete = true
+				continue
+			}
+			out[pid] = now
+			if now.Pgrp != p.rec.Pid {
+				p.rememberEscaped(pid, now.Start)
+			}
+		}
+		if len(out) > 0 || !c.incomplete && !c.snapshot.changed {
+			return out
+		}
+		after = initproto.BootNow()
+	}
+	return nil
+}
+
+// rememberEscaped notes a member that has left the group: when its parents have ended,
+// nothing else may show whose it is.
+func (p *Process) rememberEscaped(pid int, start uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.escapees == nil {
+		p.escapees = map[int]uint64{}
+	}
+	if len(p.escapees) < maxEscapees {
+		p.escapees[pid] = start
+	}
+}
+
+// hasEscaped says whether a process is one that rememberEscaped noted.
+func (p *Process) hasEscaped(pid int) bool {
+	p.mu.Lock()
+	start, ok := p.escapees[pid]
+	p.mu.Unlock()
+	return ok && hasStart(pid, start)
+}
+
+// hasStart says whether the process with a pid is the one that started at a time; 0: unknown,
+// any is.
+func hasStart(pid int, start uint64) bool {
+	s, err := procfs.ReadStat(pid)
+	return err == nil && (start == 0 || s.Start == start)
+}
+
+func (p *Process) isDone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done
+}
+
+// groupLives says whether the leader runs or its group has a member, even a zombie.
+func (p *Process) groupLives() bool {
+	if _, ended := p.Exit(); !ended {
+		return true
+	}
+	return !errors.Is(unix.Kill(-p.rec.Pid, 0), unix.ESRCH)
+}
+
+// orphanedMembers are the untracked children of the init that come from p. When the leader
+// and its group are gone, all members are among them or descend from them. Mostly there is
+// none, which is cheap to see: each end of each service asks. incomplete says that the
+// list changed meanwhile.
+func (p *Process) orphanedMembers() (roots map[int]procfs.Stat, incomplete bool) {
+	children, ok := procfs.Children(p.m.initPid)
+	if !ok {
+		children = procfs.Pids()
+	} else if again, _ := procfs.Children(p.m.initPid); !slices.Equal(children, again) {
+		incomplete = true // the kernel may have left some out
+	}
+	roots = map[int]procfs.Stat{}
+	c := p.membership(nil)
+	for pid := range c.cgroup {
+		children = append(children, pid)
+	}
+	for _, pid := range children {
+		if pid == p.m.initPid || pid == os.Getpid() || p.m.tracked.runs(pid) {
+			continue
+		}
+		s, err := procfs.ReadStat(pid)
+		switch {
+		case err != nil || !s.Alive():
+			incomplete = true
+		case s.Start < c.since || p.m.tracked.find(pid, s) != nil:
+		case c.cgroup[pid] || s.Parent == p.m.initPid && c.marked(pid):
+			roots[pid] = s
+		}
+	}
+	return roots, incomplete || c.incomplete
+}
+
+// startTicks is the tick in which p started, or one before it.
+func (p *Process) startTicks() uint64 {
+	if p.rec.Start != 0 {
+		return p.rec.Start
+	}
+	return procfs.Ticks(p.rec.Time)
+}
+
+// escaped are the members that a signal to the group does not reach.
+func (p *Process) escaped(after int64) map[int]procfs.Stat {
+	out := p.members(after)
+	maps.DeleteFunc(out, func(_ int, s procfs.Stat) bool { return s.Pgrp == p.rec.Pid })
+	return out
+}
+
+// signalAll sends a signal to each of some processes. ErrGone says that none of them is
+// there; another error, that none of them could be signalled.
+func (p *Process) signalAll(sig syscall.Signal, pids map[int]procfs.Stat) error {
+	result := ErrGone
+	for pid, s := range pids {
+		if err := p.m.features.signal(pid, s.Start, sig); err == nil || errors.Is(result, ErrGone) {
+			result = err
+		}
+	}
+	return result
+}
+
+// freeze stops the members until no running one is found. A stopped process cannot fork,
+// keeps its place below a limit of pids, and shows whose its children are. A killed one
+// leaves its place to the child of another: so a fork bomb outlives every KILL.
+//
+// Each is stopped as soon as it is found: until then it takes processor time from stoker.
+func (p *Process) freeze() {
+	stopped := map[int]bool{}
+	for found, round := true, 0; found && round < maxRounds; round++ {
+		found = false
+		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
+		c := p.membership(newLazySnapshot())
+		for _, pid := range procfs.Pids() {
+			if stopped[pid] || !c.contains(pid) {
+				continue
+			}
+			s, _ := c.snapshot.stat(pid)
+			stopped[pid], found = true, found || s.Alive()
+			if s.Pgrp != p.rec.Pid {
+				p.rememberEscaped(pid, s.Start)
+				_ = p.m.features.signal(pid, s.Start, unix.SIGSTOP)
+			}
+		}
+	}
+}
+
+// killEscaped kills the members outside of the group, and those that they make meanwhile,
+// until none is found that was not killed. The children of one that dies become the init's
+// and are found in the next round.
+func (p *Process) killEscaped() error {
+	result := ErrGone
+	killed := map[int]uint64{}
+	kill := func(pids map[int]procfs.Stat) (found bool) {
+		maps.DeleteFunc(pids, func(pid int, s procfs.Stat) bool { return killed[pid] == s.Start })
+		for pid, s := range pids {
+			killed[pid] = s.Start
+		}
+		if err := p.signalAll(unix.SIGKILL, pids); err == nil || errors.Is(result, ErrGone) {
+			result = err
+		}
+		return len(pids) > 0
+	}
+	for range maxRounds {
+		if roots, incomplete := p.orphanedMembers(); !kill(roots) && !incomplete {
+			break
+		}
+	}
+	for range maxRounds {
+		if !kill(p.escaped(initproto.BootNow())) {
+			break
+		}
+	}
+	return result
+}
+
+// signal sends a signal to the process with a pid and a start time. The pidfd is opened
+// first: while it is open, the check is about the process that it stands for.
+func (f *featureSet) signal(pid int, start uint64, sig syscall.Signal) error {
+	fd := f.open(pid)
+	if fd >= 0 {
+		defer unix.Close(fd)
+	}
+	if !hasStart(pid, start) {
+		return ErrGone
+	}
+	if fd >= 0 {
+		err := unix.PidfdSendSignal(fd, sig, nil, 0)
+		if err == nil || !f.refusedPidfd(err) {
+			return errGone(err)
+		}
+	}
+	return errGone(unix.Kill(pid, sig))
+}

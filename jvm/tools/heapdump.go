@@ -1,0 +1,346 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/trust"
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// heapDump is one that is wanted.
+type heapDump struct {
+	service string
+	want    api.JVMTool
+	p       supervisor.Process
+	at      *hotspot.Attached
+	// folder is held: its path, which the service's user may have chosen, can lead
+	// elsewhere by the time that a part is to be removed.
+	folder *os.File
+	name   string // of the file in it
+}
+
+// path is that of the file, as it was given.
+func (d *heapDump) path() string { return filepath.Join(d.folder.Name(), d.name) }
+
+// heapDumpFolder is where heap dumps go that nobody gave a path for.
+func heapDumpFolder(state string) string {
+	if state == "" {
+		return ""
+	}
+	return filepath.Join(state, "heapdumps")
+}
+
+// longestDump bounds how long a JVM is believed to write a dump that nobody waits
+// for any more.
+const longestDump = time.Hour
+
+// heapDump has the JVM write its heap into a file that is not there yet. A JVM
+// cannot be kept from what it has begun: it goes on where nobody waits any more, and
+// until it is done it is not asked again.
+func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
+	if d.want.GZ {
+		if err := d.compresses(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.openFolder(d); err != nil {
+		return nil, err
+	}
+	if err := d.checkRoom(ctx); err != nil {
+		_ = d.folder.Close()
+		return nil, err
+	}
+	file := d.path()
+	if !j.beginDump(d.p.Pid(), file) {
+		_ = d.folder.Close()
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s writes another heap dump", d.service)
+	}
+	var size int64
+	done := make(chan error, 1)
+	go func() { // ends with the dump, with the JVM, or with its time limit
+		defer d.folder.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), longestDump)
+		defer cancel()
+		var err error
+		size, err = d.write(ctx)
+		j.endDump(d.p.Pid()) // whoever has the answer may ask for the next
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return nil, err
+		}
+	case <-ctx.Done():
+		return nil, apiError(http.StatusGatewayTimeout, api.CodeTimeout, "ls -l "+file+" shows how far it is; --timeout waits longer",
+			"the heap dump of %s is not done after %v, and the JVM goes on with it", d.service, d.want.Timeout)
+	}
+	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, size))), nil
+}
+
+func (j *Tools) beginDump(pid int, file string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dumps[pid] != "" {
+		return false
+	}
+	j.dumps[pid] = file
+	return true
+}
+
+func (j *Tools) endDump(pid int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.dumps, pid)
+}
+
+// firstToCompress is the feature release from which on a JVM compresses its dumps;
+// older ones take no notice of the wish.
+const firstToCompress = 15
+
+// compresses says whether the JVM can.
+func (d *heapDump) compresses(ctx context.Context) error {
+	text, err := d.at.Command(ctx, "jcmd", "VM.version")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(text) {
+		if version, ok := strings.CutPrefix(line, "JDK "); ok {
+			if major := hotspot.ParseMajor(strings.TrimSpace(version)); major > 0 && major < firstToCompress {
+				return apiError(http.StatusUnprocessableEntity, "not-supported", "leave --gz out, and compress the file afterwards",
+					"the JVM of %s is a Java %d, and compresses heap dumps from %d on", d.service, major, firstToCompress)
+			}
+		}
+	}
+	return nil
+}
+
+// openFolder opens the folder of the dump, where nothing of its name is yet.
+func (j *Tools) openFolder(d *heapDump) error {
+	file := filepath.Clean(d.want.File)
+	if d.want.File == "" {
+		if j.folder == "" {
+			return apiError(http.StatusUnprocessableEntity, "not-supported", "stoker jvm heapdump "+d.service+" FILE",
+				"stoker has no folder to keep heap dumps in")
+		}
+		if err := makeDumpFolder(j.folder); err != nil {
+			return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place",
+				"cannot make the folder for heap dumps: %v", err)
+		}
+		file = filepath.Join(j.folder, d.service+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".hprof")
+		if d.want.GZ {
+			file += ".gz"
+		}
+	}
+	d.name = filepath.Base(file)
+	var there unix.Stat_t
+	err := d.at.As().Do(func() (err error) {
+		if d.folder, err = untrusted.OpenDir(filepath.Dir(file)); err == nil {
+			err = unix.Fstatat(int(d.folder.Fd()), d.name, &there, unix.AT_SYMLINK_NOFOLLOW)
+		}
+		return err
+	})
+	switch {
+	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
+	case err == nil:
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
+	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
+		return nil
+	default:
+		err = apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write",
+			"cannot write %s: %v", file, err)
+	}
+	if d.folder != nil {
+		_ = d.folder.Close()
+	}
+	return err
+}
+
+// makeDumpFolder makes the folder, in which every service's user may put a file and
+// take away none but his own, and lets him pass through what is above it. Where others
+// could have that lead elsewhere root makes and changes nothing.
+func makeDumpFolder(dir string) error {
+	if os.Geteuid() != 0 {
+		return os.MkdirAll(dir, 0o700)
+	}
+	state := filepath.Dir(dir)
+	around := filepath.Dir(state)
+	for _, err := os.Lstat(around); errors.Is(err, fs.ErrNotExist); _, err = os.Lstat(around) {
+		around = filepath.Dir(around)
+	}
+	if err := trust.Path(around, 0); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(state, 0o711); err != nil {
+		return err
+	}
+	above, err := rootsFolder(unix.AT_FDCWD, state, func(mode fs.FileMode) fs.FileMode { return mode | 0o111 })
+	if err != nil {
+		return err
+	}
+	defer above.Close()
+	name := filepath.Base(dir)
+	if err := unix.Mkdirat(int(above.Fd()), name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := rootsFolder(int(above.Fd()), name, func(fs.FileMode) fs.FileMode { return fs.ModeDir | fs.ModeSticky | 0o777 })
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// rootsFolder holds a folder of root's, and changes its mode where that is another one.
+func rootsFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (*os.File, error) {
+	fd, err := unix.Openat(at, path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	info, err := f.Stat()
+	if err == nil {
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
+			err = fmt.Errorf("%s is not a folder of root's", path)
+		} else if mode := change(info.Mode()); mode != info.Mode() {
+			err = f.Chmod(mode)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkRoom refuses a dump that may not fit: it is about as large as what is used
+// of the heap.
+func (d *heapDump) checkRoom(ctx context.Context) error {
+	if d.want.Force {
+		return nil
+	}
+	used, err := usedHeap(ctx, d.at)
+	if err != nil {
+		return err
+	}
+	var fsInfo unix.Statfs_t
+	dir := d.folder.Name()
+	if err := unix.Fstatfs(int(d.folder.Fd()), &fsInfo); err != nil {
+		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write", "cannot write to %s: %v", dir, err)
+	}
+	if fsInfo.Type == unix.TMPFS_MAGIC {
+		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a disk or a volume; --force writes it all the same",
+			"%s is in memory (tmpfs): a heap dump there counts as memory of the container", dir)
+	}
+	free, need := int64(fsInfo.Bavail)*fsInfo.Bsize, used+used/5 //nolint:unconvert // their types differ by machine
+	if free < need {
+		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume; --force writes it all the same",
+			"a heap dump of %s may need %d MiB, and %s has %d MiB free", d.service, need>>20+1, dir, free>>20)
+	}
+	return nil
+}
+
+// usedHeap is what is used of a JVM's heap in bytes; where it does not say, the most
+// that may be.
+func usedHeap(ctx context.Context, at *hotspot.Attached) (int64, error) {
+	if text, err := at.Command(ctx, "jcmd", "GC.heap_info"); err == nil {
+		if used, ok := hotspot.UsedHeap(text); ok {
+			return used, nil
+		}
+	} else if status := new(hotspot.StatusError); !errors.As(err, &status) { // Java 8 does not know it
+		return 0, err
+	}
+	text, err := at.Command(ctx, "jcmd", "VM.flags -all")
+	if err != nil {
+		return 0, err
+	}
+	most, err := strconv.ParseInt(hotspot.ParseFlags(text)["MaxHeapSize"].Value, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("cannot find out how much of the heap is used: %w", err)
+	}
+	return most, nil
+}
+
+// write has the JVM write the dump, and gives its size. What was begun and cannot be
+// ended is removed.
+func (d *heapDump) write(ctx context.Context) (size int64, err error) {
+	objects, level := "-live", ""
+	if d.want.All {
+		objects = "-all"
+	}
+	if d.want.GZ {
+		level = "1"
+	}
+	answer, err := d.at.Command(ctx, "dumpheap", d.path(), objects, level)
+	why, ok := "", false
+	if err == nil {
+		why, ok = hotspot.DumpedTo(answer)
+	}
+	switch {
+	case ok:
+		if size, err = d.stat(nil); err != nil {
+			return 0, fmt.Errorf("cannot find the heap dump that the JVM says it has written: %w", err)
+		}
+		return size, nil
+	case err != nil && ctx.Err() != nil: // it may still write
+		return 0, err
+	case strings.HasPrefix(why, "Unable to create "): // perhaps another's: the JVM does not overwrite
+		return 0, apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a new file in a folder that the service's user may write",
+			"the JVM of %s says: %s", d.service, why)
+	}
+	if err != nil { // whatever the words of one that ends
+		select {
+		case <-d.p.Exited():
+			err = errors.New("it ended")
+		case <-time.After(endTime):
+		}
+	}
+	left := "; the part that was written is removed"
+	if _, removeErr := d.stat(func() error { return unix.Unlinkat(int(d.folder.Fd()), d.name, 0) }); errors.Is(removeErr, fs.ErrNotExist) {
+		left = ""
+	} else if removeErr != nil {
+		left = "; a part is left: " + removeErr.Error()
+	}
+	if err != nil {
+		return 0, apiError(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives",
+			"the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
+	}
+	return 0, apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume", "the JVM of %s says: %s%s",
+		d.service, why, left)
+}
+
+// stat gives the size of the dump, and then does with it what may be done as the JVM.
+// What is not a file of its user is no dump: then that may even be another's that the
+// JVM has put there.
+func (d *heapDump) stat(then func() error) (size int64, err error) {
+	as := d.at.As()
+	err = as.Do(func() error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(int(d.folder.Fd()), d.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if size = st.Size; st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != as.UID {
+			return fmt.Errorf("%s is not a file of user %d", d.path(), as.UID)
+		}
+		if then == nil {
+			return nil
+		}
+		return then()
+	})
+	return size, err
+}

@@ -1,0 +1,222 @@
+// Package tools has the JVMs of services run their diagnostic tools: thread dumps, class
+// histograms, flags, native memory, heap dumps.
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// services are the services as the tools see them; *supervisor.Supervisor is it.
+type services interface {
+	Service(name string) (supervisor.Snapshot, bool)
+	Process(name string) (supervisor.Process, bool)
+}
+
+// Tools have the JVMs of the services run tools.
+type Tools struct {
+	services services
+	attacher *launch.Attacher
+	log      hclog.Logger
+	folder   string // for heap dumps; empty: there is none
+
+	mu    sync.Mutex     // guards dumps
+	dumps map[int]string // pid -> the file that its JVM writes now
+}
+
+// New keeps heap dumps below the state folder unless it is empty.
+func New(services services, a *launch.Attacher, log hclog.Logger, stateFolder string) *Tools {
+	return &Tools{services: services, attacher: a, log: log, folder: heapDumpFolder(stateFolder), dumps: map[int]string{}}
+}
+
+// maxHistogram bounds a histogram, in bytes: 100 000 classes have less.
+const maxHistogram = 16 << 20
+
+// apiError is an answer of the API.
+func apiError(status int, code, hint, format string, args ...any) *api.StatusError {
+	return &api.StatusError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// JVMTool gives what the JVM of a service answers.
+func (j *Tools) JVMTool(ctx context.Context, service string, t api.JVMTool, by string) (io.ReadCloser, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	text, err := j.run(ctx, service, t, by)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &textWithCancel{text, cancel}, nil
+}
+
+// textWithCancel is a text whose context ends with it.
+type textWithCancel struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close closes the text.
+func (e *textWithCancel) Close() error {
+	defer e.cancel()
+	return e.ReadCloser.Close()
+}
+
+func (j *Tools) run(ctx context.Context, service string, t api.JVMTool, by string) (io.ReadCloser, error) {
+	p, err := j.process(service, t.Tool)
+	if err != nil {
+		return nil, err
+	}
+	explain := func(err error) error { return j.apiErrorOf(ctx, service, t, p, err) }
+	if err := hotspot.Identify(p.Pid(), launch.AsUserOf(p)); err != nil {
+		return nil, explain(err)
+	}
+	at, err := j.attacher.Attach(ctx, p)
+	if err != nil {
+		return nil, explain(err)
+	}
+	j.log.Info("a JVM is asked", "name", service, "pid", p.Pid(), "tool", t.Tool, "by", by)
+	var text io.ReadCloser
+	switch t.Tool {
+	case api.ToolThreads:
+		text, err = launch.OpenThreads(ctx, at)
+	case api.ToolHisto:
+		command := "GC.class_histogram"
+		if t.All {
+			command += " -all"
+		}
+		text, err = at.Open(ctx, maxHistogram, "jcmd", command)
+	case api.ToolFlags:
+		text, err = flagsOf(ctx, at, t.All)
+	case api.ToolNMT:
+		text, err = nativeMemory(ctx, at, service)
+	case api.ToolHeapDump:
+		text, err = j.heapDump(ctx, &heapDump{service: service, want: t, p: p, at: at})
+	default:
+		return nil, apiError(http.StatusNotFound, "not-found", "", "there is no tool %q", t.Tool)
+	}
+	if err != nil {
+		return nil, explain(err)
+	}
+	return text, nil
+}
+
+// process gives the process of a service whose JVM may be asked now.
+func (j *Tools) process(service, tool string) (supervisor.Process, error) {
+	snap, _ := j.services.Service(service)
+	p, ok := j.services.Process(service)
+	switch {
+	case !ok:
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "%s is %s and has no process", service, snap.State)
+	case snap.State == supervisor.Stopping && tool != api.ToolThreads:
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "only threads may be asked for now", "%s is STOPPING, and its time is limited", service)
+	}
+	if file := j.dumping(p.Pid()); file != "" {
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s is stopped while it writes the heap dump %s", service, file)
+	}
+	return p, nil
+}
+
+// dumping is the file that a JVM writes now; empty: none.
+func (j *Tools) dumping(pid int) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dumps[pid]
+}
+
+// flagsOf are the flags of a JVM, all of them or those without their default.
+func flagsOf(ctx context.Context, at *hotspot.Attached, all bool) (io.ReadCloser, error) {
+	text, err := at.Command(ctx, "jcmd", "VM.flags -all")
+	if !all {
+		text = hotspot.ChangedFlags(text)
+	}
+	return keptText(text, err)
+}
+
+// keptText is the text of an answer that was kept. Where the JVM had more to say its end
+// is that error.
+func keptText(text string, err error) (io.ReadCloser, error) {
+	if errors.Is(err, hotspot.ErrLongReply) {
+		return io.NopCloser(io.MultiReader(strings.NewReader(text), errorReader{err})), nil
+	}
+	return io.NopCloser(strings.NewReader(text)), err
+}
+
+// errorReader is a text that only has an error.
+type errorReader struct{ err error }
+
+func (e errorReader) Read([]byte) (int, error) { return 0, e.err }
+
+// nativeMemory is the sum of what a JVM has taken from the system, if it counts that.
+func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io.ReadCloser, error) {
+	text, err := at.Command(ctx, "jcmd", "VM.native_memory summary")
+	if err == nil && strings.HasPrefix(strings.TrimSpace(text), "Native memory tracking is not enabled") {
+		return nil, apiError(http.StatusUnprocessableEntity, "refused",
+			`set jvm.default.options: ["-XX:NativeMemoryTracking=summary"], then stoker restart `+service+"; it costs 5 to 10 % of the speed, by the JVM's makers",
+			"the JVM of %s does not track its native memory", service)
+	}
+	return keptText(text, err)
+}
+
+// endTime is how long the end of a process is waited for that has let go of us.
+const endTime = 500 * time.Millisecond
+
+// apiErrorOf makes an answer of what went wrong.
+func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
+	if refused := new(api.StatusError); errors.As(err, &refused) {
+		return refused
+	}
+	select {
+	case <-p.Exited():
+		err = os.ErrProcessDone
+	default:
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) { // the words of one that ends, too
+		select {
+		case <-p.Exited():
+			err = os.ErrProcessDone
+		case <-time.After(endTime):
+		}
+	}
+	if ctx.Err() != nil && hotspot.Stopped(p.Pid()) { // meanwhile
+		err = hotspot.ErrStopped
+	}
+	status := new(hotspot.StatusError)
+	switch {
+	case errors.Is(err, os.ErrProcessDone):
+		return apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "the process of %s has ended", service)
+	case errors.Is(err, hotspot.ErrNotJVM):
+		return apiError(http.StatusNotFound, "no-jvm", "where its command is a script, let that end with: exec java ...", "the process of %s is no JVM", service)
+	case errors.Is(err, hotspot.ErrOpenJ9):
+		return apiError(http.StatusNotFound, "no-jvm", "OpenJ9's own jcmd can ask it", "the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
+	case errors.Is(err, hotspot.ErrStarting), errors.Is(err, hotspot.ErrNotCaught):
+		return apiError(http.StatusConflict, api.CodeNotNow, "ask again in a moment", "the JVM of %s has just begun: the signal by which it is asked would end it", service)
+	case errors.Is(err, hotspot.ErrNoAttach):
+		return apiError(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",
+			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or let it listen only from its start on, and its socket in /tmp is gone (-Xrs)", service)
+	case errors.Is(err, hotspot.ErrNameTaken):
+		return apiError(http.StatusInternalServerError, "failed", "remove that file: an earlier JVM has left it", "%v", err)
+	case errors.Is(err, hotspot.ErrStopped):
+		return apiError(http.StatusConflict, api.CodeNotNow, "kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)
+	case errors.Is(err, fs.ErrPermission):
+		return apiError(http.StatusForbidden, "forbidden", "let stoker run as root, or the service and stoker as one user", "the JVM of %s is another user's, whom stoker may not act for: %v", service, err)
+	case errors.As(err, &status):
+		return apiError(http.StatusInternalServerError, "failed", "", "the JVM of %s refuses: %s", service, status.Text)
+	case errors.Is(err, hotspot.ErrNotListening), ctx.Err() != nil:
+		return apiError(http.StatusGatewayTimeout, api.CodeTimeout, "it may hang, or be short of CPU; --timeout gives it more time", "the JVM of %s did not answer within %v", service, t.Timeout)
+	}
+	return apiError(http.StatusInternalServerError, "failed", "", "%v", err)
+}

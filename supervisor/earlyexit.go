@@ -1,0 +1,86 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/supervisor/incident"
+)
+
+// EarlyExit is a process that has ended by itself soon after it was started.
+type EarlyExit struct {
+	Exit   *incident.Exit
+	Ran    time.Duration
+	Ready  bool   // its readiness had been proven
+	Output []byte // the last lines that this start has written, of both streams
+}
+
+// amendTime is how long after its start the end of a process may have to do with
+// what it was started with.
+const amendTime = 10 * time.Second
+
+// amendOutput bounds Died.Output, in bytes.
+const amendOutput = 8 << 10
+
+// maxAmends bounds how often in a row, without a stable time between, another start
+// follows at once: from there on an end counts like any other.
+const maxAmends = 16
+
+// askVariant asks whether another start is to follow the one that has just failed.
+func (s *Service) askVariant(info *incident.Exit, ran time.Duration) {
+	ready := s.saved.State != Starting
+	if s.launch == nil || s.launch.OnEarlyExit == nil || ready && ran >= amendTime || s.saved.EarlyExits >= maxAmends {
+		return
+	}
+	d := EarlyExit{Exit: info, Ran: ran, Ready: ready}
+	if out := s.output(); out != nil {
+		s.proc.FlushOutput()
+		d.Output = s.lastLines(out, max(s.saved.LogStart, out.End()-amendOutput))
+	}
+	why := s.launch.OnEarlyExit(d)
+	if why == "" {
+		return
+	}
+	s.saved.NextVariant = clip(why)
+	s.saved.EarlyExits++
+	s.log.Warn("the next start is another one", "why", s.saved.NextVariant)
+}
+
+// lastLines are the lines of both streams from an offset on, each as a whole: a line
+// of one may stand in the middle of the other's in the log.
+func (s *Service) lastLines(out output, from int64) []byte {
+	var b bytes.Buffer
+	_ = out.Lines(s.life, from, false, func(line logs.Line) error { // ends with what there is
+		b.Write(line.Text)
+		return b.WriteByte('\n')
+	})
+	return b.Bytes()
+}
+
+// watchStable waits until the end of a process would not be its start's fault any
+// more.
+func (s *Service) watchStable(ctx context.Context) {
+	if s.launch.OnStable == nil || s.saved.Confirmed {
+		return
+	}
+	gen, wait := s.saved.Gen, amendTime-time.Duration(s.env.Now()-s.saved.UpSince)
+	go func() { // ends with ctx
+		select {
+		case <-time.After(max(wait, 0)):
+			s.report(ctx, event{kind: EvConfirmed, gen: gen})
+		case <-ctx.Done():
+		}
+	}()
+}
+
+// confirmed says once for each start that what it was started with is not deadly.
+func (s *Service) confirmed(event) {
+	if s.saved.Confirmed || s.launch == nil || s.launch.OnStable == nil {
+		return
+	}
+	s.launch.OnStable()
+	s.saved.Confirmed = true
+	s.save()
+}

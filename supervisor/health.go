@@ -1,0 +1,197 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/supervisor/incident"
+)
+
+// HealthIssue is something that is wrong with a service that runs on. It makes one
+// incident for each start and Kind.
+type HealthIssue struct {
+	Kind  string         `json:"kind"` // empty: that of Cause
+	Cause incident.Cause `json:"cause"`
+	Text  string         `json:"text"`
+	// Unhealthy says that the service does not count as healthy any more.
+	Unhealthy bool `json:"unhealthy,omitempty"`
+	// Degraded says that a part of it does not work; it counts as healthy.
+	Degraded bool `json:"degraded,omitempty"`
+	// Detail looks for a better Text; empty: there is none. nil: Text is all there is.
+	Detail func(ctx context.Context) string `json:"-"`
+}
+
+func (c *HealthIssue) Error() string { return c.Text }
+
+// detailed is the complaint with the best text that there is.
+func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
+	if c.Detail == nil {
+		return c
+	}
+	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	defer cancel()
+	out := *c
+	out.Text, out.Detail = cmp.Or(c.Detail(ctx), c.Text), nil
+	return &out
+}
+
+// verifyTime bounds a look at what runs.
+const verifyTime = 5 * time.Second
+
+// liveOnTime is how long a service must live on after what it said: its last words
+// belong to its end.
+const liveOnTime = time.Second
+
+// verify has a look at what runs, once for each start.
+func (s *Service) verify() {
+	if s.launch.Verify == nil {
+		return
+	}
+	gen, p, look := s.saved.Gen, s.proc, s.launch.Verify
+	go func() { // ends with the look, which obeys its ctx
+		ctx, cancel := context.WithTimeout(s.life, verifyTime)
+		defer cancel()
+		if err := look(ctx, p); err != nil {
+			s.report(s.life, event{kind: EvHealthIssue, gen: gen, err: err})
+		}
+	}()
+}
+
+// watchHealth reads the output of the present start, from its beginning, and what it
+// says elsewhere, as long as ctx allows, and complains of what it lives on with. What
+// was heard before is not complained of again.
+func (s *Service) watchHealth(ctx context.Context) {
+	gen := s.saved.Gen
+	complainer := func() func(*HealthIssue) {
+		heard := map[string]bool{}
+		return func(c *HealthIssue) {
+			if heard[c.Kind] {
+				return
+			}
+			heard[c.Kind] = true
+			go func() { // ends with ctx, which is over when the service is
+				select {
+				case <-time.After(liveOnTime):
+					s.report(ctx, event{kind: EvHealthIssue, gen: gen, err: c.detailed(ctx)})
+				case <-ctx.Done():
+				}
+			}()
+		}
+	}
+	if overhear := s.launch.WatchLogFile; overhear != nil {
+		go overhear(ctx, complainer()) // ends with ctx
+	}
+	out := s.output()
+	if s.launch.WatchOutput == nil || out == nil {
+		return
+	}
+	from, hear, complain := s.saved.LogStart, s.launch.WatchOutput(), complainer()
+	go func() { // ends with ctx
+		_ = out.Lines(ctx, from, true, func(line logs.Line) error {
+			if c := hear(line.Text); c != nil {
+				complain(c)
+			}
+			return nil
+		})
+	}()
+}
+
+// Fail says that the round of a service, though it lives, is not what it was to be:
+// a start fails, and a RUNNING service is ill. Of a round that is over it says nothing.
+func (s *Supervisor) Fail(service string, round uint64, why string) {
+	svc := s.set.Load().services[service]
+	if svc == nil {
+		return
+	}
+	if snap := svc.snap.Load(); snap.start == round {
+		svc.report(svc.life, event{kind: EvHealthIssue, gen: snap.gen, err: &HealthIssue{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Unhealthy: true}})
+	}
+}
+
+// healthIssueAtStart gives up a start that is unhealthy.
+func (s *Service) healthIssueAtStart(h event) {
+	var c *HealthIssue
+	if s.proc != nil && errors.As(h.err, &c) && c.Unhealthy {
+		s.fail(incident.CauseFailedStart, c.Text)
+	}
+}
+
+// healthIssue deals with what is wrong with a service that runs, or with the
+// reason why nobody could look.
+func (s *Service) healthIssue(h event) {
+	var c *HealthIssue
+	if !errors.As(h.err, &c) {
+		s.log.Warn("the running service could not be looked at", "error", h.err)
+		s.addNote(h.err.Error())
+		s.save()
+		return
+	}
+	if slices.ContainsFunc(s.saved.HealthIssues, func(old HealthIssue) bool { return old.Kind == c.Kind && old.Cause == c.Cause }) {
+		return
+	}
+	if c.Degraded && len(s.saved.HealthIssues) >= maxComplaints {
+		return
+	}
+	made := *c
+	made.Text = clip(c.Text)
+	if made.Degraded {
+		made.Text = redact.Clip(c.Text, maxComplaint)
+	}
+	s.saved.HealthIssues = append(s.saved.HealthIssues, made)
+	then := LiveReport
+	if s.launch != nil && s.launch.Live != nil { // what is to be done with a sick one was thought about
+		then = s.cfg.Live.Then
+	}
+	if made.Degraded {
+		s.log.Error("service is degraded", "reason", made.Text)
+		s.occur(lifecycle.Degraded, made.Text)
+		s.recordIssue(made.Cause, made.Text)
+		s.save()
+		return
+	}
+	if !made.Unhealthy {
+		s.log.Error("service is not what it should be", "reason", made.Text)
+		s.addNote(made.Text)
+		s.recordIssue(made.Cause, made.Text)
+		s.save()
+		return
+	}
+	s.log.Error("service is unhealthy", "reason", made.Text, "then", then)
+	s.occur(lifecycle.Unhealthy, made.Text)
+	s.saved.Uncounted = true // it works: its restart is not to park it
+	s.applyLiveThen(then, made.Cause, made.Text)
+}
+
+// Bounds of what one start is degraded by: how many, and the bytes of each. They are
+// part of the state.
+const (
+	maxComplaints = 16
+	maxComplaint  = 1 << 10
+)
+
+// maxNotes bounds the notes of one start.
+const maxNotes = 64
+
+func (s *Service) addNote(text string) {
+	if len(s.saved.Notes) < maxNotes {
+		s.saved.Notes = append(slices.Clone(s.saved.Notes), clip(text)) // snapshots have the other
+	}
+}
+
+// texts are those of the complaints that are meant.
+func (k *savedState) texts(meant func(HealthIssue) bool) string {
+	var all []string
+	for _, c := range k.HealthIssues {
+		if meant(c) {
+			all = append(all, c.Text)
+		}
+	}
+	return strings.Join(all, "; ")
+}

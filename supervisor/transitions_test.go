@@ -1,0 +1,268 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/supervisor/incident"
+	"github.com/stoker-init/stoker/supervisor/probe"
+)
+
+// bring brings a service into a state by what happens in real life. Readiness is
+// proven only by an event.
+func (st *stage) bring(state State) {
+	st.cfg.Restart.Policy, st.made = Always, "this"
+	st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
+		if state == Fatal || state == Exited || state == Backoff {
+			return nil, errors.New("no such file")
+		}
+		return readyWhen(func() error { return errors.New("not yet") })(ctx, n)
+	}
+	switch state {
+	case Exited:
+		st.cfg.Restart.Policy = Never
+	case Fatal:
+		st.cfg.Restart.Limit.Starts = 0
+	}
+	st.open()
+	if state != Stopped {
+		st.ask(EvStart)
+	}
+	switch state {
+	case Running:
+		st.tell(event{kind: EvReady})
+	case Stopping:
+		st.w.last().ignores = true
+		st.ask(EvStop)
+	}
+	st.want(state)
+}
+
+// tell lets something happen to the present start.
+func (st *stage) tell(h event) {
+	h.gen = st.s.Snapshot().gen
+	st.s.events <- h
+	synctest.Wait()
+}
+
+// cause lets an event happen.
+func (st *stage) cause(ev Event) {
+	switch ev {
+	case EvStart, EvStop, EvRestart:
+		st.ask(ev)
+	case EvReconfigured:
+		st.send(request{event: EvReconfigured, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, ConfigHash: "other"}})
+	case EvHooksDone:
+		st.tell(event{kind: ev, text: string(lifecycle.PreStart)})
+	case EvUnblocked, EvStopCommandDone, EvLiveOK, EvConfirmed:
+		st.tell(event{kind: ev})
+	case EvAttached:
+		st.tell(event{kind: ev, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}}})
+	case EvLiveFailed:
+		for range 3 {
+			st.tell(event{kind: ev, err: errors.New("no answer")})
+		}
+	case EvHealthIssue:
+		st.tell(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
+	case EvPrepared:
+		st.tell(event{kind: EvPrepared, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}}})
+	case EvSpawnFailed:
+		st.tell(event{kind: EvPrepared, err: errors.New("cannot fork")})
+	case EvReady:
+		st.tell(event{kind: EvReady})
+	case EvNotReady:
+		st.tell(event{kind: EvNotReady, err: errors.New("refused")})
+	case EvFailureFound:
+		st.tell(event{kind: EvFailureFound, text: "it said so"})
+	case EvExited:
+		st.w.last().exits(3)
+		synctest.Wait()
+	case EvGroupEmpty:
+		p := st.w.last()
+		p.leave(map[int]bool{900: true})
+		p.exits(0)
+		st.sleep(time.Second)
+		p.leave(nil)
+		st.sleep(lastPoll)
+	case EvDeadline:
+		if d := st.snap().Deadline; d != nil {
+			st.sleep(time.Until(*d))
+		} else if d := st.snap().Next; d != nil {
+			st.sleep(time.Until(*d))
+		} else {
+			st.sleep(time.Minute)
+		}
+	}
+}
+
+// none: the event cannot happen in the state, because there is no process.
+const none State = ""
+
+// follows is what follows when an event meets a state; an event that is not
+// listed changes nothing.
+func follows(state State, ev Event) State {
+	noProcess := state == Stopped || state == Backoff || state == Exited || state == Fatal
+	if noProcess && (ev == EvExited || ev == EvGroupEmpty) {
+		return none
+	}
+	changes := map[State]map[Event]State{
+		Stopped: {EvStart: Starting, EvRestart: Starting},
+		Starting: {EvStop: Stopped, EvReady: Running, EvFailureFound: Backoff, EvHealthIssue: Backoff, EvExited: Backoff, EvGroupEmpty: Backoff,
+			EvDeadline: Backoff},
+		Running: {EvStop: Stopped, EvRestart: Starting, EvExited: Backoff, EvGroupEmpty: Backoff, EvLiveFailed: Backoff, EvReconfigured: Starting},
+		// A start that cannot be made leads back to BACKOFF, here and in FATAL.
+		Backoff:  {EvStop: Stopped},
+		Stopping: {EvExited: Stopped, EvGroupEmpty: Stopped, EvDeadline: Stopped},
+		Exited:   {EvStop: Stopped},
+		Fatal:    {EvStop: Stopped},
+	}
+	if to, ok := changes[state][ev]; ok {
+		return to
+	}
+	return state
+}
+
+func TestEveryEventInEveryState(t *testing.T) {
+	for _, state := range States() {
+		for _, ev := range Events() {
+			want := follows(state, ev)
+			if want == none {
+				continue
+			}
+			t.Run(string(state)+"/"+string(ev), func(t *testing.T) {
+				play(t, func(st *stage) {
+					st.bring(state)
+					before := st.snap().gen
+					st.cause(ev)
+					st.want(want)
+					repeated := ev == EvStart || ev == EvRestart || ev == EvDeadline || ev == EvReconfigured && state != Stopped && state != Exited
+					switch tried := st.snap().gen != before; {
+					case tried && !repeated:
+						t.Errorf("a start follows")
+					case !tried && (state == Backoff || state == Fatal) && repeated:
+						t.Errorf("no start follows")
+					}
+					st.l.becomes(nil) // whatever came of it, it can be started
+					st.ask(EvStart)
+					st.sleep(10 * time.Second)
+					if got := st.snap().State; got != Running && got != Starting {
+						t.Errorf("afterwards a start leads to %s", got)
+					}
+					st.ask(EvStop)
+					st.sleep(10 * time.Second)
+					st.want(Stopped)
+					for _, p := range st.w.procs {
+						if p.dones != 1 {
+							t.Errorf("%s was done %d times", p.id, p.dones)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// An event that the table calls meaningless must not change anything that is kept.
+func TestTableIsTheMachine(t *testing.T) {
+	for _, state := range States() {
+		for _, ev := range Events() {
+			if r := ruleOf(state, PhaseBegin, ev); r.leads == "" {
+				before := savedState{State: state, Gen: 3}
+				s := &Service{saved: before}
+				r.do(s, event{kind: ev})
+				if !reflect.DeepEqual(s.saved, before) {
+					t.Errorf("%s, %s: said to do nothing, and does", state, ev)
+				}
+			}
+		}
+	}
+}
+
+func TestTableIsInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/supervision.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), Table()) {
+		t.Errorf("docs/reference/supervision.md does not have this table:\n%s", Table())
+	}
+}
+
+func TestPrepareMeetsEveryEvent(t *testing.T) {
+	cases := map[Event]State{EvStart: Starting, EvStop: Stopped, EvRestart: Starting, EvSpawnFailed: Backoff, EvPrepared: Starting,
+		EvDeadline: Backoff}
+	for ev, want := range cases {
+		t.Run(string(ev), func(t *testing.T) {
+			play(t, func(st *stage) {
+				var canceled atomic.Int32
+				st.l.prepare = func(ctx context.Context, _ int) (*Launch, error) {
+					<-ctx.Done()
+					canceled.Add(1)
+					return nil, ctx.Err()
+				}
+				st.open()
+				st.ask(EvStart)
+				st.cause(ev)
+				st.want(want)
+				if wantCanceled := map[bool]int32{true: 0, false: 1}[ev == EvStart]; canceled.Load() != wantCanceled {
+					t.Errorf("Prepare was canceled %d times, want %d", canceled.Load(), wantCanceled)
+				}
+			})
+		})
+	}
+}
+
+// A timer of one state must not end the next one: here the start timeout would
+// come 1 s after readiness, and the reset time 1 s after the restart.
+func TestTimerOfAnEarlierState(t *testing.T) {
+	play(t, func(st *stage) {
+		var ready atomic.Bool
+		st.l.prepare = readyWhen(func() error {
+			if !ready.Load() {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		st.cfg.Ready.Within = 10 * time.Second
+		st.open()
+		st.ask(EvStart)
+		st.until(8 * time.Second)
+		ready.Store(true)
+		st.until(9 * time.Second)
+		st.want(Running)
+		st.until(30 * time.Second)
+		st.want(Running)
+		ready.Store(false)
+		st.ask(EvRestart)
+		st.want(Starting)
+		ready.Store(true)
+		st.sleep(2 * time.Second)
+		st.want(Running)
+		if got := st.snap(); got.Deadline != nil || got.Next != nil {
+			t.Errorf("a deadline is shown: %+v", got)
+		}
+		st.sleep(time.Hour)
+		st.want(Running)
+		if n := st.w.count(); n != 2 {
+			t.Errorf("%d processes, want 2", n)
+		}
+	})
+}
+
+func TestContainerStops(t *testing.T) {
+	play(t, func(st *stage) {
+		st.w.startup = func(int, *fakeProcess) error { return proc.ErrStopping }
+		st.open()
+		st.ask(EvStart)
+		st.want(Stopped)
+	})
+}
