@@ -177,7 +177,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
 	settled := d.plugins.expectRestarts(by)
 	defer settled()
-	// In the bag first: who takes over from here on comes to the same end.
+	// In the fd store first: who takes over from here on comes to the same end.
 	if err := d.keepConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}

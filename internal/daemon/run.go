@@ -50,7 +50,7 @@ type Program struct {
 	Report func(error) int
 }
 
-// Bag items of this file.
+// Items of this file in the fd store.
 const (
 	configItem = "config"
 	apiItem    = "api"

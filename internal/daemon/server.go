@@ -38,7 +38,7 @@ func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
 	return a
 }
 
-// begin takes the listening socket out of the bag, so that a client which connects while
+// begin takes the listening socket out of the fd store, so that a client which connects while
 // no supervisor works waits instead of being refused, and opens one where that is not
 // what clients find.
 func (a *apiServer) begin(rec *proc.Recovered) {
