@@ -29,7 +29,7 @@ type fakeHost struct {
 	items   map[string][]byte
 	puts    int
 	bytes   int // that were put
-	living  map[string]*fakeRun
+	living  map[string]*fakeProcess
 	started []string // "TITLE at SECONDS"
 	signals []string
 	most    int // that lived at once
@@ -40,10 +40,10 @@ type fakeHost struct {
 }
 
 func newFakeHost() *fakeHost {
-	return &fakeHost{items: map[string][]byte{}, living: map[string]*fakeRun{}, begun: time.Now(), env: map[string][]string{}}
+	return &fakeHost{items: map[string][]byte{}, living: map[string]*fakeProcess{}, begun: time.Now(), env: map[string][]string{}}
 }
 
-type fakeRun struct {
+type fakeProcess struct {
 	host       atomic.Pointer[fakeHost]
 	id         string
 	said       string
@@ -62,7 +62,7 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Pro
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dead {
-		r := h.run(spec.ID) // what the dead do has no effect
+		r := h.run(spec.ID) // a dead supervisor has no effect
 		r.end(proc.Exit{})
 		return r, nil
 	}
@@ -159,21 +159,21 @@ func (h *fakeHost) die() (*fakeHost, Recovered) {
 	return next, past
 }
 
-func (r *fakeRun) end(x proc.Exit) {
+func (r *fakeProcess) end(x proc.Exit) {
 	r.once.Do(func() {
 		r.exit = x
 		close(r.exited)
 	})
 }
 
-func (h *fakeHost) run(id string) *fakeRun {
-	r := &fakeRun{id: id, exited: make(chan struct{})}
+func (h *fakeHost) run(id string) *fakeProcess {
+	r := &fakeProcess{id: id, exited: make(chan struct{})}
 	r.host.Store(h)
 	return r
 }
 
-func (r *fakeRun) Exited() <-chan struct{} { return r.exited }
-func (r *fakeRun) Exit() (proc.Exit, bool) {
+func (r *fakeProcess) Exited() <-chan struct{} { return r.exited }
+func (r *fakeProcess) Exit() (proc.Exit, bool) {
 	select {
 	case <-r.exited:
 		return r.exit, true
@@ -181,7 +181,7 @@ func (r *fakeRun) Exit() (proc.Exit, bool) {
 		return proc.Exit{}, false
 	}
 }
-func (r *fakeRun) SignalGroup(sig syscall.Signal) error {
+func (r *fakeProcess) SignalGroup(sig syscall.Signal) error {
 	h := r.host.Load()
 	h.mu.Lock()
 	if _, ended := r.Exit(); !ended {
@@ -193,11 +193,11 @@ func (r *fakeRun) SignalGroup(sig syscall.Signal) error {
 	}
 	return nil
 }
-func (r *fakeRun) Tail(n int) (all, stderr string) {
+func (r *fakeProcess) Tail(n int) (all, stderr string) {
 	all = r.complained + r.said // what is wrong came first
 	return all[max(0, len(all)-n):], r.complained[max(0, len(r.complained)-n):]
 }
-func (r *fakeRun) Done() {
+func (r *fakeProcess) Done() {
 	h := r.host.Load()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -206,22 +206,22 @@ func (r *fakeRun) Done() {
 	}
 }
 
-// life is a Runner with a fake host, and what it told.
+// life is a Runner with a fake host, and what it reported.
 type life struct {
 	*Runner
-	h     *fakeHost
-	mu    sync.Mutex
-	told  []string // "event: hook ok|why, ..."
-	fails []string
-	bad   []string
-	book  *Registry
-	over  bool
+	h        *fakeHost
+	mu       sync.Mutex
+	told     []string // "event: hook ok|why, ..."
+	fails    []string
+	bad      []string
+	registry *Registry
+	over     bool
 }
 
 func newLife(t *testing.T, h *fakeHost, past Recovered, list ...ResolvedHook) *life {
 	t.Helper()
-	l := &life{h: h, book: NewRegistry(list, Facts{})}
-	l.Runner = NewRunner(Options{Host: h, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return l.book },
+	l := &life{h: h, registry: NewRegistry(list, Facts{})}
+	l.Runner = NewRunner(Options{Host: h, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return l.registry },
 		OnPluginFailure: func(p string, _ lifecycle.Event, why string) { l.note(&l.bad, p+": "+why) },
 		OnFailure:       func(o lifecycle.Occurrence, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
 		OnDone: func(o lifecycle.Occurrence, outs []Outcome) {

@@ -74,8 +74,8 @@ func (s *stage) say(format string, args ...any) {
 
 // runner makes one of hooks that are shell commands.
 func (s *stage) runner(list ...ResolvedHook) *Runner {
-	book := NewRegistry(list, Facts{})
-	return NewRunner(Options{Host: s.host, Recovered: s.past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return book },
+	registry := NewRegistry(list, Facts{})
+	return NewRunner(Options{Host: s.host, Recovered: s.past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry },
 		Env: map[string]string{"PATH": os.Getenv("PATH"), "DIR": s.dir}, Runtime: s.dir + "/run"})
 }
 

@@ -22,7 +22,7 @@ func gives(e lifecycle.Event, name, text string, more ...func(*ResolvedHook)) Re
 	return b
 }
 
-func TestWhatHooksGive(t *testing.T) {
+func TestOutput(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		list := []ResolvedHook{gives(lifecycle.Init, "i", "env A=init\nenv B=init\n"), gives(lifecycle.NetworkReady, "n", "jvm-option -Dn=1"),
@@ -71,7 +71,7 @@ func TestWhatHooksGive(t *testing.T) {
 		}
 		// The next start begins with what the container has; with hooks or without.
 		second.opts.Runtime = dir
-		second.book = NewRegistry(list[:2], Facts{})
+		second.registry = NewRegistry(list[:2], Facts{})
 		second.Tell(of(lifecycle.PreStart, 2))
 		if got := second.Output("app", os.Geteuid()); len(got.Env) != 2 || len(got.Options) != 1 {
 			t.Errorf("the next start has %+v", got)
@@ -130,7 +130,7 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 }
 
 // One that is ended before its program is started says why, and not that a context is.
-func TestEndedBeforeItIsStarted(t *testing.T) {
+func TestCancelledBeforeStart(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cancelError{"the process is gone"})
 	b := bound(lifecycle.Ready, "h", "x")
@@ -157,8 +157,8 @@ func TestEnvironment(t *testing.T) {
 	same(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
 }
 
-// TestGiftsOfAnotherUser: what a hook with run_as gives is for that user's processes.
-func TestGiftsOfAnotherUser(t *testing.T) {
+// TestOutputOfAnotherUser: what a hook with run_as gives is for that user's processes.
+func TestOutputOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has hooks of another user")
 	}

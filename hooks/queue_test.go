@@ -314,11 +314,11 @@ func TestTooManyWait(t *testing.T) {
 	})
 }
 
-// TestWorkPerOccasion counts what is put into the store to take occasions and to go
+// TestWorkPerOccurrence counts what is put into the store to take occurrences and to go
 // through them: it is the same for one of many and for one of few.
-func TestWorkPerOccasion(t *testing.T) {
+func TestWorkPerOccurrence(t *testing.T) {
 	const few, many = 2 * maxMarks, 8 * maxMarks
-	for name, occasion := range map[string]func(k int) lifecycle.Occurrence{
+	for name, occurrence := range map[string]func(k int) lifecycle.Occurrence{
 		"never dropped": func(k int) lifecycle.Occurrence { return of(lifecycle.Exited, uint64(k+1)) },
 		"dropped":       func(k int) lifecycle.Occurrence { return of(lifecycle.Unhealthy, uint64(k+1)) },
 		"of many kinds": func(k int) lifecycle.Occurrence {
@@ -331,7 +331,7 @@ func TestWorkPerOccasion(t *testing.T) {
 					h := newFakeHost()
 					l := newLife(t, h, Recovered{}, bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
 					for k := range n {
-						l.Tell(occasion(k))
+						l.Tell(occurrence(k))
 					}
 					told = h.bytes
 					l.Settle(context.Background())
@@ -368,9 +368,9 @@ func TestCountedTime(t *testing.T) {
 	})
 }
 
-// TestTheEndDoesNotWaitForNews ends a hook of config-changed that would use up what
+// TestShutdownLimitsConfigChanged ends a hook of config-changed that would use up what
 // the end of the container has.
-func TestTheEndDoesNotWaitForNews(t *testing.T) {
+func TestShutdownLimitsConfigChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)), bound(lifecycle.Stopped, "last", "5s"), bound(lifecycle.Exit, "bye", "1s"))
 		l.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: 1, At: time.Now()})
@@ -389,8 +389,8 @@ func TestTheEndDoesNotWaitForNews(t *testing.T) {
 	})
 }
 
-// TestAHookThatRunsItself by hand comes to an end.
-func TestAHookThatRunsItself(t *testing.T) {
+// TestHookThatRunsItself by hand comes to an end.
+func TestHookThatRunsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "self", "1s"))
 		var all sync.WaitGroup

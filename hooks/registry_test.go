@@ -77,8 +77,8 @@ func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
 }
 
 func BenchmarkEventWithoutHooks(b *testing.B) {
-	book := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "x")}, Facts{})
-	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return book }})
+	registry := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "x")}, Facts{})
+	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry }})
 	o := of(lifecycle.Started, 1)
 	b.ReportAllocs()
 	for b.Loop() {

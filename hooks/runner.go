@@ -183,11 +183,8 @@ func (r *Runner) allQueues() []*queue {
 // Wants reports whether hooks run at an event of a service, or must end before it.
 func (r *Runner) Wants(e lifecycle.Event, service string) bool {
 	o := lifecycle.Occurrence{Event: e, Service: service}
-	if len(r.opts.Registry().For(e, subjectOf(&o))) > 0 {
-		return true
-	}
-	if e != lifecycle.PreStart {
-		return false
+	if has := r.opts.Registry().Has(e, subjectOf(&o)); has || e != lifecycle.PreStart {
+		return has
 	}
 	q := r.queue(queueOf(&o), false)
 	return q != nil && q.busyUntil() != nil

@@ -15,9 +15,9 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// TestASupervisorThatDies kills it at every tenth of a second of a life, and after
+// TestKilledSupervisor kills it at every tenth of a second of a life, and after
 // each write to the store. Whatever was told is gone through once, in its order.
-func TestASupervisorThatDies(t *testing.T) {
+func TestKilledSupervisor(t *testing.T) {
 	for tenths := 1; tenths < 55; tenths++ {
 		dies(t, fmt.Sprint("killed after tenth ", tenths), 0, time.Duration(tenths)*100*time.Millisecond-50*time.Millisecond)
 	}
@@ -60,7 +60,7 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 		next, past := h.die()
 		second := newLife(t, next, past, list...)
 		story(context.Background(), second)
-		<-went // the dead one goes on without effect
+		<-went // the dead one continues without an effect
 		synctest.Wait()
 		var ran []string
 		for _, s := range next.started {
@@ -84,7 +84,7 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 	return killed
 }
 
-func TestStraysOfTheDeadAreEnded(t *testing.T) {
+func TestOrphansAreKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "r", "1h"))
@@ -193,17 +193,17 @@ func TestManyHooks(t *testing.T) {
 		if len(ran) != many {
 			t.Errorf("%d of %d have run", len(ran), many)
 		}
-		first.Settle(context.Background()) // the dead one goes on without effect
+		first.Settle(context.Background()) // the dead one continues without an effect
 	})
 }
 
-// TestGivenOnce takes over from a supervisor that was killed when it had kept what a
+// TestOutputIsSavedOnce takes over from a supervisor that was killed when it had kept what a
 // hook gave, and not yet that the hook had ended.
-func TestGivenOnce(t *testing.T) {
+func TestOutputIsSavedOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		book := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Facts{})
-		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return book }, Runtime: dir, Recovered: recovered(map[string][]byte{
+		registry := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Facts{})
+		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry }, Runtime: dir, Recovered: recovered(map[string][]byte{
 			queuePrefix + "app":  []byte(`{"seq": 2}`),
 			outputItem("app", 2): []byte(`{"seq": 2, "event": "pre-start", "hook": "a", "raw": "anZtLW9wdGlvbiAtRGE9MQo="}`), // jvm-option -Da=1
 			runItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "running": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
@@ -216,9 +216,9 @@ func TestGivenOnce(t *testing.T) {
 	})
 }
 
-// TestToldBeforeForgotten says how hooks ended before they count as told: a
+// TestReportedBeforeForgotten says how hooks ended before they count as told: a
 // supervisor that is killed in between leaves that to the next one.
-func TestToldBeforeForgotten(t *testing.T) {
+func TestReportedBeforeForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		var waiting int
@@ -237,7 +237,7 @@ func TestToldBeforeForgotten(t *testing.T) {
 		r.Tell(of(lifecycle.Ready, 1))
 		r.Settle(context.Background())
 		if waiting != 1 {
-			t.Errorf("%d occasions were kept when it was told how the hooks ended, want the 1", waiting)
+			t.Errorf("%d occurrences were kept when it was told how the hooks ended, want the 1", waiting)
 		}
 	})
 }

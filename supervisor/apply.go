@@ -40,7 +40,7 @@ func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 		defined[d.Name] = &want.Definitions[k]
 		if services[d.Name] == nil {
 			services[d.Name] = newService(d, s.environment(), s.opts.Log)
-			services[d.Name].saved.Gen = s.startCounters.starts(d.Name)
+			services[d.Name].saved.Gen = s.startCounts[d.Name]
 			fresh[d.Name] = true
 		}
 	}
@@ -112,10 +112,11 @@ func (s *Supervisor) remove(name string) {
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
 		s.m.Logs.Retire(l)
 	}
-	if err := s.m.Put(goneItem, s.startCounters.add(name, svc.saved.Gen)); err != nil {
+	s.startCounts = s.startCounts.with(name, svc.saved.Gen)
+	if err := s.m.FDStore().PutJSON(countsItem, s.startCounts); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
 	}
-	s.m.Del(servicePrefix + name)
+	s.m.FDStore().Delete(servicePrefix + name)
 	s.log.Info("service is gone: it is not configured any more", "name", name)
 	s.wakeWaiters()
 }
@@ -135,4 +136,20 @@ func (s *Service) continueReload() {
 	if s.saved.ConfigHash != "" && s.saved.ConfigHash != s.configHash {
 		s.dispatch(event{kind: EvReconfigured, req: &request{event: EvReconfigured, by: "the configuration"}})
 	}
+}
+
+// startCounts holds how often services were started that are not configured any more: if
+// one is configured again its starts are numbered on from there.
+type startCounts map[string]uint64
+
+// maxStartCounts bounds how many are remembered.
+const maxStartCounts = 500
+
+// with returns the counts with one more.
+func (c startCounts) with(name string, starts uint64) startCounts {
+	if c == nil || len(c) >= maxStartCounts {
+		c = startCounts{}
+	}
+	c[name] = starts
+	return c
 }

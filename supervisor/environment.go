@@ -52,7 +52,7 @@ func (w supervisorEnv) Log(name string) *logs.Log {
 }
 
 func (w supervisorEnv) SaveState(name string, state []byte) {
-	if err := w.s.m.Put(servicePrefix+name, state); err != nil {
+	if err := w.s.m.FDStore().PutJSON(servicePrefix+name, json.RawMessage(state)); err != nil {
 		w.s.log.Error("cannot keep the state of a service", "name", name, "error", err)
 	}
 }
@@ -151,7 +151,7 @@ func (s *Supervisor) putPlan() {
 		return
 	}
 	s.plan = plan.String()
-	if err := s.m.Put(initproto.StopPlan, []byte(s.plan)); err != nil {
+	if err := s.m.FDStore().Put(initproto.StopPlan, []byte(s.plan)); err != nil {
 		s.log.Error("cannot keep the stop plan", "error", err)
 	}
 }

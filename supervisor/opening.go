@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/initproto"
@@ -19,8 +18,8 @@ const notOpen = "the container's init and network-ready hooks are not through"
 // closeUp brings them to an end.
 func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stops bool) (opened <-chan error, closeUp func()) {
 	c := s.opts.Listener
-	_, begun := rec.Blobs[openItem]
-	if c == nil || rec.Starts > 1 && !begun && knowsServices(rec) {
+	begun := rec.Has(openItem)
+	if c == nil || rec.Starts > 1 && !begun && s.resumed {
 		return nil, func() {} // an earlier supervisor has been through them
 	}
 	stages := []lifecycle.Event{lifecycle.Init, lifecycle.NetworkReady}
@@ -36,7 +35,7 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	if stops {
 		return nil, func() {}
 	}
-	if err := s.m.Put(openItem, nil); err != nil {
+	if err := s.m.FDStore().Put(openItem, nil); err != nil {
 		s.log.Error("cannot keep that the container's first hooks run", "error", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -53,28 +52,18 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	return through, cancel
 }
 
-// knowsServices says whether an earlier supervisor has begun with any service.
-func knowsServices(rec *proc.Recovered) bool {
-	for item := range rec.Blobs {
-		if strings.HasPrefix(item, servicePrefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // endOpening lets the services start.
 func (s *Supervisor) endOpening() {
 	s.opening.Store(false)
-	s.m.Del(openItem)
+	s.m.FDStore().Delete(openItem)
 	s.wakeWaiters()
 }
 
 // shutdownUnopened ends the container whose first stages forbid it to go on.
-func (s *Supervisor) shutdownUnopened(ctx context.Context, rec *proc.Recovered, err error) int {
+func (s *Supervisor) shutdownUnopened(ctx context.Context, err error) int {
 	s.log.Error("the container ends: " + err.Error())
-	s.keepStop(rec, stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout), Code: 1, Why: err.Error()})
-	return s.shutdown(ctx, rec, 0, 0)
+	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout), Code: 1, Why: err.Error()})
+	return s.shutdown(ctx, 0, 0)
 }
 
 // leastLast is what the last stages get when the budget is used up: enough to be

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -316,27 +317,13 @@ func TestOwnShare(t *testing.T) {
 
 // A service that comes back begins behind the starts that it had.
 func TestGoneServicesAreRemembered(t *testing.T) {
-	var g startCounters
-	if g.starts("app") != 0 {
-		t.Error("never heard of it")
-	}
-	g.add("app", 7)
-	blob := g.add("db", 3)
-	var next startCounters
-	next.resume(blob)
-	if next.starts("app") != 7 || next.starts("db") != 3 || next.starts("web") != 0 {
-		t.Errorf("%v", next.gen)
-	}
-	next.resume([]byte("nonsense"))
-	if next.starts("app") != 0 {
-		t.Errorf("%v", next.gen)
-	}
-	for n := range 2 * maxGone {
-		if blob := next.add(strings.Repeat("x", 64)+string(rune('0'+n)), 1<<60); len(blob) == 0 || len(blob) > maxState {
-			t.Fatalf("%d bytes", len(blob))
+	var c startCounts
+	for n := range 2 * maxStartCounts {
+		if c = c.with(fmt.Sprint("s", n), uint64(n)); len(c) > maxStartCounts || c[fmt.Sprint("s", n)] != uint64(n) {
+			t.Fatalf("%d are kept", len(c))
 		}
 	}
-	o := runWith(t, nil, 8*time.Second, map[string]any{goneItem: map[string]uint64{"app": 7}}, 0)
+	o := runWith(t, nil, 8*time.Second, map[string]any{countsItem: map[string]uint64{"app": 7}}, 0)
 	o.await("the start", func() bool { return o.app().State == Backoff })
 	if o.app().gen != 8 {
 		t.Errorf("start %d", o.app().gen)

@@ -315,10 +315,10 @@ func TestStrayIsEnded(t *testing.T) {
 // What a start has found out is there for every supervisor after it, in every state,
 // and another start has its own.
 func TestLearnedSurvives(t *testing.T) {
-	for name, learned := range map[string]string{"little": `{"port":8080}`, "too much": strings.Repeat("x", maxLearned+1)} {
+	for name, learned := range map[string]string{"little": `{"port":8080}`, "too much": strings.Repeat("x", maxAttachData+1)} {
 		t.Run(name, func(t *testing.T) {
 			want := learned
-			if len(learned) > maxLearned {
+			if len(learned) > maxAttachData {
 				want = ""
 			}
 			play(t, func(st *stage) {
@@ -330,9 +330,9 @@ func TestLearnedSurvives(t *testing.T) {
 					return nil
 				})
 				st.l.prepare = func(_ context.Context, n int) (*Launch, error) {
-					return &Launch{Ready: probe, AttachData: strings.Replace(learned, "8080", fmt.Sprint(8079+n), 1)}, nil
+					return &Launch{AttachData: strings.Replace(learned, "8080", fmt.Sprint(8079+n), 1), Checks: Checks{Ready: probe}}, nil
 				}
-				st.l.attach = func() (*Launch, error) { return &Launch{Ready: probe}, nil }
+				st.l.attach = func() (*Launch, error) { return &Launch{Checks: Checks{Ready: probe}}, nil }
 				st.open()
 				st.ask(EvStart)
 				check := func(state State, want string) {

@@ -72,29 +72,23 @@ type savedState struct {
 	RemovedStop *Stop `json:"leaving_stop,omitempty"`
 }
 
-// maxLearned bounds what a start may have learned, in bytes.
-const maxLearned = 4 << 10
+// maxAttachData bounds what a start may have learned, in bytes.
+const maxAttachData = 4 << 10
 
-// maxState bounds the state below what a bag item may hold.
-const maxState = 60 << 10
-
-// save puts the state into the bag, makes it readable and tells what was reached.
+// save makes the state readable, puts it into the fd store and publishes what occurred.
 func (s *Service) save() {
 	s.publish()
 	s.putState()
 	s.publishOccurrences()
 }
 
-// putState puts the state into the bag.
+// putState puts the state into the fd store.
 func (s *Service) putState() {
 	s.unsaved = false
 	state, err := json.Marshal(s.saved)
-	if err == nil && len(state) > maxState { // the notes are the one part without a bound
-		k := s.saved
-		k.Notes = nil
-		state, err = json.Marshal(k)
+	if err != nil {
+		s.log.Error("cannot save the state of a service", "error", err)
+		return
 	}
-	if err == nil {
-		s.env.SaveState(s.name, state)
-	}
+	s.env.SaveState(s.name, state)
 }

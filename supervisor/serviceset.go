@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/logs"
-	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // ServiceSet is what is to run.
@@ -56,19 +54,18 @@ func newActiveSet(want ServiceSet, services map[string]*Service) *activeSet {
 	return s
 }
 
-// leftOver defines the services of which the bag still knows and the
+// leftOver defines the services that have a saved state and the
 // configuration does not: a reload was cut short.
-func leftOver(want ServiceSet, rec *proc.Recovered) []Definition {
+func leftOver(want ServiceSet, states map[string][]byte) []Definition {
 	var out []Definition
-	for _, item := range slices.Sorted(maps.Keys(rec.Blobs)) {
-		name, ok := strings.CutPrefix(item, servicePrefix)
-		if !ok || slices.ContainsFunc(want.Definitions, func(d Definition) bool { return d.Name == name }) {
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		if slices.ContainsFunc(want.Definitions, func(d Definition) bool { return d.Name == name }) {
 			continue
 		}
 		d := Definition{Name: name, Launcher: noLauncher{}, Config: Config{SuccessCodes: []int{0, 143}, Restart: Restart{Policy: Never},
 			Stop: Stop{Signal: "TERM", Timeout: max(want.StopTimeout-2*time.Second, want.StopTimeout/2)}}}
 		var k savedState
-		if json.Unmarshal(rec.Blobs[item], &k) == nil && k.RemovedStop != nil {
+		if json.Unmarshal(states[name], &k) == nil && k.RemovedStop != nil {
 			d.Config.Stop = *k.RemovedStop
 		}
 		out = append(out, d)

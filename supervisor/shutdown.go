@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -27,26 +25,19 @@ type stopState struct {
 // for the init's end.
 const reserve = 700 * time.Millisecond
 
-// noteStop puts the beginning of the stop into the bag, or takes it from there.
-func (s *Supervisor) noteStop(rec *proc.Recovered) stopState {
-	st := stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout)}
-	if blob, ok := rec.Blobs[stopItem]; ok && json.Unmarshal(blob, &st) == nil {
-		s.stopping.Store(st.Until)
-		return st
+// beginStop saves that the container stops, and until when, unless that is known.
+func (s *Supervisor) beginStop() {
+	if s.stop == nil {
+		s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout)})
 	}
-	s.keepStop(rec, st)
-	return st
+	s.stopping.Store(s.stop.Until)
 }
 
-func (s *Supervisor) keepStop(rec *proc.Recovered, st stopState) {
+func (s *Supervisor) saveStop(st stopState) {
+	s.stop = &st
 	s.stopping.Store(st.Until)
-	blob, err := json.Marshal(st)
-	if err == nil {
-		rec.Blobs[stopItem] = blob
-		err = s.m.Put(stopItem, blob)
-	}
-	if err != nil {
-		s.log.Error("cannot keep the state of the stop", "error", err)
+	if err := s.m.FDStore().PutJSON(stopItem, st); err != nil {
+		s.log.Error("cannot save the state of the stop", "error", err)
 	}
 }
 
@@ -58,7 +49,7 @@ func (s *Supervisor) StopDeadline() (time.Time, bool) {
 
 // shutdownFor ends the container because a service is over: an essential one, or one
 // that is FATAL where that ends it.
-func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name string) int {
+func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	set := s.set.Load()
 	st := stopState{Until: initproto.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
 	if snap := set.services[name].snap.Load(); snap.State == Fatal {
@@ -69,15 +60,16 @@ func (s *Supervisor) shutdownFor(ctx context.Context, rec *proc.Recovered, name 
 		}
 	}
 	s.log.Info("the container ends with a service", "name", name, "why", st.Why)
-	s.keepStop(rec, st)
-	return s.shutdown(ctx, rec, 0, 0)
+	s.saveStop(st)
+	return s.shutdown(ctx, 0, 0)
 }
 
 // shutdown stops everything under one budget and gives the exit code. level is
 // how often a stop was asked for: from the second time on it hurries.
-func (s *Supervisor) shutdown(ctx context.Context, rec *proc.Recovered, level int, sig syscall.Signal) int {
+func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal) int {
 	s.m.Stopping()
-	st := s.noteStop(rec)
+	s.beginStop()
+	st := *s.stop
 	left := func() time.Duration { return time.Duration(st.Until - initproto.BootNow()) }
 	s.log.Info("the container stops", "budget", left().Round(10*time.Millisecond))
 	own := s.ownShare()

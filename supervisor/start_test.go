@@ -79,7 +79,7 @@ func TestStartTimeout(t *testing.T) {
 func TestLookThatHangs(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}, nil
+			return &Launch{Checks: Checks{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}}, nil
 		}
 		st.open()
 		st.ask(EvStart)
@@ -108,7 +108,7 @@ func TestExitBeforeReady(t *testing.T) {
 func TestDeadProcessIsNotReady(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ready: probe.Func(func(_ context.Context, p probe.Process) error { p.(*fakeProcess).exits(1); return nil })}, nil
+			return &Launch{Checks: Checks{Ready: probe.Func(func(_ context.Context, p probe.Process) error { p.(*fakeProcess).exits(1); return nil })}}, nil
 		}
 		for range 20 { // the choice between two events that are there is random
 			st.open()
@@ -220,8 +220,7 @@ func TestReadyByLogLine(t *testing.T) {
 		st.out = newFakeOutput()
 		st.cfg.Ready.Log = "up$"
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			matches, err := probe.Log("up$").Matcher()
-			return &Launch{OnStartupLine: func(line []byte) StartupLine { return StartupLine{Match: matches(line)} }}, err
+			return &Launch{}, nil
 		}
 		st.out.write("old: up") // of an earlier start
 		st.open()
@@ -242,7 +241,7 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 	play(t, func(st *stage) {
 		st.cfg.Ready.Log = "up$"
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{OnStartupLine: func([]byte) StartupLine { return StartupLine{Match: true} }}, nil
+			return &Launch{}, nil
 		}
 		st.open()
 		st.ask(EvStart)
@@ -255,27 +254,23 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 // explaining is a Launch that watches for "failed" and explains late.
 func explaining(ready func() error, takes time.Duration, lines *[]string) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{
-			Ready: probe.Func(func(context.Context, probe.Process) error { return ready() }),
-			OnStartupLine: func(line []byte) StartupLine {
-				*lines = append(*lines, string(line)) // not locked: never called together with Explain
-				if string(line) == "failed" {
-					return StartupLine{Failed: "it said failed"}
-				}
-				return StartupLine{}
-			},
-			Explain: func(ctx context.Context) string {
-				if ctx.Err() != nil {
-					return "asked too late"
-				}
-				select {
-				case <-time.After(takes):
-					return strings.Join(*lines, ", ")
-				case <-ctx.Done():
-					return ""
-				}
-			},
-		}, nil
+		return &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return ready() })}, OutputReaders: OutputReaders{OnStartupLine: func(line []byte) string {
+			*lines = append(*lines, string(line)) // not locked: never called together with Explain
+			if string(line) == "failed" {
+				return "it said failed"
+			}
+			return ""
+		}, Explain: func(ctx context.Context) string {
+			if ctx.Err() != nil {
+				return "asked too late"
+			}
+			select {
+			case <-time.After(takes):
+				return strings.Join(*lines, ", ")
+			case <-ctx.Done():
+				return ""
+			}
+		}}}, nil
 	}
 }
 
@@ -374,9 +369,9 @@ func TestGivenUpIsNoSuccess(t *testing.T) {
 		launch *Launch
 		then   func(st *stage, p *fakeProcess)
 	}{
-		"not ready in time":   {&Launch{Ready: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
-		"ended before it was": {&Launch{Ready: never}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
-		"not alive":           {&Launch{Live: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"not ready in time":   {&Launch{Checks: Checks{Ready: never}}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"ended before it was": {&Launch{Checks: Checks{Ready: never}}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
+		"not alive":           {&Launch{Checks: Checks{Live: never}}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {

@@ -174,7 +174,7 @@ func (s *Service) spawn(l *Launch) {
 		s.saved.LogStart = out.End()
 	}
 	s.saved.ConfigHash, s.saved.Sources, s.saved.AttachData = s.configHash, l.Sources, ""
-	if len(l.AttachData) <= maxLearned {
+	if len(l.AttachData) <= maxAttachData {
 		s.saved.AttachData = l.AttachData
 	}
 	s.save() // where its output begins must be known before there is any

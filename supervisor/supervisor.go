@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -75,20 +77,22 @@ type Supervisor struct {
 
 	incidents *incident.Recorder
 
-	opening       atomic.Bool   // the container's first stages come before every start
-	startCounters startCounters // what is remembered of services that are not configured any more
-	stopping      atomic.Int64  // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
-	planDue       atomic.Bool
-	planMu        sync.Mutex // guards plan
-	plan          string     // as last put
+	opening     atomic.Bool  // the container's first stages come before every start
+	startCounts startCounts  // guarded by applyMu
+	resumed     bool         // an earlier supervisor had begun with the services
+	stop        *stopState   // of the container; nil: it does not stop
+	stopping    atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
+	planDue     atomic.Bool
+	planMu      sync.Mutex // guards plan
+	plan        string     // as last put
 }
 
-// Names of bag items.
+// Names of items in the fd store.
 const (
 	servicePrefix = "service/"
 	stopItem      = "stopping"
 	openItem      = "opening"
-	goneItem      = "gone"
+	countsItem    = "start-counts"
 )
 
 // New makes the set. What rec holds of services is resumed, also of those that
@@ -98,18 +102,26 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
 	s.incidents = incident.NewRecorder(store, supervisorEnv{s}, opts.Log)
 	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
-	s.startCounters.resume(rec.Blobs[goneItem])
+	s.restore(rec.Items, countsItem, &s.startCounts)
+	s.restore(rec.Items, stopItem, &s.stop)
+	states := map[string][]byte{}
+	for _, item := range rec.Names(servicePrefix) {
+		var state json.RawMessage
+		s.restore(rec.Items, item, &state)
+		states[strings.TrimPrefix(item, servicePrefix)] = state
+	}
+	s.resumed = len(states) > 0
 	latest := map[string]*proc.Process{}
 	for _, p := range rec.Processes {
 		latest[p.ID()] = p
 	}
 	services := map[string]*Service{}
-	for _, d := range slices.Concat(want.Definitions, leftOver(want, rec)) {
+	for _, d := range slices.Concat(want.Definitions, leftOver(want, states)) {
 		svc := newService(d, s.environment(), opts.Log)
 		services[d.Name] = svc
-		state, ok := rec.Blobs[servicePrefix+d.Name]
+		state, ok := states[d.Name]
 		if !ok {
-			svc.saved.Gen = s.startCounters.starts(d.Name)
+			svc.saved.Gen = s.startCounts[d.Name]
 			continue
 		}
 		id := savedID(d.Name, state)
@@ -141,6 +153,13 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	return s
 }
 
+// restore reads what an earlier supervisor saved.
+func (s *Supervisor) restore(items fdstore.Items, name string, value any) {
+	if _, err := items.TakeJSON(name, value); err != nil {
+		s.log.Error("cannot restore a saved value", "error", err)
+	}
+}
+
 // endStray ends a process that no service claims: a probe's or an import's of an
 // earlier supervisor, or a service that is not configured any more.
 func endStray(p Process) {
@@ -155,8 +174,8 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	resumed := rec.Starts > 1
-	_, begun := rec.Blobs[stopItem] // the container ends because an essential service is over
-	if begun = begun || rec.Stop > 0; begun {
+	begun := rec.Stop > 0 || s.stop != nil // for an essential service
+	if begun {
 		s.m.Stopping() // before a service can start anything
 	}
 	s.ctx = ctx
@@ -186,27 +205,27 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	}
 	s.m.Adopted()
 	if begun {
-		return s.shutdown(ctx, rec, rec.Stop, 0)
+		return s.shutdown(ctx, rec.Stop, 0)
 	}
 	for {
 		select {
 		case sig := <-s.m.Signals():
 			if sig.Stop > 0 {
-				s.noteStop(rec)
+				s.beginStop()
 				sig.Ack()
 				closeUp()
-				return s.shutdown(ctx, rec, sig.Stop, sig.Signal)
+				return s.shutdown(ctx, sig.Stop, sig.Signal)
 			}
 			s.signal(sig.Signal)
 			sig.Ack()
 		case err := <-opened:
 			if err != nil {
-				return s.shutdownUnopened(ctx, rec, err)
+				return s.shutdownUnopened(ctx, err)
 			}
 			s.endOpening()
 		case <-s.endedForGood:
 			if name, over := s.essentialOver(); over {
-				return s.shutdownFor(ctx, rec, name)
+				return s.shutdownFor(ctx, name)
 			}
 		case <-s.m.Gone():
 			return exit.InitFailed

@@ -66,7 +66,7 @@ func (st *stage) cause(ev Event) {
 	case EvUnblocked, EvStopCommandDone, EvLiveOK, EvConfirmed:
 		st.tell(event{kind: ev})
 	case EvAttached:
-		st.tell(event{kind: ev, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
+		st.tell(event{kind: ev, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}}})
 	case EvLiveFailed:
 		for range 3 {
 			st.tell(event{kind: ev, err: errors.New("no answer")})
@@ -74,7 +74,7 @@ func (st *stage) cause(ev Event) {
 	case EvHealthIssue:
 		st.tell(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
 	case EvPrepared:
-		st.tell(event{kind: EvPrepared, launch: &Launch{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}})
+		st.tell(event{kind: EvPrepared, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}}})
 	case EvSpawnFailed:
 		st.tell(event{kind: EvPrepared, err: errors.New("cannot fork")})
 	case EvReady:

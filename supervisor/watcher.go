@@ -29,7 +29,8 @@ type watcher struct {
 // read, or nobody who wants it.
 func (s *Service) watch(l *Launch) *watcher {
 	out := s.output()
-	if l.OnStartupLine == nil || out == nil {
+	matches, _ := s.cfg.Ready.Log.Matcher() // nil: any error was refused by the configuration's check
+	if l.OnStartupLine == nil && matches == nil || out == nil {
 		return nil
 	}
 	ctx, stop := context.WithCancel(s.life)
@@ -39,12 +40,13 @@ func (s *Service) watch(l *Launch) *watcher {
 	go func() { // ends with ctx
 		defer close(w.ended)
 		_ = out.Lines(ctx, from, true, func(line logs.Line) error {
-			o := l.OnStartupLine(line.Text)
-			if o.Failed != "" {
-				s.report(ctx, event{kind: EvFailureFound, gen: gen, text: o.Failed})
+			if l.OnStartupLine != nil {
+				if failure := l.OnStartupLine(line.Text); failure != "" {
+					s.report(ctx, event{kind: EvFailureFound, gen: gen, text: failure})
+				}
 			}
 			w.seen.Store(max(line.Offset, w.seen.Load())) // first: who waits for the match looks whether it is seen
-			if o.Match && open {
+			if open && matches != nil && matches(line.Text) {
 				open = false
 				close(w.matched)
 			}

@@ -149,7 +149,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-func TestCarriedInOrder(t *testing.T) {
+func TestJVMOptionsInOrder(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "b", Params: map[string]Param{"v": {Default: text("two words")}}}, "# layer: enforced\n-Db=${params.v}\n--add-opens java.base/java.lang=${params.v}\n")
 	s.add(Manifest{Name: "a", JVM: ManifestJVM{Layer: "user"}}, "-Da=${plugin_dir} ${state_dir}\n\n# comment\n--add-modules\njdk.x\n")
@@ -452,7 +452,7 @@ func TestSwitchesAtTheSameTime(t *testing.T) {
 	}
 }
 
-func TestBlame(t *testing.T) {
+func TestDisableSuspects(t *testing.T) {
 	begin := func(t *testing.T) *plugged {
 		s := newPlugged(t)
 		for _, name := range []string{"a", "b", "required"} {
@@ -487,7 +487,7 @@ func TestBlame(t *testing.T) {
 		s.begin(Config{}, hooks.Facts{})
 		s.want("b", "active")
 	})
-	t.Run("nobody is named", func(t *testing.T) {
+	t.Run("no plugin is named", func(t *testing.T) {
 		s := begin(t)
 		s.plugins.DisableSuspects("app", Exit{Reason: "crash", WasReady: true})
 		s.want("a", "failed")
@@ -510,7 +510,7 @@ func TestBlame(t *testing.T) {
 		}
 		s.plugins.OnStable("app")
 		if why := s.plugins.DisableSuspects("app", Exit{Reason: "crash", WasReady: true}); why == "" {
-			t.Error("after a start that has lasted nobody is suspected")
+			t.Error("after a stable start there are no suspects")
 		}
 	})
 	t.Run("the words speak of something else", func(t *testing.T) {
@@ -562,9 +562,9 @@ func TestBlame(t *testing.T) {
 	})
 }
 
-// TestOwed: what has to follow a change is known to the next supervisor until it is
+// TestPendingRestart: what has to follow a change is known to the next supervisor until it is
 // done.
-func TestOwed(t *testing.T) {
+func TestPendingRestart(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "a", Enabled: no()}, "-Da")
 	p := s.begin(Config{}, hooks.Facts{})
@@ -643,7 +643,7 @@ func TestHookFailure(t *testing.T) {
 	}
 }
 
-func TestStatesAreToldOnce(t *testing.T) {
+func TestStatesAreReportedOnce(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "p"}, "-Dp")
 	s.begin(Config{}, hooks.Facts{})
@@ -718,9 +718,9 @@ func (s *plugged) boundTo() string {
 	return strings.Join(out, ", ")
 }
 
-// TestFarewell: a plugin that is switched off still has its hooks at the end of the
+// TestTeardownHooks: a plugin that is switched off still has its hooks at the end of the
 // processes that were started with it, and of no others.
-func TestFarewell(t *testing.T) {
+func TestTeardownHooks(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "a", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{
 		lifecycle.Ready:   []hooks.Hook{{Name: "in", Command: []string{"x"}}},
@@ -738,12 +738,12 @@ func TestFarewell(t *testing.T) {
 	if _, err := p.Switch("a", SwitchRequest{Enabled: &off}, "somebody"); err != nil {
 		t.Fatal(err)
 	}
-	const farewell = "pre-stop out web, pre-stop web web"
-	if got := s.boundTo(); got != farewell {
+	const teardown = "pre-stop out web, pre-stop web web"
+	if got := s.boundTo(); got != teardown {
 		t.Errorf("switched off: %s", got)
 	}
 	p = s.begin(Config{}, hooks.Facts{})
-	if got := s.boundTo(); got != farewell {
+	if got := s.boundTo(); got != teardown {
 		t.Errorf("in the next supervisor: %s", got)
 	}
 	p.SetStartedWith("web", nil)
@@ -761,8 +761,8 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
 	p := s.begin(Config{}, hooks.Facts{})
 	runs := func(service string) (out []string) {
-		book := hooks.NewRegistry(s.bound, hooks.Facts{})
-		for _, b := range slices.Concat(book.For(lifecycle.PreStop, service), book.For(lifecycle.Exited, service)) {
+		registry := hooks.NewRegistry(s.bound, hooks.Facts{})
+		for _, b := range slices.Concat(registry.For(lifecycle.PreStop, service), registry.For(lifecycle.Exited, service)) {
 			out = append(out, string(b.Event)+"/"+b.Title())
 		}
 		return out
@@ -782,7 +782,7 @@ func TestSwitchedOnWhileItRuns(t *testing.T) {
 }
 
 // TestURLParameter: a hook's url may begin with a parameter of type url, which stands
-// as it is; without a value nobody is asked.
+// as it is; without a value there is no request.
 func TestURLParameter(t *testing.T) {
 	url := "${params.to}/agents/${params.id}"
 	for value, want := range map[string]string{"": "", "http://registry:8080/": "http://registry:8080/agents/${PLUGIN_REF_1}",

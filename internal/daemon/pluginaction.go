@@ -25,13 +25,13 @@ import (
 // actionGrace is what an action has between TERM and KILL, and then to be gone.
 const actionGrace = 5 * time.Second
 
-// runAction runs an action of a plugin until it is over, its time is up, or whoever
-// asked for it goes away.
-func (d *daemon) runAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
-	if d.plugins == nil {
+// RunAction runs an action of a plugin until it is over, its time is up, or the
+// client disconnects.
+func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
+	if m.set == nil {
 		return done, errNoPlugins()
 	}
-	action, err := d.plugins.Action(of, name)
+	action, err := m.set.Action(of, name)
 	var none *plugin.NotFoundError
 	if errors.As(err, &none) {
 		return done, err
@@ -39,12 +39,12 @@ func (d *daemon) runAction(ctx context.Context, of, name string, args []string, 
 	if err != nil {
 		return done, fmt.Errorf("%w: %w", api.ErrNotNow, err)
 	}
-	spec, err := d.actionSpec(of, action, args)
+	spec, err := m.actionSpec(of, action, args)
 	if err != nil {
 		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
 	}
-	d.log.Info("plugin action", "plugin", of, "action", name, "by", by)
-	if done, err = d.awaitAction(ctx, spec, action.Timeout); err != nil {
+	m.daemon.log.Info("plugin action", "plugin", of, "action", name, "by", by)
+	if done, err = m.awaitAction(ctx, spec, action.Timeout); err != nil {
 		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
 	}
 	var hide service.Mask
@@ -56,7 +56,7 @@ func (d *daemon) runAction(ctx context.Context, of, name string, args []string, 
 }
 
 // actionSpec says how an action is started.
-func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
+func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
 	}
@@ -70,17 +70,17 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 		spec.User = user
 		user.AdaptEnv(env)
 	}
-	if spec.Argv[0] != ownPath(d.m) {
+	if spec.Argv[0] != ownPath(m.daemon.m) {
 		spec.Open = hooks.OpenTrusted(spec.User)
 	}
-	for name, value := range *d.inForce().labels.Load() {
+	for name, value := range *m.daemon.inForce().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
 	}
 	maps.Copy(env, service.EnvironMap(action.Env))
-	env["STOKER_SOCKET"] = d.socket()
+	env["STOKER_SOCKET"] = m.daemon.socket()
 	if action.Service == plugin.ActionOfMain {
-		main := d.inForce().config.Main
-		s, ok := d.sup.Service(main)
+		main := m.daemon.inForce().config.Main
+		s, ok := m.daemon.sup.Service(main)
 		if !ok || s.Pid == 0 {
 			return spec, fmt.Errorf("%w: it is about the main service, which has no process", api.ErrNotNow)
 		}
@@ -95,14 +95,14 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 
 // awaitAction runs a program to its end: when its time is up its group gets TERM, and
 // KILL. What it leaves behind in its group goes with it.
-func (d *daemon) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
+func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
 	log, err := logs.NewScratch(spec.ID)
 	if err != nil {
 		return done, err
 	}
 	defer log.Close() // may come while a descendant still writes
 	spec.Stdio = proc.Stdio{Mode: proc.Capture, Log: log, Merge: true}
-	p, err := d.m.Start(ctx, spec)
+	p, err := m.daemon.m.Start(ctx, spec)
 	if err != nil {
 		return done, err
 	}
@@ -119,7 +119,7 @@ func (d *daemon) awaitAction(ctx context.Context, spec proc.Spec, limit time.Dur
 		if _, ended := p.Exit(); ended {
 			break
 		}
-		_ = p.SignalGroup(sig) // who is gone needs none
+		_ = p.SignalGroup(sig) // it may be gone
 		select {
 		case <-p.Exited():
 		case <-time.After(actionGrace):

@@ -54,7 +54,7 @@ func PluginReader() plugin.Reader {
 	return plugin.Reader{Manifest: config.LoadManifest, CheckOwners: os.Geteuid() == 0}
 }
 
-// ownPath is a path by which our own binary can be executed, whoever does it.
+// ownPath is a path by which any user can execute our own binary.
 func ownPath(m *proc.Manager) string {
 	path, err := os.Readlink("/proc/self/exe")
 	if _, missing := os.Stat(path); err == nil && missing == nil && strings.HasPrefix(path, "/") {
@@ -82,34 +82,34 @@ func factsOf(cfg config.Config) hooks.Facts {
 }
 
 // expectRestarts notes that what another configuration makes of the plugins is to be
-// followed by restarts, until settled is called. d.mu is held.
-func (d *daemon) expectRestarts(by string) (settled func()) {
-	if d.plugins == nil {
+// followed by restarts, until settled is called. daemon.mu is held.
+func (m *pluginManager) expectRestarts(by string) (settled func()) {
+	if m.set == nil {
 		return func() {}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
 	defer cancel()
-	d.finishRestarts(ctx)
-	d.plugins.RequireRestart(by)
-	return d.plugins.RestartDone
+	m.finishRestarts(ctx)
+	m.set.RequireRestart(by)
+	return m.set.RestartDone
 }
 
 // configurePlugins has the plugins follow another configuration, and gives what is to
-// be done when that is in force. d.mu is held.
-func (d *daemon) configurePlugins(loaded *config.Loaded) (then func(by string)) {
-	if d.plugins == nil {
+// be done when that is in force. daemon.mu is held.
+func (m *pluginManager) configurePlugins(loaded *config.Loaded) (then func(by string)) {
+	if m.set == nil {
 		return func(string) {}
 	}
-	before := fmt.Sprint(d.plugins.JVMOptions(nil))
-	d.plugins.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
-	if fmt.Sprint(d.plugins.JVMOptions(nil)) == before {
+	before := fmt.Sprint(m.set.JVMOptions(nil))
+	m.set.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
+	if fmt.Sprint(m.set.JVMOptions(nil)) == before {
 		return func(string) {}
 	}
 	return func(by string) {
 		ctx, cancel := context.WithTimeout(context.Background(), renewTime)
 		defer cancel()
-		for _, note := range d.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).notes {
-			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
+		for _, note := range m.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).notes {
+			m.daemon.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}
 }

@@ -13,64 +13,89 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
+// pluginManager switches plugins and runs their actions for the API, and restarts the JVMs
+// whose options follow from a change.
+type pluginManager struct {
+	daemon *daemon
+	set    *plugin.Set // nil: the command of run has no plugins
+}
+
+// Plugins are all of them, by name; fresh reads them again.
+func (m *pluginManager) Plugins(fresh bool) []plugin.Info {
+	if m.set == nil {
+		return nil
+	}
+	if fresh {
+		m.set.Refresh()
+	}
+	return m.set.List()
+}
+
+// Plugin is one of them.
+func (m *pluginManager) Plugin(name string) (plugin.Info, error) {
+	if m.set == nil {
+		return plugin.Info{}, errNoPlugins()
+	}
+	return m.set.Get(name)
+}
+
 // renewTime bounds what is found out about the JVMs after a switch.
 const renewTime = time.Minute
 
-// switchPlugin does what an operator wants of a plugin, and has the JVMs whose options
-// change by that started anew, once. Whoever asked may go away meanwhile: it is done
-// as a whole.
-func (d *daemon) switchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult, err error) {
-	if d.plugins == nil {
+// SwitchPlugin switches a plugin or sets its parameters, and restarts the JVMs whose
+// options change by that. It runs to its end even if the client disconnects.
+func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult, err error) {
+	if m.set == nil {
 		return done, errNoPlugins()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
 	defer cancel()
-	d.mu.Lock() // one switch at a time, and none beside a reload
-	defer d.mu.Unlock()
-	if d.sup.Stopping() {
+	m.daemon.mu.Lock() // one switch at a time, and none beside a reload
+	defer m.daemon.mu.Unlock()
+	if m.daemon.sup.Stopping() {
 		return done, fmt.Errorf("cannot switch the plugin %q: %w", name, proc.ErrStopping)
 	}
-	d.finishRestarts(ctx)
-	if done.Unsaved, err = d.plugins.Switch(name, want, by); err != nil {
+	m.finishRestarts(ctx)
+	if done.Unsaved, err = m.set.Switch(name, want, by); err != nil {
 		return done, err
 	}
-	d.log.Info("plugin switched", "plugin", name, "by", by)
+	m.daemon.log.Info("plugin switched", "plugin", name, "by", by)
 	if done.Unsaved != "" {
-		d.log.Warn("what was switched counts until the container ends only", "plugin", name, "error", done.Unsaved)
+		m.daemon.log.Warn("what was switched counts until the container ends only", "plugin", name, "error", done.Unsaved)
 	}
-	made := d.restartChanged(ctx, restartRequest{by: by + ", plugin " + name, plugin: name, deferred: want.NoRestart})
-	d.plugins.RestartDone()
+	made := m.restartChanged(ctx, restartRequest{by: by + ", plugin " + name, plugin: name, deferred: want.NoRestart})
+	m.set.RestartDone()
 	done.Restarted, done.Deferred, done.Notes = made.restarted, made.deferred, made.notes
-	d.followSources()
-	done.Plugin, err = d.plugins.Get(name)
+	m.daemon.followSources()
+	done.Plugin, err = m.set.Get(name)
 	return done, err
 }
 
-// errNoPlugins is for an init of one command.
+// errNoPlugins is the error beside the command of run.
 func errNoPlugins() error {
 	return &plugin.NotFoundError{What: "there are no plugins", Hint: "beside the command of run they do not count; --with-services has them"}
 }
 
-// restartRequest says which JVMs are to be started anew.
+// restartRequest says which JVMs to restart.
 type restartRequest struct {
 	by          string
-	plugin      string // whose doing it is; empty: of none alone
-	deferred    bool   // none; those that would be are left as they are
+	plugin      string // that was switched; empty: none
+	deferred    bool   // restart none: note those that would be
 	onlyRunning bool   // only those that are RUNNING
 	onlyLive    bool   // only those that have a process
 }
 
-// restartResult is what became of it.
+// restartResult has the names of the services, and a note for each failure.
 type restartResult struct{ restarted, deferred, notes []string }
 
-// restartChanged starts the JVMs anew that run with other options than they would be
-// started with. What would not start is left alone.
-func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out restartResult) {
-	for _, j := range d.jvms.JVMs() {
+// restartChanged restarts the JVMs that a start would give other options. A JVM that
+// would not start is left alone.
+func (m *pluginManager) restartChanged(ctx context.Context, how restartRequest) (out restartResult) {
+	for _, j := range m.daemon.jvms.JVMs() {
 		if j.State != supervisor.Running && (how.onlyRunning || j.State != supervisor.Starting) || how.onlyLive && j.Pid == 0 {
-			continue // the next start reads everything anew
+			continue // its next start reads everything
 		}
-		changed, err := d.optionsChanged(ctx, j, how.plugin)
+		changed, err := m.optionsChanged(ctx, j, how.plugin)
 		switch {
 		case err != nil:
 			out.notes = append(out.notes, fmt.Sprintf("%s is left as it is: %v", j.Name, err))
@@ -78,13 +103,13 @@ func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out re
 		case !changed:
 			continue
 		case how.deferred:
-			d.plugins.DeferRestart(j.Name, j.Pid)
+			m.set.DeferRestart(j.Name, j.Pid)
 			out.deferred = append(out.deferred, j.Name)
 			continue
 		case j.State == supervisor.Running:
-			err = d.sup.RestartProcess(ctx, j.Name, j.Pid, how.by)
+			err = m.daemon.sup.RestartProcess(ctx, j.Name, j.Pid, how.by)
 		default:
-			err = d.sup.Command(ctx, j.Name, supervisor.EvRestart, how.by)
+			err = m.daemon.sup.Command(ctx, j.Name, supervisor.EvRestart, how.by)
 		}
 		if err != nil {
 			out.notes = append(out.notes, err.Error())
@@ -95,52 +120,52 @@ func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out re
 	return out
 }
 
-// finishRestarts does what an earlier supervisor had to do after a change of the plugins,
-// and died before it was done. What has no process now has read everything anew.
-// d.mu is held.
-func (d *daemon) finishRestarts(ctx context.Context) {
-	if d.plugins == nil {
+// finishRestarts makes the restarts that an earlier supervisor had to make after a change
+// of the plugins. A service without a process reads everything at its next start.
+// daemon.mu is held.
+func (m *pluginManager) finishRestarts(ctx context.Context) {
+	if m.set == nil {
 		return
 	}
-	if owed, ok := d.plugins.PendingRestart(); ok {
+	if owed, ok := m.set.PendingRestart(); ok {
 		by := owed.By
 		if owed.Plugin != "" {
 			by += ", plugin " + owed.Plugin
 		}
-		made := d.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later, onlyRunning: owed.Plugin == "", onlyLive: true})
-		d.log.Info("a change of the plugins was made up for", "by", by, "restarted", made.restarted, "left", made.deferred)
+		made := m.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later, onlyRunning: owed.Plugin == "", onlyLive: true})
+		m.daemon.log.Info("a change of the plugins was made up for", "by", by, "restarted", made.restarted, "left", made.deferred)
 		for _, note := range made.notes {
-			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
+			m.daemon.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}
-	d.plugins.RestartDone()
+	m.set.RestartDone()
 }
 
-// optionsChanged says whether a start would give a JVM other options than it has. Where they
-// cannot be used it is the switched plugin's failure, and it is asked again.
-func (d *daemon) optionsChanged(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
+// optionsChanged says whether a start would give a JVM other options than it has. If they
+// cannot be used, the switched plugin is disabled and the options are compared again.
+func (m *pluginManager) optionsChanged(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
 	for {
-		digest, err := d.jvms.Digest(ctx, j.Name)
+		digest, err := m.daemon.jvms.Digest(ctx, j.Name)
 		if err != nil || digest == j.Sources {
 			return false, err
 		}
 		if j.State == supervisor.Starting {
 			return true, nil
 		}
-		changes, err := d.jvms.Compare(ctx, j.Name, j.Pid)
+		changes, err := m.daemon.jvms.Compare(ctx, j.Name, j.Pid)
 		var bad *launch.OptionsError
-		if err == nil || !errors.As(err, &bad) || !d.disableFor(plugin, bad) {
+		if err == nil || !errors.As(err, &bad) || !m.disableFor(plugin, bad) {
 			return len(changes) > 0, err
 		}
 	}
 }
 
-// disableFor says whether a plugin has failed now for options that cannot be used.
-func (d *daemon) disableFor(name string, bad *launch.OptionsError) bool {
-	p, err := d.plugins.Get(name)
+// disableFor disables a plugin for options that cannot be used, unless it is required.
+func (m *pluginManager) disableFor(name string, bad *launch.OptionsError) bool {
+	p, err := m.set.Get(name)
 	if err != nil || p.State != plugin.Active || p.Required {
 		return false
 	}
-	d.plugins.Disable([]string{name}, launch.OptionsReason(bad))
+	m.set.Disable([]string{name}, launch.OptionsReason(bad))
 	return true
 }

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -28,14 +27,13 @@ type daemon struct {
 	// journal of the container's events.
 	journal *journal
 	// hooks run what belongs to the stages.
-	hooks *hookRunner
-	// plugins are those of the services; nil: the command of run has none.
-	plugins *plugin.Set
+	hooks   *hookRunner
+	plugins pluginManager
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
 	ctx     context.Context    // of the watching
-	unwatch context.CancelFunc // nil: nobody watches
+	unwatch context.CancelFunc // nil: not watched
 	current atomic.Pointer[plan]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
 	api     *apiServer
@@ -83,10 +81,10 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 		}
 	}
 	if len(d.opts.Command) == 0 || d.opts.WithServices {
-		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
-		d.plugins.Configure(d.loaded.Config.Plugins, factsOf(d.loaded.Config))
+		d.plugins.set = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
+		d.plugins.set.Configure(d.loaded.Config.Plugins, factsOf(d.loaded.Config))
 	}
-	plan, err := newPlan(d.m, d.log, d.opts, d.loaded, nil, d.plugins, d.hooks)
+	plan, err := newPlan(d.m, d.log, d.opts, d.loaded, nil, d.plugins.set, d.hooks)
 	if err != nil {
 		return err
 	}
@@ -103,7 +101,7 @@ func (d *daemon) keepConfig(loaded *config.Loaded) error {
 	return nil
 }
 
-// setPlan makes a setup the present one.
+// setPlan puts a plan into force.
 func (d *daemon) setPlan(plan *plan) {
 	plan.labels.Store(&plan.config.Labels)
 	d.current.Store(plan)
@@ -132,9 +130,9 @@ func (d *daemon) sources() config.Options {
 	return config.Options{File: d.opts.File, Set: d.opts.Set, Environ: os.Environ()}
 }
 
-// reload reads the files again and applies what has changed. What is wrong with
+// Reload reads the files again and applies what has changed. What is wrong with
 // them is an error, kept until they are repaired, and changes nothing.
-func (d *daemon) reload(by string, dryRun bool) (api.ReloadResult, error) {
+func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	done, err := d.reloadLocked(by, dryRun)
@@ -144,7 +142,7 @@ func (d *daemon) reload(by string, dryRun bool) (api.ReloadResult, error) {
 	return done, err
 }
 
-// reloadLocked is reload; d.mu is held.
+// reloadLocked is Reload; d.mu is held.
 func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
 	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
 	loaded, plan, err := d.next()
@@ -177,16 +175,16 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		return done, nil
 	}
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
-	settled := d.expectRestarts(by)
+	settled := d.plugins.expectRestarts(by)
 	defer settled()
-	// In the bag first: who takes over from here on comes to the same end.
+	// Kept first: a new supervisor goes on with it.
 	if err := d.keepConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
-	followPlugins := d.configurePlugins(loaded) // before a service starts anew
-	d.hooks.setPlan(plan)                       // as well
+	followPlugins := d.plugins.configurePlugins(loaded) // before a service restarts
+	d.hooks.setPlan(plan)                               // as well
 	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
-		d.configurePlugins(d.loaded)
+		d.plugins.configurePlugins(d.loaded)
 		d.hooks.setPlan(d.inForce())
 		return done, errors.Join(err, d.keepConfig(d.loaded))
 	}
@@ -215,13 +213,13 @@ func (d *daemon) next() (*config.Loaded, *plan, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.inForce(), d.plugins, d.hooks)
+	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.inForce(), d.plugins.set, d.hooks)
 	return loaded, plan, err
 }
 
 // reloadAndLog is a reload whose result goes to the log.
 func (d *daemon) reloadAndLog(by string) {
-	done, err := d.reload(by, false)
+	done, err := d.Reload(by, false)
 	switch {
 	case err != nil:
 		d.log.Error("the configuration is refused; the one before stays in force", "asked_by", by, "error", err)
@@ -230,23 +228,22 @@ func (d *daemon) reloadAndLog(by string) {
 	}
 }
 
-// problemText is why the files are not in force; empty: they are.
-func (d *daemon) problemText() string {
+// ConfigProblem is why the files are not in force; empty: they are.
+func (d *daemon) ConfigProblem() string {
 	if p := d.problem.Load(); p != nil {
 		return *p
 	}
 	return ""
 }
 
-// byWatch is who asks for a reload when the files have changed.
+// byWatch is the reason of a reload by the watcher.
 const byWatch = "a change of the files"
 
-// watch begins to watch the files. They may have changed while nobody did, so they
-// are read once at once.
+// watch begins to watch the files, and reads them once: they may have changed before.
 func (d *daemon) watch(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
-	d.finishRestarts(ctx)
+	d.plugins.finishRestarts(ctx)
 	d.rewatch()
 	d.followSources()
 	watched := d.unwatch != nil
@@ -254,7 +251,7 @@ func (d *daemon) watch(ctx context.Context) {
 	if !watched {
 		return
 	}
-	if done, err := d.reload(byWatch, true); err != nil || len(done.Changes) > 0 {
+	if done, err := d.Reload(byWatch, true); err != nil || len(done.Changes) > 0 {
 		d.reloadAndLog(byWatch)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // the application still runs.
 type apiServer struct {
 	ctx    context.Context
-	r      *daemon
+	daemon *daemon
 	log    hclog.Logger
 	server *api.Server
 
@@ -31,16 +31,16 @@ type apiServer struct {
 	watched   bool
 }
 
-func newAPIServer(ctx context.Context, b *backend, log hclog.Logger) *apiServer {
-	a := &apiServer{ctx: ctx, r: b.daemon, log: log}
-	a.server = api.New(api.Options{Backend: b.parts(), Version: b.daemon.program.Version, Log: log.Named("api"),
-		Viewers: func() []int { return a.r.inForce().viewers() }, Events: a.r.journal.events, Member: b.confinedService})
+func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
+	a := &apiServer{ctx: ctx, daemon: d, log: d.log}
+	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
+		Viewers: func() []int { return d.inForce().viewers() }, Events: d.journal.events, Member: d.confinedService})
 	return a
 }
 
-// begin takes the listening socket out of the bag, so that a client which connects while
-// no supervisor works waits instead of being refused, and opens one where that is not
-// what clients find.
+// begin takes the listening socket out of the fd store, so that clients which connect
+// while no supervisor works wait instead of being refused. It opens another one if
+// clients do not find that one.
 func (a *apiServer) begin(rec *proc.Recovered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -63,7 +63,7 @@ func (a *apiServer) begin(rec *proc.Recovered) {
 func (a *apiServer) serve(l net.Listener, path string) {
 	a.listener, a.path, a.file = l, path, unix.Stat_t{}
 	_ = unix.Lstat(path, &a.file) // what is not there is opened again
-	a.r.socketPath.Store(&path)
+	a.daemon.socketPath.Store(&path)
 	go func() { // ends with ctx, or when another one has taken the place of l
 		if err := a.server.Serve(a.ctx, l); err != nil {
 			a.log.Error("the API has stopped", "error", err)
@@ -88,7 +88,7 @@ func (a *apiServer) open() {
 	}
 	wanted := a.path
 	if wanted == "" {
-		wanted = a.r.inForce().config.API.Socket
+		wanted = a.daemon.inForce().config.API.Socket
 	}
 	l, path, err := api.Listen(wanted, os.Getenv)
 	if err != nil {
@@ -107,7 +107,7 @@ func (a *apiServer) open() {
 	}
 	a.lastError = ""
 	a.serve(l, path)
-	if err := a.r.m.FDStore().PutFile(apiItem, []byte(a.path), a.listener.(*net.UnixListener)); err != nil { // another one is opened then
+	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(a.path), a.listener.(*net.UnixListener)); err != nil { // another one is opened then
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
 			"error", err)
 	}

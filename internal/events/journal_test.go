@@ -107,9 +107,9 @@ func TestEventsComeBack(t *testing.T) {
 	}
 }
 
-// TestWhatIsToldAgain: a supervisor that takes over tells again of what it does not
+// TestAppendedAgain: a supervisor that takes over tells again of what it does not
 // know to have been told; what may happen again and again is kept each time.
-func TestWhatIsToldAgain(t *testing.T) {
+func TestAppendedAgain(t *testing.T) {
 	b := newFDStore(t)
 	j := b.resume(true)
 	moment := time.Now()
@@ -266,8 +266,8 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestFollow: who follows gets everything once, in order; whoever is stalled is not
-// waited for, and is told what it has missed.
+// TestFollow: a follower gets every event once, in order. A stalled one is not waited for, and gets
+// the number of events that it has missed.
 func TestFollow(t *testing.T) {
 	b := newFDStore(t)
 	j := b.resume(true)

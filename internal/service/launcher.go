@@ -192,17 +192,11 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 
 // Attach gives the probes.
 func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe),
-		StopCommand: l.stopCommand(), Port: readyPort(l.Config.Ready.Config)}
+	out := &supervisor.Launch{Port: readyPort(l.Config.Ready.Config),
+		Checks: supervisor.Checks{Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe)},
+		Ending: supervisor.Ending{StopCommand: l.stopCommand()}}
 	if l.Observe != nil {
 		l.Observe(out)
-	}
-	if pattern := l.Config.Ready.Log; pattern != "" {
-		matches, err := pattern.Matcher()
-		if err != nil {
-			return nil, fmt.Errorf("cannot use ready.log: %w", err)
-		}
-		out.OnStartupLine = func(line []byte) supervisor.StartupLine { return supervisor.StartupLine{Match: matches(line)} }
 	}
 	return out, nil
 }

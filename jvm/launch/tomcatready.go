@@ -129,7 +129,7 @@ func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
 	}
 	apps, _ := s.install.Applications(s.server)
 	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts, options: s.options,
-		apps: apps, since: s.proof.Since, serverErr: s.serverErr, next: out.OnStartupLine}
+		apps: apps, since: s.proof.Since, serverErr: s.serverErr}
 	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
 		w.asked = u.Path
 	}

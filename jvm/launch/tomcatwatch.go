@@ -24,8 +24,7 @@ type tomcatWatch struct {
 	apps      []string     // context paths of what Tomcat deploys, as far as is known
 	options   []jvm.Option // that the JVM was given
 	since     time.Time
-	serverErr error                               // why server.xml could not be read; nil: it was
-	next      func([]byte) supervisor.StartupLine // the line that readiness waits for; nil: none
+	serverErr error // why server.xml could not be read; nil: it was
 
 	mu     sync.Mutex // guards what follows
 	watch  *tomcat.OutputReader
@@ -34,25 +33,21 @@ type tomcatWatch struct {
 
 func (w *tomcatWatch) begin() { w.watch = tomcat.NewOutputReader(w.patterns) }
 
-// line looks at one line of output.
-func (w *tomcatWatch) line(line []byte) supervisor.StartupLine {
+// line returns why Tomcat will not become ready, if a line of the output says so.
+func (w *tomcatWatch) line(line []byte) (failure string) {
 	f, ok := w.read(line)
-	var o supervisor.StartupLine
-	if w.next != nil {
-		o = w.next(line)
-	}
 	if !ok {
-		return o
+		return ""
 	}
 	switch f.Kind {
 	case tomcat.ContextFailed, tomcat.DeployFailed:
 		if w.needs(f.Context) {
-			o.Failed = f.String()
+			return f.String()
 		}
 	case tomcat.ConnectorFailed, tomcat.ServerFailed, tomcat.ConfigError:
-		o.Failed = f.String()
+		return f.String()
 	}
-	return o
+	return ""
 }
 
 // read takes the next line.
