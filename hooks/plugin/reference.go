@@ -104,7 +104,8 @@ const (
 func checkText(text string, params map[string]Param, use usage) error {
 	parts, err := parseText(text, use == inRequest)
 	if err != nil {
-		return fmt.Errorf("%w: there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; $${ stands for itself", err)
+		return fmt.Errorf("%w: there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; "+
+			"$${ stands for itself", err)
 	}
 	for _, p := range parts {
 		if p.ref == nil || p.ref.kind != refParam {
