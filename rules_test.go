@@ -98,7 +98,8 @@ func edges() map[string][]string {
 		"internal/untrusted":   {},
 		"internal/reference":   {},
 
-		"internal/cmdline": {"internal/exit", "internal/layout", "internal/suggest"},
+		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
+		"internal/display": {"internal/layout", "internal/printable"},
 		"cmd/stoker": {
 			"hooks",
 			"hooks/plugin",
@@ -107,6 +108,7 @@ func edges() map[string][]string {
 			"internal/cmdline",
 			"internal/config",
 			"internal/daemon",
+			"internal/display",
 			"internal/events",
 			"internal/execshim",
 			"internal/exit",

@@ -141,7 +141,7 @@ func badFileName(name string) string {
 	}
 	// Editors and package managers leave files with a dot: x.bak, x.sh.rpmsave, x.1.
 	if stem, extension, dot := strings.Cut(rest, "."); dot && (stem == "" || !slices.Contains(extensions, extension)) {
-		return "a name with a dot counts only if it ends with ." + strings.Join(extensions, ", .") + " and has no other dot"
+		return "a name with a dot must end with ." + strings.Join(extensions, ", .") + ", and have no other dot"
 	}
 	return ""
 }

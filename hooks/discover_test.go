@@ -47,7 +47,7 @@ func TestDiscover(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"redy.d": `did you mean "ready.d"?`, "pre_stop.d": `did you mean "pre-stop.d"?`, "README": "not the folder of an event",
-		"ready.d/50-e.sh~": "backup file", "ready.d/60-x.dpkg-old": "a name with a dot counts only if it ends with .sh,", "ready.d/20-x.bak": "with a dot",
+		"ready.d/50-e.sh~": "backup file", "ready.d/60-x.dpkg-old": "a name with a dot must end with .sh,", "ready.d/20-x.bak": "with a dot",
 		"ready.d/20-x.rpmsave": "with a dot", "ready.d/20-x.rpmnew": "with a dot", "ready.d/20-x.ucf-old": "with a dot", "ready.d/20-x.swp": "with a dot",
 		"ready.d/20-x.disabled": "with a dot", "ready.d/20-x.sh.orig": "with a dot", "ready.d/20-x.1": "with a dot", "ready.d/20-.sh": "with a dot", "ready.d/20-x.": "with a dot", "ready.d/.60-x": "begins with a dot", "ready.d/60x": "no - with a name",
 		"ready.d/x-60": "one to four digits", "ready.d/60-": "no - with a name", "ready.d/12345-a": "one to four digits", "ready.d/60-a b": "other characters",

@@ -199,60 +199,61 @@ func (x *execution) newOOMKills(exit proc.Exit) string {
 // waitOrKill waits until the process has ended, and enforces that when its time is up or the run is
 // cancelled: out.Why is why. false: it does not die.
 func (x *execution) waitOrKill(p Process, out *Outcome) bool {
-	select {
-	case <-p.Exited():
+	cancelled := x.ctx.Done()
+	switch waitFor(p, x.term, cancelled) {
+	case hasEnded:
 		return true
-	default:
-	}
-	term := time.NewTimer(time.Until(x.term))
-	defer term.Stop()
-	kill := x.kill
-	select {
-	case <-p.Exited():
-		return true
-	case <-term.C:
+	case isLate:
 		out.TimedOut = true
 		out.Why = fmt.Sprintf("did not end within %v", x.term.Sub(x.attempt.Begun).Round(time.Millisecond))
-	case <-x.ctx.Done():
-		if soon := time.Now().Add(shortGrace); soon.Before(kill) {
-			kill = soon
-		}
+	case isCancelled:
 		out.Why = context.Cause(x.ctx).Error()
 	}
 	p.SignalGroup(syscall.SIGTERM)
-	if x.waitUntil(p, kill) {
+	result := isCancelled
+	if out.TimedOut {
+		result = waitFor(p, x.kill, cancelled)
+	}
+	if result == isCancelled {
+		kill := time.Now().Add(shortGrace)
+		if x.kill.Before(kill) {
+			kill = x.kill
+		}
+		result = waitFor(p, kill, nil)
+	}
+	if result == hasEnded {
 		return true
 	}
 	out.Why += ", ignored TERM and was killed"
 	p.SignalGroup(syscall.SIGKILL)
-	die := time.NewTimer(dieTime)
-	defer die.Stop()
-	select {
-	case <-p.Exited():
-		return true
-	case <-die.C:
-		return false
-	}
+	return waitFor(p, time.Now().Add(dieTime), nil) == hasEnded
 }
 
-// waitUntil waits for the process until a time, or until shortGrace after a cancellation.
-func (x *execution) waitUntil(p Process, kill time.Time) bool {
-	timer := time.NewTimer(time.Until(kill))
+// waitResult is the result of waitFor.
+type waitResult int
+
+const (
+	hasEnded waitResult = iota
+	isLate
+	isCancelled
+)
+
+// waitFor waits for the end of a process until a time, or until it is cancelled.
+func waitFor(p Process, until time.Time, cancelled <-chan struct{}) waitResult {
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
-	done := x.ctx.Done()
-	if x.ctx.Err() != nil {
-		done = nil
+	select {
+	case <-p.Exited(): // before what else is the case too
+		return hasEnded
+	default:
 	}
-	for {
-		select {
-		case <-p.Exited():
-			return true
-		case <-timer.C:
-			return false
-		case <-done:
-			done = nil
-			timer.Reset(min(time.Until(kill), shortGrace))
-		}
+	select {
+	case <-p.Exited():
+		return hasEnded
+	case <-timer.C:
+		return isLate
+	case <-cancelled:
+		return isCancelled
 	}
 }
 

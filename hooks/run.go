@@ -2,7 +2,6 @@ package hooks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -82,6 +81,7 @@ func (e *run) deadline(b *ResolvedHook, first time.Time) time.Time {
 // without those that an earlier supervisor has run. The error is why what waits for it fails.
 func (q *queue) runHooks(e *run) (outcomes []Outcome, err error) {
 	hooks := q.r.hooksOf(&e.Occurrence)
+	var failed *ResolvedHook // that makes what waits fail
 	q.killObsolete(e, hooks)
 	for k := 0; k < len(hooks); {
 		group := hooks[k:groupEnd(hooks, k)]
@@ -91,8 +91,8 @@ func (q *queue) runHooks(e *run) (outcomes []Outcome, err error) {
 			b := &group[i]
 			if before, ok := q.outcomeBefore(e, b); ok {
 				results[i] = before
-			} else if err != nil {
-				results[i] = Outcome{Hook: b.Name, Plugin: b.Plugin, Why: err.Error()}
+			} else if failed != nil {
+				results[i] = Outcome{Hook: b.Name, Plugin: b.Plugin, Why: fmt.Sprintf(whyAfterOther, failed.FullName())}
 				q.recordEnds(e, hookEnd{hook: b, order: k + i, out: results[i]})
 			} else {
 				todo = append(todo, i)
@@ -102,8 +102,9 @@ func (q *queue) runHooks(e *run) (outcomes []Outcome, err error) {
 			results[h.order-k] = h.out
 		}
 		for i := range group {
-			if why := q.r.failureEffect(e, &group[i], results[i]); why != nil && err == nil {
-				err = why
+			if q.r.failureEffect(e, &group[i], results[i]) && failed == nil {
+				failed = &group[i]
+				err = fmt.Errorf("hook %s failed: %s", failed.FullName(), results[i].Why)
 			}
 		}
 		outcomes = append(outcomes, results...)
@@ -111,10 +112,6 @@ func (q *queue) runHooks(e *run) (outcomes []Outcome, err error) {
 	}
 	if cause := context.Cause(e.ctx); cause != nil {
 		return outcomes, cause
-	}
-	var skipped *skippedError
-	if errors.As(err, &skipped) {
-		return outcomes, fmt.Errorf("hook %s failed: %s", skipped.hook, skipped.why)
 	}
 	return outcomes, err
 }
@@ -255,11 +252,6 @@ func (q *queue) killObsolete(e *run, hooks []ResolvedHook) {
 	})
 }
 
-// skippedError is why the hooks after a failed one do not run.
-type skippedError struct{ hook, why string }
-
-func (s *skippedError) Error() string { return fmt.Sprintf(whyAfterOther, s.hook) }
-
 // outcomeBefore is how a hook ended under an earlier supervisor.
 func (q *queue) outcomeBefore(e *run, b *ResolvedHook) (Outcome, bool) {
 	q.mu.Lock()
@@ -272,8 +264,9 @@ func (q *queue) outcomeBefore(e *run, b *ResolvedHook) (Outcome, bool) {
 	return Outcome{}, false
 }
 
-// failureEffect applies on_failure. It returns nil if the run was cancelled.
-func (r *Runner) failureEffect(e *run, b *ResolvedHook, out Outcome) error {
+// failureEffect applies on_failure, and reports whether what waits for the run fails. A failure in a
+// cancelled run has no effect.
+func (r *Runner) failureEffect(e *run, b *ResolvedHook, out Outcome) bool {
 	switch {
 	case e.ctx.Err() != nil, out.OK, !b.policy().Fail, out.Tries == 0:
 	case b.Optional:
@@ -281,11 +274,11 @@ func (r *Runner) failureEffect(e *run, b *ResolvedHook, out Outcome) error {
 			r.opts.OnPluginFailure(b.Plugin, e.Event, fmt.Sprintf("its hook %s failed: %s", b.FullName(), out.Why))
 		}
 	case e.Event.Contributes():
-		return &skippedError{b.FullName(), out.Why}
+		return true
 	case e.Event.CanFail() && r.opts.OnFailure != nil:
 		r.opts.OnFailure(e.Occurrence, out)
 	}
-	return nil
+	return false
 }
 
 // runHook runs a hook with all its tries.

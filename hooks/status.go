@@ -137,7 +137,7 @@ func (r *Runner) manualHooks(o lifecycle.Occurrence, title string) ([]ResolvedHo
 	if title == "" {
 		hooks := registry.For(o.Event, subjectOf(&o))
 		if len(hooks) == 0 {
-			return nil, fmt.Errorf("%w: none of %s counts here", ErrNoHook, o.Event)
+			return nil, fmt.Errorf("%w: no hook of %s is active here", ErrNoHook, o.Event)
 		}
 		return hooks, nil
 	}
@@ -148,7 +148,7 @@ func (r *Runner) manualHooks(o lifecycle.Occurrence, title string) ([]ResolvedHo
 		case b.Title() != title:
 			titles = append(titles, b.Title())
 		case b.Unmet != "":
-			return nil, fmt.Errorf("%w that counts here: %s does not: %s", ErrNoHook, b.FullName(), b.Unmet)
+			return nil, fmt.Errorf("%w that is active here: %s is not: %s", ErrNoHook, b.FullName(), b.Unmet)
 		default:
 			return []ResolvedHook{b}, nil
 		}

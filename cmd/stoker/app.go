@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/urfave/cli/v2"
@@ -30,7 +32,7 @@ STOKER_SOCKET, or else api.socket of the configuration, or
 /run/stoker/stoker.sock and what docs/reference/api.md names. STOKER_CONFIG
 names another configuration file.`,
 		UsageText: "stoker status\nstoker logs tomcat -n 50 -f\nstoker jvm explain",
-		Writer:    newDisplay(os.Stdout),
+		Writer:    display.New(os.Stdout),
 		Commands: []*cli.Command{
 			runCommand(run),
 			statusCommand(),
@@ -56,7 +58,7 @@ names another configuration file.`,
 			manCommand(program),
 		},
 	})
-	p.Width, p.Placeholders, p.Commands, p.Flags = widthOf, placeholders, foreignCommands, foreignFlags
+	p.Placeholders, p.Commands, p.Flags = placeholders, foreignCommands, foreignFlags
 	return p
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/urfave/cli/v2"
@@ -76,5 +78,5 @@ func showConfig(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return loaded.Show(forPrograms(c.App.Writer), c.Bool("origin"))
+	return loaded.Show(display.ForPrograms(c.App.Writer), c.Bool("origin"))
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/layout"
@@ -29,7 +31,7 @@ func eventsCommand() *cli.Command {
 func showEvents(c *cli.Context, client *api.Client) error {
 	q := api.EventQuery{Filter: events.Filter{Services: c.StringSlice("service"), Kinds: c.StringSlice("kind")},
 		Last: c.Int("last"), Follow: c.Bool("follow")}
-	out := eventPrinter{w: c.App.Writer, json: asJSON(c), width: widthOf(c.App.Writer)}
+	out := eventPrinter{w: c.App.Writer, json: asJSON(c), width: display.Width(c.App.Writer)}
 	found := false
 	err := readStream(c.Context, q.Follow, "the events", func() error {
 		q.Started = func(id int64) { q.After = id }

@@ -46,6 +46,11 @@ func TestEachCommandIsExplained(t *testing.T) {
 				t.Errorf("stoker %s --help has a long line: %s", name, line)
 			}
 		}
+		for line := range strings.SplitSeq(c.Description, "\n") {
+			if utf8.RuneCountInString(line) > 80 {
+				t.Errorf("stoker %s has a long line in its Description: %s", name, line)
+			}
+		}
 		if strings.HasPrefix(name, "__") {
 			return
 		}

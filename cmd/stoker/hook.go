@@ -46,7 +46,7 @@ func hooksText(list []hooks.Status, now time.Time, width int) string {
 		name, last, took := hookName(s.Plugin, s.Name), "-", "-"
 		switch {
 		case s.Unmet != "":
-			last = "does not count: " + s.Unmet
+			last = "inactive: " + s.Unmet
 		case len(s.Running) > 0:
 			last = "runs now"
 		case s.Last != nil:

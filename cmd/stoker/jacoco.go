@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/jacoco"
 	"github.com/urfave/cli/v2"
@@ -43,8 +45,8 @@ func dumpJaCoCo(c *cli.Context) error {
 	var s jacoco.Summary
 	var err error
 	if file == "-" {
-		summary = newDisplay(os.Stderr)
-		s, err = jacoco.Dump(ctx, address, c.Bool("reset"), exact(c.App.Writer))
+		summary = display.New(os.Stderr)
+		s, err = jacoco.Dump(ctx, address, c.Bool("reset"), display.Exact(c.App.Writer))
 	} else {
 		s, err = jacoco.DumpFile(ctx, address, c.Bool("reset"), file)
 	}

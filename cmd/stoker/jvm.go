@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
@@ -34,7 +36,7 @@ func explainJVM(c *cli.Context, client *api.Client) error {
 	if asJSON(c) {
 		format = "json"
 	}
-	text, err := client.JVM(c.Context, c.Args().First(), format, widthOf(c.App.Writer))
+	text, err := client.JVM(c.Context, c.Args().First(), format, display.Width(c.App.Writer))
 	if err != nil {
 		return fmt.Errorf("cannot explain the JVM's options: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/service"
@@ -79,7 +81,7 @@ func printResult(c *cli.Context, r jvm.Result) error {
 	if asJSON(c) {
 		return printJSON(c.App.Writer, r)
 	}
-	stderr := newDisplay(os.Stderr)
+	stderr := display.New(os.Stderr)
 	for _, p := range r.Warnings {
 		fmt.Fprintf(stderr, "warning: %s: %s\n", p.Code, p.Message)
 	}
@@ -90,7 +92,7 @@ func printResult(c *cli.Context, r jvm.Result) error {
 	if c.String("output") == "argv" {
 		text = strings.Join(append(r.Argv(), ""), "\n")
 	}
-	_, err := io.WriteString(forPrograms(c.App.Writer), text)
+	_, err := io.WriteString(display.ForPrograms(c.App.Writer), text)
 	return err
 }
 

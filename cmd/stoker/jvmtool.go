@@ -40,8 +40,8 @@ func jvmToolCommand(tool, noun, usage, example string, timeout time.Duration, fl
 		Description: `The JVM is asked by HotSpot's attach protocol, as jcmd does; no JDK is needed in
 the image. It is asked as its own user, and needs no option, unless it has
 -XX:+DisableAttachMechanism. The default SERVICE is the main one. A class
-histogram and a heap dump stop the JVM while they are made. docs/reference/jvm.md
-has more.`,
+histogram and a heap dump stop the JVM while they are made.
+docs/reference/jvm.md has more.`,
 		Flags:  append(flags, &cli.DurationFlag{Name: "timeout", Value: timeout, Usage: "give the JVM `DURATION` to answer"}),
 		Action: withClient(func(c *cli.Context, client *api.Client) error { return runJVMTool(c, client, tool, noun) })}
 }

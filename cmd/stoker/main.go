@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/execshim"
@@ -119,7 +121,7 @@ func refusedCode(err *api.StatusError) int {
 
 // printError prints an error, and a hint what to do next.
 func printError(f *os.File, err error) {
-	w := newDisplay(f)
+	w := display.New(f)
 	fmt.Fprintf(w, "stoker: %v\n", err)
 	var coded *exit.Error
 	var refused *api.StatusError

@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"os"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/display"
 
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 )
 
 // tableOrJSON is the -o of commands that print a table.
@@ -25,7 +25,7 @@ func show(c *cli.Context, v any, text func(width int) string) error {
 	if asJSON(c) {
 		return printJSON(c.App.Writer, v)
 	}
-	_, err := io.WriteString(c.App.Writer, text(widthOf(c.App.Writer)))
+	_, err := io.WriteString(c.App.Writer, text(display.Width(c.App.Writer)))
 	return err
 }
 
@@ -85,53 +85,4 @@ func within(width, indent int) int {
 		return 0
 	}
 	return max(width-indent, layout.MinWidth)
-}
-
-// display makes everything that is written to a file printable.
-type display struct {
-	*printable.Writer
-	file *os.File
-}
-
-func newDisplay(f *os.File) *display { return &display{printable.NewWriter(f), f} }
-
-// fileOf returns the file that w is or writes to; nil: there is none.
-func fileOf(w io.Writer) *os.File {
-	switch w := w.(type) {
-	case *os.File:
-		return w
-	case *display:
-		return w.file
-	}
-	return nil
-}
-
-// exact returns a writer to the same file that changes no byte.
-func exact(w io.Writer) io.Writer {
-	if s, ok := w.(*display); ok {
-		return s.file
-	}
-	return w
-}
-
-// forPrograms is exact, except on a terminal.
-func forPrograms(w io.Writer) io.Writer {
-	if widthOf(w) > 0 {
-		return w
-	}
-	return exact(w)
-}
-
-// widthOf returns the width of the terminal that w writes to. It is 0 for a pipe or a
-// file, where a row stays on one line.
-func widthOf(w io.Writer) int {
-	f := fileOf(w)
-	if f == nil {
-		return 0
-	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil || size.Col == 0 {
-		return 0
-	}
-	return max(int(size.Col), layout.MinWidth)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/exit"
@@ -176,7 +178,7 @@ func runPluginAction(c *cli.Context, client *api.Client) error {
 	if done.Truncated {
 		fmt.Fprintln(os.Stderr, "stoker: only the end of its output was kept")
 	}
-	if _, err := io.WriteString(forPrograms(c.App.Writer), done.Output); err != nil {
+	if _, err := io.WriteString(display.ForPrograms(c.App.Writer), done.Output); err != nil {
 		return err
 	}
 	switch {

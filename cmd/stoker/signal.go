@@ -13,8 +13,8 @@ import (
 func signalCommand() *cli.Command {
 	return &cli.Command{Name: "signal", Usage: "send a signal to the process of a service", ArgsUsage: "SERVICE SIGNAL",
 		Category: categoryServices, UsageText: "stoker signal tomcat QUIT",
-		Description: `SIGNAL is a name with or without SIG, or a number: HUP, SIGUSR1, 10. A service that
-is ended by it was not stopped: it is restarted as its configuration says.
+		Description: `SIGNAL is a name with or without SIG, or a number: HUP, SIGUSR1, 10. A service
+that is ended by it was not stopped: it is restarted as its configuration says.
 "stoker stop" stops it for good.`,
 		Flags: []cli.Flag{tableOrJSON(),
 			&cli.BoolFlag{Name: "group", Aliases: []string{"g"}, Usage: "send it to every process of the service"}},

@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/display"
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
@@ -16,7 +17,6 @@ import (
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 )
 
 // statusCommand is `stoker status`.
@@ -44,22 +44,12 @@ func showStatus(c *cli.Context, client *api.Client) error {
 	if w := c.App.Writer; asJSON(c) {
 		err = printJSON(w, st)
 	} else {
-		err = printStatus(w, st, time.Now(), hasColour(w), widthOf(w))
+		err = printStatus(w, st, time.Now(), display.HasColour(w), display.Width(w))
 	}
 	if err != nil || !c.Bool("check") {
 		return err
 	}
 	return checkReady(c.Context, client, name)
-}
-
-// hasColour says whether w is a terminal whose user wants colour (no-color.org).
-func hasColour(w io.Writer) bool {
-	f := fileOf(w)
-	if f == nil || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }
 
 // printStatus prints a row for each service, and its details below the row.
@@ -106,7 +96,7 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 		}
 		line(text)
 	}
-	_, err := io.WriteString(exact(w), b.String())
+	_, err := io.WriteString(display.Exact(w), b.String())
 	return err
 }
 

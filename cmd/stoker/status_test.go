@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
@@ -116,7 +118,7 @@ func TestColourOnlyForTheState(t *testing.T) {
 	if n := strings.Count(colour.String(), "\x1b["); n != 2 {
 		t.Errorf("%d colour changes, want 2:\n%q", n, colour.String())
 	}
-	if hasColour(&plain) {
+	if display.HasColour(&plain) {
 		t.Error("a buffer counts as a terminal")
 	}
 }

@@ -11,13 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/display"
+
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 )
 
 // waitFlags are the flags of the commands that can wait for the starts they cause.
@@ -50,7 +51,7 @@ func newStartWait(c *cli.Context) (*startWait, error) {
 	case asJSON(c):
 		s.w = io.Discard // stdout is one document
 	}
-	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil && os.Getenv("TERM") != "dumb" {
+	if display.IsTerminal(os.Stderr) {
 		s.terminal = os.Stderr
 	}
 	var err error
@@ -203,7 +204,7 @@ func (s *startWait) show(line string) {
 	if s.terminal == nil {
 		return
 	}
-	if width := widthOf(s.terminal); width > 1 {
+	if width := display.Width(s.terminal); width > 1 {
 		runes := []rune(line)
 		line = string(runes[:min(len(runes), width-1)])
 	}

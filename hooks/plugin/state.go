@@ -135,7 +135,7 @@ func (p *Set) loadSwitches() {
 			p.saved.Undecided = why // the damaged file stays
 		}
 	}
-	p.opts.Warn(p.saved.Undecided + ": a plugin counts once it is switched on again")
+	p.opts.Warn(p.saved.Undecided + ": a plugin is active once it is switched on again")
 }
 
 // saveSwitches writes the state file.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/urfave/cli/v2"
 )
@@ -15,7 +16,7 @@ const helpWidth = 80
 
 // printHelp explains the command of an invocation.
 func (p *Program) printHelp(i *Invocation) error {
-	width := p.Width(p.App.Writer)
+	width := display.Width(p.App.Writer)
 	if width == 0 || width > helpWidth {
 		width = helpWidth
 	}

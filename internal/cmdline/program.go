@@ -6,7 +6,6 @@ package cmdline
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -17,10 +16,9 @@ import (
 // Program is an app with the words that explain it.
 type Program struct {
 	App          *cli.App
-	Placeholders map[string]Placeholder     // by their names in the help
-	Commands     map[string]string          // commands of other tools, separated by blanks, by ours
-	Flags        map[string]string          // flags of other tools, by ours
-	Width        func(output io.Writer) int // of the terminal; 0: there is none
+	Placeholders map[string]Placeholder // by their names in the help
+	Commands     map[string]string      // commands of other tools, separated by blanks, by ours
+	Flags        map[string]string      // flags of other tools, by ours
 }
 
 // Placeholder is a word of the help that stands for a value.

@@ -14,7 +14,9 @@ import (
 )
 
 // manifestSchema is that of a plugin.yaml.
-var manifestSchema = layeredyaml.Schema{Type: reflect.TypeFor[plugin.Manifest](), AdviseSection: adviseSection}
+var manifestSchema = layeredyaml.Schema{
+	Type: reflect.TypeFor[plugin.Manifest](), Example: "{name: NAME, version: 1.0}", AdviseSection: adviseSection,
+}
 
 // LoadManifest reads a plugin.yaml. Its error is layeredyaml.Problems, with everything
 // that is wrong. The manifest then is what could be read; nil: nothing could.

@@ -23,10 +23,10 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 )
 
-// hookRunner puts what the supervisor tells into the words of package hooks: it is
-// the supervisor's Listener.
+// hookRunner is the supervisor's Listener: it runs hooks for lifecycle events, and
+// records both in the journal.
 type hookRunner struct {
-	*hooks.Runner // nil before begin
+	*hooks.Runner // nil before start
 	log           hclog.Logger
 	journal       *journal
 	registry      atomic.Pointer[hooks.Registry]
@@ -36,16 +36,16 @@ type hookRunner struct {
 	teardown   []hooks.ResolvedHook // of services that are not configured any more, for their end
 	plugins    []hooks.ResolvedHook
 	config     config.Config
-	logged     map[string]bool // what was told of hook files, once each
+	logged     map[string]bool // problems of hook files, each is logged once
 }
 
-// newHookRunner makes the one of this supervisor; nothing runs before begin.
+// newHookRunner makes a hookRunner; no hook runs before start.
 func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 	return &hookRunner{log: log.Named("hooks"), journal: journal, logged: map[string]bool{}}
 }
 
 // start goes on with what an earlier supervisor has begun. It must come before
-// supervisor.New, which ends processes that nobody has claimed.
+// supervisor.New, which ends unclaimed processes.
 func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
 	h.setPlan(d.inForce())
 	machine, past := hooks.NewManagerHost(m, rec)
@@ -58,7 +58,7 @@ func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
 		}})
 }
 
-// setPlan takes over the hooks of a setup.
+// setPlan takes over the hooks of a plan.
 func (h *hookRunner) setPlan(plan *plan) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,8 +76,8 @@ func (h *hookRunner) setPlan(plan *plan) {
 	h.rebuild()
 }
 
-// teardownHooks are the hooks for the end of services that another configuration does not
-// have any more: whoever removes a service removes what is its own with it.
+// teardownHooks are the hooks for the end of services that the next configuration no
+// longer has: its hooks may have been removed together with the service.
 func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (out []hooks.ResolvedHook) {
 	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
 		if _, stays := next.config.Services[name]; stays {
@@ -104,7 +104,7 @@ func (h *hookRunner) setPlugins(bound []hooks.ResolvedHook) {
 	h.rebuild()
 }
 
-// rebuild puts both into force. h.mu is held.
+// rebuild makes the registry of all hooks. h.mu is held.
 func (h *hookRunner) rebuild() {
 	bound := slices.Concat(h.configured, h.teardown, h.plugins)
 	h.registry.Store(hooks.NewRegistry(bound, factsOf(h.config)))
@@ -117,7 +117,7 @@ func (h *hookRunner) labels() map[string]string {
 	return h.config.Labels
 }
 
-// ReadHooks finds the lifecycle of a configuration and of its folder. Problems of single
+// ReadHooks finds the hooks of a configuration and of its folder. Problems of single
 // files are notes.
 func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.ResolvedHook, notes []hooks.Problem, err error) {
 	source := func(e lifecycle.Event, k int) string {
@@ -153,13 +153,13 @@ func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	return h.Runner.Await(ctx, o)
 }
 
-// configChanged tells that another configuration is in force.
+// configChanged publishes that another configuration is in force.
 func (h *hookRunner) configChanged(by string) {
-	// Numbered by a clock that nobody sets back: one with a lower number counts as told.
+	// Numbered by a monotonic clock: an occurrence with a lower number was already published.
 	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
 }
 
-// output is what hooks have given to a user's processes for the present start of a service.
+// output is the output of hooks for the current start of a service, as its user may see it.
 func (h *hookRunner) output(service string, uid int) hooks.Output {
 	if h == nil || h.Runner == nil {
 		return hooks.Output{}

@@ -28,8 +28,8 @@ type plan struct {
 	origins     layeredyaml.Origins
 	definitions []supervisor.Definition
 	hashes      map[string]string                  // fingerprints of the services
-	jvms        *launch.Shared                     // shared with the setups before
-	labels      *atomic.Pointer[map[string]string] // those in force; shared with the setups before
+	jvms        *launch.Shared                     // shared by all plans
+	labels      *atomic.Pointer[map[string]string] // those in force; shared by all plans
 	runner      *hookRunner
 	hooks       []hooks.ResolvedHook
 	hookNotes   []hooks.Problem
@@ -38,8 +38,8 @@ type plan struct {
 	cgroups     *cgroup.Tree
 }
 
-// newPlan makes the services of a configuration. What was found out by the setup
-// before it, if there is one, stays known.
+// newPlan makes the services of a configuration. It keeps what the plan
+// before it has found out.
 func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *plan, plugins *plugin.Set, runner *hookRunner) (*plan, error) {
 	s := &plan{config: loaded.Config, origins: loaded.Origins, hashes: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
 	if before != nil {
@@ -122,7 +122,7 @@ func (s *plan) jvmLaunchers() map[string]*launch.Launcher {
 	return out
 }
 
-// viewers are the users of the services: they may look at them.
+// viewers are the uids of the services: they have the grant view.
 func (s *plan) viewers() []int {
 	var out []int
 	for _, u := range s.users {

@@ -25,8 +25,8 @@ import (
 // actionGrace is what an action has between TERM and KILL, and then to be gone.
 const actionGrace = 5 * time.Second
 
-// RunAction runs an action of a plugin until it is over, its time is up, or whoever
-// asked for it goes away.
+// RunAction runs an action of a plugin until it is over, its time is up, or the
+// client disconnects.
 func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
 	if m.set == nil {
 		return done, errNoPlugins()
@@ -119,7 +119,7 @@ func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit t
 		if _, ended := p.Exit(); ended {
 			break
 		}
-		_ = p.SignalGroup(sig) // who is gone needs none
+		_ = p.SignalGroup(sig) // it may be gone
 		select {
 		case <-p.Exited():
 		case <-time.After(actionGrace):

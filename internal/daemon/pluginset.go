@@ -54,7 +54,7 @@ func PluginReader() plugin.Reader {
 	return plugin.Reader{Manifest: config.LoadManifest, CheckOwners: os.Geteuid() == 0}
 }
 
-// ownPath is a path by which our own binary can be executed, whoever does it.
+// ownPath is a path by which any user can execute our own binary.
 func ownPath(m *proc.Manager) string {
 	path, err := os.Readlink("/proc/self/exe")
 	if _, missing := os.Stat(path); err == nil && missing == nil && strings.HasPrefix(path, "/") {

@@ -42,9 +42,8 @@ func (m *pluginManager) Plugin(name string) (plugin.Info, error) {
 // renewTime bounds what is found out about the JVMs after a switch.
 const renewTime = time.Minute
 
-// SwitchPlugin does what an operator wants of a plugin, and has the JVMs whose options
-// change by that started anew, once. Whoever asked may go away meanwhile: it is done
-// as a whole.
+// SwitchPlugin switches a plugin or sets its parameters, and restarts the JVMs whose
+// options change by that. It runs to its end even if the client disconnects.
 func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult, err error) {
 	if m.set == nil {
 		return done, errNoPlugins()
@@ -72,29 +71,29 @@ func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plug
 	return done, err
 }
 
-// errNoPlugins is for an init of one command.
+// errNoPlugins is the error beside the command of run.
 func errNoPlugins() error {
 	return &plugin.NotFoundError{What: "there are no plugins", Hint: "beside the command of run they do not count; --with-services has them"}
 }
 
-// restartRequest says which JVMs are to be started anew.
+// restartRequest says which JVMs to restart.
 type restartRequest struct {
 	by          string
-	plugin      string // whose doing it is; empty: of none alone
-	deferred    bool   // none; those that would be are left as they are
+	plugin      string // that was switched; empty: none
+	deferred    bool   // restart none: note those that would be
 	onlyRunning bool   // only those that are RUNNING
 	onlyLive    bool   // only those that have a process
 }
 
-// restartResult is what became of it.
+// restartResult has the names of the services, and a note for each failure.
 type restartResult struct{ restarted, deferred, notes []string }
 
-// restartChanged starts the JVMs anew that run with other options than they would be
-// started with. What would not start is left alone.
+// restartChanged restarts the JVMs that a start would give other options. A JVM that
+// would not start is left alone.
 func (m *pluginManager) restartChanged(ctx context.Context, how restartRequest) (out restartResult) {
 	for _, j := range m.daemon.jvms.JVMs() {
 		if j.State != supervisor.Running && (how.onlyRunning || j.State != supervisor.Starting) || how.onlyLive && j.Pid == 0 {
-			continue // the next start reads everything anew
+			continue // its next start reads everything
 		}
 		changed, err := m.optionsChanged(ctx, j, how.plugin)
 		switch {
@@ -121,8 +120,8 @@ func (m *pluginManager) restartChanged(ctx context.Context, how restartRequest) 
 	return out
 }
 
-// finishRestarts does what an earlier supervisor had to do after a change of the plugins,
-// and died before it was done. What has no process now has read everything anew.
+// finishRestarts makes the restarts that an earlier supervisor had to make after a change
+// of the plugins. A service without a process reads everything at its next start.
 // daemon.mu is held.
 func (m *pluginManager) finishRestarts(ctx context.Context) {
 	if m.set == nil {
@@ -142,8 +141,8 @@ func (m *pluginManager) finishRestarts(ctx context.Context) {
 	m.set.RestartDone()
 }
 
-// optionsChanged says whether a start would give a JVM other options than it has. Where they
-// cannot be used it is the switched plugin's failure, and it is asked again.
+// optionsChanged says whether a start would give a JVM other options than it has. If they
+// cannot be used, the switched plugin is disabled and the options are compared again.
 func (m *pluginManager) optionsChanged(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
 	for {
 		digest, err := m.daemon.jvms.Digest(ctx, j.Name)
@@ -161,7 +160,7 @@ func (m *pluginManager) optionsChanged(ctx context.Context, j launch.JVM, plugin
 	}
 }
 
-// disableFor says whether a plugin has failed now for options that cannot be used.
+// disableFor disables a plugin for options that cannot be used, unless it is required.
 func (m *pluginManager) disableFor(name string, bad *launch.OptionsError) bool {
 	p, err := m.set.Get(name)
 	if err != nil || p.State != plugin.Active || p.Required {

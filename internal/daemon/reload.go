@@ -33,7 +33,7 @@ type daemon struct {
 	mu      sync.Mutex // one reload at a time; guards what follows
 	loaded  *config.Loaded
 	ctx     context.Context    // of the watching
-	unwatch context.CancelFunc // nil: nobody watches
+	unwatch context.CancelFunc // nil: not watched
 	current atomic.Pointer[plan]
 	problem atomic.Pointer[string] // why the files are not in force; nil: they are
 	api     *apiServer
@@ -101,7 +101,7 @@ func (d *daemon) keepConfig(loaded *config.Loaded) error {
 	return nil
 }
 
-// setPlan makes a setup the present one.
+// setPlan puts a plan into force.
 func (d *daemon) setPlan(plan *plan) {
 	plan.labels.Store(&plan.config.Labels)
 	d.current.Store(plan)
@@ -177,11 +177,11 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
 	settled := d.plugins.expectRestarts(by)
 	defer settled()
-	// In the bag first: who takes over from here on comes to the same end.
+	// Kept first: a new supervisor goes on with it.
 	if err := d.keepConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
-	followPlugins := d.plugins.configurePlugins(loaded) // before a service starts anew
+	followPlugins := d.plugins.configurePlugins(loaded) // before a service restarts
 	d.hooks.setPlan(plan)                               // as well
 	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
 		d.plugins.configurePlugins(d.loaded)
@@ -236,11 +236,10 @@ func (d *daemon) ConfigProblem() string {
 	return ""
 }
 
-// byWatch is who asks for a reload when the files have changed.
+// byWatch is the reason of a reload by the watcher.
 const byWatch = "a change of the files"
 
-// watch begins to watch the files. They may have changed while nobody did, so they
-// are read once at once.
+// watch begins to watch the files, and reads them once: they may have changed before.
 func (d *daemon) watch(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx

@@ -50,7 +50,7 @@ type Program struct {
 	Report func(error) int
 }
 
-// Bag items of this file.
+// Items in the fd store.
 const (
 	configItem = "config"
 	apiItem    = "api"
@@ -59,7 +59,7 @@ const (
 // flushTime is what the output that is still to be passed on gets at the end.
 const flushTime = 300 * time.Millisecond
 
-// settleTime is after the start, when most of what it needed is not needed again.
+// settleTime is when memory that only the start needed is given back.
 const settleTime = 2 * time.Second
 
 // With one service the collector does not run while the supervisor starts: the heap is
@@ -73,9 +73,9 @@ const (
 // apiDelay is how much later than the services the API starts.
 const apiDelay = 5 * time.Millisecond
 
-// Run is the supervisor's main. Signals that somebody sends to it directly
-// are ignored, once there is time to ask for them; those of the container come
-// from the init, which has also seen to it that none is ignored or blocked here.
+// Run is the main function of the supervisor process. It ignores signals that are sent
+// to it directly; those of the container come from the init, which has unblocked and
+// reset all signals of this process.
 func Run(program Program) int {
 	sigs := make(chan os.Signal, 16)
 	signal.Notify(sigs, syscall.SIGPIPE) // a reader of stdout that goes away must not end us
@@ -98,7 +98,7 @@ func Run(program Program) int {
 	m.Logs.Flush(flushTime)
 	queue.Flush(flushTime)
 	m.Final(code.code, code.grace)
-	return 0 // the init has the word, also after our end
+	return 0 // the init ends the container
 }
 
 // logLines is how many lines of our own log wait for a stderr that stalls.
@@ -150,7 +150,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }
 	if rec.Starts > 1 || d.hooks.hasHooks() {
-		serve() // somebody may be waiting for it, and hooks may ask it
+		serve() // clients may be waiting for it, and hooks may use it
 	} else {
 		time.AfterFunc(apiDelay, serve) // the services first
 	}
@@ -167,7 +167,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	return result{code: code, grace: d.sup.Grace()}
 }
 
-// errNothingToRun says so, and why Tomcat does not count.
+// errNothingToRun says why there is nothing to run, Tomcat included.
 func errNothingToRun(noTomcat error) error {
 	why, hint, _ := strings.Cut(noTomcat.Error(), "\nhint: ")
 	if hint != "" {

@@ -38,9 +38,9 @@ func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
 	return a
 }
 
-// begin takes the listening socket out of the bag, so that a client which connects while
-// no supervisor works waits instead of being refused, and opens one where that is not
-// what clients find.
+// begin takes the listening socket out of the fd store, so that clients which connect
+// while no supervisor works wait instead of being refused. It opens another one if
+// clients do not find that one.
 func (a *apiServer) begin(rec *proc.Recovered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -7,10 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateFolder is where what must outlive the container's restart is kept, each
-// part in a folder of its own below it, which it makes: $XDG_STATE_HOME/stoker where
-// that is set, else /var/lib/stoker, and for who is not root and may not write that
-// ~/.local/state/stoker. Empty: there is none.
+// stateFolder is the folder of what outlives the container: $XDG_STATE_HOME/stoker if
+// that is set, else /var/lib/stoker, or ~/.local/state/stoker for a user that cannot
+// write that. Empty: there is none.
 func stateFolder(uid int, env func(string) string) string {
 	const system = "/var/lib/stoker"
 	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {

@@ -9,23 +9,23 @@ import (
 )
 
 // Notifier sends on Ready each time that its descriptor is readable, and then not again
-// until Resume.
+// until Resume. A nil Notifier is never ready.
 type Notifier struct {
-	Ready chan struct{}
+	ready chan struct{}
 	again chan struct{}
 	done  chan struct{}
 }
 
 // New watches a descriptor that Go's poller knows. Its goroutine ends with Close.
 func New(raw syscall.RawConn) *Notifier {
-	n := &Notifier{Ready: make(chan struct{}), again: make(chan struct{}, 1), done: make(chan struct{})}
+	n := &Notifier{ready: make(chan struct{}), again: make(chan struct{}, 1), done: make(chan struct{})}
 	go func() {
 		for {
 			if raw.Read(readable) != nil {
 				return
 			}
 			select {
-			case n.Ready <- struct{}{}:
+			case n.ready <- struct{}{}:
 			case <-n.done:
 				return
 			}
@@ -46,8 +46,19 @@ func readable(fd uintptr) bool {
 	return n > 0 || (err != nil && err != unix.EINTR)
 }
 
+// Ready receives when the descriptor is readable.
+func (n *Notifier) Ready() <-chan struct{} {
+	if n == nil {
+		return nil
+	}
+	return n.ready
+}
+
 // Resume makes the notifier watch again.
 func (n *Notifier) Resume() {
+	if n == nil {
+		return
+	}
 	select {
 	case n.again <- struct{}{}:
 	default:
@@ -55,4 +66,8 @@ func (n *Notifier) Resume() {
 }
 
 // Close ends the notifier. The descriptor is closed by its owner, after this.
-func (n *Notifier) Close() { close(n.done) }
+func (n *Notifier) Close() {
+	if n != nil {
+		close(n.done)
+	}
+}

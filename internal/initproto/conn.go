@@ -22,12 +22,14 @@ type Conn struct {
 // NewConn takes over fd, a connected SOCK_SEQPACKET socket.
 func NewConn(fd int) (*Conn, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
 		return nil, fmt.Errorf("cannot use descriptor %d as the init's socket: %w", fd, err)
 	}
 	unix.CloseOnExec(fd)
 	f := os.NewFile(uintptr(fd), "init-socket")
 	raw, err := f.SyscallConn()
 	if err != nil {
+		f.Close()
 		return nil, fmt.Errorf("cannot use descriptor %d as the init's socket: %w", fd, err)
 	}
 	return &Conn{file: f, raw: raw, fd: fd, buf: make([]byte, MaxBlob+64<<10), oob: make([]byte, unix.CmsgSpace(4*64))}, nil

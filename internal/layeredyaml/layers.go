@@ -27,6 +27,8 @@ const (
 // functions may be nil.
 type Schema struct {
 	Type reflect.Type
+	// Example is the smallest document, and ExampleSetting a setting, for hints.
+	Example, ExampleSetting string
 	// EnvPrefix begins the names of the variables that set values.
 	EnvPrefix string
 	// ReservedEnv reports whether a variable with the prefix is none of the schema's.
@@ -134,7 +136,7 @@ func (l *Layers) Bytes(path string, data []byte) {
 	var root *node
 	if !bad {
 		var ok bool
-		root, p, ok = parse(data)
+		root, p, ok = parse(data, l.schema.Example)
 		bad = !ok
 	}
 	if bad {

@@ -42,7 +42,7 @@ func (l *Layers) Set(prefix string, settings []string) {
 			source += Shorten(printable.Line(name))
 		}
 		if !ok {
-			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in stop.timeout=20s"})
+			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in " + l.schema.ExampleSetting})
 			continue
 		}
 		to, f, ok := resolve(target{typ: l.schema.Type}, l.root, name)
@@ -69,7 +69,7 @@ func (l *Layers) assign(source string, to target, text string) {
 	case !utf8.ValidString(text):
 		l.report.add(Problem{File: source, Path: path, Message: Quote(path, text) + " is not UTF-8"})
 	case t.Kind() == reflect.Slice:
-		n, _, ok := parse([]byte(text))
+		n, _, ok := parse([]byte(text), "")
 		if !ok || n == nil {
 			l.report.add(Problem{File: source, Path: path, Message: Quote(path, redact.Arg(text)) + " is not a list", Hint: `write ["a", "b"]`})
 			break

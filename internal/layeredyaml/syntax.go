@@ -3,13 +3,15 @@ package layeredyaml
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // brokenText is a file that is no YAML.
 type brokenText struct {
-	lines []string // without line ends
-	at    int      // the first line that is wrong, from 0
+	lines   []string // without line ends
+	at      int      // the first line that is wrong, from 0
+	example string   // the smallest document
 }
 
 // syntaxError is what is wrong with a line.
@@ -35,6 +37,11 @@ func (b brokenText) line() string { return b.lines[b.at] }
 
 func (b brokenText) here(column int, message, hint string) (syntaxError, bool) {
 	return syntaxError{b.at, column, valueError{message, hint}}, true
+}
+
+// containsAny reports whether a message contains one of the parts.
+func containsAny(message string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
 }
 
 func none() (syntaxError, bool) { return syntaxError{}, false }
@@ -70,8 +77,7 @@ func (b brokenText) foreignFile(string) (syntaxError, bool) {
 		for first = 0; strings.TrimSpace(b.lines[first]) == "" || strings.TrimSpace(b.lines[first])[0] == '#'; first++ {
 		}
 		if regexp.MustCompile(`^\[[A-Za-z][\w:. -]*\]\s*$`).MatchString(b.lines[first]) {
-			return syntaxError{first, 0, valueError{"this is an INI file, as of Supervisor or systemd",
-				`write services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`}}, true
+			return syntaxError{first, 0, valueError{"this is an INI file, as of Supervisor or systemd", "write " + b.example}}, true
 		}
 	}
 	if regexp.MustCompile(`^(<<<<<<<|=======|>>>>>>>)( |$)`).MatchString(b.line()) {
@@ -94,9 +100,9 @@ func (b brokenText) firstCharacter(message string) (syntaxError, bool) {
 	switch {
 	case strings.Contains(message, "cannot start any token"):
 		marks = "@`%"
-	case strings.Contains(message, "alphabetic or numeric"), strings.Contains(message, "unknown anchor"):
+	case containsAny(message, "alphabetic or numeric", "unknown anchor"):
 		marks = "*&"
-	case strings.Contains(message, "tag handle"), strings.Contains(message, "tag"):
+	case strings.Contains(message, "tag"):
 		marks = "!"
 	default:
 		return none()
@@ -133,7 +139,7 @@ func (b brokenText) quotes(message string) (syntaxError, bool) {
 	for _, m := range opening.FindAllStringSubmatchIndex(line, -1) {
 		end := closingQuote(line, m[2])
 		switch {
-		case end < 0 && (strings.Contains(message, "end of stream") || strings.Contains(message, "document indicator")):
+		case end < 0 && containsAny(message, "end of stream", "document indicator"):
 			return b.here(m[2], "the quote is not closed", "end the value with "+line[m[2]:m[3]])
 		case end < 0:
 			return none()

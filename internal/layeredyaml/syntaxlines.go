@@ -11,8 +11,7 @@ import (
 
 // noColon detects lines without a key. The library reports them one line too late.
 func (b brokenText) noColon(message string) (syntaxError, bool) {
-	if !strings.Contains(message, "expected ':'") && !strings.Contains(message, "mapping values") && !strings.Contains(message,
-		"expected key") {
+	if !containsAny(message, "expected ':'", "mapping values", "expected key") {
 		return none()
 	}
 	for _, k := range []int{b.at, b.before(b.at)} {
@@ -52,8 +51,7 @@ func (b brokenText) continues(line int) bool {
 // indentation compares a line with those above it.
 func (b brokenText) indentation(message string) (syntaxError, bool) {
 	above := b.before(b.at)
-	if above < 0 || !strings.Contains(message, "mapping values") && !strings.Contains(message, "did not find expected key") &&
-		!strings.Contains(message, "indicator") && !strings.Contains(message, "document start") {
+	if above < 0 || !containsAny(message, "mapping values", "did not find expected key", "indicator", "document start") {
 		return none()
 	}
 	line, own := b.line(), indentOf(b.line())
@@ -108,7 +106,7 @@ func spaces(n int) string {
 
 // secondColon detects a colon and a space in a value without quotes.
 func (b brokenText) secondColon(message string) (syntaxError, bool) {
-	if !strings.Contains(message, "mapping values") && !strings.Contains(message, "expected ','") {
+	if !containsAny(message, "mapping values", "expected ','") {
 		return none()
 	}
 	m := regexp.MustCompile(`(?:^\s*(?:- +)*|[{,]\s*)([^\s:,{}\[\]"']+): +([^"'\[{,|>\s][^,\]}]*?): `).FindStringSubmatchIndex(b.line() + " ")

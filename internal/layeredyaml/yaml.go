@@ -92,22 +92,22 @@ func notText(data []byte) (Problem, bool) {
 }
 
 // parse returns the root of the only document of data; nil for an empty file. On a
-// problem ok is false.
-func parse(data []byte) (root *node, p Problem, ok bool) {
+// problem ok is false. example is the smallest document, for hints.
+func parse(data []byte, example string) (root *node, p Problem, ok bool) {
 	docs := documentsOf(data)
 	first, err := docs.next()
 	if errors.Is(err, io.EOF) {
 		return nil, p, true
 	}
 	if err != nil {
-		return nil, syntaxProblem(data, err), false
+		return nil, syntaxProblem(data, example, err), false
 	}
 	switch second, err := docs.next(); {
 	case err == nil:
 		return nil, Problem{Line: second.Line, Column: second.Column, Message: "a second YAML document begins here",
 			Hint: "put it into a file of its own in conf.d"}, false
 	case !errors.Is(err, io.EOF):
-		return nil, syntaxProblem(data, err), false
+		return nil, syntaxProblem(data, example, err), false
 	}
 	return first.Content[0], p, true
 }
@@ -119,7 +119,7 @@ var libraryLine = regexp.MustCompile(`^line (\d+): `)
 
 // syntaxProblem explains a syntax error, or repeats the YAML library's message, with a
 // line that can be relied on where that is cheap to find.
-func syntaxProblem(data []byte, err error) Problem {
+func syntaxProblem(data []byte, example string, err error) Problem {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	p := Problem{Message: cannotRead + text}
 	if m := libraryLine.FindStringSubmatch(text); m != nil {
@@ -136,7 +136,7 @@ func syntaxProblem(data []byte, err error) Problem {
 	if p.Line == 0 || p.Line > len(lines) {
 		return p
 	}
-	broken := brokenText{at: p.Line - 1}
+	broken := brokenText{at: p.Line - 1, example: example}
 	for _, line := range lines {
 		broken.lines = append(broken.lines, strings.TrimRight(string(line), "\r\n"))
 	}

@@ -41,7 +41,7 @@ func (w *Watch) Written() <-chan struct{} {
 	if w == nil {
 		return nil
 	}
-	return w.Ready
+	return w.Ready()
 }
 
 // Add watches a pipe.

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A new binary is on trial: a supervisor of it must ping before the watchdog's limit,
-// supervisors of it must not end trialDeaths times, and one must then be healthy for
-// trialSteps steps in a row. Time in which the init itself did not run is not counted.
+// A new binary is on trial: its supervisors must ping before the watchdog's limit, must not
+// end trialDeaths times, and one must be healthy for trialSteps steps in a row, of time in
+// which the init itself ran.
 const (
 	trialDeaths = 2
 	trialStep   = time.Second
@@ -33,7 +33,6 @@ func (b binary) close() {
 	}
 }
 
-// exe is its path.
 func (b binary) exe() string {
 	if b.fd > 0 {
 		return "/proc/self/fd/" + strconv.Itoa(b.fd)
@@ -104,8 +103,7 @@ func (i *initState) countDeath(how string) {
 	}
 }
 
-// revertBinary returns to the previous binary. A supervisor of the present one that still
-// lives is killed, which does not count as a failure of its successor.
+// revertBinary returns to the previous binary. A supervisor of the present one is killed.
 func (i *initState) revertBinary(why string) {
 	b, s := &i.binaries, &i.supervisor
 	b.failed, b.why, b.trial = b.current.version, why, false

@@ -14,8 +14,7 @@ import (
 )
 
 // Command is the command of a container that runs nothing else. If no supervisor can be
-// started the init runs it by itself, as a plain init does: that needs neither /proc, nor
-// more than a few descriptors, nor many threads.
+// started the init runs it, which needs neither /proc nor many descriptors and threads.
 type Command struct {
 	Argv, Env []string
 	Budget    func() time.Duration // from a stop request to the KILL
@@ -23,7 +22,7 @@ type Command struct {
 	Find func() (path string, code int, err error)
 }
 
-// commandProcess is the running command.
+// commandProcess is the command that runs without a supervisor.
 type commandProcess struct {
 	pid    int
 	budget time.Duration
@@ -124,12 +123,4 @@ func (c *commandProcess) step(now time.Time) {
 		c.killAt = now.Add(time.Hour)
 		unix.Kill(-c.pid, unix.SIGKILL)
 	}
-}
-
-// exitCode is the container's for the status of its command.
-func exitCode(status syscall.WaitStatus) int {
-	if status.Signaled() {
-		return 128 + int(status.Signal())
-	}
-	return status.ExitStatus()
 }

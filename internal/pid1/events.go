@@ -6,9 +6,8 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 )
 
-// eventQueue holds the exits and signals that the supervisor has not acknowledged. A
-// supervisor acknowledges an event after the state that follows from it is in the fd
-// store; the others are sent again to the next supervisor.
+// eventQueue holds the exits and signals that the supervisor has not acknowledged, which it
+// does after what follows from them is in the fd store. The next supervisor gets them again.
 type eventQueue struct {
 	list    []event
 	sent    int    // list[:sent] was sent to the present supervisor
@@ -16,14 +15,11 @@ type eventQueue struct {
 	orphans uint64 // children reaped that no item of the fd store follows
 }
 
-// event is an exit, a signal (sig > 0) or the answer to a Sync.
+// event is an exit, or the message about a signal or a Sync.
 type event struct {
-	seq   uint64
-	exit  initproto.Exit
-	sig   int
-	count int
-	stops int
-	sync  bool
+	seq  uint64
+	exit initproto.Exit
+	msg  *initproto.Msg // nil: an exit
 }
 
 const (
@@ -37,30 +33,36 @@ func (q *eventQueue) addExit(e initproto.Exit) {
 	q.list = append(q.list, event{seq: q.seq, exit: e})
 }
 
+func (q *eventQueue) addMessage(m *initproto.Msg) {
+	q.seq++
+	m.Seq = q.seq
+	q.list = append(q.list, event{seq: q.seq, msg: m})
+}
+
 // addSignal merges a signal into an equal one that was not sent yet, so that a flood of
 // signals needs no memory. Stop requests are a level, which Ready carries too.
 func (q *eventQueue) addSignal(sig, stops int) {
-	for k := q.sent; k < len(q.list); k++ {
-		if e := &q.list[k]; e.sig == sig {
-			e.count++
-			e.stops = stops
+	for _, e := range q.list[q.sent:] {
+		if e.msg != nil && e.msg.Signal == sig {
+			e.msg.Count++
+			e.msg.Stops = stops
 			return
 		}
 	}
-	if len(q.list) > maxQueued {
-		return
+	if len(q.list) <= maxQueued {
+		q.addMessage(&initproto.Msg{Type: initproto.Signal, Signal: sig, Count: 1, Stops: stops})
 	}
-	q.seq++
-	q.list = append(q.list, event{seq: q.seq, sig: sig, count: 1, stops: stops})
 }
 
 // addSync answers a Sync behind everything that happened before it.
 func (q *eventQueue) addSync() {
-	if n := len(q.list); n > maxQueued || n > q.sent && q.list[n-1].sync {
+	n := len(q.list)
+	if last := n - 1; n > q.sent && q.list[last].msg != nil && q.list[last].msg.Type == initproto.Synced {
 		return
 	}
-	q.seq++
-	q.list = append(q.list, event{seq: q.seq, sync: true})
+	if n <= maxQueued {
+		q.addMessage(&initproto.Msg{Type: initproto.Synced})
+	}
 }
 
 // ack drops the events up to seq.
@@ -82,7 +84,7 @@ func (q *eventQueue) rewind() { q.sent = 0 }
 // stopAcked reports whether no stop request waits for an acknowledgement.
 func (q *eventQueue) stopAcked() bool {
 	for k := range q.list {
-		if isStop(q.list[k].sig) {
+		if m := q.list[k].msg; m != nil && isStop(m.Signal) {
 			return false
 		}
 	}
@@ -97,16 +99,12 @@ func (q *eventQueue) next() *initproto.Msg {
 	if q.sent == len(q.list) {
 		return nil
 	}
-	switch e := q.list[q.sent]; {
-	case e.sync:
+	if m := q.list[q.sent].msg; m != nil {
 		q.sent++
-		return &initproto.Msg{Type: initproto.Synced, Seq: e.seq}
-	case e.sig > 0:
-		q.sent++
-		return &initproto.Msg{Type: initproto.Signal, Seq: e.seq, Signal: e.sig, Count: e.count, Stops: e.stops}
+		return m
 	}
 	m := &initproto.Msg{Type: initproto.Exited, Orphans: q.orphans}
-	for q.sent < len(q.list) && q.list[q.sent].exit.Pid > 0 && len(m.Exits) < maxExits {
+	for q.sent < len(q.list) && q.list[q.sent].msg == nil && len(m.Exits) < maxExits {
 		m.Exits = append(m.Exits, q.list[q.sent].exit)
 		q.sent++
 	}

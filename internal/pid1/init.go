@@ -46,8 +46,7 @@ type Options struct {
 	Env     []string  // its environment
 	Log     io.Writer // where the init's own few lines go
 	Version string    // of this binary
-	// Command is what the init runs if it cannot start a supervisor; nil: a supervisor is
-	// needed.
+	// Command is run if no supervisor can be started; nil: a supervisor is needed.
 	Command func() *Command
 }
 
@@ -76,8 +75,7 @@ type initState struct {
 	syncAsked  bool // a Sync is to be answered
 }
 
-// initFiles are the descriptors without which a start does not work, nor Go's poller,
-// which ends the process then.
+// initFiles are the descriptors that a start needs, and Go's poller, which cannot fail.
 const initFiles = 8
 
 // Run is the init. It returns the exit code of the container when no child is left.
@@ -120,9 +118,9 @@ func (i *initState) loop() int {
 			i.signal(s.(syscall.Signal))
 		case <-i.waiter.Ready:
 			i.reap()
-		case <-i.supervisor.readable():
+		case <-i.supervisor.readable.Ready():
 			i.receive()
-			i.supervisor.conn.resume()
+			i.supervisor.readable.Resume()
 		case <-i.store.Watch.Written():
 			i.pipesWritten()
 		case <-timer.C:
@@ -134,8 +132,7 @@ func (i *initState) loop() int {
 // stopMargin is how much longer than the supervisor the init waits for the end of a stop.
 const stopMargin = 500 * time.Millisecond
 
-// stopDeadline is when the init ends a stop itself; false: there is no stop, or the
-// supervisor has not said how long it may take.
+// stopDeadline is when the init ends a stop itself; false: no stop, or no time limit known.
 func (i *initState) stopDeadline() (time.Time, bool) {
 	if i.stopAt.IsZero() {
 		return time.Time{}, false
@@ -231,15 +228,12 @@ func (i *initState) signal(sig syscall.Signal) {
 	i.events.addSignal(int(sig), i.stops)
 }
 
-// maxReap bounds the exits that are reaped before other work is done.
-const maxReap = 1000
-
 // reap waits for every child that has ended. The socket is read after a child is seen and
 // before it is reaped: what the supervisor said of the child is then known.
 func (i *initState) reap() {
 	reaped := 0
 	var supervisorExit *initproto.Exit
-	for ; reaped < maxReap; reaped++ {
+	for ; reaped < 1000; reaped++ { // then other work is due
 		pid, stopped, ok := waitid.Peek()
 		if !ok {
 			break
@@ -281,7 +275,7 @@ func (i *initState) childExited(e initproto.Exit) {
 	switch {
 	case i.command != nil:
 		if e.Pid == i.command.pid {
-			i.endContainer(exitCode(e.WaitStatus()), commandGrace)
+			i.endContainer(waitid.ShellCode(e.WaitStatus()), commandGrace)
 		}
 	case i.reportsExit(e.Pid):
 		i.events.addExit(e)
@@ -290,8 +284,8 @@ func (i *initState) childExited(e initproto.Exit) {
 	}
 }
 
-// reportsExit reports whether the supervisor learns of the exit of a child. It learns of
-// each one that it has named, however many wait to be acknowledged.
+// reportsExit reports whether the supervisor learns of a child's exit: always if an item of
+// the fd store follows the child, however many events wait.
 func (i *initState) reportsExit(pid int) bool {
 	return i.store.Follows(pid) || i.store.MayFollow() && len(i.events.list) <= maxQueued
 }

@@ -93,8 +93,7 @@ func (i *initState) signalAll(sig unix.Signal) {
 // freezeRounds bounds the rounds of one freeze; the next step goes on.
 const freezeRounds = 16
 
-// freeze stops the init's descendants until a snapshot has no new one: one that forks is
-// quicker than a KILL to each.
+// freeze stops the init's descendants until a snapshot has no new one, so that none forks.
 func (i *initState) freeze() {
 	stopped := map[int]bool{}
 	for fresh, round := true, 0; fresh && round < freezeRounds; round++ {

@@ -74,6 +74,7 @@ func TestStoppedSupervisorGoesOn(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, asPID1 bool) {
 		c := launch(t, "halted", asPID1)
+		c.said("up") // until then the service may still bear the supervisor's name
 		pid, service := c.child("test-supervisor"), c.child("/bin/sleep")
 		for _, sig := range []unix.Signal{unix.SIGSTOP, unix.SIGTSTP, unix.SIGSTOP} {
 			unix.Kill(pid, sig)

@@ -5,50 +5,21 @@ import (
 	"os"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/fdready"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/memory"
 	"golang.org/x/sys/unix"
 )
 
-// link is the connection with a supervisor.
-type link struct {
-	*initproto.Conn
-	notifier *fdready.Notifier
-}
-
-// newLink takes over fd.
-func newLink(fd int) (*link, error) {
-	conn, err := initproto.NewConn(fd)
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return &link{conn, fdready.New(conn.SyscallConn())}, nil
-}
-
-// resume watches the socket again; on no link it does nothing.
-func (l *link) resume() {
-	if l != nil {
-		l.notifier.Resume()
+// disconnect closes the connection with the supervisor.
+func (s *supervisorProc) disconnect() {
+	if s.conn != nil {
+		s.readable.Close()
+		s.conn.Close()
+		s.conn, s.readable = nil, nil
 	}
 }
 
-func (l *link) close() {
-	l.notifier.Close()
-	l.Conn.Close()
-}
-
-// readable receives when the present link has messages; nil while there is no link.
-func (s *supervisorProc) readable() <-chan struct{} {
-	if s.conn == nil {
-		return nil
-	}
-	return s.conn.notifier.Ready
-}
-
-// maxReceive is more messages than a socket's queue holds: everything that was sent before
-// is read, and a supervisor that sends on and on holds nothing else up.
+// maxReceive is more than a socket's queue holds, and keeps a flood from holding up the rest.
 const maxReceive = 1000
 
 // receive handles everything that the supervisor has sent.
@@ -59,8 +30,7 @@ func (i *initState) receive() {
 			return
 		}
 		if err != nil {
-			i.supervisor.conn.close()
-			i.supervisor.conn = nil
+			i.supervisor.disconnect()
 			return
 		}
 		i.supervisor.noteAlive(time.Now())
@@ -203,9 +173,8 @@ type packet struct {
 	fds  []int
 }
 
-// encode encodes one of the init's own messages, which are small and have nothing in them
-// that JSON refuses. If it did, a message without a type, which is ignored, is better than
-// an end of PID 1.
+// encode encodes one of the init's own messages. JSON refuses none of them; if it did, a
+// message without a type, which is ignored, is better than an end of PID 1.
 func encode(m *initproto.Msg) packet {
 	data, err := initproto.Encode(m)
 	if err != nil {

@@ -87,18 +87,18 @@ func TestFlushPassesOverBadPacket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLink(pair[0])
+	conn, err := initproto.NewConn(pair[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.close()
+	defer conn.Close()
 	peer, err := initproto.NewConn(pair[1])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peer.Close()
 	i := &initState{store: initstore.New(), log: newLogger(io.Discard)}
-	i.supervisor.conn, i.supervisor.hello = l, true
+	i.supervisor.conn, i.supervisor.hello = conn, true
 	i.out = []packet{{data: []byte("{}\n"), fds: []int{1 << 20}}, encode(&initproto.Msg{Type: initproto.Ready})}
 	i.flush()
 	if m, err := peer.Recv(); err != nil || m.Type != initproto.Ready || i.blocked {

@@ -8,18 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// planRun carries out the stop plan: the last resort when a stop was requested and no
-// supervisor works.
+// planRun carries out the stop plan when a stop was requested and no supervisor works.
 type planRun struct {
 	steps    []initproto.PlanStep
 	started  bool
 	killed   bool
 	deadline time.Time
 	log      logger
-}
-
-func newPlanRun(steps []initproto.PlanStep, now time.Time, log logger) *planRun {
-	return &planRun{steps: steps, deadline: now, log: log}
 }
 
 // step does what is due and reports whether the plan is done.
@@ -57,6 +52,6 @@ func foreign(st initproto.PlanStep) bool {
 	return err == nil && stat.Start != st.Start
 }
 
-// groupEmpty reports whether a group has no process. A zombie counts until it is reaped: to
-// tell it apart takes a snapshot of /proc, which a fork bomb makes last seconds.
+// groupEmpty reports whether a group has no process. A zombie counts: to tell it apart takes a
+// snapshot of /proc, which a fork bomb makes last seconds.
 func groupEmpty(pgid int) bool { return unix.Kill(-pgid, 0) == unix.ESRCH }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/fdready"
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/signals"
@@ -31,11 +32,12 @@ type supervisorProc struct {
 // instance is the present supervisor.
 type instance struct {
 	pid           int // 0: there is none
-	conn          *link
-	hello         bool // it has asked for the fd store
-	readsPipes    bool // it has said that it reads the log pipes
-	healthy       bool // it has adopted everything and pinged
-	onTrial       bool // it is of a binary that is on trial
+	conn          *initproto.Conn
+	readable      *fdready.Notifier // of conn
+	hello         bool              // it has asked for the fd store
+	readsPipes    bool              // it has said that it reads the log pipes
+	healthy       bool              // it has adopted everything and pinged
+	onTrial       bool              // it is of a binary that is on trial
 	startedAt     time.Time
 	helloAt       time.Time
 	healthyAt     time.Time
@@ -51,9 +53,8 @@ type instance struct {
 	refusalLogged bool // that the fd store had no room for one of its items
 }
 
-// How long log pipes may stay unread: longer than a supervisor needs to come back, shorter
-// than a service may stall. A supervisor that has said Hello gets a moment more to take
-// the pipes over.
+// How long log pipes may stay unread: longer than a supervisor needs to come back. One that
+// has said Hello gets a moment more to take them over.
 const (
 	drainAfter = time.Second
 	adoptTime  = 300 * time.Millisecond
@@ -78,7 +79,7 @@ func (i *initState) supervise(now time.Time) {
 	if s.pid == 0 {
 		if i.stops > 0 && s.stopFailures >= 2 {
 			i.log.printf("no supervisor works; stopping the services by the stop plan")
-			i.planRun = newPlanRun(initproto.ParsePlan(i.store.StopPlan()), now, i.log)
+			i.planRun = &planRun{steps: initproto.ParsePlan(i.store.StopPlan()), deadline: now, log: i.log}
 		} else if !now.Before(s.nextStart) {
 			i.startSupervisor(now)
 		}
@@ -116,7 +117,7 @@ func (i *initState) startSupervisor(now time.Time) {
 	if err == nil {
 		if err = i.threads.reserve(0, headroom.SupervisorTasks); err != nil { // it has started nothing: its Hello was not answered
 			unix.Kill(pid, unix.SIGKILL)
-			conn.close()
+			conn.Close()
 			waitid.ReapRaw(pid)
 		}
 	}
@@ -131,13 +132,13 @@ func (i *initState) startSupervisor(now time.Time) {
 	}
 	s.starts++
 	s.shortLogged = false
-	s.instance = instance{pid: pid, conn: conn, startedAt: now, aliveAt: now, onTrial: i.binaries.trial,
+	s.instance = instance{pid: pid, conn: conn, readable: fdready.New(conn.SyscallConn()), startedAt: now, aliveAt: now, onTrial: i.binaries.trial,
 		awaitAck: i.stops > 0 && !i.events.stopAcked()}
 	i.out = nil
 }
 
 // startProcess starts a supervisor from exe.
-func startProcess(exe string, o Options) (int, *link, error) {
+func startProcess(exe string, o Options) (int, *initproto.Conn, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, nil, err
@@ -148,11 +149,8 @@ func startProcess(exe string, o Options) (int, *link, error) {
 		unix.Close(pair[0])
 		return 0, nil, err
 	}
-	conn, err := newLink(pair[0])
-	if err != nil {
-		return 0, nil, err // the supervisor finds a dead connection and ends
-	}
-	return pid, conn, nil
+	conn, err := initproto.NewConn(pair[0])
+	return pid, conn, err // without a connection the supervisor ends by itself
 }
 
 // startFailed tries again later. Without threads of its own the init cannot go on: it
@@ -184,9 +182,7 @@ func (i *initState) startFailed(now time.Time, err error) {
 // supervisorExited decides when the next supervisor starts.
 func (i *initState) supervisorExited(status syscall.WaitStatus) {
 	s, now := &i.supervisor, time.Now()
-	if s.conn != nil {
-		s.conn.close()
-	}
+	s.disconnect()
 	was := s.instance
 	s.instance, i.out = instance{}, nil
 	if i.killAll != nil {

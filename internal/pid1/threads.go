@@ -2,11 +2,10 @@ package pid1
 
 import "github.com/stoker-init/stoker/internal/headroom"
 
-// The init has every thread that it will ever need before a service can start; see
-// package headroom. With one processor for Go a goroutine has a thread of its own only
-// while it is in a system call. Beside os/signal's and the waiter, which always are, these
-// can be the loop, the logger, the drainer and two notifiers of fdready; one thread runs
-// the rest. The others are for those that leave a call and are not idle yet.
+// The init has every thread that it will ever need before a service can start; see headroom.
+// With one processor for Go a goroutine has a thread only while it is in a system call: always
+// os/signal's and the waiter, at times the loop, the logger, the drainer and two notifiers; one
+// thread runs the rest. The others are for those that leave a call and are not idle yet.
 const (
 	spareThreads = 7
 	// initTasks are the threads that have to be made for that: with these the one that

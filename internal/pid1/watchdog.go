@@ -28,16 +28,15 @@ func (t *tickCounter) tick(now time.Time, step time.Duration) (due, gap bool) {
 	return true, gap
 }
 
-// watchdogLimits are how the watchdog treats a silent supervisor: after quiet it sends
-// CHECK, and after limit further steps without an answer it kills.
+// watchdogLimits: after quiet without a message the watchdog sends CHECK, and after limit
+// further steps it kills.
 type watchdogLimits struct {
 	quiet, step time.Duration
 	limit       int
 }
 
-// watchdogLimits depend on what the supervisor does. It pings every 30 s, and every 250 ms
-// while the container stops. One that adopts may have to wait 10 s for a child between
-// clone and exec.
+// A supervisor pings every 30 s, and every 250 ms while the container stops. One that adopts
+// may have to wait 10 s for a child between clone and exec.
 func (s *supervisorProc) watchdogLimits(stopping bool) watchdogLimits {
 	switch {
 	case stopping:

@@ -40,39 +40,37 @@ type Options struct {
 	at func(step string)
 }
 
-// Manager starts processes and receives their exits. One goroutine does both,
+// Manager starts processes and receives their exits. One goroutine, the loop, does both,
 // so an exit never comes before the pid that it belongs to is known.
 type Manager struct {
+	Logs *logs.Registry // of captured output
+
 	conn     *initproto.Conn
 	initPid  int
 	init     Init
 	opts     Options
 	features featureSet
+	store    *fdstore.Store
 
-	requests chan func()
+	requests chan func() // to the loop
 	signals  chan Signal
 	msgs     chan *initproto.Msg
 	gone     chan struct{} // closed when the init is gone
 
 	// Of the loop alone:
-	pids      map[int][]*Process  // not exited, in the order of their start
-	procs     map[string]*Process // by id, until their item is deleted
-	pending   []uint64            // event numbers not acknowledged, ascending
-	acked     map[uint64]bool     // of pending, done out of order
-	stopping  bool
-	unclaimed []initproto.Exit // while adopting: exits of unknown processes
+	pids       map[int][]*Process  // not exited, in the order of their start
+	procs      map[string]*Process // by ID, until their item is deleted
+	pending    []uint64            // event numbers not acknowledged, ascending
+	acked      map[uint64]bool     // of pending, done out of order
+	stopping   bool
+	unclaimed  []initproto.Exit // while adopting: exits of unknown processes
+	oom        oomScores
+	onShortage func(error) // nil: not wanted, or a start has succeeded
 
-	Logs    *logs.Registry // of what is captured
-	orphans atomic.Uint64
-
-	warnOwner sync.Once // that output cannot be given to its user
-
-	store      *fdstore.Store
-	oom        oomScores   // of the loop
-	onShortage func(error) // of the loop; nil: not wanted, or a start has succeeded
-
+	orphans   atomic.Uint64
 	tracked   tracked
 	snapshots snapshots
+	warnOwner sync.Once // that output cannot be given to its user
 }
 
 // Recovered is what the fd store held when the supervisor started.
@@ -94,7 +92,8 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, procs: map[string]*Process{}}
 	m.store = fdstore.New(conn.Send)
-	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn, Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
+	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn,
+		Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
 	m.features.denied = opts.Deny
 	if err := conn.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err
@@ -275,6 +274,9 @@ func (m *Manager) initGone() {
 	}
 }
 
+// FDStore keeps what the next supervisor gets back.
+func (m *Manager) FDStore() *fdstore.Store { return m.store }
+
 // Signals delivers the signals that reach the container.
 func (m *Manager) Signals() <-chan Signal { return m.signals }
 
@@ -360,7 +362,7 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 // remove drops a process that is done.
 func (m *Manager) remove(p *Process) {
 	delete(m.procs, p.rec.ID)
-	m.Del(procPrefix + p.rec.ID)
+	m.store.Delete(procPrefix + p.rec.ID)
 }
 
 // Start starts a process. The error of a program that is missing or cannot be

@@ -49,7 +49,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, err
 	}
 	// From here on a later supervisor knows that there may be a child, and has its pipes.
-	if err := m.putRecord(p.rec, true, files.readEnds()); err != nil {
+	if err := m.putRecord(p.rec, true, p.readEnds()); err != nil {
 		p.abandonStreams()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
@@ -58,7 +58,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	pid, pidfd, err := m.clone(&spec, path, program, files)
 	m.step("cloned")
 	if err != nil {
-		m.Del(procPrefix + spec.ID)
+		m.store.Delete(procPrefix + spec.ID)
 		p.abandonStreams()
 		return nil, err
 	}
@@ -224,4 +224,13 @@ func startError(spec *Spec, path string, err error) error {
 		e.Why = "needs CAP_SETUID and CAP_SETGID"
 	}
 	return e
+}
+
+// withLimitHint adds a hint to an error that is caused by too few descriptors.
+func withLimitHint(err error) error {
+	var limit syscall.Rlimit
+	if !errors.Is(err, syscall.EMFILE) || syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return err
+	}
+	return fmt.Errorf("%w\nhint: the limit of open files is %d here; raise it (docker run --ulimit nofile=65536)", err, limit.Cur)
 }

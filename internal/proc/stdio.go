@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -39,9 +40,8 @@ type Stdio struct {
 
 // streams are the standard streams of a child that is being started.
 type streams struct {
-	child   [3]uintptr
-	files   []*os.File // the child's side, which is closed after the start
-	capture *logs.Capture
+	child [3]uintptr
+	files []*os.File // the child's side, which is closed after the start
 }
 
 // openStreams opens what the child gets as descriptors 0 to 2.
@@ -88,7 +88,7 @@ func (p *Process) openPipes(spec *Spec, s *streams) error {
 	s.files = append(s.files, writers...)
 	p.m.giveOutput(spec.User, writers...)
 	s.child[1], s.child[2] = writers[0].Fd(), writers[len(writers)-1].Fd()
-	s.capture, p.capture = capture, capture
+	p.capture = capture
 	return nil
 }
 
@@ -100,11 +100,11 @@ func (s *streams) close() {
 }
 
 // readEnds are the pipes that the fd store keeps.
-func (s *streams) readEnds() []int {
-	if s.capture == nil {
+func (p *Process) readEnds() []int {
+	if p.capture == nil {
 		return nil
 	}
-	return s.capture.Fds()
+	return p.capture.Fds()
 }
 
 // abandonStreams gives up the output or the terminal of a process that was not started.
@@ -130,4 +130,66 @@ func (m *Manager) giveOutput(u *asuser.User, files ...*os.File) {
 			return
 		}
 	}
+}
+
+// outputLost notes what the init discarded while no supervisor worked.
+func (p *Process) outputLost(msg *initproto.Msg) {
+	if p.capture == nil {
+		return
+	}
+	l, err := p.capture.Open()
+	if err != nil {
+		return
+	}
+	p.endCutLines(l, msg.PipeBytes)
+	p.capture.SetLost(msg.Bytes, msg.Lines)
+}
+
+// endCutLines ends the lines whose rest the init has discarded, so that the next bytes do
+// not continue them. It runs before the pipes are read, and is in the store when it returns.
+func (p *Process) endCutLines(l *logs.Log, each *initproto.PipeBytes) {
+	if each == nil || *each == p.rec.Lost {
+		return
+	}
+	for k, n := range each {
+		if n != p.rec.Lost[k] {
+			l.EndLine(k + 1)
+		}
+	}
+	p.rec.Lost = *each
+	p.m.step("ended lines")
+	p.m.putRecord(p.rec, p.rec.Pid == 0, nil)
+}
+
+// FreeOutput is for a process that is to be stopped: with Options.Block it
+// no longer waits for the reader of its output.
+func (p *Process) FreeOutput() {
+	if p.capture != nil {
+		p.capture.Free()
+	}
+}
+
+// FlushOutput takes what the process has written by now into its log.
+func (p *Process) FlushOutput() {
+	if p.capture != nil {
+		p.capture.Flush()
+	}
+}
+
+// Tail is the end of what the process has written, and of what it has written to stderr,
+// at most n bytes of each; of a process without a late log both are empty.
+func (p *Process) Tail(n int) (all, stderr string) {
+	if p.capture == nil {
+		return "", ""
+	}
+	return p.capture.Tail(n)
+}
+
+// writesOutput says whether a process has one of the log pipes of p open.
+func (p *Process) writesOutput(pid int) bool {
+	if p.capture == nil {
+		return false
+	}
+	open, err := hasOpen(pid, p.capture.Inodes())
+	return err == nil && open
 }

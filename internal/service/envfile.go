@@ -31,7 +31,7 @@ type variable struct{ name, value string }
 //   - within single quotes everything is itself; within double quotes a backslash
 //     makes \, ", $ and ` themselves, and is itself before anything else. Behind
 //     the closing quote nothing may follow;
-//   - export is refused: who writes it expects a shell.
+//   - export is rejected: it needs a shell.
 //
 // An error gives the line's number and never its text, which may be a secret.
 func parseEnvFile(text string) ([]variable, error) {

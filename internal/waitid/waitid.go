@@ -160,3 +160,11 @@ func Describe(s syscall.WaitStatus) string {
 		return fmt.Sprintf("exit code %d", s.ExitStatus())
 	}
 }
+
+// ShellCode is the exit code by which a shell reports a wait status.
+func ShellCode(s syscall.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}

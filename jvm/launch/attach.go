@@ -21,9 +21,9 @@ type Attacher struct {
 	Busy map[int]*turns
 }
 
-// turns are of those who want to attach to the same JVM.
+// turns serialises the attachments to one JVM.
 type turns struct {
-	token chan struct{} // there while nobody has his turn
+	token chan struct{} // taken by the one that attaches
 	want  int
 }
 

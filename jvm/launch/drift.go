@@ -23,7 +23,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// bySources is who asks for a restart when the sources have changed.
+// bySources is the reason of a restart after a change of the sources.
 const bySources = "a change of the sources of its JVM options"
 
 // unwatched is what it means when files cannot be watched.
@@ -40,7 +40,7 @@ type Drift struct {
 
 	mu      sync.Mutex // guards what follows
 	watched watchSet
-	stop    context.CancelFunc // ends the watching; nil: nobody watches
+	stop    context.CancelFunc // ends the watching; nil: not watched
 	done    <-chan struct{}    // closed when the latest watching has ended; nil: there was none
 	recheck chan struct{}
 }
@@ -172,7 +172,7 @@ func signal(c chan<- struct{}) {
 const pollJitter = 0.2
 
 // poll tells when the answer of a URL has become another one, or may have before it
-// was first asked. Without a service that is up nobody is asked.
+// was first asked. It does not ask while the service is down.
 func (r *Drift) poll(ctx context.Context, p polled, changed chan<- struct{}) {
 	last, known := "", false
 	for {

@@ -14,7 +14,7 @@ import (
 
 // optionFileSet are the files that the options of the services name (@file and its
 // like), as far as they are known: the configuration names some, a look at the
-// sources finds the others. It does not watch them; renewed tells who does.
+// sources finds the others. It does not watch them; renewed signals the watcher.
 type optionFileSet struct {
 	renewed chan struct{} // holds one token when the files have become others
 
@@ -93,7 +93,7 @@ func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
 			return
 		case <-r.named.renewed:
 		}
-		if ctx.Err() != nil { // it is for whoever watches next
+		if ctx.Err() != nil { // for the next watcher
 			signal(r.named.renewed)
 			return
 		}

@@ -121,7 +121,7 @@ func (w *rollout) pending(name string, pid int) *PendingRestart {
 	return nil
 }
 
-// forget is for a time in which nobody looks.
+// forget drops what was found: nothing is checked for a while.
 func (w *rollout) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -217,7 +217,7 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 		case supervisor.Fatal: // it is tried rarely, and the change may be the repair
 			w.set(j.Name, nil)
 			w.retry(ctx, j.Name)
-		default: // the next start reads everything anew
+		default: // its next start reads everything
 			w.set(j.Name, nil)
 		}
 	}

@@ -413,7 +413,7 @@ func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, ma
 		plugins: l.pluginNames()}
 	for _, w := range result.Warnings {
 		if jvm.VersionDependent(w.Code) {
-			continue // the JVM has the word
+			continue // the preflight check finds out
 		}
 		l.notes = append(l.notes, "JVM options: "+w.Message)
 	}

@@ -106,6 +106,6 @@ func topicsOf(output string) (out []string) {
 // outOfMemoryWord is what a JVM calls it.
 const outOfMemoryWord = "java.lang.OutOfMemoryError"
 
-// outOfMemory says whether a JVM had too little memory: whoever had the most of it,
-// a plugin that it does not name is not to blame.
+// outOfMemory says whether a JVM had too little memory: then a plugin
+// that it does not name is not a suspect.
 func outOfMemory(output string) bool { return strings.Contains(output, outOfMemoryWord) }

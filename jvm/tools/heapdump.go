@@ -37,7 +37,7 @@ type heapDump struct {
 // path is that of the file, as it was given.
 func (d *heapDump) path() string { return filepath.Join(d.folder.Name(), d.name) }
 
-// heapDumpFolder is where heap dumps go that nobody gave a path for.
+// heapDumpFolder is where heap dumps go by default.
 func heapDumpFolder(state string) string {
 	if state == "" {
 		return ""
@@ -45,13 +45,12 @@ func heapDumpFolder(state string) string {
 	return filepath.Join(state, "heapdumps")
 }
 
-// longestDump bounds how long a JVM is believed to write a dump that nobody waits
-// for any more.
+// longestDump bounds how long an abandoned dump keeps its JVM busy.
 const longestDump = time.Hour
 
 // heapDump has the JVM write its heap into a file that is not there yet. A JVM
-// cannot be kept from what it has begun: it goes on where nobody waits any more, and
-// until it is done it is not asked again.
+// cannot be kept from what it has begun: it goes on after a
+// timeout, and is not asked again until it is done.
 func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
 	if d.want.GZ {
 		if err := d.compresses(ctx); err != nil {
@@ -78,7 +77,7 @@ func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error
 		defer cancel()
 		var err error
 		size, err = d.write(ctx)
-		j.endDump(d.p.Pid()) // whoever has the answer may ask for the next
+		j.endDump(d.p.Pid()) // before the answer: the next may be asked for
 		done <- err
 	}()
 	select {

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func TestWidthOfATerminal(t *testing.T) {
 		if err := pty.Setsize(master, &pty.Winsize{Cols: c.columns, Rows: 24}); err != nil {
 			t.Fatal(err)
 		}
-		if got := widthOf(terminal); got != c.want {
+		if got := Width(terminal); got != c.want {
 			t.Errorf("%d columns: %d, want %d", c.columns, got, c.want)
 		}
 	}
@@ -35,7 +35,7 @@ func TestWidthOfATerminal(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	if got := fmt.Sprint(widthOf(w), widthOf(&strings.Builder{})); got != "0 0" {
+	if got := fmt.Sprint(Width(w), Width(&strings.Builder{})); got != "0 0" {
 		t.Errorf("a pipe and a text are %s wide", got)
 	}
 }
