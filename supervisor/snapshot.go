@@ -133,6 +133,11 @@ func (s *Service) publish() {
 		old.start != snap.start || old.then != snap.then {
 		defer s.env.StateChanged() // after the plan is there too
 	}
+	s.publishProcess()
+}
+
+// publishProcess makes the present process and its line of the stop plan readable.
+func (s *Service) publishProcess() {
 	if s.proc == nil {
 		s.plan.Store(nil)
 		s.process.Store(nil)
