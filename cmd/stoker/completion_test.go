@@ -139,7 +139,7 @@ func TestShellsComplete(t *testing.T) {
 // needs skips a test where a program is not here.
 func needs(t *testing.T, program string) {
 	t.Helper()
-	if ok, err := wanted(t, program); err != nil {
+	if ok, err := installed(t, program); err != nil {
 		t.Fatal(err)
 	} else if !ok {
 		t.Skip(program, " is not here")

@@ -28,7 +28,7 @@ import (
 	"github.com/stoker-init/stoker/internal/program"
 )
 
-var update = flag.Bool("update", false, "write the golden files and scripts anew")
+var update = flag.Bool("update", false, "rewrite the golden files and scripts")
 
 // TestMain builds the program itself: the init starts /proc/self/exe again as
 // the supervisor, and a test binary would not do for that.
@@ -86,9 +86,9 @@ func TestScripts(t *testing.T) {
 			case "mounts":
 				return mounts(t)
 			case "java":
-				return wanted(t, "java")
+				return installed(t, "java")
 			case "javac":
-				return wanted(t, "javac")
+				return installed(t, "javac")
 			}
 			return false, fmt.Errorf("there is no condition %q", cond)
 		},
@@ -106,9 +106,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// wanted says whether a program is there. Where everything is to be tested its
+// installed says whether a program is installed. With STOKER_CI=1 its
 // absence is a failure.
-func wanted(t *testing.T, program string) (bool, error) {
+func installed(t *testing.T, program string) (bool, error) {
 	_, err := exec.LookPath(program)
 	if err != nil && os.Getenv("STOKER_CI") == "1" {
 		return false, err
@@ -322,7 +322,7 @@ func TestExitCode(t *testing.T) {
 		{"no room", &api.StatusError{Status: 507, Code: api.CodeNoRoom}, exit.CannotWrite},
 		{"file exists", &api.StatusError{Status: 409, Code: api.CodeFileExists}, exit.CannotWrite},
 		{"another upgrade", &api.StatusError{Status: 409, Code: "upgrading"}, exit.Failed},
-		{"nobody answers", fmt.Errorf("outer: %w", api.ErrNoSocket), exit.Unavailable},
+		{"no stoker answers", fmt.Errorf("outer: %w", api.ErrNoSocket), exit.Unavailable},
 		{"program missing", &program.StartError{Path: "/x", Err: syscall.ENOENT}, 127},
 		{"program not executable", &program.StartError{Path: "/x", Err: syscall.EACCES}, 126},
 	} {

@@ -5,7 +5,9 @@ package cmdline
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -30,9 +32,6 @@ type Placeholder struct {
 // New completes an app: every command gets --help. With no command it prints the help.
 func New(app *cli.App) *Program {
 	p := &Program{App: app}
-	app.HideHelp, app.HideVersion = true, true // ours are others
-	app.DisableSliceFlagSeparator = true       // paths and values have commas
-	app.OnUsageError, app.ExitErrHandler = flagError, func(*cli.Context, error) {}
 	help := &cli.BoolFlag{Name: helpWord, Aliases: []string{"h"}, Usage: "explain the command"}
 	app.Flags = append(app.Flags, help, &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"})
 	app.Action = func(c *cli.Context) error {
@@ -49,7 +48,6 @@ func New(app *cli.App) *Program {
 // addHelp adds --help to commands and their subcommands.
 func addHelp(commands []*cli.Command, help cli.Flag) {
 	for _, c := range commands {
-		c.OnUsageError, c.HideHelp = flagError, true
 		c.Flags = append(c.Flags, help)
 		addHelp(c.Subcommands, help)
 	}
@@ -64,11 +62,62 @@ func (p *Program) Run(ctx context.Context, args []string) error {
 	case i.Help:
 		return p.printHelp(i)
 	}
-	return p.App.RunContext(ctx, i.Args)
+	return i.run(ctx)
+}
+
+// run parses the flags of the command and calls its action. App.Run would do the same, and
+// link text/template for a help that is not used: with it the linker keeps every exported
+// method of every type, a tenth of the binary.
+func (i *Invocation) run(ctx context.Context) error {
+	app, cmd := i.program.App, i.command()
+	cmd.HelpName = i.Name()
+	action := cmd.Action
+	if len(i.path) == 1 {
+		action = app.Action
+	}
+	set := flag.NewFlagSet(cmd.Name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	for _, f := range cmd.Flags {
+		if err := f.Apply(set); err != nil {
+			return err
+		}
+	}
+	c := cli.NewContext(app, set, &cli.Context{Context: ctx})
+	c.Command = cmd
+	if err := set.Parse(slices.Concat(i.wholeLists(), []string{"--"}, i.rest)); err != nil {
+		return flagError(c, err)
+	}
+	for _, f := range cmd.Flags {
+		if a, ok := f.(cli.ActionableFlag); ok && c.IsSet(f.Names()[0]) {
+			if err := a.RunAction(c); err != nil {
+				return err
+			}
+		}
+	}
+	return action(c)
+}
+
+// wholeLists joins the values of each list flag. The library would split them at their commas,
+// but not its own form of a list.
+func (i *Invocation) wholeLists() []string {
+	lists := map[string][]string{}
+	var out []string
+	for _, text := range i.flags {
+		name, value, _ := strings.Cut(text, "=")
+		if _, list := FlagOf(i.command(), strings.TrimLeft(name, "-")).(*cli.StringSliceFlag); list {
+			lists[name] = append(lists[name], value)
+		} else {
+			out = append(out, text)
+		}
+	}
+	for name, values := range lists {
+		out = append(out, name+"="+cli.NewStringSlice(values...).Serialize())
+	}
+	return out
 }
 
 // flagError rewords the library's error about the value of a flag.
-func flagError(c *cli.Context, err error, _ bool) error {
+func flagError(c *cli.Context, err error) error {
 	text := strings.NewReplacer("invalid value", "cannot use", " for flag -", " for --").Replace(err.Error())
 	for _, f := range c.Command.Flags {
 		kind := ""
