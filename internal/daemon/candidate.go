@@ -99,7 +99,8 @@ func (u *upgrades) runningPath() (string, error) {
 	}
 	path, err := procfs.Exe(u.m.InitPid())
 	if err != nil {
-		return "", &api.BinaryError{Err: fmt.Errorf("cannot find out where the running binary is: %w", err), Hint: "name the new one: stoker upgrade PATH"}
+		return "", &api.BinaryError{Err: fmt.Errorf("cannot find out where the running binary is: %w", err),
+			Hint: "name the new one: stoker upgrade PATH"}
 	}
 	return strings.TrimSuffix(path, " (deleted)"), nil
 }
@@ -228,7 +229,8 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 		err = fmt.Errorf("asked for its version it said %.200q", out)
 	}
 	if err != nil {
-		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err), Hint: "is it stoker, of this architecture? `PATH version -o json` must answer"}
+		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err),
+			Hint: "is it stoker, of this architecture? `PATH version -o json` must answer"}
 	}
 	c.program.Version, c.program.Protocol = logWord(said.Version), max(said.Protocol, 1) // the first ones did not say
 	return nil

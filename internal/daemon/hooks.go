@@ -49,7 +49,8 @@ func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
 	h.setPlan(d.inForce())
 	machine, past := hooks.NewManagerHost(m, rec)
-	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.registry.Load, Env: service.EnvironMap(os.Environ()),
+	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.registry.Load,
+		Env:    service.EnvironMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: d.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
 		OnDone:   h.journal.hooks, OnPluginFailure: d.plugins.set.OnHookFailure,
@@ -65,7 +66,11 @@ func (h *hookRunner) setPlan(plan *plan) {
 	if left := teardownHooks(h.configured, h.config, plan); len(left) > 0 {
 		h.teardown = left
 	}
-	h.teardown = slices.DeleteFunc(h.teardown, func(b hooks.ResolvedHook) bool { _, back := plan.config.Services[b.Services[0]]; return back })
+	h.teardown = slices.DeleteFunc(h.teardown, func(b hooks.ResolvedHook) bool {
+		_,
+			back := plan.config.Services[b.Services[0]]
+		return back
+	})
 	h.configured, h.config = plan.hooks, plan.config
 	for _, p := range plan.hookNotes {
 		if text := p.Error(); !h.logged[text] {
@@ -86,7 +91,10 @@ func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (
 		of := func(b hooks.ResolvedHook) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
 		for _, b := range own {
 			ends := slices.Contains([]lifecycle.Event{lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped}, b.Event)
-			again := slices.ContainsFunc(next.hooks, func(n hooks.ResolvedHook) bool { return n.Event == b.Event && n.Name == b.Name && of(n) })
+			again := slices.ContainsFunc(next.hooks, func(n hooks.ResolvedHook) bool {
+				return n.Event == b.Event &&
+					n.Name == b.Name && of(n)
+			})
 			if ends && !again && of(b) {
 				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
 				out = append(out, b)

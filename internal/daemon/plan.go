@@ -40,12 +40,14 @@ type plan struct {
 
 // newPlan makes the services of a configuration. It keeps what the plan
 // before it has found out.
-func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *plan, plugins *plugin.Set, runner *hookRunner) (*plan, error) {
+func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *plan, plugins *plugin.Set,
+	runner *hookRunner) (*plan, error) {
 	s := &plan{config: loaded.Config, origins: loaded.Origins, hashes: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
 	if before != nil {
 		s.jvms, s.cgroups, s.labels = before.jvms, before.cgroups, before.labels
 	} else {
-		s.jvms, s.cgroups, s.labels = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/"), new(atomic.Pointer[map[string]string])
+		s.jvms, s.cgroups, s.labels = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/"),
+			new(atomic.Pointer[map[string]string])
 		s.jvms.Labels, s.jvms.Plugins = func() map[string]string { return *s.labels.Load() }, plugins
 	}
 	if len(opts.Command) > 0 {
@@ -67,7 +69,8 @@ func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loa
 
 // supervisorSet is what the supervisor runs.
 func (s *plan) supervisorSet() supervisor.ServiceSet {
-	return supervisor.ServiceSet{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout, OnFatal: s.config.OnFatal}
+	return supervisor.ServiceSet{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout,
+		OnFatal: s.config.OnFatal}
 }
 
 // addCommand makes the service of `run -- CMD`.
@@ -94,7 +97,8 @@ func (s *plan) addService(m *proc.Manager, log hclog.Logger, name string, cfg co
 	if base.User != nil {
 		s.users = append(s.users, base.User)
 	}
-	base.Deps = service.Deps{Origins: s.origins, HookOutput: s.runner.output, Allow: launch.AllowedByPlugins(s.plugins), Observe: launch.Observe}
+	base.Deps = service.Deps{Origins: s.origins, HookOutput: s.runner.output, Allow: launch.AllowedByPlugins(s.plugins),
+		Observe: launch.Observe}
 	if cfg.Kind != config.KindProcess {
 		base.Public = append(jvm.OptionVariables(), s.config.JVM.User.Env...)
 	}

@@ -44,7 +44,8 @@ const renewTime = time.Minute
 
 // SwitchPlugin switches a plugin or sets its parameters, and restarts the JVMs whose
 // options change by that. It runs to its end even if the client disconnects.
-func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult, err error) {
+func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult,
+	err error) {
 	if m.set == nil {
 		return done, errNoPlugins()
 	}
@@ -132,7 +133,8 @@ func (m *pluginManager) finishRestarts(ctx context.Context) {
 		if owed.Plugin != "" {
 			by += ", plugin " + owed.Plugin
 		}
-		made := m.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later, onlyRunning: owed.Plugin == "", onlyLive: true})
+		made := m.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later,
+			onlyRunning: owed.Plugin == "", onlyLive: true})
 		m.daemon.log.Info("a change of the plugins was made up for", "by", by, "restarted", made.restarted, "left", made.deferred)
 		for _, note := range made.notes {
 			m.daemon.log.Warn("the plugins' JVM options are not applied", "problem", note)

@@ -119,7 +119,8 @@ type result struct {
 }
 
 // runSupervisor runs the services until the container ends.
-func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal, program Program) result {
+func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal,
+	program Program) result {
 	opts, err := program.Parse(program.Args)
 	if err != nil {
 		return result{code: program.Report(err)}
@@ -142,7 +143,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.hooks.start(m, rec, d)
 	d.sup = supervisor.New(m, rec, d.inForce().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
-		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After, Stops: d.journal.stopping,
+		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After,
+		Stops:    d.journal.stopping,
 		Listener: d.hooks})
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())

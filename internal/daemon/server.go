@@ -107,7 +107,8 @@ func (a *apiServer) open() {
 	}
 	a.lastError = ""
 	a.serve(l, path)
-	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(a.path), a.listener.(*net.UnixListener)); err != nil { // another one is opened then
+	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(a.path),
+		a.listener.(*net.UnixListener)); err != nil { // another one is opened then
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
 			"error", err)
 	}

@@ -59,7 +59,8 @@ func New(m *proc.Manager, tree *cgroup.Tree, name string, cfg config.Service) (*
 }
 
 func (l *Launcher) parse(s supervisor.Surroundings) (err error) {
-	l.base = proc.Spec{Dir: s.Dir, Attributes: execshim.Attributes{Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj, NoNewPrivileges: s.NoNewPrivileges}}
+	l.base = proc.Spec{Dir: s.Dir, Attributes: execshim.Attributes{Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj,
+		NoNewPrivileges: s.NoNewPrivileges}}
 	if s.User != "" {
 		if l.User, err = asuser.Lookup(s.User); err != nil {
 			return err

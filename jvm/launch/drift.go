@@ -29,8 +29,8 @@ const bySources = "a change of the sources of its JVM options"
 // unwatched is what it means when files cannot be watched.
 const unwatched = "the sources of JVM options are not watched; a restart reads them"
 
-// Drift watches the sources of the JVMs that run: it is the jvmWorld of its
-// sourceWatch.
+// Drift watches the sources of the running JVMs. Its rollout restarts those whose options
+// have changed.
 type Drift struct {
 	sup       *supervisor.Supervisor
 	launchers func() map[string]*Launcher // of the configuration in force
@@ -111,7 +111,8 @@ func (r *Drift) watchSet() watchSet {
 		}
 		for _, n := range sources.layers() {
 			for _, u := range n.cfg.URLs {
-				if ok, _ := u.When.Matches(env.Vars, l.shared.Labels(), sources.policy.ProfileName()); ok && u.Every != nil && *u.Every > 0 {
+				if ok, _ := u.When.Matches(env.Vars, l.shared.Labels(), sources.policy.ProfileName()); ok && u.Every != nil &&
+					*u.Every > 0 {
 					out.Polled = append(out.Polled, polled{sourceOf(u), *u.Every, env.Vars, l.shared.Labels(), name, l.shared.fetch})
 				}
 			}
@@ -203,9 +204,10 @@ func (r *Drift) JVMs() []JVM {
 		return nil
 	}
 	var out []JVM
-	for name := range r.launchers() {
+	for name, l := range r.launchers() {
 		if s, ok := r.sup.Service(name); ok {
-			out = append(out, JVM{name, s.State, s.Pid, s.Sources})
+			restart := l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, s.Pid))
+			out = append(out, JVM{name, s.State, s.Pid, s.Sources, restart})
 		}
 	}
 	slices.SortFunc(out, func(a, b JVM) int { return strings.Compare(a.Name, b.Name) })
@@ -290,11 +292,6 @@ func (r *Drift) start(ctx context.Context, name string) error {
 		return nil
 	}
 	return r.sup.Command(ctx, name, supervisor.EvStart, bySources)
-}
-
-func (r *Drift) restarts(name string, pid int) bool {
-	l := r.launchers()[name]
-	return l != nil && l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, pid))
 }
 
 // Pending is what a restart of the process pid of a service would change; nil: nothing.

@@ -61,7 +61,10 @@ func NewLauncher(base *service.Launcher, options jvm.Config, shared *Shared, log
 // Prepare finds the JVM and builds its command line.
 func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 	return l.Begin(func(r *service.Start) (*supervisor.Launch, error) {
-		return withoutBrokenPlugins(l.shared.Plugins, r.Mask, func(without []string) (*supervisor.Launch, error) { return l.prepare(ctx, r, without) })
+		return withoutBrokenPlugins(l.shared.Plugins, r.Mask, func(without []string) (*supervisor.Launch,
+			error) {
+			return l.prepare(ctx, r, without)
+		})
 	})
 }
 

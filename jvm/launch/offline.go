@@ -21,7 +21,8 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	for _, layer := range []jvm.LayerConfig{cfg.Default, cfg.User, cfg.Enforced} {
 		for _, file := range layer.Files {
 			if _, err := os.Stat(file.File); err != nil {
-				missing = append(missing, jvm.Problem{Code: jvm.BadValue, Message: fmt.Sprintf("cannot read the option file %q: %v", file.File, errors.Unwrap(err))})
+				missing = append(missing, jvm.Problem{Code: jvm.BadValue, Message: fmt.Sprintf("cannot read the option file %q: %v",
+					file.File, errors.Unwrap(err))})
 			}
 		}
 	}

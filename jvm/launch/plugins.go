@@ -95,7 +95,8 @@ func (l *Launcher) whenReady(look func(context.Context, supervisor.Process) erro
 // withoutBrokenPlugins prepares something of the JVM options, and where those cannot be used, does
 // it again without the plugins that are not required: those that the error names, else
 // all. If it was them, they have failed with its words.
-func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
+func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch,
+	error)) (*supervisor.Launch, error) {
 	out, first := prepare(nil)
 	var without []string
 	err := first
@@ -158,5 +159,6 @@ func (l *Launcher) onEarlyExit(d supervisor.EarlyExit) (why string) {
 	carried := l.shared.Plugins.StartedWith(l.Name)
 	named := suspects(string(d.Output), carried)
 	text := cmp.Or(hotspot.FatalMessage(d.Output), d.Exit.String())
-	return l.shared.Plugins.DisableSuspects(l.Name, plugin.Exit{Named: named, Explained: outOfMemory(string(d.Output)), Reason: redact.Line(text), WasReady: d.Ready})
+	return l.shared.Plugins.DisableSuspects(l.Name, plugin.Exit{Named: named, Explained: outOfMemory(string(d.Output)),
+		Reason: redact.Line(text), WasReady: d.Ready})
 }

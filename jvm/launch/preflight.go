@@ -84,7 +84,8 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	}
 	checked := *p.report // others may read that already
 	checked.flags = flags
-	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings), func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
+	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings),
+		func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
 	for _, d := range differences(checked.Result.Options, flags, nil) {
 		checked.Result.Warnings = append(checked.Result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
 		p.warnings = append(p.warnings, "JVM options: "+d)
@@ -138,9 +139,10 @@ func optionsMeant(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 		func(o jvm.Option) bool { return r.Option != "" && flagName(o.Args[0]) == flagName(r.Option) },
 		func(o jvm.Option) bool {
 			name := flagName(o.Args[0])
-			return strings.HasPrefix(name, "--") && slices.Contains(mentioned, lastWord(o)) || slices.ContainsFunc(mentioned, func(word string) bool {
-				return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word)
-			})
+			return strings.HasPrefix(name, "--") && slices.Contains(mentioned, lastWord(o)) || slices.ContainsFunc(mentioned,
+				func(word string) bool {
+					return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word)
+				})
 		},
 		func(o jvm.Option) bool { return aboutTopic(r.Message, flagName(o.Args[0])) },
 	} {
@@ -334,8 +336,10 @@ func watchOutput() func(line []byte) *supervisor.HealthIssue {
 		case !ok:
 			return nil
 		case a.Kind == hotspot.CodeCacheFull:
-			return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseCodeCache, Unhealthy: true, Text: "the JVM compiles nothing any more: " + a.Line}
+			return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseCodeCache, Unhealthy: true,
+				Text: "the JVM compiles nothing any more: " + a.Line}
 		}
-		return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseJVMStarved, Unhealthy: a.Kind == hotspot.DirectMemory, Text: "the JVM lives on without enough memory: " + a.Line}
+		return &supervisor.HealthIssue{Kind: a.Kind, Cause: incident.CauseJVMStarved, Unhealthy: a.Kind == hotspot.DirectMemory,
+			Text: "the JVM lives on without enough memory: " + a.Line}
 	}
 }

@@ -75,7 +75,8 @@ func (f *Report) explainSources(b *strings.Builder, now time.Time, width int) {
 // cgroup that the JVM will run in, nil: the container's.
 func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")
-	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory, CPUSource: l.Sources.EffectiveCPUs}
+	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory,
+		CPUSource: l.Sources.EffectiveCPUs}
 	if l.EffectiveMemory != nil {
 		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Times of a sourceWatch.
+// Times of a rollout.
 const (
 	// restartDelay is how long nothing may change before a restart: several changes
 	// are one.
@@ -26,15 +26,16 @@ const (
 	retryMost  = time.Hour
 )
 
-// JVM is a service with a JVM as a sourceWatch sees it.
+// JVM is a service with a JVM as a rollout sees it.
 type JVM struct {
 	Name    string
 	State   supervisor.State
 	Pid     int
 	Sources string // the fingerprint that it was started with
+	restart bool   // changed options are applied by a restart of that process
 }
 
-// services is what a sourceWatch looks at and acts on.
+// services are the JVMs that a rollout compares and restarts.
 type services interface {
 	// JVMs are the services with a JVM.
 	JVMs() []JVM
@@ -46,8 +47,6 @@ type services interface {
 	renew(ctx context.Context, name string, pid int) error
 	// start starts a service that is FATAL.
 	start(ctx context.Context, name string) error
-	// restarts says whether a change is to be applied by a restart of that process.
-	restarts(name string, pid int) bool
 }
 
 // PendingRestart is what a restart of a running JVM would change.
@@ -107,7 +106,8 @@ type attempt struct {
 }
 
 func newRollout(world services, log hclog.Logger) *rollout {
-	return &rollout{services: world, log: log, found: map[string]*PendingRestart{}, attempts: map[string]*attempt{}, fatal: map[string]string{}}
+	return &rollout{services: world, log: log, found: map[string]*PendingRestart{}, attempts: map[string]*attempt{},
+		fatal: map[string]string{}}
 }
 
 // pending is what is known of the process pid of a service; nil: it has what the
@@ -197,7 +197,7 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 			switch {
 			case p != nil && p.digest == "":
 				within(laterLook)
-			case p == nil || p.Problem != "" || !w.services.restarts(j.Name, j.Pid):
+			case p == nil || p.Problem != "" || !j.restart:
 			case wait > 0:
 				within(wait)
 			case failed != "": // it may come up after all
@@ -343,7 +343,7 @@ func (w *rollout) apply(ctx context.Context) {
 	}
 	for _, j := range jvms {
 		p := w.pending(j.Name, j.Pid)
-		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !w.services.restarts(j.Name, j.Pid) {
+		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !j.restart {
 			continue
 		}
 		next := &attempt{at: time.Now(), pid: j.Pid, wait: retryFirst}

@@ -15,7 +15,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// fakeJVMs is a jvmWorld with one service whose sources are a text: what a process
+// fakeJVMs is one service as services whose sources are a text: what a process
 // was started with is the text of then.
 type fakeJVMs struct {
 	mu      sync.Mutex // guards what follows
@@ -35,7 +35,7 @@ type fakeJVMs struct {
 func (f *fakeJVMs) JVMs() []JVM {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return []JVM{{"app", f.state, f.pid, f.started}}
+	return []JVM{{"app", f.state, f.pid, f.started, f.restart}}
 }
 
 func (f *fakeJVMs) Digest(context.Context, string) (string, error) {
@@ -83,8 +83,6 @@ func (f *fakeJVMs) start(context.Context, string) error {
 	return nil
 }
 
-func (f *fakeJVMs) restarts(string, int) bool { f.mu.Lock(); defer f.mu.Unlock(); return f.restart }
-
 // done are the restarts so far.
 func (f *fakeJVMs) done() []string {
 	synctest.Wait()
@@ -102,7 +100,7 @@ func (f *fakeJVMs) rendered() int {
 
 func (f *fakeJVMs) change(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
-// watching runs a sourceWatch over f in a bubble.
+// watching runs a rollout over f in a bubble.
 func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func()), shown func() string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

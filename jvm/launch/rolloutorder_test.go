@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// fleet is a jvmWorld of services with the same source; a restart leaves one
+// fleet has services with the same source; a restart leaves one
 // STARTING.
 type fleet struct {
 	mu       sync.Mutex // guards what follows
@@ -51,8 +51,6 @@ func (f *fleet) start(_ context.Context, name string) error {
 	return f.renew(context.Background(), name, 0)
 }
 
-func (f *fleet) restarts(string, int) bool { return true }
-
 // change does something, and waits for what comes of it.
 func (f *fleet) change(do func()) {
 	f.mu.Lock()
@@ -71,7 +69,7 @@ func TestWatchRestartsOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{now: "1"}
 		for k, name := range []string{"a", "b", "c"} {
-			f.services = append(f.services, JVM{name, supervisor.Running, k + 1, "1"})
+			f.services = append(f.services, JVM{name, supervisor.Running, k + 1, "1", true})
 		}
 		w := newRollout(f, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())

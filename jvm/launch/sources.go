@@ -36,7 +36,7 @@ type Shared struct {
 	fetch    *remote.Fetcher
 	checker  hotspot.Checker // what came of checks
 	Attacher *Attacher
-	reports  sync.Map // service -> *jvmFacts, of its latest start
+	reports  sync.Map // service -> *Report of its latest start
 }
 
 // NewShared keeps what configuration services said in a folder; empty: nowhere.
@@ -217,7 +217,8 @@ type layer struct {
 }
 
 func (l *sources) layers() []layer {
-	return []layer{{jvm.Default, "jvm.default", l.cfg.Default}, {jvm.User, "jvm.user", l.cfg.User}, {jvm.Enforced, "jvm.enforced", l.cfg.Enforced}}
+	return []layer{{jvm.Default, "jvm.default", l.cfg.Default}, {jvm.User, "jvm.user", l.cfg.User}, {jvm.Enforced, "jvm.enforced",
+		l.cfg.Enforced}}
 }
 
 // readLayer reads the sources of one layer, the weaker first.
@@ -362,7 +363,8 @@ func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k)
 
 // sourceOf puts a URL into the words of package remote.
 func sourceOf(u jvm.URL) remote.Source {
-	return remote.Source{URL: u.URL, Timeout: u.Timeout, Deadline: u.Deadline, RequireFresh: u.RequireFresh, Headers: u.Headers, CAFile: u.CAFile}
+	return remote.Source{URL: u.URL, Timeout: u.Timeout, Deadline: u.Deadline, RequireFresh: u.RequireFresh, Headers: u.Headers,
+		CAFile: u.CAFile}
 }
 
 // document adds the options of a URL.
@@ -378,12 +380,14 @@ func (l *sources) document(to *[]jvm.Option, n layer, k int, u jvm.URL) error {
 	state, why := sourceRead, ""
 	if doc.Stale != nil {
 		state, why = sourceCopy, doc.Stale.Error()
-		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL, layout.Duration(time.Since(doc.Time)), doc.Stale))
+		l.notes = append(l.notes, fmt.Sprintf("JVM options of %s are from the copy of %s ago: %v", doc.URL,
+			layout.Duration(time.Since(doc.Time)), doc.Stale))
 	}
 	if doc.Damaged != nil {
 		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))
 	}
-	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes, func(n string) bool { return strings.HasPrefix(n, note) }) {
+	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes,
+		func(n string) bool { return strings.HasPrefix(n, note) }) {
 		l.notes = append(l.notes, note+doc.Unkept.Error())
 	}
 	fmt.Fprintf(l.hash, "%q %q %q\n", doc.URL, doc.Text, doc.List)
@@ -409,7 +413,8 @@ func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, ma
 		in.Target.Flags = l.flags(ctx, java.Java)
 	}
 	result, err := jvm.Render(in)
-	facts := &Report{JVM: java, Found: found, Result: result, Sources: append([]SourceState{}, l.states...), limits: l.limits, sourceDigest: l.digest(), cgroup: l.own,
+	facts := &Report{JVM: java, Found: found, Result: result, Sources: append([]SourceState{}, l.states...), limits: l.limits,
+		sourceDigest: l.digest(), cgroup: l.own,
 		plugins: l.pluginNames()}
 	for _, w := range result.Warnings {
 		if jvm.VersionDependent(w.Code) {

@@ -15,7 +15,8 @@ import (
 // killedFromOutside says whether a process was ended by a signal that others send. A JVM
 // that catches one exits by itself, with the code that a shell gives.
 func killedFromOutside(e *incident.Exit) bool {
-	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT), 128 + int(syscall.SIGHUP)}, e.Status())
+	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT),
+		128 + int(syscall.SIGHUP)}, e.Status())
 }
 
 // suspects are the plugins that the words of a JVM which has died speak of. Where they
@@ -90,7 +91,8 @@ func topicsOf(output string) (out []string) {
 		{"-javaagent", []string{"-javaagent:"}}, {"agent library failed to init: instrument", []string{"-javaagent:"}},
 		{"sun.instrument.InstrumentationImpl.loadClassAndCallPremain", []string{"-javaagent:"}},
 		{"-agentpath", []string{"-agent"}}, {"-agentlib", []string{"-agent"}}, {"Could not find agent library", []string{"-agent"}},
-		{"jdk.management.agent/", []string{"-Dcom.sun.management."}}, {"sun.management.AgentConfigurationError", []string{"-Dcom.sun.management."}},
+		{"jdk.management.agent/", []string{"-Dcom.sun.management."}}, {"sun.management.AgentConfigurationError",
+			[]string{"-Dcom.sun.management."}},
 		{"JDWP exit error", []string{"-agentlib:jdwp"}},
 		{outOfMemoryWord + ": Java heap space", []string{"-Xmx", "-XX:MaxHeapSize=", "-XX:MaxRAM"}},
 		{outOfMemoryWord + ": Metaspace", []string{"-XX:MaxMetaspaceSize="}},

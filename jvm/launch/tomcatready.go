@@ -139,7 +139,8 @@ func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
 		out.Port = proof.Port
 	}
 	out.Ready = l.probe(proof, out.Ready, w)
-	out.OnStartupLine, out.Explain, out.WatchLogFile, out.WatchOutput = w.line, w.explain, watchTomcatLogs(s.install.Base), w.watchRunning(out.WatchOutput)
+	out.OnStartupLine, out.Explain, out.WatchLogFile, out.WatchOutput = w.line, w.explain, watchTomcatLogs(s.install.Base),
+		w.watchRunning(out.WatchOutput)
 	return out, nil
 }
 

@@ -67,7 +67,8 @@ func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error
 	file := d.path()
 	if !j.beginDump(d.p.Pid(), file) {
 		_ = d.folder.Close()
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s writes another heap dump", d.service)
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done",
+			"the JVM of %s writes another heap dump", d.service)
 	}
 	var size int64
 	done := make(chan error, 1)
@@ -138,7 +139,8 @@ func (j *Tools) openFolder(d *heapDump) error {
 				"stoker has no folder to keep heap dumps in")
 		}
 		if err := makeDumpFolder(j.folder); err != nil {
-			return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "stoker jvm heapdump "+d.service+" FILE writes to another place",
+			return apiError(http.StatusInsufficientStorage, api.CodeNoRoom,
+				"stoker jvm heapdump "+d.service+" FILE writes to another place",
 				"cannot make the folder for heap dumps: %v", err)
 		}
 		file = filepath.Join(j.folder, d.service+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".hprof")
@@ -158,7 +160,8 @@ func (j *Tools) openFolder(d *heapDump) error {
 	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
 		err = apiError(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
 	case err == nil:
-		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one",
+			"%s exists, and is not overwritten", file)
 	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
@@ -240,7 +243,8 @@ func (d *heapDump) checkRoom(ctx context.Context) error {
 	var fsInfo unix.Statfs_t
 	dir := d.folder.Name()
 	if err := unix.Fstatfs(int(d.folder.Fd()), &fsInfo); err != nil {
-		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write", "cannot write to %s: %v", dir, err)
+		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write",
+			"cannot write to %s: %v", dir, err)
 	}
 	if fsInfo.Type == unix.TMPFS_MAGIC {
 		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a disk or a volume; --force writes it all the same",

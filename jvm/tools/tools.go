@@ -120,12 +120,15 @@ func (j *Tools) process(service, tool string) (supervisor.Process, error) {
 	p, ok := j.services.Process(service)
 	switch {
 	case !ok:
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "%s is %s and has no process", service, snap.State)
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why",
+			"%s is %s and has no process", service, snap.State)
 	case snap.State == supervisor.Stopping && tool != api.ToolThreads:
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "only threads may be asked for now", "%s is STOPPING, and its time is limited", service)
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "only threads may be asked for now",
+			"%s is STOPPING, and its time is limited", service)
 	}
 	if file := j.dumping(p.Pid()); file != "" {
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done", "the JVM of %s is stopped while it writes the heap dump %s", service, file)
+		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done",
+			"the JVM of %s is stopped while it writes the heap dump %s", service, file)
 	}
 	return p, nil
 }
@@ -184,7 +187,8 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 		err = os.ErrProcessDone
 	default:
 	}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) { // the words of one that ends, too
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err,
+		syscall.ESRCH) { // the words of one that ends, too
 		select {
 		case <-p.Exited():
 			err = os.ErrProcessDone
@@ -199,24 +203,30 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 	case errors.Is(err, os.ErrProcessDone):
 		return apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "the process of %s has ended", service)
 	case errors.Is(err, hotspot.ErrNotJVM):
-		return apiError(http.StatusNotFound, "no-jvm", "where its command is a script, let that end with: exec java ...", "the process of %s is no JVM", service)
+		return apiError(http.StatusNotFound, "no-jvm", "where its command is a script, let that end with: exec java ...",
+			"the process of %s is no JVM", service)
 	case errors.Is(err, hotspot.ErrOpenJ9):
-		return apiError(http.StatusNotFound, "no-jvm", "OpenJ9's own jcmd can ask it", "the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
+		return apiError(http.StatusNotFound, "no-jvm", "OpenJ9's own jcmd can ask it",
+			"the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
 	case errors.Is(err, hotspot.ErrStarting), errors.Is(err, hotspot.ErrNotCaught):
-		return apiError(http.StatusConflict, api.CodeNotNow, "ask again in a moment", "the JVM of %s has just begun: the signal by which it is asked would end it", service)
+		return apiError(http.StatusConflict, api.CodeNotNow, "ask again in a moment",
+			"the JVM of %s has just begun: the signal by which it is asked would end it", service)
 	case errors.Is(err, hotspot.ErrNoAttach):
 		return apiError(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",
 			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or let it listen only from its start on, and its socket in /tmp is gone (-Xrs)", service)
 	case errors.Is(err, hotspot.ErrNameTaken):
 		return apiError(http.StatusInternalServerError, "failed", "remove that file: an earlier JVM has left it", "%v", err)
 	case errors.Is(err, hotspot.ErrStopped):
-		return apiError(http.StatusConflict, api.CodeNotNow, "kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)
+		return apiError(http.StatusConflict, api.CodeNotNow, "kill -CONT lets it go on, if no debugger holds it",
+			"the process of %s is stopped, and cannot answer", service)
 	case errors.Is(err, fs.ErrPermission):
-		return apiError(http.StatusForbidden, "forbidden", "let stoker run as root, or the service and stoker as one user", "the JVM of %s is another user's, whom stoker may not act for: %v", service, err)
+		return apiError(http.StatusForbidden, "forbidden", "let stoker run as root, or the service and stoker as one user",
+			"the JVM of %s is another user's, whom stoker may not act for: %v", service, err)
 	case errors.As(err, &status):
 		return apiError(http.StatusInternalServerError, "failed", "", "the JVM of %s refuses: %s", service, status.Text)
 	case errors.Is(err, hotspot.ErrNotListening), ctx.Err() != nil:
-		return apiError(http.StatusGatewayTimeout, api.CodeTimeout, "it may hang, or be short of CPU; --timeout gives it more time", "the JVM of %s did not answer within %v", service, t.Timeout)
+		return apiError(http.StatusGatewayTimeout, api.CodeTimeout, "it may hang, or be short of CPU; --timeout gives it more time",
+			"the JVM of %s did not answer within %v", service, t.Timeout)
 	}
 	return apiError(http.StatusInternalServerError, "failed", "", "%v", err)
 }
