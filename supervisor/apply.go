@@ -122,7 +122,7 @@ func (s *Supervisor) remove(name string) {
 }
 
 // continueReload begins what a reload had in mind when the supervisor before us died:
-// the configuration in the bag is the new one already.
+// the configuration in the fd store is the new one already.
 func (s *Service) continueReload() {
 	if _, gone := s.launcher.(noLauncher); gone {
 		s.request(request{event: EvStop, by: "the configuration", removed: true, reply: make(chan error, 1)})

@@ -76,7 +76,7 @@ func (s *Service) publishOccurrences() {
 	for _, m := range s.saved.Unpublished {
 		c.Tell(m)
 	}
-	s.unsaved = s.unsaved || len(s.saved.Unpublished) > 0 // the bag says that they may not have been told
+	s.unsaved = s.unsaved || len(s.saved.Unpublished) > 0 // the fd store says that they may not have been told
 	s.saved.Unpublished = nil
 }
 
@@ -235,7 +235,7 @@ func (s *Service) resumeStart(p Process) {
 }
 
 // republish tells again of what an earlier supervisor may not have told any more, and
-// of a process that came into the bag when our state did not.
+// of a process that came into the fd store when our state did not.
 func (s *Service) republish() {
 	s.publishOccurrences()
 	if s.proc != nil && s.saved.State == Starting && s.occur(lifecycle.Started, "") {

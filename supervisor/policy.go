@@ -21,7 +21,7 @@ func (b BackoffConfig) wait(n int, random float64) time.Duration {
 // startTimes counts starts within a time. Times are CLOCK_BOOTTIME, ns.
 type startTimes []int64
 
-// maxHistory bounds what the bag must hold; a limit above it is none.
+// maxHistory bounds what the fd store must hold; a limit above it is none.
 const maxHistory = 1000
 
 // add notes a start and forgets those that are too old.

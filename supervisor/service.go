@@ -137,7 +137,7 @@ type Service struct {
 	waiting      string
 	poll         time.Duration // between looks at a group that is ending
 	stopWaiters  []chan error  // who waits for STOPPED
-	unsaved      bool          // the bag has moments that were told since
+	unsaved      bool          // the fd store has moments that were told since
 	isNew        bool          // nothing was resumed
 	tracedSince  time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
 	reconfigured bool          // it was leaving, and is configured again

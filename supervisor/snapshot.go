@@ -151,7 +151,7 @@ func (s *Service) wall(boot int64) time.Time {
 }
 
 // resume takes up the state of an earlier supervisor. p is its latest process;
-// nil: there is none, or what the bag said of it was an intent that came to
+// nil: there is none, or what the fd store said of it was an intent that came to
 // nothing.
 func (s *Service) resume(state []byte, p Process) error {
 	if err := json.Unmarshal(state, &s.saved); err != nil {
@@ -176,7 +176,7 @@ func (s *Service) resume(state []byte, p Process) error {
 		}
 	}
 	if s.proc != nil && s.saved.UpSince == 0 {
-		// Either the pid came into the bag and our state did not, or its end is dealt
+		// Either the pid came into the fd store and our state did not, or its end is dealt
 		// with and only its group is still of interest.
 		if _, ended := p.Exit(); !ended || s.saved.State != Stopping {
 			s.saved.UpSince = s.env.Now()
@@ -193,7 +193,7 @@ func (s *Service) continueState() {
 	case Starting:
 		s.continueStart()
 	case Running:
-		if s.proc == nil { // its end is dealt with, but not in the bag: as if it ended now
+		if s.proc == nil { // its end is dealt with, but not in the fd store: as if it ended now
 			s.saved.UpSince, s.saved.Exit = 0, nil
 			s.setReason("ended while no supervisor worked; how is unknown")
 			s.recordFailure("", 0)

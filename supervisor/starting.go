@@ -25,7 +25,7 @@ func (s *Service) enterStarting() {
 }
 
 // attempt makes a start, or makes it again where nothing came of it: number, state in
-// the bag, then the work. What the service requires comes first, then the hooks.
+// the fd store, then the work. What the service requires comes first, then the hooks.
 func (s *Service) attempt() {
 	k := &s.saved
 	k.Gen++

@@ -29,12 +29,14 @@ func SetDefaults(v any) { setDefaults(reflect.ValueOf(v).Elem()) }
 
 func setDefaults(v reflect.Value) {
 	for _, f := range fieldsOf(v.Type()) {
+		if section := f.typ.Kind() == reflect.Struct; f.noDefaults || !section && !f.def.IsValid() {
+			continue
+		}
 		at := fieldAt(v, f.index)
 		switch {
-		case f.noDefaults:
 		case at.Kind() == reflect.Struct:
 			setDefaults(at)
-		case !f.def.IsValid() || !at.IsZero():
+		case !at.IsZero():
 		case at.Kind() == reflect.Pointer: // a new value, since a shared one would tie sections together
 			at.Set(reflect.New(at.Type().Elem()))
 			at.Elem().Set(f.def)
@@ -68,11 +70,17 @@ func (c Checker) checkTags(v reflect.Value, path string, own func(form, path str
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {
+			below := hasSections(f.typ)
+			if f.check == "" && !below {
+				continue
+			}
 			at, value := Join(path, f.name), fieldAt(v, f.index)
 			if f.check != "" {
 				c.form(f.check, at, value, own)
 			}
-			c.checkTags(value, at, own)
+			if below {
+				c.checkTags(value, at, own)
+			}
 		}
 	case reflect.Map:
 		for _, key := range sortedKeys(v) {
@@ -83,6 +91,14 @@ func (c Checker) checkTags(v reflect.Value, path string, own func(form, path str
 			c.checkTags(v.Index(i), Index(path, i), own)
 		}
 	}
+}
+
+// hasSections reports whether a value of type t is a section, or has some.
+func hasSections(t reflect.Type) bool {
+	if t.Kind() == reflect.Map || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	return t.Kind() == reflect.Struct
 }
 
 // form checks one value. An absent number is 0.
