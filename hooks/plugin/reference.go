@@ -118,7 +118,8 @@ func checkText(text string, params map[string]Param, use usage) error {
 		case !known:
 			return fmt.Errorf("there is no parameter %q%s", name, among(slices.Sorted(maps.Keys(params))))
 		case param.Secret && use == inArgument:
-			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", name, strings.ToUpper(name))
+			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", name,
+				strings.ToUpper(name))
 		}
 	}
 	return nil
