@@ -60,7 +60,7 @@ func TestApply(t *testing.T) {
 }
 
 // A reload that a kill cut short is finished by the next supervisor: what is in the
-// bag and not configured any more goes.
+// fd store and not configured any more goes.
 func TestLeftOver(t *testing.T) {
 	init, m, rec := connect(t, map[string]any{"service/gone": savedState{State: Backoff, Gen: 2, Deadline: initproto.BootNow() + int64(time.Hour)}}, 0)
 	s := New(m, rec, ServiceSet{StopTimeout: time.Second}, options())

@@ -35,7 +35,7 @@ type fakeWorld struct {
 	steps    int
 	procs    []*fakeProcess
 	tries    []time.Duration // when a start was tried
-	bag      []byte
+	stored   []byte
 	notes    []*incident.Failure
 	dumps    []uint64 // starts whose thread dump was handed on
 	given    []string // thread dumps that were not in the output, after their starts
@@ -110,7 +110,7 @@ func (w *fakeWorld) SaveState(name string, state []byte) {
 		<-*gate
 	}
 	w.mu.Lock()
-	w.bag = state
+	w.stored = state
 	w.mu.Unlock()
 	w.step()
 }

@@ -136,7 +136,7 @@ func (st *stage) lives(d time.Duration) {
 		select {
 		case <-st.s.life.Done():
 			synctest.Wait()
-			if st.w.bag == nil {
+			if st.w.stored == nil {
 				st.begin()
 				continue
 			}

@@ -13,7 +13,7 @@ import (
 )
 
 // fakeListener is a Listener that outlives the supervisors, as what a real one
-// keeps in the bag does.
+// keeps in the fd store does.
 type fakeListener struct {
 	w     *fakeWorld
 	wants map[lifecycle.Event]bool

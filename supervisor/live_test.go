@@ -322,7 +322,7 @@ func TestChanged(t *testing.T) {
 		if st.w.count() != 2 || st.snap().Restarts != 0 {
 			t.Errorf("%d processes, %d restarts", st.w.count(), st.snap().Restarts)
 		}
-		st.made = "c" // what the next supervisor finds in the bag
+		st.made = "c" // what the next supervisor finds in the fd store
 		st.crash()
 		st.s.requests <- request{event: EvReconfigured, by: "test", reply: make(chan error, 1), def: &Definition{Config: cfg, Launcher: st.l, ConfigHash: "c"}}
 		synctest.Wait()

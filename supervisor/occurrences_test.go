@@ -309,7 +309,7 @@ func TestResumeOfAnOlderState(t *testing.T) {
 		<-st.s.life.Done()
 		synctest.Wait()
 		c.told, c.errands = nil, map[string]*errand{}
-		st.w.bag, _ = json.Marshal(savedState{State: Running, Gen: 1, UpSince: st.w.Now(), InARow: 1})
+		st.w.stored, _ = json.Marshal(savedState{State: Running, Gen: 1, UpSince: st.w.Now(), InARow: 1})
 		st.takeOver()
 		st.want(Running)
 		c.wantLife(t, "")

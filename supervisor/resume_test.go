@@ -289,12 +289,12 @@ func TestStrayIsEnded(t *testing.T) {
 		st.cancel()
 		<-st.s.life.Done()
 		var k savedState
-		if err := json.Unmarshal(st.w.bag, &k); err != nil {
+		if err := json.Unmarshal(st.w.stored, &k); err != nil {
 			t.Fatal(err)
 		}
-		k.Gen++ // the bag knows of a later start only
+		k.Gen++ // the fd store knows of a later start only
 		k.State = Stopped
-		st.w.bag, _ = json.Marshal(k)
+		st.w.stored, _ = json.Marshal(k)
 		st.takeOver()
 		if p.wantSignals(t, "KILL 0s"); !p.isDone() {
 			t.Error("not done")
@@ -304,7 +304,7 @@ func TestStrayIsEnded(t *testing.T) {
 		p := st.up()
 		st.cancel()
 		<-st.s.life.Done()
-		st.w.bag, _ = json.Marshal(savedState{State: Backoff, Gen: 1, Deadline: st.w.Now() + 1})
+		st.w.stored, _ = json.Marshal(savedState{State: Backoff, Gen: 1, Deadline: st.w.Now() + 1})
 		st.takeOver()
 		if p.wantSignals(t, "KILL 0s"); !p.isDone() || st.w.count() != 1 {
 			t.Errorf("done %v, %d processes", p.isDone(), st.w.count())

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What the bag may say of a service whose process it does not know.
+// What the fd store may say of a service whose process it does not know.
 func TestResumeWithoutAProcess(t *testing.T) {
 	cases := map[string]struct {
 		kept savedState
@@ -28,7 +28,7 @@ func TestResumeWithoutAProcess(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {
-				st.w.bag, _ = json.Marshal(c.kept)
+				st.w.stored, _ = json.Marshal(c.kept)
 				st.takeOver()
 				st.want(c.want)
 				if snap := st.snap(); c.want != Running && (snap.Pid != 0 || snap.UpSince != nil) {
@@ -47,7 +47,7 @@ func TestResumeWithoutAProcess(t *testing.T) {
 func TestResumeAStartWithoutAProcess(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
-		st.w.bag, _ = json.Marshal(savedState{State: Starting, Gen: 3, Deadline: st.w.Now() + int64(10*time.Second)})
+		st.w.stored, _ = json.Marshal(savedState{State: Starting, Gen: 3, Deadline: st.w.Now() + int64(10*time.Second)})
 		st.takeOver()
 		st.want(Starting)
 		st.sleep(10 * time.Second)
@@ -85,7 +85,7 @@ func TestResumeAStartWithoutALaunch(t *testing.T) {
 		st.ask(EvStart)
 		st.crash()
 		st.want(Starting)
-		if got := st.snap().Waiting; got != "nobody knows how to see that it is ready: cannot find Tomcat" {
+		if got := st.snap().Waiting; got != "cannot check its readiness: cannot find Tomcat" {
 			t.Errorf("waits for %q", got)
 		}
 		st.until(st.cfg.Ready.Within)
@@ -102,7 +102,7 @@ func TestResumeAStopThatWasNotSignaled(t *testing.T) {
 		<-st.s.life.Done()
 		k := st.s.saved
 		k.State, k.Then, k.Deadline, k.StopRequestedBy = Stopping, Stopped, st.w.Now()+int64(6*time.Second), "test"
-		st.w.bag, _ = json.Marshal(k)
+		st.w.stored, _ = json.Marshal(k)
 		st.takeOver()
 		st.want(Stopped)
 		p.wantSignals(t, "TERM 0s")
@@ -112,14 +112,14 @@ func TestResumeAStopThatWasNotSignaled(t *testing.T) {
 	})
 }
 
-// A pid that came into the bag when our state did not.
+// A pid that came into the fd store when our state did not.
 func TestResumeAStartWhoseProcessWasJustMade(t *testing.T) {
 	for _, dead := range []bool{false, true} {
 		play(t, func(st *stage) {
 			p := st.up()
 			st.cancel()
 			<-st.s.life.Done()
-			st.w.bag, _ = json.Marshal(savedState{State: Starting, Gen: 1, Deadline: st.w.Now() + int64(time.Minute)})
+			st.w.stored, _ = json.Marshal(savedState{State: Starting, Gen: 1, Deadline: st.w.Now() + int64(time.Minute)})
 			if dead {
 				p.exits(3)
 			}

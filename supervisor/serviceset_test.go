@@ -22,14 +22,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeInit is the init's end of the wire, with a bag that an earlier supervisor
+// fakeInit is the init's end of the wire, with an fd store that an earlier supervisor
 // has left.
 type fakeInit struct {
 	conn  *initproto.Conn
 	acked chan uint64
 }
 
-// connect makes a Manager of an init whose bag holds blobs and that was asked to
+// connect makes a Manager of an init whose fd store holds blobs and that was asked to
 // stop so many times.
 func connect(t *testing.T, blobs map[string]any, stop int) (*fakeInit, *proc.Manager, *proc.Recovered) {
 	t.Helper()

@@ -97,7 +97,7 @@ func (st *stage) crash() {
 func (st *stage) takeOver() {
 	st.w.dies.Store(false)
 	st.w.mu.Lock()
-	state, procs := st.w.bag, slices.Clone(st.w.procs)
+	state, procs := st.w.stored, slices.Clone(st.w.procs)
 	st.w.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	st.s, st.cancel = st.make(), cancel

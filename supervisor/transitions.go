@@ -13,7 +13,7 @@ type rule struct {
 }
 
 // nothing is the rule of an event that has no meaning in a state: it is of a
-// start that is over, or there is no process that it could be about.
+// start handles a requested start.
 func nothing() rule { return rule{func(*Service, event) {}, ""} }
 
 // ruleOf is the state machine.
@@ -49,6 +49,10 @@ func atRest(st State, ev Event) rule {
 	return nothing()
 }
 
+// afterExit is what follows the end of a process that was not requested.
+const afterExit = "BACKOFF; FATAL past the limit; EXITED by policy; STARTING if the next start is another variant; " +
+	"STOPPING first if it left processes behind"
+
 func inStarting(ev Event) rule {
 	switch ev {
 	case EvStart:
@@ -80,7 +84,7 @@ func inStarting(ev Event) rule {
 	case EvHealthIssue:
 		return rule{(*Service).healthIssueAtStart, "STOPPING, then BACKOFF if it makes the service unhealthy"}
 	case EvExited:
-		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STARTING if the next start is another variant; STOPPING first if it left processes behind"}
+		return rule{(*Service).exited, afterExit}
 	case EvDeadline:
 		return rule{(*Service).startTimedOut, "STOPPING, then BACKOFF"}
 	}
@@ -110,7 +114,7 @@ func inRunning(ev Event) rule {
 	case EvConfirmed:
 		return rule{(*Service).confirmed, "RUNNING"}
 	case EvExited:
-		return rule{(*Service).exited, "BACKOFF; FATAL past the limit; EXITED by policy; STARTING if the next start is another variant; STOPPING first if it left processes behind"}
+		return rule{(*Service).exited, afterExit}
 	case EvDeadline:
 		return rule{(*Service).stable, "RUNNING: stable, counters 0"}
 	}

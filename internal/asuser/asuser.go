@@ -69,7 +69,7 @@ func Try(pid int, f func() error) error {
 	return id.Do(f)
 }
 
-// Do calls f on a thread that has these rights and no others of ours, and gives its
+// Do calls f on a thread that has these rights and no others, and returns its
 // error. Without them f is not called. f must start no process, and leave its
 // goroutine only by returning. A process that is not root can only act as itself.
 func (id Identity) Do(f func() error) error {
@@ -130,7 +130,7 @@ func current() (id Identity, err error) {
 	if id.Groups, err = unix.Getgroups(); err == nil {
 		id.Capabilities, err = effective()
 	}
-	id.UID, _ = unix.SetfsuidRetUid(-1) // no such user: it only tells
+	id.UID, _ = unix.SetfsuidRetUid(-1) // no such user: this only reads
 	id.GID, _ = unix.SetfsgidRetGid(-1)
 	return id, err
 }
@@ -142,8 +142,8 @@ func (id Identity) restore() error {
 	return errors.Join(setEffective(id.Capabilities), unix.Setgroups(id.Groups), setIDs(id.UID, id.GID), setEffective(id.Capabilities))
 }
 
-// setIDs sets user and group for files. These calls tell no error: asked again they
-// tell what counts.
+// setIDs sets user and group for files. These calls return no error, only the former value:
+// called again they show what is in force.
 func setIDs(uid, gid int) error {
 	_, _ = unix.SetfsgidRetGid(gid)
 	_, _ = unix.SetfsuidRetUid(uid)

@@ -18,7 +18,7 @@ type User struct {
 	Groups []uint32
 	Home   string // empty when there is no passwd entry
 	// Grouped says that Groups were asked for. Those of the user's entry are left
-	// out where we are not root and could not set them.
+	// out where stoker is not root and could not set them.
 	Grouped bool
 }
 
@@ -115,10 +115,10 @@ func Current() *User {
 	return &User{Name: fmt.Sprintf("%d:%d", uid, gid), UID: uint32(uid), GID: uint32(gid)}
 }
 
-// AdaptEnv makes an environment of ours that of the user, as a login would: HOME, USER
-// and LOGNAME are its own. Without a passwd entry HOME is / and the other two are
-// absent, as with Docker. What belongs to our own user alone is left out. A nil user
-// is our own.
+// AdaptEnv turns stoker's environment into that of the user, as a login would: HOME, USER
+// and LOGNAME are the user's. Without a passwd entry HOME is / and the other two are
+// absent, as with Docker. What belongs to stoker's own user alone is left out. A nil user is
+// stoker's own.
 func (u *User) AdaptEnv(env map[string]string) {
 	if u == nil {
 		return

@@ -45,7 +45,7 @@ type Attributes struct {
 	// Cgroups are directories of cgroup file systems that the process joins. If it cannot
 	// join all of them it joins none, and Wait returns a note.
 	Cgroups []string `json:"cgroups,omitempty"`
-	// Foreground makes the group of the process the foreground group of our terminal.
+	// Foreground makes the group of the process the foreground group of stoker's terminal.
 	Foreground bool `json:"foreground,omitempty"`
 }
 
@@ -181,7 +181,7 @@ func Run() int {
 	}
 	if failed == nil {
 		// syscall.Exec also gives back the soft limit of open files that the Go
-		// runtime raised, unless we have set it.
+		// runtime raised, unless the orders set it.
 		failed = failure("execute", syscall.Exec(o.Path, o.Argv, environ))
 	}
 	_ = reports.Encode(failed) // the exit code says it too

@@ -2,6 +2,7 @@ package execshim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,24 +18,22 @@ type Rlimit struct {
 	Hard     uint64 `json:"hard"`
 }
 
-// rlimits are the names of setrlimit(2), and prlimit(1), with their numbers.
-func rlimits() map[string]int {
-	return map[string]int{
-		"as": unix.RLIMIT_AS, "core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA,
-		"fsize": unix.RLIMIT_FSIZE, "locks": unix.RLIMIT_LOCKS, "memlock": unix.RLIMIT_MEMLOCK,
-		"msgqueue": unix.RLIMIT_MSGQUEUE, "nice": unix.RLIMIT_NICE, "nofile": unix.RLIMIT_NOFILE,
-		"nproc": unix.RLIMIT_NPROC, "rss": unix.RLIMIT_RSS, "rtprio": unix.RLIMIT_RTPRIO, "rttime": unix.RLIMIT_RTTIME,
-		"sigpending": unix.RLIMIT_SIGPENDING, "stack": unix.RLIMIT_STACK,
-	}
+// rlimits are the numbers of the limits by their names in setrlimit(2) and prlimit(1).
+var rlimits = map[string]int{
+	"as": unix.RLIMIT_AS, "core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA,
+	"fsize": unix.RLIMIT_FSIZE, "locks": unix.RLIMIT_LOCKS, "memlock": unix.RLIMIT_MEMLOCK,
+	"msgqueue": unix.RLIMIT_MSGQUEUE, "nice": unix.RLIMIT_NICE, "nofile": unix.RLIMIT_NOFILE,
+	"nproc": unix.RLIMIT_NPROC, "rss": unix.RLIMIT_RSS, "rtprio": unix.RLIMIT_RTPRIO, "rttime": unix.RLIMIT_RTTIME,
+	"sigpending": unix.RLIMIT_SIGPENDING, "stack": unix.RLIMIT_STACK,
 }
 
 // ParseRlimit reads a limit: the name as in prlimit(1) or setrlimit(2) ("nofile",
 // "RLIMIT_NOFILE"), the value "1024", "1024:4096" (soft and hard) or "unlimited".
 func ParseRlimit(name, value string) (Rlimit, error) {
 	l := Rlimit{Name: strings.TrimPrefix(strings.ToLower(name), "rlimit_")}
-	number, ok := rlimits()[l.Name]
+	number, ok := rlimits[l.Name]
 	if !ok {
-		return l, fmt.Errorf("there is no limit %.40q; the limits are %s", name, names(rlimits()))
+		return l, fmt.Errorf("there is no limit %.40q; the limits are %s", name, strings.Join(slices.Sorted(maps.Keys(rlimits)), ", "))
 	}
 	l.Resource = number
 	soft, hard, two := strings.Cut(value, ":")
@@ -130,14 +129,4 @@ func ParseIONice(text string) (int, error) {
 		return ioRealtime<<ioClassShift | n, nil
 	}
 	return 0, fmt.Errorf("%.40q is not an I/O priority: write idle, best-effort, best-effort:0 to :7, or realtime:0 to :7", text)
-}
-
-// names lists the keys of a table, for a message.
-func names[V any](table map[string]V) string {
-	var out []string
-	for name := range table {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return strings.Join(out, ", ")
 }

@@ -56,7 +56,7 @@ func (o *Orders) join(note func(string)) {
 			continue
 		}
 		for _, entered := range o.Cgroups[:k] {
-			_ = enterCgroup(filepath.Dir(entered)) // where its limits come from is where we were
+			_ = enterCgroup(filepath.Dir(entered)) // the parent, from which it came
 		}
 		note(fmt.Sprintf("no cgroup of its own: cannot enter %s: %v", dir, untrusted.Cause(err)))
 		return

@@ -5,8 +5,7 @@
 //     size, PutProcess the record of a process. An item is replaced as a whole, except
 //     that an item put again without descriptors keeps those it has.
 //   - Delete forgets an item.
-//   - Items are what the previous supervisor kept. Take and TakeJSON hand an item out
-//     once; what a newer supervisor kept under an unknown name stays in the store.
+//   - Items are what the previous supervisor kept. Take and TakeJSON hand an item out once.
 //
-// The init's side is in internal/pid1.
+// The init's side is internal/initstore.
 package fdstore

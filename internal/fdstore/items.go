@@ -15,8 +15,7 @@ import (
 // MaxValue bounds a value that PutJSON keeps, in bytes.
 const MaxValue = 64 << 20
 
-// Items are what the previous supervisor kept. An item without a blob has an empty
-// one, and one without files an empty list.
+// Items are what the previous supervisor kept.
 type Items struct {
 	Blobs map[string][]byte
 	Files map[string][]int // descriptors, close-on-exec
@@ -26,9 +25,7 @@ type Items struct {
 func NewItems() Items { return Items{Blobs: map[string][]byte{}, Files: map[string][]int{}} }
 
 // Add notes an item.
-func (it Items) Add(name string, blob []byte, fds []int) {
-	it.Blobs[name], it.Files[name] = blob, fds
-}
+func (it Items) Add(name string, blob []byte, fds []int) { it.Blobs[name], it.Files[name] = blob, fds }
 
 // Has reports whether there is an item of that name.
 func (it Items) Has(name string) bool {
@@ -53,8 +50,7 @@ func (it Items) Take(name string) (blob []byte, fds []int, ok bool) {
 	return blob, fds, true
 }
 
-// TakeJSON hands out a value that PutJSON kept without descriptors. found is false if
-// there is no such item; value may be changed in part if there is an error.
+// TakeJSON hands out a value that PutJSON kept. found is false if there is no such item.
 func (it Items) TakeJSON(name string, value any) (found bool, err error) {
 	blob, fds, found := it.Take(name)
 	if !found {

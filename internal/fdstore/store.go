@@ -44,8 +44,8 @@ type Process struct {
 	Pipes  []int // which of the item's descriptors are log pipes: the init empties them while no supervisor reads
 }
 
-// Put keeps a blob and descriptors, which stay the caller's. An item that does not
-// fit is not sent: an item that the init refuses would be lost without notice.
+// Put keeps a blob and descriptors, which stay the caller's. An item that does not fit is not
+// sent: the init would refuse it without notice.
 func (s *Store) Put(name string, blob []byte, fds ...int) error {
 	return s.put(&initproto.Msg{Name: name, Body: blob, Fds: fds})
 }

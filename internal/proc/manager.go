@@ -126,7 +126,7 @@ func (m *Manager) receive() {
 	}
 }
 
-// Pings keep the init's watchdog quiet; see keeper in internal/pid1.
+// Pings keep the init's watchdog quiet; see watchdogLimits in internal/pid1.
 const (
 	pingIdle     = 30 * time.Second
 	pingStopping = 250 * time.Millisecond

@@ -229,7 +229,7 @@ var memberScripts = map[string]play{
 		return 0
 	}},
 	// It becomes another program at once, by name and by output, and we die before
-	// its number is in the bag.
+	// its number is in the fd store.
 	"at-cloned-renamed": {opts: func(o *Options, dir string) {
 		o.at = func(at string) {
 			if _, err := os.Stat(dir + "/died"); at == "cloned" && err != nil {

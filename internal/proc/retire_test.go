@@ -55,7 +55,7 @@ func playRetire(s *stage) int {
 		die()
 	}
 	for name := range s.rec.Blobs {
-		s.say("left in the bag: %s", name)
+		s.say("left in the fd store: %s", name)
 	}
 	s.say("found: %q", s.m.Logs.Names())
 	p := s.process("long.1")

@@ -67,7 +67,8 @@ var terminalScripts = map[string]play{
 			}
 			return 0
 		}
-		c := s.startTerminal(Spec{ID: "shell.1", Argv: []string{"/bin/bash", "--norc", "--noprofile", "--noediting", "-i"}, Stdio: Stdio{Mode: Pty, Rows: 30, Columns: 100}})
+		c := s.startTerminal(Spec{ID: "shell.1", Argv: []string{"/bin/bash", "--norc", "--noprofile", "--noediting", "-i"},
+			Stdio: Stdio{Mode: Pty, Rows: 30, Columns: 100}})
 		c.enter("test -t 0 && test -t 1 && test -t 2 && echo ter''minal", "terminal")
 		c.enter("stty size", "30 100")
 		if err := c.p.Resize(40, 120); err != nil {
@@ -78,7 +79,8 @@ var terminalScripts = map[string]play{
 		c.enter(`sh -c 'echo sleep""s; exec sleep 1000'`, "sleeps")
 		c.press("\x03", "^C")
 		c.enter("echo status=$?", "status=130")
-		c.enter(`exec sh -c 'trap "echo >$DIR/hangup; exit 3" HUP; echo rea""dy; while read -r l; do eval "$l"; done; while :; do sleep 0.1; done'`, "ready")
+		c.enter(`exec sh -c 'trap "echo >$DIR/hangup; exit 3" HUP; echo rea""dy; `+
+			`while read -r l; do eval "$l"; done; while :; do sleep 0.1; done'`, "ready")
 		s.m.Adopted()
 		die()
 		return 0
@@ -86,7 +88,8 @@ var terminalScripts = map[string]play{
 	// A user may open its terminal by name, and what was written last can be read after the end.
 	"terminal-user": {play: func(s *stage) int {
 		u := &asuser.User{Name: "12345", UID: 12345, GID: 12345}
-		c := s.startTerminal(Spec{ID: "user.1", User: u, Argv: []string{"/bin/sh", "-c", "echo opened >/dev/stdout; stty size; exit 4"}, Stdio: Stdio{Mode: Pty}})
+		c := s.startTerminal(Spec{ID: "user.1", User: u, Stdio: Stdio{Mode: Pty},
+			Argv: []string{"/bin/sh", "-c", "echo opened >/dev/stdout; stty size; exit 4"}})
 		<-c.p.Exited()
 		c.expect("opened\r\n24 80\r\n")
 		s.say("status %d", status(c.p))

@@ -99,7 +99,7 @@ func interpreterFault(path, line string) Fault {
 	case err == nil && (info.IsDir() || info.Mode().Perm()&0o111 == 0):
 		return Fault{fmt.Sprintf("its interpreter %s is not a program", words[0]), "name another one in the #! line"}
 	}
-	return Fault{} // where it cannot be seen, whoever executes it may see more
+	return Fault{} // it cannot be seen from here; the kernel decides
 }
 
 // programFault looks for why the kernel did not execute a file.

@@ -93,8 +93,8 @@ func (c *Command) LookPath() (string, error) {
 	return "", &found
 }
 
-// executable tells a missing or plainly unusable file apart before a process is
-// made for it. What it lets through execve still judges.
+// executable finds missing and plainly unusable files before a process is made. The kernel
+// judges the rest.
 func (c *Command) executable(path string) error {
 	info, err := os.Stat(c.at(path))
 	switch {
