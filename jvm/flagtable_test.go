@@ -48,7 +48,7 @@ func TestFlagTable(t *testing.T) {
 	lists := flagLists(t)
 	lines := map[string][]string{}
 	all := map[string]bool{}
-	for _, b := range buildsListed() {
+	for _, b := range buildsListed {
 		for name := range lists[b.version] {
 			all[name] = true
 		}
@@ -56,7 +56,7 @@ func TestFlagTable(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		var typ flagType
 		kinds := ""
-		for _, b := range buildsListed() {
+		for _, b := range buildsListed {
 			f, ok := lists[b.version][name]
 			if !ok {
 				kinds += "-"

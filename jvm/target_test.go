@@ -166,7 +166,7 @@ func TestChangesAreConsistent(t *testing.T) {
 				t.Errorf("%s is there twice", name)
 			}
 			seen[name] = true
-			for i, b := range buildsListed() {
+			for i, b := range buildsListed {
 				if ch.gone > 0 && ch.gone <= b.major && flags[name].kinds[i] != absent {
 					t.Errorf("%s is gone by %d, but %s has it", name, ch.gone, b.version)
 				}

@@ -227,7 +227,7 @@ func (s *Service) continueStart() {
 	case s.proc != nil:
 		s.attach()
 	case s.saved.Phase == PhaseWaiting:
-		s.unblockStart(event{})
+		s.unblockStart()
 	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
 	case s.occurred(lifecycle.Started): // there was a process, whose end is unknown
@@ -250,7 +250,7 @@ func (s *Service) continueStop() {
 	s.attach()
 	switch {
 	case s.saved.Phase == PhaseWaiting:
-		s.unblockStop(event{})
+		s.unblockStop()
 	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
 	case s.saved.Phase > PhaseHooks && s.saved.Phase != PhaseCommand:
