@@ -102,7 +102,8 @@ func unknownFolders(dir string) []Problem {
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: ignored + "it is not the folder of an event", Hint: suggestion(name, known)})
+			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: ignored + "it is not the folder of an event",
+				Hint: suggestion(name, known)})
 		}
 	}
 	return problems

@@ -13,15 +13,18 @@ import (
 
 func TestDiscover(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"1-a", "2-c", "09-d", "10-b", "50-e.sh", "100-z", "0100-y", "50-e.sh~", "60-x.dpkg-old", ".60-x", "60x", "x-60", "60-", "12345-a", "60-a b", "..data",
-		"20-x.bak", "20-x.rpmsave", "20-x.rpmnew", "20-x.ucf-old", "20-x.swp", "20-x.disabled", "20-x.sh.orig", "20-x.1", "20-.sh", "20-x.", "21-x.py"} {
+	for _, name := range []string{"1-a", "2-c", "09-d", "10-b", "50-e.sh", "100-z", "0100-y", "50-e.sh~", "60-x.dpkg-old", ".60-x", "60x",
+		"x-60", "60-", "12345-a", "60-a b", "..data",
+		"20-x.bak", "20-x.rpmsave", "20-x.rpmnew", "20-x.ucf-old", "20-x.swp", "20-x.disabled", "20-x.sh.orig", "20-x.1", "20-.sh", "20-x.",
+		"21-x.py"} {
 		script(t, filepath.Join(dir, "ready.d", name), "#!/bin/sh\n", 0o755)
 	}
 	script(t, filepath.Join(dir, "pre-start.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "redy.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "pre_stop.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "README"), "", 0o644)
-	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"}, {Name: "other", Command: []string{"x"}}}, lifecycle.Exit: []Hook{{File: "10-x"}}})
+	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"},
+		{Name: "other", Command: []string{"x"}}}, lifecycle.Exit: []Hook{{File: "10-x"}}})
 	lists := &hooks
 	source := func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
 	bound, problems := Discover(dir, lists, source)
@@ -37,7 +40,8 @@ func TestDiscover(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 	}
-	same(t, "hooks", got, []string{"pre-start/10-a 30s", "ready/1-a 30s", "ready/2-c 30s", "ready/09-d 30s", "ready/b 1s", "ready/21-x.py 30s", "ready/50-e.sh 30s", "ready/0100-y 30s", "ready/100-z 30s"})
+	same(t, "hooks", got, []string{"pre-start/10-a 30s", "ready/1-a 30s", "ready/2-c 30s", "ready/09-d 30s", "ready/b 1s",
+		"ready/21-x.py 30s", "ready/50-e.sh 30s", "ready/0100-y 30s", "ready/100-z 30s"})
 	if listed != 18 {
 		t.Errorf("%d files are listed as ignored", listed)
 	}
@@ -48,10 +52,13 @@ func TestDiscover(t *testing.T) {
 	for path, want := range map[string]string{
 		"redy.d": `did you mean "ready.d"?`, "pre_stop.d": `did you mean "pre-stop.d"?`, "README": "not the folder of an event",
 		"ready.d/50-e.sh~": "backup file", "ready.d/60-x.dpkg-old": "a name with a dot must end with .sh,", "ready.d/20-x.bak": "with a dot",
-		"ready.d/20-x.rpmsave": "with a dot", "ready.d/20-x.rpmnew": "with a dot", "ready.d/20-x.ucf-old": "with a dot", "ready.d/20-x.swp": "with a dot",
-		"ready.d/20-x.disabled": "with a dot", "ready.d/20-x.sh.orig": "with a dot", "ready.d/20-x.1": "with a dot", "ready.d/20-.sh": "with a dot", "ready.d/20-x.": "with a dot", "ready.d/.60-x": "begins with a dot", "ready.d/60x": "no - with a name",
-		"ready.d/x-60": "one to four digits", "ready.d/60-": "no - with a name", "ready.d/12345-a": "one to four digits", "ready.d/60-a b": "other characters",
-		"ready#1": "true there is no hook file " + filepath.Join(dir, "ready.d/11-b"), "exit#0": "true there is no hook file",
+		"ready.d/20-x.rpmsave": "with a dot", "ready.d/20-x.rpmnew": "with a dot", "ready.d/20-x.ucf-old": "with a dot",
+		"ready.d/20-x.swp":      "with a dot",
+		"ready.d/20-x.disabled": "with a dot", "ready.d/20-x.sh.orig": "with a dot", "ready.d/20-x.1": "with a dot",
+		"ready.d/20-.sh": "with a dot", "ready.d/20-x.": "with a dot", "ready.d/.60-x": "begins with a dot", "ready.d/60x": "no - with a name",
+		"ready.d/x-60": "one to four digits", "ready.d/60-": "no - with a name", "ready.d/12345-a": "one to four digits",
+		"ready.d/60-a b": "other characters",
+		"ready#1":        "true there is no hook file " + filepath.Join(dir, "ready.d/11-b"), "exit#0": "true there is no hook file",
 	} {
 		if !strings.Contains(told[path], want) || strings.HasPrefix(told[path], "true") != strings.Contains(path, "#") {
 			t.Errorf("%s: %q, want %q", path, told[path], want)
@@ -87,12 +94,14 @@ func FuzzFileNames(f *testing.F) {
 }
 
 func TestPolicyForms(t *testing.T) {
-	for text, want := range map[string]Policy{"": {}, "ignore": {}, "fail": {Fail: true}, "retry 3": {Retries: 3}, "retry 3, fail": {3, true}, "retry 3,fail": {3, true}, "retry 3, ignore": {Retries: 3}} {
+	for text, want := range map[string]Policy{"": {}, "ignore": {}, "fail": {Fail: true}, "retry 3": {Retries: 3},
+		"retry 3, fail": {3, true}, "retry 3,fail": {3, true}, "retry 3, ignore": {Retries: 3}} {
 		if got, err := ParsePolicy(text); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"retry", "retry x", "retry 0", "retry -1", "retry 101", "fail, retry 3", "ignore, fail", "retry 3, x", "Fail", "retry3"} {
+	for _, text := range []string{"retry", "retry x", "retry 0", "retry -1", "retry 101", "fail, retry 3", "ignore, fail", "retry 3, x",
+		"Fail", "retry3"} {
 		if got, err := ParsePolicy(text); err == nil || got != (Policy{}) {
 			t.Errorf("%q: %+v", text, got)
 		}

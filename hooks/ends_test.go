@@ -25,7 +25,8 @@ func TestEndsOfService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "any", "1s"), bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
+				l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "any", "1s"),
+					bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
 					bound(lifecycle.Exited, "wanted", "1s", atEnd(EndExpected)))
 				o := of(lifecycle.Exited, 1)
 				o.Expected = c.expected
@@ -40,7 +41,8 @@ func TestEndsOfService(t *testing.T) {
 // An end without hooks waits for nothing and reports nothing.
 func TestEndWithoutItsHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)), bound(lifecycle.Stopped, "t", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
+			bound(lifecycle.Stopped, "t", "1s"))
 		yes := true
 		o := of(lifecycle.Exited, 1)
 		o.Expected = &yes
@@ -75,7 +77,8 @@ func TestExpectedVariable(t *testing.T) {
 	yes, no := true, false
 	for want, expected := range map[string]*bool{"true": &yes, "false": &no, "": nil} {
 		b := bound(lifecycle.Exited, "e", "1s")
-		env, _ := (&environment{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b, lifecycle.Occurrence{Event: lifecycle.Exited, Expected: expected})
+		env, _ := (&environment{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b,
+			lifecycle.Occurrence{Event: lifecycle.Exited, Expected: expected})
 		if env["STOKER_EXPECTED"] != want {
 			t.Errorf("STOKER_EXPECTED is %q, want %q", env["STOKER_EXPECTED"], want)
 		}
@@ -94,12 +97,14 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		words := func(words ...string) func(*ResolvedHook) {
 			return func(b *ResolvedHook) { b.Command = append(b.Command, words...) }
 		}
-		l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say", "done\n")),
+		l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say",
+			"done\n")),
 			bound(lifecycle.Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
 			bound(lifecycle.Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
 			bound(lifecycle.Ready, "out-secret", "0s", words("give", "--password=geheim")),
 			bound(lifecycle.Ready, "killed", "0s", killing), bound(lifecycle.Ready, "shell", "0s", words("exit", "137", "complain", "Killed\n")),
-			bound(lifecycle.Unhealthy, "killed", "20ms", killing), bound(lifecycle.Unhealthy, "shell", "20ms", words("exit", "137", "complain", "Killed\n")))
+			bound(lifecycle.Unhealthy, "killed", "20ms", killing), bound(lifecycle.Unhealthy, "shell", "20ms",
+				words("exit", "137", "complain", "Killed\n")))
 		l.opts.Runtime = dir
 		l.opts.OOMKills = func() (uint64, string, bool) { return kills.Load(), "/sys/memory.events", true }
 		l.Tell(of(lifecycle.Ready, 1))
@@ -114,7 +119,8 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		l.Settle(context.Background())
 		same(t, "told", l.told, []string{
 			"ready: both exit code 1: cannot reach db, out exit code 1: only this, secret exit code 1: no: --password=*** https://u:***@h/, " +
-				`out-secret STOKER_OUT: line 1: "--password=***" is not env, jvm-option or annotation, ` + "killed killed by SIGKILL, shell exit code 137: Killed",
+				`out-secret STOKER_OUT: line 1: "--password=***" is not env, jvm-option or annotation, ` +
+				"killed killed by SIGKILL, shell exit code 137: Killed",
 			"unhealthy: killed killed by the kernel's OOM killer: the memory limit was reached (/sys/memory.events: oom_kill 3 -> 4), " +
 				"shell exit code 137: what it waited for was killed by the kernel's OOM killer (/sys/memory.events: oom_kill 4 -> 5): Killed"})
 	})

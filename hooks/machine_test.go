@@ -208,7 +208,8 @@ func playExchange(s *stage) {
 		path := filepath.Join(s.dir, around, "one", "ready.d", "10-hook")
 		program := func(b *ResolvedHook) { b.Command = []string{path, "-c", "echo " + around + " >>$DIR/ran"} }
 		list = append(list, bound(lifecycle.Ready, around+"-file", "", func(b *ResolvedHook) { b.Path = path }),
-			bound(lifecycle.Ready, around+"-command", "", program), bound(lifecycle.Ready, around+"-plugin", "", program, func(b *ResolvedHook) { b.Plugin = "p" }))
+			bound(lifecycle.Ready, around+"-command", "", program), bound(lifecycle.Ready, around+"-plugin", "", program,
+				func(b *ResolvedHook) { b.Plugin = "p" }))
 	}
 	_ = os.Chown(s.dir+"/owned", app, app)
 	r := s.runner(list...)
@@ -258,7 +259,8 @@ func TestFolderIsExchangedMeanwhile(t *testing.T) {
 		t.Errorf("too few exchanges:\n%s", said)
 	}
 	ran, _ := os.ReadFile(dir + "/ran")
-	if !strings.Contains(string(ran), "safe") || strings.Contains(string(ran), "of the application") || strings.Contains(string(ran), "owned") {
+	if !strings.Contains(string(ran), "safe") || strings.Contains(string(ran), "of the application") || strings.Contains(string(ran),
+		"owned") {
 		t.Errorf("root has executed\n%s", ran)
 	}
 }

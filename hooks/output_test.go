@@ -26,8 +26,10 @@ func TestOutput(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		list := []ResolvedHook{gives(lifecycle.Init, "i", "env A=init\nenv B=init\n"), gives(lifecycle.NetworkReady, "n", "jvm-option -Dn=1"),
-			gives(lifecycle.PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel), gives(lifecycle.PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
-			bound(lifecycle.PreStart, "third", "0s"), gives(lifecycle.Ready, "r", "annotation ready=1"), gives(lifecycle.Ready, "refused", "env A=ready")}
+			gives(lifecycle.PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel),
+			gives(lifecycle.PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
+			bound(lifecycle.PreStart, "third", "0s"), gives(lifecycle.Ready, "r", "annotation ready=1"),
+			gives(lifecycle.Ready, "refused", "env A=ready")}
 		h := newFakeHost()
 		l := newLife(t, h, Recovered{}, list...)
 		l.opts.Runtime = dir
@@ -53,14 +55,16 @@ func TestOutput(t *testing.T) {
 		if env := h.env["hook pre-start/third"]; !slices.Contains(env, "A=init") || !slices.Contains(env, "C=second") {
 			t.Errorf("a hook behind them has %q", env)
 		}
-		if got := l.Output("db", os.Geteuid()); !reflect.DeepEqual(got, Output{Env: map[string]string{"A": "init", "B": "init"}, Options: want.Options[:1]}) {
+		if got := l.Output("db", os.Geteuid()); !reflect.DeepEqual(got, Output{Env: map[string]string{"A": "init", "B": "init"},
+			Options: want.Options[:1]}) {
 			t.Errorf("another service has %+v", got)
 		}
 		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(ctx)
 		slices.Sort(annotations)
 		same(t, "annotations", annotations, []string{"ready=1", "x=y"})
-		if troubles := l.Failures("app"); len(troubles) != 1 || !strings.Contains(troubles[0], "hook ready/refused failed at ") || !strings.Contains(troubles[0], "STOKER_OUT: line 1: env is for") {
+		if troubles := l.Failures("app"); len(troubles) != 1 || !strings.Contains(troubles[0],
+			"hook ready/refused failed at ") || !strings.Contains(troubles[0], "STOKER_OUT: line 1: env is for") {
 			t.Errorf("%q", troubles)
 		}
 		// A later supervisor has it all, byte for byte.
@@ -111,7 +115,8 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 	}
 	about := []string{"PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"}
 	same(t, "command", env(Hook{Name: "h"}), about)
-	same(t, "command that wants some", env(Hook{Name: "h", Env: map[string]string{"JAVA_TOOL_OPTIONS": "${JAVA_OPTS} ${JAVA_TOOL_OPTIONS}", "JAVA_OPTS": "-Xmx64m"}}),
+	same(t, "command that wants some", env(Hook{Name: "h", Env: map[string]string{"JAVA_TOOL_OPTIONS": "${JAVA_OPTS} ${JAVA_TOOL_OPTIONS}",
+		"JAVA_OPTS": "-Xmx64m"}}),
 		[]string{"JAVA_OPTS=-Xmx64m", "JAVA_TOOL_OPTIONS=-Xmx64m -Down=1", "PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"})
 	same(t, "path", env(Hook{Name: "h", Env: map[string]string{"PATH": "/opt/bin:${PATH}", "E": "${STOKER_EVENT}"}}),
 		[]string{"E=init", "PATH=/opt/bin:/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"})
@@ -120,7 +125,8 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 	}
 	b := bound(lifecycle.Init, "h", "x")
 	b.Env, b.Source = map[string]string{"A": "${NONE}"}, "stoker.yaml:7"
-	if _, err := s.environ(&b, lifecycle.Occurrence{Event: lifecycle.Init}); err == nil || !strings.Contains(err.Error(), "env.A of the hook (stoker.yaml:7): NONE is not set") {
+	if _, err := s.environ(&b, lifecycle.Occurrence{Event: lifecycle.Init}); err == nil || !strings.Contains(err.Error(),
+		"env.A of the hook (stoker.yaml:7): NONE is not set") {
 		t.Errorf("unset: %v", err)
 	}
 	b.Plugin = "p" // its references were filled in before
@@ -143,12 +149,17 @@ func TestCancelledBeforeStart(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	three := 3
 	b := bound(lifecycle.Exited, "h", "x", plugin("jacoco"))
-	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state", map[string]string{"A": "hook", "STOKER_PORT": "1"}
-	s := &environment{own: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x", "STOKER_PID": "7", "STOKER_CONFIG": "/x"},
-		labels: map[string]string{"app.id": "1"}, contributed: map[string]string{"B": "given"}, socket: "/s", out: "/o", deadline: time.UnixMilli(1234)}
+	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state",
+		map[string]string{"A": "hook", "STOKER_PORT": "1"}
+	s := &environment{own: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x",
+		"STOKER_PID": "7", "STOKER_CONFIG": "/x"},
+		labels: map[string]string{"app.id": "1"}, contributed: map[string]string{"B": "given"}, socket: "/s", out: "/o",
+		deadline: time.UnixMilli(1234)}
 	got := environOf(t, s, &b, lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"})
-	same(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited", "STOKER_EXIT_CODE=3",
-		"STOKER_HOOK=jacoco/h", "STOKER_LABEL_APP_ID=1", "STOKER_OOM=0", "STOKER_OUT=/o", "STOKER_PARAM_AGENT_PORT=6300", "STOKER_PLUGIN_DIR=/plugins/jacoco", "STOKER_PORT=1",
+	same(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited",
+		"STOKER_EXIT_CODE=3",
+		"STOKER_HOOK=jacoco/h", "STOKER_LABEL_APP_ID=1", "STOKER_OOM=0", "STOKER_OUT=/o", "STOKER_PARAM_AGENT_PORT=6300",
+		"STOKER_PLUGIN_DIR=/plugins/jacoco", "STOKER_PORT=1",
 		"STOKER_REASON=a?b", "STOKER_SERVICE=app", "STOKER_SOCKET=/s", "STOKER_STATE_DIR=/state"})
 	b = bound(lifecycle.Exited, "h", "x")
 	got = environOf(t, &environment{}, &b, lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Signal: "KILL", OOM: true})
@@ -166,10 +177,13 @@ func TestOutputOfAnotherUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := func(user string) func(*ResolvedHook) { return func(b *ResolvedHook) { b.RunAs = user } }
 		h := newFakeHost()
-		list := []ResolvedHook{gives(lifecycle.Init, "i", "env A=init\nenv LD_PRELOAD=/evil\n", as("4711"), func(b *ResolvedHook) { b.AllowEnv = []string{"LD_*"} }),
-			gives(lifecycle.PreStart, "app", "env B=app\njvm-option -Dapp=1\nannotation a=b", as("4711")), gives(lifecycle.PreStart, "refused", "env PATH=/evil"),
+		list := []ResolvedHook{gives(lifecycle.Init, "i", "env A=init\nenv LD_PRELOAD=/evil\n", as("4711"),
+			func(b *ResolvedHook) { b.AllowEnv = []string{"LD_*"} }),
+			gives(lifecycle.PreStart, "app", "env B=app\njvm-option -Dapp=1\nannotation a=b", as("4711")),
+			gives(lifecycle.PreStart, "refused", "env PATH=/evil"),
 			gives(lifecycle.PreStart, "root", "env B=root\n", as("0")), gives(lifecycle.PreStart, "noted", "annotation x=y", as("4711")),
-			bound(lifecycle.PreStart, "as-root", "0s"), bound(lifecycle.PreStart, "as-app", "0s", as("4711")), bound(lifecycle.PreStart, "as-other", "0s", as("4712"))}
+			bound(lifecycle.PreStart, "as-root", "0s"), bound(lifecycle.PreStart, "as-app", "0s", as("4711")),
+			bound(lifecycle.PreStart, "as-other", "0s", as("4712"))}
 		l := newLife(t, h, Recovered{}, list...)
 		l.opts.Runtime = dir
 		ctx := context.Background()
@@ -180,7 +194,8 @@ func TestOutputOfAnotherUser(t *testing.T) {
 		}
 		check := func(r *Runner) {
 			t.Helper()
-			for uid, want := range map[int]map[string]string{0: {"B": "root"}, 4712: {"B": "root"}, 4711: {"A": "init", "B": "root", "LD_PRELOAD": "/evil"}} {
+			for uid, want := range map[int]map[string]string{0: {"B": "root"}, 4712: {"B": "root"},
+				4711: {"A": "init", "B": "root", "LD_PRELOAD": "/evil"}} {
 				got := r.Output("app", uid)
 				if !reflect.DeepEqual(got.Env, want) || (len(got.Options) == 1) != (uid == 4711) {
 					t.Errorf("for uid %d: %+v", uid, got)
@@ -201,7 +216,8 @@ func TestOutputOfAnotherUser(t *testing.T) {
 				t.Errorf("%s has LD_PRELOAD: %v", hook, got)
 			}
 		}
-		if got := l.Failures("app"); len(got) != 1 || !strings.Contains(got[0], `refused failed at`) || !strings.Contains(got[0], `STOKER_OUT: line 1: "PATH" is refused`) {
+		if got := l.Failures("app"); len(got) != 1 || !strings.Contains(got[0], `refused failed at`) || !strings.Contains(got[0],
+			`STOKER_OUT: line 1: "PATH" is refused`) {
 			t.Errorf("%q", got)
 		}
 		second := newLife(t, h, recovered(h.items), list...) // of the next supervisor

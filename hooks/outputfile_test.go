@@ -22,7 +22,8 @@ func TestParseOut(t *testing.T) {
 		{"nothing", "", lifecycle.Ready, Output{}, ""},
 		{"all verbs", "env A=b c\njvm-option -Da=b c\nannotation n=v\n", lifecycle.PreStart, Output{Env: map[string]string{"A": "b c"},
 			Options: []OutputOption{{"-Da=b c", "hook pre-start/h"}}, Annotations: map[string]string{"n": "v"}}, ""},
-		{"byte for byte", "env A= $(x) `y` \"'\\\t=\xff\r\nenv B=", lifecycle.Init, Output{Env: map[string]string{"A": " $(x) `y` \"'\\\t=\xff\r", "B": ""}}, ""},
+		{"byte for byte", "env A= $(x) `y` \"'\\\t=\xff\r\nenv B=", lifecycle.Init,
+			Output{Env: map[string]string{"A": " $(x) `y` \"'\\\t=\xff\r", "B": ""}}, ""},
 		{"the later wins", "env A=1\n\nenv A=2", lifecycle.NetworkReady, Output{Env: map[string]string{"A": "2"}}, ""},
 		{"annotations of any event", "annotation a=", lifecycle.Exited, Output{Annotations: map[string]string{"a": ""}}, ""},
 		{"unknown verb", "annotation a=b\nexport A=b\n", lifecycle.Ready, Output{}, `line 2: "export" is not env, jvm-option or annotation`},
@@ -34,7 +35,8 @@ func TestParseOut(t *testing.T) {
 		{"ours", "env STOKER_SOCKET=/x", lifecycle.PreStart, Output{}, `line 1: "STOKER_SOCKET" is refused`},
 		{"steers", "env A=b\nenv BASH_ENV=/x", lifecycle.PreStart, Output{},
 			`line 2: "BASH_ENV" is refused, since it decides what programs load or execute: if that is wanted, set allow_env: [BASH_ENV] for the hook`},
-		{"allowed", "env PATH=/x\nenv LD_PRELOAD=/y\nenv STOKER_X=z", lifecycle.PreStart, Output{Env: map[string]string{"PATH": "/x", "LD_PRELOAD": "/y", "STOKER_X": "z"}}, ""},
+		{"allowed", "env PATH=/x\nenv LD_PRELOAD=/y\nenv STOKER_X=z", lifecycle.PreStart,
+			Output{Env: map[string]string{"PATH": "/x", "LD_PRELOAD": "/y", "STOKER_X": "z"}}, ""},
 		{"NUL", "env A=b\nenv B=\x00\n", lifecycle.PreStart, Output{}, "line 2: it holds a NUL byte"},
 		{"no option", "jvm-option ", lifecycle.PreStart, Output{}, "line 1: jvm-option has no option"},
 		{"a class", "jvm-option Main", lifecycle.PreStart, Output{}, `line 1: "Main" does not begin with -`},
@@ -66,7 +68,8 @@ func FuzzParseOut(f *testing.F) {
 			return
 		}
 		for name, value := range g.Env {
-			if !strings.Contains(string(data), "env "+name+"="+value) || strings.ContainsAny(name, "=\x00\n ") || strings.HasPrefix(name, "STOKER_") || strings.Contains(value, "\n") {
+			if !strings.Contains(string(data), "env "+name+"="+value) || strings.ContainsAny(name, "=\x00\n ") || strings.HasPrefix(name,
+				"STOKER_") || strings.Contains(value, "\n") {
 				t.Errorf("%q=%q of %q", name, value, data)
 			}
 		}
@@ -123,14 +126,18 @@ func TestTheFileOfAHook(t *testing.T) {
 }
 
 func TestVariablesThatNeedAnAllowance(t *testing.T) {
-	for _, name := range []string{"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "BASH_ENV", "BASH_FUNC_ls%%", "ENV", "IFS", "PS4", "SHELLOPTS", "PERL5LIB", "PERL5OPT", "PYTHONPATH",
-		"PYTHONSTARTUP", "NODE_OPTIONS", "RUBYOPT", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_CHECK_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS",
-		"JAVA_OPTS", "JAVA_HOME", "JRE_HOME", "JPDA_OPTS", "JSSE_OPTS", "LOGGING_MANAGER", "CATALINA_OPTS", "CATALINA_BASE", "CLASSPATH", "STOKER_SOCKET"} {
+	for _, name := range []string{"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "BASH_ENV", "BASH_FUNC_ls%%", "ENV", "IFS", "PS4", "SHELLOPTS",
+		"PERL5LIB", "PERL5OPT", "PYTHONPATH",
+		"PYTHONSTARTUP", "NODE_OPTIONS", "RUBYOPT", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_CHECK_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS",
+		"_JAVA_OPTIONS",
+		"JAVA_OPTS", "JAVA_HOME", "JRE_HOME", "JPDA_OPTS", "JSSE_OPTS", "LOGGING_MANAGER", "CATALINA_OPTS", "CATALINA_BASE", "CLASSPATH",
+		"STOKER_SOCKET"} {
 		if maySet(name, nil) || maySet(name, []string{"X*"}) || !maySet(name, []string{"X", name}) || !maySet(name, []string{name[:2] + "*"}) {
 			t.Errorf("%s", name)
 		}
 	}
-	for _, name := range []string{"DB_PASSWORD", "REGION", "NODE_NAME", "NODE_ENV", "GIT_COMMIT", "HOME", "TZ", "LANG", "LOGGING_LEVEL_ROOT", "MY_PATH", "XLD_PRELOAD"} {
+	for _, name := range []string{"DB_PASSWORD", "REGION", "NODE_NAME", "NODE_ENV", "GIT_COMMIT", "HOME", "TZ", "LANG",
+		"LOGGING_LEVEL_ROOT", "MY_PATH", "XLD_PRELOAD"} {
 		if !maySet(name, nil) {
 			t.Errorf("%s needs an allowance", name)
 		}

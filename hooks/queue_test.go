@@ -19,9 +19,11 @@ import (
 func TestAWholeLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLife(t, newFakeHost(), Recovered{},
-			bound(lifecycle.Init, "i", "1s"), bound(lifecycle.NetworkReady, "n", "1s"), bound(lifecycle.PreStart, "a", "1s"), bound(lifecycle.PreStart, "b", "1s"),
+			bound(lifecycle.Init, "i", "1s"), bound(lifecycle.NetworkReady, "n", "1s"), bound(lifecycle.PreStart, "a", "1s"),
+			bound(lifecycle.PreStart, "b", "1s"),
 			bound(lifecycle.Started, "s", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Ready, "other", "1s", services("db")),
-			bound(lifecycle.PreStop, "p", "1s"), bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Stopped, "t", "1s"), bound(lifecycle.Exit, "x", "1s"))
+			bound(lifecycle.PreStop, "p", "1s"), bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Stopped, "t", "1s"),
+			bound(lifecycle.Exit, "x", "1s"))
 		ctx := context.Background()
 		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, {Event: lifecycle.NetworkReady}, of(lifecycle.PreStart, 1)} {
 			if err := l.Await(ctx, o); err != nil {
@@ -40,9 +42,11 @@ func TestAWholeLife(t *testing.T) {
 		if err := l.Await(ctx, lifecycle.Occurrence{Event: lifecycle.Exit}); err != nil {
 			t.Fatal(err)
 		}
-		same(t, "started", l.h.started, []string{"init/i@0s", "network-ready/n@1s", "pre-start/a@2s", "pre-start/b@3s", "started/s@4s", "ready/r@5s",
+		same(t, "started", l.h.started, []string{"init/i@0s", "network-ready/n@1s", "pre-start/a@2s", "pre-start/b@3s", "started/s@4s",
+			"ready/r@5s",
 			"pre-stop/p@9s", "exited/e@10s", "stopped/t@11s", "exit/x@12s"})
-		same(t, "told", l.told, []string{"init: i ok", "network-ready: n ok", "pre-start: a ok, b ok", "started: s ok", "ready: r ok", "pre-stop: p ok", "exited: e ok", "stopped: t ok", "exit: x ok"})
+		same(t, "told", l.told, []string{"init: i ok", "network-ready: n ok", "pre-start: a ok, b ok", "started: s ok", "ready: r ok",
+			"pre-stop: p ok", "exited: e ok", "stopped: t ok", "exit: x ok"})
 		if len(l.h.living) != 0 {
 			t.Errorf("processes are left: %v", l.h.living)
 		}
@@ -51,7 +55,8 @@ func TestAWholeLife(t *testing.T) {
 
 func TestOnceEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "1s exit 1", onFailure("fail")), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "1s exit 1", onFailure("fail")),
+			bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
 		ctx := context.Background()
 		for range 3 {
 			if err := l.Await(ctx, of(lifecycle.PreStart, 1)); err == nil || err.Error() != "hook pre-start/a failed: exit code 1" {
@@ -68,13 +73,15 @@ func TestOnceEach(t *testing.T) {
 		l.Tell(of(lifecycle.Ready, 1)) // of a start that is over
 		l.Settle(ctx)
 		slices.Sort(l.told) // lanes do not wait for each other
-		same(t, "told", l.told, []string{"job-finished: j ok", "job-finished: j ok", "pre-start: a exit code 1", "pre-start: a exit code 1", "ready: r ok", "ready: r ok"})
+		same(t, "told", l.told, []string{"job-finished: j ok", "job-finished: j ok", "pre-start: a exit code 1", "pre-start: a exit code 1",
+			"ready: r ok", "ready: r ok"})
 	})
 }
 
 func TestParallelHooksThatStandTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "a", "3s"), bound(lifecycle.Ready, "b", "3s", parallel), bound(lifecycle.Ready, "c", "1s exit 1", parallel), bound(lifecycle.Ready, "d", "3s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "a", "3s"), bound(lifecycle.Ready, "b", "3s", parallel),
+			bound(lifecycle.Ready, "c", "1s exit 1", parallel), bound(lifecycle.Ready, "d", "3s"))
 		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
 		same(t, "started", []string{l.h.started[0], l.h.started[3]}, []string{"ready/a@0s", "ready/d@6s"})
@@ -93,8 +100,10 @@ func TestTimeouts(t *testing.T) {
 		took          time.Duration
 	}{
 		{"hangs", "1h say waiting", []string{"terminated@2s"}, "did not end within 2s: waiting", 2 * time.Second},
-		{"ignores TERM", "1h ignore-term", []string{"terminated@2s", "killed@7s"}, "did not end within 2s, ignored TERM and was killed", 7 * time.Second},
-		{"does not die", "1h immortal", []string{"terminated@2s", "killed@7s"}, "did not end within 2s, ignored TERM and was killed, and does not die of KILL within 1s", 8 * time.Second},
+		{"ignores TERM", "1h ignore-term", []string{"terminated@2s", "killed@7s"}, "did not end within 2s, ignored TERM and was killed",
+			7 * time.Second},
+		{"does not die", "1h immortal", []string{"terminated@2s", "killed@7s"},
+			"did not end within 2s, ignored TERM and was killed, and does not die of KILL within 1s", 8 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", tc.command, timeout(2*time.Second)))
@@ -205,7 +214,8 @@ func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 
 func TestCancelledStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")), bound(lifecycle.PreStart, "b", "0s"), bound(lifecycle.Stopped, "t", "0s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")),
+			bound(lifecycle.PreStart, "b", "0s"), bound(lifecycle.Stopped, "t", "0s"))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		begun := time.Now()
@@ -232,7 +242,8 @@ func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 			t.Error("nothing is to be waited for")
 		}
 		l.Tell(of(lifecycle.Stopped, 1))
-		if !l.Wants(lifecycle.PreStart, "app") || l.Wants(lifecycle.PreStart, "db") || l.Wants(lifecycle.PreStop, "app") || !l.Wants(lifecycle.Stopped, "app") {
+		if !l.Wants(lifecycle.PreStart, "app") || l.Wants(lifecycle.PreStart, "db") || l.Wants(lifecycle.PreStop,
+			"app") || !l.Wants(lifecycle.Stopped, "app") {
 			t.Error("wrong wants")
 		}
 		begun := time.Now()
@@ -252,7 +263,8 @@ func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStop, "half", "1h"), bound(lifecycle.PreStop, "tenth", "1h", share(0.1)), bound(lifecycle.PreStop, "late", "1h"), bound(lifecycle.PreStop, "never", "0s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStop, "half", "1h"),
+			bound(lifecycle.PreStop, "tenth", "1h", share(0.1)), bound(lifecycle.PreStop, "late", "1h"), bound(lifecycle.PreStop, "never", "0s"))
 		o := of(lifecycle.PreStop, 1)
 		begun := time.Now()
 		o.Budget, o.Until = 8*time.Second, time.Now().Add(6*time.Second)
@@ -264,8 +276,10 @@ func TestBudgets(t *testing.T) {
 		}
 		same(t, "told", l.told, []string{"pre-stop: half did not end within 3.2s, tenth did not end within 640ms, late did not end within 1.728s, never ok"})
 	})
-	l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exit, "a", "", timeout(time.Second), parallel), bound(lifecycle.Exit, "b", "", timeout(500*time.Millisecond), parallel), bound(lifecycle.Exit, "c", "", timeout(200*time.Millisecond)))
-	for budget, want := range map[time.Duration]time.Duration{8 * time.Second: 1200 * time.Millisecond, 2 * time.Second: 500 * time.Millisecond} {
+	l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exit, "a", "", timeout(time.Second), parallel),
+		bound(lifecycle.Exit, "b", "", timeout(500*time.Millisecond), parallel), bound(lifecycle.Exit, "c", "", timeout(200*time.Millisecond)))
+	for budget, want := range map[time.Duration]time.Duration{8 * time.Second: 1200 * time.Millisecond,
+		2 * time.Second: 500 * time.Millisecond} {
 		if got := l.Reserve(budget); got != want {
 			t.Errorf("of %v %v are kept", budget, got)
 		}
@@ -292,7 +306,8 @@ func TestSettleEnds(t *testing.T) {
 
 func TestTooManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.Stopped, "t", "0s"), bound(lifecycle.JobStarted, "j", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.Stopped, "t", "0s"),
+			bound(lifecycle.JobStarted, "j", "1s"))
 		for k := range 500 {
 			l.Tell(of(lifecycle.Unhealthy, uint64(k+1)))
 			l.Tell(lifecycle.Occurrence{Event: lifecycle.JobStarted, Service: strings.Repeat("j", k+1)})
@@ -329,7 +344,8 @@ func TestWorkPerOccurrence(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				work := func(n int) (puts, told, through int) {
 					h := newFakeHost()
-					l := newLife(t, h, Recovered{}, bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
+					l := newLife(t, h, Recovered{}, bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Unhealthy, "u", "1s"),
+						bound(lifecycle.JobFinished, "j", "1s"))
 					for k := range n {
 						l.Tell(occurrence(k))
 					}
@@ -345,7 +361,8 @@ func TestWorkPerOccurrence(t *testing.T) {
 				puts, told, through := work(few)
 				manyPuts, manyTold, manyThrough := work(many)
 				if manyPuts > puts || manyTold > told+told/4 || manyThrough > through+through/4 {
-					t.Errorf("one of %d: %d puts, %d bytes when told, %d bytes to the end; of %d: %d, %d, %d", few, puts, told, through, many, manyPuts, manyTold, manyThrough)
+					t.Errorf("one of %d: %d puts, %d bytes when told, %d bytes to the end; of %d: %d, %d, %d", few, puts, told, through, many, manyPuts,
+						manyTold, manyThrough)
 				}
 			})
 		})
@@ -372,7 +389,8 @@ func TestCountedTime(t *testing.T) {
 // the end of the container has.
 func TestShutdownLimitsConfigChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)), bound(lifecycle.Stopped, "last", "5s"), bound(lifecycle.Exit, "bye", "1s"))
+		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)),
+			bound(lifecycle.Stopped, "last", "5s"), bound(lifecycle.Exit, "bye", "1s"))
 		l.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: 1, At: time.Now()})
 		l.Tell(of(lifecycle.Stopped, 1))
 		began := time.Now()
@@ -382,7 +400,8 @@ func TestShutdownLimitsConfigChanged(t *testing.T) {
 		if took := time.Since(began); took != 5*time.Second {
 			t.Errorf("it settles after %v, want the 5s of the last hook", took)
 		}
-		if err := l.Await(context.Background(), lifecycle.Occurrence{Event: lifecycle.Exit, At: time.Now(), Until: time.Now().Add(2 * time.Second)}); err != nil {
+		if err := l.Await(context.Background(), lifecycle.Occurrence{Event: lifecycle.Exit, At: time.Now(),
+			Until: time.Now().Add(2 * time.Second)}); err != nil {
 			t.Error(err)
 		}
 		same(t, "told", l.told, []string{"config-changed: hangs " + whyLast, "stopped: last ok", "exit: bye ok"})

@@ -12,14 +12,17 @@ import (
 
 func TestBook(t *testing.T) {
 	onlyTest := func(b *ResolvedHook) { b.When.Env = map[string]jvm.StringList{"ENV": {"test"}} }
-	b := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")), bound(lifecycle.Ready, "test", "x", onlyTest),
-		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"), bound(lifecycle.Init, "none", "x", services("db"))}, Facts{Env: map[string]string{"ENV": "prod"}})
+	b := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")),
+		bound(lifecycle.Ready, "test", "x", onlyTest),
+		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"),
+		bound(lifecycle.Init, "none", "x", services("db"))}, Facts{Env: map[string]string{"ENV": "prod"}})
 	for _, tc := range []struct {
 		event   lifecycle.Event
 		service string
 		want    string
 	}{
-		{lifecycle.Ready, "app", "[all jacoco/p]"}, {lifecycle.Ready, "db", "[all db jacoco/p]"}, {lifecycle.Ready, "cache", "[all db jacoco/p]"}, {lifecycle.Exit, "", "[x]"},
+		{lifecycle.Ready, "app", "[all jacoco/p]"}, {lifecycle.Ready, "db", "[all db jacoco/p]"}, {lifecycle.Ready, "cache",
+			"[all db jacoco/p]"}, {lifecycle.Exit, "", "[x]"},
 		{lifecycle.Init, "", "[]"}, {lifecycle.Stopped, "app", "[]"}, {"nonsense", "app", "[]"},
 	} {
 		names := []string{}
@@ -30,7 +33,8 @@ func TestBook(t *testing.T) {
 			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
 		}
 	}
-	twice := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"), bound(lifecycle.Ready, "a", "x", plugin("p"))}, Facts{}).For(lifecycle.Ready, "app")
+	twice := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"),
+		bound(lifecycle.Ready, "a", "x", plugin("p"))}, Facts{}).For(lifecycle.Ready, "app")
 	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
 		t.Errorf("%+v", twice)
 	}
@@ -40,7 +44,8 @@ func TestBook(t *testing.T) {
 }
 
 func TestFromConfig(t *testing.T) {
-	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"}, {Name: "b", URL: "http://h/"}}, lifecycle.Init: []Hook{{Name: "i", Command: []string{"x"}}}})
+	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"},
+		{Name: "b", URL: "http://h/"}}, lifecycle.Init: []Hook{{Name: "i", Command: []string{"x"}}}})
 	lists := &hooks
 	var got []string
 	for _, b := range ResolveConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {

@@ -68,13 +68,20 @@ func TestRequests(t *testing.T) {
 		code int
 	}{
 		{"plain", Hook{URL: server.URL + "/x"}, "POST|/x|||", "", 200},
-		{"escaped in the path", Hook{URL: server.URL + "/x/${PLACE}/${STOKER_SERVICE}", Method: "PUT"}, "PUT|/x/a%2Fb%20%3F%26%3D%23/app|||", "", 200},
+		{"escaped in the path", Hook{URL: server.URL + "/x/${PLACE}/${STOKER_SERVICE}", Method: "PUT"}, "PUT|/x/a%2Fb%20%3F%26%3D%23/app|||",
+			"", 200},
 		{"escaped in the query", Hook{URL: server.URL + "/x?a=${PLACE}&b=1", Method: "DELETE"}, "DELETE|/x?a=a%2Fb+%3F%26%3D%23&b=1|||", "", 200},
-		{"escaped in JSON", Hook{URL: server.URL, Body: `{"id": "${STOKER_LABEL_APP_ID}", "pid": ${STOKER_PID}}`}, `POST|/|application/json||{"id": "a\"b\\c\n", "pid": 42}`, "", 200},
-		{"escaped in a form", Hook{URL: server.URL, Body: "a=${PLACE}&b=1", Headers: map[string]string{"content-type": "application/x-www-form-urlencoded"}}, "POST|/|application/x-www-form-urlencoded||a=a%2Fb+%3F%26%3D%23&b=1", "", 200},
-		{"escaped in XML", Hook{URL: server.URL, Body: "<a>${PLACE}</a>", Headers: map[string]string{"Content-Type": "text/xml"}}, "POST|/|text/xml||<a>a/b ?&amp;=#</a>", "", 200},
-		{"as it is", Hook{URL: server.URL, Body: "${PLACE}", Headers: map[string]string{"Content-Type": "text/plain", "X-A": "${STOKER_EVENT}"}}, "POST|/|text/plain|ready|a/b ?&=#", "", 200},
-		{"a header with a line break", Hook{URL: server.URL, Headers: map[string]string{"X-A": "${TWO}"}}, "", "header X-A: the value of TWO has a line break", 0},
+		{"escaped in JSON", Hook{URL: server.URL, Body: `{"id": "${STOKER_LABEL_APP_ID}", "pid": ${STOKER_PID}}`},
+			`POST|/|application/json||{"id": "a\"b\\c\n", "pid": 42}`, "", 200},
+		{"escaped in a form", Hook{URL: server.URL, Body: "a=${PLACE}&b=1",
+			Headers: map[string]string{"content-type": "application/x-www-form-urlencoded"}},
+			"POST|/|application/x-www-form-urlencoded||a=a%2Fb+%3F%26%3D%23&b=1", "", 200},
+		{"escaped in XML", Hook{URL: server.URL, Body: "<a>${PLACE}</a>", Headers: map[string]string{"Content-Type": "text/xml"}},
+			"POST|/|text/xml||<a>a/b ?&amp;=#</a>", "", 200},
+		{"as it is", Hook{URL: server.URL, Body: "${PLACE}", Headers: map[string]string{"Content-Type": "text/plain",
+			"X-A": "${STOKER_EVENT}"}}, "POST|/|text/plain|ready|a/b ?&=#", "", 200},
+		{"a header with a line break", Hook{URL: server.URL, Headers: map[string]string{"X-A": "${TWO}"}}, "",
+			"header X-A: the value of TWO has a line break", 0},
 		{"a variable without value", Hook{URL: server.URL, Body: "${NOPE}"}, "", "body: no variable and no label gives NOPE a value", 0},
 		{"another place", Hook{URL: server.URL + "/a/${DOTS}/b"}, "", "leads to another place", 0},
 		{"another status", Hook{URL: server.URL + "/accepted", Status: []int{202}}, "", "", 202},
@@ -117,11 +124,13 @@ func TestRequestsToWhatIsNoServer(t *testing.T) {
 			c.Close()
 		}
 	}()
-	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); out.OK || !strings.Contains(out.Why, l.Addr().String()) {
+	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready,
+		Service: "app"}); out.OK || !strings.Contains(out.Why, l.Addr().String()) {
 		t.Errorf("%+v", out)
 	}
 	l.Close()
-	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); out.OK || !strings.Contains(out.Why, "refused") {
+	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready,
+		Service: "app"}); out.OK || !strings.Contains(out.Why, "refused") {
 		t.Errorf("%+v", out)
 	}
 }
@@ -135,7 +144,8 @@ func TestRequestOverASocket(t *testing.T) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })}
 	go func() { _ = server.Serve(l) }() // ends with Close
 	defer server.Close()
-	if out := ask(t, Hook{URL: "unix://" + path + ":/apps/${STOKER_SERVICE}"}, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); !out.OK || out.Output != "/apps/app" {
+	if out := ask(t, Hook{URL: "unix://" + path + ":/apps/${STOKER_SERVICE}"},
+		lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); !out.OK || out.Output != "/apps/app" {
 		t.Errorf("%+v", out)
 	}
 }

@@ -29,8 +29,10 @@ func TestKilledSupervisor(t *testing.T) {
 // dies lives with a supervisor that is killed after a number of writes or a time, and
 // another one after it. It says whether the first was killed before the end.
 func dies(t *testing.T, when string, writes int, after time.Duration) (killed bool) {
-	list := []ResolvedHook{bound(lifecycle.Init, "i", "500ms"), bound(lifecycle.PreStart, "a", "500ms"), bound(lifecycle.PreStart, "b", "700ms", parallel), bound(lifecycle.PreStart, "c", "300ms", parallel),
-		bound(lifecycle.PreStart, "retried", "200ms exit 1", onFailure("retry 1")), bound(lifecycle.Ready, "r", "300ms"), bound(lifecycle.Exited, "e", "300ms"), bound(lifecycle.Stopped, "t", "300ms")}
+	list := []ResolvedHook{bound(lifecycle.Init, "i", "500ms"), bound(lifecycle.PreStart, "a", "500ms"),
+		bound(lifecycle.PreStart, "b", "700ms", parallel), bound(lifecycle.PreStart, "c", "300ms", parallel),
+		bound(lifecycle.PreStart, "retried", "200ms exit 1", onFailure("retry 1")), bound(lifecycle.Ready, "r", "300ms"),
+		bound(lifecycle.Exited, "e", "300ms"), bound(lifecycle.Stopped, "t", "300ms")}
 	story := func(ctx context.Context, l *life) { // as a supervisor tells it, again after a takeover
 		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, of(lifecycle.PreStart, 1)} {
 			if l.Await(ctx, o) != nil {
@@ -67,7 +69,8 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 			name, _, _ := strings.Cut(s, "@")
 			ran = append(ran, name)
 		}
-		want := []string{"init/i", "pre-start/a", "pre-start/b", "pre-start/c", "pre-start/retried", "pre-start/retried", "ready/r", "exited/e", "stopped/t"}
+		want := []string{"init/i", "pre-start/a", "pre-start/b", "pre-start/c", "pre-start/retried", "pre-start/retried", "ready/r",
+			"exited/e", "stopped/t"}
 		if slices.Index(ran, "pre-start/c") < slices.Index(ran, "pre-start/b") {
 			want[2], want[3] = want[3], want[2] // they start together
 		}
@@ -111,7 +114,8 @@ func TestNothingGrows(t *testing.T) {
 		h := newFakeHost()
 		var list []ResolvedHook
 		for k := range 50 {
-			list = append(list, bound(lifecycle.Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x", func(b *ResolvedHook) { b.Parallel = k%2 == 0 }))
+			list = append(list, bound(lifecycle.Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x",
+				func(b *ResolvedHook) { b.Parallel = k%2 == 0 }))
 		}
 		l := newLife(t, h, Recovered{}, list...)
 		size := 0
@@ -149,7 +153,8 @@ func TestSavedStateIsBounded(t *testing.T) {
 	for i := range 300 {
 		o := lifecycle.Occurrence{Event: lifecycle.JobFinished, Service: fmt.Sprint(i), Start: uint64(i)}
 		k.mark(&o)
-		k.noteOutcome(&lifecycle.Occurrence{Event: lifecycle.Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(), Outcome{Why: long, Output: long}.short())
+		k.noteOutcome(&lifecycle.Occurrence{Event: lifecycle.Unhealthy, Start: 1}, fmt.Sprint("hook", i), time.Now(),
+			Outcome{Why: long, Output: long}.short())
 	}
 	body, err := json.Marshal(k)
 	if err != nil || len(k.Marks) != maxMarks || len(k.Last) != maxLast || len(body) > (maxMarks+maxLast)*600 {
@@ -203,12 +208,13 @@ func TestOutputIsSavedOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		registry := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Facts{})
-		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry }, Runtime: dir, Recovered: recovered(map[string][]byte{
-			queuePrefix + "app":  []byte(`{"seq": 2}`),
-			outputItem("app", 2): []byte(`{"seq": 2, "event": "pre-start", "hook": "a", "raw": "anZtLW9wdGlvbiAtRGE9MQo="}`), // jvm-option -Da=1
-			runItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "running": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
-			runPrefix + "broken": []byte("{"),
-		})})
+		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry }, Runtime: dir,
+			Recovered: recovered(map[string][]byte{
+				queuePrefix + "app":  []byte(`{"seq": 2}`),
+				outputItem("app", 2): []byte(`{"seq": 2, "event": "pre-start", "hook": "a", "raw": "anZtLW9wdGlvbiAtRGE9MQo="}`), // jvm-option -Da=1
+				runItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "running": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
+				runPrefix + "broken": []byte("{"),
+			})})
 		r.Settle(context.Background())
 		if given := r.Output("app", os.Geteuid()); len(given.Options) != 1 || len(r.Counters()) != 1 {
 			t.Errorf("given is %+v after %+v", given, r.Counters())

@@ -20,11 +20,10 @@ func (noLauncher) Prepare(context.Context) (*Launch, error) {
 
 func (noLauncher) Attach(context.Context, string) (*Launch, error) { return &Launch{}, nil }
 
-// Apply makes the set another one: services that are not in it any more are
-// stopped, new ones are started, and those that changed names are told so. The
-// others are not touched. It returns when all have been asked, not when they are
-// done. A supervisor that takes over in the middle of it, with the new
-// configuration, comes to the same end by itself.
+// Apply replaces the set: removed services are stopped, new ones are started, and those
+// that changed names get their new configuration. It returns when all of them have been
+// asked. A supervisor that takes over meanwhile has the new configuration, and comes to
+// the same end.
 func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 	<-s.running // in a moment: the API answers before the services are begun
 	s.applyMu.Lock()
@@ -79,7 +78,7 @@ func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 	return nil
 }
 
-// configureLog changes what becomes of a service's output, from now on.
+// configureLog changes the handling of a service's output, from now on.
 func (s *Supervisor) configureLog(name string, o logs.Options) {
 	v, ok := s.logs.Load(name)
 	if !ok || v.(*logs.Log) == nil {
@@ -90,8 +89,7 @@ func (s *Supervisor) configureLog(name string, o logs.Options) {
 	}
 }
 
-// remove takes a service out of the set that has stopped and is not configured any
-// more.
+// remove takes a STOPPED service out of the set that is not configured any more.
 func (s *Supervisor) remove(name string) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
@@ -121,8 +119,7 @@ func (s *Supervisor) remove(name string) {
 	s.wakeWaiters()
 }
 
-// continueReload begins what a reload had in mind when the supervisor before us died:
-// the configuration in the fd store is the new one already.
+// continueReload does what a reload of the previous supervisor was about to do.
 func (s *Service) continueReload() {
 	if _, gone := s.launcher.(noLauncher); gone {
 		s.request(request{event: EvStop, by: "the configuration", removed: true, reply: make(chan error, 1)})

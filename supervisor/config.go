@@ -11,8 +11,8 @@ import (
 type Config struct {
 	// Command is the argument list of a service of kind process. It is never
 	// given to a shell. Empty for the kinds that build their own.
-	Command      []string `yaml:"command"`
-	Surroundings `yaml:",inline"`
+	Command       []string `yaml:"command"`
+	ProcessConfig `yaml:",inline"`
 	// Autostart false leaves the service STOPPED until it is asked for, or until
 	// a service starts that requires it.
 	Autostart *bool `yaml:"autostart" change:"live" default:"true"`
@@ -33,7 +33,7 @@ type Config struct {
 	// and tomcat also 143, which is what a JVM makes of SIGTERM).
 	SuccessCodes []int `yaml:"success_codes" change:"live" check:"exitcodes"`
 	// SuccessSignals are signals whose deadly effect counts as success (default
-	// none; the stop signal counts whenever somebody asked for the stop).
+	// none; the stop signal counts in a requested stop).
 	SuccessSignals []string `yaml:"success_signals" change:"live"`
 
 	Ready   Ready   `yaml:"ready" change:"live"`
@@ -90,7 +90,7 @@ const (
 	Never     = "never"
 )
 
-// Restart says what follows the end of a service that nobody asked to stop.
+// Restart says what follows the end of a service that was not requested.
 type Restart struct {
 	Policy  string        `yaml:"policy" check:"oneof always on-failure never"` // always (default; a oneshot: on-failure), on-failure, never
 	Backoff BackoffConfig `yaml:"backoff"`
@@ -108,7 +108,7 @@ type BackoffConfig struct {
 	Reset  time.Duration  `yaml:"reset" default:"60s" check:"positive"`      // default 60s
 }
 
-// Limit bounds how often a service may be started anew within a time. Past it
+// Limit bounds how often a service may be restarted within a time. Past it
 // the service is tried again every RetryEvery (+-20 %), or is FATAL for good
 // where that is set to 0.
 type Limit struct {
@@ -127,7 +127,7 @@ type Stop struct {
 	// Command is run instead of the signal. Where it fails, the signal is sent.
 	// It gets the process's id as STOKER_PID.
 	Command []string `yaml:"command" check:"command"`
-	// Drain is the time between the wish to stop, from which on the container is
+	// Drain is the time between the stop request, from which on the container is
 	// not ready, and the signal or command (default 0). It is not part of Timeout.
 	Drain   time.Duration `yaml:"drain" check:"notnegative"`
 	Timeout time.Duration `yaml:"timeout" check:"positive"` // before KILL; default the container's less 2s: 6s

@@ -26,8 +26,8 @@ const (
 // after that it never will.
 const DebuggerTime = 10 * time.Second
 
-// watchDebugger tells of what a debugger does with the present process, until ctx
-// ends or it is clear that none can be let in.
+// watchDebugger reports what a debugger does with the present process, until ctx ends or
+// it is clear that none can attach.
 func (s *Service) watchDebugger(ctx context.Context) {
 	if s.launch.Debugger == nil {
 		return
@@ -51,8 +51,8 @@ func (s *Service) watchDebugger(ctx context.Context) {
 	}()
 }
 
-// debuggerChanged stops the time of a start while a debugger is waited for or is there, and
-// lets it go on afterwards.
+// debuggerChanged suspends the deadline of a start while a debugger is attached or
+// waited for.
 func (s *Service) debuggerChanged(h event) {
 	k := &s.saved
 	before := k.Debugging.Text

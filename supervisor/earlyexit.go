@@ -28,7 +28,7 @@ const amendOutput = 8 << 10
 // follows at once: from there on an end counts like any other.
 const maxAmends = 16
 
-// askVariant asks whether another start is to follow the one that has just failed.
+// askVariant asks the launcher for another variant of the start that has just failed.
 func (s *Service) askVariant(info *incident.Exit, ran time.Duration) {
 	ready := s.saved.State != Starting
 	if s.launch == nil || s.launch.OnEarlyExit == nil || ready && ran >= amendTime || s.saved.EarlyExits >= maxAmends {
@@ -48,8 +48,8 @@ func (s *Service) askVariant(info *incident.Exit, ran time.Duration) {
 	s.log.Warn("the next start is another one", "why", s.saved.NextVariant)
 }
 
-// lastLines are the lines of both streams from an offset on, each as a whole: a line
-// of one may stand in the middle of the other's in the log.
+// lastLines returns the lines of both streams from an offset on, each as a whole: in the
+// log a line of one stream may stand in the middle of a line of the other.
 func (s *Service) lastLines(out output, from int64) []byte {
 	var b bytes.Buffer
 	_ = out.Lines(s.life, from, false, func(line logs.Line) error { // ends with what there is
@@ -59,8 +59,7 @@ func (s *Service) lastLines(out output, from int64) []byte {
 	return b.Bytes()
 }
 
-// watchStable waits until the end of a process would not be its start's fault any
-// more.
+// watchStable waits until the start has become stable.
 func (s *Service) watchStable(ctx context.Context) {
 	if s.launch.OnStable == nil || s.saved.Confirmed {
 		return
@@ -75,8 +74,8 @@ func (s *Service) watchStable(ctx context.Context) {
 	}()
 }
 
-// confirmed says once for each start that what it was started with is not deadly.
-func (s *Service) confirmed(event) {
+// confirmed reports a stable start to the launcher, once.
+func (s *Service) confirmed() {
 	if s.saved.Confirmed || s.launch == nil || s.launch.OnStable == nil {
 		return
 	}

@@ -77,8 +77,8 @@ func (s *Service) exited(h event) {
 	s.env.ProcessesChanged()
 }
 
-// failed deals with an end that was not expected: status, log, events and incident give
-// the same reason.
+// failed handles an end that was not expected: status, log, events and incident give the
+// same reason.
 func (s *Service) failed(f *incident.Failure) {
 	before, again := s.saved.Reason, s.saved.InARow > 0
 	f.Reason = incident.Classify(*f).Reason
@@ -110,7 +110,7 @@ const (
 	maxCommandLine = 80
 )
 
-// describe names processes by pid and command line; empty: there are none.
+// describe lists processes by pid and command line.
 func describe(pids []int) string {
 	var out []string
 	for _, pid := range pids[:min(len(pids), maxDescribed)] {
@@ -127,7 +127,7 @@ func describe(pids []int) string {
 	return strings.Join(out, ", ")
 }
 
-// exitOf puts an exit down, and whether it counts as success.
+// exitOf returns how the process ended, and if that is a success.
 func (s *Service) exitOf(x proc.Exit) *incident.Exit {
 	info := &incident.Exit{Code: x.Code, Signal: x.Signal, Core: x.Core, At: s.wall(x.At), Asked: s.saved.StopRequestedBy}
 	info.Success = slices.Contains(s.cfg.SuccessCodes, x.Status()) ||
@@ -143,15 +143,14 @@ func (s *Service) exitOf(x proc.Exit) *incident.Exit {
 	return info
 }
 
-// isFailure says whether the present start or run is one that failed: it has ended before
-// it was ready, or it is stopped without a request. A oneshot that ends well
-// before it was seen to be ready has done its work.
+// isFailure reports whether the present start or run has failed: it ended before it was
+// ready, or it is stopped without a request. A oneshot that ends well before it was seen
+// ready has succeeded.
 func (s *Service) isFailure() bool {
 	return s.saved.StopRequestedBy == "" && (s.saved.State == Starting && !s.cfg.Oneshot || s.saved.State == Stopping)
 }
 
-// readOOM finds out whether the kernel's OOM killer ended the process: only a KILL that
-// is not ours is a reason to look.
+// readOOM reads the OOM counter if the process was killed by a SIGKILL that is not ours.
 func (s *Service) readOOM(info *incident.Exit) {
 	if !info.Killed() || s.saved.Phase == PhaseKill {
 		return
@@ -160,7 +159,7 @@ func (s *Service) readOOM(info *incident.Exit) {
 	s.saved.OOMKilled = s.saved.OOM.Rose(s.oomAfter) > 0
 }
 
-// applyRestartPolicy decides what follows an end that nobody asked for.
+// applyRestartPolicy decides what follows an end that was not requested.
 func (s *Service) applyRestartPolicy(success bool) {
 	if s.saved.NextVariant != "" {
 		s.restart()
@@ -188,7 +187,7 @@ func (s *Service) applyRestartPolicy(success bool) {
 	s.restart()
 }
 
-// pastLimit counts an end, and says whether there are too many.
+// pastLimit counts an end, and reports whether there are too many.
 func (s *Service) pastLimit() bool {
 	limit := s.cfg.Restart.Limit
 	s.saved.Starts.add(s.env.Now(), limit.Within)
@@ -196,8 +195,8 @@ func (s *Service) pastLimit() bool {
 	return s.saved.PastLimit
 }
 
-// enterFatal makes a service FATAL, and tries it rarely. The stage FATAL is reached once,
-// until the counters are 0 again.
+// enterFatal makes a service FATAL, and retries it rarely. The event fatal occurs once,
+// until the counters are reset.
 func (s *Service) enterFatal(why string, args ...any) {
 	if !s.saved.Fatal {
 		s.saved.Fatal = true
@@ -215,7 +214,7 @@ func (s *Service) enterFatal(why string, args ...any) {
 	s.enter(Fatal, wait)
 }
 
-// restart is a start by policy.
+// restart starts the service by policy.
 func (s *Service) restart() {
 	s.saved.Restarts++
 	s.enterStarting()

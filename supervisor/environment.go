@@ -121,15 +121,15 @@ type planEntry struct {
 // hundred services that start together need one, not a hundred.
 const planDelay = 2 * time.Millisecond
 
-// updateStopPlan has the stop plan renewed in a moment.
+// updateStopPlan renews the stop plan after planDelay.
 func (s *Supervisor) updateStopPlan() {
 	if s.planDue.CompareAndSwap(false, true) {
 		time.AfterFunc(planDelay, s.putPlan)
 	}
 }
 
-// putPlan renews the stop plan: what the init does when no supervisor works. It
-// ends one group after the other, so the budget is shared among them.
+// putPlan renews the stop plan, by which the init stops the services if no supervisor
+// works. It stops one group after the other, so they share the budget.
 func (s *Supervisor) putPlan() {
 	s.planMu.Lock()
 	defer s.planMu.Unlock()
@@ -156,7 +156,7 @@ func (s *Supervisor) putPlan() {
 	}
 }
 
-// savedID is the id of the process that belongs to a kept state.
+// savedID is the id of the process that belongs to a saved state.
 func savedID(name string, state []byte) string {
 	var k struct {
 		Gen uint64 `json:"gen"`
@@ -167,5 +167,5 @@ func savedID(name string, state []byte) string {
 	return fmt.Sprintf("%s.%d", name, k.Gen)
 }
 
-// autostart says whether the service is started with the container.
+// autostart reports whether the service is started with the container.
 func (c *Config) autostart() bool { return c.Autostart == nil || *c.Autostart }

@@ -25,8 +25,9 @@ func (s *Service) record(f *incident.Failure) {
 // failure is what is known of a failure of the present start.
 func (s *Service) failure(gaveUp incident.Cause, reason string, ran time.Duration) *incident.Failure {
 	k := &s.saved
-	f := &incident.Failure{Service: s.name, GaveUp: gaveUp, Reason: reason, Starting: k.State == Starting, At: time.Now(), Start: k.Gen, Ran: ran,
-		Exit: k.Exit, Asked: k.StopRequestedBy, Killed: k.Phase == PhaseKill, Signaled: k.Phase >= PhaseCommandDone, From: k.LogStart, DumpAt: s.dumpAt(), Before: k.OOM}
+	f := &incident.Failure{Service: s.name, GaveUp: gaveUp, Reason: reason, Starting: k.State == Starting, At: time.Now(),
+		Start: k.Gen, Ran: ran, Exit: k.Exit, Asked: k.StopRequestedBy, Killed: k.Phase == PhaseKill,
+		Signaled: k.Phase >= PhaseCommandDone, From: k.LogStart, DumpAt: s.dumpAt(), Before: k.OOM}
 	if s.proc != nil {
 		f.Pid, f.After = s.proc.Pid(), s.oomAfter
 		if out := s.output(); out != nil {
@@ -79,7 +80,7 @@ func (w supervisorEnv) OutputOf(service string, from, to int64, most int) []byte
 	return log.Bytes(max(from, to-int64(most)), to)
 }
 
-// ReasonFound gives a service a better reason for the failure of a start.
+// ReasonFound returns a service a better reason for the failure of a start.
 func (w supervisorEnv) ReasonFound(service string, start uint64, reason string) {
 	if svc := w.s.set.Load().services[service]; svc != nil {
 		svc.report(svc.life, event{kind: EvFailureFound, gen: start, text: reason, late: true})

@@ -42,14 +42,14 @@ func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
 	return &out
 }
 
-// verifyTime bounds a look at what runs.
+// verifyTime bounds Checks.Verify.
 const verifyTime = 5 * time.Second
 
-// liveOnTime is how long a service must live on after what it said: its last words
-// belong to its end.
+// liveOnTime is how long a service must live on after an issue in its output: otherwise
+// that belongs to its end.
 const liveOnTime = time.Second
 
-// verify has a look at what runs, once for each start.
+// verify runs Checks.Verify, once for each start.
 func (s *Service) verify() {
 	if s.launch.Verify == nil {
 		return
@@ -64,9 +64,8 @@ func (s *Service) verify() {
 	}()
 }
 
-// watchHealth reads the output of the present start, from its beginning, and what it
-// says elsewhere, as long as ctx allows, and complains of what it lives on with. What
-// was heard before is not complained of again.
+// watchHealth reads the output and log files of the present start, and reports each kind
+// of issue once.
 func (s *Service) watchHealth(ctx context.Context) {
 	gen := s.saved.Gen
 	complainer := func() func(*HealthIssue) {
@@ -103,19 +102,20 @@ func (s *Service) watchHealth(ctx context.Context) {
 	}()
 }
 
-// Fail says that the round of a service, though it lives, is not what it was to be:
-// a start fails, and a RUNNING service is ill. Of a round that is over it says nothing.
+// Fail reports that something else has failed a start: a service that is STARTING fails,
+// and one that is RUNNING is unhealthy. It has no effect on a later start.
 func (s *Supervisor) Fail(service string, round uint64, why string) {
 	svc := s.set.Load().services[service]
 	if svc == nil {
 		return
 	}
 	if snap := svc.snap.Load(); snap.start == round {
-		svc.report(svc.life, event{kind: EvHealthIssue, gen: snap.gen, err: &HealthIssue{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Unhealthy: true}})
+		issue := &HealthIssue{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Unhealthy: true}
+		svc.report(svc.life, event{kind: EvHealthIssue, gen: snap.gen, err: issue})
 	}
 }
 
-// healthIssueAtStart gives up a start that is unhealthy.
+// healthIssueAtStart fails a start that is unhealthy.
 func (s *Service) healthIssueAtStart(h event) {
 	var c *HealthIssue
 	if s.proc != nil && errors.As(h.err, &c) && c.Unhealthy {
@@ -123,8 +123,8 @@ func (s *Service) healthIssueAtStart(h event) {
 	}
 }
 
-// healthIssue deals with what is wrong with a service that runs, or with the
-// reason why nobody could look.
+// healthIssue handles an issue of a RUNNING service, or the error of a check that could
+// not be made.
 func (s *Service) healthIssue(h event) {
 	var c *HealthIssue
 	if !errors.As(h.err, &c) {
@@ -185,7 +185,7 @@ func (s *Service) addNote(text string) {
 	}
 }
 
-// texts are those of the complaints that are meant.
+// texts joins the texts of the issues that match.
 func (k *savedState) texts(meant func(HealthIssue) bool) string {
 	var all []string
 	for _, c := range k.HealthIssues {

@@ -8,20 +8,19 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// A round is a start of a service with everything that comes of it, until all of
-// that is gone. What it has reached is kept together with the state that it led to,
-// and told after that: a supervisor that dies in between leaves it to the next one.
+// Events of a start are saved together with the state that they led to, and published
+// after that: if the supervisor dies in between, the next one publishes them.
 
-// maxMomentReason bounds the reason of a moment: a round has several of them.
-const maxMomentReason = 512
+// maxOccurrenceReason bounds the reason of an occurrence: a start has several of them.
+const maxOccurrenceReason = 512
 
-// occurred says whether the present round has come to a event.
+// occurred reports whether an event has occurred in the present start.
 func (s *Service) occurred(event lifecycle.Event) bool {
 	return slices.Contains(s.saved.Reached, event)
 }
 
-// occur puts down that the present round has come to a event; the next keep tells
-// of it. False: it had come to it before, and that is not told twice.
+// occur notes an event of the present start; the next save publishes it. It returns
+// false if the event has occurred before.
 func (s *Service) occur(event lifecycle.Event, reason string) bool {
 	k := &s.saved
 	if s.occurred(event) {
@@ -32,7 +31,7 @@ func (s *Service) occur(event lifecycle.Event, reason string) bool {
 		return true
 	}
 	o := lifecycle.Occurrence{Event: event, Service: s.name, Start: k.Start, Attempt: k.Attempt, Pid: k.Pid, Port: k.Port,
-		Reason: redact.Clip(reason, maxMomentReason), At: time.Now()}
+		Reason: redact.Clip(reason, maxOccurrenceReason), At: time.Now()}
 	switch event {
 	case lifecycle.StartFailed, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped:
 		setExit(&o, k.Exit)
@@ -51,8 +50,8 @@ func (s *Service) occur(event lifecycle.Event, reason string) bool {
 	return true
 }
 
-// occurBlocking is reach for a event that is waited for, at most for limit if that is
-// not negative; false: there is nothing to wait for.
+// occurBlocking is occur for an event whose hooks must end first, within limit unless
+// that is negative. It returns false if there are no hooks.
 func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time.Duration) bool {
 	c := s.env.listener
 	if !s.occur(event, reason) || c == nil || !c.Wants(event, s.name) {
@@ -67,7 +66,7 @@ func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time
 	return true
 }
 
-// publishOccurrences tells of what was reached, after it was kept.
+// publishOccurrences publishes what occurred, after it was saved.
 func (s *Service) publishOccurrences() {
 	c := s.env.listener
 	if c == nil {
@@ -76,12 +75,11 @@ func (s *Service) publishOccurrences() {
 	for _, m := range s.saved.Unpublished {
 		c.Tell(m)
 	}
-	s.unsaved = s.unsaved || len(s.saved.Unpublished) > 0 // the fd store says that they may not have been told
+	s.unsaved = s.unsaved || len(s.saved.Unpublished) > 0 // the fd store has them as unpublished
 	s.saved.Unpublished = nil
 }
 
-// awaitHooks waits for what belongs to the event that is awaited; the answer is
-// EvHooked.
+// awaitHooks waits for the hooks of the phase; EvHooksDone follows.
 func (s *Service) awaitHooks() {
 	ctx, gen, m, c := s.begin(), s.saved.Gen, *s.saved.Awaited, s.env.listener
 	go func() { // ends with Await, which obeys ctx
@@ -93,8 +91,7 @@ func (s *Service) awaitHooks() {
 	}()
 }
 
-// hooksDone says whether an answer is that of the hooks that are awaited, which are
-// not from then on.
+// hooksDone ends the phase of hooks if h is about those.
 func (s *Service) hooksDone(h event) bool {
 	if s.saved.Phase != PhaseHooks || string(s.saved.Awaited.Event) != h.text {
 		return false
@@ -110,7 +107,7 @@ func (s *Service) endHooks() {
 	}
 }
 
-// endStart ends the present round, of which nothing is left.
+// endStart ends the present start, of which nothing is left.
 func (s *Service) endStart() {
 	s.endHooks()
 	if !s.occurred(lifecycle.PreStart) {
@@ -120,14 +117,14 @@ func (s *Service) endStart() {
 	s.occur(lifecycle.Stopped, s.endReason())
 }
 
-// occurExited makes up for the end of a process that no supervisor has seen.
+// occurExited makes up for an end that no supervisor has seen.
 func (s *Service) occurExited() {
 	if s.occurred(lifecycle.Started) {
 		s.occur(lifecycle.Exited, s.saved.Reason)
 	}
 }
 
-// endReason is why a round is over; empty: it has done its work.
+// endReason is why the start is over; empty: it has succeeded.
 func (s *Service) endReason() string {
 	if s.saved.StopRequestedBy != "" {
 		return s.stopReason()
@@ -135,8 +132,8 @@ func (s *Service) endReason() string {
 	return s.saved.Reason
 }
 
-// preStart begins with the hooks that come before a start, once for a round, and
-// says how long the state may last.
+// preStart runs the pre-start hooks, once for a start, and returns the limit of the
+// state.
 func (s *Service) preStart() time.Duration {
 	if s.occurBlocking(lifecycle.PreStart, "", -1) {
 		return -1 // they have limits of their own
@@ -144,8 +141,7 @@ func (s *Service) preStart() time.Duration {
 	return s.cfg.Ready.Within
 }
 
-// proceed goes on with a start: with the hooks that come before it, or with what
-// is to be started.
+// proceed goes on with a start: with its hooks, or with what is to be started.
 func (s *Service) proceed() {
 	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
@@ -154,7 +150,7 @@ func (s *Service) proceed() {
 	s.prepare()
 }
 
-// startHooksDone goes on with a start whose hooks are through.
+// startHooksDone goes on with a start after its hooks.
 func (s *Service) startHooksDone(h event) {
 	switch {
 	case !s.hooksDone(h):
@@ -167,9 +163,8 @@ func (s *Service) startHooksDone(h event) {
 	}
 }
 
-// preStop begins with the hooks that come before a living process is asked to end,
-// and says how long they may take: half of what is left until KILL; negative: as
-// long as they want.
+// preStop runs the pre-stop hooks of a living process, and returns their limit: half of
+// what is left until KILL; negative: none.
 func (s *Service) preStop() time.Duration {
 	limit := s.killLimit()
 	if limit >= 0 {
@@ -181,8 +176,7 @@ func (s *Service) preStop() time.Duration {
 	return limit
 }
 
-// proceedStop goes on with a stop: with the hooks that come before it, or with the
-// drain.
+// proceedStop goes on with a stop: with its hooks, or with the drain.
 func (s *Service) proceedStop() {
 	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
@@ -191,7 +185,7 @@ func (s *Service) proceedStop() {
 	s.drain()
 }
 
-// stopHooksDone goes on with a stop whose hooks are through.
+// stopHooksDone goes on with a stop after its hooks.
 func (s *Service) stopHooksDone(h event) {
 	if !s.hooksDone(h) {
 		return
@@ -203,7 +197,7 @@ func (s *Service) stopHooksDone(h event) {
 	s.drain()
 }
 
-// cutHooks goes on with a stop whose hooks are not through.
+// cutHooks goes on with a stop without waiting for its hooks.
 func (s *Service) cutHooks(why string) {
 	s.log.Warn("the stop goes on without its hooks", "why", why)
 	s.endHooks()
@@ -234,8 +228,8 @@ func (s *Service) resumeStart(p Process) {
 	}
 }
 
-// republish tells again of what an earlier supervisor may not have told any more, and
-// of a process that came into the fd store when our state did not.
+// republish publishes what the previous supervisor may not have published any more, and
+// the start of a process that was saved when the state was not.
 func (s *Service) republish() {
 	s.publishOccurrences()
 	if s.proc != nil && s.saved.State == Starting && s.occur(lifecycle.Started, "") {

@@ -13,20 +13,19 @@ import (
 // notOpen is what services wait for at first.
 const notOpen = "the container's init and network-ready hooks are not through"
 
-// beginOpening begins with the container's own first stages. If anybody wants them,
-// no service starts before they are through: opened says so, or why they forbid it.
-// closeUp brings them to an end.
+// beginOpening runs the container's init and network-ready hooks, if there are any: no
+// service starts before they have ended. opened then has their error; closeUp ends them.
 func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stops bool) (opened <-chan error, closeUp func()) {
 	c := s.opts.Listener
 	begun := rec.Has(openItem)
 	if c == nil || rec.Starts > 1 && !begun && s.resumed {
 		return nil, func() {} // an earlier supervisor has been through them
 	}
-	stages := []lifecycle.Event{lifecycle.Init, lifecycle.NetworkReady}
-	if !begun && !c.Wants(stages[0], "") && !c.Wants(stages[1], "") {
-		for _, stage := range stages {
+	events := []lifecycle.Event{lifecycle.Init, lifecycle.NetworkReady}
+	if !begun && !c.Wants(events[0], "") && !c.Wants(events[1], "") {
+		for _, e := range events {
 			if !stops {
-				c.Tell(lifecycle.Occurrence{Event: stage, At: time.Now()})
+				c.Tell(lifecycle.Occurrence{Event: e, At: time.Now()})
 			}
 		}
 		return nil, func() {}
@@ -40,9 +39,9 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	through := make(chan error, 1)
-	go func() { // ends with the stages, which obey ctx
-		for _, stage := range stages {
-			if err := c.Await(ctx, lifecycle.Occurrence{Event: stage, At: time.Now()}); err != nil {
+	go func() { // ends with the hooks, which obey ctx
+		for _, e := range events {
+			if err := c.Await(ctx, lifecycle.Occurrence{Event: e, At: time.Now()}); err != nil {
 				through <- err
 				return
 			}
@@ -59,19 +58,18 @@ func (s *Supervisor) endOpening() {
 	s.wakeWaiters()
 }
 
-// shutdownUnopened ends the container whose first stages forbid it to go on.
+// shutdownUnopened ends the container whose first hooks have failed.
 func (s *Supervisor) shutdownUnopened(ctx context.Context, err error) int {
 	s.log.Error("the container ends: " + err.Error())
 	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout), Code: 1, Why: err.Error()})
 	return s.shutdown(ctx, 0, 0)
 }
 
-// leastLast is what the last stages get when the budget is used up: enough to be
-// brought to an end.
+// leastLast is what the exit hooks get when the budget is used up.
 const leastLast = 100 * time.Millisecond
 
-// ownShare is what the end of the container keeps of the budget for itself: never
-// more than half of what there is to share.
+// ownShare is what the end of the container keeps of the budget for itself: at most half
+// of what there is to share.
 func (s *Supervisor) ownShare() time.Duration {
 	if s.opts.Listener == nil {
 		return 0
@@ -80,10 +78,9 @@ func (s *Supervisor) ownShare() time.Duration {
 	return max(min(s.opts.Listener.Reserve(budget), (budget-reserve)/2), 0)
 }
 
-// lastStages goes through what is to be done when the services have stopped: what
-// is still under way of theirs, then the container's own exit, which keeps its share
-// of the time that is left.
-func (s *Supervisor) lastStages(ctx context.Context, st stopState, own time.Duration, code int, through chan<- struct{}) {
+// runExitHooks waits for the hooks that still run, then runs the container's exit hooks,
+// which keep their share of the time that is left.
+func (s *Supervisor) runExitHooks(ctx context.Context, st stopState, own time.Duration, code int, through chan<- struct{}) {
 	defer close(through)
 	c := s.opts.Listener
 	left := func() time.Duration { return max(time.Duration(st.Until-initproto.BootNow())-reserve, 0) }
@@ -99,7 +96,7 @@ func (s *Supervisor) lastStages(ctx context.Context, st stopState, own time.Dura
 		why = "asked to stop"
 	}
 	now := time.Now()
-	m := lifecycle.Occurrence{Event: lifecycle.Exit, At: now, Reason: redact.Clip(why, maxMomentReason), ExitCode: &code,
+	m := lifecycle.Occurrence{Event: lifecycle.Exit, At: now, Reason: redact.Clip(why, maxOccurrenceReason), ExitCode: &code,
 		Until: now.Add(left()), Budget: s.set.Load().stopTimeout}
 	if !c.Wants(lifecycle.Exit, "") {
 		c.Tell(m)

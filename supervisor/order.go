@@ -2,13 +2,13 @@ package supervisor
 
 import "slices"
 
-// graph is who comes before whom, by name.
+// graph is the order of the services, by name.
 type graph struct {
 	order      []string            // every service behind those that it needs
 	requires   map[string][]string // directly
 	after      map[string][]string
 	requiredBy map[string][]string
-	before     map[string][]string // who is to start after it, or requires it
+	before     map[string][]string // those that start after it, or require it
 	rank       map[string]int      // in a stop: 0 goes first
 }
 

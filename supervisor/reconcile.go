@@ -10,7 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// wakeWaiters has those looked at that wait for others, and wakes those who wait for a
+// wakeWaiters checks the services that wait for others, and wakes those who wait for a
 // start.
 func (s *Supervisor) wakeWaiters() {
 	s.bell.ring()
@@ -20,9 +20,9 @@ func (s *Supervisor) wakeWaiters() {
 	}
 }
 
-// reconcile lets services go on that waited for others, and asks others for what
-// they wait for. It looks at the present states only, so it does not matter which
-// supervisor began what.
+// reconcile unblocks services that waited for others, and starts or stops what they wait
+// for. It goes by the present states only, so it does not matter which supervisor began
+// what.
 func (s *Supervisor) reconcile(ctx context.Context) {
 	for {
 		select {
@@ -43,7 +43,7 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 	}
 }
 
-// letStart starts what a service requires, and lets it go on when that is up.
+// letStart starts what a service requires, and unblocks it when that is up.
 func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
 		if set.services[r].snap.Load().State == Stopped && !s.Stopping() && !s.beingStopped(name) {
@@ -55,7 +55,7 @@ func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, 
 	}
 }
 
-// letStop has those stop first that require a service.
+// letStop stops those first that require a service.
 func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	kind := EvStop
 	if snap.then == Starting {
@@ -67,7 +67,7 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 			break // everybody is asked, with the limit that counts then
 		}
 		if kind == EvRestart && dep.State == Starting && dep.waitingForDeps {
-			continue // it waits for us already; asked again and again it would begin anew each time
+			continue // it waits for us already, and must not be restarted each time
 		}
 		switch dep.State {
 		case Starting, Running, Backoff:
@@ -79,7 +79,7 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 	}
 }
 
-// demand asks a service for something once, without waiting for it.
+// demand sends a request to a service once, without waiting for it.
 func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
 	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
 		return
@@ -91,12 +91,11 @@ func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
 	}()
 }
 
-// demandTime bounds how long a service may take to hear that it is to start.
+// demandTime bounds how long a service may take to accept a start.
 const demandTime = time.Second
 
-// demandStart has a service started for another one that requires it, unless that
-// one is being stopped (a stop waits for what was asked before it began), or was and
-// does not wait any more: this may have its turn late.
+// demandStart starts a service that another one requires, unless that one is being
+// stopped or does not wait any more.
 func (s *Supervisor) demandStart(ctx context.Context, svc, waiting *Service) {
 	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
 		return
@@ -114,7 +113,7 @@ func (s *Supervisor) demandStart(ctx context.Context, svc, waiting *Service) {
 	}()
 }
 
-// mayStart says what a service waits for before it starts: those that it requires
+// mayStart returns what a service waits for before it starts: those that it requires
 // must be up, and those that it only follows must not be on their way.
 func (s *Supervisor) mayStart(set *activeSet, name string) string {
 	var why []string
@@ -138,7 +137,7 @@ func (s *Supervisor) mayStart(set *activeSet, name string) string {
 	return strings.Join(why, "; ")
 }
 
-// mayStop says what must be gone before a service is asked to end.
+// mayStop returns what must be gone before a service is asked to end.
 func (s *Supervisor) mayStop(set *activeSet, name string) string {
 	var why []string
 	for _, d := range set.before[name] {
@@ -157,18 +156,17 @@ func (s *Supervisor) mayStop(set *activeSet, name string) string {
 	return strings.Join(why, "; ")
 }
 
-// Command starts, stops or restarts a service. What it requires is started with
-// it, and what requires it is stopped, or restarted, with it. A stop returns when
-// every process of the service is gone. by names who asks, for the log and the
-// status.
+// Command starts, stops or restarts a service. What it requires is started with it, and
+// what requires it is stopped, or restarted, with it. A stop returns when every process
+// of the service is gone. by is the requester, for the log and the status.
 func (s *Supervisor) Command(ctx context.Context, name string, event Event, by string) error {
 	_, err := s.Ask(ctx, name, event, by, nil)
 	return err
 }
 
-// Ask is Command, and gives the number of the start that a start or restart leads to,
-// for AwaitStart. Where a start later than number after has begun, nothing is done: so a
-// request whose answer was lost can be made again. nil: it is done in any case.
+// Ask is Command, and returns the number of the start that a start or restart leads to,
+// for AwaitStart. If a start later than number after has begun, nothing is done: so a
+// request is a command to a service, with the channel of its answer.
 func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by string, after *uint64) (start uint64, err error) {
 	set := s.set.Load()
 	svc := set.services[name]
@@ -217,7 +215,7 @@ func (s *Supervisor) RestartProcess(ctx context.Context, name string, pid int, b
 func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by string) error {
 	all := append(set.closure(set.requiredBy, name), name)
 	s.countStops(all, 1)
-	defer s.wakeWaiters() // after the count: somebody may want one of them again
+	defer s.wakeWaiters() // after the count: one of them may be required again
 	defer s.countStops(all, -1)
 	var errs []chan error
 	ask := func(svc *Service, by string) {

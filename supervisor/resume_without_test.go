@@ -85,7 +85,7 @@ func TestResumeAStartWithoutALaunch(t *testing.T) {
 		st.ask(EvStart)
 		st.crash()
 		st.want(Starting)
-		if got := st.snap().Waiting; got != "nobody knows how to see that it is ready: cannot find Tomcat" {
+		if got := st.snap().Waiting; got != "cannot check its readiness: cannot find Tomcat" {
 			t.Errorf("waits for %q", got)
 		}
 		st.until(st.cfg.Ready.Within)

@@ -13,13 +13,13 @@ import (
 )
 
 // stable forgets the past of a service that has run for long enough.
-func (s *Service) stable(event) {
+func (s *Service) stable() {
 	s.resetCounters()
 	s.setDeadline(-1)
 	s.save()
 }
 
-// watchRunning begins to look at liveness, if anybody wants that, and to listen.
+// watchRunning begins to check a RUNNING service and to read what it writes.
 func (s *Service) watchRunning() {
 	s.stopWatching()
 	if s.launch == nil {
@@ -30,7 +30,7 @@ func (s *Service) watchRunning() {
 	s.watchHealth(ctx)
 	s.watchStable(ctx)
 	s.watchDebugger(ctx)
-	if s.launch.Live == nil { // what was found when somebody still looked would stay for ever
+	if s.launch.Live == nil { // findings of an earlier configuration
 		if k := &s.saved; k.LiveFailures > 0 || k.Reported {
 			k.LiveFailures, k.LiveSuccesses, k.LiveError, k.Reported = 0, 0, "", false
 			s.save()
@@ -56,7 +56,7 @@ func (s *Service) watchRunning() {
 	}()
 }
 
-// liveFailed counts a look at liveness that failed.
+// liveFailed counts a failed liveness check.
 func (s *Service) liveFailed(h event) {
 	s.saved.LiveFailures++
 	s.saved.LiveSuccesses, s.saved.LiveError = 0, clip(h.err.Error())
@@ -75,7 +75,7 @@ func (s *Service) liveFailed(h event) {
 	s.applyLiveThen(then, incident.CauseUnhealthy, why)
 }
 
-// applyLiveThen does with a service that is not well what live.then says.
+// applyLiveThen does with an unhealthy service what live.then says.
 func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 	switch then {
 	case LiveReport:
@@ -94,8 +94,8 @@ func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 	}
 }
 
-// liveOK counts a look at liveness that went well after one that did not.
-func (s *Service) liveOK(event) {
+// liveOK counts a liveness check that succeeded after one that failed.
+func (s *Service) liveOK() {
 	if s.saved.LiveFailures == 0 && !s.saved.Reported {
 		return
 	}
@@ -111,16 +111,13 @@ func (s *Service) liveOK(event) {
 	s.save()
 }
 
-// enterStopped gives up what was to come; one that is not configured any more goes.
+// enterStopped cancels the next start.
 func (s *Service) enterStopped(h event) {
 	s.saved.StopRequestedBy = h.req.by
 	s.enter(Stopped, -1)
 }
 
-// saveConfig is another configuration that has nothing to act on.
-func (s *Service) saveConfig(event) { s.save() }
-
-// retryWithConfig tries again at once where the new configuration may be the repair.
+// retryWithConfig retries at once if the new configuration may be the repair.
 func (s *Service) retryWithConfig(h event) {
 	if s.saved.ConfigHash == s.configHash {
 		s.save()
@@ -129,8 +126,7 @@ func (s *Service) retryWithConfig(h event) {
 	s.start(h)
 }
 
-// applyConfig takes over what can be while the process runs, and else starts it
-// anew.
+// applyConfig takes over what can be while the process runs, and else restarts it.
 func (s *Service) applyConfig(h event) {
 	fresh := s.saved.ConfigHash == "" // it is not known with what it was started, or it is not
 	switch {
@@ -139,7 +135,7 @@ func (s *Service) applyConfig(h event) {
 	case s.proc == nil:
 		s.save()
 	case !fresh && s.saved.ConfigHash != s.configHash:
-		s.log.Info("service is started anew: its configuration has changed")
+		s.log.Info("service is restarted: its configuration has changed")
 		s.saved.StopRequestedBy = h.req.by
 		s.stop(Starting, 0)
 	default:
@@ -151,8 +147,8 @@ func (s *Service) applyConfig(h event) {
 // attachTime bounds Launcher.Attach.
 const attachTime = 5 * time.Second
 
-// attach asks the launcher for what belongs to a process that runs already; the
-// answer is EvAttached.
+// attach asks the launcher for the Launch of a process that runs already; EvAttached
+// follows.
 func (s *Service) attach() {
 	gen, launcher, learned := s.saved.Gen, s.launcher, s.saved.AttachData
 	go func() { // ends when Attach does, which obeys its ctx
@@ -166,7 +162,7 @@ func (s *Service) attach() {
 	}()
 }
 
-// attached goes on with what is known of a process that runs already.
+// attached goes on with the Launch of a process that runs already.
 func (s *Service) attached(h event) {
 	if s.proc == nil {
 		return
@@ -189,7 +185,7 @@ func (s *Service) attached(h event) {
 		}
 	}
 	if s.saved.State == Starting && s.launch == nil {
-		s.waiting = "nobody knows how to see that it is ready: " + h.err.Error()
+		s.waiting = "cannot check its readiness: " + h.err.Error()
 	}
 	s.publish()
 	switch s.saved.State {

@@ -14,8 +14,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// environment is what a service needs of the rest, by role. world, the Supervisor as its
-// services see it, has the first three.
+// environment is what a service needs of the rest, by role. supervisorEnv has the first
+// three.
 type environment struct {
 	processHost
 	coordinator
@@ -74,7 +74,7 @@ type failureRecorder interface {
 // request is a command to a service and where its answer goes.
 type request struct {
 	event         Event
-	by            string         // who asks, for the operator
+	by            string         // the requester, for the operator
 	limit         time.Duration  // stop: at most this long; 0: as configured
 	budget        time.Duration  // stop: that of the container's stop; 0: it is not one
 	sig           syscall.Signal // stop: instead of the configured signal; 0: none
@@ -87,18 +87,17 @@ type request struct {
 	reply         chan error
 }
 
-// event is an event with what belongs to it. gen tells the start that it is
-// of: what comes from an earlier one is dropped.
+// event is an Event with its data. One of an earlier start than gen is dropped.
 type event struct {
 	kind      Event
 	gen       uint64
 	launch    *Launch
 	err       error
-	text      string    // failed: what it said; hooked: the stage
+	text      string    // failure found: the reason; hooks done: the lifecycle event
 	exit      proc.Exit // exited
 	debugging Debugging // debugger
 	req       *request  // start, stop, restart, changed
-	late      bool      // the word of Launch.Explain, which may come in any later state
+	late      bool      // a reason that was found later: it may come in any state
 }
 
 // Service keeps one service running. One goroutine owns its state; others send
@@ -130,14 +129,14 @@ type Service struct {
 	proc         Process
 	launch       *Launch
 	cancel       context.CancelFunc // ends Prepare and the probe of the present start
-	stopWatching context.CancelFunc // ends the looks at liveness
+	stopWatching context.CancelFunc // ends the checks of the RUNNING service
 	watcher      *watcher           // of the present start; nil: its output is not watched
 	reasonOf     uint64             // the start that kept.Reason speaks of; 0: none
 	oomAfter     incident.OOMCount  // when the process had ended; without Source: it was not read
 	waiting      string
-	poll         time.Duration // between looks at a group that is ending
-	stopWaiters  []chan error  // who waits for STOPPED
-	unsaved      bool          // the fd store has moments that were told since
+	poll         time.Duration // of a group that is ending
+	stopWaiters  []chan error  // requests that wait for STOPPED
+	unsaved      bool          // the fd store has occurrences as unpublished that are published
 	isNew        bool          // nothing was resumed
 	tracedSince  time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
 	reconfigured bool          // it was leaving, and is configured again
@@ -146,7 +145,8 @@ type Service struct {
 // newService makes a service that rests in STOPPED.
 func newService(d Definition, world environment, log hclog.Logger) *Service {
 	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: world, log: log.With("name", d.Name),
-		random: rand.Float64, requests: make(chan request), events: make(chan event, 16), cancel: func() {}, stopWatching: func() {}, over: make(chan struct{}), isNew: true}
+		random: rand.Float64, requests: make(chan request), events: make(chan event, 16),
+		cancel: func() {}, stopWatching: func() {}, over: make(chan struct{}), isNew: true}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.output = func() output {
 		if l := world.Log(s.name); l != nil {
@@ -166,7 +166,7 @@ func (s *Service) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		if s.unsaved { // who takes over later is not to tell what is long over
+		if s.unsaved { // a later supervisor must not publish them again
 			s.putState()
 		}
 		wait := time.Hour
@@ -205,8 +205,8 @@ func (s *Service) run(ctx context.Context) {
 	}
 }
 
-// handleExit deals with the end of the process before anything that was seen after
-// it: a dead process does not become ready, and a stop does not hide how it died.
+// handleExit handles the end of the process before anything that was seen after it: a
+// dead process does not become ready, and a stop does not hide how it died.
 func (s *Service) handleExit() {
 	if s.proc == nil || s.saved.UpSince == 0 {
 		return
@@ -224,7 +224,9 @@ func (s *Service) dispatch(h event) {
 	if s.saved.State == Stopping && h.kind == EvDeadline && s.leaderEnded() && len(s.proc.Members()) == 0 {
 		h.kind = EvGroupEmpty
 	}
-	ruleOf(s.saved.State, s.saved.Phase, h.kind).do(s, h)
+	if do := ruleOf(s.saved.State, s.saved.Phase, h.kind).do; do != nil {
+		do(s, h)
+	}
 }
 
 // request obeys a command. A stop is answered when the service is STOPPED.
@@ -266,7 +268,7 @@ func (s *Service) start(h event) {
 	s.enterStarting()
 }
 
-// resetCounters forgets the failures that count against the service.
+// resetCounters forgets the failures that count for back-off and limits.
 func (s *Service) resetCounters() {
 	s.saved.InARow, s.saved.Starts, s.saved.PastLimit, s.saved.Fatal, s.saved.EarlyExits = 0, nil, false, false, 0
 }
@@ -294,7 +296,7 @@ func (s *Service) enter(st State, limit time.Duration) {
 	}
 }
 
-// answer tells those who wait for a stop how it ended.
+// answer replies to those who wait for STOPPED.
 func (s *Service) answer() {
 	var err error
 	if s.saved.State != Stopped {
@@ -306,7 +308,7 @@ func (s *Service) answer() {
 	s.stopWaiters = nil
 }
 
-// setDeadline replaces the state's deadline; a negative limit: none.
+// setDeadline replaces the deadline; a negative limit: none.
 func (s *Service) setDeadline(limit time.Duration) {
 	s.deadline, s.saved.Deadline = time.Time{}, 0
 	if limit >= 0 {

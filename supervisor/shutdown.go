@@ -54,7 +54,7 @@ func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	st := stopState{Until: initproto.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
 	if snap := set.services[name].snap.Load(); snap.State == Fatal {
 		reason, _, _ := strings.Cut(snap.lastFailure(), "\n")
-		st.Why = redact.Clip(name+" is FATAL: "+reason, maxMomentReason)
+		st.Why = redact.Clip(name+" is FATAL: "+reason, maxOccurrenceReason)
 		if snap.Exit != nil && snap.Exit.Status() == 0 {
 			st.Code = 1 // it has failed all the same
 		}
@@ -64,8 +64,8 @@ func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	return s.shutdown(ctx, 0, 0)
 }
 
-// shutdown stops everything under one budget and gives the exit code. level is
-// how often a stop was asked for: from the second time on it hurries.
+// shutdown stops everything under one budget and returns the exit code. level is the
+// number of stop requests: from the second one on it hurries.
 func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal) int {
 	s.m.Stopping()
 	s.beginStop()
@@ -98,7 +98,7 @@ func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal
 	code := s.code(st)
 	if s.opts.Listener != nil {
 		through := make(chan struct{})
-		go s.lastStages(hooks, st, own, code, through) // ends with the stages, which obey hooks and the budget
+		go s.runExitHooks(hooks, st, own, code, through) // ends with the hooks, which obey ctx and the budget
 		if ended, alive = s.obey(through, max(left()-reserve/2, leastLast), hurry); !alive {
 			return exit.InitFailed
 		}
@@ -110,8 +110,8 @@ func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal
 	return code
 }
 
-// obey waits until done is closed, and hears meanwhile of further wishes to stop.
-// ended is false when the time is over first, alive when the init is gone.
+// obey waits until done is closed, and handles further stop requests meanwhile. ended is
+// false when the time is over first, alive when the init is gone.
 func (s *Supervisor) obey(done <-chan struct{}, within time.Duration, hurry func()) (ended, alive bool) {
 	over := time.After(within)
 	for {

@@ -23,12 +23,12 @@ type Snapshot struct {
 	UpSince      *time.Time     `json:"up_since,omitempty"`
 	Restarts     int            `json:"restarts"`               // by policy, since it was last asked for
 	Reason       string         `json:"reason,omitempty"`       // why it is not up, or failed last
-	Waiting      string         `json:"waiting_for,omitempty"`  // STARTING, STOPPING: who comes first, or what the last look at readiness found
+	Waiting      string         `json:"waiting_for,omitempty"`  // STARTING, STOPPING: what comes first, or the last readiness error
 	Phase        string         `json:"phase,omitempty"`        // STOPPING: how far it is
-	Unhealthy    string         `json:"unhealthy,omitempty"`    // RUNNING: what the last look at liveness found; empty: all is well
+	Unhealthy    string         `json:"unhealthy,omitempty"`    // RUNNING: the last liveness error; empty: healthy
 	LiveFailures int            `json:"failed_looks,omitempty"` // at liveness, in a row
 	Debugger     string         `json:"debugger,omitempty"`     // STARTING, RUNNING: "waits for a debugger on port 5005"; empty: there is none
-	Issue        string         `json:"issue,omitempty"`        // RUNNING: what it said itself that makes it unhealthy
+	Issue        string         `json:"issue,omitempty"`        // RUNNING: the health issues that make it unhealthy
 	Degraded     string         `json:"degraded,omitempty"`     // RUNNING: what part of it does not work
 	Reported     bool           `json:"reported,omitempty"`     // it does not count as healthy any more
 	Removed      bool           `json:"leaving,omitempty"`      // not configured any more
@@ -63,7 +63,7 @@ type Snapshot struct {
 	unproven bool
 }
 
-// Snapshot gives the latest one.
+// Snapshot returns the latest one.
 func (s *Service) Snapshot() Snapshot {
 	snap := *s.snap.Load()
 	if log := s.env.Log(s.name); log != nil {
@@ -80,7 +80,8 @@ func (s *Service) publish() {
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
 		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Removed: k.Removed,
 		Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), gen: k.Gen, start: k.Start, waitingForDeps: k.Phase == PhaseWaiting,
-		then: k.Then, stopRequestedBy: k.StopRequestedBy, endsContainer: k.EndsContainer, unproven: s.launch != nil && s.launch.unproven(s.cfg.Ready)}
+		then: k.Then, stopRequestedBy: k.StopRequestedBy, endsContainer: k.EndsContainer,
+		unproven: s.launch != nil && s.launch.unproven(s.cfg.Ready)}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)
 		snap.UpSince = &t
@@ -132,6 +133,11 @@ func (s *Service) publish() {
 		old.start != snap.start || old.then != snap.then {
 		defer s.env.StateChanged() // after the plan is there too
 	}
+	s.publishProcess()
+}
+
+// publishProcess makes the present process and its line of the stop plan readable.
+func (s *Service) publishProcess() {
 	if s.proc == nil {
 		s.plan.Store(nil)
 		s.process.Store(nil)
@@ -150,9 +156,8 @@ func (s *Service) wall(boot int64) time.Time {
 	return time.Now().Add(time.Duration(boot - s.env.Now()))
 }
 
-// resume takes up the state of an earlier supervisor. p is its latest process;
-// nil: there is none, or what the fd store said of it was an intent that came to
-// nothing.
+// resume takes over the state of an earlier supervisor. p is its latest process; nil:
+// there is none.
 func (s *Service) resume(state []byte, p Process) error {
 	if err := json.Unmarshal(state, &s.saved); err != nil {
 		s.saved = savedState{State: Stopped, Since: s.env.Now()}
@@ -171,13 +176,13 @@ func (s *Service) resume(state []byte, p Process) error {
 	case Starting, Running, Stopping:
 		s.proc = p
 	default:
-		if p != nil { // its end had been dealt with; only the word of that was missing
+		if p != nil { // its end was handled, but not acknowledged
 			go endStray(p) // ends with the process
 		}
 	}
 	if s.proc != nil && s.saved.UpSince == 0 {
-		// Either the pid came into the fd store and our state did not, or its end is dealt
-		// with and only its group is still of interest.
+		// Either the pid was saved and our state was not, or its end was handled and only
+		// its group is left.
 		if _, ended := p.Exit(); !ended || s.saved.State != Stopping {
 			s.saved.UpSince = s.env.Now()
 		}
@@ -193,7 +198,7 @@ func (s *Service) continueState() {
 	case Starting:
 		s.continueStart()
 	case Running:
-		if s.proc == nil { // its end is dealt with, but not in the fd store: as if it ended now
+		if s.proc == nil { // its end was handled, but not saved: as if it ended now
 			s.saved.UpSince, s.saved.Exit = 0, nil
 			s.setReason("ended while no supervisor worked; how is unknown")
 			s.recordFailure("", 0)
@@ -207,7 +212,7 @@ func (s *Service) continueState() {
 	case Stopping:
 		s.continueStop()
 	case Exited, Fatal:
-		s.env.EndedForGood() // nobody may have heard it
+		s.env.EndedForGood() // it may not have been noticed
 	case Stopped:
 		if s.saved.Removed {
 			s.env.RemovedStopped(s.name)
@@ -222,10 +227,10 @@ func (s *Service) continueStart() {
 	case s.proc != nil:
 		s.attach()
 	case s.saved.Phase == PhaseWaiting:
-		s.unblockStart(event{})
+		s.unblockStart()
 	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
-	case s.occurred(lifecycle.Started): // there was a process, of whose end nobody knows
+	case s.occurred(lifecycle.Started): // there was a process, whose end is unknown
 		s.enterStarting()
 	default: // the start came to nothing: the same one again
 		left := time.Until(s.deadline)
@@ -245,7 +250,7 @@ func (s *Service) continueStop() {
 	s.attach()
 	switch {
 	case s.saved.Phase == PhaseWaiting:
-		s.unblockStop(event{})
+		s.unblockStop()
 	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
 	case s.saved.Phase > PhaseHooks && s.saved.Phase != PhaseCommand:

@@ -15,7 +15,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// enterStarting begins a start, which is another round.
+// enterStarting begins a start.
 func (s *Service) enterStarting() {
 	s.endStart()
 	k := &s.saved
@@ -24,8 +24,8 @@ func (s *Service) enterStarting() {
 	s.attempt()
 }
 
-// attempt makes a start, or makes it again where nothing came of it: number, state in
-// the fd store, then the work. What the service requires comes first, then the hooks.
+// attempt makes a start, or makes it again if nothing came of it: number, saved state,
+// then the work. What the service requires comes first, then the hooks.
 func (s *Service) attempt() {
 	k := &s.saved
 	k.Gen++
@@ -33,7 +33,8 @@ func (s *Service) attempt() {
 		k.Previous = k.Exit
 	}
 	k.StopRequestedBy, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
-	k.LiveFailures, k.LiveSuccesses, k.LiveError, k.Reported, k.DumpAt, k.ConfigHash, k.Sources, k.AttachData, k.Uncounted = 0, 0, "", false, 0, "", "", "", false
+	k.LiveFailures, k.LiveSuccesses, k.LiveError, k.Reported = 0, 0, "", false
+	k.ConfigHash, k.Sources, k.AttachData, k.DumpAt, k.Uncounted = "", "", "", 0, false
 	k.HealthIssues = nil
 	k.Phase = PhaseBegin
 	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
@@ -50,7 +51,7 @@ func (s *Service) attempt() {
 }
 
 // unblockStart goes on with a start that waited for others.
-func (s *Service) unblockStart(h event) {
+func (s *Service) unblockStart() {
 	if s.saved.Phase != PhaseWaiting {
 		return
 	}
@@ -64,7 +65,7 @@ func (s *Service) unblockStart(h event) {
 	s.proceed()
 }
 
-// prepare has the launcher find out what to start.
+// prepare asks the launcher what to start.
 func (s *Service) prepare() {
 	ctx, gen, launcher := s.begin(), s.saved.Gen, s.launcher
 	go func() { // ends when Prepare does, which obeys ctx
@@ -73,7 +74,7 @@ func (s *Service) prepare() {
 	}()
 }
 
-// begin makes the context of what one start has under way.
+// begin returns the context of what the present start has under way.
 func (s *Service) begin() context.Context {
 	s.quit()
 	ctx, cancel := context.WithCancel(s.life)
@@ -90,7 +91,7 @@ func (s *Service) quit() {
 	}
 }
 
-// report hands an event to the service, unless it is of no interest any more.
+// report hands an event to the service, unless ctx is done.
 func (s *Service) report(ctx context.Context, h event) {
 	select {
 	case s.events <- h:
@@ -98,8 +99,7 @@ func (s *Service) report(ctx context.Context, h event) {
 	}
 }
 
-// spawned starts what was prepared, unless that was done: nothing is ever started
-// twice.
+// spawned starts what was prepared, once.
 func (s *Service) spawned(h event) {
 	if s.proc != nil || s.saved.Phase != PhaseBegin {
 		return
@@ -113,14 +113,14 @@ func (s *Service) spawned(h event) {
 	s.spawn(h.launch)
 }
 
-// prepareFailed is a start that could not be prepared.
+// prepareFailed handles a start that could not be prepared.
 func (s *Service) prepareFailed(h event) {
 	if s.proc == nil && s.saved.Phase == PhaseBegin {
 		s.startFailed(h.err)
 	}
 }
 
-func (s *Service) becameReady(event) {
+func (s *Service) becameReady() {
 	if s.proc != nil && s.launch != nil {
 		s.ready()
 	}
@@ -137,7 +137,7 @@ func (s *Service) failureFound(h event) {
 	}
 }
 
-func (s *Service) startTimedOut(event) {
+func (s *Service) startTimedOut() {
 	if s.proc == nil {
 		s.startFailed(fmt.Errorf("cannot find out within %v what to start", s.cfg.Ready.Within))
 		return
@@ -192,8 +192,8 @@ func (s *Service) spawn(l *Launch) {
 	s.attend()
 }
 
-// ServiceOf gives the service that a process with this ID is a start of; false: the
-// process is a hook, a probe or another command of stoker's.
+// ServiceOf returns the service that a process with this ID is a start of; false: the
+// process is a hook, a probe or another command.
 func ServiceOf(id string) (name string, ok bool) {
 	if strings.ContainsAny(id, "@/") {
 		return "", false
@@ -202,7 +202,7 @@ func ServiceOf(id string) (name string, ok bool) {
 	return id[:max(dot, 0)], dot > 0
 }
 
-// attend looks after a process that is not ready yet.
+// attend probes a process that is not ready yet.
 func (s *Service) attend() {
 	ctx := s.begin()
 	gen, p, l, ready := s.saved.Gen, s.proc, s.launch, s.cfg.Ready
@@ -215,7 +215,7 @@ func (s *Service) attend() {
 	go s.awaitReady(ctx, gen, ready, p, l, s.watcher) // ends with ctx or when ready
 }
 
-// unproven says that nothing proves the readiness of what was started.
+// unproven reports that nothing proves the readiness of what was started.
 func (l *Launch) unproven(ready Ready) bool { return l.Ready == nil && ready.Log == "" }
 
 // firstPause is the time between the first two readiness checks; it doubles up to
@@ -263,7 +263,7 @@ func (s *Service) ready() {
 	s.verify()
 }
 
-// startFailed handles a start that made no process.
+// startFailed handles a start without a process.
 func (s *Service) startFailed(err error) {
 	s.quit()
 	if errors.Is(err, proc.ErrStopping) {
@@ -291,14 +291,14 @@ func (s *Service) startFailed(err error) {
 	s.applyRestartPolicy(false)
 }
 
-// PermanentError is an error of Launcher.Prepare that can say that only another
-// configuration, another start by hand or another container changes it.
+// PermanentError is an error of Launcher.Prepare that only another configuration, a
+// start by hand or another container changes.
 type PermanentError interface {
 	error
 	Lasting() bool
 }
 
-// fail gives up a start whose process lives.
+// fail stops a start whose process lives.
 func (s *Service) fail(what incident.Cause, why string) {
 	s.setReason(why)
 	s.occur(lifecycle.StartFailed, s.saved.Reason)

@@ -8,7 +8,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// requestStop obeys a wish to be down.
+// requestStop handles a requested stop.
 func (s *Service) requestStop(h event) {
 	s.saved.StopRequestedBy, s.saved.Budget = h.req.by, max(s.saved.Budget, int64(h.req.budget))
 	if h.req.sig != 0 && s.saved.State != Stopping { // there another one was sent already
@@ -20,13 +20,13 @@ func (s *Service) requestStop(h event) {
 	}
 }
 
-// requestRestart obeys a wish to be anew.
+// requestRestart handles a requested restart.
 func (s *Service) requestRestart(h event) {
 	s.saved.StopRequestedBy = h.req.by
 	s.stop(Starting, h.req.limit)
 }
 
-func (s *Service) startAfterStop(event) {
+func (s *Service) startAfterStop() {
 	s.saved.Then, s.saved.Removed = Starting, false
 	s.save()
 }
@@ -34,7 +34,7 @@ func (s *Service) startAfterStop(event) {
 // stop brings the process down; then says what follows: STOPPED, STARTING (a
 // restart) or BACKOFF. limit cuts the time until KILL; 0: as configured.
 func (s *Service) stop(then State, limit time.Duration) {
-	if s.saved.State == Stopping { // the latest wish counts, and a shorter limit
+	if s.saved.State == Stopping { // the latest request has precedence, and a shorter limit
 		s.saved.Then = then
 		s.shortenStop(limit)
 		s.save()
@@ -49,7 +49,7 @@ func (s *Service) stop(then State, limit time.Duration) {
 	s.enterStopping(then, limit)
 }
 
-// stopSignal is the one of the request, or the configured one.
+// stopSignal is the signal of the request, or the configured one.
 func (s *Service) stopSignal() syscall.Signal {
 	if s.saved.StopSig != 0 {
 		return s.saved.StopSig
@@ -63,16 +63,14 @@ func (s *Service) stopSignal() syscall.Signal {
 
 // Times of the escalation.
 const (
-	firstPoll = 2 * time.Millisecond // between looks at a group whose leader is gone
+	firstPoll = 2 * time.Millisecond // between polls of a group whose leader is gone
 	lastPoll  = 100 * time.Millisecond
-	heldTime  = time.Second            // a zombie for so long, and nobody is told of its end
+	heldTime  = time.Second            // a zombie for so long whose end is not reported
 	dumpTime  = time.Second            // for a thread dump before KILL
 	dumpLeast = 100 * time.Millisecond // with less a thread dump is not worth the wait
 )
 
-// enterStopping begins to end the process and all that belongs to it. In turn:
-// what depends on it ends, hooks, drain, a thread dump if it hangs, stop command or
-// signal, thread dump, KILL.
+// enterStopping begins to stop the process and all others of the service.
 func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.saved
 	k.Then, k.Phase, k.Dumped, k.KillBy = then, PhaseBegin, false, 0
@@ -94,8 +92,7 @@ func (s *Service) enterStopping(then State, limit time.Duration) {
 	s.proceedStop()
 }
 
-// killLimit is what is left of the limit that came with the request; negative:
-// there is none.
+// killLimit is what is left of the limit of the request; negative: there is none.
 func (s *Service) killLimit() time.Duration {
 	if s.saved.KillBy == 0 {
 		return -1
@@ -104,7 +101,7 @@ func (s *Service) killLimit() time.Duration {
 }
 
 // unblockStop goes on with a stop that waited for others.
-func (s *Service) unblockStop(event) {
+func (s *Service) unblockStop() {
 	if s.waiting = s.env.MayStop(s.name); s.waiting != "" {
 		s.publish()
 		return
@@ -120,8 +117,7 @@ func (s *Service) beginStop() {
 	s.proceedStop()
 }
 
-// drain gives those who use the service the time to see that it is not ready any
-// more.
+// drain waits until clients see that the service is not ready any more.
 func (s *Service) drain() {
 	if !s.leaderEnded() {
 		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", proc.SignalName(s.stopSignal()), "why", s.stopReason())
@@ -139,7 +135,7 @@ func (s *Service) drain() {
 	s.save()
 }
 
-// dumpIfHung asks a service that hangs for a thread dump before anything changes.
+// dumpIfHung requests a thread dump of a service that hangs before anything changes.
 func (s *Service) dumpIfHung() {
 	if s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures {
 		if wait, ok := s.requestDump(); ok {
@@ -152,8 +148,8 @@ func (s *Service) dumpIfHung() {
 	s.terminate()
 }
 
-// terminate runs the stop command or sends the signal. A command, and what it brings
-// about, have three quarters of the time: then the signal comes before KILL does.
+// terminate runs the stop command or sends the signal. A command and its effect have
+// three quarters of the time, so that the signal comes before KILL.
 func (s *Service) terminate() {
 	wait := s.stopTimeout()
 	if s.launch == nil || s.launch.StopCommand == nil || s.leaderEnded() || s.saved.StopSig != 0 {
@@ -175,7 +171,7 @@ func (s *Service) terminate() {
 	}()
 }
 
-// stopCommandDone follows the stop command.
+// stopCommandDone handles the end of the stop command.
 func (s *Service) stopCommandDone(h event) {
 	if h.err != nil && !s.leaderEnded() {
 		s.signalAfterCommand(h.err.Error())
@@ -188,24 +184,23 @@ func (s *Service) stopCommandDone(h event) {
 	}
 }
 
-// lastWords is what a command whose time is over has to end before its deadline, so that
-// the error tells what it has written.
+// lastWords is what is left of a stop command's time when it is killed, so that the
+// error has its output.
 const lastWords = 100 * time.Millisecond
 
-// signalShare is the part of the time that the signal keeps where a command comes
-// first.
+// signalShare is the signal's part of the time after a stop command.
 const signalShare = 4
 
-// signalAfterCommand sends the signal where the command did not end the service.
-// What is left of the command's time is the signal's too.
+// signalAfterCommand sends the signal if the command did not stop the service. It gets
+// what is left of the command's time too.
 func (s *Service) signalAfterCommand(why string) {
 	s.log.Warn("the stop command did not end it, sending the signal", "error", why)
 	s.setDeadline(min(s.stopTimeout(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
 	s.sendStopSignal()
 }
 
-// sendStopSignal asks all that belongs to the service to end, once: many programs
-// take a second request for impatience.
+// sendStopSignal sends the stop signal to the group, once: many programs take a second
+// one as impatience.
 func (s *Service) sendStopSignal() {
 	s.proc.SignalGroup(s.stopSignal())
 	s.proc.SignalGroup(syscall.SIGCONT) // a stopped process cannot obey
@@ -213,8 +208,8 @@ func (s *Service) sendStopSignal() {
 	s.save()
 }
 
-// stopTimeout is how long the stop signal or command may take to work. A limit
-// includes the time for the thread dump.
+// stopTimeout is how long the stop signal or command may take. A limit includes the time
+// for the thread dump.
 func (s *Service) stopTimeout() time.Duration {
 	limit := s.killLimit()
 	if limit < 0 {
@@ -248,29 +243,24 @@ func (s *Service) shortenStop(limit time.Duration) {
 	}
 }
 
-// leaderEnded says whether the end of the process itself has been dealt with.
+// leaderEnded reports whether the end of the process itself was handled.
 func (s *Service) leaderEnded() bool { return s.saved.UpSince == 0 }
 
-// The deadlines of the phases. While the leader is gone the deadline is also the next
-// look at the rest of the group.
+// hooksTimedOut goes on with a stop whose hooks take too long.
+func (s *Service) hooksTimedOut() { s.cutHooks("they take too long") }
 
-func (s *Service) beginDeadline(event) { s.terminate() }
-
-func (s *Service) waitingDeadline(event) { s.beginStop() }
-
-func (s *Service) hooksDeadline(event) { s.cutHooks("they take too long") }
-
-func (s *Service) drainDeadline(event) { s.dumpIfHung() }
-
-func (s *Service) commandDeadline(event) {
+// stopCommandTimedOut sends the signal to a service that its stop command has not ended.
+func (s *Service) stopCommandTimedOut() {
+	if s.saved.Phase == PhaseCommandDone {
+		s.signalAfterCommand("it had no effect in time")
+		return
+	}
 	s.cancel()
 	s.signalAfterCommand("it hangs")
 }
 
-func (s *Service) commandDoneDeadline(event) { s.signalAfterCommand("it had no effect in time") }
-
-// killDeadline is thread dump, then KILL, again and again.
-func (s *Service) killDeadline(event) {
+// killDeadline requests a thread dump, then kills, again and again.
+func (s *Service) killDeadline() {
 	if left := s.stopLeft(); left > 0 && s.saved.Phase != PhaseKill {
 		s.nextPoll(left)
 		return
@@ -294,38 +284,38 @@ func (s *Service) killDeadline(event) {
 		s.tracedSince = time.Now()
 	case time.Since(s.tracedSince) >= heldTime:
 		s.log.Warn("service is dead, but a tracer keeps it from being waited for", "pid", s.proc.Pid())
-		s.dispatch(event{kind: EvExited, exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.env.Now()}})
+		s.exited(event{exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.env.Now()}})
 		return
 	}
 	s.nextPoll(lastPoll)
-	s.publish() // who is left
+	s.publish() // the processes that are left
 }
 
-// stopLeft is how much of the configured time is left.
+// stopLeft is what is left until the deadline.
 func (s *Service) stopLeft() time.Duration {
 	return time.Duration(s.saved.Deadline - s.env.Now())
 }
 
-// nextPoll sets the time of the next look, without touching the deadline that
-// is kept.
+// nextPoll sets the time of the next poll; the saved deadline stays.
 func (s *Service) nextPoll(left time.Duration) {
 	s.deadline = time.Now().Add(min(s.poll, left))
 	s.poll = min(2*s.poll, lastPoll)
 }
 
-// canDump says whether the service can make a thread dump and shall.
+// canDump reports whether a thread dump is wanted and possible.
 func (s *Service) canDump() bool {
 	return s.cfg.Stop.ThreadDump != nil && *s.cfg.Stop.ThreadDump && s.launch != nil && s.launch.DumpSignal != 0
 }
 
-// requestDump asks for a thread dump, and says how long it may take; false: none will
+// requestDump requests a thread dump, and returns how long it may take; false: none will
 // come.
 func (s *Service) requestDump() (time.Duration, bool) {
 	wait := dumpTime
 	if s.saved.KillBy != 0 {
 		wait = min(wait, time.Duration(s.saved.KillBy-s.env.Now()))
 	}
-	if s.leaderEnded() || s.saved.Dumped || s.saved.Phase == PhaseKill || wait < dumpLeast || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
+	late := s.leaderEnded() || s.saved.Dumped || s.saved.Phase == PhaseKill || wait < dumpLeast
+	if late || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
 		return 0, false
 	}
 	s.log.Warn("asking for a thread dump", "pid", s.proc.Pid())
@@ -339,10 +329,10 @@ func (s *Service) requestDump() (time.Duration, bool) {
 	return wait, s.proc.Signal(s.launch.DumpSignal) == nil
 }
 
-// awaitGroup looks whether everything that belongs to the service is gone too.
+// awaitGroup waits for the other processes of the service.
 func (s *Service) awaitGroup() {
 	if len(s.proc.Members()) == 0 {
-		s.dispatch(event{kind: EvGroupEmpty})
+		s.groupEmpty()
 		return
 	}
 	if s.saved.Phase < PhaseSignal { // the leader ended before it was asked to
@@ -355,7 +345,7 @@ func (s *Service) awaitGroup() {
 }
 
 // groupEmpty ends STOPPING.
-func (s *Service) groupEmpty(event) {
+func (s *Service) groupEmpty() {
 	p := s.proc
 	s.quit()
 	s.proc = nil
@@ -364,7 +354,7 @@ func (s *Service) groupEmpty(event) {
 	s.env.ProcessesChanged()
 }
 
-// afterStop does what was to follow the stop.
+// afterStop enters the state that follows the stop.
 func (s *Service) afterStop() {
 	switch s.saved.Then {
 	case Starting:
@@ -381,7 +371,7 @@ func (s *Service) afterStop() {
 	}
 }
 
-// stopReason is who asked for the stop, or what went wrong.
+// stopReason is who requested the stop, or that it failed.
 func (s *Service) stopReason() string {
 	if s.saved.StopRequestedBy == "" {
 		return "it failed"
@@ -389,7 +379,7 @@ func (s *Service) stopReason() string {
 	return "asked for by " + s.saved.StopRequestedBy
 }
 
-// threadDump asks a JVM for one; anything else is left alone.
+// threadDump requests a thread dump of a JVM that runs.
 func (s *Service) threadDump() {
 	p := s.process.Load()
 	if p == nil || s.dumpSignal.Load() == 0 || !(*p).Catches(syscall.Signal(s.dumpSignal.Load())) {

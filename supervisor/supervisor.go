@@ -26,7 +26,7 @@ type Definition struct {
 	Launcher Launcher
 	Log      logs.Options // of its output
 	// ConfigHash identifies what a process of the service is started with: where it
-	// changes, a running process is started anew.
+	// changes, a running process is restarted.
 	ConfigHash string
 }
 
@@ -42,14 +42,13 @@ type Options struct {
 	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
 	// nothing to read again.
 	Reload func()
-	// Listener acts at the stages of the container's and the services' lives; nil:
-	// nobody does.
+	// Listener gets the events of the container and the services; nil: there is none.
 	Listener Listener
 	// OOM reads the counter of OOM kills of these cgroups, of none: of the
-	// container's; nil: nobody can.
+	// container's; nil: they are unknown.
 	OOM func(cgroups []string) incident.OOMCount
-	// Stops is told that the container begins to stop, why, and what it has for that,
-	// by each supervisor that does it; nil: nobody asks.
+	// Stops is called when the container begins to stop, also by a supervisor that takes
+	// over meanwhile.
 	Stops func(why string, budget time.Duration)
 }
 
@@ -77,7 +76,7 @@ type Supervisor struct {
 
 	incidents *incident.Recorder
 
-	opening     atomic.Bool  // the container's first stages come before every start
+	opening     atomic.Bool  // the init and network-ready hooks run
 	startCounts startCounts  // guarded by applyMu
 	resumed     bool         // an earlier supervisor had begun with the services
 	stop        *stopState   // of the container; nil: it does not stop
@@ -98,7 +97,8 @@ const (
 // New makes the set. What rec holds of services is resumed, also of those that
 // are not defined any more, which are stopped; Run goes on with it.
 func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *Supervisor {
-	s := &Supervisor{m: m, opts: opts, log: opts.Log, endedForGood: make(chan struct{}, 1), wake: make(chan struct{}, 1), running: make(chan struct{})}
+	s := &Supervisor{m: m, opts: opts, log: opts.Log, endedForGood: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), running: make(chan struct{})}
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
 	s.incidents = incident.NewRecorder(store, supervisorEnv{s}, opts.Log)
 	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
@@ -131,7 +131,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 			delete(latest, id)
 		}
 		if err := svc.resume(state, p); err != nil {
-			s.log.Error("cannot read the kept state of a service; it begins anew", "name", d.Name, "error", err)
+			s.log.Error("cannot read the saved state of a service; it starts from STOPPED", "name", d.Name, "error", err)
 		}
 	}
 	s.set.Store(newActiveSet(want, services))
@@ -168,8 +168,7 @@ func endStray(p Process) {
 	p.Done()
 }
 
-// Run keeps the services running until the container ends, and gives its exit
-// code. resumed says that an earlier supervisor had started them.
+// Run keeps the services running until the container ends, and returns its exit code.
 func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -233,7 +232,7 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	}
 }
 
-// signal treats a signal that asks for no stop.
+// signal handles a signal that is no stop request.
 func (s *Supervisor) signal(sig syscall.Signal) {
 	if s.opts.Command {
 		s.forward(sig)
@@ -254,7 +253,7 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 }
 
 // forward passes a signal on to the command, if it catches it: the others would
-// end it, and a signal to a container's PID 1 that nobody handles ends nothing.
+// end it, and an unhandled signal to a container's PID 1 has no effect.
 func (s *Supervisor) forward(sig syscall.Signal) {
 	set := s.set.Load()
 	svc := set.services[set.main]
@@ -290,7 +289,7 @@ func (s *Supervisor) essentialOver() (string, bool) {
 	return "", false
 }
 
-// Services gives a snapshot of each service, in the order of the configuration.
+// Services returns a snapshot of each service, in the order of the configuration.
 func (s *Supervisor) Services() []Snapshot {
 	set := s.set.Load()
 	out := make([]Snapshot, 0, len(set.names))
@@ -301,7 +300,7 @@ func (s *Supervisor) Services() []Snapshot {
 	return out
 }
 
-// Service gives the snapshot of one service.
+// Service returns the snapshot of one service.
 func (s *Supervisor) Service(name string) (Snapshot, bool) {
 	set := s.set.Load()
 	svc := set.services[name]
@@ -314,10 +313,10 @@ func (s *Supervisor) Service(name string) (Snapshot, bool) {
 	return snap, true
 }
 
-// Stopping says whether the container stops.
+// Stopping reports whether the container stops.
 func (s *Supervisor) Stopping() bool { return s.stopping.Load() != 0 }
 
-// Ready says whether every service that is wanted is RUNNING and healthy, and
+// Ready reports whether every service that is wanted is RUNNING and healthy, and
 // which is not.
 func (s *Supervisor) Ready() (bool, []string) {
 	var not []string
@@ -352,7 +351,7 @@ func (s *Supervisor) ReadyService(name string) (bool, []string) {
 	return true, nil
 }
 
-// unready says why a service does not count as ready; empty: it does.
+// unready returns why a service is not ready; empty: it is.
 func (s *Snapshot) unready() string {
 	switch {
 	case s.Reported:
@@ -365,7 +364,7 @@ func (s *Snapshot) unready() string {
 	return "is " + string(s.State)
 }
 
-// Log gives the captured output of a service.
+// Log returns the captured output of a service.
 func (s *Supervisor) Log(name string) *logs.Log {
 	if s.set.Load().services[name] == nil {
 		return nil
@@ -373,8 +372,8 @@ func (s *Supervisor) Log(name string) *logs.Log {
 	return supervisorEnv{s}.Log(name)
 }
 
-// Orphans is the number of orphaned processes reaped.
+// Orphans is how many orphaned processes were reaped.
 func (s *Supervisor) Orphans() uint64 { return s.m.Orphans() }
 
-// Survives says whether the services outlive the supervisor here.
+// Survives reports whether the services outlive the supervisor here.
 func (s *Supervisor) Survives() bool { return s.m.Survives() }

@@ -12,8 +12,8 @@ type signalledDump struct {
 	at  int64  // where in the output it begins
 }
 
-// requestDumpDirectly has Launch.ThreadDump make a thread dump that the application's output
-// has nothing of. Where it gives up before the time is over, the signal asks for one.
+// requestDumpDirectly makes a thread dump outside of the output. If that fails in time,
+// the signal is sent.
 func (s *Service) requestDumpDirectly(wait time.Duration) {
 	ctx, cancel := context.WithTimeout(s.life, wait)
 	gen, p, l := s.saved.Gen, s.proc, s.launch
@@ -35,8 +35,8 @@ func (s *Service) requestDumpDirectly(wait time.Duration) {
 	}()
 }
 
-// dumpAt is where in the output the thread dump of the present start begins; 0:
-// there is none.
+// dumpAt is where in the output the thread dump of the present start begins; 0: there is
+// none.
 func (s *Service) dumpAt() int64 {
 	if d := s.signalled.Load(); d != nil && d.gen == s.saved.Gen {
 		return d.at
@@ -44,7 +44,7 @@ func (s *Service) dumpAt() int64 {
 	return s.saved.DumpAt
 }
 
-// Process gives the process of a service; false: it has none.
+// Process returns the process of a service; false: it has none.
 func (s *Supervisor) Process(name string) (Process, bool) {
 	svc := s.set.Load().services[name]
 	if svc == nil {

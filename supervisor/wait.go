@@ -47,7 +47,7 @@ func (s *Supervisor) AwaitStart(ctx context.Context, name string, n uint64) (Sta
 	}
 }
 
-// resultOf says what has become of start number n of a service.
+// resultOf returns what has become of start number n of a service.
 func (s *activeSet) resultOf(snap Snapshot, n uint64, now time.Time) StartResult {
 	r := StartResult{Snapshot: snap}
 	failed := func(why string) StartResult {
@@ -85,7 +85,7 @@ func (s *activeSet) resultOf(snap Snapshot, n uint64, now time.Time) StartResult
 	return failed(snap.lastFailure())
 }
 
-// awaitedFailure says which of the services that a start waits for has failed.
+// awaitedFailure returns the failure of a service that a start waits for.
 func (s *activeSet) awaitedFailure(snap *Snapshot) string {
 	if !snap.waitingForDeps {
 		return ""
@@ -113,8 +113,8 @@ func (s *Snapshot) lastFailure() string {
 	return "nothing more is known"
 }
 
-// comingStart numbers the start that the service is in, or the one that follows the
-// stop that is under way.
+// comingStart is the number of the present start, or of the one that follows the stop
+// that is under way.
 func (k *savedState) comingStart() uint64 {
 	if k.State == Stopping && k.Then == Starting {
 		return k.Gen + 1

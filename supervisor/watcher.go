@@ -25,8 +25,8 @@ type watcher struct {
 	ended   chan struct{}      // closed when it has: Watch is not called any more
 }
 
-// watch begins to read the output of the present start; nil: there is nothing to
-// read, or nobody who wants it.
+// watch begins to read the output of the present start; nil: it is not captured, or not
+// read.
 func (s *Service) watch(l *Launch) *watcher {
 	out := s.output()
 	matches, _ := s.cfg.Ready.Log.Matcher() // nil: any error was refused by the configuration's check
@@ -45,7 +45,7 @@ func (s *Service) watch(l *Launch) *watcher {
 					s.report(ctx, event{kind: EvFailureFound, gen: gen, text: failure})
 				}
 			}
-			w.seen.Store(max(line.Offset, w.seen.Load())) // first: who waits for the match looks whether it is seen
+			w.seen.Store(max(line.Offset, w.seen.Load())) // before the match is reported
 			if open && matches != nil && matches(line.Text) {
 				open = false
 				close(w.matched)
@@ -56,8 +56,7 @@ func (s *Service) watch(l *Launch) *watcher {
 	return w
 }
 
-// reachTime bounds the wait for the watching of what was written: an unfinished
-// line at the end is not watched.
+// reachTime bounds reach: an unfinished line at the end is not read.
 const reachTime = time.Second
 
 // reach waits until the output up to end has been watched.
@@ -76,7 +75,7 @@ func (w *watcher) reach(ctx context.Context, end int64) {
 	}
 }
 
-// awaitLine waits for the line that readiness waits for. False: ctx is done.
+// awaitLine waits for the line of ready.log; false: ctx is done.
 func (s *Service) awaitLine(ctx context.Context, gen uint64, pattern string, w *watcher) bool {
 	var matched <-chan struct{}
 	err := fmt.Errorf("no line of the output matches %q yet", pattern)
@@ -94,7 +93,7 @@ func (s *Service) awaitLine(ctx context.Context, gen uint64, pattern string, w *
 	}
 }
 
-// setReason puts down why the present start or run failed; empty: it did not.
+// setReason sets why the present start or run failed; empty: it did not.
 func (s *Service) setReason(why string) {
 	s.saved.Reason, s.reasonOf = clip(why), 0
 	if why != "" {
@@ -107,11 +106,10 @@ const maxText = 4 << 10
 
 func clip(text string) string { return redact.Clip(text, maxText) }
 
-// explainTime is how long the search for a cause may take.
+// explainTime bounds OutputReaders.Explain.
 const explainTime = 3 * time.Second
 
-// explain asks for the cause of a failure, which may need a moment, and adds it
-// when it is known.
+// explain asks for the cause of a failure in the background.
 func (s *Service) explain() {
 	if s.launch == nil || s.launch.Explain == nil {
 		return
@@ -138,8 +136,7 @@ func (s *Service) explain() {
 	}()
 }
 
-// explained puts the cause where the operator sees it, unless the reason that he
-// sees is not that start's any more.
+// explained shows the cause, unless the status shows another start by now.
 func (s *Service) explained(h event) {
 	text := clip(h.text)
 	if h.gen != s.reasonOf || s.saved.Reason == text {

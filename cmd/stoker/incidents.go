@@ -156,7 +156,7 @@ var advice = map[incident.Cause]string{
 	incident.CauseStartTimeout: "the reason is what the last probe found; ready.within sets the time",
 	incident.CauseFailedStart:  "the reason names what failed; after the repair: stoker start SERVICE",
 	incident.CauseUnhealthy:    "the thread dump shows what the threads wait for",
-	incident.CauseDegraded:     "the reason names what is not deployed; the rest of the service works; after the repair: stoker restart SERVICE",
+	incident.CauseDegraded:     "the reason names what is not deployed; the rest works; after the repair: stoker restart SERVICE",
 	incident.CauseStopTimeout:  "the thread dump shows what did not end; stop.timeout sets the time",
 	incident.CauseLeft:         "run the program in the foreground, then: stoker restart SERVICE",
 	incident.CauseUnseen:       "read the logs of stoker and of the host at that time",

@@ -26,8 +26,8 @@ func javaVersionFlag() cli.Flag {
 
 // jvmExplainCommand is `stoker jvm explain`.
 func jvmExplainCommand() *cli.Command {
-	return &cli.Command{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits", ArgsUsage: "[SERVICE]",
-		UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}
+	return &cli.Command{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits",
+		ArgsUsage: "[SERVICE]", UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}
 }
 
 // explainJVM prints what was rendered for the latest start of a service.

@@ -18,7 +18,8 @@ func jvmToolCommands() []*cli.Command {
 	unreachable := &cli.BoolFlag{Name: "all", Usage: "unreachable objects too, without a full collection before"}
 	return []*cli.Command{
 		jvmToolCommand(api.ToolThreads, "the threads", "show what every thread does, and which locks it holds", "tomcat", short),
-		jvmToolCommand(api.ToolHisto, "the class histogram", "count the objects of each class, after a full collection", "tomcat", short, unreachable),
+		jvmToolCommand(api.ToolHisto, "the class histogram", "count the objects of each class, after a full collection",
+			"tomcat", short, unreachable),
 		jvmToolCommand(api.ToolHeapDump, "a heap dump", "write the heap into a file, by default in stoker's state folder",
 			"tomcat /tmp/heap.hprof.gz --gz", long, unreachable,
 			&cli.BoolFlag{Name: "live", Usage: "live objects only, which takes a full collection (the default)"},

@@ -62,7 +62,8 @@ func upgrade(c *cli.Context, client *api.Client) error {
 	}
 	return show(c, now, func(int) string {
 		return fmt.Sprintf("stoker %s supervises now (it was %s); the services run on.\n"+
-			"If it ends twice within its first minute, %s takes over again.\n", now.Supervisor.Version, before.Supervisor.Version, before.Supervisor.Version)
+			"If it ends twice within its first minute, %s takes over again.\n",
+			now.Supervisor.Version, before.Supervisor.Version, before.Supervisor.Version)
 	})
 }
 
@@ -71,7 +72,8 @@ func upgrade(c *cli.Context, client *api.Client) error {
 func upgradeError(err error) error {
 	var refused *api.StatusError
 	if errors.As(err, &refused) && refused.Code == "not-found" {
-		return &exit.Error{Err: errors.New("cannot upgrade: the running supervisor cannot do that yet"), Hint: "restart the container with the new image"}
+		return &exit.Error{Err: errors.New("cannot upgrade: the running supervisor cannot do that yet"),
+			Hint: "restart the container with the new image"}
 	}
 	if errors.As(err, &refused) && !strings.HasPrefix(refused.Message, "cannot ") {
 		return fmt.Errorf("cannot upgrade: %w", err)
@@ -97,7 +99,8 @@ func swap(ctx context.Context, client *api.Client, before api.Versions, path str
 
 // awaitSupervisor waits for another supervisor than before; done says that the binary was
 // swapped since.
-func awaitSupervisor(ctx context.Context, client *api.Client, before api.Versions, want *api.Program) (v api.Versions, done bool, err error) {
+func awaitSupervisor(ctx context.Context, client *api.Client, before api.Versions, want *api.Program) (
+	v api.Versions, done bool, err error) {
 	for {
 		v, err := client.Versions(ctx)
 		var refused *api.StatusError

@@ -104,7 +104,8 @@ const (
 func checkText(text string, params map[string]Param, use usage) error {
 	parts, err := parseText(text, use == inRequest)
 	if err != nil {
-		return fmt.Errorf("%w: there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; $${ stands for itself", err)
+		return fmt.Errorf("%w: there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; "+
+			"$${ stands for itself", err)
 	}
 	for _, p := range parts {
 		if p.ref == nil || p.ref.kind != refParam {
@@ -118,7 +119,8 @@ func checkText(text string, params map[string]Param, use usage) error {
 		case !known:
 			return fmt.Errorf("there is no parameter %q%s", name, among(slices.Sorted(maps.Keys(params))))
 		case param.Secret && use == inArgument:
-			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", name, strings.ToUpper(name))
+			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", name,
+				strings.ToUpper(name))
 		}
 	}
 	return nil

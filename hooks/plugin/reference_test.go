@@ -6,7 +6,8 @@ import (
 )
 
 func sampleScope() scope {
-	return scope{params: map[string]string{"port": "6300", "odd": `a "b" ${params.port} $x`, "empty": ""}, env: map[string]string{"HOME": "/root", "LINES": "a\nb"},
+	return scope{params: map[string]string{"port": "6300", "odd": `a "b" ${params.port} $x`, "empty": ""},
+		env:    map[string]string{"HOME": "/root", "LINES": "a\nb"},
 		labels: map[string]string{"app.id": "1001"}, pluginDir: "/p/jacoco", stateDir: "/s/jacoco", stoker: "/bin/stoker"}
 }
 

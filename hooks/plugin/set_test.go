@@ -134,9 +134,11 @@ func TestStates(t *testing.T) {
 		{"required parameter", Manifest{Params: port}, Override{}, "failed the parameter port is required and not set"},
 		{"off before that", Manifest{Params: port}, Override{On: no()}, "inactive"},
 		{"given", Manifest{Params: port}, Override{Set: map[string]string{"port": "1"}}, "active"},
-		{"wrong", Manifest{Params: port}, Override{Set: map[string]string{"port": "http"}}, `failed the parameter port of the configuration: "http" is not a whole number`},
+		{"wrong", Manifest{Params: port}, Override{Set: map[string]string{"port": "http"}},
+			`failed the parameter port of the configuration: "http" is not a whole number`},
 		{"unknown", Manifest{}, Override{Set: map[string]string{"x": "1"}}, `failed the configuration sets "x", and there is no such parameter`},
-		{"a label that is missing", Manifest{Params: map[string]Param{"id": {Default: text("${label.appid}")}}}, Override{}, "failed params.id.default: label appid is not set"},
+		{"a label that is missing", Manifest{Params: map[string]Param{"id": {Default: text("${label.appid}")}}}, Override{},
+			"failed params.id.default: label appid is not set"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newPlugged(t)
@@ -151,7 +153,8 @@ func TestStates(t *testing.T) {
 
 func TestJVMOptionsInOrder(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "b", Params: map[string]Param{"v": {Default: text("two words")}}}, "# layer: enforced\n-Db=${params.v}\n--add-opens java.base/java.lang=${params.v}\n")
+	s.add(Manifest{Name: "b", Params: map[string]Param{"v": {Default: text("two words")}}},
+		"# layer: enforced\n-Db=${params.v}\n--add-opens java.base/java.lang=${params.v}\n")
 	s.add(Manifest{Name: "a", JVM: ManifestJVM{Layer: "user"}}, "-Da=${plugin_dir} ${state_dir}\n\n# comment\n--add-modules\njdk.x\n")
 	s.add(Manifest{Name: "c", Enabled: no()}, "-Dc=1")
 	s.begin(Config{}, hooks.Facts{})
@@ -194,7 +197,8 @@ func TestRequiredPluginBlocks(t *testing.T) {
 	s.add(Manifest{Name: "p", Required: yes(), Params: map[string]Param{"x": {Required: true}}}, "")
 	s.add(Manifest{Name: "q", Params: map[string]Param{"x": {Required: true}}}, "")
 	s.begin(Config{}, hooks.Facts{})
-	if err := s.plugins.Blocked(); err == nil || !strings.Contains(err.Error(), "the plugin p is required and has failed: the parameter x is required") {
+	if err := s.plugins.Blocked(); err == nil || !strings.Contains(err.Error(),
+		"the plugin p is required and has failed: the parameter x is required") {
 		t.Errorf("%v", err)
 	}
 	s.plugins.Configure(Config{Dir: filepath.Join(s.dir, "plugins"), Enabled: map[string]Override{"p": {On: no()}}}, hooks.Facts{})
@@ -219,16 +223,21 @@ func TestEnforcedOptionsAreRequired(t *testing.T) {
 	}{
 		{"nothing", Manifest{}, enforced, func(*plugged, string) {}, false},
 		{"a second file is broken", Manifest{}, enforced, inPlugin("jvm.d/60-b.opts"), true},
-		{"a second file, and the layer is the manifest's", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1", inPlugin("jvm.d/60-b.opts"), true},
+		{"a second file, and the layer is the manifest's", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1",
+			inPlugin("jvm.d/60-b.opts"), true},
 		{"its manifest is gone", Manifest{}, enforced, func(s *plugged, _ string) { delete(s.manifests, "p") }, true},
-		{"its manifest is gone, and the layer may have stood there", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1", func(s *plugged, _ string) { delete(s.manifests, "p") }, true},
+		{"its manifest is gone, and the layer may have stood there", Manifest{JVM: ManifestJVM{Layer: "enforced"}}, "-Dpolicy=1",
+			func(s *plugged, _ string) { delete(s.manifests, "p") }, true},
 		{"its file is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
 			s.try(os.Remove(filepath.Join(dir, "jvm.d/50-a.opts")), os.Symlink("/nowhere", filepath.Join(dir, "jvm.d/50-a.opts")))
 		}, true},
 		{"its folder is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
 			s.try(os.RemoveAll(filepath.Join(dir, "jvm.d")), os.Symlink("/nowhere", filepath.Join(dir, "jvm.d")))
 		}, true},
-		{"all of it is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) { s.try(os.RemoveAll(dir), os.Symlink("/nowhere", dir)) }, true},
+		{"all of it is one that cannot be read", Manifest{}, enforced, func(s *plugged,
+			dir string) {
+			s.try(os.RemoveAll(dir), os.Symlink("/nowhere", dir))
+		}, true},
 		{"the folder of all is one that cannot be read", Manifest{}, enforced, func(s *plugged, dir string) {
 			s.try(os.RemoveAll(filepath.Dir(dir)), os.WriteFile(filepath.Dir(dir), nil, 0o600))
 		}, true},
@@ -271,7 +280,8 @@ func TestSwitchIsKept(t *testing.T) {
 	s.add(Manifest{Name: "p", Enabled: no(), Params: map[string]Param{"v": {Pattern: "[a-z]+", Default: text("a")}}}, "-Dv=${params.v}")
 	p := s.begin(Config{Enabled: map[string]Override{"p": {On: no(), Set: map[string]string{"v": "conf"}}}}, hooks.Facts{})
 	s.want("p", "inactive switched off by the configuration")
-	if unsaved, err := p.Switch("p", SwitchRequest{Enabled: yes(), Params: map[string]*string{"v": text("said")}}, "me"); err != nil || unsaved != "" {
+	if unsaved, err := p.Switch("p", SwitchRequest{Enabled: yes(), Params: map[string]*string{"v": text("said")}},
+		"me"); err != nil || unsaved != "" {
 		t.Fatal(unsaved, err)
 	}
 	s.want("p", "active")
@@ -468,7 +478,8 @@ func TestDisableSuspects(t *testing.T) {
 	}
 	t.Run("named, and it was it", func(t *testing.T) {
 		s := begin(t)
-		if why := s.plugins.DisableSuspects("app", Exit{Named: []string{"b"}, Reason: "port\ntaken"}); !strings.Contains(why, "without the plugin b, which") || !strings.Contains(why, "port taken") {
+		if why := s.plugins.DisableSuspects("app", Exit{Named: []string{"b"}, Reason: "port\ntaken"}); !strings.Contains(why,
+			"without the plugin b, which") || !strings.Contains(why, "port taken") {
 			t.Errorf("%q", why)
 		}
 		s.want("b", "failed port taken")
@@ -519,7 +530,8 @@ func TestDisableSuspects(t *testing.T) {
 			t.Errorf("%q", why)
 		}
 		s.want("a", "active")
-		if why := s.plugins.DisableSuspects("app", Exit{Explained: true, Named: []string{"a"}, Reason: "out of memory"}); !strings.Contains(why, "plugin a, which") {
+		if why := s.plugins.DisableSuspects("app", Exit{Explained: true, Named: []string{"a"},
+			Reason: "out of memory"}); !strings.Contains(why, "plugin a, which") {
 			t.Errorf("%q", why)
 		}
 	})
@@ -627,9 +639,11 @@ func TestFragmentsNowhere(t *testing.T) {
 
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "register", Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
+	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "register",
+		Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
 	s.begin(Config{}, hooks.Facts{})
-	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir, "plugins/p/bin/x") {
+	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir,
+		"plugins/p/bin/x") {
 		t.Errorf("bound %+v", s.bound)
 	}
 	s.plugins.OnHookFailure("p", lifecycle.Ready, "no answer")
@@ -723,8 +737,9 @@ func (s *plugged) boundTo() string {
 func TestTeardownHooks(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "a", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{
-		lifecycle.Ready:   []hooks.Hook{{Name: "in", Command: []string{"x"}}},
-		lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}, {Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
+		lifecycle.Ready: []hooks.Hook{{Name: "in", Command: []string{"x"}}},
+		lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}},
+			{Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
 		lifecycle.Stopped: []hooks.Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
 	})}, "-Da=b")
 	p := s.begin(Config{}, hooks.Facts{})
@@ -757,8 +772,10 @@ func TestTeardownHooks(t *testing.T) {
 func TestSwitchedOnWhileItRuns(t *testing.T) {
 	s := newPlugged(t)
 	off, on := false, true
-	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}, lifecycle.Exited: []hooks.Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
-	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}}}})}, "-Db=b")
+	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out",
+		Command: []string{"x"}}}, lifecycle.Exited: []hooks.Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
+	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out",
+		Command: []string{"x"}}}})}, "-Db=b")
 	p := s.begin(Config{}, hooks.Facts{})
 	runs := func(service string) (out []string) {
 		registry := hooks.NewRegistry(s.bound, hooks.Facts{})
@@ -789,7 +806,8 @@ func TestURLParameter(t *testing.T) {
 		"unix:///run/r.sock:/v1": "unix:///run/r.sock:/v1/agents/${PLUGIN_REF_1}"} {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
-			Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "in", URL: url}, {Name: "other", Command: []string{"x"}}}})}, "")
+			Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "in", URL: url},
+				{Name: "other", Command: []string{"x"}}}})}, "")
 		s.begin(Config{Enabled: map[string]Override{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, hooks.Facts{})
 		got := ""
 		for _, b := range s.bound {

@@ -67,7 +67,8 @@ type PendingRestart struct {
 const maxReason = 500
 
 func newSavedState() savedState {
-	return savedState{Switches: map[string]Switch{}, Failed: map[string]failure{}, Services: map[string]*serviceState{}, Reported: map[string]string{}}
+	return savedState{Switches: map[string]Switch{}, Failed: map[string]failure{}, Services: map[string]*serviceState{},
+		Reported: map[string]string{}}
 }
 
 // service returns the state of a service.

@@ -136,7 +136,8 @@ func (p *Set) Action(plugin, name string) (ResolvedAction, error) {
 	case e.info.State != Active && e.failed == nil:
 		return ResolvedAction{}, fmt.Errorf("the plugin %s is %s: %s", plugin, e.info.State, e.info.Why)
 	}
-	out := ResolvedAction{Action: a, Env: []string{"STOKER_PLUGIN=" + plugin, "STOKER_ACTION=" + name, "STOKER_PLUGIN_DIR=" + e.scope.pluginDir}}
+	out := ResolvedAction{Action: a, Env: []string{"STOKER_PLUGIN=" + plugin, "STOKER_ACTION=" + name,
+		"STOKER_PLUGIN_DIR=" + e.scope.pluginDir}}
 	if e.scope.stateErr == nil {
 		out.Env = append(out.Env, "STOKER_STATE_DIR="+e.scope.stateDir)
 	}

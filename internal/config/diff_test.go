@@ -59,7 +59,7 @@ func TestDiffOfManyServices(t *testing.T) {
 
 func sample() Config {
 	return Config{Main: "cat", Services: map[string]Service{
-		"cat": {Kind: KindTomcat, Config: supervisor.Config{Surroundings: supervisor.Surroundings{Env: map[string]string{"A": "1", "B": "2"}}}},
+		"cat": {Kind: KindTomcat, Config: supervisor.Config{ProcessConfig: supervisor.ProcessConfig{Env: map[string]string{"A": "1", "B": "2"}}}},
 		"web": {Config: supervisor.Config{Command: []string{"x"}}},
 	}}
 }

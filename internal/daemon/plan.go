@@ -109,7 +109,7 @@ func (s *plan) addService(m *proc.Manager, log hclog.Logger, name string, cfg co
 	d := supervisor.Definition{Name: name, Kind: cfg.Kind, Log: logs, Config: cfg.Config, Launcher: base,
 		ConfigHash: s.hashes[name]}
 	if cfg.Kind != config.KindProcess {
-		d.Launcher = launch.NewLauncher(base, s.config.JVM, s.jvms, log.With("name", name))
+		d.Launcher = launch.New(base, s.config.JVM, s.jvms, log.With("name", name))
 	}
 	s.definitions = append(s.definitions, d)
 	return nil

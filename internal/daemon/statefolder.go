@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateFolder is the folder of what outlives the container: $XDG_STATE_HOME/stoker if
-// that is set, else /var/lib/stoker, or ~/.local/state/stoker for a user that cannot
-// write that. Empty: there is none.
+// stateFolder is the folder of what outlives the container: below $XDG_STATE_HOME if that
+// is set, else below /var/lib, or below ~/.local/state for a user that cannot write there.
+// Empty: there is none.
 func stateFolder(uid int, env func(string) string) string {
 	const system = "/var/lib/stoker"
 	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {

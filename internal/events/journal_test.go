@@ -114,7 +114,8 @@ func TestAppendedAgain(t *testing.T) {
 	j := b.resume(true)
 	moment := time.Now()
 	all := []Event{
-		{Kind: "init"}, {Kind: KindContainer, State: "stopping"}, {Kind: "ready", Service: "web", Start: 1}, {Kind: "ready", Service: "web", Start: 2}, {Kind: "ready", Service: "db", Start: 1},
+		{Kind: "init"}, {Kind: KindContainer, State: "stopping"}, {Kind: "ready", Service: "web", Start: 1}, {Kind: "ready", Service: "web",
+			Start: 2}, {Kind: "ready", Service: "db", Start: 1},
 		{Kind: KindHook, Service: "web", Start: 1, Hook: &Hook{Event: "ready", Name: "a", Moment: moment}},
 		{Kind: KindHook, Service: "web", Start: 1, Hook: &Hook{Event: "ready", Name: "a", Plugin: "p", Moment: moment}},
 		{Kind: KindHook, Service: "web", Start: 1, Hook: &Hook{Event: "ready", Name: "a", Moment: moment.Add(1)}}, // by hand

@@ -52,13 +52,13 @@ type Deps struct {
 // New reads what a service's processes are to be started with.
 func New(m *proc.Manager, tree *cgroup.Tree, name string, cfg config.Service) (*Launcher, error) {
 	l := &Launcher{Manager: m, Name: name, Config: cfg, cgroups: tree}
-	if err := l.parse(cfg.Surroundings); err != nil {
+	if err := l.parse(cfg.ProcessConfig); err != nil {
 		return nil, &exit.Error{Err: fmt.Errorf("cannot run service %q: %w", name, err), Code: exit.BadConfig}
 	}
 	return l, nil
 }
 
-func (l *Launcher) parse(s supervisor.Surroundings) (err error) {
+func (l *Launcher) parse(s supervisor.ProcessConfig) (err error) {
 	l.base = proc.Spec{Dir: s.Dir, Attributes: execshim.Attributes{Nice: s.Nice, OOMScoreAdj: s.OOMScoreAdj,
 		NoNewPrivileges: s.NoNewPrivileges}}
 	if s.User != "" {

@@ -47,8 +47,8 @@ type plan struct {
 	tomcat   *tomcatStart // nil: it is no Tomcat
 }
 
-// NewLauncher makes that of a service of kind java or tomcat.
-func NewLauncher(base *service.Launcher, options jvm.Config, shared *Shared, log hclog.Logger) *Launcher {
+// New makes that of a service of kind java or tomcat.
+func New(base *service.Launcher, options jvm.Config, shared *Shared, log hclog.Logger) *Launcher {
 	l := &Launcher{Launcher: base, JVM: options, shared: shared, log: log}
 	if l.Config.Kind == config.KindTomcat {
 		l.kind = &tomcatKind{Launcher: l}

@@ -1,7 +1,7 @@
 package supervisor
 
-// Surroundings are what a process of a service is started with.
-type Surroundings struct {
+// ProcessConfig are what a process of a service is started with.
+type ProcessConfig struct {
 	// User is "name", "uid", "name:group" or "uid:gid"; empty: stoker's own.
 	User string `yaml:"user" check:"user"`
 	// Groups are the supplementary groups; absent: those of the user's entry in
