@@ -327,7 +327,7 @@ func TestHeapDump(t *testing.T) {
 				t.Errorf("asked %q last, want %q", last, c.asked)
 			}
 			if j.currentDump(os.Getpid()) != "" {
-				t.Error("it is held to be dumping still")
+				t.Error("the dump is still recorded as running")
 			}
 		})
 	}
