@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -378,12 +377,6 @@ func (o *fakeOutput) write(line string) {
 }
 
 func (o *fakeOutput) End() int64 { o.mu.Lock(); defer o.mu.Unlock(); return int64(len(o.lines)) }
-
-func (o *fakeOutput) Bytes(from, to int64) []byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return []byte(strings.Join(o.lines[from:to], "\n"))
-}
 
 func (o *fakeOutput) Lines(ctx context.Context, offset int64, follow bool, f func(logs.Line) error) error {
 	for {
