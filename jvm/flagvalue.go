@@ -76,7 +76,7 @@ func (f flagFacts) badValue(name, value string) string {
 	default:
 		return ""
 	}
-	for _, r := range flagRanges() {
+	for _, r := range flagRanges {
 		if r.name == name && (number < r.least || number > r.most) {
 			return fmt.Sprintf("the value is from %g to %g", r.least, r.most)
 		}
@@ -90,18 +90,18 @@ type flagRange struct {
 	least, most float64
 }
 
+// manyTimes bounds nothing.
+const manyTimes = 1 << 62
+
 // flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges.
-func flagRanges() []flagRange {
-	const many = 1 << 62
-	return []flagRange{
-		{"MaxRAMPercentage", 0, 100}, {"MinRAMPercentage", 0, 100}, {"InitialRAMPercentage", 0, 100},
-		{"MaxRAMFraction", 1, many}, {"MinRAMFraction", 1, many}, {"InitialRAMFraction", 1, many},
-		{"MinHeapFreeRatio", 0, 100}, {"MaxHeapFreeRatio", 0, 100},
-		{"MinMetaspaceFreeRatio", 0, 99}, {"MaxMetaspaceFreeRatio", 0, 100},
-		{"InitiatingHeapOccupancyPercent", 0, 100}, {"G1ReservePercent", 0, 50}, {"G1HeapWastePercent", 0, 100},
-		{"G1NewSizePercent", 0, 100}, {"G1MaxNewSizePercent", 0, 100},
-		{"SurvivorRatio", 1, many}, {"TargetSurvivorRatio", 0, 100}, {"MaxTenuringThreshold", 0, 16},
-		{"TieredStopAtLevel", 0, 4}, {"CICompilerCount", 1, many},
-		{"MaxDirectMemorySize", 0, 1 << 62}, {"MaxMetaspaceSize", 0, 1 << 62},
-	}
+var flagRanges = []flagRange{
+	{"MaxRAMPercentage", 0, 100}, {"MinRAMPercentage", 0, 100}, {"InitialRAMPercentage", 0, 100},
+	{"MaxRAMFraction", 1, manyTimes}, {"MinRAMFraction", 1, manyTimes}, {"InitialRAMFraction", 1, manyTimes},
+	{"MinHeapFreeRatio", 0, 100}, {"MaxHeapFreeRatio", 0, 100},
+	{"MinMetaspaceFreeRatio", 0, 99}, {"MaxMetaspaceFreeRatio", 0, 100},
+	{"InitiatingHeapOccupancyPercent", 0, 100}, {"G1ReservePercent", 0, 50}, {"G1HeapWastePercent", 0, 100},
+	{"G1NewSizePercent", 0, 100}, {"G1MaxNewSizePercent", 0, 100},
+	{"SurvivorRatio", 1, manyTimes}, {"TargetSurvivorRatio", 0, 100}, {"MaxTenuringThreshold", 0, 16},
+	{"TieredStopAtLevel", 0, 4}, {"CICompilerCount", 1, manyTimes},
+	{"MaxDirectMemorySize", 0, manyTimes}, {"MaxMetaspaceSize", 0, manyTimes},
 }

@@ -1,12 +1,26 @@
 package jvm
 
 import (
+	_ "embed"
 	"iter"
 	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/suggest"
 )
+
+// flagTable lists the -XX flags of buildsListed on Linux and x86_64, as -XX:+PrintFlagsFinal prints
+// them with both unlock flags. A line begins with their type, and with a letter for each build: absent
+// (-), product, diagnostic or experimental. TestFlagTable makes it of the lists in testdata.
+//
+//go:embed flagtable.txt
+var flagTable string
+
+// otherFlags are in none of these builds: flags of the port to aarch64, of vendors' own builds (CRaC,
+// Dragonwell, SapMachine, Kona), and another name of CreateCoredumpOnCrash.
+//
+//go:embed flagtable_other.txt
+var otherFlags string
 
 // flagKind says what a -XX flag demands of the command line.
 type flagKind byte
@@ -42,24 +56,14 @@ const (
 	listFlag                  // Name=anything, and a later one adds to it
 )
 
-// typ is how the flag is written.
-func (f JVMFlag) typ() flagType {
-	switch f.Type {
-	case "bool":
-		return boolFlag
-	case "int", "intx":
-		return intFlag
-	case "uint", "uintx", "size_t", "uint64_t":
-		return countFlag
-	case "double":
-		return floatFlag
-	case "ccstr":
-		return textFlag
-	case "ccstrlist":
-		return listFlag
-	}
-	return anyFlag
+// flagTypes are the types of flags as -XX:+PrintFlagsFinal prints them.
+var flagTypes = map[string]flagType{
+	"bool": boolFlag, "int": intFlag, "intx": intFlag, "uint": countFlag, "uintx": countFlag, "size_t": countFlag,
+	"uint64_t": countFlag, "double": floatFlag, "ccstr": textFlag, "ccstrlist": listFlag,
 }
+
+// typ is how the flag is written.
+func (f JVMFlag) typ() flagType { return flagTypes[f.Type] }
 
 // kind is what the flag demands.
 func (f JVMFlag) kind() flagKind {
@@ -70,17 +74,6 @@ func (f JVMFlag) kind() flagKind {
 		return experimental
 	}
 	return product
-}
-
-// change is the history of flags, or of other options, that not every version
-// takes. A zero is "never, as far as we know".
-type change struct {
-	names      string
-	since      int    // the first version that has it
-	deprecated int    // from here on it works, with a warning
-	ignored    int    // from here on it is accepted, with a warning, and does nothing
-	gone       int    // from here on, at the latest, the JVM does not start with it
-	instead    string // what to do; empty: leave it out
 }
 
 // flagFacts is all that is known of one flag.
@@ -131,19 +124,16 @@ type build struct {
 	version string
 }
 
-// listedBuilds is how many there are.
-const listedBuilds = 6
-
 // buildsListed are those of flagTable, by version.
-func buildsListed() [listedBuilds]build {
-	return [...]build{{8, "1.8.0_504"}, {11, "11.0.33"}, {17, "17.0.21.1"}, {21, "21.0.13"}, {25, "25.0.5"}, {26, "26.0.2.1"}}
-}
+var buildsListed = [...]build{{8, "1.8.0_504"}, {11, "11.0.33"}, {17, "17.0.21.1"}, {21, "21.0.13"}, {25, "25.0.5"}, {26, "26.0.2.1"}}
+
+const listedBuilds = len(buildsListed)
 
 // listOf finds the list of a version, or of the next older one; exact: it is its own.
 // -1: older than all.
 func listOf(major int) (at int, exact bool) {
 	at = -1
-	for i, b := range buildsListed() {
+	for i, b := range buildsListed {
 		if b.major <= major {
 			at, exact = i, b.major == major
 		}
@@ -198,7 +188,7 @@ func (f flagFacts) history() change {
 	ch := f.change
 	for i := listedBuilds - 1; i > 0 && ch.gone == 0 && f.kinds[i] == absent; i-- {
 		if f.kinds[i-1] != absent {
-			ch.gone = buildsListed()[i].major
+			ch.gone = buildsListed[i].major
 		}
 	}
 	return ch
@@ -222,7 +212,7 @@ func (f flagFacts) kind(major int) flagKind {
 func nearest(name string, names iter.Seq[string]) string {
 	best, least := "", 4
 	for known := range names {
-		if abs(len(known)-len(name)) >= least {
+		if max(len(known)-len(name), len(name)-len(known)) >= least {
 			continue
 		}
 		d := distance(name, known)
@@ -235,8 +225,6 @@ func nearest(name string, names iter.Seq[string]) string {
 	}
 	return best
 }
-
-func abs(n int) int { return max(n, -n) }
 
 // distance is the number of letters to insert, delete or replace; a name in the
 // wrong case is near.

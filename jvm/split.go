@@ -43,11 +43,13 @@ func SplitScript(s string, lookup func(name string) string) ([]string, error) {
 type syntax struct {
 	escapes bool                     // a backslash protects, as in a shell
 	lookup  func(name string) string // of $NAME, in a text that a shell would evaluate; nil: it would not
+	flags   bool                     // # before a word begins a comment, and an open quote ends with the text
+	argfile bool                     // of ParseArgfile
 }
 
 // split returns the words of a text and the line of each, from 1.
 func split(text string, as syntax) (words []string, lines []int, err error) {
-	s := &splitter{syntax: as, text: unmarked(text)}
+	s := &splitter{syntax: as, text: unmarked(text), line: 1}
 	for s.pos < len(s.text) {
 		if err := s.step(); err != nil {
 			return nil, nil, err
@@ -65,13 +67,18 @@ type splitter struct {
 	open  bool // inside a word, which may be empty ("")
 	words []string
 	lines []int
+	line  int // at counted
+	// counted is the position up to which line ends were counted.
+	counted int
 }
 
 // begin begins a word where none is open.
 func (s *splitter) begin() {
 	if !s.open {
 		s.open = true
-		s.lines = append(s.lines, 1+strings.Count(s.text[:s.pos], "\n"))
+		s.line += strings.Count(s.text[s.counted:s.pos], "\n")
+		s.counted = s.pos
+		s.lines = append(s.lines, s.line)
 	}
 }
 
@@ -91,13 +98,25 @@ func (s *splitter) flush() {
 func (s *splitter) step() error {
 	c := s.text[s.pos]
 	switch {
-	case strings.IndexByte(blanks, c) >= 0:
+	case strings.IndexByte(blanks, c) >= 0 && !(s.argfile && c == '\v'):
 		s.flush()
 		s.pos++
 	case c == '\\' && s.escapes:
 		return s.backslash()
+	case c == '#' && (s.argfile || s.flags && !s.open):
+		s.flush()
+		for s.pos < len(s.text) && s.text[s.pos] != '\n' && !(s.argfile && s.text[s.pos] == '\r') {
+			s.pos++
+		}
+	case s.argfile && (c == '\'' || c == '"'):
+		s.argfileQuote(c)
 	case c == '\'' || c == '"' && !s.escapes:
 		end := strings.IndexByte(s.text[s.pos+1:], c)
+		if end < 0 && s.flags {
+			s.add(s.text[s.pos+1:])
+			s.pos = len(s.text)
+			return nil
+		}
 		if end < 0 {
 			return fmt.Errorf("the quote %c at byte %d is not closed", c, s.pos)
 		}
@@ -118,6 +137,46 @@ func (s *splitter) step() error {
 		s.pos++
 	}
 	return nil
+}
+
+// argfileQuote takes a quoted part of an argument file, which ends with its line at the latest.
+func (s *splitter) argfileQuote(quote byte) {
+	s.begin()
+	for s.pos++; s.pos < len(s.text); s.pos++ {
+		switch c := s.text[s.pos]; {
+		case c == quote:
+			s.pos++
+			return
+		case c == '\n' || c == '\r':
+			return
+		case c == '\\':
+			s.pos++
+			if s.pos == len(s.text) {
+				return
+			}
+			s.argfileEscape()
+		default:
+			s.word.WriteByte(c)
+		}
+	}
+}
+
+// argfileEscape takes what follows a backslash within quotes, up to its last byte.
+func (s *splitter) argfileEscape() {
+	switch c := s.text[s.pos]; c {
+	case 'n':
+		s.word.WriteByte('\n')
+	case 'r':
+		s.word.WriteByte('\r')
+	case 't':
+		s.word.WriteByte('\t')
+	case 'f':
+		s.word.WriteByte('\f')
+	case '\n', '\r':
+		s.pos = len(s.text) - len(strings.TrimLeft(s.text[s.pos:], " \t\f\n\r")) - 1
+	default:
+		s.word.WriteByte(c)
+	}
 }
 
 func (s *splitter) backslash() error {
@@ -227,4 +286,32 @@ func (s *splitter) addFields(value string) {
 		s.flush()
 		value = value[i+1:]
 	}
+}
+
+// SplitJoined splits an argument that is several arguments in one text, such as "-Xmx1g
+// -Xms1g". A value may hold blanks, so only what cannot be a value is a sign: something that begins with - behind
+// an option without a command or a list of options as its value.
+func SplitJoined(arg string) (args []string, ok bool) {
+	args, err := SplitOptions(arg)
+	if err != nil || len(args) < 2 || !strings.HasPrefix(args[0], "-") {
+		return nil, false
+	}
+	first := args[0]
+	if twoToken(first) {
+		return args, true
+	}
+	name, value, _ := strings.Cut(first, "=")
+	switch {
+	case name == "-XX:OnError" || name == "-XX:OnOutOfMemoryError":
+		return nil, false // a command
+	case strings.HasPrefix(value, "-"):
+		return nil, false // -Dapp.options=-a -b
+	}
+	for _, a := range args[1:] {
+		known := strings.HasPrefix(a, "-X") || strings.HasPrefix(a, "-D") || strings.HasPrefix(a, "--")
+		if known || strings.HasPrefix(a, "-") && !strings.HasPrefix(first, "-D") {
+			return args, true
+		}
+	}
+	return nil, false
 }

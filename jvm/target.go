@@ -70,7 +70,7 @@ func (c *targetCheck) check(o Option) bool {
 		return c.checkFlag(o)
 	case strings.HasPrefix(arg, "-D"):
 		key, value, _ := strings.Cut(arg[2:], "=")
-		for _, ch := range propertyChanges() {
+		for _, ch := range propertyChanges {
 			if ch.names != key {
 				continue
 			}
@@ -199,10 +199,9 @@ func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) 
 // warnUnlisted warns of a flag that an update may have brought.
 func (c *targetCheck) warnUnlisted(o Option, f flagFacts) {
 	at, _ := listOf(c.major)
-	builds := buildsListed()
 	newer := at + 1 + slices.IndexFunc(f.kinds[at+1:], func(k flagKind) bool { return k != absent })
 	c.warn(UnknownOption, "%s (%s) may be refused: the list of Java %s does not have it, that of %s does; "+
-		"an update may have brought it, and no JVM was asked", o, o.origin(), builds[at].version, builds[newer].version)
+		"an update may have brought it, and no JVM was asked", o, o.origin(), buildsListed[at].version, buildsListed[newer].version)
 }
 
 // java names the target in messages, and what is known of its flags.
@@ -214,7 +213,7 @@ func (c *targetCheck) java() string {
 	case c.target.Flags != nil:
 		return "the JVM at hand"
 	case exact:
-		return fmt.Sprintf("Java %d (by the list of %s; no JVM was asked)", c.major, buildsListed()[at].version)
+		return fmt.Sprintf("Java %d (by the list of %s; no JVM was asked)", c.major, buildsListed[at].version)
 	case c.major > 0:
 		return fmt.Sprintf("Java %d (no JVM was asked)", c.major)
 	}

@@ -117,7 +117,8 @@ func TestIgnoringDoesNotDropEnforced(t *testing.T) {
 
 // Another port has flags that the lists do not show.
 func TestForeignPort(t *testing.T) {
-	in := Input{Target: Target{JavaMajor: 17, Arch: "ppc64le"}, NoSizing: true, User: ParseArgs("u", []string{"-XX:+UseSIGTRAP", "-XX:+UseConcMarkSweepGC"})}
+	in := Input{Target: Target{JavaMajor: 17, Arch: "ppc64le"}, NoSizing: true,
+		User: ParseArgs("u", []string{"-XX:+UseSIGTRAP", "-XX:+UseConcMarkSweepGC"})}
 	if r, _ := Render(in); len(r.Errors) != 1 || r.Errors[0].Code != RemovedOption {
 		t.Errorf("errors %v", r.Errors)
 	}
@@ -145,7 +146,8 @@ func TestStartAbovePercentage(t *testing.T) {
 }
 
 func TestNoCollectorLeft(t *testing.T) {
-	in := Input{Limits: Limits{CPUs: 2, Memory: 4 << 30}, Target: Target{JavaMajor: 17}, NoSizing: true, User: ParseArgs("u", []string{"-XX:-UseG1GC"})}
+	in := Input{Limits: Limits{CPUs: 2, Memory: 4 << 30}, Target: Target{JavaMajor: 17}, NoSizing: true,
+		User: ParseArgs("u", []string{"-XX:-UseG1GC"})}
 	if r, _ := Render(in); len(r.Errors) != 1 || r.Errors[0].Code != GCConflict {
 		t.Errorf("errors %v", r.Errors)
 	}
@@ -164,7 +166,7 @@ func TestChangesAreConsistent(t *testing.T) {
 				t.Errorf("%s is there twice", name)
 			}
 			seen[name] = true
-			for i, b := range buildsListed() {
+			for i, b := range buildsListed {
 				if ch.gone > 0 && ch.gone <= b.major && flags[name].kinds[i] != absent {
 					t.Errorf("%s is gone by %d, but %s has it", name, ch.gone, b.version)
 				}

@@ -193,7 +193,6 @@ type fakeProcess struct {
 	mu sync.Mutex // guards members, signals, exit, acks and dones
 }
 
-func (p *fakeProcess) ID() string                      { return p.id }
 func (p *fakeProcess) Pid() int                        { return p.pid }
 func (p *fakeProcess) StartTicks() uint64              { return uint64(p.pid) }
 func (p *fakeProcess) Exited() <-chan struct{}         { return p.exited }

@@ -224,7 +224,9 @@ func (s *Service) dispatch(h event) {
 	if s.saved.State == Stopping && h.kind == EvDeadline && s.leaderEnded() && len(s.proc.Members()) == 0 {
 		h.kind = EvGroupEmpty
 	}
-	ruleOf(s.saved.State, s.saved.Phase, h.kind).do(s, h)
+	if do := ruleOf(s.saved.State, s.saved.Phase, h.kind).do; do != nil {
+		do(s, h)
+	}
 }
 
 // request obeys a command. A stop is answered when the service is STOPPED.

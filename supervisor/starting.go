@@ -51,7 +51,7 @@ func (s *Service) attempt() {
 }
 
 // unblockStart goes on with a start that waited for others.
-func (s *Service) unblockStart(h event) {
+func (s *Service) unblockStart() {
 	if s.saved.Phase != PhaseWaiting {
 		return
 	}
@@ -120,7 +120,7 @@ func (s *Service) prepareFailed(h event) {
 	}
 }
 
-func (s *Service) becameReady(event) {
+func (s *Service) becameReady() {
 	if s.proc != nil && s.launch != nil {
 		s.ready()
 	}
@@ -137,7 +137,7 @@ func (s *Service) failureFound(h event) {
 	}
 }
 
-func (s *Service) startTimedOut(event) {
+func (s *Service) startTimedOut() {
 	if s.proc == nil {
 		s.startFailed(fmt.Errorf("cannot find out within %v what to start", s.cfg.Ready.Within))
 		return

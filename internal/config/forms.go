@@ -112,7 +112,7 @@ func (v *validator) envPattern(path, text string) {
 func (v *validator) user(path, text string) {
 	v.literal(path, text)
 	name, group, both := strings.Cut(text, ":")
-	if text != "" && !(validID(name) && (!both || validID(group))) {
+	if text != "" && (!validID(name) || both && !validID(group)) {
 		v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
 	}
 }

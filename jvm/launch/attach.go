@@ -27,6 +27,7 @@ type turns struct {
 	want  int
 }
 
+// NewAttacher returns an Attacher that lets one attach to a JVM at a time.
 func NewAttacher() *Attacher { return &Attacher{Busy: map[int]*turns{}} }
 
 // Attach attaches to the JVM that is a process. ctx must have an end.

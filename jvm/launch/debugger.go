@@ -70,7 +70,7 @@ func debuggingOf(d hotspot.Debugger, sockets []procfs.Socket, before supervisor.
 }
 
 // environOf looks up the variables of a process, which are read when the first is asked
-// for, as as may see them; empty: it has none, or they cannot be seen.
+// for, with the rights of as; empty: it has none, or they cannot be seen.
 func environOf(pid int, as func(look func() error) error) func(name string) string {
 	vars := sync.OnceValue(func() (vars map[string]string) {
 		_ = as(func() error {

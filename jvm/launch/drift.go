@@ -63,6 +63,7 @@ type polled struct {
 	fetch       *remote.Fetcher
 }
 
+// NewDrift returns a Drift for the JVM services of a supervisor.
 func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, log hclog.Logger) *Drift {
 	r := &Drift{sup: sup, launchers: launchers, log: log, named: newOptionFileSet()}
 	r.watch = newRollout(r, log)

@@ -25,7 +25,8 @@ func TestEvidenceOfJVM(t *testing.T) {
 	var e evidence
 	f := e.find(context.Background(), end)
 	if f.Cause != incident.CauseJVMCrash || f.Reason != "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6]" ||
-		strings.Join(f.Options, " ") != "java -Dmy.password=*** -Xmx32m Main --token=***" || string(f.ThreadDump) != "Full thread dump X\n\nJNI global refs: 1\n" {
+		strings.Join(f.Options, " ") != "java -Dmy.password=*** -Xmx32m Main --token=***" ||
+		string(f.ThreadDump) != "Full thread dump X\n\nJNI global refs: 1\n" {
 		t.Errorf("%+v", f)
 	}
 	if len(f.Files) != 1 || f.Files[0].Kind != incident.FileHsErr || strings.Contains(string(f.Files[0].Excerpt), "geheim") ||

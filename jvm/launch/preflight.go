@@ -80,7 +80,7 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 		return rejectedOptions(p.report.Result, refused.StartupError)
 	case err != nil: // a JVM that cannot be asked is no refusal
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
-		return nil
+		return nil //nolint:nilerr // it became a warning
 	}
 	checked := *p.report // others may read that already
 	checked.flags = flags

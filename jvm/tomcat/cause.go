@@ -2,6 +2,7 @@ package tomcat
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ func (p *Patterns) FindCause(base string, f Finding, since time.Time) (found Fin
 	if !ok {
 		return f, false, nil
 	}
-	f.Cause, f.Root, f.Where, f.Log = first(best.Cause, best.Message), best.Root, best.Where, best.Log
+	f.Cause, f.Root, f.Where, f.Log = cmp.Or(best.Cause, best.Message), best.Root, best.Where, best.Log
 	return f, true, nil
 }
 

@@ -2,10 +2,9 @@ package tomcat
 
 import (
 	"archive/zip"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,11 +115,7 @@ func Open(home, base string) (Install, error) {
 }
 
 func findHome(cfg Config, env map[string]string, root string) (home, from string, err error) {
-	explicit := []struct{ dir, from string }{
-		{cfg.Home, "tomcat.home in the configuration"},
-		{env["CATALINA_HOME"], "CATALINA_HOME"},
-	}
-	for _, t := range explicit {
+	for _, t := range []struct{ dir, from string }{{cfg.Home, "tomcat.home in the configuration"}, {env["CATALINA_HOME"], "CATALINA_HOME"}} {
 		if t.dir == "" {
 			continue
 		}
@@ -141,10 +136,9 @@ func findHome(cfg Config, env map[string]string, root string) (home, from string
 
 // wellKnown lists candidates: the official image's place first, then the newest version.
 func wellKnown(root string) []string {
-	fixed := []string{"usr/local/tomcat", "usr/share/tomcat11", "usr/share/tomcat10", "usr/share/tomcat9", "usr/share/tomcat8",
-		"usr/share/tomcat", "opt/tomcat", "opt/bitnami/tomcat"}
 	var out []string
-	for _, f := range fixed {
+	for _, f := range []string{"usr/local/tomcat", "usr/share/tomcat11", "usr/share/tomcat10", "usr/share/tomcat9", "usr/share/tomcat8",
+		"usr/share/tomcat", "opt/tomcat", "opt/bitnami/tomcat"} {
 		out = append(out, filepath.Join(root, f))
 	}
 	for _, pattern := range []string{"opt/tomcat*", "opt/apache-tomcat*", "usr/local/apache-tomcat*", "usr/local/tomcat*"} {
@@ -166,15 +160,9 @@ func compareNumbers(a, b string) int {
 	}
 	byNumber := slices.CompareFunc(split(a), split(b), func(x, y string) int {
 		x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
-		if len(x) != len(y) {
-			return len(x) - len(y)
-		}
-		return strings.Compare(x, y)
+		return cmp.Or(len(x)-len(y), strings.Compare(x, y))
 	})
-	if byNumber != 0 {
-		return byNumber
-	}
-	return strings.Compare(a, b)
+	return cmp.Or(byNumber, strings.Compare(a, b))
 }
 
 func isHome(dir string) bool {
@@ -188,6 +176,11 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 // readable is the shell's [ -r ]: the file could be opened for reading.
 func readable(path string) bool {
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK, unix.AT_EACCESS) == nil
@@ -196,11 +189,15 @@ func readable(path string) bool {
 // readVersion returns the version in the jar, or an unknown one: then options are not
 // chosen by version.
 func readVersion(jar string) Version {
-	data, err := readFromJar(jar, "org/apache/catalina/util/ServerInfo.properties")
-	if err != nil {
-		return Version{}
-	}
-	props := Properties(data)
+	var props map[string]string
+	_ = eachFile(jar, func(f *zip.File) error {
+		if f.Name != "org/apache/catalina/util/ServerInfo.properties" {
+			return nil
+		}
+		data, err := readEntry(f)
+		props = Properties(data)
+		return err
+	})
 	v := Version{Info: props["server.info"]}
 	for i, part := range strings.SplitN(props["server.number"], ".", 4) {
 		n, err := strconv.Atoi(part)
@@ -219,39 +216,30 @@ const (
 	maxEntry = 256 << 10
 )
 
-// openJar opens a jar that other users may write. The caller closes the file.
-func openJar(path string) (*zip.Reader, io.Closer, error) {
-	f, err := untrusted.Open(path)
+// eachFile calls f for the files in a jar that other users may write, until it fails.
+func eachFile(jar string, f func(*zip.File) error) error {
+	file, err := untrusted.Open(jar)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	info, err := f.Stat()
-	if err == nil && info.Size() > maxJar {
-		err = fmt.Errorf("%w: more than %d bytes", untrusted.ErrTooLarge, maxJar)
-	}
-	var r *zip.Reader
-	if err == nil {
-		r, err = zip.NewReader(f, info.Size())
-	}
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil {
-		_ = f.Close()
-		return nil, nil, err
+		return err
 	}
-	return r, f, nil
-}
-
-func readFromJar(jar, name string) ([]byte, error) {
-	r, file, err := openJar(jar)
+	if info.Size() > maxJar {
+		return fmt.Errorf("%w: more than %d bytes", untrusted.ErrTooLarge, maxJar)
+	}
+	r, err := zip.NewReader(file, info.Size())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { _ = file.Close() }()
-	for _, f := range r.File {
-		if f.Name == name {
-			return readEntry(f)
+	for _, entry := range r.File {
+		if err := f(entry); err != nil {
+			return err
 		}
 	}
-	return nil, fs.ErrNotExist
+	return nil
 }
 
 func readEntry(f *zip.File) ([]byte, error) {
@@ -265,9 +253,4 @@ func readEntry(f *zip.File) ([]byte, error) {
 		err = fmt.Errorf("%s: %w", f.Name, err)
 	}
 	return data, err
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }

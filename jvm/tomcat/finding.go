@@ -1,6 +1,7 @@
 package tomcat
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -72,7 +73,7 @@ func (f Finding) String() string {
 			what += " " + f.Component
 		}
 	case ConfigError:
-		return strings.TrimPrefix(f.position()+": ", ": ") + first(f.Root, f.Cause, f.Message)
+		return strings.TrimPrefix(f.position()+": ", ": ") + cmp.Or(f.Root, f.Cause, f.Message)
 	case JVMOption:
 		return fmt.Sprintf("JVM option %s refused: %s", f.Option, f.Message)
 	case JVMFailed:
@@ -120,15 +121,6 @@ func (f Finding) position() string {
 		return f.File
 	}
 	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
-}
-
-func first(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }
 
 // Worst returns the most important finding: what stopped the JVM, then Tomcat, then an
@@ -208,12 +200,7 @@ func contextIn(text string) (string, bool) {
 }
 
 // contextPath makes "/" of the empty name of ROOT.
-func contextPath(name string) string {
-	if name == "" {
-		return "/"
-	}
-	return name
-}
+func contextPath(name string) string { return cmp.Or(name, "/") }
 
 // connectorPort reads Connector["http-nio-127.0.0.1-8080"] and the older
 // Connector[HTTP/1.1-8080]. port is 0 if there is none (a connector without

@@ -61,7 +61,7 @@ type OptionSource struct {
 func (in Install) UserOptions(env, vars map[string]string) ([]OptionSource, error) {
 	sh := in.shell(Options{Env: env, Vars: vars})
 	var out []OptionSource
-	for _, name := range evaluated() {
+	for _, name := range evaluated {
 		words, err := sh.split(name)
 		if err != nil {
 			return nil, err
@@ -75,9 +75,9 @@ func (in Install) UserOptions(env, vars map[string]string) ([]OptionSource, erro
 
 // Evaluates reports whether a variable's value is options in which $NAME and ${NAME} are
 // filled in when the JVM is started, as by catalina.sh.
-func Evaluates(name string) bool { return slices.Contains(evaluated(), name) }
+func Evaluates(name string) bool { return slices.Contains(evaluated, name) }
 
-func evaluated() []string { return []string{"JAVA_OPTS", "CATALINA_OPTS"} }
+var evaluated = []string{"JAVA_OPTS", "CATALINA_OPTS"}
 
 // SetByStoker reports whether a variable is one of those that a Tomcat is given, whatever the
 // environment has.
@@ -93,12 +93,9 @@ type shell struct {
 }
 
 func (in Install) shell(o Options) *shell {
-	sh := &shell{vars: maps.Clone(o.Env), exported: map[string]bool{}}
-	if sh.vars == nil {
-		sh.vars = map[string]string{}
-	}
-	for name := range o.Env {
-		sh.exported[name] = true
+	sh := &shell{vars: map[string]string{}, exported: map[string]bool{}}
+	for name, value := range o.Env {
+		sh.vars[name], sh.exported[name] = value, true
 	}
 	maps.Copy(sh.vars, o.Vars)
 	sh.vars["CATALINA_HOME"] = in.Home
@@ -125,12 +122,9 @@ func (sh *shell) split(name string) ([]string, error) {
 
 // environ is what an exec from this shell would pass on.
 func (sh *shell) environ() []string {
-	var out []string
-	for name := range sh.exported {
-		out = append(out, name+"="+sh.vars[name])
-	}
-	slices.Sort(out)
-	return out
+	vars := maps.Clone(sh.vars)
+	maps.DeleteFunc(vars, func(name, _ string) bool { return !sh.exported[name] })
+	return environOf(vars)
 }
 
 // Launch builds what "catalina.sh run" would have executed, as data. CATALINA_OUT,
@@ -140,36 +134,41 @@ func (sh *shell) environ() []string {
 // A CLASSPATH in Options.Env is dropped, as the script drops it; one that
 // setenv.sh set counts and is in Imported.Vars.
 func (in Install) Launch(o Options) (Launch, error) {
-	sh := in.shell(o)
-	b := &builder{in: in, o: o, sh: sh}
+	b := &builder{in: in, o: o, sh: in.shell(o), Launch: Launch{Path: o.Java, Argv: []string{o.Java}}}
 	if err := in.script.unread; err != nil {
-		b.notes = append(b.notes, fmt.Sprintf("cannot read %s: %v; what it adds is taken from %s",
+		b.Notes = append(b.Notes, fmt.Sprintf("cannot read %s: %v; what it adds is taken from %s",
 			filepath.Join(in.Home, "bin/catalina.sh"), err, in.script.from))
 	}
-	for _, step := range []func() error{b.logging, b.javaOpts, b.catalinaOpts, b.classpath, b.rest} {
-		if err := step(); err != nil {
-			return Launch{}, err
-		}
+	if err := b.logging(); err != nil {
+		return Launch{}, err
 	}
-	l := Launch{Path: o.Java, Argv: []string{o.Java}, Env: sh.environ(), Umask: b.umask, Arguments: b.arguments, Notes: b.notes}
-	for _, w := range b.arguments {
-		l.Argv = append(l.Argv, w.Text)
+	if err := b.javaOpts(); err != nil {
+		return Launch{}, err
 	}
-	return l, nil
+	b.add("CATALINA_OPTS", o.CatalinaOpts...)
+	b.endorsed()
+	b.classpath()
+	b.add("catalina.sh", "-Dcatalina.base="+in.Base, "-Dcatalina.home="+in.Home,
+		"-Djava.io.tmpdir="+b.sh.get("CATALINA_TMPDIR"), mainClass, "start")
+	b.sh.setDefault("CATALINA_OUT", in.Base+"/logs/catalina.out")
+	b.sh.setDefault("USE_NOHUP", "false")
+	b.sh.setDefault("_RUNJAVA", o.Java)
+	b.sh.setDefault("JRE_HOME", b.sh.get("JAVA_HOME"))
+	b.Env = b.sh.environ()
+	return b.Launch, nil
 }
 
 type builder struct {
-	in        Install
-	o         Options
-	sh        *shell
-	arguments []Argument
-	notes     []string
-	umask     uint32
+	Launch
+	in Install
+	o  Options
+	sh *shell
 }
 
 func (b *builder) add(from string, words ...string) {
 	for _, w := range words {
-		b.arguments = append(b.arguments, Argument{Text: w, From: from})
+		b.Argv = append(b.Argv, w)
+		b.Arguments = append(b.Arguments, Argument{Text: w, From: from})
 	}
 }
 
@@ -231,7 +230,7 @@ func (b *builder) javaOpts() error {
 	if err != nil || mask > 0o777 {
 		return fmt.Errorf("cannot use UMASK %q: only an octal number from 0 to 0777 is understood", b.sh.get("UMASK"))
 	}
-	b.umask = uint32(mask)
+	b.Umask = uint32(mask)
 	own = append(own, fmt.Sprintf("-Dorg.apache.catalina.security.SecurityListener.UMASK=%04o", mask))
 	if !b.in.script.opensInEnv {
 		for _, open := range b.in.script.opens {
@@ -263,14 +262,9 @@ func (b *builder) jdkOptions() {
 	}
 }
 
-func (b *builder) catalinaOpts() error {
-	b.add("CATALINA_OPTS", b.o.CatalinaOpts...)
-	return b.endorsed()
-}
-
-func (b *builder) endorsed() error {
+func (b *builder) endorsed() {
 	if !b.in.script.endorsed {
-		return nil
+		return
 	}
 	dirs := b.sh.get("JAVA_ENDORSED_DIRS")
 	prop := "ignore.endorsed.dirs"
@@ -278,17 +272,16 @@ func (b *builder) endorsed() error {
 		prop = "java.endorsed.dirs"
 		if b.o.JavaMajor >= 9 {
 			// Any JVM since 9 refuses to start with this property.
-			b.notes = append(b.notes, fmt.Sprintf("JAVA_ENDORSED_DIRS left out: Java %d has no endorsed directories", b.o.JavaMajor))
-			return nil
+			b.Notes = append(b.Notes, fmt.Sprintf("JAVA_ENDORSED_DIRS left out: Java %d has no endorsed directories", b.o.JavaMajor))
+			return
 		}
 	}
 	b.add("catalina.sh", "-D"+prop+"="+dirs)
-	return nil
 }
 
-func (b *builder) classpath() error {
+func (b *builder) classpath() {
 	path := ""
-	if own, ok := b.o.Vars["CLASSPATH"]; ok && own != "" {
+	if own := b.o.Vars["CLASSPATH"]; own != "" {
 		path = own + ":"
 	}
 	juli := b.in.Base + "/bin/tomcat-juli.jar"
@@ -298,19 +291,6 @@ func (b *builder) classpath() error {
 	path += b.in.Home + "/bin/bootstrap.jar:" + juli
 	b.sh.vars["CLASSPATH"] = path
 	b.add("catalina.sh", "-classpath", path)
-	return nil
-}
-
-func (b *builder) rest() error {
-	b.add("catalina.sh", "-Dcatalina.base="+b.in.Base, "-Dcatalina.home="+b.in.Home,
-		"-Djava.io.tmpdir="+b.sh.get("CATALINA_TMPDIR"), mainClass, "start")
-	b.sh.setDefault("CATALINA_OUT", b.in.Base+"/logs/catalina.out")
-	b.sh.setDefault("USE_NOHUP", "false")
-	b.sh.setDefault("_RUNJAVA", b.o.Java)
-	if b.sh.get("JRE_HOME") == "" {
-		b.sh.vars["JRE_HOME"] = b.sh.get("JAVA_HOME")
-	}
-	return nil
 }
 
 // JavaSetting is the java, or its home, that catalina.sh would take from the environment:

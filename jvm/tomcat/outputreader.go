@@ -1,6 +1,8 @@
 package tomcat
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -38,7 +40,7 @@ func Diagnose(p *Patterns, lines []string) []Finding {
 }
 
 // Findings returns all findings so far, in order, each with its cause if known.
-func (w *OutputReader) Findings() []Finding { return append([]Finding(nil), w.findings...) }
+func (w *OutputReader) Findings() []Finding { return slices.Clone(w.findings) }
 
 // Started reports whether Tomcat has logged the end of its start.
 func (w *OutputReader) Started() bool { return w.started }
@@ -87,6 +89,22 @@ func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	return w.add(f), true
 }
 
+// jvmLine recognises what the JVM says when it cannot start. Once Tomcat is up that
+// means nothing: an application may run a JVM of its own.
+func (w *OutputReader) jvmLine(line string) (Finding, bool) {
+	if w.started {
+		return Finding{}, false
+	}
+	r, ok := w.startupErrors.Line(line)
+	switch {
+	case !ok:
+		return Finding{}, false
+	case r.Option == "":
+		return Finding{Kind: JVMFailed, Message: r.Message}, true
+	}
+	return Finding{Kind: JVMOption, Option: r.Option, Message: r.Message}, true
+}
+
 // stackFrame handles the frames of a stack trace, by far the most frequent lines.
 func (w *OutputReader) stackFrame(line string) bool {
 	t := strings.TrimLeft(line, "\t ")
@@ -101,6 +119,10 @@ func (w *OutputReader) stackFrame(line string) bool {
 	return true
 }
 
+// libraries are the packages of Java and Tomcat.
+var libraries = []string{"java.", "javax.", "jdk.", "sun.", "com.sun.", "jakarta.", "org.apache.catalina.", "org.apache.tomcat.",
+	"org.apache.coyote.", "org.apache.jasper."}
+
 // frame returns "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class belongs to Java
 // or Tomcat.
 func frame(t string) (string, bool) {
@@ -113,10 +135,8 @@ func frame(t string) (string, bool) {
 	if i := strings.LastIndexByte(class, '/'); i >= 0 { // module or loader
 		class = class[i+1:]
 	}
-	for _, prefix := range []string{"java.", "javax.", "jdk.", "sun.", "com.sun.", "jakarta.", "org.apache.catalina.", "org.apache.tomcat.", "org.apache.coyote.", "org.apache.jasper."} {
-		if strings.HasPrefix(class, prefix) {
-			return "", false
-		}
+	if slices.ContainsFunc(libraries, func(prefix string) bool { return strings.HasPrefix(class, prefix) }) {
+		return "", false
 	}
 	return t[open+1 : len(t)-1], true
 }
@@ -146,12 +166,8 @@ func parseException(line string) (exception, bool) {
 	if dot <= 0 || dot+1 == len(class) || class[dot+1] < 'A' || class[dot+1] > 'Z' {
 		return exception{}, false
 	}
-	for i := range len(class) {
-		if c := class[i]; c != '.' && c != '$' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return exception{}, false
-		}
-	}
-	return exception{text: t, caused: caused}, true
+	const ofNames = ".$_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	return exception{text: t, caused: caused}, strings.Trim(class, ofNames) == ""
 }
 
 func (w *OutputReader) exception(e exception) {
@@ -191,16 +207,13 @@ func (w *OutputReader) context(f Finding) Finding {
 			return old
 		}
 	}
-	f.Cause, f.Root, f.Where = w.cause.Cause, w.cause.Root, w.cause.Where
-	if f.Cause == "" {
-		f.Cause = w.cause.Message
-	}
+	f.Cause, f.Root, f.Where = cmp.Or(w.cause.Cause, w.cause.Message), w.cause.Root, w.cause.Where
 	w.cause = Finding{}
 	// An XML error of the application just before is its cause, not one more.
 	if n := len(w.findings); n > 0 && w.findings[n-1].Kind == ConfigError && !strings.HasSuffix(w.findings[n-1].File, "/conf/server.xml") {
 		x := w.findings[n-1]
 		f.File, f.Line, f.Column = x.File, x.Line, x.Column
-		f.Cause = first(f.Cause, x.Message)
+		f.Cause = cmp.Or(f.Cause, x.Message)
 		w.findings = w.findings[:n-1]
 	}
 	return w.add(f)
@@ -208,7 +221,7 @@ func (w *OutputReader) context(f Finding) Finding {
 
 func (w *OutputReader) add(f Finding) Finding {
 	if len(w.findings) >= maxFindings {
-		w.findings = append(w.findings[:0], w.findings[1:]...)
+		w.findings = slices.Delete(w.findings, 0, 1)
 	}
 	w.findings = append(w.findings, f)
 	w.current = len(w.findings) - 1

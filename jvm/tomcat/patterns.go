@@ -1,6 +1,8 @@
 package tomcat
 
 import (
+	"archive/zip"
+	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,36 +14,42 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
+// builtinMessages are the few messages of Tomcat 10.1 (and of 8.5, where it differs) that must be
+// known even if no jar can be read: key, language ("-" is English) and text. A language without a
+// key falls back to English, as in Tomcat. Those of the Tomcat at hand are read from its jars and
+// added to them.
+//
+//go:embed builtin.txt
+var builtinMessages string
+
 // messageKeys says which messages matter: package of the LocalStrings file, key,
 // and what a line with it means. The keys are the same in Tomcat 8.5 to 11,
 // except where noted.
-func messageKeys() map[string]map[string]Kind {
-	return map[string]map[string]Kind{
-		"org/apache/catalina/core": {
-			"standardContext.startFailed":                 ContextFailed,
-			"standardContext.listenerStart":               contextCause,
-			"standardContext.filterStart":                 contextCause,
-			"standardContext.applicationListener":         contextCause,
-			"standardContext.resourcesStart":              contextCause,
-			"standardContext.loadOnStartup.loadException": ServletFailed,
-			"standardServer.awaitSocket.fail":             ConnectorFailed, // the shutdown port
-		},
-		"org/apache/catalina/util": {
-			"lifecycleBase.initFail":  ServerFailed,
-			"lifecycleBase.startFail": ServerFailed,
-		},
-		"org/apache/catalina/startup": {
-			"catalina.startup":                  Started,
-			"catalina.serverStartFail":          ServerFailed,
-			"catalina.configFail":               ConfigError,
-			"hostConfig.deployDir.error":        DeployFailed,
-			"hostConfig.deployWar.error":        DeployFailed,
-			"hostConfig.deployDescriptor.error": DeployFailed,
-		},
-		"org/apache/tomcat/util/digester": {
-			"digester.parseErrorFatal": parsePosition, // digester.parseError is not fatal
-		},
-	}
+var messageKeys = map[string]map[string]Kind{
+	"org/apache/catalina/core": {
+		"standardContext.startFailed":                 ContextFailed,
+		"standardContext.listenerStart":               contextCause,
+		"standardContext.filterStart":                 contextCause,
+		"standardContext.applicationListener":         contextCause,
+		"standardContext.resourcesStart":              contextCause,
+		"standardContext.loadOnStartup.loadException": ServletFailed,
+		"standardServer.awaitSocket.fail":             ConnectorFailed, // the shutdown port
+	},
+	"org/apache/catalina/util": {
+		"lifecycleBase.initFail":  ServerFailed,
+		"lifecycleBase.startFail": ServerFailed,
+	},
+	"org/apache/catalina/startup": {
+		"catalina.startup":                  Started,
+		"catalina.serverStartFail":          ServerFailed,
+		"catalina.configFail":               ConfigError,
+		"hostConfig.deployDir.error":        DeployFailed,
+		"hostConfig.deployWar.error":        DeployFailed,
+		"hostConfig.deployDescriptor.error": DeployFailed,
+	},
+	"org/apache/tomcat/util/digester": {
+		"digester.parseErrorFatal": parsePosition, // digester.parseError is not fatal
+	},
 }
 
 // Patterns recognises Tomcat's own lines in every language that it knows. It
@@ -64,11 +72,12 @@ type compiled struct {
 func BuiltinPatterns() *Patterns {
 	p := &Patterns{byLast: map[byte][]compiled{}}
 	kinds := map[string]Kind{}
-	for _, keys := range messageKeys() {
+	for _, keys := range messageKeys {
 		maps.Copy(kinds, keys)
 	}
-	for _, m := range builtinMessages() {
-		p.add(m.key, m.lang, m.text, kinds[m.key])
+	for line := range strings.Lines(builtinMessages) {
+		m := strings.SplitN(line, " ", 3)
+		p.add(m[0], strings.TrimPrefix(m[1], "-"), m[2], kinds[m[0]])
 	}
 	return p
 }
@@ -105,19 +114,13 @@ const (
 )
 
 func (p *Patterns) addJar(jar string) error {
-	r, file, err := openJar(jar)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	keys := messageKeys()
 	budget := maxJar
-	for _, f := range r.File {
+	return eachFile(jar, func(f *zip.File) error {
 		dir, file := path.Split(f.Name)
-		wanted := keys[strings.TrimSuffix(dir, "/")]
+		wanted := messageKeys[strings.TrimSuffix(dir, "/")]
 		lang, isStrings := strings.CutPrefix(strings.TrimSuffix(file, ".properties"), "LocalStrings")
 		if wanted == nil || !isStrings {
-			continue
+			return nil
 		}
 		data, err := readEntry(f)
 		if err != nil {
@@ -132,8 +135,8 @@ func (p *Patterns) addJar(jar string) error {
 				p.add(key, strings.TrimPrefix(lang, "_"), props[key], kind)
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (p *Patterns) add(key, lang, text string, kind Kind) {

@@ -3,7 +3,10 @@ package tomcat
 import (
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
 )
 
 // Properties reads Java's .properties format: comments, continuation lines,
@@ -12,26 +15,17 @@ import (
 // java.util.Properties did before Java 9. Like Java it refuses nothing but a
 // broken escape, and here that is kept unchanged.
 func Properties(data []byte) map[string]string {
-	text := string(data)
-	if !utf8.ValidString(text) {
-		text = latin1(data)
+	if !utf8.Valid(data) {
+		data, _ = charmap.ISO8859_1.NewDecoder().Bytes(data) // which has every byte
 	}
 	out := map[string]string{}
-	for _, line := range logicalLines(text) {
+	for _, line := range logicalLines(string(data)) {
 		key, value := splitProperty(line)
 		if key != "" {
 			out[unescapeProperty(key)] = unescapeProperty(value)
 		}
 	}
 	return out
-}
-
-func latin1(data []byte) string {
-	runes := make([]rune, len(data))
-	for i, b := range data {
-		runes[i] = rune(b)
-	}
-	return string(runes)
 }
 
 // logicalLines drops comments and joins the lines that end in an odd number of
@@ -95,14 +89,8 @@ func unescapeProperty(s string) string {
 		}
 		i++
 		switch s[i] {
-		case 't':
-			b.WriteByte('\t')
-		case 'n':
-			b.WriteByte('\n')
-		case 'r':
-			b.WriteByte('\r')
-		case 'f':
-			b.WriteByte('\f')
+		case 't', 'n', 'r', 'f':
+			b.WriteByte(map[byte]byte{'t': '\t', 'n': '\n', 'r': '\r', 'f': '\f'}[s[i]])
 		case 'u':
 			r, n := unicodeEscape(s[i+1:])
 			if n == 0 {
@@ -125,20 +113,19 @@ func unicodeEscape(s string) (r rune, n int) {
 	if !ok {
 		return 0, 0
 	}
-	if hi < 0xd800 || hi > 0xdbff || len(s) < 10 || s[4:6] != `\u` {
-		return rune(hi), 4
+	if second, escaped := strings.CutPrefix(s[4:], `\u`); escaped {
+		lo, _ := hex4(second)
+		if pair := utf16.DecodeRune(hi, lo); pair != utf8.RuneError {
+			return pair, 10
+		}
 	}
-	lo, ok := hex4(s[6:])
-	if !ok || lo < 0xdc00 || lo > 0xdfff {
-		return rune(hi), 4
-	}
-	return rune(0x10000 + (hi-0xd800)<<10 + (lo - 0xdc00)), 10
+	return hi, 4
 }
 
-func hex4(s string) (uint64, bool) {
+func hex4(s string) (rune, bool) {
 	if len(s) < 4 {
 		return 0, false
 	}
 	v, err := strconv.ParseUint(s[:4], 16, 32)
-	return v, err == nil
+	return rune(v), err == nil
 }

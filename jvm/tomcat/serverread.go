@@ -2,6 +2,7 @@ package tomcat
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -132,16 +133,16 @@ func (p *xmlParser) start(t xml.StartElement, line int) error {
 	case t.Name.Local == "Connector" && parent == "Service":
 		p.out.Connectors = append(p.out.Connectors, Connector{
 			Line: line, Port: p.port(attr("port")), Address: attr("address"), Socket: attr("unixDomainSocketPath"),
-			Protocol: first(attr("protocol"), "HTTP/1.1"), Scheme: first(attr("scheme"), "http"),
+			Protocol: cmp.Or(attr("protocol"), "HTTP/1.1"), Scheme: cmp.Or(attr("scheme"), "http"),
 			TLS: strings.EqualFold(attr("SSLEnabled"), "true"), MaxThreads: number(attr("maxThreads")), Executor: p.executors[attr("executor")],
 		})
 	case t.Name.Local == "Engine":
 		p.engine = attr("name")
 	case t.Name.Local == "Host":
 		p.host = attr("name")
-		p.out.Hosts = append(p.out.Hosts, Host{Line: line, Name: p.host, AppBase: first(attr("appBase"), "webapps"),
-			XMLBase: first(attr("xmlBase"), path.Join("conf", p.engine, p.host)),
-			Deploys: first(attr("deployOnStartup"), "true") == "true", DeployIgnore: attr("deployIgnore")})
+		p.out.Hosts = append(p.out.Hosts, Host{Line: line, Name: p.host, AppBase: cmp.Or(attr("appBase"), "webapps"),
+			XMLBase: cmp.Or(attr("xmlBase"), path.Join("conf", p.engine, p.host)),
+			Deploys: cmp.Or(attr("deployOnStartup"), "true") == "true", DeployIgnore: attr("deployIgnore")})
 	case t.Name.Local == "Context" && parent == "Host":
 		p.out.Contexts = append(p.out.Contexts, Context{Line: line, Host: p.host, Path: contextPath(attr("path")), DocBase: attr("docBase")})
 	}

@@ -23,13 +23,11 @@ const setenvLimit = 30 * time.Second
 
 // scriptVars are the variables that catalina.sh and setclasspath.sh read after setenv.sh.
 // The script sources setenv.sh, so they apply exported or not.
-func scriptVars() []string {
-	return []string{
-		"CATALINA_HOME", "CATALINA_BASE", "CATALINA_OUT", "CATALINA_OUT_CMD", "CATALINA_OPTS", "CATALINA_TMPDIR",
-		"CATALINA_PID", "CATALINA_LOGGING_CONFIG", "LOGGING_CONFIG", "LOGGING_MANAGER", "CLASSPATH", "JAVA_HOME",
-		"JRE_HOME", "_RUNJAVA", "JAVA_OPTS", "JSSE_OPTS", "JAVA_ENDORSED_DIRS", "UMASK", "USE_NOHUP", "JPDA_TRANSPORT",
-		"JPDA_ADDRESS", "JPDA_SUSPEND", "JPDA_OPTS", "JDK_JAVA_OPTIONS",
-	}
+var scriptVars = []string{
+	"CATALINA_HOME", "CATALINA_BASE", "CATALINA_OUT", "CATALINA_OUT_CMD", "CATALINA_OPTS", "CATALINA_TMPDIR",
+	"CATALINA_PID", "CATALINA_LOGGING_CONFIG", "LOGGING_CONFIG", "LOGGING_MANAGER", "CLASSPATH", "JAVA_HOME",
+	"JRE_HOME", "_RUNJAVA", "JAVA_OPTS", "JSSE_OPTS", "JAVA_ENDORSED_DIRS", "UMASK", "USE_NOHUP", "JPDA_TRANSPORT",
+	"JPDA_ADDRESS", "JPDA_SUSPEND", "JPDA_OPTS", "JDK_JAVA_OPTIONS",
 }
 
 // Change is one variable that setenv.sh changed; nil means unset.
@@ -169,7 +167,7 @@ func (in Install) setenvProgram(file, mark string) string {
 	line("printf %%s %s >&9", mark)
 	line(`"$stoker_env" -0 >&9 || exit 126`)
 	line("printf %%s %s >&9", mark)
-	for _, name := range scriptVars() {
+	for _, name := range scriptVars {
 		line(`[ -n "${%s+x}" ] && stoker_put %s "$%s"`, name, name, name)
 	}
 	line("printf %%s %s >&9", mark)
@@ -278,20 +276,13 @@ func (imp SetenvResult) followMove(vars map[string]string) (SetenvResult, error)
 // diff lists what differs from before, by name. The variables that catalina.sh
 // itself sets ahead of setenv.sh are compared with these values.
 func (imp SetenvResult) diff(before map[string]string) []Change {
-	was := maps.Clone(before)
-	if was == nil {
-		was = map[string]string{}
-	}
+	was := map[string]string{}
+	maps.Copy(was, before)
 	was["CATALINA_HOME"], was["CATALINA_BASE"], was["CLASSPATH"] = imp.Install.Home, imp.Install.Base, ""
 	is := maps.Clone(imp.Env)
 	maps.Copy(is, imp.Vars)
-	names := map[string]bool{}
-	for name := range was {
-		names[name] = true
-	}
-	for name := range is {
-		names[name] = true
-	}
+	names := maps.Clone(was)
+	maps.Copy(names, is)
 	var out []Change
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		old, hadOld := was[name]

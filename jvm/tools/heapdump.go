@@ -250,7 +250,7 @@ func (d *heapDump) checkRoom(ctx context.Context) error {
 		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a disk or a volume; --force writes it all the same",
 			"%s is in memory (tmpfs): a heap dump there counts as memory of the container", dir)
 	}
-	free, need := int64(fsInfo.Bavail)*fsInfo.Bsize, used+used/5 //nolint:unconvert // their types differ by machine
+	free, need := int64(fsInfo.Bavail)*fsInfo.Bsize, used+used/5
 	if free < need {
 		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume; --force writes it all the same",
 			"a heap dump of %s may need %d MiB, and %s has %d MiB free", d.service, need>>20+1, dir, free>>20)

@@ -168,7 +168,8 @@ func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io
 	text, err := at.Command(ctx, "jcmd", "VM.native_memory summary")
 	if err == nil && strings.HasPrefix(strings.TrimSpace(text), "Native memory tracking is not enabled") {
 		return nil, apiError(http.StatusUnprocessableEntity, "refused",
-			`set jvm.default.options: ["-XX:NativeMemoryTracking=summary"], then stoker restart `+service+"; it costs 5 to 10 % of the speed, by the JVM's makers",
+			`set jvm.default.options: ["-XX:NativeMemoryTracking=summary"], then stoker restart `+service+
+				"; it costs 5 to 10 % of the speed, by the JVM's makers",
 			"the JVM of %s does not track its native memory", service)
 	}
 	return keptText(text, err)
