@@ -170,7 +170,9 @@ func (s *Service) resume(state []byte, p Process) error {
 	if s.saved.Deadline != 0 {
 		s.deadline = time.Now().Add(max(time.Duration(s.saved.Deadline-s.env.Now()), 0))
 	}
-	s.resumeStart(p)
+	if p != nil {
+		s.saved.Pid = p.Pid()
+	}
 	s.poll = firstPoll
 	switch s.saved.State {
 	case Starting, Running, Stopping:
