@@ -75,8 +75,8 @@ func (w *fakeWorld) AddThreadDump(_ string, start uint64, text []byte) {
 	defer w.mu.Unlock()
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeWorld) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeWorld) RemovedStopped(string)                { w.leftBy.Add(1) }
+func (w *fakeWorld) OOM([]string) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeWorld) RemovedStopped(string)          { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
