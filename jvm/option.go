@@ -74,8 +74,8 @@ func (o Option) origin() string {
 	return fmt.Sprintf("%s layer, %s", o.Layer, o.Source)
 }
 
-// twoToken are the launcher's options whose value may be an argument of its own.
-func twoToken(name string) bool {
+// TakesValue reports whether the value of a launcher's option may be an argument of its own.
+func TakesValue(name string) bool {
 	switch name {
 	case "-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path",
 		"--add-modules", "--limit-modules", "--add-opens", "--add-exports", "--add-reads",
@@ -108,4 +108,4 @@ func appendArg(options []Option, arg, source string) []Option {
 }
 
 // incomplete reports whether an option still lacks the value it needs.
-func incomplete(o Option) bool { return len(o.Args) == 1 && twoToken(o.Args[0]) }
+func incomplete(o Option) bool { return len(o.Args) == 1 && TakesValue(o.Args[0]) }

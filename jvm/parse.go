@@ -22,7 +22,7 @@ func ParseFile(name, content string) []Option {
 		}
 		source := fmt.Sprintf("%s:%d", name, number)
 		first, rest, found := strings.Cut(line, " ")
-		if found && twoToken(first) {
+		if found && TakesValue(first) {
 			options = append(options, Option{Args: []string{first, strings.TrimSpace(rest)}, Source: source})
 			continue
 		}

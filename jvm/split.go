@@ -297,7 +297,7 @@ func SplitJoined(arg string) (args []string, ok bool) {
 		return nil, false
 	}
 	first := args[0]
-	if twoToken(first) {
+	if TakesValue(first) {
 		return args, true
 	}
 	name, value, _ := strings.Cut(first, "=")
