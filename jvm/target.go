@@ -48,10 +48,6 @@ type targetCheck struct {
 	needed    map[string]Option // by unlock flag: the strongest option that needs it
 }
 
-func (c *targetCheck) warn(code, format string, args ...any) {
-	c.Warnings = append(c.Warnings, Problem{code, fmt.Sprintf(format, args...)})
-}
-
 // fail is for what the version does not take. What a JVM has and has not, its
 // vendor's and a later one too, it knows best itself.
 func (c *targetCheck) fail(code, format string, args ...any) {
@@ -59,7 +55,7 @@ func (c *targetCheck) fail(code, format string, args ...any) {
 		c.warn(code, format, args...)
 		return
 	}
-	c.Errors = append(c.Errors, Problem{code, fmt.Sprintf(format, args...)})
+	c.Result.fail(code, format, args...)
 }
 
 // check reports whether o stays.
