@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -40,17 +41,13 @@ func (o Option) String() string { return strings.Join(o.Args, " ") }
 
 // MarshalJSON writes {"option","layer","source","why","replaced"}.
 func (o Option) MarshalJSON() ([]byte, error) {
-	replaced := o.Replaced
-	if replaced == nil {
-		replaced = []Option{}
-	}
 	return json.Marshal(struct {
 		Option   string   `json:"option"`
 		Layer    Layer    `json:"layer"`
 		Source   string   `json:"source"`
 		Why      string   `json:"why"`
 		Replaced []Option `json:"replaced"`
-	}{o.String(), o.Layer, o.Source, o.Why, replaced})
+	}{o.String(), o.Layer, o.Source, o.Why, append([]Option{}, o.Replaced...)})
 }
 
 // rank orders layers; generated options are below everything.
@@ -77,13 +74,8 @@ func (o Option) origin() string {
 
 // TakesValue reports whether the value of a launcher's option may be an argument of its own.
 func TakesValue(name string) bool {
-	switch name {
-	case "-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path",
-		"--add-modules", "--limit-modules", "--add-opens", "--add-exports", "--add-reads",
-		"--patch-module", "--enable-native-access":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path", "--add-modules",
+		"--limit-modules", "--add-opens", "--add-exports", "--add-reads", "--patch-module", "--enable-native-access"}, name)
 }
 
 // ParseArgs turns arguments into options, each with the same source; a

@@ -167,12 +167,8 @@ func flagKey(flag string) optionKey {
 
 // collector reports whether a flag selects a garbage collector.
 func collector(name string) bool {
-	switch name {
-	case "UseSerialGC", "UseParallelGC", "UseParallelOldGC", "UseG1GC", "UseZGC", "UseShenandoahGC",
-		"UseEpsilonGC", "UseConcMarkSweepGC", "UseParNewGC":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"UseSerialGC", "UseParallelGC", "UseParallelOldGC", "UseG1GC", "UseZGC", "UseShenandoahGC",
+		"UseEpsilonGC", "UseConcMarkSweepGC", "UseParNewGC"}, name)
 }
 
 // repeatable options are kept once for each different text.
@@ -187,11 +183,7 @@ func (id optionKey) fallback() bool {
 // absolute reports whether an option is a size beside which the JVM ignores the
 // share or ratio of the same family, in any order.
 func (id optionKey) absolute() bool {
-	switch id.name {
-	case "MaxHeapSize", "InitialHeapSize", "Xmn", "NewSize", "MaxNewSize":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"MaxHeapSize", "InitialHeapSize", "Xmn", "NewSize", "MaxNewSize"}, id.name)
 }
 
 // relative is what an absolute option of the same family makes void.

@@ -238,6 +238,6 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		Budget   Budget         `json:"budget"`
 		Warnings []Problem      `json:"warnings"`
 		Errors   []Problem      `json:"errors"`
-	}{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, r.Budget,
+	}{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, append(Budget{}, r.Budget...),
 		append([]Problem{}, r.Warnings...), append([]Problem{}, r.Errors...)})
 }
