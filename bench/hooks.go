@@ -60,7 +60,8 @@ func measureHooks(out string) error {
 	m.Adopted()
 	machine, past := hooks.NewManagerHost(m, rec)
 	book := hooks.NewRegistry(hookList(), hooks.Facts{})
-	r := hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *hooks.Registry { return book }, Runtime: out + ".run"})
+	r := hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: hclog.NewNullLogger(),
+		Registry: func() *hooks.Registry { return book }, Runtime: out + ".run"})
 	t := hookTimes{One: map[string][]float64{}, All: map[string][]float64{}}
 	for n := range hooksRounds {
 		if err := t.round(r, n); err != nil {
@@ -140,7 +141,8 @@ func hooksTable(t hookTimes) string {
 		one, _ := median(t.One[way])
 		all, ok := median(t.All[way])
 		if ok && one > 0 && rawOne > 0 && rawAll > 0 {
-			fmt.Fprintf(&b, "| %s | %s | %s | %sx | %sx | %sx |\n", way, figure(one), figure(all), figure(all/one), figure(one/rawOne), figure(all/rawAll))
+			fmt.Fprintf(&b, "| %s | %s | %s | %sx | %sx | %sx |\n", way, figure(one), figure(all), figure(all/one), figure(one/rawOne),
+				figure(all/rawAll))
 		}
 	}
 	fmt.Fprintf(&b, "\nAn event without hooks: %s us (goal: < 50 us).\n", figure(t.Event/1e3))

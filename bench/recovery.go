@@ -85,7 +85,8 @@ func (x *box) supervisor() (int, error) {
 		return 0, err
 	}
 	for _, pid := range own {
-		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(args), "stoker\x00supervise\x00") {
+		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil &&
+			strings.HasPrefix(string(args), "stoker\x00supervise\x00") {
 			return pid, nil
 		}
 	}
@@ -97,9 +98,10 @@ func (x *box) supervisor() (int, error) {
 func healthy(socket string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://stoker/v1/health", nil)
 	if err != nil {
 		return false

@@ -119,7 +119,8 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		l.Settle(context.Background())
 		same(t, "told", l.told, []string{
 			"ready: both exit code 1: cannot reach db, out exit code 1: only this, secret exit code 1: no: --password=*** https://u:***@h/, " +
-				`out-secret STOKER_OUT: line 1: "--password=***" is not env, jvm-option or annotation, ` + "killed killed by SIGKILL, shell exit code 137: Killed",
+				`out-secret STOKER_OUT: line 1: "--password=***" is not env, jvm-option or annotation, ` +
+				"killed killed by SIGKILL, shell exit code 137: Killed",
 			"unhealthy: killed killed by the kernel's OOM killer: the memory limit was reached (/sys/memory.events: oom_kill 3 -> 4), " +
 				"shell exit code 137: what it waited for was killed by the kernel's OOM killer (/sys/memory.events: oom_kill 4 -> 5): Killed"})
 	})

@@ -149,7 +149,8 @@ func TestCancelledBeforeStart(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	three := 3
 	b := bound(lifecycle.Exited, "h", "x", plugin("jacoco"))
-	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state", map[string]string{"A": "hook", "STOKER_PORT": "1"}
+	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state",
+		map[string]string{"A": "hook", "STOKER_PORT": "1"}
 	s := &environment{own: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x",
 		"STOKER_PID": "7", "STOKER_CONFIG": "/x"},
 		labels: map[string]string{"app.id": "1"}, contributed: map[string]string{"B": "given"}, socket: "/s", out: "/o",

@@ -113,7 +113,8 @@ func TestSplitVMOptionsAsTheJVMDoes(t *testing.T) {
 
 func TestParseFlagsFile(t *testing.T) {
 	got := lines(ParseFlagsFile(".hotspotrc", "# all\n+UseG1GC -UseTLAB\nMaxHeapSize=1g\n ErrorFile='a b' # rest\n"))
-	want := []string{".hotspotrc:2 -XX:+UseG1GC", ".hotspotrc:2 -XX:-UseTLAB", ".hotspotrc:3 -XX:MaxHeapSize=1g", ".hotspotrc:4 -XX:ErrorFile=a b"}
+	want := []string{".hotspotrc:2 -XX:+UseG1GC", ".hotspotrc:2 -XX:-UseTLAB", ".hotspotrc:3 -XX:MaxHeapSize=1g",
+		".hotspotrc:4 -XX:ErrorFile=a b"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}

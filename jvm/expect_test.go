@@ -14,7 +14,8 @@ func TestExpect(t *testing.T) {
 		want    string
 	}{
 		{Default, "-Xmx1g -Xms512m -Xss256k", "MaxHeapSize=1073741824 InitialHeapSize=536870912 ThreadStackSize=256"},
-		{Default, "-XX:MaxHeapSize=1g -XX:ThreadStackSize=512 -XX:MaxMetaspaceSize=64m", "MaxHeapSize=1073741824 ThreadStackSize=512 MaxMetaspaceSize=67108864"},
+		{Default, "-XX:MaxHeapSize=1g -XX:ThreadStackSize=512 -XX:MaxMetaspaceSize=64m",
+			"MaxHeapSize=1073741824 ThreadStackSize=512 MaxMetaspaceSize=67108864"},
 		{User, "-XX:+UseG1GC -XX:-UseSerialGC -XX:ActiveProcessorCount=2", "UseG1GC=true ActiveProcessorCount=2"},
 		{User, "-XX:ActiveProcessorCount=-1 -XX:MaxRAMPercentage=50 -Da=b -XX:+UseNUMA -XX:MetaspaceSize=1m", ""},
 		{Enforced, "-XX:+UseNUMA -XX:-UsePerfData -XX:MaxRAMPercentage=50 -XX:HeapDumpPath=/a=b -XX:MetaspaceSize=1m -Da=b -XX:OnError=x",

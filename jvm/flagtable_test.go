@@ -92,7 +92,8 @@ func TestFlagsOfEachBuild(t *testing.T) {
 			var sample []string
 			for i, name := range slices.Sorted(maps.Keys(list)) {
 				f, s := c.flagSupport(name)
-				if s != supported && (own != nil || s != inNewerBuild) || f.kind(c.major).unlock() != list[name].kind().unlock() || (f.typ == boolFlag) != (list[name].typ() == boolFlag) {
+				if s != supported && (own != nil || s != inNewerBuild) || f.kind(c.major).unlock() != list[name].kind().unlock() ||
+					(f.typ == boolFlag) != (list[name].typ() == boolFlag) {
 					t.Errorf("Java %s, list at hand %t: %s is %d, %+v", version, own != nil, name, s, f)
 				}
 				if i%40 == 0 {
@@ -144,9 +145,12 @@ func TestFlagsThatTheTableLacks(t *testing.T) {
 		says   string
 		silent string // what no message says
 	}{
-		{"a security update's, on it", 17, lists["17.0.21.1"], "-XX:+UseKyberIntrinsics", "-XX:+UnlockDiagnosticVMOptions -XX:+UseKyberIntrinsics", "", "", ""},
-		{"a security update's, before it", 17, lists["17.0.15"], "-XX:+UseKyberIntrinsics", "", UnknownOption, "the JVM at hand, 17.0.x, does not have it", "no such flag"},
-		{"a security update's, without a JVM", 17, nil, "-XX:+UseDilithiumIntrinsics", "-XX:+UnlockDiagnosticVMOptions -XX:+UseDilithiumIntrinsics", "", "", ""},
+		{"a security update's, on it", 17, lists["17.0.21.1"], "-XX:+UseKyberIntrinsics",
+			"-XX:+UnlockDiagnosticVMOptions -XX:+UseKyberIntrinsics", "", "", ""},
+		{"a security update's, before it", 17, lists["17.0.15"], "-XX:+UseKyberIntrinsics", "", UnknownOption,
+			"the JVM at hand, 17.0.x, does not have it", "no such flag"},
+		{"a security update's, without a JVM", 17, nil, "-XX:+UseDilithiumIntrinsics",
+			"-XX:+UnlockDiagnosticVMOptions -XX:+UseDilithiumIntrinsics", "", "", ""},
 		{"of a later update", 17, future, "-XX:-UseNextYearsIntrinsics -XX:NextYearsSize=5m",
 			"-XX:+UnlockDiagnosticVMOptions -XX:-UseNextYearsIntrinsics -XX:NextYearsSize=5m", "", "", ""},
 		{"of a later update, misspelt", 17, future, "-XX:+UseNextYearIntrinsics", "", UnknownOption, "did you mean UseNextYearsIntrinsics?", ""},
@@ -155,22 +159,27 @@ func TestFlagsThatTheTableLacks(t *testing.T) {
 		{"of a later update, without a JVM", 17, nil, "-XX:+UseNextYearsIntrinsics", "", UnknownOption, "17.0.21.1", ""},
 		{"what only a newer version lists", 17, nil, "-XX:+UseCompactObjectHeaders", "-XX:+UseCompactObjectHeaders", UnknownOption,
 			"the list of Java 17.0.21.1 does not have it, that of 25.0.5 does", ""},
-		{"a newer version's, and the JVM denies it", 17, lists["17.0.21.1"], "-XX:+UseCompactObjectHeaders", "", UnknownOption, "only another build or version", ""},
+		{"a newer version's, and the JVM denies it", 17, lists["17.0.21.1"], "-XX:+UseCompactObjectHeaders", "", UnknownOption,
+			"only another build or version", ""},
 		{"misspelt", 17, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
-		{"misspelt, with a JVM", 21, lists["21.0.13"], "-XX:+UseStringDeduplicaton", "", UnknownOption, "did you mean UseStringDeduplication?", ""},
+		{"misspelt, with a JVM", 21, lists["21.0.13"], "-XX:+UseStringDeduplicaton", "", UnknownOption, "did you mean UseStringDeduplication?",
+			""},
 		{"misspelt, of a version without a list", 23, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
-		{"unheard of, of a version without a list", 27, nil, "-XX:+UseWhatTwentySevenHas", "-XX:+UseWhatTwentySevenHas", UnknownOption, "there is none of Java 27", ""},
+		{"unheard of, of a version without a list", 27, nil, "-XX:+UseWhatTwentySevenHas", "-XX:+UseWhatTwentySevenHas", UnknownOption,
+			"there is none of Java 27", ""},
 		{"removed, on a JVM", 17, lists["17.0.15"], "-XX:+UseConcMarkSweepGC", "", RemovedOption, "removed by 15", ""},
 		{"removed, by the lists", 21, nil, "-XX:+UseRTMLocking", "-XX:+UseRTMLocking", "", "", ""},
 		{"removed, by the lists alone", 25, nil, "-XX:+UseRTMLocking", "", RemovedOption, "removed by 25", ""},
 		{"tolerated and not listed", 17, lists["17.0.15"], "-XX:SuspendRetryCount=5", "-XX:SuspendRetryCount=5", Deprecated, "does nothing", ""},
 		{"another name, not listed", 17, lists["17.0.15"], "-XX:+CreateMinidumpOnCrash", "-XX:+CreateMinidumpOnCrash", Deprecated, "", ""},
-		{"a JVM without a version", 0, future, "-XX:+UseNextYearsIntrinsics", "-XX:+UnlockDiagnosticVMOptions -XX:+UseNextYearsIntrinsics", "", "", ""},
+		{"a JVM without a version", 0, future, "-XX:+UseNextYearsIntrinsics", "-XX:+UnlockDiagnosticVMOptions -XX:+UseNextYearsIntrinsics", "",
+			"", ""},
 		{"a JVM without a version denies it", 0, future, "-XX:+UseNothing", "", UnknownOption, "the JVM at hand", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			version := "17.0.x"
-			r, _ := Render(Input{Target: Target{JavaMajor: c.major, JavaVersion: version, Flags: c.own}, NoSizing: true, User: ParseArgs("u", strings.Fields(c.args))})
+			r, _ := Render(Input{Target: Target{JavaMajor: c.major, JavaVersion: version, Flags: c.own}, NoSizing: true,
+				User: ParseArgs("u", strings.Fields(c.args))})
 			if got := strings.Join(r.Argv(), " "); got != c.argv {
 				t.Errorf("got %q, want %q", got, c.argv)
 			}

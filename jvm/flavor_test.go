@@ -8,7 +8,8 @@ import (
 )
 
 func TestProfileIsChosen(t *testing.T) {
-	at := Container{Env: map[string]string{"ENV": "fat", "EMPTY": ""}, Labels: map[string]string{"tier": "gold"}, Limits: gridLimits(2048, 1.5)}
+	at := Container{Env: map[string]string{"ENV": "fat", "EMPTY": ""}, Labels: map[string]string{"tier": "gold"},
+		Limits: gridLimits(2048, 1.5)}
 	named := func(name string, m Match) Profile { return Profile{Name: name, Match: m} }
 	other := named("other", Match{})
 	for _, tc := range []struct {
@@ -20,19 +21,24 @@ func TestProfileIsChosen(t *testing.T) {
 	}{
 		{"none", "", nil, "", ""},
 		{"without match only by name", "", []Profile{other}, "", ""},
-		{"by name", "other", []Profile{named("a", Match{Env: map[string]StringList{"ENV": {"fat"}}}), other}, "other", "named by jvm.flavor.name"},
+		{"by name", "other", []Profile{named("a", Match{Env: map[string]StringList{"ENV": {"fat"}}}), other}, "other",
+			"named by jvm.flavor.name"},
 		{"environment", "", []Profile{other, named("a", Match{Env: map[string]StringList{"ENV": {"uat", "fat"}}})}, "a", "env ENV is fat"},
 		{"another value", "", []Profile{named("a", Match{Env: map[string]StringList{"ENV": {"pro"}}})}, "", ""},
 		{"no such variable", "", []Profile{named("a", Match{Env: map[string]StringList{"NONE": {""}}})}, "", ""},
 		{"an empty variable", "", []Profile{named("a", Match{Env: map[string]StringList{"EMPTY": {""}}})}, "a", "env EMPTY is"},
 		{"a list of none", "", []Profile{named("a", Match{Env: map[string]StringList{"ENV": {}}})}, "", ""},
 		{"label", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}}})}, "a", "label tier is gold"},
-		{"all must hold", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}}, Env: map[string]StringList{"ENV": {"pro"}}})}, "", ""},
-		{"all hold", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}}, Memory: MemoryRange{Below: "3GiB"}, CPUs: CPURange{Below: 2}})}, "a",
+		{"all must hold", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}},
+			Env: map[string]StringList{"ENV": {"pro"}}})}, "", ""},
+		{"all hold", "", []Profile{named("a", Match{Labels: map[string]StringList{"tier": {"gold"}}, Memory: MemoryRange{Below: "3GiB"},
+			CPUs: CPURange{Below: 2}})}, "a",
 			"label tier is gold, memory is 2048 MiB, there are 1.5 CPUs"},
 		{"at least includes", "", []Profile{named("a", Match{Memory: MemoryRange{AtLeast: "2GiB"}})}, "a", "memory is"},
-		{"below excludes", "", []Profile{named("a", Match{Memory: MemoryRange{Below: "2GiB"}}), named("b", Match{CPUs: CPURange{AtLeast: 1.5}})}, "b", "there are 1.5 CPUs"},
-		{"the first that holds", "", []Profile{named("a", Match{CPUs: CPURange{AtLeast: 1}}), named("b", Match{CPUs: CPURange{AtLeast: 1}})}, "a", "there are 1.5 CPUs"},
+		{"below excludes", "", []Profile{named("a", Match{Memory: MemoryRange{Below: "2GiB"}}), named("b", Match{CPUs: CPURange{AtLeast: 1.5}})},
+			"b", "there are 1.5 CPUs"},
+		{"the first that holds", "", []Profile{named("a", Match{CPUs: CPURange{AtLeast: 1}}), named("b", Match{CPUs: CPURange{AtLeast: 1}})}, "a",
+			"there are 1.5 CPUs"},
 	} {
 		p, err := Config{Flavor: Flavor{Name: tc.flavor}, Flavors: tc.profiles}.Policy(at)
 		got := ""
@@ -44,7 +50,8 @@ func TestProfileIsChosen(t *testing.T) {
 		}
 	}
 	at.Limits.Memory = 0
-	if p, err := (Config{Flavors: []Profile{named("a", Match{Memory: MemoryRange{Below: "3GiB"}})}}).Policy(at); err != nil || p.Profile != nil {
+	if p, err := (Config{Flavors: []Profile{named("a", Match{Memory: MemoryRange{Below: "3GiB"}})}}).Policy(at); err != nil ||
+		p.Profile != nil {
 		t.Errorf("an unknown memory is below 3 GiB: %+v, %v", p, err)
 	}
 	_, err := Config{Flavor: Flavor{Name: "gone"}, Flavors: []Profile{named("a", Match{}), other}}.Policy(at)
@@ -80,7 +87,8 @@ func TestProfileReplacesNumbers(t *testing.T) {
 		{"collector", 2048, Profile{Collector: "Parallel"}, "-XX:+UseParallelGC", "heap", 1248},
 	} {
 		tc.profile.Name = "tiny"
-		in := Input{Limits: gridLimits(tc.mebibytes, 2), Target: Target{JavaMajor: 17}, Policy: Policy{Profile: &tc.profile, ProfileWhy: "because", Reserve: "10MiB"}}
+		in := Input{Limits: gridLimits(tc.mebibytes, 2), Target: Target{JavaMajor: 17},
+			Policy: Policy{Profile: &tc.profile, ProfileWhy: "because", Reserve: "10MiB"}}
 		if tc.profile.Reserve == "" {
 			in.Policy.Reserve = ""
 		}
@@ -99,14 +107,16 @@ func TestProfileReplacesNumbers(t *testing.T) {
 			t.Errorf("%s: %+v", tc.name, r.Budget)
 		}
 		var text bytes.Buffer
-		if err := Explain(&text, r, in.Limits, aligned); err != nil || !strings.Contains(text.String(), "tiny") || !strings.Contains(text.String(), "because") {
+		if err := Explain(&text, r, in.Limits, aligned); err != nil || !strings.Contains(text.String(), "tiny") ||
+			!strings.Contains(text.String(), "because") {
 			t.Errorf("%s: not explained: %v\n%s", tc.name, err, &text)
 		}
 	}
 }
 
 func TestFlavorWinsOverItsProfile(t *testing.T) {
-	s, err := Size(gridLimits(8192, 8), Policy{Flavor: Flavor{Memory: "1GiB"}, Profile: &Profile{Name: "p", Memory: "4GiB", CPUs: 3}}, Target{}, Fixed{})
+	s, err := Size(gridLimits(8192, 8), Policy{Flavor: Flavor{Memory: "1GiB"}, Profile: &Profile{Name: "p", Memory: "4GiB", CPUs: 3}},
+		Target{}, Fixed{})
 	if err != nil || s.Limit != 1<<30 || s.CPUs != 3 {
 		t.Errorf("%s, %d CPUs, %v", mibText(s.Limit), s.CPUs, err)
 	}
@@ -115,7 +125,8 @@ func TestFlavorWinsOverItsProfile(t *testing.T) {
 // TestExplainFlavorLimit: where the flavor is the limit, the table of limits has it.
 func TestExplainFlavorLimit(t *testing.T) {
 	for flavor, want := range map[string]string{"": "", "512MiB": "memory to use  512 MiB   the memory of the flavor", "2GiB": ""} {
-		in := Input{Limits: Limits{Memory: 1 << 30, MemorySource: "/memory.max", CPUs: 2}, Policy: Policy{Flavor: Flavor{Memory: flavor}}, Target: Target{JavaMajor: 17}}
+		in := Input{Limits: Limits{Memory: 1 << 30, MemorySource: "/memory.max", CPUs: 2}, Policy: Policy{Flavor: Flavor{Memory: flavor}},
+			Target: Target{JavaMajor: 17}}
 		r, err := Render(in)
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +166,8 @@ func TestProfileIsChecked(t *testing.T) {
 		}
 		p.Name = "bad"
 		p.Match = Match{}
-		if _, err := Size(gridLimits(2048, 2), Policy{Profile: &p}, Target{}, Fixed{}); !strings.HasPrefix(key, "match") && (err == nil || !strings.Contains(err.Error(), `"bad": `+key)) {
+		if _, err := Size(gridLimits(2048, 2), Policy{Profile: &p}, Target{}, Fixed{}); !strings.HasPrefix(key, "match") &&
+			(err == nil || !strings.Contains(err.Error(), `"bad": `+key)) {
 			t.Errorf("%+v: %v", p, err)
 		}
 	}
@@ -167,7 +179,8 @@ func TestReserve(t *testing.T) {
 		t.Errorf("%s, %s, %v", mibText(s.Heap), s.heapWhy, err)
 	}
 	_, err = Size(gridLimits(512, 1), Policy{Reserve: "256MiB"}, Target{}, Fixed{})
-	if err == nil || !strings.Contains(err.Error(), "the smallest workable limit is 640 MiB") || !strings.Contains(err.Error(), "reserve 256 MiB") {
+	if err == nil || !strings.Contains(err.Error(), "the smallest workable limit is 640 MiB") ||
+		!strings.Contains(err.Error(), "reserve 256 MiB") {
 		t.Errorf("half of a small container is set aside: %v", err)
 	}
 	for _, text := range []string{"x", "1025TiB"} {

@@ -20,7 +20,8 @@ func gridJVMs() []Target {
 }
 
 func gridMemories() []int64 { // MiB
-	return []int64{256, 300, 383, 384, 385, 400, 512, 640, 768, 1000, 1024, 1280, 1536, 1599, 1600, 1601, 1791, 1792, 2000, 2048, 3000, 3072, 3999,
+	return []int64{256, 300, 383, 384, 385, 400, 512, 640, 768, 1000, 1024, 1280, 1536, 1599, 1600, 1601, 1791, 1792, 2000, 2048, 3000, 3072,
+		3999,
 		4000, 4096, 6144, 8192, 10239, 10240, 10241, 12288, 16384, 20000, 24576, 32768, 34816, 40960, 49152, 65536}
 }
 
@@ -110,7 +111,8 @@ func checkThreads(t *testing.T, name string, argv []string) {
 			n[flag], _ = strconv.Atoi(value)
 		}
 	}
-	if n["ConcGCThreads"] > n["ParallelGCThreads"] || slices.ContainsFunc(argv, func(a string) bool { return a == "-XX:CICompilerCount=1" || a == "-XX:ParallelGCThreads=0" }) {
+	if n["ConcGCThreads"] > n["ParallelGCThreads"] || slices.ContainsFunc(argv,
+		func(a string) bool { return a == "-XX:CICompilerCount=1" || a == "-XX:ParallelGCThreads=0" }) {
 		t.Errorf("%s: the JVM would refuse %v", name, argv)
 	}
 }
@@ -118,7 +120,8 @@ func checkThreads(t *testing.T, name string, argv []string) {
 // checkRefusal wants every region and a smallest limit that works.
 func checkRefusal(t *testing.T, name string, in Input, refused *DoesNotFitError) {
 	t.Helper()
-	for _, want := range []string{mibText(in.Limits.Memory), mibText(refused.Smallest), "heap", "metaspace", "code cache", "direct memory", "thread stacks", "VM threads", "GC structures", "JVM base", "stoker"} {
+	for _, want := range []string{mibText(in.Limits.Memory), mibText(refused.Smallest), "heap", "metaspace", "code cache", "direct memory",
+		"thread stacks", "VM threads", "GC structures", "JVM base", "stoker"} {
 		if !strings.Contains(refused.Error(), want) {
 			t.Errorf("%s: %q is not in %q", name, want, refused)
 		}
@@ -169,7 +172,8 @@ func FuzzSize(f *testing.F) {
 		if direct <= 0 {
 			fixed.Direct = nil
 		}
-		s, err := Size(limits, Policy{Reserve: reserve, CPUs: CPUsFloor, Profile: &Profile{Name: "p", Stack: stack, OffHeapShare: share}}, Target{JavaMajor: major, MaxThreads: threads}, fixed)
+		s, err := Size(limits, Policy{Reserve: reserve, CPUs: CPUsFloor, Profile: &Profile{Name: "p", Stack: stack, OffHeapShare: share}},
+			Target{JavaMajor: major, MaxThreads: threads}, fixed)
 		var refused *DoesNotFitError
 		if errors.As(err, &refused) {
 			s.Budget = refused.Budget
@@ -183,7 +187,8 @@ func FuzzSize(f *testing.F) {
 			t.Errorf("the sum is %d\n%+v", s.Budget.Sum(), s.Budget)
 		}
 		for _, o := range s.Options() {
-			if strings.Contains(o.String(), "-XX:ParallelGCThreads=0") || strings.HasSuffix(o.String(), "=0") || strings.Contains(o.String(), "-Xmx0m") && heap == 0 && !errors.As(err, &refused) {
+			if strings.Contains(o.String(), "-XX:ParallelGCThreads=0") || strings.HasSuffix(o.String(), "=0") ||
+				strings.Contains(o.String(), "-Xmx0m") && heap == 0 && !errors.As(err, &refused) {
 				t.Errorf("%s, %v", o, err)
 			}
 		}
@@ -199,9 +204,11 @@ func TestGridInJVM(t *testing.T) {
 		cores     float64
 		policy    Policy
 	}{
-		{384, 0.1, Policy{}}, {512, 1, Policy{}}, {768, 2, Policy{}}, {1024, 1.5, Policy{}}, {1536, 4, Policy{CPUs: CPUsFloor}}, {1600, 1.01, Policy{}},
+		{384, 0.1, Policy{}}, {512, 1, Policy{}}, {768, 2, Policy{}}, {1024, 1.5, Policy{}}, {1536, 4, Policy{CPUs: CPUsFloor}},
+		{1600, 1.01, Policy{}},
 		{1792, 1.5, Policy{CPUs: CPUsFloor}}, {2048, 2, Policy{Reserve: "300MiB"}}, {2048, 64, Policy{}},
-		{3072, 3.5, Policy{CPUs: CPUsFloor}}, {4096, 16, Policy{}}, {2048, 8, Policy{Profile: &Profile{Name: "p", OffHeapMin: "300MiB", Collector: "Parallel", Stack: "512k"}}},
+		{3072, 3.5, Policy{CPUs: CPUsFloor}}, {4096, 16, Policy{}},
+		{2048, 8, Policy{Profile: &Profile{Name: "p", OffHeapMin: "300MiB", Collector: "Parallel", Stack: "512k"}}},
 	} {
 		r, err := Render(Input{Limits: gridLimits(tc.mebibytes, tc.cores), Policy: tc.policy, Target: target})
 		if err != nil {
@@ -212,8 +219,10 @@ func TestGridInJVM(t *testing.T) {
 			t.Fatal(err)
 		}
 		flags := runJVM(t, java, r.Argv())
-		want := map[string]int64{"MaxHeapSize": s.Heap, "InitialHeapSize": s.Heap, "MaxMetaspaceSize": s.Metaspace, "ReservedCodeCacheSize": s.CodeCache,
-			"MaxDirectMemorySize": s.Direct, "ThreadStackSize": s.Stack / 1024, "ActiveProcessorCount": int64(s.CPUs), "ParallelGCThreads": int64(s.parallelGC)}
+		want := map[string]int64{"MaxHeapSize": s.Heap, "InitialHeapSize": s.Heap, "MaxMetaspaceSize": s.Metaspace,
+			"ReservedCodeCacheSize": s.CodeCache,
+			"MaxDirectMemorySize":   s.Direct, "ThreadStackSize": s.Stack / 1024, "ActiveProcessorCount": int64(s.CPUs),
+			"ParallelGCThreads": int64(s.parallelGC)}
 		for flag, n := range want {
 			if flags[flag] != strconv.FormatInt(n, 10) {
 				t.Errorf("%d MiB, %g CPUs, %+v: %s is %s, want %d", tc.mebibytes, tc.cores, tc.policy, flag, flags[flag], n)
@@ -229,7 +238,8 @@ func TestGridInJVM(t *testing.T) {
 // internal/cgroup.
 func BenchmarkRender(b *testing.B) {
 	in := Input{Limits: gridLimits(2048, 1.5), Target: gridJVMs()[3], Default: ParseArgs("d", []string{"-Xlog:gc", "-Dp=1"}),
-		User: ParseFile("u", "-Xmx900m\n-XX:+UseParallelGC\n--add-opens java.base/java.lang=ALL-UNNAMED\n-Da=b\n"), Enforced: ParseArgs("e", []string{"-Dp=2", "-Xss512k"})}
+		User:     ParseFile("u", "-Xmx900m\n-XX:+UseParallelGC\n--add-opens java.base/java.lang=ALL-UNNAMED\n-Da=b\n"),
+		Enforced: ParseArgs("e", []string{"-Dp=2", "-Xss512k"})}
 	for b.Loop() {
 		if _, err := Render(in); err != nil {
 			b.Fatal(err)

@@ -29,7 +29,8 @@ func layerCases() []layerCase {
 		{"enforced absolute, user's fraction", "", "-XX:MaxRAMFraction=2", "-Xmx200m", "MaxHeapSize=200m"},
 		{"enforced percentage, user's absolute", "", "-Xmx3g", "-XX:MaxRAM=1g -XX:MaxRAMPercentage=20", "MaxHeapSize=206m MaxRAM=1g"},
 		{"enforced percentage, user's base", "", "-XX:MaxRAM=64m", "-XX:MaxRAM=2g -XX:MaxRAMPercentage=25", "MaxHeapSize=512m MaxRAM=2g"},
-		{"enforced percentage, user's fraction", "", "-XX:MaxRAMFraction=1", "-XX:MaxRAMPercentage=10 -XX:MaxRAM=2g", "MaxRAMPercentage=10 MaxHeapSize=206m"},
+		{"enforced percentage, user's fraction", "", "-XX:MaxRAMFraction=1", "-XX:MaxRAMPercentage=10 -XX:MaxRAM=2g",
+			"MaxRAMPercentage=10 MaxHeapSize=206m"},
 		{"enforced fraction, user's percentage", "", "-XX:MaxRAMPercentage=90", "-XX:MaxRAMFraction=4 -XX:MaxRAM=2g", "MaxHeapSize=512m"},
 		{"enforced maximum, user's minimum percentage", "", "-XX:MinRAMPercentage=90", "-Xmx100m", "MaxHeapSize=100m MinRAMPercentage=50"},
 		{"enforced minimum percentage, user's absolute", "", "-Xmx900m", "-XX:MinRAMPercentage=40 -XX:MaxRAM=200m", "MaxHeapSize=80m"},
@@ -71,14 +72,16 @@ func layerCases() []layerCase {
 		{"experimental flag is unlocked", "-XX:G1NewSizePercent=10", "", "", "G1NewSizePercent=10 UnlockExperimentalVMOptions=true"},
 		{"unlocked later", "-XX:+PrintInlining", "", "-XX:+UnlockDiagnosticVMOptions", "PrintInlining=true"},
 		{"code cache", "-XX:ReservedCodeCacheSize=240m", "-Xmaxjitcodesize64m", "", "ReservedCodeCacheSize=64m"},
-		{"initial code cache follows", "-XX:InitialCodeCacheSize=100m", "-XX:ReservedCodeCacheSize=64m", "", "InitialCodeCacheSize=64m ReservedCodeCacheSize=64m"},
+		{"initial code cache follows", "-XX:InitialCodeCacheSize=100m", "-XX:ReservedCodeCacheSize=64m", "",
+			"InitialCodeCacheSize=64m ReservedCodeCacheSize=64m"},
 		{"metaspace", "-XX:MaxMetaspaceSize=100m", "-XX:MaxMetaspaceSize=200m", "-XX:MaxMetaspaceSize=150m", "MaxMetaspaceSize=150m"},
 		{"first metaspace follows", "-XX:MetaspaceSize=200m", "-XX:MaxMetaspaceSize=100m", "", "MaxMetaspaceSize=100m MetaspaceSize=100m"},
 		{"direct memory", "-XX:MaxDirectMemorySize=64m", "", "-XX:MaxDirectMemorySize=32m", "MaxDirectMemorySize=32m"},
 		{"class space follows", "-XX:CompressedClassSpaceSize=200m", "", "-XX:MaxMetaspaceSize=100m", "MaxMetaspaceSize=100m"},
 		{"concurrent threads follow", "-XX:ConcGCThreads=4", "-XX:ParallelGCThreads=2", "-XX:+UseG1GC", "ParallelGCThreads=2 ConcGCThreads=2"},
 		{"free ratios follow", "-XX:MinHeapFreeRatio=60", "-XX:MaxHeapFreeRatio=30", "", "MinHeapFreeRatio=30 MaxHeapFreeRatio=30"},
-		{"minimum of the default above an enforced maximum", "-XX:InitialHeapSize=300m", "-XX:MinHeapSize=500m", "-Xmx200m", "MaxHeapSize=200m InitialHeapSize=200m MinHeapSize=200m"},
+		{"minimum of the default above an enforced maximum", "-XX:InitialHeapSize=300m", "-XX:MinHeapSize=500m", "-Xmx200m",
+			"MaxHeapSize=200m InitialHeapSize=200m MinHeapSize=200m"},
 		{"a minus before another collector", "-XX:+UseG1GC", "-XX:-UseG1GC", "-XX:+UseSerialGC", "UseSerialGC=true UseG1GC=false"},
 		{"free ratios by fractions", "-Xminf0.6", "-Xmaxf0.3", "-XX:+UseSerialGC", "MinHeapFreeRatio=30 MaxHeapFreeRatio=30"},
 		{"processors", "-XX:ActiveProcessorCount=1", "-XX:ActiveProcessorCount=8", "-XX:ActiveProcessorCount=2", "ActiveProcessorCount=2"},
@@ -168,7 +171,8 @@ func eachOfTwo[T any](items []T, do func(T)) {
 // its properties.
 func runJVM(t *testing.T, java string, argv []string) map[string]string {
 	t.Helper()
-	out, err := exec.Command(java, append(slices.Clone(argv), "-XX:+PrintFlagsFinal", "-XshowSettings:properties", "-version")...).CombinedOutput()
+	out, err := exec.Command(java, append(slices.Clone(argv), "-XX:+PrintFlagsFinal", "-XshowSettings:properties",
+		"-version")...).CombinedOutput()
 	if err != nil {
 		t.Errorf("java %q: %v\n%s", argv, err, tail(out))
 		return nil
@@ -187,7 +191,8 @@ func runJVM(t *testing.T, java string, argv []string) map[string]string {
 func jvmHere(t *testing.T) (java string, target Target) {
 	t.Helper()
 	java = javaOrSkip(t)
-	out, err := exec.Command(java, "-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions", "-XX:+PrintFlagsFinal", "-version").CombinedOutput()
+	out, err := exec.Command(java, "-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions", "-XX:+PrintFlagsFinal",
+		"-version").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, tail(out))
 	}
@@ -214,10 +219,13 @@ func TestTableInJVM(t *testing.T) {
 		"-XX:+UseConcMarkSweepGC", "-XX:MaxPermSize=1m", "-XX:+PrintGCDateStamps", "-XX:+AggressiveOpts", "-XX:+UseParallelOldGC",
 		"-XX:+UseBiasedLocking", "-XX:MaxRAMFraction=2", "-XX:+PrintGCDetails", "-XX:+TraceClassLoading", "-XX:+NoSuchFlag", "-XX:+ZGenerational",
 		"-XX:SuspendRetryCount=5", "-Xincgc", "-d64", "-Xfoo", "--foo", "-Xprof", "-noverify", "--illegal-access=permit", "-Djava.ext.dirs=x",
-		"-Xbootclasspath/p:x", "-XX:UseG1GC=true", "-XX:+MaxHeapSize", "-XX:MaxRAMPercentage=101", "-XX:MaxRAMPercentage=x", "-XX:SurvivorRatio=0",
+		"-Xbootclasspath/p:x", "-XX:UseG1GC=true", "-XX:+MaxHeapSize", "-XX:MaxRAMPercentage=101", "-XX:MaxRAMPercentage=x",
+		"-XX:SurvivorRatio=0",
 		"-Xss64k", "-XX:CICompilerCount=1", "-XX:MaxTenuringThreshold=17", "-XX:maxHeapSize=1g", "-XX:MaxHeapSize", "-XX:TieredStopAtLevel=5",
-		"--finalization=enabled", "-XX:+UnlockCommercialFeatures", "-XX:CMSInitiatingOccupancyFraction=5", "-XX:InitiatingHeapOccupancyPercent=101",
-		"-XX:+UseKyberIntrinsics", "-XX:+PrintInlining", "-XX:+UseEpsilonGC", "-XX:+UseCompactObjectHeaders", "-XX:+UseHeavyMonitors", "-XX:+CITime",
+		"--finalization=enabled", "-XX:+UnlockCommercialFeatures", "-XX:CMSInitiatingOccupancyFraction=5",
+		"-XX:InitiatingHeapOccupancyPercent=101",
+		"-XX:+UseKyberIntrinsics", "-XX:+PrintInlining", "-XX:+UseEpsilonGC", "-XX:+UseCompactObjectHeaders", "-XX:+UseHeavyMonitors",
+		"-XX:+CITime",
 	}, func(arg string) {
 		r, _ := Render(Input{Target: target, NoSizing: true, User: ParseArgs("u", []string{arg})})
 		argv := r.Argv()

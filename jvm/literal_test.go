@@ -45,7 +45,8 @@ func TestWindowsTextInEverySyntax(t *testing.T) {
 // What a variable holds is the same options for every kind of service, unless it means
 // something to a shell.
 func TestOneSplitter(t *testing.T) {
-	for _, text := range []string{"", " ", "-Da=1\r\n-Db=2\r", `-Da="b c" '-Dd=e f' -Dg=h\ i`, `'' ""`, `"a\"b\\c\d" 'e\f'`, "a\\\nb", "\ufeff-Xmx1g", "a\vb\fc", `"a`, `'a`, `a\`, `"a\`,
+	for _, text := range []string{"", " ", "-Da=1\r\n-Db=2\r", `-Da="b c" '-Dd=e f' -Dg=h\ i`, `'' ""`, `"a\"b\\c\d" 'e\f'`, "a\\\nb",
+		"\ufeff-Xmx1g", "a\vb\fc", `"a`, `'a`, `a\`, `"a\`,
 		"-Da=1\\\r\n-Db=2", `-Dä='ö ü'`, "-Xmx1g\u00a0-Xms1g"} {
 		java, err := SplitOptions(text)
 		tomcat, errTomcat := SplitScript(text, func(string) string { return "" })
@@ -109,7 +110,8 @@ func TestLiteralText(t *testing.T) {
 		switch {
 		case c.code == "" && len(r.Errors)+len(r.Warnings) > 0:
 			t.Errorf("%q: %q, %q", c.item, r.Warnings, r.Errors)
-		case c.code != "" && (len(r.Errors)+len(r.Warnings) != 1 || len(problems) != 1 || problems[0].Code != c.code || !strings.Contains(problems[0].Message, c.says)):
+		case c.code != "" && (len(r.Errors)+len(r.Warnings) != 1 || len(problems) != 1 || problems[0].Code != c.code ||
+			!strings.Contains(problems[0].Message, c.says)):
 			t.Errorf("%q: %q, %q, want %s %q", c.item, r.Warnings, r.Errors, c.code, c.says)
 		}
 	}

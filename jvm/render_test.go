@@ -30,16 +30,23 @@ func TestRender(t *testing.T) {
 		{"Xms follows a smaller Xmx", Input{Limits: two, User: ParseArgs("u", []string{"-Xmx600m"})}, "-Xmx600m -Xms600m", "-Xms1248m", ""},
 		{"Xms follows a larger Xmx", Input{Limits: two, User: ParseArgs("u", []string{"-Xmx1400m"})}, "-Xmx1400m -Xms1400m", "", ""},
 		{"user's own Xms stays", Input{Limits: two, User: ParseArgs("u", []string{"-Xms64m"})}, "-Xmx1248m -Xms64m", "-Xms1248m", ""},
-		{"percentage", Input{Limits: two, User: ParseArgs("u", []string{"-XX:MaxRAMPercentage=25"})}, "-XX:MaxRAMPercentage=25", "-Xmx1248m -Xms1248m -Xms512m", Adjusted},
+		{"percentage", Input{Limits: two, User: ParseArgs("u", []string{"-XX:MaxRAMPercentage=25"})}, "-XX:MaxRAMPercentage=25",
+			"-Xmx1248m -Xms1248m -Xms512m", Adjusted},
 		{"too much heap", Input{Limits: two, User: ParseArgs("u", []string{"-Xmx3g"})}, "-Xmx3g -Xms3072m", "", BudgetExceeded},
-		{"company default beats the rule", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:MaxDirectMemorySize=32m"})}, "-XX:MaxDirectMemorySize=32m", "", ""},
-		{"user takes our collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC", "-XX:+UseG1GC", Adjusted},
-		{"enforced takes the user's collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:+UseG1GC"}), Enforced: ParseArgs("e", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC", "-XX:+UseG1GC", Adjusted},
-		{"a minus and another collector", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:-UseG1GC"}), User: ParseArgs("u", []string{"-XX:+UseParallelGC"})}, "-XX:-UseG1GC -XX:+UseParallelGC", "-XX:+UseSerialGC", ""},
-		{"concurrent threads", Input{Limits: two, User: ParseArgs("u", []string{"-XX:ConcGCThreads=3"})}, "-XX:ConcGCThreads=3 -XX:ParallelGCThreads=3", "", Adjusted},
+		{"company default beats the rule", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:MaxDirectMemorySize=32m"})},
+			"-XX:MaxDirectMemorySize=32m", "", ""},
+		{"user takes our collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC",
+			"-XX:+UseG1GC", Adjusted},
+		{"enforced takes the user's collector away", Input{Limits: two, User: ParseArgs("u", []string{"-XX:+UseG1GC"}),
+			Enforced: ParseArgs("e", []string{"-XX:-UseG1GC"})}, "-XX:+UseSerialGC -XX:-UseG1GC", "-XX:+UseG1GC", Adjusted},
+		{"a minus and another collector", Input{Limits: two, Default: ParseArgs("d", []string{"-XX:-UseG1GC"}),
+			User: ParseArgs("u", []string{"-XX:+UseParallelGC"})}, "-XX:-UseG1GC -XX:+UseParallelGC", "-XX:+UseSerialGC", ""},
+		{"concurrent threads", Input{Limits: two, User: ParseArgs("u", []string{"-XX:ConcGCThreads=3"})},
+			"-XX:ConcGCThreads=3 -XX:ParallelGCThreads=3", "", Adjusted},
 		{"user's collector", Input{Limits: two, User: ParseArgs("u", []string{"-XX:+UseParallelGC"})}, "-XX:+UseParallelGC", "-XX:+UseG1GC", ""},
 		{"no sizing", Input{Limits: two, NoSizing: true, User: ParseArgs("u", []string{"-Da=b"})}, "-Da=b", "-Xmx1248m", ""},
-		{"one CPU and 512 MiB", Input{Limits: Limits{CPUs: 1, Memory: 512 * mib}}, "-Xmx256m -Xms256m -XX:+UseSerialGC -XX:ActiveProcessorCount=1", "", ""},
+		{"one CPU and 512 MiB", Input{Limits: Limits{CPUs: 1, Memory: 512 * mib}},
+			"-Xmx256m -Xms256m -XX:+UseSerialGC -XX:ActiveProcessorCount=1", "", ""},
 		{"unknown memory", Input{Limits: Limits{CPUs: 1}}, "-XX:ActiveProcessorCount=1 -XX:+UseSerialGC", "-Xmx0m", MemoryUnknown},
 	} {
 		r, err := Render(tc.in)
@@ -72,8 +79,10 @@ func TestRenderInJVM(t *testing.T) {
 	var inputs []Input
 	for _, memory := range []int64{384, 1024, 2048} {
 		for _, cpus := range []int{1, 2} {
-			for _, user := range []string{"", "-Xmx200m", "-Xms100m", "-XX:MaxRAMPercentage=10", "-XX:-UseG1GC", "-XX:-UseSerialGC", "-XX:+UseParallelGC"} {
-				inputs = append(inputs, Input{Limits: Limits{CPUs: cpus, Memory: memory * mib}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", strings.Fields(user))})
+			for _, user := range []string{"", "-Xmx200m", "-Xms100m", "-XX:MaxRAMPercentage=10", "-XX:-UseG1GC", "-XX:-UseSerialGC",
+				"-XX:+UseParallelGC"} {
+				inputs = append(inputs, Input{Limits: Limits{CPUs: cpus, Memory: memory * mib}, Target: Target{JavaMajor: 17},
+					User: ParseArgs("u", strings.Fields(user))})
 			}
 		}
 	}
@@ -109,7 +118,8 @@ func TestRenderRefuses(t *testing.T) {
 
 // A start above the rule's heap lifts the heap, and the budget shows it.
 func TestStartLiftsTheBudget(t *testing.T) {
-	r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", []string{"-Xms1400m"})})
+	r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, Target: Target{JavaMajor: 17},
+		User: ParseArgs("u", []string{"-Xms1400m"})})
 	if err != nil || !slices.Contains(r.Argv(), "-Xmx1400m") || r.Budget[0].Bytes != 1400*mib {
 		t.Errorf("%v, %v, %v", r.Argv(), r.Budget, err)
 	}
@@ -127,7 +137,8 @@ func TestReplacedShowsTheRule(t *testing.T) {
 			beaten[o.String()] = b.String()
 		}
 	}
-	for o, b := range map[string]string{"-Xmx600m": "-Xmx1248m", "-Xms600m": "-Xms1248m", "-XX:+UseSerialGC": "-XX:+UseG1GC", "-Xss1m": "-Xss512k"} {
+	for o, b := range map[string]string{"-Xmx600m": "-Xmx1248m", "-Xms600m": "-Xms1248m", "-XX:+UseSerialGC": "-XX:+UseG1GC",
+		"-Xss1m": "-Xss512k"} {
 		if beaten[o] != b {
 			t.Errorf("%s has beaten %q, want %s", o, beaten[o], b)
 		}
@@ -137,7 +148,8 @@ func TestReplacedShowsTheRule(t *testing.T) {
 func TestRemovedOptions(t *testing.T) {
 	user := ParseFile("app.options", "# old\n-XX:MaxPermSize=128m\n")
 	r, err := Render(Input{Limits: Limits{CPUs: 1, Memory: 1 << 30}, Target: Target{JavaMajor: 17}, User: user})
-	if err != nil || len(r.Errors) != 1 || r.Errors[0].Code != RemovedOption || !strings.Contains(r.Errors[0].Message, "user layer, app.options:2") {
+	if err != nil || len(r.Errors) != 1 || r.Errors[0].Code != RemovedOption ||
+		!strings.Contains(r.Errors[0].Message, "user layer, app.options:2") {
 		t.Errorf("%v, %v", r.Errors, err)
 	}
 	if r, _ = Render(Input{Limits: Limits{CPUs: 1, Memory: 1 << 30}, Target: Target{JavaMajor: 8}, User: user}); r.Err() != nil {
@@ -149,18 +161,23 @@ func TestExplain(t *testing.T) {
 	quota := 1.5
 	for name, in := range map[string]Input{
 		"container": {
-			Limits:  Limits{CPUs: 2, CPUQuota: &quota, Memory: 1 << 30, MemorySource: "/sys/fs/cgroup/memory.max", CPUSource: "/sys/fs/cgroup/cpu.max"},
+			Limits: Limits{CPUs: 2, CPUQuota: &quota, Memory: 1 << 30, MemorySource: "/sys/fs/cgroup/memory.max",
+				CPUSource: "/sys/fs/cgroup/cpu.max"},
 			Target:  Target{JavaMajor: 17, JavaVersion: "17.0.15"},
 			Default: ParseArgs("stoker.yaml:3", []string{"-Xlog:gc"}), User: ParseFile("app.options", "-Xmx400m\n-Dx=\x1b[31mred\n-Dport=1\n"),
 			Enforced: ParseArgs("stoker.yaml:9", []string{"-Dport=2", "--add-opens", "java.base/java.lang=ALL-UNNAMED"}),
 		},
 		"flavor": {
-			Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 8, JavaVersion: "1.8.0_181", MaxThreads: 50}, Env: map[string]string{"MALLOC_ARENA_MAX": "1"},
-			Policy: Policy{Profile: &Profile{Name: "small", OffHeapMin: "500MiB", Metaspace: "150MiB", Collector: "G1"}, ProfileWhy: "env ENV is fat",
-				CPUs: CPUsFloor, Reserve: "128MiB", Rules: switchedOff(t, "direct-memory")},
+			Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 8, JavaVersion: "1.8.0_181", MaxThreads: 50},
+			Env: map[string]string{"MALLOC_ARENA_MAX": "1"},
+			Policy: Policy{Profile: &Profile{Name: "small", OffHeapMin: "500MiB", Metaspace: "150MiB", Collector: "G1"},
+				ProfileWhy: "env ENV is fat",
+				CPUs:       CPUsFloor, Reserve: "128MiB", Rules: switchedOff(t, "direct-memory")},
 		},
-		"unlimited": {Limits: Limits{CPUs: 2, Memory: 24 << 30, MemorySource: "/proc/meminfo", CPUSource: "/proc/cpuinfo", Unlimited: true}, Target: Target{JavaMajor: 17}},
-		"refused":   {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"}, User: ParseArgs("JAVA_OPTS", []string{"-version"})},
+		"unlimited": {Limits: Limits{CPUs: 2, Memory: 24 << 30, MemorySource: "/proc/meminfo", CPUSource: "/proc/cpuinfo", Unlimited: true},
+			Target: Target{JavaMajor: 17}},
+		"refused": {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"},
+			User: ParseArgs("JAVA_OPTS", []string{"-version"})},
 	} {
 		r, _ := Render(in) // the error is in the result too
 		var text bytes.Buffer

@@ -106,7 +106,8 @@ func TestOptionsNameTheirRule(t *testing.T) {
 
 // A cap that a layer sets holds, whether the rule is on or not.
 func TestSwitchedOffButSet(t *testing.T) {
-	r, err := Render(Input{Limits: gridLimits(2048, 2), Policy: Policy{Rules: switchedOff(t, "metaspace")}, Default: ParseArgs("d", []string{"-XX:MaxMetaspaceSize=100m"})})
+	r, err := Render(Input{Limits: gridLimits(2048, 2), Policy: Policy{Rules: switchedOff(t, "metaspace")},
+		Default: ParseArgs("d", []string{"-XX:MaxMetaspaceSize=100m"})})
 	if err != nil || len(r.Warnings) > 0 || len(r.Budget.Unbounded()) > 0 {
 		t.Errorf("%v, %v", r.Warnings, err)
 	}
@@ -144,7 +145,8 @@ func TestStacks(t *testing.T) {
 		{"24 GiB", 24576, Target{JavaMajor: 17}, Policy{}, "-Xss1024k", "230 of them are 230 MiB"},
 		{"outgrown", 65536, Target{JavaMajor: 17}, Policy{}, "-Xss512k", "115 MiB more"},
 		{"the JVM's own is larger", 24576, Target{JavaMajor: 17, Arch: "aarch64"}, Policy{}, "-Xss1024k", "23 000 calls"},
-		{"the JVM's own is larger, few threads", 16384, Target{JavaMajor: 17, Arch: "aarch64", MaxThreads: 50}, Policy{}, "-Xss2048k", "49 000 calls"},
+		{"the JVM's own is larger, few threads", 16384, Target{JavaMajor: 17, Arch: "aarch64", MaxThreads: 50}, Policy{}, "-Xss2048k",
+			"49 000 calls"},
 		{"a port that needs more", 512, Target{Arch: "ppc64le", MaxThreads: 20}, Policy{}, "-Xss512k", "25 MiB more"},
 		{"profile", 1024, Target{MaxThreads: 20}, Policy{Profile: &Profile{Name: "deep", Stack: "2MiB"}}, "-Xss2048k", `of the flavor "deep"`},
 	} {

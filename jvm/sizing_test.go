@@ -75,7 +75,8 @@ func TestRefusal(t *testing.T) {
 	_, err = Size(Limits{CPUs: 1, Memory: 300 * mib}, Policy{}, Target{MaxThreads: 1000}, Fixed{})
 	if !errors.As(err, &refused) || refused.Smallest <= 384*mib {
 		t.Errorf("1000 threads: %v", err)
-	} else if s, err := Size(Limits{CPUs: 1, Memory: refused.Smallest}, Policy{}, Target{MaxThreads: 1000}, Fixed{}); err != nil || len(s.Warnings) > 0 {
+	} else if s, err := Size(Limits{CPUs: 1, Memory: refused.Smallest}, Policy{}, Target{MaxThreads: 1000}, Fixed{}); err != nil ||
+		len(s.Warnings) > 0 {
 		t.Errorf("what is called workable is not: %v, %v", err, s.Warnings)
 	}
 	heap := int64(100 * mib)
@@ -85,7 +86,8 @@ func TestRefusal(t *testing.T) {
 	}
 	heap = 16 * mib
 	s, err = Size(Limits{CPUs: 1, Memory: 300 * mib}, Policy{}, Target{}, Fixed{Heap: &heap})
-	if err != nil || len(s.Warnings) != 1 || s.Warnings[0].Code != Adjusted || !strings.Contains(s.Warnings[0].Message, "below the smallest workable limit, 384 MiB") {
+	if err != nil || len(s.Warnings) != 1 || s.Warnings[0].Code != Adjusted ||
+		!strings.Contains(s.Warnings[0].Message, "below the smallest workable limit, 384 MiB") {
 		t.Errorf("a refusal that was lifted is no warning: %v, %v", err, s.Warnings)
 	}
 }
@@ -116,9 +118,12 @@ func TestCollectorAndOldJava(t *testing.T) {
 		{"ceil flips", Limits{CPUs: 2, CPUQuota: &quota, Memory: 8 << 30}, Target{JavaMajor: 17}, "-XX:+UseG1GC", "-XX:+UseSerialGC"},
 		{"below 1792", Limits{CPUs: 2, Memory: 1791 * mib}, Target{JavaMajor: 17}, "-XX:+UseSerialGC", "-XX:+UseG1GC"},
 		{"at 1792", Limits{CPUs: 2, Memory: 1792 * mib}, Target{JavaMajor: 17}, "-XX:+UseG1GC", "-XX:+UseSerialGC"},
-		{"old 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_66"}, "-XX:ParallelGCThreads=2", "-XX:ActiveProcessorCount=2"},
-		{"old 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_66"}, "-XX:+UseParallelGC", "-XX:+ExitOnOutOfMemoryError"},
-		{"new 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_412"}, "-XX:ActiveProcessorCount=2", "-XX:ParallelGCThreads=2"},
+		{"old 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_66"}, "-XX:ParallelGCThreads=2",
+			"-XX:ActiveProcessorCount=2"},
+		{"old 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_66"}, "-XX:+UseParallelGC",
+			"-XX:+ExitOnOutOfMemoryError"},
+		{"new 8", Limits{CPUs: 2, Memory: 8 << 30}, Target{JavaMajor: 8, JavaVersion: "1.8.0_412"}, "-XX:ActiveProcessorCount=2",
+			"-XX:ParallelGCThreads=2"},
 		{"no memory", Limits{CPUs: 2}, Target{}, "-XX:ActiveProcessorCount=2", "-Xmx0m"},
 	} {
 		s, err := Size(tc.limits, Policy{}, tc.target, Fixed{})
@@ -161,7 +166,8 @@ func TestNoLimit(t *testing.T) {
 			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, ""},
 		{"a flavor above the machine", 2, "", Policy{Flavor: Flavor{Memory: "4GiB"}}, "",
 			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, Adjusted},
-		{"a profile's caps", 24, "", Policy{Profile: &Profile{Name: "p", Metaspace: "300MiB", Stack: "2MiB"}}, "", "-XX:MaxMetaspaceSize=300m -Xss2048k", 6144, MemoryUnlimited},
+		{"a profile's caps", 24, "", Policy{Profile: &Profile{Name: "p", Metaspace: "300MiB", Stack: "2MiB"}}, "",
+			"-XX:MaxMetaspaceSize=300m -Xss2048k", 6144, MemoryUnlimited},
 		{"the user's heap", 24, "", Policy{}, "-Xmx4g", "-Xmx4g", 4096, ""},
 		{"the user's share", 24, "", Policy{}, "-XX:MaxRAMPercentage=50", "", 12288, ""},
 		{"the user's start", 24, "", Policy{}, "-Xms8g", "-Xms8g", 8192, ""},
@@ -197,13 +203,16 @@ func TestNoLimit(t *testing.T) {
 }
 
 func TestParseMemory(t *testing.T) {
-	for text, want := range map[string]int64{"4GiB": 4 << 30, "512m": 512 * mib, "1073741824": 1 << 30, "2 ": 2, "1GB": 1 << 30, "64MiB": 64 * mib,
-		"10MB": 10 * mib, "10M": 10 * mib, "10mb": 10 * mib, "10Mib": 10 * mib, "3k": 3 << 10, "3kb": 3 << 10, "1T": 1 << 40, "7B": 7, "10Mi": 10 * mib, "2gi": 2 << 30} {
+	for text, want := range map[string]int64{"4GiB": 4 << 30, "512m": 512 * mib, "1073741824": 1 << 30, "2 ": 2, "1GB": 1 << 30,
+		"64MiB": 64 * mib,
+		"10MB":  10 * mib, "10M": 10 * mib, "10mb": 10 * mib, "10Mib": 10 * mib, "3k": 3 << 10, "3kb": 3 << 10, "1T": 1 << 40, "7B": 7,
+		"10Mi": 10 * mib, "2gi": 2 << 30} {
 		if n, err := ParseMemory(text); err != nil || n != want {
 			t.Errorf("ParseMemory(%q) = %d, %v", text, n, err)
 		}
 	}
-	for _, text := range []string{"", "0", "-1", "1.5G", "x", "9999999999999G", "B", "10I", "10IB", "10 MB", "0x10k", "1TiBB", "10KM", "1e3", "9223372036854775808", "+1"} {
+	for _, text := range []string{"", "0", "-1", "1.5G", "x", "9999999999999G", "B", "10I", "10IB", "10 MB", "0x10k", "1TiBB", "10KM", "1e3",
+		"9223372036854775808", "+1"} {
 		if n, err := ParseMemory(text); err == nil {
 			t.Errorf("ParseMemory(%q) = %d", text, n)
 		}
@@ -212,8 +221,9 @@ func TestParseMemory(t *testing.T) {
 
 // What the hint of a bad size says to write is a size.
 func TestSizeHints(t *testing.T) {
-	for text, want := range map[string]string{"1.5G": "1536MiB", "0.5 MB": "512KiB", "1,5GiB": "1536MiB", "10 MB": "10MiB", "512 megabytes": "512MiB",
-		"2.25TB": "2304GiB", "512 ": "", "1.3k": "", "4 apples": "", "": "", "-1": "", "G": "", "1e999G": "", "NaNM": ""} {
+	for text, want := range map[string]string{"1.5G": "1536MiB", "0.5 MB": "512KiB", "1,5GiB": "1536MiB", "10 MB": "10MiB",
+		"512 megabytes": "512MiB",
+		"2.25TB":        "2304GiB", "512 ": "", "1.3k": "", "4 apples": "", "": "", "-1": "", "G": "", "1e999G": "", "NaNM": ""} {
 		_, err := ParseMemory(text)
 		switch {
 		case err == nil && want == "":

@@ -117,7 +117,8 @@ func TestIgnoringDoesNotDropEnforced(t *testing.T) {
 
 // Another port has flags that the lists do not show.
 func TestForeignPort(t *testing.T) {
-	in := Input{Target: Target{JavaMajor: 17, Arch: "ppc64le"}, NoSizing: true, User: ParseArgs("u", []string{"-XX:+UseSIGTRAP", "-XX:+UseConcMarkSweepGC"})}
+	in := Input{Target: Target{JavaMajor: 17, Arch: "ppc64le"}, NoSizing: true,
+		User: ParseArgs("u", []string{"-XX:+UseSIGTRAP", "-XX:+UseConcMarkSweepGC"})}
 	if r, _ := Render(in); len(r.Errors) != 1 || r.Errors[0].Code != RemovedOption {
 		t.Errorf("errors %v", r.Errors)
 	}
@@ -145,7 +146,8 @@ func TestStartAbovePercentage(t *testing.T) {
 }
 
 func TestNoCollectorLeft(t *testing.T) {
-	in := Input{Limits: Limits{CPUs: 2, Memory: 4 << 30}, Target: Target{JavaMajor: 17}, NoSizing: true, User: ParseArgs("u", []string{"-XX:-UseG1GC"})}
+	in := Input{Limits: Limits{CPUs: 2, Memory: 4 << 30}, Target: Target{JavaMajor: 17}, NoSizing: true,
+		User: ParseArgs("u", []string{"-XX:-UseG1GC"})}
 	if r, _ := Render(in); len(r.Errors) != 1 || r.Errors[0].Code != GCConflict {
 		t.Errorf("errors %v", r.Errors)
 	}

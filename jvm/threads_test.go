@@ -8,7 +8,8 @@ import (
 
 // The numbers are those that HotSpot was seen to take for itself.
 func TestHotSpotsThreads(t *testing.T) {
-	for _, tc := range []struct{ cpus, gc, compilers int }{{1, 1, 2}, {2, 2, 2}, {4, 4, 3}, {8, 8, 4}, {16, 13, 12}, {64, 43, 18}, {96, 63, 18}} {
+	for _, tc := range []struct{ cpus, gc, compilers int }{{1, 1, 2}, {2, 2, 2}, {4, 4, 3}, {8, 8, 4}, {16, 13, 12}, {64, 43, 18},
+		{96, 63, 18}} {
 		if gc, c := gcThreads(tc.cpus), compilers(tc.cpus); gc != tc.gc || c != tc.compilers {
 			t.Errorf("%d CPUs: %d GC threads and %d compilers, want %d and %d", tc.cpus, gc, c, tc.gc, tc.compilers)
 		}
@@ -20,7 +21,8 @@ func TestPinsAreHotSpotsOwn(t *testing.T) {
 	java := javaOrSkip(t)
 	for _, cpus := range []int{1, 2, 3, 4, 6, 8, 12, 16, 40, 64, 96} {
 		flags := runJVM(t, java, []string{"-XX:+UseG1GC", fmt.Sprintf("-XX:ActiveProcessorCount=%d", cpus)})
-		r, err := Render(Input{Limits: gridLimits(4096, float64(cpus)), Target: Target{JavaMajor: 9}, User: ParseArgs("u", []string{"-XX:+UseG1GC"})})
+		r, err := Render(Input{Limits: gridLimits(4096, float64(cpus)), Target: Target{JavaMajor: 9},
+			User: ParseArgs("u", []string{"-XX:+UseG1GC"})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,11 +66,13 @@ func TestThreadPins(t *testing.T) {
 		{"floor, Parallel", 3.5, Target{JavaMajor: 17}, Policy{CPUs: CPUsFloor}, "-XX:+UseParallelGC", count + "4 -XX:ParallelGCThreads=3"},
 		{"ceil", 1.5, Target{JavaMajor: 17}, Policy{CPUs: CPUsCeil}, "", count + "2"},
 		{"floor of a whole number", 2, Target{JavaMajor: 17}, Policy{CPUs: CPUsFloor}, "", count + "2"},
-		{"floor of a flavor", 8, Target{JavaMajor: 17}, Policy{CPUs: CPUsFloor, Flavor: Flavor{CPUs: 2.5}}, "", count + "3 -XX:ParallelGCThreads=2 -XX:ConcGCThreads=1"},
+		{"floor of a flavor", 8, Target{JavaMajor: 17}, Policy{CPUs: CPUsFloor, Flavor: Flavor{CPUs: 2.5}}, "",
+			count + "3 -XX:ParallelGCThreads=2 -XX:ConcGCThreads=1"},
 		{"floor, user's CPUs", 1.5, Target{JavaMajor: 17}, Policy{CPUs: CPUsFloor}, count + "3", ""},
 		{"floor, user's ConcGCThreads", 3.5, Target{JavaMajor: 17}, Policy{CPUs: CPUsFloor}, "-XX:ConcGCThreads=4", count + "4"},
 	} {
-		r, err := Render(Input{Limits: gridLimits(4096, tc.cores), Target: tc.target, Policy: tc.policy, User: ParseArgs("u", strings.Fields(tc.user))})
+		r, err := Render(Input{Limits: gridLimits(4096, tc.cores), Target: tc.target, Policy: tc.policy,
+			User: ParseArgs("u", strings.Fields(tc.user))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +99,8 @@ func TestArenas(t *testing.T) {
 		{3, nil, "MALLOC_ARENA_MAX", "3", "rule malloc-arenas"},
 		{64, map[string]string{"GLIBC_TUNABLES": "glibc.malloc.perturb=1"}, "MALLOC_ARENA_MAX", "4", "rule malloc-arenas"},
 		{64, map[string]string{"MALLOC_ARENA_MAX": "9"}, "MALLOC_ARENA_MAX", "9", "the service's environment"},
-		{64, map[string]string{"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}, "GLIBC_TUNABLES", "glibc.malloc.arena_max=1", "the service's environment"},
+		{64, map[string]string{"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}, "GLIBC_TUNABLES", "glibc.malloc.arena_max=1",
+			"the service's environment"},
 	} {
 		r, err := Render(Input{Limits: gridLimits(2048, tc.cores), Env: tc.given})
 		if err != nil || len(r.Env) != 1 {

@@ -17,13 +17,16 @@ func TestWhenMatches(t *testing.T) {
 		{"other env", When{Terms: Terms{Env: map[string]StringList{"ENV": {"uat", "pro"}}}}, "env ENV is not uat or pro"},
 		{"unset", When{Terms: Terms{Env: map[string]StringList{"NONE": {"x"}}}}, "env NONE is not set"},
 		{"empty is a value", When{Terms: Terms{Env: map[string]StringList{"EMPTY": {""}}}}, ""},
-		{"all must hold", When{Terms: Terms{Env: map[string]StringList{"ENV": {"fat"}}, Labels: map[string]StringList{"tier": {"silver"}}}}, "label tier is not silver"},
+		{"all must hold", When{Terms: Terms{Env: map[string]StringList{"ENV": {"fat"}}, Labels: map[string]StringList{"tier": {"silver"}}}},
+			"label tier is not silver"},
 		{"label", When{Terms: Terms{Labels: map[string]StringList{"tier": {"gold"}}}}, ""},
 		{"flavor", When{Terms: Terms{Flavor: StringList{"small", "tiny"}}}, ""},
 		{"other flavor", When{Terms: Terms{Flavor: StringList{"large"}}}, "the flavor is small, not large"},
 		{"not", When{Not: Terms{Env: map[string]StringList{"ENV": {"pro"}}}}, ""},
-		{"not at all", When{Not: Terms{Env: map[string]StringList{"ENV": {"fat", "pro"}}, Flavor: StringList{"small"}}}, "not where env ENV is fat or pro and the flavor is small"},
-		{"only a part of not", When{Not: Terms{Env: map[string]StringList{"ENV": {"fat"}}, Labels: map[string]StringList{"tier": {"silver"}}}}, ""},
+		{"not at all", When{Not: Terms{Env: map[string]StringList{"ENV": {"fat", "pro"}}, Flavor: StringList{"small"}}},
+			"not where env ENV is fat or pro and the flavor is small"},
+		{"only a part of not", When{Not: Terms{Env: map[string]StringList{"ENV": {"fat"}}, Labels: map[string]StringList{"tier": {"silver"}}}},
+			""},
 	} {
 		if ok, why := tc.when.Matches(env, labels, "small"); why != tc.why || ok != (tc.why == "") {
 			t.Errorf("%s: %v %q, want %q", tc.name, ok, why, tc.why)
@@ -52,7 +55,8 @@ func TestSourcesAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back LayerConfig
-	if err := json.Unmarshal(data, &back); err != nil || back.Files[0].When.Env["ENV"][0] != "fat" || back.Options[0].When.Not.Flavor[0] != "small" {
+	if err := json.Unmarshal(data, &back); err != nil || back.Files[0].When.Env["ENV"][0] != "fat" ||
+		back.Options[0].When.Not.Flavor[0] != "small" {
 		t.Errorf("%s came back as %+v, %v", data, back, err)
 	}
 }

@@ -75,7 +75,7 @@ func (s *Service) watchStable(ctx context.Context) {
 }
 
 // confirmed reports a stable start to the launcher, once.
-func (s *Service) confirmed(event) {
+func (s *Service) confirmed() {
 	if s.saved.Confirmed || s.launch == nil || s.launch.OnStable == nil {
 		return
 	}

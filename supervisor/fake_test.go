@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -76,8 +75,8 @@ func (w *fakeWorld) AddThreadDump(_ string, start uint64, text []byte) {
 	defer w.mu.Unlock()
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeWorld) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeWorld) RemovedStopped(string)                { w.leftBy.Add(1) }
+func (w *fakeWorld) OOM([]string) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeWorld) RemovedStopped(string)          { w.leftBy.Add(1) }
 func (w *fakeWorld) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -193,7 +192,6 @@ type fakeProcess struct {
 	mu sync.Mutex // guards members, signals, exit, acks and dones
 }
 
-func (p *fakeProcess) ID() string                      { return p.id }
 func (p *fakeProcess) Pid() int                        { return p.pid }
 func (p *fakeProcess) StartTicks() uint64              { return uint64(p.pid) }
 func (p *fakeProcess) Exited() <-chan struct{}         { return p.exited }
@@ -379,12 +377,6 @@ func (o *fakeOutput) write(line string) {
 }
 
 func (o *fakeOutput) End() int64 { o.mu.Lock(); defer o.mu.Unlock(); return int64(len(o.lines)) }
-
-func (o *fakeOutput) Bytes(from, to int64) []byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return []byte(strings.Join(o.lines[from:to], "\n"))
-}
 
 func (o *fakeOutput) Lines(ctx context.Context, offset int64, follow bool, f func(logs.Line) error) error {
 	for {

@@ -11,21 +11,36 @@ import (
 
 // Process is a started process; *proc.Process is one.
 type Process interface {
-	ID() string
+	processIdentity
+	processEnd
+	processSignals
+	processOutput
+}
+
+type processIdentity interface {
 	Pid() int
 	StartTicks() uint64
+	Members() []int    // the living processes of the service
+	Cgroups() []string // its own; nil: it is in the container's
+}
+
+type processEnd interface {
 	Exited() <-chan struct{}
 	Exit() (proc.Exit, bool)
+	Held() bool // dead, and cannot be waited for
+	Ack()
+	Done()
+}
+
+type processSignals interface {
 	Signal(syscall.Signal) error
 	SignalGroup(syscall.Signal) error
 	Catches(syscall.Signal) bool
-	Members() []int
-	Cgroups() []string // its own; nil: it is in the container's
+}
+
+type processOutput interface {
 	FlushOutput()
-	FreeOutput() // from here on it never waits for who reads what it writes
-	Held() bool  // dead, and cannot be waited for
-	Ack()
-	Done()
+	FreeOutput() // from here on the process never waits for a reader of its output
 }
 
 // Launcher finds out how a service is started and probed. It is asked at every start, so

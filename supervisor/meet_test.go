@@ -139,7 +139,7 @@ func TestEverybodyHearsOfTheLimit(t *testing.T) {
 			s.stopping.Store(1)
 			s.stopAll(s.ctx, 6*time.Second, 0, make(chan struct{}))
 			for name, c := range heard {
-				if m := c.last(t, lifecycle.PreStop); m.Until.IsZero() || m.Budget != s.set.Load().stopTimeout {
+				if m := c.last(t, lifecycle.PreStop); m.Until.IsZero() || m.Budget != s.set.Load().StopTimeout {
 					t.Errorf("%s: %+v", name, m)
 				}
 			}

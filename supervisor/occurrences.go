@@ -205,29 +205,6 @@ func (s *Service) cutHooks(why string) {
 	s.drain()
 }
 
-// resumeStart takes up the round of an earlier supervisor. One that knew of no
-// rounds has told nobody anything; what it had reached is not told now either.
-func (s *Service) resumeStart(p Process) {
-	k := &s.saved
-	if p != nil {
-		k.Pid = p.Pid()
-	}
-	if k.Start != 0 || k.Gen == 0 {
-		return
-	}
-	k.Start, k.Attempt = k.Gen, k.InARow+1
-	switch {
-	case k.State == Running:
-		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.Ready}
-	case k.State == Stopping:
-		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.PreStop}
-	case k.State == Starting && k.UpSince != 0:
-		k.Reached = []lifecycle.Event{lifecycle.PreStart, lifecycle.Started}
-	case k.State == Starting && k.Phase != PhaseWaiting:
-		k.Reached = []lifecycle.Event{lifecycle.PreStart}
-	}
-}
-
 // republish publishes what the previous supervisor may not have published any more, and
 // the start of a process that was saved when the state was not.
 func (s *Service) republish() {

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -298,28 +297,6 @@ func TestHooksFailBeforeAStop(t *testing.T) {
 		st.want(Stopped)
 		p.wantSignals(t, "TERM 1s")
 	}, lifecycle.PreStop)
-}
-
-// The state of a supervisor that knew of no stages: what went before is not told now.
-func TestResumeOfAnOlderState(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
-		p := st.up()
-		st.w.dies.Store(true)
-		st.cancel()
-		<-st.s.life.Done()
-		synctest.Wait()
-		c.told, c.errands = nil, map[string]*errand{}
-		st.w.stored, _ = json.Marshal(savedState{State: Running, Gen: 1, UpSince: st.w.Now(), InARow: 1})
-		st.takeOver()
-		st.want(Running)
-		c.wantLife(t, "")
-		p.exits(1)
-		st.sleep(10 * time.Second)
-		c.wantLife(t, "exited stopped | pre-start started ready")
-		if m := c.moments()[0]; m.Start != 1 || m.Pid != 101 || m.Attempt != 2 {
-			t.Errorf("%+v", m)
-		}
-	})
 }
 
 // Its end was dealt with by nobody: who listens hears that it is over.

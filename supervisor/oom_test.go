@@ -33,13 +33,11 @@ func TestMomentsOfALife(t *testing.T) {
 type oomWorld struct {
 	*fakeWorld
 	count uint64
-	fresh int
+	reads int
 }
 
-func (w *oomWorld) OOM(_ []string, fresh bool) incident.OOMCount {
-	if fresh {
-		w.fresh++
-	}
+func (w *oomWorld) OOM([]string) incident.OOMCount {
+	w.reads++
 	return incident.OOMCount{Count: w.count, Source: "memory.events"}
 }
 
@@ -48,7 +46,7 @@ func TestOOMOfAnExit(t *testing.T) {
 	cases := map[string]struct {
 		ends  func(st *stage, w *oomWorld)
 		oom   bool
-		fresh int
+		reads int // at the end of the process
 	}{
 		"OOM kill":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, true, 1},
 		"of its child":   {func(st *stage, w *oomWorld) { w.count++; st.w.last().exits(137) }, true, 1},
@@ -78,8 +76,8 @@ func TestOOMOfAnExit(t *testing.T) {
 				st.up()
 				c.ends(st, w)
 				st.sleep(7 * time.Second)
-				if m, n := f.last(t, lifecycle.Exited), f.last(t, lifecycle.Stopped); m.OOM != c.oom || n.OOM != c.oom || w.fresh != c.fresh {
-					t.Errorf("oom %v, stopped %v, read %d times", m.OOM, n.OOM, w.fresh)
+				if m, n := f.last(t, lifecycle.Exited), f.last(t, lifecycle.Stopped); m.OOM != c.oom || n.OOM != c.oom || w.reads-st.w.count() != c.reads {
+					t.Errorf("oom %v, stopped %v, read %d times", m.OOM, n.OOM, w.reads-st.w.count())
 				}
 				if name == "after our KILL" {
 					cases := st.w.cases()

@@ -141,7 +141,7 @@ func TestServicesWaitForTheFirstHooks(t *testing.T) {
 func TestNobodyWantsTheFirstHooks(t *testing.T) {
 	c := newFakeListener(nil)
 	o := runWith(t, c, 8*time.Second, nil, 0)
-	o.await("the start", func() bool { return o.l.asked.Load() > 0 })
+	o.await("the failed start", func() bool { return o.app().State == Backoff })
 	o.wantStages(c, lifecycle.Init, lifecycle.NetworkReady)
 	o.term(1)
 	o.wantCode(1)

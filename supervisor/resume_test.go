@@ -124,7 +124,7 @@ func TestResume(t *testing.T) {
 				st.wantNext(300 * time.Millisecond)
 				st.sleep(300 * time.Millisecond)
 				st.want(Running)
-				if got := st.w.last().ID(); got != "app.2" || st.snap().Restarts != 1 {
+				if got := st.w.last().id; got != "app.2" || st.snap().Restarts != 1 {
 					st.t.Errorf("%s, %+v", got, st.snap())
 				}
 			}},

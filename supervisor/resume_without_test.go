@@ -34,8 +34,8 @@ func TestResumeWithoutAProcess(t *testing.T) {
 				if snap := st.snap(); c.want != Running && (snap.Pid != 0 || snap.UpSince != nil) {
 					t.Errorf("%+v", snap)
 				}
-				if st.w.count() > 0 && st.w.last().ID() != "app.4" {
-					t.Errorf("%s is started: an id was used twice", st.w.last().ID())
+				if st.w.count() > 0 && st.w.last().id != "app.4" {
+					t.Errorf("%s is started: an id was used twice", st.w.last().id)
 				}
 			})
 		})

@@ -13,7 +13,7 @@ import (
 )
 
 // stable forgets the past of a service that has run for long enough.
-func (s *Service) stable(event) {
+func (s *Service) stable() {
 	s.resetCounters()
 	s.setDeadline(-1)
 	s.save()
@@ -95,7 +95,7 @@ func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 }
 
 // liveOK counts a liveness check that succeeded after one that failed.
-func (s *Service) liveOK(event) {
+func (s *Service) liveOK() {
 	if s.saved.LiveFailures == 0 && !s.saved.Reported {
 		return
 	}
@@ -116,9 +116,6 @@ func (s *Service) enterStopped(h event) {
 	s.saved.StopRequestedBy = h.req.by
 	s.enter(Stopped, -1)
 }
-
-// saveConfig takes over another configuration that has nothing to act on.
-func (s *Service) saveConfig(event) { s.save() }
 
 // retryWithConfig retries at once if the new configuration may be the repair.
 func (s *Service) retryWithConfig(h event) {

@@ -34,8 +34,7 @@ type processHost interface {
 	// written by now.
 	LogAfterOutput(name string)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
-	// fresh false allows a reading of a moment ago.
-	OOM(cgroups []string, fresh bool) incident.OOMCount
+	OOM(cgroups []string) incident.OOMCount
 	// Now is CLOCK_BOOTTIME in ns.
 	Now() int64
 }
@@ -224,7 +223,9 @@ func (s *Service) dispatch(h event) {
 	if s.saved.State == Stopping && h.kind == EvDeadline && s.leaderEnded() && len(s.proc.Members()) == 0 {
 		h.kind = EvGroupEmpty
 	}
-	ruleOf(s.saved.State, s.saved.Phase, h.kind).do(s, h)
+	if do := ruleOf(s.saved.State, s.saved.Phase, h.kind).do; do != nil {
+		do(s, h)
+	}
 }
 
 // request obeys a command. A stop is answered when the service is STOPPED.
@@ -317,19 +318,15 @@ func (s *Service) setDeadline(limit time.Duration) {
 // ask sends a request to the service's goroutine.
 func (s *Service) ask(ctx context.Context, r request) error {
 	r.reply = make(chan error, 1)
-	select {
-	case s.requests <- r:
-	case <-s.life.Done():
-		return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-r.reply:
-		return err
-	case <-s.life.Done():
-		return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
-	case <-ctx.Done():
-		return ctx.Err()
+	for requests := s.requests; ; requests = nil { // sent once
+		select {
+		case requests <- r:
+		case err := <-r.reply:
+			return err
+		case <-s.life.Done():
+			return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

@@ -170,7 +170,9 @@ func (s *Service) resume(state []byte, p Process) error {
 	if s.saved.Deadline != 0 {
 		s.deadline = time.Now().Add(max(time.Duration(s.saved.Deadline-s.env.Now()), 0))
 	}
-	s.resumeStart(p)
+	if p != nil {
+		s.saved.Pid = p.Pid()
+	}
 	s.poll = firstPoll
 	switch s.saved.State {
 	case Starting, Running, Stopping:
@@ -227,7 +229,7 @@ func (s *Service) continueStart() {
 	case s.proc != nil:
 		s.attach()
 	case s.saved.Phase == PhaseWaiting:
-		s.unblockStart(event{})
+		s.unblockStart()
 	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
 	case s.occurred(lifecycle.Started): // there was a process, whose end is unknown
@@ -250,7 +252,7 @@ func (s *Service) continueStop() {
 	s.attach()
 	switch {
 	case s.saved.Phase == PhaseWaiting:
-		s.unblockStop(event{})
+		s.unblockStop()
 	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
 	case s.saved.Phase > PhaseHooks && s.saved.Phase != PhaseCommand:

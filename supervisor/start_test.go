@@ -22,7 +22,7 @@ func TestStartWithoutProbe(t *testing.T) {
 		}
 		st.want(Running)
 		snap := st.snap()
-		if snap.Pid != 101 || snap.UpSince == nil || snap.Restarts != 0 || st.w.last().ID() != "app.1" {
+		if snap.Pid != 101 || snap.UpSince == nil || snap.Restarts != 0 || st.w.last().id != "app.1" {
 			t.Errorf("%+v", snap)
 		}
 	})

@@ -26,7 +26,7 @@ func (s *Service) requestRestart(h event) {
 	s.stop(Starting, h.req.limit)
 }
 
-func (s *Service) startAfterStop(event) {
+func (s *Service) startAfterStop() {
 	s.saved.Then, s.saved.Removed = Starting, false
 	s.save()
 }
@@ -101,7 +101,7 @@ func (s *Service) killLimit() time.Duration {
 }
 
 // unblockStop goes on with a stop that waited for others.
-func (s *Service) unblockStop(event) {
+func (s *Service) unblockStop() {
 	if s.waiting = s.env.MayStop(s.name); s.waiting != "" {
 		s.publish()
 		return
@@ -246,26 +246,21 @@ func (s *Service) shortenStop(limit time.Duration) {
 // leaderEnded reports whether the end of the process itself was handled.
 func (s *Service) leaderEnded() bool { return s.saved.UpSince == 0 }
 
-// The deadlines of the phases. While the leader is gone the deadline is also the next
-// look at the rest of the group.
+// hooksTimedOut goes on with a stop whose hooks take too long.
+func (s *Service) hooksTimedOut() { s.cutHooks("they take too long") }
 
-func (s *Service) beginDeadline(event) { s.terminate() }
-
-func (s *Service) waitingDeadline(event) { s.beginStop() }
-
-func (s *Service) hooksDeadline(event) { s.cutHooks("they take too long") }
-
-func (s *Service) drainDeadline(event) { s.dumpIfHung() }
-
-func (s *Service) commandDeadline(event) {
+// stopCommandTimedOut sends the signal to a service that its stop command has not ended.
+func (s *Service) stopCommandTimedOut() {
+	if s.saved.Phase == PhaseCommandDone {
+		s.signalAfterCommand("it had no effect in time")
+		return
+	}
 	s.cancel()
 	s.signalAfterCommand("it hangs")
 }
 
-func (s *Service) commandDoneDeadline(event) { s.signalAfterCommand("it had no effect in time") }
-
 // killDeadline requests a thread dump, then kills, again and again.
-func (s *Service) killDeadline(event) {
+func (s *Service) killDeadline() {
 	if left := s.stopLeft(); left > 0 && s.saved.Phase != PhaseKill {
 		s.nextPoll(left)
 		return
@@ -289,7 +284,7 @@ func (s *Service) killDeadline(event) {
 		s.tracedSince = time.Now()
 	case time.Since(s.tracedSince) >= heldTime:
 		s.log.Warn("service is dead, but a tracer keeps it from being waited for", "pid", s.proc.Pid())
-		s.dispatch(event{kind: EvExited, exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.env.Now()}})
+		s.exited(event{exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.env.Now()}})
 		return
 	}
 	s.nextPoll(lastPoll)
@@ -337,7 +332,7 @@ func (s *Service) requestDump() (time.Duration, bool) {
 // awaitGroup waits for the other processes of the service.
 func (s *Service) awaitGroup() {
 	if len(s.proc.Members()) == 0 {
-		s.dispatch(event{kind: EvGroupEmpty})
+		s.groupEmpty()
 		return
 	}
 	if s.saved.Phase < PhaseSignal { // the leader ended before it was asked to
@@ -350,7 +345,7 @@ func (s *Service) awaitGroup() {
 }
 
 // groupEmpty ends STOPPING.
-func (s *Service) groupEmpty(event) {
+func (s *Service) groupEmpty() {
 	p := s.proc
 	s.quit()
 	s.proc = nil

@@ -6,138 +6,133 @@ import (
 	"strings"
 )
 
-// rule is what an event does in a state, and in words where that leads.
+// rule is what an event does in a state, and in words where that leads. An event without
+// a rule has no effect.
 type rule struct {
-	do    func(*Service, event)
+	do    func(*Service, event) // nil: nothing
 	leads string
 }
 
-// nothing is the rule of an event that has no meaning in a state: it is of a
-// start handles a requested start.
-func nothing() rule { return rule{func(*Service, event) {}, ""} }
-
-// ruleOf is the state machine.
-func ruleOf(st State, phase Phase, ev Event) rule {
-	switch st {
-	case Starting:
-		return inStarting(ev)
-	case Running:
-		return inRunning(ev)
-	case Stopping:
-		return inStopping(phase, ev)
-	default:
-		return atRest(st, ev)
-	}
-}
-
-// atRest are the states without a process.
-func atRest(st State, ev Event) rule {
-	switch {
-	case ev == EvStart:
-		return rule{(*Service).start, "STARTING, counters 0"}
-	case ev == EvRestart:
-		return rule{(*Service).start, "STARTING, counters 0"}
-	case ev == EvStop:
-		return rule{(*Service).enterStopped, "STOPPED"}
-	case ev == EvReconfigured && (st == Backoff || st == Fatal):
-		return rule{(*Service).retryWithConfig, "STARTING if the process would be started differently"}
-	case ev == EvReconfigured:
-		return rule{(*Service).saveConfig, string(st)}
-	case ev == EvDeadline && (st == Backoff || st == Fatal):
-		return rule{func(s *Service, _ event) { s.restart() }, "STARTING"}
-	}
-	return nothing()
+// plain is a transition that needs nothing of its event.
+func plain(f func(*Service)) func(*Service, event) {
+	return func(s *Service, _ event) { f(s) }
 }
 
 // afterExit is what follows the end of a process that was not requested.
 const afterExit = "BACKOFF; FATAL past the limit; EXITED by policy; STARTING if the next start is another variant; " +
 	"STOPPING first if it left processes behind"
 
-func inStarting(ev Event) rule {
-	switch ev {
-	case EvStart:
-		return rule{func(*Service, event) {}, "STARTING"}
-	case EvStop:
-		return rule{(*Service).requestStop, "STOPPING, or STOPPED where there is no process yet"}
-	case EvRestart:
-		return rule{(*Service).requestRestart, "STOPPING, then STARTING"}
-	case EvReconfigured:
-		return rule{(*Service).applyConfig, "STARTING; STOPPING, then STARTING if the process must be started differently"}
-	case EvUnblocked:
-		return rule{(*Service).unblockStart, "STARTING: the pre-start hooks run"}
-	case EvHooksDone:
-		return rule{(*Service).startHooksDone, "STARTING: what to start is found out; BACKOFF, FATAL or EXITED if a hook forbids it"}
-	case EvPrepared:
-		return rule{(*Service).spawned, "STARTING: the process runs"}
-	case EvSpawnFailed:
-		return rule{(*Service).prepareFailed, "BACKOFF; FATAL past the limit; EXITED by policy"}
-	case EvAttached:
-		return rule{(*Service).attached, "STARTING"}
-	case EvReady:
-		return rule{(*Service).becameReady, "RUNNING"}
-	case EvNotReady:
-		return rule{(*Service).notReady, "STARTING"}
-	case EvDebugger:
-		return rule{(*Service).debuggerChanged, "STARTING: its deadline is suspended meanwhile"}
-	case EvFailureFound:
-		return rule{(*Service).failureFound, "STOPPING, then BACKOFF"}
-	case EvHealthIssue:
-		return rule{(*Service).healthIssueAtStart, "STOPPING, then BACKOFF if it makes the service unhealthy"}
-	case EvExited:
-		return rule{(*Service).exited, afterExit}
-	case EvDeadline:
-		return rule{(*Service).startTimedOut, "STOPPING, then BACKOFF"}
-	}
-	return nothing()
+// stateRules are the transitions of each state. Those of STOPPING come behind phaseRules.
+var stateRules = map[State]map[Event]rule{
+	Stopped: {
+		EvStart:        {(*Service).start, "STARTING, counters 0"},
+		EvStop:         {(*Service).enterStopped, "STOPPED"},
+		EvRestart:      {(*Service).start, "STARTING, counters 0"},
+		EvReconfigured: {plain((*Service).save), "STOPPED"},
+	},
+	Exited: {
+		EvStart:        {(*Service).start, "STARTING, counters 0"},
+		EvStop:         {(*Service).enterStopped, "STOPPED"},
+		EvRestart:      {(*Service).start, "STARTING, counters 0"},
+		EvReconfigured: {plain((*Service).save), "EXITED"},
+	},
+	Backoff: retriedRules,
+	Fatal:   retriedRules,
+	Starting: {
+		EvStart:        {nil, "STARTING"},
+		EvStop:         {(*Service).requestStop, "STOPPING, or STOPPED where there is no process yet"},
+		EvRestart:      {(*Service).requestRestart, "STOPPING, then STARTING"},
+		EvReconfigured: {(*Service).applyConfig, "STARTING; STOPPING, then STARTING if the process must be started differently"},
+		EvUnblocked:    {plain((*Service).unblockStart), "STARTING: the pre-start hooks run"},
+		EvHooksDone: {(*Service).startHooksDone,
+			"STARTING: what to start is found out; BACKOFF, FATAL or EXITED if a hook forbids it"},
+		EvPrepared:     {(*Service).spawned, "STARTING: the process runs"},
+		EvSpawnFailed:  {(*Service).prepareFailed, "BACKOFF; FATAL past the limit; EXITED by policy"},
+		EvAttached:     {(*Service).attached, "STARTING"},
+		EvReady:        {plain((*Service).becameReady), "RUNNING"},
+		EvNotReady:     {(*Service).notReady, "STARTING"},
+		EvDebugger:     {(*Service).debuggerChanged, "STARTING: its deadline is suspended meanwhile"},
+		EvFailureFound: {(*Service).failureFound, "STOPPING, then BACKOFF"},
+		EvHealthIssue:  {(*Service).healthIssueAtStart, "STOPPING, then BACKOFF if it makes the service unhealthy"},
+		EvExited:       {(*Service).exited, afterExit},
+		EvDeadline:     {plain((*Service).startTimedOut), "STOPPING, then BACKOFF"},
+	},
+	Running: {
+		EvStart:        {nil, "RUNNING"},
+		EvStop:         {(*Service).requestStop, "STOPPING"},
+		EvRestart:      {(*Service).requestRestart, "STOPPING, then STARTING"},
+		EvReconfigured: {(*Service).applyConfig, "RUNNING; STOPPING, then STARTING if the process must be started differently"},
+		EvAttached:     {(*Service).attached, "RUNNING"},
+		EvLiveFailed: {(*Service).liveFailed,
+			"RUNNING; after live.failures by live.then: STOPPING, then BACKOFF, or the container ends"},
+		EvLiveOK:   {plain((*Service).liveOK), "RUNNING"},
+		EvDebugger: {(*Service).debuggerChanged, "RUNNING: failed liveness probes are only reported meanwhile"},
+		EvHealthIssue: {(*Service).healthIssue,
+			"RUNNING; if it makes the service unhealthy by live.then: STOPPING, then BACKOFF, or the container ends"},
+		EvConfirmed: {plain((*Service).confirmed), "RUNNING"},
+		EvExited:    {(*Service).exited, afterExit},
+		EvDeadline:  {plain((*Service).stable), "RUNNING: stable, counters 0"},
+	},
+	Stopping: {
+		EvStart:        {plain((*Service).startAfterStop), "STOPPING, then STARTING"},
+		EvStop:         {(*Service).requestStop, "STOPPING, then STOPPED"},
+		EvRestart:      {(*Service).requestRestart, "STOPPING, then STARTING"},
+		EvReconfigured: {plain((*Service).save), "STOPPING"},
+		EvAttached:     {(*Service).attached, ""},
+		EvExited:       {(*Service).exited, "STOPPING: the rest of its processes must end too"},
+		EvGroupEmpty:   {plain((*Service).groupEmpty), "STOPPED, STARTING or BACKOFF: what was to follow"},
+	},
 }
 
-func inRunning(ev Event) rule {
-	switch ev {
-	case EvStart:
-		return rule{func(*Service, event) {}, "RUNNING"}
-	case EvStop:
-		return rule{(*Service).requestStop, "STOPPING"}
-	case EvRestart:
-		return rule{(*Service).requestRestart, "STOPPING, then STARTING"}
-	case EvReconfigured:
-		return rule{(*Service).applyConfig, "RUNNING; STOPPING, then STARTING if the process must be started differently"}
-	case EvAttached:
-		return rule{(*Service).attached, "RUNNING"}
-	case EvLiveFailed:
-		return rule{(*Service).liveFailed, "RUNNING; after live.failures by live.then: STOPPING, then BACKOFF, or the container ends"}
-	case EvLiveOK:
-		return rule{(*Service).liveOK, "RUNNING"}
-	case EvDebugger:
-		return rule{(*Service).debuggerChanged, "RUNNING: failed liveness probes are only reported meanwhile"}
-	case EvHealthIssue:
-		return rule{(*Service).healthIssue, "RUNNING; if it makes the service unhealthy by live.then: STOPPING, then BACKOFF, or the container ends"}
-	case EvConfirmed:
-		return rule{(*Service).confirmed, "RUNNING"}
-	case EvExited:
-		return rule{(*Service).exited, afterExit}
-	case EvDeadline:
-		return rule{(*Service).stable, "RUNNING: stable, counters 0"}
-	}
-	return nothing()
+// retriedRules are the transitions of BACKOFF and FATAL.
+var retriedRules = map[Event]rule{
+	EvStart:        {(*Service).start, "STARTING, counters 0"},
+	EvStop:         {(*Service).enterStopped, "STOPPED"},
+	EvRestart:      {(*Service).start, "STARTING, counters 0"},
+	EvReconfigured: {(*Service).retryWithConfig, "STARTING if the process would be started differently"},
+	EvDeadline:     {plain((*Service).restart), "STARTING"},
 }
 
-// inStopping are the rules of STOPPING that do not depend on its phase.
-func inStopping(phase Phase, ev Event) rule {
-	switch ev {
-	case EvStart:
-		return rule{(*Service).startAfterStop, "STOPPING, then STARTING"}
-	case EvStop:
-		return rule{(*Service).requestStop, "STOPPING, then STOPPED"}
-	case EvRestart:
-		return rule{(*Service).requestRestart, "STOPPING, then STARTING"}
-	case EvReconfigured:
-		return rule{(*Service).saveConfig, "STOPPING"}
-	case EvExited:
-		return rule{(*Service).exited, "STOPPING: the rest of its processes must end too"}
-	case EvGroupEmpty:
-		return rule{(*Service).groupEmpty, "STOPPED, STARTING or BACKOFF: what was to follow"}
+// phaseRule is what an event does in a phase of STOPPING.
+type phaseRule struct {
+	phase Phase
+	event Event
+	rule
+}
+
+const terminates = "STOPPING (stop command), or (signal sent) without one"
+
+// phaseRules are the transitions between the phases of STOPPING. In any other phase the
+// events that are listed here have no effect.
+var phaseRules = []phaseRule{
+	{PhaseBegin, EvAttached, rule{(*Service).attached, terminates}},
+	{PhaseBegin, EvDeadline, rule{plain((*Service).terminate), terminates}},
+	{PhaseWaiting, EvUnblocked, rule{plain((*Service).unblockStop), "STOPPING (pre-stop hooks)"}},
+	{PhaseWaiting, EvDeadline, rule{plain((*Service).beginStop), "STOPPING (pre-stop hooks)"}},
+	{PhaseHooks, EvHooksDone, rule{(*Service).stopHooksDone, "STOPPING (drains)"}},
+	{PhaseHooks, EvDeadline, rule{plain((*Service).hooksTimedOut), "STOPPING (drains)"}},
+	{PhaseDrain, EvDeadline, rule{plain((*Service).dumpIfHung),
+		"STOPPING (thread dump of a hang), else (stop command) or (signal sent)"}},
+	{PhaseHangDump, EvDeadline, rule{plain((*Service).terminate), terminates}},
+	{PhaseCommand, EvAttached, rule{(*Service).attached, "STOPPING (stop command), which is run again"}},
+	{PhaseCommand, EvStopCommandDone, rule{(*Service).stopCommandDone, "STOPPING (stop command done); (signal sent) if it failed"}},
+	{PhaseCommand, EvDeadline, rule{plain((*Service).stopCommandTimedOut), "STOPPING (signal sent)"}},
+	{PhaseCommandDone, EvDeadline, rule{plain((*Service).stopCommandTimedOut), "STOPPING (signal sent)"}},
+	{PhaseSignal, EvDeadline, rule{plain((*Service).killDeadline), "STOPPING (thread dump), or (killed) where none can be made"}},
+	{PhaseDump, EvDeadline, rule{plain((*Service).killDeadline), "STOPPING (killed)"}},
+	{PhaseKill, EvDeadline, rule{plain((*Service).killDeadline), "STOPPING (killed), again"}},
+}
+
+// ruleOf is the state machine.
+func ruleOf(st State, phase Phase, ev Event) rule {
+	if st == Stopping {
+		for _, r := range phaseRules {
+			if r.phase == phase && r.event == ev {
+				return r.rule
+			}
+		}
 	}
-	return inPhase(phase, ev)
+	return stateRules[st][ev]
 }
 
 // Table is the state machine as a Markdown table: what each event leads to in
@@ -148,17 +143,17 @@ func Table() string {
 	for _, st := range States() {
 		var idle []string
 		for _, ev := range Events() {
-			r := ruleOf(st, PhaseBegin, ev)
-			switch inPhase := st == Stopping && slices.ContainsFunc(stopPhases(), func(p phaseRule) bool { return p.event == ev }); {
+			leads := stateRules[st][ev].leads
+			switch inPhase := st == Stopping && slices.ContainsFunc(phaseRules, func(p phaseRule) bool { return p.event == ev }); {
 			case inPhase:
-			case r.leads == "":
+			case leads == "":
 				idle = append(idle, string(ev))
 			default:
-				fmt.Fprintf(&b, "| %s | %s | %s |\n", st, ev, r.leads)
+				fmt.Fprintf(&b, "| %s | %s | %s |\n", st, ev, leads)
 			}
 		}
 		if st == Stopping {
-			for _, r := range stopPhases() {
+			for _, r := range phaseRules {
 				fmt.Fprintf(&b, "| %s (%s) | %s | %s |\n", st, r.phase, r.event, r.leads)
 			}
 		}

@@ -13,7 +13,6 @@ import (
 // output is what a service reads of what it wrote; *proc.Log is one.
 type output interface {
 	End() int64
-	Bytes(from, to int64) []byte
 	Lines(ctx context.Context, offset int64, follow bool, f func(logs.Line) error) error
 }
 

@@ -80,7 +80,8 @@ func TestDegradedImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newContainer(t, "--memory", "1g", "-v", root+":/srv/app/webapps/ROOT:ro", "stoker-failing-webapp", "--set", "services.tomcat.ready.http=")
+	c := newContainer(t, "--memory", "1g", "-v", root+":/srv/app/webapps/ROOT:ro", "stoker-failing-webapp", "--set",
+		"services.tomcat.ready.http=")
 	c.awaitState("tomcat", "RUNNING", 90*time.Second)
 	text := ""
 	if !eventually(20*time.Second, 250*time.Millisecond, func() bool {

@@ -61,7 +61,8 @@ func TestServicesOfRootAreNoAdmins(t *testing.T) {
 			if out, err := c.execAs("0", "stoker", "restart", "victim"); err != nil {
 				t.Errorf("docker exec as root: %v: %s", err, out)
 			}
-			nsenter := exec.Command("nsenter", "--target", c.inspect("{{.State.Pid}}"), "--mount", "--pid", "--", "/usr/bin/stoker", "restart", "victim")
+			nsenter := exec.Command("nsenter", "--target", c.inspect("{{.State.Pid}}"), "--mount", "--pid", "--", "/usr/bin/stoker", "restart",
+				"victim")
 			nsenter.Env = []string{"PATH=" + os.Getenv("PATH")}
 			if out, err := nsenter.CombinedOutput(); err != nil {
 				t.Errorf("nsenter: %v: %s", err, out)
@@ -74,7 +75,8 @@ func TestServicesOfRootAreNoAdmins(t *testing.T) {
 // what its uid may, and what it has left behind.
 func TestCommandOfRunIsAdmin(t *testing.T) {
 	needsImage(t, "stoker-base")
-	out, err := exec.Command("docker", "run", "--rm", "--no-healthcheck", "--volume="+stoker(t)+":/usr/bin/stoker:ro", "--entrypoint=/usr/bin/stoker", "stoker-base",
+	out, err := exec.Command("docker", "run", "--rm", "--no-healthcheck", "--volume="+stoker(t)+":/usr/bin/stoker:ro",
+		"--entrypoint=/usr/bin/stoker", "stoker-base",
 		"run", "--", "sh", "-c", "until stoker health; do sleep 0.1; done; stoker signal sh CONT && sh -c 'stoker reload'").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v: %s", err, out)

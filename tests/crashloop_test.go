@@ -92,7 +92,8 @@ func (b *box) settledFds() (n int) {
 // While no supervisor gets to work the services run on, are not held up, and
 // what is discarded of their output is counted.
 func TestCrashLoopHoldsNobodyUp(t *testing.T) {
-	for name, upTo := range map[string]time.Duration{"at once": 0, "while it starts": 8 * time.Millisecond, "while it adopts": 25 * time.Millisecond} {
+	for name, upTo := range map[string]time.Duration{"at once": 0, "while it starts": 8 * time.Millisecond,
+		"while it adopts": 25 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			w := newWriting(t)
 			before := w.settledFds()

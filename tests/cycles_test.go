@@ -54,7 +54,8 @@ func (b *box) wantNoGrowth(before [2]footprint, cycles int) {
 	ok := eventually(5*time.Second, 100*time.Millisecond, func() bool {
 		now = b.footprints()
 		for k := range now {
-			if now[k].files > before[k].files || now[k].threads > before[k].threads || now[k].memory > min(max(before[k].memory+memory, always), mostMemory) {
+			if now[k].files > before[k].files || now[k].threads > before[k].threads ||
+				now[k].memory > min(max(before[k].memory+memory, always), mostMemory) {
 				return false
 			}
 		}

@@ -25,7 +25,8 @@ func escapees() []escapee {
 		{name: "ignores TERM", command: `(trap "" TERM; exec setsid sleep 98431) &`, deaf: true},
 		{name: "daemon", command: `(setsid sh -c "sleep 98431 & exit 0" &)`},
 		{name: "silent daemon", command: `(setsid sh -c "sleep 98431 </dev/null >/dev/null 2>&1 & exit 0" &)`},
-		{name: "daemon that ignores TERM", command: `(trap "" TERM; setsid sh -c "sleep 98431 </dev/null >/dev/null 2>&1 & exit 0" &)`, deaf: true},
+		{name: "daemon that ignores TERM", command: `(trap "" TERM; setsid sh -c "sleep 98431 </dev/null >/dev/null 2>&1 & exit 0" &)`,
+			deaf: true},
 		{name: "closed all descriptors", command: `(exec setsid sleep 98431 0<&- 1>&- 2>&-) &`},
 		{name: "cleared its environment", command: `(exec env -i setsid sleep 98431 </dev/null >/dev/null 2>&1) &`, traceless: true},
 		{name: "grandchild of one", command: `(exec setsid sh -c "setsid sh -c \"setsid sleep 98431 & wait\" & wait" </dev/null >/dev/null 2>&1) &`},
@@ -89,7 +90,8 @@ func TestRestartEndsEscapees(t *testing.T) {
 		}
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			b := e.box(t, "sleep 0.3; echo $EPOCHREALTIME >>DIR/ends; exit 1", "restart: {backoff: {first: 100ms, factor: 1, max: 100ms, jitter: 0}, limit: {starts: 100000}}")
+			b := e.box(t, "sleep 0.3; echo $EPOCHREALTIME >>DIR/ends; exit 1",
+				"restart: {backoff: {first: 100ms, factor: 1, max: 100ms, jitter: 0}, limit: {starts: 100000}}")
 			old := b.awaitInside("sleep 98431", 1)[0]
 			await(t, 10*time.Second, "the next start", func() bool { return len(b.lines("starts")) > 1 })
 			if now, ok := look(old.pid); ok && now.start == old.start && now.state != 'Z' {

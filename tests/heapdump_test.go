@@ -56,7 +56,8 @@ func TestHeapDump(t *testing.T) {
 	pass(11 * time.Second)
 	from := p.last()
 	exec.Command("docker", "exec", p.id, "perl", "-MIO::Socket::INET", "-e",
-		`$s = IO::Socket::INET->new("127.0.0.1:8080") or die $!; print $s "GET /app/oom.jsp HTTP/1.0\r\n\r\n"; 1 while <$s>`).Run() // it is not answered
+		// it is not answered
+		`$s = IO::Socket::INET->new("127.0.0.1:8080") or die $!; print $s "GET /app/oom.jsp HTTP/1.0\r\n\r\n"; 1 while <$s>`).Run()
 	if !eventually(2*time.Minute, 200*time.Millisecond, func() bool {
 		return slices.ContainsFunc(p.events(from), func(e event) bool { return e.Kind == "ready" })
 	}) {

@@ -49,11 +49,12 @@ func TestHTTPHooks(t *testing.T) {
 		tries  int32
 		says   string // of `stoker hook list`
 	}{
-		"good":          {fail(204), "ignore", 1, "204"},
-		"500 then good": {func(n int32, w http.ResponseWriter) { w.WriteHeader(map[bool]int{true: 500, false: 200}[n < 3]) }, "retry 5", 3, "200"},
-		"always 500":    {fail(500), "retry 2", 3, "500"},
-		"500 ignored":   {fail(500), "ignore", 1, "500"},
-		"slow":          {func(_ int32, w http.ResponseWriter) { pass(3 * time.Second) }, "retry 1", 2, ""},
+		"good": {fail(204), "ignore", 1, "204"},
+		"500 then good": {func(n int32, w http.ResponseWriter) { w.WriteHeader(map[bool]int{true: 500, false: 200}[n < 3]) }, "retry 5", 3,
+			"200"},
+		"always 500":  {fail(500), "retry 2", 3, "500"},
+		"500 ignored": {fail(500), "ignore", 1, "500"},
+		"slow":        {func(_ int32, w http.ResponseWriter) { pass(3 * time.Second) }, "retry 1", 2, ""},
 		"endless answer": {func(_ int32, w http.ResponseWriter) {
 			for k := 0; k < 100_000; k++ {
 				if _, err := w.Write([]byte(strings.Repeat("x", 1000))); err != nil {

@@ -15,7 +15,8 @@ import (
 
 // hookEvents are those that a life has, in the order of the documentation.
 func hookEvents() []string {
-	return []string{"init", "network-ready", "pre-start", "started", "ready", "start-failed", "unhealthy", "pre-stop", "exited", "stopped", "exit"}
+	return []string{"init", "network-ready", "pre-start", "started", "ready", "start-failed", "unhealthy", "pre-stop", "exited", "stopped",
+		"exit"}
 }
 
 // recordEvent notes an event in one line: what, of whom, and how it ended.
@@ -95,11 +96,13 @@ func TestHooksOfFailedStarts(t *testing.T) {
 		service string
 		want    []string
 	}{
-		"missing": {"command: [/nonexistent/98431]", []string{"pre-start web", "start-failed web code 127", "stopped web code 127", "exit code 127"}},
+		"missing": {"command: [/nonexistent/98431]", []string{"pre-start web", "start-failed web code 127", "stopped web code 127",
+			"exit code 127"}},
 		"ends before it is ready": {"command: [sh, -c, 'sleep 0.5; exit 7'], ready: {file: DIR/never}",
 			[]string{"pre-start web", "started web", "start-failed web code 7", "exited web code 7", "stopped web code 7", "exit code 7"}},
 		"not ready in time": {"command: [sleep, '98431'], ready: {file: DIR/never, within: 300ms}",
-			[]string{"pre-start web", "started web", "start-failed web", "pre-stop web", "exited web signal TERM", "stopped web signal TERM", "exit code 143"}},
+			[]string{"pre-start web", "started web", "start-failed web", "pre-stop web", "exited web signal TERM", "stopped web signal TERM",
+				"exit code 143"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,7 +122,8 @@ func TestHooksOfAStopInMidStart(t *testing.T) {
 	b := hookBox(t, "services: {web: {command: [sleep, '98431'], ready: {file: DIR/never}}}\n")
 	b.awaitEvents(4)
 	b.endsWell()
-	b.wantEvents("init", "network-ready", "pre-start web", "started web", "pre-stop web", "exited web signal TERM", "stopped web signal TERM", "exit code 0")
+	b.wantEvents("init", "network-ready", "pre-start web", "started web", "pre-stop web", "exited web signal TERM", "stopped web signal TERM",
+		"exit code 0")
 }
 
 // TERM while a pre-start hook runs: the hook is ended, the service never starts,
@@ -165,7 +169,8 @@ func TestKillInAHook(t *testing.T) {
 		t.Run(event, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			script := recordEvent + `; [ "$STOKER_EVENT" != ` + event + ` ] || { echo $STOKER_EVENT >>DIR/begun; sleep 1; echo $STOKER_EVENT >>DIR/over; }`
+			script := recordEvent + `; [ "$STOKER_EVENT" != ` + event +
+				` ] || { echo $STOKER_EVENT >>DIR/begun; sleep 1; echo $STOKER_EVENT >>DIR/over; }`
 			b := newBox(t, boxOptions{dir: dir, config: recordingHooks(dir, script) + "services: {web: {command: [sleep, '98431']}}\n"})
 			stopping := slices.Contains([]string{"pre-stop", "exited", "stopped", "exit"}, event)
 			if stopping {
@@ -256,7 +261,10 @@ func TestManyHooks(t *testing.T) {
 	b := newBox(t, boxOptions{dir: dir, config: config.String()})
 	runs := func(n int) {
 		t.Helper()
-		await(t, 60*time.Second, fmt.Sprintf("%d starts", n), func() bool { return len(b.lines("runs")) == n*hooks && b.state("web") == "RUNNING" })
+		await(t, 60*time.Second, fmt.Sprintf("%d starts", n), func() bool {
+			return len(b.lines("runs")) == n*hooks &&
+				b.state("web") == "RUNNING"
+		})
 	}
 	runs(1)
 	b.timed("restart", "web") // what is made once is made now
@@ -293,8 +301,9 @@ func TestHookFiles(t *testing.T) {
 		mode os.FileMode
 	}{
 		"100-last": {script, 0o755}, "2-second": {script, 0o755}, "01-first": {script, 0o755}, "50-open": {script, 0o777},
-		"60-crlf": {"#!/bin/sh\r\necho crlf >>" + dir + "/order\r\n", 0o755}, "70-plain": {script, 0o644}, "80-nowhere": {"#!/nonexistent/sh\n", 0o755},
-		"README": {"not a hook", 0o644}, "9-x~": {script, 0o755},
+		"60-crlf": {"#!/bin/sh\r\necho crlf >>" + dir + "/order\r\n", 0o755}, "70-plain": {script, 0o644},
+		"80-nowhere": {"#!/nonexistent/sh\n", 0o755},
+		"README":     {"not a hook", 0o644}, "9-x~": {script, 0o755},
 	} {
 		path := filepath.Join(hooks, name)
 		if err := os.WriteFile(path, []byte(file.text), file.mode); err != nil {

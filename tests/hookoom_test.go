@@ -30,7 +30,8 @@ func TestHooksOfAnOOMKill(t *testing.T) {
 	b := &box{t: t, dir: dir}
 	b.awaitEvents(7)
 	c.stop()
-	b.wantEvents("init", "network-ready", "pre-start eater", "started eater", "ready eater", "exited eater signal KILL oom", "stopped eater signal KILL oom", "exit code 137")
+	b.wantEvents("init", "network-ready", "pre-start eater", "started eater", "ready eater", "exited eater signal KILL oom",
+		"stopped eater signal KILL oom", "exit code 137")
 	if n := len(slices.DeleteFunc(b.lines("events"), func(l string) bool { return !strings.HasPrefix(l, "exit ") })); n != 1 {
 		t.Errorf("exit %d times", n)
 	}
@@ -55,7 +56,8 @@ hooks:
 	}
 	c := newContainer(t, "--memory", "64m", "--memory-swap", "64m", "-v", dir+":/t", "stoker-demo", "--config", "/t/stoker.yaml")
 	var list string
-	for _, want := range []string{"ready/itself: killed by the kernel's OOM killer: the memory limit was reached (", "ready/child: exit code 137: what it waited for was killed by the kernel's OOM killer ("} {
+	for _, want := range []string{"ready/itself: killed by the kernel's OOM killer: the memory limit was reached (",
+		"ready/child: exit code 137: what it waited for was killed by the kernel's OOM killer ("} {
 		await(t, 30*time.Second, want, func() bool {
 			list, _ = c.exec("stoker", "hook", "list")
 			return strings.Contains(list, want)

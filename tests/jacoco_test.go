@@ -44,7 +44,8 @@ func TestJaCoCo(t *testing.T) {
 		t.Errorf("no probe is hit: %s", out)
 	}
 	covered := show(filepath.Join(p.shared, "one.exec"))
-	if !strings.Contains(covered, "session 100001.1.2.3 ") || !strings.Contains(covered, "class org/apache/jsp/index_jsp ") || strings.Contains(covered, "index_jsp 0/") {
+	if !strings.Contains(covered, "session 100001.1.2.3 ") || !strings.Contains(covered, "class org/apache/jsp/index_jsp ") ||
+		strings.Contains(covered, "index_jsp 0/") {
 		t.Errorf("JaCoCo reads:\n%s", covered)
 	}
 	p.must("stoker", "plugin", "run", "jacoco", "reset")
@@ -57,7 +58,8 @@ func TestJaCoCo(t *testing.T) {
 	r.await(t, "DELETE /agents/100001/one")
 	r.await(t, "PUT /agents/100001/one", "RUNNING")
 	p.ready()
-	if dumps, _ := filepath.Glob(filepath.Join(p.shared, "dumps", "100001-1.2.3-one-*.exec")); len(dumps) != 1 || !strings.Contains(show(dumps[0]), "index_jsp") {
+	if dumps, _ := filepath.Glob(filepath.Join(p.shared, "dumps", "100001-1.2.3-one-*.exec")); len(dumps) != 1 ||
+		!strings.Contains(show(dumps[0]), "index_jsp") {
 		t.Errorf("the last dumps are %q", dumps)
 	}
 

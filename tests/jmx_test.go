@@ -42,12 +42,14 @@ func TestJMX(t *testing.T) {
 	p.enable("password_file=/shared/passwords", "user=app", "port=9012")
 	p.wantState("active")
 	p.wantStarts(from, 1)
-	for who, want := range map[string]string{"monitor s3cret": "vm ", "monitor wrong": "refused ", "nobody s3cret": "refused ", "": "refused "} {
+	for who, want := range map[string]string{"monitor s3cret": "vm ", "monitor wrong": "refused ", "nobody s3cret": "refused ",
+		"": "refused "} {
 		if got := ask(append([]string{"9012"}, strings.Fields(who)...)...); !strings.HasPrefix(got, want) {
 			t.Errorf("%q gets %q, want %q", who, got, want)
 		}
 	}
-	if addr := p.must("cat", "/proc/net/tcp", "/proc/net/tcp6"); !strings.Contains(addr, "0100007F:2334") || strings.Contains(addr, "00000000:2334") {
+	if addr := p.must("cat", "/proc/net/tcp", "/proc/net/tcp6"); !strings.Contains(addr, "0100007F:2334") ||
+		strings.Contains(addr, "00000000:2334") {
 		t.Errorf("port 9012 is not on loopback alone:\n%s", addr)
 	}
 	if got := strings.TrimSpace(p.must("sh", "-c", "stat -c '%U %a' /var/lib/stoker/plugins/jmx/jmxremote.password")); got != "app 600" {

@@ -116,7 +116,8 @@ func (p *pressed) wantNoKill(after string) {
 		p.t.Fatalf("after %s the container is gone: code %d, OOM-killed %s", after, p.exitCode(), p.inspect("{{.State.OOMKilled}}"))
 	}
 	if n := p.killed(); n != 0 || p.inspect("{{.State.OOMKilled}}") != "false" {
-		p.t.Fatalf("after %s the kernel's OOM killer has acted %d times (peak %s); the budget:\n%s", after, n, p.peak(), p.must("stoker", "jvm", "explain"))
+		p.t.Fatalf("after %s the kernel's OOM killer has acted %d times (peak %s); the budget:\n%s", after, n, p.peak(),
+			p.must("stoker", "jvm", "explain"))
 	}
 }
 

@@ -43,7 +43,8 @@ func TestManyServices(t *testing.T) {
 		t.Errorf("%d of %d were ended by TERM", ended, n)
 	}
 	for k := 1; k < n; k += 10 {
-		gone, asked := strings.Index(log, fmt.Sprintf("service ended: name=s%d ", k)), strings.Index(log, fmt.Sprintf("service stops: name=s%d ", k-1))
+		gone, asked := strings.Index(log, fmt.Sprintf("service ended: name=s%d ", k)),
+			strings.Index(log, fmt.Sprintf("service stops: name=s%d ", k-1))
 		if gone < 0 || asked < gone {
 			t.Fatalf("s%d was asked to stop before s%d, which requires it, had ended", k-1, k)
 		}

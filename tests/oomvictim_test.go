@@ -51,7 +51,8 @@ func TestSmallProcessesDieBeforeStoker(t *testing.T) {
 	if of, above := adjustment(t, init), adjustment(t, small); of != 0 || above != 1000 {
 		t.Errorf("the OOM score adjustment of PID 1 is %d, of a service %d, want 0 and 1000 in 64 MiB", of, above)
 	}
-	await(t, 10*time.Second, "the supervisor's own adjustment, once it has started them", func() bool { return adjustment(t, supervisor) == 0 })
+	await(t, 10*time.Second, "the supervisor's own adjustment, once it has started them",
+		func() bool { return adjustment(t, supervisor) == 0 })
 	group, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", init))
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,8 @@ func noted(dir, name string, seconds float64) string {
 
 // notedService is the service's configuration but for what it waits for.
 func notedService(dir, name string, seconds float64, more string) string {
-	return fmt.Sprintf("  %[1]s: {command: [bash, -c, %[2]q], ready: {exec: [test, -e, %[3]s/%[1]s.ready]}%[4]s}\n", name, noted(dir, name, seconds), dir, more)
+	return fmt.Sprintf("  %[1]s: {command: [bash, -c, %[2]q], ready: {exec: [test, -e, %[3]s/%[1]s.ready]}%[4]s}\n", name,
+		noted(dir, name, seconds), dir, more)
 }
 
 // notes are the times by "service event"; the latest of each counts.
@@ -162,7 +163,8 @@ func TestOneshotFails(t *testing.T) {
 	dir := t.TempDir()
 	b := newBox(t, boxOptions{dir: dir, config: "services:\n" +
 		"  migrate: {command: [bash, -c, 'exit 3'], oneshot: true, restart: {backoff: {first: 50ms, factor: 1, max: 50ms}, limit: {starts: 100000}}}\n" +
-		"  failing: {command: [bash, -c, 'echo >>" + dir + "/tries; test -e " + dir + "/repaired'], oneshot: true, restart: {backoff: {first: 50ms, factor: 1, max: 50ms}, limit: {starts: 100000}}}\n" +
+		"  failing: {command: [bash, -c, 'echo >>" + dir + "/tries; test -e " + dir +
+		"/repaired'], oneshot: true, restart: {backoff: {first: 50ms, factor: 1, max: 50ms}, limit: {starts: 100000}}}\n" +
 		notedService(dir, "web", 0, ", requires: [migrate]") +
 		notedService(dir, "app", 0, ", requires: [failing]") +
 		notedService(dir, "other", 0, "")})

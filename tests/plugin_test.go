@@ -33,7 +33,8 @@ func newPlugged(t *testing.T, plugin string, files map[string]string, args ...st
 	t.Helper()
 	needsImage(t, "stoker-demo")
 	plugins, shared := t.TempDir(), t.TempDir()
-	for _, cmd := range [][]string{{"cp", "-r", "../plugins/" + plugin, plugins}, {"chmod", "-R", "u=rwX,go=rX", plugins}, {"chmod", "1777", shared}} {
+	for _, cmd := range [][]string{{"cp", "-r", "../plugins/" + plugin, plugins}, {"chmod", "-R", "u=rwX,go=rX", plugins},
+		{"chmod", "1777", shared}} {
 		if out, err := exec.Command(cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%q: %v: %s", cmd, err, out)
 		}

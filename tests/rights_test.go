@@ -32,7 +32,8 @@ func withConfig(t testing.TB, text string) string {
 // with few rights and nowhere to write but where Tomcat must.
 func TestFewRights(t *testing.T) {
 	needsImage(t, "stoker-demo")
-	readOnly := []string{"--read-only", "--tmpfs=/srv/app/logs:mode=1777", "--tmpfs=/srv/app/temp:mode=1777", "--tmpfs=/srv/app/work:mode=1777"}
+	readOnly := []string{"--read-only", "--tmpfs=/srv/app/logs:mode=1777", "--tmpfs=/srv/app/temp:mode=1777",
+		"--tmpfs=/srv/app/work:mode=1777"}
 	stranger := []string{"--user=12345", withConfig(t, plainConfig)}
 	noRights := []string{"--cap-drop=ALL", "--security-opt=no-new-privileges"}
 	join := func(parts ...[]string) (out []string) {

@@ -74,7 +74,10 @@ services:
 		t.Fatal(err)
 	}
 	other.(*net.UnixListener).SetUnlinkOnClose(false)
-	await(t, 5*time.Second, "another that listens is said", func() bool { return strings.Contains(b.stderr.String(), "another stoker answers there") })
+	await(t, 5*time.Second, "another that listens is said", func() bool {
+		return strings.Contains(b.stderr.String(),
+			"another stoker answers there")
+	})
 	other.Close()
 	back("when another one there has ended")
 	if err := follower.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {

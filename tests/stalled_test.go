@@ -55,7 +55,8 @@ func TestReaderStalls(t *testing.T) {
 		t.Errorf("the stop took %v", took)
 	}
 	b.timed("start", "talker")
-	await(t, 20*time.Second, "30000 lines of the next one without a reader", func() bool { n := said(); return n > 30_000 && n < from || n > from+30_000 })
+	await(t, 20*time.Second, "30000 lines of the next one without a reader",
+		func() bool { n := said(); return n > 30_000 && n < from || n > from+30_000 })
 	if took := b.timed("stop", "talker"); took > 500*time.Millisecond {
 		t.Errorf("the second stop took %v", took)
 	}

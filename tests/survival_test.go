@@ -245,8 +245,10 @@ func (s *survival) checkTomcat(before serviceStatus, jvm []int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if now := s.javas(); after.Pid != before.Pid || len(jvm) != 1 || len(now) != 1 || now[0] != jvm[0] || after.Restarts != 0 || after.State != "RUNNING" {
-		s.t.Errorf("Tomcat was pid %d (JVMs %v) and is pid %d (JVMs %v), %s, %d restarts", before.Pid, jvm, after.Pid, now, after.State, after.Restarts)
+	if now := s.javas(); after.Pid != before.Pid || len(jvm) != 1 || len(now) != 1 || now[0] != jvm[0] || after.Restarts != 0 ||
+		after.State != "RUNNING" {
+		s.t.Errorf("Tomcat was pid %d (JVMs %v) and is pid %d (JVMs %v), %s, %d restarts", before.Pid, jvm, after.Pid, now, after.State,
+			after.Restarts)
 	}
 }
 
@@ -287,7 +289,8 @@ func (s *survival) checkWriter(lines *numbered) {
 	missing := lines.missing + total - lines.last
 	s.t.Logf("writer: %d lines at %.2f MB/s; longest write %.1f ms (to /dev/null meanwhile %.1f ms), %d longer than 50 ms; "+
 		"read %d lines, %d missing in %d gaps, %d repeated, %d broken; counted: %d dropped, %d lost",
-		total, rate, most, noise, long, lines.read, missing, lines.gaps, lines.repeated, len(lines.broken), svc.Output.DroppedLines, svc.Output.LostLines)
+		total, rate, most, noise, long, lines.read, missing, lines.gaps, lines.repeated, len(lines.broken), svc.Output.DroppedLines,
+		svc.Output.LostLines)
 	s.checkBlocked(long, most)
 	if counted := svc.Output.DroppedLines + svc.Output.LostLines; missing != counted {
 		s.t.Errorf("%d lines are missing and %d are counted", missing, counted)

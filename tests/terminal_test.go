@@ -189,7 +189,8 @@ func (tm *terminal) keysAndSize() {
 
 func TestTerminalInDocker(t *testing.T) {
 	needsImage(t, "stoker-demo")
-	tm := newTerminal(t, "docker", "run", "--rm", "-it", "-e", "PS1=ready> ", "-e", "TERM=dumb", "stoker-demo", "bash", "--norc", "--noediting")
+	tm := newTerminal(t, "docker", "run", "--rm", "-it", "-e", "PS1=ready> ", "-e", "TERM=dumb", "stoker-demo", "bash", "--norc",
+		"--noediting")
 	tm.jobControl()
 	tm.keysAndSize()
 	tm.enter("exit 42")

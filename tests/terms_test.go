@@ -52,7 +52,8 @@ func TestTermAtAnyMoment(t *testing.T) {
 
 func termAfter(t *testing.T, delay time.Duration) {
 	dir := t.TempDir()
-	b := newBox(t, boxOptions{dir: dir, config: strings.ReplaceAll(strings.ReplaceAll(shutdownConfig, ">>starts", ">>"+dir+"/starts"), ">trapped", ">"+dir+"/trapped")})
+	b := newBox(t, boxOptions{dir: dir, config: strings.ReplaceAll(strings.ReplaceAll(shutdownConfig, ">>starts", ">>"+dir+"/starts"),
+		">trapped", ">"+dir+"/trapped")})
 	pass(delay)
 	// Before its first statement, which its supervisor proves, a Go program does
 	// with a signal what its runtime does: as PID 1, nothing, or end with 2.

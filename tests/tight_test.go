@@ -43,7 +43,8 @@ func TestCommandWithLittle(t *testing.T) {
 				if code := exitCode(err); code != 7 || strings.Count(string(out), "ran\n") != 1 {
 					t.Fatalf("exit code %d, want 7: %s", code, out)
 				}
-				if alone := strings.Contains(string(out), "cannot start the supervisor"); alone != test.init || test.init && strings.Count(string(out), "\n") > 2 {
+				if alone := strings.Contains(string(out), "cannot start the supervisor"); alone != test.init || test.init &&
+					strings.Count(string(out), "\n") > 2 {
 					t.Errorf("it says %s", out)
 				}
 			}

@@ -30,7 +30,8 @@ jvm: {flavor: {memory: 448MiB}}
 		"cp -rL /usr/share/tomcat10 /srv/home && chown -R app /srv/home /srv/app && cp -a /srv /copy && exec /usr/bin/stoker run")
 	c.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	supervisor := strings.TrimSpace(c.must("sh", "-c", "pgrep -f 'stoker supervise' | head -1"))
-	for _, file := range []string{"home/bin/catalina.sh", "home/lib/catalina.jar", "app/conf/server.xml", "app/conf/catalina.properties", "app/logs/localhost.9999-01-01.log"} {
+	for _, file := range []string{"home/bin/catalina.sh", "home/lib/catalina.jar", "app/conf/server.xml", "app/conf/catalina.properties",
+		"app/logs/localhost.9999-01-01.log"} {
 		for what, put := range map[string]string{
 			"a link to /dev/zero": "ln -s /dev/zero $f",
 			"a FIFO":              "mkfifo $f",
@@ -130,7 +131,8 @@ services:
 		}
 	}
 	b.remove()
-	if out, err := box().run("status"); err != nil || strings.Contains(out, "not known") || !strings.Contains(out, "switched off by the operator") {
+	if out, err := box().run("status"); err != nil || strings.Contains(out, "not known") ||
+		!strings.Contains(out, "switched off by the operator") {
 		t.Errorf("once it is decided: %v: status says\n%s", err, out)
 	}
 }

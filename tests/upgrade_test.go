@@ -147,7 +147,8 @@ type writing struct {
 func newWriting(t *testing.T) *writing {
 	dir := t.TempDir()
 	w := &writing{read: make(chan struct{})}
-	w.box = newBox(t, boxOptions{dir: dir, raw: true, config: fmt.Sprintf("services: {writer: {command: [%s]}}\n", script(t, dir, "writer.pl", slowWriter()))})
+	w.box = newBox(t, boxOptions{dir: dir, raw: true, config: fmt.Sprintf("services: {writer: {command: [%s]}}\n",
+		script(t, dir, "writer.pl", slowWriter()))})
 	go func() { w.lines.follow(w.out); close(w.read) }() // ends with the box
 	w.awaitState("writer", "RUNNING", 10*time.Second)
 	w.pid = w.servicePid("writer")
@@ -182,7 +183,8 @@ func (w *writing) check() {
 	w.lines.mu.Lock()
 	defer w.lines.mu.Unlock()
 	l := &w.lines
-	w.t.Logf("%d lines at %.2f MB/s, the longest write %.1f ms; read %d, %d missing, %d repeated, %d broken", total, rate, most, l.read, l.missing, l.repeated, len(l.broken))
+	w.t.Logf("%d lines at %.2f MB/s, the longest write %.1f ms; read %d, %d missing, %d repeated, %d broken", total, rate, most, l.read,
+		l.missing, l.repeated, len(l.broken))
 	if l.read != total || l.missing != 0 || l.repeated != 0 || len(l.broken) != 0 {
 		w.t.Errorf("of %d lines %d were read, %d are missing, %d came twice, broken are %q", total, l.read, l.missing, l.repeated, l.broken)
 	}
@@ -325,11 +327,13 @@ func TestUpgradeRefuses(t *testing.T) {
 	if now := b.supervisor(); now != before {
 		t.Errorf("the supervisor was pid %d and is %d", before, now)
 	}
-	if out, err := exec.Command("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "env", "STOKER_SOCKET="+b.socket, stoker(t), "upgrade").CombinedOutput(); err == nil {
+	if out, err := exec.Command("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "env", "STOKER_SOCKET="+b.socket, stoker(t),
+		"upgrade").CombinedOutput(); err == nil {
 		t.Errorf("a stranger may upgrade:\n%s", out)
 	}
 	// Where no memory may be executed the file itself is.
-	if err := exec.Command("nsenter", "-t", fmt.Sprint(b.init), "-p", "-m", "sh", "-c", "echo 2 >/proc/sys/vm/memfd_noexec").Run(); err != nil {
+	if err := exec.Command("nsenter", "-t", fmt.Sprint(b.init), "-p", "-m", "sh", "-c",
+		"echo 2 >/proc/sys/vm/memfd_noexec").Run(); err != nil {
 		t.Skipf("vm.memfd_noexec cannot be set here: %v", err)
 	}
 	path := copied(0o755, 0)

@@ -41,7 +41,8 @@ tell above "$(limits)"
 	// The root of its namespace is above/below, so what is above cannot be seen.
 	m.want("hidden", has("1.2", "null", `"cpu_quota_cores":"/sys/fs/cgroup/cpu.max"`, ""))
 	m.want("none", has("null", "null", "", ""))
-	m.want("above", has("0.5", "104857600", `"cpu_quota_cores":"/sys/fs/cgroup/above/cpu.max"`, `"memory_limit_bytes":"/sys/fs/cgroup/above/memory.max"`))
+	m.want("above", has("0.5", "104857600", `"cpu_quota_cores":"/sys/fs/cgroup/above/cpu.max"`,
+		`"memory_limit_bytes":"/sys/fs/cgroup/above/memory.max"`))
 }
 
 // PID 1 of a PID namespace, in a limited cgroup: services run and stop, live

@@ -58,9 +58,12 @@ func TestFlagsStandAnywhere(t *testing.T) {
 
 func TestHelpIsFoundAnywhere(t *testing.T) {
 	for line, want := range map[string]string{
-		"help": "stoker", "--help": "stoker", "-h": "stoker", "help status": "stoker status", "status --help": "stoker status", "status tomcat -h": "stoker status",
-		"jvm": "stoker jvm", "jvm help": "stoker jvm", "jvm help explain": "stoker jvm explain", "help jvm explain": "stoker jvm explain",
-		"run --help": "stoker run", "run -c f --help": "stoker run", "incidents help": "stoker incidents", "--help logs": "stoker logs", "logs -fh": "stoker logs",
+		"help": "stoker", "--help": "stoker", "-h": "stoker", "help status": "stoker status", "status --help": "stoker status",
+		"status tomcat -h": "stoker status",
+		"jvm":              "stoker jvm", "jvm help": "stoker jvm", "jvm help explain": "stoker jvm explain",
+		"help jvm explain": "stoker jvm explain",
+		"run --help":       "stoker run", "run -c f --help": "stoker run", "incidents help": "stoker incidents", "--help logs": "stoker logs",
+		"logs -fh": "stoker logs",
 	} {
 		inv, err := testProgram().Parse(append([]string{"stoker"}, strings.Fields(line)...))
 		if err != nil || !inv.Help || inv.Name() != want {
@@ -109,7 +112,8 @@ func TestWhatIsMeant(t *testing.T) {
 }
 
 func FuzzArguments(f *testing.F) {
-	for _, line := range []string{"logs tomcat -n 5 -f", "run -- sh -c x", "plugin run a b -c", "-", "--", "=", "-=", "logs -\xff", "help help"} {
+	for _, line := range []string{"logs tomcat -n 5 -f", "run -- sh -c x", "plugin run a b -c", "-", "--", "=", "-=", "logs -\xff",
+		"help help"} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -62,7 +62,8 @@ func TestShellsComplete(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "api.sock")
 	config := filepath.Join(dir, "stoker.yaml")
-	if err := os.WriteFile(config, []byte("api: {socket: "+socket+"}\nservices:\n  web-one: {command: [sleep, '1000']}\n  worker: {command: [sleep, '1000']}\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("api: {socket: "+socket+
+		"}\nservices:\n  web-one: {command: [sleep, '1000']}\n  worker: {command: [sleep, '1000']}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := append(os.Environ(), "STOKER_SOCKET="+socket, "XDG_STATE_HOME="+dir, "HOME="+dir, "TERM=dumb", "LC_ALL=C.UTF-8")
@@ -82,8 +83,9 @@ func TestShellsComplete(t *testing.T) {
 	}
 	cases := map[string]string{
 		"stoker stat": "stoker status ", "stoker jvm exp": "stoker jvm explain ", "stoker status --out": "stoker status --output ",
-		"stoker status -o j": "stoker status -o json ", "stoker restart wo": "stoker restart worker ", "stoker restart worker al": "stoker restart worker all ",
-		"stoker logs -n 5 web": "stoker logs -n 5 web-one ", "stoker hook run network": "stoker hook run network-ready ",
+		"stoker status -o j": "stoker status -o json ", "stoker restart wo": "stoker restart worker ",
+		"stoker restart worker al": "stoker restart worker all ",
+		"stoker logs -n 5 web":     "stoker logs -n 5 web-one ", "stoker hook run network": "stoker hook run network-ready ",
 		"stoker events --service=wor": "stoker events --service=worker ", "stoker config check -c sto": "stoker config check -c stoker.yaml ",
 	}
 	start := map[string][]string{"bash": {"--norc", "--noprofile", "-i"}, "zsh": {"-f", "-i"}}
@@ -126,7 +128,8 @@ func TestShellsComplete(t *testing.T) {
 				t.Errorf("%s: %q, %v; want %s", typed, out, err, words[len(words)-1])
 			}
 		}
-		for typed, want := range map[string]string{"stoker ": "run", "stoker status ": "worker", "stoker status -o ": "json", "stoker restart worker ": "web-one"} {
+		for typed, want := range map[string]string{"stoker ": "run", "stoker status ": "worker", "stoker status -o ": "json",
+			"stoker restart worker ": "web-one"} {
 			cmd := exec.Command("fish", "--no-config", "-c", "stoker completion fish | source; complete -C $argv", typed)
 			cmd.Env, cmd.Dir = env, dir
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains("\n"+string(out), "\n"+want) {

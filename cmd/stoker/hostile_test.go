@@ -56,12 +56,14 @@ func TestHostileAnswers(t *testing.T) {
 	t.Cleanup(func() { _ = server.Close() })
 	for _, refused := range []bool{false, true} {
 		refuse.Store(refused)
-		for _, command := range []string{"status", "status x", "health", "incidents", "incidents 1", "hook list", "hook run ready", "plugin list", "plugin show x", "plugin run x y",
+		for _, command := range []string{"status", "status x", "health", "incidents", "incidents 1", "hook list", "hook run ready", "plugin list",
+			"plugin show x", "plugin run x y",
 			"jvm threads", "jvm flags", "jvm explain", "reload", "start x", "events", "version", "upgrade --check", "__complete start ''"} {
 			for _, format := range []string{"", "json"} {
 				args := strings.Fields(command)
 				if format != "" {
-					if strings.HasPrefix(command, "jvm t") || strings.HasPrefix(command, "jvm f") || strings.HasPrefix(command, "health") || strings.HasPrefix(command, "__") || strings.HasPrefix(command, "start") {
+					if strings.HasPrefix(command, "jvm t") || strings.HasPrefix(command, "jvm f") || strings.HasPrefix(command, "health") ||
+						strings.HasPrefix(command, "__") || strings.HasPrefix(command, "start") {
 						continue
 					}
 					args = append(args, "-o", format)

@@ -144,7 +144,7 @@ func limitsInForce(data json.RawMessage, width int) string {
 	return strings.TrimRight(limitsText(l, width), "\n")
 }
 
-// advice is what to do next, with SERVICE for the name; docs/howto/incidents.md has more.
+// advice is what to do next, with SERVICE for the name; docs/reference/incidents.md has more.
 var advice = map[incident.Cause]string{
 	incident.CauseNotStarted:   "the reason names what is missing; after the repair: stoker start SERVICE",
 	incident.CauseExit:         "the end of the output says why, below",

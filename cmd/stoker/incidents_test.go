@@ -18,10 +18,12 @@ import (
 func shown() map[string]incident.Incident {
 	return map[string]incident.Incident{
 		"everything": {Number: 7, Service: "web", Kind: "tomcat", At: *at(-3 * time.Minute), Cause: incident.CauseJVMCrash,
-			Reason: "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]", Exit: &incident.Exit{Code: -1, Signal: 6, Core: true},
+			Reason:          "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]",
+			Exit:            &incident.Exit{Code: -1, Signal: 6, Core: true},
 			StopRequestedBy: "uid 0 by the API", Start: 4, Pid: 123, Ran: 182 * time.Second, Notes: []string{"first note", "second\nnote"},
 			Output: []byte("last \x1b[2J\x07words\n\u202eüber\xff\n\n"), ThreadDump: []byte("Full thread dump\n\n\"main\" #1\n"),
-			Files: []incident.File{{Kind: incident.FileHsErr, Path: "/srv/hs_err_pid123.log", Size: 46217, ModTime: *at(-3 * time.Minute), Excerpt: []byte("#\n# A fatal error\n")},
+			Files: []incident.File{{Kind: incident.FileHsErr, Path: "/srv/hs_err_pid123.log", Size: 46217, ModTime: *at(-3 * time.Minute),
+				Excerpt: []byte("#\n# A fatal error\n")},
 				{Kind: incident.FileCore, Path: "/srv/co\nre", Size: 1 << 30, ModTime: *at(-3 * time.Minute)}},
 			Options: []string{"java", "-Xmx1g", "-Dp=***", "100%"}, Limits: json.RawMessage("{\n \"effective_cpus\": 2}")},
 		"least": {Number: 1, Service: "job", At: *at(0), Cause: incident.CauseNotStarted, Reason: "cannot execute /x: no such file or directory",
@@ -49,7 +51,8 @@ func TestIncidentsForPeople(t *testing.T) {
 		i := shown()[name]
 		list = append(list, i.Summary())
 	}
-	list = append(list, incident.Summary{Number: 10, Service: "a\tb", Cause: "x", At: now(), Reason: "two\nlines \x1b[m" + strings.Repeat("é", 200)})
+	list = append(list, incident.Summary{Number: 10, Service: "a\tb", Cause: "x", At: now(),
+		Reason: "two\nlines \x1b[m" + strings.Repeat("é", 200)})
 	golden(t, "incidents/list.golden", []byte(incidentsText(list, 0)))
 	if text := incidentsText(nil, 0); text != "No service has failed or died.\n" {
 		t.Errorf("%q", text)
@@ -58,7 +61,8 @@ func TestIncidentsForPeople(t *testing.T) {
 
 // Every cause tells the operator what to do next.
 func TestAdvice(t *testing.T) {
-	for _, c := range []incident.Cause{incident.CauseNotStarted, incident.CauseExit, incident.CauseSignal, incident.CauseCore, incident.CauseOOMKill,
+	for _, c := range []incident.Cause{incident.CauseNotStarted, incident.CauseExit, incident.CauseSignal, incident.CauseCore,
+		incident.CauseOOMKill,
 		incident.CauseJVMMemory, incident.CauseJVMCrash, incident.CauseStartTimeout, incident.CauseFailedStart, incident.CauseUnhealthy,
 		incident.CauseStopTimeout, incident.CauseUnseen} {
 		if advice[c] == "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 	"time"
@@ -41,7 +40,7 @@ func dumpJaCoCo(c *cli.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
-	var summary io.Writer = c.App.Writer
+	summary := c.App.Writer
 	var s jacoco.Summary
 	var err error
 	if file == "-" {

@@ -74,14 +74,14 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 	return readLog(c.Context, client, service, q, out.print)
 }
 
-// readLog calls print for each line of a service.
-func readLog(ctx context.Context, client *api.Client, service string, q api.LogQuery, print func(api.LogLine) error) error {
+// readLog calls emit for each line of a service.
+func readLog(ctx context.Context, client *api.Client, service string, q api.LogQuery, emit func(api.LogLine) error) error {
 	q.Service = service
 	return readStream(ctx, q.Follow, "the output of "+service, func() error {
 		q.Started = func(offset int64) { q.After = offset }
 		return client.Logs(ctx, q, func(l api.LogLine) error {
 			q.After = l.Offset
-			return print(l)
+			return emit(l)
 		})
 	})
 }

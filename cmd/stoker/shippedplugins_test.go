@@ -36,13 +36,17 @@ func TestHeapDumpRoom(t *testing.T) {
 		want          string // of the output
 		left, gone    string
 	}{
-		{"dumps", "mkdir dumps; touch -d @1 dumps/" + stamp + "1Z.hprof; touch dumps/" + stamp + "2Z.hprof", "are kept", "dumps/" + stamp + "2Z.hprof", "dumps/" + stamp + "1Z.hprof"},
-		{"folder of a dump's name", "mkdir -p dumps/" + stamp + "{1,2}Z.hprof; touch dumps/" + stamp + "1Z.hprof/plugin.yaml", "", "plugin/plugin.yaml", "none"},
-		{"line feed", "mkdir dumps; touch dumps/" + stamp + "2Z.hprof; touch -d @1 $'dumps/" + stamp + "1Z\nplugin.yaml.hprof'", "", "plugin/plugin.yaml.hprof", "none"},
+		{"dumps", "mkdir dumps; touch -d @1 dumps/" + stamp + "1Z.hprof; touch dumps/" + stamp + "2Z.hprof", "are kept",
+			"dumps/" + stamp + "2Z.hprof", "dumps/" + stamp + "1Z.hprof"},
+		{"folder of a dump's name", "mkdir -p dumps/" + stamp + "{1,2}Z.hprof; touch dumps/" + stamp + "1Z.hprof/plugin.yaml", "",
+			"plugin/plugin.yaml", "none"},
+		{"line feed", "mkdir dumps; touch dumps/" + stamp + "2Z.hprof; touch -d @1 $'dumps/" + stamp + "1Z\nplugin.yaml.hprof'", "",
+			"plugin/plugin.yaml.hprof", "none"},
 		{"it is made", "true", "", "dumps", "none"},
 		{"others may write around", "chmod 777 .", "is missing, and", "plugin", "dumps"},
 		{"they may not remove", "chmod 1777 .", "", "dumps", "none"},
-		{"a link on the way", "mkdir elsewhere; ln -s elsewhere around; export STOKER_PARAM_DIR=$PWD/around/dumps", "is missing, and", "elsewhere", "elsewhere/dumps"},
+		{"a link on the way", "mkdir elsewhere; ln -s elsewhere around; export STOKER_PARAM_DIR=$PWD/around/dumps", "is missing, and",
+			"elsewhere", "elsewhere/dumps"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir, err := filepath.EvalSymlinks(t.TempDir())

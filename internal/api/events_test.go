@@ -34,7 +34,8 @@ func TestEventsAsLinesOfJSON(t *testing.T) {
 	j.Append(events.Event{Kind: "started", Service: "app", Start: 1, Pid: 42, Time: at})
 	j.Append(events.Event{Kind: "ready", Service: "app", Start: 1, Time: at})
 	j.Append(events.Event{Kind: "started", Service: "db", Start: 1, Time: at})
-	j.Append(events.Event{Kind: "hook", Service: "db", Start: 1, Time: at, Hook: &events.Hook{Event: "started", Name: "a", Output: "pass<word"}})
+	j.Append(events.Event{Kind: "hook", Service: "db", Start: 1, Time: at,
+		Hook: &events.Hook{Event: "started", Name: "a", Output: "pass<word"}})
 	for _, test := range []struct {
 		query string
 		ids   string
@@ -71,7 +72,8 @@ func TestOutputOfHooksIsForAdministrators(t *testing.T) {
 	j := newJournal(t)
 	j.Append(events.Event{Kind: "hook", Hook: &events.Hook{Event: "init", Name: "a", Output: "password"}})
 	path := serveWith(t, newFake(), j, 4711)
-	if got := ask(t, path, 4711, "GET", "/v1/events"); got.status != 200 || strings.Contains(got.body, "password") || !strings.Contains(got.body, `"name":"a"`) {
+	if got := ask(t, path, 4711, "GET", "/v1/events"); got.status != 200 || strings.Contains(got.body, "password") ||
+		!strings.Contains(got.body, `"name":"a"`) {
 		t.Errorf("who may look gets %d %s", got.status, got.body)
 	}
 	if got := ask(t, path, 0, "GET", "/v1/events"); !strings.Contains(got.body, "password") {

@@ -23,7 +23,7 @@ type HookRun struct {
 }
 
 // hooks lists the hooks, without their output.
-func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
+func (s *Server) hooks(w http.ResponseWriter, _ *http.Request) {
 	list := HookList{s.opts.Backend.Hooks()}
 	if list.Hooks == nil {
 		list.Hooks = []hooks.Status{}
@@ -35,7 +35,8 @@ func (s *Server) hooks(w http.ResponseWriter, r *http.Request) {
 func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
 	event, ok := lifecycle.Parse(r.PathValue("event"))
 	if !ok {
-		writeError(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event), suggest.Hint(string(event), lifecycle.Names()))
+		writeError(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event),
+			suggest.Hint(string(event), lifecycle.Names()))
 		return
 	}
 	done, err := s.opts.Backend.RunHooks(r.Context(), event, r.URL.Query().Get("name"), r.URL.Query().Get("service"), requester(r))
@@ -55,7 +56,8 @@ func (c *Client) Hooks(ctx context.Context) (list HookList, err error) {
 // RunHooks runs the hooks of an event, or the one of a name, as if it happened to a
 // service; empty: to the only one, or to the container.
 func (c *Client) RunHooks(ctx context.Context, event, name, service string) (done HookRun, err error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/hooks/"+url.PathEscape(event)+"?"+url.Values{"name": {name}, "service": {service}}.Encode(), nil)
+	body, err := c.do(ctx, http.MethodPost, "/v1/hooks/"+url.PathEscape(event)+"?"+url.Values{"name": {name}, "service": {service}}.Encode(),
+		nil)
 	if err != nil {
 		return done, err
 	}

@@ -22,7 +22,8 @@ func TestHooks(t *testing.T) {
 	}
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	b.hooks = []hooks.Status{{Event: lifecycle.Ready, Order: 1, Name: "register", Source: "/etc/x:3", Does: "/bin/register",
-		Last: &hooks.LastOutcome{Event: lifecycle.Ready, Hook: "register", Service: "app", At: at, Outcome: hooks.Outcome{Why: "exit code 3", Tries: 2, Code: 3}}}}
+		Last: &hooks.LastOutcome{Event: lifecycle.Ready, Hook: "register", Service: "app", At: at,
+			Outcome: hooks.Outcome{Why: "exit code 3", Tries: 2, Code: 3}}}}
 	for _, tc := range []struct {
 		method, target string
 		status         int

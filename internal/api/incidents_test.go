@@ -18,8 +18,9 @@ func TestIncidents(t *testing.T) {
 	if got := ask(t, path, -1, "GET", "/v1/incidents"); got.status != 200 || got.body != `{"incidents":[]}` {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	want := incident.Incident{Number: 7, Service: "app", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Cause: incident.CauseCore, Reason: "why",
-		Exit: &incident.Exit{Code: -1, Signal: 11}, Output: []byte("last <words>\xff"), ThreadDump: []byte("dump"),
+	want := incident.Incident{Number: 7, Service: "app", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Cause: incident.CauseCore,
+		Reason: "why",
+		Exit:   &incident.Exit{Code: -1, Signal: 11}, Output: []byte("last <words>\xff"), ThreadDump: []byte("dump"),
 		Files: []incident.File{{Kind: incident.FileCore, Path: "/core"}}}
 	b.broken = []incident.Incident{want}
 	for _, c := range []struct {

@@ -33,7 +33,8 @@ func TestJVMTools(t *testing.T) {
 	c := NewClient(serve(t, b))
 	by := fmt.Sprintf(", uid %d by the API", os.Getuid())
 	for _, tool := range []JVMTool{
-		{Tool: ToolThreads, Timeout: time.Second}, {Tool: ToolHisto, All: true, Timeout: time.Minute}, {Tool: ToolFlags, Timeout: time.Hour}, {Tool: ToolNMT, Timeout: time.Second},
+		{Tool: ToolThreads, Timeout: time.Second}, {Tool: ToolHisto, All: true, Timeout: time.Minute}, {Tool: ToolFlags, Timeout: time.Hour},
+		{Tool: ToolNMT, Timeout: time.Second},
 		{Tool: ToolHeapDump, All: true, File: "/a b/c&d.hprof", GZ: true, Force: true, Timeout: 90 * time.Second},
 	} {
 		b.text, b.asked = strings.NewReader(strings.Repeat("text\n", 100000)), nil

@@ -31,17 +31,20 @@ func TestLogsAsLinesOfJSON(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	for _, n := range []string{"-1", "x", "99999999999999999999"} {
-		if got := ask(t, c.socket, -1, "GET", "/v1/services/talk/logs?n="+n); got.status != 400 || !strings.Contains(got.body, `"code":"bad-request"`) {
+		if got := ask(t, c.socket, -1, "GET", "/v1/services/talk/logs?n="+n); got.status != 400 ||
+			!strings.Contains(got.body, `"code":"bad-request"`) {
 			t.Errorf("n=%s: %d %s", n, got.status, got.body)
 		}
 	}
-	for query, want := range map[string]int{"since=10m": 3, "since=10m&n=2": 2, "since=0s": 0, "since=2099-01-01T00:00:00%2B02:00": 0, "since=1999-01-01T00:00:00.5Z&n=1": 1} {
+	for query, want := range map[string]int{"since=10m": 3, "since=10m&n=2": 2, "since=0s": 0, "since=2099-01-01T00:00:00%2B02:00": 0,
+		"since=1999-01-01T00:00:00.5Z&n=1": 1} {
 		if got := ask(t, c.socket, -1, "GET", "/v1/services/talk/logs?"+query); got.status != 200 || strings.Count(got.body, `"offset"`) != want {
 			t.Errorf("%s: %d %q, want %d lines", query, got.status, got.body, want)
 		}
 	}
 	for _, since := range []string{"-1s", "yesterday", "12:00", "1999-01-01"} {
-		if got := ask(t, c.socket, -1, "GET", "/v1/services/talk/logs?since="+since); got.status != 400 || !strings.Contains(got.body, "want a time such as") {
+		if got := ask(t, c.socket, -1, "GET", "/v1/services/talk/logs?since="+since); got.status != 400 ||
+			!strings.Contains(got.body, "want a time such as") {
 			t.Errorf("since=%s: %d %s", since, got.status, got.body)
 		}
 	}

@@ -42,7 +42,8 @@ func TestConfinedPeer(t *testing.T) {
 			}
 		})
 	}
-	path := serveOptions(t, Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: func(int) (string, error) { return "cron", nil }})
+	path := serveOptions(t, Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(),
+		Member: func(int) (string, error) { return "cron", nil }})
 	if got := ask(t, path, -1, "GET", "/v1/services"); got.status != 200 {
 		t.Errorf("a service of root's may look: %d %s", got.status, got.body)
 	}

@@ -64,7 +64,8 @@ func tell(t *testing.T, path, method, target, text string) (string, error) {
 func TestPluginRoutes(t *testing.T) {
 	b := newFake()
 	b.fakePlugins = &fakePlugins{plugins: []plugin.Info{{Name: "jacoco", State: plugin.Failed, Why: "the port is taken"},
-		{Name: "off", State: plugin.Inactive, Off: plugin.OffByManifest}, {Name: "held", State: plugin.Inactive, Off: plugin.OffByOperator, Why: "switched off"}}}
+		{Name: "off", State: plugin.Inactive, Off: plugin.OffByManifest},
+		{Name: "held", State: plugin.Inactive, Off: plugin.OffByOperator, Why: "switched off"}}}
 	path := serve(t, b)
 	for _, tc := range []struct {
 		method, target, text string

@@ -34,7 +34,8 @@ func TestFolders(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	if got, want := paths(socketFolders(12345, env("XDG_RUNTIME_DIR", "/run/user/12345"))), "/run/stoker /run/user/12345/stoker /dev/shm/stoker-12345"; got != want {
+	if got, want := paths(socketFolders(12345, env("XDG_RUNTIME_DIR", "/run/user/12345"))),
+		"/run/stoker /run/user/12345/stoker /dev/shm/stoker-12345"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	for _, relative := range []string{"", "run", "./run"} {

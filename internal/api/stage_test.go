@@ -58,7 +58,8 @@ func play(dir string) int {
 		return 1
 	}
 	script := `cd "$0"; mkfifo more; exec 3<>more; echo one; echo two; printf 'three \377\n'; while read -r line <&3; do echo "$line"; done`
-	if _, err := m.Start(context.Background(), proc.Spec{ID: "talk.1", Argv: []string{"/bin/sh", "-c", script, dir}, Env: os.Environ(), Stdio: proc.Stdio{Mode: proc.Capture, Log: log}}); err != nil {
+	if _, err := m.Start(context.Background(), proc.Spec{ID: "talk.1", Argv: []string{"/bin/sh", "-c", script, dir}, Env: os.Environ(),
+		Stdio: proc.Stdio{Mode: proc.Capture, Log: log}}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -71,7 +72,8 @@ func play(dir string) int {
 	b := newFake()
 	b.logs["talk"] = log
 	b.snaps = append(b.snaps, supervisor.Snapshot{Name: "talk", State: supervisor.Running})
-	go New(Options{Backend: parts(b), Version: "test", Log: hclog.NewNullLogger(), Member: nobodys}).Serve(context.Background(), l) // ends with the process
+	// ends with the process
+	go New(Options{Backend: parts(b), Version: "test", Log: hclog.NewNullLogger(), Member: nobodys}).Serve(context.Background(), l)
 	for sig := range m.Signals() {
 		sig.Ack()
 		if sig.Stop > 0 {

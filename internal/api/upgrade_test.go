@@ -48,7 +48,8 @@ func TestUpgrade(t *testing.T) {
 	}
 	<-b.left // twice would be a panic: after the check nobody leaves
 	by := fmt.Sprintf(", uid %d by the API", os.Getuid())
-	if want := []string{"upgrade /new stoker true" + by, "upgrade /new stoker false" + by}; strings.Join(b.asked, "|") != strings.Join(want, "|") {
+	if want := []string{"upgrade /new stoker true" + by, "upgrade /new stoker false" + by}; strings.Join(b.asked, "|") != strings.Join(want,
+		"|") {
 		t.Errorf("asked %q, want %q", b.asked, want)
 	}
 }

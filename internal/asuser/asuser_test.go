@@ -64,16 +64,18 @@ func TestRightsOfAnotherUser(t *testing.T) {
 		f    func() error
 		want error
 	}{
-		"a file of root's":               {user, read("secret"), unix.EACCES},
-		"a file of everybody's":          {user, read("open"), nil},
-		"a file of the group's":          {user, read("group"), nil},
-		"a file of another group's":      {Identity{UID: app, GID: app}, read("group"), unix.EACCES},
-		"a new file in root's folder":    {user, func() error { return os.WriteFile(filepath.Join(dir, "new"), nil, 0o600) }, unix.EACCES},
-		"a new file in their own":        {user, func() error { return os.WriteFile(filepath.Join(theirs, "new"), nil, 0o600) }, nil},
-		"giving a file away":             {user, func() error { return os.Chown(filepath.Join(theirs, "given"), 0, 0) }, unix.EPERM},
-		"removing a file of root's":      {user, func() error { return os.Remove(filepath.Join(dir, "secret")) }, unix.EACCES},
-		"their folder, as confined root": {Identity{}, func() error { return os.WriteFile(filepath.Join(theirs, "root"), nil, 0o600) }, unix.EACCES},
-		"their folder, as root":          {Identity{Capabilities: 1 << unix.CAP_DAC_OVERRIDE}, func() error { return os.WriteFile(filepath.Join(theirs, "root"), nil, 0o600) }, nil},
+		"a file of root's":            {user, read("secret"), unix.EACCES},
+		"a file of everybody's":       {user, read("open"), nil},
+		"a file of the group's":       {user, read("group"), nil},
+		"a file of another group's":   {Identity{UID: app, GID: app}, read("group"), unix.EACCES},
+		"a new file in root's folder": {user, func() error { return os.WriteFile(filepath.Join(dir, "new"), nil, 0o600) }, unix.EACCES},
+		"a new file in their own":     {user, func() error { return os.WriteFile(filepath.Join(theirs, "new"), nil, 0o600) }, nil},
+		"giving a file away":          {user, func() error { return os.Chown(filepath.Join(theirs, "given"), 0, 0) }, unix.EPERM},
+		"removing a file of root's":   {user, func() error { return os.Remove(filepath.Join(dir, "secret")) }, unix.EACCES},
+		"their folder, as confined root": {Identity{}, func() error { return os.WriteFile(filepath.Join(theirs, "root"), nil, 0o600) },
+			unix.EACCES},
+		"their folder, as root": {Identity{Capabilities: 1 << unix.CAP_DAC_OVERRIDE},
+			func() error { return os.WriteFile(filepath.Join(theirs, "root"), nil, 0o600) }, nil},
 	} {
 		if err := c.id.Do(c.f); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

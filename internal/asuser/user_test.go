@@ -8,10 +8,12 @@ import (
 )
 
 func TestAdaptEnv(t *testing.T) {
-	roots := map[string]string{"HOME": "/root", "USER": "root", "LOGNAME": "root", "MAIL": "/var/mail/root", "PATH": "/bin", "SHELL": "/bin/bash",
+	roots := map[string]string{"HOME": "/root", "USER": "root", "LOGNAME": "root", "MAIL": "/var/mail/root", "PATH": "/bin",
+		"SHELL":           "/bin/bash",
 		"XDG_RUNTIME_DIR": "/run/user/0", "XDG_CACHE_HOME": "/root/.cache", "XDG_STATE_HOME": "/root", "XDG_CONFIG_HOME": "/rootless/conf",
 		"XDG_DATA_HOME": "/data", "XDG_DATA_DIRS": "/usr/share"}
-	stays := map[string]string{"PATH": "/bin", "SHELL": "/bin/bash", "XDG_CONFIG_HOME": "/rootless/conf", "XDG_DATA_HOME": "/data", "XDG_DATA_DIRS": "/usr/share"}
+	stays := map[string]string{"PATH": "/bin", "SHELL": "/bin/bash", "XDG_CONFIG_HOME": "/rootless/conf", "XDG_DATA_HOME": "/data",
+		"XDG_DATA_DIRS": "/usr/share"}
 	other := uint32(os.Getuid()) + 4711
 	for name, tc := range map[string]struct {
 		user  *User
@@ -21,10 +23,12 @@ func TestAdaptEnv(t *testing.T) {
 	}{
 		"our own":               {user: nil, env: roots, want: roots, whole: true},
 		"our own, other groups": {user: Current(), env: roots, want: roots, whole: true},
-		"an entry":              {user: &User{UID: other, Login: "app", Home: "/home/app"}, env: roots, want: map[string]string{"HOME": "/home/app", "USER": "app", "LOGNAME": "app"}},
-		"no entry":              {user: &User{UID: other}, env: roots, want: map[string]string{"HOME": "/"}},
-		"an entry without home": {user: &User{UID: other, Login: "app"}, env: roots, want: map[string]string{"HOME": "/", "USER": "app", "LOGNAME": "app"}},
-		"nothing to adapt":      {user: &User{UID: other}, env: map[string]string{}, want: map[string]string{"HOME": "/"}, whole: true},
+		"an entry": {user: &User{UID: other, Login: "app", Home: "/home/app"}, env: roots,
+			want: map[string]string{"HOME": "/home/app", "USER": "app", "LOGNAME": "app"}},
+		"no entry": {user: &User{UID: other}, env: roots, want: map[string]string{"HOME": "/"}},
+		"an entry without home": {user: &User{UID: other, Login: "app"}, env: roots,
+			want: map[string]string{"HOME": "/", "USER": "app", "LOGNAME": "app"}},
+		"nothing to adapt": {user: &User{UID: other}, env: map[string]string{}, want: map[string]string{"HOME": "/"}, whole: true},
 		"our home is the root": {user: &User{UID: other}, env: map[string]string{"HOME": "/", "XDG_CACHE_HOME": "/cache"},
 			want: map[string]string{"HOME": "/", "XDG_CACHE_HOME": "/cache"}, whole: true},
 	} {

@@ -52,7 +52,8 @@ func FuzzParseCPUList(f *testing.F) {
 }
 
 func FuzzParseLimit(f *testing.F) {
-	for _, text := range []string{"max", "-1", "1073741824", "9223372036854771712", "9223372036854710272", "18446744073709551616", "0x10", "+5"} {
+	for _, text := range []string{"max", "-1", "1073741824", "9223372036854771712", "9223372036854710272", "18446744073709551616", "0x10",
+		"+5"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -99,8 +100,10 @@ func readable() map[string]string {
 // FuzzRead makes a layout: steer is mountinfo and the own cgroup, edits are lines
 // "PATH CONTENT" that replace files of a readable one, or add some.
 func FuzzRead(f *testing.F) {
-	f.Add("30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max 7 100000\nproc/meminfo MemTotal: 1 kB")
-	f.Add("30 29 0:26 /../x /v1 rw - cgroup cgroup rw,cpu,memory\n", "3:cpu,memory:/../y\n", "v1/memory.limit_in_bytes -1\nv1/cpu.cfs_quota_us max")
+	f.Add("30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", "0::/a/b\n",
+		"sys/fs/cgroup/a/b/cpu.max 7 100000\nproc/meminfo MemTotal: 1 kB")
+	f.Add("30 29 0:26 /../x /v1 rw - cgroup cgroup rw,cpu,memory\n", "3:cpu,memory:/../y\n",
+		"v1/memory.limit_in_bytes -1\nv1/cpu.cfs_quota_us max")
 	f.Add("30 29 0:26 / /sys/fs/cg", "0::", "proc/self/status Cpus_allowed_list: 9\nsys/devices/system/cpu/online 5-2")
 	f.Add("", "", "proc/meminfo \xff")
 	f.Fuzz(func(t *testing.T, mountinfo, own, edits string) {
@@ -120,7 +123,8 @@ func FuzzRead(f *testing.F) {
 		}
 		root := tree(t, files)
 		l := Read(root)
-		if l.EffectiveCPUs < 1 || l.EffectiveMemory != nil && *l.EffectiveMemory <= 0 || l.CPUSet != nil && *l.CPUSet < 1 || l.CPUQuota != nil && !(*l.CPUQuota > 0) {
+		if l.EffectiveCPUs < 1 || l.EffectiveMemory != nil && *l.EffectiveMemory <= 0 || l.CPUSet != nil && *l.CPUSet < 1 || l.CPUQuota != nil &&
+			!(*l.CPUQuota > 0) {
 			t.Errorf("limits make no sense: %+v", l)
 		}
 		r := &reader{root: openRoot(t, root)}

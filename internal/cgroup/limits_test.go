@@ -74,7 +74,8 @@ func TestNothingOutsideRootIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := tree(t, []archiveFile{
-		{name: "proc/1/mountinfo", data: []byte("30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n31 29 0:27 / /../../../../../.." + outside + " rw - cgroup2 cgroup rw\n")},
+		{name: "proc/1/mountinfo", data: []byte("30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n31 29 0:27 / /../../../../../.." + outside +
+			" rw - cgroup2 cgroup rw\n")},
 		{name: "proc/1/cgroup", data: []byte("0::/../../../" + outside + "\n")},
 		{name: "proc/meminfo", data: []byte("MemTotal: 4194304 kB\n")},
 		{name: "sys/fs/cgroup/cgroup.controllers", data: []byte("cpu memory\n")},
@@ -199,7 +200,8 @@ func TestDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{CPUUnreadable, CPUMalformed, MemoryUnreadable, MemoryMalformed, MemoryHighBelowMax, PathOutsideNamespace, CgroupNotVisible}
+	want := []string{CPUUnreadable, CPUMalformed, MemoryUnreadable, MemoryMalformed, MemoryHighBelowMax, PathOutsideNamespace,
+		CgroupNotVisible}
 	limits := reflect.TypeFor[Limits]()
 	for i := range limits.NumField() {
 		want = append(want, limits.Field(i).Tag.Get("json"))

@@ -21,7 +21,8 @@ func TestOOMKills(t *testing.T) {
 		"sys/fs/cgroup/app/memory.events": events, "sys/fs/cgroup/app/svc/memory.events": "oom_kill 2\n",
 		"sys/fs/cgroup/app/hidden/memory.events.local": "oom_kill 1\n", "sys/fs/cgroup/app/odd/memory.events": "oom_kill many\n"}
 	v1 := map[string]string{"proc/self/mountinfo": v1mount, "proc/self/cgroup": "4:memory:/docker/abc\n",
-		"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "sys/fs/cgroup/memory/svc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"}
+		"sys/fs/cgroup/memory/memory.oom_control":     "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+		"sys/fs/cgroup/memory/svc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"}
 	old := map[string]string{"proc/self/mountinfo": v1mount, "proc/self/cgroup": "4:memory:/docker/abc\n",
 		"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
 	for _, c := range []struct {

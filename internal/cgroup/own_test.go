@@ -187,7 +187,8 @@ func newKernel(t *testing.T, version int) (*kernel, *Tree) {
 		k.put(c+"/cpu.max", "150000 100000")
 	} else {
 		k.put("/proc/self/cgroup", "5:memory:/docker/x\n4:cpu:/docker/x\n")
-		k.put("/proc/self/mountinfo", "30 20 0:25 /docker/x "+c+"/memory rw - cgroup cgroup rw,memory\n31 20 0:26 /docker/x "+c+"/cpu rw - cgroup cgroup rw,cpu\n")
+		k.put("/proc/self/mountinfo", "30 20 0:25 /docker/x "+c+"/memory rw - cgroup cgroup rw,memory\n31 20 0:26 /docker/x "+c+
+			"/cpu rw - cgroup cgroup rw,cpu\n")
 		k.put(c+"/memory/cgroup.procs", "1\n"+us+"\n")
 		k.put(c+"/memory/memory.use_hierarchy", "1")
 		k.put(c+"/memory/memory.limit_in_bytes", "1073741824")

@@ -101,7 +101,8 @@ var serviceKeys = []foreignKey{
 		"tmpfs sysctls capadd dns extrahosts pullpolicy platform profiles links devices shmsize pid ipc", "",
 		"it belongs to the start of the container; a service is a process in it", false},
 	{"pidfile remainafterexit execreload stdouteventsenabled stderreventsenabled stdoutcapturemaxbytes stderrcapturemaxbytes stdoutsyslog " +
-		"stderrsyslog serverurl notifyaccess syslogidentifier wantedby description documentation", "", "there is no counterpart, and none is needed", false},
+		"stderrsyslog serverurl notifyaccess syslogidentifier wantedby description documentation", "",
+		"there is no counterpart, and none is needed", false},
 }
 
 // probeKeys are about keys of ready and live.

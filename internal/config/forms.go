@@ -63,6 +63,7 @@ func (v *validator) form(form, path string, value any) {
 	list, isList := value.([]string)
 	check := textForms[form]
 	switch {
+	case check != nil && isText && text == "": // as if it were absent: a later layer can unset a value
 	case check != nil && isText:
 		check(v, path, text)
 	case check != nil && isList:
@@ -112,7 +113,7 @@ func (v *validator) envPattern(path, text string) {
 func (v *validator) user(path, text string) {
 	v.literal(path, text)
 	name, group, both := strings.Cut(text, ":")
-	if text != "" && !(validID(name) && (!both || validID(group))) {
+	if text != "" && (!validID(name) || both && !validID(group)) {
 		v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
 	}
 }

@@ -52,7 +52,8 @@ type Loaded struct {
 
 // schema is that of the configuration.
 var schema = layeredyaml.Schema{
-	Type: reflect.TypeFor[Config](), Example: serviceExample, ExampleSetting: "stop.timeout=20s", EnvPrefix: "STOKER_", ReservedEnv: reservedEnv, NewMapKey: newMapKey,
+	Type: reflect.TypeFor[Config](), Example: serviceExample, ExampleSetting: "stop.timeout=20s", EnvPrefix: "STOKER_",
+	ReservedEnv: reservedEnv, NewMapKey: newMapKey,
 	AdviseKey: adviseKey, AdviseSection: adviseSection,
 }
 

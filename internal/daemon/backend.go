@@ -115,7 +115,8 @@ func (h hookManager) RunHooks(ctx context.Context, event lifecycle.Event, name, 
 		if o.Service == "" {
 			all := h.daemon.sup.Services()
 			if len(all) != 1 {
-				return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service", event, len(all))}
+				return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service",
+					event, len(all))}
 			}
 			o.Service = all[0].Name
 		}

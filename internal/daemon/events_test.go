@@ -35,7 +35,8 @@ func TestEventsAreAppended(t *testing.T) {
 	occurred(lifecycle.Started, lifecycle.Occurrence{Pid: 42})
 	occurred(lifecycle.Exited, lifecycle.Occurrence{Pid: 42, Signal: "KILL", OOM: true, Reason: "was too\nlarge \x1b[31m"})
 	occurred(lifecycle.Stopped, lifecycle.Occurrence{Pid: 42, ExitCode: code(0)})
-	j.occurred(lifecycle.Occurrence{Event: lifecycle.Exited, Service: "code", Pid: 43, ExitCode: code(7), Reason: "exit code 7: no port", At: at})
+	j.occurred(lifecycle.Occurrence{Event: lifecycle.Exited, Service: "code", Pid: 43, ExitCode: code(7), Reason: "exit code 7: no port",
+		At: at})
 	j.occurred(lifecycle.Occurrence{Event: lifecycle.Exited, Service: "signal", Pid: 44,
 		Signal: "SEGV", Reason: "killed by signal 11 (SEGV)", At: at})
 	j.occurred(lifecycle.Occurrence{Event: lifecycle.StartFailed, Service: "none", ExitCode: code(126), Reason: "cannot execute /x", At: at})

@@ -34,7 +34,7 @@ func (d *daemon) rejectSecond(socket string, initPid int) error {
 		return os.Getenv(name)
 	})
 	if err != nil {
-		return nil //nolint:nilerr // none answers
+		return nil // none answers
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), secondTime)
 	defer cancel()

@@ -75,19 +75,16 @@ type Credential struct {
 
 // report is what the shim writes: the step that failed, or a note about what it does without.
 type report struct {
-	Step  string        `json:"step,omitempty"`
-	Thing string        `json:"thing,omitempty"` // empty: the program
-	Errno syscall.Errno `json:"errno,omitempty"`
-	Why   string        `json:"why,omitempty"`
-	Note  string        `json:"note,omitempty"`
+	StepError
+	Note string `json:"note,omitempty"`
 }
 
 // StepError says which step of the shim failed.
 type StepError struct {
-	Step  string // "execute", "set the limit nofile of"
-	Thing string // what Step is about; empty: the program
-	Why   string // what Errno does not say; empty: nothing
-	Errno syscall.Errno
+	Step  string        `json:"step,omitempty"`  // "execute", "set the limit nofile of"
+	Thing string        `json:"thing,omitempty"` // what Step is about; empty: the program
+	Why   string        `json:"why,omitempty"`   // what Errno does not say; empty: nothing
+	Errno syscall.Errno `json:"errno,omitempty"`
 }
 
 func (e *StepError) Error() string { return fmt.Sprintf("cannot %s %s: %v", e.Step, e.Thing, e.Errno) }
@@ -152,7 +149,7 @@ func (s *Shim) Wait() (notes []string, err error) {
 		case err != nil:
 			return notes, fmt.Errorf("the exec shim wrote %.100q", data)
 		case r.Note == "":
-			return notes, &StepError{r.Step, r.Thing, r.Why, r.Errno}
+			return notes, &r.StepError
 		}
 		notes = append(notes, r.Note)
 	}

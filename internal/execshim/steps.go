@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failure makes the report of a step that failed; nil: it did not.
-func failure(step string, err error) *report {
+// failure makes the error of a step that failed; nil: it did not.
+func failure(step string, err error) *StepError {
 	if err == nil {
 		return nil
 	}
@@ -23,11 +23,11 @@ func failure(step string, err error) *report {
 	if !errors.As(err, &errno) {
 		errno = syscall.EINVAL
 	}
-	return &report{Step: step, Errno: errno}
+	return &StepError{Step: step, Errno: errno}
 }
 
 // because adds what the error does not say.
-func (r *report) because(why string) *report {
+func (r *StepError) because(why string) *StepError {
 	if r != nil {
 		r.Why = why
 	}
@@ -36,9 +36,9 @@ func (r *report) because(why string) *report {
 
 // obey does what was ordered, on the calling thread. The order is the point: what
 // needs a right comes before the rights are given up.
-func (o *Orders) obey(note func(string)) *report {
+func (o *Orders) obey(note func(string)) *StepError {
 	o.join(note)
-	for _, step := range []func() *report{o.adjustOOM, o.setLimits, o.setPriorities, o.takeTerminal,
+	for _, step := range []func() *StepError{o.adjustOOM, o.setLimits, o.setPriorities, o.takeTerminal,
 		o.dropBounding, o.become, o.enterDir, o.dropRest} {
 		if failed := step(); failed != nil {
 			return failed
@@ -68,7 +68,7 @@ func enterCgroup(dir string) error {
 	return os.WriteFile(dir+"/cgroup.procs", []byte("0"), 0)
 }
 
-func (o *Orders) adjustOOM() *report {
+func (o *Orders) adjustOOM() *StepError {
 	if o.OOMScoreAdj == nil {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (o *Orders) adjustOOM() *report {
 
 // setLimits goes by package syscall: it then knows that the limit of open files
 // is not the Go runtime's to restore.
-func (o *Orders) setLimits() *report {
+func (o *Orders) setLimits() *StepError {
 	for _, l := range o.Rlimits {
 		var have syscall.Rlimit
 		_ = syscall.Getrlimit(l.Resource, &have) // for the message
@@ -112,7 +112,7 @@ func limitText(n uint64) string {
 }
 
 // setPriorities sets those of this thread, which becomes the program's.
-func (o *Orders) setPriorities() *report {
+func (o *Orders) setPriorities() *StepError {
 	if o.Nice != nil {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *o.Nice); err != nil {
 			return failure(fmt.Sprintf("set the nice value %d of", *o.Nice), err).because(needs(unix.CAP_SYS_NICE, ""))
@@ -130,7 +130,7 @@ func (o *Orders) setPriorities() *report {
 	return nil
 }
 
-func (o *Orders) takeTerminal() *report {
+func (o *Orders) takeTerminal() *StepError {
 	if o.Umask != nil {
 		unix.Umask(*o.Umask)
 	}
@@ -142,7 +142,7 @@ func (o *Orders) takeTerminal() *report {
 
 // dropBounding may be refused to one who has no capabilities anyway. Then a set-
 // user-ID program could still give them, except where nothing can.
-func (o *Orders) dropBounding() *report {
+func (o *Orders) dropBounding() *StepError {
 	if o.Drop == 0 {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (o *Orders) dropBounding() *report {
 }
 
 // become takes the user's identity, by calls that change this thread only.
-func (o *Orders) become() *report {
+func (o *Orders) become() *StepError {
 	c := o.Become
 	if c == nil {
 		return nil
@@ -181,7 +181,7 @@ func (o *Orders) become() *report {
 
 // enterDir comes after the user: the directory may be closed to others, root
 // included where it is on NFS.
-func (o *Orders) enterDir() *report {
+func (o *Orders) enterDir() *StepError {
 	if o.Dir == "" {
 		return nil
 	}
@@ -193,7 +193,7 @@ func (o *Orders) enterDir() *report {
 }
 
 // dropRest gives up what is left to give up.
-func (o *Orders) dropRest() *report {
+func (o *Orders) dropRest() *StepError {
 	if o.Drop != 0 {
 		if err := o.Drop.dropHeld(); err != nil {
 			return failure("drop the capabilities of", err)

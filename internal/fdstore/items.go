@@ -56,11 +56,11 @@ func (it Items) TakeJSON(name string, value any) (found bool, err error) {
 	if !found {
 		return false, nil
 	}
-	defer initproto.CloseAll(fds)
-	if len(blob) == 0 && len(fds) == 1 {
+	if len(blob) > 0 || len(fds) != 1 {
+		initproto.CloseAll(fds)
+	} else {
 		f := os.NewFile(uintptr(fds[0]), name)
-		fds = nil
-		defer f.Close()
+		defer f.Close() // and not a second time by its number, which may be another's then
 		if blob, err = ReadFile(f, MaxValue); err != nil {
 			return true, fmt.Errorf("cannot read the kept %q: %w", name, err)
 		}

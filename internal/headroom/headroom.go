@@ -85,7 +85,7 @@ func Files(n int) error {
 			return fmt.Errorf("%d more descriptors are needed, and %d can be had: %w", n, len(fds), err)
 		}
 		if err != nil {
-			return nil //nolint:nilerr // there is no stdout to duplicate
+			return nil // there is no stdout to duplicate
 		}
 		fds = append(fds, fd)
 	}

@@ -94,7 +94,7 @@ func (c *Conn) TryRecv() (*Msg, []byte, error) {
 		m, err := Decode(c.buf[:n])
 		if err != nil || m.Type == "" || flags&unix.MSG_TRUNC != 0 {
 			CloseAll(fds)
-			return new(Msg), nil, nil // of a newer peer
+			return new(Msg), nil, nil //nolint:nilerr // a message of a newer peer is skipped
 		}
 		m.Fds, m.FdsCut = fds, flags&unix.MSG_CTRUNC != 0
 		return m, c.buf[:n], nil

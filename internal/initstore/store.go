@@ -52,6 +52,7 @@ type Store struct {
 	Watch *logpipes.Watch
 }
 
+// New returns an empty store with room for the descriptors that the process may have.
 func New() *Store {
 	s := &Store{items: map[string]*item{}, pids: map[int]int{}, maxFds: maxItems}
 	var limit unix.Rlimit

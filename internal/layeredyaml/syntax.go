@@ -58,17 +58,17 @@ func (b brokenText) before(line int) int {
 
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
-// splitKey splits a line of YAML at the colon of its key.
-func splitKey(line string) (key, value string, ok bool) {
+// valueOfKey returns what follows the colon of a key in a line of YAML.
+func valueOfKey(line string) (value string, ok bool) {
 	m := regexp.MustCompile(`^[ ]*(?:- +)*("[^"]*"|'[^']*'|[^\s#:,{}\[\]"'-][^:,{}\[\]]*):(?:\s+(.*))?$`).FindStringSubmatch(line)
 	if m == nil {
-		return "", "", false
+		return "", false
 	}
 	value = strings.TrimSpace(m[2])
 	if strings.HasPrefix(value, "#") {
 		value = ""
 	}
-	return m[1], value, true
+	return value, true
 }
 
 // foreignFile detects files of other programs, and merge conflicts.

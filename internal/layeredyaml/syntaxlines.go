@@ -19,7 +19,7 @@ func (b brokenText) noColon(message string) (syntaxError, bool) {
 			continue
 		}
 		text := strings.TrimSpace(b.lines[k])
-		if _, _, ok := splitKey(b.lines[k]); ok || text == "" || strings.ContainsAny(text[:1], `-[{"'#|>]}`) || strings.Contains(text, ": ") {
+		if _, ok := valueOfKey(b.lines[k]); ok || text == "" || strings.ContainsAny(text[:1], `-[{"'#|>]}`) || strings.Contains(text, ": ") {
 			continue
 		}
 		column := indentOf(b.lines[k])
@@ -44,7 +44,7 @@ func (b brokenText) continues(line int) bool {
 	if above < 0 || indentOf(b.lines[line]) <= indentOf(b.lines[above]) {
 		return false
 	}
-	_, value, ok := splitKey(b.lines[above])
+	value, ok := valueOfKey(b.lines[above])
 	return !ok || value != ""
 }
 
@@ -55,7 +55,7 @@ func (b brokenText) indentation(message string) (syntaxError, bool) {
 		return none()
 	}
 	line, own := b.line(), indentOf(b.line())
-	_, value, ok := splitKey(b.lines[above])
+	value, ok := valueOfKey(b.lines[above])
 	switch deeper := own > indentOf(b.lines[above]); {
 	case ok && deeper && value == "":
 		return none() // it begins what the line above is the key of

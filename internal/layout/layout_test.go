@@ -11,7 +11,8 @@ import (
 func sampleTable() Table {
 	return Table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"},
 		{"12", "2026-03-01T11:57:00Z", "web", "jvm-crash", "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6+0x85f14]"},
-		{"3", "2026-02-27T12:00:00Z", "a-service-with-a-long-name", "not-started", "cannot execute /opt/company/application/releases/2026/bin/start-it-all.sh: no such file"},
+		{"3", "2026-02-27T12:00:00Z", "a-service-with-a-long-name", "not-started",
+			"cannot execute /opt/company/application/releases/2026/bin/start-it-all.sh: no such file"},
 		{"1", "2026-02-27T12:00:00Z", "job", "exit", ""}}
 }
 

@@ -44,7 +44,8 @@ func TestQueueDoesNotBlock(t *testing.T) {
 	if !strings.HasPrefix(text, "first\nline 10\n") {
 		t.Errorf("the oldest lines are still there: %.60q", text)
 	}
-	if want := fmt.Sprintf("(lines of stoker's own log were dropped before this one: stderr is not read) line %d\n", size+9); !strings.HasSuffix(text, want) {
+	if want := fmt.Sprintf("(lines of stoker's own log were dropped before this one: stderr is not read) line %d\n",
+		size+9); !strings.HasSuffix(text, want) {
 		t.Errorf("it ends with %q, want %q", text[max(0, len(text)-len(want)):], want)
 	}
 	if n := strings.Count(text, "\n"); n != size+1 {

@@ -29,7 +29,7 @@ type Source struct {
 }
 
 // Capture reads one process's stdout and stderr, or the one pipe of both. The
-// write ends may be held by descendants long after it.
+// write ends may be held by descendants long after it. The zero value has no pipes.
 type Capture struct {
 	registry *Registry
 	source   Source
@@ -361,6 +361,9 @@ func (c *Capture) Open() (*Log, error) {
 	defer c.opening.Unlock()
 	if l := c.log.Load(); l != nil {
 		return l, nil
+	}
+	if c.source.Late == nil {
+		return nil, errors.New("nothing is captured")
 	}
 	r := c.registry
 	var l *Log

@@ -128,7 +128,8 @@ var scripts = map[string]script{
 		}
 		var plan strings.Builder
 		for _, name := range []string{"b", "a"} {
-			pid := p.child(name, "/bin/sh", "-c", "trap 'echo "+name+" >>"+p.dir+"/order; exit 0' TERM; echo "+name+" >>"+p.dir+"/up; while :; do sleep 0.05; done")
+			pid := p.child(name, "/bin/sh", "-c", "trap 'echo "+name+" >>"+p.dir+"/order; exit 0' TERM; echo "+name+" >>"+p.dir+
+				"/up; while :; do sleep 0.05; done")
 			b, _ := procfs.ReadStat(pid)
 			plan.WriteString(initproto.PlanLine(pid, b.Start, syscall.SIGTERM, 5*time.Second))
 		}
@@ -186,7 +187,8 @@ var scripts = map[string]script{
 	"alone-dies": aloneDies, "alone-takes-back": aloneTakesBack, "alone-started": aloneStarted, "alone-intends": aloneIntends,
 	// Leaves a child that ignores TERM and a grandchild in a session of its own.
 	"leftovers": func(p *player, _ int) int {
-		p.child("deaf", "/bin/sh", "-c", "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >>"+p.dir+"/pids; while :; do sleep 0.05; done' & echo $$ >>"+p.dir+"/pids; while :; do sleep 0.05; done")
+		p.child("deaf", "/bin/sh", "-c", "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >>"+p.dir+
+			"/pids; while :; do sleep 0.05; done' & echo $$ >>"+p.dir+"/pids; while :; do sleep 0.05; done")
 		for len(strings.Fields(read(p.dir+"/pids"))) < 2 {
 			waitFile(p.dir + "/pids")
 		}

@@ -342,7 +342,9 @@ func TestSyncEndsDraining(t *testing.T) {
 	}
 	defer unix.Close(fds[1])
 	now := time.Now()
-	i := &initState{store: initstore.New(), log: newLogger(io.Discard), supervisor: supervisorProc{instance: instance{pid: os.Getpid(), hello: true, helloAt: now, aliveAt: now.Add(2 * adoptTime)}, unreadSince: now.Add(-drainAfter)}}
+	i := &initState{store: initstore.New(), log: newLogger(io.Discard),
+		supervisor: supervisorProc{instance: instance{pid: os.Getpid(), hello: true, helloAt: now, aliveAt: now.Add(2 * adoptTime)},
+			unreadSince: now.Add(-drainAfter)}}
 	defer i.log.close()
 	if err := i.store.Put(&initproto.Msg{Name: "log", Fds: fds[:1], Pipes: []int{0}}, nil); err != nil {
 		t.Fatal(err)
@@ -360,7 +362,8 @@ func TestSyncEndsDraining(t *testing.T) {
 	if len(i.out) != 1 || !i.syncAsked {
 		t.Fatalf("the answer is %d messages, and Synced %v", len(i.out), i.syncAsked)
 	}
-	if m, err := initproto.Decode(i.out[0].data); err != nil || m.Type != initproto.Lost || m.Bytes != 8 || m.Lines != 2 || m.PipeBytes == nil || *m.PipeBytes != (initproto.PipeBytes{8, 0}) {
+	if m, err := initproto.Decode(i.out[0].data); err != nil || m.Type != initproto.Lost || m.Bytes != 8 || m.Lines != 2 ||
+		m.PipeBytes == nil || *m.PipeBytes != (initproto.PipeBytes{8, 0}) {
 		t.Errorf("told %s, %v", i.out[0].data, err)
 	}
 	i.supervise(now.Add(2 * adoptTime))

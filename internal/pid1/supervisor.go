@@ -132,7 +132,8 @@ func (i *initState) startSupervisor(now time.Time) {
 	}
 	s.starts++
 	s.shortLogged = false
-	s.instance = instance{pid: pid, conn: conn, readable: fdready.New(conn.SyscallConn()), startedAt: now, aliveAt: now, onTrial: i.binaries.trial,
+	s.instance = instance{pid: pid, conn: conn, readable: fdready.New(conn.SyscallConn()), startedAt: now, aliveAt: now,
+		onTrial:  i.binaries.trial,
 		awaitAck: i.stops > 0 && !i.events.stopAcked()}
 	i.out = nil
 }

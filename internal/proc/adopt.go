@@ -28,7 +28,7 @@ func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*
 		switch {
 		case !ok:
 		case p.rec.Done:
-			p.capture.WhenEnded(func() { go m.do(func() { m.remove(p) }) }) // ends with the request
+			p.removeAtEnd()
 		case p.rec.Pid == 0:
 			intents = append(intents, p)
 		default:
@@ -74,16 +74,14 @@ func (m *Manager) takePipes(events []*initproto.Msg) ([]*initproto.Msg, error) {
 	}
 	m.step("taking")
 	for _, p := range m.procs {
-		if p.capture != nil {
-			p.capture.Run()
-		}
+		p.capture.Run()
 	}
 	return slices.DeleteFunc(events, isLost), nil
 }
 
 // adoptRecord makes the process of a record and opens its pipes.
 func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
-	p := &Process{m: m, rec: new(record), exited: make(chan struct{}), pidfd: -1}
+	p := m.newProcess(new(record))
 	if err := json.Unmarshal(it.Body, p.rec); err != nil {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
@@ -99,7 +97,7 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	}
 	m.procs[p.rec.ID] = p
 	switch {
-	case p.rec.Done && p.capture == nil:
+	case p.rec.Done && p.capture.AtEnd():
 		m.remove(p)
 		return nil, false
 	case p.rec.Done || p.rec.Pid == 0:

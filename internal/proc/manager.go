@@ -359,6 +359,11 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 	return m.store.PutProcess(procPrefix+r.ID, r, child, pipes...)
 }
 
+// newProcess makes a process without a pid and without pipes.
+func (m *Manager) newProcess(r *record) *Process {
+	return &Process{m: m, rec: r, exited: make(chan struct{}), capture: &logs.Capture{}, pidfd: -1}
+}
+
 // remove drops a process that is done.
 func (m *Manager) remove(p *Process) {
 	delete(m.procs, p.rec.ID)

@@ -25,12 +25,9 @@ type membership struct {
 }
 
 func (p *Process) membership(t *snapshot) *membership {
-	c := &membership{p: p, snapshot: t, since: p.startTicks(), cgroup: map[int]bool{}, decided: map[int]bool{}}
+	c := &membership{p: p, snapshot: t, since: p.startTicks(), cgroup: map[int]bool{}, decided: map[int]bool{}, pipes: p.capture.Inodes()}
 	for _, pid := range p.inCgroups() {
 		c.cgroup[pid] = true
-	}
-	if p.capture != nil {
-		c.pipes = p.capture.Inodes()
 	}
 	return c
 }

@@ -18,7 +18,7 @@ type Process struct {
 	m        *Manager
 	rec      *record
 	exited   chan struct{}
-	capture  *logs.Capture // captured output; nil: none
+	capture  *logs.Capture // captured output; without pipes where nothing is captured
 	terminal *os.File      // master side; nil: none
 
 	mu       sync.Mutex     // guards what follows; held while a signal is sent
@@ -78,10 +78,8 @@ func (p *Process) Exit() (Exit, bool) {
 // ended notes the exit. It runs in the loop.
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
-	if p.capture != nil {
-		p.capture.Flush()
-		p.capture.Free() // its descendants must not delay what follows
-	}
+	p.capture.Flush()
+	p.capture.Free() // its descendants must not delay what follows
 	close(p.exited)
 	if p.isDone() {
 		p.m.ack(x.Seq)
@@ -116,17 +114,15 @@ func (p *Process) Done() {
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
-	if p.capture != nil {
-		p.capture.GiveUp()
-	}
+	p.capture.GiveUp()
 	p.HangUp()
 	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if p.capture != nil && !p.capture.AtEnd() {
+		if !p.capture.AtEnd() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
-			p.capture.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+			p.removeAtEnd()
 		} else {
 			p.m.remove(p)
 		}
@@ -134,6 +130,11 @@ func (p *Process) Done() {
 			p.m.ack(p.rec.Exit.Seq)
 		}
 	})
+}
+
+// removeAtEnd drops a process that is done once its output has ended.
+func (p *Process) removeAtEnd() {
+	p.capture.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 }
 
 // ErrGone says that there is no process left to signal.

@@ -129,7 +129,7 @@ func inodes(sockets []procfs.Socket) (out []string) {
 	return out
 }
 
-// hasOpen says whether a process has one of some sockets or pipes open.
+// hasOpen says whether a process has one of some sockets open.
 func hasOpen(pid int, inodes []string) (open bool, err error) {
 	err = asuser.Try(pid, func() error {
 		open = false

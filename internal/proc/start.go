@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/execshim"
@@ -41,7 +42,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{m: m, rec: newRecord(&spec, path), exited: make(chan struct{}), pidfd: -1}
+	p := m.newProcess(newRecord(&spec, path))
 	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.Exe)) // as the kernel calls it
 	files, err := p.openStreams(&spec)
 	defer files.close()
@@ -49,7 +50,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 		return nil, err
 	}
 	// From here on a later supervisor knows that there may be a child, and has its pipes.
-	if err := m.putRecord(p.rec, true, p.readEnds()); err != nil {
+	if err := m.putRecord(p.rec, true, p.capture.Fds()); err != nil {
 		p.abandonStreams()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
@@ -71,9 +72,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.pids[pid] = append(m.pids[pid], p)
 	m.procs[spec.ID] = p
 	m.tracked.add(p)
-	if p.capture != nil {
-		p.capture.Run()
-	}
+	p.capture.Run()
 	m.checkParent(p)
 	if m.features.ownChildren {
 		go m.waitOwn(pid) // ends with the child
@@ -97,12 +96,8 @@ func (m *Manager) OnShortage(f func(error)) { m.do(func() { m.onShortage = f }) 
 
 // isShortage says whether err is the want of processes, descriptors or memory.
 func isShortage(err error) bool {
-	for _, errno := range []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
+	shortages := []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM}
+	return slices.ContainsFunc(shortages, func(errno error) bool { return errors.Is(err, errno) })
 }
 
 func (m *Manager) step(name string) {

@@ -99,19 +99,9 @@ func (s *streams) close() {
 	}
 }
 
-// readEnds are the pipes that the fd store keeps.
-func (p *Process) readEnds() []int {
-	if p.capture == nil {
-		return nil
-	}
-	return p.capture.Fds()
-}
-
 // abandonStreams gives up the output or the terminal of a process that was not started.
 func (p *Process) abandonStreams() {
-	if p.capture != nil {
-		p.capture.Close()
-	}
+	p.capture.Close()
 	p.HangUp()
 }
 
@@ -134,9 +124,6 @@ func (m *Manager) giveOutput(u *asuser.User, files ...*os.File) {
 
 // outputLost notes what the init discarded while no supervisor worked.
 func (p *Process) outputLost(msg *initproto.Msg) {
-	if p.capture == nil {
-		return
-	}
 	l, err := p.capture.Open()
 	if err != nil {
 		return
@@ -163,33 +150,17 @@ func (p *Process) endCutLines(l *logs.Log, each *initproto.PipeBytes) {
 
 // FreeOutput is for a process that is to be stopped: with Options.Block it
 // no longer waits for the reader of its output.
-func (p *Process) FreeOutput() {
-	if p.capture != nil {
-		p.capture.Free()
-	}
-}
+func (p *Process) FreeOutput() { p.capture.Free() }
 
 // FlushOutput takes what the process has written by now into its log.
-func (p *Process) FlushOutput() {
-	if p.capture != nil {
-		p.capture.Flush()
-	}
-}
+func (p *Process) FlushOutput() { p.capture.Flush() }
 
 // Tail is the end of what the process has written, and of what it has written to stderr,
 // at most n bytes of each; of a process without a late log both are empty.
-func (p *Process) Tail(n int) (all, stderr string) {
-	if p.capture == nil {
-		return "", ""
-	}
-	return p.capture.Tail(n)
-}
+func (p *Process) Tail(n int) (all, stderr string) { return p.capture.Tail(n) }
 
-// writesOutput says whether a process has one of the log pipes of p open.
+// writesOutput says whether a process has the write end of one of the log pipes of p.
 func (p *Process) writesOutput(pid int) bool {
-	if p.capture == nil {
-		return false
-	}
-	open, err := hasOpen(pid, p.capture.Inodes())
-	return err == nil && open
+	writes, err := writesTo(pid, p.capture.Inodes())
+	return err == nil && writes
 }

@@ -62,5 +62,6 @@ func (m *Manager) Upgrade(fd int, version, path, by string) error {
 	if m.init.Protocol < 2 {
 		return errors.New("the init of this container is older than upgrades")
 	}
-	return m.conn.Send(&initproto.Msg{Type: initproto.Upgrade, Fds: []int{fd}, Binary: &initproto.Binary{Version: version, Path: path, By: by}})
+	binary := &initproto.Binary{Version: version, Path: path, By: by}
+	return m.conn.Send(&initproto.Msg{Type: initproto.Upgrade, Fds: []int{fd}, Binary: binary})
 }

@@ -59,8 +59,10 @@ func key(name string, words []string) bool {
 // aboutKey says whether the word behind "key" makes it the name of something about
 // keys, as in keySize, keystore, key.serializer or keytool.
 func aboutKey(word string) bool {
-	return slices.Contains([]string{"agreement", "alg", "algorithm", "algorithms", "alias", "board", "cloak", "converter", "deserializer", "exchange",
-		"factory", "file", "format", "generator", "length", "limit", "limits", "manager", "name", "path", "provider", "ring", "serializer", "share",
+	return slices.Contains([]string{"agreement", "alg", "algorithm", "algorithms", "alias", "board", "cloak", "converter", "deserializer",
+		"exchange",
+		"factory", "file", "format", "generator", "length", "limit", "limits", "manager", "name", "path", "provider", "ring", "serializer",
+		"share",
 		"size", "sizes", "space", "store", "stores", "tab", "tool", "type", "types", "usage", "word", "words"}, word)
 }
 

@@ -55,30 +55,39 @@ func TestArgs(t *testing.T) {
 	if got, want := Line("jvm_args: -Dmy.password=geheim -Xmx32m --token x"), "jvm_args: -Dmy.password=*** -Xmx32m --token ***"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := Line(`error="cannot use \"-Xmx1q -Ddb.pass=a\": \"-Ddb.pass=a\"; see \"--token b\""`), `error="cannot use \"-Xmx1q -Ddb.pass=***\": \"-Ddb.pass=***\"; see \"--token ***\""`; got != want {
+	if got, want := Line(`error="cannot use \"-Xmx1q -Ddb.pass=a\": \"-Ddb.pass=a\"; see \"--token b\""`),
+		`error="cannot use \"-Xmx1q -Ddb.pass=***\": \"-Ddb.pass=***\"; see \"--token ***\""`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got, want := Text("java -Dproxy.authorization=Basic geheim -Xmx1g\nDB_PASS=geheim"), "java -Dproxy.authorization=*** -Xmx1g\nDB_PASS=***"; got != want {
+	if got, want := Text("java -Dproxy.authorization=Basic geheim -Xmx1g\nDB_PASS=geheim"),
+		"java -Dproxy.authorization=*** -Xmx1g\nDB_PASS=***"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
 // A name that has "key" in it need not be a key: a JVM's properties are full of them.
 func TestNames(t *testing.T) {
-	for _, name := range []string{"keyPassword", "apiKey", "API_KEY", "-Dsecret.key", "accessKey", "AWS_ACCESS_KEY_ID", "privateKey", "private_key",
+	for _, name := range []string{"keyPassword", "apiKey", "API_KEY", "-Dsecret.key", "accessKey", "AWS_ACCESS_KEY_ID", "privateKey",
+		"private_key",
 		"-Dapp.privatekey", "SSHKey", "sshkey", "apikeys", "--api-key", "encryption.key", "key", "KEY", "Key2", "masterKey2", "keyStorePassword",
-		"-Djavax.net.ssl.keyStorePassword", "KEYSTORE_PASSWORD", "keytoolKey", "keySizeKey", "jasypt.encryptor.key", "hmacKey", "keyMaterial", "x-api-key",
-		"token", "ACCESS_TOKEN", "DB_PASS", "--db-pass", "dbPass", "userpass", "user.pwd", "MYSQL_PWD", "pwd", "Proxy-Authorization", "proxy.authorization",
-		"Set-Cookie", "ERLANG_COOKIE", "X-Amz-Signature", "sig", "javax.net.ssl.trustStorePassword", "PASSWORDS", "db.passwd", "ssh.passphrase", "clientSecret", "GOOGLE_CREDENTIALS"} {
+		"-Djavax.net.ssl.keyStorePassword", "KEYSTORE_PASSWORD", "keytoolKey", "keySizeKey", "jasypt.encryptor.key", "hmacKey", "keyMaterial",
+		"x-api-key",
+		"token", "ACCESS_TOKEN", "DB_PASS", "--db-pass", "dbPass", "userpass", "user.pwd", "MYSQL_PWD", "pwd", "Proxy-Authorization",
+		"proxy.authorization",
+		"Set-Cookie", "ERLANG_COOKIE", "X-Amz-Signature", "sig", "javax.net.ssl.trustStorePassword", "PASSWORDS", "db.passwd", "ssh.passphrase",
+		"clientSecret", "GOOGLE_CREDENTIALS"} {
 		if !Name(name) {
 			t.Errorf("%s is shown", name)
 		}
 	}
-	for _, name := range []string{"-Djdk.tls.ephemeralDHKeySize", "ephemeralDHKeySize", "keytool", "-Dkeytool.compat", "keyStoreType", "-Djavax.net.ssl.keyStore",
+	for _, name := range []string{"-Djdk.tls.ephemeralDHKeySize", "ephemeralDHKeySize", "keytool", "-Dkeytool.compat", "keyStoreType",
+		"-Djavax.net.ssl.keyStore",
 		"javax.net.ssl.keyStoreProvider", "KEYSTORE", "KEYSTORE_TYPE", "keystore.file", "jdk.security.defaultKeySize", "jdk.tls.keyLimits",
-		"ssl.KeyManagerFactory.algorithm", "keyAlias", "certificateKeyAlias", "certificateKeyFile", "key.serializer", "key.deserializer", "keyspace",
+		"ssl.KeyManagerFactory.algorithm", "keyAlias", "certificateKeyAlias", "certificateKeyFile", "key.serializer", "key.deserializer",
+		"keyspace",
 		"keyboard.layout", "keycloak.url", "keywords", "publicKey", "chaos.monkey.enabled", "java.security.krb5.keytab", "sun.security.keyTab",
-		"PWD", "OLDPWD", "bypass", "PASS_THROUGH", "passive", "DB_PASSWORD_FILE", "token_file", "password.path", "cookie.domain", "jwt.signature.algorithm",
+		"PWD", "OLDPWD", "bypass", "PASS_THROUGH", "passive", "DB_PASSWORD_FILE", "token_file", "password.path", "cookie.domain",
+		"jwt.signature.algorithm",
 		"KEYSTORE_PATH", "javax.net.ssl.trustStore", "java.security.auth.login.config",
 		"-XX:+UseKeys", "-XX:KeyX", "-Xkey", "user.name", "sun.net.spi.nameservice.nameservers", ""} {
 		if Name(name) {
@@ -97,7 +106,8 @@ func FuzzArgs(f *testing.F) {
 		if got := Args([]string{"-Dmy.password=" + value}); got[0] != "-Dmy.password=***" {
 			t.Errorf("%q", got)
 		}
-		if line := Line("a -Dpassword=" + strings.NewReplacer(" ", "", `"`, "", "'", "").Replace(value)); strings.Contains(line, "=") && !strings.HasSuffix(line, "=***") {
+		if line := Line("a -Dpassword=" + strings.NewReplacer(" ", "", `"`, "", "'", "").Replace(value)); strings.Contains(line, "=") &&
+			!strings.HasSuffix(line, "=***") {
 			t.Errorf("%q", line)
 		}
 		for _, text := range []string{name, value, name + value} {
@@ -113,7 +123,8 @@ func FuzzArgs(f *testing.F) {
 			}
 			return r
 		}, value) + "geheim"
-		for _, form := range []string{"--db-pass=%", "DB_PASS=%", "-Dproxy.authorization=Basic %", "Authorization: Bearer %", "https://user:%@host/x", "http://host/?a=b&password=%",
+		for _, form := range []string{"--db-pass=%", "DB_PASS=%", "-Dproxy.authorization=Basic %", "Authorization: Bearer %",
+			"https://user:%@host/x", "http://host/?a=b&password=%",
 			"jdbc:x://host/db?user=u&pwd=%&ssl=1", `{"apiKey": "%"}`, "jaas password='%' x", "-javaagent:/a.jar=apiKey=%,b=c", "http://u:%"} {
 			if got := Text("some text " + strings.ReplaceAll(form, "%", secret) + " more"); strings.Contains(got, "geheim") {
 				t.Errorf("%s of %q is %q", form, secret, got)

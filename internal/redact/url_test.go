@@ -33,7 +33,8 @@ func TestURL(t *testing.T) {
 
 // FuzzURL puts a password into every place of a URL where one may stand.
 func FuzzURL(f *testing.F) {
-	for _, s := range [][2]string{{"", ""}, {":", ""}, {"/", "?"}, {"@", "#"}, {"a:?", ""}, {"%", "&"}, {"=", ";"}, {"${", "}"}, {"1", "2"}, {" ", "\x00"}} {
+	for _, s := range [][2]string{{"", ""}, {":", ""}, {"/", "?"}, {"@", "#"}, {"a:?", ""}, {"%", "&"}, {"=", ";"}, {"${", "}"}, {"1", "2"},
+		{" ", "\x00"}} {
 		f.Add(s[0], s[1], "config/x", "token")
 	}
 	f.Fuzz(func(t *testing.T, before, after, rest, name string) {
@@ -52,7 +53,8 @@ func FuzzURL(f *testing.F) {
 			}
 		}
 		if name = url.QueryEscape(name); queryName(name) {
-			texts = append(texts, "https://config/x?"+name+"="+url.QueryEscape(password)+"&b=2", "unix:///run/a.sock:/jvm?a=1&"+name+"="+url.QueryEscape(password))
+			texts = append(texts, "https://config/x?"+name+"="+url.QueryEscape(password)+"&b=2",
+				"unix:///run/a.sock:/jvm?a=1&"+name+"="+url.QueryEscape(password))
 		}
 		for _, text := range texts {
 			masked := URL(text)

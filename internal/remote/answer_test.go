@@ -66,7 +66,8 @@ func FuzzParseAnswer(f *testing.F) {
 
 func FuzzKeptAnswer(f *testing.F) {
 	file := (&Fetcher{}).file(strings.Repeat("k", 64))
-	whole, err := statefile.Encode(file.Kind, kept{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain", Body: "-Xmx1g\n"})
+	whole, err := statefile.Encode(file.Kind, kept{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain",
+		Body: "-Xmx1g\n"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -183,7 +183,8 @@ func TestFetchWithNobodyThere(t *testing.T) {
 		t.Errorf("the password is told: %s", all)
 	}
 	// Another URL has no copy, and a damaged copy is none.
-	if _, err := fetch(f, quick(src.URL+"y")); err == nil || !strings.Contains(err.Error(), "no good answer was kept") || strings.Contains(err.Error(), "geheim") {
+	if _, err := fetch(f, quick(src.URL+"y")); err == nil || !strings.Contains(err.Error(), "no good answer was kept") ||
+		strings.Contains(err.Error(), "geheim") {
 		t.Errorf("%v", err)
 	}
 	files, _ := filepath.Glob(f.Dir + "/*")

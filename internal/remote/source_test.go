@@ -33,10 +33,12 @@ func TestVariablesStayInTheirPlace(t *testing.T) {
 		if got, err := parse("http://config-${X}.svc/", lookup); err == nil && got.url.Host != "config-%2f.svc" { // which nobody has
 			t.Errorf("%q makes the host %q", value, got.url.Host)
 		}
-		if got, err := parse("http://config/${X}/y", lookup); err != nil || got.url.Host != "config" || got.url.Path != "/"+value+"/y" || got.url.RawQuery != "" {
+		if got, err := parse("http://config/${X}/y", lookup); err != nil || got.url.Host != "config" || got.url.Path != "/"+value+"/y" ||
+			got.url.RawQuery != "" {
 			t.Errorf("%q in a path: %+v, %v", value, got.url, err)
 		}
-		if got, err := parse("http://config/?a=${X}&b=1", lookup); err != nil || got.url.Query().Get("a") != value || got.url.Query().Get("b") != "1" {
+		if got, err := parse("http://config/?a=${X}&b=1", lookup); err != nil || got.url.Query().Get("a") != value ||
+			got.url.Query().Get("b") != "1" {
 			t.Errorf("%q in a query: %+v, %v", value, got.url, err)
 		}
 	}

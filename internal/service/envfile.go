@@ -171,6 +171,7 @@ func (m *Mask) Add(value string) {
 // Text hides them, and what looks like a secret.
 func (m Mask) Text(s string) string { return redact.Text(m.Values(s)) }
 
+// Values hides the secret values themselves.
 func (m Mask) Values(s string) string {
 	for _, value := range m {
 		s = strings.ReplaceAll(s, value, redact.Hidden)

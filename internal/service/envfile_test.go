@@ -141,10 +141,12 @@ func TestEnvironmentThatCannotBeRead(t *testing.T) {
 		{supervisor.ProcessConfig{EnvFiles: []string{bad}}, `cannot use env file "` + bad + `", line 2: it has no =`},
 		{supervisor.ProcessConfig{EnvFiles: []string{"-" + fifo}}, `cannot read env file "` + fifo + `": it is not a regular file`},
 		{supervisor.ProcessConfig{EnvFiles: []string{"/tmp"}}, `cannot read env file "/tmp": it is not a regular file`},
-		{supervisor.ProcessConfig{Secrets: map[string]string{"S": "/no/such/file"}}, `cannot read the secret S from "/no/such/file": no such file or directory`},
+		{supervisor.ProcessConfig{Secrets: map[string]string{"S": "/no/such/file"}},
+			`cannot read the secret S from "/no/such/file": no such file or directory`},
 		{supervisor.ProcessConfig{Secrets: map[string]string{"S": fifo}}, "it is not a regular file"},
 		{supervisor.ProcessConfig{Secrets: map[string]string{"S": put(t, "nul", "hunter22\x00")}}, "cannot use the secret S: "},
-		{supervisor.ProcessConfig{Secrets: map[string]string{"S": put(t, "long", strings.Repeat("hunter22", 1<<15))}}, "it is too large: more than 131071 bytes"},
+		{supervisor.ProcessConfig{Secrets: map[string]string{"S": put(t, "long", strings.Repeat("hunter22", 1<<15))}},
+			"it is too large: more than 131071 bytes"},
 	} {
 		_, err := launcherOf(t, tc.s).Prepare(context.Background())
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter22") {
@@ -154,7 +156,8 @@ func TestEnvironmentThatCannotBeRead(t *testing.T) {
 }
 
 func TestSecretsAreNotShown(t *testing.T) {
-	l := launcherOf(t, supervisor.ProcessConfig{Secrets: map[string]string{"S": put(t, "s", "hunter22\n"), "LINES": put(t, "l", "first-line\nsecond-line\n"), "SHORT": put(t, "x", "1\n")}})
+	l := launcherOf(t, supervisor.ProcessConfig{Secrets: map[string]string{"S": put(t, "s", "hunter22\n"),
+		"LINES": put(t, "l", "first-line\nsecond-line\n"), "SHORT": put(t, "x", "1\n")}})
 	out, err := l.Begin(func(r *Start) (*supervisor.Launch, error) {
 		return &supervisor.Launch{Notes: []string{"1 says hunter22 and second-line"}}, nil
 	})
@@ -178,17 +181,21 @@ func TestSecretsAreNotShown(t *testing.T) {
 
 func TestSurroundingsOfAService(t *testing.T) {
 	nice := 5
-	l := launcherOf(t, supervisor.ProcessConfig{User: "0:0", Groups: []string{"7"}, Dir: "/tmp", Umask: "027", Rlimits: map[string]string{"nofile": "5:6", "core": "0"},
-		Nice: &nice, IONice: "idle", DropCapabilities: []string{"NET_RAW"}, NoNewPrivileges: true, Cgroup: supervisor.Cgroup{CPUs: 0.5, Memory: "64MiB"}})
+	l := launcherOf(t, supervisor.ProcessConfig{User: "0:0", Groups: []string{"7"}, Dir: "/tmp", Umask: "027",
+		Rlimits: map[string]string{"nofile": "5:6", "core": "0"},
+		Nice:    &nice, IONice: "idle", DropCapabilities: []string{"NET_RAW"}, NoNewPrivileges: true,
+		Cgroup: supervisor.Cgroup{CPUs: 0.5, Memory: "64MiB"}})
 	b := l.base
-	if b.User.UID != 0 || fmt.Sprint(b.User.Groups) != "[7]" || *b.Umask != 0o27 || len(b.Rlimits) != 2 || *b.Nice != 5 || *b.IOPriority != 3<<13 ||
+	if b.User.UID != 0 || fmt.Sprint(b.User.Groups) != "[7]" || *b.Umask != 0o27 || len(b.Rlimits) != 2 || *b.Nice != 5 ||
+		*b.IOPriority != 3<<13 ||
 		b.Drop != 1<<13 || !b.NoNewPrivileges || b.Dir != "/tmp" || l.CgroupLimits.CPUs != 0.5 || l.CgroupLimits.Memory != 64<<20 {
 		t.Errorf("%+v, %+v", b, l.CgroupLimits)
 	}
 	if l := launcherOf(t, supervisor.ProcessConfig{Groups: []string{}}); l.base.User == nil || !l.base.User.Grouped || l.User != nil {
 		t.Error("no groups for our own user")
 	}
-	for _, s := range []supervisor.ProcessConfig{{User: "no-such-user"}, {Groups: []string{"no-such-group"}}, {Umask: "9"}, {Rlimits: map[string]string{"x": "1"}},
+	for _, s := range []supervisor.ProcessConfig{{User: "no-such-user"}, {Groups: []string{"no-such-group"}}, {Umask: "9"},
+		{Rlimits: map[string]string{"x": "1"}},
 		{IONice: "x"}, {DropCapabilities: []string{"x"}}, {Cgroup: supervisor.Cgroup{Memory: "x"}}} {
 		_, err := New(nil, nil, "web", config.Service{Config: supervisor.Config{ProcessConfig: s}})
 		var coded *exit.Error
@@ -201,7 +208,8 @@ func TestSurroundingsOfAService(t *testing.T) {
 // What a start warns of is shown and logged, so it is kept clear of secrets.
 func TestWarningsAreMasked(t *testing.T) {
 	out, err := new(Launcher).Begin(func(*Start) (*supervisor.Launch, error) {
-		return &supervisor.Launch{Notes: []string{"token=geheim"}, Warnings: []string{"-Dpassword=geheim is given again by -Dpassword=geheim"}}, nil
+		return &supervisor.Launch{Notes: []string{"token=geheim"}, Warnings: []string{"-Dpassword=geheim is given again by -Dpassword=geheim"}},
+			nil
 	})
 	if err != nil || strings.Contains(fmt.Sprint(out.Notes, out.Warnings), "geheim") || !strings.Contains(out.Warnings[0], "is given again") {
 		t.Errorf("%+v, %v", out, err)

@@ -13,7 +13,8 @@ func TestEnvironmentKnowsWhereItComesFrom(t *testing.T) {
 	t.Setenv("PATH", "/usr/bin")
 	t.Setenv("OURS", "1")
 	file := put(t, "web.env", "PATH=/file\nJAVA_HOME=/jdk\n")
-	l := launcherOf(t, supervisor.ProcessConfig{EnvFiles: []string{file}, Env: map[string]string{"PATH": "/opt:${PATH}", "JAVA_OPTS": "-Da=${OURS}"}})
+	l := launcherOf(t, supervisor.ProcessConfig{EnvFiles: []string{file},
+		Env: map[string]string{"PATH": "/opt:${PATH}", "JAVA_OPTS": "-Da=${OURS}"}})
 	l.Name, l.Origins = "web", layeredyaml.Origins{"services.web.env.PATH": {File: "stoker.yaml", Line: 7}}
 	env, err := l.Environ()
 	if err != nil || env.Vars["PATH"] != "/opt:/file" || env.Vars["JAVA_OPTS"] != "-Da=1" {
@@ -32,7 +33,8 @@ func TestPlacesOfATomcatInItsOptions(t *testing.T) {
 	t.Setenv("CATALINA_BASE", "/elsewhere")
 	t.Setenv("CATALINA_OPTS", "-Dours=1")
 	env := map[string]string{"CATALINA_OPTS": "${CATALINA_OPTS} -Dlog=${CATALINA_BASE}/logs:${CATALINA_TMPDIR}", "DIR": "${CATALINA_BASE}/x"}
-	for kind, want := range map[string]string{config.KindTomcat: "-Dours=1 -Dlog=${CATALINA_BASE}/logs:${CATALINA_TMPDIR}", config.KindProcess: ""} {
+	for kind, want := range map[string]string{config.KindTomcat: "-Dours=1 -Dlog=${CATALINA_BASE}/logs:${CATALINA_TMPDIR}",
+		config.KindProcess: ""} {
 		l := launcherOf(t, supervisor.ProcessConfig{Env: env})
 		l.Config.Kind = kind
 		got, err := l.Environ()

@@ -118,7 +118,8 @@ func TestMountsAndModes(t *testing.T) {
 			at := filepath.Join(dir, "map"+mode, "ready.d")
 			configMap(t, at, "mode="+mode)
 			hook := at + "/50-hook"
-			wants(t, mode+" writable", Path(hook, 0), at+" (mode "+mode+", uid 0) can be changed by others", "chmod go-w "+at+", or mount it read-only")
+			wants(t, mode+" writable", Path(hook, 0), at+" (mode "+mode+", uid 0) can be changed by others",
+				"chmod go-w "+at+", or mount it read-only")
 			wants(t, mode+" writable folder", Entry(at, 0), "mode "+mode)
 			put(t, at+"/..2026_01_01/app", 0o777, app)
 			link(t, "..data/app", at+"/60-app")
@@ -178,7 +179,8 @@ func TestSticky(t *testing.T) {
 	folder(t, top, sticky, 0)
 
 	ready := folder(t, top+"/ready.d", sticky, 0)
-	wants(t, "root's file in a sticky folder", Path(ready+"/10-good", 0), ready+" (mode 1777, uid 0) can be changed by others: the sticky bit", "adding names", "chmod go-w "+ready)
+	wants(t, "root's file in a sticky folder", Path(ready+"/10-good", 0), ready+" (mode 1777, uid 0) can be changed by others: the sticky bit",
+		"adding names", "chmod go-w "+ready)
 	put(t, ready+"/20-app", 0o755, app)
 	wants(t, "another's file in a sticky folder", Path(ready+"/20-app", 0), ready+"/20-app (mode 0755, uid 4711) can be changed by its owner")
 	put(t, dir+"/outside/program", 0o755, 0)
@@ -210,7 +212,8 @@ func TestSticky(t *testing.T) {
 
 func TestMode(t *testing.T) {
 	dir := t.TempDir()
-	for mode, want := range map[os.FileMode]string{0o755: "0755", 0o777 | os.ModeSticky: "1777", 0o755 | os.ModeSetuid: "4755", 0o70 | os.ModeSetgid: "2070", 0: "0000"} {
+	for mode, want := range map[os.FileMode]string{0o755: "0755", 0o777 | os.ModeSticky: "1777", 0o755 | os.ModeSetuid: "4755",
+		0o70 | os.ModeSetgid: "2070", 0: "0000"} {
 		path := filepath.Join(dir, want)
 		must(t, os.Mkdir(path, 0o700))
 		must(t, os.Chmod(path, mode))

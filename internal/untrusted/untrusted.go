@@ -221,7 +221,7 @@ func parts(path string) []string {
 func openat(dir int, name string, flags int) (fd int, err error) {
 	for {
 		fd, err = unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR { //nolint:errorlint // a system call's own
+		if err != unix.EINTR {
 			return fd, err
 		}
 	}

@@ -28,7 +28,8 @@ func TestDebuggingOf(t *testing.T) {
 	}{
 		"waits, is held, is left, and another comes": {hotspot.Debugger{Port: 5005, Server: true, Suspend: true}, []look{
 			{nil, ""}, {[]procfs.Socket{listens("a", 5005)}, waits}, {[]procfs.Socket{listens("a", 5005)}, waits},
-			{[]procfs.Socket{conn("b", 5005, 40000)}, has}, {[]procfs.Socket{listens("c", 5005), app}, ""}, {[]procfs.Socket{conn("d", 5005, 40001), app}, has},
+			{[]procfs.Socket{conn("b", 5005, 40000)}, has}, {[]procfs.Socket{listens("c", 5005), app}, ""},
+			{[]procfs.Socket{conn("d", 5005, 40001), app}, has},
 			{[]procfs.Socket{listens("e", 5005), app}, ""}}},
 		"came and went between two looks": {hotspot.Debugger{Port: 5005, Server: true, Suspend: true}, []look{
 			{[]procfs.Socket{listens("a", 5005)}, waits}, {[]procfs.Socket{listens("b", 5005)}, ""}, {[]procfs.Socket{listens("b", 5005)}, ""}}},
@@ -39,14 +40,15 @@ func TestDebuggingOf(t *testing.T) {
 		"connects to it": {hotspot.Debugger{Port: 5005, Suspend: true}, []look{
 			{[]procfs.Socket{conn("a", 41000, 5005)}, has}, {[]procfs.Socket{app, conn("x", 8080, 5006)}, ""}}},
 		"the agent chose the port": {hotspot.Debugger{Server: true, Suspend: true}, []look{
-			{[]procfs.Socket{listens("a", 5005)}, waits}, {[]procfs.Socket{conn("b", 5005, 40000)}, has}, {[]procfs.Socket{listens("web", 80), listens("c", 5005)}, ""}}},
+			{[]procfs.Socket{listens("a", 5005)}, waits}, {[]procfs.Socket{conn("b", 5005, 40000)}, has},
+			{[]procfs.Socket{listens("web", 80), listens("c", 5005)}, ""}}},
 		"no port, and none listens": {hotspot.Debugger{Suspend: true}, []look{{[]procfs.Socket{conn("x", 1, 0)}, ""}}},
 		"an application's connection": {hotspot.Debugger{Port: 5005, Server: true}, []look{
 			{[]procfs.Socket{listens("a", 5005), conn("x", 8080, 5005), app}, ""}}},
 	} {
 		var state supervisor.Debugging
 		for k, l := range c.looks {
-			state = debuggingOf(c.d, l.sockets, state)
+			state = debuggerState(c.d, l.sockets, state)
 			if state.Text != l.want {
 				t.Errorf("%s, look %d: %q, want %q", name, k, state.Text, l.want)
 			}

@@ -25,7 +25,8 @@ func TestEvidenceOfJVM(t *testing.T) {
 	var e evidence
 	f := e.find(context.Background(), end)
 	if f.Cause != incident.CauseJVMCrash || f.Reason != "fatal error in the JVM: SIGSEGV (0xb) at pc=0x1, in C [libc.so.6]" ||
-		strings.Join(f.Options, " ") != "java -Dmy.password=*** -Xmx32m Main --token=***" || string(f.ThreadDump) != "Full thread dump X\n\nJNI global refs: 1\n" {
+		strings.Join(f.Options, " ") != "java -Dmy.password=*** -Xmx32m Main --token=***" ||
+		string(f.ThreadDump) != "Full thread dump X\n\nJNI global refs: 1\n" {
 		t.Errorf("%+v", f)
 	}
 	if len(f.Files) != 1 || f.Files[0].Kind != incident.FileHsErr || strings.Contains(string(f.Files[0].Excerpt), "geheim") ||
@@ -38,7 +39,7 @@ func TestEvidenceOfJVM(t *testing.T) {
 	if err := json.Unmarshal(f.Limits, &limits); err != nil || limits.CPUs < 1 {
 		t.Errorf("%s: %v", f.Limits, err)
 	}
-	e.looking.Lock() // an earlier look hangs
+	e.searchMu.Lock() // an earlier look hangs
 	f = e.find(context.Background(), end)
 	if len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "has not answered") || len(f.Options) != 5 || f.ThreadDump == nil {
 		t.Errorf("%+v", f)

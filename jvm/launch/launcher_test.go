@@ -24,7 +24,8 @@ func TestJavaCommand(t *testing.T) {
 		{"jar", config.Java{Jar: "/app/app.jar"}, "java -Xmx1m -jar /app/app.jar"},
 		{"jar with arguments", config.Java{Jar: "app.jar", Args: []string{"--port", "80"}}, "java -Xmx1m -jar app.jar --port 80"},
 		{"main class", config.Java{Main: "com.example.Main", Args: []string{"-x"}}, "java -Xmx1m com.example.Main -x"},
-		{"class path", config.Java{Main: "Main", Classpath: []string{"/app/classes", "/app/lib/*"}}, "java -Xmx1m -cp /app/classes:/app/lib/* Main"},
+		{"class path", config.Java{Main: "Main", Classpath: []string{"/app/classes", "/app/lib/*"}},
+			"java -Xmx1m -cp /app/classes:/app/lib/* Main"},
 	} {
 		if got := strings.Join(javaCommand("java", []string{"-Xmx1m"}, tc.cfg), " "); got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
@@ -42,29 +43,43 @@ func TestTomcatProof(t *testing.T) {
 		want                     readyProof
 		unknown                  string // what Unknown holds
 	}{
-		{"configured", "http://127.0.0.1:9000/health", "", connector(`<Connector port="8080"/>`), readyProof{URL: "http://127.0.0.1:9000/health", Port: 9000}, ""},
+		{"configured", "http://127.0.0.1:9000/health", "", connector(`<Connector port="8080"/>`),
+			readyProof{URL: "http://127.0.0.1:9000/health", Port: 9000}, ""},
 		{"configured without a port", "http://localhost/health", "", "", readyProof{URL: "http://localhost/health", Port: 80}, ""},
 		{"configured https", "https://[::1]/health", "", "", readyProof{URL: "https://[::1]/health", Port: 443}, ""},
 		{"configured elsewhere", "http://10.1.2.3:8080/", "", "", readyProof{URL: "http://10.1.2.3:8080/"}, ""},
 		{"configured by name", "http://app.example:8080/", "", "", readyProof{URL: "http://app.example:8080/"}, ""},
-		{"configured socket", "http://localhost:8080/", "/run/t.sock", connector(`<Connector port="8080"/>`), readyProof{URL: "http://localhost:8080/", Socket: "/run/t.sock"}, ""},
-		{"first connector", "", "", connector(`<Connector port="8081" protocol="HTTP/1.1"/><Connector port="8082"/>`), readyProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
-		{"AJP is not HTTP", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/><Connector port="8083"/>`), readyProof{URL: "http://127.0.0.1:8083/", Port: 8083}, ""},
+		{"configured socket", "http://localhost:8080/", "/run/t.sock", connector(`<Connector port="8080"/>`),
+			readyProof{URL: "http://localhost:8080/", Socket: "/run/t.sock"}, ""},
+		{"first connector", "", "", connector(`<Connector port="8081" protocol="HTTP/1.1"/><Connector port="8082"/>`),
+			readyProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
+		{"AJP is not HTTP", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/><Connector port="8083"/>`),
+			readyProof{URL: "http://127.0.0.1:8083/", Port: 8083}, ""},
 		{"AJP alone", "", "", connector(`<Connector port="8009" protocol="AJP/1.3"/>`), readyProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
-		{"AJP at an address that is not known", "", "", connector(`<Connector port="8009" address="${where}" protocol="AJP/1.3"/>`), readyProof{Port: 8009}, ""},
-		{"AJP, and HTTP that is not known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8009" protocol="AJP/1.3"/>`), readyProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
-		{"TLS", "", "", connector(`<Connector port="8443" SSLEnabled="true" scheme="https" secure="true"/>`), readyProof{URL: "https://127.0.0.1:8443/", Port: 8443}, ""},
-		{"own address", "", "", connector(`<Connector port="8080" address="127.0.0.9"/>`), readyProof{URL: "http://127.0.0.9:8080/", Port: 8080}, ""},
-		{"every address", "", "", connector(`<Connector port="8080" address="0.0.0.0"/>`), readyProof{URL: "http://127.0.0.1:8080/", Port: 8080}, ""},
-		{"an address of IPv6", "", "", connector(`<Connector port="8080" address="::1"/>`), readyProof{URL: "http://[::1]:8080/", Port: 8080}, ""},
-		{"an address by name", "", "", connector(`<Connector port="8080" address="app.example"/>`), readyProof{URL: "http://app.example:8080/", Port: 8080}, ""},
+		{"AJP at an address that is not known", "", "", connector(`<Connector port="8009" address="${where}" protocol="AJP/1.3"/>`),
+			readyProof{Port: 8009}, ""},
+		{"AJP, and HTTP that is not known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8009" protocol="AJP/1.3"/>`),
+			readyProof{AJP: "127.0.0.1:8009", Port: 8009}, ""},
+		{"TLS", "", "", connector(`<Connector port="8443" SSLEnabled="true" scheme="https" secure="true"/>`),
+			readyProof{URL: "https://127.0.0.1:8443/", Port: 8443}, ""},
+		{"own address", "", "", connector(`<Connector port="8080" address="127.0.0.9"/>`), readyProof{URL: "http://127.0.0.9:8080/", Port: 8080},
+			""},
+		{"every address", "", "", connector(`<Connector port="8080" address="0.0.0.0"/>`), readyProof{URL: "http://127.0.0.1:8080/", Port: 8080},
+			""},
+		{"an address of IPv6", "", "", connector(`<Connector port="8080" address="::1"/>`), readyProof{URL: "http://[::1]:8080/", Port: 8080},
+			""},
+		{"an address by name", "", "", connector(`<Connector port="8080" address="app.example"/>`),
+			readyProof{URL: "http://app.example:8080/", Port: 8080}, ""},
 		{"an address that is not known", "", "", connector(`<Connector port="8080" address="${where}"/>`), readyProof{Port: 8080}, ""},
-		{"a unix socket", "", "", connector(`<Connector port="8080" unixDomainSocketPath="/run/t.sock"/>`), readyProof{URL: "http://localhost/", Socket: "/run/t.sock"}, ""},
-		{"a unix socket that is not known", "", "", connector(`<Connector unixDomainSocketPath="${sock}"/>`), readyProof{}, `unixDomainSocketPath="${sock}"`},
+		{"a unix socket", "", "", connector(`<Connector port="8080" unixDomainSocketPath="/run/t.sock"/>`),
+			readyProof{URL: "http://localhost/", Socket: "/run/t.sock"}, ""},
+		{"a unix socket that is not known", "", "", connector(`<Connector unixDomainSocketPath="${sock}"/>`), readyProof{},
+			`unixDomainSocketPath="${sock}"`},
 		{"any port", "", "", connector(`<Connector port="0"/>`), readyProof{}, `server.xml:1: the connector has port="0"`},
 		{"no number", "", "", connector(`<Connector port="80a80"/>`), readyProof{}, `"80a80"`},
 		{"a reference", "", "", connector(`<Connector port="${PORT}"/>`), readyProof{}, `"${PORT}"`},
-		{"one of two is known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8081"/>`), readyProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
+		{"one of two is known", "", "", connector(`<Connector port="${PORT}"/><Connector port="8081"/>`),
+			readyProof{URL: "http://127.0.0.1:8081/", Port: 8081}, ""},
 		{"no port", "", "", connector(`<Connector/>`), readyProof{}, `port=""`},
 		{"off", "", "", connector(`<Connector port="-1"/>`), readyProof{}, ""},
 		{"no connector", "", "", connector(""), readyProof{}, ""},
@@ -74,7 +89,8 @@ func TestTomcatProof(t *testing.T) {
 	} {
 		server, err := tomcat.ParseServerXML("server.xml", []byte(tc.xml), tomcat.References{}, nil)
 		ready := probe.Config{HTTP: probe.HTTP{URL: tc.ready, Socket: tc.socket}}
-		l := &tomcatKind{Launcher: &Launcher{Launcher: &service.Launcher{Config: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Config: ready}}}}}}
+		l := &tomcatKind{Launcher: &Launcher{Launcher: &service.Launcher{
+			Config: config.Service{Config: supervisor.Config{Ready: supervisor.Ready{Config: ready}}}}}}
 		found := newProof(server, err, time.Unix(1, 0).UTC())
 		if again, err := parseProof(found.marshal()); err != nil || again != found {
 			t.Errorf("%s: %+v becomes %+v in the state, %v", tc.name, found, again, err)
@@ -143,7 +159,8 @@ func TestNeededApplications(t *testing.T) {
 			if failed {
 				got = append(got, context)
 			}
-			if c := listen(line); c == nil || c.Unhealthy != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded || !strings.Contains(c.Text, context) {
+			if c := listen(line); c == nil || c.Unhealthy != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded ||
+				!strings.Contains(c.Text, context) {
 				t.Errorf("%+v: of %s is complained %+v", tc, context, c)
 			}
 		}
@@ -163,9 +180,11 @@ func TestNeededApplications(t *testing.T) {
 // The weaker sources come first: what the image says, what the variables of the
 // kind say, and _JAVA_OPTIONS, which no JVM lets anything beat.
 func TestLayersInOrder(t *testing.T) {
-	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"}, Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
-		shared:    &Shared{Labels: noLabels},
-		env:       service.Environment{Vars: map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool", "JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"}},
+	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"},
+		Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
+		shared: &Shared{Labels: noLabels},
+		env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool",
+			"JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"}},
 		variables: []variableOptions{{name: "JAVA_OPTS", words: []string{"-Dg=opts"}}}}
 	l.serviceEnv = l.env
 	in, err := l.input(t.Context())
@@ -182,7 +201,8 @@ func TestLayersInOrder(t *testing.T) {
 	if len(l.notes) != 1 || !strings.Contains(l.notes[0], "/nowhere/jvm.options") {
 		t.Errorf("the notes are %q: a missing file of the user layer is one", l.notes)
 	}
-	if env := jvmEnviron(l.env.Vars, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" || env["MALLOC_ARENA_MAX"] != "2" {
+	if env := jvmEnviron(l.env.Vars, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" ||
+		env["MALLOC_ARENA_MAX"] != "2" {
 		t.Errorf("the JVM gets %v: it must not read again what is on its command line", env)
 	}
 	l.env.Vars["JDK_JAVA_OPTIONS"] = "'open"

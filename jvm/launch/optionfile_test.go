@@ -52,7 +52,8 @@ func TestOptionFilesAreReadAsTheUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	user := &asuser.User{Name: "app", UID: 65534, GID: 65534}
-	for name, layer := range map[string]jvm.LayerConfig{"files": {Files: []jvm.File{{File: secret}}}, "argfiles": {Argfiles: []jvm.File{{File: secret}}}, "dirs": {Dirs: []jvm.Dir{{Dir: filepath.Dir(link)}}}} {
+	for name, layer := range map[string]jvm.LayerConfig{"files": {Files: []jvm.File{{File: secret}}},
+		"argfiles": {Argfiles: []jvm.File{{File: secret}}}, "dirs": {Dirs: []jvm.Dir{{Dir: filepath.Dir(link)}}}} {
 		l := &sources{cfg: jvm.Config{User: layer}, shared: &Shared{Labels: noLabels}, user: user}
 		if in, err := l.input(t.Context()); !errors.Is(err, syscall.EACCES) {
 			t.Errorf("%s: %v, %v", name, in.User, err)

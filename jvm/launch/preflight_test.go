@@ -27,16 +27,25 @@ func TestRefusedOptionIsNamed(t *testing.T) {
 		refusal hotspot.StartupError
 		want    string // what is blamed
 	}{
-		{[]string{"-Xmx1g", "-XX:+UseFoo"}, hotspot.StartupError{Option: "-XX:UseFoo", Message: "Unrecognized VM option 'UseFoo'"}, `"-XX:+UseFoo" (user layer, f:2)`},
-		{[]string{"-XX:MaxGCPauseMillis=0"}, hotspot.StartupError{Option: "-XX:MaxGCPauseMillis=0", Message: "Improperly"}, `"-XX:MaxGCPauseMillis=0" (user layer, f:1)`},
-		{[]string{"-XX:LogFile=x"}, hotspot.StartupError{Option: "-XX:LogFile", Message: "Error: VM option 'LogFile' is diagnostic"}, `"-XX:LogFile=x" (user layer, f:1)`},
-		{[]string{"-XX:CICompilerCount=1"}, hotspot.StartupError{Message: "CICompilerCount (1) must be at least 2"}, `"-XX:CICompilerCount=1" (user layer, f:1)`},
-		{[]string{"-Xms1g", "-Da=b", "-Xmx2g"}, hotspot.StartupError{Message: "Initial heap size set to a larger value than the maximum heap size"},
+		{[]string{"-Xmx1g", "-XX:+UseFoo"}, hotspot.StartupError{Option: "-XX:UseFoo", Message: "Unrecognized VM option 'UseFoo'"},
+			`"-XX:+UseFoo" (user layer, f:2)`},
+		{[]string{"-XX:MaxGCPauseMillis=0"}, hotspot.StartupError{Option: "-XX:MaxGCPauseMillis=0", Message: "Improperly"},
+			`"-XX:MaxGCPauseMillis=0" (user layer, f:1)`},
+		{[]string{"-XX:LogFile=x"}, hotspot.StartupError{Option: "-XX:LogFile", Message: "Error: VM option 'LogFile' is diagnostic"},
+			`"-XX:LogFile=x" (user layer, f:1)`},
+		{[]string{"-XX:CICompilerCount=1"}, hotspot.StartupError{Message: "CICompilerCount (1) must be at least 2"},
+			`"-XX:CICompilerCount=1" (user layer, f:1)`},
+		{[]string{"-Xms1g", "-Da=b", "-Xmx2g"}, hotspot.StartupError{
+			Message: "Initial heap size set to a larger value than the maximum heap size"},
 			`"-Xms1g" (user layer, f:1) and "-Xmx2g" (user layer, f:3)`},
-		{[]string{"-XX:+UseSerialGC", "-XX:+UseNUMA"}, hotspot.StartupError{Message: "Multiple garbage collectors selected"}, `"-XX:+UseSerialGC" (user layer, f:1)`},
-		{[]string{"-Xss150k"}, hotspot.StartupError{Message: "The Java thread stack size specified is too small. Specify at least 136k"}, `"-Xss150k" (user layer, f:1)`},
-		{[]string{"--add-modules=nosuch"}, hotspot.StartupError{Message: "java.lang.module.FindException: Module nosuch not found"}, `"--add-modules=nosuch" (user layer, f:1)`},
-		{[]string{"-Xbootclasspath/p:x"}, hotspot.StartupError{Message: "-Xbootclasspath/p is no longer a supported option."}, `"-Xbootclasspath/p:x" (user layer, f:1)`},
+		{[]string{"-XX:+UseSerialGC", "-XX:+UseNUMA"}, hotspot.StartupError{Message: "Multiple garbage collectors selected"},
+			`"-XX:+UseSerialGC" (user layer, f:1)`},
+		{[]string{"-Xss150k"}, hotspot.StartupError{Message: "The Java thread stack size specified is too small. Specify at least 136k"},
+			`"-Xss150k" (user layer, f:1)`},
+		{[]string{"--add-modules=nosuch"}, hotspot.StartupError{Message: "java.lang.module.FindException: Module nosuch not found"},
+			`"--add-modules=nosuch" (user layer, f:1)`},
+		{[]string{"-Xbootclasspath/p:x"}, hotspot.StartupError{Message: "-Xbootclasspath/p is no longer a supported option."},
+			`"-Xbootclasspath/p:x" (user layer, f:1)`},
 		{[]string{"-Da=b"}, hotspot.StartupError{Message: "something new"}, "them"},
 	} {
 		want := "cannot use the JVM options: cannot use " + c.want + ": the JVM says: " + c.refusal.Message + "\nhint: "
@@ -62,7 +71,8 @@ func TestRefusalIsNotContradicted(t *testing.T) {
 		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
 	} {
 		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}
-		if got := rejectedOptions(made, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got, why) != c.added {
+		if got := rejectedOptions(made, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got,
+			why) != c.added {
 			t.Errorf("%s: %s", c.code, got)
 		}
 	}
@@ -91,7 +101,8 @@ func TestDifferences(t *testing.T) {
 	if got := differences(options, flags, nil); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := differences(options, flags, hotspot.Flags{"MaxHeapSize": {Value: "536870912"}, "UseG1GC": {Value: "true"}}); fmt.Sprint(got) != fmt.Sprint(want[1:]) {
+	if got := differences(options, flags, hotspot.Flags{"MaxHeapSize": {Value: "536870912"},
+		"UseG1GC": {Value: "true"}}); fmt.Sprint(got) != fmt.Sprint(want[1:]) {
 		t.Errorf("what was told before: %q", got)
 	}
 	if got := differences(options, hotspot.Flags{}, nil); got != nil {
@@ -118,7 +129,8 @@ func TestRunningProgramIsCompared(t *testing.T) {
 		want       string
 	}{
 		{"another argument", exe, append([]string{os.Args[0], "-Dx=hidden-word"}, os.Args[1:]...), "argument 1 is "},
-		{"one more", exe, append(os.Args[:len(os.Args):len(os.Args)], "-Dpassword=secret"), fmt.Sprintf(`argument %d is missing, and should be "-Dpassword=***"`, len(os.Args))},
+		{"one more", exe, append(os.Args[:len(os.Args):len(os.Args)], "-Dpassword=secret"),
+			fmt.Sprintf(`argument %d is missing, and should be "-Dpassword=***"`, len(os.Args))},
 		{"another program", "/bin/sh", os.Args, "the program is " + exe + ", and should be "},
 	} {
 		// Nothing is waited for: the time is over.
@@ -126,7 +138,8 @@ func TestRunningProgramIsCompared(t *testing.T) {
 		cancel()
 		err := (&Launcher{shared: new(Shared)}).verify(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ourselves{})
 		var wrong *supervisor.HealthIssue
-		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Unhealthy || !strings.Contains(wrong.Text, c.want) || strings.Contains(wrong.Text, "hidden-word") {
+		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Unhealthy || !strings.Contains(wrong.Text, c.want) ||
+			strings.Contains(wrong.Text, "hidden-word") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -139,11 +152,14 @@ func TestRunningProgramIsCompared(t *testing.T) {
 func TestAilmentsAreComplaints(t *testing.T) {
 	hear := watchOutput()
 	for line, want := range map[string]supervisor.HealthIssue{
-		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: incident.CauseJVMStarved, // it may be another JVM's
+		// it may be another JVM's
+		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`: {Kind: hotspot.ClassMemory, Cause: incident.CauseJVMStarved,
 			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`},
-		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved, Unhealthy: true,
-			Text: `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`},
-		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull, Cause: incident.CauseCodeCache, Unhealthy: true,
+		`Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`: {Kind: hotspot.DirectMemory, Cause: incident.CauseJVMStarved,
+			Unhealthy: true,
+			Text:      `the JVM lives on without enough memory: Exception in thread "x" java.lang.OutOfMemoryError: Direct buffer memory`},
+		"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n": {Kind: hotspot.CodeCacheFull,
+			Cause: incident.CauseCodeCache, Unhealthy: true,
 			Text: "the JVM compiles nothing any more: OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled."},
 	} {
 		if got := hear([]byte(line)); got == nil || !reflect.DeepEqual(*got, want) {

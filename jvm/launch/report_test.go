@@ -24,7 +24,8 @@ func BenchmarkLimitsAndRender(b *testing.B) {
 		Flavors:  []jvm.Profile{{Name: "a", Match: jvm.Match{Memory: jvm.MemoryRange{AtLeast: "1MiB"}}, Metaspace: "200MiB"}},
 	}
 	for b.Loop() {
-		l := &sources{cfg: cfg, shared: &Shared{Labels: noLabels}, env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}}
+		l := &sources{cfg: cfg, shared: &Shared{Labels: noLabels},
+			env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}}
 		if _, err := l.render(b.Context(), hotspot.JVM{Major: 17, Version: "17.0.15"}, "", 200); err != nil {
 			b.Fatal(err)
 		}
@@ -33,15 +34,18 @@ func BenchmarkLimitsAndRender(b *testing.B) {
 
 func TestRenderNamesTheFlavor(t *testing.T) {
 	java := hotspot.JVM{Major: 17, Version: "17.0.15"}
-	cfg := jvm.Config{Flavor: jvm.Flavor{Memory: "1GiB"}, Flavors: []jvm.Profile{{Name: "fat", Match: jvm.Match{Env: map[string]jvm.StringList{"ENV": {"fat"}}, Labels: map[string]jvm.StringList{"tier": {"gold"}}}}}}
+	cfg := jvm.Config{Flavor: jvm.Flavor{Memory: "1GiB"}, Flavors: []jvm.Profile{{Name: "fat",
+		Match: jvm.Match{Env: map[string]jvm.StringList{"ENV": {"fat"}}, Labels: map[string]jvm.StringList{"tier": {"gold"}}}}}}
 	env := map[string]string{"ENV": "fat", "MALLOC_ARENA_MAX": "7"}
 	gold := &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} }}
-	facts, err := (&sources{cfg: cfg, shared: gold, serviceEnv: service.Environment{Vars: env}, env: service.Environment{Vars: env}}).render(t.Context(), java, "", 0)
+	facts, err := (&sources{cfg: cfg, shared: gold, serviceEnv: service.Environment{Vars: env},
+		env: service.Environment{Vars: env}}).render(t.Context(), java, "", 0)
 	if err != nil || facts.Result.Flavor == nil || facts.Result.Flavor.Name != "fat" || facts.Result.Env[0].Value != "7" {
 		t.Errorf("%+v, %v", facts, err)
 	}
 	cfg.Flavor.Name = "slim"
-	if facts, err = (&sources{cfg: cfg, shared: gold}).render(t.Context(), java, "", 0); err == nil || facts != nil || err.Error() != `cannot size the JVM: cannot use flavor: there is no "slim" among jvm.flavors; there are: fat` {
+	if facts, err = (&sources{cfg: cfg, shared: gold}).render(t.Context(), java, "", 0); err == nil || facts != nil ||
+		err.Error() != `cannot size the JVM: cannot use flavor: there is no "slim" among jvm.flavors; there are: fat` {
 		t.Errorf("%+v, %v", facts, err)
 	}
 }

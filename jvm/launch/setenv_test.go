@@ -12,7 +12,8 @@ import (
 
 // Of a variable that setenv.sh has extended each option keeps its own source.
 func TestOptionsOfSetenvHaveItsName(t *testing.T) {
-	old := service.Environment{Vars: map[string]string{"CATALINA_OPTS": "-Dold=1 -Dold=2", "_JAVA_OPTIONS": "-Dunder=1"}, From: map[string]string{}}
+	old := service.Environment{Vars: map[string]string{"CATALINA_OPTS": "-Dold=1 -Dold=2", "_JAVA_OPTIONS": "-Dunder=1"},
+		From: map[string]string{}}
 	for now, want := range map[string]string{
 		"-Dold=1 -Dold=2":         "env,env",
 		"-Dold=1 -Dold=2 -Dnew=1": "env,env,bin",
@@ -21,7 +22,8 @@ func TestOptionsOfSetenvHaveItsName(t *testing.T) {
 		"-Dold=1 -Dnew=1":         "bin,bin",
 		"":                        "",
 	} {
-		env := service.Environment{Vars: map[string]string{"CATALINA_OPTS": now, "_JAVA_OPTIONS": "-Dunder=1 -Dunder=2"}, From: map[string]string{"_JAVA_OPTIONS": "bin/setenv.sh"}}
+		env := service.Environment{Vars: map[string]string{"CATALINA_OPTS": now, "_JAVA_OPTIONS": "-Dunder=1 -Dunder=2"},
+			From: map[string]string{"_JAVA_OPTIONS": "bin/setenv.sh"}}
 		if now != old.Vars["CATALINA_OPTS"] {
 			env.From["CATALINA_OPTS"] = "bin/setenv.sh"
 		}

@@ -58,7 +58,8 @@ func TestLayerReadsAllSources(t *testing.T) {
 		fmt.Fprint(w, "# a comment\n-Durl=1\n")
 	}))
 	defer web.Close()
-	dir := write(t, map[string]string{"opts/20.opts": "-Ddir=20", "opts/10.opts": "-Ddir=10", "opts/.hidden.opts": "-Dno=1", "opts/x.txt": "-Dno=2",
+	dir := write(t, map[string]string{"opts/20.opts": "-Ddir=20", "opts/10.opts": "-Ddir=10", "opts/.hidden.opts": "-Dno=1",
+		"opts/x.txt":         "-Dno=2",
 		"opts/folder.opts/x": "", "jvm.options": "-Dfile=a b", "jvm.args": `-Darg="a b" -Dtwo=2`, "fat.opts": "-Dfat=1", "uat.opts": "-Duat=1"})
 	if err := os.Symlink("../uat.opts", filepath.Join(dir, "opts/30.opts")); err != nil {
 		t.Fatal(err)
@@ -67,14 +68,17 @@ func TestLayerReadsAllSources(t *testing.T) {
 		return jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"ENV": {value}}}}
 	}
 	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{
-		Options:  []jvm.Inline{{Option: "--add-exports"}, {Option: "a/b=c"}, {Option: "-Dskipped=1", When: when("uat")}},
-		Dirs:     []jvm.Dir{{Dir: dir + "/opts"}, {Dir: dir + "/none"}},
-		Files:    []jvm.File{{File: dir + "/jvm.options"}, {File: dir + "/fat.opts", When: when("fat")}, {File: dir + "/uat.opts", When: when("uat")}},
+		Options: []jvm.Inline{{Option: "--add-exports"}, {Option: "a/b=c"}, {Option: "-Dskipped=1", When: when("uat")}},
+		Dirs:    []jvm.Dir{{Dir: dir + "/opts"}, {Dir: dir + "/none"}},
+		Files: []jvm.File{{File: dir + "/jvm.options"}, {File: dir + "/fat.opts", When: when("fat")},
+			{File: dir + "/uat.opts", When: when("uat")}},
 		Argfiles: []jvm.File{{File: dir + "/jvm.args"}},
 		URLs:     []jvm.URL{asked(web.URL + "/list"), asked(web.URL + "/${APPID}?tier=${TIER}&token=${TOKEN}")},
 		Env:      []string{"APP_OPTS"}}},
-		serviceEnv: service.Environment{Vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}}, env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Denv=1"}},
-		shared: &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} }, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
+		serviceEnv: service.Environment{Vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}},
+		env:        service.Environment{Vars: map[string]string{"APP_OPTS": "-Denv=1"}},
+		shared: &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} },
+			fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.input(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +104,8 @@ func TestLayerReadsAllSources(t *testing.T) {
 	}
 	var b strings.Builder
 	(&Report{Sources: l.states}).explainSources(&b, l.states[len(l.states)-1].Time.Add(3*time.Minute), 0)
-	for _, line := range []string{"jvm.user.options[2]  user   skipped: env ENV is not uat", "/uat.opts", "/none  ", "missing", "read, 3m ago"} {
+	for _, line := range []string{"jvm.user.options[2]  user   skipped: env ENV is not uat", "/uat.opts", "/none  ", "missing",
+		"read, 3m ago"} {
 		if !strings.Contains(strings.Join(strings.Fields(b.String()), " "), strings.Join(strings.Fields(line), " ")) {
 			t.Errorf("explain lacks %q:\n%s", line, b.String())
 		}
@@ -121,12 +126,15 @@ func TestWindowsTextInEverySource(t *testing.T) {
 	}))
 	defer web.Close()
 	text := func(name string) string { return "\ufeff-D" + name + "=1\r\n-D" + name + ".2=2\r\n" }
-	dir := write(t, map[string]string{"d/a.opts": text("dir"), "file": text("file"), "args": text("args"), "at": text("at"), "vm": text("vm"), "flags": "\ufeffMaxHeapSize=1g\r\n"})
+	dir := write(t, map[string]string{"d/a.opts": text("dir"), "file": text("file"), "args": text("args"), "at": text("at"), "vm": text("vm"),
+		"flags": "\ufeffMaxHeapSize=1g\r\n"})
 	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{
-		Options: []jvm.Inline{{Option: "-Dinline=1\r"}, {Option: "@" + dir + "/at\r"}, {Option: "-XX:VMOptionsFile=" + dir + "/vm"}, {Option: "-XX:Flags=" + dir + "/flags"}},
-		Dirs:    []jvm.Dir{{Dir: dir + "/d"}}, Files: []jvm.File{{File: dir + "/file"}}, Argfiles: []jvm.File{{File: dir + "/args"}},
+		Options: []jvm.Inline{{Option: "-Dinline=1\r"}, {Option: "@" + dir + "/at\r"}, {Option: "-XX:VMOptionsFile=" + dir + "/vm"},
+			{Option: "-XX:Flags=" + dir + "/flags"}},
+		Dirs: []jvm.Dir{{Dir: dir + "/d"}}, Files: []jvm.File{{File: dir + "/file"}}, Argfiles: []jvm.File{{File: dir + "/args"}},
 		URLs: []jvm.URL{asked(web.URL + "/list"), asked(web.URL + "/text")}, Env: []string{"APP_OPTS"}}},
-		env: service.Environment{Vars: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"), "JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
+		env: service.Environment{Vars: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"),
+			"JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
 			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
 		hookOptions: []hooks.OutputOption{{Option: "-Dhook=1\r", Source: "hook"}},
 		shared:      &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
@@ -141,7 +149,8 @@ func TestWindowsTextInEverySource(t *testing.T) {
 			t.Errorf("%q (%s)", o, o.Source)
 		}
 	}
-	for _, name := range []string{"dir", "file", "args", "at", "vm", "list", "url", "app", "tool", "jdk", "under", "java", "catalina", "hook", "inline"} {
+	for _, name := range []string{"dir", "file", "args", "at", "vm", "list", "url", "app", "tool", "jdk", "under", "java", "catalina", "hook",
+		"inline"} {
 		if !got["-D"+name+"=1"] {
 			t.Errorf("-D%s=1 is missing in %q", name, in.User)
 		}
@@ -160,8 +169,9 @@ func TestDigestOfSources(t *testing.T) {
 	dir := write(t, map[string]string{"a.opts": "-Da=1", "dir/b.opts": "-Db=1"})
 	read := func() string {
 		t.Helper()
-		l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}}, Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
-			URLs: []jvm.URL{asked(web.URL)}}}, shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: dir + "/state"}}}
+		l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}},
+			Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
+			URLs:  []jvm.URL{asked(web.URL)}}}, shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: dir + "/state"}}}
 		if _, err := l.readConfigured(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +215,8 @@ func TestNothingToWatch(t *testing.T) {
 	never := time.Duration(0)
 	l := &Launcher{Launcher: &service.Launcher{}, shared: &Shared{Labels: noLabels}, JVM: jvm.Config{User: jvm.LayerConfig{
 		Options: []jvm.Inline{{Option: "-Xmx1g"}}, Env: []string{"APP_OPTS"}, URLs: []jvm.URL{{URL: "http://config/x", Every: &never},
-			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{Terms: jvm.Terms{Env: map[string]jvm.StringList{"STOKER_NO_SUCH": {"x"}}}}}}}}}
+			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{
+				Terms: jvm.Terms{Env: map[string]jvm.StringList{"STOKER_NO_SUCH": {"x"}}}}}}}}}
 	for name, launchers := range map[string]map[string]*Launcher{"no JVM": nil, "no sources": {"app": l}} {
 		r := NewDrift(nil, func() map[string]*Launcher { return launchers }, hclog.NewNullLogger())
 		r.Follow(t.Context())
@@ -216,10 +227,12 @@ func TestNothingToWatch(t *testing.T) {
 	l.JVM.User.Dirs = []jvm.Dir{{Dir: "/app/opts"}}
 	l.JVM.Enforced.URLs = []jvm.URL{{URL: "http://config/z", Every: new(time.Minute)}}
 	one := func() map[string]*Launcher { return map[string]*Launcher{"app": l} }
-	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 || got.Named != nil {
+	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 ||
+		got.Named != nil {
 		t.Errorf("to be watched: %+v", got)
 	}
-	l.JVM = jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@/b/../x"}, {Option: "-XX:Flags=/a"}, {Option: "-Dx=@/c"}, {Option: "@@d"}}}}
+	l.JVM = jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@/b/../x"}, {Option: "-XX:Flags=/a"}, {Option: "-Dx=@/c"},
+		{Option: "@@d"}}}}
 	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); !slices.Equal(got.Named["app"], []string{"/a", "/b/../x"}) {
 		t.Errorf("named: %v", got.Named)
 	}
@@ -231,8 +244,10 @@ func TestAcceptOptions(t *testing.T) {
 		answer remote.Answer
 		ok     bool
 	}{
-		{remote.Answer{Text: "-Da=1\n"}, true}, {remote.Answer{Text: "# none\n"}, true}, {remote.Answer{List: []string{}}, true}, {remote.Answer{List: []string{"-Da=1"}}, true},
-		{remote.Answer{Text: " \n"}, false}, {remote.Answer{}, false}, {remote.Answer{Text: "<html>"}, false}, {remote.Answer{List: []string{"evil.Main"}}, false},
+		{remote.Answer{Text: "-Da=1\n"}, true}, {remote.Answer{Text: "# none\n"}, true}, {remote.Answer{List: []string{}}, true},
+		{remote.Answer{List: []string{"-Da=1"}}, true},
+		{remote.Answer{Text: " \n"}, false}, {remote.Answer{}, false}, {remote.Answer{Text: "<html>"}, false},
+		{remote.Answer{List: []string{"evil.Main"}}, false},
 	} {
 		if err := acceptOptions(c.answer); (err == nil) != c.ok {
 			t.Errorf("%+v: %v", c.answer, err)

@@ -38,11 +38,13 @@ func TestAccused(t *testing.T) {
 		"an agent, by its jar":                {bind + "\tat apm.jar/x\n", []string{"apm"}},
 		"an agent, and a file of another one": {bind + report, []string{"apm", "jacoco"}},
 		"a jar that is not there":             {"Error opening zip file or JAR manifest missing : /etc/stoker/plugins/jacoco/lib/jacocoagent.jar\nagent library failed to init: instrument\n", []string{"jacoco"}},
-		"a native agent":                      {"Could not find agent library /opt/n/libn.so in absolute path, with error: no\n", []string{"native"}},
-		"JMX":                                 {"jdk.internal.agent.AgentConfigurationError: x\n\tat jdk.management.agent/jdk.internal.agent.Agent.startAgent\n", []string{"jmx"}},
-		"the heap is full":                    {"Terminating due to java.lang.OutOfMemoryError: Java heap space\n", []string{"small"}},
-		"no thread":                           {"Exception in thread \"main\" java.lang.OutOfMemoryError: unable to create native thread\n", nil},
-		"the application":                     {"Exception in thread \"main\" java.lang.IllegalStateException: no\n", nil},
+		"a native agent": {"Could not find agent library /opt/n/libn.so in absolute path, with error: no\n",
+			[]string{"native"}},
+		"JMX": {"jdk.internal.agent.AgentConfigurationError: x\n\tat jdk.management.agent/jdk.internal.agent.Agent.startAgent\n",
+			[]string{"jmx"}},
+		"the heap is full": {"Terminating due to java.lang.OutOfMemoryError: Java heap space\n", []string{"small"}},
+		"no thread":        {"Exception in thread \"main\" java.lang.OutOfMemoryError: unable to create native thread\n", nil},
+		"the application":  {"Exception in thread \"main\" java.lang.IllegalStateException: no\n", nil},
 	} {
 		if got := suspects(tc.output, carried); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
@@ -63,7 +65,8 @@ func TestFromOutside(t *testing.T) {
 		want bool
 	}{
 		{incident.Exit{Code: -1, Signal: syscall.SIGKILL}, true}, {incident.Exit{Code: 130}, true}, {incident.Exit{Code: 129}, true},
-		{incident.Exit{Code: 143}, true}, {incident.Exit{Code: 1}, false}, {incident.Exit{Code: -1, Signal: syscall.SIGABRT}, false}, {incident.Exit{Code: 134}, false},
+		{incident.Exit{Code: 143}, true}, {incident.Exit{Code: 1}, false}, {incident.Exit{Code: -1, Signal: syscall.SIGABRT}, false},
+		{incident.Exit{Code: 134}, false},
 	} {
 		if got := killedFromOutside(&tc.exit); got != tc.want {
 			t.Errorf("%s is from outside: %v", tc.exit.String(), got)

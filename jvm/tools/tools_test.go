@@ -204,11 +204,13 @@ func TestToolRefusals(t *testing.T) {
 		code   string
 		says   string
 	}{
-		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Backoff }, api.JVMTool{Tool: api.ToolThreads}, "", api.CodeNotNow, "app is BACKOFF and has no process"},
+		{"no process", func(p *playedJVM) { p.gone, p.state = true, supervisor.Backoff }, api.JVMTool{Tool: api.ToolThreads}, "", api.CodeNotNow,
+			"app is BACKOFF and has no process"},
 		{"stopping", func(p *playedJVM) { p.state = supervisor.Stopping }, api.JVMTool{Tool: api.ToolHisto}, "", api.CodeNotNow, "STOPPING"},
 		{"ends meanwhile", func(p *playedJVM) { close(p.exited) }, api.JVMTool{Tool: api.ToolHisto}, breaksOff, api.CodeNotNow, "has ended"},
 		{"does not let us", nil, api.JVMTool{Tool: api.ToolHisto}, breaksOff, "forbidden", "another user's"},
-		{"does not answer", nil, api.JVMTool{Tool: api.ToolHisto, Timeout: 50 * time.Millisecond}, "hang", api.CodeTimeout, "did not answer within 50ms"},
+		{"does not answer", nil, api.JVMTool{Tool: api.ToolHisto, Timeout: 50 * time.Millisecond}, "hang", api.CodeTimeout,
+			"did not answer within 50ms"},
 		{"does not want to", nil, api.JVMTool{Tool: api.ToolHisto}, "1\njava.lang.X: no\n", "failed", "refuses: java.lang.X: no"},
 		{"speaks another language", nil, api.JVMTool{Tool: api.ToolHisto}, "hello", "failed", `it answered "hello"`},
 		{"does not track", nil, api.JVMTool{Tool: api.ToolNMT}, "0\nNative memory tracking is not enabled\n", "refused", "does not track"},
@@ -289,21 +291,29 @@ func TestHeapDump(t *testing.T) {
 		code  string // of the refusal; empty: none
 		says  string
 	}{
-		{"to a path", api.JVMTool{File: dir + "/a b"}, heapOf("6K", "17.0.15", dumps), "dumpheap " + dir + "/a b -live", "", dir + "/a b: 6 bytes"},
-		{"all, compressed", api.JVMTool{File: dir + "/c", All: true, GZ: true}, heapOf("6K", "17.0.15", dumps), "dumpheap " + dir + "/c -all 1", "", dir + "/c: 6 bytes"},
-		{"too old to compress", api.JVMTool{File: dir + "/d", GZ: true}, heapOf("6K", "11.0.20", dumps), "jcmd VM.version", "not-supported", "Java 11"},
+		{"to a path", api.JVMTool{File: dir + "/a b"}, heapOf("6K", "17.0.15", dumps), "dumpheap " + dir + "/a b -live", "",
+			dir + "/a b: 6 bytes"},
+		{"all, compressed", api.JVMTool{File: dir + "/c", All: true, GZ: true}, heapOf("6K", "17.0.15", dumps), "dumpheap " + dir + "/c -all 1",
+			"", dir + "/c: 6 bytes"},
+		{"too old to compress", api.JVMTool{File: dir + "/d", GZ: true}, heapOf("6K", "11.0.20", dumps), "jcmd VM.version", "not-supported",
+			"Java 11"},
 		{"no overwriting", api.JVMTool{File: taken}, heapOf("6K", "17", dumps), "", api.CodeFileExists, "not overwritten"},
 		{"nor what a link is for", api.JVMTool{File: dir + "/link"}, heapOf("6K", "17", dumps), "", api.CodeFileExists, "not overwritten"},
 		{"a folder", api.JVMTool{File: dir}, heapOf("6K", "17", dumps), "", api.CodeFileExists, "is a folder"},
 		{"no such folder", api.JVMTool{File: dir + "/no/x"}, heapOf("6K", "17", dumps), "", api.CodeNoRoom, "cannot write"},
 		{"below a file", api.JVMTool{File: taken + "/x"}, heapOf("6K", "17", dumps), "", api.CodeNoRoom, "cannot write"},
 		{"no room", api.JVMTool{File: dir + "/e"}, heapOf("1000000G", "17", dumps), "jcmd GC.heap_info", api.CodeNoRoom, "MiB free"},
-		{"no room for all that may be", api.JVMTool{File: dir + "/e"}, heapOf("", "8.0_412", dumps), "jcmd VM.flags -all", api.CodeNoRoom, "MiB free"},
-		{"all the same", api.JVMTool{File: dir + "/e", Force: true}, heapOf("1000000G", "17", dumps), "dumpheap " + dir + "/e -live", "", "6 bytes"},
+		{"no room for all that may be", api.JVMTool{File: dir + "/e"}, heapOf("", "8.0_412", dumps), "jcmd VM.flags -all", api.CodeNoRoom,
+			"MiB free"},
+		{"all the same", api.JVMTool{File: dir + "/e", Force: true}, heapOf("1000000G", "17", dumps), "dumpheap " + dir + "/e -live", "",
+			"6 bytes"},
 		{"in memory", api.JVMTool{File: "/dev/shm/stoker-test.hprof"}, heapOf("6K", "17", dumps), "jcmd GC.heap_info", api.CodeNoRoom, "tmpfs"},
-		{"disk full", api.JVMTool{File: dir + "/f"}, heapOf("6K", "17", breaks("0\nDump file is incomplete: No space left on device\n")), "dumpheap " + dir + "/f -live", api.CodeNoRoom, "No space left on device; the part that was written is removed"},
-		{"killed", api.JVMTool{File: dir + "/g"}, heapOf("6K", "17", breaks(breaksOff)), "dumpheap " + dir + "/g -live", "failed", "did not end the heap dump"},
-		{"another was quicker", api.JVMTool{File: dir + "/h"}, heapOf("6K", "17", breaks("0\nUnable to create "+dir+"/h: File exists\n")), "dumpheap " + dir + "/h -live", api.CodeNoRoom, "File exists"},
+		{"disk full", api.JVMTool{File: dir + "/f"}, heapOf("6K", "17", breaks("0\nDump file is incomplete: No space left on device\n")),
+			"dumpheap " + dir + "/f -live", api.CodeNoRoom, "No space left on device; the part that was written is removed"},
+		{"killed", api.JVMTool{File: dir + "/g"}, heapOf("6K", "17", breaks(breaksOff)), "dumpheap " + dir + "/g -live", "failed",
+			"did not end the heap dump"},
+		{"another was quicker", api.JVMTool{File: dir + "/h"}, heapOf("6K", "17", breaks("0\nUnable to create "+dir+"/h: File exists\n")),
+			"dumpheap " + dir + "/h -live", api.CodeNoRoom, "File exists"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, j := playJVM(t, c.jvm)
@@ -316,8 +326,8 @@ func TestHeapDump(t *testing.T) {
 			if last := strings.Join(asked[max(len(asked)-1, 0):], ""); last != c.asked {
 				t.Errorf("asked %q last, want %q", last, c.asked)
 			}
-			if j.dumping(os.Getpid()) != "" {
-				t.Error("it is held to be dumping still")
+			if j.currentDump(os.Getpid()) != "" {
+				t.Error("the dump is still recorded as running")
 			}
 		})
 	}
@@ -382,7 +392,8 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 	}()
 	<-begun
 	for _, tool := range []string{api.ToolHeapDump, api.ToolThreads} {
-		if _, got := use(t, j, api.JVMTool{Tool: tool, File: dir + "/2"}); got.Code != api.CodeNotNow || !strings.Contains(got.Message, dir+"/1") {
+		if _, got := use(t, j, api.JVMTool{Tool: tool, File: dir + "/2"}); got.Code != api.CodeNotNow ||
+			!strings.Contains(got.Message, dir+"/1") {
 			t.Errorf("%s: %+v", tool, got)
 		}
 	}
@@ -393,7 +404,7 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 		t.Errorf("after the first has given up: %+v", got)
 	}
 	close(goOn)
-	for j.dumping(p.Pid()) != "" && t.Context().Err() == nil {
+	for j.currentDump(p.Pid()) != "" && t.Context().Err() == nil {
 		<-time.After(time.Millisecond)
 	}
 	if text, got := use(t, j, api.JVMTool{Tool: api.ToolHeapDump, File: dir + "/2"}); text != dir+"/2: 6 bytes\n" {
@@ -536,7 +547,8 @@ func TestHeapDumpFolderOfOthers(t *testing.T) {
 		t.Skip("needs root")
 	}
 	app, victim := t.TempDir(), t.TempDir()
-	if err := errors.Join(os.Chown(app, hostileUser, hostileUser), os.Symlink(victim, filepath.Join(app, "link")), os.Symlink(victim, filepath.Join(app, "stoker"))); err != nil {
+	if err := errors.Join(os.Chown(app, hostileUser, hostileUser), os.Symlink(victim, filepath.Join(app, "link")),
+		os.Symlink(victim, filepath.Join(app, "stoker"))); err != nil {
 		t.Fatal(err)
 	}
 	for _, state := range []string{filepath.Join(app, "link/stoker"), filepath.Join(app, "stoker"), filepath.Join(app, "new/stoker")} {

@@ -8,7 +8,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// ExitInf is how a process ended.
+// Exit is how a process ended.
 type Exit struct {
 	Code int `json:"code"` // -1 when a signal ended it
 	// NotStarted is set if there was no process; Code is what a shell would report.
