@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,6 @@ type fileWriter struct {
 	retryAt  time.Time     // after a failure
 	tried    string        // the path of the last step
 	pause    time.Duration // before the next try; 0: the last one worked
-	why      string        // the latest failure, for a mark
 	warned   string        // the latest failure that was warned about
 	warnedAt time.Time
 	wroteAt  time.Time
@@ -208,7 +208,7 @@ func (f *fileWriter) render(hold time.Duration) error {
 		f.take(hold, &out, add)
 	}
 	*f.buf = out[:cap(out)]
-	f.rest, f.why = out, ""
+	f.rest = out
 	return nil
 }
 
@@ -245,13 +245,12 @@ func (f *fileWriter) skipDropped(out []byte) []byte {
 	defer l.mu.Unlock()
 	p := f.saved
 	begun := f.lines.rest
-	if start := l.ix.start(); f.lines.pos < start {
-		rest, restLines := l.restOfLine(start)
-		lines := l.ix.startLines() + restLines
-		p.dropped.bytes += uint64(start + rest - f.lines.pos)
-		p.dropped.lines += lines - min(f.taken.lines, lines)
-		p.dropped.bytes += uint64(f.lines.moveTo(start + rest))
-		f.taken = progress{start + rest, lines}
+	if f.lines.pos < l.ix.start() {
+		next := l.firstLine()
+		p.dropped.bytes += uint64(next.pos - f.lines.pos)
+		p.dropped.lines += next.lines - min(f.taken.lines, next.lines)
+		p.dropped.bytes += uint64(f.lines.moveTo(next.pos))
+		f.taken = next
 		f.lines.save(&p.position)
 	}
 	if f.marking = p.dropped; p.dropped == p.marked {
@@ -260,10 +259,7 @@ func (f *fileWriter) skipDropped(out []byte) []byte {
 	if begun[0] || begun[1] {
 		out, f.lines.rest = append(out, '\n'), [2]bool{}
 	}
-	reason := f.why
-	if reason == "" {
-		reason = "the file could not be written in time"
-	}
+	reason := cmp.Or(f.err, "the file could not be written in time")
 	gone := amount{p.dropped.bytes - p.marked.bytes, p.dropped.lines - p.marked.lines}
 	return appendMark(out, FormatRaw, l.name, dropMark(gone, l.name, reason), time.Now())
 }
@@ -303,14 +299,14 @@ func (f *fileWriter) write() error {
 func (f *fileWriter) failed(err error) {
 	f.pause = min(max(2*f.pause, firstPause), maxPause)
 	f.retryAt = time.Now().Add(f.pause)
-	f.why = err.Error()
+	why := err.Error()
 	f.l.mu.Lock()
-	f.err = f.why
+	f.err = why
 	f.l.mu.Unlock()
-	if f.warned == f.why && time.Since(f.warnedAt) < warnAgain {
+	if f.warned == why && time.Since(f.warnedAt) < warnAgain {
 		return
 	}
-	f.warned, f.warnedAt = f.why, time.Now()
+	f.warned, f.warnedAt = why, time.Now()
 	f.l.warn(fmt.Sprintf("the output of %s is not written to its file: %v; it is tried again, and lines that are too old by then are counted",
 		f.l.name, err))
 }
