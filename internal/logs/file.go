@@ -38,6 +38,7 @@ type fileWriter struct {
 	retryAt  time.Time     // after a failure
 	tried    string        // the path of the last step
 	pause    time.Duration // before the next try; 0: the last one worked
+	why      string        // the latest failure, for a mark
 	warned   string        // the latest failure that was warned about
 	warnedAt time.Time
 	wroteAt  time.Time
@@ -208,7 +209,7 @@ func (f *fileWriter) render(hold time.Duration) error {
 		f.take(hold, &out, add)
 	}
 	*f.buf = out[:cap(out)]
-	f.rest = out
+	f.rest, f.why = out, ""
 	return nil
 }
 
@@ -259,7 +260,7 @@ func (f *fileWriter) skipDropped(out []byte) []byte {
 	if begun[0] || begun[1] {
 		out, f.lines.rest = append(out, '\n'), [2]bool{}
 	}
-	reason := cmp.Or(f.err, "the file could not be written in time")
+	reason := cmp.Or(f.why, "the file could not be written in time")
 	gone := amount{p.dropped.bytes - p.marked.bytes, p.dropped.lines - p.marked.lines}
 	return appendMark(out, FormatRaw, l.name, dropMark(gone, l.name, reason), time.Now())
 }
@@ -299,14 +300,14 @@ func (f *fileWriter) write() error {
 func (f *fileWriter) failed(err error) {
 	f.pause = min(max(2*f.pause, firstPause), maxPause)
 	f.retryAt = time.Now().Add(f.pause)
-	why := err.Error()
+	f.why = err.Error()
 	f.l.mu.Lock()
-	f.err = why
+	f.err = f.why
 	f.l.mu.Unlock()
-	if f.warned == why && time.Since(f.warnedAt) < warnAgain {
+	if f.warned == f.why && time.Since(f.warnedAt) < warnAgain {
 		return
 	}
-	f.warned, f.warnedAt = why, time.Now()
+	f.warned, f.warnedAt = f.why, time.Now()
 	f.l.warn(fmt.Sprintf("the output of %s is not written to its file: %v; it is tried again, and lines that are too old by then are counted",
 		f.l.name, err))
 }
