@@ -172,10 +172,15 @@ func (l *Log) advance(pos int64, lines uint64) {
 
 // forwardedUpTo notes that everything before pos was forwarded.
 func (l *Log) forwardedUpTo(pos int64) {
-	if pos > l.ix.forwarded {
+	switch from := l.ix.forwarded; {
+	case pos <= from:
+		return
+	case pos >= l.ix.start():
 		l.ix.forwardedLines = l.linesBefore(pos)
-		l.ix.forwarded = pos
+	default: // within what was being forwarded, which is still there
+		l.ix.forwardedLines += l.newlines(from, min(pos, from+chunkSize))
 	}
+	l.ix.forwarded = pos
 }
 
 // drop counts what could not be written. The reason is for the mark.
