@@ -65,7 +65,7 @@ func (s *Supervisor) Incident(number uint64) (incident.Incident, bool) {
 }
 
 // Kind is the kind of a service.
-func (w supervisorEnv) Kind(service string) string { return w.s.set.Load().kinds[service] }
+func (w supervisorEnv) Kind(service string) string { return w.s.set.Load().defined[service].Kind }
 
 // OutputOf returns at most the last most bytes of a service's output between two offsets;
 // to 0: up to now.

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// wakeWaiters checks the services that wait for others, and wakes those who wait for a
-// start.
+// wakeWaiters checks the services that wait for others, and wakes AwaitStart.
 func (s *Supervisor) wakeWaiters() {
 	s.bell.ring()
 	select {
@@ -47,7 +47,7 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
 		if set.services[r].snap.Load().State == Stopped && !s.Stopping() && !s.beingStopped(name) {
-			s.demandStart(ctx, set.services[r], set.services[name])
+			s.demand(set.services[r], func() { s.startRequired(ctx, set.services[r], set.services[name]) })
 		}
 	}
 	if why := s.mayStart(set, name); why != snap.Waiting {
@@ -64,14 +64,15 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 	for _, d := range set.requiredBy[name] {
 		dep := set.services[d].snap.Load()
 		if s.Stopping() {
-			break // everybody is asked, with the limit that counts then
+			break // every service is asked, with the limit of that stop
 		}
 		if kind == EvRestart && dep.State == Starting && dep.waitingForDeps {
 			continue // it waits for us already, and must not be restarted each time
 		}
 		switch dep.State {
 		case Starting, Running, Backoff:
-			s.demand(ctx, set.services[d], request{event: kind, by: snap.stopRequestedBy + ", by way of " + name + ", which it requires"})
+			r := request{event: kind, by: snap.stopRequestedBy + ", by way of " + name + ", which it requires"}
+			s.demand(set.services[d], func() { _ = set.services[d].ask(ctx, r) }) // the state tells how it went
 		}
 	}
 	if why := s.mayStop(set, name); why != snap.Waiting {
@@ -79,13 +80,13 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 	}
 }
 
-// demand sends a request to a service once, without waiting for it.
-func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
+// demand has a service asked for something in the background, unless that is under way.
+func (s *Supervisor) demand(svc *Service, ask func()) {
 	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
 		return
 	}
-	go func() { // ends with the request, or with ctx
-		_ = svc.ask(ctx, r) // the state tells how it went
+	go func() { // ends with the request, which obeys its ctx
+		ask()
 		s.pending.Delete(svc.name)
 		s.wakeWaiters()
 	}()
@@ -94,23 +95,16 @@ func (s *Supervisor) demand(ctx context.Context, svc *Service, r request) {
 // demandTime bounds how long a service may take to accept a start.
 const demandTime = time.Second
 
-// demandStart starts a service that another one requires, unless that one is being
+// startRequired starts a service that another one requires, unless that one is being
 // stopped or does not wait any more.
-func (s *Supervisor) demandStart(ctx context.Context, svc, waiting *Service) {
-	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
-		return
+func (s *Supervisor) startRequired(ctx context.Context, svc, waiting *Service) {
+	s.stopsMu.RLock()
+	defer s.stopsMu.RUnlock()
+	if snap := waiting.snap.Load(); s.stops[waiting.name] == 0 && snap.State == Starting && snap.waitingForDeps {
+		ctx, cancel := context.WithTimeout(ctx, demandTime)
+		defer cancel()
+		_ = svc.ask(ctx, request{event: EvStart, by: waiting.name + ", which requires it"}) // the state tells how it went
 	}
-	go func() { // ends within demandTime
-		s.stopsMu.RLock()
-		if snap := waiting.snap.Load(); s.stops[waiting.name] == 0 && snap.State == Starting && snap.waitingForDeps {
-			ctx, cancel := context.WithTimeout(ctx, demandTime)
-			_ = svc.ask(ctx, request{event: EvStart, by: waiting.name + ", which requires it"}) // the state tells how it went
-			cancel()
-		}
-		s.stopsMu.RUnlock()
-		s.pending.Delete(svc.name)
-		s.wakeWaiters()
-	}()
 }
 
 // mayStart returns what a service waits for before it starts: those that it requires
@@ -145,11 +139,7 @@ func (s *Supervisor) mayStop(set *activeSet, name string) string {
 		if svc.plan.Load() == nil {
 			continue // it has no process
 		}
-		requires := false
-		for _, r := range set.requires[d] {
-			requires = requires || r == name
-		}
-		if requires || s.Stopping() || svc.snap.Load().State == Stopping {
+		if slices.Contains(set.requires[d], name) || s.Stopping() || svc.snap.Load().State == Stopping {
 			why = append(why, fmt.Sprintf("%s must stop first and is %s", d, svc.snap.Load().State))
 		}
 	}

@@ -32,13 +32,7 @@ func (s *Service) attempt() {
 	if k.Exit != nil {
 		k.Previous = k.Exit
 	}
-	k.StopRequestedBy, k.Exit, k.UpSince, k.StopSig, k.Then = "", nil, 0, 0, ""
-	k.LiveFailures, k.LiveSuccesses, k.LiveError, k.Reported = 0, 0, "", false
-	k.ConfigHash, k.Sources, k.AttachData, k.DumpAt, k.Uncounted = "", "", "", 0, false
-	k.HealthIssues = nil
-	k.Phase = PhaseBegin
-	k.Pid, k.Port, k.Budget, k.OOMKilled, k.Confirmed = 0, 0, 0, false, false
-	k.Debugging, k.StartLeft, k.Permanent = Debugging{}, 0, false
+	k.attemptState, k.Exit, k.UpSince, k.Then, k.Phase = attemptState{}, nil, 0, "", PhaseBegin
 	s.quit()
 	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, incident.OOMCount{}
 	if s.waiting = s.env.MayStart(s.name); s.waiting != "" {
@@ -185,7 +179,7 @@ func (s *Service) spawn(l *Launch) {
 	}
 	s.proc, s.saved.UpSince, s.saved.Pid = p, s.env.Now(), p.Pid()
 	s.occur(lifecycle.Started, "")
-	s.saved.OOM = s.env.OOM(p.Cgroups(), false)
+	s.saved.OOM = s.env.OOM(p.Cgroups())
 	s.save()
 	s.env.ProcessesChanged()
 	s.log.Debug("process started", "pid", p.Pid())

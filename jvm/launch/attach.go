@@ -14,26 +14,26 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Attacher attaches to JVMs, to each for one at a time: one that is asked for its
-// socket twice dumps its threads to its output.
+// Attacher attaches to JVMs, one attachment per JVM at a time: a second request for the attach socket makes a JVM print a thread dump
+// to its output.
 type Attacher struct {
-	mu   sync.Mutex // guards busy
-	Busy map[int]*turns
+	mu   sync.Mutex // guards Busy
+	Busy map[int]*attachSlot
 }
 
-// turns serialises the attachments to one JVM.
-type turns struct {
-	token chan struct{} // taken by the one that attaches
+// attachSlot serialises the attachments to one JVM.
+type attachSlot struct {
+	token chan struct{} // held by the attached caller
 	want  int
 }
 
-// NewAttacher returns an Attacher that lets one attach to a JVM at a time.
-func NewAttacher() *Attacher { return &Attacher{Busy: map[int]*turns{}} }
+// NewAttacher returns an Attacher without open attachments.
+func NewAttacher() *Attacher { return &Attacher{Busy: map[int]*attachSlot{}} }
 
-// Attach attaches to the JVM that is a process. ctx must have an end.
+// Attach attaches to the JVM of a process. ctx must have a deadline.
 func (a *Attacher) Attach(ctx context.Context, p supervisor.Process) (*hotspot.Attached, error) {
-	t := a.enter(p.Pid())
-	defer a.leave(p.Pid(), t)
+	t := a.acquire(p.Pid())
+	defer a.release(p.Pid(), t)
 	select {
 	case <-t.token:
 	case <-ctx.Done():
@@ -43,12 +43,12 @@ func (a *Attacher) Attach(ctx context.Context, p supervisor.Process) (*hotspot.A
 	return hotspot.Attach(ctx, hotspot.Target{Pid: p.Pid(), Quit: func() error { return p.Signal(syscall.SIGQUIT) }})
 }
 
-func (a *Attacher) enter(pid int) *turns {
+func (a *Attacher) acquire(pid int) *attachSlot {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := a.Busy[pid]
 	if t == nil {
-		t = &turns{token: make(chan struct{}, 1)}
+		t = &attachSlot{token: make(chan struct{}, 1)}
 		t.token <- struct{}{}
 		a.Busy[pid] = t
 	}
@@ -56,7 +56,7 @@ func (a *Attacher) enter(pid int) *turns {
 	return t
 }
 
-func (a *Attacher) leave(pid int, t *turns) {
+func (a *Attacher) release(pid int, t *attachSlot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.want--; t.want == 0 {
@@ -64,13 +64,13 @@ func (a *Attacher) leave(pid int, t *turns) {
 	}
 }
 
-// AsUserOf looks as a process's user where we may not.
+// AsUserOf returns a function that retries a call with the rights of the process if it is not permitted.
 func AsUserOf(p supervisor.Process) func(func() error) error {
 	return func(look func() error) error { return asuser.Try(p.Pid(), look) }
 }
 
-// attachSoon attaches in half of the time: the other half is for what follows.
-func (a *Attacher) attachSoon(ctx context.Context, p supervisor.Process) (*hotspot.Attached, error) {
+// attachWithinHalf attaches within half of the remaining time and leaves the rest for the command.
+func (a *Attacher) attachWithinHalf(ctx context.Context, p supervisor.Process) (*hotspot.Attached, error) {
 	if until, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2)
@@ -79,12 +79,12 @@ func (a *Attacher) attachSoon(ctx context.Context, p supervisor.Process) (*hotsp
 	return a.Attach(ctx, p)
 }
 
-// ThreadDump makes one for an incident.
+// ThreadDump returns a thread dump for an incident.
 func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte, error) {
 	if err := hotspot.Identify(p.Pid(), AsUserOf(p)); err != nil {
-		return nil, err // another JVM than HotSpot would take it for a second wish
+		return nil, err // a JVM other than HotSpot would handle a second request as another SIGQUIT
 	}
-	at, err := a.attachSoon(ctx, p)
+	at, err := a.attachWithinHalf(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -95,13 +95,12 @@ func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte
 	defer text.Close()
 	dump, err := io.ReadAll(io.LimitReader(text, incident.MaxThreadDump))
 	if len(dump) > 0 {
-		err = nil // a part is better than nothing
+		err = nil // a partial dump is still useful
 	}
 	return dump, err
 }
 
-// OpenThreads asks for the threads with their locks, and with what a JVM from 11 on
-// knows of each besides.
+// OpenThreads requests a thread dump with locks, and with the extended thread information of Java 11 and later.
 func OpenThreads(ctx context.Context, at *hotspot.Attached) (io.ReadCloser, error) {
 	text, err := at.Open(ctx, hotspot.MaxReply, "jcmd", "Thread.print -l -e")
 	if refused := new(hotspot.StatusError); errors.As(err, &refused) {

@@ -12,9 +12,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// lookForDebugger is the supervisor.Launch.Debugger of every kind of service: the
-// process, or a child of a script, may be a JVM with a jdwp agent.
-func lookForDebugger(p supervisor.Process, before supervisor.Debugging) (now supervisor.Debugging, possible bool) {
+// findDebugger implements supervisor.Launch.Debugger for every kind of service: the process or a child of a script may be a JVM with a
+// jdwp agent.
+func findDebugger(p supervisor.Process, before supervisor.Debugging) (now supervisor.Debugging, possible bool) {
 	as := AsUserOf(p)
 	children, _ := procfs.Children(p.Pid())
 	for _, pid := range append([]int{p.Pid()}, children...) {
@@ -25,17 +25,16 @@ func lookForDebugger(p supervisor.Process, before supervisor.Debugging) (now sup
 		}
 		sockets, err := proc.TCPSockets(pid)
 		if err != nil {
-			return before, true // what was seen last counts
+			return before, true // the last known state holds
 		}
-		return debuggingOf(d, sockets, before), true
+		return debuggerState(d, sockets, before), true
 	}
 	return before, before.Text != ""
 }
 
-// debuggingOf judges by the sockets of a JVM. Its agent listens until a debugger comes,
-// gives up that socket while one is there, and makes another one when it has gone: a JVM
-// that waits for a debugger is one that still has its first socket.
-func debuggingOf(d hotspot.Debugger, sockets []procfs.Socket, before supervisor.Debugging) supervisor.Debugging {
+// debuggerState derives the state from the sockets of a JVM. The agent closes its listening socket while a debugger is attached and
+// opens a new one afterwards, so a JVM that still has its first socket is waiting for a debugger.
+func debuggerState(d hotspot.Debugger, sockets []procfs.Socket, before supervisor.Debugging) supervisor.Debugging {
 	now := before
 	now.Text = ""
 	if now.Port == 0 {
@@ -48,13 +47,13 @@ func debuggingOf(d hotspot.Debugger, sockets []procfs.Socket, before supervisor.
 		return s.Remote
 	}
 	if k := slices.IndexFunc(sockets, func(s procfs.Socket) bool { return s.Listens }); k >= 0 && now.Port == 0 && d.Server {
-		now.Port = sockets[k].Local // the agent chose it, and is the first to listen
+		now.Port = sockets[k].Local // the agent chose it and listens first
 	}
 	for _, s := range sockets {
 		switch {
 		case port(s) != now.Port || now.Port == 0:
 		case !s.Listens:
-			now.Resumed = true // sooner or later, or its end
+			now.Resumed = true // by the debugger or by its exit
 			now.Text = fmt.Sprintf("has a debugger attached on port %d", now.Port)
 			return now
 		case d.Server && now.Socket == "":
@@ -69,8 +68,8 @@ func debuggingOf(d hotspot.Debugger, sockets []procfs.Socket, before supervisor.
 	return now
 }
 
-// environOf looks up the variables of a process, which are read when the first is asked
-// for, with the rights of as; empty: it has none, or they cannot be seen.
+// environOf returns a lookup in the environment of a process. The environment is read at the first lookup, with the rights of as; if
+// it is unreadable, every variable is empty.
 func environOf(pid int, as func(look func() error) error) func(name string) string {
 	vars := sync.OnceValue(func() (vars map[string]string) {
 		_ = as(func() error {

@@ -48,7 +48,7 @@ func TestDebuggingOf(t *testing.T) {
 	} {
 		var state supervisor.Debugging
 		for k, l := range c.looks {
-			state = debuggingOf(c.d, l.sockets, state)
+			state = debuggerState(c.d, l.sockets, state)
 			if state.Text != l.want {
 				t.Errorf("%s, look %d: %q, want %q", name, k, state.Text, l.want)
 			}

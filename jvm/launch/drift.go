@@ -23,41 +23,40 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// bySources is the reason of a restart after a change of the sources.
-const bySources = "a change of the sources of its JVM options"
+// sourcesReason is the reason of a restart after a change of the option sources.
+const sourcesReason = "a change of the sources of its JVM options"
 
-// unwatched is what it means when files cannot be watched.
-const unwatched = "the sources of JVM options are not watched; a restart reads them"
+// unwatchedNote is logged where files cannot be watched.
+const unwatchedNote = "the sources of JVM options are not watched; a restart reads them"
 
-// Drift watches the sources of the running JVMs. Its rollout restarts those whose options
-// have changed.
+// Drift watches the option sources of the running JVMs. Its rollout restarts the JVMs whose options have changed.
 type Drift struct {
 	sup       *supervisor.Supervisor
-	launchers func() map[string]*Launcher // of the configuration in force
+	launchers func() map[string]*Launcher // of the current configuration
 	log       hclog.Logger
 	watch     *rollout
 	named     *optionFileSet
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	watched watchSet
-	stop    context.CancelFunc // ends the watching; nil: not watched
-	done    <-chan struct{}    // closed when the latest watching has ended; nil: there was none
+	stop    context.CancelFunc // stops the watch; nil: not watching
+	done    <-chan struct{}    // closed when the latest watch has ended; nil: none was started
 	recheck chan struct{}
 }
 
-// watchSet is what is watched for one configuration.
+// watchSet lists what is watched for one configuration.
 type watchSet struct {
 	Files, Dirs []string
-	// Named are files that options of the configuration name, by service.
+	// Named holds the files that options in the configuration name, by service.
 	Named  map[string][]string
-	Polled []polled
+	Polled []polledURL
 }
 
-// polled is a URL that is looked at from time to time.
-type polled struct {
+// polledURL is a URL that is polled.
+type polledURL struct {
 	Source remote.Source
 	Every  time.Duration
-	// Variables are those of the service and its labels.
+	// Env and Labels expand the URL of the service.
 	Env, Labels map[string]string
 	Service     string
 	fetch       *remote.Fetcher
@@ -70,14 +69,13 @@ func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher,
 	return r
 }
 
-// Follow watches what the configuration in force names, until ctx ends or it is
-// called again. Where nothing is to be watched nothing is done.
+// Follow watches the sources of the current configuration until ctx ends or Follow is called again.
 func (r *Drift) Follow(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	want := r.watchSet()
 	if r.stop != nil && reflect.DeepEqual(want, r.watched) {
-		signal(r.recheck) // the configuration may tell another restart from the same sources
+		signal(r.recheck) // the new configuration may read the same sources differently
 		return
 	}
 	if r.stop != nil {
@@ -88,18 +86,18 @@ func (r *Drift) Follow(ctx context.Context) {
 		r.startWatching(ctx, want)
 	} else if r.done != nil {
 		over := r.done
-		go func() { <-over; r.watch.forget() }() // ends with what was watched before
+		go func() { <-over; r.watch.forget() }() // ends with the previous watch
 	}
 }
 
-// watchSet is what the sources of all JVMs are.
+// watchSet collects the sources of all JVMs.
 func (r *Drift) watchSet() watchSet {
 	var out watchSet
 	launchers := r.launchers()
 	for _, name := range slices.Sorted(maps.Keys(launchers)) {
 		l := launchers[name]
 		out.Files, out.Dirs = filesOf(l.JVM) // the same for all
-		env, _ := l.Environ()                // what cannot be read is found by the comparison
+		env, _ := l.Environ()                // unreadable values are reported by the comparison
 		sources := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env}
 		if files := filesInConfig(sources); len(files) > 0 {
 			if out.Named == nil {
@@ -108,13 +106,13 @@ func (r *Drift) watchSet() watchSet {
 			out.Named[name] = files
 		}
 		if sources.chooseFlavor() != nil {
-			continue // what is wrong is found out by a look
+			continue // the fetch reports the error
 		}
 		for _, n := range sources.layers() {
 			for _, u := range n.cfg.URLs {
 				if ok, _ := u.When.Matches(env.Vars, l.shared.Labels(), sources.policy.ProfileName()); ok && u.Every != nil &&
 					*u.Every > 0 {
-					out.Polled = append(out.Polled, polled{sourceOf(u), *u.Every, env.Vars, l.shared.Labels(), name, l.shared.fetch})
+					out.Polled = append(out.Polled, polledURL{sourceOf(u), *u.Every, env.Vars, l.shared.Labels(), name, l.shared.fetch})
 				}
 			}
 		}
@@ -129,9 +127,8 @@ func (r *Drift) watchSet() watchSet {
 	return out
 }
 
-// startWatching starts the goroutines. The one that looks waits for the one before it, which
-// nobody else does: a look may take as long as a configuration service lets it.
-// r.mu is held.
+// startWatching starts the goroutines of a watch. The new rollout waits until the previous one has ended, since its check may take as
+// long as the deadline of a configuration service. r.mu is held.
 func (r *Drift) startWatching(parent context.Context, want watchSet) {
 	ctx, cancel := context.WithCancel(parent)
 	var all sync.WaitGroup
@@ -139,16 +136,16 @@ func (r *Drift) startWatching(parent context.Context, want watchSet) {
 	r.recheck, r.stop, r.done = kick, cancel, over
 	if len(want.Files)+len(want.Dirs) > 0 {
 		if w, err := filewatch.New(filewatch.FileSet{Files: want.Files, Folders: want.Dirs, Match: optionFileName}); err != nil {
-			r.log.Warn(unwatched, "error", err)
+			r.log.Warn(unwatchedNote, "error", err)
 		} else {
 			all.Go(func() { // ends with ctx
 				if err := w.Run(ctx, func() { signal(kick) }); err != nil {
-					r.log.Warn(unwatched, "error", err)
+					r.log.Warn(unwatchedNote, "error", err)
 				}
 			})
 		}
 	}
-	r.named.begin(want.Named)
+	r.named.reset(want.Named)
 	all.Go(func() { r.watchNamed(ctx, kick) }) // ends with ctx
 	for _, p := range want.Polled {
 		all.Go(func() { r.poll(ctx, p, kick) }) // ends with ctx
@@ -162,7 +159,7 @@ func (r *Drift) startWatching(parent context.Context, want watchSet) {
 	go func() { all.Wait(); close(over) }() // ends with the others
 }
 
-// signal puts a token into a channel that has room for one.
+// signal puts a token into a channel with a buffer of one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -170,12 +167,11 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// pollJitter keeps many containers from asking at the same moment.
+// pollJitter spreads the polls of many containers.
 const pollJitter = 0.2
 
-// poll tells when the answer of a URL has become another one, or may have before it
-// was first asked. It does not ask while the service is down.
-func (r *Drift) poll(ctx context.Context, p polled, changed chan<- struct{}) {
+// poll signals when the answer of a URL has changed, or may have changed before the first poll. It pauses while the service is down.
+func (r *Drift) poll(ctx context.Context, p polledURL, changed chan<- struct{}) {
 	last, known := "", false
 	for {
 		wait := float64(p.Every) * (1 + pollJitter*(2*rand.Float64()-1))
@@ -199,7 +195,7 @@ func (r *Drift) poll(ctx context.Context, p polled, changed chan<- struct{}) {
 	}
 }
 
-// JVMs are the services with a JVM.
+// JVMs returns the services with a JVM.
 func (r *Drift) JVMs() []JVM {
 	if r.sup.Stopping() {
 		return nil
@@ -215,14 +211,14 @@ func (r *Drift) JVMs() []JVM {
 	return out
 }
 
-// errGone is for a service that has left the configuration meanwhile.
-var errGone = errors.New("the service is not configured any more")
+// errNotConfigured means that the service was removed from the configuration.
+var errNotConfigured = errors.New("the service is not configured any more")
 
-// Digest reads the sources of a service.
+// Digest returns the fingerprint of the sources of a service.
 func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
 	l := r.launchers()[name]
 	if l == nil {
-		return "", errGone
+		return "", errNotConfigured
 	}
 	env, err := l.Environ()
 	if err != nil {
@@ -239,22 +235,21 @@ func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
 	return sources.digest(), nil
 }
 
-// Compare renders as a start would, and asks the JVM as that does: what it refuses
-// would end a service that is well. What runs is known from its start, or after a
-// takeover from the process itself.
+// Compare renders the options as a start would, with the preflight check, since a restart with rejected options would end a working
+// service. The running options are those of its start, or after a takeover those of the process itself.
 func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []string, err error) {
 	l := r.launchers()[name]
 	if l == nil {
-		return nil, errGone
+		return nil, errNotConfigured
 	}
 	env, err := l.Environ()
 	if err != nil {
 		return nil, env.Mask.Error(err)
 	}
 	before, own := r.started(name, pid, l)
-	facts, err := l.tryOut(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options})
+	facts, err := l.checkedReport(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options})
 	if err != nil {
-		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows what runs
+		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows the running options
 		if bad := new(OptionsError); errors.As(err, &bad) {
 			return nil, &OptionsError{errors.New(why)}
 		}
@@ -266,7 +261,7 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []st
 	return changes, nil
 }
 
-// started is the command line of a process, and the cgroup that it was sized for.
+// started returns the command line of a process and the cgroup that it was sized for.
 func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *cgroup.Own) {
 	if f := l.shared.Report(name); f != nil && f.argv != nil {
 		return f.argv, f.cgroup
@@ -285,20 +280,20 @@ func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *
 }
 
 func (r *Drift) renew(ctx context.Context, name string, pid int) error {
-	return r.sup.RestartProcess(ctx, name, pid, bySources)
+	return r.sup.RestartProcess(ctx, name, pid, sourcesReason)
 }
 
 func (r *Drift) start(ctx context.Context, name string) error {
-	if s, ok := r.sup.Service(name); !ok || s.State != supervisor.Fatal { // it was stopped meanwhile, or started
+	if s, ok := r.sup.Service(name); !ok || s.State != supervisor.Fatal { // it was stopped or started in the meantime
 		return nil
 	}
-	return r.sup.Command(ctx, name, supervisor.EvStart, bySources)
+	return r.sup.Command(ctx, name, supervisor.EvStart, sourcesReason)
 }
 
-// Pending is what a restart of the process pid of a service would change; nil: nothing.
+// Pending returns what a restart would change in the process pid of a service; nil: nothing.
 func (r *Drift) Pending(name string, pid int) *PendingRestart { return r.watch.pending(name, pid) }
 
-// AddTo adds what a restart would change to the notes of a service.
+// AddTo adds the pending restart to the notes of a service.
 func (r *Drift) AddTo(s supervisor.Snapshot) supervisor.Snapshot {
 	if p := r.watch.pending(s.Name, s.Pid); p != nil {
 		s.Notes = append(slices.Clone(s.Notes), p.String())

@@ -15,24 +15,22 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-// evidence looks for what the processes of one service leave behind. The zero
-// value is ready.
+// evidence finds the artifacts that the processes of one service leave behind. The zero value is ready to use.
 type evidence struct {
-	// looking is held while files are looked at: a look at a file system that does
-	// not answer cannot be ended, and must not be joined by others.
-	looking sync.Mutex
+	// searchMu is held while files are read. A read on a file system that hangs cannot be cancelled, so no second one starts beside
+	// it.
+	searchMu sync.Mutex
 }
 
-// Observe adds what every process may turn out to be: a JVM, or a script that runs one.
+// Observe adds what applies to any process, which may be a JVM or a script that runs one.
 func Observe(out *supervisor.Launch) {
-	out.ReadOutput, out.Debugger, out.Evidence = outputReader(nil), lookForDebugger, new(evidence).find
+	out.ReadOutput, out.Debugger, out.Evidence = outputReader(nil), findDebugger, new(evidence).find
 }
 
-// find is the incident.Evidence of every kind of service: a process may be a
-// JVM, or a script that runs one, and what is not has none of its traces.
+// find implements incident.Evidence for every kind of service. A process that is no JVM yields no findings.
 func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings {
 	f := e.bounded(ctx, end, func() incident.Findings {
-		return addCrashReport(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(exitOf(end)))
+		return addCrashReport(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(hotspotExit(end)))
 	})
 	if dump, ok := hotspot.ThreadDump(end.Output); ok {
 		f.ThreadDump = dump
@@ -40,15 +38,14 @@ func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings
 	return f
 }
 
-// outputReader gives the ReadOutput of a start with these JVM options; nil: they are
-// not known, or there are none. Where the JVM names one that it does not take, the
-// reason says where that comes from.
+// outputReader returns the ReadOutput of a start with these JVM options, or nil without options. If the JVM rejects an option, the
+// reason names its source.
 func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	return func(end incident.End) incident.Findings {
-		a := hotspot.CrashFromOutput(exitOf(end))
+		a := hotspot.CrashFromOutput(hotspotExit(end))
 		var names []string
 		if a.StartupError.Message != "" {
-			for _, o := range optionsMeant(options, a.StartupError) {
+			for _, o := range rejectedBy(options, a.StartupError) {
 				names = append(names, o.Named())
 			}
 		}
@@ -60,17 +57,17 @@ func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	}
 }
 
-// bounded runs f, for as long as ctx allows.
+// bounded runs f until ctx ends.
 func (e *evidence) bounded(ctx context.Context, end incident.End, f func() incident.Findings) incident.Findings {
 	without := func(note string) incident.Findings {
 		return incident.Findings{Options: redact.Args(end.Argv), Notes: []string{note}}
 	}
-	if !e.looking.TryLock() {
+	if !e.searchMu.TryLock() {
 		return without("files were not looked for: the file system has not answered since an earlier look")
 	}
 	found := make(chan incident.Findings, 1)
-	go func() { // ends with the looks at files, which only a dead file system delays
-		defer e.looking.Unlock()
+	go func() { // ends with f, which only a hanging file system delays
+		defer e.searchMu.Unlock()
 		out := f()
 		out.Limits = limitsInForce()
 		found <- out
@@ -83,7 +80,7 @@ func (e *evidence) bounded(ctx context.Context, end incident.End, f func() incid
 	}
 }
 
-// limitsInForce are those of the container, as stoker limits prints them.
+// limitsInForce returns the container limits in the form of stoker limits.
 func limitsInForce() json.RawMessage {
 	data, err := json.Marshal(cgroup.Read("/"))
 	if err != nil {
@@ -92,7 +89,7 @@ func limitsInForce() json.RawMessage {
 	return data
 }
 
-// OOMCount reads the counter of a service's own cgroup, or of the container's.
+// OOMCount reads the OOM counter of a service's own cgroup, or of the container's.
 func OOMCount(dirs []string) incident.OOMCount {
 	count, source, ok := cgroup.OOMKills("/", dirs...)
 	if !ok {
@@ -101,12 +98,11 @@ func OOMCount(dirs []string) incident.OOMCount {
 	return incident.OOMCount{Count: count, Source: source}
 }
 
-// stokerMemory is more than init and supervisor use, in bytes.
+// stokerMemory is an upper bound of the memory of init and supervisor, in bytes.
 const stokerMemory = 64 << 20
 
-// OOMRaise is by how much the OOM score adjustment of what stoker starts exceeds its
-// own: the adjustment is in thousandths of the memory there is, and with this much even
-// the smallest process of a service weighs more than stoker.
+// OOMRaise returns by how much the OOM score adjustment of services exceeds stoker's own. The adjustment is in thousandths of the
+// machine's memory; the result ranks even the smallest service process above stoker.
 func OOMRaise() int {
 	memory := cgroup.Read("/").EffectiveMemory
 	if memory == nil || *memory <= 0 {
@@ -115,8 +111,8 @@ func OOMRaise() int {
 	return int(1000*stokerMemory / *memory) + 1
 }
 
-// exitOf puts an end into the words of package hotspot.
-func exitOf(end incident.End) hotspot.Exit {
+// hotspotExit converts an end to a hotspot.Exit.
+func hotspotExit(end incident.End) hotspot.Exit {
 	d := hotspot.Exit{Argv: end.Argv, Dir: end.Dir, Pid: end.Pid, Started: end.Started, Output: end.Output, Code: -1}
 	if end.Exit != nil {
 		d.Code, d.Signal = end.Exit.Code, end.Exit.Signal
@@ -124,7 +120,7 @@ func exitOf(end incident.End) hotspot.Exit {
 	return d
 }
 
-// addCrashReport adds what was found out about a JVM.
+// addCrashReport adds the findings of a crash report.
 func addCrashReport(f incident.Findings, a hotspot.CrashReport) incident.Findings {
 	switch a.Kind {
 	case hotspot.OutOfMemory:

@@ -39,7 +39,7 @@ func TestEvidenceOfJVM(t *testing.T) {
 	if err := json.Unmarshal(f.Limits, &limits); err != nil || limits.CPUs < 1 {
 		t.Errorf("%s: %v", f.Limits, err)
 	}
-	e.looking.Lock() // an earlier look hangs
+	e.searchMu.Lock() // an earlier look hangs
 	f = e.find(context.Background(), end)
 	if len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "has not answered") || len(f.Options) != 5 || f.ThreadDump == nil {
 		t.Errorf("%+v", f)

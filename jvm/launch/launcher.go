@@ -1,6 +1,5 @@
-// Package launch starts the services that are a JVM, plain or a Tomcat: it reads the
-// sources of the options, tries them on the JVM before the start, and follows their
-// changes while it runs.
+// Package launch starts the services of kind java and tomcat: it reads the option sources, checks the options with the JVM before the
+// start, and follows source changes while the JVM runs.
 package launch
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Launcher starts a service that is a JVM.
+// Launcher starts a service of kind java or tomcat.
 type Launcher struct {
 	*service.Launcher
 	kind   kind
@@ -25,29 +24,28 @@ type Launcher struct {
 	log    hclog.Logger
 }
 
-// kind is what a kind of service has of its own.
+// kind is the part that differs between java and tomcat.
 type kind interface {
-	// plan finds out what a start without some of the plugins would execute. A plan may
-	// come with an error, for its facts.
+	// plan determines what a start without some plugins executes. A plan returned with an error still holds a report.
 	plan(ctx context.Context, r *service.Start, without []string) (*plan, error)
-	// launch has all of the plan's start but what every JVM has.
+	// launch returns the kind's part of the start of a plan.
 	launch(p *plan) (*supervisor.Launch, error)
 	// attach is launch for a process that an earlier supervisor started.
 	attach(learned string) (*supervisor.Launch, error)
 }
 
-// plan is what a start would execute.
+// plan is what a start executes.
 type plan struct {
 	report   *Report              // nil: the options could not be read
-	env      *service.Environment // with what setenv.sh changed
+	env      *service.Environment // with the changes of setenv.sh
 	environ  []string             // of the process
-	dir      string               // empty: that of the service
+	dir      string               // empty: the directory of the service
 	notes    []string
 	warnings []string
-	tomcat   *tomcatStart // nil: it is no Tomcat
+	tomcat   *tomcatStart // nil for kind java
 }
 
-// New makes that of a service of kind java or tomcat.
+// New returns the Launcher of a service of kind java or tomcat.
 func New(base *service.Launcher, options jvm.Config, shared *Shared, log hclog.Logger) *Launcher {
 	l := &Launcher{Launcher: base, JVM: options, shared: shared, log: log}
 	if l.Config.Kind == config.KindTomcat {
@@ -97,12 +95,12 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	}
 	out.Spec, out.Sources, out.Notes, out.Warnings = spec, p.report.sourceDigest, p.notes, p.warnings
 	out.ReadOutput = outputReader(p.report.Result.Options)
-	out.Verify = l.whenReady(l.verify(p.report, spec.Argv, r.Mask))
+	out.Verify = l.withPluginReady(l.verify(p.report, spec.Argv, r.Mask))
 	return out, nil
 }
 
-// tryOut is what a start would execute, if the JVM takes it: the error may be its refusal.
-func (l *Launcher) tryOut(ctx context.Context, r *service.Start) (*Report, error) {
+// checkedReport returns the report of a start and checks its options with the JVM. The error may be a rejection.
+func (l *Launcher) checkedReport(ctx context.Context, r *service.Start) (*Report, error) {
 	p, err := l.kind.plan(ctx, r, nil)
 	if err != nil {
 		return nil, err
@@ -111,13 +109,12 @@ func (l *Launcher) tryOut(ctx context.Context, r *service.Start) (*Report, error
 	return p.report, err
 }
 
-// Attach gives what is needed to look after a JVM that runs.
+// Attach returns the Launch of a JVM that is already running.
 func (l *Launcher) Attach(_ context.Context, learned string) (*supervisor.Launch, error) {
 	return l.kind.attach(learned)
 }
 
-// base is what every JVM has: the probes, what it can do and says, and what its plugins
-// are asked for.
+// base returns what every JVM has: the probes, output readers and plugin callbacks.
 func (l *Launcher) base() (*supervisor.Launch, error) {
 	out, err := l.Launcher.Attach(context.Background(), "")
 	if err != nil {
@@ -130,14 +127,13 @@ func (l *Launcher) base() (*supervisor.Launch, error) {
 	return out, nil
 }
 
-// layers are the sources of the options of a start, with the options of variables that
-// the kind knows.
+// layers returns the option sources of a start, including the options of variables that the kind reads.
 func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment, dir string, words []variableOptions) *sources {
 	return &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *r.Environment, env: *env, variables: words, own: r.Cgroup, user: l.User,
-		hookOptions: r.Options, withoutPlugins: without, flags: l.flagsOf(l.runner(env.Vars, nil, dir))}
+		hookOptions: r.Options, withoutPlugins: without, flags: l.flagsReader(l.runner(env.Vars, nil, dir))}
 }
 
-// javaKind is a service of kind java.
+// javaKind is kind java.
 type javaKind struct{ *Launcher }
 
 func (l javaKind) plan(ctx context.Context, r *service.Start, without []string) (*plan, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// maskedReport is a copy whose options and messages are masked.
+// maskedReport returns a copy with masked options and messages.
 func maskedReport(m service.Mask, f *Report) *Report {
 	if f == nil {
 		return nil

@@ -12,11 +12,10 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// optionFileSet are the files that the options of the services name (@file and its
-// like), as far as they are known: the configuration names some, a look at the
-// sources finds the others. It does not watch them; renewed signals the watcher.
+// optionFileSet holds the files that service options name (@file and the like): those named in the configuration, and those found when
+// the sources are read. renewed signals the watcher.
 type optionFileSet struct {
-	renewed chan struct{} // holds one token when the files have become others
+	renewed chan struct{} // holds one token when the set has changed
 
 	mu sync.Mutex // guards of
 	of map[string][]string
@@ -26,7 +25,7 @@ func newOptionFileSet() *optionFileSet {
 	return &optionFileSet{renewed: make(chan struct{}, 1), of: map[string][]string{}}
 }
 
-// set is what the options of one service name now.
+// set replaces the files that the options of one service name.
 func (n *optionFileSet) set(service string, files []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -37,8 +36,8 @@ func (n *optionFileSet) set(service string, files []string) {
 	signal(n.renewed)
 }
 
-// begin forgets all but what the configuration names.
-func (n *optionFileSet) begin(of map[string][]string) {
+// reset keeps only the files named in the configuration.
+func (n *optionFileSet) reset(of map[string][]string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.of)
@@ -46,7 +45,7 @@ func (n *optionFileSet) begin(of map[string][]string) {
 	signal(n.renewed)
 }
 
-// all are the files of all services.
+// all returns the files of all services.
 func (n *optionFileSet) all() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -55,7 +54,7 @@ func (n *optionFileSet) all() []string {
 	return slices.Compact(files)
 }
 
-// filesInConfig are the files that the configuration itself names.
+// filesInConfig returns the files that the configuration itself names.
 func filesInConfig(l *sources) []string {
 	var out []string
 	for _, n := range l.layers() {
@@ -69,7 +68,7 @@ func filesInConfig(l *sources) []string {
 	return slices.Compact(out)
 }
 
-// absolutePath is a path as stoker reads it: a relative one begins at its folder.
+// absolutePath resolves a relative path in the current directory.
 func absolutePath(path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -78,11 +77,10 @@ func absolutePath(path string) string {
 	if err != nil {
 		return path
 	}
-	return dir + "/" + path // not cleaned: what stands before .. may be a link
+	return dir + "/" + path // not cleaned: the component before .. may be a link
 }
 
-// watchNamed watches the files that options name, whichever these are, until ctx
-// ends. Without any there is nothing but this goroutine.
+// watchNamed watches the current set of named files until ctx ends.
 func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
 	var files []string
 	stop := func() {}
@@ -93,7 +91,7 @@ func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
 			return
 		case <-r.named.renewed:
 		}
-		if ctx.Err() != nil { // for the next watcher
+		if ctx.Err() != nil { // left for the next watcher
 			signal(r.named.renewed)
 			return
 		}
@@ -108,7 +106,7 @@ func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
 		}
 		w, err := filewatch.New(filewatch.FileSet{Files: files})
 		if err != nil {
-			r.log.Warn(unwatched, "error", err)
+			r.log.Warn(unwatchedNote, "error", err)
 			continue
 		}
 		one, cancel := context.WithCancel(ctx)
@@ -117,9 +115,9 @@ func (r *Drift) watchNamed(ctx context.Context, changed chan<- struct{}) {
 		go func() { // ends with stop
 			defer close(over)
 			if err := w.Run(one, func() { signal(changed) }); err != nil {
-				r.log.Warn(unwatched, "error", err)
+				r.log.Warn(unwatchedNote, "error", err)
 			}
 		}()
-		signal(changed) // they may have changed between the reading and the watching
+		signal(changed) // the files may have changed before the watch began
 	}
 }

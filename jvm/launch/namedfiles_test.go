@@ -36,7 +36,7 @@ func TestWatchNamed(t *testing.T) {
 	dir := write(t, map[string]string{"a": "1", "b": "1"})
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	r := NewDrift(nil, nil, hclog.NewNullLogger())
-	r.named.begin(nil)
+	r.named.reset(nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, over := make(chan struct{}, 1), make(chan struct{})
 	go func() { defer close(over); r.watchNamed(ctx, changed) }() // ends with ctx

@@ -14,8 +14,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-// RenderLayers reads the sources as run does, and renders. What cannot be read
-// is an error of the result too.
+// RenderLayers reads the sources and renders them as run does. Read errors are among the errors of the result.
 func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, target Target, noSizing bool) jvm.Result {
 	var missing []jvm.Problem
 	for _, layer := range []jvm.LayerConfig{cfg.Default, cfg.User, cfg.Enforced} {
@@ -40,14 +39,13 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	if in.NamesFlags() {
 		in.Target.Flags = target.flags()
 	}
-	result, _ := jvm.Render(in) // its error is among the result's
-	// The options are what was asked for; what is said of them ends in logs of builds.
+	result, _ := jvm.Render(in) // the error is in the result too
+	// The options are printed as requested. Messages end up in build logs, so they are masked.
 	result.Warnings, result.Errors = maskedProblems(nil, result.Warnings), maskedProblems(nil, result.Errors)
 	return result
 }
 
-// scripted reads the sources of a JVM that would be a Tomcat's: with the
-// variables of catalina.sh.
+// scripted reads the sources of a Tomcat JVM, including the variables of catalina.sh.
 func (l *sources) scripted() (jvm.Input, error) {
 	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
 		words, err := jvm.SplitOptions(l.env.Vars[name])
@@ -59,21 +57,20 @@ func (l *sources) scripted() (jvm.Input, error) {
 	return l.input(context.Background())
 }
 
-// Target is the JVM that options are made for.
+// Target is the JVM that options are rendered for.
 type Target struct {
 	jvm   jvm.Target
-	flags func() map[string]jvm.JVMFlag // that it prints; nil where it is only described, or cannot be asked
+	flags func() map[string]jvm.JVMFlag // returns the JVM's own flags; nil if it cannot be run
 }
 
-// TargetOf is the JVM of a version, which need not be here; without one, the java that
-// is found here.
+// TargetOf returns the target for a Java version, which need not be installed, or for the installed java if the version is empty.
 func TargetOf(version string) (Target, error) {
 	if version == "" {
 		own := &service.Environment{Vars: service.EnvironMap(os.Environ())}
-		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // one that is unknown is treated as a current one
-		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, notAsked}
+		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // an unknown version is treated as a current one
+		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, noFlags}
 		if err == nil {
-			t.flags = sync.OnceValue(func() map[string]jvm.JVMFlag { return askHere(java.Java) })
+			t.flags = sync.OnceValue(func() map[string]jvm.JVMFlag { return localFlags(java.Java) })
 		}
 		return t, nil
 	}
@@ -82,13 +79,13 @@ func TargetOf(version string) (Target, error) {
 		return Target{}, &exit.Error{Err: fmt.Errorf("cannot use --java-version %q", version),
 			Hint: "it is a version from 8, such as 17 or 1.8.0_412", Code: exit.Usage}
 	}
-	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, notAsked}, nil
+	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, noFlags}, nil
 }
 
-func notAsked() map[string]jvm.JVMFlag { return nil }
+func noFlags() map[string]jvm.JVMFlag { return nil }
 
-// askHere has the java of this machine print its flags; nil: it does not.
-func askHere(java string) map[string]jvm.JVMFlag {
+// localFlags returns the flags that the local java prints, or nil.
+func localFlags(java string) map[string]jvm.JVMFlag {
 	env := service.EnvironList(jvmEnviron(service.EnvironMap(os.Environ()), nil))
 	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
 		return proc.Output(ctx, argv, env)

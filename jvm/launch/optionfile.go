@@ -9,13 +9,12 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// maxOptionFiles bounds the entries of a folder with option files.
+// maxOptionFiles bounds the entries of an option folder.
 const maxOptionFiles = 10_000
 
-// optionFiles reads the files that options name (@file and its like). Those that
-// the user layer names are read with the rights of the service's user: what they
-// hold shows up as options, and stoker itself may read more than that user. A nil
-// user is stoker's own.
+// optionFiles returns a reader of the files that options name (@file and the like). Files named in the user layer are read with the
+// rights of the service's user: their content shows up as options, and stoker may read more than that user. A nil user is stoker's
+// own.
 func optionFiles(user *asuser.User) func(jvm.Layer, string) ([]byte, error) {
 	return func(layer jvm.Layer, path string) (data []byte, err error) {
 		if data, err = readOptionFile(user, layer, path); err != nil {
@@ -25,7 +24,7 @@ func optionFiles(user *asuser.User) func(jvm.Layer, string) ([]byte, error) {
 	}
 }
 
-// readOptionFile reads one file of a layer, with the rights that optionFiles tells of.
+// readOptionFile reads one file of a layer, with the rights described at optionFiles.
 func readOptionFile(user *asuser.User, layer jvm.Layer, path string) (data []byte, err error) {
 	if layer == jvm.User && user != nil && os.Geteuid() == 0 && user.UID != 0 {
 		err = user.Identity().Do(func() error {

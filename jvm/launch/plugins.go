@@ -16,17 +16,15 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// OptionsError says that options cannot be used: by the merge, the sizing, or the
-// JVM's own word.
+// OptionsError means that the options are unusable: the merge, the sizing or the JVM rejected them.
 type OptionsError struct{ error }
 
 func (e *OptionsError) Unwrap() error { return e.error }
 
-// Lasting makes it a supervisor.PermanentError.
+// Lasting implements supervisor.PermanentError.
 func (e *OptionsError) Lasting() bool { return true }
 
-// addPlugins adds what the plugins have for the layers that fixed reads, and takes
-// down what they have for all.
+// addPlugins adds the plugin options of the configured layers, and remembers the plugin options of all layers.
 func (l *sources) addPlugins(in *jvm.Input) {
 	if l.shared.Plugins == nil {
 		return
@@ -44,7 +42,7 @@ func (l *sources) addPlugins(in *jvm.Input) {
 	}
 }
 
-// addUserPlugins adds what they have for the user layer, behind its variables.
+// addUserPlugins adds the plugin options of the user layer, after its variables.
 func (l *sources) addUserPlugins(in *jvm.Input) {
 	for _, c := range l.pluginOptions {
 		in.User = append(in.User, c.Options[jvm.User]...)
@@ -58,7 +56,7 @@ func argsOf(options []jvm.Option) (out [][]string) {
 	return out
 }
 
-// pluginNames are the plugins that options were taken from.
+// pluginNames returns the plugins that provide options.
 func (l *sources) pluginNames() (out []string) {
 	for _, c := range l.pluginOptions {
 		out = append(out, c.Name)
@@ -66,8 +64,7 @@ func (l *sources) pluginNames() (out []string) {
 	return out
 }
 
-// AllowedByPlugins gives what says whether a service may start for all that its plugins are,
-// which begin with the start.
+// AllowedByPlugins returns a check that fails if the plugins forbid the start of a service. It begins the start in the plugin set.
 func AllowedByPlugins(p *plugin.Set) func(service string) error {
 	if p == nil {
 		return nil
@@ -82,8 +79,8 @@ func AllowedByPlugins(p *plugin.Set) func(service string) error {
 	}
 }
 
-// whenReady has the plugins know that a start was ready, before anybody looks at it.
-func (l *Launcher) whenReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
+// withPluginReady wraps a check and first reports to the plugins that the start became ready.
+func (l *Launcher) withPluginReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		if l.shared.Plugins != nil {
 			l.shared.Plugins.OnReady(l.Name)
@@ -92,9 +89,8 @@ func (l *Launcher) whenReady(look func(context.Context, supervisor.Process) erro
 	}
 }
 
-// withoutBrokenPlugins prepares something of the JVM options, and where those cannot be used, does
-// it again without the plugins that are not required: those that the error names, else
-// all. If it was them, they have failed with its words.
+// withoutBrokenPlugins calls prepare. If the options are unusable, it calls prepare again without the optional plugins that the error
+// names, or without all of them. If that succeeds, these plugins are marked as failed.
 func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch,
 	error)) (*supervisor.Launch, error) {
 	out, first := prepare(nil)
@@ -113,7 +109,7 @@ func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without
 		out, err = prepare(without)
 	}
 	if err != nil {
-		return nil, first // it was not them
+		return nil, first // the plugins are not the cause
 	}
 	if len(without) > 0 {
 		p.Disable(without, hide.Text(OptionsReason(first)))
@@ -121,13 +117,13 @@ func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without
 	return out, nil
 }
 
-// OptionsReason is an options error as the reason why a plugin has failed.
+// OptionsReason returns an options error as the failure reason of a plugin.
 func OptionsReason(err error) string {
 	why, _, _ := strings.Cut(err.Error(), "\nhint: ")
 	return strings.TrimPrefix(why, "cannot use the JVM options: ")
 }
 
-// optionalPlugins are the plugins that may be left out, less those that are.
+// optionalPlugins returns the plugins that are not required and not in left.
 func optionalPlugins(p *plugin.Set, left []string) []string {
 	var out []string
 	for _, c := range p.JVMOptions(left) {
@@ -138,7 +134,7 @@ func optionalPlugins(p *plugin.Set, left []string) []string {
 	return out
 }
 
-// suspectsIn are those whose options a text names as their source; none: all of them.
+// suspectsIn returns the plugins that a text names as an option source, or all of them if it names none.
 func suspectsIn(names []string, text string) []string {
 	named := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.Contains(text, pluginSource(name)) })
 	if len(named) == 0 {
@@ -147,11 +143,10 @@ func suspectsIn(names []string, text string) []string {
 	return named
 }
 
-// pluginSource begins the source of each of a plugin's options.
+// pluginSource is the prefix of the source of a plugin's options.
 func pluginSource(name string) string { return "plugin " + name + " (" }
 
-// onEarlyExit asks whether a plugin is the cause of the end of a JVM that has hardly begun:
-// then it is started again without.
+// onEarlyExit disables the plugins suspected of an early exit, so that the JVM is started again without them.
 func (l *Launcher) onEarlyExit(d supervisor.EarlyExit) (why string) {
 	if d.Exit.Success || d.Ready && killedFromOutside(d.Exit) {
 		return ""

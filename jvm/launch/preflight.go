@@ -21,42 +21,42 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// preflightWanted says whether a configuration has the JVM asked before a start.
-func preflightWanted(c jvm.Config) bool { return c.Check == nil || *c.Check }
+// preflightEnabled reports whether the JVM checks the options before a start.
+func preflightEnabled(c jvm.Config) bool { return c.Check == nil || *c.Check }
 
-// runner is how the JVM of a service is asked: as its user and in its environment.
-type runner struct {
+// jvmRunner runs the JVM of a service as its user and in its environment.
+type jvmRunner struct {
 	who string
 	run hotspot.Runner
 }
 
-func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) runner {
+func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) jvmRunner {
 	who := os.Geteuid()
 	if l.User != nil {
 		who = int(l.User.UID)
 	}
-	return runner{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
+	return jvmRunner{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
 		ctx, cancel := l.WithinStart(ctx)
 		defer cancel()
 		return l.Run(ctx, "jvm", argv, service.EnvironList(jvmEnviron(env, add)), dir)
 	}}
 }
 
-// flagsOf gives what asks a JVM for its flags; nil where it is not to be asked.
-func (l *Launcher) flagsOf(a runner) func(context.Context, string) map[string]jvm.JVMFlag {
-	if !preflightWanted(l.JVM) {
+// flagsReader returns a function that reads the flags of a JVM, or nil if the preflight check is off.
+func (l *Launcher) flagsReader(a jvmRunner) func(context.Context, string) map[string]jvm.JVMFlag {
+	if !preflightEnabled(l.JVM) {
 		return nil
 	}
 	return func(ctx context.Context, java string) map[string]jvm.JVMFlag {
 		flags, err := l.shared.checker.Build(ctx, java, a.who, a.run)
 		if err != nil {
-			return nil // before says so
+			return nil // preflight reports the error
 		}
 		return ownFlags(flags)
 	}
 }
 
-// ownFlags is what package jvm wants to know of them.
+// ownFlags converts the flags for package jvm.
 func ownFlags(flags hotspot.Flags) map[string]jvm.JVMFlag {
 	out := make(map[string]jvm.JVMFlag, len(flags))
 	for name, f := range flags {
@@ -65,11 +65,10 @@ func ownFlags(flags hotspot.Flags) map[string]jvm.JVMFlag {
 	return out
 }
 
-// preflight tries the options of a plan as the service's user and in its environment,
-// and puts what came of it into the plan. The error is the JVM's refusal; where the JVM
-// could not be asked a warning says so, and the service is started all the same.
+// preflight checks the options of a plan with the JVM, as the service's user and in its environment, and records the result in the
+// plan. The error is a rejection. If the JVM cannot be run, that is a warning and the service still starts.
 func (l *Launcher) preflight(ctx context.Context, p *plan) error {
-	if !preflightWanted(l.JVM) {
+	if !preflightEnabled(l.JVM) {
 		return nil
 	}
 	a := l.runner(p.env.Vars, p.report.Result.Env, p.dir)
@@ -78,11 +77,11 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	switch {
 	case errors.As(err, &refused):
 		return rejectedOptions(p.report.Result, refused.StartupError)
-	case err != nil: // a JVM that cannot be asked is no refusal
+	case err != nil: // not a rejection
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
 		return nil //nolint:nilerr // it became a warning
 	}
-	checked := *p.report // others may read that already
+	checked := *p.report // others may already read the report
 	checked.flags = flags
 	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings),
 		func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
@@ -94,8 +93,7 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// differences compares flags with what the options ask for. What is in known too
-// was told before.
+// differences compares flags with the options and skips what known already reported.
 func differences(options []jvm.Option, flags, known hotspot.Flags) []string {
 	var out []string
 	for _, e := range jvm.Expect(options) {
@@ -108,16 +106,15 @@ func differences(options []jvm.Option, flags, known hotspot.Flags) []string {
 	return out
 }
 
-// rejectedOptions is the error for a JVM that does not take its options. It names
-// those that its words fit, and where they stand.
+// rejectedOptions returns the error for rejected options. It names the matching options and their sources.
 func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 	var names []string
 	known := ""
-	for _, o := range optionsMeant(made.Options, r) {
+	for _, o := range rejectedBy(made.Options, r) {
 		names = append(names, o.Named())
 		for _, p := range made.Warnings {
 			_, why, found := strings.Cut(p.Message, o.Named()+": ")
-			// The JVM knows a flag that it calls diagnostic, whatever our lists say.
+			// The JVM knows a flag that it calls diagnostic, even if our lists do not.
 			if found && (p.Code == jvm.RemovedOption || p.Code == jvm.UnknownOption && strings.HasPrefix(r.Message, "Unrecognized")) {
 				known = "; " + why
 			}
@@ -130,21 +127,21 @@ func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\nhint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
 }
 
-// optionsMeant are the options that a refusal speaks of: that which it quotes, else
-// those whose flag or value it mentions, else those of its topic.
-func optionsMeant(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
+// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those
+// of its topic.
+func rejectedBy(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
 	for _, fits := range []func(jvm.Option) bool{
 		func(o jvm.Option) bool { return r.Option != "" && unsigned(o.String()) == r.Option },
 		func(o jvm.Option) bool { return r.Option != "" && flagName(o.Args[0]) == flagName(r.Option) },
 		func(o jvm.Option) bool {
 			name := flagName(o.Args[0])
-			return strings.HasPrefix(name, "--") && slices.Contains(mentioned, lastWord(o)) || slices.ContainsFunc(mentioned,
+			return strings.HasPrefix(name, "--") && slices.Contains(mentioned, optionValue(o)) || slices.ContainsFunc(mentioned,
 				func(word string) bool {
 					return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word)
 				})
 		},
-		func(o jvm.Option) bool { return aboutTopic(r.Message, flagName(o.Args[0])) },
+		func(o jvm.Option) bool { return matchesTopic(r.Message, flagName(o.Args[0])) },
 	} {
 		if found := slices.DeleteFunc(slices.Clone(options), func(o jvm.Option) bool { return !fits(o) }); len(found) > 0 {
 			return found
@@ -153,7 +150,7 @@ func optionsMeant(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 	return nil
 }
 
-// unsigned is an option as the JVM quotes it: an -XX one without its sign.
+// unsigned returns an option as the JVM quotes it: an -XX one without its sign.
 func unsigned(option string) string {
 	if name, ok := strings.CutPrefix(option, "-XX:"); ok {
 		return "-XX:" + strings.TrimLeft(name, "+-")
@@ -161,21 +158,21 @@ func unsigned(option string) string {
 	return option
 }
 
-// flagName is what stands before the value.
+// flagName returns the part before the value.
 func flagName(option string) string {
 	name, _, _ := strings.Cut(unsigned(option), "=")
 	return name
 }
 
-// lastWord is the value of an option such as "--add-modules X" or "--add-modules=X".
-func lastWord(o jvm.Option) string {
+// optionValue returns the value of an option such as "--add-modules X" or "--add-modules=X".
+func optionValue(o jvm.Option) string {
 	last := o.Args[len(o.Args)-1]
 	return last[strings.LastIndexByte(last, '=')+1:]
 }
 
-// aboutTopic says whether an option is of what a message speaks of without naming
-// it, such as "Initial heap size set to a larger value than the maximum heap size".
-func aboutTopic(message, option string) bool {
+// matchesTopic reports whether an option belongs to the topic of a message that names no option, such as "Initial heap size set to a
+// larger value than the maximum heap size".
+func matchesTopic(message, option string) bool {
 	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
 	for _, topic := range []struct {
 		words   string
@@ -197,11 +194,10 @@ func aboutTopic(message, option string) bool {
 	return false
 }
 
-// verifyPause is the time between two looks at a JVM that has hardly begun.
-const verifyPause = 100 * time.Millisecond
+// verifyInterval is the time between two checks of a JVM that is starting.
+const verifyInterval = 100 * time.Millisecond
 
-// verify gives the look at the JVM that was started with argv: whether it is that
-// program with these arguments, and has the flags that they ask for.
+// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags.
 func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		for {
@@ -209,32 +205,32 @@ func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(cont
 			err := r.checkProgram()
 			if err == nil {
 				if err = r.checkFlags(ctx); !errors.Is(err, hotspot.ErrNotCaught) {
-					return complaint(err, hide)
+					return maskError(err, hide)
 				}
 			}
-			select { // a service without a proof of readiness is RUNNING before it is a JVM
-			case <-time.After(verifyPause):
+			select { // without a readiness probe the service is RUNNING before the script executes the JVM
+			case <-time.After(verifyInterval):
 			case <-p.Exited():
 				return nil
 			case <-ctx.Done():
-				return complaint(err, hide)
+				return maskError(err, hide)
 			}
 		}
 	}
 }
 
-// errDiffers says that something else runs than what was started.
+// errDiffers means that the running JVM is not the one that was started.
 var errDiffers = errors.New("the JVM is not the one that was started")
 
-// complaint makes a complaint of a difference, less what must not be seen.
-func complaint(err error, hide service.Mask) error {
+// maskError masks the text of an error.
+func maskError(err error, hide service.Mask) error {
 	if !errors.Is(err, errDiffers) {
 		return err
 	}
 	return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
 }
 
-// runningJVM is one that is looked at.
+// runningJVM is a JVM to verify.
 type runningJVM struct {
 	report   *Report
 	argv     []string
@@ -242,7 +238,7 @@ type runningJVM struct {
 	attacher *Attacher
 }
 
-// checkProgram compares its command line and its program with what was started.
+// checkProgram compares the command line and the program with those of the start.
 func (r runningJVM) checkProgram() error {
 	argv, err := procfs.Cmdline(r.p.Pid())
 	if err != nil {
@@ -257,7 +253,7 @@ func (r runningJVM) checkProgram() error {
 	return nil
 }
 
-// checkFlags asks it for its flags, and compares them with what the options ask for.
+// checkFlags compares the flags of the JVM with the options.
 func (r runningJVM) checkFlags(ctx context.Context) error {
 	a, err := r.attacher.Attach(ctx, r.p)
 	if err != nil {
@@ -273,8 +269,7 @@ func (r runningJVM) checkFlags(ctx context.Context) error {
 	return nil
 }
 
-// program is the path of what is executed; empty: it cannot be seen, or the file
-// has been replaced meanwhile.
+// program returns the path of the executable; empty if it is unreadable or the file has been replaced.
 func (r runningJVM) program() string {
 	var path string
 	_ = AsUserOf(r.p)(func() (err error) {
@@ -287,7 +282,7 @@ func (r runningJVM) program() string {
 	return path
 }
 
-// resolved follows links; what does not exist any more stays as it is.
+// resolved follows links; a path that no longer exists is returned unchanged.
 func resolved(path string) string {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		return target
@@ -295,7 +290,7 @@ func resolved(path string) string {
 	return path
 }
 
-// firstDifference is the first argument that is another one; -1: none.
+// firstDifference returns the index of the first differing argument, or -1.
 func firstDifference(a, b []string) int {
 	for k := range max(len(a), len(b)) {
 		if k >= len(a) || k >= len(b) || a[k] != b[k] {
@@ -305,7 +300,7 @@ func firstDifference(a, b []string) int {
 	return -1
 }
 
-// argument quotes one of a list, with what must not be seen masked.
+// argument quotes one argument with its secrets masked.
 func argument(argv []string, at int) string {
 	if at >= len(argv) {
 		return "missing"
@@ -313,7 +308,7 @@ func argument(argv []string, at int) string {
 	return strconv.Quote(redact.Args(argv)[at])
 }
 
-// watchTomcatLogs listens to what a Tomcat's applications throw.
+// watchTomcatLogs reads the log files of Tomcat for exceptions of its applications.
 func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthIssue)) {
 	return func(ctx context.Context, complain func(*supervisor.HealthIssue)) {
 		hear := watchOutput()
@@ -325,9 +320,8 @@ func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthI
 	}
 }
 
-// watchOutput listens to a JVM that runs. Direct memory and a full code cache are its
-// own, and make it ill. Of the other kinds a JVM ends by itself as a rule, so who says
-// so and lives on may speak of another one, whose exception came over the wire.
+// watchOutput reads the output of a running JVM for direct memory and code cache exhaustion, which degrade the service. Other kinds
+// usually end the JVM; a JVM that lives on may only print an exception of another one.
 func watchOutput() func(line []byte) *supervisor.HealthIssue {
 	r := new(hotspot.HealthReader)
 	return func(line []byte) *supervisor.HealthIssue {

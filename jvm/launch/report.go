@@ -16,7 +16,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-// Report are what one start of a JVM was made of, for its explanation.
+// Report records what one start of a JVM was made of.
 type Report struct {
 	JVM     hotspot.JVM   `json:"jvm"`
 	Found   string        `json:"found_by"`
@@ -25,14 +25,14 @@ type Report struct {
 	// Pending is what a restart would change now; nil: nothing.
 	Pending      *PendingRestart `json:"restart_to_apply,omitempty"`
 	limits       jvm.Limits
-	sourceDigest string        // of the sources
-	cgroup       *cgroup.Own   // that it was sized for; nil: the container's
+	sourceDigest string        // fingerprint of the sources
+	cgroup       *cgroup.Own   // the cgroup that it was sized for; nil: the container's
 	argv         []string      // the whole command line
 	plugins      []string      // plugins whose options are in it
-	flags        hotspot.Flags // that the JVM printed before the start; nil: it was not asked
+	flags        hotspot.Flags // printed by the JVM before the start; nil: not read
 }
 
-// Text is the explanation for people.
+// Text returns the explanation for the terminal.
 func (f *Report) Text(width int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
@@ -49,12 +49,12 @@ func (f *Report) Text(width int) string {
 	return b.String()
 }
 
-// explainSources is the table of files, folders and URLs.
+// explainSources writes the table of files, folders and URLs.
 func (f *Report) explainSources(b *strings.Builder, now time.Time, width int) {
 	if len(f.Sources) == 0 {
 		return
 	}
-	if !strings.HasSuffix(b.String(), "\n\n") { // warnings stand before it
+	if !strings.HasSuffix(b.String(), "\n\n") { // warnings come before it
 		b.WriteString("\n")
 	}
 	t := layout.Table{{"READ FROM", "LAYER", "STATE"}}
@@ -71,8 +71,7 @@ func (f *Report) explainSources(b *strings.Builder, now time.Time, width int) {
 	b.WriteString(layout.Rows(t, width) + "\n")
 }
 
-// ReadLimits puts the cgroup's answer into the form that jvm takes; own is the
-// cgroup that the JVM will run in, nil: the container's.
+// ReadLimits converts the limits of a cgroup for package jvm; a nil own is the container's cgroup.
 func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	l := cgroup.Read("/")
 	out := jvm.Limits{CPUs: l.EffectiveCPUs, CPUQuota: l.CPUQuota, MemorySource: l.Sources.EffectiveMemory,
@@ -92,9 +91,8 @@ func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	return out, l.Warnings
 }
 
-// jvmEnviron is env without what the JVM would read by itself, and with what the
-// sizing adds. What it would read becomes part of the user layer: _JAVA_OPTIONS would
-// win over everything, and all of it reaches every other JVM that this one starts.
+// jvmEnviron returns env without the variables that the JVM itself reads, and with those of the sizing. The removed options are part
+// of the user layer: _JAVA_OPTIONS would override everything, and child JVMs would inherit all of them.
 func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
 	out := make(map[string]string, len(env)+len(add))
 	maps.Copy(out, env)
@@ -107,7 +105,7 @@ func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
 	return out
 }
 
-// javaCommand is `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.
+// javaCommand returns `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.
 func javaCommand(java string, options []string, c config.Java) []string {
 	argv := append([]string{java}, options...)
 	if len(c.Classpath) > 0 {
@@ -121,13 +119,12 @@ func javaCommand(java string, options []string, c config.Java) []string {
 	return append(argv, c.Args...)
 }
 
-// setting is the one of the configuration that names the JVM, by its path below the
-// service.
+// setting returns the configuration key that names the JVM; path is relative to the service.
 func (l *Launcher) setting(path, value string) hotspot.Setting {
 	return hotspot.Setting{Name: path, Value: value, From: l.Origins[config.ServicePath(l.Name, path)].String()}
 }
 
-// javaSettings are the variables that name the JVM.
+// javaSettings returns the variables that name the JVM.
 func javaSettings(env *service.Environment) (out []hotspot.Setting) {
 	for _, name := range []string{"JRE_HOME", "JAVA_HOME"} {
 		out = append(out, hotspot.Setting{Name: name, Value: env.Vars[name], From: env.Origin(name)})

@@ -12,38 +12,36 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Times of a rollout.
+// Rollout delays.
 const (
-	// restartDelay is how long nothing may change before a restart: several changes
-	// are one.
+	// restartDelay is how long the sources must be unchanged before a restart, so that several changes cause one.
 	restartDelay = 2 * time.Second
-	// laterLook is when it looks again at what could not be decided: a service that
-	// is still starting, a source that cannot be read.
-	laterLook = 10 * time.Second
-	// retryFirst and retryMost bound the time between two restarts of a service whose
-	// sources say another thing again and again, such as replicas that disagree.
-	retryFirst = time.Minute
-	retryMost  = time.Hour
+	// recheckDelay is the delay before an undecided service is checked again: it is still starting, or a source is unreadable.
+	recheckDelay = 10 * time.Second
+	// minRetryDelay and maxRetryDelay bound the time between two restarts of a service whose sources keep changing, such as replicas
+	// that disagree.
+	minRetryDelay = time.Minute
+	maxRetryDelay = time.Hour
 )
 
-// JVM is a service with a JVM as a rollout sees it.
+// JVM is the state of a service with a JVM.
 type JVM struct {
 	Name    string
 	State   supervisor.State
 	Pid     int
-	Sources string // the fingerprint that it was started with
+	Sources string // fingerprint of the sources at its start
 	restart bool   // changed options are applied by a restart of that process
 }
 
 // services are the JVMs that a rollout compares and restarts.
 type services interface {
-	// JVMs are the services with a JVM.
+	// JVMs returns the services with a JVM.
 	JVMs() []JVM
-	// Digest is the fingerprint that the sources of a service have now.
+	// Digest returns the current fingerprint of the sources of a service.
 	Digest(ctx context.Context, name string) (string, error)
-	// Compare says what a restart would change, in words for people.
+	// Compare describes what a restart would change.
 	Compare(ctx context.Context, name string, pid int) (changes []string, err error)
-	// renew restarts a service if it still runs as process pid.
+	// renew restarts a service if its process is still pid.
 	renew(ctx context.Context, name string, pid int) error
 	// start starts a service that is FATAL.
 	start(ctx context.Context, name string) error
@@ -52,21 +50,19 @@ type services interface {
 // PendingRestart is what a restart of a running JVM would change.
 type PendingRestart struct {
 	Changes []string `json:"changes,omitempty"`
-	// Problem is why the sources cannot be used as they are; a restart would not
-	// start anything.
+	// Problem is why the sources are unusable; a restart would fail.
 	Problem string `json:"problem,omitempty"`
-	// BlockedBy is the service that has not come up from its restart for such a change;
-	// this one is left alone meanwhile.
+	// BlockedBy is a service that is not ready again after its restart; this one waits for it.
 	BlockedBy string    `json:"held_by,omitempty"`
 	Since     time.Time `json:"since"`
-	pid       int       // of the process that it speaks of
-	digest    string    // of the sources; empty: they cannot all be read
+	pid       int       // the process that it refers to
+	digest    string    // fingerprint of the sources; empty: some are unreadable
 }
 
 // maxShownChanges bounds what String prints.
 const maxShownChanges = 5
 
-// String says it for people.
+// String describes the pending restart for a person.
 func (p *PendingRestart) String() string {
 	if p.Problem != "" {
 		return "the changed JVM options cannot be used, and nothing is done: " + p.Problem
@@ -81,28 +77,28 @@ func (p *PendingRestart) String() string {
 	return "restart to apply changed JVM options: " + text
 }
 
-// rollout compares running JVMs with what their sources say, whenever those may
-// have changed. One goroutine, run, looks; others read.
+// rollout compares running JVMs with their sources when those may have changed. The run goroutine does all checks; others only read
+// the result.
 type rollout struct {
 	services services
 	log      hclog.Logger
 
 	mu         sync.Mutex // guards found
 	found      map[string]*PendingRestart
-	attempts   map[string]*attempt // by service; of run alone, as the next
-	fatal      map[string]string   // by service that is FATAL: the fingerprint that its sources had when that was first seen
+	attempts   map[string]*attempt // by service; used only by run, like the fields below
+	fatal      map[string]string   // by service in state FATAL: its fingerprint when that was first seen
 	restarting string              // the service that was restarted and is not RUNNING yet; empty: none
-	// failed says that it has not come up.
+	// failed means that the restarted service has not become ready.
 	failed bool
 }
 
 // attempt is the latest restart of a service.
 type attempt struct {
 	at   time.Time
-	pid  int           // of the process that it ended
-	wait time.Duration // until another one
-	// agreed is since when the process has what the sources say; zero: it has not.
-	agreed time.Time
+	pid  int           // the process that was ended
+	wait time.Duration // delay before the next restart
+	// matchSince is since when the process matches its sources; zero: it does not.
+	matchSince time.Time
 }
 
 func newRollout(world services, log hclog.Logger) *rollout {
@@ -110,8 +106,7 @@ func newRollout(world services, log hclog.Logger) *rollout {
 		fatal: map[string]string{}}
 }
 
-// pending is what is known of the process pid of a service; nil: it has what the
-// sources say.
+// pending returns the finding for the process pid of a service; nil: it matches its sources.
 func (w *rollout) pending(name string, pid int) *PendingRestart {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,7 +116,7 @@ func (w *rollout) pending(name string, pid int) *PendingRestart {
 	return nil
 }
 
-// forget drops what was found: nothing is checked for a while.
+// forget drops all findings.
 func (w *rollout) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -138,11 +133,10 @@ func (w *rollout) set(name string, p *PendingRestart) {
 	w.found[name] = p
 }
 
-// run looks whenever changed has something, until ctx ends. A restart follows when
-// no change came for restartDelay.
+// run checks at every signal from changed until ctx ends. A restart follows when no change came for restartDelay.
 func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
 	w.forget()
-	look, apply := time.NewTimer(0), time.NewTimer(time.Hour) // it begins with a look
+	look, apply := time.NewTimer(0), time.NewTimer(time.Hour) // the first check is immediate
 	defer look.Stop()
 	defer apply.Stop()
 	apply.Stop()
@@ -154,7 +148,7 @@ func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
 		case <-look.C:
 		case <-apply.C:
 			w.apply(ctx)
-			look.Reset(laterLook) // at what became of it
+			look.Reset(recheckDelay) // check the result
 			continue
 		}
 		look.Stop()
@@ -170,8 +164,8 @@ func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// check compares every JVM. again is when it has to look again by itself, 0: it need
-// not; due says that a restart would change something, and may be.
+// check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and
+// allowed.
 func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 	within := func(d time.Duration) {
 		if again == 0 || d < again {
@@ -196,25 +190,25 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 			wait := w.wait(j, p)
 			switch {
 			case p != nil && p.digest == "":
-				within(laterLook)
+				within(recheckDelay)
 			case p == nil || p.Problem != "" || !j.restart:
 			case wait > 0:
 				within(wait)
-			case failed != "": // it may come up after all
-				within(retryFirst)
+			case failed != "": // it may still become ready
+				within(minRetryDelay)
 			case w.restarting != "":
-				within(laterLook)
+				within(recheckDelay)
 			default:
 				due = true
 			}
-		case supervisor.Starting: // its command line may have been made before the change
-			within(laterLook)
+		case supervisor.Starting: // its command line may be older than the change
+			within(recheckDelay)
 		case supervisor.Stopping:
-			if w.attempts[j.Name] != nil { // it is our restart
-				within(laterLook)
+			if w.attempts[j.Name] != nil { // this rollout restarted it
+				within(recheckDelay)
 			}
 			w.set(j.Name, nil)
-		case supervisor.Fatal: // it is tried rarely, and the change may be the repair
+		case supervisor.Fatal: // retries are rare, and the change may be the fix
 			w.set(j.Name, nil)
 			w.retry(ctx, j.Name)
 		default: // its next start reads everything
@@ -224,11 +218,11 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 	return again, due
 }
 
-// retry starts a service that is FATAL if its sources have changed since.
+// retry starts a service in state FATAL if its sources have changed since.
 func (w *rollout) retry(ctx context.Context, name string) {
 	digest, err := w.services.Digest(ctx, name)
 	if err != nil {
-		digest = "cannot be read" // of an error the text may differ each time: ports, durations
+		digest = "cannot be read" // the error text may vary: ports, durations
 	}
 	before, known := w.fatal[name]
 	w.fatal[name] = digest
@@ -240,18 +234,17 @@ func (w *rollout) retry(ctx context.Context, name string) {
 	}
 }
 
-// finishRestart ends the turn of a service that is RUNNING again. Until then no other is
-// restarted: what keeps one from coming up may keep all. failed is the one that has
-// not come up at the first try; who tries again has not, either.
+// finishRestart clears restarting when that service is RUNNING again. Until then no other is restarted, since the same change could
+// break all of them. failed is the service if its first start attempt failed.
 func (w *rollout) finishRestart(jvms []JVM) (failed string) {
 	k := slices.IndexFunc(jvms, func(j JVM) bool { return j.Name == w.restarting })
-	if k < 0 { // there is none, or it has left the configuration
+	if k < 0 { // none, or it is no longer configured
 		w.restarting, w.failed = "", false
 		return ""
 	}
 	switch j, t := jvms[k], w.attempts[w.restarting]; j.State {
 	case supervisor.Running:
-		if j.Pid != t.pid || time.Since(t.at) >= laterLook { // else the restart may still begin
+		if j.Pid != t.pid || time.Since(t.at) >= recheckDelay { // otherwise the restart may still begin
 			w.restarting, w.failed = "", false
 		}
 	case supervisor.Starting, supervisor.Stopping:
@@ -264,7 +257,7 @@ func (w *rollout) finishRestart(jvms []JVM) (failed string) {
 	return ""
 }
 
-// blockedBy is p with the service that holds it, empty: none. Others may read p.
+// blockedBy returns a copy of p with the blocking service, or empty for none. Others may read p.
 func (p *PendingRestart) blockedBy(name string) *PendingRestart {
 	if p == nil || p.Problem != "" || p.BlockedBy == name {
 		return p
@@ -274,28 +267,28 @@ func (p *PendingRestart) blockedBy(name string) *PendingRestart {
 	return &held
 }
 
-// wait is how long a service must not be restarted again. A try is forgotten when
-// the process has had what the sources say for as long as that.
+// wait returns the time until a service may be restarted again. An attempt is forgotten once the process has matched its sources for
+// that long.
 func (w *rollout) wait(j JVM, p *PendingRestart) time.Duration {
 	t := w.attempts[j.Name]
 	if t == nil {
 		return 0
 	}
 	if p == nil {
-		if t.agreed.IsZero() && j.Pid != t.pid {
-			t.agreed = time.Now()
+		if t.matchSince.IsZero() && j.Pid != t.pid {
+			t.matchSince = time.Now()
 		}
 		return 0
 	}
-	if !t.agreed.IsZero() && time.Since(t.agreed) >= t.wait {
+	if !t.matchSince.IsZero() && time.Since(t.matchSince) >= t.wait {
 		delete(w.attempts, j.Name)
 		return 0
 	}
-	t.agreed = time.Time{}
+	t.matchSince = time.Time{}
 	return max(0, t.wait-time.Since(t.at))
 }
 
-// compare finds out what a restart of a running JVM would change.
+// compare determines what a restart of a running JVM would change.
 func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	p := &PendingRestart{Since: time.Now(), pid: j.Pid}
 	old := w.pending(j.Name, j.Pid)
@@ -303,7 +296,7 @@ func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	switch {
 	case err == nil && digest == j.Sources:
 		return nil
-	case err == nil && old != nil && old.digest == digest: // to render may run setenv.sh
+	case err == nil && old != nil && old.digest == digest: // rendering may run setenv.sh
 		return old
 	case err == nil:
 		p.digest = digest
@@ -312,7 +305,7 @@ func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	switch {
 	case err != nil:
 		p.Problem = err.Error()
-	case len(p.Changes) == 0: // such as another comment
+	case len(p.Changes) == 0: // such as a changed comment
 		return nil
 	}
 	if old != nil && old.String() == p.String() {
@@ -321,7 +314,7 @@ func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	return p
 }
 
-// logChange logs what is new.
+// logChange logs a new finding.
 func (w *rollout) logChange(j JVM, p *PendingRestart) {
 	switch old := w.pending(j.Name, j.Pid); {
 	case p == nil && old != nil:
@@ -334,8 +327,7 @@ func (w *rollout) logChange(j JVM, p *PendingRestart) {
 	}
 }
 
-// apply restarts a service that runs with other options than the sources give. The
-// others follow when that one is RUNNING.
+// apply restarts one service whose options differ from its sources. The next one follows when it is RUNNING.
 func (w *rollout) apply(ctx context.Context) {
 	jvms := w.services.JVMs()
 	if w.finishRestart(jvms); w.restarting != "" {
@@ -346,9 +338,9 @@ func (w *rollout) apply(ctx context.Context) {
 		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !j.restart {
 			continue
 		}
-		next := &attempt{at: time.Now(), pid: j.Pid, wait: retryFirst}
+		next := &attempt{at: time.Now(), pid: j.Pid, wait: minRetryDelay}
 		if t := w.attempts[j.Name]; t != nil {
-			next.wait = min(2*t.wait, retryMost)
+			next.wait = min(2*t.wait, maxRetryDelay)
 		}
 		w.attempts[j.Name], w.restarting = next, j.Name
 		if err := w.services.renew(ctx, j.Name, j.Pid); err != nil && ctx.Err() == nil {

@@ -172,7 +172,7 @@ func TestWatchReports(t *testing.T) {
 		if got := shown(); !strings.Contains(got, "cannot be used, and nothing is done: x:1") {
 			t.Errorf("it says %q", got)
 		}
-		time.Sleep(10 * laterLook)
+		time.Sleep(10 * recheckDelay)
 		if f.rendered() != 3 {
 			t.Errorf("%d renders of three outcomes", f.rendered())
 		}
@@ -182,7 +182,7 @@ func TestWatchReports(t *testing.T) {
 		}
 		// What cannot be read is looked at again.
 		f.change(func() { f.unread = nil })
-		time.Sleep(laterLook)
+		time.Sleep(recheckDelay)
 		if got := shown(); !strings.Contains(got, "-Xmx3g instead of -Xmx1g") {
 			t.Errorf("after the repair it says %q", got)
 		}
@@ -306,7 +306,7 @@ func TestWatchWaitsForReadiness(t *testing.T) {
 			t.Errorf("a service that starts is restarted: %v, %q", f.done(), shown())
 		}
 		f.change(func() { f.state = supervisor.Running })
-		time.Sleep(laterLook + restartDelay)
+		time.Sleep(recheckDelay + restartDelay)
 		synctest.Wait()
 		if len(f.done()) != 1 {
 			t.Errorf("restarted %v", f.done())

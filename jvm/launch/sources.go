@@ -28,18 +28,18 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-// Shared is what the JVMs of a container share, over all reloads.
+// Shared is the state that all JVMs of a container share across reloads.
 type Shared struct {
-	Labels func() map[string]string // as they are now
+	Labels func() map[string]string // current values
 	// Plugins add options; nil: there are none.
 	Plugins  *plugin.Set
 	fetch    *remote.Fetcher
-	checker  hotspot.Checker // what came of checks
+	checker  hotspot.Checker // caches preflight results
 	Attacher *Attacher
 	reports  sync.Map // service -> *Report of its latest start
 }
 
-// NewShared keeps what configuration services said in a folder; empty: nowhere.
+// NewShared keeps answers of configuration services in stateFolder, or nowhere if it is empty.
 func NewShared(stateFolder string) *Shared {
 	s := &Shared{Attacher: NewAttacher(), fetch: &remote.Fetcher{Accept: acceptOptions}}
 	if stateFolder != "" {
@@ -48,7 +48,7 @@ func NewShared(stateFolder string) *Shared {
 	return s
 }
 
-// Report is that of the latest start of a service; nil: it was not started here.
+// Report returns the report of the latest start of a service; nil: this supervisor has not started it.
 func (s *Shared) Report(service string) *Report {
 	if r, ok := s.reports.Load(service); ok {
 		return r.(*Report)
@@ -56,8 +56,8 @@ func (s *Shared) Report(service string) *Report {
 	return nil
 }
 
-// acceptOptions refuses a document that holds anything but options: it may be the
-// page of a proxy. Whether a JVM takes them is not for here.
+// acceptOptions rejects a document that holds anything but options, such as the error page of a proxy. It does not check whether a JVM
+// accepts them.
 func acceptOptions(a remote.Answer) error {
 	if a.List == nil && strings.TrimSpace(a.Text) == "" {
 		return errors.New("it is empty; an answer that means no options at all is [] or a comment")
@@ -70,7 +70,7 @@ func acceptOptions(a remote.Answer) error {
 	return nil
 }
 
-// What became of a source.
+// States of a source.
 const (
 	sourceRead    = "read"
 	sourceSkipped = "skipped"
@@ -78,38 +78,38 @@ const (
 	sourceCopy    = "copy" // the last good answer of a URL
 )
 
-// SourceState is what became of one file, folder or URL, for explain.
+// SourceState is the state of one file, folder or URL, for explain.
 type SourceState struct {
 	Layer  string `json:"layer"`
 	Source string `json:"source"`
 	State  string `json:"state"`
 	Why    string `json:"why,omitempty"`
-	// Time is when a URL's service gave or confirmed what it says; nil: it is no URL.
+	// Time is when the service gave or confirmed the answer of a URL; nil for files.
 	Time *time.Time `json:"time,omitempty"`
 }
 
-// sources reads the sources of the three layers, once.
+// sources reads the sources of the three layers once.
 type sources struct {
 	cfg         jvm.Config
 	shared      *Shared
-	serviceEnv  service.Environment // the service's, for conditions and URLs
-	env         service.Environment // the same with what setenv.sh changed, for variables that hold options
+	serviceEnv  service.Environment // of the service, for conditions and URLs
+	env         service.Environment // the same with the changes of setenv.sh, for option variables
 	hookOptions []hooks.OutputOption
-	variables   []variableOptions // options of variables that the kind of service knows, weaker first
+	variables   []variableOptions // option variables of the kind, weaker first
 	own         *cgroup.Own       // nil: the JVM runs in the container's
 	user        *asuser.User      // of the service; nil: stoker's own
-	// flags asks the JVM for its flags; nil: it is not to be asked.
+	// flags reads the flags of the JVM; nil: the preflight check is off.
 	flags          func(ctx context.Context, java string) map[string]jvm.JVMFlag
 	java           int // the JVM's feature release; 0: unknown
 	limits         jvm.Limits
 	policy         jvm.Policy // with the flavor, which conditions may name
 	notes          []string
 	states         []SourceState
-	hash           hash.Hash // of what files, folders and URLs hold
-	files          []string  // that options name, of what fixed has read; sorted
+	hash           hash.Hash // over the content of files, folders and URLs
+	files          []string  // named by options, as found by readConfigured; sorted
 	fetched        map[string]fetched
-	withoutPlugins []string            // plugins that do not count
-	pluginOptions  []plugin.JVMOptions // what plugins add
+	withoutPlugins []string            // plugins left out of this start
+	pluginOptions  []plugin.JVMOptions // options of the plugins
 }
 
 // fetched is the answer of one URL.
@@ -118,16 +118,16 @@ type fetched struct {
 	err error
 }
 
-// input reads every source. A missing file or folder of the user layer is a note: a
-// base image names it for applications that may have none.
+// input reads every source. A missing file or folder of the user layer is a note: a base image may name one for applications that do
+// not have it.
 func (l *sources) input(ctx context.Context) (in jvm.Input, err error) {
 	if in, err = l.readConfigured(ctx); err != nil {
 		return in, err
 	}
-	for _, o := range l.hookOptions { // an operator's variables win over them
+	for _, o := range l.hookOptions { // variables of the operator override them
 		in.User = append(in.User, jvm.ParseArgs(o.Source, []string{o.Option})...)
 	}
-	for _, name := range l.cfg.User.Env { // in the other layers it is refused
+	for _, name := range l.cfg.User.Env { // other layers reject it
 		if err := l.variable(&in.User, name); err != nil {
 			return in, err
 		}
@@ -141,7 +141,7 @@ func (l *sources) input(ctx context.Context) (in jvm.Input, err error) {
 		}
 		if name == "JDK_JAVA_OPTIONS" && l.java == 8 && l.env.Vars[name] != "" {
 			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv, Message: name + " does not count: Java 8 does not read it"})
-			continue // what is meant for a later one might not even start
+			continue // it may be for a later release, on which this JVM would fail
 		}
 		if err := l.variable(&in.User, name); err != nil {
 			return in, err
@@ -152,12 +152,11 @@ func (l *sources) input(ctx context.Context) (in jvm.Input, err error) {
 		}
 	}
 	l.addUserPlugins(&in)
-	in.Expand(optionFiles(l.user)) // those that variables and plugins name
+	in.Expand(optionFiles(l.user)) // those named by variables and plugins
 	return in, nil
 }
 
-// readConfigured reads what does not come from the environment, and the files that options
-// of it name.
+// readConfigured reads the sources outside the environment, and the files that their options name.
 func (l *sources) readConfigured(ctx context.Context) (in jvm.Input, err error) {
 	if err := l.chooseFlavor(); err != nil {
 		return in, err
@@ -192,7 +191,7 @@ func (l *sources) readConfigured(ctx context.Context) (in jvm.Input, err error) 
 	return in, nil
 }
 
-// chooseFlavor finds out what there is, and which flavor that makes.
+// chooseFlavor detects the limits and selects the flavor.
 func (l *sources) chooseFlavor() (err error) {
 	var warnings []cgroup.Warning
 	l.limits, warnings = ReadLimits(l.own)
@@ -205,8 +204,7 @@ func (l *sources) chooseFlavor() (err error) {
 	return nil
 }
 
-// digest is a fingerprint of what fixed has read: of what changes while the
-// configuration stays the same.
+// digest returns a fingerprint of what readConfigured has read: what can change without a change of the configuration.
 func (l *sources) digest() string { return hex.EncodeToString(l.hash.Sum(nil)[:16]) }
 
 // layer is the configuration of one layer.
@@ -221,7 +219,7 @@ func (l *sources) layers() []layer {
 		l.cfg.Enforced}}
 }
 
-// readLayer reads the sources of one layer, the weaker first.
+// readLayer reads the sources of one layer, weaker first.
 func (l *sources) readLayer(n layer) ([]jvm.Option, error) {
 	var inline []string
 	for k, o := range n.cfg.Options {
@@ -263,7 +261,7 @@ func (l *sources) readLayer(n layer) ([]jvm.Option, error) {
 	return out, nil
 }
 
-// applies says whether a source counts in this container.
+// applies reports whether the condition of a source holds in this container.
 func (l *sources) applies(n layer, source string, when jvm.When) bool {
 	ok, why := when.Matches(l.serviceEnv.Vars, l.shared.Labels(), l.policy.ProfileName())
 	if !ok {
@@ -276,14 +274,14 @@ func (l *sources) record(n layer, source, state, why string, at *time.Time) {
 	l.states = append(l.states, SourceState{string(n.name), source, state, why, at})
 }
 
-// noteMissing notes what the user layer may lack.
+// noteMissing notes a missing file or folder of the user layer.
 func (l *sources) noteMissing(n layer, what, path string) {
 	l.notes = append(l.notes, fmt.Sprintf("no JVM options in %s: there is no such %s", path, what))
 	l.record(n, path, sourceMissing, "", nil)
 	fmt.Fprintf(l.hash, "%q missing\n", path)
 }
 
-// dir lists the files of a folder that count.
+// dir lists the option files of a folder.
 func (l *sources) dir(n layer, d jvm.Dir) ([]string, error) {
 	if !l.applies(n, d.Dir, d.When) {
 		return nil, nil
@@ -302,7 +300,7 @@ func (l *sources) dir(n layer, d jvm.Dir) ([]string, error) {
 		if !optionFileName(e.Name()) {
 			continue
 		}
-		// A mounted ConfigMap holds links to its files. What is enforced is read or refused.
+		// A mounted ConfigMap holds links to its files. In the enforced layer an unreadable entry is an error.
 		if info, err := os.Stat(path); n.name != jvm.Enforced && err == nil && !info.Mode().IsRegular() {
 			continue
 		}
@@ -314,8 +312,8 @@ func (l *sources) dir(n layer, d jvm.Dir) ([]string, error) {
 	return out, nil
 }
 
-// optionFileName says whether a file of that name counts in a folder. Names that
-// begin with a dot are left out: editors and mounted ConfigMaps make such files.
+// optionFileName reports whether a folder entry is read. Names that begin with a dot are skipped: editors and mounted ConfigMaps
+// create such files.
 func optionFileName(name string) bool {
 	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".opts")
 }
@@ -337,8 +335,7 @@ func (l *sources) file(to *[]jvm.Option, n layer, key, path string, parse func(n
 	return nil
 }
 
-// fetchAll asks for every URL that counts, at the same time: each has its own
-// deadline.
+// fetchAll fetches all applicable URLs in parallel. Each has its own deadline.
 func (l *sources) fetchAll(ctx context.Context) {
 	l.fetched = map[string]fetched{}
 	var all sync.WaitGroup
@@ -361,7 +358,7 @@ func (l *sources) fetchAll(ctx context.Context) {
 
 func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k) }
 
-// sourceOf puts a URL into the words of package remote.
+// sourceOf converts a URL for package remote.
 func sourceOf(u jvm.URL) remote.Source {
 	return remote.Source{URL: u.URL, Timeout: u.Timeout, Deadline: u.Deadline, RequireFresh: u.RequireFresh, Headers: u.Headers,
 		CAFile: u.CAFile}
@@ -400,14 +397,14 @@ func (l *sources) document(to *[]jvm.Option, n layer, k int, u jvm.URL) error {
 	return nil
 }
 
-// render sizes and merges, and says what the operator should know.
+// render sizes and merges the options and adds notes for the operator.
 func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, maxThreads int) (*Report, error) {
 	l.java = java.Major
 	in, err := l.input(ctx)
 	if err != nil {
 		return nil, err
 	}
-	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, preflightWanted(l.cfg)
+	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, preflightEnabled(l.cfg)
 	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
 	if l.flags != nil && in.NamesFlags() {
 		in.Target.Flags = l.flags(ctx, java.Java)
@@ -418,7 +415,7 @@ func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, ma
 		plugins: l.pluginNames()}
 	for _, w := range result.Warnings {
 		if jvm.VersionDependent(w.Code) {
-			continue // the preflight check finds out
+			continue // the preflight check reports it
 		}
 		l.notes = append(l.notes, "JVM options: "+w.Message)
 	}
@@ -431,7 +428,7 @@ func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, ma
 	return facts, nil
 }
 
-// filesOf are the files and folders to be watched, whether they count now or not.
+// filesOf returns the files and folders to watch, whether they apply now or not.
 func filesOf(c jvm.Config) (files, dirs []string) {
 	for _, n := range (&sources{cfg: c}).layers() {
 		for _, d := range n.cfg.Dirs {

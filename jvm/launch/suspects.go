@@ -12,16 +12,15 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// killedFromOutside says whether a process was ended by a signal that others send. A JVM
-// that catches one exits by itself, with the code that a shell gives.
+// killedFromOutside reports whether a signal from outside ended a process. A JVM that catches one exits with the code that a shell
+// would give.
 func killedFromOutside(e *incident.Exit) bool {
 	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT),
 		128 + int(syscall.SIGHUP)}, e.Status())
 }
 
-// suspects are the plugins that the words of a JVM which has died speak of. Where they
-// are about an option without naming it, such as an agent that has failed, only who
-// carries such a one can be meant.
+// suspects returns the plugins that the output of a dead JVM refers to. If the output is about a kind of option without naming it,
+// such as a failed agent, the plugins that give such options are suspects.
 func suspects(output string, carried []plugin.JVMOptions) []string {
 	topics := topicsOf(output)
 	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.JVMOptions) bool { return !givesOption(c, topics) })
@@ -34,7 +33,7 @@ func suspects(output string, carried []plugin.JVMOptions) []string {
 	return namesOf(carried, func(c plugin.JVMOptions) bool { return mentions(output, c) })
 }
 
-// namesOf are the names of those that fit.
+// namesOf returns the names of the plugins that match.
 func namesOf(carried []plugin.JVMOptions, fits func(plugin.JVMOptions) bool) (out []string) {
 	for _, c := range carried {
 		if fits(c) {
@@ -44,7 +43,7 @@ func namesOf(carried []plugin.JVMOptions, fits func(plugin.JVMOptions) bool) (ou
 	return out
 }
 
-// givesOption says whether a plugin gives an option that begins with one of the topics.
+// givesOption reports whether a plugin gives an option that begins with one of the topics.
 func givesOption(c plugin.JVMOptions, topics []string) bool {
 	for _, options := range c.Options {
 		for _, o := range options {
@@ -56,8 +55,7 @@ func givesOption(c plugin.JVMOptions, topics []string) bool {
 	return false
 }
 
-// mentions says whether what a JVM has written names a plugin: its folder, a jar of
-// it, or an option that only it has given.
+// mentions reports whether the output names a plugin: its folder, one of its jars, or an option that only it gives.
 func mentions(output string, c plugin.JVMOptions) bool {
 	if strings.Contains(output, c.Dir+"/") {
 		return true
@@ -65,7 +63,7 @@ func mentions(output string, c plugin.JVMOptions) bool {
 	var refusal hotspot.StartupErrorReader
 	for line := range strings.Lines(output) {
 		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
-		if ok && len(optionsMeant(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {
+		if ok && len(rejectedBy(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {
 			return true
 		}
 	}
@@ -81,8 +79,7 @@ func mentions(output string, c plugin.JVMOptions) bool {
 	return false
 }
 
-// topicsOf are the beginnings of the options that what a JVM has written is about
-// without naming them.
+// topicsOf returns the prefixes of the options that the output is about without naming them.
 func topicsOf(output string) (out []string) {
 	for _, topic := range []struct {
 		words    string
@@ -94,9 +91,9 @@ func topicsOf(output string) (out []string) {
 		{"jdk.management.agent/", []string{"-Dcom.sun.management."}}, {"sun.management.AgentConfigurationError",
 			[]string{"-Dcom.sun.management."}},
 		{"JDWP exit error", []string{"-agentlib:jdwp"}},
-		{outOfMemoryWord + ": Java heap space", []string{"-Xmx", "-XX:MaxHeapSize=", "-XX:MaxRAM"}},
-		{outOfMemoryWord + ": Metaspace", []string{"-XX:MaxMetaspaceSize="}},
-		{outOfMemoryWord + ": Cannot reserve", []string{"-XX:MaxDirectMemorySize="}},
+		{outOfMemoryError + ": Java heap space", []string{"-Xmx", "-XX:MaxHeapSize=", "-XX:MaxRAM"}},
+		{outOfMemoryError + ": Metaspace", []string{"-XX:MaxMetaspaceSize="}},
+		{outOfMemoryError + ": Cannot reserve", []string{"-XX:MaxDirectMemorySize="}},
 	} {
 		if strings.Contains(output, topic.words) {
 			out = append(out, topic.prefixes...)
@@ -105,9 +102,8 @@ func topicsOf(output string) (out []string) {
 	return out
 }
 
-// outOfMemoryWord is what a JVM calls it.
-const outOfMemoryWord = "java.lang.OutOfMemoryError"
+// outOfMemoryError is the Java class name in the output.
+const outOfMemoryError = "java.lang.OutOfMemoryError"
 
-// outOfMemory says whether a JVM had too little memory: then a plugin
-// that it does not name is not a suspect.
-func outOfMemory(output string) bool { return strings.Contains(output, outOfMemoryWord) }
+// outOfMemory reports whether a JVM ran out of memory. Then only plugins that the output names are suspects.
+func outOfMemory(output string) bool { return strings.Contains(output, outOfMemoryError) }

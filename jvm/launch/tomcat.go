@@ -20,24 +20,24 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// tomcatKind is a service of kind tomcat.
+// tomcatKind is kind tomcat.
 type tomcatKind struct {
 	*Launcher
-	patterns     sync.Map // home -> *tomcat.Patterns: reading the jars takes a while
+	patterns     sync.Map // home -> *tomcat.Patterns: reading the jars is slow
 	ownerUnknown sync.Once
 }
 
-// tomcatStart is what one start found out.
+// tomcatStart is what one start has determined.
 type tomcatStart struct {
 	install tomcat.Install
-	env     *service.Environment // with what setenv.sh changed
+	env     *service.Environment // with the changes of setenv.sh
 	vars    map[string]string
 	dir     string
 	server  tomcat.ServerXML
-	// serverErr is why server.xml cannot be read, and server not be trusted.
+	// serverErr is why server.xml is unreadable; server is then incomplete.
 	serverErr error
 	proof     readyProof
-	options   []jvm.Option // of the JVM; nil: it was started before our time
+	options   []jvm.Option // of the JVM; nil: an earlier supervisor started it
 	umask     int
 	notes     []string
 }
@@ -53,7 +53,7 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []strin
 		return nil, err
 	}
 	p := &plan{env: s.env, dir: s.dir, tomcat: s, notes: append(s.notes, javaNote(java, found))}
-	words, err := l.words(r, s)
+	words, err := l.variableOptions(r, s)
 	if err != nil {
 		return nil, err
 	}
@@ -69,16 +69,16 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []strin
 	return p, err
 }
 
-// launch looks at server.xml as that start reads it.
+// launch reads server.xml as that start does.
 func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 	s := p.tomcat
 	l.readServer(s, p.report.argv, service.EnvironMap(p.environ))
-	if err := l.missing(s); err != nil {
+	if err := l.checkDeployable(s); err != nil {
 		return nil, err
 	}
 	s.proof = newProof(s.server, s.serverErr, time.Now())
 	p.warnings = append(p.warnings, s.proof.notes()...)
-	out, err := l.watched(s)
+	out, err := l.launchWithProof(s)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 
 // attach does not run setenv.sh again.
 func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
-	env, _ := l.Environ() // what cannot be read now was read when it was started
+	env, _ := l.Environ() // the start has already reported unreadable values
 	install, err := tomcat.Find(l.Config.Tomcat, env.Vars)
 	if err != nil {
 		return nil, err
@@ -98,10 +98,10 @@ func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
 	if s.proof, err = parseProof(learned); err != nil {
 		s.proof = newProof(s.server, s.serverErr, time.Now())
 	}
-	return l.watched(s)
+	return l.launchWithProof(s)
 }
 
-// find finds Tomcat and takes setenv.sh's changes.
+// find finds Tomcat and applies the changes of setenv.sh.
 func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*tomcatStart, error) {
 	install, err := tomcat.Find(l.Config.Tomcat, r.Vars)
 	if err != nil {
@@ -121,8 +121,7 @@ func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*tomcatStart, 
 	return s, nil
 }
 
-// setenvError adds the end of what setenv.sh wrote: the shell says there what is wrong
-// with it, and in which line.
+// setenvError adds the end of the output of setenv.sh, in which the shell names the faulty line.
 func setenvError(err error) error {
 	var failed *tomcat.SetenvError
 	if !errors.As(err, &failed) {
@@ -135,7 +134,7 @@ func setenvError(err error) error {
 	return fmt.Errorf("%w; %s\nhint: correct it, or set tomcat.setenv to ignore if it is not needed", err, wrote)
 }
 
-// run is the shell for setenv.sh, under the service's user.
+// run runs the shell for setenv.sh as the service's user.
 func (l *tomcatKind) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
 	code, output, err := l.Run(ctx, "setenv", argv, env, dir)
 	return []byte(output), proc.CommandError(code, "", err)
@@ -150,13 +149,13 @@ func (l *tomcatKind) findJava(s *tomcatStart) (hotspot.JVM, string, error) {
 	return hotspot.Find("/", s.env.Vars["PATH"], settings...)
 }
 
-// words are the options of the variables that catalina.sh reads.
-func (l *tomcatKind) words(r *service.Start, s *tomcatStart) ([]variableOptions, error) {
+// variableOptions returns the options of the variables that catalina.sh reads.
+func (l *tomcatKind) variableOptions(r *service.Start, s *tomcatStart) ([]variableOptions, error) {
 	sources, err := s.install.UserOptions(s.env.Vars, s.vars)
 	if err != nil {
 		return nil, &OptionsError{err}
 	}
-	before, _ := s.install.UserOptions(r.Vars, nil) // only to compare
+	before, _ := s.install.UserOptions(r.Vars, nil) // only for comparison
 	var out []variableOptions
 	for _, src := range sources {
 		w := variableOptions{name: src.Var, words: src.Options}
@@ -170,17 +169,15 @@ func (l *tomcatKind) words(r *service.Start, s *tomcatStart) ([]variableOptions,
 	return out, nil
 }
 
-// readServer reads server.xml as a Tomcat with this command line and environment
-// would, and as its user. What is wrong with the file is Tomcat's to say: it is the
-// one that must read it, but until it has done that nothing is proven.
+// readServer reads server.xml with the command line, environment and user of this Tomcat. An error in the file is left to Tomcat to
+// report; until then readiness is unknown.
 func (l *tomcatKind) readServer(s *tomcatStart, argv []string, env map[string]string) {
 	read := func(path string) ([]byte, error) { return readOptionFile(l.User, jvm.User, path) }
 	s.server, s.serverErr = s.install.ServerXML(tomcat.Inputs{Argv: argv, Env: env, Read: read})
 }
 
-// missing is the error for wanted applications of which there is nothing to deploy:
-// Tomcat says no word of what is not there.
-func (l *tomcatKind) missing(s *tomcatStart) error {
+// checkDeployable returns an error for wanted applications with nothing to deploy, which Tomcat would not report.
+func (l *tomcatKind) checkDeployable(s *tomcatStart) error {
 	apps, all := s.install.Applications(s.server)
 	if s.serverErr != nil || !all {
 		return nil //nolint:nilerr // see readServer
@@ -195,7 +192,7 @@ func (l *tomcatKind) missing(s *tomcatStart) error {
 	return nil
 }
 
-// patternsOf gives the patterns of the Tomcat at home.
+// patternsOf returns the patterns of the Tomcat at home.
 func (l *tomcatKind) patternsOf(home string) *tomcat.Patterns {
 	if p, ok := l.patterns.Load(home); ok {
 		return p.(*tomcat.Patterns)

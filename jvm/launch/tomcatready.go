@@ -19,23 +19,20 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// readyProof is how a Tomcat is seen to be ready where no path is configured. It
-// depends on the command line and the files of its start, so it is kept with the
-// service.
+// readyProof is how Tomcat proves its readiness where no path is configured. It depends on the command line and the files of its
+// start, so it is saved with the service.
 type readyProof struct {
-	Since time.Time `json:"since"` // of the start
-	// URL is the root of an HTTP connector, and AJP the address of another one; both
-	// empty: none can be asked, and Tomcat has to say that it has started.
+	Since time.Time `json:"since"` // time of the start
+	// URL is the root of an HTTP connector, and AJP the address of an AJP one. If both are empty, readiness is the startup message.
 	URL    string `json:"url,omitempty"`
 	AJP    string `json:"ajp,omitempty"`
-	Socket string `json:"socket,omitempty"` // unix socket at which URL is asked, and which must be its own
-	Port   int    `json:"port,omitempty"`   // that must be its own; 0: no port is known
-	// Unknown is why no port and no socket is known; empty: one is, or there is none.
+	Socket string `json:"socket,omitempty"` // unix socket for URL, which Tomcat itself must listen on
+	Port   int    `json:"port,omitempty"`   // port that Tomcat itself must listen on; 0: unknown
+	// Unknown is why no port or socket is known; empty: one is known, or there is none.
 	Unknown string `json:"unknown,omitempty"`
 }
 
-// newProof finds what can be asked: an HTTP connector before one of AJP before anything
-// that listens.
+// newProof prefers an HTTP connector to an AJP one, and that to any listening port.
 func newProof(server tomcat.ServerXML, err error, since time.Time) readyProof {
 	p := readyProof{Since: since}
 	if err != nil {
@@ -69,7 +66,7 @@ func newProof(server tomcat.ServerXML, err error, since time.Time) readyProof {
 	return p
 }
 
-// unknownConnector says why a connector's address is not known.
+// unknownConnector returns why the address of a connector is unknown.
 func unknownConnector(file string, c tomcat.Connector) string {
 	name, value := "port", c.Port.Text
 	if c.Socket != "" {
@@ -85,7 +82,7 @@ func connectorScheme(c tomcat.Connector) string {
 	return "http"
 }
 
-// connectorHost is where a connector listens on; false: that is not known.
+// connectorHost returns the host that a connector listens on, if it is known.
 func connectorHost(c tomcat.Connector) (host string, known bool) {
 	ip := net.ParseIP(c.Address)
 	switch {
@@ -97,7 +94,7 @@ func connectorHost(c tomcat.Connector) (host string, known bool) {
 	return c.Address, true
 }
 
-// notes say what an operator should know of it.
+// notes returns what the operator should know of the proof.
 func (p readyProof) notes() []string {
 	if p.Unknown == "" {
 		return nil
@@ -105,7 +102,7 @@ func (p readyProof) notes() []string {
 	return []string{p.Unknown + "; ready is when Tomcat says that it has started and a socket of it listens (or what ready.http asks)"}
 }
 
-// marshal is what learnedProof reads.
+// marshal encodes the proof for parseProof.
 func (p readyProof) marshal() string {
 	data, err := json.Marshal(p)
 	if err != nil {
@@ -114,15 +111,15 @@ func (p readyProof) marshal() string {
 	return string(data)
 }
 
-// parseProof is that of a start that an earlier supervisor made.
+// parseProof decodes the proof of a start by an earlier supervisor.
 func parseProof(learned string) (p readyProof, err error) {
 	err = json.Unmarshal([]byte(learned), &p)
 	return p, err
 }
 
-// watched gives readiness by its three parts: what listens is Tomcat's own, it
-// answers as it should, and no application that is needed has failed to deploy.
-func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
+// launchWithProof returns a launch with three readiness checks: Tomcat itself listens, it answers as expected, and every needed
+// application is deployed.
+func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error) {
 	out, err := l.base()
 	if err != nil {
 		return nil, err
@@ -144,8 +141,7 @@ func (l *tomcatKind) watched(s *tomcatStart) (*supervisor.Launch, error) {
 	return out, nil
 }
 
-// configuredProof is p, unless ready.http says what is asked: then the port is that of
-// the URL, if it is one of this machine.
+// configuredProof returns p, or with ready.http set the port of its URL if that is local.
 func (l *tomcatKind) configuredProof(p readyProof) readyProof {
 	configured := l.Config.Ready.HTTP.URL
 	if configured == "" {
@@ -160,8 +156,8 @@ func (l *tomcatKind) configuredProof(p readyProof) readyProof {
 	return p
 }
 
-// provingStatuses are the statuses that count where no path is configured: the root of a
-// Tomcat without a ROOT application answers 404, and that proves enough.
+// provingStatuses are the accepted statuses where no path is configured: the root of a Tomcat without a ROOT application answers 404,
+// which is proof enough.
 func provingStatuses() []int {
 	var out []int
 	for code := 200; code < 500; code++ {
@@ -170,8 +166,7 @@ func provingStatuses() []int {
 	return out
 }
 
-// probe looks once whether Tomcat is ready. configured is what the configuration asks
-// for; nil: nothing.
+// probe checks once whether Tomcat is ready. configured is the configured check; nil: none.
 func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
 	ready := l.Config.Ready
 	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: provingStatuses(),
@@ -206,7 +201,7 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 	})
 }
 
-// owns says whether the port is this Tomcat's.
+// owns returns an error unless this Tomcat listens on the port.
 func (l *tomcatKind) owns(p *proc.Process, port int) error {
 	certain, err := p.OwnsListener(port)
 	if err == nil && !certain {

@@ -15,25 +15,25 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// tomcatWatch reads one start of a Tomcat.
+// tomcatWatch reads the output of one start of Tomcat.
 type tomcatWatch struct {
 	patterns  *tomcat.Patterns
 	base      string
 	wanted    []string     // context paths that must be deployed
-	asked     string       // the path that ready.http asks; empty: none
-	apps      []string     // context paths of what Tomcat deploys, as far as is known
-	options   []jvm.Option // that the JVM was given
+	asked     string       // the path of ready.http; empty: none
+	apps      []string     // known context paths that Tomcat deploys
+	options   []jvm.Option // given to the JVM
 	since     time.Time
-	serverErr error // why server.xml could not be read; nil: it was
+	serverErr error // why server.xml is unreadable; nil: it was read
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	watch  *tomcat.OutputReader
 	failed []string // contexts
 }
 
 func (w *tomcatWatch) begin() { w.watch = tomcat.NewOutputReader(w.patterns) }
 
-// line returns why Tomcat will not become ready, if a line of the output says so.
+// line returns why Tomcat will not become ready, if an output line says so.
 func (w *tomcatWatch) line(line []byte) (failure string) {
 	f, ok := w.read(line)
 	if !ok {
@@ -50,7 +50,7 @@ func (w *tomcatWatch) line(line []byte) (failure string) {
 	return ""
 }
 
-// read takes the next line.
+// read parses the next line.
 func (w *tomcatWatch) read(line []byte) (tomcat.Finding, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,14 +61,14 @@ func (w *tomcatWatch) read(line []byte) (tomcat.Finding, bool) {
 	return f, ok
 }
 
-// started says whether Tomcat has said that its start is over.
+// started reports whether Tomcat has printed its startup message.
 func (w *tomcatWatch) started() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.watch.Started()
 }
 
-// notStarted is what is waited for where no connector can be asked.
+// notStarted describes what is missing for readiness where no connector can be probed.
 func (w *tomcatWatch) notStarted(p readyProof) string {
 	text := "Tomcat has not said yet that it has started"
 	if p.Unknown != "" {
@@ -77,9 +77,8 @@ func (w *tomcatWatch) notStarted(p readyProof) string {
 	return text
 }
 
-// needs says whether the service is of no use without an application that has failed:
-// it is a wanted one, the one that ready.http asks, or, where none are wanted, none of
-// the others is known to work. One whose name is not known may be any of these.
+// needs reports whether the failure of an application fails the service: it is wanted, or ready.http is in it, or none are wanted and
+// no other is known to work. An application with an unknown name may be any of these.
 func (w *tomcatWatch) needs(context string) bool {
 	if context == "" {
 		return true
@@ -101,7 +100,7 @@ func (w *tomcatWatch) needs(context string) bool {
 	return !slices.ContainsFunc(w.apps, func(app string) bool { return app != context && !slices.Contains(w.failed, app) })
 }
 
-// serving is the context that a path is in, of those that are known and one more.
+// serving returns the context that a path is in, among the known ones and the given one.
 func (w *tomcatWatch) serving(path, context string) string {
 	best := ""
 	for _, app := range append([]string{context}, w.apps...) {
@@ -112,8 +111,8 @@ func (w *tomcatWatch) serving(path, context string) string {
 	return best
 }
 
-// watchRunning complains of the applications that failed in the start of a Tomcat that runs;
-// what is deployed later does not count. before reads the lines first.
+// watchRunning reports the applications that failed during the start of a running Tomcat. Later deployments are ignored. before reads
+// the lines first.
 func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.HealthIssue) func() func([]byte) *supervisor.HealthIssue {
 	return func() func([]byte) *supervisor.HealthIssue {
 		hear := before()
@@ -129,14 +128,14 @@ func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.Health
 			}
 			needed := again.needs(f.Context)
 			return &supervisor.HealthIssue{Kind: "application " + f.Context, Cause: incident.CauseDegraded, Text: f.String(),
-				Unhealthy: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.cause(ctx, f) }}
+				Unhealthy: needed, Degraded: !needed, Detail: func(ctx context.Context) string { return again.failureCause(ctx, f) }}
 		}
 	}
 }
 
-// writtenOption is a refused option as it was written, and where.
+// writtenOption returns a rejected option as it was written, and its source.
 func (w *tomcatWatch) writtenOption(refused string) string {
-	for _, o := range optionsMeant(w.options, hotspot.StartupError{Option: refused}) {
+	for _, o := range rejectedBy(w.options, hotspot.StartupError{Option: refused}) {
 		if o.Source != "" {
 			return o.String() + " (" + o.Source + ")"
 		}
@@ -144,8 +143,8 @@ func (w *tomcatWatch) writtenOption(refused string) string {
 	return refused
 }
 
-// explain gives the operator's line: what failed, why, in which file and line. An
-// application that is not needed has not made the start fail.
+// explain describes the failed start: what failed, why, and in which file and line. An application that is not needed is not the
+// reason.
 func (w *tomcatWatch) explain(ctx context.Context) string {
 	w.mu.Lock()
 	findings := w.watch.Findings()
@@ -167,14 +166,13 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 			return worst.String() + "; the port is held by another process" + who
 		}
 	case tomcat.ContextFailed, tomcat.DeployFailed:
-		return w.cause(ctx, worst)
+		return w.failureCause(ctx, worst)
 	}
 	return worst.String()
 }
 
-// cause is what a failed application says of itself. Tomcat writes it behind the line
-// that it failed, or to a log file of its own, a moment later.
-func (w *tomcatWatch) cause(ctx context.Context, f tomcat.Finding) string {
+// failureCause returns the cause of an application failure. Tomcat writes it after the failure line, or to a log file a moment later.
+func (w *tomcatWatch) failureCause(ctx context.Context, f tomcat.Finding) string {
 	w.mu.Lock()
 	for _, now := range w.watch.Findings() {
 		if now.Kind == f.Kind && now.Context == f.Context {

@@ -7,11 +7,11 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// variableOptions are options that came from a variable.
+// variableOptions are the options of an environment variable.
 type variableOptions struct {
 	name  string
 	words []string
-	given []string // those that were in it before setenv.sh
+	given []string // present before setenv.sh
 }
 
 // variable adds the options of an environment variable.
@@ -24,13 +24,13 @@ func (l *sources) variable(to *[]jvm.Option, name string) error {
 	if err != nil {
 		return fmt.Errorf("cannot take JVM options from %s: %w", name, err)
 	}
-	given, _ := split(l.serviceEnv.Vars[name]) // only to compare
+	given, _ := split(l.serviceEnv.Vars[name]) // only for comparison
 	*to = append(*to, l.withSource(variableOptions{name, words, given})...)
 	return nil
 }
 
-// withSource gives options of a variable with their source. setenv.sh usually puts its
-// own before or behind those that are there, whose source stays what it was.
+// withSource returns the options of a variable with their source. setenv.sh usually prepends or appends options; the others keep their
+// source.
 func (l *sources) withSource(w variableOptions) []jvm.Option {
 	was, now, n := l.serviceEnv.Source(w.name), l.env.Source(w.name), len(w.given)
 	switch {

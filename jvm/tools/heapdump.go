@@ -22,22 +22,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heapDump is one that is wanted.
+// heapDump is a requested heap dump.
 type heapDump struct {
 	service string
 	want    api.JVMTool
 	p       supervisor.Process
 	at      *hotspot.Attached
-	// folder is held: its path, which the service's user may have chosen, can lead
-	// elsewhere by the time that a part is to be removed.
+	// folder is kept open: the service's user may change where its path leads before a partial dump is removed.
 	folder *os.File
-	name   string // of the file in it
+	name   string // of the file in folder
 }
 
-// path is that of the file, as it was given.
+// path returns the path of the file as requested.
 func (d *heapDump) path() string { return filepath.Join(d.folder.Name(), d.name) }
 
-// heapDumpFolder is where heap dumps go by default.
+// heapDumpFolder returns the default folder of heap dumps.
 func heapDumpFolder(state string) string {
 	if state == "" {
 		return ""
@@ -45,12 +44,11 @@ func heapDumpFolder(state string) string {
 	return filepath.Join(state, "heapdumps")
 }
 
-// longestDump bounds how long an abandoned dump keeps its JVM busy.
-const longestDump = time.Hour
+// maxDumpTime bounds how long an abandoned dump blocks further dumps of its JVM.
+const maxDumpTime = time.Hour
 
-// heapDump has the JVM write its heap into a file that is not there yet. A JVM
-// cannot be kept from what it has begun: it goes on after a
-// timeout, and is not asked again until it is done.
+// heapDump makes the JVM write its heap to a new file. A dump cannot be cancelled: it continues after a timeout, and blocks another
+// one until it is done.
 func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
 	if d.want.GZ {
 		if err := d.compresses(ctx); err != nil {
@@ -72,13 +70,13 @@ func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error
 	}
 	var size int64
 	done := make(chan error, 1)
-	go func() { // ends with the dump, with the JVM, or with its time limit
+	go func() { // ends with the dump, the JVM, or maxDumpTime
 		defer d.folder.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), longestDump)
+		ctx, cancel := context.WithTimeout(context.Background(), maxDumpTime)
 		defer cancel()
 		var err error
 		size, err = d.write(ctx)
-		j.endDump(d.p.Pid()) // before the answer: the next may be asked for
+		j.endDump(d.p.Pid()) // before the reply, since the next request may follow at once
 		done <- err
 	}()
 	select {
@@ -109,11 +107,10 @@ func (j *Tools) endDump(pid int) {
 	delete(j.dumps, pid)
 }
 
-// firstToCompress is the feature release from which on a JVM compresses its dumps;
-// older ones take no notice of the wish.
-const firstToCompress = 15
+// compressionRelease is the first feature release that compresses dumps; older ones ignore the option.
+const compressionRelease = 15
 
-// compresses says whether the JVM can.
+// compresses returns an error if the JVM cannot compress dumps.
 func (d *heapDump) compresses(ctx context.Context) error {
 	text, err := d.at.Command(ctx, "jcmd", "VM.version")
 	if err != nil {
@@ -121,16 +118,16 @@ func (d *heapDump) compresses(ctx context.Context) error {
 	}
 	for line := range strings.Lines(text) {
 		if version, ok := strings.CutPrefix(line, "JDK "); ok {
-			if major := hotspot.ParseMajor(strings.TrimSpace(version)); major > 0 && major < firstToCompress {
+			if major := hotspot.ParseMajor(strings.TrimSpace(version)); major > 0 && major < compressionRelease {
 				return apiError(http.StatusUnprocessableEntity, "not-supported", "leave --gz out, and compress the file afterwards",
-					"the JVM of %s is a Java %d, and compresses heap dumps from %d on", d.service, major, firstToCompress)
+					"the JVM of %s is a Java %d, and compresses heap dumps from %d on", d.service, major, compressionRelease)
 			}
 		}
 	}
 	return nil
 }
 
-// openFolder opens the folder of the dump, where nothing of its name is yet.
+// openFolder opens the folder of the dump and checks that the file does not exist.
 func (j *Tools) openFolder(d *heapDump) error {
 	file := filepath.Clean(d.want.File)
 	if d.want.File == "" {
@@ -174,9 +171,8 @@ func (j *Tools) openFolder(d *heapDump) error {
 	return err
 }
 
-// makeDumpFolder makes the folder, in which every service's user may put a file and
-// take away none but his own, and lets him pass through what is above it. Where others
-// could have that lead elsewhere root makes and changes nothing.
+// makeDumpFolder creates the folder with the sticky bit, so that every service's user can add files and remove only his own, and makes
+// its parents searchable. It changes nothing where other users could redirect the path.
 func makeDumpFolder(dir string) error {
 	if os.Geteuid() != 0 {
 		return os.MkdirAll(dir, 0o700)
@@ -192,7 +188,7 @@ func makeDumpFolder(dir string) error {
 	if err := os.MkdirAll(state, 0o711); err != nil {
 		return err
 	}
-	above, err := rootsFolder(unix.AT_FDCWD, state, func(mode fs.FileMode) fs.FileMode { return mode | 0o111 })
+	above, err := openRootFolder(unix.AT_FDCWD, state, func(mode fs.FileMode) fs.FileMode { return mode | 0o111 })
 	if err != nil {
 		return err
 	}
@@ -201,15 +197,15 @@ func makeDumpFolder(dir string) error {
 	if err := unix.Mkdirat(int(above.Fd()), name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	f, err := rootsFolder(int(above.Fd()), name, func(fs.FileMode) fs.FileMode { return fs.ModeDir | fs.ModeSticky | 0o777 })
+	f, err := openRootFolder(int(above.Fd()), name, func(fs.FileMode) fs.FileMode { return fs.ModeDir | fs.ModeSticky | 0o777 })
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// rootsFolder holds a folder of root's, and changes its mode where that is another one.
-func rootsFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (*os.File, error) {
+// openRootFolder opens a folder owned by root and updates its mode if needed.
+func openRootFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (*os.File, error) {
 	fd, err := unix.Openat(at, path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -230,8 +226,7 @@ func rootsFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (*os
 	return f, nil
 }
 
-// checkRoom refuses a dump that may not fit: it is about as large as what is used
-// of the heap.
+// checkRoom rejects a dump that may not fit: its size is about that of the used heap.
 func (d *heapDump) checkRoom(ctx context.Context) error {
 	if d.want.Force {
 		return nil
@@ -258,14 +253,13 @@ func (d *heapDump) checkRoom(ctx context.Context) error {
 	return nil
 }
 
-// usedHeap is what is used of a JVM's heap in bytes; where it does not say, the most
-// that may be.
+// usedHeap returns the used heap of a JVM in bytes, or the maximum heap if that is unknown.
 func usedHeap(ctx context.Context, at *hotspot.Attached) (int64, error) {
 	if text, err := at.Command(ctx, "jcmd", "GC.heap_info"); err == nil {
 		if used, ok := hotspot.UsedHeap(text); ok {
 			return used, nil
 		}
-	} else if status := new(hotspot.StatusError); !errors.As(err, &status) { // Java 8 does not know it
+	} else if status := new(hotspot.StatusError); !errors.As(err, &status) { // unsupported by Java 8
 		return 0, err
 	}
 	text, err := at.Command(ctx, "jcmd", "VM.flags -all")
@@ -279,8 +273,7 @@ func usedHeap(ctx context.Context, at *hotspot.Attached) (int64, error) {
 	return most, nil
 }
 
-// write has the JVM write the dump, and gives its size. What was begun and cannot be
-// ended is removed.
+// write makes the JVM write the dump and returns its size. A partial file is removed.
 func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 	objects, level := "-live", ""
 	if d.want.All {
@@ -300,17 +293,17 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 			return 0, fmt.Errorf("cannot find the heap dump that the JVM says it has written: %w", err)
 		}
 		return size, nil
-	case err != nil && ctx.Err() != nil: // it may still write
+	case err != nil && ctx.Err() != nil: // it may still be writing
 		return 0, err
-	case strings.HasPrefix(why, "Unable to create "): // perhaps another's: the JVM does not overwrite
+	case strings.HasPrefix(why, "Unable to create "): // the file may belong to someone else: the JVM does not overwrite
 		return 0, apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a new file in a folder that the service's user may write",
 			"the JVM of %s says: %s", d.service, why)
 	}
-	if err != nil { // whatever the words of one that ends
+	if err != nil { // the error of an exiting JVM varies
 		select {
 		case <-d.p.Exited():
 			err = errors.New("it ended")
-		case <-time.After(endTime):
+		case <-time.After(exitWait):
 		}
 	}
 	left := "; the part that was written is removed"
@@ -327,9 +320,8 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		d.service, why, left)
 }
 
-// stat gives the size of the dump, and then does with it what may be done as the JVM.
-// What is not a file of its user is no dump: then that may even be another's that the
-// JVM has put there.
+// stat returns the size of the dump and calls then with the rights of the JVM. A file of another user is rejected: the JVM may have
+// put that there by a link.
 func (d *heapDump) stat(then func() error) (size int64, err error) {
 	as := d.at.As()
 	err = as.Do(func() error {

@@ -1,5 +1,4 @@
-// Package tools has the JVMs of services run their diagnostic tools: thread dumps, class
-// histograms, flags, native memory, heap dumps.
+// Package tools runs the diagnostic commands of JVMs: thread dumps, class histograms, flags, native memory and heap dumps.
 package tools
 
 import (
@@ -22,21 +21,21 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// services are the services as the tools see them; *supervisor.Supervisor is it.
+// services is implemented by *supervisor.Supervisor.
 type services interface {
 	Service(name string) (supervisor.Snapshot, bool)
 	Process(name string) (supervisor.Process, bool)
 }
 
-// Tools have the JVMs of the services run tools.
+// Tools runs diagnostic commands in the JVMs of services.
 type Tools struct {
 	services services
 	attacher *launch.Attacher
 	log      hclog.Logger
-	folder   string // for heap dumps; empty: there is none
+	folder   string // for heap dumps; empty: none
 
 	mu    sync.Mutex     // guards dumps
-	dumps map[int]string // pid -> the file that its JVM writes now
+	dumps map[int]string // pid -> the dump file being written
 }
 
 // New keeps heap dumps below the state folder unless it is empty.
@@ -44,15 +43,15 @@ func New(services services, a *launch.Attacher, log hclog.Logger, stateFolder st
 	return &Tools{services: services, attacher: a, log: log, folder: heapDumpFolder(stateFolder), dumps: map[int]string{}}
 }
 
-// maxHistogram bounds a histogram, in bytes: 100 000 classes have less.
+// maxHistogram bounds a class histogram in bytes: 100,000 classes take less.
 const maxHistogram = 16 << 20
 
-// apiError is an answer of the API.
+// apiError returns an API error.
 func apiError(status int, code, hint, format string, args ...any) *api.StatusError {
 	return &api.StatusError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// JVMTool gives what the JVM of a service answers.
+// JVMTool returns the output of a diagnostic command.
 func (j *Tools) JVMTool(ctx context.Context, service string, t api.JVMTool, by string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	text, err := j.run(ctx, service, t, by)
@@ -63,13 +62,12 @@ func (j *Tools) JVMTool(ctx context.Context, service string, t api.JVMTool, by s
 	return &textWithCancel{text, cancel}, nil
 }
 
-// textWithCancel is a text whose context ends with it.
+// textWithCancel cancels its context when it is closed.
 type textWithCancel struct {
 	io.ReadCloser
 	cancel context.CancelFunc
 }
 
-// Close closes the text.
 func (e *textWithCancel) Close() error {
 	defer e.cancel()
 	return e.ReadCloser.Close()
@@ -114,7 +112,7 @@ func (j *Tools) run(ctx context.Context, service string, t api.JVMTool, by strin
 	return text, nil
 }
 
-// process gives the process of a service whose JVM may be asked now.
+// process returns the process of a service whose JVM can be reached now.
 func (j *Tools) process(service, tool string) (supervisor.Process, error) {
 	snap, _ := j.services.Service(service)
 	p, ok := j.services.Process(service)
@@ -126,44 +124,43 @@ func (j *Tools) process(service, tool string) (supervisor.Process, error) {
 		return nil, apiError(http.StatusConflict, api.CodeNotNow, "only threads may be asked for now",
 			"%s is STOPPING, and its time is limited", service)
 	}
-	if file := j.dumping(p.Pid()); file != "" {
+	if file := j.currentDump(p.Pid()); file != "" {
 		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done",
 			"the JVM of %s is stopped while it writes the heap dump %s", service, file)
 	}
 	return p, nil
 }
 
-// dumping is the file that a JVM writes now; empty: none.
-func (j *Tools) dumping(pid int) string {
+// currentDump returns the file that a JVM is writing; empty: none.
+func (j *Tools) currentDump(pid int) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.dumps[pid]
 }
 
-// flagsOf are the flags of a JVM, all of them or those without their default.
+// flagsOf returns the flags of a JVM: all of them, or those that differ from the default.
 func flagsOf(ctx context.Context, at *hotspot.Attached, all bool) (io.ReadCloser, error) {
 	text, err := at.Command(ctx, "jcmd", "VM.flags -all")
 	if !all {
 		text = hotspot.ChangedFlags(text)
 	}
-	return keptText(text, err)
+	return answerText(text, err)
 }
 
-// keptText is the text of an answer that was kept. Where the JVM had more to say its end
-// is that error.
-func keptText(text string, err error) (io.ReadCloser, error) {
+// answerText returns the text of an answer. If it was truncated, reading ends with err.
+func answerText(text string, err error) (io.ReadCloser, error) {
 	if errors.Is(err, hotspot.ErrLongReply) {
 		return io.NopCloser(io.MultiReader(strings.NewReader(text), errorReader{err})), nil
 	}
 	return io.NopCloser(strings.NewReader(text)), err
 }
 
-// errorReader is a text that only has an error.
+// errorReader returns err on every read.
 type errorReader struct{ err error }
 
 func (e errorReader) Read([]byte) (int, error) { return 0, e.err }
 
-// nativeMemory is the sum of what a JVM has taken from the system, if it counts that.
+// nativeMemory returns the native memory summary of a JVM with tracking enabled.
 func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io.ReadCloser, error) {
 	text, err := at.Command(ctx, "jcmd", "VM.native_memory summary")
 	if err == nil && strings.HasPrefix(strings.TrimSpace(text), "Native memory tracking is not enabled") {
@@ -172,13 +169,13 @@ func nativeMemory(ctx context.Context, at *hotspot.Attached, service string) (io
 				"; it costs 5 to 10 % of the speed, by the JVM's makers",
 			"the JVM of %s does not track its native memory", service)
 	}
-	return keptText(text, err)
+	return answerText(text, err)
 }
 
-// endTime is how long the end of a process is waited for that has let go of us.
-const endTime = 500 * time.Millisecond
+// exitWait is how long to wait for the exit of a process that closed the connection.
+const exitWait = 500 * time.Millisecond
 
-// apiErrorOf makes an answer of what went wrong.
+// apiErrorOf converts an error for the API.
 func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
 	if refused := new(api.StatusError); errors.As(err, &refused) {
 		return refused
@@ -189,14 +186,14 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 	default:
 	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err,
-		syscall.ESRCH) { // the words of one that ends, too
+		syscall.ESRCH) { // an exiting JVM answers with these
 		select {
 		case <-p.Exited():
 			err = os.ErrProcessDone
-		case <-time.After(endTime):
+		case <-time.After(exitWait):
 		}
 	}
-	if ctx.Err() != nil && hotspot.Stopped(p.Pid()) { // meanwhile
+	if ctx.Err() != nil && hotspot.Stopped(p.Pid()) { // it was stopped in the meantime
 		err = hotspot.ErrStopped
 	}
 	status := new(hotspot.StatusError)
