@@ -79,7 +79,7 @@ func edges() map[string][]string {
 		},
 		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
 		"internal/filewatch":   {"internal/headroom", "internal/proc", "internal/untrusted"},
-		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs"},
+		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs", "jvm"},
 		"internal/fdstore":     {"internal/initproto"},
 		"internal/initproto":   {"internal/procfs"},
 		"internal/pid1": {"internal/logqueue", "internal/initstore", "internal/initproto", "internal/procfs", "internal/exit",

@@ -7,9 +7,9 @@ import (
 
 // find returns the last option that sets a flag, and the number it sets it to; i
 // is -1 if there is none with a number.
-func (m *merger) find(name string) (i int, n int64) {
+func (r *Result) find(name string) (i int, n int64) {
 	i = -1
-	for k, o := range m.kept {
+	for k, o := range r.Options {
 		if id := keyOf(o); id.name == name {
 			if v, err := sizeOf(id.value); err == nil {
 				i, n = k, v
@@ -20,21 +20,21 @@ func (m *merger) find(name string) (i int, n int64) {
 }
 
 // adjustHeap makes the rule's initial heap follow a maximum from another source.
-func (m *merger) adjustHeap() {
-	start, _ := m.find("InitialHeapSize")
-	if start < 0 || !m.kept[start].Generated {
+func (r *Result) adjustHeap() {
+	start, _ := r.find("InitialHeapSize")
+	if start < 0 || !r.Options[start].Generated {
 		return
 	}
-	if top, most := m.find("MaxHeapSize"); top >= 0 {
-		if !m.kept[top].Generated {
-			m.follow(start, most, m.kept[top])
+	if top, most := r.find("MaxHeapSize"); top >= 0 {
+		if !r.Options[top].Generated {
+			r.follow(start, most, r.Options[top])
 		}
 		return
 	}
-	for _, o := range m.kept {
+	for _, o := range r.Options {
 		if keyOf(o).family == "heap.max" {
-			m.warn(Adjusted, "%s is left out: the maximum heap is set by %s", m.kept[start], o)
-			m.drop(start)
+			r.warn(Adjusted, "%s is left out: the maximum heap is set by %s", r.Options[start], o)
+			r.drop(start)
 			return
 		}
 	}
@@ -51,21 +51,19 @@ type orderedPair struct {
 
 // orderedPairs were tried on 17 and 25. The pairs of the heap are ordered so that one pass
 // is enough.
-func orderedPairs() []orderedPair {
-	return []orderedPair{
-		{low: "MinHeapSize", high: "MaxHeapSize", fatal: true},
-		{low: "InitialHeapSize", high: "MaxHeapSize", fatal: true},
-		{low: "MinHeapSize", high: "InitialHeapSize", fatal: true},
-		{low: "SoftMaxHeapSize", high: "MaxHeapSize", fatal: true},
-		{low: "ConcGCThreads", high: "ParallelGCThreads", fatal: true, only: "UseG1GC"},
-		{low: "InitialCodeCacheSize", high: "ReservedCodeCacheSize", fatal: true, highDefault: 48 * mib},
-		{low: "MinHeapFreeRatio", high: "MaxHeapFreeRatio", fatal: true, not: "UseParallelGC", lowDefault: 40, highDefault: 70},
-		{low: "MinMetaspaceFreeRatio", high: "MaxMetaspaceFreeRatio", fatal: true, lowDefault: 40, highDefault: 70},
-		{low: "G1NewSizePercent", high: "G1MaxNewSizePercent", fatal: true, only: "UseG1GC", lowDefault: 5, highDefault: 60},
-		{low: "MaxGCPauseMillis", high: "GCPauseIntervalMillis", fatal: true, only: "UseG1GC"},
-		{low: "MetaspaceSize", high: "MaxMetaspaceSize"},
-		{low: "CompressedClassSpaceSize", high: "MaxMetaspaceSize"},
-	}
+var orderedPairs = []orderedPair{
+	{low: "MinHeapSize", high: "MaxHeapSize", fatal: true},
+	{low: "InitialHeapSize", high: "MaxHeapSize", fatal: true},
+	{low: "MinHeapSize", high: "InitialHeapSize", fatal: true},
+	{low: "SoftMaxHeapSize", high: "MaxHeapSize", fatal: true},
+	{low: "ConcGCThreads", high: "ParallelGCThreads", fatal: true, only: "UseG1GC"},
+	{low: "InitialCodeCacheSize", high: "ReservedCodeCacheSize", fatal: true, highDefault: 48 * mib},
+	{low: "MinHeapFreeRatio", high: "MaxHeapFreeRatio", fatal: true, not: "UseParallelGC", lowDefault: 40, highDefault: 70},
+	{low: "MinMetaspaceFreeRatio", high: "MaxMetaspaceFreeRatio", fatal: true, lowDefault: 40, highDefault: 70},
+	{low: "G1NewSizePercent", high: "G1MaxNewSizePercent", fatal: true, only: "UseG1GC", lowDefault: 5, highDefault: 60},
+	{low: "MaxGCPauseMillis", high: "GCPauseIntervalMillis", fatal: true, only: "UseG1GC"},
+	{low: "MetaspaceSize", high: "MaxMetaspaceSize"},
+	{low: "CompressedClassSpaceSize", high: "MaxMetaspaceSize"},
 }
 
 // appliesTo reports whether a collector minds the pair; empty: the JVM's own choice,
@@ -87,115 +85,115 @@ func collectorOf(options []Option) string {
 
 // adjustPairs makes each pair agree: the option of the lower layer follows the
 // other one.
-func (m *merger) adjustPairs() {
-	collector := collectorOf(m.kept)
-	for _, p := range orderedPairs() {
-		i, n := m.find(p.low)
-		k, most := m.find(p.high)
+func (r *Result) adjustPairs() {
+	collector := collectorOf(r.Options)
+	for _, p := range orderedPairs {
+		i, n := r.find(p.low)
+		k, most := r.find(p.high)
 		if i < 0 || k < 0 {
-			m.checkAlone(p, collector)
+			r.checkAlone(p, collector)
 			continue
 		}
 		if n <= most || most == 0 || !p.appliesTo(collector) {
 			continue // 0 lets the JVM choose
 		}
-		low, high := m.kept[i], m.kept[k]
+		low, high := r.Options[i], r.Options[k]
 		if p.low == "MinHeapSize" && i < k && !strings.HasPrefix(high.Args[0], "-XX:") && keyOf(high).family == "heap.init" {
 			continue // a later -Xms sets the minimum too
 		}
 		switch {
 		case low.rank() < high.rank():
-			m.warn(Adjusted, "%s (%s) is above %s (%s) and follows it", low, low.origin(), high, high.origin())
-			m.follow(i, most, high)
+			r.warn(Adjusted, "%s (%s) is above %s (%s) and follows it", low, low.origin(), high, high.origin())
+			r.follow(i, most, high)
 		case low.rank() > high.rank():
-			m.warn(Adjusted, "%s (%s) is below %s (%s) and follows it", high, high.origin(), low, low.origin())
-			m.follow(k, n, low)
+			r.warn(Adjusted, "%s (%s) is below %s (%s) and follows it", high, high.origin(), low, low.origin())
+			r.follow(k, n, low)
 		case p.fatal:
-			m.fail(InvalidCombination, "cannot use %s (%s) above %s (%s): the JVM would not start", low, low.origin(), high, high.origin())
+			r.fail(InvalidCombination, "cannot use %s (%s) above %s (%s): the JVM would not start", low, low.origin(), high, high.origin())
 		}
 	}
 }
 
 // checkAlone fails for one of a pair that does not agree with the other's default:
 // the JVM would not start.
-func (m *merger) checkAlone(p orderedPair, collector string) {
+func (r *Result) checkAlone(p orderedPair, collector string) {
 	if !p.appliesTo(collector) || collector == "" && p.not+p.only != "" {
 		return
 	}
 	alone := func(i int, other string, value int64) {
-		o := m.kept[i]
-		m.fail(InvalidCombination, "cannot use %s (%s) alone: %s is %s by default; set it too", o, o.origin(), other, sizeText(value))
+		o := r.Options[i]
+		r.fail(InvalidCombination, "cannot use %s (%s) alone: %s is %s by default; set it too", o, o.origin(), other, sizeText(value))
 	}
-	if i, n := m.find(p.low); i >= 0 && p.highDefault > 0 && n > p.highDefault {
+	if i, n := r.find(p.low); i >= 0 && p.highDefault > 0 && n > p.highDefault {
 		alone(i, p.high, p.highDefault)
 	}
-	if k, n := m.find(p.high); k >= 0 && n < p.lowDefault {
+	if k, n := r.find(p.high); k >= 0 && n < p.lowDefault {
 		alone(k, p.low, p.lowDefault)
 	}
 }
 
 // adjustThreads raises ParallelGCThreads to a given ConcGCThreads where it follows from the
 // rule's number of CPUs: with up to 8 CPUs HotSpot takes a thread for each.
-func (m *merger) adjustThreads() {
-	i, n := m.find("ConcGCThreads")
-	parallel, _ := m.find("ParallelGCThreads")
-	k, cpus := m.find("ActiveProcessorCount")
-	if i < 0 || parallel >= 0 || k < 0 || cpus < 1 || cpus > 8 || n <= cpus || collectorOf(m.kept) != "UseG1GC" {
+func (r *Result) adjustThreads() {
+	i, n := r.find("ConcGCThreads")
+	parallel, _ := r.find("ParallelGCThreads")
+	k, cpus := r.find("ActiveProcessorCount")
+	if i < 0 || parallel >= 0 || k < 0 || cpus < 1 || cpus > 8 || n <= cpus || collectorOf(r.Options) != "UseG1GC" {
 		return
 	}
-	o, count := m.kept[i], m.kept[k]
+	o, count := r.Options[i], r.Options[k]
 	if !count.Generated {
-		m.fail(InvalidCombination, "cannot use %s (%s) with %s (%s): ParallelGCThreads is %d then; set it too", o, o.origin(), count, count.origin(), cpus)
+		r.fail(InvalidCombination, "cannot use %s (%s) with %s (%s): ParallelGCThreads is %d then; set it too", o, o.origin(), count, count.origin(), cpus)
 		return
 	}
 	why := fmt.Sprintf("%s (%s) needs as many", o, o.origin())
-	m.warn(Adjusted, "-XX:ParallelGCThreads=%d is set: %s", n, why)
-	m.kept = append(m.kept, Option{Args: []string{fmt.Sprintf("-XX:ParallelGCThreads=%d", n)}, Layer: Default, Source: "rule CPUs", Why: why, Generated: true})
+	r.warn(Adjusted, "-XX:ParallelGCThreads=%d is set: %s", n, why)
+	r.Options = append(r.Options, Option{Args: []string{fmt.Sprintf("-XX:ParallelGCThreads=%d", n)}, Layer: Default, Source: "rule CPUs", Why: why, Generated: true})
 }
 
 // adjustYoung leaves out a young generation that is as large as the whole heap
 // of a higher layer. The JVM would shrink it to all but a sliver of the heap.
-func (m *merger) adjustYoung() {
-	top, heap := m.find("MaxHeapSize")
+func (r *Result) adjustYoung() {
+	top, heap := r.find("MaxHeapSize")
 	if top < 0 {
 		return
 	}
-	limit := m.kept[top]
+	limit := r.Options[top]
 	for _, name := range [...]string{"Xmn", "NewSize", "MaxNewSize"} {
-		i, n := m.find(name)
+		i, n := r.find(name)
 		if i < 0 || n < heap {
 			continue
 		}
-		young := m.kept[i]
+		young := r.Options[i]
 		if young.rank() >= limit.rank() {
-			m.warn(InvalidCombination, "%s (%s) leaves nothing of %s (%s); the JVM shrinks it", young, young.origin(), limit, limit.origin())
+			r.warn(InvalidCombination, "%s (%s) leaves nothing of %s (%s); the JVM shrinks it", young, young.origin(), limit, limit.origin())
 			continue
 		}
-		m.warn(Adjusted, "%s (%s) is left out: it leaves nothing of %s (%s)", young, young.origin(), limit, limit.origin())
-		m.drop(i)
+		r.warn(Adjusted, "%s (%s) is left out: it leaves nothing of %s (%s)", young, young.origin(), limit, limit.origin())
+		r.drop(i)
 	}
 }
 
 // adjustAggressive drops -XX:+AggressiveHeap, which selects ParallelGC, or another collector:
 // the JVM does not start with both.
-func (m *merger) adjustAggressive() {
-	for i, o := range m.kept {
+func (r *Result) adjustAggressive() {
+	for i, o := range r.Options {
 		if id := keyOf(o); id.name != "AggressiveHeap" || id.value != "+" {
 			continue
 		}
-		for k, c := range m.kept {
+		for k, c := range r.Options {
 			id := keyOf(c)
 			if id.family != "gc" || id.value != "+" || id.name == "UseParallelGC" {
 				continue
 			}
-			said := m.warn
+			said := r.warn
 			switch {
 			case c.rank() < o.rank():
-				m.drop(k)
+				r.drop(k)
 			case c.rank() > o.rank():
-				m.drop(i)
+				r.drop(i)
 			default:
-				said = m.fail
+				said = r.fail
 			}
 			said(GCConflict, "%s (%s) chooses UseParallelGC and cannot stand beside %s (%s)", o, o.origin(), c, c.origin())
 			return
@@ -204,11 +202,21 @@ func (m *merger) adjustAggressive() {
 }
 
 // drop takes option i out.
-func (m *merger) drop(i int) { m.kept = append(m.kept[:i:i], m.kept[i+1:]...) }
+func (r *Result) drop(i int) { r.Options = append(r.Options[:i:i], r.Options[i+1:]...) }
+
+// dropBelow takes option i out for one of a higher layer, which has the reason.
+func (r *Result) dropBelow(i int, higher Option, why string) {
+	o, code := r.Options[i], Adjusted
+	if higher.Layer == Enforced && o.Layer == User {
+		code = UserOverrideDropped
+	}
+	r.warn(code, "%s (%s) is dropped: %s", o, o.origin(), why)
+	r.drop(i)
+}
 
 // follow rewrites option i to the number of the option that it depends on.
-func (m *merger) follow(i int, n int64, other Option) {
-	o := &m.kept[i]
+func (r *Result) follow(i int, n int64, other Option) {
+	o := &r.Options[i]
 	if was, err := sizeOf(keyOf(*o).value); err == nil && was == n {
 		return
 	}
@@ -222,13 +230,13 @@ func (m *merger) follow(i int, n int64, other Option) {
 // withNumber writes an option again with another number, in its own spelling.
 func withNumber(o Option, n int64) string {
 	id := keyOf(o)
-	if !id.size {
-		return fmt.Sprintf("-XX:%s=%d", id.name, n)
-	}
+	long := strings.HasPrefix(o.Args[0], "-XX:")
 	switch {
-	case id.name == "MaxHeapSize" && !strings.HasPrefix(o.Args[0], "-XX:"):
+	case !id.size:
+		return fmt.Sprintf("-XX:%s=%d", id.name, n)
+	case id.name == "MaxHeapSize" && !long:
 		return "-Xmx" + sizeText(n)
-	case id.name == "InitialHeapSize" && !strings.HasPrefix(o.Args[0], "-XX:"):
+	case id.name == "InitialHeapSize" && !long:
 		return "-Xms" + sizeText(n)
 	}
 	return "-XX:" + id.name + "=" + sizeText(n)

@@ -1,7 +1,6 @@
 package jvm
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -36,11 +35,6 @@ func (b Budget) Unbounded() []string {
 		}
 	}
 	return names
-}
-
-// MarshalJSON writes a list, also when it is empty.
-func (b Budget) MarshalJSON() ([]byte, error) {
-	return json.Marshal(append([]Region{}, b...))
 }
 
 // DoesNotFitError says that nothing useful fits into the container.

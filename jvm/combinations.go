@@ -6,42 +6,36 @@ import "fmt"
 // the maximum that a percentage of a higher layer gives: the JVM would take the
 // larger one, and the percentage would be void, or it would not start. memory is
 // in bytes; 0: unknown.
-func adjustShare(r *Result, memory int64) {
+func (r *Result) adjustShare(memory int64) {
 	top, ok := shareOption(r.Options)
 	heap := fixedBy(r.Options, memory).Heap
 	if !ok || heap == nil || memory <= 0 {
 		return
 	}
-	kept := r.Options[:0:0]
-	for _, o := range r.Options {
+	for i := 0; i < len(r.Options); i++ {
+		o := r.Options[i]
 		id := keyOf(o)
 		n, err := sizeOf(id.value)
-		if (id.name != "InitialHeapSize" && id.name != "MinHeapSize" && id.name != "SoftMaxHeapSize") || err != nil || n <= *heap || o.rank() >= top.rank() {
-			kept = append(kept, o)
-			continue
+		start := id.name == "InitialHeapSize" || id.name == "MinHeapSize" || id.name == "SoftMaxHeapSize"
+		if start && err == nil && n > *heap && o.rank() < top.rank() {
+			r.dropBelow(i, top, fmt.Sprintf("it is above the %s that %s (%s) gives", mibText(*heap), top, top.origin()))
+			i--
 		}
-		code := Adjusted
-		if top.Layer == Enforced && o.Layer == User {
-			code = UserOverrideDropped
-		}
-		r.Warnings = append(r.Warnings, Problem{code, fmt.Sprintf("%s (%s) is dropped: it is above the %s that %s (%s) gives",
-			o, o.origin(), mibText(*heap), top, top.origin())})
 	}
-	r.Options = kept
 }
 
 // adjustBase keeps what shares of the memory refer to: without container support that
 // is the machine's memory, and no limit of the container.
-func (m *merger) adjustBase() {
+func (r *Result) adjustBase() {
 	off, share := -1, -1
-	for i, o := range m.kept {
+	for i, o := range r.Options {
 		switch id := keyOf(o); id.name {
 		case "UseContainerSupport":
 			if id.value == "-" {
 				off = i
 			}
 		case "MaxRAMPercentage", "MaxRAMFraction", "InitialRAMPercentage", "InitialRAMFraction", "MinRAMPercentage", "MinRAMFraction":
-			if share < 0 || o.rank() > m.kept[share].rank() {
+			if share < 0 || o.rank() > r.Options[share].rank() {
 				share = i
 			}
 		}
@@ -49,17 +43,12 @@ func (m *merger) adjustBase() {
 	if off < 0 || share < 0 {
 		return
 	}
-	o, top := m.kept[off], m.kept[share]
+	o, top := r.Options[off], r.Options[share]
 	if o.rank() >= top.rank() {
-		m.warn(BudgetExceeded, "%s (%s) makes %s (%s) a share of the machine's memory; what is allotted here counts the container's", o, o.origin(), top, top.origin())
+		r.warn(BudgetExceeded, "%s (%s) makes %s (%s) a share of the machine's memory; what is allotted here counts the container's", o, o.origin(), top, top.origin())
 		return
 	}
-	code := Adjusted
-	if top.Layer == Enforced && o.Layer == User {
-		code = UserOverrideDropped
-	}
-	m.warn(code, "%s (%s) is dropped: %s (%s) is a share of the container's memory", o, o.origin(), top, top.origin())
-	m.kept = append(m.kept[:off:off], m.kept[off+1:]...)
+	r.dropBelow(off, top, fmt.Sprintf("%s (%s) is a share of the container's memory", top, top.origin()))
 }
 
 // shareOption finds the strongest option that sizes the heap by a share; ok is
@@ -79,7 +68,7 @@ func shareOption(options []Option) (top Option, ok bool) {
 }
 
 // checkCombinations fails for options that HotSpot takes alone but not together.
-func checkCombinations(r *Result, l Limits, major int) {
+func (r *Result) checkCombinations(l Limits, major int) {
 	values := map[string]string{}
 	from := map[string]Option{}
 	collector := collectorOf(r.Options)
@@ -89,7 +78,7 @@ func checkCombinations(r *Result, l Limits, major int) {
 	}
 	fail := func(code, name, why string) {
 		o := from[name]
-		r.Errors = append(r.Errors, Problem{code, fmt.Sprintf("cannot use %q (%s): %s", o, o.origin(), why)})
+		r.fail(code, "cannot use %q (%s): %s", o, o.origin(), why)
 	}
 	if values["ParallelGCThreads"] == "0" && values["UseG1GC"] == "+" {
 		fail(InvalidCombination, "ParallelGCThreads", "UseG1GC needs at least 1")

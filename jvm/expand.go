@@ -20,7 +20,7 @@ func Expand(options []Option, read func(path string) ([]byte, error)) ([]Option,
 	var problems []Problem
 	for _, o := range options {
 		kind, path := optionFile(o)
-		if kind == noFile {
+		if kind == "" {
 			out = append(out, o)
 			continue
 		}
@@ -33,7 +33,7 @@ func Expand(options []Option, read func(path string) ([]byte, error)) ([]Option,
 			c.Layer = o.Layer
 			c.Source += ", named in " + o.Source
 			switch inner, _ := optionFile(c); {
-			case inner != noFile:
+			case inner != "":
 				problems = append(problems, Problem{Bypass, fmt.Sprintf(
 					"cannot use %q (%s): a file of options cannot name another one; name it in %s", c, c.origin(), o.Source)})
 			case kind == flagsFile:
@@ -46,42 +46,32 @@ func Expand(options []Option, read func(path string) ([]byte, error)) ([]Option,
 	return append(flags, out...), problems
 }
 
-// fileKind is the syntax of an option file.
-type fileKind int
-
+// What an argument that names a file of options begins with.
 const (
-	noFile fileKind = iota
-	argfile
-	vmOptionsFile
-	flagsFile
+	argfile       = "@"
+	vmOptionsFile = "-XX:VMOptionsFile="
+	flagsFile     = "-XX:Flags="
 )
 
-// optionFile reports whether o names a file of options. "@@x" is an argument that
+// optionFile reports whether o names a file of options; kind is empty if not. "@@x" is an argument that
 // begins with @, for the launcher too.
-func optionFile(o Option) (kind fileKind, path string) {
-	if len(o.Args) != 1 {
-		return noFile, ""
+func optionFile(o Option) (kind, path string) {
+	for _, kind := range [...]string{vmOptionsFile, flagsFile, argfile} {
+		path, ok := strings.CutPrefix(o.Args[0], kind)
+		if ok && len(o.Args) == 1 && (kind != argfile || path != "" && path[0] != '@') {
+			return kind, path
+		}
 	}
-	arg := o.Args[0]
-	if path, ok := strings.CutPrefix(arg, "-XX:VMOptionsFile="); ok {
-		return vmOptionsFile, path
-	}
-	if path, ok := strings.CutPrefix(arg, "-XX:Flags="); ok {
-		return flagsFile, path
-	}
-	if path, ok := strings.CutPrefix(arg, "@"); ok && path != "" && path[0] != '@' {
-		return argfile, path
-	}
-	return noFile, ""
+	return "", ""
 }
 
 // OptionFile reports whether an option names a file of options, and which.
 func OptionFile(option string) (path string, ok bool) {
 	kind, path := optionFile(Option{Args: []string{option}})
-	return path, kind != noFile
+	return path, kind != ""
 }
 
-func parseOptionFile(kind fileKind, path string, read func(string) ([]byte, error)) ([]Option, error) {
+func parseOptionFile(kind, path string, read func(string) ([]byte, error)) ([]Option, error) {
 	data, err := read(path)
 	if err != nil {
 		return nil, err
@@ -99,16 +89,14 @@ func parseOptionFile(kind fileKind, path string, read func(string) ([]byte, erro
 // Expand does for all three layers what the function Expand does for one, and
 // keeps the problems for Render.
 func (in *Input) Expand(read func(layer Layer, path string) ([]byte, error)) {
-	for _, l := range []struct {
-		layer   Layer
-		options *[]Option
-	}{{Default, &in.Default}, {User, &in.User}, {Enforced, &in.Enforced}} {
-		named := slices.Clone(*l.options)
-		for i := range named {
-			named[i].Layer = l.layer
+	layers := [...]Layer{Default, User, Enforced}
+	for i, options := range [...]*[]Option{&in.Default, &in.User, &in.Enforced} {
+		named := slices.Clone(*options)
+		for k := range named {
+			named[k].Layer = layers[i]
 		}
-		options, problems := Expand(named, func(path string) ([]byte, error) { return read(l.layer, path) })
-		*l.options = options
+		var problems []Problem
+		*options, problems = Expand(named, func(path string) ([]byte, error) { return read(layers[i], path) })
 		in.Errors = append(in.Errors, problems...)
 	}
 }

@@ -35,88 +35,70 @@ type explanation struct {
 	layout func(rows [][]string) string
 }
 
-// table lays out the rows that fill writes into b, with tabs between their cells.
-func table(b *explanation, fill func(io.Writer)) {
-	var t strings.Builder
-	fill(&t)
-	var rows [][]string
-	for line := range strings.Lines(t.String()) {
-		rows = append(rows, strings.Split(strings.TrimRight(line, "\n"), "\t"))
-	}
-	b.WriteString(b.layout(rows) + "\n")
-}
+// table writes rows of cells, the head first.
+func (b *explanation) table(rows [][]string) { b.WriteString(b.layout(rows) + "\n") }
 
 func explainOptions(b *explanation, options []Option) {
-	table(b, func(w io.Writer) {
-		_, _ = fmt.Fprintln(w, "OPTION\tLAYER\tSOURCE\tWHY\tBEAT")
-		for _, o := range options {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable.Line(o.String()), o.Layer, printable.Line(o.Source),
-				printable.Line(o.Why), overriddenText(o.Replaced))
+	rows := [][]string{{"OPTION", "LAYER", "SOURCE", "WHY", "BEAT"}}
+	for _, o := range options {
+		beaten := make([]string, len(o.Replaced))
+		for i, r := range o.Replaced {
+			beaten[i] = fmt.Sprintf("%s (%s)", printable.Line(r.String()), printable.Line(r.origin()))
 		}
-	})
+		rows = append(rows, []string{printable.Line(o.String()), string(o.Layer), printable.Line(o.Source), printable.Line(o.Why),
+			strings.Join(beaten, ", ")})
+	}
+	b.table(rows)
 }
 
 func explainEnv(b *explanation, env []EnvVar) {
 	if len(env) == 0 {
 		return
 	}
-	table(b, func(w io.Writer) {
-		_, _ = fmt.Fprintln(w, "VARIABLE\tVALUE\tSOURCE\tWHY")
-		for _, v := range env {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Name, printable.Line(v.Value), v.Source, v.Why)
-		}
-	})
-}
-
-// overriddenText lists options with the layer that gave them.
-func overriddenText(options []Option) string {
-	parts := make([]string, len(options))
-	for i, o := range options {
-		parts[i] = fmt.Sprintf("%s (%s)", printable.Line(o.String()), printable.Line(o.origin()))
+	rows := [][]string{{"VARIABLE", "VALUE", "SOURCE", "WHY"}}
+	for _, v := range env {
+		rows = append(rows, []string{v.Name, printable.Line(v.Value), v.Source, v.Why})
 	}
-	return strings.Join(parts, ", ")
+	b.table(rows)
 }
 
 func explainBudget(b *explanation, r Result) {
 	if len(r.Budget) == 0 {
 		return
 	}
-	table(b, func(w io.Writer) {
-		_, _ = fmt.Fprintln(w, "REGION\tSIZE\tWHY")
-		for _, g := range r.Budget {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", g.Region, mibText(g.Bytes), g.Why)
-		}
-		verdict := "fits"
-		if over := r.Budget.Sum() - r.Limit; over > 0 {
-			verdict = mibText(over) + " too much"
-		} else if open := r.Budget.Unbounded(); len(open) > 0 {
-			verdict = "fits at these sizes; no cap on " + strings.Join(open, " and ")
-		}
-		_, _ = fmt.Fprintf(w, "sum\t%s\tof %s: %s\n", mibText(r.Budget.Sum()), mibText(r.Limit), verdict)
-	})
+	rows := [][]string{{"REGION", "SIZE", "WHY"}}
+	for _, g := range r.Budget {
+		rows = append(rows, []string{g.Region, mibText(g.Bytes), g.Why})
+	}
+	verdict := "fits"
+	if over := r.Budget.Sum() - r.Limit; over > 0 {
+		verdict = mibText(over) + " too much"
+	} else if open := r.Budget.Unbounded(); len(open) > 0 {
+		verdict = "fits at these sizes; no cap on " + strings.Join(open, " and ")
+	}
+	b.table(append(rows, []string{"sum", mibText(r.Budget.Sum()), fmt.Sprintf("of %s: %s", mibText(r.Limit), verdict)}))
 }
 
 func explainLimits(b *explanation, l Limits, r Result) {
-	table(b, func(w io.Writer) {
-		_, _ = fmt.Fprintln(w, "LIMIT\tVALUE\tSOURCE")
-		_, _ = fmt.Fprintf(w, "CPUs\t%d\t%s\n", max(l.CPUs, 1), l.CPUSource)
-		if l.CPUQuota != nil {
-			_, _ = fmt.Fprintf(w, "CPU quota\t%.4g cores\t\n", *l.CPUQuota)
-		}
-		if l.Memory > 0 {
-			source := l.MemorySource
-			if l.Unlimited {
-				source += ": the machine's, there is no limit"
-			}
-			_, _ = fmt.Fprintf(w, "memory\t%s\t%s\n", mibText(l.Memory), source)
-		} else {
-			_, _ = fmt.Fprintln(w, "memory\tunknown\t")
-		}
-		if r.Limit > 0 && (r.Limit < l.Memory || l.Memory <= 0) {
-			_, _ = fmt.Fprintf(w, "memory to use\t%s\tthe memory of the flavor\n", mibText(r.Limit))
-		}
-		if r.Flavor != nil {
-			_, _ = fmt.Fprintf(w, "flavor\t%s\t%s\n", printable.Line(r.Flavor.Name), printable.Line(r.Flavor.Why))
-		}
-	})
+	rows := [][]string{{"LIMIT", "VALUE", "SOURCE"}}
+	add := func(limit, value, source string) { rows = append(rows, []string{limit, value, source}) }
+	add("CPUs", fmt.Sprint(max(l.CPUs, 1)), l.CPUSource)
+	if l.CPUQuota != nil {
+		add("CPU quota", fmt.Sprintf("%.4g cores", *l.CPUQuota), "")
+	}
+	switch {
+	case l.Memory <= 0:
+		add("memory", "unknown", "")
+	case l.Unlimited:
+		add("memory", mibText(l.Memory), l.MemorySource+": the machine's, there is no limit")
+	default:
+		add("memory", mibText(l.Memory), l.MemorySource)
+	}
+	if r.Limit > 0 && (r.Limit < l.Memory || l.Memory <= 0) {
+		add("memory to use", mibText(r.Limit), "the memory of the flavor")
+	}
+	if r.Flavor != nil {
+		add("flavor", printable.Line(r.Flavor.Name), printable.Line(r.Flavor.Why))
+	}
+	b.table(rows)
 }

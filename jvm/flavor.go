@@ -77,7 +77,7 @@ func (p Profile) numbers() (numbers, []ValueError) {
 	if n.collector = "Use" + p.Collector + "GC"; p.Collector == "" {
 		n.collector = ""
 	} else if !collector(n.collector) {
-		r.bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords(), ", "))
+		r.bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords, ", "))
 	}
 	return n, append(r.faults, p.Match.check()...)
 }
@@ -146,6 +146,4 @@ func (r *profileReader) replace(to *int64, key, text string) bool {
 }
 
 // collectorWords are those that a current JVM has, as a profile names them.
-func collectorWords() []string {
-	return []string{"Serial", "Parallel", "G1", "Z", "Shenandoah", "Epsilon"}
-}
+var collectorWords = []string{"Serial", "Parallel", "G1", "Z", "Shenandoah", "Epsilon"}

@@ -137,7 +137,7 @@ func TestGridTable(t *testing.T) {
 	b := explanation{layout: aligned}
 	for _, target := range []Target{gridJVMs()[0], gridJVMs()[3], gridJVMs()[5]} {
 		fmt.Fprintf(&b, "Java %s, MiB\n", target.JavaVersion)
-		table(&b, func(w io.Writer) {
+		b.table(cells(func(w io.Writer) {
 			_, _ = fmt.Fprintln(w, "MEMORY\tCPUS\tHEAP\tMETASPACE\tCODE\tDIRECT\tSTACK KIB\tGC\tMARGIN\tCOLLECTOR")
 			for _, m := range []int64{384, 512, 1024, 1536, 1600, 2048, 3072, 4096, 8192, 12288, 16384, 32768, 65536} {
 				for _, cores := range []float64{0.5, 1.5, 8, 64} {
@@ -153,7 +153,7 @@ func TestGridTable(t *testing.T) {
 						s.Stack/1024, s.gcBytes(s.Heap)/mib, margin/mib, s.Collector)
 				}
 			}
-		})
+		}))
 	}
 	golden(t, "grid.txt", []byte(b.String()))
 }
@@ -245,4 +245,14 @@ func BenchmarkRender(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// cells are the rows that fill writes, with tabs between their cells.
+func cells(fill func(io.Writer)) (rows [][]string) {
+	var t strings.Builder
+	fill(&t)
+	for line := range strings.Lines(t.String()) {
+		rows = append(rows, strings.Split(strings.TrimRight(line, "\n"), "\t"))
+	}
+	return rows
 }

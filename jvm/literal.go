@@ -28,7 +28,7 @@ func misquoted(o Option) string {
 	case keyOf(o).size && quoted(keyOf(o).value):
 		return "the quotes are part of the value; leave them out"
 	}
-	if first, _, found := strings.Cut(arg, " "); found && twoToken(first) {
+	if first, _, found := strings.Cut(arg, " "); found && TakesValue(first) {
 		return "it is an option and its value in one item; write two items, or = between them where the option knows that"
 	}
 	if second, odd := secondOption(arg); second != "" && !freeText(arg) {
@@ -100,12 +100,7 @@ func secondOption(arg string) (second string, odd rune) {
 
 // freeText reports whether an option's value may be any text.
 func freeText(arg string) bool {
-	for _, p := range []string{"-D", "-javaagent:", "-agentlib:", "-agentpath:", "-Xbootclasspath/a:"} {
-		if strings.HasPrefix(arg, p) {
-			return true
-		}
-	}
-	return commands(arg)
+	return hasPrefix(arg, "-D", "-javaagent:", "-agentlib:", "-agentpath:", "-Xbootclasspath/a:") || commands(arg)
 }
 
 // commands reports whether an option's value is a command, whose own options follow it.

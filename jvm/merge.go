@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -42,111 +43,103 @@ type Problem struct {
 // unlock flags first. Options of the default layer that depend on another
 // follow it: a user's smaller -Xmx moves our -Xms.
 func Merge(defaults, user, enforced []Option) Result {
-	m := &merger{}
-	for _, l := range []struct {
-		layer   Layer
-		options []Option
-	}{{Default, defaults}, {User, user}, {Enforced, enforced}} {
-		for _, o := range l.options {
+	r := &Result{}
+	layers := [...]Layer{Default, User, Enforced}
+	for i, options := range [...][]Option{defaults, user, enforced} {
+		for _, o := range options {
 			if len(o.Args) == 0 {
 				continue
 			}
-			o.Layer = l.layer
+			o.Layer = layers[i]
 			// The caller keeps its slices.
-			o.Args = append([]string(nil), o.Args...)
-			o.Replaced = append([]Option(nil), o.Replaced...)
+			o.Args, o.Replaced = slices.Clone(o.Args), slices.Clone(o.Replaced)
 			if code, why := reject(o); code != "" {
-				m.fail(code, "cannot use %q (%s): %s", o, o.origin(), why)
+				r.fail(code, "cannot use %q (%s): %s", o, o.origin(), why)
 				continue
 			}
 			if why := literalNote(o); why != "" {
-				m.warn(Literal, "%s (%s): %s", o, o.origin(), why)
+				r.warn(Literal, "%s (%s): %s", o, o.origin(), why)
 			}
-			m.add(o)
+			r.add(o)
 		}
 	}
-	m.adjustCollector()
-	m.adjustAggressive()
-	m.adjustHeap()
-	m.adjustBase()
-	m.adjustPairs()
-	m.adjustThreads()
-	m.adjustYoung()
-	return Result{Options: unlockFirst(m.kept), Warnings: m.warnings, Errors: m.errors}
+	r.adjustCollector()
+	r.adjustAggressive()
+	r.adjustHeap()
+	r.adjustBase()
+	r.adjustPairs()
+	r.adjustThreads()
+	r.adjustYoung()
+	r.Options = unlockFirst(r.Options)
+	return *r
 }
 
-type merger struct {
-	kept     []Option
-	warnings []Problem
-	errors   []Problem
+func (r *Result) warn(code, format string, args ...any) {
+	r.Warnings = append(r.Warnings, Problem{code, fmt.Sprintf(format, args...)})
 }
 
-func (m *merger) warn(code, format string, args ...any) {
-	m.warnings = append(m.warnings, Problem{code, fmt.Sprintf(format, args...)})
-}
-
-func (m *merger) fail(code, format string, args ...any) {
-	m.errors = append(m.errors, Problem{code, fmt.Sprintf(format, args...)})
+func (r *Result) fail(code, format string, args ...any) {
+	r.Errors = append(r.Errors, Problem{code, fmt.Sprintf(format, args...)})
 }
 
 // add appends o and removes the options that it overrides.
-func (m *merger) add(o Option) {
+func (r *Result) add(o Option) {
 	if o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" {
-		m.warn(Bypass, "%s (%s) hides misspelt and removed options", o, o.origin())
+		r.warn(Bypass, "%s (%s) hides misspelt and removed options", o, o.origin())
 	}
 	id := keyOf(o)
-	kept := m.kept[:0:0]
-	for i, k := range m.kept {
+	kept := r.Options[:0:0]
+	for i, k := range r.Options {
 		old := keyOf(k)
 		if o.rank() == k.rank() && old.family == id.family && old.absolute() && id.relative() {
 			// The JVM itself ignores the share or ratio, in any order.
-			m.kept[i].Replaced = append(k.Replaced, o)
-			m.warn(Duplicate, "%s (%s) has no effect beside %s (%s)", o, o.origin(), k, k.origin())
+			r.Options[i].Replaced = append(k.Replaced, o)
+			r.warn(Duplicate, "%s (%s) has no effect beside %s (%s)", o, o.origin(), k, k.origin())
 			return
 		}
 		if !overrides(id, old, o.rank() > k.rank()) || id.fallback() && k.Generated {
 			kept = append(kept, k)
 			continue
 		}
-		m.warnOverridden(o, k, id, old)
+		r.warnOverridden(o, k, id, old)
 		o.Replaced = append(o.Replaced, k)
 	}
-	m.kept = append(kept, o)
+	r.Options = append(kept, o)
 }
 
 // warnOverridden warns of an overridden option where a user would be surprised.
-func (m *merger) warnOverridden(o, k Option, id, old optionKey) {
+func (r *Result) warnOverridden(o, k Option, id, old optionKey) {
 	same := o.String() == k.String()
 	switch {
 	case o.rank() == k.rank() && id.family == "gc" && id.name != old.name:
-		m.warn(GCConflict, "%s (%s) and %s (%s) exclude each other; the later one wins", k, k.origin(), o, o.origin())
+		r.warn(GCConflict, "%s (%s) and %s (%s) exclude each other; the later one wins", k, k.origin(), o, o.origin())
 	case o.rank() == k.rank():
-		m.warn(Duplicate, "%s (%s) is given again by %s (%s); the later one wins", k, k.origin(), o, o.origin())
+		r.warn(Duplicate, "%s (%s) is given again by %s (%s); the later one wins", k, k.origin(), o, o.origin())
 	case o.Layer == Enforced && k.Layer == User && !same:
-		m.warn(UserOverrideDropped, "%s (%s) is dropped for %s (%s)", k, k.origin(), o, o.origin())
+		r.warn(UserOverrideDropped, "%s (%s) is dropped for %s (%s)", k, k.origin(), o, o.origin())
 	}
 }
 
 // adjustCollector selects another collector where the user only disabled the rule's: the JVM
 // does not start without one.
-func (m *merger) adjustCollector() {
-	if collectorOf(m.kept) != "" {
+func (r *Result) adjustCollector() {
+	if collectorOf(r.Options) != "" {
 		return
 	}
-	for i, o := range m.kept {
+	for i, o := range r.Options {
 		id := keyOf(o)
 		if id.family != "gc" || id.value != "-" {
 			continue
 		}
-		if r, ok := generatedBelow(o); ok {
+		if ours, ok := generatedBelow(o); ok {
 			other := "-XX:+UseSerialGC"
 			if id.name == "UseSerialGC" {
 				other = "-XX:+UseParallelGC"
 			}
-			why := fmt.Sprintf("%s (%s) takes %s away and a JVM needs a collector", o, o.origin(), r)
-			m.warn(Adjusted, "%s is set: %s", other, why)
-			added := Option{Args: []string{other}, Layer: Default, Source: r.Source, Why: why, Generated: true}
-			m.kept = append(m.kept[:i:i], append([]Option{added}, m.kept[i:]...)...)
+			why := fmt.Sprintf("%s (%s) takes %s away and a JVM needs a collector", o, o.origin(), ours)
+			r.warn(Adjusted, "%s is set: %s", other, why)
+			added := Option{Args: []string{other}, Layer: Default, Source: ours.Source, Why: why, Generated: true}
+			r.Options = slices.Insert(slices.Clone(r.Options), i, added)
 			return
 		}
 	}

@@ -3,6 +3,8 @@ package jvm
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -39,17 +41,13 @@ func (o Option) String() string { return strings.Join(o.Args, " ") }
 
 // MarshalJSON writes {"option","layer","source","why","replaced"}.
 func (o Option) MarshalJSON() ([]byte, error) {
-	replaced := o.Replaced
-	if replaced == nil {
-		replaced = []Option{}
-	}
 	return json.Marshal(struct {
 		Option   string   `json:"option"`
 		Layer    Layer    `json:"layer"`
 		Source   string   `json:"source"`
 		Why      string   `json:"why"`
 		Replaced []Option `json:"replaced"`
-	}{o.String(), o.Layer, o.Source, o.Why, replaced})
+	}{o.String(), o.Layer, o.Source, o.Why, append([]Option{}, o.Replaced...)})
 }
 
 // rank orders layers; generated options are below everything.
@@ -74,15 +72,10 @@ func (o Option) origin() string {
 	return fmt.Sprintf("%s layer, %s", o.Layer, o.Source)
 }
 
-// twoToken are the launcher's options whose value may be an argument of its own.
-func twoToken(name string) bool {
-	switch name {
-	case "-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path",
-		"--add-modules", "--limit-modules", "--add-opens", "--add-exports", "--add-reads",
-		"--patch-module", "--enable-native-access":
-		return true
-	}
-	return false
+// TakesValue reports whether the value of a launcher's option may be an argument of its own.
+func TakesValue(name string) bool {
+	return slices.Contains([]string{"-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path", "--add-modules",
+		"--limit-modules", "--add-opens", "--add-exports", "--add-reads", "--patch-module", "--enable-native-access"}, name)
 }
 
 // ParseArgs turns arguments into options, each with the same source; a
@@ -108,4 +101,26 @@ func appendArg(options []Option, arg, source string) []Option {
 }
 
 // incomplete reports whether an option still lacks the value it needs.
-func incomplete(o Option) bool { return len(o.Args) == 1 && twoToken(o.Args[0]) }
+func incomplete(o Option) bool { return len(o.Args) == 1 && TakesValue(o.Args[0]) }
+
+// ReadVariables are the variables that the JVM or its launcher read themselves, the
+// weaker first.
+func ReadVariables() []string {
+	return []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
+}
+
+// OptionVariables are all variables that hold options of one JVM: those, and what
+// scripts give to the java that they start.
+func OptionVariables() []string {
+	return append(ReadVariables(), "JAVA_OPTS", "CATALINA_OPTS", "JPDA_OPTS", "JPDA_TRANSPORT", "JPDA_ADDRESS", "JPDA_SUSPEND")
+}
+
+// WithoutOptions is an environment for a program beside a JVM. It may be one itself,
+// for which a port or a file of these options is taken.
+func WithoutOptions(env map[string]string) map[string]string {
+	out := maps.Clone(env)
+	for _, name := range OptionVariables() {
+		delete(out, name)
+	}
+	return out
+}

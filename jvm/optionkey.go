@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,30 +19,29 @@ type optionKey struct {
 	size bool
 }
 
-// prefixed returns the -X forms whose value follows without a separator.
-func prefixed() [8]struct{ prefix, family, name string } {
-	return [...]struct{ prefix, family, name string }{
-		{"-Xmx", "heap.max", "MaxHeapSize"}, {"-mx", "heap.max", "MaxHeapSize"},
-		{"-Xms", "heap.init", "InitialHeapSize"}, {"-ms", "heap.init", "InitialHeapSize"},
-		{"-Xmn", "young", "Xmn"},
-		{"-Xss", "stack", "ThreadStackSize"}, {"-ss", "stack", "ThreadStackSize"},
-		{"-Xmaxjitcodesize", "-XX:ReservedCodeCacheSize", "ReservedCodeCacheSize"},
-	}
+// prefixed are the -X forms whose value follows without a separator.
+var prefixed = []struct{ prefix, family, name string }{
+	{"-Xmx", "heap.max", "MaxHeapSize"}, {"-mx", "heap.max", "MaxHeapSize"},
+	{"-Xms", "heap.init", "InitialHeapSize"}, {"-ms", "heap.init", "InitialHeapSize"},
+	{"-Xmn", "young", "Xmn"},
+	{"-Xss", "stack", "ThreadStackSize"}, {"-ss", "stack", "ThreadStackSize"},
+	{"-Xmaxjitcodesize", "-XX:ReservedCodeCacheSize", "ReservedCodeCacheSize"},
 }
 
 // keyOf returns the key of o. Flag names are case-sensitive, as in HotSpot.
 func keyOf(o Option) optionKey {
 	arg := o.Args[0]
+	_, debugger := Debugger(arg)
 	switch {
 	case strings.HasPrefix(arg, "-XX:"):
 		return flagKey(strings.TrimPrefix(arg, "-XX:"))
 	case strings.HasPrefix(arg, "-D"):
 		key, value, _ := strings.Cut(arg, "=")
 		return optionKey{family: key, name: key, value: value}
-	case jdwp(arg):
+	case debugger:
 		return optionKey{family: "jdwp", name: "jdwp"}
 	}
-	for _, p := range prefixed() {
+	for _, p := range prefixed {
 		if value, ok := strings.CutPrefix(arg, p.prefix); ok {
 			return optionKey{family: p.family, name: p.name, value: value, size: true}
 		}
@@ -111,22 +111,22 @@ func percentOf(fraction string) string {
 	return strconv.Itoa(int(n * 100))
 }
 
-// jdwp reports whether an argument loads the debugger's agent, in any spelling: a JVM
+// Debugger returns the options of the debugger's agent, if an argument loads it, in any spelling: a JVM
 // does not start with two of them.
-func jdwp(arg string) bool {
+func Debugger(arg string) (options string, ok bool) {
 	if path, ok := strings.CutPrefix(arg, "-agentpath:"); ok {
-		path, _, _ = strings.Cut(path, "=")
-		return strings.HasSuffix(path, "/libjdwp.so")
+		path, options, _ := strings.Cut(path, "=")
+		return options, strings.HasSuffix(path, "/libjdwp.so")
 	}
 	for _, p := range [...]string{"-agentlib:jdwp", "-Xrunjdwp"} {
 		if rest, ok := strings.CutPrefix(arg, p); ok && (rest == "" || rest[0] == '=' || rest[0] == ':') {
-			return true
+			return strings.TrimLeft(rest, "=:"), true
 		}
 	}
-	return false
+	return "", false
 }
 
-// flagKey is identify for what follows -XX:.
+// flagKey is keyOf for what follows -XX:.
 func flagKey(flag string) optionKey {
 	name, value, valued := strings.Cut(flag, "=")
 	if !valued && name != "" && (name[0] == '+' || name[0] == '-') {
@@ -167,12 +167,8 @@ func flagKey(flag string) optionKey {
 
 // collector reports whether a flag selects a garbage collector.
 func collector(name string) bool {
-	switch name {
-	case "UseSerialGC", "UseParallelGC", "UseParallelOldGC", "UseG1GC", "UseZGC", "UseShenandoahGC",
-		"UseEpsilonGC", "UseConcMarkSweepGC", "UseParNewGC":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"UseSerialGC", "UseParallelGC", "UseParallelOldGC", "UseG1GC", "UseZGC", "UseShenandoahGC",
+		"UseEpsilonGC", "UseConcMarkSweepGC", "UseParNewGC"}, name)
 }
 
 // repeatable options are kept once for each different text.
@@ -187,11 +183,7 @@ func (id optionKey) fallback() bool {
 // absolute reports whether an option is a size beside which the JVM ignores the
 // share or ratio of the same family, in any order.
 func (id optionKey) absolute() bool {
-	switch id.name {
-	case "MaxHeapSize", "InitialHeapSize", "Xmn", "NewSize", "MaxNewSize":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"MaxHeapSize", "InitialHeapSize", "Xmn", "NewSize", "MaxNewSize"}, id.name)
 }
 
 // relative is what an absolute option of the same family makes void.
@@ -241,12 +233,11 @@ func overrides(h, l optionKey, higher bool) bool {
 // orderMatters are repeatables of which an equal later one is not superfluous:
 // "-Xlog:gc -Xlog:disable -Xlog:gc", "-ea -da:x -ea".
 func orderMatters(arg string) bool {
-	for _, p := range []string{"-Xlog", "-ea", "-da", "-enableassertions", "-disableassertions", "-esa", "-dsa"} {
-		if strings.HasPrefix(arg, p) {
-			return true
-		}
-	}
-	return false
+	return hasPrefix(arg, "-Xlog", "-ea", "-da", "-enableassertions", "-disableassertions", "-esa", "-dsa")
+}
+
+func hasPrefix(s string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }
 
 // together are the collector pairs that JDK 8 accepts.

@@ -22,7 +22,7 @@ func ParseFile(name, content string) []Option {
 		}
 		source := fmt.Sprintf("%s:%d", name, number)
 		first, rest, found := strings.Cut(line, " ")
-		if found && twoToken(first) {
+		if found && TakesValue(first) {
 			options = append(options, Option{Args: []string{first, strings.TrimSpace(rest)}, Source: source})
 			continue
 		}
@@ -81,24 +81,13 @@ func sizeHint(text string) string {
 // sizeOf reads a size as HotSpot does: decimal or 0x, then nothing or one of
 // kKmMgGtT.
 func sizeOf(s string) (int64, error) {
-	shift := 0
-	if s != "" {
-		switch s[len(s)-1] {
-		case 'k', 'K':
-			shift = 10
-		case 'm', 'M':
-			shift = 20
-		case 'g', 'G':
-			shift = 30
-		case 't', 'T':
-			shift = 40
+	digits, base, shift := strings.ToLower(s), 10, 0
+	if n := len(digits) - 1; n >= 0 {
+		if unit := strings.IndexByte("kmgt", digits[n]); unit >= 0 {
+			digits, shift = digits[:n], 10*(unit+1)
 		}
 	}
-	digits, base := s, 10
-	if shift > 0 {
-		digits = s[:len(s)-1]
-	}
-	if hex, ok := strings.CutPrefix(strings.ToLower(digits), "0x"); ok {
+	if hex, ok := strings.CutPrefix(digits, "0x"); ok {
 		digits, base = hex, 16
 	}
 	n, err := strconv.ParseUint(digits, base, 63)

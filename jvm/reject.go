@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -43,14 +44,10 @@ func reject(o Option) (code, why string) {
 // endsJVM options print something and exit with 0, which would look like a
 // clean stop, or start another program than the service.
 func endsJVM(name string) bool {
-	switch name {
-	case "-version", "--version", "-fullversion", "--full-version", "-help", "--help", "-h", "-?",
+	return slices.Contains([]string{"-version", "--version", "-fullversion", "--full-version", "-help", "--help", "-h", "-?",
 		"--help-extra", "-X", "-jar", "-m", "--module", "--list-modules", "-d", "--describe-module",
 		"--validate-modules", "--dry-run", "--source", "-Xshare:dump", "-Xinternalversion",
-		"-XX:+PrintFlagsInitial", "-XX:+DumpSharedSpaces":
-		return true
-	}
-	return false
+		"-XX:+PrintFlagsInitial", "-XX:+DumpSharedSpaces"}, name)
 }
 
 // leastStack is the smallest thread stack of any port, in bytes: 17 and 25 reject

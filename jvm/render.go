@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -65,7 +66,7 @@ func Render(in Input) (Result, error) {
 	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
 	r := Merge(defaults, in.User, in.Enforced)
-	r.Warnings = append(append([]Problem{}, s.Warnings...), r.Warnings...)
+	r.Warnings = slices.Concat(s.Warnings, r.Warnings)
 	in.finish(&r)
 	r.Budget, r.Limit, r.Env = s.Budget, s.Limit, s.Env(in.Env)
 	if p := in.Policy.Profile; p != nil {
@@ -79,10 +80,10 @@ func Render(in Input) (Result, error) {
 
 // finish finishes a merge with what depends on the container and the target.
 func (in Input) finish(r *Result) {
-	r.Warnings = append(append([]Problem{}, in.Warnings...), r.Warnings...)
-	r.Errors = append(append([]Problem{}, in.Errors...), r.Errors...)
-	adjustShare(r, in.Limits.Memory)
-	checkCombinations(r, in.Limits, in.Target.JavaMajor)
+	r.Warnings = slices.Concat(in.Warnings, r.Warnings)
+	r.Errors = slices.Concat(in.Errors, r.Errors)
+	r.adjustShare(in.Limits.Memory)
+	r.checkCombinations(in.Limits, in.Target.JavaMajor)
 	checkTarget(r, in.Target, in.JVMAsked)
 }
 
@@ -118,6 +119,13 @@ func ruleOptions(in Input, s Sizing, fixed Fixed) []Option {
 func fixedBy(options []Option, memory int64) Fixed {
 	var f Fixed
 	share := 0.0
+	// count is a number of CPUs or threads; nil: it is none.
+	count := func(text string) *int {
+		if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= maxCPUs {
+			return &n
+		}
+		return nil
+	}
 	for _, o := range options {
 		id := keyOf(o)
 		n, err := sizeOf(id.value)
@@ -147,13 +155,9 @@ func fixedBy(options []Option, memory int64) Fixed {
 		case id.name == "ThreadStackSize":
 			f.Stack = stackOf(id)
 		case id.name == "ActiveProcessorCount":
-			if n, err := strconv.Atoi(id.value); err == nil && n > 0 && n <= maxCPUs {
-				f.CPUs = &n
-			}
+			f.CPUs = cmp.Or(count(id.value), f.CPUs)
 		case id.name == "ParallelGCThreads":
-			if n, err := strconv.Atoi(id.value); err == nil && n > 0 && n <= maxCPUs {
-				f.GCThreads = &n
-			}
+			f.GCThreads = cmp.Or(count(id.value), f.GCThreads)
 		case id.name == "ConcGCThreads":
 			f.ConcGC = true
 		case id.family == "gc" && id.value == "+":
@@ -234,6 +238,6 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		Budget   Budget         `json:"budget"`
 		Warnings []Problem      `json:"warnings"`
 		Errors   []Problem      `json:"errors"`
-	}{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, r.Budget,
+	}{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, append(Budget{}, r.Budget...),
 		append([]Problem{}, r.Warnings...), append([]Problem{}, r.Errors...)})
 }

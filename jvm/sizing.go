@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -151,7 +152,7 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	s.chooseGCThreads(policy.CPUs, fixed)
 	if s.Limit <= 0 {
 		s.chooseStack(fixed)
-		s.Warnings = append(s.Warnings, Problem{MemoryUnknown, "cannot find how much memory there is; the JVM's own defaults hold"})
+		s.warn(MemoryUnknown, "cannot find how much memory there is; the JVM's own defaults hold")
 		return s, nil
 	}
 	s.share(fixed)
@@ -160,13 +161,12 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 		if ours {
 			return s.doesNotFit(fixed)
 		}
-		s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
-			"%s %s is below the smallest workable limit, %s; it is tried because the heap is not the rule's to choose",
-			mibText(s.Limit), s.limitWhy, mibText(s.numbers.smallest+s.reserve))})
+		s.warn(Adjusted, "%s %s is below the smallest workable limit, %s; it is tried because the heap is not the rule's to choose",
+			mibText(s.Limit), s.limitWhy, mibText(s.numbers.smallest+s.reserve))
 	}
 	s.checkBudget()
 	if ours && s.Heap >= compressedHeap {
-		s.Warnings = append(s.Warnings, Problem{Adjusted, "a heap of 32 GiB or more has no compressed object pointers; 31 GiB may hold as much"})
+		s.warn(Adjusted, "a heap of 32 GiB or more has no compressed object pointers; 31 GiB may hold as much")
 	}
 	return s, nil
 }
@@ -174,12 +174,10 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 // checkBudget warns where the regions do not fit, or where a region has no bound.
 func (s *Sizing) checkBudget() {
 	if over := s.Budget.Sum() - s.Limit; over > 0 {
-		s.Warnings = append(s.Warnings, Problem{BudgetExceeded, fmt.Sprintf(
-			"the regions add up to %s, %s more than the limit of %s", mibText(s.Budget.Sum()), mibText(over), mibText(s.Limit))})
+		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s", mibText(s.Budget.Sum()), mibText(over), mibText(s.Limit))
 	}
 	if open := s.Budget.Unbounded(); len(open) > 0 && !s.unlimited {
-		s.Warnings = append(s.Warnings, Problem{BudgetUnbounded, fmt.Sprintf(
-			"the sum has no bound: %s without a cap, since the rule is switched off", strings.Join(open, " and "))})
+		s.warn(BudgetUnbounded, "the sum has no bound: %s without a cap, since the rule is switched off", strings.Join(open, " and "))
 	}
 }
 
@@ -198,9 +196,8 @@ func (s *Sizing) leaveToJVM(fixed Fixed) {
 		}
 	}
 	if fixed.Heap == nil {
-		s.Warnings = append(s.Warnings, Problem{MemoryUnlimited, fmt.Sprintf(
-			"there is no memory limit: the JVM's own default sizes its heap, up to a quarter of the machine's %s; "+
-				"give the container a limit (docker run -m 2g, resources.limits.memory), or set jvm.flavor.memory", mibText(s.Limit))})
+		s.warn(MemoryUnlimited, "there is no memory limit: the JVM's own default sizes its heap, up to a quarter of the machine's %s; "+
+			"give the container a limit (docker run -m 2g, resources.limits.memory), or set jvm.flavor.memory", mibText(s.Limit))
 	}
 }
 
@@ -238,12 +235,11 @@ func (s Sizing) doesNotFit(fixed Fixed) (Sizing, error) {
 	return s, refused
 }
 
-func orUnknown(source string) string {
-	if source == "" {
-		return "an unknown source"
-	}
-	return source
+func (s *Sizing) warn(code, format string, args ...any) {
+	s.Warnings = append(s.Warnings, Problem{code, fmt.Sprintf(format, args...)})
 }
+
+func orUnknown(source string) string { return cmp.Or(source, "an unknown source") }
 
 // applyPolicy takes the numbers of the policy and its profile, and lowers the
 // limits to what was bought.
@@ -284,8 +280,7 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 			return fmt.Errorf("cannot use flavor: %w", err)
 		}
 		if limits.Memory > 0 && n != limits.Memory && (!limits.Unlimited || n > limits.Memory) {
-			s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
-				"the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource), mibText(limits.Memory))})
+			s.warn(Adjusted, "the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource), mibText(limits.Memory))
 		}
 		if limits.Memory <= 0 || n < limits.Memory {
 			s.Limit, s.limitWhy = min(n, maxBytes), "of the flavor"
@@ -298,8 +293,7 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 	if f.CPUs > 0 {
 		n := max(int(math.Ceil(f.CPUs)), 1)
 		if n != s.CPUs {
-			s.Warnings = append(s.Warnings, Problem{Adjusted, fmt.Sprintf(
-				"the flavor has %g CPUs, %s says %d; the smaller counts", f.CPUs, orUnknown(limits.CPUSource), s.CPUs)})
+			s.warn(Adjusted, "the flavor has %g CPUs, %s says %d; the smaller counts", f.CPUs, orUnknown(limits.CPUSource), s.CPUs)
 		}
 		if n < s.CPUs || limits.CPUs < 1 {
 			s.CPUs, s.cpuWhy = n, "of the flavor"

@@ -163,18 +163,12 @@ func (s *splitter) argfileQuote(quote byte) {
 
 // argfileEscape takes what follows a backslash within quotes, up to its last byte.
 func (s *splitter) argfileEscape() {
-	switch c := s.text[s.pos]; c {
-	case 'n':
-		s.word.WriteByte('\n')
-	case 'r':
-		s.word.WriteByte('\r')
-	case 't':
-		s.word.WriteByte('\t')
-	case 'f':
-		s.word.WriteByte('\f')
-	case '\n', '\r':
+	c := s.text[s.pos]
+	if control := strings.IndexByte("nrtf", c); control >= 0 {
+		s.word.WriteByte("\n\r\t\f"[control])
+	} else if c == '\n' || c == '\r' {
 		s.pos = len(s.text) - len(strings.TrimLeft(s.text[s.pos:], " \t\f\n\r")) - 1
-	default:
+	} else {
 		s.word.WriteByte(c)
 	}
 }
@@ -198,36 +192,23 @@ func (s *splitter) double() error {
 	s.begin()
 	s.pos++
 	for s.pos < len(s.text) {
-		switch rest := s.text[s.pos+1:]; s.text[s.pos] {
-		case '"':
+		c, rest := s.text[s.pos], s.text[s.pos+1:]
+		switch {
+		case c == '"':
 			s.pos++
 			return nil
-		case '\\':
-			if rest != "" && strings.IndexByte("$`\"\\\n", rest[0]) >= 0 || strings.HasPrefix(rest, "\r\n") {
-				if err := s.backslash(); err != nil {
-					return err
-				}
-				continue
+		case c == '\\' && (rest != "" && strings.IndexByte("$`\"\\\n", rest[0]) >= 0 || strings.HasPrefix(rest, "\r\n")):
+			if err := s.backslash(); err != nil {
+				return err
 			}
-			s.add(`\`)
-			s.pos++
-		case '$':
-			if s.lookup == nil {
-				s.add("$")
-				s.pos++
-				continue
-			}
+		case c == '$' && s.lookup != nil:
 			value, err := s.expand()
 			if err != nil {
 				return err
 			}
 			s.add(value)
-		case '`':
-			if s.lookup != nil {
-				return fmt.Errorf("a command in ` at byte %d is not run", s.pos)
-			}
-			s.add("`")
-			s.pos++
+		case c == '`' && s.lookup != nil:
+			return fmt.Errorf("a command in ` at byte %d is not run", s.pos)
 		default:
 			s.add(s.text[s.pos : s.pos+1])
 			s.pos++
@@ -297,7 +278,7 @@ func SplitJoined(arg string) (args []string, ok bool) {
 		return nil, false
 	}
 	first := args[0]
-	if twoToken(first) {
+	if TakesValue(first) {
 		return args, true
 	}
 	name, value, _ := strings.Cut(first, "=")

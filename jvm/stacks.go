@@ -25,8 +25,7 @@ func (s *Sizing) chooseStack(fixed Fixed) {
 
 // usualStack is HotSpot's default.
 func (t Target) usualStack() int64 {
-	switch t.Arch {
-	case "aarch64", "arm64":
+	if t.Arch == "aarch64" || t.Arch == "arm64" {
 		return 2 * mib
 	}
 	return mib

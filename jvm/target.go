@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -13,43 +14,27 @@ import (
 // tolerates, adds the unlock flags that are needed, and drops what
 // -XX:+IgnoreUnrecognizedVMOptions would hide.
 func checkTarget(r *Result, t Target, asked bool) {
-	c := targetCheck{Result: r, target: t, major: t.JavaMajor, otherPort: !t.listed(), asked: asked,
-		flags: newCatalog(), needed: map[string]Option{}}
+	c := targetCheck{Result: r, target: t, major: t.JavaMajor, asked: asked, flags: newCatalog(), needed: map[string]Option{}}
 	c.ignoring = slices.ContainsFunc(r.Options, func(o Option) bool { return o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" })
-	var kept []Option
-	for _, o := range r.Options {
-		if c.check(o) {
-			kept = append(kept, o)
-		}
-	}
-	r.Options = kept
+	r.Options = slices.DeleteFunc(slices.Clone(r.Options), func(o Option) bool { return !c.check(o) })
 	c.addUnlocks()
 	r.Options = unlockFirst(r.Options)
 }
 
 // listed reports whether the flags of the target's port are among those we know.
 func (t Target) listed() bool {
-	switch t.Arch {
-	case "", "x86_64", "amd64", "aarch64", "arm64":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"", "x86_64", "amd64", "aarch64", "arm64"}, t.Arch)
 }
 
 // targetCheck is one such comparison.
 type targetCheck struct {
 	*Result
-	target    Target
-	major     int
-	otherPort bool // another port may have flags of its own
-	asked     bool // the JVM itself is going to be
-	flags     catalog
-	ignoring  bool
-	needed    map[string]Option // by unlock flag: the strongest option that needs it
-}
-
-func (c *targetCheck) warn(code, format string, args ...any) {
-	c.Warnings = append(c.Warnings, Problem{code, fmt.Sprintf(format, args...)})
+	target   Target
+	major    int
+	asked    bool // the JVM itself is going to be
+	flags    catalog
+	ignoring bool
+	needed   map[string]Option // by unlock flag: the strongest option that needs it
 }
 
 // fail is for what the version does not take. What a JVM has and has not, its
@@ -59,7 +44,7 @@ func (c *targetCheck) fail(code, format string, args ...any) {
 		c.warn(code, format, args...)
 		return
 	}
-	c.Errors = append(c.Errors, Problem{code, fmt.Sprintf(format, args...)})
+	c.Result.fail(code, format, args...)
 }
 
 // check reports whether o stays.
@@ -96,10 +81,7 @@ func (c *targetCheck) check(o Option) bool {
 // checkHistory fails or warns by an option's history; it says whether the version still
 // takes the option. An unknown version takes everything.
 func (c *targetCheck) checkHistory(o Option, ch change) bool {
-	instead := ch.instead
-	if instead == "" {
-		instead = "leave it out"
-	}
+	instead := cmp.Or(ch.instead, "leave it out")
 	switch {
 	case ch.gone > 0 && c.major >= ch.gone:
 		c.fail(RemovedOption, "cannot use %q (%s): Java %d no longer has it (removed by %d); %s", o, o.origin(), c.major, ch.gone, instead)
@@ -143,7 +125,7 @@ func (c *targetCheck) flagSupport(name string) (flagFacts, support) {
 		switch {
 		case known:
 			return f, f.support(c.major)
-		case c.otherPort:
+		case !c.target.listed(): // another port may have flags of its own
 			return f, supported
 		}
 		return f, unknown

@@ -10,13 +10,7 @@ import (
 // knowsProcessorCount reports whether the JVM knows ActiveProcessorCount: from 10 on, and Java
 // 8 from update 191 on. One that is not known is taken for a current one.
 func (t Target) knowsProcessorCount() bool {
-	switch {
-	case t.JavaMajor <= 0 || t.JavaMajor >= 10:
-		return true
-	case t.JavaMajor == 8:
-		return t.update() >= 191
-	}
-	return false
+	return t.JavaMajor <= 0 || t.JavaMajor >= 10 || t.JavaMajor == 8 && t.update() >= 191
 }
 
 // threadOptions are the thread counts that follow from the CPUs where the JVM has no option

@@ -96,11 +96,10 @@ func (w StringList) String() string { return strings.Join(w, " or ") }
 // String is the terms with "and".
 func (t Terms) String() string {
 	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
-		parts = append(parts, fmt.Sprintf("env %s is %s", name, t.Env[name]))
-	}
-	for _, name := range slices.Sorted(maps.Keys(t.Labels)) {
-		parts = append(parts, fmt.Sprintf("label %s is %s", name, t.Labels[name]))
+	for i, terms := range []map[string]StringList{t.Env, t.Labels} {
+		for _, name := range slices.Sorted(maps.Keys(terms)) {
+			parts = append(parts, fmt.Sprintf("%s %s is %s", [...]string{"env", "label"}[i], name, terms[name]))
+		}
 	}
 	if len(t.Flavor) > 0 {
 		parts = append(parts, "the flavor is "+t.Flavor.String())

@@ -34,9 +34,7 @@ func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 	old := s.set.Load()
 	services := maps.Clone(old.services)
 	fresh := map[string]bool{}
-	defined := map[string]*Definition{}
-	for k, d := range want.Definitions {
-		defined[d.Name] = &want.Definitions[k]
+	for _, d := range want.Definitions {
 		if services[d.Name] == nil {
 			services[d.Name] = newService(d, s.environment(), s.opts.Log)
 			services[d.Name].saved.Gen = s.startCounts[d.Name]
@@ -49,20 +47,20 @@ func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 		go services[name].run(s.ctx) // ends with the supervisor, or when it is not configured any more
 	}
 	for _, name := range old.names {
-		if _, stays := next.kinds[name]; !stays {
+		if _, stays := next.defined[name]; !stays {
 			r := request{event: EvStop, by: by, removed: true}
 			go func() { _ = services[name].ask(s.ctx, r) }() // ends with the stop, or with the supervisor
 		}
 	}
 	for _, name := range next.order {
-		d := defined[name]
-		if d == nil {
+		d, ok := next.defined[name]
+		if !ok {
 			continue
 		}
 		s.configureLog(name, d.Log)
 		back := services[name].snap.Load().Removed
 		if !fresh[name] && (back || slices.Contains(changed, name)) {
-			if err := services[name].ask(s.ctx, request{event: EvReconfigured, def: d, by: by}); err != nil {
+			if err := services[name].ask(s.ctx, request{event: EvReconfigured, def: &d, by: by}); err != nil {
 				return err
 			}
 		}
@@ -100,12 +98,9 @@ func (s *Supervisor) remove(name string) {
 	}
 	svc.end()
 	<-svc.over
-	next := *old
-	next.services = maps.Clone(old.services)
-	delete(next.services, name)
-	next.names = slices.DeleteFunc(slices.Clone(old.names), func(n string) bool { return n == name })
-	next.graph = next.without(name)
-	s.set.Store(&next)
+	services := maps.Clone(old.services)
+	delete(services, name)
+	s.set.Store(newActiveSet(old.ServiceSet, services))
 	s.logs.Delete(name)
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
 		s.m.Logs.Retire(l)

@@ -41,10 +41,10 @@ func (w supervisorEnv) Log(name string) *logs.Log {
 	if set.services != nil && set.services[name] == nil {
 		return nil // it is not configured any more, and its log is given up
 	}
-	l, err := w.s.m.Logs.Open(name, set.logs[name])
+	l, err := w.s.m.Logs.Open(name, set.defined[name].Log)
 	if err != nil {
 		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
-		w.s.logs.Store(name, (*logs.Log)(nil)) // said once, not at every look
+		w.s.logs.Store(name, (*logs.Log)(nil)) // logged once
 		return nil
 	}
 	w.s.logs.Store(name, l)
@@ -77,23 +77,11 @@ func (w supervisorEnv) LogAfterOutput(name string) {
 	w.s.opts.LogAfter(func() { l.(*logs.Log).AwaitForwarded(end, outputTime) })
 }
 
-// oomAge is how old a reading of the container's counter may be when a service is
-// started: a hundred that start together need one.
-const oomAge = 100 * time.Millisecond
-
-func (w supervisorEnv) OOM(cgroups []string, fresh bool) incident.OOMCount {
+func (w supervisorEnv) OOM(cgroups []string) incident.OOMCount {
 	if w.s.opts.OOM == nil {
 		return incident.OOMCount{}
 	}
-	if len(cgroups) > 0 {
-		return w.s.opts.OOM(cgroups)
-	}
-	w.s.oomMu.Lock()
-	defer w.s.oomMu.Unlock()
-	if now := time.Now(); fresh || now.Sub(w.s.oomAt) > oomAge {
-		w.s.oom, w.s.oomAt = w.s.opts.OOM(nil), now
-	}
-	return w.s.oom
+	return w.s.opts.OOM(cgroups)
 }
 
 func (w supervisorEnv) RemovedStopped(name string) {
@@ -142,9 +130,9 @@ func (s *Supervisor) putPlan() {
 		}
 	}
 	var plan strings.Builder
-	plan.WriteString(initproto.BudgetLine(set.stopTimeout))
+	plan.WriteString(initproto.BudgetLine(set.StopTimeout))
 	for _, e := range entries {
-		share := set.stopTimeout * 3 / 4 / time.Duration(len(entries))
+		share := set.StopTimeout * 3 / 4 / time.Duration(len(entries))
 		plan.WriteString(initproto.PlanLine(e.pgid, e.start, e.signal, min(e.wait, share)))
 	}
 	if plan.String() == s.plan {

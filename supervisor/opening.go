@@ -61,7 +61,7 @@ func (s *Supervisor) endOpening() {
 // shutdownUnopened ends the container whose first hooks have failed.
 func (s *Supervisor) shutdownUnopened(ctx context.Context, err error) int {
 	s.log.Error("the container ends: " + err.Error())
-	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout), Code: 1, Why: err.Error()})
+	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().StopTimeout), Code: 1, Why: err.Error()})
 	return s.shutdown(ctx, 0, 0)
 }
 
@@ -74,7 +74,7 @@ func (s *Supervisor) ownShare() time.Duration {
 	if s.opts.Listener == nil {
 		return 0
 	}
-	budget := s.set.Load().stopTimeout
+	budget := s.set.Load().StopTimeout
 	return max(min(s.opts.Listener.Reserve(budget), (budget-reserve)/2), 0)
 }
 
@@ -97,7 +97,7 @@ func (s *Supervisor) runExitHooks(ctx context.Context, st stopState, own time.Du
 	}
 	now := time.Now()
 	m := lifecycle.Occurrence{Event: lifecycle.Exit, At: now, Reason: redact.Clip(why, maxOccurrenceReason), ExitCode: &code,
-		Until: now.Add(left()), Budget: s.set.Load().stopTimeout}
+		Until: now.Add(left()), Budget: s.set.Load().StopTimeout}
 	if !c.Wants(lifecycle.Exit, "") {
 		c.Tell(m)
 		return

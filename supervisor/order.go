@@ -93,14 +93,3 @@ func (g *graph) closure(edges map[string][]string, name string) []string {
 	}
 	return out
 }
-
-// without is the graph with one name less.
-func (g *graph) without(name string) *graph {
-	var defs []Definition
-	for _, n := range g.order {
-		if n != name {
-			defs = append(defs, Definition{Name: n, Config: Config{Requires: g.requires[n], After: g.after[n]}})
-		}
-	}
-	return newGraph(defs)
-}

@@ -34,8 +34,7 @@ type processHost interface {
 	// written by now.
 	LogAfterOutput(name string)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
-	// fresh false allows a reading of a moment ago.
-	OOM(cgroups []string, fresh bool) incident.OOMCount
+	OOM(cgroups []string) incident.OOMCount
 	// Now is CLOCK_BOOTTIME in ns.
 	Now() int64
 }
@@ -131,7 +130,7 @@ type Service struct {
 	cancel       context.CancelFunc // ends Prepare and the probe of the present start
 	stopWatching context.CancelFunc // ends the checks of the RUNNING service
 	watcher      *watcher           // of the present start; nil: its output is not watched
-	reasonOf     uint64             // the start that kept.Reason speaks of; 0: none
+	reasonOf     uint64             // the start that saved.Reason speaks of; 0: none
 	oomAfter     incident.OOMCount  // when the process had ended; without Source: it was not read
 	waiting      string
 	poll         time.Duration // of a group that is ending
@@ -143,18 +142,18 @@ type Service struct {
 }
 
 // newService makes a service that rests in STOPPED.
-func newService(d Definition, world environment, log hclog.Logger) *Service {
-	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: world, log: log.With("name", d.Name),
+func newService(d Definition, env environment, log hclog.Logger) *Service {
+	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: env, log: log.With("name", d.Name),
 		random: rand.Float64, requests: make(chan request), events: make(chan event, 16),
 		cancel: func() {}, stopWatching: func() {}, over: make(chan struct{}), isNew: true}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.output = func() output {
-		if l := world.Log(s.name); l != nil {
+		if l := env.Log(s.name); l != nil {
 			return l
 		}
-		return nil // not a *proc.Log that is nil within an interface
+		return nil // not a *logs.Log that is nil within an interface
 	}
-	s.saved.State, s.saved.Since = Stopped, world.Now()
+	s.saved.State, s.saved.Since = Stopped, env.Now()
 	s.publish()
 	return s
 }
@@ -319,19 +318,15 @@ func (s *Service) setDeadline(limit time.Duration) {
 // ask sends a request to the service's goroutine.
 func (s *Service) ask(ctx context.Context, r request) error {
 	r.reply = make(chan error, 1)
-	select {
-	case s.requests <- r:
-	case <-s.life.Done():
-		return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-r.reply:
-		return err
-	case <-s.life.Done():
-		return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
-	case <-ctx.Done():
-		return ctx.Err()
+	for requests := s.requests; ; requests = nil { // sent once
+		select {
+		case requests <- r:
+		case err := <-r.reply:
+			return err
+		case <-s.life.Done():
+			return fmt.Errorf("cannot %s %q: the supervisor ends", r.event, s.name)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

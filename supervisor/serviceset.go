@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/stoker-init/stoker/internal/logs"
 )
 
 // ServiceSet is what is to run.
@@ -17,31 +15,27 @@ type ServiceSet struct {
 	OnFatal     string        // OnFatalStay or OnFatalExit; empty: stay
 }
 
-// activeSet is a Set at work: a value, replaced as a whole by a reload.
+// activeSet is a ServiceSet at work: a value, replaced as a whole by a reload.
 type activeSet struct {
+	ServiceSet
 	*graph
-	services    map[string]*Service
-	inOrder     []*Service // as the graph has them
-	names       []string   // in the order of the configuration
-	kinds       map[string]string
-	logs        map[string]logs.Options
-	main        string
-	stopTimeout time.Duration
-	onFatal     string
+	services map[string]*Service
+	inOrder  []*Service            // as the graph has them
+	names    []string              // in the order of the configuration
+	defined  map[string]Definition // without the services that are not configured any more
 }
 
 // newActiveSet puts a set together. Services that are not defined any more are in it
 // until they are gone.
 func newActiveSet(want ServiceSet, services map[string]*Service) *activeSet {
-	s := &activeSet{services: services, kinds: map[string]string{}, logs: map[string]logs.Options{},
-		main: want.Main, stopTimeout: want.StopTimeout, onFatal: want.OnFatal}
+	s := &activeSet{ServiceSet: want, services: services, defined: map[string]Definition{}}
 	defs := want.Definitions
 	for _, d := range defs {
 		s.names = append(s.names, d.Name)
-		s.kinds[d.Name], s.logs[d.Name] = d.Kind, d.Log
+		s.defined[d.Name] = d
 	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
-		if _, defined := s.kinds[name]; !defined {
+		if _, defined := s.defined[name]; !defined {
 			s.names = append(s.names, name)
 			snap := services[name].snap.Load()
 			defs = append(slices.Clip(defs), Definition{Name: name, Config: Config{Requires: snap.Requires, After: snap.After}})

@@ -328,7 +328,7 @@ func TestEssentialOver(t *testing.T) {
 		}
 		s = setOf(showing("a", Snapshot{State: state}, false))
 		for onFatal, want := range map[string]bool{"": false, OnFatalStay: false, OnFatalExit: state == Fatal} {
-			s.set.Load().onFatal = onFatal
+			s.set.Load().OnFatal = onFatal
 			if _, over := s.essentialOver(); over != want {
 				t.Errorf("%s, on_fatal %q: %v", state, onFatal, over)
 			}

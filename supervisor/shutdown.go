@@ -28,7 +28,7 @@ const reserve = 700 * time.Millisecond
 // beginStop saves that the container stops, and until when, unless that is known.
 func (s *Supervisor) beginStop() {
 	if s.stop == nil {
-		s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().stopTimeout)})
+		s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().StopTimeout)})
 	}
 	s.stopping.Store(s.stop.Until)
 }
@@ -51,7 +51,7 @@ func (s *Supervisor) StopDeadline() (time.Time, bool) {
 // that is FATAL where that ends it.
 func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	set := s.set.Load()
-	st := stopState{Until: initproto.BootNow() + int64(set.stopTimeout), For: name, Why: name + " is over"}
+	st := stopState{Until: initproto.BootNow() + int64(set.StopTimeout), For: name, Why: name + " is over"}
 	if snap := set.services[name].snap.Load(); snap.State == Fatal {
 		reason, _, _ := strings.Cut(snap.lastFailure(), "\n")
 		st.Why = redact.Clip(name+" is FATAL: "+reason, maxOccurrenceReason)
@@ -150,7 +150,7 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 	share := min(leastShare, limit/time.Duration(ranks+1))
 	for _, svc := range slices.Backward(set.inOrder) {
 		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[svc.name])*share,
-			budget: set.stopTimeout}
+			budget: set.StopTimeout}
 		if s.opts.Command {
 			r.sig = sig // what the user sent is what the command gets
 		}
@@ -195,7 +195,7 @@ func (s *Supervisor) code(st stopState) int {
 	name := st.For
 	set := s.set.Load()
 	if name == "" {
-		name = set.main
+		name = set.Main
 	}
 	svc := set.services[name]
 	if svc == nil {
@@ -214,7 +214,7 @@ func (s *Supervisor) code(st stopState) int {
 	case x == nil:
 		return 0
 	case snap.endsContainer && x.Status() == 0:
-		return 1 // it ended well when it was asked to, and was ill
+		return 1 // it ended well when it was asked to, and was unhealthy
 	case st.For == "" && x.Success && !s.opts.Command:
 		return 0
 	}

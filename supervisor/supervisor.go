@@ -70,10 +70,6 @@ type Supervisor struct {
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
 
-	oomMu sync.Mutex        // guards oom and oomAt
-	oom   incident.OOMCount // as last read, of the container's cgroup
-	oomAt time.Time
-
 	incidents *incident.Recorder
 
 	opening     atomic.Bool  // the init and network-ready hooks run
@@ -101,7 +97,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 		wake: make(chan struct{}, 1), running: make(chan struct{})}
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
 	s.incidents = incident.NewRecorder(store, supervisorEnv{s}, opts.Log)
-	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
+	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the environment of the new services
 	s.restore(rec.Items, countsItem, &s.startCounts)
 	s.restore(rec.Items, stopItem, &s.stop)
 	states := map[string][]byte{}
@@ -256,7 +252,7 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 // end it, and an unhandled signal to a container's PID 1 has no effect.
 func (s *Supervisor) forward(sig syscall.Signal) {
 	set := s.set.Load()
-	svc := set.services[set.main]
+	svc := set.services[set.Main]
 	if svc == nil {
 		return
 	}
@@ -274,14 +270,14 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	(*p).Signal(sig)
 }
 
-// essentialOver finds a service whose end, or whose illness, ends the container.
-// FATAL it is past its limit, also where it is tried again.
+// essentialOver finds a service whose end, or failed liveness, ends the container.
+// A FATAL service is past its limit, also where it is retried.
 func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, svc := range set.inOrder {
 		snap := svc.snap.Load()
 		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
-		fatal := snap.State == Fatal && (snap.Essential || set.onFatal == OnFatalExit)
+		fatal := snap.State == Fatal && (snap.Essential || set.OnFatal == OnFatalExit)
 		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !done {
 			return svc.name, true
 		}
@@ -308,7 +304,7 @@ func (s *Supervisor) Service(name string) (Snapshot, bool) {
 		return Snapshot{}, false
 	}
 	snap := svc.Snapshot()
-	snap.Kind, snap.Main = set.kinds[name], name == set.main
+	snap.Kind, snap.Main = set.defined[name].Kind, name == set.Main
 	snap.Incident = s.incidents.Latest(name)
 	return snap, true
 }

@@ -63,6 +63,7 @@ func (v *validator) form(form, path string, value any) {
 	list, isList := value.([]string)
 	check := textForms[form]
 	switch {
+	case check != nil && isText && text == "": // as if it were absent: a later layer can unset a value
 	case check != nil && isText:
 		check(v, path, text)
 	case check != nil && isList:

@@ -116,3 +116,14 @@ func TestSourcesThatAreWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyTextIsAbsent: a later layer unsets a value with an empty text, as in
+// --set services.tomcat.ready.http=.
+func TestEmptyTextIsAbsent(t *testing.T) {
+	for _, key := range []string{`user: ""`, `dir: ""`, `umask: ""`, `ionice: ""`, `ready: {http: ""}`, `ready: {tcp: ""}`, `ready: {log: ""}`,
+		`ready: {file: ""}`, `live: {http: ""}`, `stop: {signal: ""}`} {
+		if _, err := loadText(t, "services: {a: {command: [sleep, '1'], "+key+"}}"); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}

@@ -261,9 +261,7 @@ func (a *Attached) remove(file attachFile) {
 
 // optionVariables are those that hold options of a JVM, in the order in which it
 // takes them; "" is the command line.
-func optionVariables() []string {
-	return []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "", "_JAVA_OPTIONS"}
-}
+var optionVariables = []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "", "_JAVA_OPTIONS"}
 
 // forbidsAttach looks in the command line, and in the environment as far as that
 // can be seen, for what makes SIGQUIT do something else than to open the socket. A
@@ -284,7 +282,7 @@ func (a *Attached) forbidsAttach() (bool, error) {
 		return err
 	})
 	disabled, reduced := false, false
-	for _, name := range optionVariables() {
+	for _, name := range optionVariables {
 		for _, arg := range words[name] {
 			switch arg {
 			case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":

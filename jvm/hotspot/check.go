@@ -1,6 +1,7 @@
 package hotspot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,10 +41,11 @@ type Checker struct {
 // broken file may be repaired under the same options. user is the one that run uses.
 func (c *Checker) Check(ctx context.Context, java, user string, options []string, run Runner) (Flags, error) {
 	argv := append([]string{java}, DryRun(options)...)
-	key, err := checkKey(java, user, argv)
+	info, err := os.Stat(java)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
 	}
+	key := fmt.Sprintf("%d %d %s\x00%s", info.Size(), info.ModTime().UnixNano(), user, strings.Join(argv, "\x00"))
 	c.mu.Lock()
 	flags, ok := c.known[key]
 	c.mu.Unlock()
@@ -94,15 +96,6 @@ func (c *Checker) Build(ctx context.Context, java, user string, run Runner) (Fla
 	return c.Check(ctx, java, user, []string{"-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions"}, run)
 }
 
-// checkKey identifies what a result depends on.
-func checkKey(java, user string, argv []string) (string, error) {
-	info, err := os.Stat(java)
-	if err != nil {
-		return "", fmt.Errorf("cannot try the JVM options: %w", err)
-	}
-	return fmt.Sprintf("%d %d %s\x00%s", info.Size(), info.ModTime().UnixNano(), user, strings.Join(argv, "\x00")), nil
-}
-
 func (c *Checker) remember(key string, flags Flags) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +112,7 @@ func (c *Checker) remember(key string, flags Flags) {
 	}
 }
 
-// classify tells a JVM that refuses its options from one that met with something
+// startFailure tells a JVM that refuses its options from one that met with something
 // else, such as a machine without memory or a KILL.
 func startFailure(code int, output string) error {
 	var r StartupErrorReader
@@ -191,14 +184,11 @@ func given(options []string, quoted string) string {
 
 // hasEffects reports whether an option does more than to set something.
 func hasEffects(option string) bool {
-	for _, prefix := range []string{
+	if hasPrefix(option,
 		"-javaagent:", "-agentlib:", "-agentpath:", "-Xrun", "-Dcom.sun.management", "-Xloggc:",
 		"-XX:StartFlightRecording", "-XX:LogFile=", "-XX:ArchiveClassesAtExit=", "-XX:AOTCacheOutput=", "-XX:AOTMode=", "-XX:AOTConfiguration=",
-		"-XX:CRaC", "-Xshare:on", "-XX:SharedArchiveFile=", "-Djava.system.class.loader=", "-Djava.nio.file.spi.DefaultFileSystemProvider=",
-	} {
-		if strings.HasPrefix(option, prefix) {
-			return true
-		}
+		"-XX:CRaC", "-Xshare:on", "-XX:SharedArchiveFile=", "-Djava.system.class.loader=", "-Djava.nio.file.spi.DefaultFileSystemProvider=") {
+		return true
 	}
 	switch option {
 	case "-XX:+AlwaysPreTouch", "-XX:+ManagementServer", "-XX:+StartAttachListener", "-XX:+PauseAtStartup", "-XX:+FlightRecorder",
@@ -216,8 +206,5 @@ func logToStderr(option, rest string) string {
 	if output == "" || strings.HasPrefix(output, ":") || strings.HasPrefix(output, "stdout") || strings.HasPrefix(output, "stderr") {
 		return option
 	}
-	if what == "" {
-		what = "all"
-	}
-	return "-Xlog:" + what + ":stderr"
+	return "-Xlog:" + cmp.Or(what, "all") + ":stderr"
 }

@@ -32,11 +32,11 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("it answered status %d: %s", e.Status, e.Text)
 }
 
-// maxArguments is how many arguments a request of version 1 has, always.
-const maxArguments = 3
-
-// maxArgument is how long the JVM lets one of them be, in bytes.
-const maxArgument = 1024
+// Bounds of a request of version 1: the number of its arguments, always, and the bytes of one.
+const (
+	maxArguments = 3
+	maxArgument  = 1024
+)
 
 // Open sends a command of the attach protocol, such as "jcmd" with "VM.flags -all", and
 // returns the answer as a stream once the JVM has accepted it. The JVM runs one command at a

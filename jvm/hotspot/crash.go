@@ -96,7 +96,7 @@ func (a *CrashReport) classify(d Exit, o crashOptions, w exitOutput) {
 		}
 	case w.start.native != "" && (d.Signal == 0 || d.Signal == syscall.SIGABRT):
 		a.Reason = w.nativeError()
-	case d.Signal == 0 && slices.Contains(startupExitCodes(), d.Code) && w.startupMessage() != "":
+	case d.Signal == 0 && slices.Contains(startupExitCodes, d.Code) && w.startupMessage() != "":
 		a.StartupError = w.startupError()
 		a.Reason = "the JVM could not start: " + strings.TrimPrefix(strings.TrimPrefix(w.startupMessage(), "Error: "), "ERROR: ")
 		if memoryError(w.startupMessage()) {
@@ -122,7 +122,7 @@ const mainExceptionCode = 1
 
 // startupExitCodes are the exit codes of a JVM that does not start: the launcher's and the
 // debugger agent's.
-func startupExitCodes() []int { return []int{1, 2} }
+var startupExitCodes = []int{1, 2}
 
 // exitOnOOMCode is the exit code of -XX:+ExitOnOutOfMemoryError.
 const exitOnOOMCode = 3
@@ -136,12 +136,7 @@ func (a *CrashReport) noteSurvived(w exitOutput) {
 
 // memoryError reports whether the JVM could not start because memory was short.
 func memoryError(initError string) bool {
-	for _, begin := range []string{"Could not reserve enough space", "Could not allocate", "Unable to allocate", "java.lang.OutOfMemoryError"} {
-		if strings.HasPrefix(initError, begin) {
-			return true
-		}
-	}
-	return false
+	return hasPrefix(initError, "Could not reserve enough space", "Could not allocate", "Unable to allocate", "java.lang.OutOfMemoryError")
 }
 
 // crashOptions are the options for what a JVM does when it crashes.

@@ -62,7 +62,11 @@ func (a *CrashReport) addHeapDump(d Exit, o crashOptions, w exitOutput) {
 		}
 	}
 	for _, path := range paths {
-		t, err := statArtifact(HeapDump, path, d.Started)
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) != nil {
+			continue
+		}
+		t, err := artifact(HeapDump, path, &st, d.Started)
 		if err != nil {
 			continue
 		}
@@ -100,16 +104,7 @@ func expand(pattern string, pid int) string {
 	return strings.NewReplacer("%%", "%", "%p", strconv.Itoa(pid)).Replace(pattern)
 }
 
-// statArtifact describes the file at path: a regular file that was written since the JVM
-// started.
-func statArtifact(kind, path string, since time.Time) (Artifact, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return Artifact{}, err
-	}
-	return artifact(kind, path, &st, since)
-}
-
+// artifact describes a regular file that was written since the JVM started.
 func artifact(kind, path string, st *unix.Stat_t, since time.Time) (Artifact, error) {
 	t := Artifact{Kind: kind, Path: path, Size: st.Size, ModTime: time.Unix(st.Mtim.Unix())}
 	if t.ModTime.Nanosecond() == 0 {

@@ -2,6 +2,7 @@ package hotspot
 
 import (
 	"bytes"
+	"regexp"
 )
 
 // ThreadDump cuts the last thread dump out of a JVM's output: from the line with
@@ -13,7 +14,7 @@ func ThreadDump(output []byte) ([]byte, bool) {
 		return nil, false
 	}
 	end := dumpEnd(output, start)
-	if above := bytes.LastIndexByte(output[:max(start-1, 0)], '\n') + 1; start > 0 && isDate(output[above:start-1]) {
+	if above := bytes.LastIndexByte(output[:max(start-1, 0)], '\n') + 1; start > 0 && dateLine.Match(output[above:start-1]) {
 		start = above
 	}
 	return output[start:end], true
@@ -30,20 +31,8 @@ func lastLine(output, text []byte) int {
 	}
 }
 
-// isDate reports whether a line is "2026-03-01 12:00:00".
-func isDate(line []byte) bool {
-	const form = "0000-00-00 00:00:00"
-	line = bytes.TrimRight(line, "\r")
-	if len(line) != len(form) {
-		return false
-	}
-	for k, c := range line {
-		if form[k] == '0' && (c < '0' || c > '9') || form[k] != '0' && c != form[k] {
-			return false
-		}
-	}
-	return true
-}
+// dateLine is "2026-03-01 12:00:00".
+var dateLine = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\r*$`)
 
 // dumpEnd is where a thread dump ends: behind the line of the JNI references,
 // deadlocks that were found, and the heap, whose lines are indented.

@@ -2,9 +2,10 @@ package hotspot
 
 import (
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // Debugger is the configuration of a JVM's jdwp agent.
@@ -21,13 +22,13 @@ func FindDebugger(argv []string, env func(name string) string) (d Debugger, foun
 		return d, false
 	}
 	args := ownArguments(argv[1:])
-	for _, name := range optionVariables() {
+	for _, name := range optionVariables {
 		if name != "" {
 			args = append(args, strings.Fields(env(name))...)
 		}
 	}
 	for _, arg := range args {
-		if options, ok := jdwpOptions(arg); ok {
+		if options, ok := jvm.Debugger(arg); ok {
 			return readJDWP(options), true
 		}
 	}
@@ -36,11 +37,9 @@ func FindDebugger(argv []string, env func(name string) string) (d Debugger, foun
 
 // ownArguments are those before the main class.
 func ownArguments(args []string) (own []string) {
-	valued := []string{"-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path", "--add-modules", "--add-reads",
-		"--add-exports", "--add-opens", "--limit-modules", "--patch-module", "--enable-native-access"}
 	for k := 0; k < len(args); k++ {
 		switch {
-		case slices.Contains(valued, args[k]):
+		case jvm.TakesValue(args[k]):
 			k++
 		case args[k] == "-jar", args[k] == "-m", args[k] == "--module", !strings.HasPrefix(args[k], "-") && !strings.HasPrefix(args[k], "@"):
 			return own
@@ -49,20 +48,6 @@ func ownArguments(args []string) (own []string) {
 		}
 	}
 	return own
-}
-
-// jdwpOptions are the options of the agent, if an argument loads it.
-func jdwpOptions(arg string) (options string, ok bool) {
-	if path, ok := strings.CutPrefix(arg, "-agentpath:"); ok {
-		path, options, _ := strings.Cut(path, "=")
-		return options, strings.HasSuffix(path, "/libjdwp.so")
-	}
-	for prefix, sep := range map[string]string{"-agentlib:jdwp": "=", "-Xrunjdwp": ":"} {
-		if rest, ok := strings.CutPrefix(arg, prefix); ok && (rest == "" || strings.HasPrefix(rest, sep)) {
-			return strings.TrimPrefix(rest, sep), true
-		}
-	}
-	return "", false
 }
 
 func readJDWP(options string) Debugger {

@@ -2,6 +2,7 @@ package hotspot
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 	"strings"
 )
@@ -114,10 +115,7 @@ func (w *exitOutput) plainLine(line, before string) {
 	if k < 0 {
 		return
 	}
-	detail := clip(strings.TrimPrefix(strings.TrimPrefix(line[k+len(oom):], ":"), " "))
-	if detail == "" {
-		detail = "no detail"
-	}
+	detail := cmp.Or(clip(strings.TrimPrefix(strings.TrimPrefix(line[k+len(oom):], ":"), " ")), "no detail")
 	w.mentioned = detail
 	begin := line[:k]
 	switch {

@@ -109,11 +109,10 @@ func FatalMessage(output []byte) string {
 	if strings.HasPrefix(refused, noVM) {
 		refused = ""
 	}
-	fatal := strings.TrimSuffix(w.fatal+", in "+w.frame, ", in ")
-	if w.fatal == "" {
-		fatal = ""
+	fatal, cause := w.fatal, ""
+	if fatal != "" && w.frame != "" {
+		fatal += ", in " + w.frame
 	}
-	cause := ""
 	if w.start.uncaught != "" {
 		cause = clip(w.start.cause)
 	}

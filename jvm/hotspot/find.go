@@ -52,50 +52,38 @@ func Find(root, path string, settings ...Setting) (jvm JVM, found string, err er
 			return fromBinary(java), "PATH", nil
 		}
 	}
-	patterns := wellKnown()
-	for _, p := range patterns {
+	for _, p := range wellKnown {
 		if j, ok := newest(filepath.Join(root, p)); ok {
 			return j, p, nil
 		}
 	}
 	return JVM{}, "", fmt.Errorf("cannot find a JVM: JRE_HOME and JAVA_HOME are not set, no java in PATH (%s), and none in %s; "+
-		"install a JRE in the image or set JAVA_HOME", path, strings.Join(patterns, ", "))
+		"install a JRE in the image or set JAVA_HOME", path, strings.Join(wellKnown, ", "))
 }
 
 // wellKnown are the places where Debian, Red Hat, Temurin, OpenJDK, Bitnami and
 // Oracle put a JVM.
-func wellKnown() []string {
-	return []string{
-		"/opt/java/openjdk", "/usr/local/openjdk-*", "/usr/lib/jvm/*", "/usr/lib64/jvm/*", "/opt/java/*",
-		"/opt/bitnami/java", "/usr/java/*", "/usr/local/jdk*", "/usr/local/jre*", "/opt/jdk*", "/opt/jre*", "/opt/graalvm*",
-	}
+var wellKnown = []string{
+	"/opt/java/openjdk", "/usr/local/openjdk-*", "/usr/lib/jvm/*", "/usr/lib64/jvm/*", "/opt/java/*",
+	"/opt/bitnami/java", "/usr/java/*", "/usr/local/jdk*", "/usr/local/jre*", "/opt/jdk*", "/opt/jre*", "/opt/graalvm*",
 }
 
 // newest returns the JVM of the highest version below a pattern.
 func newest(pattern string) (JVM, bool) {
-	homes, err := filepath.Glob(pattern)
-	if err != nil {
-		return JVM{}, false // no pattern of ours is malformed
-	}
+	homes, _ := filepath.Glob(pattern) // only a malformed pattern fails
 	var all []JVM
 	for _, home := range homes {
-		for _, java := range []string{filepath.Join(home, "bin/java"), filepath.Join(home, "jre/bin/java")} {
-			if executable(java) == nil {
-				all = append(all, fromBinary(java))
-				break
-			}
+		if java, err := javaOf(home); err == nil {
+			all = append(all, fromBinary(java))
 		}
 	}
 	if len(all) == 0 {
 		return JVM{}, false
 	}
 	return slices.MaxFunc(all, func(a, b JVM) int {
-		return cmp.Or(cmp.Compare(a.Major, b.Major), compareVersions(a.Version, b.Version), cmp.Compare(b.Home, a.Home))
+		return cmp.Or(cmp.Compare(a.Major, b.Major), slices.Compare(numbers(a.Version), numbers(b.Version)), cmp.Compare(b.Home, a.Home))
 	}), true
 }
-
-// compareVersions compares the numbers of two versions of the same major.
-func compareVersions(a, b string) int { return slices.Compare(numbers(a), numbers(b)) }
 
 func numbers(version string) []int {
 	var all []int
@@ -125,15 +113,23 @@ func fromExplicit(value string) (JVM, error) {
 		j.Java = value
 		return j, nil
 	}
-	java := filepath.Join(value, "bin/java")
-	first := executable(java)
-	if first == nil {
-		return inspect(value, java), nil
+	java, err := javaOf(value)
+	if err != nil {
+		return JVM{}, err
 	}
-	if java = filepath.Join(value, "jre/bin/java"); executable(java) == nil {
-		return inspect(filepath.Join(value, "jre"), java), nil
+	return inspect(filepath.Dir(filepath.Dir(java)), java), nil
+}
+
+// javaOf finds java in a home folder, or in the JRE of a JDK 8.
+func javaOf(home string) (java string, err error) {
+	java = filepath.Join(home, "bin/java")
+	if err = executable(java); err == nil {
+		return java, nil
 	}
-	return JVM{}, fmt.Errorf("cannot run %s: %w", filepath.Join(value, "bin/java"), first)
+	if jre := filepath.Join(home, "jre/bin/java"); executable(jre) == nil {
+		return jre, nil
+	}
+	return "", fmt.Errorf("cannot run %s: %w", java, err)
 }
 
 // fromBinary resolves links, /usr/bin/java to /usr/lib/jvm/.../bin/java, to find

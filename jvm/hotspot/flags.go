@@ -74,12 +74,8 @@ func cutGroups(rest string) (value, kind, origin string) {
 
 // isFlagName reports whether a word may be the name or type of a flag.
 func isFlagName(word string) bool {
-	for _, r := range word {
-		if r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
-			return false
-		}
-	}
-	return word != ""
+	const ofNames = "_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	return word != "" && strings.Trim(word, ofNames) == ""
 }
 
 // ChangedFlags returns the lines of ParseFlags' table whose flags do not have their default:

@@ -38,14 +38,15 @@ func inspect(home, java string) JVM {
 	}
 	for _, dir := range places {
 		file := filepath.Join(dir, "release")
-		values, err := readRelease(file)
+		text, err := untrusted.ReadFile(file, maxRelease)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			j.Note = err.Error()
+			j.Note = fmt.Sprintf("cannot read %s: %v", file, err)
 			return j
 		}
+		values := parseRelease(string(text))
 		j.Version, j.Vendor, j.Arch = values["JAVA_VERSION"], values["IMPLEMENTOR"], values["OS_ARCH"]
 		if j.Major = ParseMajor(j.Version); j.Major == 0 {
 			j.Note = fmt.Sprintf("%s names no JAVA_VERSION that makes sense", file)
@@ -54,14 +55,6 @@ func inspect(home, java string) JVM {
 	}
 	j.Note = fmt.Sprintf("version unknown: there is no %s", filepath.Join(home, "release"))
 	return j
-}
-
-func readRelease(file string) (map[string]string, error) {
-	text, err := untrusted.ReadFile(file, maxRelease)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", file, err)
-	}
-	return parseRelease(string(text)), nil
 }
 
 // parseRelease reads KEY="value" lines; whatever else there is, is skipped.
@@ -85,11 +78,7 @@ func parseRelease(text string) map[string]string {
 // 25-ea, 8 for 1.8.0_412; 0 for what is no version.
 func ParseMajor(version string) int {
 	version = strings.TrimPrefix(version, "1.")
-	end := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(version)
-	}
-	n, err := strconv.Atoi(version[:end])
+	n, err := strconv.Atoi(version[:len(version)-len(strings.TrimLeft(version, "0123456789"))])
 	if err != nil || n > 9999 {
 		return 0
 	}

@@ -48,54 +48,44 @@ func (r *StartupErrorReader) Line(line string) (refusal StartupError, ok bool) {
 // noVM is the launcher's generic error; the line before has the reason.
 const noVM = "Error: Could not create the Java Virtual Machine."
 
+// namedErrors are the lines that name an option: what they begin with, what the option begins with, and what ends it.
+var namedErrors = []struct{ begin, option, end string }{
+	{"Unrecognized VM option '", "-XX:", "'"},
+	{"Improperly specified VM option '", "-XX:", "'"},
+	{"Missing +/- setting for VM option '", "-XX:", "'"},
+	{"Unexpected +/- setting in VM option '", "-XX:", "'"},
+	{"Error: VM option '", "-XX:", "'"},
+	{"Unrecognized option: ", "", "\n"},
+	{"Error: Unrecognized option: ", "", "\n"},
+	{"Invalid -Xlog option '", "", "'"},
+	{"Error opening zip file or JAR manifest missing : ", "-javaagent:", "\n"},
+	{"Could not find agent library ", "-agentlib:", " "},
+	{"Error: --", "--", " "},
+}
+
 // startupErrorLine matches a single line.
 func startupErrorLine(line string) (StartupError, bool) {
-	for _, prefix := range []string{
-		"Unrecognized VM option '", "Improperly specified VM option '", "Missing +/- setting for VM option '",
-		"Unexpected +/- setting in VM option '", "Error: VM option '",
-	} {
-		if rest, ok := strings.CutPrefix(line, prefix); ok {
-			option, _, _ := strings.Cut(rest, "'")
-			return StartupError{Option: "-XX:" + option, Message: line}, true
+	for _, e := range namedErrors {
+		if rest, ok := strings.CutPrefix(line, e.begin); ok {
+			name, _, _ := strings.Cut(rest, e.end)
+			if e.option == "-agentlib:" && strings.Contains(rest, " in absolute path") {
+				e.option = "-agentpath:"
+			}
+			return StartupError{Option: e.option + name, Message: line}, true
 		}
-	}
-	for _, prefix := range []string{"Unrecognized option: ", "Error: Unrecognized option: "} {
-		if option, ok := strings.CutPrefix(line, prefix); ok {
-			return StartupError{Option: option, Message: line}, true
-		}
-	}
-	if rest, ok := strings.CutPrefix(line, "Invalid -Xlog option '"); ok {
-		option, _, _ := strings.Cut(rest, "'")
-		return StartupError{Option: option, Message: line}, true
 	}
 	if strings.HasPrefix(line, "Invalid ") {
 		if _, option, ok := strings.Cut(line, ": -"); ok {
 			return StartupError{Option: "-" + option, Message: line}, true
 		}
 	}
-	if jar, ok := strings.CutPrefix(line, "Error opening zip file or JAR manifest missing : "); ok {
-		return StartupError{Option: "-javaagent:" + jar, Message: line}, true
-	}
-	if library, ok := strings.CutPrefix(line, "Could not find agent library "); ok {
-		name, _, _ := strings.Cut(library, " ")
-		if strings.Contains(library, " in absolute path") {
-			return StartupError{Option: "-agentpath:" + name, Message: line}, true
-		}
-		return StartupError{Option: "-agentlib:" + name, Message: line}, true
-	}
-	if option, ok := strings.CutPrefix(line, "Error: --"); ok {
-		option, _, _ = strings.Cut(option, " ")
-		return StartupError{Option: "--" + option, Message: line}, true
-	}
-	for _, prefix := range []string{
+	if hasPrefix(line,
 		"Error: Could not find or load main class ", "Error: Unable to access jarfile ", "Error: Invalid com.sun.",
 		noVM, "Error: LinkageError occurred", "Failed to find Premain-Class",
 		"# There is insufficient memory for the Java Runtime Environment", "There is insufficient memory for the Java Runtime Environment",
 		"ERROR: transport error ", "Error: Password file", "Error: could not find libjava", "Error: could not open ",
-	} {
-		if strings.HasPrefix(line, prefix) {
-			return StartupError{Message: strings.TrimPrefix(line, "# ")}, true
-		}
+	) {
+		return StartupError{Message: strings.TrimPrefix(line, "# ")}, true
 	}
 	return StartupError{}, false
 }

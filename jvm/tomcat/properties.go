@@ -90,7 +90,7 @@ func unescapeProperty(s string) string {
 		i++
 		switch s[i] {
 		case 't', 'n', 'r', 'f':
-			b.WriteByte(map[byte]byte{'t': '\t', 'n': '\n', 'r': '\r', 'f': '\f'}[s[i]])
+			b.WriteByte("\t\n\r\f"[strings.IndexByte("tnrf", s[i])])
 		case 'u':
 			r, n := unicodeEscape(s[i+1:])
 			if n == 0 {

@@ -2,7 +2,6 @@ package tomcat
 
 import (
 	"fmt"
-	"math"
 	"strings"
 )
 
@@ -106,7 +105,7 @@ func (s ServerXML) Threads() int {
 // poolSize is the default for what is no int of Java, which Tomcat leaves aside,
 // and for 0 and less, with which no pool starts.
 func poolSize(maxThreads Port) int {
-	if n := maxThreads.Number; maxThreads.Set && n > 0 && n <= math.MaxInt32 {
+	if n := maxThreads.Number; maxThreads.Set && n > 0 {
 		return n
 	}
 	return defaultThreads

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -152,33 +153,17 @@ func envProgram(mark string) string {
 // cannot know, guards against the rest. Plain POSIX: dash, bash and busybox sh
 // were tried.
 func (in Install) setenvProgram(file, mark string) string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("exec 9>&1")
-	line("stoker_env=`command -v env` || exit 127")
-	line("stoker_n=`ulimit -n 2>/dev/null`; stoker_c=`ulimit -c 2>/dev/null`; stoker_s=`ulimit -s 2>/dev/null`")
-	line("stoker_d=`pwd -P`")
-	line("cygwin=false; darwin=false; os400=false; hpux=false")
-	line("PRG=%s; PRGDIR=%s", quote(in.Home+"/bin/catalina.sh"), quote(in.Home+"/bin"))
-	line("CATALINA_HOME=%s; CATALINA_BASE=%s; CLASSPATH=", quote(in.Home), quote(in.Base))
-	line(". %s >&2", quote(file))
-	line("set +aeux")
-	line("stoker_put() { printf '%%s=%%s\\000' \"$1\" \"$2\" >&9; }")
-	line("printf %%s %s >&9", mark)
-	line(`"$stoker_env" -0 >&9 || exit 126`)
-	line("printf %%s %s >&9", mark)
+	var variables []string
 	for _, name := range scriptVars {
-		line(`[ -n "${%s+x}" ] && stoker_put %s "$%s"`, name, name, name)
+		variables = append(variables, fmt.Sprintf(`[ -n "${%[1]s+x}" ] && stoker_put %[1]s "$%[1]s"`, name))
 	}
-	line("printf %%s %s >&9", mark)
-	line("stoker_put before-dir \"$stoker_d\"; stoker_put after-dir \"`pwd -P`\"")
-	for _, flag := range []string{"n", "c", "s"} {
-		line("stoker_put before-%s \"$stoker_%s\"; stoker_put after-%s \"`ulimit -%s 2>/dev/null`\"", flag, flag, flag, flag)
-	}
-	line("printf %%s %s >&9", mark)
-	line("exit 0")
-	return b.String()
+	return strings.NewReplacer("@SCRIPT@", quote(in.Home+"/bin/catalina.sh"), "@BIN@", quote(in.Home+"/bin"),
+		"@HOME@", quote(in.Home), "@BASE@", quote(in.Base), "@FILE@", quote(file), "@MARK@", mark,
+		"@VARIABLES@", strings.Join(variables, "\n")).Replace(setenvTemplate)
 }
+
+//go:embed setenv_template.sh
+var setenvTemplate string
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 

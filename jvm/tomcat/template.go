@@ -1,6 +1,7 @@
 package tomcat
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -75,21 +76,18 @@ func (t template) usable() bool {
 // class that logged the line must be in it, as in Tomcat's layout.
 func (t template) asASCII() (template, bool) {
 	out := template{key: t.key, lang: t.lang, args: t.args}
-	changed := false
-	for _, l := range t.literals {
-		var b strings.Builder
-		for _, r := range l {
-			if r > 0x7e {
-				changed = true
-				r = '?'
-			}
-			b.WriteRune(r)
+	ascii := func(r rune) rune {
+		if r > 0x7e {
+			return '?'
 		}
-		out.literals = append(out.literals, b.String())
+		return r
+	}
+	for _, l := range t.literals {
+		out.literals = append(out.literals, strings.Map(ascii, l))
 	}
 	class, _, _ := strings.Cut(t.key, ".")
 	out.required = "." + strings.ToUpper(class[:1]) + class[1:] + "."
-	return out, changed
+	return out, !slices.Equal(out.literals, t.literals)
 }
 
 // match finds the message at the end of line (a closing quote of a JSON layout
