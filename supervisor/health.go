@@ -149,23 +149,20 @@ func (s *Service) healthIssue(h event) {
 	if s.launch != nil && s.launch.Live != nil { // live.then is meant for an unhealthy service
 		then = s.cfg.Live.Then
 	}
-	if issue.Degraded {
+	switch {
+	case issue.Degraded:
+		then = LiveReport
 		s.log.Error("service is degraded", "reason", issue.Text)
 		s.occur(lifecycle.Degraded, issue.Text)
-		s.recordIssue(issue.Cause, issue.Text)
-		s.save()
-		return
-	}
-	if !issue.Unhealthy {
+	case !issue.Unhealthy:
+		then = LiveReport
 		s.log.Error("service is not what it should be", "reason", issue.Text)
 		s.addNote(issue.Text)
-		s.recordIssue(issue.Cause, issue.Text)
-		s.save()
-		return
+	default:
+		s.log.Error("service is unhealthy", "reason", issue.Text, "then", then)
+		s.occur(lifecycle.Unhealthy, issue.Text)
+		s.saved.Uncounted = true // it started well: its restarts do not make it FATAL
 	}
-	s.log.Error("service is unhealthy", "reason", issue.Text, "then", then)
-	s.occur(lifecycle.Unhealthy, issue.Text)
-	s.saved.Uncounted = true // it started well: its restarts do not make it FATAL
 	s.applyLiveThen(then, issue.Cause, issue.Text)
 }
 

@@ -79,17 +79,17 @@ func (s *Service) liveFailed(h event) {
 func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 	switch then {
 	case LiveReport:
-		s.recordIssue(cause, why)
+		s.record(s.failure(cause, why, 0))
 		s.save()
 	case LiveStopContainer:
 		s.setReason(why)
 		s.saved.EndsContainer = true
 		s.save()
-		s.recordFailure(cause, 0)
+		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.env.EndedForGood()
 	default:
 		s.setReason(why)
-		s.recordFailure(cause, 0)
+		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.stop(Backoff, 0)
 	}
 }

@@ -203,7 +203,7 @@ func (s *Service) continueState() {
 		if s.proc == nil { // its end was handled, but not saved: as if it ended now
 			s.saved.UpSince, s.saved.Exit = 0, nil
 			s.setReason("ended while no supervisor worked; how is unknown")
-			s.recordFailure("", 0)
+			s.record(s.failure("", s.saved.Reason, 0))
 			s.applyRestartPolicy(false)
 			return
 		}
