@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -83,14 +84,11 @@ func (c Config) Policy(at Container) (Policy, error) {
 
 // flavorNames lists the profiles for a message.
 func (c Config) flavorNames() string {
-	if len(c.Flavors) == 0 {
-		return "none"
+	var names []string
+	for _, f := range c.Flavors {
+		names = append(names, f.Name)
 	}
-	names := make([]string, len(c.Flavors))
-	for i, f := range c.Flavors {
-		names[i] = f.Name
-	}
-	return strings.Join(names, ", ")
+	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
 // check returns the bounds that cannot be read.
@@ -149,17 +147,12 @@ func (r MemoryRange) holds(n int64) bool {
 	if n <= 0 {
 		return false
 	}
-	if r.AtLeast != "" {
-		if least, err := ParseMemory(r.AtLeast); err != nil || n < least {
-			return false
-		}
+	least, err := ParseMemory(r.AtLeast)
+	if r.AtLeast != "" && (err != nil || n < least) {
+		return false
 	}
-	if r.Below != "" {
-		if below, err := ParseMemory(r.Below); err != nil || n >= below {
-			return false
-		}
-	}
-	return true
+	below, err := ParseMemory(r.Below)
+	return r.Below == "" || err == nil && n < below
 }
 
 // cores is the quota, or the number of CPUs where that is smaller.

@@ -105,5 +105,6 @@ func (s Sizing) Env(given map[string]string) []EnvVar {
 	if v, set := given[arenas]; set {
 		return []EnvVar{{arenas, v, present, why}}
 	}
-	return []EnvVar{{arenas, fmt.Sprint(n), rule, fmt.Sprintf("malloc makes 8 arenas of 64 MiB for each of the machine's CPUs otherwise; %d CPUs, 2 to 4", s.CPUs)}}
+	return []EnvVar{{arenas, fmt.Sprint(n), rule, fmt.Sprintf(
+		"malloc makes 8 arenas of 64 MiB for each of the machine's CPUs otherwise; %d CPUs, 2 to 4", s.CPUs)}}
 }
