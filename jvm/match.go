@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -91,23 +92,12 @@ func (c Config) flavorNames() string {
 	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
-// check returns the bounds that cannot be read.
-func (m Match) check() []ValueError {
-	var faults []ValueError
-	for _, b := range []struct{ key, text string }{{"match.memory.at_least", m.Memory.AtLeast}, {"match.memory.below", m.Memory.Below}} {
-		if _, err := ParseMemory(b.text); b.text != "" && err != nil {
-			faults = append(faults, ValueError{b.key, err.Error()})
-		}
-	}
-	for _, b := range []struct {
-		key string
-		n   float64
-	}{{"match.cpus.at_least", m.CPUs.AtLeast}, {"match.cpus.below", m.CPUs.Below}} {
-		if !(b.n >= 0 && b.n <= maxCPUs) {
-			faults = append(faults, ValueError{b.key, fmt.Sprintf("%g is no number of CPUs", b.n)})
-		}
-	}
-	return faults
+// check reads the bounds.
+func (m Match) check(r *profileReader) {
+	r.size("match.memory.at_least", m.Memory.AtLeast, 0, math.MaxInt64)
+	r.size("match.memory.below", m.Memory.Below, 0, math.MaxInt64)
+	r.cpus("match.cpus.at_least", m.CPUs.AtLeast)
+	r.cpus("match.cpus.below", m.CPUs.Below)
 }
 
 // holds reports whether all given conditions hold, and describes them.
