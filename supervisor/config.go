@@ -152,10 +152,10 @@ const (
 
 // Output says what becomes of what a service writes.
 type Output struct {
-	Keep     string     `yaml:"keep" default:"256KiB" check:"size"`                      // how much is kept for `stoker logs`, in memory; default 256KiB
+	Keep     string     `yaml:"keep" default:"256KiB" check:"size"`                      // in memory, for `stoker logs`; default 256KiB
 	Format   string     `yaml:"format" default:"raw" check:"oneof raw prefix json none"` // raw (default), prefix, json, none
 	Overflow string     `yaml:"overflow" default:"drop" check:"oneof drop block"`        // drop (default), block
-	Merge    bool       `yaml:"merge" change:"restart"`                                  // stdout and stderr through one pipe, in their order; all of it is stdout
+	Merge    bool       `yaml:"merge" change:"restart"`                                  // stderr goes through the pipe of stdout, in order
 	File     OutputFile `yaml:"file" default:"-"`
 }
 

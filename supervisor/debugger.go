@@ -18,8 +18,8 @@ type Debugging struct {
 
 // Times between two searches for a debugger: at first the process may not be a JVM yet.
 const (
-	firstDebugLook = 100 * time.Millisecond
-	debugLook      = time.Second
+	firstDebugPause = 100 * time.Millisecond
+	debugPause      = time.Second
 )
 
 // DebuggerTime is for how long a debugger is looked for in a process that lets none in:
@@ -32,16 +32,16 @@ func (s *Service) watchDebugger(ctx context.Context) {
 	if s.launch.Debugger == nil {
 		return
 	}
-	gen, p, look, before := s.saved.Gen, s.proc, s.launch.Debugger, s.saved.Debugging
+	gen, p, debugger, before := s.saved.Gen, s.proc, s.launch.Debugger, s.saved.Debugging
 	go func() { // ends with ctx
-		begun, pause := time.Now(), firstDebugLook
-		for ever := before.Text != ""; ever || time.Since(begun) < DebuggerTime; pause = min(2*pause, debugLook) {
+		begun, pause := time.Now(), firstDebugPause
+		for ever := before.Text != ""; ever || time.Since(begun) < DebuggerTime; pause = min(2*pause, debugPause) {
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
 				return
 			}
-			now, possible := look(p, before)
+			now, possible := debugger(p, before)
 			ever = ever || possible
 			if now != before {
 				before = now

@@ -17,27 +17,27 @@ type EarlyExit struct {
 	Output []byte // the last lines that this start has written, of both streams
 }
 
-// amendTime is how long after its start the end of a process may have to do with
+// earlyExitTime is how long after its start the end of a process may have to do with
 // what it was started with.
-const amendTime = 10 * time.Second
+const earlyExitTime = 10 * time.Second
 
-// amendOutput bounds Died.Output, in bytes.
-const amendOutput = 8 << 10
+// earlyExitOutput bounds EarlyExit.Output, in bytes.
+const earlyExitOutput = 8 << 10
 
-// maxAmends bounds how often in a row, without a stable time between, another start
+// maxEarlyExits bounds how often in a row, without a stable time between, another start
 // follows at once: from there on an end counts like any other.
-const maxAmends = 16
+const maxEarlyExits = 16
 
 // askVariant asks the launcher for another variant of the start that has just failed.
 func (s *Service) askVariant(info *incident.Exit, ran time.Duration) {
 	ready := s.saved.State != Starting
-	if s.launch == nil || s.launch.OnEarlyExit == nil || ready && ran >= amendTime || s.saved.EarlyExits >= maxAmends {
+	if s.launch == nil || s.launch.OnEarlyExit == nil || ready && ran >= earlyExitTime || s.saved.EarlyExits >= maxEarlyExits {
 		return
 	}
 	d := EarlyExit{Exit: info, Ran: ran, Ready: ready}
 	if out := s.output(); out != nil {
 		s.proc.FlushOutput()
-		d.Output = s.lastLines(out, max(s.saved.LogStart, out.End()-amendOutput))
+		d.Output = s.lastLines(out, max(s.saved.LogStart, out.End()-earlyExitOutput))
 	}
 	why := s.launch.OnEarlyExit(d)
 	if why == "" {
@@ -64,7 +64,7 @@ func (s *Service) watchStable(ctx context.Context) {
 	if s.launch.OnStable == nil || s.saved.Confirmed {
 		return
 	}
-	gen, wait := s.saved.Gen, amendTime-time.Duration(s.env.Now()-s.saved.UpSince)
+	gen, wait := s.saved.Gen, earlyExitTime-time.Duration(s.env.Now()-s.saved.UpSince)
 	go func() { // ends with ctx
 		select {
 		case <-time.After(max(wait, 0)):

@@ -11,9 +11,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// amending is a Launch that says why the next start is another one, and counts how
+// withVariants is a Launch that says why the next start is another one, and counts how
 // often a start is confirmed.
-func amending(ready func() error, why func(EarlyExit) string, confirmed *int) func(context.Context, int) (*Launch, error) {
+func withVariants(ready func() error, why func(EarlyExit) string, confirmed *int) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
 		l := &Launch{Outcome: Outcome{OnEarlyExit: why, OnStable: func() { *confirmed++ }}}
 		if ready != nil {
@@ -50,7 +50,7 @@ func TestAmend(t *testing.T) {
 			listened(t, func(st *stage, f *fakeListener) {
 				var asked []EarlyExit
 				confirmed := 0
-				st.l.prepare = amending(c.ready, func(d EarlyExit) string {
+				st.l.prepare = withVariants(c.ready, func(d EarlyExit) string {
 					asked = append(asked, d)
 					return withoutIt
 				}, &confirmed)
@@ -93,7 +93,7 @@ func TestAmendSurvives(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		play(t, func(st *stage) {
 			confirmed := 0
-			first := amending(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
+			first := withVariants(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
 			st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 				if n > 1 {
 					return &Launch{}, nil
@@ -131,12 +131,12 @@ func TestAmendSurvives(t *testing.T) {
 func TestAmendForEver(t *testing.T) {
 	play(t, func(st *stage) {
 		confirmed := 0
-		st.l.prepare = amending(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
+		st.l.prepare = withVariants(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
 		st.w.startup = dieAtOnce
 		st.open()
 		st.ask(EvStart)
 		st.want(Backoff)
-		if n := st.w.count(); n != maxAmends+1 {
+		if n := st.w.count(); n != maxEarlyExits+1 {
 			t.Errorf("%d starts", n)
 		}
 		st.sleep(time.Hour)
@@ -166,7 +166,7 @@ func TestConfirm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {
 				confirmed := 0
-				st.l.prepare = amending(func() error {
+				st.l.prepare = withVariants(func() error {
 					if st.w.at() < c.readyAt {
 						return errors.New("not yet")
 					}
@@ -187,7 +187,7 @@ func TestConfirm(t *testing.T) {
 func TestNothingToAmend(t *testing.T) {
 	play(t, func(st *stage) {
 		confirmed := 0
-		st.l.prepare = amending(nil, func(EarlyExit) string { return "" }, &confirmed)
+		st.l.prepare = withVariants(nil, func(EarlyExit) string { return "" }, &confirmed)
 		st.up().die(proc.Exit{Code: 1})
 		st.want(Backoff)
 		st.wantNext(500 * time.Millisecond)

@@ -44,7 +44,7 @@ func (w supervisorEnv) Log(name string) *logs.Log {
 	l, err := w.s.m.Logs.Open(name, set.defined[name].Log)
 	if err != nil {
 		w.s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
-		w.s.logs.Store(name, (*logs.Log)(nil)) // said once, not at every look
+		w.s.logs.Store(name, (*logs.Log)(nil)) // logged once
 		return nil
 	}
 	w.s.logs.Store(name, l)

@@ -16,7 +16,7 @@ func TestExpectedEnds(t *testing.T) {
 	}{
 		"stopped":                             {func(st *stage) { st.up(); st.ask(EvStop) }, true},
 		"restarted":                           {func(st *stage) { st.up(); st.ask(EvRestart) }, true},
-		"another configuration":               {func(st *stage) { st.made = "this"; st.up(); st.cause(EvReconfigured) }, true},
+		"another configuration":               {func(st *stage) { st.configHash = "this"; st.up(); st.cause(EvReconfigured) }, true},
 		"stopped, and had to be killed":       {func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(7 * time.Second) }, true},
 		"stopped, and says that it failed":    {func(st *stage) { p := st.up(); p.onTerm = func() { p.exits(9) }; st.ask(EvStop) }, true},
 		"crashes":                             {func(st *stage) { st.up().exits(3); synctest.Wait() }, false},

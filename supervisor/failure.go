@@ -6,23 +6,14 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// recordFailure saves a failure of the present start and has it recorded. gaveUp is why
-// we stop the process; empty: it has ended.
-func (s *Service) recordFailure(gaveUp incident.Cause, ran time.Duration) {
-	s.record(s.failure(gaveUp, s.saved.Reason, ran))
-}
-
-// recordIssue is recordFailure with a reason that the status does not show.
-func (s *Service) recordIssue(cause incident.Cause, reason string) {
-	s.record(s.failure(cause, reason, 0))
-}
-
+// record saves a failure of the present start and has it recorded.
 func (s *Service) record(f *incident.Failure) {
 	s.saved.Failure = f
 	s.env.Record(f)
 }
 
-// failure is what is known of a failure of the present start.
+// failure is what is known of a failure of the present start. gaveUp is why the process is
+// stopped, or what is wrong with it; empty: it has ended.
 func (s *Service) failure(gaveUp incident.Cause, reason string, ran time.Duration) *incident.Failure {
 	k := &s.saved
 	f := &incident.Failure{Service: s.name, GaveUp: gaveUp, Reason: reason, Starting: k.State == Starting, At: time.Now(),

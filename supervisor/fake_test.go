@@ -17,8 +17,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// fakeWorld is a world whose processes exist only in the test.
-type fakeWorld struct {
+// fakeEnvironment is a world whose processes exist only in the test.
+type fakeEnvironment struct {
 	t       *testing.T
 	epoch   time.Time
 	startup func(n int, p *fakeProcess) error // n from 1; prepares the process, or refuses it
@@ -46,64 +46,64 @@ type fakeWorld struct {
 	rested   atomic.Int32
 }
 
-func (w *fakeWorld) environment() environment {
+func (w *fakeEnvironment) environment() environment {
 	return environment{w, w, w, w, w.listener}
 }
 
 // at is the time since the beginning of the test.
-func (w *fakeWorld) at() time.Duration { return time.Since(w.epoch) }
+func (w *fakeEnvironment) at() time.Duration { return time.Since(w.epoch) }
 
-func (w *fakeWorld) Now() int64                { return int64(time.Hour + w.at()) }
-func (w *fakeWorld) Log(name string) *logs.Log { return nil }
+func (w *fakeEnvironment) Now() int64                { return int64(time.Hour + w.at()) }
+func (w *fakeEnvironment) Log(name string) *logs.Log { return nil }
 
-func (w *fakeWorld) ProcessesChanged() { w.changed.Add(1) }
-func (w *fakeWorld) StateChanged()     {}
-func (w *fakeWorld) Record(c *incident.Failure) {
+func (w *fakeEnvironment) ProcessesChanged() { w.changed.Add(1) }
+func (w *fakeEnvironment) StateChanged()     {}
+func (w *fakeEnvironment) Record(c *incident.Failure) {
 	w.mu.Lock()
 	w.notes = append(w.notes, c)
 	w.mu.Unlock()
 }
-func (w *fakeWorld) LogAfterOutput(string)            {}
-func (w *fakeWorld) AddReason(string, uint64, string) {}
-func (w *fakeWorld) AddThreadDumpAt(_ string, start uint64, _, _ int64) {
+func (w *fakeEnvironment) LogAfterOutput(string)            {}
+func (w *fakeEnvironment) AddReason(string, uint64, string) {}
+func (w *fakeEnvironment) AddThreadDumpAt(_ string, start uint64, _, _ int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dumps = append(w.dumps, start)
 }
-func (w *fakeWorld) AddThreadDump(_ string, start uint64, text []byte) {
+func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeWorld) OOM([]string) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeWorld) RemovedStopped(string)          { w.leftBy.Add(1) }
-func (w *fakeWorld) MayStart(string) string {
+func (w *fakeEnvironment) OOM([]string) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeEnvironment) RemovedStopped(string)          { w.leftBy.Add(1) }
+func (w *fakeEnvironment) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.before
 }
-func (w *fakeWorld) MayStop(string) string {
+func (w *fakeEnvironment) MayStop(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.after
 }
 
 // cases are the failures that were noted.
-func (w *fakeWorld) cases() []*incident.Failure {
+func (w *fakeEnvironment) cases() []*incident.Failure {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.notes)
 }
 
 // holds sets what the service must wait for to start and to stop.
-func (w *fakeWorld) holds(start, stop string) {
+func (w *fakeEnvironment) holds(start, stop string) {
 	w.mu.Lock()
 	w.before, w.after = start, stop
 	w.mu.Unlock()
 }
-func (w *fakeWorld) EndedForGood() { w.rested.Add(1) }
+func (w *fakeEnvironment) EndedForGood() { w.rested.Add(1) }
 
-func (w *fakeWorld) SaveState(name string, state []byte) {
+func (w *fakeEnvironment) SaveState(name string, state []byte) {
 	w.step()
 	if gate := w.gate.Load(); gate != nil {
 		<-*gate
@@ -115,7 +115,7 @@ func (w *fakeWorld) SaveState(name string, state []byte) {
 }
 
 // shut holds the service at its next Keep until the function is called.
-func (w *fakeWorld) shut() (open func()) {
+func (w *fakeEnvironment) shut() (open func()) {
 	gate := make(chan struct{})
 	w.gate.Store(&gate)
 	return func() {
@@ -126,7 +126,7 @@ func (w *fakeWorld) shut() (open func()) {
 }
 
 // step is a point at which the supervisor may be killed.
-func (w *fakeWorld) step() {
+func (w *fakeEnvironment) step() {
 	w.mu.Lock()
 	w.steps++
 	die := w.steps == w.dieAt
@@ -137,7 +137,7 @@ func (w *fakeWorld) step() {
 	}
 }
 
-func (w *fakeWorld) Start(_ context.Context, spec proc.Spec) (Process, error) {
+func (w *fakeEnvironment) Start(_ context.Context, spec proc.Spec) (Process, error) {
 	w.step()
 	w.mu.Lock()
 	n := len(w.tries) + 1
@@ -164,17 +164,17 @@ func (w *fakeWorld) Start(_ context.Context, spec proc.Spec) (Process, error) {
 }
 
 // last is the latest process.
-func (w *fakeWorld) last() *fakeProcess {
+func (w *fakeEnvironment) last() *fakeProcess {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.procs[len(w.procs)-1]
 }
 
-func (w *fakeWorld) count() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.procs) }
+func (w *fakeEnvironment) count() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.procs) }
 
 // fakeProcess obeys TERM and KILL unless it is told otherwise.
 type fakeProcess struct {
-	w       *fakeWorld
+	w       *fakeEnvironment
 	id      string
 	pid     int
 	exited  chan struct{}

@@ -30,7 +30,7 @@ type HealthIssue struct {
 
 func (c *HealthIssue) Error() string { return c.Text }
 
-// detailed is the complaint with the best text that there is.
+// detailed is the issue with the best text that there is.
 func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
 	if c.Detail == nil {
 		return c
@@ -54,11 +54,11 @@ func (s *Service) verify() {
 	if s.launch.Verify == nil {
 		return
 	}
-	gen, p, look := s.saved.Gen, s.proc, s.launch.Verify
-	go func() { // ends with the look, which obeys its ctx
+	gen, p, verify := s.saved.Gen, s.proc, s.launch.Verify
+	go func() { // ends with verify, which obeys its ctx
 		ctx, cancel := context.WithTimeout(s.life, verifyTime)
 		defer cancel()
-		if err := look(ctx, p); err != nil {
+		if err := verify(ctx, p); err != nil {
 			s.report(s.life, event{kind: EvHealthIssue, gen: gen, err: err})
 		}
 	}()
@@ -68,13 +68,13 @@ func (s *Service) verify() {
 // of issue once.
 func (s *Service) watchHealth(ctx context.Context) {
 	gen := s.saved.Gen
-	complainer := func() func(*HealthIssue) {
-		heard := map[string]bool{}
+	reporter := func() func(*HealthIssue) {
+		reported := map[string]bool{}
 		return func(c *HealthIssue) {
-			if heard[c.Kind] {
+			if reported[c.Kind] {
 				return
 			}
-			heard[c.Kind] = true
+			reported[c.Kind] = true
 			go func() { // ends with ctx, which is over when the service is
 				select {
 				case <-time.After(liveOnTime):
@@ -84,18 +84,18 @@ func (s *Service) watchHealth(ctx context.Context) {
 			}()
 		}
 	}
-	if overhear := s.launch.WatchLogFile; overhear != nil {
-		go overhear(ctx, complainer()) // ends with ctx
+	if watch := s.launch.WatchLogFile; watch != nil {
+		go watch(ctx, reporter()) // ends with ctx
 	}
 	out := s.output()
 	if s.launch.WatchOutput == nil || out == nil {
 		return
 	}
-	from, hear, complain := s.saved.LogStart, s.launch.WatchOutput(), complainer()
+	from, issueOf, report := s.saved.LogStart, s.launch.WatchOutput(), reporter()
 	go func() { // ends with ctx
 		_ = out.Lines(ctx, from, true, func(line logs.Line) error {
-			if c := hear(line.Text); c != nil {
-				complain(c)
+			if c := issueOf(line.Text); c != nil {
+				report(c)
 			}
 			return nil
 		})
@@ -104,12 +104,12 @@ func (s *Service) watchHealth(ctx context.Context) {
 
 // Fail reports that something else has failed a start: a service that is STARTING fails,
 // and one that is RUNNING is unhealthy. It has no effect on a later start.
-func (s *Supervisor) Fail(service string, round uint64, why string) {
+func (s *Supervisor) Fail(service string, start uint64, why string) {
 	svc := s.set.Load().services[service]
 	if svc == nil {
 		return
 	}
-	if snap := svc.snap.Load(); snap.start == round {
+	if snap := svc.snap.Load(); snap.start == start {
 		issue := &HealthIssue{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Unhealthy: true}
 		svc.report(svc.life, event{kind: EvHealthIssue, gen: snap.gen, err: issue})
 	}
@@ -124,11 +124,11 @@ func (s *Service) healthIssueAtStart(h event) {
 }
 
 // healthIssue handles an issue of a RUNNING service, or the error of a check that could
-// not be made.
+// not be issue.
 func (s *Service) healthIssue(h event) {
 	var c *HealthIssue
 	if !errors.As(h.err, &c) {
-		s.log.Warn("the running service could not be looked at", "error", h.err)
+		s.log.Warn("the running service could not be verified", "error", h.err)
 		s.addNote(h.err.Error())
 		s.save()
 		return
@@ -136,44 +136,41 @@ func (s *Service) healthIssue(h event) {
 	if slices.ContainsFunc(s.saved.HealthIssues, func(old HealthIssue) bool { return old.Kind == c.Kind && old.Cause == c.Cause }) {
 		return
 	}
-	if c.Degraded && len(s.saved.HealthIssues) >= maxComplaints {
+	if c.Degraded && len(s.saved.HealthIssues) >= maxDegraded {
 		return
 	}
-	made := *c
-	made.Text = clip(c.Text)
-	if made.Degraded {
-		made.Text = redact.Clip(c.Text, maxComplaint)
+	issue := *c
+	issue.Text = clip(c.Text)
+	if issue.Degraded {
+		issue.Text = redact.Clip(c.Text, maxDegradedText)
 	}
-	s.saved.HealthIssues = append(s.saved.HealthIssues, made)
+	s.saved.HealthIssues = append(s.saved.HealthIssues, issue)
 	then := LiveReport
-	if s.launch != nil && s.launch.Live != nil { // what is to be done with a sick one was thought about
+	if s.launch != nil && s.launch.Live != nil { // live.then is meant for an unhealthy service
 		then = s.cfg.Live.Then
 	}
-	if made.Degraded {
-		s.log.Error("service is degraded", "reason", made.Text)
-		s.occur(lifecycle.Degraded, made.Text)
-		s.recordIssue(made.Cause, made.Text)
-		s.save()
-		return
+	switch {
+	case issue.Degraded:
+		then = LiveReport
+		s.log.Error("service is degraded", "reason", issue.Text)
+		s.occur(lifecycle.Degraded, issue.Text)
+	case !issue.Unhealthy:
+		then = LiveReport
+		s.log.Error("service is not what it should be", "reason", issue.Text)
+		s.addNote(issue.Text)
+	default:
+		s.log.Error("service is unhealthy", "reason", issue.Text, "then", then)
+		s.occur(lifecycle.Unhealthy, issue.Text)
+		s.saved.Uncounted = true // it started well: its restarts do not make it FATAL
 	}
-	if !made.Unhealthy {
-		s.log.Error("service is not what it should be", "reason", made.Text)
-		s.addNote(made.Text)
-		s.recordIssue(made.Cause, made.Text)
-		s.save()
-		return
-	}
-	s.log.Error("service is unhealthy", "reason", made.Text, "then", then)
-	s.occur(lifecycle.Unhealthy, made.Text)
-	s.saved.Uncounted = true // it works: its restart is not to park it
-	s.applyLiveThen(then, made.Cause, made.Text)
+	s.applyLiveThen(then, issue.Cause, issue.Text)
 }
 
 // Bounds of what one start is degraded by: how many, and the bytes of each. They are
 // part of the state.
 const (
-	maxComplaints = 16
-	maxComplaint  = 1 << 10
+	maxDegraded     = 16
+	maxDegradedText = 1 << 10
 )
 
 // maxNotes bounds the notes of one start.

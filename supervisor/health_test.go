@@ -292,7 +292,7 @@ func TestDegraded(t *testing.T) {
 			st.out.write(fmt.Sprint("failed /", k, strings.Repeat("x", 2000)))
 		}
 		st.sleep(10 * time.Second)
-		if n := len(st.s.saved.HealthIssues); n != maxComplaints || len(st.w.stored) > 60<<10 {
+		if n := len(st.s.saved.HealthIssues); n != maxDegraded || len(st.w.stored) > 60<<10 {
 			t.Errorf("%d complaints are kept in %d bytes", n, len(st.w.stored))
 		}
 		p.wantSignals(t)

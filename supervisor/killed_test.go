@@ -41,7 +41,7 @@ func (st *stage) outcome() outcome {
 }
 
 // A supervisor that is killed at any step of a story leaves a service that ends
-// up as if nothing had happened: fakeWorld.Start sees to it that there is never
+// up as if nothing had happened: fakeEnvironment.Start sees to it that there is never
 // a second process, fakeProcess that each end is taken once.
 func TestKilledAtEveryStep(t *testing.T) {
 	stories := map[string]func(st *stage){

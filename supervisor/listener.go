@@ -9,7 +9,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Listener is told what happens in the life of the container and of its services. The
+// Listener gets the lifecycle events of the container and of its services. The
 // occurrences of one service come in their order, and so does what follows from them.
 type Listener interface {
 	// Wants reports whether an event of a service has any hooks. It is called often and

@@ -15,7 +15,7 @@ import (
 // fakeListener is a Listener that outlives the supervisors, as what a real one
 // keeps in the fd store does.
 type fakeListener struct {
-	w     *fakeWorld
+	w     *fakeEnvironment
 	wants map[lifecycle.Event]bool
 	takes map[lifecycle.Event]time.Duration // how long what belongs to a stage takes; absent: until the test ends it
 	fails map[lifecycle.Event]error
@@ -36,7 +36,7 @@ type errand struct {
 	err  error
 }
 
-func newFakeListener(w *fakeWorld, wants ...lifecycle.Event) *fakeListener {
+func newFakeListener(w *fakeEnvironment, wants ...lifecycle.Event) *fakeListener {
 	c := &fakeListener{w: w, wants: map[lifecycle.Event]bool{}, takes: map[lifecycle.Event]time.Duration{}, fails: map[lifecycle.Event]error{}, errands: map[string]*errand{}}
 	for _, stage := range wants {
 		c.wants[stage] = true

@@ -275,7 +275,7 @@ func TestHeldStart(t *testing.T) {
 	})
 }
 
-func TestHeldStop(t *testing.T) {
+func TestStopThatWaits(t *testing.T) {
 	play(t, func(st *stage) {
 		p := st.up()
 		st.w.holds("", "app lives")
@@ -291,7 +291,7 @@ func TestHeldStop(t *testing.T) {
 	})
 }
 
-func TestHeldStopIsReleased(t *testing.T) {
+func TestStopThatWaitsGoesOn(t *testing.T) {
 	play(t, func(st *stage) {
 		p := st.up()
 		st.w.holds("", "app lives")
@@ -307,7 +307,7 @@ func TestHeldStopIsReleased(t *testing.T) {
 // one that does not leaves it alone.
 func TestChanged(t *testing.T) {
 	play(t, func(st *stage) {
-		st.made = "a"
+		st.configHash = "a"
 		p := st.up()
 		cfg := st.cfg
 		cfg.Stop.Signal = "INT"
@@ -322,7 +322,7 @@ func TestChanged(t *testing.T) {
 		if st.w.count() != 2 || st.snap().Restarts != 0 {
 			t.Errorf("%d processes, %d restarts", st.w.count(), st.snap().Restarts)
 		}
-		st.made = "c" // what the next supervisor finds in the fd store
+		st.configHash = "c" // what the next supervisor finds in the fd store
 		st.crash()
 		st.s.requests <- request{event: EvReconfigured, by: "test", reply: make(chan error, 1), def: &Definition{Config: cfg, Launcher: st.l, ConfigHash: "c"}}
 		synctest.Wait()

@@ -28,7 +28,7 @@ func lives() map[string]struct {
 			"pre-start started ready exited stopped | pre-start started ready"},
 		"restart": {func(st *stage) { st.up(); st.ask(EvRestart) },
 			"pre-start started ready pre-stop exited stopped | pre-start started ready"},
-		"another configuration": {func(st *stage) { st.made = "this"; st.up(); st.cause(EvReconfigured) },
+		"another configuration": {func(st *stage) { st.configHash = "this"; st.up(); st.cause(EvReconfigured) },
 			"pre-start started ready pre-stop exited stopped | pre-start started ready"},
 		"cannot be prepared": {func(st *stage) {
 			st.cfg.Restart.Policy = Never

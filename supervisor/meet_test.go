@@ -16,31 +16,31 @@ import (
 
 // setWorld is the world of one service among others.
 type setWorld struct {
-	*fakeWorld
+	*fakeEnvironment
 	s *Supervisor
 }
 
 func (w setWorld) environment() environment {
-	return environment{w.fakeWorld, w, w.fakeWorld, w.fakeWorld, nil}
+	return environment{w.fakeEnvironment, w, w.fakeEnvironment, w.fakeEnvironment, nil}
 }
 func (w setWorld) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
 func (w setWorld) MayStop(name string) string  { return w.s.mayStop(w.s.set.Load(), name) }
 func (w setWorld) StateChanged()               { w.s.wakeWaiters() }
 
 // playSet runs f with services that are defined as defsOf reads it, all started.
-func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeWorld)) {
+func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeEnvironment)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), ctx: ctx, wake: make(chan struct{}, 1)}
-		want, services, worlds := ServiceSet{StopTimeout: 8 * time.Second}, map[string]*Service{}, map[string]*fakeWorld{}
+		want, services, worlds := ServiceSet{StopTimeout: 8 * time.Second}, map[string]*Service{}, map[string]*fakeEnvironment{}
 		s.set.Store(newActiveSet(want, nil))
 		for _, d := range defsOf(text) {
 			requires, after := d.Config.Requires, d.Config.After
 			d.Config = defaults()
 			d.Config.Requires, d.Config.After, d.Launcher = requires, after, &fakeLauncher{}
 			want.Definitions = append(want.Definitions, d)
-			worlds[d.Name] = &fakeWorld{t: t, epoch: time.Now()}
+			worlds[d.Name] = &fakeEnvironment{t: t, epoch: time.Now()}
 			services[d.Name] = newService(d, setWorld{worlds[d.Name], s}.environment(), s.log)
 		}
 		s.set.Store(newActiveSet(want, services))
@@ -62,7 +62,7 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 
 // What waits for a restart already is not restarted again and again meanwhile.
 func TestRestartWithTwoDependents(t *testing.T) {
-	playSet(t, "db app>db slow>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
+	playSet(t, "db app>db slow>db", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
 		worlds["slow"].last().ignores = true
 		steps := func() int {
 			w := worlds["app"]
@@ -94,8 +94,8 @@ func TestRestartWithTwoDependents(t *testing.T) {
 
 // A service that waits is let go when nobody waits for anybody any more.
 func TestLastDependenceGoesWhileItWaits(t *testing.T) {
-	playSet(t, "db", func(s *Supervisor, worlds map[string]*fakeWorld) {
-		w := &fakeWorld{t: t, epoch: time.Now()}
+	playSet(t, "db", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
+		w := &fakeEnvironment{t: t, epoch: time.Now()}
 		d := Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}
 		d.Config.Requires = []string{"db"}
 		app := newService(d, setWorld{w, s}.environment(), s.log)
@@ -129,7 +129,7 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 // another one wants to stop.
 func TestEverybodyHearsOfTheLimit(t *testing.T) {
 	for range 20 { // who is asked first is random
-		playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeWorld) {
+		playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
 			heard := map[string]*fakeListener{}
 			for name, w := range worlds {
 				heard[name] = newFakeListener(w, lifecycle.PreStop)
@@ -200,7 +200,7 @@ func TestLivenessTakenAwayWhileReported(t *testing.T) {
 		st.hangs(LiveReport)
 		st.up()
 		st.until(2 * time.Minute)
-		if n := st.w.notes; len(n) != 1 || n[0].Reason != "not alive: 3 looks in a row failed, the last: no answer" {
+		if n := st.w.notes; len(n) != 1 || n[0].Reason != "not alive: 3 checks in a row failed, the last: no answer" {
 			t.Errorf("notes %v", n)
 		}
 		st.tell(event{kind: EvAttached, launch: &Launch{}})
@@ -266,7 +266,7 @@ func TestZombieForAMoment(t *testing.T) {
 // A stop is not undone by those that are being stopped with it and wait for what
 // they require.
 func TestStopOfWhatOthersWaitFor(t *testing.T) {
-	playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeWorld) {
+	playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
 		s.set.Load().services["db"].launcher.(*fakeLauncher).becomes(func(context.Context, int) (*Launch, error) {
 			return nil, errors.New("no such file")
 		})

@@ -246,7 +246,7 @@ func TestLaterStopWhileHooksRun(t *testing.T) {
 
 // Who asks a second time does not want to wait for hooks.
 func TestCommandToStopAgain(t *testing.T) {
-	playSet(t, "db app>db", func(s *Supervisor, worlds map[string]*fakeWorld) {
+	playSet(t, "db app>db", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
 		c := newFakeListener(worlds["app"], lifecycle.PreStop)
 		s.set.Load().services["app"].env.listener = c
 		p, got := worlds["app"].last(), make(chan error, 2)

@@ -29,14 +29,14 @@ func TestMomentsOfALife(t *testing.T) {
 	})
 }
 
-// oomWorld counts OOM kills.
-type oomWorld struct {
-	*fakeWorld
+// oomEnvironment counts OOM kills.
+type oomEnvironment struct {
+	*fakeEnvironment
 	count uint64
 	reads int
 }
 
-func (w *oomWorld) OOM([]string) incident.OOMCount {
+func (w *oomEnvironment) OOM([]string) incident.OOMCount {
 	w.reads++
 	return incident.OOMCount{Count: w.count, Source: "memory.events"}
 }
@@ -44,23 +44,29 @@ func (w *oomWorld) OOM([]string) incident.OOMCount {
 // Only a KILL that is not ours is a reason to look at the counter.
 func TestOOMOfAnExit(t *testing.T) {
 	cases := map[string]struct {
-		ends  func(st *stage, w *oomWorld)
+		ends  func(st *stage, w *oomEnvironment)
 		oom   bool
 		reads int // at the end of the process
 	}{
-		"OOM kill":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, true, 1},
-		"of its child":   {func(st *stage, w *oomWorld) { w.count++; st.w.last().exits(137) }, true, 1},
-		"somebody's":     {func(st *stage, w *oomWorld) { st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, false, 1},
-		"another signal": {func(st *stage, w *oomWorld) { w.count++; st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGTERM}) }, false, 0},
-		"our KILL":       {func(st *stage, w *oomWorld) { w.count++; st.w.last().ignores = true; st.ask(EvStop) }, false, 0},
-		"in a stop": {func(st *stage, w *oomWorld) {
+		"OOM kill": {func(st *stage, w *oomEnvironment) {
+			w.count++
+			st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL})
+		}, true, 1},
+		"of its child": {func(st *stage, w *oomEnvironment) { w.count++; st.w.last().exits(137) }, true, 1},
+		"somebody's":   {func(st *stage, w *oomEnvironment) { st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, false, 1},
+		"another signal": {func(st *stage, w *oomEnvironment) {
+			w.count++
+			st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGTERM})
+		}, false, 0},
+		"our KILL": {func(st *stage, w *oomEnvironment) { w.count++; st.w.last().ignores = true; st.ask(EvStop) }, false, 0},
+		"in a stop": {func(st *stage, w *oomEnvironment) {
 			w.count++
 			p := st.w.last()
 			p.onTerm = func() { p.die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }
 			st.ask(EvStop)
 		}, true, 1},
 		// An earlier start that we had to kill does not hide the end of this one.
-		"after our KILL": {func(st *stage, w *oomWorld) {
+		"after our KILL": {func(st *stage, w *oomEnvironment) {
 			st.w.last().ignores = true
 			st.ask(EvRestart)
 			st.sleep(7 * time.Second)
@@ -71,7 +77,7 @@ func TestOOMOfAnExit(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			listened(t, func(st *stage, f *fakeListener) {
-				w := &oomWorld{fakeWorld: st.w}
+				w := &oomEnvironment{fakeEnvironment: st.w}
 				st.host = w
 				st.up()
 				c.ends(st, w)

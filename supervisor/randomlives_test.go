@@ -68,7 +68,7 @@ func (st *stage) random(r *rand.Rand, c *fakeListener) {
 	if r.IntN(2) == 0 {
 		c.takes[lifecycle.PreStop] = time.Duration(r.IntN(3)) * time.Second
 	}
-	st.made = fmt.Sprint(r.IntN(2))
+	st.configHash = fmt.Sprint(r.IntN(2))
 	st.cfg.Restart.Policy = []string{Always, OnFailure, Never}[r.IntN(3)]
 	st.cfg.Live.Then = []string{LiveReport, LiveRestart, LiveStopContainer}[r.IntN(3)]
 	bad, slow := r.IntN(4), r.IntN(4)
@@ -100,7 +100,7 @@ func (st *stage) random(r *rand.Rand, c *fakeListener) {
 func BenchmarkStages(b *testing.B) {
 	for name, c := range map[string]Listener{"nobody": nil, "listens": deaf{}} {
 		b.Run(name, func(b *testing.B) {
-			w := &fakeWorld{epoch: time.Now(), listener: c}
+			w := &fakeEnvironment{epoch: time.Now(), listener: c}
 			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w.environment(), hclog.NewNullLogger())
 			b.ReportAllocs()
 			for b.Loop() {

@@ -11,8 +11,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// wakeWaiters checks the services that wait for others, and wakes those who wait for a
-// start.
+// wakeWaiters checks the services that wait for others, and wakes AwaitStart.
 func (s *Supervisor) wakeWaiters() {
 	s.bell.ring()
 	select {
@@ -65,7 +64,7 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 	for _, d := range set.requiredBy[name] {
 		dep := set.services[d].snap.Load()
 		if s.Stopping() {
-			break // everybody is asked, with the limit that counts then
+			break // every service is asked, with the limit of that stop
 		}
 		if kind == EvRestart && dep.State == Starting && dep.waitingForDeps {
 			continue // it waits for us already, and must not be restarted each time

@@ -56,7 +56,7 @@ func TestPolicy(t *testing.T) {
 }
 
 // gaps are the times between the tries to start.
-func (w *fakeWorld) gaps() []time.Duration {
+func (w *fakeEnvironment) gaps() []time.Duration {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -37,7 +37,7 @@ func (s *Service) watchRunning() {
 		}
 		return
 	}
-	gen, p, live, checker, sick := s.saved.Gen, s.proc, s.cfg.Live, s.launch.Live, s.saved.LiveFailures > 0 || s.saved.Reported
+	gen, p, live, checker, failing := s.saved.Gen, s.proc, s.cfg.Live, s.launch.Live, s.saved.LiveFailures > 0 || s.saved.Reported
 	go func() { // ends with ctx
 		for {
 			select {
@@ -47,9 +47,9 @@ func (s *Service) watchRunning() {
 			}
 			h := event{kind: EvLiveOK, gen: gen}
 			if err := probe.Check(ctx, checker, p, live.Timeout); err != nil {
-				h.kind, h.err, sick = EvLiveFailed, err, true
+				h.kind, h.err, failing = EvLiveFailed, err, true
 			}
-			if sick && ctx.Err() == nil {
+			if failing && ctx.Err() == nil {
 				s.report(ctx, h)
 			}
 		}
@@ -68,8 +68,8 @@ func (s *Service) liveFailed(h event) {
 		s.save()
 		return
 	}
-	why := fmt.Sprintf("not alive: %d looks in a row failed, the last: %s", s.saved.LiveFailures, s.saved.LiveError)
-	s.log.Error("service is not alive", "looks", s.saved.LiveFailures, "error", s.saved.LiveError, "then", then)
+	why := fmt.Sprintf("not alive: %d checks in a row failed, the last: %s", s.saved.LiveFailures, s.saved.LiveError)
+	s.log.Error("service is not alive", "failures", s.saved.LiveFailures, "error", s.saved.LiveError, "then", then)
 	s.occur(lifecycle.Unhealthy, why)
 	s.saved.Reported = s.saved.Reported || then == LiveReport
 	s.applyLiveThen(then, incident.CauseUnhealthy, why)
@@ -79,17 +79,17 @@ func (s *Service) liveFailed(h event) {
 func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 	switch then {
 	case LiveReport:
-		s.recordIssue(cause, why)
+		s.record(s.failure(cause, why, 0))
 		s.save()
 	case LiveStopContainer:
 		s.setReason(why)
 		s.saved.EndsContainer = true
 		s.save()
-		s.recordFailure(cause, 0)
+		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.env.EndedForGood()
 	default:
 		s.setReason(why)
-		s.recordFailure(cause, 0)
+		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.stop(Backoff, 0)
 	}
 }

@@ -130,7 +130,7 @@ type Service struct {
 	cancel       context.CancelFunc // ends Prepare and the probe of the present start
 	stopWatching context.CancelFunc // ends the checks of the RUNNING service
 	watcher      *watcher           // of the present start; nil: its output is not watched
-	reasonOf     uint64             // the start that kept.Reason speaks of; 0: none
+	reasonOf     uint64             // the start that saved.Reason speaks of; 0: none
 	oomAfter     incident.OOMCount  // when the process had ended; without Source: it was not read
 	waiting      string
 	poll         time.Duration // of a group that is ending
@@ -142,18 +142,18 @@ type Service struct {
 }
 
 // newService makes a service that rests in STOPPED.
-func newService(d Definition, world environment, log hclog.Logger) *Service {
-	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: world, log: log.With("name", d.Name),
+func newService(d Definition, env environment, log hclog.Logger) *Service {
+	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: env, log: log.With("name", d.Name),
 		random: rand.Float64, requests: make(chan request), events: make(chan event, 16),
 		cancel: func() {}, stopWatching: func() {}, over: make(chan struct{}), isNew: true}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.output = func() output {
-		if l := world.Log(s.name); l != nil {
+		if l := env.Log(s.name); l != nil {
 			return l
 		}
-		return nil // not a *proc.Log that is nil within an interface
+		return nil // not a *logs.Log that is nil within an interface
 	}
-	s.saved.State, s.saved.Since = Stopped, world.Now()
+	s.saved.State, s.saved.Since = Stopped, env.Now()
 	s.publish()
 	return s
 }

@@ -214,7 +214,7 @@ func (s *Supervisor) code(st stopState) int {
 	case x == nil:
 		return 0
 	case snap.endsContainer && x.Status() == 0:
-		return 1 // it ended well when it was asked to, and was ill
+		return 1 // it ended well when it was asked to, and was unhealthy
 	case st.For == "" && x.Success && !s.opts.Command:
 		return 0
 	}

@@ -38,7 +38,7 @@ type Snapshot struct {
 	Exit         *incident.Exit `json:"exit,omitempty"`          // how the latest process ended
 	Previous     *incident.Exit `json:"previous_exit,omitempty"` // how the one before ended
 	Next         *time.Time     `json:"next_start,omitempty"`    // BACKOFF, FATAL: when it is tried again
-	Deadline     *time.Time     `json:"deadline,omitempty"`      // STARTING, STOPPING: when patience ends
+	Deadline     *time.Time     `json:"deadline,omitempty"`      // STARTING, STOPPING: when its time is over
 	Left         []int          `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader
 	Notes        []string       `json:"notes,omitempty"`         // what the start found
 	Output       *logs.Stats    `json:"output,omitempty"`
@@ -203,7 +203,7 @@ func (s *Service) continueState() {
 		if s.proc == nil { // its end was handled, but not saved: as if it ended now
 			s.saved.UpSince, s.saved.Exit = 0, nil
 			s.setReason("ended while no supervisor worked; how is unknown")
-			s.recordFailure("", 0)
+			s.record(s.failure("", s.saved.Reason, 0))
 			s.applyRestartPolicy(false)
 			return
 		}

@@ -28,16 +28,16 @@ func defaults() Config {
 
 // stage is a service that plays in a bubble.
 type stage struct {
-	t      *testing.T
-	cfg    Config
-	w      *fakeWorld
-	host   processHost // nil: w
-	l      *fakeLauncher
-	out    *fakeOutput // nil: not captured
-	made   string
-	log    hclog.Logger // nil: thrown away
-	s      *Service
-	cancel context.CancelFunc
+	t          *testing.T
+	cfg        Config
+	w          *fakeEnvironment
+	host       processHost // nil: w
+	l          *fakeLauncher
+	out        *fakeOutput // nil: not captured
+	configHash string
+	log        hclog.Logger // nil: thrown away
+	s          *Service
+	cancel     context.CancelFunc
 }
 
 // play runs f with a service that rests in STOPPED. At the end the bubble checks
@@ -45,7 +45,7 @@ type stage struct {
 func play(t *testing.T, f func(st *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		st := &stage{t: t, cfg: defaults(), w: &fakeWorld{t: t, epoch: time.Now()}, l: &fakeLauncher{}}
+		st := &stage{t: t, cfg: defaults(), w: &fakeEnvironment{t: t, epoch: time.Now()}, l: &fakeLauncher{}}
 		defer func() {
 			if st.cancel != nil {
 				st.cancel()
@@ -65,7 +65,7 @@ func (st *stage) make() *Service {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := newService(Definition{Name: "app", Config: st.cfg, ConfigHash: st.made, Launcher: st.l}, env, log)
+	s := newService(Definition{Name: "app", Config: st.cfg, ConfigHash: st.configHash, Launcher: st.l}, env, log)
 	s.random = func() float64 { return 0.5 }
 	s.output = func() output {
 		if st.out == nil {

@@ -160,7 +160,7 @@ func TestPrepareTakesTooLong(t *testing.T) {
 
 // Whatever cannot be started is tried again, from every state in which a start
 // is made, and comes back when its program does.
-func TestNotBorn(t *testing.T) {
+func TestStartThatFails(t *testing.T) {
 	enoent := &program.StartError{Path: "/app", Step: "execute", Err: syscall.ENOENT}
 	for _, err := range []error{enoent, &program.StartError{Path: "/app", Step: "execute", Err: syscall.EAGAIN}, errors.New("cannot find Tomcat")} {
 		for _, from := range []State{Stopped, Running, Backoff, Stopping, Fatal} {

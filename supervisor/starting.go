@@ -281,7 +281,7 @@ func (s *Service) startFailed(err error) {
 	case !s.saved.Permanent: // else what follows says it
 		s.log.Error("service cannot be started, for the same reason as before", "tries", s.saved.InARow+1)
 	}
-	s.recordFailure(incident.CauseNotStarted, 0)
+	s.record(s.failure(incident.CauseNotStarted, s.saved.Reason, 0))
 	s.applyRestartPolicy(false)
 }
 
@@ -297,7 +297,7 @@ func (s *Service) fail(what incident.Cause, why string) {
 	s.setReason(why)
 	s.occur(lifecycle.StartFailed, s.saved.Reason)
 	s.log.Error("service failed to start", "reason", why)
-	s.recordFailure(what, 0)
+	s.record(s.failure(what, s.saved.Reason, 0))
 	s.explain()
 	s.stop(Backoff, 0)
 }

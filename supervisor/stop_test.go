@@ -268,7 +268,7 @@ func TestLeftoversAreEndedBeforeTheNextStart(t *testing.T) {
 					t.Errorf("exit %+v", x)
 				}
 				st.sleep(time.Second)
-				st.want(Running) // fakeWorld.Start sees to it that nobody is left
+				st.want(Running) // fakeEnvironment.Start sees to it that nobody is left
 			})
 		}
 	}

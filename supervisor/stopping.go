@@ -161,7 +161,7 @@ func (s *Service) terminate() {
 	s.setDeadline(limit)
 	s.saved.Phase = PhaseCommand
 	s.save()
-	ctx, cancel := context.WithTimeout(s.life, max(limit-min(lastWords, limit/4), time.Millisecond))
+	ctx, cancel := context.WithTimeout(s.life, max(limit-min(commandErrorTime, limit/4), time.Millisecond))
 	s.cancel = cancel
 	gen, l, p := s.saved.Gen, s.launch, s.proc
 	go func() { // ends with the command, which obeys ctx
@@ -184,9 +184,9 @@ func (s *Service) stopCommandDone(h event) {
 	}
 }
 
-// lastWords is what is left of a stop command's time when it is killed, so that the
+// commandErrorTime is what is left of a stop command's time when it is killed, so that the
 // error has its output.
-const lastWords = 100 * time.Millisecond
+const commandErrorTime = 100 * time.Millisecond
 
 // signalShare is the signal's part of the time after a stop command.
 const signalShare = 4

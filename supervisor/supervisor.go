@@ -97,7 +97,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 		wake: make(chan struct{}, 1), running: make(chan struct{})}
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
 	s.incidents = incident.NewRecorder(store, supervisorEnv{s}, opts.Log)
-	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the world of those that are made now
+	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the environment of the new services
 	s.restore(rec.Items, countsItem, &s.startCounts)
 	s.restore(rec.Items, stopItem, &s.stop)
 	states := map[string][]byte{}
@@ -270,8 +270,8 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	(*p).Signal(sig)
 }
 
-// essentialOver finds a service whose end, or whose illness, ends the container.
-// FATAL it is past its limit, also where it is tried again.
+// essentialOver finds a service whose end, or failed liveness, ends the container.
+// A FATAL service is past its limit, also where it is retried.
 func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, svc := range set.inOrder {

@@ -20,7 +20,7 @@ import (
 // bring brings a service into a state by what happens in real life. Readiness is
 // proven only by an event.
 func (st *stage) bring(state State) {
-	st.cfg.Restart.Policy, st.made = Always, "this"
+	st.cfg.Restart.Policy, st.configHash = Always, "this"
 	st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 		if state == Fatal || state == Exited || state == Backoff {
 			return nil, errors.New("no such file")

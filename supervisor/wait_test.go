@@ -14,14 +14,14 @@ import (
 
 // waitStory is one request, and what its wait must come to.
 type waitStory struct {
-	services string                                            // as playSet takes them
-	setUp    func(s *Supervisor, worlds map[string]*fakeWorld) // before the request
-	event    Event                                             // for app
-	then     func(s *Supervisor, worlds map[string]*fakeWorld) // while it is waited for
-	limit    time.Duration                                     // of the wait; 0: an hour
-	takes    func(took time.Duration) bool                     // nil: does not matter
-	failure  string                                            // part of it; empty: it succeeds
-	pending  bool                                              // it is not over when limit is
+	services string                                                  // as playSet takes them
+	setUp    func(s *Supervisor, worlds map[string]*fakeEnvironment) // before the request
+	event    Event                                                   // for app
+	then     func(s *Supervisor, worlds map[string]*fakeEnvironment) // while it is waited for
+	limit    time.Duration                                           // of the wait; 0: an hour
+	takes    func(took time.Duration) bool                           // nil: does not matter
+	failure  string                                                  // part of it; empty: it succeeds
+	pending  bool                                                    // it is not over when limit is
 }
 
 // launcherOf is the launcher of a service of the set.
@@ -42,32 +42,34 @@ func waitStories() map[string]waitStory {
 			})(context.Background(), 0)
 		}
 	}
-	dies := func(s *Supervisor, w map[string]*fakeWorld, name string) {
+	dies := func(s *Supervisor, w map[string]*fakeEnvironment, name string) {
 		launcherOf(s, name).becomes(ready(time.Hour))
 		w[name].startup = func(_ int, p *fakeProcess) error { p.exit = proc.Exit{Code: 7}; close(p.exited); return nil }
 	}
 	later := func(d time.Duration, f func()) { go func() { time.Sleep(d); f() }() }
 	return map[string]waitStory{
 		"a restart is not taken for the RUNNING before it": {services: "app", event: EvRestart,
-			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(30 * time.Second)) },
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
+				launcherOf(s, "app").becomes(ready(30 * time.Second))
+			},
 			takes: func(d time.Duration) bool { return d >= 30*time.Second }},
 		"a start of what runs is done": {services: "app", event: EvStart, takes: func(d time.Duration) bool { return d == 0 },
-			setUp: func(*Supervisor, map[string]*fakeWorld) { time.Sleep(time.Minute) }},
+			setUp: func(*Supervisor, map[string]*fakeEnvironment) { time.Sleep(time.Minute) }},
 		"the program is missing": {services: "app", event: EvRestart, failure: "no such file", takes: func(d time.Duration) bool { return d < time.Second },
-			setUp: func(s *Supervisor, _ map[string]*fakeWorld) {
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				launcherOf(s, "app").becomes(func(context.Context, int) (*Launch, error) { return nil, errors.New("no such file") })
 			}},
 		"it ends before it is ready": {services: "app", event: EvRestart, failure: "exit code 7 before it was ready",
-			setUp: func(s *Supervisor, w map[string]*fakeWorld) { dies(s, w, "app") }},
+			setUp: func(s *Supervisor, w map[string]*fakeEnvironment) { dies(s, w, "app") }},
 		"it ends at once, nothing proves its readiness": {services: "app", event: EvRestart, failure: "exit code 7",
-			setUp: func(_ *Supervisor, w map[string]*fakeWorld) {
+			setUp: func(_ *Supervisor, w map[string]*fakeEnvironment) {
 				w["app"].startup = func(_ int, p *fakeProcess) error {
 					later(300*time.Millisecond, func() { p.exits(7) })
 					return nil
 				}
 			}},
 		"it fails, and is RUNNING at once by another start": {services: "app", event: EvRestart, failure: "start 2 is over",
-			setUp: func(s *Supervisor, w map[string]*fakeWorld) {
+			setUp: func(s *Supervisor, w map[string]*fakeEnvironment) {
 				s.set.Load().services["app"].cfg.Restart.Backoff.First = new(time.Duration)
 				w["app"].startup = func(n int, p *fakeProcess) error {
 					if n == 2 {
@@ -77,41 +79,44 @@ func waitStories() map[string]waitStory {
 				}
 			}},
 		"it is not ready in time": {services: "app", event: EvRestart, failure: "not ready within",
-			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(time.Hour)) }},
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Hour)) }},
 		"the time of the wait is over first": {services: "app", event: EvRestart, pending: true, limit: 5 * time.Second,
 			takes: func(d time.Duration) bool { return d == 5*time.Second },
-			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(time.Minute)) }},
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Minute)) }},
 		"it is stopped by another": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
-			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(time.Minute)) },
-			then: func(s *Supervisor, _ map[string]*fakeWorld) {
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Minute)) },
+			then: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				later(5*time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},
 		"it is stopped by another while the old process ends": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
-			setUp: func(_ *Supervisor, w map[string]*fakeWorld) { w["app"].last().ignores = true },
+			setUp: func(_ *Supervisor, w map[string]*fakeEnvironment) { w["app"].last().ignores = true },
 			takes: func(d time.Duration) bool { return d < 2*time.Second },
-			then: func(s *Supervisor, _ map[string]*fakeWorld) {
+			then: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				later(time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},
 		"it is restarted by another": {services: "app", event: EvRestart, failure: "start 2 is over",
-			setUp: func(s *Supervisor, _ map[string]*fakeWorld) { launcherOf(s, "app").becomes(ready(time.Minute)) },
-			then: func(s *Supervisor, _ map[string]*fakeWorld) {
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Minute)) },
+			then: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				later(5*time.Second, func() { s.Command(s.ctx, "app", EvRestart, "another") })
 			}},
 		"it waits for what it requires": {services: "db app>db", event: EvStart, takes: func(d time.Duration) bool { return d > 20*time.Second },
-			setUp: func(s *Supervisor, _ map[string]*fakeWorld) {
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				s.Command(s.ctx, "db", EvStop, "test")
 				launcherOf(s, "db").becomes(ready(20 * time.Second))
 			}},
 		"what it requires fails": {services: "db app>db", event: EvStart, failure: "db, which it requires, is BACKOFF: exit code 7",
-			setUp: func(s *Supervisor, w map[string]*fakeWorld) { s.Command(s.ctx, "db", EvStop, "test"); dies(s, w, "db") }},
+			setUp: func(s *Supervisor, w map[string]*fakeEnvironment) {
+				s.Command(s.ctx, "db", EvStop, "test")
+				dies(s, w, "db")
+			}},
 		"a oneshot succeeds": {services: "app", event: EvRestart, takes: func(d time.Duration) bool { return d >= 10*time.Second },
-			setUp: func(s *Supervisor, w map[string]*fakeWorld) {
+			setUp: func(s *Supervisor, w map[string]*fakeEnvironment) {
 				cfg := &s.set.Load().services["app"].cfg
 				cfg.Oneshot, cfg.Restart.Policy = true, OnFailure
 				w["app"].startup = func(_ int, p *fakeProcess) error { later(10*time.Second, func() { p.exits(0) }); return nil }
 			}},
 		"a oneshot fails": {services: "app", event: EvRestart, failure: "exit code 9",
-			setUp: func(s *Supervisor, w map[string]*fakeWorld) {
+			setUp: func(s *Supervisor, w map[string]*fakeEnvironment) {
 				cfg := &s.set.Load().services["app"].cfg
 				cfg.Oneshot, cfg.Restart.Policy = true, Never
 				w["app"].startup = func(_ int, p *fakeProcess) error { later(10*time.Second, func() { p.exits(9) }); return nil }
@@ -122,7 +127,7 @@ func waitStories() map[string]waitStory {
 func TestAwaitStart(t *testing.T) {
 	for name, st := range waitStories() {
 		t.Run(name, func(t *testing.T) {
-			playSet(t, st.services, func(s *Supervisor, worlds map[string]*fakeWorld) {
+			playSet(t, st.services, func(s *Supervisor, worlds map[string]*fakeEnvironment) {
 				s.incidents = incident.NewRecorder(&incident.Store{}, nil, nil)
 				if st.setUp != nil {
 					st.setUp(s, worlds)
@@ -156,7 +161,7 @@ func TestAwaitStart(t *testing.T) {
 
 // A request whose answer was lost is made again, and done once.
 func TestAskAgain(t *testing.T) {
-	playSet(t, "app", func(s *Supervisor, worlds map[string]*fakeWorld) {
+	playSet(t, "app", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
 		s.incidents = incident.NewRecorder(&incident.Store{}, nil, nil)
 		for _, event := range []Event{EvRestart, EvStart, EvRestart} {
 			before, _ := s.Service("app")
@@ -199,7 +204,7 @@ func TestStartNumberSurvives(t *testing.T) {
 
 // Whoever waits for a service that is not configured any more hears of it.
 func TestAwaitStartOfNothing(t *testing.T) {
-	playSet(t, "app", func(s *Supervisor, _ map[string]*fakeWorld) {
+	playSet(t, "app", func(s *Supervisor, _ map[string]*fakeEnvironment) {
 		if _, ok := s.AwaitStart(s.ctx, "none", 1); ok {
 			t.Error("there is no such service")
 		}

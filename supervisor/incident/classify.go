@@ -35,7 +35,7 @@ type Failure struct {
 	Pid      int           `json:"pid"`   // 0: there was no process
 	Ran      time.Duration `json:"ran"`
 	Exit     *Exit         `json:"exit"`     // nil: it lives, or its exit is unknown
-	Asked    string        `json:"asked"`    // who requested the stop; empty: nobody
+	Asked    string        `json:"asked"`    // who requested the stop; empty: it was not requested
 	Killed   bool          `json:"killed"`   // we had sent KILL
 	Signaled bool          `json:"signaled"` // we had sent the stop signal, or the stop command had ended
 	From     int64         `json:"from"`     // where its output begins
@@ -108,7 +108,8 @@ func Classify(f Failure) Verdict {
 }
 
 // backgroundHint names the usual reason of left processes.
-const backgroundHint = "\nhint: does the program put itself into the background? Its first process must stay: `catalina.sh run` instead of" +
+const backgroundHint = "\nhint: does the program put itself into the background? Its first process must stay: `catalina.sh run` " +
+	"instead of" +
 	" `catalina.sh start`, `nginx -g 'daemon off;'`, no & at the end"
 
 // howEnded describes the exit, and says if it came before readiness.

@@ -15,7 +15,7 @@ type Exit struct {
 	NotStarted bool           `json:"not_started,omitempty"`
 	Signal     syscall.Signal `json:"signal,omitempty"` // 0: it exited
 	Core       bool           `json:"core,omitempty"`
-	Asked      string         `json:"stop_requested,omitempty"` // who requested the stop; empty: nobody
+	Asked      string         `json:"stop_requested,omitempty"` // who requested the stop; empty: it was not requested
 	At         time.Time      `json:"at"`
 	Success    bool           `json:"success"`
 }
