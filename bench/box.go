@@ -74,7 +74,7 @@ func (b *bench) openTo(p peer, stdout *os.File, services func(fifo string) []ser
 		return nil, 0, fmt.Errorf("cannot start %s: %w", p.name, err)
 	}
 	go x.read() // ends when close closes the FIFO
-	launched, err := x.wait("launch")
+	launched, err := x.waitMark("launch")
 	if err == nil {
 		x.ns, err = os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", x.cmd.Process.Pid))
 	}
@@ -95,8 +95,8 @@ func (x *box) read() {
 	}
 }
 
-// wait returns the moment at which name next says something; "" is anybody.
-func (x *box) wait(name string) (int64, error) {
+// waitMark returns the moment at which name next says something; "" is anybody.
+func (x *box) waitMark(name string) (int64, error) {
 	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	for {

@@ -31,7 +31,7 @@ func (b *bench) idleUsages(all []peer, count int, span time.Duration) (map[strin
 		}
 		boxes[p.name] = x
 		for range count {
-			if _, err := x.wait(""); err != nil {
+			if _, err := x.waitMark(""); err != nil {
 				return nil, err
 			}
 		}

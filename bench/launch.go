@@ -32,7 +32,7 @@ func (b *bench) launchTime(p peer, count int) (float64, error) {
 	defer x.close()
 	var last int64
 	for range count {
-		at, err := x.wait("")
+		at, err := x.waitMark("")
 		if err != nil {
 			return 0, err
 		}
@@ -55,6 +55,6 @@ func (x *box) restartTime() (float64, error) {
 	if err := syscall.Kill(services[0], syscall.SIGKILL); err != nil {
 		return 0, fmt.Errorf("cannot kill the service: %w", err)
 	}
-	at, err := x.wait("")
+	at, err := x.waitMark("")
 	return float64(at-killed) / 1e6, err
 }

@@ -18,7 +18,7 @@ func (b *bench) lines() ([]row, error) {
 	for round := range max(1, b.rounds/3) {
 		fmt.Fprintf(os.Stderr, "lines: round %d of %d\n", round+1, max(1, b.rounds/3))
 		for _, p := range b.peers {
-			if p.dawdles {
+			if p.slowReaper {
 				continue // its output would take minutes
 			}
 			t, err := b.linesTime(p, false)
@@ -57,11 +57,11 @@ func (b *bench) linesTime(p peer, unread bool) (float64, error) {
 		return 0, err
 	}
 	defer x.close()
-	begin, err := x.wait("begin")
+	begin, err := x.waitMark("begin")
 	if err != nil {
 		return 0, err
 	}
-	end, err := x.wait("end")
+	end, err := x.waitMark("end")
 	if err != nil {
 		return 0, err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	if playSpawn() {
+	if runSpawnRole() {
 		return
 	}
 	if err := run(); err != nil {

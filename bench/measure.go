@@ -44,7 +44,7 @@ func monotonic() int64 {
 
 // supervisors are the peers that keep services running.
 func (b *bench) supervisors() []peer {
-	return slices.DeleteFunc(slices.Clone(b.peers), func(p peer) bool { return p.wraps })
+	return slices.DeleteFunc(slices.Clone(b.peers), func(p peer) bool { return p.commandOnly })
 }
 
 // measure takes the peers in turn in every round, so that whatever else the
@@ -85,7 +85,7 @@ func (b *bench) launches() ([]row, error) {
 				return nil, err
 			}
 			one.add(p, t)
-			if p.wraps || round%3 != 0 {
+			if p.commandOnly || round%3 != 0 {
 				continue
 			}
 			if t, err = b.launchTime(p, 100); err != nil {
@@ -111,7 +111,7 @@ func (b *bench) restarts() ([]row, error) {
 			return nil, err
 		}
 		boxes[p.name] = x
-		if _, err := x.wait(""); err != nil {
+		if _, err := x.waitMark(""); err != nil {
 			return nil, err
 		}
 	}
@@ -160,7 +160,7 @@ func (b *bench) orphans() ([]row, error) {
 	for round := range max(1, b.rounds/3) {
 		fmt.Fprintf(os.Stderr, "orphans: round %d of %d\n", round+1, max(1, b.rounds/3))
 		for _, p := range b.peers {
-			if p.args == nil || p.dawdles && round > 0 {
+			if p.args == nil || p.slowReaper && round > 0 {
 				continue
 			}
 			t, err := b.orphanTime(p)

@@ -18,7 +18,7 @@ func (b *bench) orphanTime(p peer) (float64, error) {
 		return 0, err
 	}
 	defer x.close()
-	if _, err := x.wait("begin"); err != nil {
+	if _, err := x.waitMark("begin"); err != nil {
 		return 0, err
 	}
 	// The first half of the probe's pause is for the end of p's own start.
@@ -31,7 +31,7 @@ func (b *bench) orphanTime(p peer) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := x.wait("end"); err != nil {
+	if _, err := x.waitMark("end"); err != nil {
 		return 0, err
 	}
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {

@@ -19,11 +19,11 @@ const stokerName = "stoker"
 type peer struct {
 	name    string
 	program string
-	// wraps is true for one that runs a single command and restarts nothing.
-	wraps bool
-	// dawdles is true for one that takes most of a minute to reap 5000
+	// commandOnly is true for one that runs a single command and restarts nothing.
+	commandOnly bool
+	// slowReaper is true for one that takes most of a minute to reap 5000
 	// orphans, and so does it only once.
-	dawdles bool
+	slowReaper bool
 	// stop is the signal that has it stop its services and then end; 0: it waits for none.
 	stop syscall.Signal
 	// args returns the arguments that run the services, with configuration
@@ -50,12 +50,12 @@ func peers(stoker, before string) []peer {
 	}
 	all := []peer{
 		{name: stokerName, program: stoker, args: stokerArgs, stop: syscall.SIGTERM},
-		{name: "bare exec", program: "/bin/true", wraps: true},
-		{name: "tini", program: "tini", wraps: true, args: wrapped},
-		{name: "dumb-init", program: "dumb-init", wraps: true, args: wrapped},
+		{name: "bare exec", program: "/bin/true", commandOnly: true},
+		{name: "tini", program: "tini", commandOnly: true, args: wrapped},
+		{name: "dumb-init", program: "dumb-init", commandOnly: true, args: wrapped},
 		{name: "s6", program: "s6-svscan", args: s6Args, stop: syscall.SIGTERM},
 		{name: "runit", program: "runsvdir", args: runitArgs},
-		{name: "Supervisor", program: "supervisord", dawdles: true, args: supervisorArgs},
+		{name: "Supervisor", program: "supervisord", slowReaper: true, args: supervisorArgs},
 	}
 	if before != "" {
 		older := peer{name: "stoker before", program: before, args: stokerArgs, stop: syscall.SIGTERM}

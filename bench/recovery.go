@@ -52,7 +52,7 @@ func (b *bench) recoveryTimes(p peer, count, kills int) ([]float64, error) {
 	}
 	defer x.close()
 	for range count {
-		if _, err := x.wait(""); err != nil {
+		if _, err := x.waitMark(""); err != nil {
 			return nil, err
 		}
 	}

@@ -31,8 +31,8 @@ func spawnWays() []string {
 	return []string{"raw fork+exec+wait", "internal/proc", "with captured output"}
 }
 
-// playSpawn takes the part that argv[0] names; false: none.
-func playSpawn() bool {
+// runSpawnRole takes the part that argv[0] names; false: none.
+func runSpawnRole() bool {
 	switch os.Args[0] {
 	case spawnInit, hooksInit:
 		supervisor := map[string]string{spawnInit: spawnSupervisor, hooksInit: hooksSupervisor}[os.Args[0]]

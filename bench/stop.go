@@ -51,7 +51,7 @@ func (b *bench) stopOnce(p peer, count int) (most, took float64, err error) {
 	}
 	defer x.close()
 	for range count {
-		if _, err := x.wait(""); err != nil {
+		if _, err := x.waitMark(""); err != nil {
 			return 0, 0, err
 		}
 	}

@@ -1,5 +1,4 @@
-// Package asuser looks users up, and calls functions with the rights that another user or
-// process has to files. It starts no processes.
+// Package asuser looks up users, and calls functions with the file access rights of another user or process. It starts no processes.
 package asuser
 
 import (
@@ -14,19 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Identity is what the kernel goes by where a file is looked up, opened, made or
-// removed.
+// Identity is the set of credentials that the kernel checks for file access.
 type Identity struct {
 	UID, GID int
 	Groups   []int // supplementary
-	// Capabilities are those that may be in effect, a bit each: a user's, other than
-	// root's, are none.
+	// Capabilities are the permitted ones as a bit set; a user other than root has none.
 	Capabilities uint64
 }
 
-// Of is the identity of a process: its effective user and group, and every capability
-// that it could have in effect.
-func Of(pid int) (Identity, error) {
+// OfProcess returns the identity of a process: its effective user and group, and its permitted capabilities.
+func OfProcess(pid int) (Identity, error) {
 	status, err := procfs.ReadStatus(pid)
 	if err != nil {
 		return Identity{}, err
@@ -38,7 +34,7 @@ func Of(pid int) (Identity, error) {
 	return id, nil
 }
 
-// parse reads the lines that matter. All of them must be there.
+// parse reads the credentials; all of them must be present.
 func parse(status procfs.Status) (Identity, error) {
 	uids, err1 := status.Ints("Uid") // real, effective, saved, file system
 	gids, err2 := status.Ints("Gid")
@@ -53,25 +49,23 @@ func parse(status procfs.Status) (Identity, error) {
 	return Identity{UID: uids[1], GID: gids[1], Groups: groups, Capabilities: caps}, nil
 }
 
-// Try calls f and, where that is not permitted, calls it again with the rights of a process:
-// root in a default container lacks CAP_SYS_PTRACE, and may not look into another user's
-// process. It is for what the kernel shows in /proc alone: at places that the process can
-// choose, Do comes first.
-func Try(pid int, f func() error) error {
+// RetryAs calls f and, if that is not permitted, calls it again with the rights of a process: root in a default container lacks
+// CAP_SYS_PTRACE and may not read another user's /proc entries. It is only for files in /proc; for paths that the process can choose,
+// use Do.
+func RetryAs(pid int, f func() error) error {
 	err := f()
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	id, idErr := Of(pid)
+	id, idErr := OfProcess(pid)
 	if idErr != nil {
 		return err
 	}
 	return id.Do(f)
 }
 
-// Do calls f on a thread that has these rights and no others, and returns its
-// error. Without them f is not called. f must start no process, and leave its
-// goroutine only by returning. A process that is not root can only act as itself.
+// Do calls f on a thread with exactly these rights and returns its error; if they cannot be set, f is not called. f must not start
+// processes and must return normally. Without root only the own identity is possible.
 func (id Identity) Do(f func() error) error {
 	if euid := os.Geteuid(); euid != 0 {
 		if euid != id.UID {
@@ -84,7 +78,7 @@ func (id Identity) Do(f func() error) error {
 		runtime.LockOSThread()
 		own, err := current()
 		if err == nil {
-			if err = id.take(); err == nil {
+			if err = id.apply(); err == nil {
 				err = f()
 			}
 			if own.restore() != nil {
@@ -92,22 +86,19 @@ func (id Identity) Do(f func() error) error {
 				return // still locked: the thread ends with the goroutine
 			}
 		}
-		// A thread that ended here each time would have to be replaced by a new one, and
-		// there may be no room for that.
+		// Ending the thread each time would make the runtime create a new one, which may exceed the thread limit.
 		runtime.UnlockOSThread()
 		done <- err
 	}()
 	return <-done
 }
 
-// take gives the calling thread these rights. Groups go first: a user other than root
-// may not change them. Setfsuid from root to another user takes every capability for
-// files out of effect (capabilities(7)); the others, and those that a confined root
-// lacks, are taken out here.
-func (id Identity) take() error {
+// apply sets these rights on the calling thread. Groups come first, since only root may change them. Setfsuid from root to another
+// user clears the effective file capabilities (capabilities(7)); the remaining ones are cleared here.
+func (id Identity) apply() error {
 	groups, err := unix.Getgroups()
 	if err == nil && !slices.Equal(groups, id.Groups) {
-		err = unix.Setgroups(id.Groups) // of the thread: that of package syscall is for all
+		err = unix.Setgroups(id.Groups) // only this thread; syscall.Setgroups sets all
 	}
 	if err != nil {
 		return fmt.Errorf("cannot take the groups of user %d: %w", id.UID, err)
@@ -125,25 +116,24 @@ func (id Identity) take() error {
 	return nil
 }
 
-// current is the identity of the calling thread, with what is in effect of it.
+// current returns the identity of the calling thread with its effective capabilities.
 func current() (id Identity, err error) {
 	if id.Groups, err = unix.Getgroups(); err == nil {
 		id.Capabilities, err = effective()
 	}
-	id.UID, _ = unix.SetfsuidRetUid(-1) // no such user: this only reads
+	id.UID, _ = unix.SetfsuidRetUid(-1) // an invalid id: this only reads
 	id.GID, _ = unix.SetfsgidRetGid(-1)
 	return id, err
 }
 
-// restore gives the calling thread back what current was: first the user, which is
-// always allowed, since it is the real one too, then what its capabilities allow.
+// restore resets the calling thread to the result of current: first the user, which is always permitted as it is the real one, then
+// what its capabilities permit.
 func (id Identity) restore() error {
 	_, _ = unix.SetfsuidRetUid(id.UID)
 	return errors.Join(setEffective(id.Capabilities), unix.Setgroups(id.Groups), setIDs(id.UID, id.GID), setEffective(id.Capabilities))
 }
 
-// setIDs sets user and group for files. These calls return no error, only the former value:
-// called again they show what is in force.
+// setIDs sets the file system user and group. The system calls return the previous value and no error, so a second call verifies them.
 func setIDs(uid, gid int) error {
 	_, _ = unix.SetfsgidRetGid(gid)
 	_, _ = unix.SetfsuidRetUid(uid)
@@ -155,13 +145,13 @@ func setIDs(uid, gid int) error {
 	return nil
 }
 
-// effective are the capabilities of the calling thread that are in effect.
+// effective returns the effective capabilities of the calling thread.
 func effective() (uint64, error) {
 	_, sets, err := capabilities()
 	return uint64(sets[1].Effective)<<32 | uint64(sets[0].Effective), err
 }
 
-// setEffective puts these of the permitted ones in effect, and no others.
+// setEffective makes exactly these of the permitted capabilities effective.
 func setEffective(caps uint64) error {
 	header, sets, err := capabilities()
 	if err != nil {

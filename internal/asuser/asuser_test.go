@@ -154,7 +154,7 @@ func TestOfProcess(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	id, err := Of(cmd.Process.Pid)
+	id, err := OfProcess(cmd.Process.Pid)
 	if err != nil || id.UID != app || id.GID != app+1 || len(id.Groups) != 2 || id.Groups[1] != 9 || id.Capabilities != 0 {
 		t.Errorf("%+v, %v", id, err)
 	}
@@ -165,7 +165,7 @@ func TestOfProcess(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	if id, err := Of(os.Getpid()); err != nil || id.Capabilities == 0 {
+	if id, err := OfProcess(os.Getpid()); err != nil || id.Capabilities == 0 {
 		t.Errorf("ourselves: %+v, %v", id, err)
 	}
 }

@@ -12,18 +12,17 @@ import (
 // User is the user of a process.
 type User struct {
 	Name   string // as configured, for messages
-	Login  string // the name of the passwd entry; empty: there is none
+	Login  string // name in the passwd entry; empty: no entry
 	UID    uint32
 	GID    uint32
 	Groups []uint32
-	Home   string // empty when there is no passwd entry
-	// Grouped says that Groups were asked for. Those of the user's entry are left
-	// out where stoker is not root and could not set them.
+	Home   string // empty without a passwd entry
+	// Grouped means that Groups were configured. Groups of the passwd entry are skipped if stoker is not root and could not set them.
 	Grouped bool
 }
 
-// Lookup reads "name", "uid", "name:group" or "uid:gid". A uid needs no
-// passwd entry; it then gets its own number as its group unless one is given.
+// Lookup parses "name", "uid", "name:group" or "uid:gid". A uid needs no passwd entry; without one its group defaults to the same
+// number.
 func Lookup(spec string) (*User, error) {
 	name, group, hasGroup := strings.Cut(spec, ":")
 	out := &User{Name: spec}
@@ -31,7 +30,7 @@ func Lookup(spec string) (*User, error) {
 	if uid, numErr := strconv.ParseUint(name, 10, 32); numErr == nil && err != nil {
 		out.UID, out.GID = uint32(uid), uint32(uid)
 		if u, err = user.LookupId(name); err != nil {
-			u, err = nil, nil // allowed: a container's user often has no entry
+			u, err = nil, nil // a container's user often has no entry
 		}
 	}
 	if err != nil {
@@ -57,7 +56,7 @@ func Lookup(spec string) (*User, error) {
 	return out, nil
 }
 
-// fill takes the numbers of a passwd entry and the user's other groups.
+// fill sets the ids of a passwd entry and the supplementary groups.
 func (u *User) fill(entry *user.User) error {
 	uid, err := strconv.ParseUint(entry.Uid, 10, 32)
 	if err != nil {
@@ -68,7 +67,7 @@ func (u *User) fill(entry *user.User) error {
 		return fmt.Errorf("cannot use user %q: gid %q is no number", entry.Username, entry.Gid)
 	}
 	u.UID, u.GID, u.Home, u.Login = uint32(uid), uint32(gid), entry.HomeDir, entry.Username
-	ids, _ := entry.GroupIds() // no /etc/group: only the primary one
+	ids, _ := entry.GroupIds() // without /etc/group: only the primary one
 	for _, id := range ids {
 		if n, err := strconv.ParseUint(id, 10, 32); err == nil {
 			u.Groups = append(u.Groups, uint32(n))
@@ -77,8 +76,7 @@ func (u *User) fill(entry *user.User) error {
 	return nil
 }
 
-// SetGroups replaces the supplementary groups by those of a list of names and
-// numbers; an empty one leaves none.
+// SetGroups replaces the supplementary groups by a list of names and numbers, which may be empty.
 func (u *User) SetGroups(groups []string) error {
 	u.Groups, u.Grouped = []uint32{}, true
 	for _, group := range groups {
@@ -91,7 +89,7 @@ func (u *User) SetGroups(groups []string) error {
 	return nil
 }
 
-// ID is the uid of a process's user; nil is stoker's own.
+// ID returns the uid of a user; nil means stoker's own.
 func (u *User) ID() int {
 	if u == nil {
 		return os.Geteuid()
@@ -99,7 +97,7 @@ func (u *User) ID() int {
 	return int(u.UID)
 }
 
-// Identity is what the user may do with files: capabilities it has none.
+// Identity returns the file access rights of the user, without capabilities.
 func (u *User) Identity() Identity {
 	id := Identity{UID: int(u.UID), GID: int(u.GID)}
 	for _, gid := range u.Groups {
@@ -108,17 +106,14 @@ func (u *User) Identity() Identity {
 	return id
 }
 
-// Current is the user that stoker runs as, without a home, for a process that differs in
-// its groups only.
+// Current returns stoker's own user without a home, for a process that differs only in its groups.
 func Current() *User {
 	uid, gid := os.Getuid(), os.Getgid()
 	return &User{Name: fmt.Sprintf("%d:%d", uid, gid), UID: uint32(uid), GID: uint32(gid)}
 }
 
-// AdaptEnv turns stoker's environment into that of the user, as a login would: HOME, USER
-// and LOGNAME are the user's. Without a passwd entry HOME is / and the other two are
-// absent, as with Docker. What belongs to stoker's own user alone is left out. A nil user is
-// stoker's own.
+// AdaptEnv sets HOME, USER and LOGNAME in stoker's environment as a login of the user would, and removes variables of stoker's own
+// user. Without a passwd entry HOME is / and the other two are unset, as with Docker. A nil user is stoker's own.
 func (u *User) AdaptEnv(env map[string]string) {
 	if u == nil {
 		return

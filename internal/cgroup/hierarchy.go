@@ -44,7 +44,7 @@ func (r *reader) findHierarchies() hierarchies {
 		}
 	}
 	if err != nil || len(mounts) == 0 || bad > 0 {
-		h.addUsual(r)
+		h.addUsualMounts(r)
 	}
 	text, err = r.read(r.proc + "/cgroup")
 	if err != nil || text == "" {
@@ -97,9 +97,9 @@ func parseCgroupFile(text string) (legacy map[string]string, unified string, bad
 	return legacy, unified, bad
 }
 
-// addUsual takes what the readable part of mountinfo does not have from the
+// addUsualMounts takes what the readable part of mountinfo does not have from the
 // usual mount points.
-func (h *hierarchies) addUsual(r *reader) {
+func (h *hierarchies) addUsualMounts(r *reader) {
 	found := slices.Clone(h.mounts)
 	for _, u := range r.usualMounts() {
 		if !slices.ContainsFunc(found, func(m mount) bool {
@@ -217,7 +217,7 @@ func (r *reader) resolve(mounts []mount, own string, known bool) []string {
 	if len(dirs) > 0 {
 		return dirs
 	}
-	sort.SliceStable(mounts, func(i, j int) bool { return usual(mounts[i]) && !usual(mounts[j]) })
+	sort.SliceStable(mounts, func(i, j int) bool { return isUsualMount(mounts[i]) && !isUsualMount(mounts[j]) })
 	point := mounts[0].point
 	switch {
 	case !known:
@@ -229,7 +229,7 @@ func (r *reader) resolve(mounts []mount, own string, known bool) []string {
 	return []string{point}
 }
 
-func usual(m mount) bool { return strings.HasPrefix(m.point, "/sys/fs/cgroup") }
+func isUsualMount(m mount) bool { return strings.HasPrefix(m.point, "/sys/fs/cgroup") }
 
 // chainIn returns own and its ancestors below one mount, nil if the mount shows
 // another part of the hierarchy.

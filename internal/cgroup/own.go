@@ -23,8 +23,8 @@ const (
 	OwnPrefix = "stoker.service."
 )
 
-// Wish is what a service's cgroup is to be like.
-type Wish struct {
+// OwnLimits is what a service's cgroup is to be like.
+type OwnLimits struct {
 	CPUs   float64 // cores; 0: no limit of its own
 	Memory int64   // bytes; 0: no limit of its own
 }
@@ -63,7 +63,7 @@ type place struct {
 // service has left. On v2 it first makes room: what is in the container's own
 // cgroup moves to InitLeaf, and controllers are enabled. The error says which
 // file refused what; nothing is left changed then.
-func (t *Tree) Make(name string, w Wish) (*Own, error) {
+func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	places, err := t.places(w)
@@ -83,7 +83,7 @@ func (t *Tree) Make(name string, w Wish) (*Own, error) {
 			return nil, err
 		}
 	}
-	former, free, err := t.formerly(places, name)
+	former, free, err := t.existing(places, name)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (o *Own) OOMKills() (uint64, bool) {
 }
 
 // places finds the container's own cgroup.
-func (t *Tree) places(w Wish) ([]place, error) {
+func (t *Tree) places(w OwnLimits) ([]place, error) {
 	dir, err := os.OpenRoot(t.root)
 	if err != nil {
 		return nil, fmt.Errorf("cannot see the cgroups: %w", err)
@@ -196,7 +196,7 @@ func (h hierarchies) mountsOf(controller string) []mount {
 
 // check makes sure that we are where we think, and that what is wished for can
 // be had there.
-func (t *Tree) check(places []place, w Wish) error {
+func (t *Tree) check(places []place, w OwnLimits) error {
 	have := map[string]bool{}
 	for _, p := range places {
 		have[p.controller] = true
@@ -225,9 +225,9 @@ func (t *Tree) holdsUs(dir string) bool {
 	return err == nil && slices.Contains(strings.Fields(text), strconv.Itoa(os.Getpid()))
 }
 
-// formerly finds what a service has already, and a name that none of it bears:
+// existing finds what a service has already, and a name that none of it bears:
 // the end of the former process may be about to remove that.
-func (t *Tree) formerly(places []place, name string) (former []string, free string, err error) {
+func (t *Tree) existing(places []place, name string) (former []string, free string, err error) {
 	taken := map[string]bool{}
 	for _, p := range places {
 		children, err := t.files.list(p.dir)

@@ -212,7 +212,7 @@ func TestOwnV2(t *testing.T) {
 	k, tree := newKernel(t, 2)
 	k.forking = 3
 	const c = "/sys/fs/cgroup"
-	o, err := tree.Make("web", Wish{CPUs: 0.5, Memory: 512 << 20})
+	o, err := tree.Make("web", OwnLimits{CPUs: 0.5, Memory: 512 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,13 +231,13 @@ func TestOwnV2(t *testing.T) {
 	}
 	// The supervisor after this one lives in the leaf.
 	k.put("/proc/self/cgroup", "0::/stoker.init\n")
-	again, err := tree.Make("api", Wish{})
+	again, err := tree.Make("api", OwnLimits{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	k.want(again.Dirs()[0][len(k.root):]+"/memory.max", "1073741824")
 	k.want(again.Dirs()[0][len(k.root):]+"/cpu.max", "150000 100000")
-	if big, err := tree.Make("big", Wish{Memory: 4 << 30, CPUs: 8}); err != nil || *big.Memory != 1<<30 || *big.CPUs != 1.5 {
+	if big, err := tree.Make("big", OwnLimits{Memory: 4 << 30, CPUs: 8}); err != nil || *big.Memory != 1<<30 || *big.CPUs != 1.5 {
 		t.Errorf("more than the container has: %+v, %v", big, err)
 	}
 	o.Remove()
@@ -248,7 +248,7 @@ func TestOwnV2(t *testing.T) {
 
 func TestOwnV1(t *testing.T) {
 	k, tree := newKernel(t, 1)
-	o, err := tree.Make("web", Wish{Memory: 512 << 20})
+	o, err := tree.Make("web", OwnLimits{Memory: 512 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,22 +273,22 @@ func TestOwnHasAnotherNameWhileTheFormerIsThere(t *testing.T) {
 		}
 		return path.Base(o.Dirs()[0])
 	}
-	first, err := tree.Make("web", Wish{})
+	first, err := tree.Make("web", OwnLimits{})
 	if got := names(first, err); got != "stoker.service.web.0" {
 		t.Errorf("first %s", got)
 	}
 	k.put("/sys/fs/cgroup/stoker.service.web.0/cgroup.procs", "55\n")
-	if got := names(tree.Make("web", Wish{})); got != "stoker.service.web.1" {
+	if got := names(tree.Make("web", OwnLimits{})); got != "stoker.service.web.1" {
 		t.Errorf("beside one in use: %s", got)
 	}
 	k.put("/sys/fs/cgroup/stoker.service.web.0/cgroup.procs", "")
-	if got := names(tree.Make("web", Wish{})); got != "stoker.service.web.2" {
+	if got := names(tree.Make("web", OwnLimits{})); got != "stoker.service.web.2" {
 		t.Errorf("beside two: %s", got)
 	}
 	if got, _ := k.list("/sys/fs/cgroup"); len(got) != 2 { // the leaf, and the last one
 		t.Errorf("left over: %v", got)
 	}
-	if got := names(tree.Make("web.2", Wish{})); got != "stoker.service.web.2.0" {
+	if got := names(tree.Make("web.2", OwnLimits{})); got != "stoker.service.web.2.0" {
 		t.Errorf("a service with such a name: %s", got)
 	}
 }
@@ -297,36 +297,36 @@ func TestOwnIsOffWithTheReason(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		version int
-		wish    Wish
+		wish    OwnLimits
 		change  func(*kernel)
 		err     string
 	}{
-		{"read-only", 2, Wish{}, func(k *kernel) { k.refuse["subtree_control"] = syscall.EROFS },
+		{"read-only", 2, OwnLimits{}, func(k *kernel) { k.refuse["subtree_control"] = syscall.EROFS },
 			`cannot write "+cpu +memory" to /sys/fs/cgroup/cgroup.subtree_control: read-only file system`},
-		{"no right", 2, Wish{}, func(k *kernel) { k.refuse["stoker.init"] = syscall.EACCES },
+		{"no right", 2, OwnLimits{}, func(k *kernel) { k.refuse["stoker.init"] = syscall.EACCES },
 			"cannot make /sys/fs/cgroup/stoker.init: permission denied"},
-		{"cannot move", 2, Wish{}, func(k *kernel) { k.refuse["stoker.init/cgroup.procs"] = syscall.EACCES },
+		{"cannot move", 2, OwnLimits{}, func(k *kernel) { k.refuse["stoker.init/cgroup.procs"] = syscall.EACCES },
 			`cannot write "1" to /sys/fs/cgroup/stoker.init/cgroup.procs: permission denied`},
-		{"a stranger", 2, Wish{}, func(k *kernel) {
+		{"a stranger", 2, OwnLimits{}, func(k *kernel) {
 			k.put("/sys/fs/cgroup/cgroup.procs", strconv.Itoa(os.Getpid())+"\n0\n")
 		}, "a process of another PID namespace is in /sys/fs/cgroup"},
-		{"cannot limit the leaf", 2, Wish{}, func(k *kernel) { k.refuse["stoker.init/memory.max"] = syscall.EINVAL },
+		{"cannot limit the leaf", 2, OwnLimits{}, func(k *kernel) { k.refuse["stoker.init/memory.max"] = syscall.EINVAL },
 			`cannot write "1073741824" to /sys/fs/cgroup/stoker.init/memory.max: invalid argument`},
-		{"no controller", 2, Wish{Memory: 1 << 20}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.controllers", "cpu pids") },
+		{"no controller", 2, OwnLimits{Memory: 1 << 20}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.controllers", "cpu pids") },
 			"the controller memory is not in /sys/fs/cgroup/cgroup.controllers"},
-		{"somebody else's", 2, Wish{}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.procs", "1\n") },
+		{"somebody else's", 2, OwnLimits{}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.procs", "1\n") },
 			"/sys/fs/cgroup is not our own cgroup"},
-		{"outside the namespace", 2, Wish{}, func(k *kernel) { k.put("/proc/self/cgroup", "0::/../x\n") },
+		{"outside the namespace", 2, OwnLimits{}, func(k *kernel) { k.put("/proc/self/cgroup", "0::/../x\n") },
 			"own cgroup /../x is outside the cgroup namespace"},
-		{"no cgroups", 2, Wish{}, func(k *kernel) { k.put("/proc/self/mountinfo", "20 1 0:2 / / rw - ext4 x rw\n") },
+		{"no cgroups", 2, OwnLimits{}, func(k *kernel) { k.put("/proc/self/mountinfo", "20 1 0:2 / / rw - ext4 x rw\n") },
 			"no cgroup file system is mounted"},
-		{"v1 read-only", 1, Wish{}, func(k *kernel) { k.refuse["cpu/stoker.service.web.0"] = syscall.EROFS },
+		{"v1 read-only", 1, OwnLimits{}, func(k *kernel) { k.refuse["cpu/stoker.service.web.0"] = syscall.EROFS },
 			"cannot make /sys/fs/cgroup/cpu/stoker.service.web.0: read-only file system"},
-		{"v1 refuses a limit", 1, Wish{CPUs: 1}, func(k *kernel) { k.refuse["cpu.cfs_quota_us"] = syscall.EINVAL },
+		{"v1 refuses a limit", 1, OwnLimits{CPUs: 1}, func(k *kernel) { k.refuse["cpu.cfs_quota_us"] = syscall.EINVAL },
 			`cannot write "100000" to /sys/fs/cgroup/cpu/stoker.service.web.0/cpu.cfs_quota_us: invalid argument`},
-		{"v1 without a hierarchy", 1, Wish{}, func(k *kernel) { k.put("/sys/fs/cgroup/memory/memory.use_hierarchy", "0") },
+		{"v1 without a hierarchy", 1, OwnLimits{}, func(k *kernel) { k.put("/sys/fs/cgroup/memory/memory.use_hierarchy", "0") },
 			"/sys/fs/cgroup/memory/memory.use_hierarchy is 0: the container's limit would not hold in it"},
-		{"v1 without cpu", 1, Wish{CPUs: 1}, func(k *kernel) {
+		{"v1 without cpu", 1, OwnLimits{CPUs: 1}, func(k *kernel) {
 			k.put("/proc/self/mountinfo", "30 20 0:25 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n")
 		}, "the controller cpu is not mounted"},
 	} {
@@ -350,7 +350,7 @@ func TestOwnIsOffWithTheReason(t *testing.T) {
 func TestForeignProcessEnters(t *testing.T) {
 	k, tree := newKernel(t, 2)
 	k.foreign = 10
-	if _, err := tree.Make("web", Wish{Memory: 1 << 20}); err != nil || k.foreign > 0 {
+	if _, err := tree.Make("web", OwnLimits{Memory: 1 << 20}); err != nil || k.foreign > 0 {
 		t.Errorf("%v, %d reads left", err, k.foreign)
 	}
 }
@@ -364,7 +364,7 @@ func sortWords(text string) string {
 
 func TestOwnOOMKills(t *testing.T) {
 	k, tree := newKernel(t, 2)
-	o, err := tree.Make("web", Wish{})
+	o, err := tree.Make("web", OwnLimits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestOwnOnThisKernel(t *testing.T) {
 		t.Skip("needs root, and on cgroup v2 STOKER_TEST_CGROUP=1")
 	}
 	tree := NewTree("/")
-	o, err := tree.Make("test-own", Wish{CPUs: 0.5, Memory: 64 << 20})
+	o, err := tree.Make("test-own", OwnLimits{CPUs: 0.5, Memory: 64 << 20})
 	if err != nil {
 		if os.Getenv("STOKER_TEST_CGROUP") != "" {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ const (
 // refuses that while processes are in it (unless it is the root of all), so they
 // move to a leaf, which gets the container's limits too: a JVM that has no cgroup
 // of its own lives there.
-func (t *Tree) makeRoom(base string, w Wish, limits Limits) error {
+func (t *Tree) makeRoom(base string, w OwnLimits, limits Limits) error {
 	need, err := t.missing(base, w)
 	if err != nil || len(need) == 0 {
 		return err
@@ -57,7 +57,7 @@ func (t *Tree) makeRoom(base string, w Wish, limits Limits) error {
 }
 
 // missing are the controllers that exist here and are not enabled for children.
-func (t *Tree) missing(base string, w Wish) ([]string, error) {
+func (t *Tree) missing(base string, w OwnLimits) ([]string, error) {
 	there, err := t.files.read(path.Join(base, "cgroup.controllers"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s/cgroup.controllers: %w", base, cause(err))

@@ -18,26 +18,26 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// apiBackend has the roles that the API asks.
+// apiBackend returns the implementation of the API.
 func apiBackend(d *daemon) api.Backend {
 	return api.Backend{ServiceReader: services{d.sup, d}, Commander: commander{d.sup, d.log}, Reloader: d, IncidentReader: d.sup,
 		HookRunner: hookManager{d.hooks.Runner, d}, PluginManager: &d.plugins,
-		JVMTools: jvms{tools.New(d.sup, d.inForce().jvms.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)), d},
+		JVMTools: jvms{tools.New(d.sup, d.currentPlan().jvms.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)), d},
 		Upgrader: newUpgrades(d.m, d.program.Version, d.log), OutputReader: d.sup}
 }
 
-// Limits are what the cgroups say now.
+// Limits returns the current cgroup limits.
 func (d *daemon) Limits() any { return cgroup.Read("/") }
 
-// jvms is the role api.JVMTools.
+// jvms implements api.JVMTools.
 type jvms struct {
 	*tools.Tools
 	daemon *daemon
 }
 
-// JVM explains the options of a service's latest start.
+// JVM returns the options report of the latest start of a service.
 func (j jvms) JVM(name string) (data any, text func(width int) string, ok bool) {
-	latest := j.daemon.inForce().jvms.Report(name)
+	latest := j.daemon.currentPlan().jvms.Report(name)
 	if latest == nil {
 		return nil, nil, false
 	}
@@ -48,35 +48,35 @@ func (j jvms) JVM(name string) (data any, text func(width int) string, ok bool) 
 	return &facts, facts.Text, true
 }
 
-// services is the role api.ServiceReader.
+// services implements api.ServiceReader.
 type services struct {
 	*supervisor.Supervisor
 	daemon *daemon
 }
 
-// Services are snapshots of all, with what only a restart would change.
+// Services returns the snapshots of all services with their pending restarts.
 func (s services) Services() []supervisor.Snapshot {
 	all := s.Supervisor.Services()
 	for k := range all {
-		all[k] = s.addTo(all[k])
+		all[k] = s.withPending(all[k])
 	}
 	return all
 }
 
-// Service is that of one.
+// Service returns the snapshot of one service.
 func (s services) Service(name string) (supervisor.Snapshot, bool) {
 	snap, ok := s.Supervisor.Service(name)
-	return s.addTo(snap), ok
+	return s.withPending(snap), ok
 }
 
-// addTo adds what only the wiring knows.
-func (s services) addTo(snap supervisor.Snapshot) supervisor.Snapshot {
+// withPending adds the pending restart.
+func (s services) withPending(snap supervisor.Snapshot) supervisor.Snapshot {
 	snap = s.daemon.jvms.AddTo(snap)
 	snap.Notes = slices.Concat(snap.Notes, s.daemon.hooks.Failures(snap.Name))
 	return snap
 }
 
-// commander is the role api.Commander.
+// commander implements api.Commander.
 type commander struct {
 	*supervisor.Supervisor
 	log hclog.Logger
@@ -96,19 +96,19 @@ func (c commander) Signal(service string, sig syscall.Signal, group bool, by str
 	return p.Signal(sig)
 }
 
-// hookManager is the role api.HookRunner.
+// hookManager implements api.HookRunner.
 type hookManager struct {
 	*hooks.Runner
 	daemon *daemon
 }
 
-// Hooks are all of them.
+// Hooks returns all hooks.
 func (h hookManager) Hooks() []hooks.Status { return h.Statuses() }
 
-// HookCounts are how their runs ended.
+// HookCounts returns the results of hook runs.
 func (h hookManager) HookCounts() []hooks.Counter { return h.Counters() }
 
-// RunHooks runs hooks by hand.
+// RunHooks runs hooks on request.
 func (h hookManager) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	o := lifecycle.Occurrence{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
 	if event.OfService() {
@@ -130,11 +130,10 @@ func (h hookManager) RunHooks(ctx context.Context, event lifecycle.Event, name, 
 	return h.RunManually(ctx, o, name)
 }
 
-// confinedService gives the service that a process belongs to and that is not among
-// api.admins; empty: there is none. The command of run may do what its uid may, as the
-// whole of a container without services comes from it.
+// confinedService returns the service that a process belongs to unless api.admins lists it; empty: none. The command of run is
+// unconfined, since it is the whole container.
 func (d *daemon) confinedService(pid int) (string, error) {
-	opts, plan := d.opts, d.inForce()
+	opts, plan := d.opts, d.currentPlan()
 	if len(opts.Command) > 0 && !opts.WithServices {
 		return "", nil
 	}

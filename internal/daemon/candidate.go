@@ -24,25 +24,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of a candidate: what its check may take, and what a binary may measure.
+// Bounds of the check of a candidate, and of the size of a binary.
 const (
 	candidateTime = 10 * time.Second
 	candidateSize = 256 << 20
 )
 
-// upgrades swaps the supervisor's binary; one at a time.
+// upgrades replaces the supervisor's binary, one upgrade at a time.
 type upgrades struct {
 	m       *proc.Manager
 	version string
 	log     hclog.Logger
-	busy    chan struct{} // holds one while an upgrade is under way
+	busy    chan struct{} // holds a token during an upgrade
 }
 
 func newUpgrades(m *proc.Manager, version string, log hclog.Logger) *upgrades {
 	return &upgrades{m: m, version: version, log: log, busy: make(chan struct{}, 1)}
 }
 
-// Versions says what runs.
+// Versions returns the running versions.
 func (u *upgrades) Versions() api.Versions {
 	i := u.m.Init()
 	v := api.Versions{Supervisor: api.Program{Version: u.version, Protocol: proc.Protocol, Pid: os.Getpid(), Path: i.Path},
@@ -53,7 +53,7 @@ func (u *upgrades) Versions() api.Versions {
 	return v
 }
 
-// Upgrade checks a binary and hands it to the init.
+// Upgrade checks a binary and passes it to the init.
 func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by string) (api.Versions, error) {
 	select {
 	case u.busy <- struct{}{}:
@@ -86,13 +86,13 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 	if check {
 		done()
 	}
-	return v, nil // the init says in the log what follows: our own lines may not be written any more
+	return v, nil // the init logs what follows: this process may end before it could
 }
 
-// Leave ends this process as a kill would: nothing is left to be put away.
+// Leave exits without cleanup, as after a kill.
 func (u *upgrades) Leave() { os.Exit(0) }
 
-// runningPath is where the running binary was found, whatever is there now.
+// runningPath returns the path that the running binary was started from.
 func (u *upgrades) runningPath() (string, error) {
 	if path := u.m.Init().Path; path != "" {
 		return path, nil
@@ -105,9 +105,9 @@ func (u *upgrades) runningPath() (string, error) {
 	return strings.TrimSuffix(path, " (deleted)"), nil
 }
 
-// candidate is a binary that may become the supervisor's.
+// candidate is a binary that may become the supervisor.
 type candidate struct {
-	file    *os.File // what is to be executed: a sealed copy, or the file itself
+	file    *os.File // to execute: a sealed copy, or the file itself
 	origin  *os.File
 	program api.Program
 }
@@ -117,9 +117,8 @@ func (c *candidate) close() {
 	c.file.Close()
 }
 
-// openCandidate looks at the file without running it, and copies it into a memfd:
-// what is written over the file later, or a mount that allows no execution, is
-// then no concern of the container's.
+// openCandidate checks the file without running it and copies it into a memfd, so that later writes to the file and noexec mounts have
+// no effect.
 func openCandidate(path string) (*candidate, error) {
 	bad := func(hint string, format string, args ...any) error {
 		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: "+format, append([]any{path}, args...)...), Hint: hint}
@@ -140,8 +139,8 @@ func openCandidate(path string) (*candidate, error) {
 	return c, nil
 }
 
-// checkFile refuses what is no binary for this machine, and what others than root
-// and we ourselves could have written or could still change.
+// checkFile rejects a file that is no binary for this machine, or that users other than root and stoker's own could have written or
+// could still change.
 func checkFile(f *os.File) (hint string, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -163,15 +162,15 @@ func checkFile(f *os.File) (hint string, err error) {
 		return "", err
 	}
 	defer own.Close()
-	if head, want := elfHead(f), elfHead(own); head == nil || !bytes.Equal(head, want) {
+	if head, want := elfMachine(f), elfMachine(own); head == nil || !bytes.Equal(head, want) {
 		return "it must be a binary of the same architecture", errors.New("it is no program of this machine")
 	}
 	return "", nil
 }
 
-// elfHead is what of an ELF file names the machine: class, byte order and, at 18,
-// e_machine. nil: it is no ELF program.
-func elfHead(f *os.File) []byte {
+// elfMachine returns the bytes of an ELF header that identify the machine: class, byte order and, at 18, e_machine. nil: not an ELF
+// program.
+func elfMachine(f *os.File) []byte {
 	var h [20]byte
 	if n, err := f.ReadAt(h[:], 0); err != nil || n < len(h) || string(h[:4]) != "\x7fELF" {
 		return nil
@@ -179,8 +178,7 @@ func elfHead(f *os.File) []byte {
 	return append(h[4:6:6], h[18:20]...)
 }
 
-// sealedCopy is f in memory, executable and never to be changed again. Where
-// vm.memfd_noexec forbids that there is an error.
+// sealedCopy returns a sealed, executable copy of f in memory. It fails if vm.memfd_noexec forbids executable memfds.
 func sealedCopy(f *os.File) (*os.File, error) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate("stoker", flags|unix.MFD_EXEC)
@@ -201,17 +199,17 @@ func sealedCopy(f *os.File) (*os.File, error) {
 	return c, nil
 }
 
-// askVersion asks the binary which version it is, by the descriptor from which it would
-// be started: the copy, or where that may not be executed the file.
+// askVersion runs the version command through the descriptor that would be executed: the copy, or the file if the copy is not
+// executable.
 func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, candidateTime)
 	defer cancel()
-	code, out, err := c.ask(ctx, m)
+	code, out, err := c.runVersion(ctx, m)
 	var start *program.StartError
 	if errors.As(err, &start) && c.file != c.origin {
 		c.file.Close()
 		c.file = c.origin
-		code, out, err = c.ask(ctx, m)
+		code, out, err = c.runVersion(ctx, m)
 	}
 	var said struct {
 		Version  string `json:"version"`
@@ -232,18 +230,18 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err),
 			Hint: "is it stoker, of this architecture? `PATH version -o json` must answer"}
 	}
-	c.program.Version, c.program.Protocol = logWord(said.Version), max(said.Protocol, 1) // the first ones did not say
+	c.program.Version, c.program.Protocol = versionText(said.Version), max(said.Protocol, 1) // the first versions did not print it
 	return nil
 }
 
-func (c *candidate) ask(ctx context.Context, m *proc.Manager) (int, string, error) {
+func (c *candidate) runVersion(ctx context.Context, m *proc.Manager) (int, string, error) {
 	return proc.RunCommand(ctx, m, proc.Spec{ID: service.ProcessID("upgrade"),
 		Argv: []string{fmt.Sprintf("/proc/self/fd/%d", c.file.Fd()), "version", "-o", "json"},
 		Env:  []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "STOKER_SOCKET=" + os.DevNull}})
 }
 
-// logWord is a version as it may stand in a log line.
-func logWord(s string) string {
+// versionText returns a version that is safe in a log line.
+func versionText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsGraphic(r) {
 			return '?'

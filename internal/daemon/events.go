@@ -12,21 +12,21 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// journal tells the journal of events what has happened, in its words.
+// journal records events of the container in the event journal.
 type journal struct{ events *events.Journal }
 
-// newJournal goes on with that of an earlier supervisor.
+// newJournal continues the journal of an earlier supervisor.
 func newJournal(m *proc.Manager, rec *proc.Recovered, log hclog.Logger) *journal {
 	return &journal{events.Resume(m.FDStore(), rec.Items, rec.Starts <= 1, func(text string) { log.Warn(text) })}
 }
 
-// occurred appends what happened to a service or the container.
+// occurred records a lifecycle event of a service or the container.
 func (j *journal) occurred(o lifecycle.Occurrence) {
 	j.events.Append(events.Event{Kind: string(o.Event), Service: o.Service, Start: o.Start, Pid: o.Pid, Code: o.ExitCode, Signal: o.Signal,
 		OOM: o.OOM, Expected: o.Expected, Reason: o.Reason, Time: o.At})
 }
 
-// hooks are those of an occasion, as they ended.
+// hooks records the results of the hooks of an event.
 func (j *journal) hooks(o lifecycle.Occurrence, outcomes []hooks.Outcome) {
 	for _, out := range outcomes {
 		j.events.Append(events.Event{Kind: events.KindHook, Service: o.Service, Start: o.Start, Hook: &events.Hook{
@@ -35,12 +35,12 @@ func (j *journal) hooks(o lifecycle.Occurrence, outcomes []hooks.Outcome) {
 	}
 }
 
-// plugin has another state: inactive, active or failed.
+// plugin records a new plugin state: inactive, active or failed.
 func (j *journal) plugin(name, state, reason string) {
 	j.events.Append(events.Event{Kind: events.KindPlugin, Plugin: name, State: state, Reason: reason})
 }
 
-// reloaded is what a reload came to; one that changed nothing is no event.
+// reloaded records the result of a reload, unless it changed nothing.
 func (j *journal) reloaded(by string, done api.ReloadResult, err error) {
 	e := events.Event{Kind: events.KindConfig, By: by, Changes: done.Changes, State: "in force"}
 	switch {
@@ -52,7 +52,7 @@ func (j *journal) reloaded(by string, done api.ReloadResult, err error) {
 	j.events.Append(e)
 }
 
-// stopping is the beginning of the container's end.
+// stopping records the start of the container's stop.
 func (j *journal) stopping(why string, budget time.Duration) {
 	j.events.Append(events.Event{Kind: events.KindContainer, State: "stopping",
 		Reason: fmt.Sprintf("%s; the budget is %v", why, budget.Round(10*time.Millisecond))})

@@ -23,31 +23,29 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 )
 
-// hookRunner is the supervisor's Listener: it runs hooks for lifecycle events, and
-// records both in the journal.
+// hookRunner is the supervisor's Listener: it runs hooks for lifecycle events, and records events and hook results in the journal.
 type hookRunner struct {
 	*hooks.Runner // nil before start
 	log           hclog.Logger
 	journal       *journal
 	registry      atomic.Pointer[hooks.Registry]
 
-	mu         sync.Mutex // guards what follows
+	mu         sync.Mutex // guards the fields below
 	configured []hooks.ResolvedHook
-	teardown   []hooks.ResolvedHook // of services that are not configured any more, for their end
+	teardown   []hooks.ResolvedHook // stop hooks of services that have left the configuration
 	plugins    []hooks.ResolvedHook
 	config     config.Config
-	logged     map[string]bool // problems of hook files, each is logged once
+	logged     map[string]bool // problems of hook files that were logged
 }
 
-// newHookRunner makes a hookRunner; no hook runs before start.
+// newHookRunner returns a hookRunner; hooks run only after start.
 func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 	return &hookRunner{log: log.Named("hooks"), journal: journal, logged: map[string]bool{}}
 }
 
-// start goes on with what an earlier supervisor has begun. It must come before
-// supervisor.New, which ends unclaimed processes.
+// start restores the state of an earlier supervisor. It must run before supervisor.New, which ends unclaimed processes.
 func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
-	h.setPlan(d.inForce())
+	h.setPlan(d.currentPlan())
 	machine, past := hooks.NewManagerHost(m, rec)
 	h.Runner = hooks.NewRunner(hooks.Options{Host: machine, Recovered: past, Log: h.log, Registry: h.registry.Load,
 		Env:    service.EnvironMap(os.Environ()),
@@ -59,7 +57,7 @@ func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
 		}})
 }
 
-// setPlan takes over the hooks of a plan.
+// setPlan installs the hooks of a plan.
 func (h *hookRunner) setPlan(plan *plan) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -81,8 +79,7 @@ func (h *hookRunner) setPlan(plan *plan) {
 	h.rebuild()
 }
 
-// teardownHooks are the hooks for the end of services that the next configuration no
-// longer has: its hooks may have been removed together with the service.
+// teardownHooks returns the stop hooks of services that the next configuration removes, since it may remove their hooks too.
 func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (out []hooks.ResolvedHook) {
 	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
 		if _, stays := next.config.Services[name]; stays {
@@ -104,7 +101,7 @@ func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (
 	return out
 }
 
-// setPlugins takes over the hooks of the active plugins.
+// setPlugins installs the hooks of the active plugins.
 func (h *hookRunner) setPlugins(bound []hooks.ResolvedHook) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -112,21 +109,20 @@ func (h *hookRunner) setPlugins(bound []hooks.ResolvedHook) {
 	h.rebuild()
 }
 
-// rebuild makes the registry of all hooks. h.mu is held.
+// rebuild builds the registry of all hooks. h.mu is held.
 func (h *hookRunner) rebuild() {
 	bound := slices.Concat(h.configured, h.teardown, h.plugins)
 	h.registry.Store(hooks.NewRegistry(bound, factsOf(h.config)))
 }
 
-// labels are those of the configuration that the hooks are of.
+// labels returns the labels of the current configuration.
 func (h *hookRunner) labels() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.config.Labels
 }
 
-// ReadHooks finds the hooks of a configuration and of its folder. Problems of single
-// files are notes.
+// ReadHooks reads the hooks of a configuration and of its hook folder. Problems of single files are notes.
 func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.ResolvedHook, notes []hooks.Problem, err error) {
 	source := func(e lifecycle.Event, k int) string {
 		path := fmt.Sprintf("hooks.%s[%d]", e, k)
@@ -146,7 +142,7 @@ func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.Re
 	return append(hooks.ResolveConfig(&cfg.Hooks.ByEvent, source), files...), problems, nil
 }
 
-// hasHooks says whether there are hooks at all.
+// hasHooks reports whether any hook is configured.
 func (h *hookRunner) hasHooks() bool { return len(h.registry.Load().All()) > 0 }
 
 // Tell publishes an occurrence.
@@ -161,13 +157,13 @@ func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	return h.Runner.Await(ctx, o)
 }
 
-// configChanged publishes that another configuration is in force.
+// configChanged publishes a change of the configuration.
 func (h *hookRunner) configChanged(by string) {
-	// Numbered by a monotonic clock: an occurrence with a lower number was already published.
+	// The number comes from a monotonic clock: an occurrence with a lower number was already published.
 	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
 }
 
-// output is the output of hooks for the current start of a service, as its user may see it.
+// output returns the output of hooks for the current start of a service, restricted to what its user may read.
 func (h *hookRunner) output(service string, uid int) hooks.Output {
 	if h == nil || h.Runner == nil {
 		return hooks.Output{}

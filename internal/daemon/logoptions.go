@@ -8,8 +8,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// logOptions are the options of a service's log by its configuration, which is checked
-// already.
+// logOptions returns the log options of a validated service configuration.
 func logOptions(o supervisor.Output) (out logs.Options, err error) {
 	out = logs.Options{Format: logs.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
 	if out.Keep, err = size("output.keep", o.Keep); err != nil {
@@ -27,7 +26,7 @@ func logOptions(o supervisor.Output) (out logs.Options, err error) {
 	return out, err
 }
 
-// size reads a size; 0: it is absent.
+// size parses a size; 0: not set.
 func size(key, s string) (int64, error) {
 	if s == "" {
 		return 0, nil

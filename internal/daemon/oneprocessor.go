@@ -2,17 +2,15 @@ package daemon
 
 import "os"
 
-// The supervisor is started with one processor for Go: hand-overs between threads
-// cost it more than a second one gives, and the processors are the application's.
-// As a variable this counts from the first instruction on, and spares the runtime
-// its own reading of the cgroups. The mark says that it is ours, to be kept from
-// the services.
+// The supervisor runs with GOMAXPROCS=1: switches between threads cost it more than a second processor gains, and the processors are
+// the application's. As an environment variable the setting applies from the first instruction and saves the runtime its reading of
+// the cgroups. The mark tells dropOneProcessor to hide the variable from the services.
 const (
 	goProcessors = "GOMAXPROCS"
 	goOursMark   = "STOKER_SET_GOMAXPROCS"
 )
 
-// OneProcessor adds them, unless the user has set the variable.
+// OneProcessor adds both variables unless the user has set GOMAXPROCS.
 func OneProcessor(environ []string) []string {
 	if _, set := os.LookupEnv(goProcessors); set {
 		return environ
@@ -20,10 +18,10 @@ func OneProcessor(environ []string) []string {
 	return append(environ, goProcessors+"=1", goOursMark+"=1")
 }
 
-// dropOneProcessor takes them out of our own environment again.
+// dropOneProcessor removes both variables from the environment of this process.
 func dropOneProcessor() {
 	if os.Getenv(goOursMark) != "" {
-		_ = os.Unsetenv(goProcessors) // a name without "=" cannot be refused
+		_ = os.Unsetenv(goProcessors) // fails only for a name with "="
 		_ = os.Unsetenv(goOursMark)
 	}
 }

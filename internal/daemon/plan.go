@@ -22,24 +22,23 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// plan is what a supervisor runs: the configuration and the services made of it.
+// plan is a configuration with the services made from it.
 type plan struct {
 	config      config.Config
 	origins     layeredyaml.Origins
 	definitions []supervisor.Definition
 	hashes      map[string]string                  // fingerprints of the services
 	jvms        *launch.Shared                     // shared by all plans
-	labels      *atomic.Pointer[map[string]string] // those in force; shared by all plans
+	labels      *atomic.Pointer[map[string]string] // current labels; shared by all plans
 	runner      *hookRunner
 	hooks       []hooks.ResolvedHook
 	hookNotes   []hooks.Problem
-	plugins     *plugin.Set // nil: there are none beside the command of run
+	plugins     *plugin.Set // nil with the command of run alone
 	users       []*asuser.User
 	cgroups     *cgroup.Tree
 }
 
-// newPlan makes the services of a configuration. It keeps what the plan
-// before it has found out.
+// newPlan makes the services of a configuration. It reuses the state of the previous plan.
 func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loaded, before *plan, plugins *plugin.Set,
 	runner *hookRunner) (*plan, error) {
 	s := &plan{config: loaded.Config, origins: loaded.Origins, hashes: config.Fingerprints(loaded.Config), plugins: plugins, runner: runner}
@@ -67,13 +66,13 @@ func newPlan(m *proc.Manager, log hclog.Logger, opts Options, loaded *config.Loa
 	return s, nil
 }
 
-// supervisorSet is what the supervisor runs.
+// supervisorSet returns the services for the supervisor.
 func (s *plan) supervisorSet() supervisor.ServiceSet {
 	return supervisor.ServiceSet{Definitions: s.definitions, Main: s.config.Main, StopTimeout: s.config.Stop.Timeout,
 		OnFatal: s.config.OnFatal}
 }
 
-// addCommand makes the service of `run -- CMD`.
+// addCommand adds the service of `run -- CMD`.
 func (s *plan) addCommand(m *proc.Manager, opts Options) {
 	name := commandName(opts.Command)
 	if _, taken := s.config.Services[name]; taken && opts.WithServices {
@@ -88,7 +87,7 @@ func (s *plan) addCommand(m *proc.Manager, opts Options) {
 	s.definitions = append(s.definitions, supervisor.Definition{Name: name, Kind: config.KindProcess, Config: cfg.Config, Launcher: l})
 }
 
-// addService makes a service of the configuration.
+// addService adds a configured service.
 func (s *plan) addService(m *proc.Manager, log hclog.Logger, name string, cfg config.Service) error {
 	base, err := service.New(m, s.cgroups, name, cfg)
 	if err != nil {
@@ -115,7 +114,7 @@ func (s *plan) addService(m *proc.Manager, log hclog.Logger, name string, cfg co
 	return nil
 }
 
-// jvmLaunchers are those of the services with a JVM.
+// jvmLaunchers returns the launchers of the services with a JVM.
 func (s *plan) jvmLaunchers() map[string]*launch.Launcher {
 	out := map[string]*launch.Launcher{}
 	for _, d := range s.definitions {
@@ -126,7 +125,7 @@ func (s *plan) jvmLaunchers() map[string]*launch.Launcher {
 	return out
 }
 
-// viewers are the uids of the services: they have the grant view.
+// viewers returns the uids of the services, which have the grant view.
 func (s *plan) viewers() []int {
 	var out []int
 	for _, u := range s.users {
@@ -135,8 +134,7 @@ func (s *plan) viewers() []int {
 	return out
 }
 
-// assumeTomcat is the configuration of an image that has a Tomcat and no file; found
-// says which Tomcat.
+// assumeTomcat returns the configuration of an image with a Tomcat and no configuration file; found describes the Tomcat.
 func assumeTomcat(opts Options) (loaded *config.Loaded, found string, err error) {
 	where, err := tomcat.Find(tomcat.Config{}, service.EnvironMap(os.Environ()))
 	if err != nil {

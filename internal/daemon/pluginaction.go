@@ -22,11 +22,10 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// actionGrace is what an action has between TERM and KILL, and then to be gone.
-const actionGrace = 5 * time.Second
+// actionKillDelay is the time between TERM and KILL of an action, and between KILL and the error.
+const actionKillDelay = 5 * time.Second
 
-// RunAction runs an action of a plugin until it is over, its time is up, or the
-// client disconnects.
+// RunAction runs a plugin action until it exits, its timeout expires, or the client disconnects.
 func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
 	if m.set == nil {
 		return done, errNoPlugins()
@@ -55,7 +54,7 @@ func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []s
 	return done, nil
 }
 
-// actionSpec says how an action is started.
+// actionSpec returns the process spec of an action.
 func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
@@ -73,13 +72,13 @@ func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args
 	if spec.Argv[0] != ownPath(m.daemon.m) {
 		spec.Open = hooks.OpenTrusted(spec.User)
 	}
-	for name, value := range *m.daemon.inForce().labels.Load() {
+	for name, value := range *m.daemon.currentPlan().labels.Load() {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
 	}
 	maps.Copy(env, service.EnvironMap(action.Env))
 	env["STOKER_SOCKET"] = m.daemon.socket()
 	if action.Service == plugin.ActionOfMain {
-		main := m.daemon.inForce().config.Main
+		main := m.daemon.currentPlan().config.Main
 		s, ok := m.daemon.sup.Service(main)
 		if !ok || s.Pid == 0 {
 			return spec, fmt.Errorf("%w: it is about the main service, which has no process", api.ErrNotNow)
@@ -93,14 +92,14 @@ func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args
 	return spec, nil
 }
 
-// awaitAction runs a program to its end: when its time is up its group gets TERM, and
-// KILL. What it leaves behind in its group goes with it.
+// awaitAction runs a program until it exits. At its timeout the process group gets TERM, then KILL. Processes left in the group are
+// killed.
 func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
 	log, err := logs.NewScratch(spec.ID)
 	if err != nil {
 		return done, err
 	}
-	defer log.Close() // may come while a descendant still writes
+	defer log.Close() // a descendant may still be writing
 	spec.Stdio = proc.Stdio{Mode: proc.Capture, Log: log, Merge: true}
 	p, err := m.daemon.m.Start(ctx, spec)
 	if err != nil {
@@ -119,10 +118,10 @@ func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit t
 		if _, ended := p.Exit(); ended {
 			break
 		}
-		_ = p.SignalGroup(sig) // it may be gone
+		_ = p.SignalGroup(sig) // it may have exited
 		select {
 		case <-p.Exited():
-		case <-time.After(actionGrace):
+		case <-time.After(actionKillDelay):
 		}
 	}
 	x, ended := p.Exit()
@@ -133,7 +132,7 @@ func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit t
 		}()
 		return done, fmt.Errorf("pid %d does not die", p.Pid())
 	}
-	_ = p.SignalGroup(syscall.SIGKILL) // an action is not the place to start a daemon
+	_ = p.SignalGroup(syscall.SIGKILL) // an action must not leave a daemon behind
 	p.FlushOutput()
 	p.Done()
 	done.Code, done.Output = x.Status(), log.Text()

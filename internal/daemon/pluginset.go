@@ -18,14 +18,13 @@ import (
 	"github.com/stoker-init/stoker/jvm/launch"
 )
 
-// pluginsItem is the item of the plugins in the fd store.
+// pluginsItem is the fd store item of the plugins.
 const pluginsItem = "plugins"
 
-// runtimePluginDir is where plugins have their state where the state folder cannot be
-// written: it goes with the container.
+// runtimePluginDir holds the plugin state if the state folder is not writable; it is lost with the container.
 const runtimePluginDir = "/run/stoker/plugins"
 
-// newPlugins are the plugins of this container, with what was switched before.
+// newPlugins returns the plugins of this container with their saved switches.
 func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.Logger, journal *journal, runner *hookRunner) *plugin.Set {
 	o := plugin.Options{Reader: PluginReader(), Version: version, Stoker: ownPath(m), StateDirs: []string{runtimePluginDir},
 		Restore: func(state any) (bool, error) { return rec.TakeJSON(pluginsItem, state) },
@@ -49,18 +48,18 @@ func newPlugins(m *proc.Manager, rec *proc.Recovered, version string, log hclog.
 	return plugin.New(o)
 }
 
-// PluginReader reads plugins, with the care that root needs.
+// PluginReader returns a reader of plugins with the trust checks that root needs.
 func PluginReader() plugin.Reader {
 	return plugin.Reader{Manifest: config.LoadManifest, CheckOwners: os.Geteuid() == 0}
 }
 
-// ownPath is a path by which any user can execute our own binary.
+// ownPath returns a path at which any user can execute this binary.
 func ownPath(m *proc.Manager) string {
 	path, err := os.Readlink("/proc/self/exe")
 	if _, missing := os.Stat(path); err == nil && missing == nil && strings.HasPrefix(path, "/") {
 		return path
 	}
-	if path = m.Init().Path; path != "" { // we are a copy in memory
+	if path = m.Init().Path; path != "" { // this process runs from a copy in memory
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
@@ -68,34 +67,33 @@ func ownPath(m *proc.Manager) string {
 	return procfs.Path(m.InitPid(), "exe")
 }
 
-// factsOf are what conditions of hooks and plugins are compared with.
+// factsOf returns the facts that conditions of hooks and plugins test.
 func factsOf(cfg config.Config) hooks.Facts {
 	env := service.EnvironMap(os.Environ())
 	return hooks.Facts{Env: env, Labels: cfg.Labels, Flavor: func() string {
 		limits, _ := launch.ReadLimits(nil)
 		policy, err := cfg.JVM.Policy(jvm.Container{Env: env, Labels: cfg.Labels, Limits: limits})
 		if err != nil {
-			return "" // a start says what is wrong
+			return "" // the start reports the error
 		}
 		return policy.ProfileName()
 	}}
 }
 
-// expectRestarts notes that what another configuration makes of the plugins is to be
-// followed by restarts, until settled is called. daemon.mu is held.
+// expectRestarts records that the plugin changes of a new configuration require restarts, until settled is called. daemon.mu is held.
 func (m *pluginManager) expectRestarts(by string) (settled func()) {
 	if m.set == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
+	ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
 	defer cancel()
 	m.finishRestarts(ctx)
 	m.set.RequireRestart(by)
 	return m.set.RestartDone
 }
 
-// configurePlugins has the plugins follow another configuration, and gives what is to
-// be done when that is in force. daemon.mu is held.
+// configurePlugins applies a new configuration to the plugins. The caller calls then when that configuration is in force. daemon.mu is
+// held.
 func (m *pluginManager) configurePlugins(loaded *config.Loaded) (then func(by string)) {
 	if m.set == nil {
 		return func(string) {}
@@ -106,7 +104,7 @@ func (m *pluginManager) configurePlugins(loaded *config.Loaded) (then func(by st
 		return func(string) {}
 	}
 	return func(by string) {
-		ctx, cancel := context.WithTimeout(context.Background(), renewTime)
+		ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
 		defer cancel()
 		for _, note := range m.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).notes {
 			m.daemon.log.Warn("the plugins' JVM options are not applied", "problem", note)

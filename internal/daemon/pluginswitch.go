@@ -13,14 +13,13 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// pluginManager switches plugins and runs their actions for the API, and restarts the JVMs
-// whose options follow from a change.
+// pluginManager switches plugins and runs their actions for the API, and restarts the JVMs whose options change.
 type pluginManager struct {
 	daemon *daemon
 	set    *plugin.Set // nil: the command of run has no plugins
 }
 
-// Plugins are all of them, by name; fresh reads them again.
+// Plugins returns all plugins by name; fresh rereads them.
 func (m *pluginManager) Plugins(fresh bool) []plugin.Info {
 	if m.set == nil {
 		return nil
@@ -31,7 +30,7 @@ func (m *pluginManager) Plugins(fresh bool) []plugin.Info {
 	return m.set.List()
 }
 
-// Plugin is one of them.
+// Plugin returns one plugin.
 func (m *pluginManager) Plugin(name string) (plugin.Info, error) {
 	if m.set == nil {
 		return plugin.Info{}, errNoPlugins()
@@ -39,19 +38,19 @@ func (m *pluginManager) Plugin(name string) (plugin.Info, error) {
 	return m.set.Get(name)
 }
 
-// renewTime bounds what is found out about the JVMs after a switch.
-const renewTime = time.Minute
+// switchTimeout bounds the comparison of the JVM options after a switch.
+const switchTimeout = time.Minute
 
-// SwitchPlugin switches a plugin or sets its parameters, and restarts the JVMs whose
-// options change by that. It runs to its end even if the client disconnects.
+// SwitchPlugin switches a plugin or sets its parameters, and restarts the JVMs whose options change. It completes even if the client
+// disconnects.
 func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult,
 	err error) {
 	if m.set == nil {
 		return done, errNoPlugins()
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), switchTimeout)
 	defer cancel()
-	m.daemon.mu.Lock() // one switch at a time, and none beside a reload
+	m.daemon.mu.Lock() // one switch at a time, and no reload beside it
 	defer m.daemon.mu.Unlock()
 	if m.daemon.sup.Stopping() {
 		return done, fmt.Errorf("cannot switch the plugin %q: %w", name, proc.ErrStopping)
@@ -72,25 +71,24 @@ func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plug
 	return done, err
 }
 
-// errNoPlugins is the error beside the command of run.
+// errNoPlugins is returned where only the command of run is started.
 func errNoPlugins() error {
 	return &plugin.NotFoundError{What: "there are no plugins", Hint: "beside the command of run they do not count; --with-services has them"}
 }
 
-// restartRequest says which JVMs to restart.
+// restartRequest selects the JVMs to restart.
 type restartRequest struct {
 	by          string
-	plugin      string // that was switched; empty: none
-	deferred    bool   // restart none: note those that would be
-	onlyRunning bool   // only those that are RUNNING
-	onlyLive    bool   // only those that have a process
+	plugin      string // the switched plugin; empty: none
+	deferred    bool   // only list the JVMs, restart none
+	onlyRunning bool   // only JVMs in state RUNNING
+	onlyLive    bool   // only JVMs with a process
 }
 
-// restartResult has the names of the services, and a note for each failure.
+// restartResult holds service names, and a note for each failure.
 type restartResult struct{ restarted, deferred, notes []string }
 
-// restartChanged restarts the JVMs that a start would give other options. A JVM that
-// would not start is left alone.
+// restartChanged restarts the JVMs whose options would differ after a restart. A JVM that would fail to start is left running.
 func (m *pluginManager) restartChanged(ctx context.Context, how restartRequest) (out restartResult) {
 	for _, j := range m.daemon.jvms.JVMs() {
 		if j.State != supervisor.Running && (how.onlyRunning || j.State != supervisor.Starting) || how.onlyLive && j.Pid == 0 {
@@ -121,9 +119,8 @@ func (m *pluginManager) restartChanged(ctx context.Context, how restartRequest) 
 	return out
 }
 
-// finishRestarts makes the restarts that an earlier supervisor had to make after a change
-// of the plugins. A service without a process reads everything at its next start.
-// daemon.mu is held.
+// finishRestarts performs the restarts that an earlier supervisor still had to do after a plugin change. A service without a process
+// reads everything at its next start. daemon.mu is held.
 func (m *pluginManager) finishRestarts(ctx context.Context) {
 	if m.set == nil {
 		return
@@ -143,8 +140,8 @@ func (m *pluginManager) finishRestarts(ctx context.Context) {
 	m.set.RestartDone()
 }
 
-// optionsChanged says whether a start would give a JVM other options than it has. If they
-// cannot be used, the switched plugin is disabled and the options are compared again.
+// optionsChanged reports whether a restart would change the options of a JVM. If the new options are unusable, the switched plugin is
+// disabled and the options are compared again.
 func (m *pluginManager) optionsChanged(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
 	for {
 		digest, err := m.daemon.jvms.Digest(ctx, j.Name)
@@ -162,7 +159,7 @@ func (m *pluginManager) optionsChanged(ctx context.Context, j launch.JVM, plugin
 	}
 }
 
-// disableFor disables a plugin for options that cannot be used, unless it is required.
+// disableFor disables a plugin because of unusable options, unless it is required.
 func (m *pluginManager) disableFor(name string, bad *launch.OptionsError) bool {
 	p, err := m.set.Get(name)
 	if err != nil || p.State != plugin.Active || p.Required {

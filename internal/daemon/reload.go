@@ -16,7 +16,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// daemon owns the configuration that is in force.
+// daemon holds the current configuration.
 type daemon struct {
 	m       *proc.Manager
 	log     hclog.Logger
@@ -24,24 +24,24 @@ type daemon struct {
 	program Program
 	sup     *supervisor.Supervisor
 	jvms    *launch.Drift
-	// journal of the container's events.
+	// journal records the events of the container.
 	journal *journal
-	// hooks run what belongs to the stages.
+	// hooks runs the hooks of lifecycle events.
 	hooks   *hookRunner
 	plugins pluginManager
 
-	mu      sync.Mutex // one reload at a time; guards what follows
+	mu      sync.Mutex // one reload at a time; guards the fields below
 	loaded  *config.Loaded
-	ctx     context.Context    // of the watching
-	unwatch context.CancelFunc // nil: not watched
+	ctx     context.Context    // of the watch
+	unwatch context.CancelFunc // nil: not watching
 	current atomic.Pointer[plan]
-	problem atomic.Pointer[string] // why the files are not in force; nil: they are
+	problem atomic.Pointer[string] // why the files were rejected; nil: they are in force
 	api     *apiServer
-	// socketPath is that of the API; nil: it does not serve.
+	// socketPath is the path of the API socket; nil: the API is not served.
 	socketPath atomic.Pointer[string]
 }
 
-// socket is the path of the API's socket; empty: there is none.
+// socket returns the path of the API socket; empty: none.
 func (d *daemon) socket() string {
 	if p := d.socketPath.Load(); p != nil {
 		return *p
@@ -49,11 +49,10 @@ func (d *daemon) socket() string {
 	return ""
 }
 
-// inForce is what is in force.
-func (d *daemon) inForce() *plan { return d.current.Load() }
+// currentPlan returns the plan in force.
+func (d *daemon) currentPlan() *plan { return d.current.Load() }
 
-// begin takes the configuration that an earlier supervisor of this container had
-// in force, or that of the files.
+// begin loads the configuration of an earlier supervisor of this container, or the files.
 func (d *daemon) begin(rec *proc.Recovered) error {
 	kept := new(config.Loaded)
 	found, err := rec.TakeJSON(configItem, kept)
@@ -61,7 +60,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	case err != nil:
 		d.log.Error("cannot read the kept configuration; reading the files again", "error", err)
 	case found:
-		kept.Config = config.WithDefaults(kept.Config) // a supervisor of another version may have kept it
+		kept.Config = config.WithDefaults(kept.Config) // another version may have saved it
 		d.loaded = kept
 	}
 	if d.loaded == nil {
@@ -76,7 +75,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 			d.log.Info("no service is configured; running the Tomcat of the image", "found", found)
 		}
 		d.logWarnings()
-		if err = d.keepConfig(d.loaded); err != nil {
+		if err = d.saveConfig(d.loaded); err != nil {
 			d.log.Error("a new supervisor will have to read the files again", "error", err)
 		}
 	}
@@ -92,23 +91,21 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	return nil
 }
 
-// keepConfig puts the configuration into the fd store: files that were broken in the
-// meantime must not keep a new supervisor from looking after what runs.
-func (d *daemon) keepConfig(loaded *config.Loaded) error {
+// saveConfig puts the configuration into the fd store, so that a new supervisor can continue even if the files are broken by then.
+func (d *daemon) saveConfig(loaded *config.Loaded) error {
 	if err := d.m.FDStore().PutJSON(configItem, loaded); err != nil {
 		return fmt.Errorf("cannot keep the configuration: %w", err)
 	}
 	return nil
 }
 
-// setPlan puts a plan into force.
+// setPlan makes a plan the current one.
 func (d *daemon) setPlan(plan *plan) {
 	plan.labels.Store(&plan.config.Labels)
 	d.current.Store(plan)
 }
 
-// read reads and checks the files. Where no service is configured that is the
-// Tomcat of the image, and found says which.
+// read reads and validates the files. If no service is configured, the Tomcat of the image is used and found describes it.
 func (d *daemon) read() (loaded *config.Loaded, found string, err error) {
 	if loaded, err = config.Load(d.sources()); err != nil {
 		return nil, "", fmt.Errorf("cannot accept the configuration:\n%w", err)
@@ -119,7 +116,7 @@ func (d *daemon) read() (loaded *config.Loaded, found string, err error) {
 	return loaded, "", nil
 }
 
-// logWarnings says what is strange about the configuration that is in force.
+// logWarnings logs the warnings of the current configuration.
 func (d *daemon) logWarnings() {
 	for _, w := range d.loaded.Warnings {
 		d.log.Warn("configuration", "warning", w.String())
@@ -130,8 +127,7 @@ func (d *daemon) sources() config.Options {
 	return config.Options{File: d.opts.File, Set: d.opts.Set, Environ: os.Environ()}
 }
 
-// Reload reads the files again and applies what has changed. What is wrong with
-// them is an error, kept until they are repaired, and changes nothing.
+// Reload reads the files and applies the changes. An error changes nothing, and is reported until the files are valid.
 func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -158,7 +154,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	var names []string
 	for _, c := range changes {
 		if c.Service != "" && len(d.opts.Command) > 0 && !d.opts.WithServices {
-			continue // beside a command the services of the files do not run
+			continue // with a command of run the services of the files do not run
 		}
 		done.Changes = append(done.Changes, c.String())
 		if c.Service != "" {
@@ -170,23 +166,23 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	d.problem.Store(nil)
 	if len(done.Changes) == 0 {
-		d.hooks.setPlan(plan) // their files may be others
+		d.hooks.setPlan(plan) // the hook files may have changed
 		d.followSources()
 		return done, nil
 	}
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
 	settled := d.plugins.expectRestarts(by)
 	defer settled()
-	// Kept first: a new supervisor goes on with it.
-	if err := d.keepConfig(loaded); err != nil {
+	// Saved first: a new supervisor continues with it.
+	if err := d.saveConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
 	followPlugins := d.plugins.configurePlugins(loaded) // before a service restarts
-	d.hooks.setPlan(plan)                               // as well
+	d.hooks.setPlan(plan)                               // also before a restart
 	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
 		d.plugins.configurePlugins(d.loaded)
-		d.hooks.setPlan(d.inForce())
-		return done, errors.Join(err, d.keepConfig(d.loaded))
+		d.hooks.setPlan(d.currentPlan())
+		return done, errors.Join(err, d.saveConfig(d.loaded))
 	}
 	d.loaded = loaded
 	d.setPlan(plan)
@@ -199,25 +195,24 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	return done, nil
 }
 
-// followSources looks at the sources of JVM options that are in force now, once
-// anything is watched at all. d.mu is held.
+// followSources watches the JVM option sources of the current configuration, if the files are watched. d.mu is held.
 func (d *daemon) followSources() {
 	if d.ctx != nil {
 		d.jvms.Follow(d.ctx)
 	}
 }
 
-// next is the configuration of the files and what it makes.
+// next reads the files and makes their plan.
 func (d *daemon) next() (*config.Loaded, *plan, error) {
 	loaded, _, err := d.read()
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.inForce(), d.plugins.set, d.hooks)
+	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.currentPlan(), d.plugins.set, d.hooks)
 	return loaded, plan, err
 }
 
-// reloadAndLog is a reload whose result goes to the log.
+// reloadAndLog reloads and logs the result.
 func (d *daemon) reloadAndLog(by string) {
 	done, err := d.Reload(by, false)
 	switch {
@@ -228,7 +223,7 @@ func (d *daemon) reloadAndLog(by string) {
 	}
 }
 
-// ConfigProblem is why the files are not in force; empty: they are.
+// ConfigProblem returns why the files were rejected; empty: they are in force.
 func (d *daemon) ConfigProblem() string {
 	if p := d.problem.Load(); p != nil {
 		return *p
@@ -236,10 +231,10 @@ func (d *daemon) ConfigProblem() string {
 	return ""
 }
 
-// byWatch is the reason of a reload by the watcher.
+// byWatch is the reason of a reload by the file watcher.
 const byWatch = "a change of the files"
 
-// watch begins to watch the files, and reads them once: they may have changed before.
+// watch starts the file watch and reloads once, since the files may have changed before.
 func (d *daemon) watch(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
@@ -256,9 +251,9 @@ func (d *daemon) watch(ctx context.Context) {
 	}
 }
 
-// rewatch watches, or not, as the configuration says now. d.mu is held.
+// rewatch starts or stops the file watch as configured. d.mu is held.
 func (d *daemon) rewatch() {
-	w := d.inForce().config.Reload.Watch
+	w := d.currentPlan().config.Reload.Watch
 	want := (w == nil || *w) && (len(d.opts.Command) == 0 || d.opts.WithServices)
 	switch {
 	case d.ctx == nil || want == (d.unwatch != nil):
@@ -281,10 +276,9 @@ func (d *daemon) rewatch() {
 	}
 }
 
-// setLogLevel sets the configured level of our log. An init for one command keeps quiet
-// unless it is asked to speak: its stderr is the command's.
+// setLogLevel sets the log level. With a command of run the default is quiet, since stderr belongs to the command.
 func (d *daemon) setLogLevel() {
-	plan := d.inForce()
+	plan := d.currentPlan()
 	level := hclog.LevelFromString(plan.config.Log.Level)
 	if _, set := plan.origins["log.level"]; !set && len(d.opts.Command) > 0 {
 		level = hclog.Warn

@@ -1,5 +1,5 @@
-// Package daemon is the composition root of the supervisor process: it makes the
-// services, hooks and plugins of the configuration, reloads it, and serves the API.
+// Package daemon is the composition root of the supervisor process: it makes the services, hooks and plugins of the configuration,
+// reloads it, and serves the API.
 package daemon
 
 import (
@@ -29,56 +29,53 @@ import (
 
 // Options are the arguments of stoker run.
 type Options struct {
-	File         string // of the configuration; empty: the default
+	File         string // the configuration file; empty: the default
 	Set          []string
 	WithServices bool
-	Force        bool // also where a stoker runs services already
+	Force        bool // run even if another stoker already runs services
 	Command      []string
 }
 
-// Alone says whether the command is all that is to run.
+// Alone reports whether only the command runs.
 func (o Options) Alone() bool { return len(o.Command) > 0 && !o.WithServices }
 
-// Program is what the supervisor process takes from the command that it is.
+// Program is the command line interface of the supervisor process.
 type Program struct {
 	Version string
-	Args    []string // of run
-	// Parse reads arguments of run. It returns nil if they only ask for help, which it
-	// prints.
+	Args    []string // arguments of run
+	// Parse parses the arguments of run. It returns nil after printing help.
 	Parse func(args []string) (*Options, error)
-	// Report prints an error, and returns its exit code.
+	// Report prints an error and returns its exit code.
 	Report func(error) int
 }
 
-// Items in the fd store.
+// Items of the fd store.
 const (
 	configItem = "config"
 	apiItem    = "api"
 )
 
-// flushTime is what the output that is still to be passed on gets at the end.
+// flushTime bounds the forwarding of remaining output at the end.
 const flushTime = 300 * time.Millisecond
 
-// settleTime is when memory that only the start needed is given back.
+// settleTime is when memory used only by the start is released.
 const settleTime = 2 * time.Second
 
-// With one service the collector does not run while the supervisor starts: the heap is
-// then below the least at which it does. With many it keeps the largest memory small,
-// which counts in a small container. Later garbage is cheaper than pages.
+// With few services the garbage collector is off during the start, as the heap is then below its minimum size. With many services it
+// bounds the peak memory, which matters in a small container. Later collections are cheaper than page faults.
 const (
 	startPercent = 100
 	laterPercent = 50
 )
 
-// apiDelay is how much later than the services the API starts.
+// apiDelay is how long after the services the API starts.
 const apiDelay = 5 * time.Millisecond
 
-// Run is the main function of the supervisor process. It ignores signals that are sent
-// to it directly; those of the container come from the init, which has unblocked and
-// reset all signals of this process.
+// Run is the main function of the supervisor process. It ignores signals sent to it directly; the container's signals come from the
+// init, which has unblocked and reset all signals of this process.
 func Run(program Program) int {
 	sigs := make(chan os.Signal, 16)
-	signal.Notify(sigs, syscall.SIGPIPE) // a reader of stdout that goes away must not end us
+	signal.Notify(sigs, syscall.SIGPIPE) // a closed stdout must not end the process
 	dropOneProcessor()
 	debug.SetGCPercent(startPercent)
 	outlets := logs.StdSinks()
@@ -101,10 +98,10 @@ func Run(program Program) int {
 	return 0 // the init ends the container
 }
 
-// logLines is how many lines of our own log wait for a stderr that stalls.
+// logLines bounds the log lines queued for a blocked stderr.
 const logLines = 512
 
-// redactedLog is our own log without its secrets; hclog calls Write once for each line.
+// redactedLog writes stoker's log without secrets; hclog calls Write once per line.
 type redactedLog struct{ *logqueue.Queue }
 
 func (l redactedLog) Write(line []byte) (int, error) {
@@ -112,7 +109,7 @@ func (l redactedLog) Write(line []byte) (int, error) {
 	return len(line), err
 }
 
-// result is how the container ends.
+// result is the end of the container.
 type result struct {
 	code  int
 	grace time.Duration
@@ -134,7 +131,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return result{code: program.Report(err)}
 	}
 	d.setLogLevel()
-	if opts.Alone() { // the init can run it with less
+	if opts.Alone() { // the init can run it with less memory
 		m.OnShortage(func(err error) {
 			log.Error("the command cannot be started here", "error", err)
 			queue.Flush(flushTime)
@@ -142,19 +139,19 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		})
 	}
 	d.hooks.start(m, rec, d)
-	d.sup = supervisor.New(m, rec, d.inForce().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
+	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
 		Listener: d.hooks})
-	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.inForce().jvmLaunchers() }, log)
+	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }
 	if rec.Starts > 1 || d.hooks.hasHooks() {
-		serve() // clients may be waiting for it, and hooks may use it
+		serve() // clients may be waiting, and hooks may use the API
 	} else {
-		time.AfterFunc(apiDelay, serve) // the services first
+		time.AfterFunc(apiDelay, serve) // the services start first
 	}
 	time.AfterFunc(settleTime, func() {
 		signals.NotifyFirst(sigs)
@@ -163,13 +160,13 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		d.api.reopenAndWatch()
 		debug.SetGCPercent(laterPercent)
 		memory.ReleaseStartup()
-		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // what the search for debuggers has used
+		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
 	})
 	code := d.sup.Run(ctx, rec)
 	return result{code: code, grace: d.sup.Grace()}
 }
 
-// errNothingToRun says why there is nothing to run, Tomcat included.
+// errNothingToRun explains why there is nothing to run, Tomcat included.
 func errNothingToRun(noTomcat error) error {
 	why, hint, _ := strings.Cut(noTomcat.Error(), "\nhint: ")
 	if hint != "" {
@@ -179,7 +176,7 @@ func errNothingToRun(noTomcat error) error {
 		Hint: "stoker run -- CMD ARGS, or write /etc/stoker/stoker.yaml" + hint, Code: exit.Usage}
 }
 
-// commandName is the service's name of `run -- CMD`.
+// commandName returns the service name of `run -- CMD`.
 func commandName(argv []string) string {
 	name := ""
 	for _, r := range filepath.Base(argv[0]) {

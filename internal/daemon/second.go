@@ -13,13 +13,12 @@ import (
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// secondTime bounds how long a stoker that runs here has to answer.
-const secondTime = 2 * time.Second
+// secondTimeout bounds the wait for an answer of another stoker.
+const secondTimeout = 2 * time.Second
 
-// rejectSecond returns an error if another stoker runs services here, as with
-// `docker exec C stoker run`: two Tomcats cannot share one base. The other one is the
-// container's first process, or answers at the socket that ours would have. A socket of
-// its own says that a second stoker is wanted. A command alone may always run.
+// rejectSecond returns an error if another stoker runs services here, as with `docker exec C stoker run`: two Tomcats cannot share one
+// base. The other stoker is PID 1, or answers on the same socket. A separate socket means that a second stoker is wanted. A command
+// alone may always run.
 func (d *daemon) rejectSecond(socket string, initPid int) error {
 	if d.opts.Force || initPid == 1 || d.opts.Alone() {
 		return nil
@@ -28,20 +27,20 @@ func (d *daemon) rejectSecond(socket string, initPid int) error {
 		return errSecond("(pid 1)")
 	}
 	c, err := api.Find(socket, func(name string) string {
-		if name == "STOKER_SOCKET" { // for commands: ours would not listen there
+		if name == "STOKER_SOCKET" { // for client commands only
 			return ""
 		}
 		return os.Getenv(name)
 	})
 	if err != nil {
-		return nil // none answers
+		return nil // no stoker answers
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), secondTime)
+	ctx, cancel := context.WithTimeout(context.Background(), secondTimeout)
 	defer cancel()
 	switch v, err := c.Versions(ctx); {
 	case err != nil:
 		return errSecond("and answers at " + c.Socket())
-	case d.runsServices(v.Init.Pid): // else it is in another container, or has only a command
+	case d.runsServices(v.Init.Pid): // otherwise it is in another container, or has only a command
 		return errSecond(fmt.Sprintf("(pid %d)", v.Init.Pid))
 	}
 	return nil
@@ -53,7 +52,7 @@ func errSecond(which string) error {
 			"stoker run --force starts a second one beside it", Code: exit.TryLater}
 }
 
-// runsServices says whether a process is the init of a stoker that runs services.
+// runsServices reports whether a process is the init of a stoker that runs services.
 func (d *daemon) runsServices(pid int) bool {
 	args, _ := procfs.Cmdline(pid)
 	if len(args) < 2 || args[1] != "run" || filepath.Base(args[0]) != "stoker" && !sameProgram(pid) {
@@ -63,7 +62,7 @@ func (d *daemon) runsServices(pid int) bool {
 	return err == nil && opts != nil && !opts.Alone()
 }
 
-// sameProgram says whether a process executes the same file as we do.
+// sameProgram reports whether a process executes the same file as this one.
 func sameProgram(pid int) bool {
 	theirs, err := procfs.Exe(pid)
 	if err != nil {

@@ -14,33 +14,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// apiServer serves the API and keeps its socket where clients look for it. Without it
-// the application still runs.
+// apiServer serves the API and restores its socket when it is removed. Services run without it.
 type apiServer struct {
 	ctx    context.Context
 	daemon *daemon
 	log    hclog.Logger
 	server *api.Server
 
-	mu        sync.Mutex   // guards what follows
-	listener  net.Listener // nil: there is none
-	path      string       // empty: it was never opened
-	file      unix.Stat_t  // of the socket at path
-	lastError string       // why it could not be opened, as last said
-	retry     *time.Timer  // nil: it was always opened at once
+	mu        sync.Mutex   // guards the fields below
+	listener  net.Listener // nil: not listening
+	path      string       // empty: never opened
+	file      unix.Stat_t  // the socket at path
+	lastError string       // the last logged open error
+	retry     *time.Timer  // nil: no open has failed
 	watched   bool
 }
 
 func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
 	a := &apiServer{ctx: ctx, daemon: d, log: d.log}
 	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
-		Viewers: func() []int { return d.inForce().viewers() }, Events: d.journal.events, Member: d.confinedService})
+		Viewers: func() []int { return d.currentPlan().viewers() }, Events: d.journal.events, Member: d.confinedService})
 	return a
 }
 
-// begin takes the listening socket out of the fd store, so that clients which connect
-// while no supervisor works wait instead of being refused. It opens another one if
-// clients do not find that one.
+// begin takes the listening socket from the fd store: clients that connected while no supervisor ran have waited in its queue. It
+// opens a new socket if the path leads elsewhere.
 func (a *apiServer) begin(rec *proc.Recovered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -52,35 +50,32 @@ func (a *apiServer) begin(rec *proc.Recovered) {
 			if conn, err := net.Dial("unix", a.path); err == nil {
 				conn.Close()
 			} else {
-				a.file = unix.Stat_t{} // another process listens there, or none
+				a.file = unix.Stat_t{} // the socket at the path is not this one
 			}
 		}
 	}
 	a.open()
 }
 
-// serve answers on a listener at a path; mu is held.
+// serve serves a listener at a path; mu is held.
 func (a *apiServer) serve(l net.Listener, path string) {
 	a.listener, a.path, a.file = l, path, unix.Stat_t{}
-	_ = unix.Lstat(path, &a.file) // what is not there is opened again
+	_ = unix.Lstat(path, &a.file) // a missing socket is reopened
 	a.daemon.socketPath.Store(&path)
-	go func() { // ends with ctx, or when another one has taken the place of l
+	go func() { // ends with ctx, or when l is replaced
 		if err := a.server.Serve(a.ctx, l); err != nil {
 			a.log.Error("the API has stopped", "error", err)
 		}
 	}()
 }
 
-// drainTime is how long a replaced socket still accepts: connections that waited in its
-// queue are answered.
+// drainTime is how long a replaced socket still accepts the connections in its queue.
 const drainTime = time.Second
 
-// openPause is how long after a failure the socket is opened again: that the reason is gone
-// need not be an event in its folder.
+// openPause is the delay before another attempt to open the socket: the removal of an obstacle need not cause a file event.
 const openPause = time.Second
 
-// open opens the socket unless it is at its path; mu is held. What is there and is not
-// ours stays.
+// open opens the socket unless it is at its path; mu is held. A file that is not stoker's is left there.
 func (a *apiServer) open() {
 	var now unix.Stat_t
 	if a.listener != nil && unix.Lstat(a.path, &now) == nil && now.Dev == a.file.Dev && now.Ino == a.file.Ino {
@@ -88,7 +83,7 @@ func (a *apiServer) open() {
 	}
 	wanted := a.path
 	if wanted == "" {
-		wanted = a.daemon.inForce().config.API.Socket
+		wanted = a.daemon.currentPlan().config.API.Socket
 	}
 	l, path, err := api.Listen(wanted, os.Getenv)
 	if err != nil {
@@ -108,13 +103,13 @@ func (a *apiServer) open() {
 	a.lastError = ""
 	a.serve(l, path)
 	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(a.path),
-		a.listener.(*net.UnixListener)); err != nil { // another one is opened then
+		a.listener.(*net.UnixListener)); err != nil { // the next supervisor opens a new socket
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
 			"error", err)
 	}
 }
 
-// openLater has the socket opened after openPause; mu is held.
+// openLater opens the socket after openPause; mu is held.
 func (a *apiServer) openLater() {
 	if a.retry != nil {
 		a.retry.Reset(openPause)
@@ -127,7 +122,7 @@ func (a *apiServer) openLater() {
 	})
 }
 
-// reopenAndWatch opens the socket if it is not at its path, and from the first time on watches it.
+// reopenAndWatch opens the socket if needed. The first call starts the watch of its path.
 func (a *apiServer) reopenAndWatch() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,10 +141,10 @@ func (a *apiServer) reopenAndWatch() {
 			a.log.Warn("the API's socket is not watched any more: where it is removed, HUP opens it again", "error", err)
 		}
 	}()
-	a.open() // what was removed before the watch
+	a.open() // it may have been removed before the watch began
 }
 
-// reopen is called when something else is at the socket's path, or nothing.
+// reopen handles a change at the path of the socket.
 func (a *apiServer) reopen() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

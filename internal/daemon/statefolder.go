@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateFolder is the folder of what outlives the container: below $XDG_STATE_HOME if that
-// is set, else below /var/lib, or below ~/.local/state for a user that cannot write there.
-// Empty: there is none.
+// stateFolder returns the folder of state that outlives the container: below $XDG_STATE_HOME if set, else below /var/lib, or below
+// ~/.local/state for a user that cannot write there. Empty: none.
 func stateFolder(uid int, env func(string) string) string {
 	const system = "/var/lib/stoker"
 	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {

@@ -1,5 +1,4 @@
-// Package filewatch reports changes of files, whatever links and folders lead to them. Its
-// callers read the files themselves.
+// Package filewatch reports changes of files through any links and folders that lead to them. Its callers read the files.
 package filewatch
 
 import (
@@ -18,8 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// Changes that come together are reported as one: when no event has come for
-// settleTime, and at the latest settleMost after the first.
+// Changes are reported together: after settleTime without an event, and at the latest settleMost after the first.
 const (
 	settleTime = 200 * time.Millisecond
 	settleMost = 2 * time.Second
@@ -31,34 +29,32 @@ const (
 	maxNames = 10_000
 )
 
-// Watcher reports changes of files. It watches folders, not files: editors, package
-// managers and Kubernetes put a new file, or a new folder, in the place of the old one.
-// It compares what is there, so a touched file or an editor's backup is no change.
+// Watcher reports changes of files. It watches folders, since editors, package managers and Kubernetes replace files or folders. It
+// compares contents, so touching a file is no change.
 type Watcher struct {
-	find    func() watchSet          // where a change can be seen now
-	digest  func() [sha256.Size]byte // of what is there now; nil: every event is a change
+	find    func() watchSet          // the current folders to watch
+	digest  func() [sha256.Size]byte // of the current contents; nil: every event is a change
 	notify  *fsnotify.Watcher
 	watched watchSet
-	last    [sha256.Size]byte // the digest at the last comparison
+	last    [sha256.Size]byte // the digest of the last comparison
 }
 
-// FileSet says which files a Watcher watches.
+// FileSet selects the files that a Watcher watches.
 type FileSet struct {
 	Files   []string
-	Folders []string               // the files in them that Match accepts
-	Match   func(name string) bool // of the names in Folders
+	Folders []string               // their files that Match accepts
+	Match   func(name string) bool // accepts file names in Folders
 }
 
-// New watches files, which need not exist. Run reports what changes from here on; the
-// caller reads the files once more for what changed before. Run must follow.
+// New watches files, which need not exist. Run reports changes after New; the caller rereads the files once for earlier ones. Run must
+// be called.
 //
-// Where the system refuses to watch, the error says what can be done.
+// If the system refuses to watch, the error contains a hint.
 func New(set FileSet) (*Watcher, error) {
 	return newWatcher(set.watchSet, set.digest)
 }
 
-// NewPath watches whatever is at a path. It has no content to compare, so it reports
-// every event that may have removed or replaced it.
+// NewPath watches a path of any type. Without contents to compare, it reports every event that may have removed or replaced it.
 func NewPath(path string) (*Watcher, error) {
 	find := func() watchSet {
 		s := newWatchSet(nil)
@@ -86,12 +82,11 @@ func newWatcher(find func() watchSet, digest func() [sha256.Size]byte) (*Watcher
 	return w, nil
 }
 
-// Run calls changed, one call at a time, whenever the files differ from before. It ends
-// with ctx, without an error, or when the files cannot be watched any longer. Changes
-// during a call of changed are reported after it.
+// Run calls changed, one call at a time, whenever the files have changed. It returns nil when ctx ends, or an error when watching
+// fails. Changes during a call of changed are reported after it.
 func (w *Watcher) Run(ctx context.Context, changed func()) error {
 	err := debounce(ctx, w.notify.Events, w.notify.Errors, func(path string) bool { return w.watched.concerns(path) }, func() error {
-		// The folders first, so that what changes after the reading is seen.
+		// The folders first, so that changes after the reading are seen.
 		if err := w.refresh(); err != nil {
 			return err
 		}
@@ -112,13 +107,12 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 	return closed
 }
 
-// debounce calls compare when relevant events have come and settled, until ctx ends, or
-// the watch or compare fails.
+// debounce calls compare when relevant events have settled, until ctx ends, or the watch or compare fails.
 func debounce(ctx context.Context, events <-chan fsnotify.Event, errs <-chan error, relevant func(path string) bool,
 	compare func() error) error {
 	timer := time.NewTimer(settleMost)
 	timer.Stop()
-	var first time.Time // of the events not yet compared; zero: there are none
+	var first time.Time // of the pending events; zero: none
 	settle := func() {
 		if first.IsZero() {
 			first = time.Now()
@@ -137,8 +131,7 @@ func debounce(ctx context.Context, events <-chan fsnotify.Event, errs <-chan err
 				settle()
 			}
 		case err, ok := <-errs:
-			// Events were lost: any of them may have been ours. EINVAL: a folder
-			// was gone before the library could leave it.
+			// Events were lost, and any may have been relevant. EINVAL: a folder was removed before the library dropped it.
 			if !ok || !errors.Is(err, fsnotify.ErrEventOverflow) && !errors.Is(err, syscall.EINVAL) {
 				return cmp.Or(err, fsnotify.ErrClosed)
 			}
@@ -152,11 +145,10 @@ func debounce(ctx context.Context, events <-chan fsnotify.Event, errs <-chan err
 	}
 }
 
-// refreshTries bounds how often the folders are read again because they changed
-// meanwhile. Later changes of theirs come as events.
+// refreshTries bounds the rereads of folders that change meanwhile. Later changes cause events.
 const refreshTries = 5
 
-// refresh watches the folders that the files' paths lead through now.
+// refresh watches the folders that the paths currently lead through.
 func (w *Watcher) refresh() error {
 	for range refreshTries {
 		now := w.find()
@@ -171,9 +163,9 @@ func (w *Watcher) refresh() error {
 	return nil
 }
 
-// watch makes the folders of next the watched ones.
+// watch replaces the watched folders by those of next.
 func (w *Watcher) watch(next watchSet) error {
-	// The library drops a folder that was moved or removed from its own list.
+	// The library drops a moved or removed folder from its own list.
 	have := map[string]bool{}
 	for _, dir := range w.notify.WatchList() {
 		id, wanted := next.folders[dir]
@@ -181,7 +173,7 @@ func (w *Watcher) watch(next watchSet) error {
 			have[dir] = true
 			continue
 		}
-		// It is not needed, or another folder has that name now. It may be gone already.
+		// It is no longer needed, or the name now belongs to another folder. It may already be gone.
 		_ = w.notify.Remove(dir)
 	}
 	for dir := range next.folders {
@@ -195,7 +187,7 @@ func (w *Watcher) watch(next watchSet) error {
 	return nil
 }
 
-// digest is a hash of what is in the files, and of what keeps them from being read.
+// digest returns a hash of the contents of the files and of read errors.
 func (f FileSet) digest() (sum [sha256.Size]byte) {
 	h := sha256.New()
 	addFile := func(path string) {
@@ -218,7 +210,7 @@ func (f FileSet) digest() (sum [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// watchError adds what to do about it.
+// watchError adds a hint.
 func watchError(err error) error {
 	what := "see the system's log"
 	switch {

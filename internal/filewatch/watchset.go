@@ -13,22 +13,20 @@ import (
 // maxLinks is how many symbolic links the kernel follows in one path.
 const maxLinks = 40
 
-// folderID identifies a folder: another one may get its name.
+// folderID identifies a folder independently of its name.
 type folderID struct{ device, inode uint64 }
 
-// watchSet is where a change of the files can be seen. All paths are without symbolic
-// links.
+// watchSet lists where changes of the files are visible. All paths are resolved.
 type watchSet struct {
 	folders map[string]folderID // to watch
-	names   map[string]bool     // files, links and missing things in them that matter
-	listed  map[string]bool     // folders in which every file that match accepts matters
+	names   map[string]bool     // relevant files, links and missing entries in them
+	listed  map[string]bool     // folders in which every file that match accepts is relevant
 	match   func(name string) bool
 }
 
-// watchSet follows the paths of the files, and lists the folders. For each path it takes
-// the folder of the file and of every symbolic link on the way; where something is
-// missing, the folder in which it would appear. Folders further up are left out: a
-// watched folder reports its own removal.
+// watchSet resolves the paths of the files and lists the folders. For each path it adds the folder of the file and of every symbolic
+// link on the way; for a missing component, the folder in which it would appear. Parents need no watch: a watched folder reports its
+// own removal.
 func (f FileSet) watchSet() watchSet {
 	s := newWatchSet(f.Match)
 	for _, file := range f.Files {
@@ -44,7 +42,7 @@ func newWatchSet(match func(name string) bool) watchSet {
 	return watchSet{folders: map[string]folderID{}, names: map[string]bool{}, listed: map[string]bool{}, match: match}
 }
 
-// list adds a folder with the files in it that match.
+// list adds a folder with its matching files.
 func (s *watchSet) list(path string) {
 	dir, ok := s.follow(absolute(path))
 	if !ok {
@@ -52,7 +50,7 @@ func (s *watchSet) list(path string) {
 	}
 	entries, err := untrusted.ReadDir(dir, maxNames)
 	if err != nil {
-		return // not a folder, not readable: its name is watched
+		return // not a readable folder: its name is watched
 	}
 	s.listed[dir] = true
 	s.folder(dir)
@@ -63,7 +61,7 @@ func (s *watchSet) list(path string) {
 	}
 }
 
-// absolute leaves ".." where it is, since what it means depends on links.
+// absolute keeps "..", whose meaning depends on links.
 func absolute(path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -75,8 +73,8 @@ func absolute(path string) string {
 	return dir + "/" + path
 }
 
-// follow adds what a path leads through, as the kernel would follow it. ok is
-// false when it leads nowhere; else resolved is the path without links.
+// follow adds the folders of a path as the kernel resolves it. ok is false if something is missing; else resolved is the path without
+// links.
 func (s *watchSet) follow(path string) (resolved string, ok bool) {
 	resolved = "/"
 	rest := strings.Split(path, "/")
@@ -133,8 +131,7 @@ func (s *watchSet) folder(path string) {
 	}
 }
 
-// concerns reports whether an event about a path may be about the files: about one of
-// them, a link that leads to one, or a watched folder.
+// concerns reports whether an event on a path may affect a file, a link to it, or a watched folder.
 func (s watchSet) concerns(path string) bool {
 	path = filepath.Clean(path)
 	_, folder := s.folders[path]

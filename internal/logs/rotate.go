@@ -30,18 +30,19 @@ func (r *rotated) open(o FileOptions, saved *filePosition) error {
 	r.FileOptions = o
 	held := r.folder != nil
 	err := r.openHere(saved)
-	if err != nil {
-		r.close()
-	}
 	if held && errors.Is(err, unix.ENOENT) {
-		if err = r.openHere(saved); err != nil {
-			r.close()
-		}
+		return r.openHere(saved)
 	}
 	return err
 }
 
+// openHere opens the file in the folder, and closes both after a failure.
 func (r *rotated) openHere(saved *filePosition) (err error) {
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
 	if r.folder == nil {
 		if r.folder, err = openLogFolder(r.Path); err != nil {
 			return err

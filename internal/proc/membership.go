@@ -131,7 +131,7 @@ func writesTo(pid int, pipes []string) (writes bool, err error) {
 	if len(pipes) == 0 {
 		return false, nil
 	}
-	err = asuser.Try(pid, func() error {
+	err = asuser.RetryAs(pid, func() error {
 		writes = false
 		return procfs.EachFD(pid, func(path, target string) bool {
 			const ownerMayWrite = 0o200 // the mode of the link shows how the file was opened
@@ -147,7 +147,7 @@ func writesTo(pid int, pipes []string) (writes bool, err error) {
 
 // cookieOf reads the cookie in a process's environment; empty: it has none.
 func cookieOf(pid int) (cookie string, err error) {
-	err = asuser.Try(pid, func() error {
+	err = asuser.RetryAs(pid, func() error {
 		environ, err := procfs.Environ(pid)
 		for _, kv := range environ {
 			if value, ok := strings.CutPrefix(kv, CookieVar+"="); ok {

@@ -109,7 +109,7 @@ func TCPSockets(pid int) (out []procfs.Socket, err error) {
 	for _, s := range all {
 		byInode[s.Inode] = s
 	}
-	err = asuser.Try(pid, func() error { // which may be called twice
+	err = asuser.RetryAs(pid, func() error { // which may be called twice
 		out = nil
 		return procfs.EachFD(pid, func(_, target string) bool {
 			if s, ok := byInode[target]; ok {
@@ -131,7 +131,7 @@ func inodes(sockets []procfs.Socket) (out []string) {
 
 // hasOpen says whether a process has one of some sockets open.
 func hasOpen(pid int, inodes []string) (open bool, err error) {
-	err = asuser.Try(pid, func() error {
+	err = asuser.RetryAs(pid, func() error {
 		open = false
 		return procfs.EachFD(pid, func(_, target string) bool {
 			open = slices.Contains(inodes, target)

@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// Clip masks the secrets of a text and cuts it to most bytes and "...".
+// Clip masks the secrets of a text and truncates it to most bytes and "...".
 func Clip(text string, most int) string {
 	text = Text(text)
 	if len(text) <= most {

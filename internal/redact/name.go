@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// Name reports whether a variable, header, option or parameter of that name is likely
-// to hold a secret. It errs on the side of hiding; what it lets pass is named here.
+// Name reports whether a variable, header, option or parameter with this name is likely to hold a secret. It errs on the side of
+// hiding; exceptions are listed here.
 func Name(name string) bool {
 	words := split(name)
 	if len(words) == 0 {
@@ -15,7 +15,7 @@ func Name(name string) bool {
 	}
 	last := words[len(words)-1]
 	if len(words) > 1 && slices.Contains([]string{"file", "path", "dir"}, last) {
-		return false // it says where the secret is: DB_PASSWORD_FILE
+		return false // the path of a secret: DB_PASSWORD_FILE
 	}
 	upper := strings.ToUpper(name)
 	for _, word := range []string{"PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "AUTHORIZATION"} {
@@ -24,20 +24,19 @@ func Name(name string) bool {
 		}
 	}
 	if strings.HasPrefix(name, "-X") {
-		return false // the JVM's own options have no secrets in their values
+		return false // JVM options hold no secrets
 	}
-	return slices.Contains([]string{"cookie", "signature", "sig"}, last) || password(name, last) || key(name, words)
+	return slices.Contains([]string{"cookie", "signature", "sig"}, last) || isPassword(name, last) || isKey(name, words)
 }
 
-// password says whether a name ends in a short form of that word. PWD is the working
-// directory.
-func password(name, last string) bool {
+// isPassword reports whether a name ends in a short form of password. PWD is the working directory.
+func isPassword(name, last string) bool {
 	return strings.HasSuffix(last, "pass") && !slices.Contains([]string{"bypass", "compass", "encompass", "surpass"}, last) ||
 		strings.HasSuffix(last, "pwd") && !slices.Contains([]string{"PWD", "OLDPWD"}, name)
 }
 
-// key says whether a name is that of a key, and not of something about keys.
-func key(name string, words []string) bool {
+// isKey reports whether a name is that of a key, rather than of a property of keys.
+func isKey(name string, words []string) bool {
 	if !strings.Contains(strings.ToUpper(name), "KEY") {
 		return false
 	}
@@ -56,8 +55,7 @@ func key(name string, words []string) bool {
 	return false
 }
 
-// aboutKey says whether the word behind "key" makes it the name of something about
-// keys, as in keySize, keystore, key.serializer or keytool.
+// aboutKey reports whether the word after "key" makes the name one of a property, as in keySize, keystore, key.serializer or keytool.
 func aboutKey(word string) bool {
 	return slices.Contains([]string{"agreement", "alg", "algorithm", "algorithms", "alias", "board", "cloak", "converter", "deserializer",
 		"exchange",
@@ -66,8 +64,7 @@ func aboutKey(word string) bool {
 		"size", "sizes", "space", "store", "stores", "tab", "tool", "type", "types", "usage", "word", "words"}, word)
 }
 
-// split cuts a name into its words, in small letters: at what is no letter, and
-// where a capital begins one.
+// split splits a name into lower-case words: at characters other than letters, and before capitals.
 func split(name string) []string {
 	var words []string
 	var word []rune
@@ -84,7 +81,7 @@ func split(name string) []string {
 			flush()
 			continue
 		case k > 0 && unicode.IsUpper(r) && (!unicode.IsUpper(letters[k-1]) || k+1 < len(letters) && unicode.IsLower(letters[k+1])):
-			flush() // the begin of Size in keySize, and of Key in DHKey
+			flush() // the start of Size in keySize, and of Key in DHKey
 		}
 		word = append(word, r)
 	}

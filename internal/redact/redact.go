@@ -1,5 +1,5 @@
-// Package redact hides what is likely to be a secret in texts for people: by the
-// names that values stand behind, and in URLs. It cannot know a secret by its value.
+// Package redact masks likely secrets in output: values of names that look secret, and passwords in URLs. It cannot recognize a secret
+// by its value.
 package redact
 
 import (
@@ -7,17 +7,15 @@ import (
 	"strings"
 )
 
-// Hidden stands for a secret.
+// Hidden replaces a secret.
 const Hidden = "***"
 
-// Args hides what is likely to be a secret in an argument list: the value of
-// a -Dname=value or --name=value whose name looks secret, the argument behind
-// --name, the passwords of URLs, and name=value pairs within an argument such as
-// an agent's options. argv is left as it is.
+// Args masks likely secrets in an argument list: the value of -Dname=value or --name=value with a secret name, the argument after such
+// a --name, passwords in URLs, and name=value pairs within an argument, such as an agent's options. argv is not modified.
 func Args(argv []string) []string {
 	out := make([]string, len(argv))
 	for k, arg := range argv {
-		if k > 0 && announces(argv[k-1]) && !strings.HasPrefix(arg, "-") {
+		if k > 0 && precedesSecret(argv[k-1]) && !strings.HasPrefix(arg, "-") {
 			out[k] = Hidden
 			continue
 		}
@@ -26,13 +24,13 @@ func Args(argv []string) []string {
 	return out
 }
 
-// announces says whether an option's value is the next argument, and a secret.
-func announces(option string) bool {
+// precedesSecret reports whether the value of an option is a secret in the next argument.
+func precedesSecret(option string) bool {
 	option = strings.TrimLeft(option, "\\\"'")
 	return strings.HasPrefix(option, "-") && !strings.ContainsAny(option, "=: ") && Name(option)
 }
 
-// Arg is Args for one.
+// Arg is Args for one argument.
 func Arg(arg string) string {
 	name, _, pair := strings.Cut(arg, "=")
 	if pair && Name(name) && !strings.ContainsAny(name, " /?&{\"'") {
@@ -41,11 +39,11 @@ func Arg(arg string) string {
 	return maskURLs(maskPairs(arg))
 }
 
-// Line is Args for a command line in one piece, as an hs_err file has it, and for a
-// line of a log: where an argument with blanks ends cannot be seen.
+// Line is Args for a command line in one string, as in an hs_err file, and for a log line. Argument boundaries with blanks are unknown
+// there.
 func Line(line string) string {
 	words := strings.Split(maskPairs(line), " ")
-	tails := make([]string, len(words)) // a closing quote, and what stands behind it
+	tails := make([]string, len(words)) // a closing quote and the text after it
 	for k, word := range words {
 		bare := strings.TrimRight(word, "\\\"';:,.)]}")
 		if tail := word[len(bare):]; strings.ContainsAny(tail, "\"'") {
@@ -59,7 +57,7 @@ func Line(line string) string {
 	return strings.Join(words, " ")
 }
 
-// Text is Line for each of its lines.
+// Text applies Line to each line.
 func Text(text string) string {
 	lines := strings.Split(text, "\n")
 	for k, line := range lines {
@@ -68,8 +66,7 @@ func Text(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// maskPairs hides the value of each name=value within text whose name looks secret, and
-// that of a "name": "value" or a header.
+// maskPairs masks the value of each name=value, "name": "value" and header whose name looks secret.
 func maskPairs(text string) string {
 	var out strings.Builder
 	query := false // text is in the query of a URL, where only & and # end a value
@@ -89,7 +86,7 @@ func maskPairs(text string) string {
 		bare := strings.TrimRight(name, `"'`)
 		quoted := bare != name
 		name = bare[strings.LastIndexAny(bare, ",;&? \t\n\"'{(/")+1:]
-		if name == "" || !Name(name) || colon && !quoted && (!strings.HasPrefix(text, " ") || !field(name)) {
+		if name == "" || !Name(name) || colon && !quoted && (!strings.HasPrefix(text, " ") || !isField(name)) {
 			continue
 		}
 		skip := 0
@@ -105,14 +102,13 @@ func maskPairs(text string) string {
 	}
 }
 
-// field says whether name: begins a field. In messages a colon stands behind any word.
-func field(name string) bool {
+// isField reports whether name: begins a field. In messages a colon may follow any word.
+func isField(name string) bool {
 	return slices.Contains([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "password", "passwd"},
 		strings.ToLower(name))
 }
 
-// valueOf gives where the value is that text begins with, without its quotes. That of an
-// Authorization has a scheme before it.
+// valueOf returns the bounds of the value at the start of text, without quotes and without the scheme of an Authorization header.
 func valueOf(text string, query bool) (from, end int) {
 	stop := ",;& \t\n\"})"
 	switch {
@@ -121,21 +117,21 @@ func valueOf(text string, query bool) (from, end int) {
 	case strings.HasPrefix(text, `"`) || strings.HasPrefix(text, "'"):
 		from, stop = 1, text[:1]
 	}
-	value := upTo(text[from:], stop)
+	value := prefixBefore(text[from:], stop)
 	end = from + len(value)
 	schemes := []string{"basic", "bearer", "digest", "negotiate"}
 	if strings.HasPrefix(text[end:], " ") && slices.ContainsFunc(schemes, func(s string) bool { return strings.EqualFold(s, value) }) {
-		end += 1 + len(upTo(text[end+1:], stop))
+		end += 1 + len(prefixBefore(text[end+1:], stop))
 	}
 	switch rest := text[end:]; {
 	case end == from:
 	case text[end-1] == ':' && (rest == "" || rest[0] == ' '), text[end-1] == '\\' && strings.HasPrefix(rest, `"`):
-		end-- // of the message that it stands in, or of a quoted one
+		end-- // punctuation of the surrounding text
 	}
 	return from, end
 }
 
-// maskURLs hides the password of each scheme://user:password@host.
+// maskURLs masks the password of each scheme://user:password@host.
 func maskURLs(text string) string {
 	var out strings.Builder
 	for {
@@ -153,21 +149,20 @@ func maskURLs(text string) string {
 	}
 }
 
-// passwordOf gives where the password is in what follows scheme://. It may have any
-// character, though it should not: then what looks like a host has no port behind its
-// colon, and the password ends at the last @.
+// passwordOf returns the bounds of the password after scheme://. A password may contain any unescaped character: if the apparent host
+// has no valid port, the password ends at the last @.
 func passwordOf(text string) (from, end int, ok bool) {
-	authority := upTo(text, "/?#"+blanks)
+	authority := prefixBefore(text, "/?#"+blanks)
 	end = strings.LastIndexByte(authority, '@')
 	if end < 0 {
 		rest := text[len(authority):]
 		if rest == "" || strings.ContainsAny(rest[:1], blanks) {
-			authority = strings.TrimRight(authority, `:;.)]'>\`) // of the text that it ends
+			authority = strings.TrimRight(authority, `:;.)]'>\`) // punctuation of the surrounding text
 		}
 		if Host(authority) {
 			return 0, 0, false
 		}
-		url := upTo(text, blanks)
+		url := prefixBefore(text, blanks)
 		if end = strings.LastIndexByte(url, '@'); end < 0 {
 			end = len(url)
 		}
@@ -176,19 +171,18 @@ func passwordOf(text string) (from, end int, ok bool) {
 	return colon + 1, end, colon >= 0
 }
 
-// blanks are where a URL ends.
+// blanks end a URL.
 const blanks = ", \t\n\""
 
-// upTo is what text begins with, before the first of some characters.
-func upTo(text, stop string) string {
+// prefixBefore returns the text before the first character of stop.
+func prefixBefore(text, stop string) string {
 	if k := strings.IndexAny(text, stop); k >= 0 {
 		return text[:k]
 	}
 	return text
 }
 
-// Host says whether an authority without its user is a host, with a port or without; ${NAME}
-// may be either.
+// Host reports whether an authority without its user is a host with an optional port; ${NAME} may be either.
 func Host(authority string) bool {
 	plain := authority
 	for {

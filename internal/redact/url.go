@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// URL masks the user and password of a URL, and each query value whose name is that of a
-// secret. The text need not parse as a URL: it may hold variables.
+// URL masks the password of a URL, and each query value with a secret name. The text need not be a valid URL: it may contain
+// variables.
 func URL(text string) string {
 	head, query, asked := strings.Cut(text, "?")
 	if scheme, rest, ok := strings.Cut(head, "://"); ok {
@@ -14,7 +14,7 @@ func URL(text string) string {
 		at := strings.LastIndexByte(authority, '@')
 		switch host := authority[at+1:]; {
 		case strings.Contains(authority, "#"), !Host(host), host == "" && (at >= 0 || scheme != "unix"):
-			return scheme + "://" + Hidden // a password with /, ? or # in it
+			return scheme + "://" + Hidden // the password contains /, ? or #
 		case at >= 0:
 			authority = Hidden + authority[at:]
 		}
@@ -41,7 +41,7 @@ func URL(text string) string {
 	return out
 }
 
-// queryName is Name for an escaped name of a query.
+// queryName is Name for an escaped query name.
 func queryName(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain

@@ -8,13 +8,12 @@ import (
 	"strings"
 )
 
-// Env replaces each ${NAME} in the values of an environment by the value that NAME has in
-// it, or else by what below returns. A variable that names itself gets the value below.
-// ${...} around anything but the name of a variable is literal: ${user.home} is for the
+// Env replaces each ${NAME} in the values of an environment by the value of NAME in it, or else by the result of below. A variable
+// that refers to itself gets the value of below. ${...} around anything but a variable name is literal: ${user.home} is for the
 // program. The errors are by key.
 func Env(env map[string]string, below func(key, name string) (string, bool)) (map[string]string, map[string]error) {
 	f := &expansion{env: env, below: below, done: map[string]string{}, errs: map[string]error{}}
-	for _, key := range slices.Sorted(maps.Keys(env)) { // so that errors are the same each time
+	for _, key := range slices.Sorted(maps.Keys(env)) { // a stable order of errors
 		f.value(key)
 	}
 	if len(f.errs) == 0 {
@@ -29,10 +28,10 @@ type expansion struct {
 	below func(key, name string) (string, bool)
 	done  map[string]string
 	errs  map[string]error
-	open  []string // keys whose value is being expanded, each needed by the one before
+	open  []string // keys being expanded, each needed by the one before
 }
 
-// value returns the value of a key, expanded at its first use.
+// value returns the value of a key and expands it at the first use.
 func (f *expansion) value(key string) string {
 	if value, ok := f.done[key]; ok {
 		return value
@@ -44,14 +43,14 @@ func (f *expansion) value(key string) string {
 	f.open = append(f.open, key)
 	var b strings.Builder
 	for _, p := range pieces {
-		b.WriteString(f.piece(key, p))
+		b.WriteString(f.expandPiece(key, p))
 	}
 	f.open = f.open[:len(f.open)-1]
 	f.done[key] = b.String()
 	return f.done[key]
 }
 
-func (f *expansion) piece(key string, p Piece) string {
+func (f *expansion) expandPiece(key string, p Piece) string {
 	name, fallback, ok := Variable(p.Text)
 	switch {
 	case !p.Ref:

@@ -1,5 +1,4 @@
-// Package reference parses texts with references: ${...}, and $${ for a literal ${. It
-// does not know what a reference stands for.
+// Package reference parses texts with references: ${...}, and $${ for a literal ${.
 package reference
 
 import (
@@ -7,7 +6,7 @@ import (
 	"strings"
 )
 
-// Piece is a part of a text: literal text, or what is between the braces of a reference.
+// Piece is a part of a text: literal text, or the body of a reference.
 type Piece struct {
 	Text string
 	Ref  bool
@@ -44,8 +43,7 @@ func Split(text string) ([]Piece, error) {
 	}
 }
 
-// Variable parses NAME or NAME:-TEXT. TEXT replaces a value that is not set or empty; nil:
-// there is none.
+// Variable parses NAME or NAME:-TEXT. TEXT replaces an unset or empty value; nil: there is none.
 func Variable(body string) (name string, fallback *string, ok bool) {
 	name, text, given := strings.Cut(body, ":-")
 	if given {
@@ -63,7 +61,7 @@ func Variable(body string) (name string, fallback *string, ok bool) {
 	return name, fallback, true
 }
 
-// Shorten cuts a text to n bytes, for a message.
+// Shorten truncates a text to n bytes for a message.
 func Shorten(s string, n int) string {
 	if len(s) <= n {
 		return s

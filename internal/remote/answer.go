@@ -16,15 +16,14 @@ const maxAnswer = 1 << 20
 
 // Answer is a document: lines of text, or a list.
 type Answer struct {
-	// Text has an option a line; empty where List is.
+	// Text holds one option per line; empty if List is set.
 	Text string
-	// List are the options of a JSON document; nil: it was text.
+	// List holds the options of a JSON document; nil for text.
 	List []string
 }
 
-// ParseAnswer reads a document: JSON (an array of texts, or {"options": [...]}
-// beside which other keys may stand) if its type says so or it begins with [ or {,
-// else text. What is neither is refused as a whole.
+// ParseAnswer parses a document. It is JSON (an array of strings, or an object with the key "options") if its content type says so or
+// it begins with [ or {, else text. Anything else is rejected.
 func ParseAnswer(contentType string, body []byte) (Answer, error) {
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil && contentType != "" {
@@ -45,15 +44,15 @@ func ParseAnswer(contentType string, body []byte) (Answer, error) {
 		return parseList(body)
 	}
 	for k, line := range strings.Split(string(body), "\n") {
-		if strings.ContainsFunc(strings.TrimSuffix(line, "\r"), control) {
+		if strings.ContainsFunc(strings.TrimSuffix(line, "\r"), isControl) {
 			return Answer{}, fmt.Errorf("line %d has a control character", k+1)
 		}
 	}
 	return Answer{Text: string(body)}, nil
 }
 
-// control says what no option has.
-func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+// isControl reports whether a character is not allowed in an option.
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 func parseList(body []byte) (Answer, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -83,7 +82,7 @@ func parseList(body []byte) (Answer, error) {
 	}
 	out := Answer{List: make([]string, 0, len(list))}
 	for k, option := range list {
-		if option == nil || *option == "" || strings.ContainsFunc(*option, control) {
+		if option == nil || *option == "" || strings.ContainsFunc(*option, isControl) {
 			return Answer{}, fmt.Errorf("its option %d is empty or has a control character", k+1)
 		}
 		out.List = append(out.List, *option)

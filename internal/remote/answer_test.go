@@ -66,7 +66,7 @@ func FuzzParseAnswer(f *testing.F) {
 
 func FuzzKeptAnswer(f *testing.F) {
 	file := (&Fetcher{}).file(strings.Repeat("k", 64))
-	whole, err := statefile.Encode(file.Kind, kept{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain",
+	whole, err := statefile.Encode(file.Kind, savedAnswer{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain",
 		Body: "-Xmx1g\n"})
 	if err != nil {
 		f.Fatal(err)
@@ -77,7 +77,7 @@ func FuzzKeptAnswer(f *testing.F) {
 	f.Add([]byte(strings.Replace(string(whole), "1g", "2g", 1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		now := time.Unix(2e9, 0)
-		var got kept
+		var got savedAnswer
 		var a Answer
 		err := statefile.Decode(file.Kind, data, &got)
 		if err == nil {

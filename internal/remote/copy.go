@@ -12,14 +12,13 @@ import (
 	"github.com/stoker-init/stoker/internal/statefile"
 )
 
-// maxCopy bounds a kept copy, in bytes: an answer of which every byte is escaped, and a
-// bit.
+// maxCopy bounds a saved answer in bytes: one with every byte escaped, plus metadata.
 const maxCopy = 6*maxAnswer + 64<<10
 
-// kept is the last good answer to one URL, as it is on the disk.
-type kept struct {
-	URL string `json:"url"` // masked: for people
-	// Key is a hash of the URL with its secrets: whose answer it is.
+// savedAnswer is the last good answer to one URL, as stored on disk.
+type savedAnswer struct {
+	URL string `json:"url"` // masked for display
+	// Key is a hash of the URL with its secrets.
 	Key          string    `json:"key"`
 	Time         time.Time `json:"time"` // when the service last gave or confirmed it
 	ETag         string    `json:"etag,omitempty"`
@@ -28,13 +27,13 @@ type kept struct {
 	Body         string    `json:"body"`
 }
 
-func keyOf(t target) string {
+func cacheKey(t target) string {
 	sum := sha256.Sum256([]byte(t.full))
 	return hex.EncodeToString(sum[:])
 }
 
-// answer gives the answer of a copy. now bounds its time.
-func (k *kept) answer(key string, now time.Time) (Answer, error) {
+// answer returns the saved answer if it belongs to key. A time after now is set to now.
+func (k *savedAnswer) answer(key string, now time.Time) (Answer, error) {
 	if k.Key != key {
 		return Answer{}, errors.New("it is that of another URL")
 	}
@@ -44,13 +43,13 @@ func (k *kept) answer(key string, now time.Time) (Answer, error) {
 	return ParseAnswer(k.ContentType, []byte(k.Body))
 }
 
-// file is that of a URL's copy.
+// file returns the state file of a key.
 func (f *Fetcher) file(key string) statefile.File {
 	return statefile.File{Path: filepath.Join(f.Dir, key[:32]+".json"), Kind: "last-good-answer", Max: maxCopy}
 }
 
-// load gives the copy of a key. ok is false, without an error, where there is none.
-func (f *Fetcher) load(key string) (k kept, a Answer, ok bool, err error) {
+// load reads the saved answer of a key. ok is false without an error if there is none.
+func (f *Fetcher) load(key string) (k savedAnswer, a Answer, ok bool, err error) {
 	if f.Dir == "" {
 		return k, a, false, nil
 	}
@@ -64,8 +63,8 @@ func (f *Fetcher) load(key string) (k kept, a Answer, ok bool, err error) {
 	return k, a, err == nil, err
 }
 
-// save puts a copy in the place of the one before.
-func (f *Fetcher) save(k kept) error {
+// save replaces the saved answer.
+func (f *Fetcher) save(k savedAnswer) error {
 	if f.Dir == "" {
 		return errors.New("there is no folder for it")
 	}

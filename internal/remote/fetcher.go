@@ -17,59 +17,55 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// Bounds of asking.
+// Bounds of a request.
 const (
 	maxRedirects = 5
-	firstPause   = 100 * time.Millisecond // after a try that failed; then twice as long
+	firstPause   = 100 * time.Millisecond // after the first failed try; it doubles
 	longestPause = time.Second
-	maxPEM       = 4 << 20 // bytes of a ca_file; a system's bundle has 220 KiB
-	// confirmAfter is how old a kept copy may look although the service has confirmed
-	// it since: it is not written anew every minute.
+	maxPEM       = 4 << 20 // bytes of a ca_file; a system bundle has 220 KiB
+	// confirmAfter is how old the stored time may become before a confirmation by the service is written to disk.
 	confirmAfter = 10 * time.Minute
 )
 
-// Document is what a service said.
+// Document is the answer of a service.
 type Document struct {
 	Answer
-	// URL is that of the answer, masked.
+	// URL is the masked URL.
 	URL string
-	// Time is when the service gave or confirmed it.
+	// Time is when the service gave or confirmed the answer.
 	Time time.Time
-	// Stale says why it is the kept copy; nil: the service gave it just now.
+	// Stale is why this is the saved answer; nil: it is current.
 	Stale error
-	// Unkept says why it could not be kept for later; nil: it is.
+	// Unkept is why the answer was not saved; nil: it was.
 	Unkept error
-	// Damaged says why the kept copy could not be used; nil: it could, or there was none.
+	// Damaged is why the saved answer is unusable; nil: it is usable, or there is none.
 	Damaged error
 }
 
-// Fetcher asks, and keeps what was good. Its fields are not changed while it is
-// in use; it is safe for concurrent use.
+// Fetcher fetches documents and saves good answers. It is safe for concurrent use; its fields must not change meanwhile.
 type Fetcher struct {
-	// Dir is the folder of the copies, made when it is needed; empty: none is kept.
+	// Dir is the folder of saved answers, created on demand; empty: none are saved.
 	Dir string
-	// Accept says what is wrong with an answer; what is refused is as good as no
-	// answer. nil: any will do.
+	// Accept returns an error for an unusable answer, which then counts as a failed try. nil: every answer is accepted.
 	Accept func(Answer) error
 }
 
-// Fetch asks for a document until there is a good answer, or the deadline is over,
-// or asking again will not help; then the last good answer counts, unless that is
-// forbidden. Errors and documents have masked URLs.
+// Fetch asks for a document until it gets a good answer, the deadline expires, or a retry is pointless. Then it returns the saved
+// answer unless the source requires a fresh one. Errors and documents have masked URLs.
 func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document, error) {
 	t, err := parse(s.URL, lookup)
 	if err != nil {
 		return Document{}, fmt.Errorf("cannot ask %s: %w", redact.URL(s.URL), err)
 	}
-	key := keyOf(t)
+	key := cacheKey(t)
 	old, oldAnswer, have, damage := f.load(key)
 	if have && f.Accept != nil && f.Accept(oldAnswer) != nil {
-		have = false // of a time when it was good enough
+		have = false // Accept has changed since it was saved
 	}
 	doc := Document{URL: redact.URL(t.full), Damaged: damage}
 	fresh, answer, err := f.ask(ctx, s, t, old, have)
 	switch {
-	case err == nil && fresh == nil: // it has not changed
+	case err == nil && fresh == nil: // not modified
 		doc.Answer, doc.Time = oldAnswer, time.Now()
 		if old.Time.Before(doc.Time.Add(-confirmAfter)) {
 			old.Time = doc.Time
@@ -91,15 +87,14 @@ func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document,
 	return doc, nil
 }
 
-// finalError is one that asking again would not change.
+// finalError is an error that a retry would not change.
 type finalError struct{ error }
 
 func (e finalError) Unwrap() error { return e.error }
 
-// ask tries until the deadline. fresh is nil without an error when the kept copy
-// was confirmed.
-func (f *Fetcher) ask(ctx context.Context, s Source, t target, old kept, have bool) (fresh *kept, a Answer, err error) {
-	client, err := newClient(s, t) // reading certificates is no time of the service's
+// ask retries until the deadline. fresh is nil without an error if the service has confirmed the saved answer.
+func (f *Fetcher) ask(ctx context.Context, s Source, t target, old savedAnswer, have bool) (fresh *savedAnswer, a Answer, err error) {
+	client, err := newClient(s, t) // reading certificates does not count against the timeout
 	if err != nil {
 		return nil, a, err
 	}
@@ -109,10 +104,10 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old kept, have bo
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		try, cancel := context.WithTimeout(ctx, s.Timeout)
 		before := err
-		fresh, a, err = f.once(try, client, s, t, old, have)
+		fresh, a, err = f.tryOnce(try, client, s, t, old, have)
 		switch {
 		case err == nil || try.Err() == nil:
-		case ctx.Err() != nil && before != nil: // it was cut short: the one before says more
+		case ctx.Err() != nil && before != nil: // this try was cut short; the error before says more
 			err = before
 		default:
 			err = fmt.Errorf("no answer within %v", min(s.Timeout, s.Deadline))
@@ -132,8 +127,8 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old kept, have bo
 	}
 }
 
-// once tries once.
-func (f *Fetcher) once(ctx context.Context, client *http.Client, s Source, t target, old kept, have bool) (*kept, Answer, error) {
+// tryOnce makes one try.
+func (f *Fetcher) tryOnce(ctx context.Context, client *http.Client, s Source, t target, old savedAnswer, have bool) (*savedAnswer, Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url.String(), nil)
 	if err != nil {
 		return nil, Answer{}, finalError{errors.New("the request cannot be made")}
@@ -169,7 +164,7 @@ func (f *Fetcher) once(ctx context.Context, client *http.Client, s Source, t tar
 	if err != nil {
 		return nil, Answer{}, fmt.Errorf("the answer ended in the middle: %w", withoutURL(err))
 	}
-	k := &kept{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
+	k := &savedAnswer{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
 		ContentType: resp.Header.Get("Content-Type"), Body: string(body)}
 	a, err := ParseAnswer(k.ContentType, body)
 	if err == nil && f.Accept != nil {
@@ -181,8 +176,7 @@ func (f *Fetcher) once(ctx context.Context, client *http.Client, s Source, t tar
 	return k, a, nil
 }
 
-// withoutURL is the cause of an error of the client, which names the URL with all
-// that is secret in it. A certificate does not get better by asking again.
+// withoutURL returns the cause of a client error, whose text would contain the unmasked URL. A certificate error is final.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -194,10 +188,10 @@ func withoutURL(err error) error {
 	return err
 }
 
-// maxHeader bounds the header of an answer, in bytes.
+// maxHeader bounds the header of an answer in bytes.
 const maxHeader = 64 << 10
 
-// newClient makes the client of one Fetch.
+// newClient returns the HTTP client of one Fetch.
 func newClient(s Source, t target) (*http.Client, error) {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxHeader}
 	if t.socket != "" {
@@ -213,7 +207,7 @@ func newClient(s Source, t target) (*http.Client, error) {
 		}
 		pool, err := x509.SystemCertPool()
 		if err != nil {
-			pool = x509.NewCertPool() // an image without any
+			pool = x509.NewCertPool() // the image has no certificates
 		}
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, finalError{fmt.Errorf("cannot use ca_file %s: it holds no certificate in PEM", strconv.Quote(s.CAFile))}
@@ -230,8 +224,8 @@ func newClient(s Source, t target) (*http.Client, error) {
 		case t.socket != "" && req.URL.Host != last.Host:
 			return finalError{errors.New("it redirects away from its socket")}
 		}
-		if req.URL.Host != via[0].URL.Host { // what was configured for one host is not for another
-			req.Header.Del("Referer") // it has the query
+		if req.URL.Host != via[0].URL.Host { // headers configured for one host are not sent to another
+			req.Header.Del("Referer") // it contains the query
 			for name := range s.Headers {
 				req.Header.Del(name)
 			}

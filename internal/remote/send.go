@@ -16,35 +16,34 @@ import (
 	"time"
 )
 
-// Request is one that tells a service something. URL, headers and body have
-// ${NAME} for what a Lookup knows.
+// Request is a notification to a service. URL, headers and body may contain ${NAME}.
 type Request struct {
 	Method  string
-	URL     string // as that of a Source
+	URL     string // as in Source
 	Headers map[string]string
-	Body    string // empty: there is none
-	CAFile  string // PEM certificates that count beside the system's; empty: none
-	// Timeout bounds the handshake of TLS; the whole is bounded by the context.
+	Body    string // empty: none
+	CAFile  string // PEM certificates added to the system's; empty: none
+	// Timeout bounds the TLS handshake; the context bounds the whole request.
 	Timeout time.Duration
 }
 
-// Response is what a service answered.
+// Response is the answer of a service.
 type Response struct {
 	Status int
-	Body   []byte // its beginning
+	Body   []byte // at most maxResponse bytes
 }
 
-// maxResponse bounds what is read of a Response, in bytes.
+// maxResponse bounds the body of a Response in bytes.
 const maxResponse = 64 << 10
 
-// Send sends a request once. Any status is an answer. A redirect is followed where
-// it stays on the host and keeps the method. Errors name no URL.
+// Send sends a request once. Any status is a response. Redirects are followed if they keep the host and the method. Errors contain no
+// URL.
 func Send(ctx context.Context, r Request, lookup Lookup) (Response, error) {
 	t, err := parse(r.URL, lookup)
 	if err != nil {
 		return Response{}, err
 	}
-	req, err := r.fill(ctx, t, lookup)
+	req, err := r.build(ctx, t, lookup)
 	if err != nil {
 		return Response{}, err
 	}
@@ -75,12 +74,12 @@ func Send(ctx context.Context, r Request, lookup Lookup) (Response, error) {
 	return Response{Status: resp.StatusCode, Body: body}, nil
 }
 
-// fill makes the request.
-func (r Request) fill(ctx context.Context, t target, lookup Lookup) (*http.Request, error) {
+// build builds the HTTP request.
+func (r Request) build(ctx context.Context, t target, lookup Lookup) (*http.Request, error) {
 	headers := http.Header{"User-Agent": {"stoker"}}
 	for name, text := range r.Headers {
 		value, err := substitute(text, lookup, func(_, name, value string) (string, error) {
-			if strings.ContainsFunc(value, control) {
+			if strings.ContainsFunc(value, isControl) {
 				return "", fmt.Errorf("the value of %s has a line break or another control character", name)
 			}
 			return value, nil
@@ -93,7 +92,7 @@ func (r Request) fill(ctx context.Context, t target, lookup Lookup) (*http.Reque
 	if r.Body != "" && headers.Get("Content-Type") == "" {
 		headers.Set("Content-Type", "application/json")
 	}
-	body, err := substitute(r.Body, lookup, quoting(headers.Get("Content-Type")))
+	body, err := substitute(r.Body, lookup, bodyQuoter(headers.Get("Content-Type")))
 	if err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}
@@ -108,9 +107,9 @@ func (r Request) fill(ctx context.Context, t target, lookup Lookup) (*http.Reque
 	return req, nil
 }
 
-// quoting is how a value stands in a body of a type: so that it cannot end the text
-// in which it is. In JSON that is within the quotes that the body has.
-func quoting(contentType string) func(before, name, value string) (string, error) {
+// bodyQuoter returns how a value is quoted in a body of a content type, so that it cannot end the surrounding text. In JSON the quotes
+// are part of the body.
+func bodyQuoter(contentType string) func(before, name, value string) (string, error) {
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		kind = ""
@@ -123,7 +122,7 @@ func quoting(contentType string) func(before, name, value string) (string, error
 			enc.SetEscapeHTML(false)
 			err := enc.Encode(value)
 			text := strings.TrimSuffix(b.String(), "\n")
-			return text[1 : len(text)-1], err // without the quotes
+			return text[1 : len(text)-1], err // the body has the quotes
 		case kind == "application/x-www-form-urlencoded":
 			return url.QueryEscape(value), nil
 		case kind == "application/xml" || kind == "text/xml" || strings.HasSuffix(kind, "+xml"):
@@ -135,8 +134,7 @@ func quoting(contentType string) func(before, name, value string) (string, error
 	}
 }
 
-// Names are the variables of a text; the error says that it is not written as it
-// must be.
+// Names returns the variables of a text, or an error if a reference is malformed.
 func Names(text string) (names []string, err error) {
 	_, err = substitute(text, func(string) (string, bool) { return "", true }, func(_, name, _ string) (string, error) {
 		if !slices.Contains(names, name) {

@@ -1,7 +1,5 @@
-// Package remote fetches one small document of options from a configuration
-// service, over http, https or a unix socket, and keeps the last good answer for
-// when the service is down. It does not know what the options mean, and never
-// asks by itself.
+// Package remote fetches a small document of options from a configuration service over http, https or a unix socket, and saves the
+// last good answer for when the service is down. Its callers interpret the options and decide when to fetch.
 package remote
 
 import (
@@ -17,26 +15,24 @@ import (
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
-// Source is what is asked, and how.
+// Source is a document to fetch.
 type Source struct {
-	// URL is http://, https:// or unix:///path/of/socket:/http/path, with ${NAME}
-	// for what a Lookup knows.
+	// URL is http://, https:// or unix:///path/of/socket:/http/path, and may contain ${NAME}.
 	URL string
-	// Timeout bounds one try, Deadline all of them with the waits between.
+	// Timeout bounds one try, Deadline all tries with their pauses.
 	Timeout, Deadline time.Duration
-	// RequireFresh forbids the kept copy.
+	// RequireFresh forbids the saved answer.
 	RequireFresh bool
 	Headers      map[string]string
-	// CAFile holds PEM certificates that count beside the system's; empty: none.
+	// CAFile holds PEM certificates added to the system's; empty: none.
 	CAFile string
 }
 
-// Lookup gives the value of a variable of a URL; false: it is not set.
+// Lookup returns the value of a variable; false: it is not set.
 type Lookup func(name string) (string, bool)
 
-// Variables is a Lookup in an environment and then in labels, whose names are
-// taken in capitals with "_" for what cannot be in a variable's name. What is
-// empty counts as not set.
+// Variables returns a Lookup in an environment and then in labels. Label names are in capitals, with "_" for characters that a
+// variable name cannot have. An empty value is not set.
 func Variables(env, labels map[string]string) Lookup {
 	upper := map[string]string{}
 	for name, value := range labels {
@@ -53,24 +49,23 @@ func Variables(env, labels map[string]string) Lookup {
 	}
 }
 
-// socketScheme begins the URL of a service that listens on a unix socket.
+// socketScheme is the URL scheme of a unix socket.
 const socketScheme = "unix://"
 
-// Check says what is wrong with the form of a source's URL; the variables may
-// have any value: one that may be part of a host as well as a port.
+// Check validates the form of a URL for any values of its variables; a variable may be part of a host or a port.
 func Check(text string) error {
 	_, err := parse(text, func(string) (string, bool) { return "1", true })
 	return err
 }
 
-// target is a URL without variables.
+// target is a URL with its variables replaced.
 type target struct {
 	url    *url.URL // for the request
-	socket string   // path; empty: url's host
-	full   string   // the whole, as it was written
+	socket string   // path; empty: the host of url
+	full   string   // the whole URL as written
 }
 
-// parse fills the variables in and splits the URL.
+// parse replaces the variables of a URL and splits it.
 func parse(text string, lookup Lookup) (target, error) {
 	full, err := expand(text, lookup)
 	if err != nil {
@@ -103,8 +98,7 @@ func parse(text string, lookup Lookup) (target, error) {
 	return t, nil
 }
 
-// expand fills the variables of a URL in, each escaped for its place. A value
-// cannot leave its place: "." and ".." are refused in a path.
+// expand replaces the variables of a URL, each escaped for its place. "." and ".." are rejected in a path.
 func expand(text string, lookup Lookup) (string, error) {
 	return substitute(text, lookup, func(before, name, value string) (string, error) {
 		switch {
@@ -113,12 +107,12 @@ func expand(text string, lookup Lookup) (string, error) {
 		case value == "." || value == "..":
 			return "", fmt.Errorf("the variable %s is %q, which leads to another place", name, value)
 		}
-		// url.PathEscape leaves @ and :, which in a host mean another one.
+		// url.PathEscape keeps @ and :, which in a host change its meaning.
 		return strings.ReplaceAll(url.QueryEscape(value), "+", "%20"), nil
 	})
 }
 
-// substitute fills variables in as quote gives them; before is the text up to there.
+// substitute replaces variables by the result of quote; before is the text up to the variable.
 func substitute(text string, lookup Lookup, quote func(before, name, value string) (string, error)) (string, error) {
 	pieces, err := reference.Split(text)
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// Bounds of what is read for an environment, in bytes. The kernel takes no
-// variable of 128 KiB, its name and "=" included (execve(2), MAX_ARG_STRLEN).
+// Bounds of environment input in bytes. The kernel rejects a variable of 128 KiB with its name and "=" (execve(2), MAX_ARG_STRLEN).
 const (
 	maxEnvFile  = 1 << 20
 	maxVariable = 128<<10 - 1
@@ -88,7 +87,7 @@ func variableName(name string) bool {
 	return true
 }
 
-// unquote takes the quotes off a value that has them.
+// unquote removes the quotes of a quoted value.
 func unquote(value string) (string, error) {
 	if value == "" || value[0] != '"' && value[0] != '\'' {
 		return value, nil
@@ -112,8 +111,7 @@ func unquote(value string) (string, error) {
 	return "", errors.New("the quote is not closed on its line")
 }
 
-// readEnvFile reads the variables of a file. A path that begins with "-" may be
-// missing.
+// readEnvFile reads the variables of a file. A path with the prefix "-" is optional.
 func readEnvFile(path string) (map[string]string, error) {
 	path, optional := strings.CutPrefix(path, "-")
 	data, err := untrusted.ReadFile(path, maxEnvFile)
@@ -134,8 +132,7 @@ func readEnvFile(path string) (map[string]string, error) {
 	return env, nil
 }
 
-// readSecret is the content of a file, less one newline at its end. No error has
-// any of it.
+// readSecret returns the content of a file without one final newline. Its errors never contain the content.
 func readSecret(name, path string) (string, error) {
 	data, err := untrusted.ReadFile(path, maxVariable)
 	if err != nil {
@@ -151,27 +148,26 @@ func readSecret(name, path string) (string, error) {
 	return string(data), nil
 }
 
-// shortSecret is the length below which a secret is not looked for in texts: it
-// would be found everywhere, and hides nothing.
+// shortSecret is the minimum length of a masked secret: a shorter one would match everywhere and hide nothing.
 const shortSecret = 4
 
-// Mask keeps the values of secrets out of what people get to read.
+// Mask holds the values of secrets to hide in output.
 type Mask []string
 
-// Add also adds the lines of a value that has several.
+// Add adds a secret; of a multi-line one also each line.
 func (m *Mask) Add(value string) {
 	for _, part := range append(strings.Split(value, "\n"), value) {
 		if part = strings.TrimSpace(part); len(part) >= shortSecret {
 			*m = append(*m, part)
 		}
 	}
-	slices.SortFunc(*m, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	slices.SortFunc(*m, func(a, b string) int { return len(b) - len(a) }) // one may contain another
 }
 
-// Text hides them, and what looks like a secret.
+// Text masks secret values and anything that looks like a secret.
 func (m Mask) Text(s string) string { return redact.Text(m.Values(s)) }
 
-// Values hides the secret values themselves.
+// Values masks only the secret values.
 func (m Mask) Values(s string) string {
 	for _, value := range m {
 		s = strings.ReplaceAll(s, value, redact.Hidden)
@@ -179,7 +175,7 @@ func (m Mask) Values(s string) string {
 	return s
 }
 
-// Error is the error, or one whose text is masked.
+// Error returns the error, or one with a masked text.
 func (m Mask) Error(err error) error {
 	if err == nil || m.Text(err.Error()) == err.Error() {
 		return err

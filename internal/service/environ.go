@@ -8,8 +8,7 @@ import (
 	"github.com/stoker-init/stoker/internal/initproto"
 )
 
-// EnvironMap cuts NAME=VALUE pairs; the last of a name counts, as for execve's
-// readers.
+// EnvironMap splits NAME=VALUE pairs; the last one of a name wins.
 func EnvironMap(environ []string) map[string]string {
 	out := make(map[string]string, len(environ))
 	for _, kv := range environ {
@@ -20,7 +19,7 @@ func EnvironMap(environ []string) map[string]string {
 	return out
 }
 
-// EnvironList is the way back, sorted.
+// EnvironList is the inverse of EnvironMap, sorted.
 func EnvironList(env map[string]string) []string {
 	out := make([]string, 0, len(env))
 	for k, v := range env {
@@ -30,6 +29,5 @@ func EnvironList(env map[string]string) []string {
 	return out
 }
 
-// ProcessID names a process that is no service. The time of its start keeps it
-// apart from those of an earlier supervisor.
+// ProcessID returns the id of a process that is no service. The start time distinguishes it from those of an earlier supervisor.
 func ProcessID(kind string) string { return fmt.Sprintf("%s@%d", kind, initproto.BootNow()) }

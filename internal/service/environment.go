@@ -13,27 +13,27 @@ import (
 	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
-// Environment is what a service's process is started with.
+// Environment is the environment of a service's process.
 type Environment struct {
 	Vars map[string]string
-	From map[string]string // where a variable was set; absent: in stoker's own environment
+	From map[string]string // source of a variable; absent: stoker's own environment
 	Mask Mask
 }
 
-// put sets variables that come from one place.
-func (e *Environment) put(vars map[string]string, from string) {
+// set sets variables from one source.
+func (e *Environment) set(vars map[string]string, from string) {
 	maps.Copy(e.Vars, vars)
 	for name := range vars {
 		e.From[name] = from
 	}
 }
 
-// Origin says for people where a variable was set.
+// Origin describes where a variable was set.
 func (e *Environment) Origin(name string) string {
 	return cmp.Or(e.From[name], "the container's environment")
 }
 
-// Source names the options that stand in a variable.
+// Source names a variable as a source of options.
 func (e *Environment) Source(name string) string {
 	if from := e.From[name]; from != "" {
 		return from + " (" + name + ")"
@@ -41,18 +41,17 @@ func (e *Environment) Source(name string) string {
 	return "env " + name
 }
 
-// Environ is ours, with what the service's user, hooks and configuration say; the
-// later wins: hooks, env_files, env, secrets. With an error it is as much as could be
-// read.
+// Environ returns stoker's environment with the settings of the service's user, hooks and configuration. Later ones win: hooks,
+// env_files, env, secrets. With an error it holds what could be read.
 func (l *Launcher) Environ() (*Environment, error) {
 	e := &Environment{Vars: EnvironMap(os.Environ()), From: map[string]string{}}
 	l.User.AdaptEnv(e.Vars)
-	e.put(l.FromHooks().Env, "a hook")
+	e.set(l.FromHooks().Env, "a hook")
 	var err error
 	for _, path := range l.Config.EnvFiles {
 		vars, readErr := readEnvFile(path)
 		err = errors.Join(err, readErr)
-		e.put(vars, path)
+		e.set(vars, path)
 	}
 	err = errors.Join(err, l.configured(e))
 	for _, name := range slices.Sorted(maps.Keys(l.Config.Secrets)) {
@@ -66,14 +65,14 @@ func (l *Launcher) Environ() (*Environment, error) {
 			err = errors.Join(err, readErr)
 			continue
 		}
-		e.put(map[string]string{name: value}, l.Config.Secrets[name])
+		e.set(map[string]string{name: value}, l.Config.Secrets[name])
 		e.Mask.Add(value)
 	}
 	return e, err
 }
 
-// configured adds env of the configuration, whose ${NAME} stands for what is there
-// without it. A Tomcat's own places are known only when its options are read.
+// configured adds env of the configuration; its ${NAME} refers to the environment without env. Tomcat's own paths are set later, when
+// its options are read.
 func (l *Launcher) configured(e *Environment) error {
 	env, errs := reference.Env(l.Config.Env, func(key, name string) (string, bool) {
 		if l.Config.Kind == config.KindTomcat && tomcat.Evaluates(key) && tomcat.SetByStoker(name) {
@@ -87,12 +86,12 @@ func (l *Launcher) configured(e *Environment) error {
 		err = errors.Join(err, fmt.Errorf("cannot use %s (%s): %w", config.EnvPath(l.Name, key), l.envOrigin(key), errs[key]))
 	}
 	for key, value := range env {
-		e.put(map[string]string{key: value}, l.envOrigin(key))
+		e.set(map[string]string{key: value}, l.envOrigin(key))
 	}
 	return err
 }
 
-// envOrigin is where a variable of env is configured.
+// envOrigin returns where a variable of env is configured.
 func (l *Launcher) envOrigin(key string) string {
 	path := config.EnvPath(l.Name, key)
 	if o, ok := l.Origins[path]; ok {

@@ -1,5 +1,5 @@
-// Package service says how the processes of a configured service are started: their
-// command, environment, user and limits, and the probes and commands that run beside.
+// Package service defines how the processes of a configured service are started: command, environment, user, limits, probes and stop
+// command.
 package service
 
 import (
@@ -23,33 +23,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Launcher starts a service of kind process, and is the part that all
-// kinds have in common.
+// Launcher starts a service of kind process. The launchers of other kinds embed it.
 type Launcher struct {
 	Manager      *proc.Manager
 	Name         string
 	Config       config.Service
 	User         *asuser.User
-	base         proc.Spec // what a process of the service has whatever it executes
+	base         proc.Spec // common to all processes of the service
 	cgroups      *cgroup.Tree
-	CgroupLimits cgroup.Wish
+	CgroupLimits cgroup.OwnLimits
 	Deps
 }
 
-// Deps are what a launcher uses beside the configuration of its service.
+// Deps are the dependencies of a launcher beside the service's configuration.
 type Deps struct {
-	Inherit bool                // the command of run: it gets our stdin, and our terminal
-	Public  []string            // variables whose values become arguments, which everybody can read
+	Inherit bool                // the command of run: it gets stoker's stdin and terminal
+	Public  []string            // variables whose values become arguments, which every user can read
 	Origins layeredyaml.Origins // of the configuration
-	// given is what hooks have given to a service; nil: nothing.
+	// HookOutput returns the output of hooks for a service; nil: none.
 	HookOutput func(service string, uid int) hooks.Output
-	// allow is an error if a service must not start; nil: every one may.
+	// Allow returns an error if a service must not start; nil: every service may.
 	Allow func(service string) error
-	// observe adds what can be seen of a process whatever it executes; nil: nothing.
+	// Observe adds observers that apply to any program; nil: none.
 	Observe func(*supervisor.Launch)
 }
 
-// New reads what a service's processes are to be started with.
+// New returns the launcher of a configured service.
 func New(m *proc.Manager, tree *cgroup.Tree, name string, cfg config.Service) (*Launcher, error) {
 	l := &Launcher{Manager: m, Name: name, Config: cfg, cgroups: tree}
 	if err := l.parse(cfg.ProcessConfig); err != nil {
@@ -102,16 +101,15 @@ func (l *Launcher) parse(s supervisor.ProcessConfig) (err error) {
 	return err
 }
 
-// Start is what a start begins with.
+// Start is the input of one start.
 type Start struct {
 	*Environment
-	Cgroup *cgroup.Own // nil: the service runs in the container's
-	// options of the JVM that hooks have given.
+	Cgroup *cgroup.Own // nil: the service runs in the container's cgroup
+	// Options are JVM options from hooks.
 	Options []hooks.OutputOption
 }
 
-// Begin reads the environment, makes the cgroup, and has prepare make a Launch of
-// it. What that says is for people, so it is kept clear of secrets.
+// Begin reads the environment, creates the cgroup and calls prepare. It masks secrets in the notes and the error.
 func (l *Launcher) Begin(prepare func(r *Start) (*supervisor.Launch, error)) (*supervisor.Launch, error) {
 	if l.Allow != nil {
 		if err := l.Allow(l.Name); err != nil {
@@ -147,7 +145,7 @@ func (l *Launcher) Begin(prepare func(r *Start) (*supervisor.Launch, error)) (*s
 	return out, nil
 }
 
-// FromHooks is what hooks have given to the service.
+// FromHooks returns the output of hooks for the service.
 func (l *Launcher) FromHooks() hooks.Output {
 	if l.HookOutput == nil {
 		return hooks.Output{}
@@ -155,10 +153,9 @@ func (l *Launcher) FromHooks() hooks.Output {
 	return l.HookOutput(l.Name, l.User.ID())
 }
 
-// makeCgroup makes the service's own, where one is wanted. Without it the service
-// still runs, and the note says why.
+// makeCgroup creates the service's own cgroup if limits are configured. On failure the service still runs, and the note says why.
 func (l *Launcher) makeCgroup(r *Start) (note string) {
-	if !l.Config.Cgroup.Own && l.CgroupLimits == (cgroup.Wish{}) || l.cgroups == nil {
+	if !l.Config.Cgroup.Own && l.CgroupLimits == (cgroup.OwnLimits{}) || l.cgroups == nil {
 		return ""
 	}
 	own, err := l.cgroups.Make(l.Name, l.CgroupLimits)
@@ -169,7 +166,7 @@ func (l *Launcher) makeCgroup(r *Start) (note string) {
 	return ""
 }
 
-// Prepare gives the configured command.
+// Prepare returns the Launch of the configured command.
 func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 	return l.Begin(func(r *Start) (*supervisor.Launch, error) {
 		out, err := l.Attach(ctx, "")
@@ -180,10 +177,10 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 		out.Spec.Argv = l.Config.Command
 		if l.Inherit {
 			out.Spec.Stdio.InheritStdin = true
-			if terminal(0) {
+			if isTerminal(0) {
 				out.Spec.Foreground = true
 			}
-			if terminal(1) {
+			if isTerminal(1) {
 				out.Spec.Stdio.Mode = proc.Inherit
 			}
 		}
@@ -191,7 +188,7 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 	})
 }
 
-// Attach gives the probes.
+// Attach returns the Launch of a running process: its probes.
 func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Port: readyPort(l.Config.Ready.Config),
 		Checks: supervisor.Checks{Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe)},
@@ -202,7 +199,7 @@ func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	return out, nil
 }
 
-// readyPort is the port that readiness looks at; 0: at none.
+// readyPort returns the port of the readiness probe; 0: none.
 func readyPort(c probe.Config) int {
 	if u, err := url.Parse(c.HTTP.URL); err == nil && c.HTTP.IsSet() && c.HTTP.Socket == "" {
 		return PortOf(u)
@@ -218,7 +215,7 @@ func readyPort(c probe.Config) int {
 	return n
 }
 
-// PortOf is the port that a URL is asked at.
+// PortOf returns the port of a URL.
 func PortOf(u *url.URL) int {
 	if port, err := strconv.Atoi(u.Port()); err == nil {
 		return port
@@ -226,15 +223,15 @@ func PortOf(u *url.URL) int {
 	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
-// Spec is what does not depend on the kind.
+// Spec returns the process spec that all kinds share.
 func (l *Launcher) Spec(env map[string]string) proc.Spec {
 	spec := l.base
 	spec.Env = EnvironList(env)
 	return spec
 }
 
-// Run runs a program of our own to its end, as the service's user and with
-// what the service is started with; dir empty: in the service's. what names it.
+// Run runs a helper program to its end as the service's user in the service's environment; an empty dir is the service's. what names
+// it in errors.
 func (l *Launcher) Run(ctx context.Context, what string, argv, env []string, dir string) (code int, output string, err error) {
 	spec := l.Spec(nil)
 	spec.ID, spec.Argv, spec.Env = ProcessID(what), argv, env
@@ -244,8 +241,7 @@ func (l *Launcher) Run(ctx context.Context, what string, argv, env []string, dir
 	return proc.RunCommand(ctx, l.Manager, spec)
 }
 
-// WithinStart bounds what is run to prepare a start, which itself needs the rest of its
-// time.
+// WithinStart bounds a helper program of a start, so that time remains for the start itself.
 func (l *Launcher) WithinStart(ctx context.Context) (context.Context, context.CancelFunc) {
 	if l.Config.Ready.Within <= 0 {
 		return ctx, func() {}
@@ -253,8 +249,7 @@ func (l *Launcher) WithinStart(ctx context.Context) (context.Context, context.Ca
 	return context.WithTimeout(ctx, l.Config.Ready.Within/2)
 }
 
-// specBeside is what a program is started with that runs beside the service's process, as
-// the service's user. Options of a JVM are that JVM's.
+// specBeside returns the spec of a program that runs beside the service's process as the service's user, without JVM options.
 func (l *Launcher) specBeside() (proc.Spec, error) {
 	env, err := l.Environ()
 	if err != nil {
@@ -277,8 +272,8 @@ func (l *Launcher) runProbe(ctx context.Context, argv []string) (int, string, er
 	return proc.RunProbe(ctx, l.Manager, spec)
 }
 
-// terminal says whether fd is one.
-func terminal(fd int) bool {
+// isTerminal reports whether fd is a terminal.
+func isTerminal(fd int) bool {
 	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	return err == nil
 }

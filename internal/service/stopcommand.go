@@ -9,8 +9,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// stopCommand runs the configured stop command as the service's user; nil: none is
-// configured. It may start while the container stops: it is a part of that.
+// stopCommand returns a function that runs the configured stop command as the service's user; nil: none is configured. It may also
+// start while the container stops.
 func (l *Launcher) stopCommand() func(context.Context, supervisor.Process) error {
 	if len(l.Config.Stop.Command) == 0 {
 		return nil

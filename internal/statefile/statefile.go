@@ -1,6 +1,5 @@
-// Package statefile keeps stoker's own state in files that outlive the container. A
-// file is there as a whole or not at all, every byte of it is checked when it is read,
-// and a damaged one is kept beside the next. What the state says is the caller's.
+// Package statefile stores stoker's state in files that outlive the container. Writes are atomic, reads verify a checksum, and a
+// damaged file is kept as a backup.
 package statefile
 
 import (
@@ -23,12 +22,11 @@ import (
 // File is a state file.
 type File struct {
 	Path string
-	Kind string // tells one purpose from another
+	Kind string // identifies the type of state
 	Max  int64  // bytes
 }
 
-// DamagedError says that a state file is there and cannot be relied on: nothing is
-// known of what it said.
+// DamagedError means that a state file exists but is unusable, so its state is unknown.
 type DamagedError struct {
 	Path string
 	Why  error
@@ -40,11 +38,11 @@ func (e *DamagedError) Error() string {
 
 func (e *DamagedError) Unwrap() error { return e.Why }
 
-// Encode makes the content of a state file:
+// Encode returns the content of a state file:
 //
 //	{"stoker":"KIND","sha256":"CHECKSUM","data":DATA}
 //
-// It is JSON for people and their tools, and it is the only text with that content.
+// It is valid JSON, and there is exactly one encoding of a state.
 func Encode(kind string, v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -53,13 +51,13 @@ func Encode(kind string, v any) ([]byte, error) {
 	return assemble(kind, data), nil
 }
 
-// assemble puts the content together.
+// assemble builds the content.
 func assemble(kind string, data []byte) []byte {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", kind, data))
 	return fmt.Appendf(nil, `{"stoker":%q,"sha256":"%s","data":%s}`+"\n", kind, hex.EncodeToString(sum[:]), data)
 }
 
-// Decode is the way back. What differs in a single bit is an error.
+// Decode is the inverse of Encode. Any change of the content is an error.
 func Decode(kind string, content []byte, to any) error {
 	const tail = "}\n"
 	head := len(assemble(kind, nil)) - len(tail)
@@ -73,7 +71,7 @@ func Decode(kind string, content []byte, to any) error {
 	return json.Unmarshal(data, to)
 }
 
-// Read reads it. That there is none is fs.ErrNotExist.
+// Read reads the file. A missing file is fs.ErrNotExist.
 func (f File) Read(to any) error {
 	file, err := untrusted.Open(f.Path)
 	switch {
@@ -85,7 +83,7 @@ func (f File) Read(to any) error {
 		return fmt.Errorf("cannot read the state file %s: %w", f.Path, err)
 	}
 	defer file.Close()
-	if err := ours(file); err != nil {
+	if err := checkOwner(file); err != nil {
 		return &DamagedError{f.Path, fmt.Errorf("others could have written it: %w", err)}
 	}
 	content, err := untrusted.ReadAll(file, f.Max)
@@ -101,10 +99,9 @@ func (f File) Read(to any) error {
 	return nil
 }
 
-// ours refuses a file that others could have written. A group may write where stoker is
-// not root: Kubernetes' fsGroup makes every file of a volume so, and those in the group
-// are of the same pod and, as a rule, the same user.
-func ours(file *os.File) error {
+// checkOwner rejects a file that other users could have written. If stoker is not root, a group-writable file passes: Kubernetes'
+// fsGroup makes all files of a volume group-writable, and the group is that of the pod.
+func checkOwner(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
@@ -116,9 +113,8 @@ func ours(file *os.File) error {
 	return trust.File(file, os.Geteuid())
 }
 
-// Write puts another in the place of the one before, and has it on the disk when it
-// returns. One before that is not valid is kept as PATH.bad, and the latest such one of
-// earlier as PATH.bad.1. The folder must be there.
+// Write replaces the file and syncs it to disk. A damaged old file is kept as PATH.bad, and the previous one as PATH.bad.1. The folder
+// must exist.
 func (f File) Write(v any) (err error) {
 	content, err := Encode(f.Kind, v)
 	switch {
@@ -128,13 +124,13 @@ func (f File) Write(v any) (err error) {
 		return fmt.Errorf("cannot write the state file %s: %w: more than %d bytes", f.Path, untrusted.ErrTooLarge, f.Max)
 	}
 	dir := filepath.Dir(f.Path)
-	file, err := os.CreateTemp(dir, ".new-*") // 0600: it may hold secrets
+	file, err := os.CreateTemp(dir, ".new-*") // mode 0600: it may hold secrets
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(file.Name()) // what is left of it does no harm
+			_ = os.Remove(file.Name()) // a leftover is harmless
 		}
 	}()
 	_, err = file.Write(content)
@@ -159,8 +155,8 @@ func (f File) Write(v any) (err error) {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// replaceDamaged puts a file in the place of a damaged one, without a moment at which
-// none is there: that would mean that nothing was ever said.
+// replaceDamaged replaces a damaged file by a rename exchange, so that there is always a file: a missing one would mean that no state
+// was ever written.
 func replaceDamaged(from, path string) error {
 	bad := path + ".bad"
 	if err := os.Rename(bad, bad+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -170,7 +166,7 @@ func replaceDamaged(from, path string) error {
 	if err == nil {
 		return os.Rename(from, bad)
 	}
-	if err := os.Rename(path, bad); err != nil { // a file system that cannot exchange two
+	if err := os.Rename(path, bad); err != nil { // the file system does not support the exchange
 		return err
 	}
 	return os.Rename(from, path)

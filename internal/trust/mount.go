@@ -12,16 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount is what the mount of a file allows.
+// mount describes the mount of a file.
 type mount struct {
 	readOnly bool
-	// elsewhere is where the same part of the file system is mounted for writing;
-	// empty: nowhere in our mount namespace.
-	elsewhere string
+	// writableAt is where the same part of the file system is mounted for writing; empty: nowhere in this mount namespace.
+	writableAt string
 }
 
-// mountAt is the mount of what is at a path, links not followed. What cannot be found
-// out is not read-only.
+// mountAt returns the mount of a path without following a final link. An unknown mount counts as writable.
 func mountAt(path string) mount {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -31,7 +29,7 @@ func mountAt(path string) mount {
 	return mountOf(fd)
 }
 
-// mountOf is the mount through which a file was opened.
+// mountOf returns the mount of an open file.
 func mountOf(fd int) mount {
 	var st unix.Statfs_t
 	if unix.Fstatfs(fd, &st) != nil || st.Flags&unix.ST_RDONLY == 0 {
@@ -52,8 +50,7 @@ func mountOf(fd int) mount {
 	return findMount(table, id, path)
 }
 
-// findMount looks up a mount by its number in the text of mountinfo, and another one by
-// which the same path can be written.
+// findMount looks up a mount id in the text of mountinfo, and a writable mount of the same path.
 func findMount(table []byte, id, path string) mount {
 	all, _ := mounts.Parse(string(table))
 	k := slices.IndexFunc(all, func(m *mounts.Mount) bool { return strconv.Itoa(m.ID) == id })
@@ -63,16 +60,16 @@ func findMount(table []byte, id, path string) mount {
 	own, m := all[k], mount{readOnly: true}
 	inside := filepath.Join(own.Root, strings.TrimPrefix(path, strings.TrimSuffix(own.Mountpoint, "/")))
 	for _, l := range all {
-		writable := first(l.Options) == "rw" && first(l.VFSOptions) == "rw"
+		writable := firstOption(l.Options) == "rw" && firstOption(l.VFSOptions) == "rw"
 		if l.Major == own.Major && l.Minor == own.Minor && writable && within(inside, l.Root) {
-			m.elsewhere = filepath.Join(l.Mountpoint, strings.TrimPrefix(inside, strings.TrimSuffix(l.Root, "/")))
+			m.writableAt = filepath.Join(l.Mountpoint, strings.TrimPrefix(inside, strings.TrimSuffix(l.Root, "/")))
 		}
 	}
 	return m
 }
 
-// first is the first of a list of options, which is rw or ro.
-func first(options string) string {
+// firstOption returns the first mount option, which is rw or ro.
+func firstOption(options string) string {
 	head, _, _ := strings.Cut(options, ",")
 	return head
 }

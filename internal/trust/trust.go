@@ -1,6 +1,5 @@
-// Package trust says whether others could change a file or a folder that stoker is
-// about to rely on. It neither opens for reading nor executes anything, and does not
-// judge what the file holds.
+// Package trust checks whether other users could change a file or folder that stoker is about to rely on. It goes by ownership, mode
+// and mounts; it reads and executes nothing.
 package trust
 
 import (
@@ -16,21 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Error says what others could change.
+// Error describes what other users could change.
 type Error struct {
 	Path string
-	Mode string // as chmod(1) takes it: "1777"
-	UID  uint32 // its owner
+	Mode string // for chmod(1): "1777"
+	UID  uint32 // owner
 	Why  string // "can be changed by others"
-	Fix  string // what to do: "chmod go-w /app/hooks, or mount it read-only"
+	Fix  string // the fix: "chmod go-w /app/hooks, or mount it read-only"
 }
 
 func (e *Error) Error() string {
 	return fmt.Sprintf("%s (mode %s, uid %d) %s: %s", e.Path, e.Mode, e.UID, e.Why, e.Fix)
 }
 
-// Mode is the mode of a file as chmod(1) takes it, with the set-user-ID, set-group-ID
-// and sticky bits: "0755", "1777".
+// Mode returns the mode of a file for chmod(1), with the set-user-ID, set-group-ID and sticky bits: "0755", "1777".
 func Mode(info fs.FileInfo) string {
 	bits := uint32(info.Mode().Perm())
 	for bit, set := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
@@ -41,37 +39,34 @@ func Mode(info fs.FileInfo) string {
 	return fmt.Sprintf("%04o", bits)
 }
 
-// File refuses an open file that others than root and uid could change. What is on a
-// read-only mount cannot be changed.
+// File returns an error if users other than root and uid could change an open file. A file on a read-only mount passes.
 func File(f *os.File, uid int) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	e := judge(f.Name(), info, uid)
+	e := checkMode(f.Name(), info, uid)
 	if e == nil {
 		return nil
 	}
-	return e.unless(mountOf(int(f.Fd())))
+	return e.allowReadOnly(mountOf(int(f.Fd())))
 }
 
-// Entry is File by a path, without following a link at its end. In a folder others
-// must not be able to put a name either.
+// Entry is File for a path; a final link is not followed. A folder must not be writable by others either.
 func Entry(path string, uid int) error {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return unseen(path, err)
+		return statError(path, err)
 	}
-	e := judge(path, info, uid)
+	e := checkMode(path, info, uid)
 	if e == nil {
 		return nil
 	}
-	return e.unless(mountAt(path))
+	return e.allowReadOnly(mountAt(path))
 }
 
-// judge goes by owner and mode. A link has no mode of its own: whoever may change the
-// folder may change the link.
-func judge(path string, info fs.FileInfo, uid int) *Error {
+// checkMode checks owner and mode. A link has no mode of its own: it can be changed by those who can change its folder.
+func checkMode(path string, info fs.FileInfo, uid int) *Error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return &Error{Path: path, Mode: Mode(info), Why: "has no owner that could be seen", Fix: "use another file system"}
@@ -90,33 +85,29 @@ func judge(path string, info fs.FileInfo, uid int) *Error {
 	return e
 }
 
-// unless drops the error where the mount allows no change, and says where it could be
-// made all the same.
-func (e *Error) unless(m mount) error {
+// allowReadOnly drops the error on a read-only mount, unless the same files are mounted writable elsewhere.
+func (e *Error) allowReadOnly(m mount) error {
 	switch {
 	case !m.readOnly:
 		return e
-	case m.elsewhere != "":
-		e.Why += fmt.Sprintf(" at %s, where the same is mounted for writing", m.elsewhere)
+	case m.writableAt != "":
+		e.Why += fmt.Sprintf(" at %s, where the same is mounted for writing", m.writableAt)
 		return e
 	}
 	return nil
 }
 
-// Path refuses what path leads to if others than root and uid could change it, or could
-// have put it there: it looks at every folder and link on the way from / on.
+// Path returns an error if users other than root and uid could change or replace what path leads to. It checks every folder and link
+// on the way from /.
 //
-// The sticky bit keeps others from taking away or replacing what is root's in a folder
-// that they may write to, such as /tmp; so a folder of root's in it can be relied on.
-// A file or link cannot: others may have moved it there from a folder of their own,
-// under a name of their choice. (A folder of root's they cannot move.)
+// In a sticky folder such as /tmp others can neither remove nor replace entries of root, so a root-owned folder in it is trusted. A
+// file or link in it is not: others may have moved it there from a folder of their own, which is impossible for a folder of root.
 func Path(path string, uid int) error {
-	_, err := way(path, uid)
+	_, err := pathSteps(path, uid)
 	return err
 }
 
-// Folder is Path for a folder that is about to get something of ours. It may be open to
-// others where the sticky bit keeps them from taking that away.
+// Folder is Path for a folder that stoker will create entries in. It may be writable by others if it has the sticky bit.
 func Folder(path string, uid int) error {
 	err := Path(path, uid)
 	var e *Error
@@ -130,24 +121,22 @@ func Folder(path string, uid int) error {
 	return nil
 }
 
-// Program is Path for a program that is about to be executed. It gives the folder of the
-// program, without links, open since before the check; name is the program's in it.
-// Executed as that name in that folder, it is what was checked, also if root exchanges a
-// folder above meanwhile.
+// Program is Path for a program to execute. It returns the folder of the program, opened before the check, and the program's name in
+// it. Executed by that name in that folder, it is the checked program even if a parent folder is replaced.
 func Program(path string, uid int) (folder *os.File, name string, err error) {
 	place, err := filepath.EvalSymlinks(path)
 	if err == nil {
 		place, err = filepath.Abs(place)
 	}
 	if err != nil {
-		return nil, "", unseen(path, err)
+		return nil, "", statError(path, err)
 	}
 	folder, err = os.OpenFile(filepath.Dir(place), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, "", unseen(path, err)
+		return nil, "", statError(path, err)
 	}
-	steps, err := way(path, uid)
-	if err == nil && (!holds(steps, filepath.Dir(place), folder, ".") || !holds(steps, place, folder, filepath.Base(place))) {
+	steps, err := pathSteps(path, uid)
+	if err == nil && (!sameFile(steps, filepath.Dir(place), folder, ".") || !sameFile(steps, place, folder, filepath.Base(place))) {
 		err = fmt.Errorf("%s leads to another place than a moment ago", path)
 	}
 	if err != nil {
@@ -157,8 +146,8 @@ func Program(path string, uid int) (folder *os.File, name string, err error) {
 	return folder, filepath.Base(place), nil
 }
 
-// holds says whether what was looked at by a path is what a name in an open folder is.
-func holds(steps []step, path string, folder *os.File, name string) bool {
+// sameFile reports whether the step checked for path is the file of that name in an open folder.
+func sameFile(steps []step, path string, folder *os.File, name string) bool {
 	var st unix.Stat_t
 	if unix.Fstatat(int(folder.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
 		return false
@@ -169,19 +158,19 @@ func holds(steps []step, path string, folder *os.File, name string) bool {
 	})
 }
 
-// way is what Path looks at; the last is what path leads to.
-func way(path string, uid int) ([]step, error) {
+// pathSteps checks every step of a path; the last one is what path leads to.
+func pathSteps(path string, uid int) ([]step, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, unseen(path, err)
+		return nil, statError(path, err)
 	}
 	steps, err := follow("/", path)
 	if err != nil {
-		return nil, unseen(path, err)
+		return nil, statError(path, err)
 	}
-	open := map[string]*Error{} // folders that others may put names in
+	open := map[string]*Error{} // sticky folders that others can add entries to
 	for k, s := range steps {
-		e := judge(s.path, s.info, uid)
+		e := checkMode(s.path, s.info, uid)
 		if around := open[filepath.Dir(s.path)]; e == nil && around != nil && !s.info.IsDir() {
 			around.Why += ": the sticky bit keeps what is root's from being replaced, and not others from adding names"
 			return nil, around
@@ -189,7 +178,7 @@ func way(path string, uid int) ([]step, error) {
 		if e == nil {
 			continue
 		}
-		err := e.unless(mountAt(s.path))
+		err := e.allowReadOnly(mountAt(s.path))
 		switch sticky := s.info.IsDir() && s.info.Mode()&fs.ModeSticky != 0 && e.trusts(uid); {
 		case err == nil:
 		case sticky && k < len(steps)-1:
@@ -201,20 +190,19 @@ func way(path string, uid int) ([]step, error) {
 	return steps, nil
 }
 
-// trusts says whether the owner is root or uid.
+// trusts reports whether the owner is root or uid.
 func (e *Error) trusts(uid int) bool { return e.UID == 0 || int(e.UID) == uid }
 
-// step is a folder, a link or in the end the thing itself on the way along a path.
+// step is a folder or link on a path, or its final file.
 type step struct {
-	path string // without links above it
+	path string // with resolved parents
 	info fs.FileInfo
 }
 
 // maxLinks is how many symbolic links the kernel follows in one path.
 const maxLinks = 40
 
-// follow goes the way that the kernel goes from a folder along a path, and notes each
-// thing once.
+// follow resolves a path from a folder as the kernel does, and returns each step once.
 func follow(place, path string) (out []step, err error) {
 	seen := map[string]bool{}
 	visit := func(at string) (fs.FileInfo, error) {
@@ -264,12 +252,12 @@ func follow(place, path string) (out []step, err error) {
 	return out, err
 }
 
-// within says whether path is dir or below it.
+// within reports whether path is dir or below it.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-func unseen(path string, err error) error {
+func statError(path string, err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		path, err = p.Path, p.Err

@@ -1,14 +1,10 @@
-// Package untrusted opens files and folders that others can write: a service's user
-// may have put anything there, and may change it meanwhile. It does not judge what
-// they hold; what may be relied on says package trust.
+// Package untrusted opens files and folders in places that other users can write to, and may change at any time. Package trust checks
+// whether content can be relied on.
 //
-// One rule holds for all of them. Only regular files are opened, without waiting, and
-// reading is bounded. Every component of a path is opened from the folder before it,
-// so that nothing which is swapped meanwhile counts. A symbolic link of root, or of the
-// user that stoker acts as, is followed (Debian's /var/lib/tomcat10/conf, the
-// ConfigMaps of Kubernetes). A link of any other user is followed only to what is that
-// user's too, as nginx does with disable_symlinks if_not_owner: root would read for him
-// what he cannot.
+// Only regular files are opened, without blocking, and reads are bounded. Every path component is opened relative to the previous
+// folder, so a replaced component has no effect. A symbolic link of root, or of the user that stoker acts as, is followed (Debian's
+// /var/lib/tomcat10/conf, the ConfigMaps of Kubernetes). A link of another user is followed only to a file of that user, like nginx's
+// disable_symlinks if_not_owner, so that root does not read for him what he cannot.
 package untrusted
 
 import (
@@ -24,8 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Why something is not opened or not read. No error of this package names the path:
-// the caller does.
+// Reasons for a failed open or read. The errors of this package do not contain the path.
 var (
 	ErrNotRegular = errors.New("it is not a regular file")
 	ErrLink       = errors.New("a symbolic link of another user leads to what is not that user's")
@@ -48,8 +43,7 @@ func Open(path string) (*os.File, error) {
 	return at.open(path, unix.O_NONBLOCK|unix.O_NOCTTY)
 }
 
-// OpenDir opens a folder as a place for openat(2) and its like. It has O_PATH: its
-// entries cannot be listed by it.
+// OpenDir opens a folder for openat(2). The descriptor has O_PATH, so it cannot list entries.
 func OpenDir(path string) (*os.File, error) { return openDir(path, unix.O_PATH) }
 
 func openDir(path string, flags int) (*os.File, error) {
@@ -61,7 +55,7 @@ func openDir(path string, flags int) (*os.File, error) {
 	return at.open(path, unix.O_DIRECTORY|flags)
 }
 
-// ReadFile reads a regular file of at most that many bytes.
+// ReadFile reads a regular file of at most most bytes.
 func ReadFile(path string, most int64) ([]byte, error) {
 	file, err := Open(path)
 	if err != nil {
@@ -71,8 +65,7 @@ func ReadFile(path string, most int64) ([]byte, error) {
 	return ReadAll(file, most)
 }
 
-// ReadAll reads r to its end. More than that many bytes are ErrTooLarge, also in a file
-// that grows meanwhile.
+// ReadAll reads r to its end, and returns ErrTooLarge for more than most bytes.
 func ReadAll(r io.Reader, most int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, most+1))
 	switch {
@@ -84,7 +77,7 @@ func ReadAll(r io.Reader, most int64) ([]byte, error) {
 	return data, nil
 }
 
-// ReadDir lists a folder by name. One that has more entries than that is ErrTooLarge.
+// ReadDir lists a folder by name, and returns ErrTooLarge for more than most entries.
 func ReadDir(path string, most int) ([]fs.DirEntry, error) {
 	dir, err := openDir(path, unix.O_RDONLY)
 	if err != nil {
@@ -102,7 +95,7 @@ func ReadDir(path string, most int) ([]fs.DirEntry, error) {
 	return all, nil
 }
 
-// Cause takes the path off that package os adds, for messages that name it themselves.
+// Cause removes the path that package os adds to an error.
 func Cause(err error) error {
 	if e := new(fs.PathError); errors.As(err, &e) {
 		return e.Err
@@ -110,11 +103,11 @@ func Cause(err error) error {
 	return err
 }
 
-// found is what a path leads to: a name in an open folder.
+// found is the target of a path: a name in an open folder.
 type found struct {
-	dir  int // AT_FDCWD, or a descriptor that is to be closed
+	dir  int // AT_FDCWD, or a descriptor to close
 	name string
-	is   unix.Stat_t // no link
+	is   unix.Stat_t // never a link
 }
 
 func (f *found) close() {
@@ -123,13 +116,13 @@ func (f *found) close() {
 	}
 }
 
-// enter goes on from another folder.
+// enter replaces the folder.
 func (f *found) enter(dir int) {
 	f.close()
 	f.dir = dir
 }
 
-// open opens what was found. Another thing that has its name now is not it.
+// open opens the target and checks that it was not replaced.
 func (f *found) open(path string, flags int) (*os.File, error) {
 	fd, err := openat(f.dir, f.name, unix.O_NOFOLLOW|flags)
 	if err != nil {
@@ -146,7 +139,7 @@ func (f *found) open(path string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// find goes along a path. The caller closes what it gives.
+// find resolves a path. The caller closes the result.
 func find(path string) (f found, err error) {
 	if path == "" {
 		return f, unix.ENOENT
@@ -157,8 +150,8 @@ func find(path string) (f found, err error) {
 			f.close()
 		}
 	}()
-	us, _ := unix.SetfsuidRetUid(-1) // is refused, and gives the user that we act as
-	var owners []uint32              // of the links, less those that are trusted
+	us, _ := unix.SetfsuidRetUid(-1) // an invalid id only returns the current one
+	var owners []uint32              // owners of the links that are not trusted
 	for rest, links := parts(path), 0; len(rest) > 0; {
 		if strings.HasPrefix(rest[0], "/") {
 			root, err := openat(unix.AT_FDCWD, "/", unix.O_PATH)
@@ -181,7 +174,7 @@ func find(path string) (f found, err error) {
 				unix.Close(fd)
 				break
 			}
-			f.enter(fd) // if it is no folder the next openat says so
+			f.enter(fd) // if it is no folder, the next openat fails
 			continue
 		}
 		target, err := readlink(fd)
@@ -205,8 +198,7 @@ func find(path string) (f found, err error) {
 	return f, nil
 }
 
-// parts are the names in a path that is not empty; the first begins with / if the path
-// does. A path that ends with / is that of a folder.
+// parts splits a non-empty path; the first part begins with / for an absolute path. A trailing / means a folder.
 func parts(path string) []string {
 	out := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 	if strings.HasSuffix(path, "/") {
@@ -227,7 +219,7 @@ func openat(dir int, name string, flags int) (fd int, err error) {
 	}
 }
 
-// readlink gives the target of a link that is open.
+// readlink returns the target of an open link.
 func readlink(fd int) (string, error) {
 	target := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(fd, "", target)

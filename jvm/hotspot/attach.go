@@ -71,7 +71,7 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 	a := &Attached{target: t}
 	fail := func(err error) (*Attached, error) { return nil, fmt.Errorf("cannot attach to JVM %d: %w", t.Pid, err) }
 	var err error
-	if a.as, err = asuser.Of(t.Pid); err != nil {
+	if a.as, err = asuser.OfProcess(t.Pid); err != nil {
 		return fail(err)
 	}
 	forbidden, err := a.forbidsAttach()

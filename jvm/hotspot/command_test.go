@@ -66,7 +66,7 @@ func speaking(t *testing.T, answer func(net.Conn)) *Attached {
 			_ = conn.Close()
 		}
 	}()
-	as, err := asuser.Of(os.Getpid())
+	as, err := asuser.OfProcess(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

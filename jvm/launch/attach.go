@@ -66,7 +66,7 @@ func (a *Attacher) release(pid int, t *attachSlot) {
 
 // AsUserOf returns a function that retries a call with the rights of the process if it is not permitted.
 func AsUserOf(p supervisor.Process) func(func() error) error {
-	return func(look func() error) error { return asuser.Try(p.Pid(), look) }
+	return func(look func() error) error { return asuser.RetryAs(p.Pid(), look) }
 }
 
 // attachWithinHalf attaches within half of the remaining time and leaves the rest for the command.
