@@ -40,7 +40,7 @@ type fakeEnvironment struct {
 	given    []string // thread dumps that were not in the output, after their starts
 	before   string   // what must be up first
 	after    string   // what must be gone first
-	listener Listener // who acts at the stages; nil: nobody does
+	listener Listener // nil: none
 	leftBy   atomic.Int32
 	changed  atomic.Int32
 	rested   atomic.Int32
@@ -172,7 +172,7 @@ func (w *fakeEnvironment) last() *fakeProcess {
 
 func (w *fakeEnvironment) count() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.procs) }
 
-// fakeProcess obeys TERM and KILL unless it is told otherwise.
+// fakeProcess obeys TERM and KILL unless a test says otherwise.
 type fakeProcess struct {
 	w       *fakeEnvironment
 	id      string

@@ -53,7 +53,7 @@ func TestOOMOfAnExit(t *testing.T) {
 			st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL})
 		}, true, 1},
 		"of its child": {func(st *stage, w *oomEnvironment) { w.count++; st.w.last().exits(137) }, true, 1},
-		"somebody's":   {func(st *stage, w *oomEnvironment) { st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, false, 1},
+		"not of OOM":   {func(st *stage, w *oomEnvironment) { st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGKILL}) }, false, 1},
 		"another signal": {func(st *stage, w *oomEnvironment) {
 			w.count++
 			st.w.last().die(proc.Exit{Code: -1, Signal: syscall.SIGTERM})
