@@ -75,8 +75,8 @@ func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	defer w.mu.Unlock()
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeEnvironment) OOM([]string) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeEnvironment) RemovedStopped(string)          { w.leftBy.Add(1) }
+func (w *fakeEnvironment) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeEnvironment) RemovedStopped(string)                { w.leftBy.Add(1) }
 func (w *fakeEnvironment) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

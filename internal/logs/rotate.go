@@ -87,10 +87,10 @@ func NotAFile(path string) string {
 }
 
 // kindOf names what is not an ordinary file; empty: it is one.
-func kindOf(mode uint32) string {
-	return map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
-		unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}[mode&unix.S_IFMT]
-}
+func kindOf(mode uint32) string { return kinds[mode&unix.S_IFMT] }
+
+var kinds = map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
+	unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}
 
 // mustBeFile refuses what is not an ordinary file.
 func mustBeFile(path string, mode uint32) error {
