@@ -598,6 +598,52 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// maxPackage is about how many lines a package has before it should be two.
+const maxPackage = 3200
+
+// longPackages are longer, with the reason.
+func longPackages() map[string]string {
+	return map[string]string{
+		"jvm":           "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"internal/logs": "the ring, the sinks and the files share one lock and one kept position",
+		"jvm/launch":    "option sources, preflight and drift of both kinds of JVM",
+		"supervisor":    "one state machine: its table refers to every transition",
+	}
+}
+
+func TestPackageSizes(t *testing.T) {
+	lines := map[string]int{}
+	for _, s := range ours(sources(t)) {
+		lines[s.dir] += s.fset.Position(s.file.FileEnd).Line
+	}
+	for dir, n := range lines {
+		if _, listed := longPackages()[dir]; n > maxPackage && !listed {
+			t.Errorf("%s has %d lines, more than %d: it should be two packages", dir, n, maxPackage)
+		} else if n <= maxPackage && listed {
+			t.Errorf("%s has %d lines: it needs no exception", dir, n)
+		}
+	}
+}
+
+// maxMethods is the most that an interface may demand; a larger one is several roles.
+const maxMethods = 5
+
+func TestInterfacesAreSmall(t *testing.T) {
+	for _, s := range ours(sources(t)) {
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if face, ok := spec.Type.(*ast.InterfaceType); ok && face.Methods.NumFields() > maxMethods {
+				t.Errorf("%s: interface %s has %d methods, more than %d: split it by role", s.at(spec), spec.Name.Name,
+					face.Methods.NumFields(), maxMethods)
+			}
+			return true
+		})
+	}
+}
+
 func TestNoSleep(t *testing.T) {
 	for _, s := range sources(t) {
 		if s.dir == "bench" || s.test && bubbles(s) {
