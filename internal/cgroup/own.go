@@ -195,7 +195,7 @@ func (t *Tree) check(places []place, w OwnLimits) error {
 	for _, p := range places {
 		have[p.controller] = true
 		if !t.holdsUs(p.dir) && !t.holdsUs(path.Join(p.dir, InitLeaf)) {
-			return fmt.Errorf("%s is not our own cgroup: %s/cgroup.procs does not name us", p.dir, p.dir)
+			return fmt.Errorf("%s is not our own cgroup: %s/cgroup.procs does not list stoker", p.dir, p.dir)
 		}
 		if p.controller != "memory" {
 			continue

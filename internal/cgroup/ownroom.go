@@ -47,7 +47,7 @@ func (t *Tree) makeRoom(base string, w OwnLimits, limits Limits) error {
 	}
 	_ = t.write(base, "cgroup.subtree_control", "-"+strings.Join(need, " -")) // fails if it was not enabled
 	if undo := t.moveAll(leaf, base); undo != nil {
-		return fmt.Errorf("%w; what has moved stays in %s: %w", err, leaf, undo)
+		return fmt.Errorf("%w; the moved processes stay in %s: %w", err, leaf, undo)
 	}
 	_ = t.files.rmdir(leaf)
 	return err
