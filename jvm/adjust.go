@@ -143,12 +143,13 @@ func (r *Result) adjustThreads() {
 	}
 	o, count := r.Options[i], r.Options[k]
 	if !count.Generated {
-		r.fail(InvalidCombination, "cannot use %s (%s) with %s (%s): ParallelGCThreads is %d then; set it too", o, o.origin(), count, count.origin(), cpus)
+		r.fail(InvalidCombination, "cannot use %s (%s) with %s (%s): ParallelGCThreads is %d then; set it too",
+			o, o.origin(), count, count.origin(), cpus)
 		return
 	}
 	why := fmt.Sprintf("%s (%s) needs as many", o, o.origin())
 	r.warn(Adjusted, "-XX:ParallelGCThreads=%d is set: %s", n, why)
-	r.Options = append(r.Options, Option{Args: []string{fmt.Sprintf("-XX:ParallelGCThreads=%d", n)}, Layer: Default, Source: "rule CPUs", Why: why, Generated: true})
+	r.Options = append(r.Options, ruleOption("CPUs", why, "-XX:ParallelGCThreads=%d", n))
 }
 
 // adjustYoung leaves out a young generation that is as large as the whole heap

@@ -112,29 +112,18 @@ func (s *Sizing) fixedBytes(heap int64) int64 {
 	return s.threads()*s.Stack + s.vmThreads()*mib + s.gcBytes(heap) + s.baseBytes() + supervisorBytes + s.reserve
 }
 
-// capPlan is what one of the three regions may get that HotSpot leaves open, or
-// as large as the heap. It has enough before thread stacks are made larger.
+// capPlan holds the sizes of one of the three regions that HotSpot leaves open, or as large as the heap. A size that
+// is decided already is all of them.
 type capPlan struct {
-	least, enough, usual int64
-	given                *int64 // decided already
-}
-
-// full is the size where memory is not short, and sufficient the one that is enough.
-func (p capPlan) full() int64 { return p.sized(p.usual) }
-
-func (p capPlan) sufficient() int64 { return p.sized(p.enough) }
-
-func (p capPlan) sized(n int64) int64 {
-	if p.given != nil {
-		return *p.given
-	}
-	return n
+	least  int64
+	enough int64 // before thread stacks are made larger
+	usual  int64 // where memory is not short
+	given  bool
 }
 
 // capPlans are those of metaspace, code cache and direct memory.
-func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
-	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, fixed.Metaspace}, {48 * mib, 160 * mib, 240 * mib, fixed.CodeCache},
-		{16 * mib, 64 * mib, 64 * mib, fixed.Direct}}
+func (s *Sizing) capPlans() [3]capPlan {
+	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, false}, {48 * mib, 160 * mib, 240 * mib, false}, {16 * mib, 64 * mib, 64 * mib, false}}
 	if s.small() {
 		plans[0].enough, plans[0].usual = 128*mib, 128*mib
 		plans[1].enough, plans[1].usual = 128*mib, 128*mib
@@ -144,13 +133,16 @@ func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
 	uncapped := [3]int64{plans[0].usual, usualCodeCache, plans[2].usual}
 	rules := [3]*bool{s.rules.Metaspace, s.rules.CodeCache, s.rules.DirectMemory}
 	profile := [3]*int64{s.numbers.metaspace, s.numbers.codeCache, s.numbers.direct}
-	for i := range plans {
+	for i, size := range [3]*int64{s.fixed.Metaspace, s.fixed.CodeCache, s.fixed.Direct} {
 		switch {
-		case plans[i].given != nil:
+		case size != nil:
 		case !on(rules[i]):
-			plans[i].given = &uncapped[i]
-		case profile[i] != nil:
-			plans[i].given = profile[i]
+			size = &uncapped[i]
+		default:
+			size = profile[i]
+		}
+		if size != nil {
+			plans[i] = capPlan{*size, *size, *size, true}
 		}
 	}
 	return plans
@@ -159,34 +151,33 @@ func (s *Sizing) capPlans(fixed Fixed) [3]capPlan {
 // usualCodeCache is HotSpot's own with tiered compilation, in bytes.
 const usualCodeCache = 240 * mib
 
-// capsOf is what the three regions have together, each by size.
-func (s *Sizing) capsOf(fixed Fixed, size func(capPlan) int64) int64 {
-	var sum int64
-	for _, p := range s.capPlans(fixed) {
-		sum += size(p)
+// capSums is what the three regions need together to have enough, and their usual sizes.
+func (s *Sizing) capSums() (enough, usual int64) {
+	for _, p := range s.capPlans() {
+		enough += p.enough
+		usual += p.usual
 	}
-	return sum
+	return enough, usual
 }
 
 // chooseCaps bounds the three regions. They get a minimum, then what is left up to what
 // is enough, then up to the usual size, then half of the rest; a margin stays for what no
 // flag bounds (malloc, page cache).
-func (s *Sizing) chooseCaps(fixed Fixed) {
-	plans := s.capPlans(fixed)
+func (s *Sizing) chooseCaps() {
+	plans := s.capPlans()
 	left := s.Limit - s.Heap - s.fixedBytes(s.Heap)
-	var caps [3]int64
+	var caps, enough, usual [3]int64
 	for i, p := range plans {
-		caps[i] = p.sized(p.least)
-		left -= caps[i]
+		caps[i], enough[i], usual[i] = p.least, p.enough, p.usual
+		left -= p.least
 	}
-	for _, size := range []func(capPlan) int64{capPlan.sufficient, capPlan.full} {
-		left -= raise(&caps, plans, size, left)
-	}
+	left -= raise(&caps, enough, left)
+	left -= raise(&caps, usual, left)
 	if spare := left - min(left/2, s.usable()/20); spare >= 2*mib {
 		half := spare / 2
 		half -= half % mib
 		for _, i := range []int{0, 2} {
-			if plans[i].given == nil {
+			if !plans[i].given {
 				caps[i] += half
 			}
 		}
@@ -194,19 +185,19 @@ func (s *Sizing) chooseCaps(fixed Fixed) {
 	s.Metaspace, s.CodeCache, s.Direct = caps[0], caps[1], caps[2]
 }
 
-// raise brings caps nearer to a size, each by its share of what is left, and gives the
+// raise brings caps nearer to other sizes, each by its share of what is left, and gives the
 // bytes that this takes.
-func raise(caps *[3]int64, plans [3]capPlan, size func(capPlan) int64, left int64) int64 {
+func raise(caps *[3]int64, to [3]int64, left int64) int64 {
 	var want, given int64
-	for i, p := range plans {
-		want += size(p) - caps[i]
+	for i := range caps {
+		want += to[i] - caps[i]
 	}
 	if left <= 0 || want <= 0 {
 		return 0
 	}
 	have := min(left, want)
-	for i, p := range plans {
-		more := (size(p) - caps[i]) * have / want
+	for i := range caps {
+		more := (to[i] - caps[i]) * have / want
 		more -= more % mib
 		caps[i] += more
 		given += more
@@ -215,7 +206,7 @@ func raise(caps *[3]int64, plans [3]capPlan, size func(capPlan) int64, left int6
 }
 
 // budget lists every region; what is left over is the last one.
-func (s *Sizing) budget(fixed Fixed) Budget {
+func (s *Sizing) budget() Budget {
 	t := s.threads()
 	threads := "connectors and 30 more"
 	if s.numbers.threads > 0 {
@@ -229,10 +220,11 @@ func (s *Sizing) budget(fixed Fixed) Budget {
 		return Region{region, bytes, without, open}
 	}
 	b := Budget{
-		capped("heap", s.Heap, s.heapWhy, s.rules.Heap, fixed.Heap, s.heapWhy, !s.unlimited),
-		capped("metaspace", s.Metaspace, "MaxMetaspaceSize", s.rules.Metaspace, fixed.Metaspace, "no cap: the usual size", true),
-		capped("code cache", s.CodeCache, "ReservedCodeCacheSize", s.rules.CodeCache, fixed.CodeCache, "HotSpot's own cap", false),
-		capped("direct memory", s.Direct, "MaxDirectMemorySize", s.rules.DirectMemory, fixed.Direct, "no cap: the usual size; as large as the heap, and Netty as much again", true),
+		capped("heap", s.Heap, s.heapWhy, s.rules.Heap, s.fixed.Heap, s.heapWhy, !s.unlimited),
+		capped("metaspace", s.Metaspace, "MaxMetaspaceSize", s.rules.Metaspace, s.fixed.Metaspace, "no cap: the usual size", true),
+		capped("code cache", s.CodeCache, "ReservedCodeCacheSize", s.rules.CodeCache, s.fixed.CodeCache, "HotSpot's own cap", false),
+		capped("direct memory", s.Direct, "MaxDirectMemorySize", s.rules.DirectMemory, s.fixed.Direct,
+			"no cap: the usual size; as large as the heap, and Netty as much again", true),
 		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
 		{"VM threads", s.vmThreads() * mib, fmt.Sprintf("%d of 1 MiB", s.vmThreads()), false},
 		{"GC structures", s.gcBytes(s.Heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, s.gcShare()*100), false},

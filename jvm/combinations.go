@@ -45,7 +45,8 @@ func (r *Result) adjustBase() {
 	}
 	o, top := r.Options[off], r.Options[share]
 	if o.rank() >= top.rank() {
-		r.warn(BudgetExceeded, "%s (%s) makes %s (%s) a share of the machine's memory; what is allotted here counts the container's", o, o.origin(), top, top.origin())
+		r.warn(BudgetExceeded, "%s (%s) makes %s (%s) a share of the machine's memory; what is allotted here counts the container's",
+			o, o.origin(), top, top.origin())
 		return
 	}
 	r.dropBelow(off, top, fmt.Sprintf("%s (%s) is a share of the container's memory", top, top.origin()))

@@ -2,7 +2,6 @@ package jvm
 
 import (
 	"fmt"
-	"math"
 	"strings"
 )
 
@@ -71,15 +70,14 @@ func (p Profile) numbers() (numbers, []ValueError) {
 	if n.threads = p.Threads; n.threads < 0 || n.threads > maxThreads {
 		r.bad("threads", "%d is no number of threads", n.threads)
 	}
-	if p.CPUs < 0 || math.IsNaN(p.CPUs) || p.CPUs > maxCPUs {
-		r.bad("cpus", "%g is no number of CPUs", p.CPUs)
-	}
+	r.cpus("cpus", p.CPUs)
 	if n.collector = "Use" + p.Collector + "GC"; p.Collector == "" {
 		n.collector = ""
 	} else if !collector(n.collector) {
 		r.bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords, ", "))
 	}
-	return n, append(r.faults, p.Match.check()...)
+	p.Match.check(r)
+	return n, r.faults
 }
 
 // readOffHeap takes the numbers of the heap rule.
@@ -114,6 +112,12 @@ type profileReader struct{ faults []ValueError }
 
 func (r *profileReader) bad(key, format string, args ...any) {
 	r.faults = append(r.faults, ValueError{key, fmt.Sprintf(format, args...)})
+}
+
+func (r *profileReader) cpus(key string, n float64) {
+	if !(n >= 0 && n <= maxCPUs) {
+		r.bad(key, "%g is no number of CPUs", n)
+	}
 }
 
 // size reads a size in bytes; nil for none and for a bad one.

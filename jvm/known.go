@@ -215,7 +215,10 @@ func nearest(name string, names iter.Seq[string]) string {
 		if max(len(known)-len(name), len(name)-len(known)) >= least {
 			continue
 		}
-		d := distance(name, known)
+		d := suggest.Distance(name, known)
+		if strings.EqualFold(name, known) {
+			d = 1 // a name in the wrong case is near
+		}
 		if d < least || d == least && best != "" && known < best {
 			best, least = known, d
 		}
@@ -224,13 +227,4 @@ func nearest(name string, names iter.Seq[string]) string {
 		return ""
 	}
 	return best
-}
-
-// distance is the number of letters to insert, delete or replace; a name in the
-// wrong case is near.
-func distance(a, b string) int {
-	if strings.EqualFold(a, b) {
-		return 1
-	}
-	return suggest.Distance(a, b)
 }

@@ -1,8 +1,10 @@
 package jvm
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -83,33 +85,19 @@ func (c Config) Policy(at Container) (Policy, error) {
 
 // flavorNames lists the profiles for a message.
 func (c Config) flavorNames() string {
-	if len(c.Flavors) == 0 {
-		return "none"
+	var names []string
+	for _, f := range c.Flavors {
+		names = append(names, f.Name)
 	}
-	names := make([]string, len(c.Flavors))
-	for i, f := range c.Flavors {
-		names[i] = f.Name
-	}
-	return strings.Join(names, ", ")
+	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
-// check returns the bounds that cannot be read.
-func (m Match) check() []ValueError {
-	var faults []ValueError
-	for _, b := range []struct{ key, text string }{{"match.memory.at_least", m.Memory.AtLeast}, {"match.memory.below", m.Memory.Below}} {
-		if _, err := ParseMemory(b.text); b.text != "" && err != nil {
-			faults = append(faults, ValueError{b.key, err.Error()})
-		}
-	}
-	for _, b := range []struct {
-		key string
-		n   float64
-	}{{"match.cpus.at_least", m.CPUs.AtLeast}, {"match.cpus.below", m.CPUs.Below}} {
-		if !(b.n >= 0 && b.n <= maxCPUs) {
-			faults = append(faults, ValueError{b.key, fmt.Sprintf("%g is no number of CPUs", b.n)})
-		}
-	}
-	return faults
+// check reads the bounds.
+func (m Match) check(r *profileReader) {
+	r.size("match.memory.at_least", m.Memory.AtLeast, 0, math.MaxInt64)
+	r.size("match.memory.below", m.Memory.Below, 0, math.MaxInt64)
+	r.cpus("match.cpus.at_least", m.CPUs.AtLeast)
+	r.cpus("match.cpus.below", m.CPUs.Below)
 }
 
 // holds reports whether all given conditions hold, and describes them.
@@ -149,17 +137,12 @@ func (r MemoryRange) holds(n int64) bool {
 	if n <= 0 {
 		return false
 	}
-	if r.AtLeast != "" {
-		if least, err := ParseMemory(r.AtLeast); err != nil || n < least {
-			return false
-		}
+	least, err := ParseMemory(r.AtLeast)
+	if r.AtLeast != "" && (err != nil || n < least) {
+		return false
 	}
-	if r.Below != "" {
-		if below, err := ParseMemory(r.Below); err != nil || n >= below {
-			return false
-		}
-	}
-	return true
+	below, err := ParseMemory(r.Below)
+	return r.Below == "" || err == nil && n < below
 }
 
 // cores is the quota, or the number of CPUs where that is smaller.

@@ -49,7 +49,7 @@ type Result struct {
 
 // Render sizes the container around what the user and enforced layers fix, and
 // merges the layers. Problems with options are in the Result; the error is that
-// of Size (a *RefusedError where nothing useful fits), with a Result that can
+// of Size (a *DoesNotFitError where nothing useful fits), with a Result that can
 // still be explained.
 func Render(in Input) (Result, error) {
 	memory := in.Limits.Memory

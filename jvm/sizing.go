@@ -116,6 +116,7 @@ type Sizing struct {
 	cpuWhy     string
 	gcWhy      string
 	target     Target
+	fixed      Fixed
 	rules      Rules
 	numbers    numbers
 	profile    string  // named in reasons; empty: none
@@ -128,13 +129,12 @@ type Sizing struct {
 }
 
 // Size divides the smaller of limits and flavor. It fails, with a
-// *RefusedError, a container in which nothing useful fits; a heap that is not
+// *DoesNotFitError, a container in which nothing useful fits; a heap that is not
 // the rule's to choose turns that into a warning. It fails for a policy that
 // cannot be read.
 func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, error) {
-	fixed = fixed.bounded()
 	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: min(limits.Memory, maxBytes), cores: limits.cores(), target: target, rules: policy.Rules,
-		unlimited: limits.Unlimited && limits.Memory > 0}
+		fixed: fixed.bounded(), unlimited: limits.Unlimited && limits.Memory > 0}
 	s.limitWhy, s.cpuWhy = "of "+orUnknown(limits.MemorySource), "from "+orUnknown(limits.CPUSource)
 	if limits.CPUQuota != nil {
 		s.cpuWhy = fmt.Sprintf("%g cores rounded up, from %s", *limits.CPUQuota, orUnknown(limits.CPUSource))
@@ -142,24 +142,24 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	if err := s.applyPolicy(policy, limits); err != nil {
 		return s, err
 	}
-	if fixed.CPUs != nil && *fixed.CPUs > 0 {
-		s.CPUs = *fixed.CPUs
+	if s.fixed.CPUs != nil && *s.fixed.CPUs > 0 {
+		s.CPUs = *s.fixed.CPUs
 	}
 	if s.unlimited {
-		s.leaveToJVM(fixed)
+		s.leaveToJVM()
 	}
-	s.chooseCollector(fixed, limits)
-	s.chooseGCThreads(policy.CPUs, fixed)
+	s.chooseCollector(limits)
+	s.chooseGCThreads(policy.CPUs)
 	if s.Limit <= 0 {
-		s.chooseStack(fixed)
+		s.chooseStack()
 		s.warn(MemoryUnknown, "cannot find how much memory there is; the JVM's own defaults hold")
 		return s, nil
 	}
-	s.share(fixed)
-	ours := fixed.Heap == nil && on(s.rules.Heap)
+	s.share()
+	ours := s.fixed.Heap == nil && on(s.rules.Heap)
 	if s.usable() < s.numbers.smallest || ours && s.Heap < minHeap {
 		if ours {
-			return s.doesNotFit(fixed)
+			return s.doesNotFit()
 		}
 		s.warn(Adjusted, "%s %s is below the smallest workable limit, %s; it is tried because the heap is not the rule's to choose",
 			mibText(s.Limit), s.limitWhy, mibText(s.numbers.smallest+s.reserve))
@@ -183,7 +183,7 @@ func (s *Sizing) checkBudget() {
 
 // leaveToJVM switches the rules off that share a limit out: without one all the memory of
 // the machine would go to one heap. What a profile decides stays.
-func (s *Sizing) leaveToJVM(fixed Fixed) {
+func (s *Sizing) leaveToJVM() {
 	off := false
 	s.rules.Heap = &off
 	for _, r := range []struct {
@@ -195,7 +195,7 @@ func (s *Sizing) leaveToJVM(fixed Fixed) {
 			*r.rule = &off
 		}
 	}
-	if fixed.Heap == nil {
+	if s.fixed.Heap == nil {
 		s.warn(MemoryUnlimited, "there is no memory limit: the JVM's own default sizes its heap, up to a quarter of the machine's %s; "+
 			"give the container a limit (docker run -m 2g, resources.limits.memory), or set jvm.flavor.memory", mibText(s.Limit))
 	}
@@ -209,22 +209,22 @@ func (s *Sizing) usable() int64 { return s.Limit - s.reserve }
 func (s *Sizing) small() bool { return s.usable() < s.numbers.smallLimit }
 
 // share fills in every size and the table for s.Limit.
-func (s *Sizing) share(fixed Fixed) {
-	s.chooseStack(fixed)
-	s.chooseHeap(fixed)
-	s.fitStack(fixed)
-	s.chooseCaps(fixed)
-	s.Budget = s.budget(fixed)
+func (s *Sizing) share() {
+	s.chooseStack()
+	s.chooseHeap()
+	s.fitStack()
+	s.chooseCaps()
+	s.Budget = s.budget()
 }
 
 // doesNotFit finds the smallest container that works for this application (many
 // threads need more than 384 MiB) and shows what would be in it.
-func (s Sizing) doesNotFit(fixed Fixed) (Sizing, error) {
+func (s Sizing) doesNotFit() (Sizing, error) {
 	refused := &DoesNotFitError{Limit: s.Limit, Source: s.limitWhy}
 	limit := s.Limit
 	s.limitWhy = "of the smallest container that works"
 	for s.Limit = s.numbers.smallest + s.reserve; ; s.Limit += 16 * mib {
-		s.share(fixed)
+		s.share()
 		// 64 GiB more, and the caps were no sizes of this world.
 		if s.Heap >= minHeap && s.Budget.Sum() <= s.Limit || s.usable() > s.numbers.smallest+64<<30 {
 			break
@@ -308,10 +308,10 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 
 // chooseCollector takes the one that HotSpot itself would take, but says so:
 // the JVM decides by rounded CPUs and would flip at the next change.
-func (s *Sizing) chooseCollector(fixed Fixed, limits Limits) {
+func (s *Sizing) chooseCollector(limits Limits) {
 	switch {
-	case fixed.Collector != "":
-		s.Collector, s.gcWhy = fixed.Collector, "set by a higher layer"
+	case s.fixed.Collector != "":
+		s.Collector, s.gcWhy = s.fixed.Collector, "set by a higher layer"
 	case s.numbers.collector != "":
 		s.Collector, s.gcWhy = s.numbers.collector, s.ofProfile()
 	case s.CPUs < 2:
@@ -323,7 +323,7 @@ func (s *Sizing) chooseCollector(fixed Fixed, limits Limits) {
 	default:
 		s.Collector, s.gcWhy = "UseG1GC", "2 or more CPUs and 1792 MiB or more"
 	}
-	if q := limits.CPUQuota; q != nil && *q < 2 && s.CPUs == 2 && fixed.Collector == "" && s.numbers.collector == "" {
+	if q := limits.CPUQuota; q != nil && *q < 2 && s.CPUs == 2 && s.fixed.Collector == "" && s.numbers.collector == "" {
 		s.gcWhy += fmt.Sprintf("; stated because %g cores count as 2", *q)
 	}
 }
@@ -334,7 +334,7 @@ func (s *Sizing) ofProfile() string { return fmt.Sprintf("of the flavor %q", s.p
 // chooseHeap applies the rule: memory - clamp(20 %, 800 MiB, 2 GiB); half of a
 // small container, but 256 MiB beside the heap; less where the collector's own
 // structures do not fit into 2 GiB. A profile has other numbers.
-func (s *Sizing) chooseHeap(fixed Fixed) {
+func (s *Sizing) chooseHeap() {
 	m, n := s.usable(), s.numbers
 	text := fmt.Sprintf("%s %s", mibText(s.Limit), s.limitWhy)
 	if s.reserve > 0 {
@@ -345,8 +345,8 @@ func (s *Sizing) chooseHeap(fixed Fixed) {
 		of = ", " + s.ofProfile()
 	}
 	switch {
-	case fixed.Heap != nil:
-		s.Heap, s.heapWhy = *fixed.Heap, "set by a higher layer"
+	case s.fixed.Heap != nil:
+		s.Heap, s.heapWhy = *s.fixed.Heap, "set by a higher layer"
 		return
 	case !on(s.rules.Heap):
 		s.Heap, s.heapWhy = min(s.Limit/4, compressedHeap), "the rule is switched off: a quarter of the memory that the JVM sees"
@@ -366,7 +366,8 @@ func (s *Sizing) chooseHeap(fixed Fixed) {
 		n.offHeapShare*100, mibText(n.offHeapMin), mibText(n.offHeapMax), of)
 	if off == n.offHeapMax {
 		// gcBytes grows with the heap: solve heap + gc(heap) + the rest = limit.
-		rest := s.fixedBytes(0) + s.capsOf(fixed, capPlan.full)
+		_, usual := s.capSums()
+		rest := s.fixedBytes(0) + usual
 		if most := max(int64(float64(s.Limit-rest)/(1+s.gcShare())), 0); most < s.Heap {
 			s.Heap = most
 			s.heapWhy = fmt.Sprintf("%s less what %s needs for a heap of this size", text, s.Collector)

@@ -10,10 +10,10 @@ import (
 const spareBesideOwn = 128 * mib
 
 // chooseStack takes the given stack size, or a first one for heap and budget.
-func (s *Sizing) chooseStack(fixed Fixed) {
+func (s *Sizing) chooseStack() {
 	switch {
-	case fixed.Stack != nil:
-		s.Stack = *fixed.Stack
+	case s.fixed.Stack != nil:
+		s.Stack = *s.fixed.Stack
 	case !on(s.rules.Stacks), s.Limit <= 0: // without a limit nothing is short of memory
 		s.Stack = s.target.usualStack()
 	case s.numbers.stack != nil:
@@ -35,20 +35,21 @@ func (t Target) usualStack() int64 {
 // 5 % of the memory and everything else has its usual size and some to spare; half a
 // megabyte if everything else has enough, or the port needs it; else the smallest, with
 // which code fails that recurses deeply.
-func (s *Sizing) fitStack(fixed Fixed) {
-	if fixed.Stack != nil || !on(s.rules.Stacks) || s.numbers.stack != nil {
+func (s *Sizing) fitStack() {
+	if s.fixed.Stack != nil || !on(s.rules.Stacks) || s.numbers.stack != nil {
 		return
 	}
 	n, usual := s.threads(), s.target.usualStack()
 	spare := min(spareBesideOwn, s.usable()/20)
+	enough, usualCaps := s.capSums()
 	for _, size := range slices.Compact([]int64{usual, mib}) {
-		if n*size <= s.usable()/20 && s.left(size) >= s.capsOf(fixed, capPlan.full)+spare {
+		if n*size <= s.usable()/20 && s.left(size) >= usualCaps+spare {
 			s.Stack = size
 			s.stackWhy = fmt.Sprintf("about %s calls deep: %d of them are %s, at most 5 %% of the memory", callsDeep(size), n, mibText(n*size))
 			return
 		}
 	}
-	if s.Stack = halfStack; s.left(halfStack) < s.capsOf(fixed, capPlan.sufficient) && s.target.listed() {
+	if s.Stack = halfStack; s.left(halfStack) < enough && s.target.listed() {
 		s.Stack = smallStack
 		s.stackWhy = fmt.Sprintf("about %s calls deep: there is no room for 512 KiB (%s calls), which would be %s more for %d threads",
 			callsDeep(smallStack), callsDeep(halfStack), mibText(n*smallStack), n)

@@ -221,8 +221,7 @@ func (c *targetCheck) names() iter.Seq[string] {
 func (c *targetCheck) addUnlocks() {
 	for _, unlock := range slices.Sorted(maps.Keys(c.needed)) {
 		o := c.needed[unlock]
-		added := Option{Args: []string{"-XX:+" + unlock}, Layer: Default, Source: "rule unlock",
-			Why: fmt.Sprintf("%s (%s) needs it", o, o.origin()), Generated: true}
+		added := ruleOption("unlock", fmt.Sprintf("%s (%s) needs it", o, o.origin()), "-XX:+%s", unlock)
 		at := slices.IndexFunc(c.Options, func(k Option) bool { return keyOf(k).name == unlock })
 		switch {
 		case at < 0:

@@ -61,18 +61,18 @@ func gcThreads(cpus int) int {
 }
 
 // chooseGCThreads sets the number of GC threads.
-func (s *Sizing) chooseGCThreads(cpus string, fixed Fixed) {
+func (s *Sizing) chooseGCThreads(cpus string) {
 	if s.Collector == "UseSerialGC" || s.Collector == "UseEpsilonGC" {
 		return
 	}
-	s.parallelGC, s.gcFixed = gcThreads(s.CPUs), fixed.GCThreads != nil || fixed.ConcGC
-	if fixed.GCThreads != nil {
-		s.parallelGC = *fixed.GCThreads
+	s.parallelGC, s.gcFixed = gcThreads(s.CPUs), s.fixed.GCThreads != nil || s.fixed.ConcGC
+	if s.fixed.GCThreads != nil {
+		s.parallelGC = *s.fixed.GCThreads
 	}
 	if s.gcFixed {
 		return
 	}
-	if floor := max(int(math.Floor(s.cores)), 1); cpus == CPUsFloor && floor < s.CPUs && fixed.CPUs == nil && on(s.rules.ThreadPins) {
+	if floor := max(int(math.Floor(s.cores)), 1); cpus == CPUsFloor && floor < s.CPUs && s.fixed.CPUs == nil && on(s.rules.ThreadPins) {
 		s.parallelGC, s.floored = gcThreads(floor), true
 	}
 }
@@ -105,5 +105,6 @@ func (s Sizing) Env(given map[string]string) []EnvVar {
 	if v, set := given[arenas]; set {
 		return []EnvVar{{arenas, v, present, why}}
 	}
-	return []EnvVar{{arenas, fmt.Sprint(n), rule, fmt.Sprintf("malloc makes 8 arenas of 64 MiB for each of the machine's CPUs otherwise; %d CPUs, 2 to 4", s.CPUs)}}
+	return []EnvVar{{arenas, fmt.Sprint(n), rule, fmt.Sprintf(
+		"malloc makes 8 arenas of 64 MiB for each of the machine's CPUs otherwise; %d CPUs, 2 to 4", s.CPUs)}}
 }

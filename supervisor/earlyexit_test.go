@@ -35,15 +35,15 @@ func TestAmend(t *testing.T) {
 		asked  int // how often Amend is
 		state  State
 	}{
-		"before it is ready":       {notYet, Always, 30 * time.Second, func(st *stage) { st.w.last().exits(134) }, 1, Starting},
-		"whatever the policy":      {notYet, Never, time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Starting},
-		"with success, but early":  {notYet, Always, time.Second, func(st *stage) { st.w.last().exits(0) }, 1, Starting},
-		"soon after it was ready":  {nil, Always, 9 * time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Running},
-		"long after it was ready":  {nil, Always, 10 * time.Second, func(st *stage) { st.w.last().exits(1) }, 0, Backoff},
-		"as it should":             {nil, OnFailure, time.Second, func(st *stage) { st.w.last().exits(0) }, 0, Exited},
-		"asked to":                 {notYet, Always, time.Second, func(st *stage) { st.ask(EvStop) }, 0, Stopped},
-		"given up by us":           {notYet, Always, time.Second, func(st *stage) { st.tell(event{kind: EvFailureFound, text: "boom"}) }, 0, Backoff},
-		"and left somebody behind": {notYet, Always, time.Second, func(st *stage) { st.w.last().leave(map[int]bool{900: false}); st.w.last().exits(1) }, 1, Starting},
+		"before it is ready":        {notYet, Always, 30 * time.Second, func(st *stage) { st.w.last().exits(134) }, 1, Starting},
+		"whatever the policy":       {notYet, Never, time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Starting},
+		"with success, but early":   {notYet, Always, time.Second, func(st *stage) { st.w.last().exits(0) }, 1, Starting},
+		"soon after it was ready":   {nil, Always, 9 * time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Running},
+		"long after it was ready":   {nil, Always, 10 * time.Second, func(st *stage) { st.w.last().exits(1) }, 0, Backoff},
+		"as it should":              {nil, OnFailure, time.Second, func(st *stage) { st.w.last().exits(0) }, 0, Exited},
+		"asked to":                  {notYet, Always, time.Second, func(st *stage) { st.ask(EvStop) }, 0, Stopped},
+		"given up by us":            {notYet, Always, time.Second, func(st *stage) { st.tell(event{kind: EvFailureFound, text: "boom"}) }, 0, Backoff},
+		"and left a process behind": {notYet, Always, time.Second, func(st *stage) { st.w.last().leave(map[int]bool{900: false}); st.w.last().exits(1) }, 1, Starting},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestAmend(t *testing.T) {
 					t.Errorf("%+v, in a row %d", snap, st.s.saved.InARow)
 				}
 				if life := f.life(); !strings.Contains(life, "exited stopped | pre-start started") || (c.ready != nil) != strings.Contains(life, "start-failed") {
-					t.Errorf("told: %s", life)
+					t.Errorf("occurrences: %s", life)
 				}
 				if len(st.w.cases()) != 1 {
 					t.Errorf("%d incidents", len(st.w.cases()))

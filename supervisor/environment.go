@@ -77,11 +77,23 @@ func (w supervisorEnv) LogAfterOutput(name string) {
 	w.s.opts.LogAfter(func() { l.(*logs.Log).AwaitForwarded(end, outputTime) })
 }
 
-func (w supervisorEnv) OOM(cgroups []string) incident.OOMCount {
+// oomAge is how old a reading of the container's counter may be when a service is
+// started: a hundred that start together need one. A reading takes up to half a millisecond.
+const oomAge = 100 * time.Millisecond
+
+func (w supervisorEnv) OOM(cgroups []string, fresh bool) incident.OOMCount {
 	if w.s.opts.OOM == nil {
 		return incident.OOMCount{}
 	}
-	return w.s.opts.OOM(cgroups)
+	if len(cgroups) > 0 {
+		return w.s.opts.OOM(cgroups)
+	}
+	w.s.oomMu.Lock()
+	defer w.s.oomMu.Unlock()
+	if now := time.Now(); fresh || now.Sub(w.s.oomAt) > oomAge {
+		w.s.oom, w.s.oomAt = w.s.opts.OOM(nil), now
+	}
+	return w.s.oom
 }
 
 func (w supervisorEnv) RemovedStopped(name string) {

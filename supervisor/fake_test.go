@@ -40,7 +40,7 @@ type fakeEnvironment struct {
 	given    []string // thread dumps that were not in the output, after their starts
 	before   string   // what must be up first
 	after    string   // what must be gone first
-	listener Listener // who acts at the stages; nil: nobody does
+	listener Listener // nil: none
 	leftBy   atomic.Int32
 	changed  atomic.Int32
 	rested   atomic.Int32
@@ -75,8 +75,8 @@ func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	defer w.mu.Unlock()
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeEnvironment) OOM([]string) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeEnvironment) RemovedStopped(string)          { w.leftBy.Add(1) }
+func (w *fakeEnvironment) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeEnvironment) RemovedStopped(string)                { w.leftBy.Add(1) }
 func (w *fakeEnvironment) MayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,7 +172,7 @@ func (w *fakeEnvironment) last() *fakeProcess {
 
 func (w *fakeEnvironment) count() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.procs) }
 
-// fakeProcess obeys TERM and KILL unless it is told otherwise.
+// fakeProcess obeys TERM and KILL unless a test says otherwise.
 type fakeProcess struct {
 	w       *fakeEnvironment
 	id      string

@@ -66,7 +66,7 @@ func TestIllnessIsReported(t *testing.T) {
 	})
 }
 
-// Where live looks at something, what is to be done with a sick one is known.
+// Where there is a liveness probe, live.then applies to health issues.
 func TestIllnessObeysLiveThen(t *testing.T) {
 	for then, want := range map[string]State{LiveRestart: Stopping, LiveReport: Running, LiveStopContainer: Running} {
 		t.Run(then, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestVerify(t *testing.T) {
 		cases int
 	}{
 		{"as it should be", nil, []string{"found"}, 0},
-		{"nobody can look", errors.New("cannot attach"), []string{"found", "cannot attach"}, 0},
+		{"cannot attach", errors.New("cannot attach"), []string{"found", "cannot attach"}, 0},
 		{"another one", &HealthIssue{Cause: incident.CauseJVMDiffers, Text: "it is another one"}, []string{"found", "it is another one"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -293,7 +293,7 @@ func TestDegraded(t *testing.T) {
 		}
 		st.sleep(10 * time.Second)
 		if n := len(st.s.saved.HealthIssues); n != maxDegraded || len(st.w.stored) > 60<<10 {
-			t.Errorf("%d complaints are kept in %d bytes", n, len(st.w.stored))
+			t.Errorf("%d issues are kept in %d bytes", n, len(st.w.stored))
 		}
 		p.wantSignals(t)
 		st.ask(EvRestart)

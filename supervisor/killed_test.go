@@ -22,7 +22,7 @@ type outcome struct {
 	Success  bool
 	Alive    int
 	Rested   bool
-	Told     string
+	Events   string
 }
 
 func (st *stage) outcome() outcome {
@@ -35,7 +35,7 @@ func (st *stage) outcome() outcome {
 		o.Alive += len(p.Members())
 	}
 	if c, ok := st.w.listener.(*fakeListener); ok {
-		o.Told = c.life()
+		o.Events = c.life()
 	}
 	return o
 }
@@ -101,7 +101,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 					story(st)
 					got := st.outcome()
 					if name == "gives up" { // it is dead before or after it counts as ready
-						got.Told = strings.ReplaceAll(got.Told, string(lifecycle.StartFailed), string(lifecycle.Ready))
+						got.Events = strings.ReplaceAll(got.Events, string(lifecycle.StartFailed), string(lifecycle.Ready))
 					}
 					c.check(t, false)
 					if dieAt == 0 {
@@ -151,7 +151,7 @@ func (st *stage) lives(d time.Duration) {
 	}
 }
 
-// insist asks until somebody has obeyed.
+// insist asks until a supervisor has obeyed.
 func (st *stage) insist(ev Event) {
 	for {
 		got := st.send(request{event: ev, by: "test"})

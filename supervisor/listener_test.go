@@ -21,12 +21,12 @@ type fakeListener struct {
 	fails map[lifecycle.Event]error
 	share time.Duration // of Reserve
 
-	mu      sync.Mutex             // guards what follows
-	told    []lifecycle.Occurrence // each once
-	again   int                    // how often one was told again
-	errands map[string]*errand
-	cut     []lifecycle.Event // that were brought to an end
-	settled int
+	mu        sync.Mutex             // guards what follows
+	published []lifecycle.Occurrence // each once
+	again     int                    // how often one was published again
+	errands   map[string]*errand
+	cut       []lifecycle.Event // that were brought to an end
+	settled   int
 }
 
 // errand is what belongs to a moment.
@@ -74,7 +74,7 @@ func (c *fakeListener) begin(m lifecycle.Occurrence) *errand {
 	var once sync.Once
 	e.end = func(err error) { once.Do(func() { e.err = err; close(e.done) }) }
 	c.errands[key(m)] = e
-	c.told = append(c.told, m)
+	c.published = append(c.published, m)
 	switch takes, known := c.takes[m.Event]; {
 	case !c.wants[m.Event]:
 		e.end(nil)
@@ -93,7 +93,7 @@ func (c *fakeListener) Await(ctx context.Context, m lifecycle.Occurrence) error 
 	case <-ctx.Done():
 	}
 	if c.w != nil && c.w.dies.Load() {
-		return ctx.Err() // nobody was there any more to bring it to an end
+		return ctx.Err() // the supervisor has ended
 	}
 	c.mu.Lock()
 	c.cut = append(c.cut, m.Event)
@@ -125,7 +125,7 @@ func (c *fakeListener) Reserve(time.Duration) time.Duration { return c.share }
 func (c *fakeListener) end(stage lifecycle.Event, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, m := range slices.Backward(c.told) {
+	for _, m := range slices.Backward(c.published) {
 		if m.Event == stage {
 			c.errands[key(m)].end(err)
 			return
@@ -136,7 +136,7 @@ func (c *fakeListener) end(stage lifecycle.Event, err error) {
 func (c *fakeListener) moments() []lifecycle.Occurrence {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.told)
+	return slices.Clone(c.published)
 }
 
 // cuts are the stages that were brought to an end.
@@ -154,17 +154,17 @@ func (c *fakeListener) last(t *testing.T, stage lifecycle.Event) lifecycle.Occur
 			return m
 		}
 	}
-	t.Fatalf("%s was not told: %s", stage, c.life())
+	t.Fatalf("%s was not published: %s", stage, c.life())
 	return lifecycle.Occurrence{}
 }
 
-// life is what was told, a line of stages for each round, in order.
+// life is what was published, a line of stages for each start, in order.
 func (c *fakeListener) life() string {
 	var lines []string
-	round := uint64(0)
+	start := uint64(0)
 	for _, m := range c.moments() {
-		if m.Start != round || len(lines) == 0 {
-			lines, round = append(lines, ""), m.Start
+		if m.Start != start || len(lines) == 0 {
+			lines, start = append(lines, ""), m.Start
 		}
 		lines[len(lines)-1] = strings.TrimSpace(lines[len(lines)-1] + " " + string(m.Event))
 	}
@@ -176,30 +176,30 @@ func (c *fakeListener) life() string {
 func (c *fakeListener) check(t *testing.T, rests bool) {
 	t.Helper()
 	order := []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.Ready, lifecycle.StartFailed, lifecycle.Unhealthy, lifecycle.PreStop, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped}
-	rounds, latest := map[uint64][]lifecycle.Event{}, uint64(0)
+	starts, latest := map[uint64][]lifecycle.Event{}, uint64(0)
 	for _, m := range c.moments() {
 		if m.Start < latest {
-			t.Errorf("round %d is told of behind round %d", m.Start, latest)
+			t.Errorf("start %d is published behind start %d", m.Start, latest)
 		}
 		latest = m.Start
-		rounds[m.Start] = append(rounds[m.Start], m.Event)
+		starts[m.Start] = append(starts[m.Start], m.Event)
 	}
-	for n, stages := range rounds {
+	for n, stages := range starts {
 		for k, stage := range stages {
 			if k > 0 && slices.Index(order, stages[k-1]) >= slices.Index(order, stage) {
-				t.Errorf("round %d: %s behind %s", n, stage, stages[k-1])
+				t.Errorf("start %d: %s behind %s", n, stage, stages[k-1])
 			}
 		}
 		has := func(stage lifecycle.Event) bool { return slices.Contains(stages, stage) }
 		switch {
 		case !has(lifecycle.PreStart):
-			t.Errorf("round %d has no pre-start: %v", n, stages)
+			t.Errorf("start %d has no pre-start: %v", n, stages)
 		case has(lifecycle.Exited) && !has(lifecycle.Started):
-			t.Errorf("round %d exited and was not started: %v", n, stages)
+			t.Errorf("start %d exited and was not started: %v", n, stages)
 		case has(lifecycle.Stopped) && has(lifecycle.Started) != has(lifecycle.Exited):
-			t.Errorf("round %d stopped and did not exit: %v", n, stages)
+			t.Errorf("start %d stopped and did not exit: %v", n, stages)
 		case (rests || n != latest) && !has(lifecycle.Stopped):
-			t.Errorf("round %d did not stop: %v", n, stages)
+			t.Errorf("start %d did not stop: %v", n, stages)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// lives are stories of a service, and what is told of them.
+// lives are stories of a service, and what is published of them.
 func lives() map[string]struct {
 	story func(st *stage)
 	want  string
@@ -188,7 +188,7 @@ func TestLives(t *testing.T) {
 					c.story(st)
 					synctest.Wait()
 					if got := f.life(); got != c.want {
-						t.Errorf("told: %s\nwant: %s", got, c.want)
+						t.Errorf("published: %s\nwant: %s", got, c.want)
 					}
 					f.check(t, false)
 				}, wants...)
@@ -197,7 +197,7 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// Whenever the supervisor is killed after a story, nothing is told twice and nothing
+// Whenever the supervisor is killed after a story, nothing is published twice and nothing
 // is missing.
 func TestLivesSurviveAKill(t *testing.T) {
 	for name, c := range lives() {
@@ -209,10 +209,10 @@ func TestLivesSurviveAKill(t *testing.T) {
 					st.crash()
 				}
 				if got := f.life(); got != c.want && !strings.HasPrefix(got, c.want+" ") {
-					t.Errorf("told: %s\nwant: %s", got, c.want)
+					t.Errorf("published: %s\nwant: %s", got, c.want)
 				}
-				if f.again != 0 { // long ago, and perhaps nobody remembers
-					t.Errorf("%d were told again", f.again)
+				if f.again != 0 { // long ago, and perhaps forgotten
+					t.Errorf("%d were published again", f.again)
 				}
 				st.ask(EvStop)
 				st.sleep(10 * time.Second)

@@ -92,7 +92,7 @@ func TestRestartWithTwoDependents(t *testing.T) {
 	})
 }
 
-// A service that waits is let go when nobody waits for anybody any more.
+// A service that waits goes on when what it waits for has changed.
 func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 	playSet(t, "db", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
 		w := &fakeEnvironment{t: t, epoch: time.Now()}
@@ -130,15 +130,15 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 func TestEverybodyHearsOfTheLimit(t *testing.T) {
 	for range 20 { // who is asked first is random
 		playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
-			heard := map[string]*fakeListener{}
+			listeners := map[string]*fakeListener{}
 			for name, w := range worlds {
-				heard[name] = newFakeListener(w, lifecycle.PreStop)
-				heard[name].takes[lifecycle.PreStop] = 100 * time.Millisecond
-				s.set.Load().services[name].env.listener = heard[name]
+				listeners[name] = newFakeListener(w, lifecycle.PreStop)
+				listeners[name].takes[lifecycle.PreStop] = 100 * time.Millisecond
+				s.set.Load().services[name].env.listener = listeners[name]
 			}
 			s.stopping.Store(1)
 			s.stopAll(s.ctx, 6*time.Second, 0, make(chan struct{}))
-			for name, c := range heard {
+			for name, c := range listeners {
 				if m := c.last(t, lifecycle.PreStop); m.Until.IsZero() || m.Budget != s.set.Load().StopTimeout {
 					t.Errorf("%s: %+v", name, m)
 				}
@@ -194,7 +194,7 @@ func TestConfiguredAgainWhileItLeaves(t *testing.T) {
 	}
 }
 
-// With nobody to look any more a service does not stay unhealthy.
+// Without a liveness probe a service does not stay unhealthy.
 func TestLivenessTakenAwayWhileReported(t *testing.T) {
 	play(t, func(st *stage) {
 		st.hangs(LiveReport)

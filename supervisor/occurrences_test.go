@@ -24,7 +24,7 @@ func (c *fakeListener) wantLife(t *testing.T, want string) {
 	t.Helper()
 	synctest.Wait()
 	if got := c.life(); got != want {
-		t.Errorf("told: %s\nwant: %s", got, want)
+		t.Errorf("published: %s\nwant: %s", got, want)
 	}
 }
 
@@ -299,7 +299,7 @@ func TestHooksFailBeforeAStop(t *testing.T) {
 	}, lifecycle.PreStop)
 }
 
-// Its end was dealt with by nobody: who listens hears that it is over.
+// An end that no supervisor has seen is published too.
 func TestEndThatNobodyHasSeen(t *testing.T) {
 	for _, state := range []State{Starting, Running, Stopping} {
 		listened(t, func(st *stage, c *fakeListener) {

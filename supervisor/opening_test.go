@@ -92,7 +92,7 @@ func (o *opener) wantCode(want int) {
 // app is the service's snapshot.
 func (o *opener) app() *Snapshot { return o.s.set.Load().services["app"].snap.Load() }
 
-// stages are what was told of the container.
+// stages are what was published of the container.
 func (c *fakeListener) stages() []lifecycle.Event {
 	var out []lifecycle.Event
 	for _, m := range c.moments() {
@@ -106,7 +106,7 @@ func (c *fakeListener) stages() []lifecycle.Event {
 func (o *opener) wantStages(c *fakeListener, want ...lifecycle.Event) {
 	o.t.Helper()
 	if got := c.stages(); !slices.Equal(got, want) {
-		o.t.Errorf("told of the container: %q, want %q", got, want)
+		o.t.Errorf("published of the container: %q, want %q", got, want)
 	}
 }
 
@@ -137,8 +137,8 @@ func TestServicesWaitForTheFirstHooks(t *testing.T) {
 	}
 }
 
-// Where nobody wants to do anything first nobody waits.
-func TestNobodyWantsTheFirstHooks(t *testing.T) {
+// Without first hooks the services start at once.
+func TestWithoutFirstHooks(t *testing.T) {
 	c := newFakeListener(nil)
 	o := runWith(t, c, 8*time.Second, nil, 0)
 	o.await("the failed start", func() bool { return o.app().State == Backoff })

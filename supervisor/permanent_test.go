@@ -55,7 +55,7 @@ func TestLastingFailureIsTriedRarely(t *testing.T) {
 		st.crash() // the next supervisor goes on with it
 		st.until(16 * time.Minute)
 		if got := strings.Count(text.String(), "hint: in full"); got != 1 {
-			t.Errorf("told in full %d times:\n%s", got, text)
+			t.Errorf("logged in full %d times:\n%s", got, text)
 		}
 		for _, want := range []string{"service is tried again rarely", `why="what it failed by does not change by itself" next_in=5m0s tries=1`, "tries=4"} {
 			if !strings.Contains(text.String(), want) {
@@ -89,12 +89,12 @@ func TestOtherFailureIsTriedSoon(t *testing.T) {
 			t.Errorf("%d tries in 4 s", st.l.tries())
 		}
 		if got := strings.Count(text.String(), "hint: in full"); got != 1 {
-			t.Errorf("told in full %d times:\n%s", got, text)
+			t.Errorf("logged in full %d times:\n%s", got, text)
 		}
 		st.l.becomes(fails("cannot execute /mnt/app: permission denied"))
 		st.sleep(5 * time.Second)
 		if got := strings.Count(text.String(), "hint: in full"); got != 2 {
-			t.Errorf("another reason: told in full %d times:\n%s", got, text)
+			t.Errorf("another reason: logged in full %d times:\n%s", got, text)
 		}
 	})
 }

@@ -34,7 +34,8 @@ type processHost interface {
 	// written by now.
 	LogAfterOutput(name string)
 	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
-	OOM(cgroups []string) incident.OOMCount
+	// fresh false allows a reading of a moment ago.
+	OOM(cgroups []string, fresh bool) incident.OOMCount
 	// Now is CLOCK_BOOTTIME in ns.
 	Now() int64
 }

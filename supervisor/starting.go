@@ -179,7 +179,7 @@ func (s *Service) spawn(l *Launch) {
 	}
 	s.proc, s.saved.UpSince, s.saved.Pid = p, s.env.Now(), p.Pid()
 	s.occur(lifecycle.Started, "")
-	s.saved.OOM = s.env.OOM(p.Cgroups())
+	s.saved.OOM = s.env.OOM(p.Cgroups(), false)
 	s.save()
 	s.env.ProcessesChanged()
 	s.log.Debug("process started", "pid", p.Pid())

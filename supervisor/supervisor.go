@@ -70,6 +70,10 @@ type Supervisor struct {
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
 
+	oomMu sync.Mutex        // guards oom and oomAt
+	oom   incident.OOMCount // as last read, of the container's cgroup
+	oomAt time.Time
+
 	incidents *incident.Recorder
 
 	opening     atomic.Bool  // the init and network-ready hooks run

@@ -173,10 +173,7 @@ func (c *Capture) join(l *Log) {
 func (c *Capture) capture(fd, stream int, force bool) (int, error) {
 	l := c.log.Load()
 	if l == nil {
-		if err := awaitByte(fd); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
+		if ready, err := hasByte(fd); !ready {
 			return 0, err
 		}
 		var err error
@@ -187,20 +184,16 @@ func (c *Capture) capture(fd, stream int, force bool) (int, error) {
 	return l.capture(fd, stream, force)
 }
 
-// awaitByte says whether a pipe has something to read: unix.EAGAIN, not now; io.EOF,
-// never again.
-func awaitByte(fd int) error {
+// hasByte says whether a pipe has something to read. The error is unix.EAGAIN if it has
+// nothing now, nil if it has ended.
+func hasByte(fd int) (ready bool, err error) {
 	ends := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	_, err := unix.Poll(ends, 0)
-	switch got := ends[0].Revents; {
-	case err != nil:
-		return err
-	case got&unix.POLLIN != 0:
-		return nil
-	case got&unix.POLLHUP != 0:
-		return io.EOF
+	_, err = unix.Poll(ends, 0)
+	got := ends[0].Revents
+	if err == nil && got&(unix.POLLIN|unix.POLLHUP) == 0 {
+		err = unix.EAGAIN
 	}
-	return unix.EAGAIN
+	return got&unix.POLLIN != 0, err
 }
 
 // discard discards what an end has. nil says that there may be more.

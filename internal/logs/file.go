@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -245,13 +246,12 @@ func (f *fileWriter) skipDropped(out []byte) []byte {
 	defer l.mu.Unlock()
 	p := f.saved
 	begun := f.lines.rest
-	if start := l.ix.start(); f.lines.pos < start {
-		rest, restLines := l.restOfLine(start)
-		lines := l.ix.startLines() + restLines
-		p.dropped.bytes += uint64(start + rest - f.lines.pos)
-		p.dropped.lines += lines - min(f.taken.lines, lines)
-		p.dropped.bytes += uint64(f.lines.moveTo(start + rest))
-		f.taken = progress{start + rest, lines}
+	if f.lines.pos < l.ix.start() {
+		next := l.firstLine()
+		p.dropped.bytes += uint64(next.pos - f.lines.pos)
+		p.dropped.lines += next.lines - min(f.taken.lines, next.lines)
+		p.dropped.bytes += uint64(f.lines.moveTo(next.pos))
+		f.taken = next
 		f.lines.save(&p.position)
 	}
 	if f.marking = p.dropped; p.dropped == p.marked {
@@ -260,10 +260,7 @@ func (f *fileWriter) skipDropped(out []byte) []byte {
 	if begun[0] || begun[1] {
 		out, f.lines.rest = append(out, '\n'), [2]bool{}
 	}
-	reason := f.why
-	if reason == "" {
-		reason = "the file could not be written in time"
-	}
+	reason := cmp.Or(f.why, "the file could not be written in time")
 	gone := amount{p.dropped.bytes - p.marked.bytes, p.dropped.lines - p.marked.lines}
 	return appendMark(out, FormatRaw, l.name, dropMark(gone, l.name, reason), time.Now())
 }

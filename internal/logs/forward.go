@@ -172,10 +172,15 @@ func (l *Log) advance(pos int64, lines uint64) {
 
 // forwardedUpTo notes that everything before pos was forwarded.
 func (l *Log) forwardedUpTo(pos int64) {
-	if pos > l.ix.forwarded {
+	switch from := l.ix.forwarded; {
+	case pos <= from:
+		return
+	case pos >= l.ix.start():
 		l.ix.forwardedLines = l.linesBefore(pos)
-		l.ix.forwarded = pos
+	default: // within what was being forwarded, which is still there
+		l.ix.forwardedLines += l.newlines(from, min(pos, from+chunkSize))
 	}
+	l.ix.forwarded = pos
 }
 
 // drop counts what could not be written. The reason is for the mark.
@@ -194,39 +199,37 @@ func (l *Log) drop(gone amount, err error) {
 // is being forwarded.
 func (l *Log) skipDropped() bool {
 	l.taken = progress{}
-	start := l.ix.start()
-	if l.ix.forwarded >= start {
+	if l.ix.forwarded >= l.ix.start() {
 		return false
 	}
-	rest, restLines := l.restOfLine(start)
-	lines := l.ix.startLines() + restLines
-	l.ix.droppedBytes += uint64(start + rest - l.ix.forwarded)
-	l.ix.droppedLines += lines - min(l.ix.forwardedLines, lines)
-	l.ix.forwarded, l.ix.forwardedLines = start+rest, lines
+	next := l.firstLine()
+	l.ix.droppedBytes += uint64(next.pos - l.ix.forwarded)
+	l.ix.droppedLines += next.lines - min(l.ix.forwardedLines, next.lines)
+	l.ix.forwarded, l.ix.forwardedLines = next.pos, next.lines
 	unix.Seek(l.sent, l.ix.forwarded, io.SeekStart)
 	l.gap = true
 	return true
 }
 
-// restOfLine is what must be skipped at off so that nothing begins in the middle
-// of a line whose beginning is gone. Where the byte before is gone too, one line
-// too many is skipped, and counted.
-func (l *Log) restOfLine(off int64) (n int64, lines uint64) {
-	seg, until, ok := l.ix.find(off, l.end)
-	if !ok || seg.off > off {
-		return 0, 0
+// firstLine is where the first line begins whose beginning is kept. Where the byte before
+// what is kept is gone too, one line too many is skipped, and counted.
+func (l *Log) firstLine() progress {
+	off, lines := l.ix.start(), l.ix.startLines()
+	_, until, ok := l.ix.find(off, l.end)
+	if !ok {
+		return progress{off, lines}
 	}
 	buf := l.buffer()
 	defer l.pool.Put(buf)
 	b := (*buf)[:min(until-off, chunkSize-1)+1]
 	got, err := unix.Pread(l.data, b, off-1)
 	if err != nil || got < 1 || b[0] == '\n' {
-		return 0, 0
+		return progress{off, lines}
 	}
 	if end := bytes.IndexByte(b[1:got], '\n'); end >= 0 {
-		return int64(end) + 1, 1
+		return progress{off + int64(end) + 1, lines + 1}
 	}
-	return 0, 0 // longer than a segment: its fragments are no lines anyway
+	return progress{off, lines} // longer than a segment: its fragments are no lines anyway
 }
 
 // claimSinks finds out whether an earlier supervisor was in the middle of a line.

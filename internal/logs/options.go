@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -87,11 +88,6 @@ func (o Options) check() error {
 	return nil
 }
 
-func (o Options) equal(p Options) bool {
-	sameFile := o.File == p.File || o.File != nil && p.File != nil && *o.File == *p.File
-	return sameFile && o.Keep == p.Keep && o.Format == p.Format && o.Block == p.Block && o.Title == p.Title
-}
-
 // Items of a log in the store.
 const (
 	logPrefix  = "log/"      // its Options; the descriptors of the log itself
@@ -108,18 +104,14 @@ func (l *Log) Configure(o Options) error {
 	if err := o.check(); err != nil {
 		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
 	}
-	if o.equal(l.opts) {
+	if reflect.DeepEqual(o, l.opts) {
 		return nil
 	}
 	page, f, err := l.writers(o)
 	if err != nil {
 		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
 	}
-	meta, err := json.Marshal(o)
-	if err != nil {
-		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
-	}
-	if err := l.store.Put(logPrefix+l.name, meta); err != nil {
+	if err := l.put(o); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -146,6 +138,15 @@ func (l *Log) Configure(o Options) error {
 	l.makeRoom()
 	l.notifyWriters()
 	return nil
+}
+
+// put keeps the options in the store, at first with the descriptors of the log.
+func (l *Log) put(o Options, fds ...int) error {
+	meta, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
+	}
+	return l.store.Put(logPrefix+l.name, meta, fds...)
 }
 
 // writers makes what o needs beside the log itself and puts it into the store.

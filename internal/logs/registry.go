@@ -69,11 +69,7 @@ func (r *Registry) Open(name string, o Options) (*Log, error) {
 		return nil, r.Explain(fmt.Errorf("cannot keep the output of %q: %w", name, err))
 	}
 	r.own(l)
-	meta, err := json.Marshal(l.opts)
-	if err == nil {
-		err = r.Store.Put(logPrefix+name, meta, l.data, l.sent, l.ix.fd)
-	}
-	if err == nil {
+	if err = l.put(l.opts, l.data, l.sent, l.ix.fd); err == nil {
 		err = l.Configure(o)
 	}
 	if err != nil {

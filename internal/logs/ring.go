@@ -116,9 +116,14 @@ func (l *Log) linesBefore(off int64) uint64 {
 	if !ok {
 		return l.ix.lines
 	}
-	buf := make([]byte, off-seg.off)
-	n, _ := unix.Pread(l.data, buf, seg.off)
-	return seg.lines + uint64(bytes.Count(buf[:max(n, 0)], []byte{'\n'}))
+	return seg.lines + l.newlines(seg.off, off)
+}
+
+// newlines counts the newlines of a part of the log.
+func (l *Log) newlines(from, to int64) uint64 {
+	buf := make([]byte, to-from)
+	n, _ := unix.Pread(l.data, buf, from)
+	return uint64(bytes.Count(buf[:max(n, 0)], []byte{'\n'}))
 }
 
 // Name is the service's name.

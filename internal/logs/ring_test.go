@@ -120,6 +120,32 @@ func TestOldStoreIsTakenOver(t *testing.T) {
 	}
 }
 
+// A supervisor that dies while it forwards what is no longer kept leaves a position before
+// what is kept. Only the lines before that position were forwarded.
+func TestForwardingOfDroppedIsTakenOver(t *testing.T) {
+	l, err := newLog("x", Options{Keep: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("x", 99) + "\n"
+	l.pinned = [2]int64{0, 8 << 10}
+	for range 50 {
+		write(t, l, Stdout, strings.Repeat(line, 600))
+	}
+	if _, err := unix.Seek(l.sent, 2000, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	want := l.ix.startLines() - 20
+	l, err = openLog("x", l.opts, l.data, l.sent, l.ix.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.release()
+	if got := l.Stats().DroppedLines; got != want || want < 1000 {
+		t.Errorf("%d lines are dropped, want %d", got, want)
+	}
+}
+
 // The options are in the store when Configure returns.
 func TestOptionsAreTakenOver(t *testing.T) {
 	s := newFakeStore()

@@ -30,18 +30,19 @@ func (r *rotated) open(o FileOptions, saved *filePosition) error {
 	r.FileOptions = o
 	held := r.folder != nil
 	err := r.openHere(saved)
-	if err != nil {
-		r.close()
-	}
 	if held && errors.Is(err, unix.ENOENT) {
-		if err = r.openHere(saved); err != nil {
-			r.close()
-		}
+		return r.openHere(saved)
 	}
 	return err
 }
 
+// openHere opens the file in the folder, and closes both after a failure.
 func (r *rotated) openHere(saved *filePosition) (err error) {
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
 	if r.folder == nil {
 		if r.folder, err = openLogFolder(r.Path); err != nil {
 			return err
@@ -86,10 +87,10 @@ func NotAFile(path string) string {
 }
 
 // kindOf names what is not an ordinary file; empty: it is one.
-func kindOf(mode uint32) string {
-	return map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
-		unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}[mode&unix.S_IFMT]
-}
+func kindOf(mode uint32) string { return kinds[mode&unix.S_IFMT] }
+
+var kinds = map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
+	unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}
 
 // mustBeFile refuses what is not an ordinary file.
 func mustBeFile(path string, mode uint32) error {

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -257,23 +258,19 @@ func (s *Sink) send(src, n int) (done int, err error) {
 	}
 	if done == n {
 		s.gone.Store(0)
+		return done, nil
 	}
-	// Where sendfile does not work a kill between the write and the seek repeats up to one chunk.
-	buf := make([]byte, min(n-done, chunkSize))
-	for done < n {
-		pos, err := unix.Seek(src, 0, 1)
-		if err != nil {
-			return done, err
-		}
-		got, err := unix.Pread(src, buf[:min(n-done, len(buf))], pos)
-		if got <= 0 {
-			return done, err
-		}
-		wrote, err := s.writeAll(buf[:got])
-		unix.Seek(src, pos+int64(wrote), 0)
-		if done += wrote; err != nil {
-			return done, err
-		}
+	// Where sendfile does not work a kill between the write and the seek repeats a portion.
+	pos, err := unix.Seek(src, 0, io.SeekCurrent)
+	if err != nil {
+		return done, err
 	}
-	return done, nil
+	buf := make([]byte, n-done)
+	got, err := unix.Pread(src, buf, pos)
+	if got <= 0 {
+		return done, err
+	}
+	wrote, err := s.writeAll(buf[:got])
+	unix.Seek(src, pos+int64(wrote), io.SeekStart)
+	return done + wrote, err
 }

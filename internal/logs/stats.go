@@ -69,16 +69,12 @@ type progress struct {
 
 // missed is what a writer that has come so far cannot get any more. The writer itself
 // counts it only when it goes on, and its reader may never read. The caller has l.mu.
-func (l *Log) missed(by progress) (gone amount) {
+func (l *Log) missed(by progress) amount {
 	start, lines := l.ix.start(), l.ix.startLines()
 	if by.pos >= start {
-		return gone
+		return amount{}
 	}
-	gone.bytes = uint64(start - by.pos)
-	if lines > by.lines {
-		gone.lines = lines - by.lines
-	}
-	return gone
+	return amount{uint64(start - by.pos), lines - min(by.lines, lines)}
 }
 
 // takeNext is read for a writer, whose progress it moves with the same lock: what is dropped

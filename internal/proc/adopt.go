@@ -149,18 +149,12 @@ func (m *Manager) resolveIntent(p *Process) (started bool, err error) {
 		if stage == markedOnly && (score < leaderScore || m.unclaimed[k].Stat.Start > b.Start) {
 			return true, m.resolveAs(p, pid, b)
 		}
-		if score == notFound {
+		if score == notFound || m.unclaimed[k].Stat.Comm == ownComm() && m.unclaimed[k].WaitStatus().ExitStatus() == execFailed {
 			p.abandonStreams()
 			m.remove(p)
 			return false, nil
 		}
 		x := m.unclaimed[k]
-		if x.Stat.Comm == ownComm() && x.WaitStatus().ExitStatus() == execFailed {
-			m.reapFailed(x.Pid)
-			p.abandonStreams()
-			m.remove(p)
-			return false, nil
-		}
 		m.unclaimed = slices.Delete(m.unclaimed, k, k+1)
 		p.rec.Pid, p.rec.Start = x.Pid, x.Stat.Start
 		m.tracked.add(p)

@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/procfs"
 )
 
 // Signal is a signal that reached the container. Ack must be called once the state that
@@ -45,12 +47,13 @@ type Options struct {
 type Manager struct {
 	Logs *logs.Registry // of captured output
 
-	conn     *initproto.Conn
-	initPid  int
-	init     Init
-	opts     Options
-	features featureSet
-	store    *fdstore.Store
+	conn         *initproto.Conn
+	initPid      int
+	init         Init
+	cookieSuffix string // the second part of the cookies
+	opts         Options
+	features     featureSet
+	store        *fdstore.Store
 
 	requests chan func() // to the loop
 	signals  chan Signal
@@ -90,7 +93,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, procs: map[string]*Process{}}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}}}
 	m.store = fdstore.New(conn.Send)
 	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn,
 		Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
@@ -182,13 +185,10 @@ func (m *Manager) handle(msg *initproto.Msg) {
 		}
 	case initproto.Signal:
 		m.pending = append(m.pending, msg.Seq)
-		if msg.Stops > 0 {
-			m.stopping = true
-		}
-		seq := msg.Seq
+		m.stopping = m.stopping || msg.Stops > 0
 		s := Signal{Signal: syscall.Signal(msg.Signal), Count: msg.Count, Stop: msg.Stops,
-			Ack: func() { m.do(func() { m.ack(seq) }) }}
-		m.deliver(s, seq)
+			Ack: func() { m.do(func() { m.ack(msg.Seq) }) }}
+		m.deliver(s, msg.Seq)
 	case initproto.Synced:
 		m.pending = append(m.pending, msg.Seq)
 		m.ack(msg.Seq)
@@ -310,8 +310,7 @@ func (m *Manager) Orphans() uint64 { return m.orphans.Load() }
 // recover reads the replay up to Ready, and adopts the processes.
 func (m *Manager) recover() (*Recovered, error) {
 	rec := &Recovered{Items: fdstore.NewItems()}
-	var records []*initproto.Msg
-	var events []*initproto.Msg
+	var records, events []*initproto.Msg
 	deadline := time.After(10 * time.Second)
 	for ready := false; !ready; {
 		select {
@@ -323,9 +322,11 @@ func (m *Manager) recover() (*Recovered, error) {
 				m.stopping = msg.Stops > 0
 				m.store.SetLimit(msg.MaxFds)
 				m.noteWelcome(msg)
+				s, _ := procfs.ReadStat(m.initPid) // without /proc no member can be found anyway
+				m.cookieSuffix = fmt.Sprintf("@%d.%d", m.initPid, s.Start)
 			case initproto.Put:
 				m.store.Replayed(msg)
-				if isProc(msg.Name) {
+				if strings.HasPrefix(msg.Name, procPrefix) {
 					records = append(records, msg)
 				} else {
 					rec.Add(msg.Name, msg.Body, msg.Fds)
@@ -342,8 +343,8 @@ func (m *Manager) recover() (*Recovered, error) {
 		}
 	}
 	m.Logs.Adopt(rec.Items)
-	procs, err := m.adopt(records, events, rec.Items)
-	rec.Processes = procs
+	var err error
+	rec.Processes, err = m.adopt(records, events, rec.Items)
 	return rec, err
 }
 
@@ -361,7 +362,7 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 
 // newProcess makes a process without a pid and without pipes.
 func (m *Manager) newProcess(r *record) *Process {
-	return &Process{m: m, rec: r, exited: make(chan struct{}), capture: &logs.Capture{}, pidfd: -1}
+	return &Process{m: m, rec: r, exited: make(chan struct{}), capture: &logs.Capture{}, pidfd: -1, escapees: map[int]uint64{}}
 }
 
 // remove drops a process that is done.

@@ -72,9 +72,6 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 func (p *Process) rememberEscaped(pid int, start uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.escapees == nil {
-		p.escapees = map[int]uint64{}
-	}
 	if len(p.escapees) < maxEscapees {
 		p.escapees[pid] = start
 	}
@@ -178,7 +175,7 @@ func (p *Process) freeze() {
 	for found, round := true, 0; found && round < maxRounds; round++ {
 		found = false
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
-		c := p.membership(newLazySnapshot())
+		c := p.membership(&snapshot{at: initproto.BootNow(), stats: map[int]procfs.Stat{}, lazy: true})
 		for _, pid := range procfs.Pids() {
 			if stopped[pid] || !c.contains(pid) {
 				continue

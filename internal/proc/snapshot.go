@@ -27,11 +27,6 @@ type snapshot struct {
 	unowned  []int // processes whose owner the snapshot alone does not show
 }
 
-// newLazySnapshot returns one that reads each process at its first use.
-func newLazySnapshot() *snapshot {
-	return &snapshot{at: initproto.BootNow(), stats: map[int]procfs.Stat{}, lazy: true}
-}
-
 // stat is the stat of a process; false: it is not in the snapshot.
 func (t *snapshot) stat(pid int) (procfs.Stat, bool) {
 	s, ok := t.stats[pid]

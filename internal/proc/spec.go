@@ -46,8 +46,6 @@ var ErrStopping = errors.New("the container stops")
 // procPrefix marks the items of the fd store that are records of processes.
 const procPrefix = "proc/"
 
-func isProc(name string) bool { return strings.HasPrefix(name, procPrefix) }
-
 // record is what the fd store keeps of a process: enough for a supervisor that has never
 // seen it. Without Pid it is the intent to start one.
 type record struct {

@@ -90,12 +90,10 @@ func (p *Process) Resize(rows, columns uint16) error {
 		return err
 	}
 	var result error
-	if err := raw.Control(func(fd uintptr) {
+	err = raw.Control(func(fd uintptr) {
 		result = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
-	}); err != nil {
-		return err
-	}
-	return result
+	})
+	return cmp.Or(err, result)
 }
 
 // HangUp closes the terminal everywhere. The kernel sends SIGHUP to its session.

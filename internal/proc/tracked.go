@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 
@@ -17,16 +16,12 @@ const CookieVar = "STOKER_PROCESS"
 type tracked struct {
 	mu             sync.Mutex
 	byPid          map[int]*Process
-	cookieSuffix   string    // the second part of the cookies
 	warnUnreadable sync.Once // that a process cannot be assigned to a service
 }
 
 func (t *tracked) add(p *Process) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byPid == nil {
-		t.byPid = map[int]*Process{}
-	}
 	t.byPid[p.rec.Pid] = p
 }
 
@@ -65,15 +60,7 @@ func (t *tracked) runs(pid int) bool {
 }
 
 // cookie is the cookie of the process with an ID.
-func (m *Manager) cookie(id string) string {
-	m.tracked.mu.Lock()
-	defer m.tracked.mu.Unlock()
-	if m.tracked.cookieSuffix == "" {
-		s, _ := procfs.ReadStat(m.initPid) // without /proc no member can be found anyway
-		m.tracked.cookieSuffix = fmt.Sprintf("@%d.%d", m.initPid, s.Start)
-	}
-	return id + m.tracked.cookieSuffix
-}
+func (m *Manager) cookie(id string) string { return id + m.cookieSuffix }
 
 // environ is the environment of s with its cookie.
 func (m *Manager) environ(s *Spec) []string {

@@ -66,7 +66,8 @@ func InspectCrash(d Exit) CrashReport {
 	a.addReports(d, o, w)
 	if w.fatal == "" && w.noMemory == "" { // its output may go to another place
 		for _, f := range a.Files {
-			w.fromReport(readExitOutput(f.Excerpt))
+			r := readExitOutput(f.Excerpt)
+			w.fatal, w.frame, w.noMemory = r.fatal, r.frame, r.noMemory
 		}
 	}
 	a.classify(d, o, w)

@@ -128,11 +128,6 @@ func (w *exitOutput) plainLine(line, before string) {
 	}
 }
 
-// fromReport takes over what an hs_err file says.
-func (w *exitOutput) fromReport(r exitOutput) {
-	w.fatal, w.frame, w.noMemory = r.fatal, r.frame, r.noMemory
-}
-
 func clip(s string) string {
 	if len(s) <= maxText {
 		return s

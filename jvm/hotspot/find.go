@@ -81,11 +81,12 @@ func newest(pattern string) (JVM, bool) {
 		return JVM{}, false
 	}
 	return slices.MaxFunc(all, func(a, b JVM) int {
-		return cmp.Or(cmp.Compare(a.Major, b.Major), slices.Compare(numbers(a.Version), numbers(b.Version)), cmp.Compare(b.Home, a.Home))
+		return cmp.Or(cmp.Compare(a.Major, b.Major), slices.Compare(Numbers(a.Version), Numbers(b.Version)), cmp.Compare(b.Home, a.Home))
 	}), true
 }
 
-func numbers(version string) []int {
+// Numbers returns the numbers in a version or a file name, to order them by.
+func Numbers(version string) []int {
 	var all []int
 	for _, f := range strings.FieldsFunc(version, func(r rune) bool { return r < '0' || r > '9' }) {
 		if n, err := strconv.Atoi(f); err == nil {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/jvm/hotspot"
+
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
@@ -155,14 +157,7 @@ func wellKnown(root string) []string {
 
 // compareNumbers orders names so that tomcat-10 comes after tomcat-9.
 func compareNumbers(a, b string) int {
-	split := func(s string) []string {
-		return strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
-	}
-	byNumber := slices.CompareFunc(split(a), split(b), func(x, y string) int {
-		x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
-		return cmp.Or(len(x)-len(y), strings.Compare(x, y))
-	})
-	return cmp.Or(byNumber, strings.Compare(a, b))
+	return cmp.Or(slices.Compare(hotspot.Numbers(a), hotspot.Numbers(b)), strings.Compare(a, b))
 }
 
 func isHome(dir string) bool {
@@ -174,11 +169,6 @@ func hasServerXML(dir string) bool { return isFile(filepath.Join(dir, "conf/serv
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 // readable is the shell's [ -r ]: the file could be opened for reading.

@@ -157,7 +157,7 @@ func (p *Patterns) Match(line string) (Finding, bool) {
 		f.component(args[0])
 	case c.kind == DeployFailed:
 		f.File = args[0]
-		f.Context = contextOfFile(deployedName(args[0]))
+		f.Context = contextOfFile(strings.TrimSuffix(strings.TrimSuffix(filepath.Base(args[0]), ".war"), ".xml"))
 	case c.key == "catalina.configFail":
 		f.File = args[0]
 	case c.kind == parsePosition:
@@ -165,15 +165,6 @@ func (p *Patterns) Match(line string) (Finding, bool) {
 		f.Column, _ = strconv.Atoi(digits(args[1]))
 	}
 	return f, true
-}
-
-// deployedName is the name of a deployed file or folder without .war or .xml.
-func deployedName(file string) string {
-	name := filepath.Base(file)
-	for _, ext := range []string{".war", ".xml"} {
-		name = strings.TrimSuffix(name, ext)
-	}
-	return name
 }
 
 // component refines the kind by the name of the component.

@@ -3,6 +3,7 @@ package tomcat
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -268,7 +269,8 @@ func (b *builder) endorsed() {
 	}
 	dirs := b.sh.get("JAVA_ENDORSED_DIRS")
 	prop := "ignore.endorsed.dirs"
-	if dirs != "" || isDir(filepath.Join(b.in.Home, "endorsed")) {
+	info, err := os.Stat(filepath.Join(b.in.Home, "endorsed"))
+	if dirs != "" || err == nil && info.IsDir() {
 		prop = "java.endorsed.dirs"
 		if b.o.JavaMajor >= 9 {
 			// Any JVM since 9 refuses to start with this property.

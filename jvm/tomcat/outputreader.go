@@ -30,15 +30,6 @@ type OutputReader struct {
 // NewOutputReader returns a reader for one start.
 func NewOutputReader(p *Patterns) *OutputReader { return &OutputReader{p: p, current: -1} }
 
-// Diagnose reads the output of one start.
-func Diagnose(p *Patterns, lines []string) []Finding {
-	w := NewOutputReader(p)
-	for _, l := range lines {
-		w.Line(l)
-	}
-	return w.Findings()
-}
-
 // Findings returns all findings so far, in order, each with its cause if known.
 func (w *OutputReader) Findings() []Finding { return slices.Clone(w.findings) }
 

@@ -85,7 +85,7 @@ func TestTemplatesOfEveryLanguage(t *testing.T) {
 
 func one(t *testing.T, text string) Finding {
 	t.Helper()
-	f, ok := Worst(Diagnose(BuiltinPatterns(), strings.Split(text, "\n")))
+	f, ok := Worst(diagnose(BuiltinPatterns(), strings.Split(text, "\n")))
 	if !ok {
 		t.Fatalf("nothing found in\n%s", text)
 	}
@@ -159,7 +159,7 @@ func FuzzWatch(f *testing.F) {
 	f.Add("Error occurred during initialization of VM\n\nx")
 	p := BuiltinPatterns()
 	f.Fuzz(func(_ *testing.T, text string) {
-		for _, found := range Diagnose(p, strings.Split(text, "\n")) {
+		for _, found := range diagnose(p, strings.Split(text, "\n")) {
 			_ = found.String()
 		}
 	})
@@ -182,4 +182,13 @@ func BenchmarkWatchOrdinaryLine(b *testing.B) {
 	for b.Loop() {
 		w.Line(line)
 	}
+}
+
+// diagnose reads the output of one start.
+func diagnose(p *Patterns, lines []string) []Finding {
+	w := NewOutputReader(p)
+	for _, l := range lines {
+		w.Line(l)
+	}
+	return w.Findings()
 }
