@@ -23,19 +23,18 @@ type box struct {
 	dir    string
 }
 
-// mark is one line of the probe: who, and when in nanoseconds of CLOCK_MONOTONIC.
+// mark is one line of the probe: its name, and the time in nanoseconds of CLOCK_MONOTONIC.
 type mark struct {
 	name string
 	at   int64
 }
 
-// open starts p with the services that make returns for the FIFO they must
-// write to, and returns when p is about to be executed, with that moment.
+// open starts p with services that write to a FIFO, and returns when p is about to be executed, with that time.
 func (b *bench) open(p peer, services func(fifo string) []service) (*box, int64, error) {
 	return b.openTo(p, nil, services)
 }
 
-// openTo is open with a stdout for what the services write; nil: a file.
+// openTo is open with a stdout for the services; nil: a file.
 func (b *bench) openTo(p peer, stdout *os.File, services func(fifo string) []service) (*box, int64, error) {
 	dir, err := os.MkdirTemp(b.work, "box-")
 	if err != nil {
@@ -45,7 +44,7 @@ func (b *bench) openTo(p peer, stdout *os.File, services func(fifo string) []ser
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		return nil, 0, fmt.Errorf("cannot make the FIFO %s: %w", path, err)
 	}
-	// Open for both, so that it never reads an end of file between two probes.
+	// Opened for both, so that there is no end of file between two probes.
 	fifo, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("cannot open the FIFO %s: %w", path, err)
@@ -95,7 +94,7 @@ func (x *box) read() {
 	}
 }
 
-// waitMark returns the moment at which name next says something; "" is anybody.
+// waitMark returns the time of the next mark of name; "" is any name.
 func (x *box) waitMark(name string) (int64, error) {
 	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
@@ -111,7 +110,7 @@ func (x *box) waitMark(name string) (int64, error) {
 	}
 }
 
-// tail returns the end of what PID 1 and its services have printed.
+// tail returns the end of the output of PID 1 and its services.
 func (x *box) tail() string {
 	const most = 500
 	data, err := os.ReadFile(x.output.Name())
@@ -121,10 +120,10 @@ func (x *box) tail() string {
 	return string(data[max(0, len(data)-most):])
 }
 
-// close kills PID 1, and the kernel everything else in the namespace.
+// close kills PID 1, and the kernel kills the rest of the namespace.
 func (x *box) close() {
 	_ = x.cmd.Process.Kill()
-	_ = x.cmd.Wait() // its status is the kill's
+	_ = x.cmd.Wait() // always the status of the kill
 	x.fifo.Close()
 	x.output.Close()
 	os.Remove(x.output.Name())
@@ -145,7 +144,7 @@ func (x *box) processes() (own, services []int, err error) {
 		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/pid"); err != nil || ns != x.ns {
 			continue
 		}
-		// A service is told by its text, which stays while argv may not.
+		// A service is identified by its executable, since argv may change.
 		if text, err := os.Readlink("/proc/" + e.Name() + "/exe"); err == nil && filepath.Base(text) == "probe" {
 			services = append(services, pid)
 		} else if err == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Names under which this program runs itself, to measure what hooks cost.
+// Names under which this program executes itself to measure hooks.
 const (
 	hooksInit       = "bench-hooks-init"
 	hooksSupervisor = "bench-hooks-supervisor"
@@ -25,17 +25,17 @@ const (
 
 const (
 	hooksRounds = 60
-	hooksWaited = 15      // of the rounds, those with hooks that wait
-	hooksCount  = 20      // at the same time
-	hooksEvents = 100_000 // without any
+	hooksWaited = 15      // of the rounds, for hooks that are waited for
+	hooksCount  = 20      // in parallel
+	hooksEvents = 100_000 // without hooks
 )
 
-// hookWays are what is started, one of it and hooksCount at the same time.
+// hookWays are the measured ways: one at a time, and hooksCount in parallel.
 func hookWays() []string {
 	return []string{"raw fork+exec+wait of /bin/true", "hooks that are /bin/true", "hooks that are sleep 0.1"}
 }
 
-// hookTimes are in ms, by way: of one, and of all at the same time.
+// hookTimes are in ms, by way: one at a time, and in parallel.
 type hookTimes struct {
 	One, All map[string][]float64
 	Event    float64 // ns of an event without hooks
@@ -51,7 +51,7 @@ func (b *bench) hooks() (t hookTimes, err error) {
 	return t, json.Unmarshal(data, &t)
 }
 
-// measureHooks is the supervisor's part: all ways in turn.
+// measureHooks measures all ways in the supervisor process.
 func measureHooks(out string) error {
 	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{})
 	if err != nil {
@@ -81,7 +81,7 @@ func measureHooks(out string) error {
 	return err
 }
 
-// hookList has one and many of each way that is a hook, at events of their own.
+// hookList returns one and many hooks of each way, at separate events.
 func hookList() (list []hooks.ResolvedHook) {
 	for _, of := range []struct {
 		one, all lifecycle.Event
@@ -109,7 +109,7 @@ func (t *hookTimes) round(r *hooks.Runner, n int) error {
 	began = time.Now()
 	var all sync.WaitGroup
 	for range hooksCount {
-		all.Go(func() { _ = rawSpawn() }) // ends with the process; the first one told whether it works
+		all.Go(func() { _ = rawSpawn() }) // ends with the process; an earlier call has reported errors
 	}
 	all.Wait()
 	t.All[ways[0]] = append(t.All[ways[0]], since(began))
@@ -128,7 +128,7 @@ func (t *hookTimes) round(r *hooks.Runner, n int) error {
 	return nil
 }
 
-// since is in ms.
+// since returns milliseconds.
 func since(began time.Time) float64 { return float64(time.Since(began)) / 1e6 }
 
 // hooksTable prints the medians with their ratios.

@@ -3,20 +3,19 @@ package main
 import "time"
 
 const (
-	// idleSettle is the time after which a start is over for everybody.
+	// idleSettle is the time after which every peer has started.
 	idleSettle = 5 * time.Second
 	// idleSpan is long enough for two of stoker's watchdog pings.
 	idleSpan = 60 * time.Second
 )
 
-// idleUsage is a peer that has nothing to do.
+// idleUsage is the usage of an idle peer.
 type idleUsage struct {
 	usage
 	rate float64 // context switches a second
 }
 
-// idleUsages lets every peer that is given keep count services at the same
-// time, and returns what they take while nothing happens.
+// idleUsages runs the selected peers with count services at the same time and returns their usage while idle.
 func (b *bench) idleUsages(all []peer, count int, span time.Duration) (map[string]idleUsage, error) {
 	boxes := map[string]*box{}
 	defer func() {

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// restartGap is the time between two kills. runit waits for a second before it
-// restarts what lived shorter than that, which is its back-off, not its speed.
+// restartGap is the time between two kills. runit waits a second before it restarts a service that lived shorter than that.
 const restartGap = 1200 * time.Millisecond
 
 // probes returns count services.
@@ -22,8 +21,7 @@ func (b *bench) probes(count int) func(fifo string) []service {
 	}
 }
 
-// launchTime returns the milliseconds from the execution of p to the last
-// first instruction of count services.
+// launchTime returns the milliseconds from the execution of p to the first instruction of the last of count services.
 func (b *bench) launchTime(p peer, count int) (float64, error) {
 	x, launched, err := b.open(p, b.probes(count))
 	if err != nil {
@@ -41,8 +39,7 @@ func (b *bench) launchTime(p peer, count int) (float64, error) {
 	return float64(last-launched) / 1e6, nil
 }
 
-// restartTime kills the service of x and returns the milliseconds from then to
-// the first instruction of the next one.
+// restartTime kills the service of x and returns the milliseconds until the first instruction of the next one.
 func (x *box) restartTime() (float64, error) {
 	_, services, err := x.processes()
 	if err != nil {

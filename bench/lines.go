@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// linesSize is what a service writes, in MiB.
+// linesSize is the output size of a service in MiB.
 const linesSize = 64
 
-// lines measures the path of what a service writes to the container's stdout.
+// lines measures the forwarding of service output to the container's stdout.
 func (b *bench) lines() ([]row, error) {
 	file := newRow(fmt.Sprintf("%d MiB of 100-byte lines, to the last in a file, per MiB", linesSize), "ms", "<= 2x bare")
 	stalled := newRow("the same with a stdout that nobody reads, to the last write, per MiB", "ms", "as with a reader")
@@ -27,7 +27,7 @@ func (b *bench) lines() ([]row, error) {
 			}
 			file.add(p, t)
 			if p.name != stokerName {
-				continue // the service of every other stands still for ever
+				continue // with every other peer the service blocks forever
 			}
 			if t, err = b.linesTime(p, true); err != nil {
 				return nil, err
@@ -38,7 +38,7 @@ func (b *bench) lines() ([]row, error) {
 	return []row{file, stalled}, nil
 }
 
-// linesTime returns the milliseconds for each MiB.
+// linesTime returns the milliseconds per MiB.
 func (b *bench) linesTime(p peer, unread bool) (float64, error) {
 	var stdout *os.File
 	if unread {
@@ -81,7 +81,7 @@ func (b *bench) linesTime(p peer, unread bool) (float64, error) {
 	return float64(max(end, begin)-begin) / 1e6 / linesSize, nil
 }
 
-// percentile is the value below which a share of them lies.
+// percentile returns the value below which a share of the values lies.
 func percentile(values []float64, share float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]

@@ -1,8 +1,6 @@
-// Command bench measures stoker beside the inits and supervisors that Debian
-// packages: each as PID 1 of a new PID namespace, with the same tiny service,
-// interleaved in one run. It prints a table in Markdown, medians with their
-// ratio to stoker's, and a second one for what one start through internal/proc
-// costs beside the kernel's own, and a third for hooks.
+// Command bench compares stoker with the inits and supervisors that Debian packages: each runs as PID 1 of a new PID namespace with
+// the same tiny service, interleaved in one run. It prints Markdown tables: medians with their ratio to stoker's, the cost of a start
+// through internal/proc, and the cost of hooks.
 package main
 
 import (

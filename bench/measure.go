@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bench is one run: every peer, every measurement.
+// bench is one run of the measurements.
 type bench struct {
 	probe  string
 	work   string
@@ -19,7 +19,7 @@ type bench struct {
 	only   []string // parts to measure; empty: all
 }
 
-// row is one measurement of every peer that can do it.
+// row is one measurement of every peer that supports it.
 type row struct {
 	what   string
 	unit   string
@@ -33,22 +33,21 @@ func newRow(what, unit, goal string) row {
 
 func (r row) add(p peer, v float64) { r.values[p.name] = append(r.values[p.name], v) }
 
-// monotonic is the clock that the probe reads.
+// monotonic returns the clock that the probe uses.
 func monotonic() int64 {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		panic(err) // no kernel that Go runs on refuses it
+		panic(err) // always supported
 	}
 	return t.Nano()
 }
 
-// supervisors are the peers that keep services running.
+// supervisors returns the peers that restart services.
 func (b *bench) supervisors() []peer {
 	return slices.DeleteFunc(slices.Clone(b.peers), func(p peer) bool { return p.commandOnly })
 }
 
-// measure takes the peers in turn in every round, so that whatever else the
-// machine does meets all of them alike.
+// measure alternates between the peers in every round, so that other load affects all alike.
 func (b *bench) measure() ([]row, error) {
 	parts := []struct {
 		name string
@@ -69,7 +68,7 @@ func (b *bench) measure() ([]row, error) {
 	return rows, nil
 }
 
-// wants says whether a part was asked for.
+// wants reports whether a part was selected.
 func (b *bench) wants(part string) bool {
 	return len(b.only) == 0 || slices.Contains(b.only, part)
 }

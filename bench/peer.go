@@ -19,27 +19,24 @@ const stokerName = "stoker"
 type peer struct {
 	name    string
 	program string
-	// commandOnly is true for one that runs a single command and restarts nothing.
+	// commandOnly is set for one that runs a single command and restarts nothing.
 	commandOnly bool
-	// slowReaper is true for one that takes most of a minute to reap 5000
-	// orphans, and so does it only once.
+	// slowReaper is set for one that takes most of a minute to reap 5000 orphans; it is measured once.
 	slowReaper bool
-	// stop is the signal that has it stop its services and then end; 0: it waits for none.
+	// stop is the signal that makes it stop its services and exit; 0: it does not wait for them.
 	stop syscall.Signal
-	// args returns the arguments that run the services, with configuration
-	// files written to dir where the program wants any.
+	// args returns the arguments that run the services, and writes configuration files to dir.
 	args func(dir string, services []service) ([]string, error)
 }
 
-// service is one thing to keep running.
+// service is one service to run.
 type service struct {
 	name    string
 	command []string
 }
 
-// peers returns those of the known programs that are on this machine, stoker
-// first. The bare command is one of them: it shows what the kernel alone takes.
-// before is an older build of it; empty: there is none to compare with.
+// peers returns the known programs on this machine, stoker first. The bare command shows the cost of the kernel alone. before is an
+// older build to compare with; empty: none.
 func peers(stoker, before string) []peer {
 	stoker, err := filepath.Abs(stoker)
 	if err != nil {
@@ -116,7 +113,7 @@ func supervisorArgs(dir string, services []service) ([]string, error) {
 }
 
 func s6Args(dir string, services []service) ([]string, error) {
-	// Half of the default limit is taken by loggers, of which there are none.
+	// Half of the default limit is reserved for loggers.
 	return []string{"-c", strconv.Itoa(max(500, 2*len(services))), dir}, runFiles(dir, services)
 }
 
@@ -124,15 +121,13 @@ func runitArgs(dir string, services []service) ([]string, error) {
 	if err := runFiles(dir, services); err != nil {
 		return nil, err
 	}
-	// A folder that changed within this second is left alone for another one,
-	// which no folder of an image is.
+	// runsvdir defers a folder that changed within the current second; folders of an image are older.
 	made := time.Now().Add(-time.Hour)
 	return []string{"-P", dir}, os.Chtimes(dir, made, made)
 }
 
-// runFiles makes the folders that s6 and runit watch, each with a program
-// called run. A service of ours gets the probe itself, not a script around it:
-// no shell's start is counted against them.
+// runFiles makes the folders that s6 and runit watch, each with a program called run. For the probe that is the program itself, so
+// that the start of a shell is not measured.
 func runFiles(dir string, services []service) error {
 	for _, s := range services {
 		folder := filepath.Join(dir, s.name)

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// recoveries measures how long nobody answers when the supervisor is killed; no
-// other peer survives that.
+// recoveries measures how long the API is unavailable after the supervisor is killed; no other peer survives that.
 func (b *bench) recoveries() ([]row, error) {
 	one := newRow("supervisor killed to its API answering", "ms", "<= 20 ms")
 	many := newRow("the same with 100 services, 99th percentile", "ms", "<= 50 ms")
@@ -42,7 +41,7 @@ func (b *bench) recoveries() ([]row, error) {
 	return []row{one, many}, nil
 }
 
-// recoveryGap is between two kills: the start of a supervisor is over then.
+// recoveryGap is the time between two kills, longer than the start of a supervisor.
 const recoveryGap = 300 * time.Millisecond
 
 func (b *bench) recoveryTimes(p peer, count, kills int) ([]float64, error) {
@@ -78,7 +77,7 @@ func (b *bench) recoveryTimes(p peer, count, kills int) ([]float64, error) {
 	return out, nil
 }
 
-// supervisor is the pid of stoker's other process.
+// supervisor returns the pid of stoker's supervisor process.
 func (x *box) supervisor() (int, error) {
 	own, _, err := x.processes()
 	if err != nil {
@@ -93,8 +92,7 @@ func (x *box) supervisor() (int, error) {
 	return 0, fmt.Errorf("no supervisor is among the processes %v", own)
 }
 
-// healthy asks the API on a connection of its own. One that waits in the socket's
-// queue is answered by the next supervisor.
+// healthy calls the API on a new connection. One in the socket's queue is answered by the next supervisor.
 func healthy(socket string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

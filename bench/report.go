@@ -44,8 +44,7 @@ func (r report) print(out io.Writer) error {
 	return w.Flush()
 }
 
-// cell is a peer's median with its multiple of stoker's; "-" where the peer
-// does no such thing.
+// cell formats a peer's median with its multiple of stoker's, or "-" without a value.
 func (r row) cell(p peer) string {
 	v, ok := median(r.values[p.name])
 	if !ok {
@@ -58,7 +57,7 @@ func (r row) cell(p peer) string {
 	return text
 }
 
-// figure shows three significant digits at most.
+// figure formats at most three significant digits.
 func figure(v float64) string {
 	switch {
 	case v >= 100:
@@ -70,7 +69,7 @@ func figure(v float64) string {
 	}
 }
 
-// median returns the middle value; there is none of nothing.
+// median returns the middle value, if there is any.
 func median(values []float64) (float64, bool) {
 	if len(values) == 0 {
 		return 0, false

@@ -16,22 +16,21 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Names under which this program runs itself, to measure what one start through
-// internal/proc costs: that needs an init to be the parent.
+// Names under which this program executes itself to measure a start through internal/proc, which needs an init as its parent.
 const (
 	spawnInit       = "bench-spawn-init"
 	spawnSupervisor = "bench-spawn-supervisor"
 )
 
-// spawnCount is how many starts of /bin/true are timed in each way.
+// spawnCount is the number of measured starts of /bin/true per way.
 const spawnCount = 1500
 
-// spawnWays are the ways to start /bin/true and learn of its end.
+// spawnWays are the ways to start /bin/true and wait for its exit.
 func spawnWays() []string {
 	return []string{"raw fork+exec+wait", "internal/proc", "with captured output"}
 }
 
-// runSpawnRole takes the part that argv[0] names; false: none.
+// runSpawnRole runs the role that argv[0] names; false: none.
 func runSpawnRole() bool {
 	switch os.Args[0] {
 	case spawnInit, hooksInit:
@@ -51,8 +50,7 @@ func runSpawnRole() bool {
 	return true
 }
 
-// asSupervisor runs this program as a supervisor below an init in a PID namespace of
-// their own, and gives the file that it has written.
+// asSupervisor runs this program as a supervisor below an init in a new PID namespace, and returns the file that it has written.
 func (b *bench) asSupervisor(init, name string) ([]byte, error) {
 	out := b.work + "/" + name + ".json"
 	self, err := os.Executable()
@@ -67,7 +65,7 @@ func (b *bench) asSupervisor(init, name string) ([]byte, error) {
 	return os.ReadFile(out)
 }
 
-// spawns runs the measurement as PID 1 of a namespace and gives the times in ms.
+// spawns runs the measurement as PID 1 of a namespace and returns the times in ms.
 func (b *bench) spawns() ([]row, error) {
 	fmt.Fprintf(os.Stderr, "spawn: %d starts of /bin/true, each way\n", spawnCount)
 	data, err := b.asSupervisor(spawnInit, "spawns")
@@ -78,7 +76,7 @@ func (b *bench) spawns() ([]row, error) {
 	return []row{r}, json.Unmarshal(data, &r.values)
 }
 
-// measureSpawns is the supervisor's part: all ways in turn.
+// measureSpawns measures all ways in the supervisor process.
 func measureSpawns(out string) error {
 	m, _, err := proc.Connect(initproto.SocketFD, proc.Options{})
 	if err != nil {
@@ -115,7 +113,7 @@ func measureSpawns(out string) error {
 	return err
 }
 
-// rawSpawn is what the kernel and Go's fork cost alone.
+// rawSpawn measures the kernel and Go's fork alone.
 func rawSpawn() error {
 	pid, err := syscall.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
 	if err != nil {

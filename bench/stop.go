@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// peakSettle is the time after which a start has taken all the memory that it takes.
+// peakSettle is the time after which a start has reached its memory peak.
 const peakSettle = time.Second
 
-// stops measures what many services take: memory at the most, and the time of a stop.
+// stops measures many services: peak memory, and the time of a stop.
 func (b *bench) stops() ([]row, error) {
 	all := slices.DeleteFunc(b.supervisors(), func(p peer) bool { return p.stop == 0 })
 	goals := []struct {
@@ -42,8 +42,8 @@ func (b *bench) stops() ([]row, error) {
 	return rows, nil
 }
 
-// stopOnce gives the megabytes of p's largest process, and the milliseconds from the
-// request to the end of p with count services.
+// stopOnce returns the memory of p's largest process in megabytes, and the milliseconds from the stop request to the exit of p with
+// count services.
 func (b *bench) stopOnce(p peer, count int) (most, took float64, err error) {
 	x, _, err := b.open(p, b.probes(count))
 	if err != nil {
@@ -71,6 +71,6 @@ func (b *bench) stopOnce(p peer, count int) (most, took float64, err error) {
 	if err := x.cmd.Process.Signal(p.stop); err != nil {
 		return 0, 0, fmt.Errorf("cannot stop %s: %w", p.name, err)
 	}
-	_ = x.cmd.Wait() // each has its own exit code for that
+	_ = x.cmd.Wait() // each peer has its own exit code
 	return most, float64(monotonic()-asked) / 1e6, nil
 }

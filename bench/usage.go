@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// usage is what a set of processes takes.
+// usage is the resource usage of a set of processes.
 type usage struct {
 	pss      float64 // MiB
 	dirty    float64 // MiB, private and dirty
@@ -17,7 +17,7 @@ type usage struct {
 	cpu      float64 // milliseconds since their start
 }
 
-// measureUsage adds up the processes; one that ended meanwhile is an error.
+// measureUsage adds up the processes; it fails if one has exited.
 func measureUsage(pids []int) (usage, error) {
 	var u usage
 	for _, pid := range pids {
@@ -48,8 +48,7 @@ func measureUsage(pids []int) (usage, error) {
 	return u, nil
 }
 
-// cpuTime returns the milliseconds that a thread has run, by the scheduler's
-// own nanoseconds: /proc/PID/stat counts in steps of 10 ms.
+// cpuTime returns the milliseconds that a thread has run, from the scheduler's nanoseconds: /proc/PID/stat counts in steps of 10 ms.
 func cpuTime(task string) (float64, error) {
 	data, err := os.ReadFile(task + "/schedstat")
 	if err != nil {
@@ -63,7 +62,7 @@ func cpuTime(task string) (float64, error) {
 	return ns / 1e6, nil
 }
 
-// fields reads the numbers of a file of "Name:  number unit" lines.
+// fields parses a file of "Name:  number unit" lines.
 func fields(path string) (map[string]float64, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -85,7 +84,7 @@ func fields(path string) (map[string]float64, error) {
 	return out, lines.Err()
 }
 
-// zombies counts the processes in x's namespace that nobody has waited for.
+// zombies counts the zombies in x's namespace.
 func (x *box) zombies() (int, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -95,14 +94,14 @@ func (x *box) zombies() (int, error) {
 	for _, path := range stats {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			continue // it has ended
+			continue // it has exited
 		}
 		_, rest, _ := strings.Cut(string(data), ") ")
 		if !strings.HasPrefix(rest, "Z") {
 			continue
 		}
 		if ns, err := os.Readlink(filepath.Dir(path) + "/ns/pid"); err != nil || ns == x.ns {
-			n++ // the link of a zombie may be gone; any other zombie is waited for too
+			n++ // the link of a zombie may be gone; any other zombie is counted too
 		}
 	}
 	return n, nil

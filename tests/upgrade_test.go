@@ -314,10 +314,10 @@ func TestUpgradeRefuses(t *testing.T) {
 		copied(0o775, 0):                  "can be changed by others",
 		copied(0o757, 0):                  "can be changed by others",
 		copied(0o755, 4711):               "can be changed by its owner",
-		"/bin/true":                       "asked for its version",
-		broken(t, "stranger"):             "asked for its version it said",
+		"/bin/true":                       "its version command",
+		broken(t, "stranger"):             "its version command printed",
 		broken(t, "x", "GOARCH=arm64"):    "no program of this machine",
-		broken(t, "mute"):                 "did not tell its version within 10s",
+		broken(t, "mute"):                 "printed no version within 10s",
 	} {
 		out, err := b.run("upgrade", path)
 		if exitCode(err) != 1 || !strings.Contains(out, want) || !strings.Contains(out, "cannot upgrade to "+path) {

@@ -10,7 +10,7 @@ import (
 // maxCPU bounds CPU numbers in lists; NR_CPUS of Linux is at most 8192.
 const maxCPU = 1 << 16
 
-// readQuota takes the smallest quota of the chain.
+// readQuota reads the smallest CPU quota of the chain.
 func (r *reader) readQuota(c chain) {
 	for _, dir := range c.dirs {
 		quota, file, ok := r.quotaV1(dir)
@@ -78,9 +78,8 @@ func ratio(quota, period string) (float64, error) {
 	return float64(q) / float64(p), nil
 }
 
-// cpusetOf returns the smallest set of the chain and its file. The effective
-// list is preferred: the other one may be empty (inherited) or name CPUs that
-// are offline.
+// cpusetOf returns the smallest cpuset of the chain and its file. The effective list is preferred: the configured one may be empty
+// (inherited) or contain offline CPUs.
 func (r *reader) cpusetOf(c chain) (set map[int]bool, source string) {
 	names := []string{"cpuset.effective_cpus", "cpuset.cpus"}
 	if c.version == 2 {
@@ -122,8 +121,7 @@ func (r *reader) affinity() (map[int]bool, string) {
 	return nil, ""
 }
 
-// online returns the machine's CPUs, and only their number where proc/cpuinfo
-// is all there is.
+// online returns the online CPUs, or only their number from proc/cpuinfo.
 func (r *reader) online() (set map[int]bool, n int, source string) {
 	const file = "/sys/devices/system/cpu/online"
 	if set, ok := r.cpuList(file); ok {
@@ -142,7 +140,7 @@ func (r *reader) online() (set map[int]bool, n int, source string) {
 	return nil, n, "/proc/cpuinfo"
 }
 
-// cpuList reads a file that holds a list of CPUs; an empty one is not a list.
+// cpuList reads a CPU list; ok is false for an empty one.
 func (r *reader) cpuList(file string) (map[int]bool, bool) {
 	text, ok := r.readOr(CPUUnreadable, file)
 	if !ok || text == "" {
@@ -156,7 +154,7 @@ func (r *reader) cpuList(file string) (map[int]bool, bool) {
 	return set, true
 }
 
-// parseCPUList reads the kernel's "0-3,8" form.
+// parseCPUList parses the kernel's form "0-3,8".
 func parseCPUList(text string) (map[int]bool, error) {
 	set := map[int]bool{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -181,7 +179,7 @@ func parseCPUList(text string) (map[int]bool, error) {
 	return set, nil
 }
 
-// intersect returns what both hold; a nil set is no restriction.
+// intersect returns the common CPUs; a nil set is unrestricted.
 func intersect(a, b map[int]bool) map[int]bool {
 	if a == nil {
 		return b
@@ -198,7 +196,7 @@ func intersect(a, b map[int]bool) map[int]bool {
 	return both
 }
 
-// shorten quotes what a file held, for a warning of one line.
+// shorten quotes file content for a one-line warning.
 func shorten(text string) string {
 	if len(text) > 40 {
 		text = text[:40] + "..."

@@ -9,7 +9,7 @@ import (
 	"github.com/containerd/cgroups/v3"
 )
 
-// hierarchies is where the controllers are mounted and which cgroup is ours.
+// hierarchies holds the mounts of the controllers and the cgroups of this process.
 type hierarchies struct {
 	mounts    []mount           // cgroup and cgroup2 only
 	legacy    map[string]string // v1 controller -> own cgroup
@@ -17,8 +17,8 @@ type hierarchies struct {
 	lxcfsCPUs bool              // sys/devices/system/cpu is lxcfs's
 }
 
-// chain is the folders of one controller: own cgroup first, then every visible
-// ancestor. version is 1 or 2, and 0 for a controller that is nowhere.
+// chain lists the folders of one controller: own cgroup first, then every visible ancestor. version is 1 or 2, or 0 without the
+// controller.
 type chain struct {
 	version int
 	dirs    []string
@@ -68,10 +68,8 @@ func orEmpty(err error) string {
 	return cause(err).Error()
 }
 
-// parseCgroupFile returns the own cgroup of every v1 controller and of v2.
-// containerd/cgroups parses it (its reader, because its other function opens a
-// path of the machine itself); it gives up at the first bad line, so it gets
-// one line at a time and the good ones count.
+// parseCgroupFile returns the own cgroup of every v1 controller and of v2. The parser of containerd/cgroups stops at the first bad
+// line, so it is called for each line.
 func parseCgroupFile(text string) (legacy map[string]string, unified string, bad int) {
 	legacy = map[string]string{}
 	for line := range strings.Lines(text) {
@@ -97,8 +95,7 @@ func parseCgroupFile(text string) (legacy map[string]string, unified string, bad
 	return legacy, unified, bad
 }
 
-// addUsualMounts takes what the readable part of mountinfo does not have from the
-// usual mount points.
+// addUsualMounts adds controllers that mountinfo lacks from the usual mount points.
 func (h *hierarchies) addUsualMounts(r *reader) {
 	found := slices.Clone(h.mounts)
 	for _, u := range r.usualMounts() {
@@ -110,7 +107,7 @@ func (h *hierarchies) addUsualMounts(r *reader) {
 	}
 }
 
-// usualMounts is the next best source when mountinfo says nothing.
+// usualMounts returns the usual mount points, for an unusable mountinfo.
 func (r *reader) usualMounts() []mount {
 	const base = "/sys/fs/cgroup"
 	if r.exists(base + "/cgroup.controllers") {
@@ -128,7 +125,7 @@ func (r *reader) usualMounts() []mount {
 	return mounts
 }
 
-// version is that of the hierarchy with the cpu controller, else of memory.
+// version returns the version of the hierarchy of the cpu controller, else of memory.
 func (h hierarchies) version(cpu, memory chain) int {
 	for _, c := range []chain{cpu, memory} {
 		if c.version != 0 {
@@ -145,8 +142,7 @@ func (h hierarchies) version(cpu, memory chain) int {
 	return 0
 }
 
-// of returns the folders of a controller. A controller is in one hierarchy
-// only; one that v1 has mounted is not in v2.
+// of returns the folders of a controller. A controller is in one hierarchy only: one mounted by v1 is not in v2.
 func (h hierarchies) of(r *reader, controller string) chain {
 	var mounts []mount
 	for _, m := range h.mounts {
@@ -173,8 +169,7 @@ func (h hierarchies) of(r *reader, controller string) chain {
 	return chain{version: 2, dirs: dirs}
 }
 
-// carries says whether a v2 hierarchy has the controller anywhere on the way:
-// in hybrid systems it is mounted with none.
+// carries reports whether a v2 hierarchy has the controller at any level; on hybrid systems it has none.
 func (r *reader) carries(dirs []string, controller string) bool {
 	probe := map[string]string{"cpu": "cpu.max", "memory": "memory.max", "cpuset": "cpuset.cpus.effective"}[controller]
 	for _, d := range dirs {
@@ -198,9 +193,8 @@ func containsWord(text, word string) bool {
 	return false
 }
 
-// resolve turns the own cgroup into folders, leaf first. Every mount that shows
-// a part of our own chain counts; if none does, the mount point itself is the
-// best guess: in a container it is our cgroup.
+// resolve returns the folders of the own cgroup, leaf first. Every mount that shows a part of the chain is used. Otherwise the mount
+// point is the best guess, since in a container it is the own cgroup.
 func (r *reader) resolve(mounts []mount, own string, known bool) []string {
 	var dirs []string
 	seen := map[string]bool{}
@@ -231,8 +225,7 @@ func (r *reader) resolve(mounts []mount, own string, known bool) []string {
 
 func isUsualMount(m mount) bool { return strings.HasPrefix(m.point, "/sys/fs/cgroup") }
 
-// chainIn returns own and its ancestors below one mount, nil if the mount shows
-// another part of the hierarchy.
+// chainIn returns own and its ancestors below one mount, or nil if the mount shows another part of the hierarchy.
 func (r *reader) chainIn(m mount, own string) []string {
 	if strings.HasPrefix(own, "/..") || strings.HasPrefix(m.root, "/..") {
 		return nil
@@ -244,8 +237,8 @@ func (r *reader) chainIn(m mount, own string) []string {
 	}
 	rel = path.Clean("/" + rel)
 	if rel != "/" && !r.isDir(m.point+rel) {
-		// A path of the host: what is left of it here is an ancestor, or, when
-		// nothing is, the mount point that a container sees as its own cgroup.
+		// A path of the host: the part that exists here is an ancestor, or else the mount point, which a container sees as its own
+		// cgroup.
 		for rel != "/" && !r.isDir(m.point+rel) {
 			rel = path.Dir(rel)
 		}

@@ -1,11 +1,7 @@
-// Package cgroup finds out what CPU and memory the kernel really grants to a
-// process tree: cgroup v1, v2 and hybrid, the smallest value over the own
-// cgroup and every ancestor that can be seen, together with cpuset, affinity
-// and the machine's own size. It measures no usage. Below the own cgroup it can
-// make one for a service (Tree), and changes nothing else.
+// Package cgroup determines the CPU and memory limits of a process tree: cgroup v1, v2 and hybrid, the smallest value over the own
+// cgroup and every visible ancestor, with cpuset, affinity and machine size. Tree creates cgroups for services below the own one.
 //
-// Everything is read below a root folder, so that a container can be examined
-// from its host and a layout can be tested from a handful of files.
+// All paths are relative to a root folder, so that a container can be examined from its host and a test can use a few files.
 package cgroup
 
 import (
@@ -25,12 +21,10 @@ const (
 	CgroupNotVisible     = "cgroup-not-visible"
 )
 
-// Limits is what the kernel grants. A nil number means that nothing sets it,
-// never that it could not be read: that is a warning, and the number comes
-// from the next best source.
+// Limits are the granted resources. A nil number means that there is no limit; an unreadable one causes a warning and the use of the
+// next best source.
 type Limits struct {
-	// Version is 1 or 2, of the hierarchy that carries the cpu controller
-	// (memory where cpu is nowhere); 0 where there is neither.
+	// Version is the cgroup version of the cpu controller, or of memory without it; 0 without either.
 	Version int `json:"cgroup_version"`
 	// CPUQuota is the smallest quota / period, in cores.
 	CPUQuota *float64 `json:"cpu_quota_cores"`
@@ -39,20 +33,17 @@ type Limits struct {
 	// EffectiveCPUs is the smallest of quota, cpuset, affinity and online
 	// CPUs, rounded up as the JVM does, and at least 1.
 	EffectiveCPUs int `json:"effective_cpus"`
-	// MemoryLimit is the smallest limit in bytes; nil when none is below the
-	// machine's memory.
+	// MemoryLimit is the smallest limit in bytes; nil if none is below the machine's memory.
 	MemoryLimit *int64 `json:"memory_limit_bytes"`
-	// EffectiveMemory is the smaller of MemoryLimit and the machine's memory,
-	// in bytes; nil when neither can be read.
+	// EffectiveMemory is the smaller of MemoryLimit and the machine's memory in bytes; nil if both are unreadable.
 	EffectiveMemory *int64 `json:"effective_memory_bytes"`
-	// Sources names the file that each number came from.
+	// Sources names the file of each number.
 	Sources Sources `json:"sources"`
 	// Warnings is never nil.
 	Warnings []Warning `json:"warnings"`
 }
 
-// Sources holds, for each number of Limits, the path below the root of the
-// file that set it; empty when nothing did.
+// Sources holds, for each number of Limits, the path of its file below the root; empty for no limit.
 type Sources struct {
 	CPUQuota        string `json:"cpu_quota_cores,omitempty"`
 	CPUSet          string `json:"cpuset_count,omitempty"`
@@ -61,15 +52,14 @@ type Sources struct {
 	EffectiveMemory string `json:"effective_memory_bytes,omitempty"`
 }
 
-// Warning is something that could not be read or that an operator should know.
+// Warning is a read error or a note for the operator.
 type Warning struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
 
-// Read returns the limits that hold below root; "/" is the live system. It
-// reads nothing outside root and always returns something usable: whatever is
-// missing, unreadable or garbage becomes a warning.
+// Read returns the limits below root; "/" is the live system. It reads nothing outside root. Missing, unreadable or malformed files
+// become warnings.
 func Read(root string) Limits {
 	r := &reader{limits: Limits{EffectiveCPUs: 1, Warnings: []Warning{}}}
 	dir, err := os.OpenRoot(root)
@@ -93,8 +83,7 @@ func (r *reader) readAll() {
 	r.readMemory(memory)
 }
 
-// readCPUs combines cpuset, affinity, online CPUs and the quota, which must
-// have been read before.
+// readCPUs combines cpuset, affinity, online CPUs and the quota, which must have been read.
 func (r *reader) readCPUs(cpuset chain, lxcfs bool) {
 	l := &r.limits
 	count, from := 0, ""
@@ -103,7 +92,7 @@ func (r *reader) readCPUs(cpuset chain, lxcfs bool) {
 			count, from = n, source
 		}
 	}
-	// The order decides which file is named when two say the same.
+	// The order decides which file is named for equal values.
 	set, source := r.cpusetOf(cpuset)
 	if set != nil {
 		n := len(set)
@@ -114,9 +103,8 @@ func (r *reader) readCPUs(cpuset chain, lxcfs bool) {
 	take(len(affinity), source)
 	online, n, source := r.online()
 	take(n, source)
-	// Cpus_allowed_list also names CPUs that are possible but not online, and
-	// two lists of the same size need not overlap. lxcfs renumbers the online
-	// CPUs, so there only the counts can be compared.
+	// Cpus_allowed_list also contains possible CPUs that are offline, and two lists of the same size need not overlap. lxcfs renumbers
+	// the online CPUs, so only the counts are comparable there.
 	all := intersect(set, affinity)
 	if !lxcfs {
 		all = intersect(all, online)

@@ -7,13 +7,11 @@ import (
 	"strings"
 )
 
-// noLimit is where a v1 number stops being a limit. The kernel writes "none" as
-// the largest multiple of its page size: 9223372036854771712 for 4 KiB pages,
-// ...759424 for 16 KiB, ...710272 for 64 KiB.
+// noLimit is the smallest v1 number that means no limit. The kernel writes the largest multiple of its page size: 9223372036854771712
+// for 4 KiB pages, ...759424 for 16 KiB, ...710272 for 64 KiB.
 const noLimit = 1 << 62
 
-// readMemory takes the smallest limit of the chain and compares it with the
-// machine's memory.
+// readMemory compares the smallest limit of the chain with the machine's memory.
 func (r *reader) readMemory(c chain) {
 	var limit *int64
 	source := ""
@@ -32,8 +30,7 @@ func (r *reader) readMemory(c chain) {
 		if n, ok := r.bytesOf(file); ok {
 			take(n, file)
 		}
-		// The kernel has walked the ancestors here, also those that we cannot
-		// see; it is the leaf's file that knows most, if it can be read.
+		// The kernel's value includes ancestors that are invisible here; the leaf's file is the most complete one.
 		if !walked {
 			n, limited, file, ok := r.hierarchicalLimit(dir)
 			if walked = ok; limited {
@@ -56,8 +53,7 @@ func (r *reader) readMemory(c chain) {
 	}
 }
 
-// checkHigh names a memory.high below the limit: the kernel throttles there,
-// long before the limit is met.
+// checkHigh warns of a memory.high below the limit, at which the kernel throttles.
 func (r *reader) checkHigh(dirs []string) {
 	for _, dir := range dirs {
 		file := path.Join(dir, "memory.high")
@@ -68,8 +64,7 @@ func (r *reader) checkHigh(dirs []string) {
 	}
 }
 
-// bytesOf reads a limit file; ok is false where there is no limit, and after a
-// warning where it cannot be read.
+// bytesOf reads a limit file; ok is false without a limit, and after a warning if it is unreadable.
 func (r *reader) bytesOf(file string) (int64, bool) {
 	text, ok := r.readOr(MemoryUnreadable, file)
 	if !ok {
@@ -82,7 +77,7 @@ func (r *reader) bytesOf(file string) (int64, bool) {
 	return n, ok
 }
 
-// parseLimit reads a number of bytes; ok is false for every spelling of "none".
+// parseLimit parses a number of bytes; ok is false for every form of no limit.
 func parseLimit(text string) (n int64, ok bool, err error) {
 	if text == "max" || text == "-1" {
 		return 0, false, nil
@@ -100,8 +95,8 @@ func parseLimit(text string) (n int64, ok bool, err error) {
 	return int64(u), true, nil
 }
 
-// hierarchicalLimit reads hierarchical_memory_limit of v1's memory.stat. ok is
-// false where it does not say, and limited where it says that there is none.
+// hierarchicalLimit reads hierarchical_memory_limit of v1's memory.stat. ok is false if it is missing or
+// malformed, and limited is false if it means no limit.
 func (r *reader) hierarchicalLimit(dir string) (n int64, limited bool, file string, ok bool) {
 	file = path.Join(dir, "memory.stat")
 	text, ok := r.readOr(MemoryUnreadable, file)

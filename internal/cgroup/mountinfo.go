@@ -9,14 +9,14 @@ import (
 
 // mount is a visible mount of a file system.
 type mount struct {
-	root    string   // the folder of the file system that is mounted
-	point   string   // where
+	root    string   // the mounted folder of the file system
+	point   string   // mount point
 	fstype  string   // cgroup, cgroup2, fuse.lxcfs, ...
 	options []string // of the superblock: the controllers of a v1 hierarchy
 }
 
-// parseMountinfo returns the visible mounts: of two at the same mount point the later one hides
-// the earlier. Malformed lines are counted in bad.
+// parseMountinfo returns the visible mounts: a later mount hides an earlier one at the same point. bad is the number of malformed
+// lines.
 func parseMountinfo(text string) (visible []mount, bad int) {
 	lines, bad := mounts.Parse(text)
 	at := map[string]int{}

@@ -7,14 +7,11 @@ import (
 	"strings"
 )
 
-// OOMKills says how many processes the kernel's OOM killer has ended in the
-// cgroups at dirs (paths below root), or with none in the own cgroup of this
-// process. A kill is counted in the cgroup that the process was in, whichever
-// limit was hit, and on v2 in all that contain it as well; on v1 the cgroup of
-// a service is not counted with the container's.
+// OOMKills returns the number of OOM kills in the cgroups at dirs (paths below root), or without dirs in the own cgroup of this
+// process. A kill is counted in the cgroup of the process, whichever limit was hit, and on v2 also in all ancestors; on v1 a service's
+// cgroup is not counted with the container's.
 //
-// source names the files. ok is false where one of them cannot be read: v1
-// counts since Linux 4.13. Two numbers can be compared if their sources are
+// source names the files. ok is false if one is unreadable: v1 counts since Linux 4.13. Two counts are comparable if their sources are
 // equal.
 func OOMKills(root string, dirs ...string) (count uint64, source string, ok bool) {
 	dir, err := os.OpenRoot(root)
@@ -44,8 +41,8 @@ func OOMKills(root string, dirs ...string) (count uint64, source string, ok bool
 	return count, strings.Join(files, ", "), true
 }
 
-// oomKills reads one cgroup's counter: memory.events of v2, memory.oom_control of
-// v1. memory.events.local has it where the other is hidden.
+// oomKills reads the counter of one cgroup: memory.events of v2, memory.oom_control of v1. memory.events.local is used where
+// memory.events is hidden.
 func (r *reader) oomKills(dir string) (count uint64, file string, ok bool) {
 	for _, name := range []string{"memory.events", "memory.events.local", "memory.oom_control"} {
 		file := path.Join("/", dir, name)
@@ -60,7 +57,7 @@ func (r *reader) oomKills(dir string) (count uint64, file string, ok bool) {
 	return 0, "", false
 }
 
-// oomKillLine finds "oom_kill N"; other lines begin alike.
+// oomKillLine parses "oom_kill N"; other lines have the same prefix.
 func oomKillLine(text string) (uint64, bool) {
 	for line := range strings.Lines(text) {
 		if value, found := strings.CutPrefix(line, "oom_kill "); found {

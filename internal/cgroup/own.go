@@ -15,54 +15,50 @@ import (
 
 // Names below the container's own cgroup.
 const (
-	// InitLeaf is where everything goes on cgroup v2 that was in the container's
-	// own cgroup: one that has processes can have no children with limits.
+	// InitLeaf is the cgroup v2 leaf for all processes of the container's own cgroup, since one with processes can have no children
+	// with controllers.
 	InitLeaf = "stoker.init"
-	// OwnPrefix begins the name of a service's cgroup. The service's name and a
-	// digit follow, which is another one while the former cgroup is being left.
+	// OwnPrefix is the name prefix of a service's cgroup. The service name and a digit follow; the digit changes while the previous
+	// cgroup is still in use.
 	OwnPrefix = "stoker.service."
 )
 
-// OwnLimits is what a service's cgroup is to be like.
+// OwnLimits are the requested limits of a service's cgroup.
 type OwnLimits struct {
-	CPUs   float64 // cores; 0: no limit of its own
-	Memory int64   // bytes; 0: no limit of its own
+	CPUs   float64 // cores; 0: no own limit
+	Memory int64   // bytes; 0: no own limit
 }
 
-// Own is a cgroup of one service: a directory, or on v1 one for each controller.
+// Own is the cgroup of one service: a directory, or on v1 one per controller.
 type Own struct {
 	tree *Tree
 	dirs []string
-	// Memory and CPUs are the limits that were written into it, its own or the
-	// container's where that one is lower or it has none. nil: there is none. A JVM
-	// reads its own cgroup and not the one above.
+	// Memory and CPUs are the limits written to the cgroup: its own, or the container's if that is lower or the only one. nil: no
+	// limit. A JVM reads its own cgroup and not the parents.
 	Memory *int64
 	CPUs   *float64
 }
 
-// Tree makes cgroups below the container's own. Safe for concurrent use.
+// Tree makes cgroups below the container's own. It is safe for concurrent use.
 type Tree struct {
 	mu    sync.Mutex
 	files files
 	root  string
 }
 
-// NewTree makes a Tree on the file systems below root; "/" is the live system.
-// It looks at nothing yet.
+// NewTree returns a Tree for the file systems below root; "/" is the live system. It reads nothing yet.
 func NewTree(root string) *Tree { return &Tree{files: disk{root}, root: root} }
 
-// place is where cgroups can be made: the container's own cgroup, of one
-// controller on v1.
+// place is a cgroup in which cgroups can be made: the container's own, per controller on v1.
 type place struct {
 	version    int
 	controller string // v1 only
 	dir        string
 }
 
-// Make makes the cgroup of a service, with limits, and removes those that the
-// service has left. On v2 it first makes room: what is in the container's own
-// cgroup moves to InitLeaf, and controllers are enabled. The error says which
-// file refused what; nothing is left changed then.
+// Make makes the cgroup of a service with limits, and removes its unused previous ones. On v2 it first moves all processes of the
+// container's own cgroup to InitLeaf and enables controllers. The error names the file that rejected a write; then all changes are
+// undone.
 func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,12 +96,12 @@ func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 		}
 	}
 	for _, dir := range former {
-		_ = t.files.rmdir(dir) // refused while somebody is in there
+		_ = t.files.rmdir(dir) // fails while it has processes
 	}
 	return o, nil
 }
 
-// Dirs are the directories that a process joins; see proc.Spec.
+// Dirs returns the directories that a process joins; see proc.Spec.
 func (o *Own) Dirs() []string {
 	out := make([]string, 0, len(o.dirs))
 	for _, dir := range o.dirs {
@@ -114,20 +110,19 @@ func (o *Own) Dirs() []string {
 	return out
 }
 
-// Remove removes it, unless somebody is in there.
+// Remove removes the cgroup unless it has processes.
 func (o *Own) Remove() {
 	for _, dir := range slices.Backward(o.dirs) {
 		_ = o.tree.files.rmdir(dir)
 	}
 }
 
-// OpenOwn is the cgroup of a process that runs in it, by its directories.
+// OpenOwn returns an existing cgroup by its directories.
 func OpenOwn(dirs []string) *Own {
 	return &Own{tree: NewTree("/"), dirs: dirs}
 }
 
-// OOMKills is how many of its processes the kernel has killed for want of memory,
-// its own or the container's; false: it cannot be seen.
+// OOMKills returns the number of OOM kills in the cgroup, by its own limit or the container's; false: unreadable.
 func (o *Own) OOMKills() (uint64, bool) {
 	for _, dir := range o.dirs {
 		for _, file := range []string{"memory.events", "memory.oom_control"} {
@@ -177,13 +172,13 @@ func (t *Tree) places(w OwnLimits) ([]place, error) {
 	if len(out) == 0 {
 		return nil, errors.New("no cgroup file system is mounted")
 	}
-	for _, warning := range r.limits.Warnings { // to read the next best is fine, to write there is not
+	for _, warning := range r.limits.Warnings { // a fallback is fine for reading, but not for writing
 		return nil, errors.New(warning.Message)
 	}
 	return out, t.check(out, w)
 }
 
-// mountsOf are the mounts of a v1 controller; "": of v2.
+// mountsOf returns the mounts of a v1 controller, or those of v2 for "".
 func (h hierarchies) mountsOf(controller string) []mount {
 	var out []mount
 	for _, m := range h.mounts {
@@ -194,14 +189,13 @@ func (h hierarchies) mountsOf(controller string) []mount {
 	return out
 }
 
-// check makes sure that we are where we think, and that what is wished for can
-// be had there.
+// check verifies that the places are the own cgroup and that the limits are possible there.
 func (t *Tree) check(places []place, w OwnLimits) error {
 	have := map[string]bool{}
 	for _, p := range places {
 		have[p.controller] = true
 		if !t.holdsUs(p.dir) && !t.holdsUs(path.Join(p.dir, InitLeaf)) {
-			return fmt.Errorf("%s is not our own cgroup: %s/cgroup.procs does not name us", p.dir, p.dir)
+			return fmt.Errorf("%s is not our own cgroup: %s/cgroup.procs does not list stoker", p.dir, p.dir)
 		}
 		if p.controller != "memory" {
 			continue
@@ -225,8 +219,8 @@ func (t *Tree) holdsUs(dir string) bool {
 	return err == nil && slices.Contains(strings.Fields(text), strconv.Itoa(os.Getpid()))
 }
 
-// existing finds what a service has already, and a name that none of it bears:
-// the end of the former process may be about to remove that.
+// existing returns the cgroups of a service and an unused name for another one. The exit of the previous process may be about to
+// remove the existing ones.
 func (t *Tree) existing(places []place, name string) (former []string, free string, err error) {
 	taken := map[string]bool{}
 	for _, p := range places {
@@ -250,14 +244,14 @@ func (t *Tree) existing(places []place, name string) (former []string, free stri
 	return nil, "", fmt.Errorf("%s has ten cgroups in use already", name)
 }
 
-// period is that of the CPU quotas that we write, in microseconds.
+// period is the period of the written CPU quotas, in microseconds.
 const period = 100_000
 
-// limit writes limits into a new cgroup.
+// limit writes limits to a new cgroup.
 func (t *Tree) limit(p place, dir string, memory *int64, cpus *float64) error {
 	var quota int64
 	if cpus != nil {
-		quota = max(int64(*cpus*period+1e-6), 1000) // the kernel takes no less than 1 ms
+		quota = max(int64(*cpus*period+1e-6), 1000) // the kernel's minimum is 1 ms
 	}
 	switch {
 	case p.version == 2:
@@ -292,16 +286,16 @@ func (t *Tree) write(dir, file, text string) error {
 	return nil
 }
 
-// files are the operations on the file systems.
+// files are the operations on the cgroup file systems.
 type files interface {
-	read(file string) (string, error) // without surrounding blanks
-	write(file, text string) error    // one write(2): the kernel takes each for itself
+	read(file string) (string, error) // trimmed
+	write(file, text string) error    // in one write(2), since the kernel parses each one separately
 	mkdir(dir string) error
 	rmdir(dir string) error
-	list(dir string) ([]string, error) // the names of the folders
+	list(dir string) ([]string, error) // names of the subfolders
 }
 
-// disk is the real thing, below a root.
+// disk implements files below a root.
 type disk struct{ root string }
 
 func (d disk) read(file string) (string, error) {
@@ -333,5 +327,5 @@ func (d disk) list(dir string) ([]string, error) {
 	return out, err
 }
 
-// exists says whether err means that something is there already.
+// exists reports whether err means that a file already exists.
 func exists(err error) bool { return errors.Is(err, fs.ErrExist) }

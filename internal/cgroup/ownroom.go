@@ -10,21 +10,18 @@ import (
 	"time"
 )
 
-// moveRounds bounds the rounds of emptying a cgroup: what forks meanwhile is met
-// in the next.
+// moveRounds bounds the rounds of emptying a cgroup: processes forked meanwhile are moved in the next one.
 const moveRounds = 100
 
-// A process of another PID namespace is one of docker exec or nsenter that is about to
-// enter ours, and then has a pid; or one that stays, which cannot be moved.
+// A process of another PID namespace is either one of docker exec or nsenter that is about to enter this namespace and get a pid, or
+// one that stays and cannot be moved.
 const (
 	foreignRounds = 40
 	foreignWait   = 5 * time.Millisecond
 )
 
-// makeRoom enables controllers for the children of a v2 cgroup. The kernel
-// refuses that while processes are in it (unless it is the root of all), so they
-// move to a leaf, which gets the container's limits too: a JVM that has no cgroup
-// of its own lives there.
+// makeRoom enables controllers for the children of a v2 cgroup. The kernel rejects that while it has processes (except in the root
+// cgroup), so they move to a leaf. The leaf gets the container's limits for JVMs without a cgroup of their own.
 func (t *Tree) makeRoom(base string, w OwnLimits, limits Limits) error {
 	need, err := t.missing(base, w)
 	if err != nil || len(need) == 0 {
@@ -48,15 +45,15 @@ func (t *Tree) makeRoom(base string, w OwnLimits, limits Limits) error {
 	if err == nil {
 		return nil
 	}
-	_ = t.write(base, "cgroup.subtree_control", "-"+strings.Join(need, " -")) // fails where it never was
+	_ = t.write(base, "cgroup.subtree_control", "-"+strings.Join(need, " -")) // fails if it was not enabled
 	if undo := t.moveAll(leaf, base); undo != nil {
-		return fmt.Errorf("%w; what has moved stays in %s: %w", err, leaf, undo)
+		return fmt.Errorf("%w; the moved processes stay in %s: %w", err, leaf, undo)
 	}
 	_ = t.files.rmdir(leaf)
 	return err
 }
 
-// missing are the controllers that exist here and are not enabled for children.
+// missing returns the available controllers that are not enabled for children.
 func (t *Tree) missing(base string, w OwnLimits) ([]string, error) {
 	there, err := t.files.read(path.Join(base, "cgroup.controllers"))
 	if err != nil {
@@ -102,7 +99,7 @@ func (t *Tree) moveAll(from, to string) error {
 		}
 		for _, pid := range pids {
 			err := t.write(to, "cgroup.procs", pid)
-			if err != nil && !errors.Is(err, syscall.ESRCH) { // it has ended
+			if err != nil && !errors.Is(err, syscall.ESRCH) { // ESRCH: it has exited
 				return err
 			}
 		}
@@ -110,7 +107,7 @@ func (t *Tree) moveAll(from, to string) error {
 	return fmt.Errorf("cannot empty %s: its processes fork too fast", from)
 }
 
-// limitLeaf copies the container's limits.
+// limitLeaf copies the container's limits to the leaf.
 func (t *Tree) limitLeaf(leaf string, limits Limits) error {
 	return t.limit(place{version: 2}, leaf, limits.MemoryLimit, limits.CPUQuota)
 }

@@ -11,21 +11,18 @@ import (
 	"syscall"
 )
 
-// maxFile bounds what is read of one file; mountinfo of a host with thousands
-// of containers stays below it.
+// maxFile bounds the size of a file in bytes; mountinfo of a host with thousands of containers is smaller.
 const maxFile = 8 << 20
 
-// reader reads files below one root. os.Root resolves every symbolic link
-// inside it and refuses those that lead out, so a link in an examined tree
-// cannot make us read the machine that we run on.
+// reader reads files below one root. os.Root resolves symbolic links inside it and rejects those that lead out, so an examined tree
+// cannot expose files of this machine.
 type reader struct {
 	root   *os.Root
-	proc   string // "proc/self", or "proc/1" where that does not resolve
+	proc   string // "proc/self", or "proc/1" if that does not resolve
 	limits Limits
 }
 
-// findProc picks the process whose cgroup counts. proc/self of another PID
-// namespace does not resolve for us; its first process then stands for it.
+// findProc selects the process whose cgroup is read. proc/self of another PID namespace does not resolve; its PID 1 is used then.
 func (r *reader) findProc() {
 	for _, p := range []string{"proc/self", "proc/1"} {
 		if _, err := r.root.Stat(p); err == nil {
@@ -36,9 +33,7 @@ func (r *reader) findProc() {
 	r.proc = "proc/self"
 }
 
-// read returns a file's text without surrounding blanks. Only regular files
-// are read, and opened without waiting: a FIFO in an examined tree must not hang
-// us.
+// read returns the trimmed text of a file. Only regular files are read, and opened without blocking: a FIFO must not hang the reader.
 func (r *reader) read(name string) (string, error) {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	f, err := r.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -56,8 +51,7 @@ func (r *reader) read(name string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// readOr is read for a file that may be missing: ok is false then, and also
-// after a warning with code when it is there and cannot be used.
+// readOr is read for a file that may be missing. ok is false then, and after a warning with code if the file is unusable.
 func (r *reader) readOr(code, name string) (text string, ok bool) {
 	text, err := r.read(name)
 	switch {
@@ -70,7 +64,7 @@ func (r *reader) readOr(code, name string) (text string, ok bool) {
 	return text, true
 }
 
-// cause strips the path that the warning has named already.
+// cause removes the path, which the warning already names.
 func cause(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -79,13 +73,13 @@ func cause(err error) error {
 	return err
 }
 
-// isDir says whether name is a folder below root.
+// isDir reports whether name is a folder below root.
 func (r *reader) isDir(name string) bool {
 	info, err := r.root.Stat(strings.TrimPrefix(path.Clean("/"+name), "/"))
 	return err == nil && info.IsDir()
 }
 
-// exists says whether name is there, readable or not.
+// exists reports whether name exists, readable or not.
 func (r *reader) exists(name string) bool {
 	_, err := r.root.Lstat(strings.TrimPrefix(path.Clean("/"+name), "/"))
 	return err == nil

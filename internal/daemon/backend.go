@@ -126,7 +126,7 @@ func (h hookManager) RunHooks(ctx context.Context, event lifecycle.Event, name, 
 		}
 		o.Pid, o.Port = s.Pid, h.Port(o.Service)
 	}
-	h.daemon.log.Info("hooks are run by hand", "event", event, "hook", name, "name", o.Service, "asked_by", by)
+	h.daemon.log.Info("hooks run on request", "event", event, "hook", name, "name", o.Service, "asked_by", by)
 	return h.RunManually(ctx, o, name)
 }
 

@@ -219,12 +219,12 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 	case errors.Is(err, proc.ErrStopping):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("it did not tell its version within %v", candidateTime)
+		err = fmt.Errorf("it printed no version within %v", candidateTime)
 	case err != nil:
 	case code != 0:
-		err = fmt.Errorf("asked for its version it ended with %d: %.200s", code, printable.Text(strings.TrimSpace(out)))
+		err = fmt.Errorf("its version command exited with %d: %.200s", code, printable.Text(strings.TrimSpace(out)))
 	case json.Unmarshal([]byte(out), &said) != nil || said.Version == "":
-		err = fmt.Errorf("asked for its version it said %.200q", out)
+		err = fmt.Errorf("its version command printed %.200q", out)
 	}
 	if err != nil {
 		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err),

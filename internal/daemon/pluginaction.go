@@ -110,7 +110,7 @@ func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit t
 	select {
 	case <-p.Exited():
 	case <-ctx.Done():
-		done.Why = "whoever asked for it went away"
+		done.Why = "the client disconnected"
 	case <-timer.C:
 		done.Why = fmt.Sprintf("it was ended: it did not end within %v", limit)
 	}

@@ -61,7 +61,7 @@ func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plug
 	}
 	m.daemon.log.Info("plugin switched", "plugin", name, "by", by)
 	if done.Unsaved != "" {
-		m.daemon.log.Warn("what was switched counts until the container ends only", "plugin", name, "error", done.Unsaved)
+		m.daemon.log.Warn("the plugin switch is not saved: it is lost with the container", "plugin", name, "error", done.Unsaved)
 	}
 	made := m.restartChanged(ctx, restartRequest{by: by + ", plugin " + name, plugin: name, deferred: want.NoRestart})
 	m.set.RestartDone()
@@ -97,7 +97,7 @@ func (m *pluginManager) restartChanged(ctx context.Context, how restartRequest) 
 		changed, err := m.optionsChanged(ctx, j, how.plugin)
 		switch {
 		case err != nil:
-			out.notes = append(out.notes, fmt.Sprintf("%s is left as it is: %v", j.Name, err))
+			out.notes = append(out.notes, fmt.Sprintf("%s is not restarted: %v", j.Name, err))
 			continue
 		case !changed:
 			continue
@@ -132,7 +132,7 @@ func (m *pluginManager) finishRestarts(ctx context.Context) {
 		}
 		made := m.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later,
 			onlyRunning: owed.Plugin == "", onlyLive: true})
-		m.daemon.log.Info("a change of the plugins was made up for", "by", by, "restarted", made.restarted, "left", made.deferred)
+		m.daemon.log.Info("restarts after a plugin change are done", "by", by, "restarted", made.restarted, "left", made.deferred)
 		for _, note := range made.notes {
 			m.daemon.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}

@@ -58,7 +58,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	found, err := rec.TakeJSON(configItem, kept)
 	switch {
 	case err != nil:
-		d.log.Error("cannot read the kept configuration; reading the files again", "error", err)
+		d.log.Error("cannot read the saved configuration; reading the files", "error", err)
 	case found:
 		kept.Config = config.WithDefaults(kept.Config) // another version may have saved it
 		d.loaded = kept

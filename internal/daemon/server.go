@@ -96,7 +96,7 @@ func (a *apiServer) open() {
 		return
 	}
 	if a.listener != nil {
-		a.log.Warn("the API's socket was gone; it is open again", "socket", path)
+		a.log.Warn("the API socket had been removed; it is open again", "socket", path)
 		old := a.listener
 		time.AfterFunc(drainTime, func() { old.Close() })
 	}

@@ -69,7 +69,7 @@ func Entry(path string, uid int) error {
 func checkMode(path string, info fs.FileInfo, uid int) *Error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return &Error{Path: path, Mode: Mode(info), Why: "has no owner that could be seen", Fix: "use another file system"}
+		return &Error{Path: path, Mode: Mode(info), Why: "has no visible owner", Fix: "use another file system"}
 	}
 	e := &Error{Path: path, Mode: Mode(info), UID: st.Uid}
 	switch {
@@ -137,7 +137,7 @@ func Program(path string, uid int) (folder *os.File, name string, err error) {
 	}
 	steps, err := pathSteps(path, uid)
 	if err == nil && (!sameFile(steps, filepath.Dir(place), folder, ".") || !sameFile(steps, place, folder, filepath.Base(place))) {
-		err = fmt.Errorf("%s leads to another place than a moment ago", path)
+		err = fmt.Errorf("%s was replaced during the check", path)
 	}
 	if err != nil {
 		folder.Close()

@@ -23,7 +23,7 @@ import (
 // Reasons for a failed open or read. The errors of this package do not contain the path.
 var (
 	ErrNotRegular = errors.New("it is not a regular file")
-	ErrLink       = errors.New("a symbolic link of another user leads to what is not that user's")
+	ErrLink       = errors.New("a symbolic link of another user leads to a file of a different owner")
 	ErrTooLarge   = errors.New("it is too large")
 )
 

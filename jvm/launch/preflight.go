@@ -124,7 +124,8 @@ func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 	if what == "" {
 		what = "them"
 	}
-	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\nhint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
+	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\n"+
+		"hint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
 }
 
 // rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those

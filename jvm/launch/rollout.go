@@ -318,7 +318,7 @@ func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 func (w *rollout) logChange(j JVM, p *PendingRestart) {
 	switch old := w.pending(j.Name, j.Pid); {
 	case p == nil && old != nil:
-		w.log.Info("the sources of JVM options are again what the service was started with", "name", j.Name)
+		w.log.Info("the sources of JVM options match the running service again", "name", j.Name)
 	case p == nil || old != nil && old.String() == p.String():
 	case p.Problem != "":
 		w.log.Error("the sources of JVM options have changed and cannot be used; the service runs on", "name", j.Name, "error", p.Problem)

@@ -60,11 +60,11 @@ func (s *Shared) Report(service string) *Report {
 // accepts them.
 func acceptOptions(a remote.Answer) error {
 	if a.List == nil && strings.TrimSpace(a.Text) == "" {
-		return errors.New("it is empty; an answer that means no options at all is [] or a comment")
+		return errors.New("it is empty (for no options answer [] or a comment)")
 	}
 	for k, o := range append(jvm.ParseFile("", a.Text), jvm.ParseArgs("", a.List)...) {
 		if !strings.HasPrefix(o.Args[0], "-") && !strings.HasPrefix(o.Args[0], "@") {
-			return fmt.Errorf("number %d of what it holds does not begin with -, as every JVM option does", k+1)
+			return fmt.Errorf("option %d does not begin with -", k+1)
 		}
 	}
 	return nil

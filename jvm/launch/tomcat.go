@@ -199,7 +199,7 @@ func (l *tomcatKind) patternsOf(home string) *tomcat.Patterns {
 	}
 	p, err := tomcat.LoadPatterns(home)
 	if err != nil {
-		l.log.Warn("cannot read the messages of this Tomcat; going by those that are known", "home", home, "error", err)
+		l.log.Warn("cannot read the messages of this Tomcat; using the built-in ones", "home", home, "error", err)
 	}
 	l.patterns.Store(home, p)
 	return p

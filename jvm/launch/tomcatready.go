@@ -206,7 +206,7 @@ func (l *tomcatKind) owns(p *proc.Process, port int) error {
 	certain, err := p.OwnsListener(port)
 	if err == nil && !certain {
 		l.ownerUnknown.Do(func() {
-			l.log.Warn("cannot see whose socket listens; its user is the service's, which has to do", "port", port)
+			l.log.Warn("cannot identify the process that listens; its user is the service's, which is accepted as proof", "port", port)
 		})
 	}
 	return err

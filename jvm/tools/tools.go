@@ -86,7 +86,7 @@ func (j *Tools) run(ctx context.Context, service string, t api.JVMTool, by strin
 	if err != nil {
 		return nil, explain(err)
 	}
-	j.log.Info("a JVM is asked", "name", service, "pid", p.Pid(), "tool", t.Tool, "by", by)
+	j.log.Info("JVM tool", "name", service, "pid", p.Pid(), "tool", t.Tool, "by", by)
 	var text io.ReadCloser
 	switch t.Tool {
 	case api.ToolThreads:
@@ -201,17 +201,17 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 	case errors.Is(err, os.ErrProcessDone):
 		return apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "the process of %s has ended", service)
 	case errors.Is(err, hotspot.ErrNotJVM):
-		return apiError(http.StatusNotFound, "no-jvm", "where its command is a script, let that end with: exec java ...",
+		return apiError(http.StatusNotFound, "no-jvm", "if its command is a script, end it with: exec java ...",
 			"the process of %s is no JVM", service)
 	case errors.Is(err, hotspot.ErrOpenJ9):
-		return apiError(http.StatusNotFound, "no-jvm", "OpenJ9's own jcmd can ask it",
+		return apiError(http.StatusNotFound, "no-jvm", "use the jcmd of OpenJ9",
 			"the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
 	case errors.Is(err, hotspot.ErrStarting), errors.Is(err, hotspot.ErrNotCaught):
 		return apiError(http.StatusConflict, api.CodeNotNow, "ask again in a moment",
-			"the JVM of %s has just begun: the signal by which it is asked would end it", service)
+			"the JVM of %s is still starting: the attach signal would end it", service)
 	case errors.Is(err, hotspot.ErrNoAttach):
 		return apiError(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",
-			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or let it listen only from its start on, and its socket in /tmp is gone (-Xrs)", service)
+			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or its attach socket in /tmp was removed (-Xrs)", service)
 	case errors.Is(err, hotspot.ErrNameTaken):
 		return apiError(http.StatusInternalServerError, "failed", "remove that file: an earlier JVM has left it", "%v", err)
 	case errors.Is(err, hotspot.ErrStopped):
@@ -219,7 +219,7 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 			"the process of %s is stopped, and cannot answer", service)
 	case errors.Is(err, fs.ErrPermission):
 		return apiError(http.StatusForbidden, "forbidden", "let stoker run as root, or the service and stoker as one user",
-			"the JVM of %s is another user's, whom stoker may not act for: %v", service, err)
+			"the JVM of %s belongs to a user that stoker may not act as: %v", service, err)
 	case errors.As(err, &status):
 		return apiError(http.StatusInternalServerError, "failed", "", "the JVM of %s refuses: %s", service, status.Text)
 	case errors.Is(err, hotspot.ErrNotListening), ctx.Err() != nil:

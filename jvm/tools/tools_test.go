@@ -208,7 +208,7 @@ func TestToolRefusals(t *testing.T) {
 			"app is BACKOFF and has no process"},
 		{"stopping", func(p *playedJVM) { p.state = supervisor.Stopping }, api.JVMTool{Tool: api.ToolHisto}, "", api.CodeNotNow, "STOPPING"},
 		{"ends meanwhile", func(p *playedJVM) { close(p.exited) }, api.JVMTool{Tool: api.ToolHisto}, breaksOff, api.CodeNotNow, "has ended"},
-		{"does not let us", nil, api.JVMTool{Tool: api.ToolHisto}, breaksOff, "forbidden", "another user's"},
+		{"does not let us", nil, api.JVMTool{Tool: api.ToolHisto}, breaksOff, "forbidden", "stoker may not act as"},
 		{"does not answer", nil, api.JVMTool{Tool: api.ToolHisto, Timeout: 50 * time.Millisecond}, "hang", api.CodeTimeout,
 			"did not answer within 50ms"},
 		{"does not want to", nil, api.JVMTool{Tool: api.ToolHisto}, "1\njava.lang.X: no\n", "failed", "refuses: java.lang.X: no"},
