@@ -134,7 +134,8 @@ func since(began time.Time) float64 { return float64(time.Since(began)) / 1e6 }
 // hooksTable prints the medians with their ratios.
 func hooksTable(t hookTimes) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| hooks, to the end of all (ms) | one | %d at the same time | ratio | per one of raw | per %d of raw |\n|---|---:|---:|---:|---:|---:|\n", hooksCount, hooksCount)
+	fmt.Fprintf(&b, "\n| hooks, to the end of all (ms) | one | %d at the same time | ratio | per one of raw | per %d of raw |\n"+
+		"|---|---:|---:|---:|---:|---:|\n", hooksCount, hooksCount)
 	rawOne, _ := median(t.One[hookWays()[0]])
 	rawAll, _ := median(t.All[hookWays()[0]])
 	for _, way := range hookWays() {

@@ -23,8 +23,8 @@ func TestDiscover(t *testing.T) {
 	script(t, filepath.Join(dir, "redy.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "pre_stop.d", "10-a"), "", 0o755)
 	script(t, filepath.Join(dir, "README"), "", 0o644)
-	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"},
-		{Name: "other", Command: []string{"x"}}}, lifecycle.Exit: []Hook{{File: "10-x"}}})
+	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: {{File: "10-b", Name: "b", Timeout: time.Second}, {File: "11-b"},
+		{Name: "other", Command: []string{"x"}}}, lifecycle.Exit: {{File: "10-x"}}})
 	lists := &hooks
 	source := func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
 	bound, problems := Discover(dir, lists, source)

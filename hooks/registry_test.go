@@ -44,8 +44,8 @@ func TestBook(t *testing.T) {
 }
 
 func TestFromConfig(t *testing.T) {
-	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: []Hook{{Name: "a", Command: []string{"x"}}, {File: "10-a"},
-		{Name: "b", URL: "http://h/"}}, lifecycle.Init: []Hook{{Name: "i", Command: []string{"x"}}}})
+	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: {{Name: "a", Command: []string{"x"}}, {File: "10-a"},
+		{Name: "b", URL: "http://h/"}}, lifecycle.Init: {{Name: "i", Command: []string{"x"}}}})
 	lists := &hooks
 	var got []string
 	for _, b := range ResolveConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {

@@ -123,7 +123,8 @@ type capPlan struct {
 
 // capPlans are those of metaspace, code cache and direct memory.
 func (s *Sizing) capPlans() [3]capPlan {
-	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, false}, {48 * mib, 160 * mib, 240 * mib, false}, {16 * mib, 64 * mib, 64 * mib, false}}
+	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, false}, {48 * mib, 160 * mib, 240 * mib, false},
+		{16 * mib, 64 * mib, 64 * mib, false}}
 	if s.small() {
 		plans[0].enough, plans[0].usual = 128*mib, 128*mib
 		plans[1].enough, plans[1].usual = 128*mib, 128*mib

@@ -87,7 +87,8 @@ func (r *Result) checkCombinations(l Limits, major int) {
 	if values["GCPauseIntervalMillis"] != "" && values["MaxGCPauseMillis"] == "" && collector == "UseG1GC" {
 		fail(InvalidCombination, "GCPauseIntervalMillis", "it needs MaxGCPauseMillis beside it")
 	}
-	if values["CICompilerCount"] == "1" && values["TieredStopAtLevel"] == "" && values["TieredCompilation"] != "-" && values["mode"] != "-Xint" {
+	if values["CICompilerCount"] == "1" && values["TieredStopAtLevel"] == "" && values["TieredCompilation"] != "-" &&
+		values["mode"] != "-Xint" {
 		fail(BadValue, "CICompilerCount", "two kinds of compilers need at least 2")
 	}
 	usual := "UseG1GC"

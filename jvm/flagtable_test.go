@@ -14,20 +14,20 @@ import (
 // flagLists are the builds whose flags are in testdata, made by
 // `java -XX:+UnlockDiagnosticVMOptions -XX:+UnlockExperimentalVMOptions -XX:+PrintFlagsFinal -version`.
 // Those of buildsListed are what flagTable is made of; the others are there to be tried.
-func flagLists(t *testing.T) map[string]map[string]JVMFlag {
+func flagLists(t *testing.T) map[string]map[string]FlagInfo {
 	t.Helper()
 	files, err := filepath.Glob("testdata/flags/*.txt")
 	if err != nil || len(files) <= listedBuilds {
 		t.Fatalf("%v, %q", err, files)
 	}
-	lists := map[string]map[string]JVMFlag{}
+	lists := map[string]map[string]FlagInfo{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		list := map[string]JVMFlag{}
-		var of JVMFlag
+		list := map[string]FlagInfo{}
+		var of FlagInfo
 		for line := range strings.Lines(string(text)) {
 			if head, ok := strings.CutPrefix(strings.TrimSpace(line), "["); ok {
 				of.Type, of.Kind, _ = strings.Cut(strings.TrimSuffix(head, "]"), " ")
@@ -87,7 +87,7 @@ func TestFlagTable(t *testing.T) {
 func TestFlagsOfEachBuild(t *testing.T) {
 	flags := newCatalog()
 	for version, list := range flagLists(t) {
-		for _, own := range []map[string]JVMFlag{list, nil} {
+		for _, own := range []map[string]FlagInfo{list, nil} {
 			c := &targetCheck{target: Target{JavaMajor: majorOf(version), JavaVersion: version, Flags: own}, major: majorOf(version), flags: flags}
 			var sample []string
 			for i, name := range slices.Sorted(maps.Keys(list)) {
@@ -111,7 +111,7 @@ func TestFlagsOfEachBuild(t *testing.T) {
 }
 
 // written is how the flag might be given.
-func (f JVMFlag) written(name string) string {
+func (f FlagInfo) written(name string) string {
 	switch f.typ() {
 	case boolFlag:
 		return "-XX:+" + name
@@ -132,13 +132,13 @@ func majorOf(version string) int {
 func TestFlagsThatTheTableLacks(t *testing.T) {
 	lists := flagLists(t)
 	future := maps.Clone(lists["17.0.21.1"])
-	future["UseNextYearsIntrinsics"] = JVMFlag{"bool", "diagnostic"}
-	future["NextYearsSize"] = JVMFlag{"size_t", "C2 product"}
+	future["UseNextYearsIntrinsics"] = FlagInfo{"bool", "diagnostic"}
+	future["NextYearsSize"] = FlagInfo{"size_t", "C2 product"}
 	delete(future, "UseSHA3Intrinsics")
 	for _, c := range []struct {
 		name   string
 		major  int
-		own    map[string]JVMFlag
+		own    map[string]FlagInfo
 		args   string
 		argv   string // "": refused
 		code   string // of the only problem

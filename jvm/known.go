@@ -63,10 +63,10 @@ var flagTypes = map[string]flagType{
 }
 
 // typ is how the flag is written.
-func (f JVMFlag) typ() flagType { return flagTypes[f.Type] }
+func (f FlagInfo) typ() flagType { return flagTypes[f.Type] }
 
 // kind is what the flag demands.
-func (f JVMFlag) kind() flagKind {
+func (f FlagInfo) kind() flagKind {
 	switch {
 	case strings.Contains(f.Kind, "diagnostic"):
 		return diagnostic

@@ -196,9 +196,9 @@ func jvmHere(t *testing.T) (java string, target Target) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, tail(out))
 	}
-	target.Flags = map[string]JVMFlag{}
+	target.Flags = map[string]FlagInfo{}
 	for _, m := range regexp.MustCompile(`(?m)^\s*(\w+) (\w+)\s+:?= [^{}]*\{([^{}]*)\}`).FindAllStringSubmatch(string(out), -1) {
-		target.Flags[m[2]] = JVMFlag{m[1], m[3]}
+		target.Flags[m[2]] = FlagInfo{m[1], m[3]}
 	}
 	if m := regexp.MustCompile(`version "([^"]*)"`).FindStringSubmatch(string(out)); m != nil {
 		target.JavaMajor, target.JavaVersion = majorOf(m[1]), m[1]

@@ -41,7 +41,8 @@ func (s Sizing) Options() []Option {
 		add(r.Heap, "heap", "the same as -Xmx: the limit is the container's alone", "-Xms%dm", s.Heap/mib)
 		add(r.Metaspace, "metaspace", s.capWhy(s.numbers.metaspace, "unbounded otherwise"), "-XX:MaxMetaspaceSize=%dm", s.Metaspace/mib)
 		add(r.CodeCache, "code-cache", s.capWhy(s.numbers.codeCache, "240 MiB otherwise"), "-XX:ReservedCodeCacheSize=%dm", s.CodeCache/mib)
-		add(r.DirectMemory, "direct-memory", s.capWhy(s.numbers.direct, "as large as the heap otherwise"), "-XX:MaxDirectMemorySize=%dm", s.Direct/mib)
+		add(r.DirectMemory, "direct-memory", s.capWhy(s.numbers.direct, "as large as the heap otherwise"), "-XX:MaxDirectMemorySize=%dm",
+			s.Direct/mib)
 	}
 	if s.Limit > 0 {
 		add(r.Stacks, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)

@@ -58,12 +58,12 @@ type Target struct {
 	MaxThreads  int    // of the connectors; 0: Tomcat's 200
 	// Flags are those that the JVM itself prints, by name; nil: it was not asked, and
 	// the lists of the versions count.
-	Flags map[string]JVMFlag
+	Flags map[string]FlagInfo
 }
 
-// JVMFlag is type and kind of a -XX flag as -XX:+PrintFlagsFinal prints them: "size_t", "C2
+// FlagInfo is type and kind of a -XX flag as -XX:+PrintFlagsFinal prints them: "size_t", "C2
 // diagnostic".
-type JVMFlag struct{ Type, Kind string }
+type FlagInfo struct{ Type, Kind string }
 
 // Fixed are the sizes that higher layers have decided; nil and "" leave them to
 // the rule.
@@ -280,7 +280,8 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 			return fmt.Errorf("cannot use flavor: %w", err)
 		}
 		if limits.Memory > 0 && n != limits.Memory && (!limits.Unlimited || n > limits.Memory) {
-			s.warn(Adjusted, "the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource), mibText(limits.Memory))
+			s.warn(Adjusted, "the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource),
+				mibText(limits.Memory))
 		}
 		if limits.Memory <= 0 || n < limits.Memory {
 			s.Limit, s.limitWhy = min(n, maxBytes), "of the flavor"

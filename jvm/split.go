@@ -98,14 +98,14 @@ func (s *splitter) flush() {
 func (s *splitter) step() error {
 	c := s.text[s.pos]
 	switch {
-	case strings.IndexByte(blanks, c) >= 0 && !(s.argfile && c == '\v'):
+	case strings.IndexByte(blanks, c) >= 0 && (!s.argfile || c != '\v'):
 		s.flush()
 		s.pos++
 	case c == '\\' && s.escapes:
 		return s.backslash()
 	case c == '#' && (s.argfile || s.flags && !s.open):
 		s.flush()
-		for s.pos < len(s.text) && s.text[s.pos] != '\n' && !(s.argfile && s.text[s.pos] == '\r') {
+		for s.pos < len(s.text) && s.text[s.pos] != '\n' && (!s.argfile || s.text[s.pos] != '\r') {
 			s.pos++
 		}
 	case s.argfile && (c == '\'' || c == '"'):
@@ -143,13 +143,13 @@ func (s *splitter) step() error {
 func (s *splitter) argfileQuote(quote byte) {
 	s.begin()
 	for s.pos++; s.pos < len(s.text); s.pos++ {
-		switch c := s.text[s.pos]; {
-		case c == quote:
+		switch c := s.text[s.pos]; c {
+		case quote:
 			s.pos++
 			return
-		case c == '\n' || c == '\r':
+		case '\n', '\r':
 			return
-		case c == '\\':
+		case '\\':
 			s.pos++
 			if s.pos == len(s.text) {
 				return

@@ -78,20 +78,17 @@ func (c *targetCheck) check(o Option) bool {
 	return true
 }
 
-// checkHistory fails or warns by an option's history; it says whether the version still
-// takes the option. An unknown version takes everything.
-func (c *targetCheck) checkHistory(o Option, ch change) bool {
+// checkHistory fails or warns by an option's history. An unknown version takes everything.
+func (c *targetCheck) checkHistory(o Option, ch change) {
 	instead := cmp.Or(ch.instead, "leave it out")
 	switch {
 	case ch.gone > 0 && c.major >= ch.gone:
 		c.fail(RemovedOption, "cannot use %q (%s): Java %d no longer has it (removed by %d); %s", o, o.origin(), c.major, ch.gone, instead)
-		return false
 	case ch.ignored > 0 && c.major >= ch.ignored:
 		c.warn(Deprecated, "%s (%s) does nothing in Java %d (since %d); %s", o, o.origin(), c.major, ch.ignored, instead)
 	case ch.deprecated > 0 && c.major >= ch.deprecated:
 		c.warn(Deprecated, "%s (%s) is deprecated since Java %d; %s", o, o.origin(), ch.deprecated, instead)
 	}
-	return true
 }
 
 // checkFlag is check for a -XX flag.

@@ -29,7 +29,8 @@ func TestApply(t *testing.T) {
 		cfg.Autostart = autostart
 		return Definition{Name: name, Config: cfg, ConfigHash: made, Launcher: &cannotStart{}}
 	}
-	s := New(m, rec, ServiceSet{Main: "a", StopTimeout: time.Second, Definitions: []Definition{def("a", "1", nil), def("b", "1", &off)}}, options())
+	s := New(m, rec, ServiceSet{Main: "a", StopTimeout: time.Second, Definitions: []Definition{def("a", "1", nil), def("b", "1", &off)}},
+		options())
 	applied := make(chan error, 1)
 	next := ServiceSet{Main: "c", StopTimeout: 2 * time.Second, Definitions: []Definition{def("a", "2", nil), def("c", "1", nil)}}
 	go func() { applied <- s.Apply(next, []string{"a"}, "test") }() // ends with it
@@ -62,7 +63,8 @@ func TestApply(t *testing.T) {
 // A reload that a kill cut short is finished by the next supervisor: what is in the
 // fd store and not configured any more goes.
 func TestLeftOver(t *testing.T) {
-	init, m, rec := connect(t, map[string]any{"service/gone": savedState{State: Backoff, Gen: 2, Deadline: initproto.BootNow() + int64(time.Hour)}}, 0)
+	init, m, rec := connect(t, map[string]any{"service/gone": savedState{State: Backoff, Gen: 2,
+		Deadline: initproto.BootNow() + int64(time.Hour)}}, 0)
 	s := New(m, rec, ServiceSet{StopTimeout: time.Second}, options())
 	if snap, ok := s.Service("gone"); !ok || snap.State != Backoff {
 		t.Fatalf("%v, %+v", ok, snap)

@@ -31,14 +31,15 @@ func (d *debuggable) prepare(context.Context, int) (*Launch, error) {
 			return nil
 		})
 	}
-	return &Launch{Checks: Checks{Ready: answers(&d.ready), Live: answers(&d.live), Debugger: func(_ Process, before Debugging) (Debugging, bool) {
-		d.looks.Add(1)
-		before.Port++ // what it found comes back
-		if d.never {
-			return Debugging{}, false
-		}
-		return Debugging{Text: *d.text.Load(), Port: 5005}, true
-	}}}, nil
+	return &Launch{Checks: Checks{Ready: answers(&d.ready), Live: answers(&d.live),
+		Debugger: func(_ Process, before Debugging) (Debugging, bool) {
+			d.looks.Add(1)
+			before.Port++ // what it found comes back
+			if d.never {
+				return Debugging{}, false
+			}
+			return Debugging{Text: *d.text.Load(), Port: 5005}, true
+		}}}, nil
 }
 
 const waits = "waits for a debugger on port 5005"

@@ -35,15 +35,17 @@ func TestAmend(t *testing.T) {
 		asked  int // how often Amend is
 		state  State
 	}{
-		"before it is ready":        {notYet, Always, 30 * time.Second, func(st *stage) { st.w.last().exits(134) }, 1, Starting},
-		"whatever the policy":       {notYet, Never, time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Starting},
-		"with success, but early":   {notYet, Always, time.Second, func(st *stage) { st.w.last().exits(0) }, 1, Starting},
-		"soon after it was ready":   {nil, Always, 9 * time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Running},
-		"long after it was ready":   {nil, Always, 10 * time.Second, func(st *stage) { st.w.last().exits(1) }, 0, Backoff},
-		"as it should":              {nil, OnFailure, time.Second, func(st *stage) { st.w.last().exits(0) }, 0, Exited},
-		"asked to":                  {notYet, Always, time.Second, func(st *stage) { st.ask(EvStop) }, 0, Stopped},
-		"given up by us":            {notYet, Always, time.Second, func(st *stage) { st.tell(event{kind: EvFailureFound, text: "boom"}) }, 0, Backoff},
-		"and left a process behind": {notYet, Always, time.Second, func(st *stage) { st.w.last().leave(map[int]bool{900: false}); st.w.last().exits(1) }, 1, Starting},
+		"before it is ready":      {notYet, Always, 30 * time.Second, func(st *stage) { st.w.last().exits(134) }, 1, Starting},
+		"whatever the policy":     {notYet, Never, time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Starting},
+		"with success, but early": {notYet, Always, time.Second, func(st *stage) { st.w.last().exits(0) }, 1, Starting},
+		"soon after it was ready": {nil, Always, 9 * time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Running},
+		"long after it was ready": {nil, Always, 10 * time.Second, func(st *stage) { st.w.last().exits(1) }, 0, Backoff},
+		"as it should":            {nil, OnFailure, time.Second, func(st *stage) { st.w.last().exits(0) }, 0, Exited},
+		"asked to":                {notYet, Always, time.Second, func(st *stage) { st.ask(EvStop) }, 0, Stopped},
+		"given up by us": {notYet, Always, time.Second, func(st *stage) { st.tell(event{kind: EvFailureFound, text: "boom"}) }, 0,
+			Backoff},
+		"and left a process behind": {notYet, Always, time.Second,
+			func(st *stage) { st.w.last().leave(map[int]bool{900: false}); st.w.last().exits(1) }, 1, Starting},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +79,8 @@ func TestAmend(t *testing.T) {
 				if snap.Restarts != 1 || st.s.saved.InARow != 0 || len(st.s.saved.Starts) != 0 || len(snap.Notes) != 1 || snap.Notes[0] != withoutIt {
 					t.Errorf("%+v, in a row %d", snap, st.s.saved.InARow)
 				}
-				if life := f.life(); !strings.Contains(life, "exited stopped | pre-start started") || (c.ready != nil) != strings.Contains(life, "start-failed") {
+				if life := f.life(); !strings.Contains(life, "exited stopped | pre-start started") ||
+					(c.ready != nil) != strings.Contains(life, "start-failed") {
 					t.Errorf("occurrences: %s", life)
 				}
 				if len(st.w.cases()) != 1 {

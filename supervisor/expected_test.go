@@ -14,17 +14,18 @@ func TestExpectedEnds(t *testing.T) {
 		story func(st *stage)
 		want  bool
 	}{
-		"stopped":                             {func(st *stage) { st.up(); st.ask(EvStop) }, true},
-		"restarted":                           {func(st *stage) { st.up(); st.ask(EvRestart) }, true},
-		"another configuration":               {func(st *stage) { st.configHash = "this"; st.up(); st.cause(EvReconfigured) }, true},
-		"stopped, and had to be killed":       {func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(7 * time.Second) }, true},
-		"stopped, and says that it failed":    {func(st *stage) { p := st.up(); p.onTerm = func() { p.exits(9) }; st.ask(EvStop) }, true},
-		"crashes":                             {func(st *stage) { st.up().exits(3); synctest.Wait() }, false},
-		"ends well, and is started again":     {func(st *stage) { st.up().exits(0); synctest.Wait() }, false},
-		"ends well, and that is all":          {func(st *stage) { st.cfg.Restart.Policy = OnFailure; st.up().exits(0); synctest.Wait() }, true},
-		"ends badly, and is not started":      {func(st *stage) { st.cfg.Restart.Policy = Never; st.up().exits(3); synctest.Wait() }, false},
-		"not alive":                           {func(st *stage) { st.hangs(LiveRestart); st.up(); st.until(85 * time.Second) }, false},
-		"crashes, and leaves processes there": {func(st *stage) { p := st.up(); p.leave(map[int]bool{900: false}); p.exits(3); synctest.Wait() }, false},
+		"stopped":                          {func(st *stage) { st.up(); st.ask(EvStop) }, true},
+		"restarted":                        {func(st *stage) { st.up(); st.ask(EvRestart) }, true},
+		"another configuration":            {func(st *stage) { st.configHash = "this"; st.up(); st.cause(EvReconfigured) }, true},
+		"stopped, and had to be killed":    {func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(7 * time.Second) }, true},
+		"stopped, and says that it failed": {func(st *stage) { p := st.up(); p.onTerm = func() { p.exits(9) }; st.ask(EvStop) }, true},
+		"crashes":                          {func(st *stage) { st.up().exits(3); synctest.Wait() }, false},
+		"ends well, and is started again":  {func(st *stage) { st.up().exits(0); synctest.Wait() }, false},
+		"ends well, and that is all":       {func(st *stage) { st.cfg.Restart.Policy = OnFailure; st.up().exits(0); synctest.Wait() }, true},
+		"ends badly, and is not started":   {func(st *stage) { st.cfg.Restart.Policy = Never; st.up().exits(3); synctest.Wait() }, false},
+		"not alive":                        {func(st *stage) { st.hangs(LiveRestart); st.up(); st.until(85 * time.Second) }, false},
+		"crashes, and leaves processes there": {func(st *stage) { p := st.up(); p.leave(map[int]bool{900: false}); p.exits(3); synctest.Wait() },
+			false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			listened(t, func(st *stage, f *fakeListener) {

@@ -256,13 +256,14 @@ func TestDegraded(t *testing.T) {
 					if !ok {
 						return nil
 					}
-					return &HealthIssue{Kind: app, Cause: incident.CauseDegraded, Text: app + " failed", Degraded: true, Detail: func(context.Context) string {
-						time.Sleep(time.Second)
-						if app == "/b" {
-							return ""
-						}
-						return app + " failed: no database"
-					}}
+					return &HealthIssue{Kind: app, Cause: incident.CauseDegraded, Text: app + " failed", Degraded: true,
+						Detail: func(context.Context) string {
+							time.Sleep(time.Second)
+							if app == "/b" {
+								return ""
+							}
+							return app + " failed: no database"
+						}}
 				}
 			}}}, nil
 		}
@@ -274,7 +275,8 @@ func TestDegraded(t *testing.T) {
 		check := func(when string) {
 			t.Helper()
 			snap := st.snap()
-			if snap.State != Running || snap.Issue != "" || snap.Degraded != "/a failed: no database; /b failed" && snap.Degraded != "/b failed; /a failed: no database" {
+			if snap.State != Running || snap.Issue != "" || snap.Degraded != "/a failed: no database; /b failed" &&
+				snap.Degraded != "/b failed; /a failed: no database" {
 				t.Errorf("%s: %s, issue %q, degraded %q", when, snap.State, snap.Issue, snap.Degraded)
 			}
 			if ready, not := setOf(st.s).Ready(); !ready {

@@ -27,7 +27,8 @@ type outcome struct {
 
 func (st *stage) outcome() outcome {
 	snap := st.snap()
-	o := outcome{State: snap.State, Restarts: snap.Restarts, InARow: st.s.saved.InARow, Starts: len(st.s.saved.Starts), Rested: st.w.rested.Load() > 0}
+	o := outcome{State: snap.State, Restarts: snap.Restarts, InARow: st.s.saved.InARow, Starts: len(st.s.saved.Starts),
+		Rested: st.w.rested.Load() > 0}
 	if snap.Exit != nil {
 		o.Exit, o.Asked, o.Success = snap.Exit.String(), snap.Exit.Asked, snap.Exit.Success
 	}

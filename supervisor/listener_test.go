@@ -37,7 +37,8 @@ type errand struct {
 }
 
 func newFakeListener(w *fakeEnvironment, wants ...lifecycle.Event) *fakeListener {
-	c := &fakeListener{w: w, wants: map[lifecycle.Event]bool{}, takes: map[lifecycle.Event]time.Duration{}, fails: map[lifecycle.Event]error{}, errands: map[string]*errand{}}
+	c := &fakeListener{w: w, wants: map[lifecycle.Event]bool{}, takes: map[lifecycle.Event]time.Duration{}, fails: map[lifecycle.Event]error{},
+		errands: map[string]*errand{}}
 	for _, stage := range wants {
 		c.wants[stage] = true
 	}
@@ -175,7 +176,8 @@ func (c *fakeListener) life() string {
 // under way.
 func (c *fakeListener) check(t *testing.T, rests bool) {
 	t.Helper()
-	order := []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.Ready, lifecycle.StartFailed, lifecycle.Unhealthy, lifecycle.PreStop, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped}
+	order := []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.Ready, lifecycle.StartFailed, lifecycle.Unhealthy,
+		lifecycle.PreStop, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped}
 	starts, latest := map[uint64][]lifecycle.Event{}, uint64(0)
 	for _, m := range c.moments() {
 		if m.Start < latest {

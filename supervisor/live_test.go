@@ -18,7 +18,8 @@ import (
 // liveWhen is a Launch whose liveness asks f.
 func liveWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT}, Checks: Checks{Live: probe.Func(func(context.Context, probe.Process) error { return f() })}}, nil
+		return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT},
+			Checks: Checks{Live: probe.Func(func(context.Context, probe.Process) error { return f() })}}, nil
 	}
 }
 
@@ -324,7 +325,8 @@ func TestChanged(t *testing.T) {
 		}
 		st.configHash = "c" // what the next supervisor finds in the fd store
 		st.crash()
-		st.s.requests <- request{event: EvReconfigured, by: "test", reply: make(chan error, 1), def: &Definition{Config: cfg, Launcher: st.l, ConfigHash: "c"}}
+		st.s.requests <- request{event: EvReconfigured, by: "test", reply: make(chan error, 1),
+			def: &Definition{Config: cfg, Launcher: st.l, ConfigHash: "c"}}
 		synctest.Wait()
 		if st.w.count() != 3 {
 			t.Errorf("%d processes after a takeover with another configuration", st.w.count())

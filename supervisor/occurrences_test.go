@@ -53,7 +53,8 @@ func TestHooksBeforeAStart(t *testing.T) {
 
 func TestHooksForbidAStart(t *testing.T) {
 	listened(t, func(st *stage, c *fakeListener) {
-		c.takes[lifecycle.PreStart], c.fails[lifecycle.PreStart] = time.Second, errors.New("hook pre-start/secrets ended with code 1: no such file")
+		c.takes[lifecycle.PreStart], c.fails[lifecycle.PreStart] = time.Second,
+			errors.New("hook pre-start/secrets ended with code 1: no such file")
 		st.open()
 		st.ask(EvStart)
 		st.sleep(time.Second)

@@ -16,7 +16,8 @@ func TestMomentsOfALife(t *testing.T) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) { return &Launch{Port: 8080}, nil }
 		st.up().die(proc.Exit{Code: -1, Signal: syscall.SIGSEGV})
 		st.sleep(time.Second)
-		if m := c.last(t, lifecycle.Ready); m.Service != "app" || m.Start != 2 || m.Attempt != 2 || m.Pid != 102 || m.Port != 8080 || m.ExitCode != nil || m.Signal != "" {
+		if m := c.last(t, lifecycle.Ready); m.Service != "app" || m.Start != 2 || m.Attempt != 2 || m.Pid != 102 || m.Port != 8080 ||
+			m.ExitCode != nil || m.Signal != "" {
 			t.Errorf("%+v", m)
 		}
 		if m := c.last(t, lifecycle.Exited); m.Start != 1 || m.Attempt != 1 || m.Pid != 101 || m.OOM || m.Signal != "SEGV" ||

@@ -74,7 +74,8 @@ func TestMayStartAndStop(t *testing.T) {
 		{"failed", at(Fatal), false, "is FATAL", "b must stop first", ""},
 		{"oneshot at work", Snapshot{State: Running, Oneshot: true}, true, "is RUNNING", "b must stop first", "is RUNNING"},
 		{"oneshot that succeeded", Snapshot{State: Exited, Oneshot: true, Exit: ok}, false, "", "b must stop first", ""},
-		{"oneshot that failed", Snapshot{State: Exited, Oneshot: true, Exit: &incident.Exit{Code: 1}}, false, "is EXITED", "b must stop first", ""},
+		{"oneshot that failed", Snapshot{State: Exited, Oneshot: true, Exit: &incident.Exit{Code: 1}}, false, "is EXITED", "b must stop first",
+			""},
 		{"on its way down", Snapshot{State: Stopping, then: Stopped}, true, "is STOPPING", "b must stop first", ""},
 		{"being restarted", Snapshot{State: Stopping, then: Starting}, true, "is STOPPING", "b must stop first", "is STOPPING"},
 	} {

@@ -57,7 +57,8 @@ func TestLastingFailureIsTriedRarely(t *testing.T) {
 		if got := strings.Count(text.String(), "hint: in full"); got != 1 {
 			t.Errorf("logged in full %d times:\n%s", got, text)
 		}
-		for _, want := range []string{"service is tried again rarely", `why="what it failed by does not change by itself" next_in=5m0s tries=1`, "tries=4"} {
+		for _, want := range []string{"service is tried again rarely", `why="what it failed by does not change by itself" next_in=5m0s tries=1`,
+			"tries=4"} {
 			if !strings.Contains(text.String(), want) {
 				t.Errorf("the log lacks %q:\n%s", want, text)
 			}

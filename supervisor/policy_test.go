@@ -71,7 +71,8 @@ func TestWanted(t *testing.T) {
 		policy  string
 		success bool
 		want    bool
-	}{{Always, true, true}, {Always, false, true}, {OnFailure, true, false}, {OnFailure, false, true}, {Never, true, false}, {Never, false, false}}
+	}{{Always, true, true}, {Always, false, true}, {OnFailure, true, false}, {OnFailure, false, true}, {Never, true, false},
+		{Never, false, false}}
 	for _, c := range cases {
 		if got := (Restart{Policy: c.policy}).wanted(c.success); got != c.want {
 			t.Errorf("%+v: %v", c, got)

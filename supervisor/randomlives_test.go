@@ -16,8 +16,10 @@ import (
 // Whatever happens in whatever order, no round is told of in another way than it
 // can have gone.
 func TestRandomLives(t *testing.T) {
-	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvHooksDone, EvPrepared, EvSpawnFailed, EvAttached,
-		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvConfirmed, EvStopCommandDone, EvExited, EvGroupEmpty, EvDeadline}
+	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvHooksDone, EvPrepared,
+		EvSpawnFailed, EvAttached,
+		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvConfirmed, EvStopCommandDone, EvExited,
+		EvGroupEmpty, EvDeadline}
 	seeds := uint64(400)
 	if testing.Short() {
 		seeds = 40

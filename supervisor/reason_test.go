@@ -56,8 +56,10 @@ func TestOneReason(t *testing.T) {
 		{"words with a cause", never, reads(incident.CauseJVMMemory, "no heap"), proc.Exit{Code: 3}, false, incident.CauseJVMMemory, "no heap"},
 		{"of a oneshot", oneshot, reads("", "no such class"), proc.Exit{Code: 1}, false, incident.CauseExit, "exit code 1: no such class"},
 		{"signal", never, reads("", ""), proc.Exit{Code: -1, Signal: syscall.SIGSEGV}, false, incident.CauseSignal, "killed by signal 11 (SEGV)"},
-		{"left behind", nil, nil, proc.Exit{}, true, incident.CauseLeft, "exit code 0, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does the program"},
-		{"left behind before it was ready", func(c *Config) { c.Restart.Policy, c.Ready.Log = Never, "never" }, nil, proc.Exit{}, true, incident.CauseLeft,
+		{"left behind", nil, nil, proc.Exit{}, true, incident.CauseLeft,
+			"exit code 0, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does the program"},
+		{"left behind before it was ready", func(c *Config) { c.Restart.Policy, c.Ready.Log = Never, "never" }, nil, proc.Exit{}, true,
+			incident.CauseLeft,
 			"exit code 0 before it was ready, and it left processes behind, which are ended: pid 1073741830 ()\nhint: does"},
 		{"left behind, failed", never, nil, proc.Exit{Code: 1}, true, incident.CauseExit, "exit code 1"},
 		{"left behind by a oneshot", oneshot, nil, proc.Exit{}, true, "", ""},
@@ -97,7 +99,8 @@ func TestOneReason(t *testing.T) {
 				if c.cause != "" {
 					if v := incident.Classify(*cases[0]); v.Cause != c.cause || v.Reason != snap.Reason {
 						t.Errorf("incident: %s %q, status: %q", v.Cause, v.Reason, snap.Reason)
-					} else if c.left && c.cause != incident.CauseLeft && !slices.Contains(v.Notes, "it left processes behind, which are ended: pid 1073741830 ()") {
+					} else if c.left && c.cause != incident.CauseLeft && !slices.Contains(v.Notes,
+						"it left processes behind, which are ended: pid 1073741830 ()") {
 						t.Errorf("notes: %q", v.Notes)
 					}
 				}

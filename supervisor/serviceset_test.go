@@ -303,7 +303,8 @@ func TestReady(t *testing.T) {
 		"b is EXITED":   {State: Exited, Exit: &incident.Exit{Code: 1}},
 	}
 	for want, snap := range cases {
-		s := setOf(showing("a", Snapshot{State: Stopped}, false), showing("b", snap, false), showing("c", Snapshot{State: Exited, Exit: ok}, false))
+		s := setOf(showing("a", Snapshot{State: Stopped}, false), showing("b", snap, false),
+			showing("c", Snapshot{State: Exited, Exit: ok}, false))
 		ready, not := s.Ready()
 		if ready != (want == "") || !ready && !reflect.DeepEqual(not, []string{want}) {
 			t.Errorf("%+v: %v, %q", snap, ready, not)
@@ -320,7 +321,8 @@ func TestEssentialOver(t *testing.T) {
 	for _, state := range States() {
 		s := setOf(showing("a", Snapshot{State: state}, false), showing("b", Snapshot{State: state, Essential: true}, false))
 		name, over := s.essentialOver()
-		if _, over := setOf(showing("b", Snapshot{State: state, Essential: true, Oneshot: true, Exit: &incident.Exit{Success: true}}, false)).essentialOver(); over != (state == Fatal) {
+		if _, over := setOf(showing("b", Snapshot{State: state, Essential: true, Oneshot: true, Exit: &incident.Exit{Success: true}},
+			false)).essentialOver(); over != (state == Fatal) {
 			t.Errorf("%s: a oneshot that succeeded: %v", state, over)
 		}
 		if want := state == Exited || state == Fatal; over != want || over && name != "b" {

@@ -79,7 +79,8 @@ func TestStartTimeout(t *testing.T) {
 func TestLookThatHangs(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Checks: Checks{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}}, nil
+			return &Launch{Checks: Checks{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}},
+				nil
 		}
 		st.open()
 		st.ask(EvStart)
@@ -108,7 +109,11 @@ func TestExitBeforeReady(t *testing.T) {
 func TestDeadProcessIsNotReady(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Checks: Checks{Ready: probe.Func(func(_ context.Context, p probe.Process) error { p.(*fakeProcess).exits(1); return nil })}}, nil
+			return &Launch{Checks: Checks{Ready: probe.Func(func(_ context.Context,
+				p probe.Process) error {
+				p.(*fakeProcess).exits(1)
+				return nil
+			})}}, nil
 		}
 		for range 20 { // the choice between two events that are there is random
 			st.open()
@@ -162,7 +167,8 @@ func TestPrepareTakesTooLong(t *testing.T) {
 // is made, and comes back when its program does.
 func TestStartThatFails(t *testing.T) {
 	enoent := &program.StartError{Path: "/app", Step: "execute", Err: syscall.ENOENT}
-	for _, err := range []error{enoent, &program.StartError{Path: "/app", Step: "execute", Err: syscall.EAGAIN}, errors.New("cannot find Tomcat")} {
+	for _, err := range []error{enoent, &program.StartError{Path: "/app", Step: "execute", Err: syscall.EAGAIN},
+		errors.New("cannot find Tomcat")} {
 		for _, from := range []State{Stopped, Running, Backoff, Stopping, Fatal} {
 			for _, where := range []string{"prepare", "start"} {
 				play(t, func(st *stage) {
@@ -254,23 +260,24 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 // explaining is a Launch that watches for "failed" and explains late.
 func explaining(ready func() error, takes time.Duration, lines *[]string) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return ready() })}, OutputReaders: OutputReaders{OnStartupLine: func(line []byte) string {
-			*lines = append(*lines, string(line)) // not locked: never called together with Explain
-			if string(line) == "failed" {
-				return "it said failed"
-			}
-			return ""
-		}, Explain: func(ctx context.Context) string {
-			if ctx.Err() != nil {
-				return "asked too late"
-			}
-			select {
-			case <-time.After(takes):
-				return strings.Join(*lines, ", ")
-			case <-ctx.Done():
+		return &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return ready() })},
+			OutputReaders: OutputReaders{OnStartupLine: func(line []byte) string {
+				*lines = append(*lines, string(line)) // not locked: never called together with Explain
+				if string(line) == "failed" {
+					return "it said failed"
+				}
 				return ""
-			}
-		}}}, nil
+			}, Explain: func(ctx context.Context) string {
+				if ctx.Err() != nil {
+					return "asked too late"
+				}
+				select {
+				case <-time.After(takes):
+					return strings.Join(*lines, ", ")
+				case <-ctx.Done():
+					return ""
+				}
+			}}}, nil
 	}
 }
 

@@ -17,10 +17,13 @@ func TestThreadDumpAside(t *testing.T) {
 		signals []string
 		given   []string
 	}{
-		"given":     {func(context.Context, Process) ([]byte, error) { return []byte("threads"), nil }, []string{"TERM 0s", "KILL 7s"}, []string{"1 threads"}},
-		"refused":   {func(context.Context, Process) ([]byte, error) { return nil, errors.New("forbidden") }, []string{"TERM 0s", "QUIT alone 6s", "KILL 7s"}, nil},
-		"empty":     {func(context.Context, Process) ([]byte, error) { return nil, nil }, []string{"TERM 0s", "QUIT alone 6s", "KILL 7s"}, nil},
-		"no answer": {func(ctx context.Context, _ Process) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }, []string{"TERM 0s", "KILL 7s"}, nil},
+		"given": {func(context.Context, Process) ([]byte, error) { return []byte("threads"), nil }, []string{"TERM 0s", "KILL 7s"},
+			[]string{"1 threads"}},
+		"refused": {func(context.Context, Process) ([]byte, error) { return nil, errors.New("forbidden") },
+			[]string{"TERM 0s", "QUIT alone 6s", "KILL 7s"}, nil},
+		"empty": {func(context.Context, Process) ([]byte, error) { return nil, nil }, []string{"TERM 0s", "QUIT alone 6s", "KILL 7s"}, nil},
+		"no answer": {func(ctx context.Context, _ Process) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
+			[]string{"TERM 0s", "KILL 7s"}, nil},
 		"gives up": {func(context.Context, Process) ([]byte, error) {
 			<-time.After(500 * time.Millisecond)
 			return nil, errors.New("no answer")

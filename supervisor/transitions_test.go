@@ -66,7 +66,10 @@ func (st *stage) cause(ev Event) {
 	case EvUnblocked, EvStopCommandDone, EvLiveOK, EvConfirmed:
 		st.tell(event{kind: ev})
 	case EvAttached:
-		st.tell(event{kind: ev, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}}})
+		st.tell(event{kind: ev, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context,
+			probe.Process) error {
+			return errors.New("not yet")
+		})}}})
 	case EvLiveFailed:
 		for range 3 {
 			st.tell(event{kind: ev, err: errors.New("no answer")})
@@ -74,7 +77,10 @@ func (st *stage) cause(ev Event) {
 	case EvHealthIssue:
 		st.tell(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
 	case EvPrepared:
-		st.tell(event{kind: EvPrepared, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })}}})
+		st.tell(event{kind: EvPrepared, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context,
+			probe.Process) error {
+			return errors.New("not yet")
+		})}}})
 	case EvSpawnFailed:
 		st.tell(event{kind: EvPrepared, err: errors.New("cannot fork")})
 	case EvReady:
@@ -118,7 +124,8 @@ func follows(state State, ev Event) State {
 		Stopped: {EvStart: Starting, EvRestart: Starting},
 		Starting: {EvStop: Stopped, EvReady: Running, EvFailureFound: Backoff, EvHealthIssue: Backoff, EvExited: Backoff, EvGroupEmpty: Backoff,
 			EvDeadline: Backoff},
-		Running: {EvStop: Stopped, EvRestart: Starting, EvExited: Backoff, EvGroupEmpty: Backoff, EvLiveFailed: Backoff, EvReconfigured: Starting},
+		Running: {EvStop: Stopped, EvRestart: Starting, EvExited: Backoff, EvGroupEmpty: Backoff, EvLiveFailed: Backoff,
+			EvReconfigured: Starting},
 		// A start that cannot be made leads back to BACKOFF, here and in FATAL.
 		Backoff:  {EvStop: Stopped},
 		Stopping: {EvExited: Stopped, EvGroupEmpty: Stopped, EvDeadline: Stopped},

@@ -55,7 +55,8 @@ func waitStories() map[string]waitStory {
 			takes: func(d time.Duration) bool { return d >= 30*time.Second }},
 		"a start of what runs is done": {services: "app", event: EvStart, takes: func(d time.Duration) bool { return d == 0 },
 			setUp: func(*Supervisor, map[string]*fakeEnvironment) { time.Sleep(time.Minute) }},
-		"the program is missing": {services: "app", event: EvRestart, failure: "no such file", takes: func(d time.Duration) bool { return d < time.Second },
+		"the program is missing": {services: "app", event: EvRestart, failure: "no such file",
+			takes: func(d time.Duration) bool { return d < time.Second },
 			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				launcherOf(s, "app").becomes(func(context.Context, int) (*Launch, error) { return nil, errors.New("no such file") })
 			}},
@@ -88,9 +89,10 @@ func waitStories() map[string]waitStory {
 			then: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				later(5*time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},
-		"it is stopped by another while the old process ends": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
-			setUp: func(_ *Supervisor, w map[string]*fakeEnvironment) { w["app"].last().ignores = true },
-			takes: func(d time.Duration) bool { return d < 2*time.Second },
+		"it is stopped by another while the old process ends": {services: "app", event: EvRestart,
+			failure: "it was stopped meanwhile, asked for by another",
+			setUp:   func(_ *Supervisor, w map[string]*fakeEnvironment) { w["app"].last().ignores = true },
+			takes:   func(d time.Duration) bool { return d < 2*time.Second },
 			then: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				later(time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},

@@ -639,7 +639,7 @@ func TestFragmentsNowhere(t *testing.T) {
 
 func TestHookFailure(t *testing.T) {
 	s := newPlugged(t)
-	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "register",
+	s.add(Manifest{Name: "p", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: {{Name: "register",
 		Command: []string{"bin/x", "${plugin_dir}"}}}})}, "-Dp")
 	s.begin(Config{}, hooks.Facts{})
 	if len(s.bound) != 1 || s.bound[0].Plugin != "p" || !s.bound[0].Optional || s.bound[0].Command[0] != filepath.Join(s.dir,
@@ -737,10 +737,10 @@ func (s *plugged) boundTo() string {
 func TestTeardownHooks(t *testing.T) {
 	s := newPlugged(t)
 	s.add(Manifest{Name: "a", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{
-		lifecycle.Ready: []hooks.Hook{{Name: "in", Command: []string{"x"}}},
-		lifecycle.PreStop: []hooks.Hook{{Name: "out", Command: []string{"x"}},
+		lifecycle.Ready: {{Name: "in", Command: []string{"x"}}},
+		lifecycle.PreStop: {{Name: "out", Command: []string{"x"}},
 			{Name: "web", Command: []string{"x"}, Services: []string{"web", "db"}}},
-		lifecycle.Stopped: []hooks.Hook{{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
+		lifecycle.Stopped: {{Name: "db", Command: []string{"x"}, Services: []string{"db"}}},
 	})}, "-Da=b")
 	p := s.begin(Config{}, hooks.Facts{})
 	const on = "ready in, pre-stop out, pre-stop web web+db, stopped db db"
@@ -772,9 +772,9 @@ func TestTeardownHooks(t *testing.T) {
 func TestSwitchedOnWhileItRuns(t *testing.T) {
 	s := newPlugged(t)
 	off, on := false, true
-	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out",
-		Command: []string{"x"}}}, lifecycle.Exited: []hooks.Hook{{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
-	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: []hooks.Hook{{Name: "out",
+	s.add(Manifest{Name: "a", Enabled: &off, Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: {{Name: "out",
+		Command: []string{"x"}}}, lifecycle.Exited: {{Name: "told", Command: []string{"x"}}}})}, "-Da=b")
+	s.add(Manifest{Name: "b", Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.PreStop: {{Name: "out",
 		Command: []string{"x"}}}})}, "-Db=b")
 	p := s.begin(Config{}, hooks.Facts{})
 	runs := func(service string) (out []string) {
@@ -806,7 +806,7 @@ func TestURLParameter(t *testing.T) {
 		"unix:///run/r.sock:/v1": "unix:///run/r.sock:/v1/agents/${PLUGIN_REF_1}"} {
 		s := newPlugged(t)
 		s.add(Manifest{Name: "a", Params: map[string]Param{"to": {Type: TypeURL}, "id": {}},
-			Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: []hooks.Hook{{Name: "in", URL: url},
+			Hooks: byEvent(map[lifecycle.Event][]hooks.Hook{lifecycle.Ready: {{Name: "in", URL: url},
 				{Name: "other", Command: []string{"x"}}}})}, "")
 		s.begin(Config{Enabled: map[string]Override{"a": {Set: map[string]string{"to": value, "id": "a/b"}}}}, hooks.Facts{})
 		got := ""

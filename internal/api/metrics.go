@@ -60,7 +60,8 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 	for _, snap := range all {
 		x.sample(float64(max(snap.Starts, 1)-1), "service", snap.Name)
 	}
-	x.family("stoker_service_start_time_seconds", "gauge", "Start time of the service's process since the Unix epoch; absent without a process.")
+	x.family("stoker_service_start_time_seconds", "gauge",
+		"Start time of the service's process since the Unix epoch; absent without a process.")
 	for _, snap := range all {
 		if snap.UpSince != nil {
 			x.sample(float64(snap.UpSince.UnixMilli())/1000, "service", snap.Name)

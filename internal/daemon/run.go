@@ -32,7 +32,7 @@ type Options struct {
 	File         string // the configuration file; empty: the default
 	Set          []string
 	WithServices bool
-	Force        bool // run even if another stoker already runs services
+	Force        bool // run beside services of another stoker
 	Command      []string
 }
 

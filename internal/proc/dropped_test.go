@@ -104,7 +104,8 @@ func TestDropsAreCountedAtOnce(t *testing.T) {
 			t.Run(fmt.Sprint(f, kills), func(t *testing.T) {
 				gate := make(chan struct{})
 				folder := t.TempDir() + "/folder"
-				out := performance{script: "unread", kills: kills, shell: fmt.Sprintf(`yes "a line that is about fifty bytes long, to fill it" | head -n %d`, unreadLines),
+				out := performance{script: "unread", kills: kills, shell: fmt.Sprintf(
+					`yes "a line that is about fifty bytes long, to fill it" | head -n %d`, unreadLines),
 					options: logs.Options{Format: f, File: &logs.FileOptions{Path: folder + "/f", Size: 64 << 10}},
 					read:    func(r io.Reader) []byte { <-gate; out, _ := io.ReadAll(r); return out },
 					during: func(dir string) {

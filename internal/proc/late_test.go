@@ -25,7 +25,8 @@ func (s *stage) late(id, script string) *Process {
 
 // logs waits for the logs to be those, and says which there are.
 func (s *stage) logs(what string, want ...string) {
-	for until := time.Now().Add(20 * time.Second); strings.Join(s.m.Logs.Names(), " ") != strings.Join(want, " ") && time.Now().Before(until); {
+	for until := time.Now().Add(20 * time.Second); strings.Join(s.m.Logs.Names(), " ") != strings.Join(want, " ") &&
+		time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
 	s.say("%s: %q", what, s.m.Logs.Names())
@@ -91,7 +92,8 @@ end: []
 	if out.said != said {
 		t.Errorf("%s", out.said)
 	}
-	for _, line := range []string{"late talks | out", "late daemon | of the daemon", "late left | of what was left", "late wrote | before", "late wrote | after", "late waits | at last"} {
+	for _, line := range []string{"late talks | out", "late daemon | of the daemon", "late left | of what was left", "late wrote | before",
+		"late wrote | after", "late waits | at last"} {
 		if strings.Count(out.stdout, line+"\n") != 1 {
 			t.Errorf("%q is not once in the output:\n%s", line, out.stdout)
 		}

@@ -56,7 +56,8 @@ func playCut(s *stage) int {
 		die()
 	}
 	if s.first() {
-		s.sh("a", await("begun")+"printf beg; "+await("rest")+"echo in; yes flood | head -n "+strconv.Itoa(cutFlood)+"; echo >"+s.dir+"/flooded; "+
+		s.sh("a", await("begun")+"printf beg; "+await("rest")+"echo in; yes flood | head -n "+strconv.Itoa(cutFlood)+"; echo >"+s.dir+
+			"/flooded; "+
 			await("half")+"printf af; "+await("end")+"echo ter; exit 3")
 		within("begun", "beg")
 	}

@@ -95,7 +95,8 @@ var memberScripts = map[string]play{
 		for _, c := range []struct{ id, script string }{
 			{"cookie", "setsid sh -c 'echo $$ >DIR/cookie; exec sleep 300'" + quiet + "& wait_for DIR/cookie"},
 			{"double", "setsid sh -c 'sh -c \"echo \\$\\$ >DIR/double; exec sleep 300\" & wait_for DIR/double'" + quiet + "; exit 0"},
-			{"user", "setpriv --reuid 65534 --regid 65534 --clear-groups setsid sh -c 'echo $$ >DIR/user; exec sleep 300'" + quiet + "& wait_for DIR/user"},
+			{"user", "setpriv --reuid 65534 --regid 65534 --clear-groups setsid sh -c 'echo $$ >DIR/user; exec sleep 300'" + quiet +
+				"& wait_for DIR/user"},
 			{"pipe", "env -i setsid sh -c 'echo $$ >DIR/pipe; exec /bin/sleep 300' & wait_for DIR/pipe"},
 			{"nobody", "env -i setsid sh -c 'echo $$ >DIR/nobody; exec /bin/sleep 300'" + quiet + "& wait_for DIR/nobody"},
 		} {
@@ -189,7 +190,8 @@ var memberScripts = map[string]play{
 			l, _ := s.m.Logs.Open("out", logs.Options{})
 			name := fmt.Sprint("own", k)
 			p, err := s.m.Start(context.Background(), Spec{ID: name, Argv: []string{"/bin/sh", "-c",
-				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" + name},
+				"env -i setsid sh -c 'echo $$ >" + s.dir + "/" + name + "; exec /bin/sleep 300'" + quiet + "& sh " + s.dir + "/wait " + s.dir + "/" +
+					name},
 				Env: os.Environ(), Stdio: Stdio{Mode: Capture, Log: l}, Attributes: execshim.Attributes{Cgroups: []string{dir}}})
 			if err != nil {
 				s.say("%v", err)
@@ -212,7 +214,8 @@ var memberScripts = map[string]play{
 			s.say("tried")
 			// A start that fails leaves no directory behind.
 			os.Mkdir(dir, 0o755)
-			_, err = s.m.Start(context.Background(), Spec{ID: "x", Argv: []string{"/no/such"}, Attributes: execshim.Attributes{Cgroups: []string{dir}}})
+			_, err = s.m.Start(context.Background(), Spec{ID: "x", Argv: []string{"/no/such"},
+				Attributes: execshim.Attributes{Cgroups: []string{dir}}})
 			if _, statErr := os.Stat(dir); err == nil || statErr == nil {
 				s.say("a failed start: %v, directory %v", err, statErr)
 			}
@@ -220,7 +223,8 @@ var memberScripts = map[string]play{
 		return 0
 	}},
 	"not-permitted": {play: func(s *stage) int {
-		p := s.sh("a", s.dir+"/setpriv --reuid 0 --regid 0 --clear-groups setsid sh -c 'echo $$ >"+s.dir+"/far; exec sleep 20'"+quiet+"& sh "+s.dir+"/wait "+s.dir+"/far; exec sleep 300")
+		p := s.sh("a", s.dir+"/setpriv --reuid 0 --regid 0 --clear-groups setsid sh -c 'echo $$ >"+s.dir+"/far; exec sleep 20'"+quiet+"& sh "+
+			s.dir+"/wait "+s.dir+"/far; exec sleep 300")
 		far := pidIn(s, "far")
 		s.say("there %v", slices.Contains(p.Members(), far))
 		s.say("kill %v", p.SignalGroup(syscall.SIGKILL))
@@ -242,7 +246,8 @@ var memberScripts = map[string]play{
 		p := s.process("a")
 		if p == nil {
 			s.say("started by life %d", s.rec.Starts)
-			p = s.sh("a", "echo once >>"+s.dir+"/once; exec >"+s.dir+"/null 2>&1; exec bash -c 'setsid sleep 1 & : >"+s.dir+"/renamed; while [ ! -e "+s.dir+"/go ]; do sleep 0.02; done; exit 12'")
+			p = s.sh("a", "echo once >>"+s.dir+"/once; exec >"+s.dir+"/null 2>&1; exec bash -c 'setsid sleep 1 & : >"+s.dir+
+				"/renamed; while [ ! -e "+s.dir+"/go ]; do sleep 0.02; done; exit 12'")
 		}
 		os.WriteFile(s.dir+"/go", nil, 0o644)
 		s.say("%d", status(p))
@@ -275,8 +280,10 @@ var memberScripts = map[string]play{
 	}},
 	// Where processes come from: by their parents alone, whatever else they say.
 	"origin": {play: func(s *stage) int {
-		p := s.sh("app.1", "setsid sh -c 'env "+CookieVar+"=hook/x sh -c \"echo \\$\\$ >"+s.dir+"/far; exec sleep 300\"'"+quiet+"& exec sleep 300")
-		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+"; exec sleep 300")
+		p := s.sh("app.1", "setsid sh -c 'env "+CookieVar+"=hook/x sh -c \"echo \\$\\$ >"+s.dir+"/far; exec sleep 300\"'"+quiet+
+			"& exec sleep 300")
+		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+
+			"; exec sleep 300")
 		orphan := pidIn(s, "orphan")
 		until(s, "orphaned", func() bool { b, _ := procfs.ReadStat(orphan); return b.Parent == s.m.initPid })
 		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.initPid, os.Getpid(), 99999999} {

@@ -22,7 +22,8 @@ func playOpened(s *stage) int {
 		_ = os.WriteFile(s.dir+"/hook", []byte("#!/bin/sh\ncd \"$(dirname \"$0\")/..\" && pwd && basename \"$0\"\n"), 0o755)
 		p = s.opened("a", nil, "/bin/bash", "-c", text)
 	}
-	for k, p := range []*Process{p, s.opened("b", &umask, "/bin/bash", "-c", text), s.opened("c", nil, s.dir+"/hook"), s.opened("d", &umask, s.dir+"/hook")} {
+	for k, p := range []*Process{p, s.opened("b", &umask, "/bin/bash", "-c", text), s.opened("c", nil, s.dir+"/hook"),
+		s.opened("d", &umask, s.dir+"/hook")} {
 		text := strings.ReplaceAll(s.text(p), filepath.Dir(s.dir), "UP")
 		s.say("%d: %d %s", k, status(p), text)
 	}
@@ -42,7 +43,8 @@ func playLinked(s *stage) int {
 }
 
 func (s *stage) opened(id string, umask *int, argv ...string) *Process {
-	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: argv, Env: append(os.Environ(), "DIR="+s.dir), Attributes: execshim.Attributes{Umask: umask}, Stdio: Stdio{Mode: Capture, Late: &logs.Options{}},
+	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: argv, Env: append(os.Environ(), "DIR="+s.dir),
+		Attributes: execshim.Attributes{Umask: umask}, Stdio: Stdio{Mode: Capture, Late: &logs.Options{}},
 		Open: func(path string) (*os.File, string, error) {
 			path, err := filepath.EvalSymlinks(path)
 			if err != nil {
@@ -71,7 +73,8 @@ func TestExecutedInAnOpenFolder(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	runPlay(t, "at-cloned-open").want(t, "started by life 1", "0: 11 "+bash+" /bin/bash", "1: 11 "+bash+" /bin/bash", "2: 0 UP hook", "3: 0 UP hook")
+	runPlay(t, "at-cloned-open").want(t, "started by life 1", "0: 11 "+bash+" /bin/bash", "1: 11 "+bash+" /bin/bash", "2: 0 UP hook",
+		"3: 0 UP hook")
 }
 
 func TestExecutedThroughALink(t *testing.T) {

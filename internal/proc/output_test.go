@@ -70,7 +70,8 @@ func (s *stage) service(name, script string, o logs.Options) *Process {
 		s.say("log: %v", err)
 		os.Exit(1)
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: name + ".1", Argv: []string{"/bin/bash", "-c", script}, Env: append(os.Environ(), "DIR="+s.dir),
+	p, err := s.m.Start(context.Background(), Spec{ID: name + ".1", Argv: []string{"/bin/bash", "-c", script},
+		Env:   append(os.Environ(), "DIR="+s.dir),
 		Stdio: Stdio{Mode: Capture, Log: l, Merge: os.Getenv("PLAY_MERGE") == "true"}})
 	if err != nil {
 		s.say("start: %v", err)
@@ -125,7 +126,8 @@ func (p performance) run(t *testing.T) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(os.Environ(), "PLAY_OPTIONS="+strings.ReplaceAll(string(options), "DIR", dir), "PLAY_SHELL="+p.shell, fmt.Sprint("PLAY_KILLS=", p.kills), fmt.Sprint("PLAY_MERGE=", p.merge))
+	cmd.Env = append(os.Environ(), "PLAY_OPTIONS="+strings.ReplaceAll(string(options), "DIR", dir), "PLAY_SHELL="+p.shell,
+		fmt.Sprint("PLAY_KILLS=", p.kills), fmt.Sprint("PLAY_MERGE=", p.merge))
 	var out []byte
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -573,7 +575,8 @@ func TestStalledReaderOfRendered(t *testing.T) {
 			if both := kept + int(out.stats.DroppedLines); out.stats.DroppedLines == 0 || both != 60000 && both != 60001 {
 				t.Errorf("%d lines read and %d dropped, want 60000 together", kept, out.stats.DroppedLines)
 			}
-			mark := map[logs.Format]string{logs.FormatPrefix: "stoker | %d lines (%d bytes) of the output of svc were dropped here: it is not read fast enough\n",
+			mark := map[logs.Format]string{logs.FormatPrefix: "stoker | " +
+				"%d lines (%d bytes) of the output of svc were dropped here: it is not read fast enough\n",
 				logs.FormatJSON: `"service":"svc","stream":"stoker","text":"%d lines (%d bytes) of the output of svc were dropped here: it is not read fast enough"}` + "\n"}[f]
 			if want := fmt.Sprintf(mark, out.stats.DroppedLines, out.stats.DroppedBytes); !strings.Contains(out.stderr, want) {
 				t.Errorf("no mark %q", want)
@@ -584,10 +587,12 @@ func TestStalledReaderOfRendered(t *testing.T) {
 
 // A reader that is gone is as one that stalls, and costs nothing but counting.
 func TestVanishedReader(t *testing.T) {
-	for _, o := range []logs.Options{{}, {Block: true}, {Format: logs.FormatPrefix}, {Format: logs.FormatJSON, Block: true}, {Format: logs.FormatNone}} {
+	for _, o := range []logs.Options{{}, {Block: true}, {Format: logs.FormatPrefix}, {Format: logs.FormatJSON, Block: true},
+		{Format: logs.FormatNone}} {
 		t.Run(string(cmp.Or(o.Format, logs.FormatRaw))+fmt.Sprint(o.Block), func(t *testing.T) {
-			out := performance{shell: `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill memory $i"; done; exit 7`, options: o,
-				read: func(io.Reader) []byte { return nil }}.run(t)
+			out := performance{shell: `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill memory $i"; done; exit 7`,
+				options: o,
+				read:    func(io.Reader) []byte { return nil }}.run(t)
 			if out.want(t, "7"); out.stats.Lines != 60000 {
 				t.Errorf("%+v", out.stats)
 			}
@@ -802,7 +807,8 @@ func TestRefusedPaths(t *testing.T) {
 	} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			out := performance{shell: "for i in {1..1000}; do echo $i; done", options: logs.Options{File: &logs.FileOptions{Path: path}}}.run(t)
-			if strings.Count(out.stderr, want) != 1 || !strings.Contains(out.stats.File.Error, want) || !strings.Contains(out.stats.File.Error, path) {
+			if strings.Count(out.stderr, want) != 1 || !strings.Contains(out.stats.File.Error, want) ||
+				!strings.Contains(out.stats.File.Error, path) {
 				t.Errorf("%q; %+v", out.stderr, out.stats.File)
 			}
 			if out.stats.File.Bytes != 0 || strings.Count(out.stdout, "\n") != 1000 {
@@ -846,7 +852,8 @@ func TestFilesAreLimited(t *testing.T) {
 
 // A file is full by its age too, at the next line.
 func TestFileIsFullByAge(t *testing.T) {
-	out := performance{shell: `echo one; sleep 0.1; echo two; sleep 1.1; echo three`, options: logs.Options{File: &logs.FileOptions{Path: "DIR/f", Every: time.Second}}}.run(t)
+	out := performance{shell: `echo one; sleep 0.1; echo two; sleep 1.1; echo three`,
+		options: logs.Options{File: &logs.FileOptions{Path: "DIR/f", Every: time.Second}}}.run(t)
 	if one, two := read(t, out.dir+"/f.1"), read(t, out.dir+"/f"); one != "one\ntwo\n" || two != "three\n" {
 		t.Errorf("%q and %q", one, two)
 	}

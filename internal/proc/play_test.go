@@ -99,7 +99,8 @@ func (s *stage) sh(id, script string) *Process {
 	if err != nil {
 		s.say("log: %v", err)
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(), Stdio: Stdio{Mode: Capture, Log: l, Merge: s.merge}})
+	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: os.Environ(),
+		Stdio: Stdio{Mode: Capture, Log: l, Merge: s.merge}})
 	if err != nil {
 		s.say("start %s: %v", id, err)
 		os.Exit(1)
@@ -148,14 +149,16 @@ func playCommand(t testing.TB, name, dir string, how ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	// What we are started with must not reach a child: ignored and blocked signals.
-	cmd := exec.Command("env", "--ignore-signal=HUP,INT,PIPE,USR1,TSTP,TTOU", "--block-signal=TERM,USR2,WINCH", "bash", "-c", `exec -a test-init "$0" "$@"`, exe, name, dir)
+	cmd := exec.Command("env", "--ignore-signal=HUP,INT,PIPE,USR1,TSTP,TTOU", "--block-signal=TERM,USR2,WINCH", "bash", "-c",
+		`exec -a test-init "$0" "$@"`, exe, name, dir)
 	for k := 0; k < len(how); k += 2 {
 		switch how[k] {
 		case "-u":
 			os.Chmod(dir, 0o777)
 			os.Chmod(filepath.Dir(dir), 0o755)
 			exe := copyOf(t, exe)
-			cmd = exec.Command("bash", "-c", `exec prlimit --nofile=1024 setpriv --reuid `+how[k+1]+` --regid 1000 --clear-groups bash -c 'exec -a test-init "$0" "$@"' "$@"`, "-", exe, name, dir)
+			cmd = exec.Command("bash", "-c", `exec prlimit --nofile=1024 setpriv --reuid `+how[k+1]+
+				` --regid 1000 --clear-groups bash -c 'exec -a test-init "$0" "$@"' "$@"`, "-", exe, name, dir)
 		case "-c":
 			cmd = exec.Command("setpriv", append([]string{"--bounding-set", how[k+1]}, cmd.Args...)...)
 		case "-s":

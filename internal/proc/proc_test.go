@@ -51,8 +51,10 @@ var scripts = map[string]play{
 		os.WriteFile(s.dir+"/noexec", []byte("#!/bin/sh\n"), 0o644)
 		os.WriteFile(s.dir+"/badinterp", []byte("#!/no/such/sh\n"), 0o755)
 		os.WriteFile(s.dir+"/garbage", []byte("\x00\x01"), 0o755)
-		for name, text := range map[string]string{"crlf": "#!/bin/sh\r\n:\r\n", "crlfarg": "#!/bin/sh -e\r\n:\r\n", "crlfenv": "#!/usr/bin/env bash\r\n", "text": "echo\n",
-			"empty": "", "bom": "\xef\xbb\xbf#!/bin/sh\n", "dirinterp": "#!/etc\n", "arm": foreign("/bin/true"), "musl": otherLoader("/bin/true"), "cut": "\x7fELF"} {
+		for name, text := range map[string]string{"crlf": "#!/bin/sh\r\n:\r\n", "crlfarg": "#!/bin/sh -e\r\n:\r\n",
+			"crlfenv": "#!/usr/bin/env bash\r\n", "text": "echo\n",
+			"empty": "", "bom": "\xef\xbb\xbf#!/bin/sh\n", "dirinterp": "#!/etc\n", "arm": foreign("/bin/true"), "musl": otherLoader("/bin/true"),
+			"cut": "\x7fELF"} {
 			os.WriteFile(s.dir+"/"+name, []byte(text), 0o755)
 		}
 		umask := 0o27
@@ -62,9 +64,11 @@ var scripts = map[string]play{
 			{Argv: []string{s.dir + "/garbage"}}, {Argv: []string{"/bin/true"}, Dir: "/no/dir"},
 			{Argv: nil}, {Argv: []string{s.dir + "/garbage"}, Attributes: execshim.Attributes{Umask: &umask}},
 			{Argv: []string{s.dir + "/crlf"}}, {Argv: []string{s.dir + "/crlfarg"}}, {Argv: []string{"crlfenv"}, Env: []string{"PATH=" + s.dir}},
-			{Argv: []string{"./crlf"}, Dir: s.dir, Attributes: execshim.Attributes{Umask: &umask}}, {Argv: []string{s.dir + "/text"}}, {Argv: []string{s.dir + "/text"}, Attributes: execshim.Attributes{Umask: &umask}},
+			{Argv: []string{"./crlf"}, Dir: s.dir, Attributes: execshim.Attributes{Umask: &umask}}, {Argv: []string{s.dir + "/text"}},
+			{Argv: []string{s.dir + "/text"}, Attributes: execshim.Attributes{Umask: &umask}},
 			{Argv: []string{s.dir + "/empty"}}, {Argv: []string{s.dir + "/bom"}}, {Argv: []string{s.dir + "/dirinterp"}},
-			{Argv: []string{s.dir + "/arm"}}, {Argv: []string{s.dir + "/musl"}}, {Argv: []string{s.dir + "/musl"}, Attributes: execshim.Attributes{Umask: &umask}}, {Argv: []string{s.dir + "/cut"}},
+			{Argv: []string{s.dir + "/arm"}}, {Argv: []string{s.dir + "/musl"}},
+			{Argv: []string{s.dir + "/musl"}, Attributes: execshim.Attributes{Umask: &umask}}, {Argv: []string{s.dir + "/cut"}},
 		} {
 			spec.ID = "x"
 			_, err := s.m.Start(context.Background(), spec)
@@ -80,12 +84,15 @@ var scripts = map[string]play{
 	}},
 	// What a child finds: descriptors, signals, session, group.
 	"clean": {play: func(s *stage) int {
-		s.say("%d", status(s.sh("clean", `cat /proc/self/status | grep -E 'Sig(Blk|Ign)' >`+s.dir+`/sig; ls /proc/self/fd >`+s.dir+`/fd; cut -d' ' -f5,6 /proc/$$/stat >`+s.dir+`/ids; echo $$ >`+s.dir+`/pid`)))
+		s.say("%d", status(s.sh("clean", `cat /proc/self/status | grep -E 'Sig(Blk|Ign)' >`+s.dir+`/sig; ls /proc/self/fd >`+s.dir+
+			`/fd; cut -d' ' -f5,6 /proc/$$/stat >`+s.dir+`/ids; echo $$ >`+s.dir+`/pid`)))
 		return 0
 	}},
 	"shim": {play: func(s *stage) int {
 		umask := 0o27
-		p, err := s.m.Start(context.Background(), Spec{ID: "shim", Argv: []string{"/bin/sh", "-c", "umask >" + s.dir + "/umask; ls /proc/self/fd >" + s.dir + "/fd; grep SigIgn /proc/self/status >" + s.dir + "/sig; exit 6"}, Env: os.Environ(), Attributes: execshim.Attributes{Umask: &umask}})
+		p, err := s.m.Start(context.Background(), Spec{ID: "shim",
+			Argv: []string{"/bin/sh", "-c", "umask >" + s.dir + "/umask; ls /proc/self/fd >" + s.dir + "/fd; grep SigIgn /proc/self/status >" +
+				s.dir + "/sig; exit 6"}, Env: os.Environ(), Attributes: execshim.Attributes{Umask: &umask}})
 		if err != nil {
 			s.say("%v", err)
 			return 1
@@ -118,7 +125,8 @@ var scripts = map[string]play{
 	// Killed while a process runs and writes.
 	"adopt": {play: func(s *stage) int {
 		if s.first() {
-			s.sh("a", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; while [ ! -e "+s.dir+"/go ]; do sleep 0.02; done; echo last; exit 9")
+			s.sh("a", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; while [ ! -e "+s.dir+
+				"/go ]; do sleep 0.02; done; echo last; exit 9")
 			s.m.Adopted()
 			die()
 		}
@@ -171,7 +179,8 @@ var scripts = map[string]play{
 				return
 			}
 			os.WriteFile(dir+"/died", nil, 0o644)
-			syscall.ForkExec("/bin/sh", []string{"sh", "-c", "setsid sh -c 'echo $$ >" + dir + "/stranger; exec sleep 77' & while [ ! -s " + dir + "/stranger ]; do sleep 0.01; done"},
+			syscall.ForkExec("/bin/sh", []string{"sh", "-c", "setsid sh -c 'echo $$ >" + dir + "/stranger; exec sleep 77' & while [ ! -s " + dir +
+				"/stranger ]; do sleep 0.01; done"},
 				&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{2, 2, 2}})
 			waitFile(dir + "/stranger")
 			die()
@@ -297,7 +306,8 @@ func TestOutput(t *testing.T) {
 
 func TestStartErrors(t *testing.T) {
 	const windows = ": exec format error (its first line ends with a carriage return, it has Windows line ends); sed -i 's/\\r$//' "
-	machine := strings.ToLower(strings.TrimPrefix(map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH].String(), "EM_"))
+	machine := strings.ToLower(strings.TrimPrefix(map[string]elf.Machine{"amd64": elf.EM_X86_64,
+		"arm64": elf.EM_AARCH64}[runtime.GOARCH].String(), "EM_"))
 	runPlay(t, "errors").want(t,
 		"127 cannot execute /no/such: no such file or directory",
 		`127 cannot find "nosuch" in PATH (/usr/bin:/bin): no such file or directory`,
@@ -317,7 +327,8 @@ func TestStartErrors(t *testing.T) {
 		"126 cannot execute DIR/empty: exec format error (it is empty)",
 		"126 cannot execute DIR/bom: exec format error (it begins with a byte order mark before its #!); save it as UTF-8 without one",
 		"126 cannot execute DIR/dirinterp: permission denied (its interpreter /etc is not a program); name another one in the #! line",
-		"126 cannot execute DIR/arm: exec format error (it is a program for sparcv9, and this machine is "+machine+"); use an image of this architecture",
+		"126 cannot execute DIR/arm: exec format error (it is a program for sparcv9, and this machine is "+machine+
+			"); use an image of this architecture",
 		"127 cannot execute DIR/musl: no such file or directory (its loader /no/loader is not here); it was built for another C library (glibc or musl)",
 		"127 cannot execute DIR/musl: no such file or directory (its loader /no/loader is not here); it was built for another C library (glibc or musl)",
 		"126 cannot execute DIR/cut: exec format error (its file is damaged: EOF)",
@@ -352,7 +363,8 @@ func read(t *testing.T, path string) string {
 func TestChildIsClean(t *testing.T) {
 	r := runPlay(t, "clean")
 	r.want(t, "0")
-	if got := read(t, r.dir+"/sig"); regexp.MustCompile(`[1-9a-f]`).MatchString(regexp.MustCompile(`Sig(Blk|Ign):`).ReplaceAllString(got, "")) {
+	if got := read(t, r.dir+"/sig"); regexp.MustCompile(`[1-9a-f]`).MatchString(regexp.MustCompile(`Sig(Blk|Ign):`).ReplaceAllString(got,
+		"")) {
 		t.Errorf("signals are blocked or ignored:\n%s", got)
 	}
 	if got := strings.Fields(read(t, r.dir+"/fd")); len(got) > 4 { // 0 1 2 and the one that lists them

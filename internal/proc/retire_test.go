@@ -31,7 +31,8 @@ func playRetire(s *stage) int {
 		before, routines := 0, 0
 		for k := range 60 {
 			name := fmt.Sprintf("cmd/%d", k)
-			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k), logs.Options{Format: logs.FormatPrefix, Title: "the title"})
+			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k),
+				logs.Options{Format: logs.FormatPrefix, Title: "the title"})
 			<-p.Exited()
 			s.m.Logs.Retire(s.m.Logs.Get(name))
 			p.Done()
@@ -46,7 +47,8 @@ func playRetire(s *stage) int {
 			unix.Poll(nil, 5)
 		}
 		s.say("more fds %t, more goroutines %t", fds() > before, runtime.NumGoroutine() > routines)
-		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ", logs.Options{Format: logs.FormatPrefix, Title: "long one"})
+		p := s.service("long", "echo before; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo after; sleep 1000 & ",
+			logs.Options{Format: logs.FormatPrefix, Title: "long one"})
 		for until := time.Now().Add(10 * time.Second); s.m.Logs.Get("long").Stats().Bytes == 0 && time.Now().Before(until); {
 			unix.Poll(nil, 5)
 		}
@@ -75,7 +77,8 @@ func TestRetiredLogsAreGone(t *testing.T) {
 		if want := fmt.Sprintf("the title | line %d\n", k); strings.Count(out.stdout, want) != 1 {
 			t.Errorf("%q is %d times in the output", want, strings.Count(out.stdout, want))
 		}
-		if want := fmt.Sprintf("the title | rest %d", k); !strings.Contains(out.stderr+"\n", want+"\n") && !strings.Contains(out.stderr, want+"stoker: ") {
+		if want := fmt.Sprintf("the title | rest %d", k); !strings.Contains(out.stderr+"\n", want+"\n") &&
+			!strings.Contains(out.stderr, want+"stoker: ") {
 			t.Errorf("%q is not in stderr", want)
 		}
 	}
@@ -97,7 +100,8 @@ func playRetireAgain(s *stage) int {
 		s.say("%v", err)
 		return 1
 	}
-	p, err := s.m.Start(context.Background(), Spec{ID: "a.1", Argv: []string{"/bin/sh", "-c", "echo one; exec sleep 1000"}, Env: os.Environ(), Stdio: Stdio{Mode: Capture, Log: l}})
+	p, err := s.m.Start(context.Background(), Spec{ID: "a.1", Argv: []string{"/bin/sh", "-c", "echo one; exec sleep 1000"}, Env: os.Environ(),
+		Stdio: Stdio{Mode: Capture, Log: l}})
 	if err != nil {
 		s.say("%v", err)
 		return 1

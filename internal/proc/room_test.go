@@ -21,7 +21,8 @@ func playFewDescriptors(s *stage) int {
 		l, err := s.m.Logs.Open(id, logs.Options{Format: logs.FormatPrefix})
 		var p *Process
 		if err == nil {
-			p, err = s.m.Start(context.Background(), Spec{ID: id + ".1", Argv: []string{"/bin/sh", "-c", "exit 7"}, Env: os.Environ(), Stdio: Stdio{Mode: Capture, Log: l}})
+			p, err = s.m.Start(context.Background(), Spec{ID: id + ".1", Argv: []string{"/bin/sh", "-c", "exit 7"}, Env: os.Environ(),
+				Stdio: Stdio{Mode: Capture, Log: l}})
 		}
 		if err != nil {
 			s.say("%t %t", errors.Is(err, syscall.EMFILE), strings.Contains(err.Error(), "\nhint: the limit of open files is "))

@@ -52,7 +52,11 @@ func show(s *stage, spec Spec) {
 		return
 	}
 	s.say("status %d", status(p))
-	l.Lines(context.Background(), from, false, func(l logs.Line) error { s.say("%s", strings.ReplaceAll(string(l.Text), "\t", " ")); return nil })
+	l.Lines(context.Background(), from, false, func(l logs.Line) error {
+		s.say("%s",
+			strings.ReplaceAll(string(l.Text), "\t", " "))
+		return nil
+	})
 }
 
 // surroundingScripts are more supervisors of the tests.
@@ -66,7 +70,9 @@ var surroundingScripts = map[string]play{
 		drop, _ := execshim.ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
 		u := &asuser.User{Name: "nobody", UID: 65534, GID: 65534, Groups: []uint32{7, 65534}}
 		io, _ := execshim.ParseIONice("best-effort:7")
-		show(s, Spec{ID: "all", User: u, Dir: s.dir + "/closed", Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"nofile": "900:1000", "core": "0", "as": "unlimited", "nproc": "500"}), Nice: num(5), IOPriority: &io, OOMScoreAdj: num(300), Drop: drop, NoNewPrivileges: true, Umask: num(0o77)}})
+		show(s, Spec{ID: "all", User: u, Dir: s.dir + "/closed", Attributes: execshim.Attributes{
+			Rlimits: mustLimits(map[string]string{"nofile": "900:1000", "core": "0", "as": "unlimited", "nproc": "500"}), Nice: num(5),
+			IOPriority: &io, OOMScoreAdj: num(300), Drop: drop, NoNewPrivileges: true, Umask: num(0o77)}})
 		return 0
 	}},
 	"root": {play: func(s *stage) int {
@@ -102,10 +108,13 @@ var surroundingScripts = map[string]play{
 		return 0
 	}},
 	"tight": {play: func(s *stage) int {
-		show(s, Spec{ID: "tight", Argv: []string{"/bin/sh", "-c", "exit 3"}, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{
-			"as": "20000000", "data": "4000000", "nproc": "1", "fsize": "0", "stack": "1000000", "memlock": "0", "sigpending": "0"})}})
-		show(s, Spec{ID: "absurd", Argv: []string{"/bin/true"}, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"as": "1"})}})
-		show(s, Spec{ID: "files", Argv: []string{"/bin/sh", "-c", "exit 4"}, Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"nofile": "4"})}})
+		show(s, Spec{ID: "tight", Argv: []string{"/bin/sh", "-c", "exit 3"},
+			Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{
+				"as": "20000000", "data": "4000000", "nproc": "1", "fsize": "0", "stack": "1000000", "memlock": "0", "sigpending": "0"})}})
+		show(s, Spec{ID: "absurd", Argv: []string{"/bin/true"}, Attributes: execshim.Attributes{
+			Rlimits: mustLimits(map[string]string{"as": "1"})}})
+		show(s, Spec{ID: "files", Argv: []string{"/bin/sh", "-c", "exit 4"},
+			Attributes: execshim.Attributes{Rlimits: mustLimits(map[string]string{"nofile": "4"})}})
 		return 0
 	}},
 	"refused": {play: func(s *stage) int {
@@ -117,8 +126,10 @@ var surroundingScripts = map[string]play{
 		show(s, Spec{ID: "4", Argv: yes, Attributes: execshim.Attributes{IOPriority: &rt}})
 		show(s, Spec{ID: "5", Argv: yes, Attributes: execshim.Attributes{Drop: execshim.AllCapabilities}})
 		show(s, Spec{ID: "6", Argv: yes, Attributes: execshim.Attributes{Drop: execshim.AllCapabilities, NoNewPrivileges: true}})
-		show(s, Spec{ID: "7", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)}, User: &asuser.User{Name: "nobody", UID: 65534, GID: 65534}})
-		show(s, Spec{ID: "8", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)}, User: &asuser.User{Name: "1:2", UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Groups: []uint32{5}, Grouped: true}})
+		show(s, Spec{ID: "7", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)},
+			User: &asuser.User{Name: "nobody", UID: 65534, GID: 65534}})
+		show(s, Spec{ID: "8", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)},
+			User: &asuser.User{Name: "1:2", UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Groups: []uint32{5}, Grouped: true}})
 		show(s, Spec{ID: "9", Argv: yes, Attributes: execshim.Attributes{Umask: num(0)}, Dir: s.dir + "/none"})
 		return 0
 	}},
@@ -151,7 +162,8 @@ var surroundingScripts = map[string]play{
 	}},
 	"no-chown": {play: func(s *stage) int {
 		for _, id := range []string{"one", "two"} {
-			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"}, User: &asuser.User{Name: "12345", UID: 12345, GID: 12345}})
+			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"},
+				User: &asuser.User{Name: "12345", UID: 12345, GID: 12345}})
 		}
 		return 0
 	}},
@@ -168,7 +180,8 @@ func TestSurroundings(t *testing.T) {
 	r := runPlay(t, "surroundings")
 	for _, want := range []string{"status 6", "Uid: 65534 65534 65534 65534", "Gid: 65534 65534 65534 65534", "Groups: 7 65534",
 		"CapInh: 0000000000000000", "CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapAmb: 0000000000000000",
-		"NoNewPrivs: 1", "SigBlk: 0000000000000000", "SigIgn: 0000000000000000", "Threads: 1", "Max open files 900 1000 files", "Max core file size 0 0 bytes", "Max processes 500 500 processes",
+		"NoNewPrivs: 1", "SigBlk: 0000000000000000", "SigIgn: 0000000000000000", "Threads: 1", "Max open files 900 1000 files",
+		"Max core file size 0 0 bytes", "Max processes 500 500 processes",
 		"oom 300", "nice 5", "ionice best-effort: prio 7", "umask 0077", "dir " + r.dir + "/closed", "fds 4"} {
 		if !strings.Contains(r.said, want+"\n") && !strings.Contains(r.said, want+" \n") {
 			t.Errorf("no %q in:\n%s", want, r.said)
@@ -191,7 +204,8 @@ func TestUserOpensItsOutput(t *testing.T) {
 		t.Error(r.stderr)
 	}
 	r = runPlay(t, "no-chown", "-c", "-chown")
-	if n := strings.Count(r.stderr, "cannot open /dev/stdout and /dev/stderr: operation not permitted (needs CAP_CHOWN)"); n != 1 || strings.Count(r.said, "works\n") != 2 {
+	if n := strings.Count(r.stderr, "cannot open /dev/stdout and /dev/stderr: operation not permitted (needs CAP_CHOWN)"); n != 1 ||
+		strings.Count(r.said, "works\n") != 2 {
 		t.Errorf("warned %d times:\n%s\n%s", n, r.stderr, r.said)
 	}
 }

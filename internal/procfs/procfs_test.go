@@ -41,7 +41,8 @@ func TestCmdline(t *testing.T) {
 	}
 	at := uint64(uintptr(unsafe.Pointer(&memory[0])))
 	layout := func(begin, end uint64) [13]uint64 { // struct prctl_mm_map
-		return [13]uint64{field(26), field(27), field(45), field(46), field(47), field(47), field(28), begin, end, field(50), field(51), 0, 0xffffffff << 32}
+		return [13]uint64{field(26), field(27), field(45), field(46), field(47), field(47), field(28), begin, end, field(50), field(51), 0,
+			0xffffffff << 32}
 	}
 	set := func(m [13]uint64) error {
 		_, _, errno := unix.Syscall6(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, uintptr(unsafe.Pointer(&m)), unsafe.Sizeof(m), 0, 0)

@@ -128,7 +128,8 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old savedAnswer, 
 }
 
 // tryOnce makes one try.
-func (f *Fetcher) tryOnce(ctx context.Context, client *http.Client, s Source, t target, old savedAnswer, have bool) (*savedAnswer, Answer, error) {
+func (f *Fetcher) tryOnce(ctx context.Context, client *http.Client, s Source, t target, old savedAnswer, have bool) (*savedAnswer, Answer,
+	error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url.String(), nil)
 	if err != nil {
 		return nil, Answer{}, finalError{errors.New("the request cannot be made")}

@@ -67,7 +67,8 @@ func parseVariable(line string) (v variable, err error) {
 	case name == "":
 		return v, errors.New("there is no name before the =")
 	case !variableName(name):
-		return v, errors.New("what stands before the = is not the name of a variable\nhint: a name has letters, digits, _ . -, and begins with a letter or _")
+		return v, errors.New("what stands before the = is not the name of a variable\n" +
+			"hint: a name has letters, digits, _ . -, and begins with a letter or _")
 	}
 	v.name = name
 	if v.value, err = unquote(strings.TrimLeft(value, " \t")); err == nil && len(name)+1+len(v.value) > maxVariable {

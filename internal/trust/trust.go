@@ -107,7 +107,7 @@ func Path(path string, uid int) error {
 	return err
 }
 
-// Folder is Path for a folder that stoker will create entries in. It may be writable by others if it has the sticky bit.
+// Folder is Path for a folder for new entries. It may be writable by others if it has the sticky bit.
 func Folder(path string, uid int) error {
 	err := Path(path, uid)
 	var e *Error

@@ -55,7 +55,7 @@ func openDir(path string, flags int) (*os.File, error) {
 	return at.open(path, unix.O_DIRECTORY|flags)
 }
 
-// ReadFile reads a regular file of at most most bytes.
+// ReadFile reads a regular file that has no more bytes than most.
 func ReadFile(path string, most int64) ([]byte, error) {
 	file, err := Open(path)
 	if err != nil {

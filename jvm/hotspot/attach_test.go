@@ -190,7 +190,8 @@ func TestAttachWhereTheNameIsTaken(t *testing.T) {
 	if err := errors.Join(os.WriteFile(socket, nil, 0o600), os.Chown(socket, 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNameTaken) || !strings.Contains(err.Error(), socket+" is of user 65534") || *sent != 0 {
+	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNameTaken) || !strings.Contains(err.Error(), socket+" is of user 65534") ||
+		*sent != 0 {
 		t.Errorf("%v, signal %v", err, *sent)
 	}
 }

@@ -17,10 +17,12 @@ func TestHarmless(t *testing.T) {
 		{"-XX:+AlwaysPreTouch -XX:-AlwaysPreTouch -XX:StartFlightRecording=filename=a -XX:+UseG1GC", "-XX:-AlwaysPreTouch -XX:+UseG1GC"},
 		{"--add-opens java.base/java.lang=ALL-UNNAMED", "--add-opens java.base/java.lang=ALL-UNNAMED"},
 		{"-Xlog:gc*:file=/logs/gc.log:time:filecount=5", "-Xlog:gc*:stderr -Xlog:disable -Xlog:all=warning:stderr"},
-		{"-Xlog:gc:gc.log -Xlog::x -Xlog:safepoint -Xlog:gc:stdout:time", "-Xlog:gc:stderr -Xlog:all:stderr -Xlog:safepoint -Xlog:gc:stdout:time -Xlog:disable -Xlog:all=warning:stderr"},
+		{"-Xlog:gc:gc.log -Xlog::x -Xlog:safepoint -Xlog:gc:stdout:time",
+			"-Xlog:gc:stderr -Xlog:all:stderr -Xlog:safepoint -Xlog:gc:stdout:time -Xlog:disable -Xlog:all=warning:stderr"},
 		{"-Xshare:on -XX:SharedArchiveFile=app.jsa -XX:+RequireSharedSpaces -Xshare:auto", "-Xshare:auto"},
 		{"-XX:+UseZGC -Xms4g", "-XX:+UseZGC -Xms4g -Xms8m"},
-		{"-Djava.security.manager -Djava.security.manager=allow -Djava.security.manager=a.B -Djava.system.class.loader=a.C", "-Djava.security.manager -Djava.security.manager=allow"},
+		{"-Djava.security.manager -Djava.security.manager=allow -Djava.security.manager=a.B -Djava.system.class.loader=a.C",
+			"-Djava.security.manager -Djava.security.manager=allow"},
 	} {
 		want := strings.Fields(c.want + " -XX:-UsePerfData -XX:+PrintFlagsFinal -version")
 		if got := DryRun(strings.Fields(c.options)); !slices.Equal(got, want) {
@@ -97,10 +99,12 @@ func TestCheckProvesNothing(t *testing.T) {
 		want string
 	}{
 		{"killed", answers{code: 137}, "ended with code 137"},
-		{"no memory", answers{code: 1, output: "#\n# There is insufficient memory for the Java Runtime Environment to continue.\n"}, "insufficient memory"},
+		{"no memory", answers{code: 1, output: "#\n# There is insufficient memory for the Java Runtime Environment to continue.\n"},
+			"insufficient memory"},
 		{"no threads", answers{code: 1, output: "Error occurred during initialization of VM\njava.lang.OutOfMemoryError: unable to create native thread\n"}, "native thread"},
 		{"cannot be started", answers{err: errors.New("fork: no")}, "fork: no"},
-		{"too slow", answers{output: "starting\n\x1b[2Jloading\n", err: context.DeadlineExceeded}, `did not print its flags within 0s and wrote last: "\x1b[2Jloading"`},
+		{"too slow", answers{output: "starting\n\x1b[2Jloading\n", err: context.DeadlineExceeded},
+			`did not print its flags within 0s and wrote last: "\x1b[2Jloading"`},
 		{"too slow and silent", answers{err: context.DeadlineExceeded}, "within 0s and wrote nothing"},
 		{"another kind", answers{output: "openj9\n"}, "no flags"},
 		{"a script", answers{code: 1, output: "usage: java\n"}, "ended with code 1: usage: java"},

@@ -61,14 +61,15 @@ func TestCheckRealJVMRefuses(t *testing.T) {
 		"-Xlog:nonsense:file=/no/such":  {"-Xlog:nonsense:file=/no/such", "Invalid -Xlog option"},
 		"-Xss1k":                        {"", "The Java thread stack size specified is too small."},
 		"-XX:CICompilerCount=1":         {"", "CICompilerCount (1) must be at least 2"},
-		"-XX:MaxRAMPercentage=900":      {"-XX:MaxRAMPercentage=900", "Improperly specified VM option 'MaxRAMPercentage=900' (double MaxRAMPercentage=900.0"},
-		"--add-opens":                   {"--add-opens", "Error: --add-opens requires modules to be specified"},
-		"--add-modules nosuch":          {"", "java.lang.module.FindException: Module nosuch not found"},
-		"-Xbootclasspath/p:x":           {"", "-Xbootclasspath/p is no longer a supported option."},
-		"-XX:+UseEpsilonGC":             {"-XX:UseEpsilonGC", "Error: VM option 'UseEpsilonGC' is experimental"},
-		"-XX:MaxHeapSize":               {"-XX:MaxHeapSize", "Improperly specified VM option 'MaxHeapSize'"},
-		"-XX:+MaxHeapSize":              {"-XX:MaxHeapSize", "Unexpected +/- setting in VM option 'MaxHeapSize'"},
-		"-Xmx99999999g":                 {"", "Could not reserve enough space for "},
+		"-XX:MaxRAMPercentage=900": {"-XX:MaxRAMPercentage=900",
+			"Improperly specified VM option 'MaxRAMPercentage=900' (double MaxRAMPercentage=900.0"},
+		"--add-opens":          {"--add-opens", "Error: --add-opens requires modules to be specified"},
+		"--add-modules nosuch": {"", "java.lang.module.FindException: Module nosuch not found"},
+		"-Xbootclasspath/p:x":  {"", "-Xbootclasspath/p is no longer a supported option."},
+		"-XX:+UseEpsilonGC":    {"-XX:UseEpsilonGC", "Error: VM option 'UseEpsilonGC' is experimental"},
+		"-XX:MaxHeapSize":      {"-XX:MaxHeapSize", "Improperly specified VM option 'MaxHeapSize'"},
+		"-XX:+MaxHeapSize":     {"-XX:MaxHeapSize", "Unexpected +/- setting in VM option 'MaxHeapSize'"},
+		"-Xmx99999999g":        {"", "Could not reserve enough space for "},
 	} {
 		t.Run(options, func(t *testing.T) {
 			_, err := new(Checker).Check(t.Context(), java, "0", strings.Fields(options), new(program).run)
@@ -125,9 +126,11 @@ func TestCheckRealJVMHasNoEffects(t *testing.T) {
 	if err := os.WriteFile(log, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	options := []string{"-Xmx300m", "-Xms300m", "-Xss512k", "-XX:+UseParallelGC", "-XX:ActiveProcessorCount=1", "-XX:MaxDirectMemorySize=9m", "-XX:+AlwaysPreTouch",
+	options := []string{"-Xmx300m", "-Xms300m", "-Xss512k", "-XX:+UseParallelGC", "-XX:ActiveProcessorCount=1", "-XX:MaxDirectMemorySize=9m",
+		"-XX:+AlwaysPreTouch",
 		"-javaagent:" + agent + "=" + dir + "/ran", "-agentlib:jdwp=transport=dt_socket,server=y,suspend=n,address=127.0.0.1:" + port,
-		"-Dcom.sun.management.jmxremote.port=" + port, "-Dcom.sun.management.jmxremote.ssl=false", "-Dcom.sun.management.jmxremote.authenticate=false",
+		"-Dcom.sun.management.jmxremote.port=" + port, "-Dcom.sun.management.jmxremote.ssl=false",
+		"-Dcom.sun.management.jmxremote.authenticate=false",
 		"-Xlog:gc*:file=" + log, "-Djava.system.class.loader=Nobody", "-XX:StartFlightRecording=filename=" + dir + "/x.jfr"}
 	var c Checker
 	var p program
@@ -136,8 +139,9 @@ func TestCheckRealJVMHasNoEffects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, want := range map[string]string{"MaxHeapSize": "314572800", "InitialHeapSize": "314572800", "ThreadStackSize": "512", "UseParallelGC": "true",
-			"UseG1GC": "false", "ActiveProcessorCount": "1", "MaxDirectMemorySize": "9437184", "AlwaysPreTouch": "false"} {
+		for name, want := range map[string]string{"MaxHeapSize": "314572800", "InitialHeapSize": "314572800", "ThreadStackSize": "512",
+			"UseParallelGC": "true",
+			"UseG1GC":       "false", "ActiveProcessorCount": "1", "MaxDirectMemorySize": "9437184", "AlwaysPreTouch": "false"} {
 			if got := flags[name].Value; got != want {
 				t.Errorf("%s is %q, want %q", name, got, want)
 			}
@@ -162,7 +166,8 @@ func TestCheckRealJVMAsAnotherUser(t *testing.T) {
 		t.Skip("needs root")
 	}
 	p := &program{uid: 65534}
-	if flags, err := new(Checker).Check(t.Context(), java(t), "65534", []string{"-Xmx64m"}, p.run); err != nil || flags["MaxHeapSize"].Value != "67108864" {
+	if flags, err := new(Checker).Check(t.Context(), java(t), "65534", []string{"-Xmx64m"}, p.run); err != nil ||
+		flags["MaxHeapSize"].Value != "67108864" {
 		t.Errorf("%v, %+v", err, flags["MaxHeapSize"])
 	}
 }

@@ -19,7 +19,8 @@ func TestReadStatusLine(t *testing.T) {
 	for _, c := range []struct{ reply, text, err string }{
 		{"0\nanswer\nof lines\n", "answer\nof lines\n", ""},
 		{"0\n", "", ""},
-		{"1\njava.lang.IllegalArgumentException: Unknown diagnostic command\n", "", "it answered status 1: java.lang.IllegalArgumentException: Unknown diagnostic command"},
+		{"1\njava.lang.IllegalArgumentException: Unknown diagnostic command\n", "",
+			"it answered status 1: java.lang.IllegalArgumentException: Unknown diagnostic command"},
 		{"101\n", "", "it answered status 101: "},
 		{"", "", "it closed the connection: permission denied"},
 		{"garbage", "", `it answered "garbage"`},

@@ -49,13 +49,16 @@ func TestExamineWords(t *testing.T) {
 		{"crash without a core", saysCrash, nil, 1, 0, Crashed, "fatal error in the JVM: SIGSEGV"},
 		{"said, but another end", saysCrash, nil, 0, 0, "", ""},
 		{"native memory", saysNative, nil, 1, 0, OutOfMemory, "not enough memory for the JVM: Native memory allocation (mmap) failed to map 536870912000 bytes. Error detail: committing reserved memory."},
-		{"heap too large", saysInit + "Could not reserve enough space for 104857598951424KB object heap\n", nil, 1, 0, OutOfMemory, "the JVM could not start: Could not reserve enough space for 104857598951424KB object heap"},
+		{"heap too large", saysInit + "Could not reserve enough space for 104857598951424KB object heap\n", nil, 1, 0, OutOfMemory,
+			"the JVM could not start: Could not reserve enough space for 104857598951424KB object heap"},
 		{"threads at start", saysInit + "java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory or process/resource limits reached\n", nil, 1, 0, OutOfMemory,
 			"the JVM could not start: java.lang.OutOfMemoryError: unable to create native thread"},
-		{"bad heap", saysInit + "Initial heap size set to a larger value than the maximum heap size\n", nil, 1, 0, "", "the JVM could not start: Initial heap size set"},
+		{"bad heap", saysInit + "Initial heap size set to a larger value than the maximum heap size\n", nil, 1, 0, "",
+			"the JVM could not start: Initial heap size set"},
 		{"a command kills", saysCommand, nil, -1, syscall.SIGKILL, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
 		{"a command stops", saysCommand, nil, 143, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space"},
-		{"output elsewhere", "", []string{"java", exits, "Main"}, 3, 0, OutOfMemory, "exit code 3, by which -XX:+ExitOnOutOfMemoryError ends the JVM"},
+		{"output elsewhere", "", []string{"java", exits, "Main"}, 3, 0, OutOfMemory,
+			"exit code 3, by which -XX:+ExitOnOutOfMemoryError ends the JVM"},
 		{"cut off", "", []string{"java", exits, "-XX:-ExitOnOutOfMemoryError", "Main"}, 3, 0, "", ""},
 		{"main class", "Error: Could not find or load main class no.Such\nCaused by: java.lang.ClassNotFoundException: no.Such\n", nil, 1, 0, "",
 			"the JVM could not start: Could not find or load main class no.Such"},
@@ -65,7 +68,8 @@ func TestExamineWords(t *testing.T) {
 		{"class version, 8", "Error: A JNI error has occurred, please check your installation and try again\n" +
 			"Exception in thread \"main\" java.lang.UnsupportedClassVersionError: M has been compiled by a more recent version\n\tat java.lang.ClassLoader.defineClass1(Native Method)\n", nil, 1, 0, "",
 			"exception in the main thread: java.lang.UnsupportedClassVersionError: M has been compiled by a more recent version"},
-		{"agent path", saysInit + "Could not find agent library /no.so in absolute path, with error: /no.so: cannot open shared object file\n", nil, 1, 0, "",
+		{"agent path", saysInit + "Could not find agent library /no.so in absolute path, with error: /no.so: cannot open shared object file\n",
+			nil, 1, 0, "",
 			"the JVM could not start: Could not find agent library /no.so in absolute path"},
 		{"debugger's port", "ERROR: transport error 202: bind failed: Address already in use\nERROR: JDWP Transport dt_socket failed to initialize, TRANSPORT_INIT(510)\n", nil, 2, 0, "",
 			"the JVM could not start: transport error 202: bind failed: Address already in use"},
@@ -81,7 +85,8 @@ func TestExamineWords(t *testing.T) {
 		{"failed dump", "java.lang.OutOfMemoryError: Java heap space\nDumping heap to /no/such ...\nUnable to create /no/such: No such file or directory\nTerminating due to java.lang.OutOfMemoryError: Java heap space\n",
 			nil, 3, 0, OutOfMemory, "java.lang.OutOfMemoryError: Java heap space|no heap dump: Unable to create /no/such: No such file or directory"},
 	} {
-		a := InspectCrash(Exit{Argv: c.argv, Dir: t.TempDir(), Pid: 1 << 30, Started: time.Now(), Output: []byte(c.output), Code: c.code, Signal: c.signal})
+		a := InspectCrash(Exit{Argv: c.argv, Dir: t.TempDir(), Pid: 1 << 30, Started: time.Now(), Output: []byte(c.output), Code: c.code,
+			Signal: c.signal})
 		reason, note, _ := strings.Cut(c.want, "|")
 		if a.Kind != c.kind || !strings.HasPrefix(a.Reason, reason) || !strings.Contains(strings.Join(a.Notes, "\n"), note) {
 			t.Errorf("%s: %+v, want %q: %s", c.name, a, c.kind, c.want)
@@ -97,14 +102,17 @@ func TestExamineWords(t *testing.T) {
 func TestReasonInAnyOrder(t *testing.T) {
 	const noVM = "Error: Could not create the Java Virtual Machine.\nError: A fatal exception has occurred. Program will exit.\n"
 	for _, c := range []struct{ name, stdout, stderr, want string }{
-		{"agent's jar", saysInit + "agent library failed to init: instrument\n", "Error opening zip file or JAR manifest missing : /no.jar\n", "Error opening zip file or JAR manifest missing : /no.jar"},
+		{"agent's jar", saysInit + "agent library failed to init: instrument\n", "Error opening zip file or JAR manifest missing : /no.jar\n",
+			"Error opening zip file or JAR manifest missing : /no.jar"},
 		{"log file", "[0.000s][error][logging] Error opening log file '/no/gc.log': No such file or directory\n" +
 			"[0.000s][error][logging] Initialization of output 'file=/no/gc.log' using options '(null)' failed.\n",
 			"Invalid -Xlog option '-Xlog:gc:file=/no/gc.log', see error log for details.\n" + noVM,
 			"Invalid -Xlog option '-Xlog:gc:file=/no/gc.log' (Error opening log file '/no/gc.log': No such file or directory)"},
-		{"heap", saysInit + "Could not reserve enough space for 1KB object heap\n", "OpenJDK 64-Bit Server VM warning: Option X was deprecated\nPicked up JAVA_TOOL_OPTIONS: -Xmx1g\n",
+		{"heap", saysInit + "Could not reserve enough space for 1KB object heap\n",
+			"OpenJDK 64-Bit Server VM warning: Option X was deprecated\nPicked up JAVA_TOOL_OPTIONS: -Xmx1g\n",
 			"Could not reserve enough space for 1KB object heap"},
-		{"agent library", saysInit + "Could not find agent library x on the library path\n", "Picked up _JAVA_OPTIONS: -Xmx1g\nsome wrapper's word\n", "Could not find agent library x on the library path"},
+		{"agent library", saysInit + "Could not find agent library x on the library path\n",
+			"Picked up _JAVA_OPTIONS: -Xmx1g\nsome wrapper's word\n", "Could not find agent library x on the library path"},
 	} {
 		for _, output := range mixed(strings.SplitAfter(c.stdout, "\n"), strings.SplitAfter(c.stderr, "\n")) {
 			r := CrashFromOutput(Exit{Output: []byte(output), Code: 1})
@@ -162,15 +170,21 @@ func TestExamineFiles(t *testing.T) {
 		want   string // kinds and paths
 	}{
 		{"default", map[string]string{"hs_err_pid1073741829.log": report}, nil, "", "hs_err DIR/hs_err_pid1073741829.log"},
-		{"by option", map[string]string{"err/e_1073741829%.log": report}, []string{"-XX:ErrorFile=old", "-XX:ErrorFile=DIR/err/e_%p%%.log"}, "", "hs_err DIR/err/e_1073741829%.log"},
+		{"by option", map[string]string{"err/e_1073741829%.log": report}, []string{"-XX:ErrorFile=old", "-XX:ErrorFile=DIR/err/e_%p%%.log"}, "",
+			"hs_err DIR/err/e_1073741829%.log"},
 		{"by option, relative", map[string]string{"e.log": report}, []string{"-XX:ErrorFile=e.log"}, "", "hs_err DIR/e.log"},
 		{"behind a wrapper", map[string]string{"hs_err_pid14689.log": report}, nil, saysCrash, "hs_err DIR/hs_err_pid14689.log"},
 		{"not a report", map[string]string{"hs_err_pid1073741829.log": "root:x:0:0\n", "e": "# no\n"}, []string{"-XX:ErrorFile=e"}, "", ""},
-		{"dump as said", map[string]string{"d/java_pid1.hprof": dump}, nil, "Dumping heap to d/java_pid1.hprof ...\nHeap dump file created [1 bytes in 0 secs]\n", "heap_dump DIR/d/java_pid1.hprof"},
-		{"dump, default", map[string]string{"java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError"}, "", "heap_dump DIR/java_pid1073741829.hprof"},
-		{"dump to a folder", map[string]string{"d/java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=DIR/d"}, "", "heap_dump DIR/d/java_pid1073741829.hprof"},
-		{"dump to a file", map[string]string{"d/1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=d/%p.hprof"}, "", "heap_dump DIR/d/1073741829.hprof"},
-		{"no dump is made", map[string]string{"java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:-HeapDumpOnOutOfMemoryError"}, "", ""},
+		{"dump as said", map[string]string{"d/java_pid1.hprof": dump}, nil,
+			"Dumping heap to d/java_pid1.hprof ...\nHeap dump file created [1 bytes in 0 secs]\n", "heap_dump DIR/d/java_pid1.hprof"},
+		{"dump, default", map[string]string{"java_pid1073741829.hprof": dump}, []string{"-XX:+HeapDumpOnOutOfMemoryError"}, "",
+			"heap_dump DIR/java_pid1073741829.hprof"},
+		{"dump to a folder", map[string]string{"d/java_pid1073741829.hprof": dump},
+			[]string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=DIR/d"}, "", "heap_dump DIR/d/java_pid1073741829.hprof"},
+		{"dump to a file", map[string]string{"d/1073741829.hprof": dump},
+			[]string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=d/%p.hprof"}, "", "heap_dump DIR/d/1073741829.hprof"},
+		{"no dump is made", map[string]string{"java_pid1073741829.hprof": dump},
+			[]string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:-HeapDumpOnOutOfMemoryError"}, "", ""},
 	} {
 		a, dir := examineFiles(t, c.files, Exit{Argv: c.argv, Pid: pid, Started: started, Output: []byte(c.output)})
 		var got []string
@@ -231,7 +245,8 @@ func FuzzExamine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, output []byte) {
 		w := readExitOutput(output)
-		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.startupMessage(), w.exception(), w.dumpError} {
+		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.startupMessage(), w.exception(),
+			w.dumpError} {
 			if len(s) > 2*maxText+8 {
 				t.Errorf("%d bytes: %.100q", len(s), s)
 			}

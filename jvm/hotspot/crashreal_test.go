@@ -112,11 +112,14 @@ func TestExamineRealJVM(t *testing.T) {
 		{"exits", []string{"-XX:+ExitOnOutOfMemoryError"}, nil, OutOfMemory, oom, ""},
 		{"aborts", []string{"-XX:+CrashOnOutOfMemoryError"}, nil, OutOfMemory, oom, "hs_err"},
 		{"dumps", []string{"-XX:+HeapDumpOnOutOfMemoryError"}, nil, OutOfMemory, oom, "heap_dump"},
-		{"dumps elsewhere", []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=" + dumps, "-XX:+ExitOnOutOfMemoryError"}, nil, OutOfMemory, oom, "heap_dump"},
-		{"cannot dump", []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=/no/such", "-XX:+ExitOnOutOfMemoryError"}, nil, OutOfMemory, oom, ""},
+		{"dumps elsewhere", []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=" + dumps, "-XX:+ExitOnOutOfMemoryError"}, nil,
+			OutOfMemory, oom, "heap_dump"},
+		{"cannot dump", []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=/no/such", "-XX:+ExitOnOutOfMemoryError"}, nil, OutOfMemory,
+			oom, ""},
 		{"kills", []string{"-XX:OnOutOfMemoryError=kill -9 %p"}, nil, OutOfMemory, oom, ""},
 		{"crash", nil, []syscall.Signal{syscall.SIGSEGV}, Crashed, "fatal error in the JVM: SIGSEGV (0xb) at pc=", "hs_err"},
-		{"crash, written elsewhere", []string{"-XX:ErrorFile=err/%p.txt", "-XX:-CreateCoredumpOnCrash"}, []syscall.Signal{syscall.SIGSEGV}, Crashed, "fatal error in the JVM: SIGSEGV", "hs_err"},
+		{"crash, written elsewhere", []string{"-XX:ErrorFile=err/%p.txt", "-XX:-CreateCoredumpOnCrash"}, []syscall.Signal{syscall.SIGSEGV},
+			Crashed, "fatal error in the JVM: SIGSEGV", "hs_err"},
 		{"no room", []string{"-Xmx99999999g"}, nil, OutOfMemory, "the JVM could not start: Could not reserve enough space for ", ""},
 		{"dumps its threads", nil, []syscall.Signal{syscall.SIGQUIT, syscall.SIGKILL}, "", "", ""},
 	} {
@@ -127,7 +130,8 @@ func TestExamineRealJVM(t *testing.T) {
 			var kinds []string
 			for _, f := range a.Files {
 				kinds = append(kinds, f.Kind)
-				if f.Size == 0 || time.Since(f.ModTime) > time.Minute || f.Kind == ErrorReport && !bytes.Contains(f.Excerpt, []byte("Problematic frame")) && c.kind == Crashed {
+				if f.Size == 0 || time.Since(f.ModTime) > time.Minute || f.Kind == ErrorReport &&
+					!bytes.Contains(f.Excerpt, []byte("Problematic frame")) && c.kind == Crashed {
 					t.Errorf("%s: %d bytes of %v: %.300s", f.Path, f.Size, f.ModTime, f.Excerpt)
 				}
 				if filepath.Base(f.Path) != f.Path && f.Kind == ErrorReport {
@@ -135,7 +139,8 @@ func TestExamineRealJVM(t *testing.T) {
 				}
 			}
 			if a.Kind != c.kind || !strings.HasPrefix(a.Reason, c.reason) || strings.Join(kinds, " ") != c.files {
-				t.Errorf("code %d, signal %v: %s %q %q, want %s %q %q\n%s", d.Code, d.Signal, a.Kind, a.Reason, kinds, c.kind, c.reason, c.files, d.Output)
+				t.Errorf("code %d, signal %v: %s %q %q, want %s %q %q\n%s", d.Code, d.Signal, a.Kind, a.Reason, kinds, c.kind, c.reason, c.files,
+					d.Output)
 			}
 			if c.name == "dumps its threads" {
 				dump, ok := ThreadDump(append(d.Output, "after\n"...))

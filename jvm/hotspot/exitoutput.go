@@ -108,7 +108,8 @@ func (w *exitOutput) plainLine(line, before string) {
 	switch {
 	case strings.HasPrefix(line, "Heap dump file created ["):
 		w.dumped = true
-	case strings.HasPrefix(before, "Dumping heap to ") && (strings.HasPrefix(line, "Unable to ") || strings.HasPrefix(line, "Dump file is incomplete")):
+	case strings.HasPrefix(before, "Dumping heap to ") && (strings.HasPrefix(line, "Unable to ") ||
+		strings.HasPrefix(line, "Dump file is incomplete")):
 		w.dumpError = clip(line)
 	}
 	k := strings.Index(line, oom)

@@ -84,7 +84,8 @@ func TestFindOrder(t *testing.T) {
 
 // find looks with the settings of a service of kind java.
 func find(root, configured string, env func(string) string) (JVM, string, error) {
-	return Find(root, env("PATH"), Setting{"configured", configured, "app.yaml:3"}, Setting{Name: "JRE_HOME", Value: env("JRE_HOME")}, Setting{Name: "JAVA_HOME", Value: env("JAVA_HOME")})
+	return Find(root, env("PATH"), Setting{"configured", configured, "app.yaml:3"}, Setting{Name: "JRE_HOME", Value: env("JRE_HOME")},
+		Setting{Name: "JAVA_HOME", Value: env("JAVA_HOME")})
 }
 
 func TestFindErrors(t *testing.T) {
@@ -117,7 +118,8 @@ func TestFindErrors(t *testing.T) {
 }
 
 func TestParseMajor(t *testing.T) {
-	for text, want := range map[string]int{"17.0.15": 17, "1.8.0_412": 8, "25-ea": 25, "9": 9, "21.0.1+12": 21, "": 0, "x": 0, "1.": 0, "999999": 0} {
+	for text, want := range map[string]int{"17.0.15": 17, "1.8.0_412": 8, "25-ea": 25, "9": 9, "21.0.1+12": 21, "": 0, "x": 0, "1.": 0,
+		"999999": 0} {
 		if got := ParseMajor(text); got != want {
 			t.Errorf("ParseMajor(%q) = %d, want %d", text, got, want)
 		}

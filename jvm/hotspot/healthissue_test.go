@@ -33,14 +33,17 @@ func TestAilments(t *testing.T) {
 		{"java.lang.OutOfMemoryError: GC overhead limit exceeded\r\nnext\r\n", HeapMemory},
 		{"java.lang.OutOfMemoryError: Metaspace" + frame, ClassMemory},
 		{"java.lang.OutOfMemoryError: Compressed class space" + frame, ClassMemory},
-		{"java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory or process/resource limits reached" + frame, NativeThreads},
+		{"java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory or process/resource limits reached" + frame,
+			NativeThreads},
 		{"java.lang.OutOfMemoryError: Map failed" + frame, OtherMemory},
 		{"java.lang.OutOfMemoryError" + frame, OtherMemory},
 		{`Exception: java.lang.OutOfMemoryError thrown from the UncaughtExceptionHandler in thread "http-nio-8080-Poller"`, OtherMemory},
-		{"io.netty.util.internal.OutOfDirectMemoryError: failed to allocate 16777216 byte(s) of direct memory (used: 1, max: 2)" + frame, DirectMemory},
+		{"io.netty.util.internal.OutOfDirectMemoryError: failed to allocate 16777216 byte(s) of direct memory (used: 1, max: 2)" + frame,
+			DirectMemory},
 		{"java.lang.OutOfMemoryError: Java heap space\nDumping heap to java_pid7.hprof ...\nHeap dump file created [17959497 bytes in 0.026 secs]\n" +
 			"01-Jan-2026 00:00:00.000 SEVERE [main] it goes on\n", HeapMemory},
-		{"01-Jan-2026 00:00:00.000 SEVERE [http-nio-8080-exec-2] org.apache.jsp.j_jsp._jspService it failed\n\t" + direct + "\n\t\tat java.base/java.nio.Bits.reserveMemory(Bits.java:178)\n", DirectMemory},
+		{"01-Jan-2026 00:00:00.000 SEVERE [http-nio-8080-exec-2] org.apache.jsp.j_jsp._jspService it failed\n\t" + direct +
+			"\n\t\tat java.base/java.nio.Bits.reserveMemory(Bits.java:178)\n", DirectMemory},
 		{"\tjava.lang.RuntimeException: failed\n\t\tat D.main(D.java:8)\n\tCaused by: " + direct + "\n\t\tat a.B(C.java:1)\n", DirectMemory},
 		{"[0.048s][warning][codecache] CodeHeap 'non-profiled nmethods' is full. Compiler has been disabled.\n" +
 			"OpenJDK 64-Bit Server VM warning: CodeCache is full. Compiler has been disabled.\n", CodeCacheFull + ", " + CodeCacheFull},
@@ -83,7 +86,8 @@ func TestAilmentIsShort(t *testing.T) {
 }
 
 func FuzzAilments(f *testing.F) {
-	for _, s := range []string{"java.lang.OutOfMemoryError: Java heap space\n\tat a.b(C.java)\n", `Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`,
+	for _, s := range []string{"java.lang.OutOfMemoryError: Java heap space\n\tat a.b(C.java)\n",
+		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`,
 		"] CodeHeap 'x' is full. Compiler has been disabled.\n", "Caused by: io.netty.util.internal.OutOfDirectMemoryError: failed to allocate 1"} {
 		f.Add(s)
 	}

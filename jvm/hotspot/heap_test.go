@@ -14,11 +14,13 @@ func TestUsedHeap(t *testing.T) {
 	}{
 		"serial": {" def new generation   total 19648K, used 1405K [0x1, 0x2, 0x3)\n  eden space 17472K,   8% used [0x1, 0x2, 0x3)\n" +
 			" tenured generation   total 43712K, used 10K [0x1, 0x2, 0x3)\n" + meta, 1415 << 10, true},
-		"G1":         {" garbage-first heap   total 65536K, used 1193K [0x1, 0x2)\n  region size 1024K, 1 young (1024K), 0 survivors (0K)\n" + meta, 1193 << 10, true},
-		"G1 24":      {" garbage-first heap   total reserved 65536K, committed 65536K, used 1193K [0x1, 0x2)\n" + meta, 1193 << 10, true},
-		"parallel":   {" PSYoungGen      total 18944K, used 1310K [0x1, 0x2)\n  eden space 16384K, 8% used [0x1,0x2)\n ParOldGen       total 44032K, used 1M [0x1)\n" + meta, 1310<<10 + 1<<20, true},
-		"Z":          {" ZHeap           used 2G, capacity 64G, max capacity 64G\n" + meta, 2 << 30, true},
-		"Shenandoah": {"Shenandoah Heap\n 65536K max, 65536K soft max, 65536K committed, 1536K used\n 256 x 256K regions\n\n" + meta, 1536 << 10, true},
+		"G1": {" garbage-first heap   total 65536K, used 1193K [0x1, 0x2)\n  region size 1024K, 1 young (1024K), 0 survivors (0K)\n" +
+			meta, 1193 << 10, true},
+		"G1 24":    {" garbage-first heap   total reserved 65536K, committed 65536K, used 1193K [0x1, 0x2)\n" + meta, 1193 << 10, true},
+		"parallel": {" PSYoungGen      total 18944K, used 1310K [0x1, 0x2)\n  eden space 16384K, 8% used [0x1,0x2)\n ParOldGen       total 44032K, used 1M [0x1)\n" + meta, 1310<<10 + 1<<20, true},
+		"Z":        {" ZHeap           used 2G, capacity 64G, max capacity 64G\n" + meta, 2 << 30, true},
+		"Shenandoah": {"Shenandoah Heap\n 65536K max, 65536K soft max, 65536K committed, 1536K used\n 256 x 256K regions\n\n" + meta, 1536 << 10,
+			true},
 		"empty heap": {" def new generation   total 19648K, used 0K [0x1)\n" + meta, 0, true},
 		"no heap":    {meta, 0, false},
 		"nothing":    {"", 0, false},

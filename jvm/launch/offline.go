@@ -60,7 +60,7 @@ func (l *sources) scripted() (jvm.Input, error) {
 // Target is the JVM that options are rendered for.
 type Target struct {
 	jvm   jvm.Target
-	flags func() map[string]jvm.JVMFlag // returns the JVM's own flags; nil if it cannot be run
+	flags func() map[string]jvm.FlagInfo // returns the JVM's own flags; nil if it cannot be run
 }
 
 // TargetOf returns the target for a Java version, which need not be installed, or for the installed java if the version is empty.
@@ -70,7 +70,7 @@ func TargetOf(version string) (Target, error) {
 		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // an unknown version is treated as a current one
 		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, noFlags}
 		if err == nil {
-			t.flags = sync.OnceValue(func() map[string]jvm.JVMFlag { return localFlags(java.Java) })
+			t.flags = sync.OnceValue(func() map[string]jvm.FlagInfo { return localFlags(java.Java) })
 		}
 		return t, nil
 	}
@@ -82,10 +82,10 @@ func TargetOf(version string) (Target, error) {
 	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, noFlags}, nil
 }
 
-func noFlags() map[string]jvm.JVMFlag { return nil }
+func noFlags() map[string]jvm.FlagInfo { return nil }
 
 // localFlags returns the flags that the local java prints, or nil.
-func localFlags(java string) map[string]jvm.JVMFlag {
+func localFlags(java string) map[string]jvm.FlagInfo {
 	env := service.EnvironList(jvmEnviron(service.EnvironMap(os.Environ()), nil))
 	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
 		return proc.Output(ctx, argv, env)

@@ -43,11 +43,11 @@ func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) j
 }
 
 // flagsReader returns a function that reads the flags of a JVM, or nil if the preflight check is off.
-func (l *Launcher) flagsReader(a jvmRunner) func(context.Context, string) map[string]jvm.JVMFlag {
+func (l *Launcher) flagsReader(a jvmRunner) func(context.Context, string) map[string]jvm.FlagInfo {
 	if !preflightEnabled(l.JVM) {
 		return nil
 	}
-	return func(ctx context.Context, java string) map[string]jvm.JVMFlag {
+	return func(ctx context.Context, java string) map[string]jvm.FlagInfo {
 		flags, err := l.shared.checker.Build(ctx, java, a.who, a.run)
 		if err != nil {
 			return nil // preflight reports the error
@@ -57,10 +57,10 @@ func (l *Launcher) flagsReader(a jvmRunner) func(context.Context, string) map[st
 }
 
 // ownFlags converts the flags for package jvm.
-func ownFlags(flags hotspot.Flags) map[string]jvm.JVMFlag {
-	out := make(map[string]jvm.JVMFlag, len(flags))
+func ownFlags(flags hotspot.Flags) map[string]jvm.FlagInfo {
+	out := make(map[string]jvm.FlagInfo, len(flags))
 	for name, f := range flags {
-		out[name] = jvm.JVMFlag{Type: f.Type, Kind: f.Kind}
+		out[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
 	}
 	return out
 }

@@ -99,7 +99,7 @@ type sources struct {
 	own         *cgroup.Own       // nil: the JVM runs in the container's
 	user        *asuser.User      // of the service; nil: stoker's own
 	// flags reads the flags of the JVM; nil: the preflight check is off.
-	flags          func(ctx context.Context, java string) map[string]jvm.JVMFlag
+	flags          func(ctx context.Context, java string) map[string]jvm.FlagInfo
 	java           int // the JVM's feature release; 0: unknown
 	limits         jvm.Limits
 	policy         jvm.Policy // with the flavor, which conditions may name

@@ -132,8 +132,8 @@ func findHome(cfg Config, env map[string]string, root string) (home, from string
 			return dir, "found there", nil
 		}
 	}
-	return "", "", fmt.Errorf("%w: tomcat.home and CATALINA_HOME are not set, and none of these has bin/bootstrap.jar or lib/catalina.jar: %s\n"+
-		"hint: set tomcat.home", ErrNotFound, strings.Join(places, ", "))
+	return "", "", fmt.Errorf("%w: tomcat.home and CATALINA_HOME are not set, and none of these has bin/bootstrap.jar or "+
+		"lib/catalina.jar: %s\nhint: set tomcat.home", ErrNotFound, strings.Join(places, ", "))
 }
 
 // wellKnown lists candidates: the official image's place first, then the newest version.

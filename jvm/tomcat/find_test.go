@@ -76,7 +76,8 @@ func TestJavaHint(t *testing.T) {
 
 func TestProperties(t *testing.T) {
 	got := Properties([]byte("# c\n! c\na=1\n b : 2\nc 3\nd=x\\\n   y\\\\\ne=\\u4e2d\\t\\\\\nf=é\ng\\=h=i\nj=\\uD83D\\uDE00\nk=\\uZZZZ\nl\n\nm=\r\nn=a=b"))
-	for key, want := range map[string]string{"a": "1", "b": "2", "c": "3", "d": `xy\`, "e": "中\t\\", "f": "é", "g=h": "i", "j": "😀", "k": `\uZZZZ`, "l": "", "m": "", "n": "a=b"} {
+	for key, want := range map[string]string{"a": "1", "b": "2", "c": "3", "d": `xy\`, "e": "中\t\\", "f": "é", "g=h": "i", "j": "😀",
+		"k": `\uZZZZ`, "l": "", "m": "", "n": "a=b"} {
 		if v, ok := got[key]; !ok || v != want {
 			t.Errorf("%q = %q, want %q", key, v, want)
 		}

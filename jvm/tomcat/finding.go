@@ -176,18 +176,18 @@ func (f *Finding) component(name string) {
 		f.Address, f.Port = connectorPort(name)
 	case strings.Contains(name, "StandardContext["):
 		f.Kind = ContextFailed
-		f.Context, _ = contextIn(name)
+		f.Context = contextIn(name)
 	}
 }
 
-// contextIn finds "StandardContext[/app]" in a component's name or a message.
-func contextIn(text string) (string, bool) {
+// contextIn finds "StandardContext[/app]" in a component's name or a message; empty: it has none.
+func contextIn(text string) string {
 	_, rest, ok := strings.Cut(text, "StandardContext[")
 	if !ok {
-		return "", false
+		return ""
 	}
-	name, _, ok := strings.Cut(rest, "]")
-	return contextPath(name), ok
+	name, _, _ := strings.Cut(rest, "]")
+	return contextPath(name)
 }
 
 // contextPath makes "/" of the empty name of ROOT.

@@ -40,13 +40,16 @@ func launchCases() []launchCase {
 		{name: "classpath dropped", env: map[string]string{"CLASSPATH": "/x.jar"}},
 		{name: "tmpdir", env: map[string]string{"CATALINA_TMPDIR": "/tmp/with blank"}},
 		{name: "jsse", env: map[string]string{"JSSE_OPTS": "-Djdk.tls.ephemeralDHKeySize=4096 -Dmore=1"}},
-		{name: "pid and out have no effect", env: map[string]string{"CATALINA_PID": "/nonexistent/pid", "CATALINA_OUT": "/nonexistent/out", "USE_NOHUP": "true"}},
+		{name: "pid and out have no effect", env: map[string]string{"CATALINA_PID": "/nonexistent/pid", "CATALINA_OUT": "/nonexistent/out",
+			"USE_NOHUP": "true"}},
 		{name: "endorsed is not known any more", env: map[string]string{"JAVA_ENDORSED_DIRS": "/e"}},
 		{name: "exported but empty", env: map[string]string{"JSSE_OPTS": "", "LOGGING_MANAGER": "", "JRE_HOME": "", "CATALINA_OUT": ""}},
 		{name: "setenv in home", home: map[string]string{"bin/setenv.sh": "JAVA_OPTS=\"$JAVA_OPTS -Dfrom=setenv\"\nCATALINA_OPTS='-Dq=\"a b\"'\nexport EXTRA=1\nunset GONE\n"}, env: map[string]string{"GONE": "1"}},
-		{name: "setenv of base wins", ownBase: true, home: map[string]string{"bin/setenv.sh": "CATALINA_OPTS=-Dhome=1"}, base: map[string]string{"bin/setenv.sh": "CATALINA_OPTS=-Dbase=1"}},
+		{name: "setenv of base wins", ownBase: true, home: map[string]string{"bin/setenv.sh": "CATALINA_OPTS=-Dhome=1"},
+			base: map[string]string{"bin/setenv.sh": "CATALINA_OPTS=-Dbase=1"}},
 		{name: "setenv classpath", home: map[string]string{"bin/setenv.sh": "CLASSPATH=$CATALINA_HOME/lib/own.jar:/x"}},
-		{name: "setenv exports everything", home: map[string]string{"bin/setenv.sh": "export JAVA_OPTS=-Da=1 UMASK=077 CATALINA_TMPDIR=/t CLASSPATH=/c\n"}},
+		{name: "setenv exports everything", home: map[string]string{
+			"bin/setenv.sh": "export JAVA_OPTS=-Da=1 UMASK=077 CATALINA_TMPDIR=/t CLASSPATH=/c\n"}},
 		{name: "like 9.0", script: likeNine},
 		{name: "like 9.0 with variables", script: likeNine, env: map[string]string{"JDK_JAVA_OPTIONS": "-Dx=1", "LOGGING_CONFIG": "-Dold=1"}},
 	}
@@ -229,12 +232,14 @@ func TestLaunchByVersion(t *testing.T) {
 		{name: "10.1", v: Version{Major: 10, Minor: 1}, java: 17, argv: 6},
 		{name: "9 as the script", v: Version{Major: 9}, java: 17, env: 7, endorsed: "-Dignore.endorsed.dirs="},
 		{name: "9 folded", v: Version{Major: 9}, java: 17, inArgv: true, argv: 7, endorsed: "-Dignore.endorsed.dirs="},
-		{name: "8.5 on Java 8 folded", v: Version{Major: 8, Minor: 5}, java: 8, inArgv: true, javaEndors: "/e", endorsed: "-Djava.endorsed.dirs=/e"},
+		{name: "8.5 on Java 8 folded", v: Version{Major: 8, Minor: 5}, java: 8, inArgv: true, javaEndors: "/e",
+			endorsed: "-Djava.endorsed.dirs=/e"},
 		{name: "8.5 on Java 11, endorsed left out", v: Version{Major: 8, Minor: 5}, java: 11, inArgv: true, argv: 7, javaEndors: "/e"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := fakeInstall(t, c.v)
-			l, err := in.Launch(Options{Java: "/j", JavaMajor: c.java, OpensAsOptions: c.inArgv, Env: map[string]string{"JAVA_ENDORSED_DIRS": c.javaEndors}})
+			l, err := in.Launch(Options{Java: "/j", JavaMajor: c.java, OpensAsOptions: c.inArgv,
+				Env: map[string]string{"JAVA_ENDORSED_DIRS": c.javaEndors}})
 			if err != nil {
 				t.Fatal(err)
 			}

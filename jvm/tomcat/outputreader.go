@@ -170,7 +170,7 @@ func (w *OutputReader) exception(e exception) {
 		f.Cause = e.text
 	}
 	if f.Context == "" {
-		f.Context, _ = contextIn(e.text)
+		f.Context = contextIn(e.text)
 	}
 }
 

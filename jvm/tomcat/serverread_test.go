@@ -116,7 +116,8 @@ func TestUnreadablePropertiesAreUnknown(t *testing.T) {
 }
 
 func TestPortOffset(t *testing.T) {
-	for offset, want := range map[string]Port{"100": {8180, true, "8080"}, "": {8080, true, "8080"}, "${x}": {8080, false, "8080"}, "a": {8080, false, "8080"}} {
+	for offset, want := range map[string]Port{"100": {8180, true, "8080"}, "": {8080, true, "8080"}, "${x}": {8080, false, "8080"},
+		"a": {8080, false, "8080"}} {
 		text := fmt.Sprintf(`<Server portOffset=%q><Service><Connector port="8080"/></Service></Server>`, offset)
 		x, err := ParseServerXML("s.xml", []byte(text), References{}, nil)
 		if err != nil || x.Connectors[0].Port != want {
@@ -141,7 +142,8 @@ func TestEntities(t *testing.T) {
 		{"external", `<!ENTITY c SYSTEM "connectors.xml">`, "&c;", "8081", "", 0},
 		{"external by URL", `<!ENTITY c SYSTEM 'file:///etc/other.xml'>`, "&c;", "8085", "", 0},
 		{"external by path", `<!ENTITY c PUBLIC "id" "/etc/other.xml">`, "&c;", "8085", "", 0},
-		{"external that refers to internal", `<!ENTITY c SYSTEM "sub/deep.xml"><!ENTITY more "<Connector port='8083'/>">`, "&c;", "8082 8083", "", 0},
+		{"external that refers to internal", `<!ENTITY c SYSTEM "sub/deep.xml"><!ENTITY more "<Connector port='8083'/>">`, "&c;", "8082 8083", "",
+			0},
 		{"external with an encoding of its own", `<!ENTITY c SYSTEM "gbk.xml">`, "&c;", "8084", "", 0},
 		{"internal", `<!ENTITY c "<Connector port='8081'/>">`, "&c;&c;", "8081 8081", "", 0},
 		{"internal, with references to characters", `<!ENTITY c "&#60;Connector port=&#x22;8081&#x22;/>">`, "&c;", "8081", "", 0},
@@ -166,7 +168,8 @@ func TestEntities(t *testing.T) {
 		for _, c := range x.Connectors {
 			ports = append(ports, c.Port.Text)
 		}
-		if got := strings.Join(ports, " "); c.err == "" && (err != nil || got != c.want) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+		if got := strings.Join(ports, " "); c.err == "" && (err != nil || got != c.want) || c.err != "" &&
+			(err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: %q, %v, want %q, %q", c.name, got, err, c.want, c.err)
 		}
 		if len(x.Notes) != c.notes {
@@ -234,7 +237,8 @@ func TestApplications(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range []string{"webapps/app.war", "webapps/w.war", "webapps/notes.txt", "conf/Catalina/localhost/desc#x.xml", "conf/Catalina/localhost/notes.txt", "conf/own/own.xml"} {
+	for _, path := range []string{"webapps/app.war", "webapps/w.war", "webapps/notes.txt", "conf/Catalina/localhost/desc#x.xml",
+		"conf/Catalina/localhost/notes.txt", "conf/own/own.xml"} {
 		put(t, filepath.Join(base, path), "", 0o644)
 	}
 	if err := os.Symlink("app", filepath.Join(base, "webapps/link")); err != nil {
@@ -248,13 +252,15 @@ func TestApplications(t *testing.T) {
 		{`<Host name="localhost"/>`, []string{"/", "/a/b", "/app", "/desc/x", "/link", "/par", "/w"}, true},
 		{`<Host name="localhost" deployIgnore="(a|p).*"/>`, []string{"/", "/desc/x", "/link", "/w"}, true},
 		{`<Host name="localhost" deployIgnore="("/>`, []string{"/desc/x"}, false},
-		{`<Host name="localhost" deployOnStartup="false"><Context path="/in/server"/><Context path=""/></Host>`, []string{"/", "/in/server"}, false},
+		{`<Host name="localhost" deployOnStartup="false"><Context path="/in/server"/><Context path=""/></Host>`, []string{"/", "/in/server"},
+			false},
 		{`<Host name="localhost" appBase="other" xmlBase="conf/own"/>`, []string{"/own", "/x"}, true},
 		{`<Host name="localhost" appBase="` + base + `/other"/>`, []string{"/desc/x", "/x"}, true},
 		{`<Host name="elsewhere" appBase="nowhere"/>`, nil, true},
 		{`<Host name="a" appBase="webapps/app.war"/>`, nil, false},
 	} {
-		x, err := ParseServerXML("s.xml", []byte(`<Server><Service><Engine name="Catalina">`+c.host+`</Engine></Service></Server>`), References{}, nil)
+		x, err := ParseServerXML("s.xml", []byte(`<Server><Service><Engine name="Catalina">`+c.host+`</Engine></Service></Server>`), References{},
+			nil)
 		if got, all := (Install{Base: base}).Applications(x); err != nil || !reflect.DeepEqual(got, c.want) || all != c.all {
 			t.Errorf("%s: %q, all %v, %v, want %q", c.host, got, all, err, c.want)
 		}

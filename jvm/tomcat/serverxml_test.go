@@ -49,7 +49,8 @@ func TestParseServerXML(t *testing.T) {
 	if c[2].Port.Set || c[2].Port.Text != "${nobody}" || c[2].HTTP() {
 		t.Errorf("third connector %+v", c[2])
 	}
-	if x.Hosts[0].AppBase != "apps" || x.Hosts[1].AppBase != "webapps" || x.Contexts[0].Path != "/" || x.Contexts[1].DocBase != "/b/x" || x.Contexts[1].Host != "a.example" {
+	if x.Hosts[0].AppBase != "apps" || x.Hosts[1].AppBase != "webapps" || x.Contexts[0].Path != "/" || x.Contexts[1].DocBase != "/b/x" ||
+		x.Contexts[1].Host != "a.example" {
 		t.Errorf("hosts %+v contexts %+v", x.Hosts, x.Contexts)
 	}
 }
@@ -67,7 +68,8 @@ func TestServerXMLThreads(t *testing.T) {
 		{"one set, one not", `<Connector port="8080" maxThreads="50"/><Connector port="8009" protocol="AJP/1.3"/>`, 250},
 		{"executor", pool + `<Connector port="8080" executor="tomcatThreadPool"/>`, 150},
 		{"executor over its own", pool + `<Connector port="8080" executor="tomcatThreadPool" maxThreads="500"/>`, 150},
-		{"shared executor", pool + `<Connector port="8080" executor="tomcatThreadPool"/><Connector port="8443" executor="tomcatThreadPool"/>`, 150},
+		{"shared executor", pool + `<Connector port="8080" executor="tomcatThreadPool"/><Connector port="8443" executor="tomcatThreadPool"/>`,
+			150},
 		{"executor and its own", pool + `<Connector port="8080" executor="tomcatThreadPool"/><Connector port="8443" maxThreads="20"/>`, 170},
 		{"executor that nobody uses", pool + `<Connector port="8080" maxThreads="20"/>`, 20},
 		{"executor without a number", `<Executor name="e"/><Connector port="8080" executor="e" maxThreads="20"/>`, 200},
@@ -76,11 +78,13 @@ func TestServerXMLThreads(t *testing.T) {
 		{"unknown property", `<Connector port="8080" maxThreads="${nobody}"/>`, 200},
 		{"unknown executor", pool + `<Connector port="8080" executor="other" maxThreads="20"/>`, 20},
 		{"executor comes later", `<Connector port="8080" executor="tomcatThreadPool" maxThreads="20"/>` + pool, 20},
-		{"executor of another service", pool + `</Service><Service name="b"><Connector port="8080" executor="tomcatThreadPool" maxThreads="20"/>`, 20},
+		{"executor of another service", pool + `</Service><Service name="b"><Connector port="8080" executor="tomcatThreadPool" maxThreads="20"/>`,
+			20},
 		{"one name in two services", pool + `<Connector port="8080" executor="tomcatThreadPool"/></Service><Service name="b">` +
 			pool + `<Connector port="8081" executor="tomcatThreadPool"/>`, 300},
 		{"executor below no service", `<Engine><Executor name="e" maxThreads="90"/></Engine><Connector port="8080" executor="e" maxThreads="20"/>`, 20},
-		{"two of one name", pool + `<Executor name="tomcatThreadPool" maxThreads="90"/><Connector port="8080" executor="tomcatThreadPool"/>`, 150},
+		{"two of one name", pool + `<Executor name="tomcatThreadPool" maxThreads="90"/><Connector port="8080" executor="tomcatThreadPool"/>`,
+			150},
 		{"zero", `<Connector port="8080" maxThreads="0"/>`, 200},
 		{"negative", `<Connector port="8080" maxThreads="-1"/>`, 200},
 		{"executor of zero", `<Executor name="e" maxThreads="0"/><Connector port="8080" executor="e"/>`, 200},
@@ -90,7 +94,8 @@ func TestServerXMLThreads(t *testing.T) {
 		{"any port", `<Connector port="0" maxThreads="50"/>`, 50},
 		{"no port, but a socket", `<Connector unixDomainSocketPath="/run/t.sock" maxThreads="50"/>`, 50},
 	} {
-		x, err := ParseServerXML("s.xml", []byte(`<Server><Service name="a">`+c.service+`</Service></Server>`), known(map[string]string{"threads": "70", "pool": "p"}), nil)
+		x, err := ParseServerXML("s.xml", []byte(`<Server><Service name="a">`+c.service+`</Service></Server>`),
+			known(map[string]string{"threads": "70", "pool": "p"}), nil)
 		if got := x.Threads(); err != nil || got != c.want {
 			t.Errorf("%s: %d threads, %v, want %d", c.name, got, err, c.want)
 		}
@@ -158,19 +163,21 @@ func FuzzParseServerXML(f *testing.F) {
 func FuzzServerFacts(f *testing.F) {
 	f.Add([]byte(sampleServer), []byte("a=1\nb=${a}\n"), "-Dcatalina.config=file:///x")
 	f.Add([]byte(`<!DOCTYPE Server [<!ENTITY e SYSTEM "catalina.properties">]><Server port="${a}">&e;<Service><Engine name="${b:-x}">`+
-		`<Host name="h" appBase="${c}" deployIgnore="(${a}"/></Engine></Service></Server>`), []byte("<Host name='i' xmlBase='../${a}'/>"), "-Da=1")
+		`<Host name="h" appBase="${c}" deployIgnore="(${a}"/></Engine></Service></Server>`), []byte("<Host name='i' xmlBase='../${a}'/>"),
+		"-Da=1")
 	f.Add([]byte("<Server>"), []byte("org.apache.tomcat.util.digester.PROPERTY_SOURCE=org.apache.tomcat.util.digester.EnvironmentPropertySource"), "")
 	f.Fuzz(func(t *testing.T, server, properties []byte, option string) {
 		if len(server)+len(properties) > 16<<10 {
 			return
 		}
 		in := Install{Home: "/nowhere", Base: "/nowhere"}
-		x, err := in.ServerXML(Inputs{Argv: []string{"java", option}, Env: map[string]string{"a": "${b}"}, Read: func(path string) ([]byte, error) {
-			if strings.HasSuffix(path, "server.xml") {
-				return server, nil
-			}
-			return properties, nil
-		}})
+		x, err := in.ServerXML(Inputs{Argv: []string{"java", option}, Env: map[string]string{"a": "${b}"},
+			Read: func(path string) ([]byte, error) {
+				if strings.HasSuffix(path, "server.xml") {
+					return server, nil
+				}
+				return properties, nil
+			}})
 		apps, _ := in.Applications(x)
 		if n := x.Threads(); n < 0 || len(apps) > len(server)+len(properties)+maxEntities {
 			t.Errorf("%d threads, %d applications", n, len(apps))

@@ -64,7 +64,8 @@ set -x
 			if imp.Vars["JAVA_OPTS"] != "-Da='x y' -Db=é" || imp.Vars["CATALINA_OPTS"] != "line1\nline2" {
 				t.Errorf("vars %q", imp.Vars)
 			}
-			if _, kept := imp.Env["KEEP"]; kept || imp.Env["NEW"] != "with\nnewline=and equals" || imp.Env["OLD"] != "2" || imp.Env["PATH"] != "/nowhere" {
+			if _, kept := imp.Env["KEEP"]; kept || imp.Env["NEW"] != "with\nnewline=and equals" || imp.Env["OLD"] != "2" ||
+				imp.Env["PATH"] != "/nowhere" {
 				t.Errorf("env %q", imp.Env)
 			}
 			if imp.Dir != "/" {
@@ -85,11 +86,14 @@ set -x
 // whatever its name and value, and only setenv.sh's own changes are told.
 func TestSetenvKeepsWhatNoShellHolds(t *testing.T) {
 	env := map[string]string{
-		"PATH": os.Getenv("PATH"), "spring.profiles.active": "prod", "my-app": "1", "9lives": "cat", "größe": "XL", "a b": "blank", "x%y": "percent",
-		"BASH_FUNC_greet%%": "() {  echo hello\n}", "EMPTY": "", "TRAILING": "two\n\n", "LINES": "a\nb=c\n\td", "BYTES": "\xff\xfe", "QUOTES": `'"$x\`,
+		"PATH": os.Getenv("PATH"), "spring.profiles.active": "prod", "my-app": "1", "9lives": "cat", "größe": "XL", "a b": "blank",
+		"x%y":               "percent",
+		"BASH_FUNC_greet%%": "() {  echo hello\n}", "EMPTY": "", "TRAILING": "two\n\n", "LINES": "a\nb=c\n\td", "BYTES": "\xff\xfe",
+		"QUOTES":        `'"$x\`,
 		"STOKER_SOCKET": "/run/s", "STOKER_LABEL_A": "1", "PWD": "/old", "GONE": "1",
 	}
-	for name, shell := range map[string][]string{"dash": {"dash"}, "bash": {"bash"}, "bash as sh": {"bash", "--posix"}, "busybox": {"busybox", "sh"}} {
+	for name, shell := range map[string][]string{"dash": {"dash"}, "bash": {"bash"}, "bash as sh": {"bash", "--posix"},
+		"busybox": {"busybox", "sh"}} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := exec.LookPath(shell[0]); err != nil {
 				skip(t, "no "+shell[0])

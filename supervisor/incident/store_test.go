@@ -27,7 +27,8 @@ func fullIncident() Incident {
 	return Incident{Service: "tomcat", Kind: "tomcat", At: at, Cause: CauseJVMCrash, Reason: "SIGSEGV <in> libc",
 		Exit: &Exit{Code: -1, Signal: 6, Core: true, At: at}, StopRequestedBy: "uid 0", Start: 7, Pid: 42, Ran: 3 * time.Second,
 		Notes: []string{"a note"}, Output: []byte("out \x1b[1m\xff\x00"), ThreadDump: []byte("Full thread dump"),
-		Files:   []File{{Kind: FileHsErr, Path: "/x", Size: 5, ModTime: at, Excerpt: []byte("# é")}, {Kind: FileCore, Path: "/core", ModTime: at}},
+		Files: []File{{Kind: FileHsErr, Path: "/x", Size: 5, ModTime: at, Excerpt: []byte("# é")},
+			{Kind: FileCore, Path: "/core", ModTime: at}},
 		Options: []string{"java", "-Xmx1g"}, Limits: json.RawMessage(`{"cpus":2}`)}
 }
 
@@ -214,7 +215,8 @@ func TestIncidentsWithoutDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if n != 1 || len(s.List()) != 0 || len(warned.all) != 1 || !strings.Contains(warned.all[0], "app (signal: killed): the last descriptors are kept for operators: too many open files") {
+	if n != 1 || len(s.List()) != 0 || len(warned.all) != 1 || !strings.Contains(warned.all[0],
+		"app (signal: killed): the last descriptors are kept for operators: too many open files") {
 		t.Errorf("%d %v %q", n, s.List(), warned.all)
 	}
 }

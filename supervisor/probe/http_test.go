@@ -66,11 +66,13 @@ func TestHTTPAnswers(t *testing.T) {
 		{Config{HTTP: HTTP{URL: url + "/down", Body: `"UP"`, Status: []int{503}}}, `answered 503 Service Unavailable, body does not match`},
 		{Config{HTTP: HTTP{URL: url + "/down", Body: `DOWN`, Status: []int{503}}}, ""},
 		{Config{HTTP: HTTP{URL: url + "/down", Body: `DOWN`}}, "answered 503 Service Unavailable"},
-		{Config{HTTP: HTTP{URL: url + "/up", Body: `^UP$`}}, `GET ` + url + `/up: answered 200 OK, body does not match "^UP$": "{"status":"UP"}"`},
+		{Config{HTTP: HTTP{URL: url + "/up", Body: `^UP$`}}, `GET ` + url +
+			`/up: answered 200 OK, body does not match "^UP$": "{"status":"UP"}"`},
 		{Config{HTTP: HTTP{URL: url + "/late", Body: `UP`}}, "body does not match"},
 		{Config{HTTP: HTTP{URL: url + "/html"}}, "answered 500 Internal Server Error"},
 		{Config{HTTP: HTTP{URL: url + "/up", Body: `(`}}, "missing closing )"},
-		{Config{HTTP: HTTP{URL: url + "/echo", Method: "POST", Headers: map[string]string{"host": "app.example", "X-Probe": "1"}, Body: "^POST app.example 1 stoker$"}}, ""},
+		{Config{HTTP: HTTP{URL: url + "/echo", Method: "POST", Headers: map[string]string{"host": "app.example", "X-Probe": "1"},
+			Body: "^POST app.example 1 stoker$"}}, ""},
 		{Config{HTTP: HTTP{URL: url + "/echo", Headers: map[string]string{"User-Agent": "curl"}, Body: "curl$"}}, ""},
 		{Config{HTTP: HTTP{URL: url + "/echo", Method: "BAD METHOD"}}, "invalid method"},
 		{Config{HTTP: HTTP{URL: url + "/zip", Body: `^""$`}}, ""},
@@ -98,7 +100,8 @@ func TestHTTPOverSocket(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	wantError(t, check(Config{HTTP: HTTP{URL: "http://app.example/echo", Socket: path, Body: "GET app.example"}}.New(nil)), "")
-	wantError(t, check(Config{HTTP: HTTP{URL: "http://app.example/down", Socket: path}}.New(nil)), "GET http://app.example/down at "+path+": answered 503")
+	wantError(t, check(Config{HTTP: HTTP{URL: "http://app.example/down", Socket: path}}.New(nil)),
+		"GET http://app.example/down at "+path+": answered 503")
 	wantError(t, check(Config{HTTP: HTTP{URL: "http://app.example/", Socket: path + "x"}}.New(nil)), "no such file or directory")
 }
 
@@ -235,9 +238,11 @@ func TestProbesLeaveNothing(t *testing.T) {
 		{HTTP: HTTP{URL: "http://" + full(t) + "/"}},
 		{HTTP: HTTP{URL: "http://" + rude(t, flood("HTTP/1.1 100 Continue\r\n\r\n")) + "/"}},
 		{HTTP: HTTP{URL: "http://" + rude(t, flood("HTTP/1.1 200 OK\r\n"+strings.Repeat("X: y\r\n", 1000))) + "/"}},
-		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head); flood(strings.Repeat("x", 1<<20))(c) }) + "/", Body: "never"}},
+		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head); flood(strings.Repeat("x", 1<<20))(c) }) + "/",
+			Body: "never"}},
 		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head+"begun"); wait(c) }) + "/", Body: "begun"}},
-		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 500 no\r\n\r\nbegun"); wait(c) }) + "/", Body: "begun"}},
+		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 500 no\r\n\r\nbegun"); wait(c) }) + "/",
+			Body: "begun"}},
 		{File: File(fifo)},
 	}
 	var probes []Checker
@@ -316,7 +321,8 @@ func TestClientCertificate(t *testing.T) {
 		}
 		// Another's certificate is refused, which is no proof of anything.
 		other, otherKey, _ := clientCertificate(t)
-		if err := check(Config{HTTP: HTTP{URL: url, Status: []int{200, 401}, CertFile: other, KeyFile: otherKey}}.New(nil)); err == nil || strings.Contains(err.Error(), "demands") {
+		if err := check(Config{HTTP: HTTP{URL: url, Status: []int{200, 401}, CertFile: other, KeyFile: otherKey}}.New(nil)); err == nil ||
+			strings.Contains(err.Error(), "demands") {
 			t.Errorf("%x: with another's certificate: %v", version, err)
 		}
 	}
@@ -350,7 +356,8 @@ func clientCertificate(t *testing.T) (certFile, keyFile string, pair tls.Certifi
 	}
 	dir := t.TempDir()
 	certFile, keyFile = filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der},
+		keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
