@@ -89,8 +89,8 @@ func (t JVMTool) values() url.Values {
 	return q
 }
 
-// look runs a read-only tool.
-func (s *Server) look(w http.ResponseWriter, r *http.Request) {
+// runReadOnlyTool answers with the text of a tool that changes nothing.
+func (s *Server) runReadOnlyTool(w http.ResponseWriter, r *http.Request) {
 	tool, looks := r.PathValue("tool"), []string{ToolThreads, ToolHisto, ToolFlags, ToolNMT}
 	if !slices.Contains(looks, tool) {
 		writeError(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no tool %q to GET", tool), suggest.Hint(tool, looks))

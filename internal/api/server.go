@@ -82,7 +82,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
 		{"POST /v1/services/{name}/signal", admin, s.signal},
 		{"GET /v1/services/{name}/logs", view, s.logs},
-		{"GET /v1/services/{name}/jvm/{tool}", admin, s.look},
+		{"GET /v1/services/{name}/jvm/{tool}", admin, s.runReadOnlyTool},
 		{"POST /v1/services/{name}/jvm/heapdump", admin, s.heapDump},
 		{"POST /v1/reload", admin, s.reload},
 		{"GET /v1/incidents", view, s.incidents},

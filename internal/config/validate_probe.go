@@ -137,7 +137,7 @@ func (v *validator) live(path string, raw, cfg Service) {
 		v.Bad(path, "remove it, or remove oneshot", "a oneshot is expected to end: it has no live")
 	case raw.Oneshot:
 	case !raw.Live.IsSet() && !reflect.DeepEqual(cfg.Live, untouched) && !slices.ContainsFunc(probe.Keys(), report.Refused):
-		v.Warn(path, "set live.http, tcp, exec or file", "there is no liveness probe: no kind is set")
+		v.Warn(path, "set live."+strings.Join(probe.Keys(), " or live."), "there is no liveness probe: no kind is set")
 	case raw.Live.IsSet() && timeout > every && every > 0:
 		v.Warn(layeredyaml.Join(path, "timeout"), "lower it to "+layeredyaml.ShortDuration(every)+" or less",
 			"%s is more than every, %s: a service that hangs is found later than every and failures say",

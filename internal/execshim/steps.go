@@ -38,7 +38,7 @@ func (r *StepError) because(why string) *StepError {
 // needs a right comes before the rights are given up.
 func (o *Orders) obey(note func(string)) *StepError {
 	o.join(note)
-	for _, step := range []func() *StepError{o.adjustOOM, o.setLimits, o.setPriorities, o.takeTerminal,
+	for _, step := range []func() *StepError{o.adjustOOM, o.setLimits, o.setPriorities, o.setUmaskAndTerminal,
 		o.dropBounding, o.become, o.enterDir, o.dropRest} {
 		if failed := step(); failed != nil {
 			return failed
@@ -130,7 +130,7 @@ func (o *Orders) setPriorities() *StepError {
 	return nil
 }
 
-func (o *Orders) takeTerminal() *StepError {
+func (o *Orders) setUmaskAndTerminal() *StepError {
 	if o.Umask != nil {
 		unix.Umask(*o.Umask)
 	}

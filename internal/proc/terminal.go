@@ -25,7 +25,7 @@ func (p *Process) openTerminal(spec *Spec) (slave *os.File, err error) {
 	defer master.Close()
 	size := &pty.Winsize{Rows: cmp.Or(spec.Stdio.Rows, 24), Cols: cmp.Or(spec.Stdio.Columns, 80)}
 	if err = pty.Setsize(slave, size); err == nil {
-		err = p.takeTerminal(int(master.Fd()))
+		err = p.keepTerminal(int(master.Fd()))
 	}
 	if err == nil {
 		if err = p.m.store.PutFile(terminalPrefix+spec.ID, nil, p.terminal); err != nil {
@@ -40,9 +40,9 @@ func (p *Process) openTerminal(spec *Spec) (slave *os.File, err error) {
 	return slave, nil
 }
 
-// takeTerminal makes a master side the process's, with a descriptor of its own that
+// keepTerminal makes a master side the process's, with a descriptor of its own that
 // Close interrupts: package pty leaves its own in blocking mode.
-func (p *Process) takeTerminal(fd int) error {
+func (p *Process) keepTerminal(fd int) error {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (m *Manager) adoptTerminals(items fdstore.Items) {
 		f, _, err := items.TakeFile(name)
 		p := m.procs[name[len(terminalPrefix):]]
 		if err == nil && p != nil && !p.rec.Done {
-			err = p.takeTerminal(int(f.Fd()))
+			err = p.keepTerminal(int(f.Fd()))
 		}
 		if err != nil {
 			m.warn(fmt.Sprintf("cannot keep the terminal of %s: %v", name[len(terminalPrefix):], err))

@@ -5,9 +5,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/url"
-	"strconv"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/asuser"
@@ -19,7 +16,6 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
-	"github.com/stoker-init/stoker/supervisor/probe"
 	"golang.org/x/sys/unix"
 )
 
@@ -190,37 +186,13 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 
 // Attach returns the Launch of a running process: its probes.
 func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
-	out := &supervisor.Launch{Port: readyPort(l.Config.Ready.Config),
+	out := &supervisor.Launch{Port: l.Config.Ready.Config.Port(),
 		Checks: supervisor.Checks{Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe)},
 		Ending: supervisor.Ending{StopCommand: l.stopCommand()}}
 	if l.Observe != nil {
 		l.Observe(out)
 	}
 	return out, nil
-}
-
-// readyPort returns the port of the readiness probe; 0: none.
-func readyPort(c probe.Config) int {
-	if u, err := url.Parse(c.HTTP.URL); err == nil && c.HTTP.IsSet() && c.HTTP.Socket == "" {
-		return PortOf(u)
-	}
-	_, port, err := net.SplitHostPort(string(c.TCP))
-	if err != nil {
-		return 0
-	}
-	n, err := net.LookupPort("tcp", port)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// PortOf returns the port of a URL.
-func PortOf(u *url.URL) int {
-	if port, err := strconv.Atoi(u.Port()); err == nil {
-		return port
-	}
-	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
 // Spec returns the process spec that all kinds share.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
-	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/stoker-init/stoker/supervisor/probe"
@@ -150,7 +149,7 @@ func (l *tomcatKind) configuredProof(p readyProof) readyProof {
 	p = readyProof{Since: p.Since, URL: configured, Socket: l.Config.Ready.HTTP.Socket}
 	if u, err := url.Parse(configured); err == nil && p.Socket == "" {
 		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
-			p.Port = service.PortOf(u)
+			p.Port = probe.PortOf(u)
 		}
 	}
 	return p

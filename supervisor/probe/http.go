@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,6 +61,23 @@ func (HTTP) Key() string { return "http" }
 
 // IsSet reports whether a URL is set.
 func (h HTTP) IsSet() bool { return h.URL != "" }
+
+// Port returns the port of the URL; 0: the request goes to a unix socket.
+func (h HTTP) Port() int {
+	u, err := url.Parse(h.URL)
+	if err != nil || h.Socket != "" {
+		return 0
+	}
+	return PortOf(u)
+}
+
+// PortOf returns the port of a URL, which its scheme may imply; 0: unknown.
+func PortOf(u *url.URL) int {
+	if port, err := strconv.Atoi(u.Port()); err == nil {
+		return port
+	}
+	return map[string]int{"http": 80, "https": 443}[u.Scheme]
+}
 
 // Validate checks what belongs together.
 func (h HTTP) Validate(r Report) {

@@ -40,6 +40,9 @@ type kind interface {
 // validator is a kind of probe with checks besides the tags of its fields.
 type validator interface{ Validate(Report) }
 
+// listener is a kind of probe that connects to a TCP port of the process.
+type listener interface{ Port() int } // 0: none is set
+
 // Checker checks a process once. Its error says what is wrong.
 type Checker interface {
 	Check(ctx context.Context, p Process) error
@@ -90,6 +93,16 @@ func (c Config) IsSet() bool {
 		}
 	}
 	return false
+}
+
+// Port returns the TCP port that the probe connects to; 0: none.
+func (c Config) Port() (port int) {
+	for _, k := range c.kinds() {
+		if l, ok := k.(listener); ok && l.Port() != 0 {
+			port = l.Port()
+		}
+	}
+	return port
 }
 
 // Keys returns the keys of all kinds.

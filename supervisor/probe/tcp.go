@@ -15,6 +15,19 @@ func (TCP) Key() string { return "tcp" }
 // IsSet reports whether an address is set.
 func (t TCP) IsSet() bool { return t != "" }
 
+// Port returns the port of the address; 0: none.
+func (t TCP) Port() int {
+	_, port, err := net.SplitHostPort(string(t))
+	if err != nil {
+		return 0
+	}
+	n, err := net.LookupPort("tcp", port)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // New returns the probe.
 func (t TCP) New(Runner) Checker { return t }
 
