@@ -269,9 +269,15 @@ func TestManyHooks(t *testing.T) {
 	runs(1)
 	b.timed("restart", "web") // what is made once is made now
 	runs(2)
-	await(t, 10*time.Second, "the watch of the files, which comes later", func() bool {
+	await(t, 10*time.Second, "the watches of the files and of the API's socket, which come later", func() bool {
 		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.supervisor()))
-		return slices.ContainsFunc(links, func(link string) bool { to, _ := os.Readlink(link); return to == "anon_inode:inotify" })
+		watches := 0
+		for _, link := range links {
+			if to, _ := os.Readlink(link); to == "anon_inode:inotify" {
+				watches++
+			}
+		}
+		return watches == 2
 	})
 	before := b.footprints()
 	for k := range restarts {
