@@ -14,7 +14,7 @@ const linesSize = 64
 // lines measures the forwarding of service output to the container's stdout.
 func (b *bench) lines() ([]row, error) {
 	file := newRow(fmt.Sprintf("%d MiB of 100-byte lines, to the last in a file, per MiB", linesSize), "ms", "<= 2x bare")
-	stalled := newRow("the same with a stdout that nobody reads, to the last write, per MiB", "ms", "as with a reader")
+	stalled := newRow("the same with a stdout that is not read, to the last write, per MiB", "ms", "as with a reader")
 	for round := range max(1, b.rounds/3) {
 		fmt.Fprintf(os.Stderr, "lines: round %d of %d\n", round+1, max(1, b.rounds/3))
 		for _, p := range b.peers {

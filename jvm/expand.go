@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// MaxOptionFile bounds an option file, in bytes; it is for whoever reads them.
+// MaxOptionFile bounds an option file, in bytes, for callers that read one.
 const MaxOptionFile = 1 << 20
 
 // Expand replaces the options that name a file of options (@file,

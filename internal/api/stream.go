@@ -59,7 +59,7 @@ func lastEventID(r *http.Request) (int64, bool) {
 type followed struct {
 	follow  bool
 	after   int64          // go on behind this id; 0: begin
-	started func(id int64) // is told where a followed stream begins; nil: nobody asks
+	started func(id int64) // called with the start of a followed stream; may be nil
 }
 
 // stream calls f for each value of an answer. io.EOF of the server, as at the end

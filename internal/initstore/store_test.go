@@ -51,7 +51,7 @@ func TestStoreLimits(t *testing.T) {
 }
 
 // The record of a process is kept without its descriptors where there is no room for
-// them; where there is none for the record every child's end is told.
+// them; without room for the record itself, the end of every child is reported.
 func TestEndsAreToldWithoutRoom(t *testing.T) {
 	b := New()
 	b.maxFds = 1

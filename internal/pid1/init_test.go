@@ -70,7 +70,7 @@ var scripts = map[string]script{
 		}
 	},
 	// The first life is killed with an exit unacknowledged, a blob and a
-	// descriptor in the fd store, and an intent of which nobody knows the pid.
+	// descriptor in the fd store, and an intent whose pid is unknown.
 	"survive": func(p *player, life int) int {
 		if life == 1 {
 			var fds [2]int

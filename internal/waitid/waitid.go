@@ -1,5 +1,5 @@
 // Package waitid waits for children. A child's end is seen before it is reaped, so that
-// whoever reaps can first learn what the child was.
+// its process stat can still be read.
 package waitid
 
 import (

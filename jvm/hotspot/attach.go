@@ -111,7 +111,7 @@ func Attach(ctx context.Context, t Target) (*Attached, error) {
 	}
 }
 
-// notThere says that nobody listens at the socket, or that it is none.
+// notThere reports whether the socket is missing or no process listens at it.
 func notThere(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
 }
