@@ -31,9 +31,9 @@ func edges() map[string][]string {
 		"internal/api": {"internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
 			"internal/execshim"},
-		"hooks/plugin": {"hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
+		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks": {"internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
+		"hooks": {"internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
 			"internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact",
 			"internal/fdstore", "internal/asuser"},
 		"internal/asuser": {"internal/procfs"},
@@ -50,14 +50,15 @@ func edges() map[string][]string {
 			"internal/logqueue", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/program",
 			"internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
 			"jvm/tools", "supervisor"},
-		"internal/events":    {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
-		"internal/exit":      {},
-		"internal/mounts":    {},
-		"internal/jacoco":    {},
-		"internal/lifecycle": {},
-		"internal/layout":    {},
+		"internal/events":     {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
+		"internal/exit":       {},
+		"internal/mounts":     {},
+		"internal/jacoco":     {},
+		"internal/lifecycle":  {},
+		"internal/lazyregexp": {},
+		"internal/layout":     {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
-		"internal/config": {"supervisor/probe",
+		"internal/config": {"internal/lazyregexp",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
@@ -77,9 +78,9 @@ func edges() map[string][]string {
 			"supervisor",
 			"supervisor/probe",
 		},
-		"internal/layeredyaml": {"internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
+		"internal/layeredyaml": {"internal/lazyregexp", "internal/printable", "internal/redact", "internal/reference", "internal/suggest", "internal/untrusted"},
 		"internal/filewatch":   {"internal/headroom", "internal/proc", "internal/untrusted"},
-		"jvm/hotspot":          {"internal/untrusted", "internal/asuser", "internal/procfs", "jvm"},
+		"jvm/hotspot":          {"internal/lazyregexp", "internal/untrusted", "internal/asuser", "internal/procfs", "jvm"},
 		"internal/fdstore":     {"internal/initproto"},
 		"internal/initproto":   {"internal/procfs"},
 		"internal/pid1": {"internal/logqueue", "internal/initstore", "internal/initproto", "internal/procfs", "internal/exit",
@@ -524,7 +525,11 @@ func readOnly(value ast.Expr) bool {
 		return true
 	case *ast.CallExpr:
 		sel, ok := e.Fun.(*ast.SelectorExpr)
-		return ok && slices.Contains([]string{"MustCompile", "NewReplacer"}, sel.Sel.Name)
+		if !ok {
+			return false
+		}
+		from, _ := sel.X.(*ast.Ident)
+		return from != nil && slices.Contains([]string{"regexp.MustCompile", "strings.NewReplacer", "lazyregexp.New"}, from.Name+"."+sel.Sel.Name)
 	}
 	return false
 }

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -153,9 +153,9 @@ var extensions = []string{"sh", "bash", "zsh", "py", "pl", "rb", "js", "lua", "p
 // maxName bounds the name of a hook, in bytes.
 const maxName = 64
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+var namePattern = lazyregexp.New(`^[A-Za-z0-9_.-]+$`)
 
-func validName(name string) bool { return len(name) <= maxName && namePattern.MatchString(name) }
+func validName(name string) bool { return len(name) <= maxName && namePattern().MatchString(name) }
 
 // CheckName checks the name of a hook.
 func CheckName(name string) error {

@@ -9,12 +9,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/trust"
@@ -114,8 +114,8 @@ func (f *Folder) readHooks() {
 }
 
 var (
-	fragmentName = regexp.MustCompile(`^([0-9]{1,4})-[A-Za-z0-9_.-]+\.opts$`)
-	layerLine    = regexp.MustCompile(`^#\s*layer:\s*(\S*)\s*$`)
+	fragmentName = lazyregexp.New(`^([0-9]{1,4})-[A-Za-z0-9_.-]+\.opts$`)
+	layerLine    = lazyregexp.New(`^#\s*layer:\s*(\S*)\s*$`)
 	layers       = []jvm.Layer{jvm.Default, jvm.User, jvm.Enforced}
 )
 
@@ -133,7 +133,7 @@ func (f *Folder) readFragments(unsure bool) {
 	}
 	numbers := map[string]int{}
 	for _, e := range entries {
-		if m := fragmentName.FindStringSubmatch(e.Name()); m != nil {
+		if m := fragmentName().FindStringSubmatch(e.Name()); m != nil {
 			numbers[e.Name()], _ = strconv.Atoi(m[1]) // digits
 		} else {
 			f.Notes = append(f.Notes, fmt.Sprintf("%s is ignored: option files are called NN-name.opts", filepath.Join("jvm.d", e.Name())))
@@ -161,7 +161,7 @@ func (f *Folder) readFragment(name string, unsure bool) {
 	}
 	layer := jvm.Layer(cmp.Or(f.Manifest.JVM.Layer, string(jvm.Default)))
 	first, _, _ := strings.Cut(strings.TrimPrefix(string(data), "\ufeff"), "\n")
-	m := layerLine.FindStringSubmatch(first)
+	m := layerLine().FindStringSubmatch(first)
 	if m != nil {
 		layer, unsure = jvm.Layer(m[1]), false
 	}

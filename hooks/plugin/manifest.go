@@ -3,11 +3,11 @@ package plugin
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -90,19 +90,19 @@ type Action struct {
 }
 
 var (
-	pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
-	paramName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
-	actionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+	pluginName = lazyregexp.New(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
+	paramName  = lazyregexp.New(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
+	actionName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 )
 
 // ValidName reports whether a plugin may have a name.
-func ValidName(name string) bool { return pluginName.MatchString(name) }
+func ValidName(name string) bool { return pluginName().MatchString(name) }
 
 // ValidParamName reports whether a parameter may have a name. It is a part of a variable's name.
-func ValidParamName(name string) bool { return paramName.MatchString(name) }
+func ValidParamName(name string) bool { return paramName().MatchString(name) }
 
 // ValidActionName reports whether an action may have a name.
-func ValidActionName(name string) bool { return actionName.MatchString(name) }
+func ValidActionName(name string) bool { return actionName().MatchString(name) }
 
 // CheckReferences returns the problems with the references of a manifest; keys are dotted paths.
 func (m *Manifest) CheckReferences() []Problem {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // Types of parameters.
@@ -73,7 +75,7 @@ func (p Param) Check(value string) error {
 }
 
 // urlPattern allows nothing that could change the meaning of the rest of a URL.
-var urlPattern = regexp.MustCompile(`^(https?://[A-Za-z0-9.:\[\]_-]+|unix:///[A-Za-z0-9._/-]+:)(/[A-Za-z0-9._~/%-]*)?$`)
+var urlPattern = lazyregexp.New(`^(https?://[A-Za-z0-9.:\[\]_-]+|unix:///[A-Za-z0-9._/-]+:)(/[A-Za-z0-9._~/%-]*)?$`)
 
 func (p Param) check(value string) error {
 	switch kind := p.kind(); {
@@ -91,7 +93,7 @@ func (p Param) check(value string) error {
 		return fmt.Errorf("%q is not one of %s", value, strings.Join(p.Values, ", "))
 	case kind == TypePath && (!path.IsAbs(value) || slices.Contains(strings.Split(value, "/"), "..")):
 		return fmt.Errorf("%q is not an absolute path, or has .. in it", value)
-	case kind == TypeURL && !urlPattern.MatchString(value):
+	case kind == TypeURL && !urlPattern().MatchString(value):
 		return fmt.Errorf("%q is not a URL such as http://registry:8080/agents, without a query", value)
 	case p.isOrdered():
 		return p.checkNumber(value)

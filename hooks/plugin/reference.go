@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
@@ -69,11 +69,11 @@ func parseText(text string, foreign bool) ([]part, error) {
 	return out, nil
 }
 
-var referenceBody = regexp.MustCompile(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`)
+var referenceBody = lazyregexp.New(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`)
 
 // parseReference parses the text between the braces.
 func parseReference(body string) (r ref, ok bool) {
-	m := referenceBody.FindStringSubmatch(body)
+	m := referenceBody().FindStringSubmatch(body)
 	if m == nil {
 		return r, false
 	}

@@ -3,15 +3,16 @@ package plugin
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 var (
-	comparison = regexp.MustCompile(`^(>=|<=|>|<|=)?\s*(\S+)$`)
-	release    = regexp.MustCompile(`^v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?$`)
+	comparison = lazyregexp.New(`^(>=|<=|>|<|=)?\s*(\S+)$`)
+	release    = lazyregexp.New(`^v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?$`)
 )
 
 // CheckRequires checks a condition on stoker's version.
@@ -28,7 +29,7 @@ func satisfies(version, condition string) (bool, error) {
 	}
 	have, isRelease := parseVersion(version)
 	for part := range strings.SplitSeq(condition, ",") {
-		m := comparison.FindStringSubmatch(strings.TrimSpace(part))
+		m := comparison().FindStringSubmatch(strings.TrimSpace(part))
 		if m == nil {
 			return false, fmt.Errorf("%q is no condition: write >=0.5", strings.TrimSpace(part))
 		}
@@ -47,7 +48,7 @@ func satisfies(version, condition string) (bool, error) {
 
 // parseVersion parses "1.2.3" or "v1.2"; missing numbers are 0. false: it is no release.
 func parseVersion(text string) ([]int, bool) {
-	m := release.FindStringSubmatch(text)
+	m := release().FindStringSubmatch(text)
 	if m == nil {
 		return nil, false
 	}

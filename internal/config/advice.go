@@ -2,12 +2,12 @@ package config
 
 import (
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
@@ -172,7 +172,7 @@ func (a adviser) special() (layeredyaml.Advice, bool) {
 		switch {
 		case strings.EqualFold(text, "none") || text == "null":
 			return layeredyaml.Advice{Write: "output: {format: none}", Note: "that is both streams"}, true
-		case !strings.HasPrefix(text, "/") || noLogFile.MatchString(text):
+		case !strings.HasPrefix(text, "/") || noLogFile().MatchString(text):
 			return layeredyaml.Advice{Note: "output goes to the container's own output and to `stoker logs` anyway"}, true
 		}
 		return layeredyaml.Advice{Write: "output: {file: {path: " + logPath(text) + "}}",
@@ -202,16 +202,16 @@ var sections = map[reflect.Type]string{
 }
 
 // noLogFile matches paths that lead to the container's output.
-var noLogFile = regexp.MustCompile(`^/(dev|proc)/`)
+var noLogFile = lazyregexp.New(`^/(dev|proc)/`)
 
-var keyWithoutBlank = regexp.MustCompile(`^([A-Za-z_][\w-]*):(\S+)$`)
+var keyWithoutBlank = lazyregexp.New(`^([A-Za-z_][\w-]*):(\S+)$`)
 
 // adviseSection is how a value in the place of a section of type t is written as one;
 // empty: that is not known.
 func adviseSection(t reflect.Type, path string, v layeredyaml.Value) string {
 	a := adviser{key: layeredyaml.LastKey(path), value: v}
 	text := v.Text()
-	if m := keyWithoutBlank.FindStringSubmatch(text); m != nil && v.IsPlain() && layeredyaml.HasKey(t, m[1]) {
+	if m := keyWithoutBlank().FindStringSubmatch(text); m != nil && v.IsPlain() && layeredyaml.HasKey(t, m[1]) {
 		return "put a space after the colon: " + m[1] + ": " + word(m[2])
 	}
 	template := sections[t]

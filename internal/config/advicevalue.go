@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
 )
@@ -16,17 +17,17 @@ import (
 const maxExample = 60
 
 var (
-	placeholder = regexp.MustCompile(`<([a-z]+)(?: ([^>]*))?>`)
-	bareWord    = regexp.MustCompile(`^[A-Za-z0-9_/][A-Za-z0-9_./:@+-]*$`)
-	anyText     = regexp.MustCompile(`^[^\s"'{}\[\],#]+$`)
-	digits      = regexp.MustCompile(`^[0-9]{1,3}$`)
+	placeholder = lazyregexp.New(`<([a-z]+)(?: ([^>]*))?>`)
+	bareWord    = lazyregexp.New(`^[A-Za-z0-9_/][A-Za-z0-9_./:@+-]*$`)
+	anyText     = lazyregexp.New(`^[^\s"'{}\[\],#]+$`)
+	digits      = lazyregexp.New(`^[0-9]{1,3}$`)
 )
 
 // fill replaces the placeholders of a template, <form default>, by the adviser's value in
 // that form, or by the default.
 func (a adviser) fill(template string) string {
-	return placeholder.ReplaceAllStringFunc(template, func(p string) string {
-		m := placeholder.FindStringSubmatch(p)
+	return placeholder().ReplaceAllStringFunc(template, func(p string) string {
+		m := placeholder().FindStringSubmatch(p)
 		return a.form(m[1], m[2])
 	})
 }
@@ -59,9 +60,9 @@ func (a adviser) form(form, otherwise string) string {
 	case "log":
 		return logPath(text)
 	case "items":
-		return joinOr(items(a.value, anyText), otherwise)
+		return joinOr(items(a.value, anyText()), otherwise)
 	case "codes":
-		return joinOr(items(a.value, digits), otherwise)
+		return joinOr(items(a.value, digits()), otherwise)
 	case "names":
 		return joinOr(unitNames(a.value), otherwise)
 	case "policy":
@@ -75,7 +76,7 @@ func (a adviser) form(form, otherwise string) string {
 
 // word is text as a value of YAML, in quotes where it needs them.
 func word(s string) string {
-	if bareWord.MatchString(s) && len(s) <= maxExample {
+	if bareWord().MatchString(s) && len(s) <= maxExample {
 		return s
 	}
 	return layeredyaml.Quote("", s)
@@ -83,7 +84,7 @@ func word(s string) string {
 
 // wordOr is word, or a default for what is no use as an example.
 func wordOr(s, otherwise string) string {
-	if !anyText.MatchString(s) || len(s) > maxExample {
+	if !anyText().MatchString(s) || len(s) > maxExample {
 		return otherwise
 	}
 	return word(s)
@@ -141,7 +142,7 @@ func policy(text string) string {
 // unitNames are the services that something needs: a list, the keys of a section, or
 // systemd's names of units.
 func unitNames(v layeredyaml.Value) []string {
-	names := items(v, anyText)
+	names := items(v, anyText())
 	for name := range v.Pairs() {
 		names = append(names, word(name))
 	}
@@ -177,7 +178,7 @@ func commandIn(v layeredyaml.Value) string {
 
 // logPath is a path of a log as an example.
 func logPath(text string) string {
-	if strings.HasPrefix(text, "/") && !noLogFile.MatchString(text) {
+	if strings.HasPrefix(text, "/") && !noLogFile().MatchString(text) {
 		return word(text)
 	}
 	return "/var/log/app.log"

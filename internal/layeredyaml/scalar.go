@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // valueError is what is wrong with one value, before its place is known.
@@ -83,8 +84,8 @@ func parseInt(path, text string) (int, valueError, bool) {
 }
 
 var (
-	numberAndUnit = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$`)
-	clockTime     = regexp.MustCompile(`^([0-9]{1,4}):([0-9]{2})$`)
+	numberAndUnit = lazyregexp.New(`^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$`)
+	clockTime     = lazyregexp.New(`^([0-9]{1,4}):([0-9]{2})$`)
 )
 
 // parseDuration is time.ParseDuration with hints for what people write instead.
@@ -97,7 +98,7 @@ func parseDuration(path, text string) (time.Duration, valueError, bool) {
 	if ok {
 		e.hint = "write " + guess
 	}
-	if m := numberAndUnit.FindStringSubmatch(text); m != nil && m[2] == "" {
+	if m := numberAndUnit().FindStringSubmatch(text); m != nil && m[2] == "" {
 		e.message = Quote(path, text) + " needs a unit"
 	}
 	return 0, e, false
@@ -106,10 +107,10 @@ func parseDuration(path, text string) (time.Duration, valueError, bool) {
 // GuessDuration returns the duration that is meant by a text such as 5, 10 min, 2days or
 // 1:30.
 func GuessDuration(text string) (string, bool) {
-	if m := clockTime.FindStringSubmatch(text); m != nil {
+	if m := clockTime().FindStringSubmatch(text); m != nil {
 		return m[1] + "m" + m[2] + "s", true
 	}
-	m := numberAndUnit.FindStringSubmatch(text)
+	m := numberAndUnit().FindStringSubmatch(text)
 	if m == nil {
 		return "", false
 	}

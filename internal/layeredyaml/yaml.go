@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // node is a parsed value with its line and column.
@@ -115,14 +116,14 @@ func parse(data []byte, example string) (root *node, p Problem, ok bool) {
 // cannotRead begins the message about a file that is no YAML.
 const cannotRead = "cannot read YAML: "
 
-var libraryLine = regexp.MustCompile(`^line (\d+): `)
+var libraryLine = lazyregexp.New(`^line (\d+): `)
 
 // syntaxProblem explains a syntax error, or repeats the YAML library's message, with a
 // line that can be relied on where that is cheap to find.
 func syntaxProblem(data []byte, example string, err error) Problem {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	p := Problem{Message: cannotRead + text}
-	if m := libraryLine.FindStringSubmatch(text); m != nil {
+	if m := libraryLine().FindStringSubmatch(text); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 		p.Message = cannotRead + text

@@ -10,9 +10,10 @@ import (
 	"io/fs"
 	"math"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // MaxReply bounds an answer that is passed on as it comes, in bytes; a thread dump of
@@ -164,7 +165,7 @@ func readStatusLine(r *bufio.Reader) error {
 	return fmt.Errorf("it answered %q", line)
 }
 
-var usedText = regexp.MustCompile(`\bused (\d{1,12})([BKMGT])\b|\b(\d{1,12})([BKMGT]) used\b`)
+var usedText = lazyregexp.New(`\bused (\d{1,12})([BKMGT])\b|\b(\d{1,12})([BKMGT]) used\b`)
 
 // UsedHeap returns the used bytes of the heap from the answer to GC.heap_info. Collectors
 // differ: "used 1193K" for each generation, or "1536K used". False: it is not there.
@@ -173,7 +174,7 @@ func UsedHeap(info string) (bytes int64, ok bool) {
 		if strings.HasPrefix(strings.TrimSpace(line), "Metaspace") { // what follows is not the heap
 			break
 		}
-		for _, m := range usedText.FindAllStringSubmatch(line, -1) {
+		for _, m := range usedText().FindAllStringSubmatch(line, -1) {
 			unit := 10 * strings.Index("BKMGT", m[2]+m[4])
 			n, err := strconv.ParseInt(m[1]+m[3], 10, 64)
 			if err != nil || n > (math.MaxInt64-bytes)>>unit {

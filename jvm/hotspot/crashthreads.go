@@ -2,7 +2,8 @@ package hotspot
 
 import (
 	"bytes"
-	"regexp"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // ThreadDump cuts the last thread dump out of a JVM's output: from the line with
@@ -14,7 +15,7 @@ func ThreadDump(output []byte) ([]byte, bool) {
 		return nil, false
 	}
 	end := dumpEnd(output, start)
-	if above := bytes.LastIndexByte(output[:max(start-1, 0)], '\n') + 1; start > 0 && dateLine.Match(output[above:start-1]) {
+	if above := bytes.LastIndexByte(output[:max(start-1, 0)], '\n') + 1; start > 0 && dateLine().Match(output[above:start-1]) {
 		start = above
 	}
 	return output[start:end], true
@@ -32,7 +33,7 @@ func lastLine(output, text []byte) int {
 }
 
 // dateLine is "2026-03-01 12:00:00".
-var dateLine = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\r*$`)
+var dateLine = lazyregexp.New(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\r*$`)
 
 // dumpEnd is where a thread dump ends: behind the line of the JNI references,
 // deadlocks that were found, and the heap, whose lines are indented.
