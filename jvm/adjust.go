@@ -233,7 +233,7 @@ func withNumber(o Option, n int64) string {
 	id := keyOf(o)
 	long := strings.HasPrefix(o.Args[0], "-XX:")
 	switch {
-	case !id.size:
+	case !id.is(sized):
 		return fmt.Sprintf("-XX:%s=%d", id.name, n)
 	case id.name == "MaxHeapSize" && !long:
 		return "-Xmx" + sizeText(n)

@@ -46,7 +46,7 @@ func Expect(options []Option) []Expected {
 			if err != nil || n <= 0 { // the JVM looks itself
 				continue
 			}
-		case id.size && err == nil && (slices.Contains(counted, id.name) || o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:")):
+		case id.is(sized) && err == nil && (slices.Contains(counted, id.name) || o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:")):
 			e.Want, e.slack = fmt.Sprint(n), sizeSlack
 			if strings.HasPrefix(id.family, "heap.") {
 				e.slack = heapSlack

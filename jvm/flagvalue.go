@@ -6,36 +6,16 @@ import (
 	"strings"
 )
 
-// flagName cuts the name out of a -XX argument; form is what stands with it: "+",
-// "-", "=" or nothing. The recorder's two flags may have a colon in place of "=".
-func flagName(arg string) (name, form string) {
-	flag := strings.TrimPrefix(arg, "-XX:")
-	for _, recorder := range [...]string{"StartFlightRecording", "FlightRecorderOptions"} {
-		if rest, ok := strings.CutPrefix(flag, recorder); ok && (rest == "" || rest[0] == ':') {
-			return recorder, "="
-		}
-	}
-	name, _, valued := strings.Cut(flag, "=")
-	switch {
-	case name != "" && (name[0] == '+' || name[0] == '-'):
-		return name[1:], name[:1]
-	case valued:
-		return name, "="
-	}
-	return name, ""
-}
-
 // misspelt tells why HotSpot would reject how a flag is written; empty: it would
 // not.
 func (f flagFacts) misspelt(arg string) string {
-	name, form := flagName(arg)
-	_, value, valued := strings.Cut(arg, "=")
+	name, form, value := cutFlag(arg)
 	switch {
 	case f.typ == anyFlag:
 		return ""
 	case f.typ == boolFlag && (form == "=" || form == ""):
 		return fmt.Sprintf("it is switched with + or -, such as -XX:+%s", name)
-	case f.typ == boolFlag && valued:
+	case f.typ == boolFlag && strings.Contains(arg, "="):
 		return "a flag with + or - has no value"
 	case f.typ == boolFlag:
 		return ""

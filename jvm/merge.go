@@ -91,13 +91,13 @@ func (r *Result) add(o Option) {
 	kept := r.Options[:0:0]
 	for i, k := range r.Options {
 		old := keyOf(k)
-		if o.rank() == k.rank() && old.family == id.family && old.absolute() && id.relative() {
+		if o.rank() == k.rank() && old.family == id.family && old.is(absolute) && id.is(relative) {
 			// The JVM itself ignores the share or ratio, in any order.
 			r.Options[i].Replaced = append(k.Replaced, o)
 			r.warn(Duplicate, "%s (%s) has no effect beside %s (%s)", o, o.origin(), k, k.origin())
 			return
 		}
-		if !overrides(id, old, o.rank() > k.rank()) || id.fallback() && k.Generated {
+		if !overrides(id, old, o.rank() > k.rank()) || id.is(fallback) && k.Generated {
 			kept = append(kept, k)
 			continue
 		}

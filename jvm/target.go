@@ -93,7 +93,7 @@ func (c *targetCheck) checkHistory(o Option, ch change) {
 
 // checkFlag is check for a -XX flag.
 func (c *targetCheck) checkFlag(o Option) bool {
-	name, _ := flagName(o.Args[0])
+	name, _, _ := cutFlag(o.Args[0])
 	f, standing := c.flagSupport(name)
 	switch standing {
 	case supported:
