@@ -84,9 +84,6 @@ func (e Expected) Differs(got string) bool {
 	return err1 != nil || err2 != nil || n != want
 }
 
-// Named is the option with its layer and source, for messages.
-func (o Option) Named() string { return fmt.Sprintf("%q (%s)", o, o.origin()) }
-
 // Diff describes how a restart would change the options of a JVM: before and after are its
 // arguments in order. An option with another value is one change. The strongest layer, last in
 // a command line, comes first: the others often follow from it. Empty: nothing would change.

@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -57,31 +58,24 @@ func (f flagFacts) badValue(name, value string) string {
 		return ""
 	}
 	for _, r := range flagRanges {
-		if r.name == name && (number < r.least || number > r.most) {
+		if (number < r.least || number > r.most) && slices.Contains(strings.Fields(r.flags), name) {
 			return fmt.Sprintf("the value is from %g to %g", r.least, r.most)
 		}
 	}
 	return ""
 }
 
-// flagRange is what every version allows for a flag, and 17 and 25 no more.
-type flagRange struct {
-	name        string
+const unlimited = 1 << 62
+
+// flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges: what every version allows, and 17 and 25
+// no more.
+var flagRanges = []struct {
 	least, most float64
-}
-
-// manyTimes bounds nothing.
-const manyTimes = 1 << 62
-
-// flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges.
-var flagRanges = []flagRange{
-	{"MaxRAMPercentage", 0, 100}, {"MinRAMPercentage", 0, 100}, {"InitialRAMPercentage", 0, 100},
-	{"MaxRAMFraction", 1, manyTimes}, {"MinRAMFraction", 1, manyTimes}, {"InitialRAMFraction", 1, manyTimes},
-	{"MinHeapFreeRatio", 0, 100}, {"MaxHeapFreeRatio", 0, 100},
-	{"MinMetaspaceFreeRatio", 0, 99}, {"MaxMetaspaceFreeRatio", 0, 100},
-	{"InitiatingHeapOccupancyPercent", 0, 100}, {"G1ReservePercent", 0, 50}, {"G1HeapWastePercent", 0, 100},
-	{"G1NewSizePercent", 0, 100}, {"G1MaxNewSizePercent", 0, 100},
-	{"SurvivorRatio", 1, manyTimes}, {"TargetSurvivorRatio", 0, 100}, {"MaxTenuringThreshold", 0, 16},
-	{"TieredStopAtLevel", 0, 4}, {"CICompilerCount", 1, manyTimes},
-	{"MaxDirectMemorySize", 0, manyTimes}, {"MaxMetaspaceSize", 0, manyTimes},
+	flags       string
+}{
+	{0, 100, "MaxRAMPercentage MinRAMPercentage InitialRAMPercentage MinHeapFreeRatio MaxHeapFreeRatio MaxMetaspaceFreeRatio " +
+		"InitiatingHeapOccupancyPercent G1HeapWastePercent G1NewSizePercent G1MaxNewSizePercent TargetSurvivorRatio"},
+	{0, 99, "MinMetaspaceFreeRatio"}, {0, 50, "G1ReservePercent"}, {0, 16, "MaxTenuringThreshold"}, {0, 4, "TieredStopAtLevel"},
+	{1, unlimited, "MaxRAMFraction MinRAMFraction InitialRAMFraction SurvivorRatio CICompilerCount"},
+	{0, unlimited, "MaxDirectMemorySize MaxMetaspaceSize"},
 }
