@@ -149,7 +149,7 @@ func (r *Result) adjustThreads() {
 	}
 	why := fmt.Sprintf("%s needs as many", o.located())
 	r.warn(Adjusted, "-XX:ParallelGCThreads=%d is set: %s", n, why)
-	r.Options = append(r.Options, ruleOption("CPUs", why, "-XX:ParallelGCThreads=%d", n))
+	r.Options = append(r.Options, ruleOption("cpus", why, "-XX:ParallelGCThreads=%d", n))
 }
 
 // adjustYoung leaves out a young generation that is as large as the whole heap
