@@ -42,6 +42,7 @@ func TestBrokenImages(t *testing.T) {
 	for _, image := range brokenImages() {
 		for ready, args := range map[string][]string{"ready.http": nil, "no ready": {"--set", "services.tomcat.ready.http="}} {
 			t.Run(image.name+" with "+ready, func(t *testing.T) {
+				t.Parallel()
 				needsImage(t, "stoker-"+image.name)
 				image.test(t, newContainer(t, append([]string{"--memory", "1g", "stoker-" + image.name}, args...)...))
 			})
@@ -75,6 +76,7 @@ func (image brokenImage) test(t *testing.T, c *container) {
 
 // One failing application beside a good one is told, and stops nothing.
 func TestDegradedImage(t *testing.T) {
+	t.Parallel()
 	needsImage(t, "stoker-failing-webapp")
 	root, err := filepath.Abs("../testdata/webapp")
 	if err != nil {

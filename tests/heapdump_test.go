@@ -35,6 +35,7 @@ func (p *plugged) heapDumps() (out []string) {
 // TestHeapDump: a heap that is full leaves a dump where there is room for one; where
 // there is none the JVM starts without, and says so.
 func TestHeapDump(t *testing.T) {
+	t.Parallel()
 	page, err := filepath.Abs("testdata/oom.jsp")
 	if err != nil {
 		t.Fatal(err)

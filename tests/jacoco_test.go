@@ -22,6 +22,7 @@ func (p *plugged) hasAgent() bool {
 // request covers is in the dump, as JaCoCo's own library reads it; off is one
 // restart, and nothing is left.
 func TestJaCoCo(t *testing.T) {
+	t.Parallel()
 	var jars []string
 	for _, name := range []string{"org.jacoco.core", "asm", "asm-commons", "asm-tree", "asm-analysis"} {
 		jars = append(jars, "/usr/share/java/"+name+".jar")
@@ -76,6 +77,7 @@ func TestJaCoCo(t *testing.T) {
 // TestJaCoCoPortTaken: an agent that does not get its port costs the plugin, and not
 // the application.
 func TestJaCoCoPortTaken(t *testing.T) {
+	t.Parallel()
 	p := newPlugged(t, "jacoco", map[string]string{"lib/jacocoagent.jar": jacocoAgent(t)})
 	if out, err := exec.Command("docker", "exec", "-d", p.id, "perl", "-MIO::Socket::INET", "-e",
 		`$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:6300", Listen => 1, ReuseAddr => 1) or die; 1 while !-e "/shared/over" && select(undef, undef, undef, 0.1) >= 0`).CombinedOutput(); err != nil {

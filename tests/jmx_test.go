@@ -13,6 +13,7 @@ import (
 
 // TestJMX: one port on one address, and nobody in without the password.
 func TestJMX(t *testing.T) {
+	t.Parallel()
 	p := newPlugged(t, "jmx", nil)
 	if _, err := exec.LookPath("javac"); err != nil {
 		lacking(t, "javac is missing")

@@ -78,6 +78,7 @@ func TestReadinessKnowsWhoseSocket(t *testing.T) {
 	needsImage(t, "stoker-port-taken")
 	for _, user := range []string{"root", "app"} {
 		t.Run(user, func(t *testing.T) {
+			t.Parallel()
 			c := newContainer(t, "--memory=1g", withConfig(t, fmt.Sprintf(`
 main: tomcat
 services:

@@ -15,6 +15,7 @@ import (
 // TestHostileTomcatFolders has the user of a Tomcat put anything into its folders. The
 // supervisor that reads there as root is neither held up nor taken by the OOM killer.
 func TestHostileTomcatFolders(t *testing.T) {
+	t.Parallel()
 	needsImage(t, "stoker-demo")
 	c := newContainer(t, "-m", "700m", "--volume="+stoker(t)+":/usr/bin/stoker:ro", "-e", "CATALINA_HOME=/srv/home", withConfig(t, `
 services:
