@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// hasAgent says whether Tomcat's JVM was started with a Java agent.
+// hasAgent reports whether Tomcat's JVM has a Java agent.
 func (p *plugged) hasAgent() bool {
 	p.t.Helper()
 	return slices.ContainsFunc(p.jvm(), func(arg string) bool { return strings.HasPrefix(arg, "-javaagent:") })
 }
 
-// TestJaCoCo: on is one restart, and the JVM is registered when it is ready; what a
-// request covers is in the dump, as JaCoCo's own library reads it; off is one
-// restart, and nothing is left.
+// TestJaCoCo: enabling restarts Tomcat once and registers the JVM when it is ready. A dump, read by
+// JaCoCo's own library, has the coverage of a request. Disabling restarts once more and leaves
+// nothing.
 func TestJaCoCo(t *testing.T) {
 	t.Parallel()
 	var jars []string
@@ -74,8 +74,8 @@ func TestJaCoCo(t *testing.T) {
 	}
 }
 
-// TestJaCoCoPortTaken: an agent that does not get its port costs the plugin, and not
-// the application.
+// TestJaCoCoPortTaken: if the port of the agent is taken, the plugin fails and the application
+// runs.
 func TestJaCoCoPortTaken(t *testing.T) {
 	t.Parallel()
 	p := newPlugged(t, "jacoco", map[string]string{"lib/jacocoagent.jar": jacocoAgent(t)})

@@ -14,7 +14,7 @@ func TestMachineCgroups(t *testing.T) {
 	t.Run("read-only", testMachineReadOnlyCgroup)
 }
 
-// A service's own cgroup, in a container that may write its cgroups.
+// Services get their own cgroups in a container that may write its cgroups.
 func testMachineOwnCgroup(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M
@@ -82,8 +82,7 @@ tell cgroups-left "$(find /sys/fs/cgroup/box -mindepth 1 -type d -exec cat '{}/c
 	m.want("cgroups-left", "0")
 }
 
-// Where the cgroups cannot be written the service runs without, and the status
-// says so.
+// If the cgroups are read-only, the service runs without one and the status says so.
 func testMachineReadOnlyCgroup(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M
