@@ -154,17 +154,17 @@ hooks: {` + event + `: [{name: gate, on_failure: fail, command: [sh, -c, 'echo n
 services: {web: {command: [sleep, "98431"], ` + ready + ` restart: {backoff: {first: 1h, max: 1h}}}}
 `
 	}
-	told := func(b *box) bool {
+	reported := func(b *box) bool {
 		out, _ := b.run("status")
 		return strings.Contains(out, "gate") && strings.Contains(out, "no gate today")
 	}
 	b := newBox(t, boxOptions{config: config("started", "ready: {log: never},")})
 	b.awaitState("web", "BACKOFF", 15*time.Second)
-	if !told(b) {
+	if !reported(b) {
 		t.Error("the status does not say why the start failed")
 	}
 	b = newBox(t, boxOptions{config: config("ready", "")})
-	await(t, 15*time.Second, "the illness", func() bool { return b.state("web") == "RUNNING" && told(b) })
+	await(t, 15*time.Second, "the degraded service", func() bool { return b.state("web") == "RUNNING" && reported(b) })
 	await(t, 15*time.Second, "the incident", func() bool {
 		out, _ := b.run("incidents")
 		return strings.Contains(out, "unhealthy")

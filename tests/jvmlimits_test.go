@@ -136,7 +136,7 @@ tell namespace "$(in_cgroup parent/tight stoker limits -o json | tr -d '\n')"
 		"none":                `\[null,2,2,null,4\d\d[\d.]*,\[\]\]`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := parseLimits(t, strings.Join(m.told[name], ""))
+			got := parseLimits(t, strings.Join(m.values[name], ""))
 			wantLimits(t, got, want)
 			if got.Version != 2 {
 				t.Errorf("the version is %d", got.Version)

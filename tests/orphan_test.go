@@ -110,7 +110,7 @@ services:
 	others := func(text string) int { return b.stderr.count("service ended: name=three pid=") - b.stderr.count(text) }
 	if !eventually(5*time.Second, 20*time.Millisecond, func() bool { return b.stderr.count(`how="exit code 3"`) == ends }) ||
 		others(`how="exit code 3"`) != 0 {
-		t.Errorf("exit code 3 is told %d times, other ends of the service %d times", b.stderr.count(`how="exit code 3"`),
+		t.Errorf("exit code 3 is logged %d times, other ends of the service %d times", b.stderr.count(`how="exit code 3"`),
 			others(`how="exit code 3"`))
 	}
 	t.Logf("%d times exit code 3 while %d orphans ended", b.stderr.count(`how="exit code 3"`), made)

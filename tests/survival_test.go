@@ -146,7 +146,7 @@ func (s *survival) checkExit(code int) bool {
 		return svc.Exit != nil || svc.Restarts >= s.next-1
 	})
 	if !ok {
-		s.t.Fatalf("the end with code %d is not told: %+v", code, svc)
+		s.t.Fatalf("the end with code %d is not reported: %+v", code, svc)
 	}
 	if svc.Exit == nil {
 		return false
@@ -156,7 +156,7 @@ func (s *survival) checkExit(code int) bool {
 		want = [2]int{-1, int(syscall.SIGKILL)}
 	}
 	if got := [2]int{svc.Exit.Code, svc.Exit.Signal}; got != want {
-		s.t.Errorf("kill %d: the service ended with code and signal %v, and %v is told", s.kills, want, got)
+		s.t.Errorf("kill %d: the service ended with code and signal %v, and %v is reported", s.kills, want, got)
 	}
 	return true
 }

@@ -23,7 +23,7 @@ import (
 type machine struct {
 	t       testing.TB
 	console string
-	told    map[string][]string
+	values  map[string][]string
 }
 
 // machineLimit is the time limit of a boot and its script.
@@ -56,7 +56,7 @@ func boot(t *testing.T, script string) *machine {
 	a.add(t, "test.sh", 0o100644, []byte(script))
 	a.add(t, "TRAILER!!!", 0, nil)
 	write(t, initrd, a.String(), 0o600)
-	m := &machine{t: t, told: map[string][]string{}}
+	m := &machine{t: t, values: map[string][]string{}}
 	m.run(kernel, initrd)
 	return m
 }
@@ -106,11 +106,11 @@ func (m *machine) run(kernel, initrd string) {
 	for _, line := range strings.Split(strings.ReplaceAll(m.console, "\r", ""), "\n") {
 		if rest, ok := strings.CutPrefix(line, "=="); ok {
 			name, value, _ := strings.Cut(rest, " ")
-			m.told[name] = append(m.told[name], strings.TrimSpace(value))
+			m.values[name] = append(m.values[name], strings.TrimSpace(value))
 		}
 	}
 	m.t.Logf("the machine ran for %v", time.Since(from).Round(100*time.Millisecond))
-	if code := m.told["code"]; len(code) != 1 || code[0] != "0" {
+	if code := m.values["code"]; len(code) != 1 || code[0] != "0" {
 		m.t.Fatalf("the script in the virtual machine ended with %q", code)
 	}
 }
@@ -118,7 +118,7 @@ func (m *machine) run(kernel, initrd string) {
 // want compares a reported value with a regular expression for the whole of it.
 func (m *machine) want(name, pattern string) {
 	m.t.Helper()
-	got := strings.Join(m.told[name], "\n")
+	got := strings.Join(m.values[name], "\n")
 	if !regexp.MustCompile(`^(?s:` + pattern + `)$`).MatchString(got) {
 		m.t.Errorf("%s is %q, want %s", name, got, pattern)
 	}
@@ -128,7 +128,7 @@ func (m *machine) want(name, pattern string) {
 func (m *machine) seconds(name string) []float64 {
 	m.t.Helper()
 	var out []float64
-	for _, line := range m.told[name] {
+	for _, line := range m.values[name] {
 		for _, f := range strings.Fields(line) {
 			n, err := strconv.Atoi(f)
 			if err != nil {

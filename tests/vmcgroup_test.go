@@ -65,7 +65,7 @@ wait "$box_pid"
 tell exit "$?"
 tell cgroups-left "$(find /sys/fs/cgroup/box -mindepth 1 -type d -exec cat '{}/cgroup.procs' ';' | grep -c .)"
 `)
-	paths := strings.Fields(strings.Join(m.told["paths"], " "))
+	paths := strings.Fields(strings.Join(m.values["paths"], " "))
 	if len(paths) != 3 || paths[0] == paths[1] || paths[0] == paths[2] || paths[1] == paths[2] || !strings.HasPrefix(paths[0], "/box/") {
 		t.Errorf("the cgroups are %q, want three different ones below /box", paths)
 	}
