@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 //go:embed flagchanges.txt
@@ -28,9 +27,6 @@ type namedChange struct {
 	name, form string
 	change
 }
-
-// optionChanges is the history of the options that are no -XX flags.
-var optionChanges = sync.OnceValue(func() []namedChange { return readChanges(optionChangesText) })
 
 // readChanges reads a table: a line of facts, such as "since 21 gone 26; what to do", and below it indented lines of
 // names.
@@ -64,7 +60,7 @@ func readChanges(text string) (changes []namedChange) {
 // findOption looks an argument up that is no -XX flag; ok is false for one that
 // no version has.
 func findOption(arg string) (ch change, ok bool) {
-	for _, known := range optionChanges() {
+	for _, known := range readChanges(optionChangesText) {
 		rest, ok := strings.CutPrefix(arg, known.name)
 		separated := known.form == "separated" && hasPrefix(known.name, "--", "-D") && hasPrefix(rest, "=") // the short forms know no "="
 		if ok && (rest == "" || known.form == "prefix" || separated) {
@@ -78,7 +74,7 @@ func findOption(arg string) (ch change, ok bool) {
 func nearestOption(arg string) string {
 	given, _, _ := strings.Cut(arg, "=")
 	return nearest(given, func(yield func(string) bool) {
-		for _, known := range optionChanges() {
+		for _, known := range readChanges(optionChangesText) {
 			if known.name != given && !yield(known.name) {
 				return
 			}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // optionKey identifies what an option sets, independent of its spelling.
@@ -34,14 +33,12 @@ func (t traits) is(one traits) bool { return t&one != 0 }
 
 const collectors = "UseSerialGC UseParallelGC UseParallelOldGC UseG1GC UseZGC UseShenandoahGC UseEpsilonGC UseConcMarkSweepGC UseParNewGC"
 
-type flagFamily struct {
+// families has the flags that are more than a family of their own (empty).
+var families = []struct {
 	family string
 	traits traits
 	flags  string
-}
-
-// families has the flags that are more than a family of their own (empty).
-var families = []flagFamily{
+}{
 	{"heap.max", sized | absolute, "MaxHeapSize"},
 	{"heap.max", sized | relative, "MaxRAM"},
 	{"heap.max", relative, "MaxRAMPercentage MaxRAMFraction DefaultMaxRAMFraction"},
@@ -58,17 +55,6 @@ var families = []flagFamily{
 	{"", accumulates, "StartFlightRecording OnOutOfMemoryError OnError CompileCommand CompileOnly ControlIntrinsic DisableIntrinsic " +
 		"VerifyGCType VerifySubSet"},
 }
-
-// flagFamilies are the families by flag.
-var flagFamilies = sync.OnceValue(func() map[string]*flagFamily {
-	byFlag := map[string]*flagFamily{}
-	for i, f := range families {
-		for flag := range strings.FieldsSeq(f.flags) {
-			byFlag[flag] = &families[i]
-		}
-	}
-	return byFlag
-})
 
 // aliases are options that set what a flag sets, or what one might: with "=" at the end of the flag
 // their value follows without a separator.
@@ -164,8 +150,10 @@ func flagKey(arg string) optionKey {
 		name = "CreateCoredumpOnCrash"
 	}
 	id := optionKey{family: "-XX:" + name, name: name, value: value}
-	if f := flagFamilies()[name]; f != nil {
-		id.family, id.traits = cmp.Or(f.family, id.family), f.traits
+	for _, f := range families {
+		if strings.Contains(f.flags, name) && slices.Contains(strings.Fields(f.flags), name) {
+			id.family, id.traits = cmp.Or(f.family, id.family), f.traits
+		}
 	}
 	if id.is(accumulates) {
 		id.family, id.name = arg, ""
