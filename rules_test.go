@@ -115,7 +115,7 @@ func edges() map[string][]string {
 			"internal/proc", "internal/procfs", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident": {"internal/headroom", "internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":    {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
-		"internal/trust":      {"internal/mounts"},
+		"internal/trust":      {"internal/mounts", "internal/untrusted"},
 		"internal/untrusted":  {},
 		"internal/reference":  {},
 
