@@ -39,7 +39,8 @@ func edges() map[string][]string {
 		"internal/asuser": {"internal/procfs"},
 		"internal/cgroup": {"internal/mounts"},
 		"internal/service": {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
-			"internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm",
+			"internal/initproto", "internal/layeredyaml", "internal/lazyregexp", "internal/proc", "internal/redact", "internal/reference",
+			"internal/untrusted", "jvm",
 			"jvm/tomcat", "supervisor", "supervisor/probe"},
 		"jvm/tools": {"internal/api", "internal/trust", "internal/untrusted", "jvm/hotspot", "jvm/launch", "supervisor"},
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
@@ -117,7 +118,7 @@ func edges() map[string][]string {
 		"supervisor/probe":    {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
 		"internal/trust":      {"internal/mounts", "internal/untrusted"},
 		"internal/untrusted":  {},
-		"internal/reference":  {},
+		"internal/reference":  {"internal/lazyregexp"},
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
