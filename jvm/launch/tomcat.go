@@ -64,7 +64,7 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []strin
 	}
 	p.warnings, s.options = layers.notes, p.report.Result.Options
 	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.Vars, p.report.Result.Env),
-		Vars: s.vars, CatalinaOpts: p.report.Result.Argv(), OpensAsOptions: true})
+		Vars: s.vars, CatalinaOpts: p.report.Result.Argv()})
 	p.report.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
 	return p, err
 }
