@@ -115,8 +115,8 @@ func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*tomcatStart, 
 	}
 	s := &tomcatStart{install: imp.Install, vars: imp.Vars, dir: imp.Dir, notes: append([]string{imp.Install.String()}, imp.Notes...)}
 	s.env = &service.Environment{Vars: imp.Env, From: maps.Clone(r.From), Mask: r.Mask}
-	for _, c := range imp.Changes {
-		s.env.From[c.Name] = "bin/setenv.sh"
+	for _, name := range slices.Concat(imp.Set, imp.Unset) {
+		s.env.From[name] = "bin/setenv.sh"
 	}
 	return s, nil
 }

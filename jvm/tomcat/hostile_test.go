@@ -54,7 +54,7 @@ func jar(t *testing.T, name, text string) string {
 
 // readAll reads everything of a Tomcat that is ever read, and gives the errors.
 func readAll(base string) string {
-	in, err := Open(base, base)
+	in, err := open(base, base)
 	if err != nil {
 		return err.Error()
 	}

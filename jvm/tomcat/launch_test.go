@@ -209,7 +209,7 @@ func fakeInstall(t *testing.T, v Version) Install {
 	t.Helper()
 	base := newBase(t)
 	put(t, base+"/bin/bootstrap.jar", "", 0o644)
-	in, err := Open(base, base)
+	in, err := open(base, base)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func realRun(t *testing.T, base string, env map[string]string, until func(Findin
 	if err != nil {
 		skip(t, "no java")
 	}
-	in, err := Open(homeCopy(t), base)
+	in, err := open(homeCopy(t), base)
 	if err != nil {
 		t.Fatal(err)
 	}
