@@ -169,8 +169,8 @@ func (l *tomcatKind) variableOptions(r *service.Start, s *tomcatStart) ([]variab
 	return out, nil
 }
 
-// readServer reads server.xml with the command line, environment and user of this Tomcat. An error in the file is left to Tomcat to
-// report; until then readiness is unknown.
+// readServer reads server.xml with the command line, environment and user of this Tomcat. An error in the file is left to Tomcat to report;
+// until then readiness is unknown.
 func (l *tomcatKind) readServer(s *tomcatStart, argv []string, env map[string]string) {
 	read := func(path string) ([]byte, error) { return readOptionFile(l.User, jvm.User, path) }
 	s.server, s.serverErr = s.install.ServerXML(tomcat.Inputs{Argv: argv, Env: env, Read: read})

@@ -47,8 +47,8 @@ func (in Install) String() string {
 	return fmt.Sprintf("Tomcat %s, home %s (%s), base %s (%s)", in.Version, in.Home, in.HomeFrom, in.Base, in.BaseFrom)
 }
 
-// Find locates Tomcat: configuration, then CATALINA_HOME and CATALINA_BASE of env, then the places where images and distributions put
-// it. An explicit setting is never replaced by another place. The error names each place.
+// Find locates Tomcat: configuration, then CATALINA_HOME and CATALINA_BASE of env, then the places where images and distributions put it.
+// An explicit setting is never replaced by another place. The error names each place.
 func Find(cfg Config, env map[string]string) (Install, error) { return find(cfg, env, "/") }
 
 func find(cfg Config, env map[string]string, root string) (Install, error) {
@@ -75,8 +75,8 @@ func find(cfg Config, env map[string]string, root string) (Install, error) {
 	return in, err
 }
 
-// open inspects the Tomcat at home and base. It fails if home is no Tomcat, if base has no conf/server.xml, and, as catalina.sh does,
-// if a path has a colon, which separates the entries of a class path.
+// open inspects the Tomcat at home and base. It fails if home is no Tomcat, if base has no conf/server.xml, and, as catalina.sh does, if a
+// path has a colon, which separates the entries of a class path.
 func open(home, base string) (Install, error) {
 	home, errHome := filepath.Abs(home)
 	base, errBase := filepath.Abs(base)
@@ -169,8 +169,8 @@ func readVersion(jar string) (v Version) {
 	return v
 }
 
-// Bounds in bytes: of a jar, whose directory is held in memory (catalina.jar has 1.9 MB), and
-// of one file in it (Tomcat's largest LocalStrings has about 50 KiB).
+// Bounds in bytes: of a jar, whose directory is held in memory (catalina.jar has 1.9 MB), and of one file in it (Tomcat's largest
+// LocalStrings has about 50 KiB).
 const (
 	maxJar   = 4 << 20
 	maxEntry = 256 << 10

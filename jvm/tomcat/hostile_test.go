@@ -194,8 +194,8 @@ func TestHostileJar(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
-		if p.count > maxMessages {
-			t.Errorf("%s: %d messages", name, p.count)
+		if p.count() > maxMessages {
+			t.Errorf("%s: %d messages", name, p.count())
 		}
 	}
 }

@@ -26,8 +26,8 @@ type Options struct {
 	// Vars are shell variables that setenv.sh set without exporting them: the script sees them, the JVM does not.
 	Vars map[string]string
 	// JavaOpts and CatalinaOpts are JVM options, one argument each, put where the script puts JAVA_OPTS (before its own options) and
-	// CATALINA_OPTS (after them). UserOptions returns the values of these variables; merged options belong into CatalinaOpts, so that
-	// they win.
+	// CATALINA_OPTS (after them). UserOptions returns the values of these variables; merged options belong into CatalinaOpts, so that they
+	// win.
 	JavaOpts, CatalinaOpts []string
 }
 
@@ -47,8 +47,8 @@ type OptionSource struct {
 
 var evaluated = []string{"JAVA_OPTS", "CATALINA_OPTS"}
 
-// UserOptions splits JAVA_OPTS and CATALINA_OPTS into arguments (jvm.SplitScript), in the order of the script. Variables that are unset
-// or blank are left out.
+// UserOptions splits JAVA_OPTS and CATALINA_OPTS into arguments (jvm.SplitScript), in the order of the script. Variables that are unset or
+// blank are left out.
 func (in Install) UserOptions(env, vars map[string]string) ([]OptionSource, error) {
 	sh := in.scriptVariables(env, vars)
 	var out []OptionSource
@@ -93,8 +93,8 @@ func (sh scriptVariables) split(name, unset string) ([]string, error) {
 	return words, nil
 }
 
-// Launch returns what "catalina.sh run" would have executed. CATALINA_OUT, CATALINA_OUT_CMD, CATALINA_PID and USE_NOHUP have no effect
-// on run, nor here; the script does not change directory. JDK_JAVA_OPTIONS is left alone: its options are the caller's to merge.
+// Launch returns what "catalina.sh run" would have executed. CATALINA_OUT, CATALINA_OUT_CMD, CATALINA_PID and USE_NOHUP have no effect on
+// run, nor here; the script does not change directory. JDK_JAVA_OPTIONS is left alone: its options are the caller's to merge.
 //
 // A CLASSPATH in Options.Env is dropped, as the script drops it; one that setenv.sh set is in Options.Vars.
 func (in Install) Launch(o Options) (Launch, error) {
@@ -199,8 +199,8 @@ func (in Install) classpath(first string) string {
 	return path
 }
 
-// JavaSetting returns the java program or its home that catalina.sh would take from the environment: _RUNJAVA, JRE_HOME, JAVA_HOME, in
-// this order. ok is false if it would search the PATH.
+// JavaSetting returns the java program or its home that catalina.sh would take from the environment: _RUNJAVA, JRE_HOME, JAVA_HOME, in this
+// order. ok is false if it would search the PATH.
 func JavaSetting(env, vars map[string]string) (path, from string, ok bool) {
 	for _, name := range []string{"_RUNJAVA", "JRE_HOME", "JAVA_HOME"} {
 		path, found := vars[name]

@@ -11,9 +11,8 @@ import (
 // maxScript bounds what is read of a catalina.sh, in bytes; real ones have 25 KiB.
 const maxScript = 1 << 20
 
-// script holds the differences among the catalina.sh of Tomcat's versions that reach the JVM.
-// It is read from the script in CATALINA_HOME, never run; scriptByVersion is for homes
-// without one.
+// script holds the differences among the catalina.sh of Tomcat's versions that reach the JVM. It is read from the script in CATALINA_HOME,
+// never run; scriptByVersion is for homes without one.
 type script struct {
 	opens          []string // "java.base/java.lang=ALL-UNNAMED"
 	canonCaches    bool     // -Dsun.io.useCanonCaches=false (CVE-2024-56337)
@@ -35,8 +34,7 @@ func readScript(path string, v Version) script {
 	return s
 }
 
-// parseScript finds the assignments that matter. Each is on one line in every catalina.sh
-// since 8.5.
+// parseScript finds the assignments that matter. Each is on one line in every catalina.sh since 8.5.
 func parseScript(text string) script {
 	var s script
 	newLogging := false
@@ -63,9 +61,8 @@ func parseScript(text string) script {
 	return s
 }
 
-// scriptByVersion is the script of a home without one. 10.1.60 was measured; the others
-// follow the published scripts and were not run: a superfluous --add-opens does no harm, so
-// each list is the longest that its branch has had.
+// scriptByVersion is the script of a home without one. 10.1.60 was measured; the others follow the published scripts and were not run: a
+// superfluous --add-opens does no harm, so each list is the longest that its branch has had.
 func scriptByVersion(v Version) script {
 	s := script{
 		opens: []string{"java.base/java.lang=ALL-UNNAMED", "java.base/java.lang.reflect=ALL-UNNAMED", "java.base/java.io=ALL-UNNAMED",

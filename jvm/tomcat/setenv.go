@@ -56,8 +56,8 @@ func (in Install) SetenvFile() (path string, ok bool) {
 }
 
 // ImportSetenv applies the policy (SetenvImport, SetenvIgnore, SetenvRefuse; "" is import) to bin/setenv.sh. import runs it once in sh,
-// with the variables it would have seen, and returns what it changed. It fails if the script ends the shell, because catalina.sh would
-// have ended there too.
+// with the variables it would have seen, and returns what it changed. It fails if the script ends the shell, because catalina.sh would have
+// ended there too.
 func (in Install) ImportSetenv(ctx context.Context, policy string, env map[string]string, dir string, run Runner) (SetenvResult, error) {
 	imp := SetenvResult{Install: in, Env: maps.Clone(env), Vars: map[string]string{}}
 	file, ok := in.SetenvFile()
@@ -125,13 +125,13 @@ func setenvFailed(ctx context.Context, file, output string, took time.Duration, 
 	return &SetenvError{fmt.Errorf("cannot import %s: %w", file, err), output}
 }
 
-// envProgram prints, between marks, the environment that the shell exports: without names that it cannot hold, and with its own
-// variables. It is not part of setenvProgram, of whose output only the end is kept.
+// envProgram prints, between marks, the environment that the shell exports: without names that it cannot hold, and with its own variables.
+// It is not part of setenvProgram, of whose output only the end is kept.
 const envProgram = "stoker_env=`command -v env` || exit 127\nprintf %s @MARK@\n\"$stoker_env\" -0 || exit 126\nprintf %s @MARK@\n"
 
-// setenvProgram sources file as catalina.sh would and then writes three parts, each after the mark: the exported environment, the
-// script's variables, and directory and limits. What setenv.sh prints comes before; it cannot know the mark. It is plain POSIX, tested
-// with dash, bash and busybox sh.
+// setenvProgram sources file as catalina.sh would and then writes three parts, each after the mark: the exported environment, the script's
+// variables, and directory and limits. What setenv.sh prints comes before; it cannot know the mark. It is plain POSIX, tested with dash,
+// bash and busybox sh.
 func (in Install) setenvProgram(file, mark string) string {
 	var variables []string
 	for _, name := range scriptVars {
@@ -156,8 +156,8 @@ func environOf(env map[string]string) []string {
 	return out
 }
 
-// apply applies what setenv.sh changed of the shell's environment, from the output of setenvProgram. Names that a shell cannot hold,
-// and its own variables, stay as they were.
+// apply applies what setenv.sh changed of the shell's environment, from the output of setenvProgram. Names that a shell cannot hold, and
+// its own variables, stay as they were.
 func (imp SetenvResult) apply(before, was, is, vars, other map[string]string) (SetenvResult, error) {
 	for name := range was {
 		if _, has := is[name]; !has && !shellOwned(name) {
