@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
@@ -38,7 +37,7 @@ type entity struct {
 // entity can be parsed.
 const entityBegin, entityEnd = "\ue000", "\ue001"
 
-var entityMark = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(entityBegin + "([^" + entityEnd + "]*)" + entityEnd) })
+const entityMark = entityBegin + "([^" + entityEnd + "]*)" + entityEnd
 
 // declare records the entities of a DOCTYPE. The first declaration of a name wins.
 func (p *xmlParser) declare(file, directive string) {
@@ -69,7 +68,10 @@ func characters(literal string) string {
 
 // content parses the entities between elements.
 func (p *xmlParser) content(text string) error {
-	for _, m := range entityMark().FindAllStringSubmatch(text, -1) {
+	if !strings.Contains(text, entityBegin) {
+		return nil
+	}
+	for _, m := range regexp.MustCompile(entityMark).FindAllStringSubmatch(text, -1) {
 		if err := p.readEntity(m[1]); err != nil {
 			return err
 		}
@@ -119,8 +121,11 @@ func (p *xmlParser) openEntity(name string, size int) error {
 
 // attribute expands the entities in the value of an attribute.
 func (p *xmlParser) attribute(value string) (string, error) {
+	if !strings.Contains(value, entityBegin) {
+		return value, nil
+	}
 	var failed error
-	return entityMark().ReplaceAllStringFunc(value, func(mark string) string {
+	return regexp.MustCompile(entityMark).ReplaceAllStringFunc(value, func(mark string) string {
 		text, err := p.text(strings.Trim(mark, entityBegin+entityEnd))
 		failed = cmp.Or(failed, err)
 		return text

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -165,19 +164,21 @@ func (f *Finding) component(name string) {
 	switch {
 	case strings.HasPrefix(name, "Connector["):
 		f.Kind = ConnectorFailed
-		if m := connectorName().FindStringSubmatch(name); m != nil {
-			f.Address, f.Port = m[1], number(m[2])
-		}
+		f.Address, f.Port = connectorPort(name)
 	case strings.Contains(name, "StandardContext["):
 		f.Kind, f.Context = ContextFailed, contextIn(name)
 	}
 }
 
-// connectorName is Connector["http-nio-127.0.0.1-8080"] or the older Connector[HTTP/1.1-8080]: its address, which follows nio, nio2, apr or
-// bio, and its port. A connector without a port, or with a negative one, does not match.
-var connectorName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^Connector\["?(?:.*?-(?:nio2?|apr|bio)-(.*[^-])-|.*[^-]-)(\d+)"?\]?$`)
-})
+// connectorPort reads Connector["http-nio-127.0.0.1-8080"] and the older Connector[HTTP/1.1-8080]: the address, which follows nio, nio2,
+// apr or bio, and the port. port is 0 for a connector without one, or with a negative one.
+func connectorPort(name string) (address string, port int) {
+	m := regexp.MustCompile(`^Connector\["?(?:.*?-(?:nio2?|apr|bio)-(.*[^-])-|.*[^-]-)(\d+)"?\]?$`).FindStringSubmatch(name)
+	if m == nil {
+		return "", 0
+	}
+	return m[1], number(m[2])
+}
 
 // contextIn finds "StandardContext[/app]" in a component's name or a message; empty: it has none.
 func contextIn(text string) string {
@@ -213,16 +214,13 @@ func lineTime(line string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// saxException is the text of a SAXParseException of Xerces, which is the same in every language up to the message.
-var saxException = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`SAXParseException; (?:publicId: .*?; )?(?:systemId: (.*?); )?(?:lineNumber: (\d+); )?(?:columnNumber: (\d+); )?(.*)`)
-})
-
+// parseSAX reads the text of a SAXParseException of Xerces, which is the same in every language up to the message.
 func parseSAX(line string) (f Finding, ok bool) {
 	if !strings.Contains(line, "SAXParseException; ") {
 		return f, false
 	}
-	m := saxException().FindStringSubmatch(line)
+	m := regexp.MustCompile(`SAXParseException; (?:publicId: .*?; )?(?:systemId: (.*?); )?(?:lineNumber: (\d+); )?` +
+		`(?:columnNumber: (\d+); )?(.*)`).FindStringSubmatch(line)
 	f = Finding{Kind: ConfigError, File: filePath(m[1]), Line: number(m[2]), Column: number(m[3]), Message: strings.TrimSpace(m[4])}
 	return f, f.Line > 0 || f.File != ""
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 )
 
 // Inputs are what Tomcat resolves its configuration with.
@@ -46,12 +45,10 @@ func (r References) resolve(text string) string {
 // maxResolved bounds a resolved attribute, in bytes.
 const maxResolved = 64 << 10
 
-var reference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{([^}]*)\}`) })
-
 // once resolves the references of a text from left to right; a name ends at the first brace.
 func (r References) once(text string) string {
 	size := 0
-	out := reference().ReplaceAllStringFunc(text, func(ref string) string {
+	out := regexp.MustCompile(`\$\{[^}]*\}`).ReplaceAllStringFunc(text, func(ref string) string {
 		name := ref[2 : len(ref)-1]
 		value, ok := r.lookUp(name)
 		if name, fallback, has := strings.Cut(name, ":-"); !ok && has {
