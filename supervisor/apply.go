@@ -103,7 +103,7 @@ func (s *Supervisor) remove(name string) {
 	s.set.Store(newActiveSet(old.ServiceSet, services))
 	s.logs.Delete(name)
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
-		s.m.Logs.Retire(l)
+		l.Retire()
 	}
 	s.startCounts = s.startCounts.with(name, svc.saved.Gen)
 	if err := s.m.FDStore().PutJSON(countsItem, s.startCounts); err != nil {

@@ -79,7 +79,7 @@ func (p *Process) Exit() (Exit, bool) {
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	p.capture.Flush()
-	p.capture.Free() // its descendants must not delay what follows
+	p.capture.StopWaiting() // its descendants must not delay what follows
 	close(p.exited)
 	if p.isDone() {
 		p.m.ack(x.Seq)
@@ -114,12 +114,14 @@ func (p *Process) Done() {
 		p.pidfd = -1
 	}
 	p.mu.Unlock()
-	p.capture.GiveUp()
+	if p.rec.OwnLog != nil {
+		p.capture.RetireLog()
+	}
 	p.HangUp()
 	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if !p.capture.AtEnd() {
+		if !p.capture.Ended() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
 			p.removeAtEnd()
@@ -134,7 +136,7 @@ func (p *Process) Done() {
 
 // removeAtEnd drops a process that is done once its output has ended.
 func (p *Process) removeAtEnd() {
-	p.capture.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+	p.capture.OnEnd(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 }
 
 // ErrGone says that there is no process left to signal.
